@@ -1,0 +1,110 @@
+-- +goose Up
+-- The ledger: what happened to events and deliveries. Everything about an event lives in the day partition of its
+-- published_at, so that one look-up touches one partition and old days are dropped, never deleted from.
+
+CREATE TABLE events (
+    published_at  timestamptz NOT NULL,
+    tenant        text NOT NULL,
+    id            text NOT NULL,
+    seq           bigint NOT NULL,
+    type          text NOT NULL,
+    time          timestamptz NOT NULL,
+    entity        text NOT NULL DEFAULT '',
+    context       text,
+    config_filter text,
+    -- the exact text that was published
+    data          text NOT NULL,
+    digest        bytea NOT NULL,
+    traceparent   text NOT NULL DEFAULT '',
+    CONSTRAINT events_pkey PRIMARY KEY (tenant, id, published_at)
+) PARTITION BY RANGE (published_at);
+CREATE INDEX events_tenant_published ON events (tenant, published_at DESC);
+
+CREATE TABLE deliveries (
+    published_at     timestamptz NOT NULL,
+    id               uuid NOT NULL,
+    tenant           text NOT NULL,
+    hook_id          uuid NOT NULL,
+    event_id         text NOT NULL,
+    event_type       text NOT NULL,
+    entity           text NOT NULL DEFAULT '',
+    state            text NOT NULL CONSTRAINT deliveries_state_check CHECK (state IN ('waiting', 'parked', 'delivered', 'dead', 'cancelled')),
+    reason           text NOT NULL DEFAULT '',
+    attempts         integer NOT NULL,
+    next_at          timestamptz,
+    first_attempt_at timestamptz,
+    updated_at       timestamptz NOT NULL,
+    last_status      smallint NOT NULL DEFAULT 0,
+    last_error       text NOT NULL DEFAULT '',
+    replay           boolean NOT NULL DEFAULT false,
+    CONSTRAINT deliveries_pkey PRIMARY KEY (id, published_at)
+) PARTITION BY RANGE (published_at);
+CREATE INDEX deliveries_hook ON deliveries (hook_id, published_at DESC, id);
+CREATE INDEX deliveries_event ON deliveries (event_id);
+CREATE INDEX deliveries_parked ON deliveries (hook_id, published_at, id) WHERE state = 'parked';
+
+CREATE TABLE attempts (
+    published_at     timestamptz NOT NULL,
+    delivery_id      uuid NOT NULL,
+    number           integer NOT NULL,
+    tenant           text NOT NULL,
+    hook_id          uuid NOT NULL,
+    started_at       timestamptz NOT NULL,
+    duration_us      bigint NOT NULL,
+    outcome          text NOT NULL CONSTRAINT attempts_outcome_check CHECK (outcome IN ('succeeded', 'failed', 'unknown')),
+    status           smallint NOT NULL DEFAULT 0,
+    error_class      text NOT NULL DEFAULT '',
+    error            text NOT NULL DEFAULT '',
+    worker           text NOT NULL DEFAULT '',
+    replay           boolean NOT NULL DEFAULT false,
+    method           text NOT NULL DEFAULT '',
+    url              text NOT NULL DEFAULT '',
+    request_size     integer NOT NULL DEFAULT 0,
+    -- header lines as HTTP writes them, "Name: value" joined by line feeds
+    request_headers  text NOT NULL DEFAULT '',
+    response_headers text NOT NULL DEFAULT '',
+    response_body    bytea,
+    truncated        boolean NOT NULL DEFAULT false,
+    dns_us           bigint NOT NULL DEFAULT 0,
+    connect_us       bigint NOT NULL DEFAULT 0,
+    tls_us           bigint NOT NULL DEFAULT 0,
+    first_byte_us    bigint NOT NULL DEFAULT 0,
+    CONSTRAINT attempts_pkey PRIMARY KEY (delivery_id, number, published_at)
+) PARTITION BY RANGE (published_at);
+
+CREATE TABLE rejected_events (
+    published_at timestamptz NOT NULL,
+    seq          bigint NOT NULL,
+    subject      text NOT NULL,
+    tenant       text NOT NULL DEFAULT '',
+    reason       text NOT NULL,
+    detail       text NOT NULL DEFAULT '',
+    -- the first 64 KiB
+    raw          bytea NOT NULL,
+    size         integer NOT NULL,
+    headers      text NOT NULL DEFAULT '',
+    CONSTRAINT rejected_events_pkey PRIMARY KEY (published_at, seq)
+) PARTITION BY RANGE (published_at);
+CREATE INDEX rejected_events_tenant ON rejected_events (tenant, published_at DESC);
+
+-- Makes the partitions of one UTC day; those which are there already are left alone.
+-- +goose StatementBegin
+CREATE FUNCTION whisperer_ensure_day(day date) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    parent text;
+    child  text;
+BEGIN
+    FOREACH parent IN ARRAY ARRAY['events', 'deliveries', 'attempts', 'rejected_events'] LOOP
+        child := parent || '_' || to_char(day, 'YYYYMMDD');
+        IF to_regclass(child) IS NULL THEN
+            PERFORM pg_advisory_xact_lock(hashtext('whisperer_ensure_day'));
+            EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent,
+                to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
+        END IF;
+    END LOOP;
+END $$;
+-- +goose StatementEnd
+
+-- +goose Down
+DROP TABLE rejected_events, attempts, deliveries, events;
+DROP FUNCTION whisperer_ensure_day;

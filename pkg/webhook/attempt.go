@@ -1,0 +1,91 @@
+package webhook
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// ErrorClass says in one word why an attempt was not a success; empty for a success.
+type ErrorClass string
+
+// Error classes. They are recorded, counted in metrics and shown, so they never change their spelling.
+const (
+	ClassNone           ErrorClass = ""
+	ClassDNS            ErrorClass = "dns_error"
+	ClassRefused        ErrorClass = "connection_refused"
+	ClassConnectTimeout ErrorClass = "connect_timeout"
+	ClassReset          ErrorClass = "connection_reset"
+	ClassConnection     ErrorClass = "connection_error"
+	ClassTLS            ErrorClass = "tls_error"
+	ClassTLSExpired     ErrorClass = "tls_expired"
+	ClassTLSHostname    ErrorClass = "tls_hostname"
+	ClassTLSUntrusted   ErrorClass = "tls_untrusted"
+	ClassTLSVersion     ErrorClass = "tls_version"
+	ClassTimeout        ErrorClass = "timeout"
+	ClassRedirect       ErrorClass = "redirect_not_followed"
+	ClassStatus         ErrorClass = "http_status"
+	ClassProtocol       ErrorClass = "protocol_error"
+	ClassForbidden      ErrorClass = "target_forbidden"
+	ClassHeaders        ErrorClass = "response_headers_too_large"
+	ClassRequest        ErrorClass = "request_invalid"
+	ClassAuth           ErrorClass = "auth_failed"
+)
+
+// AttemptOutcome is what became of one HTTP request.
+type AttemptOutcome string
+
+// Outcomes of attempts.
+const (
+	// Succeeded: the receiver answered 2xx.
+	Succeeded AttemptOutcome = "succeeded"
+	// Failed: anything else that we saw.
+	Failed AttemptOutcome = "failed"
+	// Unknown: the worker died between sending and recording, so the receiver may or may not have got it.
+	Unknown AttemptOutcome = "unknown"
+)
+
+// Attempt is one HTTP request for a delivery.
+type Attempt struct {
+	DeliveryID  uuid.UUID
+	PublishedAt time.Time // of the event; it decides the partition
+	// Number counts from 1 within the delivery.
+	Number    int
+	Tenant    string
+	HookID    uuid.UUID
+	StartedAt time.Time
+	Duration  time.Duration
+	Outcome   AttemptOutcome
+	// Status is the HTTP status, 0 where no answer came.
+	Status int
+	Class  ErrorClass
+	// Error is one sentence for people; empty for a success.
+	Error  string
+	Worker string
+	Replay bool
+
+	Method          string
+	URL             string
+	RequestHeaders  []Header
+	RequestSize     int
+	ResponseHeaders []Header
+	// ResponseBody is at most 16 KiB.
+	ResponseBody []byte
+	// Truncated says that the receiver's body went on after ResponseBody, or broke off.
+	Truncated bool
+	Timings   Timings
+}
+
+// Header is one HTTP header line.
+type Header struct {
+	Name  string
+	Value string
+}
+
+// Timings are the parts of an attempt's duration; zero where the connection was reused.
+type Timings struct {
+	DNS       time.Duration
+	Connect   time.Duration
+	TLS       time.Duration
+	FirstByte time.Duration
+}

@@ -1,0 +1,77 @@
+package webhook
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// DeliveryState is where a delivery is.
+type DeliveryState string
+
+// The states of a delivery.
+const (
+	// Waiting: an attempt failed and the next one is scheduled for a time.
+	Waiting DeliveryState = "waiting"
+	// Parked: waits for its hook, not for a time.
+	Parked DeliveryState = "parked"
+	// Delivered: a receiver answered 2xx. Final.
+	Delivered DeliveryState = "delivered"
+	// Dead: it will not be tried again by itself. Final.
+	Dead DeliveryState = "dead"
+	// Cancelled: its hook was deleted before it could be delivered. Final.
+	Cancelled DeliveryState = "cancelled"
+)
+
+// Final reports whether nothing more happens to the delivery by itself.
+func (s DeliveryState) Final() bool { return s == Delivered || s == Dead || s == Cancelled }
+
+// DeliveryID derives the id of the delivery of an event to a hook (UUID version 5 in the hook's namespace).
+func DeliveryID(hook uuid.UUID, eventID string) uuid.UUID { return uuid.NewSHA1(hook, []byte(eventID)) }
+
+// Reason says why a delivery is in its state, in one of a few fixed words.
+type Reason string
+
+// Reasons of states.
+const (
+	ReasonNone         Reason = ""
+	ReasonFailed       Reason = "attempt_failed"    // waiting: the schedule goes on
+	ReasonExhausted    Reason = "exhausted"         // dead: no retry is left
+	ReasonExpired      Reason = "expired"           // dead: the deadline passed
+	ReasonStopStatus   Reason = "stop_status"       // dead: the hook's stop_on lists the status
+	ReasonGone         Reason = "gone"              // dead: the receiver answered 410
+	ReasonHookDisabled Reason = "hook_disabled"     // dead: the hook was disabled while it waited
+	ReasonHookDeleted  Reason = "hook_deleted"      // cancelled
+	ReasonPaused       Reason = "paused"            // parked: a person paused the hook
+	ReasonConcurrency  Reason = "concurrency_limit" // parked: over the hook's cap
+	ReasonRate         Reason = "rate_limit"        // parked: over the hook's rate
+	ReasonBreaker      Reason = "breaker_open"      // parked: the hook's receiver is failing
+	ReasonOrdered      Reason = "ordered"           // parked: an earlier delivery has to go first
+	ReasonMaintenance  Reason = "maintenance"       // parked: inside a maintenance window
+	ReasonReplay       Reason = "replay"            // parked: a person asked for it
+)
+
+// Delivery is one event for one hook.
+type Delivery struct {
+	ID          uuid.UUID
+	Tenant      string
+	HookID      uuid.UUID
+	EventID     string
+	EventType   string
+	Entity      string
+	PublishedAt time.Time // of the event; it decides the partition
+	State       DeliveryState
+	Reason      Reason
+	// Attempts is how many were made.
+	Attempts int
+	// NextAt is when the next attempt is due; zero unless the state is Waiting.
+	NextAt         time.Time
+	FirstAttemptAt time.Time
+	UpdatedAt      time.Time
+	// LastStatus is the last attempt's HTTP status, 0 where there was none.
+	LastStatus int
+	// LastError is the last attempt's error class.
+	LastError ErrorClass
+	// Replay says that a person asked for the current round of attempts.
+	Replay bool
+}

@@ -1,0 +1,89 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// Sentinels that stores and rules return, always wrapped; test with errors.Is.
+var (
+	// ErrNotFound: no such thing for this tenant. Another tenant's thing is not found either.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the change contradicts what is stored.
+	ErrConflict = errors.New("conflict")
+	// ErrInvalid: the caller's input breaks a rule; see ValidationError for which.
+	ErrInvalid = errors.New("invalid")
+	// ErrVersion: the thing has changed since the version that the caller named.
+	ErrVersion = errors.New("version mismatch")
+)
+
+// FieldError says what is wrong with one field.
+type FieldError struct {
+	// Pointer is the RFC 6901 JSON pointer of the field, such as /retry_countdown_config/kwargs/seconds.
+	Pointer string
+	// Detail is one sentence for people. It never repeats a secret.
+	Detail string
+}
+
+// Error returns the pointer and the detail.
+func (e FieldError) Error() string { return e.Pointer + ": " + e.Detail }
+
+// ValidationError lists every field that breaks a rule; errors.Is(err, ErrInvalid) holds.
+type ValidationError struct {
+	Fields []FieldError
+}
+
+// Error joins the fields' errors.
+func (e *ValidationError) Error() string {
+	parts := make([]string, len(e.Fields))
+	for i, f := range e.Fields {
+		parts[i] = f.Error()
+	}
+	return "invalid: " + strings.Join(parts, "; ")
+}
+
+// Is reports that a ValidationError is an ErrInvalid.
+func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
+
+// ConflictError says which stored thing stands in the way; errors.Is(err, ErrConflict) holds.
+type ConflictError struct {
+	// ID is that of the thing which is there already.
+	ID uuid.UUID
+}
+
+// Error names the existing id.
+func (e *ConflictError) Error() string { return fmt.Sprintf("conflict with %s", e.ID) }
+
+// Is reports that a ConflictError is an ErrConflict.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+// problems collects field errors while a value is validated.
+type problems struct{ fields []FieldError }
+
+func (p *problems) add(pointer, format string, args ...any) {
+	p.fields = append(p.fields, FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
+}
+
+// under adds err's fields below a prefix; an error that is no ValidationError becomes the prefix's own.
+func (p *problems) under(prefix string, err error) {
+	var v *ValidationError
+	switch {
+	case err == nil:
+	case errors.As(err, &v):
+		for _, f := range v.Fields {
+			p.add(prefix+f.Pointer, "%s", f.Detail)
+		}
+	default:
+		p.add(prefix, "%s", err)
+	}
+}
+
+func (p *problems) err() error {
+	if len(p.fields) == 0 {
+		return nil
+	}
+	return &ValidationError{Fields: p.fields}
+}

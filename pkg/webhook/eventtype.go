@@ -1,0 +1,108 @@
+package webhook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Limits of event types and patterns.
+const (
+	// MaxEventTypeLength is in bytes.
+	MaxEventTypeLength = 128
+	// MaxEventTypes is how many types and patterns one hook may name.
+	MaxEventTypes = 50
+)
+
+// NormalizeEventType gives the dotted spelling of an event type or pattern: the dashes of the predecessor's spelling
+// (package-created) mean dots (package.created). Nothing else is changed.
+func NormalizeEventType(s string) string { return strings.ReplaceAll(s, "-", ".") }
+
+// ValidateEventType reports why s is not an event type: tokens of a-z, 0-9 and _ joined by dots, at most
+// MaxEventTypeLength bytes. The error is meant for people.
+func ValidateEventType(s string) error {
+	if err := typeLength(s); err != nil {
+		return err
+	}
+	for token := range strings.SplitSeq(s, ".") {
+		if !isTypeToken(token) {
+			return fmt.Errorf("is not an event type: use words of a-z, 0-9 and _ joined by dots, such as package.created")
+		}
+	}
+	return nil
+}
+
+// IsPattern reports whether s uses a wildcard.
+func IsPattern(s string) bool { return strings.ContainsAny(s, "*>") }
+
+// ValidatePattern reports why s is neither an event type nor a pattern. Patterns are NATS wildcards: * stands for
+// exactly one token, > for one or more tokens at the end; * alone stands for everything.
+func ValidatePattern(s string) error {
+	if err := typeLength(s); err != nil {
+		return err
+	}
+	tokens := strings.Split(s, ".")
+	for i, token := range tokens {
+		switch {
+		case token == "*" || isTypeToken(token):
+		case token == ">" && i == len(tokens)-1:
+		case token == ">":
+			return fmt.Errorf("has > before its end: > stands for the rest and can only be last")
+		default:
+			return fmt.Errorf("is not an event type or pattern: use words of a-z, 0-9 and _ joined by dots, * for one word, > for the rest")
+		}
+	}
+	return nil
+}
+
+// MatchPattern reports whether pattern covers the event type. Both must be valid.
+func MatchPattern(pattern, eventType string) bool {
+	if pattern == eventType || pattern == "*" || pattern == ">" {
+		return true
+	}
+	for {
+		p, pRest, pMore := strings.Cut(pattern, ".")
+		t, tRest, tMore := strings.Cut(eventType, ".")
+		switch {
+		case p == ">":
+			return true
+		case p != "*" && p != t:
+			return false
+		case pMore != tMore:
+			return false
+		case !pMore:
+			return true
+		}
+		pattern, eventType = pRest, tRest
+	}
+}
+
+// CanonicalEventTypes normalizes, sorts and deduplicates a hook's types and patterns, so that equal sets compare equal.
+func CanonicalEventTypes(types []string) []string {
+	out := make([]string, len(types))
+	for i, t := range types {
+		out[i] = NormalizeEventType(t)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func typeLength(s string) error {
+	switch {
+	case s == "":
+		return fmt.Errorf("is empty")
+	case len(s) > MaxEventTypeLength:
+		return fmt.Errorf("is longer than %d bytes", MaxEventTypeLength)
+	}
+	return nil
+}
+
+func isTypeToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}

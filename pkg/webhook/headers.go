@@ -1,0 +1,90 @@
+package webhook
+
+import (
+	"strings"
+)
+
+// Limits of a hook's additional headers.
+const (
+	MaxHeaders         = 20
+	MaxHeaderName      = 256     // bytes
+	MaxHeaderValue     = 4 << 10 // bytes
+	MaxHeadersInAll    = 16 << 10
+	DefaultAPIKeyField = "X-API-Key"
+)
+
+// forbiddenHeaders belong to HTTP, to us, or to somebody's metadata service.
+var forbiddenHeaders = map[string]bool{
+	"host": true, "content-length": true, "transfer-encoding": true, "te": true, "trailer": true, "connection": true,
+	"keep-alive": true, "upgrade": true, "expect": true, "content-encoding": true, "content-type": true,
+	"user-agent": true, "accept-encoding": true, "cookie": true, "date": true, "via": true, "forwarded": true,
+	"idempotency-key": true, "x-idempotency-key": true, "metadata-flavor": true, "metadata": true, "traceparent": true,
+	"tracestate": true,
+}
+
+var forbiddenHeaderPrefixes = []string{
+	"proxy-", "x-forwarded-", "webhook-", "svix-", "x-amz-", "x-aws-", "x-google-", "x-whisperer-",
+}
+
+// ValidateHeaders reports why a hook may not send these additional headers: names are RFC 9110 tokens that neither
+// HTTP nor Whisperer uses itself, values have no control characters. Pointers are relative to the object.
+func ValidateHeaders(headers map[string]string) error {
+	p := &problems{}
+	if len(headers) > MaxHeaders {
+		p.add("", "has more than %d headers", MaxHeaders)
+	}
+	total := 0
+	seen := map[string]bool{}
+	for _, name := range sortedKeys(headers) {
+		pointer := "/" + escapePointer(name)
+		total += len(name) + len(headers[name])
+		if reason := headerNameProblem(name); reason != "" {
+			p.add(pointer, "%s", reason)
+		}
+		if reason := headerValueProblem(headers[name]); reason != "" {
+			p.add(pointer, "%s", reason)
+		}
+		lower := strings.ToLower(name)
+		if seen[lower] {
+			p.add(pointer, "is there twice: header names are the same in any case")
+		}
+		seen[lower] = true
+	}
+	if total > MaxHeadersInAll {
+		p.add("", "is larger than %d bytes in all", MaxHeadersInAll)
+	}
+	return p.err()
+}
+
+func headerNameProblem(name string) string {
+	if name == "" || len(name) > MaxHeaderName {
+		return "has a name that is empty or too long"
+	}
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return "is not a header name: it has a character that RFC 9110 does not allow"
+		}
+	}
+	lower := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	if forbiddenHeaders[lower] {
+		return "is a header that cannot be set here"
+	}
+	for _, prefix := range forbiddenHeaderPrefixes {
+		if strings.HasPrefix(lower, prefix) {
+			return "is a header that cannot be set here: names that begin with " + prefix + " are reserved"
+		}
+	}
+	return ""
+}
+
+func headerValueProblem(value string) string {
+	if len(value) > MaxHeaderValue {
+		return "has a value that is too long"
+	}
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return "has a control character in its value"
+		}
+	}
+	return ""
+}

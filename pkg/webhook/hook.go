@@ -1,0 +1,185 @@
+package webhook
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// HookStatus is whether a hook gets deliveries.
+type HookStatus string
+
+// The statuses of a hook.
+const (
+	Active   HookStatus = "active"
+	Paused   HookStatus = "paused"   // stopped by a person: deliveries are parked
+	Disabled HookStatus = "disabled" // stopped by us: deliveries are not made, and can be recovered
+)
+
+// NotificationREST is the only notification type there is.
+const NotificationREST = "rest"
+
+// Limits of hooks' fields, in bytes.
+const (
+	MaxHookName     = 255
+	MaxTargetURL    = 2048
+	MaxSecretLength = 1024
+	MaxAPIKeyLength = 1024
+	MaxConfigSize   = 64 << 10
+)
+
+// Hook is one tenant's standing request to be told about events.
+type Hook struct {
+	ID     uuid.UUID
+	Tenant string
+	Name   string
+	// EventTypes are types and patterns in canonical form; see CanonicalEventTypes.
+	EventTypes       []string
+	TargetURL        string
+	NotificationType string
+	// Secrets sign; the first is the current one, the others are valid until they expire.
+	Secrets []Secret
+	// APIKey is sent as Config.APIKeyHeader; empty for none.
+	APIKey  string
+	Headers map[string]string
+	// Callback is nil where nobody wants to hear of outcomes.
+	Callback *Callback
+	// RetryConfig is retry_countdown_config as it was given; nil for the default.
+	RetryConfig json.RawMessage
+	Config      Config
+	Status      HookStatus
+	// DisabledReason says in one sentence why the status is Disabled.
+	DisabledReason string
+	CreatedAt      time.Time
+	ModifiedAt     time.Time
+	// Version counts the changes, from 1.
+	Version int64
+}
+
+// Secret is a signing secret.
+type Secret struct {
+	Value string `json:"value"`
+	// ExpiresAt is zero for the current secret.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+}
+
+// Callback is what to do with each outcome of a hook's deliveries. Exactly one of URL and Subject is set.
+type Callback struct {
+	URL     string   `json:"url,omitempty"`
+	Subject string   `json:"subject,omitempty"`
+	On      []string `json:"on,omitempty"`
+}
+
+// Matches reports whether the hook wants the event: tenant, type, and config_filter. Status does not count, since
+// deliveries for a paused hook are parked.
+func (h *Hook) Matches(e *Event) bool {
+	return h.Tenant == e.Tenant && h.WantsType(e.Type) && h.Config.Contains(e.ConfigFilter)
+}
+
+// WantsType reports whether one of the hook's types or patterns covers the event type.
+func (h *Hook) WantsType(eventType string) bool {
+	for _, pattern := range h.EventTypes {
+		if MatchPattern(pattern, eventType) {
+			return true
+		}
+	}
+	return false
+}
+
+// Validate reports every field that breaks a rule which needs no look-up, as a *ValidationError with pointers of the
+// hook's JSON form. The target URL's host rules are egress's, and whether a type is known is the catalogue's.
+func (h *Hook) Validate() error {
+	p := &problems{}
+	if len(h.Name) > MaxHookName || !printable(h.Name) {
+		p.add("/name", "must be at most %d bytes of printable text", MaxHookName)
+	}
+	if len(h.EventTypes) == 0 || len(h.EventTypes) > MaxEventTypes {
+		p.add("/event_types", "must name 1 to %d event types", MaxEventTypes)
+	}
+	for _, t := range h.EventTypes {
+		if err := ValidatePattern(t); err != nil {
+			p.add("/event_types", "%q %s", clip(t), err)
+		}
+	}
+	if h.TargetURL == "" || len(h.TargetURL) > MaxTargetURL {
+		p.add("/target_url", "must be a URL of at most %d characters", MaxTargetURL)
+	}
+	if h.NotificationType != NotificationREST {
+		p.add("/notification_type", "must be rest, the only type there is")
+	}
+	for _, s := range h.Secrets {
+		if s.Value == "" || len(s.Value) > MaxSecretLength || !printable(s.Value) {
+			p.add("/secret_key", "must be 1 to %d bytes of printable text", MaxSecretLength)
+		}
+	}
+	if len(h.APIKey) > MaxAPIKeyLength || headerValueProblem(h.APIKey) != "" {
+		p.add("/api_key", "must be at most %d bytes without control characters", MaxAPIKeyLength)
+	}
+	p.under("/additional_headers", ValidateHeaders(h.Headers))
+	if _, err := ParseCountdown(h.RetryConfig); err != nil {
+		p.under("/retry_countdown_config", err)
+	}
+	if h.Callback != nil {
+		p.under("/callback", h.Callback.validate(h.Tenant))
+	}
+	switch h.Status {
+	case Active, Paused, Disabled:
+	default:
+		p.add("/status", "must be active, paused or disabled")
+	}
+	return p.err()
+}
+
+// Countdown returns the hook's retry schedule: the default where its stored config cannot be read.
+func (h *Hook) Countdown() Countdown {
+	c, err := ParseCountdown(h.RetryConfig)
+	if err != nil {
+		return DefaultCountdown()
+	}
+	return c
+}
+
+func (c *Callback) validate(tenant string) error {
+	p := &problems{}
+	if (c.URL == "") == (c.Subject == "") {
+		p.add("", "must have either url or subject")
+	}
+	if prefix := "whisperer.callback." + tenant + "."; c.Subject != "" {
+		rest, ok := strings.CutPrefix(c.Subject, prefix)
+		if !ok || ValidateEventType(rest) != nil {
+			p.add("/subject", "must begin with %s and go on with words of a-z, 0-9 and _ joined by dots", prefix)
+		}
+	}
+	for _, on := range c.On {
+		switch DeliveryState(on) {
+		case Delivered, Dead, Waiting, Parked, Cancelled:
+		default:
+			p.add("/on", "%q is not an outcome: use delivered, dead, waiting, parked, cancelled", clip(on))
+		}
+	}
+	return p.err()
+}
+
+func printable(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if r < ' ' || r == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// clip shortens foreign text for use in an error message.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

@@ -1,0 +1,49 @@
+package webhook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// isNull reports whether raw says nothing: absent, empty or null.
+func isNull(raw json.RawMessage) bool {
+	t := bytes.TrimSpace(raw)
+	return len(t) == 0 || bytes.Equal(t, []byte("null"))
+}
+
+// decodeStrict decodes one JSON object and refuses unknown fields by name, as a *ValidationError.
+func decodeStrict(raw json.RawMessage, into any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrongType):
+		pointer := ""
+		if wrongType.Field != "" {
+			pointer = "/" + strings.ReplaceAll(wrongType.Field, ".", "/")
+		}
+		return invalid(pointer, "must not be a "+wrongType.Value)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return invalid("/"+escapePointer(strings.Trim(name, `"`)), "is not a known field")
+	}
+	return invalid("", "is not a JSON object")
+}
+
+func invalid(pointer, detail string) error {
+	return &ValidationError{Fields: []FieldError{{Pointer: pointer, Detail: detail}}}
+}
+
+// escapePointer escapes a name for use in a JSON pointer, as RFC 6901 section 3 says.
+func escapePointer(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
