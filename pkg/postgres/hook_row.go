@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// hookColumns are those of hookRow.
+const hookColumns = `id, tenant, name, event_types, target_url, notification_type, sealed, sealed_key_id, has_secret,
+	has_api_key, callback, retry, config, status, disabled_reason, created_at, modified_at, version`
+
+// hookRow is a row of hooks.
+type hookRow struct {
+	ID               uuid.UUID      `db:"id"`
+	Tenant           string         `db:"tenant"`
+	Name             string         `db:"name"`
+	EventTypes       pq.StringArray `db:"event_types"`
+	TargetURL        string         `db:"target_url"`
+	NotificationType string         `db:"notification_type"`
+	Sealed           []byte         `db:"sealed"`
+	SealedKeyID      *string        `db:"sealed_key_id"`
+	HasSecret        bool           `db:"has_secret"`
+	HasAPIKey        bool           `db:"has_api_key"`
+	Callback         *[]byte        `db:"callback"`
+	Retry            *[]byte        `db:"retry"`
+	Config           string         `db:"config"`
+	Status           string         `db:"status"`
+	DisabledReason   string         `db:"disabled_reason"`
+	CreatedAt        time.Time      `db:"created_at"`
+	ModifiedAt       time.Time      `db:"modified_at"`
+	Version          int64          `db:"version"`
+}
+
+// hookSecrets is what is sealed of a hook.
+type hookSecrets struct {
+	Secrets []webhook.Secret  `json:"secrets,omitempty"`
+	APIKey  string            `json:"api_key,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"`
+	Auth    *webhook.Auth     `json:"auth,omitempty"`
+}
+
+// newHookRow turns a hook into a row, sealing its secrets for the hook's id.
+func newHookRow(h *webhook.Hook, ring *seal.Ring) (hookRow, error) {
+	row := hookRow{
+		ID: h.ID, Tenant: h.Tenant, Name: h.Name, EventTypes: h.EventTypes, TargetURL: h.TargetURL,
+		NotificationType: h.NotificationType, HasSecret: len(h.Secrets) > 0, HasAPIKey: h.APIKey != "",
+		Config: string(h.Config.Raw), Status: string(h.Status), DisabledReason: h.DisabledReason,
+		CreatedAt: h.CreatedAt, ModifiedAt: h.ModifiedAt, Version: h.Version,
+	}
+	if h.Callback != nil {
+		b, err := json.Marshal(h.Callback)
+		if err != nil {
+			return hookRow{}, fmt.Errorf("encode callback of hook %s: %w", h.ID, err)
+		}
+		row.Callback = &b
+	}
+	if len(h.RetryConfig) > 0 && string(h.RetryConfig) != "null" {
+		b := []byte(h.RetryConfig)
+		row.Retry = &b
+	}
+	s := hookSecrets{Secrets: h.Secrets, APIKey: h.APIKey, Headers: h.Headers, Auth: h.Config.Auth}
+	if len(s.Secrets) > 0 || s.APIKey != "" || len(s.Headers) > 0 || s.Auth != nil {
+		plain, err := json.Marshal(s)
+		if err != nil {
+			return hookRow{}, fmt.Errorf("encode secrets of hook %s: %w", h.ID, err)
+		}
+		box := ring.Seal(plain, h.ID.String())
+		row.Sealed, row.SealedKeyID = box.Box, &box.KeyID
+	}
+	return row, nil
+}
+
+// hook turns a row into a hook, opening its secrets.
+func (r *hookRow) hook(ring *seal.Ring) (webhook.Hook, error) {
+	h := webhook.Hook{
+		ID: r.ID, Tenant: r.Tenant, Name: r.Name, EventTypes: r.EventTypes, TargetURL: r.TargetURL,
+		NotificationType: r.NotificationType, Status: webhook.HookStatus(r.Status), DisabledReason: r.DisabledReason,
+		CreatedAt: r.CreatedAt.UTC(), ModifiedAt: r.ModifiedAt.UTC(), Version: r.Version,
+	}
+	if r.Callback != nil {
+		if err := json.Unmarshal(*r.Callback, &h.Callback); err != nil {
+			return h, fmt.Errorf("read callback of hook %s: %w", r.ID, err)
+		}
+	}
+	if r.Retry != nil {
+		h.RetryConfig = json.RawMessage(*r.Retry)
+	}
+	config, err := webhook.ParseConfig(json.RawMessage(r.Config))
+	if err != nil {
+		return h, fmt.Errorf("read config of hook %s: %w", r.ID, err)
+	}
+	h.Config = config
+	if r.SealedKeyID == nil {
+		return h, nil
+	}
+	plain, err := ring.Open(seal.Sealed{KeyID: *r.SealedKeyID, Box: r.Sealed}, r.ID.String())
+	if err != nil {
+		return h, fmt.Errorf("open secrets of hook %s: %w", r.ID, err)
+	}
+	var s hookSecrets
+	if err := json.Unmarshal(plain, &s); err != nil {
+		return h, fmt.Errorf("read secrets of hook %s: %w", r.ID, err)
+	}
+	h.Secrets, h.APIKey, h.Headers, h.Config.Auth = s.Secrets, s.APIKey, s.Headers, s.Auth
+	return h, nil
+}
