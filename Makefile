@@ -1,0 +1,78 @@
+# Every command of the repository. `make` lists them; none takes more than a line to explain.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BIN     := $(CURDIR)/bin
+MODULES := $(shell sed -n 's|^[[:space:]]*\(\./[a-z/-]*\)$$|\1|p' go.work)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+DATA    ?= ./.whisperer
+# The program that runs tests; .ci/run puts gotestsum here.
+GOTEST  ?= go test
+BINARIES := ./services/subscription-api/cmd/subscription-api ./services/delivery-worker/cmd/delivery-worker ./services/whisperer/cmd/whisperer
+# Where goroutines meet: what `make race` runs under the race detector.
+CONCURRENT := ./services/delivery-worker/... ./pkg/bus/... ./pkg/egress/... ./pkg/daemon/...
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##### try it
+
+.PHONY: run up down
+run: deps ## everything in one process on this machine, data in ./.whisperer
+	go build -o $(BIN)/whisperer ./services/whisperer/cmd/whisperer
+	@exec $(BIN)/whisperer standalone --data $(DATA)
+up: ## the services in containers, as in production (Docker with compose)
+	VERSION=$(VERSION) docker compose up --detach --build --wait
+down: ## stop the containers; their data stays (docker compose down -v removes it)
+	docker compose down
+
+##### change it
+
+.PHONY: test race bench bench-go lint fmt generate verify breaking vuln tidy
+test: deps ## all tests of all modules
+	$(GOTEST) work
+race: deps ## tests of the concurrent packages under the race detector
+	$(GOTEST) -race $(CONCURRENT)
+bench: deps ## deliveries per second of the whole system on this machine
+	go run ./services/whisperer/cmd/whisperer bench --local
+bench-go: ## Go benchmarks of the hot paths
+	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/delivery-worker/...
+lint: $(BIN)/golangci-lint ## all linters over all modules
+	$(BIN)/golangci-lint run $(MODULES:%=%/...)
+fmt: $(BIN)/gofumpt $(BIN)/buf ## format Go and protobuf
+	$(BIN)/gofumpt -w $(MODULES)
+	$(BIN)/buf format -w proto
+generate: $(BIN)/buf $(BIN)/protoc-gen-go ## write the generated Go
+	cd proto && PATH="$(BIN):$$PATH" $(BIN)/buf generate
+verify: $(BIN)/gofumpt $(BIN)/buf $(BIN)/protoc-gen-go ## what a machine wrote is what a machine would write: format, generated code, go.mod
+	scripts/verify.sh
+breaking: $(BIN)/buf ## protobuf changes that would break what is stored (AGAINST=origin/main)
+	$(BIN)/buf breaking proto --against '.git#ref=$(or $(AGAINST),origin/main),subdir=proto'
+vuln: $(BIN)/govulncheck ## known vulnerabilities in what we call (needs the network)
+	for m in $(MODULES); do $(BIN)/govulncheck -C $$m ./...; done
+tidy: ## go mod tidy in every module
+	scripts/tidy.sh
+
+##### ship it
+
+.PHONY: build
+build: ## static binaries in ./dist
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o dist/ $(BINARIES)
+
+##### machine
+
+.PHONY: deps tools clean
+deps: ## what the machine needs besides Go: installs or names it
+	@scripts/deps.sh
+tools: $(addprefix $(BIN)/,$(notdir $(wildcard scripts/tools/*))) ## build the tools that the other targets use into ./bin
+clean: ## remove what was built (not the data)
+	rm -rf bin dist
+
+# A tool is a module of its own: their dependencies contradict each other, and none belongs in ours.
+# It is built again when its version changes, or the Go that built it.
+$(BIN)/%: scripts/tools/%/go.mod scripts/tools/%/go.sum $(wildcard $(shell go env GOROOT)/VERSION)
+	GOWORK=off GOBIN=$(BIN) go -C scripts/tools/$* install tool
+	@touch $@
