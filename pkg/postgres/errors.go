@@ -1,0 +1,43 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/lib/pq"
+)
+
+// ErrUnavailable says that the database could not be reached or did not answer in time. Trying again later helps.
+var ErrUnavailable = errors.New("database is unavailable")
+
+// translate marks an error of the driver that is about the connection, not about the statement, as ErrUnavailable.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	var netErr *net.OpError
+	var pqErr *pq.Error
+	away := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)
+	if errors.As(err, &pqErr) {
+		switch pqErr.Code.Class() {
+		case "08", "53", "57": // connection exception, insufficient resources, operator intervention
+			away = true
+		}
+	}
+	if away {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+// violates reports whether the error is the violation of the named constraint or unique index.
+func violates(err error, constraint string) bool {
+	var pqErr *pq.Error
+	return errors.As(err, &pqErr) && pqErr.Constraint == constraint
+}
