@@ -1,0 +1,179 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// Header names that JetStream gives a meaning (ADR-4, ADR-51).
+const (
+	headerMsgID          = nats.MsgIdHdr
+	headerSchedule       = "Nats-Schedule"
+	headerScheduleTarget = "Nats-Schedule-Target"
+)
+
+// Outgoing is an event to be published.
+type Outgoing struct {
+	Tenant, Type string
+	// ID becomes Nats-Msg-Id, by which JetStream drops a repetition within two minutes; empty for none.
+	ID string
+	// Header are further headers, such as Content-Type.
+	Header map[string]string
+	Body   []byte
+}
+
+// PublishEvents returns when JetStream has stored all the events, in their order; on an error some may be stored, and
+// publishing all again with the same ids does not double them.
+func (b *Bus) PublishEvents(ctx context.Context, events []Outgoing) error {
+	futures := make([]jetstream.PubAckFuture, 0, len(events))
+	for _, e := range events {
+		msg := nats.NewMsg(EventSubject(e.Tenant, e.Type))
+		msg.Data = e.Body
+		for name, value := range e.Header {
+			msg.Header.Set(name, value)
+		}
+		if e.ID != "" {
+			msg.Header.Set(headerMsgID, e.ID)
+		}
+		future, err := b.js.PublishMsgAsync(msg)
+		if err != nil {
+			return fmt.Errorf("publish event: %w", err)
+		}
+		futures = append(futures, future)
+	}
+	for _, f := range futures {
+		if err := wait(ctx, f); err != nil {
+			return fmt.Errorf("publish event: %w", err)
+		}
+	}
+	return nil
+}
+
+// wait returns when the server has stored the message, or said or shown that it will not.
+func wait(ctx context.Context, f jetstream.PubAckFuture) error {
+	ctx, cancel := context.WithTimeout(ctx, publishDeadline)
+	defer cancel()
+	select {
+	case <-f.Ok():
+		return nil
+	case err := <-f.Err():
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// PublishFacts returns when the batch is stored in the ledger. id tells a repetition after an error from a new batch.
+func (b *Bus) PublishFacts(ctx context.Context, id string, batch *whispererv1.LedgerBatch) error {
+	data, err := proto.Marshal(batch)
+	if err != nil {
+		return fmt.Errorf("encode facts: %w", err)
+	}
+	msg := &nats.Msg{Subject: ledgerSubject, Data: data, Header: nats.Header{headerMsgID: []string{id}}}
+	ctx, cancel := context.WithTimeout(ctx, publishDeadline)
+	defer cancel()
+	if _, err := b.js.PublishMsg(ctx, msg); err != nil {
+		return fmt.Errorf("publish facts: %w", err)
+	}
+	return nil
+}
+
+// ScheduleRetry returns when the retry is stored, to be due at the given time. Scheduling the same delivery again takes
+// the place of what was scheduled before.
+func (b *Bus) ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error {
+	hook, delivery, err := retryIDs(retry)
+	if err != nil {
+		return err
+	}
+	data, err := proto.Marshal(retry)
+	if err != nil {
+		return fmt.Errorf("encode retry: %w", err)
+	}
+	msg := &nats.Msg{Subject: retryAtSubject(hook, delivery), Data: data, Header: nats.Header{
+		// written by hand: the client's own option cuts off the fraction, and fires up to a second early
+		headerSchedule:       []string{"@at " + due.UTC().Format(time.RFC3339Nano)},
+		headerScheduleTarget: []string{retryDuePrefix + hook.String()},
+	}}
+	future, err := b.js.PublishMsgAsync(msg)
+	if err != nil {
+		return fmt.Errorf("schedule retry of delivery %s: %w", delivery, err)
+	}
+	if err := wait(ctx, future); err != nil {
+		return fmt.Errorf("schedule retry of delivery %s: %w", delivery, err)
+	}
+	return nil
+}
+
+// RetryScheduled reports whether a retry of the delivery is waiting for its time.
+func (b *Bus) RetryScheduled(ctx context.Context, hook, delivery uuid.UUID) (bool, error) {
+	stream, err := b.js.Stream(ctx, StreamRetries)
+	if err != nil {
+		return false, fmt.Errorf("look up stream %s: %w", StreamRetries, err)
+	}
+	_, err = stream.GetLastMsgForSubject(ctx, retryAtSubject(hook, delivery))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look up retry of delivery %s: %w", delivery, err)
+	}
+	return true, nil
+}
+
+// CancelRetry removes the scheduled retry of the delivery, if there is one.
+func (b *Bus) CancelRetry(ctx context.Context, hook, delivery uuid.UUID) error {
+	stream, err := b.js.Stream(ctx, StreamRetries)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", StreamRetries, err)
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(retryAtSubject(hook, delivery))); err != nil {
+		return fmt.Errorf("cancel retry of delivery %s: %w", delivery, err)
+	}
+	return nil
+}
+
+// Event reads a message of the OMS stream again. The error is jetstream's ErrMsgNotFound, wrapped, where the keeper has
+// trimmed it.
+func (b *Bus) Event(ctx context.Context, seq uint64) (Stored, error) {
+	stream, err := b.js.Stream(ctx, StreamOMS)
+	if err != nil {
+		return Stored{}, fmt.Errorf("look up stream %s: %w", StreamOMS, err)
+	}
+	msg, err := stream.GetMsg(ctx, seq)
+	if err != nil {
+		return Stored{}, fmt.Errorf("read event %d: %w", seq, err)
+	}
+	return Stored{Subject: msg.Subject, Data: msg.Data, Headers: msg.Header, Seq: msg.Sequence, PublishedAt: msg.Time.UTC()}, nil
+}
+
+// Stored is a message as its stream holds it.
+type Stored struct {
+	Subject     string
+	Data        []byte
+	Headers     map[string][]string
+	Seq         uint64
+	PublishedAt time.Time
+}
+
+func retryAtSubject(hook, delivery uuid.UUID) string {
+	return retryAtPrefix + hook.String() + "." + delivery.String()
+}
+
+func retryIDs(r *whispererv1.Retry) (hook, delivery uuid.UUID, err error) {
+	if hook, err = uuid.FromBytes(r.GetHookId()); err != nil {
+		return hook, delivery, fmt.Errorf("read hook id of retry: %w", err)
+	}
+	if delivery, err = uuid.FromBytes(r.GetDeliveryId()); err != nil {
+		return hook, delivery, fmt.Errorf("read delivery id of retry: %w", err)
+	}
+	return hook, delivery, nil
+}

@@ -1,0 +1,128 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Names and subjects of the topology.
+const (
+	StreamOMS     = "OMS"
+	StreamRetries = "RETRIES"
+	StreamLedger  = "LEDGER"
+
+	omsPrefix      = "oms."
+	retryAtPrefix  = "retry.at."
+	retryDuePrefix = "retry.due."
+	ledgerSubject  = "ledger.facts"
+)
+
+// Consumer names one of the durable pull consumers, which all workers share.
+type Consumer struct {
+	stream, name  string
+	filter        string
+	maxAckPending int
+}
+
+// The consumers of the topology.
+var (
+	// Fanout takes each event to be delivered.
+	Fanout = Consumer{stream: StreamOMS, name: "fanout", filter: omsPrefix + ">", maxAckPending: 8192}
+	// EventRecorder takes each event to be written to Postgres.
+	EventRecorder = Consumer{stream: StreamOMS, name: "event-recorder", filter: omsPrefix + ">", maxAckPending: 8192}
+	// Retry takes the retries that are due.
+	Retry = Consumer{stream: StreamRetries, name: "retry", filter: retryDuePrefix + ">", maxAckPending: 8192}
+	// FactRecorder takes batches of facts to be written to Postgres.
+	FactRecorder = Consumer{stream: StreamLedger, name: "recorder", filter: "ledger.>", maxAckPending: 2048}
+)
+
+// ackWait is how long a message may be silent before another worker gets it; a worker that is alive says so every
+// ackWait/3. It bounds the time to recover from a dead worker, and is never changed on a live consumer: a change moves
+// every delay that is under way.
+const ackWait = 15 * time.Second
+
+// dedupWindow is how long JetStream remembers a Nats-Msg-Id; each costs 235 bytes of server memory.
+const dedupWindow = 2 * time.Minute
+
+// minServer is the first nats-server with message schedules (ADR-51).
+var minServer = [2]int{2, 12}
+
+// ErrServerTooOld says that the nats-server has no message schedules.
+var ErrServerTooOld = errors.New("nats-server 2.12 or newer is required")
+
+func (b *Bus) streams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
+		{
+			// The event log. Nothing in it ages by itself: the keeper trims it, never past what was fanned out.
+			Name: StreamOMS, Subjects: []string{omsPrefix + ">"}, Storage: jetstream.FileStorage,
+			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.OMSMaxBytes,
+			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true,
+			Description: "events from the order management system",
+		},
+		{
+			// Schedules refuse DiscardNew, and limits would drop what waits: the server's store limit is the guard.
+			Name: StreamRetries, Subjects: []string{retryAtPrefix + ">", retryDuePrefix + ">"},
+			Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld,
+			AllowMsgSchedules: true, Duplicates: dedupWindow, Replicas: b.opts.Replicas,
+			Description: "deliveries that wait for a time",
+		},
+		{
+			Name: StreamLedger, Subjects: []string{"ledger.>"}, Storage: jetstream.FileStorage,
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Duplicates: dedupWindow,
+			Replicas: b.opts.Replicas, Description: "what happened, on its way to Postgres",
+		},
+	}
+}
+
+// EnsureTopology creates or updates all streams and consumers; doing it twice, or from several programs at once, is
+// harmless. It returns ErrServerTooOld where the server cannot carry it.
+func (b *Bus) EnsureTopology(ctx context.Context) error {
+	if err := checkVersion(b.nc.ConnectedServerVersion()); err != nil {
+		return err
+	}
+	for _, cfg := range b.streams() {
+		if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+			return fmt.Errorf("create stream %s: %w", cfg.Name, err)
+		}
+	}
+	for _, c := range []Consumer{Fanout, EventRecorder, Retry, FactRecorder} {
+		_, err := b.js.CreateOrUpdateConsumer(ctx, c.stream, jetstream.ConsumerConfig{
+			Durable: c.name, FilterSubject: c.filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+			MaxDeliver: -1, MaxAckPending: c.maxAckPending, Replicas: b.opts.Replicas,
+		})
+		if err != nil {
+			return fmt.Errorf("create consumer %s of stream %s: %w", c.name, c.stream, err)
+		}
+	}
+	return nil
+}
+
+func checkVersion(version string) error {
+	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	x, errMajor := strconv.Atoi(major)
+	y, errMinor := strconv.Atoi(minor)
+	if errMajor != nil || errMinor != nil || x < minServer[0] || x == minServer[0] && y < minServer[1] {
+		return fmt.Errorf("%w, this one is %q", ErrServerTooOld, version)
+	}
+	return nil
+}
+
+// EventSubject is where an event of the tenant and type is published.
+func EventSubject(tenant, eventType string) string { return omsPrefix + tenant + "." + eventType }
+
+// SplitEventSubject reads tenant and event type from an OMS subject; both are empty where it is not one.
+func SplitEventSubject(subject string) (tenant, eventType string) {
+	rest, ok := strings.CutPrefix(subject, omsPrefix)
+	if !ok {
+		return "", ""
+	}
+	tenant, eventType, _ = strings.Cut(rest, ".")
+	return tenant, eventType
+}

@@ -1,0 +1,395 @@
+// Package envelope reads what was published as an event, and writes an event as the body that a receiver wants.
+package envelope
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// MaxDepth is how deeply an event's JSON may nest.
+const MaxDepth = 64
+
+// Content types that say what a body is.
+const (
+	TypeJSON        = "application/json"
+	TypeCloudEvents = "application/cloudevents+json"
+	TypeProtobuf    = "application/protobuf"
+)
+
+// Published is a message as it came, with what the transport knows of it.
+type Published struct {
+	// Tenant and Type are the subject's.
+	Tenant, Type string
+	Headers      map[string][]string
+	Body         []byte
+	// Seq and PublishedAt are the stream's; Seq is 0 where the event is not stored yet.
+	Seq         uint64
+	PublishedAt time.Time
+}
+
+// Reason says in one fixed word why a message is no event.
+type Reason string
+
+// Reasons of rejection.
+const (
+	TooLarge      Reason = "too_large"
+	Unreadable    Reason = "unreadable"
+	TypeMismatch  Reason = "type_mismatch"
+	BadField      Reason = "bad_field"
+	IDConflict    Reason = "id_conflict"
+	UnknownTenant Reason = "unknown_tenant"
+	Poison        Reason = "poison"
+)
+
+// RejectedError says why a message is no event.
+type RejectedError struct {
+	Reason Reason
+	// Field is the envelope's field at fault; empty where the whole body is.
+	Field string
+	// Detail is one sentence for people.
+	Detail string
+}
+
+// Error joins the reason, the field and the detail.
+func (e *RejectedError) Error() string {
+	if e.Field == "" {
+		return string(e.Reason) + ": " + e.Detail
+	}
+	return string(e.Reason) + ": " + e.Field + " " + e.Detail
+}
+
+func reject(reason Reason, field, format string, args ...any) error {
+	return &RejectedError{Reason: reason, Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+// fields are an event's parts as the body had them; empty means that the transport decides.
+type fields struct {
+	id, typ, time, entity, traceparent string
+	context, filter, data              json.RawMessage
+}
+
+// Decode reads an event: our envelope, a bare JSON document, CloudEvents 1.0 (structured by its content type, binary by
+// its ce- headers), or whisperer.v1.Event. What is missing comes from the transport. The error is a *RejectedError.
+func Decode(in Published) (webhook.Event, error) {
+	if len(in.Body) > webhook.MaxEventSize {
+		return webhook.Event{}, reject(TooLarge, "", "the body has %d bytes, and %d are allowed", len(in.Body), webhook.MaxEventSize)
+	}
+	f, err := read(in)
+	if err != nil {
+		return webhook.Event{}, err
+	}
+	return f.event(in)
+}
+
+func read(in Published) (fields, error) {
+	contentType, _, _ := strings.Cut(header(in.Headers, "Content-Type"), ";")
+	switch contentType = strings.ToLower(strings.TrimSpace(contentType)); {
+	case contentType == TypeProtobuf || contentType == "application/x-protobuf":
+		return readProtobuf(in.Body)
+	case contentType == TypeCloudEvents:
+		return readCloudEvent(in.Body)
+	case header(in.Headers, "ce-specversion") != "":
+		return readBinaryCloudEvent(in)
+	default:
+		return readJSON(in)
+	}
+}
+
+// envelopeJSON is our own envelope.
+type envelopeJSON struct {
+	ID      string          `json:"event_id"`
+	Type    string          `json:"event_type"`
+	Time    string          `json:"event_time"`
+	Entity  string          `json:"entity"`
+	Context json.RawMessage `json:"current_context"`
+	Filter  json.RawMessage `json:"config_filter"`
+	Data    json.RawMessage `json:"data"`
+}
+
+var envelopeKeys = map[string]bool{
+	"event_id": true, "event_type": true, "event_time": true, "entity": true, "current_context": true,
+	"config_filter": true, "data": true,
+}
+
+func readJSON(in Published) (fields, error) {
+	if err := checkJSON(in.Body); err != nil {
+		return fields{}, err
+	}
+	f := fields{traceparent: header(in.Headers, "traceparent")}
+	isEnvelope, err := hasEnvelopeKeys(in.Body)
+	if err != nil {
+		return f, err
+	}
+	if !isEnvelope {
+		f.data = bytes.TrimSpace(in.Body)
+		return f, nil
+	}
+	var e envelopeJSON
+	if err := json.Unmarshal(in.Body, &e); err != nil {
+		return f, unmarshalProblem(err)
+	}
+	f.id, f.typ, f.time, f.entity = e.ID, e.Type, e.Time, e.Entity
+	f.context, f.filter, f.data = e.Context, e.Filter, e.Data
+	return f, nil
+}
+
+// hasEnvelopeKeys reports whether body is an object with data and nothing that our envelope does not have; else it is a
+// bare document.
+func hasEnvelopeKeys(body []byte) (bool, error) {
+	if t := bytes.TrimSpace(body); len(t) == 0 || t[0] != '{' {
+		return false, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	seen := map[string]bool{}
+	twice := ""
+	_, _ = d.Token() // the brace
+	for d.More() {
+		token, err := d.Token()
+		key, ok := token.(string)
+		if err != nil || !ok {
+			return false, reject(Unreadable, "", "the body is not JSON")
+		}
+		if !envelopeKeys[key] {
+			return false, nil
+		}
+		if seen[key] {
+			twice = key
+		}
+		seen[key] = true
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return false, reject(Unreadable, "", "the body is not JSON")
+		}
+	}
+	switch {
+	case !seen["data"]:
+		return false, nil
+	case twice != "":
+		return false, reject(BadField, twice, "is there twice")
+	}
+	return true, nil
+}
+
+// cloudEventJSON is a CloudEvents 1.0 event in the JSON format.
+type cloudEventJSON struct {
+	SpecVersion     string          `json:"specversion"`
+	ID              string          `json:"id"`
+	Source          string          `json:"source"`
+	Type            string          `json:"type"`
+	Subject         string          `json:"subject"`
+	Time            string          `json:"time"`
+	DataContentType string          `json:"datacontenttype"`
+	Data            json.RawMessage `json:"data"`
+	DataBase64      *string         `json:"data_base64"`
+	Traceparent     string          `json:"traceparent"`
+}
+
+func readCloudEvent(body []byte) (fields, error) {
+	if err := checkJSON(body); err != nil {
+		return fields{}, err
+	}
+	var e cloudEventJSON
+	if err := json.Unmarshal(body, &e); err != nil {
+		return fields{}, unmarshalProblem(err)
+	}
+	switch {
+	case e.SpecVersion != "1.0":
+		return fields{}, reject(BadField, "specversion", "must be 1.0")
+	case e.ID == "" || e.Source == "" || e.Type == "":
+		return fields{}, reject(BadField, "id", "id, source and type are required by CloudEvents 1.0")
+	case e.DataBase64 != nil || !isJSONType(e.DataContentType):
+		return fields{}, reject(BadField, "data", "must be JSON")
+	}
+	return fields{id: e.ID, typ: e.Type, time: e.Time, entity: e.Subject, data: e.Data, traceparent: e.Traceparent}, nil
+}
+
+func readBinaryCloudEvent(in Published) (fields, error) {
+	ce := func(name string) string { return header(in.Headers, "ce-"+name) }
+	if ce("specversion") != "1.0" {
+		return fields{}, reject(BadField, "ce-specversion", "must be 1.0")
+	}
+	if ce("id") == "" || ce("source") == "" || ce("type") == "" {
+		return fields{}, reject(BadField, "ce-id", "ce-id, ce-source and ce-type are required by CloudEvents 1.0")
+	}
+	if !isJSONType(header(in.Headers, "Content-Type")) {
+		return fields{}, reject(BadField, "data", "must be JSON")
+	}
+	if err := checkJSON(in.Body); err != nil {
+		return fields{}, err
+	}
+	f := fields{id: ce("id"), typ: ce("type"), time: ce("time"), entity: ce("subject"), traceparent: ce("traceparent")}
+	if f.traceparent == "" {
+		f.traceparent = header(in.Headers, "traceparent")
+	}
+	f.data = bytes.TrimSpace(in.Body)
+	return f, nil
+}
+
+func readProtobuf(body []byte) (fields, error) {
+	var e whispererv1.Event
+	if err := proto.Unmarshal(body, &e); err != nil {
+		return fields{}, reject(Unreadable, "", "the body is not a whisperer.v1.Event")
+	}
+	f := fields{
+		id: e.GetId(), typ: e.GetType(), entity: e.GetEntity(), traceparent: e.GetTraceparent(),
+		context: e.GetContext(), filter: e.GetConfigFilter(), data: e.GetData(),
+	}
+	if t := e.GetTime(); t != nil {
+		if t.CheckValid() != nil {
+			return f, reject(BadField, "time", "is out of range")
+		}
+		f.time = t.AsTime().Format(time.RFC3339Nano)
+	}
+	for name, part := range map[string][]byte{"data": f.data, "context": f.context, "config_filter": f.filter} {
+		if len(part) == 0 {
+			continue
+		}
+		if err := checkJSON(part); err != nil {
+			return f, reject(BadField, name, "is not JSON")
+		}
+	}
+	return f, nil
+}
+
+// event checks the parts and fills in what the transport knows.
+func (f fields) event(in Published) (webhook.Event, error) {
+	e := webhook.Event{
+		ID: f.id, Tenant: in.Tenant, Type: webhook.NormalizeEventType(f.typ), PublishedAt: in.PublishedAt, Seq: in.Seq,
+		Entity: f.entity, Context: object(f.context), ConfigFilter: object(f.filter), Data: f.data, Time: in.PublishedAt,
+	}
+	if len(e.Data) == 0 {
+		return e, reject(BadField, "data", "is missing")
+	}
+	if e.ID == "" {
+		e.ID = header(in.Headers, "Nats-Msg-Id")
+	}
+	if e.ID == "" {
+		e.ID = webhook.EventIDFromStream(in.Seq, in.PublishedAt)
+	}
+	if err := webhook.ValidateEventID(e.ID); err != nil {
+		return e, reject(BadField, "event_id", "%s", err)
+	}
+	subjectType := webhook.NormalizeEventType(in.Type)
+	if err := webhook.ValidateEventType(subjectType); err != nil {
+		return e, reject(BadField, "event_type", "of the subject %s", err)
+	}
+	if e.Type == "" {
+		e.Type = subjectType
+	}
+	if e.Type != subjectType {
+		return e, reject(TypeMismatch, "event_type", "contradicts the subject, which says %s", subjectType)
+	}
+	if err := webhook.ValidateEntity(e.Entity); err != nil {
+		return e, reject(BadField, "entity", "%s", err)
+	}
+	if f.time != "" {
+		t, err := time.Parse(time.RFC3339Nano, f.time)
+		if err != nil || t.Year() < 1970 || t.Year() > 9999 {
+			return e, reject(BadField, "event_time", "is not an RFC 3339 time with a zone")
+		}
+		e.Time = t.UTC()
+	}
+	for name, part := range map[string]json.RawMessage{"current_context": e.Context, "config_filter": e.ConfigFilter} {
+		if len(part) > 0 && part[0] != '{' {
+			return e, reject(BadField, name, "must be an object")
+		}
+	}
+	if validTraceparent(f.traceparent) {
+		e.Traceparent = f.traceparent
+	}
+	return e, nil
+}
+
+// object trims an optional JSON object; null is absent.
+func object(raw json.RawMessage) json.RawMessage {
+	t := bytes.TrimSpace(raw)
+	if len(t) == 0 || bytes.Equal(t, []byte("null")) {
+		return nil
+	}
+	return t
+}
+
+// validTraceparent checks the form of W3C Trace Context, section 3.2.
+func validTraceparent(s string) bool {
+	if len(s) != 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' || s[:2] == "ff" {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if i != 2 && i != 35 && i != 52 && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return s[3:35] != strings.Repeat("0", 32) && s[36:52] != strings.Repeat("0", 16)
+}
+
+func checkJSON(body []byte) error {
+	switch {
+	case len(body) == 0:
+		return reject(Unreadable, "", "the body is empty")
+	case !utf8.Valid(body):
+		return reject(Unreadable, "", "the body is not UTF-8")
+	case depth(body) > MaxDepth:
+		return reject(Unreadable, "", "the body nests more than %d levels", MaxDepth)
+	case !json.Valid(body):
+		return reject(Unreadable, "", "the body is not JSON")
+	}
+	return nil
+}
+
+// depth is how deeply brackets nest outside of strings; the text need not be JSON.
+func depth(body []byte) int {
+	level, deepest, inString := 0, 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			level++
+			deepest = max(deepest, level)
+		case c == '}' || c == ']':
+			level--
+		}
+	}
+	return deepest
+}
+
+func unmarshalProblem(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && wrong.Field != "" {
+		return reject(BadField, wrong.Field, "must not be a %s", wrong.Value)
+	}
+	return reject(Unreadable, "", "the body is not an object")
+}
+
+func isJSONType(contentType string) bool {
+	t, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	t = strings.TrimSpace(t)
+	return t == "" || t == TypeJSON || strings.HasSuffix(t, "+json") || t == "text/json"
+}
+
+// header looks a header up without regard to case: NATS keeps the publisher's spelling.
+func header(headers map[string][]string, name string) string {
+	if v := headers[name]; len(v) > 0 {
+		return v[0]
+	}
+	for key, v := range headers {
+		if len(v) > 0 && strings.EqualFold(key, name) {
+			return v[0]
+		}
+	}
+	return ""
+}

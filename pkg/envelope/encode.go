@@ -1,0 +1,93 @@
+package envelope
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// Body is what a receiver gets.
+type Body struct {
+	ContentType string
+	Bytes       []byte
+}
+
+// Encode writes the event in the format. The event's data goes in as the exact bytes that were published. It returns an
+// error for a format that there is not.
+func Encode(format webhook.Format, e *webhook.Event) (Body, error) {
+	b := make([]byte, 0, len(e.Data)+len(e.Context)+256)
+	switch format {
+	case webhook.FormatRaw:
+		return Body{ContentType: TypeJSON, Bytes: e.Data}, nil
+	case webhook.FormatOMS:
+		b = appendTime(append(b, `{"event_time":`...), e.Time)
+		b = appendString(append(b, `,"event_type":`...), e.Type)
+		b = append(b, `,"current_context":`...)
+		if len(e.Context) == 0 {
+			b = append(b, `{}`...)
+		} else {
+			b = append(b, e.Context...)
+		}
+	case webhook.FormatWhisperer:
+		b = appendString(append(b, `{"event":{"type":`...), e.Type)
+		b = appendString(append(b, `,"uuid":`...), e.ID)
+		b = append(b, '}')
+	case webhook.FormatStandard:
+		b = appendString(append(b, `{"type":`...), e.Type)
+		b = appendTime(append(b, `,"timestamp":`...), e.Time)
+	case webhook.FormatCloudEvents:
+		b = appendString(append(b, `{"specversion":"1.0","id":`...), e.ID)
+		b = appendString(append(b, `,"source":`...), "/whisperer/"+e.Tenant)
+		b = appendString(append(b, `,"type":`...), e.Type)
+		if e.Entity != "" {
+			b = appendString(append(b, `,"subject":`...), e.Entity)
+		}
+		b = appendTime(append(b, `,"time":`...), e.Time)
+		b = append(b, `,"datacontenttype":"application/json"`...)
+	default:
+		return Body{}, fmt.Errorf("encode event %s: there is no format %q", e.ID, format)
+	}
+	b = append(b, `,"data":`...)
+	b = append(b, e.Data...)
+	body := Body{ContentType: TypeJSON, Bytes: append(b, '}')}
+	if format == webhook.FormatCloudEvents {
+		body.ContentType = TypeCloudEvents
+	}
+	return body, nil
+}
+
+func appendString(b []byte, s string) []byte {
+	quoted, err := json.Marshal(s)
+	if err != nil { // a string always has a JSON form
+		return append(b, `""`...)
+	}
+	return append(b, quoted...)
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	b = append(b, '"')
+	b = t.UTC().AppendFormat(b, time.RFC3339Nano)
+	return append(b, '"')
+}
+
+// ToProto is the event as it travels in a retry.
+func ToProto(e *webhook.Event) *whispererv1.Event {
+	return &whispererv1.Event{
+		Id: e.ID, Type: e.Type, Time: timestamppb.New(e.Time), Entity: e.Entity, Context: e.Context,
+		ConfigFilter: e.ConfigFilter, Data: e.Data, Traceparent: e.Traceparent,
+	}
+}
+
+// FromProto is the event that ToProto wrote; tenant, sequence and publication time travel beside it.
+func FromProto(p *whispererv1.Event, tenant string, seq uint64, publishedAt time.Time) webhook.Event {
+	return webhook.Event{
+		ID: p.GetId(), Tenant: tenant, Type: p.GetType(), Time: p.GetTime().AsTime(), PublishedAt: publishedAt, Seq: seq,
+		Entity: p.GetEntity(), Context: p.GetContext(), ConfigFilter: p.GetConfigFilter(), Data: p.GetData(),
+		Traceparent: p.GetTraceparent(),
+	}
+}
