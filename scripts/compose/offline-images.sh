@@ -86,7 +86,7 @@ image() {
 make_postgres() {
   local root=$work/postgres
   local home=/usr/lib/postgresql/$PG_MAJOR
-  fetch "$root" install "postgresql-$PG_MAJOR" libc-bin tzdata
+  fetch "$root" install "postgresql-$PG_MAJOR" libc-bin tzdata util-linux
   rm -rf "$root$home"/lib/{bitcode,llvmjit*,pgxs}
   shell "$root"
   people "$root" postgres 999
