@@ -67,7 +67,7 @@ build: ## static binaries in ./dist
 .PHONY: deps tools clean
 deps: ## what the machine needs besides Go: installs or names it
 	@scripts/deps.sh
-tools: $(addprefix $(BIN)/,$(notdir $(wildcard scripts/tools/*))) ## build the tools that the other targets use into ./bin
+tools: $(patsubst %,$(BIN)/%,$(filter-out govulncheck,$(notdir $(wildcard scripts/tools/*)))) ## build the tools that the other targets use into ./bin
 clean: ## remove what was built (not the data)
 	rm -rf bin dist
 

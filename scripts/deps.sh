@@ -9,11 +9,12 @@ for given in WHISPERER_DATABASE_URL WHISPERER_TEST_DATABASE_URL; do
 done
 [ "${WHISPERER_TEST_ENV:-}" != docker ] || exit 0
 
-# The places where packagers put the server; it is often not on PATH.
+# The places where pkg/localpg looks; the server is often not on PATH.
 has_postgres() {
   local dir
-  for dir in ${PGBIN:-} ${PATH//:/ } /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql*/bin \
-    /usr/local/opt/postgresql*/bin /Applications/Postgres.app/Contents/Versions/*/bin; do
+  for dir in ${WHISPERER_PGBIN:-} "$(pg_config --bindir 2>/dev/null || true)" ${PATH//:/ } /usr/lib/postgresql/*/bin \
+    /usr/pgsql-*/bin /usr/lib/postgresql*/bin /usr/libexec/postgresql* /opt/homebrew/opt/postgresql*/bin \
+    /usr/local/opt/postgresql*/bin /Applications/Postgres.app/Contents/Versions/*/bin /usr/local/pgsql/bin; do
     if [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ]; then return 0; fi
   done
   return 1
@@ -42,5 +43,5 @@ case $command in
 apt-get* | dnf* | pacman* | apk*) echo "    sudo $command" >&2 ;;
 *) echo "    $command" >&2 ;;
 esac
-echo "or point PGBIN at the folder that holds initdb and postgres." >&2
+echo "or point WHISPERER_PGBIN at the folder that holds initdb and postgres." >&2
 exit 1
