@@ -1,0 +1,99 @@
+package localpg
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// account is whom the server's programs run as.
+type account struct {
+	uid, gid int
+	drop     bool // we are root and have to become somebody else
+}
+
+// pickAccount returns our own account, or, for root, the first of $SUDO_USER, postgres and nobody that exists.
+func pickAccount() (account, error) {
+	if os.Geteuid() != 0 {
+		return account{uid: os.Geteuid(), gid: os.Getegid()}, nil
+	}
+	for _, name := range []string{os.Getenv("SUDO_USER"), "postgres", "nobody"} {
+		if name == "" || name == "root" {
+			continue
+		}
+		// initdb looks its user up, so an id without an entry in the user database is of no use.
+		entry, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, errUID := strconv.Atoi(entry.Uid)
+		gid, errGID := strconv.Atoi(entry.Gid)
+		if errUID == nil && errGID == nil && uid != 0 {
+			return account{uid, gid, true}, nil
+		}
+	}
+	return account{}, errors.New("pick user for PostgreSQL: it refuses to run as root, and there is no user postgres " +
+		"or nobody; start this program as another user, or use a PostgreSQL that runs already")
+}
+
+// keeperOf returns the account that a cluster made earlier belongs to: only its owner may run it. A folder of root's
+// (made by us, but not a cluster yet) leaves the choice as it is.
+func (a account) keeperOf(cluster string) account {
+	info, err := os.Stat(cluster)
+	if err != nil || !a.drop {
+		return a
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
+		return account{int(owner.Uid), int(owner.Gid), true}
+	}
+	return a
+}
+
+// own gives a folder and all in it to the account.
+func (a account) own(dir string) error {
+	if !a.drop {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(name, a.uid, a.gid)
+	})
+}
+
+// makeDir makes a folder of the account's that only the account can use.
+func (a account) makeDir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	return a.own(dir)
+}
+
+// reaches tells whether the account can enter the folder; root's home, for one, is closed to others.
+func (a account) reaches(dir string) (bool, error) {
+	if !a.drop {
+		return true, nil
+	}
+	look := exec.Command("/bin/sh", "-c", `cd "$1"`, "sh", dir)
+	look.Dir, look.SysProcAttr = "/", a.attributes(0)
+	err := look.Run()
+	var refused *exec.ExitError
+	if err != nil && !errors.As(err, &refused) {
+		return false, fmt.Errorf("run a program as user %d: %w", a.uid, err)
+	}
+	return err == nil, nil
+}
+
+func (a account) credential() *syscall.Credential {
+	if !a.drop {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
+}
