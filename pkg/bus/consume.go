@@ -17,7 +17,7 @@ type Message struct {
 	Data    []byte
 	// Seq is the message's sequence in its stream.
 	Seq uint64
-	// PublishedAt is when the stream stored it.
+	// PublishedAt is when the stream stored it, in whole microseconds, as Postgres keeps it.
 	PublishedAt time.Time
 	// Deliveries counts how often it was handed out, this time included.
 	Deliveries uint64
@@ -154,7 +154,7 @@ func message(msg jetstream.Msg, s *Subscription) (Message, error) {
 		return Message{}, fmt.Errorf("read metadata: %w", err)
 	}
 	return Message{
-		Subject: msg.Subject(), Data: msg.Data(), Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp.UTC(),
+		Subject: msg.Subject(), Data: msg.Data(), Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp.UTC().Truncate(time.Microsecond),
 		Deliveries: meta.NumDelivered, msg: msg, sub: s,
 	}, nil
 }

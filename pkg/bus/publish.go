@@ -152,7 +152,7 @@ func (b *Bus) Event(ctx context.Context, seq uint64) (Stored, error) {
 	if err != nil {
 		return Stored{}, fmt.Errorf("read event %d: %w", seq, err)
 	}
-	return Stored{Subject: msg.Subject, Data: msg.Data, Headers: msg.Header, Seq: msg.Sequence, PublishedAt: msg.Time.UTC()}, nil
+	return Stored{Subject: msg.Subject, Data: msg.Data, Headers: msg.Header, Seq: msg.Sequence, PublishedAt: msg.Time.UTC().Truncate(time.Microsecond)}, nil
 }
 
 // Stored is a message as its stream holds it.

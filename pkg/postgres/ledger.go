@@ -1,0 +1,138 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// DeliveryKey names a delivery and the partition it is in.
+type DeliveryKey struct {
+	ID          uuid.UUID
+	PublishedAt time.Time
+}
+
+// Recorded is what the ledger knows of a delivery.
+type Recorded struct {
+	State    webhook.DeliveryState
+	Attempts int
+	// NextAt is zero unless the state is Waiting.
+	NextAt time.Time
+}
+
+// Recorded looks deliveries up; one that is not recorded is missing from the map.
+func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Recorded, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(keys))
+	first, last := keys[0].PublishedAt, keys[0].PublishedAt
+	for i, k := range keys {
+		ids[i] = k.ID.String()
+		if k.PublishedAt.Before(first) {
+			first = k.PublishedAt
+		}
+		if k.PublishedAt.After(last) {
+			last = k.PublishedAt
+		}
+	}
+	var rows []struct {
+		ID       uuid.UUID  `db:"id"`
+		State    string     `db:"state"`
+		Attempts int        `db:"attempts"`
+		NextAt   *time.Time `db:"next_at"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT id, state, attempts, next_at FROM deliveries
+		WHERE id = ANY($1::uuid[]) AND published_at BETWEEN $2 AND $3`, pq.Array(ids), first, last)
+	if err != nil {
+		return nil, translate(fmt.Errorf("look up deliveries: %w", err))
+	}
+	found := make(map[uuid.UUID]Recorded, len(rows))
+	for _, r := range rows {
+		rec := Recorded{State: webhook.DeliveryState(r.State), Attempts: r.Attempts}
+		if r.NextAt != nil {
+			rec.NextAt = r.NextAt.UTC()
+		}
+		found[r.ID] = rec
+	}
+	return found, nil
+}
+
+// EventKey names an event within the ledger.
+type EventKey struct {
+	Tenant, ID string
+}
+
+// SeenEvent is an event that the ledger has under some id.
+type SeenEvent struct {
+	Seq    uint64
+	Digest []byte
+}
+
+// SeenEvents looks up which ids the ledger has had since the given time; of several with one id, the first in the stream.
+func (d *DB) SeenEvents(ctx context.Context, keys []EventKey, since time.Time) (map[EventKey]SeenEvent, error) {
+	tenants, ids := make([]string, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		tenants[i], ids[i] = k.Tenant, k.ID
+	}
+	var rows []struct {
+		Tenant string `db:"tenant"`
+		ID     string `db:"id"`
+		Seq    int64  `db:"seq"`
+		Digest []byte `db:"digest"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT e.tenant, e.id, e.seq, e.digest FROM unnest($1::text[], $2::text[]) AS k (tenant, id)
+		JOIN events e ON e.tenant = k.tenant AND e.id = k.id AND e.published_at > $3
+		ORDER BY e.seq DESC`, pq.Array(tenants), pq.Array(ids), since)
+	if err != nil {
+		return nil, translate(fmt.Errorf("look up events: %w", err))
+	}
+	seen := make(map[EventKey]SeenEvent, len(rows))
+	for _, r := range rows {
+		seen[EventKey{r.Tenant, r.ID}] = SeenEvent{Seq: uint64(r.Seq), Digest: r.Digest} //nolint:gosec // never negative
+	}
+	return seen, nil
+}
+
+// Event reads an event whole. It returns webhook.ErrNotFound where the ledger has none.
+func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error) {
+	var r struct {
+		Seq          int64     `db:"seq"`
+		Type         string    `db:"type"`
+		Time         time.Time `db:"time"`
+		Entity       string    `db:"entity"`
+		Context      *string   `db:"context"`
+		ConfigFilter *string   `db:"config_filter"`
+		Data         string    `db:"data"`
+		Traceparent  string    `db:"traceparent"`
+	}
+	err := d.db.GetContext(ctx, &r, `
+		SELECT seq, type, time, entity, context, config_filter, data, traceparent FROM events
+		WHERE tenant = $1 AND id = $2 AND published_at = $3`, tenant, id, publishedAt)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return webhook.Event{}, fmt.Errorf("event %s: %w", id, webhook.ErrNotFound)
+	case err != nil:
+		return webhook.Event{}, translate(fmt.Errorf("read event %s: %w", id, err))
+	}
+	e := webhook.Event{
+		ID: id, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: publishedAt, Seq: uint64(r.Seq), //nolint:gosec // never negative
+		Entity: r.Entity, Data: []byte(r.Data), Traceparent: r.Traceparent,
+	}
+	if r.Context != nil {
+		e.Context = []byte(*r.Context)
+	}
+	if r.ConfigFilter != nil {
+		e.ConfigFilter = []byte(*r.ConfigFilter)
+	}
+	return e, nil
+}
