@@ -1,13 +1,13 @@
 package localpg
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -55,16 +55,28 @@ func (a account) keeperOf(cluster string) account {
 	return a
 }
 
-// own gives a folder and all in it to the account.
+// own gives a file, or a folder and all in it, to the account.
 func (a account) own(dir string) error {
 	if !a.drop {
 		return nil
 	}
-	return filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return os.Lchown(dir, a.uid, a.gid)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	return fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(name, a.uid, a.gid)
+		return root.Lchown(name, a.uid, a.gid)
 	})
 }
 
@@ -77,13 +89,16 @@ func (a account) makeDir(dir string) error {
 }
 
 // reaches tells whether the account can enter the folder; root's home, for one, is closed to others.
-func (a account) reaches(dir string) (bool, error) {
+func (a account) reaches(ctx context.Context, dir string) (bool, error) {
 	if !a.drop {
 		return true, nil
 	}
-	look := exec.Command("/bin/sh", "-c", `cd "$1"`, "sh", dir)
+	look := exec.CommandContext(ctx, "/bin/sh", "-c", `cd "$1"`, "sh", dir)
 	look.Dir, look.SysProcAttr = "/", a.attributes(0)
 	err := look.Run()
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
 	var refused *exec.ExitError
 	if err != nil && !errors.As(err, &refused) {
 		return false, fmt.Errorf("run a program as user %d: %w", a.uid, err)

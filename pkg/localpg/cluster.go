@@ -97,9 +97,9 @@ func (b binaries) copyCluster(ctx context.Context, dir string, who account) erro
 
 // template returns the cached cluster for these binaries, made when it is not there yet; "" when nothing can be cached.
 func (b binaries) template(ctx context.Context, who account, options []string) (string, error) {
-	root, err := cacheDir(who)
-	if err != nil {
-		return "", nil //nolint:nilerr // a cache is a convenience: initdb does without
+	root, ok := cacheDir(ctx, who)
+	if !ok {
+		return "", nil
 	}
 	identity := fmt.Sprintf("1 %s %s %d %s", b.version, b.dir, who.uid, strings.Join(options, " "))
 	dir := filepath.Join(root, fmt.Sprintf("%x", sha256.Sum256([]byte(identity)))[:16])
@@ -117,26 +117,27 @@ func (b binaries) template(ctx context.Context, who account, options []string) (
 	return dir, nil
 }
 
-// cacheDir is the folder of the template clusters. It is never a folder in which other users could have put one.
-func cacheDir(who account) (string, error) {
+// cacheDir is the folder of the template clusters, where the system has one that can be used: a cache is a convenience.
+// It is never a folder in which other users could have put one.
+func cacheDir(ctx context.Context, who account) (string, bool) {
 	root := "/var/cache"
 	if !who.drop {
 		own, err := os.UserCacheDir()
 		if err != nil {
-			return "", err
+			return "", false
 		}
 		root = own
 	}
 	dir := filepath.Join(root, "whisperer", "postgres")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+		return "", false
 	}
-	if reachable, err := who.reaches(dir); err != nil || !reachable {
-		return "", fmt.Errorf("user %d cannot reach %s: %w", who.uid, dir, err)
+	if reachable, err := who.reaches(ctx, dir); err != nil || !reachable {
+		return "", false
 	}
 	probe, err := os.CreateTemp(dir, "probe-") // a read-only file system shows itself only now
 	if err != nil {
-		return "", err
+		return "", false
 	}
-	return dir, errors.Join(probe.Close(), os.Remove(probe.Name()))
+	return dir, errors.Join(probe.Close(), os.Remove(probe.Name())) == nil
 }

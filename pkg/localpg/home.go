@@ -1,6 +1,7 @@
 package localpg
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -29,7 +30,7 @@ type home struct {
 	locks     []*filelock.Lock
 }
 
-func openHome(dataDir, fallback string, who account) (*home, error) {
+func openHome(ctx context.Context, dataDir, fallback string, who account) (*home, error) {
 	dataDir, err := filepath.Abs(dataDir)
 	if err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
@@ -44,7 +45,7 @@ func openHome(dataDir, fallback string, who account) (*home, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := locate(dataDir, fallback, who)
+	h, err := locate(ctx, dataDir, fallback, who)
 	if err != nil {
 		own.Release()
 		return nil, err
@@ -73,7 +74,7 @@ func lockFolder(dir, dataDir string) (*filelock.Lock, error) {
 }
 
 // locate follows the note, else takes the data folder, else relocates. A cluster stays where it is once made.
-func locate(dataDir, fallback string, who account) (*home, error) {
+func locate(ctx context.Context, dataDir, fallback string, who account) (*home, error) {
 	note, err := os.ReadFile(filepath.Join(dataDir, noteName))
 	switch {
 	case err == nil:
@@ -86,7 +87,7 @@ func locate(dataDir, fallback string, who account) (*home, error) {
 	case !errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("read note in data folder: %w", err)
 	}
-	reachable, err := who.reaches(dataDir)
+	reachable, err := who.reaches(ctx, dataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -98,12 +99,12 @@ func locate(dataDir, fallback string, who account) (*home, error) {
 		return nil, fmt.Errorf("open data folder: user %d, whom PostgreSQL runs as, cannot enter %s, where the cluster is: "+
 			"open the folder to it, or start this program as another user", who.uid, dataDir)
 	}
-	return relocate(dataDir, fallback, who)
+	return relocate(ctx, dataDir, fallback, who)
 }
 
 // relocate makes a home that the server's user can reach, and writes the note. Its name is random and the note its only
 // link, so that an emptied or copied data folder never meets a cluster that it does not know of.
-func relocate(dataDir, fallback string, who account) (*home, error) {
+func relocate(ctx context.Context, dataDir, fallback string, who account) (*home, error) {
 	if err := os.MkdirAll(fallback, 0o755); err != nil {
 		return nil, fmt.Errorf("make folder for the cluster of %s, which user %d cannot reach: %w", dataDir, who.uid, err)
 	}
@@ -115,7 +116,7 @@ func relocate(dataDir, fallback string, who account) (*home, error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // the server's user passes through it to its own folder
 		return nil, fmt.Errorf("open %s to user %d: %w", dir, who.uid, err)
 	}
-	reachable, err := who.reaches(dir)
+	reachable, err := who.reaches(ctx, dir)
 	if err == nil && !reachable {
 		err = fmt.Errorf("user %d, whom PostgreSQL runs as, can reach neither %s nor %s: choose a data folder outside "+
 			"root's home, or start this program as another user", who.uid, dataDir, fallback)

@@ -36,7 +36,7 @@ func own(dir string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Println(server.Dir())
+	fmt.Fprintln(os.Stdout, server.Dir())
 	<-server.Done()
 	return 0
 }
@@ -44,7 +44,7 @@ func own(dir string) int {
 // openDir returns a new folder that the server's user can enter, which t.TempDir() is not for root.
 func openDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "localpg-test-")
+	dir, err := os.MkdirTemp("", "localpg-test-") //nolint:usetesting // only root can enter t.TempDir() of root
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755))
@@ -143,7 +143,7 @@ func TestKeptClusterContinues(t *testing.T) {
 func TestServerEndsWithItsKilledOwner(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(openDir(t), "pg")
-	owner := exec.Command(os.Args[0])
+	owner := exec.CommandContext(t.Context(), os.Args[0])
 	owner.Env = append(os.Environ(), ownerVariable+"="+dir)
 	owner.Stderr = os.Stderr
 	out, err := owner.StdoutPipe()

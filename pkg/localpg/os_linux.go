@@ -34,6 +34,6 @@ func runsIn(pid int, cluster string) bool {
 	if err != nil {
 		return false
 	}
-	real, err := filepath.EvalSymlinks(cluster)
-	return err == nil && dir == real
+	resolved, err := filepath.EvalSymlinks(cluster)
+	return err == nil && dir == resolved
 }

@@ -21,7 +21,8 @@ type session struct {
 
 func connect(t *testing.T, network, address string) *session {
 	t.Helper()
-	conn, err := net.DialTimeout(network, address, 5*time.Second)
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	conn, err := dialer.DialContext(t.Context(), network, address)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))

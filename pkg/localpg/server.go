@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -99,7 +101,7 @@ func (s *Server) prepare(ctx context.Context, o Options, bin binaries, who accou
 	var err error
 	root, memory := memoryDir()
 	if o.DataDir != "" {
-		if s.kept, err = openHome(o.DataDir, o.FallbackDir, who); err != nil {
+		if s.kept, err = openHome(ctx, o.DataDir, o.FallbackDir, who); err != nil {
 			return who, err
 		}
 		who = who.keeperOf(s.kept.cluster())
@@ -129,7 +131,7 @@ func (s *Server) prepare(ctx context.Context, o Options, bin binaries, who accou
 	}
 	s.password = strings.TrimSpace(string(password))
 	if s.tcp && s.port == 0 {
-		s.port, err = freePort()
+		s.port, err = freePort(ctx)
 	}
 	return who, err
 }
@@ -144,6 +146,7 @@ func (s *Server) launch(bin binaries, who account, extra map[string]string) erro
 	if s.kept == nil {
 		death = syscall.SIGQUIT
 	}
+	//nolint:noctx // the server outlives the context of its start; Stop ends it
 	s.command = exec.Command(bin.path("postgres"), args...)
 	s.command.Dir, s.command.Env, s.command.SysProcAttr = "/", environment(), who.attributes(death)
 	s.command.Stdout, s.command.Stderr = &s.log, &s.log
@@ -187,9 +190,7 @@ func (s *Server) settings(extra map[string]string) map[string]string {
 		settings["max_wal_size"] = "1GB"
 		settings["autovacuum_naptime"] = "10min"
 	}
-	for name, value := range extra {
-		settings[name] = value
-	}
+	maps.Copy(settings, extra)
 	return settings
 }
 
@@ -315,14 +316,16 @@ func (s *Server) release() {
 }
 
 // freePort asks the system for a port that is free now.
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (int, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("find free port: %w", err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	if err := listener.Close(); err != nil {
+	defer func() { _ = listener.Close() }()
+	address, err := netip.ParseAddrPort(listener.Addr().String())
+	if err != nil {
 		return 0, fmt.Errorf("find free port: %w", err)
 	}
-	return port, nil
+	return int(address.Port()), nil
 }
