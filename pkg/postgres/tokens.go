@@ -172,12 +172,13 @@ func (d *DB) Authenticate(ctx context.Context, plain string) (Token, error) {
 	return row.token(), nil
 }
 
-// Tokens lists the tokens of a tenant, revoked ones too, the newest first; tenant "" lists the operators'.
+// Tokens lists the tokens of a tenant, revoked ones too, the newest first; tenant "" lists those of all tenants and of
+// the operators.
 func (d *DB) Tokens(ctx context.Context, tenant string) ([]Token, error) {
 	var rows []tokenRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT `+tokenColumns+` FROM api_tokens
-		WHERE tenant IS NOT DISTINCT FROM NULLIF($1, '') ORDER BY created_at DESC, id DESC`, tenant)
+		WHERE $1 = '' OR tenant = $1 ORDER BY created_at DESC, id DESC`, tenant)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list tokens of tenant %s: %w", tenant, err))
 	}
@@ -188,25 +189,26 @@ func (d *DB) Tokens(ctx context.Context, tenant string) ([]Token, error) {
 	return tokens, nil
 }
 
-// RevokeToken makes a token of the tenant useless; tenant "" names the operators' tokens. Revoking it again changes
-// nothing. It is webhook.ErrNotFound where the tenant has no such token.
+// RevokeToken makes a token of the tenant useless; tenant "" stands for whatever tenant it is of, or none. Revoking it
+// again changes nothing. The error is webhook.ErrNotFound where the tenant has no such token.
 func (d *DB) RevokeToken(ctx context.Context, actor Actor, tenant string, id uuid.UUID) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
-		var revokedBefore bool
-		err := tx.GetContext(ctx, &revokedBefore, `
-			SELECT revoked_at IS NOT NULL FROM api_tokens
-			WHERE id = $1 AND tenant IS NOT DISTINCT FROM NULLIF($2, '') FOR UPDATE`, id, tenant)
+		var row tokenRow
+		err := tx.GetContext(ctx, &row, `
+			SELECT `+tokenColumns+` FROM api_tokens WHERE id = $1 AND ($2 = '' OR tenant = $2) FOR UPDATE`, id, tenant)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return audited{}, fmt.Errorf("token %s: %w", id, webhook.ErrNotFound)
 		case err != nil:
 			return audited{}, fmt.Errorf("look up token %s: %w", id, err)
-		case revokedBefore:
+		case row.RevokedAt.Valid:
 			return audited{}, nil
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE api_tokens SET revoked_at = now() WHERE id = $1`, id); err != nil {
 			return audited{}, fmt.Errorf("revoke token %s: %w", id, err)
 		}
-		return audited{tenant: tenant, action: "token.revoked", subject: id.String()}, nil
+		return audited{
+			tenant: row.Tenant, action: "token.revoked", subject: id.String(), detail: map[string]any{"name": row.Name},
+		}, nil
 	})
 }
