@@ -110,5 +110,6 @@ func (a account) credential() *syscall.Credential {
 	if !a.drop {
 		return nil
 	}
+	//nolint:gosec // the system gave these numbers as 32 bits
 	return &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
 }

@@ -25,6 +25,7 @@ func memoryDir() (string, bool) {
 	if err := syscall.Statfs(dir, &stat); err != nil {
 		return "", false
 	}
+	//nolint:gosec // a block is never of a negative size
 	return dir, stat.Bavail*uint64(stat.Bsize) > roomyMemory
 }
 
