@@ -1,0 +1,145 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// DefaultTimeout bounds a whole call where Options.HTTP is nil.
+const DefaultTimeout = 30 * time.Second
+
+// maxAnswer bounds what is read of an answer: a full page of deliveries with their bodies stays far below.
+const maxAnswer = 32 << 20
+
+// ErrUnavailable says that the API could not be reached or could not do its work now: try again later.
+var ErrUnavailable = errors.New("unavailable")
+
+// ErrRefused says that the token is missing, unknown, or may not do this.
+var ErrRefused = errors.New("refused")
+
+// Options say where the API is and who calls it.
+type Options struct {
+	// URL is the API's root, such as http://127.0.0.1:8080.
+	URL string
+	// Token goes into the Authorization header; empty for none.
+	Token string
+	// Tenant is chosen by an operator's token; empty for the token's own, or the default one.
+	Tenant string
+	// UserAgent names the calling program; empty for Go's own.
+	UserAgent string
+	// HTTP makes the requests; nil for one with DefaultTimeout.
+	HTTP *http.Client
+}
+
+// Client calls the API. Its methods may be called from many goroutines.
+type Client struct {
+	root   *url.URL
+	header http.Header
+	http   *http.Client
+}
+
+// New makes a client. It does not connect. It fails where the URL is not an absolute http or https URL.
+func New(o Options) (*Client, error) {
+	root, err := url.Parse(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("read API URL: %w", err)
+	}
+	if (root.Scheme != "http" && root.Scheme != "https") || root.Host == "" {
+		return nil, fmt.Errorf("read API URL: %q is not an http:// or https:// URL", o.URL)
+	}
+	root.Path = strings.TrimRight(root.Path, "/")
+	root.RawQuery, root.Fragment = "", ""
+	c := &Client{root: root, header: http.Header{}, http: o.HTTP}
+	if c.http == nil {
+		c.http = &http.Client{Timeout: DefaultTimeout}
+	}
+	for name, value := range map[string]string{"X-Whisperer-Tenant": o.Tenant, "User-Agent": o.UserAgent} {
+		if value != "" {
+			c.header.Set(name, value)
+		}
+	}
+	if o.Token != "" {
+		c.header.Set("Authorization", "Token "+o.Token)
+	}
+	return c, nil
+}
+
+// URL is the API's root, without a slash at its end.
+func (c *Client) URL() string { return c.root.String() }
+
+// request is one call.
+type request struct {
+	method string
+	path   string // below the root, with its slashes
+	query  url.Values
+	header http.Header
+	body   any // encoded as JSON; nil for none
+}
+
+// do makes the call and decodes a 2xx answer into the value, unless that is nil or the answer is empty. It returns a
+// *Problem for what the API refuses, and ErrUnavailable where no answer came.
+func (c *Client) do(ctx context.Context, r request, into any) error {
+	answer, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	switch {
+	case err != nil:
+		return fmt.Errorf("read answer of %s: %w", c.root.Host, errors.Join(ErrUnavailable, err))
+	case answer.StatusCode < 200 || answer.StatusCode > 299:
+		return newProblem(answer, body)
+	case into == nil || len(bytes.TrimSpace(body)) == 0:
+		return nil
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("read answer of %s %s: %w", r.method, r.path, err)
+	}
+	return nil
+}
+
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	target := *c.root
+	target.Path += r.path
+	target.RawQuery = r.query.Encode()
+	var body io.Reader
+	if r.body != nil {
+		encoded, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	for name, values := range c.header {
+		req.Header[name] = values
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	req.Header.Set("Accept", "application/json, application/problem+json")
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := c.http.Do(req)
+	if err != nil {
+		var where *url.Error
+		if errors.As(err, &where) {
+			err = where.Err // its text repeats the method and the whole URL
+		}
+		return nil, fmt.Errorf("reach API at %s: %w", c.root.Host, errors.Join(ErrUnavailable, err))
+	}
+	return answer, nil
+}

@@ -1,0 +1,55 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// Event is an event to publish. Type and Data are needed.
+type Event struct {
+	// ID makes publishing again harmless for 24 h; empty for one that the API makes.
+	ID   string `json:"event_id,omitempty"`
+	Type string `json:"event_type"`
+	// Time is when it happened; zero for now.
+	Time time.Time `json:"event_time,omitzero"`
+	// Entity is what the event is about, such as package:61.
+	Entity string `json:"entity,omitempty"`
+	// Context is a JSON object beside the data.
+	Context json.RawMessage `json:"current_context,omitempty"`
+	// ConfigFilter narrows the event to hooks whose config contains it.
+	ConfigFilter json.RawMessage `json:"config_filter,omitempty"`
+	Data         json.RawMessage `json:"data"`
+}
+
+// Published says what became of an event that was published.
+type Published struct {
+	ID string `json:"event_id"`
+	// Duplicate says that the same id was published before and nothing was added.
+	Duplicate bool `json:"duplicate"`
+}
+
+// Publish publishes one event and returns when it is stored.
+func (c *Client) Publish(ctx context.Context, e Event) (Published, error) {
+	var p Published
+	err := c.do(ctx, request{method: http.MethodPost, path: "/whisperer/events/", body: e}, &p)
+	return p, err
+}
+
+// EventType is a type of events that the tenant knows.
+type EventType struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description"`
+	Schema      json.RawMessage `json:"schema"`
+	Example     json.RawMessage `json:"example"`
+}
+
+// EventTypes lists the known event types.
+func (c *Client) EventTypes(ctx context.Context) ([]EventType, error) {
+	var answer struct {
+		Results []EventType `json:"results"`
+	}
+	err := c.do(ctx, request{method: http.MethodGet, path: hooksPath + "registry/"}, &answer)
+	return answer.Results, err
+}

@@ -1,0 +1,27 @@
+package client
+
+import "encoding/json"
+
+// Field is a field of a change: absent (its zero value, left as it is), null, or a value.
+type Field[T any] struct {
+	set   bool
+	value *T
+}
+
+// Set makes a field with a value.
+func Set[T any](v T) Field[T] { return Field[T]{set: true, value: &v} }
+
+// Null makes a field that clears what is there.
+func Null[T any]() Field[T] { return Field[T]{set: true} }
+
+// IsZero reports whether the field is absent.
+func (f Field[T]) IsZero() bool { return !f.set }
+
+// MarshalJSON writes the value, or null.
+func (f Field[T]) MarshalJSON() ([]byte, error) { return json.Marshal(f.value) }
+
+// UnmarshalJSON reads a value, or null.
+func (f *Field[T]) UnmarshalJSON(raw []byte) error { //nolint:recvcheck // encoding/json wants it so: values are written, pointers read
+	f.set, f.value = true, nil
+	return json.Unmarshal(raw, &f.value)
+}

@@ -1,0 +1,191 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// Hook is a hook as the API shows it: without its secrets.
+type Hook struct {
+	ID                   uuid.UUID          `json:"id"`
+	Name                 string             `json:"name"`
+	EventType            string             `json:"event_type"`
+	EventTypes           []string           `json:"event_types"`
+	TargetURL            string             `json:"target_url"`
+	NotificationType     string             `json:"notification_type"`
+	HasSecret            bool               `json:"has_secret"`
+	HasAPIKey            bool               `json:"has_api_key"`
+	AdditionalHeaders    map[string]string  `json:"additional_headers"`
+	Callback             *webhook.Callback  `json:"callback"`
+	RetryCountdownConfig json.RawMessage    `json:"retry_countdown_config"`
+	Config               json.RawMessage    `json:"config"`
+	IsActive             bool               `json:"is_active"`
+	Status               webhook.HookStatus `json:"status"`
+	DisabledReason       string             `json:"disabled_reason"`
+	CreatedDate          time.Time          `json:"created_date"`
+	ModifiedDate         time.Time          `json:"modified_date"`
+	Version              int64              `json:"version"`
+}
+
+// HookFields are the fields of a hook that a caller sets. Creating needs EventTypes and TargetURL; what is absent gets
+// its default then, and is left as it is by a change.
+type HookFields struct {
+	Name                 Field[string]             `json:"name,omitzero"`
+	EventType            Field[string]             `json:"event_type,omitzero"`
+	EventTypes           Field[[]string]           `json:"event_types,omitzero"`
+	TargetURL            Field[string]             `json:"target_url,omitzero"`
+	NotificationType     Field[string]             `json:"notification_type,omitzero"`
+	SecretKey            Field[string]             `json:"secret_key,omitzero"`
+	APIKey               Field[string]             `json:"api_key,omitzero"`
+	AdditionalHeaders    Field[map[string]string]  `json:"additional_headers,omitzero"`
+	Callback             Field[webhook.Callback]   `json:"callback,omitzero"`
+	RetryCountdownConfig Field[json.RawMessage]    `json:"retry_countdown_config,omitzero"`
+	Config               Field[json.RawMessage]    `json:"config,omitzero"`
+	IsActive             Field[bool]               `json:"is_active,omitzero"`
+	Status               Field[webhook.HookStatus] `json:"status,omitzero"`
+}
+
+// HookFilter narrows a list of hooks; zero fields don't.
+type HookFilter struct {
+	TargetURL string
+	EventType string
+	Status    webhook.HookStatus
+	// Search finds a part of the name or of the target URL.
+	Search string
+	// PageSize is how many come with one request, 250 at the most; 0 for the API's default.
+	PageSize int
+}
+
+func (f HookFilter) query() url.Values {
+	q := url.Values{}
+	for name, value := range map[string]string{
+		"target_url": f.TargetURL, "event_type": f.EventType, "status": string(f.Status), "search": f.Search,
+	} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if f.PageSize > 0 {
+		q.Set("limit", strconv.Itoa(f.PageSize))
+	}
+	return q
+}
+
+const hooksPath = "/whisperer/hooks/"
+
+func hookPath(id uuid.UUID, rest string) string { return hooksPath + id.String() + "/" + rest }
+
+// Hooks lists the tenant's hooks, newest first, fetching page after page. It ends after the first error.
+func (c *Client) Hooks(ctx context.Context, filter HookFilter) iter.Seq2[Hook, error] {
+	return pages[Hook](ctx, c, hooksPath, filter.query())
+}
+
+// Hook gets one hook; webhook.ErrNotFound where the tenant has none with the id.
+func (c *Client) Hook(ctx context.Context, id uuid.UUID) (Hook, error) {
+	var h Hook
+	err := c.do(ctx, request{method: http.MethodGet, path: hookPath(id, "")}, &h)
+	return h, err
+}
+
+// CreateHook makes a hook; webhook.ErrInvalid with the fields, webhook.ErrConflict (Problem.ID has the other's id)
+// where the tenant has a hook for the same target and types. Each call has an idempotency key of its own.
+func (c *Client) CreateHook(ctx context.Context, fields HookFields) (Hook, error) {
+	var h Hook
+	header := http.Header{"Idempotency-Key": {uuid.NewString()}}
+	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath, header: header, body: fields}, &h)
+	return h, err
+}
+
+// UpdateHook changes the fields that are set and leaves the others. With a version above 0, webhook.ErrVersion comes
+// where the hook has changed since.
+func (c *Client) UpdateHook(ctx context.Context, id uuid.UUID, version int64, fields HookFields) (Hook, error) {
+	var h Hook
+	header := http.Header{}
+	if version > 0 {
+		header.Set("If-Match", `"`+strconv.FormatInt(version, 10)+`"`)
+	}
+	err := c.do(ctx, request{method: http.MethodPatch, path: hookPath(id, ""), header: header, body: fields}, &h)
+	return h, err
+}
+
+// DeleteHook deletes a hook; what it has not got yet is cancelled.
+func (c *Client) DeleteHook(ctx context.Context, id uuid.UUID) error {
+	return c.do(ctx, request{method: http.MethodDelete, path: hookPath(id, "")}, nil)
+}
+
+// PauseHook stops deliveries to a hook; they are parked until ResumeHook.
+func (c *Client) PauseHook(ctx context.Context, id uuid.UUID) (Hook, error) {
+	var h Hook
+	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(id, "pause/")}, &h)
+	return h, err
+}
+
+// ResumeHook makes a paused or disabled hook active again.
+func (c *Client) ResumeHook(ctx context.Context, id uuid.UUID) (Hook, error) {
+	var h Hook
+	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(id, "resume/")}, &h)
+	return h, err
+}
+
+// RetryStep is one line of a retry timetable; all in seconds.
+type RetryStep struct {
+	Retry    int     `json:"retry"`
+	DelayMin float64 `json:"delay_min"`
+	DelayMax float64 `json:"delay_max"`
+	AfterMin float64 `json:"after_min"`
+	AfterMax float64 `json:"after_max"`
+}
+
+// PreviewRetries gives the timetable of a retry_countdown_config; nil for the default one.
+func (c *Client) PreviewRetries(ctx context.Context, config json.RawMessage) ([]RetryStep, error) {
+	var answer struct {
+		Retries []RetryStep `json:"retries"`
+	}
+	body := map[string]json.RawMessage{"retry_countdown_config": config}
+	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath + "preview-retries/", body: body}, &answer)
+	return answer.Retries, err
+}
+
+// page is one page of a list.
+type page[T any] struct {
+	Next    *string `json:"next"`
+	Results []T     `json:"results"`
+}
+
+// pages walks a list. Of the API's link to the next page only the query counts: the token is not sent elsewhere.
+func pages[T any](ctx context.Context, c *Client, path string, query url.Values) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			var p page[T]
+			if err := c.do(ctx, request{method: http.MethodGet, path: path, query: query}, &p); err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, item := range p.Results {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if p.Next == nil || *p.Next == "" {
+				return
+			}
+			next, err := url.Parse(*p.Next)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			query = next.Query()
+		}
+	}
+}

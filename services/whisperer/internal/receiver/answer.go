@@ -1,0 +1,71 @@
+package receiver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// forwardTimeout is longer than any hook's, so that it is the hook's that is seen.
+const forwardTimeout = 35 * time.Second
+
+// Fixed answers every webhook with the status, after the delay.
+func Fixed(status int, delay time.Duration) func(context.Context, *Received) Answer {
+	return func(ctx context.Context, _ *Received) Answer {
+		if delay > 0 {
+			timer := time.NewTimer(delay)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+			}
+		}
+		return Answer{Status: status}
+	}
+}
+
+// Forward sends every webhook on to the URL, headers and bytes as they came, and answers what that answers; 502 where
+// it does not.
+func Forward(url string) func(context.Context, *Received) Answer {
+	client := &http.Client{
+		Timeout:       forwardTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return func(ctx context.Context, r *Received) Answer {
+		answer, err := forward(ctx, client, url, r)
+		if err != nil {
+			return Answer{Status: http.StatusBadGateway, Body: fmt.Appendln(nil, err)}
+		}
+		return answer
+	}
+}
+
+func forward(ctx context.Context, client *http.Client, url string, r *Received) (Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, r.Method, url, bytes.NewReader(r.Body))
+	if err != nil {
+		return Answer{}, fmt.Errorf("make request: %w", err)
+	}
+	req.Header = r.Header.Clone()
+	for _, name := range []string{"Connection", "Content-Length", "Accept-Encoding"} {
+		req.Header.Del(name) // of the connection it came by
+	}
+	answer, err := client.Do(req)
+	if err != nil {
+		return Answer{}, fmt.Errorf("forward webhook: %w", err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody))
+	if err != nil {
+		return Answer{}, fmt.Errorf("read answer: %w", err)
+	}
+	header := http.Header{}
+	for _, name := range []string{"Content-Type", "Retry-After"} {
+		if values := answer.Header.Values(name); len(values) > 0 {
+			header[name] = values
+		}
+	}
+	return Answer{Status: answer.StatusCode, Header: header, Body: body}, nil
+}

@@ -1,0 +1,167 @@
+package receiver
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// Line is what is said of one webhook in one line.
+type Line struct {
+	At        time.Time
+	EventType string
+	Entity    string
+	Hook      string
+	Attempt   int
+	Status    int
+	// After is the time since the event was published, where that is known, else how long the receiver took.
+	After   time.Duration
+	Verdict Verdict
+	Replay  bool
+}
+
+// columns of a line: the longest built-in event type, entity and so on fit.
+const (
+	typeWidth   = 33
+	entityWidth = 17
+	hookWidth   = 16
+	afterWidth  = 8
+)
+
+// Printer writes lines for people. It may be used by many goroutines.
+type Printer struct {
+	mu    sync.Mutex
+	out   io.Writer
+	color bool
+}
+
+// NewPrinter makes a printer; color is for terminals.
+func NewPrinter(out io.Writer, color bool) *Printer { return &Printer{out: out, color: color} }
+
+// Head writes the names of the columns.
+func (p *Printer) Head() {
+	p.write(p.paint(dim, fmt.Sprintf("%-12s  %s  %s  %s  %-3s  %-6s  %*s  %s", "TIME", pad("EVENT TYPE", typeWidth),
+		pad("ENTITY", entityWidth), pad("HOOK", hookWidth), "TRY", "STATUS", afterWidth, "AFTER", "SIGNATURE")) + "\n")
+}
+
+// Line writes one webhook's line.
+func (p *Printer) Line(l Line) { p.write(p.line(l)) }
+
+// Received writes a webhook's line, and below it its headers and its body, indented where it is JSON.
+func (p *Printer) Received(l Line, r *Received) {
+	b := &strings.Builder{}
+	b.WriteString(p.line(l))
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			fmt.Fprintf(b, "    %s %s\n", p.paint(dim, strings.ToLower(name)+":"), printable(value))
+		}
+	}
+	indented := &bytes.Buffer{}
+	if json.Indent(indented, r.Body, "    ", "  ") != nil {
+		indented.Reset()
+		indented.Write(r.Body)
+	}
+	fmt.Fprintf(b, "\n    %s\n\n", printable(indented.String()))
+	p.write(b.String())
+}
+
+func (p *Printer) line(l Line) string {
+	status := strconv.Itoa(l.Status)
+	try := "#" + strconv.Itoa(l.Attempt)
+	if l.Attempt == 0 {
+		try = "-"
+	}
+	if l.Replay {
+		try += "r"
+	}
+	statusColor := red
+	if l.Status >= 200 && l.Status <= 299 {
+		statusColor = green
+	}
+	return fmt.Sprintf("%s  %s  %s  %s  %-3s  %s  %*s  %s\n",
+		p.paint(dim, l.At.Local().Format("15:04:05.000")), p.paint(bold, pad(l.EventType, typeWidth)),
+		pad(l.Entity, entityWidth), pad(l.Hook, hookWidth), try, p.paint(statusColor, pad(status, len("STATUS"))),
+		afterWidth, Short(l.After), p.verdict(l.Verdict))
+}
+
+func (p *Printer) verdict(v Verdict) string {
+	switch v {
+	case Verified:
+		return p.paint(green, "✓ verified")
+	case Unchecked:
+		return p.paint(dim, "- not checked")
+	default:
+		return p.paint(red, "✗ "+string(v))
+	}
+}
+
+func (p *Printer) write(s string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, _ = io.WriteString(p.out, s) // a terminal that is gone
+}
+
+// color is an ANSI escape (ECMA-48 SGR).
+type color string
+
+const (
+	bold  color = "\x1b[1m"
+	dim   color = "\x1b[2m"
+	red   color = "\x1b[31m"
+	green color = "\x1b[32m"
+	reset color = "\x1b[0m"
+)
+
+func (p *Printer) paint(c color, s string) string {
+	if !p.color {
+		return s
+	}
+	return string(c) + s + string(reset)
+}
+
+// pad makes s exactly as wide as told, for characters that are one column wide; an empty s becomes a dash.
+func pad(s string, width int) string {
+	if s == "" {
+		s = "-"
+	}
+	s = printable(s)
+	n := utf8.RuneCountInString(s)
+	if n > width {
+		return string([]rune(s)[:width-1]) + "…"
+	}
+	return s + strings.Repeat(" ", width-n)
+}
+
+// printable keeps what strangers send from steering the terminal: control characters become a question mark.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (r < ' ' || r >= 0x7f && r < 0xa0) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// Short writes a duration in at most seven characters: 950 µs, 12 ms, 4.2 s, 3 m 5 s, 2 h 7 m.
+func Short(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%d m %d s", int(d.Minutes()), int(d.Seconds())%60)
+	default:
+		return fmt.Sprintf("%d h %d m", int(d.Hours()), int(d.Minutes())%60)
+	}
+}

@@ -1,0 +1,135 @@
+// Package receiver is the program behind a hook's target URL: it takes webhooks, verifies their signatures, tells what
+// came and answers as it is told to. `whisperer listen` is it, and the try-out's demo receiver.
+package receiver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+)
+
+// maxBody bounds what is read of a webhook: the largest event, with room for what is around it.
+const maxBody = 4 << 20
+
+// Verdict is what the receiver thinks of a webhook's signature.
+type Verdict string
+
+// The verdicts.
+const (
+	// Verified: one of the keys signed it, and just now.
+	Verified Verdict = "verified"
+	// Unchecked: the receiver has no key for it.
+	Unchecked Verdict = "unchecked"
+	// Unsigned: there is a key, and no signature.
+	Unsigned Verdict = "unsigned"
+	// Stale: its timestamp is too far from now.
+	Stale Verdict = "stale"
+	// Wrong: no key made the signature.
+	Wrong Verdict = "wrong"
+)
+
+// Received is one webhook that came.
+type Received struct {
+	At         time.Time
+	Method     string
+	Path       string
+	DeliveryID string
+	EventID    string
+	EventType  string
+	// Attempt counts from 1; 0 where the sender did not say.
+	Attempt int
+	// Replay says that a person asked for it.
+	Replay  bool
+	Header  http.Header
+	Body    []byte
+	Verdict Verdict
+	// Answer is what the receiver said.
+	Answer Answer
+	// Took is how long the receiver needed.
+	Took time.Duration
+}
+
+// Answer is what the sender gets.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Options say what a receiver does.
+type Options struct {
+	// Keys are those that may have signed a webhook with the path; nil for any path that has none.
+	Keys func(path string) []signature.VerifyKey
+	// Answer decides what is said to the sender. ctx ends when the sender hangs up. It is not asked about a webhook
+	// that has keys and is not Verified: that one gets a 401.
+	Answer func(ctx context.Context, r *Received) Answer
+	// Seen is told of every webhook after its answer was decided, from many goroutines.
+	Seen func(r *Received)
+	// Now is the clock; nil for time.Now.
+	Now func() time.Time
+}
+
+// New makes the handler.
+func New(o Options) http.Handler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		o.receive(w, r)
+	})
+}
+
+func (o *Options) receive(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	}
+	if err != nil {
+		return // the sender broke off; there is nobody to answer
+	}
+	got := &Received{
+		At: o.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header, Body: body,
+		DeliveryID: r.Header.Get("X-Whisperer-Delivery"), EventID: r.Header.Get("X-Whisperer-Event-Id"),
+		EventType: r.Header.Get("X-Whisperer-Event"), Replay: r.Header.Get("X-Whisperer-Replay") == "true",
+	}
+	if n, err := strconv.Atoi(r.Header.Get("X-Whisperer-Attempt")); err == nil {
+		got.Attempt = n
+	}
+	got.Verdict = verify(r.Header, body, o.Keys(r.URL.Path), got.At)
+	if got.Verdict == Verified || got.Verdict == Unchecked {
+		got.Answer = o.Answer(r.Context(), got)
+	} else {
+		got.Answer = Answer{Status: http.StatusUnauthorized, Body: []byte("signature is " + string(got.Verdict) + "\n")}
+	}
+	got.Took = o.Now().Sub(got.At)
+	o.Seen(got)
+	for name, values := range got.Answer.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(got.Answer.Status)
+	_, _ = w.Write(got.Answer.Body) // the sender has hung up
+}
+
+func verify(header http.Header, body []byte, keys []signature.VerifyKey, now time.Time) Verdict {
+	if len(keys) == 0 {
+		return Unchecked
+	}
+	err := signature.Verify(header, body, keys, now, signature.DefaultTolerance)
+	switch {
+	case err == nil:
+		return Verified
+	case errors.Is(err, signature.ErrMissingHeader):
+		return Unsigned
+	case errors.Is(err, signature.ErrTimestamp):
+		return Stale
+	default:
+		return Wrong
+	}
+}

@@ -1,0 +1,139 @@
+package receiver_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/receiver"
+)
+
+const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+func keys(t *testing.T, secrets ...string) func(string) []signature.VerifyKey {
+	t.Helper()
+	var list []signature.VerifyKey
+	for _, s := range secrets {
+		k, err := signature.ParseVerifyKey(s)
+		require.NoError(t, err)
+		list = append(list, k)
+	}
+	return func(string) []signature.VerifyKey { return list }
+}
+
+// webhook is a signed request as a worker makes it.
+func webhook(t *testing.T, url string, at time.Time, body string, secrets ...string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	require.NoError(t, err)
+	r.Header.Set(signature.HeaderID, "d-1")
+	r.Header.Set(signature.HeaderTimestamp, strconv.FormatInt(at.Unix(), 10))
+	r.Header.Set("X-Whisperer-Delivery", "d-1")
+	r.Header.Set("X-Whisperer-Event-Id", "e-1")
+	r.Header.Set("X-Whisperer-Event", "package.created")
+	r.Header.Set("X-Whisperer-Attempt", "2")
+	for _, s := range secrets {
+		key, err := signature.ParseKey(s)
+		require.NoError(t, err)
+		r.Header.Add(signature.HeaderSignature, signature.Sign("d-1", at, []byte(body), []signature.Key{key}))
+	}
+	return r
+}
+
+func serve(t *testing.T, o receiver.Options) (url string, seen <-chan *receiver.Received) {
+	t.Helper()
+	got := make(chan *receiver.Received, 10)
+	o.Seen = func(r *receiver.Received) { got <- r }
+	server := httptest.NewServer(receiver.New(o))
+	t.Cleanup(server.Close)
+	return server.URL, got
+}
+
+func send(t *testing.T, r *http.Request) (status int, body string) {
+	t.Helper()
+	answer, err := (&http.Client{}).Do(r)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return answer.StatusCode, string(text)
+}
+
+func TestReceiverJudgesSignatures(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, c := range []struct {
+		name    string
+		keys    []string
+		signed  []string
+		at      time.Time
+		verdict receiver.Verdict
+		status  int
+	}{
+		{"a signature by its secret is verified", []string{secret}, []string{secret}, now, receiver.Verified, 200},
+		{"any one of several secrets will do", []string{"new", secret}, []string{secret}, now, receiver.Verified, 200},
+		{"another secret is wrong", []string{secret}, []string{"another"}, now, receiver.Wrong, 401},
+		{"no signature is unsigned", []string{secret}, nil, now, receiver.Unsigned, 401},
+		{"an old signature is stale", []string{secret}, []string{secret}, now.Add(-time.Hour), receiver.Stale, 401},
+		{"without a secret nothing is checked", nil, []string{secret}, now, receiver.Unchecked, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			url, seen := serve(t, receiver.Options{Keys: keys(t, c.keys...), Answer: receiver.Fixed(200, 0)})
+			status, _ := send(t, webhook(t, url+"/path", c.at, `{"data":1}`, c.signed...))
+			require.Equal(t, c.status, status)
+			got := <-seen
+			require.Equal(t, c.verdict, got.Verdict)
+			require.Equal(t, "d-1 e-1 package.created /path 2", strings.Join([]string{
+				got.DeliveryID, got.EventID, got.EventType, got.Path, strconv.Itoa(got.Attempt),
+			}, " "))
+			require.JSONEq(t, `{"data":1}`, string(got.Body))
+		})
+	}
+}
+
+func TestReceiverAnswersAsTold(t *testing.T) {
+	t.Parallel()
+	url, seen := serve(t, receiver.Options{Keys: keys(t), Answer: receiver.Fixed(503, time.Millisecond)})
+	status, _ := send(t, webhook(t, url, time.Now(), `{}`))
+	require.Equal(t, 503, status)
+	require.GreaterOrEqual(t, (<-seen).Took, time.Millisecond)
+}
+
+func TestReceiverRefusesWhatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	url, _ := serve(t, receiver.Options{Keys: keys(t), Answer: receiver.Fixed(200, 0)})
+	status, _ := send(t, webhook(t, url, time.Now(), strings.Repeat("x", 4<<20+1)))
+	require.Equal(t, http.StatusRequestEntityTooLarge, status)
+}
+
+func TestForwardCarriesTheWebhookAndItsAnswer(t *testing.T) {
+	t.Parallel()
+	behind := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = w.Write([]byte(r.Header.Get("X-Whisperer-Delivery") + " " + string(body)))
+	}))
+	defer behind.Close()
+	url, seen := serve(t, receiver.Options{Keys: keys(t), Answer: receiver.Forward(behind.URL)})
+	status, body := send(t, webhook(t, url, time.Now(), `{"data":1}`))
+	require.Equal(t, http.StatusTooManyRequests, status)
+	require.Equal(t, `d-1 {"data":1}`, body)
+	require.Equal(t, "7", (<-seen).Answer.Header.Get("Retry-After"))
+}
+
+func TestForwardSaysWhenNobodyIsThere(t *testing.T) {
+	t.Parallel()
+	answer := receiver.Forward("http://127.0.0.1:1/")(context.Background(), &receiver.Received{Method: http.MethodPost})
+	require.Equal(t, http.StatusBadGateway, answer.Status)
+	require.Contains(t, string(answer.Body), "connection refused")
+}
