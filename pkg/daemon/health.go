@@ -1,0 +1,198 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const (
+	// checkTimeout is what all readiness checks together may take.
+	checkTimeout = 2 * time.Second
+	// healthStopTimeout is how long requests under way at the end may take.
+	healthStopTimeout = 5 * time.Second
+)
+
+// Check returns nil when what it is about can be used now, and otherwise the reason why not. It must return when ctx
+// ends. Whoever can reach the health address reads the reason: it must hold no secrets.
+type Check func(ctx context.Context) error
+
+// Health serves what machines ask about a program: /healthz (200: the process lives), /readyz (200 when it can work, else
+// 503, with every check and its reason as JSON) and /metrics (Prometheus).
+//
+// Server goes first among the components of Run, so that the endpoints answer while others start and stop; Gate goes
+// last, so that the program is ready only when all are, and no longer from the first moment of its stop.
+type Health struct {
+	listener net.Listener
+	server   *http.Server
+
+	mu     sync.Mutex
+	phase  phase
+	checks map[string]Check
+}
+
+// phase is why a program is not ready as such, whatever its checks say.
+type phase string
+
+const (
+	starting phase = "starting"
+	serving  phase = ""
+	stopping phase = "stopping"
+)
+
+// NewHealth listens on the address, where port 0 takes a free one; requests are answered once Server runs. registry is
+// what /metrics shows. It fails when it cannot listen.
+func NewHealth(ctx context.Context, addr string, registry *prometheus.Registry) (*Health, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for health checks: %w", err)
+	}
+	h := &Health{listener: listener, phase: starting, checks: map[string]Check{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /readyz", h.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	h.server = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	return h, nil
+}
+
+// Addr is the address that is listened on, with its real port.
+func (h *Health) Addr() string { return h.listener.Addr().String() }
+
+// AddCheck makes readiness depend on the check. A second one of the same name replaces the first.
+func (h *Health) AddCheck(name string, check Check) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checks[name] = check
+}
+
+// Server is the component that answers requests.
+func (h *Health) Server() Component {
+	return Component{Name: "health", StopTimeout: 2 * healthStopTimeout, Run: func(ctx context.Context, ready func()) error {
+		var failure error // http.ErrServerClosed after a stop
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			failure = h.server.Serve(h.listener)
+		}()
+		ready()
+		select {
+		case <-served:
+			return fmt.Errorf("serve health checks: %w", failure)
+		case <-ctx.Done():
+		}
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthStopTimeout)
+		defer cancel()
+		err := h.server.Shutdown(limited)
+		if err != nil {
+			err = errors.Join(fmt.Errorf("stop health checks: %w", err), h.server.Close())
+		}
+		<-served
+		return err
+	}}
+}
+
+// Gate is the component that makes the program ready while it runs.
+func (h *Health) Gate() Component {
+	return Component{Name: "readiness", Run: func(ctx context.Context, ready func()) error {
+		h.enter(serving)
+		ready()
+		<-ctx.Done()
+		h.enter(stopping)
+		return nil
+	}}
+}
+
+func (h *Health) enter(p phase) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.phase = p
+}
+
+func healthz(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, []byte(`{"status":"alive"}`))
+}
+
+// readiness is the body of /readyz.
+type readiness struct {
+	Ready  bool              `json:"ready"`
+	Reason phase             `json:"reason,omitempty"`
+	Checks map[string]result `json:"checks"`
+}
+
+// result is what one check said.
+type result struct {
+	OK     bool   `json:"ok"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (h *Health) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+	defer cancel()
+	h.mu.Lock()
+	answer := readiness{Ready: h.phase == serving, Reason: h.phase, Checks: make(map[string]result, len(h.checks))}
+	checks := maps.Clone(h.checks)
+	h.mu.Unlock()
+
+	for name, err := range runChecks(ctx, checks) {
+		outcome := result{OK: err == nil}
+		if err != nil {
+			outcome.Reason = err.Error()
+			answer.Ready = false
+		}
+		answer.Checks[name] = outcome
+	}
+	status := http.StatusOK
+	if !answer.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		http.Error(w, "readiness cannot be written", http.StatusInternalServerError)
+		return
+	}
+	writeJSON(w, status, body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the caller may have gone; nobody is left to tell
+}
+
+// runChecks runs the checks side by side.
+func runChecks(ctx context.Context, checks map[string]Check) map[string]error {
+	var (
+		mu      sync.Mutex
+		wait    sync.WaitGroup
+		results = make(map[string]error, len(checks))
+	)
+	for name, check := range checks {
+		wait.Go(func() {
+			err := check(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			results[name] = err
+		})
+	}
+	wait.Wait()
+	return results
+}
