@@ -129,18 +129,6 @@ func (b *Bus) RetryScheduled(ctx context.Context, hook, delivery uuid.UUID) (boo
 	return true, nil
 }
 
-// CancelRetry removes the scheduled retry of the delivery, if there is one.
-func (b *Bus) CancelRetry(ctx context.Context, hook, delivery uuid.UUID) error {
-	stream, err := b.js.Stream(ctx, StreamRetries)
-	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", StreamRetries, err)
-	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(retryAtSubject(hook, delivery))); err != nil {
-		return fmt.Errorf("cancel retry of delivery %s: %w", delivery, err)
-	}
-	return nil
-}
-
 // Event reads a message of the OMS stream again. The error is jetstream's ErrMsgNotFound, wrapped, where the keeper has
 // trimmed it.
 func (b *Bus) Event(ctx context.Context, seq uint64) (Stored, error) {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/lib/pq"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -157,7 +159,10 @@ func (d *DB) loadHooks(ctx context.Context, log *zap.Logger, where string, args 
 			return nil, fmt.Errorf("load hooks: %w", err)
 		}
 		h, err := row.hook(d.ring)
-		if err != nil {
+		switch {
+		case errors.Is(err, seal.ErrUnknownKey): // this program's fault, not the row's
+			return nil, err
+		case err != nil:
 			log.Error("hook cannot be used", zap.Stringer("hook_id", row.ID), zap.Error(err))
 			continue
 		}

@@ -36,6 +36,7 @@ type Reason string
 const (
 	ReasonNone         Reason = ""
 	ReasonFailed       Reason = "attempt_failed"    // waiting: the schedule goes on
+	ReasonUnknown      Reason = "unknown"           // waiting: a worker died before it could tell of an attempt
 	ReasonExhausted    Reason = "exhausted"         // dead: no retry is left
 	ReasonExpired      Reason = "expired"           // dead: the deadline passed
 	ReasonStopStatus   Reason = "stop_status"       // dead: the hook's stop_on lists the status
@@ -74,4 +75,24 @@ type Delivery struct {
 	LastError ErrorClass
 	// Replay says that a person asked for the current round of attempts.
 	Replay bool
+}
+
+// Due is a delivery whose next attempt is to be made now.
+type Due struct {
+	ID    uuid.UUID
+	Hook  *Hook
+	Event *Event
+	// Attempts is how many were made before, over all rounds.
+	Attempts int
+	// Round is where the current run of attempts stands.
+	Round Round
+	// Replay says that a person asked for this round.
+	Replay bool
+	// Unknown says that the attempt may have been made before, by a worker that died before it could tell.
+	Unknown bool
+}
+
+// FirstDue is the first attempt of a delivery.
+func FirstDue(h *Hook, e *Event) Due {
+	return Due{ID: DeliveryID(h.ID, e.ID), Hook: h, Event: e, Round: Round{PublishedAt: e.PublishedAt}}
 }

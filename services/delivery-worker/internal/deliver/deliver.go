@@ -1,0 +1,221 @@
+// Package deliver takes one delivery that is due through one attempt to the place where it goes next: delivered, dead,
+// waiting for its next time, or parked. It reports a delivery as settled when that fact is durable.
+package deliver
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// ErrNotSettled says that what became of a delivery could not be made durable, so that its message has to come again.
+var ErrNotSettled = errors.New("delivery is not settled")
+
+// sender makes one HTTP request; cancelled says that it was given up because the worker is ending.
+type sender interface {
+	Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool)
+}
+
+// lanes keep hooks apart.
+type lanes interface {
+	Enter(hook *webhook.Hook, run func(), park func(webhook.Reason), slow func())
+}
+
+// retries is implemented by *bus.Bus.
+type retries interface {
+	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
+}
+
+// facts is the ledger.
+type facts interface {
+	Fact(f *whispererv1.DeliveryFact, stored func())
+}
+
+// hooks is told of receivers that want no more.
+type hooks interface {
+	Disable(hook *webhook.Hook, reason string)
+}
+
+// observer counts; all its methods are cheap.
+type observer interface {
+	Attempted(result webhook.Result, state webhook.DeliveryState, took, lag time.Duration)
+	Parked(reason webhook.Reason)
+}
+
+// Deps are a Deliverer's collaborators; all are required.
+type Deps struct {
+	Sender   sender
+	Lanes    lanes
+	Retries  retries
+	Facts    facts
+	Hooks    hooks
+	Observer observer
+	Log      *zap.Logger
+	// MaxPayload is the largest message in bytes that the bus takes.
+	MaxPayload int
+}
+
+// Deliverer makes attempts and says what follows from them.
+type Deliverer struct {
+	Deps
+	// ctx ends when attempts under way have to be given up.
+	ctx context.Context //nolint:containedctx // the life of the attempts, not of a call
+}
+
+// New makes a deliverer whose attempts are given up when ctx ends.
+func New(ctx context.Context, d Deps) *Deliverer { return &Deliverer{Deps: d, ctx: ctx} }
+
+// Deliver takes the delivery to its next place, on other goroutines. settled is called once: with nil when the outcome
+// is durable, else with ErrNotSettled. slow, if not nil, is called once if the attempt takes long.
+func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
+	d.Lanes.Enter(due.Hook,
+		func() { d.attempt(&due, bodies, settled) },
+		func(reason webhook.Reason) { d.Park(&due, reason, settled) },
+		slow)
+}
+
+// Park records that the delivery waits for its hook.
+func (d *Deliverer) Park(due *webhook.Due, reason webhook.Reason, settled func(error)) {
+	d.Observer.Parked(reason)
+	d.record(due, outcome{state: webhook.Parked, reason: reason, attempts: due.Attempts}, settled)
+}
+
+// Finish records that the delivery ends without an attempt.
+func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error)) {
+	d.record(due, outcome{state: state, reason: reason, attempts: due.Attempts}, settled)
+}
+
+func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled func(error)) {
+	started := time.Now()
+	if due.Unknown {
+		d.unknown(due)
+	}
+	if due.Round.StartedAt.IsZero() {
+		due.Round.StartedAt = started
+	}
+	attempt, result, cancelled := d.Sender.Send(d.ctx, due, bodies)
+	if cancelled {
+		settled(ErrNotSettled)
+		return
+	}
+	now := time.Now()
+	var countdown webhook.Countdown // a success does not need it
+	if !result.Success() {
+		countdown = due.Hook.Countdown()
+	}
+	decision := webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, result, now, rand.Float64()) //nolint:gosec // jitter
+	d.Observer.Attempted(result, decision.State, now.Sub(started), started.Sub(due.Event.PublishedAt))
+	d.log(due, result, decision, now.Sub(started))
+	if decision.DisableHook {
+		d.Hooks.Disable(due.Hook, "The receiver answered 410 Gone.")
+	}
+	if decision.State == webhook.Waiting && !d.schedule(due, decision.NextAt) {
+		settled(ErrNotSettled)
+		return
+	}
+	d.record(due, outcome{
+		state: decision.State, reason: decision.Reason, attempts: due.Attempts + 1, nextAt: decision.NextAt, attempt: attempt,
+	}, settled)
+}
+
+// unknown records the attempt that may have been made; the next one has the number after it, and the retry schedule is
+// none the shorter for it.
+func (d *Deliverer) unknown(due *webhook.Due) {
+	due.Attempts++
+	due.Unknown = false
+	f := Fact(due, webhook.Waiting, webhook.ReasonUnknown)
+	f.Attempt = &whispererv1.AttemptFact{
+		Number: f.GetAttempts(), StartedAt: f.GetAt(), Outcome: string(webhook.Unknown), Method: due.Hook.Config.Method,
+		Url: due.Hook.TargetURL, Error: "The worker ended before it could tell what the receiver answered.",
+	}
+	d.Facts.Fact(f, func() {}) // the fact of the attempt that follows is what settles
+}
+
+// log writes the canonical line of an attempt. Successes are the normal case, and recorded; they are for debugging.
+func (d *Deliverer) log(due *webhook.Due, result webhook.Result, decision webhook.Decision, took time.Duration) {
+	level := zap.InfoLevel
+	if result.Success() {
+		level = zap.DebugLevel
+	}
+	entry := d.Log.Check(level, "delivery attempted")
+	if entry == nil {
+		return
+	}
+	entry.Write(
+		zap.Stringer("delivery_id", due.ID), zap.Stringer("hook_id", due.Hook.ID), zap.String("event_id", due.Event.ID),
+		zap.String("event_type", due.Event.Type), zap.Int("attempt", due.Attempts+1), zap.String("outcome", string(decision.State)),
+		zap.String("reason", string(decision.Reason)), zap.Int("status_code", result.Status),
+		zap.String("error_class", string(result.Class)), zap.Duration("duration", took), zap.Time("next_at", decision.NextAt))
+}
+
+// schedule stores the next retry, for as long as it takes; false means that the worker is ending.
+func (d *Deliverer) schedule(due *webhook.Due, nextAt time.Time) bool {
+	retry := d.retry(due, nextAt)
+	for {
+		err := d.Retries.ScheduleRetry(d.ctx, nextAt, retry)
+		if err == nil {
+			return true
+		}
+		d.Log.Warn("retry could not be scheduled", zap.Stringer("delivery_id", due.ID), zap.Error(err))
+		select {
+		case <-d.ctx.Done():
+			return false
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// room is what a retry's message may need beside its event, in bytes.
+const room = 4 << 10
+
+func (d *Deliverer) retry(due *webhook.Due, nextAt time.Time) *whispererv1.Retry {
+	e := due.Event
+	r := &whispererv1.Retry{
+		DeliveryId: due.ID[:], HookId: due.Hook.ID[:], Tenant: e.Tenant,
+		Attempts: uint32(due.Attempts + 1), RoundAttempts: uint32(due.Round.Retries + 1), //nolint:gosec // small
+		RoundStartedAt: due.Round.StartedAt.UnixNano(), DueAt: nextAt.UnixNano(), Replay: due.Replay,
+		EventSeq: e.Seq, PublishedAt: e.PublishedAt.UnixNano(), EventId: e.ID,
+	}
+	if len(e.Data)+len(e.Context)+len(e.ConfigFilter)+room <= d.MaxPayload {
+		r.Event = envelope.ToProto(e)
+	}
+	return r
+}
+
+type outcome struct {
+	state    webhook.DeliveryState
+	reason   webhook.Reason
+	attempts int
+	nextAt   time.Time
+	attempt  *whispererv1.AttemptFact
+}
+
+func (d *Deliverer) record(due *webhook.Due, o outcome, settled func(error)) {
+	f := Fact(due, o.state, o.reason)
+	f.Attempts = uint32(o.attempts) //nolint:gosec // small
+	f.Attempt = o.attempt
+	if !o.nextAt.IsZero() {
+		f.NextAt = o.nextAt.UnixNano()
+	}
+	d.Facts.Fact(f, func() { settled(nil) })
+}
+
+// Fact is what the ledger is told of a delivery, without an attempt.
+func Fact(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason) *whispererv1.DeliveryFact {
+	e := due.Event
+	return &whispererv1.DeliveryFact{
+		DeliveryId: id(due.ID), HookId: id(due.Hook.ID), Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity,
+		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), Attempts: uint32(due.Attempts), //nolint:gosec // small
+		At: time.Now().UnixNano(), Replay: due.Replay,
+	}
+}
+
+func id(u uuid.UUID) []byte { return u[:] }

@@ -1,0 +1,314 @@
+// Package fanout takes each event once, finds the hooks that it goes to and has it delivered to all of them side by
+// side. The event is acked when each delivery is settled, and not before.
+package fanout
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+const (
+	// batch is how many events are looked up in the ledger at once.
+	batch = 64
+	// lookUp bounds the question whether an id was seen before: an event does not wait longer for it.
+	lookUp = 250 * time.Millisecond
+	// seenFor is how long one id means one event.
+	seenFor = 24 * time.Hour
+	// handBack is how soon an event that could not be settled comes again.
+	handBack = 2 * time.Second
+	// askAgain is how soon a ledger that could not answer is asked again.
+	askAgain = time.Second
+	// poisonAfter is how often an event may come before it is taken for one that kills its worker.
+	poisonAfter = 5
+	// rawLimit is how much of a rejected body is kept.
+	rawLimit = 64 << 10
+)
+
+// matcher is the hook index.
+type matcher interface {
+	Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook
+	HasTenant(name string) bool
+}
+
+// deliverer makes the attempts.
+type deliverer interface {
+	Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func())
+}
+
+// seen is implemented by *postgres.DB.
+type seen interface {
+	SeenEvents(ctx context.Context, keys []postgres.EventKey, since time.Time) (map[postgres.EventKey]postgres.SeenEvent, error)
+}
+
+// history is the ledger's reader.
+type history interface {
+	Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
+}
+
+// rejecter is the ledger's writer.
+type rejecter interface {
+	Rejected(r *whispererv1.RejectedEvent, stored func())
+}
+
+// observer counts.
+type observer interface {
+	FannedOut(deliveries int)
+	EventRejected(reason string)
+	EventRepeated()
+}
+
+// Deps are a Fanout's collaborators; all are required.
+type Deps struct {
+	Hooks     matcher
+	Deliverer deliverer
+	Seen      seen
+	History   history
+	Rejecter  rejecter
+	Observer  observer
+	Log       *zap.Logger
+	// Slots bounds the deliveries that are under way and quick.
+	Slots int
+}
+
+// Fanout turns events into deliveries.
+type Fanout struct {
+	Deps
+	slots  chan struct{}
+	recent recent
+	open   sync.WaitGroup
+}
+
+// New makes a fan-out.
+func New(d Deps) *Fanout {
+	return &Fanout{Deps: d, slots: make(chan struct{}, d.Slots)}
+}
+
+// Run takes events until the subscription has ended, then waits until all that it took are settled. ctx ends when they
+// have to be given up.
+func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
+	var messages []bus.Message
+	for more := true; more; {
+		messages, more = sub.TakeBatch(ctx, messages, batch)
+		f.take(ctx, messages)
+	}
+	f.open.Wait()
+}
+
+// taken is a message that could be read.
+type taken struct {
+	msg    *bus.Message
+	event  *webhook.Event
+	digest [32]byte
+}
+
+func (f *Fanout) take(ctx context.Context, messages []bus.Message) {
+	events := make([]taken, 0, len(messages))
+	for i := range messages {
+		m := messages[i] // settled long after the batch is used again
+		if e, ok := f.read(&m); ok {
+			events = append(events, taken{msg: &m, event: e, digest: e.Digest()})
+		}
+	}
+	if len(events) == 0 {
+		return
+	}
+	known := f.known(ctx, events)
+	for _, t := range events {
+		key := postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
+		if first, ok := f.first(key, t, known); ok {
+			if !bytes.Equal(first.Digest, t.digest[:]) {
+				f.reject(t.msg, t.event.Tenant, envelope.IDConflict, "an event with this id and another body was published within 24 hours")
+				continue
+			}
+			f.Observer.EventRepeated()
+			f.ack(t.msg)
+			continue
+		}
+		f.fanOut(ctx, t)
+	}
+}
+
+// read decodes a message, and rejects one that is no event.
+func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
+	tenant, eventType := bus.SplitEventSubject(m.Subject)
+	if m.Deliveries > poisonAfter {
+		f.reject(m, tenant, envelope.Poison, "it was handed to workers too often without being settled")
+		return nil, false
+	}
+	e, err := envelope.Decode(envelope.Published{
+		Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
+	})
+	var rejected *envelope.RejectedError
+	switch {
+	case errors.As(err, &rejected):
+		f.reject(m, tenant, rejected.Reason, rejected.Error())
+		return nil, false
+	case err != nil:
+		f.reject(m, tenant, envelope.Unreadable, err.Error())
+		return nil, false
+	case !f.Hooks.HasTenant(tenant):
+		f.reject(m, tenant, envelope.UnknownTenant, "there is no such tenant")
+		return nil, false
+	}
+	return &e, true
+}
+
+// known asks the ledger which ids it has. Where it cannot answer in time, events go on: better twice than not at all.
+func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKey]postgres.SeenEvent {
+	keys := make([]postgres.EventKey, len(events))
+	oldest := events[0].event.PublishedAt
+	for i, t := range events {
+		keys[i] = postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookUp)
+	defer cancel()
+	known, err := f.Seen.SeenEvents(ctx, keys, oldest.Add(-seenFor))
+	if err != nil {
+		f.Log.Warn("repeated events could not be looked up", zap.Int("events", len(events)), zap.Error(err))
+	}
+	return known
+}
+
+// first returns the event with the same id that came earlier in the stream, if there was one.
+func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventKey]postgres.SeenEvent) (postgres.SeenEvent, bool) {
+	if before, ok := known[key]; ok && before.Seq < t.event.Seq {
+		return before, true
+	}
+	before := f.recent.put(key, postgres.SeenEvent{Seq: t.event.Seq, Digest: t.digest[:]})
+	return before, before.Seq != 0 && before.Seq < t.event.Seq
+}
+
+// fanOut has the event delivered to all hooks that match.
+func (f *Fanout) fanOut(ctx context.Context, t taken) {
+	hooks := f.Hooks.Match(t.event, nil)
+	if t.msg.Redelivered() && len(hooks) > 0 {
+		f.open.Add(1)
+		go func() { // asking the ledger may take a while
+			defer f.open.Done()
+			f.resume(ctx, t, hooks)
+		}()
+		return
+	}
+	dues := make([]webhook.Due, len(hooks))
+	for i, h := range hooks {
+		dues[i] = webhook.FirstDue(h, t.event)
+	}
+	f.deliver(t, dues)
+}
+
+// resume delivers what the ledger does not know of yet.
+func (f *Fanout) resume(ctx context.Context, t taken, hooks []*webhook.Hook) {
+	keys := make([]postgres.DeliveryKey, len(hooks))
+	for i, h := range hooks {
+		keys[i] = postgres.DeliveryKey{ID: webhook.DeliveryID(h.ID, t.event.ID), PublishedAt: t.event.PublishedAt}
+	}
+	recorded, ok := f.certain(ctx, t, keys)
+	if !ok {
+		f.handBack(t.msg)
+		return
+	}
+	var dues []webhook.Due
+	for _, h := range hooks {
+		due := webhook.FirstDue(h, t.event)
+		if _, done := recorded[due.ID]; !done {
+			due.Unknown = true
+			dues = append(dues, due)
+		}
+	}
+	f.deliver(t, dues)
+}
+
+// certain asks the ledger for as long as it takes, since what it has must not be sent again; false means that the
+// worker is ending. The message is kept: each time that it is handed back counts towards poison.
+func (f *Fanout) certain(ctx context.Context, t taken, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, bool) {
+	for {
+		recorded, err := f.History.Certain(ctx, keys)
+		if err == nil {
+			return recorded, true
+		}
+		f.Log.Warn("redelivered event waits for the ledger", zap.String("event_id", t.event.ID), zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return nil, false
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// deliver has all of an event's deliveries made and settles its message when the last of them is.
+func (f *Fanout) deliver(t taken, dues []webhook.Due) {
+	f.Observer.FannedOut(len(dues))
+	if len(dues) == 0 {
+		f.ack(t.msg)
+		return
+	}
+	f.open.Add(1)
+	bodies := envelope.NewBodies(t.event)
+	var failed atomic.Bool
+	var left atomic.Int64
+	left.Store(int64(len(dues)))
+	for _, due := range dues {
+		f.slots <- struct{}{}
+		release := sync.OnceFunc(func() { <-f.slots })
+		f.Deliverer.Deliver(due, bodies, func(err error) {
+			release()
+			if err != nil {
+				failed.Store(true)
+			}
+			if left.Add(-1) > 0 {
+				return
+			}
+			if failed.Load() {
+				f.handBack(t.msg)
+			} else {
+				f.ack(t.msg)
+			}
+			f.open.Done()
+		}, release)
+	}
+}
+
+func (f *Fanout) reject(m *bus.Message, tenant string, reason envelope.Reason, detail string) {
+	f.Observer.EventRejected(string(reason))
+	f.Log.Warn("event rejected", zap.Uint64("seq", m.Seq), zap.String("subject", m.Subject), zap.String("reason", string(reason)),
+		zap.String("detail", detail))
+	r := &whispererv1.RejectedEvent{
+		Seq: m.Seq, PublishedAt: m.PublishedAt.UnixNano(), Subject: m.Subject, Tenant: tenant, Reason: string(reason),
+		Detail: detail, Raw: m.Data[:min(len(m.Data), rawLimit)], Size: uint32(len(m.Data)), //nolint:gosec // bounded by the bus
+	}
+	for name, values := range m.Headers() {
+		for _, v := range values {
+			r.Headers = append(r.Headers, &whispererv1.Header{Name: name, Value: v})
+		}
+	}
+	f.open.Add(1)
+	f.Rejecter.Rejected(r, func() {
+		f.ack(m)
+		f.open.Done()
+	})
+}
+
+func (f *Fanout) ack(m *bus.Message) {
+	if err := m.Ack(); err != nil {
+		f.Log.Warn("event could not be acked", zap.Error(err))
+	}
+}
+
+func (f *Fanout) handBack(m *bus.Message) {
+	if err := m.HandBack(handBack); err != nil {
+		f.Log.Warn("event could not be handed back", zap.Error(err))
+	}
+}

@@ -1,0 +1,280 @@
+// Package index holds all hooks in memory and finds those that an event goes to, in time that does not depend on how
+// many hooks there are that it does not go to.
+package index
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// clockTolerance is how much the clocks of Postgres and NATS may differ without a new hook missing events: an event
+// that is older than its hook by more than this is not for it.
+const clockTolerance = time.Second
+
+// Index is safe for concurrent use. Hooks in it are never changed, only replaced.
+type Index struct {
+	mu      sync.RWMutex
+	hooks   map[uuid.UUID]*webhook.Hook
+	tenants map[string]*tenant
+	loaded  bool
+	ready   chan struct{}
+	// changed is told each hook that was put, or the id and nil for one that was removed; may be nil.
+	changed func(id uuid.UUID, h *webhook.Hook)
+}
+
+// tenant are one tenant's hooks by what they want.
+type tenant struct {
+	exact    map[string][]*webhook.Hook
+	patterns node
+}
+
+// node is a place in the tree of patterns: one level a token.
+type node struct {
+	children map[string]*node
+	any      *node           // *
+	here     []*webhook.Hook // patterns that end here
+	rest     []*webhook.Hook // patterns that end here with >
+}
+
+// New makes an empty index. changed, if not nil, is called after each change, outside of any lock.
+func New(changed func(id uuid.UUID, h *webhook.Hook)) *Index {
+	return &Index{
+		hooks: map[uuid.UUID]*webhook.Hook{}, tenants: map[string]*tenant{}, ready: make(chan struct{}), changed: changed,
+	}
+}
+
+// Loaded is closed once the index was filled for the first time.
+func (x *Index) Loaded() <-chan struct{} { return x.ready }
+
+// Len is the number of hooks.
+func (x *Index) Len() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.hooks)
+}
+
+// Replace takes all hooks and tenants there are.
+func (x *Index) Replace(hooks []webhook.Hook, tenants []string) {
+	x.mu.Lock()
+	before := x.hooks
+	x.hooks = make(map[uuid.UUID]*webhook.Hook, len(hooks))
+	x.tenants = make(map[string]*tenant, len(tenants))
+	for _, name := range tenants {
+		x.tenants[name] = &tenant{exact: map[string][]*webhook.Hook{}}
+	}
+	changed := make([]*webhook.Hook, 0, len(hooks))
+	for i := range hooks {
+		h := &hooks[i]
+		if old := before[h.ID]; old != nil && old.Version == h.Version && old.ModifiedAt.Equal(h.ModifiedAt) {
+			h = old // what others remember of it stays valid
+		} else {
+			changed = append(changed, h)
+		}
+		x.add(h)
+		delete(before, h.ID)
+	}
+	if !x.loaded {
+		x.loaded = true
+		close(x.ready)
+	}
+	x.mu.Unlock()
+	for _, h := range changed {
+		x.tell(h.ID, h)
+	}
+	for id := range before {
+		x.tell(id, nil)
+	}
+}
+
+// Put takes a hook that is new or has changed.
+func (x *Index) Put(h webhook.Hook) {
+	x.mu.Lock()
+	x.drop(h.ID)
+	x.add(&h)
+	x.mu.Unlock()
+	x.tell(h.ID, &h)
+}
+
+// Remove forgets a hook, if it is known.
+func (x *Index) Remove(id uuid.UUID) {
+	x.mu.Lock()
+	x.drop(id)
+	x.mu.Unlock()
+	x.tell(id, nil)
+}
+
+// PutTenant takes a tenant that is new.
+func (x *Index) PutTenant(name string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.tenants[name] == nil {
+		x.tenants[name] = &tenant{exact: map[string][]*webhook.Hook{}}
+	}
+}
+
+func (x *Index) tell(id uuid.UUID, h *webhook.Hook) {
+	if x.changed != nil {
+		x.changed(id, h)
+	}
+}
+
+// Get returns a hook, nil where there is none.
+func (x *Index) Get(id uuid.UUID) *webhook.Hook {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.hooks[id]
+}
+
+// HasTenant reports whether there is such a tenant.
+func (x *Index) HasTenant(name string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.tenants[name] != nil
+}
+
+// Match appends to found the hooks that the event goes to, each once: those of its tenant that want its type, that are
+// not disabled, that were there when it was published and whose config contains its filter.
+func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	t := x.tenants[e.Tenant]
+	if t == nil {
+		return found
+	}
+	start := len(found)
+	found = append(found, t.exact[e.Type]...)
+	found = t.patterns.match(e.Type, found)
+	return filter(found, start, e)
+}
+
+// filter keeps of found[start:] what may have the event, without repeating a hook that matched by several patterns.
+func filter(found []*webhook.Hook, start int, e *webhook.Event) []*webhook.Hook {
+	kept := found[:start]
+	for i, h := range found[start:] {
+		if h.Status == webhook.Disabled || e.PublishedAt.Before(h.CreatedAt.Add(-clockTolerance)) {
+			continue
+		}
+		if len(h.EventTypes) > 1 && contains(kept[start:], h) {
+			continue
+		}
+		if !h.Config.Contains(e.ConfigFilter) {
+			continue
+		}
+		kept = append(kept, found[start+i])
+	}
+	return kept
+}
+
+func contains(hooks []*webhook.Hook, h *webhook.Hook) bool {
+	for _, other := range hooks {
+		if other == h {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *node) match(rest string, found []*webhook.Hook) []*webhook.Hook {
+	found = append(found, n.rest...)
+	token, tail, more := strings.Cut(rest, ".")
+	for _, next := range [2]*node{n.children[token], n.any} {
+		switch {
+		case next == nil:
+		case more:
+			found = next.match(tail, found)
+		default:
+			found = append(found, next.here...)
+		}
+	}
+	return found
+}
+
+// add puts a hook in; the lock is held.
+func (x *Index) add(h *webhook.Hook) {
+	x.hooks[h.ID] = h
+	t := x.tenants[h.Tenant]
+	if t == nil {
+		t = &tenant{exact: map[string][]*webhook.Hook{}}
+		x.tenants[h.Tenant] = t
+	}
+	for _, pattern := range h.EventTypes {
+		if !webhook.IsPattern(pattern) {
+			t.exact[pattern] = append(t.exact[pattern], h)
+			continue
+		}
+		place := t.patterns.place(pattern, true)
+		*place = append(*place, h)
+	}
+}
+
+// drop takes a hook out; the lock is held.
+func (x *Index) drop(id uuid.UUID) {
+	h := x.hooks[id]
+	if h == nil {
+		return
+	}
+	delete(x.hooks, id)
+	t := x.tenants[h.Tenant]
+	for _, pattern := range h.EventTypes {
+		if !webhook.IsPattern(pattern) {
+			if left := without(t.exact[pattern], h); len(left) > 0 {
+				t.exact[pattern] = left
+			} else {
+				delete(t.exact, pattern)
+			}
+			continue
+		}
+		if place := t.patterns.place(pattern, false); place != nil {
+			*place = without(*place, h)
+		}
+	}
+}
+
+// without removes h without keeping the order.
+func without(hooks []*webhook.Hook, h *webhook.Hook) []*webhook.Hook {
+	for i, other := range hooks {
+		if other == h {
+			last := len(hooks) - 1
+			hooks[i], hooks[last] = hooks[last], nil
+			return hooks[:last]
+		}
+	}
+	return hooks
+}
+
+// place finds the list that a pattern's hooks are in; nil where there is none and make is false.
+func (n *node) place(pattern string, create bool) *[]*webhook.Hook {
+	if pattern == "*" || pattern == ">" { // * alone stands for everything
+		return &n.rest
+	}
+	for token := range strings.SplitSeq(pattern, ".") {
+		if token == ">" {
+			return &n.rest
+		}
+		next := n.any
+		if token != "*" {
+			next = n.children[token]
+		}
+		if next == nil {
+			if !create {
+				return nil
+			}
+			next = &node{}
+			if token == "*" {
+				n.any = next
+			} else {
+				if n.children == nil {
+					n.children = map[string]*node{}
+				}
+				n.children[token] = next
+			}
+		}
+		n = next
+	}
+	return &n.here
+}

@@ -1,0 +1,86 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// catchUpDeadline bounds the wait for the recorder; catchUpPoll is how often it is asked.
+const (
+	catchUpDeadline = 5 * time.Second
+	catchUpPoll     = 20 * time.Millisecond
+)
+
+// ErrBehind says that Postgres does not have all facts yet, so that it cannot be asked.
+var ErrBehind = errors.New("recorder is behind the ledger")
+
+// store is implemented by *postgres.DB.
+type store interface {
+	Recorded(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
+}
+
+// lagging is implemented by *bus.Bus.
+type lagging interface {
+	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
+}
+
+// Reader answers what had happened to a delivery before.
+type Reader struct {
+	store store
+	bus   lagging
+	one   singleflight.Group
+}
+
+// NewReader makes a reader.
+func NewReader(s store, b lagging) *Reader { return &Reader{store: s, bus: b} }
+
+// Certain returns what was recorded of the deliveries, after every fact that is in the stream now has reached
+// Postgres. It returns ErrBehind where that takes too long, and the store's error where it cannot be asked.
+func (r *Reader) Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error) {
+	if _, err, _ := r.one.Do("catch up", func() (any, error) { return nil, r.catchUp(ctx) }); err != nil {
+		return nil, err
+	}
+	return r.Now(ctx, keys)
+}
+
+// Now returns what Postgres has of the deliveries at this moment.
+func (r *Reader) Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	found, err := r.store.Recorded(ctx, keys)
+	if err != nil {
+		return nil, fmt.Errorf("ask the ledger: %w", err)
+	}
+	return found, nil
+}
+
+func (r *Reader) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, catchUpDeadline)
+	defer cancel()
+	lag, err := r.bus.Lag(ctx, bus.FactRecorder)
+	if err != nil {
+		return fmt.Errorf("ask the ledger: %w", err)
+	}
+	target := lag.Last
+	tick := time.NewTicker(catchUpPoll)
+	defer tick.Stop()
+	for lag.Settled < target && lag.Pending+lag.InFlight > 0 {
+		select {
+		case <-ctx.Done():
+			return ErrBehind
+		case <-tick.C:
+		}
+		if lag, err = r.bus.Lag(ctx, bus.FactRecorder); err != nil {
+			return fmt.Errorf("ask the ledger: %w", err)
+		}
+	}
+	return nil
+}

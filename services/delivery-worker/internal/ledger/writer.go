@@ -1,0 +1,135 @@
+// Package ledger tells the LEDGER stream what happened, and asks Postgres what had happened before.
+package ledger
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// Limits of one batch.
+const (
+	maxBatchBytes = 512 << 10
+	maxBatchFacts = 2000
+)
+
+// publisher is implemented by *bus.Bus.
+type publisher interface {
+	PublishFacts(ctx context.Context, id string, batch *whispererv1.LedgerBatch) error
+}
+
+// entry is one thing to be told, and who waits for it.
+type entry struct {
+	fact     *whispererv1.DeliveryFact
+	rejected *whispererv1.RejectedEvent
+	size     int
+	stored   func()
+}
+
+// Writer sends facts in batches that grow only while the one before is under way: a single fact leaves at once.
+type Writer struct {
+	bus    publisher
+	worker string
+	log    *zap.Logger
+	in     chan entry
+}
+
+// NewWriter makes a writer that signs its batches with the worker's name. Run it.
+func NewWriter(bus publisher, worker string, log *zap.Logger) *Writer {
+	return &Writer{bus: bus, worker: worker, log: log, in: make(chan entry, 4*maxBatchFacts)}
+}
+
+// Fact tells a fact. stored is called, on another goroutine and once, when the stream has it; if the writer is stopped
+// before, it is never called.
+func (w *Writer) Fact(f *whispererv1.DeliveryFact, stored func()) {
+	size := 200 + len(f.GetEventId()) + len(f.GetEntity())
+	if a := f.GetAttempt(); a != nil {
+		size += 200 + len(a.GetResponseBody()) + len(a.GetUrl()) + len(a.GetError()) + headerSize(a.GetRequestHeaders()) +
+			headerSize(a.GetResponseHeaders())
+	}
+	w.in <- entry{fact: f, size: size, stored: stored}
+}
+
+// Rejected tells of something on the OMS stream that is no event; stored is called as by Fact.
+func (w *Writer) Rejected(r *whispererv1.RejectedEvent, stored func()) {
+	w.in <- entry{rejected: r, size: 200 + len(r.GetRaw()) + headerSize(r.GetHeaders()), stored: stored}
+}
+
+func headerSize(headers []*whispererv1.Header) int {
+	n := 0
+	for _, h := range headers {
+		n += len(h.GetName()) + len(h.GetValue()) + 6
+	}
+	return n
+}
+
+// Run sends until ctx ends.
+func (w *Writer) Run(ctx context.Context) {
+	var left *entry // did not fit into the batch before
+	for {
+		var batch []entry
+		size := 0
+		if left != nil {
+			batch, size, left = append(batch, *left), left.size, nil
+		} else {
+			select {
+			case e := <-w.in:
+				batch, size = append(batch, e), e.size
+			case <-ctx.Done():
+				return
+			}
+		}
+	fill:
+		for len(batch) < maxBatchFacts {
+			select {
+			case e := <-w.in:
+				if size+e.size > maxBatchBytes {
+					left = &e
+					break fill
+				}
+				batch, size = append(batch, e), size+e.size
+			default:
+				break fill
+			}
+		}
+		if !w.send(ctx, batch) {
+			return
+		}
+	}
+}
+
+// send publishes the batch for as long as it takes; false means that ctx ended first.
+func (w *Writer) send(ctx context.Context, batch []entry) bool {
+	out := &whispererv1.LedgerBatch{Worker: w.worker}
+	for _, e := range batch {
+		if e.fact != nil {
+			out.Facts = append(out.Facts, e.fact)
+		} else {
+			out.Rejected = append(out.Rejected, e.rejected)
+		}
+	}
+	id := uuid.NewString() // the same for every repetition: the stream keeps one
+	for {
+		err := w.bus.PublishFacts(ctx, id, out)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		w.log.Warn("facts could not be stored", zap.Int("facts", len(batch)), zap.Error(err))
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for _, e := range batch {
+		e.stored()
+	}
+	return true
+}

@@ -1,0 +1,264 @@
+// Package retries takes deliveries whose time has come from the RETRIES stream and has their next attempt made.
+package retries
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+const (
+	// batch is how many due retries are looked up in the ledger at once.
+	batch = 64
+	// handBack is how soon a retry that could not be settled comes again.
+	handBack = 2 * time.Second
+)
+
+// deliverer makes the attempts.
+type deliverer interface {
+	Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func())
+	Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error))
+}
+
+// hooks is the hook index.
+type hooks interface {
+	Get(id uuid.UUID) *webhook.Hook
+}
+
+// history is the ledger's reader.
+type history interface {
+	Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
+	Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
+}
+
+// schedule is implemented by *bus.Bus.
+type schedule interface {
+	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
+	RetryScheduled(ctx context.Context, hook, delivery uuid.UUID) (bool, error)
+	Event(ctx context.Context, seq uint64) (bus.Stored, error)
+}
+
+// events is implemented by *postgres.DB.
+type events interface {
+	Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error)
+}
+
+// Deps are a Retries' collaborators; all are required.
+type Deps struct {
+	Hooks     hooks
+	Deliverer deliverer
+	History   history
+	Schedule  schedule
+	Events    events
+	Log       *zap.Logger
+	// Slots bounds the retries that are under way and quick.
+	Slots int
+}
+
+// Retries makes the attempts that are due.
+type Retries struct {
+	Deps
+	slots chan struct{}
+	open  sync.WaitGroup
+}
+
+// New makes a Retries.
+func New(d Deps) *Retries { return &Retries{Deps: d, slots: make(chan struct{}, d.Slots)} }
+
+// taken is a due retry that could be read.
+type taken struct {
+	msg   *bus.Message
+	retry *whispererv1.Retry
+	key   postgres.DeliveryKey
+	hook  uuid.UUID
+}
+
+// Run takes due retries until the subscription has ended, then waits until all that it took are settled. ctx ends when
+// they have to be given up.
+func (r *Retries) Run(ctx context.Context, sub *bus.Subscription) {
+	var messages []bus.Message
+	for more := true; more; {
+		messages, more = sub.TakeBatch(ctx, messages, batch)
+		r.take(ctx, messages)
+	}
+	r.open.Wait()
+}
+
+func (r *Retries) take(ctx context.Context, messages []bus.Message) {
+	var fresh []taken
+	var keys []postgres.DeliveryKey
+	for i := range messages {
+		m := messages[i] // settled long after the batch is used again
+		t, err := read(&m)
+		if err != nil { // written by ourselves, so this is a fault that no repetition mends
+			r.Log.Error("retry cannot be read", zap.Uint64("seq", m.Seq), zap.Error(err))
+			r.ack(&m)
+			continue
+		}
+		if m.Redelivered() {
+			r.open.Add(1)
+			go r.resume(ctx, t)
+			continue
+		}
+		fresh, keys = append(fresh, t), append(keys, t.key)
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	recorded, err := r.History.Now(ctx, keys)
+	if err != nil { // the usual case needs no ledger: this is the only copy of the retry
+		r.Log.Warn("due retries could not be looked up", zap.Int("retries", len(fresh)), zap.Error(err))
+	}
+	for _, t := range fresh {
+		before, known := recorded[t.key.ID]
+		r.open.Add(1)
+		r.slots <- struct{}{}
+		go r.handle(ctx, t, before, known, sync.OnceFunc(func() { <-r.slots }))
+	}
+}
+
+func read(m *bus.Message) (taken, error) {
+	var retry whispererv1.Retry
+	if err := proto.Unmarshal(m.Data, &retry); err != nil {
+		return taken{}, fmt.Errorf("decode retry: %w", err)
+	}
+	id, err := uuid.FromBytes(retry.GetDeliveryId())
+	if err != nil {
+		return taken{}, fmt.Errorf("read delivery id: %w", err)
+	}
+	hook, err := uuid.FromBytes(retry.GetHookId())
+	if err != nil {
+		return taken{}, fmt.Errorf("read hook id: %w", err)
+	}
+	key := postgres.DeliveryKey{ID: id, PublishedAt: time.Unix(0, retry.GetPublishedAt()).UTC()}
+	return taken{msg: m, retry: &retry, key: key, hook: hook}, nil
+}
+
+// resume handles a retry that another worker had: it asks the ledger first, for as long as it takes.
+func (r *Retries) resume(ctx context.Context, t taken) {
+	for {
+		recorded, err := r.History.Certain(ctx, []postgres.DeliveryKey{t.key})
+		if err == nil {
+			before, known := recorded[t.key.ID]
+			r.handle(ctx, t, before, known, func() {})
+			return
+		}
+		r.Log.Warn("redelivered retry waits for the ledger", zap.Stringer("delivery_id", t.key.ID), zap.Error(err))
+		select {
+		case <-ctx.Done():
+			r.handBack(t.msg)
+			r.open.Done()
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// handle makes the attempt that is due, unless the ledger says that it was made or is no longer wanted.
+func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded, known bool, release func()) {
+	done := func(err error) {
+		release()
+		if err != nil {
+			r.Log.Info("retry is handed back", zap.Stringer("delivery_id", t.key.ID), zap.Error(err))
+			r.handBack(t.msg)
+		} else {
+			r.ack(t.msg)
+		}
+		r.open.Done()
+	}
+	switch {
+	case known && before.State.Final() && !t.retry.GetReplay():
+		done(nil)
+		return
+	case known && before.Attempts > int(t.retry.GetAttempts()):
+		done(r.reschedule(ctx, t, before))
+		return
+	}
+	event, err := r.event(ctx, t)
+	if err != nil {
+		done(err)
+		return
+	}
+	due := webhook.Due{
+		ID: t.key.ID, Event: &event, Attempts: int(t.retry.GetAttempts()), Replay: t.retry.GetReplay(),
+		Round: webhook.Round{
+			Retries: int(t.retry.GetRoundAttempts()), StartedAt: time.Unix(0, t.retry.GetRoundStartedAt()), PublishedAt: t.key.PublishedAt,
+		},
+		Unknown: t.msg.Redelivered(),
+	}
+	due.Hook = r.Hooks.Get(t.hook)
+	switch {
+	case due.Hook == nil:
+		due.Hook = &webhook.Hook{ID: t.hook}
+		r.Deliverer.Finish(&due, webhook.Cancelled, webhook.ReasonHookDeleted, done)
+	case due.Hook.Status == webhook.Disabled:
+		r.Deliverer.Finish(&due, webhook.Dead, webhook.ReasonHookDisabled, done)
+	default:
+		r.Deliverer.Deliver(due, envelope.NewBodies(&event), done, release)
+	}
+}
+
+// reschedule sees to it that the retry after a recorded attempt is there: the worker that made the attempt may have
+// ended between the two.
+func (r *Retries) reschedule(ctx context.Context, t taken, before postgres.Recorded) error {
+	if before.State != webhook.Waiting || before.NextAt.IsZero() {
+		return nil
+	}
+	scheduled, err := r.Schedule.RetryScheduled(ctx, t.hook, t.key.ID)
+	if err != nil || scheduled {
+		return err
+	}
+	next := proto.CloneOf(t.retry)
+	made := uint32(before.Attempts) - next.GetAttempts() //nolint:gosec // small
+	next.Attempts += made
+	next.RoundAttempts += made
+	next.DueAt = before.NextAt.UnixNano()
+	return r.Schedule.ScheduleRetry(ctx, before.NextAt, next)
+}
+
+// event is the event of a retry: it travels along, or is read again where it is too large for that.
+func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
+	if e := t.retry.GetEvent(); e != nil {
+		return envelope.FromProto(e, t.retry.GetTenant(), t.retry.GetEventSeq(), t.key.PublishedAt), nil
+	}
+	stored, err := r.Schedule.Event(ctx, t.retry.GetEventSeq())
+	if err == nil {
+		tenant, eventType := bus.SplitEventSubject(stored.Subject)
+		e, decodeErr := envelope.Decode(envelope.Published{
+			Tenant: tenant, Type: eventType, Headers: stored.Headers, Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt,
+		})
+		if decodeErr == nil {
+			return e, nil
+		}
+		err = decodeErr
+	}
+	e, dbErr := r.Events.Event(ctx, t.retry.GetTenant(), t.retry.GetEventId(), t.key.PublishedAt)
+	if dbErr != nil {
+		return e, fmt.Errorf("find event of retry: %w", errors.Join(err, dbErr))
+	}
+	return e, nil
+}
+
+func (r *Retries) ack(m *bus.Message) {
+	if err := m.Ack(); err != nil {
+		r.Log.Warn("retry could not be acked", zap.Error(err))
+	}
+}
+
+func (r *Retries) handBack(m *bus.Message) {
+	if err := m.HandBack(handBack); err != nil {
+		r.Log.Warn("retry could not be handed back", zap.Error(err))
+	}
+}

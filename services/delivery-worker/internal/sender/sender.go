@@ -1,0 +1,231 @@
+// Package sender makes one attempt: it builds the request that a hook asks for, signs it, sends it, and says what came
+// back in the words of the ledger.
+package sender
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/egress"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// Headers of every request; see contract section 6.
+const (
+	headerEvent    = "X-Whisperer-Event"
+	headerDelivery = "X-Whisperer-Delivery"
+	headerEventID  = "X-Whisperer-Event-Id"
+	headerAttempt  = "X-Whisperer-Attempt"
+	headerReplay   = "X-Whisperer-Replay"
+	headerTrace    = "Traceparent"
+)
+
+// hidden stands in the ledger for a header value that is the integrator's.
+const hidden = "[hidden]"
+
+// Sender is safe for concurrent use.
+type Sender struct {
+	client    *egress.Client
+	userAgent string
+
+	mu       sync.RWMutex
+	prepared map[uuid.UUID]*prepared
+}
+
+// prepared is what of a hook's requests does not change from one to the next.
+type prepared struct {
+	hook   *webhook.Hook
+	target egress.Target
+	keys   []key
+	// theirs are the integrator's headers, the API key and the authorization.
+	theirs []webhook.Header
+	// err says why no request can be made.
+	err error
+}
+
+type key struct {
+	key       signature.Key
+	expiresAt time.Time
+}
+
+// New makes a sender whose requests go through the client.
+func New(client *egress.Client, version string) *Sender {
+	return &Sender{client: client, userAgent: "Whisperer/" + version, prepared: map[uuid.UUID]*prepared{}}
+}
+
+// Forget drops what is remembered of a hook that is gone.
+func (s *Sender) Forget(id uuid.UUID) {
+	s.mu.Lock()
+	delete(s.prepared, id)
+	s.mu.Unlock()
+}
+
+// Send makes one attempt. What went wrong is in the attempt, not an error: every outcome is a value. cancelled says
+// that ctx ended before the receiver's answer.
+func (s *Sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
+	number := uint32(due.Attempts + 1) //nolint:gosec // small
+	p := s.prepare(due.Hook)
+	body, err := bodies.Get(due.Hook.Config.Format)
+	if p.err != nil {
+		err = p.err
+	}
+	now := time.Now()
+	if err != nil {
+		return &whispererv1.AttemptFact{
+			Number: number, StartedAt: now.UnixNano(), Outcome: string(webhook.Failed), Method: due.Hook.Config.Method,
+			Url: due.Hook.TargetURL, ErrorClass: string(webhook.ClassForbidden), Error: err.Error(),
+		}, webhook.Result{Class: webhook.ClassForbidden}, false
+	}
+	header := s.header(due, p, body, now)
+	r := s.client.Do(ctx, egress.Request{
+		Target: p.target, Method: due.Hook.Config.Method, Header: header, Body: body.Bytes, Timeout: due.Hook.Config.Timeout,
+	})
+	if r.Cancelled {
+		return nil, webhook.Result{}, true
+	}
+	attempt = &whispererv1.AttemptFact{
+		Number: number, StartedAt: r.Started.UnixNano(), Duration: int64(r.Duration), Outcome: string(webhook.Failed),
+		Status: uint32(r.Status), ErrorClass: string(r.Class), Method: due.Hook.Config.Method, Url: due.Hook.TargetURL, //nolint:gosec // small
+		RequestHeaders: p.record(header), RequestSize: uint32(len(body.Bytes)), ResponseHeaders: record(r.Header), //nolint:gosec // at most 1 MiB
+		ResponseBody: r.Body, Truncated: r.Truncated, Dns: int64(r.Timings.DNS), Connect: int64(r.Timings.Connect), Tls: int64(r.Timings.TLS),
+		FirstByte: int64(r.Timings.FirstByte),
+	}
+	if r.Err != nil {
+		attempt.Error = r.Err.Error()
+	}
+	result = webhook.Result{Status: r.Status, Class: r.Class, RetryAfter: r.RetryAfter}
+	if result.Success() {
+		attempt.Outcome = string(webhook.Succeeded)
+	}
+	return attempt, result, false
+}
+
+// prepare returns the hook's constant parts, made anew when the hook has changed.
+func (s *Sender) prepare(h *webhook.Hook) *prepared {
+	s.mu.RLock()
+	p := s.prepared[h.ID]
+	s.mu.RUnlock()
+	if p != nil && p.hook == h {
+		return p
+	}
+	p = s.build(h)
+	s.mu.Lock()
+	s.prepared[h.ID] = p
+	s.mu.Unlock()
+	return p
+}
+
+func (s *Sender) build(h *webhook.Hook) *prepared {
+	p := &prepared{hook: h}
+	if p.target, p.err = s.client.Prepare(h.TargetURL); p.err != nil {
+		return p
+	}
+	for _, secret := range h.Secrets {
+		k, err := signature.ParseKey(secret.Value)
+		if err != nil {
+			p.err = fmt.Errorf("secret_key cannot be used: %w", err)
+			return p
+		}
+		p.keys = append(p.keys, key{key: k, expiresAt: secret.ExpiresAt})
+	}
+	for name, value := range h.Headers {
+		p.theirs = append(p.theirs, webhook.Header{Name: http.CanonicalHeaderKey(name), Value: value})
+	}
+	return p
+}
+
+// header writes all headers of an attempt.
+func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now time.Time) http.Header {
+	h := make(http.Header, 16)
+	for i := range p.theirs {
+		h[p.theirs[i].Name] = []string{p.theirs[i].Value}
+	}
+	if due.Hook.APIKey != "" {
+		h.Set(due.Hook.Config.APIKeyHeader, due.Hook.APIKey)
+	}
+	if auth := due.Hook.Config.Auth; auth != nil {
+		h["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password))}
+	}
+	id := due.ID.String()
+	h["Content-Type"] = []string{body.ContentType}
+	h["User-Agent"] = []string{s.userAgent}
+	h["Webhook-Id"] = []string{id}
+	h["Webhook-Timestamp"] = []string{strconv.FormatInt(now.Unix(), 10)}
+	h[headerEvent] = []string{due.Event.Type}
+	h[headerDelivery] = []string{id}
+	h[headerEventID] = []string{due.Event.ID}
+	h[headerAttempt] = []string{strconv.Itoa(due.Attempts + 1)}
+	h[headerTrace] = []string{traceparent(due.Event.Traceparent)}
+	if due.Replay {
+		h[headerReplay] = []string{"true"}
+	}
+	keys := make([]signature.Key, 0, len(p.keys))
+	for _, k := range p.keys {
+		if k.expiresAt.IsZero() || now.Before(k.expiresAt) {
+			keys = append(keys, k.key)
+		}
+	}
+	if len(keys) > 0 {
+		h["Webhook-Signature"] = []string{signature.Sign(id, now, body.Bytes, keys)}
+		if legacy := signature.LegacySign(body.Bytes, keys[0]); legacy != "" {
+			h[signature.HeaderLegacy] = []string{legacy}
+		}
+	}
+	return h
+}
+
+// traceparent is the event's trace with a span of our own, or a trace that begins here (W3C Trace Context).
+func traceparent(parent string) string {
+	var span [8]byte
+	for i := range span {
+		span[i] = byte(rand.Uint32()) //nolint:gosec // an id, no secret
+	}
+	span[0] |= 1 // never all zeroes
+	if parent != "" {
+		return parent[:36] + hex.EncodeToString(span[:]) + parent[52:]
+	}
+	trace := uuid.New()
+	return "00-" + hex.EncodeToString(trace[:]) + "-" + hex.EncodeToString(span[:]) + "-01"
+}
+
+// record lists the headers of a request for the ledger, without what is the integrator's secret.
+func (p *prepared) record(h http.Header) []*whispererv1.Header {
+	list := record(h)
+	for _, line := range list {
+		if line.GetName() == "Authorization" || line.GetName() == http.CanonicalHeaderKey(p.hook.Config.APIKeyHeader) || p.isTheirs(line.GetName()) {
+			line.Value = hidden
+		}
+	}
+	return list
+}
+
+func (p *prepared) isTheirs(name string) bool {
+	for i := range p.theirs {
+		if p.theirs[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func record(h http.Header) []*whispererv1.Header {
+	list := make([]*whispererv1.Header, 0, len(h))
+	for name, values := range h {
+		for _, value := range values {
+			list = append(list, &whispererv1.Header{Name: name, Value: value})
+		}
+	}
+	return list
+}

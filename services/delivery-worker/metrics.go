@@ -1,0 +1,135 @@
+package deliveryworker
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
+)
+
+// metrics are what the worker counts; it is the observer of its parts.
+type metrics struct {
+	attempts      *prometheus.CounterVec
+	duration      prometheus.Histogram
+	lag           prometheus.Histogram
+	parked        *prometheus.CounterVec
+	events        prometheus.Counter
+	deliveries    prometheus.Counter
+	repeated      prometheus.Counter
+	rejected      *prometheus.CounterVec
+	recorded      *prometheus.CounterVec
+	recordSeconds *prometheus.HistogramVec
+	unrecordable  *prometheus.CounterVec
+	pending       *prometheus.GaugeVec
+	inFlight      *prometheus.GaugeVec
+}
+
+func newMetrics(r *prometheus.Registry) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "whisperer_" + name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "whisperer_" + name, Help: help}, labels)
+		r.MustRegister(c)
+		return c
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "whisperer_" + name, Help: help}, labels)
+		r.MustRegister(g)
+		return g
+	}
+	m := &metrics{
+		attempts: counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "whisperer_attempt_duration_seconds", Help: "How long attempts took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
+		}),
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "whisperer_delivery_lag_seconds", Help: "From the publication of an event to its first attempt at a hook.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 20),
+		}),
+		parked:     counters("deliveries_parked_total", "Deliveries that were parked, by reason.", "reason"),
+		events:     counter("events_total", "Events that were fanned out."),
+		deliveries: counter("deliveries_total", "Deliveries that events fanned out to."),
+		repeated:   counter("events_repeated_total", "Events that were published again with the same id and body."),
+		rejected:   counters("events_rejected_total", "Events that were rejected, by reason.", "reason"),
+		recorded:   counters("recorder_messages_total", "Messages written to Postgres.", "what"),
+		recordSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "whisperer_recorder_write_seconds", Help: "How long writing a batch to Postgres took.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}, []string{"what"}),
+		unrecordable: counters("recorder_unrecordable_total", "Messages that could not be written and were put aside; should stay 0.", "what"),
+		pending:      gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
+		inFlight:     gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
+	}
+	r.MustRegister(m.duration, m.lag, m.recordSeconds)
+	return m
+}
+
+// watch registers what is read when it is asked for.
+func (m *metrics) watch(r *prometheus.Registry, x *index.Index, lanes *lane.Lanes) {
+	gauge := func(name, help string, read func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "whisperer_" + name, Help: help}, read))
+	}
+	gauge("hooks", "Hooks in this worker's index.", func() float64 { return float64(x.Len()) })
+	gauge("attempts_running", "Attempts under way.", func() float64 { n, _ := lanes.Load(); return float64(n) })
+	gauge("attempts_waiting", "Attempts that wait for a slot of their hook's lane.", func() float64 { _, n := lanes.Load(); return float64(n) })
+}
+
+// follow reads how far consumers are behind until ctx ends.
+func (m *metrics) follow(ctx context.Context, b *bus.Bus) {
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		for name, c := range map[string]bus.Consumer{"fanout": bus.Fanout, "retry": bus.Retry, "recorder": bus.FactRecorder, "event-recorder": bus.EventRecorder} {
+			if lag, err := b.Lag(ctx, c); err == nil {
+				m.pending.WithLabelValues(name).Set(float64(lag.Pending))
+				m.inFlight.WithLabelValues(name).Set(float64(lag.InFlight))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Attempted counts an attempt; lag is from the event's publication to the attempt's begin, 0 for retries.
+func (m *metrics) Attempted(result webhook.Result, state webhook.DeliveryState, took, lag time.Duration) {
+	m.attempts.WithLabelValues(string(state), string(result.Class)).Inc()
+	m.duration.Observe(took.Seconds())
+	if lag > 0 {
+		m.lag.Observe(lag.Seconds())
+	}
+}
+
+// Parked counts a delivery that was parked.
+func (m *metrics) Parked(reason webhook.Reason) { m.parked.WithLabelValues(string(reason)).Inc() }
+
+// FannedOut counts an event and its deliveries.
+func (m *metrics) FannedOut(deliveries int) {
+	m.events.Inc()
+	m.deliveries.Add(float64(deliveries))
+}
+
+// EventRejected counts a rejected event.
+func (m *metrics) EventRejected(reason string) { m.rejected.WithLabelValues(reason).Inc() }
+
+// EventRepeated counts an event that was there already.
+func (m *metrics) EventRepeated() { m.repeated.Inc() }
+
+// Recorded counts what was written to Postgres.
+func (m *metrics) Recorded(what string, n int, took time.Duration) {
+	m.recorded.WithLabelValues(what).Add(float64(n))
+	m.recordSeconds.WithLabelValues(what).Observe(took.Seconds())
+}
+
+// Unrecordable counts what Postgres refuses.
+func (m *metrics) Unrecordable(what string) { m.unrecordable.WithLabelValues(what).Inc() }

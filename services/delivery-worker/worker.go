@@ -1,0 +1,311 @@
+// Package deliveryworker takes events from NATS JetStream, fans each out to the hooks that match, POSTs it signed, and
+// retries on the hook's own schedule. Any number of workers run side by side.
+package deliveryworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/egress"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/deliver"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/sender"
+)
+
+const (
+	// databaseConns is enough for the recorders, the listener's re-reads and the questions to the ledger.
+	databaseConns = 8
+	// tryAgain is how soon a dependency that is not there at the start is tried again.
+	tryAgain = time.Second
+	// lastWords is what telling the ledger may take after deliveries were given up at the end.
+	lastWords = 3 * time.Second
+)
+
+// Service is a delivery worker. Make one with New and Run it once.
+type Service struct {
+	config   Config
+	log      *zap.Logger
+	health   *daemon.Health
+	registry *prometheus.Registry
+	metrics  *metrics
+	db       *postgres.DB
+	policy   egress.Policy
+	version  string
+
+	bus   *bus.Bus
+	index *index.Index
+	lanes *lane.Lanes
+	send  *sender.Sender
+	facts *ledger.Writer
+}
+
+// New makes a worker and opens its health address; it connects to nothing yet.
+func New(ctx context.Context, c Config, version string, log *zap.Logger) (*Service, error) {
+	ring, err := seal.ParseRing(c.MasterKey)
+	if err != nil {
+		return nil, fmt.Errorf("read master key: %w", err)
+	}
+	policy, err := egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
+	if err != nil {
+		return nil, fmt.Errorf("read egress policy: %w", err)
+	}
+	db, err := postgres.Open(c.DatabaseURL, databaseConns, ring)
+	if err != nil {
+		return nil, err
+	}
+	registry := daemon.NewRegistry(version)
+	health, err := daemon.NewHealth(ctx, c.HealthListen, registry)
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	if c.Worker == "" {
+		host, _ := os.Hostname() // the process id alone is a name, too
+		c.Worker = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	return &Service{
+		config: c, log: log, health: health, registry: registry, metrics: newMetrics(registry), db: db, policy: policy, version: version,
+	}, nil
+}
+
+// HealthAddr is where /healthz, /readyz and /metrics are.
+func (s *Service) HealthAddr() string { return s.health.Addr() }
+
+// Components are the worker's parts in the order of their start.
+func (s *Service) Components() []daemon.Component {
+	return []daemon.Component{
+		s.health.Server(),
+		{Name: "delivery-worker", Run: s.run, StopTimeout: s.config.ShutdownTimeout + 3*lastWords},
+		s.health.Gate(),
+	}
+}
+
+func (s *Service) run(ctx context.Context, ready func()) error {
+	defer s.db.Close()
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	defer s.bus.Close()
+
+	// three lives, each longer than the one before: taking (ctx), attempts under way, and telling what became of them
+	attempts, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	telling, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTelling()
+
+	var background sync.WaitGroup
+	background.Go(func() {
+		if err := s.db.WatchHooks(telling, s.index, s.log); err != nil {
+			s.log.Error("hooks are no longer watched", zap.Error(err))
+		}
+	})
+	background.Go(func() { s.lanes.Run(telling) })
+	background.Go(func() { s.facts.Run(telling) })
+	background.Go(func() { s.metrics.follow(telling, s.bus) })
+	select {
+	case <-s.index.Loaded():
+	case <-ctx.Done():
+		stopTelling()
+		background.Wait()
+		return nil
+	}
+	recorders, err := s.startRecorders(telling)
+	if err != nil {
+		return err
+	}
+	takers, err := s.startTakers(attempts)
+	if err != nil {
+		return err
+	}
+	ready()
+	<-ctx.Done()
+
+	takers.stop()
+	if !takers.wait(s.config.ShutdownTimeout) {
+		s.log.Warn("deliveries under way are given up")
+		giveUp()
+		takers.wait(lastWords)
+	}
+	recorders.stop()
+	recorders.wait(lastWords)
+	stopTelling()
+	background.Wait()
+	return nil
+}
+
+// connect waits for Postgres and NATS, and makes the parts that need them. A schema or server that does not fit is an
+// error, one that is not there yet is waited for.
+func (s *Service) connect(ctx context.Context) error {
+	s.health.AddCheck("postgres", s.db.Ready)
+	err := s.until(ctx, "postgres", s.db.Ready, postgres.ErrSchema)
+	if err != nil {
+		return err
+	}
+	s.bus, err = bus.Connect(ctx, bus.Options{
+		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker, Replicas: s.config.Replicas,
+		OMSMaxBytes: s.config.OMSMaxBytes, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.health.AddCheck("nats", s.bus.Ready)
+	if err := s.until(ctx, "nats", s.bus.EnsureTopology, bus.ErrServerTooOld); err != nil {
+		s.bus.Close()
+		return err
+	}
+	client := egress.NewClient(egress.Options{Policy: s.policy, MaxIdlePerHost: webhook.MaxConcurrency, Version: s.version})
+	s.send = sender.New(client, s.version)
+	s.lanes = lane.New()
+	s.index = index.New(s.hookChanged)
+	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
+	s.health.AddCheck("hooks", func(context.Context) error {
+		select {
+		case <-s.index.Loaded():
+			return nil
+		default:
+			return errors.New("not loaded yet")
+		}
+	})
+	s.metrics.watch(s.registry, s.index, s.lanes)
+	return nil
+}
+
+// until tries again as long as the dependency is away; final is an error that trying again does not mend.
+func (s *Service) until(ctx context.Context, name string, try func(context.Context) error, final error) error {
+	for {
+		err := try(ctx)
+		if err == nil || errors.Is(err, final) {
+			return err
+		}
+		s.log.Warn("waiting for a dependency", zap.String("dependency", name), zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", name, ctx.Err())
+		case <-time.After(tryAgain):
+		}
+	}
+}
+
+// hookChanged lets parts forget what they remember of a hook that is gone.
+func (s *Service) hookChanged(id uuid.UUID, h *webhook.Hook) {
+	if h == nil {
+		s.send.Forget(id)
+		s.lanes.Forget(id)
+	}
+}
+
+// takers are parts that take from subscriptions.
+type takers struct {
+	subs []*bus.Subscription
+	wg   sync.WaitGroup
+}
+
+func (t *takers) stop() {
+	for _, s := range t.subs {
+		s.Stop()
+	}
+}
+
+// wait returns true when all have ended, false when that takes longer than the limit.
+func (t *takers) wait(limit time.Duration) bool {
+	done := make(chan struct{})
+	go func() {
+		t.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
+// take starts a part on a subscription of its own.
+func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, prefetch int, run func(context.Context, *bus.Subscription)) error {
+	sub, err := s.bus.Subscribe(ctx, c, prefetch)
+	if err != nil {
+		t.stop()
+		return err
+	}
+	t.subs = append(t.subs, sub)
+	t.wg.Go(func() { run(ctx, sub) })
+	return nil
+}
+
+func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
+	t := &takers{}
+	facts := recorder.New(s.db.NewRecorder(), s.metrics, s.log)
+	if err := s.take(ctx, t, bus.FactRecorder, 64, facts.RunFacts); err != nil {
+		return nil, err
+	}
+	events := recorder.New(s.db.NewRecorder(), s.metrics, s.log)
+	if err := s.take(ctx, t, bus.EventRecorder, 2000, events.RunEvents); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (s *Service) startTakers(ctx context.Context) (*takers, error) {
+	deliverer := deliver.New(ctx, deliver.Deps{
+		Sender: s.send, Lanes: s.lanes, Retries: s.bus, Facts: s.facts, Hooks: disabler{s}, Observer: s.metrics, Log: s.log,
+		MaxPayload: s.bus.MaxPayload(),
+	})
+	history := ledger.NewReader(s.db, s.bus)
+	t := &takers{}
+	out := fanout.New(fanout.Deps{
+		Hooks: s.index, Deliverer: deliverer, Seen: s.db, History: history, Rejecter: s.facts, Observer: s.metrics, Log: s.log,
+		Slots: s.config.Slots,
+	})
+	if err := s.take(ctx, t, bus.Fanout, 256, out.Run); err != nil {
+		return nil, err
+	}
+	again := retries.New(retries.Deps{
+		Hooks: s.index, Deliverer: deliverer, History: history, Schedule: s.bus, Events: s.db, Log: s.log, Slots: s.config.Slots,
+	})
+	if err := s.take(ctx, t, bus.Retry, 256, again.Run); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// disabler stops a hook here at once, and everywhere as soon as Postgres has it.
+type disabler struct{ s *Service }
+
+// Disable implements deliver's hooks.
+func (d disabler) Disable(h *webhook.Hook, reason string) {
+	stopped := *h
+	stopped.Status, stopped.DisabledReason = webhook.Disabled, reason
+	d.s.index.Put(stopped)
+	d.s.log.Warn("hook disabled", zap.Stringer("hook_id", h.ID), zap.String("reason", reason))
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		err := d.s.until(ctx, "postgres", func(ctx context.Context) error {
+			_, err := d.s.db.DisableHook(ctx, "delivery-worker", h.ID, reason)
+			return err
+		}, webhook.ErrNotFound)
+		if err != nil {
+			d.s.log.Error("hook could not be disabled", zap.Stringer("hook_id", h.ID), zap.Error(err))
+		}
+	}()
+}
+
