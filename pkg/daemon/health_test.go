@@ -135,3 +135,21 @@ func TestNewHealthNeedsItsPort(t *testing.T) {
 	_, err = daemon.NewHealth(t.Context(), taken.Addr().String(), daemon.NewRegistry("v"))
 	require.ErrorContains(t, err, "address already in use")
 }
+
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	h := newHealth(t)
+	_, port, err := net.SplitHostPort(h.Addr())
+	require.NoError(t, err)
+	broken := errors.New("not connected")
+	h.AddCheck("nats", func(context.Context) error { return broken })
+	runWith(t, func() {
+		require.ErrorContains(t, daemon.Probe(t.Context(), h.Addr()), "not connected")
+		broken = nil
+		require.NoError(t, daemon.Probe(t.Context(), h.Addr()))
+		require.NoError(t, daemon.Probe(t.Context(), ":"+port), "an address to listen on everywhere is asked here")
+		require.NoError(t, daemon.Probe(t.Context(), "0.0.0.0:"+port))
+	}, h.Server(), h.Gate())
+	require.Error(t, daemon.Probe(t.Context(), h.Addr()), "nobody answers")
+	require.Error(t, daemon.Probe(t.Context(), "no-port"))
+}

@@ -3,38 +3,47 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
-// probeTimeout bounds a probe.
-const probeTimeout = 3 * time.Second
+// probeTimeout is shorter than the three seconds after which our container images call a health check failed.
+const probeTimeout = 2500 * time.Millisecond
 
-// Probe asks a program on this machine, whose Health listens on the address, whether it lives. It returns an error when
-// it does not, or does not answer. Containers call it as their health check: their images have no other program.
-func Probe(ctx context.Context, listen string) error {
-	host, port, err := net.SplitHostPort(listen)
+// Probe asks the program on this machine whose health address is addr, as in its configuration (":9091"), for
+// /readyz. It returns nil when that is ready, and otherwise an error with the answer: the health check of a container
+// image that holds nothing but the program.
+func Probe(ctx context.Context, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("read health address: %w", err)
+		return fmt.Errorf("probe health address: %w", err)
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", http.NoBody)
+	url := "http://" + net.JoinHostPort(host, port) + "/readyz"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return fmt.Errorf("make health request: %w", err)
+		return fmt.Errorf("probe health address: %w", err)
 	}
-	client := &http.Client{}
-	res, err := client.Do(req)
+	request.Close = true
+	client := http.Client{}
+	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("ask for health: %w", err)
+		return fmt.Errorf("probe health address: %w", err)
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask for health: answer is %s", res.Status)
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusOK {
+		return nil
 	}
-	return nil
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 16<<10))
+	if err != nil {
+		return fmt.Errorf("read health answer: %w", err)
+	}
+	return fmt.Errorf("not ready: %s", strings.TrimSpace(string(answer)))
 }
