@@ -1,0 +1,472 @@
+package egress_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/egress"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestASuccessKeepsWhatTheReceiverSaid(t *testing.T) {
+	t.Parallel()
+	var got *http.Request
+	var body []byte
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		body, _ = io.ReadAll(r.Body)
+		w.Header().Set("X-Answer", "yes")
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, "thanks")
+	}))
+	defer server.Close()
+	c := newClient(t, egress.Options{Version: "1.2.3"})
+	before := time.Now()
+	resp := do(t, c, server.URL+"/a%2Fb?c=d", egress.Request{
+		Method: http.MethodPut, Header: http.Header{"X-Sig": {"v1"}, "webhook-id": {"1"}}, Body: []byte("hello"),
+	})
+	require.NoError(t, resp.Err)
+	require.True(t, resp.Success())
+	require.Equal(t, webhook.ClassNone, resp.Class)
+	require.Equal(t, 202, resp.Status)
+	require.Equal(t, "yes", resp.Header.Get("X-Answer"))
+	require.Equal(t, "thanks", string(resp.Body))
+	require.False(t, resp.Truncated)
+	require.WithinRange(t, resp.Started, before, time.Now())
+	require.Positive(t, resp.Duration)
+	require.Positive(t, resp.Timings.Connect)
+	require.Positive(t, resp.Timings.FirstByte)
+
+	require.Equal(t, "PUT", got.Method)
+	require.Equal(t, "/a%2Fb?c=d", got.RequestURI)
+	require.Equal(t, "hello", string(body))
+	require.Equal(t, int64(5), got.ContentLength)
+	require.Equal(t, "v1", got.Header.Get("X-Sig"))
+	require.Equal(t, "1", got.Header.Get("Webhook-Id"))
+	require.Equal(t, "Whisperer/1.2.3", got.Header.Get("User-Agent"))
+	require.Empty(t, got.Header.Get("Accept-Encoding"), "we would not read it")
+
+	again := post(t, c, server.URL)
+	require.True(t, again.Success())
+	require.Zero(t, again.Timings.Connect, "the connection was used again")
+}
+
+func TestFailuresAreClassified(t *testing.T) {
+	t.Parallel()
+	const short = 300 * time.Millisecond
+	for name, c := range map[string]struct {
+		handle  func(*receiver, net.Conn)
+		timeout time.Duration
+		class   webhook.ErrorClass
+		status  int
+	}{
+		"closes without reading": {func(*receiver, net.Conn) {}, 0, webhook.ClassReset, 0},
+		"resets after the request": {func(r *receiver, conn net.Conn) {
+			r.readRequest(bufio.NewReader(conn))
+			reset(conn)
+		}, 0, webhook.ClassReset, 0},
+		"closes after the request": {func(r *receiver, conn net.Conn) { r.readRequest(bufio.NewReader(conn)) }, 0, webhook.ClassReset, 0},
+		"closes amid its headers":  {once("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"), 0, webhook.ClassReset, 0},
+		"hangs before headers":     {func(_ *receiver, conn net.Conn) { hang(conn) }, short, webhook.ClassTimeout, 0},
+		"drips headers": {func(_ *receiver, conn net.Conn) {
+			drip(conn, 20*time.Millisecond, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<10))
+		}, short, webhook.ClassTimeout, 0},
+		"sends 103 for ever, slowly": {func(_ *receiver, conn net.Conn) { drip(conn, 10*time.Millisecond, "HTTP/1.1 103 Early\r\n\r\n") }, short, webhook.ClassTimeout, 0},
+		"sends 103 for ever, fast":   {flood("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"), 0, webhook.ClassHeaders, 0},
+		"sends headers for ever":     {flood("HTTP/1.1 200 OK\r\n", "X-Flood: "+strings.Repeat("x", 1000)+"\r\n"), 0, webhook.ClassHeaders, 0},
+		"sends one header for ever":  {flood("HTTP/1.1 200 OK\r\nX: ", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"), 0, webhook.ClassHeaders, 0},
+		"speaks SSH":                 {once("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"), 0, webhook.ClassProtocol, 0},
+		"speaks SSH first": {func(_ *receiver, conn net.Conn) {
+			_, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n")
+			hang(conn)
+		}, 0, webhook.ClassProtocol, 0},
+		"speaks HTTP/0.9":                  {once("<html>hello</html>\n"), 0, webhook.ClassProtocol, 0},
+		"answers binary junk":              {once("\x16\x03\x01\x00\x02\x02\x28\n\n"), 0, webhook.ClassProtocol, 0},
+		"answers an impossible status":     {once("HTTP/1.1 99 Low\r\n\r\n"), 0, webhook.ClassProtocol, 0},
+		"answers 101":                      {once("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\njunk"), 0, webhook.ClassProtocol, 101},
+		"answers a header without a colon": {once("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"), 0, webhook.ClassProtocol, 0},
+		"answers two lengths":              {once("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), 0, webhook.ClassProtocol, 0},
+		"answers 999":                      {once("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n"), 0, webhook.ClassStatus, 999},
+		"answers 410":                      {once("HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"), 0, webhook.ClassStatus, 410},
+		"answers 500":                      {once("HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops"), 0, webhook.ClassStatus, 500},
+		"answers 304":                      {once("HTTP/1.1 304 Not Modified\r\n\r\n"), 0, webhook.ClassRedirect, 304},
+		"answers 500 and resets":           {once("HTTP/1.1 500 Oops\r\nContent-Length: 400\r\n\r\noops"), 0, webhook.ClassStatus, 500},
+		"answers both length and chunks":   {once("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), 0, webhook.ClassNone, 200},
+		"answers before reading the body": {func(_ *receiver, conn net.Conn) {
+			_, _ = conn.Read(make([]byte, 1))
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			hang(conn)
+		}, 0, webhook.ClassNone, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := listen(t, c.handle)
+			client := newClient(t, egress.Options{})
+			if c.timeout == 0 {
+				c.timeout = 10 * time.Second
+			}
+			got := do(t, client, server.url(), egress.Request{Timeout: c.timeout, Body: []byte("{}")})
+			require.Equal(t, c.class, got.Class, "%v", got.Err)
+			require.Equal(t, c.status, got.Status)
+			require.Equal(t, c.class == webhook.ClassNone, got.Success())
+			require.Equal(t, c.class == webhook.ClassNone, got.Err == nil)
+			require.Less(t, got.Duration, 5*time.Second)
+			require.LessOrEqual(t, server.requests.Load(), int64(1))
+			require.Equal(t, int64(1), server.connections.Load(), "one request, one connection")
+			if got.Err != nil {
+				require.NotContains(t, got.Err.Error(), "127.0.0.1")
+				require.NotContains(t, got.Err.Error(), "SSH")
+			}
+		})
+	}
+}
+
+func TestNobodyListensOrTakesTheConnection(t *testing.T) {
+	t.Parallel()
+	address := closedPort(t)
+	got := post(t, newClient(t, egress.Options{}), "http://"+address)
+	require.Equal(t, webhook.ClassRefused, got.Class)
+	require.EqualError(t, got.Err, "the receiver refused the connection")
+}
+
+func TestHeaderTimeoutIsShorterThanTheDeadline(t *testing.T) {
+	t.Parallel()
+	server := listen(t, func(_ *receiver, conn net.Conn) { hang(conn) })
+	got := post(t, newClient(t, egress.Options{HeaderTimeout: 100 * time.Millisecond}), server.url())
+	require.Equal(t, webhook.ClassTimeout, got.Class)
+	require.Less(t, got.Duration, 5*time.Second)
+}
+
+func TestTheStatusDecidesWhateverTheBodyDoes(t *testing.T) {
+	t.Parallel()
+	for name, handle := range map[string]func(*receiver, net.Conn){
+		"reset amid the body": func(r *receiver, conn net.Conn) {
+			r.readRequest(bufio.NewReader(conn))
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
+			// A reset would overtake what was written; the other side has read it when it answers this.
+			_ = conn.(*net.TCPConn).CloseWrite()
+		},
+		"drips the body": func(r *receiver, conn net.Conn) {
+			r.readRequest(bufio.NewReader(conn))
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\npart")
+			drip(conn, 50*time.Millisecond, "x")
+		},
+		"breaks off its chunks": once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"),
+		"sends a broken chunk":  once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\nzz\r\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := do(t, newClient(t, egress.Options{}), listen(t, handle).url(), egress.Request{Timeout: 500 * time.Millisecond})
+			require.True(t, got.Success(), "%v", got.Err)
+			require.True(t, got.Truncated)
+			require.True(t, strings.HasPrefix(string(got.Body), "part"), "%q", got.Body)
+			require.Less(t, got.Duration, 5*time.Second)
+		})
+	}
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	canary := listen(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, location := range []string{canary.url(), "/again", "http://169.254.169.254/"} {
+			server := listen(t, answering(fmt.Sprintf(
+				"HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n", status, location)))
+			got := post(t, newClient(t, egress.Options{}), server.url())
+			require.Equal(t, webhook.ClassRedirect, got.Class)
+			require.Equal(t, status, got.Status)
+			require.Equal(t, location, got.Header.Get("Location"))
+			require.ErrorContains(t, got.Err, "redirects are not followed")
+			require.Equal(t, int64(1), server.requests.Load())
+		}
+	}
+	require.Zero(t, canary.connections.Load())
+}
+
+func TestBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	var zipped bytes.Buffer
+	zip := gzip.NewWriter(&zipped)
+	_, err := zip.Write(make([]byte, 64<<20))
+	require.NoError(t, err)
+	require.NoError(t, zip.Close())
+	gzipBomb := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", zipped.Len(), zipped.String())
+	slightly := strings.Repeat("x", egress.MaxBody+100)
+	for name, c := range map[string]struct {
+		handle    func(*receiver, net.Conn)
+		length    int
+		truncated bool
+		reused    bool
+	}{
+		"no body":                {answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), 0, false, true},
+		"just as much as kept":   {answering(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", egress.MaxBody, slightly[:egress.MaxBody])), egress.MaxBody, false, true},
+		"a little more":          {answering(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(slightly), slightly)), egress.MaxBody, true, true},
+		"chunks":                 {answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n"), 4, false, true},
+		"until the end":          {once("HTTP/1.1 200 OK\r\n\r\nall of it"), 9, false, false},
+		"a gzip bomb":            {answering(gzipBomb), egress.MaxBody, true, false},
+		"a body without end":     {flood("HTTP/1.1 200 OK\r\n\r\n", strings.Repeat("x", 1<<16)), egress.MaxBody, true, false},
+		"chunks without end":     {flood("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "10\r\n0123456789abcdef\r\n"), egress.MaxBody, true, false},
+		"10 GB by declaration":   {flood("HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n", strings.Repeat("x", 1<<16)), egress.MaxBody, true, false},
+		"204 with a stray body":  {answering("HTTP/1.1 204 No Content\r\n\r\nstray"), 0, false, false},
+		"200 with a stray body":  {answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 500 Bleed\r\n\r\n"), 2, false, false},
+		"a close after the body": {answering("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"), 2, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, client := listen(t, c.handle), newClient(t, egress.Options{})
+			for range 2 {
+				// A stray body may be seen only when the next request is on its way; then that one fails, and is not mixed up.
+				got := post(t, client, server.url())
+				if got.Class == webhook.ClassReset || got.Class == webhook.ClassProtocol {
+					require.Contains(t, name, "stray")
+					continue
+				}
+				require.True(t, got.Success(), "%v", got.Err)
+				require.Len(t, got.Body, c.length)
+				require.Equal(t, c.truncated, got.Truncated)
+			}
+			if c.reused {
+				require.Equal(t, int64(1), server.connections.Load(), "the connection is used again")
+			}
+		})
+	}
+}
+
+func TestHeadersAreBoundedAndClean(t *testing.T) {
+	t.Parallel()
+	many := ""
+	for i := range 200 {
+		many += fmt.Sprintf("X-%03d: %s\r\n", i, strings.Repeat("v", 100))
+	}
+	got := post(t, newClient(t, egress.Options{}), listen(t, answering("HTTP/1.1 200 OK\r\n"+many+"Content-Length: 0\r\n\r\n")).url())
+	require.True(t, got.Success())
+	require.True(t, got.Truncated)
+	size := 0
+	for name, values := range got.Header {
+		size += len(name) + len(values[0])
+	}
+	require.LessOrEqual(t, size, egress.MaxHeader)
+	require.Greater(t, size, egress.MaxHeader-200)
+
+	got = post(t, newClient(t, egress.Options{}), listen(t, answering("HTTP/1.1 200 OK\r\nX-Odd: a\xffb\r\nContent-Length: 0\r\n\r\n")).url())
+	require.True(t, got.Success())
+	require.False(t, got.Truncated)
+	require.Equal(t, "a\uFFFDb", got.Header.Get("X-Odd"))
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	date := func(in time.Duration) string { return time.Now().Add(in).UTC().Format(http.TimeFormat) }
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		values []string
+		want   time.Duration
+		has    bool
+	}{
+		"none":                         {nil, 0, false},
+		"seconds":                      {[]string{"5"}, 5 * time.Second, true},
+		"zero":                         {[]string{"0"}, 0, true},
+		"leading zeros":                {[]string{"0007"}, 7 * time.Second, true},
+		"more than a day":              {[]string{"1000000000"}, day, true},
+		"more than any integer":        {[]string{strings.Repeat("9", 40)}, day, true},
+		"negative":                     {[]string{"-1"}, 0, false},
+		"a sign":                       {[]string{"+5"}, 0, false},
+		"a fraction":                   {[]string{"1.5"}, 0, false},
+		"an exponent":                  {[]string{"1e9"}, 0, false},
+		"junk":                         {[]string{"abc"}, 0, false},
+		"empty":                        {[]string{""}, 0, false},
+		"a date":                       {[]string{date(time.Hour)}, time.Hour, true},
+		"a date in the past":           {[]string{date(-time.Hour)}, 0, false},
+		"a date in years":              {[]string{date(10 * 365 * day)}, day, true},
+		"an RFC 850 date":              {[]string{time.Now().Add(time.Hour).UTC().Format("Monday, 02-Jan-06 15:04:05 GMT")}, time.Hour, true},
+		"the first that means a thing": {[]string{"soon", date(-time.Hour), "30", "60"}, 30 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Retry-After"] = c.values
+				w.WriteHeader(http.StatusTooManyRequests)
+			}))
+			defer server.Close()
+			got := post(t, newClient(t, egress.Options{}), server.URL)
+			require.Equal(t, c.has, got.HasRetryAfter)
+			require.InDelta(t, c.want.Seconds(), got.RetryAfter.Seconds(), c.want.Seconds()/50)
+			require.Equal(t, webhook.ClassStatus, got.Class)
+		})
+	}
+}
+
+func TestACallerThatGivesUpLearnsNothing(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, egress.Options{})
+	reached := make(chan struct{})
+	server := listen(t, func(r *receiver, conn net.Conn) {
+		r.readRequest(bufio.NewReader(conn))
+		close(reached)
+		hang(conn)
+	})
+	target, err := client.Prepare(server.url())
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-reached
+		cancel()
+	}()
+	got := client.Do(ctx, egress.Request{Target: target})
+	require.True(t, got.Cancelled)
+	require.Equal(t, webhook.ClassNone, got.Class)
+	require.False(t, got.Success())
+	require.ErrorIs(t, got.Err, context.Canceled)
+
+	late, stop := context.WithTimeout(t.Context(), 0)
+	defer stop()
+	got = client.Do(late, egress.Request{Target: target})
+	require.True(t, got.Cancelled)
+	require.ErrorIs(t, got.Err, context.DeadlineExceeded)
+}
+
+func TestRequestsThatAreNotSent(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, egress.Options{})
+	server := listen(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	target, err := client.Prepare(server.url())
+	require.NoError(t, err)
+	for name, r := range map[string]egress.Request{
+		"without a target":          {},
+		"CONNECT":                   {Target: target, Method: "CONNECT"},
+		"a made-up method":          {Target: target, Method: "GET / HTTP/1.1\r\nX:"},
+		"Idempotency-Key":           {Target: target, Header: http.Header{"Idempotency-Key": {"1"}}},
+		"X-IDEMPOTENCY-KEY":         {Target: target, Header: http.Header{"X-IDEMPOTENCY-KEY": {"1"}}},
+		"Connection":                {Target: target, Header: http.Header{"connection": {"close, X-Sig"}}},
+		"Upgrade":                   {Target: target, Header: http.Header{"Upgrade": {"h2c"}}},
+		"Expect":                    {Target: target, Header: http.Header{"Expect": {"100-continue"}}},
+		"Transfer-Encoding":         {Target: target, Header: http.Header{"Transfer-Encoding": {"chunked"}}},
+		"a line break in a value":   {Target: target, Header: http.Header{"X": {"a\r\nY: b"}}},
+		"a space in a header name":  {Target: target, Header: http.Header{"X Y": {"a"}}},
+		"a NUL in a header's value": {Target: target, Header: http.Header{"X": {"\x00"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := client.Do(t.Context(), r)
+			require.Equal(t, webhook.ClassRequest, got.Class)
+			require.Error(t, got.Err)
+		})
+	}
+	t.Cleanup(func() { require.Zero(t, server.requests.Load()) })
+}
+
+// net/http resends requests that carry an Idempotency-Key when a pooled connection breaks; ours must arrive once.
+func TestNothingThatMayHaveArrivedIsSentAgain(t *testing.T) {
+	t.Parallel()
+	server := listen(t, func(r *receiver, conn net.Conn) {
+		br := bufio.NewReader(conn)
+		if r.readRequest(br) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+		if r.readRequest(br) {
+			reset(conn)
+		}
+	})
+	client := newClient(t, egress.Options{})
+	require.True(t, post(t, client, server.url()).Success())
+	require.Equal(t, webhook.ClassReset, post(t, client, server.url()).Class)
+	require.Equal(t, int64(2), server.requests.Load())
+	require.Equal(t, int64(1), server.connections.Load())
+}
+
+func TestReceiversThatCloseIdleConnectionsGetEachRequestOnce(t *testing.T) {
+	t.Parallel()
+	server := listen(t, func(r *receiver, conn net.Conn) {
+		if r.readRequest(bufio.NewReader(conn)) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		} // and closes, without a word
+	})
+	client := newClient(t, egress.Options{})
+	succeeded := int64(0)
+	for range 300 {
+		got := post(t, client, server.url())
+		if got.Success() {
+			succeeded++
+			continue
+		}
+		require.Equal(t, webhook.ClassReset, got.Class, "%v", got.Err)
+	}
+	require.Equal(t, succeeded, server.requests.Load())
+	require.Greater(t, succeeded, int64(200))
+}
+
+// net/http writes headers and body apart unless it knows the body's type; that would cost a system call and a packet.
+func TestHeadersAndBodyAreWrittenAtOnce(t *testing.T) {
+	t.Parallel()
+	first := make(chan string, 1)
+	server := listen(t, func(_ *receiver, conn net.Conn) {
+		buf := make([]byte, 1<<16)
+		n, _ := conn.Read(buf)
+		first <- string(buf[:n])
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	body := strings.Repeat("b", 4000)
+	require.True(t, do(t, newClient(t, egress.Options{}), server.url(), egress.Request{Body: []byte(body)}).Success())
+	require.Contains(t, <-first, "\r\n\r\n"+body)
+}
+
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	var served atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		served.Add(1)
+		_, _ = w.Write(body)
+	}))
+	defer server.Close()
+	client := newClient(t, egress.Options{MaxIdlePerHost: 8})
+	target, err := client.Prepare(server.URL)
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			for j := range 50 {
+				body := bytes.Repeat([]byte{byte('a' + i)}, j*400)
+				got := client.Do(t.Context(), egress.Request{Target: target, Body: body})
+				if !got.Success() || !bytes.Equal(got.Body, body[:min(len(body), egress.MaxBody)]) {
+					t.Errorf("answer to %d bytes is not its echo: %v", len(body), got.Err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, int64(800), served.Load())
+}
+
+// once reads a request, writes the answer and closes.
+func once(answer string) func(*receiver, net.Conn) {
+	return func(r *receiver, conn net.Conn) {
+		r.readRequest(bufio.NewReader(conn))
+		_, _ = io.WriteString(conn, answer)
+	}
+}
+
+// flood reads a request and writes the first text once and the last one until the other side has had enough.
+func flood(texts ...string) func(*receiver, net.Conn) {
+	return func(r *receiver, conn net.Conn) {
+		r.readRequest(bufio.NewReader(conn))
+		_, err := io.WriteString(conn, texts[0])
+		for err == nil {
+			_, err = io.WriteString(conn, texts[len(texts)-1])
+		}
+	}
+}

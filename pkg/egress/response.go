@@ -1,0 +1,145 @@
+package egress
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// What is kept of a receiver's answer.
+const (
+	// MaxBody is how much of the body is kept, in bytes.
+	MaxBody = 16 << 10
+	// MaxHeader is how much of the headers is kept, in bytes: names and values.
+	MaxHeader = 8 << 10
+	// scratchSize is how much of a body is read, so that a connection whose answer is a little too long can be used
+	// again. What is longer costs the connection, not us.
+	scratchSize = MaxBody + 16<<10
+)
+
+// Response is what became of a request. Exactly one of three holds: a usable answer came (Class is webhook.ClassNone
+// and Cancelled is false), the request failed (Class says how, Err says it to people), or the caller gave it up
+// (Cancelled).
+//
+// The status decides: when it has arrived, whatever happens to the body after changes nothing but Truncated.
+type Response struct {
+	// Status is the HTTP status, 0 where no answer came.
+	Status int
+	// Header is at most MaxHeader bytes of the answer's headers, in valid UTF-8 without NUL.
+	Header http.Header
+	// Body is at most MaxBody bytes of the answer's body, as they came: nothing is decompressed.
+	Body []byte
+	// Truncated says that Body or Header is not all that the receiver sent, or meant to send.
+	Truncated bool
+	Class     webhook.ErrorClass
+	// Err has one sentence about Class that is safe to show to anybody; nil for a success.
+	Err error
+	// Cancelled says that the caller's context ended before an answer came: nothing is known about the receiver.
+	Cancelled bool
+	// RetryAfter is what the receiver asked for, up to webhook.MaxRetryAfter; it means something if HasRetryAfter.
+	RetryAfter    time.Duration
+	HasRetryAfter bool
+	// Started and Duration are of everything, from before the look-up of the name to the end of the body.
+	Started  time.Time
+	Duration time.Duration
+	// Timings are of the connection that was made for this request; DNS, Connect and TLS are zero if a pooled one was used.
+	Timings webhook.Timings
+}
+
+// Success reports a 2xx answer.
+func (r Response) Success() bool {
+	return r.Class == webhook.ClassNone && !r.Cancelled && r.Status >= 200 && r.Status <= 299
+}
+
+// receive takes over what is worth keeping of an answer.
+func (c *Client) receive(out *Response, resp *http.Response) {
+	defer resp.Body.Close()
+	out.Status = resp.StatusCode
+	var cut bool
+	out.Header, cut = keepHeader(resp.Header)
+	if values := resp.Header["Retry-After"]; len(values) > 0 {
+		out.RetryAfter, out.HasRetryAfter = retryAfter(values, time.Now())
+	}
+	switch s := resp.StatusCode; {
+	case s >= 200 && s <= 299:
+	case s < 200: // 101: nobody asked to switch; what follows is not a body
+		out.Class, out.Err = webhook.ClassProtocol, errors.New("the receiver did not answer in valid HTTP")
+		return
+	case s <= 399 && s >= 300:
+		out.Class = webhook.ClassRedirect
+		out.Err = fmt.Errorf("the receiver answered %s: redirects are not followed", statusText(s))
+	default:
+		out.Class, out.Err = webhook.ClassStatus, fmt.Errorf("the receiver answered %s", statusText(s))
+	}
+	out.Body, out.Truncated = c.readBody(resp)
+	out.Truncated = out.Truncated || cut
+}
+
+func statusText(status int) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
+}
+
+// readBody returns the beginning of the body, and whether that is not all of it.
+func (c *Client) readBody(resp *http.Response) (body []byte, truncated bool) {
+	if resp.ContentLength == 0 {
+		return nil, false
+	}
+	if resp.ContentLength > 0 && resp.ContentLength <= MaxBody {
+		// The byte more lets the reader see the end, without which the connection is not used again.
+		buf := make([]byte, resp.ContentLength+1)
+		n, err := readFull(resp.Body, buf)
+		return buf[:n], !errors.Is(err, io.EOF)
+	}
+	scratch, _ := c.scratch.Get().(*[scratchSize]byte)
+	defer c.scratch.Put(scratch)
+	n, err := readFull(resp.Body, scratch[:])
+	return slices.Clone(scratch[:min(n, MaxBody)]), !errors.Is(err, io.EOF) || n > MaxBody
+}
+
+// readFull reads until buf is full (nil), the reader ends (io.EOF, and nothing else) or fails.
+func readFull(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = r.Read(buf[n:])
+		n += m
+	}
+	return n, err //nolint:wrapcheck // only compared
+}
+
+// keepHeader returns the headers if they are in order, else what there is room for, by name, with odd characters
+// replaced. cut says that something was left out.
+func keepHeader(h http.Header) (kept http.Header, cut bool) {
+	size, clean := 0, true
+	for name, values := range h {
+		for _, v := range values {
+			size += len(name) + len(v)
+			clean = clean && isText(v)
+		}
+	}
+	if size <= MaxHeader && clean {
+		return h, false
+	}
+	kept, size = http.Header{}, 0
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, v := range h[name] {
+			if !isText(v) {
+				v = strings.ReplaceAll(strings.ToValidUTF8(v, string(utf8.RuneError)), "\x00", string(utf8.RuneError))
+			}
+			if size += len(name) + len(v); size > MaxHeader {
+				return kept, true
+			}
+			kept[name] = append(kept[name], v)
+		}
+	}
+	return kept, false
+}
+
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
