@@ -96,6 +96,7 @@ func TestNATSGivenByURLIsEmptiedForEachTest(t *testing.T) {
 	server, err := natsd.Start(t.Context(), natsd.Options{StoreDir: filepath.Join(t.TempDir(), "nats"), Port: natsd.RandomPort})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, server.Shutdown(t.Context())) }()
+	t.Setenv("TMPDIR", t.TempDir()) // for the lock
 	t.Setenv("WHISPERER_TEST_ENV", "url")
 	t.Setenv("WHISPERER_TEST_NATS_URL", server.ClientURL())
 	t.Run("tests", func(t *testing.T) {
@@ -129,6 +130,7 @@ func TestMissingServiceFailsTheTest(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Setenv("TMPDIR", t.TempDir()) // for the lock
 			t.Setenv("WHISPERER_TEST_ENV", test.environment)
 			t.Setenv("WHISPERER_TEST_NATS_URL", test.address)
 			f := &failing{TB: t}
