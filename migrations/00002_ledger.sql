@@ -26,6 +26,8 @@ CREATE TABLE deliveries (
     tenant           text NOT NULL,
     hook_id          uuid NOT NULL,
     event_id         text NOT NULL,
+    -- in the OMS stream: the order in which parked deliveries are drained
+    event_seq        bigint NOT NULL,
     event_type       text NOT NULL,
     entity           text NOT NULL DEFAULT '',
     state            text NOT NULL CONSTRAINT deliveries_state_check CHECK (state IN ('waiting', 'parked', 'delivered', 'dead', 'cancelled')),
@@ -33,6 +35,9 @@ CREATE TABLE deliveries (
     attempts         integer NOT NULL,
     next_at          timestamptz,
     first_attempt_at timestamptz,
+    -- of the current round of attempts: the first one, or one that a replay began
+    round_attempts   integer NOT NULL DEFAULT 0,
+    round_started_at timestamptz,
     updated_at       timestamptz NOT NULL,
     last_status      smallint NOT NULL DEFAULT 0,
     last_error       text NOT NULL DEFAULT '',
@@ -41,7 +46,14 @@ CREATE TABLE deliveries (
 ) PARTITION BY RANGE (published_at);
 CREATE INDEX deliveries_hook ON deliveries (hook_id, published_at DESC, id);
 CREATE INDEX deliveries_event ON deliveries (event_id);
-CREATE INDEX deliveries_parked ON deliveries (hook_id, published_at, id) WHERE state = 'parked';
+CREATE INDEX deliveries_parked ON deliveries (hook_id, event_seq) WHERE state = 'parked';
+CREATE INDEX deliveries_waiting ON deliveries (hook_id, next_at) WHERE state = 'waiting';
+
+-- Hooks that have, or had a moment ago, parked deliveries: what the drainers look after.
+CREATE TABLE backlogs (
+    hook_id    uuid PRIMARY KEY,
+    touched_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 
 CREATE TABLE attempts (
     published_at     timestamptz NOT NULL,
@@ -105,6 +117,30 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- Drops the partitions of days before the given ones: payloads are kept for a shorter time than what became of them.
+-- +goose StatementBegin
+CREATE FUNCTION whisperer_drop_days(events_before date, others_before date) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    child   record;
+    dropped integer := 0;
+BEGIN
+    FOR child IN
+        SELECT c.relname AS name, p.relname AS parent, to_date(right(c.relname, 8), 'YYYYMMDD') AS day
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+        WHERE p.oid IN ('events'::regclass, 'deliveries'::regclass, 'attempts'::regclass, 'rejected_events'::regclass)
+        AND c.relname ~ '_[0-9]{8}$'
+    LOOP
+        IF child.day < (CASE child.parent WHEN 'events' THEN events_before ELSE others_before END) THEN
+            EXECUTE format('DROP TABLE %I', child.name);
+            dropped := dropped + 1;
+        END IF;
+    END LOOP;
+    RETURN dropped;
+END $$;
+-- +goose StatementEnd
+
 -- +goose Down
+DROP TABLE backlogs;
+DROP FUNCTION whisperer_drop_days;
 DROP TABLE rejected_events, attempts, deliveries, events;
 DROP FUNCTION whisperer_ensure_day;

@@ -136,3 +136,31 @@ func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time
 	}
 	return e, nil
 }
+
+// RejectedEvent is something on the OMS stream that was no event.
+type RejectedEvent struct {
+	PublishedAt time.Time `db:"published_at"`
+	Seq         int64     `db:"seq"`
+	Subject     string    `db:"subject"`
+	Tenant      string    `db:"tenant"`
+	// Reason is one fixed word, Detail one sentence for people.
+	Reason string `db:"reason"`
+	Detail string `db:"detail"`
+	// Raw is the first 64 KiB of the body, Size the size of all of it in bytes.
+	Raw  []byte `db:"raw"`
+	Size int    `db:"size"`
+	// Headers are lines "Name: value".
+	Headers string `db:"headers"`
+}
+
+// RejectedEvents lists the newest rejected events of a tenant since the given time, at most limit.
+func (d *DB) RejectedEvents(ctx context.Context, tenant string, since time.Time, limit int) ([]RejectedEvent, error) {
+	var list []RejectedEvent
+	err := d.db.SelectContext(ctx, &list, `
+		SELECT published_at, seq, subject, tenant, reason, detail, raw, size, headers FROM rejected_events
+		WHERE tenant = $1 AND published_at >= $2 ORDER BY published_at DESC, seq DESC LIMIT $3`, tenant, since, limit)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list rejected events: %w", err))
+	}
+	return list, nil
+}

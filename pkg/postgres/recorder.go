@@ -42,15 +42,17 @@ CREATE TEMP TABLE IF NOT EXISTS staging_rejected (LIKE rejected_events) ON COMMI
 
 // A fact is newer by its attempts, then by its time. What is final stays, unless a replay or a late success says more.
 const mergeDeliveries = `
-INSERT INTO deliveries AS d (published_at, id, tenant, hook_id, event_id, event_type, entity, state, reason, attempts,
-	next_at, first_attempt_at, updated_at, last_status, last_error, replay)
-SELECT DISTINCT ON (id, published_at) published_at, id, tenant, hook_id, event_id, event_type, entity, state, reason,
-	attempts, next_at, min(first_attempt_at) OVER (PARTITION BY id, published_at), updated_at, last_status, last_error, replay
+INSERT INTO deliveries AS d (published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state, reason,
+	attempts, next_at, first_attempt_at, round_attempts, round_started_at, updated_at, last_status, last_error, replay)
+SELECT DISTINCT ON (id, published_at) published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state,
+	reason, attempts, next_at, min(first_attempt_at) OVER (PARTITION BY id, published_at), round_attempts,
+	round_started_at, updated_at, last_status, last_error, replay
 FROM staging_deliveries
 ORDER BY id, published_at, replay DESC, (state = 'delivered') DESC, attempts DESC, updated_at DESC
 ON CONFLICT (id, published_at) DO UPDATE SET
 	state = excluded.state, reason = excluded.reason, attempts = greatest(d.attempts, excluded.attempts),
 	next_at = excluded.next_at, first_attempt_at = LEAST(d.first_attempt_at, excluded.first_attempt_at),
+	round_attempts = excluded.round_attempts, round_started_at = excluded.round_started_at,
 	updated_at = excluded.updated_at, last_status = excluded.last_status, last_error = excluded.last_error,
 	replay = excluded.replay
 WHERE CASE
@@ -59,6 +61,14 @@ WHERE CASE
 	WHEN d.state IN ('dead', 'cancelled') THEN excluded.replay AND (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
 	ELSE (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
 END`
+
+// A hook that gets parked deliveries is one that a drainer has to look after; the new time tells a drainer which is just
+// about to forget the hook that there is more.
+const touchBacklogs = `
+WITH touched AS (
+	INSERT INTO backlogs (hook_id) SELECT DISTINCT hook_id FROM staging_deliveries WHERE state = 'parked' ORDER BY 1
+	ON CONFLICT (hook_id) DO UPDATE SET touched_at = clock_timestamp() RETURNING hook_id)
+SELECT pg_notify('whisperer_backlogs', hook_id::text) FROM touched`
 
 // An attempt is written once; only what was unknown can become known.
 const mergeAttempts = `
@@ -138,11 +148,14 @@ func (r *Recorder) ensureDays(ctx context.Context, days []time.Time) error {
 // WriteFacts writes what workers told the ledger. Writing the same facts again changes nothing.
 func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error {
 	var days []time.Time
-	facts, attempts, rejected := 0, 0, 0
+	facts, attempts, rejected, parked := 0, 0, 0, 0
 	for _, b := range batches {
 		for _, f := range b.GetFacts() {
 			days = appendDay(days, fromNanos(f.GetPublishedAt()))
 			facts++
+			if f.GetState() == string(webhook.Parked) {
+				parked++
+			}
 			if f.GetAttempt() != nil {
 				attempts++
 			}
@@ -156,6 +169,11 @@ func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.Ledger
 		if facts > 0 {
 			if err := copyInto(ctx, tx, "staging_deliveries", deliveryColumns, mergeDeliveries, deliveryRows(batches)); err != nil {
 				return err
+			}
+		}
+		if parked > 0 {
+			if _, err := tx.ExecContext(ctx, touchBacklogs); err != nil {
+				return fmt.Errorf("touch backlogs: %w", err)
 			}
 		}
 		if attempts > 0 {
@@ -219,8 +237,9 @@ func copyInto(ctx context.Context, tx *sql.Tx, table string, columns []string, m
 
 var (
 	deliveryColumns = []string{
-		"published_at", "id", "tenant", "hook_id", "event_id", "event_type", "entity", "state", "reason", "attempts",
-		"next_at", "first_attempt_at", "updated_at", "last_status", "last_error", "replay",
+		"published_at", "id", "tenant", "hook_id", "event_id", "event_seq", "event_type", "entity", "state", "reason",
+		"attempts", "next_at", "first_attempt_at", "round_attempts", "round_started_at", "updated_at", "last_status",
+		"last_error", "replay",
 	}
 	attemptColumns = []string{
 		"published_at", "delivery_id", "number", "tenant", "hook_id", "started_at", "duration_us", "outcome", "status",
@@ -238,18 +257,13 @@ func deliveryRows(batches []*whispererv1.LedgerBatch) func(func([]any) bool) {
 	return func(yield func([]any) bool) {
 		for _, b := range batches {
 			for _, f := range b.GetFacts() {
-				var nextAt, firstAt any
-				if f.GetNextAt() != 0 {
-					nextAt = fromNanos(f.GetNextAt())
-				}
 				a := f.GetAttempt()
-				if a != nil {
-					firstAt = fromNanos(a.GetStartedAt())
-				}
 				row := []any{
 					fromNanos(f.GetPublishedAt()), uuidText(f.GetDeliveryId()), f.GetTenant(), uuidText(f.GetHookId()),
-					f.GetEventId(), f.GetEventType(), f.GetEntity(), f.GetState(), f.GetReason(), int64(f.GetAttempts()),
-					nextAt, firstAt, fromNanos(f.GetAt()), int64(a.GetStatus()), a.GetErrorClass(), f.GetReplay(),
+					f.GetEventId(), int64(f.GetEventSeq()), f.GetEventType(), f.GetEntity(), f.GetState(), f.GetReason(), //nolint:gosec // a stream's sequence fits
+					int64(f.GetAttempts()), optionalTime(f.GetNextAt()), optionalTime(a.GetStartedAt()),
+					int64(f.GetRoundAttempts()), optionalTime(f.GetRoundStartedAt()), fromNanos(f.GetAt()),
+					int64(a.GetStatus()), a.GetErrorClass(), f.GetReplay(),
 				}
 				if !yield(row) {
 					return
@@ -312,6 +326,13 @@ func optionalText(b []byte) any {
 		return nil
 	}
 	return string(b)
+}
+
+func optionalTime(nanos int64) any {
+	if nanos == 0 {
+		return nil
+	}
+	return fromNanos(nanos)
 }
 
 func fromNanos(n int64) time.Time { return time.Unix(0, n).UTC() }

@@ -104,11 +104,17 @@ type DeliveryFact struct {
 	// When this became true: Unix time in nanoseconds.
 	At int64 `protobuf:"varint,11,opt,name=at,proto3" json:"at,omitempty"`
 	// When the next attempt is due: Unix time in nanoseconds, 0 for none.
-	NextAt        int64        `protobuf:"varint,12,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
-	Replay        bool         `protobuf:"varint,13,opt,name=replay,proto3" json:"replay,omitempty"`
-	Attempt       *AttemptFact `protobuf:"bytes,14,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NextAt  int64        `protobuf:"varint,12,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
+	Replay  bool         `protobuf:"varint,13,opt,name=replay,proto3" json:"replay,omitempty"`
+	Attempt *AttemptFact `protobuf:"bytes,14,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Of the event, in the OMS stream: the order of parked deliveries.
+	EventSeq uint64 `protobuf:"varint,15,opt,name=event_seq,json=eventSeq,proto3" json:"event_seq,omitempty"`
+	// How many attempts belong to the current round: the first one, or one that a replay began.
+	RoundAttempts uint32 `protobuf:"varint,16,opt,name=round_attempts,json=roundAttempts,proto3" json:"round_attempts,omitempty"`
+	// When the round's first attempt began: Unix time in nanoseconds, 0 for not yet.
+	RoundStartedAt int64 `protobuf:"varint,17,opt,name=round_started_at,json=roundStartedAt,proto3" json:"round_started_at,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DeliveryFact) Reset() {
@@ -237,6 +243,27 @@ func (x *DeliveryFact) GetAttempt() *AttemptFact {
 		return x.Attempt
 	}
 	return nil
+}
+
+func (x *DeliveryFact) GetEventSeq() uint64 {
+	if x != nil {
+		return x.EventSeq
+	}
+	return 0
+}
+
+func (x *DeliveryFact) GetRoundAttempts() uint32 {
+	if x != nil {
+		return x.RoundAttempts
+	}
+	return 0
+}
+
+func (x *DeliveryFact) GetRoundStartedAt() int64 {
+	if x != nil {
+		return x.RoundStartedAt
+	}
+	return 0
 }
 
 // AttemptFact is one HTTP request.
@@ -601,7 +628,7 @@ const file_whisperer_v1_ledger_proto_rawDesc = "" +
 	"\vLedgerBatch\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x120\n" +
 	"\x05facts\x18\x02 \x03(\v2\x1a.whisperer.v1.DeliveryFactR\x05facts\x127\n" +
-	"\brejected\x18\x03 \x03(\v2\x1b.whisperer.v1.RejectedEventR\brejected\"\x95\x03\n" +
+	"\brejected\x18\x03 \x03(\v2\x1b.whisperer.v1.RejectedEventR\brejected\"\x83\x04\n" +
 	"\fDeliveryFact\x12\x1f\n" +
 	"\vdelivery_id\x18\x01 \x01(\fR\n" +
 	"deliveryId\x12\x17\n" +
@@ -619,7 +646,10 @@ const file_whisperer_v1_ledger_proto_rawDesc = "" +
 	"\x02at\x18\v \x01(\x03R\x02at\x12\x17\n" +
 	"\anext_at\x18\f \x01(\x03R\x06nextAt\x12\x16\n" +
 	"\x06replay\x18\r \x01(\bR\x06replay\x123\n" +
-	"\aattempt\x18\x0e \x01(\v2\x19.whisperer.v1.AttemptFactR\aattempt\"\xb6\x04\n" +
+	"\aattempt\x18\x0e \x01(\v2\x19.whisperer.v1.AttemptFactR\aattempt\x12\x1b\n" +
+	"\tevent_seq\x18\x0f \x01(\x04R\beventSeq\x12%\n" +
+	"\x0eround_attempts\x18\x10 \x01(\rR\rroundAttempts\x12(\n" +
+	"\x10round_started_at\x18\x11 \x01(\x03R\x0eroundStartedAt\"\xb6\x04\n" +
 	"\vAttemptFact\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1d\n" +
 	"\n" +

@@ -201,7 +201,9 @@ type outcome struct {
 func (d *Deliverer) record(due *webhook.Due, o outcome, settled func(error)) {
 	f := Fact(due, o.state, o.reason)
 	f.Attempts = uint32(o.attempts) //nolint:gosec // small
-	f.Attempt = o.attempt
+	if f.Attempt = o.attempt; o.attempt != nil {
+		f.RoundAttempts++
+	}
 	if !o.nextAt.IsZero() {
 		f.NextAt = o.nextAt.UnixNano()
 	}
@@ -214,8 +216,16 @@ func Fact(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason) 
 	return &whispererv1.DeliveryFact{
 		DeliveryId: id(due.ID), HookId: id(due.Hook.ID), Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity,
 		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), Attempts: uint32(due.Attempts), //nolint:gosec // small
-		At: time.Now().UnixNano(), Replay: due.Replay,
+		At: time.Now().UnixNano(), Replay: due.Replay, EventSeq: e.Seq, RoundAttempts: uint32(due.Round.Retries), //nolint:gosec // small
+		RoundStartedAt: nanos(due.Round.StartedAt),
 	}
+}
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 func id(u uuid.UUID) []byte { return u[:] }
