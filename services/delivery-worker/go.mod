@@ -9,6 +9,7 @@ require github.com/whisperer-oms/whisperer/proto v0.0.0
 require (
 	github.com/google/uuid v1.6.0
 	github.com/prometheus/client_golang v1.25.0
+	github.com/stretchr/testify v1.12.1
 	github.com/whisperer-oms/whisperer/pkg v0.0.0
 	go.uber.org/zap v1.28.0
 	golang.org/x/sync v0.24.0

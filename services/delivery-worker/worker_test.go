@@ -1,0 +1,203 @@
+package deliveryworker_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestEachFormatReachesItsHookSignedAndWithTheExactData(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, format := range webhook.Formats() {
+		w.hook("/"+string(format), func(h *webhook.Hook) {
+			h.Config = config(t, `{"format":"`+string(format)+`"}`)
+			h.Secrets = []webhook.Secret{{Value: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
+			h.APIKey = "k-123"
+			h.Headers = map[string]string{"x-shop": "7"}
+		})
+	}
+	w.run()
+	data := `{ "b":1.50, "a":[1e2,"ü"],"b":2 }`
+	w.publish("package.created", `{"event_id":"e-1","event_time":"2026-03-01T10:00:00.25Z","entity":"package:61","current_context":{"user":"x"},"data":`+data+`}`)
+	want := map[webhook.Format]string{
+		webhook.FormatOMS:         `{"event_time":"2026-03-01T10:00:00.25Z","event_type":"package.created","current_context":{"user":"x"},"data":` + data + `}`,
+		webhook.FormatWhisperer:   `{"event":{"type":"package.created","uuid":"e-1"},"data":` + data + `}`,
+		webhook.FormatStandard:    `{"type":"package.created","timestamp":"2026-03-01T10:00:00.25Z","data":` + data + `}`,
+		webhook.FormatCloudEvents: `{"specversion":"1.0","id":"e-1","source":"/whisperer/default","type":"package.created","subject":"package:61","time":"2026-03-01T10:00:00.25Z","datacontenttype":"application/json","data":` + data + `}`,
+		webhook.FormatRaw:         data,
+	}
+	key, err := signature.ParseVerifyKey("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	require.NoError(t, err)
+	for format, body := range want {
+		got := w.receiver.Await(t, "/"+string(format), 1)[0]
+		require.Equal(t, body, got.Body)
+		require.NoError(t, signature.Verify(got.Header, []byte(got.Body), []signature.VerifyKey{key}, time.Now(), time.Minute))
+		require.Contains(t, got.Header.Get("X-Whisperer-Signature"), "sha256=")
+		require.Equal(t, "package.created", got.Header.Get("X-Whisperer-Event"))
+		require.Equal(t, "e-1", got.Header.Get("X-Whisperer-Event-Id"))
+		require.Equal(t, "1", got.Header.Get("X-Whisperer-Attempt"))
+		require.Equal(t, got.Header.Get("webhook-id"), got.Header.Get("X-Whisperer-Delivery"))
+		require.Equal(t, "Whisperer/test", got.Header.Get("User-Agent"))
+		require.Regexp(t, `^00-[0-9a-f]{32}-[0-9a-f]{16}-01$`, got.Header.Get("traceparent"))
+		require.Equal(t, "k-123", got.Header.Get("X-Api-Key"))
+		require.Equal(t, "7", got.Header.Get("X-Shop"))
+	}
+	require.Equal(t, "application/cloudevents+json", w.receiver.Got("/cloudevents")[0].Header.Get("Content-Type"))
+}
+
+// recorded waits until the ledger has the delivery in the state.
+func (w *world) recorded(h webhook.Hook, eventID string, publishedAround time.Time, state webhook.DeliveryState) postgres.Recorded {
+	w.t.Helper()
+	id := webhook.DeliveryID(h.ID, eventID)
+	var found postgres.Recorded
+	require.Eventually(w.t, func() bool {
+		list, err := w.db.Recorded(w.t.Context(), []postgres.DeliveryKey{
+			{ID: id, PublishedAt: publishedAround.Add(-time.Minute)}, {ID: id, PublishedAt: publishedAround.Add(time.Minute)},
+		})
+		require.NoError(w.t, err)
+		found = list[id]
+		return found.State == state
+	}, 20*time.Second, 10*time.Millisecond, "delivery %s %s, last %v", id, state, &found)
+	return found
+}
+
+func TestAFailingReceiverGetsTheDeliveryAgainOnTheHooksSchedule(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/a", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"linear","kwargs":{"base":1}}`)
+	})
+	w.receiver.Answer("/a", answer{status: 500}, answer{status: 500}, answer{status: 200})
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	got := w.receiver.Await(t, "/a", 3)
+	require.WithinRange(t, got[1].At, got[0].At.Add(time.Second), got[0].At.Add(2500*time.Millisecond))
+	require.WithinRange(t, got[2].At, got[1].At.Add(2*time.Second), got[1].At.Add(3500*time.Millisecond))
+	for i, q := range got {
+		require.Equal(t, []string{"1", "2", "3"}[i], q.Header.Get("X-Whisperer-Attempt"))
+		require.Equal(t, got[0].Header.Get("webhook-id"), q.Header.Get("webhook-id"))
+		require.Equal(t, got[0].Body, q.Body)
+	}
+	require.Equal(t, 3, w.recorded(h, "e-1", time.Now(), webhook.Delivered).Attempts)
+}
+
+func TestAReceiverDecidesWithItsStatus(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	gone := w.hook("/gone", nil)
+	stop := w.hook("/stop", func(h *webhook.Hook) { h.Config = config(t, `{"stop_on":[404]}`) })
+	exhausted := w.hook("/exhausted", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1},"max_retries":1}`)
+	})
+	w.receiver.Answer("/gone", answer{status: http.StatusGone})
+	w.receiver.Answer("/stop", answer{status: http.StatusNotFound})
+	w.receiver.Answer("/exhausted", answer{status: http.StatusBadGateway})
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	require.Equal(t, 1, w.recorded(gone, "e-1", time.Now(), webhook.Dead).Attempts)
+	require.Equal(t, 1, w.recorded(stop, "e-1", time.Now(), webhook.Dead).Attempts)
+	require.Equal(t, 2, w.recorded(exhausted, "e-1", time.Now(), webhook.Dead).Attempts)
+	require.Eventually(t, func() bool {
+		h, err := w.db.Hook(t.Context(), webhook.DefaultTenant, gone.ID)
+		require.NoError(t, err)
+		return h.Status == webhook.Disabled && h.DisabledReason != ""
+	}, 10*time.Second, 10*time.Millisecond)
+	w.publish("order.created", `{"event_id":"e-2","data":{}}`)
+	w.recorded(stop, "e-2", time.Now(), webhook.Dead)
+	require.Len(t, w.receiver.Got("/gone"), 1)
+}
+
+func TestRetryAfterTakesThePlaceOfTheSchedule(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/a", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":600}}`)
+	})
+	w.receiver.Answer("/a", answer{status: 503, header: map[string]string{"Retry-After": "2"}}, answer{status: 200})
+	w.run()
+	w.publish("order.created", `{"data":{}}`)
+	got := w.receiver.Await(t, "/a", 2)
+	require.WithinRange(t, got[1].At, got[0].At.Add(2*time.Second), got[0].At.Add(3500*time.Millisecond))
+}
+
+func TestWhatIsNoEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/a", nil)
+	w.run()
+	w.publish("order.created", `{"data":1}`, `{"data":`, ``, "\xff", `{"event_type":"order.updated","data":1}`, `{"event_id":"a.b","data":1}`, `{"data":2}`)
+	w.receiver.Await(t, "/a", 2)
+	require.Eventually(t, func() bool {
+		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 100)
+		require.NoError(t, err)
+		return len(list) == 5
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Len(t, w.receiver.Got("/a"), 2)
+}
+
+func TestOneIDIsOneEvent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/a", nil)
+	w.run()
+	w.publish("order.created", `{"event_id":"x","data":1}`, `{"event_id":"x","data":1}`, `{"event_id":"x","data":2}`, `{"event_id":"y","data":3}`)
+	require.Eventually(t, func() bool {
+		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 100)
+		require.NoError(t, err)
+		return len(list) == 1 && list[0].Reason == "id_conflict"
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Len(t, w.receiver.Await(t, "/a", 2), 2)
+}
+
+func TestADeletedHookCancelsWhatWaitedAndAPausedOneParks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	deleted := w.hook("/deleted", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":2}}`)
+	})
+	paused := w.hook("/paused", func(h *webhook.Hook) { h.Status = webhook.Paused })
+	w.receiver.Answer("/deleted", answer{status: 500})
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	w.recorded(deleted, "e-1", time.Now(), webhook.Waiting)
+	w.recorded(paused, "e-1", time.Now(), webhook.Parked)
+	require.NoError(t, w.db.DeleteHook(t.Context(), "test", webhook.DefaultTenant, deleted.ID, nil))
+	require.Equal(t, 1, w.recorded(deleted, "e-1", time.Now(), webhook.Cancelled).Attempts)
+	require.Len(t, w.receiver.Got("/deleted"), 1)
+	require.Empty(t, w.receiver.Got("/paused"))
+}
+
+func TestAStoppedWorkerHandsOverWithoutLossOrRepetition(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/a", nil)
+	stop := w.run()
+	ids := map[string]bool{}
+	for range 200 {
+		id := uuid.NewString()
+		ids[id] = true
+		w.publish("order.created", `{"event_id":"`+id+`","data":{}}`)
+		if len(ids) == 100 {
+			go stop()
+		}
+	}
+	stop()
+	w.run()
+	w.receiver.Await(t, "/a", 200)
+	seen := map[string]int{}
+	for _, q := range w.receiver.Got("/a") {
+		seen[q.Header.Get("X-Whisperer-Event-Id")]++
+		require.Equal(t, "1", q.Header.Get("X-Whisperer-Attempt"))
+	}
+	require.Len(t, seen, 200)
+	require.Len(t, w.receiver.Got("/a"), 200)
+}
