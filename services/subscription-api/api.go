@@ -1,0 +1,193 @@
+// Package subscriptionapi is the service that people and programs manage hooks with, over HTTP: see internal/httpapi for
+// what it answers.
+package subscriptionapi
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/egress"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
+)
+
+const (
+	databaseConns = 16
+	// tryAgain is how soon a dependency that is not there at the start is tried again.
+	tryAgain = time.Second
+	// lastWords is what closing connections may take after requests under way were given up at the end.
+	lastWords = 3 * time.Second
+)
+
+// Service is the subscription API. Make one with New and run its Components once.
+type Service struct {
+	config   Config
+	log      *zap.Logger
+	health   *daemon.Health
+	db       *postgres.DB
+	events   *publisher
+	listener net.Listener
+	http     *http.Server
+}
+
+// New makes the API and opens its addresses; it connects to nothing yet.
+func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Service, err error) {
+	ring, err := seal.ParseRing(c.MasterKey)
+	if err != nil {
+		return nil, fmt.Errorf("read master key: %w", err)
+	}
+	policy, err := egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
+	if err != nil {
+		return nil, fmt.Errorf("read egress policy: %w", err)
+	}
+	cursorKey, err := deriveCursorKey(c.MasterKey)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{config: c, log: log, events: &publisher{}}
+	if s.db, err = postgres.Open(c.DatabaseURL, databaseConns, ring); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.db.Close()
+		}
+	}()
+	registry := daemon.NewRegistry(version)
+	handler, err := httpapi.New(httpapi.Deps{
+		Hooks: s.db, EventTypes: s.db, Tokens: s.db, Accounts: s.db, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
+		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Version: version, Metrics: registry, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make API: %w", err)
+	}
+	s.http = newHTTPServer(handler, log)
+	var listen net.ListenConfig
+	if s.listener, err = listen.Listen(ctx, "tcp", c.Listen); err != nil {
+		return nil, fmt.Errorf("listen for the API: %w", err)
+	}
+	if s.health, err = daemon.NewHealth(ctx, c.HealthListen, registry); err != nil {
+		_ = s.listener.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newHTTPServer(handler http.Handler, log *zap.Logger) *http.Server {
+	server := &http.Server{
+		Handler: handler, MaxHeaderBytes: 16 << 10, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: time.Minute,
+	}
+	if std, err := zap.NewStdLogAt(log, zap.DebugLevel); err == nil {
+		server.ErrorLog = std // broken handshakes and the like of strangers
+	}
+	return server
+}
+
+// deriveCursorKey makes a key of its own purpose from the current master key (RFC 5869).
+func deriveCursorKey(masterKeys string) ([]byte, error) {
+	current, _, _ := strings.Cut(masterKeys, ",")
+	key, err := hkdf.Key(sha256.New, []byte(strings.TrimSpace(current)), nil, "whisperer list cursors", sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("derive cursor key: %w", err)
+	}
+	return key, nil
+}
+
+// Addr is where the API is, with its real port.
+func (s *Service) Addr() string { return s.listener.Addr().String() }
+
+// HealthAddr is where /healthz, /readyz and /metrics are.
+func (s *Service) HealthAddr() string { return s.health.Addr() }
+
+// Components are the API's parts in the order of their start.
+func (s *Service) Components() []daemon.Component {
+	return []daemon.Component{
+		s.health.Server(),
+		{Name: "bus", Run: s.connectBus},
+		{Name: "subscription-api", Run: s.serve, StopTimeout: s.config.ShutdownTimeout + 2*lastWords},
+		s.health.Gate(),
+	}
+}
+
+// serve answers requests from when the database is there until ctx ends, and then finishes those under way. A schema
+// that does not fit is an error.
+func (s *Service) serve(ctx context.Context, ready func()) error {
+	defer s.db.Close()
+	s.health.AddCheck("postgres", s.db.Ready)
+	if err := s.until(ctx, "postgres", s.db.Ready, postgres.ErrSchema); err != nil {
+		_ = s.listener.Close()
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(s.listener) }()
+	ready()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve API: %w", err)
+	case <-ctx.Done():
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownTimeout)
+	defer cancel()
+	err := s.http.Shutdown(limited)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("finish requests: %w", err), s.http.Close())
+	}
+	<-failed // http.ErrServerClosed, now that it is
+	return err
+}
+
+// connectBus connects to NATS, for as long as it takes, beside everything else: without it hooks can be managed, and
+// only publishing answers 503.
+func (s *Service) connectBus(ctx context.Context, ready func()) error {
+	s.health.AddCheck("nats", s.events.ready)
+	ready()
+	b, err := bus.Connect(ctx, bus.Options{
+		URL: s.config.NATSURL, Name: "subscription-api", Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes, Log: s.log,
+	})
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil
+	case err != nil:
+		return err
+	}
+	defer b.Close()
+	err = s.until(ctx, "nats", b.EnsureTopology, bus.ErrServerTooOld)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return err
+	}
+	s.events.connected(b)
+	<-ctx.Done()
+	return nil
+}
+
+// until tries again as long as the dependency is away; final is an error that trying again does not mend.
+func (s *Service) until(ctx context.Context, name string, try func(context.Context) error, final error) error {
+	for {
+		err := try(ctx)
+		if err == nil || errors.Is(err, final) {
+			return err
+		}
+		s.log.Warn("waiting for a dependency", zap.String("dependency", name), zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", name, ctx.Err())
+		case <-time.After(tryAgain):
+		}
+	}
+}

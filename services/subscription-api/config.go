@@ -1,0 +1,59 @@
+package subscriptionapi
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/egress"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+)
+
+// Config is everything that an operator can set.
+type Config struct {
+	DatabaseURL     string        `env:"DATABASE_URL,required,notEmpty" desc:"Postgres, as postgres://user:password@host:port/database"`
+	NATSURL         string        `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" desc:"NATS servers, separated by commas"`
+	MasterKey       string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that seal secrets: base64 of 32 bytes each, separated by commas, the current one first"`
+	Listen          string        `env:"LISTEN" envDefault:":8080" desc:"address of the API"`
+	HealthListen    string        `env:"HEALTH_LISTEN" envDefault:":9090" desc:"address of /healthz, /readyz and /metrics"`
+	PublicURL       string        `env:"PUBLIC_URL" desc:"what links in answers begin with, such as https://hooks.example.com; what a request was sent to if empty"`
+	EgressAllow     string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
+	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
+	HookQuota       int           `env:"HOOK_QUOTA" envDefault:"10000" desc:"hooks that a tenant may have"`
+	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream: 1, or 3 on a cluster"`
+	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size of the event log in bytes; publishers get an error when it is full"`
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests under way may take to finish at the end"`
+	LogLevel        string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
+	LogFormat       string        `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
+}
+
+// Validate reports every variable that cannot be used.
+func (c Config) Validate() error {
+	var problems []error
+	add := func(name string, err error) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("WHISPERER_%s: %w", name, err))
+		}
+	}
+	_, err := seal.ParseRing(c.MasterKey)
+	add("MASTER_KEY", err)
+	_, err = egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
+	add("EGRESS_ALLOW, WHISPERER_EGRESS_PORTS", err)
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			add("PUBLIC_URL", errors.New("must be an http or https URL without query"))
+		}
+	}
+	if c.HookQuota < 1 {
+		add("HOOK_QUOTA", errors.New("must be at least 1"))
+	}
+	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
+		add("STREAM_REPLICAS", errors.New("must be 1, 3 or 5"))
+	}
+	if c.ShutdownTimeout < 0 {
+		add("SHUTDOWN_TIMEOUT", errors.New("must not be negative"))
+	}
+	return errors.Join(problems...)
+}

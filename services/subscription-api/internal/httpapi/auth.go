@@ -1,0 +1,174 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// tenantHeader is how an operator chooses a tenant.
+const tenantHeader = "X-Whisperer-Tenant"
+
+// principal is who makes a request, and for which tenant.
+type principal struct {
+	token postgres.Token
+	// tenant is the token's, or the one that an operator chose, or the default one.
+	tenant string
+	// chosen says that the tenant was named, not assumed.
+	chosen bool
+}
+
+// operator reports whether the token is good for all tenants.
+func (p *principal) operator() bool { return p.token.Tenant == "" }
+
+func (p *principal) actor() postgres.Actor { return postgres.Actor("token " + p.token.ID.String()) }
+
+// tokenStore is what the guard asks; *postgres.DB is one.
+type tokenStore interface {
+	Authenticate(ctx context.Context, plain string) (postgres.Token, error)
+	TenantExists(ctx context.Context, name string) (bool, error)
+}
+
+// guard finds out who makes a request. It remembers tokens and tenants for cacheFor, so that a revoked token is good for
+// that long at the most.
+type guard struct {
+	store tokenStore
+	now   func() time.Time
+
+	mu      sync.Mutex
+	tokens  map[[sha256.Size]byte]remembered
+	tenants map[string]time.Time // until when it is known to exist
+}
+
+type remembered struct {
+	token postgres.Token
+	until time.Time
+}
+
+const (
+	cacheFor  = 3 * time.Second
+	cacheSize = 10_000
+	// maxToken bounds what is hashed.
+	maxToken = 256
+)
+
+func newGuard(store tokenStore) *guard {
+	return &guard{
+		store: store, now: time.Now, tokens: map[[sha256.Size]byte]remembered{}, tenants: map[string]time.Time{},
+	}
+}
+
+// admit returns who makes the request. Every reason not to know is the same 401.
+func (g *guard) admit(ctx context.Context, header http.Header) (principal, error) {
+	plain, err := bearer(header)
+	if err != nil {
+		return principal{}, err
+	}
+	token, err := g.token(ctx, plain)
+	switch {
+	case errors.Is(err, webhook.ErrNotFound):
+		return principal{}, unauthorized()
+	case err != nil:
+		return principal{}, err
+	}
+	return g.forTenant(ctx, token, header)
+}
+
+func unauthorized() *Problem {
+	return newProblem(http.StatusUnauthorized, "A valid token is needed: send the header Authorization: Token <token>.").
+		with("WWW-Authenticate", `Token realm="whisperer", Bearer realm="whisperer"`)
+}
+
+func bearer(header http.Header) (string, error) {
+	values := header.Values("Authorization")
+	if len(values) > 1 {
+		return "", newProblem(http.StatusBadRequest, "There is more than one Authorization header.")
+	}
+	scheme, plain, ok := strings.Cut(header.Get("Authorization"), " ")
+	plain = strings.TrimSpace(plain)
+	known := strings.EqualFold(scheme, "Token") || strings.EqualFold(scheme, "Bearer")
+	if !ok || !known || plain == "" || len(plain) > maxToken {
+		return "", unauthorized()
+	}
+	return plain, nil
+}
+
+func (g *guard) token(ctx context.Context, plain string) (postgres.Token, error) {
+	key := sha256.Sum256([]byte(plain))
+	now := g.now()
+	g.mu.Lock()
+	hit, ok := g.tokens[key]
+	g.mu.Unlock()
+	if ok && now.Before(hit.until) {
+		return hit.token, nil
+	}
+	token, err := within(ctx, storeTimeout, func(ctx context.Context) (postgres.Token, error) {
+		return g.store.Authenticate(ctx, plain)
+	})
+	if err != nil {
+		return postgres.Token{}, err
+	}
+	until := now.Add(cacheFor)
+	if !token.ExpiresAt.IsZero() && token.ExpiresAt.Before(until) {
+		until = token.ExpiresAt
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.tokens) >= cacheSize {
+		clear(g.tokens)
+	}
+	g.tokens[key] = remembered{token: token, until: until}
+	return token, nil
+}
+
+// forTenant decides which tenant the request is about.
+func (g *guard) forTenant(ctx context.Context, token postgres.Token, header http.Header) (principal, error) {
+	named := header.Get(tenantHeader)
+	switch {
+	case token.Tenant != "" && named != "" && named != token.Tenant:
+		return principal{}, newProblem(http.StatusForbidden, "The token is not good for the tenant that "+tenantHeader+" names.")
+	case token.Tenant != "":
+		return principal{token: token, tenant: token.Tenant, chosen: true}, nil
+	case named == "":
+		return principal{token: token, tenant: webhook.DefaultTenant}, nil
+	case webhook.ValidateTenant(named) != nil:
+		return principal{}, badParameter(tenantHeader, "is not the name of a tenant")
+	}
+	if err := g.tenantExists(ctx, named); err != nil {
+		return principal{}, err
+	}
+	return principal{token: token, tenant: named, chosen: true}, nil
+}
+
+func (g *guard) tenantExists(ctx context.Context, name string) error {
+	now := g.now()
+	g.mu.Lock()
+	known := now.Before(g.tenants[name])
+	g.mu.Unlock()
+	if known {
+		return nil
+	}
+	there, err := within(ctx, storeTimeout, func(ctx context.Context) (bool, error) {
+		return g.store.TenantExists(ctx, name)
+	})
+	switch {
+	case err != nil:
+		return err
+	case !there:
+		return badParameter(tenantHeader, "names a tenant that does not exist")
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.tenants) >= cacheSize {
+		clear(g.tenants)
+	}
+	g.tenants[name] = now.Add(cacheFor)
+	return nil
+}

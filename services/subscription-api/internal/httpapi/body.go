@@ -1,0 +1,65 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// bodyTimeout is how long a body may take to arrive.
+const bodyTimeout = 10 * time.Second
+
+// readBody reads a request's body and checks that it is clean JSON. An operation that takes none lets an empty one pass.
+func readBody(c echo.Context, needed bool) ([]byte, error) {
+	r := c.Request()
+	if r.ContentLength > maxBody {
+		return nil, tooLarge(c)
+	}
+	control := http.NewResponseController(c.Response())
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every ResponseWriter of a test has deadlines
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
+	_ = control.SetReadDeadline(time.Time{})
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, tooLarge(c)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.Response().Header().Set("Connection", "close")
+		return nil, newProblem(http.StatusRequestTimeout, fmt.Sprintf("The body did not arrive within %s.", bodyTimeout))
+	case err != nil:
+		return nil, badBody("", "the body broke off")
+	case len(body) == 0 && !needed:
+		return nil, nil
+	}
+	if err := checkMediaType(r.Header); err != nil {
+		return nil, err
+	}
+	if err := checkJSON(body); err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+func tooLarge(c echo.Context) error {
+	c.Response().Header().Set("Connection", "close")
+	return newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d bytes.", maxBody))
+}
+
+func checkMediaType(header http.Header) error {
+	if encoding := header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return newProblem(http.StatusUnsupportedMediaType, "The body must not be compressed.")
+	}
+	mediaType, params, err := mime.ParseMediaType(header.Get("Content-Type"))
+	charset := params["charset"]
+	if err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return newProblem(http.StatusUnsupportedMediaType, "The body must be JSON: send Content-Type: application/json.")
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// optional is a field of a body: absent (the zero value), null, or a value.
+type optional[T any] struct {
+	Set   bool
+	Null  bool
+	Value T
+}
+
+// given reports a value that is not null.
+func (o *optional[T]) given() bool { return o.Set && !o.Null }
+
+// UnmarshalJSON reads the field.
+func (o *optional[T]) UnmarshalJSON(raw []byte) error {
+	o.Set = true
+	if o.Null = bytes.Equal(raw, []byte("null")); o.Null {
+		return nil
+	}
+	return json.Unmarshal(raw, &o.Value)
+}
+
+// Schema is that of the value, or null.
+func (o *optional[T]) Schema(r huma.Registry) *huma.Schema {
+	s := *huma.SchemaFromType(r, reflect.TypeFor[T]())
+	if s.Type != "" {
+		s.Nullable = true
+		return &s
+	}
+	if len(s.AnyOf) > 0 {
+		s.AnyOf = append(slices.Clone(s.AnyOf), &huma.Schema{Type: "null"})
+	}
+	return &s
+}
+
+// expects says in words what the field takes.
+func (o *optional[T]) expects() string {
+	var value any = &o.Value
+	switch v := value.(type) {
+	case interface{ expects() string }:
+		return v.expects()
+	case *string:
+		return "a string"
+	case *bool:
+		return "true or false"
+	case *time.Time:
+		return "a time as RFC 3339 writes it, such as 2026-01-31T12:00:00Z"
+	default:
+		return "another type"
+	}
+}
+
+// field is what decodeObject fills: an optional.
+type field interface {
+	json.Unmarshaler
+	expects() string
+}
+
+// decodeObject reads an object into a struct of optionals. A *webhook.ValidationError names every member that is
+// unknown or of the wrong type; errNoObject says that raw is something else.
+func decodeObject(raw []byte, into any) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil || members == nil {
+		return errNoObject
+	}
+	invalid := &webhook.ValidationError{}
+	v := reflect.ValueOf(into).Elem()
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		value, there := members[name]
+		delete(members, name)
+		f, ok := v.Field(i).Addr().Interface().(field)
+		if !there || !ok {
+			continue
+		}
+		if err := f.UnmarshalJSON(value); err != nil {
+			invalid.Fields = append(invalid.Fields, webhook.FieldError{Pointer: "/" + name, Detail: "must be " + f.expects()})
+		}
+	}
+	for name := range members {
+		invalid.Fields = append(invalid.Fields, webhook.FieldError{
+			Pointer: "/" + escapePointer(clip(name)), Detail: "is not a known field",
+		})
+	}
+	slices.SortFunc(invalid.Fields, func(a, b webhook.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
+	return orNil(invalid)
+}
+
+var errNoObject = errors.New("is not an object")
+
+// decodeBody is decodeObject for a whole body.
+func decodeBody(body []byte, into any) error {
+	err := decodeObject(body, into)
+	if errors.Is(err, errNoObject) {
+		return badBody("", "the body must be a JSON object")
+	}
+	return err
+}
+
+// orNil returns the error, or nil where it complains about nothing.
+func orNil(v *webhook.ValidationError) error {
+	if len(v.Fields) == 0 {
+		return nil
+	}
+	return v
+}
+
+// collect adds err's fields below a prefix; an error that is no ValidationError becomes the prefix's own.
+func collect(into *webhook.ValidationError, prefix string, err error) {
+	var v *webhook.ValidationError
+	switch {
+	case err == nil:
+	case errors.As(err, &v):
+		for _, f := range v.Fields {
+			into.Fields = append(into.Fields, webhook.FieldError{Pointer: prefix + f.Pointer, Detail: f.Detail})
+		}
+	default:
+		into.Fields = append(into.Fields, webhook.FieldError{Pointer: prefix, Detail: err.Error()})
+	}
+}
+
+func complain(into *webhook.ValidationError, pointer, format string, args ...any) {
+	into.Fields = append(into.Fields, webhook.FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
+}
+
+// clip shortens foreign text for use in a message.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// stringList is a list of strings; a null in it is refused, which encoding/json would take for "".
+type stringList []string
+
+// UnmarshalJSON takes a list of strings.
+func (l *stringList) UnmarshalJSON(raw []byte) error {
+	var items []*string
+	if err := json.Unmarshal(raw, &items); err != nil {
+		return err
+	}
+	*l = make(stringList, len(items))
+	for i, item := range items {
+		if item == nil {
+			return errNull
+		}
+		(*l)[i] = *item
+	}
+	return nil
+}
+
+func (l *stringList) expects() string { return "a list of strings" }
+
+var errNull = errors.New("null where a string is needed")
+
+// typeList is event_type: one type, or a list of them.
+type typeList struct{ stringList }
+
+// UnmarshalJSON takes a string or a list of strings.
+func (l *typeList) UnmarshalJSON(raw []byte) error {
+	if raw[0] != '"' {
+		return l.stringList.UnmarshalJSON(raw)
+	}
+	l.stringList = stringList{""}
+	return json.Unmarshal(raw, &l.stringList[0])
+}
+
+func (l *typeList) expects() string { return "a string or a list of strings" }
+
+// Schema describes the field.
+func (l *typeList) Schema(huma.Registry) *huma.Schema {
+	one := &huma.Schema{Type: huma.TypeString}
+	return &huma.Schema{AnyOf: []*huma.Schema{one, {Type: huma.TypeArray, Items: one}}}
+}
+
+// stringMap is an object of strings; a null in it is refused.
+type stringMap map[string]string
+
+// UnmarshalJSON takes an object of strings.
+func (m *stringMap) UnmarshalJSON(raw []byte) error {
+	var members map[string]*string
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return err
+	}
+	*m = make(stringMap, len(members))
+	for name, value := range members {
+		if value == nil {
+			return errNull
+		}
+		(*m)[name] = *value
+	}
+	return nil
+}
+
+func (m *stringMap) expects() string { return "an object of strings" }
+
+// rawJSON is a field that is any JSON and is judged by the domain.
+type rawJSON json.RawMessage
+
+// UnmarshalJSON keeps the text.
+func (r *rawJSON) UnmarshalJSON(raw []byte) error {
+	*r = slices.Clone(raw)
+	return nil
+}
+
+// MarshalJSON writes the text; null where there is none.
+func (r rawJSON) MarshalJSON() ([]byte, error) { //nolint:recvcheck // encoding/json wants it so: values are written, pointers read
+	if len(r) == 0 {
+		return []byte("null"), nil
+	}
+	return r, nil
+}
+
+func (r *rawJSON) expects() string { return "JSON" }
+
+// Schema lets everything pass.
+func (r *rawJSON) Schema(huma.Registry) *huma.Schema { return &huma.Schema{} }
+
+// object is a field that is an object or null, whose rules the domain knows.
+type object struct{ rawJSON }
+
+func (o *object) expects() string { return "an object or null" }
+
+// Schema describes the field.
+func (o *object) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: true}
+}

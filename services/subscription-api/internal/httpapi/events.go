@@ -1,0 +1,201 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	eventsPath = root + "/events/"
+	// maxBatch is how many events one request may publish.
+	maxBatch = 100
+	// publishTimeout bounds what a request waits for JetStream.
+	publishTimeout = 8 * time.Second
+)
+
+type (
+	// eventInput is an event as it is published; its data goes on byte for byte.
+	eventInput struct {
+		ID           optional[string]  `json:"event_id,omitempty" doc:"Publishing it again within 24 hours is harmless; made up if absent" maxLength:"128"`
+		Type         optional[string]  `json:"event_type" doc:"Such as package.created"`
+		Time         optional[string]  `json:"event_time,omitempty" doc:"When it happened, as RFC 3339 writes it; now if absent"`
+		Entity       optional[string]  `json:"entity,omitempty" doc:"What the event is about, such as package:61" maxLength:"256"`
+		Context      optional[object]  `json:"current_context,omitempty" doc:"Goes to receivers beside the data"`
+		ConfigFilter optional[object]  `json:"config_filter,omitempty" doc:"Narrows the event to hooks whose config contains it"`
+		Data         optional[rawJSON] `json:"data" doc:"Any JSON"`
+	}
+	batchInput struct {
+		Events optional[eventList] `json:"events" doc:"Up to 100 events"`
+	}
+	eventList      []json.RawMessage
+	publishHeaders struct {
+		IdempotencyKey string `header:"Idempotency-Key" doc:"Gives events without event_id the same id again when the same request is repeated"`
+		Traceparent    string `header:"traceparent" doc:"W3C trace context, taken over"`
+	}
+	publishedEvent struct {
+		EventID string `json:"event_id"`
+	}
+	publishedBody struct {
+		EventID string           `json:"event_id,omitempty" doc:"Of the event, where one was sent by itself"`
+		Results []publishedEvent `json:"results" nullable:"false" doc:"The events, in the order in which they were sent"`
+	}
+	publishedOutput struct{ Body publishedBody }
+)
+
+func (l *eventList) expects() string { return "a list of events" }
+
+func (s *server) registerEvents() {
+	one := bodyOf[eventInput](s)
+	many := &huma.Schema{Type: huma.TypeArray, Items: one}
+	batch := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"events": many}, Required: []string{"events"}}
+	body := &huma.Schema{AnyOf: []*huma.Schema{one, many, batch}}
+	register(s, route{role: postgres.Editor, body: body, status: http.StatusAccepted, limit: publishTimeout}, huma.Operation{
+		OperationID: "publish-events", Method: http.MethodPost, Path: eventsPath, Tags: []string{"Events"},
+		Summary:     "Publish an event, or up to 100",
+		Description: "The answer comes when all of them are stored. On an error none or some may be: repeat the request, with an event_id in each event or an Idempotency-Key.",
+	}, s.publishEvents)
+}
+
+func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders) (*publishedOutput, error) {
+	if _, err := idempotencyKey(in.IdempotencyKey, c.body); err != nil {
+		return nil, err
+	}
+	raws, pointers, err := splitEvents(c.body)
+	if err != nil {
+		return nil, err
+	}
+	p := publication{tenant: c.tenant, headers: in, invalid: &webhook.ValidationError{}, now: time.Now()}
+	for i, raw := range raws {
+		p.add(raw, pointers[i], i)
+	}
+	if err := orNil(p.invalid); err != nil {
+		return nil, err
+	}
+	if err := s.Publisher.PublishEvents(ctx, p.outgoing); err != nil {
+		s.log.Warn("events could not be published", zap.String("tenant", c.tenant), zap.Int("events", len(p.outgoing)), zap.Error(err))
+		return nil, newProblem(http.StatusServiceUnavailable, "The events could not be stored now. Try again soon.").with("Retry-After", "1")
+	}
+	out := publishedBody{Results: p.published}
+	if len(pointers) == 1 && pointers[0] == "" {
+		out.EventID = p.published[0].EventID
+	}
+	return &publishedOutput{Body: out}, nil
+}
+
+// splitEvents finds the events of a body, each as the bytes that were sent, and where each is.
+func splitEvents(body []byte) (events []json.RawMessage, pointers []string, err error) {
+	prefix := "/"
+	switch body = bytes.TrimSpace(body); {
+	case body[0] == '[':
+		if err := json.Unmarshal(body, &events); err != nil {
+			return nil, nil, badBody("", "the body must be an event or a list of events")
+		}
+	case isBatch(body):
+		var in batchInput
+		if err := decodeBody(body, &in); err != nil {
+			return nil, nil, err
+		}
+		prefix, events = "/events/", in.Events.Value
+	default:
+		return []json.RawMessage{body}, []string{""}, nil
+	}
+	if len(events) == 0 || len(events) > maxBatch {
+		invalid := &webhook.ValidationError{}
+		complain(invalid, prefix[:len(prefix)-1], "must have 1 to %d events", maxBatch)
+		return nil, nil, invalid
+	}
+	for i := range events {
+		pointers = append(pointers, prefix+strconv.Itoa(i))
+	}
+	return events, pointers, nil
+}
+
+func isBatch(body []byte) bool {
+	var members map[string]json.RawMessage
+	return json.Unmarshal(body, &members) == nil && members["events"] != nil
+}
+
+// publication is a request's events on their way to the bus.
+type publication struct {
+	tenant    string
+	headers   *publishHeaders
+	now       time.Time
+	invalid   *webhook.ValidationError
+	outgoing  []bus.Outgoing
+	published []publishedEvent
+}
+
+func (p *publication) add(raw json.RawMessage, pointer string, index int) {
+	var in eventInput
+	err := decodeObject(raw, &in)
+	switch {
+	case errors.Is(err, errNoObject):
+		complain(p.invalid, pointer, "must be an event: an object with event_type and data")
+		return
+	case err != nil:
+		collect(p.invalid, pointer, err)
+		return
+	case !in.Type.given():
+		complain(p.invalid, pointer+"/event_type", "is required")
+		return
+	case !in.Data.Set:
+		complain(p.invalid, pointer+"/data", "is required")
+		return
+	}
+	id, messageID := p.ids(&in, raw, index)
+	header := map[string]string{"Content-Type": envelope.TypeJSON}
+	if p.headers.Traceparent != "" {
+		header["traceparent"] = p.headers.Traceparent
+	}
+	event, err := envelope.Decode(envelope.Published{
+		Tenant: p.tenant, Type: in.Type.Value, Body: raw, PublishedAt: p.now,
+		Headers: map[string][]string{"Content-Type": {envelope.TypeJSON}, "Nats-Msg-Id": {id}},
+	})
+	var rejected *envelope.RejectedError
+	switch {
+	case errors.As(err, &rejected) && rejected.Field != "":
+		complain(p.invalid, pointer+"/"+rejected.Field, "%s", rejected.Detail)
+		return
+	case err != nil:
+		complain(p.invalid, pointer, "%s", err)
+		return
+	}
+	p.outgoing = append(p.outgoing, bus.Outgoing{Tenant: p.tenant, Type: event.Type, ID: messageID, Header: header, Body: raw})
+	p.published = append(p.published, publishedEvent{EventID: event.ID})
+}
+
+// ids are the event's id and the one by which JetStream drops a repetition. The latter is of the whole stream and says
+// nothing about bodies, so for an id of the publisher's it is derived from tenant, id and body: another body with the
+// same id has to get through, to be rejected in the open.
+func (p *publication) ids(in *eventInput, raw []byte, index int) (id, messageID string) {
+	switch {
+	case in.ID.given():
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s", p.tenant, in.ID.Value, raw))
+		return in.ID.Value, base64.RawURLEncoding.EncodeToString(sum[:])
+	case p.headers.IdempotencyKey != "":
+		id = uuid.NewSHA1(requestSpace(), fmt.Appendf(nil, "%s %s %d %s", p.tenant, p.headers.IdempotencyKey, index, raw)).String()
+	default:
+		id = uuid.NewString()
+	}
+	return id, id
+}
+
+// requestSpace is the namespace of ids that are derived from an Idempotency-Key.
+func requestSpace() uuid.UUID { return uuid.MustParse("0d3f2f6e-6d0a-5b39-9a1c-57a3c14dfb5e") }

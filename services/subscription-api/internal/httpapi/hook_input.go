@@ -1,0 +1,304 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// hookInput are the fields of a hook that a caller may send.
+type hookInput struct {
+	Name                 optional[string]     `json:"name,omitempty" doc:"Tells hooks apart" maxLength:"255"`
+	EventType            optional[typeList]   `json:"event_type,omitempty" doc:"One event type or pattern, or several. Either this or event_types is needed"`
+	EventTypes           optional[stringList] `json:"event_types,omitempty" doc:"Event types, such as package.created, and patterns, such as package.> or *.status.*"`
+	TargetURL            optional[string]     `json:"target_url,omitempty" doc:"Where to send events: http or https" maxLength:"2048"`
+	NotificationType     optional[string]     `json:"notification_type,omitempty" doc:"rest, the only one there is"`
+	SecretKey            optional[string]     `json:"secret_key,omitempty" doc:"Signs what is sent; null for no signature. Absent leaves the stored one" maxLength:"1024"`
+	APIKey               optional[string]     `json:"api_key,omitempty" doc:"Sent as X-API-Key, or as config.api_key_header says; null for none. Absent leaves the stored one" maxLength:"1024"`
+	AdditionalHeaders    optional[stringMap]  `json:"additional_headers,omitempty" doc:"Sent with every request"`
+	Callback             optional[object]     `json:"callback,omitempty" doc:"Where each outcome is told: url or subject, and on, a list of outcomes"`
+	RetryCountdownConfig optional[object]     `json:"retry_countdown_config,omitempty" doc:"choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default schedule"`
+	Config               optional[object]     `json:"config,omitempty" doc:"format, auth, timeout, concurrency, stop_on, method, api_key_header have a meaning; all other keys are your own"`
+	IsActive             optional[bool]       `json:"is_active,omitempty" doc:"false pauses the hook"`
+	Status               optional[string]     `json:"status,omitempty" doc:"active or paused"`
+
+	ID             optional[rawJSON] `json:"id,omitempty" readOnly:"true"`
+	CreatedDate    optional[rawJSON] `json:"created_date,omitempty" readOnly:"true"`
+	ModifiedDate   optional[rawJSON] `json:"modified_date,omitempty" readOnly:"true"`
+	Version        optional[rawJSON] `json:"version,omitempty" readOnly:"true"`
+	HasSecret      optional[rawJSON] `json:"has_secret,omitempty" readOnly:"true"`
+	HasAPIKey      optional[rawJSON] `json:"has_api_key,omitempty" readOnly:"true"`
+	DisabledReason optional[rawJSON] `json:"disabled_reason,omitempty" readOnly:"true"`
+}
+
+// callbackInput is the field callback.
+type callbackInput struct {
+	URL     optional[string]     `json:"url"`
+	Subject optional[string]     `json:"subject"`
+	On      optional[stringList] `json:"on"`
+}
+
+// edit is a change of a hook by the fields that were sent.
+type edit struct {
+	in *hookInput
+	// before is the hook as it is stored; nil for a new one.
+	before *webhook.Hook
+	// replace says that absent fields get their defaults (PUT), except for what a reader never sees: the secret, the API
+	// key and the status.
+	replace bool
+	invalid *webhook.ValidationError
+}
+
+// apply writes the sent fields to the hook and checks the result as far as that needs no look-up. The error is a
+// *webhook.ValidationError with every field that is wrong.
+func (e *edit) apply(h *webhook.Hook) error {
+	e.invalid = &webhook.ValidationError{}
+	if e.before == nil || e.replace {
+		h.Name, h.NotificationType = "", webhook.NotificationREST
+		h.Headers, h.Callback, h.RetryConfig = nil, nil, nil
+		e.setConfig(h, nil)
+	}
+	e.readOnly()
+	e.eventTypes(h)
+	e.texts(h)
+	e.secrets(h)
+	e.objects(h)
+	e.status(h)
+	err := h.Validate()
+	e.nameEventTypes(err)
+	collect(e.invalid, "", err)
+	e.invalid.Fields = firstOfEach(e.invalid.Fields)
+	return orNil(e.invalid)
+}
+
+// firstOfEach leaves one complaint for each pointer: what could not be read is not judged, too.
+func firstOfEach(fields []webhook.FieldError) []webhook.FieldError {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(fields, func(f webhook.FieldError) bool {
+		before := seen[f.Pointer]
+		seen[f.Pointer] = true
+		return before
+	})
+}
+
+// nameEventTypes lets complaints about the event types point at the field that the caller sent.
+func (e *edit) nameEventTypes(err error) {
+	invalid, ok := err.(*webhook.ValidationError) //nolint:errorlint // Validate returns it as it is
+	if !ok || e.in.EventTypes.given() {
+		return
+	}
+	for i := range invalid.Fields {
+		if invalid.Fields[i].Pointer == "/event_types" {
+			invalid.Fields[i].Pointer = "/event_type"
+		}
+	}
+}
+
+// eventTypes takes event_type, event_types, or both. Of a whole hook that was read, changed and written back (PUT), the
+// spelling that differs from what is stored is the change.
+func (e *edit) eventTypes(h *webhook.Hook) {
+	one, many := &e.in.EventType, &e.in.EventTypes
+	oneTypes, manyTypes := webhook.CanonicalEventTypes(one.Value.stringList), webhook.CanonicalEventTypes(many.Value)
+	switch {
+	case one.given() && many.given():
+		h.EventTypes = e.agreedTypes(oneTypes, manyTypes)
+	case one.given():
+		h.EventTypes = oneTypes
+	case many.given():
+		h.EventTypes = manyTypes
+	case e.before == nil || e.replace:
+		complain(e.invalid, "/event_type", "is required: give event_type or event_types")
+	}
+}
+
+func (e *edit) agreedTypes(one, many []string) []string {
+	same := slices.Equal(one, many)
+	first := len(one) == 1 && len(many) > 0 && one[0] == many[0]
+	switch {
+	case same || first:
+		return many
+	case e.replace && slices.Equal(many, e.before.EventTypes):
+		return one
+	case e.replace && len(e.before.EventTypes) > 0 && slices.Equal(one, e.before.EventTypes[:1]):
+		return many
+	}
+	complain(e.invalid, "/event_type", "does not agree with event_types: give one of them")
+	return many
+}
+
+func (e *edit) texts(h *webhook.Hook) {
+	switch {
+	case e.in.TargetURL.given():
+		h.TargetURL = e.in.TargetURL.Value
+	case e.in.TargetURL.Null || e.before == nil || e.replace:
+		complain(e.invalid, "/target_url", "is required")
+	}
+	if e.in.Name.Set {
+		h.Name = e.in.Name.Value
+	}
+	if e.in.NotificationType.given() {
+		h.NotificationType = e.in.NotificationType.Value
+	}
+}
+
+func (e *edit) secrets(h *webhook.Hook) {
+	if e.in.SecretKey.Set {
+		switch secret := e.in.SecretKey.Value; {
+		case secret == "":
+			h.Secrets = nil
+		case len(h.Secrets) == 0 || h.Secrets[0].Value != secret:
+			h.Secrets = []webhook.Secret{{Value: secret}}
+		}
+	}
+	if e.in.APIKey.Set {
+		h.APIKey = e.in.APIKey.Value
+	}
+	if e.in.AdditionalHeaders.Set {
+		h.Headers = e.in.AdditionalHeaders.Value
+	}
+}
+
+func (e *edit) objects(h *webhook.Hook) {
+	if e.in.Callback.Set {
+		h.Callback = e.callback(json.RawMessage(e.in.Callback.Value.rawJSON))
+	}
+	if e.in.RetryCountdownConfig.Set {
+		h.RetryConfig = json.RawMessage(e.in.RetryCountdownConfig.Value.rawJSON)
+	}
+	if e.in.Config.Set {
+		e.setConfig(h, json.RawMessage(e.in.Config.Value.rawJSON))
+	}
+}
+
+func (e *edit) callback(raw json.RawMessage) *webhook.Callback {
+	if len(raw) == 0 {
+		return nil
+	}
+	var in callbackInput
+	if err := decodeObject(raw, &in); err != nil {
+		collect(e.invalid, "/callback", err)
+		return nil
+	}
+	return &webhook.Callback{URL: in.URL.Value, Subject: in.Subject.Value, On: in.On.Value}
+}
+
+func (e *edit) setConfig(h *webhook.Hook, raw json.RawMessage) {
+	if e.before != nil {
+		raw = restorePassword(raw, e.before.Config.Auth)
+	}
+	config, err := webhook.ParseConfig(raw)
+	if err != nil {
+		collect(e.invalid, "/config", err)
+		return
+	}
+	h.Config = config
+}
+
+// status takes is_active and status. People set active and paused; disabled is ours.
+func (e *edit) status(h *webhook.Hook) {
+	if e.before == nil {
+		h.Status = webhook.Active
+	}
+	now := h.Status
+	word, active := e.in.Status, e.in.IsActive
+	wanted := now
+	switch {
+	case word.given() && active.given():
+		wanted = e.agreedStatus(now, webhook.HookStatus(word.Value), active.Value)
+	case word.given():
+		wanted = webhook.HookStatus(word.Value)
+	case active.given() && active.Value:
+		wanted = webhook.Active
+	case active.given() && now == webhook.Active:
+		wanted = webhook.Paused
+	}
+	if wanted == now {
+		return
+	}
+	if wanted != webhook.Active && wanted != webhook.Paused {
+		complain(e.invalid, "/status", "can be set to active or paused")
+		return
+	}
+	h.Status, h.DisabledReason = wanted, ""
+}
+
+func (e *edit) agreedStatus(now, word webhook.HookStatus, active bool) webhook.HookStatus {
+	switch {
+	case active == (word == webhook.Active):
+		return word
+	case e.replace && word == now && active:
+		return webhook.Active
+	case e.replace && word == now:
+		return webhook.Paused
+	case e.replace && active == (now == webhook.Active):
+		return word
+	}
+	complain(e.invalid, "/is_active", "does not agree with status: give one of them")
+	return now
+}
+
+// readOnly lets through what a caller read and writes back unchanged.
+func (e *edit) readOnly() {
+	for name, sent := range e.in.readOnlyFields() {
+		if !sent.Set {
+			continue
+		}
+		if e.before == nil || !equalJSON(sent, readOnlyValue(e.before, name)) {
+			complain(e.invalid, "/"+name, "is read-only")
+		}
+	}
+	slices.SortFunc(e.invalid.Fields, func(a, b webhook.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
+}
+
+func (in *hookInput) readOnlyFields() map[string]*optional[rawJSON] {
+	return map[string]*optional[rawJSON]{
+		"id": &in.ID, "created_date": &in.CreatedDate, "modified_date": &in.ModifiedDate, "version": &in.Version,
+		"has_secret": &in.HasSecret, "has_api_key": &in.HasAPIKey, "disabled_reason": &in.DisabledReason,
+	}
+}
+
+func readOnlyValue(h *webhook.Hook, name string) any {
+	switch name {
+	case "id":
+		return h.ID.String()
+	case "created_date":
+		return h.CreatedAt
+	case "modified_date":
+		return h.ModifiedAt
+	case "version":
+		return float64(h.Version)
+	case "has_secret":
+		return len(h.Secrets) > 0
+	case "has_api_key":
+		return h.APIKey != ""
+	default:
+		return h.DisabledReason
+	}
+}
+
+func equalJSON(sent *optional[rawJSON], have any) bool {
+	if t, ok := have.(time.Time); ok {
+		var sentTime time.Time
+		return json.Unmarshal(sent.Value, &sentTime) == nil && sentTime.Equal(t)
+	}
+	var value any
+	return json.Unmarshal(sent.Value, &value) == nil && reflect.DeepEqual(value, have)
+}
+
+// newHook is what apply starts from for a hook that does not exist yet.
+func newHook(tenant string) webhook.Hook { return webhook.Hook{Tenant: tenant, Status: webhook.Active} }
+
+// addedTypes are the exact types that the hook has now and had not before.
+func addedTypes(before *webhook.Hook, now []string) []string {
+	var added []string
+	for _, t := range now {
+		if !webhook.IsPattern(t) && (before == nil || !slices.Contains(before.EventTypes, t)) {
+			added = append(added, t)
+		}
+	}
+	return added
+}

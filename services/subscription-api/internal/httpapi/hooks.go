@@ -1,0 +1,347 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// hookStore is what the hook operations ask; *postgres.DB is one.
+type hookStore interface {
+	Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error)
+	Hooks(ctx context.Context, tenant string, f postgres.HookFilter, page postgres.Page) ([]webhook.Hook, bool, error)
+	CreateHook(ctx context.Context, actor postgres.Actor, h webhook.Hook, quota int, key postgres.IdempotencyKey) (webhook.Hook, error)
+	UpdateHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error)
+	DeleteHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion) error
+}
+
+const hooksPath = root + "/hooks/"
+
+type (
+	hookListInput struct {
+		TargetURL string     `query:"target_url" doc:"Hooks with exactly this target URL"`
+		IsActive  boolParam  `query:"is_active" doc:"Hooks that are active, or those that are not"`
+		EventType string     `query:"event_type" doc:"Hooks that name this type or pattern"`
+		Status    string     `query:"status" enum:"active,paused,disabled"`
+		Search    string     `query:"search" doc:"A part of the name or the target URL, in any case, or the id"`
+		Limit     limitParam `query:"limit"`
+		Cursor    string     `query:"cursor" doc:"From next or previous"`
+	}
+	hookCreateInput struct {
+		IdempotencyKey string `header:"Idempotency-Key" doc:"Repeating a request with its key, within 24 hours, gives the first one's answer"`
+	}
+	hookGetInput struct {
+		ID string `path:"id" format:"uuid" doc:"The hook's id"`
+	}
+	hookChangeInput struct {
+		ID      string `path:"id" format:"uuid" doc:"The hook's id"`
+		IfMatch string `header:"If-Match" doc:"Do it only if this is the hook's ETag; 412 otherwise"`
+	}
+	hookOutput struct {
+		ETag string `header:"ETag" doc:"The hook's version"`
+		Body hookBody
+	}
+	hookCreatedOutput struct {
+		ETag     string `header:"ETag" doc:"The hook's version"`
+		Location string `header:"Location" doc:"Where the hook is"`
+		Body     hookBody
+	}
+	hookListOutput struct{ Body hookPage }
+	hookPage       struct {
+		Next     *string    `json:"next" doc:"URL of the next page; null on the last one"`
+		Previous *string    `json:"previous" doc:"URL of the previous page; null on the first one"`
+		Results  []hookBody `json:"results" nullable:"false"`
+	}
+	noInput  struct{}
+	noOutput struct{}
+)
+
+func (s *server) registerHooks() {
+	tag := []string{"Hooks"}
+	fields := bodyOf[hookInput](s)
+	whole := &huma.Schema{
+		AllOf: []*huma.Schema{fields}, Required: []string{"target_url"},
+		AnyOf: []*huma.Schema{{Required: []string{"event_type"}}, {Required: []string{"event_types"}}},
+	}
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "list-hooks", Method: http.MethodGet, Path: hooksPath, Tags: tag, Summary: "List hooks, newest first",
+	}, s.listHooks)
+	register(s, route{role: postgres.Editor, body: whole, status: http.StatusCreated, conflict: true}, huma.Operation{
+		OperationID: "create-hook", Method: http.MethodPost, Path: hooksPath, Tags: tag, Summary: "Create a hook",
+	}, s.createHook)
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "get-hook", Method: http.MethodGet, Path: hooksPath + "{id}/", Tags: tag, Summary: "Get a hook",
+	}, s.getHook)
+	register(s, route{role: postgres.Editor, body: whole, conflict: true}, huma.Operation{
+		OperationID: "replace-hook", Method: http.MethodPut, Path: hooksPath + "{id}/", Tags: tag, Summary: "Replace a hook",
+		Description: "Absent fields get their defaults, except for secret_key, api_key and the status, which stay.",
+	}, s.replaceHook)
+	register(s, route{role: postgres.Editor, body: fields, conflict: true}, huma.Operation{
+		OperationID: "change-hook", Method: http.MethodPatch, Path: hooksPath + "{id}/", Tags: tag, Summary: "Change fields of a hook",
+	}, s.changeHook)
+	register(s, route{role: postgres.Editor, status: http.StatusNoContent}, huma.Operation{
+		OperationID: "delete-hook", Method: http.MethodDelete, Path: hooksPath + "{id}/", Tags: tag, Summary: "Delete a hook",
+	}, s.deleteHook)
+	register(s, route{role: postgres.Editor}, huma.Operation{
+		OperationID: "pause-hook", Method: http.MethodPost, Path: hooksPath + "{id}/pause/", Tags: tag, Summary: "Pause a hook",
+		Description: "What comes for it meanwhile is parked.",
+	}, s.setStatus(webhook.Paused))
+	register(s, route{role: postgres.Editor}, huma.Operation{
+		OperationID: "resume-hook", Method: http.MethodPost, Path: hooksPath + "{id}/resume/", Tags: tag,
+		Summary: "Make a paused or disabled hook active again",
+	}, s.setStatus(webhook.Active))
+}
+
+func (s *server) getHook(ctx context.Context, c *call, in *hookGetInput) (*hookOutput, error) {
+	id, err := readID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return show(c)(s.Hooks.Hook(ctx, c.tenant, id))
+}
+
+// show renders what a store answers.
+func show(c *call) func(webhook.Hook, error) (*hookOutput, error) {
+	return func(h webhook.Hook, err error) (*hookOutput, error) {
+		if err != nil {
+			return nil, err
+		}
+		body, err := renderHook(&h, c.token.Role)
+		if err != nil {
+			return nil, err
+		}
+		return &hookOutput{ETag: etag(h.Version), Body: body}, nil
+	}
+}
+
+func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*hookListOutput, error) {
+	filter, err := in.filter()
+	if err != nil {
+		return nil, err
+	}
+	if canonical, err := s.URLs.CheckURL(in.TargetURL); err == nil {
+		filter.TargetURL = canonical
+	}
+	scope := in.scope(c.tenant)
+	page, err := s.cursors.page(c.query, scope)
+	if err != nil {
+		return nil, err
+	}
+	hooks, more, err := s.Hooks.Hooks(ctx, c.tenant, filter, page)
+	if err != nil {
+		return nil, err
+	}
+	out := hookPage{Results: make([]hookBody, len(hooks))}
+	for i := range hooks {
+		if out.Results[i], err = renderHook(&hooks[i], c.token.Role); err != nil {
+			return nil, err
+		}
+	}
+	if n := len(hooks); n > 0 {
+		first := &postgres.Position{At: hooks[0].CreatedAt, ID: hooks[0].ID}
+		last := &postgres.Position{At: hooks[n-1].CreatedAt, ID: hooks[n-1].ID}
+		out.Next, out.Previous = s.cursors.links(c.base+hooksPath, c.query, scope, page, more, first, last)
+	}
+	return &hookListOutput{Body: out}, nil
+}
+
+func (in *hookListInput) filter() (postgres.HookFilter, error) {
+	f := postgres.HookFilter{TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
+	switch status := webhook.HookStatus(in.Status); status {
+	case "", webhook.Active, webhook.Paused, webhook.Disabled:
+		f.Status = status
+	default:
+		return f, badParameter("status", "must be active, paused or disabled")
+	}
+	active, set, err := readBool("is_active", string(in.IsActive))
+	switch {
+	case err != nil:
+		return f, err
+	case set && active && f.Status == "":
+		f.Status = webhook.Active
+	case set && active && f.Status != webhook.Active:
+		f.NotStatus = f.Status // active and something else: nothing
+	case set && !active:
+		f.NotStatus = webhook.Active
+	}
+	return f, nil
+}
+
+// scope is what a cursor of the list is bound to.
+func (in *hookListInput) scope(tenant string) string {
+	return url.Values{
+		"list": {"hooks"}, "tenant": {tenant}, "target_url": {in.TargetURL}, "is_active": {string(in.IsActive)},
+		"event_type": {in.EventType}, "status": {in.Status}, "search": {in.Search},
+	}.Encode()
+}
+
+func (s *server) createHook(ctx context.Context, c *call, in *hookCreateInput) (*hookCreatedOutput, error) {
+	key, err := idempotencyKey(in.IdempotencyKey, c.body)
+	if err != nil {
+		return nil, err
+	}
+	var fields hookInput
+	if err := decodeBody(c.body, &fields); err != nil {
+		return nil, err
+	}
+	h := newHook(c.tenant)
+	invalid := &webhook.ValidationError{}
+	e := edit{in: &fields}
+	collect(invalid, "", e.apply(&h))
+	looked, err := s.lookUp(ctx, c.tenant, &fields)
+	if err != nil {
+		return nil, err
+	}
+	looked.check(invalid, nil, &h, &fields)
+	if err := orNil(invalid); err != nil {
+		return nil, err
+	}
+	stored, err := s.Hooks.CreateHook(ctx, c.actor(), h, s.HookQuota, key)
+	if err != nil {
+		return nil, err
+	}
+	body, err := renderHook(&stored, c.token.Role)
+	if err != nil {
+		return nil, err
+	}
+	return &hookCreatedOutput{ETag: etag(stored.Version), Location: hooksPath + stored.ID.String() + "/", Body: body}, nil
+}
+
+// idempotencyKey reads the header. The fingerprint is of the body without its white space.
+func idempotencyKey(key string, body []byte) (postgres.IdempotencyKey, error) {
+	if len(key) > 255 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return postgres.IdempotencyKey{}, badParameter("Idempotency-Key", "must be at most 255 visible ASCII characters")
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, body); err != nil {
+		return postgres.IdempotencyKey{}, badBody("", "the body is not JSON")
+	}
+	return postgres.IdempotencyKey{Key: key, Fingerprint: sha256.Sum256(compact.Bytes())}, nil
+}
+
+func (s *server) replaceHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
+	return s.editHook(ctx, c, in, true)
+}
+
+func (s *server) changeHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
+	return s.editHook(ctx, c, in, false)
+}
+
+func (s *server) editHook(ctx context.Context, c *call, in *hookChangeInput, replace bool) (*hookOutput, error) {
+	id, err := readID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var fields hookInput
+	if err := decodeBody(c.body, &fields); err != nil {
+		return nil, err
+	}
+	looked, err := s.lookUp(ctx, c.tenant, &fields)
+	if err != nil {
+		return nil, err
+	}
+	return show(c)(s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
+		before := *h
+		invalid := &webhook.ValidationError{}
+		e := edit{in: &fields, before: &before, replace: replace}
+		collect(invalid, "", e.apply(h))
+		looked.check(invalid, &before, h, &fields)
+		return orNil(invalid)
+	}))
+}
+
+func (s *server) deleteHook(ctx context.Context, c *call, in *hookChangeInput) (*noOutput, error) {
+	id, err := readID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &noOutput{}, s.Hooks.DeleteHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch))
+}
+
+func (s *server) setStatus(status webhook.HookStatus) func(context.Context, *call, *hookChangeInput) (*hookOutput, error) {
+	return func(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
+		id, err := readID(in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if err := noFields(c.body); err != nil {
+			return nil, err
+		}
+		return show(c)(s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
+			h.Status, h.DisabledReason = status, ""
+			return nil
+		}))
+	}
+}
+
+// noFields lets an empty body pass, and an empty object.
+func noFields(body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	return decodeBody(body, &struct{}{})
+}
+
+// lookedUp is what had to be asked before a hook can be judged.
+type lookedUp struct {
+	types     []string // known exact event types
+	canonical string   // target_url as it is stored: scheme and host in lower case
+	url       error    // what is wrong with target_url
+	callback  error    // what is wrong with callback.url
+}
+
+func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (*lookedUp, error) {
+	l := &lookedUp{}
+	declared, err := s.EventTypes.EventTypes(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range catalogue.All() {
+		l.types = append(l.types, t.Name)
+	}
+	for _, t := range declared {
+		l.types = append(l.types, t.Name)
+	}
+	if fields.TargetURL.given() {
+		l.canonical, l.url = s.URLs.CheckURL(fields.TargetURL.Value)
+	}
+	var callback callbackInput
+	if fields.Callback.given() && decodeObject(fields.Callback.Value.rawJSON, &callback) == nil && callback.URL.Value != "" {
+		_, l.callback = s.URLs.CheckURL(callback.URL.Value)
+	}
+	return l, nil
+}
+
+// check adds what the look-up found wrong to the complaints, and gives the hook its canonical URL.
+func (l *lookedUp) check(invalid *webhook.ValidationError, before, h *webhook.Hook, fields *hookInput) {
+	pointer := "/event_type"
+	if fields.EventTypes.given() {
+		pointer = "/event_types"
+	}
+	for _, t := range addedTypes(before, h.EventTypes) {
+		if webhook.ValidateEventType(t) != nil || slices.Contains(l.types, t) {
+			continue
+		}
+		near := strings.Join(catalogue.Nearest(t, l.types, 3), ", ")
+		complain(invalid, pointer, "%q is not a known event type; the nearest are %s", t, near)
+	}
+	if l.canonical != "" {
+		h.TargetURL = l.canonical
+	}
+	if l.url != nil && !slices.ContainsFunc(invalid.Fields, func(f webhook.FieldError) bool { return f.Pointer == "/target_url" }) {
+		collect(invalid, "/target_url", l.url)
+	}
+	collect(invalid, "/callback/url", l.callback)
+}

@@ -1,0 +1,215 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of what a body may be made of. They keep the work and the memory of one request small.
+const (
+	maxBody    = 1 << 20 // bytes
+	maxDepth   = 64
+	maxMembers = 50_000 // of one object
+	maxKey     = 32 << 10
+)
+
+// checkJSON reports why body is not one clean JSON text, as a *Problem: malformed, nested too deeply, with a key twice
+// in one object, or with text that Postgres or another JSON reader would not take (broken UTF-8, NUL, lone surrogates).
+func checkJSON(body []byte) error {
+	switch {
+	case len(bytes.TrimSpace(body)) == 0:
+		return badBody("", "the body is empty")
+	case bytes.HasPrefix(body, []byte("\uFEFF")):
+		return badBody("", "the body begins with a byte order mark, which JSON does not allow")
+	case !utf8.Valid(body):
+		return badBody("", "the body is not UTF-8")
+	}
+	if err := checkDepth(body); err != nil {
+		return err
+	}
+	var text json.RawMessage
+	if err := json.Unmarshal(body, &text); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return badBody("", fmt.Sprintf("the body is not JSON: at byte %d: %s", syntax.Offset, syntax))
+		}
+		return badBody("", "the body is not JSON")
+	}
+	w := walker{text: body}
+	w.value("")
+	return w.err
+}
+
+func badBody(pointer, detail string) *Problem {
+	p := newProblem(http.StatusBadRequest, "The body cannot be read.")
+	p.Errors = []FieldProblem{{Pointer: pointer, Detail: detail}}
+	return p
+}
+
+// checkDepth runs before anything that recurses or allocates.
+func checkDepth(body []byte) error {
+	depth, inString := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return badBody("", fmt.Sprintf("the body nests more than %d levels", maxDepth))
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// walker goes through a text that is known to be valid JSON.
+type walker struct {
+	text []byte
+	at   int
+	err  error
+}
+
+func (w *walker) fail(pointer, detail string) {
+	if w.err == nil {
+		w.err = badBody(pointer, detail)
+	}
+}
+
+// next skips white space and separators and returns the byte after them, without taking it.
+func (w *walker) next() byte {
+	for w.at < len(w.text) && strings.IndexByte(" \t\r\n,:", w.text[w.at]) >= 0 {
+		w.at++
+	}
+	if w.at == len(w.text) {
+		return 0
+	}
+	return w.text[w.at]
+}
+
+func (w *walker) value(pointer string) {
+	if w.err != nil {
+		return
+	}
+	switch w.next() {
+	case '{':
+		w.object(pointer)
+	case '[':
+		w.array(pointer)
+	case '"':
+		w.str(pointer)
+	default:
+		for w.at < len(w.text) && strings.IndexByte(" \t\r\n,:]}", w.text[w.at]) < 0 {
+			w.at++
+		}
+	}
+}
+
+func (w *walker) object(pointer string) {
+	w.at++
+	seen := map[string]bool{}
+	for w.err == nil && w.next() != '}' {
+		key := w.str(pointer)
+		below := pointer + "/" + escapePointer(key)
+		switch {
+		case len(key) > maxKey:
+			w.fail(pointer, fmt.Sprintf("has a key that is longer than %d bytes", maxKey))
+		case seen[key]:
+			w.fail(below, "is there twice")
+		case len(seen) == maxMembers:
+			w.fail(pointer, fmt.Sprintf("has more than %d members", maxMembers))
+		}
+		seen[key] = true
+		w.value(below)
+	}
+	w.at++
+}
+
+func (w *walker) array(pointer string) {
+	w.at++
+	for i := 0; w.err == nil && w.next() != ']'; i++ {
+		w.value(pointer + "/" + strconv.Itoa(i))
+	}
+	w.at++
+}
+
+// str takes a string and returns it decoded.
+func (w *walker) str(pointer string) string {
+	start := w.at
+	escaped := false
+	for w.at++; w.text[w.at] != '"'; w.at++ {
+		if w.text[w.at] == '\\' {
+			escaped = true
+			w.at++
+		}
+	}
+	w.at++
+	if !escaped {
+		return string(w.text[start+1 : w.at-1])
+	}
+	raw := w.text[start:w.at]
+	if detail := escapeProblem(raw); detail != "" {
+		w.fail(pointer, detail)
+	}
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		w.fail(pointer, "is not a string")
+	}
+	return s
+}
+
+// escapeProblem reports what is wrong with the \u escapes of a string.
+func escapeProblem(raw []byte) string {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		if i++; raw[i] != 'u' {
+			continue
+		}
+		switch unit := codeUnit(raw[i+1:]); {
+		case unit == 0:
+			return `has the character \u0000, which cannot be stored`
+		case unit >= 0xdc00 && unit <= 0xdfff:
+			return "has half of a surrogate pair"
+		case unit >= 0xd800 && unit <= 0xdbff:
+			rest := raw[i+5:]
+			if len(rest) < 6 || rest[0] != '\\' || rest[1] != 'u' {
+				return "has half of a surrogate pair"
+			}
+			if low := codeUnit(rest[2:]); low < 0xdc00 || low > 0xdfff {
+				return "has half of a surrogate pair"
+			}
+			i += 6
+		}
+		i += 4
+	}
+	return ""
+}
+
+// codeUnit reads the four hexadecimal digits that follow \u; 1 where they are none, which valid JSON does not have.
+func codeUnit(digits []byte) uint64 {
+	if len(digits) < 4 {
+		return 1
+	}
+	n, err := strconv.ParseUint(string(digits[:4]), 16, 32)
+	if err != nil {
+		return 1
+	}
+	return n
+}
+
+// escapePointer escapes a name for use in a JSON pointer, as RFC 6901 section 3 says.
+func escapePointer(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}

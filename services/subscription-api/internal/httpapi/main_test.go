@@ -1,0 +1,199 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/egress"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// world is an API on a database of its own.
+type world struct {
+	url      string
+	database string
+	handler  http.Handler
+	db       *postgres.DB
+	logs     *observer.ObservedLogs
+	document *openapi3.T
+	router   routers.Router
+	// token is an operator's admin token.
+	token string
+}
+
+// noBus is for tests that publish nothing.
+type noBus struct{}
+
+func (noBus) PublishEvents(context.Context, []bus.Outgoing) error { return context.DeadlineExceeded }
+
+type option func(*httpapi.Deps)
+
+func newWorld(t *testing.T, options ...option) *world {
+	t.Helper()
+	ring, err := seal.ParseRing(seal.NewKey())
+	require.NoError(t, err)
+	w := &world{database: testenv.Postgres(t)}
+	w.db, err = postgres.Open(w.database, 4, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.db.Close()) })
+	core, logs := observer.New(zapcore.DebugLevel)
+	w.logs = logs
+	deps := httpapi.Deps{
+		Hooks: w.db, EventTypes: w.db, Tokens: w.db, Accounts: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
+		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
+	}
+	for _, o := range options {
+		o(&deps)
+	}
+	w.handler, err = httpapi.New(deps)
+	require.NoError(t, err)
+	server := httptest.NewServer(w.handler)
+	t.Cleanup(server.Close)
+	w.url = server.URL
+	w.loadDocument(t)
+	w.token = w.newToken(t, postgres.NewToken{Name: "operator", Role: postgres.Admin})
+	return w
+}
+
+func (w *world) newToken(t *testing.T, n postgres.NewToken) string {
+	t.Helper()
+	plain, _, err := w.db.CreateToken(t.Context(), "test", n)
+	require.NoError(t, err)
+	return plain
+}
+
+func (w *world) tenant(t *testing.T, name string) {
+	t.Helper()
+	_, err := w.db.EnsureTenant(t.Context(), "test", name)
+	require.NoError(t, err)
+}
+
+// loadDocument reads the document that the API serves.
+func (w *world) loadDocument(t *testing.T) {
+	t.Helper()
+	answer, err := http.Get(w.url + "/whisperer/openapi.json") //nolint:noctx // a test
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	w.document, err = openapi3.NewLoader().LoadFromData(raw)
+	require.NoError(t, err)
+	require.NoError(t, w.document.Validate(t.Context()))
+	w.router, err = gorillamux.NewRouter(w.document)
+	require.NoError(t, err)
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	text   string
+	json   map[string]any
+}
+
+// pointers are those of a problem's errors.
+func (a *answer) pointers() []string {
+	list, _ := a.json["errors"].([]any)
+	pointers := make([]string, len(list))
+	for i, e := range list {
+		pointers[i], _ = e.(map[string]any)["pointer"].(string)
+	}
+	return pointers
+}
+
+// with changes a request before it is sent.
+type with func(*http.Request)
+
+func header(name, value string) with { return func(r *http.Request) { r.Header.Set(name, value) } }
+
+func token(plain string) with { return header("Authorization", "Token "+plain) }
+
+// call makes a request as the operator and checks the answer against the document.
+func (w *world) call(t *testing.T, method, path, body string, change ...with) *answer {
+	t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	target := path
+	if strings.HasPrefix(path, "/") {
+		target = w.url + path
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, target, reader)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Token "+w.token)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, c := range change {
+		c(r)
+	}
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	a := &answer{status: response.StatusCode, header: response.Header, text: string(raw)}
+	if strings.Contains(response.Header.Get("Content-Type"), "json") {
+		require.NoError(t, json.Unmarshal(raw, &a.json), a.text)
+	}
+	w.checkAnswer(t, r, a, raw)
+	return a
+}
+
+// checkAnswer validates an answer against the operation of the document; paths that are in no operation have problems.
+func (w *world) checkAnswer(t *testing.T, r *http.Request, a *answer, raw []byte) {
+	t.Helper()
+	if a.status >= 400 {
+		require.Equal(t, "application/problem+json", a.header.Get("Content-Type"), a.text)
+		require.InDelta(t, a.status, a.json["status"], 0)
+		require.NotContains(t, a.text, "pq:")
+		require.NotContains(t, a.text, "SQLSTATE")
+	}
+	normal := r.Clone(t.Context())
+	if !strings.HasSuffix(normal.URL.Path, "/") {
+		normal.URL.Path += "/"
+	}
+	found, params, err := w.router.FindRoute(normal)
+	if err != nil {
+		require.GreaterOrEqual(t, a.status, 400, "%s %s is not in the document", r.Method, r.URL.Path)
+		return
+	}
+	err = openapi3filter.ValidateResponse(t.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: normal, PathParams: params, Route: found},
+		Status:                 a.status, Header: a.header, Body: io.NopCloser(bytes.NewReader(raw)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
+	})
+	require.NoError(t, err, "%s %s: %d %s", r.Method, r.URL.Path, a.status, a.text)
+}
+
+// create makes a hook and returns it.
+func (w *world) create(t *testing.T, body string, change ...with) map[string]any {
+	t.Helper()
+	a := w.call(t, http.MethodPost, "/whisperer/hooks/", body, change...)
+	require.Equal(t, http.StatusCreated, a.status, a.text)
+	return a.json
+}

@@ -1,0 +1,125 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// addSlash lets every path be written with and without a slash at its end.
+func addSlash(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		u := c.Request().URL
+		if strings.HasPrefix(u.Path, root+"/") && !strings.HasSuffix(u.Path, "/") && u.Path != specPath && !strings.HasPrefix(u.Path, docsPath) {
+			u.Path += "/"
+			if u.RawPath != "" {
+				u.RawPath += "/"
+			}
+		}
+		return next(c)
+	}
+}
+
+// securityHeaders says that answers are data: not to be kept, framed, guessed at or run.
+func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		return next(c)
+	}
+}
+
+// recoverPanic turns a panic into a 500, and lets go of a connection whose client has gone.
+func (s *server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if e, ok := p.(error); ok && errors.Is(e, http.ErrAbortHandler) {
+				panic(p)
+			}
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}()
+		return next(c)
+	}
+}
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "whisperer_api_requests_total", Help: "HTTP requests to the API.",
+		}, []string{"method", "route", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "whisperer_api_request_duration_seconds", Help: "How long HTTP requests to the API took.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"method", "route"}),
+	}
+	return m, errors.Join(r.Register(m.requests), r.Register(m.duration))
+}
+
+// observe counts the request and writes its one log line. Neither has the URL: it may carry a query.
+func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		begin := time.Now()
+		if err := next(c); err != nil {
+			c.Error(err)
+		}
+		took := time.Since(begin)
+		method, route, status := knownMethod(c.Request().Method), routeOf(c), c.Response().Status
+		s.metrics.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
+		s.metrics.duration.WithLabelValues(method, route).Observe(took.Seconds())
+		fields := []zap.Field{
+			zap.String("method", method), zap.String("route", route), zap.Int("status_code", status), zap.Duration("duration", took),
+		}
+		if who := callOf(c.Request().Context()); who != nil {
+			fields = append(fields, zap.Stringer("token_id", who.token.ID), zap.String("tenant", who.tenant))
+		}
+		s.log.Info("request served", fields...)
+		return nil
+	}
+}
+
+// routeOf is the template of the path, as the document writes it.
+func routeOf(c echo.Context) string {
+	path := c.Path()
+	if path == "" || c.Response().Status == http.StatusNotFound && !strings.HasPrefix(path, root) {
+		return "none"
+	}
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if strings.HasPrefix(part, ":") {
+			parts[i] = "{" + part[1:] + "}"
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// knownMethod keeps made-up methods from making up metrics.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	default:
+		return "other"
+	}
+}

@@ -1,0 +1,49 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// specPath is where the OpenAPI document is.
+const specPath = root + "/openapi.json"
+
+func apiConfig(version string) huma.Config {
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Whisperer", Version: version,
+				Description: "Manages webhooks: who is told about which events of the order management system, where, and how. " +
+					"Paths work with and without the slash at their end. An operator's token chooses a tenant by the header " + tenantHeader + ".",
+				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
+				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {
+					Type: "apiKey", In: "header", Name: "Authorization", Description: "Token <token>, or Bearer <token>",
+				}},
+			},
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json",
+	}
+}
+
+// schemaName names a struct in the document: hookBody is Hook, hookInput is HookInput.
+func schemaName(t reflect.Type, hint string) string {
+	name := t.Name()
+	if name == "" || strings.Contains(name, "[") {
+		return huma.DefaultSchemaNamer(t, hint)
+	}
+	return strings.ToUpper(name[:1]) + strings.TrimSuffix(name[1:], "Body")
+}
+
+// spec is the finished document. huma's own error model is left out: nothing answers with it.
+func (s *server) spec() ([]byte, error) {
+	delete(s.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
+	return json.Marshal(s.api.OpenAPI())
+}

@@ -1,0 +1,118 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// Limits of a page.
+const (
+	defaultLimit = 50
+	maxLimit     = 250
+)
+
+// Parameters are read as text and judged here, so that every wrong one is a 400 of ours; these types say in the OpenAPI
+// document what they are.
+type (
+	limitParam string
+	boolParam  string
+)
+
+// Schema describes the parameter.
+func (limitParam) Schema(huma.Registry) *huma.Schema {
+	one := 1.0
+	return &huma.Schema{
+		Type: huma.TypeInteger, Minimum: &one, Default: defaultLimit,
+		Description: fmt.Sprintf("How many results a page has; more than %d are %[1]d", maxLimit),
+	}
+}
+
+// Schema describes the parameter.
+func (boolParam) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeBoolean} }
+
+func readLimit(s string) (int, error) {
+	if s == "" {
+		return defaultLimit, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, badParameter("limit", fmt.Sprintf("must be a whole number from 1 to %d", maxLimit))
+	}
+	return min(n, maxLimit), nil
+}
+
+// readBool takes what Django's clients send, too.
+func readBool(name, s string) (value, set bool, err error) {
+	switch strings.ToLower(s) {
+	case "":
+		return false, false, nil
+	case "true", "1":
+		return true, true, nil
+	case "false", "0":
+		return false, true, nil
+	default:
+		return false, false, badParameter(name, "must be true or false")
+	}
+}
+
+// readID reads an id of a path. What is no id names nothing.
+func readID(s string) (uuid.UUID, error) {
+	id, err := uuid.Parse(s)
+	if err != nil || len(s) != len(uuid.UUID{}.String()) {
+		return uuid.UUID{}, newProblem(404, "There is no such thing here.")
+	}
+	return id, nil
+}
+
+// checkQuery refuses parameters that the operation does not know, and repeated ones: a filter that is silently ignored
+// returns everything.
+func checkQuery(raw string, op *huma.Operation) (url.Values, error) {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, newProblem(400, "The query of the URL cannot be read.")
+	}
+	known := map[string]bool{}
+	for _, p := range op.Parameters {
+		known[p.Name] = p.In == "query"
+	}
+	for name, values := range query {
+		switch {
+		case !known[name]:
+			return nil, badParameter(name, "is not a parameter of this operation")
+		case len(values) > 1:
+			return nil, badParameter(name, "is there twice")
+		case strings.ContainsRune(values[0], 0) || strings.ToValidUTF8(values[0], "") != values[0]:
+			return nil, badParameter(name, "is not text")
+		}
+	}
+	return query, nil
+}
+
+// readIfMatch reads If-Match (RFC 9110 section 13.1.1). A tag that is none of ours matches nothing.
+func readIfMatch(header string) postgres.IfVersion {
+	header = strings.TrimSpace(header)
+	if header == "" || header == "*" {
+		return nil
+	}
+	var versions postgres.IfVersion
+	for tag := range strings.SplitSeq(header, ",") {
+		version := int64(-1)
+		tag = strings.TrimSpace(tag)
+		if len(tag) > 2 && tag[0] == '"' && tag[len(tag)-1] == '"' {
+			if n, err := strconv.ParseInt(tag[1:len(tag)-1], 10, 64); err == nil {
+				version = n
+			}
+		}
+		versions = append(versions, version)
+	}
+	return versions
+}
+
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }

@@ -1,0 +1,132 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// maxFieldProblems bounds how many fields one answer complains about.
+const maxFieldProblems = 50
+
+const problemType = "application/problem+json"
+
+// Problem is the answer to what cannot be done (RFC 9457).
+type Problem struct {
+	Type   string         `json:"type" doc:"Always about:blank: the status says what kind of problem it is"`
+	Title  string         `json:"title" doc:"The status in words"`
+	Status int            `json:"status" doc:"The HTTP status"`
+	Detail string         `json:"detail" doc:"What is wrong, for people"`
+	Errors []FieldProblem `json:"errors,omitempty" doc:"Each field or parameter that is wrong"`
+	// ExistingID is that of the hook which stands in the way of a 409.
+	ExistingID *uuid.UUID `json:"existing_id,omitempty" format:"uuid" doc:"The hook that has the same target URL and event types"`
+
+	header http.Header
+}
+
+// FieldProblem says what is wrong with one field.
+type FieldProblem struct {
+	Pointer string `json:"pointer" doc:"RFC 6901 JSON pointer into the body that was sent, or the name of a parameter"`
+	Detail  string `json:"detail" doc:"What is wrong with it, for people"`
+}
+
+func newProblem(status int, detail string) *Problem {
+	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, header: http.Header{}}
+}
+
+func (p *Problem) with(name, value string) *Problem {
+	p.header.Set(name, value)
+	return p
+}
+
+// Error returns the detail.
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus returns the HTTP status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders returns the headers that go with the problem, such as Retry-After.
+func (p *Problem) GetHeaders() http.Header { return p.header }
+
+// ContentType returns application/problem+json.
+func (p *Problem) ContentType(string) string { return problemType }
+
+// badParameter is a 400 about a query parameter or header.
+func badParameter(name, detail string) *Problem {
+	p := newProblem(http.StatusBadRequest, "A parameter is wrong.")
+	p.Errors = []FieldProblem{{Pointer: name, Detail: detail}}
+	return p
+}
+
+// problem turns any error into an answer. What is in no row of the table is logged and answered without a word about it.
+func (s *server) problem(err error) *Problem {
+	var (
+		problem  *Problem
+		invalid  *webhook.ValidationError
+		conflict *webhook.ConflictError
+		httpErr  *echo.HTTPError
+	)
+	switch {
+	case errors.As(err, &problem):
+		return problem
+	case errors.As(err, &invalid):
+		return invalidProblem(invalid)
+	case errors.As(err, &conflict):
+		p := newProblem(http.StatusConflict, "There is a hook with this target URL and these event types already.")
+		p.ExistingID = &conflict.ID
+		return p
+	case errors.Is(err, webhook.ErrConflict):
+		return newProblem(http.StatusConflict, "There is a hook with this target URL and these event types already.")
+	case errors.Is(err, webhook.ErrNotFound):
+		return newProblem(http.StatusNotFound, "There is no such thing here.")
+	case errors.Is(err, webhook.ErrVersion):
+		return newProblem(http.StatusPreconditionFailed, "It has changed since the version that If-Match names.")
+	case errors.Is(err, postgres.ErrQuota):
+		return newProblem(http.StatusConflict, "The tenant has as many hooks as it may have.")
+	case errors.Is(err, postgres.ErrKeyReused):
+		p := newProblem(http.StatusUnprocessableEntity, "The Idempotency-Key was used for something else.")
+		p.Errors = []FieldProblem{{
+			Pointer: "Idempotency-Key", Detail: "was used with another body, or for a hook that has been deleted since",
+		}}
+		return p
+	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		s.log.Warn("request cannot be served now", zap.Error(err))
+		return newProblem(http.StatusServiceUnavailable, "This cannot be done now. Try again soon.").with("Retry-After", "1")
+	case errors.As(err, &httpErr):
+		return newProblem(httpErr.Code, http.StatusText(httpErr.Code)+".")
+	default:
+		s.log.Error("request failed", zap.Error(err))
+		return newProblem(http.StatusInternalServerError, "Something went wrong here. It has been logged.")
+	}
+}
+
+func invalidProblem(v *webhook.ValidationError) *Problem {
+	p := newProblem(http.StatusUnprocessableEntity, "Some fields are wrong.")
+	for _, f := range v.Fields[:min(len(v.Fields), maxFieldProblems)] {
+		p.Errors = append(p.Errors, FieldProblem{Pointer: f.Pointer, Detail: f.Detail})
+	}
+	return p
+}
+
+// write sends the problem.
+func (p *Problem) write(c echo.Context) error {
+	if c.Response().Committed {
+		return nil
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	for name, values := range p.header {
+		c.Response().Header()[name] = values
+	}
+	return c.Blob(p.Status, problemType, append(body, '\n'))
+}

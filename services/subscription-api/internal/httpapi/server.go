@@ -1,0 +1,261 @@
+// Package httpapi is the subscription API over HTTP: hooks, event types, publishing, tokens and tenants, and the OpenAPI
+// document that describes them, made from the handlers.
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// root is where everything lies.
+const root = "/whisperer"
+
+// DefaultHookQuota is how many hooks a tenant may have.
+const DefaultHookQuota = 10_000
+
+// publisher stores events; *bus.Bus is one.
+type publisher interface {
+	PublishEvents(ctx context.Context, events []bus.Outgoing) error
+}
+
+// urlChecker judges target URLs; egress.Policy is one.
+type urlChecker interface {
+	CheckURL(raw string) (canonical string, err error)
+}
+
+// Deps are what the API works with; all are required but PublicURL and HookQuota.
+type Deps struct {
+	Hooks      hookStore
+	EventTypes eventTypeStore
+	Tokens     tokenStore
+	Accounts   accountStore
+	Publisher  publisher
+	URLs       urlChecker
+	// CursorKey authenticates the cursors of lists.
+	CursorKey []byte
+	// PublicURL begins the links in answers, such as https://hooks.example.com; empty for what the request was sent to.
+	PublicURL string
+	// HookQuota is how many hooks a tenant may have; 0 for DefaultHookQuota.
+	HookQuota int
+	Version   string
+	Metrics   prometheus.Registerer
+	Log       *zap.Logger
+}
+
+type server struct {
+	Deps
+	log     *zap.Logger
+	guard   *guard
+	cursors cursors
+	metrics *metrics
+	echo    *echo.Echo
+	api     huma.API
+}
+
+// New makes the API's handler. It fails where the metrics are registered already or the document cannot be made.
+func New(d Deps) (http.Handler, error) {
+	if d.HookQuota == 0 {
+		d.HookQuota = DefaultHookQuota
+	}
+	s := &server{Deps: d, log: d.Log, guard: newGuard(d.Tokens), cursors: cursors{key: d.CursorKey}, echo: echo.New()}
+	var err error
+	if s.metrics, err = newMetrics(d.Metrics); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	s.echo.HTTPErrorHandler = func(err error, c echo.Context) { _ = s.problem(err).write(c) }
+	s.echo.Pre(addSlash)
+	s.echo.Use(s.observe, s.recoverPanic, securityHeaders)
+	s.api = humaecho.NewV4(s.echo, apiConfig(d.Version))
+	s.registerHooks()
+	s.registerRegistry()
+	s.registerRetries()
+	s.registerEvents()
+	s.registerTokens()
+	s.registerTenants()
+	if err := s.serveDocs(); err != nil {
+		return nil, fmt.Errorf("make documentation: %w", err)
+	}
+	return s.echo, nil
+}
+
+// route is what an operation needs beyond what its types say.
+type route struct {
+	// role is the least that a token needs.
+	role postgres.Role
+	// operator says that only operators' tokens will do.
+	operator bool
+	// body is the schema of the request's body; nil for none.
+	body *huma.Schema
+	// status is that of success; 0 for 200.
+	status int
+	// also is a second status of success; 0 for none.
+	also int
+	// conflict says that 409 is among the answers.
+	conflict bool
+	// limit bounds the handler; 0 for storeTimeout.
+	limit time.Duration
+}
+
+// call is what the guard found out about a request.
+type call struct {
+	principal
+	query map[string][]string
+	body  []byte
+	// base is what links begin with.
+	base string
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// register adds an operation: the guard before its handler, one table of problems after it, and both in the document.
+func register[I, O any](s *server, r route, op huma.Operation, handle func(context.Context, *call, *I) (*O, error)) {
+	limit := storeTimeout
+	if r.limit > 0 {
+		limit = r.limit
+	}
+	op.DefaultStatus = r.status
+	op.SkipValidateParams = true
+	op.Security = []map[string][]string{{"token": {}}}
+	op.Responses = s.problems(r, &op)
+	op.Middlewares = huma.Middlewares{s.admission(r)}
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := within(ctx, limit, func(ctx context.Context) (*O, error) { return handle(ctx, callOf(ctx), in) })
+		if err != nil {
+			return nil, s.problem(err)
+		}
+		return out, nil
+	})
+	documented := s.operation(op.Method, op.Path)
+	if r.also != 0 {
+		documented.Responses[strconv.Itoa(r.also)] = documented.Responses[strconv.Itoa(r.status)]
+	}
+	if r.body != nil { // set afterwards: huma would read and judge the body itself
+		documented.RequestBody = &huma.RequestBody{
+			Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: r.body}},
+		}
+	}
+}
+
+func (s *server) operation(method, path string) *huma.Operation {
+	item := s.api.OpenAPI().Paths[path]
+	switch method {
+	case http.MethodGet:
+		return item.Get
+	case http.MethodPost:
+		return item.Post
+	case http.MethodPut:
+		return item.Put
+	case http.MethodPatch:
+		return item.Patch
+	default:
+		return item.Delete
+	}
+}
+
+// bodyOf is the schema of a struct, listed once in the document.
+func bodyOf[T any](s *server) *huma.Schema {
+	return s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
+}
+
+// problems are the answers of an operation that are no success.
+func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response {
+	codes := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	if len(op.Path) > 0 && op.Path[len(op.Path)-1] == '/' && containsParam(op.Path) {
+		codes = append(codes, http.StatusNotFound)
+	}
+	if op.Method == http.MethodPut || op.Method == http.MethodPatch || op.Method == http.MethodDelete {
+		codes = append(codes, http.StatusPreconditionFailed)
+	}
+	if r.body != nil {
+		codes = append(codes, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+			http.StatusUnprocessableEntity)
+	}
+	if r.conflict {
+		codes = append(codes, http.StatusConflict)
+	}
+	schema := bodyOf[Problem](s)
+	answer := func(description string) *huma.Response {
+		return &huma.Response{
+			Description: description, Content: map[string]*huma.MediaType{problemType: {Schema: schema}},
+		}
+	}
+	responses := map[string]*huma.Response{"default": answer("Any other problem")}
+	for _, code := range codes {
+		responses[strconv.Itoa(code)] = answer(http.StatusText(code))
+	}
+	return responses
+}
+
+func containsParam(path string) bool {
+	for i := range len(path) {
+		if path[i] == '{' {
+			return true
+		}
+	}
+	return false
+}
+
+// admission lets a request through to the handler of its operation: token, tenant, role, query, body, in this order.
+func (s *server) admission(r route) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		c := humaecho.UnwrapV4(ctx)
+		if err := s.admit(c, r, ctx.Operation()); err != nil {
+			_ = s.problem(err).write(c)
+			return
+		}
+		next(ctx)
+	}
+}
+
+func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
+	request := c.Request()
+	who, err := s.guard.admit(request.Context(), request.Header)
+	if err != nil {
+		return err
+	}
+	admitted := &call{principal: who, base: s.base(request)}
+	c.SetRequest(request.WithContext(context.WithValue(request.Context(), callKey{}, admitted)))
+	switch {
+	case !who.token.Role.Covers(r.role):
+		return newProblem(http.StatusForbidden, fmt.Sprintf("This needs a token of the role %s; this one has the role %s.", r.role, who.token.Role))
+	case r.operator && !who.operator():
+		return newProblem(http.StatusForbidden, "This needs an operator's token.")
+	}
+	if admitted.query, err = checkQuery(request.URL.RawQuery, op); err != nil {
+		return err
+	}
+	if request.Method != http.MethodGet && request.Method != http.MethodDelete {
+		admitted.body, err = readBody(c, r.body != nil)
+	}
+	return err
+}
+
+// base is the public URL, or where the request was sent to.
+func (s *server) base(r *http.Request) string {
+	if s.PublicURL != "" {
+		return s.PublicURL
+	}
+	scheme := "http"
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}

@@ -1,0 +1,136 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// accountStore keeps tokens and tenants; *postgres.DB is one.
+type accountStore interface {
+	CreateToken(ctx context.Context, actor postgres.Actor, n postgres.NewToken) (plain string, token postgres.Token, err error)
+	Tokens(ctx context.Context, tenant string) ([]postgres.Token, error)
+	RevokeToken(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID) error
+	EnsureTenant(ctx context.Context, actor postgres.Actor, name string) (created bool, err error)
+	Tenants(ctx context.Context) ([]postgres.Tenant, error)
+}
+
+const tokensPath = root + "/tokens/"
+
+type (
+	// TokenBody is a token without its secret.
+	TokenBody struct {
+		ID          uuid.UUID     `json:"id" format:"uuid"`
+		Name        string        `json:"name" doc:"What the token is for"`
+		Tenant      string        `json:"tenant" doc:"Empty for an operator's token, which is good for every tenant"`
+		Role        postgres.Role `json:"role" enum:"viewer,editor,admin"`
+		CreatedDate time.Time     `json:"created_date"`
+		ExpiresDate *time.Time    `json:"expires_date" doc:"null for never"`
+		RevokedDate *time.Time    `json:"revoked_date" doc:"null for a token that is not revoked"`
+	}
+	newTokenBody struct {
+		TokenBody
+
+		Plain string `json:"token" doc:"The token itself. It is shown this once"`
+	}
+	tokenPage struct {
+		Next     *string     `json:"next" doc:"Always null: there is one page"`
+		Previous *string     `json:"previous" doc:"Always null"`
+		Results  []TokenBody `json:"results" nullable:"false"`
+	}
+	tokenListOutput struct{ Body tokenPage }
+	newTokenOutput  struct{ Body newTokenBody }
+
+	tokenInput struct {
+		Name        optional[string]    `json:"name" doc:"What the token is for" maxLength:"255"`
+		Role        optional[string]    `json:"role" doc:"viewer reads; editor also changes hooks and publishes events; admin also makes tokens"`
+		Tenant      optional[string]    `json:"tenant,omitempty" doc:"The caller's own if absent. An operator's call without it, and without X-Whisperer-Tenant, makes an operator's token"`
+		ExpiresDate optional[time.Time] `json:"expires_date,omitempty" doc:"null for never"`
+	}
+	tokenID struct {
+		ID string `path:"id" format:"uuid" doc:"The token's id"`
+	}
+)
+
+func (s *server) registerTokens() {
+	tag := []string{"Tokens and tenants"}
+	register(s, route{role: postgres.Admin}, huma.Operation{
+		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tag, Summary: "List tokens, newest first",
+		Description: "An operator who names no tenant sees those of all tenants, and the operators'.",
+	}, s.listTokens)
+	register(s, route{role: postgres.Admin, body: bodyOf[tokenInput](s), status: http.StatusCreated}, huma.Operation{
+		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tag, Summary: "Make a token",
+	}, s.createToken)
+	register(s, route{role: postgres.Admin, status: http.StatusNoContent}, huma.Operation{
+		OperationID: "revoke-token", Method: http.MethodDelete, Path: tokensPath + "{id}/", Tags: tag,
+		Summary: "Revoke a token", Description: "It is refused everywhere within 5 seconds.",
+	}, s.revokeToken)
+}
+
+// tokenScope is the tenant whose tokens the caller deals with; empty for all.
+func (c *call) tokenScope() string {
+	if c.operator() && !c.chosen {
+		return ""
+	}
+	return c.tenant
+}
+
+func (s *server) listTokens(ctx context.Context, c *call, _ *noInput) (*tokenListOutput, error) {
+	tokens, err := s.Accounts.Tokens(ctx, c.tokenScope())
+	if err != nil {
+		return nil, err
+	}
+	page := tokenPage{Results: make([]TokenBody, len(tokens))}
+	for i, t := range tokens {
+		page.Results[i] = renderToken(t)
+	}
+	return &tokenListOutput{Body: page}, nil
+}
+
+func renderToken(t postgres.Token) TokenBody {
+	return TokenBody{
+		ID: t.ID, Name: t.Name, Tenant: t.Tenant, Role: t.Role, CreatedDate: t.CreatedAt,
+		ExpiresDate: orNull(t.ExpiresAt), RevokedDate: orNull(t.RevokedAt),
+	}
+}
+
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func (s *server) createToken(ctx context.Context, c *call, _ *noInput) (*newTokenOutput, error) {
+	var in tokenInput
+	if err := decodeBody(c.body, &in); err != nil {
+		return nil, err
+	}
+	n := postgres.NewToken{
+		Name: in.Name.Value, Role: postgres.Role(in.Role.Value), Tenant: c.tokenScope(), ExpiresAt: in.ExpiresDate.Value,
+	}
+	if named := in.Tenant.Value; named != "" && named != n.Tenant {
+		if !c.operator() || c.chosen {
+			return nil, newProblem(http.StatusForbidden, "Tokens of another tenant cannot be made with this token.")
+		}
+		n.Tenant = named
+	}
+	plain, token, err := s.Accounts.CreateToken(ctx, c.actor(), n)
+	if err != nil {
+		return nil, err
+	}
+	return &newTokenOutput{Body: newTokenBody{TokenBody: renderToken(token), Plain: plain}}, nil
+}
+
+func (s *server) revokeToken(ctx context.Context, c *call, in *tokenID) (*noOutput, error) {
+	id, err := readID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &noOutput{}, s.Accounts.RevokeToken(ctx, c.actor(), c.tokenScope(), id)
+}

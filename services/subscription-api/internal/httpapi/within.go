@@ -1,0 +1,40 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// storeTimeout bounds what a request waits for Postgres, so that a caller hears within two seconds that it is away.
+const storeTimeout = 1500 * time.Millisecond
+
+// within runs do and gives up on it after the limit. A database that has frozen does not answer a cancellation either,
+// so do is left behind; it ends with its connection.
+func within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+			done <- r
+		}()
+		r.value, r.err = do(ctx)
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}

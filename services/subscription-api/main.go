@@ -1,0 +1,38 @@
+package subscriptionapi
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+)
+
+// Main is the program: it reads the configuration from the environment and serves the API until a signal comes.
+func Main(ctx context.Context, environ []string, version string) error {
+	c, err := daemon.LoadConfig[Config](environ)
+	if err != nil {
+		return err
+	}
+	log, err := daemon.NewLogger(c.LogLevel, c.LogFormat, os.Stderr)
+	if err != nil {
+		return fmt.Errorf("make logger: %w", err)
+	}
+	s, err := New(ctx, c, version, log)
+	if err != nil {
+		return err
+	}
+	return daemon.Run(ctx, log, s.Components()...)
+}
+
+// HealthCheck asks the API on this machine, configured by the same environment, whether it lives.
+func HealthCheck(ctx context.Context, environ []string, _ string) error {
+	type config struct {
+		HealthListen string `env:"HEALTH_LISTEN" envDefault:":9090"`
+	}
+	c, err := daemon.LoadConfig[config](environ)
+	if err != nil {
+		return err
+	}
+	return daemon.Probe(ctx, c.HealthListen)
+}
