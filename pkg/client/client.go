@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -85,7 +86,7 @@ type request struct {
 }
 
 // do makes the call and decodes a 2xx answer into the value, unless that is nil or the answer is empty. It returns a
-// *Problem for what the API refuses, and ErrUnavailable where no answer came.
+// *ProblemError for what the API refuses, and ErrUnavailable where no answer came.
 func (c *Client) do(ctx context.Context, r request, into any) error {
 	answer, err := c.send(ctx, r)
 	if err != nil {
@@ -123,20 +124,15 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	for name, values := range c.header {
-		req.Header[name] = values
-	}
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, c.header)
+	maps.Copy(req.Header, r.header)
 	req.Header.Set("Accept", "application/json, application/problem+json")
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	answer, err := c.http.Do(req)
 	if err != nil {
-		var where *url.Error
-		if errors.As(err, &where) {
+		if where, ok := errors.AsType[*url.Error](err); ok {
 			err = where.Err // its text repeats the method and the whole URL
 		}
 		return nil, fmt.Errorf("reach API at %s: %w", c.root.Host, errors.Join(ErrUnavailable, err))

@@ -26,8 +26,6 @@ type Event struct {
 // Published says what became of an event that was published.
 type Published struct {
 	ID string `json:"event_id"`
-	// Duplicate says that the same id was published before and nothing was added.
-	Duplicate bool `json:"duplicate"`
 }
 
 // Publish publishes one event and returns when it is stored.
@@ -39,10 +37,13 @@ func (c *Client) Publish(ctx context.Context, e Event) (Published, error) {
 
 // EventType is a type of events that the tenant knows.
 type EventType struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description"`
-	Schema      json.RawMessage `json:"schema"`
-	Example     json.RawMessage `json:"example"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	// Schema is the JSON Schema of the events' data, Example an event's data; null where there is none.
+	Schema  json.RawMessage `json:"schema"`
+	Example json.RawMessage `json:"example"`
+	// BuiltIn says that the type is known from the start; others were declared by the tenant.
+	BuiltIn bool `json:"built_in"`
 }
 
 // EventTypes lists the known event types.

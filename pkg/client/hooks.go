@@ -96,7 +96,7 @@ func (c *Client) Hook(ctx context.Context, id uuid.UUID) (Hook, error) {
 	return h, err
 }
 
-// CreateHook makes a hook; webhook.ErrInvalid with the fields, webhook.ErrConflict (Problem.ID has the other's id)
+// CreateHook makes a hook; webhook.ErrInvalid with the fields, webhook.ErrConflict (ProblemError.ExistingID has the other's id)
 // where the tenant has a hook for the same target and types. Each call has an idempotency key of its own.
 func (c *Client) CreateHook(ctx context.Context, fields HookFields) (Hook, error) {
 	var h Hook

@@ -11,17 +11,17 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Problem is the API's answer to a call that it did not fulfil, as RFC 9457 defines it. errors.Is tells its kind:
+// ProblemError is the API's answer to a call that it did not fulfil, as RFC 9457 defines it. errors.Is tells its kind:
 // webhook.ErrNotFound (404), webhook.ErrConflict (409), webhook.ErrVersion (412), webhook.ErrInvalid (400, 413, 415
 // and 422), ErrRefused (401 and 403), ErrUnavailable (429, 502, 503 and 504).
-type Problem struct {
+type ProblemError struct {
 	Type   string         `json:"type,omitempty"`
 	Title  string         `json:"title,omitempty"`
 	Status int            `json:"status"`
 	Detail string         `json:"detail,omitempty"`
 	Errors []FieldProblem `json:"errors,omitempty"`
-	// ID is that of the thing which stands in the way of a 409; empty where there is none.
-	ID string `json:"id,omitempty"`
+	// ExistingID is that of the hook which stands in the way of a 409; empty where there is none.
+	ExistingID string `json:"existing_id,omitempty"`
 	// RetryAfter is what the Retry-After header asked for; 0 where there was none.
 	RetryAfter time.Duration `json:"-"`
 }
@@ -35,7 +35,7 @@ type FieldProblem struct {
 }
 
 // Error is one line: status, title, detail and each field.
-func (p *Problem) Error() string {
+func (p *ProblemError) Error() string {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, "%d %s", p.Status, strings.ToLower(p.Title))
 	if p.Detail != "" && p.Detail != p.Title {
@@ -47,8 +47,8 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// Is maps the status to the sentinels that Problem lists.
-func (p *Problem) Is(target error) bool {
+// Is maps the status to the sentinels that ProblemError lists.
+func (p *ProblemError) Is(target error) bool {
 	switch p.Status {
 	case http.StatusNotFound:
 		return target == webhook.ErrNotFound
@@ -68,10 +68,10 @@ func (p *Problem) Is(target error) bool {
 }
 
 // newProblem reads a problem; an answer that is none (a proxy's page) becomes one with its status alone.
-func newProblem(answer *http.Response, body []byte) *Problem {
-	p := &Problem{}
+func newProblem(answer *http.Response, body []byte) *ProblemError {
+	p := &ProblemError{}
 	if json.Unmarshal(body, p) != nil {
-		p = &Problem{}
+		p = &ProblemError{}
 	}
 	p.Status = answer.StatusCode
 	if p.Title == "" {
