@@ -31,7 +31,7 @@ type Line struct {
 // columns of a line: the longest built-in event type, entity and so on fit.
 const (
 	typeWidth   = 33
-	entityWidth = 17
+	entityWidth = 19
 	hookWidth   = 16
 	afterWidth  = 8
 )

@@ -31,10 +31,10 @@ func TestPrinterAlignsLinesUnderTheirHeads(t *testing.T) {
 	long := line()
 	long.Hook = "a hook with a name that is far too long"
 	p.Line(long)
-	require.Equal(t, `TIME          EVENT TYPE                         ENTITY             HOOK              TRY  STATUS     AFTER  SIGNATURE
-10:31:05.007  package.status.packed              package:61         everything        #1   200        14 ms  ✓ verified
-10:31:05.007  order.created                      -                  everything        #3r  503        6.1 s  ✗ wrong
-10:31:05.007  package.status.packed              package:61         a hook with a n…  #1   200        14 ms  ✓ verified
+	require.Equal(t, `TIME          EVENT TYPE                         ENTITY               HOOK              TRY  STATUS     AFTER  SIGNATURE
+10:31:05.007  package.status.packed              package:61           everything        #1   200        14 ms  ✓ verified
+10:31:05.007  order.created                      -                    everything        #3r  503        6.1 s  ✗ wrong
+10:31:05.007  package.status.packed              package:61           a hook with a n…  #1   200        14 ms  ✓ verified
 `, out.String())
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -86,8 +87,7 @@ func New(o Options) http.Handler {
 
 func (o *Options) receive(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return
 	}
@@ -110,9 +110,7 @@ func (o *Options) receive(w http.ResponseWriter, r *http.Request) {
 	}
 	got.Took = o.Now().Sub(got.At)
 	o.Seen(got)
-	for name, values := range got.Answer.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), got.Answer.Header)
 	w.WriteHeader(got.Answer.Status)
 	_, _ = w.Write(got.Answer.Body) // the sender has hung up
 }

@@ -1,0 +1,38 @@
+// Command whisperer is the front door: everything in one process for a try-out, and the command line.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
+)
+
+// version is set by the build; see daemon.Version.
+var version string
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(cli.Run(ctx, cli.Program{
+		Name: os.Args[0], Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: daemon.Version(version),
+		Color: isTerminal(os.Stdout) && wantsColor(os.Environ()),
+	}))
+}
+
+// wantsColor obeys NO_COLOR (https://no-color.org) and TERM=dumb.
+func wantsColor(environ []string) bool {
+	return !slices.ContainsFunc(environ, func(v string) bool {
+		return strings.HasPrefix(v, "NO_COLOR=") && v != "NO_COLOR=" || v == "TERM=dumb"
+	})
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

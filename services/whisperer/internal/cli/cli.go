@@ -1,0 +1,222 @@
+// Package cli is the command line: one file for each noun. It reads flags, calls pkg/client and prints.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// DataDir is the try-out's data folder, where the CLI finds its token and URL.
+const DataDir = "./.whisperer"
+
+// Names of files in the data folder.
+const (
+	tokenFile = "token"
+	urlFile   = "url"
+)
+
+const description = `Whisperer tells other companies' software, by webhook, what happens inside an order management system.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused (token), 5 conflict, 6 unavailable (try again later).`
+
+// Program is what surrounds a command: what it reads, where it writes.
+type Program struct {
+	// Name is how the program was called.
+	Name    string
+	Args    []string
+	In      io.Reader
+	Out     io.Writer
+	Err     io.Writer
+	Version string
+	// Color says that Out is a terminal that shows colors.
+	Color bool
+}
+
+// commands is the whole command line.
+type commands struct {
+	globals
+
+	Standalone  standaloneCommand  `cmd:"" help:"Run everything in this process: NATS, PostgreSQL, API, worker and a demo."`
+	Hook        hookCommand        `cmd:"" help:"Manage hooks."`
+	Event       eventCommand       `cmd:"" help:"Publish events."`
+	Listen      listenCommand      `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
+	Token       tokenCommand       `cmd:"" help:"Manage API tokens."`
+	Migrate     migrateCommand     `cmd:"" help:"Bring the database to this program's schema."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`
+	Completion  completionCommand  `cmd:"" help:"Print a script that completes commands in a shell."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
+}
+
+// globals are the flags of every command.
+type globals struct {
+	URL    string `help:"Where the API is (default: what ${data_dir}/url says, else http://127.0.0.1:8080)." env:"WHISPERER_URL" placeholder:"URL"`
+	Token  string `help:"API token (default: what ${data_dir}/token says)." env:"WHISPERER_TOKEN" placeholder:"TOKEN"`
+	Tenant string `help:"Tenant to act for, with an operator's token." env:"WHISPERER_TENANT" placeholder:"NAME"`
+	JSON   bool   `help:"Print JSON for programs instead of tables for people." name:"json"`
+}
+
+// Run runs the command that the arguments name and returns the exit code.
+func Run(ctx context.Context, p Program) int {
+	c := &commands{}
+	shown := false // --help was answered
+	parser, err := kong.New(c,
+		kong.Name("whisperer"), kong.Description(description), kong.Writers(p.Out, p.Err),
+		kong.Exit(func(int) { shown = true }),
+		kong.Vars{"data_dir": DataDir},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintf(p.Err, "whisperer: %s\n", err)
+		return exitFailed
+	}
+	if len(p.Args) == 0 {
+		p.Args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(p.Args)
+	switch {
+	case shown:
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(p.Err, "whisperer: %s (see --help)\n", err)
+		return exitUsage
+	}
+	a := &app{Program: p, globals: c.globals, model: parser.Model}
+	if err := parsed.Run(a); err != nil {
+		a.explain(err)
+		return exitCode(err)
+	}
+	return exitOK
+}
+
+// app is what commands get.
+type app struct {
+	Program
+	globals
+
+	model *kong.Application
+}
+
+// client makes the API client; the error is a usage error.
+func (a *app) client() (*client.Client, error) {
+	url, err := firstOf(a.URL, urlFile)
+	if err != nil {
+		return nil, err
+	}
+	if url == "" {
+		url = "http://127.0.0.1:8080"
+	}
+	token, err := firstOf(a.Token, tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Options{URL: url, Token: token, Tenant: a.Tenant, UserAgent: "whisperer-cli/" + a.Version})
+	if err != nil {
+		return nil, usage("%s", err)
+	}
+	return c, nil
+}
+
+// firstOf is what was given, else what the file in the data folder says, else empty.
+func firstOf(given, file string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	text, err := os.ReadFile(filepath.Join(DataDir, file))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("read %s: %w", file, err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// Exit codes; --help lists them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitRefused     = 4
+	exitConflict    = 5
+	exitUnavailable = 6
+)
+
+// usageError is a mistake in the command line that only the command could see.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+func exitCode(err error) int {
+	var wrong *usageError
+	switch {
+	case errors.As(err, &wrong):
+		return exitUsage
+	case errors.Is(err, webhook.ErrNotFound):
+		return exitNotFound
+	case errors.Is(err, client.ErrRefused):
+		return exitRefused
+	case errors.Is(err, webhook.ErrConflict), errors.Is(err, webhook.ErrVersion):
+		return exitConflict
+	case errors.Is(err, client.ErrUnavailable):
+		return exitUnavailable
+	default:
+		return exitFailed
+	}
+}
+
+// explain prints an error: a problem's fields one to a line, and what may help. With --json it is one JSON object.
+func (a *app) explain(err error) {
+	var problem *client.ProblemError
+	isProblem := errors.As(err, &problem)
+	if a.JSON {
+		if !isProblem {
+			problem = &client.ProblemError{Title: err.Error()}
+		}
+		if text, err := json.Marshal(problem); err == nil {
+			fmt.Fprintf(a.Err, "%s\n", text)
+		}
+		return
+	}
+	if !isProblem {
+		fmt.Fprintf(a.Err, "whisperer: %s\n", strings.ReplaceAll(err.Error(), "\n", ": "))
+	} else {
+		fmt.Fprintf(a.Err, "whisperer: %s (%d)\n", strings.TrimSuffix(firstText(problem.Detail, problem.Title), "."), problem.Status)
+		for _, f := range problem.Errors {
+			fmt.Fprintf(a.Err, "  %s: %s\n", f.Pointer, f.Detail)
+		}
+		if problem.ExistingID != "" {
+			fmt.Fprintf(a.Err, "  existing: %s\n", problem.ExistingID)
+		}
+	}
+	switch {
+	case errors.Is(err, client.ErrRefused):
+		fmt.Fprintf(a.Err, "  A token goes into --token or WHISPERER_TOKEN; `whisperer token create` makes one.\n")
+	case errors.Is(err, client.ErrUnavailable) && !isProblem:
+		fmt.Fprintf(a.Err, "  --url or WHISPERER_URL says where the API is; `whisperer standalone` starts one here.\n")
+	}
+}
+
+func firstText(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// natsTimeout bounds publishing to NATS, connecting included.
+const natsTimeout = 5 * time.Second
+
+type eventCommand struct {
+	Publish eventPublish `cmd:"" help:"Publish an event and return when it is stored."`
+	Types   eventTypes   `cmd:"" help:"List the known event types."`
+}
+
+type eventPublish struct {
+	Type         string `help:"Event type, such as package.created." short:"e" required:"" placeholder:"TYPE"`
+	Data         string `help:"What receivers get: JSON, @FILE or - for standard input." short:"d" xor:"data" placeholder:"JSON"`
+	Example      bool   `help:"Publish the catalogue's example of the type." xor:"data"`
+	Entity       string `help:"What the event is about, such as package:61." placeholder:"TEXT"`
+	ID           string `help:"Publishing the same id again within 24 h changes nothing (default: a new one)." placeholder:"ID"`
+	Context      string `help:"A JSON object beside the data: JSON, @FILE or -." placeholder:"JSON"`
+	ConfigFilter string `help:"Only for hooks whose config contains this: JSON, @FILE or -." placeholder:"JSON"`
+	NATS         string `help:"Publish to this NATS server instead of the API." name:"nats" placeholder:"URL"`
+}
+
+// Run publishes.
+func (c *eventPublish) Run(ctx context.Context, a *app) error {
+	e, err := c.event(a)
+	if err != nil {
+		return err
+	}
+	if c.NATS != "" {
+		return c.toNATS(ctx, a, e)
+	}
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	published, err := api.Publish(ctx, e)
+	if err != nil {
+		return err
+	}
+	return a.printPublished(e.Type, published)
+}
+
+// event puts the event together. It always has an id, so that a lost answer can be followed by the same command.
+func (c *eventPublish) event(a *app) (client.Event, error) {
+	e := client.Event{ID: c.ID, Type: webhook.NormalizeEventType(c.Type), Entity: c.Entity}
+	if err := webhook.ValidateEventType(e.Type); err != nil {
+		return e, usage("--type: %s", err)
+	}
+	if e.ID == "" {
+		e.ID = uuid.NewString()
+	}
+	switch {
+	case c.Example:
+		known, ok := catalogue.Find(e.Type)
+		if !ok {
+			return e, usage("--example: there is none for %s; `whisperer event types` lists the types that have one", e.Type)
+		}
+		e.Data, e.Context = known.Example, known.Context
+		e.Entity = firstText(e.Entity, known.Entity)
+	case c.Data == "":
+		return e, usage("give --data or --example")
+	}
+	for _, flag := range []struct {
+		name, value string
+		into        *json.RawMessage
+	}{{"data", c.Data, &e.Data}, {"context", c.Context, &e.Context}, {"config-filter", c.ConfigFilter, &e.ConfigFilter}} {
+		if flag.value == "" {
+			continue
+		}
+		raw, err := a.readJSON(flag.name, flag.value)
+		if err != nil {
+			return e, err
+		}
+		*flag.into = raw
+	}
+	return e, nil
+}
+
+func (c *eventPublish) toNATS(ctx context.Context, a *app, e client.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
+	defer cancel()
+	body, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	nats, err := bus.Connect(ctx, bus.Options{URL: c.NATS, Name: "whisperer-cli", Log: zap.NewNop()})
+	if err != nil {
+		return errors.Join(client.ErrUnavailable, err)
+	}
+	defer nats.Close()
+	out := bus.Outgoing{Tenant: firstText(a.Tenant, webhook.DefaultTenant), Type: e.Type, ID: e.ID, Body: body}
+	if err := nats.PublishEvents(ctx, []bus.Outgoing{out}); err != nil {
+		return errors.Join(client.ErrUnavailable, err)
+	}
+	return a.printPublished(e.Type, client.Published{ID: e.ID})
+}
+
+func (a *app) printPublished(eventType string, p client.Published) error {
+	return a.print(p, func(t table) {
+		t.row("published " + eventType + " " + p.ID)
+	})
+}
+
+type eventTypes struct{}
+
+// Run lists.
+func (c *eventTypes) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	types, err := api.EventTypes(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(types, func(t table) {
+		t.row("TYPE", "MEANS")
+		for _, et := range types {
+			t.row(et.Name, et.Description)
+		}
+	})
+}

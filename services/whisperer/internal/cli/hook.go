@@ -1,0 +1,275 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+type hookCommand struct {
+	List           hookList           `cmd:"" help:"List hooks, the newest first."`
+	Get            hookGet            `cmd:"" help:"Show one hook."`
+	Create         hookCreate         `cmd:"" help:"Create a hook."`
+	Update         hookUpdate         `cmd:"" help:"Change some fields of a hook and leave the others."`
+	Delete         hookDelete         `cmd:"" help:"Delete hooks; what they have not got yet is cancelled."`
+	Pause          hookPause          `cmd:"" help:"Stop deliveries to a hook; they are parked until it is resumed."`
+	Resume         hookResume         `cmd:"" help:"Make a paused or disabled hook active again."`
+	PreviewRetries hookPreviewRetries `cmd:"" help:"Show the timetable of a retry schedule."`
+}
+
+type hookList struct {
+	TargetURL string `help:"Only hooks with exactly this target." placeholder:"URL"`
+	EventType string `help:"Only hooks that name this type or pattern." placeholder:"TYPE"`
+	Status    string `help:"Only hooks that are active, paused or disabled." enum:"active,paused,disabled," default:"" placeholder:"STATUS"`
+	Search    string `help:"Only hooks with this in their name or target." placeholder:"TEXT"`
+	Limit     int    `help:"How many to print at the most." default:"1000" placeholder:"N"`
+}
+
+// Run lists.
+func (c *hookList) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	filter := client.HookFilter{
+		TargetURL: c.TargetURL, EventType: c.EventType, Status: webhook.HookStatus(c.Status), Search: c.Search,
+	}
+	hooks := []client.Hook{}
+	for h, err := range api.Hooks(ctx, filter) {
+		if err != nil {
+			return err
+		}
+		if len(hooks) == c.Limit {
+			break
+		}
+		hooks = append(hooks, h)
+	}
+	return a.print(hooks, func(t table) {
+		t.row("ID", "NAME", "STATUS", "EVENT TYPES", "TARGET")
+		for _, h := range hooks {
+			t.row(h.ID.String(), h.Name, string(h.Status), strings.Join(h.EventTypes, " "), h.TargetURL)
+		}
+	})
+}
+
+type hookGet struct {
+	ID uuid.UUID `arg:"" help:"The hook's id."`
+}
+
+// Run shows.
+func (c *hookGet) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	h, err := api.Hook(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return a.printHook(h)
+}
+
+func (a *app) printHook(h client.Hook) error {
+	return a.print(h, func(t table) {
+		t.row("id", h.ID.String())
+		t.row("name", h.Name)
+		status := string(h.Status)
+		if h.DisabledReason != "" {
+			status += ": " + h.DisabledReason
+		}
+		t.row("status", status)
+		t.row("event types", strings.Join(h.EventTypes, " "))
+		t.row("target", h.TargetURL)
+		t.row("signed", yesNo(h.HasSecret))
+		t.row("api key", yesNo(h.HasAPIKey))
+		for name, value := range sorted(h.AdditionalHeaders) {
+			t.row("header", name+": "+value)
+		}
+		if h.Callback != nil {
+			t.row("callback", firstText(h.Callback.URL, h.Callback.Subject)+" "+strings.Join(h.Callback.On, " "))
+		}
+		t.row("retries", compact(h.RetryCountdownConfig, "default"))
+		t.row("config", compact(h.Config, "{}"))
+		t.row("created", date(h.CreatedDate))
+		t.row("modified", date(h.ModifiedDate))
+		t.row("version", fmt.Sprint(h.Version))
+	})
+}
+
+// compact writes JSON on one line; absent and null are what otherwise says.
+func compact(raw json.RawMessage, otherwise string) string {
+	b := &bytes.Buffer{}
+	if json.Compact(b, raw) != nil || b.Len() == 0 || b.String() == "null" {
+		return otherwise
+	}
+	return b.String()
+}
+
+type hookCreate struct {
+	hookFlags
+
+	GenerateSecret bool `help:"Make a secret, print it and sign with it." xor:"secret"`
+}
+
+// Run creates.
+func (c *hookCreate) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	fields, err := c.fields(a)
+	if err != nil {
+		return err
+	}
+	secret := ""
+	if c.GenerateSecret {
+		secret = signature.GenerateSecret()
+		fields.SecretKey = client.Set(secret)
+	}
+	h, err := api.CreateHook(ctx, fields)
+	if err != nil {
+		return err
+	}
+	if secret == "" {
+		return a.printHook(h)
+	}
+	if a.JSON {
+		return a.print(struct {
+			client.Hook
+
+			SecretKey string `json:"secret_key"`
+		}{h, secret}, nil)
+	}
+	if err := a.printHook(h); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Out, "\nsecret, shown only now: %s\n", secret)
+	return nil
+}
+
+type hookUpdate struct {
+	ID uuid.UUID `arg:"" help:"The hook's id."`
+	hookFlags
+
+	Status  *string `help:"active, paused or disabled." enum:"active,paused,disabled" placeholder:"STATUS"`
+	Version int64   `help:"Refuse (exit code 5) if the hook is not at this version any more." placeholder:"N"`
+}
+
+// Run changes.
+func (c *hookUpdate) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	fields, err := c.fields(a)
+	if err != nil {
+		return err
+	}
+	if c.Status != nil {
+		fields.Status = client.Set(webhook.HookStatus(*c.Status))
+	}
+	h, err := api.UpdateHook(ctx, c.ID, c.Version, fields)
+	if err != nil {
+		return err
+	}
+	return a.printHook(h)
+}
+
+type hookDelete struct {
+	IDs []uuid.UUID `arg:"" name:"id" help:"The hooks' ids."`
+}
+
+// Run deletes.
+func (c *hookDelete) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	for _, id := range c.IDs {
+		if err := api.DeleteHook(ctx, id); err != nil {
+			return fmt.Errorf("delete hook %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+type hookPause struct {
+	ID uuid.UUID `arg:"" help:"The hook's id."`
+}
+
+// Run pauses.
+func (c *hookPause) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	h, err := api.PauseHook(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return a.printHook(h)
+}
+
+type hookResume struct {
+	ID uuid.UUID `arg:"" help:"The hook's id."`
+}
+
+// Run resumes.
+func (c *hookResume) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	h, err := api.ResumeHook(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return a.printHook(h)
+}
+
+type hookPreviewRetries struct {
+	Retry string `help:"The schedule as JSON, @FILE or -; without it the default one." placeholder:"JSON"`
+}
+
+// Run shows the timetable.
+func (c *hookPreviewRetries) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	var config json.RawMessage
+	if c.Retry != "" {
+		if config, err = a.readJSON("retry", c.Retry); err != nil {
+			return err
+		}
+	}
+	steps, err := api.PreviewRetries(ctx, config)
+	if err != nil {
+		return err
+	}
+	return a.print(steps, func(t table) {
+		t.row("RETRY", "WAIT", "SINCE FIRST ATTEMPT")
+		for _, s := range steps {
+			t.row(fmt.Sprint(s.Retry), span(s.DelayMin, s.DelayMax), span(s.AfterMin, s.AfterMax))
+		}
+	})
+}
+
+// span writes two numbers of seconds as one duration, or as a range.
+func span(low, high float64) string {
+	from := time.Duration(low * float64(time.Second)).Round(time.Millisecond)
+	to := time.Duration(high * float64(time.Second)).Round(time.Millisecond)
+	if from == to {
+		return from.String()
+	}
+	return from.String() + " to " + to.String()
+}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+type migrateCommand struct {
+	Up     migrateUp     `cmd:"" default:"withargs" help:"Apply what is missing (also without the word up)."`
+	Status migrateStatus `cmd:"" help:"List the migrations and whether each is applied."`
+}
+
+type databaseFlag struct {
+	DatabaseURL string `help:"The database, as postgres://…" env:"WHISPERER_DATABASE_URL" name:"database-url" required:"" placeholder:"URL"`
+}
+
+type migrateUp struct{ databaseFlag }
+
+// Run migrates.
+func (c *migrateUp) Run(ctx context.Context, a *app) error {
+	done, err := postgres.Migrate(ctx, c.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	return a.printMigrations(done, "the schema is up to date")
+}
+
+type migrateStatus struct{ databaseFlag }
+
+// Run lists.
+func (c *migrateStatus) Run(ctx context.Context, a *app) error {
+	list, err := postgres.MigrationStatus(ctx, c.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	return a.printMigrations(list, "there are no migrations")
+}
+
+// migration is a migration as --json has it.
+type migration struct {
+	Version int64  `json:"version"`
+	Name    string `json:"name"`
+	Applied bool   `json:"applied"`
+}
+
+func (a *app) printMigrations(list []postgres.Migration, none string) error {
+	out := make([]migration, len(list))
+	for i, m := range list {
+		out[i] = migration{Version: m.Version, Name: m.Name, Applied: m.Applied}
+	}
+	return a.print(out, func(t table) {
+		if len(out) == 0 {
+			t.row(none)
+			return
+		}
+		t.row("VERSION", "NAME", "APPLIED")
+		for _, m := range out {
+			t.row(fmt.Sprint(m.Version), m.Name, yesNo(m.Applied))
+		}
+	})
+}

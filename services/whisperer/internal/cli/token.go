@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+type tokenCommand struct {
+	Create tokenCreate `cmd:"" help:"Make a token and print it; it is never shown again."`
+	List   tokenList   `cmd:"" help:"List tokens, without their secrets."`
+	Revoke tokenRevoke `cmd:"" help:"Make a token useless at once."`
+}
+
+type tokenCreate struct {
+	Name        string        `arg:"" help:"What the token is for."`
+	Role        string        `help:"viewer reads; editor manages hooks and publishes; admin manages tokens too." enum:"viewer,editor,admin" default:"editor" placeholder:"ROLE"`
+	Expires     time.Duration `help:"How long it is valid, such as 720h (default: for ever)." placeholder:"DURATION"`
+	DatabaseURL string        `help:"Write to this database instead of asking the API: for the first token." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
+}
+
+// Help says whose token it is.
+func (c *tokenCreate) Help() string {
+	return "With --tenant the token belongs to that tenant; without, it is an operator's, good for every tenant.\n" +
+		"The first token of an installation: whisperer token create first --role admin --database-url URL"
+}
+
+// Run makes.
+func (c *tokenCreate) Run(ctx context.Context, a *app) error {
+	if c.Expires < 0 {
+		return usage("--expires: must not be in the past")
+	}
+	if c.DatabaseURL != "" {
+		return c.direct(ctx, a)
+	}
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	fields := client.TokenFields{Name: c.Name, Tenant: a.Tenant, Role: c.Role}
+	if c.Expires > 0 {
+		fields.Expires = time.Now().Add(c.Expires)
+	}
+	t, err := api.CreateToken(ctx, fields)
+	if err != nil {
+		return err
+	}
+	return a.printNewToken(t)
+}
+
+// direct makes the token in the database: nobody has a token to ask the API with yet.
+func (c *tokenCreate) direct(ctx context.Context, a *app) error {
+	db, err := postgres.Open(c.DatabaseURL, 1, nil)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := db.Ready(ctx); err != nil {
+		return err
+	}
+	const actor = postgres.Actor("cli")
+	if a.Tenant != "" {
+		if _, err := db.EnsureTenant(ctx, actor, a.Tenant); err != nil {
+			return fmt.Errorf("create tenant %s: %w", a.Tenant, err)
+		}
+	}
+	n := postgres.NewToken{Name: c.Name, Tenant: a.Tenant, Role: postgres.Role(c.Role)}
+	if c.Expires > 0 {
+		n.ExpiresAt = time.Now().Add(c.Expires)
+	}
+	plain, made, err := db.CreateToken(ctx, actor, n)
+	if err != nil {
+		return err
+	}
+	t := client.NewToken{Secret: plain, Token: client.Token{
+		ID: made.ID, Name: made.Name, Tenant: made.Tenant, Role: string(made.Role), CreatedDate: made.CreatedAt,
+	}}
+	if !made.ExpiresAt.IsZero() {
+		t.ExpiresDate = &made.ExpiresAt
+	}
+	return a.printNewToken(t)
+}
+
+func (a *app) printNewToken(t client.NewToken) error {
+	return a.print(t, func(rows table) {
+		rows.row("id", t.ID.String())
+		rows.row("name", t.Name)
+		rows.row("tenant", firstText(t.Tenant, "all (operator)"))
+		rows.row("role", t.Role)
+		rows.row("expires", until(t.ExpiresDate))
+		rows.row("token", t.Secret)
+	})
+}
+
+func until(t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return date(*t)
+}
+
+type tokenList struct{}
+
+// Run lists.
+func (c *tokenList) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	tokens := []client.Token{}
+	for t, err := range api.Tokens(ctx) {
+		if err != nil {
+			return err
+		}
+		tokens = append(tokens, t)
+	}
+	return a.print(tokens, func(rows table) {
+		rows.row("ID", "NAME", "TENANT", "ROLE", "EXPIRES", "STATE")
+		for _, t := range tokens {
+			state := "valid"
+			switch {
+			case t.RevokedDate != nil:
+				state = "revoked"
+			case t.ExpiresDate != nil && t.ExpiresDate.Before(time.Now()):
+				state = "expired"
+			}
+			rows.row(t.ID.String(), t.Name, firstText(t.Tenant, "all"), t.Role, until(t.ExpiresDate), state)
+		}
+	})
+}
+
+type tokenRevoke struct {
+	ID uuid.UUID `arg:"" help:"The token's id, not the token."`
+}
+
+// Run revokes.
+func (c *tokenRevoke) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	return api.RevokeToken(ctx, c.ID)
+}

@@ -1,0 +1,14 @@
+package cli
+
+import "fmt"
+
+type versionCommand struct{}
+
+// Run prints.
+func (c *versionCommand) Run(a *app) error {
+	if a.JSON {
+		return a.print(map[string]string{"version": a.Version}, nil)
+	}
+	fmt.Fprintln(a.Out, a.Version)
+	return nil
+}

@@ -1,0 +1,129 @@
+package standalone
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	deliveryworker "github.com/whisperer-oms/whisperer/services/delivery-worker"
+	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/demo"
+)
+
+// allowed is what target URLs may reach besides public addresses: receivers on this machine.
+const allowed = "127.0.0.1/32"
+
+// environment is what both services are configured by, as they are in production.
+func (s *system) environment(more ...string) []string {
+	return append([]string{
+		daemon.Prefix + "DATABASE_URL=" + s.databaseURL,
+		daemon.Prefix + "NATS_URL=" + s.natsURL,
+		daemon.Prefix + "MASTER_KEY=" + s.key,
+		daemon.Prefix + "EGRESS_ALLOW=" + allowed,
+	}, more...)
+}
+
+// newAPI makes subscription-api, which listens from then on.
+func (s *system) newAPI(ctx context.Context) ([]daemon.Component, error) {
+	listen := s.opts.Listen
+	if listen == "" {
+		free, err := s.address(ctx, DefaultListen)
+		if err != nil {
+			return nil, err
+		}
+		listen = free
+	}
+	health, err := s.address(ctx, "127.0.0.1:9090")
+	if err != nil {
+		return nil, err
+	}
+	config, err := daemon.LoadConfig[subscriptionapi.Config](s.environment(
+		daemon.Prefix+"LISTEN="+listen, daemon.Prefix+"HEALTH_LISTEN="+health))
+	if err != nil {
+		return nil, err
+	}
+	api, err := subscriptionapi.New(ctx, config, s.opts.Version, s.log.With(zap.String("part", "subscription-api")))
+	if err != nil {
+		return nil, err
+	}
+	s.apiURL = "http://" + api.Addr()
+	s.metrics = append(s.metrics, "http://"+api.HealthAddr()+"/metrics")
+	return api.Components(), nil
+}
+
+// newWorker makes delivery-worker.
+func (s *system) newWorker(ctx context.Context) ([]daemon.Component, error) {
+	health, err := s.address(ctx, "127.0.0.1:9091")
+	if err != nil {
+		return nil, err
+	}
+	config, err := daemon.LoadConfig[deliveryworker.Config](s.environment(
+		daemon.Prefix+"HEALTH_LISTEN="+health, daemon.Prefix+"WORKER=standalone"))
+	if err != nil {
+		return nil, err
+	}
+	worker, err := deliveryworker.New(ctx, config, s.opts.Version, s.log.With(zap.String("part", "delivery-worker")))
+	if err != nil {
+		return nil, err
+	}
+	s.metrics = append(s.metrics, "http://"+worker.HealthAddr()+"/metrics")
+	return worker.Components(), nil
+}
+
+// address is the usual one or the next free, or any free one where that was asked for.
+func (s *system) address(ctx context.Context, usual string) (string, error) {
+	if s.opts.AnyPort {
+		return "127.0.0.1:0", nil
+	}
+	return freeAddress(ctx, usual)
+}
+
+// story is the component that publishes the demo's events to NATS, as an order management system would.
+func (s *system) story() daemon.Component {
+	return daemon.Component{Name: "demo story", Run: func(ctx context.Context, ready func()) error {
+		nats, err := bus.Connect(ctx, bus.Options{URL: s.natsURL, Name: "demo-oms", Log: s.log})
+		if err != nil {
+			return err
+		}
+		defer nats.Close()
+		ready()
+		now := time.Now()
+		story := demo.New(uint64(now.UnixNano()), now)
+		timer := time.NewTimer(0)
+		defer timer.Stop()
+		<-timer.C
+		for {
+			event := story.Next()
+			timer.Reset(time.Duration(float64(event.After) / s.opts.Speed))
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return nil
+			}
+			if err := s.publish(ctx, nats, event); err != nil && ctx.Err() == nil {
+				s.log.Warn("demo event not published", zap.String("event_type", event.Type), zap.Error(err))
+			}
+		}
+	}}
+}
+
+func (s *system) publish(ctx context.Context, nats *bus.Bus, event demo.Event) error {
+	now := time.Now()
+	e := client.Event{
+		ID: uuid.NewString(), Type: event.Type, Time: now.UTC(), Entity: event.Entity, Context: event.Context, Data: event.Data,
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	s.origins.add(e.ID, e.Entity, now)
+	return nats.PublishEvents(ctx, []bus.Outgoing{{Tenant: webhook.DefaultTenant, Type: e.Type, ID: e.ID, Body: body}})
+}

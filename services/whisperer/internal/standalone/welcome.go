@@ -1,0 +1,72 @@
+package standalone
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+)
+
+// welcome says where everything is and what to try.
+func (s *system) welcome(out io.Writer) {
+	bold, reset := "", ""
+	if s.opts.Color {
+		bold, reset = "\x1b[1m", "\x1b[0m"
+	}
+	fmt.Fprintf(out, "\n%sWhisperer %s is running.%s Ctrl-C stops it; the next start goes on with the data in %s.\n\n",
+		bold, s.opts.Version, reset, s.opts.Data)
+	rows := [][2]string{
+		{"API", s.apiURL + "/whisperer/hooks/"},
+		{"API manual", s.apiURL + "/whisperer/docs"},
+		{"token", s.token + "  (operator; also in " + s.shown(tokenFile) + ")"},
+		{"NATS", s.natsURL + "  (publish to oms.<tenant>.<event type>)"},
+		{"PostgreSQL", s.databaseURL},
+		{"metrics", strings.Join(s.metrics, "  ")},
+		{"log", s.shown(logFile)},
+	}
+	if s.opts.Demo {
+		rows = append(rows, [2]string{"receiver", s.receiverURL + "  (the demo's; verifies signatures, prints below)"})
+	}
+	if s.opts.DatabaseURL != "" {
+		rows[4][1] = withoutPassword(s.databaseURL)
+	}
+	if s.localDatabase != nil && s.localDatabase.Relocated() {
+		rows[4][1] += "\n              (data in " + s.localDatabase.Dir() + ": its user cannot enter " + s.shown(pgDir) + ")"
+	}
+	for _, row := range rows {
+		fmt.Fprintf(out, "  %s%-11s%s %s\n", bold, row[0], reset, row[1])
+	}
+	s.suggest(out, bold, reset)
+}
+
+// suggest prints three things to try, ready to be pasted into another terminal.
+func (s *system) suggest(out io.Writer, bold, reset string) {
+	program, settings := s.opts.Program, ""
+	if s.opts.Data != DefaultData {
+		settings = fmt.Sprintf("export WHISPERER_URL=%s WHISPERER_TOKEN=%s\n  ", s.apiURL, s.token)
+	}
+	fmt.Fprintf(out, `
+%[1]sTry in another terminal:%[2]s
+
+  %[3]scurl -H 'Authorization: Token %[4]s' %[5]s/whisperer/hooks/
+
+  %[6]s event publish --type package.created --example
+
+  %[6]s listen --port 9000 --secret secret &
+  curl -H 'Authorization: Token %[4]s' -H 'Content-Type: application/json' %[5]s/whisperer/hooks/ \
+    -d '{"event_type": "order.*", "target_url": "http://127.0.0.1:9000/", "secret_key": "secret"}'
+
+`, bold, reset, settings, s.token, s.apiURL, program)
+}
+
+// shown is a path as the person wrote the folder.
+func (s *system) shown(name string) string { return strings.TrimSuffix(s.opts.Data, "/") + "/" + name }
+
+// withoutPassword is a URL that can be shown: the person knows the password that they gave.
+func withoutPassword(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "(the given one)"
+	}
+	return u.Redacted()
+}
