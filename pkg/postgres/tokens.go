@@ -98,7 +98,8 @@ func (r *tokenRow) token() Token {
 }
 
 // CreateToken makes a token and returns it with its plain text, which is stored nowhere. The error is a
-// *webhook.ValidationError where a field breaks a rule or the tenant does not exist.
+// *webhook.ValidationError, with pointers of the API's JSON form, where a field breaks a rule or the tenant does not
+// exist.
 func (d *DB) CreateToken(ctx context.Context, actor Actor, n NewToken) (plain string, token Token, err error) {
 	if err := n.validate(); err != nil {
 		return "", Token{}, err
@@ -141,7 +142,7 @@ func (n *NewToken) validate() error {
 		v.Fields = append(v.Fields, webhook.FieldError{Pointer: "/role", Detail: "must be viewer, editor or admin"})
 	}
 	if !n.ExpiresAt.IsZero() && !n.ExpiresAt.After(time.Now()) {
-		v.Fields = append(v.Fields, webhook.FieldError{Pointer: "/expires_at", Detail: "must be in the future"})
+		v.Fields = append(v.Fields, webhook.FieldError{Pointer: "/expires_date", Detail: "must be in the future"})
 	}
 	if len(v.Fields) > 0 {
 		return v

@@ -41,7 +41,7 @@ func (o *optional[T]) Schema(r huma.Registry) *huma.Schema {
 		s.Nullable = true
 		return &s
 	}
-	if len(s.AnyOf) > 0 {
+	if !slices.ContainsFunc(s.AnyOf, func(a *huma.Schema) bool { return a.Type == "null" }) {
 		s.AnyOf = append(slices.Clone(s.AnyOf), &huma.Schema{Type: "null"})
 	}
 	return &s
@@ -229,8 +229,14 @@ func (r rawJSON) MarshalJSON() ([]byte, error) { //nolint:recvcheck // encoding/
 
 func (r *rawJSON) expects() string { return "JSON" }
 
-// Schema lets everything pass.
-func (r *rawJSON) Schema(huma.Registry) *huma.Schema { return &huma.Schema{} }
+// Schema lets everything pass. The types are named because some validators take {} to exclude null.
+func (r *rawJSON) Schema(huma.Registry) *huma.Schema {
+	s := &huma.Schema{Title: "any JSON"}
+	for _, t := range []string{huma.TypeObject, huma.TypeArray, huma.TypeString, huma.TypeNumber, huma.TypeBoolean, "null"} {
+		s.AnyOf = append(s.AnyOf, &huma.Schema{Type: t})
+	}
+	return s
+}
 
 // object is a field that is an object or null, whose rules the domain knows.
 type object struct{ rawJSON }

@@ -156,6 +156,8 @@ func refName(ref string) string { return ref[strings.LastIndexByte(ref, '/')+1:]
 func typeName(s *huma.Schema) string {
 	var name string
 	switch {
+	case s.Title != "":
+		return s.Title
 	case s.Ref != "":
 		name = refName(s.Ref)
 	case len(s.AnyOf) > 0:
@@ -168,8 +170,6 @@ func typeName(s *huma.Schema) string {
 		name = "list of " + typeName(s.Items)
 	case s.Format != "":
 		name = s.Format
-	case s.Type == "":
-		name = "any JSON"
 	default:
 		name = s.Type
 	}
