@@ -71,6 +71,10 @@ CREATE INDEX hooks_tenant_created ON hooks (tenant, created_at DESC, id DESC);
 CREATE FUNCTION hooks_notify() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('whisperer_hooks', COALESCE(NEW.id, OLD.id)::text);
+    IF TG_OP = 'DELETE' THEN -- a drainer cancels what waits
+        INSERT INTO backlogs (hook_id) VALUES (OLD.id) ON CONFLICT (hook_id) DO UPDATE SET touched_at = clock_timestamp();
+        PERFORM pg_notify('whisperer_backlogs', OLD.id::text);
+    END IF;
     RETURN NULL;
 END $$;
 CREATE FUNCTION tenants_notify() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -103,6 +107,12 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_tenant_at ON audit (tenant, at DESC, id DESC);
 
+-- Hooks that have, or had a moment ago, deliveries which a drainer has to look after.
+CREATE TABLE backlogs (
+    hook_id    uuid PRIMARY KEY,
+    touched_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- One holder at a time; the fence grows with each change of holder, so that a late one can be told.
 CREATE TABLE leases (
     name       text PRIMARY KEY,
@@ -112,5 +122,5 @@ CREATE TABLE leases (
 );
 
 -- +goose Down
-DROP TABLE leases, audit, idempotency_keys, hooks, event_types, api_tokens, tenants;
+DROP TABLE leases, backlogs, audit, idempotency_keys, hooks, event_types, api_tokens, tenants;
 DROP FUNCTION hooks_set_identity, hooks_notify, tenants_notify;

@@ -49,12 +49,6 @@ CREATE INDEX deliveries_event ON deliveries (event_id);
 CREATE INDEX deliveries_parked ON deliveries (hook_id, event_seq) WHERE state = 'parked';
 CREATE INDEX deliveries_waiting ON deliveries (hook_id, next_at) WHERE state = 'waiting';
 
--- Hooks that have, or had a moment ago, parked deliveries: what the drainers look after.
-CREATE TABLE backlogs (
-    hook_id    uuid PRIMARY KEY,
-    touched_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-
 CREATE TABLE attempts (
     published_at     timestamptz NOT NULL,
     delivery_id      uuid NOT NULL,
@@ -110,8 +104,12 @@ BEGIN
         child := parent || '_' || to_char(day, 'YYYYMMDD');
         IF to_regclass(child) IS NULL THEN
             PERFORM pg_advisory_xact_lock(hashtext('whisperer_ensure_day'));
-            EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', child, parent,
-                to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
+            IF to_regclass(child) IS NULL THEN
+                -- made apart and attached: that does not wait for those who read and write, nor make them wait
+                EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', child, parent);
+                EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, child,
+                    to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
+            END IF;
         END IF;
     END LOOP;
 END $$;
@@ -140,7 +138,6 @@ END $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP TABLE backlogs;
 DROP FUNCTION whisperer_drop_days;
 DROP TABLE rejected_events, attempts, deliveries, events;
 DROP FUNCTION whisperer_ensure_day;

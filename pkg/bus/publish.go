@@ -129,6 +129,18 @@ func (b *Bus) RetryScheduled(ctx context.Context, hook, delivery uuid.UUID) (boo
 	return true, nil
 }
 
+// PurgeRetries removes all scheduled retries of a hook.
+func (b *Bus) PurgeRetries(ctx context.Context, hook uuid.UUID) error {
+	stream, err := b.js.Stream(ctx, StreamRetries)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", StreamRetries, err)
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(retryAtPrefix+hook.String()+".>")); err != nil {
+		return fmt.Errorf("purge retries of hook %s: %w", hook, err)
+	}
+	return nil
+}
+
 // Event reads a message of the OMS stream again. The error is jetstream's ErrMsgNotFound, wrapped, where the keeper has
 // trimmed it.
 func (b *Bus) Event(ctx context.Context, seq uint64) (Stored, error) {

@@ -33,12 +33,15 @@ func (r *Recorder) Close() {
 	}
 }
 
-// staging are the tables that batches are copied into; they live as long as the connection.
-const staging = `
-CREATE TEMP TABLE IF NOT EXISTS staging_deliveries (LIKE deliveries) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS staging_attempts (LIKE attempts) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS staging_events (LIKE events) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS staging_rejected (LIKE rejected_events) ON COMMIT DELETE ROWS;`
+// staging makes the tables that batches are copied into; they live as long as the connection.
+func staging() []string {
+	return []string{
+		`CREATE TEMP TABLE IF NOT EXISTS staging_deliveries (LIKE deliveries) ON COMMIT DELETE ROWS`,
+		`CREATE TEMP TABLE IF NOT EXISTS staging_attempts (LIKE attempts) ON COMMIT DELETE ROWS`,
+		`CREATE TEMP TABLE IF NOT EXISTS staging_events (LIKE events) ON COMMIT DELETE ROWS`,
+		`CREATE TEMP TABLE IF NOT EXISTS staging_rejected (LIKE rejected_events) ON COMMIT DELETE ROWS`,
+	}
+}
 
 // A fact is newer by its attempts, then by its time. What is final stays, unless a replay or a late success says more.
 const mergeDeliveries = `
@@ -109,8 +112,10 @@ func (r *Recorder) write(ctx context.Context, days []time.Time, do func(tx *sql.
 			return translate(fmt.Errorf("connect recorder: %w", err))
 		}
 		r.conn = conn
-		if _, err := conn.ExecContext(ctx, staging); err != nil {
-			return translate(fmt.Errorf("make staging tables: %w", err))
+		for _, table := range staging() {
+			if _, err := conn.ExecContext(ctx, table); err != nil {
+				return translate(fmt.Errorf("make staging tables: %w", err))
+			}
 		}
 	}
 	if err := r.ensureDays(ctx, days); err != nil {

@@ -24,12 +24,15 @@ type HookSet interface {
 	Remove(id uuid.UUID)
 	// PutTenant takes a tenant that is new.
 	PutTenant(name string)
+	// PutBacklog is told that a hook got parked deliveries.
+	PutBacklog(hook uuid.UUID)
 }
 
 // Channels that the triggers notify.
 const (
 	hooksChannel   = "whisperer_hooks"
 	tenantsChannel = "whisperer_tenants"
+	backlogChannel = "whisperer_backlogs"
 )
 
 const (
@@ -47,7 +50,7 @@ func (d *DB) WatchHooks(ctx context.Context, set HookSet, log *zap.Logger) error
 		}
 	})
 	defer listener.Close()
-	for _, channel := range []string{hooksChannel, tenantsChannel} {
+	for _, channel := range []string{hooksChannel, tenantsChannel, backlogChannel} {
 		if err := listener.Listen(channel); err != nil { // waits for the database
 			return fmt.Errorf("listen on %s: %w", channel, err)
 		}
@@ -96,8 +99,15 @@ func (d *DB) apply(ctx context.Context, changes []*pq.Notification, set HookSet,
 			if err != nil {
 				return false
 			}
-			ids[id] = true
+			if n.Channel == backlogChannel {
+				set.PutBacklog(id)
+			} else {
+				ids[id] = true
+			}
 		}
+	}
+	if len(ids) == 0 {
+		return true
 	}
 	texts := make([]string, 0, len(ids))
 	for id := range ids {
@@ -145,7 +155,8 @@ func (d *DB) loadAll(ctx context.Context, log *zap.Logger) ([]webhook.Hook, []st
 	return hooks, tenants, err
 }
 
-// loadHooks reads hooks; one that cannot be read, as a row that was written by hand may be, is logged and left out.
+// loadHooks reads hooks; one that cannot be read, as a row that was written by hand may be, counts
+// as paused until somebody mends it.
 func (d *DB) loadHooks(ctx context.Context, log *zap.Logger, where string, args ...any) ([]webhook.Hook, error) {
 	rows, err := d.db.QueryxContext(ctx, `SELECT `+hookColumns+` FROM hooks `+where, args...)
 	if err != nil {
@@ -163,8 +174,11 @@ func (d *DB) loadHooks(ctx context.Context, log *zap.Logger, where string, args 
 		case errors.Is(err, seal.ErrUnknownKey): // this program's fault, not the row's
 			return nil, err
 		case err != nil:
-			log.Error("hook cannot be used", zap.Stringer("hook_id", row.ID), zap.Error(err))
-			continue
+			log.Error("hook cannot be used, its deliveries are parked", zap.Stringer("hook_id", row.ID), zap.Error(err))
+			h = webhook.Hook{
+				ID: row.ID, Tenant: row.Tenant, EventTypes: row.EventTypes, Status: webhook.Paused, CreatedAt: row.CreatedAt,
+				ModifiedAt: row.ModifiedAt, Version: row.Version,
+			}
 		}
 		hooks = append(hooks, h)
 	}

@@ -44,8 +44,40 @@ type Config struct {
 	Concurrency  int
 	StopOn       []int
 	APIKeyHeader string
+	// RateLimit bounds the attempts over all workers; nil for no bound.
+	RateLimit   *RateLimit
+	Ordering    Ordering
+	Maintenance []Window
 
 	own map[string]any // all of the object, for Contains
+}
+
+// RateLimit is at most Limit attempts in each Period.
+type RateLimit struct {
+	Limit  int
+	Period time.Duration
+}
+
+// Ordering is what has to be delivered one after the other, in the order of publication.
+type Ordering string
+
+// The orderings.
+const (
+	OrderNone   Ordering = "none"
+	OrderEntity Ordering = "entity" // the events of one entity; others pass
+	OrderHook   Ordering = "hook"   // all events of the hook
+)
+
+// Drained reports whether all deliveries go through the parked lane, where one worker at a time can keep the order and
+// the rate.
+func (c *Config) Drained() (Reason, bool) {
+	switch {
+	case c.Ordering == OrderEntity || c.Ordering == OrderHook:
+		return ReasonOrdered, true
+	case c.RateLimit != nil:
+		return ReasonRate, true
+	}
+	return ReasonNone, false
 }
 
 // Auth is config.auth.
@@ -60,7 +92,7 @@ const AuthBasic = "basic"
 
 // reservedKeys have a meaning in the contract that this version cannot honour yet; storing them would be a promise.
 var reservedKeys = []string{
-	"filter", "rate_limit", "ordering", "content_fields", "tls", "maintenance", "start_from",
+	"filter", "content_fields", "tls", "start_from",
 }
 
 // ParseConfig reads a hook's config object; null and empty mean {}. A *ValidationError points at each bad key,
@@ -68,7 +100,7 @@ var reservedKeys = []string{
 func ParseConfig(raw json.RawMessage) (Config, error) {
 	c := Config{
 		Raw: json.RawMessage("{}"), Format: FormatOMS, Method: "POST", Timeout: DefaultTimeout,
-		Concurrency: DefaultConcurrency, APIKeyHeader: DefaultAPIKeyField,
+		Concurrency: DefaultConcurrency, APIKeyHeader: DefaultAPIKeyField, Ordering: OrderNone,
 	}
 	if isNull(raw) {
 		return c, nil
@@ -87,32 +119,28 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 			p.add("/"+key, "is reserved and not supported by this version")
 		}
 	}
-	if auth, ok := keys["auth"]; ok {
-		delete(keys, "auth")
-		if !isNull(auth) {
-			c.Auth = parseAuth(auth, p)
-		}
+	auth, hasAuth := keys["auth"]
+	if hasAuth && !isNull(auth) {
+		c.Auth = parseAuth(auth, p)
 	}
-	if err := p.err(); err != nil {
-		return Config{}, err
-	}
-	return c, c.keep(raw, keys)
-}
-
-// keep stores the object without auth: byte for byte where there was none.
-func (c *Config) keep(raw json.RawMessage, keys map[string]json.RawMessage) error {
 	c.Raw = slices.Clone(raw)
-	if c.Auth != nil {
+	if hasAuth { // null too: an auth before it in the text would stay
+		delete(keys, "auth")
 		stripped, err := json.Marshal(keys)
 		if err != nil {
-			return invalid("", "must be an object")
+			return Config{}, invalid("", "must be an object")
 		}
 		c.Raw = stripped
 	}
-	if err := json.Unmarshal(c.Raw, &c.own); err != nil {
-		return invalid("", "must be an object")
+	own, err := decodeAny(c.Raw)
+	if err != nil {
+		return Config{}, invalid("", "must be an object")
 	}
-	return nil
+	c.own, _ = own.(map[string]any)
+	if err := p.err(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
 }
 
 // known reads the keys with a meaning.
@@ -145,6 +173,41 @@ func (c *Config) known(keys map[string]json.RawMessage, p *problems) {
 	read("api_key_header", func(raw json.RawMessage) bool {
 		return json.Unmarshal(raw, &c.APIKeyHeader) == nil && headerNameProblem(c.APIKeyHeader) == ""
 	}, "must be a header name that is not reserved")
+	read("ordering", func(raw json.RawMessage) bool {
+		return json.Unmarshal(raw, &c.Ordering) == nil && slices.Contains([]Ordering{OrderNone, OrderEntity, OrderHook}, c.Ordering)
+	}, "must be none, entity or hook")
+	if raw := keys["rate_limit"]; !isNull(raw) {
+		c.RateLimit = parseRateLimit(raw, p)
+	}
+	if raw := keys["maintenance"]; !isNull(raw) {
+		c.Maintenance = parseWindows(raw, p)
+	}
+}
+
+// Limits of rate limits.
+const (
+	maxRate       = 100_000
+	maxRatePeriod = 24 * time.Hour
+)
+
+func parseRateLimit(raw json.RawMessage, p *problems) *RateLimit {
+	var in struct {
+		Limit  json.RawMessage `json:"limit"`
+		Period json.RawMessage `json:"period"`
+	}
+	if err := decodeStrict(raw, &in); err != nil {
+		p.under("/rate_limit", err)
+		return nil
+	}
+	limit, ok := wholeNumber(in.Limit)
+	if isNull(in.Limit) || !ok || limit < 1 || limit > maxRate {
+		p.add("/rate_limit/limit", "must be a whole number from 1 to %d", maxRate)
+	}
+	period, ok := secondsOf(in.Period, maxRatePeriod)
+	if !ok {
+		p.add("/rate_limit/period", "must be whole seconds from 1 to %d", int(maxRatePeriod.Seconds()))
+	}
+	return &RateLimit{Limit: limit, Period: period}
 }
 
 func parseAuth(raw json.RawMessage, p *problems) *Auth {
@@ -171,11 +234,8 @@ func (c *Config) Contains(filter json.RawMessage) bool {
 	if isNull(filter) {
 		return true
 	}
-	var want any
-	if json.Unmarshal(filter, &want) != nil {
-		return false
-	}
-	return contains(c.own, want)
+	want, err := decodeAny(filter)
+	return err == nil && contains(c.own, want)
 }
 
 func contains(have, want any) bool {
@@ -202,7 +262,25 @@ func contains(have, want any) bool {
 			}
 		}
 		return true
+	case json.Number:
+		h, ok := have.(json.Number)
+		return ok && sameNumber(h, w)
 	default:
 		return have == want
 	}
+}
+
+// sameNumber compares whole numbers exactly, ids above 2^53 among them, and others as 64-bit floating point.
+func sameNumber(a, b json.Number) bool {
+	if a == b {
+		return true
+	}
+	x, errX := a.Int64()
+	y, errY := b.Int64()
+	if errX == nil && errY == nil {
+		return x == y
+	}
+	f, errF := a.Float64()
+	g, errG := b.Float64()
+	return errF == nil && errG == nil && f == g
 }

@@ -19,6 +19,9 @@ type Config struct {
 	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
 	Worker          string        `env:"WORKER" desc:"name of this worker in the ledger; the host's name and process id if empty"`
 	Slots           int           `env:"SLOTS" envDefault:"512" desc:"deliveries that one worker makes at once, not counting those that take over a second"`
+	BreakerAttempts int           `env:"BREAKER_ATTEMPTS" envDefault:"10" desc:"attempts within a minute from which a hook's breaker may open"`
+	BreakerRatio    float64       `env:"BREAKER_RATIO" envDefault:"0.7" desc:"part of them that has to fail for it to open, 0 to 1"`
+	BreakerOpen     time.Duration `env:"BREAKER_OPEN" envDefault:"10s" desc:"how long it stays open before one attempt probes the receiver"`
 	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream: 1, or 3 on a cluster"`
 	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size of the event log in bytes; publishers get an error when it is full"`
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long deliveries under way may take to finish at the end"`
@@ -43,6 +46,9 @@ func (c Config) Validate() error {
 	}
 	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
 		add("STREAM_REPLICAS", errors.New("must be 1, 3 or 5"))
+	}
+	if c.BreakerAttempts < 1 || c.BreakerRatio <= 0 || c.BreakerRatio > 1 || c.BreakerOpen <= 0 {
+		add("BREAKER_ATTEMPTS, WHISPERER_BREAKER_RATIO, WHISPERER_BREAKER_OPEN", errors.New("must be positive, the ratio at most 1"))
 	}
 	if c.ShutdownTimeout < 0 {
 		add("SHUTDOWN_TIMEOUT", errors.New("must not be negative"))

@@ -16,6 +16,11 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 
+require (
+	github.com/sony/gobreaker/v2 v2.4.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
+
 replace github.com/whisperer-oms/whisperer/migrations => ../../migrations
 
 replace github.com/whisperer-oms/whisperer/proto => ../../proto

@@ -79,6 +79,8 @@ func (m *metrics) watch(r *prometheus.Registry, x *index.Index, lanes *lane.Lane
 	}
 	gauge("hooks", "Hooks in this worker's index.", func() float64 { return float64(x.Len()) })
 	gauge("attempts_running", "Attempts under way.", func() float64 { n, _ := lanes.Load(); return float64(n) })
+	gauge("breakers_open", "Hooks whose breaker is open at this worker.", func() float64 { n, _ := lanes.Breakers(); return float64(n) })
+	gauge("breakers_half_open", "Hooks whose receiver is being probed.", func() float64 { _, n := lanes.Breakers(); return float64(n) })
 	gauge("attempts_waiting", "Attempts that wait for a slot of their hook's lane.", func() float64 { _, n := lanes.Load(); return float64(n) })
 }
 

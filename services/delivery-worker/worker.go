@@ -21,6 +21,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/deliver"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/drainer"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
@@ -55,6 +56,7 @@ type Service struct {
 	lanes *lane.Lanes
 	send  *sender.Sender
 	facts *ledger.Writer
+	drain *drainer.Drainer
 }
 
 // New makes a worker and opens its health address; it connects to nothing yet.
@@ -111,9 +113,10 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	telling, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTelling()
 
+	deliverer, history := s.build(attempts)
 	var background sync.WaitGroup
 	background.Go(func() {
-		if err := s.db.WatchHooks(telling, s.index, s.log); err != nil {
+		if err := s.db.WatchHooks(telling, hookSet{s.index, s.drain}, s.log); err != nil {
 			s.log.Error("hooks are no longer watched", zap.Error(err))
 		}
 	})
@@ -131,10 +134,11 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	takers, err := s.startTakers(attempts)
+	takers, err := s.startTakers(attempts, deliverer, history)
 	if err != nil {
 		return err
 	}
+	takers.wg.Go(func() { s.drain.Run(ctx) })
 	ready()
 	<-ctx.Done()
 
@@ -173,7 +177,9 @@ func (s *Service) connect(ctx context.Context) error {
 	}
 	client := egress.NewClient(egress.Options{Policy: s.policy, MaxIdlePerHost: webhook.MaxConcurrency, Version: s.version})
 	s.send = sender.New(client, s.version)
-	s.lanes = lane.New()
+	s.lanes = lane.New(lane.Breaker{
+		MinAttempts: s.config.BreakerAttempts, FailureRatio: s.config.BreakerRatio, Window: time.Minute, Open: s.config.BreakerOpen,
+	})
 	s.index = index.New(s.hookChanged)
 	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
 	s.health.AddCheck("hooks", func(context.Context) error {
@@ -204,13 +210,23 @@ func (s *Service) until(ctx context.Context, name string, try func(context.Conte
 	}
 }
 
-// hookChanged lets parts forget what they remember of a hook that is gone.
+// hookChanged tells parts of a hook that is new, has changed or, where h is nil, is gone.
 func (s *Service) hookChanged(id uuid.UUID, h *webhook.Hook) {
 	if h == nil {
 		s.send.Forget(id)
 		s.lanes.Forget(id)
 	}
+	s.drain.Wake(id)
 }
+
+// hookSet is what Postgres keeps current.
+type hookSet struct {
+	*index.Index
+	drain *drainer.Drainer
+}
+
+// PutBacklog implements postgres.HookSet.
+func (h hookSet) PutBacklog(hook uuid.UUID) { h.drain.Wake(hook) }
 
 // takers are parts that take from subscriptions.
 type takers struct {
@@ -264,12 +280,21 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	return t, nil
 }
 
-func (s *Service) startTakers(ctx context.Context) (*takers, error) {
+// build makes the parts that move deliveries; attempts are given up when ctx ends.
+func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader) {
 	deliverer := deliver.New(ctx, deliver.Deps{
-		Sender: s.send, Lanes: s.lanes, Retries: s.bus, Facts: s.facts, Hooks: disabler{s}, Observer: s.metrics, Log: s.log,
-		MaxPayload: s.bus.MaxPayload(),
+		Sender: s.send, Enter: func(e deliver.Entry) { s.lanes.Enter(lane.Attempt(e)) }, Retries: s.bus, Facts: s.facts,
+		Hooks: disabler{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
 	history := ledger.NewReader(s.db, s.bus)
+	s.drain = drainer.New(drainer.Deps{
+		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Leases: s.db, Stream: s.bus, History: history,
+		Log: s.log, Worker: s.config.Worker,
+	})
+	return deliverer, history
+}
+
+func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer, history *ledger.Reader) (*takers, error) {
 	t := &takers{}
 	out := fanout.New(fanout.Deps{
 		Hooks: s.index, Deliverer: deliverer, Seen: s.db, History: history, Rejecter: s.facts, Observer: s.metrics, Log: s.log,
@@ -308,4 +333,3 @@ func (d disabler) Disable(h *webhook.Hook, reason string) {
 		}
 	}()
 }
-

@@ -24,10 +24,17 @@ type sender interface {
 	Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool)
 }
 
-// lanes keep hooks apart.
-type lanes interface {
-	Enter(hook *webhook.Hook, run func(), park func(webhook.Reason), slow func())
+// Entry is an attempt that wants to enter its hook's lane; see package lane.
+type Entry struct {
+	Hook         *webhook.Hook
+	Run          func() error
+	Park         func(webhook.Reason)
+	Slow         func()
+	Drain, Retry bool
 }
+
+// errFailed tells a lane that its receiver failed; what exactly is in the ledger.
+var errFailed = errors.New("receiver failed")
 
 // retries is implemented by *bus.Bus.
 type retries interface {
@@ -52,8 +59,9 @@ type observer interface {
 
 // Deps are a Deliverer's collaborators; all are required.
 type Deps struct {
-	Sender   sender
-	Lanes    lanes
+	Sender sender
+	// Enter lets an attempt into its hook's lane, without blocking.
+	Enter    func(Entry)
 	Retries  retries
 	Facts    facts
 	Hooks    hooks
@@ -76,10 +84,33 @@ func New(ctx context.Context, d Deps) *Deliverer { return &Deliverer{Deps: d, ct
 // Deliver takes the delivery to its next place, on other goroutines. settled is called once: with nil when the outcome
 // is durable, else with ErrNotSettled. slow, if not nil, is called once if the attempt takes long.
 func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
-	d.Lanes.Enter(due.Hook,
-		func() { d.attempt(&due, bodies, settled) },
-		func(reason webhook.Reason) { d.Park(&due, reason, settled) },
-		slow)
+	d.Enter(Entry{
+		Hook: due.Hook, Slow: slow, Retry: due.Attempts > 0,
+		Run:  func() error { _, err := d.attempt(&due, bodies, settled); return err },
+		Park: func(reason webhook.Reason) { d.Park(&due, reason, settled) },
+	})
+}
+
+// Drain makes the next attempt of a parked delivery and returns the state that it led to, before that is durable;
+// settled is called when it is, as by Deliver. Where the hook cannot take the attempt, the delivery stays as it was,
+// settled is not called, and the state is Parked with the reason. Drain blocks until the receiver has answered.
+func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, settled func(error)) (webhook.DeliveryState, webhook.Reason) {
+	type answer struct {
+		state  webhook.DeliveryState
+		reason webhook.Reason
+	}
+	answered := make(chan answer, 1)
+	d.Enter(Entry{
+		Hook: due.Hook, Drain: true, Retry: due.Attempts > 0,
+		Run: func() error {
+			state, err := d.attempt(&due, bodies, settled)
+			answered <- answer{state: state}
+			return err
+		},
+		Park: func(reason webhook.Reason) { answered <- answer{webhook.Parked, reason} },
+	})
+	a := <-answered
+	return a.state, a.reason
 }
 
 // Park records that the delivery waits for its hook.
@@ -93,7 +124,8 @@ func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason
 	d.record(due, outcome{state: state, reason: reason, attempts: due.Attempts}, settled)
 }
 
-func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled func(error)) {
+// attempt makes one request and says what follows from it; the error is the lane's.
+func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled func(error)) (webhook.DeliveryState, error) {
 	started := time.Now()
 	if due.Unknown {
 		d.unknown(due)
@@ -104,7 +136,7 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 	attempt, result, cancelled := d.Sender.Send(d.ctx, due, bodies)
 	if cancelled {
 		settled(ErrNotSettled)
-		return
+		return webhook.Parked, context.Canceled
 	}
 	now := time.Now()
 	var countdown webhook.Countdown // a success does not need it
@@ -112,18 +144,30 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 		countdown = due.Hook.Countdown()
 	}
 	decision := webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, result, now, rand.Float64()) //nolint:gosec // jitter
-	d.Observer.Attempted(result, decision.State, now.Sub(started), started.Sub(due.Event.PublishedAt))
+	d.Observer.Attempted(result, decision.State, now.Sub(started), firstLag(due, started))
 	d.log(due, result, decision, now.Sub(started))
 	if decision.DisableHook {
 		d.Hooks.Disable(due.Hook, "The receiver answered 410 Gone.")
 	}
 	if decision.State == webhook.Waiting && !d.schedule(due, decision.NextAt) {
 		settled(ErrNotSettled)
-		return
+		return webhook.Parked, context.Canceled
 	}
 	d.record(due, outcome{
 		state: decision.State, reason: decision.Reason, attempts: due.Attempts + 1, nextAt: decision.NextAt, attempt: attempt,
 	}, settled)
+	if !result.Success() {
+		return decision.State, errFailed
+	}
+	return decision.State, nil
+}
+
+// firstLag is from the event's publication to the begin of its first attempt, 0 for later attempts.
+func firstLag(due *webhook.Due, started time.Time) time.Duration {
+	if due.Attempts > 0 || due.Replay {
+		return 0
+	}
+	return started.Sub(due.Event.PublishedAt)
 }
 
 // unknown records the attempt that may have been made; the next one has the number after it, and the retry schedule is

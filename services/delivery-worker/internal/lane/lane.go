@@ -4,10 +4,12 @@ package lane
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/sony/gobreaker/v2"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -23,17 +25,58 @@ const (
 	lookEvery = 100 * time.Millisecond
 )
 
+// Attempt is work that wants to be done for a hook. Exactly one of Run and Park is called, once.
+type Attempt struct {
+	Hook *webhook.Hook
+	// Run makes the attempt, on a goroutine of its own; its slot is free when it returns. The error is nil for a success
+	// of the receiver, context.Canceled where nothing can be said of the receiver, and anything else for its failure.
+	Run func() error
+	// Park is called where the hook cannot take the attempt now, and says why.
+	Park func(webhook.Reason)
+	// Slow, if not nil, is called once when Run takes longer than patience.
+	Slow func()
+	// Drain says that the attempt is from the parked lane already: it waits for a slot as long as it takes, and is
+	// refused only where the hook is not able at all.
+	Drain bool
+	// Retry says that the attempt is not the delivery's first.
+	Retry bool
+}
+
+// Breaker says when a hook's receiver counts as failing. The zero value is DefaultBreaker.
+type Breaker struct {
+	// MinAttempts and FailureRatio within Window open the breaker.
+	MinAttempts  int
+	FailureRatio float64
+	Window       time.Duration
+	// Open is how long it stays open before one probe is let through.
+	Open time.Duration
+}
+
+// DefaultBreaker opens at 10 attempts of which 70 % fail within a minute, for 10 s.
+func DefaultBreaker() Breaker {
+	return Breaker{MinAttempts: 10, FailureRatio: 0.7, Window: time.Minute, Open: 10 * time.Second}
+}
+
 // Lanes are the lanes of one worker.
 type Lanes struct {
+	breaker Breaker
+
 	mu    sync.Mutex
 	lanes map[uuid.UUID]*lane
 }
 
 // New makes lanes without any work in them. Run them.
-func New() *Lanes { return &Lanes{lanes: map[uuid.UUID]*lane{}} }
+func New(b Breaker) *Lanes {
+	if b == (Breaker{}) {
+		b = DefaultBreaker()
+	}
+	return &Lanes{breaker: b, lanes: map[uuid.UUID]*lane{}}
+}
 
 // lane is one hook's.
 type lane struct {
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+
 	mu       sync.Mutex
 	capacity int
 	running  list
@@ -46,10 +89,9 @@ type lane struct {
 
 // entry is work in a lane; running ones are linked, the oldest first.
 type entry struct {
-	run        func()
-	park       func(webhook.Reason)
-	onSlow     func()
+	Attempt
 	since      time.Time
+	done       func(error) // tells the breaker
 	slow       bool
 	prev, next *entry
 }
@@ -84,36 +126,68 @@ func (l *list) remove(e *entry) {
 	l.n--
 }
 
-// Enter lets an attempt into the hook's lane. Either run is called, now or within patience, on a goroutine of its own,
-// and the slot is free when it returns; or park is, because the hook cannot take the attempt now. slow, if not nil, is
-// called once when run takes longer than patience. Enter does not block.
-func (ls *Lanes) Enter(h *webhook.Hook, run func(), park func(webhook.Reason), slow func()) {
-	if h.Status == webhook.Paused {
-		park(webhook.ReasonPaused)
+// Enter lets an attempt into its hook's lane: it runs now, or within patience, or is parked. Enter does not block.
+func (ls *Lanes) Enter(a Attempt) {
+	now := time.Now()
+	if reason, refused := unable(a, now); refused {
+		a.Park(reason)
 		return
 	}
-	l := ls.lane(h)
-	now := time.Now()
+	l := ls.lane(a.Hook)
+	e := &entry{Attempt: a, since: now}
+	reason := webhook.ReasonNone
 	l.mu.Lock()
-	e := &entry{run: run, park: park, onSlow: slow, since: now}
 	switch {
 	case l.running.n < l.capacity && len(l.waiting) == 0:
-		l.start(e, now)
-		l.mu.Unlock()
+		reason = l.start(e, now)
+	case a.Drain:
+		l.waiting = append(l.waiting, e)
+	case l.breaker.State() == gobreaker.StateOpen:
+		reason = webhook.ReasonBreaker
 	case l.tooBusy(now):
-		l.mu.Unlock()
-		park(webhook.ReasonConcurrency)
+		reason = webhook.ReasonConcurrency
 	default:
 		l.waiting = append(l.waiting, e)
-		l.mu.Unlock()
 	}
+	l.mu.Unlock()
+	if reason != webhook.ReasonNone {
+		a.Park(reason)
+	}
+}
+
+// unable says why a hook cannot take the attempt, by what the hook is.
+func unable(a Attempt, now time.Time) (webhook.Reason, bool) {
+	config := &a.Hook.Config
+	switch {
+	case a.Hook.Status == webhook.Paused:
+		return webhook.ReasonPaused, true
+	case len(config.Maintenance) > 0 && config.InMaintenance(now):
+		return webhook.ReasonMaintenance, true
+	case a.Drain:
+		return webhook.ReasonNone, false
+	}
+	reason, drained := config.Drained()
+	if drained && a.Retry && reason == webhook.ReasonOrdered && config.RateLimit == nil {
+		return webhook.ReasonNone, false // the one that the others wait for
+	}
+	return reason, drained
+}
+
+// Able reports whether the hook could take an attempt from the parked lane now; probing, that it takes just one, to see
+// whether its receiver has recovered.
+func (ls *Lanes) Able(h *webhook.Hook) (able, probing bool) {
+	if _, refused := unable(Attempt{Hook: h, Drain: true}, time.Now()); refused {
+		return false, false
+	}
+	state := ls.lane(h).breaker.State()
+	return state != gobreaker.StateOpen, state == gobreaker.StateHalfOpen
 }
 
 func (ls *Lanes) lane(h *webhook.Hook) *lane {
 	ls.mu.Lock()
 	l := ls.lanes[h.ID]
 	if l == nil {
-		l = &lane{}
+		l = &lane{breaker: ls.newBreaker()}
 		ls.lanes[h.ID] = l
 	}
 	ls.mu.Unlock()
@@ -121,6 +195,17 @@ func (ls *Lanes) lane(h *webhook.Hook) *lane {
 	l.capacity = h.Config.Concurrency
 	l.mu.Unlock()
 	return l
+}
+
+func (ls *Lanes) newBreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	b := ls.breaker
+	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests: 1, Interval: b.Window, BucketPeriod: b.Window / 6, Timeout: b.Open,
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			return int(c.Requests) >= b.MinAttempts && float64(c.TotalFailures) >= b.FailureRatio*float64(c.Requests)
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
+	})
 }
 
 // tooBusy reports whether a newcomer would wait longer than patience; the lock is held.
@@ -131,24 +216,30 @@ func (l *lane) tooBusy(now time.Time) bool {
 	return time.Duration(len(l.waiting)+1)*l.latency/time.Duration(l.capacity) > patience
 }
 
-// start runs an entry; the lock is held and there is a free slot.
-func (l *lane) start(e *entry, now time.Time) {
-	e.since = now
+// start runs an entry, or says why not; the lock is held and there is a free slot.
+func (l *lane) start(e *entry, now time.Time) webhook.Reason {
+	done, err := l.breaker.Allow()
+	if err != nil {
+		return webhook.ReasonBreaker
+	}
+	e.since, e.done = now, done
 	l.running.push(e)
 	if l.running.n >= l.capacity {
 		l.progress = now
 	}
 	go func() {
-		e.run()
+		err := e.Run()
+		e.done(err)
 		l.finish(e)
 	}()
+	return webhook.ReasonNone
 }
 
 // finish frees the slot of an entry and gives it to the next.
 func (l *lane) finish(e *entry) {
 	now := time.Now()
+	var refused []*entry
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.running.remove(e)
 	l.progress = now
 	l.latency += (now.Sub(e.since) - l.latency) / 8
@@ -156,7 +247,13 @@ func (l *lane) finish(e *entry) {
 		next := l.waiting[0]
 		l.waiting[0] = nil
 		l.waiting = l.waiting[1:]
-		l.start(next, now)
+		if l.start(next, now) != webhook.ReasonNone {
+			refused = append(refused, next)
+		}
+	}
+	l.mu.Unlock()
+	for _, r := range refused {
+		r.Park(webhook.ReasonBreaker)
 	}
 }
 
@@ -196,27 +293,34 @@ func (l *lane) look(now time.Time) {
 			slow = append(slow, e)
 		}
 	}
-	for len(l.waiting) > 0 && (now.Sub(l.waiting[0].since) > patience || now.Sub(l.progress) > stalled) {
-		late = append(late, l.waiting[0])
-		l.waiting = l.waiting[1:]
+	if len(l.waiting) > 0 && (now.Sub(l.waiting[0].since) > patience || now.Sub(l.progress) > stalled) {
+		late = l.unpatient(now)
 	}
 	l.mu.Unlock()
 	for _, e := range slow {
-		if e.onSlow != nil {
-			e.onSlow()
+		if e.Slow != nil {
+			e.Slow()
 		}
 	}
 	for _, e := range late {
-		e.park(webhook.ReasonConcurrency)
+		e.Park(webhook.ReasonConcurrency)
 	}
 }
 
-// Free reports how many more attempts the hook's lane would start at once.
-func (ls *Lanes) Free(h *webhook.Hook) int {
-	l := ls.lane(h)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return max(0, l.capacity-l.running.n-len(l.waiting))
+// unpatient takes out of the queue what has waited too long; the lock is held.
+func (l *lane) unpatient(now time.Time) (late []*entry) {
+	stuck := now.Sub(l.progress) > stalled
+	kept := l.waiting[:0]
+	for _, e := range l.waiting {
+		if !e.Drain && (stuck || now.Sub(e.since) > patience) {
+			late = append(late, e)
+		} else {
+			kept = append(kept, e)
+		}
+	}
+	clear(l.waiting[len(kept):])
+	l.waiting = kept
+	return late
 }
 
 // Forget drops the lane of a hook that is gone, unless work is still in it.
@@ -231,6 +335,20 @@ func (ls *Lanes) Forget(id uuid.UUID) {
 			delete(ls.lanes, id)
 		}
 	}
+}
+
+// Breakers counts the lanes whose breaker is open, and those that wait for the outcome of a probe.
+func (ls *Lanes) Breakers() (open, halfOpen int) {
+	for _, l := range ls.all() {
+		switch l.breaker.State() {
+		case gobreaker.StateOpen:
+			open++
+		case gobreaker.StateHalfOpen:
+			halfOpen++
+		case gobreaker.StateClosed:
+		}
+	}
+	return open, halfOpen
 }
 
 // Load counts the attempts that run and wait in all lanes.

@@ -45,10 +45,17 @@ func NewReader(s store, b lagging) *Reader { return &Reader{store: s, bus: b} }
 // Certain returns what was recorded of the deliveries, after every fact that is in the stream now has reached
 // Postgres. It returns ErrBehind where that takes too long, and the store's error where it cannot be asked.
 func (r *Reader) Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error) {
-	if _, err, _ := r.one.Do("catch up", func() (any, error) { return nil, r.catchUp(ctx) }); err != nil {
+	if err := r.CatchUp(ctx); err != nil {
 		return nil, err
 	}
 	return r.Now(ctx, keys)
+}
+
+// CatchUp returns when every fact that is in the stream now has reached Postgres, and ErrBehind where that takes too
+// long.
+func (r *Reader) CatchUp(ctx context.Context) error {
+	_, err, _ := r.one.Do("catch up", func() (any, error) { return nil, r.catchUp(ctx) })
+	return err
 }
 
 // Now returns what Postgres has of the deliveries at this moment.

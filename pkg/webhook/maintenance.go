@@ -1,0 +1,102 @@
+package webhook
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // time zones by name, on machines that have none
+)
+
+// maxWindows is how many maintenance windows a hook may have.
+const maxWindows = 20
+
+// Window is a time of the day, on some days of the week, in which a receiver wants nothing: its deliveries are parked.
+type Window struct {
+	// Start and End are minutes after midnight; a window whose End is not after its Start goes over midnight.
+	Start, End int
+	// Days are those on which the window starts; none means all.
+	Days     []time.Weekday
+	Location *time.Location
+}
+
+// Contains reports whether the time is inside the window.
+func (w Window) Contains(t time.Time) bool {
+	local := t.In(w.Location)
+	minute := local.Hour()*60 + local.Minute()
+	if w.Start < w.End {
+		return minute >= w.Start && minute < w.End && w.on(local.Weekday())
+	}
+	yesterday := (local.Weekday() + 6) % 7
+	return minute >= w.Start && w.on(local.Weekday()) || minute < w.End && w.on(yesterday)
+}
+
+func (w Window) on(day time.Weekday) bool { return len(w.Days) == 0 || slices.Contains(w.Days, day) }
+
+// InMaintenance reports whether one of the hook's maintenance windows contains the time.
+func (c *Config) InMaintenance(t time.Time) bool {
+	return slices.ContainsFunc(c.Maintenance, func(w Window) bool { return w.Contains(t) })
+}
+
+func parseWindows(raw json.RawMessage, p *problems) []Window {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil || len(list) > maxWindows {
+		p.add("/maintenance", "must be a list of at most %d windows", maxWindows)
+		return nil
+	}
+	windows := make([]Window, 0, len(list))
+	for i, item := range list {
+		pointer := fmt.Sprintf("/maintenance/%d", i)
+		var in struct {
+			Start    string   `json:"start"`
+			End      string   `json:"end"`
+			Days     []string `json:"days"`
+			Timezone string   `json:"timezone"`
+		}
+		if err := decodeStrict(item, &in); err != nil {
+			p.under(pointer, err)
+			continue
+		}
+		w := Window{Location: time.UTC}
+		var ok bool
+		if w.Start, ok = clock(in.Start); !ok {
+			p.add(pointer+"/start", "must be a time such as 22:00")
+		}
+		if w.End, ok = clock(in.End); !ok {
+			p.add(pointer+"/end", "must be a time such as 02:00")
+		}
+		for _, name := range in.Days {
+			day, ok := weekday(name)
+			if !ok {
+				p.add(pointer+"/days", "must be of mon, tue, wed, thu, fri, sat, sun")
+				break
+			}
+			w.Days = append(w.Days, day)
+		}
+		if in.Timezone != "" {
+			location, err := time.LoadLocation(in.Timezone)
+			if err != nil || in.Timezone == "Local" {
+				p.add(pointer+"/timezone", "must be a time zone such as Europe/Berlin")
+				continue
+			}
+			w.Location = location
+		}
+		windows = append(windows, w)
+	}
+	return windows
+}
+
+func clock(s string) (minutes int, ok bool) {
+	t, err := time.Parse("15:04", s)
+	return t.Hour()*60 + t.Minute(), err == nil
+}
+
+func weekday(s string) (time.Weekday, bool) {
+	for day := time.Sunday; day <= time.Saturday; day++ {
+		if strings.ToLower(day.String()[:3]) == s {
+			return day, true
+		}
+	}
+	return 0, false
+}

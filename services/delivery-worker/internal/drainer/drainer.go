@@ -1,0 +1,215 @@
+// Package drainer takes deliveries out of the parked lane: one worker at a time for each hook, in the order of events,
+// at the hook's rate and cap, and only while the hook is able.
+package drainer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	// look is how often all backlogs are looked at: for hooks that have become able without any change being told.
+	look = time.Second
+	// leaseTime is how long a worker that died keeps others from a hook's backlog; it is renewed at a third of it.
+	leaseTime = 15 * time.Second
+	// margin is how long before the end of its lease a worker stops acting on it.
+	margin = 3 * time.Second
+	// page is how many parked deliveries are read at once.
+	page = 500
+	// endPage is how many deliveries of a hook that is gone are ended by one statement.
+	endPage = 5000
+	// atOnce bounds the hooks that one worker drains side by side.
+	atOnce = 64
+)
+
+// deliverer makes the attempts.
+type deliverer interface {
+	Drain(due webhook.Due, bodies *envelope.Bodies, settled func(error)) (webhook.DeliveryState, webhook.Reason)
+}
+
+// hooks is the hook index.
+type hooks interface {
+	Get(id uuid.UUID) *webhook.Hook
+}
+
+// lanes says whether a hook could take an attempt.
+type lanes interface {
+	Able(h *webhook.Hook) (able, probing bool)
+}
+
+// store is implemented by *postgres.DB.
+type store interface {
+	Backlogs(ctx context.Context) ([]postgres.Backlog, error)
+	ForgetBacklog(ctx context.Context, b postgres.Backlog) error
+	Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, limit int) ([]postgres.ParkedDelivery, error)
+	WaitingEntities(ctx context.Context, hook uuid.UUID) ([]string, error)
+	EndDeliveries(ctx context.Context, hook uuid.UUID, state webhook.DeliveryState, reason webhook.Reason, waiting bool, limit int) (int64, error)
+}
+
+// leases is implemented by *postgres.DB.
+type leases interface {
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (postgres.Lease, bool, error)
+	RenewLease(ctx context.Context, l postgres.Lease, ttl time.Duration) (bool, error)
+	ReleaseLease(ctx context.Context, l postgres.Lease) error
+}
+
+// stream is implemented by *bus.Bus.
+type stream interface {
+	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
+	Event(ctx context.Context, seq uint64) (bus.Stored, error)
+	PurgeRetries(ctx context.Context, hook uuid.UUID) error
+}
+
+// history is the ledger's reader.
+type history interface {
+	CatchUp(ctx context.Context) error
+}
+
+// Deps are a Drainer's collaborators; all are required.
+type Deps struct {
+	Deliverer deliverer
+	Hooks     hooks
+	Lanes     lanes
+	Store     store
+	Leases    leases
+	Stream    stream
+	History   history
+	Log       *zap.Logger
+	// Worker holds the leases.
+	Worker string
+}
+
+// Drainer drains backlogs.
+type Drainer struct {
+	Deps
+	wake chan uuid.UUID
+
+	mu     sync.Mutex
+	active map[uuid.UUID]bool // being drained by this worker; true if there was reason to look again
+}
+
+// New makes a drainer. Run it.
+func New(d Deps) *Drainer {
+	return &Drainer{Deps: d, wake: make(chan uuid.UUID, 1024), active: map[uuid.UUID]bool{}}
+}
+
+// Wake has the hook's backlog looked at now rather than within a second. It does not block.
+func (d *Drainer) Wake(hook uuid.UUID) {
+	select {
+	case d.wake <- hook:
+	default: // all are looked at soon
+	}
+}
+
+// Run drains until ctx ends, then waits for the attempts under way.
+func (d *Drainer) Run(ctx context.Context) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	var open sync.WaitGroup
+	defer open.Wait()
+	slots := make(chan struct{}, atOnce)
+	for {
+		var only uuid.UUID
+		select {
+		case <-ctx.Done():
+			return
+		case only = <-d.wake:
+		case <-tick.C:
+		}
+		for _, b := range d.due(ctx, only) {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			if !d.begin(b.HookID) {
+				<-slots
+				continue
+			}
+			open.Go(func() {
+				again := d.hook(ctx, b)
+				<-slots
+				if d.end(b.HookID) || again {
+					d.Wake(b.HookID)
+				}
+			})
+		}
+	}
+}
+
+// due lists the backlogs that something can be done about; only, if set, restricts it to one hook.
+func (d *Drainer) due(ctx context.Context, only uuid.UUID) []postgres.Backlog {
+	all, err := d.Store.Backlogs(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.Log.Warn("backlogs could not be listed", zap.Error(err))
+		}
+		return nil
+	}
+	list := all[:0]
+	for _, b := range all {
+		if (only == uuid.Nil || b.HookID == only) && d.able(b.HookID) {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// able reports whether something can be done about the hook's backlog: it can take deliveries, or they can be ended.
+func (d *Drainer) able(id uuid.UUID) bool {
+	h := d.Hooks.Get(id)
+	if h == nil || h.Status == webhook.Disabled {
+		return true
+	}
+	able, _ := d.Lanes.Able(h)
+	return able
+}
+
+// begin marks a hook as being drained; false means that it is already, and will be looked at again.
+func (d *Drainer) begin(hook uuid.UUID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, there := d.active[hook]; there {
+		d.active[hook] = true
+		return false
+	}
+	d.active[hook] = false
+	return true
+}
+
+// end returns true when there was reason to look at the hook again.
+func (d *Drainer) end(hook uuid.UUID) (again bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	again = d.active[hook]
+	delete(d.active, hook)
+	return again
+}
+
+// hook does what can be done about one backlog, under its lease. It returns true when there may be more to do at once.
+func (d *Drainer) hook(ctx context.Context, b postgres.Backlog) (again bool) {
+	held, err := d.hold(ctx, "drain:"+b.HookID.String())
+	if err != nil {
+		d.Log.Warn("lease could not be taken", zap.Stringer("hook_id", b.HookID), zap.Error(err))
+		return false
+	}
+	if held == nil {
+		return false // another worker drains it
+	}
+	defer held.release()
+	progress, err := d.drain(held.ctx, b, held)
+	if err != nil && ctx.Err() == nil {
+		d.Log.Warn("draining was disturbed", zap.Stringer("hook_id", b.HookID), zap.Error(err))
+		return false
+	}
+	return progress
+}
