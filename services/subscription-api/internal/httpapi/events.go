@@ -158,6 +158,9 @@ func (p *publication) add(raw json.RawMessage, pointer string, index int) {
 	case !in.Data.Set:
 		complain(p.invalid, pointer+"/data", "is required")
 		return
+	case in.ID.given() && in.ID.Value == "":
+		complain(p.invalid, pointer+"/event_id", "is empty: leave it out, and one is made up")
+		return
 	}
 	id, messageID := p.ids(&in, raw, index)
 	header := map[string]string{"Content-Type": envelope.TypeJSON}

@@ -197,3 +197,24 @@ func (w *world) create(t *testing.T, body string, change ...with) map[string]any
 	require.Equal(t, http.StatusCreated, a.status, a.text)
 	return a.json
 }
+
+// get fetches a page without a token.
+func get(t *testing.T, url string) *answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return &answer{status: response.StatusCode, header: response.Header, text: string(raw)}
+}
+
+func indent(t *testing.T, text string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	require.NoError(t, json.Indent(&out, []byte(text), "", "  "))
+	out.WriteByte('\n')
+	return out.Bytes()
+}

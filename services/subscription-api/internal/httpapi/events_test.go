@@ -1,0 +1,160 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
+)
+
+const events = "/whisperer/events/"
+
+// newBus is a world whose events go to a nats-server of its own; published reads the OMS stream.
+func newBus(t *testing.T) (w *world, published func() []*jetstream.RawStreamMsg) {
+	t.Helper()
+	url := testenv.NATS(t)
+	b, err := bus.Connect(t.Context(), bus.Options{URL: url, Name: "test", Log: zap.NewNop()})
+	require.NoError(t, err)
+	t.Cleanup(b.Close)
+	require.NoError(t, b.EnsureTopology(t.Context()))
+	conn, err := nats.Connect(url)
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	require.NoError(t, err)
+	w = newWorld(t, func(d *httpapi.Deps) { d.Publisher = b })
+	return w, func() []*jetstream.RawStreamMsg {
+		stream, err := js.Stream(t.Context(), bus.StreamOMS)
+		require.NoError(t, err)
+		var messages []*jetstream.RawStreamMsg
+		for seq := range stream.CachedInfo().State.LastSeq {
+			m, err := stream.GetMsg(t.Context(), seq+1)
+			require.NoError(t, err)
+			messages = append(messages, m)
+		}
+		return messages
+	}
+}
+
+func TestAnEventIsStoredByteForByteBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	w, published := newBus(t)
+	body := `{"event_type":"package-created",  "event_id":"e-1", "entity":"package:61","data":{"b":1.50,"a":"\u00e9 é","big":12345678901234567890123}, "current_context":{"user":1}}`
+	a := w.call(t, http.MethodPost, events, body, header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+	require.Equal(t, http.StatusAccepted, a.status, a.text)
+	require.Equal(t, "e-1", a.json["event_id"])
+	m := published()
+	require.Len(t, m, 1)
+	require.Equal(t, "oms.default.package.created", m[0].Subject)
+	require.Equal(t, body, string(m[0].Data))
+	require.Equal(t, "application/json", m[0].Header.Get("Content-Type"))
+	require.Equal(t, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", m[0].Header.Get("traceparent"))
+}
+
+func TestABatchIsStoredInItsOrder(t *testing.T) {
+	t.Parallel()
+	w, published := newBus(t)
+	w.tenant(t, "acme")
+	for _, shape := range []string{`[%s]`, `{"events": [%s]}`} {
+		list := `{"event_type":"order.created","event_id":"` + shape[:1] + `1","data": {"x" : 1} }, {"event_type":"my.own","data":null}`
+		list = strings.ReplaceAll(list, `"{1"`, `"b1"`)
+		list = strings.ReplaceAll(list, `"[1"`, `"a1"`)
+		a := w.call(t, http.MethodPost, events, fmt.Sprintf(shape, list), header("X-Whisperer-Tenant", "acme"))
+		require.Equal(t, http.StatusAccepted, a.status, a.text)
+		require.NotContains(t, a.json, "event_id")
+		require.Len(t, a.json["results"], 2)
+	}
+	m := published()
+	require.Len(t, m, 4)
+	require.Equal(t, "oms.acme.order.created", m[0].Subject)
+	require.JSONEq(t, `{"event_type":"order.created","event_id":"a1","data": {"x" : 1} }`, string(m[0].Data))
+	require.Contains(t, string(m[0].Data), `{"x" : 1} }`)
+	require.Equal(t, "oms.acme.my.own", m[1].Subject)
+	require.NotEmpty(t, m[1].Header.Get("Nats-Msg-Id"), "the made-up id travels with the event")
+}
+
+func TestPublishingAgainDoesNotDouble(t *testing.T) {
+	t.Parallel()
+	w, published := newBus(t)
+	w.tenant(t, "acme")
+	withID := `{"event_type":"order.created","event_id":"1","data":1}`
+	without := `[{"event_type":"order.created","data":1},{"event_type":"order.created","data":1}]`
+	var answers []string
+	for range 2 {
+		require.Equal(t, http.StatusAccepted, w.call(t, http.MethodPost, events, withID).status)
+		a := w.call(t, http.MethodPost, events, without, header("Idempotency-Key", "k"))
+		answers = append(answers, a.text)
+	}
+	require.Equal(t, answers[0], answers[1])
+	require.Len(t, published(), 3, "an event with an id, and two that the key gave ids")
+
+	w.call(t, http.MethodPost, events, `{"event_type":"order.created","event_id":"1","data":2}`)
+	require.Len(t, published(), 4, "the same id with another body gets through, to be rejected in the open")
+	w.call(t, http.MethodPost, events, withID, header("X-Whisperer-Tenant", "acme"))
+	require.Len(t, published(), 5, "ids are a tenant's own")
+	w.call(t, http.MethodPost, events, without, header("Idempotency-Key", "k2"))
+	w.call(t, http.MethodPost, events, without)
+	require.Len(t, published(), 9)
+}
+
+func TestEventsThatBreakARule(t *testing.T) {
+	t.Parallel()
+	w, published := newBus(t)
+	event := func(fields string) string { return `{"event_type":"order.created","data":1,` + fields + `}` }
+	for _, c := range []struct {
+		name, body, pointer string
+		status              int
+	}{
+		{"no type", `{"data":1}`, "/event_type", 422},
+		{"no data", `{"event_type":"order.created"}`, "/data", 422},
+		{"a type with a wildcard", `{"event_type":"order.*","data":1}`, "/event_type", 422},
+		{"a type with a space", `{"event_type":"order created","data":1}`, "/event_type", 422},
+		{"a type that ends a line", `{"event_type":"order.created\r\nX: 1","data":1}`, "/event_type", 422},
+		{"an id with a dot", event(`"event_id":"a.b"`), "/event_id", 422},
+		{"an id with a line feed", event(`"event_id":"a\r\nb"`), "/event_id", 422},
+		{"an id that is too long", event(`"event_id":"` + strings.Repeat("i", 129) + `"`), "/event_id", 422},
+		{"an empty id", event(`"event_id":""`), "/event_id", 422},
+		{"an id that is a number", event(`"event_id":1`), "/event_id", 422},
+		{"a time without a zone", event(`"event_time":"2026-01-01T00:00:00"`), "/event_time", 422},
+		{"an entity with a control character", event(`"entity":"a\u0001"`), "/entity", 422},
+		{"a context that is a list", event(`"current_context":[]`), "/current_context", 422},
+		{"a filter that is a string", event(`"config_filter":"x"`), "/config_filter", 422},
+		{"an unknown field", event(`"event_typ":"x"`), "/event_typ", 422},
+		{"a key twice in the data", `{"event_type":"order.created","data":{"a":1,"a":2}}`, "/data/a", 400},
+		{"NUL in the data", `{"event_type":"order.created","data":"\u0000"}`, "/data", 400},
+		{"a bad one among good ones", `[{"event_type":"order.created","data":1},{"event_type":"order.created"}]`, "/1/data", 422},
+		{"a bad one in events", `{"events":[{"event_type":"order.created","data":1,"x":1}]}`, "/events/0/x", 422},
+		{"a list of numbers", `[1]`, "/0", 422},
+		{"no events", `[]`, "", 422},
+		{"no events in events", `{"events":[]}`, "/events", 422},
+		{"events that are none", `{"events":1}`, "/events", 422},
+		{"something beside events", `{"events":[{"event_type":"order.created","data":1}],"data":1}`, "/data", 422},
+		{"a hundred and one", `[` + strings.Repeat(`{"event_type":"order.created","data":1},`, 100) + `{"event_type":"order.created","data":1}]`, "", 422},
+		{"text", `"x"`, "", 422},
+	} {
+		a := w.call(t, http.MethodPost, events, c.body)
+		require.Equal(t, c.status, a.status, "%s: %s", c.name, a.text)
+		require.Equal(t, []string{c.pointer}, a.pointers(), "%s: %s", c.name, a.text)
+	}
+	require.Empty(t, published(), "nothing was stored, not even good ones beside a bad one")
+}
+
+func TestWithoutNATSPublishingIsAnsweredWith503(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	begin := time.Now()
+	a := w.call(t, http.MethodPost, events, `{"event_type":"order.created","data":1}`)
+	require.Equal(t, http.StatusServiceUnavailable, a.status)
+	require.NotEmpty(t, a.header.Get("Retry-After"))
+	require.Less(t, time.Since(begin), 2*time.Second)
+}

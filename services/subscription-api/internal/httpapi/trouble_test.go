@@ -1,0 +1,142 @@
+package httpapi_test
+
+import (
+	"database/sql"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
+)
+
+// admin runs a statement beside the API.
+func (w *world) admin(t *testing.T, statement string) {
+	t.Helper()
+	db, err := sql.Open("postgres", w.database)
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), statement)
+	require.NoError(t, err)
+}
+
+func TestWhatFailedIsLoggedAndNotTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.admin(t, `ALTER TABLE event_types RENAME TO gone`)
+	a := w.call(t, http.MethodGet, registry, "")
+	require.Equal(t, http.StatusInternalServerError, a.status)
+	require.NotContains(t, a.text, "event_types")
+	logged := w.logs.FilterMessage("request failed").All()
+	require.Len(t, logged, 1)
+	require.Contains(t, logged[0].ContextMap()["error"], "event_types")
+}
+
+func TestAFrozenDatabaseIsAnsweredWith503InTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "").status)
+	db, err := sql.Open("postgres", w.database)
+	require.NoError(t, err)
+	defer db.Close()
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = tx.ExecContext(t.Context(), `LOCK TABLE hooks IN ACCESS EXCLUSIVE MODE`)
+	require.NoError(t, err)
+	for range 6 { // more than there are connections
+		begin := time.Now()
+		a := w.call(t, http.MethodGet, hooks, "")
+		require.Equal(t, http.StatusServiceUnavailable, a.status, a.text)
+		require.NotEmpty(t, a.header.Get("Retry-After"))
+		require.Less(t, time.Since(begin), 2*time.Second)
+	}
+	require.NoError(t, tx.Rollback())
+	require.Eventually(t, func() bool { return w.call(t, http.MethodGet, hooks, "").status == http.StatusOK }, 5*time.Second, 50*time.Millisecond)
+}
+
+func TestADatabaseThatIsAwayIsAnsweredWith503(t *testing.T) {
+	t.Parallel()
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, nobody.Close())
+	ring, err := seal.ParseRing(seal.NewKey())
+	require.NoError(t, err)
+	away, err := postgres.Open("postgres://u@"+nobody.Addr().String()+"/x?sslmode=disable", 2, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, away.Close()) })
+	for name, without := range map[string]option{
+		"hooks":  func(d *httpapi.Deps) { d.Hooks = away },
+		"tokens": func(d *httpapi.Deps) { d.Tokens = away }, // nobody can be known, which is no 401
+	} {
+		w := newWorld(t, without)
+		begin := time.Now()
+		a := w.call(t, http.MethodGet, hooks, "")
+		require.Equal(t, http.StatusServiceUnavailable, a.status, name)
+		require.NotEmpty(t, a.header.Get("Retry-After"))
+		require.Less(t, time.Since(begin), 2*time.Second)
+	}
+}
+
+func TestEveryRequestIsCountedAndLoggedOnce(t *testing.T) {
+	t.Parallel()
+	metrics := prometheus.NewRegistry()
+	w := newWorld(t, func(d *httpapi.Deps) { d.Metrics = metrics })
+	hook := w.create(t, oldExample)
+	w.call(t, http.MethodGet, path(hook)+"?x=canary", "")
+	w.call(t, http.MethodGet, "/nope/canary", "")
+	w.call(t, "BREW", hooks, "")
+	n, err := testutil.GatherAndCount(metrics, "whisperer_api_requests_total")
+	require.NoError(t, err)
+	require.Equal(t, 5, n, "the document, and one for each of the four")
+
+	served := w.logs.FilterMessage("request served")
+	require.Equal(t, 5, served.Len())
+	line := served.FilterField(zap.Int("status_code", 400)).All()[0].ContextMap()
+	require.Equal(t, "GET", line["method"])
+	require.Equal(t, "/whisperer/hooks/{id}/", line["route"])
+	require.Equal(t, "default", line["tenant"])
+	require.NotEmpty(t, line["token_id"])
+}
+
+func TestTheDocumentIsReadableWithoutOtherHosts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, p := range []string{"/whisperer/docs", "/whisperer/docs/", "/whisperer/docs/page.css", "/whisperer/openapi.json"} {
+		a := get(t, w.url+p)
+		require.Equal(t, http.StatusOK, a.status, p)
+		require.Contains(t, a.header.Get("Content-Security-Policy"), "default-src 'none'")
+		require.NotContains(t, a.header.Get("Content-Security-Policy"), "unsafe")
+		require.NotRegexp(t, `(src|href)="(https?:)?//`, a.text)
+		require.NotContains(t, a.text, "<script")
+	}
+	page := get(t, w.url+"/whisperer/docs/").text
+	for _, item := range w.document.Paths.Map() {
+		for _, op := range item.Operations() {
+			require.Contains(t, page, `id="`+op.OperationID+`"`)
+		}
+	}
+	require.Equal(t, "3.1.0", w.document.OpenAPI)
+	require.Empty(t, w.document.Components.Schemas["ErrorModel"])
+}
+
+func TestTheDocumentIsTheOneThatWasAgreed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const golden = "testdata/openapi.golden.json"
+	got := get(t, w.url+"/whisperer/openapi.json").text
+	if os.Getenv("WHISPERER_UPDATE_GOLDEN") != "" {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(golden, indent(t, got), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(indent(t, got)), "if that is meant: WHISPERER_UPDATE_GOLDEN=1 go test ./internal/httpapi -run TestTheDocument")
+}
