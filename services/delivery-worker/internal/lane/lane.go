@@ -202,7 +202,8 @@ func (ls *Lanes) newBreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: 1, Interval: b.Window, BucketPeriod: b.Window / 6, Timeout: b.Open,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
-			return int(c.Requests) >= b.MinAttempts && float64(c.TotalFailures) >= b.FailureRatio*float64(c.Requests)
+			ended := c.TotalSuccesses + c.TotalFailures // not those under way
+			return int(ended) >= b.MinAttempts && float64(c.TotalFailures) >= b.FailureRatio*float64(ended)
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 	})
