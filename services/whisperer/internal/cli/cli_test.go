@@ -92,7 +92,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", UpdateScripts: *update, RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
-			// Each script is a tenant of its own; $OPERATOR is good for all.
+			// Each script is a tenant of its own.
 			tenant := strings.ToLower(filepath.Base(e.WorkDir))
 			db, err := postgres.Open(b.database, 1, nil)
 			if err != nil {
@@ -102,16 +102,18 @@ func TestScripts(t *testing.T) {
 			if _, err := db.EnsureTenant(context.Background(), "test", tenant); err != nil {
 				return err
 			}
-			for name, n := range map[string]postgres.NewToken{
-				"WHISPERER_TOKEN": {Name: "script", Tenant: tenant, Role: postgres.Admin},
-				"VIEWER":          {Name: "viewer", Tenant: tenant, Role: postgres.Viewer},
-				"OPERATOR":        {Name: "operator", Role: postgres.Admin},
+			for _, token := range []struct {
+				variable string
+				postgres.NewToken
+			}{
+				{"WHISPERER_TOKEN", postgres.NewToken{Name: "script", Tenant: tenant, Role: postgres.Admin}},
+				{"VIEWER", postgres.NewToken{Name: "viewer", Tenant: tenant, Role: postgres.Viewer}},
 			} {
-				plain, _, err := db.CreateToken(context.Background(), "test", n)
+				plain, _, err := db.CreateToken(context.Background(), "test", token.NewToken)
 				if err != nil {
 					return err
 				}
-				e.Setenv(name, plain)
+				e.Setenv(token.variable, plain)
 			}
 			e.Setenv("WHISPERER_URL", b.url)
 			e.Setenv("HEALTH", b.health)

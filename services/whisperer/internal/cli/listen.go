@@ -96,9 +96,10 @@ func (c *listenCommand) seen(a *app) func(*receiver.Received) {
 	p.Head()
 	return func(r *receiver.Received) {
 		line := receiver.Line{
-			At: r.At, EventType: r.EventType, Hook: r.Path, Attempt: r.Attempt, Status: r.Answer.Status, After: r.Took,
+			At: r.At, EventType: r.EventType, Hook: r.Path, Attempt: r.Attempt, Status: r.Answer.Status,
 			Verdict: r.Verdict, Replay: r.Replay,
 		}
+		line.Entity, line.After = r.About()
 		if c.Brief {
 			p.Line(line)
 			return

@@ -22,7 +22,7 @@ type Line struct {
 	Hook      string
 	Attempt   int
 	Status    int
-	// After is the time since the event was published, where that is known, else how long the receiver took.
+	// After is the time since the event; 0 where that is not known.
 	After   time.Duration
 	Verdict Verdict
 	Replay  bool
@@ -82,6 +82,10 @@ func (p *Printer) line(l Line) string {
 	if l.Replay {
 		try += "r"
 	}
+	after := "-"
+	if l.After > 0 {
+		after = Short(l.After)
+	}
 	statusColor := red
 	if l.Status >= 200 && l.Status <= 299 {
 		statusColor = green
@@ -89,7 +93,7 @@ func (p *Printer) line(l Line) string {
 	return fmt.Sprintf("%s  %s  %s  %s  %-3s  %s  %*s  %s\n",
 		p.paint(dim, l.At.Local().Format("15:04:05.000")), p.paint(bold, pad(l.EventType, typeWidth)),
 		pad(l.Entity, entityWidth), pad(l.Hook, hookWidth), try, p.paint(statusColor, pad(status, len("STATUS"))),
-		afterWidth, Short(l.After), p.verdict(l.Verdict))
+		afterWidth, after, p.verdict(l.Verdict))
 }
 
 func (p *Printer) verdict(v Verdict) string {

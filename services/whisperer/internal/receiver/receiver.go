@@ -4,6 +4,7 @@ package receiver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -51,8 +52,25 @@ type Received struct {
 	Verdict Verdict
 	// Answer is what the receiver said.
 	Answer Answer
-	// Took is how long the receiver needed.
-	Took time.Duration
+}
+
+// About tells what the body says of its event: the entity, and how long ago it happened; empty and 0 where it does not
+// say. The formats oms and cloudevents tell the time, cloudevents the entity too.
+func (r *Received) About() (entity string, ago time.Duration) {
+	var body struct {
+		EventTime time.Time `json:"event_time"`
+		Time      time.Time `json:"time"`
+		Subject   string    `json:"subject"`
+	}
+	if json.Unmarshal(r.Body, &body) != nil {
+		return "", 0
+	}
+	for _, at := range []time.Time{body.EventTime, body.Time} {
+		if !at.IsZero() {
+			ago = max(r.At.Sub(at), 0)
+		}
+	}
+	return body.Subject, ago
 }
 
 // Answer is what the sender gets.
@@ -108,7 +126,6 @@ func (o *Options) receive(w http.ResponseWriter, r *http.Request) {
 	} else {
 		got.Answer = Answer{Status: http.StatusUnauthorized, Body: []byte("signature is " + string(got.Verdict) + "\n")}
 	}
-	got.Took = o.Now().Sub(got.At)
 	o.Seen(got)
 	maps.Copy(w.Header(), got.Answer.Header)
 	w.WriteHeader(got.Answer.Status)

@@ -132,8 +132,9 @@ func demoReceiver(state *demoState, known *origins, printer *receiver.Printer) (
 		Seen: func(r *receiver.Received) {
 			line := receiver.Line{
 				At: r.At, EventType: r.EventType, Hook: strings.TrimPrefix(r.Path, "/"), Attempt: r.Attempt, Status: r.Answer.Status,
-				After: r.Took, Verdict: r.Verdict, Replay: r.Replay,
+				Verdict: r.Verdict, Replay: r.Replay,
 			}
+			line.Entity, line.After = r.About()
 			if from, ok := known.find(r.EventID); ok {
 				line.Entity, line.After = from.entity, r.At.Sub(from.at)
 			}
