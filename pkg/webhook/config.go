@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // Format is the shape of the body that a receiver gets.
@@ -109,7 +110,7 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 	if len(raw) > MaxConfigSize {
 		return c, invalid("", "is larger than 64 KiB")
 	}
-	if err := json.Unmarshal(raw, &keys); err != nil {
+	if err := json.Unmarshal(raw, &keys); err != nil || !utf8.Valid(raw) {
 		return c, invalid("", "must be an object")
 	}
 	p := &problems{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -17,6 +18,9 @@ func isNull(raw json.RawMessage) bool {
 
 // decodeStrict decodes one JSON object and refuses unknown fields by name, as a *ValidationError.
 func decodeStrict(raw json.RawMessage, into any) error {
+	if !json.Valid(raw) { // more than one value, for example, which a decoder leaves unread
+		return invalid("", "is not a JSON object")
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
@@ -29,12 +33,26 @@ func decodeStrict(raw json.RawMessage, into any) error {
 		if wrongType.Field != "" {
 			pointer = "/" + strings.ReplaceAll(wrongType.Field, ".", "/")
 		}
-		return invalid(pointer, "must not be a "+wrongType.Value)
+		return invalid(pointer, "must not be of type "+wrongType.Value)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return invalid("/"+escapePointer(strings.Trim(name, `"`)), "is not a known field")
 	}
 	return invalid("", "is not a JSON object")
+}
+
+// decodeAny decodes one JSON value, numbers as they are written.
+func decodeAny(raw json.RawMessage) (any, error) {
+	if !json.Valid(raw) {
+		return nil, ErrInvalid
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, fmt.Errorf("decode JSON: %w", err)
+	}
+	return v, nil
 }
 
 func invalid(pointer, detail string) error {

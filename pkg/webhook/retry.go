@@ -39,7 +39,7 @@ type Countdown struct {
 	Base, Factor float64
 	// Min and Max bound Random.
 	Min, Max time.Duration
-	// Limit bounds Linear and Exponential.
+	// Limit bounds Linear and Exponential, jitter included.
 	Limit time.Duration
 	// MaxRetries is how many retries follow the first attempt.
 	MaxRetries int
@@ -86,7 +86,11 @@ func (c Countdown) bounds(n int) (low, high time.Duration) {
 	case Schedule:
 		low = c.Delays[n-1]
 	}
-	return low, low + time.Duration(c.Jitter*float64(low))
+	high = low + time.Duration(c.Jitter*float64(low))
+	if c.Choice == Linear || c.Choice == Exponential {
+		high = min(high, c.Limit)
+	}
+	return low, high
 }
 
 func atMost(seconds float64, limit time.Duration) time.Duration {
@@ -258,6 +262,9 @@ func (k *kwargs) schedule(name string) []time.Duration {
 		d, valid := secondsOf(item, MaxRetryDelay)
 		if !valid {
 			k.p.add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must be whole seconds from 1 to %d", int(MaxRetryDelay.Seconds()))
+		}
+		if valid && i > 0 && d < delays[i-1] {
+			k.p.add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must not be less than the delay before it")
 		}
 		delays[i] = d
 		sum += d

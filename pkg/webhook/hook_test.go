@@ -1,0 +1,148 @@
+package webhook_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func validHook(t *testing.T) webhook.Hook {
+	t.Helper()
+	return webhook.Hook{
+		ID: uuid.New(), Tenant: "acme", Name: "ERP", EventTypes: []string{"package.>"}, TargetURL: "https://erp.example/hooks",
+		NotificationType: webhook.NotificationREST, Config: parseConfig(t, `{"channel_id":12}`), Status: webhook.Active,
+	}
+}
+
+func TestHooksAreValidated(t *testing.T) {
+	t.Parallel()
+	long := func(n int) string { return strings.Repeat("x", n) }
+	tests := map[string]struct {
+		edit func(h *webhook.Hook)
+		want []string
+	}{
+		"a plain one":                  {func(*webhook.Hook) {}, nil},
+		"a nameless one":               {func(h *webhook.Hook) { h.Name = "" }, nil},
+		"paused":                       {func(h *webhook.Hook) { h.Status = webhook.Paused }, nil},
+		"the longest name":             {func(h *webhook.Hook) { h.Name = long(255) }, nil},
+		"a name too long":              {func(h *webhook.Hook) { h.Name = long(256) }, []string{"/name"}},
+		"a name with a line feed":      {func(h *webhook.Hook) { h.Name = "a\nb" }, []string{"/name"}},
+		"a name that is not UTF-8":     {func(h *webhook.Hook) { h.Name = "\xff" }, []string{"/name"}},
+		"no event types":               {func(h *webhook.Hook) { h.EventTypes = nil }, []string{"/event_types"}},
+		"51 event types":               {func(h *webhook.Hook) { h.EventTypes = many(51) }, []string{"/event_types"}},
+		"50 event types":               {func(h *webhook.Hook) { h.EventTypes = many(50) }, nil},
+		"an event type that is none":   {func(h *webhook.Hook) { h.EventTypes = []string{"a", "A"} }, []string{"/event_types"}},
+		"no target":                    {func(h *webhook.Hook) { h.TargetURL = "" }, []string{"/target_url"}},
+		"a target too long":            {func(h *webhook.Hook) { h.TargetURL = long(2049) }, []string{"/target_url"}},
+		"another notification type":    {func(h *webhook.Hook) { h.NotificationType = "mail" }, []string{"/notification_type"}},
+		"an empty secret":              {func(h *webhook.Hook) { h.Secrets = []webhook.Secret{{}} }, []string{"/secret_key"}},
+		"a secret too long":            {func(h *webhook.Hook) { h.Secrets = []webhook.Secret{{Value: long(1025)}} }, []string{"/secret_key"}},
+		"a secret with a line feed":    {func(h *webhook.Hook) { h.Secrets = []webhook.Secret{{Value: "a\n"}} }, []string{"/secret_key"}},
+		"a secret of any text":         {func(h *webhook.Hook) { h.Secrets = []webhook.Secret{{Value: "pässword 1"}} }, nil},
+		"an api key with a line feed":  {func(h *webhook.Hook) { h.APIKey = "a\n" }, []string{"/api_key"}},
+		"an api key too long":          {func(h *webhook.Hook) { h.APIKey = long(1025) }, []string{"/api_key"}},
+		"a header that is ours":        {func(h *webhook.Hook) { h.Headers = map[string]string{"Host": "x"} }, []string{"/additional_headers/Host"}},
+		"too many headers":             {func(h *webhook.Hook) { h.Headers = headersOf(21) }, []string{"/additional_headers"}},
+		"a retry config that is wrong": {retry(`{"choice":"fixed","kwargs":{"seconds":0}}`), []string{"/retry_countdown_config/kwargs/seconds"}},
+		"a retry config of null":       {retry(`null`), nil},
+		"an unknown status":            {func(h *webhook.Hook) { h.Status = "enabled" }, []string{"/status"}},
+		"a callback by URL":            {callback(webhook.Callback{URL: "https://oms.example/cb", On: []string{"delivered", "dead"}}), nil},
+		"a callback by subject":        {callback(webhook.Callback{Subject: "whisperer.callback.acme.erp.done"}), nil},
+		"a callback without a way":     {callback(webhook.Callback{}), []string{"/callback"}},
+		"a callback by both ways":      {callback(webhook.Callback{URL: "https://oms.example/", Subject: "whisperer.callback.acme.x"}), []string{"/callback"}},
+		"a callback to the event log":  {callback(webhook.Callback{Subject: "oms.acme.order.created"}), []string{"/callback/subject"}},
+		"another tenant's callback":    {callback(webhook.Callback{Subject: "whisperer.callback.other.x"}), []string{"/callback/subject"}},
+		"a callback to a wildcard":     {callback(webhook.Callback{Subject: "whisperer.callback.acme.>"}), []string{"/callback/subject"}},
+		"a callback on what is none":   {callback(webhook.Callback{URL: "https://oms.example/", On: []string{"failed"}}), []string{"/callback/on"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := validHook(t)
+			test.edit(&h)
+			require.Equal(t, test.want, pointers(t, h.Validate()))
+		})
+	}
+}
+
+func many(n int) []string {
+	types := make([]string, n)
+	for i := range types {
+		types[i] = fmt.Sprintf("type.n%d", i)
+	}
+	return types
+}
+
+func headersOf(n int) map[string]string {
+	headers := map[string]string{}
+	for i := range n {
+		headers[fmt.Sprintf("X-%d", i)] = "v"
+	}
+	return headers
+}
+
+func retry(text string) func(*webhook.Hook) {
+	return func(h *webhook.Hook) { h.RetryConfig = json.RawMessage(text) }
+}
+
+func callback(c webhook.Callback) func(*webhook.Hook) {
+	return func(h *webhook.Hook) { h.Callback = &c }
+}
+
+func TestErrorsRepeatNoSecret(t *testing.T) {
+	t.Parallel()
+	h := validHook(t)
+	h.Secrets = []webhook.Secret{{Value: "canary\n"}}
+	h.APIKey = "canary\n"
+	h.Headers = map[string]string{"X-Key": "canary\n"}
+	err := h.Validate()
+	require.Equal(t, []string{"/secret_key", "/api_key", "/additional_headers/X-Key"}, pointers(t, err))
+	require.NotContains(t, err.Error(), "canary")
+}
+
+func TestLongForeignTextIsClippedInErrors(t *testing.T) {
+	t.Parallel()
+	h := validHook(t)
+	h.EventTypes = []string{strings.Repeat("ü", 5000)}
+	err := h.Validate()
+	require.Equal(t, []string{"/event_types"}, pointers(t, err))
+	require.Less(t, len(err.Error()), 500)
+}
+
+func TestAHookMatchesByTenantTypeAndFilter(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		event webhook.Event
+		want  bool
+	}{
+		"its tenant and type":               {webhook.Event{Tenant: "acme", Type: "package.created"}, true},
+		"another tenant":                    {webhook.Event{Tenant: "other", Type: "package.created"}, false},
+		"another type":                      {webhook.Event{Tenant: "acme", Type: "order.created"}, false},
+		"a filter that its config contains": {webhook.Event{Tenant: "acme", Type: "package.created", ConfigFilter: []byte(`{"channel_id":12}`)}, true},
+		"a filter that it does not":         {webhook.Event{Tenant: "acme", Type: "package.created", ConfigFilter: []byte(`{"channel_id":1}`)}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := validHook(t)
+			require.Equal(t, test.want, h.Matches(&test.event))
+			h.Status = webhook.Paused
+			require.Equal(t, test.want, h.Matches(&test.event), "the status does not count")
+		})
+	}
+}
+
+func TestAStoredRetryConfigThatCannotBeReadMeansTheDefault(t *testing.T) {
+	t.Parallel()
+	h := webhook.Hook{RetryConfig: json.RawMessage(`{"choice":"weekly"}`)}
+	require.Equal(t, webhook.DefaultCountdown(), h.Countdown())
+	h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":60},"max_retries":2}`)
+	require.Equal(t, []time.Duration{time.Minute, time.Minute}, delays(h.Countdown()))
+}
