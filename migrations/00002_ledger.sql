@@ -102,15 +102,18 @@ DECLARE
 BEGIN
     FOREACH parent IN ARRAY ARRAY['events', 'deliveries', 'attempts', 'rejected_events'] LOOP
         child := parent || '_' || to_char(day, 'YYYYMMDD');
-        IF to_regclass(child) IS NULL THEN
-            PERFORM pg_advisory_xact_lock(hashtext('whisperer_ensure_day'));
-            IF to_regclass(child) IS NULL THEN
-                -- made apart and attached: that does not wait for those who read and write, nor make them wait
-                EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', child, parent);
-                EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, child,
-                    to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
-            END IF;
-        END IF;
+        -- read with a snapshot of its own each time, as look-ups by name are not
+        PERFORM FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = parent::regclass AND c.relname = child;
+        CONTINUE WHEN FOUND;
+        PERFORM pg_advisory_xact_lock(hashtext('whisperer_ensure_day'));
+        PERFORM FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = parent::regclass AND c.relname = child;
+        CONTINUE WHEN FOUND;
+        -- made apart and attached: that does not wait for those who read and write, nor make them wait
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', child, parent);
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, child,
+            to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
     END LOOP;
 END $$;
 -- +goose StatementEnd
