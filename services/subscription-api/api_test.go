@@ -1,0 +1,183 @@
+package subscriptionapi_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// start runs the API until the test ends and returns its address, an operator's token, and where its health is told.
+func start(t *testing.T, nats string) (addr, token, health string) {
+	t.Helper()
+	key := seal.NewKey()
+	config := subscriptionapi.Config{
+		DatabaseURL: testenv.Postgres(t), NATSURL: nats, MasterKey: key, Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
+		EgressPorts: "80,443", HookQuota: 10, Replicas: 1, OMSMaxBytes: 64 << 20, ShutdownTimeout: 5 * time.Second,
+	}
+	require.NoError(t, config.Validate())
+	ring, err := seal.ParseRing(key)
+	require.NoError(t, err)
+	db, err := postgres.Open(config.DatabaseURL, 1, ring)
+	require.NoError(t, err)
+	defer db.Close()
+	token, _, err = db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "t", Role: postgres.Admin})
+	require.NoError(t, err)
+
+	s, err := subscriptionapi.New(t.Context(), config, "test", zap.NewNop())
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- daemon.Run(ctx, zap.NewNop(), s.Components()...) }()
+	t.Cleanup(func() {
+		stop()
+		require.NoError(t, <-ended)
+	})
+	return s.Addr(), token, s.HealthAddr()
+}
+
+func request(t *testing.T, method, url, token, body string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Token "+token)
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	t.Cleanup(func() { answer.Body.Close() })
+	return answer
+}
+
+func TestTheServiceManagesHooksAndPublishes(t *testing.T) {
+	t.Parallel()
+	addr, token, health := start(t, testenv.NATS(t))
+	require.Eventually(t, func() bool {
+		return request(t, http.MethodGet, "http://"+health+"/readyz", "", "").StatusCode == http.StatusOK
+	}, 10*time.Second, 20*time.Millisecond)
+	answer := request(t, http.MethodPost, "http://"+addr+"/whisperer/hooks/", token, `{"event_type":"package-created","target_url":"http://example.com/","secret_key":"secret"}`)
+	require.Equal(t, http.StatusCreated, answer.StatusCode)
+	answer = request(t, http.MethodPost, "http://"+addr+"/whisperer/events/", token, `{"event_type":"package-created","data":{"id":61}}`)
+	require.Equal(t, http.StatusAccepted, answer.StatusCode)
+	metrics, err := io.ReadAll(request(t, http.MethodGet, "http://"+health+"/metrics", "", "").Body)
+	require.NoError(t, err)
+	require.Contains(t, string(metrics), `whisperer_api_requests_total{method="POST",route="/whisperer/hooks/",status="201"} 1`)
+}
+
+func TestWithoutNATSHooksCanBeManaged(t *testing.T) {
+	t.Parallel()
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, nobody.Close())
+	addr, token, health := start(t, "nats://"+nobody.Addr().String())
+	require.Eventually(t, func() bool {
+		body, err := io.ReadAll(request(t, http.MethodGet, "http://"+health+"/readyz", "", "").Body)
+		var state struct {
+			Reason string
+			Checks map[string]struct{ OK bool }
+		}
+		return err == nil && json.Unmarshal(body, &state) == nil && state.Reason == "" && state.Checks["postgres"].OK && !state.Checks["nats"].OK
+	}, 10*time.Second, 20*time.Millisecond)
+	require.Equal(t, http.StatusOK, request(t, http.MethodGet, "http://"+addr+"/whisperer/hooks/", token, "").StatusCode)
+	answer := request(t, http.MethodPost, "http://"+addr+"/whisperer/events/", token, `{"event_type":"package-created","data":1}`)
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+}
+
+// exchange writes raw bytes and returns the status line of the answer, or the error.
+func exchange(t *testing.T, addr, raw string) (string, error) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(15*time.Second)))
+	_, _ = conn.Write([]byte(raw)) // the server may have closed already
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line), err
+}
+
+func TestRequestsThatAreNoneAreRefused(t *testing.T) {
+	t.Parallel()
+	addr, token, _ := start(t, "nats://127.0.0.1:1")
+	get := "GET /whisperer/hooks/ HTTP/1.1\r\nHost: x\r\nAuthorization: Token " + token + "\r\n"
+	post := "POST /whisperer/hooks/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Token " + token + "\r\n"
+	many := &strings.Builder{}
+	for i := range 10_000 {
+		fmt.Fprintf(many, "X-%d: 1\r\n", i)
+	}
+	for _, c := range []struct {
+		name, raw string
+		status    string
+	}{
+		{"a good one", get + "Connection: close\r\n\r\n", "200"},
+		{"two lengths", post + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "400"},
+		{"a length and chunks", post + "Content-Length: 2\r\nTransfer-Encoding: gzip\r\n\r\n{}", "501"},
+		{"a header of 100 kB", get + "X-A: " + strings.Repeat("a", 100_000) + "\r\n\r\n", "431"},
+		{"ten thousand headers", get + many.String() + "\r\n", "431"},
+		{"a URL of 64 kB", "GET /" + strings.Repeat("a", 64<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n", "431"},
+		{"no host", "GET /whisperer/hooks/ HTTP/1.1\r\n\r\n", "400"},
+		{"a bad host", "GET /whisperer/hooks/ HTTP/1.1\r\nHost: a b\r\n\r\n", "400"},
+		{"a space in a header's name", get + "X A: 1\r\n\r\n", "400"},
+		{"a body that ends early", post + "Content-Length: 100\r\n\r\n{}", "408"},
+	} {
+		line, err := exchange(t, addr, c.raw)
+		require.NoError(t, err, c.name)
+		require.Contains(t, line, " "+c.status+" ", c.name)
+	}
+}
+
+func TestSlowHeadersDoNotHoldAConnection(t *testing.T) {
+	t.Parallel()
+	addr, _, _ := start(t, "nats://127.0.0.1:1")
+	begin := time.Now()
+	line, err := exchange(t, addr, "GET /whisperer/hooks/ HTTP/1.1\r\nHost: x\r\nX-A")
+	require.True(t, err != nil || strings.Contains(line, " 4"), line)
+	require.Less(t, time.Since(begin), 8*time.Second)
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	environ := func(changes ...string) []string {
+		return append([]string{"WHISPERER_DATABASE_URL=postgres://x/y", "WHISPERER_MASTER_KEY=" + seal.NewKey()}, changes...)
+	}
+	c, err := daemon.LoadConfig[subscriptionapi.Config](environ())
+	require.NoError(t, err)
+	require.Equal(t, ":8080", c.Listen)
+	require.Equal(t, 10_000, c.HookQuota)
+	for _, bad := range []string{
+		"WHISPERER_MASTER_KEY=secret", "WHISPERER_EGRESS_ALLOW=all", "WHISPERER_EGRESS_PORTS=x", "WHISPERER_PUBLIC_URL=hooks.example.com",
+		"WHISPERER_HOOK_QUOTA=0", "WHISPERER_STREAM_REPLICAS=2", "WHISPERER_SHUTDOWN_TIMEOUT=-1s", "WHISPERER_DATABASE_URL=",
+	} {
+		name, _, _ := strings.Cut(bad, "=")
+		_, err := daemon.LoadConfig[subscriptionapi.Config](environ(bad))
+		require.ErrorContains(t, err, strings.TrimPrefix(name, "WHISPERER_"), bad)
+	}
+}
+
+func TestASchemaThatDoesNotFitIsAnErrorThatSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
+		DatabaseURL: testenv.EmptyPostgres(t), NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0",
+		HealthListen: "127.0.0.1:0", HookQuota: 1, Replicas: 1, EgressPorts: "80",
+	}, "test", zap.NewNop())
+	require.NoError(t, err)
+	err = daemon.Run(t.Context(), zap.NewNop(), s.Components()...)
+	require.ErrorIs(t, err, postgres.ErrSchema)
+	require.ErrorContains(t, err, "whisperer migrate")
+}
