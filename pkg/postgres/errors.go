@@ -21,10 +21,9 @@ func translate(err error) error {
 		return nil
 	}
 	var netErr *net.OpError
-	var pqErr *pq.Error
 	away := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)
-	if errors.As(err, &pqErr) {
+	if pqErr, ok := errors.AsType[*pq.Error](err); ok {
 		switch pqErr.Code.Class() {
 		case "08", "53", "57": // connection exception, insufficient resources, operator intervention
 			away = true

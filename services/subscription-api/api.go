@@ -145,7 +145,9 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("finish requests: %w", err), s.http.Close())
 	}
-	<-failed // http.ErrServerClosed, now that it is
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	return err
 }
 

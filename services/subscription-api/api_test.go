@@ -54,56 +54,63 @@ func start(t *testing.T, nats string) (addr, token, health string) {
 	return s.Addr(), token, s.HealthAddr()
 }
 
-func request(t *testing.T, method, url, token, body string) *http.Response {
+// answer is what came back.
+type answer struct {
+	status int
+	body   string
+}
+
+func request(t *testing.T, method, url, token, body string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Token "+token)
 	r.Header.Set("Content-Type", "application/json")
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	require.NoError(t, err)
-	t.Cleanup(func() { answer.Body.Close() })
-	return answer
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return answer{status: response.StatusCode, body: string(text)}
 }
 
 func TestTheServiceManagesHooksAndPublishes(t *testing.T) {
 	t.Parallel()
 	addr, token, health := start(t, testenv.NATS(t))
 	require.Eventually(t, func() bool {
-		return request(t, http.MethodGet, "http://"+health+"/readyz", "", "").StatusCode == http.StatusOK
+		return request(t, http.MethodGet, "http://"+health+"/readyz", "", "").status == http.StatusOK
 	}, 10*time.Second, 20*time.Millisecond)
-	answer := request(t, http.MethodPost, "http://"+addr+"/whisperer/hooks/", token, `{"event_type":"package-created","target_url":"http://example.com/","secret_key":"secret"}`)
-	require.Equal(t, http.StatusCreated, answer.StatusCode)
-	answer = request(t, http.MethodPost, "http://"+addr+"/whisperer/events/", token, `{"event_type":"package-created","data":{"id":61}}`)
-	require.Equal(t, http.StatusAccepted, answer.StatusCode)
-	metrics, err := io.ReadAll(request(t, http.MethodGet, "http://"+health+"/metrics", "", "").Body)
-	require.NoError(t, err)
-	require.Contains(t, string(metrics), `whisperer_api_requests_total{method="POST",route="/whisperer/hooks/",status="201"} 1`)
+	a := request(t, http.MethodPost, "http://"+addr+"/whisperer/hooks/", token, `{"event_type":"package-created","target_url":"http://example.com/","secret_key":"secret"}`)
+	require.Equal(t, http.StatusCreated, a.status)
+	a = request(t, http.MethodPost, "http://"+addr+"/whisperer/events/", token, `{"event_type":"package-created","data":{"id":61}}`)
+	require.Equal(t, http.StatusAccepted, a.status)
+	metrics := request(t, http.MethodGet, "http://"+health+"/metrics", "", "").body
+	require.Contains(t, metrics, `whisperer_api_requests_total{method="POST",route="/whisperer/hooks/",status="201"} 1`)
 }
 
 func TestWithoutNATSHooksCanBeManaged(t *testing.T) {
 	t.Parallel()
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	nobody, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, nobody.Close())
 	addr, token, health := start(t, "nats://"+nobody.Addr().String())
 	require.Eventually(t, func() bool {
-		body, err := io.ReadAll(request(t, http.MethodGet, "http://"+health+"/readyz", "", "").Body)
+		body := request(t, http.MethodGet, "http://"+health+"/readyz", "", "").body
 		var state struct {
 			Reason string
 			Checks map[string]struct{ OK bool }
 		}
-		return err == nil && json.Unmarshal(body, &state) == nil && state.Reason == "" && state.Checks["postgres"].OK && !state.Checks["nats"].OK
+		return json.Unmarshal([]byte(body), &state) == nil && state.Reason == "" && state.Checks["postgres"].OK && !state.Checks["nats"].OK
 	}, 10*time.Second, 20*time.Millisecond)
-	require.Equal(t, http.StatusOK, request(t, http.MethodGet, "http://"+addr+"/whisperer/hooks/", token, "").StatusCode)
-	answer := request(t, http.MethodPost, "http://"+addr+"/whisperer/events/", token, `{"event_type":"package-created","data":1}`)
-	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+	require.Equal(t, http.StatusOK, request(t, http.MethodGet, "http://"+addr+"/whisperer/hooks/", token, "").status)
+	a := request(t, http.MethodPost, "http://"+addr+"/whisperer/events/", token, `{"event_type":"package-created","data":1}`)
+	require.Equal(t, http.StatusServiceUnavailable, a.status)
 }
 
 // exchange writes raw bytes and returns the status line of the answer, or the error.
 func exchange(t *testing.T, addr, raw string) (string, error) {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(15*time.Second)))

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
 	"net/url"
 	"time"
 
@@ -44,7 +45,7 @@ func (c cursors) open(cursor, scope string) (direction byte, at postgres.Positio
 	if subtle.ConstantTimeCompare(raw[cursorBody:], c.mac(body, scope)) != 1 {
 		return 0, at, false
 	}
-	at.At = time.UnixMicro(int64(binary.BigEndian.Uint64(body[1:9]))).UTC()
+	at.At = time.UnixMicro(int64(binary.BigEndian.Uint64(body[1:9]))).UTC() //nolint:gosec // it was an int64
 	at.ID = uuid.UUID(body[9:cursorBody])
 	return body[0], at, true
 }
@@ -82,9 +83,7 @@ func (c cursors) page(query url.Values, scope string) (postgres.Page, error) {
 func (c cursors) links(base string, query url.Values, scope string, page postgres.Page, more bool, first, last *postgres.Position) (next, previous *string) {
 	link := func(direction byte, at postgres.Position) *string {
 		q := url.Values{}
-		for name, values := range query {
-			q[name] = values
-		}
+		maps.Copy(q, query)
 		q.Set("cursor", c.seal(direction, at, scope))
 		u := base + "?" + q.Encode()
 		return &u

@@ -83,7 +83,7 @@ func decodeObject(raw []byte, into any) error {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		value, there := members[name]
 		delete(members, name)
-		f, ok := v.Field(i).Addr().Interface().(field)
+		f, ok := reflect.TypeAssert[field](v.Field(i).Addr())
 		if !there || !ok {
 			continue
 		}

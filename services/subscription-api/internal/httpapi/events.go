@@ -33,12 +33,12 @@ const (
 type (
 	// eventInput is an event as it is published; its data goes on byte for byte.
 	eventInput struct {
-		ID           optional[string]  `json:"event_id,omitempty" doc:"Publishing it again within 24 hours is harmless; made up if absent" maxLength:"128"`
+		ID           optional[string]  `json:"event_id,omitzero" doc:"Publishing it again within 24 hours is harmless; made up if absent" maxLength:"128"`
 		Type         optional[string]  `json:"event_type" doc:"Such as package.created"`
-		Time         optional[string]  `json:"event_time,omitempty" doc:"When it happened, as RFC 3339 writes it; now if absent"`
-		Entity       optional[string]  `json:"entity,omitempty" doc:"What the event is about, such as package:61" maxLength:"256"`
-		Context      optional[object]  `json:"current_context,omitempty" doc:"Goes to receivers beside the data"`
-		ConfigFilter optional[object]  `json:"config_filter,omitempty" doc:"Narrows the event to hooks whose config contains it"`
+		Time         optional[string]  `json:"event_time,omitzero" doc:"When it happened, as RFC 3339 writes it; now if absent"`
+		Entity       optional[string]  `json:"entity,omitzero" doc:"What the event is about, such as package:61" maxLength:"256"`
+		Context      optional[object]  `json:"current_context,omitzero" doc:"Goes to receivers beside the data"`
+		ConfigFilter optional[object]  `json:"config_filter,omitzero" doc:"Narrows the event to hooks whose config contains it"`
 		Data         optional[rawJSON] `json:"data" doc:"Any JSON"`
 	}
 	batchInput struct {

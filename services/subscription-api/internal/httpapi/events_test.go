@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
@@ -20,29 +18,22 @@ import (
 const events = "/whisperer/events/"
 
 // newBus is a world whose events go to a nats-server of its own; published reads the OMS stream.
-func newBus(t *testing.T) (w *world, published func() []*jetstream.RawStreamMsg) {
+func newBus(t *testing.T) (w *world, published func() []bus.Stored) {
 	t.Helper()
-	url := testenv.NATS(t)
-	b, err := bus.Connect(t.Context(), bus.Options{URL: url, Name: "test", Log: zap.NewNop()})
+	b, err := bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
 	require.NoError(t, b.EnsureTopology(t.Context()))
-	conn, err := nats.Connect(url)
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	require.NoError(t, err)
 	w = newWorld(t, func(d *httpapi.Deps) { d.Publisher = b })
-	return w, func() []*jetstream.RawStreamMsg {
-		stream, err := js.Stream(t.Context(), bus.StreamOMS)
-		require.NoError(t, err)
-		var messages []*jetstream.RawStreamMsg
-		for seq := range stream.CachedInfo().State.LastSeq {
-			m, err := stream.GetMsg(t.Context(), seq+1)
-			require.NoError(t, err)
+	return w, func() []bus.Stored {
+		var messages []bus.Stored
+		for seq := uint64(1); ; seq++ {
+			m, err := b.Event(t.Context(), seq)
+			if err != nil { // the end
+				return messages
+			}
 			messages = append(messages, m)
 		}
-		return messages
 	}
 }
 
@@ -57,8 +48,8 @@ func TestAnEventIsStoredByteForByteBeforeTheAnswer(t *testing.T) {
 	require.Len(t, m, 1)
 	require.Equal(t, "oms.default.package.created", m[0].Subject)
 	require.Equal(t, body, string(m[0].Data))
-	require.Equal(t, "application/json", m[0].Header.Get("Content-Type"))
-	require.Equal(t, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", m[0].Header.Get("traceparent"))
+	require.Equal(t, "application/json", m[0].Headers["Content-Type"][0])
+	require.Equal(t, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", m[0].Headers["traceparent"][0])
 }
 
 func TestABatchIsStoredInItsOrder(t *testing.T) {
@@ -80,7 +71,7 @@ func TestABatchIsStoredInItsOrder(t *testing.T) {
 	require.JSONEq(t, `{"event_type":"order.created","event_id":"a1","data": {"x" : 1} }`, string(m[0].Data))
 	require.Contains(t, string(m[0].Data), `{"x" : 1} }`)
 	require.Equal(t, "oms.acme.my.own", m[1].Subject)
-	require.NotEmpty(t, m[1].Header.Get("Nats-Msg-Id"), "the made-up id travels with the event")
+	require.NotEmpty(t, m[1].Headers["Nats-Msg-Id"], "the made-up id travels with the event")
 }
 
 func TestPublishingAgainDoesNotDouble(t *testing.T) {

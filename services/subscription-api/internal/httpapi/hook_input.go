@@ -12,27 +12,27 @@ import (
 
 // hookInput are the fields of a hook that a caller may send.
 type hookInput struct {
-	Name                 optional[string]     `json:"name,omitempty" doc:"Tells hooks apart" maxLength:"255"`
-	EventType            optional[typeList]   `json:"event_type,omitempty" doc:"One event type or pattern, or several. Either this or event_types is needed"`
-	EventTypes           optional[stringList] `json:"event_types,omitempty" doc:"Event types, such as package.created, and patterns, such as package.> or *.status.*"`
-	TargetURL            optional[string]     `json:"target_url,omitempty" doc:"Where to send events: http or https" maxLength:"2048"`
-	NotificationType     optional[string]     `json:"notification_type,omitempty" doc:"rest, the only one there is"`
-	SecretKey            optional[string]     `json:"secret_key,omitempty" doc:"Signs what is sent; null for no signature. Absent leaves the stored one" maxLength:"1024"`
-	APIKey               optional[string]     `json:"api_key,omitempty" doc:"Sent as X-API-Key, or as config.api_key_header says; null for none. Absent leaves the stored one" maxLength:"1024"`
-	AdditionalHeaders    optional[stringMap]  `json:"additional_headers,omitempty" doc:"Sent with every request"`
-	Callback             optional[object]     `json:"callback,omitempty" doc:"Where each outcome is told: url or subject, and on, a list of outcomes"`
-	RetryCountdownConfig optional[object]     `json:"retry_countdown_config,omitempty" doc:"choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default schedule"`
-	Config               optional[object]     `json:"config,omitempty" doc:"format, auth, timeout, concurrency, stop_on, method, api_key_header have a meaning; all other keys are your own"`
-	IsActive             optional[bool]       `json:"is_active,omitempty" doc:"false pauses the hook"`
-	Status               optional[string]     `json:"status,omitempty" doc:"active or paused"`
+	Name                 optional[string]     `json:"name,omitzero" doc:"Tells hooks apart" maxLength:"255"`
+	EventType            optional[typeList]   `json:"event_type,omitzero" doc:"One event type or pattern, or several. Either this or event_types is needed"`
+	EventTypes           optional[stringList] `json:"event_types,omitzero" doc:"Event types, such as package.created, and patterns, such as package.> or *.status.*"`
+	TargetURL            optional[string]     `json:"target_url,omitzero" doc:"Where to send events: http or https" maxLength:"2048"`
+	NotificationType     optional[string]     `json:"notification_type,omitzero" doc:"rest, the only one there is"`
+	SecretKey            optional[string]     `json:"secret_key,omitzero" doc:"Signs what is sent; null for no signature. Absent leaves the stored one" maxLength:"1024"`
+	APIKey               optional[string]     `json:"api_key,omitzero" doc:"Sent as X-API-Key, or as config.api_key_header says; null for none. Absent leaves the stored one" maxLength:"1024"`
+	AdditionalHeaders    optional[stringMap]  `json:"additional_headers,omitzero" doc:"Sent with every request"`
+	Callback             optional[object]     `json:"callback,omitzero" doc:"Where each outcome is told: url or subject, and on, a list of outcomes"`
+	RetryCountdownConfig optional[object]     `json:"retry_countdown_config,omitzero" doc:"choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default schedule"`
+	Config               optional[object]     `json:"config,omitzero" doc:"format, auth, timeout, concurrency, stop_on, method, api_key_header have a meaning; all other keys are your own"`
+	IsActive             optional[bool]       `json:"is_active,omitzero" doc:"false pauses the hook"`
+	Status               optional[string]     `json:"status,omitzero" doc:"active or paused"`
 
-	ID             optional[rawJSON] `json:"id,omitempty" readOnly:"true"`
-	CreatedDate    optional[rawJSON] `json:"created_date,omitempty" readOnly:"true"`
-	ModifiedDate   optional[rawJSON] `json:"modified_date,omitempty" readOnly:"true"`
-	Version        optional[rawJSON] `json:"version,omitempty" readOnly:"true"`
-	HasSecret      optional[rawJSON] `json:"has_secret,omitempty" readOnly:"true"`
-	HasAPIKey      optional[rawJSON] `json:"has_api_key,omitempty" readOnly:"true"`
-	DisabledReason optional[rawJSON] `json:"disabled_reason,omitempty" readOnly:"true"`
+	ID             optional[rawJSON] `json:"id,omitzero" readOnly:"true"`
+	CreatedDate    optional[rawJSON] `json:"created_date,omitzero" readOnly:"true"`
+	ModifiedDate   optional[rawJSON] `json:"modified_date,omitzero" readOnly:"true"`
+	Version        optional[rawJSON] `json:"version,omitzero" readOnly:"true"`
+	HasSecret      optional[rawJSON] `json:"has_secret,omitzero" readOnly:"true"`
+	HasAPIKey      optional[rawJSON] `json:"has_api_key,omitzero" readOnly:"true"`
+	DisabledReason optional[rawJSON] `json:"disabled_reason,omitzero" readOnly:"true"`
 }
 
 // callbackInput is the field callback.

@@ -35,8 +35,7 @@ func checkJSON(body []byte) error {
 	}
 	var text json.RawMessage
 	if err := json.Unmarshal(body, &text); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			return badBody("", fmt.Sprintf("the body is not JSON: at byte %d: %s", syntax.Offset, syntax))
 		}
 		return badBody("", "the body is not JSON")

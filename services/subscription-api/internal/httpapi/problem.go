@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -20,6 +21,8 @@ const maxFieldProblems = 50
 const problemType = "application/problem+json"
 
 // Problem is the answer to what cannot be done (RFC 9457).
+//
+//nolint:errname // the name in the OpenAPI document
 type Problem struct {
 	Type   string         `json:"type" doc:"Always about:blank: the status says what kind of problem it is"`
 	Title  string         `json:"title" doc:"The status in words"`
@@ -125,8 +128,6 @@ func (p *Problem) write(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	for name, values := range p.header {
-		c.Response().Header()[name] = values
-	}
+	maps.Copy(c.Response().Header(), p.header)
 	return c.Blob(p.Status, problemType, append(body, '\n'))
 }

@@ -44,9 +44,9 @@ type (
 
 	eventTypeInput struct {
 		Name        optional[string]  `json:"name" doc:"Words of a-z, 0-9 and _ joined by dots" maxLength:"128"`
-		Description optional[string]  `json:"description,omitempty" maxLength:"1024"`
-		Schema      optional[object]  `json:"schema,omitempty" doc:"JSON Schema of the event's data"`
-		Example     optional[rawJSON] `json:"example,omitempty" doc:"An event's data"`
+		Description optional[string]  `json:"description,omitzero" maxLength:"1024"`
+		Schema      optional[object]  `json:"schema,omitzero" doc:"JSON Schema of the event's data"`
+		Example     optional[rawJSON] `json:"example,omitzero" doc:"An event's data"`
 	}
 	eventTypeOutput struct {
 		Status int

@@ -13,7 +13,7 @@ import (
 
 type (
 	retriesInput struct {
-		RetryCountdownConfig optional[object] `json:"retry_countdown_config,omitempty" doc:"As a hook has it; null for the default schedule"`
+		RetryCountdownConfig optional[object] `json:"retry_countdown_config,omitzero" doc:"As a hook has it; null for the default schedule"`
 	}
 	retryStep struct {
 		Retry    int     `json:"retry" doc:"Counts from 1"`

@@ -49,8 +49,8 @@ type (
 	tokenInput struct {
 		Name        optional[string]    `json:"name" doc:"What the token is for" maxLength:"255"`
 		Role        optional[string]    `json:"role" doc:"viewer reads; editor also changes hooks and publishes events; admin also makes tokens"`
-		Tenant      optional[string]    `json:"tenant,omitempty" doc:"The caller's own if absent. An operator's call without it, and without X-Whisperer-Tenant, makes an operator's token"`
-		ExpiresDate optional[time.Time] `json:"expires_date,omitempty" doc:"null for never"`
+		Tenant      optional[string]    `json:"tenant,omitzero" doc:"The caller's own if absent. An operator's call without it, and without X-Whisperer-Tenant, makes an operator's token"`
+		ExpiresDate optional[time.Time] `json:"expires_date,omitzero" doc:"null for never"`
 	}
 	tokenID struct {
 		ID string `path:"id" format:"uuid" doc:"The token's id"`

@@ -64,7 +64,7 @@ func TestAFrozenDatabaseIsAnsweredWith503InTime(t *testing.T) {
 
 func TestADatabaseThatIsAwayIsAnsweredWith503(t *testing.T) {
 	t.Parallel()
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	nobody, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, nobody.Close())
 	ring, err := seal.ParseRing(seal.NewKey())
