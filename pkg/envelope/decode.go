@@ -4,11 +4,9 @@ package envelope
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -202,7 +200,10 @@ func readCloudEvent(body []byte) (fields, error) {
 	if err := json.Unmarshal(body, &e); err != nil {
 		return fields{}, unmarshalProblem(err)
 	}
+	twice := repeatedName(body)
 	switch {
+	case twice != "":
+		return fields{}, reject(BadField, twice, "is there twice")
 	case e.SpecVersion != "1.0":
 		return fields{}, reject(BadField, "specversion", "must be 1.0")
 	case e.ID == "" || e.Source == "" || e.Type == "":
@@ -294,15 +295,17 @@ func (f fields) event(in Published) (webhook.Event, error) {
 	}
 	if f.time != "" {
 		t, err := time.Parse(time.RFC3339Nano, f.time)
+		t = t.UTC()
 		if err != nil || t.Year() < 1970 || t.Year() > 9999 {
 			return e, reject(BadField, "event_time", "is not an RFC 3339 time with a zone")
 		}
-		e.Time = t.UTC()
+		e.Time = t.Truncate(time.Microsecond) // as Postgres keeps it: a replay's body must not differ from the first one
 	}
-	for name, part := range map[string]json.RawMessage{"current_context": e.Context, "config_filter": e.ConfigFilter} {
-		if len(part) > 0 && part[0] != '{' {
-			return e, reject(BadField, name, "must be an object")
-		}
+	switch {
+	case len(e.Context) > 0 && e.Context[0] != '{':
+		return e, reject(BadField, "current_context", "must be an object")
+	case len(e.ConfigFilter) > 0 && e.ConfigFilter[0] != '{':
+		return e, reject(BadField, "config_filter", "must be an object")
 	}
 	if validTraceparent(f.traceparent) {
 		e.Traceparent = f.traceparent
@@ -331,54 +334,6 @@ func validTraceparent(s string) bool {
 		}
 	}
 	return s[3:35] != strings.Repeat("0", 32) && s[36:52] != strings.Repeat("0", 16)
-}
-
-func checkJSON(body []byte) error {
-	switch {
-	case len(body) == 0:
-		return reject(Unreadable, "", "the body is empty")
-	case !utf8.Valid(body):
-		return reject(Unreadable, "", "the body is not UTF-8")
-	case depth(body) > MaxDepth:
-		return reject(Unreadable, "", "the body nests more than %d levels", MaxDepth)
-	case !json.Valid(body):
-		return reject(Unreadable, "", "the body is not JSON")
-	}
-	return nil
-}
-
-// depth is how deeply brackets nest outside of strings; the text need not be JSON.
-func depth(body []byte) int {
-	level, deepest, inString := 0, 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			level++
-			deepest = max(deepest, level)
-		case c == '}' || c == ']':
-			level--
-		}
-	}
-	return deepest
-}
-
-func unmarshalProblem(err error) error {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) && wrong.Field != "" {
-		return reject(BadField, wrong.Field, "must not be a %s", wrong.Value)
-	}
-	return reject(Unreadable, "", "the body is not an object")
-}
-
-func isJSONType(contentType string) bool {
-	t, _, _ := strings.Cut(strings.ToLower(contentType), ";")
-	t = strings.TrimSpace(t)
-	return t == "" || t == TypeJSON || strings.HasSuffix(t, "+json") || t == "text/json"
 }
 
 // header looks a header up without regard to case: NATS keeps the publisher's spelling.
