@@ -78,6 +78,22 @@ CREATE TABLE attempts (
     CONSTRAINT attempts_pkey PRIMARY KEY (delivery_id, number, published_at)
 ) PARTITION BY RANGE (published_at);
 
+-- How each hook fares, kept by the recorder: since when it has been failing without a success in between.
+CREATE TABLE hook_health (
+    hook_id         uuid PRIMARY KEY,
+    tenant          text NOT NULL,
+    failing_since   timestamptz,
+    last_failure_at timestamptz,
+    failures        bigint NOT NULL DEFAULT 0,
+    last_class      text NOT NULL DEFAULT '',
+    last_attempt_at timestamptz NOT NULL,
+    -- whether the last batch of attempts had a success
+    succeeded       boolean NOT NULL,
+    -- how far, in percent, on the way to being disabled people were warned last
+    warned          smallint NOT NULL DEFAULT 0
+);
+CREATE INDEX hook_health_failing ON hook_health (failing_since) WHERE failing_since IS NOT NULL;
+
 CREATE TABLE rejected_events (
     published_at timestamptz NOT NULL,
     seq          bigint NOT NULL,
@@ -142,5 +158,5 @@ END $$;
 
 -- +goose Down
 DROP FUNCTION whisperer_drop_days;
-DROP TABLE rejected_events, attempts, deliveries, events;
+DROP TABLE hook_health, rejected_events, attempts, deliveries, events;
 DROP FUNCTION whisperer_ensure_day;

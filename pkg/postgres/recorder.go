@@ -185,6 +185,9 @@ func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.Ledger
 			if err := copyInto(ctx, tx, "staging_attempts", attemptColumns, mergeAttempts, attemptRows(batches)); err != nil {
 				return err
 			}
+			if _, err := tx.ExecContext(ctx, mergeHealth); err != nil {
+				return fmt.Errorf("merge health: %w", err)
+			}
 		}
 		if rejected > 0 {
 			return copyInto(ctx, tx, "staging_rejected", rejectedColumns, mergeRejected, rejectedRows(batches))

@@ -55,10 +55,19 @@ func ValidatePattern(s string) error {
 	return nil
 }
 
-// MatchPattern reports whether pattern covers the event type. Both must be valid.
+// IsOperational reports whether the event type is one by which Whisperer tells of itself: hook.… or delivery.….
+func IsOperational(eventType string) bool {
+	return strings.HasPrefix(eventType, "hook.") || strings.HasPrefix(eventType, "delivery.")
+}
+
+// MatchPattern reports whether pattern covers the event type. Both must be valid. Operational types have to be asked
+// for by name or by a pattern such as hook.*: everything means everything that the order management system tells.
 func MatchPattern(pattern, eventType string) bool {
-	if pattern == eventType || pattern == "*" || pattern == ">" {
+	switch pattern {
+	case eventType:
 		return true
+	case "*", ">":
+		return !IsOperational(eventType)
 	}
 	for {
 		p, pRest, pMore := strings.Cut(pattern, ".")

@@ -24,6 +24,13 @@ type Config struct {
 	BreakerOpen     time.Duration `env:"BREAKER_OPEN" envDefault:"10s" desc:"how long it stays open before one attempt probes the receiver"`
 	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream: 1, or 3 on a cluster"`
 	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size of the event log in bytes; publishers get an error when it is full"`
+	EventAge        time.Duration `env:"EVENT_AGE" envDefault:"168h" desc:"how long the event log keeps events that are done with"`
+	KeepPayloads    time.Duration `env:"KEEP_PAYLOADS" envDefault:"720h" desc:"how long Postgres keeps events' payloads"`
+	KeepRecords     time.Duration `env:"KEEP_RECORDS" envDefault:"2160h" desc:"how long Postgres keeps what became of events"`
+	DisableAfter    time.Duration `env:"DISABLE_AFTER" envDefault:"120h" desc:"a hook is disabled when all its attempts fail for so long"`
+	DisableFailures int           `env:"DISABLE_FAILURES" envDefault:"20" desc:"and when these are at least so many"`
+	DisableSpan     time.Duration `env:"DISABLE_SPAN" envDefault:"12h" desc:"and lie so far apart"`
+	HousekeepEvery  time.Duration `env:"HOUSEKEEP_EVERY" envDefault:"1m" desc:"how often partitions, the event log, lost deliveries and failing hooks are looked after"`
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long deliveries under way may take to finish at the end"`
 	LogLevel        string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error; debug also tells of each success"`
 	LogFormat       string        `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
@@ -49,6 +56,14 @@ func (c Config) Validate() error {
 	}
 	if c.BreakerAttempts < 1 || c.BreakerRatio <= 0 || c.BreakerRatio > 1 || c.BreakerOpen <= 0 {
 		add("BREAKER_ATTEMPTS, WHISPERER_BREAKER_RATIO, WHISPERER_BREAKER_OPEN", errors.New("must be positive, the ratio at most 1"))
+	}
+	for name, d := range map[string]time.Duration{
+		"EVENT_AGE": c.EventAge, "KEEP_PAYLOADS": c.KeepPayloads, "KEEP_RECORDS": c.KeepRecords, "DISABLE_AFTER": c.DisableAfter,
+		"HOUSEKEEP_EVERY": c.HousekeepEvery,
+	} {
+		if d <= 0 {
+			add(name, errors.New("must be positive"))
+		}
 	}
 	if c.ShutdownTimeout < 0 {
 		add("SHUTDOWN_TIMEOUT", errors.New("must not be negative"))

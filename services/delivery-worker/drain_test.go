@@ -174,3 +174,40 @@ func TestAHangingReceiverCostsTheOthersNothing(t *testing.T) {
 	require.Less(t, time.Since(began), 2900*time.Millisecond, "before the first of the hanging ones has timed out")
 	w.recorded(hang, fmt.Sprintf("e-%d", n-1), time.Now(), webhook.Parked)
 }
+
+func TestAHookThatOnlyFailsIsWarnedOfAndDisabledAndOthersHearOfIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.DisableAfter, w.config.DisableFailures, w.config.DisableSpan = 6*time.Second, 3, 2*time.Second
+	h := w.hook("/bad", func(h *webhook.Hook) {
+		h.EventTypes = []string{"order.created"}
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
+	})
+	w.hook("/ops", func(h *webhook.Hook) { h.EventTypes = []string{"hook.>"} })
+	w.hook("/everything", nil)
+	w.receiver.Answer("/bad", answer{status: http.StatusInternalServerError})
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	require.Eventually(t, func() bool {
+		got := w.receiver.Got("/ops")
+		return len(got) > 1 && got[len(got)-1].Header.Get("X-Whisperer-Event") == "hook.disabled"
+	}, 20*time.Second, 20*time.Millisecond)
+	require.Equal(t, "hook.failing", w.receiver.Got("/ops")[0].Header.Get("X-Whisperer-Event"))
+	stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, h.ID)
+	require.NoError(t, err)
+	require.Equal(t, webhook.Disabled, stored.Status)
+	require.Contains(t, stored.DisabledReason, "failed")
+	w.recorded(h, "e-1", time.Now(), webhook.Dead)
+	require.Len(t, w.receiver.Got("/everything"), 1)
+}
+
+func TestADeadDeliveryIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/bad", func(h *webhook.Hook) { h.Config = config(t, `{"stop_on":[400]}`) })
+	w.hook("/ops", func(h *webhook.Hook) { h.EventTypes = []string{"delivery.dead"} })
+	w.receiver.Answer("/bad", answer{status: http.StatusBadRequest})
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	require.Contains(t, w.receiver.Await(t, "/ops", 1)[0].Body, `"reason":"stop_status"`)
+}

@@ -25,6 +25,8 @@ type metrics struct {
 	recorded      *prometheus.CounterVec
 	recordSeconds *prometheus.HistogramVec
 	unrecordable  *prometheus.CounterVec
+	swept         prometheus.Counter
+	trimmed       prometheus.Counter
 	pending       *prometheus.GaugeVec
 	inFlight      *prometheus.GaugeVec
 }
@@ -65,6 +67,8 @@ func newMetrics(r *prometheus.Registry) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"what"}),
 		unrecordable: counters("recorder_unrecordable_total", "Messages that could not be written and were put aside; should stay 0.", "what"),
+		swept:        counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
+		trimmed:      counter("events_trimmed_total", "Events that were dropped from the event log."),
 		pending:      gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
 		inFlight:     gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
 	}
@@ -135,3 +139,9 @@ func (m *metrics) Recorded(what string, n int, took time.Duration) {
 
 // Unrecordable counts what Postgres refuses.
 func (m *metrics) Unrecordable(what string) { m.unrecordable.WithLabelValues(what).Inc() }
+
+// Swept counts deliveries that were nowhere.
+func (m *metrics) Swept(n int) { m.swept.Add(float64(n)) }
+
+// Trimmed counts events dropped from the event log.
+func (m *metrics) Trimmed(n uint64) { m.trimmed.Add(float64(n)) }

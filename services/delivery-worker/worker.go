@@ -139,6 +139,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 		return err
 	}
 	takers.wg.Go(func() { s.drain.Run(ctx) })
+	takers.wg.Go(func() { s.keeper().Run(ctx) })
 	ready()
 	<-ctx.Done()
 
@@ -284,7 +285,7 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader) {
 	deliverer := deliver.New(ctx, deliver.Deps{
 		Sender: s.send, Enter: func(e deliver.Entry) { s.lanes.Enter(lane.Attempt(e)) }, Retries: s.bus, Facts: s.facts,
-		Hooks: disabler{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
+		Operator: operator{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
 	history := ledger.NewReader(s.db, s.bus)
 	s.drain = drainer.New(drainer.Deps{
@@ -310,26 +311,4 @@ func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer,
 		return nil, err
 	}
 	return t, nil
-}
-
-// disabler stops a hook here at once, and everywhere as soon as Postgres has it.
-type disabler struct{ s *Service }
-
-// Disable implements deliver's hooks.
-func (d disabler) Disable(h *webhook.Hook, reason string) {
-	stopped := *h
-	stopped.Status, stopped.DisabledReason = webhook.Disabled, reason
-	d.s.index.Put(stopped)
-	d.s.log.Warn("hook disabled", zap.Stringer("hook_id", h.ID), zap.String("reason", reason))
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-		defer cancel()
-		err := d.s.until(ctx, "postgres", func(ctx context.Context) error {
-			_, err := d.s.db.DisableHook(ctx, "delivery-worker", h.ID, reason)
-			return err
-		}, webhook.ErrNotFound)
-		if err != nil {
-			d.s.log.Error("hook could not be disabled", zap.Stringer("hook_id", h.ID), zap.Error(err))
-		}
-	}()
 }

@@ -46,9 +46,12 @@ type facts interface {
 	Fact(f *whispererv1.DeliveryFact, stored func())
 }
 
-// hooks is told of receivers that want no more.
-type hooks interface {
+// operator is told of what a person may want to know.
+type operator interface {
+	// Disable stops a hook whose receiver wants no more.
 	Disable(hook *webhook.Hook, reason string)
+	// Died tells that a delivery will not be tried again by itself.
+	Died(due *webhook.Due, decision webhook.Decision, result webhook.Result)
 }
 
 // observer counts; all its methods are cheap.
@@ -64,7 +67,7 @@ type Deps struct {
 	Enter    func(Entry)
 	Retries  retries
 	Facts    facts
-	Hooks    hooks
+	Operator operator
 	Observer observer
 	Log      *zap.Logger
 	// MaxPayload is the largest message in bytes that the bus takes.
@@ -146,8 +149,11 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 	decision := webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, result, now, rand.Float64()) //nolint:gosec // jitter
 	d.Observer.Attempted(result, decision.State, now.Sub(started), firstLag(due, started))
 	d.log(due, result, decision, now.Sub(started))
+	if decision.State == webhook.Dead && !webhook.IsOperational(due.Event.Type) {
+		d.Operator.Died(due, decision, result)
+	}
 	if decision.DisableHook {
-		d.Hooks.Disable(due.Hook, "The receiver answered 410 Gone.")
+		d.Operator.Disable(due.Hook, "The receiver answered 410 Gone.")
 	}
 	if decision.State == webhook.Waiting && !d.schedule(due, decision.NextAt) {
 		settled(ErrNotSettled)

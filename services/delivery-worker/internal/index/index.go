@@ -29,8 +29,9 @@ type Index struct {
 
 // tenant are one tenant's hooks by what they want.
 type tenant struct {
-	exact    map[string][]*webhook.Hook
-	patterns node
+	exact      map[string][]*webhook.Hook
+	everything []*webhook.Hook // * or > alone
+	patterns   node
 }
 
 // node is a place in the tree of patterns: one level a token.
@@ -148,6 +149,9 @@ func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
 	}
 	start := len(found)
 	found = append(found, t.exact[e.Type]...)
+	if !webhook.IsOperational(e.Type) {
+		found = append(found, t.everything...)
+	}
 	found = t.patterns.match(e.Type, found)
 	return filter(found, start, e)
 }
@@ -207,7 +211,7 @@ func (x *Index) add(h *webhook.Hook) {
 			t.exact[pattern] = append(t.exact[pattern], h)
 			continue
 		}
-		place := t.patterns.place(pattern, true)
+		place := t.place(pattern, true)
 		*place = append(*place, h)
 	}
 }
@@ -229,7 +233,7 @@ func (x *Index) drop(id uuid.UUID) {
 			}
 			continue
 		}
-		if place := t.patterns.place(pattern, false); place != nil {
+		if place := t.place(pattern, false); place != nil {
 			*place = without(*place, h)
 		}
 	}
@@ -247,11 +251,15 @@ func without(hooks []*webhook.Hook, h *webhook.Hook) []*webhook.Hook {
 	return hooks
 }
 
-// place finds the list that a pattern's hooks are in; nil where there is none and make is false.
-func (n *node) place(pattern string, create bool) *[]*webhook.Hook {
+// place finds the list that a pattern's hooks are in; nil where there is none and create is false.
+func (t *tenant) place(pattern string, create bool) *[]*webhook.Hook {
 	if pattern == "*" || pattern == ">" { // * alone stands for everything
-		return &n.rest
+		return &t.everything
 	}
+	return t.patterns.place(pattern, create)
+}
+
+func (n *node) place(pattern string, create bool) *[]*webhook.Hook {
 	for token := range strings.SplitSeq(pattern, ".") {
 		if token == ">" {
 			return &n.rest

@@ -1,0 +1,12 @@
+package catalogue
+
+// Operational lists the event types by which Whisperer tells of itself. Hooks subscribe to them by name or by a pattern
+// such as hook.*; a pattern for everything leaves them out.
+func Operational() []Type {
+	return []Type{
+		{Name: "hook.failing", Description: "All attempts at a hook have failed for 50, 70 or 90 percent of the time after which it is disabled."},
+		{Name: "hook.disabled", Description: "A hook was disabled: its receiver answered 410 Gone, or all attempts failed for too long."},
+		{Name: "hook.recovered", Description: "A hook of whose failing was warned has had a success."},
+		{Name: "delivery.dead", Description: "A delivery will not be tried again by itself."},
+	}
+}

@@ -1,0 +1,136 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// mergeHealth keeps, for each hook, since when and how often it has been failing without a success in between.
+const mergeHealth = `
+INSERT INTO hook_health AS h (hook_id, tenant, failing_since, last_failure_at, failures, last_class, last_attempt_at, succeeded)
+SELECT s.hook_id, max(s.tenant),
+	min(s.started_at) FILTER (WHERE s.outcome = 'failed' AND s.started_at > coalesce(ok.at, '-infinity')),
+	max(s.started_at) FILTER (WHERE s.outcome = 'failed' AND s.started_at > coalesce(ok.at, '-infinity')),
+	count(*) FILTER (WHERE s.outcome = 'failed' AND s.started_at > coalesce(ok.at, '-infinity')),
+	coalesce((array_agg(s.error_class ORDER BY s.started_at DESC))[1], ''), max(s.started_at),
+	bool_or(s.outcome = 'succeeded')
+FROM staging_attempts s
+LEFT JOIN (SELECT hook_id, max(started_at) AS at FROM staging_attempts WHERE outcome = 'succeeded' GROUP BY 1) ok USING (hook_id)
+WHERE s.outcome <> 'unknown'
+GROUP BY s.hook_id
+ORDER BY s.hook_id
+ON CONFLICT (hook_id) DO UPDATE SET
+	failing_since = CASE WHEN excluded.succeeded THEN excluded.failing_since ELSE coalesce(h.failing_since, excluded.failing_since) END,
+	last_failure_at = coalesce(excluded.last_failure_at, CASE WHEN excluded.succeeded THEN NULL ELSE h.last_failure_at END),
+	failures = excluded.failures + CASE WHEN excluded.succeeded THEN 0 ELSE h.failures END,
+	last_class = excluded.last_class, last_attempt_at = greatest(h.last_attempt_at, excluded.last_attempt_at),
+	succeeded = excluded.succeeded`
+
+// Failing is a hook whose attempts have all failed for some time, or one that has recovered from that.
+type Failing struct {
+	HookID uuid.UUID `db:"hook_id"`
+	Tenant string    `db:"tenant"`
+	Name   string    `db:"name"`
+	URL    string    `db:"target_url"`
+	// Since is when the first of the failures was; zero where the hook has recovered.
+	Since *time.Time `db:"failing_since"`
+	// LastFailureAt is when the latest of them was.
+	LastFailureAt *time.Time `db:"last_failure_at"`
+	Failures      int        `db:"failures"`
+	LastClass     string     `db:"last_class"`
+	// Warned is the percentage of the way to being disabled that people were warned of last, 0 for none.
+	Warned int `db:"warned"`
+}
+
+// FailingHooks lists the active hooks that have been failing since before the given time, and those that recovered
+// after a warning.
+func (d *DB) FailingHooks(ctx context.Context, before time.Time) ([]Failing, error) {
+	var list []Failing
+	err := d.db.SelectContext(ctx, &list, `
+		SELECT h.hook_id, h.tenant, k.name, k.target_url, h.failing_since, h.last_failure_at, h.failures, h.last_class, h.warned
+		FROM hook_health h JOIN hooks k ON k.id = h.hook_id
+		WHERE k.status = 'active' AND (h.failing_since < $1 OR h.failing_since IS NULL AND h.warned > 0)`, before)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list failing hooks: %w", err))
+	}
+	return list, nil
+}
+
+// Reach counts the hooks that had attempts since the given time, and those of them whose last one did not even connect.
+func (d *DB) Reach(ctx context.Context, since time.Time) (tried, unreachable int, err error) {
+	var row struct {
+		Tried       int `db:"tried"`
+		Unreachable int `db:"unreachable"`
+	}
+	err = d.db.GetContext(ctx, &row, `
+		SELECT count(*) AS tried, count(*) FILTER (WHERE failing_since IS NOT NULL AND last_class IN
+			('dns_error', 'connection_refused', 'connect_timeout', 'connection_reset', 'connection_error')) AS unreachable
+		FROM hook_health WHERE last_attempt_at > $1`, since)
+	if err != nil {
+		return 0, 0, translate(fmt.Errorf("count reachable hooks: %w", err))
+	}
+	return row.Tried, row.Unreachable, nil
+}
+
+// Warned remembers how far on the way to being disabled people were warned, and says so in the audit log.
+func (d *DB) Warned(ctx context.Context, actor Actor, f Failing, percent int) error {
+	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+		if _, err := tx.ExecContext(ctx, `UPDATE hook_health SET warned = $2 WHERE hook_id = $1`, f.HookID, percent); err != nil {
+			return audited{}, fmt.Errorf("remember warning of hook %s: %w", f.HookID, err)
+		}
+		action := "hook.failing"
+		if percent == 0 {
+			action = "hook.recovered"
+		}
+		return audited{
+			tenant: f.Tenant, action: action, subject: f.HookID.String(),
+			detail: map[string]any{"percent": percent, "failures": f.Failures},
+		}, nil
+	})
+}
+
+// LostDelivery is one that should have had an attempt long ago.
+type LostDelivery struct {
+	DeliveryKey
+	HookID uuid.UUID
+}
+
+// Overdue lists deliveries whose next attempt was due before the given time.
+func (d *DB) Overdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
+	var rows []struct {
+		ID          uuid.UUID `db:"id"`
+		PublishedAt time.Time `db:"published_at"`
+		HookID      uuid.UUID `db:"hook_id"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT id, published_at, hook_id FROM deliveries WHERE state = 'waiting' AND next_at < $1 ORDER BY next_at LIMIT $2`, before, limit)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list overdue deliveries: %w", err))
+	}
+	list := make([]LostDelivery, len(rows))
+	for i, r := range rows {
+		list[i] = LostDelivery{DeliveryKey: DeliveryKey{ID: r.ID, PublishedAt: r.PublishedAt.UTC()}, HookID: r.HookID}
+	}
+	return list, nil
+}
+
+// ParkLost parks a delivery that is still overdue, so that a drainer makes its attempt; it reports whether it was.
+func (d *DB) ParkLost(ctx context.Context, l LostDelivery, before time.Time, reason string) (bool, error) {
+	var parked bool
+	err := d.db.GetContext(ctx, &parked, `
+		WITH lost AS (
+			UPDATE deliveries SET state = 'parked', reason = $4, next_at = NULL, updated_at = clock_timestamp()
+			WHERE id = $1 AND published_at = $2 AND state = 'waiting' AND next_at < $3 RETURNING hook_id),
+		touched AS (
+			INSERT INTO backlogs (hook_id) SELECT hook_id FROM lost
+			ON CONFLICT (hook_id) DO UPDATE SET touched_at = clock_timestamp() RETURNING hook_id)
+		SELECT EXISTS (SELECT FROM touched)`, l.ID, l.PublishedAt, before, reason)
+	if err != nil {
+		return false, translate(fmt.Errorf("park lost delivery %s: %w", l.ID, err))
+	}
+	return parked, nil
+}

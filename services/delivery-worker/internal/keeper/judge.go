@@ -1,0 +1,105 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// Disable says when a hook that only fails is disabled: all of its attempts for After, at least MinFailures of them,
+// which span at least MinSpan.
+type Disable struct {
+	After       time.Duration
+	MinFailures int
+	MinSpan     time.Duration
+}
+
+// reachWindow is how far back the mass-failure guard looks, and massHooks from how many hooks on it judges.
+const (
+	reachWindow = 5 * time.Minute
+	massHooks   = 4
+)
+
+// Operational event types; see the catalogue.
+const (
+	typeFailing   = "hook.failing"
+	typeDisabled  = "hook.disabled"
+	typeRecovered = "hook.recovered"
+)
+
+// judge warns of hooks that fail for long, disables those that fail for too long, and tells of those that recovered.
+func (k *Keeper) judge(ctx context.Context) error {
+	now := time.Now()
+	tried, unreachable, err := k.Health.Reach(ctx, now.Add(-reachWindow))
+	if err != nil {
+		return err
+	}
+	if tried >= massHooks && 2*unreachable > tried {
+		k.Log.Error("most hooks cannot be reached: it is our network, nothing is disabled", zap.Int("hooks", tried), zap.Int("unreachable", unreachable))
+		return nil
+	}
+	list, err := k.Health.FailingHooks(ctx, now.Add(-k.Disable.After/2))
+	if err != nil {
+		return err
+	}
+	for _, f := range list {
+		if err := k.judgeHook(ctx, f, now); err != nil {
+			return fmt.Errorf("hook %s: %w", f.HookID, err)
+		}
+	}
+	return nil
+}
+
+func (k *Keeper) judgeHook(ctx context.Context, f postgres.Failing, now time.Time) error {
+	if f.Since == nil {
+		if err := k.announce(ctx, typeRecovered, f, now, nil); err != nil {
+			return err
+		}
+		return k.Health.Warned(ctx, actor, f, 0)
+	}
+	percent := int(100 * now.Sub(*f.Since) / k.Disable.After)
+	if percent >= 100 && f.Failures >= k.Disable.MinFailures && f.LastFailureAt.Sub(*f.Since) >= k.Disable.MinSpan {
+		reason := fmt.Sprintf("Every attempt since %s failed (%d of them, the last with %s).", f.Since.UTC().Format(time.RFC3339), f.Failures, f.LastClass)
+		if err := k.announce(ctx, typeDisabled, f, now, map[string]any{"reason": reason}); err != nil {
+			return err
+		}
+		_, err := k.Health.DisableHook(ctx, actor, f.HookID, reason)
+		return err
+	}
+	for _, step := range []int{90, 70, 50} {
+		if percent >= step && f.Warned < step {
+			if err := k.announce(ctx, typeFailing, f, now, map[string]any{"percent": step}); err != nil {
+				return err
+			}
+			return k.Health.Warned(ctx, actor, f, step)
+		}
+		if percent >= step {
+			break
+		}
+	}
+	return nil
+}
+
+// actor is who the audit log names.
+const actor postgres.Actor = "delivery-worker"
+
+// announce publishes an operational event of the hook. Its id is derived from what it says, so that saying it twice is
+// one event.
+func (k *Keeper) announce(ctx context.Context, eventType string, f postgres.Failing, now time.Time, extra map[string]any) error {
+	data := map[string]any{
+		"hook_id": f.HookID, "name": f.Name, "target_url": f.URL, "failures": f.Failures, "last_error": f.LastClass, "at": now.UTC(),
+	}
+	id := fmt.Sprintf("%s:%s:%d", eventType[len("hook."):], f.HookID, now.UnixMilli())
+	if f.Since != nil {
+		data["failing_since"] = f.Since.UTC()
+		id = fmt.Sprintf("%s:%s:%d:%v", eventType[len("hook."):], f.HookID, f.Since.UnixMilli(), extra["percent"])
+	}
+	for name, value := range extra {
+		data[name] = value
+	}
+	return k.Announce.Announce(ctx, f.Tenant, eventType, id, "hook:"+f.HookID.String(), data)
+}

@@ -1,0 +1,81 @@
+package deliveryworker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/keeper"
+)
+
+func (s *Service) keeper() *keeper.Keeper {
+	return keeper.New(keeper.Deps{
+		Ledger: s.db, Health: s.db, Leases: s.db, Stream: s.bus, Announce: announcer{s.bus}, Observer: s.metrics, Log: s.log,
+		Worker: s.config.Worker, Every: s.config.HousekeepEvery, EventAge: s.config.EventAge, Payloads: s.config.KeepPayloads,
+		Records: s.config.KeepRecords,
+		Disable: keeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},
+	})
+}
+
+// announcer publishes operational events, which hooks of the tenant can subscribe to like any other type.
+type announcer struct{ bus *bus.Bus }
+
+// Announce returns when JetStream has stored the event.
+func (a announcer) Announce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error {
+	body, err := json.Marshal(map[string]any{"event_id": id, "entity": entity, "data": data})
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", eventType, err)
+	}
+	return a.bus.PublishEvents(ctx, []bus.Outgoing{{Tenant: tenant, Type: eventType, ID: id, Body: body}})
+}
+
+// operator tells people, and other programs, of what happens to hooks and deliveries.
+type operator struct{ s *Service }
+
+// announceTime bounds the publication of an operational event; announcements are not worth more.
+const announceTime = 10 * time.Second
+
+// Died implements deliver's operator.
+func (o operator) Died(due *webhook.Due, decision webhook.Decision, result webhook.Result) {
+	ctx, cancel := context.WithTimeout(context.Background(), announceTime)
+	defer cancel()
+	id := fmt.Sprintf("dead:%s:%d", due.ID, due.Attempts+1)
+	err := announcer{o.s.bus}.Announce(ctx, due.Event.Tenant, typeDead, id, due.Event.Entity, map[string]any{
+		"delivery_id": due.ID, "hook_id": due.Hook.ID, "event_id": due.Event.ID, "event_type": due.Event.Type,
+		"reason": decision.Reason, "attempts": due.Attempts + 1, "last_status": result.Status, "last_error": result.Class,
+	})
+	if err != nil {
+		o.s.log.Warn("dead delivery could not be announced", zap.Stringer("delivery_id", due.ID), zap.Error(err))
+	}
+}
+
+// typeDead is the operational event of a delivery that will not be tried again by itself.
+const typeDead = "delivery.dead"
+
+// Disable implements deliver's operator: it stops the hook here at once, and everywhere as soon as Postgres has it.
+func (o operator) Disable(h *webhook.Hook, reason string) {
+	stopped := *h
+	stopped.Status, stopped.DisabledReason = webhook.Disabled, reason
+	o.s.index.Put(stopped)
+	o.s.log.Warn("hook disabled", zap.Stringer("hook_id", h.ID), zap.String("reason", reason))
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		err := o.s.until(ctx, "postgres", func(ctx context.Context) error {
+			_, err := o.s.db.DisableHook(ctx, "delivery-worker", h.ID, reason)
+			return err
+		}, webhook.ErrNotFound)
+		if err == nil {
+			err = announcer{o.s.bus}.Announce(ctx, h.Tenant, "hook.disabled", fmt.Sprintf("disabled:%s:%d", h.ID, h.Version),
+				"hook:"+h.ID.String(), map[string]any{"hook_id": h.ID, "name": h.Name, "target_url": h.TargetURL, "reason": reason})
+		}
+		if err != nil {
+			o.s.log.Error("hook could not be disabled", zap.Stringer("hook_id", h.ID), zap.Error(err))
+		}
+	}()
+}
