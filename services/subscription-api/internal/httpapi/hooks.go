@@ -308,7 +308,7 @@ func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range catalogue.All() {
+	for _, t := range slices.Concat(catalogue.All(), catalogue.Operational()) {
 		l.types = append(l.types, t.Name)
 	}
 	for _, t := range declared {

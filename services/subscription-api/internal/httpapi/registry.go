@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -79,7 +80,7 @@ func (s *server) listEventTypes(ctx context.Context, c *call, _ *noInput) (*regi
 		return nil, err
 	}
 	page := eventTypePage{}
-	for _, t := range catalogue.All() {
+	for _, t := range slices.Concat(catalogue.All(), catalogue.Operational()) {
 		page.Results = append(page.Results, eventTypeBody{
 			Name: t.Name, Description: t.Description, Schema: rawJSON(t.Schema), Example: rawJSON(t.Example), BuiltIn: true,
 		})
