@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
@@ -66,6 +67,9 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 		}
 	}()
 	registry := daemon.NewRegistry(version)
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "whisperer_api_nats_up", Help: "1 while events can be published, else 0.",
+	}, s.events.up))
 	handler, err := httpapi.New(httpapi.Deps{
 		Hooks: s.db, EventTypes: s.db, Tokens: s.db, Accounts: s.db, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Version: version, Metrics: registry, Log: log,

@@ -86,6 +86,7 @@ func TestTheServiceManagesHooksAndPublishes(t *testing.T) {
 	require.Equal(t, http.StatusAccepted, a.status)
 	metrics := request(t, http.MethodGet, "http://"+health+"/metrics", "", "").body
 	require.Contains(t, metrics, `whisperer_api_requests_total{method="POST",route="/whisperer/hooks/",status="201"} 1`)
+	require.Contains(t, metrics, "whisperer_api_nats_up 1")
 }
 
 func TestWithoutNATSHooksCanBeManaged(t *testing.T) {

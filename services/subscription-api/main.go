@@ -25,7 +25,7 @@ func Main(ctx context.Context, environ []string, version string) error {
 	return daemon.Run(ctx, log, s.Components()...)
 }
 
-// HealthCheck asks the API on this machine, configured by the same environment, whether it lives.
+// HealthCheck asks the API on this machine, configured by the same environment, whether it is ready.
 func HealthCheck(ctx context.Context, environ []string, _ string) error {
 	type config struct {
 		HealthListen string `env:"HEALTH_LISTEN" envDefault:":9090"`

@@ -24,10 +24,19 @@ func (p *publisher) PublishEvents(ctx context.Context, events []bus.Outgoing) er
 	return b.PublishEvents(ctx, events)
 }
 
-func (p *publisher) ready(ctx context.Context) error {
-	b := p.bus.Load()
-	if b == nil {
+// ready reports whether there has been a bus. A later outage of NATS does not make the API unready: hooks can still be
+// managed, and to take all replicas out of service would help nobody.
+func (p *publisher) ready(context.Context) error {
+	if p.bus.Load() == nil {
 		return errNoBus
 	}
-	return b.Ready(ctx)
+	return nil
+}
+
+// up is 1 while events can be published.
+func (p *publisher) up() float64 {
+	if b := p.bus.Load(); b != nil && b.Ready(context.Background()) == nil {
+		return 1
+	}
+	return 0
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -66,7 +67,7 @@ func readBool(name, s string) (value, set bool, err error) {
 func readID(s string) (uuid.UUID, error) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != len(uuid.UUID{}.String()) {
-		return uuid.UUID{}, newProblem(404, "There is no such thing here.")
+		return uuid.UUID{}, notFound()
 	}
 	return id, nil
 }
@@ -76,7 +77,7 @@ func readID(s string) (uuid.UUID, error) {
 func checkQuery(raw string, op *huma.Operation) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, newProblem(400, "The query of the URL cannot be read.")
+		return nil, newProblem(http.StatusBadRequest, "The query of the URL cannot be read.")
 	}
 	known := map[string]bool{}
 	for _, p := range op.Parameters {

@@ -62,6 +62,9 @@ func (p *Problem) GetHeaders() http.Header { return p.header }
 // ContentType returns application/problem+json.
 func (p *Problem) ContentType(string) string { return problemType }
 
+// notFound is the one answer for what is absent and for what is another tenant's.
+func notFound() *Problem { return newProblem(http.StatusNotFound, "There is no such thing here.") }
+
 // badParameter is a 400 about a query parameter or header.
 func badParameter(name, detail string) *Problem {
 	p := newProblem(http.StatusBadRequest, "A parameter is wrong.")
@@ -89,7 +92,7 @@ func (s *server) problem(err error) *Problem {
 	case errors.Is(err, webhook.ErrConflict):
 		return newProblem(http.StatusConflict, "There is a hook with this target URL and these event types already.")
 	case errors.Is(err, webhook.ErrNotFound):
-		return newProblem(http.StatusNotFound, "There is no such thing here.")
+		return notFound()
 	case errors.Is(err, webhook.ErrVersion):
 		return newProblem(http.StatusPreconditionFailed, "It has changed since the version that If-Match names.")
 	case errors.Is(err, postgres.ErrQuota):

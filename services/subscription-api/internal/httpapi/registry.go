@@ -139,5 +139,9 @@ func (in *eventTypeInput) eventType() (postgres.EventType, error) {
 }
 
 func (s *server) removeEventType(ctx context.Context, c *call, in *eventTypeName) (*noOutput, error) {
-	return &noOutput{}, s.EventTypes.RemoveEventType(ctx, c.actor(), c.tenant, webhook.NormalizeEventType(in.Name))
+	name := webhook.NormalizeEventType(in.Name)
+	if webhook.ValidateEventType(name) != nil {
+		return nil, notFound()
+	}
+	return &noOutput{}, s.EventTypes.RemoveEventType(ctx, c.actor(), c.tenant, name)
 }

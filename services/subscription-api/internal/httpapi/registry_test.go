@@ -36,6 +36,7 @@ func TestATenantDeclaresTypesOfItsOwn(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, w.call(t, http.MethodDelete, registry+"kiosk-opened/", "").status)
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodDelete, registry+"kiosk.opened/", "").status)
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodDelete, registry+"package.created/", "").status)
+	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodDelete, registry+"x%00/", "").status)
 }
 
 func TestAHookKeepsATypeThatIsNoLongerDeclared(t *testing.T) {
