@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/lib/pq"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
@@ -150,47 +149,57 @@ func (r *Recorder) ensureDays(ctx context.Context, days []time.Time) error {
 	return nil
 }
 
-// WriteFacts writes what workers told the ledger. Writing the same facts again changes nothing.
-func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error {
-	var days []time.Time
-	facts, attempts, rejected, parked := 0, 0, 0, 0
+// content counts what batches have, and the days that it belongs to.
+type content struct {
+	days                              []time.Time
+	facts, attempts, rejected, parked int
+}
+
+func contentOf(batches []*whispererv1.LedgerBatch) content {
+	var c content
 	for _, b := range batches {
 		for _, f := range b.GetFacts() {
-			days = appendDay(days, fromNanos(f.GetPublishedAt()))
-			facts++
+			c.days = appendDay(c.days, fromNanos(f.GetPublishedAt()))
+			c.facts++
 			if f.GetState() == string(webhook.Parked) {
-				parked++
+				c.parked++
 			}
 			if f.GetAttempt() != nil {
-				attempts++
+				c.attempts++
 			}
 		}
 		for _, e := range b.GetRejected() {
-			days = appendDay(days, fromNanos(e.GetPublishedAt()))
-			rejected++
+			c.days = appendDay(c.days, fromNanos(e.GetPublishedAt()))
+			c.rejected++
 		}
 	}
-	return r.write(ctx, days, func(tx *sql.Tx) error {
-		if facts > 0 {
-			if err := copyInto(ctx, tx, "staging_deliveries", deliveryColumns, mergeDeliveries, deliveryRows(batches)); err != nil {
+	return c
+}
+
+// WriteFacts writes what workers told the ledger. Writing the same facts again changes nothing.
+func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error {
+	c := contentOf(batches)
+	return r.write(ctx, c.days, func(tx *sql.Tx) error {
+		if c.facts > 0 {
+			if err := copyInto(ctx, tx, "staging_deliveries", deliveryColumns(), mergeDeliveries, deliveryRows(batches)); err != nil {
 				return err
 			}
 		}
-		if parked > 0 {
+		if c.parked > 0 {
 			if _, err := tx.ExecContext(ctx, touchBacklogs); err != nil {
 				return fmt.Errorf("touch backlogs: %w", err)
 			}
 		}
-		if attempts > 0 {
-			if err := copyInto(ctx, tx, "staging_attempts", attemptColumns, mergeAttempts, attemptRows(batches)); err != nil {
+		if c.attempts > 0 {
+			if err := copyInto(ctx, tx, "staging_attempts", attemptColumns(), mergeAttempts, attemptRows(batches)); err != nil {
 				return err
 			}
 			if _, err := tx.ExecContext(ctx, mergeHealth); err != nil {
 				return fmt.Errorf("merge health: %w", err)
 			}
 		}
-		if rejected > 0 {
-			return copyInto(ctx, tx, "staging_rejected", rejectedColumns, mergeRejected, rejectedRows(batches))
+		if c.rejected > 0 {
+			return copyInto(ctx, tx, "staging_rejected", rejectedColumns(), mergeRejected, rejectedRows(batches))
 		}
 		return nil
 	})
@@ -203,7 +212,7 @@ func (r *Recorder) WriteEvents(ctx context.Context, events []webhook.Event) erro
 		days = appendDay(days, events[i].PublishedAt)
 	}
 	return r.write(ctx, days, func(tx *sql.Tx) error {
-		return copyInto(ctx, tx, "staging_events", eventColumns, mergeEvents, func(yield func([]any) bool) {
+		return copyInto(ctx, tx, "staging_events", eventColumns(), mergeEvents, func(yield func([]any) bool) {
 			for i := range events {
 				if !yield(eventRow(&events[i])) {
 					return
@@ -224,7 +233,7 @@ func appendDay(days []time.Time, at time.Time) []time.Time {
 
 // copyInto copies rows into the staging table and merges them into the ledger.
 func copyInto(ctx context.Context, tx *sql.Tx, table string, columns []string, merge string, rows func(func([]any) bool)) error {
-	stmt, err := tx.PrepareContext(ctx, pq.CopyIn(table, columns...))
+	stmt, err := tx.PrepareContext(ctx, `COPY `+table+` (`+strings.Join(columns, `, `)+`) FROM STDIN`) //nolint:sqlclosecheck // it is closed
 	if err != nil {
 		return fmt.Errorf("copy into %s: %w", table, err)
 	}
@@ -243,23 +252,32 @@ func copyInto(ctx context.Context, tx *sql.Tx, table string, columns []string, m
 	return nil
 }
 
-var (
-	deliveryColumns = []string{
+func deliveryColumns() []string {
+	return []string{
 		"published_at", "id", "tenant", "hook_id", "event_id", "event_seq", "event_type", "entity", "state", "reason",
 		"attempts", "next_at", "first_attempt_at", "round_attempts", "round_started_at", "updated_at", "last_status",
 		"last_error", "replay",
 	}
-	attemptColumns = []string{
+}
+
+func attemptColumns() []string {
+	return []string{
 		"published_at", "delivery_id", "number", "tenant", "hook_id", "started_at", "duration_us", "outcome", "status",
 		"error_class", "error", "worker", "replay", "method", "url", "request_size", "request_headers",
 		"response_headers", "response_body", "truncated", "dns_us", "connect_us", "tls_us", "first_byte_us",
 	}
-	eventColumns = []string{
+}
+
+func eventColumns() []string {
+	return []string{
 		"published_at", "tenant", "id", "seq", "type", "time", "entity", "context", "config_filter", "data", "digest",
 		"traceparent",
 	}
-	rejectedColumns = []string{"published_at", "seq", "subject", "tenant", "reason", "detail", "raw", "size", "headers"}
-)
+}
+
+func rejectedColumns() []string {
+	return []string{"published_at", "seq", "subject", "tenant", "reason", "detail", "raw", "size", "headers"}
+}
 
 func deliveryRows(batches []*whispererv1.LedgerBatch) func(func([]any) bool) {
 	return func(yield func([]any) bool) {

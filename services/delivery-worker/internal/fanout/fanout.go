@@ -195,11 +195,7 @@ func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventK
 func (f *Fanout) fanOut(ctx context.Context, t taken) {
 	hooks := f.Hooks.Match(t.event, nil)
 	if t.msg.Redelivered() && len(hooks) > 0 {
-		f.open.Add(1)
-		go func() { // asking the ledger may take a while
-			defer f.open.Done()
-			f.resume(ctx, t, hooks)
-		}()
+		f.open.Go(func() { f.resume(ctx, t, hooks) }) // asking the ledger may take a while
 		return
 	}
 	dues := make([]webhook.Due, len(hooks))

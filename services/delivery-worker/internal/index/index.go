@@ -3,6 +3,7 @@
 package index
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -163,7 +164,7 @@ func filter(found []*webhook.Hook, start int, e *webhook.Event) []*webhook.Hook 
 		if h.Status == webhook.Disabled || e.PublishedAt.Before(h.CreatedAt.Add(-clockTolerance)) {
 			continue
 		}
-		if len(h.EventTypes) > 1 && contains(kept[start:], h) {
+		if len(h.EventTypes) > 1 && slices.Contains(kept[start:], h) {
 			continue
 		}
 		if !h.Config.Contains(e.ConfigFilter) {
@@ -172,15 +173,6 @@ func filter(found []*webhook.Hook, start int, e *webhook.Event) []*webhook.Hook 
 		kept = append(kept, found[start+i])
 	}
 	return kept
-}
-
-func contains(hooks []*webhook.Hook, h *webhook.Hook) bool {
-	for _, other := range hooks {
-		if other == h {
-			return true
-		}
-	}
-	return false
 }
 
 func (n *node) match(rest string, found []*webhook.Hook) []*webhook.Hook {

@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"go.uber.org/zap"
@@ -98,8 +99,6 @@ func (k *Keeper) announce(ctx context.Context, eventType string, f postgres.Fail
 		data["failing_since"] = f.Since.UTC()
 		id = fmt.Sprintf("%s:%s:%d:%v", eventType[len("hook."):], f.HookID, f.Since.UnixMilli(), extra["percent"])
 	}
-	for name, value := range extra {
-		data[name] = value
-	}
+	maps.Copy(data, extra)
 	return k.Announce.Announce(ctx, f.Tenant, eventType, id, "hook:"+f.HookID.String(), data)
 }

@@ -71,35 +71,36 @@ func headerSize(headers []*whispererv1.Header) int {
 func (w *Writer) Run(ctx context.Context) {
 	var left *entry // did not fit into the batch before
 	for {
-		var batch []entry
-		size := 0
-		if left != nil {
-			batch, size, left = append(batch, *left), left.size, nil
-		} else {
+		if left == nil {
 			select {
 			case e := <-w.in:
-				batch, size = append(batch, e), e.size
+				left = &e
 			case <-ctx.Done():
 				return
 			}
 		}
-	fill:
-		for len(batch) < maxBatchFacts {
-			select {
-			case e := <-w.in:
-				if size+e.size > maxBatchBytes {
-					left = &e
-					break fill
-				}
-				batch, size = append(batch, e), size+e.size
-			default:
-				break fill
-			}
-		}
-		if !w.send(ctx, batch) {
+		var batch []entry
+		if batch, left = w.fill(*left); !w.send(ctx, batch) {
 			return
 		}
 	}
+}
+
+// fill makes a batch of the first entry and those that are there already; left is one that did not fit.
+func (w *Writer) fill(first entry) (batch []entry, left *entry) {
+	batch, size := append(batch, first), first.size
+	for len(batch) < maxBatchFacts {
+		select {
+		case e := <-w.in:
+			if size+e.size > maxBatchBytes {
+				return batch, &e
+			}
+			batch, size = append(batch, e), size+e.size
+		default:
+			return batch, nil
+		}
+	}
+	return batch, nil
 }
 
 // send publishes the batch for as long as it takes; false means that ctx ended first.
