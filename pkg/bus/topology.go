@@ -24,23 +24,50 @@ const (
 )
 
 // Consumer names one of the durable pull consumers, which all workers share.
-type Consumer struct {
-	stream, name  string
-	filter        string
-	maxAckPending int
-}
+type Consumer string
 
 // The consumers of the topology.
-var (
+const (
 	// Fanout takes each event to be delivered.
-	Fanout = Consumer{stream: StreamOMS, name: "fanout", filter: omsPrefix + ">", maxAckPending: 8192}
+	Fanout Consumer = "fanout"
 	// EventRecorder takes each event to be written to Postgres.
-	EventRecorder = Consumer{stream: StreamOMS, name: "event-recorder", filter: omsPrefix + ">", maxAckPending: 8192}
+	EventRecorder Consumer = "event-recorder"
 	// Retry takes the retries that are due.
-	Retry = Consumer{stream: StreamRetries, name: "retry", filter: retryDuePrefix + ">", maxAckPending: 8192}
+	Retry Consumer = "retry"
 	// FactRecorder takes batches of facts to be written to Postgres.
-	FactRecorder = Consumer{stream: StreamLedger, name: "recorder", filter: "ledger.>", maxAckPending: 2048}
+	FactRecorder Consumer = "recorder"
 )
+
+// Consumers lists all of them.
+func Consumers() []Consumer { return []Consumer{Fanout, EventRecorder, Retry, FactRecorder} }
+
+// stream is where the consumer takes from, and filter what.
+func (c Consumer) stream() string {
+	switch c {
+	case Fanout, EventRecorder:
+		return StreamOMS
+	case Retry:
+		return StreamRetries
+	case FactRecorder:
+		return StreamLedger
+	}
+	return ""
+}
+
+func (c Consumer) filter() string {
+	switch c {
+	case Fanout, EventRecorder:
+		return omsPrefix + ">"
+	case Retry:
+		return retryDuePrefix + ">"
+	case FactRecorder:
+		return "ledger.>"
+	}
+	return ""
+}
+
+// maxAckPending bounds what all workers together hold of a consumer's messages.
+const maxAckPending = 8192
 
 // ackWait is how long a message may be silent before another worker gets it; a worker that is alive says so every
 // ackWait/3. It bounds the time to recover from a dead worker, and is never changed on a live consumer: a change moves
@@ -91,13 +118,13 @@ func (b *Bus) EnsureTopology(ctx context.Context) error {
 			return fmt.Errorf("create stream %s: %w", cfg.Name, err)
 		}
 	}
-	for _, c := range []Consumer{Fanout, EventRecorder, Retry, FactRecorder} {
-		_, err := b.js.CreateOrUpdateConsumer(ctx, c.stream, jetstream.ConsumerConfig{
-			Durable: c.name, FilterSubject: c.filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
-			MaxDeliver: -1, MaxAckPending: c.maxAckPending, Replicas: b.opts.Replicas,
+	for _, c := range Consumers() {
+		_, err := b.js.CreateOrUpdateConsumer(ctx, c.stream(), jetstream.ConsumerConfig{
+			Durable: string(c), FilterSubject: c.filter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+			MaxDeliver: -1, MaxAckPending: maxAckPending, Replicas: b.opts.Replicas,
 		})
 		if err != nil {
-			return fmt.Errorf("create consumer %s of stream %s: %w", c.name, c.stream, err)
+			return fmt.Errorf("create consumer %s: %w", c, err)
 		}
 	}
 	return nil

@@ -1,0 +1,172 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+)
+
+func TestStoppingStillGivesWhatWasTaken(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	publish(t, b, 100)
+	sub := subscribe(t, b, bus.Fanout, 16)
+	first := next(t, sub, 5*time.Second)
+	require.NoError(t, first.Ack())
+	inFlight := func() uint64 {
+		lag, err := b.Lag(t.Context(), bus.Fanout)
+		require.NoError(t, err)
+		return lag.InFlight
+	}
+	require.Eventually(t, func() bool { return inFlight() == 15 }, 5*time.Second, 10*time.Millisecond, "it takes ahead")
+	sub.Stop()
+	sub.Stop()
+	taken := 1
+	for batch, more := sub.TakeBatch(t.Context(), nil, 5); more; batch, more = sub.TakeBatch(t.Context(), batch, 5) {
+		for _, m := range batch {
+			require.Equal(t, fmt.Sprint(taken), string(m.Data))
+			require.NoError(t, m.Ack())
+			taken++
+		}
+	}
+	require.Less(t, taken, 60, "it has stopped taking")
+	require.Eventually(t, func() bool { return inFlight() == 0 }, 5*time.Second, 10*time.Millisecond, "nothing is lost in between")
+
+	other := subscribe(t, b, bus.Fanout, 16)
+	for ; taken < 100; taken++ {
+		m := next(t, other, 5*time.Second)
+		require.Equal(t, fmt.Sprint(taken), string(m.Data))
+		require.False(t, m.Redelivered())
+		require.NoError(t, m.Ack())
+	}
+}
+
+// More is published than is taken, so that messages wait in every place there is: with the worker, in the channel and
+// before it.
+func TestMessagesThatTakeLongStayWithTheirWorker(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	const n = 40
+	publish(t, b, n)
+	busy := subscribe(t, b, bus.Fanout, 16)
+	held := []bus.Message{next(t, busy, 5*time.Second), next(t, busy, 5*time.Second)}
+	// all that the first does not hold goes to the second, and what it holds does not
+	other := subscribe(t, b, bus.Fanout, 2*n)
+	rest := map[string]bool{}
+	long, cancel := context.WithTimeout(t.Context(), 33*time.Second) // twice the server's patience
+	defer cancel()
+	var batch []bus.Message
+	for more := true; more; {
+		for _, m := range batch {
+			require.False(t, m.Redelivered(), "message %s", m.Data)
+			require.NoError(t, m.Ack())
+			rest[string(m.Data)] = true
+		}
+		batch, more = other.TakeBatch(long, batch, n)
+	}
+	require.Less(t, len(rest), n-2)
+	for len(rest)+len(held) < n {
+		held = append(held, next(t, busy, 5*time.Second))
+	}
+	for _, m := range held {
+		require.False(t, m.Redelivered(), "message %s", m.Data)
+		require.False(t, rest[string(m.Data)], "message %s went to both", m.Data)
+		require.NoError(t, m.Ack())
+	}
+	none(t, busy, 200*time.Millisecond)
+	require.Eventually(t, func() bool {
+		lag, err := b.Lag(t.Context(), bus.Fanout)
+		require.NoError(t, err)
+		return lag == bus.Lag{Settled: n, Last: n}
+	}, 5*time.Second, 10*time.Millisecond)
+}
+
+func TestWhatIsHandedBackComesAgainAfterItsDelay(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	publish(t, b, 2)
+	sub := subscribe(t, b, bus.Fanout, 8)
+	first, second := next(t, sub, 5*time.Second), next(t, sub, 5*time.Second)
+	require.EqualValues(t, 1, first.Deliveries)
+	require.NoError(t, second.Ack())
+	at := time.Now()
+	require.NoError(t, first.HandBack(time.Second))
+	again := next(t, sub, 5*time.Second)
+	require.GreaterOrEqual(t, time.Since(at), 900*time.Millisecond)
+	require.Equal(t, first.Seq, again.Seq)
+	require.Equal(t, first.PublishedAt, again.PublishedAt)
+	require.EqualValues(t, 2, again.Deliveries)
+	require.True(t, again.Redelivered())
+	require.NoError(t, again.HandBack(0))
+	last := next(t, sub, 5*time.Second)
+	require.EqualValues(t, 3, last.Deliveries)
+	require.NoError(t, last.Ack())
+	none(t, sub, 300*time.Millisecond)
+}
+
+func TestABatchIsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	sub := subscribe(t, b, bus.Fanout, 32)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	batch, more := sub.TakeBatch(ctx, nil, 5)
+	require.False(t, more, "the caller gave up")
+	require.Empty(t, batch)
+
+	publish(t, b, 1)
+	batch, more = sub.TakeBatch(t.Context(), batch, 5)
+	require.True(t, more)
+	require.Len(t, batch, 1, "it does not wait for more")
+	require.NoError(t, batch[0].Ack())
+
+	publish(t, b, 20)
+	require.Eventually(t, func() bool {
+		lag, err := b.Lag(t.Context(), bus.Fanout)
+		return err == nil && lag.Pending == 0
+	}, 5*time.Second, 5*time.Millisecond)
+	sub.Stop()
+	sizes := []int{}
+	for batch, more = sub.TakeBatch(t.Context(), batch, 8); more; batch, more = sub.TakeBatch(t.Context(), batch, 8) {
+		for i := range batch {
+			require.NoError(t, batch[i].Ack())
+		}
+		sizes = append(sizes, len(batch))
+	}
+	require.Equal(t, []int{8, 8, 4}, sizes)
+	_, more = sub.TakeBatch(t.Context(), nil, 8)
+	require.False(t, more, "it stays ended")
+}
+
+func TestLagTellsWhereAConsumerIs(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	lag := func() bus.Lag {
+		l, err := b.Lag(t.Context(), bus.Fanout)
+		require.NoError(t, err)
+		return l
+	}
+	require.Equal(t, bus.Lag{}, lag())
+	publish(t, b, 10)
+	require.Equal(t, bus.Lag{Pending: 10, Last: 10}, lag())
+
+	sub := subscribe(t, b, bus.Fanout, 64)
+	var messages []bus.Message
+	for range 10 {
+		messages = append(messages, next(t, sub, 5*time.Second))
+	}
+	require.Equal(t, bus.Lag{InFlight: 10, Last: 10}, lag())
+	for _, i := range []int{0, 1, 3} { // 2 is under way
+		require.NoError(t, messages[i].Ack())
+	}
+	require.Eventually(t, func() bool { return lag() == bus.Lag{InFlight: 7, Settled: 2, Last: 10} }, 5*time.Second, 10*time.Millisecond)
+	for _, i := range []int{2, 4, 5, 6, 7, 8, 9} {
+		require.NoError(t, messages[i].Ack())
+	}
+	require.Eventually(t, func() bool { return lag() == bus.Lag{Settled: 10, Last: 10} }, 5*time.Second, 10*time.Millisecond)
+}

@@ -1,0 +1,205 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+const (
+	// pullWait is how long one request for messages is open at the server; a subscription that stops waits for its end,
+	// because what the server sends to a request that was given up is lost until ackWait is over.
+	pullWait = time.Second
+	// pullRetry is how soon a server that did not answer a request is asked again.
+	pullRetry = 250 * time.Millisecond
+)
+
+// Subscription is a running take from a consumer. It asks for no more messages than it has room for, so that the bus
+// knows of each that the server has handed out, and can tell the server that it is in good hands.
+type Subscription struct {
+	bus      *Bus
+	consumer jetstream.Consumer
+	name     string
+	prefetch int
+	stop     func()
+	stopping chan struct{}
+
+	mu    sync.Mutex
+	queue []Message       // handed out by the server and not by us
+	open  map[uint64]held // by sequence: handed out by the server and not settled
+	ended bool            // nothing more comes into the queue
+	// filled and room have a token when there may be something in the queue, or nothing will be, and when there may be
+	// room in it.
+	filled, room chan struct{}
+}
+
+type held struct {
+	msg   jetstream.Msg
+	since time.Time
+}
+
+// Subscribe takes messages from the consumer, at most prefetch ahead of what was taken by TakeBatch.
+func (b *Bus) Subscribe(ctx context.Context, c Consumer, prefetch int) (*Subscription, error) {
+	consumer, err := b.js.Consumer(ctx, c.stream(), string(c))
+	if err != nil {
+		return nil, fmt.Errorf("open consumer %s: %w", c, err)
+	}
+	s := &Subscription{
+		bus: b, consumer: consumer, name: string(c), prefetch: max(1, prefetch), stopping: make(chan struct{}),
+		open: map[uint64]held{}, filled: make(chan struct{}, 1), room: make(chan struct{}, 1),
+	}
+	s.stop = sync.OnceFunc(func() { close(s.stopping) })
+	go s.run()
+	go s.heartbeat()
+	return s, nil
+}
+
+// Stop ends taking, which takes up to a second. What was prefetched until then still comes out of TakeBatch; take it.
+func (s *Subscription) Stop() { s.stop() }
+
+// TakeBatch waits for one message, then takes all that are there already, up to limit; batch is used again. It returns
+// false when the subscription has ended or ctx is done.
+func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int) ([]Message, bool) {
+	batch = batch[:0]
+	for {
+		s.mu.Lock()
+		n, ended := min(limit, len(s.queue)), s.ended
+		batch = append(batch, s.queue[:n]...)
+		s.queue = s.queue[n:]
+		left := len(s.queue)
+		s.mu.Unlock()
+		signal(s.room)
+		if left > 0 || ended {
+			signal(s.filled) // for whoever else waits
+		}
+		if n > 0 || ended {
+			return batch, n > 0
+		}
+		select {
+		case <-s.filled:
+		case <-ctx.Done():
+			return batch, false
+		}
+	}
+}
+
+// signal leaves a token, unless one is there.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Subscription) run() {
+	defer func() {
+		s.mu.Lock()
+		s.ended = true
+		s.mu.Unlock()
+		signal(s.filled)
+	}()
+	for {
+		n := s.awaitRoom()
+		if n == 0 {
+			return
+		}
+		if err := s.pull(n); err != nil {
+			s.bus.log.Warn("taking messages was disturbed", zap.String("consumer", s.name), zap.Error(err))
+			s.pause()
+		}
+	}
+}
+
+// awaitRoom waits until half of the queue is free, and returns how many messages fit in; 0 when the subscription stops.
+func (s *Subscription) awaitRoom() int {
+	for {
+		select {
+		case <-s.stopping:
+			return 0
+		default:
+		}
+		switch {
+		case s.bus.nc.IsClosed():
+			return 0
+		case !s.bus.nc.IsConnected(): // a request now would reach the server when nobody waits for its answer
+			s.pause()
+			continue
+		}
+		s.mu.Lock()
+		free := s.prefetch - len(s.queue)
+		s.mu.Unlock()
+		if 2*free >= s.prefetch {
+			return free
+		}
+		select {
+		case <-s.room:
+		case <-s.stopping:
+			return 0
+		}
+	}
+}
+
+// pull asks the server for up to n messages, and takes those that come while the request is open.
+func (s *Subscription) pull(n int) error {
+	pulled, err := s.consumer.Fetch(n, jetstream.FetchMaxWait(pullWait))
+	if err != nil {
+		return fmt.Errorf("ask for messages: %w", err)
+	}
+	for msg := range pulled.Messages() {
+		m, err := message(msg, s)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.open[m.Seq] = held{msg: msg, since: time.Now()}
+		s.queue = append(s.queue, m)
+		s.mu.Unlock()
+		signal(s.filled)
+	}
+	if err := pulled.Error(); err != nil {
+		return fmt.Errorf("take messages: %w", err)
+	}
+	return nil
+}
+
+func (s *Subscription) pause() {
+	select {
+	case <-time.After(pullRetry):
+	case <-s.stopping:
+	}
+}
+
+func (s *Subscription) settled(m *Message) {
+	s.mu.Lock()
+	if s.open[m.Seq].msg == m.msg { // else the server has given up on this one, and handed it out again
+		delete(s.open, m.Seq)
+	}
+	s.mu.Unlock()
+}
+
+// heartbeat tells the server about messages that take long, until the subscription has ended and none is left.
+func (s *Subscription) heartbeat() {
+	tick := time.NewTicker(ackWait / 3)
+	defer tick.Stop()
+	for now := range tick.C {
+		s.mu.Lock()
+		var old []jetstream.Msg
+		for _, h := range s.open {
+			if now.Sub(h.since) >= ackWait/3 {
+				old = append(old, h.msg)
+			}
+		}
+		over := s.ended && len(s.open) == 0
+		s.mu.Unlock()
+		if over || s.bus.nc.IsClosed() {
+			return
+		}
+		for _, msg := range old {
+			_ = msg.InProgress() // a connection that is gone shows elsewhere, and the message comes again
+		}
+	}
+}
