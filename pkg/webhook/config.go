@@ -38,12 +38,14 @@ type Config struct {
 	// Raw is the object as it was given, without auth.
 	Raw json.RawMessage
 	// Auth is how the receiver wants us to log in; nil for not at all. It is secret.
-	Auth         *Auth
-	Format       Format
-	Method       string
-	Timeout      time.Duration
-	Concurrency  int
-	StopOn       []int
+	Auth        *Auth
+	Format      Format
+	Method      string
+	Timeout     time.Duration
+	Concurrency int
+	StopOn      []int
+	// Filter is a CEL expression that an event has to pass; empty for none. Whether it compiles is package filter's to say.
+	Filter       string
 	APIKeyHeader string
 	// RateLimit bounds the attempts over all workers; nil for no bound.
 	RateLimit   *RateLimit
@@ -93,7 +95,7 @@ const AuthBasic = "basic"
 
 // reservedKeys have a meaning in the contract that this version cannot honour yet; storing them would be a promise.
 var reservedKeys = []string{
-	"filter", "content_fields", "tls", "start_from",
+	"content_fields", "tls", "start_from",
 }
 
 // ParseConfig reads a hook's config object; null and empty mean {}. A *ValidationError points at each bad key,
@@ -174,6 +176,9 @@ func (c *Config) known(keys map[string]json.RawMessage, p *problems) {
 	read("api_key_header", func(raw json.RawMessage) bool {
 		return json.Unmarshal(raw, &c.APIKeyHeader) == nil && headerNameProblem(c.APIKeyHeader) == ""
 	}, "must be a header name that is not reserved")
+	read("filter", func(raw json.RawMessage) bool {
+		return json.Unmarshal(raw, &c.Filter) == nil
+	}, "must be a CEL expression as a string")
 	read("ordering", func(raw json.RawMessage) bool {
 		return json.Unmarshal(raw, &c.Ordering) == nil && slices.Contains([]Ordering{OrderNone, OrderEntity, OrderHook}, c.Ordering)
 	}, "must be none, entity or hook")

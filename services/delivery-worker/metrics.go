@@ -93,10 +93,10 @@ func (m *metrics) follow(ctx context.Context, b *bus.Bus) {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for {
-		for name, c := range map[string]bus.Consumer{"fanout": bus.Fanout, "retry": bus.Retry, "recorder": bus.FactRecorder, "event-recorder": bus.EventRecorder} {
+		for _, c := range bus.Consumers() {
 			if lag, err := b.Lag(ctx, c); err == nil {
-				m.pending.WithLabelValues(name).Set(float64(lag.Pending))
-				m.inFlight.WithLabelValues(name).Set(float64(lag.InFlight))
+				m.pending.WithLabelValues(string(c)).Set(float64(lag.Pending))
+				m.inFlight.WithLabelValues(string(c)).Set(float64(lag.InFlight))
 			}
 		}
 		select {

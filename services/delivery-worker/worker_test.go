@@ -201,3 +201,20 @@ func TestAStoppedWorkerHandsOverWithoutLossOrRepetition(t *testing.T) {
 	require.Len(t, seen, 200)
 	require.Len(t, w.receiver.Got("/a"), 200)
 }
+
+func TestAFilterLetsThroughOnlyWhatItDescribes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/big", func(h *webhook.Hook) { h.Config = config(t, `{"filter":"event.data.total > 100"}`) })
+	w.hook("/channel", func(h *webhook.Hook) { h.Config = config(t, `{"channel_id":12}`) })
+	w.hook("/all", nil)
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{"total":50}}`, `{"event_id":"e-2","config_filter":{"channel_id":12},"data":{"total":150}}`,
+		`{"event_id":"e-3","config_filter":{"channel_id":7},"data":{"total":150}}`, `{"event_id":"e-4","data":{}}`)
+	require.Len(t, w.receiver.Await(t, "/all", 2), 2)
+	require.ElementsMatch(t, []string{"e-1", "e-2", "e-4"}, ids(w.receiver.Await(t, "/channel", 3)))
+	require.ElementsMatch(t, []string{"e-1", "e-4"}, ids(w.receiver.Got("/all")))
+	require.Empty(t, w.receiver.Got("/big"), "config_filter narrows to hooks whose config has it")
+	w.publish("order.created", `{"event_id":"e-5","data":{"total":101}}`)
+	require.Equal(t, []string{"e-5"}, ids(w.receiver.Await(t, "/big", 1)))
+}

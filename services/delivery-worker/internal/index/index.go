@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/filter"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -20,7 +21,7 @@ const clockTolerance = time.Second
 // Index is safe for concurrent use. Hooks in it are never changed, only replaced.
 type Index struct {
 	mu      sync.RWMutex
-	hooks   map[uuid.UUID]*webhook.Hook
+	hooks   map[uuid.UUID]*entry
 	tenants map[string]*tenant
 	loaded  bool
 	ready   chan struct{}
@@ -28,25 +29,48 @@ type Index struct {
 	changed func(id uuid.UUID, h *webhook.Hook)
 }
 
+// entry is a hook with its filter, compiled once.
+type entry struct {
+	*webhook.Hook
+	filter *filter.Filter // nil for none
+}
+
+// newEntry compiles the hook's filter. One that cannot be compiled, as in a row that was written by hand, makes the hook
+// count as paused: what it may want waits until somebody mends it.
+func newEntry(h *webhook.Hook) *entry {
+	e := &entry{Hook: h}
+	if h.Config.Filter == "" {
+		return e
+	}
+	f, err := filter.Compile(h.Config.Filter)
+	if err != nil {
+		paused := *h
+		paused.Status = webhook.Paused
+		return &entry{Hook: &paused}
+	}
+	e.filter = f
+	return e
+}
+
 // tenant are one tenant's hooks by what they want.
 type tenant struct {
-	exact      map[string][]*webhook.Hook
-	everything []*webhook.Hook // * or > alone
+	exact      map[string][]*entry
+	everything []*entry // * or > alone
 	patterns   node
 }
 
 // node is a place in the tree of patterns: one level a token.
 type node struct {
 	children map[string]*node
-	any      *node           // *
-	here     []*webhook.Hook // patterns that end here
-	rest     []*webhook.Hook // patterns that end here with >
+	any      *node    // *
+	here     []*entry // patterns that end here
+	rest     []*entry // patterns that end here with >
 }
 
 // New makes an empty index. changed, if not nil, is called after each change, outside of any lock.
 func New(changed func(id uuid.UUID, h *webhook.Hook)) *Index {
 	return &Index{
-		hooks: map[uuid.UUID]*webhook.Hook{}, tenants: map[string]*tenant{}, ready: make(chan struct{}), changed: changed,
+		hooks: map[uuid.UUID]*entry{}, tenants: map[string]*tenant{}, ready: make(chan struct{}), changed: changed,
 	}
 }
 
@@ -64,20 +88,21 @@ func (x *Index) Len() int {
 func (x *Index) Replace(hooks []webhook.Hook, tenants []string) {
 	x.mu.Lock()
 	before := x.hooks
-	x.hooks = make(map[uuid.UUID]*webhook.Hook, len(hooks))
+	x.hooks = make(map[uuid.UUID]*entry, len(hooks))
 	x.tenants = make(map[string]*tenant, len(tenants))
 	for _, name := range tenants {
-		x.tenants[name] = &tenant{exact: map[string][]*webhook.Hook{}}
+		x.tenants[name] = &tenant{exact: map[string][]*entry{}}
 	}
 	changed := make([]*webhook.Hook, 0, len(hooks))
 	for i := range hooks {
 		h := &hooks[i]
 		if old := before[h.ID]; old != nil && old.Version == h.Version && old.ModifiedAt.Equal(h.ModifiedAt) {
-			h = old // what others remember of it stays valid
+			x.add(old) // what others remember of it stays valid
 		} else {
-			changed = append(changed, h)
+			e := newEntry(h)
+			changed = append(changed, e.Hook)
+			x.add(e)
 		}
-		x.add(h)
 		delete(before, h.ID)
 	}
 	if !x.loaded {
@@ -95,11 +120,12 @@ func (x *Index) Replace(hooks []webhook.Hook, tenants []string) {
 
 // Put takes a hook that is new or has changed.
 func (x *Index) Put(h webhook.Hook) {
+	e := newEntry(&h)
 	x.mu.Lock()
 	x.drop(h.ID)
-	x.add(&h)
+	x.add(e)
 	x.mu.Unlock()
-	x.tell(h.ID, &h)
+	x.tell(h.ID, e.Hook)
 }
 
 // Remove forgets a hook, if it is known.
@@ -115,7 +141,7 @@ func (x *Index) PutTenant(name string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.tenants[name] == nil {
-		x.tenants[name] = &tenant{exact: map[string][]*webhook.Hook{}}
+		x.tenants[name] = &tenant{exact: map[string][]*entry{}}
 	}
 }
 
@@ -129,7 +155,10 @@ func (x *Index) tell(id uuid.UUID, h *webhook.Hook) {
 func (x *Index) Get(id uuid.UUID) *webhook.Hook {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.hooks[id]
+	if e := x.hooks[id]; e != nil {
+		return e.Hook
+	}
+	return nil
 }
 
 // HasTenant reports whether there is such a tenant.
@@ -140,42 +169,49 @@ func (x *Index) HasTenant(name string) bool {
 }
 
 // Match appends to found the hooks that the event goes to, each once: those of its tenant that want its type, that are
-// not disabled, that were there when it was published and whose config contains its filter.
+// not disabled, that were there when it was published, whose config contains its filter and whose own filter it passes.
 func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
+	var input *filter.Input
+	for _, c := range x.candidates(e) {
+		if c.Status == webhook.Disabled || e.PublishedAt.Before(c.CreatedAt.Add(-clockTolerance)) {
+			continue
+		}
+		if len(c.EventTypes) > 1 && slices.Contains(found, c.Hook) {
+			continue
+		}
+		if !c.Config.Contains(e.ConfigFilter) {
+			continue
+		}
+		if c.filter != nil {
+			if input == nil {
+				input = filter.NewInput(e)
+			}
+			if matched, err := c.filter.Match(input); err != nil || !matched {
+				continue
+			}
+		}
+		found = append(found, c.Hook)
+	}
+	return found
+}
+
+// candidates are the hooks that want the event's type; one that wants it twice is there twice.
+func (x *Index) candidates(e *webhook.Event) []*entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	t := x.tenants[e.Tenant]
 	if t == nil {
-		return found
+		return nil
 	}
-	start := len(found)
+	var found []*entry
 	found = append(found, t.exact[e.Type]...)
 	if !webhook.IsOperational(e.Type) {
 		found = append(found, t.everything...)
 	}
-	found = t.patterns.match(e.Type, found)
-	return filter(found, start, e)
+	return t.patterns.match(e.Type, found)
 }
 
-// filter keeps of found[start:] what may have the event, without repeating a hook that matched by several patterns.
-func filter(found []*webhook.Hook, start int, e *webhook.Event) []*webhook.Hook {
-	kept := found[:start]
-	for i, h := range found[start:] {
-		if h.Status == webhook.Disabled || e.PublishedAt.Before(h.CreatedAt.Add(-clockTolerance)) {
-			continue
-		}
-		if len(h.EventTypes) > 1 && slices.Contains(kept[start:], h) {
-			continue
-		}
-		if !h.Config.Contains(e.ConfigFilter) {
-			continue
-		}
-		kept = append(kept, found[start+i])
-	}
-	return kept
-}
-
-func (n *node) match(rest string, found []*webhook.Hook) []*webhook.Hook {
+func (n *node) match(rest string, found []*entry) []*entry {
 	found = append(found, n.rest...)
 	token, tail, more := strings.Cut(rest, ".")
 	for _, next := range [2]*node{n.children[token], n.any} {
@@ -191,11 +227,11 @@ func (n *node) match(rest string, found []*webhook.Hook) []*webhook.Hook {
 }
 
 // add puts a hook in; the lock is held.
-func (x *Index) add(h *webhook.Hook) {
+func (x *Index) add(h *entry) {
 	x.hooks[h.ID] = h
 	t := x.tenants[h.Tenant]
 	if t == nil {
-		t = &tenant{exact: map[string][]*webhook.Hook{}}
+		t = &tenant{exact: map[string][]*entry{}}
 		x.tenants[h.Tenant] = t
 	}
 	for _, pattern := range h.EventTypes {
@@ -232,7 +268,7 @@ func (x *Index) drop(id uuid.UUID) {
 }
 
 // without removes h without keeping the order.
-func without(hooks []*webhook.Hook, h *webhook.Hook) []*webhook.Hook {
+func without(hooks []*entry, h *entry) []*entry {
 	for i, other := range hooks {
 		if other == h {
 			last := len(hooks) - 1
@@ -244,14 +280,14 @@ func without(hooks []*webhook.Hook, h *webhook.Hook) []*webhook.Hook {
 }
 
 // place finds the list that a pattern's hooks are in; nil where there is none and create is false.
-func (t *tenant) place(pattern string, create bool) *[]*webhook.Hook {
+func (t *tenant) place(pattern string, create bool) *[]*entry {
 	if pattern == "*" || pattern == ">" { // * alone stands for everything
 		return &t.everything
 	}
 	return t.patterns.place(pattern, create)
 }
 
-func (n *node) place(pattern string, create bool) *[]*webhook.Hook {
+func (n *node) place(pattern string, create bool) *[]*entry {
 	for token := range strings.SplitSeq(pattern, ".") {
 		if token == ">" {
 			return &n.rest

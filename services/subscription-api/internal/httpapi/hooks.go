@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/pkg/filter"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -344,4 +345,9 @@ func (l *lookedUp) check(invalid *webhook.ValidationError, before, h *webhook.Ho
 		collect(invalid, "/target_url", l.url)
 	}
 	collect(invalid, "/callback/url", l.callback)
+	if h.Config.Filter != "" {
+		if _, err := filter.Compile(h.Config.Filter); err != nil {
+			collect(invalid, "/config/filter", err)
+		}
+	}
 }
