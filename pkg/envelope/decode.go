@@ -103,79 +103,112 @@ func read(in Published) (fields, error) {
 	}
 }
 
-// envelopeJSON is our own envelope.
-type envelopeJSON struct {
-	ID      string          `json:"event_id"`
-	Type    string          `json:"event_type"`
-	Time    string          `json:"event_time"`
-	Entity  string          `json:"entity"`
-	Context json.RawMessage `json:"current_context"`
-	Filter  json.RawMessage `json:"config_filter"`
-	Data    json.RawMessage `json:"data"`
-}
-
-var envelopeKeys = map[string]bool{
-	"event_id": true, "event_type": true, "event_time": true, "entity": true, "current_context": true,
-	"config_filter": true, "data": true,
-}
-
 func readJSON(in Published) (fields, error) {
 	if err := checkJSON(in.Body); err != nil {
 		return fields{}, err
 	}
 	f := fields{traceparent: header(in.Headers, "traceparent")}
-	isEnvelope, err := hasEnvelopeKeys(in.Body)
-	if err != nil {
-		return f, err
-	}
-	if !isEnvelope {
+	parts, twice, isEnvelope := split(in.Body)
+	switch {
+	case !isEnvelope:
 		f.data = bytes.TrimSpace(in.Body)
 		return f, nil
+	case twice != "":
+		return f, reject(BadField, twice, "is there twice")
 	}
-	var e envelopeJSON
-	if err := json.Unmarshal(in.Body, &e); err != nil {
-		return f, unmarshalProblem(err)
+	for _, text := range []struct {
+		name string
+		into *string
+	}{{"event_id", &f.id}, {"event_type", &f.typ}, {"event_time", &f.time}, {"entity", &f.entity}} {
+		raw, there := parts[text.name]
+		if !there {
+			continue
+		}
+		if err := json.Unmarshal(raw, text.into); err != nil {
+			return f, reject(BadField, text.name, "must be a string")
+		}
 	}
-	f.id, f.typ, f.time, f.entity = e.ID, e.Type, e.Time, e.Entity
-	f.context, f.filter, f.data = e.Context, e.Filter, e.Data
+	f.context, f.filter, f.data = parts["current_context"], parts["config_filter"], parts["data"]
 	return f, nil
 }
 
-// hasEnvelopeKeys reports whether body is an object with data and nothing that our envelope does not have; else it is a
-// bare document.
-func hasEnvelopeKeys(body []byte) (bool, error) {
-	if t := bytes.TrimSpace(body); len(t) == 0 || t[0] != '{' {
-		return false, nil
+// isEnvelopeKey reports whether our envelope has such a key.
+func isEnvelopeKey(name string) bool {
+	switch name {
+	case "event_id", "event_type", "event_time", "entity", "current_context", "config_filter", "data":
+		return true
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	seen := map[string]bool{}
-	twice := ""
-	_, _ = d.Token() // the brace
-	for d.More() {
-		token, err := d.Token()
-		key, ok := token.(string)
-		if err != nil || !ok {
-			return false, reject(Unreadable, "", "the body is not JSON")
+	return false
+}
+
+// split takes an envelope, which must be valid JSON, apart into the exact bytes of its values. ok is false for what is
+// no object with data and nothing that our envelope does not have: a bare document. twice names a key that repeats.
+func split(body []byte) (parts map[string]json.RawMessage, twice string, ok bool) {
+	i := skipSpace(body, 0)
+	if body[i] != '{' {
+		return nil, "", false
+	}
+	parts = make(map[string]json.RawMessage, 8)
+	for i = skipSpace(body, i+1); body[i] != '}'; {
+		end := skipValue(body, i)
+		key := string(body[i+1 : end-1])
+		if strings.IndexByte(key, '\\') >= 0 {
+			_ = json.Unmarshal(body[i:end], &key) // it is valid
 		}
-		if !envelopeKeys[key] {
-			return false, nil
+		if !isEnvelopeKey(key) {
+			return nil, "", false
 		}
-		if seen[key] {
+		i = skipSpace(body, skipSpace(body, end)+1) // over the colon
+		end = skipValue(body, i)
+		if _, there := parts[key]; there {
 			twice = key
 		}
-		seen[key] = true
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return false, reject(Unreadable, "", "the body is not JSON")
+		parts[key] = json.RawMessage(body[i:end])
+		if i = skipSpace(body, end); body[i] == ',' {
+			i = skipSpace(body, i+1)
 		}
 	}
-	switch {
-	case !seen["data"]:
-		return false, nil
-	case twice != "":
-		return false, reject(BadField, twice, "is there twice")
+	_, ok = parts["data"]
+	return parts, twice, ok
+}
+
+func skipSpace(body []byte, i int) int {
+	for i < len(body) && (body[i] == ' ' || body[i] == '\n' || body[i] == '\t' || body[i] == '\r') {
+		i++
 	}
-	return true, nil
+	return i
+}
+
+// skipValue returns where the value that begins at i ends; the text is valid JSON.
+func skipValue(body []byte, i int) int {
+	level := 0
+	for ; i < len(body); i++ {
+		switch body[i] {
+		case '"':
+			for i++; body[i] != '"'; i++ {
+				if body[i] == '\\' {
+					i++
+				}
+			}
+			if level == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			level++
+		case '}', ']':
+			if level == 0 { // ends what a number or a word is in
+				return i
+			}
+			if level--; level == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\n', '\t', '\r':
+			if level == 0 {
+				return i
+			}
+		}
+	}
+	return i
 }
 
 // cloudEventJSON is a CloudEvents 1.0 event in the JSON format.
