@@ -36,15 +36,7 @@ type Outgoing struct {
 func (b *Bus) PublishEvents(ctx context.Context, events []Outgoing) error {
 	futures := make([]jetstream.PubAckFuture, 0, len(events))
 	for _, e := range events {
-		msg := nats.NewMsg(EventSubject(e.Tenant, e.Type))
-		msg.Data = e.Body
-		for name, value := range e.Header {
-			msg.Header.Set(name, value)
-		}
-		if e.ID != "" {
-			msg.Header.Set(headerMsgID, e.ID)
-		}
-		future, err := b.js.PublishMsgAsync(msg)
+		future, err := b.js.PublishMsgAsync(e.message())
 		if err != nil {
 			return fmt.Errorf("publish event: %w", err)
 		}
