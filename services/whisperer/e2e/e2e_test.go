@@ -1,0 +1,178 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestAReceiverThatFailsTwiceGetsTheDeliveryOnTheThirdAttempt(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	s.receiver.answer = func(_ string, n int) int {
+		if n <= 2 {
+			return http.StatusInternalServerError
+		}
+		return http.StatusOK
+	}
+	hook := s.hook(`{"event_type":"order-created","target_url":"` + s.receiver.URL + `/a","secret_key":"` + secret + `",
+		"retry_countdown_config":{"choice":"linear","kwargs":{"base":2}}}`)
+	s.start("delivery-worker")
+	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-1","data":{"total":1.50}}`))
+	require.Eventually(t, func() bool { return len(s.receiver.got()) == 3 }, 20*time.Second, 10*time.Millisecond)
+	got := s.receiver.got()
+	require.WithinRange(t, got[1].at, got[0].at.Add(2*time.Second), got[0].at.Add(3500*time.Millisecond))
+	require.WithinRange(t, got[2].at, got[1].at.Add(4*time.Second), got[1].at.Add(5500*time.Millisecond))
+	for i, q := range got {
+		require.NoError(t, q.verified)
+		require.Equal(t, got[0].id, q.id)
+		require.Equal(t, got[0].body, q.body)
+		require.Equal(t, fmt.Sprint(i+1), q.attempt)
+	}
+	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 3)
+}
+
+// awaitRecorded waits until the ledger has every event's delivery in its state, after so many attempts; 0 is any number.
+func (s *system) awaitRecorded(hook string, want map[string]webhook.DeliveryState, attempts int) {
+	s.t.Helper()
+	id := uuid.MustParse(hook)
+	keys := make([]postgres.DeliveryKey, 0, 2*len(want))
+	for event := range want {
+		delivery := webhook.DeliveryID(id, event)
+		keys = append(keys, postgres.DeliveryKey{ID: delivery, PublishedAt: time.Now().Add(-time.Hour)},
+			postgres.DeliveryKey{ID: delivery, PublishedAt: time.Now().Add(time.Hour)})
+	}
+	require.Eventually(s.t, func() bool {
+		found, err := s.db.Recorded(s.t.Context(), keys)
+		require.NoError(s.t, err)
+		for event, state := range want {
+			r := found[webhook.DeliveryID(id, event)]
+			if r.State != state || attempts != 0 && r.Attempts != attempts {
+				return false
+			}
+		}
+		return true
+	}, 30*time.Second, 50*time.Millisecond, "the ledger does not have all deliveries")
+}
+
+// load publishes n events, eight at a time, and returns the ids that JetStream has acknowledged.
+func (s *system) load(n int) map[string]webhook.DeliveryState {
+	acked := make(map[string]webhook.DeliveryState, n)
+	var mu sync.Mutex
+	var publishers sync.WaitGroup
+	for p := range 8 {
+		publishers.Go(func() {
+			for i := p; i < n; i += 8 {
+				id := fmt.Sprintf("e-%d", i)
+				if s.publish(context.WithoutCancel(s.t.Context()), `{"event_id":"`+id+`","data":{"n":`+fmt.Sprint(i)+`}}`) == nil {
+					mu.Lock()
+					acked[id] = webhook.Delivered
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	publishers.Wait()
+	return acked
+}
+
+// extras counts what came more than once, and checks that a repetition is the same delivery with the same bytes.
+func extras(t *testing.T, got []request) int {
+	t.Helper()
+	first := map[string]request{}
+	n := 0
+	for _, q := range got {
+		require.NoError(t, q.verified)
+		before, again := first[q.id]
+		if !again {
+			first[q.id] = q
+			continue
+		}
+		require.Equal(t, before.body, q.body)
+		n++
+	}
+	return n
+}
+
+func distinct(got []request) map[string]time.Time {
+	last := map[string]time.Time{}
+	for _, q := range got {
+		last[q.event] = q.at
+	}
+	return last
+}
+
+func TestKillingOneOfTwoWorkersUnderLoadLosesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	s.receiver.busy = 20 * time.Millisecond
+	const concurrency = 32
+	hook := s.hook(fmt.Sprintf(`{"event_type":"*","target_url":"%s/a","secret_key":"%s","config":{"concurrency":%d}}`, s.receiver.URL, secret, concurrency))
+	victim := s.start("delivery-worker", "WHISPERER_WORKER=victim")
+	s.start("delivery-worker", "WHISPERER_WORKER=survivor")
+	var acked map[string]webhook.DeliveryState
+	var loading sync.WaitGroup
+	loading.Go(func() { acked = s.load(3000) })
+	require.Eventually(t, func() bool { return len(s.receiver.got()) > 300 && s.receiver.underWay() > concurrency/2 }, 20*time.Second, time.Millisecond)
+	killed := time.Now()
+	victim.signal(syscall.SIGKILL)
+	<-victim.ended
+	loading.Wait()
+	require.Len(t, acked, 3000)
+	s.awaitRecorded(hook, acked, 0)
+	got := s.receiver.got()
+	last := distinct(got)
+	require.Len(t, last, len(acked), "every acknowledged event reached the receiver")
+	for _, at := range last {
+		require.Less(t, at.Sub(killed), 25*time.Second, "redelivered within 20 s of the death, and sent")
+	}
+	// under way are the requests that the victim had sent, and those whose answer it had not made durable yet
+	require.LessOrEqual(t, extras(t, got), 2*concurrency, "what comes twice is at most what the victim had under way")
+}
+
+func TestARollingRestartUnderLoadLosesNothingAndSendsNothingTwice(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	s.receiver.busy = 5 * time.Millisecond
+	hook := s.hook(`{"event_type":">","target_url":"` + s.receiver.URL + `/a","secret_key":"` + secret + `"}`)
+	one, two := s.start("delivery-worker"), s.start("delivery-worker")
+	var acked map[string]webhook.DeliveryState
+	var loading sync.WaitGroup
+	loading.Go(func() { acked = s.load(3000) })
+	require.Eventually(t, func() bool { return len(s.receiver.got()) > 200 }, 20*time.Second, time.Millisecond)
+	one.stop(t)
+	s.start("delivery-worker")
+	two.stop(t)
+	s.start("delivery-worker")
+	loading.Wait()
+	s.awaitRecorded(hook, acked, 1)
+	require.Len(t, distinct(s.receiver.got()), 3000)
+	require.Zero(t, extras(t, s.receiver.got()))
+}
+
+func TestAnUnreadableEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	hook := s.hook(`{"event_type":"order.*","target_url":"` + s.receiver.URL + `/a","secret_key":"` + secret + `"}`)
+	s.start("delivery-worker")
+	require.NoError(t, s.publish(t.Context(), `{"event_id":"before","data":{}}`))
+	require.NoError(t, s.publish(t.Context(), `{"event_id":"bad","data":`))
+	require.NoError(t, s.publish(t.Context(), `{"event_id":"after","data":{}}`))
+	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"before": webhook.Delivered, "after": webhook.Delivered}, 1)
+	require.Eventually(t, func() bool {
+		list, err := s.db.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 10)
+		require.NoError(t, err)
+		return len(list) == 1 && list[0].Reason == "unreadable" && string(list[0].Raw) == `{"event_id":"bad","data":`
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Len(t, s.receiver.got(), 2)
+}

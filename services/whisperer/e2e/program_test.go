@@ -1,0 +1,254 @@
+// Package e2e_test starts the real programs, on a real Postgres and a real nats-server, and looks at them from outside.
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	root   = "../../.." // of the repository
+	secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+)
+
+var binaries string //nolint:gochecknoglobals // built once for all tests
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "whisperer-e2e-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		binaries = dir
+		build := exec.Command("go", "build", "-o", dir+"/", "./services/subscription-api/cmd/subscription-api", "./services/delivery-worker/cmd/delivery-worker")
+		build.Dir = root
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
+			return 1
+		}
+		return testenv.Main(m)
+	}())
+}
+
+// system is what the programs of one test share.
+type system struct {
+	t        *testing.T
+	env      []string
+	db       *postgres.DB
+	bus      *bus.Bus
+	token    string
+	api      string
+	receiver *receiver
+}
+
+func newSystem(t *testing.T) *system {
+	t.Helper()
+	database, key := testenv.Postgres(t), seal.NewKey()
+	ring, err := seal.ParseRing(key)
+	require.NoError(t, err)
+	s := &system{t: t, receiver: newReceiver(t)}
+	s.db, err = postgres.Open(database, 4, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.db.Close() })
+	s.token, _, err = s.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "test", Role: postgres.Admin})
+	require.NoError(t, err)
+	nats := testenv.NATS(t)
+	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: nats, Name: "test", Log: zap.NewNop()})
+	require.NoError(t, err)
+	t.Cleanup(s.bus.Close)
+	s.env = append(os.Environ(), "WHISPERER_DATABASE_URL="+database, "WHISPERER_NATS_URL="+nats, "WHISPERER_MASTER_KEY="+key,
+		"WHISPERER_EGRESS_ALLOW=127.0.0.0/8")
+	address := freeAddress(t)
+	s.api = "http://" + address
+	s.start("subscription-api", "WHISPERER_LISTEN="+address)
+	return s
+}
+
+// program is a running process of ours.
+type program struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error
+}
+
+// start runs a program until the end of the test and returns when it is ready.
+func (s *system) start(name string, env ...string) *program {
+	s.t.Helper()
+	health := freeAddress(s.t)
+	cmd := exec.Command(filepath.Join(binaries, name))
+	cmd.Env = append(append(s.env[:len(s.env):len(s.env)], env...), "WHISPERER_HEALTH_LISTEN="+health)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	p := &program{cmd: cmd, ended: make(chan struct{})}
+	started := make(chan error, 1)
+	go func() { // the death signal is bound to the thread that starts the process
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+		}
+		close(p.ended)
+	}()
+	require.NoError(s.t, <-started)
+	s.t.Cleanup(func() {
+		p.signal(syscall.SIGTERM)
+		<-p.ended
+		if s.t.Failed() {
+			s.t.Logf("%s %d said:\n%s", name, cmd.Process.Pid, log.String())
+		}
+	})
+	require.Eventually(s.t, func() bool {
+		res, err := http.Get("http://" + health + "/readyz") //nolint:noctx,forbidigo // a test's question to a program of ours
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	}, 20*time.Second, 10*time.Millisecond, "%s is not ready", name)
+	return p
+}
+
+func (p *program) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) } // it may have ended
+
+// stop ends the program in good order.
+func (p *program) stop(t *testing.T) {
+	t.Helper()
+	p.signal(syscall.SIGTERM)
+	<-p.ended
+	require.NoError(t, p.err, "exit code of a program that was asked to stop")
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// hook makes a hook through the API and returns its id.
+func (s *system) hook(body string) string {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.api+"/whisperer/hooks/", bytes.NewReader([]byte(body)))
+	require.NoError(s.t, err)
+	req.Header.Set("Authorization", "Token "+s.token)
+	req.Header.Set("Content-Type", "application/json")
+	client := &http.Client{Timeout: 10 * time.Second}
+	res, err := client.Do(req)
+	require.NoError(s.t, err)
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	require.NoError(s.t, err)
+	require.Equal(s.t, http.StatusCreated, res.StatusCode, string(answer))
+	var made struct {
+		ID string `json:"id"`
+	}
+	require.NoError(s.t, json.Unmarshal(answer, &made))
+	return made.ID
+}
+
+// publish publishes an event and returns when JetStream has it.
+func (s *system) publish(ctx context.Context, body string) error {
+	return s.bus.PublishEvents(ctx, []bus.Outgoing{{Tenant: webhook.DefaultTenant, Type: "order.created", Body: []byte(body)}})
+}
+
+// receiver writes down every request before it answers.
+type receiver struct {
+	*httptest.Server
+
+	mu       sync.Mutex
+	requests []request
+	answer   func(path string, n int) int // status for the nth request to a path, from 1; nil for 200
+	busy     time.Duration                // how long an answer takes
+	inFlight int
+}
+
+type request struct {
+	id, event, attempt, body, path string
+	at                             time.Time
+	verified                       error
+}
+
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	r := &receiver{}
+	r.Server = httptest.NewServer(r)
+	t.Cleanup(r.Close)
+	return r
+}
+
+// ServeHTTP implements http.Handler.
+func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	body, _ := io.ReadAll(q.Body)
+	key, err := signature.ParseVerifyKey(secret)
+	if err == nil {
+		err = signature.Verify(q.Header, body, []signature.VerifyKey{key}, time.Now(), signature.DefaultTolerance)
+	}
+	r.mu.Lock()
+	r.inFlight++
+	r.requests = append(r.requests, request{
+		id: q.Header.Get("webhook-id"), event: q.Header.Get("X-Whisperer-Event-Id"), attempt: q.Header.Get("X-Whisperer-Attempt"),
+		body: string(body), path: q.URL.Path, at: time.Now(), verified: err,
+	})
+	n := 0
+	for _, before := range r.requests {
+		if before.path == q.URL.Path {
+			n++
+		}
+	}
+	busy, answer := r.busy, r.answer
+	r.mu.Unlock()
+	if busy > 0 {
+		select {
+		case <-time.After(busy):
+		case <-q.Context().Done():
+		}
+	}
+	r.mu.Lock()
+	r.inFlight--
+	r.mu.Unlock()
+	if answer != nil {
+		w.WriteHeader(answer(q.URL.Path, n))
+	}
+}
+
+// got returns the requests so far.
+func (r *receiver) got() []request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.requests[:len(r.requests):len(r.requests)]
+}
+
+// underWay is how many requests are being answered.
+func (r *receiver) underWay() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.inFlight
+}
