@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -35,7 +36,8 @@ const (
 	secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 )
 
-var binaries string //nolint:gochecknoglobals // built once for all tests
+// binaries is the folder that the programs were built into.
+var binaries string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -45,7 +47,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binaries = dir
-		build := exec.Command("go", "build", "-o", dir+"/", "./services/subscription-api/cmd/subscription-api", "./services/delivery-worker/cmd/delivery-worker")
+		build := exec.CommandContext(context.Background(), "go", "build", "-o", dir+"/", "./services/subscription-api/cmd/subscription-api", "./services/delivery-worker/cmd/delivery-worker")
 		build.Dir = root
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
@@ -100,8 +102,8 @@ type program struct {
 func (s *system) start(name string, env ...string) *program {
 	s.t.Helper()
 	health := freeAddress(s.t)
-	cmd := exec.Command(filepath.Join(binaries, name))
-	cmd.Env = append(append(s.env[:len(s.env):len(s.env)], env...), "WHISPERER_HEALTH_LISTEN="+health)
+	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), filepath.Join(binaries, name))
+	cmd.Env = append(append(slices.Clip(s.env), env...), "WHISPERER_HEALTH_LISTEN="+health)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -125,7 +127,7 @@ func (s *system) start(name string, env ...string) *program {
 		}
 	})
 	require.Eventually(s.t, func() bool {
-		res, err := http.Get("http://" + health + "/readyz") //nolint:noctx,forbidigo // a test's question to a program of ours
+		res, err := http.Get("http://" + health + "/readyz") //nolint:noctx // a test's question to a program of ours
 		if err != nil {
 			return false
 		}
@@ -147,7 +149,7 @@ func (p *program) stop(t *testing.T) {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
 	return l.Addr().String()
@@ -243,7 +245,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 func (r *receiver) got() []request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.requests[:len(r.requests):len(r.requests)]
+	return slices.Clip(r.requests)
 }
 
 // underWay is how many requests are being answered.
