@@ -42,6 +42,18 @@ func EmptyPostgres(tb testing.TB) string {
 	return database(tb, func(context.Context, *server) (string, error) { return "template0", nil })
 }
 
+// DB returns an empty database that is the test's own and is dropped at its end, as a program with a driver of its own
+// choice sees it.
+func DB(tb testing.TB) *sql.DB {
+	tb.Helper()
+	db, err := sql.Open("postgres", EmptyPostgres(tb))
+	if err != nil {
+		tb.Fatalf("open database of the test: %v", err)
+	}
+	tb.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
 func database(tb testing.TB, template func(context.Context, *server) (string, error)) string {
 	tb.Helper()
 	s, err := shared.get(tb.Context())

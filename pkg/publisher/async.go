@@ -1,0 +1,89 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+)
+
+// Ack is what becomes of an event that PublishAsync took.
+type Ack struct {
+	id   string
+	done chan struct{}
+	err  error
+}
+
+// ID is the event's, also where PublishAsync made it; empty for an event that breaks a rule.
+func (a *Ack) ID() string { return a.id }
+
+// Done is closed when Err is known.
+func (a *Ack) Done() <-chan struct{} { return a.done }
+
+// Err waits until the event is stored, and returns nil, or has failed, with an error as of Publish. That takes seconds at
+// most.
+func (a *Ack) Err() error {
+	<-a.done
+	return a.err
+}
+
+func (a *Ack) settle(err error) {
+	a.err = err
+	close(a.done)
+}
+
+// PublishAsync sends the event without waiting until it is stored; with Options.MaxInFlight events under way it waits
+// for one of them, which is seconds at most. Events are stored in the order of calls as long as none fails. It makes one
+// attempt: publish an event whose Ack has an error again, with the same ID.
+func (p *Publisher) PublishAsync(e Event) *Ack {
+	ack := &Ack{done: make(chan struct{})}
+	message, err := e.Encode(p.opts.Tenant)
+	if err != nil {
+		ack.settle(err)
+		return ack
+	}
+	ack.id = message.ID()
+	p.flight <- struct{}{}
+	pending, err := p.bus.StartPublish(message.out)
+	if err != nil {
+		<-p.flight
+		ack.settle(err)
+		return ack
+	}
+	p.mu.Lock()
+	p.open[ack] = struct{}{}
+	p.mu.Unlock()
+	go p.await(pending, ack)
+	return ack
+}
+
+// await ends by itself: the bus waits for seconds at most.
+func (p *Publisher) await(pending *bus.Pending, ack *Ack) {
+	err := pending.Wait(context.Background())
+	p.mu.Lock()
+	delete(p.open, ack)
+	p.mu.Unlock()
+	<-p.flight
+	ack.settle(err)
+}
+
+// Flush waits until every event that PublishAsync took before is stored or has failed, or ctx ends. It returns the
+// errors of those that failed meanwhile, joined; each Ack has its own.
+func (p *Publisher) Flush(ctx context.Context) error {
+	p.mu.Lock()
+	open := slices.Collect(maps.Keys(p.open))
+	p.mu.Unlock()
+	var failed []error
+	for _, ack := range open {
+		select {
+		case <-ack.done:
+			failed = append(failed, ack.err)
+		case <-ctx.Done():
+			return fmt.Errorf("flush events: %w", ctx.Err())
+		}
+	}
+	return errors.Join(failed...)
+}
