@@ -42,27 +42,38 @@ func staging() []string {
 	}
 }
 
-// A fact is newer by its attempts, then by its time. What is final stays, unless a replay or a late success says more.
+// Of what is said of a delivery, the newest counts, by its attempts, then by its time. What is final stays, unless a
+// replay or a late success says more. A fact without an attempt, such as that of parking, leaves what is known of the
+// last attempt; and all facts, however late, count attempts and tell of the first one.
 const mergeDeliveries = `
 INSERT INTO deliveries AS d (published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state, reason,
 	attempts, next_at, first_attempt_at, round_attempts, round_started_at, updated_at, last_status, last_error, replay)
 SELECT DISTINCT ON (id, published_at) published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state,
-	reason, attempts, next_at, min(first_attempt_at) OVER (PARTITION BY id, published_at), round_attempts,
-	round_started_at, updated_at, last_status, last_error, replay
+	reason, max(attempts) OVER delivery, next_at, min(first_attempt_at) OVER delivery, round_attempts,
+	round_started_at, updated_at, first_value(last_status) OVER answered, first_value(last_error) OVER answered, replay
 FROM staging_deliveries
-ORDER BY id, published_at, replay DESC, (state = 'delivered') DESC, attempts DESC, updated_at DESC
+WINDOW delivery AS (PARTITION BY id, published_at), answered AS (PARTITION BY id, published_at
+	ORDER BY first_attempt_at IS NULL, replay DESC, (state = 'delivered') DESC, attempts DESC, updated_at DESC)
+ORDER BY id, published_at, replay DESC, (state = 'delivered') DESC, staging_deliveries.attempts DESC, updated_at DESC
 ON CONFLICT (id, published_at) DO UPDATE SET
-	state = excluded.state, reason = excluded.reason, attempts = greatest(d.attempts, excluded.attempts),
-	next_at = excluded.next_at, first_attempt_at = LEAST(d.first_attempt_at, excluded.first_attempt_at),
-	round_attempts = excluded.round_attempts, round_started_at = excluded.round_started_at,
-	updated_at = excluded.updated_at, last_status = excluded.last_status, last_error = excluded.last_error,
-	replay = excluded.replay
-WHERE CASE
-	WHEN d.state = 'delivered' THEN excluded.replay AND excluded.attempts > d.attempts
-	WHEN excluded.state = 'delivered' THEN true
-	WHEN d.state IN ('dead', 'cancelled') THEN excluded.replay AND (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
-	ELSE (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
-END`
+	attempts = greatest(d.attempts, excluded.attempts), first_attempt_at = LEAST(d.first_attempt_at, excluded.first_attempt_at),
+	(state, reason, next_at, round_attempts, round_started_at, updated_at, replay, last_status, last_error) = (
+		SELECT f.state, f.reason, f.next_at, f.round_attempts, f.round_started_at, f.updated_at, f.replay,
+			CASE WHEN told THEN excluded.last_status ELSE d.last_status END,
+			CASE WHEN told THEN excluded.last_error ELSE d.last_error END
+		FROM (SELECT CASE
+			WHEN d.state = 'delivered' THEN excluded.replay AND excluded.attempts > d.attempts
+			WHEN excluded.state = 'delivered' THEN true
+			WHEN d.state IN ('dead', 'cancelled') THEN excluded.replay AND (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
+			ELSE (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
+		END) n (newer),
+		LATERAL (SELECT excluded.first_attempt_at IS NOT NULL AND (newer OR d.first_attempt_at IS NULL)) t (told),
+		LATERAL (VALUES
+			(true, excluded.state, excluded.reason, excluded.next_at, excluded.round_attempts, excluded.round_started_at,
+				excluded.updated_at, excluded.replay),
+			(false, d.state, d.reason, d.next_at, d.round_attempts, d.round_started_at, d.updated_at, d.replay)
+		) f (newer, state, reason, next_at, round_attempts, round_started_at, updated_at, replay)
+		WHERE f.newer = n.newer)`
 
 // A hook that gets parked deliveries is one that a drainer has to look after; the new time tells a drainer which is just
 // about to forget the hook that there is more.
@@ -82,7 +93,8 @@ ON CONFLICT (delivery_id, number, published_at) DO UPDATE SET
 	status = excluded.status, error_class = excluded.error_class, error = excluded.error, worker = excluded.worker,
 	method = excluded.method, url = excluded.url, request_size = excluded.request_size,
 	request_headers = excluded.request_headers, response_headers = excluded.response_headers,
-	response_body = excluded.response_body, truncated = excluded.truncated
+	response_body = excluded.response_body, truncated = excluded.truncated, dns_us = excluded.dns_us,
+	connect_us = excluded.connect_us, tls_us = excluded.tls_us, first_byte_us = excluded.first_byte_us
 WHERE a.outcome = 'unknown' AND excluded.outcome <> 'unknown'`
 
 // Of events with one id within a day, the first in the stream counts.
@@ -103,6 +115,7 @@ func (r *Recorder) write(ctx context.Context, days []time.Time, do func(tx *sql.
 	defer func() {
 		if err != nil {
 			r.Close()
+			clear(r.days) // one may have been dropped
 		}
 	}()
 	if r.conn == nil {

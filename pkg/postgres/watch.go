@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,10 +52,14 @@ func (d *DB) WatchHooks(ctx context.Context, set HookSet, log *zap.Logger) error
 		}
 	})
 	defer listener.Close()
+	giveUp := context.AfterFunc(ctx, func() { _ = listener.Close() }) // Listen waits for the database, whatever ctx says
 	for _, channel := range []string{hooksChannel, tenantsChannel, backlogChannel} {
-		if err := listener.Listen(channel); err != nil { // waits for the database
+		if err := listener.Listen(channel); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("listen on %s: %w", channel, err)
 		}
+	}
+	if !giveUp() {
+		return nil
 	}
 	d.reload(ctx, set, log)
 	ping := time.NewTicker(watchPing)
@@ -87,13 +93,13 @@ func gather(first *pq.Notification, more <-chan *pq.Notification) []*pq.Notifica
 
 // apply brings changes into the set; false means that everything has to be read again.
 func (d *DB) apply(ctx context.Context, changes []*pq.Notification, set HookSet, log *zap.Logger) bool {
-	ids := map[uuid.UUID]bool{}
+	ids, tenants := map[uuid.UUID]bool{}, map[string]bool{}
 	for _, n := range changes {
 		switch {
 		case n == nil:
 			return false
 		case n.Channel == tenantsChannel:
-			set.PutTenant(n.Extra)
+			tenants[n.Extra] = true
 		default:
 			id, err := uuid.Parse(n.Extra)
 			if err != nil {
@@ -106,6 +112,27 @@ func (d *DB) apply(ctx context.Context, changes []*pq.Notification, set HookSet,
 			}
 		}
 	}
+	return d.applyTenants(ctx, tenants, set, log) && d.applyHooks(ctx, ids, set, log)
+}
+
+// applyTenants brings new tenants into the set; one that is gone takes reading everything again.
+func (d *DB) applyTenants(ctx context.Context, names map[string]bool, set HookSet, log *zap.Logger) bool {
+	if len(names) == 0 {
+		return true
+	}
+	var there []string
+	err := d.db.SelectContext(ctx, &there, `SELECT name FROM tenants WHERE name = ANY($1)`, pq.Array(slices.Collect(maps.Keys(names))))
+	if err != nil {
+		log.Warn("changed tenants could not be read", zap.Error(err))
+		return false
+	}
+	for _, name := range there {
+		set.PutTenant(name)
+	}
+	return len(there) == len(names)
+}
+
+func (d *DB) applyHooks(ctx context.Context, ids map[uuid.UUID]bool, set HookSet, log *zap.Logger) bool {
 	if len(ids) == 0 {
 		return true
 	}

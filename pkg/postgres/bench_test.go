@@ -1,0 +1,50 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// One operation is one fact with its attempt, in transactions of 1,000.
+func BenchmarkWriteFacts(b *testing.B) {
+	for _, name := range []string{"of new deliveries", "of known deliveries"} {
+		b.Run(name, func(b *testing.B) {
+			ring, err := seal.ParseRing(seal.NewKey())
+			require.NoError(b, err)
+			db, err := postgres.Open(testenv.Postgres(b), 2, ring)
+			require.NoError(b, err)
+			b.Cleanup(func() { require.NoError(b, db.Close()) })
+			r := db.NewRecorder()
+			b.Cleanup(r.Close)
+			deliveries := make([]delivery, b.N)
+			for i := range deliveries {
+				deliveries[i] = newDelivery()
+			}
+			if name == "of known deliveries" {
+				writeAll(b, r, deliveries, webhook.Waiting, 1, 500)
+			}
+			b.ResetTimer()
+			writeAll(b, r, deliveries, webhook.Delivered, 2, 200)
+		})
+	}
+}
+
+func writeAll(b *testing.B, r *postgres.Recorder, deliveries []delivery, state webhook.DeliveryState, attempts, status uint32) {
+	b.Helper()
+	for len(deliveries) > 0 {
+		n := min(1000, len(deliveries))
+		batch := &whispererv1.LedgerBatch{}
+		for _, d := range deliveries[:n] {
+			batch.Facts = append(batch.Facts, d.fact(state, attempts, int(attempts), answered(status)))
+		}
+		require.NoError(b, r.WriteFacts(b.Context(), []*whispererv1.LedgerBatch{batch}))
+		deliveries = deliveries[n:]
+	}
+}

@@ -1,0 +1,224 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// hookSet is what a worker would know.
+type hookSet struct {
+	mu       sync.Mutex
+	hooks    map[uuid.UUID]webhook.Hook
+	tenants  map[string]bool
+	backlogs map[uuid.UUID]bool
+	reloads  int
+}
+
+func (s *hookSet) Replace(hooks []webhook.Hook, tenants []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hooks, s.tenants = map[uuid.UUID]webhook.Hook{}, map[string]bool{}
+	for _, h := range hooks {
+		s.hooks[h.ID] = h
+	}
+	for _, name := range tenants {
+		s.tenants[name] = true
+	}
+	s.reloads++
+}
+
+func (s *hookSet) Put(h webhook.Hook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hooks[h.ID] = h
+}
+
+func (s *hookSet) Remove(id uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.hooks, id)
+}
+
+func (s *hookSet) PutTenant(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tenants[name] = true
+}
+
+func (s *hookSet) PutBacklog(id uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backlogs[id] = true
+}
+
+func (s *hookSet) known(id uuid.UUID) (webhook.Hook, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.hooks[id]
+	return h, ok
+}
+
+func (s *hookSet) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.tenants))
+}
+
+func (s *hookSet) loads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reloads
+}
+
+// watch watches the database until the test ends, and returns once everything was read.
+func watch(t *testing.T, db *postgres.DB) *hookSet {
+	t.Helper()
+	set := &hookSet{backlogs: map[uuid.UUID]bool{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- db.WatchHooks(ctx, set, zap.NewNop()) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-ended)
+	})
+	soon(t, func() bool { return set.loads() > 0 })
+	return set
+}
+
+// soon is the second within which a change is obeyed everywhere.
+func soon(t *testing.T, fact func() bool, words ...any) {
+	t.Helper()
+	require.Eventually(t, fact, time.Second, 2*time.Millisecond, words...)
+}
+
+func run(t *testing.T, plain *sqlx.DB, statement string, args ...any) {
+	t.Helper()
+	_, err := plain.ExecContext(t.Context(), statement, args...)
+	require.NoError(t, err)
+}
+
+func createHook(t *testing.T, db *postgres.DB, h webhook.Hook) webhook.Hook {
+	t.Helper()
+	h, err := db.CreateHook(t.Context(), actor, h, quota, postgres.IdempotencyKey{})
+	require.NoError(t, err)
+	return h
+}
+
+func TestChangesByPlainSQLAreSeen(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	there := createHook(t, db, fullHook(t))
+	set := watch(t, db)
+	got, ok := set.known(there.ID)
+	require.True(t, ok)
+	require.Equal(t, there, got, "secrets and all")
+
+	other := createHook(t, db, simpleHook(1))
+	soon(t, func() bool { _, ok := set.known(other.ID); return ok }, "created")
+	run(t, plain, `UPDATE hooks SET status = 'paused', event_types = '{order.>}' WHERE id = $1`, other.ID)
+	soon(t, func() bool {
+		h, _ := set.known(other.ID)
+		return h.Status == webhook.Paused && slices.Equal(h.EventTypes, []string{"order.>"})
+	}, "updated")
+	run(t, plain, `DELETE FROM hooks WHERE id = $1`, other.ID)
+	soon(t, func() bool { _, ok := set.known(other.ID); return !ok }, "deleted")
+	soon(t, func() bool { set.mu.Lock(); defer set.mu.Unlock(); return set.backlogs[other.ID] }, "a drainer cancels what waits")
+	require.Equal(t, 1, set.loads(), "nothing of that took reading all again")
+
+	const many = 300
+	run(t, plain, `
+		INSERT INTO hooks (id, tenant, event_types, target_url)
+		SELECT gen_random_uuid(), 'default', '{*}', 'https://example.com/many/' || n FROM generate_series(1, $1::int) n`, many)
+	soon(t, func() bool { set.mu.Lock(); defer set.mu.Unlock(); return len(set.hooks) == many+1 }, "many at once")
+	run(t, plain, `DELETE FROM hooks WHERE target_url LIKE 'https://example.com/many/%'`)
+	soon(t, func() bool { set.mu.Lock(); defer set.mu.Unlock(); return len(set.hooks) == 1 })
+}
+
+func TestAHookThatCannotBeReadIsPaused(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	good, bad := createHook(t, db, simpleHook(1)), createHook(t, db, simpleHook(2))
+	run(t, plain, `UPDATE hooks SET config = '{"timeout": 0}' WHERE id = $1`, bad.ID)
+	set := watch(t, db)
+	status := func(h webhook.Hook) webhook.HookStatus {
+		h, ok := set.known(h.ID)
+		require.True(t, ok)
+		return h.Status
+	}
+	require.Equal(t, webhook.Active, status(good))
+	require.Equal(t, webhook.Paused, status(bad), "what it should have got is parked")
+	run(t, plain, `UPDATE hooks SET config = '{}' WHERE id = $1`, bad.ID)
+	soon(t, func() bool { return status(bad) == webhook.Active })
+	run(t, plain, `UPDATE hooks SET config = 'no JSON' WHERE id = $1`, bad.ID)
+	soon(t, func() bool { return status(bad) == webhook.Paused })
+}
+
+func TestTenantsComeAndGo(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	set := watch(t, db)
+	require.Equal(t, []string{"default"}, set.names())
+	run(t, plain, `INSERT INTO tenants (name) VALUES ('acme'), ('other')`)
+	soon(t, func() bool { return slices.Equal(set.names(), []string{"acme", "default", "other"}) })
+	require.Equal(t, 1, set.loads())
+	run(t, plain, `DELETE FROM tenants WHERE name = 'acme'`)
+	soon(t, func() bool { return slices.Equal(set.names(), []string{"default", "other"}) })
+}
+
+func TestALostConnectionIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	hook := createHook(t, db, simpleHook(1))
+	set := watch(t, db)
+	for round := range 2 {
+		// the change commits while nobody listens
+		run(t, plain, `
+			WITH cut AS (
+				SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+				WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'LISTEN%')
+			SELECT count(*) FROM cut`)
+		run(t, plain, `UPDATE hooks SET name = $2 WHERE id = $1`, hook.ID, fmt.Sprint("cut ", round))
+		require.Eventually(t, func() bool { h, _ := set.known(hook.ID); return h.Name == fmt.Sprint("cut ", round) }, 10*time.Second, 5*time.Millisecond)
+		require.Equal(t, round+2, set.loads())
+		run(t, plain, `UPDATE hooks SET name = 'again' WHERE id = $1`, hook.ID)
+		soon(t, func() bool { h, _ := set.known(hook.ID); return h.Name == "again" }, "and it listens again")
+	}
+}
+
+func TestWatchingEndsWhetherOrNotTheDatabaseAnswers(t *testing.T) {
+	t.Parallel()
+	ring, err := seal.ParseRing(seal.NewKey())
+	require.NoError(t, err)
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	db, err := postgres.Open("postgres://whisperer@"+address+"/whisperer?sslmode=disable", 2, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- db.WatchHooks(ctx, &hookSet{}, zap.NewNop()) }()
+	select {
+	case err := <-ended:
+		require.NoError(t, err)
+	case <-time.After(5 * time.Second):
+		require.Fail(t, "it goes on watching")
+	}
+}
