@@ -1,5 +1,3 @@
 module github.com/whisperer-oms/whisperer/migrations
 
 go 1.26.0
-
-
