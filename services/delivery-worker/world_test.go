@@ -34,6 +34,8 @@ type world struct {
 	bus      *bus.Bus
 	config   deliveryworker.Config
 	receiver *receiver
+	// health is where the worker that was started last tells of itself.
+	health string
 }
 
 func newWorld(t *testing.T) *world {
@@ -62,6 +64,7 @@ func (w *world) run() (stop func()) {
 	log := zaptest.NewLogger(w.t, zaptest.Level(zap.InfoLevel))
 	service, err := deliveryworker.New(w.t.Context(), w.config, "test", log)
 	require.NoError(w.t, err)
+	w.health = service.HealthAddr()
 	up := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -1,0 +1,95 @@
+package deliveryworker_test
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// documented returns the rows of the table of metrics in docs/operations.md: name, kind and labels of each metric of
+// these programs, as the exposition would have them.
+func documented(t *testing.T, programs ...string) (rows []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/operations.md")
+	require.NoError(t, err)
+	row := regexp.MustCompile("(?m)^\\| `(whisperer_\\w+)` \\| (\\w+) \\|([^|]*)\\| (\\w+) \\|")
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		if slices.Contains(programs, m[4]) {
+			rows = append(rows, strings.Join(append([]string{m[1], m[2]}, strings.Fields(strings.ReplaceAll(m[3], "`", ""))...), " "))
+		}
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+// exported returns the same of what /metrics tells.
+func exported(t *testing.T, health string) (rows []string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+health+"/metrics", http.NoBody)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	label := regexp.MustCompile(`(\w+)="`)
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (whisperer_\w+) (\w+)\n\w+(?:\{(.*)\})? `).FindAllStringSubmatch(string(text), -1) {
+		words := []string{m[1], m[2]}
+		for _, l := range label.FindAllStringSubmatch(m[3], -1) {
+			if l[1] != "le" {
+				words = append(words, l[1])
+			}
+		}
+		slices.Sort(words[2:])
+		rows = append(rows, strings.Join(words, " "))
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+func TestTheManualListsTheMetricsThatTheWorkerExports(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/good", func(h *webhook.Hook) { h.EventTypes = []string{"order.created"} })
+	w.hook("/paused", func(h *webhook.Hook) { h.EventTypes, h.Status = []string{"order.created"}, webhook.Paused })
+	w.run()
+	w.publish("order.created", `{"id":1}`, `this is not JSON`)
+
+	want := documented(t, "worker", "both")
+	require.NotEmpty(t, want)
+	// a counter with labels is there once something was counted
+	require.Eventually(t, func() bool { return len(exported(t, w.health)) >= len(want) }, 20*time.Second, 50*time.Millisecond)
+	require.Equal(t, want, exported(t, w.health))
+}
+
+func TestDashboardAndAlertsUseMetricsOfTheManual(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, row := range documented(t, "worker", "API", "both") {
+		name, rest, _ := strings.Cut(row, " ")
+		kind, _, _ := strings.Cut(rest, " ")
+		if kind == "histogram" {
+			known[name+"_bucket"] = true
+			continue
+		}
+		known[name] = true
+	}
+	for _, file := range []string{"whisperer.json", "alerts.yml"} {
+		text, err := os.ReadFile("../../scripts/observability/" + file)
+		require.NoError(t, err)
+		names := regexp.MustCompile(`\bwhisperer_\w+`).FindAllString(string(text), -1)
+		require.NotEmpty(t, names, file)
+		for _, name := range names {
+			require.True(t, known[name], "%s uses %s", file, name)
+		}
+	}
+}
