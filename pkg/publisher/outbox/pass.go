@@ -123,7 +123,7 @@ func (r *Relay) publish(ctx context.Context, rows []row, p *progress) error {
 		p.size += rows[i].size
 		m, err := r.message(&rows[i])
 		if err != nil {
-			p.reject(&rows[i], err.Error())
+			p.reject(&rows[i], reason(err))
 			continue
 		}
 		messages, of = append(messages, m), append(of, &rows[i])
@@ -166,6 +166,19 @@ func (r *Relay) message(w *row) (publisher.Message, error) {
 		return m, errors.New("the event_id of the body is not the id of the row")
 	}
 	return m, err
+}
+
+// reason is the error as one sentence.
+func reason(err error) string {
+	invalid, ok := errors.AsType[*webhook.ValidationError](err)
+	if !ok {
+		return err.Error()
+	}
+	parts := make([]string, len(invalid.Fields))
+	for i, f := range invalid.Fields {
+		parts[i] = strings.TrimPrefix(f.Error(), ": ") // the whole body has no pointer
+	}
+	return strings.Join(parts, "; ")
 }
 
 // settle deletes what is stored, and moves what is rejected.

@@ -79,7 +79,8 @@ func (r *Relay) Wake() {
 }
 
 // Run relays until ctx ends and what is under way is settled, which takes 15 s at most. Any number of relays, in any
-// processes, can run on one outbox: one of them works, and within Options.Idle of its end another one does.
+// processes, can run on one outbox: one of them works, and within Options.Idle of its end another one does: half a
+// minute, where it did not end but is frozen or cut off.
 func (r *Relay) Run(ctx context.Context) {
 	empty, failures := 0, 0 // in a row
 	for ctx.Err() == nil {

@@ -272,7 +272,7 @@ func TestWhatCanNeverBePublishedIsMovedAsideAndHoldsNothingUp(t *testing.T) {
 		reason                                string
 	}{
 		{name: "too large", id: "x", kind: "order.created", body: huge, reason: "are allowed"},
-		{name: "no JSON", id: "x", kind: "order.created", body: `{`, reason: "not JSON"},
+		{name: "no JSON", id: "x", kind: "order.created", body: `{`, reason: "the body is not JSON"},
 		{name: "empty", id: "x", kind: "order.created", body: ``, reason: "empty"},
 		{name: "bad type", id: "x", kind: "Order Created", body: `{"event_id":"x","data":1}`, reason: "/event_type"},
 		{name: "bad tenant", id: "x", tenant: "a.b", kind: "order.created", body: `{"event_id":"x","data":1}`, reason: "/tenant"},
@@ -302,6 +302,7 @@ func TestWhatCanNeverBePublishedIsMovedAsideAndHoldsNothingUp(t *testing.T) {
 	require.Len(t, r.rejected, len(cases))
 	for i, c := range cases {
 		require.Contains(t, r.rejected[i].Reason, c.reason, c.name)
+		require.NotContains(t, r.rejected[i].Reason, "invalid:", c.name)
 		var body []byte
 		var reason string
 		err := w.db.QueryRowContext(t.Context(), `SELECT body, reason FROM whisperer_outbox_rejected WHERE position = $1`, r.rejected[i].Position).Scan(&body, &reason)
