@@ -92,8 +92,10 @@ func TestBodiesAreReadInAnyOfTheFormsOfTheContract(t *testing.T) {
 			"ce-subject", "package:61", "ce-time", "2026-02-28T23:59:59.5+02:00", "ce-traceparent", trace, "Content-Type", "application/json"), cloud},
 		"CloudEvents in headers of another spelling": {published(`{"id":61}`, "Ce-Specversion", "1.0", "CE-ID", "e-1", "Ce-Source", "/oms", "Ce-Type", "package.created",
 			"Ce-Subject", "package:61", "Ce-Time", "2026-02-28T23:59:59.5+02:00", "Traceparent", trace), cloud},
-		"CloudEvents whose data looks like our envelope": {published(`{"event_id":"x","data":1}`, "ce-specversion", "1.0", "ce-id", "e-1", "ce-source", "/", "ce-type", "package.created"),
-			func(e *webhook.Event) { e.ID, e.Data = "e-1", json.RawMessage(`{"event_id":"x","data":1}`) }},
+		"CloudEvents whose data looks like our envelope": {
+			published(`{"event_id":"x","data":1}`, "ce-specversion", "1.0", "ce-id", "e-1", "ce-source", "/", "ce-type", "package.created"),
+			func(e *webhook.Event) { e.ID, e.Data = "e-1", json.RawMessage(`{"event_id":"x","data":1}`) },
+		},
 		"protobuf": {published(protobuf(t, &whispererv1.Event{
 			Id: "e-1", Type: "package.created", Time: timestamppb.New(at), Entity: "package:61", Context: []byte(`{"user": 5}`),
 			ConfigFilter: []byte(`{"channel_id":12}`), Data: []byte(`{"id":61}`), Traceparent: trace,

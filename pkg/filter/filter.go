@@ -37,7 +37,7 @@ func (e *Error) Error() string {
 }
 
 // environment is what expressions can refer to. Names with dots make a misspelt field of event an error on saving.
-var environment = sync.OnceValues(func() (*cel.Env, error) { //nolint:gochecknoglobals // built once, never changed
+var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(
 		cel.Variable("event.type", cel.StringType), cel.Variable("event.entity", cel.StringType),
 		cel.Variable("event.data", cel.DynType), cel.Variable("event.context", cel.DynType),

@@ -30,6 +30,7 @@ type Config struct {
 	DisableAfter    time.Duration `env:"DISABLE_AFTER" envDefault:"120h" desc:"a hook is disabled when all its attempts fail for so long"`
 	DisableFailures int           `env:"DISABLE_FAILURES" envDefault:"20" desc:"and when these are at least so many"`
 	DisableSpan     time.Duration `env:"DISABLE_SPAN" envDefault:"12h" desc:"and lie so far apart"`
+	SweepAfter      time.Duration `env:"SWEEP_AFTER" envDefault:"5m" desc:"how late an attempt is before its delivery is looked for and put right"`
 	HousekeepEvery  time.Duration `env:"HOUSEKEEP_EVERY" envDefault:"1m" desc:"how often partitions, the event log, lost deliveries and failing hooks are looked after"`
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long deliveries under way may take to finish at the end"`
 	LogLevel        string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error; debug also tells of each success"`
@@ -59,7 +60,7 @@ func (c Config) Validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"EVENT_AGE": c.EventAge, "KEEP_PAYLOADS": c.KeepPayloads, "KEEP_RECORDS": c.KeepRecords, "DISABLE_AFTER": c.DisableAfter,
-		"HOUSEKEEP_EVERY": c.HousekeepEvery,
+		"HOUSEKEEP_EVERY": c.HousekeepEvery, "SWEEP_AFTER": c.SweepAfter,
 	} {
 		if d <= 0 {
 			add(name, errors.New("must be positive"))

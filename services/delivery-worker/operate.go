@@ -17,7 +17,7 @@ func (s *Service) keeper() *keeper.Keeper {
 	return keeper.New(keeper.Deps{
 		Ledger: s.db, Health: s.db, Leases: s.db, Stream: s.bus, Announce: announcer{s.bus}, Observer: s.metrics, Log: s.log,
 		Worker: s.config.Worker, Every: s.config.HousekeepEvery, EventAge: s.config.EventAge, Payloads: s.config.KeepPayloads,
-		Records: s.config.KeepRecords,
+		Records: s.config.KeepRecords, Overdue: s.config.SweepAfter,
 		Disable: keeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},
 	})
 }

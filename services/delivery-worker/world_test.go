@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 		DatabaseURL: testenv.Postgres(t), NATSURL: testenv.NATS(t), MasterKey: key, HealthListen: "127.0.0.1:0",
 		EgressAllow: "127.0.0.0/8", EgressPorts: "443", Slots: 64, BreakerAttempts: 10, BreakerRatio: 0.7, BreakerOpen: 2 * time.Second, Replicas: 1, OMSMaxBytes: 64 << 20,
 		EventAge: time.Hour, KeepPayloads: 24 * time.Hour, KeepRecords: 48 * time.Hour, DisableAfter: 120 * time.Hour,
-		DisableFailures: 20, DisableSpan: 12 * time.Hour, HousekeepEvery: time.Second, ShutdownTimeout: 10 * time.Second,
+		DisableFailures: 20, DisableSpan: 12 * time.Hour, HousekeepEvery: time.Second, SweepAfter: 5 * time.Minute, ShutdownTimeout: 10 * time.Second,
 	}}
 	w.db, err = postgres.Open(w.config.DatabaseURL, 4, ring)
 	require.NoError(t, err)

@@ -21,8 +21,6 @@ const (
 	leaseTime = 5 * time.Minute
 	// ahead is for how many days there are partitions already.
 	ahead = 3
-	// overdue is how late an attempt is before its delivery is looked for.
-	overdue = 5 * time.Minute
 	// sweepAtOnce bounds what one round looks for.
 	sweepAtOnce = 1000
 	// highWater and lowWater are parts of the event log's size.
@@ -87,6 +85,8 @@ type Deps struct {
 	Every time.Duration
 	// EventAge is how long the event log keeps events, Payloads and Records how long Postgres keeps payloads and all else.
 	EventAge, Payloads, Records time.Duration
+	// Overdue is how late an attempt is before its delivery is looked for.
+	Overdue time.Duration
 	Disable                     Disable
 }
 
@@ -163,7 +163,7 @@ func (k *Keeper) trim(ctx context.Context) error {
 
 // sweep finds deliveries that wait for a time which is past, although no retry of theirs is on the bus, and parks them.
 func (k *Keeper) sweep(ctx context.Context) error {
-	before := time.Now().Add(-overdue)
+	before := time.Now().Add(-k.Overdue)
 	list, err := k.Ledger.Overdue(ctx, before, sweepAtOnce)
 	if err != nil {
 		return err

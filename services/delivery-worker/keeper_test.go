@@ -1,0 +1,77 @@
+package deliveryworker_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestADeliveryThatIsNowhereIsFoundAndPutRight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.SweepAfter = time.Second
+	h := w.hook("/a", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
+	})
+	w.receiver.Answer("/a", answer{status: http.StatusInternalServerError}, answer{status: http.StatusOK})
+	stop := w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	w.recorded(h, "e-1", time.Now(), webhook.Waiting)
+	stop()
+	require.NoError(t, w.bus.PurgeRetries(t.Context(), h.ID)) // as if the stream had lost it
+	w.run()
+	require.Equal(t, 2, w.recorded(h, "e-1", time.Now(), webhook.Delivered).Attempts)
+	require.Len(t, w.receiver.Got("/a"), 2)
+}
+
+func TestWhatOnlyWaitsIsNotTakenForLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.SweepAfter = time.Nanosecond
+	h := w.hook("/a", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3}}`)
+	})
+	w.receiver.Answer("/a", answer{status: http.StatusInternalServerError}, answer{status: http.StatusOK})
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	require.Equal(t, 2, w.recorded(h, "e-1", time.Now(), webhook.Delivered).Attempts)
+	got := w.receiver.Got("/a")
+	require.Len(t, got, 2)
+	require.GreaterOrEqual(t, got[1].At.Sub(got[0].At), 3*time.Second)
+}
+
+func TestAnOutageOfOurOwnNetworkDisablesNoHook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.DisableAfter, w.config.DisableFailures, w.config.DisableSpan = 2*time.Second, 1, time.Second
+	hooks := make([]webhook.Hook, 5)
+	for i := range hooks {
+		hooks[i] = w.hook("/a", func(h *webhook.Hook) {
+			h.TargetURL = fmt.Sprintf("http://127.0.0.1:1/%d", i) // nobody listens there
+			h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
+		})
+	}
+	w.hook("/ops", func(h *webhook.Hook) { h.EventTypes = []string{"hook.>"} })
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	require.Eventually(t, func() bool {
+		for _, h := range hooks {
+			if w.recorded(h, "e-1", time.Now(), webhook.Waiting).Attempts < 5 {
+				return false
+			}
+		}
+		return true
+	}, 20*time.Second, 100*time.Millisecond)
+	for _, h := range hooks {
+		stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, h.ID)
+		require.NoError(t, err)
+		require.Equal(t, webhook.Active, stored.Status)
+	}
+	require.Empty(t, w.receiver.Got("/ops"))
+}
