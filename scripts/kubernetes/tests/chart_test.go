@@ -1,0 +1,249 @@
+// Package kubernetes_test renders the Helm chart and holds what comes out against the types of Kubernetes, and the
+// dashboard and alerts against the language of Prometheus. Its libraries are large and of no use to anything else, so it
+// is a module outside of the workspace: `make chart`.
+package kubernetes_test
+
+import (
+	"errors"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/stretchr/testify/require"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/lint"
+	"helm.sh/helm/v3/pkg/lint/support"
+	apps "k8s.io/api/apps/v1"
+	autoscaling "k8s.io/api/autoscaling/v2"
+	batch "k8s.io/api/batch/v1"
+	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+const chartDir = "../whisperer"
+
+// scaledObject is what the chart uses of KEDA's type.
+type scaledObject struct {
+	meta.TypeMeta   `json:",inline"`
+	meta.ObjectMeta `json:"metadata"`
+	Spec            struct {
+		ScaleTargetRef struct {
+			Name string `json:"name"`
+		} `json:"scaleTargetRef"`
+		MinReplicaCount int `json:"minReplicaCount"`
+		MaxReplicaCount int `json:"maxReplicaCount"`
+		Triggers        []struct {
+			Type     string            `json:"type"`
+			Metadata map[string]string `json:"metadata"`
+		} `json:"triggers"`
+	} `json:"spec"`
+}
+
+// kinds makes an empty object of each kind that the chart may have, by apiVersion and kind.
+var kinds = map[string]func() meta.Object{
+	"apps/v1/Deployment":                      func() meta.Object { return &apps.Deployment{} },
+	"v1/Service":                              func() meta.Object { return &core.Service{} },
+	"v1/Secret":                               func() meta.Object { return &core.Secret{} },
+	"v1/ConfigMap":                            func() meta.Object { return &core.ConfigMap{} },
+	"batch/v1/Job":                            func() meta.Object { return &batch.Job{} },
+	"networking.k8s.io/v1/Ingress":            func() meta.Object { return &networking.Ingress{} },
+	"networking.k8s.io/v1/NetworkPolicy":      func() meta.Object { return &networking.NetworkPolicy{} },
+	"policy/v1/PodDisruptionBudget":           func() meta.Object { return &policy.PodDisruptionBudget{} },
+	"autoscaling/v2/HorizontalPodAutoscaler":  func() meta.Object { return &autoscaling.HorizontalPodAutoscaler{} },
+	"keda.sh/v1alpha1/ScaledObject":           func() meta.Object { return &scaledObject{} },
+	"monitoring.coreos.com/v1/ServiceMonitor": func() meta.Object { return &monitoring.ServiceMonitor{} },
+	"monitoring.coreos.com/v1/PrometheusRule": func() meta.Object { return &monitoring.PrometheusRule{} },
+}
+
+// Values of an installation with as little as possible, and with everything.
+const (
+	least = `existingSecret: mine`
+	most  = `
+secret: {databaseURL: "postgres://u:p@db/w", natsURL: "nats://nats:4222", masterKey: "aW5zZWN1cmUtZGV2ZWxvcG1lbnQtbWFzdGVyLWtleSE="}
+imagePullSecrets: [{name: pull}]
+settings: {WHISPERER_LOG_LEVEL: debug}
+egress: {allow: ["10.20.0.0/16", "192.168.7.7"], ports: [443]}
+api:
+  autoscaling: {enabled: true}
+  settings: {WHISPERER_HOOK_QUOTA: "50"}
+  service: {annotations: {a: b}}
+  ingress: {enabled: true, host: hooks.example.com, className: nginx, tlsSecret: tls, annotations: {a: b}}
+worker:
+  settings: {WHISPERER_SLOTS: "1024"}
+  autoscaling: {by: keda, natsMonitoring: "nats:8222"}
+monitoring: {enabled: true, labels: {release: prometheus}}
+podAnnotations: {a: b}
+nodeSelector: {disk: ssd}
+tolerations: [{key: dedicated, operator: Exists}]
+affinity: {nodeAffinity: {}}
+`
+)
+
+// render returns what Helm would apply, and the notes; an error is what Helm would say.
+func render(t *testing.T, values string) (objects []meta.Object, notes string, err error) {
+	t.Helper()
+	chart, err := loader.Load(chartDir)
+	require.NoError(t, err)
+	given, err := chartutil.ReadValues([]byte(values))
+	require.NoError(t, err)
+	release := chartutil.ReleaseOptions{Name: "shop", Namespace: "whisperer", IsInstall: true, Revision: 1}
+	all, err := chartutil.ToRenderValues(chart, given, release, chartutil.DefaultCapabilities)
+	if err != nil {
+		return nil, "", err
+	}
+	files, err := engine.Engine{Strict: true}.Render(chart, all)
+	if err != nil {
+		return nil, "", err
+	}
+	for name, text := range files {
+		switch {
+		case path.Ext(name) == ".txt":
+			notes = text
+		case path.Ext(name) == ".yaml":
+			for _, document := range regexp.MustCompile(`(?m)^---$`).Split(text, -1) {
+				if o := decode(t, document); o != nil {
+					objects = append(objects, o)
+				}
+			}
+		}
+	}
+	return objects, notes, nil
+}
+
+// decode reads a manifest, without forgiving a field that its kind does not have.
+func decode(t *testing.T, document string) meta.Object {
+	t.Helper()
+	var kind meta.TypeMeta
+	require.NoError(t, yaml.Unmarshal([]byte(document), &kind), document)
+	if kind.Kind == "" {
+		require.Empty(t, strings.TrimSpace(regexp.MustCompile(`(?m)^\s*#.*$`).ReplaceAllString(document, "")))
+		return nil
+	}
+	empty, known := kinds[kind.APIVersion+"/"+kind.Kind]
+	require.True(t, known, "%+v", kind)
+	o := empty()
+	text, err := yaml.YAMLToJSONStrict([]byte(document))
+	require.NoError(t, err, document)
+	problems, err := json.UnmarshalStrict(text, o) // as the API server: with another case a field is another field
+	require.NoError(t, errors.Join(append(problems, err)...), document)
+	return o
+}
+
+func mustRender(t *testing.T, values string) []meta.Object {
+	t.Helper()
+	objects, _, err := render(t, values)
+	require.NoError(t, err)
+	return objects
+}
+
+// of returns the objects of one type.
+func of[T meta.Object](objects []meta.Object) (found []T) {
+	for _, o := range objects {
+		if x, ok := o.(T); ok {
+			found = append(found, x)
+		}
+	}
+	return found
+}
+
+func variants() map[string]string {
+	return map[string]string{
+		"the least": least, "everything": most,
+		"scaled by Prometheus":     least + "\nworker: {autoscaling: {by: prometheus}}",
+		"without what is optional": least + "\nmigrate: {enabled: false}\nnetworkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}\napi: {drainSeconds: 0}",
+		"outside services, one R1": least + "\nstreamReplicas: 1\nnetworkPolicy: {postgres: {to: [{ipBlock: {cidr: 10.1.2.3/32}}]}, clients: [{podSelector: {}}]}",
+	}
+}
+
+func TestEveryManifestIsValidAndNamedOnce(t *testing.T) {
+	t.Parallel()
+	for name, values := range variants() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seen := map[string]bool{}
+			for _, o := range mustRender(t, values) {
+				id := strings.TrimPrefix(strings.ToLower(typeName(o)), "*") + "/" + o.GetName()
+				require.False(t, seen[id], "two of %s", id)
+				seen[id] = true
+				require.Empty(t, validation.IsDNS1123Subdomain(o.GetName()))
+				for key, value := range o.GetLabels() {
+					require.Empty(t, validation.IsQualifiedName(key))
+					require.Empty(t, validation.IsValidLabelValue(value))
+				}
+			}
+			require.Len(t, of[*apps.Deployment](mustRender(t, values)), 2)
+		})
+	}
+}
+
+func TestValuesThatCannotBeAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ values, complaint string }{
+		"nothing at all":                   {"", "existingSecret or secret."},
+		"a misspelt value":                 {least + "\nworkers: {replicas: 3}", "workers"},
+		"a misspelt value further down":    {least + "\nworker: {replica: 3}", "replica"},
+		"a setting that is none":           {least + "\nsettings: {LOG_LEVEL: debug}", "LOG_LEVEL"},
+		"a secret among the settings":      {least + "\nsettings: {WHISPERER_MASTER_KEY: x}", "WHISPERER_MASTER_KEY"},
+		"a number that would lose digits":  {least + "\nsettings: {WHISPERER_OMS_MAX_BYTES: 21474836480}", "WHISPERER_OMS_MAX_BYTES"},
+		"two copies of streams":            {least + "\nstreamReplicas: 2", "streamReplicas"},
+		"a master key that is too short":   {"secret: {databaseURL: 'postgres://x', natsURL: 'nats://x', masterKey: c2hvcnQ=}", "masterKey"},
+		"keda without NATS' monitoring":    {least + "\nworker: {autoscaling: {by: keda}}", "natsMonitoring"},
+		"an ingress for no host":           {least + "\napi: {ingress: {enabled: true}}", "host"},
+		"a policy that lets everybody out": {least + "\nnetworkPolicy: {postgres: {to: []}}", "postgres"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := render(t, test.values)
+			require.ErrorContains(t, err, test.complaint)
+		})
+	}
+}
+
+func TestHelmLintHasNothingToSay(t *testing.T) {
+	t.Parallel()
+	for name, values := range variants() {
+		given, err := chartutil.ReadValues([]byte(values))
+		require.NoError(t, err)
+		for _, m := range lint.All(chartDir, given, "whisperer", true).Messages {
+			require.Less(t, m.Severity, support.WarningSev, "%s: %s", name, m)
+		}
+	}
+}
+
+func TestNotesSayHowToGoOn(t *testing.T) {
+	t.Parallel()
+	_, notes, err := render(t, most)
+	require.NoError(t, err)
+	require.Contains(t, notes, "token create first --role admin")
+	require.Contains(t, notes, "https://hooks.example.com/")
+	require.NotContains(t, notes, "postgres://u:p")
+}
+
+func TestTheChartSetsOnlyVariablesThatTheReadmeHas(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../../README.md")
+	require.NoError(t, err)
+	for _, values := range variants() {
+		for _, d := range of[*apps.Deployment](mustRender(t, values)) {
+			var names []string
+			for _, v := range d.Spec.Template.Spec.Containers[0].Env {
+				require.Contains(t, string(readme), "| `"+v.Name+"` |")
+				names = append(names, v.Name)
+				secret := slices.Contains([]string{"WHISPERER_DATABASE_URL", "WHISPERER_NATS_URL", "WHISPERER_MASTER_KEY"}, v.Name)
+				require.Equal(t, secret, v.ValueFrom != nil, v.Name)
+			}
+			require.Len(t, slices.Compact(slices.Sorted(slices.Values(names))), len(names), "a variable is set twice")
+		}
+	}
+}
