@@ -31,11 +31,14 @@ down: ## stop the containers; their data stays (docker compose down -v removes i
 
 ##### change it
 
-.PHONY: test race bench bench-go lint fmt generate verify breaking vuln tidy
+.PHONY: test race chart bench bench-go lint fmt generate verify breaking vuln tidy
 test: deps ## all tests of all modules
 	$(GOTEST) work
 race: deps ## tests of the concurrent packages under the race detector
 	$(GOTEST) -race $(CONCURRENT)
+# Not from the cache, which does not look at files outside of the module.
+chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
+	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...
 bench: deps ## deliveries per second of the whole system on this machine
 	go run ./services/whisperer/cmd/whisperer bench --local
 bench-go: ## Go benchmarks of the hot paths
