@@ -64,7 +64,7 @@ type operation struct {
 
 func operations(id string) []operation {
 	hook := hooks + id + "/"
-	return []operation{
+	return append(historyOperations(id), []operation{
 		{http.MethodGet, hooks, "", postgres.Viewer, false},
 		{http.MethodPost, hooks, `{}`, postgres.Editor, false},
 		{http.MethodGet, hook, "", postgres.Viewer, false},
@@ -83,7 +83,7 @@ func operations(id string) []operation {
 		{http.MethodDelete, "/whisperer/tokens/" + id + "/", "", postgres.Admin, false},
 		{http.MethodGet, "/whisperer/tenants/", "", postgres.Viewer, true},
 		{http.MethodPost, "/whisperer/tenants/", `{}`, postgres.Admin, true},
-	}
+	}...)
 }
 
 func TestTheMatrixHoldsEveryOperationOfTheDocument(t *testing.T) {

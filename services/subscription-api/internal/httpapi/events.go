@@ -67,7 +67,7 @@ func (s *server) registerEvents() {
 	batch := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"events": many}, Required: []string{"events"}}
 	body := &huma.Schema{AnyOf: []*huma.Schema{one, many, batch}}
 	register(s, route{role: postgres.Editor, body: body, status: http.StatusAccepted, limit: publishTimeout}, huma.Operation{
-		OperationID: "publish-events", Method: http.MethodPost, Path: eventsPath, Tags: []string{"Events"},
+		OperationID: "publish-events", Method: http.MethodPost, Path: eventsPath, Tags: []string{tagEvents},
 		Summary:     "Publish an event, or up to 100",
 		Description: "The answer comes when all of them are stored. On an error none or some may be: repeat the request, with an event_id in each event or an Idempotency-Key.",
 	}, s.publishEvents)

@@ -42,6 +42,9 @@ type Deps struct {
 	EventTypes eventTypeStore
 	Tokens     tokenStore
 	Accounts   accountStore
+	Deliveries deliveryStore
+	Events     eventStore
+	Replays    replayStore
 	Publisher  publisher
 	URLs       urlChecker
 	// CursorKey authenticates the cursors of lists.
@@ -83,6 +86,11 @@ func New(d Deps) (http.Handler, error) {
 	s.registerRegistry()
 	s.registerRetries()
 	s.registerEvents()
+	s.registerEventHistory()
+	s.registerDeliveries()
+	s.registerDeliveryRetry()
+	s.registerStats()
+	s.registerHookEvents()
 	s.registerTokens()
 	s.registerTenants()
 	if err := s.serveDocs(); err != nil {
@@ -99,6 +107,8 @@ type route struct {
 	operator bool
 	// body is the schema of the request's body; nil for none.
 	body *huma.Schema
+	// optional says that the body may be left out.
+	optional bool
 	// status is that of success; 0 for 200.
 	status int
 	// also is a second status of success; 0 for none.
@@ -149,7 +159,7 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 	}
 	if r.body != nil { // set afterwards: huma would read and judge the body itself
 		documented.RequestBody = &huma.RequestBody{
-			Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: r.body}},
+			Required: !r.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: r.body}},
 		}
 	}
 }
@@ -243,7 +253,7 @@ func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 		return err
 	}
 	if request.Method != http.MethodGet && request.Method != http.MethodDelete {
-		admitted.body, err = readBody(c, r.body != nil)
+		admitted.body, err = readBody(c, r.body != nil && !r.optional)
 	}
 	return err
 }

@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func textArray(list []string) any { return pq.Array(list) }
+
+// DeliveryFilter narrows a list of deliveries; zero fields let everything pass.
+type DeliveryFilter struct {
+	Range   TimeRange
+	Hook    uuid.UUID
+	EventID string
+	// EventTypes are types and patterns in canonical spelling, of which one has to cover the event's.
+	EventTypes []string
+	// Entity is an event's, and Object the part of it after the last colon; both are looked up by the events, which are
+	// kept for a shorter time than deliveries.
+	Entity, Object string
+	// States are those of which a delivery has to have one.
+	States []webhook.DeliveryState
+	// MinStatus and MaxStatus bound the HTTP status of the last attempt; nil for no bound.
+	MinStatus, MaxStatus *int
+}
+
+const deliveryView = `id, tenant, hook_id, event_id, event_type, entity, published_at, state, reason, attempts, next_at,
+	first_attempt_at, updated_at, last_status, last_error, replay`
+
+type deliveryRow struct {
+	ID             uuid.UUID    `db:"id"`
+	Tenant         string       `db:"tenant"`
+	HookID         uuid.UUID    `db:"hook_id"`
+	EventID        string       `db:"event_id"`
+	EventType      string       `db:"event_type"`
+	Entity         string       `db:"entity"`
+	PublishedAt    time.Time    `db:"published_at"`
+	State          string       `db:"state"`
+	Reason         string       `db:"reason"`
+	Attempts       int          `db:"attempts"`
+	NextAt         sql.NullTime `db:"next_at"`
+	FirstAttemptAt sql.NullTime `db:"first_attempt_at"`
+	UpdatedAt      time.Time    `db:"updated_at"`
+	LastStatus     int          `db:"last_status"`
+	LastError      string       `db:"last_error"`
+	Replay         bool         `db:"replay"`
+}
+
+func (r *deliveryRow) delivery() webhook.Delivery {
+	d := webhook.Delivery{
+		ID: r.ID, Tenant: r.Tenant, HookID: r.HookID, EventID: r.EventID, EventType: r.EventType, Entity: r.Entity,
+		PublishedAt: r.PublishedAt.UTC(), State: webhook.DeliveryState(r.State), Reason: webhook.Reason(r.Reason),
+		Attempts: r.Attempts, UpdatedAt: r.UpdatedAt.UTC(), LastStatus: r.LastStatus,
+		LastError: webhook.ErrorClass(r.LastError), Replay: r.Replay,
+	}
+	if r.NextAt.Valid && d.State == webhook.Waiting {
+		d.NextAt = r.NextAt.Time.UTC()
+	}
+	if r.FirstAttemptAt.Valid {
+		d.FirstAttemptAt = r.FirstAttemptAt.Time.UTC()
+	}
+	return d
+}
+
+func deliveries(rows []deliveryRow) []webhook.Delivery {
+	list := make([]webhook.Delivery, len(rows))
+	for i := range rows {
+		list[i] = rows[i].delivery()
+	}
+	return list
+}
+
+// Deliveries lists a tenant's deliveries by when their events were published, the newest first. more says that there
+// are others beyond the page, in the direction that the page was asked for.
+func (d *DB) Deliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (list []webhook.Delivery, more bool, err error) {
+	c := &clauses{}
+	f.conditions(c, tenant)
+	tail := c.page(page, "published_at", "id", byUUID)
+	var rows []deliveryRow
+	query := `SELECT ` + deliveryView + ` FROM deliveries WHERE ` + c.where() + tail
+	if err := d.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
+		return nil, false, translate(fmt.Errorf("list deliveries: %w", err))
+	}
+	rows, more = cut(rows, page)
+	return deliveries(rows), more, nil
+}
+
+func (f *DeliveryFilter) conditions(c *clauses, tenant string) {
+	c.add("tenant = %s", tenant)
+	c.published("published_at", f.Range)
+	if f.Hook != uuid.Nil {
+		c.add("hook_id = %s", f.Hook)
+	}
+	if f.EventID != "" {
+		c.add("event_id = %s", f.EventID)
+	}
+	if len(f.EventTypes) > 0 {
+		c.wantsType("event_type", f.EventTypes)
+	}
+	if f.Entity != "" || f.Object != "" {
+		f.entities(c, tenant)
+	}
+	if len(f.States) > 0 {
+		c.states(f.States)
+	}
+	if f.MinStatus != nil {
+		c.add("last_status >= %s", *f.MinStatus)
+	}
+	if f.MaxStatus != nil {
+		c.add("last_status <= %s", *f.MaxStatus)
+	}
+}
+
+// entities looks the events up, of which there is an index.
+func (f *DeliveryFilter) entities(c *clauses, tenant string) {
+	e := &clauses{args: c.args}
+	e.add("tenant = %s", tenant)
+	e.published("published_at", f.Range)
+	if f.Entity != "" {
+		e.ofEntity("entity", f.Entity)
+	}
+	if f.Object != "" {
+		e.ofObject("entity", f.Object)
+	}
+	c.args = e.args
+	c.fixed("event_id IN (SELECT id FROM events WHERE " + e.where() + ")")
+	if f.Entity != "" { // an id may come again with another entity
+		c.add("entity = %s", f.Entity)
+	}
+}
+
+func (c *clauses) states(states []webhook.DeliveryState) {
+	names := make([]string, len(states))
+	for i, s := range states {
+		names[i] = string(s)
+	}
+	c.add("state = ANY(%s::text[])", textArray(names))
+	if !slices.Contains(states, webhook.Delivered) {
+		c.fixed("state <> 'delivered'") // says so to the planner, which has an index of these
+	}
+}
+
+// Delivery returns one delivery with its attempts, the first one first. The error is webhook.ErrNotFound where the
+// tenant has no such delivery.
+func (d *DB) Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
+	var row deliveryRow
+	err := d.db.GetContext(ctx, &row, `
+		SELECT `+deliveryView+` FROM deliveries WHERE id = $1 AND tenant = $2 ORDER BY published_at DESC LIMIT 1`, id, tenant)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return webhook.Delivery{}, nil, fmt.Errorf("delivery %s: %w", id, webhook.ErrNotFound)
+	case err != nil:
+		return webhook.Delivery{}, nil, translate(fmt.Errorf("get delivery %s: %w", id, err))
+	}
+	attempts, err := d.attempts(ctx, tenant, id, row.PublishedAt)
+	return row.delivery(), attempts, err
+}
+
+func (d *DB) attempts(ctx context.Context, tenant string, delivery uuid.UUID, publishedAt time.Time) ([]webhook.Attempt, error) {
+	var rows []attemptRow
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT number, hook_id, started_at, duration_us, outcome, status, error_class, error, worker, replay, method, url, request_size,
+			request_headers, response_headers, response_body, truncated, dns_us, connect_us, tls_us, first_byte_us
+		FROM attempts WHERE delivery_id = $1 AND published_at = $2 AND tenant = $3 ORDER BY number`, delivery, publishedAt, tenant)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list attempts of delivery %s: %w", delivery, err))
+	}
+	list := make([]webhook.Attempt, len(rows))
+	for i := range rows {
+		list[i] = rows[i].attempt()
+		list[i].Tenant, list[i].DeliveryID, list[i].PublishedAt = tenant, delivery, publishedAt.UTC()
+	}
+	return list, nil
+}

@@ -1,0 +1,141 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// EventFilter narrows a list of events; zero fields let everything pass.
+type EventFilter struct {
+	Range TimeRange
+	// EventTypes are types and patterns in canonical spelling, of which one has to cover the event's.
+	EventTypes []string
+	Entity     string
+}
+
+// EventSummary is an event without its payload.
+type EventSummary struct {
+	ID          string    `db:"id"`
+	Seq         int64     `db:"seq"`
+	Type        string    `db:"type"`
+	Time        time.Time `db:"time"`
+	PublishedAt time.Time `db:"published_at"`
+	Entity      string    `db:"entity"`
+	// Size is that of the data in bytes.
+	Size int `db:"size"`
+}
+
+// Events lists a tenant's events by when they were published, the newest first. more says that there are others beyond
+// the page, in the direction that the page was asked for. Positions are SeqPositions.
+func (d *DB) Events(ctx context.Context, tenant string, f EventFilter, page Page) (list []EventSummary, more bool, err error) {
+	c := &clauses{}
+	c.add("tenant = %s", tenant)
+	c.published("published_at", f.Range)
+	if len(f.EventTypes) > 0 {
+		c.wantsType("type", f.EventTypes)
+	}
+	if f.Entity != "" {
+		c.ofEntity("entity", f.Entity)
+	}
+	tail := c.page(page, "published_at", "seq", bySeq)
+	query := `SELECT id, seq, type, time, published_at, entity, octet_length(data) AS size FROM events WHERE ` + c.where() + tail
+	if err := d.db.SelectContext(ctx, &list, query, c.args...); err != nil {
+		return nil, false, translate(fmt.Errorf("list events: %w", err))
+	}
+	for i := range list {
+		list[i].Time, list[i].PublishedAt = list[i].Time.UTC(), list[i].PublishedAt.UTC()
+	}
+	list, more = cut(list, page)
+	return list, more, nil
+}
+
+// FindEvent returns the newest event with the id. The error is webhook.ErrNotFound where the tenant has none, or its
+// payload is not kept any more.
+func (d *DB) FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error) {
+	var publishedAt time.Time
+	err := d.db.GetContext(ctx, &publishedAt, `
+		SELECT published_at FROM events WHERE tenant = $1 AND id = $2 ORDER BY published_at DESC LIMIT 1`, tenant, id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return webhook.Event{}, fmt.Errorf("event %s: %w", id, webhook.ErrNotFound)
+	case err != nil:
+		return webhook.Event{}, translate(fmt.Errorf("find event %s: %w", id, err))
+	}
+	return d.Event(ctx, tenant, id, publishedAt.UTC())
+}
+
+// CountStates counts the deliveries of an event by their state.
+func (d *DB) CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error) {
+	var rows []struct {
+		State string `db:"state"`
+		N     int    `db:"n"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT state, count(*) AS n FROM deliveries WHERE tenant = $1 AND event_id = $2 AND published_at = $3 GROUP BY state`,
+		tenant, eventID, publishedAt)
+	if err != nil {
+		return nil, translate(fmt.Errorf("count deliveries of event %s: %w", eventID, err))
+	}
+	counts := make(map[webhook.DeliveryState]int, len(rows))
+	for _, r := range rows {
+		counts[webhook.DeliveryState(r.State)] = r.N
+	}
+	return counts, nil
+}
+
+// DeliveriesOf returns the deliveries of an event to the hooks, by hook.
+func (d *DB) DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error) {
+	var rows []deliveryRow
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT `+deliveryView+` FROM deliveries
+		WHERE tenant = $1 AND event_id = $2 AND published_at = $3 AND hook_id = ANY($4::uuid[])`,
+		tenant, eventID, publishedAt, textArray(uuidList(hooks)))
+	if err != nil {
+		return nil, translate(fmt.Errorf("list deliveries of event %s: %w", eventID, err))
+	}
+	found := make(map[uuid.UUID]webhook.Delivery, len(rows))
+	for i := range rows {
+		found[rows[i].HookID] = rows[i].delivery()
+	}
+	return found, nil
+}
+
+// OrphansOf returns the deliveries of an event to hooks that are gone, at most limit.
+func (d *DB) OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error) {
+	var rows []deliveryRow
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT `+deliveryView+` FROM deliveries d
+		WHERE tenant = $1 AND event_id = $2 AND published_at = $3 AND NOT EXISTS (SELECT FROM hooks h WHERE h.id = d.hook_id)
+		ORDER BY id LIMIT $4`, tenant, eventID, publishedAt, limit)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list deliveries of event %s to former hooks: %w", eventID, err))
+	}
+	return deliveries(rows), nil
+}
+
+// Rejected lists a tenant's rejected events, the newest first. more is as in Events, and so are positions. Raw is cut to
+// maxRaw bytes.
+func (d *DB) Rejected(ctx context.Context, tenant string, r TimeRange, maxRaw int, page Page) (list []RejectedEvent, more bool, err error) {
+	c := &clauses{}
+	raw := c.arg(maxRaw)
+	c.add("tenant = %s", tenant)
+	c.published("published_at", r)
+	tail := c.page(page, "published_at", "seq", bySeq)
+	query := `SELECT published_at, seq, subject, tenant, reason, detail, substring(raw FOR ` + raw + `) AS raw, size, headers
+		FROM rejected_events WHERE ` + c.where() + tail
+	if err := d.db.SelectContext(ctx, &list, query, c.args...); err != nil {
+		return nil, false, translate(fmt.Errorf("list rejected events: %w", err))
+	}
+	for i := range list {
+		list[i].PublishedAt = list[i].PublishedAt.UTC()
+	}
+	list, more = cut(list, page)
+	return list, more, nil
+}

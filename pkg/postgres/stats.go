@@ -1,0 +1,103 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// durationSample is how many of a hook's newest deliveries its durations are taken from.
+const durationSample = 1000
+
+// HookStats is how a hook has fared.
+type HookStats struct {
+	// Day and Month count the deliveries of events of the last 24 hours and 30 days by their state.
+	Day, Month map[webhook.DeliveryState]int
+	// Parked and Waiting are how many deliveries are so now, of whatever age.
+	Parked, Waiting int
+	// Attempts is how many attempts P50 and P99 are of: those of the newest deliveries of the last 24 hours, 1,000 of
+	// them at most, that got an answer.
+	Attempts int
+	P50, P99 time.Duration
+	// FailingSince is when the first failure without a success after it was; zero where the hook does not fail.
+	FailingSince time.Time
+	// Failures is how many there were since.
+	Failures int
+}
+
+// HookStats counts.
+func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (HookStats, error) {
+	s := HookStats{}
+	var err error
+	day := now.Add(-24 * time.Hour)
+	if s.Day, err = d.countHook(ctx, tenant, hook, day); err != nil {
+		return s, err
+	}
+	if s.Month, err = d.countHook(ctx, tenant, hook, now.Add(-30*24*time.Hour)); err != nil {
+		return s, err
+	}
+	err = d.db.QueryRowxContext(ctx, `
+		SELECT (SELECT count(*) FROM deliveries WHERE hook_id = $1 AND state = 'parked' AND tenant = $2),
+			(SELECT count(*) FROM deliveries WHERE hook_id = $1 AND state = 'waiting' AND tenant = $2)`, hook, tenant).
+		Scan(&s.Parked, &s.Waiting)
+	if err != nil {
+		return s, translate(fmt.Errorf("count open deliveries of hook %s: %w", hook, err))
+	}
+	if err := d.durations(ctx, &s, tenant, hook, day); err != nil {
+		return s, err
+	}
+	var since sql.NullTime
+	err = d.db.QueryRowxContext(ctx, `
+		SELECT failing_since, failures FROM hook_health WHERE hook_id = $1 AND tenant = $2`, hook, tenant).Scan(&since, &s.Failures)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return s, translate(fmt.Errorf("read health of hook %s: %w", hook, err))
+	case since.Valid:
+		s.FailingSince = since.Time.UTC()
+	}
+	return s, nil
+}
+
+func (d *DB) countHook(ctx context.Context, tenant string, hook uuid.UUID, since time.Time) (map[webhook.DeliveryState]int, error) {
+	var rows []struct {
+		State string `db:"state"`
+		N     int    `db:"n"`
+	}
+	// without the tenant it is answered by an index alone: a hook is of one tenant
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT state, count(*) AS n FROM deliveries
+		WHERE hook_id = (SELECT id FROM hooks WHERE id = $1 AND tenant = $2) AND published_at >= $3 GROUP BY state`,
+		hook, tenant, since)
+	if err != nil {
+		return nil, translate(fmt.Errorf("count deliveries of hook %s: %w", hook, err))
+	}
+	counts := make(map[webhook.DeliveryState]int, len(rows))
+	for _, r := range rows {
+		counts[webhook.DeliveryState(r.State)] = r.N
+	}
+	return counts, nil
+}
+
+func (d *DB) durations(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
+	var p50, p99 float64
+	err := d.db.QueryRowxContext(ctx, `
+		SELECT count(*), COALESCE(percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_us), 0),
+			COALESCE(percentile_cont(0.99) WITHIN GROUP (ORDER BY a.duration_us), 0)
+		FROM (
+			SELECT id, published_at FROM deliveries WHERE hook_id = $1 AND published_at >= $3 AND tenant = $2
+			ORDER BY published_at DESC, id DESC LIMIT $4
+		) d JOIN attempts a ON a.delivery_id = d.id AND a.published_at = d.published_at
+		WHERE a.published_at >= $3 AND a.status > 0`, hook, tenant, since, durationSample).Scan(&s.Attempts, &p50, &p99)
+	if err != nil {
+		return translate(fmt.Errorf("measure attempts of hook %s: %w", hook, err))
+	}
+	s.P50, s.P99 = fromMicros(int64(p50)), fromMicros(int64(p99))
+	return nil
+}

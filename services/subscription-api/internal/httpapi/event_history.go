@@ -1,0 +1,206 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// eventStore is what the operations on published events ask; *postgres.DB is one.
+type eventStore interface {
+	Events(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) ([]postgres.EventSummary, bool, error)
+	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
+	CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error)
+	DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error)
+	OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error)
+	Rejected(ctx context.Context, tenant string, r postgres.TimeRange, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
+}
+
+const (
+	rejectedPath = root + "/rejected-events/"
+	tagEvents    = "Events"
+	// maxRaw is how much of a rejected event is shown, in bytes.
+	maxRaw = 16 << 10
+)
+
+type (
+	eventListInput struct {
+		EventType string     `query:"event_type" doc:"A type, or a pattern that the event's type is covered by"`
+		Entity    string     `query:"entity" doc:"Such as package:61"`
+		From      fromParam  `query:"from"`
+		To        toParam    `query:"to"`
+		Limit     limitParam `query:"limit"`
+		Cursor    string     `query:"cursor" doc:"From next or previous"`
+	}
+	eventGetInput struct {
+		ID string `path:"id" doc:"The event's id"`
+	}
+	// EventSummary is an event in a list.
+	EventSummary struct {
+		ID          string    `json:"event_id"`
+		Type        string    `json:"event_type"`
+		Time        time.Time `json:"event_time" doc:"When it happened, by the publisher's clock"`
+		Entity      string    `json:"entity"`
+		Size        int       `json:"size" doc:"Of the data, in bytes"`
+		CreatedDate time.Time `json:"created_date" doc:"When it was published"`
+	}
+	eventPage struct {
+		Next     *string        `json:"next" doc:"URL of the next page; null on the last one"`
+		Previous *string        `json:"previous" doc:"URL of the previous page; null on the first one"`
+		Results  []EventSummary `json:"results" nullable:"false"`
+	}
+	eventListOutput struct{ Body eventPage }
+	eventBody       struct {
+		EventSummary
+		Context      object        `json:"current_context"`
+		ConfigFilter object        `json:"config_filter"`
+		Data         rawJSON       `json:"data" doc:"As it was published"`
+		Traceparent  string        `json:"traceparent" doc:"W3C trace context; may be empty"`
+		Deliveries   outcomeCounts `json:"deliveries" doc:"How many it has caused"`
+	}
+	eventOutput struct{ Body eventBody }
+)
+
+type (
+	rejectedListInput struct {
+		From   fromParam  `query:"from"`
+		To     toParam    `query:"to"`
+		Limit  limitParam `query:"limit"`
+		Cursor string     `query:"cursor" doc:"From next or previous"`
+	}
+	rejectedBody struct {
+		Seq         int64        `json:"seq" doc:"In the stream of events"`
+		Subject     string       `json:"subject" doc:"What it was published to"`
+		Reason      string       `json:"reason" doc:"Why it was rejected, in one fixed word"`
+		Detail      string       `json:"detail" doc:"Why it was rejected, for people"`
+		Raw         string       `json:"raw" doc:"The first 16 KiB of what was published"`
+		RawIsBase64 bool         `json:"raw_is_base64" doc:"Whether it was no text"`
+		Size        int          `json:"size" doc:"Of all that was published, in bytes"`
+		Headers     []headerLine `json:"headers" nullable:"false"`
+		CreatedDate time.Time    `json:"created_date" doc:"When it was published"`
+	}
+	rejectedPage struct {
+		Next     *string        `json:"next" doc:"URL of the next page; null on the last one"`
+		Previous *string        `json:"previous" doc:"URL of the previous page; null on the first one"`
+		Results  []rejectedBody `json:"results" nullable:"false"`
+	}
+	rejectedListOutput struct{ Body rejectedPage }
+)
+
+func (s *server) registerEventHistory() {
+	tag := []string{tagEvents}
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Tags: tag,
+		Summary: "List events, newest first", Description: "Of the last seven days, unless from says otherwise.",
+	}, s.listEvents)
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "get-event", Method: http.MethodGet, Path: eventsPath + "{id}/", Tags: tag, Summary: "Get an event with its payload",
+	}, s.getEvent)
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "list-rejected-events", Method: http.MethodGet, Path: rejectedPath, Tags: tag,
+		Summary: "List what was published and is no event, newest first", Description: "Of the last seven days, unless from says otherwise.",
+	}, s.listRejected)
+}
+
+func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*eventListOutput, error) {
+	f := postgres.EventFilter{Entity: in.Entity}
+	var err error
+	if f.Range, err = readRange(in.From, in.To, time.Now()); err != nil {
+		return nil, err
+	}
+	if f.EventTypes, err = readTypes("event_type", in.EventType); err != nil {
+		return nil, err
+	}
+	scope := c.scopeOf(eventsPath)
+	page, err := s.cursors.page(c.query, scope)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := s.Events.Events(ctx, c.tenant, f, page)
+	if err != nil {
+		return nil, err
+	}
+	out := eventPage{Results: make([]EventSummary, len(list))}
+	for i, e := range list {
+		out.Results[i] = EventSummary{
+			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Size: e.Size, CreatedDate: e.PublishedAt,
+		}
+	}
+	out.Next, out.Previous = s.neighbours(c, eventsPath, scope, page, more, len(list), func(i int) postgres.Position {
+		return postgres.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // never negative
+	})
+	return &eventListOutput{Body: out}, nil
+}
+
+// findEvent finds the event of a path. What is no event's id names nothing.
+func (s *server) findEvent(ctx context.Context, c *call, id string) (webhook.Event, error) {
+	if webhook.ValidateEventID(id) != nil {
+		return webhook.Event{}, notFound()
+	}
+	return s.Events.FindEvent(ctx, c.tenant, id)
+}
+
+func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eventOutput, error) {
+	e, err := s.findEvent(ctx, c, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := s.Events.CountStates(ctx, c.tenant, e.ID, e.PublishedAt)
+	if err != nil {
+		return nil, err
+	}
+	return &eventOutput{Body: eventBody{
+		EventSummary: EventSummary{
+			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Size: len(e.Data), CreatedDate: e.PublishedAt,
+		},
+		Context: object{rawJSON(e.Context)}, ConfigFilter: object{rawJSON(e.ConfigFilter)}, Data: rawJSON(e.Data),
+		Traceparent: e.Traceparent, Deliveries: renderCounts(counts),
+	}}, nil
+}
+
+func (s *server) listRejected(ctx context.Context, c *call, in *rejectedListInput) (*rejectedListOutput, error) {
+	r, err := readRange(in.From, in.To, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	scope := c.scopeOf(rejectedPath)
+	page, err := s.cursors.page(c.query, scope)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := s.Events.Rejected(ctx, c.tenant, r, maxRaw, page)
+	if err != nil {
+		return nil, err
+	}
+	out := rejectedPage{Results: make([]rejectedBody, len(list))}
+	for i := range list {
+		e := &list[i]
+		raw := contentOf(e.Raw)
+		out.Results[i] = rejectedBody{
+			Seq: e.Seq, Subject: e.Subject, Reason: e.Reason, Detail: e.Detail, Raw: raw.text, RawIsBase64: raw.base64,
+			Size: e.Size, Headers: splitHeaders(e.Headers), CreatedDate: e.PublishedAt,
+		}
+	}
+	out.Next, out.Previous = s.neighbours(c, rejectedPath, scope, page, more, len(list), func(i int) postgres.Position {
+		return postgres.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // never negative
+	})
+	return &rejectedListOutput{Body: out}, nil
+}
+
+// splitHeaders reads lines "Name: value".
+func splitHeaders(text string) []headerLine {
+	lines := []headerLine{}
+	for line := range strings.SplitSeq(text, "\n") {
+		if name, value, ok := strings.Cut(line, ": "); ok {
+			lines = append(lines, headerLine{Name: name, Value: value})
+		}
+	}
+	return lines
+}

@@ -1,0 +1,190 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// hookEventsPath is where deliveries were called hook events; programs that know them so find them there.
+const hookEventsPath = root + "/hook_events/"
+
+type (
+	hookEventListInput struct {
+		Webhook   string     `query:"webhook" format:"uuid" doc:"Those of this hook"`
+		EventType string     `query:"event_type" doc:"A type, or a pattern that the event's type is covered by"`
+		Delivered boolParam  `query:"delivered"`
+		UUID      string     `query:"uuid" doc:"Those of the event of this id"`
+		Status    intParam   `query:"response_http_status" doc:"The HTTP status of the last attempt"`
+		ObjectID  string     `query:"object_id" doc:"The id within the event's entity: 61 of package:61"`
+		At        timeParam  `query:"created_date" doc:"When the event was published, as ISO 8601 writes it; UTC where no zone is given"`
+		After     timeParam  `query:"created_date__gt"`
+		From      timeParam  `query:"created_date__gte" doc:"Without a created_date, of the last seven days"`
+		Before    timeParam  `query:"created_date__lt"`
+		To        timeParam  `query:"created_date__lte"`
+		Limit     limitParam `query:"limit"`
+		Cursor    string     `query:"cursor" doc:"From next or previous"`
+	}
+	hookEventBody struct {
+		ID                 uuid.UUID             `json:"id" format:"uuid" doc:"The delivery's id"`
+		Webhook            uuid.UUID             `json:"webhook" format:"uuid" doc:"The hook's id"`
+		UUID               string                `json:"uuid" doc:"The event's id"`
+		EventType          string                `json:"event_type"`
+		ObjectID           string                `json:"object_id" doc:"The id within the event's entity; may be empty"`
+		Delivered          bool                  `json:"delivered"`
+		State              webhook.DeliveryState `json:"state" enum:"waiting,parked,delivered,dead,cancelled"`
+		ResponseHTTPStatus *int                  `json:"response_http_status" doc:"That of the last attempt; null where no answer came"`
+		RetryCount         int                   `json:"retry_count" doc:"How many attempts followed the first one"`
+		CreatedDate        time.Time             `json:"created_date" doc:"When the event was published"`
+		ModifiedDate       time.Time             `json:"modified_date"`
+	}
+	hookEventPage struct {
+		Next     *string         `json:"next" doc:"URL of the next page; null on the last one"`
+		Previous *string         `json:"previous" doc:"URL of the previous page; null on the first one"`
+		Results  []hookEventBody `json:"results" nullable:"false"`
+	}
+	hookEventListOutput struct{ Body hookEventPage }
+	hookEventOutput     struct{ Body hookEventBody }
+)
+
+func (s *server) registerHookEvents() {
+	tag := []string{tagDeliveries}
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "list-hook-events", Method: http.MethodGet, Path: hookEventsPath, Tags: tag,
+		Summary: "List deliveries under their old name", Description: "New programs use " + deliveriesPath + ".",
+	}, s.listHookEvents)
+	register(s, route{role: postgres.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true}, huma.Operation{
+		OperationID: "retry-hook-event", Method: http.MethodPost, Path: hookEventsPath + "{id}/retry/", Tags: tag,
+		Summary: "Try a delivery again, under its old name",
+	}, s.retryHookEvent)
+}
+
+func (s *server) listHookEvents(ctx context.Context, c *call, in *hookEventListInput) (*hookEventListOutput, error) {
+	f, err := in.filter(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	scope := c.scopeOf(hookEventsPath)
+	page, err := s.cursors.page(c.query, scope)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := s.Deliveries.Deliveries(ctx, c.tenant, f, page)
+	if err != nil {
+		return nil, err
+	}
+	out := hookEventPage{Results: make([]hookEventBody, len(list))}
+	for i := range list {
+		out.Results[i] = renderHookEvent(&list[i])
+	}
+	out.Next, out.Previous = s.neighbours(c, hookEventsPath, scope, page, more, len(list), func(i int) postgres.Position {
+		return postgres.Position{At: list[i].PublishedAt, ID: list[i].ID}
+	})
+	return &hookEventListOutput{Body: out}, nil
+}
+
+func (in *hookEventListInput) filter(now time.Time) (f postgres.DeliveryFilter, err error) {
+	f.EventID, f.Object = in.UUID, in.ObjectID
+	if f.Hook, err = readFilterID("webhook", in.Webhook); err != nil {
+		return f, err
+	}
+	if f.EventTypes, err = readTypes("event_type", in.EventType); err != nil {
+		return f, err
+	}
+	if f.MinStatus, err = readHTTPStatus("response_http_status", string(in.Status)); err != nil {
+		return f, err
+	}
+	f.MaxStatus = f.MinStatus
+	delivered, set, err := readBool("delivered", string(in.Delivered))
+	switch {
+	case err != nil:
+		return f, err
+	case set && delivered:
+		f.States = []webhook.DeliveryState{webhook.Delivered}
+	case set:
+		f.States = []webhook.DeliveryState{webhook.Waiting, webhook.Parked, webhook.Dead, webhook.Cancelled}
+	}
+	f.Range, err = in.timeRange(now)
+	return f, err
+}
+
+// timeRange is what all of the created_date parameters say together. What is stored has whole microseconds.
+func (in *hookEventListInput) timeRange(now time.Time) (postgres.TimeRange, error) {
+	const tick = time.Microsecond
+	var r postgres.TimeRange
+	for _, p := range []struct {
+		name     string
+		value    timeParam
+		from, to bool
+		shift    time.Duration // of the bound, which includes its begin and not its end
+	}{
+		{"created_date", in.At, true, false, 0}, {"created_date", in.At, false, true, tick},
+		{"created_date__gt", in.After, true, false, tick}, {"created_date__gte", in.From, true, false, 0},
+		{"created_date__lt", in.Before, false, true, 0}, {"created_date__lte", in.To, false, true, tick},
+	} {
+		at, err := readOldTime(p.name, string(p.value))
+		if err != nil {
+			return r, err
+		}
+		if at.IsZero() {
+			continue
+		}
+		at = at.Truncate(tick).Add(p.shift)
+		if p.from && at.After(r.From) {
+			r.From = at
+		}
+		if p.to && (r.To.IsZero() || at.Before(r.To)) {
+			r.To = at
+		}
+	}
+	if in.UUID != "" && r.From.IsZero() {
+		return r, nil
+	}
+	if !r.From.IsZero() && !r.To.IsZero() && !r.From.Before(r.To) {
+		return r, badParameter("created_date", "has bounds between which there is nothing")
+	}
+	return completeRange(r, now)
+}
+
+// readOldTime takes what the predecessor took: ISO 8601 with and without a zone, and dates.
+func readOldTime(name, s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), checkYear(name, t)
+		}
+	}
+	return time.Time{}, badParameter(name, "must be a time as ISO 8601 writes it, such as 2026-01-31T12:00:00Z")
+}
+
+func (s *server) retryHookEvent(ctx context.Context, c *call, in *deliveryGetInput) (*hookEventOutput, error) {
+	out, err := s.retryDelivery(ctx, c, in)
+	if err != nil {
+		return nil, err
+	}
+	d, _, err := s.Deliveries.Delivery(ctx, c.tenant, out.Body.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &hookEventOutput{Body: renderHookEvent(&d)}, nil
+}
+
+func renderHookEvent(d *webhook.Delivery) hookEventBody {
+	return hookEventBody{
+		ID: d.ID, Webhook: d.HookID, UUID: d.EventID, EventType: d.EventType, ObjectID: objectID(d.Entity),
+		Delivered: d.State == webhook.Delivered, State: d.State, ResponseHTTPStatus: optionalStatus(d.LastStatus),
+		RetryCount: max(0, d.Attempts-1), CreatedDate: d.PublishedAt, ModifiedDate: d.UpdatedAt,
+	}
+}
+
+// objectID is the id within an entity: 61 of package:61.
+func objectID(entity string) string { return entity[strings.LastIndexByte(entity, ':')+1:] }

@@ -1,0 +1,118 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+const (
+	deliveriesURL = "/whisperer/deliveries/"
+	jobsURL       = "/whisperer/jobs/"
+)
+
+// recorded writes the ledger as a worker's recorder does.
+func (w *world) recorded(t *testing.T, facts ...*whispererv1.DeliveryFact) {
+	t.Helper()
+	r := w.db.NewRecorder()
+	defer r.Close()
+	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w-1", Facts: facts}}))
+}
+
+// published writes events to the ledger.
+func (w *world) published(t *testing.T, events ...webhook.Event) {
+	t.Helper()
+	r := w.db.NewRecorder()
+	defer r.Close()
+	require.NoError(t, r.WriteEvents(t.Context(), events))
+}
+
+// newEvent is an event of the default tenant that was published so long ago.
+func newEvent(id string, seq uint64, eventType, entity string, ago time.Duration) webhook.Event {
+	at := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
+	return webhook.Event{
+		ID: id, Tenant: webhook.DefaultTenant, Type: eventType, Time: at, PublishedAt: at, Seq: seq, Entity: entity,
+		Data: []byte(fmt.Sprintf(`{"n":%d.50}`, seq)),
+	}
+}
+
+// newFact is a delivery of the event in a state, after one attempt with the HTTP status; status -1 is for no attempt.
+func newFact(hook uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reason webhook.Reason, status int) *whispererv1.DeliveryFact {
+	id := webhook.DeliveryID(hook, e.ID)
+	f := &whispererv1.DeliveryFact{
+		DeliveryId: id[:], HookId: hook[:], Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity, EventSeq: e.Seq,
+		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), At: e.PublishedAt.Add(time.Second).UnixNano(),
+	}
+	if state == webhook.Waiting {
+		f.NextAt = time.Now().Add(time.Hour).UnixNano()
+	}
+	if status < 0 {
+		return f
+	}
+	f.Attempts, f.RoundAttempts, f.RoundStartedAt = 1, 1, e.PublishedAt.UnixNano()
+	f.Attempt = &whispererv1.AttemptFact{
+		Number: 1, StartedAt: e.PublishedAt.Add(10 * time.Millisecond).UnixNano(), Duration: int64(250 * time.Millisecond),
+		Outcome: string(webhook.Succeeded), Status: uint32(status), Method: "POST", Url: "http://example.com/a", RequestSize: 12, //nolint:gosec // a status
+		RequestHeaders:  []*whispererv1.Header{{Name: "Webhook-Id", Value: id.String()}},
+		ResponseHeaders: []*whispererv1.Header{{Name: "X-A", Value: "1: 2"}, {Name: "X-A", Value: ""}},
+		ResponseBody:    []byte("thanks"), Dns: int64(time.Millisecond), FirstByte: int64(20 * time.Millisecond),
+	}
+	switch {
+	case status == 0:
+		f.Attempt.Outcome, f.Attempt.ErrorClass = string(webhook.Failed), string(webhook.ClassTimeout)
+	case status >= 300:
+		f.Attempt.Outcome, f.Attempt.ErrorClass = string(webhook.Failed), string(webhook.ClassStatus)
+	}
+	return f
+}
+
+// state is what the ledger says of a delivery.
+func (w *world) state(t *testing.T, hook uuid.UUID, e *webhook.Event) postgres.Recorded {
+	t.Helper()
+	id := webhook.DeliveryID(hook, e.ID)
+	found, err := w.db.Recorded(t.Context(), []postgres.DeliveryKey{{ID: id, PublishedAt: e.PublishedAt}})
+	require.NoError(t, err)
+	return found[id]
+}
+
+func (w *world) createHook(t *testing.T, body string, change ...with) uuid.UUID {
+	t.Helper()
+	id, err := uuid.Parse(w.create(t, body, change...)["id"].(string))
+	require.NoError(t, err)
+	return id
+}
+
+// field lists one field of a page's results.
+func field(a *answer, name string) []string {
+	list := []string{}
+	results, _ := a.json["results"].([]any)
+	for _, r := range results {
+		list = append(list, fmt.Sprint(r.(map[string]any)[name]))
+	}
+	return list
+}
+
+// historyOperations are the lines of the matrix about what happened and doing it again.
+func historyOperations(id string) []operation {
+	hook, delivery := hooks+id+"/", deliveriesURL+id+"/"
+	return []operation{
+		{http.MethodGet, events, "", postgres.Viewer, false},
+		{http.MethodGet, events + id + "/", "", postgres.Viewer, false},
+		{http.MethodGet, "/whisperer/rejected-events/", "", postgres.Viewer, false},
+		{http.MethodGet, deliveriesURL, "", postgres.Viewer, false},
+		{http.MethodGet, delivery, "", postgres.Viewer, false},
+		{http.MethodPost, delivery + "retry/", "", postgres.Editor, false},
+		{http.MethodGet, hook + "deliveries/", "", postgres.Viewer, false},
+		{http.MethodGet, hook + "stats/", "", postgres.Viewer, false},
+		{http.MethodGet, "/whisperer/hook_events/", "", postgres.Viewer, false},
+		{http.MethodPost, "/whisperer/hook_events/" + id + "/retry/", "", postgres.Editor, false},
+	}
+}
