@@ -172,6 +172,9 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKe
 	oldest := events[0].event.PublishedAt
 	for i, t := range events {
 		keys[i] = postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
+		if t.event.PublishedAt.Before(oldest) { // it came again
+			oldest = t.event.PublishedAt
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookUp)
 	defer cancel()
@@ -187,7 +190,7 @@ func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventK
 	if before, ok := known[key]; ok && before.Seq < t.event.Seq {
 		return before, true
 	}
-	before := f.recent.put(key, postgres.SeenEvent{Seq: t.event.Seq, Digest: t.digest[:]})
+	before := f.recent.put(key, postgres.SeenEvent{Seq: t.event.Seq, Digest: t.digest[:]}, t.event.PublishedAt)
 	return before, before.Seq != 0 && before.Seq < t.event.Seq
 }
 

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"sync"
+	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 )
@@ -12,22 +13,26 @@ const generation = 32 << 10
 // recent remembers the ids that this worker took last: those that the ledger does not have yet. The zero value is ready.
 type recent struct {
 	mu       sync.Mutex
-	now, old map[postgres.EventKey]postgres.SeenEvent
+	now, old map[postgres.EventKey]remembered
 }
 
-// put returns what was remembered under the key, and remembers e if there was nothing.
-func (r *recent) put(key postgres.EventKey, e postgres.SeenEvent) (before postgres.SeenEvent) {
+type remembered struct {
+	postgres.SeenEvent
+	publishedAt time.Time
+}
+
+// put returns what was remembered under the key for the same day, and remembers e if there was nothing.
+func (r *recent) put(key postgres.EventKey, e postgres.SeenEvent, publishedAt time.Time) (before postgres.SeenEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if before, ok := r.now[key]; ok {
-		return before
-	}
-	if before, ok := r.old[key]; ok {
-		return before
+	for _, half := range []map[postgres.EventKey]remembered{r.now, r.old} {
+		if before, ok := half[key]; ok && publishedAt.Sub(before.publishedAt) < seenFor {
+			return before.SeenEvent
+		}
 	}
 	if r.now == nil || len(r.now) >= generation {
-		r.old, r.now = r.now, make(map[postgres.EventKey]postgres.SeenEvent, generation/4)
+		r.old, r.now = r.now, make(map[postgres.EventKey]remembered, generation/4)
 	}
-	r.now[key] = e
+	r.now[key] = remembered{SeenEvent: e, publishedAt: publishedAt}
 	return postgres.SeenEvent{}
 }

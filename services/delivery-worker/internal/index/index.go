@@ -3,7 +3,6 @@
 package index
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -172,12 +171,19 @@ func (x *Index) HasTenant(name string) bool {
 // not disabled, that were there when it was published, whose config contains its filter and whose own filter it passes.
 func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
 	var input *filter.Input
+	var seen map[*entry]bool // of those that may be there twice
 	for _, c := range x.candidates(e) {
 		if c.Status == webhook.Disabled || e.PublishedAt.Before(c.CreatedAt.Add(-clockTolerance)) {
 			continue
 		}
-		if len(c.EventTypes) > 1 && slices.Contains(found, c.Hook) {
-			continue
+		if len(c.EventTypes) > 1 {
+			if seen[c] {
+				continue
+			}
+			if seen == nil {
+				seen = map[*entry]bool{}
+			}
+			seen[c] = true
 		}
 		if !c.Config.Contains(e.ConfigFilter) {
 			continue

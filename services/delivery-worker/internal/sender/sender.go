@@ -7,8 +7,10 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -85,10 +87,11 @@ func (s *Sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bo
 	if err != nil {
 		return &whispererv1.AttemptFact{
 			Number: number, StartedAt: now.UnixNano(), Outcome: string(webhook.Failed), Method: due.Hook.Config.Method,
-			Url: due.Hook.TargetURL, ErrorClass: string(webhook.ClassForbidden), Error: err.Error(),
-		}, webhook.Result{Class: webhook.ClassForbidden}, false
+			Url: due.Hook.TargetURL, ErrorClass: string(webhook.ClassRequest), Error: err.Error(),
+		}, webhook.Result{Class: webhook.ClassRequest}, false
 	}
 	header := s.header(due, p, body, now)
+	recorded := p.record(header) // now: the transport may hold on to the header after Do
 	r := s.client.Do(ctx, egress.Request{
 		Target: p.target, Method: due.Hook.Config.Method, Header: header, Body: body.Bytes, Timeout: due.Hook.Config.Timeout,
 	})
@@ -98,7 +101,7 @@ func (s *Sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bo
 	attempt = &whispererv1.AttemptFact{
 		Number: number, StartedAt: r.Started.UnixNano(), Duration: int64(r.Duration), Outcome: string(webhook.Failed),
 		Status: uint32(r.Status), ErrorClass: string(r.Class), Method: due.Hook.Config.Method, Url: due.Hook.TargetURL, //nolint:gosec // small
-		RequestHeaders: p.record(header), RequestSize: uint32(len(body.Bytes)), ResponseHeaders: record(r.Header), //nolint:gosec // at most 1 MiB
+		RequestHeaders: recorded, RequestSize: uint32(len(body.Bytes)), ResponseHeaders: record(r.Header), //nolint:gosec // at most 1 MiB
 		ResponseBody: r.Body, Truncated: r.Truncated, Dns: int64(r.Timings.DNS), Connect: int64(r.Timings.Connect), Tls: int64(r.Timings.TLS),
 		FirstByte: int64(r.Timings.FirstByte),
 	}
@@ -129,9 +132,7 @@ func (s *Sender) prepare(h *webhook.Hook) *prepared {
 
 func (s *Sender) build(h *webhook.Hook) *prepared {
 	p := &prepared{hook: h}
-	if p.target, p.err = s.client.Prepare(h.TargetURL); p.err != nil {
-		return p
-	}
+	p.target, _ = s.client.Prepare(h.TargetURL) // one that is forbidden is answered so by Do
 	for _, secret := range h.Secrets {
 		k, err := signature.ParseKey(secret.Value)
 		if err != nil {
@@ -222,8 +223,8 @@ func (p *prepared) isTheirs(name string) bool {
 
 func record(h http.Header) []*whispererv1.Header {
 	list := make([]*whispererv1.Header, 0, len(h))
-	for name, values := range h {
-		for _, value := range values {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, value := range h[name] {
 			list = append(list, &whispererv1.Header{Name: name, Value: value})
 		}
 	}
