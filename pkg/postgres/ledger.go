@@ -49,7 +49,7 @@ func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Re
 		Attempts int        `db:"attempts"`
 		NextAt   *time.Time `db:"next_at"`
 	}
-	err := d.db.SelectContext(ctx, &rows, `
+	err := d.list(ctx, &rows, `
 		SELECT id, state, attempts, next_at FROM deliveries
 		WHERE id = ANY($1::uuid[]) AND published_at BETWEEN $2 AND $3`, pq.Array(ids), first, last)
 	if err != nil {
@@ -89,10 +89,11 @@ func (d *DB) SeenEvents(ctx context.Context, keys []EventKey, since time.Time) (
 		Seq    int64  `db:"seq"`
 		Digest []byte `db:"digest"`
 	}
-	err := d.db.SelectContext(ctx, &rows, `
-		SELECT e.tenant, e.id, e.seq, e.digest FROM unnest($1::text[], $2::text[]) AS k (tenant, id)
-		JOIN events e ON e.tenant = k.tenant AND e.id = k.id AND e.published_at > $3
-		ORDER BY e.seq DESC`, pq.Array(tenants), pq.Array(ids), since)
+	err := d.list(ctx, &rows, `
+		SELECT k.tenant, k.id, e.seq, e.digest FROM unnest($1::text[], $2::text[]) AS k (tenant, id)
+		CROSS JOIN LATERAL (
+			SELECT seq, digest FROM events WHERE tenant = k.tenant AND id = k.id AND published_at > $3 ORDER BY seq LIMIT 1
+		) e`, pq.Array(tenants), pq.Array(ids), since)
 	if err != nil {
 		return nil, translate(fmt.Errorf("look up events: %w", err))
 	}

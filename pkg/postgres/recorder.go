@@ -18,7 +18,9 @@ import (
 type Recorder struct {
 	db   *DB
 	conn *sql.Conn
-	days map[string]bool // partitions known to be there
+	// merges are prepared on conn: planning one over partitions takes longer than running it for a small batch.
+	merges map[string]*sql.Stmt
+	days   map[string]bool // partitions known to be there
 }
 
 // NewRecorder makes a recorder; it connects when there is something to write.
@@ -28,13 +30,33 @@ func (d *DB) NewRecorder() *Recorder { return &Recorder{db: d, days: map[string]
 func (r *Recorder) Close() {
 	if r.conn != nil {
 		_ = r.conn.Close()
-		r.conn = nil
+		r.conn, r.merges = nil, nil
 	}
 }
 
-// staging makes the tables that batches are copied into; they live as long as the connection.
+// exec runs a merge in the transaction.
+func (r *Recorder) exec(ctx context.Context, tx *sql.Tx, merge string) error {
+	stmt := r.merges[merge]
+	if stmt == nil {
+		var err error
+		if stmt, err = r.conn.PrepareContext(ctx, merge); err != nil {
+			return err
+		}
+		if r.merges == nil {
+			r.merges = map[string]*sql.Stmt{}
+		}
+		r.merges[merge] = stmt
+	}
+	_, err := tx.StmtContext(ctx, stmt).ExecContext(ctx)
+	return err
+}
+
+// staging makes the tables that batches are copied into; they live as long as the connection. Merges look rows up by
+// key: a plan that was made while a partition was empty, and joins by reading all of it, would be kept as it grows.
 func staging() []string {
 	return []string{
+		`SET enable_hashjoin = off`,
+		`SET enable_mergejoin = off`,
 		`CREATE TEMP TABLE IF NOT EXISTS staging_deliveries (LIKE deliveries) ON COMMIT DELETE ROWS`,
 		`CREATE TEMP TABLE IF NOT EXISTS staging_attempts (LIKE attempts) ON COMMIT DELETE ROWS`,
 		`CREATE TEMP TABLE IF NOT EXISTS staging_events (LIKE events) ON COMMIT DELETE ROWS`,
@@ -194,25 +216,25 @@ func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.Ledger
 	c := contentOf(batches)
 	return r.write(ctx, c.days, func(tx *sql.Tx) error {
 		if c.facts > 0 {
-			if err := copyInto(ctx, tx, "staging_deliveries", deliveryColumns(), mergeDeliveries, deliveryRows(batches)); err != nil {
+			if err := r.copyInto(ctx, tx, "staging_deliveries", deliveryColumns(), mergeDeliveries, deliveryRows(batches)); err != nil {
 				return err
 			}
 		}
 		if c.parked > 0 {
-			if _, err := tx.ExecContext(ctx, touchBacklogs); err != nil {
+			if err := r.exec(ctx, tx, touchBacklogs); err != nil {
 				return fmt.Errorf("touch backlogs: %w", err)
 			}
 		}
 		if c.attempts > 0 {
-			if err := copyInto(ctx, tx, "staging_attempts", attemptColumns(), mergeAttempts, attemptRows(batches)); err != nil {
+			if err := r.copyInto(ctx, tx, "staging_attempts", attemptColumns(), mergeAttempts, attemptRows(batches)); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, mergeHealth); err != nil {
+			if err := r.exec(ctx, tx, mergeHealth); err != nil {
 				return fmt.Errorf("merge health: %w", err)
 			}
 		}
 		if c.rejected > 0 {
-			return copyInto(ctx, tx, "staging_rejected", rejectedColumns(), mergeRejected, rejectedRows(batches))
+			return r.copyInto(ctx, tx, "staging_rejected", rejectedColumns(), mergeRejected, rejectedRows(batches))
 		}
 		return nil
 	})
@@ -225,7 +247,7 @@ func (r *Recorder) WriteEvents(ctx context.Context, events []webhook.Event) erro
 		days = appendDay(days, events[i].PublishedAt)
 	}
 	return r.write(ctx, days, func(tx *sql.Tx) error {
-		return copyInto(ctx, tx, "staging_events", eventColumns(), mergeEvents, func(yield func([]any) bool) {
+		return r.copyInto(ctx, tx, "staging_events", eventColumns(), mergeEvents, func(yield func([]any) bool) {
 			for i := range events {
 				if !yield(eventRow(&events[i])) {
 					return
@@ -245,7 +267,7 @@ func appendDay(days []time.Time, at time.Time) []time.Time {
 }
 
 // copyInto copies rows into the staging table and merges them into the ledger.
-func copyInto(ctx context.Context, tx *sql.Tx, table string, columns []string, merge string, rows func(func([]any) bool)) error {
+func (r *Recorder) copyInto(ctx context.Context, tx *sql.Tx, table string, columns []string, merge string, rows func(func([]any) bool)) error {
 	stmt, err := tx.PrepareContext(ctx, `COPY `+table+` (`+strings.Join(columns, `, `)+`) FROM STDIN`) //nolint:sqlclosecheck // it is closed
 	if err != nil {
 		return fmt.Errorf("copy into %s: %w", table, err)
@@ -259,7 +281,7 @@ func copyInto(ctx context.Context, tx *sql.Tx, table string, columns []string, m
 	if _, err := stmt.ExecContext(ctx); err != nil {
 		return fmt.Errorf("copy into %s: %w", table, err)
 	}
-	if _, err := tx.ExecContext(ctx, merge); err != nil {
+	if err := r.exec(ctx, tx, merge); err != nil {
 		return fmt.Errorf("merge %s: %w", table, err)
 	}
 	return nil
