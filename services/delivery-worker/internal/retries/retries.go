@@ -182,6 +182,9 @@ func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded,
 	case known && before.State.Final() && !t.retry.GetReplay():
 		done(nil)
 		return
+	case known && before.State == webhook.Parked && before.Attempts >= int(t.retry.GetAttempts()):
+		done(nil) // it was parked after this retry was scheduled: the drainer makes the attempt
+		return
 	case known && before.Attempts > int(t.retry.GetAttempts()):
 		done(r.reschedule(ctx, t, before))
 		return
@@ -194,7 +197,7 @@ func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded,
 	due := webhook.Due{
 		ID: t.key.ID, Event: &event, Attempts: int(t.retry.GetAttempts()), Replay: t.retry.GetReplay(),
 		Round: webhook.Round{
-			Retries: int(t.retry.GetRoundAttempts()), StartedAt: time.Unix(0, t.retry.GetRoundStartedAt()), PublishedAt: t.key.PublishedAt,
+			Retries: int(t.retry.GetRoundAttempts()), StartedAt: time.Unix(0, t.retry.GetRoundStartedAt()).UTC(), PublishedAt: t.key.PublishedAt,
 		},
 		Unknown: t.msg.Redelivered(),
 	}

@@ -1,0 +1,184 @@
+package recorder_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// stage is a recorder between a real nats-server and a real database that can be away.
+type stage struct {
+	*postgres.Recorder
+
+	t   *testing.T
+	bus *bus.Bus
+	db  *postgres.DB
+
+	mu           sync.Mutex
+	away         int // so many writes find no database
+	recorded     map[string]int
+	unrecordable map[string]int
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	ring, err := seal.ParseRing(seal.NewKey())
+	require.NoError(t, err)
+	s := &stage{t: t, recorded: map[string]int{}, unrecordable: map[string]int{}}
+	s.db, err = postgres.Open(testenv.Postgres(t), 4, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.db.Close()) })
+	s.Recorder = s.db.NewRecorder()
+	t.Cleanup(s.Close)
+	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
+	require.NoError(t, err)
+	t.Cleanup(s.bus.Close)
+	require.NoError(t, s.bus.EnsureTopology(t.Context()))
+	return s
+}
+
+func (s *stage) WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error {
+	s.mu.Lock()
+	s.away--
+	away := s.away >= 0
+	s.mu.Unlock()
+	if away {
+		return fmt.Errorf("write facts: %w", postgres.ErrUnavailable)
+	}
+	return s.Recorder.WriteFacts(ctx, batches)
+}
+
+func (s *stage) Recorded(what string, n int, _ time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recorded[what] += n
+}
+
+func (s *stage) Unrecordable(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unrecordable[what]++
+}
+
+func (s *stage) start(c bus.Consumer) {
+	s.t.Helper()
+	sub, err := s.bus.Subscribe(s.t.Context(), c, 64)
+	require.NoError(s.t, err)
+	r := recorder.New(s, s, zap.NewNop())
+	run := r.RunFacts
+	if c == bus.EventRecorder {
+		run = r.RunEvents
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		run(ctx, sub)
+	}()
+	s.t.Cleanup(func() {
+		sub.Stop()
+		cancel()
+		<-ended
+	})
+}
+
+func (s *stage) awaitSettled(c bus.Consumer) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		lag, err := s.bus.Lag(s.t.Context(), c)
+		return err == nil && lag.Settled == lag.Last && lag.InFlight == 0
+	}, 30*time.Second, 10*time.Millisecond)
+}
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// tell publishes a batch with one fact about a new delivery.
+func (s *stage) tell(state string) postgres.DeliveryKey {
+	s.t.Helper()
+	id, hook := uuid.New(), uuid.New()
+	require.NoError(s.t, s.bus.PublishFacts(s.t.Context(), uuid.NewString(), &whispererv1.LedgerBatch{Facts: []*whispererv1.DeliveryFact{{
+		DeliveryId: id[:], HookId: hook[:], Tenant: "default", EventId: "e", EventType: "order.created", PublishedAt: noon.UnixNano(),
+		State: state, At: noon.UnixNano(),
+	}}}))
+	return postgres.DeliveryKey{ID: id, PublishedAt: noon}
+}
+
+func (s *stage) inTheLedger(keys []postgres.DeliveryKey) int {
+	s.t.Helper()
+	found, err := s.db.Recorded(s.t.Context(), keys)
+	require.NoError(s.t, err)
+	return len(found)
+}
+
+func TestFactsAreAckedOnceTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.away = 2
+	keys := make([]postgres.DeliveryKey, 100)
+	for i := range keys {
+		keys[i] = s.tell(string(webhook.Parked))
+	}
+	s.start(bus.FactRecorder)
+	s.awaitSettled(bus.FactRecorder)
+	require.Equal(t, 100, s.inTheLedger(keys), "although the database was away at first")
+	require.Equal(t, map[string]int{"facts": 100}, s.recorded)
+	require.Empty(t, s.unrecordable)
+}
+
+func TestAFactThatCannotBeWrittenIsPutAsideAndHurtsNobody(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var keys []postgres.DeliveryKey
+	for i := range 10 {
+		if i == 4 {
+			s.tell("flying")
+		}
+		keys = append(keys, s.tell(string(webhook.Parked)))
+	}
+	s.start(bus.FactRecorder)
+	require.Eventually(t, func() bool { return s.inTheLedger(keys) == 10 }, 5*time.Second, 10*time.Millisecond, "its neighbours do not wait for it")
+	s.awaitSettled(bus.FactRecorder)
+	require.Equal(t, map[string]int{"facts": 1}, s.unrecordable)
+}
+
+func TestEventsAreWrittenAndWhatIsNoneIsPassedOver(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	events := make([]bus.Outgoing, 50)
+	for i := range events {
+		events[i] = bus.Outgoing{Tenant: "default", Type: "order.created", Body: fmt.Appendf(nil, `{"event_id":"e-%d","data":{"n": %d}}`, i, i)}
+	}
+	events[20].Body = []byte(`{"data":`)
+	require.NoError(t, s.bus.PublishEvents(t.Context(), events))
+	s.start(bus.EventRecorder)
+	s.awaitSettled(bus.EventRecorder)
+	for i := range events {
+		stored, err := s.bus.Event(t.Context(), uint64(i+1))
+		require.NoError(t, err)
+		e, err := s.db.Event(t.Context(), "default", fmt.Sprintf("e-%d", i), stored.PublishedAt)
+		if i == 20 {
+			require.ErrorIs(t, err, webhook.ErrNotFound)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf(`{"n": %d}`, i), string(e.Data))
+	}
+	require.Equal(t, 50, s.recorded["events"])
+}
