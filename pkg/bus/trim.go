@@ -51,6 +51,16 @@ func (b *Bus) TrimEvents(ctx context.Context, t Trim) (uint64, error) {
 	return keep - info.State.FirstSeq, nil
 }
 
+// EventLogSize is how many bytes the event log has, and how many it may have.
+func (b *Bus) EventLogSize(ctx context.Context) (used, limit int64, err error) {
+	stream, err := b.js.Stream(ctx, StreamOMS)
+	if err != nil {
+		return 0, 0, fmt.Errorf("look up stream %s: %w", StreamOMS, err)
+	}
+	info := stream.CachedInfo()
+	return int64(info.State.Bytes), info.Config.MaxBytes, nil //nolint:gosec // bytes on one disk
+}
+
 // firstSince finds the first sequence that was stored at or after the time.
 func firstSince(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState, at time.Time) (uint64, error) {
 	if state.Msgs == 0 || !state.FirstTime.Before(at) {

@@ -25,6 +25,8 @@ type metrics struct {
 	recorded      *prometheus.CounterVec
 	recordSeconds *prometheus.HistogramVec
 	unrecordable  *prometheus.CounterVec
+	logUsed       prometheus.Gauge
+	logLimit      prometheus.Gauge
 	swept         prometheus.Counter
 	trimmed       prometheus.Counter
 	pending       *prometheus.GaugeVec
@@ -47,7 +49,14 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		r.MustRegister(g)
 		return g
 	}
+	gaugeOf := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "whisperer_" + name, Help: help})
+		r.MustRegister(g)
+		return g
+	}
 	m := &metrics{
+		logUsed:  gaugeOf("event_log_bytes", "Size of the event log."),
+		logLimit: gaugeOf("event_log_limit_bytes", "Size from which the event log refuses publishers."),
 		attempts: counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "whisperer_attempt_duration_seconds", Help: "How long attempts took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
@@ -101,6 +110,10 @@ func (m *metrics) follow(ctx context.Context, b *bus.Bus) {
 				m.pending.WithLabelValues(string(c)).Set(float64(lag.Pending))
 				m.inFlight.WithLabelValues(string(c)).Set(float64(lag.InFlight))
 			}
+		}
+		if used, limit, err := b.EventLogSize(ctx); err == nil {
+			m.logUsed.Set(float64(used))
+			m.logLimit.Set(float64(limit))
 		}
 		select {
 		case <-ctx.Done():
