@@ -213,3 +213,19 @@ func (d *DB) RevokeToken(ctx context.Context, actor Actor, tenant string, id uui
 		}, nil
 	})
 }
+
+// ValidToken returns a token by its id. As with Authenticate, it is webhook.ErrNotFound where there is none, and where it
+// has expired or was revoked.
+func (d *DB) ValidToken(ctx context.Context, id uuid.UUID) (Token, error) {
+	var row tokenRow
+	err := d.db.GetContext(ctx, &row, `
+		SELECT `+tokenColumns+` FROM api_tokens
+		WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())`, id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return Token{}, fmt.Errorf("token %s: %w", id, webhook.ErrNotFound)
+	case err != nil:
+		return Token{}, translate(fmt.Errorf("look up token %s: %w", id, err))
+	}
+	return row.token(), nil
+}
