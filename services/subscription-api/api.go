@@ -21,6 +21,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -77,7 +78,14 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
 	}
-	s.http = newHTTPServer(handler, log)
+	pages, err := console.New(console.Deps{
+		Accounts: s.db, Hooks: s.db, EventTypes: s.db, History: s.db, Stats: s.db, Retries: s.db, Admin: s.db, Bus: s.events, URLs: policy,
+		Ring: ring, PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Version: version, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make console: %w", err)
+	}
+	s.http = newHTTPServer(route(handler, pages), log)
 	var listen net.ListenConfig
 	if s.listener, err = listen.Listen(ctx, "tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("listen for the API: %w", err)
@@ -87,6 +95,15 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 		return nil, err
 	}
 	return s, nil
+}
+
+// route gives the console what is its, and the API all else.
+func route(api, pages http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", api)
+	mux.Handle(console.Root, pages)
+	mux.Handle("GET /{$}", http.RedirectHandler(console.Root, http.StatusSeeOther))
+	return mux
 }
 
 func newHTTPServer(handler http.Handler, log *zap.Logger) *http.Server {

@@ -24,6 +24,15 @@ func (p *publisher) PublishEvents(ctx context.Context, events []bus.Outgoing) er
 	return b.PublishEvents(ctx, events)
 }
 
+// Lag implements the console's lagReader.
+func (p *publisher) Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error) {
+	b := p.bus.Load()
+	if b == nil {
+		return bus.Lag{}, errNoBus
+	}
+	return b.Lag(ctx, c)
+}
+
 // ready reports whether there has been a bus. A later outage of NATS does not make the API unready: hooks can still be
 // managed, and to take all replicas out of service would help nobody.
 func (p *publisher) ready(context.Context) error {

@@ -1,0 +1,165 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// maxToken bounds what is hashed, in bytes.
+const maxToken = 256
+
+type signInBody struct {
+	// Next is where to go after signing in.
+	Next string
+	// Notice says why the person has to sign in; Problem says why it did not work.
+	Notice, Problem string
+	// Plain says that the browser will not keep the session: no TLS, and not this machine.
+	Plain bool
+}
+
+func (c *console) signInPage(_ context.Context, v *visit) (reply, error) {
+	body := signInBody{Next: safeNext(v.form.Get("next")), Plain: !encrypted(v.r) && !loopback(v.r.Host)}
+	switch v.form.Get("why") {
+	case "ended":
+		body.Notice = "Your session has ended, or its token was revoked or has expired. Sign in again."
+	case "out":
+		body.Notice = "You are signed out."
+	}
+	return page("sign-in", "Sign in", body), nil
+}
+
+// sendToSignIn says why, and comes back to a page that was asked for by GET.
+func (c *console) sendToSignIn(v *visit) reply {
+	q := url.Values{}
+	if _, err := v.r.Cookie(cookieFor(v.r, cookieName)); err == nil {
+		q.Set("why", "ended")
+	}
+	if next := v.r.URL.RequestURI(); v.r.Method == http.MethodGet && v.r.Header.Get("HX-Request") == "" && next != Root {
+		q.Set("next", next)
+	}
+	answer := goTo(Root + "sign-in")
+	if len(q) > 0 {
+		answer.location += "?" + q.Encode()
+	}
+	answer.cookies = []*http.Cookie{dropped(v.r, cookieName)}
+	return answer
+}
+
+// safeNext lets only places of the console through.
+func safeNext(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, Root) || strings.ContainsAny(next, "\\\r\n\t") {
+		return ""
+	}
+	return next
+}
+
+func (c *console) signIn(ctx context.Context, v *visit) (reply, error) {
+	plain := strings.TrimSpace(v.posted.Get("token"))
+	next := safeNext(v.posted.Get("next"))
+	refuse := func(problem string) (reply, error) {
+		return page("sign-in", "Sign in", signInBody{Next: next, Problem: problem}).with(http.StatusUnprocessableEntity), nil
+	}
+	if plain == "" || len(plain) > maxToken {
+		return refuse("Enter a token.")
+	}
+	token, err := c.Accounts.Authenticate(ctx, plain)
+	switch {
+	case errors.Is(err, webhook.ErrNotFound):
+		return refuse("This is not a token that works: it is mistyped, or was revoked, or has expired.")
+	case err != nil:
+		return reply{}, err
+	}
+	s := session{Token: token.ID, Expires: c.now().Add(sessionLife)}
+	if token.Tenant == "" {
+		s.Tenant = webhook.DefaultTenant
+	}
+	cookie, err := c.sessionCookie(v.r, s)
+	if err != nil {
+		return reply{}, err
+	}
+	if next == "" {
+		next = Root
+	}
+	answer := goTo(next)
+	answer.cookies = []*http.Cookie{cookie}
+	return answer, nil
+}
+
+func (c *console) signOut(_ context.Context, v *visit) (reply, error) {
+	answer := goTo(Root + "sign-in?why=out")
+	answer.cookies = []*http.Cookie{dropped(v.r, cookieName)}
+	return answer, nil
+}
+
+// listTenants lets an operator choose.
+func (c *console) listTenants(ctx context.Context, v *visit) (reply, error) {
+	if !v.operator() {
+		return reply{}, errForbidden
+	}
+	list, err := c.Accounts.Tenants(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	return page("tenants", "Tenants", list), nil
+}
+
+// setTenant is an operator's choice of what the pages are about.
+func (c *console) setTenant(ctx context.Context, v *visit) (reply, error) {
+	if !v.operator() {
+		return reply{}, errForbidden
+	}
+	name := v.posted.Get("tenant")
+	if webhook.ValidateTenant(name) != nil {
+		return reply{}, webhook.ErrNotFound
+	}
+	there, err := c.Accounts.TenantExists(ctx, name)
+	switch {
+	case err != nil:
+		return reply{}, err
+	case !there:
+		return reply{}, webhook.ErrNotFound
+	}
+	s := v.session
+	s.Tenant = name
+	cookie, err := c.sessionCookie(v.r, s)
+	if err != nil {
+		return reply{}, err
+	}
+	answer := goTo(Root)
+	answer.cookies = []*http.Cookie{cookie}
+	return answer, nil
+}
+
+// themes are how pages look; the first follows the reader's system.
+func themes() []string { return []string{"auto", "light", "dark"} }
+
+func themeOf(r *http.Request) string {
+	cookie, err := r.Cookie(cookieFor(r, themeCookie))
+	if err != nil || !slices.Contains(themes(), cookie.Value) {
+		return themes()[0]
+	}
+	return cookie.Value
+}
+
+func (c *console) setTheme(_ context.Context, v *visit) (reply, error) {
+	theme := v.posted.Get("theme")
+	if !slices.Contains(themes(), theme) {
+		return reply{}, webhook.ErrNotFound
+	}
+	cookie := newCookie(v.r, themeCookie, theme) //nolint:gosec // secure but for this machine itself
+	cookie.MaxAge = int(themeLife.Seconds())
+	next := safeNext(v.posted.Get("next"))
+	if next == "" {
+		next = Root
+	}
+	answer := goTo(next)
+	answer.cookies = []*http.Cookie{cookie}
+	return answer, nil
+}

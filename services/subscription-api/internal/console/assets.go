@@ -1,0 +1,69 @@
+package console
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"path"
+	"time"
+)
+
+//go:embed static/*.js static/*.css static/*.svg
+var staticFiles embed.FS
+
+// asset is a file that pages use. Its address changes with its content, so that browsers may keep it.
+type asset struct {
+	content     []byte
+	contentType string
+	version     string
+}
+
+type assets map[string]asset
+
+func loadAssets() (assets, error) {
+	entries, err := staticFiles.ReadDir("static")
+	if err != nil {
+		return nil, err
+	}
+	kinds := map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+	list := assets{}
+	for _, entry := range entries {
+		content, err := staticFiles.ReadFile("static/" + entry.Name())
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(content)
+		list[entry.Name()] = asset{
+			content: content, contentType: kinds[path.Ext(entry.Name())], version: hex.EncodeToString(sum[:6]),
+		}
+	}
+	return list, nil
+}
+
+// url is where pages find the file; an error for one that does not exist.
+func (a assets) url(name string) (string, error) {
+	file, ok := a[name]
+	if !ok {
+		return "", fmt.Errorf("no file %s", name)
+	}
+	return Root + "static/" + name + "?v=" + file.version, nil
+}
+
+// ServeHTTP serves the files.
+func (a assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	file, ok := a[r.PathValue("name")]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", file.contentType)
+	if r.URL.RawQuery == "v="+file.version {
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	} else {
+		w.Header().Set("Cache-Control", "no-cache")
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.content))
+}

@@ -1,0 +1,149 @@
+package console
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// Charts are drawn on the server as SVG, which a template writes from these; the units are those of the view box.
+
+// bar is a rectangle of a chart.
+type bar struct {
+	X, Y, Width, Height float64
+	// Class says by what the bar is colored.
+	Class string
+	Label string
+}
+
+// Sizes of the retry chart's view box.
+const (
+	retryWidth = 600
+	retryDot   = 6
+)
+
+// retryBars places the retries on a line of time, by the logarithm of the time since the first attempt: 5 seconds and
+// 24 hours are both to be seen.
+func retryBars(steps []webhook.RetryStep) []bar {
+	if len(steps) == 0 {
+		return nil
+	}
+	most := math.Log1p(steps[len(steps)-1].AfterMax.Seconds())
+	bars := make([]bar, len(steps))
+	for i, s := range steps {
+		x := func(d time.Duration) float64 {
+			return round(math.Log1p(d.Seconds()) / most * (retryWidth - 2*retryDot))
+		}
+		left, right := x(s.AfterMin), x(s.AfterMax)
+		bars[i] = bar{X: left, Width: round(max(right-left, 0) + 2*retryDot), Label: span(s.AfterMin, s.AfterMax)}
+	}
+	return bars
+}
+
+func round(f float64) float64 { return math.Round(f*10) / 10 }
+
+// Sizes of the small chart of a hook's last day.
+const (
+	sparkHours  = 24
+	sparkStep   = 5
+	sparkBar    = 4
+	sparkHeight = 24
+)
+
+// spark is how a hook's deliveries of the last day fared, hour by hour.
+type spark struct {
+	Bars []bar
+	// Rate is the part of the deliveries that came to an end which were delivered, in words; empty for none.
+	Rate string
+	// Text says the same as the bars.
+	Text string
+	// Unknown says that it could not be counted now.
+	Unknown bool
+}
+
+func newSpark(hours []postgres.Bucket, since time.Time, counted bool) spark {
+	s := spark{Unknown: !counted}
+	most, sum := 1, postgres.Counts{}
+	for _, h := range hours {
+		most = max(most, h.Total())
+		sum.Delivered, sum.Open, sum.Dead = sum.Delivered+h.Delivered, sum.Open+h.Open, sum.Dead+h.Dead
+	}
+	for _, h := range hours {
+		x := h.At.Sub(since).Hours() * sparkStep
+		s.Bars = append(s.Bars, stack(h.Counts, x, sparkBar, sparkHeight, most)...)
+	}
+	s.Rate = rate(sum)
+	s.Text = fmt.Sprintf("%s delivered, %s open, %s dead", count(int64(sum.Delivered)), count(int64(sum.Open)), count(int64(sum.Dead)))
+	return s
+}
+
+// rate is the part of the ended deliveries that was delivered.
+func rate(c postgres.Counts) string {
+	ended := c.Delivered + c.Dead
+	if ended == 0 {
+		return ""
+	}
+	percent := 100 * float64(c.Delivered) / float64(ended)
+	switch {
+	case c.Dead == 0:
+		return "100 %"
+	case percent > 99.9:
+		return "> 99.9 %"
+	}
+	return strconv.FormatFloat(percent, 'f', 1, 64) + " %"
+}
+
+// stack draws the counts upon each other: delivered at the bottom. What is there is at least one unit high.
+func stack(c postgres.Counts, x, width, height float64, most int) []bar {
+	var bars []bar
+	bottom := height
+	for _, part := range []struct {
+		n     int
+		class string
+	}{{c.Delivered, "bar-delivered"}, {c.Open, "bar-open"}, {c.Dead, "bar-dead"}} {
+		if part.n == 0 {
+			continue
+		}
+		h := max(1.5, float64(part.n)/float64(most)*(height-2))
+		bottom -= h
+		bars = append(bars, bar{X: round(x), Y: round(max(bottom, 0)), Width: width, Height: round(h), Class: part.class})
+	}
+	return bars
+}
+
+// Sizes of the chart of the last hour.
+const (
+	hourMinutes = 60
+	hourStep    = 10
+	hourBar     = 8
+	hourHeight  = 120
+)
+
+// hourChart is a tenant's last hour, minute by minute.
+type hourChart struct {
+	Bars []bar
+	// Most is the largest number of deliveries in a minute.
+	Most int
+	Sum  postgres.Counts
+	Rate string
+	// Unknown says that it could not be counted now.
+	Unknown bool
+}
+
+func newHourChart(minutes []postgres.Bucket, since time.Time) hourChart {
+	c := hourChart{}
+	for _, m := range minutes {
+		c.Most = max(c.Most, m.Total())
+		c.Sum.Delivered, c.Sum.Open, c.Sum.Dead = c.Sum.Delivered+m.Delivered, c.Sum.Open+m.Open, c.Sum.Dead+m.Dead
+	}
+	for _, m := range minutes {
+		x := m.At.Sub(since).Minutes() * hourStep
+		c.Bars = append(c.Bars, stack(m.Counts, x, hourBar, hourHeight, max(c.Most, 1))...)
+	}
+	c.Rate = rate(c.Sum)
+	return c
+}

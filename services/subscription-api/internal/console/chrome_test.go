@@ -1,0 +1,168 @@
+package console_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// browser is the one Chromium of the test binary; each test has a tab of its own.
+type browser struct {
+	once sync.Once
+	ctx  context.Context
+	end  func()
+	err  error
+}
+
+var chrome browser
+
+// install is what a machine without Chromium is told.
+const install = "no Chromium for the browser tests: install it (Debian, Ubuntu: apt-get install -y --no-install-recommends chromium; " +
+	"macOS: brew install --cask chromium) or set CHROME_BIN to a Chromium or Chrome"
+
+func findChromium() (string, error) {
+	if given := os.Getenv("CHROME_BIN"); given != "" {
+		return given, nil
+	}
+	for _, name := range []string{
+		"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "/Applications/Chromium.app/Contents/MacOS/Chromium",
+		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+	} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New(install)
+}
+
+func (b *browser) start() {
+	path, err := findChromium()
+	if err != nil {
+		b.err = err
+		return
+	}
+	profile, err := os.MkdirTemp("", "whisperer-chromium-")
+	if err != nil {
+		b.err = err
+		return
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(profile), chromedp.WindowSize(1280, 900),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-dev-shm-usage", true),
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"),
+		chromedp.WSURLReadTimeout(time.Minute))
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, cancel := chromedp.NewContext(allocator)
+	b.end = func() {
+		_ = chromedp.Cancel(ctx)
+		cancel()
+		stop()
+		_ = os.RemoveAll(profile)
+	}
+	b.ctx = ctx
+	_, b.err = chromedp.Run(ctx, chromedp.Title())
+}
+
+func (b *browser) stop() {
+	if b.end != nil {
+		b.end()
+	}
+}
+
+// tab is a page of the browser that knows what went wrong in it.
+type tab struct {
+	ctx context.Context
+
+	mu       sync.Mutex
+	messages []string
+}
+
+// newTab opens a tab with cookies of its own.
+func newTab(t *testing.T) *tab {
+	t.Helper()
+	chrome.once.Do(chrome.start)
+	require.NoError(t, chrome.err)
+	ctx, cancel := chromedp.NewContext(chrome.ctx, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	_, err := chromedp.Run(ctx, chromedp.Title()) // opens the tab
+	require.NoError(t, err)
+	limited, stop := context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(stop)
+	b := &tab{ctx: limited}
+	messages := chromedp.Console(limited)
+	go func() {
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			if m.Type == "debug" { // advice, not trouble
+				continue
+			}
+			b.mu.Lock()
+			b.messages = append(b.messages, m.String())
+			b.mu.Unlock()
+		}
+	}()
+	return b
+}
+
+// quiet fails the test if the page complained: about the content security policy, or by an exception.
+func (b *tab) quiet(t *testing.T, page string) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.messages {
+		if !strings.Contains(m, "Failed to load resource: the server responded with a status of 4") { // a page that is a 404 or 422
+			require.Fail(t, "the page complained", "%s: %s", page, m)
+		}
+	}
+}
+
+func (b *tab) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		html, _ := chromedp.Run(b.ctx, chromedp.OuterHTML(chromedp.CSS("main")))
+		require.NoError(t, err, html)
+	}
+}
+
+func (b *tab) text(t *testing.T, selector string) string {
+	t.Helper()
+	return get(t, b, chromedp.Text(chromedp.CSS(selector)))
+}
+
+func get[T any](t *testing.T, b *tab, a chromedp.Action[T]) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	defer cancel()
+	value, err := chromedp.Run(ctx, a)
+	require.NoError(t, err)
+	return value
+}
+
+// signIn signs in as a person does, by the keyboard.
+func (b *tab) signIn(t *testing.T, w *world, token string) {
+	t.Helper()
+	b.do(t, chromedp.Navigate(w.url+"/console/"), chromedp.SendKeys(chromedp.ID("token"), token+"\r"), chromedp.WaitVisible(chromedp.CSS("header.side")))
+}
+
+// looks sets how wide the tab is and which colors the reader's system asks for.
+func (b *tab) looks(t *testing.T, width, height int64, scheme string) {
+	t.Helper()
+	b.do(t, chromedp.EmulateViewport(width, height))
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+	require.NoError(t, err)
+}

@@ -1,0 +1,327 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// option is one choice of a list.
+type option struct{ Value, Label string }
+
+// hookForm is a hook as the form shows it: text, as people type it.
+type hookForm struct {
+	Name      string
+	TargetURL string
+	// Types are the known types that are ticked, Others are patterns and other types, one a line.
+	Types  []string
+	Others string
+
+	// SecretMode is generate, own, keep or none.
+	SecretMode, Secret string
+	// APIKeyMode is keep, own or none.
+	APIKeyMode, APIKey string
+	// AuthMode is none, basic or keep.
+	AuthMode, AuthUser, AuthPassword string
+	Headers                          string
+
+	// CallbackMode is none, url or subject.
+	CallbackMode, CallbackURL, CallbackSubject string
+	CallbackOn                                 []string
+
+	Choice                                                          string
+	Seconds, Schedule, LinearBase, LinearLimit                      string
+	ExponentialBase, ExponentialFactor, ExponentialLimit            string
+	MinValue, MaxValue, MaxRetries, Jitter, Deadline                string
+	Format, Method, Timeout, Concurrency, RateLimit, RatePeriod     string
+	Ordering, StopOn, APIKeyHeader, Filter, Maintenance, Own, Start string
+}
+
+// readHookForm takes what a browser sent.
+func readHookForm(f url.Values) hookForm {
+	get := func(name string) string { return strings.TrimSpace(strings.ReplaceAll(f.Get(name), "\r\n", "\n")) }
+	return hookForm{
+		Name: get("name"), TargetURL: get("target_url"), Types: f["event_type"], Others: get("event_types"),
+		SecretMode: get("secret_mode"), Secret: f.Get("secret_key"), APIKeyMode: get("api_key_mode"), APIKey: f.Get("api_key"),
+		AuthMode: get("auth_mode"), AuthUser: get("auth_username"), AuthPassword: f.Get("auth_password"), Headers: get("headers"),
+		CallbackMode: get("callback_mode"), CallbackURL: get("callback_url"), CallbackSubject: get("callback_subject"), CallbackOn: f["callback_on"],
+		Choice: get("choice"), Seconds: get("seconds"), Schedule: get("schedule"), LinearBase: get("linear_base"), LinearLimit: get("linear_limit"),
+		ExponentialBase: get("exponential_base"), ExponentialFactor: get("exponential_factor"), ExponentialLimit: get("exponential_limit"),
+		MinValue: get("min_value"), MaxValue: get("max_value"), MaxRetries: get("max_retries"), Jitter: get("jitter"), Deadline: get("deadline"),
+		Format: get("format"), Method: get("method"), Timeout: get("timeout"), Concurrency: get("concurrency"), RateLimit: get("rate_limit"),
+		RatePeriod: get("rate_period"), Ordering: get("ordering"), StopOn: get("stop_on"), APIKeyHeader: get("api_key_header"),
+		Filter: get("filter"), Maintenance: get("maintenance"), Own: get("config"), Start: get("status"),
+	}
+}
+
+// newHookForm is the form of a new hook, with what is best for most.
+func newHookForm() hookForm {
+	return hookForm{SecretMode: "generate", APIKeyMode: "none", AuthMode: "none", CallbackMode: "none", Choice: "default", Start: "active"}
+}
+
+// formOf shows a stored hook; its secrets stay where they are.
+func formOf(h *webhook.Hook, known []string) hookForm {
+	f := newHookForm()
+	f.Name, f.TargetURL, f.SecretMode = h.Name, h.TargetURL, "none"
+	var others []string
+	for _, t := range h.EventTypes {
+		if slices.Contains(known, t) {
+			f.Types = append(f.Types, t)
+		} else {
+			others = append(others, t)
+		}
+	}
+	f.Others = strings.Join(others, "\n")
+	if len(h.Secrets) > 0 {
+		f.SecretMode = "keep"
+	}
+	if h.APIKey != "" {
+		f.APIKeyMode = "keep"
+	}
+	if h.Config.Auth != nil {
+		f.AuthMode, f.AuthUser = "keep", h.Config.Auth.Username
+	}
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+		lines = append(lines, name+": "+h.Headers[name])
+	}
+	f.Headers = strings.Join(lines, "\n")
+	if h.Callback != nil {
+		f.CallbackMode, f.CallbackURL, f.CallbackSubject, f.CallbackOn = "url", h.Callback.URL, h.Callback.Subject, h.Callback.On
+		if h.Callback.Subject != "" {
+			f.CallbackMode = "subject"
+		}
+	}
+	f.showRetries(h.RetryConfig)
+	f.showConfig(h.Config.Raw)
+	return f
+}
+
+// showRetries fills in the fields of a retry_countdown_config.
+func (f *hookForm) showRetries(raw json.RawMessage) {
+	var in struct {
+		Choice     string                     `json:"choice"`
+		Kwargs     map[string]json.RawMessage `json:"kwargs"`
+		MaxRetries json.RawMessage            `json:"max_retries"`
+		Jitter     json.RawMessage            `json:"jitter"`
+		Deadline   json.RawMessage            `json:"deadline"`
+	}
+	if len(raw) == 0 || json.Unmarshal(raw, &in) != nil || in.Choice == "" {
+		return
+	}
+	f.Choice, f.MaxRetries, f.Jitter, f.Deadline = in.Choice, text(in.MaxRetries), text(in.Jitter), text(in.Deadline)
+	f.MinValue, f.MaxValue = text(in.Kwargs["min_value"]), text(in.Kwargs["max_value"])
+	switch webhook.Choice(in.Choice) {
+	case webhook.Fixed:
+		f.Seconds = text(in.Kwargs["seconds"])
+	case webhook.Schedule:
+		f.Schedule = listText(in.Kwargs["seconds"])
+	case webhook.Linear:
+		f.LinearBase, f.LinearLimit = text(in.Kwargs["base"]), text(in.Kwargs["limit"])
+	case webhook.Exponential:
+		f.ExponentialBase, f.ExponentialFactor = text(in.Kwargs["base"]), text(in.Kwargs["factor"])
+		f.ExponentialLimit = text(in.Kwargs["limit"])
+	case webhook.Random:
+	}
+}
+
+// showConfig splits a config into the keys that have fields and the others.
+func (f *hookForm) showConfig(raw json.RawMessage) {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(raw, &keys) != nil {
+		return
+	}
+	take := func(name string) json.RawMessage {
+		value := keys[name]
+		delete(keys, name)
+		return value
+	}
+	f.Format, f.Method, f.Ordering, f.APIKeyHeader = text(take("format")), text(take("method")), text(take("ordering")), text(take("api_key_header"))
+	f.Timeout, f.Concurrency, f.StopOn = text(take("timeout")), text(take("concurrency")), listText(take("stop_on"))
+	f.Filter = text(take("filter"))
+	var rate struct{ Limit, Period json.RawMessage }
+	if json.Unmarshal(take("rate_limit"), &rate) == nil {
+		f.RateLimit, f.RatePeriod = text(rate.Limit), text(rate.Period)
+	}
+	if windows := take("maintenance"); len(windows) > 0 && string(windows) != "null" {
+		f.Maintenance = pretty(windows)
+	}
+	if len(keys) > 0 {
+		f.Own = pretty(encode(keys))
+	}
+}
+
+// text is a JSON string or number as people type it.
+func text(raw json.RawMessage) string {
+	var s string
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return ""
+	case json.Unmarshal(raw, &s) == nil:
+		return s
+	}
+	return string(raw)
+}
+
+func listText(raw json.RawMessage) string {
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil {
+		return text(raw)
+	}
+	parts := make([]string, len(items))
+	for i, item := range items {
+		parts[i] = text(item)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// retries is the retry_countdown_config that the form means; nil for the default.
+func (f *hookForm) retries() json.RawMessage {
+	kwargs := object{}
+	switch webhook.Choice(f.Choice) {
+	case webhook.Fixed:
+		kwargs.put("seconds", seconds(f.Seconds))
+	case webhook.Linear:
+		kwargs.put("base", seconds(f.LinearBase))
+		kwargs.put("limit", seconds(f.LinearLimit))
+	case webhook.Exponential:
+		kwargs.put("base", number(f.ExponentialBase))
+		kwargs.put("factor", number(f.ExponentialFactor))
+		kwargs.put("limit", seconds(f.ExponentialLimit))
+	case webhook.Random:
+		kwargs.put("min_value", seconds(f.MinValue))
+		kwargs.put("max_value", seconds(f.MaxValue))
+	case webhook.Schedule:
+		kwargs.put("seconds", list(f.Schedule, seconds))
+	default:
+		if f.Choice == "default" || f.Choice == "" {
+			return nil
+		}
+	}
+	config := object{}
+	config.put("choice", quoted(f.Choice))
+	config.put("kwargs", kwargs.raw())
+	config.put("max_retries", number(f.MaxRetries))
+	config.put("jitter", number(f.Jitter))
+	config.put("deadline", seconds(f.Deadline))
+	return config.raw()
+}
+
+// config is the config object that the form means, without auth. The error is for the field of the integrator's own keys.
+func (f *hookForm) config() (object, error) {
+	config := object{}
+	if f.Own != "" {
+		if err := strictObject(f.Own, &config); err != nil {
+			return nil, err
+		}
+	}
+	config.put("format", quoted(f.Format))
+	config.put("method", quoted(f.Method))
+	config.put("timeout", number(f.Timeout))
+	config.put("concurrency", number(f.Concurrency))
+	config.put("ordering", quoted(f.Ordering))
+	config.put("api_key_header", quoted(f.APIKeyHeader))
+	config.put("filter", quoted(f.Filter))
+	if f.StopOn != "" {
+		config.put("stop_on", list(f.StopOn, number))
+	}
+	if f.RateLimit != "" || f.RatePeriod != "" {
+		rate := object{}
+		rate.put("limit", number(f.RateLimit))
+		rate.put("period", seconds(f.RatePeriod))
+		config.put("rate_limit", rate.raw())
+	}
+	if f.Maintenance != "" {
+		config.put("maintenance", orQuoted(f.Maintenance))
+	}
+	return config, nil
+}
+
+// object is a JSON object that is being put together.
+type object map[string]json.RawMessage
+
+// put sets a member unless it is empty.
+func (o object) put(name string, value json.RawMessage) {
+	if len(value) > 0 {
+		o[name] = value
+	}
+}
+
+func (o object) raw() json.RawMessage { return encode(map[string]json.RawMessage(o)) }
+
+// encode is the JSON of a value that can be written as such; null for others, which the domain then judges.
+func encode(value any) json.RawMessage {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return json.RawMessage("null")
+	}
+	return raw
+}
+
+func quoted(s string) json.RawMessage {
+	if s == "" {
+		return nil
+	}
+	return encode(s)
+}
+
+// orQuoted takes JSON as it is and all else as a string, about which the domain then complains.
+func orQuoted(s string) json.RawMessage {
+	if json.Valid([]byte(s)) {
+		return json.RawMessage(s)
+	}
+	return quoted(s)
+}
+
+// number takes a number as it is.
+func number(s string) json.RawMessage {
+	var n json.Number
+	if json.Unmarshal([]byte(s), &n) == nil && s[0] != '"' {
+		return json.RawMessage(s)
+	}
+	return quoted(s)
+}
+
+// seconds takes a number of seconds, or a duration such as 5m or 1h30m.
+func seconds(s string) json.RawMessage {
+	compact := strings.ReplaceAll(strings.ReplaceAll(s, " ", ""), "min", "m")
+	if days, ok := strings.CutSuffix(compact, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n < 1000 {
+			return json.RawMessage(strconv.Itoa(n * 86_400))
+		}
+	}
+	d, err := time.ParseDuration(compact)
+	if err == nil && d%time.Second == 0 && strings.ContainsAny(compact, "hms") {
+		return json.RawMessage(strconv.Itoa(int(d / time.Second)))
+	}
+	return number(s)
+}
+
+func list(s string, item func(string) json.RawMessage) json.RawMessage {
+	items := []json.RawMessage{}
+	for word := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ',' || r == ';' || r == '\n' || r == ' ' }) {
+		items = append(items, item(word))
+	}
+	return encode(items)
+}
+
+// sameJSON compares two texts by what they mean.
+func sameJSON(a, b json.RawMessage) bool {
+	decode := func(raw json.RawMessage) (value any) {
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		if d.Decode(&value) != nil {
+			return nil
+		}
+		return value
+	}
+	return reflect.DeepEqual(decode(a), decode(b))
+}

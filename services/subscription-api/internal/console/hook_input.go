@@ -1,0 +1,271 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/pkg/filter"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// complaints are what is wrong with a form, by the name of the place where that is shown.
+type complaints map[string][]string
+
+// any reports whether there is any.
+func (c complaints) any() bool { return len(c) > 0 }
+
+func (c complaints) add(slot, detail string) {
+	if text := sentence(detail); !slices.Contains(c[slot], text) {
+		c[slot] = append(c[slot], text)
+	}
+}
+
+// collect adds what an error says, each field at its place.
+func (c complaints) collect(prefix string, err error) {
+	var invalid *webhook.ValidationError
+	switch {
+	case err == nil:
+	case errors.As(err, &invalid):
+		for _, f := range invalid.Fields {
+			slot, rest := slotOf(prefix + f.Pointer)
+			if rest != "" {
+				c.add(slot, strings.TrimPrefix(rest, "/")+": "+f.Detail)
+			} else {
+				c.add(slot, f.Detail)
+			}
+		}
+	default:
+		slot, _ := slotOf(prefix)
+		c.add(slot, err.Error())
+	}
+}
+
+// slots are the places of the form that show what is wrong, by what they show.
+func slots() map[string]string {
+	return map[string]string{
+		"/name": "name", "/event_types": "event_types", "/target_url": "target_url", "/secret_key": "secret_key",
+		"/api_key": "api_key", "/config/auth": "auth", "/additional_headers": "headers", "/callback": "callback",
+		"/retry_countdown_config": "retry", "/retry_countdown_config/kwargs": "retry", "/config": "config",
+		"/config/format": "format", "/config/method": "method", "/config/timeout": "timeout", "/config/concurrency": "concurrency",
+		"/config/rate_limit": "rate_limit", "/config/ordering": "ordering", "/config/stop_on": "stop_on",
+		"/config/api_key_header": "api_key_header", "/config/maintenance": "maintenance", "/config/filter": "filter",
+	}
+}
+
+// slotOf finds the place for a pointer: that of the longest beginning which has one. rest is what is left.
+func slotOf(pointer string) (slot, rest string) {
+	known := slots()
+	for at := len(pointer); at > 0; at = strings.LastIndexByte(pointer[:at], '/') {
+		if slot, ok := known[pointer[:at]]; ok {
+			return slot, pointer[at:]
+		}
+	}
+	return "form", pointer
+}
+
+// sentence makes one of a rule's text.
+func sentence(detail string) string {
+	first, _, _ := strings.Cut(detail, " ")
+	switch first {
+	case "is", "must", "has", "does", "adds", "names", "nests", "cannot":
+		detail = "This " + detail
+	default:
+		if r := []rune(detail); len(r) > 0 && !strings.HasSuffix(first, ":") {
+			r[0] = unicode.ToUpper(r[0])
+			detail = string(r)
+		}
+	}
+	return strings.TrimSuffix(detail, ".") + "."
+}
+
+// knowledge is what has to be asked before a form can be judged.
+type knowledge struct {
+	types []string
+	urls  urlChecker
+}
+
+// apply writes the form to a hook: a new one, or a stored one whose secrets stay unless the form says otherwise.
+// It returns the secret that was made, which has to be shown once.
+func (f *hookForm) apply(h *webhook.Hook, know knowledge, wrong complaints) (madeSecret string) {
+	before := h.EventTypes
+	h.Name, h.NotificationType = f.Name, webhook.NotificationREST
+	words := slices.Concat(f.Types, strings.FieldsFunc(f.Others, func(r rune) bool { return unicode.IsSpace(r) || r == ',' }))
+	h.EventTypes = webhook.CanonicalEventTypes(words)
+	for _, t := range h.EventTypes {
+		if webhook.ValidateEventType(t) == nil && !slices.Contains(know.types, t) && !slices.Contains(before, t) {
+			near := strings.Join(catalogue.Nearest(t, know.types, 3), ", ")
+			wrong.add("event_types", fmt.Sprintf("%q is not a known event type; the nearest are %s", t, near))
+		}
+	}
+	h.TargetURL = f.TargetURL
+	canonical, err := know.urls.CheckURL(f.TargetURL)
+	switch {
+	case f.TargetURL == "":
+		wrong.add("target_url", "is required")
+	case err != nil:
+		wrong.collect("/target_url", err)
+	default:
+		h.TargetURL = canonical
+	}
+	madeSecret = f.applySecrets(h, wrong)
+	h.Headers = f.headers(wrong)
+	h.Callback = f.callback(know, wrong)
+	if retries := f.retries(); !sameJSON(retries, h.RetryConfig) {
+		h.RetryConfig = retries
+	}
+	f.applyConfig(h, wrong)
+	f.judge(h, wrong)
+	return madeSecret
+}
+
+// judge adds what the domain finds wrong, unless a place complains already.
+func (f *hookForm) judge(h *webhook.Hook, wrong complaints) {
+	found := complaints{}
+	found.collect("", h.Validate())
+	for slot, details := range found {
+		if len(wrong[slot]) == 0 {
+			wrong[slot] = details
+		}
+	}
+}
+
+func (f *hookForm) applySecrets(h *webhook.Hook, wrong complaints) (made string) {
+	switch f.SecretMode {
+	case "generate":
+		made = signature.GenerateSecret()
+		h.Secrets = []webhook.Secret{{Value: made}}
+	case "own":
+		if f.Secret == "" {
+			wrong.add("secret_key", "is required")
+		} else if _, err := signature.ParseKey(f.Secret); err != nil {
+			wrong.add("secret_key", err.Error())
+		}
+		h.Secrets = []webhook.Secret{{Value: f.Secret}}
+	case "none":
+		h.Secrets = nil
+	}
+	switch f.APIKeyMode {
+	case "own":
+		if f.APIKey == "" {
+			wrong.add("api_key", "is required")
+		}
+		h.APIKey = f.APIKey
+	case "none":
+		h.APIKey = ""
+	}
+	return made
+}
+
+func (f *hookForm) headers(wrong complaints) map[string]string {
+	var headers map[string]string
+	for line := range strings.SplitSeq(f.Headers, "\n") {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			wrong.add("headers", fmt.Sprintf("%q has no colon: write one header a line, as Name: value", strings.TrimSpace(line)))
+			continue
+		}
+		if headers == nil {
+			headers = map[string]string{}
+		}
+		name = strings.TrimSpace(name)
+		if _, twice := headers[name]; twice {
+			wrong.add("headers", name+": is there twice")
+		}
+		headers[name] = strings.TrimSpace(value)
+	}
+	return headers
+}
+
+func (f *hookForm) callback(know knowledge, wrong complaints) *webhook.Callback {
+	switch f.CallbackMode {
+	case "url":
+		if f.CallbackURL == "" {
+			wrong.add("callback", "The URL is required")
+		} else if _, err := know.urls.CheckURL(f.CallbackURL); err != nil {
+			wrong.add("callback", "url: "+err.Error())
+		}
+		return &webhook.Callback{URL: f.CallbackURL, On: f.CallbackOn}
+	case "subject":
+		if f.CallbackSubject == "" {
+			wrong.add("callback", "The subject is required")
+		}
+		return &webhook.Callback{Subject: f.CallbackSubject, On: f.CallbackOn}
+	}
+	return nil
+}
+
+// applyConfig keeps the stored text where the form means the same, and the stored auth where the form says so.
+func (f *hookForm) applyConfig(h *webhook.Hook, wrong complaints) {
+	config, err := f.config()
+	if err != nil {
+		wrong.collect("/config", err)
+		return
+	}
+	if _, there := config["auth"]; there {
+		wrong.add("config", "auth has fields of its own, further up")
+		return
+	}
+	raw := config.raw()
+	if sameJSON(raw, h.Config.Raw) {
+		raw = h.Config.Raw
+	}
+	parsed, err := webhook.ParseConfig(raw)
+	wrong.collect("/config", err)
+	if f.Filter != "" {
+		if _, err := filter.Compile(f.Filter); err != nil {
+			wrong.collect("/config/filter", err)
+		}
+	}
+	auth := h.Config.Auth
+	switch f.AuthMode {
+	case "none":
+		auth = nil
+	case "basic":
+		if auth, err = basicAuth(f.AuthUser, f.AuthPassword); err != nil {
+			wrong.collect("/config", err)
+		}
+	}
+	h.Config = parsed
+	h.Config.Auth = auth
+}
+
+// basicAuth lets the domain judge a user and a password.
+func basicAuth(user, password string) (*webhook.Auth, error) {
+	auth := object{"auth_type": quoted(webhook.AuthBasic), "username": json.RawMessage(`""`), "password": json.RawMessage(`""`)}
+	auth.put("username", quoted(user))
+	auth.put("password", quoted(password))
+	parsed, err := webhook.ParseConfig(object{"auth": auth.raw()}.raw())
+	if err != nil {
+		return nil, err
+	}
+	return parsed.Auth, nil
+}
+
+// strictObject reads an object; each error is a sentence for people.
+func strictObject(s string, into *object) error {
+	d := json.NewDecoder(bytes.NewReader([]byte(s)))
+	err := d.Decode(into)
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("is not JSON, in line %d: %s", 1+strings.Count(s[:min(int(syntax.Offset), len(s))], "\n"), strings.TrimPrefix(syntax.Error(), "json: "))
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("is not JSON: it ends too early")
+	case err != nil || *into == nil:
+		return errors.New(`must be a JSON object, such as {"channel_id": 12}`)
+	case d.More():
+		return errors.New("has something after the object's end")
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package console_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/egress"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
+)
+
+func TestMain(m *testing.M) {
+	status := testenv.Main(m)
+	chrome.stop()
+	os.Exit(status)
+}
+
+// world is a console on a database of its own.
+type world struct {
+	url  string
+	db   *postgres.DB
+	logs *observer.ObservedLogs
+	// operator is an operator's admin token.
+	operator string
+}
+
+// someBus is a bus that is a little behind; without messages it does not answer.
+type someBus struct{ pending uint64 }
+
+func (b someBus) Lag(context.Context, bus.Consumer) (bus.Lag, error) {
+	if b.pending == 0 {
+		return bus.Lag{}, errors.New("no nats")
+	}
+	return bus.Lag{Pending: b.pending, InFlight: 2}, nil
+}
+
+type option func(*console.Deps)
+
+func newWorld(t *testing.T, options ...option) *world {
+	t.Helper()
+	ring, err := seal.ParseRing(seal.NewKey())
+	require.NoError(t, err)
+	w := &world{}
+	w.db, err = postgres.Open(testenv.Postgres(t), 4, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.db.Close()) })
+	core, logs := observer.New(zapcore.DebugLevel)
+	w.logs = logs
+	deps := console.Deps{
+		Accounts: w.db, Hooks: w.db, EventTypes: w.db, History: w.db, Stats: w.db, Retries: w.db, Admin: w.db, Bus: someBus{pending: 1234},
+		URLs: egress.Policy{Ports: []uint16{80, 443}}, Ring: ring, HookQuota: 1000, Version: "test", Log: zap.New(core),
+	}
+	for _, o := range options {
+		o(&deps)
+	}
+	handler, err := console.New(deps)
+	require.NoError(t, err)
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	w.url = server.URL
+	w.operator = w.token(t, postgres.NewToken{Name: "operator", Role: postgres.Admin})
+	return w
+}
+
+func (w *world) token(t *testing.T, n postgres.NewToken) string {
+	t.Helper()
+	plain, _, err := w.db.CreateToken(t.Context(), "test", n)
+	require.NoError(t, err)
+	return plain
+}
+
+func (w *world) tenant(t *testing.T, name string) {
+	t.Helper()
+	_, err := w.db.EnsureTenant(t.Context(), "test", name)
+	require.NoError(t, err)
+}
+
+// hook stores a hook of the default tenant.
+func (w *world) hook(t *testing.T, name, target string, types ...string) webhook.Hook {
+	t.Helper()
+	config, err := webhook.ParseConfig(nil)
+	require.NoError(t, err)
+	h, err := w.db.CreateHook(t.Context(), "test", webhook.Hook{
+		Tenant: webhook.DefaultTenant, Name: name, EventTypes: webhook.CanonicalEventTypes(types), TargetURL: target,
+		NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
+		Secrets: []webhook.Secret{{Value: "canary-secret-of-a-hook"}},
+	}, 1000, postgres.IdempotencyKey{})
+	require.NoError(t, err)
+	return h
+}
+
+// event stores an event of the default tenant that was published so long ago.
+func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity string, ago time.Duration) webhook.Event {
+	t.Helper()
+	at := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
+	e := webhook.Event{
+		ID: id, Tenant: webhook.DefaultTenant, Type: eventType, Time: at, PublishedAt: at, Seq: seq, Entity: entity,
+		Data: []byte(`{"id":61,"note":"<b>bold</b>"}`),
+	}
+	r := w.db.NewRecorder()
+	defer r.Close()
+	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{e}))
+	return e
+}
+
+// record writes what became of deliveries, as a worker's recorder does.
+func (w *world) record(t *testing.T, facts ...*whispererv1.DeliveryFact) {
+	t.Helper()
+	r := w.db.NewRecorder()
+	defer r.Close()
+	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w-1", Facts: facts}}))
+}
+
+// fact is a delivery of the event after one attempt.
+func fact(h uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) *whispererv1.DeliveryFact {
+	id := webhook.DeliveryID(h, e.ID)
+	f := &whispererv1.DeliveryFact{
+		DeliveryId: id[:], HookId: h[:], Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity, EventSeq: e.Seq,
+		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), At: e.PublishedAt.Add(time.Second).UnixNano(),
+	}
+	if state == webhook.Waiting {
+		f.NextAt = time.Now().Add(time.Hour).UnixNano()
+	}
+	if attempt != nil {
+		f.Attempts, f.RoundAttempts, f.RoundStartedAt = 1, 1, e.PublishedAt.UnixNano()
+		attempt.Number, attempt.StartedAt = 1, e.PublishedAt.Add(10*time.Millisecond).UnixNano()
+		f.Attempt = attempt
+	}
+	return f
+}
+
+func answered(status uint32, body string) *whispererv1.AttemptFact {
+	a := &whispererv1.AttemptFact{
+		Duration: int64(84 * time.Millisecond), Outcome: string(webhook.Succeeded), Status: status, Method: "POST",
+		Url: "http://example.com/a", RequestSize: 312, Dns: int64(2 * time.Millisecond), Connect: int64(9 * time.Millisecond),
+		FirstByte:       int64(80 * time.Millisecond),
+		RequestHeaders:  []*whispererv1.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "Webhook-Timestamp", Value: "1790000000"}},
+		ResponseHeaders: []*whispererv1.Header{{Name: "Content-Type", Value: "text/html"}}, ResponseBody: []byte(body),
+	}
+	if status >= 300 {
+		a.Outcome, a.ErrorClass, a.Error = string(webhook.Failed), string(webhook.ClassStatus), "The receiver answered with an error."
+	}
+	return a
+}
+
+func unanswered(class webhook.ErrorClass, text string) *whispererv1.AttemptFact {
+	return &whispererv1.AttemptFact{
+		Duration: int64(30 * time.Millisecond), Outcome: string(webhook.Failed), ErrorClass: string(class), Error: text, Method: "POST",
+		Url: "http://example.com/a", RequestSize: 312,
+	}
+}
+
+// person is somebody with a browser's cookies.
+type person struct {
+	w      *world
+	cookie *http.Cookie
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	text   string
+}
+
+// send makes a request as a browser makes one of its own site, without following redirects.
+func (p *person) send(t *testing.T, method, path string, form url.Values, change ...func(*http.Request)) answer {
+	t.Helper()
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, p.w.url+path, body)
+	require.NoError(t, err)
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	if p.cookie != nil {
+		r.AddCookie(p.cookie)
+	}
+	for _, c := range change {
+		c(r)
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	for _, cookie := range response.Cookies() {
+		if strings.HasSuffix(cookie.Name, "whisperer") {
+			p.cookie = cookie
+			if cookie.MaxAge < 0 {
+				p.cookie = nil
+			}
+		}
+	}
+	return answer{status: response.StatusCode, header: response.Header, text: string(text)}
+}
+
+func (p *person) get(t *testing.T, path string) answer {
+	t.Helper()
+	return p.send(t, http.MethodGet, path, nil)
+}
+
+func (p *person) post(t *testing.T, path string, fields ...string) answer {
+	t.Helper()
+	return p.send(t, http.MethodPost, path, formOf(fields...))
+}
+
+// formOf makes a form of names and values.
+func formOf(fields ...string) url.Values {
+	form := url.Values{}
+	for i := 0; i+1 < len(fields); i += 2 {
+		form.Add(fields[i], fields[i+1])
+	}
+	return form
+}
+
+// signIn returns a person with the token.
+func (w *world) signIn(t *testing.T, token string) *person {
+	t.Helper()
+	p := &person{w: w}
+	a := p.post(t, "/console/sign-in", "token", token)
+	require.Equal(t, http.StatusSeeOther, a.status, a.text)
+	require.NotNil(t, p.cookie)
+	return p
+}

@@ -1,0 +1,257 @@
+package console_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
+)
+
+// story fills a world with one of each thing, and returns the paths of all pages.
+func story(t *testing.T, w *world) []string {
+	t.Helper()
+	north := w.hook(t, "North shop", "http://example.com/north", "package.>", "order.created", "shipment.created", "transfer.>")
+	south := w.hook(t, "South shop", "http://example.com/south?key=hidden", "package.created")
+	w.hook(t, "", "http://example.com/nameless", "*")
+	_, err := w.db.DisableHook(t.Context(), "test", w.hook(t, "Old ERP", "http://example.com/old", "order.>").ID, "The receiver answered 410 Gone.")
+	require.NoError(t, err)
+	_, err = w.db.UpdateHook(t.Context(), "test", "default", w.hook(t, "Warehouse", "http://example.com/wms", "transfer.>").ID, nil, func(h *webhook.Hook) error {
+		h.Status = webhook.Paused
+		return nil
+	})
+	require.NoError(t, err)
+	var last webhook.Event
+	for i := range 120 {
+		e := w.event(t, fmt.Sprintf("e-%03d", i), uint64(i+1), "package.created", fmt.Sprintf("package:%d", i), time.Duration(i*i%59)*time.Minute+time.Duration(i)*time.Second)
+		w.record(t, fact(north.ID, &e, webhook.Delivered, "", answered(200, `{"ok":true}`)))
+		switch {
+		case i%10 == 0:
+			w.record(t, fact(south.ID, &e, webhook.Waiting, webhook.ReasonFailed, unanswered(webhook.ClassDNS, "There is no such host.")))
+			last = e
+		case i%25 == 3:
+			w.record(t, fact(south.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(503, "<h1>Down</h1>")))
+		}
+	}
+	for i := range 60 { // the hours before
+		e := w.event(t, fmt.Sprintf("h-%d", i), uint64(200+i), "order.created", fmt.Sprintf("order:%d", 1000+i), time.Duration(2+(i*i)%21)*time.Hour)
+		w.record(t, fact(north.ID, &e, webhook.Delivered, "", answered(204, "")))
+	}
+	r := w.db.NewRecorder()
+	defer r.Close()
+	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w-1", Rejected: []*whispererv1.RejectedEvent{{
+		PublishedAt: time.Now().UnixNano(), Seq: 9, Subject: "oms.default.package.created", Tenant: "default", Reason: "unreadable",
+		Detail: "The body is no JSON.", Raw: []byte("<oops>"), Size: 6,
+	}}}}))
+	w.tenant(t, "acme")
+	w.token(t, postgres.NewToken{Name: "warehouse script", Role: postgres.Editor, Tenant: "default"})
+	return []string{
+		"", "hooks/", "hooks/?search=nothing", "hooks/new", "hooks/" + south.ID.String() + "/", "hooks/" + south.ID.String() + "/edit",
+		"hooks/" + north.ID.String() + "/delete", "deliveries/", "deliveries/?state=dead", "deliveries/" + webhook.DeliveryID(south.ID, last.ID).String() + "/",
+		"deliveries/" + webhook.DeliveryID(north.ID, last.ID).String() + "/", "events/", "event?id=" + last.ID, "rejected/", "types/",
+		"types/package.created", "types/hook.failing", "tokens/", "audit/", "tenants/", "system/", "nowhere",
+	}
+}
+
+func TestEveryPageIsServedAndItsLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	open := story(t, w)
+	p := w.signIn(t, w.operator)
+	link := regexp.MustCompile(`href="([^"#]+)"`)
+	done := map[string]bool{}
+	from := map[string]string{}
+	for i, path := range open {
+		open[i] = "/console/" + path
+	}
+	sizes := map[string]int{}
+	for len(open) > 0 && len(done) < 150 {
+		path := open[0]
+		open = open[1:]
+		if done[path] {
+			continue
+		}
+		done[path] = true
+		a := p.get(t, path)
+		if path == "/console/nowhere" {
+			require.Equal(t, http.StatusNotFound, a.status)
+			require.Contains(t, a.text, "There is no such thing here")
+			continue
+		}
+		require.Equal(t, http.StatusOK, a.status, "%s, linked from %s: %s", path, from[path], a.text)
+		require.NotContains(t, a.text, "canary-secret-of-a-hook", path)
+		require.NotContains(t, a.text, "ZgotmplZ", path)
+		require.NotRegexp(t, `<[^>]* style=|<style|<script>| on[a-z]+="`, a.text, path)
+		if !strings.Contains(path, "/static/") {
+			sizes[path] = len(a.text)
+			require.Less(t, len(a.text), 100<<10, path)
+		}
+		base, err := url.Parse("http://x" + path)
+		require.NoError(t, err)
+		for _, m := range link.FindAllStringSubmatch(a.text, -1) {
+			to, err := base.Parse(unescape(m[1]))
+			require.NoError(t, err)
+			if strings.HasPrefix(to.Path, "/console/") {
+				open = append(open, to.RequestURI())
+				from[to.RequestURI()] = path
+			} else {
+				require.Equal(t, "/whisperer/docs", to.Path, path)
+			}
+		}
+	}
+	for path, size := range sizes {
+		t.Logf("%6d bytes %s", size, path)
+	}
+}
+
+func TestTheOverviewSaysWhatIsWrongInWords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.signIn(t, w.operator)
+	require.Contains(t, p.get(t, "/console/").text, "Nothing is sent anywhere yet")
+	story(t, w)
+	page := p.get(t, "/console/").text
+	require.Contains(t, page, "DNS name not found")
+	require.Contains(t, page, "The receiver answered 410 Gone.")
+	require.Contains(t, page, "1,234 and 2 under way")
+	require.Regexp(t, `(?s)Waiting for a retry</dt><dd><a[^>]*>12<`, page)
+	require.Regexp(t, `(?s)Dead, last 24 h</dt><dd><a[^>]*>5<`, page)
+	require.Contains(t, page, `class="bar-delivered"`)
+
+	alone := newWorld(t, func(d *console.Deps) { d.Bus = someBus{} })
+	require.Contains(t, alone.signIn(t, alone.operator).get(t, "/console/").text, "NATS does not answer")
+}
+
+func TestADeliveryIsShownAttemptByAttempt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook(t, "north", "http://example.com/", "package.created")
+	e := w.event(t, "e 1/?&", 1, "package.created", "package:61", time.Minute)
+	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "<script>window.__pwned=1</script>")))
+	p := w.signIn(t, w.operator)
+	path := "/console/deliveries/" + webhook.DeliveryID(h.ID, e.ID).String() + "/"
+	a := p.get(t, path)
+	require.Contains(t, a.text, "500 Internal Server Error")
+	require.Contains(t, a.text, "no retry is left")
+	require.Contains(t, a.text, "&lt;script&gt;window.__pwned=1&lt;/script&gt;")
+	require.Contains(t, a.text, "Webhook-Timestamp: 1790000000")
+	require.Contains(t, a.text, "first byte 80ms")
+	event := p.get(t, "/console/event?id="+url.QueryEscape(e.ID))
+	require.Equal(t, http.StatusOK, event.status)
+	require.Contains(t, unescape(event.text), `<b>bold</b>`)
+	require.NotContains(t, event.text, `<b>bold</b>`)
+
+	require.Equal(t, path+"?done=retried", p.post(t, path+"retry").header.Get("Location"))
+	d, _, err := w.db.Delivery(t.Context(), "default", webhook.DeliveryID(h.ID, e.ID))
+	require.NoError(t, err)
+	require.Equal(t, webhook.Parked, d.State)
+	require.Contains(t, p.get(t, path).text, "a person asked for it again")
+
+	require.NoError(t, w.db.DeleteHook(t.Context(), "test", "default", h.ID, nil))
+	a = p.post(t, path+"retry")
+	require.Equal(t, http.StatusConflict, a.status)
+	require.Contains(t, a.text, "Its hook has been deleted.")
+	require.Equal(t, http.StatusNotFound, p.get(t, "/console/deliveries/"+uuid.NewString()+"/").status)
+}
+
+func TestDeliveriesAreFiltered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	story(t, w)
+	p := w.signIn(t, w.operator)
+	rows := func(query string) int {
+		a := p.get(t, "/console/deliveries/?"+query)
+		require.Equal(t, http.StatusOK, a.status, query)
+		return strings.Count(a.text, `<td class="main">`)
+	}
+	require.Equal(t, 50, rows(""))
+	require.Equal(t, 12, rows("state=waiting"))
+	require.Equal(t, 17, rows("state=waiting,parked,dead"))
+	require.Equal(t, 5, rows("status=5xx"))
+	require.Equal(t, 12, rows("status=none"))
+	require.Equal(t, 2, rows("event=e-010"))
+	require.Equal(t, 2, rows("entity=package:10"))
+	require.Equal(t, 0, rows("event_type=shipment.>"))
+	require.Equal(t, 50, rows("event_type=package-created"))
+	require.Equal(t, 0, rows("hook="+uuid.NewString()))
+	require.Equal(t, 50, rows("state=nonsense&since=1h"))
+	require.Equal(t, http.StatusUnprocessableEntity, p.get(t, "/console/deliveries/?event_type=a..b").status)
+	require.Equal(t, http.StatusUnprocessableEntity, p.get(t, "/console/deliveries/?hook=x").status)
+	require.Equal(t, http.StatusBadRequest, p.get(t, "/console/deliveries/?event=%00").status)
+	require.Equal(t, http.StatusBadRequest, p.get(t, "/console/hooks/?search=%ff").status)
+}
+
+func TestTokensAreMadeAndRevoked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.signIn(t, w.operator)
+	require.Contains(t, p.get(t, "/console/tokens/").text, "no token yet")
+	a := p.post(t, "/console/tokens/", "name", "", "role", "owner")
+	require.Equal(t, http.StatusUnprocessableEntity, a.status)
+	require.Contains(t, a.text, "This must have 1 to 255 bytes.")
+	a = p.post(t, "/console/tokens/", "name", "script", "role", "editor", "expires", "30")
+	plain := regexp.MustCompile(`wsp_[A-Z0-9]+`).FindString(a.text)
+	token, err := w.db.Authenticate(t.Context(), plain)
+	require.NoError(t, err)
+	require.Equal(t, postgres.Editor, token.Role)
+	require.Equal(t, "default", token.Tenant)
+	require.WithinDuration(t, time.Now().Add(30*24*time.Hour), token.ExpiresAt, time.Minute)
+	require.NotContains(t, p.get(t, "/console/tokens/").text, plain)
+	require.Equal(t, http.StatusSeeOther, p.post(t, "/console/tokens/"+token.ID.String()+"/revoke").status)
+	_, err = w.db.Authenticate(t.Context(), plain)
+	require.ErrorIs(t, err, webhook.ErrNotFound)
+	require.Equal(t, http.StatusNotFound, p.post(t, "/console/tokens/"+uuid.NewString()+"/revoke").status)
+	require.Contains(t, p.get(t, "/console/audit/").text, "token.revoked")
+}
+
+// slowStats never answers.
+type slowStats struct{}
+
+func (slowStats) HookStats(ctx context.Context, _ string, _ uuid.UUID, _ time.Time) (postgres.HookStats, error) {
+	<-ctx.Done()
+	return postgres.HookStats{}, ctx.Err()
+}
+
+func (slowStats) PerMinute(ctx context.Context, _ string, _ time.Time) ([]postgres.Bucket, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (slowStats) PerHour(ctx context.Context, _ []uuid.UUID, _ time.Time) (map[uuid.UUID][]postgres.Bucket, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (slowStats) OpenStates(ctx context.Context, _ string, _ time.Time) (map[webhook.DeliveryState]int, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (slowStats) UnhealthyHooks(context.Context, string, int) ([]postgres.Unhealthy, error) {
+	return nil, nil
+}
+
+func TestPagesDoWithoutCountsThatTakeTooLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(d *console.Deps) { d.Stats = slowStats{} })
+	h := w.hook(t, "north", "http://example.com/", "package.created")
+	p := w.signIn(t, w.operator)
+	for path, says := range map[string]string{
+		"/console/": "too many to count", "/console/hooks/": "not counted now", "/console/hooks/" + h.ID.String() + "/": "too much to count",
+	} {
+		a := p.get(t, path)
+		require.Equal(t, http.StatusOK, a.status, path)
+		require.Contains(t, a.text, says, path)
+	}
+}

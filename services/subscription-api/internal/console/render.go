@@ -1,0 +1,106 @@
+package console
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+//go:embed templates/*.html templates/parts/*.html
+var templateFiles embed.FS
+
+// pages are the templates by name, each with the layout and the parts.
+type pages map[string]*template.Template
+
+// loadPages parses all templates: what is wrong in one is found at the start.
+func loadPages(files assets) (pages, error) {
+	base, err := template.New("").Option("missingkey=error").Funcs(functions(files)).ParseFS(templateFiles, "templates/parts/*.html")
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(templateFiles, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	list := pages{}
+	for _, name := range names {
+		t, err := base.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if t, err = t.ParseFS(templateFiles, name); err != nil {
+			return nil, err
+		}
+		list[strings.TrimSuffix(path.Base(name), ".html")] = t
+	}
+	list[""] = base
+	return list, nil
+}
+
+// view is what a template sees: the page's own body, and who looks at it.
+type view struct {
+	Title   string
+	Section string
+	Body    any
+	// Here is the page's address, for forms that come back to it.
+	Here  string
+	Theme string
+	// Done says what the person has just done.
+	Done     string
+	SignedIn bool
+	Token    postgres.Token
+	Tenant   string
+	Operator bool
+	CanEdit  bool
+	CanAdmin bool
+	Version  string
+}
+
+func (c *console) render(v *visit, answer reply) ([]byte, error) {
+	data := view{
+		Title: answer.title, Section: section(v.r.URL.Path), Body: answer.body, Here: Root, Theme: themeOf(v.r), Done: doneText(v.form.Get("done")),
+		SignedIn: v.token.Role != "", Token: v.token, Tenant: v.tenant, Operator: v.operator(),
+		CanEdit: v.token.Role.Covers(postgres.Editor), CanAdmin: v.token.Role.Covers(postgres.Admin), Version: c.Version,
+	}
+	if v.r.Method == http.MethodGet {
+		data.Here = withoutDone(v.r.URL)
+	}
+	t, name := c.pages[answer.template], "layout"
+	if answer.fragment {
+		t, name = c.pages[""], answer.template
+	}
+	if t == nil {
+		return nil, fmt.Errorf("no template %s", answer.template)
+	}
+	var out bytes.Buffer
+	if err := t.ExecuteTemplate(&out, name, data); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// section is the part of the console that a path belongs to, for the navigation.
+func section(p string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(p, Root), "/")
+	if first == "event" {
+		return "events"
+	}
+	return first
+}
+
+func withoutDone(u *url.URL) string {
+	q := u.Query()
+	q.Del("done")
+	if len(q) == 0 {
+		return u.Path
+	}
+	return u.Path + "?" + q.Encode()
+}

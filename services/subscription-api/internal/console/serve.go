@@ -1,0 +1,253 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	// maxForm bounds what a form may send, in bytes.
+	maxForm = 1 << 20
+	// pageTimeout bounds what a page waits for Postgres, so that a person hears within seconds that it is away.
+	pageTimeout = 5 * time.Second
+)
+
+// visit is one request of a person who is signed in; without a session the token is the zero value.
+type visit struct {
+	r       *http.Request
+	token   postgres.Token
+	session session
+	tenant  string
+	// form is the query and, for a POST, the body; posted is the body alone.
+	form, posted url.Values
+}
+
+func (v *visit) operator() bool        { return v.token.Tenant == "" }
+func (v *visit) actor() postgres.Actor { return postgres.Actor("token " + v.token.ID.String()) }
+
+// handler makes a reply. It writes nothing itself, so that one which takes too long can be given up on.
+type handler func(ctx context.Context, v *visit) (reply, error)
+
+// reply is what a request is answered with: a page, a fragment of one, or a place to go to.
+type reply struct {
+	status   int
+	template string
+	title    string
+	body     any
+	// fragment says that the template is sent alone.
+	fragment bool
+	location string
+	cookies  []*http.Cookie
+}
+
+func page(template, title string, body any) reply {
+	return reply{status: http.StatusOK, template: template, title: title, body: body}
+}
+
+func fragment(template string, body any) reply {
+	return reply{status: http.StatusOK, template: template, body: body, fragment: true}
+}
+
+func goTo(location string) reply { return reply{status: http.StatusSeeOther, location: location} }
+
+// with gives a reply another status.
+func (p reply) with(status int) reply {
+	p.status = status
+	return p
+}
+
+// Errors that stand for a page.
+var (
+	errSignIn    = errors.New("not signed in")
+	errForbidden = errors.New("role does not allow it")
+	errBadForm   = errors.New("form cannot be read")
+	errTooLarge  = errors.New("form is too large")
+)
+
+// serve turns a handler into an HTTP handler.
+func (c *console) serve(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := &visit{r: r}
+		answer, err := c.answer(w, v, h)
+		if err != nil {
+			answer = c.trouble(v, err)
+		}
+		c.send(w, v, answer)
+	})
+}
+
+func (c *console) answer(w http.ResponseWriter, v *visit, h handler) (reply, error) {
+	v.r.Body = http.MaxBytesReader(w, v.r.Body, maxForm)
+	if err := v.r.ParseForm(); err != nil {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return reply{}, errTooLarge
+		}
+		return reply{}, errBadForm
+	}
+	v.form = v.r.Form
+	v.posted = v.r.PostForm //nolint:forbidigo // the request's field, not the function
+	for _, values := range v.form {
+		for _, value := range values {
+			if strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
+				return reply{}, errBadForm
+			}
+		}
+	}
+	// What the handler learns of the visitor reaches the page through a copy: the handler may be left behind.
+	type result struct {
+		reply reply
+		seen  visit
+	}
+	done, err := within(v.r.Context(), pageTimeout, func(ctx context.Context) (result, error) {
+		seen := *v
+		answer, err := h(ctx, &seen)
+		return result{reply: answer, seen: seen}, err
+	})
+	if done.seen.r != nil {
+		*v = done.seen
+	}
+	return done.reply, err
+}
+
+// within runs do and gives up on it after the limit: a database that has frozen does not answer a cancellation either.
+func within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+			done <- r
+		}()
+		r.value, r.err = do(ctx)
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+// admit lets those through to the handler whose session is good and whose role covers the least that is needed.
+func (c *console) admit(least postgres.Role, h handler) handler {
+	return func(ctx context.Context, v *visit) (reply, error) {
+		cookie, err := v.r.Cookie(cookieFor(v.r, cookieName))
+		if err != nil {
+			return reply{}, errSignIn
+		}
+		s, ok := c.openSession(cookie.Value)
+		if !ok {
+			return reply{}, errSignIn
+		}
+		token, err := c.Accounts.ValidToken(ctx, s.Token)
+		switch {
+		case errors.Is(err, webhook.ErrNotFound):
+			return reply{}, errSignIn
+		case err != nil:
+			return reply{}, err
+		}
+		v.token, v.session, v.tenant = token, s, token.Tenant
+		if v.tenant == "" {
+			v.tenant = s.Tenant
+		}
+		if !token.Role.Covers(least) {
+			return reply{}, errForbidden
+		}
+		return h(ctx, v)
+	}
+}
+
+func (c *console) nowhere(context.Context, *visit) (reply, error) {
+	return reply{}, webhook.ErrNotFound
+}
+
+// trouble is the page for an error. What is in no row of the table is logged and answered without a word about it.
+func (c *console) trouble(v *visit, err error) reply {
+	say := func(status int, title, text string) reply {
+		answer := page("trouble", title, trouble{Text: text}).with(status)
+		if v.r.Header.Get("HX-Request") != "" {
+			answer.template, answer.fragment = "trouble-line", true
+		}
+		return answer
+	}
+	switch {
+	case errors.Is(err, errSignIn):
+		return c.sendToSignIn(v)
+	case errors.Is(err, errForbidden):
+		return say(http.StatusForbidden, "Not allowed", "Your token has the role "+string(v.token.Role)+", which does not allow this. Nothing was changed.")
+	case errors.Is(err, errBadForm):
+		return say(http.StatusBadRequest, "Cannot be read", "What was sent is not text that can be stored. Nothing was changed.")
+	case errors.Is(err, errTooLarge):
+		return say(http.StatusRequestEntityTooLarge, "Too large", "What was sent is larger than 1 MiB. Nothing was changed.")
+	case errors.Is(err, webhook.ErrNotFound):
+		return say(http.StatusNotFound, "Not found", "There is no such thing here. It may have been deleted, or it belongs to another tenant.")
+	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		c.Log.Warn("console request cannot be served now", zap.Error(err))
+		return say(http.StatusServiceUnavailable, "Not available now",
+			"The database does not answer. Deliveries go on meanwhile and are recorded when it is back. Try again in a moment.")
+	default:
+		c.Log.Error("console request failed", zap.Error(err))
+		return say(http.StatusInternalServerError, "Something went wrong", "It is our fault and has been logged.")
+	}
+}
+
+type trouble struct{ Text string }
+
+func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
+	for _, cookie := range answer.cookies {
+		http.SetCookie(w, cookie)
+	}
+	if answer.location != "" {
+		if v.r.Header.Get("HX-Request") != "" { // htmx would put the page it is sent to into a part of this one
+			w.Header().Set("HX-Redirect", answer.location)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		http.Redirect(w, v.r, answer.location, answer.status)
+		return
+	}
+	html, err := c.render(v, answer)
+	if err != nil {
+		c.Log.Error("console page cannot be made", zap.String("template", answer.template), zap.Error(err))
+		http.Error(w, "Something went wrong here. It has been logged.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if answer.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "2")
+	}
+	w.WriteHeader(answer.status)
+	_, _ = w.Write(html) // the reader has gone
+}
+
+// readID reads an id of a path. What is no id names nothing.
+func readID(v *visit) (uuid.UUID, error) {
+	s := v.r.PathValue("id")
+	id, err := uuid.Parse(s)
+	if err != nil || len(s) != len(uuid.UUID{}.String()) {
+		return uuid.UUID{}, fmt.Errorf("id: %w", webhook.ErrNotFound)
+	}
+	return id, nil
+}

@@ -1,0 +1,105 @@
+package console
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+)
+
+const (
+	// sessionLife is how long a person stays signed in.
+	sessionLife = 12 * time.Hour
+	// sessionOwner binds a sealed session to its purpose.
+	sessionOwner = "console session"
+	cookieName   = "whisperer"
+	themeCookie  = "whisperer_theme"
+	themeLife    = 365 * 24 * time.Hour
+)
+
+// session is what a cookie says, sealed: the console keeps none itself. It holds no secret of the token, which is looked
+// up at each request, so that its revocation ends the session.
+type session struct {
+	Token uuid.UUID `json:"token"`
+	// Tenant is what an operator chose; empty for a token that belongs to a tenant.
+	Tenant  string    `json:"tenant,omitempty"`
+	Expires time.Time `json:"expires"`
+}
+
+func (c *console) sealSession(s session) (string, error) {
+	plain, err := json.Marshal(s)
+	if err != nil {
+		return "", err
+	}
+	box := c.Ring.Seal(plain, sessionOwner)
+	return box.KeyID + "." + base64.RawURLEncoding.EncodeToString(box.Box), nil
+}
+
+// openSession reads a cookie's value; ok is false for one that is not ours or has expired.
+func (c *console) openSession(value string) (s session, ok bool) {
+	key, box, found := strings.Cut(value, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(box)
+	if !found || err != nil {
+		return s, false
+	}
+	plain, err := c.Ring.Open(seal.Sealed{KeyID: key, Box: raw}, sessionOwner)
+	if err != nil || json.Unmarshal(plain, &s) != nil {
+		return s, false
+	}
+	return s, c.now().Before(s.Expires)
+}
+
+func (c *console) sessionCookie(r *http.Request, s session) (*http.Cookie, error) {
+	value, err := c.sealSession(s)
+	if err != nil {
+		return nil, err
+	}
+	cookie := newCookie(r, cookieName, value) //nolint:gosec // secure but for this machine itself
+	cookie.Expires, cookie.MaxAge = s.Expires, int(s.Expires.Sub(c.now()).Seconds())
+	return cookie, nil
+}
+
+// newCookie makes a cookie that only this host gets, over TLS. On the loopback interface, where a try-out has no TLS, it
+// is one that works without: browsers refuse the prefix there.
+func newCookie(r *http.Request, name, value string) *http.Cookie {
+	secure := !plainLoopback(r)
+	return &http.Cookie{ //nolint:gosec // secure but for this machine itself
+		Name: cookieFor(r, name), Value: value, Path: "/", Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+}
+
+func cookieFor(r *http.Request, name string) string {
+	if plainLoopback(r) {
+		return name
+	}
+	return "__Host-" + name
+}
+
+func dropped(r *http.Request, name string) *http.Cookie {
+	cookie := newCookie(r, name, "") //nolint:gosec // secure but for this machine itself
+	cookie.MaxAge = -1
+	return cookie
+}
+
+// plainLoopback reports a request without TLS to this machine itself.
+func plainLoopback(r *http.Request) bool { return !encrypted(r) && loopback(r.Host) }
+
+func encrypted(r *http.Request) bool {
+	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
+}
+
+func loopback(hostPort string) bool {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		host = strings.Trim(hostPort, "[]")
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}

@@ -1,0 +1,62 @@
+package console
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+type typeBody struct {
+	Name, Description string
+	// Origin says who knows the type.
+	Origin          string
+	Schema, Example string
+	// Command publishes the example.
+	Command string
+}
+
+// allTypes are the types that are known from the start, those that the tenant declared, and those by which Whisperer tells of itself.
+func (c *console) allTypes(ctx context.Context, tenant string) ([]typeBody, error) {
+	declared, err := c.EventTypes.EventTypes(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	var list []typeBody
+	for _, t := range catalogue.All() {
+		list = append(list, typeBody{Name: t.Name, Description: t.Description, Origin: "built in", Schema: textOf(t.Schema), Example: textOf(t.Example)})
+	}
+	for _, t := range declared {
+		list = append(list, typeBody{Name: t.Name, Description: t.Description, Origin: "declared", Schema: textOf(t.Schema), Example: textOf(t.Example)})
+	}
+	for _, t := range catalogue.Operational() {
+		list = append(list, typeBody{Name: t.Name, Description: t.Description, Origin: "about webhooks", Schema: textOf(t.Schema), Example: textOf(t.Example)})
+	}
+	return list, nil
+}
+
+func (c *console) listTypes(ctx context.Context, v *visit) (reply, error) {
+	list, err := c.allTypes(ctx, v.tenant)
+	if err != nil {
+		return reply{}, err
+	}
+	return page("types", "Event types", list), nil
+}
+
+func (c *console) typePage(ctx context.Context, v *visit) (reply, error) {
+	name := v.r.PathValue("name")
+	list, err := c.allTypes(ctx, v.tenant)
+	if err != nil {
+		return reply{}, err
+	}
+	for _, t := range list {
+		if t.Name == name {
+			if t.Example != "" {
+				t.Command = fmt.Sprintf("whisperer event publish --type %s --example", t.Name)
+			}
+			return page("type", t.Name, t), nil
+		}
+	}
+	return reply{}, fmt.Errorf("event type: %w", webhook.ErrNotFound)
+}
