@@ -21,7 +21,8 @@ help: ## list these targets
 ##### try it
 
 .PHONY: run up down
-run: deps ## everything in one process on this machine, data in ./.whisperer
+run: ## everything in one process on this machine, data in ./.whisperer
+	@scripts/deps.sh run
 	go build -o $(BIN)/whisperer ./services/whisperer/cmd/whisperer
 	@exec $(BIN)/whisperer standalone --data $(DATA)
 up: ## the services in containers, as in production (Docker with compose)
@@ -31,7 +32,7 @@ down: ## stop the containers; their data stays (docker compose down -v removes i
 
 ##### change it
 
-.PHONY: test race chart bench bench-go lint fmt generate verify breaking vuln tidy
+.PHONY: test race chart bench bench-go screenshots lint fmt generate verify breaking vuln tidy
 test: deps ## all tests of all modules
 	$(GOTEST) work
 race: deps ## tests of the concurrent packages under the race detector
@@ -43,6 +44,8 @@ bench: deps ## deliveries per second of the whole system on this machine
 	go run ./services/whisperer/cmd/whisperer bench --local
 bench-go: ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/delivery-worker/...
+screenshots: deps ## pictures of all pages of the console, in ./screenshots
+	rm -rf screenshots && go test ./services/subscription-api/internal/console -run TestEveryPageIsAccessible -count 1 -screenshots $(CURDIR)/screenshots
 lint: $(BIN)/golangci-lint ## all linters over all modules
 	$(BIN)/golangci-lint run $(MODULES:%=%/...)
 fmt: $(BIN)/gofumpt $(BIN)/buf ## format Go and protobuf

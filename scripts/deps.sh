@@ -1,13 +1,37 @@
 #!/usr/bin/env bash
 # Makes sure that this machine has what the tests and `make run` need besides Go: the PostgreSQL server's binaries
-# (initdb, postgres), which they start privately. On Debian and Ubuntu root gets them installed; anybody else is
-# told the command. Not needed where a database is given by URL, or where tests are told to use Docker.
+# (initdb, postgres), which they start privately, and for the tests of the console a Chromium. On Debian and Ubuntu root
+# gets them installed; anybody else is told the command. `deps.sh run` is without what only tests need. PostgreSQL is
+# not needed where a database is given by URL, or where tests are told to use Docker.
 set -euo pipefail
 
-for given in WHISPERER_DATABASE_URL WHISPERER_TEST_DATABASE_URL; do
-  [ -z "${!given:-}" ] || exit 0
-done
-[ "${WHISPERER_TEST_ENV:-}" != docker ] || exit 0
+# install COMMAND: runs it where that can be done without asking: as root, by apt.
+install() {
+  [[ $1 = apt-get* && $(id -u) = 0 ]] || return 1
+  echo "deps: installing ($1)" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  # shellcheck disable=SC2086 # the command is words
+  $1 </dev/null >&2 || { apt-get update </dev/null >&2 && $1 </dev/null >&2; }
+}
+
+# missing WHAT COMMAND OTHERWISE: says what a person has to do.
+missing() {
+  echo "deps: $1. Get it by:" >&2
+  case $2 in
+  apt-get* | dnf* | pacman* | apk*) echo "    sudo $2" >&2 ;;
+  *) echo "    $2" >&2 ;;
+  esac
+  echo "or $3." >&2
+  exit 1
+}
+
+needs_postgres() {
+  local given
+  for given in WHISPERER_DATABASE_URL WHISPERER_TEST_DATABASE_URL; do
+    [ -z "${!given:-}" ] || return 1
+  done
+  [ "${WHISPERER_TEST_ENV:-}" != docker ]
+}
 
 # The places where pkg/localpg looks; the server is often not on PATH.
 has_postgres() {
@@ -20,28 +44,43 @@ has_postgres() {
   return 1
 }
 
-has_postgres && exit 0
+postgres() {
+  local command='install the PostgreSQL server, version 15 or newer'
+  if command -v apt-get >/dev/null; then command='apt-get install -y --no-install-recommends postgresql'
+  elif command -v dnf >/dev/null; then command='dnf install -y postgresql-server'
+  elif command -v apk >/dev/null; then command='apk add postgresql'
+  elif command -v pacman >/dev/null; then command='pacman -S postgresql'
+  elif command -v brew >/dev/null; then command='brew install postgresql@17'
+  fi
+  install "$command" || true
+  has_postgres || missing "the PostgreSQL server's binaries are missing" "$command" \
+    'point WHISPERER_PGBIN at the folder that holds initdb and postgres'
+}
 
-command='install the PostgreSQL server, version 15 or newer'
-if command -v apt-get >/dev/null; then command='apt-get install -y --no-install-recommends postgresql'
-elif command -v dnf >/dev/null; then command='dnf install -y postgresql-server'
-elif command -v apk >/dev/null; then command='apk add postgresql'
-elif command -v pacman >/dev/null; then command='pacman -S postgresql'
-elif command -v brew >/dev/null; then command='brew install postgresql@17'
-fi
+# The places where the console's tests look.
+has_chromium() {
+  local name
+  for name in ${CHROME_BIN:-} chromium chromium-browser google-chrome google-chrome-stable \
+    '/Applications/Chromium.app/Contents/MacOS/Chromium' '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'; do
+    if command -v "$name" >/dev/null; then return 0; fi
+  done
+  return 1
+}
 
-if [[ $command = apt-get* && $(id -u) = 0 ]]; then
-  echo "deps: installing PostgreSQL ($command)" >&2
-  export DEBIAN_FRONTEND=noninteractive
-  # shellcheck disable=SC2086 # the command is words
-  $command </dev/null >&2 || { apt-get update </dev/null >&2; $command </dev/null >&2; }
-  has_postgres && exit 0
-fi
+chromium() {
+  local command='install Chromium or Chrome'
+  if command -v apt-get >/dev/null; then command='apt-get install -y --no-install-recommends chromium'
+  elif command -v dnf >/dev/null; then command='dnf install -y chromium'
+  elif command -v apk >/dev/null; then command='apk add chromium'
+  elif command -v pacman >/dev/null; then command='pacman -S chromium'
+  elif command -v brew >/dev/null; then command='brew install --cask chromium'
+  fi
+  install "$command" || true
+  has_chromium && return 0
+  # All other tests do without it.
+  [ "${CI:-}" != true ] && { echo "deps: no Chromium: the console's browser tests will fail. Get it by: sudo $command" >&2; return 0; }
+  missing "Chromium, which the console's browser tests use, is missing" "$command" 'point CHROME_BIN at a Chromium or Chrome'
+}
 
-echo "deps: the PostgreSQL server's binaries are missing. Get them by:" >&2
-case $command in
-apt-get* | dnf* | pacman* | apk*) echo "    sudo $command" >&2 ;;
-*) echo "    $command" >&2 ;;
-esac
-echo "or point WHISPERER_PGBIN at the folder that holds initdb and postgres." >&2
-exit 1
+if needs_postgres && ! has_postgres; then postgres; fi
+if [ "${1:-}" != run ] && ! has_chromium; then chromium; fi
