@@ -1,0 +1,73 @@
+package deliveryworker_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/a", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3}}`)
+	})
+	w.receiver.Answer("/a", answer{status: 500}, answer{status: 200})
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	w.recorded(h, "e-1", time.Now(), webhook.Waiting)
+	w.eventRecorded("e-1")
+	id := webhook.DeliveryID(h.ID, "e-1")
+	w.setStatus(h, webhook.Paused)
+	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, false))
+
+	require.Eventually(t, func() bool { // the retry that was scheduled comes due, and finds that it is not wanted
+		scheduled, err := w.bus.RetryScheduled(t.Context(), h.ID, id)
+		require.NoError(t, err)
+		lag, err := w.bus.Lag(t.Context(), bus.Retry)
+		require.NoError(t, err)
+		return !scheduled && lag.Pending == 0 && lag.InFlight == 0
+	}, 20*time.Second, 20*time.Millisecond)
+	d, _, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, id)
+	require.NoError(t, err)
+	require.Equal(t, webhook.ReasonReplay, d.Reason, "it is the drainer's")
+
+	w.setStatus(h, webhook.Active)
+	w.recorded(h, "e-1", time.Now(), webhook.Delivered)
+	got := w.receiver.Got("/a")
+	require.Len(t, got, 2)
+	require.Equal(t, "true", got[1].Header.Get("X-Whisperer-Replay"))
+	require.Equal(t, "2", got[1].Header.Get("X-Whisperer-Attempt"))
+	require.Equal(t, got[0].Header.Get("webhook-id"), got[1].Header.Get("webhook-id"))
+}
+
+func TestWhatWasDeliveredIsSentAgainByForce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/a", nil)
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	w.recorded(h, "e-1", time.Now(), webhook.Delivered)
+	w.eventRecorded("e-1")
+	id := webhook.DeliveryID(h.ID, "e-1")
+	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, true))
+	require.Equal(t, "true", w.receiver.Await(t, "/a", 2)[1].Header.Get("X-Whisperer-Replay"))
+	require.Eventually(t, func() bool {
+		d, attempts, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, id)
+		return err == nil && d.State == webhook.Delivered && len(attempts) == 2 && attempts[1].Replay
+	}, 20*time.Second, 20*time.Millisecond)
+}
+
+// eventRecorded waits until the ledger has the event's payload.
+func (w *world) eventRecorded(id string) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool {
+		_, err := w.db.FindEvent(w.t.Context(), webhook.DefaultTenant, id)
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond)
+}
