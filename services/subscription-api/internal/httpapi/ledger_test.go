@@ -112,6 +112,12 @@ func historyOperations(id string) []operation {
 		{http.MethodPost, delivery + "retry/", "", postgres.Editor, false},
 		{http.MethodGet, hook + "deliveries/", "", postgres.Viewer, false},
 		{http.MethodGet, hook + "stats/", "", postgres.Viewer, false},
+		{http.MethodPost, hook + "replay/", `{"from":"2026-01-01T00:00:00Z","dry_run":true}`, postgres.Editor, false},
+		{http.MethodGet, jobsURL, "", postgres.Viewer, false},
+		{http.MethodGet, jobsURL + id + "/", "", postgres.Viewer, false},
+		{http.MethodPost, jobsURL + id + "/pause/", "", postgres.Editor, false},
+		{http.MethodPost, jobsURL + id + "/resume/", "", postgres.Editor, false},
+		{http.MethodPost, jobsURL + id + "/cancel/", "", postgres.Editor, false},
 		{http.MethodGet, "/whisperer/hook_events/", "", postgres.Viewer, false},
 		{http.MethodPost, "/whisperer/hook_events/" + id + "/retry/", "", postgres.Editor, false},
 	}

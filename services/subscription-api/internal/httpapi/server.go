@@ -45,6 +45,7 @@ type Deps struct {
 	Deliveries deliveryStore
 	Events     eventStore
 	Replays    replayStore
+	Jobs       jobStore
 	Publisher  publisher
 	URLs       urlChecker
 	// CursorKey authenticates the cursors of lists.
@@ -91,6 +92,7 @@ func New(d Deps) (http.Handler, error) {
 	s.registerDeliveryRetry()
 	s.registerStats()
 	s.registerHookEvents()
+	s.registerJobs()
 	s.registerTokens()
 	s.registerTenants()
 	if err := s.serveDocs(); err != nil {

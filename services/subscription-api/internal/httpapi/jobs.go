@@ -1,0 +1,278 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// jobStore is what the operations on jobs ask; *postgres.DB is one.
+type jobStore interface {
+	CountReplay(ctx context.Context, r postgres.Replay) (int, error)
+	CreateJob(ctx context.Context, actor postgres.Actor, n postgres.NewJob) (postgres.Job, error)
+	Jobs(ctx context.Context, tenant string, hook uuid.UUID, page postgres.Page) ([]postgres.Job, bool, error)
+	Job(ctx context.Context, tenant string, id uuid.UUID) (postgres.Job, error)
+	SetJobState(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, state postgres.JobState) (postgres.Job, error)
+}
+
+const (
+	jobsPath = root + "/jobs/"
+	// countTimeout bounds counting what a replay is of.
+	countTimeout = 15 * time.Second
+	// settled is how old events have to be, so that what became of them is recorded.
+	settled = time.Minute
+
+	defaultRate = 100
+	maxRate     = 10_000
+	maxReason   = 500
+	// dryRun is the state of what was only counted.
+	dryRun = "dry_run"
+)
+
+type (
+	replayInput struct {
+		From           optional[time.Time]  `json:"from" doc:"The earliest publication of the events"`
+		To             optional[time.Time]  `json:"to,omitzero" doc:"The publication of the events is before this; a minute ago at the latest, which is the default"`
+		EventTypes     optional[stringList] `json:"event_types,omitzero" doc:"Types and patterns; all if absent"`
+		States         optional[stringList] `json:"states,omitzero" doc:"Of dead, delivered, waiting, parked; dead if absent"`
+		IncludeMissing optional[bool]       `json:"include_missing,omitzero" doc:"Also the events that the hook wants now and that caused no delivery: from before it existed, or while it was disabled"`
+		DryRun         optional[bool]       `json:"dry_run,omitzero" doc:"Only count"`
+		Rate           optional[int]        `json:"rate,omitzero" doc:"Deliveries a second, 1 to 10,000; 100 if absent. The hook's own limits hold besides"`
+		Reason         optional[string]     `json:"reason,omitzero" doc:"What for; needed unless it is only counted" maxLength:"500"`
+	}
+	jobBody struct {
+		ID             *uuid.UUID              `json:"id" format:"uuid" nullable:"true" doc:"Null where it was only counted"`
+		Hook           uuid.UUID               `json:"hook" format:"uuid"`
+		State          string                  `json:"state" enum:"running,paused,completed,cancelled,failed,dry_run"`
+		Detail         string                  `json:"detail" doc:"Why it is paused or failed, where that was not a person's doing"`
+		Total          int                     `json:"total" doc:"How many deliveries there are, as counted at the beginning; the hook's filter may keep some of the missing ones from it"`
+		Done           int                     `json:"done" doc:"How many of them have been handed to the hook so far"`
+		Owner          string                  `json:"owner" doc:"Who asked for it"`
+		Reason         string                  `json:"reason"`
+		Rate           int                     `json:"rate" doc:"Deliveries a second"`
+		From           time.Time               `json:"from"`
+		To             time.Time               `json:"to"`
+		EventTypes     []string                `json:"event_types" nullable:"false" doc:"Empty for all"`
+		States         []webhook.DeliveryState `json:"states" nullable:"false"`
+		IncludeMissing bool                    `json:"include_missing"`
+		CreatedDate    *time.Time              `json:"created_date"`
+		ModifiedDate   *time.Time              `json:"modified_date"`
+	}
+	replayOutput struct {
+		Status int
+		Body   jobBody
+	}
+	jobOutput    struct{ Body jobBody }
+	jobListInput struct {
+		Hook   string     `query:"hook" format:"uuid" doc:"Jobs of this hook"`
+		Limit  limitParam `query:"limit"`
+		Cursor string     `query:"cursor" doc:"From next or previous"`
+	}
+	jobPage struct {
+		Next     *string   `json:"next" doc:"URL of the next page; null on the last one"`
+		Previous *string   `json:"previous" doc:"URL of the previous page; null on the first one"`
+		Results  []jobBody `json:"results" nullable:"false"`
+	}
+	jobListOutput struct{ Body jobPage }
+	jobInput      struct {
+		ID string `path:"id" format:"uuid" doc:"The job's id"`
+	}
+)
+
+func (s *server) registerJobs() {
+	tag := []string{tagJobs}
+	register(s, route{
+		role: postgres.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, limit: countTimeout,
+	}, huma.Operation{
+		OperationID: "replay-hook", Method: http.MethodPost, Path: hooksPath + "{id}/replay/", Tags: tag,
+		Summary:     "Send a hook's deliveries of a time range again",
+		Description: "With dry_run the answer is 200 and a count. A hook has one job at a time. Payloads that are not kept any more are left out.",
+	}, s.replayHook)
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "list-jobs", Method: http.MethodGet, Path: jobsPath, Tags: tag, Summary: "List jobs, newest first",
+	}, s.listJobs)
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "get-job", Method: http.MethodGet, Path: jobsPath + "{id}/", Tags: tag, Summary: "Get a job and how far it is",
+	}, s.getJob)
+	for _, change := range []struct {
+		verb, summary string
+		state         postgres.JobState
+	}{
+		{"pause", "Pause a job", postgres.JobPaused},
+		{"resume", "Go on with a paused job", postgres.JobRunning},
+		{"cancel", "End a job; what it has handed to the hook already is sent", postgres.JobCancelled},
+	} {
+		register(s, route{role: postgres.Editor, conflict: true}, huma.Operation{
+			OperationID: change.verb + "-job", Method: http.MethodPost, Path: jobsPath + "{id}/" + change.verb + "/", Tags: tag,
+			Summary: change.summary,
+		}, s.setJobState(change.state))
+	}
+}
+
+// replay reads what is to be done.
+func (in *replayInput) replay(tenant string, hook uuid.UUID, now time.Time) (postgres.NewJob, error) {
+	invalid := &webhook.ValidationError{}
+	n := postgres.NewJob{Reason: in.Reason.Value, Rate: defaultRate, Replay: postgres.Replay{
+		Tenant: tenant, HookID: hook, States: []webhook.DeliveryState{webhook.Dead}, IncludeMissing: in.IncludeMissing.Value,
+		EventTypes: webhook.CanonicalEventTypes(in.EventTypes.Value), Range: postgres.TimeRange{From: in.From.Value.UTC(), To: now.Add(-settled)},
+	}}
+	if in.To.given() && in.To.Value.Before(n.Range.To) {
+		n.Range.To = in.To.Value.UTC()
+	}
+	switch {
+	case !in.From.given():
+		complain(invalid, "/from", "is required")
+	case checkYear("from", n.Range.From) != nil:
+		complain(invalid, "/from", "must be after the year 2000")
+	case !n.Range.From.Before(n.Range.To):
+		complain(invalid, "/from", "must be before to, and more than a minute ago")
+	}
+	if in.Rate.given() {
+		n.Rate = in.Rate.Value
+	}
+	if n.Rate < 1 || n.Rate > maxRate {
+		complain(invalid, "/rate", "must be a whole number from 1 to %d", maxRate)
+	}
+	if !in.DryRun.Value && n.Reason == "" || len(n.Reason) > maxReason {
+		complain(invalid, "/reason", "must have 1 to %d bytes", maxReason)
+	}
+	if len(n.EventTypes) > webhook.MaxEventTypes {
+		complain(invalid, "/event_types", "must name at most %d event types", webhook.MaxEventTypes)
+	}
+	for _, t := range n.EventTypes {
+		if err := webhook.ValidatePattern(t); err != nil {
+			complain(invalid, "/event_types", "%q %s", clip(t), err)
+		}
+	}
+	if in.States.given() {
+		n.States = replayStates(invalid, in.States.Value)
+	}
+	return n, orNil(invalid)
+}
+
+func replayStates(invalid *webhook.ValidationError, names []string) []webhook.DeliveryState {
+	states := []webhook.DeliveryState{}
+	for _, name := range names {
+		state := webhook.DeliveryState(name)
+		if !isState(state) || state == webhook.Cancelled {
+			complain(invalid, "/states", "must be of dead, delivered, waiting, parked")
+			return nil
+		}
+		if !slices.Contains(states, state) {
+			states = append(states, state)
+		}
+	}
+	return states
+}
+
+func (s *server) replayHook(ctx context.Context, c *call, in *hookGetInput) (*replayOutput, error) {
+	id, err := readID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var fields replayInput
+	if err := decodeBody(c.body, &fields); err != nil {
+		return nil, err
+	}
+	n, err := fields.replay(c.tenant, id, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	hook, err := s.Hooks.Hook(ctx, c.tenant, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case hook.Status == webhook.Disabled && !fields.DryRun.Value:
+		return nil, newProblem(http.StatusConflict, "The hook is disabled: resume it first.")
+	}
+	if n.Total, err = s.Jobs.CountReplay(ctx, n.Replay); err != nil {
+		return nil, err
+	}
+	if fields.DryRun.Value {
+		body := renderJob(&postgres.Job{NewJob: n, State: dryRun, Owner: c.actor()})
+		return &replayOutput{Status: http.StatusOK, Body: body}, nil
+	}
+	job, err := s.Jobs.CreateJob(ctx, c.actor(), n)
+	if err != nil {
+		return nil, replayProblem(err)
+	}
+	return &replayOutput{Status: http.StatusAccepted, Body: renderJob(&job)}, nil
+}
+
+func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobListOutput, error) {
+	hook, err := readFilterID("hook", in.Hook)
+	if err != nil {
+		return nil, err
+	}
+	scope := c.scopeOf(jobsPath)
+	page, err := s.cursors.page(c.query, scope)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := s.Jobs.Jobs(ctx, c.tenant, hook, page)
+	if err != nil {
+		return nil, err
+	}
+	out := jobPage{Results: make([]jobBody, len(list))}
+	for i := range list {
+		out.Results[i] = renderJob(&list[i])
+	}
+	out.Next, out.Previous = s.neighbours(c, jobsPath, scope, page, more, len(list), func(i int) postgres.Position {
+		return postgres.Position{At: list[i].CreatedAt, ID: list[i].ID}
+	})
+	return &jobListOutput{Body: out}, nil
+}
+
+func (s *server) getJob(ctx context.Context, c *call, in *jobInput) (*jobOutput, error) {
+	id, err := readID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	job, err := s.Jobs.Job(ctx, c.tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	return &jobOutput{Body: renderJob(&job)}, nil
+}
+
+func (s *server) setJobState(state postgres.JobState) func(context.Context, *call, *jobInput) (*jobOutput, error) {
+	return func(ctx context.Context, c *call, in *jobInput) (*jobOutput, error) {
+		id, err := readID(in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if err := noFields(c.body); err != nil {
+			return nil, err
+		}
+		job, err := s.Jobs.SetJobState(ctx, c.actor(), c.tenant, id, state)
+		if err != nil {
+			return nil, replayProblem(err)
+		}
+		return &jobOutput{Body: renderJob(&job)}, nil
+	}
+}
+
+func renderJob(j *postgres.Job) jobBody {
+	b := jobBody{
+		Hook: j.HookID, State: string(j.State), Detail: j.Detail, Total: j.Total, Done: j.Done, Owner: string(j.Owner), Reason: j.Reason,
+		Rate: j.Rate, From: j.Range.From, To: j.Range.To, EventTypes: slices.Clone(j.EventTypes), States: slices.Clone(j.States),
+		IncludeMissing: j.IncludeMissing, CreatedDate: optionalTime(j.CreatedAt), ModifiedDate: optionalTime(j.ModifiedAt),
+	}
+	if j.ID != uuid.Nil {
+		b.ID = &j.ID
+	}
+	if b.EventTypes == nil {
+		b.EventTypes = []string{}
+	}
+	if b.States == nil {
+		b.States = []webhook.DeliveryState{}
+	}
+	return b
+}

@@ -1,0 +1,65 @@
+// Package jobs does what people asked to be done in batches, batch by batch, beside other programs that do the same.
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/filter"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	// look is how often jobs are looked for when there was none.
+	look = 500 * time.Millisecond
+	// batchTimeout bounds one batch.
+	batchTimeout = time.Minute
+)
+
+// store is implemented by *postgres.DB.
+type store interface {
+	RunJobs(ctx context.Context, match postgres.Match) (worked bool, err error)
+}
+
+// Run does what is due until ctx ends. A batch that is given up then is done anew by whoever runs jobs next.
+func Run(ctx context.Context, s store, log *zap.Logger) {
+	for ctx.Err() == nil {
+		worked, err := batch(ctx, s)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("batch of a job failed", zap.Error(err))
+		}
+		if worked {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(look):
+		}
+	}
+}
+
+func batch(ctx context.Context, s store) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
+	defer cancel()
+	return s.RunJobs(ctx, Wants)
+}
+
+// Wants reports whether the hook wants the event, its filter included. A filter that cannot be evaluated keeps the event
+// away, as the workers have it.
+func Wants(h *webhook.Hook, e *webhook.Event) bool {
+	if !h.Matches(e) {
+		return false
+	}
+	if h.Config.Filter == "" {
+		return true
+	}
+	f, err := filter.Compile(h.Config.Filter)
+	if err != nil {
+		return false
+	}
+	matched, err := f.Match(filter.NewInput(e))
+	return err == nil && matched
+}
