@@ -76,27 +76,39 @@ func withoutURL(error) error { return errors.New("it is not a postgres:// URL") 
 // Close closes all connections.
 func (d *DB) Close() error { return d.db.Close() }
 
-// Ready reports why the database cannot be used now: it cannot be reached, or ErrSchema.
+// Ready reports why the database cannot be used by a program that starts: it cannot be reached, or ErrSchema.
 func (d *DB) Ready(ctx context.Context) error {
-	var have int64
-	err := d.db.GetContext(ctx, &have, `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`)
+	have, want, err := d.schema(ctx)
+	if err == nil && have > want {
+		err = fmt.Errorf("%w: it is at version %d and this program knows %d: run a newer program", ErrSchema, have, want)
+	}
+	return err
+}
+
+// Serves reports why the database can no longer be used by a program that runs. A schema that was migrated since is not
+// a reason: migrations only add to what the release before uses.
+func (d *DB) Serves(ctx context.Context) error {
+	_, _, err := d.schema(ctx)
+	return err
+}
+
+// schema returns the versions that the database has and that this program wants, and an error where it has less.
+func (d *DB) schema(ctx context.Context) (have, want int64, err error) {
+	err = d.db.GetContext(ctx, &have, `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`)
 	var pqErr *pq.Error
 	switch {
 	case errors.As(err, &pqErr) && pqErr.Code.Name() == "undefined_table":
 		have = 0
 	case err != nil:
-		return fmt.Errorf("read schema version: %w", err)
+		return 0, 0, fmt.Errorf("read schema version: %w", err)
 	}
-	want, err := newestMigration()
-	switch {
-	case err != nil:
-		return err
-	case have < want:
-		return fmt.Errorf("%w: it is at version %d and this program needs %d: run `whisperer migrate up`", ErrSchema, have, want)
-	case have > want:
-		return fmt.Errorf("%w: it is at version %d and this program knows %d: run a newer program", ErrSchema, have, want)
+	if want, err = newestMigration(); err != nil {
+		return have, 0, err
 	}
-	return nil
+	if have < want {
+		return have, want, fmt.Errorf("%w: it is at version %d and this program needs %d: run `whisperer migrate up`", ErrSchema, have, want)
+	}
+	return have, want, nil
 }
 
 func newestMigration() (int64, error) {

@@ -51,6 +51,11 @@ func TestOnlyTheSchemaOfThisProgramWillDo(t *testing.T) {
 			}
 			require.ErrorIs(t, err, postgres.ErrSchema)
 			require.ErrorContains(t, err, test.want)
+			if name == "one that is ahead" {
+				require.NoError(t, db.Serves(t.Context()), "a program that runs goes on")
+			} else {
+				require.ErrorIs(t, db.Serves(t.Context()), postgres.ErrSchema)
+			}
 		})
 	}
 }
