@@ -106,6 +106,8 @@ func historyOperations(id string) []operation {
 	return []operation{
 		{http.MethodGet, events, "", postgres.Viewer, false},
 		{http.MethodGet, events + id + "/", "", postgres.Viewer, false},
+		{http.MethodGet, events + id + "/explain/", "", postgres.Viewer, false},
+		{http.MethodPost, hook + "secret/rotate/", "", postgres.Editor, false},
 		{http.MethodGet, "/whisperer/rejected-events/", "", postgres.Viewer, false},
 		{http.MethodGet, deliveriesURL, "", postgres.Viewer, false},
 		{http.MethodGet, delivery, "", postgres.Viewer, false},

@@ -93,6 +93,8 @@ func New(d Deps) (http.Handler, error) {
 	s.registerStats()
 	s.registerHookEvents()
 	s.registerJobs()
+	s.registerExplain()
+	s.registerRotate()
 	s.registerTokens()
 	s.registerTenants()
 	if err := s.serveDocs(); err != nil {

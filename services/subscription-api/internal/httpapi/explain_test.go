@@ -1,0 +1,78 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestAnEventIsExplainedForEveryHook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := func(name, rest string) string {
+		return w.create(t, `{"name":"`+name+`","target_url":"http://example.com/`+name+`",`+rest+`}`)["id"].(string)
+	}
+	got := w.createHook(t, `{"name":"got","event_type":"*","target_url":"http://example.com/got"}`)
+	gone := w.createHook(t, `{"name":"gone","event_type":"*","target_url":"http://example.com/gone"}`)
+	hook("other-type", `"event_type":"package.>"`)
+	hook("other-channel", `"event_type":"*","config":{"channel_id":13}`)
+	hook("filtered", `"event_type":"*","config":{"channel_id":12,"filter":"event.data.n > 100.0"}`)
+	hook("missed", `"event_type":"*","config":{"channel_id":12}`)
+	e := newEvent("e-1", 1, "order.created", "", -time.Second)
+	e.ConfigFilter = []byte(`{"channel_id":12}`)
+	hookLater := func() { hook("later", `"event_type":"*"`) }
+	old := newEvent("e-0", 2, "order.created", "", time.Hour)
+	w.published(t, e, old)
+	w.recorded(t, newFact(got, &e, webhook.Dead, webhook.ReasonExhausted, 500), newFact(gone, &e, webhook.Delivered, "", 200))
+	require.Equal(t, http.StatusNoContent, w.call(t, http.MethodDelete, hooks+gone.String()+"/", "").status)
+	hookLater()
+
+	a := w.call(t, http.MethodGet, events+"e-1/explain/?limit=4", "")
+	require.Equal(t, http.StatusOK, a.status, a.text)
+	names, outcomes, reasons := field(a, "name"), field(a, "outcome"), field(a, "reason")
+	a = w.call(t, http.MethodGet, a.json["next"].(string), "")
+	names, outcomes, reasons = append(names, field(a, "name")...), append(outcomes, field(a, "outcome")...), append(reasons, field(a, "reason")...)
+	require.Equal(t, []string{"later", "missed", "filtered", "other-channel", "other-type", "got", ""}, names)
+	require.Equal(t, []string{"not_matched", "not_recorded", "not_matched", "not_matched", "not_matched", "dead", "delivered"}, outcomes)
+	require.Equal(t, []string{"config_filter", "", "filter", "config_filter", "event_type", "exhausted", ""}, reasons)
+	last := a.json["results"].([]any)[1].(map[string]any)
+	require.Equal(t, "recorded", last["evaluated"])
+	require.InDelta(t, 1, last["attempt_count"], 0)
+
+	a = w.call(t, http.MethodGet, events+"e-0/explain/", "")
+	require.Equal(t, "created_later", field(a, "reason")[0])
+	require.Equal(t, "now", field(a, "evaluated")[0])
+	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodGet, events+"e-9/explain/", "").status)
+}
+
+func TestASecretIsRotatedWithoutAGap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.createHook(t, `{"event_type":"*","target_url":"http://example.com/","secret_key":"first"}`)
+	path := hooks + id.String() + "/secret/rotate/"
+	a := w.call(t, http.MethodPost, path, "")
+	require.Equal(t, http.StatusOK, a.status, a.text)
+	require.Regexp(t, "^whsec_", a.json["secret_key"])
+	require.Equal(t, `"2"`, a.header.Get("ETag"))
+	h, err := w.db.Hook(t.Context(), webhook.DefaultTenant, id)
+	require.NoError(t, err)
+	require.Len(t, h.Secrets, 2)
+	require.Equal(t, a.json["secret_key"], h.Secrets[0].Value)
+	require.True(t, h.Secrets[0].ExpiresAt.IsZero())
+	require.Equal(t, "first", h.Secrets[1].Value)
+	require.WithinDuration(t, time.Now().Add(24*time.Hour), h.Secrets[1].ExpiresAt, time.Minute)
+
+	a = w.call(t, http.MethodPost, path, `{"secret_key":"mine"}`, header("If-Match", `"2"`))
+	require.Equal(t, "mine", a.json["secret_key"])
+	require.Equal(t, http.StatusPreconditionFailed, w.call(t, http.MethodPost, path, "", header("If-Match", `"2"`)).status)
+	for _, bad := range []string{`{"secret_key":""}`, `{"secret_key":"whsec_***"}`, `{"secret_key":1}`, `{"secret":"x"}`} {
+		require.Equal(t, http.StatusUnprocessableEntity, w.call(t, http.MethodPost, path, bad).status, bad)
+	}
+	unsigned := w.createHook(t, `{"event_type":"*","target_url":"http://example.com/2"}`)
+	a = w.call(t, http.MethodPost, hooks+unsigned.String()+"/secret/rotate/", "")
+	require.Nil(t, a.json["old_until"])
+}

@@ -1,0 +1,96 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	// oldSecretLife is how long a secret signs after another has taken its place.
+	oldSecretLife = 24 * time.Hour
+	// maxSecrets is how many secrets sign at once.
+	maxSecrets = 5
+)
+
+type (
+	rotateInput struct {
+		SecretKey optional[string] `json:"secret_key,omitzero" doc:"The new secret; one is made if it is absent" maxLength:"1024"`
+	}
+	rotatedBody struct {
+		SecretKey string     `json:"secret_key" doc:"The new secret, shown only now"`
+		OldUntil  *time.Time `json:"old_until" doc:"Until when the one before signs, too; null where there was none"`
+	}
+	rotatedOutput struct {
+		ETag string `header:"ETag" doc:"The hook's version"`
+		Body rotatedBody
+	}
+)
+
+func (s *server) registerRotate() {
+	register(s, route{role: postgres.Editor, body: bodyOf[rotateInput](s), optional: true}, huma.Operation{
+		OperationID: "rotate-secret", Method: http.MethodPost, Path: hooksPath + "{id}/secret/rotate/", Tags: []string{"Hooks"},
+		Summary:     "Give a hook a new secret",
+		Description: "The old one signs for 24 hours more: requests carry a signature of each.",
+	}, s.rotateSecret)
+}
+
+func (s *server) rotateSecret(ctx context.Context, c *call, in *hookChangeInput) (*rotatedOutput, error) {
+	id, err := readID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var fields rotateInput
+	if len(c.body) > 0 {
+		if err := decodeBody(c.body, &fields); err != nil {
+			return nil, err
+		}
+	}
+	secret := fields.SecretKey.Value
+	if !fields.SecretKey.given() {
+		secret = signature.GenerateSecret()
+	}
+	out := rotatedBody{SecretKey: secret}
+	h, err := s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
+		out.OldUntil = rotate(h, secret, time.Now())
+		return checkSecret(h)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &rotatedOutput{ETag: etag(h.Version), Body: out}, nil
+}
+
+// rotate puts the secret before those that still sign, and returns until when the one before does.
+func rotate(h *webhook.Hook, secret string, now time.Time) *time.Time {
+	until := now.Add(oldSecretLife).UTC().Truncate(time.Second)
+	var old *time.Time
+	secrets := []webhook.Secret{{Value: secret}}
+	for _, s := range h.Secrets {
+		if s.ExpiresAt.IsZero() {
+			s.ExpiresAt, old = until, &until
+		}
+		if s.Value != secret && s.ExpiresAt.After(now) {
+			secrets = append(secrets, s)
+		}
+	}
+	h.Secrets = slices.Clip(secrets[:min(len(secrets), maxSecrets)])
+	return old
+}
+
+func checkSecret(h *webhook.Hook) error {
+	if err := h.Validate(); err != nil {
+		return err
+	}
+	if _, err := signature.ParseKey(h.Secrets[0].Value); err != nil {
+		return &webhook.ValidationError{Fields: []webhook.FieldError{{Pointer: "/secret_key", Detail: err.Error()}}}
+	}
+	return nil
+}
