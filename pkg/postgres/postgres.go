@@ -53,7 +53,7 @@ func (d *DB) stmt(ctx context.Context, query string) (*sqlx.Stmt, error) {
 	if s := d.prepared[query]; s != nil {
 		return s, nil
 	}
-	s, err := d.db.PreparexContext(ctx, query)
+	s, err := d.db.PreparexContext(ctx, query) //nolint:sqlclosecheck // kept as long as the pool
 	if err != nil {
 		return nil, fmt.Errorf("prepare query: %w", err)
 	}
@@ -63,7 +63,7 @@ func (d *DB) stmt(ctx context.Context, query string) (*sqlx.Stmt, error) {
 
 // list runs a prepared query.
 func (d *DB) list(ctx context.Context, into any, query string, args ...any) error {
-	s, err := d.stmt(ctx, query)
+	s, err := d.stmt(ctx, query) //nolint:sqlclosecheck // kept as long as the pool
 	if err != nil {
 		return err
 	}

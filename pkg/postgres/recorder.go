@@ -39,7 +39,7 @@ func (r *Recorder) exec(ctx context.Context, tx *sql.Tx, merge string) error {
 	stmt := r.merges[merge]
 	if stmt == nil {
 		var err error
-		if stmt, err = r.conn.PrepareContext(ctx, merge); err != nil {
+		if stmt, err = r.conn.PrepareContext(ctx, merge); err != nil { //nolint:sqlclosecheck // kept as long as the connection
 			return err
 		}
 		if r.merges == nil {

@@ -87,7 +87,7 @@ type Deps struct {
 	EventAge, Payloads, Records time.Duration
 	// Overdue is how late an attempt is before its delivery is looked for.
 	Overdue time.Duration
-	Disable                     Disable
+	Disable Disable
 }
 
 // Keeper does its rounds.
