@@ -39,7 +39,7 @@ func (r *Recorder) exec(ctx context.Context, tx *sql.Tx, merge string) error {
 	stmt := r.merges[merge]
 	if stmt == nil {
 		var err error
-		if stmt, err = r.conn.PrepareContext(ctx, merge); err != nil { //nolint:sqlclosecheck // kept as long as the connection
+		if stmt, err = r.conn.PrepareContext(ctx, merge); err != nil {
 			return err
 		}
 		if r.merges == nil {
@@ -47,7 +47,7 @@ func (r *Recorder) exec(ctx context.Context, tx *sql.Tx, merge string) error {
 		}
 		r.merges[merge] = stmt
 	}
-	_, err := tx.StmtContext(ctx, stmt).ExecContext(ctx)
+	_, err := tx.StmtContext(ctx, stmt).ExecContext(ctx) //nolint:sqlclosecheck // the transaction closes it
 	return err
 }
 
