@@ -110,6 +110,8 @@ type auditRow struct {
 	postgres.AuditEntry
 
 	Text string
+	// Short is the subject, of an id its beginning.
+	Short string
 	// Link is the page of what was changed; empty where there is none.
 	Link string
 }
@@ -127,21 +129,27 @@ func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
 			}
 		}
 	}
+	gone := map[string]bool{}
+	for _, e := range list {
+		gone[e.Subject] = gone[e.Subject] || e.Action == "hook.deleted"
+	}
 	body := auditBody{Most: shownChanges}
 	for _, e := range list {
-		row := auditRow{AuditEntry: e}
+		row := auditRow{AuditEntry: e, Short: e.Subject}
 		if detail := string(e.Detail); detail != "{}" {
 			row.Text = detail
 		}
 		if name := names[string(e.Actor)]; name != "" {
 			row.Actor = postgres.Actor(name)
 		}
-		if id, err := uuid.Parse(e.Subject); err == nil && e.Action != "hook.deleted" {
+		if id, err := uuid.Parse(e.Subject); err == nil {
 			kind, _, _ := strings.Cut(e.Action, ".")
-			switch kind {
-			case "hook":
+			row.Short = kind + " " + id.String()[24:]
+			switch {
+			case gone[e.Subject]:
+			case kind == "hook":
 				row.Link = hookPath(id)
-			case "delivery":
+			case kind == "delivery":
 				row.Link = Root + "deliveries/" + id.String() + "/"
 			}
 		}

@@ -23,17 +23,19 @@ type hookList struct {
 	Hooks    []hookRow
 	Types    []string
 	Statuses []option
+	Orders   []option
 	// Newer and Older are the queries of the neighbouring pages; empty where there is none.
 	Newer, Older string
 }
 
 // hookQuery is what the list's URL says.
-type hookQuery struct{ Search, Status, EventType string }
-
-func (q hookQuery) given() bool { return q != hookQuery{} }
+type hookQuery struct{ Search, Status, EventType, Sort string }
 
 // Narrowed reports whether hooks may be hidden by the filter.
-func (q hookQuery) Narrowed() bool { return q.given() }
+func (q hookQuery) Narrowed() bool { return q.Search+q.Status+q.EventType != "" }
+
+// OldestFirst reports whether the list begins with the oldest.
+func (q hookQuery) OldestFirst() bool { return q.Sort == "oldest" }
 
 type hookRow struct {
 	ID     uuid.UUID
@@ -75,14 +77,20 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 	body := hookList{
 		Filter: hookQuery{
 			Search: strings.TrimSpace(v.form.Get("search")), Status: v.form.Get("status"), EventType: v.form.Get("event_type"),
+			Sort: v.form.Get("sort"),
 		},
 		Statuses: []option{{"", "any status"}, {"active", "active"}, {"paused", "paused"}, {"disabled", "disabled"}},
+		Orders:   []option{{"", "newest first"}, {"oldest", "oldest first"}},
 	}
 	filter := postgres.HookFilter{Search: body.Filter.Search, EventType: webhook.NormalizeEventType(body.Filter.EventType)}
 	if slices.Contains([]webhook.HookStatus{webhook.Active, webhook.Paused, webhook.Disabled}, webhook.HookStatus(body.Filter.Status)) {
 		filter.Status = webhook.HookStatus(body.Filter.Status)
 	}
 	at := readPage(v.form)
+	atEnd := body.Filter.OldestFirst() && at.Newer == nil && at.Older == nil
+	if atEnd {
+		at.Newer = &postgres.Position{} // all are newer than that
+	}
 	hooks, more, err := c.Hooks.Hooks(ctx, v.tenant, filter, at)
 	if err != nil {
 		return reply{}, err
@@ -90,12 +98,18 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 	if body.Hooks, err = c.hookRows(ctx, hooks); err != nil {
 		return reply{}, err
 	}
+	if body.Filter.OldestFirst() {
+		slices.Reverse(body.Hooks)
+	}
 	if body.Types, err = c.typeNames(ctx, v.tenant); err != nil {
 		return reply{}, err
 	}
 	body.Newer, body.Older = neighbours(v.form, at, more, len(hooks), func(i int) postgres.Position {
 		return postgres.Position{At: hooks[i].CreatedAt, ID: hooks[i].ID}
 	})
+	if atEnd {
+		body.Older = ""
+	}
 	return page("hooks", "Webhooks", body), nil
 }
 

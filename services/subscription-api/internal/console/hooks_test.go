@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -289,6 +290,23 @@ func TestTheListIsFilteredAndPaged(t *testing.T) {
 	require.Equal(t, "hook 000", seen[119])
 	require.Len(t, previous, 2)
 	require.Contains(t, p.get(t, "/console/hooks/"+unescape(previous[0])).text, "hook 119")
+	seen, path = nil, "/console/hooks/?sort=oldest"
+	for range 3 {
+		page := p.get(t, path).text
+		for _, m := range names.FindAllStringSubmatch(page, -1) {
+			seen = append(seen, m[1])
+		}
+		if next := regexp.MustCompile(`href="(\?newer=[^"]*)"`).FindStringSubmatch(page); next != nil {
+			path = "/console/hooks/" + unescape(next[1])
+		}
+	}
+	require.Len(t, seen, 120)
+	require.True(t, slices.IsSorted(seen), "the oldest first: %s", seen)
+	back := regexp.MustCompile(`href="(\?older=[^"]*)"`).FindStringSubmatch(p.get(t, path).text)
+	require.Len(t, back, 2)
+	require.Contains(t, p.get(t, "/console/hooks/"+unescape(back[1])).text, "hook 099")
+	require.NotContains(t, p.get(t, "/console/hooks/?sort=oldest").text, "older=")
+
 	page := p.get(t, "/console/hooks/?search=hook+007").text
 	require.Len(t, names.FindAllString(page, -1), 1)
 	require.Contains(t, p.get(t, "/console/hooks/?status=disabled").text, "No webhook matches")

@@ -213,6 +213,13 @@ func TestTokensAreMadeAndRevoked(t *testing.T) {
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 	require.Equal(t, http.StatusNotFound, p.post(t, "/console/tokens/"+uuid.NewString()+"/revoke").status)
 	require.Contains(t, p.get(t, "/console/audit/").text, "token.revoked")
+
+	h := w.hook(t, "north", "http://example.com/", "package.created")
+	require.Contains(t, p.get(t, "/console/audit/").text, "/console/hooks/"+h.ID.String()+"/")
+	require.NoError(t, w.db.DeleteHook(t.Context(), "test", "default", h.ID, nil))
+	page := p.get(t, "/console/audit/").text
+	require.Contains(t, page, "hook.deleted")
+	require.NotContains(t, page, "/console/hooks/"+h.ID.String()+"/", "there is nothing to see any more")
 }
 
 // slowStats never answers.

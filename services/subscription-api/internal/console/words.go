@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // functions are what templates may call.
@@ -18,7 +16,6 @@ func functions(files assets) template.FuncMap {
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"exact": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") },
-		"short": func(id uuid.UUID) string { return id.String()[:8] },
 		"dict":  dict,
 		"took":  took,
 	}

@@ -23,6 +23,7 @@ func (s *system) welcome(out io.Writer) {
 		{"PostgreSQL", s.databaseURL},
 		{"metrics", strings.Join(s.metrics, "  ")},
 		{"log", s.shown(logFile)},
+		{"console", s.apiURL + "/console/  (sign in with the token)"},
 	}
 	if s.opts.Demo {
 		rows = append(rows, [2]string{"receiver", s.receiverURL + "  (the demo's; verifies signatures, prints below)"})
