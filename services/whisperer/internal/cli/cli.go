@@ -51,6 +51,7 @@ type commands struct {
 	Standalone  standaloneCommand  `cmd:"" help:"Run everything in this process: NATS, PostgreSQL, API, worker and a demo."`
 	Hook        hookCommand        `cmd:"" help:"Manage hooks."`
 	Event       eventCommand       `cmd:"" help:"Publish events."`
+	Delivery    deliveryCommand    `cmd:"" help:"Look deliveries up, and have them tried again."`
 	Listen      listenCommand      `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
 	Token       tokenCommand       `cmd:"" help:"Manage API tokens."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database to this program's schema."`

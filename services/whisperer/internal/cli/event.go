@@ -22,6 +22,7 @@ const natsTimeout = 5 * time.Second
 type eventCommand struct {
 	Publish eventPublish `cmd:"" help:"Publish an event and return when it is stored."`
 	Types   eventTypes   `cmd:"" help:"List the known event types."`
+	Explain eventExplain `cmd:"" help:"Show for every hook why it did or did not get an event."`
 }
 
 type eventPublish struct {

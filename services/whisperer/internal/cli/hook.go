@@ -24,6 +24,7 @@ type hookCommand struct {
 	Pause          hookPause          `cmd:"" help:"Stop deliveries to a hook; they are parked until it is resumed."`
 	Resume         hookResume         `cmd:"" help:"Make a paused or disabled hook active again."`
 	PreviewRetries hookPreviewRetries `cmd:"" help:"Show the timetable of a retry schedule."`
+	Rotate         hookRotate         `cmd:"" help:"Give a hook a new secret; the old one signs for 24 hours more."`
 }
 
 type hookList struct {

@@ -1,0 +1,148 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	deliveriesPath = "/whisperer/deliveries/"
+	eventsPath     = "/whisperer/events/"
+)
+
+// Delivery is one event for one hook.
+type Delivery struct {
+	ID           uuid.UUID             `json:"id"`
+	Hook         uuid.UUID             `json:"hook"`
+	Event        string                `json:"event"`
+	EventType    string                `json:"event_type"`
+	Entity       string                `json:"entity"`
+	State        webhook.DeliveryState `json:"state"`
+	Reason       webhook.Reason        `json:"reason"`
+	AttemptCount int                   `json:"attempt_count"`
+	// Status is the HTTP status of the last attempt; nil where no answer came.
+	Status           *int               `json:"status"`
+	ErrorClass       webhook.ErrorClass `json:"error_class"`
+	Replay           bool               `json:"replay"`
+	NextAttemptDate  *time.Time         `json:"next_attempt_date"`
+	FirstAttemptDate *time.Time         `json:"first_attempt_date"`
+	CreatedDate      time.Time          `json:"created_date"`
+	ModifiedDate     time.Time          `json:"modified_date"`
+	// Attempts are nil in lists.
+	Attempts []Attempt `json:"attempts,omitempty"`
+}
+
+// Attempt is one HTTP request for a delivery.
+type Attempt struct {
+	Number    int       `json:"number"`
+	StartedAt time.Time `json:"started_at"`
+	// Duration is in seconds.
+	Duration float64                `json:"duration"`
+	Outcome  webhook.AttemptOutcome `json:"outcome"`
+	// Status is the HTTP status; nil where no answer came.
+	Status       *int               `json:"status"`
+	ErrorClass   webhook.ErrorClass `json:"error_class"`
+	Error        string             `json:"error"`
+	Replay       bool               `json:"replay"`
+	Worker       string             `json:"worker"`
+	ResponseBody string             `json:"response_body"`
+	// ResponseBodyIsBase64 says that the body was no text.
+	ResponseBodyIsBase64 bool `json:"response_body_is_base64"`
+	Truncated            bool `json:"truncated"`
+}
+
+// DeliveryFilter narrows a list of deliveries; empty fields let everything pass. Without Event and From the list goes
+// back seven days.
+type DeliveryFilter struct {
+	Hook      uuid.UUID
+	Event     string
+	EventType string
+	Entity    string
+	State     string
+	Status    int
+	From, To  time.Time
+}
+
+func (f *DeliveryFilter) query() url.Values {
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if f.Hook != uuid.Nil {
+		q.Set("hook", f.Hook.String())
+	}
+	set("event", f.Event)
+	set("event_type", f.EventType)
+	set("entity", f.Entity)
+	set("state", f.State)
+	if f.Status != 0 {
+		q.Set("status", strconv.Itoa(f.Status))
+	}
+	for name, at := range map[string]time.Time{"from": f.From, "to": f.To} {
+		if !at.IsZero() {
+			q.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return q
+}
+
+// Deliveries lists deliveries, newest first, fetching page after page. It ends after the first error.
+func (c *Client) Deliveries(ctx context.Context, filter DeliveryFilter) iter.Seq2[Delivery, error] {
+	return pages[Delivery](ctx, c, deliveriesPath, filter.query())
+}
+
+// Delivery returns a delivery with its attempts.
+func (c *Client) Delivery(ctx context.Context, id uuid.UUID) (Delivery, error) {
+	var d Delivery
+	err := c.do(ctx, request{method: http.MethodGet, path: deliveriesPath + id.String() + "/"}, &d)
+	return d, err
+}
+
+// RetryDelivery has a delivery tried again at once; with force also one that was delivered.
+func (c *Client) RetryDelivery(ctx context.Context, id uuid.UUID, force bool) (Delivery, error) {
+	var d Delivery
+	body := map[string]bool{"force": force}
+	err := c.do(ctx, request{method: http.MethodPost, path: deliveriesPath + id.String() + "/retry/", body: body}, &d)
+	return d, err
+}
+
+// Explained says why a hook did or did not get an event.
+type Explained struct {
+	Hook         uuid.UUID `json:"hook"`
+	Name         string    `json:"name"`
+	Outcome      string    `json:"outcome"`
+	Reason       string    `json:"reason"`
+	Detail       string    `json:"detail"`
+	Delivery     *string   `json:"delivery"`
+	AttemptCount int       `json:"attempt_count"`
+	Evaluated    string    `json:"evaluated"`
+}
+
+// Explain says for every hook why it did or did not get the event.
+func (c *Client) Explain(ctx context.Context, eventID string) iter.Seq2[Explained, error] {
+	return pages[Explained](ctx, c, eventsPath+eventID+"/explain/", nil)
+}
+
+// Rotated is a hook's new secret.
+type Rotated struct {
+	SecretKey string `json:"secret_key"`
+	// OldUntil is until when the one before signs, too; nil where there was none.
+	OldUntil *time.Time `json:"old_until"`
+}
+
+// RotateSecret gives a hook a new secret, which is never shown again.
+func (c *Client) RotateSecret(ctx context.Context, hook uuid.UUID) (Rotated, error) {
+	var r Rotated
+	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(hook, "secret/rotate/")}, &r)
+	return r, err
+}
