@@ -155,6 +155,7 @@ func (c *console) routes() *http.ServeMux {
 	page(postgres.Editor, "POST hooks/{id}/{$}", c.changeHook)
 	page(postgres.Editor, "GET hooks/{id}/edit", c.editHookPage)
 	page(postgres.Editor, "POST hooks/{id}/status", c.setStatus)
+	page(postgres.Editor, "POST hooks/{id}/rotate", c.rotateSecret)
 	page(postgres.Editor, "GET hooks/{id}/delete", c.deleteHookPage)
 	page(postgres.Editor, "POST hooks/{id}/delete", c.deleteHook)
 

@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -213,6 +215,8 @@ type secretBody struct {
 	Title  string
 	Secret string
 	New    bool
+	// OldUntil is until when the secret before signs, too; zero where it does not.
+	OldUntil time.Time
 }
 
 // refused turns what the store refuses into complaints; other errors it returns.
@@ -302,6 +306,24 @@ func (c *console) checkHook(ctx context.Context, v *visit) (reply, error) {
 		}
 	}
 	return fragment("hook-checked", body), nil
+}
+
+// rotateSecret gives a hook a new secret, beside which the old one signs for some time.
+func (c *console) rotateSecret(ctx context.Context, v *visit) (reply, error) {
+	id, err := readID(v)
+	if err != nil {
+		return reply{}, err
+	}
+	body := secretBody{ID: id, Secret: signature.GenerateSecret()}
+	h, err := c.Hooks.UpdateHook(ctx, v.actor(), v.tenant, id, nil, func(h *webhook.Hook) error {
+		body.OldUntil = h.RotateSecret(body.Secret, c.now())
+		return nil
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	body.Title = titleOf(&h)
+	return page("hook-secret", "The signing secret", body), nil
 }
 
 func (c *console) deleteHookPage(ctx context.Context, v *visit) (reply, error) {

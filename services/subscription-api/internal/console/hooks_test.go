@@ -153,6 +153,21 @@ func TestAMadeSecretIsShownOnce(t *testing.T) {
 	require.NotContains(t, unescape(p.get(t, "/console/hooks/"+id.String()+"/").text), h.Secrets[0].Value)
 }
 
+func TestASecretIsReplacedWithoutAGap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook(t, "north", "http://example.com/", "package.created")
+	a := w.signIn(t, w.operator).post(t, "/console/hooks/"+h.ID.String()+"/rotate")
+	require.Equal(t, http.StatusOK, a.status)
+	stored, err := w.db.Hook(t.Context(), "default", h.ID)
+	require.NoError(t, err)
+	require.Len(t, stored.Secrets, 2)
+	require.Contains(t, unescape(a.text), stored.Secrets[0].Value)
+	require.NotContains(t, a.text, stored.Secrets[1].Value)
+	require.Contains(t, a.text, "The old secret signs, too, until")
+	require.Equal(t, h.Secrets[0].Value, stored.Secrets[1].Value)
+}
+
 func TestWhatIsWrongIsSaidAtItsField(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -336,7 +351,7 @@ func TestRolesAreHonoured(t *testing.T) {
 	for _, c := range []struct{ method, path string }{
 		{http.MethodGet, "/console/hooks/new"}, {http.MethodPost, "/console/hooks/"}, {http.MethodPost, "/console/hooks/status"},
 		{http.MethodPost, "/console/hooks/check"}, {http.MethodGet, hook + "edit"}, {http.MethodPost, hook}, {http.MethodPost, hook + "status"},
-		{http.MethodGet, hook + "delete"}, {http.MethodPost, hook + "delete"}, {http.MethodPost, "/console/deliveries/" + delivery + "/retry"},
+		{http.MethodPost, hook + "rotate"}, {http.MethodGet, hook + "delete"}, {http.MethodPost, hook + "delete"}, {http.MethodPost, "/console/deliveries/" + delivery + "/retry"},
 	} {
 		a := viewer.send(t, c.method, c.path, formOf("status", "pause", "confirm", "north"))
 		require.Equal(t, http.StatusForbidden, a.status, c.path)
@@ -359,7 +374,7 @@ func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	hook, delivery := "/console/hooks/"+h.ID.String()+"/", "/console/deliveries/"+webhook.DeliveryID(h.ID, e.ID).String()+"/"
 	for _, c := range []struct{ method, path string }{
 		{http.MethodGet, hook}, {http.MethodGet, hook + "edit"}, {http.MethodPost, hook}, {http.MethodPost, hook + "status"},
-		{http.MethodGet, hook + "delete"}, {http.MethodPost, hook + "delete"}, {http.MethodGet, delivery}, {http.MethodPost, delivery + "retry"},
+		{http.MethodPost, hook + "rotate"}, {http.MethodGet, hook + "delete"}, {http.MethodPost, hook + "delete"}, {http.MethodGet, delivery}, {http.MethodPost, delivery + "retry"},
 		{http.MethodGet, "/console/event?id=e-1"},
 	} {
 		form := whole()

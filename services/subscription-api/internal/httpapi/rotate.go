@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -11,13 +10,6 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-)
-
-const (
-	// oldSecretLife is how long a secret signs after another has taken its place.
-	oldSecretLife = 24 * time.Hour
-	// maxSecrets is how many secrets sign at once.
-	maxSecrets = 5
 )
 
 type (
@@ -59,30 +51,13 @@ func (s *server) rotateSecret(ctx context.Context, c *call, in *hookChangeInput)
 	}
 	out := rotatedBody{SecretKey: secret}
 	h, err := s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
-		out.OldUntil = rotate(h, secret, time.Now())
+		out.OldUntil = optionalTime(h.RotateSecret(secret, time.Now()))
 		return checkSecret(h)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &rotatedOutput{ETag: etag(h.Version), Body: out}, nil
-}
-
-// rotate puts the secret before those that still sign, and returns until when the one before does.
-func rotate(h *webhook.Hook, secret string, now time.Time) *time.Time {
-	until := now.Add(oldSecretLife).UTC().Truncate(time.Second)
-	var old *time.Time
-	secrets := []webhook.Secret{{Value: secret}}
-	for _, s := range h.Secrets {
-		if s.ExpiresAt.IsZero() {
-			s.ExpiresAt, old = until, &until
-		}
-		if s.Value != secret && s.ExpiresAt.After(now) {
-			secrets = append(secrets, s)
-		}
-	}
-	h.Secrets = slices.Clip(secrets[:min(len(secrets), maxSecrets)])
-	return old
 }
 
 func checkSecret(h *webhook.Hook) error {
