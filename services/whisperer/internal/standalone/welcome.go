@@ -16,23 +16,17 @@ func (s *system) welcome(out io.Writer) {
 	fmt.Fprintf(out, "\n%sWhisperer %s is running.%s Ctrl-C stops it; the next start goes on with the data in %s.\n\n",
 		bold, s.opts.Version, reset, s.opts.Data)
 	rows := [][2]string{
+		{"console", s.apiURL + "/console/  (sign in with the token)"},
 		{"API", s.apiURL + "/whisperer/hooks/"},
 		{"API manual", s.apiURL + "/whisperer/docs"},
 		{"token", s.token + "  (operator; also in " + s.shown(tokenFile) + ")"},
 		{"NATS", s.natsURL + "  (publish to oms.<tenant>.<event type>)"},
-		{"PostgreSQL", s.databaseURL},
+		{"PostgreSQL", s.shownDatabase()},
 		{"metrics", strings.Join(s.metrics, "  ")},
 		{"log", s.shown(logFile)},
-		{"console", s.apiURL + "/console/  (sign in with the token)"},
 	}
 	if s.opts.Demo {
 		rows = append(rows, [2]string{"receiver", s.receiverURL + "  (the demo's; verifies signatures, prints below)"})
-	}
-	if s.opts.DatabaseURL != "" {
-		rows[4][1] = withoutPassword(s.databaseURL)
-	}
-	if s.localDatabase != nil && s.localDatabase.Relocated() {
-		rows[4][1] += "\n              (data in " + s.localDatabase.Dir() + ": its user cannot enter " + s.shown(pgDir) + ")"
 	}
 	for _, row := range rows {
 		fmt.Fprintf(out, "  %s%-11s%s %s\n", bold, row[0], reset, row[1])
@@ -63,11 +57,18 @@ func (s *system) suggest(out io.Writer, bold, reset string) {
 // shown is a path as the person wrote the folder.
 func (s *system) shown(name string) string { return strings.TrimSuffix(s.opts.Data, "/") + "/" + name }
 
-// withoutPassword is a URL that can be shown: the person knows the password that they gave.
-func withoutPassword(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return "(the given one)"
+// shownDatabase is the URL of our own server, with the password that was made for it, and where its data is if that is
+// not in the folder; or the given URL without its password, which the person knows.
+func (s *system) shownDatabase() string {
+	if s.localDatabase == nil {
+		u, err := url.Parse(s.databaseURL)
+		if err != nil {
+			return "(the given one)"
+		}
+		return u.Redacted()
 	}
-	return u.Redacted()
+	if s.localDatabase.Relocated() {
+		return s.databaseURL + "\n              (data in " + s.localDatabase.Dir() + ": its user cannot enter " + s.shown(pgDir) + ")"
+	}
+	return s.databaseURL
 }
