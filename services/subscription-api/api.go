@@ -72,7 +72,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 		Name: "whisperer_api_nats_up", Help: "1 while events can be published, else 0.",
 	}, s.events.up))
 	handler, err := httpapi.New(httpapi.Deps{
-		Hooks: s.db, EventTypes: s.db, Tokens: s.db, Accounts: s.db, Deliveries: s.db, Events: s.db, Replays: s.db, Jobs: s.db, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
+		Hooks: s.db, EventTypes: s.db, Tokens: s.db, Accounts: s.db, Deliveries: s.db, Events: s.db, Explained: s.db, Replays: s.db, Jobs: s.db, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Version: version, Metrics: registry, Log: log,
 	})
 	if err != nil {

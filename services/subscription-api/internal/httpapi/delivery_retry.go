@@ -48,8 +48,7 @@ func (s *server) retryDelivery(ctx context.Context, c *call, in *deliveryGetInpu
 
 // replayProblem says why something cannot be sent again.
 func replayProblem(err error) error {
-	var refused *postgres.ReplayError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*postgres.ReplayError](err); ok {
 		return newProblem(http.StatusConflict, refused.Reason)
 	}
 	return err

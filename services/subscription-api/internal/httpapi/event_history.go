@@ -18,9 +18,13 @@ type eventStore interface {
 	Events(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) ([]postgres.EventSummary, bool, error)
 	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
 	CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error)
+	Rejected(ctx context.Context, tenant string, r postgres.TimeRange, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
+}
+
+// explainStore is what explaining asks besides; *postgres.DB is one.
+type explainStore interface {
 	DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error)
 	OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error)
-	Rejected(ctx context.Context, tenant string, r postgres.TimeRange, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
 }
 
 const (

@@ -73,7 +73,7 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 	for i := range list {
 		ids[i] = list[i].ID
 	}
-	found, err := s.Events.DeliveriesOf(ctx, c.tenant, e.ID, e.PublishedAt, ids)
+	found, err := s.Explained.DeliveriesOf(ctx, c.tenant, e.ID, e.PublishedAt, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 		return postgres.Position{At: list[i].CreatedAt, ID: list[i].ID}
 	})
 	if out.Next == nil {
-		orphans, err := s.Events.OrphansOf(ctx, c.tenant, e.ID, e.PublishedAt, maxLimit)
+		orphans, err := s.Explained.OrphansOf(ctx, c.tenant, e.ID, e.PublishedAt, maxLimit)
 		if err != nil {
 			return nil, err
 		}

@@ -182,8 +182,8 @@ func TestRejectedEventsAreListed(t *testing.T) {
 	var rejected []*whispererv1.RejectedEvent
 	for i, raw := range []string{"{", "\x00\xff", strings.Repeat("a", 20_000)} {
 		rejected = append(rejected, &whispererv1.RejectedEvent{
-			PublishedAt: at.UnixNano(), Seq: uint64(i + 1), Subject: "oms.default.a", Tenant: "default", Reason: "malformed", //nolint:gosec // small
-			Detail: "It is no JSON.", Raw: []byte(raw), Size: uint32(len(raw)), Headers: []*whispererv1.Header{{Name: "A", Value: "b"}}, //nolint:gosec // small
+			PublishedAt: at.UnixNano(), Seq: uint64(i + 1), Subject: "oms.default.a", Tenant: "default", Reason: "malformed",
+			Detail: "It is no JSON.", Raw: []byte(raw), Size: uint32(len(raw)), Headers: []*whispererv1.Header{{Name: "A", Value: "b"}},
 		})
 	}
 	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Rejected: rejected}}))

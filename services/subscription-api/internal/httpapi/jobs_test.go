@@ -83,7 +83,7 @@ func TestAReplayFindsWhatNeverReachedTheHook(t *testing.T) {
 	hook := w.createHook(t, `{"event_type":"order.>","target_url":"http://example.com/a","config":{"channel_id":12,"filter":"event.entity != 'order:9'"}}`)
 	var list []webhook.Event
 	for i, entity := range []string{"order:1", "order:2", "order:9", "order:4", "order:5"} {
-		e := newEvent(fmt.Sprintf("e-%d", i), uint64(i+1), "order.created", entity, time.Hour) //nolint:gosec // small
+		e := newEvent(fmt.Sprintf("e-%d", i), uint64(i+1), "order.created", entity, time.Hour)
 		list = append(list, e)
 	}
 	list[1].ConfigFilter = []byte(`{"channel_id": 13}`)
@@ -142,7 +142,7 @@ func TestSeveralMayWorkOnAJobAndEachDeliveryIsParkedOnce(t *testing.T) {
 	const n = 700
 	list := make([]webhook.Event, n)
 	for i := range list {
-		list[i] = newEvent(fmt.Sprintf("e-%d", i), uint64(i+1), "order.created", "", time.Hour) //nolint:gosec // small
+		list[i] = newEvent(fmt.Sprintf("e-%d", i), uint64(i+1), "order.created", "", time.Hour)
 	}
 	w.published(t, list...)
 	job := w.replay(t, hook, since+`,"include_missing":true,"reason":"r","rate":10000`).json["id"].(string)

@@ -60,7 +60,7 @@ func newFact(hook uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reas
 	f.Attempts, f.RoundAttempts, f.RoundStartedAt = 1, 1, e.PublishedAt.UnixNano()
 	f.Attempt = &whispererv1.AttemptFact{
 		Number: 1, StartedAt: e.PublishedAt.Add(10 * time.Millisecond).UnixNano(), Duration: int64(250 * time.Millisecond),
-		Outcome: string(webhook.Succeeded), Status: uint32(status), Method: "POST", Url: "http://example.com/a", RequestSize: 12, //nolint:gosec // a status
+		Outcome: string(webhook.Succeeded), Status: uint32(status), Method: "POST", Url: "http://example.com/a", RequestSize: 12,
 		RequestHeaders:  []*whispererv1.Header{{Name: "Webhook-Id", Value: id.String()}},
 		ResponseHeaders: []*whispererv1.Header{{Name: "X-A", Value: "1: 2"}, {Name: "X-A", Value: ""}},
 		ResponseBody:    []byte("thanks"), Dns: int64(time.Millisecond), FirstByte: int64(20 * time.Millisecond),

@@ -62,7 +62,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w.logs = logs
 	deps := httpapi.Deps{
-		Hooks: w.db, EventTypes: w.db, Tokens: w.db, Accounts: w.db, Deliveries: w.db, Events: w.db, Replays: w.db, Jobs: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
+		Hooks: w.db, EventTypes: w.db, Tokens: w.db, Accounts: w.db, Deliveries: w.db, Events: w.db, Explained: w.db, Replays: w.db, Jobs: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
 	}
 	for _, o := range options {

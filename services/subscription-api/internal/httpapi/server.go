@@ -44,6 +44,7 @@ type Deps struct {
 	Accounts   accountStore
 	Deliveries deliveryStore
 	Events     eventStore
+	Explained  explainStore
 	Replays    replayStore
 	Jobs       jobStore
 	Publisher  publisher
