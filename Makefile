@@ -41,7 +41,7 @@ race: deps ## tests of the concurrent packages under the race detector
 chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...
 bench: deps ## deliveries per second of the whole system on this machine
-	go run ./services/whisperer/cmd/whisperer bench --local
+	go run ./services/whisperer/cmd/whisperer bench
 bench-go: ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/delivery-worker/...
 screenshots: deps ## pictures of all pages of the console, in ./screenshots

@@ -55,6 +55,7 @@ type commands struct {
 	Listen      listenCommand      `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
 	Token       tokenCommand       `cmd:"" help:"Manage API tokens."`
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database to this program's schema."`
+	Bench       benchCommand       `cmd:"" help:"Measure this machine: deliveries per second, what they cost, how late they come."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`
 	Completion  completionCommand  `cmd:"" help:"Print a script that completes commands in a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
@@ -75,7 +76,7 @@ func Run(ctx context.Context, p Program) int {
 	parser, err := kong.New(c,
 		kong.Name("whisperer"), kong.Description(description), kong.Writers(p.Out, p.Err),
 		kong.Exit(func(int) { shown = true }),
-		kong.Vars{"data_dir": DataDir},
+		kong.Vars{"data_dir": DataDir, "scenarios": scenarioNames()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)

@@ -1,0 +1,47 @@
+package postgres_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestManyHooksAreStoredAtOnceOrNone(t *testing.T) {
+	t.Parallel()
+	db, _ := at(t, testenv.Postgres(t))
+	config, err := webhook.ParseConfig([]byte(`{"channel_id": 12}`))
+	require.NoError(t, err)
+	hooks := make([]webhook.Hook, 50)
+	for i := range hooks {
+		hooks[i] = webhook.Hook{
+			Tenant: webhook.DefaultTenant, EventTypes: []string{"order.created"}, TargetURL: fmt.Sprintf("https://example.com/%d", i),
+			NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
+			Secrets: []webhook.Secret{{Value: "secret"}}, RetryConfig: []byte(`{"choice":"fixed","kwargs":{"seconds":60}}`),
+		}
+	}
+	ids, err := db.CreateHooks(t.Context(), "test", webhook.DefaultTenant, hooks, 100)
+	require.NoError(t, err)
+	require.Len(t, ids, len(hooks))
+	stored, err := db.Hook(t.Context(), webhook.DefaultTenant, ids[7])
+	require.NoError(t, err)
+	require.Equal(t, hooks[7].TargetURL, stored.TargetURL)
+	require.Equal(t, hooks[7].Secrets, stored.Secrets)
+	require.JSONEq(t, string(hooks[7].RetryConfig), string(stored.RetryConfig))
+	require.JSONEq(t, `{"channel_id": 12}`, string(stored.Config.Raw))
+
+	hooks[0].TargetURL = "https://example.com/new"
+	_, err = db.CreateHooks(t.Context(), "test", webhook.DefaultTenant, hooks[:2], 100)
+	require.ErrorIs(t, err, webhook.ErrConflict)
+	_, err = db.CreateHooks(t.Context(), "test", webhook.DefaultTenant, hooks[:1], 50)
+	require.ErrorIs(t, err, postgres.ErrQuota)
+	_, err = db.CreateHooks(t.Context(), "test", "nobody", hooks[:1], 50)
+	require.ErrorIs(t, err, webhook.ErrNotFound)
+	list, _, err := db.Hooks(t.Context(), webhook.DefaultTenant, postgres.HookFilter{}, postgres.Page{Limit: 250})
+	require.NoError(t, err)
+	require.Len(t, list, 50, "none of those that were refused")
+}

@@ -1,0 +1,130 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+)
+
+// verbPost has the plain client POST.
+const verbPost = "post"
+
+// errand is what the plain client has to do: the deliveries of a scenario, without anything that makes them safe.
+type errand struct {
+	URL           string
+	Hooks, Events int
+	Rate          float64
+	Goroutines    int
+	// Body is the delivered body, Mark the place of its mark.
+	Body []byte
+	Mark int
+}
+
+// plain is the bare limit: net/http's client with nothing before and nothing behind it.
+type plain struct{ http *http.Client }
+
+func newClient() role {
+	transport := &http.Transport{ //nolint:forbidigo // the yardstick for pkg/egress, and it calls this bench's own receiver only
+		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		MaxIdleConns:        4096,
+		MaxIdleConnsPerHost: 1024,
+		DisableCompression:  true,
+		ReadBufferSize:      16 << 10,
+		WriteBufferSize:     16 << 10,
+	}
+	p := &plain{http: &http.Client{Transport: transport}} //nolint:forbidigo // as above
+	return role{stop: transport.CloseIdleConnections, verbs: map[string]verb{verbPost: taking(p.run)}}
+}
+
+// run returns when all answers are there; the error is of the first request that had none.
+func (p *plain) run(ctx context.Context, e errand) (any, error) {
+	body := template{text: e.Body, mark: e.Mark}
+	urls := make([]string, e.Hooks)
+	for i := range urls {
+		urls[i] = e.URL + strconv.Itoa(i)
+	}
+	var failed atomic.Pointer[error]
+	post := func(seq, hook int, at time.Time) {
+		if err := p.post(ctx, urls[hook], body.fill(seq, at)); err != nil {
+			failed.CompareAndSwap(nil, &err)
+		}
+	}
+	if e.Rate > 0 {
+		paced(ctx, e.Events, e.Rate, func(seq int) {
+			var all sync.WaitGroup
+			at := time.Now()
+			for hook := range e.Hooks {
+				all.Go(func() { post(seq, hook, at) })
+			}
+			all.Wait()
+		})
+	} else {
+		together(ctx, e.Events*e.Hooks, e.Goroutines, func(n int) { post(n/e.Hooks, n%e.Hooks, time.Now()) })
+	}
+	if err := failed.Load(); err != nil {
+		return nil, *err
+	}
+	return nil, ctx.Err()
+}
+
+func (p *plain) post(ctx context.Context, url string, body []byte) error {
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	q.Header.Set("Content-Type", envelope.TypeJSON)
+	r, err := p.http.Do(q)
+	if err != nil {
+		return fmt.Errorf("post: %w", err)
+	}
+	defer r.Body.Close()
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("post: the receiver answered %d", r.StatusCode)
+	}
+	return nil
+}
+
+// together does n things on some goroutines, each the next one as soon as it is through with one.
+func together(ctx context.Context, n, goroutines int, do func(n int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range goroutines {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// paced begins n things at a rate in a second, whether or not those before are through, and waits for all of them.
+func paced(ctx context.Context, n int, rate float64, do func(n int)) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	begin := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	for i := range n {
+		timer.Reset(time.Until(begin.Add(time.Duration(float64(i) / rate * float64(time.Second)))))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		all.Go(func() { do(i) })
+	}
+}

@@ -1,0 +1,188 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// What the receiver can be asked for.
+const (
+	verbExpect   = "expect"
+	verbProgress = "progress"
+	verbRelease  = "release"
+	verbGot      = "got"
+)
+
+// pathPrefix begins the paths of hooks; a hook's index follows.
+const pathPrefix = "/h/"
+
+// expectation says what is going to come; what came before is forgotten.
+type expectation struct {
+	Hooks, Events int
+	Delay         time.Duration
+	// Hanging is the index of a hook that gets no answer before a release; -1 for none.
+	Hanging int
+}
+
+// progress is how far it has come.
+type progress struct {
+	// Received counts different deliveries.
+	Received int64
+	// Last is the Unix time of the last of them, in nanoseconds.
+	Last int64
+}
+
+// got is all that came.
+type got struct {
+	// Latencies of all deliveries in nanoseconds, from publishing to arrival.
+	Latencies  []int64
+	Duplicates int
+	// Unreadable requests have no mark or are for no hook.
+	Unreadable int64
+	// Unsigned requests have no signature.
+	Unsigned int64
+	// Held requests hang.
+	Held int64
+	Last int64
+}
+
+// receiver is the program behind all hooks' target URLs.
+type receiver struct {
+	server *http.Server
+	now    atomic.Pointer[reception]
+}
+
+// reception is what came since an expectation.
+type reception struct {
+	expectation
+	hooks                                      []tally
+	received, last, unreadable, unsigned, held atomic.Int64
+	released                                   chan struct{}
+	release                                    func()
+}
+
+// tally is one hook's deliveries.
+type tally struct {
+	mu         sync.Mutex
+	seen       []bool // by the event's sequence
+	latencies  []int64
+	duplicates int
+}
+
+func newReceiver() role {
+	r := &receiver{}
+	r.server = &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
+	r.expect(expectation{Hanging: -1})
+	return role{stop: func() {
+		r.now.Load().release()
+		_ = r.server.Close()
+	}, verbs: map[string]verb{
+		verbStart: taking(r.start),
+		verbExpect: taking(func(_ context.Context, e expectation) (any, error) {
+			r.expect(e)
+			return nil, nil
+		}),
+		verbProgress: taking(func(context.Context, any) (any, error) {
+			x := r.now.Load()
+			return progress{Received: x.received.Load(), Last: x.last.Load()}, nil
+		}),
+		verbRelease: taking(func(context.Context, any) (any, error) {
+			r.now.Load().release()
+			return nil, nil
+		}),
+		verbGot: taking(func(context.Context, any) (any, error) { return r.now.Load().got(), nil }),
+	}}
+}
+
+// start listens and returns the URL that a hook's index is added to.
+func (r *receiver) start(ctx context.Context, _ any) (any, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	go func() { _ = r.server.Serve(listener) }() // ends when it is closed
+	return "http://" + listener.Addr().String() + pathPrefix, nil
+}
+
+func (r *receiver) expect(e expectation) {
+	x := &reception{expectation: e, hooks: make([]tally, e.Hooks), released: make(chan struct{})}
+	x.release = sync.OnceFunc(func() { close(x.released) })
+	for i := range x.hooks {
+		x.hooks[i].seen, x.hooks[i].latencies = make([]bool, e.Events), make([]int64, 0, e.Events)
+	}
+	if before := r.now.Swap(x); before != nil {
+		before.release()
+	}
+}
+
+// ServeHTTP answers 200, at once unless something else was asked for.
+func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	now, x := time.Now(), r.now.Load()
+	body := make([]byte, max(0, q.ContentLength))
+	_, err := io.ReadFull(q.Body, body)
+	seq, at, ok := readMark(body)
+	hook, errPath := strconv.Atoi(strings.TrimPrefix(q.URL.Path, pathPrefix))
+	if err != nil || errPath != nil || !ok || hook >= x.Hooks || seq >= x.Events {
+		x.unreadable.Add(1)
+		return
+	}
+	if len(q.Header["Webhook-Signature"]) == 0 {
+		x.unsigned.Add(1)
+	}
+	if hook == x.Hanging {
+		x.held.Add(1)
+		select {
+		case <-x.released:
+		case <-q.Context().Done():
+		}
+		return
+	}
+	x.count(hook, seq, now, now.Sub(at))
+	if x.Delay > 0 {
+		select {
+		case <-time.After(x.Delay):
+		case <-q.Context().Done():
+		}
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+func (x *reception) count(hook, seq int, now time.Time, latency time.Duration) {
+	t := &x.hooks[hook]
+	t.mu.Lock()
+	again := t.seen[seq]
+	if again {
+		t.duplicates++
+	} else {
+		t.seen[seq] = true
+		t.latencies = append(t.latencies, int64(latency))
+	}
+	t.mu.Unlock()
+	if again {
+		return
+	}
+	at := now.UnixNano()
+	for last := x.last.Load(); last < at && !x.last.CompareAndSwap(last, at); last = x.last.Load() {
+	}
+	x.received.Add(1)
+}
+
+func (x *reception) got() got {
+	g := got{Unreadable: x.unreadable.Load(), Unsigned: x.unsigned.Load(), Held: x.held.Load(), Last: x.last.Load()}
+	for i := range x.hooks {
+		t := &x.hooks[i]
+		t.mu.Lock()
+		g.Latencies = append(g.Latencies, t.latencies...)
+		g.Duplicates += t.duplicates
+		t.mu.Unlock()
+	}
+	return g
+}

@@ -1,0 +1,194 @@
+package bench
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Report is what was measured.
+type Report struct {
+	At      time.Time `json:"at"`
+	Version string    `json:"version"`
+	Machine Machine   `json:"machine"`
+	// Size of the bodies in bytes.
+	Size    int      `json:"size"`
+	Runs    int      `json:"runs"`
+	Results []Result `json:"results"`
+}
+
+// Machine is what the figures are of.
+type Machine struct {
+	Cores int    `json:"cores"`
+	CPU   string `json:"cpu"`
+	Go    string `json:"go"`
+	OS    string `json:"os"`
+	// SyncMicros is what it takes to make 8 KiB durable on the disk, in microseconds.
+	SyncMicros float64 `json:"sync_us"`
+}
+
+// Result is what was measured of one scenario: medians over its runs.
+type Result struct {
+	Scenario Scenario `json:"scenario"`
+	System   Figures  `json:"system"`
+	Bare     Figures  `json:"bare"`
+	// Ratio is System over Bare.
+	Ratio Ratio `json:"ratio"`
+	// Against is System over that of the scenario it is compared with; nil where there is none.
+	Against *Ratio `json:"against,omitempty"`
+	Each    []Once `json:"each"`
+}
+
+// Once is one run of a scenario.
+type Once struct {
+	System Figures `json:"system"`
+	Bare   Figures `json:"bare"`
+	// Missing deliveries never came, Duplicates came again.
+	Missing    int  `json:"missing"`
+	Duplicates int  `json:"duplicates"`
+	Unreadable int  `json:"unreadable"`
+	Unsigned   int  `json:"unsigned"`
+	Unrecorded bool `json:"unrecorded"`
+	// Counters are what grew of the workers' own.
+	Counters counters `json:"counters"`
+	// Problems are sentences about what was not as it should be.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Figures are of the system or of the plain client. Latencies are from publishing to arrival, in milliseconds.
+type Figures struct {
+	Deliveries int     `json:"deliveries"`
+	PerSecond  float64 `json:"per_second"`
+	// CPU in microseconds for a delivery: of all that delivers, without who publishes and receives.
+	CPU float64 `json:"cpu_us"`
+	P50 float64 `json:"p50_ms"`
+	P95 float64 `json:"p95_ms"`
+	P99 float64 `json:"p99_ms"`
+	Max float64 `json:"max_ms"`
+	// RecordedAfter is how many seconds after the last arrival everything was in the ledger.
+	RecordedAfter float64 `json:"recorded_after_s,omitempty"`
+	// CPUOf is the CPU of each process in microseconds for a delivery, MemoryOf its most memory in MiB.
+	CPUOf    map[string]float64 `json:"cpu_us_of"`
+	MemoryOf map[string]float64 `json:"memory_mib_of"`
+	// Others is the part of the machine's busy time that other programs had.
+	Others float64 `json:"others"`
+}
+
+// Ratio is one set of figures over another.
+type Ratio struct {
+	PerSecond float64 `json:"per_second"`
+	CPU       float64 `json:"cpu"`
+	P50       float64 `json:"p50"`
+	P95       float64 `json:"p95"`
+	P99       float64 `json:"p99"`
+	Max       float64 `json:"max"`
+}
+
+// newFigures sums up what came; counted are the processes whose CPU deliveries cost.
+func newFigures(g got, begin time.Time, u used, counted ...string) Figures {
+	slices.Sort(g.Latencies)
+	n := len(g.Latencies)
+	f := Figures{Deliveries: n, CPUOf: map[string]float64{}, MemoryOf: map[string]float64{}, Others: u.others}
+	if n == 0 {
+		return f
+	}
+	if took := time.Unix(0, g.Last).Sub(begin).Seconds(); took > 0 {
+		f.PerSecond = float64(n) / took
+	}
+	at := func(q float64) float64 {
+		return float64(g.Latencies[max(0, int(math.Ceil(q*float64(n)))-1)]) / float64(time.Millisecond)
+	}
+	f.P50, f.P95, f.P99, f.Max = at(0.5), at(0.95), at(0.99), at(1)
+	for name, cpu := range u.cpu {
+		f.CPUOf[name] = float64(cpu) / float64(time.Microsecond) / float64(n)
+	}
+	for _, name := range counted {
+		f.CPU += f.CPUOf[name]
+	}
+	for name, bytes := range u.peak {
+		f.MemoryOf[name] = float64(bytes) / (1 << 20)
+	}
+	return f
+}
+
+// over divides; what cannot be divided is 0.
+func (f *Figures) over(g *Figures) Ratio {
+	div := func(a, b float64) float64 {
+		if b == 0 {
+			return 0
+		}
+		return a / b
+	}
+	return Ratio{
+		PerSecond: div(f.PerSecond, g.PerSecond), CPU: div(f.CPU, g.CPU), P50: div(f.P50, g.P50), P95: div(f.P95, g.P95),
+		P99: div(f.P99, g.P99), Max: div(f.Max, g.Max),
+	}
+}
+
+// withMedians sums the runs up.
+func (r Result) withMedians() Result {
+	system, bare := make([]Figures, len(r.Each)), make([]Figures, len(r.Each))
+	for i := range r.Each {
+		system[i], bare[i] = r.Each[i].System, r.Each[i].Bare
+	}
+	r.System, r.Bare = medians(system), medians(bare)
+	r.Ratio = r.System.over(&r.Bare)
+	return r
+}
+
+func medians(all []Figures) Figures {
+	of := func(read func(f *Figures) float64) float64 {
+		values := make([]float64, len(all))
+		for i := range all {
+			values[i] = read(&all[i])
+		}
+		return median(values)
+	}
+	m := Figures{
+		Deliveries: all[0].Deliveries, CPUOf: map[string]float64{}, MemoryOf: map[string]float64{},
+		PerSecond: of(func(f *Figures) float64 { return f.PerSecond }), CPU: of(func(f *Figures) float64 { return f.CPU }),
+		P50: of(func(f *Figures) float64 { return f.P50 }), P95: of(func(f *Figures) float64 { return f.P95 }),
+		P99: of(func(f *Figures) float64 { return f.P99 }), Max: of(func(f *Figures) float64 { return f.Max }),
+		RecordedAfter: of(func(f *Figures) float64 { return f.RecordedAfter }), Others: of(func(f *Figures) float64 { return f.Others }),
+	}
+	for name := range all[0].CPUOf {
+		m.CPUOf[name] = of(func(f *Figures) float64 { return f.CPUOf[name] })
+	}
+	for name := range all[0].MemoryOf {
+		m.MemoryOf[name] = of(func(f *Figures) float64 { return f.MemoryOf[name] })
+	}
+	return m
+}
+
+// median of at least one value.
+func median(values []float64) float64 {
+	slices.Sort(values)
+	middle := len(values) / 2
+	if len(values)%2 == 1 {
+		return values[middle]
+	}
+	return (values[middle-1] + values[middle]) / 2
+}
+
+// compare sets scenarios against those that they name, where these were measured.
+func (r *Report) compare() {
+	for i := range r.Results {
+		for j := range r.Results {
+			if r.Results[j].Scenario.Name == r.Results[i].Scenario.Against {
+				ratio := r.Results[i].System.over(&r.Results[j].System)
+				r.Results[i].Against = &ratio
+			}
+		}
+	}
+}
+
+// Problems counts the sentences about what was not as it should be.
+func (r *Report) Problems() int {
+	n := 0
+	for i := range r.Results {
+		for j := range r.Results[i].Each {
+			n += len(r.Results[i].Each[j].Problems)
+		}
+	}
+	return n
+}

@@ -1,0 +1,279 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// How long things are waited for.
+const (
+	pollEvery = 20 * time.Millisecond
+	// stuckAfter is how long no delivery may come before those that miss count as lost; the first retry is due in 5 s.
+	stuckAfter = 20 * time.Second
+	// quietLimit bounds the wait for everything to be recorded.
+	quietLimit = 90 * time.Second
+)
+
+// warmUp is how many deliveries each hook gets before anything is measured.
+const warmUp = 200
+
+// publishers publish side by side, each so many events at a time.
+const (
+	publishers     = 64
+	publishAtOnce  = 16
+	clientWarmUp   = 2000
+	maxBareQuick   = 60_000 // requests of the plain client at full speed
+	maxSlowBareFor = 4 * time.Second
+)
+
+// run measures one scenario once: the plain client, then the system.
+func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error) {
+	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
+	if run.Bare, err = b.bare(ctx, s); err != nil {
+		return run, err
+	}
+	y, err := b.startSystem(ctx, s)
+	if err != nil {
+		return run, err
+	}
+	defer func() { err = errors.Join(err, y.stop()) }()
+	warm := s
+	warm.Events, warm.Rate = warmUp, 0
+	if s.Rate > 0 {
+		warm.Rate = max(s.Rate, 100)
+	}
+	if _, err := b.load(ctx, y, warm, "warm"); err != nil {
+		return run, err
+	}
+	profiled, err := b.profile(ctx, y, fmt.Sprintf("%s-%d", s.Name, n+1))
+	if err != nil {
+		return run, err
+	}
+	before, err := countersOf(ctx, y.health)
+	if err != nil {
+		return run, err
+	}
+	if run, err = b.measure(ctx, y, s, run); err != nil {
+		return run, err
+	}
+	if err := profiled(); err != nil {
+		return run, err
+	}
+	after, err := countersOf(ctx, y.health)
+	if err != nil {
+		return run, err
+	}
+	run.Counters = after.since(before)
+	run.judge(s, y)
+	return run, nil
+}
+
+// measure loads the system with the meter running.
+func (b *bench) measure(ctx context.Context, y *system, s Scenario, run Once) (Once, error) {
+	processes := map[string][]process{
+		processPostgres: {postmaster(y.postgres.Dir())}, processNATS: {y.nats.process()},
+		processPublisher: {{pid: os.Getpid()}}, processReceiver: {b.receiver.process()},
+	}
+	for _, w := range y.workers {
+		processes[processWorker] = append(processes[processWorker], w.process())
+	}
+	m := startMeter(processes)
+	l, err := b.load(ctx, y, s, "run")
+	u := m.stop()
+	if err != nil {
+		return run, err
+	}
+	run.System = l.figures(u, processWorker, processPostgres, processNATS)
+	run.Missing, run.Duplicates = s.deliveries()-len(l.got.Latencies), l.got.Duplicates
+	run.Unreadable, run.Unsigned, run.Unrecorded = int(l.got.Unreadable), int(l.got.Unsigned), !l.quiet
+	return run, nil
+}
+
+// loaded is what came of a load.
+type loaded struct {
+	begin    time.Time
+	got      got
+	recorded time.Time // when everything was in the ledger
+	quiet    bool      // that it was, in time
+}
+
+func (l *loaded) figures(u used, counted ...string) Figures {
+	f := newFigures(l.got, l.begin, u, counted...)
+	f.RecordedAfter = max(0, l.recorded.Sub(time.Unix(0, l.got.Last)).Seconds())
+	return f
+}
+
+// load publishes a scenario's events and waits until all deliveries have come and are recorded.
+func (b *bench) load(ctx context.Context, y *system, s Scenario, run string) (l loaded, err error) {
+	e := expectation{Hooks: s.Hooks, Events: s.Events, Delay: s.Delay, Hanging: s.hanging()}
+	if err := b.receiver.do(ctx, verbExpect, e, nil); err != nil {
+		return l, err
+	}
+	l.begin = time.Now()
+	if err := b.publish(ctx, y.bus, s, run); err != nil {
+		return l, err
+	}
+	if err := b.await(ctx, int64(s.deliveries())); err != nil {
+		return l, err
+	}
+	if err := b.receiver.do(ctx, verbRelease, nil, nil); err != nil {
+		return l, err
+	}
+	if l.quiet, err = y.awaitQuiet(ctx); err != nil {
+		return l, err
+	}
+	l.recorded = time.Now()
+	return l, b.receiver.do(ctx, verbGot, nil, &l.got)
+}
+
+// publish returns when JetStream has stored all the events.
+func (b *bench) publish(ctx context.Context, nats *bus.Bus, s Scenario, run string) error {
+	var failed failure
+	event := func(seq int) bus.Outgoing {
+		return bus.Outgoing{
+			Tenant: webhook.DefaultTenant, Type: eventType, ID: fmt.Sprintf("%s-%d", run, seq),
+			Body: b.payload.published.fill(seq, time.Now()),
+		}
+	}
+	if s.Rate > 0 {
+		paced(ctx, s.Events, s.Rate, func(seq int) { failed.set(nats.PublishEvents(ctx, []bus.Outgoing{event(seq)})) })
+		return failed.get(ctx)
+	}
+	batches := (s.Events + publishAtOnce - 1) / publishAtOnce
+	together(ctx, batches, publishers, func(n int) {
+		var events []bus.Outgoing
+		for seq := n * publishAtOnce; seq < min(s.Events, (n+1)*publishAtOnce); seq++ {
+			events = append(events, event(seq))
+		}
+		failed.set(nats.PublishEvents(ctx, events))
+	})
+	return failed.get(ctx)
+}
+
+// await returns when so many deliveries have come, or none comes any more.
+func (b *bench) await(ctx context.Context, n int64) error {
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	seen, moved := int64(0), time.Now()
+	for {
+		var p progress
+		if err := b.receiver.do(ctx, verbProgress, nil, &p); err != nil {
+			return err
+		}
+		if p.Received > seen {
+			seen, moved = p.Received, time.Now()
+		}
+		if p.Received >= n || time.Since(moved) > stuckAfter {
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// awaitQuiet returns true when every event is settled and everything is recorded.
+func (y *system) awaitQuiet(ctx context.Context) (bool, error) {
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	limit := time.Now().Add(quietLimit)
+	for time.Now().Before(limit) {
+		quiet := true
+		for _, c := range []bus.Consumer{bus.Fanout, bus.FactRecorder, bus.EventRecorder} { // facts come of fanning out
+			lag, err := y.bus.Lag(ctx, c)
+			if err != nil {
+				return false, err
+			}
+			if lag.Pending+lag.InFlight > 0 {
+				quiet = false
+				break
+			}
+		}
+		if quiet {
+			return true, nil
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return false, nil
+}
+
+// bare measures the plain client with what the scenario asks of the receiver.
+func (b *bench) bare(ctx context.Context, s Scenario) (Figures, error) {
+	s.Hanging = false
+	warm := s
+	warm.Events, warm.Rate, warm.Goroutines, warm.Delay = max(1, clientWarmUp/s.Hooks), 0, 64, 0
+	if _, _, err := b.post(ctx, warm); err != nil {
+		return Figures{}, err
+	}
+	switch {
+	case s.Rate > 0:
+	case s.Delay > 0:
+		s.Events = int(maxSlowBareFor/s.Delay) * s.Goroutines / s.Hooks
+	default:
+		s.Events = min(2*s.Events, maxBareQuick/s.Hooks)
+	}
+	m := startMeter(map[string][]process{
+		processClient: {b.client.process()}, processReceiver: {b.receiver.process()}, processPublisher: {{pid: os.Getpid()}},
+	})
+	g, begin, err := b.post(ctx, s)
+	u := m.stop()
+	if err != nil {
+		return Figures{}, err
+	}
+	return newFigures(g, begin, u, processClient), nil
+}
+
+func (b *bench) post(ctx context.Context, s Scenario) (g got, begin time.Time, err error) {
+	e := expectation{Hooks: s.Hooks, Events: s.Events, Delay: s.Delay, Hanging: -1}
+	if err := b.receiver.do(ctx, verbExpect, e, nil); err != nil {
+		return g, begin, err
+	}
+	begin = time.Now()
+	err = b.client.do(ctx, verbPost, errand{
+		URL: b.target, Hooks: s.Hooks, Events: s.Events, Rate: s.Rate, Goroutines: s.Goroutines,
+		Body: b.payload.delivered.text, Mark: b.payload.delivered.mark,
+	}, nil)
+	if err != nil {
+		return g, begin, err
+	}
+	return g, begin, b.receiver.do(ctx, verbGot, nil, &g)
+}
+
+// profile has the workers and nats-server write profiles until the returned function is called.
+func (b *bench) profile(ctx context.Context, y *system, name string) (stop func() error, err error) {
+	if b.ProfileDir == "" {
+		return func() error { return nil }, nil
+	}
+	dir, err := filepath.Abs(b.ProfileDir)
+	if err != nil {
+		return nil, fmt.Errorf("find folder for profiles: %w", err)
+	}
+	for n, p := range y.parts() {
+		base := filepath.Join(dir, fmt.Sprintf("%s-%s-%d", name, p.name, n+1))
+		if err := p.do(ctx, verbProfile, base, nil); err != nil {
+			return nil, err
+		}
+	}
+	return func() error {
+		for _, p := range y.parts() {
+			if err := p.do(ctx, verbStopProfiles, nil, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}

@@ -1,0 +1,76 @@
+package bench
+
+import "time"
+
+// Scenario is one situation that is measured.
+type Scenario struct {
+	Name  string `json:"name"`
+	Title string `json:"title"`
+	// Events that are published.
+	Events int `json:"events"`
+	// Rate of events in a second; 0 is as fast as they go.
+	Rate float64 `json:"rate,omitempty"`
+	// Hooks that match each event.
+	Hooks int `json:"hooks"`
+	// Hanging says that one of the hooks has a receiver which never answers; what it gets does not count.
+	Hanging bool `json:"hanging,omitempty"`
+	// Registered hooks that never match, of the same tenant.
+	Registered int `json:"registered,omitempty"`
+	// Workers that share the deliveries.
+	Workers int `json:"workers"`
+	// Delay is what the receiver takes to answer.
+	Delay time.Duration `json:"delay,omitempty"`
+	// Goroutines of the plain client where there is no rate: the most requests that it has under way.
+	Goroutines int `json:"goroutines"`
+	// Against names the scenario that this one is compared with; empty for none.
+	Against string `json:"against,omitempty"`
+}
+
+// slow is what a receiver takes that has something to do.
+const slow = 50 * time.Millisecond
+
+// Scenarios are all that there are. To add one is to add it here.
+func Scenarios() []Scenario {
+	return []Scenario{
+		{Name: "one-hook", Title: "one hook, as fast as it goes", Events: 30_000, Hooks: 1, Workers: 1, Goroutines: 64},
+		{Name: "fan-out", Title: "20 hooks, each event to all of them", Events: 2500, Hooks: 20, Workers: 1, Goroutines: 64},
+		{Name: "light", Title: "one hook, 50 events/s", Events: 400, Rate: 50, Hooks: 1, Workers: 1},
+		{Name: "healthy", Title: "ten hooks, 50 events/s", Events: 400, Rate: 50, Hooks: 10, Workers: 1},
+		{
+			Name: "hanging", Title: "the same, and one of the ten never answers", Events: 500, Rate: 50, Hooks: 10,
+			Hanging: true, Workers: 1, Against: "healthy",
+		},
+		{
+			Name: "registered", Title: "100,000 hooks, one of them matches", Events: 30_000, Hooks: 1, Registered: 99_999,
+			Workers: 1, Goroutines: 64, Against: "one-hook",
+		},
+		{
+			Name: "workers-1", Title: "1 worker, a receiver that takes 50 ms", Events: 2500, Hooks: 1, Workers: 1,
+			Delay: slow, Goroutines: 32,
+		},
+		{
+			Name: "workers-2", Title: "2 workers, a receiver that takes 50 ms", Events: 5000, Hooks: 1, Workers: 2,
+			Delay: slow, Goroutines: 64, Against: "workers-1",
+		},
+		{
+			Name: "workers-4", Title: "4 workers, a receiver that takes 50 ms", Events: 10_000, Hooks: 1, Workers: 4,
+			Delay: slow, Goroutines: 128, Against: "workers-1",
+		},
+	}
+}
+
+// hanging is the index of the hook whose receiver never answers, or -1.
+func (s *Scenario) hanging() int {
+	if s.Hanging {
+		return s.Hooks - 1
+	}
+	return -1
+}
+
+// deliveries is how many count.
+func (s *Scenario) deliveries() int {
+	if s.Hanging {
+		return s.Events * (s.Hooks - 1)
+	}
+	return s.Events * s.Hooks
+}

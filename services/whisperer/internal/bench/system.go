@@ -1,0 +1,173 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/localpg"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// system is all of Whisperer, with an empty database and empty streams.
+type system struct {
+	dir      string
+	postgres *localpg.Server
+	nats     *part
+	workers  []*part
+	// health are the workers' addresses.
+	health []string
+	bus    *bus.Bus
+}
+
+// actor is what the audit log has for hooks of the bench.
+const actor postgres.Actor = "bench"
+
+// startSystem brings everything up for a scenario, the hooks included. Stop it.
+func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err error) {
+	y := &system{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, y.stop())
+		}
+	}()
+	if y.dir, err = os.MkdirTemp(b.dir, "run-"); err != nil {
+		return nil, fmt.Errorf("make folder of run: %w", err)
+	}
+	if err := os.Chmod(y.dir, 0o711); err != nil { //nolint:gosec // PostgreSQL's user passes through
+		return nil, fmt.Errorf("open folder of run: %w", err)
+	}
+	y.postgres, err = localpg.Start(ctx, localpg.Options{
+		DataDir: filepath.Join(y.dir, "postgres"), FallbackDir: filepath.Join(y.dir, "elsewhere"), TCP: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	databaseURL, key := y.postgres.URL("postgres"), seal.NewKey()
+	if _, err := postgres.Migrate(ctx, databaseURL); err != nil {
+		return nil, err
+	}
+	if err := b.makeHooks(ctx, s, databaseURL, key); err != nil {
+		return nil, err
+	}
+	var natsURL string
+	if y.nats, err = b.startPart(ctx, roleNATS, y.dir); err != nil {
+		return nil, err
+	}
+	if err := y.nats.do(ctx, verbStart, filepath.Join(y.dir, "nats"), &natsURL); err != nil {
+		return nil, err
+	}
+	for n := range s.Workers {
+		worker, err := b.startPart(ctx, roleWorker, y.dir)
+		if err != nil {
+			return nil, err
+		}
+		y.workers = append(y.workers, worker)
+		var health string
+		if err := worker.do(ctx, verbStart, environment(databaseURL, natsURL, key, n), &health); err != nil {
+			return nil, err
+		}
+		y.health = append(y.health, health)
+	}
+	y.bus, err = bus.Connect(ctx, bus.Options{URL: natsURL, Name: "bench", Log: zap.NewNop()})
+	return y, err
+}
+
+// environment configures worker n. The ports are those that the receiver may be on.
+func environment(databaseURL, natsURL, key string, n int) []string {
+	return []string{
+		daemon.Prefix + "DATABASE_URL=" + databaseURL,
+		daemon.Prefix + "NATS_URL=" + natsURL,
+		daemon.Prefix + "MASTER_KEY=" + key,
+		daemon.Prefix + "EGRESS_ALLOW=127.0.0.0/8",
+		daemon.Prefix + "HEALTH_LISTEN=127.0.0.1:0",
+		daemon.Prefix + "WORKER=bench-" + strconv.Itoa(n+1),
+	}
+}
+
+// parts are the processes of ours that the system consists of.
+func (y *system) parts() []*part {
+	parts := y.workers
+	if y.nats != nil {
+		parts = append(slices.Clip(parts), y.nats)
+	}
+	return parts
+}
+
+// stop ends everything and removes its data.
+func (y *system) stop() error {
+	if y.bus != nil {
+		y.bus.Close()
+	}
+	for _, p := range y.parts() { // workers before the server that they talk to
+		p.stop()
+	}
+	var problems []error
+	if y.postgres != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+		defer cancel()
+		problems = append(problems, y.postgres.Stop(ctx))
+	}
+	return errors.Join(append(problems, os.RemoveAll(y.dir))...)
+}
+
+// hooksAtOnce is how many hooks are stored in one transaction.
+const hooksAtOnce = 5000
+
+// makeHooks stores the hooks of a scenario, before there is a worker.
+func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) error {
+	ring, err := seal.ParseRing(key)
+	if err != nil {
+		return err
+	}
+	db, err := postgres.Open(url, 2, ring)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var hooks []webhook.Hook
+	for n := range s.Hooks {
+		h, err := newHook(b.target+strconv.Itoa(n), eventType)
+		if err != nil {
+			return err
+		}
+		hooks = append(hooks, h)
+	}
+	for n := range s.Registered {
+		h, err := newHook(b.target+"other/"+strconv.Itoa(n), otherType)
+		if err != nil {
+			return err
+		}
+		hooks = append(hooks, h)
+	}
+	for len(hooks) > 0 {
+		n := min(len(hooks), hooksAtOnce)
+		if _, err := db.CreateHooks(ctx, actor, webhook.DefaultTenant, hooks[:n], s.Hooks+s.Registered); err != nil {
+			return err
+		}
+		hooks = hooks[n:]
+	}
+	return nil
+}
+
+func newHook(target, wants string) (webhook.Hook, error) {
+	config, err := webhook.ParseConfig(nil)
+	if err != nil {
+		return webhook.Hook{}, err
+	}
+	return webhook.Hook{
+		Tenant: webhook.DefaultTenant, EventTypes: []string{wants}, TargetURL: target, NotificationType: webhook.NotificationREST,
+		Secrets: []webhook.Secret{{Value: signature.GenerateSecret()}}, Config: config, Status: webhook.Active,
+	}, nil
+}

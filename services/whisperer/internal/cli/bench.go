@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/bench"
+)
+
+type benchCommand struct {
+	Only    []string `help:"Measure these scenarios only: ${scenarios}." placeholder:"NAME"`
+	Runs    int      `help:"Runs of each; the figures are medians." default:"1" placeholder:"N"`
+	Scale   float64  `help:"Multiply the numbers of events." default:"1" placeholder:"TIMES"`
+	Size    int      `help:"Size of the bodies in bytes." default:"1024" placeholder:"BYTES"`
+	Dir     string   `help:"Where the throw-away database and streams go: on the disk to be measured (default: /var/tmp)." placeholder:"FOLDER"`
+	Profile string   `help:"Write CPU and allocation profiles of worker and nats-server here." placeholder:"FOLDER"`
+	Part    string   `hidden:""`
+}
+
+// Run measures this machine.
+func (c *benchCommand) Run(ctx context.Context, a *app) error {
+	if c.Part != "" {
+		return bench.ServePart(ctx, c.Part, a.Version, a.In, a.Out)
+	}
+	scenarios, err := c.scenarios()
+	if err != nil {
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	report, err := bench.Run(ctx, bench.Options{
+		Scenarios: scenarios, Runs: c.Runs, Scale: c.Scale, Size: c.Size, Dir: c.Dir, ProfileDir: c.Profile,
+		Command: []string{program, "bench", "--part"}, Version: a.Version, Progress: a.Err,
+	})
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return a.print(report, nil)
+	}
+	report.Print(a.Out)
+	return nil
+}
+
+// scenarios are the chosen ones, in their usual order.
+func (c *benchCommand) scenarios() ([]bench.Scenario, error) {
+	all := bench.Scenarios()
+	if len(c.Only) == 0 {
+		return all, nil
+	}
+	for _, name := range c.Only {
+		if !slices.ContainsFunc(all, func(s bench.Scenario) bool { return s.Name == name }) {
+			return nil, usage("--only: there is no scenario %q; use %s", name, scenarioNames())
+		}
+	}
+	return slices.DeleteFunc(all, func(s bench.Scenario) bool { return !slices.Contains(c.Only, s.Name) }), nil
+}
+
+func scenarioNames() string {
+	var names []string
+	for _, s := range bench.Scenarios() {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, ", ")
+}
