@@ -189,3 +189,12 @@ func TestASchemaThatDoesNotFitIsAnErrorThatSaysWhatToDo(t *testing.T) {
 	require.ErrorIs(t, err, postgres.ErrSchema)
 	require.ErrorContains(t, err, "whisperer migrate")
 }
+
+func TestTheConsoleIsServedBesideTheAPI(t *testing.T) {
+	t.Parallel()
+	addr, token, _ := start(t, testenv.NATS(t))
+	page := request(t, http.MethodGet, "http://"+addr+"/", token, "")
+	require.Equal(t, http.StatusOK, page.status)
+	require.Contains(t, page.body, "<title>Sign in", "the root leads to the console, and that to signing in")
+	require.Equal(t, http.StatusNotFound, request(t, http.MethodGet, "http://"+addr+"/consoles/", token, "").status)
+}

@@ -2,12 +2,14 @@ package console
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"fmt"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 )
 
@@ -17,6 +19,7 @@ var staticFiles embed.FS
 // asset is a file that pages use. Its address changes with its content, so that browsers may keep it.
 type asset struct {
 	content     []byte
+	zipped      []byte
 	contentType string
 	version     string
 }
@@ -35,12 +38,31 @@ func loadAssets() (assets, error) {
 		if err != nil {
 			return nil, err
 		}
+		zipped, err := zip(content)
+		if err != nil {
+			return nil, err
+		}
 		sum := sha256.Sum256(content)
 		list[entry.Name()] = asset{
-			content: content, contentType: kinds[path.Ext(entry.Name())], version: hex.EncodeToString(sum[:6]),
+			content: content, zipped: zipped, contentType: kinds[path.Ext(entry.Name())], version: hex.EncodeToString(sum[:6]),
 		}
 	}
 	return list, nil
+}
+
+func zip(content []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(content); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // url is where pages find the file; an error for one that does not exist.
@@ -65,5 +87,11 @@ func (a assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		w.Header().Set("Cache-Control", "no-cache")
 	}
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.content))
+	content := file.content
+	w.Header().Set("Vary", "Accept-Encoding")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && r.Header.Get("Range") == "" {
+		w.Header().Set("Content-Encoding", "gzip")
+		content = file.zipped
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }

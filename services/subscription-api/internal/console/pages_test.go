@@ -1,8 +1,10 @@
 package console_test
 
 import (
+	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -261,4 +263,29 @@ func TestPagesDoWithoutCountsThatTakeTooLong(t *testing.T) {
 		require.Equal(t, http.StatusOK, a.status, path)
 		require.Contains(t, a.text, says, path)
 	}
+}
+
+func TestFilesOfPagesAreKeptByBrowsers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := &person{w: w}
+	page := p.get(t, "/console/sign-in").text
+	files := regexp.MustCompile(`/console/static/[a-z.]+\?v=[0-9a-f]{12}`).FindAllString(page, -1)
+	require.Len(t, files, 5)
+	for _, file := range files {
+		plain := p.send(t, http.MethodGet, file, nil, func(r *http.Request) { r.Header.Set("Accept-Encoding", "identity") })
+		require.Equal(t, http.StatusOK, plain.status, file)
+		require.Contains(t, plain.header.Get("Cache-Control"), "immutable", file)
+		require.Empty(t, plain.header.Get("Content-Encoding"), file)
+		zipped := p.send(t, http.MethodGet, file, nil, func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") })
+		require.Equal(t, "gzip", zipped.header.Get("Content-Encoding"), file)
+		require.Less(t, len(zipped.text), len(plain.text), file)
+		r, err := gzip.NewReader(strings.NewReader(zipped.text))
+		require.NoError(t, err)
+		text, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.Equal(t, plain.text, string(text), file)
+	}
+	require.Equal(t, "no-cache", p.get(t, "/console/static/app.js?v=old").header.Get("Cache-Control"))
+	require.Equal(t, http.StatusNotFound, p.get(t, "/console/static/htmx.LICENSE.txt").status)
 }
