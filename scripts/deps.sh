@@ -5,8 +5,8 @@
 # not needed where a database is given by URL, or where tests are told to use Docker.
 set -euo pipefail
 
-# install COMMAND: runs it where that can be done without asking: as root, by apt.
-install() {
+# install_by COMMAND: runs it where that can be done without asking: as root, by apt.
+install_by() {
   [[ $1 = apt-get* && $(id -u) = 0 ]] || return 1
   echo "deps: installing ($1)" >&2
   export DEBIAN_FRONTEND=noninteractive
@@ -14,15 +14,14 @@ install() {
   $1 </dev/null >&2 || { apt-get update </dev/null >&2 && $1 </dev/null >&2; }
 }
 
-# missing WHAT COMMAND OTHERWISE: says what a person has to do.
-missing() {
+# tell WHAT COMMAND OTHERWISE: says what a person has to do.
+tell() {
   echo "deps: $1. Get it by:" >&2
   case $2 in
   apt-get* | dnf* | pacman* | apk*) echo "    sudo $2" >&2 ;;
   *) echo "    $2" >&2 ;;
   esac
   echo "or $3." >&2
-  exit 1
 }
 
 needs_postgres() {
@@ -44,7 +43,7 @@ has_postgres() {
   return 1
 }
 
-postgres() {
+get_postgres() {
   local command='install the PostgreSQL server, version 15 or newer'
   if command -v apt-get >/dev/null; then command='apt-get install -y --no-install-recommends postgresql'
   elif command -v dnf >/dev/null; then command='dnf install -y postgresql-server'
@@ -52,9 +51,11 @@ postgres() {
   elif command -v pacman >/dev/null; then command='pacman -S postgresql'
   elif command -v brew >/dev/null; then command='brew install postgresql@17'
   fi
-  install "$command" || true
-  has_postgres || missing "the PostgreSQL server's binaries are missing" "$command" \
+  install_by "$command" || true
+  has_postgres && return 0
+  tell "the PostgreSQL server's binaries are missing" "$command" \
     'point WHISPERER_PGBIN at the folder that holds initdb and postgres'
+  return 1
 }
 
 # The places where the console's tests look.
@@ -67,7 +68,7 @@ has_chromium() {
   return 1
 }
 
-chromium() {
+get_chromium() {
   local command='install Chromium or Chrome'
   if command -v apt-get >/dev/null; then command='apt-get install -y --no-install-recommends chromium'
   elif command -v dnf >/dev/null; then command='dnf install -y chromium'
@@ -75,12 +76,11 @@ chromium() {
   elif command -v pacman >/dev/null; then command='pacman -S chromium'
   elif command -v brew >/dev/null; then command='brew install --cask chromium'
   fi
-  install "$command" || true
+  install_by "$command" || true
   has_chromium && return 0
-  # All other tests do without it.
-  [ "${CI:-}" != true ] && { echo "deps: no Chromium: the console's browser tests will fail. Get it by: sudo $command" >&2; return 0; }
-  missing "Chromium, which the console's browser tests use, is missing" "$command" 'point CHROME_BIN at a Chromium or Chrome'
+  tell "Chromium is missing, so the console's browser tests will fail" "$command" 'point CHROME_BIN at a Chromium or Chrome'
+  [ "${CI:-}" != true ] # all other tests do without it
 }
 
-if needs_postgres && ! has_postgres; then postgres; fi
-if [ "${1:-}" != run ] && ! has_chromium; then chromium; fi
+if needs_postgres && ! has_postgres; then get_postgres; fi
+if [ "${1:-}" != run ] && ! has_chromium; then get_chromium; fi
