@@ -108,3 +108,29 @@ func emptyJetStream(ctx context.Context, url string) error {
 	}
 	return nil
 }
+
+// Listen returns what is published to the subject at the server from now on, as a function that waits for the next
+// message, at most ten seconds.
+func Listen(tb testing.TB, url, subject string) (next func() []byte) {
+	tb.Helper()
+	conn, err := nats.Connect(url)
+	if err != nil {
+		tb.Fatalf("connect to nats: %v", err)
+	}
+	tb.Cleanup(conn.Close)
+	sub, err := conn.SubscribeSync(subject)
+	if err == nil {
+		err = conn.Flush()
+	}
+	if err != nil {
+		tb.Fatalf("listen to %s: %v", subject, err)
+	}
+	return func() []byte {
+		tb.Helper()
+		msg, err := sub.NextMsg(10 * time.Second)
+		if err != nil {
+			tb.Fatalf("wait for a message on %s: %v", subject, err)
+		}
+		return msg.Data
+	}
+}

@@ -55,9 +55,10 @@ func ValidatePattern(s string) error {
 	return nil
 }
 
-// IsOperational reports whether the event type is one by which Whisperer tells of itself: hook.… or delivery.….
+// IsOperational reports whether the event type is one by which Whisperer tells of itself: hook.…, delivery.… or
+// callback.….
 func IsOperational(eventType string) bool {
-	return strings.HasPrefix(eventType, "hook.") || strings.HasPrefix(eventType, "delivery.")
+	return strings.HasPrefix(eventType, "hook.") || strings.HasPrefix(eventType, "delivery.") || strings.HasPrefix(eventType, "callback.")
 }
 
 // MatchPattern reports whether pattern covers the event type. Both must be valid. Operational types have to be asked

@@ -66,13 +66,6 @@ type Secret struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// Callback is what to do with each outcome of a hook's deliveries. Exactly one of URL and Subject is set.
-type Callback struct {
-	URL     string   `json:"url,omitempty"`
-	Subject string   `json:"subject,omitempty"`
-	On      []string `json:"on,omitempty"`
-}
-
 // Matches reports whether the hook wants the event: tenant, type, and config_filter. Status does not count, since
 // deliveries for a paused hook are parked.
 func (h *Hook) Matches(e *Event) bool {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -193,10 +194,11 @@ func TestAHookThatOnlyFailsIsWarnedOfAndDisabledAndOthersHearOfIt(t *testing.T) 
 		return len(got) > 1 && got[len(got)-1].Header.Get("X-Whisperer-Event") == "hook.disabled"
 	}, 20*time.Second, 20*time.Millisecond)
 	require.Equal(t, "hook.failing", w.receiver.Got("/ops")[0].Header.Get("X-Whisperer-Event"))
-	stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, h.ID)
-	require.NoError(t, err)
-	require.Equal(t, webhook.Disabled, stored.Status)
-	require.Contains(t, stored.DisabledReason, "failed")
+	require.Eventually(t, func() bool {
+		stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, h.ID)
+		require.NoError(t, err)
+		return stored.Status == webhook.Disabled && strings.Contains(stored.DisabledReason, "failed")
+	}, 10*time.Second, 10*time.Millisecond)
 	w.recorded(h, "e-1", time.Now(), webhook.Dead)
 	require.Len(t, w.receiver.Got("/everything"), 1)
 }

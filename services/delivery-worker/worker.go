@@ -220,15 +220,6 @@ func (s *Service) hookChanged(id uuid.UUID, h *webhook.Hook) {
 	s.drain.Wake(id)
 }
 
-// hookSet is what Postgres keeps current.
-type hookSet struct {
-	*index.Index
-	drain *drainer.Drainer
-}
-
-// PutBacklog implements postgres.HookSet.
-func (h hookSet) PutBacklog(hook uuid.UUID) { h.drain.Wake(hook) }
-
 // takers are parts that take from subscriptions.
 type takers struct {
 	subs []*bus.Subscription

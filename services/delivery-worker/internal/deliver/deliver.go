@@ -52,6 +52,8 @@ type operator interface {
 	Disable(hook *webhook.Hook, reason string)
 	// Died tells that a delivery will not be tried again by itself.
 	Died(due *webhook.Due, decision webhook.Decision, result webhook.Result)
+	// Outcome tells whoever the hook's callback names; the attempt is nil where none led to the state.
+	Outcome(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error
 }
 
 // observer counts; all its methods are cheap.
@@ -119,12 +121,50 @@ func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, settled func
 // Park records that the delivery waits for its hook.
 func (d *Deliverer) Park(due *webhook.Due, reason webhook.Reason, settled func(error)) {
 	d.Observer.Parked(reason)
-	d.record(due, outcome{state: webhook.Parked, reason: reason, attempts: due.Attempts}, settled)
+	d.Finish(due, webhook.Parked, reason, settled)
 }
 
-// Finish records that the delivery ends without an attempt.
+// Finish records that the delivery gets into a state without an attempt. It does not block.
 func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error)) {
-	d.record(due, outcome{state: state, reason: reason, attempts: due.Attempts}, settled)
+	record := func() { d.record(due, outcome{state: state, reason: reason, attempts: due.Attempts}, settled) }
+	if !due.Hook.Callback.Wants(state) {
+		record()
+		return
+	}
+	go func() {
+		if !d.tell(due, state, reason, nil) {
+			settled(ErrNotSettled)
+			return
+		}
+		record()
+	}()
+}
+
+// tell has the hook's callback told of an outcome, for as long as it takes; false means that the worker is ending. It
+// comes before the record: told twice is the same callback, not told at all is none.
+func (d *Deliverer) tell(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) bool {
+	if !due.Hook.Callback.Wants(state) {
+		return true
+	}
+	return d.insist("callback could not be published", due, func() error {
+		return d.Operator.Outcome(d.ctx, due, state, reason, attempt)
+	})
+}
+
+// insist tries again until it succeeds; false means that the worker is ending.
+func (d *Deliverer) insist(failure string, due *webhook.Due, try func() error) bool {
+	for {
+		err := try()
+		if err == nil {
+			return true
+		}
+		d.Log.Warn(failure, zap.Stringer("delivery_id", due.ID), zap.Error(err))
+		select {
+		case <-d.ctx.Done():
+			return false
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
 }
 
 // attempt makes one request and says what follows from it; the error is the lane's.
@@ -155,7 +195,7 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 	if decision.DisableHook {
 		d.Operator.Disable(due.Hook, "The receiver answered 410 Gone.")
 	}
-	if decision.State == webhook.Waiting && !d.schedule(due, decision.NextAt) {
+	if decision.State == webhook.Waiting && !d.schedule(due, decision.NextAt) || !d.tell(due, decision.State, decision.Reason, attempt) {
 		settled(ErrNotSettled)
 		return webhook.Parked, context.Canceled
 	}
@@ -209,18 +249,7 @@ func (d *Deliverer) log(due *webhook.Due, result webhook.Result, decision webhoo
 // schedule stores the next retry, for as long as it takes; false means that the worker is ending.
 func (d *Deliverer) schedule(due *webhook.Due, nextAt time.Time) bool {
 	retry := d.retry(due, nextAt)
-	for {
-		err := d.Retries.ScheduleRetry(d.ctx, nextAt, retry)
-		if err == nil {
-			return true
-		}
-		d.Log.Warn("retry could not be scheduled", zap.Stringer("delivery_id", due.ID), zap.Error(err))
-		select {
-		case <-d.ctx.Done():
-			return false
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+	return d.insist("retry could not be scheduled", due, func() error { return d.Retries.ScheduleRetry(d.ctx, nextAt, retry) })
 }
 
 // room is what a retry's message may need beside its event, in bytes.

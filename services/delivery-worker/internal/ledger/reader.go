@@ -90,7 +90,10 @@ func (r *Reader) catchUp(ctx context.Context) error {
 			return ErrBehind
 		case <-tick.C:
 		}
-		if lag, err = r.bus.Lag(ctx, bus.FactRecorder); err != nil {
+		switch lag, err = r.bus.Lag(ctx, bus.FactRecorder); {
+		case ctx.Err() != nil: // the time ran out while it was asked
+			return ErrBehind
+		case err != nil:
 			return fmt.Errorf("ask the ledger: %w", err)
 		}
 	}

@@ -1,0 +1,50 @@
+package webhook
+
+import (
+	"encoding/hex"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// Callback is what to do with each outcome of a hook's deliveries. Exactly one of URL and Subject is set.
+type Callback struct {
+	URL     string `json:"url,omitempty"`
+	Subject string `json:"subject,omitempty"`
+	// On are the delivery states to be told of; delivered and dead if there are none.
+	On []string `json:"on,omitempty"`
+}
+
+// Wants reports whether the callback is to be told of deliveries that get into the state; a nil one is not.
+func (c *Callback) Wants(state DeliveryState) bool {
+	switch {
+	case c == nil:
+		return false
+	case len(c.On) == 0:
+		return state == Delivered || state == Dead
+	}
+	return slices.Contains(c.On, string(state))
+}
+
+// CallbackType is the operational event type by which the outcomes of a hook's deliveries travel.
+func CallbackType(hook uuid.UUID) string { return "callback.h" + hex.EncodeToString(hook[:]) }
+
+// CallbackHookID is the id of the hook that carries another hook's callbacks.
+func CallbackHookID(hook uuid.UUID) uuid.UUID { return uuid.NewSHA1(hook, []byte("callback")) }
+
+// CallbackHook is the hook that carries the hook's callbacks to their URL, nil where there are none to carry. It signs
+// with the same secrets, retries on the default schedule, and has no callback of its own.
+func (h *Hook) CallbackHook() *Hook {
+	if h.Callback == nil || h.Callback.URL == "" {
+		return nil
+	}
+	config, err := ParseConfig([]byte(`{"format":"raw"}`))
+	if err != nil {
+		return nil // it is valid
+	}
+	return &Hook{
+		ID: CallbackHookID(h.ID), Tenant: h.Tenant, Name: h.Name, EventTypes: []string{CallbackType(h.ID)}, TargetURL: h.Callback.URL,
+		NotificationType: NotificationREST, Secrets: h.Secrets, Config: config, Status: Active, CreatedAt: h.CreatedAt,
+		ModifiedAt: h.ModifiedAt, Version: h.Version,
+	}
+}

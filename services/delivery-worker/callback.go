@@ -1,0 +1,82 @@
+package deliveryworker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// outcome is what a callback carries.
+type outcome struct {
+	Outcome    webhook.DeliveryState `json:"outcome"`
+	Reason     webhook.Reason        `json:"reason,omitempty"`
+	DeliveryID string                `json:"delivery_id"`
+	HookID     string                `json:"hook_id"`
+	EventID    string                `json:"event_id"`
+	EventType  string                `json:"event_type"`
+	Entity     string                `json:"entity,omitempty"`
+	Attempts   int                   `json:"attempts"`
+	At         time.Time             `json:"at"`
+	Error      string                `json:"error,omitempty"`
+	ErrorClass string                `json:"error_class,omitempty"`
+	Response   *response             `json:"response"`
+}
+
+// response is the receiver's answer, capped as it is in the ledger.
+type response struct {
+	Status     uint32            `json:"status"`
+	Headers    map[string]string `json:"headers"`
+	Body       string            `json:"body"`
+	BodyBase64 []byte            `json:"body_base64,omitempty"`
+	Truncated  bool              `json:"truncated"`
+}
+
+// Outcome implements deliver's operator. A callback by HTTP is an event that only the hook which carries it gets: it is
+// signed, retried and recorded like any delivery. The id says the same for the same outcome, so that telling it again
+// is one callback.
+func (o operator) Outcome(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error {
+	told := outcome{
+		Outcome: state, Reason: reason, DeliveryID: due.ID.String(), HookID: due.Hook.ID.String(), EventID: due.Event.ID,
+		EventType: due.Event.Type, Entity: due.Event.Entity, Attempts: due.Attempts, At: time.Now().UTC(),
+	}
+	if attempt != nil {
+		told.Attempts = int(attempt.GetNumber())
+		told.Error, told.ErrorClass, told.Response = attempt.GetError(), attempt.GetErrorClass(), answerOf(attempt)
+	}
+	id := fmt.Sprintf("callback:%s:%d:%s", due.ID, told.Attempts, state)
+	data, err := json.Marshal(told)
+	if err != nil {
+		return fmt.Errorf("encode callback: %w", err)
+	}
+	if subject := due.Hook.Callback.Subject; subject != "" {
+		return o.s.bus.Tell(ctx, subject, id, data)
+	}
+	body, err := json.Marshal(map[string]any{"event_id": id, "entity": "hook:" + told.HookID, "data": json.RawMessage(data)})
+	if err != nil {
+		return fmt.Errorf("encode callback: %w", err)
+	}
+	return o.s.bus.PublishEvents(ctx, []bus.Outgoing{{Tenant: due.Event.Tenant, Type: webhook.CallbackType(due.Hook.ID), ID: id, Body: body}})
+}
+
+// answerOf is the answer that the attempt got, nil for none.
+func answerOf(a *whispererv1.AttemptFact) *response {
+	if a.GetStatus() == 0 {
+		return nil
+	}
+	r := &response{Status: a.GetStatus(), Headers: map[string]string{}, Truncated: a.GetTruncated()}
+	for _, h := range a.GetResponseHeaders() {
+		r.Headers[h.GetName()] = h.GetValue()
+	}
+	if utf8.Valid(a.GetResponseBody()) {
+		r.Body = string(a.GetResponseBody())
+	} else {
+		r.BodyBase64 = a.GetResponseBody()
+	}
+	return r
+}
