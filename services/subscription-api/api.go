@@ -148,7 +148,7 @@ func (s *Service) Components() []daemon.Component {
 // that does not fit is an error.
 func (s *Service) serve(ctx context.Context, ready func()) error {
 	defer s.db.Close()
-	s.health.AddCheck("postgres", s.db.Ready)
+	s.health.AddCheck("postgres", s.db.Serves)
 	if err := s.until(ctx, "postgres", s.db.Ready, postgres.ErrSchema); err != nil {
 		_ = s.listener.Close()
 		return err

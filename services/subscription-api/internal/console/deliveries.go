@@ -39,8 +39,13 @@ type deliveryList struct {
 
 func stateOptions() []option {
 	return []option{
-		{"", "any state"}, {"waiting", "waiting for a retry"}, {"parked", "parked"}, {"delivered", "delivered"}, {"dead", "dead"},
-		{"cancelled", "cancelled"}, {"waiting,parked,dead", "not delivered"},
+		{"", "any state"},
+		{"waiting", "waiting for a retry"},
+		{"parked", "parked"},
+		{"delivered", "delivered"},
+		{"dead", "dead"},
+		{"cancelled", "cancelled"},
+		{"waiting,parked,dead", "not delivered"},
 	}
 }
 

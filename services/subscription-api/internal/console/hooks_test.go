@@ -349,9 +349,17 @@ func TestRolesAreHonoured(t *testing.T) {
 		require.NotContains(t, a.text, "/console/tokens/")
 	}
 	for _, c := range []struct{ method, path string }{
-		{http.MethodGet, "/console/hooks/new"}, {http.MethodPost, "/console/hooks/"}, {http.MethodPost, "/console/hooks/status"},
-		{http.MethodPost, "/console/hooks/check"}, {http.MethodGet, hook + "edit"}, {http.MethodPost, hook}, {http.MethodPost, hook + "status"},
-		{http.MethodPost, hook + "rotate"}, {http.MethodGet, hook + "delete"}, {http.MethodPost, hook + "delete"}, {http.MethodPost, "/console/deliveries/" + delivery + "/retry"},
+		{http.MethodGet, "/console/hooks/new"},
+		{http.MethodPost, "/console/hooks/"},
+		{http.MethodPost, "/console/hooks/status"},
+		{http.MethodPost, "/console/hooks/check"},
+		{http.MethodGet, hook + "edit"},
+		{http.MethodPost, hook},
+		{http.MethodPost, hook + "status"},
+		{http.MethodPost, hook + "rotate"},
+		{http.MethodGet, hook + "delete"},
+		{http.MethodPost, hook + "delete"},
+		{http.MethodPost, "/console/deliveries/" + delivery + "/retry"},
 	} {
 		a := viewer.send(t, c.method, c.path, formOf("status", "pause", "confirm", "north"))
 		require.Equal(t, http.StatusForbidden, a.status, c.path)
@@ -373,8 +381,15 @@ func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	p := w.signIn(t, w.token(t, postgres.NewToken{Name: "a", Role: postgres.Admin, Tenant: "acme"}))
 	hook, delivery := "/console/hooks/"+h.ID.String()+"/", "/console/deliveries/"+webhook.DeliveryID(h.ID, e.ID).String()+"/"
 	for _, c := range []struct{ method, path string }{
-		{http.MethodGet, hook}, {http.MethodGet, hook + "edit"}, {http.MethodPost, hook}, {http.MethodPost, hook + "status"},
-		{http.MethodPost, hook + "rotate"}, {http.MethodGet, hook + "delete"}, {http.MethodPost, hook + "delete"}, {http.MethodGet, delivery}, {http.MethodPost, delivery + "retry"},
+		{http.MethodGet, hook},
+		{http.MethodGet, hook + "edit"},
+		{http.MethodPost, hook},
+		{http.MethodPost, hook + "status"},
+		{http.MethodPost, hook + "rotate"},
+		{http.MethodGet, hook + "delete"},
+		{http.MethodPost, hook + "delete"},
+		{http.MethodGet, delivery},
+		{http.MethodPost, delivery + "retry"},
 		{http.MethodGet, "/console/event?id=e-1"},
 	} {
 		form := whole()

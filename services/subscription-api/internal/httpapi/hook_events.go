@@ -125,9 +125,12 @@ func (in *hookEventListInput) timeRange(now time.Time) (postgres.TimeRange, erro
 		from, to bool
 		shift    time.Duration // of the bound, which includes its begin and not its end
 	}{
-		{"created_date", in.At, true, false, 0}, {"created_date", in.At, false, true, tick},
-		{"created_date__gt", in.After, true, false, tick}, {"created_date__gte", in.From, true, false, 0},
-		{"created_date__lt", in.Before, false, true, 0}, {"created_date__lte", in.To, false, true, tick},
+		{"created_date", in.At, true, false, 0},
+		{"created_date", in.At, false, true, tick},
+		{"created_date__gt", in.After, true, false, tick},
+		{"created_date__gte", in.From, true, false, 0},
+		{"created_date__lt", in.Before, false, true, 0},
+		{"created_date__lte", in.To, false, true, tick},
 	} {
 		at, err := readOldTime(p.name, string(p.value))
 		if err != nil {
