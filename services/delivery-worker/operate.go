@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/keeper"
 )
@@ -66,7 +67,7 @@ func (o operator) Disable(h *webhook.Hook, reason string) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
-		err := o.s.until(ctx, "postgres", func(ctx context.Context) error {
+		err := daemon.Await(ctx, o.s.log, "postgres", func(ctx context.Context) error {
 			_, err := o.s.db.DisableHook(ctx, "delivery-worker", h.ID, reason)
 			return err
 		}, webhook.ErrNotFound)

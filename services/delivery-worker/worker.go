@@ -34,8 +34,6 @@ import (
 const (
 	// databaseConns is enough for the recorders, the listener's re-reads and the questions to the ledger.
 	databaseConns = 8
-	// tryAgain is how soon a dependency that is not there at the start is tried again.
-	tryAgain = time.Second
 	// lastWords is what telling the ledger may take after deliveries were given up at the end.
 	lastWords = 3 * time.Second
 )
@@ -160,7 +158,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 // error, one that is not there yet is waited for.
 func (s *Service) connect(ctx context.Context) error {
 	s.health.AddCheck("postgres", s.db.Serves)
-	err := s.until(ctx, "postgres", s.db.Ready, postgres.ErrSchema)
+	err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, postgres.ErrSchema)
 	if err != nil {
 		return err
 	}
@@ -172,7 +170,7 @@ func (s *Service) connect(ctx context.Context) error {
 		return err
 	}
 	s.health.AddCheck("nats", s.bus.Ready)
-	if err := s.until(ctx, "nats", s.bus.EnsureTopology, bus.ErrServerTooOld); err != nil {
+	if err := daemon.Await(ctx, s.log, "nats", s.bus.EnsureTopology, bus.ErrServerTooOld); err != nil {
 		s.bus.Close()
 		return err
 	}
@@ -193,22 +191,6 @@ func (s *Service) connect(ctx context.Context) error {
 	})
 	s.metrics.watch(s.registry, s.index, s.lanes)
 	return nil
-}
-
-// until tries again as long as the dependency is away; final is an error that trying again does not mend.
-func (s *Service) until(ctx context.Context, name string, try func(context.Context) error, final error) error {
-	for {
-		err := try(ctx)
-		if err == nil || errors.Is(err, final) {
-			return err
-		}
-		s.log.Warn("waiting for a dependency", zap.String("dependency", name), zap.Error(err))
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w", name, ctx.Err())
-		case <-time.After(tryAgain):
-		}
-	}
 }
 
 // hookChanged tells parts of a hook that is new, has changed or, where h is nil, is gone.

@@ -27,8 +27,6 @@ import (
 
 const (
 	databaseConns = 16
-	// tryAgain is how soon a dependency that is not there at the start is tried again.
-	tryAgain = time.Second
 	// lastWords is what closing connections may take after requests under way were given up at the end.
 	lastWords = 3 * time.Second
 )
@@ -149,7 +147,7 @@ func (s *Service) Components() []daemon.Component {
 func (s *Service) serve(ctx context.Context, ready func()) error {
 	defer s.db.Close()
 	s.health.AddCheck("postgres", s.db.Serves)
-	if err := s.until(ctx, "postgres", s.db.Ready, postgres.ErrSchema); err != nil {
+	if err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, postgres.ErrSchema); err != nil {
 		_ = s.listener.Close()
 		return err
 	}
@@ -188,7 +186,7 @@ func (s *Service) connectBus(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer b.Close()
-	err = s.until(ctx, "nats", b.EnsureTopology, bus.ErrServerTooOld)
+	err = daemon.Await(ctx, s.log, "nats", b.EnsureTopology, bus.ErrServerTooOld)
 	switch {
 	case ctx.Err() != nil:
 		return nil
@@ -198,20 +196,4 @@ func (s *Service) connectBus(ctx context.Context, ready func()) error {
 	s.events.connected(b)
 	<-ctx.Done()
 	return nil
-}
-
-// until tries again as long as the dependency is away; final is an error that trying again does not mend.
-func (s *Service) until(ctx context.Context, name string, try func(context.Context) error, final error) error {
-	for {
-		err := try(ctx)
-		if err == nil || errors.Is(err, final) {
-			return err
-		}
-		s.log.Warn("waiting for a dependency", zap.String("dependency", name), zap.Error(err))
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w", name, ctx.Err())
-		case <-time.After(tryAgain):
-		}
-	}
 }
