@@ -99,7 +99,8 @@ type LostDelivery struct {
 	HookID uuid.UUID
 }
 
-// Overdue lists deliveries whose next attempt was due before the given time.
+// Overdue lists deliveries whose next attempt was due before the given time, or that a worker left behind then in the
+// middle of an attempt.
 func (d *DB) Overdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
 	var rows []struct {
 		ID          uuid.UUID `db:"id"`
@@ -107,7 +108,8 @@ func (d *DB) Overdue(ctx context.Context, before time.Time, limit int) ([]LostDe
 		HookID      uuid.UUID `db:"hook_id"`
 	}
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT id, published_at, hook_id FROM deliveries WHERE state = 'waiting' AND next_at < $1 ORDER BY next_at LIMIT $2`, before, limit)
+		SELECT id, published_at, hook_id FROM deliveries
+		WHERE state = 'waiting' AND (next_at < $1 OR next_at IS NULL AND updated_at < $1) ORDER BY next_at LIMIT $2`, before, limit)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list overdue deliveries: %w", err))
 	}
@@ -124,7 +126,8 @@ func (d *DB) ParkLost(ctx context.Context, l LostDelivery, before time.Time, rea
 	err := d.db.GetContext(ctx, &parked, `
 		WITH lost AS (
 			UPDATE deliveries SET state = 'parked', reason = $4, next_at = NULL, updated_at = clock_timestamp()
-			WHERE id = $1 AND published_at = $2 AND state = 'waiting' AND next_at < $3 RETURNING hook_id),
+			WHERE id = $1 AND published_at = $2 AND state = 'waiting' AND (next_at < $3 OR next_at IS NULL AND updated_at < $3)
+			RETURNING hook_id),
 		touched AS (
 			INSERT INTO backlogs (hook_id) SELECT hook_id FROM lost
 			ON CONFLICT (hook_id) DO UPDATE SET touched_at = clock_timestamp() RETURNING hook_id)
