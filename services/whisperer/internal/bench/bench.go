@@ -116,17 +116,22 @@ func (b *bench) all(ctx context.Context) (Report, error) {
 	report := Report{At: time.Now().UTC(), Version: b.Version, Machine: machine, Size: b.Size, Runs: b.Runs}
 	for _, s := range b.Scenarios {
 		s.Events = max(1, int(float64(s.Events)*b.Scale))
-		result := Result{Scenario: s}
-		for n := range b.Runs {
+		report.Results = append(report.Results, Result{Scenario: s})
+	}
+	for n := range b.Runs { // all scenarios in each, so that a busy minute of the machine hits none of them alone
+		for i := range report.Results {
+			s := report.Results[i].Scenario
 			b.tell("%s, run %d of %d: %s", s.Name, n+1, b.Runs, s.Title)
-			run, err := b.run(ctx, s, n)
+			once, err := b.run(ctx, s, n)
 			if err != nil {
 				return report, fmt.Errorf("run scenario %s: %w", s.Name, err)
 			}
-			b.tell("  %.0f deliveries/s, the plain client %.0f", run.System.PerSecond, run.Bare.PerSecond)
-			result.Each = append(result.Each, run)
+			b.tell("  %.0f deliveries/s, the plain client %.0f", once.System.PerSecond, once.Bare.PerSecond)
+			report.Results[i].Each = append(report.Results[i].Each, once)
 		}
-		report.Results = append(report.Results, result.withMedians())
+	}
+	for i, r := range report.Results {
+		report.Results[i] = r.withMedians()
 	}
 	report.compare()
 	return report, nil

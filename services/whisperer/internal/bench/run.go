@@ -46,7 +46,7 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 	}
 	defer func() { err = errors.Join(err, y.stop()) }()
 	warm := s
-	warm.Events, warm.Rate = warmUp, 0
+	warm.Events, warm.Rate, warm.Hanging = warmUp, 0, false
 	if s.Rate > 0 {
 		warm.Rate = max(s.Rate, 100)
 	}

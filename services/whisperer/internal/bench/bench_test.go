@@ -1,0 +1,130 @@
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/bench"
+)
+
+// partArgument makes this test binary a part of the bench that runs in it.
+const partArgument = "play-part"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == partArgument {
+		if err := bench.ServePart(context.Background(), os.Args[2], "test", os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func options(t *testing.T, dir string, scenarios ...bench.Scenario) bench.Options {
+	t.Helper()
+	program, err := os.Executable()
+	require.NoError(t, err)
+	return bench.Options{
+		Scenarios: scenarios, Runs: 1, Scale: 1, Size: 1024, Dir: dir, Command: []string{program, partArgument}, Version: "test",
+		Progress: io.Discard,
+	}
+}
+
+// shared is a folder that PostgreSQL's user can pass through, which those of tests are not.
+func shared(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bench-test-") //nolint:usetesting // see above
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o755))
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
+}
+
+func TestEverythingIsMeasuredBesideThePlainClient(t *testing.T) {
+	t.Parallel()
+	dir := shared(t)
+	o := options(t, dir,
+		bench.Scenario{Name: "fast", Title: "two hooks of 102", Events: 100, Hooks: 2, Registered: 100, Workers: 2, Goroutines: 4},
+		bench.Scenario{Name: "paced", Title: "one of two hangs", Events: 50, Rate: 100, Hooks: 2, Hanging: true, Workers: 1, Against: "fast"})
+	o.ProfileDir = t.TempDir()
+	report, err := bench.Run(t.Context(), o)
+	require.NoError(t, err)
+
+	require.Len(t, report.Results, 2)
+	for i, want := range []int{200, 50} {
+		result := &report.Results[i]
+		require.Equal(t, want, result.System.Deliveries, "each once, those of the hook that hangs not counted")
+		require.Len(t, result.Each, 1)
+		require.Zero(t, result.Each[0].Missing)
+		require.Zero(t, result.Each[0].Duplicates)
+		require.Zero(t, result.Each[0].Unreadable)
+		require.Zero(t, result.Each[0].Unsigned)
+		require.Positive(t, result.Bare.PerSecond)
+		require.Positive(t, result.Ratio.PerSecond)
+		require.Positive(t, result.Ratio.P99)
+	}
+	require.Nil(t, report.Results[0].Against)
+	require.NotNil(t, report.Results[1].Against)
+
+	var out strings.Builder
+	report.Print(&out)
+	require.Contains(t, out.String(), "fast: two hooks of 102 (200 deliveries)")
+	require.Contains(t, out.String(), "paced / fast")
+	profiles, err := filepath.Glob(filepath.Join(o.ProfileDir, "fast-1-delivery-worker-*.cpu.pprof"))
+	require.NoError(t, err)
+	require.Len(t, profiles, 2)
+	requireEmpty(t, dir)
+}
+
+func TestAnInterruptedBenchLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir := shared(t)
+	o := options(t, dir, bench.Scenario{Name: "long", Title: "goes on", Events: 1_000_000, Rate: 10, Hooks: 1, Workers: 1})
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	o.Progress = writer(func([]byte) { interrupt() }) // with the first line that is told
+	_, err := bench.Run(ctx, o)
+	require.ErrorIs(t, err, context.Canceled)
+	requireEmpty(t, dir)
+}
+
+type writer func([]byte)
+
+func (w writer) Write(p []byte) (int, error) {
+	w(p)
+	return len(p), nil
+}
+
+func requireEmpty(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+func TestOptionsThatCannotBeUsedAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(o *bench.Options){
+		"no scenario":   func(o *bench.Options) { o.Scenarios = nil },
+		"no runs":       func(o *bench.Options) { o.Runs = 0 },
+		"too many runs": func(o *bench.Options) { o.Runs = bench.MaxRuns + 1 },
+		"small bodies":  func(o *bench.Options) { o.Size = bench.MinSize - 1 },
+		"no scale":      func(o *bench.Options) { o.Scale = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := options(t, t.TempDir(), bench.Scenarios()...)
+			spoil(&o)
+			_, err := bench.Run(t.Context(), o)
+			require.ErrorContains(t, err, "bench: ")
+		})
+	}
+}
