@@ -27,6 +27,10 @@ type Recorded struct {
 	NextAt time.Time
 }
 
+// Interrupted says that the last word on the delivery is of a worker that took it over from a dead one: it wrote that the
+// outcome is unknown, began the next attempt, and did not tell of its end.
+func (r Recorded) Interrupted() bool { return r.State == webhook.Waiting && r.NextAt.IsZero() }
+
 // Recorded looks deliveries up; one that is not recorded is missing from the map.
 func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Recorded, error) {
 	if len(keys) == 0 {

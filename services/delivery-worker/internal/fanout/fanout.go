@@ -176,13 +176,38 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKe
 			oldest = t.event.PublishedAt
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookUp)
-	defer cancel()
-	known, err := f.Seen.SeenEvents(ctx, keys, oldest.Add(-seenFor))
+	known, err := f.ask(ctx, keys, oldest.Add(-seenFor))
 	if err != nil {
 		f.Log.Warn("repeated events could not be looked up", zap.Int("events", len(events)), zap.Error(err))
 	}
 	return known
+}
+
+// ask asks the ledger, and does not wait longer than lookUp even where the network is gone and nothing ends the question:
+// the driver reads on for an answer after its context has ended.
+func (f *Fanout) ask(ctx context.Context, keys []postgres.EventKey, since time.Time) (map[postgres.EventKey]postgres.SeenEvent, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookUp)
+	type answer struct {
+		known map[postgres.EventKey]postgres.SeenEvent
+		err   error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		defer cancel()
+		known, err := f.Seen.SeenEvents(ctx, keys, since)
+		answered <- answer{known, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.known, a.err
+	case <-ctx.Done():
+	}
+	select {
+	case a := <-answered: // it came in time
+		return a.known, a.err
+	default:
+		return nil, ctx.Err()
+	}
 }
 
 // first returns the event with the same id that came earlier in the stream, if there was one.
@@ -222,10 +247,12 @@ func (f *Fanout) resume(ctx context.Context, t taken, hooks []*webhook.Hook) {
 	var dues []webhook.Due
 	for _, h := range hooks {
 		due := webhook.FirstDue(h, t.event)
-		if _, done := recorded[due.ID]; !done {
-			due.Unknown = true
-			dues = append(dues, due)
+		before, known := recorded[due.ID]
+		if known && !before.Interrupted() {
+			continue
 		}
+		due.Attempts, due.Unknown = before.Attempts, true
+		dues = append(dues, due)
 	}
 	f.deliver(t, dues)
 }

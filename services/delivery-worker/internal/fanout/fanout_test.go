@@ -301,6 +301,34 @@ func TestAnEventThatCouldNotBeSettledComesAgainForWhatIsMissing(t *testing.T) {
 	require.Zero(t, s.repeated, "it is not taken for a repetition of itself")
 }
 
+func TestADeliveryWhoseSecondWorkerDiedTooIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hook := s.hook("*")
+	var failed sync.Once
+	s.deliver = func(_ webhook.Due, settled func(error), _ func()) {
+		var err error
+		failed.Do(func() { err = errors.New("not settled") })
+		settled(err)
+	}
+	s.publish(`{"event_id":"e-1","data":1}`)
+	stored, err := s.bus.Event(t.Context(), 1)
+	require.NoError(t, err)
+	recorder := s.db.NewRecorder()
+	defer recorder.Close()
+	id := webhook.DeliveryID(hook.ID, "e-1")
+	require.NoError(t, recorder.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
+		DeliveryId: id[:], HookId: hook.ID[:], Tenant: "acme", EventId: "e-1", PublishedAt: stored.PublishedAt.UnixNano(), State: string(webhook.Waiting),
+		Reason: string(webhook.ReasonUnknown), Attempts: 1, At: time.Now().UnixNano(),
+	}}}}))
+	s.start(16)
+	s.awaitSettled()
+	dues := s.delivered()
+	require.Len(t, dues, 2)
+	require.True(t, dues[1].Unknown)
+	require.Equal(t, 1, dues[1].Attempts, "the attempt that it told of is not told of again")
+}
+
 func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

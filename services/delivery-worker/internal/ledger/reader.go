@@ -17,6 +17,8 @@ import (
 const (
 	catchUpDeadline = 5 * time.Second
 	catchUpPoll     = 20 * time.Millisecond
+	// nowDeadline bounds a look-up.
+	nowDeadline = 2 * time.Second
 )
 
 // ErrBehind says that Postgres does not have all facts yet, so that it cannot be asked.
@@ -63,15 +65,34 @@ func (r *Reader) CatchUp(ctx context.Context) error {
 	}
 }
 
-// Now returns what Postgres has of the deliveries at this moment.
+// Now returns what Postgres has of the deliveries at this moment. It does not wait longer than nowDeadline even where the
+// network is gone and nothing ends the question: the driver reads on for an answer after its context has ended.
 func (r *Reader) Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	found, err := r.store.Recorded(ctx, keys)
-	if err != nil {
-		return nil, fmt.Errorf("ask the ledger: %w", err)
+	ctx, cancel := context.WithTimeout(ctx, nowDeadline)
+	type answer struct {
+		found map[uuid.UUID]postgres.Recorded
+		err   error
 	}
-	return found, nil
+	answered := make(chan answer, 1)
+	go func() {
+		defer cancel()
+		found, err := r.store.Recorded(ctx, keys)
+		answered <- answer{found, err}
+	}()
+	var a answer
+	select {
+	case a = <-answered:
+	case <-ctx.Done():
+		select {
+		case a = <-answered: // it came in time
+		default:
+			a.err = ctx.Err()
+		}
+	}
+	if a.err != nil {
+		return nil, fmt.Errorf("ask the ledger: %w", a.err)
+	}
+	return a.found, nil
 }
 
 func (r *Reader) catchUp(ctx context.Context) error {

@@ -185,7 +185,7 @@ func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded,
 	case known && before.State == webhook.Parked && before.Attempts >= int(t.retry.GetAttempts()):
 		done(nil) // it was parked after this retry was scheduled: the drainer makes the attempt
 		return
-	case known && before.Attempts > int(t.retry.GetAttempts()):
+	case known && before.Attempts > int(t.retry.GetAttempts()) && !before.Interrupted():
 		done(r.reschedule(ctx, t, before))
 		return
 	}
@@ -200,6 +200,9 @@ func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded,
 			Retries: int(t.retry.GetRoundAttempts()), StartedAt: time.Unix(0, t.retry.GetRoundStartedAt()).UTC(), PublishedAt: t.key.PublishedAt,
 		},
 		Unknown: t.msg.Redelivered(),
+	}
+	if known && before.Interrupted() {
+		due.Attempts = max(due.Attempts, before.Attempts)
 	}
 	due.Hook = r.Hooks.Get(t.hook)
 	switch {

@@ -205,6 +205,7 @@ func TestWhatTheLedgerKnowsIsNotDoneAgain(t *testing.T) {
 		"parked by then, after another attempt":         {webhook.Parked, 3, time.Time{}, 0, false},
 		"waiting for the next, which was not scheduled": {webhook.Waiting, 3, soon, 0, true},
 		"waiting for this one":                          {webhook.Waiting, 2, soon, 1, false},
+		"begun again by a worker that died as well":     {webhook.Waiting, 3, time.Time{}, 1, false},
 		"known to have had fewer attempts":              {webhook.Waiting, 1, soon, 1, false},
 	}
 	for name, test := range tests {
