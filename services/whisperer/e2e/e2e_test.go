@@ -176,3 +176,21 @@ func TestAnUnreadableEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 	require.Len(t, s.receiver.got(), 2)
 }
+
+func TestADeliveryWhoseWorkersDieOneAfterTheOtherIsStillMade(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	s.receiver.setBusy(time.Minute)
+	hook := s.hook(`{"event_type":"order.*","target_url":"` + s.receiver.URL + `/a","secret_key":"` + secret + `","config":{"timeout":30}}`)
+	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-1","data":{}}`))
+	for n := 1; n <= 2; n++ {
+		worker := s.start("delivery-worker")
+		require.Eventually(t, func() bool { return len(s.receiver.got()) == n }, 25*time.Second, 10*time.Millisecond)
+		worker.signal(syscall.SIGKILL)
+		<-worker.ended
+	}
+	s.receiver.setBusy(0)
+	s.start("delivery-worker")
+	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 3)
+	require.Equal(t, 2, extras(t, s.receiver.got()))
+}

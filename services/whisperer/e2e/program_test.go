@@ -248,6 +248,13 @@ func (r *receiver) got() []request {
 	return slices.Clip(r.requests)
 }
 
+// setBusy sets how long answers take from now on.
+func (r *receiver) setBusy(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.busy = d
+}
+
 // underWay is how many requests are being answered.
 func (r *receiver) underWay() int {
 	r.mu.Lock()
