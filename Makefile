@@ -32,7 +32,7 @@ down: ## stop the containers; their data stays (docker compose down -v removes i
 
 ##### change it
 
-.PHONY: test race chart bench bench-go screenshots lint fmt generate verify breaking vuln tidy
+.PHONY: test race faults chart bench bench-go screenshots lint fmt generate verify breaking vuln tidy
 test: deps ## all tests of all modules
 	$(GOTEST) work
 race: deps ## tests of the concurrent packages under the race detector
@@ -40,6 +40,8 @@ race: deps ## tests of the concurrent packages under the race detector
 # Not from the cache, which does not look at files outside of the module.
 chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...
+faults: deps ## kill, stop and cut off the real programs while events flow; count what is lost, doubled, late (12 min)
+	go test -tags faults -count=1 -timeout 30m ./services/whisperer/e2e/faults
 bench: deps ## deliveries per second of the whole system on this machine
 	go run ./services/whisperer/cmd/whisperer bench
 bench-go: ## Go benchmarks of the hot paths

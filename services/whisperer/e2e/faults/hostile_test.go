@@ -1,0 +1,157 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// hostile is a receiver that may do anything with a connection.
+type hostile struct {
+	url      string
+	requests atomic.Int64
+	// canary counts who came to where redirects lead.
+	canary atomic.Int64
+}
+
+// misbehave does something with a connection after a whole request came; it returns true when another request may follow.
+type misbehave func(h *hostile, conn net.Conn, n int64) bool
+
+func newHostile(t *testing.T, do misbehave) *hostile {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	h := &hostile{url: "http://" + l.Addr().String()}
+	var mu sync.Mutex
+	open := map[net.Conn]bool{}
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for conn := range open {
+			_ = conn.Close()
+		}
+	})
+	if do == nil { // nobody is there
+		require.NoError(t, l.Close())
+		return h
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open[conn] = true
+			mu.Unlock()
+			go func() {
+				defer conn.Close()
+				h.serve(conn, do)
+			}()
+		}
+	}()
+	return h
+}
+
+func (h *hostile) serve(conn net.Conn, do misbehave) {
+	in := bufio.NewReader(conn)
+	for {
+		q, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, q.Body)
+		if strings.HasPrefix(q.URL.Path, "/canary") {
+			h.canary.Add(1)
+		}
+		if !do(h, conn, h.requests.Add(1)) {
+			return
+		}
+	}
+}
+
+func say(text string, args ...any) misbehave {
+	return func(_ *hostile, conn net.Conn, _ int64) bool {
+		_, err := fmt.Fprintf(conn, text, args...)
+		return err == nil
+	}
+}
+
+// status answers as a receiver that works.
+func status(line string, headers ...string) misbehave {
+	return say("HTTP/1.1 %s\r\nContent-Length: 0\r\n%s\r\n", line, strings.Join(append(headers, ""), "\r\n"))
+}
+
+func hang(_ *hostile, conn net.Conn, _ int64) bool {
+	_, _ = conn.Read(make([]byte, 1)) // until the client goes
+	return false
+}
+
+func reset(_ *hostile, conn net.Conn, _ int64) bool {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	return false
+}
+
+func then(all ...misbehave) misbehave {
+	return func(h *hostile, conn net.Conn, n int64) bool {
+		for _, do := range all {
+			if !do(h, conn, n) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// drip says the text, then one more of the bytes every so often, as long as the client listens.
+func drip(text, more string, every time.Duration) misbehave {
+	return func(_ *hostile, conn net.Conn, _ int64) bool {
+		if _, err := io.WriteString(conn, text); err != nil {
+			return false
+		}
+		for range 10_000_000 {
+			if _, err := io.WriteString(conn, more); err != nil {
+				return false
+			}
+			if every > 0 {
+				<-time.After(every)
+			}
+		}
+		return false
+	}
+}
+
+func closing(*hostile, net.Conn, int64) bool { return false }
+
+func redirect(h *hostile, conn net.Conn, _ int64) bool {
+	_, err := fmt.Fprintf(conn, "HTTP/1.1 307 Temporary Redirect\r\nLocation: %s/canary\r\nContent-Length: 0\r\n\r\n", h.url)
+	return err == nil
+}
+
+func flap(h *hostile, conn net.Conn, n int64) bool {
+	if n%2 == 0 {
+		return status("500 Internal Server Error")(h, conn, n)
+	}
+	return status("200 OK")(h, conn, n)
+}
+
+func slowly(d time.Duration) misbehave {
+	return func(*hostile, net.Conn, int64) bool {
+		<-time.After(d)
+		return true
+	}
+}

@@ -1,0 +1,192 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// proxy is the network between a worker and a server, which can be cut and can lose messages.
+type proxy struct {
+	to, at string
+	nats   bool // the client speaks the NATS protocol
+
+	mu    sync.Mutex
+	up    chan struct{} // closed while bytes flow to the server
+	down  chan struct{} // closed while bytes flow back
+	conns map[net.Conn]bool
+	// loses says which messages get lost on the way to the server; nil for none.
+	loses func(subject string, payload []byte) bool
+}
+
+// newProxy leads to the address, a nats-server's or another's.
+func newProxy(t *testing.T, to string, nats bool) *proxy {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	flows := make(chan struct{})
+	close(flows)
+	p := &proxy{to: to, at: l.Addr().String(), nats: nats, up: flows, down: flows, conns: map[net.Conn]bool{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		cancel()
+		_ = l.Close()
+		p.mend()
+		p.reset()
+	})
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.carry(ctx, conn)
+		}
+	}()
+	return p
+}
+
+// cut lets bytes get stuck in the directions; nobody is told, as when packets are dropped.
+func (p *proxy) cut(up, down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if up {
+		p.up = make(chan struct{})
+	}
+	if down {
+		p.down = make(chan struct{})
+	}
+}
+
+// mend lets everything flow again, also what was stuck.
+func (p *proxy) mend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, gate := range []chan struct{}{p.up, p.down} {
+		select {
+		case <-gate:
+		default:
+			close(gate)
+		}
+	}
+}
+
+// reset ends all connections at once, with a RST.
+func (p *proxy) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.conns {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = conn.Close()
+	}
+}
+
+// lose sets which messages get lost from now on.
+func (p *proxy) lose(which func(subject string, payload []byte) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.loses = which
+}
+
+func (p *proxy) carry(ctx context.Context, client net.Conn) {
+	defer client.Close()
+	p.wait(true)
+	server, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", p.to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	p.mu.Lock()
+	p.conns[client], p.conns[server] = true, true
+	p.mu.Unlock()
+	var both sync.WaitGroup
+	both.Go(func() {
+		if p.nats {
+			p.messages(client, server)
+		} else {
+			p.bytes(client, server, true)
+		}
+		_ = server.Close()
+	})
+	both.Go(func() {
+		p.bytes(server, client, false)
+		_ = client.Close()
+	})
+	both.Wait()
+	p.mu.Lock()
+	delete(p.conns, client)
+	delete(p.conns, server)
+	p.mu.Unlock()
+}
+
+// wait returns when bytes may flow.
+func (p *proxy) wait(up bool) {
+	p.mu.Lock()
+	gate := p.down
+	if up {
+		gate = p.up
+	}
+	p.mu.Unlock()
+	<-gate
+}
+
+func (p *proxy) bytes(from, to net.Conn, up bool) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		p.wait(up)
+		if _, failed := to.Write(buffer[:n]); err != nil || failed != nil {
+			return
+		}
+	}
+}
+
+// messages copies what a NATS client says, message by message.
+func (p *proxy) messages(from, to net.Conn) {
+	in, out := bufio.NewReaderSize(from, 64<<10), bufio.NewWriterSize(to, 64<<10)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		words := strings.Fields(line)
+		var payload []byte
+		if len(words) > 2 && (strings.EqualFold(words[0], "PUB") || strings.EqualFold(words[0], "HPUB")) {
+			size, err := strconv.Atoi(words[len(words)-1])
+			if err != nil {
+				return
+			}
+			payload = make([]byte, size+len("\r\n"))
+			if _, err := io.ReadFull(in, payload); err != nil {
+				return
+			}
+		}
+		p.wait(true)
+		p.mu.Lock()
+		lost := payload != nil && p.loses != nil && p.loses(words[1], payload[:len(payload)-2])
+		p.mu.Unlock()
+		if lost {
+			continue
+		}
+		_, _ = fmt.Fprint(out, line) // the writer remembers
+		_, _ = out.Write(payload)
+		if in.Buffered() == 0 {
+			if err := out.Flush(); err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,138 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"fmt"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func outage(t *testing.T, fault string, parallel bool, down time.Duration, durable bool, away, back func(w *world)) {
+	if parallel {
+		t.Parallel()
+	}
+	w := newWorld(t, durable)
+	w.goodHooks(hooks)
+	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
+	w.run()
+	w.run()
+	stop := w.load(50)
+	w.lasts(4 * time.Second)
+	began := time.Now()
+	away(w)
+	w.lasts(down)
+	back(w)
+	ended := time.Now()
+	w.lasts(6 * time.Second)
+	stop()
+	for _, p := range w.workers {
+		require.True(t, p.alive(), "a worker outlives what it depends on")
+		p.awaitReady(t, 15*time.Second)
+	}
+	// a nats-server that died does not know what it had handed out
+	w.check(check{fault: fmt.Sprintf("%s, back after %s", fault, down), bound: 2 * underWay, unflagged: 2 * underWay, began: began, ended: ended, recovery: again + slack})
+}
+
+func TestF05KillingNATSForASecond(t *testing.T) {
+	outage(t, "F05 kill -9 nats-server", false, time.Second, false, func(w *world) { w.nats.kill() }, (*world).startNATS)
+}
+
+func TestF05KillingNATSForHalfAMinute(t *testing.T) {
+	outage(t, "F05 kill -9 nats-server", true, 30*time.Second, false, func(w *world) { w.nats.kill() }, (*world).startNATS)
+}
+
+func TestF06KillingPostgresForASecond(t *testing.T) {
+	outage(t, "F06 kill -9 Postgres", false, time.Second, true, (*world).killPostgres, (*world).startPostgres)
+}
+
+func TestF06KillingPostgresForHalfAMinute(t *testing.T) {
+	outage(t, "F06 kill -9 Postgres", true, 30*time.Second, true, (*world).killPostgres, (*world).startPostgres)
+}
+
+func TestF12NATSDownForAMinute(t *testing.T) {
+	outage(t, "F12 nats-server down", true, seconds(60, 600), false, func(w *world) { w.nats.kill() }, (*world).startNATS)
+}
+
+// cut is a partition between one of two workers and a server.
+func cut(t *testing.T, fault string, toNATS bool, down time.Duration, away, back func(p *proxy)) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(func(string, int) answer { return answer{delay: 50 * time.Millisecond} })
+	var p *proxy
+	if toNATS {
+		p = newProxy(t, w.natsURL()[len("nats://"):], true)
+		w.run("WHISPERER_NATS_URL=nats://" + p.at)
+	} else {
+		database, err := url.Parse(w.pg.URL("postgres"))
+		require.NoError(t, err)
+		p = newProxy(t, database.Host, false)
+		database.Host = p.at
+		w.run("WHISPERER_DATABASE_URL=" + database.String())
+	}
+	w.run()
+	stop := w.load(40)
+	w.lasts(4 * time.Second)
+	began := time.Now()
+	away(p)
+	w.lasts(down)
+	back(p)
+	ended := time.Now()
+	w.lasts(8 * time.Second)
+	stop()
+	for _, p := range w.workers {
+		p.awaitReady(t, 15*time.Second)
+	}
+	w.check(check{fault: fault, bound: underWay, began: began, ended: ended, recovery: again + slack})
+}
+
+func TestF08APartitionBetweenAWorkerAndNATS(t *testing.T) {
+	cut(t, "F08 worker cut off NATS, both ways", true, seconds(30, 60), func(p *proxy) { p.cut(true, true) }, (*proxy).mend)
+}
+
+func TestF08AWorkerThatNATSDoesNotHear(t *testing.T) {
+	cut(t, "F08 worker not heard by NATS", true, seconds(30, 60), func(p *proxy) { p.cut(true, false) }, (*proxy).mend)
+}
+
+func TestF08AWorkerThatDoesNotHearNATS(t *testing.T) {
+	cut(t, "F08 worker does not hear NATS", true, seconds(30, 60), func(p *proxy) { p.cut(false, true) }, (*proxy).mend)
+}
+
+func TestF08ResetConnectionsToNATS(t *testing.T) {
+	cut(t, "F08 connections to NATS reset, 20 times", true, 0, func(p *proxy) {
+		for range 20 {
+			p.reset()
+			<-time.After(500 * time.Millisecond)
+		}
+	}, func(*proxy) {})
+}
+
+func TestF09APartitionBetweenAWorkerAndPostgres(t *testing.T) {
+	cut(t, "F09 worker cut off Postgres", false, seconds(30, 60), func(p *proxy) { p.cut(true, true) }, (*proxy).mend)
+}
+
+func TestF13BothDownAtTheStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	w.goodHooks(hooks)
+	w.nats.kill()
+	w.killPostgres()
+	began := time.Now()
+	one, two := w.start(), w.start()
+	w.lasts(5 * time.Second)
+	require.True(t, one.alive() && two.alive(), "a worker waits for what it depends on")
+	w.startNATS()
+	w.lasts(2 * time.Second)
+	w.startPostgres()
+	ended := time.Now()
+	one.awaitReady(t, 10*time.Second)
+	two.awaitReady(t, 10*time.Second)
+	stop := w.load(50)
+	w.lasts(3 * time.Second)
+	stop()
+	w.check(check{fault: "F13 start without NATS and Postgres", bound: 0, began: began, ended: ended})
+}

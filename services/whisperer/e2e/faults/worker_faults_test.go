@@ -1,0 +1,198 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// seconds is the smoke set's time, or the full set's.
+func seconds(smoke, whole int) time.Duration {
+	if *full {
+		smoke = whole
+	}
+	return time.Duration(smoke) * time.Second
+}
+
+func TestF01KillingWorkersMidDelivery(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(func(string, int) answer { return answer{delay: time.Second} })
+	for range 3 {
+		w.run()
+	}
+	stop := w.load(25)
+	w.lasts(4 * time.Second)
+	began := time.Now()
+	const kills = 10
+	for range kills {
+		require.Eventually(t, func() bool { return w.receiver.underWay() >= underWay/2 }, 20*time.Second, time.Millisecond)
+		alive := w.alive()
+		alive[w.chance.IntN(len(alive))].kill()
+		w.run()
+		w.lasts(w.between(500*time.Millisecond, 2*time.Second))
+	}
+	ended := time.Now()
+	w.lasts(2 * time.Second)
+	stop()
+	// a worker that drains a backlog leaves no trace of the attempts it dies in
+	w.check(check{fault: "F01 kill -9 a worker, 10 times", bound: kills * underWay, unflagged: kills * underWay / 4, began: began, ended: ended, recovery: again + slack, repeat: again + slack})
+}
+
+func TestF02KillingAWorkerBeforeItCanTell(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	net := newProxy(t, w.natsURL()[len("nats://"):], true)
+	victim := w.run("WHISPERER_NATS_URL=nats://" + net.at)
+	net.lose(func(subject string, _ []byte) bool { return strings.HasPrefix(subject, "ledger.") })
+	began := time.Now()
+	const events = 10
+	for n := range events {
+		require.NoError(t, w.publish(t.Context(), fmt.Sprintf("e-%d", n), "order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, n)))
+	}
+	require.Eventually(t, func() bool { return w.receiver.ledger.len() == events*hooks }, 20*time.Second, time.Millisecond)
+	victim.kill()
+	ended := time.Now()
+	w.run()
+	w.check(check{fault: "F02 kill between answer and record", bound: events * hooks, began: began, ended: ended, repeat: again + slack})
+	for _, d := range w.history().deliveries {
+		_, attempts, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
+		require.NoError(t, err)
+		require.Len(t, attempts, 2)
+		require.Equal(t, webhook.Unknown, attempts[0].Outcome)
+		require.Equal(t, webhook.Succeeded, attempts[1].Outcome)
+	}
+}
+
+func TestF02KillingTheSuccessorToo(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(func(string, int) answer { return answer{delay: 2 * time.Second} })
+	began := time.Now()
+	for round := 1; round <= 2; round++ {
+		victim := w.run()
+		if round == 1 {
+			require.NoError(t, w.publish(t.Context(), "e-1", "order.created", `{"event_id":"e-1","data":{}}`))
+		}
+		require.Eventually(t, func() bool { return w.receiver.ledger.len() == round*hooks }, 40*time.Second, time.Millisecond)
+		w.lasts(time.Second) // whatever it says before the answer comes is said
+		victim.kill()
+	}
+	ended := time.Now()
+	w.run()
+	w.check(check{fault: "F02 kill the successor mid-delivery too", bound: 2 * hooks, began: began, ended: ended, recovery: again + slack + 2*time.Second, repeat: again + slack})
+}
+
+// acks are the acknowledgements of a worker, without its signs of life.
+func acks(subject string, payload []byte) bool {
+	return strings.HasPrefix(subject, "$JS.ACK.") && (len(payload) == 0 || string(payload) == "+ACK")
+}
+
+func TestF03KillingAWorkerBetweenRecordAndAck(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	var failing atomic.Bool
+	w.receiver.reacts(func(_ string, n int) answer {
+		if failing.Load() && n%5 == 0 { // retries lose their acks, too
+			return answer{status: http.StatusServiceUnavailable}
+		}
+		return answer{}
+	})
+	failing.Store(true)
+	net := newProxy(t, w.natsURL()[len("nats://"):], true)
+	victim := w.run("WHISPERER_NATS_URL=nats://" + net.at)
+	var lost atomic.Int64
+	net.lose(func(subject string, payload []byte) bool {
+		if !acks(subject, payload) || strings.HasPrefix(subject, "$JS.ACK.LEDGER.") || strings.Contains(subject, "event-recorder") {
+			return false
+		}
+		lost.Add(1)
+		return true
+	})
+	stop := w.load(50)
+	w.lasts(5 * time.Second)
+	stop()
+	w.settled(30 * time.Second)
+	began := time.Now()
+	require.Greater(t, lost.Load(), int64(200))
+	victim.kill()
+	ended := time.Now()
+	w.run()
+	w.lasts(again) // all come again
+	w.check(check{fault: "F03 kill between record and ack", bound: 0, began: began, ended: ended, note: fmt.Sprintf("%d acks lost,", lost.Load())})
+}
+
+func TestF14RollingRestart(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
+	for range 3 {
+		w.run()
+	}
+	stop := w.load(100)
+	w.lasts(5 * time.Second)
+	began := time.Now()
+	for _, p := range w.alive() {
+		w.run()
+		p.stop(t)
+	}
+	ended := time.Now()
+	w.lasts(4 * time.Second)
+	stop()
+	w.check(check{fault: "F14 rolling restart of 3 workers", bound: 0, began: began, ended: ended, recovery: 2 * time.Second})
+}
+
+func TestF15ScalingFrom1To8To2(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
+	first := w.run()
+	stop := w.load(60)
+	w.lasts(5 * time.Second)
+	began := time.Now()
+	for range 7 {
+		w.start()
+	}
+	for _, p := range w.alive() {
+		p.awaitReady(t, 60*time.Second)
+	}
+	w.lasts(seconds(5, 20))
+	for _, p := range w.alive()[:6] {
+		p.stop(t)
+	}
+	ended := time.Now()
+	require.False(t, first.alive())
+	w.lasts(5 * time.Second)
+	stop()
+	w.check(check{fault: "F15 scale 1 to 8 to 2 workers", bound: 0, began: began, ended: ended, recovery: 5 * time.Second})
+}
+
+func TestF16AWorkerThatSleepsAndWakes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(func(string, int) answer { return answer{delay: 100 * time.Millisecond} })
+	zombie := w.run()
+	w.run()
+	stop := w.load(40)
+	w.lasts(5 * time.Second)
+	began := time.Now()
+	zombie.signal(syscall.SIGSTOP)
+	w.lasts(seconds(45, 60))
+	zombie.signal(syscall.SIGCONT)
+	ended := time.Now()
+	w.lasts(10 * time.Second)
+	stop()
+	// what it had under way comes again from the other, and the messages that were on their way to it
+	w.check(check{fault: "F16 SIGSTOP a worker, SIGCONT", bound: underWay, began: began, ended: ended, recovery: again + slack})
+}

@@ -1,0 +1,281 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/localpg"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	// canary is in every payload, and must be in no log.
+	canary = "canary-4711-payload"
+	// concurrency is that of each hook in each worker, and hooks how many there are: together, what a worker has under
+	// way at most, the bound for what comes twice when it dies.
+	concurrency = 16
+	hooks       = 4
+	underWay    = hooks * concurrency
+	// again is how long after the death of a worker what it had is sent by another at the latest.
+	again = 20 * time.Second
+	// slack is what a busy machine may add to times that are asserted.
+	slack = 3 * time.Second
+)
+
+// world is the services that one scenario hurts.
+type world struct {
+	t        *testing.T
+	dir      string
+	chance   *rand.Rand
+	key      string
+	pg       *localpg.Server
+	pgOpts   localpg.Options
+	nats     *process
+	natsAt   int
+	db       *postgres.DB
+	bus      *bus.Bus
+	receiver *receiver
+	events   *ledger[publication]
+	hooks    []webhook.Hook // which get every event of load
+	workers  []*process
+}
+
+// newWorld starts Postgres and nats-server. A durable Postgres survives a kill.
+func newWorld(t *testing.T, durable bool) *world {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "whisperer-faults-")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o755)) // the user that Postgres runs as has to pass
+	t.Cleanup(func() {
+		if !t.Failed() {
+			_ = os.RemoveAll(dir)
+			return
+		}
+		t.Logf("run it again: go test -tags faults -count 1 ./services/whisperer/e2e/faults -run '^%s$' -args -seed %d; ledgers and logs are in %s", t.Name(), *seed, dir)
+	})
+	w := &world{
+		t: t, dir: dir, chance: rand.New(rand.NewPCG(*seed, 0)), key: seal.NewKey(), pgOpts: localpg.Options{TCP: true},
+		natsAt: freePort(t), events: newLedger[publication](t, filepath.Join(dir, "published.jsonl"), true),
+	}
+	if durable {
+		w.pgOpts.DataDir, w.pgOpts.Port = filepath.Join(dir, "postgres"), freePort(t)
+	}
+	w.receiver = newReceiver(t, dir)
+	w.startPostgres()
+	t.Cleanup(func() { _ = w.pg.Stop(context.Background()) })
+	_, err = postgres.Migrate(t.Context(), w.pg.URL("postgres"))
+	require.NoError(t, err)
+	ring, err := seal.ParseRing(w.key)
+	require.NoError(t, err)
+	w.db, err = postgres.Open(w.pg.URL("postgres"), 4, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = w.db.Close() })
+	w.startNATS()
+	w.bus, err = bus.Connect(t.Context(), bus.Options{URL: w.natsURL(), Name: "faults", Log: zap.NewNop()})
+	require.NoError(t, err)
+	t.Cleanup(w.bus.Close)
+	return w
+}
+
+// startPostgres starts it, or starts it again on what a killed one has left.
+func (w *world) startPostgres() {
+	w.t.Helper()
+	var err error
+	for range 100 { // its processes notice within moments that the postmaster is dead
+		if w.pg, err = localpg.Start(w.t.Context(), w.pgOpts); err == nil {
+			return
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	require.NoError(w.t, err)
+}
+
+// killPostgres kills the postmaster, as a crash does.
+func (w *world) killPostgres() {
+	w.t.Helper()
+	content, err := os.ReadFile(filepath.Join(w.pg.Dir(), "postmaster.pid"))
+	require.NoError(w.t, err)
+	first, _, _ := strings.Cut(string(content), "\n")
+	pid, err := strconv.Atoi(first)
+	require.NoError(w.t, err)
+	require.NoError(w.t, syscall.Kill(pid, syscall.SIGKILL))
+	<-w.pg.Done()
+	_ = w.pg.Stop(w.t.Context()) // gives the folder back
+}
+
+func (w *world) natsURL() string { return fmt.Sprintf("nats://127.0.0.1:%d", w.natsAt) }
+
+func (w *world) startNATS() {
+	w.t.Helper()
+	w.nats = start(w.t, w.dir, "nats-server", os.Args[0], natsStore+"="+filepath.Join(w.dir, "nats"), fmt.Sprintf("%s=%d", natsPort, w.natsAt))
+	require.Eventually(w.t, func() bool {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(w.t.Context(), "tcp", w.natsURL()[len("nats://"):])
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		hello := make([]byte, 4)
+		_, err = io.ReadFull(conn, hello)
+		return err == nil && string(hello) == "INFO"
+	}, 60*time.Second, 10*time.Millisecond, "nats-server is not ready")
+}
+
+// start starts a worker without waiting for it; env goes last, and so wins.
+func (w *world) start(env ...string) *process {
+	w.t.Helper()
+	health := fmt.Sprintf("127.0.0.1:%d", freePort(w.t))
+	p := start(w.t, w.dir, "worker", worker, append([]string{
+		"WHISPERER_DATABASE_URL=" + w.pg.URL("postgres"), "WHISPERER_NATS_URL=" + w.natsURL(), "WHISPERER_MASTER_KEY=" + w.key,
+		"WHISPERER_HEALTH_LISTEN=" + health, "WHISPERER_EGRESS_ALLOW=127.0.0.0/8", fmt.Sprintf("WHISPERER_SLOTS=%d", underWay),
+		"WHISPERER_SHUTDOWN_TIMEOUT=15s",
+	}, env...)...)
+	p.health = health
+	w.workers = append(w.workers, p)
+	return p
+}
+
+// run starts a worker and returns when it is ready.
+func (w *world) run(env ...string) *process {
+	w.t.Helper()
+	p := w.start(env...)
+	p.awaitReady(w.t, 20*time.Second)
+	return p
+}
+
+// alive are the workers that run.
+func (w *world) alive() []*process {
+	var list []*process
+	for _, p := range w.workers {
+		if p.alive() {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// hook stores a hook for the target; edit may change it before.
+func (w *world) hook(target string, edit func(h *webhook.Hook)) webhook.Hook {
+	w.t.Helper()
+	h := webhook.Hook{
+		Tenant: webhook.DefaultTenant, EventTypes: []string{"order.>"}, TargetURL: target, Secrets: []webhook.Secret{{Value: secret}},
+		NotificationType: webhook.NotificationREST, Config: config(w.t, fmt.Sprintf(`{"concurrency":%d}`, concurrency)), Status: webhook.Active,
+		RetryConfig: json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`),
+	}
+	if edit != nil {
+		edit(&h)
+	}
+	h, err := w.db.CreateHook(w.t.Context(), "faults", h, 1000, postgres.IdempotencyKey{})
+	require.NoError(w.t, err)
+	return h
+}
+
+// goodHooks makes the hooks that all events of load go to.
+func (w *world) goodHooks(n int) {
+	w.t.Helper()
+	for i := range n {
+		w.hooks = append(w.hooks, w.hook(fmt.Sprintf("%s/good/%d", w.receiver.URL, i), nil))
+	}
+}
+
+func config(t *testing.T, text string) webhook.Config {
+	t.Helper()
+	c, err := webhook.ParseConfig(json.RawMessage(text))
+	require.NoError(t, err)
+	return c
+}
+
+// publish publishes one event until JetStream has acknowledged it, as often as that takes, and writes it down.
+func (w *world) publish(ctx context.Context, id, eventType, body string) error {
+	for {
+		sent := time.Now()
+		err := w.bus.PublishEvents(ctx, []bus.Outgoing{{Tenant: webhook.DefaultTenant, Type: eventType, ID: id, Body: []byte(body)}})
+		if err == nil {
+			w.events.write(publication{Event: id, Sent: sent, Acked: time.Now()})
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// load publishes so many events a second, whether or not they are delivered, until stop is called, which returns when
+// the last is acknowledged.
+func (w *world) load(rate int) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.t.Cleanup(cancel)
+	due := make(chan string, 8192)
+	enough := make(chan struct{})
+	prefix := uuid.NewString()[:8]
+	sizes := rand.New(rand.NewPCG(*seed, 1))
+	var open sync.WaitGroup
+	open.Go(func() {
+		defer close(due)
+		began := time.Now()
+		for n := 0; ; n++ {
+			select {
+			case <-enough:
+				return
+			case <-time.After(time.Until(began.Add(time.Duration(n) * time.Second / time.Duration(rate)))):
+			}
+			id := fmt.Sprintf("%s-%d", prefix, n)
+			due <- fmt.Sprintf(`{"event_id":"%s","entity":"order:%d","data":{"n":%d,"note":"%s%s"}}`, id, n%50, n, canary, strings.Repeat("x", 100+sizes.IntN(1500)))
+		}
+	})
+	for range 32 {
+		open.Go(func() {
+			for body := range due {
+				var event struct {
+					ID string `json:"event_id"`
+				}
+				_ = json.Unmarshal([]byte(body), &event)
+				_ = w.publish(ctx, event.ID, "order.created", body) // what is not acknowledged is not promised
+			}
+		})
+	}
+	return sync.OnceFunc(func() {
+		close(enough)
+		giveUp := time.AfterFunc(time.Minute, cancel)
+		defer giveUp.Stop()
+		open.Wait()
+	})
+}
+
+// lasts waits, but not longer than the test may.
+func (w *world) lasts(d time.Duration) {
+	w.t.Helper()
+	select {
+	case <-time.After(d):
+	case <-w.t.Context().Done():
+		w.t.FailNow()
+	}
+}
+
+// between is a random time, the same one for the same seed.
+func (w *world) between(low, high time.Duration) time.Duration {
+	return low + time.Duration(w.chance.Int64N(int64(high-low)))
+}
