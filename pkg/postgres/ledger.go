@@ -53,7 +53,7 @@ func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Re
 		Attempts int        `db:"attempts"`
 		NextAt   *time.Time `db:"next_at"`
 	}
-	err := d.list(ctx, &rows, `
+	err := d.db.SelectContext(ctx, &rows, `
 		SELECT id, state, attempts, next_at FROM deliveries
 		WHERE id = ANY($1::uuid[]) AND published_at BETWEEN $2 AND $3`, pq.Array(ids), first, last)
 	if err != nil {
@@ -93,7 +93,7 @@ func (d *DB) SeenEvents(ctx context.Context, keys []EventKey, since time.Time) (
 		Seq    int64  `db:"seq"`
 		Digest []byte `db:"digest"`
 	}
-	err := d.list(ctx, &rows, `
+	err := d.db.SelectContext(ctx, &rows, `
 		SELECT k.tenant, k.id, e.seq, e.digest FROM unnest($1::text[], $2::text[]) AS k (tenant, id)
 		CROSS JOIN LATERAL (
 			SELECT seq, digest FROM events WHERE tenant = k.tenant AND id = k.id AND published_at > $3 ORDER BY seq LIMIT 1

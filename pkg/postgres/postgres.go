@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -26,9 +25,6 @@ type DB struct {
 	db   *sqlx.DB
 	url  string
 	ring *seal.Ring
-
-	mu       sync.Mutex
-	prepared map[string]*sqlx.Stmt
 }
 
 // Open makes a pool of at most maxConns connections for the URL. ring opens and seals secrets. It does not connect;
@@ -42,32 +38,7 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{db: sqlx.NewDb(db, "postgres"), url: url, ring: ring, prepared: map[string]*sqlx.Stmt{}}, nil
-}
-
-// stmt returns the query, prepared once for each connection: planning a query over partitions takes longer than
-// answering it.
-func (d *DB) stmt(ctx context.Context, query string) (*sqlx.Stmt, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if s := d.prepared[query]; s != nil {
-		return s, nil
-	}
-	s, err := d.db.PreparexContext(ctx, query) //nolint:sqlclosecheck // kept as long as the pool
-	if err != nil {
-		return nil, fmt.Errorf("prepare query: %w", err)
-	}
-	d.prepared[query] = s
-	return s, nil
-}
-
-// list runs a prepared query.
-func (d *DB) list(ctx context.Context, into any, query string, args ...any) error {
-	s, err := d.stmt(ctx, query) //nolint:sqlclosecheck // kept as long as the pool
-	if err != nil {
-		return err
-	}
-	return s.SelectContext(ctx, into, args...)
+	return &DB{db: sqlx.NewDb(db, "postgres"), url: url, ring: ring}, nil
 }
 
 // withoutURL keeps a URL that cannot be parsed, and with it a password, out of messages.

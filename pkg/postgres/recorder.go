@@ -18,9 +18,7 @@ import (
 type Recorder struct {
 	db   *DB
 	conn *sql.Conn
-	// merges are prepared on conn: planning one over partitions takes longer than running it for a small batch.
-	merges map[string]*sql.Stmt
-	days   map[string]bool // partitions known to be there
+	days map[string]bool // partitions known to be there
 }
 
 // NewRecorder makes a recorder; it connects when there is something to write.
@@ -30,29 +28,12 @@ func (d *DB) NewRecorder() *Recorder { return &Recorder{db: d, days: map[string]
 func (r *Recorder) Close() {
 	if r.conn != nil {
 		_ = r.conn.Close()
-		r.conn, r.merges = nil, nil
+		r.conn = nil
 	}
-}
-
-// exec runs a merge in the transaction.
-func (r *Recorder) exec(ctx context.Context, tx *sql.Tx, merge string) error {
-	stmt := r.merges[merge]
-	if stmt == nil {
-		var err error
-		if stmt, err = r.conn.PrepareContext(ctx, merge); err != nil {
-			return err
-		}
-		if r.merges == nil {
-			r.merges = map[string]*sql.Stmt{}
-		}
-		r.merges[merge] = stmt
-	}
-	_, err := tx.StmtContext(ctx, stmt).ExecContext(ctx) //nolint:sqlclosecheck // the transaction closes it
-	return err
 }
 
 // staging makes the tables that batches are copied into; they live as long as the connection. Merges look rows up by
-// key: a plan that was made while a partition was empty, and joins by reading all of it, would be kept as it grows.
+// key, and are planned anew each time: a plan that was made while a partition was empty would read all of it as it grows.
 func staging() []string {
 	return []string{
 		`SET enable_hashjoin = off`,
@@ -216,25 +197,25 @@ func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.Ledger
 	c := contentOf(batches)
 	return r.write(ctx, c.days, func(tx *sql.Tx) error {
 		if c.facts > 0 {
-			if err := r.copyInto(ctx, tx, "staging_deliveries", deliveryColumns(), mergeDeliveries, deliveryRows(batches)); err != nil {
+			if err := copyInto(ctx, tx, "staging_deliveries", deliveryColumns(), mergeDeliveries, deliveryRows(batches)); err != nil {
 				return err
 			}
 		}
 		if c.parked > 0 {
-			if err := r.exec(ctx, tx, touchBacklogs); err != nil {
+			if _, err := tx.ExecContext(ctx, touchBacklogs); err != nil {
 				return fmt.Errorf("touch backlogs: %w", err)
 			}
 		}
 		if c.attempts > 0 {
-			if err := r.copyInto(ctx, tx, "staging_attempts", attemptColumns(), mergeAttempts, attemptRows(batches)); err != nil {
+			if err := copyInto(ctx, tx, "staging_attempts", attemptColumns(), mergeAttempts, attemptRows(batches)); err != nil {
 				return err
 			}
-			if err := r.exec(ctx, tx, mergeHealth); err != nil {
+			if _, err := tx.ExecContext(ctx, mergeHealth); err != nil {
 				return fmt.Errorf("merge health: %w", err)
 			}
 		}
 		if c.rejected > 0 {
-			return r.copyInto(ctx, tx, "staging_rejected", rejectedColumns(), mergeRejected, rejectedRows(batches))
+			return copyInto(ctx, tx, "staging_rejected", rejectedColumns(), mergeRejected, rejectedRows(batches))
 		}
 		return nil
 	})
@@ -247,7 +228,7 @@ func (r *Recorder) WriteEvents(ctx context.Context, events []webhook.Event) erro
 		days = appendDay(days, events[i].PublishedAt)
 	}
 	return r.write(ctx, days, func(tx *sql.Tx) error {
-		return r.copyInto(ctx, tx, "staging_events", eventColumns(), mergeEvents, func(yield func([]any) bool) {
+		return copyInto(ctx, tx, "staging_events", eventColumns(), mergeEvents, func(yield func([]any) bool) {
 			for i := range events {
 				if !yield(eventRow(&events[i])) {
 					return
@@ -267,7 +248,7 @@ func appendDay(days []time.Time, at time.Time) []time.Time {
 }
 
 // copyInto copies rows into the staging table and merges them into the ledger.
-func (r *Recorder) copyInto(ctx context.Context, tx *sql.Tx, table string, columns []string, merge string, rows func(func([]any) bool)) error {
+func copyInto(ctx context.Context, tx *sql.Tx, table string, columns []string, merge string, rows func(func([]any) bool)) error {
 	stmt, err := tx.PrepareContext(ctx, `COPY `+table+` (`+strings.Join(columns, `, `)+`) FROM STDIN`) //nolint:sqlclosecheck // it is closed
 	if err != nil {
 		return fmt.Errorf("copy into %s: %w", table, err)
@@ -281,7 +262,7 @@ func (r *Recorder) copyInto(ctx context.Context, tx *sql.Tx, table string, colum
 	if _, err := stmt.ExecContext(ctx); err != nil {
 		return fmt.Errorf("copy into %s: %w", table, err)
 	}
-	if err := r.exec(ctx, tx, merge); err != nil {
+	if _, err := tx.ExecContext(ctx, merge); err != nil {
 		return fmt.Errorf("merge %s: %w", table, err)
 	}
 	return nil
