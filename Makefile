@@ -14,6 +14,10 @@ BINARIES := ./services/subscription-api/cmd/subscription-api ./services/delivery
 # Where goroutines meet: what `make race` runs under the race detector.
 CONCURRENT := ./services/delivery-worker/... ./pkg/bus/... ./pkg/egress/... ./pkg/daemon/...
 
+# What `make faults` tests, and where its chance begins.
+FAULTS := -tags faults -count 1 -v ./services/whisperer/e2e/faults
+SEED   ?= 1
+
 .PHONY: help
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +41,10 @@ test: deps ## all tests of all modules
 	$(GOTEST) work
 race: deps ## tests of the concurrent packages under the race detector
 	$(GOTEST) -race $(CONCURRENT)
+faults: deps ## kill, cut off and confuse the real programs under load, some 12 minutes (SEED=1 RUN=F05 for part of it)
+	$(GOTEST) $(FAULTS) -timeout 30m -run '$(or $(RUN),.)' -args -seed $(SEED) $(FAULT_ARGS)
+faults-full: deps ## the same with long outages, and three seeds: hours
+	for seed in 1 2 3; do $(GOTEST) $(FAULTS) -timeout 3h -args -full -seed $$seed $(FAULT_ARGS) || exit 1; done
 # Not from the cache, which does not look at files outside of the module.
 chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...

@@ -65,7 +65,7 @@ type world struct {
 // newWorld starts Postgres and nats-server. A durable Postgres survives a kill.
 func newWorld(t *testing.T, durable bool) *world {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "whisperer-faults-")
+	dir, err := os.MkdirTemp("", "whisperer-faults-") //nolint:usetesting // stays after a failure, and others may enter it
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755)) // the user that Postgres runs as has to pass
 	t.Cleanup(func() {

@@ -1,0 +1,207 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestE01WhatIsNoEventAmongEvents(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.run()
+	w.run()
+	junk := []string{
+		"", " ", "{", `{"data":`, "nonsense", "\xff\xfe", "\xef\xbb\xbf{\"data\":1}", `{"data":"` + "\x00" + `"}`, "[" + strings.Repeat("[", 10_000),
+		`{"data":1,"data":2,"data":`, `{"data":1e400`, `{"event_id":7,"data":1}`, `{"event_id":"` + strings.Repeat("x", 5000) + `","data":1}`,
+		`{"event_id":"a.b","data":1}`, `{"event_id":"a\r\nb","data":1}`, `{"event_type":"order.updated","data":1}`, strings.Repeat("x", 2<<20),
+	}
+	stop := w.load(40)
+	w.lasts(3 * time.Second)
+	began := time.Now()
+	const rounds = 10
+	for range rounds {
+		for _, body := range junk {
+			require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: webhook.DefaultTenant, Type: "order.created", Body: []byte(body)}}))
+		}
+		require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "nobody", Type: "order.created", Body: []byte(`{"data":1}`)}}))
+	}
+	ended := time.Now()
+	reasons := map[string]int{}
+	require.Eventually(t, func() bool {
+		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10_000)
+		require.NoError(t, err)
+		clear(reasons)
+		for _, r := range list {
+			reasons[r.Reason]++
+		}
+		return len(list) == rounds*len(junk)
+	}, 5*time.Second+slack, 50*time.Millisecond, "put aside so far: %v", reasons)
+	w.lasts(2 * time.Second)
+	stop()
+	w.check(check{fault: "E01 what is no event", bound: 0, began: began, ended: ended, recovery: time.Second, note: fmt.Sprintf("%v", reasons)})
+}
+
+func TestE03TheSameEventAgain(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.run()
+	w.run()
+	began := time.Now()
+	const events = 200
+	again := func(id, messageID, body string) {
+		require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{{
+			Tenant: webhook.DefaultTenant, Type: "order.created", ID: messageID, Body: []byte(fmt.Sprintf(`{"event_id":"%s","data":%s}`, id, body)),
+		}}))
+	}
+	var publishers sync.WaitGroup
+	for n := range events {
+		id := fmt.Sprintf("e-%d", n)
+		publishers.Go(func() { // at once, by Nats-Msg-Id
+			again(id, id, "1")
+			w.events.write(publication{Event: id, Sent: time.Now(), Acked: time.Now()})
+		})
+		publishers.Go(func() { again(id, id, "1") })
+	}
+	publishers.Wait()
+	w.settled(20 * time.Second)
+	w.lasts(time.Second)
+	for n := range events { // later, by what the ledger knows
+		again(fmt.Sprintf("e-%d", n), "", "1")
+		again(fmt.Sprintf("e-%d", n), "", "2")
+	}
+	require.Eventually(t, func() bool {
+		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10_000)
+		require.NoError(t, err)
+		return len(list) == events
+	}, 20*time.Second, 50*time.Millisecond, "the same id with another body is a conflict")
+	w.check(check{fault: "E03 an event published three times", bound: 0, began: began, ended: time.Now()})
+}
+
+func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(2)
+	w.run()
+	w.run()
+	stop := w.load(50)
+	w.lasts(2 * time.Second)
+	began := time.Now()
+	edit := func(hook webhook.Hook, change func(h *webhook.Hook)) {
+		_, err := w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
+			change(h)
+			return nil
+		})
+		require.NoError(t, err)
+	}
+	quiet := func(path string, what string) {
+		w.lasts(time.Second)
+		before := w.receiver.got(path)
+		w.lasts(500 * time.Millisecond)
+		require.Equal(t, before, w.receiver.got(path), "a second after a hook was %s nothing comes to where it was", what)
+	}
+	moved := w.hook(w.receiver.URL+"/moved/0", nil)
+	paused := w.hooks[0]
+	for round := range 5 {
+		edit(paused, func(h *webhook.Hook) { h.Status = webhook.Paused })
+		edit(moved, func(h *webhook.Hook) { h.TargetURL = fmt.Sprintf("%s/moved/%d", w.receiver.URL, round+1) })
+		quiet("/good/0", "paused")
+		quiet(fmt.Sprintf("/moved/%d", round), "moved")
+		require.Positive(t, w.receiver.got(fmt.Sprintf("/moved/%d", round+1)))
+		edit(paused, func(h *webhook.Hook) { h.Status = webhook.Active })
+		w.lasts(w.between(100*time.Millisecond, 900*time.Millisecond))
+	}
+	require.NoError(t, w.db.DeleteHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil))
+	quiet("/moved/5", "deleted")
+	ended := time.Now()
+	stop()
+	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, began: began, ended: ended, recovery: 5 * time.Second})
+}
+
+func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(1)
+	const second = "whsec_bmV3IHNlY3JldCBvZiB0aGUgaG9vay4uLi4uLi4uLi4="
+	keys := map[string]signature.VerifyKey{}
+	for name, text := range map[string]string{"old": secret, "new": second} {
+		key, err := signature.ParseVerifyKey(text)
+		require.NoError(t, err)
+		keys[name] = key
+	}
+	var mu sync.Mutex
+	signed := map[string]int{} // by phase and key
+	phase := "before"
+	rotating := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, q *http.Request) {
+		var body json.RawMessage
+		_ = json.NewDecoder(q.Body).Decode(&body)
+		mu.Lock()
+		defer mu.Unlock()
+		for name, key := range keys {
+			if signature.Verify(q.Header, body, []signature.VerifyKey{key}, time.Now(), time.Minute) == nil {
+				signed[phase+" "+name]++
+			}
+		}
+		signed[phase]++
+		if q.Header.Get("X-Whisperer-Attempt") == "1" {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(rotating.Close)
+	hook := w.hook(rotating.URL, nil)
+	w.run("WHISPERER_BREAKER_ATTEMPTS=1000") // at first, all that it sees are failures
+	stop := w.load(10)
+	enter := func(name string, secrets ...webhook.Secret) {
+		_, err := w.db.UpdateHook(context.WithoutCancel(t.Context()), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
+			h.Secrets = secrets
+			return nil
+		})
+		require.NoError(t, err)
+		w.lasts(time.Second) // until it is known everywhere
+		mu.Lock()
+		phase = name
+		mu.Unlock()
+		w.lasts(2 * time.Second)
+		mu.Lock()
+		phase = "between"
+		mu.Unlock()
+	}
+	began := time.Now()
+	enter("first", webhook.Secret{Value: secret})
+	enter("both", webhook.Secret{Value: second}, webhook.Secret{Value: secret, ExpiresAt: time.Now().Add(4 * time.Second)})
+	w.lasts(2 * time.Second) // until the old one has expired
+	mu.Lock()
+	phase = "expired"
+	mu.Unlock()
+	w.lasts(2 * time.Second)
+	ended := time.Now()
+	stop()
+	mu.Lock()
+	defer mu.Unlock()
+	for _, test := range []struct {
+		phase    string
+		old, new bool
+	}{{"first", true, false}, {"both", true, true}, {"expired", false, true}} {
+		require.Positive(t, signed[test.phase])
+		for name, want := range map[string]bool{"old": test.old, "new": test.new} {
+			expected := 0
+			if want {
+				expected = signed[test.phase]
+			}
+			require.Equal(t, expected, signed[test.phase+" "+name], "%s: signed with the %s secret, of %v", test.phase, name, signed)
+		}
+	}
+	w.check(check{fault: "E05 secrets rotated during retries", bound: 0, began: began, ended: ended, note: fmt.Sprintf("%d requests,", signed["first"]+signed["both"]+signed["expired"])})
+}
