@@ -48,8 +48,6 @@ faults-full: deps ## the same with long outages, and three seeds: hours
 # Not from the cache, which does not look at files outside of the module.
 chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...
-faults: deps ## kill, stop and cut off the real programs while events flow; count what is lost, doubled, late (12 min)
-	go test -tags faults -count=1 -timeout 30m ./services/whisperer/e2e/faults
 bench: deps ## deliveries per second of the whole system on this machine
 	go run ./services/whisperer/cmd/whisperer bench
 bench-go: ## Go benchmarks of the hot paths
