@@ -31,6 +31,9 @@ const (
 	handBack = 2 * time.Second
 	// askAgain is how soon a ledger that could not answer is asked again.
 	askAgain = time.Second
+	// late is how old an event is that another worker may have got meanwhile, because the bus did not hear of this one for so
+	// long: it was asleep, or cut off.
+	late = 15 * time.Second
 	// poisonAfter is how often an event may come before it is taken for one that kills its worker.
 	poisonAfter = 5
 	// rawLimit is how much of a rejected body is kept.
@@ -56,6 +59,7 @@ type seen interface {
 // history is the ledger's reader.
 type history interface {
 	Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
+	Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
 }
 
 // rejecter is the ledger's writer.
@@ -125,7 +129,7 @@ func (f *Fanout) take(ctx context.Context, messages []bus.Message) {
 	if len(events) == 0 {
 		return
 	}
-	known := f.known(ctx, events)
+	known, recorded := f.known(ctx, events), f.recorded(ctx, events)
 	for _, t := range events {
 		key := postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
 		if first, ok := f.first(key, t, known); ok {
@@ -137,7 +141,7 @@ func (f *Fanout) take(ctx context.Context, messages []bus.Message) {
 			f.ack(t.msg)
 			continue
 		}
-		f.fanOut(ctx, t)
+		f.fanOut(ctx, t, recorded)
 	}
 }
 
@@ -219,42 +223,65 @@ func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventK
 	return before, before.Seq != 0 && before.Seq < t.event.Seq
 }
 
-// fanOut has the event delivered to all hooks that match.
-func (f *Fanout) fanOut(ctx context.Context, t taken) {
+// recorded returns what the ledger has of late events' deliveries. Where it cannot answer, events go on.
+func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]postgres.Recorded {
+	var keys []postgres.DeliveryKey
+	for _, t := range events {
+		if !t.msg.Redelivered() && time.Since(t.event.PublishedAt) > late {
+			keys = append(keys, deliveryKeys(t.event, f.Hooks.Match(t.event, nil))...)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	recorded, err := f.History.Now(ctx, keys)
+	if err != nil {
+		f.Log.Warn("late events could not be looked up", zap.Int("deliveries", len(keys)), zap.Error(err))
+	}
+	return recorded
+}
+
+func deliveryKeys(e *webhook.Event, hooks []*webhook.Hook) []postgres.DeliveryKey {
+	keys := make([]postgres.DeliveryKey, len(hooks))
+	for i, h := range hooks {
+		keys[i] = postgres.DeliveryKey{ID: webhook.DeliveryID(h.ID, e.ID), PublishedAt: e.PublishedAt}
+	}
+	return keys
+}
+
+// fanOut has the event delivered to all hooks that match, but for what is recorded.
+func (f *Fanout) fanOut(ctx context.Context, t taken, recorded map[uuid.UUID]postgres.Recorded) {
 	hooks := f.Hooks.Match(t.event, nil)
 	if t.msg.Redelivered() && len(hooks) > 0 {
 		f.open.Go(func() { f.resume(ctx, t, hooks) }) // asking the ledger may take a while
 		return
 	}
-	dues := make([]webhook.Due, len(hooks))
-	for i, h := range hooks {
-		dues[i] = webhook.FirstDue(h, t.event)
-	}
-	f.deliver(t, dues)
+	f.deliver(t, dues(t, hooks, recorded))
 }
 
 // resume delivers what the ledger does not know of yet.
 func (f *Fanout) resume(ctx context.Context, t taken, hooks []*webhook.Hook) {
-	keys := make([]postgres.DeliveryKey, len(hooks))
-	for i, h := range hooks {
-		keys[i] = postgres.DeliveryKey{ID: webhook.DeliveryID(h.ID, t.event.ID), PublishedAt: t.event.PublishedAt}
-	}
-	recorded, ok := f.certain(ctx, t, keys)
+	recorded, ok := f.certain(ctx, t, deliveryKeys(t.event, hooks))
 	if !ok {
 		f.handBack(t.msg)
 		return
 	}
-	var dues []webhook.Due
+	f.deliver(t, dues(t, hooks, recorded))
+}
+
+// dues are the deliveries of an event that are not recorded, or only as begun.
+func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]postgres.Recorded) []webhook.Due {
+	list := make([]webhook.Due, 0, len(hooks))
 	for _, h := range hooks {
 		due := webhook.FirstDue(h, t.event)
 		before, known := recorded[due.ID]
 		if known && !before.Interrupted() {
 			continue
 		}
-		due.Attempts, due.Unknown = before.Attempts, true
-		dues = append(dues, due)
+		due.Attempts, due.Unknown = before.Attempts, known || t.msg.Redelivered()
+		list = append(list, due)
 	}
-	f.deliver(t, dues)
+	return list
 }
 
 // certain asks the ledger for as long as it takes, since what it has must not be sent again; false means that the
