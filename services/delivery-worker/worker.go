@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
@@ -28,7 +29,6 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/sender"
 )
 
 const (
@@ -52,7 +52,7 @@ type Service struct {
 	bus   *bus.Bus
 	index *index.Index
 	lanes *lane.Lanes
-	send  *sender.Sender
+	send  *attempt.Sender
 	facts *ledger.Writer
 	drain *drainer.Drainer
 }
@@ -175,7 +175,7 @@ func (s *Service) connect(ctx context.Context) error {
 		return err
 	}
 	client := egress.NewClient(egress.Options{Policy: s.policy, MaxIdlePerHost: webhook.MaxConcurrency, Version: s.version})
-	s.send = sender.New(client, s.version)
+	s.send = attempt.New(client, s.version)
 	s.lanes = lane.New(lane.Breaker{
 		MinAttempts: s.config.BreakerAttempts, FailureRatio: s.config.BreakerRatio, Window: time.Minute, Open: s.config.BreakerOpen,
 	})

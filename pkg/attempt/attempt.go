@@ -1,6 +1,6 @@
-// Package sender makes one attempt: it builds the request that a hook asks for, signs it, sends it, and says what came
+// Package attempt makes one attempt: it builds the request that a hook asks for, signs it, sends it, and says what came
 // back in the words of the ledger.
-package sender
+package attempt
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package sender_test
+package attempt_test
 
 import (
 	"context"
@@ -16,12 +16,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/sender"
 )
 
 const (
@@ -53,13 +53,13 @@ func receiver(t *testing.T, status int) (url string, requests <-chan got) {
 	return s.URL, c
 }
 
-func newSender(t *testing.T, allow string) *sender.Sender {
+func newSender(t *testing.T, allow string) *attempt.Sender {
 	t.Helper()
 	policy, err := egress.ParsePolicy(allow, "")
 	require.NoError(t, err)
 	client := egress.NewClient(egress.Options{Policy: policy, Version: "1.2.3"})
 	t.Cleanup(client.Close)
-	return sender.New(client, "1.2.3")
+	return attempt.New(client, "1.2.3")
 }
 
 func due(t *testing.T, url, config string) *webhook.Due {
@@ -73,7 +73,7 @@ func due(t *testing.T, url, config string) *webhook.Due {
 	return &d
 }
 
-func send(t *testing.T, s *sender.Sender, d *webhook.Due) (*whispererv1.AttemptFact, webhook.Result) {
+func send(t *testing.T, s *attempt.Sender, d *webhook.Due) (*whispererv1.AttemptFact, webhook.Result) {
 	t.Helper()
 	attempt, result, cancelled := s.Send(t.Context(), d, envelope.NewBodies(d.Event))
 	require.False(t, cancelled)
