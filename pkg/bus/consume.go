@@ -35,8 +35,7 @@ func (m *Message) Headers() map[string][]string { return m.msg.Headers() }
 
 // Ack settles the message. A lost ack means that it comes again; whoever gets it asks the ledger.
 func (m *Message) Ack() error {
-	m.sub.settled(m)
-	if err := m.msg.Ack(); err != nil {
+	if err := m.sub.settled(m).Ack(); err != nil {
 		return fmt.Errorf("ack message %d: %w", m.Seq, err)
 	}
 	return nil
@@ -44,8 +43,7 @@ func (m *Message) Ack() error {
 
 // HandBack gives the message to another worker, or to this one again, after the delay.
 func (m *Message) HandBack(delay time.Duration) error {
-	m.sub.settled(m)
-	if err := m.msg.NakWithDelay(delay); err != nil {
+	if err := m.sub.settled(m).NakWithDelay(delay); err != nil {
 		return fmt.Errorf("hand back message %d: %w", m.Seq, err)
 	}
 	return nil

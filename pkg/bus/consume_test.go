@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
@@ -107,6 +108,68 @@ func TestWhatIsHandedBackComesAgainAfterItsDelay(t *testing.T) {
 	require.EqualValues(t, 3, last.Deliveries)
 	require.NoError(t, last.Ack())
 	none(t, sub, 300*time.Millisecond)
+}
+
+// patience sets how long the server waits before it gives up on a message: briefly, as if it did not hear its worker.
+func patience(t *testing.T, js jetstream.JetStream, wait time.Duration) {
+	t.Helper()
+	consumer, err := js.Consumer(t.Context(), bus.StreamOMS, string(bus.Fanout))
+	require.NoError(t, err)
+	cfg := consumer.CachedInfo().Config
+	cfg.AckWait = wait
+	_, err = js.UpdateConsumer(t.Context(), bus.StreamOMS, cfg)
+	require.NoError(t, err)
+}
+
+func TestAMessageThatComesAgainWhileItIsWorkedOnIsTakenOnce(t *testing.T) {
+	t.Parallel()
+	b, js := ready(t)
+	patience(t, js, 200*time.Millisecond)
+	publish(t, b, 2)
+	sub := subscribe(t, b, bus.Fanout, 8)
+	first := next(t, sub, 5*time.Second)
+	handedOut := func() uint64 {
+		consumer, err := js.Consumer(t.Context(), bus.StreamOMS, string(bus.Fanout))
+		require.NoError(t, err)
+		return consumer.CachedInfo().Delivered.Consumer
+	}
+	require.Eventually(t, func() bool { return handedOut() >= 8 }, 20*time.Second, 10*time.Millisecond, "the server hands both out again and again")
+
+	second := next(t, sub, 5*time.Second)
+	require.Equal(t, "1", string(second.Data))
+	require.True(t, second.Redelivered(), "who takes it late is told that it was handed out before")
+	patience(t, js, time.Minute) // else it may come once more while the ack is on its way
+	none(t, sub, time.Second)
+	require.NoError(t, first.Ack())
+	require.NoError(t, second.Ack())
+	require.Eventually(t, func() bool {
+		lag, err := b.Lag(t.Context(), bus.Fanout)
+		require.NoError(t, err)
+		return lag == bus.Lag{Settled: 2, Last: 2}
+	}, 5*time.Second, 10*time.Millisecond)
+	none(t, sub, time.Second)
+}
+
+func TestAMessageOfANewStreamIsAnotherOne(t *testing.T) {
+	t.Parallel()
+	b, js := ready(t)
+	publish(t, b, 1)
+	sub := subscribe(t, b, bus.Fanout, 8)
+	before := next(t, sub, 5*time.Second)
+	require.NoError(t, js.DeleteStream(t.Context(), bus.StreamOMS))
+	require.NoError(t, b.EnsureTopology(t.Context()))
+	publish(t, b, 1)
+
+	after := next(t, sub, 10*time.Second)
+	require.Equal(t, before.Seq, after.Seq, "it counts from 1 again")
+	require.NoError(t, before.Ack(), "of which nobody hears")
+	none(t, sub, 300*time.Millisecond)
+	require.NoError(t, after.Ack())
+	require.Eventually(t, func() bool {
+		lag, err := b.Lag(t.Context(), bus.Fanout)
+		require.NoError(t, err)
+		return lag == bus.Lag{Settled: 1, Last: 1}
+	}, 5*time.Second, 10*time.Millisecond)
 }
 
 func TestABatchIsWhatIsThere(t *testing.T) {

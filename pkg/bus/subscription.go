@@ -38,8 +38,9 @@ type Subscription struct {
 }
 
 type held struct {
-	msg   jetstream.Msg
-	since time.Time
+	msg         jetstream.Msg
+	publishedAt time.Time
+	since       time.Time
 }
 
 // Subscribe takes messages from the consumer, at most prefetch ahead of what was taken by TakeBatch.
@@ -154,16 +155,31 @@ func (s *Subscription) pull(n int) error {
 		if err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.open[m.Seq] = held{msg: msg, since: time.Now()}
-		s.queue = append(s.queue, m)
-		s.mu.Unlock()
+		s.hold(&m)
 		signal(s.filled)
 	}
 	if err := pulled.Error(); err != nil {
 		return fmt.Errorf("take messages: %w", err)
 	}
 	return nil
+}
+
+// hold queues a message. One that is in our hands already is not taken twice: the server did not hear that we work on it,
+// or does not know any more that it had handed it out, and gets its answer when the work is done.
+func (s *Subscription) hold(m *Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, there := s.open[m.Seq]
+	s.open[m.Seq] = held{msg: m.msg, publishedAt: m.PublishedAt, since: time.Now()}
+	if !there || !before.publishedAt.Equal(m.PublishedAt) { // a new stream counts from 1 again
+		s.queue = append(s.queue, *m)
+		return
+	}
+	for i := range s.queue { // who takes it has to know that others may have had it
+		if s.queue[i].Seq == m.Seq {
+			s.queue[i] = *m
+		}
+	}
 }
 
 func (s *Subscription) pause() {
@@ -173,12 +189,16 @@ func (s *Subscription) pause() {
 	}
 }
 
-func (s *Subscription) settled(m *Message) {
+// settled returns what the server is to be answered by: how it handed the message out last.
+func (s *Subscription) settled(m *Message) jetstream.Msg {
 	s.mu.Lock()
-	if s.open[m.Seq].msg == m.msg { // else the server has given up on this one, and handed it out again
-		delete(s.open, m.Seq)
+	defer s.mu.Unlock()
+	h, there := s.open[m.Seq]
+	if !there || !h.publishedAt.Equal(m.PublishedAt) {
+		return m.msg
 	}
-	s.mu.Unlock()
+	delete(s.open, m.Seq)
+	return h.msg
 }
 
 // heartbeat tells the server about messages that take long, until the subscription has ended and none is left.
