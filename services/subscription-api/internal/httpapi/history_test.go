@@ -198,25 +198,6 @@ func TestRejectedEventsAreListed(t *testing.T) {
 	require.Empty(t, field(w.call(t, http.MethodGet, path, "", header("X-Whisperer-Tenant", "acme")), "seq"))
 }
 
-func TestAnotherTenantsHistoryIsNotThere(t *testing.T) {
-	t.Parallel()
-	h := newHistory(t)
-	h.tenant(t, "acme")
-	acme := header("X-Whisperer-Tenant", "acme")
-	id := webhook.DeliveryID(h.a, "e-2").String()
-	for _, path := range []string{
-		deliveriesURL + id + "/", events + "e-1/", hooks + h.a.String() + "/deliveries/", hooks + h.a.String() + "/stats/",
-	} {
-		require.Equal(t, http.StatusNotFound, h.call(t, http.MethodGet, path, "", acme).status, path)
-	}
-	for _, path := range []string{deliveriesURL + id + "/retry/", "/whisperer/hook_events/" + id + "/retry/"} {
-		require.Equal(t, http.StatusNotFound, h.call(t, http.MethodPost, path, "", acme).status, path)
-	}
-	for _, path := range []string{deliveriesURL, deliveriesURL + "?event=e-1", events, "/whisperer/hook_events/"} {
-		require.Empty(t, field(h.call(t, http.MethodGet, path, "", acme), "created_date"), path)
-	}
-}
-
 func TestStatsCountByOutcome(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)

@@ -2,7 +2,6 @@ package httpapi_test
 
 import (
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 
@@ -98,29 +97,4 @@ func field(a *answer, name string) []string {
 		list = append(list, fmt.Sprint(r.(map[string]any)[name]))
 	}
 	return list
-}
-
-// historyOperations are the lines of the matrix about what happened and doing it again.
-func historyOperations(id string) []operation {
-	hook, delivery := hooks+id+"/", deliveriesURL+id+"/"
-	return []operation{
-		{http.MethodGet, events, "", postgres.Viewer, false},
-		{http.MethodGet, events + id + "/", "", postgres.Viewer, false},
-		{http.MethodGet, events + id + "/explain/", "", postgres.Viewer, false},
-		{http.MethodPost, hook + "secret/rotate/", "", postgres.Editor, false},
-		{http.MethodGet, "/whisperer/rejected-events/", "", postgres.Viewer, false},
-		{http.MethodGet, deliveriesURL, "", postgres.Viewer, false},
-		{http.MethodGet, delivery, "", postgres.Viewer, false},
-		{http.MethodPost, delivery + "retry/", "", postgres.Editor, false},
-		{http.MethodGet, hook + "deliveries/", "", postgres.Viewer, false},
-		{http.MethodGet, hook + "stats/", "", postgres.Viewer, false},
-		{http.MethodPost, hook + "replay/", `{"from":"2026-01-01T00:00:00Z","dry_run":true}`, postgres.Editor, false},
-		{http.MethodGet, jobsURL, "", postgres.Viewer, false},
-		{http.MethodGet, jobsURL + id + "/", "", postgres.Viewer, false},
-		{http.MethodPost, jobsURL + id + "/pause/", "", postgres.Editor, false},
-		{http.MethodPost, jobsURL + id + "/resume/", "", postgres.Editor, false},
-		{http.MethodPost, jobsURL + id + "/cancel/", "", postgres.Editor, false},
-		{http.MethodGet, "/whisperer/hook_events/", "", postgres.Viewer, false},
-		{http.MethodPost, "/whisperer/hook_events/" + id + "/retry/", "", postgres.Editor, false},
-	}
 }

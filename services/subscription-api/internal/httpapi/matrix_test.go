@@ -1,0 +1,307 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// thing is what the id in an operation's path is of.
+type thing int
+
+const (
+	none thing = iota
+	aHook
+	anEvent
+	aDelivery
+	aJob
+	aPausedJob
+	aToken
+	anEventType
+)
+
+// access is what the matrix says of an operation: who may use it, what its path names, and a body that it takes. {n} in
+// the body is a number that was not there before.
+type access struct {
+	role     postgres.Role
+	operator bool
+	of       thing
+	body     string
+}
+
+// matrix has a line for each operation of the document.
+func matrix() map[string]access {
+	const (
+		hook   = `{"event_type":"*","target_url":"http://example.com/{n}"}`
+		replay = `{"from":"2026-01-01T00:00:00Z","dry_run":true}`
+	)
+	return map[string]access{
+		"list-hooks":           {role: postgres.Viewer},
+		"create-hook":          {role: postgres.Editor, body: hook},
+		"get-hook":             {role: postgres.Viewer, of: aHook},
+		"replace-hook":         {role: postgres.Editor, of: aHook, body: hook},
+		"change-hook":          {role: postgres.Editor, of: aHook, body: `{"name":"n"}`},
+		"delete-hook":          {role: postgres.Editor, of: aHook},
+		"pause-hook":           {role: postgres.Editor, of: aHook},
+		"resume-hook":          {role: postgres.Editor, of: aHook},
+		"rotate-secret":        {role: postgres.Editor, of: aHook},
+		"get-hook-stats":       {role: postgres.Viewer, of: aHook},
+		"list-hook-deliveries": {role: postgres.Viewer, of: aHook},
+		"replay-hook":          {role: postgres.Editor, of: aHook, body: replay},
+		"preview-retries":      {role: postgres.Viewer, body: `{}`},
+		"list-event-types":     {role: postgres.Viewer},
+		"declare-event-type":   {role: postgres.Editor, body: `{"name":"kiosk.opened{n}"}`},
+		"remove-event-type":    {role: postgres.Editor, of: anEventType},
+		"publish-events":       {role: postgres.Editor, body: `{"event_type":"order.created","data":{"id":{n}}}`},
+		"list-events":          {role: postgres.Viewer},
+		"get-event":            {role: postgres.Viewer, of: anEvent},
+		"explain-event":        {role: postgres.Viewer, of: anEvent},
+		"list-rejected-events": {role: postgres.Viewer},
+		"list-deliveries":      {role: postgres.Viewer},
+		"get-delivery":         {role: postgres.Viewer, of: aDelivery},
+		"retry-delivery":       {role: postgres.Editor, of: aDelivery},
+		"list-hook-events":     {role: postgres.Viewer},
+		"retry-hook-event":     {role: postgres.Editor, of: aDelivery},
+		"list-jobs":            {role: postgres.Viewer},
+		"get-job":              {role: postgres.Viewer, of: aJob},
+		"pause-job":            {role: postgres.Editor, of: aJob},
+		"resume-job":           {role: postgres.Editor, of: aPausedJob},
+		"cancel-job":           {role: postgres.Editor, of: aJob},
+		"list-tokens":          {role: postgres.Admin},
+		"create-token":         {role: postgres.Admin, body: `{"name":"t","role":"viewer"}`},
+		"revoke-token":         {role: postgres.Admin, of: aToken},
+		"list-tenants":         {role: postgres.Viewer, operator: true},
+		"create-tenant":        {role: postgres.Admin, operator: true, body: `{"name":"t{n}"}`},
+	}
+}
+
+// line is an operation of the document with its line of the matrix.
+type line struct {
+	access
+
+	id, method, path string
+	operation        *openapi3.Operation
+}
+
+// lines are all operations in a fixed order. One that has no line fails the test, and a line without an operation does.
+func (w *world) lines(t *testing.T) []line {
+	t.Helper()
+	all, list := matrix(), []line(nil)
+	for path, item := range w.document.Paths.Map() {
+		for method, op := range item.Operations() {
+			a, there := all[op.OperationID]
+			require.True(t, there, "%s %s (%s) needs its line in the matrix", method, path, op.OperationID)
+			require.Equal(t, strings.Contains(path, "{"), a.of != none, "%s: the matrix has to say what its path names", op.OperationID)
+			delete(all, op.OperationID)
+			list = append(list, line{access: a, id: op.OperationID, method: method, path: path, operation: op})
+		}
+	}
+	require.Empty(t, slices.Collect(maps.Keys(all)), "lines of operations that are not there")
+	slices.SortFunc(list, func(a, b line) int { return strings.Compare(a.id, b.id) })
+	return list
+}
+
+// at is the path with an id in it.
+func (l *line) at(id string) string {
+	before, rest, _ := strings.Cut(l.path, "{")
+	_, after, _ := strings.Cut(rest, "}")
+	return before + url.PathEscape(id) + after
+}
+
+// stock makes things of one tenant.
+type stock struct {
+	*world
+	tenant string
+	n      int
+}
+
+// next writes a new number into a template.
+func (s *stock) next(template string) string {
+	s.n++
+	return strings.ReplaceAll(template, "{n}", strconv.Itoa(s.n))
+}
+
+// make makes a thing that was not there before and returns its id.
+func (s *stock) make(t *testing.T, of thing) string {
+	t.Helper()
+	as := header("X-Whisperer-Tenant", s.tenant)
+	post := func(path, body string) string {
+		a := s.call(t, http.MethodPost, path, s.next(body), as)
+		require.Less(t, a.status, 300, a.text)
+		id, _ := a.json["id"].(string)
+		return id
+	}
+	switch of {
+	case aHook:
+		return post(hooks, `{"event_type":"*","target_url":"http://example.com/made/{n}"}`)
+	case anEvent, aDelivery:
+		hook := uuid.MustParse(s.make(t, aHook))
+		e := newEvent(fmt.Sprintf("%s-%d", s.tenant, s.n), uint64(s.n), "order.created", "order:"+s.tenant, time.Hour)
+		e.Tenant = s.tenant
+		s.published(t, e)
+		s.recorded(t, newFact(hook, &e, webhook.Dead, webhook.ReasonExhausted, http.StatusInternalServerError))
+		if of == anEvent {
+			return e.ID
+		}
+		return webhook.DeliveryID(hook, e.ID).String()
+	case aJob, aPausedJob:
+		id := post(hooks+s.make(t, aHook)+"/replay/", `{"from":"2026-01-01T00:00:00Z","reason":"r"}`)
+		if of == aPausedJob {
+			post(jobsURL+id+"/pause/", "")
+		}
+		return id
+	case aToken:
+		_, token, err := s.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "t", Tenant: s.tenant, Role: postgres.Viewer})
+		require.NoError(t, err)
+		return token.ID.String()
+	case anEventType:
+		post(hooks+"registry/", `{"name":"made.by.`+s.tenant+`{n}"}`)
+		return s.next("made.by." + s.tenant + strconv.Itoa(s.n))
+	default:
+		return ""
+	}
+}
+
+// absent is an id of nothing.
+func absent(of thing) string {
+	switch of {
+	case none:
+		return ""
+	case anEventType:
+		return "never.declared"
+	default:
+		return uuid.NewString()
+	}
+}
+
+// caller is who asks, and what the answer is to who may do everything.
+type caller struct {
+	name     string
+	role     postgres.Role
+	operator bool
+	// unknown says that the token is none.
+	unknown bool
+	change  []with
+}
+
+// callers are everyone who may ask: each role of the tenant acme and of the operators, and who is not known.
+func (w *world) callers(t *testing.T) []caller {
+	t.Helper()
+	var list []caller
+	for _, role := range []postgres.Role{postgres.Viewer, postgres.Editor, postgres.Admin} {
+		tenants := w.newToken(t, postgres.NewToken{Name: "t", Tenant: "acme", Role: role})
+		operators := w.newToken(t, postgres.NewToken{Name: "o", Role: role})
+		list = append(list, caller{name: "acme's " + string(role), role: role, change: []with{token(tenants)}},
+			caller{name: "operating " + string(role), role: role, operator: true, change: []with{token(operators), header("X-Whisperer-Tenant", "acme")}})
+	}
+	soon := time.Now().Add(50 * time.Millisecond)
+	expired := w.newToken(t, postgres.NewToken{Name: "e", Tenant: "acme", Role: postgres.Admin, ExpiresAt: soon})
+	revoked, made, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "r", Tenant: "acme", Role: postgres.Admin})
+	require.NoError(t, err)
+	require.NoError(t, w.db.RevokeToken(t.Context(), "test", "acme", made.ID))
+	require.Eventually(t, func() bool { return time.Now().After(soon) }, time.Second, 5*time.Millisecond)
+	return append(list, caller{name: "nobody", unknown: true, change: []with{header("Authorization", "")}},
+		caller{name: "an expired token", unknown: true, change: []with{token(expired)}},
+		caller{name: "a revoked token", unknown: true, change: []with{token(revoked)}})
+}
+
+func TestEveryRoleMayUseWhatTheMatrixSays(t *testing.T) {
+	t.Parallel()
+	w, _ := newBus(t)
+	w.tenant(t, "acme")
+	mine := &stock{world: w, tenant: "acme"}
+	for _, who := range w.callers(t) {
+		for _, l := range w.lines(t) {
+			a := w.call(t, l.method, l.at(mine.make(t, l.of)), mine.next(l.body), who.change...)
+			said := fmt.Sprintf("%s: %s: %d %s", who.name, l.id, a.status, a.text)
+			switch {
+			case who.unknown:
+				require.Equal(t, http.StatusUnauthorized, a.status, said)
+			case !who.role.Covers(l.role), l.operator && !who.operator:
+				require.Equal(t, http.StatusForbidden, a.status, said)
+			default:
+				require.Less(t, a.status, 300, said)
+			}
+		}
+	}
+}
+
+// look is what can be seen of an answer, but for the time and the id that was asked for.
+func look(a *answer, id string) string {
+	h := a.header.Clone()
+	h.Del("Date")
+	return strings.ReplaceAll(fmt.Sprintln(a.status, h, a.text), id, "{id}")
+}
+
+func TestAnotherTenantsIDIsNotToBeToldFromAnAbsentOne(t *testing.T) {
+	t.Parallel()
+	w, _ := newBus(t)
+	w.tenant(t, "acme")
+	w.tenant(t, "other")
+	theirs := &stock{world: w, tenant: "other"}
+	lines := w.lines(t)
+	ids := map[string]string{}
+	for _, l := range lines {
+		ids[l.id] = theirs.make(t, l.of)
+	}
+	for _, who := range w.callers(t) {
+		for _, l := range lines {
+			for _, body := range []string{theirs.next(l.body), `{"surely_unknown":1}`} {
+				if l.of == none || body != "" && l.operation.RequestBody == nil {
+					continue
+				}
+				nothing := absent(l.of)
+				got := w.call(t, l.method, l.at(ids[l.id]), body, who.change...)
+				want := w.call(t, l.method, l.at(nothing), body, who.change...)
+				require.Equal(t, look(want, nothing), look(got, ids[l.id]), "%s: %s with %s", who.name, l.id, body)
+				require.GreaterOrEqual(t, got.status, 400, "%s: %s", who.name, l.id)
+				if body == "" && !who.unknown && who.role.Covers(l.role) {
+					require.Equal(t, http.StatusNotFound, got.status, "%s: %s", who.name, l.id)
+				}
+			}
+		}
+	}
+	for _, l := range lines { // after all that, each is still there
+		if l.method == http.MethodGet && l.of != none {
+			require.Equal(t, http.StatusOK, w.call(t, l.method, l.at(ids[l.id]), "", header("X-Whisperer-Tenant", "other")).status, l.id)
+		}
+	}
+}
+
+func TestFiltersDoNotTellAnotherTenantsIDsEither(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.tenant(t, "acme")
+	w.tenant(t, "other")
+	theirs := &stock{world: w, tenant: "other"}
+	hook, event := theirs.make(t, aHook), theirs.make(t, anEvent)
+	viewer := w.newToken(t, postgres.NewToken{Name: "t", Tenant: "acme", Role: postgres.Viewer})
+	compared := 0
+	for _, l := range w.lines(t) {
+		for _, p := range l.operation.Parameters {
+			if p.Value.In != openapi3.ParameterInQuery || l.of != none {
+				continue
+			}
+			for id, nothing := range map[string]string{hook: uuid.NewString(), event: "nope-0", "order:other": "order:nobody"} {
+				got := w.call(t, l.method, l.path+"?"+p.Value.Name+"="+url.QueryEscape(id), "", token(viewer))
+				want := w.call(t, l.method, l.path+"?"+p.Value.Name+"="+url.QueryEscape(nothing), "", token(viewer))
+				require.Equal(t, look(want, nothing), look(got, id), "%s?%s=%s", l.id, p.Value.Name, id)
+				compared++
+			}
+		}
+	}
+	require.Greater(t, compared, 100)
+}
