@@ -28,7 +28,7 @@ func TestATokenIsStoredAsAHashAlone(t *testing.T) {
 	var text string
 	require.NoError(t, plain.Get(&text, `SELECT string_agg(t::text, '') FROM api_tokens t`))
 	require.NotContains(t, text, secret)
-	log, err := db.AuditLog(t.Context(), "default", 10)
+	log, _, err := db.AuditLog(t.Context(), "default", postgres.AuditFilter{}, postgres.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Equal(t, "token.created", log[0].Action)
 	require.NotContains(t, string(log[0].Detail), secret)

@@ -78,8 +78,33 @@ func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entry audited) er
 	return nil
 }
 
-// AuditLog lists the newest changes of a tenant's things, newest first; tenant "" lists those of no tenant.
-func (d *DB) AuditLog(ctx context.Context, tenant string, limit int) ([]AuditEntry, error) {
+// AuditFilter narrows the audit log; zero fields let everything pass.
+type AuditFilter struct {
+	// Subject is the id or name of the thing that was changed.
+	Subject string
+	// Kind is the noun that actions begin with, such as hook.
+	Kind string
+	// Range bounds when it was.
+	Range TimeRange
+}
+
+// AuditLog lists the changes of a tenant's things, newest first; tenant "" lists those of no tenant. more says that there
+// are others beyond the page, in the direction that the page was asked for.
+func (d *DB) AuditLog(ctx context.Context, tenant string, f AuditFilter, page Page) (list []AuditEntry, more bool, err error) {
+	c := &clauses{}
+	if tenant == "" {
+		c.fixed("tenant IS NULL")
+	} else {
+		c.add("tenant = %s", tenant)
+	}
+	if f.Subject != "" {
+		c.add("subject = %s", f.Subject)
+	}
+	if f.Kind != "" {
+		c.add("starts_with(action, %s || '.')", f.Kind)
+	}
+	c.published("at", f.Range)
+	tail := c.page(page, "at", "id", byUUID)
 	var rows []struct {
 		ID      uuid.UUID `db:"id"`
 		At      time.Time `db:"at"`
@@ -89,18 +114,17 @@ func (d *DB) AuditLog(ctx context.Context, tenant string, limit int) ([]AuditEnt
 		Subject string    `db:"subject"`
 		Detail  []byte    `db:"detail"`
 	}
-	err := d.db.SelectContext(ctx, &rows, `
-		SELECT id, at, COALESCE(tenant, '') AS tenant, actor, action, subject, detail FROM audit
-		WHERE tenant IS NOT DISTINCT FROM NULLIF($1, '') ORDER BY at DESC, id DESC LIMIT $2`, tenant, limit)
-	if err != nil {
-		return nil, translate(fmt.Errorf("list audit of tenant %s: %w", tenant, err))
+	query := `SELECT id, at, COALESCE(tenant, '') AS tenant, actor, action, subject, detail FROM audit WHERE ` + c.where() + tail
+	if err := d.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
+		return nil, false, translate(fmt.Errorf("list audit of tenant %s: %w", tenant, err))
 	}
-	list := make([]AuditEntry, len(rows))
+	rows, more = cut(rows, page)
+	list = make([]AuditEntry, len(rows))
 	for i, r := range rows {
 		list[i] = AuditEntry{
 			ID: r.ID, At: r.At.UTC(), Tenant: r.Tenant, Actor: Actor(r.Actor), Action: r.Action, Subject: r.Subject,
 			Detail: r.Detail,
 		}
 	}
-	return list, nil
+	return list, more, nil
 }

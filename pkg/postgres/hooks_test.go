@@ -279,7 +279,7 @@ func TestChangesAreAudited(t *testing.T) {
 	set(webhook.Paused)
 	set(webhook.Active)
 	require.NoError(t, db.DeleteHook(t.Context(), actor, "default", h.ID, nil))
-	log, err := db.AuditLog(t.Context(), "default", 10)
+	log, _, err := db.AuditLog(t.Context(), "default", postgres.AuditFilter{}, postgres.Page{Limit: 10})
 	require.NoError(t, err)
 	var actions []string
 	for _, e := range log {

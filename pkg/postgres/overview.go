@@ -63,16 +63,25 @@ func (d *DB) PerMinute(ctx context.Context, tenant string, since time.Time) ([]B
 	return list, nil
 }
 
-// PerHour counts the deliveries of some hooks, which must be of one tenant, to which events published since the time
-// were to go: by hook and hour, the first one first; hours without any are left out.
-func (d *DB) PerHour(ctx context.Context, hooks []uuid.UUID, since time.Time) (map[uuid.UUID][]Bucket, error) {
+// Span is how long a bucket is.
+type Span string
+
+// The spans, in UTC.
+const (
+	Hourly Span = "hour"
+	Daily  Span = "day"
+)
+
+// PerHook counts the deliveries of some hooks, which must be of one tenant, to which events published since the time
+// were to go: by hook and span, the first one first; spans without any are left out.
+func (d *DB) PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, span Span) (map[uuid.UUID][]Bucket, error) {
 	var rows []bucketRow
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT hook_id, date_trunc('hour', published_at) AS at, `+countStates+`
+		SELECT hook_id, date_trunc($3, published_at, 'UTC') AS at, `+countStates+`
 		FROM deliveries WHERE hook_id = ANY($1::uuid[]) AND published_at >= $2 GROUP BY 1, 2 ORDER BY 1, 2`,
-		textArray(uuidList(hooks)), since)
+		textArray(uuidList(hooks)), since, string(span))
 	if err != nil {
-		return nil, translate(fmt.Errorf("count deliveries per hour: %w", err))
+		return nil, translate(fmt.Errorf("count deliveries per %s: %w", span, err))
 	}
 	buckets := make(map[uuid.UUID][]Bucket, len(hooks))
 	for i := range rows {
@@ -100,6 +109,46 @@ func (d *DB) OpenStates(ctx context.Context, tenant string, since time.Time) (ma
 		counts[webhook.DeliveryState(r.State)] = r.N
 	}
 	return counts, nil
+}
+
+// Durations says how long attempts took.
+type Durations struct {
+	// Attempts is how many the others are of.
+	Attempts int
+	P50, P99 time.Duration
+}
+
+// Durations measures the answered attempts of a tenant's newest deliveries since the time, durationSample of them at most.
+func (d *DB) Durations(ctx context.Context, tenant string, since time.Time) (Durations, error) {
+	var s Durations
+	var p50, p99 float64
+	err := d.db.QueryRowxContext(ctx, `
+		SELECT count(*), COALESCE(percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_us), 0),
+			COALESCE(percentile_cont(0.99) WITHIN GROUP (ORDER BY a.duration_us), 0)
+		FROM (
+			SELECT id, published_at FROM deliveries WHERE tenant = $1 AND published_at >= $2
+			ORDER BY published_at DESC, id DESC LIMIT $3
+		) d JOIN attempts a ON a.delivery_id = d.id AND a.published_at = d.published_at
+		WHERE a.published_at >= $2 AND a.status > 0`, tenant, since, durationSample).Scan(&s.Attempts, &p50, &p99)
+	if err != nil {
+		return s, translate(fmt.Errorf("measure attempts of tenant %s: %w", tenant, err))
+	}
+	s.P50, s.P99 = fromMicros(int64(p50)), fromMicros(int64(p99))
+	return s, nil
+}
+
+// RestingHooks counts a tenant's hooks whose deliveries are parked because their breaker is open: the receiver fails and
+// gets a rest.
+func (d *DB) RestingHooks(ctx context.Context, tenant string) (int, error) {
+	var n int
+	err := d.db.GetContext(ctx, &n, `
+		SELECT count(*) FROM hooks k JOIN backlogs b ON b.hook_id = k.id
+		WHERE k.tenant = $1 AND k.status = 'active' AND EXISTS (
+			SELECT FROM deliveries d WHERE d.hook_id = k.id AND d.state = 'parked' AND d.reason = 'breaker')`, tenant)
+	if err != nil {
+		return 0, translate(fmt.Errorf("count resting hooks of tenant %s: %w", tenant, err))
+	}
+	return n, nil
 }
 
 // Unhealthy is a hook that needs a person's attention: its attempts fail, or it was disabled.

@@ -59,7 +59,7 @@ func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 	}, buckets)
 	require.Equal(t, 3, buckets[1].Total())
 
-	hours, err := db.PerHour(t.Context(), []uuid.UUID{h.ID, uuid.New()}, minute.Add(-24*time.Hour))
+	hours, err := db.PerHook(t.Context(), []uuid.UUID{h.ID, uuid.New()}, minute.Add(-24*time.Hour), postgres.Hourly)
 	require.NoError(t, err)
 	require.Len(t, hours, 1)
 	last := hours[h.ID][len(hours[h.ID])-1]

@@ -74,15 +74,15 @@ func (d *DB) RetryDelivery(ctx context.Context, actor Actor, tenant string, id u
 	})
 }
 
-// touchBacklog tells the drainers, with the transaction, that the hook has parked deliveries.
-func touchBacklog(ctx context.Context, tx *sqlx.Tx, hook uuid.UUID) error {
+// touchBacklog tells the drainers, with the transaction, that the hooks have parked deliveries.
+func touchBacklog(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error {
 	_, err := tx.ExecContext(ctx, `
 		WITH touched AS (
-			INSERT INTO backlogs (hook_id) VALUES ($1)
+			INSERT INTO backlogs (hook_id) SELECT DISTINCT hook FROM unnest($1::uuid[]) hook ORDER BY hook
 			ON CONFLICT (hook_id) DO UPDATE SET touched_at = clock_timestamp() RETURNING hook_id)
-		SELECT pg_notify('whisperer_backlogs', hook_id::text) FROM touched`, hook)
+		SELECT pg_notify('whisperer_backlogs', hook_id::text) FROM touched`, textArray(uuidList(hooks)))
 	if err != nil {
-		return fmt.Errorf("touch backlog of hook %s: %w", hook, err)
+		return fmt.Errorf("touch backlog of %d hooks: %w", len(hooks), err)
 	}
 	return nil
 }

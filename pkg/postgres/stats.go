@@ -29,6 +29,20 @@ type HookStats struct {
 	FailingSince time.Time
 	// Failures is how many there were since.
 	Failures int
+	// Reasons counts the parked deliveries by why they are parked.
+	Reasons map[webhook.Reason]int
+	// NextAt is when the earliest retry is due; zero where none waits.
+	NextAt time.Time
+	// Answers counts the newest attempts, those that P50 and P99 are of and those without an answer, by HTTP status or,
+	// where there was none, by what went wrong.
+	Answers []AnswerCount
+}
+
+// AnswerCount is how many attempts were answered alike.
+type AnswerCount struct {
+	Status int                `db:"status"`
+	Class  webhook.ErrorClass `db:"error_class"`
+	N      int                `db:"n"`
 }
 
 // HookStats counts.
@@ -42,14 +56,13 @@ func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now t
 	if s.Month, err = d.countHook(ctx, tenant, hook, now.Add(-30*24*time.Hour)); err != nil {
 		return s, err
 	}
-	err = d.db.QueryRowxContext(ctx, `
-		SELECT (SELECT count(*) FROM deliveries WHERE hook_id = $1 AND state = 'parked' AND tenant = $2),
-			(SELECT count(*) FROM deliveries WHERE hook_id = $1 AND state = 'waiting' AND tenant = $2)`, hook, tenant).
-		Scan(&s.Parked, &s.Waiting)
-	if err != nil {
-		return s, translate(fmt.Errorf("count open deliveries of hook %s: %w", hook, err))
+	if err := d.openOf(ctx, &s, tenant, hook); err != nil {
+		return s, err
 	}
 	if err := d.durations(ctx, &s, tenant, hook, day); err != nil {
+		return s, err
+	}
+	if err := d.answers(ctx, &s, tenant, hook, day); err != nil {
 		return s, err
 	}
 	var since sql.NullTime
@@ -63,6 +76,50 @@ func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now t
 		s.FailingSince = since.Time.UTC()
 	}
 	return s, nil
+}
+
+// openOf counts what is parked, by its reason, and what waits, and until when.
+func (d *DB) openOf(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID) error {
+	var next sql.NullTime
+	err := d.db.QueryRowxContext(ctx, `
+		SELECT count(*), min(next_at) FROM deliveries WHERE hook_id = $1 AND state = 'waiting' AND tenant = $2`, hook, tenant).
+		Scan(&s.Waiting, &next)
+	if err != nil {
+		return translate(fmt.Errorf("count waiting deliveries of hook %s: %w", hook, err))
+	}
+	if next.Valid {
+		s.NextAt = next.Time.UTC()
+	}
+	var rows []struct {
+		Reason string `db:"reason"`
+		N      int    `db:"n"`
+	}
+	err = d.db.SelectContext(ctx, &rows, `
+		SELECT reason, count(*) AS n FROM deliveries WHERE hook_id = $1 AND state = 'parked' AND tenant = $2 GROUP BY reason`, hook, tenant)
+	if err != nil {
+		return translate(fmt.Errorf("count parked deliveries of hook %s: %w", hook, err))
+	}
+	s.Reasons = make(map[webhook.Reason]int, len(rows))
+	for _, r := range rows {
+		s.Reasons[webhook.Reason(r.Reason)] += r.N
+		s.Parked += r.N
+	}
+	return nil
+}
+
+// answers counts the attempts of the newest deliveries, the most frequent answer first.
+func (d *DB) answers(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
+	err := d.db.SelectContext(ctx, &s.Answers, `
+		SELECT a.status, a.error_class, count(*) AS n
+		FROM (
+			SELECT id, published_at FROM deliveries WHERE hook_id = $1 AND published_at >= $3 AND tenant = $2
+			ORDER BY published_at DESC, id DESC LIMIT $4
+		) d JOIN attempts a ON a.delivery_id = d.id AND a.published_at = d.published_at
+		WHERE a.published_at >= $3 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2`, hook, tenant, since, durationSample)
+	if err != nil {
+		return translate(fmt.Errorf("count answers of hook %s: %w", hook, err))
+	}
+	return nil
 }
 
 func (d *DB) countHook(ctx context.Context, tenant string, hook uuid.UUID, since time.Time) (map[webhook.DeliveryState]int, error) {

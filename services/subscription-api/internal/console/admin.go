@@ -117,7 +117,7 @@ type auditRow struct {
 }
 
 func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
-	list, err := c.Admin.AuditLog(ctx, v.tenant, shownChanges)
+	list, _, err := c.Admin.AuditLog(ctx, v.tenant, postgres.AuditFilter{}, postgres.Page{Limit: shownChanges})
 	if err != nil {
 		return reply{}, err
 	}

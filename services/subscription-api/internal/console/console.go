@@ -59,7 +59,7 @@ type historyStore interface {
 type statsStore interface {
 	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (postgres.HookStats, error)
 	PerMinute(ctx context.Context, tenant string, since time.Time) ([]postgres.Bucket, error)
-	PerHour(ctx context.Context, hooks []uuid.UUID, since time.Time) (map[uuid.UUID][]postgres.Bucket, error)
+	PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, span postgres.Span) (map[uuid.UUID][]postgres.Bucket, error)
 	OpenStates(ctx context.Context, tenant string, since time.Time) (map[webhook.DeliveryState]int, error)
 	UnhealthyHooks(ctx context.Context, tenant string, limit int) ([]postgres.Unhealthy, error)
 }
@@ -74,7 +74,7 @@ type adminStore interface {
 	CreateToken(ctx context.Context, actor postgres.Actor, n postgres.NewToken) (plain string, token postgres.Token, err error)
 	Tokens(ctx context.Context, tenant string) ([]postgres.Token, error)
 	RevokeToken(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID) error
-	AuditLog(ctx context.Context, tenant string, limit int) ([]postgres.AuditEntry, error)
+	AuditLog(ctx context.Context, tenant string, f postgres.AuditFilter, page postgres.Page) ([]postgres.AuditEntry, bool, error)
 }
 
 // lagReader tells how far the consumers of the bus are behind.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -107,7 +108,7 @@ func (c *console) health(ctx context.Context, tenant string, body *hookBody) err
 		return err
 	}
 	body.Day = rows[0].Day
-	stats, err := within(ctx, statsTimeout, func(ctx context.Context) (postgres.HookStats, error) {
+	stats, err := daemon.Within(ctx, statsTimeout, func(ctx context.Context) (postgres.HookStats, error) {
 		return c.Stats.HookStats(ctx, tenant, body.ID, c.now())
 	})
 	switch {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -124,8 +125,8 @@ func (c *console) hookRows(ctx context.Context, hooks []webhook.Hook) ([]hookRow
 		ids[i] = hooks[i].ID
 	}
 	since := now.Truncate(time.Hour).Add(-sparkHours * time.Hour).Add(time.Hour)
-	days, err := within(ctx, statsTimeout, func(ctx context.Context) (map[uuid.UUID][]postgres.Bucket, error) {
-		return c.Stats.PerHour(ctx, ids, since)
+	days, err := daemon.Within(ctx, statsTimeout, func(ctx context.Context) (map[uuid.UUID][]postgres.Bucket, error) {
+		return c.Stats.PerHook(ctx, ids, since, postgres.Hourly)
 	})
 	counted := !errors.Is(err, context.DeadlineExceeded)
 	if err != nil && counted {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -38,7 +39,7 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	now := c.now().UTC()
 	since := now.Truncate(time.Minute).Add(-(hourMinutes - 1) * time.Minute)
 	body := overviewBody{Waiting: "?", Parked: "?", Dead: "?"}
-	minutes, err := within(ctx, statsTimeout, func(ctx context.Context) ([]postgres.Bucket, error) {
+	minutes, err := daemon.Within(ctx, statsTimeout, func(ctx context.Context) ([]postgres.Bucket, error) {
 		return c.Stats.PerMinute(ctx, v.tenant, since)
 	})
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -46,7 +47,7 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	}
 	body.Hour = newHourChart(minutes, since)
 	body.Hour.Unknown = err != nil
-	states, err := within(ctx, statsTimeout, func(ctx context.Context) (map[webhook.DeliveryState]int, error) {
+	states, err := daemon.Within(ctx, statsTimeout, func(ctx context.Context) (map[webhook.DeliveryState]int, error) {
 		return c.Stats.OpenStates(ctx, v.tenant, now.Add(-24*time.Hour))
 	})
 	switch {
@@ -109,7 +110,7 @@ func (c *console) lags(ctx context.Context) []lagRow {
 	var rows []lagRow
 	for _, consumer := range bus.Consumers() {
 		row := lagRow{Name: string(consumer), Text: words[consumer]}
-		lag, err := within(ctx, time.Second, func(ctx context.Context) (bus.Lag, error) { return c.Bus.Lag(ctx, consumer) })
+		lag, err := daemon.Within(ctx, time.Second, func(ctx context.Context) (bus.Lag, error) { return c.Bus.Lag(ctx, consumer) })
 		if err != nil {
 			row.Problem = "NATS does not answer"
 			return append(rows, row)

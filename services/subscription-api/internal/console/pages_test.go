@@ -237,7 +237,7 @@ func (slowStats) PerMinute(ctx context.Context, _ string, _ time.Time) ([]postgr
 	return nil, ctx.Err()
 }
 
-func (slowStats) PerHour(ctx context.Context, _ []uuid.UUID, _ time.Time) (map[uuid.UUID][]postgres.Bucket, error) {
+func (slowStats) PerHook(ctx context.Context, _ []uuid.UUID, _ time.Time, _ postgres.Span) (map[uuid.UUID][]postgres.Bucket, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -111,7 +111,7 @@ func (c *console) answer(w http.ResponseWriter, v *visit, h handler) (reply, err
 		reply reply
 		seen  visit
 	}
-	done, err := within(v.r.Context(), pageTimeout, func(ctx context.Context) (result, error) {
+	done, err := daemon.Within(v.r.Context(), pageTimeout, func(ctx context.Context) (result, error) {
 		seen := *v
 		answer, err := h(ctx, &seen)
 		return result{reply: answer, seen: seen}, err
@@ -120,34 +120,6 @@ func (c *console) answer(w http.ResponseWriter, v *visit, h handler) (reply, err
 		*v = done.seen
 	}
 	return done.reply, err
-}
-
-// within runs do and gives up on it after the limit: a database that has frozen does not answer a cancellation either.
-func within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	done := make(chan result, 1)
-	go func() {
-		var r result
-		defer func() {
-			if p := recover(); p != nil {
-				r.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-			done <- r
-		}()
-		r.value, r.err = do(ctx)
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
 }
 
 // admit lets those through to the handler whose session is good and whose role covers the least that is needed.

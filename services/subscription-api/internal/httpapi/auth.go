@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -109,7 +110,7 @@ func (g *guard) token(ctx context.Context, plain string) (postgres.Token, error)
 	if ok && now.Before(hit.until) {
 		return hit.token, nil
 	}
-	token, err := within(ctx, storeTimeout, func(ctx context.Context) (postgres.Token, error) {
+	token, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (postgres.Token, error) {
 		return g.store.Authenticate(ctx, plain)
 	})
 	if err != nil {
@@ -155,7 +156,7 @@ func (g *guard) tenantExists(ctx context.Context, name string) error {
 	if known {
 		return nil
 	}
-	there, err := within(ctx, storeTimeout, func(ctx context.Context) (bool, error) {
+	there, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (bool, error) {
 		return g.store.TenantExists(ctx, name)
 	})
 	switch {

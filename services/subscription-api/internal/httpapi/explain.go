@@ -102,48 +102,10 @@ func explain(h *webhook.Hook, e *webhook.Event, found map[uuid.UUID]webhook.Deli
 		return explainDelivery(h.Name, &d)
 	}
 	x := explainedHook{Hook: h.ID, Name: h.Name, Outcome: notMatched, Evaluated: evaluatedNow}
-	if x.Reason, x.Detail = whyNot(h, e); x.Reason == "" {
+	if x.Reason, x.Detail = filter.WhyNot(h, e); x.Reason == "" {
 		x.Outcome, x.Detail = notThere, "The hook wants the event as it is now. The delivery is not recorded yet, or the hook was changed or disabled when the event came."
 	}
 	return x
-}
-
-// whyNot says in a word and in a sentence what kept the event from the hook; nothing where nothing does.
-func whyNot(h *webhook.Hook, e *webhook.Event) (reason, detail string) {
-	switch {
-	case h.CreatedAt.After(e.PublishedAt):
-		return "created_later", "The hook was created after the event was published."
-	case !h.WantsType(e.Type):
-		return "event_type", "None of the hook's event types covers " + e.Type + "."
-	case !h.Config.Contains(e.ConfigFilter):
-		return "config_filter", "The event is for hooks whose config contains its config_filter, and this one's does not."
-	}
-	if reason, detail = filteredOut(h, e); reason != "" {
-		return reason, detail
-	}
-	if h.Status == webhook.Disabled {
-		return "hook_disabled", "The hook is disabled: " + h.DisabledReason
-	}
-	return "", ""
-}
-
-func filteredOut(h *webhook.Hook, e *webhook.Event) (reason, detail string) {
-	if h.Config.Filter == "" {
-		return "", ""
-	}
-	f, err := filter.Compile(h.Config.Filter)
-	if err != nil {
-		return "filter_invalid", "The hook's filter cannot be read: " + err.Error()
-	}
-	matched, err := f.Match(filter.NewInput(e))
-	switch {
-	case err != nil:
-		return "filter_failed", "The hook's filter could not be evaluated for the event: " + err.Error()
-	case !matched:
-		return "filter", "The hook's filter does not let the event pass."
-	default:
-		return "", ""
-	}
 }
 
 func explainDelivery(name string, d *webhook.Delivery) explainedHook {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -453,7 +454,7 @@ func TestEveryChangeIsInTheAuditLog(t *testing.T) {
 	w.call(t, http.MethodPost, path(hook)+"resume/", "")
 	w.call(t, http.MethodDelete, path(hook), "")
 	w.call(t, http.MethodPatch, path(hook), `{"name": "n"}`) // refused: no entry
-	log, err := w.db.AuditLog(t.Context(), "default", 10)
+	log, _, err := w.db.AuditLog(t.Context(), "default", postgres.AuditFilter{}, postgres.Page{Limit: 10})
 	require.NoError(t, err)
 	var actions []string
 	for _, e := range log {

@@ -39,7 +39,7 @@ func TestADeliveryIsTriedAgainAtOnce(t *testing.T) {
 		require.True(t, p.Round.StartedAt.IsZero())
 		require.Equal(t, []int{1, 1, 0}[i], p.Attempts, "numbers go on")
 	}
-	log, err := h.db.AuditLog(t.Context(), webhook.DefaultTenant, 1)
+	log, _, err := h.db.AuditLog(t.Context(), webhook.DefaultTenant, postgres.AuditFilter{}, postgres.Page{Limit: 1})
 	require.NoError(t, err)
 	require.Equal(t, "delivery.retried", log[0].Action)
 }

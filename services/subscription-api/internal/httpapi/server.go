@@ -17,11 +17,15 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 )
 
 // root is where everything lies.
 const root = "/whisperer"
+
+// storeTimeout bounds what a request waits for Postgres, so that a caller hears within two seconds that it is away.
+const storeTimeout = 1500 * time.Millisecond
 
 // DefaultHookQuota is how many hooks a tenant may have.
 const DefaultHookQuota = 10_000
@@ -152,7 +156,7 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 	op.Responses = s.problems(r, &op)
 	op.Middlewares = huma.Middlewares{s.admission(r)}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := within(ctx, limit, func(ctx context.Context) (*O, error) { return handle(ctx, callOf(ctx), in) })
+		out, err := daemon.Within(ctx, limit, func(ctx context.Context) (*O, error) { return handle(ctx, callOf(ctx), in) })
 		if err != nil {
 			return nil, s.problem(err)
 		}

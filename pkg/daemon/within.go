@@ -1,4 +1,4 @@
-package httpapi
+package daemon
 
 import (
 	"context"
@@ -7,12 +7,10 @@ import (
 	"time"
 )
 
-// storeTimeout bounds what a request waits for Postgres, so that a caller hears within two seconds that it is away.
-const storeTimeout = 1500 * time.Millisecond
-
-// within runs do and gives up on it after the limit. A database that has frozen does not answer a cancellation either,
-// so do is left behind; it ends with its connection.
-func within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
+// Within runs do and gives up on it after the limit. A database that has frozen does not answer a cancellation either,
+// so do is left behind; it ends with its connection. The error is then that of
+// the context; a panic of do is an error, too.
+func Within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error

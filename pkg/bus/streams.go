@@ -1,0 +1,42 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// StreamState is how full a stream is.
+type StreamState struct {
+	Name     string
+	Messages uint64
+	// Bytes is what it takes on its disk, MaxBytes what it may take; 0 for no limit of its own.
+	Bytes    uint64
+	MaxBytes int64
+	Replicas int
+	// Oldest is when the first message was stored; zero where there is none.
+	Oldest time.Time
+}
+
+// Streams tells how full the streams are, the event log first.
+func (b *Bus) Streams(ctx context.Context) ([]StreamState, error) {
+	var list []StreamState
+	for _, c := range b.streams() {
+		stream, err := b.js.Stream(ctx, c.Name)
+		if err != nil {
+			return nil, fmt.Errorf("look up stream %s: %w", c.Name, err)
+		}
+		info := stream.CachedInfo()
+		s := StreamState{
+			Name: c.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: max(0, info.Config.MaxBytes), Replicas: info.Config.Replicas,
+		}
+		if s.Messages > 0 {
+			s.Oldest = info.State.FirstTime.UTC()
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// ServerVersion is that of the NATS server, such as 2.12.1.
+func (b *Bus) ServerVersion() string { return b.nc.ConnectedServerVersion() }

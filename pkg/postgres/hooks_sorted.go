@@ -1,0 +1,114 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// HookOrder is what a list of hooks is sorted by.
+type HookOrder string
+
+// The orders.
+const (
+	NewestHooks HookOrder = ""
+	OldestHooks HookOrder = "oldest"
+	HooksByName HookOrder = "name"
+	// FailingHooksFirst begins with those that have failed longest; those that do not fail come last.
+	FailingHooksFirst HookOrder = "failing"
+	// LatestHooksFirst begins with those whose last attempt was latest.
+	LatestHooksFirst HookOrder = "activity"
+)
+
+// HookKey is a place in a sorted list of hooks.
+type HookKey struct {
+	// Key is what the hook is sorted by, as text.
+	Key string
+	ID  uuid.UUID
+}
+
+// HookPage says which part of a sorted list is wanted: its beginning, or what comes next to a place.
+type HookPage struct {
+	Limit int
+	// After and Before are what the page comes right after or right before; at most one of them is set.
+	After, Before *HookKey
+}
+
+// SortedHook is a hook with its place in the list.
+type SortedHook struct {
+	webhook.Hook
+
+	Key HookKey
+}
+
+// hookKey is an order as SQL: what is compared, the type of that, and whether it descends.
+type hookKey struct {
+	expression, kind string
+	descending       bool
+}
+
+func (o HookOrder) key() hookKey {
+	const micros = `COALESCE((extract(epoch FROM %s) * 1000000)::bigint, %s)`
+	switch o {
+	case OldestHooks:
+		return hookKey{fmt.Sprintf(micros, "k.created_at", "0"), "bigint", false}
+	case HooksByName:
+		return hookKey{`lower(COALESCE(NULLIF(k.name, ''), regexp_replace(k.target_url, '^https?://', '')))`, "text", false}
+	case FailingHooksFirst:
+		return hookKey{fmt.Sprintf(micros, "CASE k.status WHEN 'active' THEN h.failing_since END", "9223372036854775807"), "bigint", false}
+	case LatestHooksFirst:
+		return hookKey{fmt.Sprintf(micros, "h.last_attempt_at", "0"), "bigint", true}
+	default:
+		return hookKey{fmt.Sprintf(micros, "k.created_at", "0"), "bigint", true}
+	}
+}
+
+// SortedHooks lists a tenant's hooks in an order. more says that there are others beyond the page, in the direction that
+// the page was asked for.
+func (d *DB) SortedHooks(ctx context.Context, tenant string, f HookFilter, order HookOrder, page HookPage) (list []SortedHook, more bool, err error) {
+	key := order.key()
+	where, args := f.where(tenant)
+	descending, place := key.descending, page.After
+	if page.Before != nil {
+		descending, place = !descending, page.Before
+	}
+	compare, direction := ">", "ASC"
+	if descending {
+		compare, direction = "<", "DESC"
+	}
+	beyond := "true"
+	if place != nil {
+		args = append(args, place.Key, place.ID)
+		beyond = fmt.Sprintf("(key, id) %s ($%d::text::%s, $%d)", compare, len(args)-1, key.kind, len(args))
+	}
+	args = append(args, page.Limit+1)
+	query := fmt.Sprintf(`
+		SELECT %s, key::text AS key FROM (
+			SELECT k.*, %s AS key FROM hooks k LEFT JOIN hook_health h ON h.hook_id = k.id WHERE k.tenant = $1
+		) hooks WHERE %s AND %s ORDER BY hooks.key %[5]s, id %[5]s LIMIT $%[6]d`, hookColumns, key.expression, where, beyond, direction, len(args))
+	var rows []struct {
+		hookRow
+		Key string `db:"key"`
+	}
+	if err := d.db.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, false, translate(fmt.Errorf("list hooks by %s: %w", order, err))
+	}
+	if more = len(rows) > page.Limit; more {
+		rows = rows[:page.Limit]
+	}
+	if page.Before != nil {
+		slices.Reverse(rows)
+	}
+	list = make([]SortedHook, len(rows))
+	for i := range rows {
+		if list[i].Hook, err = rows[i].hook(d.ring); err != nil {
+			return nil, false, err
+		}
+		list[i].Key = HookKey{Key: rows[i].Key, ID: rows[i].ID}
+	}
+	return list, more, nil
+}
