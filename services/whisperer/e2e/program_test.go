@@ -47,7 +47,8 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binaries = dir
-		build := exec.CommandContext(context.Background(), "go", "build", "-o", dir+"/", "./services/subscription-api/cmd/subscription-api", "./services/delivery-worker/cmd/delivery-worker")
+		build := exec.CommandContext(context.Background(), "go", "build", "-o", dir+"/", "./services/subscription-api/cmd/subscription-api", "./services/delivery-worker/cmd/delivery-worker",
+			"./services/whisperer/cmd/whisperer")
 		build.Dir = root
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)

@@ -48,17 +48,18 @@ type Program struct {
 type commands struct {
 	globals
 
-	Standalone  standaloneCommand  `cmd:"" help:"Run everything in this process: NATS, PostgreSQL, API, worker and a demo."`
-	Hook        hookCommand        `cmd:"" help:"Manage hooks."`
-	Event       eventCommand       `cmd:"" help:"Publish events."`
-	Delivery    deliveryCommand    `cmd:"" help:"Look deliveries up, and have them tried again."`
-	Listen      listenCommand      `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
-	Token       tokenCommand       `cmd:"" help:"Manage API tokens."`
-	Migrate     migrateCommand     `cmd:"" help:"Bring the database to this program's schema."`
-	Bench       benchCommand       `cmd:"" help:"Measure this machine: deliveries per second, what they cost, how late they come."`
-	Healthcheck healthcheckCommand `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`
-	Completion  completionCommand  `cmd:"" help:"Print a script that completes commands in a shell."`
-	Version     versionCommand     `cmd:"" help:"Print the version."`
+	Standalone   standaloneCommand   `cmd:"" help:"Run everything in this process: NATS, PostgreSQL, API, worker and a demo."`
+	Hook         hookCommand         `cmd:"" help:"Manage hooks."`
+	Event        eventCommand        `cmd:"" help:"Publish events."`
+	Delivery     deliveryCommand     `cmd:"" help:"Look deliveries up, and have them tried again."`
+	Listen       listenCommand       `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
+	Token        tokenCommand        `cmd:"" help:"Manage API tokens."`
+	Migrate      migrateCommand      `cmd:"" help:"Bring the database to this program's schema."`
+	ImportDjango importDjangoCommand `cmd:"" help:"Take over the hooks of the Django application before Whisperer, from a dump."`
+	Bench        benchCommand        `cmd:"" help:"Measure this machine: deliveries per second, what they cost, how late they come."`
+	Healthcheck  healthcheckCommand  `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`
+	Completion   completionCommand   `cmd:"" help:"Print a script that completes commands in a shell."`
+	Version      versionCommand      `cmd:"" help:"Print the version."`
 }
 
 // globals are the flags of every command.

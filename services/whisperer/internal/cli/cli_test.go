@@ -52,14 +52,15 @@ type backend struct {
 	health   string
 	nats     string
 	database string
+	key      string
 }
 
 func startBackend(t *testing.T) backend {
 	t.Helper()
-	database := testenv.Postgres(t)
+	database, key := testenv.Postgres(t), seal.NewKey()
 	nats := testenv.NATS(t)
 	config, err := daemon.LoadConfig[subscriptionapi.Config]([]string{
-		"WHISPERER_DATABASE_URL=" + database, "WHISPERER_NATS_URL=" + nats, "WHISPERER_MASTER_KEY=" + seal.NewKey(),
+		"WHISPERER_DATABASE_URL=" + database, "WHISPERER_NATS_URL=" + nats, "WHISPERER_MASTER_KEY=" + key,
 		"WHISPERER_LISTEN=127.0.0.1:0", "WHISPERER_HEALTH_LISTEN=127.0.0.1:0",
 	})
 	require.NoError(t, err)
@@ -83,7 +84,7 @@ func startBackend(t *testing.T) backend {
 		require.NoError(t, err)
 		t.Fatal("the API ended")
 	}
-	return backend{url: "http://" + api.Addr(), health: "http://" + api.HealthAddr(), nats: nats, database: database}
+	return backend{url: "http://" + api.Addr(), health: "http://" + api.HealthAddr(), nats: nats, database: database, key: key}
 }
 
 func TestScripts(t *testing.T) {
@@ -119,6 +120,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HEALTH", b.health)
 			e.Setenv("NATS", b.nats)
 			e.Setenv("DATABASE", b.database)
+			e.Setenv("MASTER_KEY", b.key)
 			e.Setenv("TENANT", tenant)
 			e.Setenv("HOME", e.WorkDir)
 			return nil

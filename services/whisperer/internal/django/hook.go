@@ -1,0 +1,174 @@
+package django
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// HookID is the id that a row's hook has: the row's own where that is a UUID, else one that is derived from the tenant
+// and the number, the same at every import.
+func HookID(tenant, pk string) uuid.UUID {
+	if id, err := uuid.Parse(pk); err == nil {
+		return id
+	}
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://pypi.org/project/dj-whisperer#"+tenant+"/"+pk))
+}
+
+// Hook is the hook that a row means, and notes on what is different from now on. Its body has the given format, unless
+// its config names one. The error is a *webhook.ValidationError with everything that is wrong, by the hook's own rules:
+// those which need a look-up are the caller's.
+func (r *Row) Hook(tenant string, format webhook.Format) (h webhook.Hook, notes []string, err error) {
+	h = webhook.Hook{
+		ID: HookID(tenant, r.PK), Tenant: tenant, Name: r.Name, EventTypes: webhook.CanonicalEventTypes([]string{r.EventType}),
+		TargetURL: r.TargetURL, NotificationType: webhook.NotificationREST, APIKey: r.APIKey, Status: webhook.Active,
+		CreatedAt: r.CreatedDate, ModifiedAt: r.ModifiedDate,
+	}
+	invalid := &webhook.ValidationError{}
+	if !r.IsActive {
+		// Not paused, for which everything that comes would be kept.
+		h.Status, h.DisabledReason = webhook.Disabled, "it was not active in Django"
+		notes = append(notes, "disabled, since it was not active")
+	}
+	if r.NotificationType != "" {
+		h.NotificationType = r.NotificationType
+	}
+	if r.SecretKey != "" {
+		h.Secrets = []webhook.Secret{{Value: r.SecretKey}}
+		if strings.HasPrefix(r.SecretKey, "whsec_") {
+			notes = append(notes, "its secret begins with whsec_, so what follows is read as base64 from now on")
+		}
+	}
+	if !isNull(r.RetryCountdownConfig) && !emptyObject(r.RetryCountdownConfig) {
+		h.RetryConfig = r.RetryCountdownConfig
+	}
+	if !isNull(r.Headers) && json.Unmarshal(r.Headers, &h.Headers) != nil {
+		add(invalid, "/additional_headers", "must be an object of strings")
+	}
+	for name, value := range h.Headers {
+		if strings.EqualFold(name, "Content-Type") && strings.HasPrefix(strings.ToLower(value), "application/json") {
+			delete(h.Headers, name)
+			notes = append(notes, "header "+name+" is left out: it is sent anyway")
+		}
+	}
+	var callbackNote string
+	if h.Callback, callbackNote, err = callback(tenant, r.Callback); err != nil {
+		add(invalid, "/callback", "%s", err)
+	} else if callbackNote != "" {
+		notes = append(notes, callbackNote)
+	}
+	config, err := withFormat(r.Config, format)
+	if err == nil {
+		h.Config, err = webhook.ParseConfig(config)
+	}
+	collect(invalid, "/config", err)
+	for _, column := range r.Unknown {
+		notes = append(notes, "column "+column+" has no counterpart and is left out")
+	}
+	collect(invalid, "", h.Validate())
+	if len(invalid.Fields) > 0 {
+		return h, notes, invalid
+	}
+	return h, notes, nil
+}
+
+var pythonPath = regexp.MustCompile(`^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$`)
+
+// callback turns the path of a Python function into the subject that the function's program can listen to.
+func callback(tenant, path string) (*webhook.Callback, string, error) {
+	if path == "" {
+		return nil, "", nil
+	}
+	if !pythonPath.MatchString(path) {
+		return nil, "", fmt.Errorf("is not the dotted path of a function")
+	}
+	subject := "whisperer.callback." + tenant + "." + strings.ToLower(path)
+	return &webhook.Callback{Subject: subject}, "calls no function: outcomes are published to " + subject, nil
+}
+
+// withFormat adds the format to a config that has none.
+func withFormat(raw json.RawMessage, format webhook.Format) (json.RawMessage, error) {
+	if format == webhook.FormatOMS { // the default
+		return raw, nil
+	}
+	keys := map[string]json.RawMessage{}
+	if !isNull(raw) {
+		if err := json.Unmarshal(raw, &keys); err != nil {
+			return nil, errors.New("must be an object")
+		}
+	}
+	if _, there := keys["format"]; there {
+		return raw, nil
+	}
+	quoted, err := json.Marshal(format)
+	if err != nil {
+		return nil, fmt.Errorf("encode format: %w", err)
+	}
+	keys["format"] = quoted
+	out, err := json.Marshal(keys)
+	if err != nil {
+		return nil, fmt.Errorf("encode config: %w", err)
+	}
+	return out, nil
+}
+
+// Differences names the fields in which two hooks differ, as the API spells them; times and versions do not count.
+func Differences(a, b *webhook.Hook) []string {
+	var names []string
+	note := func(name string, same bool) {
+		if !same {
+			names = append(names, name)
+		}
+	}
+	note("name", a.Name == b.Name)
+	note("event_types", slices.Equal(a.EventTypes, b.EventTypes))
+	note("target_url", a.TargetURL == b.TargetURL)
+	note("secret_key", slices.Equal(a.Secrets, b.Secrets))
+	note("api_key", a.APIKey == b.APIKey)
+	note("additional_headers", len(a.Headers)+len(b.Headers) == 0 || reflect.DeepEqual(a.Headers, b.Headers))
+	note("callback", reflect.DeepEqual(a.Callback, b.Callback))
+	note("retry_countdown_config", sameJSON(a.RetryConfig, b.RetryConfig))
+	note("config", sameJSON(a.Config.Raw, b.Config.Raw) && reflect.DeepEqual(a.Config.Auth, b.Config.Auth))
+	note("status", a.Status == b.Status)
+	return names
+}
+
+func sameJSON(a, b json.RawMessage) bool {
+	if isNull(a) || isNull(b) {
+		return isNull(a) == isNull(b)
+	}
+	var x, y any
+	return bytes.Equal(a, b) || json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
+}
+
+func emptyObject(raw json.RawMessage) bool {
+	var keys map[string]json.RawMessage
+	return json.Unmarshal(raw, &keys) == nil && len(keys) == 0
+}
+
+func add(to *webhook.ValidationError, pointer, format string, args ...any) {
+	to.Fields = append(to.Fields, webhook.FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
+}
+
+// collect adds an error's fields below the pointer; one that is no *webhook.ValidationError becomes the pointer's own.
+func collect(to *webhook.ValidationError, pointer string, err error) {
+	invalid, ok := err.(*webhook.ValidationError) //nolint:errorlint // it comes as it is
+	switch {
+	case err == nil:
+	case ok:
+		for _, f := range invalid.Fields {
+			add(to, pointer+f.Pointer, "%s", f.Detail)
+		}
+	default:
+		add(to, pointer, "%s", err)
+	}
+}
