@@ -40,3 +40,9 @@ func violates(err error, constraint string) bool {
 	var pqErr *pq.Error
 	return errors.As(err, &pqErr) && pqErr.Constraint == constraint
 }
+
+// isThere reports whether a row is there already, or is just being written by somebody who waits for us in turn.
+func isThere(err error) bool {
+	pqErr, ok := errors.AsType[*pq.Error](err)
+	return ok && (pqErr.Code == "23505" || pqErr.Code == "40P01") // unique_violation, deadlock_detected
+}

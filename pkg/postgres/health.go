@@ -9,27 +9,6 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// mergeHealth keeps, for each hook, since when and how often it has been failing without a success in between.
-const mergeHealth = `
-INSERT INTO hook_health AS h (hook_id, tenant, failing_since, last_failure_at, failures, last_class, last_attempt_at, succeeded)
-SELECT s.hook_id, max(s.tenant),
-	min(s.started_at) FILTER (WHERE s.outcome = 'failed' AND s.started_at > coalesce(ok.at, '-infinity')),
-	max(s.started_at) FILTER (WHERE s.outcome = 'failed' AND s.started_at > coalesce(ok.at, '-infinity')),
-	count(*) FILTER (WHERE s.outcome = 'failed' AND s.started_at > coalesce(ok.at, '-infinity')),
-	coalesce((array_agg(s.error_class ORDER BY s.started_at DESC))[1], ''), max(s.started_at),
-	bool_or(s.outcome = 'succeeded')
-FROM staging_attempts s
-LEFT JOIN (SELECT hook_id, max(started_at) AS at FROM staging_attempts WHERE outcome = 'succeeded' GROUP BY 1) ok USING (hook_id)
-WHERE s.outcome <> 'unknown'
-GROUP BY s.hook_id
-ORDER BY s.hook_id
-ON CONFLICT (hook_id) DO UPDATE SET
-	failing_since = CASE WHEN excluded.succeeded THEN excluded.failing_since ELSE coalesce(h.failing_since, excluded.failing_since) END,
-	last_failure_at = coalesce(excluded.last_failure_at, CASE WHEN excluded.succeeded THEN NULL ELSE h.last_failure_at END),
-	failures = excluded.failures + CASE WHEN excluded.succeeded THEN 0 ELSE h.failures END,
-	last_class = excluded.last_class, last_attempt_at = greatest(h.last_attempt_at, excluded.last_attempt_at),
-	succeeded = excluded.succeeded`
-
 // Failing is a hook whose attempts have all failed for some time, or one that has recovered from that.
 type Failing struct {
 	HookID uuid.UUID `db:"hook_id"`

@@ -63,6 +63,9 @@ func unknown(f *whispererv1.DeliveryFact) {
 
 func replay(f *whispererv1.DeliveryFact) { f.Replay = true }
 
+// first says that nothing was told of the delivery before.
+func first(f *whispererv1.DeliveryFact) { f.First = true }
+
 func batchOf(facts ...*whispererv1.DeliveryFact) *whispererv1.LedgerBatch {
 	return &whispererv1.LedgerBatch{Worker: "w-1", Facts: facts}
 }
@@ -152,6 +155,8 @@ func TestFactsMergeInWhateverOrderTheyCome(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			test.facts[0] = proto.CloneOf(test.facts[0])
+			test.facts[0].First = true
 			for order, facts := range permutations(test.facts) {
 				db, plain := open(t)
 				r := recorder(t, db)
@@ -286,7 +291,7 @@ func TestRecordersThatWriteTheSameDeliveriesDoNotDisturbEachOther(t *testing.T) 
 		var facts []*whispererv1.DeliveryFact
 		for i := range list {
 			list[i] = newDelivery()
-			facts = append(facts, list[i].fact(webhook.Waiting, 1, 1, answered(500)), list[i].fact(webhook.Waiting, 2, 50, answered(500)),
+			facts = append(facts, list[i].fact(webhook.Waiting, 1, 1, answered(500), first), list[i].fact(webhook.Waiting, 2, 50, answered(500)),
 				list[i].fact(webhook.Parked, 2, 60), list[i].fact(webhook.Delivered, 3, 100, answered(200)))
 		}
 		errs := make(chan error, len(recorders))

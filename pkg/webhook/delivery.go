@@ -90,9 +90,11 @@ type Due struct {
 	Replay bool
 	// Unknown says that the attempt may have been made before, by a worker that died before it could tell.
 	Unknown bool
+	// First says that nothing was told of the delivery yet, as far as is known here.
+	First bool
 }
 
 // FirstDue is the first attempt of a delivery.
 func FirstDue(h *Hook, e *Event) Due {
-	return Due{ID: DeliveryID(h.ID, e.ID), Hook: h, Event: e, Round: Round{PublishedAt: e.PublishedAt}}
+	return Due{ID: DeliveryID(h.ID, e.ID), Hook: h, Event: e, Round: Round{PublishedAt: e.PublishedAt}, First: true}
 }

@@ -113,8 +113,10 @@ type DeliveryFact struct {
 	RoundAttempts uint32 `protobuf:"varint,16,opt,name=round_attempts,json=roundAttempts,proto3" json:"round_attempts,omitempty"`
 	// When the round's first attempt began: Unix time in nanoseconds, 0 for not yet.
 	RoundStartedAt int64 `protobuf:"varint,17,opt,name=round_started_at,json=roundStartedAt,proto3" json:"round_started_at,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The ledger was told nothing of this delivery before, as far as the worker knows.
+	First         bool `protobuf:"varint,18,opt,name=first,proto3" json:"first,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeliveryFact) Reset() {
@@ -264,6 +266,13 @@ func (x *DeliveryFact) GetRoundStartedAt() int64 {
 		return x.RoundStartedAt
 	}
 	return 0
+}
+
+func (x *DeliveryFact) GetFirst() bool {
+	if x != nil {
+		return x.First
+	}
+	return false
 }
 
 // AttemptFact is one HTTP request.
@@ -628,7 +637,7 @@ const file_whisperer_v1_ledger_proto_rawDesc = "" +
 	"\vLedgerBatch\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x120\n" +
 	"\x05facts\x18\x02 \x03(\v2\x1a.whisperer.v1.DeliveryFactR\x05facts\x127\n" +
-	"\brejected\x18\x03 \x03(\v2\x1b.whisperer.v1.RejectedEventR\brejected\"\x83\x04\n" +
+	"\brejected\x18\x03 \x03(\v2\x1b.whisperer.v1.RejectedEventR\brejected\"\x99\x04\n" +
 	"\fDeliveryFact\x12\x1f\n" +
 	"\vdelivery_id\x18\x01 \x01(\fR\n" +
 	"deliveryId\x12\x17\n" +
@@ -649,7 +658,8 @@ const file_whisperer_v1_ledger_proto_rawDesc = "" +
 	"\aattempt\x18\x0e \x01(\v2\x19.whisperer.v1.AttemptFactR\aattempt\x12\x1b\n" +
 	"\tevent_seq\x18\x0f \x01(\x04R\beventSeq\x12%\n" +
 	"\x0eround_attempts\x18\x10 \x01(\rR\rroundAttempts\x12(\n" +
-	"\x10round_started_at\x18\x11 \x01(\x03R\x0eroundStartedAt\"\xb6\x04\n" +
+	"\x10round_started_at\x18\x11 \x01(\x03R\x0eroundStartedAt\x12\x14\n" +
+	"\x05first\x18\x12 \x01(\bR\x05first\"\xb6\x04\n" +
 	"\vAttemptFact\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1d\n" +
 	"\n" +

@@ -296,7 +296,7 @@ func Fact(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason) 
 		DeliveryId: id(due.ID), HookId: id(due.Hook.ID), Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity,
 		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), Attempts: uint32(due.Attempts), //nolint:gosec // small
 		At: time.Now().UnixNano(), Replay: due.Replay, EventSeq: e.Seq, RoundAttempts: uint32(due.Round.Retries), //nolint:gosec // small
-		RoundStartedAt: nanos(due.Round.StartedAt),
+		RoundStartedAt: nanos(due.Round.StartedAt), First: due.First,
 	}
 }
 

@@ -279,6 +279,7 @@ func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]postgres.Record
 			continue
 		}
 		due.Attempts, due.Unknown = before.Attempts, known || t.msg.Redelivered()
+		due.First = !due.Unknown
 		list = append(list, due)
 	}
 	return list

@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// copyChunk is how many bytes of rows go to the driver at once.
+const copyChunk = 48 << 10
+
+// copyStatement is what the driver's COPY statement can do beside what database/sql knows of.
+type copyStatement interface {
+	driver.Stmt
+	CopyData(ctx context.Context, line string) (driver.Result, error)
+}
+
+// copyInto copies rows into a table, inside of the transaction that the connection has begun. It hands the driver whole
+// chunks of rows: through database/sql, each value of each row would be converted twice.
+func copyInto(ctx context.Context, conn *sql.Conn, table, columns string, rows func(*copyOut)) error {
+	err := conn.Raw(func(dc any) error {
+		preparer, ok := dc.(driver.ConnPrepareContext)
+		if !ok {
+			return errors.New("the driver cannot copy")
+		}
+		stmt, err := preparer.PrepareContext(ctx, `COPY `+table+` (`+columns+`) FROM STDIN`)
+		if err != nil {
+			return err
+		}
+		defer stmt.Close()
+		into, ok := stmt.(copyStatement)
+		if !ok {
+			return errors.New("the driver cannot copy")
+		}
+		out := &copyOut{send: func(chunk string) error { _, err := into.CopyData(ctx, chunk); return err }}
+		rows(out)
+		out.flush()
+		if out.err != nil {
+			return out.err
+		}
+		_, err = into.Exec(nil) // how this driver ends a COPY
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("copy into %s: %w", table, err)
+	}
+	return nil
+}
+
+// copyOut writes rows in the text format of COPY (PostgreSQL manual, COPY, "Text Format"). Each row is a call for each
+// column, then end.
+type copyOut struct {
+	send  func(chunk string) error
+	buf   []byte
+	begun bool // the row has a column
+	err   error
+}
+
+func (c *copyOut) column() {
+	if c.begun {
+		c.buf = append(c.buf, '\t')
+	}
+	c.begun = true
+}
+
+// end ends a row; after an error, further rows are dropped.
+func (c *copyOut) end() {
+	c.buf = append(c.buf, '\n')
+	c.begun = false
+	if len(c.buf) > copyChunk {
+		c.flush()
+	}
+}
+
+func (c *copyOut) flush() {
+	if len(c.buf) > 0 && c.err == nil {
+		c.err = c.send(string(c.buf[:len(c.buf)-1])) // the driver adds the last line feed
+	}
+	c.buf = c.buf[:0]
+}
+
+func (c *copyOut) null() {
+	c.column()
+	c.buf = append(c.buf, `\N`...)
+}
+
+func (c *copyOut) int(n int64) {
+	c.column()
+	c.buf = strconv.AppendInt(c.buf, n, 10)
+}
+
+func (c *copyOut) bool(b bool) {
+	c.column()
+	c.buf = strconv.AppendBool(c.buf, b)
+}
+
+func (c *copyOut) time(t time.Time) {
+	c.column()
+	c.buf = t.UTC().AppendFormat(c.buf, "2006-01-02 15:04:05.999999999Z07:00")
+}
+
+// nanos writes a Unix time in nanoseconds; optionalNanos writes null for 0.
+func (c *copyOut) nanos(n int64) { c.time(time.Unix(0, n)) }
+
+func (c *copyOut) optionalNanos(n int64) {
+	if n == 0 {
+		c.null()
+		return
+	}
+	c.nanos(n)
+}
+
+// micros writes nanoseconds as microseconds.
+func (c *copyOut) micros(nanos int64) { c.int(nanos / int64(time.Microsecond)) }
+
+// uuid writes 16 bytes. They were written by ourselves; a wrong length is the zero id.
+func (c *copyOut) uuid(b []byte) {
+	c.column()
+	id, _ := uuid.FromBytes(b)
+	var text [36]byte
+	hex.Encode(text[:8], id[:4])
+	hex.Encode(text[9:13], id[4:6])
+	hex.Encode(text[14:18], id[6:8])
+	hex.Encode(text[19:23], id[8:10])
+	hex.Encode(text[24:], id[10:])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	c.buf = append(c.buf, text[:]...)
+}
+
+func (c *copyOut) bytes(b []byte) {
+	c.column()
+	c.buf = append(c.buf, `\\x`...)
+	c.buf = hex.AppendEncode(c.buf, b)
+}
+
+// text writes a text, made fit for a text column: UTF-8 without NUL.
+func (c *copyOut) text(s string) {
+	c.column()
+	c.buf = appendText(c.buf, s)
+}
+
+// optionalText writes null for nil.
+func (c *copyOut) optionalText(b []byte) {
+	if b == nil {
+		c.null()
+		return
+	}
+	c.text(string(b))
+}
+
+func appendText(buf []byte, s string) []byte {
+	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+	}
+	for {
+		i := strings.IndexAny(s, "\\\n\r\t")
+		if i < 0 {
+			return append(buf, s...)
+		}
+		buf = append(append(buf, s[:i]...), '\\')
+		switch s[i] {
+		case '\n':
+			buf = append(buf, 'n')
+		case '\r':
+			buf = append(buf, 'r')
+		case '\t':
+			buf = append(buf, 't')
+		default:
+			buf = append(buf, '\\')
+		}
+		s = s[i+1:]
+	}
+}
