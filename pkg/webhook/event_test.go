@@ -151,7 +151,7 @@ func TestTheFirstAttemptOfADelivery(t *testing.T) {
 	h, e := &webhook.Hook{ID: uuid.New()}, &webhook.Event{ID: "e1", PublishedAt: time.Unix(5, 0)}
 	due := webhook.FirstDue(h, e)
 	require.Equal(t, webhook.Due{
-		ID: webhook.DeliveryID(h.ID, "e1"), Hook: h, Event: e, Round: webhook.Round{PublishedAt: e.PublishedAt},
+		ID: webhook.DeliveryID(h.ID, "e1"), Hook: h, Event: e, Round: webhook.Round{PublishedAt: e.PublishedAt}, First: true,
 	}, due)
 }
 
