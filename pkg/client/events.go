@@ -51,6 +51,6 @@ func (c *Client) EventTypes(ctx context.Context) ([]EventType, error) {
 	var answer struct {
 		Results []EventType `json:"results"`
 	}
-	err := c.do(ctx, request{method: http.MethodGet, path: hooksPath + "registry/"}, &answer)
+	err := c.do(ctx, request{method: http.MethodGet, path: registryPath}, &answer)
 	return answer.Results, err
 }

@@ -42,6 +42,8 @@ type Program struct {
 	Version string
 	// Color says that Out is a terminal that shows colors.
 	Color bool
+	// Live says that Err is a terminal, where a line can be written again.
+	Live bool
 }
 
 // commands is the whole command line.
@@ -50,10 +52,14 @@ type commands struct {
 
 	Standalone   standaloneCommand   `cmd:"" help:"Run everything in this process: NATS, PostgreSQL, API, worker and a demo."`
 	Hook         hookCommand         `cmd:"" help:"Manage hooks."`
-	Event        eventCommand        `cmd:"" help:"Publish events."`
+	Event        eventCommand        `cmd:"" help:"Publish events, look them up, and ask what became of them."`
+	EventType    eventTypeCommand    `cmd:"" help:"Look event types up, and declare your own."`
 	Delivery     deliveryCommand     `cmd:"" help:"Look deliveries up, and have them tried again."`
+	Job          jobCommand          `cmd:"" help:"Follow and steer replays."`
+	Rejected     rejectedCommand     `cmd:"" help:"Look up what was published and is no event."`
 	Listen       listenCommand       `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
 	Token        tokenCommand        `cmd:"" help:"Manage API tokens."`
+	Tenant       tenantCommand       `cmd:"" help:"Manage tenants, as an operator."`
 	Migrate      migrateCommand      `cmd:"" help:"Bring the database to this program's schema."`
 	ImportDjango importDjangoCommand `cmd:"" help:"Take over the hooks of the Django application before Whisperer, from a dump."`
 	Bench        benchCommand        `cmd:"" help:"Measure this machine: deliveries per second, what they cost, how late they come."`

@@ -1,10 +1,15 @@
 package cli_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,17 +19,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
-	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/receiver"
 )
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts")
@@ -46,50 +50,60 @@ type shared struct{ m *testing.M }
 
 func (s shared) Run() int { return testenv.Main(s.m) }
 
-// backend is a real API on a real database and NATS.
+// backend is a real `whisperer standalone`, in a process of its own.
 type backend struct {
 	url      string
 	health   string
 	nats     string
 	database string
-	key      string
+	// operator is its token, and key what it seals secrets with.
+	operator, key string
 }
 
 func startBackend(t *testing.T) backend {
 	t.Helper()
-	database, key := testenv.Postgres(t), seal.NewKey()
-	nats := testenv.NATS(t)
-	config, err := daemon.LoadConfig[subscriptionapi.Config]([]string{
-		"WHISPERER_DATABASE_URL=" + database, "WHISPERER_NATS_URL=" + nats, "WHISPERER_MASTER_KEY=" + key,
-		"WHISPERER_LISTEN=127.0.0.1:0", "WHISPERER_HEALTH_LISTEN=127.0.0.1:0",
-	})
+	program, err := os.Executable() // this test is the program, when it is called whisperer
 	require.NoError(t, err)
-	api, err := subscriptionapi.New(t.Context(), config, "test", zap.NewNop())
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	up := daemon.Component{Name: "up", Run: func(ctx context.Context, _ func()) error {
-		close(ready)
-		<-ctx.Done()
-		return nil
-	}}
-	go func() { done <- daemon.Run(ctx, zap.NewNop(), append(api.Components(), up)...) }()
-	t.Cleanup(func() {
-		cancel()
-		require.NoError(t, <-done)
-	})
-	select {
-	case <-ready:
-	case err := <-done:
-		require.NoError(t, err)
-		t.Fatal("the API ended")
+	b := backend{database: testenv.Postgres(t), nats: testenv.NATS(t)}
+	data := t.TempDir()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program)
+	cmd.Args = []string{
+		"whisperer", "standalone", "--data", data, "--any-port", "--no-demo", "--database-url", b.database, "--nats-url", b.nats,
 	}
-	return backend{url: "http://" + api.Addr(), health: "http://" + api.HealthAddr(), nats: nats, database: database, key: key}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ctrl-c of the tests is not for it: we end it
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	said, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, cmd.Wait(), complaints.String())
+	})
+	lines := bufio.NewScanner(said)
+	for b.health == "" && lines.Scan() {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(lines.Text()), "metrics"); ok {
+			b.health = strings.TrimSuffix(strings.Fields(rest)[0], "/metrics")
+		}
+	}
+	require.NotEmpty(t, b.health, "it did not start: %s", complaints.String())
+	go func() { _, _ = io.Copy(io.Discard, said) }() // nobody reads what comes later
+	for name, into := range map[string]*string{"url": &b.url, "token": &b.operator, "master.key": &b.key} {
+		text, err := os.ReadFile(filepath.Join(data, name))
+		require.NoError(t, err)
+		*into = strings.TrimSpace(string(text))
+	}
+	return b
 }
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	b := startBackend(t)
+	server := httptest.NewServer(receiver.New(receiver.Options{
+		Keys:   func(string) []signature.VerifyKey { return nil },
+		Answer: receiver.Behaviour{Status: http.StatusOK}.Answer, Seen: func(*receiver.Received) {},
+	}))
+	t.Cleanup(server.Close) // after the scripts, which are parallel
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", UpdateScripts: *update, RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
@@ -117,6 +131,8 @@ func TestScripts(t *testing.T) {
 				e.Setenv(token.variable, plain)
 			}
 			e.Setenv("WHISPERER_URL", b.url)
+			e.Setenv("RECEIVER", server.URL)
+			e.Setenv("OPERATOR", b.operator)
 			e.Setenv("HEALTH", b.health)
 			e.Setenv("NATS", b.nats)
 			e.Setenv("DATABASE", b.database)
@@ -125,7 +141,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "plain": plain, "keep": keep},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "plain": plain, "keep": keep, "until": until},
 	})
 }
 
@@ -148,6 +164,8 @@ func plain(ts *testscript.TestScript, _ bool, args []string) {
 		{`\d{4}-\d\d-\d\d[T ][0-9:.]+Z`, "<time>"},
 		{regexp.QuoteMeta(ts.Getenv("TENANT")), "<tenant>"},
 		{`127\.0\.0\.1:\d+`, "<address>"},
+		{`  +`, "  "}, // columns are as wide as what they held
+		{`\b\d+(\.\d+)?(ms|µs|s)\b`, "<duration>"},
 	} {
 		text = regexp.MustCompile(r.what).ReplaceAllString(text, r.with)
 	}
@@ -161,4 +179,20 @@ func keep(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s is not in standard output", fmt.Sprintf("%q", args[1]))
 	}
 	ts.Setenv(args[0], found[1])
+}
+
+// until PATTERN ARG... runs whisperer again and again until its standard output matches.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); ; <-tick.C {
+		err := ts.Exec("whisperer", args[1:]...)
+		switch {
+		case err == nil && pattern.MatchString(ts.ReadFile("stdout")):
+			return
+		case time.Now().After(end):
+			ts.Fatalf("%q did not come: %v", args[0], err)
+		}
+	}
 }

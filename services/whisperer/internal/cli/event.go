@@ -21,7 +21,8 @@ const natsTimeout = 5 * time.Second
 
 type eventCommand struct {
 	Publish eventPublish `cmd:"" help:"Publish an event and return when it is stored."`
-	Types   eventTypes   `cmd:"" help:"List the known event types."`
+	List    eventList    `cmd:"" help:"List events, the newest first."`
+	Get     eventGet     `cmd:"" help:"Show an event with its payload and what it caused."`
 	Explain eventExplain `cmd:"" help:"Show for every hook why it did or did not get an event."`
 }
 
@@ -69,7 +70,7 @@ func (c *eventPublish) event(a *app) (client.Event, error) {
 	case c.Example:
 		known, ok := catalogue.Find(e.Type)
 		if !ok {
-			return e, usage("--example: there is none for %s; `whisperer event types` lists the types that have one", e.Type)
+			return e, usage("--example: there is none for %s; `whisperer event-type list` lists the types that have one", e.Type)
 		}
 		e.Data, e.Context = known.Example, known.Context
 		e.Entity = firstText(e.Entity, known.Entity)
@@ -114,25 +115,5 @@ func (c *eventPublish) toNATS(ctx context.Context, a *app, e client.Event) error
 func (a *app) printPublished(eventType string, p client.Published) error {
 	return a.print(p, func(t table) {
 		t.row("published " + eventType + " " + p.ID)
-	})
-}
-
-type eventTypes struct{}
-
-// Run lists.
-func (c *eventTypes) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
-	if err != nil {
-		return err
-	}
-	types, err := api.EventTypes(ctx)
-	if err != nil {
-		return err
-	}
-	return a.print(types, func(t table) {
-		t.row("TYPE", "MEANS")
-		for _, et := range types {
-			t.row(et.Name, et.Description)
-		}
 	})
 }

@@ -24,15 +24,17 @@ type hookCommand struct {
 	Pause          hookPause          `cmd:"" help:"Stop deliveries to a hook; they are parked until it is resumed."`
 	Resume         hookResume         `cmd:"" help:"Make a paused or disabled hook active again."`
 	PreviewRetries hookPreviewRetries `cmd:"" help:"Show the timetable of a retry schedule."`
+	Replay         hookReplay         `cmd:"" help:"Send a hook's deliveries of a time range again, after a count."`
 	Rotate         hookRotate         `cmd:"" help:"Give a hook a new secret; the old one signs for 24 hours more."`
 }
 
 type hookList struct {
+	listFlags
+
 	TargetURL string `help:"Only hooks with exactly this target." placeholder:"URL"`
 	EventType string `help:"Only hooks that name this type or pattern." placeholder:"TYPE"`
 	Status    string `help:"Only hooks that are active, paused or disabled." enum:"active,paused,disabled," default:"" placeholder:"STATUS"`
 	Search    string `help:"Only hooks with this in their name or target." placeholder:"TEXT"`
-	Limit     int    `help:"How many to print at the most." default:"1000" placeholder:"N"`
 }
 
 // Run lists.
@@ -44,15 +46,9 @@ func (c *hookList) Run(ctx context.Context, a *app) error {
 	filter := client.HookFilter{
 		TargetURL: c.TargetURL, EventType: c.EventType, Status: webhook.HookStatus(c.Status), Search: c.Search,
 	}
-	hooks := []client.Hook{}
-	for h, err := range api.Hooks(ctx, filter) {
-		if err != nil {
-			return err
-		}
-		if len(hooks) == c.Limit {
-			break
-		}
-		hooks = append(hooks, h)
+	hooks, err := take(api.Hooks(ctx, filter), c.Limit)
+	if err != nil {
+		return err
 	}
 	return a.print(hooks, func(t table) {
 		t.row("ID", "NAME", "STATUS", "EVENT TYPES", "TARGET")
@@ -273,4 +269,26 @@ func span(low, high float64) string {
 		return from.String()
 	}
 	return from.String() + " to " + to.String()
+}
+
+type hookRotate struct {
+	ID uuid.UUID `arg:"" help:"The hook's id."`
+}
+
+// Run rotates.
+func (c *hookRotate) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	r, err := api.RotateSecret(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return a.print(r, func(t table) {
+		t.row("secret, shown only now", r.SecretKey)
+		if r.OldUntil != nil {
+			t.row("the old one signs until", date(*r.OldUntil))
+		}
+	})
 }

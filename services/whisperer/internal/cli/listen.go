@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,19 +16,48 @@ import (
 )
 
 type listenCommand struct {
-	Host    string        `help:"Address to listen on." default:"127.0.0.1" placeholder:"ADDRESS"`
-	Port    int           `help:"Port to listen on; 0 for a free one." default:"9000" short:"p" placeholder:"PORT"`
-	Secret  []string      `help:"Verify signatures with this secret; repeat it during a rotation." env:"WHISPERER_SECRET" sep:"none" placeholder:"TEXT"`
-	Status  int           `help:"Answer with this status." default:"200" placeholder:"STATUS"`
-	Delay   time.Duration `help:"Answer after this time." placeholder:"DURATION"`
-	Forward string        `help:"Send every verified webhook on to this URL and answer what that answers." placeholder:"URL"`
-	Brief   bool          `help:"One line per webhook, without headers and body."`
+	Host      string        `help:"Address to listen on." default:"127.0.0.1" placeholder:"ADDRESS"`
+	Port      int           `help:"Port to listen on; 0 for a free one." default:"9000" short:"p" placeholder:"PORT"`
+	Secret    []string      `help:"Verify signatures with this secret or public key; repeat it during a rotation." env:"WHISPERER_SECRET" sep:"none" placeholder:"TEXT"`
+	Status    int           `help:"Answer with this status." default:"200" placeholder:"STATUS"`
+	Delay     time.Duration `help:"Answer after this time." placeholder:"DURATION"`
+	Error     string        `help:"Don't answer: reset the connection, hang until the sender gives up, or say garbage." enum:"reset,hang,garbage," default:"" placeholder:"reset|hang|garbage"`
+	FailFirst int           `help:"Do as --status, --delay and --error say at the first so many attempts of each delivery, and answer 200 to later ones." placeholder:"N"`
+	Header    []string      `help:"Answer with this header too, as 'Name: value'; may be repeated." sep:"none" placeholder:"HEADER"`
+	Body      string        `help:"Answer with this body." placeholder:"TEXT"`
+	Forward   string        `help:"Send every verified webhook on to this URL and answer what that answers." placeholder:"URL"`
+	Brief     bool          `help:"One line per webhook, without headers and body."`
+	Count     int           `help:"Stop after so many webhooks." placeholder:"N"`
+}
+
+// Help says what a target URL can ask for.
+func (c *listenCommand) Help() string {
+	return "A hook's own target URL can ask for an answer, too, by status, delay, error, fail-first and retry-after:\n" +
+		"http://127.0.0.1:9000/shop?status=503&delay=2s&fail-first=3"
+}
+
+func (c *listenCommand) behaviour() (receiver.Behaviour, error) {
+	b := receiver.Behaviour{
+		Status: c.Status, Delay: c.Delay, Fault: receiver.Fault(c.Error), FailFirst: c.FailFirst, Body: c.Body, Header: http.Header{},
+	}
+	for _, line := range c.Header {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return b, usage("--header: %q is not 'Name: value'", line)
+		}
+		b.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	if err := b.Validate(); err != nil {
+		return b, usage("--%s", err)
+	}
+	return b, nil
 }
 
 // Run listens until it is interrupted.
 func (c *listenCommand) Run(ctx context.Context, a *app) error {
-	if c.Status < 200 || c.Status > 599 {
-		return usage("--status: must be from 200 to 599")
+	behaviour, err := c.behaviour()
+	if err != nil {
+		return err
 	}
 	var keys []signature.VerifyKey
 	for _, s := range c.Secret {
@@ -37,7 +67,7 @@ func (c *listenCommand) Run(ctx context.Context, a *app) error {
 		}
 		keys = append(keys, key)
 	}
-	answer := receiver.Fixed(c.Status, c.Delay)
+	answer := behaviour.Answer
 	if c.Forward != "" {
 		answer = receiver.Forward(c.Forward)
 	}
@@ -45,10 +75,12 @@ func (c *listenCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
 	server := &http.Server{
 		Handler: receiver.New(receiver.Options{
 			Keys:   func(string) []signature.VerifyKey { return keys },
-			Answer: answer, Seen: c.seen(a),
+			Answer: answer, Seen: c.counted(c.seen(a), enough),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
@@ -56,12 +88,47 @@ func (c *listenCommand) Run(ctx context.Context, a *app) error {
 	if len(keys) == 0 {
 		fmt.Fprintln(a.Err, "no --secret given: signatures are not checked")
 	}
-	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stopped()
+	closed := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(closed)
+		end(server)
+	})
 	if err := server.Serve(listener); ctx.Err() == nil {
 		return fmt.Errorf("serve: %w", err)
 	}
+	<-closed
 	return nil
+}
+
+// listenEnd is how long answers under way may take when the listener ends.
+const listenEnd = 250 * time.Millisecond
+
+func end(server *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), listenEnd)
+	defer cancel()
+	if server.Shutdown(ctx) != nil {
+		_ = server.Close() // the answers are late
+	}
+}
+
+// counted ends the command after --count webhooks.
+func (c *listenCommand) counted(seen func(*receiver.Received), enough func()) func(*receiver.Received) {
+	if c.Count <= 0 {
+		return seen
+	}
+	var mu sync.Mutex
+	left := c.Count
+	return func(r *receiver.Received) {
+		mu.Lock()
+		defer mu.Unlock()
+		if left == 0 {
+			return
+		}
+		seen(r)
+		if left--; left == 0 {
+			enough()
+		}
+	}
 }
 
 // received is a webhook as --json has it, one object on each line.
@@ -74,9 +141,11 @@ type received struct {
 	Attempt    int              `json:"attempt"`
 	Replay     bool             `json:"replay"`
 	Signature  receiver.Verdict `json:"signature"`
-	Status     int              `json:"status"`
-	Headers    http.Header      `json:"headers"`
-	Body       string           `json:"body"`
+	// Status is 0 where Error happened instead of an answer.
+	Status  int            `json:"status"`
+	Error   receiver.Fault `json:"error,omitempty"`
+	Headers http.Header    `json:"headers"`
+	Body    string         `json:"body"`
 }
 
 func (c *listenCommand) seen(a *app) func(*receiver.Received) {
@@ -87,7 +156,7 @@ func (c *listenCommand) seen(a *app) func(*receiver.Received) {
 			defer mu.Unlock()
 			_ = json.NewEncoder(a.Out).Encode(received{
 				At: r.At.UTC(), Path: r.Path, DeliveryID: r.DeliveryID, EventID: r.EventID, EventType: r.EventType,
-				Attempt: r.Attempt, Replay: r.Replay, Signature: r.Verdict, Status: r.Answer.Status, Headers: r.Header,
+				Attempt: r.Attempt, Replay: r.Replay, Signature: r.Verdict, Status: r.Answer.Status, Error: r.Answer.Fault, Headers: r.Header,
 				Body: string(r.Body),
 			})
 		}
@@ -96,7 +165,7 @@ func (c *listenCommand) seen(a *app) func(*receiver.Received) {
 	p.Head()
 	return func(r *receiver.Received) {
 		line := receiver.Line{
-			At: r.At, EventType: r.EventType, Hook: r.Path, Attempt: r.Attempt, Status: r.Answer.Status,
+			At: r.At, EventType: r.EventType, Hook: r.Path, Attempt: r.Attempt, Status: r.Answer.Status, Fault: r.Answer.Fault,
 			Verdict: r.Verdict, Replay: r.Replay,
 		}
 		line.Entity, line.After = r.About()

@@ -104,7 +104,7 @@ func until(t *time.Time) string {
 	return date(*t)
 }
 
-type tokenList struct{}
+type tokenList struct{ listFlags }
 
 // Run lists.
 func (c *tokenList) Run(ctx context.Context, a *app) error {
@@ -112,12 +112,9 @@ func (c *tokenList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	tokens := []client.Token{}
-	for t, err := range api.Tokens(ctx) {
-		if err != nil {
-			return err
-		}
-		tokens = append(tokens, t)
+	tokens, err := take(api.Tokens(ctx), c.Limit)
+	if err != nil {
+		return err
 	}
 	return a.print(tokens, func(rows table) {
 		rows.row("ID", "NAME", "TENANT", "ROLE", "EXPIRES", "STATE")

@@ -129,7 +129,7 @@ func TestCommandsRunAsPrinted(t *testing.T) {
 	require.NoError(t, err)
 	server := httptest.NewServer(receiver.New(receiver.Options{
 		Keys:   func(string) []signature.VerifyKey { return []signature.VerifyKey{key} },
-		Answer: receiver.Fixed(http.StatusOK, 0), Seen: func(r *receiver.Received) { got <- r },
+		Answer: receiver.Behaviour{Status: http.StatusOK}.Answer, Seen: func(r *receiver.Received) { got <- r },
 	}))
 	defer server.Close()
 

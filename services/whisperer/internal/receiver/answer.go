@@ -12,21 +12,6 @@ import (
 // forwardTimeout is longer than any hook's, so that it is the hook's that is seen.
 const forwardTimeout = 35 * time.Second
 
-// Fixed answers every webhook with the status, after the delay.
-func Fixed(status int, delay time.Duration) func(context.Context, *Received) Answer {
-	return func(ctx context.Context, _ *Received) Answer {
-		if delay > 0 {
-			timer := time.NewTimer(delay)
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-			}
-		}
-		return Answer{Status: status}
-	}
-}
-
 // Forward sends every webhook on to the URL, headers and bytes as they came, and answers what that answers; 502 where
 // it does not.
 func Forward(url string) func(context.Context, *Received) Answer {

@@ -21,7 +21,9 @@ type Line struct {
 	Entity    string
 	Hook      string
 	Attempt   int
-	Status    int
+	// Status is 0 where Fault happened instead of an answer.
+	Status int
+	Fault  Fault
 	// After is the time since the event; 0 where that is not known.
 	After   time.Duration
 	Verdict Verdict
@@ -75,6 +77,9 @@ func (p *Printer) Received(l Line, r *Received) {
 
 func (p *Printer) line(l Line) string {
 	status := strconv.Itoa(l.Status)
+	if l.Fault != "" {
+		status = string(l.Fault)
+	}
 	try := "#" + strconv.Itoa(l.Attempt)
 	if l.Attempt == 0 {
 		try = "-"

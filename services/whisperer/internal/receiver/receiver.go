@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -40,6 +41,7 @@ type Received struct {
 	At         time.Time
 	Method     string
 	Path       string
+	Query      url.Values
 	DeliveryID string
 	EventID    string
 	EventType  string
@@ -75,6 +77,8 @@ func (r *Received) About() (entity string, ago time.Duration) {
 
 // Answer is what the sender gets.
 type Answer struct {
+	// Fault happens instead of an answer, and Status is 0 then; empty for none.
+	Fault  Fault
 	Status int
 	Header http.Header
 	Body   []byte
@@ -113,7 +117,7 @@ func (o *Options) receive(w http.ResponseWriter, r *http.Request) {
 		return // the sender broke off; there is nobody to answer
 	}
 	got := &Received{
-		At: o.Now(), Method: r.Method, Path: r.URL.Path, Header: r.Header, Body: body,
+		At: o.Now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header, Body: body,
 		DeliveryID: r.Header.Get("X-Whisperer-Delivery"), EventID: r.Header.Get("X-Whisperer-Event-Id"),
 		EventType: r.Header.Get("X-Whisperer-Event"), Replay: r.Header.Get("X-Whisperer-Replay") == "true",
 	}
@@ -127,6 +131,10 @@ func (o *Options) receive(w http.ResponseWriter, r *http.Request) {
 		got.Answer = Answer{Status: http.StatusUnauthorized, Body: []byte("signature is " + string(got.Verdict) + "\n")}
 	}
 	o.Seen(got)
+	if got.Answer.Fault != "" {
+		misbehave(w, got.Answer.Fault)
+		return
+	}
 	maps.Copy(w.Header(), got.Answer.Header)
 	w.WriteHeader(got.Answer.Status)
 	_, _ = w.Write(got.Answer.Body) // the sender has hung up

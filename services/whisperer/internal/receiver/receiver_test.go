@@ -87,7 +87,7 @@ func TestReceiverJudgesSignatures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			url, seen := serve(t, receiver.Options{Keys: keys(t, c.keys...), Answer: receiver.Fixed(200, 0)})
+			url, seen := serve(t, receiver.Options{Keys: keys(t, c.keys...), Answer: receiver.Behaviour{Status: 200}.Answer})
 			status, _ := send(t, webhook(t, url+"/path", c.at, `{"data":1}`, c.signed...))
 			require.Equal(t, c.status, status)
 			got := <-seen
@@ -124,7 +124,7 @@ func TestReceivedTellsWhatItsBodySaysOfTheEvent(t *testing.T) {
 
 func TestReceiverAnswersAsTold(t *testing.T) {
 	t.Parallel()
-	url, _ := serve(t, receiver.Options{Keys: keys(t), Answer: receiver.Fixed(503, time.Millisecond)})
+	url, _ := serve(t, receiver.Options{Keys: keys(t), Answer: receiver.Behaviour{Status: 503, Delay: time.Millisecond}.Answer})
 	begin := time.Now()
 	status, _ := send(t, webhook(t, url, time.Now(), `{}`))
 	require.Equal(t, 503, status)
@@ -133,7 +133,7 @@ func TestReceiverAnswersAsTold(t *testing.T) {
 
 func TestReceiverRefusesWhatIsTooLarge(t *testing.T) {
 	t.Parallel()
-	url, _ := serve(t, receiver.Options{Keys: keys(t), Answer: receiver.Fixed(200, 0)})
+	url, _ := serve(t, receiver.Options{Keys: keys(t), Answer: receiver.Behaviour{Status: 200}.Answer})
 	status, _ := send(t, webhook(t, url, time.Now(), strings.Repeat("x", 4<<20+1)))
 	require.Equal(t, http.StatusRequestEntityTooLarge, status)
 }
@@ -159,4 +159,45 @@ func TestForwardSaysWhenNobodyIsThere(t *testing.T) {
 	answer := receiver.Forward("http://127.0.0.1:1/")(context.Background(), &receiver.Received{Method: http.MethodPost})
 	require.Equal(t, http.StatusBadGateway, answer.Status)
 	require.Contains(t, string(answer.Body), "connection refused")
+}
+
+func TestTargetURLSaysHowToAnswer(t *testing.T) {
+	t.Parallel()
+	url, _ := serve(t, receiver.Options{Keys: keys(t), Answer: receiver.Behaviour{Status: 204}.Answer})
+	for _, c := range []struct {
+		name, query string
+		status      int
+		body        string
+	}{
+		{"nothing: as the receiver was told", "", 204, ""},
+		{"what is no word of ours means nothing", "?shop=12", 204, ""},
+		{"a status", "?status=503", 503, ""},
+		{"a delay", "?status=200&delay=1ms", 200, ""},
+		{"a failure of the first attempts, of which this is one", "?status=500&fail-first=2", 500, ""},
+		{"a failure of the first attempts, and this is a later one", "?status=500&fail-first=1", 200, ""},
+		{"a status that there is not", "?status=99", 400, "target URL: status: must be from 200 to 599\n"},
+		{"nonsense", "?delay=soon", 400, "target URL: delay: \"soon\" cannot be read\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := send(t, webhook(t, url+"/"+c.query, time.Now(), `{}`))
+			require.Equal(t, c.status, status)
+			require.Equal(t, c.body, body)
+		})
+	}
+}
+
+func TestFaultsAreNoAnswers(t *testing.T) {
+	t.Parallel()
+	url, seen := serve(t, receiver.Options{Keys: keys(t), Answer: receiver.Behaviour{Status: 200}.Answer})
+	for fault, want := range map[receiver.Fault]string{
+		receiver.Reset: "reset by peer", receiver.Garbage: "malformed HTTP", receiver.Hang: "deadline exceeded",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		r := webhook(t, url+"/?error="+string(fault), time.Now(), `{}`).WithContext(ctx)
+		_, err := (&http.Client{}).Do(r) //nolint:bodyclose // there is none
+		require.ErrorContains(t, err, want)
+		require.Equal(t, fault, (<-seen).Answer.Fault)
+		cancel()
+	}
 }

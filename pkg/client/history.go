@@ -1,0 +1,142 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// EventSummary is an event in a list.
+type EventSummary struct {
+	ID   string `json:"event_id"`
+	Type string `json:"event_type"`
+	// Time is when it happened, by the publisher's clock.
+	Time   time.Time `json:"event_time"`
+	Entity string    `json:"entity"`
+	// Size is that of the data, in bytes.
+	Size int `json:"size"`
+	// CreatedDate is when it was published.
+	CreatedDate time.Time `json:"created_date"`
+}
+
+// OutcomeCounts says how many deliveries are in which state.
+type OutcomeCounts struct {
+	Total     int `json:"total"`
+	Delivered int `json:"delivered"`
+	Dead      int `json:"dead"`
+	Waiting   int `json:"waiting"`
+	Parked    int `json:"parked"`
+	Cancelled int `json:"cancelled"`
+}
+
+// RecordedEvent is an event with its payload, as it was published.
+type RecordedEvent struct {
+	EventSummary
+
+	Context      json.RawMessage `json:"current_context"`
+	ConfigFilter json.RawMessage `json:"config_filter"`
+	Data         json.RawMessage `json:"data"`
+	// Traceparent is the W3C trace context; may be empty.
+	Traceparent string        `json:"traceparent"`
+	Deliveries  OutcomeCounts `json:"deliveries"`
+}
+
+// EventFilter narrows a list of events; empty fields let everything pass. Without From the list goes back seven days.
+type EventFilter struct {
+	EventType string
+	Entity    string
+	From, To  time.Time
+}
+
+// Events lists events, newest first, fetching page after page. It ends after the first error.
+func (c *Client) Events(ctx context.Context, f EventFilter) iter.Seq2[EventSummary, error] {
+	q := rangeQuery(f.From, f.To)
+	for name, value := range map[string]string{"event_type": f.EventType, "entity": f.Entity} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return pages[EventSummary](ctx, c, eventsPath, q)
+}
+
+// Event returns an event with its payload; webhook.ErrNotFound where there is none, or not any more.
+func (c *Client) Event(ctx context.Context, id string) (RecordedEvent, error) {
+	var e RecordedEvent
+	err := c.do(ctx, request{method: http.MethodGet, path: eventsPath + id + "/"}, &e)
+	return e, err
+}
+
+// RejectedEvent is something that was published and is no event.
+type RejectedEvent struct {
+	// Seq is its number in the stream of events.
+	Seq     int64  `json:"seq"`
+	Subject string `json:"subject"`
+	// Reason is one fixed word, Detail a sentence for people.
+	Reason string `json:"reason"`
+	Detail string `json:"detail"`
+	// Raw is the first 16 KiB of what was published, in base64 where that was no text.
+	Raw         string    `json:"raw"`
+	RawIsBase64 bool      `json:"raw_is_base64"`
+	Size        int       `json:"size"`
+	CreatedDate time.Time `json:"created_date"`
+}
+
+// RejectedEvents lists what was rejected between two times, newest first; zero times are seven days ago and now.
+func (c *Client) RejectedEvents(ctx context.Context, from, to time.Time) iter.Seq2[RejectedEvent, error] {
+	return pages[RejectedEvent](ctx, c, "/whisperer/rejected-events/", rangeQuery(from, to))
+}
+
+// rangeQuery asks for what lies between two times, where they are not zero.
+func rangeQuery(from, to time.Time) url.Values {
+	q := url.Values{}
+	for name, at := range map[string]time.Time{"from": from, "to": to} {
+		if !at.IsZero() {
+			q.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return q
+}
+
+// Tenant is one of the installation's tenants.
+type Tenant struct {
+	Name        string    `json:"name"`
+	CreatedDate time.Time `json:"created_date"`
+}
+
+const tenantsPath = "/whisperer/tenants/"
+
+// Tenants lists the tenants, for operators.
+func (c *Client) Tenants(ctx context.Context) iter.Seq2[Tenant, error] {
+	return pages[Tenant](ctx, c, tenantsPath, nil)
+}
+
+// EnsureTenant makes a tenant where there is none of that name, for operators.
+func (c *Client) EnsureTenant(ctx context.Context, name string) error {
+	return c.do(ctx, request{method: http.MethodPost, path: tenantsPath, body: map[string]string{"name": name}}, nil)
+}
+
+// EventTypeFields declare an event type of the tenant's own.
+type EventTypeFields struct {
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	// Schema is a JSON Schema of the events' data, Example an event's data; empty for none.
+	Schema  json.RawMessage `json:"schema,omitempty"`
+	Example json.RawMessage `json:"example,omitempty"`
+}
+
+const registryPath = hooksPath + "registry/"
+
+// DeclareEventType declares an event type, or changes a declared one.
+func (c *Client) DeclareEventType(ctx context.Context, fields EventTypeFields) (EventType, error) {
+	var t EventType
+	err := c.do(ctx, request{method: http.MethodPost, path: registryPath, body: fields}, &t)
+	return t, err
+}
+
+// RemoveEventType removes a declared event type; webhook.ErrNotFound where the tenant has declared none of the name.
+func (c *Client) RemoveEventType(ctx context.Context, name string) error {
+	return c.do(ctx, request{method: http.MethodDelete, path: registryPath + url.PathEscape(name) + "/"}, nil)
+}

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+)
+
+// tailAtOnce is how many deliveries a look takes in at the most; at a higher rate the oldest of them are left out, and said so.
+const tailAtOnce = 1000
+
+type deliveryTail struct {
+	deliveryFlags
+
+	Since time.Duration `help:"Begin with the deliveries of events published at most this long ago." default:"0s" placeholder:"DURATION"`
+	Back  time.Duration `help:"Follow deliveries of events published at most this long ago; their later retries are not shown." default:"15m" placeholder:"DURATION"`
+	Every time.Duration `help:"How often to look." default:"1s" placeholder:"DURATION"`
+	Count int           `help:"Stop after so many lines." placeholder:"N"`
+}
+
+// Run prints until it is interrupted, or until the API refuses.
+func (c *deliveryTail) Run(ctx context.Context, a *app) error {
+	if c.Since < 0 || c.Back <= 0 || c.Every < 100*time.Millisecond {
+		return usage("--since must not be negative, --back must be above 0, --every at least 100ms")
+	}
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	t := &tail{app: a, api: api, filter: c.filter(), seen: map[uuid.UUID]time.Time{}, begin: time.Now().Add(-c.Since), back: c.Back, most: c.Count}
+	tick := time.NewTicker(c.Every)
+	defer tick.Stop()
+	fmt.Fprintln(a.Err, "waiting for deliveries (ctrl-c to stop)")
+	away := false
+	for {
+		switch err := t.look(ctx); {
+		case ctx.Err() != nil, t.most > 0 && t.shown == t.most:
+			return nil
+		case errors.Is(err, client.ErrUnavailable):
+			if !away {
+				fmt.Fprintf(a.Err, "%s: trying again\n", err)
+			}
+			away = true
+		case err != nil:
+			return err
+		default:
+			away = false
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// tail remembers what it has printed.
+type tail struct {
+	app    *app
+	api    *client.Client
+	filter client.DeliveryFilter
+	begin  time.Time
+	back   time.Duration
+	// seen has when each delivery that was printed had changed.
+	seen map[uuid.UUID]time.Time
+	// shown counts the lines; most of them, 0 for no limit.
+	shown, most int
+}
+
+// look prints what has changed since the last look, the oldest first.
+func (t *tail) look(ctx context.Context) error {
+	t.filter.From = t.begin
+	if earliest := time.Now().Add(-t.back); earliest.After(t.begin) {
+		t.filter.From = earliest
+	}
+	list, err := take(t.api.Deliveries(ctx, t.filter), tailAtOnce)
+	if err != nil {
+		return err
+	}
+	if len(list) == tailAtOnce {
+		fmt.Fprintf(t.app.Err, "more than %d at once: some are not shown\n", tailAtOnce)
+	}
+	now := make(map[uuid.UUID]time.Time, len(list))
+	changed := list[:0]
+	for _, d := range list {
+		now[d.ID] = d.ModifiedDate
+		if !t.seen[d.ID].Equal(d.ModifiedDate) {
+			changed = append(changed, d)
+		}
+	}
+	t.seen = now
+	slices.SortFunc(changed, func(a, b client.Delivery) int { return a.ModifiedDate.Compare(b.ModifiedDate) })
+	for i := range changed {
+		if t.most > 0 && t.shown == t.most {
+			return nil
+		}
+		if err := t.show(&changed[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show writes a line: columns of fixed widths, since nobody knows what is still to come. With --json an object.
+func (t *tail) show(d *client.Delivery) error {
+	t.shown++
+	if t.app.JSON {
+		return json.NewEncoder(t.app.Out).Encode(d)
+	}
+	const format = "%-12s  %-36s  %-33s  %-19s  %-3s  %-6s  %s\n"
+	if t.shown == 1 {
+		fmt.Fprintf(t.app.Out, format, "TIME", "DELIVERY", "EVENT TYPE", "ENTITY", "TRY", "STATUS", "STATE")
+	}
+	state := withReason(string(d.State), string(d.Reason))
+	if d.NextAttemptDate != nil {
+		state += ", next " + d.NextAttemptDate.Local().Format("15:04:05")
+	}
+	_, err := fmt.Fprintf(t.app.Out, format, d.ModifiedDate.Local().Format("15:04:05.000"), d.ID, oneLine(d.EventType),
+		oneLine(firstText(d.Entity, "-")), fmt.Sprintf("#%d", d.AttemptCount), firstText(httpStatus(d.Status), string(d.ErrorClass)), state)
+	return err
+}

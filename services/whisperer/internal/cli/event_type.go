@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+type eventTypeCommand struct {
+	List    eventTypeList    `cmd:"" help:"List the known event types."`
+	Get     eventTypeGet     `cmd:"" help:"Show an event type with its schema and example."`
+	Declare eventTypeDeclare `cmd:"" help:"Declare an event type of the tenant's own, or change it."`
+	Remove  eventTypeRemove  `cmd:"" help:"Remove a declared event type; hooks that name it keep it."`
+}
+
+type eventTypeList struct{}
+
+// Run lists.
+func (c *eventTypeList) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	types, err := api.EventTypes(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(types, func(t table) {
+		t.row("TYPE", "MEANS")
+		for _, et := range types {
+			t.row(et.Name, et.Description)
+		}
+	})
+}
+
+type eventTypeGet struct {
+	Name string `arg:"" help:"The event type."`
+}
+
+// Run shows.
+func (c *eventTypeGet) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	types, err := api.EventTypes(ctx)
+	if err != nil {
+		return err
+	}
+	name := webhook.NormalizeEventType(c.Name)
+	i := slices.IndexFunc(types, func(t client.EventType) bool { return t.Name == name })
+	if i < 0 {
+		return fmt.Errorf("event type %s: %w", name, webhook.ErrNotFound)
+	}
+	return a.printEventType(&types[i])
+}
+
+func (a *app) printEventType(et *client.EventType) error {
+	return a.print(et, func(t table) {
+		t.row("name", et.Name)
+		t.row("means", et.Description)
+		t.row("built in", yesNo(et.BuiltIn))
+		t.row("schema", compact(et.Schema, "none"))
+		t.row("example", compact(et.Example, "none"))
+	})
+}
+
+type eventTypeDeclare struct {
+	Name        string `arg:"" help:"The event type: words of a-z, 0-9 and _ joined by dots."`
+	Description string `help:"What happened when such an event is sent." placeholder:"TEXT"`
+	Schema      string `help:"JSON Schema of the events' data: JSON, @FILE or -." placeholder:"JSON"`
+	Example     string `help:"An event's data: JSON, @FILE or -." placeholder:"JSON"`
+}
+
+// Run declares.
+func (c *eventTypeDeclare) Run(ctx context.Context, a *app) error {
+	fields := client.EventTypeFields{Name: c.Name, Description: c.Description}
+	var err error
+	if c.Schema != "" {
+		if fields.Schema, err = a.readJSON("schema", c.Schema); err != nil {
+			return err
+		}
+	}
+	if c.Example != "" {
+		if fields.Example, err = a.readJSON("example", c.Example); err != nil {
+			return err
+		}
+	}
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	et, err := api.DeclareEventType(ctx, fields)
+	if err != nil {
+		return err
+	}
+	return a.printEventType(&et)
+}
+
+type eventTypeRemove struct {
+	Name string `arg:"" help:"The event type."`
+}
+
+// Run removes.
+func (c *eventTypeRemove) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	return api.RemoveEventType(ctx, webhook.NormalizeEventType(c.Name))
+}

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+)
+
+type hookReplay struct {
+	ID             uuid.UUID     `arg:"" help:"The hook's id."`
+	Since          time.Duration `help:"Events published at most this long ago." required:"" placeholder:"DURATION"`
+	Until          time.Duration `help:"And at least this long ago (default: a minute)." placeholder:"DURATION"`
+	EventType      []string      `help:"Only events of this type or pattern; may be repeated." short:"e" placeholder:"TYPE"`
+	State          []string      `help:"Only deliveries that are dead, delivered, waiting, parked; may be repeated (default: dead)." enum:"dead,delivered,waiting,parked" placeholder:"STATE"`
+	IncludeMissing bool          `help:"Also the events that the hook wants now and never got: from before it existed, or while it was disabled."`
+	Rate           int           `help:"Deliveries a second (default: 100)." placeholder:"N"`
+	Reason         string        `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
+	DryRun         bool          `help:"Only count."`
+	Yes            bool          `help:"Don't ask." short:"y"`
+	Detach         bool          `help:"Don't wait for the end: whisperer job watch shows the progress."`
+}
+
+// Help says what happens.
+func (c *hookReplay) Help() string {
+	return "It counts first and asks. The deliveries go out with the header X-Whisperer-Replay and their old webhook-id."
+}
+
+// Run counts, asks, begins the job and shows its progress.
+func (c *hookReplay) Run(ctx context.Context, a *app) error {
+	from, to, err := rangeFlags{Since: c.Since, Until: c.Until}.times(time.Now())
+	if err != nil {
+		return err
+	}
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	fields := client.ReplayFields{
+		From: from, To: to, EventTypes: c.EventType, States: c.State, IncludeMissing: c.IncludeMissing, Rate: c.Rate,
+		Reason: c.Reason, DryRun: true,
+	}
+	counted, err := api.Replay(ctx, c.ID, fields)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.DryRun:
+		return a.printJob(&counted)
+	case c.Reason == "":
+		return usage("--reason: say what the replay is for")
+	case counted.Total == 0:
+		fmt.Fprintln(a.Err, "there is nothing to send again")
+		return a.printJob(&counted)
+	}
+	if err := a.confirm(c.Yes, fmt.Sprintf("Send %d deliveries again, %d a second?", counted.Total, counted.Rate)); err != nil {
+		return err
+	}
+	fields.DryRun = false
+	j, err := api.Replay(ctx, c.ID, fields)
+	if err != nil {
+		return err
+	}
+	if c.Detach || j.ID == nil {
+		return a.printJob(&j)
+	}
+	return a.watchJob(ctx, api, *j.ID)
+}
+
+// errDeclined says that a person said no.
+var errDeclined = errors.New("nothing was done")
+
+// confirm asks a yes-or-no question on standard error, unless yes was given. Where nobody can answer it is a usage error.
+func (a *app) confirm(yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	fmt.Fprintf(a.Err, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(a.In).ReadString('\n')
+	if errors.Is(err, io.EOF) && answer == "" {
+		fmt.Fprintln(a.Err)
+		return usage("give --yes where nobody can answer")
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errDeclined
+}

@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+)
+
+type jobCommand struct {
+	List   jobList   `cmd:"" help:"List jobs, the newest first."`
+	Get    jobGet    `cmd:"" help:"Show a job and how far it is."`
+	Watch  jobWatch  `cmd:"" help:"Show a job's progress until it has ended; exit code 1 if it failed or was cancelled."`
+	Pause  jobPause  `cmd:"" help:"Pause a job."`
+	Resume jobResume `cmd:"" help:"Go on with a paused job."`
+	Cancel jobCancel `cmd:"" help:"End a job; what it has handed to the hook already is sent."`
+}
+
+type jobList struct {
+	listFlags
+
+	Hook uuid.UUID `help:"Only those of this hook." placeholder:"ID"`
+}
+
+// Run lists.
+func (c *jobList) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	list, err := take(api.Jobs(ctx, c.Hook), c.Limit)
+	if err != nil {
+		return err
+	}
+	return a.print(list, func(t table) {
+		t.row("ID", "HOOK", "STATE", "DONE", "TOTAL", "CREATED", "REASON")
+		for i := range list {
+			j := &list[i]
+			t.row(jobID(j), j.Hook.String(), string(j.State), fmt.Sprint(j.Done), fmt.Sprint(j.Total), until(j.CreatedDate), j.Reason)
+		}
+	})
+}
+
+func jobID(j *client.Job) string {
+	if j.ID == nil {
+		return "-"
+	}
+	return j.ID.String()
+}
+
+// jobArg names a job.
+type jobArg struct {
+	ID uuid.UUID `arg:"" help:"The job's id."`
+}
+
+// do calls the API and shows the job that it answers.
+func (c *jobArg) do(ctx context.Context, a *app, call func(*client.Client, context.Context, uuid.UUID) (client.Job, error)) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	j, err := call(api, ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return a.printJob(&j)
+}
+
+type jobGet struct{ jobArg }
+
+// Run shows.
+func (c *jobGet) Run(ctx context.Context, a *app) error { return c.do(ctx, a, (*client.Client).Job) }
+
+type jobPause struct{ jobArg }
+
+// Run pauses.
+func (c *jobPause) Run(ctx context.Context, a *app) error {
+	return c.do(ctx, a, (*client.Client).PauseJob)
+}
+
+type jobResume struct{ jobArg }
+
+// Run resumes.
+func (c *jobResume) Run(ctx context.Context, a *app) error {
+	return c.do(ctx, a, (*client.Client).ResumeJob)
+}
+
+type jobCancel struct{ jobArg }
+
+// Run cancels.
+func (c *jobCancel) Run(ctx context.Context, a *app) error {
+	return c.do(ctx, a, (*client.Client).CancelJob)
+}
+
+func (a *app) printJob(j *client.Job) error {
+	return a.print(j, func(t table) {
+		t.row("id", jobID(j))
+		t.row("hook", j.Hook.String())
+		t.row("state", withReason(string(j.State), j.Detail))
+		t.row("done", fmt.Sprintf("%d of %d", j.Done, j.Total))
+		t.row("published", date(j.From)+" to "+date(j.To))
+		t.row("event types", firstText(strings.Join(j.EventTypes, " "), "all"))
+		states := make([]string, 0, len(j.States)+1)
+		for _, s := range j.States {
+			states = append(states, string(s))
+		}
+		if j.IncludeMissing {
+			states = append(states, "missing")
+		}
+		t.row("states", strings.Join(states, " "))
+		t.row("rate", fmt.Sprintf("%d/s", j.Rate))
+		t.row("owner", j.Owner)
+		t.row("reason", j.Reason)
+	})
+}
+
+type jobWatch struct{ jobArg }
+
+// Run watches.
+func (c *jobWatch) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	return a.watchJob(ctx, api, c.ID)
+}
+
+// jobPoll is how often a job is asked for while it is watched.
+const jobPoll = 300 * time.Millisecond
+
+// watchJob shows a progress bar until the job has ended, then the job. It fails where the job did not complete.
+func (a *app) watchJob(ctx context.Context, api *client.Client, id uuid.UUID) error {
+	bar := a.progress("deliveries")
+	defer bar.end()
+	tick := time.NewTicker(jobPoll)
+	defer tick.Stop()
+	for {
+		j, err := api.Job(ctx, id)
+		if err != nil {
+			return err
+		}
+		note := ""
+		if j.State != client.JobRunning {
+			note = withReason(string(j.State), j.Detail)
+		}
+		bar.set(j.Done, j.Total, note)
+		if j.State.Ended() {
+			bar.end()
+			if err := a.printJob(&j); err != nil {
+				return err
+			}
+			if j.State != client.JobCompleted {
+				return fmt.Errorf("job %s is %s", id, withReason(string(j.State), j.Detail))
+			}
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			bar.end()
+			return fmt.Errorf("watch job %s, which goes on: %w", id, ctx.Err())
+		}
+	}
+}

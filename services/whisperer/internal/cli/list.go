@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"iter"
+	"time"
+)
+
+// listFlags bound every list that can be long.
+type listFlags struct {
+	Limit int `help:"How many to print at the most." default:"100" placeholder:"N"`
+}
+
+// rangeFlags bound a list by when the events were published.
+type rangeFlags struct {
+	Since time.Duration `help:"How far back to go (default: seven days)." placeholder:"DURATION"`
+	Until time.Duration `help:"How far back to begin (default: now)." placeholder:"DURATION"`
+}
+
+// times are the ends of the range; zero where nothing was given.
+func (r rangeFlags) times(now time.Time) (from, to time.Time, err error) {
+	if r.Since < 0 || r.Until < 0 {
+		return from, to, usage("--since and --until: must not be negative")
+	}
+	if r.Since > 0 {
+		from = now.Add(-r.Since)
+	}
+	if r.Until > 0 {
+		to = now.Add(-r.Until)
+	}
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return from, to, usage("--until: must be less than --since")
+	}
+	return from, to, nil
+}
+
+// take collects at most so many of a list; it is never nil, so that JSON has a list.
+func take[T any](list iter.Seq2[T, error], limit int) ([]T, error) {
+	taken := []T{}
+	if limit < 1 {
+		return taken, usage("--limit: must be at least 1")
+	}
+	for item, err := range list {
+		if err != nil {
+			return nil, err
+		}
+		if taken = append(taken, item); len(taken) == limit {
+			break
+		}
+	}
+	return taken, nil
+}
