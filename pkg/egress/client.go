@@ -18,15 +18,17 @@ import (
 const (
 	DefaultDialTimeout         = 5 * time.Second
 	DefaultTLSHandshakeTimeout = 5 * time.Second
-	DefaultHeaderTimeout       = 30 * time.Second
 	DefaultMaxIdlePerHost      = 64
 
 	maxIdle              = 1024        // connections, over all hosts; each holds its buffers
 	idleTimeout          = time.Minute // shorter than most receivers' own, so that they rarely close first
 	bufferSize           = 16 << 10    // of a connection, each way; with 4 KiB a body of that size costs 1.4 times as much
 	maxResponseHeaders   = 64 << 10    // bytes, interim answers included
-	tlsSessions          = 1024        // remembered for resumption
-	maxReceiveStream     = 64 << 10    // bytes that an HTTP/2 receiver may send before they are read
+	headerTimeout        = 10 * time.Second
+	bodyTimeout          = 5 * time.Second  // what of a longer timeout is the body's
+	pingAfter            = 30 * time.Second // of silence on an HTTP/2 connection with requests under way
+	tlsSessions          = 1024             // remembered for resumption
+	maxReceiveStream     = 64 << 10         // bytes that an HTTP/2 receiver may send before they are read
 	maxReceiveConnection = 1 << 20
 	maxResends           = 2 // of a request that the receiver has not processed
 )
@@ -37,9 +39,7 @@ type Options struct {
 	// MaxIdlePerHost is how many unused connections are kept to one host.
 	MaxIdlePerHost int
 	// DialTimeout bounds the look-up of the name and connecting together.
-	DialTimeout time.Duration
-	// HeaderTimeout bounds the wait for the answer's headers once the request is written.
-	HeaderTimeout       time.Duration
+	DialTimeout         time.Duration
 	TLSHandshakeTimeout time.Duration
 	// Version of Whisperer, for User-Agent.
 	Version string
@@ -72,16 +72,15 @@ func NewClient(o Options) *Client {
 			MaxIdleConns:           maxIdle,
 			MaxIdleConnsPerHost:    o.MaxIdlePerHost,
 			IdleConnTimeout:        idleTimeout,
-			ResponseHeaderTimeout:  o.HeaderTimeout,
 			MaxResponseHeaderBytes: maxResponseHeaders,
 			ReadBufferSize:         bufferSize,
 			WriteBufferSize:        bufferSize,
 			HTTP2: &http.HTTP2Config{
 				MaxReceiveBufferPerStream:     maxReceiveStream,
 				MaxReceiveBufferPerConnection: maxReceiveConnection,
-				SendPingTimeout:               o.HeaderTimeout,
+				SendPingTimeout:               pingAfter,
 				PingTimeout:                   o.DialTimeout,
-				WriteByteTimeout:              o.HeaderTimeout,
+				WriteByteTimeout:              webhook.MaxTimeout,
 			},
 		},
 		userAgent: []string{strings.TrimSuffix("Whisperer/"+o.Version, "/")},
@@ -96,7 +95,6 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	set(&o.DialTimeout, DefaultDialTimeout)
-	set(&o.HeaderTimeout, DefaultHeaderTimeout)
 	set(&o.TLSHandshakeTimeout, DefaultTLSHandshakeTimeout)
 	if o.MaxIdlePerHost <= 0 {
 		o.MaxIdlePerHost = DefaultMaxIdlePerHost
@@ -139,7 +137,7 @@ type Request struct {
 	// Body must not be changed after.
 	Body []byte
 	// Timeout bounds everything, the body of the answer included: webhook.DefaultTimeout if it is zero,
-	// webhook.MaxTimeout at most.
+	// webhook.MaxTimeout at most. The headers have to come within 10 s of it, or 5 s before its end where that is later.
 	Timeout time.Duration
 }
 
@@ -170,24 +168,40 @@ func (c *Client) send(ctx context.Context, out *Response, r Request) {
 	if timeout <= 0 {
 		timeout = webhook.DefaultTimeout
 	}
-	bounded, cancel := context.WithTimeout(ctx, min(timeout, webhook.MaxTimeout))
-	defer cancel()
+	timeout = min(timeout, webhook.MaxTimeout)
+	bounded, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limit := time.AfterFunc(min(timeout, max(headerTimeout, timeout-bodyTimeout)), func() { cancel(context.DeadlineExceeded) })
+	defer limit.Stop()
 	x := &exchange{content: r.Body}
 	req := c.request(context.WithValue(bounded, progressKey{}, &x.progress), r, x)
 	// RoundTrip, not http.Client: that one follows redirects, keeps cookies and costs more.
 	resp, err := c.transport.RoundTrip(req)
+	late := errors.Is(context.Cause(bounded), context.DeadlineExceeded)
 	switch {
 	case err == nil:
 		out.Timings.FirstByte = time.Since(out.Started)
+		limit.Reset(timeout - out.Timings.FirstByte)
 		c.receive(out, resp)
+		out.endless(bounded)
 	case ctx.Err() != nil:
 		out.Cancelled, out.Err = true, ctx.Err()
+	case late:
+		out.fail(context.DeadlineExceeded, x.progress.stage.Load())
 	default:
 		out.fail(err, x.progress.stage.Load())
 	}
 	out.Timings.DNS = time.Duration(x.progress.dns.Load())
 	out.Timings.Connect = time.Duration(x.progress.connect.Load())
 	out.Timings.TLS = time.Duration(x.progress.tls.Load())
+}
+
+// endless makes a failure of a success that the receiver did not end within the timeout: it may not have done what it
+// promised. A failure is one by its status already.
+func (r *Response) endless(bounded context.Context) {
+	if r.Class == webhook.ClassNone && r.Truncated && errors.Is(context.Cause(bounded), context.DeadlineExceeded) {
+		r.Class, r.Err = webhook.ClassTimeout, &failure{class: webhook.ClassTimeout, text: "the receiver did not end its answer in time"}
+	}
 }
 
 func (r *Response) fail(err error, stage int32) {

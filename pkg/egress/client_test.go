@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -143,12 +144,53 @@ func TestNobodyListensOrTakesTheConnection(t *testing.T) {
 	require.EqualError(t, got.Err, "the receiver refused the connection")
 }
 
-func TestHeaderTimeoutIsShorterThanTheDeadline(t *testing.T) {
+func TestHeadersHaveToComeBeforeTheTimeoutIsOver(t *testing.T) {
 	t.Parallel()
-	server := listen(t, func(_ *receiver, conn net.Conn) { hang(conn) })
-	got := post(t, newClient(t, egress.Options{HeaderTimeout: 100 * time.Millisecond}), server.url())
-	require.Equal(t, webhook.ClassTimeout, got.Class)
-	require.Less(t, got.Duration, 5*time.Second)
+	for name, c := range map[string]struct{ timeout, limit time.Duration }{
+		"two thirds of the usual timeout":     {0, 10 * time.Second},
+		"the whole timeout where it is brief": {time.Second, time.Second},
+		"all but five seconds of a long one":  {18 * time.Second, 13 * time.Second},
+		"ten seconds of one not much as long": {11 * time.Second, 10 * time.Second},
+		"the longest timeout of one too long": {time.Hour, 25 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := listen(t, func(_ *receiver, conn net.Conn) { hang(conn) })
+			got := do(t, newClient(t, egress.Options{}), server.url(), egress.Request{Timeout: c.timeout})
+			require.Equal(t, webhook.ClassTimeout, got.Class)
+			require.Zero(t, got.Status)
+			require.InDelta(t, c.limit, got.Duration, float64(time.Second))
+		})
+	}
+}
+
+func TestASuccessWithoutEndIsATimeout(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status string
+		class  webhook.ErrorClass
+	}{
+		"of a success":            {"200 OK", webhook.ClassTimeout},
+		"of a failure":            {"500 Oops", webhook.ClassStatus},
+		"of a receiver that went": {"410 Gone", webhook.ClassStatus},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := listen(t, func(r *receiver, conn net.Conn) {
+				r.readRequest(bufio.NewReader(conn))
+				_, _ = io.WriteString(conn, "HTTP/1.1 "+c.status+"\r\nContent-Length: 10000\r\n\r\npart")
+				drip(conn, 50*time.Millisecond, "x")
+			})
+			got := do(t, newClient(t, egress.Options{}), server.url(), egress.Request{Timeout: 500 * time.Millisecond})
+			require.False(t, got.Success())
+			require.Equal(t, c.class, got.Class)
+			require.Error(t, got.Err)
+			require.Equal(t, c.status[:3], strconv.Itoa(got.Status), "what came is kept")
+			require.True(t, got.Truncated)
+			require.True(t, strings.HasPrefix(string(got.Body), "part"), "%q", got.Body)
+			require.Less(t, got.Duration, 5*time.Second)
+		})
+	}
 }
 
 func TestTheStatusDecidesWhateverTheBodyDoes(t *testing.T) {
@@ -159,11 +201,6 @@ func TestTheStatusDecidesWhateverTheBodyDoes(t *testing.T) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
 			// A reset would overtake what was written; the other side has read it when it answers this.
 			_ = conn.(*net.TCPConn).CloseWrite()
-		},
-		"drips the body": func(r *receiver, conn net.Conn) {
-			r.readRequest(bufio.NewReader(conn))
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\npart")
-			drip(conn, 50*time.Millisecond, "x")
 		},
 		"breaks off its chunks": once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"),
 		"sends a broken chunk":  once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\nzz\r\n"),

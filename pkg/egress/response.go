@@ -29,7 +29,9 @@ const (
 // and Cancelled is false), the request failed (Class says how, Err says it to people), or the caller gave it up
 // (Cancelled).
 //
-// The status decides: when it has arrived, whatever happens to the body after changes nothing but Truncated.
+// The status decides: when it has arrived, whatever happens to the body after changes nothing but Truncated. Only a
+// success whose body has not come to an end, or to what is read of it, when the timeout is over is none: its Class is
+// webhook.ClassTimeout.
 type Response struct {
 	// Status is the HTTP status, 0 where no answer came.
 	Status int

@@ -203,9 +203,7 @@ func TestHTTP2ReceiversThatMisbehave(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := h2(t, ca, c.handle)
-			client := newClient(t, egress.Options{
-				RootCAs: ca.pool, Resolver: answers("127.0.0.1"), HeaderTimeout: time.Second,
-			})
+			client := newClient(t, egress.Options{RootCAs: ca.pool, Resolver: answers("127.0.0.1")})
 			got := post(t, client, "https://"+tlsName+":"+portOf(server))
 			require.Equal(t, c.class, got.Class, "%v", got.Err)
 			require.Equal(t, c.requests, server.requests.Load())

@@ -17,8 +17,8 @@ type Result struct {
 	RetryAfter time.Duration
 }
 
-// Success reports a 2xx answer.
-func (r Result) Success() bool { return r.Status >= 200 && r.Status <= 299 }
+// Success reports a 2xx answer that came to its end in time.
+func (r Result) Success() bool { return r.Class == ClassNone && r.Status >= 200 && r.Status <= 299 }
 
 // Round is the run of attempts that an attempt belongs to: the first one, or one that a replay began.
 type Round struct {
@@ -42,7 +42,7 @@ type Decision struct {
 
 // Decide says what follows from an attempt. now is when the attempt ended; random, in [0, 1), places the jitter.
 //
-// 2xx is success. 410 disables the hook (Standard Webhooks 1.0.0). A status that stop_on lists is final. All else is
+// 2xx, in time, is success. 410 disables the hook (Standard Webhooks 1.0.0). A status that stop_on lists is final. All else is
 // retried on the hook's schedule; a receiver's Retry-After (RFC 9110 section 10.2.3) takes the place of the schedule's
 // delay, up to MaxRetryAfter.
 func Decide(c Countdown, stopOn []int, round Round, result Result, now time.Time, random float64) Decision {

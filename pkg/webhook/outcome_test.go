@@ -23,10 +23,14 @@ func TestDecisionsFollowTheAnswer(t *testing.T) {
 		return webhook.Decision{State: webhook.Waiting, Reason: webhook.ReasonFailed, NextAt: now.Add(d)}
 	}
 	dead := func(r webhook.Reason) webhook.Decision { return webhook.Decision{State: webhook.Dead, Reason: r} }
-	status := func(code int) webhook.Result { return webhook.Result{Status: code, Class: webhook.ClassStatus} }
 	asked := func(code int, d time.Duration) webhook.Result {
-		return webhook.Result{Status: code, Class: webhook.ClassStatus, RetryAfter: d}
+		result := webhook.Result{Status: code, RetryAfter: d}
+		if code < 200 || code > 299 {
+			result.Class = webhook.ClassStatus
+		}
+		return result
 	}
+	status := func(code int) webhook.Result { return asked(code, 0) }
 	delivered := webhook.Decision{State: webhook.Delivered}
 	tests := map[string]struct {
 		countdown webhook.Countdown
@@ -44,6 +48,7 @@ func TestDecisionsFollowTheAnswer(t *testing.T) {
 		"a 400 is retried":                            {hourly, nil, fresh, status(400), 0, in(time.Hour)},
 		"a 500 is retried":                            {hourly, nil, fresh, status(500), 0, in(time.Hour)},
 		"a timeout is retried":                        {hourly, nil, fresh, webhook.Result{Class: webhook.ClassTimeout}, 0, in(time.Hour)},
+		"a 200 that did not end in time is retried":   {hourly, nil, fresh, webhook.Result{Status: 200, Class: webhook.ClassTimeout}, 0, in(time.Hour)},
 		"no answer at all is not a status in stop_on": {hourly, []int{0}, fresh, webhook.Result{Class: webhook.ClassRefused}, 0, in(time.Hour)},
 		"jitter is added":                             {jittered, nil, fresh, status(500), 0.5, in(110 * time.Second)},
 		"410 disables the hook":                       {hourly, nil, fresh, status(410), 0, webhook.Decision{State: webhook.Dead, Reason: webhook.ReasonGone, DisableHook: true}},
