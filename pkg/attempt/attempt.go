@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -91,7 +90,7 @@ func (s *Sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bo
 		}, webhook.Result{Class: webhook.ClassRequest}, false
 	}
 	header := s.header(due, p, body, now)
-	recorded := p.record(header) // now: the transport may hold on to the header after Do
+	recorded := lines(header, p.hides) // now: the transport may hold on to the header after Do
 	r := s.client.Do(ctx, egress.Request{
 		Target: p.target, Method: due.Hook.Config.Method, Header: header, Body: body.Bytes, Timeout: due.Hook.Config.Timeout,
 	})
@@ -101,7 +100,7 @@ func (s *Sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bo
 	attempt = &whispererv1.AttemptFact{
 		Number: number, StartedAt: r.Started.UnixNano(), Duration: int64(r.Duration), Outcome: string(webhook.Failed),
 		Status: uint32(r.Status), ErrorClass: string(r.Class), Method: due.Hook.Config.Method, Url: due.Hook.TargetURL, //nolint:gosec // small
-		RequestHeaders: recorded, RequestSize: uint32(len(body.Bytes)), ResponseHeaders: record(r.Header), //nolint:gosec // at most 1 MiB
+		RequestHeaders: recorded, RequestSize: uint32(len(body.Bytes)), ResponseHeaders: lines(r.Header, hidesNone), //nolint:gosec // at most 1 MiB
 		ResponseBody: r.Body, Truncated: r.Truncated, Dns: int64(r.Timings.DNS), Connect: int64(r.Timings.Connect), Tls: int64(r.Timings.TLS),
 		FirstByte: int64(r.Timings.FirstByte),
 	}
@@ -201,18 +200,11 @@ func traceparent(parent string) string {
 	return "00-" + hex.EncodeToString(trace[:]) + "-" + hex.EncodeToString(span[:]) + "-01"
 }
 
-// record lists the headers of a request for the ledger, without what is the integrator's secret.
-func (p *prepared) record(h http.Header) []*whispererv1.Header {
-	list := record(h)
-	for _, line := range list {
-		if line.GetName() == "Authorization" || line.GetName() == http.CanonicalHeaderKey(p.hook.Config.APIKeyHeader) || p.isTheirs(line.GetName()) {
-			line.Value = hidden
-		}
+// hides reports whether a header's value is the integrator's secret.
+func (p *prepared) hides(name string) bool {
+	if name == "Authorization" || p.hook.APIKey != "" && name == http.CanonicalHeaderKey(p.hook.Config.APIKeyHeader) {
+		return true
 	}
-	return list
-}
-
-func (p *prepared) isTheirs(name string) bool {
 	for i := range p.theirs {
 		if p.theirs[i].Name == name {
 			return true
@@ -221,12 +213,31 @@ func (p *prepared) isTheirs(name string) bool {
 	return false
 }
 
-func record(h http.Header) []*whispererv1.Header {
-	list := make([]*whispererv1.Header, 0, len(h))
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		for _, value := range h[name] {
-			list = append(list, &whispererv1.Header{Name: name, Value: value})
+func hidesNone(string) bool { return false }
+
+// lines writes headers for the ledger, by name.
+func lines(h http.Header, hides func(name string) bool) string {
+	var room [24]string
+	names, size := room[:0], 0
+	for name, values := range h {
+		names = append(names, name)
+		for _, v := range values {
+			size += len(name) + len(": \n") + len(v)
 		}
 	}
-	return list
+	slices.Sort(names)
+	text := make([]byte, 0, size)
+	for _, name := range names {
+		hide := hides(name)
+		for _, value := range h[name] {
+			if hide {
+				value = hidden
+			}
+			if len(text) > 0 {
+				text = append(text, '\n')
+			}
+			text = append(append(append(text, name...), ": "...), value...)
+		}
+	}
+	return string(text)
 }

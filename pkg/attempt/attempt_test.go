@@ -82,9 +82,9 @@ func send(t *testing.T, s *attempt.Sender, d *webhook.Due) (*whispererv1.Attempt
 
 // recorded is what the ledger says of a request's header.
 func recorded(a *whispererv1.AttemptFact, name string) string {
-	for _, h := range a.GetRequestHeaders() {
-		if h.GetName() == name {
-			return h.GetValue()
+	for _, h := range webhook.ParseHeaderLines(a.GetRequestHeaders()) {
+		if h.Name == name {
+			return h.Value
 		}
 	}
 	return ""
@@ -119,11 +119,9 @@ func TestARequestSaysWhatItIs(t *testing.T) {
 	require.EqualValues(t, len(r.body), attempt.GetRequestSize())
 	require.Positive(t, attempt.GetDuration())
 	require.Empty(t, attempt.GetError())
-	names := make([]string, len(attempt.GetRequestHeaders()))
-	for i, h := range attempt.GetRequestHeaders() {
-		names[i] = h.GetName()
-	}
-	require.True(t, slices.IsSorted(names), "in an order that people can read: %v", names)
+	lines := webhook.ParseHeaderLines(attempt.GetRequestHeaders())
+	byName := func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) }
+	require.True(t, slices.IsSortedFunc(lines, byName), "in an order that people can read: %v", lines)
 }
 
 func TestAReplayKeepsItsIDAndSaysSo(t *testing.T) {

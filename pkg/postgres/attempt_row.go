@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,8 +36,8 @@ func (r *attemptRow) attempt() webhook.Attempt {
 	return webhook.Attempt{
 		Number: r.Number, HookID: r.HookID, StartedAt: r.StartedAt.UTC(), Duration: fromMicros(r.Duration),
 		Outcome: webhook.AttemptOutcome(r.Outcome), Status: r.Status, Class: webhook.ErrorClass(r.ErrorClass), Error: r.Error,
-		Worker: r.Worker, Replay: r.Replay, Method: r.Method, URL: r.URL, RequestHeaders: headerLines(r.RequestHeaders),
-		RequestSize: r.RequestSize, ResponseHeaders: headerLines(r.ResponseHeaders), ResponseBody: r.ResponseBody,
+		Worker: r.Worker, Replay: r.Replay, Method: r.Method, URL: r.URL, RequestHeaders: webhook.ParseHeaderLines(r.RequestHeaders),
+		RequestSize: r.RequestSize, ResponseHeaders: webhook.ParseHeaderLines(r.ResponseHeaders), ResponseBody: r.ResponseBody,
 		Truncated: r.Truncated, Timings: webhook.Timings{
 			DNS: fromMicros(r.DNS), Connect: fromMicros(r.Connect), TLS: fromMicros(r.TLS), FirstByte: fromMicros(r.FirstByte),
 		},
@@ -46,14 +45,3 @@ func (r *attemptRow) attempt() webhook.Attempt {
 }
 
 func fromMicros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
-
-// headerLines reads what the recorder's headerText wrote.
-func headerLines(text string) []webhook.Header {
-	var list []webhook.Header
-	for line := range strings.SplitSeq(text, "\n") {
-		if name, value, ok := strings.Cut(line, ": "); ok {
-			list = append(list, webhook.Header{Name: name, Value: value})
-		}
-	}
-	return list
-}

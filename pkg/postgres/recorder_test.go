@@ -254,8 +254,8 @@ func TestAttemptsAreStoredWholeAndStrangersTextIsMadeSafe(t *testing.T) {
 	d := newDelivery()
 	write(t, recorder(t, db), batchOf(d.fact(webhook.Waiting, 1, 1, answered(500), func(f *whispererv1.DeliveryFact) {
 		f.Attempt.Error = "a\x00b"
-		f.Attempt.RequestHeaders = []*whispererv1.Header{{Name: "Webhook-Id", Value: "x"}, {Name: "X-A", Value: "1"}}
-		f.Attempt.ResponseHeaders = []*whispererv1.Header{{Name: "X-Evil", Value: "ok\x00"}}
+		f.Attempt.RequestHeaders = "Webhook-Id: x\nX-A: 1"
+		f.Attempt.ResponseHeaders = "X-Evil: ok\x00"
 		f.Attempt.ResponseBody = []byte("\x00\xff<script>")
 		f.Attempt.Truncated, f.Attempt.RequestSize = true, 17
 	})))

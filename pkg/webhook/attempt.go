@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -80,6 +81,17 @@ type Attempt struct {
 type Header struct {
 	Name  string
 	Value string
+}
+
+// ParseHeaderLines reads header lines as HTTP writes them, "Name: value" joined by line feeds. What is no such line is left out.
+func ParseHeaderLines(text string) []Header {
+	var list []Header
+	for line := range strings.SplitSeq(text, "\n") {
+		if name, value, ok := strings.Cut(line, ": "); ok {
+			list = append(list, Header{Name: name, Value: value})
+		}
+	}
+	return list
 }
 
 // Timings are the parts of an attempt's duration; zero where the connection was reused.

@@ -70,8 +70,8 @@ func answerOf(a *whispererv1.AttemptFact) *response {
 		return nil
 	}
 	r := &response{Status: a.GetStatus(), Headers: map[string]string{}, Truncated: a.GetTruncated()}
-	for _, h := range a.GetResponseHeaders() {
-		r.Headers[h.GetName()] = h.GetValue()
+	for _, h := range webhook.ParseHeaderLines(a.GetResponseHeaders()) {
+		r.Headers[h.Name] = h.Value
 	}
 	if utf8.Valid(a.GetResponseBody()) {
 		r.Body = string(a.GetResponseBody())

@@ -288,22 +288,23 @@ type AttemptFact struct {
 	// HTTP status, 0 where no answer came.
 	Status uint32 `protobuf:"varint,5,opt,name=status,proto3" json:"status,omitempty"`
 	// A webhook.ErrorClass.
-	ErrorClass      string    `protobuf:"bytes,6,opt,name=error_class,json=errorClass,proto3" json:"error_class,omitempty"`
-	Error           string    `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
-	Method          string    `protobuf:"bytes,8,opt,name=method,proto3" json:"method,omitempty"`
-	Url             string    `protobuf:"bytes,9,opt,name=url,proto3" json:"url,omitempty"`
-	RequestHeaders  []*Header `protobuf:"bytes,10,rep,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
-	RequestSize     uint32    `protobuf:"varint,11,opt,name=request_size,json=requestSize,proto3" json:"request_size,omitempty"`
-	ResponseHeaders []*Header `protobuf:"bytes,12,rep,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
-	ResponseBody    []byte    `protobuf:"bytes,13,opt,name=response_body,json=responseBody,proto3" json:"response_body,omitempty"`
-	Truncated       bool      `protobuf:"varint,14,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	ErrorClass   string `protobuf:"bytes,6,opt,name=error_class,json=errorClass,proto3" json:"error_class,omitempty"`
+	Error        string `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	Method       string `protobuf:"bytes,8,opt,name=method,proto3" json:"method,omitempty"`
+	Url          string `protobuf:"bytes,9,opt,name=url,proto3" json:"url,omitempty"`
+	RequestSize  uint32 `protobuf:"varint,11,opt,name=request_size,json=requestSize,proto3" json:"request_size,omitempty"`
+	ResponseBody []byte `protobuf:"bytes,13,opt,name=response_body,json=responseBody,proto3" json:"response_body,omitempty"`
+	Truncated    bool   `protobuf:"varint,14,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	// Nanoseconds; 0 where the connection was reused.
-	Dns           int64 `protobuf:"varint,15,opt,name=dns,proto3" json:"dns,omitempty"`
-	Connect       int64 `protobuf:"varint,16,opt,name=connect,proto3" json:"connect,omitempty"`
-	Tls           int64 `protobuf:"varint,17,opt,name=tls,proto3" json:"tls,omitempty"`
-	FirstByte     int64 `protobuf:"varint,18,opt,name=first_byte,json=firstByte,proto3" json:"first_byte,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Dns       int64 `protobuf:"varint,15,opt,name=dns,proto3" json:"dns,omitempty"`
+	Connect   int64 `protobuf:"varint,16,opt,name=connect,proto3" json:"connect,omitempty"`
+	Tls       int64 `protobuf:"varint,17,opt,name=tls,proto3" json:"tls,omitempty"`
+	FirstByte int64 `protobuf:"varint,18,opt,name=first_byte,json=firstByte,proto3" json:"first_byte,omitempty"`
+	// Header lines as HTTP writes them, "Name: value" joined by line feeds, without what is secret.
+	RequestHeaders  string `protobuf:"bytes,19,opt,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
+	ResponseHeaders string `protobuf:"bytes,20,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AttemptFact) Reset() {
@@ -399,25 +400,11 @@ func (x *AttemptFact) GetUrl() string {
 	return ""
 }
 
-func (x *AttemptFact) GetRequestHeaders() []*Header {
-	if x != nil {
-		return x.RequestHeaders
-	}
-	return nil
-}
-
 func (x *AttemptFact) GetRequestSize() uint32 {
 	if x != nil {
 		return x.RequestSize
 	}
 	return 0
-}
-
-func (x *AttemptFact) GetResponseHeaders() []*Header {
-	if x != nil {
-		return x.ResponseHeaders
-	}
-	return nil
 }
 
 func (x *AttemptFact) GetResponseBody() []byte {
@@ -460,6 +447,20 @@ func (x *AttemptFact) GetFirstByte() int64 {
 		return x.FirstByte
 	}
 	return 0
+}
+
+func (x *AttemptFact) GetRequestHeaders() string {
+	if x != nil {
+		return x.RequestHeaders
+	}
+	return ""
+}
+
+func (x *AttemptFact) GetResponseHeaders() string {
+	if x != nil {
+		return x.ResponseHeaders
+	}
+	return ""
 }
 
 type Header struct {
@@ -659,7 +660,7 @@ const file_whisperer_v1_ledger_proto_rawDesc = "" +
 	"\tevent_seq\x18\x0f \x01(\x04R\beventSeq\x12%\n" +
 	"\x0eround_attempts\x18\x10 \x01(\rR\rroundAttempts\x12(\n" +
 	"\x10round_started_at\x18\x11 \x01(\x03R\x0eroundStartedAt\x12\x14\n" +
-	"\x05first\x18\x12 \x01(\bR\x05first\"\xb6\x04\n" +
+	"\x05first\x18\x12 \x01(\bR\x05first\"\x96\x04\n" +
 	"\vAttemptFact\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1d\n" +
 	"\n" +
@@ -671,18 +672,18 @@ const file_whisperer_v1_ledger_proto_rawDesc = "" +
 	"errorClass\x12\x14\n" +
 	"\x05error\x18\a \x01(\tR\x05error\x12\x16\n" +
 	"\x06method\x18\b \x01(\tR\x06method\x12\x10\n" +
-	"\x03url\x18\t \x01(\tR\x03url\x12=\n" +
-	"\x0frequest_headers\x18\n" +
-	" \x03(\v2\x14.whisperer.v1.HeaderR\x0erequestHeaders\x12!\n" +
-	"\frequest_size\x18\v \x01(\rR\vrequestSize\x12?\n" +
-	"\x10response_headers\x18\f \x03(\v2\x14.whisperer.v1.HeaderR\x0fresponseHeaders\x12#\n" +
+	"\x03url\x18\t \x01(\tR\x03url\x12!\n" +
+	"\frequest_size\x18\v \x01(\rR\vrequestSize\x12#\n" +
 	"\rresponse_body\x18\r \x01(\fR\fresponseBody\x12\x1c\n" +
 	"\ttruncated\x18\x0e \x01(\bR\ttruncated\x12\x10\n" +
 	"\x03dns\x18\x0f \x01(\x03R\x03dns\x12\x18\n" +
 	"\aconnect\x18\x10 \x01(\x03R\aconnect\x12\x10\n" +
 	"\x03tls\x18\x11 \x01(\x03R\x03tls\x12\x1d\n" +
 	"\n" +
-	"first_byte\x18\x12 \x01(\x03R\tfirstByte\"2\n" +
+	"first_byte\x18\x12 \x01(\x03R\tfirstByte\x12'\n" +
+	"\x0frequest_headers\x18\x13 \x01(\tR\x0erequestHeaders\x12)\n" +
+	"\x10response_headers\x18\x14 \x01(\tR\x0fresponseHeadersJ\x04\b\n" +
+	"\x10\vJ\x04\b\f\x10\r\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\xfc\x01\n" +
@@ -721,14 +722,12 @@ var file_whisperer_v1_ledger_proto_depIdxs = []int32{
 	1, // 0: whisperer.v1.LedgerBatch.facts:type_name -> whisperer.v1.DeliveryFact
 	4, // 1: whisperer.v1.LedgerBatch.rejected:type_name -> whisperer.v1.RejectedEvent
 	2, // 2: whisperer.v1.DeliveryFact.attempt:type_name -> whisperer.v1.AttemptFact
-	3, // 3: whisperer.v1.AttemptFact.request_headers:type_name -> whisperer.v1.Header
-	3, // 4: whisperer.v1.AttemptFact.response_headers:type_name -> whisperer.v1.Header
-	3, // 5: whisperer.v1.RejectedEvent.headers:type_name -> whisperer.v1.Header
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3, // 3: whisperer.v1.RejectedEvent.headers:type_name -> whisperer.v1.Header
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_whisperer_v1_ledger_proto_init() }

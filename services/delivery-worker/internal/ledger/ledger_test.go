@@ -174,7 +174,7 @@ func TestBatchesFitIntoAMessage(t *testing.T) {
 	large := func(n, size int) *whispererv1.DeliveryFact {
 		f := numbered(n)
 		f.Attempt = &whispererv1.AttemptFact{
-			ResponseBody: make([]byte, size), RequestHeaders: []*whispererv1.Header{{Name: "X-A", Value: "v"}},
+			ResponseBody: make([]byte, size), RequestHeaders: "X-A: v",
 		}
 		return f
 	}

@@ -48,8 +48,8 @@ func NewWriter(bus publisher, worker string, log *zap.Logger) *Writer {
 func (w *Writer) Fact(f *whispererv1.DeliveryFact, stored func()) {
 	size := 200 + len(f.GetEventId()) + len(f.GetEntity())
 	if a := f.GetAttempt(); a != nil {
-		size += 200 + len(a.GetResponseBody()) + len(a.GetUrl()) + len(a.GetError()) + headerSize(a.GetRequestHeaders()) +
-			headerSize(a.GetResponseHeaders())
+		size += 200 + len(a.GetResponseBody()) + len(a.GetUrl()) + len(a.GetError()) + len(a.GetRequestHeaders()) +
+			len(a.GetResponseHeaders())
 	}
 	w.in <- entry{fact: f, size: size, stored: stored}
 }

@@ -135,7 +135,7 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 		attempt := unanswered(webhook.ClassTLS, attack)
 		if i%2 == 0 {
 			attempt = answered(500, attack)
-			attempt.ResponseHeaders[0].Value, attempt.Error = attack, attack
+			attempt.ResponseHeaders, attempt.Error = "Content-Type: "+attack, attack
 		}
 		attempt.Url = attack
 		w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, attempt))

@@ -153,8 +153,8 @@ func answered(status uint32, body string) *whispererv1.AttemptFact {
 		Duration: int64(84 * time.Millisecond), Outcome: string(webhook.Succeeded), Status: status, Method: "POST",
 		Url: "http://example.com/a", RequestSize: 312, Dns: int64(2 * time.Millisecond), Connect: int64(9 * time.Millisecond),
 		FirstByte:       int64(80 * time.Millisecond),
-		RequestHeaders:  []*whispererv1.Header{{Name: "Content-Type", Value: "application/json"}, {Name: "Webhook-Timestamp", Value: "1790000000"}},
-		ResponseHeaders: []*whispererv1.Header{{Name: "Content-Type", Value: "text/html"}}, ResponseBody: []byte(body),
+		RequestHeaders:  "Content-Type: application/json\nWebhook-Timestamp: 1790000000",
+		ResponseHeaders: "Content-Type: text/html", ResponseBody: []byte(body),
 	}
 	if status >= 300 {
 		a.Outcome, a.ErrorClass, a.Error = string(webhook.Failed), string(webhook.ClassStatus), "The receiver answered with an error."

@@ -60,8 +60,8 @@ func newFact(hook uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reas
 	f.Attempt = &whispererv1.AttemptFact{
 		Number: 1, StartedAt: e.PublishedAt.Add(10 * time.Millisecond).UnixNano(), Duration: int64(250 * time.Millisecond),
 		Outcome: string(webhook.Succeeded), Status: uint32(status), Method: "POST", Url: "http://example.com/a", RequestSize: 12,
-		RequestHeaders:  []*whispererv1.Header{{Name: "Webhook-Id", Value: id.String()}},
-		ResponseHeaders: []*whispererv1.Header{{Name: "X-A", Value: "1: 2"}, {Name: "X-A", Value: ""}},
+		RequestHeaders:  "Webhook-Id: " + id.String(),
+		ResponseHeaders: "X-A: 1: 2\nX-A: ",
 		ResponseBody:    []byte("thanks"), Dns: int64(time.Millisecond), FirstByte: int64(20 * time.Millisecond),
 	}
 	switch {
