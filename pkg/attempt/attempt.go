@@ -1,5 +1,6 @@
 // Package attempt makes one attempt: it builds the request that a hook asks for, signs it, sends it, and says what came
-// back in the words of the ledger.
+// back in the words of the ledger. The worker delivers by it, and the API tests hooks by it, so that a test sends what a
+// delivery would.
 package attempt
 
 import (
@@ -30,6 +31,7 @@ const (
 	headerEventID  = "X-Whisperer-Event-Id"
 	headerAttempt  = "X-Whisperer-Attempt"
 	headerReplay   = "X-Whisperer-Replay"
+	headerTest     = "X-Whisperer-Test"
 	headerTrace    = "Traceparent"
 )
 
@@ -76,8 +78,11 @@ func (s *Sender) Forget(id uuid.UUID) {
 // Send makes one attempt. What went wrong is in the attempt, not an error: every outcome is a value. cancelled says
 // that ctx ended before the receiver's answer.
 func (s *Sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
+	return s.send(ctx, s.prepare(due.Hook), due, bodies)
+}
+
+func (s *Sender) send(ctx context.Context, p *prepared, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
 	number := uint32(due.Attempts + 1) //nolint:gosec // small
-	p := s.prepare(due.Hook)
 	body, err := bodies.Get(due.Hook.Config.Format)
 	if p.err != nil {
 		err = p.err
@@ -170,6 +175,9 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 	h[headerTrace] = []string{traceparent(due.Event.Traceparent)}
 	if due.Replay {
 		h[headerReplay] = []string{"true"}
+	}
+	if due.Test {
+		h[headerTest] = []string{"true"}
 	}
 	keys := make([]signature.Key, 0, len(p.keys))
 	for _, k := range p.keys {

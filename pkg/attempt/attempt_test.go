@@ -338,3 +338,34 @@ func TestTheTimeoutIsTheHooks(t *testing.T) {
 	require.Equal(t, webhook.ClassTimeout, result.Class)
 	require.GreaterOrEqual(t, time.Duration(attempt.GetDuration()), time.Second)
 }
+
+func TestATrialIsMarkedAndRemembersNothing(t *testing.T) {
+	t.Parallel()
+	url, requests := receiver(t, 503)
+	s, d := newSender(t, "127.0.0.1"), due(t, url, `{"format":"raw"}`)
+	d.Hook.Secrets = []webhook.Secret{{Value: newSecret}}
+	trial, err := s.Try(t.Context(), d.Hook, d.Event)
+	require.NoError(t, err)
+	r := <-requests
+	require.Equal(t, "true", r.Get("X-Whisperer-Test"))
+	require.Equal(t, trial.Attempt.DeliveryID.String(), r.Get("Webhook-Id"))
+	require.NotEqual(t, d.ID, trial.Attempt.DeliveryID)
+	require.NotEmpty(t, r.Get("Webhook-Signature"))
+	require.JSONEq(t, `{"id":1}`, string(trial.RequestBody))
+	require.Equal(t, 503, trial.Attempt.Status)
+	require.Equal(t, webhook.ClassStatus, trial.Attempt.Class)
+	require.Equal(t, webhook.Failed, trial.Attempt.Outcome)
+
+	send(t, s, d)
+	require.Empty(t, (<-requests).Get("X-Whisperer-Test"))
+	d.Hook.Secrets = []webhook.Secret{{Value: "whsec_no base64"}}
+	trial, err = s.Try(t.Context(), d.Hook, d.Event)
+	require.NoError(t, err)
+	require.Equal(t, webhook.ClassRequest, trial.Attempt.Class)
+	require.Empty(t, trial.RequestBody)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	d.Hook.Secrets = nil
+	_, err = s.Try(ended, d.Hook, d.Event)
+	require.ErrorIs(t, err, context.Canceled)
+}

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// DefaultTimeout bounds a whole call where Options.HTTP is nil.
-const DefaultTimeout = 30 * time.Second
+// DefaultTimeout bounds a whole call where Options.HTTP is nil. A test of a hook takes as long as its receiver may.
+const DefaultTimeout = 45 * time.Second
 
 // maxAnswer bounds what is read of an answer: a full page of deliveries with their bodies stays far below.
 const maxAnswer = 32 << 20

@@ -48,15 +48,38 @@ type Attempt struct {
 	Duration float64                `json:"duration"`
 	Outcome  webhook.AttemptOutcome `json:"outcome"`
 	// Status is the HTTP status; nil where no answer came.
-	Status       *int               `json:"status"`
-	ErrorClass   webhook.ErrorClass `json:"error_class"`
-	Error        string             `json:"error"`
-	Replay       bool               `json:"replay"`
-	Worker       string             `json:"worker"`
-	ResponseBody string             `json:"response_body"`
+	Status     *int               `json:"status"`
+	ErrorClass webhook.ErrorClass `json:"error_class"`
+	Error      string             `json:"error"`
+	Replay     bool               `json:"replay"`
+	Worker     string             `json:"worker"`
+	Method     string             `json:"method"`
+	URL        string             `json:"url"`
+	// RequestHeaders hide the integrator's own values.
+	RequestHeaders []Header `json:"request_headers"`
+	// RequestSize is the body's, in bytes.
+	RequestSize     int      `json:"request_size"`
+	ResponseHeaders []Header `json:"response_headers"`
+	// ResponseBody is at most 16 KiB.
+	ResponseBody string `json:"response_body"`
 	// ResponseBodyIsBase64 says that the body was no text.
-	ResponseBodyIsBase64 bool `json:"response_body_is_base64"`
-	Truncated            bool `json:"truncated"`
+	ResponseBodyIsBase64 bool    `json:"response_body_is_base64"`
+	Truncated            bool    `json:"truncated"`
+	Timings              Timings `json:"timings"`
+}
+
+// Header is one HTTP header line.
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Timings are the parts of an attempt's duration in seconds; 0 on a connection that was there already.
+type Timings struct {
+	DNS       float64 `json:"dns"`
+	Connect   float64 `json:"connect"`
+	TLS       float64 `json:"tls"`
+	FirstByte float64 `json:"first_byte"`
 }
 
 // DeliveryFilter narrows a list of deliveries; empty fields let everything pass. Without Event and From the list goes

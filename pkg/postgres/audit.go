@@ -78,6 +78,20 @@ func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entry audited) er
 	return nil
 }
 
+// NoteTest writes to the audit log that somebody has an event of the type sent to a hook, or, where the id is zero, to a
+// hook that is not stored, at the host.
+func (d *DB) NoteTest(ctx context.Context, actor Actor, tenant string, hook uuid.UUID, eventType, host string) error {
+	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
+		subject := hook.String()
+		if hook == uuid.Nil {
+			subject = "unsaved"
+		}
+		return audited{
+			tenant: tenant, action: "hook.tested", subject: subject, detail: map[string]any{"event_type": eventType, "host": host},
+		}, nil
+	})
+}
+
 // AuditFilter narrows the audit log; zero fields let everything pass.
 type AuditFilter struct {
 	// Subject is the id or name of the thing that was changed.

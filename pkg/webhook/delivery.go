@@ -92,6 +92,8 @@ type Due struct {
 	Unknown bool
 	// First says that nothing was told of the delivery yet, as far as is known here.
 	First bool
+	// Test says that a person tries the hook out: the request is marked, and nothing of it is a delivery.
+	Test bool
 }
 
 // FirstDue is the first attempt of a delivery.

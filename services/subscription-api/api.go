@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
@@ -69,8 +70,9 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "whisperer_api_nats_up", Help: "1 while events can be published, else 0.",
 	}, s.events.up))
+	sender := attempt.New(egress.NewClient(egress.Options{Policy: policy, Version: version}), version)
 	handler, err := httpapi.New(httpapi.Deps{
-		Hooks: s.db, EventTypes: s.db, Tokens: s.db, Accounts: s.db, Deliveries: s.db, Events: s.db, Explained: s.db, Replays: s.db, Jobs: s.db, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
+		Hooks: s.db, EventTypes: s.db, Tokens: s.db, Accounts: s.db, Deliveries: s.db, Events: s.db, Explained: s.db, Replays: s.db, Jobs: s.db, Trials: s.db, Sender: sender, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Version: version, Metrics: registry, Log: log,
 	})
 	if err != nil {

@@ -297,23 +297,17 @@ func noFields(body []byte) error {
 
 // lookedUp is what had to be asked before a hook can be judged.
 type lookedUp struct {
-	types     []string // known exact event types
-	canonical string   // target_url as it is stored: scheme and host in lower case
-	url       error    // what is wrong with target_url
-	callback  error    // what is wrong with callback.url
+	types     []catalogue.Type // that are known
+	canonical string           // target_url as it is stored: scheme and host in lower case
+	url       error            // what is wrong with target_url
+	callback  error            // what is wrong with callback.url
 }
 
 func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (*lookedUp, error) {
 	l := &lookedUp{}
-	declared, err := s.EventTypes.EventTypes(ctx, tenant)
-	if err != nil {
+	var err error
+	if l.types, err = s.knownTypes(ctx, tenant); err != nil {
 		return nil, err
-	}
-	for _, t := range slices.Concat(catalogue.All(), catalogue.Operational()) {
-		l.types = append(l.types, t.Name)
-	}
-	for _, t := range declared {
-		l.types = append(l.types, t.Name)
 	}
 	if fields.TargetURL.given() {
 		l.canonical, l.url = s.URLs.CheckURL(fields.TargetURL.Value)
@@ -332,11 +326,10 @@ func (l *lookedUp) check(invalid *webhook.ValidationError, before, h *webhook.Ho
 		pointer = "/event_types"
 	}
 	for _, t := range addedTypes(before, h.EventTypes) {
-		if webhook.ValidateEventType(t) != nil || slices.Contains(l.types, t) {
-			continue
+		known := slices.ContainsFunc(l.types, func(k catalogue.Type) bool { return k.Name == t })
+		if webhook.ValidateEventType(t) == nil && !known {
+			complainUnknownType(invalid, pointer, t, l.types)
 		}
-		near := strings.Join(catalogue.Nearest(t, l.types, 3), ", ")
-		complain(invalid, pointer, "%q is not a known event type; the nearest are %s", t, near)
 	}
 	if l.canonical != "" {
 		h.TargetURL = l.canonical

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
@@ -62,7 +63,8 @@ func newWorld(t *testing.T, options ...option) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w.logs = logs
 	deps := httpapi.Deps{
-		Hooks: w.db, EventTypes: w.db, Tokens: w.db, Accounts: w.db, Deliveries: w.db, Events: w.db, Explained: w.db, Replays: w.db, Jobs: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
+		Hooks: w.db, EventTypes: w.db, Tokens: w.db, Accounts: w.db, Deliveries: w.db, Events: w.db, Explained: w.db, Replays: w.db, Jobs: w.db, Trials: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
+		Sender:    attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test"), // sends nothing
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
 	}
 	for _, o := range options {

@@ -61,6 +61,8 @@ func matrix() map[string]access {
 		"get-hook-stats":       {role: postgres.Viewer, of: aHook},
 		"list-hook-deliveries": {role: postgres.Viewer, of: aHook},
 		"replay-hook":          {role: postgres.Editor, of: aHook, body: replay},
+		"test-hook":            {role: postgres.Editor, of: aHook},
+		"test-unsaved-hook":    {role: postgres.Editor, body: `{"hook":` + hook + `,"event_type":"order.created"}`},
 		"preview-retries":      {role: postgres.Viewer, body: `{}`},
 		"list-event-types":     {role: postgres.Viewer},
 		"declare-event-type":   {role: postgres.Editor, body: `{"name":"kiosk.opened{n}"}`},

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -70,6 +73,12 @@ func badParameter(name, detail string) *Problem {
 	p := newProblem(http.StatusBadRequest, "A parameter is wrong.")
 	p.Errors = []FieldProblem{{Pointer: name, Detail: detail}}
 	return p
+}
+
+// tooMany is the answer to who has to wait.
+func tooMany(wait time.Duration, detail string) *Problem {
+	seconds := strconv.Itoa(max(int(math.Ceil(wait.Seconds())), 1))
+	return newProblem(http.StatusTooManyRequests, detail).with("Retry-After", seconds)
 }
 
 // problem turns any error into an answer. What is in no row of the table is logged and answered without a word about it.

@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
@@ -51,6 +52,8 @@ type Deps struct {
 	Explained  explainStore
 	Replays    replayStore
 	Jobs       jobStore
+	Trials     trialStore
+	Sender     trier
 	Publisher  publisher
 	URLs       urlChecker
 	// CursorKey authenticates the cursors of lists.
@@ -69,6 +72,7 @@ type server struct {
 	log     *zap.Logger
 	guard   *guard
 	cursors cursors
+	trials  limits
 	metrics *metrics
 	echo    *echo.Echo
 	api     huma.API
@@ -80,6 +84,7 @@ func New(d Deps) (http.Handler, error) {
 		d.HookQuota = DefaultHookQuota
 	}
 	s := &server{Deps: d, log: d.Log, guard: newGuard(d.Tokens), cursors: cursors{key: d.CursorKey}, echo: echo.New()}
+	s.trials.byTenant = map[string]*rate.Limiter{}
 	var err error
 	if s.metrics, err = newMetrics(d.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -100,6 +105,7 @@ func New(d Deps) (http.Handler, error) {
 	s.registerJobs()
 	s.registerExplain()
 	s.registerRotate()
+	s.registerTrials()
 	s.registerTokens()
 	s.registerTenants()
 	if err := s.serveDocs(); err != nil {
@@ -124,6 +130,8 @@ type route struct {
 	also int
 	// conflict says that 409 is among the answers.
 	conflict bool
+	// limited says that 429 is among the answers.
+	limited bool
 	// limit bounds the handler; 0 for storeTimeout.
 	limit time.Duration
 }
@@ -191,8 +199,10 @@ func (s *server) operation(method, path string) *huma.Operation {
 
 // bodyOf is the schema of a struct, listed once in the document.
 func bodyOf[T any](s *server) *huma.Schema {
-	return s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")
+	return schemaOf[T](s.api.OpenAPI().Components.Schemas)
 }
+
+func schemaOf[T any](r huma.Registry) *huma.Schema { return r.Schema(reflect.TypeFor[T](), true, "") }
 
 // problems are the answers of an operation that are no success.
 func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response {
@@ -209,6 +219,9 @@ func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response
 	}
 	if r.conflict {
 		codes = append(codes, http.StatusConflict)
+	}
+	if r.limited {
+		codes = append(codes, http.StatusTooManyRequests)
 	}
 	schema := bodyOf[Problem](s)
 	answer := func(description string) *huma.Response {
@@ -263,6 +276,9 @@ func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 	}
 	if request.Method != http.MethodGet && request.Method != http.MethodDelete {
 		admitted.body, err = readBody(c, r.body != nil && !r.optional)
+	}
+	if r.limit > 0 { // longer than answers usually may take; not every ResponseWriter of a test has deadlines
+		_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(r.limit + storeTimeout))
 	}
 	return err
 }

@@ -25,6 +25,7 @@ type hookCommand struct {
 	Resume         hookResume         `cmd:"" help:"Make a paused or disabled hook active again."`
 	PreviewRetries hookPreviewRetries `cmd:"" help:"Show the timetable of a retry schedule."`
 	Replay         hookReplay         `cmd:"" help:"Send a hook's deliveries of a time range again, after a count."`
+	Test           hookTest           `cmd:"" help:"Send an example event to a hook now, and show the receiver's answer."`
 	Rotate         hookRotate         `cmd:"" help:"Give a hook a new secret; the old one signs for 24 hours more."`
 }
 

@@ -145,7 +145,7 @@ func TestCommandsRunAsPrinted(t *testing.T) {
 	require.NoError(t, err, string(printed))
 	require.Contains(t, string(printed), `"event_types":["package.created"],"target_url":"http://example.com/"`)
 
-	wanted := map[string]bool{"order.created": true, "order.cancelled": true}
+	wanted := map[string]bool{"order.updated": true, "order.created": true, "order.cancelled": true}
 	for len(wanted) > 0 {
 		select {
 		case r := <-got:

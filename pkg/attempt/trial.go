@@ -1,0 +1,56 @@
+package attempt
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// Trial is what became of a test.
+type Trial struct {
+	// Attempt has a fresh delivery id, which is the header webhook-id. What is secret in its request is hidden.
+	Attempt webhook.Attempt
+	// RequestBody is what was sent; nil where no request could be made.
+	RequestBody []byte
+}
+
+// Try sends the event to the hook now, as its first attempt would be sent, but marked as a test and with a fresh id. The
+// hook need not be stored, and nothing is remembered of it: a test logs in anew. The error is that of ctx, which ended
+// before the answer came.
+func (s *Sender) Try(ctx context.Context, h *webhook.Hook, e *webhook.Event) (Trial, error) {
+	bodies := envelope.NewBodies(e)
+	due := webhook.Due{ID: uuid.New(), Hook: h, Event: e, Test: true}
+	fact, _, cancelled := s.send(ctx, s.build(h), &due, bodies)
+	if cancelled {
+		return Trial{}, ctx.Err()
+	}
+	trial := Trial{Attempt: fromFact(fact)}
+	trial.Attempt.DeliveryID, trial.Attempt.HookID, trial.Attempt.Tenant = due.ID, h.ID, h.Tenant
+	trial.Attempt.PublishedAt = e.PublishedAt
+	if fact.GetErrorClass() != string(webhook.ClassRequest) {
+		body, err := bodies.Get(h.Config.Format)
+		if err != nil {
+			return Trial{}, err
+		}
+		trial.RequestBody = body.Bytes
+	}
+	return trial, nil
+}
+
+func fromFact(f *whispererv1.AttemptFact) webhook.Attempt {
+	return webhook.Attempt{
+		Number: int(f.GetNumber()), StartedAt: time.Unix(0, f.GetStartedAt()).UTC(), Duration: time.Duration(f.GetDuration()),
+		Outcome: webhook.AttemptOutcome(f.GetOutcome()), Status: int(f.GetStatus()), Class: webhook.ErrorClass(f.GetErrorClass()),
+		Error: f.GetError(), Method: f.GetMethod(), URL: f.GetUrl(), RequestHeaders: webhook.ParseHeaderLines(f.GetRequestHeaders()),
+		RequestSize: int(f.GetRequestSize()), ResponseHeaders: webhook.ParseHeaderLines(f.GetResponseHeaders()), ResponseBody: f.GetResponseBody(),
+		Truncated: f.GetTruncated(), Timings: webhook.Timings{
+			DNS: time.Duration(f.GetDns()), Connect: time.Duration(f.GetConnect()), TLS: time.Duration(f.GetTls()),
+			FirstByte: time.Duration(f.GetFirstByte()),
+		},
+	}
+}
