@@ -139,7 +139,9 @@ func (ls *Lanes) Enter(a Attempt) {
 	l.mu.Lock()
 	switch {
 	case l.running.n < l.capacity && len(l.waiting) == 0:
-		reason = l.start(e, now)
+		if reason = l.admit(e, now); reason == webhook.ReasonNone {
+			go l.work(e)
+		}
 	case a.Drain:
 		l.waiting = append(l.waiting, e)
 	case l.breaker.State() == gobreaker.StateOpen:
@@ -217,8 +219,8 @@ func (l *lane) tooBusy(now time.Time) bool {
 	return time.Duration(len(l.waiting)+1)*l.latency/time.Duration(l.capacity) > patience
 }
 
-// start runs an entry, or says why not; the lock is held and there is a free slot.
-func (l *lane) start(e *entry, now time.Time) webhook.Reason {
+// admit gives an entry, which has to run then, a slot, or says why not; the lock is held and there is a free slot.
+func (l *lane) admit(e *entry, now time.Time) webhook.Reason {
 	done, err := l.breaker.Allow()
 	if err != nil {
 		return webhook.ReasonBreaker
@@ -228,16 +230,20 @@ func (l *lane) start(e *entry, now time.Time) webhook.Reason {
 	if l.running.n >= l.capacity {
 		l.progress = now
 	}
-	go func() {
-		err := e.Run()
-		e.done(err)
-		l.finish(e)
-	}()
 	return webhook.ReasonNone
 }
 
-// finish frees the slot of an entry and gives it to the next.
-func (l *lane) finish(e *entry) {
+// work runs an entry, and those that waited for its slot: a goroutine whose stack has grown is better used again.
+func (l *lane) work(e *entry) {
+	for e != nil {
+		err := e.Run()
+		e.done(err)
+		e = l.finish(e)
+	}
+}
+
+// finish frees the slot of an entry and gives it to the next, which is returned to be run.
+func (l *lane) finish(e *entry) (next *entry) {
 	now := time.Now()
 	var refused []*entry
 	l.mu.Lock()
@@ -245,17 +251,23 @@ func (l *lane) finish(e *entry) {
 	l.progress = now
 	l.latency += (now.Sub(e.since) - l.latency) / 8
 	for len(l.waiting) > 0 && l.running.n < l.capacity {
-		next := l.waiting[0]
+		first := l.waiting[0]
 		l.waiting[0] = nil
 		l.waiting = l.waiting[1:]
-		if l.start(next, now) != webhook.ReasonNone {
-			refused = append(refused, next)
+		switch {
+		case l.admit(first, now) != webhook.ReasonNone:
+			refused = append(refused, first)
+		case next == nil:
+			next = first
+		default:
+			go l.work(first)
 		}
 	}
 	l.mu.Unlock()
 	for _, r := range refused {
 		r.Park(webhook.ReasonBreaker)
 	}
+	return next
 }
 
 // Run looks the lanes over until ctx ends.
