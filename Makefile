@@ -43,8 +43,9 @@ race: deps ## tests of the concurrent packages under the race detector
 	$(GOTEST) -race $(CONCURRENT)
 faults: deps ## kill, cut off and confuse the real programs under load, some 12 minutes (SEED=1 RUN=F05 for part of it)
 	$(GOTEST) $(FAULTS) -timeout 30m -run '$(or $(RUN),.)' -args -seed $(SEED) $(FAULT_ARGS)
-faults-full: deps ## the same with long outages, and three seeds: hours
+faults-full: deps ## the same with long outages, and three seeds, and a million strange requests to the API: hours
 	for seed in 1 2 3; do $(GOTEST) $(FAULTS) -timeout 3h -args -full -seed $$seed $(FAULT_ARGS) || exit 1; done
+	$(GOTEST) ./services/subscription-api/fuzz -count 1 -v -timeout 3h -args -requests 1000000 -seed $(SEED)
 # Not from the cache, which does not look at files outside of the module.
 chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...

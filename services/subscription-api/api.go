@@ -97,13 +97,20 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 	return s, nil
 }
 
-// route gives the console what is its, and the API all else.
+// route gives the console what is its, and the API all else. It is no ServeMux, which answers a path with .. or // in it
+// by a redirect, token and all.
 func route(api, pages http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", api)
-	mux.Handle(console.Root, pages)
-	mux.Handle("GET /{$}", http.RedirectHandler(console.Root, http.StatusSeeOther))
-	return mux
+	home := http.RedirectHandler(console.Root, http.StatusSeeOther)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/" && r.Method == http.MethodGet:
+			home.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, console.Root), r.URL.Path+"/" == console.Root:
+			pages.ServeHTTP(w, r)
+		default:
+			api.ServeHTTP(w, r)
+		}
+	})
 }
 
 func newHTTPServer(handler http.Handler, log *zap.Logger) *http.Server {

@@ -151,6 +151,7 @@ func (e *edit) secrets(h *webhook.Hook) {
 		case secret == "":
 			h.Secrets = nil
 		case len(h.Secrets) == 0 || h.Secrets[0].Value != secret:
+			checkKey(e.invalid, secret)
 			h.Secrets = []webhook.Secret{{Value: secret}}
 		}
 	}

@@ -64,8 +64,14 @@ func checkSecret(h *webhook.Hook) error {
 	if err := h.Validate(); err != nil {
 		return err
 	}
-	if _, err := signature.ParseKey(h.Secrets[0].Value); err != nil {
-		return &webhook.ValidationError{Fields: []webhook.FieldError{{Pointer: "/secret_key", Detail: err.Error()}}}
+	invalid := &webhook.ValidationError{}
+	checkKey(invalid, h.Secrets[0].Value)
+	return orNil(invalid)
+}
+
+// checkKey complains about a secret that nothing can be signed with.
+func checkKey(invalid *webhook.ValidationError, secret string) {
+	if _, err := signature.ParseKey(secret); err != nil {
+		complain(invalid, "/secret_key", "%s", err)
 	}
-	return nil
 }

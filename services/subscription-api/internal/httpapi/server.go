@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -171,6 +172,9 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 		return out, nil
 	})
 	documented := s.operation(op.Method, op.Path)
+	if slices.ContainsFunc(documented.Parameters, func(p *huma.Param) bool { return p.Name == "If-Match" }) {
+		documented.Responses[strconv.Itoa(http.StatusPreconditionFailed)] = s.problemAnswer(http.StatusText(http.StatusPreconditionFailed))
+	}
 	if r.also != 0 {
 		documented.Responses[strconv.Itoa(r.also)] = documented.Responses[strconv.Itoa(r.status)]
 	}
@@ -210,9 +214,6 @@ func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response
 	if len(op.Path) > 0 && op.Path[len(op.Path)-1] == '/' && containsParam(op.Path) {
 		codes = append(codes, http.StatusNotFound)
 	}
-	if op.Method == http.MethodPut || op.Method == http.MethodPatch || op.Method == http.MethodDelete {
-		codes = append(codes, http.StatusPreconditionFailed)
-	}
 	if r.body != nil {
 		codes = append(codes, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 			http.StatusUnprocessableEntity)
@@ -223,17 +224,18 @@ func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response
 	if r.limited {
 		codes = append(codes, http.StatusTooManyRequests)
 	}
-	schema := bodyOf[Problem](s)
-	answer := func(description string) *huma.Response {
-		return &huma.Response{
-			Description: description, Content: map[string]*huma.MediaType{problemType: {Schema: schema}},
-		}
-	}
-	responses := map[string]*huma.Response{"default": answer("Any other problem")}
+	responses := map[string]*huma.Response{"default": s.problemAnswer("Any other problem")}
 	for _, code := range codes {
-		responses[strconv.Itoa(code)] = answer(http.StatusText(code))
+		responses[strconv.Itoa(code)] = s.problemAnswer(http.StatusText(code))
 	}
 	return responses
+}
+
+// problemAnswer describes an answer that is a problem.
+func (s *server) problemAnswer(description string) *huma.Response {
+	return &huma.Response{
+		Description: description, Content: map[string]*huma.MediaType{problemType: {Schema: bodyOf[Problem](s)}},
+	}
 }
 
 func containsParam(path string) bool {

@@ -1,0 +1,181 @@
+// Package fuzz_test sends the API, as it runs in production, what its OpenAPI document allows, what it just forbids, and
+// what nobody would think of, and holds every answer against the document. `make test` sends 20,000 requests,
+// `make faults-full` a million. A failure prints a curl line, and the seed that brings it back:
+//
+//	go test ./services/subscription-api/fuzz -count 1 -args -requests 200000 -seed 7
+package fuzz_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
+)
+
+var (
+	requests = flag.Int("requests", 20_000, "how many requests are sent")
+	seed     = flag.Uint64("seed", 1, "where chance begins")
+)
+
+const (
+	// callers is how many send requests side by side, each for a tenant of its own.
+	callers = 8
+	// tooMany is how many failures are enough.
+	tooMany = 20
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// target is the API under test.
+type target struct {
+	addr string
+	// receiver is the only address that hooks' URLs may have.
+	receiver string
+	db       *postgres.DB
+	logs     *observer.ObservedLogs
+	document *document
+	failures atomic.Int32
+}
+
+// startTarget runs the API, on a database and a nats-server of its own, until the test ends.
+func startTarget(t *testing.T) *target {
+	t.Helper()
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }))
+	t.Cleanup(receiver.Close)
+	key := seal.NewKey()
+	config := subscriptionapi.Config{
+		DatabaseURL: testenv.Postgres(t), NATSURL: testenv.NATS(t), MasterKey: key, Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
+		EgressAllow: "127.0.0.1/32", EgressPorts: "1", // whatever URL chance makes, nothing leaves this machine
+		HookQuota: 1_000_000, Replicas: 1,
+		OMSMaxBytes: 8 << 30, ShutdownTimeout: 5 * time.Second,
+	}
+	require.NoError(t, config.Validate())
+	ring, err := seal.ParseRing(key)
+	require.NoError(t, err)
+	core, logs := observer.New(zapcore.ErrorLevel)
+	s, err := subscriptionapi.New(t.Context(), config, "test", zap.New(core))
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- daemon.Run(ctx, zap.NewNop(), s.Components()...) }()
+	t.Cleanup(func() {
+		stop()
+		require.NoError(t, <-ended)
+	})
+	db, err := postgres.Open(config.DatabaseURL, callers, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	awaitReady(t, s.HealthAddr())
+	return &target{addr: s.Addr(), receiver: receiver.URL, db: db, logs: logs, document: loadDocument(t, s.Addr())}
+}
+
+func awaitReady(t *testing.T, health string) {
+	t.Helper()
+	client := &http.Client{Timeout: time.Second}
+	require.Eventually(t, func() bool {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+health+"/readyz", nil)
+		require.NoError(t, err)
+		res, err := client.Do(r)
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	}, 30*time.Second, 20*time.Millisecond)
+}
+
+func TestTheAPIAnswersWhateverItIsSentAsItsDocumentSays(t *testing.T) {
+	t.Parallel()
+	api := startTarget(t)
+	total := newTally()
+	var wg sync.WaitGroup
+	for n := range callers {
+		c := newCaller(t, api, n)
+		wg.Go(func() {
+			defer c.wire.close()
+			for i := n; i < *requests && api.failures.Load() < tooMany; i += callers {
+				c.turn(i)
+			}
+			total.add(c.tally)
+		})
+	}
+	wg.Wait()
+	for _, entry := range api.logs.All() {
+		t.Errorf("logged an error: %s %v", entry.Message, entry.ContextMap())
+	}
+	t.Logf("seed %d: %s", *seed, total)
+	if t.Failed() {
+		t.Logf("again: go test ./services/subscription-api/fuzz -count 1 -args -requests %d -seed %d", *requests, *seed)
+		return
+	}
+	for id := range api.document.operations {
+		require.Positive(t, total.accepted[id], "no valid request to %s was accepted", id)
+	}
+	if *requests >= 10_000 { // each kind of evil came up
+		require.Subset(t, slices.Collect(maps.Keys(total.refused)), []string{"body", "bytes", "path", "query", "header", "method"})
+	}
+}
+
+// tally counts what was sent: accepted by operation, refused by what was wrong.
+type tally struct {
+	mu                sync.Mutex
+	sent              int
+	statuses          map[int]int
+	accepted, refused map[string]int
+}
+
+func newTally() *tally {
+	return &tally{statuses: map[int]int{}, accepted: map[string]int{}, refused: map[string]int{}}
+}
+
+func (t *tally) count(r *request, status int) {
+	t.sent++
+	t.statuses[status]++
+	switch {
+	case r.expect == accepted && status < 300:
+		t.accepted[r.op.id]++
+	case status >= 400:
+		for _, e := range r.evils {
+			t.refused[e.where]++
+		}
+	}
+}
+
+func (t *tally) add(other *tally) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent += other.sent
+	for status, n := range other.statuses {
+		t.statuses[status] += n
+	}
+	for id, n := range other.accepted {
+		t.accepted[id] += n
+	}
+	for where, n := range other.refused {
+		t.refused[where] += n
+	}
+}
+
+// String is for people.
+func (t *tally) String() string {
+	return fmt.Sprintf("%d requests; by status: %v; refused by what was wrong: %v", t.sent, t.statuses, t.refused)
+}
