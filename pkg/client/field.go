@@ -25,3 +25,11 @@ func (f *Field[T]) UnmarshalJSON(raw []byte) error { //nolint:recvcheck // encod
 	f.set, f.value = true, nil
 	return json.Unmarshal(raw, &f.value)
 }
+
+// Value returns the value; ok is false where the field is absent or null.
+func (f Field[T]) Value() (v T, ok bool) {
+	if f.value == nil {
+		return v, false
+	}
+	return *f.value, true
+}

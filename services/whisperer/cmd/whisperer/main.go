@@ -21,8 +21,9 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(cli.Run(ctx, cli.Program{
 		Name: os.Args[0], Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: daemon.Version(version),
-		Color: isTerminal(os.Stdout) && wantsColor(os.Environ()),
-		Live:  isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
+		Environ: os.Environ(),
+		Color:   isTerminal(os.Stdout) && wantsColor(os.Environ()),
+		Live:    isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
 	}))
 }
 

@@ -29,7 +29,8 @@ const (
 
 const description = `Whisperer tells other companies' software, by webhook, what happens inside an order management system.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused (token), 5 conflict, 6 unavailable (try again later).`
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused (token), 5 conflict, 6 unavailable (try again later),
+7 differs (sync --check).`
 
 // Program is what surrounds a command: what it reads, where it writes.
 type Program struct {
@@ -40,6 +41,8 @@ type Program struct {
 	Out     io.Writer
 	Err     io.Writer
 	Version string
+	// Environ is the environment, as os.Environ gives it.
+	Environ []string
 	// Color says that Out is a terminal that shows colors.
 	Color bool
 	// Live says that Err is a terminal, where a line can be written again.
@@ -57,6 +60,9 @@ type commands struct {
 	Delivery     deliveryCommand     `cmd:"" help:"Look deliveries up, and have them tried again."`
 	Job          jobCommand          `cmd:"" help:"Follow and steer replays."`
 	Rejected     rejectedCommand     `cmd:"" help:"Look up what was published and is no event."`
+	Sync         syncCommand         `cmd:"" help:"Make a tenant's hooks like a YAML file; it shows the differences first."`
+	Export       exportCommand       `cmd:"" help:"Write a tenant's hooks and event types into a file for sync and import, without their secrets."`
+	Import       importCommand       `cmd:"" help:"Give a tenant what a file has and the tenant has not, and change nothing that is there."`
 	Listen       listenCommand       `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
 	Token        tokenCommand        `cmd:"" help:"Manage API tokens."`
 	Tenant       tenantCommand       `cmd:"" help:"Manage tenants, as an operator."`
@@ -118,8 +124,11 @@ type app struct {
 	model *kong.Application
 }
 
-// client makes the API client; the error is a usage error.
-func (a *app) client() (*client.Client, error) {
+// client makes the API client for the tenant that was chosen; the error is a usage error.
+func (a *app) client() (*client.Client, error) { return a.clientFor(a.Tenant) }
+
+// clientFor makes the API client for a tenant; empty for the token's own.
+func (a *app) clientFor(tenant string) (*client.Client, error) {
 	url, err := firstOf(a.URL, urlFile)
 	if err != nil {
 		return nil, err
@@ -131,7 +140,7 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(client.Options{URL: url, Token: token, Tenant: a.Tenant, UserAgent: "whisperer-cli/" + a.Version})
+	c, err := client.New(client.Options{URL: url, Token: token, Tenant: tenant, UserAgent: "whisperer-cli/" + a.Version})
 	if err != nil {
 		return nil, usage("%s", err)
 	}
@@ -162,6 +171,7 @@ const (
 	exitRefused     = 4
 	exitConflict    = 5
 	exitUnavailable = 6
+	exitDiffers     = 7
 )
 
 // usageError is a mistake in the command line that only the command could see.
@@ -176,6 +186,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &wrong):
 		return exitUsage
+	case errors.Is(err, errDiffers):
+		return exitDiffers
 	case errors.Is(err, webhook.ErrNotFound):
 		return exitNotFound
 	case errors.Is(err, client.ErrRefused):
@@ -203,7 +215,11 @@ func (a *app) explain(err error) {
 		return
 	}
 	if !isProblem {
-		fmt.Fprintf(a.Err, "whisperer: %s\n", strings.ReplaceAll(err.Error(), "\n", ": "))
+		separator := ": "
+		if exitCode(err) == exitUsage {
+			separator = "\n  " // a mistake on each line
+		}
+		fmt.Fprintf(a.Err, "whisperer: %s\n", strings.ReplaceAll(err.Error(), "\n", separator))
 	} else {
 		fmt.Fprintf(a.Err, "whisperer: %s (%d)\n", strings.TrimSuffix(firstText(problem.Detail, problem.Title), "."), problem.Status)
 		for _, f := range problem.Errors {

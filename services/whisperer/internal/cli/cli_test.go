@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 			defer stop()
 			os.Exit(cli.Run(ctx, cli.Program{
 				Name: "whisperer", Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: "v0.0.0-test",
+				Environ: os.Environ(),
 			}))
 		},
 	})
@@ -164,7 +165,7 @@ func plain(ts *testscript.TestScript, _ bool, args []string) {
 		{`\d{4}-\d\d-\d\d[T ][0-9:.]+Z`, "<time>"},
 		{regexp.QuoteMeta(ts.Getenv("TENANT")), "<tenant>"},
 		{`127\.0\.0\.1:\d+`, "<address>"},
-		{`  +`, "  "}, // columns are as wide as what they held
+		{`(\S)  +`, "$1  "}, // columns are as wide as what they held
 		{`\b\d+(\.\d+)?(ms|µs|s)\b`, "<duration>"},
 	} {
 		text = regexp.MustCompile(r.what).ReplaceAllString(text, r.with)

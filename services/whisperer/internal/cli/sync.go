@@ -1,0 +1,292 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/egress"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/manifest"
+)
+
+// errDiffers says that a tenant is not as its file says; exit code 7.
+var errDiffers = errors.New("the tenant differs from the file")
+
+type syncCommand struct {
+	File    string `arg:"" help:"The YAML file, or - for standard input."`
+	DryRun  bool   `help:"Only show the differences."`
+	Check   bool   `help:"Only show the differences, and end with exit code 7 where there are any."`
+	Prune   bool   `help:"Delete the hooks and declared event types that are not in the file."`
+	Secrets bool   `help:"Write secrets again that are set already: nobody can see whether they differ."`
+	Yes     bool   `help:"Don't ask." short:"y"`
+}
+
+// Help describes the file.
+func (c *syncCommand) Help() string {
+	return `The file (whisperer export writes one):
+
+  event_types:
+    - name: shop.opened
+      description: A shop was opened.
+  hooks:
+    - name: erp                   # tells hooks apart
+      event_types: [package.>, order.created]
+      target_url: https://erp.example.com/hooks
+      secret_key: ${ERP_SECRET}   # from the environment
+
+The fields are those of the API. An absent one means its default; an absent status, secret_key or api_key is left as it is.`
+}
+
+// Run shows the differences, asks, and changes the tenant.
+func (c *syncCommand) Run(ctx context.Context, a *app) error {
+	f, err := a.readManifest(c.File)
+	if err != nil {
+		return err
+	}
+	if len(f.Missing) > 0 {
+		return usage("%s: the environment lacks %s", c.File, strings.Join(f.Missing, ", "))
+	}
+	api, plan, err := a.plan(ctx, f, manifest.PlanOptions{Prune: c.Prune, Secrets: c.Secrets})
+	if err != nil {
+		return err
+	}
+	if err := a.printPlan(plan, len(f.Hooks)); err != nil {
+		return err
+	}
+	work := slices.DeleteFunc(slices.Clone(plan), func(c manifest.Change) bool { return c.Kind == manifest.Leave })
+	switch {
+	case len(work) == 0:
+		return nil
+	case c.Check:
+		return errDiffers
+	case c.DryRun:
+		return nil
+	}
+	if err := a.confirm(c.Yes, fmt.Sprintf("Make %d changes?", len(work))); err != nil {
+		return err
+	}
+	return a.apply(ctx, api, work)
+}
+
+// readManifest reads a file, "-" from standard input.
+func (a *app) readManifest(name string) (*manifest.File, error) {
+	var raw []byte
+	var err error
+	if name == "-" {
+		raw, err = io.ReadAll(a.In)
+	} else {
+		raw, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return nil, usage("%s", err)
+	}
+	// Only the spelling is of interest: what may be reached, the API decides.
+	everything, err := egress.ParsePolicy("0.0.0.0/0,::/0", "80,443")
+	if err != nil {
+		return nil, err
+	}
+	f, err := manifest.Read(raw, manifest.Options{
+		Env: a.env,
+		CanonicalURL: func(u string) string {
+			if canonical, err := everything.CheckURL(u); err == nil {
+				return canonical
+			}
+			return u
+		},
+	})
+	if err != nil {
+		return nil, usage("%s is wrong:\n%s", name, err)
+	}
+	return f, nil
+}
+
+// env looks a variable up; an empty one is not set, since an empty secret is a mistake.
+func (a *app) env(name string) (value string, set bool) {
+	for _, v := range a.Environ {
+		if text, ok := strings.CutPrefix(v, name+"="); ok {
+			value = text // the last one counts
+		}
+	}
+	return value, value != ""
+}
+
+// plan asks the API what the tenant has, and compares. Where the file says whose it is, it has to be this tenant's.
+func (a *app) plan(ctx context.Context, f *manifest.File, o manifest.PlanOptions) (*client.Client, []manifest.Change, error) {
+	if a.Tenant == "" {
+		a.Tenant = f.Tenant
+	}
+	if f.Tenant != "" && f.Tenant != a.Tenant {
+		return nil, nil, usage("the file is of tenant %s, not of %s", f.Tenant, a.Tenant)
+	}
+	api, err := a.client()
+	if err != nil {
+		return nil, nil, err
+	}
+	hooks, err := take(api.Hooks(ctx, client.HookFilter{PageSize: 250}), math.MaxInt)
+	if err != nil {
+		return nil, nil, err
+	}
+	types, err := api.EventTypes(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := f.Plan(hooks, types, o)
+	return api, plan, err
+}
+
+// signs of the changes in a printed plan.
+var signs = map[manifest.Kind]string{manifest.Create: "+", manifest.Update: "~", manifest.Delete: "-", manifest.Leave: "?"}
+
+func (a *app) printPlan(plan []manifest.Change, hooks int) error {
+	if a.JSON {
+		if plan == nil {
+			plan = []manifest.Change{}
+		}
+		return a.print(plan, nil)
+	}
+	for _, c := range plan {
+		id, note := "", ""
+		if c.Hook != nil {
+			id = " " + c.Hook.String()
+		}
+		if c.Kind == manifest.Leave {
+			note = " is not in the file (--prune deletes it)"
+		}
+		fmt.Fprintf(a.Out, "%s %s %s%s%s\n", signs[c.Kind], c.Noun, oneLine(c.Name), id, note)
+		for _, f := range c.Fields {
+			if c.Kind == manifest.Create {
+				fmt.Fprintf(a.Out, "    %s: %s\n", f.Name, oneLine(f.New))
+				continue
+			}
+			fmt.Fprintf(a.Out, "    %s: %s -> %s\n", f.Name, oneLine(f.Old), oneLine(f.New))
+		}
+	}
+	if len(plan) == 0 {
+		fmt.Fprintf(a.Out, "nothing to do: all %d hooks of the file are there as it says\n", hooks)
+	}
+	return nil
+}
+
+// apply makes the changes one after the other and stops at the first that fails; what was done stays.
+func (a *app) apply(ctx context.Context, api *client.Client, work []manifest.Change) error {
+	bar := a.progress("changes")
+	defer bar.end()
+	for i := range work {
+		if err := work[i].Apply(ctx, api); err != nil {
+			bar.end()
+			return err
+		}
+		bar.set(i+1, len(work), "")
+	}
+	return nil
+}
+
+type exportCommand struct {
+	Output string `help:"Write to this file instead of standard output." short:"o" placeholder:"FILE"`
+}
+
+// Help says what is not in it.
+func (c *exportCommand) Help() string {
+	return "Secrets, API keys and passwords are not in it, since nobody can read them: ${VAR} stands for each, and the names\n" +
+		"are listed. The values of additional headers are in it as an editor sees them. The file is for sync and import."
+}
+
+// Run writes.
+func (c *exportCommand) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	hooks, err := take(api.Hooks(ctx, client.HookFilter{PageSize: 250}), math.MaxInt)
+	if err != nil {
+		return err
+	}
+	types, err := api.EventTypes(ctx)
+	if err != nil {
+		return err
+	}
+	text, vars, err := manifest.Write(a.Tenant, hooks, types)
+	if err != nil {
+		return err
+	}
+	if c.Output == "" {
+		if _, err := a.Out.Write(text); err != nil {
+			return err
+		}
+	} else if err := os.WriteFile(c.Output, text, 0o600); err != nil {
+		return fmt.Errorf("write export: %w", err)
+	}
+	if len(vars) > 0 {
+		fmt.Fprintf(a.Err, "for sync and import, the environment needs: %s\n", strings.Join(vars, " "))
+	}
+	return nil
+}
+
+type importCommand struct {
+	File       string `arg:"" help:"The YAML file, or - for standard input."`
+	NewSecrets bool   `help:"Make new secrets for those that the environment lacks, and print them: receivers need them."`
+	DryRun     bool   `help:"Only show what would be made."`
+	Yes        bool   `help:"Don't ask." short:"y"`
+}
+
+// Run makes the tenant, where the token may, and what it lacks.
+func (c *importCommand) Run(ctx context.Context, a *app) error {
+	f, err := a.readManifest(c.File)
+	if err != nil {
+		return err
+	}
+	if len(f.Missing) > 0 && !c.NewSecrets {
+		return usage("%s: the environment lacks %s (--new-secrets makes new ones)", c.File, strings.Join(f.Missing, ", "))
+	}
+	if others := f.MissingBesideSecrets(); len(others) > 0 {
+		return usage("%s: the environment lacks %s, and nobody can make those", c.File, strings.Join(others, ", "))
+	}
+	if err := c.tenant(ctx, a, f); err != nil {
+		return err
+	}
+	api, work, err := a.plan(ctx, f, manifest.PlanOptions{OnlyNew: true})
+	if err != nil {
+		return err
+	}
+	if err := a.printPlan(work, len(f.Hooks)); err != nil || len(work) == 0 || c.DryRun {
+		return err
+	}
+	if err := a.confirm(c.Yes, fmt.Sprintf("Make these %d?", len(work))); err != nil {
+		return err
+	}
+	made := map[string]string{}
+	for i := range work {
+		if work[i].LacksSecret(f) {
+			made[work[i].Name] = signature.GenerateSecret()
+			work[i].SetSecret(made[work[i].Name])
+		}
+	}
+	err = a.apply(ctx, api, work)
+	for name, secret := range sorted(made) {
+		fmt.Fprintf(a.Out, "secret of %s, shown only now: %s\n", oneLine(name), secret)
+	}
+	return err
+}
+
+// tenant makes the tenant that was named, with an operator's token; another token has its tenant already.
+func (c *importCommand) tenant(ctx context.Context, a *app, f *manifest.File) error {
+	name := firstText(a.Tenant, f.Tenant)
+	if name == "" || c.DryRun {
+		return nil
+	}
+	api, err := a.clientFor("") // the tenant may not exist yet
+	if err != nil {
+		return err
+	}
+	if err := api.EnsureTenant(ctx, name); err != nil && !errors.Is(err, client.ErrRefused) {
+		return fmt.Errorf("make tenant %s: %w", name, err)
+	}
+	return nil
+}

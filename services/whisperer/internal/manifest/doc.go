@@ -1,0 +1,17 @@
+// Package manifest reads and writes the file that holds what a tenant has: its hooks and its own event types, in YAML.
+// It says in which ways the tenant differs from the file, and changes the tenant accordingly.
+//
+//	tenant: acme                      # optional
+//	event_types:                      # optional
+//	  - name: shop.opened
+//	    description: A shop was opened.
+//	hooks:
+//	  - name: erp                     # tells hooks apart: each name once
+//	    event_types: [package.>, order.created]
+//	    target_url: https://erp.example.com/hooks
+//	    secret_key: ${ERP_SECRET}     # from the environment; $${ is a ${ of one's own
+//	    config: {format: standard}
+//
+// The fields of a hook are those of the API. An absent field means its default, except for status, secret_key and
+// api_key: absent, they are left as they are.
+package manifest

@@ -1,0 +1,280 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// File is what a tenant shall have.
+type File struct {
+	// Tenant is empty where the file does not say whose it is.
+	Tenant     string
+	EventTypes []client.EventTypeFields
+	Hooks      []Hook
+	// Missing are the environment's variables that the file wants and that are not set.
+	Missing []string
+}
+
+// Hook is what a hook shall be like.
+type Hook struct {
+	Name   string
+	fields map[string]value
+	line   int
+}
+
+// Options say how to read a file.
+type Options struct {
+	// Env looks a variable up.
+	Env func(string) (string, bool)
+	// CanonicalURL gives the spelling of a target URL that the API stores.
+	CanonicalURL func(string) string
+}
+
+// fieldNames are the fields of a hook in the order in which they are written.
+var fieldNames = [...]string{
+	"name", "event_types", "target_url", "status", "secret_key", "api_key", "additional_headers", "callback",
+	"retry_countdown_config", "config",
+}
+
+// Read reads a file. The error names every line that is wrong. Variables that are not set are no error; see Missing.
+func Read(raw []byte, o Options) (*File, error) {
+	var doc yaml.Node
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	switch err := d.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("is empty")
+	case err != nil:
+		return nil, fmt.Errorf("is no YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	case len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode:
+		return nil, errors.New("must be a mapping with hooks, and event_types if there are any")
+	}
+	r := &reader{env: o.Env}
+	f := &File{}
+	var wrong []error
+	root := doc.Content[0]
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, node := root.Content[i], root.Content[i+1]
+		switch key.Value {
+		case "tenant":
+			f.Tenant = node.Value
+		case "event_types":
+			f.EventTypes = eventTypes(r, node, &wrong)
+		case "hooks":
+			f.Hooks = hooks(r, node, o, &wrong)
+		default:
+			wrong = append(wrong, fmt.Errorf("line %d: %s is none of tenant, event_types, hooks", key.Line, key.Value))
+		}
+	}
+	slices.Sort(r.missing)
+	f.Missing = slices.Compact(r.missing)
+	return f, errors.Join(wrong...)
+}
+
+func eventTypes(r *reader, node *yaml.Node, wrong *[]error) []client.EventTypeFields {
+	var list []client.EventTypeFields
+	for _, n := range items(node, "event_types", wrong) {
+		v, err := r.read(n)
+		if err != nil {
+			*wrong = append(*wrong, err)
+			continue
+		}
+		var fields client.EventTypeFields
+		if err := strict(v.real, &fields); err != nil {
+			*wrong = append(*wrong, fmt.Errorf("line %d: event type: %w", n.Line, err))
+			continue
+		}
+		fields.Name = webhook.NormalizeEventType(fields.Name)
+		if err := webhook.ValidateEventType(fields.Name); err != nil {
+			*wrong = append(*wrong, fmt.Errorf("line %d: event type: /name: %w", n.Line, err))
+		}
+		list = append(list, fields)
+	}
+	return list
+}
+
+func hooks(r *reader, node *yaml.Node, o Options, wrong *[]error) []Hook {
+	list := []Hook{}
+	seen := map[string]int{}
+	for _, n := range items(node, "hooks", wrong) {
+		h, err := hook(r, n, o)
+		if err == nil {
+			if line, twice := seen[h.Name]; twice {
+				err = fmt.Errorf("line %d: the name %q is that of the hook in line %d, too", n.Line, h.Name, line)
+			}
+			seen[h.Name] = n.Line
+		}
+		if err != nil {
+			*wrong = append(*wrong, err)
+			continue
+		}
+		list = append(list, h)
+	}
+	return list
+}
+
+// items are those of a list; null is an empty one.
+func items(node *yaml.Node, name string, wrong *[]error) []*yaml.Node {
+	if node.Kind == yaml.SequenceNode {
+		return node.Content
+	}
+	if node.ShortTag() != "!!null" {
+		*wrong = append(*wrong, fmt.Errorf("line %d: %s must be a list", node.Line, name))
+	}
+	return nil
+}
+
+func hook(r *reader, n *yaml.Node, o Options) (Hook, error) {
+	h := Hook{fields: map[string]value{}, line: n.Line}
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind != yaml.MappingNode {
+		return h, fmt.Errorf("line %d: a hook must be a mapping", n.Line)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if !slices.Contains(fieldNames[:], key.Value) {
+			return h, fmt.Errorf("line %d: %s is none of %s", key.Line, key.Value, strings.Join(fieldNames[:], ", "))
+		}
+		if _, twice := h.fields[key.Value]; twice {
+			return h, fmt.Errorf("line %d: %s is there twice", key.Line, key.Value)
+		}
+		v, err := r.read(n.Content[i+1])
+		if err != nil {
+			return h, err
+		}
+		h.fields[key.Value] = v
+	}
+	if err := h.check(o, len(r.missing) > 0); err != nil {
+		return h, fmt.Errorf("line %d: hook %q: %w", n.Line, h.Name, err)
+	}
+	return h, nil
+}
+
+// check holds the hook against the rules of the domain, so that nothing is changed before all of the file is right, and
+// writes its fields as the API stores them. Where variables are missing, their texts are not judged.
+func (h *Hook) check(o Options, incomplete bool) error {
+	name, ok := h.fields["name"].real.(string)
+	if h.Name = name; !ok || strings.TrimSpace(name) == "" {
+		return errors.New("name is needed: it tells hooks apart")
+	}
+	if target, ok := h.fields["target_url"]; ok {
+		if text, isText := target.real.(string); isText {
+			target.real = o.CanonicalURL(text)
+			if !target.hidden {
+				target.shown = target.real
+			}
+			h.fields["target_url"] = target
+		}
+	}
+	fields, err := h.api(nil)
+	if err != nil {
+		return err
+	}
+	types := orZero(fields.EventTypes)
+	sorted := make([]any, len(types))
+	for i, t := range webhook.CanonicalEventTypes(types) {
+		sorted[i] = t
+	}
+	h.fields["event_types"] = value{real: sorted, shown: sorted}
+	return h.validate(fields, incomplete)
+}
+
+func (h *Hook) validate(fields client.HookFields, incomplete bool) error {
+	config, err := webhook.ParseConfig(orZero(fields.Config))
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	status := firstOf(orZero(fields.Status), webhook.Active)
+	if status == webhook.Disabled {
+		return errors.New("status: can be active or paused")
+	}
+	d := webhook.Hook{
+		Name: h.Name, EventTypes: webhook.CanonicalEventTypes(orZero(fields.EventTypes)), TargetURL: orZero(fields.TargetURL),
+		NotificationType: webhook.NotificationREST, APIKey: orZero(fields.APIKey), Headers: orZero(fields.AdditionalHeaders),
+		RetryConfig: orZero(fields.RetryCountdownConfig), Config: config, Status: status,
+	}
+	if c := orZero(fields.Callback); c.Subject == "" && (c.URL != "" || len(c.On) > 0) { // a subject's prefix is the tenant's
+		d.Callback = &c
+	}
+	if incomplete {
+		d.APIKey, d.Headers = "", nil
+	}
+	return d.Validate()
+}
+
+// api is the hook as the API takes it: with the names, or all of its fields with nil.
+func (h *Hook) api(names []string) (client.HookFields, error) {
+	var fields client.HookFields
+	picked := map[string]any{}
+	for name, v := range h.fields {
+		if names == nil || slices.Contains(names, name) {
+			picked[name] = v.real
+		}
+	}
+	for _, name := range names {
+		if _, there := picked[name]; !there {
+			picked[name] = defaults[name]
+		}
+	}
+	err := strict(picked, &fields)
+	return fields, err
+}
+
+// defaults are what absent fields mean. Those that are not here are left as they are.
+var defaults = map[string]any{
+	"additional_headers": map[string]any{}, "callback": nil, "retry_countdown_config": nil, "config": map[string]any{},
+}
+
+// strict puts a value into a struct by its JSON names, refusing what is no field.
+func strict(v, into any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return fmt.Errorf("%s must not be a %s", kind.Field, kind.Value)
+		}
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}
+
+func firstOf[T comparable](values ...T) T {
+	var zero T
+	for _, v := range values {
+		if v != zero {
+			return v
+		}
+	}
+	return zero
+}
+
+// orZero is a field's value, or the zero value where it is absent or null.
+func orZero[T any](f client.Field[T]) T {
+	v, _ := f.Value()
+	return v
+}
+
+// names are the file's hooks.
+func (f *File) names() []string {
+	set := map[string]bool{}
+	for i := range f.Hooks {
+		set[f.Hooks[i].Name] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}

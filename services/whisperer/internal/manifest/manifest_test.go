@@ -1,0 +1,176 @@
+package manifest_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/manifest"
+)
+
+// The whole way, from a file to a tenant and back, is in the scripts of the CLI; here is what they do not come by.
+
+func read(text string, env map[string]string) (*manifest.File, error) {
+	return manifest.Read([]byte(text), manifest.Options{
+		Env:          func(name string) (string, bool) { v, ok := env[name]; return v, ok },
+		CanonicalURL: strings.ToLower,
+	})
+}
+
+func TestReadSaysWhatIsWrongAndWhere(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ file, want string }{
+		"nothing at all":          {"", "is empty"},
+		"no YAML":                 {"hooks: [", "is no YAML"},
+		"a list":                  {"- a", "must be a mapping"},
+		"hooks that are no list":  {"hooks: {a: 1}", "line 1: hooks must be a list"},
+		"a hook that is a word":   {"hooks: [a]", "line 1: a hook must be a mapping"},
+		"a field that is twice":   {"hooks:\n- {name: a, name: b}", "line 2: name is there twice"},
+		"a merge key":             {"x: &x {a: 1}\nhooks:\n- {name: a, config: {<<: *x}}", "<< is not supported"},
+		"a number that is none":   {"hooks:\n- {name: a, config: {x: .nan}}", "line 2: .nan is no number that JSON has"},
+		"a text for a list":       {"hooks:\n- {name: a, event_types: 1}", "event_types must not be a number"},
+		"a status of ours":        {"hooks:\n- {name: a, event_types: [b], target_url: http://c/, status: disabled}", "can be active or paused"},
+		"a field of a type":       {"event_types: [{name: a, shema: {}}]", `unknown field "shema"`},
+		"a type that is no name":  {"event_types: [{name: A}]", "line 1: event type: /name"},
+		"a callback's wrong word": {"hooks:\n- {name: a, event_types: [b], target_url: http://c/, callback: {url: http://d/, on: [never]}}", "/callback/on"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := read(c.file, nil)
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
+func TestReadRefusesAFileThatMeansAnEnormousOne(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("hooks:\n- name: a\n  config:\n    a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n")
+	for i := 1; i < 12; i++ {
+		n, m := string(rune('a'+i)), string(rune('a'+i-1))
+		if i == 1 {
+			m = "a0"
+		}
+		b.WriteString("    " + n + ": &" + n + " [" + strings.Repeat("*"+m+",", 9) + "*" + m + "]\n")
+	}
+	_, err := read(b.String(), nil)
+	require.Error(t, err)
+}
+
+const one = "hooks:\n- {name: a, event_types: [order.>], target_url: http://c/, "
+
+func hook(change func(*client.Hook)) client.Hook {
+	h := client.Hook{
+		ID: uuid.New(), Name: "a", EventTypes: []string{"order.>"}, TargetURL: "http://c/", Status: webhook.Active,
+		RetryCountdownConfig: json.RawMessage("null"), Config: json.RawMessage("{}"),
+	}
+	change(&h)
+	return h
+}
+
+func TestPlanSeesOnlyRealDifferences(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fields string
+		have   func(*client.Hook)
+		want   []string // the fields that differ
+	}{
+		"the same":                     {"}", func(*client.Hook) {}, nil},
+		"null is as good as absent":    {"config: null, additional_headers: null, callback: null}", func(*client.Hook) {}, nil},
+		"a number's other spelling":    {"config: {x: 1.50}}", func(h *client.Hook) { h.Config = json.RawMessage(`{"x":1.5}`) }, nil},
+		"an order of types":            {"}", func(h *client.Hook) { h.EventTypes = []string{"package.>"} }, []string{"event_types"}},
+		"absent is the default":        {"}", func(h *client.Hook) { h.Config = json.RawMessage(`{"x":1}`) }, []string{"config"}},
+		"an absent status is left":     {"}", func(h *client.Hook) { h.Status = webhook.Paused }, nil},
+		"a status that is named":       {"status: active}", func(h *client.Hook) { h.Status = webhook.Disabled }, []string{"status"}},
+		"an absent secret is left":     {"}", func(h *client.Hook) { h.HasSecret, h.HasAPIKey = true, true }, nil},
+		"null takes a secret away":     {"secret_key: null}", func(h *client.Hook) { h.HasSecret = true }, []string{"secret_key"}},
+		"a secret that is there":       {"secret_key: x}", func(h *client.Hook) { h.HasSecret = true }, nil},
+		"a callback as the API has it": {"callback: {url: http://d/}}", func(h *client.Hook) { h.Callback = &webhook.Callback{URL: "http://d/"} }, nil},
+		"a password is not compared": {
+			"config: {auth: {auth_type: basic, username: u, password: p}}}",
+			func(h *client.Hook) { h.Config = json.RawMessage(`{"auth":{"auth_type":"basic","username":"u"}}`) },
+			nil,
+		},
+		"a user name is": {
+			"config: {auth: {auth_type: basic, username: u, password: p}}}",
+			func(h *client.Hook) { h.Config = json.RawMessage(`{"auth":{"auth_type":"basic","username":"v"}}`) },
+			[]string{"config"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, err := read(one+c.fields, nil)
+			require.NoError(t, err)
+			plan, err := f.Plan([]client.Hook{hook(c.have)}, nil, manifest.PlanOptions{})
+			require.NoError(t, err)
+			if c.want == nil {
+				require.Empty(t, plan)
+				return
+			}
+			require.Len(t, plan, 1)
+			require.Equal(t, manifest.Update, plan[0].Kind)
+			var names []string
+			for _, d := range plan[0].Fields {
+				names = append(names, d.Name)
+			}
+			require.Equal(t, c.want, names)
+		})
+	}
+}
+
+func TestPlanRefusesToGuessBetweenHooksOfOneName(t *testing.T) {
+	t.Parallel()
+	f, err := read(one+"}", nil)
+	require.NoError(t, err)
+	twin := func(*client.Hook) {}
+	_, err = f.Plan([]client.Hook{hook(twin), hook(twin)}, nil, manifest.PlanOptions{})
+	require.ErrorContains(t, err, "two hooks of the name")
+}
+
+func TestPrunesOnlyTheTypesThatTheTenantDeclared(t *testing.T) {
+	t.Parallel()
+	have := []client.EventType{{Name: "order.created", BuiltIn: true}, {Name: "shop.closed"}, {Name: "shop.opened"}}
+	f, err := read("event_types: [{name: shop-opened}]\nhooks: []", nil)
+	require.NoError(t, err)
+	plan, err := f.Plan(nil, have, manifest.PlanOptions{Prune: true})
+	require.NoError(t, err)
+	require.Equal(t, []manifest.Change{{Kind: manifest.Delete, Noun: manifest.OfEventType, Name: "shop.closed"}}, plan)
+}
+
+func TestWhatIsWrittenIsReadAsItWas(t *testing.T) {
+	t.Parallel()
+	hooks := []client.Hook{
+		hook(func(h *client.Hook) {
+			h.Name, h.HasSecret, h.HasAPIKey = "", true, true
+			h.Config = json.RawMessage(`{"yes":"no","n":1e3,"s":"${X}","list":[{"a":null}],"auth":{"auth_type":"basic","username":"u"}}`)
+		}),
+		hook(func(h *client.Hook) { h.Name, h.TargetURL, h.Status = "1 ü", "http://d/", webhook.Paused }),
+		hook(func(h *client.Hook) { h.Name, h.TargetURL = "", "http://c/2" }),
+	}
+	text, vars, err := manifest.Write("acme", hooks, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"C_2_SECRET", "C_2_API_KEY", "C_2_PASSWORD"}, vars, string(text))
+	f, err := read(string(text), map[string]string{"C_2_SECRET": "s", "C_2_API_KEY": "k", "C_2_PASSWORD": "p"})
+	require.NoError(t, err, string(text))
+	require.Equal(t, "acme", f.Tenant)
+	plan, err := f.Plan(hooks, nil, manifest.PlanOptions{})
+	require.NoError(t, err)
+	require.Len(t, plan, 2, "the hooks without a name get one")
+	for _, c := range plan {
+		require.Equal(t, "name", c.Fields[0].Name)
+		require.Len(t, c.Fields, 1, string(text))
+	}
+}
+
+func TestWriteRefusesWhatAViewerSees(t *testing.T) {
+	t.Parallel()
+	_, _, err := manifest.Write("", []client.Hook{hook(func(h *client.Hook) {
+		h.AdditionalHeaders = map[string]string{"X-A": "***"}
+	})}, nil)
+	require.ErrorIs(t, err, manifest.ErrHidden)
+}

@@ -1,0 +1,355 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// Kind is what a change does.
+type Kind string
+
+// The kinds of changes.
+const (
+	Create Kind = "create"
+	Update Kind = "update"
+	Delete Kind = "delete"
+	// Leave is a hook that the tenant has and the file has not, and that stays.
+	Leave Kind = "leave"
+)
+
+// Noun is what a change is of.
+type Noun string
+
+// The nouns.
+const (
+	OfHook      Noun = "hook"
+	OfEventType Noun = "event type"
+)
+
+// Change is one difference between the tenant and the file.
+type Change struct {
+	Kind   Kind          `json:"kind"`
+	Noun   Noun          `json:"noun"`
+	Name   string        `json:"name"`
+	Hook   *uuid.UUID    `json:"hook,omitempty"`
+	Fields []FieldChange `json:"fields,omitempty"`
+
+	version int64
+	fields  client.HookFields
+	declare client.EventTypeFields
+}
+
+// FieldChange is a field that differs. What came from the environment is shown as ${VAR}, secrets as words.
+type FieldChange struct {
+	Name string `json:"name"`
+	Old  string `json:"old"`
+	New  string `json:"new"`
+}
+
+// PlanOptions say which differences count.
+type PlanOptions struct {
+	// Prune deletes the hooks and event types that the file has not; else hooks are left, and event types not spoken of.
+	Prune bool
+	// Secrets writes secrets again that the tenant has already: nobody can see whether they differ.
+	Secrets bool
+	// OnlyNew changes nothing that is there.
+	OnlyNew bool
+}
+
+// Plan compares the tenant's hooks and event types with the file: what has to be done, in the order to do it.
+func (f *File) Plan(have []client.Hook, types []client.EventType, o PlanOptions) ([]Change, error) {
+	plan := f.planTypes(types, o)
+	partners, err := f.match(have)
+	if err != nil {
+		return nil, err
+	}
+	taken := map[uuid.UUID]bool{}
+	var updates, creates, others []Change
+	for i := range f.Hooks {
+		h := &f.Hooks[i]
+		p := partners[h.Name]
+		switch {
+		case p == nil:
+			c, err := h.create()
+			if err != nil {
+				return nil, err
+			}
+			creates = append(creates, c)
+			continue
+		case !o.OnlyNew:
+			c, differs, err := h.update(p, o)
+			if err != nil {
+				return nil, err
+			}
+			if differs {
+				updates = append(updates, c)
+			}
+		}
+		taken[p.ID] = true
+	}
+	for i := range have {
+		if h := &have[i]; !taken[h.ID] && !o.OnlyNew {
+			c := Change{Kind: Leave, Noun: OfHook, Name: firstOf(h.Name, h.TargetURL), Hook: &h.ID}
+			if o.Prune {
+				c.Kind = Delete
+			}
+			others = append(others, c)
+		}
+	}
+	// Deleting first makes room for hooks with the same target and types.
+	return slices.Concat(plan, others, updates, creates), nil
+}
+
+// match finds for each hook of the file the tenant's: the one of its name, else one without any of the file's names that
+// has its target and types.
+func (f *File) match(have []client.Hook) (map[string]*client.Hook, error) {
+	partners := map[string]*client.Hook{}
+	names := f.names()
+	for i := range have {
+		name := have[i].Name
+		if _, listed := slices.BinarySearch(names, name); !listed {
+			continue
+		}
+		if partners[name] != nil {
+			return nil, fmt.Errorf("the tenant has two hooks of the name %q, %s and %s: rename one", name, partners[name].ID, have[i].ID)
+		}
+		partners[name] = &have[i]
+	}
+	for i := range f.Hooks {
+		h := &f.Hooks[i]
+		if partners[h.Name] != nil {
+			continue
+		}
+		for j := range have {
+			if _, listed := slices.BinarySearch(names, have[j].Name); !listed && h.isFor(&have[j]) {
+				partners[h.Name] = &have[j]
+			}
+		}
+	}
+	return partners, nil
+}
+
+func (h *Hook) isFor(have *client.Hook) bool {
+	return h.fields["target_url"].real == have.TargetURL && reflect.DeepEqual(plain(h.fields["event_types"].real), plain(have.EventTypes))
+}
+
+func (h *Hook) create() (Change, error) {
+	c := Change{Kind: Create, Noun: OfHook, Name: h.Name}
+	var err error
+	c.fields, err = h.api(nil)
+	for _, name := range fieldNames {
+		if v, there := h.fields[name]; there && name != "name" {
+			c.Fields = append(c.Fields, FieldChange{Name: name, New: shown(name, v.shown)})
+		}
+	}
+	return c, err
+}
+
+// update compares; differs is false where the tenant's hook is as the file wants it.
+func (h *Hook) update(have *client.Hook, o PlanOptions) (c Change, differs bool, err error) {
+	c = Change{Kind: Update, Noun: OfHook, Name: h.Name, Hook: &have.ID, version: have.Version}
+	current, err := currentFields(have)
+	if err != nil {
+		return c, false, err
+	}
+	var names []string
+	for _, name := range fieldNames {
+		if d, ok := h.compare(name, current, have, o); ok {
+			c.Fields = append(c.Fields, d)
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return c, false, nil
+	}
+	c.fields, err = h.api(names)
+	return c, true, err
+}
+
+func (h *Hook) compare(name string, current map[string]any, have *client.Hook, o PlanOptions) (FieldChange, bool) {
+	v, there := h.fields[name]
+	switch name {
+	case "secret_key":
+		return secretChange(name, v, there, have.HasSecret, o)
+	case "api_key":
+		return secretChange(name, v, there, have.HasAPIKey, o)
+	}
+	if !there {
+		otherwise, has := defaults[name]
+		if !has {
+			return FieldChange{}, false
+		}
+		v = value{real: otherwise, shown: otherwise}
+	}
+	wanted := plain(v.real)
+	if wanted == nil && (name == "config" || name == "additional_headers") {
+		wanted = map[string]any{}
+	}
+	old := current[name]
+	compared := wanted
+	if name == "config" && !o.Secrets {
+		compared = withoutUnseen(wanted, old)
+	}
+	if name == "callback" {
+		compared = callback(wanted)
+	}
+	if reflect.DeepEqual(compared, old) {
+		return FieldChange{}, false
+	}
+	d := FieldChange{Name: name, Old: shown(name, old), New: shown(name, v.shown)}
+	if v.hidden {
+		d.Old = "(not shown)"
+	}
+	return d, true
+}
+
+// secretChange judges what the API never shows: only whether there is one can be compared.
+func secretChange(name string, v value, there, has bool, o PlanOptions) (FieldChange, bool) {
+	wants := there && v.real != nil && v.real != ""
+	old := "none"
+	if has {
+		old = "set"
+	}
+	switch {
+	case !there, !wants && !has, wants && has && !o.Secrets:
+		return FieldChange{}, false
+	case wants:
+		return FieldChange{Name: name, Old: old, New: "set"}, true
+	default:
+		return FieldChange{Name: name, Old: old, New: "none"}, true
+	}
+}
+
+// currentFields are the tenant's hook as the file would have it.
+func currentFields(h *client.Hook) (map[string]any, error) {
+	headers := h.AdditionalHeaders
+	if headers == nil {
+		headers = map[string]string{}
+	}
+	fields := map[string]any{
+		"name": h.Name, "event_types": h.EventTypes, "target_url": h.TargetURL, "status": h.Status, "additional_headers": headers,
+		"callback": nil, "retry_countdown_config": h.RetryCountdownConfig, "config": h.Config,
+	}
+	if h.Callback != nil {
+		fields["callback"] = h.Callback
+	}
+	out, ok := plain(fields).(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("read hook %s: %w", h.ID, webhook.ErrInvalid)
+	}
+	return out, nil
+}
+
+// plain is a value as JSON reads it, so that two of them can be compared; nil where it is no JSON.
+func plain(v any) any {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	var out any
+	if json.Unmarshal(raw, &out) != nil {
+		return nil
+	}
+	return out
+}
+
+// callback is one as the API shows it.
+func callback(v any) any {
+	var c *webhook.Callback
+	if strict(v, &c) != nil || c == nil {
+		return v
+	}
+	return plain(c)
+}
+
+// withoutUnseen drops from auth and tls what the API does not show: passwords and keys.
+func withoutUnseen(wanted, old any) any {
+	w, ok := wanted.(map[string]any)
+	o, okOld := old.(map[string]any)
+	if !ok || !okOld {
+		return wanted
+	}
+	out := map[string]any{}
+	for key, v := range w {
+		inner, isObject := v.(map[string]any)
+		seen, wasObject := o[key].(map[string]any)
+		if (key == "auth" || key == "tls") && isObject && wasObject {
+			kept := map[string]any{}
+			for name, x := range inner {
+				if _, shown := seen[name]; shown {
+					kept[name] = x
+				}
+			}
+			v = kept
+		}
+		out[key] = v
+	}
+	return out
+}
+
+// shown writes a value for people: JSON, and a word for what is secret.
+func shown(name string, v any) string {
+	if name == "secret_key" || name == "api_key" {
+		if v == nil || v == "" {
+			return "none"
+		}
+		return "set"
+	}
+	b := &bytes.Buffer{}
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return "?"
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func (f *File) planTypes(have []client.EventType, o PlanOptions) []Change {
+	var plan []Change
+	for _, want := range f.EventTypes {
+		i := slices.IndexFunc(have, func(t client.EventType) bool { return t.Name == want.Name })
+		c := Change{Kind: Create, Noun: OfEventType, Name: want.Name, declare: want}
+		if i >= 0 {
+			c.Kind = Update
+			c.Fields = typeChanges(&have[i], want)
+		}
+		if i < 0 || len(c.Fields) > 0 && !o.OnlyNew {
+			plan = append(plan, c)
+		}
+	}
+	if !o.Prune || f.EventTypes == nil {
+		return plan
+	}
+	for i := range have {
+		t := &have[i]
+		listed := slices.ContainsFunc(f.EventTypes, func(w client.EventTypeFields) bool { return w.Name == t.Name })
+		if !t.BuiltIn && !listed {
+			plan = append(plan, Change{Kind: Delete, Noun: OfEventType, Name: t.Name})
+		}
+	}
+	return plan
+}
+
+func typeChanges(have *client.EventType, want client.EventTypeFields) []FieldChange {
+	var list []FieldChange
+	for _, f := range []struct {
+		name     string
+		old, new any
+	}{
+		{"description", have.Description, want.Description}, {"schema", have.Schema, want.Schema}, {"example", have.Example, want.Example},
+	} {
+		if old, wanted := plain(f.old), plain(f.new); !reflect.DeepEqual(old, wanted) {
+			list = append(list, FieldChange{Name: f.name, Old: shown(f.name, old), New: shown(f.name, wanted)})
+		}
+	}
+	return list
+}
