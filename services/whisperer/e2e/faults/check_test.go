@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,16 +23,18 @@ import (
 // memoryLimit is the most that a worker may ever have in memory, in MiB.
 const memoryLimit = 256
 
-// check says what has to be true of a world after its fault.
+// window is the time of one fault.
+type window struct{ began, ended time.Time }
+
+// check says what has to be true of a world after its faults.
 type check struct {
 	fault string
-	// bound is how many deliveries may have come twice.
+	// bound is how many requests there may be beyond the first good answer.
 	bound int
-	// unflagged is how many of them may have come with the number of an attempt before: where nobody left alive knew of it.
-	unflagged int
-	// began and ended frame the fault.
-	began, ended time.Time
-	// recovery is how long after the end of the fault everything published before it may take to arrive.
+	// unmarked is how many of them may have come with the number of an attempt before: where nobody left alive knew of it.
+	unmarked int
+	faults   []window
+	// recovery is how long after the end of a fault everything published before it may take to arrive.
 	recovery time.Duration
 	// repeat is how long after a receipt its repetition comes at the latest; 0 for no limit.
 	repeat time.Duration
@@ -47,56 +50,77 @@ type history struct {
 	deliveries map[uuid.UUID]webhook.Delivery
 }
 
+// arrival is a delivery that arrived.
+type arrival struct{ sent, acked, first time.Time }
+
 // check joins the publisher's ledger, the receiver's and Postgres, and fails the test for every promise that was broken.
 func (w *world) check(c check) {
 	w.t.Helper()
 	h := w.settled(cmp.Or(c.settle, time.Minute))
-	r := result{fault: c.fault, acked: len(h.published), bound: c.bound, note: c.note}
-	var problems []string
-	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	var latest time.Duration
-	for _, p := range h.published {
+	r := result{fault: c.fault, acked: len(h.published), bound: c.bound}
+	var p problems
+	var arrived []arrival
+	for _, e := range h.published {
 		for _, hook := range w.hooks {
-			id := webhook.DeliveryID(hook.ID, p.Event)
-			r.deliveries++
-			first, ok := delivered(h, id)
-			if !ok {
-				r.lost++
-				problem("lost: event %s for %s: %s", p.Event, hook.TargetURL, describe(h, id))
+			id := webhook.DeliveryID(hook.ID, e.Event)
+			if first, ok := delivered(h, id); ok {
+				arrived = append(arrived, arrival{e.Sent, e.Acked, first.At})
 				continue
 			}
-			if p.Acked.Before(c.ended) {
-				latest = max(latest, first.At.Sub(c.ended))
+			r.lost++
+			p.add("lost: event %s for %s: %s", e.Event, hook.TargetURL, describe(h, id))
+		}
+	}
+	for _, f := range c.faults {
+		for _, a := range arrived {
+			if a.acked.Before(f.ended) {
+				r.recovery = max(r.recovery, a.first.Sub(f.ended))
 			}
 		}
 	}
-	r.recovery = latest
-	r.extras, r.unflagged = w.extras(h, c.repeat, problem)
-	r.control, r.during, r.after = w.latencies(h, c.began, c.ended)
+	r.extras, r.same, r.unmarked = w.extras(h, c.repeat, &p)
+	r.before, r.during, r.after = latencies(arrived, c.faults)
 	memory := 0
-	for _, p := range w.alive() {
-		memory = max(memory, p.memory())
+	for _, worker := range w.alive() {
+		memory = max(memory, worker.memory())
 	}
-	r.note = fmt.Sprintf("%s rss %d MiB", c.note, memory)
+	r.note = strings.TrimSpace(fmt.Sprintf("%s %d MiB", c.note, memory))
 	results.add(r)
-	w.t.Logf("%+v", r)
-	if r.extras > c.bound {
-		problem("%d deliveries came twice, more than %d", r.extras, c.bound)
-	}
-	if r.unflagged > c.unflagged {
-		problem("%d attempts came twice under one number, more than %d", r.unflagged, c.unflagged)
-	}
+	p.limit("requests beyond the first", r.extras, c.bound)
+	p.limit("attempts under the number of another", r.unmarked, c.unmarked)
+	p.limit("MiB of memory in a worker", memory, memoryLimit)
 	if c.recovery > 0 && r.recovery > c.recovery {
-		problem("recovery took %s, more than %s", r.recovery, c.recovery)
+		p.add("recovery took %s, more than %s", r.recovery, c.recovery)
 	}
-	if memory > memoryLimit {
-		problem("a worker had %d MiB in memory", memory)
+	w.silent(&p)
+	require.Empty(w.t, p.list())
+}
+
+// problems are promises that were broken.
+type problems struct {
+	first []string
+	more  int
+}
+
+func (p *problems) add(format string, args ...any) {
+	if len(p.first) == 10 {
+		p.more++
+		return
 	}
-	w.silent(problem)
-	if len(problems) > 10 {
-		problems = append(problems[:10], fmt.Sprintf("and %d more", len(problems)-10))
+	p.first = append(p.first, fmt.Sprintf(format, args...))
+}
+
+func (p *problems) limit(what string, got, most int) {
+	if got > most {
+		p.add("%d %s, and not at most %d", got, what, most)
 	}
-	require.Empty(w.t, problems)
+}
+
+func (p *problems) list() []string {
+	if p.more > 0 {
+		return append(p.first, fmt.Sprintf("and %d more", p.more))
+	}
+	return p.first
 }
 
 // settled waits until everything that was acknowledged is at its end.
@@ -104,6 +128,7 @@ func (w *world) settled(limit time.Duration) history {
 	w.t.Helper()
 	deadline := time.Now().Add(limit)
 	for {
+		began := time.Now()
 		h := w.history()
 		open := 0
 		for _, p := range h.published {
@@ -116,7 +141,7 @@ func (w *world) settled(limit time.Duration) history {
 		if open == 0 || time.Now().After(deadline) {
 			return h
 		}
-		w.lasts(500 * time.Millisecond)
+		w.lasts(max(500*time.Millisecond, time.Since(began)))
 	}
 }
 
@@ -168,22 +193,22 @@ func describe(h history, id uuid.UUID) string {
 	return fmt.Sprintf("%s %s after %d attempts, next at %s, %d receipts", d.State, d.Reason, d.Attempts, d.NextAt, len(h.receipts[id]))
 }
 
-// extras counts receipts of what had been answered well before, and those of them whose attempt has no number of its
-// own; each has to be the same delivery with the same bytes, and an attempt in the ledger.
-func (w *world) extras(h history, repeat time.Duration, problem func(string, ...any)) (extras, unflagged int) {
+// extras counts receipts of what had been answered well before, those of them that are the same delivery with the same
+// bytes, and those whose attempt has no number of its own; each has to be an attempt in the ledger.
+func (w *world) extras(h history, repeat time.Duration, p *problems) (extras, same, unmarked int) {
 	w.t.Helper()
 	for id, list := range h.receipts {
 		numbers := map[string]bool{}
 		again := false
 		for i, r := range list {
 			if r.Faulty != "" {
-				problem("signature of %s: %s", id, r.Faulty)
+				p.add("signature of %s: %s", id, r.Faulty)
 			}
 			if r.Sum != list[0].Sum {
-				problem("delivery %s came with other bytes", id)
+				p.add("delivery %s came with other bytes", id)
 			}
 			if numbers[r.Attempt] {
-				unflagged++
+				unmarked++
 			}
 			numbers[r.Attempt] = true
 			if i == 0 || list[i-1].Status >= http.StatusMultipleChoices {
@@ -191,23 +216,26 @@ func (w *world) extras(h history, repeat time.Duration, problem func(string, ...
 			}
 			again = true
 			extras++
+			if r.ID == list[0].ID && r.Sum == list[0].Sum {
+				same++
+			}
 			if gap := r.At.Sub(list[i-1].At); repeat > 0 && gap > repeat {
-				problem("delivery %s came again after %s", id, gap)
+				p.add("delivery %s came again after %s", id, gap)
 			}
 		}
 		if again {
-			w.accounted(id, list, problem)
+			w.accounted(id, list, p)
 		}
 	}
-	return extras, unflagged
+	return extras, same, unmarked
 }
 
 // accounted checks that each receipt is an attempt in the ledger.
-func (w *world) accounted(id uuid.UUID, list []receipt, problem func(string, ...any)) {
+func (w *world) accounted(id uuid.UUID, list []receipt, p *problems) {
 	w.t.Helper()
 	_, attempts, err := w.db.Delivery(w.t.Context(), webhook.DefaultTenant, id)
 	if err != nil {
-		problem("delivery %s: %v", id, err)
+		p.add("delivery %s: %v", id, err)
 		return
 	}
 	known := map[string]bool{}
@@ -216,27 +244,24 @@ func (w *world) accounted(id uuid.UUID, list []receipt, problem func(string, ...
 	}
 	for _, r := range list {
 		if !known[r.Attempt] {
-			problem("attempt %s of delivery %s is not in the ledger", r.Attempt, id)
+			p.add("attempt %s of delivery %s is not in the ledger", r.Attempt, id)
 		}
 	}
 }
 
-// latencies are 99th percentiles from publication to arrival: of events published before the fault, during and after it.
-func (w *world) latencies(h history, began, ended time.Time) (before, during, after time.Duration) {
+// latencies are 99th percentiles from publication to arrival: of what was published before the first fault, during one,
+// and after one.
+func latencies(arrived []arrival, faults []window) (before, during, after time.Duration) {
 	var lists [3][]time.Duration
-	for _, p := range h.published {
-		i := 0
+	for _, a := range arrived {
+		i := 2
 		switch {
-		case p.Sent.After(ended):
-			i = 2
-		case p.Sent.After(began):
+		case len(faults) == 0 || a.sent.Before(faults[0].began):
+			i = 0
+		case slices.ContainsFunc(faults, func(f window) bool { return !a.sent.Before(f.began) && a.sent.Before(f.ended) }):
 			i = 1
 		}
-		for _, hook := range w.hooks {
-			if list := h.receipts[webhook.DeliveryID(hook.ID, p.Event)]; len(list) > 0 {
-				lists[i] = append(lists[i], max(0, list[0].At.Sub(p.Sent)))
-			}
-		}
+		lists[i] = append(lists[i], max(0, a.first.Sub(a.sent)))
 	}
 	return p99(lists[0]), p99(lists[1]), p99(lists[2])
 }
@@ -250,7 +275,7 @@ func p99(list []time.Duration) time.Duration {
 }
 
 // silent checks that no log has a secret or a payload in it.
-func (w *world) silent(problem func(string, ...any)) {
+func (w *world) silent(p *problems) {
 	w.t.Helper()
 	logs, err := filepath.Glob(filepath.Join(w.dir, "*.log"))
 	require.NoError(w.t, err)
@@ -259,11 +284,11 @@ func (w *world) silent(problem func(string, ...any)) {
 		require.NoError(w.t, err)
 		for _, word := range []string{secret[len("whsec_"):], canary, w.key} {
 			if bytes.Contains(content, []byte(word)) {
-				problem("%s says what must not be said", filepath.Base(name))
+				p.add("%s says what must not be said", filepath.Base(name))
 			}
 		}
 		if bytes.Contains(content, []byte("panic:")) || bytes.Contains(content, []byte("DATA RACE")) {
-			problem("%s tells of a panic", filepath.Base(name))
+			p.add("%s tells of a panic", filepath.Base(name))
 		}
 	}
 }

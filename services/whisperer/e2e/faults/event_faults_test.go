@@ -53,7 +53,7 @@ func TestE01WhatIsNoEventAmongEvents(t *testing.T) {
 	}, 5*time.Second+slack, 50*time.Millisecond, "put aside so far: %v", reasons)
 	w.lasts(2 * time.Second)
 	stop()
-	w.check(check{fault: "E01 what is no event", bound: 0, began: began, ended: ended, recovery: time.Second, note: fmt.Sprintf("%v", reasons)})
+	w.check(check{fault: "E01 what is no event", bound: 0, faults: []window{{began, ended}}, recovery: time.Second, note: fmt.Sprintf("%v", reasons)})
 }
 
 func TestE03TheSameEventAgain(t *testing.T) {
@@ -89,7 +89,7 @@ func TestE03TheSameEventAgain(t *testing.T) {
 		require.NoError(t, err)
 		return len(list) == events
 	}, 20*time.Second, 50*time.Millisecond, "the same id with another body is a conflict")
-	w.check(check{fault: "E03 an event published three times", bound: 0, began: began, ended: time.Now()})
+	w.check(check{fault: "E03 an event published three times", bound: 0, faults: []window{{began, time.Now()}}})
 }
 
 func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
@@ -128,7 +128,7 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 	quiet("/moved/5", "deleted")
 	ended := time.Now()
 	stop()
-	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, began: began, ended: ended, recovery: 5 * time.Second})
+	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, faults: []window{{began, ended}}, recovery: 5 * time.Second})
 }
 
 func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
@@ -203,5 +203,5 @@ func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
 			require.Equal(t, expected, signed[test.phase+" "+name], "%s: signed with the %s secret, of %v", test.phase, name, signed)
 		}
 	}
-	w.check(check{fault: "E05 secrets rotated during retries", bound: 0, began: began, ended: ended, note: fmt.Sprintf("%d requests,", signed["first"]+signed["both"]+signed["expired"])})
+	w.check(check{fault: "E05 secrets rotated during retries", bound: 0, faults: []window{{began, ended}}, note: fmt.Sprintf("%d requests,", signed["first"]+signed["both"]+signed["expired"])})
 }

@@ -5,6 +5,7 @@ package faults_test
 import (
 	"bufio"
 	"encoding/json"
+	"io"
 	"os"
 	"sync"
 	"testing"
@@ -98,14 +99,31 @@ func (l *ledger[T]) len() int {
 	return l.n
 }
 
+// size is how long the file is.
+func (l *ledger[T]) size() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, err := l.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		panic(err)
+	}
+	return at
+}
+
 // read returns what is in the file.
 func (l *ledger[T]) read(t *testing.T) []T {
+	t.Helper()
+	return l.after(t, 0)
+}
+
+// after returns what was written since the file had the size.
+func (l *ledger[T]) after(t *testing.T, size int64) []T {
 	t.Helper()
 	file, err := os.Open(l.file.Name())
 	require.NoError(t, err)
 	defer file.Close()
 	var list []T
-	scanner := bufio.NewScanner(file)
+	scanner := bufio.NewScanner(io.NewSectionReader(file, size, l.size()-size))
 	for scanner.Scan() {
 		var entry T
 		require.NoError(t, json.Unmarshal(scanner.Bytes(), &entry))

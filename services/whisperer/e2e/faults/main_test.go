@@ -13,7 +13,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -102,37 +104,69 @@ func runNATS(store, port string) error {
 
 // result is one line of the table.
 type result struct {
-	fault                  string
-	acked, deliveries      int
-	lost, extras, bound    int
-	unflagged              int // extras under the number of an attempt before
-	recovery               time.Duration
-	control, during, after time.Duration // 99th percentiles of healthy hooks
-	note                   string
+	fault          string
+	acked, lost    int
+	extras, same   int // requests beyond the first good answer, and those of them with the same id and body
+	bound          int // what extras may be
+	unmarked       int // extras under the number of an attempt before
+	recovery       time.Duration
+	before, during time.Duration // 99th percentiles of healthy hooks, from publication to arrival
+	after          time.Duration
+	note           string
 }
 
+var columns = []string{"fault", "events", "lost", "extra (at most)", "same id, body", "unmarked", "recovery", "p99 before", "during", "after", ""}
+
+func (r result) cells() []string {
+	return []string{
+		r.fault, strconv.Itoa(r.acked), strconv.Itoa(r.lost), fmt.Sprintf("%d (%d)", r.extras, r.bound), strconv.Itoa(r.same),
+		strconv.Itoa(r.unmarked), fmt.Sprintf("%.1f s", r.recovery.Seconds()), short(r.before), short(r.during), short(r.after), r.note,
+	}
+}
+
+// String is the line that a scenario prints at its end.
+func (r result) String() string {
+	var line strings.Builder
+	for i, cell := range r.cells() {
+		switch {
+		case i == 0:
+			line.WriteString(cell)
+		case cell != "":
+			fmt.Fprintf(&line, " | %s", strings.TrimSpace(columns[i]+" "+cell))
+		}
+	}
+	return line.String()
+}
+
+// table is what all scenarios found, for the end of the run.
 type table struct {
 	mu   sync.Mutex
 	rows []result
 }
 
+// add prints the line of a scenario and keeps it for the table.
 func (t *table) add(r result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rows = append(t.rows, r)
+	fmt.Println(r)
 }
 
 func (t *table) write(w io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(w, "seed %d\n", *seed)
-	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(columns, "fault\tevents\tdeliveries\tlost\textras (bound)\tsame number\trecovery\tp99 before\tduring\tafter\t")
+	slices.SortStableFunc(t.rows, func(a, b result) int { return strings.Compare(a.fault[:3], b.fault[:3]) })
+	sum := result{fault: "all"}
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "faults, seed %d; times are the 99th percentile from publication to arrival at healthy hooks\n", *seed)
+	fmt.Fprintln(out, strings.Join(columns, "\t"))
 	for _, r := range t.rows {
-		fmt.Fprintf(columns, "%s\t%d\t%d\t%d\t%d (%d)\t%d\t%s\t%s\t%s\t%s\t%s\n", r.fault, r.acked, r.deliveries, r.lost, r.extras, r.bound,
-			r.unflagged, short(r.recovery), short(r.control), short(r.during), short(r.after), r.note)
+		fmt.Fprintln(out, strings.Join(r.cells(), "\t"))
+		sum.acked, sum.lost, sum.extras, sum.same = sum.acked+r.acked, sum.lost+r.lost, sum.extras+r.extras, sum.same+r.same
+		sum.bound, sum.unmarked, sum.recovery = sum.bound+r.bound, sum.unmarked+r.unmarked, max(sum.recovery, r.recovery)
 	}
-	columns.Flush()
+	fmt.Fprintln(out, strings.Join(sum.cells(), "\t"))
+	out.Flush()
 }
 
 func short(d time.Duration) string {

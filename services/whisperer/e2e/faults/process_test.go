@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -118,20 +117,22 @@ func (p *process) awaitReady(t *testing.T, limit time.Duration) {
 	require.Eventually(t, func() bool { return p.ready(t.Context()) }, limit, 20*time.Millisecond, "%s is not ready", p.name)
 }
 
-var peak = regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`)
-
 // memory is the most that the process had in memory, in MiB; 0 if it has ended.
-func (p *process) memory() int {
+func (p *process) memory() int { return p.status("VmHWM") >> 10 }
+
+// status is a line of the process' status in KiB; 0 if it has ended.
+func (p *process) status(name string) int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0
 	}
-	found := peak.FindSubmatch(status)
-	if found == nil {
-		return 0
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			kib, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")))
+			return kib
+		}
 	}
-	kib, _ := strconv.Atoi(string(found[1]))
-	return kib >> 10
+	return 0
 }
 
 func tail(path string, n int) string {

@@ -34,7 +34,7 @@ func outage(t *testing.T, fault string, parallel bool, down time.Duration, durab
 		p.awaitReady(t, 15*time.Second)
 	}
 	// a nats-server that died does not know what it had handed out
-	w.check(check{fault: fmt.Sprintf("%s, back after %s", fault, down), bound: 2 * underWay, unflagged: 2 * underWay, began: began, ended: ended, recovery: again + slack})
+	w.check(check{fault: fmt.Sprintf("%s, back after %s", fault, down), bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{{began, ended}}, recovery: again + slack})
 }
 
 func TestF05KillingNATSForASecond(t *testing.T) {
@@ -88,7 +88,7 @@ func cut(t *testing.T, fault string, toNATS bool, down time.Duration, away, back
 		p.awaitReady(t, 15*time.Second)
 	}
 	// what it cannot tell of fills its slots, and one more event stands at the door
-	w.check(check{fault: fault, bound: underWay + hooks, began: began, ended: ended, recovery: again + slack})
+	w.check(check{fault: fault, bound: underWay + hooks, faults: []window{{began, ended}}, recovery: again + slack})
 }
 
 func TestF08APartitionBetweenAWorkerAndNATS(t *testing.T) {
@@ -135,5 +135,5 @@ func TestF13BothDownAtTheStart(t *testing.T) {
 	stop := w.load(50)
 	w.lasts(3 * time.Second)
 	stop()
-	w.check(check{fault: "F13 start without NATS and Postgres", bound: 0, began: began, ended: ended})
+	w.check(check{fault: "F13 start without NATS and Postgres", bound: 0, faults: []window{{began, ended}}})
 }

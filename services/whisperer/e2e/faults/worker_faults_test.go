@@ -46,7 +46,7 @@ func TestF01KillingWorkersMidDelivery(t *testing.T) {
 	w.lasts(2 * time.Second)
 	stop()
 	// a worker that drains a backlog leaves no trace of the attempts it dies in
-	w.check(check{fault: "F01 kill -9 a worker, 10 times", bound: kills * underWay, unflagged: kills * underWay / 4, began: began, ended: ended, recovery: again + slack, repeat: again + slack})
+	w.check(check{fault: "F01 kill -9 a worker, 10 times", bound: kills * underWay, unmarked: kills * underWay / 4, faults: []window{{began, ended}}, recovery: again + slack, repeat: again + slack})
 }
 
 func TestF02KillingAWorkerBeforeItCanTell(t *testing.T) {
@@ -64,7 +64,7 @@ func TestF02KillingAWorkerBeforeItCanTell(t *testing.T) {
 	victim.kill()
 	ended := time.Now()
 	w.run()
-	w.check(check{fault: "F02 kill between answer and record", bound: events * hooks, began: began, ended: ended, repeat: again + slack})
+	w.check(check{fault: "F02 kill between answer and record", bound: events * hooks, faults: []window{{began, ended}}, repeat: again + slack})
 	for _, d := range w.history().deliveries {
 		_, attempts, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
 		require.NoError(t, err)
@@ -90,7 +90,7 @@ func TestF02KillingTheSuccessorToo(t *testing.T) {
 	}
 	ended := time.Now()
 	w.run()
-	w.check(check{fault: "F02 kill the successor mid-delivery too", bound: 2 * hooks, began: began, ended: ended, recovery: again + slack + 2*time.Second, repeat: again + slack})
+	w.check(check{fault: "F02 kill the successor mid-delivery too", bound: 2 * hooks, faults: []window{{began, ended}}, recovery: again + slack + 2*time.Second, repeat: again + slack})
 }
 
 // acks are the acknowledgements of a worker, without its signs of life.
@@ -129,7 +129,7 @@ func TestF03KillingAWorkerBetweenRecordAndAck(t *testing.T) {
 	ended := time.Now()
 	w.run()
 	w.lasts(again) // all come again
-	w.check(check{fault: "F03 kill between record and ack", bound: 0, began: began, ended: ended, note: fmt.Sprintf("%d acks lost,", lost.Load())})
+	w.check(check{fault: "F03 kill between record and ack", bound: 0, faults: []window{{began, ended}}, note: fmt.Sprintf("%d acks lost,", lost.Load())})
 }
 
 func TestF14RollingRestart(t *testing.T) {
@@ -149,7 +149,7 @@ func TestF14RollingRestart(t *testing.T) {
 	ended := time.Now()
 	w.lasts(4 * time.Second)
 	stop()
-	w.check(check{fault: "F14 rolling restart of 3 workers", bound: 0, began: began, ended: ended, recovery: 2 * time.Second})
+	w.check(check{fault: "F14 rolling restart of 3 workers", bound: 0, faults: []window{{began, ended}}, recovery: 2 * time.Second})
 }
 
 func TestF15ScalingFrom1To8To2(t *testing.T) {
@@ -174,7 +174,7 @@ func TestF15ScalingFrom1To8To2(t *testing.T) {
 	require.False(t, first.alive())
 	w.lasts(5 * time.Second)
 	stop()
-	w.check(check{fault: "F15 scale 1 to 8 to 2 workers", bound: 0, began: began, ended: ended, recovery: 5 * time.Second})
+	w.check(check{fault: "F15 scale 1 to 8 to 2 workers", bound: 0, faults: []window{{began, ended}}, recovery: 5 * time.Second})
 }
 
 func TestF16AWorkerThatSleepsAndWakes(t *testing.T) {
@@ -194,5 +194,5 @@ func TestF16AWorkerThatSleepsAndWakes(t *testing.T) {
 	w.lasts(10 * time.Second)
 	stop()
 	// what it had under way comes again from the other, and the messages that were on their way to it
-	w.check(check{fault: "F16 SIGSTOP a worker, SIGCONT", bound: underWay, began: began, ended: ended, recovery: again + slack})
+	w.check(check{fault: "F16 SIGSTOP a worker, SIGCONT", bound: underWay, faults: []window{{began, ended}}, recovery: again + slack})
 }
