@@ -20,6 +20,7 @@ func (r *Report) Print(out io.Writer) {
 	r.figures().write(out)
 	r.comparisons().write(out)
 	r.processes().write(out)
+	r.printChanges(out)
 	r.printProblems(out)
 }
 
@@ -113,6 +114,21 @@ func (r *Report) processes() *table {
 		t.row(append(cells, number(x.Bare.MemoryOf[processClient]))...)
 	}
 	return t
+}
+
+// printChanges writes how soon a change of a hook counts, of all runs together.
+func (r *Report) printChanges(out io.Writer) {
+	for i := range r.Results {
+		var all []float64
+		for j := range r.Results[i].Each {
+			all = append(all, r.Results[i].Each[j].Changes...)
+		}
+		if len(all) > 0 {
+			slices.Sort(all)
+			fmt.Fprintf(out, "%s: from the commit of a new hook to the first event that reaches it p50 %s, p99 %s, max %s ms\n\n",
+				r.Results[i].Scenario.Name, number(quantile(all, 0.5)), number(quantile(all, 0.99)), number(quantile(all, 1)))
+		}
+	}
 }
 
 func (r *Report) printProblems(out io.Writer) {

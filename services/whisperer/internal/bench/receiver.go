@@ -38,6 +38,8 @@ type progress struct {
 	Received int64
 	// Last is the Unix time of the last of them, in nanoseconds.
 	Last int64
+	// Reached counts the hooks that have got any.
+	Reached int
 }
 
 // got is all that came.
@@ -52,6 +54,8 @@ type got struct {
 	// Held requests hang.
 	Held int64
 	Last int64
+	// First is the Unix time of each hook's first delivery, in nanoseconds; 0 for none.
+	First []int64
 }
 
 // receiver is the program behind all hooks' target URLs.
@@ -63,16 +67,17 @@ type receiver struct {
 // reception is what came since an expectation.
 type reception struct {
 	expectation
-	hooks                                      []tally
-	received, last, unreadable, unsigned, held atomic.Int64
-	released                                   chan struct{}
-	release                                    func()
+	hooks                                               []tally
+	received, reached, last, unreadable, unsigned, held atomic.Int64
+	released                                            chan struct{}
+	release                                             func()
 }
 
 // tally is one hook's deliveries.
 type tally struct {
 	mu         sync.Mutex
 	seen       []bool // by the event's sequence
+	first      int64  // Unix time in nanoseconds
 	latencies  []int64
 	duplicates int
 }
@@ -92,7 +97,7 @@ func newReceiver() role {
 		}),
 		verbProgress: taking(func(context.Context, any) (any, error) {
 			x := r.now.Load()
-			return progress{Received: x.received.Load(), Last: x.last.Load()}, nil
+			return progress{Received: x.received.Load(), Last: x.last.Load(), Reached: int(x.reached.Load())}, nil
 		}),
 		verbRelease: taking(func(context.Context, any) (any, error) {
 			r.now.Load().release()
@@ -165,6 +170,10 @@ func (x *reception) count(hook, seq int, now time.Time, latency time.Duration) {
 		t.seen[seq] = true
 		t.latencies = append(t.latencies, int64(latency))
 	}
+	if t.first == 0 {
+		t.first = now.UnixNano()
+		x.reached.Add(1)
+	}
 	t.mu.Unlock()
 	if again {
 		return
@@ -182,6 +191,7 @@ func (x *reception) got() got {
 		t.mu.Lock()
 		g.Latencies = append(g.Latencies, t.latencies...)
 		g.Duplicates += t.duplicates
+		g.First = append(g.First, t.first)
 		t.mu.Unlock()
 	}
 	return g

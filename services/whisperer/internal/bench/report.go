@@ -49,6 +49,9 @@ type Once struct {
 	Unreadable int  `json:"unreadable"`
 	Unsigned   int  `json:"unsigned"`
 	Unrecorded bool `json:"unrecorded"`
+	// Changes are the times in milliseconds, sorted, from the commit of a new hook to the first event that reaches it; where
+	// many hooks are registered.
+	Changes []float64 `json:"changes_ms,omitempty"`
 	// Counters are what grew of the workers' own.
 	Counters counters `json:"counters"`
 	// Problems are sentences about what was not as it should be.
@@ -95,9 +98,7 @@ func newFigures(g got, begin time.Time, u used, counted ...string) Figures {
 	if took := time.Unix(0, g.Last).Sub(begin).Seconds(); took > 0 {
 		f.PerSecond = float64(n) / took
 	}
-	at := func(q float64) float64 {
-		return float64(g.Latencies[max(0, int(math.Ceil(q*float64(n)))-1)]) / float64(time.Millisecond)
-	}
+	at := func(q float64) float64 { return float64(quantile(g.Latencies, q)) / float64(time.Millisecond) }
 	f.P50, f.P95, f.P99, f.Max = at(0.5), at(0.95), at(0.99), at(1)
 	for name, cpu := range u.cpu {
 		f.CPUOf[name] = float64(cpu) / float64(time.Microsecond) / float64(n)
@@ -109,6 +110,11 @@ func newFigures(g got, begin time.Time, u used, counted ...string) Figures {
 		f.MemoryOf[name] = float64(bytes) / (1 << 20)
 	}
 	return f
+}
+
+// quantile of at least one sorted value: the smallest that q of all do not exceed.
+func quantile[T int64 | float64](sorted []T, q float64) T {
+	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
 }
 
 // over divides; what cannot be divided is 0.

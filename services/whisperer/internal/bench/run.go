@@ -72,6 +72,11 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 		return run, err
 	}
 	run.Counters = after.since(before)
+	if s.Registered > 0 {
+		if run.Changes, err = b.measureChanges(ctx, y); err != nil {
+			return run, err
+		}
+	}
 	run.judge(s, y)
 	return run, nil
 }

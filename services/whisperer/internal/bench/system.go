@@ -29,6 +29,8 @@ type system struct {
 	// health are the workers' addresses.
 	health []string
 	bus    *bus.Bus
+	// key is the master key.
+	key string
 }
 
 // actor is what the audit log has for hooks of the bench.
@@ -54,7 +56,8 @@ func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err err
 	if err != nil {
 		return nil, err
 	}
-	databaseURL, key := y.postgres.URL("postgres"), seal.NewKey()
+	y.key = seal.NewKey()
+	databaseURL, key := y.postgres.URL("postgres"), y.key
 	if _, err := postgres.Migrate(ctx, databaseURL); err != nil {
 		return nil, err
 	}
