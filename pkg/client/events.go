@@ -35,6 +35,12 @@ func (c *Client) Publish(ctx context.Context, e Event) (Published, error) {
 	return p, err
 }
 
+// PublishBatch publishes up to 100 events and returns when all are stored. On an error some may be: publish the same
+// again, with an ID in each.
+func (c *Client) PublishBatch(ctx context.Context, events []Event) error {
+	return c.do(ctx, request{method: http.MethodPost, path: "/whisperer/events/", body: events}, nil)
+}
+
 // EventType is a type of events that the tenant knows.
 type EventType struct {
 	Name        string `json:"name"`

@@ -10,6 +10,11 @@ import (
 )
 
 type benchCommand struct {
+	Machine      benchMachine      `cmd:"" default:"withargs" help:"Measure this machine, with everything on it (also without the word machine)."`
+	Installation benchInstallation `cmd:"" help:"Measure an installation: publish events and receive their webhooks here."`
+}
+
+type benchMachine struct {
 	Only    []string `help:"Measure these scenarios only: ${scenarios}." placeholder:"NAME"`
 	Runs    int      `help:"Runs of each; the figures are medians." default:"1" placeholder:"N"`
 	Scale   float64  `help:"Multiply the numbers of events." default:"1" placeholder:"TIMES"`
@@ -20,7 +25,7 @@ type benchCommand struct {
 }
 
 // Run measures this machine.
-func (c *benchCommand) Run(ctx context.Context, a *app) error {
+func (c *benchMachine) Run(ctx context.Context, a *app) error {
 	if c.Part != "" {
 		return bench.ServePart(ctx, c.Part, a.Version, a.In, a.Out)
 	}
@@ -34,7 +39,7 @@ func (c *benchCommand) Run(ctx context.Context, a *app) error {
 	}
 	report, err := bench.Run(ctx, bench.Options{
 		Scenarios: scenarios, Runs: c.Runs, Scale: c.Scale, Size: c.Size, Dir: c.Dir, ProfileDir: c.Profile,
-		Command: []string{program, "bench", "--part"}, Version: a.Version, Progress: a.Err,
+		Command: []string{program, "bench", "machine", "--part"}, Version: a.Version, Progress: a.Err,
 	})
 	if err != nil {
 		return err
@@ -47,7 +52,7 @@ func (c *benchCommand) Run(ctx context.Context, a *app) error {
 }
 
 // scenarios are the chosen ones, in their usual order.
-func (c *benchCommand) scenarios() ([]bench.Scenario, error) {
+func (c *benchMachine) scenarios() ([]bench.Scenario, error) {
 	all := bench.Scenarios()
 	if len(c.Only) == 0 {
 		return all, nil

@@ -4,13 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap"
-
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -94,19 +90,12 @@ func (c *eventPublish) event(a *app) (client.Event, error) {
 }
 
 func (c *eventPublish) toNATS(ctx context.Context, a *app, e client.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
-	defer cancel()
-	body, err := json.Marshal(e)
+	nats, err := connectNATS(ctx, c.NATS)
 	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
-	}
-	nats, err := bus.Connect(ctx, bus.Options{URL: c.NATS, Name: "whisperer-cli", Log: zap.NewNop()})
-	if err != nil {
-		return errors.Join(client.ErrUnavailable, err)
+		return err
 	}
 	defer nats.Close()
-	out := bus.Outgoing{Tenant: firstText(a.Tenant, webhook.DefaultTenant), Type: e.Type, ID: e.ID, Body: body}
-	if err := nats.PublishEvents(ctx, []bus.Outgoing{out}); err != nil {
+	if err := natsPublisher(nats, firstText(a.Tenant, webhook.DefaultTenant))(ctx, []client.Event{e}); err != nil {
 		return errors.Join(client.ErrUnavailable, err)
 	}
 	return a.printPublished(e.Type, client.Published{ID: e.ID})
