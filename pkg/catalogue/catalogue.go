@@ -46,6 +46,12 @@ func Find(name string) (Type, bool) {
 	return types[i], true
 }
 
+// SchemaOf returns the JSON Schema of a known event type, and nil for others.
+func SchemaOf(name string) json.RawMessage {
+	t, _ := Find(name)
+	return t.Schema
+}
+
 func names() []string {
 	return []string{
 		"package.created",

@@ -40,23 +40,3 @@ func (c *Client) Publish(ctx context.Context, e Event) (Published, error) {
 func (c *Client) PublishBatch(ctx context.Context, events []Event) error {
 	return c.do(ctx, request{method: http.MethodPost, path: "/whisperer/events/", body: events}, nil)
 }
-
-// EventType is a type of events that the tenant knows.
-type EventType struct {
-	Name        string `json:"name"`
-	Description string `json:"description"`
-	// Schema is the JSON Schema of the events' data, Example an event's data; null where there is none.
-	Schema  json.RawMessage `json:"schema"`
-	Example json.RawMessage `json:"example"`
-	// BuiltIn says that the type is known from the start; others were declared by the tenant.
-	BuiltIn bool `json:"built_in"`
-}
-
-// EventTypes lists the known event types.
-func (c *Client) EventTypes(ctx context.Context) ([]EventType, error) {
-	var answer struct {
-		Results []EventType `json:"results"`
-	}
-	err := c.do(ctx, request{method: http.MethodGet, path: registryPath}, &answer)
-	return answer.Results, err
-}

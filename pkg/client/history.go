@@ -20,6 +20,8 @@ type EventSummary struct {
 	Size int `json:"size"`
 	// CreatedDate is when it was published.
 	CreatedDate time.Time `json:"created_date"`
+	// SchemaProblems is what the schema of the type has against the data, where it is checked.
+	SchemaProblems []FieldProblem `json:"schema_problems"`
 }
 
 // OutcomeCounts says how many deliveries are in which state.
@@ -48,6 +50,8 @@ type RecordedEvent struct {
 type EventFilter struct {
 	EventType string
 	Entity    string
+	// OffSchema leaves the events that the schema of their type has something against.
+	OffSchema bool
 	From, To  time.Time
 }
 
@@ -58,6 +62,9 @@ func (c *Client) Events(ctx context.Context, f EventFilter) iter.Seq2[EventSumma
 		if value != "" {
 			q.Set(name, value)
 		}
+	}
+	if f.OffSchema {
+		q.Set("off_schema", "true")
 	}
 	return pages[EventSummary](ctx, c, eventsPath, q)
 }
@@ -116,27 +123,4 @@ func (c *Client) Tenants(ctx context.Context) iter.Seq2[Tenant, error] {
 // EnsureTenant makes a tenant where there is none of that name, for operators.
 func (c *Client) EnsureTenant(ctx context.Context, name string) error {
 	return c.do(ctx, request{method: http.MethodPost, path: tenantsPath, body: map[string]string{"name": name}}, nil)
-}
-
-// EventTypeFields declare an event type of the tenant's own.
-type EventTypeFields struct {
-	Name        string `json:"name"`
-	Description string `json:"description,omitempty"`
-	// Schema is a JSON Schema of the events' data, Example an event's data; empty for none.
-	Schema  json.RawMessage `json:"schema,omitempty"`
-	Example json.RawMessage `json:"example,omitempty"`
-}
-
-const registryPath = hooksPath + "registry/"
-
-// DeclareEventType declares an event type, or changes a declared one.
-func (c *Client) DeclareEventType(ctx context.Context, fields EventTypeFields) (EventType, error) {
-	var t EventType
-	err := c.do(ctx, request{method: http.MethodPost, path: registryPath, body: fields}, &t)
-	return t, err
-}
-
-// RemoveEventType removes a declared event type; webhook.ErrNotFound where the tenant has declared none of the name.
-func (c *Client) RemoveEventType(ctx context.Context, name string) error {
-	return c.do(ctx, request{method: http.MethodDelete, path: registryPath + url.PathEscape(name) + "/"}, nil)
 }

@@ -47,6 +47,7 @@ const (
 	IDConflict    Reason = "id_conflict"
 	UnknownTenant Reason = "unknown_tenant"
 	Poison        Reason = "poison"
+	OffSchema     Reason = "schema"
 )
 
 // RejectedError says why a message is no event.

@@ -136,13 +136,27 @@ func TestEventTypesAreATenantsOwn(t *testing.T) {
 	list, err := db.EventTypes(t.Context(), "default")
 	require.NoError(t, err)
 	require.Len(t, list, 1)
-	declared.CreatedAt = list[0].CreatedAt
+	declared.CreatedAt, declared.Settings = list[0].CreatedAt, list[0].Settings
 	require.Equal(t, declared, list[0])
+	require.Equal(t, webhook.SchemaOff, list[0].Settings.Check)
+	require.False(t, *list[0].Settings.Deprecated)
 	list, err = db.EventTypes(t.Context(), "other")
 	require.NoError(t, err)
 	require.Empty(t, list)
 	require.ErrorIs(t, db.RemoveEventType(t.Context(), actor, "other", "kiosk.opened"), webhook.ErrNotFound)
+	deprecated := true
+	now, err := db.SetEventType(t.Context(), actor, "default", "kiosk.opened", postgres.EventTypeSettings{Deprecated: &deprecated})
+	require.NoError(t, err)
+	require.Equal(t, postgres.EventTypeSettings{Check: webhook.SchemaOff, Deprecated: &deprecated}, now)
+	now, err = db.SetEventType(t.Context(), actor, "default", "kiosk.opened", postgres.EventTypeSettings{Check: webhook.SchemaWarn})
+	require.NoError(t, err)
+	require.Equal(t, postgres.EventTypeSettings{Check: webhook.SchemaWarn, Deprecated: &deprecated}, now)
+	_, err = db.SetEventType(t.Context(), actor, "nobody", "kiosk.opened", now)
+	require.ErrorIs(t, err, webhook.ErrNotFound)
 	require.NoError(t, db.RemoveEventType(t.Context(), actor, "default", "kiosk.opened"))
+	settings, err := db.EventTypeSettings(t.Context(), "default")
+	require.NoError(t, err)
+	require.Empty(t, settings)
 	_, err = db.DeclareEventType(t.Context(), actor, "nobody", declared)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }

@@ -20,6 +20,15 @@ type EventType struct {
 	// Example is an event's data; nil where none was given.
 	Example   json.RawMessage
 	CreatedAt time.Time
+	Settings  EventTypeSettings
+}
+
+// EventTypeSettings are what a tenant decided about an event type, its own or a built-in one.
+type EventTypeSettings struct {
+	// Check is what is done with events whose data does not fit the schema; in a change, empty leaves it as it is.
+	Check webhook.SchemaCheck
+	// Deprecated says that the type should not be used any more; in a change, nil leaves it as it is.
+	Deprecated *bool
 }
 
 // EventTypes lists the types that a tenant declared, by name.
@@ -36,9 +45,13 @@ func (d *DB) EventTypes(ctx context.Context, tenant string) ([]EventType, error)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list event types: %w", err))
 	}
+	settings, err := d.EventTypeSettings(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]EventType, len(rows))
 	for i, r := range rows {
-		list[i] = EventType{Name: r.Name, Description: r.Description, CreatedAt: r.CreatedAt.UTC()}
+		list[i] = EventType{Name: r.Name, Description: r.Description, CreatedAt: r.CreatedAt.UTC(), Settings: settings[r.Name]}
 		if r.Schema != nil {
 			list[i].Schema = *r.Schema
 		}
@@ -49,8 +62,67 @@ func (d *DB) EventTypes(ctx context.Context, tenant string) ([]EventType, error)
 	return list, nil
 }
 
+// EventTypeSettings returns what a tenant decided about event types, by name. Types that nothing was decided about are
+// not checked and not deprecated.
+func (d *DB) EventTypeSettings(ctx context.Context, tenant string) (map[string]EventTypeSettings, error) {
+	var rows []settingsRow
+	err := d.db.SelectContext(ctx, &rows, `SELECT name, schema_check, deprecated FROM event_type_settings WHERE tenant = $1`, tenant)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list settings of event types: %w", err))
+	}
+	settings := make(map[string]EventTypeSettings, len(rows))
+	for _, r := range rows {
+		settings[r.Name] = r.settings()
+	}
+	return settings, nil
+}
+
+type settingsRow struct {
+	Name       string `db:"name"`
+	Check      string `db:"schema_check"`
+	Deprecated bool   `db:"deprecated"`
+}
+
+func (r *settingsRow) settings() EventTypeSettings {
+	return EventTypeSettings{Check: webhook.SchemaCheck(r.Check), Deprecated: &r.Deprecated}
+}
+
+// SetEventType changes the settings of a type and returns all of them; whether the tenant has such a type is the
+// caller's to know. The error is webhook.ErrNotFound where the tenant does not exist.
+func (d *DB) SetEventType(ctx context.Context, actor Actor, tenant, name string, change EventTypeSettings) (EventTypeSettings, error) {
+	var now EventTypeSettings
+	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+		var err error
+		now, err = setEventType(ctx, tx, tenant, name, change)
+		return audited{
+			tenant: tenant, action: "event_type.changed", subject: name,
+			detail: map[string]any{"schema_check": now.Check, "deprecated": now.Deprecated},
+		}, err
+	})
+	return now, err
+}
+
+func setEventType(ctx context.Context, tx *sqlx.Tx, tenant, name string, change EventTypeSettings) (EventTypeSettings, error) {
+	var row settingsRow
+	err := tx.GetContext(ctx, &row, `
+		INSERT INTO event_type_settings AS s (tenant, name, schema_check, deprecated)
+		VALUES ($1, $2, COALESCE(NULLIF($3, ''), 'off'), COALESCE($4, false))
+		ON CONFLICT (tenant, name) DO UPDATE SET
+			schema_check = COALESCE(NULLIF($3, ''), s.schema_check), deprecated = COALESCE($4, s.deprecated),
+			checked_since = CASE WHEN s.schema_check = COALESCE(NULLIF($3, ''), s.schema_check) THEN s.checked_since ELSE now() END
+		RETURNING name, schema_check, deprecated`, tenant, name, string(change.Check), change.Deprecated)
+	switch {
+	case violates(err, "event_type_settings_tenant_fkey"):
+		return EventTypeSettings{}, fmt.Errorf("tenant %s: %w", tenant, webhook.ErrNotFound)
+	case err != nil:
+		return EventTypeSettings{}, fmt.Errorf("change event type %s: %w", name, err)
+	}
+	return row.settings(), nil
+}
+
 // DeclareEventType stores a type for a tenant, in place of one of the same name, and reports whether it is new. Schema
-// and example must be JSON. The error is webhook.ErrNotFound where the tenant does not exist.
+// and example must be JSON; the settings are changed as by SetEventType. The error is webhook.ErrNotFound where the
+// tenant does not exist.
 func (d *DB) DeclareEventType(ctx context.Context, actor Actor, tenant string, t EventType) (created bool, err error) {
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		err := tx.GetContext(ctx, &created, `
@@ -64,6 +136,9 @@ func (d *DB) DeclareEventType(ctx context.Context, actor Actor, tenant string, t
 			return audited{}, fmt.Errorf("tenant %s: %w", tenant, webhook.ErrNotFound)
 		case err != nil:
 			return audited{}, fmt.Errorf("declare event type %s: %w", t.Name, err)
+		}
+		if _, err := setEventType(ctx, tx, tenant, t.Name, t.Settings); err != nil {
+			return audited{}, err
 		}
 		return audited{tenant: tenant, action: "event_type.declared", subject: t.Name}, nil
 	})
@@ -84,6 +159,9 @@ func (d *DB) RemoveEventType(ctx context.Context, actor Actor, tenant, name stri
 		}
 		if n == 0 {
 			return audited{}, fmt.Errorf("event type %s: %w", name, webhook.ErrNotFound)
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM event_type_settings WHERE tenant = $1 AND name = $2`, tenant, name); err != nil {
+			return audited{}, fmt.Errorf("remove settings of event type %s: %w", name, err)
 		}
 		return audited{tenant: tenant, action: "event_type.removed", subject: name}, nil
 	})

@@ -18,6 +18,8 @@ type EventFilter struct {
 	// EventTypes are types and patterns in canonical spelling, of which one has to cover the event's.
 	EventTypes []string
 	Entity     string
+	// OffSchema leaves those that the schema of their type has something against.
+	OffSchema bool
 }
 
 // EventSummary is an event without its payload.
@@ -30,6 +32,14 @@ type EventSummary struct {
 	Entity      string    `db:"entity"`
 	// Size is that of the data in bytes.
 	Size int `db:"size"`
+	// SchemaProblems is as in webhook.Event.
+	SchemaProblems []webhook.FieldError `db:"-"`
+}
+
+type eventSummaryRow struct {
+	EventSummary
+
+	Problems []byte `db:"schema_problems"`
 }
 
 // Events lists a tenant's events by when they were published, the newest first. more says that there are others beyond
@@ -44,15 +54,22 @@ func (d *DB) Events(ctx context.Context, tenant string, f EventFilter, page Page
 	if f.Entity != "" {
 		c.ofEntity("entity", f.Entity)
 	}
+	if f.OffSchema {
+		c.fixed("schema_problems IS NOT NULL")
+	}
 	tail := c.page(page, "published_at", "seq", bySeq)
-	query := `SELECT id, seq, type, time, published_at, entity, octet_length(data) AS size FROM events WHERE ` + c.where() + tail
-	if err := d.db.SelectContext(ctx, &list, query, c.args...); err != nil {
+	query := `SELECT id, seq, type, time, published_at, entity, octet_length(data) AS size, schema_problems FROM events
+		WHERE ` + c.where() + tail
+	var rows []eventSummaryRow
+	if err := d.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
 		return nil, false, translate(fmt.Errorf("list events: %w", err))
 	}
-	for i := range list {
-		list[i].Time, list[i].PublishedAt = list[i].Time.UTC(), list[i].PublishedAt.UTC()
+	rows, more = cut(rows, page)
+	list = make([]EventSummary, len(rows))
+	for i, r := range rows {
+		list[i] = r.EventSummary
+		list[i].Time, list[i].PublishedAt, list[i].SchemaProblems = r.Time.UTC(), r.PublishedAt.UTC(), problemsOf(r.Problems)
 	}
-	list, more = cut(list, page)
 	return list, more, nil
 }
 

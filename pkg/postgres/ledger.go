@@ -119,9 +119,10 @@ func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time
 		ConfigFilter *string   `db:"config_filter"`
 		Data         string    `db:"data"`
 		Traceparent  string    `db:"traceparent"`
+		Problems     []byte    `db:"schema_problems"`
 	}
 	err := d.db.GetContext(ctx, &r, `
-		SELECT seq, type, time, entity, context, config_filter, data, traceparent FROM events
+		SELECT seq, type, time, entity, context, config_filter, data, traceparent, schema_problems FROM events
 		WHERE tenant = $1 AND id = $2 AND published_at = $3`, tenant, id, publishedAt)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -131,7 +132,7 @@ func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time
 	}
 	e := webhook.Event{
 		ID: id, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: publishedAt, Seq: uint64(r.Seq), //nolint:gosec // never negative
-		Entity: r.Entity, Data: []byte(r.Data), Traceparent: r.Traceparent,
+		Entity: r.Entity, Data: []byte(r.Data), Traceparent: r.Traceparent, SchemaProblems: problemsOf(r.Problems),
 	}
 	if r.Context != nil {
 		e.Context = []byte(*r.Context)

@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"encoding/json"
+
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -12,7 +14,8 @@ const (
 	attemptColumns = `published_at, delivery_id, number, tenant, hook_id, started_at, duration_us, outcome, status, error_class,
 		error, worker, replay, method, url, request_size, request_headers, response_headers, response_body, truncated, dns_us,
 		connect_us, tls_us, first_byte_us`
-	eventColumns    = `published_at, tenant, id, seq, type, time, entity, context, config_filter, data, digest, traceparent`
+	eventColumns = `published_at, tenant, id, seq, type, time, entity, context, config_filter, data, digest, traceparent,
+		schema_problems`
 	rejectedColumns = `published_at, seq, subject, tenant, reason, detail, raw, size, headers`
 )
 
@@ -96,7 +99,25 @@ func writeEvent(c *copyOut, e *webhook.Event) {
 	c.text(string(e.Data))
 	c.bytes(digest[:])
 	c.text(e.Traceparent)
+	c.optionalText(problemsText(e.SchemaProblems))
 	c.end()
+}
+
+// problemsText is a list of problems as problemsOf reads it; nil for none.
+func problemsText(fields []webhook.FieldError) []byte {
+	if len(fields) == 0 {
+		return nil
+	}
+	text, _ := json.Marshal(fields) //nolint:errchkjson // two strings each
+	return text
+}
+
+func problemsOf(text []byte) []webhook.FieldError {
+	var fields []webhook.FieldError
+	if json.Unmarshal(text, &fields) != nil { // nothing, or written by hand
+		return nil
+	}
+	return fields
 }
 
 // headers writes header lines as HTTP writes them, joined by line feeds.

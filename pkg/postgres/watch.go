@@ -35,6 +35,7 @@ const (
 	hooksChannel   = "whisperer_hooks"
 	tenantsChannel = "whisperer_tenants"
 	backlogChannel = "whisperer_backlogs"
+	typesChannel   = "whisperer_event_types"
 )
 
 const (
@@ -46,14 +47,22 @@ const (
 // WatchHooks keeps set equal to the database until ctx ends: everything once, then each change as it commits, and
 // everything again after a lost connection, since notifications are lost with it.
 func (d *DB) WatchHooks(ctx context.Context, set HookSet, log *zap.Logger) error {
+	return d.watch(ctx, []string{hooksChannel, tenantsChannel, backlogChannel}, log,
+		func() { d.reload(ctx, set, log) },
+		func(changes []*pq.Notification) bool { return d.apply(ctx, changes, set, log) })
+}
+
+// watch listens until ctx ends. It calls reload at the beginning and whenever apply returns false, and apply with the
+// notifications that come.
+func (d *DB) watch(ctx context.Context, channels []string, log *zap.Logger, reload func(), apply func([]*pq.Notification) bool) error {
 	listener := pq.NewListener(d.url, watchRetry, 10*watchRetry, func(_ pq.ListenerEventType, err error) {
 		if err != nil {
-			log.Warn("listening for hook changes was disturbed", zap.Error(err))
+			log.Warn("listening for changes was disturbed", zap.Error(err))
 		}
 	})
 	defer listener.Close()
 	giveUp := context.AfterFunc(ctx, func() { _ = listener.Close() }) // Listen waits for the database, whatever ctx says
-	for _, channel := range []string{hooksChannel, tenantsChannel, backlogChannel} {
+	for _, channel := range channels {
 		if err := listener.Listen(channel); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("listen on %s: %w", channel, err)
 		}
@@ -61,7 +70,7 @@ func (d *DB) WatchHooks(ctx context.Context, set HookSet, log *zap.Logger) error
 	if !giveUp() {
 		return nil
 	}
-	d.reload(ctx, set, log)
+	reload()
 	ping := time.NewTicker(watchPing)
 	defer ping.Stop()
 	for {
@@ -69,8 +78,8 @@ func (d *DB) WatchHooks(ctx context.Context, set HookSet, log *zap.Logger) error
 		case <-ctx.Done():
 			return nil
 		case n := <-listener.Notify:
-			if !d.apply(ctx, gather(n, listener.Notify), set, log) {
-				d.reload(ctx, set, log)
+			if !apply(gather(n, listener.Notify)) {
+				reload()
 			}
 		case <-ping.C:
 			go func() { _ = listener.Ping() }() // what it finds shows as a reconnect

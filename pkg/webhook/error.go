@@ -23,13 +23,18 @@ var (
 // FieldError says what is wrong with one field.
 type FieldError struct {
 	// Pointer is the RFC 6901 JSON pointer of the field, such as /retry_countdown_config/kwargs/seconds.
-	Pointer string
+	Pointer string `json:"pointer"`
 	// Detail is one sentence for people. It never repeats a secret.
-	Detail string
+	Detail string `json:"detail"`
 }
 
-// Error returns the pointer and the detail.
-func (e FieldError) Error() string { return e.Pointer + ": " + e.Detail }
+// Error returns the pointer, if there is one, and the detail.
+func (e FieldError) Error() string {
+	if e.Pointer == "" {
+		return e.Detail
+	}
+	return e.Pointer + ": " + e.Detail
+}
 
 // ValidationError lists every field that breaks a rule; errors.Is(err, ErrInvalid) holds.
 type ValidationError struct {

@@ -48,6 +48,9 @@ type Event struct {
 	Data json.RawMessage
 	// Traceparent is the W3C trace context that the publisher sent; may be empty.
 	Traceparent string
+	// SchemaProblems is what the JSON Schema of the type has against Data, with pointers into it; nil for nothing, or where
+	// it was not checked. They are known of recorded events.
+	SchemaProblems []FieldError
 }
 
 // Digest is the SHA-256 of what makes two publications of one id the same event: type, entity, context, config filter

@@ -25,6 +25,7 @@ type metrics struct {
 	recorded      *prometheus.CounterVec
 	recordSeconds *prometheus.HistogramVec
 	unrecordable  *prometheus.CounterVec
+	offSchema     prometheus.Counter
 	logUsed       prometheus.Gauge
 	logLimit      prometheus.Gauge
 	swept         prometheus.Counter
@@ -76,6 +77,7 @@ func newMetrics(r *prometheus.Registry) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"what"}),
 		unrecordable: counters("recorder_unrecordable_total", "Messages that could not be written and were put aside; should stay 0.", "what"),
+		offSchema:    counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
 		swept:        counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
 		trimmed:      counter("events_trimmed_total", "Events that were dropped from the event log."),
 		pending:      gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
@@ -155,6 +157,9 @@ func (m *metrics) Recorded(what string, n int, took time.Duration) {
 
 // Unrecordable counts what Postgres refuses.
 func (m *metrics) Unrecordable(what string) { m.unrecordable.WithLabelValues(what).Inc() }
+
+// OffSchema counts events that were marked.
+func (m *metrics) OffSchema(events int) { m.offSchema.Add(float64(events)) }
 
 // Swept counts deliveries that were nowhere.
 func (m *metrics) Swept(n int) { m.swept.Add(float64(n)) }

@@ -16,9 +16,11 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/deliver"
@@ -51,6 +53,7 @@ type Service struct {
 
 	bus   *bus.Bus
 	index *index.Index
+	types *schema.Checks
 	lanes *lane.Lanes
 	send  *attempt.Sender
 	facts *ledger.Writer
@@ -118,15 +121,22 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 			s.log.Error("hooks are no longer watched", zap.Error(err))
 		}
 	})
+	background.Go(func() {
+		if err := s.db.WatchEventTypes(telling, s.types, s.log); err != nil {
+			s.log.Error("event types are no longer watched", zap.Error(err))
+		}
+	})
 	background.Go(func() { s.lanes.Run(telling) })
 	background.Go(func() { s.facts.Run(telling) })
 	background.Go(func() { s.metrics.follow(telling, s.bus) })
-	select {
-	case <-s.index.Loaded():
-	case <-ctx.Done():
-		stopTelling()
-		background.Wait()
-		return nil
+	for _, loaded := range []<-chan struct{}{s.index.Loaded(), s.types.Loaded()} {
+		select {
+		case <-loaded:
+		case <-ctx.Done():
+			stopTelling()
+			background.Wait()
+			return nil
+		}
 	}
 	recorders, err := s.startRecorders(telling)
 	if err != nil {
@@ -180,6 +190,7 @@ func (s *Service) connect(ctx context.Context) error {
 		MinAttempts: s.config.BreakerAttempts, FailureRatio: s.config.BreakerRatio, Window: time.Minute, Open: s.config.BreakerOpen,
 	})
 	s.index = index.New(s.hookChanged)
+	s.types = schema.NewChecks(catalogue.SchemaOf, s.log)
 	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
 	s.health.AddCheck("hooks", func(context.Context) error {
 		select {
@@ -243,11 +254,11 @@ func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, prefetch 
 
 func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	t := &takers{}
-	facts := recorder.New(s.db.NewRecorder(), s.metrics, s.log)
+	facts := recorder.New(s.db.NewRecorder(), s.types, s.metrics, s.log)
 	if err := s.take(ctx, t, bus.FactRecorder, 64, facts.RunFacts); err != nil {
 		return nil, err
 	}
-	events := recorder.New(s.db.NewRecorder(), s.metrics, s.log)
+	events := recorder.New(s.db.NewRecorder(), s.types, s.metrics, s.log)
 	if err := s.take(ctx, t, bus.EventRecorder, 2000, events.RunEvents); err != nil {
 		return nil, err
 	}
@@ -271,7 +282,7 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer, history *ledger.Reader) (*takers, error) {
 	t := &takers{}
 	out := fanout.New(fanout.Deps{
-		Hooks: s.index, Deliverer: deliverer, Seen: s.db, History: history, Rejecter: s.facts, Observer: s.metrics, Log: s.log,
+		Hooks: s.index, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Rejecter: s.facts, Observer: s.metrics, Log: s.log,
 		Slots: s.config.Slots,
 	})
 	if err := s.take(ctx, t, bus.Fanout, 256, out.Run); err != nil {

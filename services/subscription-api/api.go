@@ -18,9 +18,11 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
@@ -39,6 +41,7 @@ type Service struct {
 	health   *daemon.Health
 	db       *postgres.DB
 	events   *publisher
+	types    *schema.Checks
 	listener net.Listener
 	http     *http.Server
 }
@@ -57,7 +60,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, log: log, events: &publisher{}}
+	s := &Service{config: c, log: log, events: &publisher{}, types: schema.NewChecks(catalogue.SchemaOf, log)}
 	if s.db, err = postgres.Open(c.DatabaseURL, databaseConns, ring); err != nil {
 		return nil, err
 	}
@@ -72,7 +75,9 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 	}, s.events.up))
 	sender := attempt.New(egress.NewClient(egress.Options{Policy: policy, Version: version}), version)
 	handler, err := httpapi.New(httpapi.Deps{
-		Hooks: s.db, EventTypes: s.db, Tokens: s.db, Accounts: s.db, Deliveries: s.db, Events: s.db, Explained: s.db, Replays: s.db, Jobs: s.db, Trials: s.db, Sender: sender, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
+		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db,
+		Deliveries: s.db, Events: s.db, Explained: s.db, Replays: s.db, Jobs: s.db, Trials: s.db,
+		Sender: sender, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Version: version, Metrics: registry, Log: log,
 	})
 	if err != nil {
@@ -147,6 +152,7 @@ func (s *Service) Components() []daemon.Component {
 		{Name: "bus", Run: s.connectBus},
 		{Name: "subscription-api", Run: s.serve, StopTimeout: s.config.ShutdownTimeout + 2*lastWords},
 		{Name: "jobs", Run: s.runJobs},
+		{Name: "event types", Run: s.watchTypes},
 		s.health.Gate(),
 	}
 }
@@ -178,6 +184,12 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 		err = errors.Join(err, served)
 	}
 	return err
+}
+
+// watchTypes keeps the checked event types as they are in the database until ctx ends.
+func (s *Service) watchTypes(ctx context.Context, ready func()) error {
+	ready()
+	return s.db.WatchEventTypes(ctx, s.types, s.log)
 }
 
 // connectBus connects to NATS, for as long as it takes, beside everything else: without it hooks can be managed, and

@@ -16,6 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -67,6 +68,11 @@ type rejecter interface {
 	Rejected(r *whispererv1.RejectedEvent, stored func())
 }
 
+// checker is implemented by *schema.Checks.
+type checker interface {
+	Find(tenant, eventType string) *schema.Check
+}
+
 // observer counts.
 type observer interface {
 	FannedOut(deliveries int)
@@ -77,6 +83,7 @@ type observer interface {
 // Deps are a Fanout's collaborators; all are required.
 type Deps struct {
 	Hooks     matcher
+	Types     checker
 	Deliverer deliverer
 	Seen      seen
 	History   history
@@ -166,6 +173,12 @@ func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 	case !f.Hooks.HasTenant(tenant):
 		f.reject(m, tenant, envelope.UnknownTenant, "there is no such tenant")
 		return nil, false
+	}
+	if check := f.Types.Find(tenant, e.Type); check.Rejects(e.PublishedAt) {
+		if err := check.Problems(e.Data); err != nil {
+			f.reject(m, tenant, envelope.OffSchema, "the data does not fit the schema of its type: "+err.Error())
+			return nil, false
+		}
 	}
 	return &e, true
 }

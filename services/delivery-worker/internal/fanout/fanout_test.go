@@ -2,6 +2,7 @@ package fanout_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -33,6 +35,7 @@ type stage struct {
 	bus   *bus.Bus
 	db    *postgres.DB
 	hooks *index.Index
+	types *schema.Checks
 	sub   *bus.Subscription
 
 	mu       sync.Mutex
@@ -47,7 +50,7 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	s := &stage{t: t, hooks: index.New(nil)}
+	s := &stage{t: t, hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
 	s.db, err = postgres.Open(testenv.Postgres(t), 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.db.Close()) })
@@ -66,7 +69,7 @@ func (s *stage) start(slots int) (stop func()) {
 	s.sub, err = s.bus.Subscribe(s.t.Context(), bus.Fanout, 64)
 	require.NoError(s.t, err)
 	f := fanout.New(fanout.Deps{
-		Hooks: s.hooks, Deliverer: s, Seen: s.db, History: ledger.NewReader(s.db, s.bus), Rejecter: s, Observer: s, Log: zap.NewNop(), Slots: slots,
+		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.db, History: ledger.NewReader(s.db, s.bus), Rejecter: s, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -399,4 +402,31 @@ func TestSlotsBoundTheQuickDeliveries(t *testing.T) {
 	sixth.settled(nil)
 	<-stopped
 	s.awaitSettled()
+}
+
+func TestAnEventThatDoesNotFitTheSchemaOfItsTypeIsRejectedWhereItsTenantWantsSo(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.hook("*")
+	check := webhook.CheckedType{
+		Tenant: "acme", Name: "order.created", Check: webhook.SchemaReject, Since: time.Now().Add(-time.Minute), Schema: []byte(`{"required": ["id"]}`),
+	}
+	s.types.ReplaceTypes([]webhook.CheckedType{check})
+	s.start(16)
+	s.publish(`{"event_id":"e-1","data":{"secret":1}}`, `{"event_id":"e-2","data":{"id":1}}`)
+	s.awaitSettled()
+	check.Check = webhook.SchemaWarn
+	s.types.ReplaceTypes([]webhook.CheckedType{check})
+	s.publish(`{"event_id":"e-1","data":{"id":1}}`, `{"event_id":"e-3","data":{}}`)
+	s.awaitSettled()
+
+	var delivered []string
+	for _, due := range s.delivered() {
+		delivered = append(delivered, due.Event.ID)
+	}
+	require.Equal(t, []string{"e-2", "e-1", "e-3"}, delivered, "what was rejected is no event: its id is free")
+	require.Len(t, s.rejected, 1)
+	require.Equal(t, "schema", s.rejected[0].GetReason())
+	require.Contains(t, s.rejected[0].GetDetail(), `lacks "id"`)
+	require.EqualValues(t, len(`{"event_id":"e-1","data":{"secret":1}}`), s.rejected[0].GetSize())
 }

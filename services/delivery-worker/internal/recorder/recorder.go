@@ -13,6 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -35,18 +36,25 @@ type writer interface {
 type observer interface {
 	Recorded(what string, n int, took time.Duration)
 	Unrecordable(what string)
+	OffSchema(events int)
+}
+
+// checker is implemented by *schema.Checks.
+type checker interface {
+	Find(tenant, eventType string) *schema.Check
 }
 
 // Recorder writes with one connection; run as many as the database likes.
 type Recorder struct {
 	writer   writer
+	types    checker
 	observer observer
 	log      *zap.Logger
 }
 
 // New makes a recorder.
-func New(w writer, o observer, log *zap.Logger) *Recorder {
-	return &Recorder{writer: w, observer: o, log: log}
+func New(w writer, types checker, o observer, log *zap.Logger) *Recorder {
+	return &Recorder{writer: w, types: types, observer: o, log: log}
 }
 
 // RunFacts writes facts until the subscription has ended or ctx is done.
@@ -66,24 +74,43 @@ func (r *Recorder) RunFacts(ctx context.Context, sub *bus.Subscription) {
 	})
 }
 
-// RunEvents writes events until the subscription has ended or ctx is done. What is no event is the fan-out's to reject.
+// RunEvents writes events until the subscription has ended or ctx is done. What is no event is the fan-out's to reject;
+// events that the schema of their type has something against are marked.
 func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
 	r.run(ctx, sub, "events", eventBatch, func(ctx context.Context, messages []bus.Message) error {
-		events := make([]webhook.Event, 0, len(messages))
+		events, marked := make([]webhook.Event, 0, len(messages)), 0
 		for _, m := range messages {
 			tenant, eventType := bus.SplitEventSubject(m.Subject)
 			e, err := envelope.Decode(envelope.Published{
 				Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
 			})
-			if err == nil {
-				events = append(events, e)
+			if err != nil || !r.check(&e) {
+				continue
+			}
+			if events = append(events, e); len(e.SchemaProblems) > 0 {
+				marked++
 			}
 		}
 		if len(events) == 0 {
 			return nil
 		}
-		return r.writer.WriteEvents(ctx, events)
+		if err := r.writer.WriteEvents(ctx, events); err != nil {
+			return err
+		}
+		r.observer.OffSchema(marked)
+		return nil
 	})
+}
+
+// check marks the event with what the schema of its type has against it; false means that the fan-out rejects it.
+func (r *Recorder) check(e *webhook.Event) bool {
+	check := r.types.Find(e.Tenant, e.Type)
+	var invalid *webhook.ValidationError
+	if !errors.As(check.Problems(e.Data), &invalid) {
+		return true
+	}
+	e.SchemaProblems = invalid.Fields
+	return !check.Rejects(e.PublishedAt)
 }
 
 func (r *Recorder) run(ctx context.Context, sub *bus.Subscription, what string, limit int, write func(context.Context, []bus.Message) error) {

@@ -13,7 +13,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -27,13 +29,15 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 type stage struct {
 	*postgres.Recorder
 
-	t   *testing.T
-	bus *bus.Bus
-	db  *postgres.DB
+	t     *testing.T
+	bus   *bus.Bus
+	db    *postgres.DB
+	types *schema.Checks
 
 	mu           sync.Mutex
 	away         int // so many writes find no database
 	recorded     map[string]int
+	marked       int
 	unrecordable map[string]int
 }
 
@@ -41,7 +45,7 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	s := &stage{t: t, recorded: map[string]int{}, unrecordable: map[string]int{}}
+	s := &stage{t: t, types: schema.NewChecks(catalogue.SchemaOf, zap.NewNop()), recorded: map[string]int{}, unrecordable: map[string]int{}}
 	s.db, err = postgres.Open(testenv.Postgres(t), 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.db.Close()) })
@@ -71,6 +75,12 @@ func (s *stage) Recorded(what string, n int, _ time.Duration) {
 	s.recorded[what] += n
 }
 
+func (s *stage) OffSchema(events int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.marked += events
+}
+
 func (s *stage) Unrecordable(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +91,7 @@ func (s *stage) start(c bus.Consumer) {
 	s.t.Helper()
 	sub, err := s.bus.Subscribe(s.t.Context(), c, 64)
 	require.NoError(s.t, err)
-	r := recorder.New(s, s, zap.NewNop())
+	r := recorder.New(s, s.types, s, zap.NewNop())
 	run := r.RunFacts
 	if c == bus.EventRecorder {
 		run = r.RunEvents
@@ -181,4 +191,37 @@ func TestEventsAreWrittenAndWhatIsNoneIsPassedOver(t *testing.T) {
 		require.Equal(t, fmt.Sprintf(`{"n": %d}`, i), string(e.Data))
 	}
 	require.Equal(t, 50, s.recorded["events"])
+}
+
+func TestEventsAreMarkedThatTheSchemaOfTheirTypeHasSomethingAgainst(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	ago := time.Now().Add(-time.Minute)
+	s.types.ReplaceTypes([]webhook.CheckedType{
+		{Tenant: "default", Name: "my.warned", Check: webhook.SchemaWarn, Since: ago, Schema: []byte(`{"required": ["id"]}`)},
+		{Tenant: "default", Name: "my.refused", Check: webhook.SchemaReject, Since: ago, Schema: []byte(`{"required": ["id"]}`)},
+		{Tenant: "default", Name: "my.new", Check: webhook.SchemaReject, Since: time.Now().Add(time.Hour), Schema: []byte(`{"required": ["id"]}`)},
+	})
+	var events []bus.Outgoing
+	for i, eventType := range []string{"my.warned", "my.refused", "my.new", "my.own"} {
+		for j, data := range []string{`{}`, `{"id":1}`} {
+			events = append(events, bus.Outgoing{Tenant: "default", Type: eventType, Body: fmt.Appendf(nil, `{"event_id":"e-%d%d","data":%s}`, i, j, data)})
+		}
+	}
+	require.NoError(t, s.bus.PublishEvents(t.Context(), events))
+	s.start(bus.EventRecorder)
+	s.awaitSettled(bus.EventRecorder)
+
+	got := map[string]int{}
+	for i := range 4 {
+		for j := range 2 {
+			id := fmt.Sprintf("e-%d%d", i, j)
+			if e, err := s.db.FindEvent(t.Context(), "default", id); err == nil {
+				got[id] = len(e.SchemaProblems)
+			}
+		}
+	}
+	require.Equal(t, map[string]int{"e-00": 1, "e-01": 0, "e-11": 0, "e-20": 1, "e-21": 0, "e-30": 0, "e-31": 0}, got,
+		"what the fan-out rejects is not among the events")
+	require.Equal(t, 2, s.marked)
 }

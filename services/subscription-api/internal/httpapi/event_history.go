@@ -38,6 +38,7 @@ type (
 	eventListInput struct {
 		EventType string     `query:"event_type" doc:"A type, or a pattern that the event's type is covered by"`
 		Entity    string     `query:"entity" doc:"Such as package:61"`
+		OffSchema boolParam  `query:"off_schema" doc:"true for the events that the schema of their type has something against"`
 		From      fromParam  `query:"from"`
 		To        toParam    `query:"to"`
 		Limit     limitParam `query:"limit"`
@@ -54,6 +55,8 @@ type (
 		Entity      string    `json:"entity"`
 		Size        int       `json:"size" doc:"Of the data, in bytes"`
 		CreatedDate time.Time `json:"created_date" doc:"When it was published"`
+		// SchemaProblems has pointers into the data.
+		SchemaProblems []FieldProblem `json:"schema_problems" nullable:"false" doc:"What the JSON Schema of its type has against the data, where it is checked; the pointers are into the data"`
 	}
 	eventPage struct {
 		Next     *string        `json:"next" doc:"URL of the next page; null on the last one"`
@@ -122,6 +125,9 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	if f.EventTypes, err = readTypes("event_type", in.EventType); err != nil {
 		return nil, err
 	}
+	if f.OffSchema, _, err = readBool("off_schema", string(in.OffSchema)); err != nil {
+		return nil, err
+	}
 	scope := c.scopeOf(eventsPath)
 	page, err := s.cursors.page(c.query, scope)
 	if err != nil {
@@ -135,6 +141,7 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	for i, e := range list {
 		out.Results[i] = EventSummary{
 			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Size: e.Size, CreatedDate: e.PublishedAt,
+			SchemaProblems: fieldProblems(e.SchemaProblems),
 		}
 	}
 	out.Next, out.Previous = s.neighbours(c, eventsPath, scope, page, more, len(list), func(i int) postgres.Position {
@@ -163,6 +170,7 @@ func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eve
 	return &eventOutput{Body: eventBody{
 		EventSummary: EventSummary{
 			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Size: len(e.Data), CreatedDate: e.PublishedAt,
+			SchemaProblems: fieldProblems(e.SchemaProblems),
 		},
 		Context: object{rawJSON(e.Context)}, ConfigFilter: object{rawJSON(e.ConfigFilter)}, Data: rawJSON(e.Data),
 		Traceparent: e.Traceparent, Deliveries: renderCounts(counts),

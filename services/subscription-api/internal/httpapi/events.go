@@ -19,6 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -29,6 +30,11 @@ const (
 	// publishTimeout bounds what a request waits for JetStream.
 	publishTimeout = 8 * time.Second
 )
+
+// typeChecker knows which event types are checked; *schema.Checks is one.
+type typeChecker interface {
+	Find(tenant, eventType string) *schema.Check
+}
 
 type (
 	// eventInput is an event as it is published; its data goes on byte for byte.
@@ -50,7 +56,8 @@ type (
 		Traceparent    string `header:"traceparent" doc:"W3C trace context, taken over"`
 	}
 	publishedEvent struct {
-		EventID string `json:"event_id"`
+		EventID        string         `json:"event_id"`
+		SchemaProblems []FieldProblem `json:"schema_problems,omitempty" doc:"What the schema of the type has against the event, which goes on nevertheless; the pointers are into the event"`
 	}
 	publishedBody struct {
 		EventID string           `json:"event_id,omitempty" doc:"Of the event, where one was sent by itself"`
@@ -81,7 +88,7 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 	if err != nil {
 		return nil, err
 	}
-	p := publication{tenant: c.tenant, headers: in, invalid: &webhook.ValidationError{}, now: time.Now()}
+	p := publication{types: s.Types, tenant: c.tenant, headers: in, invalid: &webhook.ValidationError{}, now: time.Now()}
 	for i, raw := range raws {
 		p.add(raw, pointers[i], i)
 	}
@@ -134,6 +141,7 @@ func isBatch(body []byte) bool {
 
 // publication is a request's events on their way to the bus.
 type publication struct {
+	types     typeChecker
 	tenant    string
 	headers   *publishHeaders
 	now       time.Time
@@ -180,8 +188,29 @@ func (p *publication) add(raw json.RawMessage, pointer string, index int) {
 		complain(p.invalid, pointer, "%s", err)
 		return
 	}
+	problems, ok := p.check(&event, pointer)
+	if !ok {
+		return
+	}
 	p.outgoing = append(p.outgoing, bus.Outgoing{Tenant: p.tenant, Type: event.Type, ID: messageID, Header: header, Body: raw})
-	p.published = append(p.published, publishedEvent{EventID: event.ID})
+	p.published = append(p.published, publishedEvent{EventID: event.ID, SchemaProblems: problems})
+}
+
+// check asks the schema of the event's type. What it has against the event is a problem of the request where such events
+// are rejected, and else for the answer to tell.
+func (p *publication) check(e *webhook.Event, pointer string) (told []FieldProblem, ok bool) {
+	check := p.types.Find(e.Tenant, e.Type)
+	err := check.Problems(e.Data)
+	switch {
+	case err == nil:
+		return nil, true
+	case check.Rejects(p.now):
+		collect(p.invalid, pointer+"/data", err)
+		return nil, false
+	}
+	against := &webhook.ValidationError{}
+	collect(against, "/data", err)
+	return fieldProblems(against.Fields), true
 }
 
 // ids are the event's id and the one by which JetStream drops a repetition. The latter is of the whole stream and says

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -24,7 +25,15 @@ func newBus(t *testing.T) (w *world, published func() []bus.Stored) {
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
 	require.NoError(t, b.EnsureTopology(t.Context()))
-	w = newWorld(t, func(d *httpapi.Deps) { d.Publisher = b })
+	types := noTypes()
+	w = newWorld(t, func(d *httpapi.Deps) { d.Publisher, d.Types = b, types })
+	watched := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { watched <- w.db.WatchEventTypes(ctx, types, zap.NewNop()) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-watched)
+	})
 	return w, func() []bus.Stored {
 		var messages []bus.Stored
 		for seq := uint64(1); ; seq++ {

@@ -23,8 +23,10 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
@@ -50,6 +52,9 @@ type noBus struct{}
 
 func (noBus) PublishEvents(context.Context, []bus.Outgoing) error { return context.DeadlineExceeded }
 
+// noTypes is for tests in which no event type is checked.
+func noTypes() *schema.Checks { return schema.NewChecks(catalogue.SchemaOf, zap.NewNop()) }
+
 type option func(*httpapi.Deps)
 
 func newWorld(t *testing.T, options ...option) *world {
@@ -63,7 +68,8 @@ func newWorld(t *testing.T, options ...option) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w.logs = logs
 	deps := httpapi.Deps{
-		Hooks: w.db, EventTypes: w.db, Tokens: w.db, Accounts: w.db, Deliveries: w.db, Events: w.db, Explained: w.db, Replays: w.db, Jobs: w.db, Trials: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
+		Hooks: w.db, EventTypes: w.db, Types: noTypes(), Tokens: w.db, Accounts: w.db,
+		Deliveries: w.db, Events: w.db, Explained: w.db, Replays: w.db, Jobs: w.db, Trials: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
 		Sender:    attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test"), // sends nothing
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
 	}

@@ -66,6 +66,8 @@ func matrix() map[string]access {
 		"preview-retries":      {role: postgres.Viewer, body: `{}`},
 		"list-event-types":     {role: postgres.Viewer},
 		"declare-event-type":   {role: postgres.Editor, body: `{"name":"kiosk.opened{n}"}`},
+		"get-event-type":       {role: postgres.Viewer, of: anEventType},
+		"change-event-type":    {role: postgres.Editor, of: anEventType, body: `{"deprecated":true}`},
 		"remove-event-type":    {role: postgres.Editor, of: anEventType},
 		"publish-events":       {role: postgres.Editor, body: `{"event_type":"order.created","data":{"id":{n}}}`},
 		"list-events":          {role: postgres.Viewer},

@@ -125,10 +125,16 @@ func (s *server) problem(err error) *Problem {
 
 func invalidProblem(v *webhook.ValidationError) *Problem {
 	p := newProblem(http.StatusUnprocessableEntity, "Some fields are wrong.")
-	for _, f := range v.Fields[:min(len(v.Fields), maxFieldProblems)] {
-		p.Errors = append(p.Errors, FieldProblem{Pointer: f.Pointer, Detail: f.Detail})
-	}
+	p.Errors = fieldProblems(v.Fields[:min(len(v.Fields), maxFieldProblems)])
 	return p
+}
+
+func fieldProblems(fields []webhook.FieldError) []FieldProblem {
+	list := make([]FieldProblem, len(fields))
+	for i, f := range fields {
+		list[i] = FieldProblem(f)
+	}
+	return list
 }
 
 // write sends the problem.

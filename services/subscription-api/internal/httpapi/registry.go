@@ -10,12 +10,15 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // eventTypeStore is what the registry asks; *postgres.DB is one.
 type eventTypeStore interface {
 	EventTypes(ctx context.Context, tenant string) ([]postgres.EventType, error)
+	EventTypeSettings(ctx context.Context, tenant string) (map[string]postgres.EventTypeSettings, error)
+	SetEventType(ctx context.Context, actor postgres.Actor, tenant, name string, change postgres.EventTypeSettings) (postgres.EventTypeSettings, error)
 	DeclareEventType(ctx context.Context, actor postgres.Actor, tenant string, t postgres.EventType) (created bool, err error)
 	RemoveEventType(ctx context.Context, actor postgres.Actor, tenant, name string) error
 }
@@ -25,7 +28,7 @@ const registryPath = hooksPath + "registry/"
 // Limits of declared event types, in bytes.
 const (
 	maxTypeDescription = 1024
-	maxTypeDocument    = 64 << 10
+	maxTypeDocument    = schema.MaxSize
 )
 
 type (
@@ -35,6 +38,8 @@ type (
 		Schema      rawJSON `json:"schema" doc:"JSON Schema of the event's data; null where there is none"`
 		Example     rawJSON `json:"example" doc:"An event's data; null where there is none"`
 		BuiltIn     bool    `json:"built_in" doc:"Whether the type is known from the start; the others were declared by the tenant"`
+		SchemaCheck string  `json:"schema_check" enum:"off,warn,reject" doc:"What is done with events whose data does not fit the schema: nothing, mark them, or reject them"`
+		Deprecated  bool    `json:"deprecated" doc:"Whether the type should not be used any more; nothing else follows from it"`
 	}
 	eventTypePage struct {
 		Next     *string         `json:"next" doc:"Always null: there is one page"`
@@ -47,7 +52,13 @@ type (
 		Name        optional[string]  `json:"name" doc:"Words of a-z, 0-9 and _ joined by dots" maxLength:"128"`
 		Description optional[string]  `json:"description,omitzero" maxLength:"1024"`
 		Schema      optional[object]  `json:"schema,omitzero" doc:"JSON Schema of the event's data"`
-		Example     optional[rawJSON] `json:"example,omitzero" doc:"An event's data"`
+		Example     optional[rawJSON] `json:"example,omitzero" doc:"An event's data; it has to fit the schema"`
+		SchemaCheck optional[string]  `json:"schema_check,omitzero" enum:"off,warn,reject" doc:"What is done with events whose data does not fit the schema; if absent it stays as it is, and is warn for a new type with a schema"`
+		Deprecated  optional[bool]    `json:"deprecated,omitzero" doc:"Whether the type should not be used any more"`
+	}
+	eventTypeChange struct {
+		SchemaCheck optional[string] `json:"schema_check,omitzero" enum:"off,warn,reject" doc:"What is done with events whose data does not fit the schema"`
+		Deprecated  optional[bool]   `json:"deprecated,omitzero" doc:"Whether the type should not be used any more"`
 	}
 	eventTypeOutput struct {
 		Status int
@@ -66,31 +77,84 @@ func (s *server) registerRegistry() {
 	}, s.listEventTypes)
 	register(s, route{role: postgres.Editor, body: bodyOf[eventTypeInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
 		OperationID: "declare-event-type", Method: http.MethodPost, Path: registryPath, Tags: tag,
-		Summary: "Declare an event type of the tenant's own, or change it",
+		Summary:     "Declare an event type of the tenant's own, or change it",
+		Description: "The schema is JSON Schema, draft 2020-12 unless $schema names an older one. It cannot refer to other documents, nor to itself.",
 	}, s.declareEventType)
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "get-event-type", Method: http.MethodGet, Path: registryPath + "{name}/", Tags: tag, Summary: "Get an event type",
+	}, s.getEventType)
+	register(s, route{role: postgres.Editor, body: bodyOf[eventTypeChange](s)}, huma.Operation{
+		OperationID: "change-event-type", Method: http.MethodPatch, Path: registryPath + "{name}/", Tags: tag,
+		Summary:     "Choose what is done with events that do not fit the schema of a type, known from the start or declared; deprecate it",
+		Description: "All programs know of it within a second. With reject, POST /whisperer/events/ answers 422, and what comes over NATS is put into the rejected events.",
+	}, s.changeEventType)
 	register(s, route{role: postgres.Editor, status: http.StatusNoContent}, huma.Operation{
 		OperationID: "remove-event-type", Method: http.MethodDelete, Path: registryPath + "{name}/", Tags: tag,
 		Summary: "Remove an event type that the tenant declared", Description: "Hooks that name it keep it.",
 	}, s.removeEventType)
 }
 
-func (s *server) listEventTypes(ctx context.Context, c *call, _ *noInput) (*registryOutput, error) {
-	declared, err := s.EventTypes.EventTypes(ctx, c.tenant)
+// eventTypeBodies are the types that a tenant has, the built-in ones first.
+func (s *server) eventTypeBodies(ctx context.Context, tenant string) ([]eventTypeBody, error) {
+	declared, err := s.EventTypes.EventTypes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	page := eventTypePage{}
+	settings, err := s.EventTypes.EventTypeSettings(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	types := []eventTypeBody{}
 	for _, t := range slices.Concat(catalogue.All(), catalogue.Operational()) {
-		page.Results = append(page.Results, eventTypeBody{
+		types = append(types, eventTypeBody{
 			Name: t.Name, Description: t.Description, Schema: rawJSON(t.Schema), Example: rawJSON(t.Example), BuiltIn: true,
 		})
 	}
 	for _, t := range declared {
-		page.Results = append(page.Results, eventTypeBody{
+		types = append(types, eventTypeBody{
 			Name: t.Name, Description: t.Description, Schema: rawJSON(t.Schema), Example: rawJSON(t.Example),
 		})
 	}
-	return &registryOutput{Body: page}, nil
+	for i := range types {
+		types[i].set(settings[types[i].Name])
+	}
+	return types, nil
+}
+
+func (b *eventTypeBody) set(settings postgres.EventTypeSettings) {
+	b.SchemaCheck, b.Deprecated = string(webhook.SchemaOff), settings.Deprecated != nil && *settings.Deprecated
+	if settings.Check != "" {
+		b.SchemaCheck = string(settings.Check)
+	}
+}
+
+func (s *server) listEventTypes(ctx context.Context, c *call, _ *noInput) (*registryOutput, error) {
+	types, err := s.eventTypeBodies(ctx, c.tenant)
+	if err != nil {
+		return nil, err
+	}
+	return &registryOutput{Body: eventTypePage{Results: types}}, nil
+}
+
+func (s *server) findEventType(ctx context.Context, tenant, name string) (eventTypeBody, error) {
+	types, err := s.eventTypeBodies(ctx, tenant)
+	if err != nil {
+		return eventTypeBody{}, err
+	}
+	name = webhook.NormalizeEventType(name)
+	i := slices.IndexFunc(types, func(t eventTypeBody) bool { return t.Name == name })
+	if i < 0 {
+		return eventTypeBody{}, notFound()
+	}
+	return types[i], nil
+}
+
+func (s *server) getEventType(ctx context.Context, c *call, in *eventTypeName) (*eventTypeOutput, error) {
+	t, err := s.findEventType(ctx, c.tenant, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &eventTypeOutput{Status: http.StatusOK, Body: t}, nil
 }
 
 func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*eventTypeOutput, error) {
@@ -102,6 +166,17 @@ func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*ev
 	if err != nil {
 		return nil, err
 	}
+	settings, err := s.EventTypes.EventTypeSettings(ctx, c.tenant)
+	if err != nil {
+		return nil, err
+	}
+	before, there := settings[t.Name]
+	switch {
+	case !there && t.Settings.Check == "" && len(t.Schema) > 0:
+		t.Settings.Check = webhook.SchemaWarn
+	case t.Settings.Check == "" && len(t.Schema) == 0:
+		t.Settings.Check = webhook.SchemaOff
+	}
 	created, err := s.EventTypes.DeclareEventType(ctx, c.actor(), c.tenant, t)
 	if err != nil {
 		return nil, err
@@ -109,10 +184,22 @@ func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*ev
 	out := &eventTypeOutput{Status: http.StatusOK, Body: eventTypeBody{
 		Name: t.Name, Description: t.Description, Schema: rawJSON(t.Schema), Example: rawJSON(t.Example),
 	}}
+	out.Body.set(merged(before, t.Settings))
 	if created {
 		out.Status = http.StatusCreated
 	}
 	return out, nil
+}
+
+// merged is what a change makes of settings.
+func merged(before, change postgres.EventTypeSettings) postgres.EventTypeSettings {
+	if change.Check != "" {
+		before.Check = change.Check
+	}
+	if change.Deprecated != nil {
+		before.Deprecated = change.Deprecated
+	}
+	return before
 }
 
 func (in *eventTypeInput) eventType() (postgres.EventType, error) {
@@ -120,22 +207,74 @@ func (in *eventTypeInput) eventType() (postgres.EventType, error) {
 	t := postgres.EventType{
 		Name: webhook.NormalizeEventType(in.Name.Value), Description: in.Description.Value,
 		Schema: json.RawMessage(in.Schema.Value.rawJSON), Example: json.RawMessage(in.Example.Value),
+		Settings: readSettings(invalid, &in.SchemaCheck, &in.Deprecated),
 	}
 	collect(invalid, "/name", webhook.ValidateEventType(t.Name))
-	if _, builtIn := catalogue.Find(t.Name); builtIn {
-		complain(invalid, "/name", "is an event type that is known from the start and cannot be changed")
+	if known, _ := catalogue.Find(t.Name); known.Name != "" || isOperational(t.Name) {
+		complain(invalid, "/name", "is an event type that is known from the start and cannot be declared")
 	}
 	if len(t.Description) > maxTypeDescription {
 		complain(invalid, "/description", "must be at most %d bytes", maxTypeDescription)
 	}
-	var schema map[string]any
-	if len(t.Schema) > 0 && (json.Unmarshal(t.Schema, &schema) != nil || len(t.Schema) > maxTypeDocument) {
-		complain(invalid, "/schema", "must be a JSON Schema object of at most %d bytes", maxTypeDocument)
-	}
 	if len(t.Example) > maxTypeDocument {
 		complain(invalid, "/example", "must be at most %d bytes", maxTypeDocument)
 	}
+	if len(t.Schema) == 0 {
+		if t.Settings.Check != "" && t.Settings.Check != webhook.SchemaOff {
+			complain(invalid, "/schema_check", "needs a schema")
+		}
+		return t, orNil(invalid)
+	}
+	compiled, err := schema.Compile(t.Schema)
+	switch {
+	case err != nil:
+		collect(invalid, "/schema", err)
+	case len(t.Example) > 0:
+		collect(invalid, "/example", compiled.Check(t.Example))
+	}
 	return t, orNil(invalid)
+}
+
+func isOperational(name string) bool {
+	return slices.ContainsFunc(catalogue.Operational(), func(t catalogue.Type) bool { return t.Name == name })
+}
+
+func readSettings(invalid *webhook.ValidationError, check *optional[string], deprecated *optional[bool]) postgres.EventTypeSettings {
+	var s postgres.EventTypeSettings
+	if check.given() {
+		if s.Check = webhook.SchemaCheck(check.Value); !slices.Contains(webhook.SchemaChecks(), s.Check) {
+			complain(invalid, "/schema_check", "must be off, warn or reject")
+		}
+	}
+	if deprecated.given() {
+		s.Deprecated = &deprecated.Value
+	}
+	return s
+}
+
+func (s *server) changeEventType(ctx context.Context, c *call, in *eventTypeName) (*eventTypeOutput, error) {
+	var fields eventTypeChange
+	if err := decodeBody(c.body, &fields); err != nil {
+		return nil, err
+	}
+	t, err := s.findEventType(ctx, c.tenant, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	invalid := &webhook.ValidationError{}
+	change := readSettings(invalid, &fields.SchemaCheck, &fields.Deprecated)
+	if change.Check != "" && change.Check != webhook.SchemaOff && len(t.Schema) == 0 {
+		complain(invalid, "/schema_check", "needs a schema, and the type has none")
+	}
+	if err := orNil(invalid); err != nil {
+		return nil, err
+	}
+	now, err := s.EventTypes.SetEventType(ctx, c.actor(), c.tenant, t.Name, change)
+	if err != nil {
+		return nil, err
+	}
+	t.set(now)
+	return &eventTypeOutput{Status: http.StatusOK, Body: t}, nil
 }
 
 func (s *server) removeEventType(ctx context.Context, c *call, in *eventTypeName) (*noOutput, error) {

@@ -57,7 +57,7 @@ func TestTypesThatBreakARule(t *testing.T) {
 		{`{"name": "Package"}`, "/name"},
 		{`{"name": "package-created"}`, "/name"},
 		{`{"name": "a.b", "schema": []}`, "/schema"},
-		{`{"name": "a.b", "schema": {"maximum": 1e999}}`, "/schema"},
+		{`{"name": "a.b", "schema": {"maximum": 1e999}}`, "/schema/maximum"},
 		{`{"name": "a.b", "description": "` + strings.Repeat("d", 1025) + `"}`, "/description"},
 		{`{"name": "a.b", "example": "` + strings.Repeat("d", 64<<10) + `"}`, "/example"},
 		{`{"name": "a.b", "x": 1}`, "/x"},

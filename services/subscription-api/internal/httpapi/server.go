@@ -46,6 +46,7 @@ type urlChecker interface {
 type Deps struct {
 	Hooks      hookStore
 	EventTypes eventTypeStore
+	Types      typeChecker
 	Tokens     tokenStore
 	Accounts   accountStore
 	Deliveries deliveryStore

@@ -13,6 +13,7 @@ type eventTypeCommand struct {
 	List    eventTypeList    `cmd:"" help:"List the known event types."`
 	Get     eventTypeGet     `cmd:"" help:"Show an event type with its schema and example."`
 	Declare eventTypeDeclare `cmd:"" help:"Declare an event type of the tenant's own, or change it."`
+	Set     eventTypeSet     `cmd:"" help:"Choose what is done with events that do not fit a type's schema, or deprecate it."`
 	Remove  eventTypeRemove  `cmd:"" help:"Remove a declared event type; hooks that name it keep it."`
 }
 
@@ -29,9 +30,9 @@ func (c *eventTypeList) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.print(types, func(t table) {
-		t.row("TYPE", "MEANS")
+		t.row("TYPE", "CHECK", "MEANS")
 		for _, et := range types {
-			t.row(et.Name, et.Description)
+			t.row(et.Name, et.SchemaCheck, et.Description)
 		}
 	})
 }
@@ -63,6 +64,8 @@ func (a *app) printEventType(et *client.EventType) error {
 		t.row("name", et.Name)
 		t.row("means", et.Description)
 		t.row("built in", yesNo(et.BuiltIn))
+		t.row("schema check", et.SchemaCheck)
+		t.row("deprecated", yesNo(et.Deprecated))
 		t.row("schema", compact(et.Schema, "none"))
 		t.row("example", compact(et.Example, "none"))
 	})
@@ -94,6 +97,27 @@ func (c *eventTypeDeclare) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	et, err := api.DeclareEventType(ctx, fields)
+	if err != nil {
+		return err
+	}
+	return a.printEventType(&et)
+}
+
+type eventTypeSet struct {
+	Name       string `arg:"" help:"The event type, declared or known from the start."`
+	Check      string `help:"Events whose data does not fit the schema: off (nothing), warn (mark them) or reject." enum:",off,warn,reject" default:"" placeholder:"WHAT"`
+	Deprecated *bool  `help:"Whether the type should not be used any more." negatable:""`
+}
+
+// Run changes.
+func (c *eventTypeSet) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	et, err := api.ChangeEventType(ctx, webhook.NormalizeEventType(c.Name), client.EventTypeSettings{
+		SchemaCheck: c.Check, Deprecated: c.Deprecated,
+	})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,54 @@
+package deliveryworker_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/a", nil)
+	w.run()
+	publish := func(id string) { w.publish("order.created", fmt.Sprintf(`{"event_id":%q,"data":{"id":"wrong"}}`, id)) }
+	publish("e-1")
+	w.receiver.Await(t, "/a", 1)
+
+	check := func(c webhook.SchemaCheck) {
+		_, err := w.db.SetEventType(t.Context(), "test", webhook.DefaultTenant, "order.created", postgres.EventTypeSettings{Check: c})
+		require.NoError(t, err)
+	}
+	check(webhook.SchemaReject)
+	rejected := func() []postgres.RejectedEvent {
+		list, _, err := w.db.Rejected(t.Context(), webhook.DefaultTenant, postgres.TimeRange{}, 100, postgres.Page{Limit: 100})
+		require.NoError(t, err)
+		return list
+	}
+	n := 1
+	require.Eventually(t, func() bool {
+		n++
+		publish(fmt.Sprintf("e-%d", n))
+		return len(rejected()) > 0
+	}, 20*time.Second, 50*time.Millisecond)
+	require.Equal(t, "schema", rejected()[0].Reason)
+	require.Contains(t, rejected()[0].Detail, "/id: is of type string and must be integer")
+
+	check(webhook.SchemaWarn)
+	require.Eventually(t, func() bool {
+		n++
+		id := fmt.Sprintf("e-%d", n)
+		publish(id)
+		e, err := w.db.FindEvent(t.Context(), webhook.DefaultTenant, id)
+		return err == nil && len(e.SchemaProblems) > 0
+	}, 20*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool {
+		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, postgres.DeliveryFilter{Hook: h.ID}, postgres.Page{Limit: 100})
+		return err == nil && len(list) == n-len(rejected())
+	}, 20*time.Second, 50*time.Millisecond, "each event is delivered or rejected")
+}
