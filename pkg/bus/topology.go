@@ -66,8 +66,14 @@ func (c Consumer) filter() string {
 	return ""
 }
 
-// maxAckPending bounds what all workers together hold of a consumer's messages.
-const maxAckPending = 8192
+// MaxInHand bounds what all workers together hold of a consumer's messages. Events wait in workers' lanes for hooks that
+// are slow, so there are more of them; a server writes the whole list as it changes, so there is a limit.
+func MaxInHand(c Consumer) int {
+	if c == Fanout {
+		return 32 << 10
+	}
+	return 8 << 10
+}
 
 // ackWait is how long a message may be silent before another worker gets it; a worker that is alive says so every
 // ackWait/3. It bounds the time to recover from a dead worker, and is never changed on a live consumer: a change moves
@@ -121,7 +127,7 @@ func (b *Bus) EnsureTopology(ctx context.Context) error {
 	for _, c := range Consumers() {
 		_, err := b.js.CreateOrUpdateConsumer(ctx, c.stream(), jetstream.ConsumerConfig{
 			Durable: string(c), FilterSubject: c.filter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
-			MaxDeliver: -1, MaxAckPending: maxAckPending, Replicas: b.opts.Replicas,
+			MaxDeliver: -1, MaxAckPending: MaxInHand(c), Replicas: b.opts.Replicas,
 		})
 		if err != nil {
 			return fmt.Errorf("create consumer %s: %w", c, err)

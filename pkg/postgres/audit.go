@@ -37,19 +37,24 @@ type audited struct {
 // change runs do in a transaction and writes what it returns to the audit log in the same transaction. An empty action
 // says that nothing was changed.
 func (d *DB) change(ctx context.Context, actor Actor, do func(tx *sqlx.Tx) (audited, error)) error {
+	return d.transact(ctx, func(tx *sqlx.Tx) error {
+		entry, err := do(tx)
+		if err != nil || entry.action == "" {
+			return err
+		}
+		return writeAudit(ctx, tx, actor, entry)
+	})
+}
+
+// transact runs do in a transaction, and commits it unless there is an error.
+func (d *DB) transact(ctx context.Context, do func(tx *sqlx.Tx) error) error {
 	tx, err := d.db.BeginTxx(ctx, nil)
 	if err != nil {
 		return translate(fmt.Errorf("begin transaction: %w", err))
 	}
 	defer tx.Rollback()
-	entry, err := do(tx)
-	if err != nil {
+	if err := do(tx); err != nil {
 		return translate(err)
-	}
-	if entry.action != "" {
-		if err := writeAudit(ctx, tx, actor, entry); err != nil {
-			return translate(err)
-		}
 	}
 	if err := tx.Commit(); err != nil {
 		return translate(fmt.Errorf("commit transaction: %w", err))

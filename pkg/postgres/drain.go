@@ -30,13 +30,19 @@ func (d *DB) Backlogs(ctx context.Context) ([]Backlog, error) {
 // ForgetBacklog drops a hook whose parked deliveries are all gone. A hook that got more since b was read stays.
 func (d *DB) ForgetBacklog(ctx context.Context, b Backlog) error {
 	_, err := d.db.ExecContext(ctx, `
-		DELETE FROM backlogs WHERE hook_id = $1 AND touched_at = $2
-		AND NOT EXISTS (SELECT FROM deliveries WHERE hook_id = $1 AND state = 'parked')`, b.HookID, b.TouchedAt)
+		WITH forgotten AS (
+			DELETE FROM backlogs WHERE hook_id = $1 AND touched_at = $2
+			AND NOT EXISTS (SELECT FROM deliveries WHERE hook_id = $1 AND state = 'parked')
+			AND NOT EXISTS (SELECT FROM drain_claims WHERE hook_id = $1) RETURNING hook_id)
+		DELETE FROM drains WHERE hook_id IN (SELECT hook_id FROM forgotten)`, b.HookID, b.TouchedAt)
 	if err != nil {
 		return translate(fmt.Errorf("forget backlog of hook %s: %w", b.HookID, err))
 	}
 	return nil
 }
+
+// maxParkedBytes is from how many bytes of events on Parked returns no more.
+const maxParkedBytes = 4 << 20
 
 // ParkedDelivery is a parked delivery with what is needed to make its next attempt.
 type ParkedDelivery struct {
@@ -46,7 +52,8 @@ type ParkedDelivery struct {
 }
 
 // Parked returns the hook's parked deliveries in the order of their events, beginning after one sequence of the OMS
-// stream and up to another. Their Hook is not set.
+// stream and up to another: at most limit, and no more than fit into some megabytes, but for the first. Their Hook is
+// not set.
 func (d *DB) Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, limit int) ([]ParkedDelivery, error) {
 	var rows []struct {
 		ID             uuid.UUID      `db:"id"`
@@ -67,13 +74,18 @@ func (d *DB) Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, lim
 		Traceparent    sql.NullString `db:"traceparent"`
 	}
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT d.id, d.tenant, d.event_id, d.event_seq, d.event_type, d.entity, d.published_at, d.attempts, d.round_attempts,
-			d.round_started_at, d.replay, e.time, e.context, e.config_filter, e.data, e.traceparent
+		SELECT id, tenant, event_id, event_seq, event_type, entity, published_at, attempts, round_attempts, round_started_at,
+			replay, time, context, config_filter, data, traceparent
 		FROM (
-			SELECT * FROM deliveries WHERE hook_id = $1 AND state = 'parked' AND event_seq > $2 AND event_seq <= $3
-			ORDER BY event_seq LIMIT $4
-		) d LEFT JOIN events e ON e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at
-		ORDER BY d.event_seq`, hook, int64(after), int64(min(upTo, 1<<62)), limit) //nolint:gosec // a stream's sequence fits
+			SELECT d.*, e.time, e.context, e.config_filter, e.data, e.traceparent,
+				sum(coalesce(octet_length(e.data), 0)) OVER (ORDER BY d.event_seq ROWS UNBOUNDED PRECEDING)
+					- coalesce(octet_length(e.data), 0) AS before
+			FROM (
+				SELECT * FROM deliveries WHERE hook_id = $1 AND state = 'parked' AND event_seq > $2 AND event_seq <= $3
+				ORDER BY event_seq LIMIT $4
+			) d LEFT JOIN events e ON e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at
+		) page WHERE before < $5 ORDER BY event_seq`,
+		hook, int64(after), int64(min(upTo, 1<<62)), limit, maxParkedBytes) //nolint:gosec // a stream's sequence fits
 	if err != nil {
 		return nil, translate(fmt.Errorf("list parked deliveries of hook %s: %w", hook, err))
 	}

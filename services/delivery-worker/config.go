@@ -18,7 +18,7 @@ type Config struct {
 	EgressAllow     string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
 	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
 	Worker          string        `env:"WORKER" desc:"name of this worker in the ledger; the host's name and process id if empty"`
-	Slots           int           `env:"SLOTS" envDefault:"512" desc:"deliveries that one worker makes at once, not counting those that take over a second"`
+	Slots           int           `env:"SLOTS" envDefault:"512" desc:"deliveries that one worker makes at once, not counting those that wait for their hook or take over 250 ms"`
 	BreakerAttempts int           `env:"BREAKER_ATTEMPTS" envDefault:"10" desc:"attempts within a minute from which a hook's breaker may open"`
 	BreakerRatio    float64       `env:"BREAKER_RATIO" envDefault:"0.7" desc:"part of them that has to fail for it to open, 0 to 1"`
 	BreakerOpen     time.Duration `env:"BREAKER_OPEN" envDefault:"10s" desc:"how long it stays open before one attempt probes the receiver"`

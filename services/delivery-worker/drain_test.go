@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -212,4 +213,95 @@ func TestADeadDeliveryIsTold(t *testing.T) {
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	require.Contains(t, w.receiver.Await(t, "/ops", 1)[0].Body, `"reason":"stop_status"`)
+}
+
+// park publishes n events for a hook that is paused, and waits until all are parked.
+func (w *world) park(h webhook.Hook, n int) {
+	w.t.Helper()
+	bodies := make([]string, n)
+	for i := range bodies {
+		bodies[i] = fmt.Sprintf(`{"event_id":"e-%04d","data":{}}`, i)
+	}
+	w.publish("order.created", bodies...)
+	require.Eventually(w.t, func() bool {
+		list, err := w.db.Parked(w.t.Context(), h.ID, 0, 1<<40, n+1)
+		require.NoError(w.t, err)
+		return len(list) == n
+	}, 20*time.Second, 20*time.Millisecond)
+}
+
+func TestWorkersDrainAHookWithoutAnOrderSideBySideAndEachDeliveryOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/a", func(h *webhook.Hook) {
+		h.Status = webhook.Paused
+		h.Config = config(t, `{"concurrency":2}`)
+	})
+	w.receiver.Answer("/a", answer{status: http.StatusOK, after: 10 * time.Millisecond})
+	for _, w.config.Worker = range []string{"one", "two", "three"} {
+		w.run()
+	}
+	const n = 400
+	w.park(h, n)
+	w.setStatus(h, webhook.Active)
+	got := ids(w.receiver.Await(t, "/a", n))
+	by := map[string]int{}
+	seen := map[string]bool{}
+	for _, id := range got {
+		require.False(t, seen[id], "twice: %s", id)
+		seen[id] = true
+		w.recorded(h, id, time.Now(), webhook.Delivered)
+		_, attempts, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, webhook.DeliveryID(h.ID, id))
+		require.NoError(t, err)
+		require.Len(t, attempts, 1)
+		by[attempts[0].Worker]++
+	}
+	for _, worker := range []string{"one", "two", "three"} {
+		require.Greater(t, by[worker], n/10, "%v", by)
+	}
+	require.Eventually(t, func() bool {
+		list, err := w.db.Backlogs(t.Context())
+		require.NoError(t, err)
+		return len(list) == 0
+	}, 10*time.Second, 20*time.Millisecond, "the backlog is forgotten")
+	require.Len(t, w.receiver.Got("/a"), n)
+}
+
+func TestWhatADeadWorkerHadClaimedIsDrainedByAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/a", func(h *webhook.Hook) { h.Status = webhook.Paused })
+	stop := w.run()
+	w.park(h, 50)
+	stop()
+	claim, _, err := w.db.ClaimParked(t.Context(), "drain:"+h.ID.String(), h.ID, uuid.New(), time.Second, 20)
+	require.NoError(t, err)
+	require.NotNil(t, claim)
+	w.setStatus(h, webhook.Active)
+	w.run()
+	seen := map[string]bool{}
+	for _, id := range ids(w.receiver.Await(t, "/a", 50)) {
+		seen[id] = true
+	}
+	require.Len(t, seen, 50)
+	w.recorded(h, "e-0049", time.Now(), webhook.Delivered)
+	require.Len(t, w.receiver.Got("/a"), 50)
+}
+
+func TestASlowReceiverIsNotSentToItsParkedLaneAndTheOthersDoNotWaitForIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	slow := w.hook("/slow", func(h *webhook.Hook) { h.Config = config(t, `{"concurrency":8}`) })
+	w.hook("/good", nil)
+	w.receiver.Answer("/slow", answer{status: http.StatusOK, after: 30 * time.Millisecond})
+	w.run()
+	const n = 400 // many more than there are slots
+	for i := range n {
+		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%04d","data":{}}`, i))
+	}
+	w.receiver.Await(t, "/good", n)
+	require.Less(t, len(w.receiver.Got("/slow")), n, "those of the slow one still wait")
+	w.receiver.Await(t, "/slow", n)
+	w.recorded(slow, "e-0399", time.Now(), webhook.Delivered)
+	require.Zero(t, w.metric(`whisperer_deliveries_parked_total{reason="concurrency_limit"}`))
 }

@@ -102,17 +102,26 @@ func (m *metrics) watch(r *prometheus.Registry, x *index.Index, lanes *lane.Lane
 	gauge("attempts_waiting", "Attempts that wait for a slot of their hook's lane.", func() float64 { _, n := lanes.Load(); return float64(n) })
 }
 
-// follow reads how far consumers are behind until ctx ends.
-func (m *metrics) follow(ctx context.Context, b *bus.Bus) {
-	tick := time.NewTicker(5 * time.Second)
+// followEvery is how often consumers are asked how far they are behind.
+const followEvery = 2 * time.Second
+
+// follow reads how far consumers are behind until ctx ends, and has the lanes keep less when the workers together hold
+// half of what the bus hands out.
+func (m *metrics) follow(ctx context.Context, b *bus.Bus, lanes *lane.Lanes) {
+	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
+		crowded := false
 		for _, c := range bus.Consumers() {
 			if lag, err := b.Lag(ctx, c); err == nil {
 				m.pending.WithLabelValues(string(c)).Set(float64(lag.Pending))
 				m.inFlight.WithLabelValues(string(c)).Set(float64(lag.InFlight))
+				if c == bus.Fanout || c == bus.Retry {
+					crowded = crowded || lag.InFlight > uint64(bus.MaxInHand(c)/2) //nolint:gosec // positive
+				}
 			}
 		}
+		lanes.Crowd(crowded)
 		if used, limit, err := b.EventLogSize(ctx); err == nil {
 			m.logUsed.Set(float64(used))
 			m.logLimit.Set(float64(limit))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,8 +32,8 @@ func documented(t *testing.T, programs ...string) (rows []string) {
 	return rows
 }
 
-// exported returns the same of what /metrics tells.
-func exported(t *testing.T, health string) (rows []string) {
+// exposition is what a worker tells under /metrics.
+func exposition(t *testing.T, health string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+health+"/metrics", http.NoBody)
 	require.NoError(t, err)
@@ -41,8 +42,27 @@ func exported(t *testing.T, health string) (rows []string) {
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
+	return string(text)
+}
+
+// metric reads a counter or gauge of the worker that was started last, named with its labels; 0 where it is not there.
+func (w *world) metric(name string) float64 {
+	w.t.Helper()
+	m := regexp.MustCompile("(?m)^" + regexp.QuoteMeta(name) + " (.*)$").FindStringSubmatch(exposition(w.t, w.health))
+	if m == nil {
+		return 0
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	require.NoError(w.t, err)
+	return n
+}
+
+// exported returns the rows of what /metrics tells.
+func exported(t *testing.T, health string) (rows []string) {
+	t.Helper()
+	text := exposition(t, health)
 	label := regexp.MustCompile(`(\w+)="`)
-	for _, m := range regexp.MustCompile(`(?m)^# TYPE (whisperer_\w+) (\w+)\n\w+(?:\{(.*)\})? `).FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (whisperer_\w+) (\w+)\n\w+(?:\{(.*)\})? `).FindAllStringSubmatch(text, -1) {
 		words := []string{m[1], m[2]}
 		for _, l := range label.FindAllStringSubmatch(m[3], -1) {
 			if l[1] != "le" {

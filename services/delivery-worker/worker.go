@@ -128,7 +128,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	})
 	background.Go(func() { s.lanes.Run(telling) })
 	background.Go(func() { s.facts.Run(telling) })
-	background.Go(func() { s.metrics.follow(telling, s.bus) })
+	background.Go(func() { s.metrics.follow(telling, s.bus, s.lanes) })
 	for _, loaded := range []<-chan struct{}{s.index.Loaded(), s.types.Loaded()} {
 		select {
 		case <-loaded:
@@ -186,10 +186,10 @@ func (s *Service) connect(ctx context.Context) error {
 	}
 	client := egress.NewClient(egress.Options{Policy: s.policy, MaxIdlePerHost: webhook.MaxConcurrency, Version: s.version})
 	s.send = attempt.New(client, s.version)
+	s.index = index.New(s.hookChanged)
 	s.lanes = lane.New(lane.Breaker{
 		MinAttempts: s.config.BreakerAttempts, FailureRatio: s.config.BreakerRatio, Window: time.Minute, Open: s.config.BreakerOpen,
-	})
-	s.index = index.New(s.hookChanged)
+	}, s.index)
 	s.types = schema.NewChecks(catalogue.SchemaOf, s.log)
 	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
 	s.health.AddCheck("hooks", func(context.Context) error {
@@ -273,8 +273,8 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 	})
 	history := ledger.NewReader(s.db, s.bus)
 	s.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Leases: s.db, Stream: s.bus, History: history,
-		Log: s.log, Worker: s.config.Worker,
+		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Leases: s.db, Claims: s.db, Stream: s.bus,
+		History: history, Log: s.log, Worker: s.config.Worker,
 	})
 	return deliverer, history
 }

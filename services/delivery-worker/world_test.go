@@ -145,6 +145,7 @@ type answer struct {
 	status int
 	header map[string]string
 	hold   <-chan struct{}
+	after  time.Duration
 }
 
 func newReceiver(t *testing.T) *receiver {
@@ -175,6 +176,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.mu.Unlock()
 	if a.hold != nil {
 		<-a.hold
+	}
+	if a.after > 0 {
+		<-time.After(a.after)
 	}
 	for name, value := range a.header {
 		w.Header().Set(name, value)

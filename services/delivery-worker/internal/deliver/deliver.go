@@ -27,11 +27,15 @@ type sender interface {
 // Entry is an attempt that wants to enter its hook's lane; see package lane.
 type Entry struct {
 	Hook         *webhook.Hook
+	Size         int
 	Run          func() error
 	Park         func(webhook.Reason)
 	Slow         func()
 	Drain, Retry bool
 }
+
+// overhead is about what a delivery that waits takes besides its event's data, in bytes.
+const overhead = 2 << 10
 
 // errFailed tells a lane that its receiver failed; what exactly is in the ledger.
 var errFailed = errors.New("receiver failed")
@@ -87,10 +91,10 @@ type Deliverer struct {
 func New(ctx context.Context, d Deps) *Deliverer { return &Deliverer{Deps: d, ctx: ctx} }
 
 // Deliver takes the delivery to its next place, on other goroutines. settled is called once: with nil when the outcome
-// is durable, else with ErrNotSettled. slow, if not nil, is called once if the attempt takes long.
+// is durable, else with ErrNotSettled. slow, if not nil, is called once if the attempt has to wait or takes long.
 func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
 	d.Enter(Entry{
-		Hook: due.Hook, Slow: slow, Retry: due.Attempts > 0,
+		Hook: due.Hook, Size: len(due.Event.Data) + overhead, Slow: slow, Retry: due.Attempts > 0,
 		Run:  func() error { _, err := d.attempt(&due, bodies, settled); return err },
 		Park: func(reason webhook.Reason) { d.Park(&due, reason, settled) },
 	})
@@ -98,8 +102,9 @@ func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled fu
 
 // Drain makes the next attempt of a parked delivery and returns the state that it led to, before that is durable;
 // settled is called when it is, as by Deliver. Where the hook cannot take the attempt, the delivery stays as it was,
-// settled is not called, and the state is Parked with the reason. Drain blocks until the receiver has answered.
-func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, settled func(error)) (webhook.DeliveryState, webhook.Reason) {
+// settled is not called, and the state is Parked with the reason. So it is where may, asked right before the request,
+// says no. Drain blocks until the receiver has answered.
+func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, may func() bool, settled func(error)) (webhook.DeliveryState, webhook.Reason) {
 	type answer struct {
 		state  webhook.DeliveryState
 		reason webhook.Reason
@@ -108,6 +113,10 @@ func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, settled func
 	d.Enter(Entry{
 		Hook: due.Hook, Drain: true, Retry: due.Attempts > 0,
 		Run: func() error {
+			if !may() { // it waited for a slot meanwhile
+				answered <- answer{webhook.Parked, webhook.ReasonConcurrency}
+				return context.Canceled
+			}
 			state, err := d.attempt(&due, bodies, settled)
 			answered <- answer{state: state}
 			return err

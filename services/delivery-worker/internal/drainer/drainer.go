@@ -1,5 +1,6 @@
-// Package drainer takes deliveries out of the parked lane: one worker at a time for each hook, in the order of events,
-// at the hook's rate and cap, and only while the hook is able.
+// Package drainer takes deliveries out of the parked lane: in the order of events, at the hook's rate and cap, and only
+// while the hook is able. Where an order or a rate has to be kept it is one worker at a time for each hook; else the
+// workers share the hook, and each takes ranges of its parked deliveries.
 package drainer
 
 import (
@@ -23,7 +24,7 @@ const (
 	leaseTime = 15 * time.Second
 	// margin is how long before the end of its lease a worker stops acting on it.
 	margin = 3 * time.Second
-	// page is how many parked deliveries are read at once.
+	// page is how many parked deliveries are read at once, at most.
 	page = 500
 	// endPage is how many deliveries of a hook that is gone are ended by one statement.
 	endPage = 5000
@@ -33,7 +34,7 @@ const (
 
 // deliverer makes the attempts.
 type deliverer interface {
-	Drain(due webhook.Due, bodies *envelope.Bodies, settled func(error)) (webhook.DeliveryState, webhook.Reason)
+	Drain(due webhook.Due, bodies *envelope.Bodies, may func() bool, settled func(error)) (webhook.DeliveryState, webhook.Reason)
 }
 
 // hooks is the hook index.
@@ -57,9 +58,19 @@ type store interface {
 
 // leases is implemented by *postgres.DB.
 type leases interface {
+	ShareLease(ctx context.Context, name string, ttl time.Duration) (bool, error)
+	UnshareLease(ctx context.Context, name string, hook uuid.UUID) error
 	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (postgres.Lease, bool, error)
 	RenewLease(ctx context.Context, l postgres.Lease, ttl time.Duration) (bool, error)
 	ReleaseLease(ctx context.Context, l postgres.Lease) error
+}
+
+// claims is implemented by *postgres.DB.
+type claims interface {
+	ClaimParked(ctx context.Context, lease string, hook, holder uuid.UUID, ttl time.Duration, limit int) (*postgres.Claim, postgres.Unclaimed, error)
+	RenewClaims(ctx context.Context, lease string, hook, holder uuid.UUID, ttl time.Duration) (int, error)
+	EndClaim(ctx context.Context, c postgres.Claim, holder uuid.UUID, again bool) error
+	NextRound(ctx context.Context, hook uuid.UUID, ended postgres.Unclaimed) (bool, error)
 }
 
 // stream is implemented by *bus.Bus.
@@ -81,6 +92,7 @@ type Deps struct {
 	Lanes     lanes
 	Store     store
 	Leases    leases
+	Claims    claims
 	Stream    stream
 	History   history
 	Log       *zap.Logger
@@ -197,19 +209,21 @@ func (d *Drainer) end(hook uuid.UUID) (again bool) {
 
 // hook does what can be done about one backlog, under its lease. It returns true when there may be more to do at once.
 func (d *Drainer) hook(ctx context.Context, b postgres.Backlog) (again bool) {
-	held, err := d.hold(ctx, "drain:"+b.HookID.String())
+	h := d.Hooks.Get(b.HookID)
+	drain := d.alone
+	if h != nil && h.Status == webhook.Active {
+		if _, one := h.Config.Drained(); !one {
+			drain = d.share
+		}
+	}
+	again, err := drain(ctx, b, h)
 	if err != nil {
-		d.Log.Warn("lease could not be taken", zap.Stringer("hook_id", b.HookID), zap.Error(err))
+		if ctx.Err() == nil {
+			d.Log.Warn("draining was disturbed", zap.Stringer("hook_id", b.HookID), zap.Error(err))
+		}
 		return false
 	}
-	if held == nil {
-		return false // another worker drains it
-	}
-	defer held.release()
-	progress, err := d.drain(held.ctx, b, held)
-	if err != nil && ctx.Err() == nil {
-		d.Log.Warn("draining was disturbed", zap.Stringer("hook_id", b.HookID), zap.Error(err))
-		return false
-	}
-	return progress
+	return again
 }
+
+func leaseName(hook uuid.UUID) string { return "drain:" + hook.String() }

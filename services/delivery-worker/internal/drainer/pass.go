@@ -3,10 +3,8 @@ package drainer
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -15,75 +13,6 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
-
-// drain goes over the hook's parked deliveries until none is left that can be tried. It returns true when something was
-// done, so that more may be possible at once.
-func (d *Drainer) drain(ctx context.Context, b postgres.Backlog, lease *held) (progress bool, err error) {
-	h := d.Hooks.Get(b.HookID)
-	switch {
-	case h == nil:
-		if err := d.Stream.PurgeRetries(ctx, b.HookID); err != nil {
-			return false, err
-		}
-		return d.endAll(ctx, b, webhook.Cancelled, webhook.ReasonHookDeleted, true)
-	case h.Status == webhook.Disabled:
-		return d.endAll(ctx, b, webhook.Dead, webhook.ReasonHookDisabled, false)
-	}
-	p := &pass{Drainer: d, lease: lease, hook: h, limiter: limiter(h.Config.RateLimit)}
-	defer p.settling.Wait()
-	upTo := uint64(math.MaxInt64)
-	if h.Config.Ordering != webhook.OrderNone {
-		// an event that is still in somebody's hands may come before those that are parked already
-		lag, err := d.Stream.Lag(ctx, bus.Fanout)
-		if err != nil {
-			return false, err
-		}
-		upTo = lag.Settled
-	}
-	// what the holder before did, or this one in its last pass, has to be in Postgres before it is read
-	if err := d.History.CatchUp(ctx); err != nil {
-		return false, err
-	}
-	if err := p.block(ctx); err != nil {
-		return false, err
-	}
-	if err := p.run(ctx, upTo); err != nil {
-		return p.done.Load() > 0, err
-	}
-	p.settling.Wait()
-	if p.done.Load() > 0 || p.stopped.Load() {
-		return p.done.Load() > 0 && !p.stopped.Load(), nil
-	}
-	if upTo < math.MaxInt64 && p.skipped == 0 && !p.allBlocked {
-		if later, err := d.Store.Parked(ctx, b.HookID, upTo, math.MaxInt64, 1); err != nil || len(later) > 0 {
-			return d.soon(ctx), err
-		}
-	}
-	return false, d.Store.ForgetBacklog(ctx, b)
-}
-
-// soon waits for events that are in somebody's hands for a moment more; it returns false when ctx ends first.
-func (d *Drainer) soon(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(settleTime):
-		return true
-	}
-}
-
-// endAll ends all of a hook's deliveries.
-func (d *Drainer) endAll(ctx context.Context, b postgres.Backlog, state webhook.DeliveryState, reason webhook.Reason, waiting bool) (bool, error) {
-	for {
-		n, err := d.Store.EndDeliveries(ctx, b.HookID, state, reason, waiting, endPage)
-		if err != nil {
-			return false, err
-		}
-		if n < endPage {
-			return false, d.Store.ForgetBacklog(ctx, b)
-		}
-	}
-}
 
 // limiter spaces attempts evenly, so that no window of the period holds more than the limit. It begins empty: the
 // holder before may have used its last token just now.
@@ -102,6 +31,8 @@ type pass struct {
 	lease    *held
 	hook     *webhook.Hook
 	limiter  *rate.Limiter
+	lineup   *lineup
+	probe    sync.Mutex // one probe at a time; the others see what it led to
 	settling sync.WaitGroup
 	// blocked are the entities of ordered hooks that wait for an earlier delivery; all of them if everything is.
 	mu         sync.Mutex
@@ -112,50 +43,50 @@ type pass struct {
 	stopped    atomic.Bool // the hook, or this worker, can do no more
 }
 
-// block finds what an earlier delivery, which waits for the time of its retry, keeps back.
-func (p *pass) block(ctx context.Context) error {
-	if p.hook.Config.Ordering == webhook.OrderNone {
-		return nil
+// newPass makes a pass that takes up to ahead deliveries before they are tried.
+func newPass(d *Drainer, lease *held, h *webhook.Hook, ahead int) *pass {
+	p := &pass{Drainer: d, lease: lease, hook: h, limiter: limiter(h.Config.RateLimit)}
+	p.lineup = newLineup(h.Config.Concurrency, ahead, func(w work) { p.try(lease.ctx, w) })
+	return p
+}
+
+// finish returns when all that was put to work is settled.
+func (p *pass) finish() {
+	p.lineup.finish()
+	p.settling.Wait()
+}
+
+// put has the next attempts of the deliveries made, in their order where one has to be kept. end is called for each: with
+// true when it was tried and what became of it is durable.
+func (p *pass) put(ctx context.Context, list []postgres.ParkedDelivery, end func(tried bool)) error {
+	for i := range list {
+		err := ctx.Err()
+		if err == nil && list[i].EventMissing {
+			err = p.load(ctx, &list[i])
+		}
+		if err == nil && !p.lineup.put(ctx, work{due: list[i].Due, key: p.key(list[i].Event), end: end}) {
+			err = ctx.Err()
+		}
+		if err != nil {
+			for range list[i:] {
+				end(false)
+			}
+			return err
+		}
 	}
-	entities, err := p.Store.WaitingEntities(ctx, p.hook.ID)
-	if err != nil {
-		return err
-	}
-	p.blocked = make(map[string]bool, len(entities))
-	for _, e := range entities {
-		p.blocked[e] = true
-	}
-	p.allBlocked = p.hook.Config.Ordering == webhook.OrderHook && len(entities) > 0
 	return nil
 }
 
-// settleTime is how soon an ordered hook is looked at again when its next event is not settled yet.
-const settleTime = 25 * time.Millisecond
-
-// maxSkipped is how many deliveries of blocked entities one pass looks past.
-const maxSkipped = 20 * page
-
-func (p *pass) run(ctx context.Context, upTo uint64) error {
-	var after uint64
-	for !p.stopped.Load() && !p.allBlocked && p.skipped < maxSkipped {
-		list, err := p.Store.Parked(ctx, p.hook.ID, after, upTo, page)
-		if err != nil || len(list) == 0 {
-			return err
-		}
-		after = list[len(list)-1].Event.Seq
-		for i := range list {
-			if list[i].EventMissing {
-				if err := p.load(ctx, &list[i]); err != nil {
-					return err
-				}
-			}
-		}
-		p.drainPage(ctx, list)
-		if len(list) < page {
-			return nil
-		}
+// key is shared by deliveries that keep an order among themselves.
+func (p *pass) key(e *webhook.Event) string {
+	switch p.hook.Config.Ordering {
+	case webhook.OrderHook:
+		return "hook"
+	case webhook.OrderEntity:
+		return e.Entity
+	case webhook.OrderNone:
 	}
-	return nil
+	return ""
 }
 
 // load reads an event that is not in Postgres yet from its stream.
@@ -175,120 +106,67 @@ func (p *pass) load(ctx context.Context, d *postgres.ParkedDelivery) error {
 	return nil
 }
 
-// drainPage tries the deliveries of a page: what has to keep an order one after the other, all else side by side.
-func (p *pass) drainPage(ctx context.Context, list []postgres.ParkedDelivery) {
-	groups := p.groups(list)
-	next := make(chan []postgres.ParkedDelivery)
-	var workers sync.WaitGroup
-	for range min(len(groups), p.hook.Config.Concurrency) {
-		workers.Go(func() {
-			for group := range next {
-				p.drainGroup(ctx, group)
-			}
-		})
-	}
-	for _, group := range groups {
-		next <- group
-	}
-	close(next)
-	workers.Wait()
-}
-
-// groups splits a page into what keeps an order among itself, in the order of their first events.
-func (p *pass) groups(list []postgres.ParkedDelivery) [][]postgres.ParkedDelivery {
-	switch p.hook.Config.Ordering {
-	case webhook.OrderHook:
-		return [][]postgres.ParkedDelivery{list}
-	case webhook.OrderEntity:
-		var groups [][]postgres.ParkedDelivery
-		at := map[string]int{}
-		for _, d := range list {
-			if i, there := at[d.Event.Entity]; there && d.Event.Entity != "" {
-				groups[i] = append(groups[i], d)
-				continue
-			}
-			at[d.Event.Entity] = len(groups)
-			groups = append(groups, []postgres.ParkedDelivery{d})
-		}
-		return groups
-	case webhook.OrderNone:
-	}
-	groups := make([][]postgres.ParkedDelivery, len(list))
-	for i := range list {
-		groups[i] = list[i : i+1]
-	}
-	return groups
-}
-
-func (p *pass) drainGroup(ctx context.Context, group []postgres.ParkedDelivery) {
-	for i := range group {
-		if p.stopped.Load() {
-			return
-		}
-		if p.isBlocked(group[i].Event.Entity) {
-			p.skip()
-			continue
-		}
-		p.one(ctx, group[i].Due)
-	}
-}
-
 func (p *pass) isBlocked(entity string) bool {
 	if p.hook.Config.Ordering == webhook.OrderNone {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.allBlocked || entity != "" && p.blocked[entity]
+	if p.allBlocked || entity != "" && p.blocked[entity] {
+		p.skipped++
+		return true
+	}
+	return false
 }
 
-func (p *pass) skip() {
-	p.mu.Lock()
-	p.skipped++
-	p.mu.Unlock()
-}
+// may reports whether the hook is still the same, and this worker the one that may act for it.
+func (p *pass) may() bool { return p.lease.valid() && p.Hooks.Get(p.hook.ID) == p.hook }
 
-// one makes the next attempt of one delivery, if the hook is still the same and able.
-func (p *pass) one(ctx context.Context, due webhook.Due) {
-	if err := p.limiter.Wait(ctx); err != nil || p.Hooks.Get(p.hook.ID) != p.hook || !p.lease.valid() {
+// try makes the next attempt of a delivery, if the hook is able.
+func (p *pass) try(ctx context.Context, w work) {
+	if p.stopped.Load() || p.isBlocked(w.due.Event.Entity) {
+		w.end(false)
+		return
+	}
+	if err := p.limiter.Wait(ctx); err != nil || !p.may() {
 		p.stopped.Store(true)
+		w.end(false)
 		return
 	}
 	able, probing := p.Lanes.Able(p.hook)
-	if !able {
+	if able && probing {
+		p.probe.Lock()
+		defer p.probe.Unlock()
+		able, _ = p.Lanes.Able(p.hook)
+	}
+	if !able || p.stopped.Load() {
 		p.stopped.Store(true)
+		w.end(false)
 		return
 	}
-	if probing {
-		p.mu.Lock() // one probe at a time; the others see what it led to
-		defer p.mu.Unlock()
-	}
-	due.Hook = p.hook
-	p.settling.Add(1)
-	state, refusal := p.Deliverer.Drain(due, envelope.NewBodies(due.Event), func(error) { p.settling.Done() })
-	switch state {
-	case webhook.Parked: // refused, or given up: it stays where it is
-		p.stopped.Store(true)
-		if refusal != webhook.ReasonNone {
-			p.settling.Done()
-		}
-		return
-	case webhook.Waiting:
-		p.failed(due.Event.Entity, probing)
-	case webhook.Delivered, webhook.Dead, webhook.Cancelled:
-	}
-	p.done.Add(1)
+	p.attempt(w)
 }
 
-// failed keeps back what has to come after a delivery that waits for its retry.
-func (p *pass) failed(entity string, locked bool) {
-	if p.hook.Config.Ordering == webhook.OrderNone {
+func (p *pass) attempt(w work) {
+	w.due.Hook = p.hook
+	p.settling.Add(1)
+	settled := func(err error) {
+		w.end(err == nil)
+		p.settling.Done()
+	}
+	state, refusal := p.Deliverer.Drain(w.due, envelope.NewBodies(w.due.Event), p.may, settled)
+	switch {
+	case state == webhook.Parked: // refused, or given up: it stays where it is
+		p.stopped.Store(true)
+		if refusal != webhook.ReasonNone {
+			settled(context.Canceled)
+		}
 		return
-	}
-	if !locked {
+	case state == webhook.Waiting && p.hook.Config.Ordering != webhook.OrderNone: // keeps back what has to come after it
 		p.mu.Lock()
-		defer p.mu.Unlock()
+		p.blocked[w.due.Event.Entity] = true
+		p.allBlocked = p.hook.Config.Ordering == webhook.OrderHook
+		p.mu.Unlock()
 	}
-	p.blocked[entity] = true
-	p.allBlocked = p.hook.Config.Ordering == webhook.OrderHook
+	p.done.Add(1)
 }

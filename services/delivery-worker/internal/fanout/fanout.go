@@ -90,7 +90,7 @@ type Deps struct {
 	Rejecter  rejecter
 	Observer  observer
 	Log       *zap.Logger
-	// Slots bounds the deliveries that are under way and quick.
+	// Slots bounds the deliveries that are under way, do not wait for their hook and are quick.
 	Slots int
 }
 

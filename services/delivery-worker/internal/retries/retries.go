@@ -63,7 +63,7 @@ type Deps struct {
 	Schedule  schedule
 	Events    events
 	Log       *zap.Logger
-	// Slots bounds the retries that are under way and quick.
+	// Slots bounds the retries that are under way, do not wait for their hook and are quick.
 	Slots int
 }
 

@@ -1,0 +1,129 @@
+package drainer
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// settleTime is how soon an ordered hook is looked at again when its next event is not settled yet.
+const settleTime = 25 * time.Millisecond
+
+// maxSkipped is how many deliveries of blocked entities one pass looks past.
+const maxSkipped = 20 * page
+
+// alone drains a hook that one worker at a time may drain, or ends what cannot be drained any more. It returns true when
+// something was done, so that more may be possible at once.
+func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook) (progress bool, err error) {
+	lease, err := d.exclude(ctx, b.HookID)
+	if err != nil || lease == nil {
+		return false, err
+	}
+	defer lease.release()
+	ctx = lease.ctx
+	switch {
+	case h == nil:
+		if err := d.Stream.PurgeRetries(ctx, b.HookID); err != nil {
+			return false, err
+		}
+		return d.endAll(ctx, b, webhook.Cancelled, webhook.ReasonHookDeleted, true)
+	case h.Status == webhook.Disabled:
+		return d.endAll(ctx, b, webhook.Dead, webhook.ReasonHookDisabled, false)
+	}
+	upTo := uint64(math.MaxInt64)
+	if h.Config.Ordering != webhook.OrderNone {
+		// an event that is still in somebody's hands may come before those that are parked already
+		lag, err := d.Stream.Lag(ctx, bus.Fanout)
+		if err != nil {
+			return false, err
+		}
+		upTo = lag.Settled
+	}
+	// what the holder before did, or this one in its last pass, has to be in Postgres before it is read
+	if err := d.History.CatchUp(ctx); err != nil {
+		return false, err
+	}
+	p := newPass(d, lease, h, page)
+	err = p.block(ctx)
+	if err == nil {
+		err = p.read(ctx, upTo)
+	}
+	p.finish()
+	switch {
+	case err != nil:
+		return false, err
+	case p.done.Load() > 0 || p.stopped.Load():
+		return p.done.Load() > 0 && !p.stopped.Load(), nil
+	case upTo < math.MaxInt64 && p.skipped == 0 && !p.allBlocked:
+		if later, err := d.Store.Parked(ctx, b.HookID, upTo, math.MaxInt64, 1); err != nil || len(later) > 0 {
+			return d.soon(ctx), err
+		}
+	}
+	return false, d.Store.ForgetBacklog(ctx, b)
+}
+
+// soon waits for events that are in somebody's hands for a moment more; it returns false when ctx ends first.
+func (d *Drainer) soon(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(settleTime):
+		return true
+	}
+}
+
+// endAll ends all of a hook's deliveries.
+func (d *Drainer) endAll(ctx context.Context, b postgres.Backlog, state webhook.DeliveryState, reason webhook.Reason, waiting bool) (bool, error) {
+	for {
+		n, err := d.Store.EndDeliveries(ctx, b.HookID, state, reason, waiting, endPage)
+		if err != nil {
+			return false, err
+		}
+		if n < endPage {
+			return false, d.Store.ForgetBacklog(ctx, b)
+		}
+	}
+}
+
+// block finds what an earlier delivery, which waits for the time of its retry, keeps back.
+func (p *pass) block(ctx context.Context) error {
+	if p.hook.Config.Ordering == webhook.OrderNone {
+		return nil
+	}
+	entities, err := p.Store.WaitingEntities(ctx, p.hook.ID)
+	if err != nil {
+		return err
+	}
+	p.blocked = make(map[string]bool, len(entities))
+	for _, e := range entities {
+		p.blocked[e] = true
+	}
+	p.allBlocked = p.hook.Config.Ordering == webhook.OrderHook && len(entities) > 0
+	return nil
+}
+
+// read goes over the hook's parked deliveries up to a sequence.
+func (p *pass) read(ctx context.Context, upTo uint64) error {
+	for after := uint64(0); !p.over(); {
+		list, err := p.Store.Parked(ctx, p.hook.ID, after, upTo, page)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		after = list[len(list)-1].Event.Seq
+		if err := p.put(ctx, list, func(bool) {}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// over reports whether going on would be in vain.
+func (p *pass) over() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stopped.Load() || p.allBlocked || p.skipped >= maxSkipped
+}
