@@ -160,10 +160,16 @@ func (d *DB) CreateHook(ctx context.Context, actor Actor, h webhook.Hook, quota 
 		if err := key.remember(ctx, tx, h.Tenant, h.ID); err != nil {
 			return audited{}, err
 		}
-		return audited{
-			tenant: h.Tenant, action: "hook.created", subject: h.ID.String(),
-			detail: map[string]any{"event_types": h.EventTypes, "status": h.Status},
-		}, nil
+		h.CreatedAt = stored.CreatedAt
+		detail := map[string]any{"event_types": h.EventTypes, "status": h.Status}
+		job, err := backfill(ctx, tx, actor, &h)
+		if err != nil {
+			return audited{}, err
+		}
+		if job != uuid.Nil {
+			detail["backfill"] = job
+		}
+		return audited{tenant: h.Tenant, action: "hook.created", subject: h.ID.String(), detail: detail}, nil
 	})
 	if err != nil {
 		return webhook.Hook{}, d.explainConflict(ctx, &h, err)

@@ -84,6 +84,9 @@ func (d *DB) CountReplay(ctx context.Context, r Replay) (int, error) {
 // run jobs at once: a job is one's alone for the time of a batch, and what a batch did is stored together with how far
 // the job has got.
 func (d *DB) RunJobs(ctx context.Context, match Match) (worked bool, err error) {
+	if err := d.countJobs(ctx); err != nil {
+		return false, err
+	}
 	err = d.change(ctx, "job", func(tx *sqlx.Tx) (audited, error) {
 		var row jobRow
 		err := tx.GetContext(ctx, &row, `
@@ -108,6 +111,8 @@ type step struct {
 	last bool
 	at   time.Time
 	id   uuid.UUID
+	// wait is how long there is nothing to do.
+	wait time.Duration
 }
 
 func (d *DB) batch(ctx context.Context, tx *sqlx.Tx, row *jobRow, match Match) (audited, error) {
@@ -141,7 +146,7 @@ func (d *DB) batch(ctx context.Context, tx *sqlx.Tx, row *jobRow, match Match) (
 	case s.last:
 		row.State = string(JobCompleted)
 	}
-	pause := time.Duration(s.done) * time.Second / time.Duration(row.Rate)
+	pause := max(s.wait, time.Duration(s.done)*time.Second/time.Duration(row.Rate))
 	_, err = tx.ExecContext(ctx, `
 		UPDATE jobs SET state = $2, phase = $3, cursor_at = $4, cursor_id = $5, done = done + $6,
 			next_at = clock_timestamp() + $7 * interval '1 microsecond', modified_at = now() WHERE id = $1`,
@@ -203,8 +208,10 @@ func parkDeliveries(ctx context.Context, tx *sqlx.Tx, job *Job, s *step) error {
 // parkMissing makes deliveries of the events that come after the cursor and caused none, where the hook wants them.
 func parkMissing(ctx context.Context, tx *sqlx.Tx, job *Job, hook *webhook.Hook, match Match, s *step) error {
 	limit := min(job.Rate, maxEventBatch)
+	until, open := horizon(job.Range.To)
 	c := &clauses{}
 	job.missing(c, hook)
+	c.add("e.published_at < %s", until)
 	after := Position{ID: s.id}
 	c.fixed("(e.published_at, e.seq) > (" + c.arg(s.at) + ", " + c.arg(after.seq()) + ")")
 	c.add("e.published_at >= %s", s.at)
@@ -224,7 +231,9 @@ func parkMissing(ctx context.Context, tx *sqlx.Tx, job *Job, hook *webhook.Hook,
 	if err != nil {
 		return fmt.Errorf("list events of job %s: %w", job.ID, err)
 	}
-	s.last = len(rows) < limit
+	if s.last = len(rows) < limit; s.last && open {
+		s.last, s.wait = false, job.Range.To.Sub(until)
+	}
 	for _, r := range rows {
 		e := &webhook.Event{
 			ID: r.ID, Tenant: job.Tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.At.UTC(), Seq: uint64(r.Seq), //nolint:gosec // never negative

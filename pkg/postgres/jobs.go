@@ -58,9 +58,11 @@ type Job struct {
 	ID    uuid.UUID
 	State JobState
 	// Detail says to people why the job is paused or failed, where it was not a person's doing.
-	Detail     string
-	Owner      Actor
-	Done       int
+	Detail string
+	Owner  Actor
+	Done   int
+	// Counted says that Total is known.
+	Counted    bool
 	CreatedAt  time.Time
 	ModifiedAt time.Time
 }
@@ -80,6 +82,7 @@ type jobRow struct {
 	States         pq.StringArray `db:"states"`
 	IncludeMissing bool           `db:"include_missing"`
 	Total          int            `db:"total"`
+	Counted        bool           `db:"counted"`
 	Done           int            `db:"done"`
 	Phase          string         `db:"phase"`
 	CursorAt       time.Time      `db:"cursor_at"`
@@ -89,11 +92,11 @@ type jobRow struct {
 }
 
 const jobColumns = `id, tenant, hook_id, state, detail, owner, reason, rate, from_at, to_at, event_types, states, include_missing,
-	total, done, phase, cursor_at, cursor_id, created_at, modified_at`
+	total, counted, done, phase, cursor_at, cursor_id, created_at, modified_at`
 
 func (r *jobRow) job() Job {
 	j := Job{
-		ID: r.ID, State: JobState(r.State), Detail: r.Detail, Owner: Actor(r.Owner), Done: r.Done,
+		ID: r.ID, State: JobState(r.State), Detail: r.Detail, Owner: Actor(r.Owner), Done: r.Done, Counted: r.Counted,
 		CreatedAt: r.CreatedAt.UTC(), ModifiedAt: r.ModifiedAt.UTC(),
 		NewJob: NewJob{Reason: r.Reason, Rate: r.Rate, Total: r.Total, Replay: Replay{
 			Tenant: r.Tenant, HookID: r.HookID, Range: TimeRange{From: r.FromAt.UTC(), To: r.ToAt.UTC()}, EventTypes: r.EventTypes,

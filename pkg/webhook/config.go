@@ -51,6 +51,8 @@ type Config struct {
 	RateLimit   *RateLimit
 	Ordering    Ordering
 	Maintenance []Window
+	// StartFrom is how far back the hook begins when it is created; nil for its creation.
+	StartFrom *StartFrom
 
 	own map[string]any // all of the object, for Contains
 }
@@ -95,7 +97,7 @@ const AuthBasic = "basic"
 
 // reservedKeys have a meaning in the contract that this version cannot honour yet; storing them would be a promise.
 var reservedKeys = []string{
-	"content_fields", "tls", "start_from",
+	"content_fields", "tls",
 }
 
 // ParseConfig reads a hook's config object; null and empty mean {}. A *ValidationError points at each bad key,
@@ -182,6 +184,10 @@ func (c *Config) known(keys map[string]json.RawMessage, p *problems) {
 	read("ordering", func(raw json.RawMessage) bool {
 		return json.Unmarshal(raw, &c.Ordering) == nil && slices.Contains([]Ordering{OrderNone, OrderEntity, OrderHook}, c.Ordering)
 	}, "must be none, entity or hook")
+	read("start_from", func(raw json.RawMessage) (ok bool) {
+		c.StartFrom, ok = parseStartFrom(raw)
+		return ok
+	}, "must be a time such as 2026-01-31T12:00:00Z, or a duration of at most 90 days before the creation, such as P7D or PT24H")
 	if raw := keys["rate_limit"]; !isNull(raw) {
 		c.RateLimit = parseRateLimit(raw, p)
 	}

@@ -138,7 +138,7 @@ func TestRefusedConfigsPointAtWhatIsWrong(t *testing.T) {
 
 func TestKeysThatCannotBeHonouredAreRefused(t *testing.T) {
 	t.Parallel()
-	for _, key := range []string{"content_fields", "tls", "start_from"} {
+	for _, key := range []string{"content_fields", "tls"} {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()
 			_, err := webhook.ParseConfig(json.RawMessage(`{"` + key + `":{}}`))

@@ -66,6 +66,8 @@ type system struct {
 	bus      *bus.Bus
 	token    string
 	api      string
+	// server is the API.
+	server   *program
 	receiver *receiver
 }
 
@@ -88,7 +90,7 @@ func newSystem(t *testing.T) *system {
 		"WHISPERER_EGRESS_ALLOW=127.0.0.0/8")
 	address := freeAddress(t)
 	s.api = "http://" + address
-	s.start("subscription-api", "WHISPERER_LISTEN="+address)
+	s.server = s.start("subscription-api", "WHISPERER_LISTEN="+address)
 	return s
 }
 

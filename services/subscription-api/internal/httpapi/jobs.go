@@ -26,8 +26,6 @@ const (
 	jobsPath = root + "/jobs/"
 	// countTimeout bounds counting what a replay is of.
 	countTimeout = 15 * time.Second
-	// settled is how old events have to be, so that what became of them is recorded.
-	settled = time.Minute
 
 	defaultRate = 100
 	maxRate     = 10_000
@@ -52,7 +50,7 @@ type (
 		Hook           uuid.UUID               `json:"hook" format:"uuid"`
 		State          string                  `json:"state" enum:"running,paused,completed,cancelled,failed,dry_run"`
 		Detail         string                  `json:"detail" doc:"Why it is paused or failed, where that was not a person's doing"`
-		Total          int                     `json:"total" doc:"How many deliveries there are, as counted at the beginning; the hook's filter may keep some of the missing ones from it"`
+		Total          *int                    `json:"total" doc:"How many deliveries there are, as counted at the beginning; the hook's filter may keep some of the missing ones from it. Null for a moment where a new hook's start_from began the job"`
 		Done           int                     `json:"done" doc:"How many of them have been handed to the hook so far"`
 		Owner          string                  `json:"owner" doc:"Who asked for it"`
 		Reason         string                  `json:"reason"`
@@ -121,7 +119,7 @@ func (in *replayInput) replay(tenant string, hook uuid.UUID, now time.Time) (pos
 	invalid := &webhook.ValidationError{}
 	n := postgres.NewJob{Reason: in.Reason.Value, Rate: defaultRate, Replay: postgres.Replay{
 		Tenant: tenant, HookID: hook, States: []webhook.DeliveryState{webhook.Dead}, IncludeMissing: in.IncludeMissing.Value,
-		EventTypes: webhook.CanonicalEventTypes(in.EventTypes.Value), Range: postgres.TimeRange{From: in.From.Value.UTC(), To: now.Add(-settled)},
+		EventTypes: webhook.CanonicalEventTypes(in.EventTypes.Value), Range: postgres.TimeRange{From: in.From.Value.UTC(), To: now.Add(-postgres.Settled)},
 	}}
 	if in.To.given() && in.To.Value.Before(n.Range.To) {
 		n.Range.To = in.To.Value.UTC()
@@ -196,7 +194,7 @@ func (s *server) replayHook(ctx context.Context, c *call, in *hookGetInput) (*re
 		return nil, err
 	}
 	if fields.DryRun.Value {
-		body := renderJob(&postgres.Job{NewJob: n, State: dryRun, Owner: c.actor()})
+		body := renderJob(&postgres.Job{NewJob: n, State: dryRun, Owner: c.actor(), Counted: true})
 		return &replayOutput{Status: http.StatusOK, Body: body}, nil
 	}
 	job, err := s.Jobs.CreateJob(ctx, c.actor(), n)
@@ -261,9 +259,12 @@ func (s *server) setJobState(state postgres.JobState) func(context.Context, *cal
 
 func renderJob(j *postgres.Job) jobBody {
 	b := jobBody{
-		Hook: j.HookID, State: string(j.State), Detail: j.Detail, Total: j.Total, Done: j.Done, Owner: string(j.Owner), Reason: j.Reason,
+		Hook: j.HookID, State: string(j.State), Detail: j.Detail, Done: j.Done, Owner: string(j.Owner), Reason: j.Reason,
 		Rate: j.Rate, From: j.Range.From, To: j.Range.To, EventTypes: slices.Clone(j.EventTypes), States: slices.Clone(j.States),
 		IncludeMissing: j.IncludeMissing, CreatedDate: optionalTime(j.CreatedAt), ModifiedDate: optionalTime(j.ModifiedAt),
+	}
+	if j.Counted {
+		b.Total = &j.Total
 	}
 	if j.ID != uuid.Nil {
 		b.ID = &j.ID

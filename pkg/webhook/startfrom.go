@@ -1,0 +1,75 @@
+package webhook
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxStartFrom is the longest duration that a hook may begin before its creation.
+const maxStartFrom = 90 * 24 * time.Hour
+
+// StartFrom is how far back a new hook begins: config.start_from. It is either a time or a duration before the creation.
+type StartFrom struct {
+	at   time.Time
+	back time.Duration
+}
+
+// Since is the earliest publication of events that a hook gets which was created then.
+func (s *StartFrom) Since(created time.Time) time.Time {
+	if s.at.IsZero() {
+		return created.Add(-s.back)
+	}
+	return s.at
+}
+
+// parseStartFrom reads a time of RFC 3339, or a duration as ISO 8601 writes it (P7D, PT36H) or as Go does (36h).
+func parseStartFrom(raw json.RawMessage) (*StartFrom, bool) {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return nil, false
+	}
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		year := at.UTC().Year()
+		return &StartFrom{at: at.UTC()}, year >= 2000 && year <= 2200
+	}
+	back, ok := isoDuration(text)
+	if !ok {
+		var err error
+		back, err = time.ParseDuration(text)
+		ok = err == nil
+	}
+	return &StartFrom{back: back}, ok && back > 0 && back <= maxStartFrom
+}
+
+// isoDuration reads a duration of ISO 8601 in whole weeks, days, hours, minutes and seconds.
+func isoDuration(text string) (time.Duration, bool) {
+	rest, ok := strings.CutPrefix(text, "P")
+	if !ok || rest == "" || strings.HasSuffix(rest, "T") {
+		return 0, false
+	}
+	date, clock, _ := strings.Cut(rest, "T")
+	const day = 24 * time.Hour
+	a, okDate := sumUnits(date, "WD", []time.Duration{7 * day, day})
+	b, okClock := sumUnits(clock, "HMS", []time.Duration{time.Hour, time.Minute, time.Second})
+	return a + b, okDate && okClock
+}
+
+// sumUnits reads numbers, each followed by a letter that comes later among the letters than the one before.
+func sumUnits(text, letters string, units []time.Duration) (sum time.Duration, ok bool) {
+	next := 0
+	for text != "" {
+		end := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+		if end < 1 || end > 9 {
+			return 0, false
+		}
+		unit := strings.IndexByte(letters, text[end])
+		n, err := strconv.ParseInt(text[:end], 10, 64)
+		if unit < next || err != nil || n > int64(maxStartFrom/time.Second) {
+			return 0, false
+		}
+		sum, next, text = sum+time.Duration(n)*units[unit], unit+1, text[end+1:]
+	}
+	return sum, true
+}

@@ -1,0 +1,61 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	const n = 400
+	events := make([]webhook.Event, n)
+	for i := range events {
+		at := time.Now().Add(-2 * time.Hour).Add(time.Duration(i) * time.Millisecond).UTC().Truncate(time.Microsecond)
+		events[i] = webhook.Event{
+			ID: fmt.Sprintf("e-%03d", i), Tenant: webhook.DefaultTenant, Type: "order.created", Time: at, PublishedAt: at, Seq: uint64(i + 1),
+			Data: json.RawMessage(`{"id":1}`),
+		}
+	}
+	recorder := s.db.NewRecorder()
+	require.NoError(t, recorder.WriteEvents(t.Context(), events))
+	recorder.Close()
+	s.start("delivery-worker", "WHISPERER_WORKER=one")
+	hook := s.hook(fmt.Sprintf(`{"event_type":"order.*","target_url":%q,"secret_key":%q,"config":{"start_from":"PT3H"}}`,
+		s.receiver.URL+"/a", secret))
+
+	job := func() postgres.Job {
+		list, _, err := s.db.Jobs(t.Context(), webhook.DefaultTenant, uuid.MustParse(hook), postgres.Page{Limit: 10})
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		return list[0]
+	}
+	require.Eventually(t, func() bool { return job().Done > 0 }, 20*time.Second, time.Millisecond)
+	s.server.signal(syscall.SIGKILL)
+	<-s.server.ended
+	require.Less(t, job().Done, n, "it was killed on the way")
+	_, err := http.Get(s.api + "/whisperer/openapi.json") //nolint:noctx,bodyclose // it is gone
+	require.Error(t, err)
+
+	s.start("subscription-api", "WHISPERER_LISTEN=127.0.0.1:0")
+	require.Eventually(t, func() bool { return len(s.receiver.got()) >= n }, 60*time.Second, 20*time.Millisecond)
+	seen := map[string]bool{}
+	for _, q := range s.receiver.got() {
+		require.NoError(t, q.verified)
+		seen[q.event] = true
+	}
+	require.Len(t, seen, n)
+	require.Equal(t, n, job().Done)
+	require.Equal(t, n, job().Total)
+	require.Len(t, s.receiver.got(), n, "each once")
+}
