@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/bench"
 )
 
@@ -127,4 +128,22 @@ func TestOptionsThatCannotBeUsedAreRefused(t *testing.T) {
 			require.ErrorContains(t, err, "bench: ")
 		})
 	}
+}
+
+func TestWhatComesLaterIsMeasuredFromThenOn(t *testing.T) {
+	t.Parallel()
+	report, err := bench.Run(t.Context(), options(t, shared(t),
+		bench.Scenario{Name: "parked", Events: 300, Hooks: 1, Workers: 2, Later: bench.Down, Ordering: webhook.OrderHook, Goroutines: 1},
+		bench.Scenario{Name: "retries", Events: 100, Hooks: 1, Workers: 1, Later: bench.Asked}))
+	require.NoError(t, err)
+	for i, want := range []int{300, 100} {
+		once := &report.Results[i].Each[0]
+		require.Equal(t, want, once.System.Deliveries)
+		require.Zero(t, once.Missing)
+	}
+	require.Zero(t, report.Results[0].Each[0].Disorder)
+	parked, retries := report.Results[0].System, report.Results[1].System
+	require.GreaterOrEqual(t, report.Results[0].Each[0].Counters[`whisperer_deliveries_parked_total{reason="ordered"}`], 300.0)
+	require.Greater(t, parked.Max, parked.P50, "from publishing on")
+	require.Positive(t, retries.P50, "none comes early")
 }

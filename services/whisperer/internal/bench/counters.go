@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // counters are workers' own, by their names in /metrics with labels.
@@ -88,13 +90,16 @@ func (r *Once) judge(s Scenario, y *system) {
 	}
 	say(r.Missing, "%d deliveries have not come")
 	say(r.Duplicates, "%d deliveries came twice")
+	if s.Ordering == webhook.OrderHook {
+		say(r.Disorder, "an event came after %d later ones")
+	}
 	say(r.Unreadable, "%d requests were none of ours")
 	say(r.Unsigned, "%d requests had no signature")
 	if r.Unrecorded {
 		r.Problems = append(r.Problems, "not everything was recorded in time")
 	}
 	for name, n := range r.Counters {
-		if name != delivered && !s.Hanging { // a hanging receiver costs its own hook attempts and parking
+		if name != delivered && !s.Hanging && s.Later == "" { // such a receiver costs its own hook attempts and parking
 			say(int(n), name+" grew by %d")
 		}
 	}

@@ -141,6 +141,9 @@ func (r *Report) printProblems(out io.Writer) {
 			for _, problem := range run.Problems {
 				fmt.Fprintf(out, "! %s, run %d: %s\n", x.Scenario.Name, n+1, problem)
 			}
+			if x.Scenario.Later == Down {
+				fmt.Fprintf(out, "  %s, run %d: no event came after more than %d later ones\n", x.Scenario.Name, n+1, run.Disorder)
+			}
 			if !x.Scenario.Hanging {
 				continue
 			}

@@ -30,6 +30,9 @@ type expectation struct {
 	Delay         time.Duration
 	// Hanging is the index of a hook that gets no answer before a release; -1 for none.
 	Hanging int
+	// Later has deliveries refused at first: until a release, or for Wait and up to Spread more.
+	Later        Later
+	Wait, Spread time.Duration
 }
 
 // progress is how far it has come.
@@ -54,6 +57,8 @@ type got struct {
 	// Held requests hang.
 	Held int64
 	Last int64
+	// Disorder is how many later events, by their sequences, one came after at the most.
+	Disorder int
 	// First is the Unix time of each hook's first delivery, in nanoseconds; 0 for none.
 	First []int64
 }
@@ -71,6 +76,7 @@ type reception struct {
 	received, reached, last, unreadable, unsigned, held atomic.Int64
 	released                                            chan struct{}
 	release                                             func()
+	later                                               later
 }
 
 // tally is one hook's deliveries.
@@ -80,6 +86,8 @@ type tally struct {
 	first      int64  // Unix time in nanoseconds
 	latencies  []int64
 	duplicates int
+	newest     int // sequence
+	disorder   int
 }
 
 func newReceiver() role {
@@ -118,7 +126,7 @@ func (r *receiver) start(ctx context.Context, _ any) (any, error) {
 }
 
 func (r *receiver) expect(e expectation) {
-	x := &reception{expectation: e, hooks: make([]tally, e.Hooks), released: make(chan struct{})}
+	x := &reception{expectation: e, hooks: make([]tally, e.Hooks), released: make(chan struct{}), later: later{dues: map[[2]int]time.Time{}}}
 	x.release = sync.OnceFunc(func() { close(x.released) })
 	for i := range x.hooks {
 		x.hooks[i].seen, x.hooks[i].latencies = make([]bool, e.Events), make([]int64, 0, e.Events)
@@ -150,6 +158,13 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		}
 		return
 	}
+	due, refused := x.refuse(w, hook, seq, now)
+	if refused {
+		return
+	}
+	if !due.IsZero() {
+		at = due
+	}
 	x.count(hook, seq, now, now.Sub(at))
 	if x.Delay > 0 {
 		select {
@@ -169,6 +184,8 @@ func (x *reception) count(hook, seq int, now time.Time, latency time.Duration) {
 	} else {
 		t.seen[seq] = true
 		t.latencies = append(t.latencies, int64(latency))
+		t.newest = max(t.newest, seq)
+		t.disorder = max(t.disorder, t.newest-seq)
 	}
 	if t.first == 0 {
 		t.first = now.UnixNano()
@@ -191,6 +208,7 @@ func (x *reception) got() got {
 		t.mu.Lock()
 		g.Latencies = append(g.Latencies, t.latencies...)
 		g.Duplicates += t.duplicates
+		g.Disorder = max(g.Disorder, t.disorder)
 		g.First = append(g.First, t.first)
 		t.mu.Unlock()
 	}

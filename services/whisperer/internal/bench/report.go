@@ -44,8 +44,10 @@ type Once struct {
 	System Figures `json:"system"`
 	Bare   Figures `json:"bare"`
 	// Missing deliveries never came, Duplicates came again.
-	Missing    int  `json:"missing"`
-	Duplicates int  `json:"duplicates"`
+	Missing    int `json:"missing"`
+	Duplicates int `json:"duplicates"`
+	// Disorder is how many later events one came after, at the most, where the receiver was down.
+	Disorder   int  `json:"disorder,omitempty"`
 	Unreadable int  `json:"unreadable"`
 	Unsigned   int  `json:"unsigned"`
 	Unrecorded bool `json:"unrecorded"`

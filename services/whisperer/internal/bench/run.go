@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // How long things are waited for.
@@ -35,7 +35,7 @@ const (
 
 // run measures one scenario once: the plain client, then the system.
 func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error) {
-	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.limit())
 	defer cancel()
 	if run.Bare, err = b.bare(ctx, s); err != nil {
 		return run, err
@@ -46,7 +46,7 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 	}
 	defer func() { err = errors.Join(err, y.stop()) }()
 	warm := s
-	warm.Events, warm.Rate, warm.Hanging = warmUp, 0, false
+	warm.Events, warm.Rate, warm.Hanging, warm.Later = warmUp, 0, false, ""
 	if s.Rate > 0 {
 		warm.Rate = max(s.Rate, 100)
 	}
@@ -90,6 +90,11 @@ func (b *bench) measure(ctx context.Context, y *system, s Scenario, run Once) (O
 	for _, w := range y.workers {
 		processes[processWorker] = append(processes[processWorker], w.process())
 	}
+	if s.Later == Down {
+		if err := b.park(ctx, y, s); err != nil {
+			return run, err
+		}
+	}
 	m := startMeter(processes)
 	l, err := b.load(ctx, y, s, "run")
 	u := m.stop()
@@ -98,6 +103,7 @@ func (b *bench) measure(ctx context.Context, y *system, s Scenario, run Once) (O
 	}
 	run.System = l.figures(u, processWorker, processPostgres, processNATS)
 	run.Missing, run.Duplicates = s.deliveries()-len(l.got.Latencies), l.got.Duplicates
+	run.Disorder = l.got.Disorder
 	run.Unreadable, run.Unsigned, run.Unrecorded = int(l.got.Unreadable), int(l.got.Unsigned), !l.quiet
 	return run, nil
 }
@@ -118,36 +124,44 @@ func (l *loaded) figures(u used, counted ...string) Figures {
 
 // load publishes a scenario's events and waits until all deliveries have come and are recorded.
 func (b *bench) load(ctx context.Context, y *system, s Scenario, run string) (l loaded, err error) {
-	e := expectation{Hooks: s.Hooks, Events: s.Events, Delay: s.Delay, Hanging: s.hanging()}
-	if err := b.receiver.do(ctx, verbExpect, e, nil); err != nil {
+	release := func() error { return b.receiver.do(ctx, verbRelease, nil, nil) }
+	if s.Later == Down { // all is published and parked: the receiver comes back
+		if err := release(); err != nil {
+			return l, err
+		}
+	} else {
+		e := expectation{
+			Hooks: s.Hooks, Events: s.Events, Delay: s.Delay, Hanging: s.hanging(), Later: s.Later, Wait: s.wait(), Spread: s.spread(),
+		}
+		if err := b.receiver.do(ctx, verbExpect, e, nil); err != nil {
+			return l, err
+		}
+		l.begin = time.Now()
+		if err := b.publish(ctx, y.bus, s, run); err != nil {
+			return l, err
+		}
+	}
+	if err := b.await(ctx, int64(s.deliveries()), s.patience()); err != nil {
 		return l, err
 	}
-	l.begin = time.Now()
-	if err := b.publish(ctx, y.bus, s, run); err != nil {
-		return l, err
-	}
-	if err := b.await(ctx, int64(s.deliveries())); err != nil {
-		return l, err
-	}
-	if err := b.receiver.do(ctx, verbRelease, nil, nil); err != nil {
+	if err := release(); err != nil {
 		return l, err
 	}
 	if l.quiet, err = y.awaitQuiet(ctx); err != nil {
 		return l, err
 	}
 	l.recorded = time.Now()
-	return l, b.receiver.do(ctx, verbGot, nil, &l.got)
+	err = b.receiver.do(ctx, verbGot, nil, &l.got)
+	if s.Later == Down {
+		l.begin = time.Unix(0, slices.Min(l.got.First)) // it takes a moment until it is tried again
+	}
+	return l, err
 }
 
 // publish returns when JetStream has stored all the events.
 func (b *bench) publish(ctx context.Context, nats *bus.Bus, s Scenario, run string) error {
 	var failed failure
-	event := func(seq int) bus.Outgoing {
-		return bus.Outgoing{
-			Tenant: webhook.DefaultTenant, Type: eventType, ID: fmt.Sprintf("%s-%d", run, seq),
-			Body: b.payload.published.fill(seq, time.Now()),
-		}
-	}
+	event := func(seq int) bus.Outgoing { return b.event(run, seq) }
 	if s.Rate > 0 {
 		paced(ctx, s.Events, s.Rate, func(seq int) { failed.set(nats.PublishEvents(ctx, []bus.Outgoing{event(seq)})) })
 		return failed.get(ctx)
@@ -164,7 +178,7 @@ func (b *bench) publish(ctx context.Context, nats *bus.Bus, s Scenario, run stri
 }
 
 // await returns when so many deliveries have come, or none comes any more.
-func (b *bench) await(ctx context.Context, n int64) error {
+func (b *bench) await(ctx context.Context, n int64, patience time.Duration) error {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	seen, moved := int64(0), time.Now()
@@ -176,7 +190,7 @@ func (b *bench) await(ctx context.Context, n int64) error {
 		if p.Received > seen {
 			seen, moved = p.Received, time.Now()
 		}
-		if p.Received >= n || time.Since(moved) > stuckAfter {
+		if p.Received >= n || time.Since(moved) > patience {
 			return nil
 		}
 		select {
@@ -219,6 +233,9 @@ func (y *system) awaitQuiet(ctx context.Context) (bool, error) {
 // bare measures the plain client with what the scenario asks of the receiver.
 func (b *bench) bare(ctx context.Context, s Scenario) (Figures, error) {
 	s.Hanging = false
+	if s.Later == Asked {
+		s.Rate, s.Events = retryRate, min(s.Events, 10*retryRate)
+	}
 	warm := s
 	warm.Events, warm.Rate, warm.Goroutines, warm.Delay = max(1, clientWarmUp/s.Hooks), 0, 64, 0
 	if _, _, err := b.post(ctx, warm); err != nil {

@@ -1,6 +1,10 @@
 package bench
 
-import "time"
+import (
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
 
 // Scenario is one situation that is measured.
 type Scenario struct {
@@ -8,6 +12,8 @@ type Scenario struct {
 	Title string `json:"title"`
 	// Events that are published.
 	Events int `json:"events"`
+	// Named is how many there are when the scenario is asked for by name; 0 for the same.
+	Named int `json:"-"`
 	// Rate of events in a second; 0 is as fast as they go.
 	Rate float64 `json:"rate,omitempty"`
 	// Hooks that match each event.
@@ -20,6 +26,10 @@ type Scenario struct {
 	Workers int `json:"workers"`
 	// Delay is what the receiver takes to answer.
 	Delay time.Duration `json:"delay,omitempty"`
+	// Later says why deliveries are not made at once; empty where they are.
+	Later Later `json:"later,omitempty"`
+	// Ordering of the hooks; empty for none.
+	Ordering webhook.Ordering `json:"ordering,omitempty"`
 	// Goroutines of the plain client where there is no rate: the most requests that it has under way.
 	Goroutines int `json:"goroutines"`
 	// Against names the scenario that this one is compared with; empty for none.
@@ -55,6 +65,18 @@ func Scenarios() []Scenario {
 		{
 			Name: "workers-4", Title: "4 workers, a receiver that takes 50 ms", Events: 10_000, Hooks: 1, Workers: 4,
 			Delay: slow, Goroutines: 128, Against: "workers-1",
+		},
+		{
+			Name: "parked", Title: "all of them parked for a hook whose receiver was down, from its return on", Events: 20_000,
+			Named: 1_000_000, Hooks: 1, Workers: 1, Later: Down, Goroutines: 32,
+		},
+		{
+			Name: "parked-in-order", Title: "the same, and the hook keeps the order of all", Events: 5000, Named: 100_000, Hooks: 1,
+			Workers: 1, Later: Down, Ordering: webhook.OrderHook, Goroutines: 1, Against: "parked",
+		},
+		{
+			Name: "retries", Title: "retries that wait, 500 of them due in a second; latency is how late they come", Events: 2000,
+			Named: 300_000, Hooks: 1, Workers: 1, Later: Asked,
 		},
 	}
 }

@@ -78,7 +78,7 @@ func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err err
 		}
 		y.workers = append(y.workers, worker)
 		var health string
-		if err := worker.do(ctx, verbStart, environment(databaseURL, natsURL, key, n), &health); err != nil {
+		if err := worker.do(ctx, verbStart, append(environment(databaseURL, natsURL, key, n), s.settings()...), &health); err != nil {
 			return nil, err
 		}
 		y.health = append(y.health, health)
@@ -143,6 +143,9 @@ func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) erro
 	for n := range s.Hooks {
 		h, err := newHook(b.target+strconv.Itoa(n), eventType)
 		if err != nil {
+			return err
+		}
+		if h.Config, err = s.config(); err != nil {
 			return err
 		}
 		hooks = append(hooks, h)

@@ -15,7 +15,7 @@ type benchCommand struct {
 }
 
 type benchMachine struct {
-	Only    []string `help:"Measure these scenarios only: ${scenarios}." placeholder:"NAME"`
+	Only    []string `help:"Measure these scenarios only, in their full size: ${scenarios}." placeholder:"NAME"`
 	Runs    int      `help:"Runs of each; the figures are medians." default:"1" placeholder:"N"`
 	Scale   float64  `help:"Multiply the numbers of events." default:"1" placeholder:"TIMES"`
 	Size    int      `help:"Size of the bodies in bytes." default:"1024" placeholder:"BYTES"`
@@ -62,7 +62,13 @@ func (c *benchMachine) scenarios() ([]bench.Scenario, error) {
 			return nil, usage("--only: there is no scenario %q; use %s", name, scenarioNames())
 		}
 	}
-	return slices.DeleteFunc(all, func(s bench.Scenario) bool { return !slices.Contains(c.Only, s.Name) }), nil
+	chosen := slices.DeleteFunc(all, func(s bench.Scenario) bool { return !slices.Contains(c.Only, s.Name) })
+	for i := range chosen {
+		if chosen[i].Named > 0 {
+			chosen[i].Events = chosen[i].Named
+		}
+	}
+	return chosen, nil
 }
 
 func scenarioNames() string {
