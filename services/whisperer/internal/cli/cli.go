@@ -68,6 +68,7 @@ type commands struct {
 	Tenant       tenantCommand       `cmd:"" help:"Manage tenants, as an operator."`
 	Migrate      migrateCommand      `cmd:"" help:"Bring the database to this program's schema."`
 	ImportDjango importDjangoCommand `cmd:"" help:"Take over the hooks of the Django application before Whisperer, from a dump."`
+	Doctor       doctorCommand       `cmd:"" help:"Look at everything an installation stands on, and say what mends what is wrong."`
 	Bench        benchCommand        `cmd:"" help:"Measure a machine or an installation: deliveries per second, what they cost, how late they come."`
 	Healthcheck  healthcheckCommand  `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`
 	Completion   completionCommand   `cmd:"" help:"Print a script that completes commands in a shell."`

@@ -1,0 +1,30 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Store is what JetStream keeps on disk for the account, and the server's clock.
+type Store struct {
+	// Used and Limit are in bytes; a Limit of 0 is none.
+	Used, Limit int64
+	Clock       time.Time
+}
+
+// Store asks the server. It does not need the topology to be there.
+func (b *Bus) Store(ctx context.Context) (Store, error) {
+	account, err := b.js.AccountInfo(ctx)
+	if err != nil {
+		return Store{}, fmt.Errorf("look up jetstream account: %w", err)
+	}
+	s := Store{Used: int64(min(account.Store, 1<<62)), Limit: max(0, account.Limits.MaxStore)}
+	if stream, err := b.js.Stream(ctx, StreamOMS); err == nil {
+		s.Clock = stream.CachedInfo().TimeStamp.UTC()
+	}
+	return s, nil
+}
+
+// CheckServer returns ErrServerTooOld where the server cannot carry the topology.
+func (b *Bus) CheckServer() error { return checkVersion(b.nc.ConnectedServerVersion()) }

@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/doctor"
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/load"
+)
+
+// errSick says that the doctor found a problem.
+var errSick = errors.New("something is wrong: see what mends it")
+
+type doctorCommand struct {
+	DatabaseURL string `help:"The database of the services." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
+	NATSURL     string `help:"The NATS of the services." env:"WHISPERER_NATS_URL" name:"nats-url" placeholder:"URL"`
+	MasterKey   string `help:"The master keys of the services." env:"WHISPERER_MASTER_KEY" placeholder:"KEYS"`
+	EgressAllow string `help:"What target URLs may reach, as the services have it." env:"WHISPERER_EGRESS_ALLOW" placeholder:"CIDRS"`
+	EgressPorts string `help:"Ports of target URLs, as the services have it." env:"WHISPERER_EGRESS_PORTS" default:"80,443,8080,8443" placeholder:"PORTS"`
+	Replicas    int    `help:"Copies that each stream should have." env:"WHISPERER_STREAM_REPLICAS" default:"1" placeholder:"N"`
+	Probe       string `help:"A public URL to call as receivers are called; empty for none." default:"https://example.com/" placeholder:"URL"`
+	Listen      string `help:"Where to receive the test webhook." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
+	ReceiverURL string `help:"How the installation calls this receiver (default: by the address of --listen)." name:"receiver-url" placeholder:"URL"`
+}
+
+// Help says how to call it.
+func (c *doctorCommand) Help() string {
+	return "Give it the environment of the services and a token. Exit code 1 where it finds a problem; warnings are none."
+}
+
+// Run looks at everything and prints what it finds.
+func (c *doctorCommand) Run(ctx context.Context, a *app) error {
+	o := doctor.Options{
+		DatabaseURL: c.DatabaseURL, NATSURL: c.NATSURL, MasterKey: c.MasterKey, EgressAllow: c.EgressAllow, EgressPorts: c.EgressPorts,
+		Replicas: c.Replicas, Probe: c.Probe, Version: a.Version,
+	}
+	if _, err := os.Stat(DataDir); err == nil {
+		o.Data = DataDir
+	}
+	findings := doctor.Check(ctx, o)
+	findings = append(findings, c.api(ctx, a)...)
+	err := a.print(findings, func(t table) {
+		t.row("AREA", "LEVEL", "FINDING", "MEND BY")
+		for _, f := range findings {
+			t.row(f.Area, string(f.Level), f.Text, f.Mend)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if f.Level == doctor.Problem {
+			return errSick
+		}
+	}
+	return nil
+}
+
+// api asks the API as a user does, and sends one event all the way round.
+func (c *doctorCommand) api(ctx context.Context, a *app) []doctor.Finding {
+	found := func(level doctor.Level, mend, format string, args ...any) []doctor.Finding {
+		return []doctor.Finding{{Area: "api", Level: level, Text: fmt.Sprintf(format, args...), Mend: mend}}
+	}
+	api, err := a.client()
+	if err != nil {
+		return found(doctor.Problem, "set WHISPERER_URL and WHISPERER_TOKEN", "%s", err)
+	}
+	list := []doctor.Finding{serverClock(ctx, api.URL())}
+	_, err = take(api.Hooks(ctx, client.HookFilter{PageSize: 1}), 1)
+	switch {
+	case errors.Is(err, client.ErrUnavailable):
+		return found(doctor.Problem, "set WHISPERER_URL, or start subscription-api and look at its log", "%s", err)
+	case errors.Is(err, client.ErrRefused):
+		return append(list, found(doctor.Problem, "whisperer token create NAME --role editor", "the token is refused: %s", err)...)
+	case err != nil:
+		return append(list, found(doctor.Problem, "look at the log of subscription-api", "%s", err)...)
+	}
+	list = append(list, found(doctor.OK, "", "the API at %s answers", api.URL())...)
+	return append(list, c.loopback(ctx, api))
+}
+
+// serverClock compares ours with the Date that the API's answers have (RFC 9110, section 6.6.1), in whole seconds.
+func serverClock(ctx context.Context, url string) doctor.Finding {
+	f := doctor.Finding{Area: "api", Level: doctor.Skipped, Text: "the API's clock is not known"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, url+"/whisperer/docs", nil)
+	if err != nil {
+		return f
+	}
+	answer, err := (&http.Client{Timeout: healthTimeout}).Do(req)
+	if err != nil {
+		return f
+	}
+	defer answer.Body.Close()
+	at, err := http.ParseTime(answer.Header.Get("Date"))
+	if err != nil {
+		return f
+	}
+	if off := time.Since(at).Abs(); off > 3*time.Second {
+		f.Level, f.Text, f.Mend = doctor.Warning, fmt.Sprintf("the clock of the API is %s off ours", off.Round(time.Second)), "timedatectl set-ntp true   # on both machines"
+		return f
+	}
+	f.Level, f.Text = doctor.OK, "the clock of the API agrees with ours"
+	return f
+}
+
+// How long the test webhook may take, and what it is.
+const (
+	loopEvents = 3
+	loopSettle = 10 * time.Second
+)
+
+// loopback makes a hook, publishes some events, receives and verifies their webhooks, and deletes the hook.
+func (c *doctorCommand) loopback(ctx context.Context, api *client.Client) doctor.Finding {
+	f := doctor.Finding{Area: "webhook", Level: doctor.Problem}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		f.Text, f.Mend = err.Error(), "give --listen a free address"
+		return f
+	}
+	defer listener.Close()
+	r, err := load.Run(ctx, load.Options{
+		API: api, Publish: api.PublishBatch, Listener: listener, URL: firstText(c.ReceiverURL, "http://"+listener.Addr().String()),
+		Hooks: 1, Rate: loopEvents, Duration: time.Second, Size: 100, Settle: loopSettle,
+		Progress: func(int, int, string) {}, Note: func(string) {},
+	})
+	switch {
+	case errors.Is(err, webhook.ErrInvalid):
+		f.Level, f.Text = doctor.Skipped, "no test webhook was sent, since target URLs may not be this machine: "+err.Error()
+		f.Mend = "give --listen and a public --receiver-url for it"
+	case errors.Is(err, client.ErrRefused):
+		f.Level, f.Text, f.Mend = doctor.Skipped, "no test webhook was sent: "+err.Error(), "use an editor's token"
+	case errors.Is(err, load.ErrUnreachable):
+		f.Text = "an event was published and no webhook came to this machine"
+		f.Mend = "is a delivery-worker running? whisperer delivery list --since 5m says what it met"
+	case err != nil:
+		f.Text, f.Mend = err.Error(), "look at the log of subscription-api"
+	case r.Lost > 0 || r.Unverified > 0:
+		f.Text, f.Mend = fmt.Sprintf("%d of %d test webhooks came, %d of them not verified", r.Received, r.Expected, r.Unverified), "look at the log of delivery-worker"
+	default:
+		f.Level, f.Text = doctor.OK, fmt.Sprintf("%d test events came back as signed webhooks, within %.0f ms", r.Received, r.Latency.Max)
+	}
+	return f
+}

@@ -1,0 +1,144 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// Limits from which on the doctor speaks up.
+const (
+	connectTimeout = 5 * time.Second
+	// lagWarning is how many messages may wait for a consumer.
+	lagWarning = 10_000
+	// daysAhead is how many days of partitions a worker makes in advance, one less than it does.
+	daysAhead = 1
+	// lockWarning is how long a transaction may wait for a lock, in seconds.
+	lockWarning = 30
+)
+
+func database(ctx context.Context, r report, o Options) {
+	if o.DatabaseURL == "" {
+		r.add(Skipped, "set WHISPERER_DATABASE_URL as the services have it", "the database is not known here")
+		return
+	}
+	db, err := postgres.Open(o.DatabaseURL, 1, nil)
+	if err != nil {
+		r.add(Problem, "set WHISPERER_DATABASE_URL to postgres://user:password@host:5432/database", "%s", err)
+		return
+	}
+	defer db.Close()
+	before := time.Now()
+	d, err := db.Diagnose(ctx)
+	if err != nil {
+		r.add(Problem, "pg_isready -d \"$WHISPERER_DATABASE_URL\"   # then look at its log, its user and the network", "%s", err)
+		return
+	}
+	major := d.Version / 10000
+	if major < postgres.MinServer {
+		r.add(Problem, "upgrade PostgreSQL: pg_upgrade", "PostgreSQL is %d.%d, and %d is the oldest that works", major, d.Version%10000, postgres.MinServer)
+	} else {
+		r.add(OK, "", "PostgreSQL %d.%d, %s", major, d.Version%10000, size(d.Bytes))
+	}
+	skew(r, "PostgreSQL", d.Clock, before, time.Now())
+	share(r, fmt.Sprintf("%d of %d connections used", d.Connections, d.MaxConnections), int64(d.Connections), int64(d.MaxConnections),
+		"ALTER SYSTEM SET max_connections = 200   # and restart")
+	if !d.Fsync {
+		r.add(Warning, "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()", "fsync is off: a power cut can destroy the database")
+	}
+	if d.Replica {
+		r.add(Problem, "point WHISPERER_DATABASE_URL at the primary", "this server is a replica and cannot be written to")
+	}
+	if d.LongestLock > lockWarning {
+		r.add(Warning, "SELECT pid, query, pg_blocking_pids(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+			"a transaction has been waiting for a lock for %.0f s", d.LongestLock)
+	}
+	if err := db.Ready(ctx); err != nil {
+		r.add(Problem, "whisperer migrate", "%s", err)
+		return
+	}
+	r.add(OK, "", "the schema is this program's")
+	partitions(r, d)
+}
+
+func partitions(r report, d postgres.Diagnosis) {
+	const mend = "start a delivery-worker: it makes the partitions; then look for \"partitions\" in its log"
+	today := d.Clock.UTC().Truncate(24 * time.Hour)
+	switch {
+	case d.LastDay == nil:
+		r.add(Warning, mend, "there are no partitions: no worker has run yet")
+	case d.LastDay.Before(today):
+		r.add(Problem, mend, "the newest partitions are of %s: nothing of today can be recorded", d.LastDay.UTC().Format(time.DateOnly))
+	case d.LastDay.Before(today.AddDate(0, 0, daysAhead)):
+		r.add(Warning, mend, "there are no partitions for tomorrow")
+	default:
+		r.add(OK, "", "partitions up to %s", d.LastDay.UTC().Format(time.DateOnly))
+	}
+}
+
+func nats(ctx context.Context, r report, o Options) {
+	if o.NATSURL == "" {
+		r.add(Skipped, "set WHISPERER_NATS_URL as the services have it", "NATS is not known here")
+		return
+	}
+	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	b, err := bus.Connect(connecting, bus.Options{URL: o.NATSURL, Name: "whisperer-doctor", Log: zap.NewNop()})
+	if err != nil {
+		r.add(Problem, "nats server check connection --server \"$WHISPERER_NATS_URL\"   # then look at its log and the network", "%s", err)
+		return
+	}
+	defer b.Close()
+	if err := b.CheckServer(); err != nil {
+		r.add(Problem, "upgrade nats-server, one node at a time", "%s", err)
+	} else {
+		r.add(OK, "", "nats-server %s", b.ServerVersion())
+	}
+	before := time.Now()
+	store, err := b.Store(ctx)
+	if err != nil {
+		r.add(Problem, "enable JetStream in the server's configuration: jetstream { store_dir: … }", "%s", err)
+		return
+	}
+	if !store.Clock.IsZero() {
+		skew(r, "NATS", store.Clock, before, time.Now())
+	}
+	full(r, "JetStream's store", store.Used, store.Limit, "raise max_file_store, or give the account more: nats account info")
+	streams(ctx, r, b, o)
+}
+
+func streams(ctx context.Context, r report, b *bus.Bus, o Options) {
+	const mend = "start subscription-api or delivery-worker: each makes what is missing"
+	list, err := b.Streams(ctx)
+	if err != nil {
+		r.add(Problem, mend, "%s", err)
+		return
+	}
+	for _, s := range list {
+		if s.MaxBytes > 0 {
+			full(r, "stream "+s.Name, int64(min(s.Bytes, 1<<62)), s.MaxBytes, "see which consumer is behind; else raise WHISPERER_OMS_MAX_BYTES")
+		} else {
+			r.add(OK, "", "stream %s: %d messages, %s", s.Name, s.Messages, size(int64(min(s.Bytes, 1<<62))))
+		}
+		if s.Replicas < o.Replicas {
+			r.add(Warning, "set WHISPERER_STREAM_REPLICAS for API and workers, and restart them", "stream %s has %d copies, not %d", s.Name, s.Replicas, o.Replicas)
+		}
+	}
+	for _, c := range bus.Consumers() {
+		lag, err := b.Lag(ctx, c)
+		switch {
+		case err != nil:
+			r.add(Problem, mend, "%s", err)
+		case lag.Pending > lagWarning:
+			r.add(Warning, "start more delivery-workers: docker compose up -d --scale delivery-worker=4",
+				"consumer %s is %d messages behind", c, lag.Pending)
+		default:
+			r.add(OK, "", "consumer %s: %d waiting, %d in work", c, lag.Pending, lag.InFlight)
+		}
+	}
+}
