@@ -73,9 +73,15 @@ tidy: ## go mod tidy in every module
 
 ##### ship it
 
-.PHONY: build
-build: ## static binaries in ./dist
+.PHONY: build release containers
+build: ## static binaries in ./dist, and the man page
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o dist/ $(BINARIES)
+	go run ./services/whisperer/cmd/whisperer manual man > dist/whisperer.1
+release: ## archives for every system with checksums and bills of materials, in ./dist/release: the same bytes everywhere
+	cd scripts/release && GOWORK=off go run . build --out $(CURDIR)/dist/release --version $(VERSION) \
+	  --epoch $(shell git log -1 --format=%ct) $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(CURDIR)
+containers: ## kill, restart, scale and replace the containers while events flow, and count (Docker with compose; some 10 minutes)
+	scripts/containers.sh
 
 ##### machine
 

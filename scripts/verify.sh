@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fails when something that a machine writes differs from what is there: Go format, protobuf format and lint,
-# generated Go, go.mod and go.sum. Changes nothing. `make fmt generate tidy` mends most of what it finds.
+# generated Go, the reference of the
+# command line, go.mod and go.sum. Changes nothing. `make fmt generate tidy` mends most of what it finds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
@@ -22,6 +23,9 @@ trap 'rm -rf "$generated"' EXIT
 while IFS= read -r file; do
   diff -u "proto/$file" "$generated/$file" || complain "proto/$file is not what its .proto generates (make generate)"
 done < <({ cd proto && find . -name '*.pb.go'; cd "$generated" && find . -name '*.pb.go'; } | sort -u)
+
+go test ./services/whisperer/internal/cli -run 'TestReference|TestManPage' -count 1 >/dev/null ||
+  complain "docs/cli.md is not what the commands say (go test ./services/whisperer/internal/cli -run TestReference -update)"
 
 scripts/tidy.sh --check || complain "modules are not in order"
 exit "$failed"

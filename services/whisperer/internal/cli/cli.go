@@ -72,6 +72,7 @@ type commands struct {
 	Bench        benchCommand        `cmd:"" help:"Measure a machine or an installation: deliveries per second, what they cost, how late they come."`
 	Healthcheck  healthcheckCommand  `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`
 	Completion   completionCommand   `cmd:"" help:"Print a script that completes commands in a shell."`
+	Manual       manualCommand       `cmd:"" help:"Print the reference of all commands."`
 	Version      versionCommand      `cmd:"" help:"Print the version."`
 }
 

@@ -9,16 +9,23 @@ import (
 )
 
 type completionCommand struct {
-	Shell string `arg:"" enum:"bash,zsh" help:"bash or zsh."`
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
 // Help says how to use it.
 func (c *completionCommand) Help() string {
-	return "bash: source <(whisperer completion bash)    zsh: source <(whisperer completion zsh)"
+	return "bash: source <(whisperer completion bash)    zsh: source <(whisperer completion zsh)    fish: whisperer completion fish | source"
 }
 
-// Run prints a script for bash, which zsh runs too.
+// Run prints a script for bash, which zsh runs too, or one for fish.
 func (c *completionCommand) Run(a *app) error {
+	if c.Shell == "fish" {
+		b := &strings.Builder{}
+		b.WriteString("complete -c whisperer -f\n")
+		fishCompletions(b, a.model.Node, nil)
+		_, err := io.WriteString(a.Out, b.String())
+		return err
+	}
 	if c.Shell == "zsh" {
 		fmt.Fprintln(a.Out, "autoload -U +X compinit bashcompinit && compinit && bashcompinit")
 	}
@@ -56,4 +63,46 @@ func completions(paths, words io.Writer, node *kong.Node, path string) {
 		}
 	}
 	fmt.Fprintf(words, "  %q) words=%q ;;\n", path, strings.Join(next, " "))
+}
+
+// fishCompletions writes a line for each command and flag below the node, with its meaning.
+func fishCompletions(out io.Writer, node *kong.Node, path []string) {
+	var names []string
+	for _, child := range node.Children {
+		if !child.Hidden {
+			names = append(names, child.Name)
+		}
+	}
+	condition := "__fish_use_subcommand"
+	if len(path) > 0 {
+		condition = "__fish_seen_subcommand_from " + path[len(path)-1]
+		if len(names) > 0 {
+			condition += "; and not __fish_seen_subcommand_from " + strings.Join(names, " ")
+		}
+		for _, before := range path[:len(path)-1] {
+			condition = "__fish_seen_subcommand_from " + before + "; and " + condition
+		}
+	}
+	for _, child := range node.Children {
+		if child.Hidden {
+			continue
+		}
+		fmt.Fprintf(out, "complete -c whisperer -n %s -a %s -d %s\n", fishQuote(condition), child.Name, fishQuote(child.Help))
+		fishCompletions(out, child, append(path[:len(path):len(path)], child.Name))
+	}
+	for _, flag := range visible(node.Flags) {
+		needs := ""
+		if !flag.IsBool() {
+			needs = " -r"
+		}
+		if len(path) == 0 {
+			fmt.Fprintf(out, "complete -c whisperer -l %s%s -d %s\n", flag.Name, needs, fishQuote(flag.Help))
+			continue
+		}
+		fmt.Fprintf(out, "complete -c whisperer -n %s -l %s%s -d %s\n", fishQuote(condition), flag.Name, needs, fishQuote(flag.Help))
+	}
+}
+
+func fishQuote(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", " ").Replace(s) + "'"
 }

@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Proves with a real container engine what the README promises of containers: it builds the images, starts them as
+# docker-compose.yml says, publishes events at a steady rate while workers, NATS nodes and PostgreSQL are killed, restarted,
+# scaled and replaced, and counts the webhooks that came. It ends with an error where one was lost, and removes all it made.
+#
+#   scripts/containers.sh [single] [cluster]      (both without arguments)
+#
+# RATE (100) events a second, each step SECONDS_EACH (20) long; BUILD=no takes the images whisperer/*:proof as they are. Where no registry can be reached: scripts/compose/offline-images.sh.
+# shellcheck disable=SC2317 # functions are called by name
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export RATE=${RATE:-100} SECONDS_EACH=${SECONDS_EACH:-20}
+export COMPOSE_PROJECT_NAME=whisperer-proof VERSION=${VERSION:-proof}
+export API_PORT=${API_PORT:-18080} NATS_PORT=${NATS_PORT:-14222}
+# The receiver is a container beside the others.
+export WHISPERER_EGRESS_ALLOW=10.0.0.0/8,172.16.0.0/12,192.168.0.0/16 WHISPERER_EGRESS_PORTS=80,443,9000
+work=$(mktemp -d)
+files=(-f docker-compose.yml)
+failed=0
+
+compose() { docker compose "${files[@]}" "$@"; }
+
+finish() {
+  compose --profile cli down --volumes --remove-orphans --timeout 5 >/dev/null 2>&1 || true
+  docker rm -f whisperer-proof-load >/dev/null 2>&1 || true
+  rm -rf "$work"
+}
+trap finish EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+
+wrong() {
+  echo "containers: $*" >&2
+  failed=1
+}
+
+# up starts everything and makes the token that the load is published with.
+up() {
+  compose up --detach --no-build --wait --quiet-pull >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; exit 1; }
+  WHISPERER_TOKEN=$(compose run --rm --no-TTY whisperer --json token create proof --role admin 2>/dev/null |
+    sed -n 's/.*"token": "\(.*\)".*/\1/p')
+  export WHISPERER_TOKEN
+}
+
+# step NAME COMMAND...: publishes for a while, runs the command in the middle of it, and counts.
+step() {
+  local name=$1 result=$work/result status=0
+  shift
+  compose run --detach --no-TTY --name whisperer-proof-load whisperer --json bench installation --rate "$RATE" \
+    --duration "${SECONDS_EACH}s" --hooks 2 --listen :9000 --receiver-url http://whisperer-proof-load:9000 --settle 90s >/dev/null 2>&1
+  sleep "$((SECONDS_EACH / 3))"
+  "$@" >"$work/step.log" 2>&1 || { wrong "$name: $*"; tail -20 "$work/step.log" >&2; }
+  status=$(docker wait whisperer-proof-load)
+  docker logs whisperer-proof-load >"$result" 2>"$work/complaints"
+  docker rm whisperer-proof-load >/dev/null
+  if [ "$status" != 0 ]; then
+    wrong "$name: exit code $status"
+    tail -5 "$work/complaints" >&2
+  fi
+  printf '%-34s accepted %5s  webhooks %5s of %5s  lost %s  repeated %s  calls again %s  p50 %s ms  p99 %s ms  max %s ms\n' "$name" \
+    "$(number accepted)" "$(number received)" "$(number expected)" "$(number lost)" "$(number repeated)" "$(number refused)" \
+    "$(number p50)" "$(number p99)" "$(number max)"
+}
+
+number() { sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" "$work/result" | head -1; }
+
+workers() { compose ps --quiet delivery-worker; }
+
+kill_worker() { docker kill --signal KILL "$(workers | head -1)"; }
+
+restart_postgres() { compose restart --timeout 10 postgres; }
+
+# replace_workers starts new workers beside the old ones, then stops these one after the other; then the API.
+replace_workers() {
+  local old count
+  old=$(workers)
+  count=$(wc -w <<<"$old")
+  docker tag "whisperer/delivery-worker:$VERSION" whisperer/delivery-worker:proof-next
+  docker tag "whisperer/subscription-api:$VERSION" whisperer/subscription-api:proof-next
+  VERSION=proof-next compose up --detach --no-build --no-deps --no-recreate --wait --scale delivery-worker=$((2 * count)) delivery-worker
+  for id in $old; do
+    docker stop --time 30 "$id"
+    docker rm "$id"
+  done
+  VERSION=proof-next compose up --detach --no-build --no-deps --wait subscription-api
+}
+
+kill_node() {
+  docker kill --signal KILL "$(compose ps --quiet "$1")"
+  sleep 5
+  compose up --detach --no-recreate --wait "$1"
+}
+
+# hardened checks how the containers run.
+hardened() {
+  local service id
+  for service in subscription-api delivery-worker; do
+    id=$(compose ps --quiet "$service" | head -1)
+    [ "$(docker inspect --format '{{.HostConfig.ReadonlyRootfs}} {{.Config.User}} {{.State.Health.Status}}' "$id")" = 'true 65532:65532 healthy' ] ||
+      wrong "$service is not read-only, not without root, or not healthy"
+    [ "$(docker inspect --format '{{index .Config.Labels "io.whisperer.sbom"}}' "$id")" = /usr/share/sbom/ ] || wrong "$service does not say where its SBOM is"
+    docker cp "$id:/usr/share/sbom/$service.cdx.json" "$work/" || wrong "$service has no SBOM"
+    grep -q '"bomFormat": "CycloneDX"' "$work/$service.cdx.json" || wrong "$service has no SBOM"
+  done
+  docker images --filter reference="whisperer/*:$VERSION" --format '{{.Repository}} {{.Size}}'
+}
+
+single() {
+  files=(-f docker-compose.yml)
+  say "one machine: docker-compose.yml, $RATE events a second to two hooks"
+  up
+  hardened
+  step "nothing happens" true
+  step "one worker becomes four" compose up --detach --no-recreate --wait --scale delivery-worker=4 delivery-worker
+  step "a worker of four is killed" kill_worker
+  step "PostgreSQL is restarted" restart_postgres
+  step "workers and API are replaced" replace_workers
+  compose --profile cli down --volumes --timeout 5 >/dev/null 2>&1
+}
+
+cluster() {
+  files=(-f docker-compose.yml -f scripts/compose/cluster.yml)
+  say "three NATS nodes and three workers: scripts/compose/cluster.yml, $RATE events a second to two hooks"
+  up
+  step "nothing happens" true
+  step "a NATS node is killed" kill_node nats-2
+  step "the node everybody asks is killed" kill_node nats
+  compose --profile cli down --volumes --timeout 5 >/dev/null 2>&1
+}
+
+if [ "${BUILD:-yes}" = yes ]; then
+  say "images"
+  compose --profile cli build >"$work/build.log" 2>&1 || { tail -40 "$work/build.log" >&2; exit 1; }
+fi
+[ $# -gt 0 ] || set -- single cluster
+for part; do
+  case $part in
+  single | cluster) "$part" ;;
+  *) echo "$part is none of: single cluster" >&2; exit 2 ;;
+  esac
+done
+exit "$failed"
