@@ -33,6 +33,9 @@ const (
 	firstWait = 5 * time.Second
 )
 
+// maxRefused is how often in succession a busy machine may fail to store events in time.
+const maxRefused = 10
+
 // spread is how long retries lie apart at the most, and wait how long the earliest of them waits.
 func (s *Scenario) spread() time.Duration {
 	return time.Duration(max(1, s.Events/retryRate)) * time.Second
@@ -82,12 +85,17 @@ func (b *bench) park(ctx context.Context, y *system, s Scenario) error {
 		return err
 	}
 	const together = 1000
-	for seq := 0; seq < s.Events; seq += together {
+	failed := 0
+	for seq := 0; seq < s.Events; {
 		var events []bus.Outgoing
 		for n := seq; n < min(s.Events, seq+together); n++ {
 			events = append(events, b.event("run", n))
 		}
-		if _, err := y.bus.PublishInOrder(ctx, events); err != nil {
+		stored, err := y.bus.PublishInOrder(ctx, events)
+		if failed++; err == nil {
+			failed = 0
+		}
+		if seq += stored; failed > maxRefused || ctx.Err() != nil {
 			return err
 		}
 	}
