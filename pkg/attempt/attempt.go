@@ -6,9 +6,7 @@ package attempt
 import (
 	"context"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,6 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -42,6 +41,7 @@ const hidden = "[hidden]"
 type Sender struct {
 	client    *egress.Client
 	userAgent string
+	traces    *trace.Tracer
 
 	mu       sync.RWMutex
 	prepared map[uuid.UUID]*prepared
@@ -63,9 +63,9 @@ type key struct {
 	expiresAt time.Time
 }
 
-// New makes a sender whose requests go through the client.
-func New(client *egress.Client, version string) *Sender {
-	return &Sender{client: client, userAgent: "Whisperer/" + version, prepared: map[uuid.UUID]*prepared{}}
+// New makes a sender whose requests go through the client. Attempts are traced where traces is not nil.
+func New(client *egress.Client, version string, traces *trace.Tracer) *Sender {
+	return &Sender{client: client, userAgent: "Whisperer/" + version, traces: traces, prepared: map[uuid.UUID]*prepared{}}
 }
 
 // Forget drops what is remembered of a hook that is gone.
@@ -82,6 +82,13 @@ func (s *Sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bo
 }
 
 func (s *Sender) send(ctx context.Context, p *prepared, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
+	span := s.begin(due, p)
+	attempt, result, cancelled = s.request(ctx, p, due, bodies, span)
+	finish(span, result, cancelled)
+	return attempt, result, cancelled
+}
+
+func (s *Sender) request(ctx context.Context, p *prepared, due *webhook.Due, bodies *envelope.Bodies, span trace.Span) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
 	number := uint32(due.Attempts + 1) //nolint:gosec // small
 	body, err := bodies.Get(due.Hook.Config.Format)
 	if p.err != nil {
@@ -95,6 +102,7 @@ func (s *Sender) send(ctx context.Context, p *prepared, due *webhook.Due, bodies
 		}, webhook.Result{Class: webhook.ClassRequest}, false
 	}
 	header := s.header(due, p, body, now)
+	header[headerTrace] = []string{traceparent(span, due.Event.Traceparent)}
 	recorded := lines(header, p.hides) // now: the transport may hold on to the header after Do
 	r := s.client.Do(ctx, egress.Request{
 		Target: p.target, Method: due.Hook.Config.Method, Header: header, Body: body.Bytes, Timeout: due.Hook.Config.Timeout,
@@ -172,7 +180,6 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 	h[headerDelivery] = []string{id}
 	h[headerEventID] = []string{due.Event.ID}
 	h[headerAttempt] = []string{strconv.Itoa(due.Attempts + 1)}
-	h[headerTrace] = []string{traceparent(due.Event.Traceparent)}
 	if due.Replay {
 		h[headerReplay] = []string{"true"}
 	}
@@ -192,20 +199,6 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 		}
 	}
 	return h
-}
-
-// traceparent is the event's trace with a span of our own, or a trace that begins here (W3C Trace Context).
-func traceparent(parent string) string {
-	var span [8]byte
-	for i := range span {
-		span[i] = byte(rand.Uint32()) //nolint:gosec // an id, no secret
-	}
-	span[0] |= 1 // never all zeroes
-	if parent != "" {
-		return parent[:36] + hex.EncodeToString(span[:]) + parent[52:]
-	}
-	trace := uuid.New()
-	return "00-" + hex.EncodeToString(trace[:]) + "-" + hex.EncodeToString(span[:]) + "-01"
 }
 
 // hides reports whether a header's value is the integrator's secret.

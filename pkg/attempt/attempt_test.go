@@ -59,7 +59,7 @@ func newSender(t *testing.T, allow string) *attempt.Sender {
 	require.NoError(t, err)
 	client := egress.NewClient(egress.Options{Policy: policy, Version: "1.2.3"})
 	t.Cleanup(client.Close)
-	return attempt.New(client, "1.2.3")
+	return attempt.New(client, "1.2.3", nil)
 }
 
 func due(t *testing.T, url, config string) *webhook.Due {

@@ -115,6 +115,14 @@ type Target struct {
 // URL returns the URL in its canonical form.
 func (t Target) URL() string { return t.url }
 
+// Host returns the URL's host, with its port where it names one; empty for a target that is refused.
+func (t Target) Host() string {
+	if t.template == nil {
+		return ""
+	}
+	return t.template.URL.Host
+}
+
 // Prepare checks a URL as CheckURL does and returns the Target for it. With an error, the Target is one that Do answers
 // with webhook.ClassForbidden, without any connection: a caller with a stored hook need not treat it apart.
 func (c *Client) Prepare(raw string) (Target, error) {

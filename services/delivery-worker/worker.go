@@ -22,6 +22,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/deliver"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/drainer"
@@ -50,6 +51,7 @@ type Service struct {
 	db       *postgres.DB
 	policy   egress.Policy
 	version  string
+	traces   *trace.Tracer
 
 	bus   *bus.Bus
 	index *index.Index
@@ -60,8 +62,9 @@ type Service struct {
 	drain *drainer.Drainer
 }
 
-// New makes a worker and opens its health address; it connects to nothing yet.
-func New(ctx context.Context, c Config, version string, log *zap.Logger) (*Service, error) {
+// New makes a worker and opens its health address; it connects to nothing yet. Events and attempts are traced where
+// traces is not nil.
+func New(ctx context.Context, c Config, version string, log *zap.Logger, traces *trace.Tracer) (*Service, error) {
 	ring, err := seal.ParseRing(c.MasterKey)
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
@@ -86,6 +89,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (*Servi
 	}
 	return &Service{
 		config: c, log: log, health: health, registry: registry, metrics: newMetrics(registry), db: db, policy: policy, version: version,
+		traces: traces,
 	}, nil
 }
 
@@ -96,6 +100,7 @@ func (s *Service) HealthAddr() string { return s.health.Addr() }
 func (s *Service) Components() []daemon.Component {
 	return []daemon.Component{
 		s.health.Server(),
+		{Name: "traces", Run: s.traces.Run},
 		{Name: "delivery-worker", Run: s.run, StopTimeout: s.config.ShutdownTimeout + 3*lastWords},
 		s.health.Gate(),
 	}
@@ -185,7 +190,7 @@ func (s *Service) connect(ctx context.Context) error {
 		return err
 	}
 	client := egress.NewClient(egress.Options{Policy: s.policy, MaxIdlePerHost: webhook.MaxConcurrency, Version: s.version})
-	s.send = attempt.New(client, s.version)
+	s.send = attempt.New(client, s.version, s.traces)
 	s.index = index.New(s.hookChanged)
 	s.lanes = lane.New(lane.Breaker{
 		MinAttempts: s.config.BreakerAttempts, FailureRatio: s.config.BreakerRatio, Window: time.Minute, Open: s.config.BreakerOpen,
@@ -283,7 +288,7 @@ func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer,
 	t := &takers{}
 	out := fanout.New(fanout.Deps{
 		Hooks: s.index, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Rejecter: s.facts, Observer: s.metrics, Log: s.log,
-		Slots: s.config.Slots,
+		Slots: s.config.Slots, Traces: s.traces,
 	})
 	if err := s.take(ctx, t, bus.Fanout, 256, out.Run); err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) run() (stop func()) {
 	w.t.Helper()
 	log := zaptest.NewLogger(w.t, zaptest.Level(zap.InfoLevel))
-	service, err := deliveryworker.New(w.t.Context(), w.config, "test", log)
+	service, err := deliveryworker.New(w.t.Context(), w.config, "test", log, nil)
 	require.NoError(w.t, err)
 	w.health = service.HealthAddr()
 	up := make(chan struct{})

@@ -24,6 +24,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
@@ -42,12 +43,13 @@ type Service struct {
 	db       *postgres.DB
 	events   *publisher
 	types    *schema.Checks
+	traces   *trace.Tracer
 	listener net.Listener
 	http     *http.Server
 }
 
-// New makes the API and opens its addresses; it connects to nothing yet.
-func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Service, err error) {
+// New makes the API and opens its addresses; it connects to nothing yet. Requests are traced where traces is not nil.
+func New(ctx context.Context, c Config, version string, log *zap.Logger, traces *trace.Tracer) (_ *Service, err error) {
 	ring, err := seal.ParseRing(c.MasterKey)
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
@@ -60,7 +62,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, log: log, events: &publisher{}, types: schema.NewChecks(catalogue.SchemaOf, log)}
+	s := &Service{config: c, log: log, events: &publisher{}, traces: traces, types: schema.NewChecks(catalogue.SchemaOf, log)}
 	if s.db, err = postgres.Open(c.DatabaseURL, databaseConns, ring); err != nil {
 		return nil, err
 	}
@@ -73,12 +75,12 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger) (_ *Ser
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "whisperer_api_nats_up", Help: "1 while events can be published, else 0.",
 	}, s.events.up))
-	sender := attempt.New(egress.NewClient(egress.Options{Policy: policy, Version: version}), version)
+	sender := attempt.New(egress.NewClient(egress.Options{Policy: policy, Version: version}), version, traces)
 	handler, err := httpapi.New(httpapi.Deps{
 		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db,
 		Deliveries: s.db, Events: s.db, Explained: s.db, Replays: s.db, Jobs: s.db, Trials: s.db,
 		Sender: sender, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
-		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Version: version, Metrics: registry, Log: log,
+		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Version: version, Metrics: registry, Traces: traces, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
@@ -149,6 +151,7 @@ func (s *Service) HealthAddr() string { return s.health.Addr() }
 func (s *Service) Components() []daemon.Component {
 	return []daemon.Component{
 		s.health.Server(),
+		{Name: "traces", Run: s.traces.Run},
 		{Name: "bus", Run: s.connectBus},
 		{Name: "subscription-api", Run: s.serve, StopTimeout: s.config.ShutdownTimeout + 2*lastWords},
 		{Name: "jobs", Run: s.runJobs},

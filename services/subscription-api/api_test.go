@@ -42,7 +42,7 @@ func start(t *testing.T, nats string) (addr, token, health string) {
 	token, _, err = db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "t", Role: postgres.Admin})
 	require.NoError(t, err)
 
-	s, err := subscriptionapi.New(t.Context(), config, "test", zap.NewNop())
+	s, err := subscriptionapi.New(t.Context(), config, "test", zap.NewNop(), nil)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -183,7 +183,7 @@ func TestASchemaThatDoesNotFitIsAnErrorThatSaysWhatToDo(t *testing.T) {
 	s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
 		DatabaseURL: testenv.EmptyPostgres(t), NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0",
 		HealthListen: "127.0.0.1:0", HookQuota: 1, Replicas: 1, EgressPorts: "80",
-	}, "test", zap.NewNop())
+	}, "test", zap.NewNop(), nil)
 	require.NoError(t, err)
 	err = daemon.Run(t.Context(), zap.NewNop(), s.Components()...)
 	require.ErrorIs(t, err, postgres.ErrSchema)

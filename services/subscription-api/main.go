@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/trace"
 )
 
 // Main is the program: it reads the configuration from the environment and serves the API until a signal comes.
@@ -18,7 +19,11 @@ func Main(ctx context.Context, environ []string, version string) error {
 	if err != nil {
 		return fmt.Errorf("make logger: %w", err)
 	}
-	s, err := New(ctx, c, version, log)
+	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-subscription-api", Version: version, Environ: environ, Log: log})
+	if err != nil {
+		return err
+	}
+	s, err := New(ctx, c, version, log, traces)
 	if err != nil {
 		return err
 	}

@@ -264,6 +264,10 @@ func (c *chance) spoilPath(r *request) {
 	id := pick(c, "x", "0", "-1", "%00", "%ff", "%2e%2e", "..", ".", "%20", "%2f", "018f5b5e000070008000000000000000", "%7B018f5b5e-0000-7000-8000-000000000000%7D", "00000000-0000-0000-0000-000000000000",
 		"ffffffff-ffff-ffff-ffff-ffffffffffff", "018F5B5E-0000-7000-8000-00000000000G", "'%20OR%201=1", strings.Repeat("a", 3000), "%F0%9F%92%A5", "*", "%25", "a%0d%0ab")
 	r.path = fill(r.op.path, id)
+	if kindOf(r.op) == eventType { // some of these are good names
+		r.maybe("path", "another name")
+		return
+	}
 	r.refuse("path", "no such id")
 }
 

@@ -72,7 +72,7 @@ func startTarget(t *testing.T) *target {
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
 	core, logs := observer.New(zapcore.ErrorLevel)
-	s, err := subscriptionapi.New(t.Context(), config, "test", zap.New(core))
+	s, err := subscriptionapi.New(t.Context(), config, "test", zap.New(core), nil)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -197,6 +197,7 @@ type receiver struct {
 
 type request struct {
 	id, event, attempt, body, path string
+	traceparent                    string
 	at                             time.Time
 	verified                       error
 }
@@ -220,7 +221,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.inFlight++
 	r.requests = append(r.requests, request{
 		id: q.Header.Get("webhook-id"), event: q.Header.Get("X-Whisperer-Event-Id"), attempt: q.Header.Get("X-Whisperer-Attempt"),
-		body: string(body), path: q.URL.Path, at: time.Now(), verified: err,
+		traceparent: q.Header.Get("traceparent"), body: string(body), path: q.URL.Path, at: time.Now(), verified: err,
 	})
 	n := 0
 	for _, before := range r.requests {

@@ -17,6 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
+	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -80,7 +81,7 @@ type observer interface {
 	EventRepeated()
 }
 
-// Deps are a Fanout's collaborators; all are required.
+// Deps are a Fanout's collaborators; all but Traces are required.
 type Deps struct {
 	Hooks     matcher
 	Types     checker
@@ -92,6 +93,8 @@ type Deps struct {
 	Log       *zap.Logger
 	// Slots bounds the deliveries that are under way, do not wait for their hook and are quick.
 	Slots int
+	// Traces gets a span for each event; nil for none.
+	Traces *trace.Tracer
 }
 
 // Fanout turns events into deliveries.
@@ -324,6 +327,7 @@ func (f *Fanout) deliver(t taken, dues []webhook.Due) {
 		return
 	}
 	f.open.Add(1)
+	span := f.begin(t, len(dues))
 	bodies := envelope.NewBodies(t.event)
 	var failed atomic.Bool
 	var left atomic.Int64
@@ -340,13 +344,29 @@ func (f *Fanout) deliver(t taken, dues []webhook.Due) {
 				return
 			}
 			if failed.Load() {
+				span.Fail("not_settled")
 				f.handBack(t.msg)
 			} else {
 				f.ack(t.msg)
 			}
+			span.End()
 			f.open.Done()
 		}, release)
 	}
+}
+
+// begin begins the span of an event's fan-out, which lasts until all of its deliveries are settled and is what their
+// attempts are below, those of retries too: they carry the event.
+func (f *Fanout) begin(t taken, deliveries int) trace.Span {
+	if !f.Traces.On() {
+		return trace.Span{}
+	}
+	span := f.Traces.Start(trace.Consumer, "fan out", t.event.Traceparent,
+		trace.String("messaging.system", "nats"), trace.String("messaging.destination.name", t.msg.Subject),
+		trace.String("whisperer.tenant", t.event.Tenant), trace.String("whisperer.event.id", t.event.ID),
+		trace.String("whisperer.event.type", t.event.Type), trace.Int("whisperer.deliveries", deliveries))
+	t.event.Traceparent = span.Traceparent()
+	return span
 }
 
 func (f *Fanout) reject(m *bus.Message, tenant string, reason envelope.Reason, detail string) {

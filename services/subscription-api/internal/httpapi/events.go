@@ -20,6 +20,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
+	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -87,6 +88,9 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 	raws, pointers, err := splitEvents(c.body)
 	if err != nil {
 		return nil, err
+	}
+	if span := trace.From(ctx); span.On() {
+		in.Traceparent = span.Traceparent()
 	}
 	p := publication{types: s.Types, tenant: c.tenant, headers: in, invalid: &webhook.ValidationError{}, now: time.Now()}
 	for i, raw := range raws {

@@ -81,6 +81,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		begin := time.Now()
+		span := s.begin(c)
 		if err := next(c); err != nil {
 			c.Error(err)
 		}
@@ -88,10 +89,12 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		method, route, status := knownMethod(c.Request().Method), routeOf(c), c.Response().Status
 		s.metrics.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
 		s.metrics.duration.WithLabelValues(method, route).Observe(took.Seconds())
+		who := callOf(c.Request().Context())
+		finish(span, method, route, status, who)
 		fields := []zap.Field{
 			zap.String("method", method), zap.String("route", route), zap.Int("status_code", status), zap.Duration("duration", took),
 		}
-		if who := callOf(c.Request().Context()); who != nil {
+		if who != nil {
 			fields = append(fields, zap.Stringer("token_id", who.token.ID), zap.String("tenant", who.tenant))
 		}
 		s.log.Info("request served", fields...)

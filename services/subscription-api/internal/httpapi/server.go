@@ -21,6 +21,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/trace"
 )
 
 // root is where everything lies.
@@ -66,7 +67,9 @@ type Deps struct {
 	HookQuota int
 	Version   string
 	Metrics   prometheus.Registerer
-	Log       *zap.Logger
+	// Traces gets a span for each request; nil for none.
+	Traces *trace.Tracer
+	Log    *zap.Logger
 }
 
 type server struct {

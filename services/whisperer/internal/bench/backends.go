@@ -69,7 +69,7 @@ func (w *workerPart) start(ctx context.Context, environ []string) (any, error) {
 		return nil, err
 	}
 	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	service, err := deliveryworker.New(ctx, config, w.version, log.With(zap.String("part", "delivery-worker")))
+	service, err := deliveryworker.New(ctx, config, w.version, log.With(zap.String("part", "delivery-worker")), nil)
 	if err != nil {
 		w.ended <- nil
 		return nil, err

@@ -50,7 +50,7 @@ func (s *system) newAPI(ctx context.Context) ([]daemon.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := subscriptionapi.New(ctx, config, s.opts.Version, s.log.With(zap.String("part", "subscription-api")))
+	api, err := subscriptionapi.New(ctx, config, s.opts.Version, s.log.With(zap.String("part", "subscription-api")), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (s *system) newWorker(ctx context.Context) ([]daemon.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	worker, err := deliveryworker.New(ctx, config, s.opts.Version, s.log.With(zap.String("part", "delivery-worker")))
+	worker, err := deliveryworker.New(ctx, config, s.opts.Version, s.log.With(zap.String("part", "delivery-worker")), nil)
 	if err != nil {
 		return nil, err
 	}

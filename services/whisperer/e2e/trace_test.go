@@ -1,0 +1,181 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// traces is a collector of OpenTelemetry.
+type traces struct {
+	*httptest.Server
+
+	mu    sync.Mutex
+	spans []span
+}
+
+type span struct {
+	service, name, id, parent, trace string
+	kind                             otlp.Span_SpanKind
+	failed                           bool
+	facts                            map[string]string
+}
+
+func newTraces(t *testing.T) *traces {
+	t.Helper()
+	c := &traces{}
+	c.Server = httptest.NewServer(c)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// ServeHTTP implements http.Handler.
+func (c *traces) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	raw, err := io.ReadAll(r.Body)
+	var export collector.ExportTraceServiceRequest
+	if err != nil || r.URL.Path != "/v1/traces" || proto.Unmarshal(raw, &export) != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, resource := range export.GetResourceSpans() {
+		service := ""
+		for _, fact := range resource.GetResource().GetAttributes() {
+			if fact.GetKey() == "service.name" {
+				service = fact.GetValue().GetStringValue()
+			}
+		}
+		for _, scope := range resource.GetScopeSpans() {
+			for _, s := range scope.GetSpans() {
+				facts := map[string]string{}
+				for _, fact := range s.GetAttributes() {
+					facts[fact.GetKey()] = fact.GetValue().GetStringValue() // numbers are empty
+				}
+				c.spans = append(c.spans, span{
+					service: service, name: s.GetName(), kind: s.GetKind(), id: hex.EncodeToString(s.GetSpanId()), facts: facts,
+					parent: hex.EncodeToString(s.GetParentSpanId()), trace: hex.EncodeToString(s.GetTraceId()),
+					failed: s.GetStatus().GetCode() == otlp.Status_STATUS_CODE_ERROR,
+				})
+			}
+		}
+	}
+}
+
+// of are the spans of a trace, in the order of their names.
+func (c *traces) of(trace string) []span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := slices.DeleteFunc(slices.Clone(c.spans), func(s span) bool { return s.trace != trace })
+	slices.SortStableFunc(list, func(a, b span) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
+// traced are the settings by which a program's traces get there quickly.
+func (c *traces) traced(s *system) {
+	s.env = append(s.env, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL, "OTEL_BSP_SCHEDULE_DELAY=50")
+}
+
+const (
+	traceID = "0af7651916cd43dd8448eb211c80319c"
+	origin  = "b7ad6b7169203331"
+)
+
+func TestATraceGoesFromThePublisherToTheReceiver(t *testing.T) {
+	t.Parallel()
+	s, c := newSystem(t), newTraces(t)
+	c.traced(s)
+	s.receiver.answer = func(_ string, n int) int {
+		if n == 1 {
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	}
+	s.hook(`{"event_type":"*","target_url":"` + s.receiver.URL + `/canary-path?key=canary-query","secret_key":"` + secret + `","api_key":"canary-key",
+		"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":1}}}`)
+	s.start("delivery-worker")
+	publish := func(trace, flags string) {
+		require.NoError(t, s.bus.PublishEvents(t.Context(), []bus.Outgoing{{
+			Tenant: webhook.DefaultTenant, Type: "order.created", Body: []byte(`{"event_id":"` + trace + `","data":"canary-data"}`),
+			Header: map[string]string{"traceparent": "00-" + trace + "-" + origin + "-" + flags},
+		}}))
+	}
+	const unsampled = "0af7651916cd43dd8448eb211c80319d"
+	publish(unsampled, "00")
+	require.Eventually(t, func() bool { return len(s.receiver.got()) == 2 }, 20*time.Second, 10*time.Millisecond)
+	publish(traceID, "01")
+	require.Eventually(t, func() bool { return len(c.of(traceID)) == 2 }, 20*time.Second, 10*time.Millisecond)
+
+	list := c.of(traceID)
+	attempt, out := list[0], list[1]
+	require.Equal(t, "fan out", out.name)
+	require.Equal(t, origin, out.parent)
+	require.Equal(t, otlp.Span_SPAN_KIND_CONSUMER, out.kind)
+	require.Equal(t, "attempt", attempt.name)
+	require.Equal(t, out.id, attempt.parent)
+	require.Equal(t, "whisperer-delivery-worker", attempt.service)
+	got := s.receiver.got()
+	require.Equal(t, "00-"+traceID+"-"+attempt.id+"-01", got[2].traceparent, "the receiver goes on below the attempt")
+	require.Regexp(t, "^00-"+unsampled+"-[0-9a-f]{16}-00$", got[0].traceparent, "the publisher has decided not to sample it")
+	require.Empty(t, c.of(unsampled))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.spans {
+		for name, value := range s.facts {
+			require.NotContains(t, value, "canary", name)
+		}
+	}
+}
+
+func TestRetriesAndRequestsToTheAPIAreTraced(t *testing.T) {
+	t.Parallel()
+	s, c := newSystem(t), newTraces(t)
+	c.traced(s)
+	address := freeAddress(t)
+	s.start("subscription-api", "WHISPERER_LISTEN="+address)
+	s.api = "http://" + address
+	s.receiver.answer = func(_ string, n int) int {
+		if n == 1 {
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	}
+	s.hook(`{"event_type":"*","target_url":"` + s.receiver.URL + `/a","retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":1}}}`)
+	s.start("delivery-worker")
+	r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPost, s.api+"/whisperer/events/?",
+		strings.NewReader(`{"event_type":"order.created","data":1}`))
+	require.NoError(t, err)
+	r.Header = http.Header{"Authorization": {"Token " + s.token}, "Content-Type": {"application/json"}, "Traceparent": {"00-" + traceID + "-" + origin + "-01"}}
+	answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(r)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, http.StatusAccepted, answer.StatusCode)
+	require.Eventually(t, func() bool { return len(c.of(traceID)) == 4 }, 20*time.Second, 10*time.Millisecond)
+	list := c.of(traceID) // POST, attempt, attempt, fan out
+	request, out := list[0], list[3]
+	require.Equal(t, "POST /whisperer/events/", request.name)
+	require.Equal(t, origin, request.parent)
+	require.Equal(t, "whisperer-subscription-api", request.service)
+	require.Equal(t, request.id, out.parent)
+	for i, attempt := range list[1:3] {
+		require.Equal(t, out.id, attempt.parent, "a retry is below the same fan-out")
+		require.Equal(t, attempt.failed, i == 0)
+		require.Equal(t, "00-"+traceID+"-"+attempt.id+"-01", s.receiver.got()[i].traceparent)
+	}
+	require.Equal(t, "http_status", list[1].facts["error.type"])
+}
