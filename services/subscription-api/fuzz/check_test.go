@@ -38,6 +38,10 @@ func (c *caller) send(r *request, number int) {
 func (c *caller) answer(r *request) (*response, error) {
 	for again := 0; ; again++ {
 		a, err := c.wire.exchange(r)
+		if again > 0 && r.expect == accepted && r.method != http.MethodGet { // it may have been done the first time
+			r.expect = anything
+			c.forget(kindOf(r.op), r.used)
+		}
 		if err != nil || a.status != http.StatusServiceUnavailable || again == 5 {
 			return a, err
 		}
@@ -119,7 +123,7 @@ func (c *caller) described(r *request, a *response) error {
 		return nil
 	}
 	if op == nil {
-		if a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed && a.status != http.StatusBadRequest {
+		if a.status < 400 {
 			return fmt.Errorf("there is no such operation, and the status is %d", a.status)
 		}
 		op = c.api.document.operations["list-hooks"] // every operation has the same problems

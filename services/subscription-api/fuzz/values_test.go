@@ -86,6 +86,10 @@ func (c *chance) good(op, name string) (any, bool) {
 	switch name {
 	case "name":
 		return c.text(255), true
+	case "description":
+		return c.text(1000), true
+	case "schema_check":
+		return "off", true
 	case "target_url":
 		return c.receiver + pick(c, "/", "/a?b=c&d=%20", "/ü/") + pick(c, "?", "?x=") + c.unique, true
 	case "event_type":
