@@ -230,15 +230,15 @@ func TestNotesSayHowToGoOn(t *testing.T) {
 	require.NotContains(t, notes, "postgres://u:p")
 }
 
-func TestTheChartSetsOnlyVariablesThatTheReadmeHas(t *testing.T) {
+func TestTheChartSetsOnlyVariablesThatTheManualHas(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../../README.md")
+	manual, err := os.ReadFile("../../../docs/configuration.md")
 	require.NoError(t, err)
 	for _, values := range variants() {
 		for _, d := range of[*apps.Deployment](mustRender(t, values)) {
 			var names []string
 			for _, v := range d.Spec.Template.Spec.Containers[0].Env {
-				require.Contains(t, string(readme), "| `"+v.Name+"` |")
+				require.Contains(t, string(manual), "| `"+v.Name+"` |")
 				names = append(names, v.Name)
 				secret := slices.Contains([]string{"WHISPERER_DATABASE_URL", "WHISPERER_NATS_URL", "WHISPERER_MASTER_KEY"}, v.Name)
 				require.Equal(t, secret, v.ValueFrom != nil, v.Name)

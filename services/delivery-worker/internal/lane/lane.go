@@ -64,7 +64,6 @@ type Lanes struct {
 	breaker Breaker
 	hooks   Hooks
 	total   total
-	crew    *crew
 
 	mu    sync.Mutex
 	lanes map[uuid.UUID]*lane
@@ -84,7 +83,7 @@ func New(b Breaker, hooks Hooks) *Lanes {
 	if b == (Breaker{}) {
 		b = DefaultBreaker()
 	}
-	return &Lanes{breaker: b, hooks: hooks, crew: newCrew(), lanes: map[uuid.UUID]*lane{}, busy: map[*lane]struct{}{}}
+	return &Lanes{breaker: b, hooks: hooks, lanes: map[uuid.UUID]*lane{}, busy: map[*lane]struct{}{}}
 }
 
 // Crowd says whether the workers together hold so much that lanes should rather park than keep.
@@ -113,7 +112,7 @@ func (ls *Lanes) enter(e *entry, now time.Time) (reason webhook.Reason, waits bo
 	switch {
 	case !l.full() && l.waiting() == 0:
 		if reason = l.admit(e, now); reason == webhook.ReasonNone {
-			ls.crew.run(func() { l.work(e) })
+			go l.work(e)
 		}
 		return reason, false
 	case e.Drain:
@@ -185,7 +184,6 @@ func (ls *Lanes) lock(h *webhook.Hook) *lane {
 
 // Run looks the lanes over until ctx ends.
 func (ls *Lanes) Run(ctx context.Context) {
-	defer close(ls.crew.over)
 	look, forget := time.NewTicker(lookEvery), time.NewTicker(ls.breaker.Window)
 	defer look.Stop()
 	defer forget.Stop()

@@ -147,7 +147,7 @@ func (l *lane) finish(e *entry) (next *entry) {
 		case next == nil:
 			next = first
 		default:
-			l.all.crew.run(func() { l.work(first) })
+			go l.work(first)
 		}
 	}
 	if l.running.n == 0 {

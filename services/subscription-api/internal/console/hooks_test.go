@@ -405,13 +405,13 @@ func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	require.NotContains(t, p.get(t, "/console/deliveries/?hook="+h.ID.String()).text, "e-1")
 }
 
-func TestSamplesAreThoseOfTheFrontPage(t *testing.T) {
+func TestSamplesAreThoseOfTheManual(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../../../README.md")
+	manual, err := os.ReadFile("../../../../docs/receiving.md")
 	require.NoError(t, err)
 	for _, name := range []string{"go", "python", "js"} {
 		sample, err := os.ReadFile("samples/" + name + ".txt")
 		require.NoError(t, err)
-		require.Contains(t, string(readme), "```"+name+" verify\n"+string(sample)+"```", "tests run those of the front page")
+		require.Contains(t, string(manual), "```"+name+" verify\n"+string(sample)+"```", "tests run those of the manual")
 	}
 }

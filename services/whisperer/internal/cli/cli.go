@@ -88,13 +88,7 @@ type globals struct {
 func Run(ctx context.Context, p Program) int {
 	c := &commands{}
 	shown := false // --help was answered
-	parser, err := kong.New(c,
-		kong.Name("whisperer"), kong.Description(description), kong.Writers(p.Out, p.Err),
-		kong.Exit(func(int) { shown = true }),
-		kong.Vars{"data_dir": DataDir, "scenarios": scenarioNames()},
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-	)
+	parser, err := newParser(c, kong.Writers(p.Out, p.Err), kong.Exit(func(int) { shown = true }), kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		fmt.Fprintf(p.Err, "whisperer: %s\n", err)
 		return exitFailed
@@ -116,6 +110,23 @@ func Run(ctx context.Context, p Program) int {
 		return exitCode(err)
 	}
 	return exitOK
+}
+
+func newParser(c *commands, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append(options,
+		kong.Name("whisperer"), kong.Description(description), kong.Vars{"data_dir": DataDir, "scenarios": scenarioNames()},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}))...)
+}
+
+// Check reports why args, without the program's name, are no command line of the program. It runs nothing: what the
+// documentation tells people to type is checked by it.
+func Check(args []string) error {
+	parser, err := newParser(&commands{}, kong.Writers(io.Discard, io.Discard), kong.Exit(func(int) {}))
+	if err != nil {
+		return err
+	}
+	_, err = parser.Parse(args)
+	return err
 }
 
 // app is what commands get.

@@ -1,0 +1,236 @@
+package docs_test
+
+import (
+	"database/sql"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
+)
+
+// commandLine is a command in a page.
+type commandLine struct {
+	words []string
+	// named says that the prose names the command, perhaps without all of its arguments.
+	named bool
+}
+
+// commandLines are the commands in a page: in blocks of sh, and in the prose.
+func (p page) commandLines() []commandLine {
+	var lines []commandLine
+	for _, b := range p.blocks() {
+		if language, _, _ := strings.Cut(b.info, " "); language == "sh" {
+			for _, words := range split(b.text) {
+				lines = append(lines, commandLine{words: words})
+			}
+		}
+	}
+	for _, code := range p.spans() {
+		if strings.ContainsRune(code, ' ') {
+			for _, words := range split(code) {
+				lines = append(lines, commandLine{words: words, named: true})
+			}
+		}
+	}
+	return lines
+}
+
+// split is as much of a shell's grammar as the pages need: words, quotes, continued lines, comments and operators.
+func split(script string) [][]string {
+	var lines [][]string
+	var line []string
+	word, quoted, in := strings.Builder{}, false, byte(0)
+	endWord := func() {
+		if word.Len() > 0 || quoted {
+			line = append(line, word.String())
+		}
+		word.Reset()
+		quoted = false
+	}
+	endLine := func() {
+		endWord()
+		if len(line) > 0 {
+			lines = append(lines, line)
+		}
+		line = nil
+	}
+	for i := 0; i < len(script); i++ {
+		switch c := script[i]; {
+		case in != 0 && c == in:
+			in = 0
+		case in != 0:
+			word.WriteByte(c)
+		case c == '\'' || c == '"':
+			in, quoted = c, true
+		case c == '\\' && i+1 < len(script):
+			i++
+			if script[i] != '\n' {
+				word.WriteByte(script[i])
+			}
+		case c == '#' && word.Len() == 0:
+			for i+1 < len(script) && script[i+1] != '\n' {
+				i++
+			}
+		case c == ' ' || c == '\t':
+			endWord()
+		case strings.IndexByte("\n;|&()<>", c) >= 0:
+			endLine()
+		default:
+			word.WriteByte(c)
+		}
+	}
+	endLine()
+	return lines
+}
+
+func TestSplitIsAShell(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, [][]string{{"a", "b c", `d"e`, ""}, {"f", "g"}, {"h"}, {"i", "j"}, {"x=1", "k"}},
+		split("a 'b c' d'\"'e '' # no\nf \\\n g | h && (i j); x=1 k"))
+}
+
+// anID stands where a page has a variable.
+const anID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+func TestCommandLinesAreThoseOfTheProgram(t *testing.T) {
+	t.Setenv("WHISPERER_DATABASE_URL", "postgres://127.0.0.1/none") // what a reader has set
+	t.Setenv("WHISPERER_MASTER_KEY", "a key")
+	variable := regexp.MustCompile(`\$\w+|\$\{\w+\}`)
+	checked := 0
+	for _, p := range pages(t) {
+		for _, command := range p.commandLines() {
+			line := command.words
+			for len(line) > 0 && strings.Contains(line[0], "=") { // NAME=value in front
+				line = line[1:]
+			}
+			if len(line) < 2 || filepath.Base(line[0]) != "whisperer" || !slices.Contains([]string{"whisperer", "bin/whisperer", "dist/whisperer"}, line[0]) {
+				continue
+			}
+			args := slices.DeleteFunc(slices.Clone(line[1:]), func(arg string) bool { return arg == "…" })
+			for i := range args {
+				args[i] = variable.ReplaceAllString(args[i], anID)
+			}
+			if len(args) == 0 {
+				continue
+			}
+			checked++
+			err := cli.Check(args)
+			if err != nil && command.named && (strings.HasPrefix(err.Error(), "expected ") || strings.HasPrefix(err.Error(), "missing flags")) {
+				continue
+			}
+			require.NoError(t, err, "%s says: %s", p.path, strings.Join(line, " "))
+		}
+	}
+	require.Greater(t, checked, 20)
+}
+
+func TestMakeTargetsAreThere(t *testing.T) {
+	t.Parallel()
+	makefile := readPage(t, "Makefile").text
+	checked := 0
+	for _, p := range pages(t) {
+		for _, line := range p.commandLines() {
+			if line.words[0] != "make" {
+				continue
+			}
+			for _, target := range line.words[1:] {
+				if regexp.MustCompile(`^[a-z-]+$`).MatchString(target) {
+					checked++
+					require.Regexp(t, `(?m)^`+target+`:`, makefile, "%s names it", p.path)
+				}
+			}
+		}
+	}
+	require.Greater(t, checked, 10)
+}
+
+func TestVariablesAreThoseOfThePrograms(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	apis, workers := variables()
+	for _, v := range slices.Concat(apis, workers) {
+		known[v.Name] = true
+	}
+	name := regexp.MustCompile(`WHISPERER_[A-Z_]*[A-Z]`)
+	for _, pattern := range []string{"services/whisperer/internal/cli/*.go", "pkg/testenv/*.go"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		require.NoError(t, err)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			for _, found := range name.FindAllString(string(text), -1) {
+				known[found] = true
+			}
+		}
+	}
+	known["WHISPERER_REQUEST_TIMEOUT"] = true // Django's
+	for _, p := range pages(t) {
+		for _, found := range name.FindAllString(p.text, -1) {
+			require.True(t, known[found] || strings.Contains(p.text, found+"_*"), "%s names %s, which no program reads", p.path, found)
+		}
+	}
+}
+
+func TestQueriesFitTheSchema(t *testing.T) {
+	t.Parallel()
+	db, err := sql.Open("postgres", testenv.Postgres(t))
+	require.NoError(t, err)
+	defer db.Close()
+	checked := 0
+	for _, p := range pages(t) {
+		queries := p.of("sql")
+		for _, code := range p.spans() {
+			if strings.HasPrefix(code, "SELECT ") {
+				queries = append(queries, code)
+			}
+		}
+		for _, query := range queries {
+			checked++
+			_, err := db.ExecContext(t.Context(), "EXPLAIN "+query)
+			require.NoError(t, err, "%s: %s", p.path, query)
+		}
+	}
+	require.Positive(t, checked)
+}
+
+// TestNATSLinesPublishEvents reads what `nats pub` and `nats req` would send.
+func TestNATSLinesPublishEvents(t *testing.T) {
+	t.Parallel()
+	checked := 0
+	for _, p := range pages(t) {
+		for _, command := range p.commandLines() {
+			line := command.words
+			if line[0] != "nats" || len(line) < 3 || line[1] != "pub" && line[1] != "req" {
+				continue
+			}
+			rest, ok := strings.CutPrefix(line[2], "oms.")
+			require.True(t, ok, "%s: %v", p.path, line)
+			tenant, eventType, _ := strings.Cut(rest, ".")
+			published := envelope.Published{Tenant: tenant, Type: eventType, Headers: map[string][]string{}, Seq: 1}
+			for i := 3; i < len(line); i++ {
+				if line[i] != "-H" {
+					published.Body = []byte(line[i])
+					continue
+				}
+				i++
+				name, value, _ := strings.Cut(line[i], ":")
+				published.Headers[name] = []string{strings.TrimSpace(value)}
+			}
+			checked++
+			event, err := envelope.Decode(published)
+			require.NoError(t, err, "%s: %v", p.path, line)
+			require.NoError(t, webhook.ValidateEventType(event.Type))
+			require.NotEmpty(t, event.Data)
+		}
+	}
+	require.Positive(t, checked)
+}

@@ -1,0 +1,97 @@
+// Package docs_test holds README.md and docs/ true: it runs what they tell readers to run, follows their links, parses
+// their command lines, and writes the part that a machine can write.
+package docs_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+)
+
+// root is the repository.
+const root = "../../../.."
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// page is one Markdown file.
+type page struct {
+	path string // from the root
+	text string
+}
+
+// readPage reads the page of that path from the root.
+func readPage(t *testing.T, path string) page {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, path))
+	require.NoError(t, err)
+	return page{path, string(text)}
+}
+
+// pages are all that people read.
+func pages(t *testing.T) []page {
+	t.Helper()
+	var found []page
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", ".github/*.md"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		require.NoError(t, err)
+		for _, file := range files {
+			path, err := filepath.Rel(root, file)
+			require.NoError(t, err)
+			found = append(found, readPage(t, path))
+		}
+	}
+	require.Greater(t, len(found), 5)
+	return found
+}
+
+// block is a fenced block.
+type block struct {
+	info string // what follows the fence, such as "sh run"
+	text string
+}
+
+var fenced = regexp.MustCompile("(?ms)^( *)```([^\n]*)\n(.*?)^ *```$")
+
+// blocks returns the fenced blocks without their indentation.
+func (p page) blocks() []block {
+	var found []block
+	for _, m := range fenced.FindAllStringSubmatch(p.text, -1) {
+		text := m[3]
+		if m[1] != "" {
+			text = strings.ReplaceAll("\n"+text, "\n"+m[1], "\n")[1:]
+		}
+		found = append(found, block{m[2], text})
+	}
+	return found
+}
+
+// of returns the texts of the blocks whose info string is exactly this.
+func (p page) of(info string) []string {
+	var found []string
+	for _, b := range p.blocks() {
+		if b.info == info {
+			found = append(found, b.text)
+		}
+	}
+	return found
+}
+
+// prose is the page without its blocks.
+func (p page) prose() string { return fenced.ReplaceAllString(p.text, "") }
+
+var spans = regexp.MustCompile("`([^`]+)`")
+
+// spans are the pieces of code within the prose.
+func (p page) spans() []string {
+	var found []string
+	for _, m := range spans.FindAllStringSubmatch(p.prose(), -1) {
+		found = append(found, strings.Join(strings.Fields(m[1]), " "))
+	}
+	return found
+}

@@ -1,0 +1,157 @@
+package docs_test
+
+import (
+	"bytes"
+	"database/sql"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+)
+
+// receivers are whole programs: they listen on PORT, know SECRET, and print "done: TYPE ID" for each webhook once.
+func receivers() []language {
+	return []language{
+		{"python receiver", "python3", true, []string{"receiver.py"}, map[string]string{"receiver.py": "", "verify.py": "python verify"}},
+		{"js receiver", "node", true, []string{"main.mjs"}, map[string]string{"receiver.mjs": "", "verify.mjs": "js verify", "main.mjs": `
+import { receiver } from "./receiver.mjs";
+const inbox = new Set();
+receiver(process.env.SECRET, async (id, type) => {
+  if (!inbox.has(id)) console.log("done:", type, id);
+  inbox.add(id);
+}).listen(process.env.PORT, "127.0.0.1");
+`}},
+		{"go receiver", "go", true, []string{"run", "receiver.go", "verify.go", "main.go"}, map[string]string{"receiver.go": "", "verify.go": "go verify", "main.go": `
+package main
+
+import (
+	"database/sql"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	_ "github.com/whisperer-oms/whisperer/pkg/postgres" // for its driver
+)
+
+func main() {
+	db, err := sql.Open("postgres", os.Getenv("DATABASE_URL"))
+	if err != nil {
+		panic(err)
+	}
+	if _, err := db.Exec(inbox); err != nil {
+		panic(err)
+	}
+	go func() {
+		for {
+			found, err := work(db, func(_ *sql.Tx, eventType string, body []byte) error {
+				fmt.Println("done:", eventType, len(body))
+				return nil
+			})
+			if err != nil {
+				panic(err)
+			}
+			if !found {
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+	}()
+	panic(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), receive(db, os.Getenv("SECRET"))))
+}
+`}},
+	}
+}
+
+func TestReceiversTakeEachWebhookOnce(t *testing.T) {
+	t.Parallel()
+	for _, l := range receivers() {
+		t.Run(l.Info, func(t *testing.T) {
+			t.Parallel()
+			if !l.there(t) {
+				return
+			}
+			page := readPage(t, receiving)
+			for name, text := range l.Files {
+				if found := page.of(text); len(found) == 1 {
+					l.Files[name] = found[0]
+				}
+			}
+			require.Len(t, page.of(l.Info), 1)
+			program := l.command(t, page.of(l.Info)[0])
+			address := freeAddress(t)
+			_, port, err := net.SplitHostPort(address)
+			require.NoError(t, err)
+			program.Env = append(program.Env, "PORT="+port, "SECRET=secret", "DATABASE_URL="+testenv.EmptyPostgres(t))
+			output, err := os.Create(filepath.Join(program.Dir, "output"))
+			require.NoError(t, err)
+			defer output.Close()
+			program.Stdout, program.Stderr = output, output
+			stop := startGroup(t, program)
+			t.Cleanup(stop)
+			printed := func() string {
+				text, err := os.ReadFile(output.Name())
+				require.NoError(t, err)
+				return string(text)
+			}
+			require.Eventually(t, func() bool {
+				c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+				if err == nil {
+					_ = c.Close()
+				}
+				return err == nil
+			}, 120*time.Second, 20*time.Millisecond, "%s does not listen", l.Info)
+
+			const body = `{"event_type":"order.created","data":{"id":1042}}`
+			good := signed(t, "d-1", body, time.Now(), "secret")
+			forged := signed(t, "d-2", body, time.Now(), "another")
+			require.Equal(t, http.StatusNoContent, post(t, address, good, body), printed())
+			require.Equal(t, http.StatusUnauthorized, post(t, address, forged, body))
+			require.Equal(t, http.StatusUnauthorized, post(t, address, nil, body))
+			require.Equal(t, http.StatusNoContent, post(t, address, good, body), "what comes again is answered as before")
+			require.Equal(t, http.StatusNoContent, post(t, address, signed(t, "d-3", "{}", time.Now(), "secret"), "{}"))
+			require.Eventually(t, func() bool { return strings.Count(printed(), "done: order.created") == 2 }, 20*time.Second, 20*time.Millisecond, printed())
+			require.NotContains(t, printed(), "d-2")
+		})
+	}
+}
+
+func post(t *testing.T, address string, headers map[string]string, body string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/", strings.NewReader(body))
+	require.NoError(t, err)
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
+	req.Header.Set("X-Whisperer-Event", "order.created")
+	res, err := (&http.Client{Timeout: 20 * time.Second}).Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	return res.StatusCode
+}
+
+func TestTheNewestEventWins(t *testing.T) {
+	t.Parallel()
+	statement := readPage(t, receiving).of("sql receiver")
+	require.Len(t, statement, 1)
+	db, err := sql.Open("postgres", testenv.EmptyPostgres(t))
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), `CREATE TABLE parcels (id int PRIMARY KEY, status text, as_of timestamptz)`)
+	require.NoError(t, err)
+	var b bytes.Buffer
+	for _, event := range []struct{ status, at string }{{"packed", "10:00"}, {"shipped", "12:00"}, {"labelled", "11:00"}} {
+		_, err := db.ExecContext(t.Context(), statement[0], 61, event.status, "2026-03-01T"+event.at+":00Z")
+		require.NoError(t, err)
+		var status string
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT status FROM parcels WHERE id = 61`).Scan(&status))
+		b.WriteString(status + " ")
+	}
+	require.Equal(t, "packed shipped shipped ", b.String())
+}
