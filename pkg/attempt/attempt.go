@@ -6,6 +6,7 @@ package attempt
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -52,6 +53,8 @@ type prepared struct {
 	hook   *webhook.Hook
 	target egress.Target
 	keys   []key
+	// session is the login, nil where none is needed.
+	session *session
 	// theirs are the integrator's headers, the API key and the authorization.
 	theirs []webhook.Header
 	// err says why no request can be made.
@@ -90,23 +93,17 @@ func (s *Sender) send(ctx context.Context, p *prepared, due *webhook.Due, bodies
 
 func (s *Sender) request(ctx context.Context, p *prepared, due *webhook.Due, bodies *envelope.Bodies, span trace.Span) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
 	number := uint32(due.Attempts + 1) //nolint:gosec // small
-	body, err := bodies.Get(due.Hook.Config.Format)
+	body, err := bodies.Get(due.Hook.Config.Format, due.Hook.Config.ContentFields)
 	if p.err != nil {
 		err = p.err
 	}
-	now := time.Now()
 	if err != nil {
 		return &whispererv1.AttemptFact{
-			Number: number, StartedAt: now.UnixNano(), Outcome: string(webhook.Failed), Method: due.Hook.Config.Method,
+			Number: number, StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Failed), Method: due.Hook.Config.Method,
 			Url: due.Hook.TargetURL, ErrorClass: string(webhook.ClassRequest), Error: err.Error(),
 		}, webhook.Result{Class: webhook.ClassRequest}, false
 	}
-	header := s.header(due, p, body, now)
-	header[headerTrace] = []string{traceparent(span, due.Event.Traceparent)}
-	recorded := lines(header, p.hides) // now: the transport may hold on to the header after Do
-	r := s.client.Do(ctx, egress.Request{
-		Target: p.target, Method: due.Hook.Config.Method, Header: header, Body: body.Bytes, Timeout: due.Hook.Config.Timeout,
-	})
+	recorded, r := s.exchange(ctx, p, due, body, span)
 	if r.Cancelled {
 		return nil, webhook.Result{}, true
 	}
@@ -120,6 +117,9 @@ func (s *Sender) request(ctx context.Context, p *prepared, due *webhook.Due, bod
 	if r.Err != nil {
 		attempt.Error = r.Err.Error()
 	}
+	if recorded == "" { // nothing was sent
+		attempt.RequestSize = 0
+	}
 	result = webhook.Result{Status: r.Status, Class: r.Class, RetryAfter: r.RetryAfter}
 	if result.Success() {
 		attempt.Outcome = string(webhook.Succeeded)
@@ -127,7 +127,53 @@ func (s *Sender) request(ctx context.Context, p *prepared, due *webhook.Due, bod
 	return attempt, result, false
 }
 
-// prepare returns the hook's constant parts, made anew when the hook has changed.
+// exchange sends the request and returns its headers as they are recorded, and the answer. A receiver that does not take
+// the token of a login before is asked once more with a new one: it has not taken the request either.
+func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, body envelope.Body, span trace.Span) (recorded string, r egress.Response) {
+	started := time.Now()
+	request := egress.Request{Target: p.target, Method: due.Hook.Config.Method, Body: body.Bytes, Timeout: due.Hook.Config.Timeout}
+	if p.session == nil {
+		request.Header = s.header(due, p, body, started, span)
+		recorded = lines(request.Header, p.hides) // now: the transport may hold on to the header after Do
+		return recorded, s.client.Do(ctx, request)
+	}
+	bounded, cancel := context.WithDeadline(ctx, started.Add(request.Timeout))
+	defer cancel()
+	for try := 1; ; try++ {
+		value, fresh, err := p.session.get(bounded)
+		if err != nil {
+			r.Class, r.Err, r.Cancelled = webhook.ClassAuth, loginError(err), ctx.Err() != nil
+			break
+		}
+		now := time.Now()
+		request.Header = s.header(due, p, body, now, span)
+		request.Header[p.session.header] = []string{value}
+		request.Timeout = max(time.Until(started.Add(due.Hook.Config.Timeout)), time.Millisecond)
+		recorded = lines(request.Header, p.hides)
+		r = s.client.Do(ctx, request)
+		if r.Timings.FirstByte > 0 {
+			r.Timings.FirstByte += now.Sub(started)
+		}
+		if r.Status != http.StatusUnauthorized {
+			break
+		}
+		p.session.forget(value)
+		if fresh || try > 1 {
+			break
+		}
+	}
+	r.Started, r.Duration = started, time.Since(started)
+	return recorded, r
+}
+
+func loginError(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return errors.New("the login did not answer in time")
+	}
+	return err
+}
+
+// prepare returns the hook's constant parts, made anew when the hook has changed. A login goes on unless it has changed.
 func (s *Sender) prepare(h *webhook.Hook) *prepared {
 	s.mu.RLock()
 	p := s.prepared[h.ID]
@@ -135,16 +181,29 @@ func (s *Sender) prepare(h *webhook.Hook) *prepared {
 	if p != nil && p.hook == h {
 		return p
 	}
-	p = s.build(h)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.prepared[h.ID]
+	switch {
+	case before == nil:
+		p = s.build(h, nil)
+	case before.hook == h:
+		return before
+	default:
+		p = s.build(h, before.session)
+	}
 	s.prepared[h.ID] = p
-	s.mu.Unlock()
 	return p
 }
 
-func (s *Sender) build(h *webhook.Hook) *prepared {
-	p := &prepared{hook: h}
+func (s *Sender) build(h *webhook.Hook, before *session) *prepared {
+	p := &prepared{hook: h, session: newSession(s.client, h, before)}
 	p.target, _ = s.client.Prepare(h.TargetURL) // one that is forbidden is answered so by Do
+	var err error
+	if p.target, err = s.client.WithTLS(p.target, h.Config.TLS); err != nil {
+		p.err = fmt.Errorf("tls cannot be used: %w", err)
+		return p
+	}
 	for _, secret := range h.Secrets {
 		k, err := signature.ParseKey(secret.Value)
 		if err != nil {
@@ -160,7 +219,7 @@ func (s *Sender) build(h *webhook.Hook) *prepared {
 }
 
 // header writes all headers of an attempt.
-func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now time.Time) http.Header {
+func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now time.Time, span trace.Span) http.Header {
 	h := make(http.Header, 16)
 	for i := range p.theirs {
 		h[p.theirs[i].Name] = []string{p.theirs[i].Value}
@@ -168,7 +227,7 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 	if due.Hook.APIKey != "" {
 		h.Set(due.Hook.Config.APIKeyHeader, due.Hook.APIKey)
 	}
-	if auth := due.Hook.Config.Auth; auth != nil {
+	if auth := due.Hook.Config.Auth; auth != nil && auth.AuthType == webhook.AuthBasic {
 		h["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password))}
 	}
 	id := due.ID.String()
@@ -179,6 +238,7 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 	h[headerEvent] = []string{due.Event.Type}
 	h[headerDelivery] = []string{id}
 	h[headerEventID] = []string{due.Event.ID}
+	h[headerTrace] = []string{traceparent(span, due.Event.Traceparent)}
 	h[headerAttempt] = []string{strconv.Itoa(due.Attempts + 1)}
 	if due.Replay {
 		h[headerReplay] = []string{"true"}
@@ -203,7 +263,7 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 
 // hides reports whether a header's value is the integrator's secret.
 func (p *prepared) hides(name string) bool {
-	if name == "Authorization" || p.hook.APIKey != "" && name == http.CanonicalHeaderKey(p.hook.Config.APIKeyHeader) {
+	if name == "Authorization" || p.session != nil && name == p.session.header || p.hook.APIKey != "" && name == http.CanonicalHeaderKey(p.hook.Config.APIKeyHeader) {
 		return true
 	}
 	for i := range p.theirs {

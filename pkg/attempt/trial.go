@@ -25,15 +25,15 @@ type Trial struct {
 func (s *Sender) Try(ctx context.Context, h *webhook.Hook, e *webhook.Event) (Trial, error) {
 	bodies := envelope.NewBodies(e)
 	due := webhook.Due{ID: uuid.New(), Hook: h, Event: e, Test: true}
-	fact, _, cancelled := s.send(ctx, s.build(h), &due, bodies)
+	fact, _, cancelled := s.send(ctx, s.build(h, nil), &due, bodies)
 	if cancelled {
 		return Trial{}, ctx.Err()
 	}
 	trial := Trial{Attempt: fromFact(fact)}
 	trial.Attempt.DeliveryID, trial.Attempt.HookID, trial.Attempt.Tenant = due.ID, h.ID, h.Tenant
 	trial.Attempt.PublishedAt = e.PublishedAt
-	if fact.GetErrorClass() != string(webhook.ClassRequest) {
-		body, err := bodies.Get(h.Config.Format)
+	if fact.GetRequestSize() > 0 {
+		body, err := bodies.Get(h.Config.Format, h.Config.ContentFields)
 		if err != nil {
 			return Trial{}, err
 		}

@@ -104,6 +104,9 @@ func classify(err error, stage int32) *failure {
 	}
 	var protocol textproto.ProtocolError
 	var network *net.OpError
+	if errors.As(err, &network) && network.Op == "remote error" { // an alert of TLS 1.3, in which the server judges us last
+		return &failure{class: webhook.ClassTLS, text: "the receiver refused the TLS connection: our client certificate is missing, or not one that it trusts", cause: err}
+	}
 	if !errors.As(err, &protocol) && errors.As(err, &network) {
 		return &failure{class: webhook.ClassConnection, text: "the connection to the receiver broke", cause: err}
 	}

@@ -3,6 +3,7 @@ package egress
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -52,39 +53,49 @@ type Options struct {
 // Client sends requests to strangers' URLs. It is safe for concurrent use and keeps connections open between requests.
 type Client struct {
 	guard     guard
+	dialer    *dialer
+	options   Options
 	transport *http.Transport
-	userAgent []string
-	scratch   sync.Pool // of *[scratchSize]byte
+	// identities have transports of their own.
+	identities identities
+	userAgent  []string
+	scratch    sync.Pool // of *[scratchSize]byte
 }
 
 // NewClient returns a client with a connection pool of its own.
 func NewClient(o Options) *Client {
 	o = o.withDefaults()
 	d := newDialer(o)
-	return &Client{
-		guard: d.guard,
-		transport: &http.Transport{
-			Proxy:                  nil,
-			DialContext:            d.dial,
-			DialTLSContext:         d.dialTLS,
-			ForceAttemptHTTP2:      true,
-			DisableCompression:     true,
-			MaxIdleConns:           maxIdle,
-			MaxIdleConnsPerHost:    o.MaxIdlePerHost,
-			IdleConnTimeout:        idleTimeout,
-			MaxResponseHeaderBytes: maxResponseHeaders,
-			ReadBufferSize:         bufferSize,
-			WriteBufferSize:        bufferSize,
-			HTTP2: &http.HTTP2Config{
-				MaxReceiveBufferPerStream:     maxReceiveStream,
-				MaxReceiveBufferPerConnection: maxReceiveConnection,
-				SendPingTimeout:               pingAfter,
-				PingTimeout:                   o.DialTimeout,
-				WriteByteTimeout:              webhook.MaxTimeout,
-			},
-		},
+	c := &Client{
+		guard: d.guard, dialer: d, options: o, identities: identities{byKey: map[[sha256.Size]byte]*ownTransport{}},
 		userAgent: []string{strings.TrimSuffix("Whisperer/"+o.Version, "/")},
 		scratch:   sync.Pool{New: func() any { return new([scratchSize]byte) }},
+	}
+	c.transport = c.newTransport(d)
+	return c
+}
+
+// newTransport makes the transport of one TLS identity.
+func (c *Client) newTransport(d *dialer) *http.Transport {
+	return &http.Transport{
+		Proxy:                  nil,
+		DialContext:            d.dial,
+		DialTLSContext:         d.dialTLS,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    c.options.MaxIdlePerHost,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxResponseHeaders,
+		ReadBufferSize:         bufferSize,
+		WriteBufferSize:        bufferSize,
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream:     maxReceiveStream,
+			MaxReceiveBufferPerConnection: maxReceiveConnection,
+			SendPingTimeout:               pingAfter,
+			PingTimeout:                   c.options.DialTimeout,
+			WriteByteTimeout:              webhook.MaxTimeout,
+		},
 	}
 }
 
@@ -103,13 +114,17 @@ func (o Options) withDefaults() Options {
 }
 
 // Close closes the connections that are not in use. Requests under way go on.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.transport.CloseIdleConnections()
+	c.identities.close()
+}
 
 // Target is a URL that has been checked and taken apart, to be made once for many requests. The zero Target is none.
 type Target struct {
 	template *http.Request // with the URL and the host; nil if there is none
 	url      string
 	refusal  error
+	identity *identity // nil for none
 }
 
 // URL returns the URL in its canonical form.
@@ -184,7 +199,7 @@ func (c *Client) send(ctx context.Context, out *Response, r Request) {
 	x := &exchange{content: r.Body}
 	req := c.request(context.WithValue(bounded, progressKey{}, &x.progress), r, x)
 	// RoundTrip, not http.Client: that one follows redirects, keeps cookies and costs more.
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.transportFor(r.Target.identity).RoundTrip(req)
 	late := errors.Is(context.Cause(bounded), context.DeadlineExceeded)
 	switch {
 	case err == nil:

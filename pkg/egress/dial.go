@@ -191,7 +191,9 @@ func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn
 	ctx, cancel := context.WithTimeout(ctx, d.handshake)
 	defer cancel()
 	config := d.tls.Clone()
-	config.ServerName = host
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()

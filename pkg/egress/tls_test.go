@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/whisperer-oms/whisperer/pkg/egress"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -36,32 +37,32 @@ func serveTLS(config *tls.Config, handle func(*receiver, net.Conn)) func(*receiv
 
 func TestTLSFailuresAreClassified(t *testing.T) {
 	t.Parallel()
-	ours, theirs := newAuthority(t), newAuthority(t)
+	ours, theirs := testenv.NewAuthority(t), testenv.NewAuthority(t)
 	tomorrow, yesterday := time.Now().Add(24*time.Hour), time.Now().Add(-time.Hour)
 	with := func(cert tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{cert}} }
-	old := with(ours.issue(t, tlsName, tomorrow))
+	old := with(ours.Issue(t, tlsName, tomorrow))
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
 	for name, c := range map[string]struct {
 		handle func(*receiver, net.Conn)
 		class  webhook.ErrorClass
 	}{
-		"good":                {serveTLS(with(ours.issue(t, tlsName, tomorrow)), answering(empty200)), webhook.ClassNone},
-		"unknown authority":   {serveTLS(with(theirs.issue(t, tlsName, tomorrow)), answering(empty200)), webhook.ClassTLSUntrusted},
-		"expired":             {serveTLS(with(ours.issue(t, tlsName, yesterday)), answering(empty200)), webhook.ClassTLSExpired},
-		"another host's":      {serveTLS(with(ours.issue(t, "other.example.com", tomorrow)), answering(empty200)), webhook.ClassTLSHostname},
+		"good":                {serveTLS(with(ours.Issue(t, tlsName, tomorrow)), answering(empty200)), webhook.ClassNone},
+		"unknown authority":   {serveTLS(with(theirs.Issue(t, tlsName, tomorrow)), answering(empty200)), webhook.ClassTLSUntrusted},
+		"expired":             {serveTLS(with(ours.Issue(t, tlsName, yesterday)), answering(empty200)), webhook.ClassTLSExpired},
+		"another host's":      {serveTLS(with(ours.Issue(t, "other.example.com", tomorrow)), answering(empty200)), webhook.ClassTLSHostname},
 		"TLS 1.0 only":        {serveTLS(old, answering(empty200)), webhook.ClassTLSVersion},
 		"plain HTTP":          {answering(empty200), webhook.ClassTLS},
 		"speaks SSH":          {once("SSH-2.0-OpenSSH_9.2p1\r\n"), webhook.ClassTLS},
 		"hangs":               {func(_ *receiver, conn net.Conn) { hang(conn) }, webhook.ClassTLS},
 		"closes":              {func(*receiver, net.Conn) {}, webhook.ClassTLS},
 		"resets":              {func(_ *receiver, conn net.Conn) { _, _ = conn.Read(make([]byte, 10)); reset(conn) }, webhook.ClassTLS},
-		"closes once secured": {serveTLS(with(ours.issue(t, tlsName, tomorrow)), func(*receiver, net.Conn) {}), webhook.ClassReset},
+		"closes once secured": {serveTLS(with(ours.Issue(t, tlsName, tomorrow)), func(*receiver, net.Conn) {}), webhook.ClassReset},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := listen(t, c.handle)
 			client := newClient(t, egress.Options{
-				RootCAs: ours.pool, Resolver: answers("127.0.0.1"), TLSHandshakeTimeout: 300 * time.Millisecond,
+				RootCAs: ours.Pool, Resolver: answers("127.0.0.1"), TLSHandshakeTimeout: 300 * time.Millisecond,
 			})
 			got := post(t, client, "https://"+tlsName+":"+portOf(server))
 			require.Equal(t, c.class, got.Class, "%v", got.Err)
@@ -86,7 +87,7 @@ func TestTheDeadlineHoldsDuringTheHandshake(t *testing.T) {
 
 func TestHTTP2IsSpokenWithThoseWhoDo(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
+	ca := testenv.NewAuthority(t)
 	var proto atomic.Value
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		proto.Store(r.Proto)
@@ -94,10 +95,10 @@ func TestHTTP2IsSpokenWithThoseWhoDo(t *testing.T) {
 		_, _ = w.Write(body)
 	}))
 	server.EnableHTTP2 = true
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, tlsName, time.Now().Add(time.Hour))}}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, tlsName, time.Now().Add(time.Hour))}}
 	server.StartTLS()
 	defer server.Close()
-	client := newClient(t, egress.Options{RootCAs: ca.pool, Resolver: answers("127.0.0.1")})
+	client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
 	url := "https://" + tlsName + server.URL[strings.LastIndexByte(server.URL, ':'):]
 	for range 3 {
 		got := do(t, client, url, egress.Request{Body: bytes.Repeat([]byte("x"), egress.MaxBody)})
@@ -110,9 +111,9 @@ func TestHTTP2IsSpokenWithThoseWhoDo(t *testing.T) {
 }
 
 // h2 speaks HTTP/2 frame by frame: handle gets every complete request.
-func h2(t *testing.T, ca *authority, handle func(f *http2.Framer, stream uint32) (goOn bool)) *receiver {
+func h2(t *testing.T, ca *testenv.Authority, handle func(f *http2.Framer, stream uint32) (goOn bool)) *receiver {
 	config := &tls.Config{
-		Certificates: []tls.Certificate{ca.issue(t, tlsName, time.Now().Add(time.Hour))}, NextProtos: []string{"h2"},
+		Certificates: []tls.Certificate{ca.Issue(t, tlsName, time.Now().Add(time.Hour))}, NextProtos: []string{"h2"},
 	}
 	return listen(t, serveTLS(config, func(r *receiver, conn net.Conn) {
 		br := bufio.NewReader(conn)
@@ -163,7 +164,7 @@ func answerH2(f *http2.Framer, stream uint32, fields ...string) {
 
 func TestHTTP2ReceiversThatMisbehave(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
+	ca := testenv.NewAuthority(t)
 	flood := []string{":status", "200"}
 	for range 200 {
 		flood = append(flood, "x-flood", strings.Repeat("x", 1000))
@@ -203,7 +204,7 @@ func TestHTTP2ReceiversThatMisbehave(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := h2(t, ca, c.handle)
-			client := newClient(t, egress.Options{RootCAs: ca.pool, Resolver: answers("127.0.0.1")})
+			client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
 			got := post(t, client, "https://"+tlsName+":"+portOf(server))
 			require.Equal(t, c.class, got.Class, "%v", got.Err)
 			require.Equal(t, c.requests, server.requests.Load())

@@ -79,7 +79,7 @@ func TestThereIsNoOtherFormat(t *testing.T) {
 	t.Parallel()
 	_, err := envelope.Encode("xml", &webhook.Event{ID: "e-1"})
 	require.ErrorContains(t, err, `"xml"`)
-	_, err = envelope.NewBodies(&webhook.Event{}).Get("xml")
+	_, err = envelope.NewBodies(&webhook.Event{}).Get("xml", nil)
 	require.Error(t, err)
 }
 
@@ -89,7 +89,7 @@ func TestBodiesAreEncodedOnceForAllHooks(t *testing.T) {
 	var wait sync.WaitGroup
 	got := make([]envelope.Body, 32)
 	for i := range got {
-		wait.Go(func() { got[i], _ = bodies.Get(webhook.Formats()[i%2]) })
+		wait.Go(func() { got[i], _ = bodies.Get(webhook.Formats()[i%2], nil) })
 	}
 	wait.Wait()
 	for i := range got {

@@ -44,6 +44,7 @@ type hookSecrets struct {
 	APIKey  string            `json:"api_key,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Auth    *webhook.Auth     `json:"auth,omitempty"`
+	TLS     *webhook.TLS      `json:"tls,omitempty"`
 }
 
 // newHookRow turns a hook into a row, sealing its secrets for the hook's id.
@@ -65,8 +66,8 @@ func newHookRow(h *webhook.Hook, ring *seal.Ring) (hookRow, error) {
 		b := []byte(h.RetryConfig)
 		row.Retry = &b
 	}
-	s := hookSecrets{Secrets: h.Secrets, APIKey: h.APIKey, Headers: h.Headers, Auth: h.Config.Auth}
-	if len(s.Secrets) > 0 || s.APIKey != "" || len(s.Headers) > 0 || s.Auth != nil {
+	s := hookSecrets{Secrets: h.Secrets, APIKey: h.APIKey, Headers: h.Headers, Auth: h.Config.Auth, TLS: h.Config.TLS}
+	if len(s.Secrets) > 0 || s.APIKey != "" || len(s.Headers) > 0 || s.Auth != nil || s.TLS != nil {
 		plain, err := json.Marshal(s)
 		if err != nil {
 			return hookRow{}, fmt.Errorf("encode secrets of hook %s: %w", h.ID, err)
@@ -108,6 +109,6 @@ func (r *hookRow) hook(ring *seal.Ring) (webhook.Hook, error) {
 	if err := json.Unmarshal(plain, &s); err != nil {
 		return h, fmt.Errorf("read secrets of hook %s: %w", r.ID, err)
 	}
-	h.Secrets, h.APIKey, h.Headers, h.Config.Auth = s.Secrets, s.APIKey, s.Headers, s.Auth
+	h.Secrets, h.APIKey, h.Headers, h.Config.Auth, h.Config.TLS = s.Secrets, s.APIKey, s.Headers, s.Auth, s.TLS
 	return h, nil
 }

@@ -325,6 +325,7 @@ func changedFields(before, after *webhook.Hook) []string {
 	note("retry_countdown_config", string(before.RetryConfig), string(after.RetryConfig))
 	note("config", string(before.Config.Raw), string(after.Config.Raw))
 	note("config.auth", before.Config.Auth, after.Config.Auth)
+	note("config.tls", before.Config.TLS, after.Config.TLS)
 	note("status", before.Status, after.Status)
 	note("disabled_reason", before.DisabledReason, after.DisabledReason)
 	return changed

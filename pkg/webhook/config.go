@@ -35,15 +35,19 @@ const (
 // Config is a hook's config object: keys with a meaning, parsed, and the integrator's own, kept as they came.
 // Make one with ParseConfig.
 type Config struct {
-	// Raw is the object as it was given, without auth.
+	// Raw is the object as it was given, without auth and tls.
 	Raw json.RawMessage
 	// Auth is how the receiver wants us to log in; nil for not at all. It is secret.
-	Auth        *Auth
-	Format      Format
-	Method      string
-	Timeout     time.Duration
-	Concurrency int
-	StopOn      []int
+	Auth *Auth
+	// TLS is how connections prove who we are, and whom they trust; nil for as everywhere. It is secret.
+	TLS *TLS
+	// ContentFields is what is sent of an event's data; nil for all of it.
+	ContentFields *ContentFields
+	Format        Format
+	Method        string
+	Timeout       time.Duration
+	Concurrency   int
+	StopOn        []int
 	// Filter is a CEL expression that an event has to pass; empty for none. Whether it compiles is package filter's to say.
 	Filter       string
 	APIKeyHeader string
@@ -85,21 +89,6 @@ func (c *Config) Drained() (Reason, bool) {
 	return ReasonNone, false
 }
 
-// Auth is config.auth.
-type Auth struct {
-	AuthType string `json:"auth_type"`
-	Username string `json:"username"`
-	Password string `json:"password"`
-}
-
-// AuthBasic is HTTP basic authentication (RFC 7617).
-const AuthBasic = "basic"
-
-// reservedKeys have a meaning in the contract that this version cannot honour yet; storing them would be a promise.
-var reservedKeys = []string{
-	"content_fields", "tls",
-}
-
 // ParseConfig reads a hook's config object; null and empty mean {}. A *ValidationError points at each bad key,
 // relative to the object.
 func ParseConfig(raw json.RawMessage) (Config, error) {
@@ -119,18 +108,8 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 	}
 	p := &problems{}
 	c.known(keys, p)
-	for _, key := range reservedKeys {
-		if _, ok := keys[key]; ok {
-			p.add("/"+key, "is reserved and not supported by this version")
-		}
-	}
-	auth, hasAuth := keys["auth"]
-	if hasAuth && !isNull(auth) {
-		c.Auth = parseAuth(auth, p)
-	}
 	c.Raw = slices.Clone(raw)
-	if hasAuth { // null too: an auth before it in the text would stay
-		delete(keys, "auth")
+	if c.secrets(keys, p) {
 		stripped, err := json.Marshal(keys)
 		if err != nil {
 			return Config{}, invalid("", "must be an object")
@@ -146,6 +125,23 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 		return Config{}, err
 	}
 	return c, nil
+}
+
+// secrets takes auth and tls out of the keys, and reports whether there was any of them: null too, because one before it
+// in the text would stay.
+func (c *Config) secrets(keys map[string]json.RawMessage, p *problems) bool {
+	liftAuth(keys)
+	auth, hasAuth := keys["auth"]
+	if !isNull(auth) {
+		c.Auth = parseAuth(auth, p)
+	}
+	security, hasTLS := keys["tls"]
+	if !isNull(security) {
+		c.TLS = parseTLS(security, time.Now(), p)
+	}
+	delete(keys, "auth")
+	delete(keys, "tls")
+	return hasAuth || hasTLS
 }
 
 // known reads the keys with a meaning.
@@ -191,6 +187,9 @@ func (c *Config) known(keys map[string]json.RawMessage, p *problems) {
 	if raw := keys["rate_limit"]; !isNull(raw) {
 		c.RateLimit = parseRateLimit(raw, p)
 	}
+	if raw := keys["content_fields"]; !isNull(raw) {
+		c.ContentFields = parseContentFields(raw, p)
+	}
 	if raw := keys["maintenance"]; !isNull(raw) {
 		c.Maintenance = parseWindows(raw, p)
 	}
@@ -220,24 +219,6 @@ func parseRateLimit(raw json.RawMessage, p *problems) *RateLimit {
 		p.add("/rate_limit/period", "must be whole seconds from 1 to %d", int(maxRatePeriod.Seconds()))
 	}
 	return &RateLimit{Limit: limit, Period: period}
-}
-
-func parseAuth(raw json.RawMessage, p *problems) *Auth {
-	var a Auth
-	if err := decodeStrict(raw, &a); err != nil {
-		p.under("/auth", err)
-		return nil
-	}
-	if a.AuthType != AuthBasic {
-		p.add("/auth/auth_type", "must be basic, the only one that this version supports")
-	}
-	if a.Username == "" || len(a.Username) > 256 || !printable(a.Username) {
-		p.add("/auth/username", "must be 1 to 256 bytes of printable text")
-	}
-	if len(a.Password) > 1024 || !printable(a.Password) {
-		p.add("/auth/password", "must be at most 1024 bytes of printable text")
-	}
-	return &a
 }
 
 // Contains reports whether the config contains the filter: every key of the filter is there with the same value,

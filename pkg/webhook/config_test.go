@@ -136,17 +136,6 @@ func TestRefusedConfigsPointAtWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestKeysThatCannotBeHonouredAreRefused(t *testing.T) {
-	t.Parallel()
-	for _, key := range []string{"content_fields", "tls"} {
-		t.Run(key, func(t *testing.T) {
-			t.Parallel()
-			_, err := webhook.ParseConfig(json.RawMessage(`{"` + key + `":{}}`))
-			require.Equal(t, []string{"/" + key}, pointers(t, err))
-		})
-	}
-}
-
 func TestAConfigContainsAFilter(t *testing.T) {
 	t.Parallel()
 	const config = `{"channel_id":12,"big":9007199254740993,"name":"x","tags":["a","b"],"nothing":null,"on":true,

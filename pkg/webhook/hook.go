@@ -111,6 +111,9 @@ func (h *Hook) Validate() error {
 	if len(h.APIKey) > MaxAPIKeyLength || headerValueProblem(h.APIKey) != "" {
 		p.add("/api_key", "must be at most %d bytes without control characters", MaxAPIKeyLength)
 	}
+	if h.Config.TLS != nil && !strings.HasPrefix(strings.ToLower(h.TargetURL), "https:") {
+		p.add("/config/tls", "means nothing for a target_url that is not https")
+	}
 	p.under("/additional_headers", ValidateHeaders(h.Headers))
 	if _, err := ParseCountdown(h.RetryConfig); err != nil {
 		p.under("/retry_countdown_config", err)

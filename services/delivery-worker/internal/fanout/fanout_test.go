@@ -89,7 +89,7 @@ func (s *stage) start(slots int) (stop func()) {
 }
 
 func (s *stage) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
-	if _, err := bodies.Get(webhook.FormatOMS); err != nil {
+	if _, err := bodies.Get(webhook.FormatOMS, nil); err != nil {
 		s.t.Error(err)
 	}
 	s.mu.Lock()

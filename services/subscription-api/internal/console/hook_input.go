@@ -205,15 +205,12 @@ func (f *hookForm) callback(know knowledge, wrong complaints) *webhook.Callback 
 	return nil
 }
 
-// applyConfig keeps the stored text where the form means the same, and the stored auth where the form says so.
+// applyConfig keeps the stored text where the form means the same, the stored auth where the form says so, and the stored
+// tls unless the form has another.
 func (f *hookForm) applyConfig(h *webhook.Hook, wrong complaints) {
 	config, err := f.config()
 	if err != nil {
 		wrong.collect("/config", err)
-		return
-	}
-	if _, there := config["auth"]; there {
-		wrong.add("config", "auth has fields of its own, further up")
 		return
 	}
 	raw := config.raw()
@@ -222,6 +219,14 @@ func (f *hookForm) applyConfig(h *webhook.Hook, wrong complaints) {
 	}
 	parsed, err := webhook.ParseConfig(raw)
 	wrong.collect("/config", err)
+	_, hasAuth := config["auth"]
+	if hasAuth || parsed.Auth != nil {
+		wrong.add("config", "auth has fields of its own, further up")
+		return
+	}
+	if _, hasTLS := config["tls"]; !hasTLS {
+		parsed.TLS = h.Config.TLS // which the form does not show
+	}
 	if f.Filter != "" {
 		if _, err := filter.Compile(f.Filter); err != nil {
 			wrong.collect("/config/filter", err)

@@ -22,7 +22,7 @@ type hookInput struct {
 	AdditionalHeaders    optional[stringMap]  `json:"additional_headers,omitzero" doc:"Sent with every request"`
 	Callback             optional[object]     `json:"callback,omitzero" doc:"Where each outcome is told: url or subject, and on, a list of outcomes"`
 	RetryCountdownConfig optional[object]     `json:"retry_countdown_config,omitzero" doc:"choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default schedule"`
-	Config               optional[object]     `json:"config,omitzero" doc:"format, auth, timeout, concurrency, stop_on, method, api_key_header, start_from (how far back a new hook begins: a time, or a duration such as P7D) have a meaning; all other keys are your own"`
+	Config               optional[object]     `json:"config,omitzero" doc:"format, filter, content_fields, auth, tls, timeout, concurrency, rate_limit, ordering, maintenance, stop_on, method, api_key_header, start_from (how far back a new hook begins: a time, or a duration such as P7D) have a meaning; all other keys are your own"`
 	IsActive             optional[bool]       `json:"is_active,omitzero" doc:"false pauses the hook"`
 	Status               optional[string]     `json:"status,omitzero" doc:"active or paused"`
 
@@ -189,7 +189,7 @@ func (e *edit) callback(raw json.RawMessage) *webhook.Callback {
 
 func (e *edit) setConfig(h *webhook.Hook, raw json.RawMessage) {
 	if e.before != nil {
-		raw = restorePassword(raw, e.before.Config.Auth)
+		raw = restoreSecrets(raw, &e.before.Config)
 	}
 	config, err := webhook.ParseConfig(raw)
 	if err != nil {

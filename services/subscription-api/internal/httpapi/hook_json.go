@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/json"
 	"maps"
+	"reflect"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,7 +25,7 @@ type hookBody struct {
 	AdditionalHeaders    map[string]string  `json:"additional_headers" doc:"Sent with every request. Viewers see *** for the values"`
 	Callback             object             `json:"callback" doc:"What to do with each outcome; null for nothing"`
 	RetryCountdownConfig object             `json:"retry_countdown_config" doc:"The retry schedule; null for the default one"`
-	Config               object             `json:"config" doc:"Settings with a meaning, and the integrator's own. A password in auth is not shown"`
+	Config               object             `json:"config" doc:"Settings with a meaning, and the integrator's own. What is secret in auth and tls is not shown"`
 	IsActive             bool               `json:"is_active" doc:"Whether the status is active"`
 	Status               webhook.HookStatus `json:"status" enum:"active,paused,disabled"`
 	DisabledReason       string             `json:"disabled_reason" doc:"Why the status is disabled"`
@@ -70,49 +71,69 @@ func renderHook(h *webhook.Hook, role postgres.Role) (hookBody, error) {
 	return b, nil
 }
 
-// shownAuth is config.auth without its password.
-type shownAuth struct {
-	AuthType string `json:"auth_type"`
-	Username string `json:"username"`
-}
-
-// renderConfig puts auth back into the config, without its password; a config that has none stays as it was written.
+// renderConfig puts auth and tls back into the config, without what is secret of them; a config that has none stays as it
+// was written.
 func renderConfig(c *webhook.Config) (rawJSON, error) {
-	if c.Auth == nil {
+	if c.Auth == nil && c.TLS == nil {
 		return rawJSON(c.Raw), nil
 	}
 	kept := map[string]json.RawMessage{}
 	if err := json.Unmarshal(c.Raw, &kept); err != nil {
 		return nil, err
 	}
-	auth, err := json.Marshal(shownAuth{AuthType: c.Auth.AuthType, Username: c.Auth.Username})
-	if err != nil {
-		return nil, err
+	var err error
+	if c.Auth != nil {
+		if kept["auth"], err = json.Marshal(c.Auth.Shown()); err != nil {
+			return nil, err
+		}
 	}
-	kept["auth"] = auth
+	if c.TLS != nil {
+		if kept["tls"], err = json.Marshal(c.TLS.Shown()); err != nil {
+			return nil, err
+		}
+	}
 	return json.Marshal(kept)
 }
 
-// restorePassword puts the stored password into a config whose auth has none, so that what was read can be written back.
-func restorePassword(config json.RawMessage, stored *webhook.Auth) json.RawMessage {
+// restoreSecrets puts the stored secrets back into an auth and a tls that are as they were shown, so that what was read
+// can be written back. Where anything else has changed, the URL that a password is sent to for example, a secret has to
+// be sent again.
+func restoreSecrets(config json.RawMessage, stored *webhook.Config) json.RawMessage {
 	var members map[string]json.RawMessage
-	var auth map[string]json.RawMessage
-	var shown shownAuth
-	if stored == nil || json.Unmarshal(config, &members) != nil || json.Unmarshal(members["auth"], &auth) != nil ||
-		json.Unmarshal(members["auth"], &shown) != nil {
+	if stored == nil || json.Unmarshal(config, &members) != nil {
 		return config
 	}
-	if _, there := auth["password"]; there || shown.AuthType != stored.AuthType || shown.Username != stored.Username {
+	restored := false
+	if stored.Auth != nil && sameJSON(members["auth"], stored.Auth.Shown()) {
+		restored = put(members, "auth", stored.Auth) || restored
+	}
+	if stored.TLS != nil && sameJSON(members["tls"], stored.TLS.Shown()) {
+		restored = put(members, "tls", stored.TLS) || restored
+	}
+	if !restored {
 		return config
 	}
-	whole, err := json.Marshal(stored)
+	whole, err := json.Marshal(members)
 	if err != nil {
 		return config
 	}
-	members["auth"] = whole
-	restored, err := json.Marshal(members)
-	if err != nil {
-		return config
+	return whole
+}
+
+func put(members map[string]json.RawMessage, name string, value any) bool {
+	raw, err := json.Marshal(value)
+	if err == nil {
+		members[name] = raw
 	}
-	return restored
+	return err == nil
+}
+
+// sameJSON reports whether raw is the value's JSON, in whatever order.
+func sameJSON(raw json.RawMessage, value any) bool {
+	text, err := json.Marshal(value)
+	if err != nil || len(raw) == 0 {
+		return false
+	}
+	var a, b any
+	return json.Unmarshal(raw, &a) == nil && json.Unmarshal(text, &b) == nil && reflect.DeepEqual(a, b)
 }

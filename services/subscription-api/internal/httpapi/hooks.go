@@ -297,6 +297,7 @@ func noFields(body []byte) error {
 
 // lookedUp is what had to be asked before a hook can be judged.
 type lookedUp struct {
+	urls      urlChecker
 	types     []catalogue.Type // that are known
 	canonical string           // target_url as it is stored: scheme and host in lower case
 	url       error            // what is wrong with target_url
@@ -304,7 +305,7 @@ type lookedUp struct {
 }
 
 func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (*lookedUp, error) {
-	l := &lookedUp{}
+	l := &lookedUp{urls: s.URLs}
 	var err error
 	if l.types, err = s.knownTypes(ctx, tenant); err != nil {
 		return nil, err
@@ -338,6 +339,12 @@ func (l *lookedUp) check(invalid *webhook.ValidationError, before, h *webhook.Ho
 		collect(invalid, "/target_url", l.url)
 	}
 	collect(invalid, "/callback/url", l.callback)
+	if auth := h.Config.Auth; auth != nil && fields.Config.given() {
+		if field, target := auth.Login(); target != "" {
+			_, err := l.urls.CheckURL(target)
+			collect(invalid, "/config/auth/"+field, err)
+		}
+	}
 	if h.Config.Filter != "" {
 		if _, err := filter.Compile(h.Config.Filter); err != nil {
 			collect(invalid, "/config/filter", err)

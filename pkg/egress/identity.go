@@ -1,0 +1,121 @@
+package egress
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	// maxIdentities is how many TLS identities have connections of their own at once.
+	maxIdentities = 256
+	// sessionsPerIdentity are remembered for resumption; an identity is for one host, as a rule.
+	sessionsPerIdentity = 16
+)
+
+// identity is who we are in a TLS handshake, and whom we trust.
+type identity struct {
+	key    [sha256.Size]byte
+	config *tls.Config
+}
+
+// WithTLS returns the Target with the identity of its requests: a client certificate, the authorities that alone may
+// vouch for the receiver, the name that its certificate has to be for. nil changes nothing. Where the identity cannot be
+// used, the Target is one that Do answers with webhook.ClassRequest, and the error says why.
+func (c *Client) WithTLS(t Target, id *webhook.TLS) (Target, error) {
+	if id == nil || t.template == nil {
+		return t, nil
+	}
+	made, err := c.newIdentity(id)
+	if err != nil {
+		return Target{url: t.url}, err
+	}
+	t.identity = made
+	return t, nil
+}
+
+func (c *Client) newIdentity(id *webhook.TLS) (*identity, error) {
+	certificate, err := id.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	roots, err := id.Roots()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(id)
+	if err != nil {
+		return nil, err
+	}
+	config := c.dialer.tls.Clone()
+	config.ServerName = id.ServerName
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(sessionsPerIdentity) // a session is good for who began it
+	if roots != nil {
+		config.RootCAs = roots
+	}
+	if certificate != nil {
+		config.Certificates = []tls.Certificate{*certificate}
+	}
+	return &identity{key: sha256.Sum256(text), config: config}, nil
+}
+
+// identities are the transports of TLS identities: connections of one are never used for another.
+type identities struct {
+	mu    sync.Mutex
+	byKey map[[sha256.Size]byte]*ownTransport
+}
+
+type ownTransport struct {
+	*http.Transport
+
+	used time.Time
+}
+
+// transportFor is the transport of an identity, nil being the one without. It is made when it is needed, and the one that
+// was not used for longest is given up for it: its requests under way go on.
+func (c *Client) transportFor(id *identity) *http.Transport {
+	if id == nil {
+		return c.transport
+	}
+	c.identities.mu.Lock()
+	defer c.identities.mu.Unlock()
+	now := time.Now()
+	if own := c.identities.byKey[id.key]; own != nil {
+		own.used = now
+		return own.Transport
+	}
+	if len(c.identities.byKey) >= maxIdentities {
+		c.identities.evict()
+	}
+	d := *c.dialer
+	d.tls = id.config
+	own := &ownTransport{Transport: c.newTransport(&d), used: now}
+	c.identities.byKey[id.key] = own
+	return own.Transport
+}
+
+func (i *identities) evict() {
+	var oldest [sha256.Size]byte
+	var since time.Time
+	for key, own := range i.byKey {
+		if since.IsZero() || own.used.Before(since) {
+			oldest, since = key, own.used
+		}
+	}
+	i.byKey[oldest].CloseIdleConnections()
+	delete(i.byKey, oldest)
+}
+
+func (i *identities) close() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, own := range i.byKey {
+		own.CloseIdleConnections()
+	}
+	clear(i.byKey)
+}

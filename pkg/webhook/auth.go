@@ -1,0 +1,272 @@
+package webhook
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// How a receiver can want us to log in.
+const (
+	// AuthBasic is HTTP basic authentication (RFC 7617).
+	AuthBasic = "basic"
+	// AuthToken logs in at a URL by user name and password, and sends the token that it gets.
+	AuthToken = "token"
+	// AuthOAuth2 is the client credentials grant of OAuth 2.0 (RFC 6749 section 4.4).
+	AuthOAuth2 = "oauth2"
+)
+
+// How the body of a token login is written.
+const (
+	LoginJSON = "json"
+	LoginForm = "form"
+)
+
+// How an OAuth 2.0 client says who it is (RFC 6749 section 2.3.1); empty tries the header first.
+const (
+	AuthStyleHeader = "header"
+	AuthStyleParams = "params"
+)
+
+// DefaultTokenLife is how long a token is used where neither the answer nor the hook says how long it is good.
+const DefaultTokenLife = time.Hour
+
+const (
+	defaultTokenKey     = "token"
+	defaultHeaderFormat = "Bearer {token}"
+	maxTokenLife        = 30 * 24 * time.Hour
+	maxAuthText         = 1024
+)
+
+// Auth is config.auth. AuthType says which fields mean something; Password, ClientSecret and Params are secret.
+type Auth struct {
+	AuthType string `json:"auth_type"`
+	// Username and Password are those of basic and token.
+	Username string `json:"username,omitempty"`
+	Password string `json:"password,omitempty"`
+
+	// URL is where token logs in: by POST of username and password.
+	URL string `json:"url,omitempty"`
+	// TokenKey finds the token in the answer: a key of the object, or an RFC 6901 JSON pointer.
+	TokenKey string `json:"token_key,omitempty"`
+	// HeaderFormat is the header's value, with {token} where the token goes.
+	HeaderFormat string `json:"header_format,omitempty"`
+	// HeaderName is the header that carries it.
+	HeaderName string `json:"header_name,omitempty"`
+	// LoginFormat is LoginJSON or LoginForm.
+	LoginFormat string `json:"login_format,omitempty"`
+	// ExpiresIn is how long a token is good, in seconds, where the answer has no expires_in; 0 for DefaultTokenLife.
+	ExpiresIn int `json:"expires_in,omitempty"`
+
+	// TokenURL is where oauth2 gets its tokens.
+	TokenURL     string   `json:"token_url,omitempty"`
+	ClientID     string   `json:"client_id,omitempty"`
+	ClientSecret string   `json:"client_secret,omitempty"`
+	Scopes       []string `json:"scopes,omitempty"`
+	Audience     string   `json:"audience,omitempty"`
+	// Params are further parameters of the token request.
+	Params map[string]string `json:"params,omitempty"`
+	// AuthStyle is AuthStyleHeader, AuthStyleParams or empty.
+	AuthStyle string `json:"auth_style,omitempty"`
+}
+
+// authFields are the fields of each auth_type.
+var authFields = map[string][]string{
+	AuthBasic:  {"username", "password"},
+	AuthToken:  {"url", "username", "password", "token_key", "header_format", "header_name", "login_format", "expires_in"},
+	AuthOAuth2: {"token_url", "client_id", "client_secret", "scopes", "audience", "params", "auth_style"},
+}
+
+// Shown is what anybody may see of it: without the password and the client secret, and with *** for the parameters.
+func (a *Auth) Shown() *Auth {
+	shown := *a
+	shown.Password, shown.ClientSecret, shown.Params = "", "", maps.Clone(a.Params)
+	for name := range shown.Params {
+		shown.Params[name] = "***"
+	}
+	return &shown
+}
+
+// Login is the URL that is called to log in, and the name of its field; empty where none is called.
+func (a *Auth) Login() (field, target string) {
+	switch a.AuthType {
+	case AuthToken:
+		return "url", a.URL
+	case AuthOAuth2:
+		return "token_url", a.TokenURL
+	default:
+		return "", ""
+	}
+}
+
+// TokenHeader is the header's value for a token.
+func (a *Auth) TokenHeader(token string) string {
+	format := a.HeaderFormat
+	if format == "" {
+		format = defaultHeaderFormat
+	}
+	return strings.Replace(strings.Replace(format, "{}", "{token}", 1), "{token}", token, 1)
+}
+
+// FindToken returns the token in the answer to a login: a string, or a number as it is written. ok is false where there
+// is none.
+func (a *Auth) FindToken(answer json.RawMessage) (token string, ok bool) {
+	key := a.TokenKey
+	if key == "" {
+		key = defaultTokenKey
+	}
+	if !strings.HasPrefix(key, "/") {
+		key = "/" + escapePointer(key)
+	}
+	path, err := parsePointer(key)
+	if err != nil {
+		return "", false
+	}
+	value, err := decodeAny(answer)
+	if err != nil {
+		return "", false
+	}
+	for _, name := range path {
+		if value, ok = member(value, name); !ok {
+			return "", false
+		}
+	}
+	switch v := value.(type) {
+	case string:
+		if v == "" || headerValueProblem(v) != "" {
+			return "", false
+		}
+		return v, true
+	case json.Number:
+		return v.String(), true
+	default:
+		return "", false
+	}
+}
+
+// liftAuth moves the fields of an auth that lies in the config itself, beside auth_type, into an auth object.
+func liftAuth(keys map[string]json.RawMessage) {
+	var authType string
+	if _, nested := keys["auth"]; nested || json.Unmarshal(keys["auth_type"], &authType) != nil {
+		return
+	}
+	auth := map[string]json.RawMessage{}
+	for _, name := range append([]string{"auth_type"}, authFields[authType]...) {
+		if value, there := keys[name]; there {
+			auth[name] = value
+			delete(keys, name)
+		}
+	}
+	if raw, err := json.Marshal(auth); err == nil {
+		keys["auth"] = raw
+	}
+}
+
+func parseAuth(raw json.RawMessage, p *problems) *Auth {
+	var a Auth
+	if err := decodeStrict(raw, &a); err != nil {
+		p.under("/auth", err)
+		return nil
+	}
+	fields, known := authFields[a.AuthType]
+	if !known {
+		p.add("/auth/auth_type", "must be basic, token or oauth2")
+		return nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
+		p.add("/auth", "must be an object")
+		return nil
+	}
+	for _, name := range sortedKeys(members) {
+		if name != "auth_type" && !slices.Contains(fields, name) {
+			p.add("/auth/"+escapePointer(clip(name)), "is not a field of auth_type %s", a.AuthType)
+		}
+	}
+	switch a.AuthType {
+	case AuthBasic, AuthToken:
+		a.checkPassword(p)
+	case AuthOAuth2:
+		a.checkOAuth2(p)
+	}
+	if a.AuthType == AuthToken {
+		a.checkToken(p)
+	}
+	return &a
+}
+
+func (a *Auth) checkPassword(p *problems) {
+	if a.Username == "" || len(a.Username) > 256 || !printable(a.Username) {
+		p.add("/auth/username", "must be 1 to 256 bytes of printable text")
+	}
+	if len(a.Password) > maxAuthText || !printable(a.Password) {
+		p.add("/auth/password", "must be at most %d bytes of printable text", maxAuthText)
+	}
+}
+
+func (a *Auth) checkToken(p *problems) {
+	if a.URL == "" || len(a.URL) > MaxTargetURL {
+		p.add("/auth/url", "must be a URL of at most %d characters", MaxTargetURL)
+	}
+	if len(a.TokenKey) > maxPointer || !printable(a.TokenKey) {
+		p.add("/auth/token_key", "must be a key or JSON pointer of at most %d bytes", maxPointer)
+	} else if strings.HasPrefix(a.TokenKey, "/") {
+		if _, err := parsePointer(a.TokenKey); err != nil {
+			p.add("/auth/token_key", "%s", err)
+		}
+	}
+	if f := a.HeaderFormat; f != "" {
+		if places := strings.Count(f, "{token}") + strings.Count(f, "{}"); places != 1 || len(f) > maxAuthText || headerValueProblem(f) != "" {
+			p.add("/auth/header_format", "must be a header's value with {token} in it once, such as Bearer {token}")
+		}
+	}
+	if a.HeaderName != "" && headerNameProblem(a.HeaderName) != "" {
+		p.add("/auth/header_name", "must be a header name that is not reserved")
+	}
+	if a.LoginFormat != "" && a.LoginFormat != LoginJSON && a.LoginFormat != LoginForm {
+		p.add("/auth/login_format", "must be json or form")
+	}
+	if a.ExpiresIn < 0 || a.ExpiresIn > int(maxTokenLife.Seconds()) {
+		p.add("/auth/expires_in", "must be whole seconds from 1 to %d", int(maxTokenLife.Seconds()))
+	}
+}
+
+// reservedParams of the token request are ours.
+var reservedParams = map[string]bool{"grant_type": true, "client_id": true, "client_secret": true, "scope": true, "audience": true}
+
+func (a *Auth) checkOAuth2(p *problems) {
+	if a.TokenURL == "" || len(a.TokenURL) > MaxTargetURL {
+		p.add("/auth/token_url", "must be a URL of at most %d characters", MaxTargetURL)
+	}
+	if a.ClientID == "" || len(a.ClientID) > maxAuthText || !printable(a.ClientID) {
+		p.add("/auth/client_id", "must be 1 to %d bytes of printable text", maxAuthText)
+	}
+	if len(a.ClientSecret) > maxAuthText || !printable(a.ClientSecret) {
+		p.add("/auth/client_secret", "must be at most %d bytes of printable text", maxAuthText)
+	}
+	for _, scope := range a.Scopes {
+		if scope == "" || len(scope) > maxAuthText || !printable(scope) || strings.Contains(scope, " ") {
+			p.add("/auth/scopes", "must be words of at most %d bytes of printable text", maxAuthText)
+			break
+		}
+	}
+	if len(a.Scopes) > 100 {
+		p.add("/auth/scopes", "must be at most 100")
+	}
+	if len(a.Audience) > maxAuthText || !printable(a.Audience) {
+		p.add("/auth/audience", "must be at most %d bytes of printable text", maxAuthText)
+	}
+	for _, name := range sortedKeys(a.Params) {
+		if reservedParams[name] || name == "" || len(name)+len(a.Params[name]) > maxAuthText || !printable(name) || !printable(a.Params[name]) {
+			p.add("/auth/params/"+escapePointer(clip(name)), "must be printable text of at most %d bytes, and no parameter that has a field of its own", maxAuthText)
+		}
+	}
+	if len(a.Params) > 20 {
+		p.add("/auth/params", "must be at most 20")
+	}
+	if a.AuthStyle != "" && a.AuthStyle != AuthStyleHeader && a.AuthStyle != AuthStyleParams {
+		p.add("/auth/auth_style", "must be header or params")
+	}
+}

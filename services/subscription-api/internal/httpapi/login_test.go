@@ -1,0 +1,91 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+)
+
+func TestWhatIsSecretInTheConfigIsKeptAndNeverShown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ca := testenv.NewAuthority(t)
+	cert, key := ca.IssuePEM(t, "client", time.Now().Add(time.Hour))
+	security, err := json.Marshal(map[string]string{"client_certificate": cert, "client_key": key, "ca": ca.PEM})
+	require.NoError(t, err)
+	for name, auth := range map[string]string{
+		"token":  `{"auth_type":"token","url":"https://example.com/login","username":"u","password":"canary","token_key":"token","header_format":"Token {token}"}`,
+		"oauth2": `{"auth_type":"oauth2","token_url":"https://example.com/t","client_id":"c","client_secret":"canary","scopes":["a"],"params":{"p":"canary"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			hook := w.create(t, `{"event_type":"order.created","target_url":"https://example.com/`+name+`","config":{"mine":1,"tls":`+string(security)+`,"auth":`+auth+`}}`)
+			read := w.call(t, http.MethodGet, path(hook), "")
+			keyText, err := json.Marshal(key)
+			require.NoError(t, err)
+			require.NotContains(t, read.text, "canary")
+			require.NotContains(t, read.text, strings.Trim(string(keyText), `"`))
+			require.Equal(t, cert, at(t, read.json, "config", "tls", "client_certificate"))
+			require.Equal(t, name, at(t, read.json, "config", "auth", "auth_type"))
+
+			id := uuid.MustParse(hook["id"].(string))
+			before, err := w.db.Hook(t.Context(), "default", id)
+			require.NoError(t, err)
+			changed := maps.Clone(read.json)
+			changed["config"].(map[string]any)["mine"] = 2
+			a := w.call(t, http.MethodPut, path(hook), encode(t, changed))
+			require.Equal(t, http.StatusOK, a.status, a.text)
+			after, err := w.db.Hook(t.Context(), "default", id)
+			require.NoError(t, err)
+			require.Equal(t, before.Config.Auth, after.Config.Auth)
+			require.Equal(t, before.Config.TLS, after.Config.TLS)
+			require.JSONEq(t, `{"mine":2}`, string(after.Config.Raw))
+
+			log := w.call(t, http.MethodGet, "/whisperer/hooks/", "")
+			require.NotContains(t, log.text, "canary")
+		})
+	}
+}
+
+func TestAPasswordDoesNotFollowItsLoginToAnotherURL(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const auth = `{"auth_type":"token","url":"https://example.com/login","username":"u"`
+	hook := w.create(t, `{"event_type":"order.created","target_url":"https://example.com/","config":{"auth":`+auth+`,"password":"canary"}}}`)
+	a := w.call(t, http.MethodPatch, path(hook), `{"config":{"auth":`+strings.Replace(auth, "example.com", "example.org", 1)+`}}}`)
+	require.Equal(t, http.StatusOK, a.status, a.text)
+	stored, err := w.db.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
+	require.NoError(t, err)
+	require.Empty(t, stored.Config.Auth.Password)
+}
+
+func TestLoginURLsAndTLSAreJudgedWhenAHookIsSaved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ca := testenv.NewAuthority(t)
+	pinned, err := json.Marshal(map[string]string{"ca": ca.PEM})
+	require.NoError(t, err)
+	for config, pointer := range map[string]string{
+		`{"auth":{"auth_type":"token","url":"http://127.0.0.1/login","username":"u"}}`:                "/config/auth/url",
+		`{"auth":{"auth_type":"token","url":"file:///etc/passwd","username":"u"}}`:                    "/config/auth/url",
+		`{"auth":{"auth_type":"oauth2","token_url":"http://169.254.169.254/latest","client_id":"c"}}`: "/config/auth/token_url",
+		`{"auth":{"auth_type":"oauth2","token_url":"http://[::ffff:127.0.0.1]/","client_id":"c"}}`:    "/config/auth/token_url",
+		`{"auth_type":"token","url":"http://localhost/","username":"u","password":"p"}`:               "/config/auth/url",
+		`{"tls":` + string(pinned) + `}`: "/config/tls",
+		`{"tls":{"ca":"x"}}`:             "/config/tls/ca",
+		`{"content_fields":["id"]}`:      "/config/content_fields/0",
+	} {
+		a := w.call(t, http.MethodPost, hooks, `{"event_type":"order.created","target_url":"http://example.com/","config":`+config+`}`)
+		require.Equal(t, http.StatusUnprocessableEntity, a.status, a.text)
+		require.Contains(t, a.pointers(), pointer)
+	}
+	list := w.call(t, http.MethodGet, hooks, "")
+	require.Empty(t, list.json["results"])
+}
