@@ -60,12 +60,12 @@ func TestMain(m *testing.M) {
 
 // system is what the programs of one test share.
 type system struct {
-	t        *testing.T
-	env      []string
-	db       *postgres.DB
-	bus      *bus.Bus
-	token    string
-	api      string
+	t     *testing.T
+	env   []string
+	db    *postgres.DB
+	bus   *bus.Bus
+	token string
+	api   string
 	// server is the API.
 	server   *program
 	receiver *receiver
