@@ -48,6 +48,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 // Filter is a compiled expression. It is safe for concurrent use.
 type Filter struct {
 	text    string
+	checked *cel.Ast
 	program cel.Program
 }
 
@@ -72,7 +73,7 @@ func Compile(text string) (*Filter, error) {
 	if err != nil {
 		return nil, &Error{Detail: err.Error()}
 	}
-	return &Filter{text: text, program: program}, nil
+	return &Filter{text: text, checked: ast, program: program}, nil
 }
 
 // String is the expression.

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -102,8 +103,10 @@ func explain(h *webhook.Hook, e *webhook.Event, found map[uuid.UUID]webhook.Deli
 		return explainDelivery(h.Name, &d)
 	}
 	x := explainedHook{Hook: h.ID, Name: h.Name, Outcome: notMatched, Evaluated: evaluatedNow}
-	if x.Reason, x.Detail = filter.WhyNot(h, e); x.Reason == "" {
-		x.Outcome, x.Detail = notThere, "The hook wants the event as it is now. The delivery is not recorded yet, or the hook was changed or disabled when the event came."
+	v := filter.NewJudge(h).Judge(e)
+	if x.Reason, x.Detail = v.Reason, v.Detail; v.Reason == "" {
+		x.Outcome = notThere
+		x.Detail = strings.TrimSpace("The hook wants the event as it is now. The delivery is not recorded yet, or the hook was changed or disabled when the event came. " + v.Detail)
 	}
 	return x
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/filter"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -345,9 +344,5 @@ func (l *lookedUp) check(invalid *webhook.ValidationError, before, h *webhook.Ho
 			collect(invalid, "/config/auth/"+field, err)
 		}
 	}
-	if h.Config.Filter != "" {
-		if _, err := filter.Compile(h.Config.Filter); err != nil {
-			collect(invalid, "/config/filter", err)
-		}
-	}
+	checkFilter(invalid, h)
 }

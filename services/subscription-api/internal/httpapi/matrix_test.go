@@ -63,6 +63,7 @@ func matrix() map[string]access {
 		"replay-hook":          {role: postgres.Editor, of: aHook, body: replay},
 		"test-hook":            {role: postgres.Editor, of: aHook},
 		"test-unsaved-hook":    {role: postgres.Editor, body: `{"hook":` + hook + `,"event_type":"order.created"}`},
+		"backtest-hook":        {role: postgres.Viewer, body: `{}`},
 		"preview-retries":      {role: postgres.Viewer, body: `{}`},
 		"list-event-types":     {role: postgres.Viewer},
 		"declare-event-type":   {role: postgres.Editor, body: `{"name":"kiosk.opened{n}"}`},

@@ -53,6 +53,7 @@ type Deps struct {
 	Deliveries deliveryStore
 	Events     eventStore
 	Explained  explainStore
+	Scanned    eventScanner
 	Replays    replayStore
 	Jobs       jobStore
 	Trials     trialStore
@@ -101,6 +102,7 @@ func New(d Deps) (http.Handler, error) {
 	s.registerHooks()
 	s.registerRegistry()
 	s.registerRetries()
+	s.registerBacktest()
 	s.registerEvents()
 	s.registerEventHistory()
 	s.registerDeliveries()

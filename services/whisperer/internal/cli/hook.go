@@ -23,6 +23,7 @@ type hookCommand struct {
 	Delete         hookDelete         `cmd:"" help:"Delete hooks; what they have not got yet is cancelled."`
 	Pause          hookPause          `cmd:"" help:"Stop deliveries to a hook; they are parked until it is resumed."`
 	Resume         hookResume         `cmd:"" help:"Make a paused or disabled hook active again."`
+	Backtest       hookBacktest       `cmd:"" help:"See what a hook would have got of the last day's events."`
 	PreviewRetries hookPreviewRetries `cmd:"" help:"Show the timetable of a retry schedule."`
 	Replay         hookReplay         `cmd:"" help:"Send a hook's deliveries of a time range again, after a count."`
 	Test           hookTest           `cmd:"" help:"Send an example event to a hook now, and show the receiver's answer."`

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
+)
+
+type hookBacktest struct {
+	EventType []string      `help:"Event type or pattern; may be repeated (default: all)." short:"e" placeholder:"TYPE"`
+	Filter    string        `help:"CEL expression, as config.filter has it." placeholder:"CEL"`
+	Config    string        `help:"Config object, whose filter and own keys count: JSON, @FILE or -." placeholder:"JSON"`
+	Since     time.Duration `help:"Events published at most this long ago." default:"24h" placeholder:"DURATION"`
+}
+
+// Help says what happens.
+func (c *hookBacktest) Help() string {
+	return "Nothing is saved or sent. At most 10,000 events are looked at, the newest first."
+}
+
+// Run tries and shows.
+func (c *hookBacktest) Run(ctx context.Context, a *app) error {
+	config, err := c.config(a)
+	if err != nil {
+		return err
+	}
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	b, err := api.Backtest(ctx, client.BacktestFields{EventTypes: c.EventType, Config: config, From: time.Now().Add(-c.Since)})
+	if err != nil {
+		return err
+	}
+	return a.print(b, func(t table) {
+		of := fmt.Sprintf("%d of %d events", b.Matched, b.Scanned)
+		if b.Truncated {
+			of += "; there were more, which were not looked at"
+		}
+		t.row("matched", of)
+		for _, reason := range slices.Sorted(maps.Keys(b.Missed)) {
+			t.row("missed by "+reason, fmt.Sprint(b.Missed[reason]))
+		}
+		for _, s := range b.Samples {
+			t.row("matched "+s.EventID, s.EventType+" "+s.Detail)
+		}
+		for _, s := range b.Misses {
+			t.row("missed "+s.EventID, s.EventType+" "+s.Detail)
+		}
+	})
+}
+
+func (c *hookBacktest) config(a *app) (json.RawMessage, error) {
+	fields := map[string]any{}
+	if c.Config != "" {
+		text, err := a.readJSON("config", c.Config)
+		if err != nil {
+			return nil, err
+		}
+		if json.Unmarshal(text, &fields) != nil {
+			return nil, usage("--config: must be an object")
+		}
+	}
+	if c.Filter != "" {
+		fields["filter"] = c.Filter
+	}
+	return json.Marshal(fields)
+}
