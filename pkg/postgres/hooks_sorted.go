@@ -2,11 +2,14 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -38,11 +41,39 @@ type HookPage struct {
 	After, Before *HookKey
 }
 
-// SortedHook is a hook with its place in the list.
+// SortedHook is a hook with how it fares and its place in the list.
 type SortedHook struct {
 	webhook.Hook
 
-	Key HookKey
+	// LastAttemptAt is zero where there was none.
+	LastAttemptAt time.Time
+	// FailingSince is when the first failure without a success after it was; zero where the hook does not fail.
+	FailingSince time.Time
+	Failures     int
+	LastClass    webhook.ErrorClass
+	Key          HookKey
+}
+
+type sortedHookRow struct {
+	hookRow
+
+	LastAttemptAt sql.NullTime `db:"last_attempt_at"`
+	FailingSince  sql.NullTime `db:"failing_since"`
+	Failures      int          `db:"failures"`
+	LastClass     string       `db:"last_class"`
+	Key           string       `db:"key"`
+}
+
+func (r *sortedHookRow) sorted(ring *seal.Ring) (SortedHook, error) {
+	hook, err := r.hook(ring)
+	s := SortedHook{Hook: hook, Failures: r.Failures, LastClass: webhook.ErrorClass(r.LastClass), Key: HookKey{Key: r.Key, ID: r.ID}}
+	if r.LastAttemptAt.Valid {
+		s.LastAttemptAt = r.LastAttemptAt.Time.UTC()
+	}
+	if r.FailingSince.Valid {
+		s.FailingSince = r.FailingSince.Time.UTC()
+	}
+	return s, err
 }
 
 // hookKey is an order as SQL: what is compared, the type of that, and whether it descends.
@@ -87,13 +118,12 @@ func (d *DB) SortedHooks(ctx context.Context, tenant string, f HookFilter, order
 	}
 	args = append(args, page.Limit+1)
 	query := fmt.Sprintf(`
-		SELECT %s, key::text AS key FROM (
-			SELECT k.*, %s AS key FROM hooks k LEFT JOIN hook_health h ON h.hook_id = k.id WHERE k.tenant = $1
+		SELECT %s, key::text AS key, last_attempt_at, failing_since, failures, last_class FROM (
+			SELECT k.*, %s AS key, h.last_attempt_at, h.failing_since, COALESCE(h.failures, 0) AS failures,
+				COALESCE(h.last_class, '') AS last_class
+			FROM hooks k LEFT JOIN hook_health h ON h.hook_id = k.id WHERE k.tenant = $1
 		) hooks WHERE %s AND %s ORDER BY hooks.key %[5]s, id %[5]s LIMIT $%[6]d`, hookColumns, key.expression, where, beyond, direction, len(args))
-	var rows []struct {
-		hookRow
-		Key string `db:"key"`
-	}
+	var rows []sortedHookRow
 	if err := d.db.SelectContext(ctx, &rows, query, args...); err != nil {
 		return nil, false, translate(fmt.Errorf("list hooks by %s: %w", order, err))
 	}
@@ -105,10 +135,9 @@ func (d *DB) SortedHooks(ctx context.Context, tenant string, f HookFilter, order
 	}
 	list = make([]SortedHook, len(rows))
 	for i := range rows {
-		if list[i].Hook, err = rows[i].hook(d.ring); err != nil {
+		if list[i], err = rows[i].sorted(d.ring); err != nil {
 			return nil, false, err
 		}
-		list[i].Key = HookKey{Key: rows[i].Key, ID: rows[i].ID}
 	}
 	return list, more, nil
 }

@@ -24,13 +24,31 @@ func (p *publisher) PublishEvents(ctx context.Context, events []bus.Outgoing) er
 	return b.PublishEvents(ctx, events)
 }
 
-// Lag implements the console's lagReader.
+// Lag implements a part of the console's bus.
 func (p *publisher) Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error) {
 	b := p.bus.Load()
 	if b == nil {
 		return bus.Lag{}, errNoBus
 	}
 	return b.Lag(ctx, c)
+}
+
+// Streams implements a part of the console's bus.
+func (p *publisher) Streams(ctx context.Context) ([]bus.StreamState, error) {
+	b := p.bus.Load()
+	if b == nil {
+		return nil, errNoBus
+	}
+	return b.Streams(ctx)
+}
+
+// ServerVersion implements a part of the console's bus.
+func (p *publisher) ServerVersion() string {
+	b := p.bus.Load()
+	if b == nil {
+		return ""
+	}
+	return b.ServerVersion()
 }
 
 // ready reports whether there has been a bus. A later outage of NATS does not make the API unready: hooks can still be

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -30,6 +33,8 @@ func (c *console) signInPage(_ context.Context, v *visit) (reply, error) {
 		body.Notice = "Your session has ended, or its token was revoked or has expired. Sign in again."
 	case "out":
 		body.Notice = "You are signed out."
+	case "half":
+		body.Notice = "You are signed out in this browser. The database did not answer, so the session itself ends only when its time is over: revoke its token if somebody may have copied the cookie."
 	}
 	return page("sign-in", "Sign in", body), nil
 }
@@ -76,7 +81,11 @@ func (c *console) signIn(ctx context.Context, v *visit) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	}
-	s := session{Token: token.ID, Expires: c.now().Add(sessionLife)}
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return reply{}, err
+	}
+	s := session{ID: id, Token: token.ID, Expires: c.now().Add(sessionLife)}
 	if token.Tenant == "" {
 		s.Tenant = webhook.DefaultTenant
 	}
@@ -92,9 +101,18 @@ func (c *console) signIn(ctx context.Context, v *visit) (reply, error) {
 	return answer, nil
 }
 
-func (c *console) signOut(_ context.Context, v *visit) (reply, error) {
+// signOut ends the session here and on the server: a cookie that somebody copied is worth nothing any more.
+func (c *console) signOut(ctx context.Context, v *visit) (reply, error) {
 	answer := goTo(Root + "sign-in?why=out")
 	answer.cookies = []*http.Cookie{dropped(v.r, cookieName)}
+	s, ok := c.sessionOf(v.r)
+	if !ok {
+		return answer, nil
+	}
+	if err := c.Sessions.EndSession(ctx, s.ID, s.Expires); err != nil {
+		c.Log.Warn("session cannot be ended", zap.Error(err))
+		answer.location = Root + "sign-in?why=half"
+	}
 	return answer, nil
 }
 

@@ -38,7 +38,7 @@ func loadAssets() (assets, error) {
 		if err != nil {
 			return nil, err
 		}
-		zipped, err := zip(content)
+		zipped, err := zip(content, gzip.BestCompression)
 		if err != nil {
 			return nil, err
 		}
@@ -50,9 +50,9 @@ func loadAssets() (assets, error) {
 	return list, nil
 }
 
-func zip(content []byte) ([]byte, error) {
+func zip(content []byte, level int) ([]byte, error) {
 	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	w, err := gzip.NewWriterLevel(&out, level)
 	if err != nil {
 		return nil, err
 	}

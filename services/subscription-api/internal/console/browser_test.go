@@ -1,27 +1,58 @@
 package console_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/jobs"
 )
 
 // screenshots is where `make screenshots` wants pictures of all pages; empty for none.
 var screenshots = flag.String("screenshots", "", "folder to write pictures of all pages to")
 
+// receiver is a program behind a hook, which answers as it is told.
+type receiver struct {
+	*httptest.Server
+
+	status atomic.Int64
+}
+
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	r := &receiver{}
+	r.status.Store(http.StatusOK)
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("X-Canary", "<b>header</b>")
+		w.WriteHeader(int(r.status.Load()))
+		fmt.Fprintf(w, `{"got":%q,"test":%q}`, q.Header.Get("X-Whisperer-Event"), q.Header.Get("X-Whisperer-Test"))
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// TestTheLifeOfAHookThroughThePages creates one with bad and then good input, tests it, sees a delivery fail, retries,
+// rotates, pauses, replays and deletes.
 func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	far := newReceiver(t)
+	w := newWorld(t, reaching(t, far.URL))
 	b := newTab(t)
 	b.signIn(t, w, w.operator)
 
@@ -32,43 +63,107 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	require.Contains(t, b.text(t, "#wrong-target_url"), "must begin with http:// or https://")
 	require.Equal(t, "true", get(t, b, chromedp.Evaluate[string](`document.getElementById("target_url").getAttribute("aria-invalid")`)))
 	require.Equal(t, "North shop", get(t, b, chromedp.Value(chromedp.ID("name"))), "what is typed stays")
+	b.do(t, chromedp.Click(chromedp.ID("send-test")), chromedp.WaitVisible(chromedp.CSS("#tried .notice.bad")))
+	require.Contains(t, b.text(t, "#tried"), "not right yet")
 
-	b.do(t, chromedp.Evaluate[chromedp.Void](`document.getElementById("target_url").value = ""`), chromedp.SendKeys(chromedp.ID("target_url"), "http://example.com/hooks"),
+	b.do(t, chromedp.Evaluate[chromedp.Void](`document.getElementById("target_url").value = ""`), chromedp.SendKeys(chromedp.ID("target_url"), far.URL+"/hooks"),
 		chromedp.WaitNotPresent(chromedp.CSS("#wrong-target_url span")), chromedp.Click(chromedp.CSS(`input[value="package.created"]`)),
 		chromedp.Evaluate[chromedp.Void](`document.getElementById("choice").value = "linear"`),
 		chromedp.SendKeys(chromedp.ID("linear_base"), "60"), chromedp.SendKeys(chromedp.ID("max_retries"), "7"),
 		chromedp.WaitNotPresent(chromedp.CSS("#timetable tbody tr:nth-child(8)")))
 	require.Contains(t, b.text(t, "#timetable"), "7 more times")
 
+	far.status.Store(http.StatusTeapot)
+	b.do(t, chromedp.Click(chromedp.ID("send-test")), chromedp.WaitVisible(chromedp.CSS("#tried .sides")))
+	require.Contains(t, b.text(t, "#tried"), "418 I'm a teapot")
+	require.Contains(t, b.text(t, "#tried"), `"got": "package.created"`)
+	require.Contains(t, b.text(t, "#tried"), `X-Canary: <b>header</b>`)
+	require.Contains(t, b.text(t, "#tried"), "X-Whisperer-Test: true")
+
 	b.do(t, chromedp.Click(chromedp.CSS(".actions .primary")), chromedp.WaitVisible(chromedp.ID("secret")))
 	secret := b.text(t, "#secret")
 	require.True(t, strings.HasPrefix(secret, "whsec_"))
 	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
 	require.Contains(t, b.text(t, "h1"), "North shop")
-
 	hooks, _, err := w.db.Hooks(t.Context(), "default", postgres.HookFilter{}, postgres.Page{Limit: 2})
 	require.NoError(t, err)
-	require.Len(t, hooks, 1)
-	require.Equal(t, secret, hooks[0].Secrets[0].Value)
-	require.JSONEq(t, `{"choice":"linear","kwargs":{"base":60},"max_retries":7}`, string(hooks[0].RetryConfig))
+	require.Len(t, hooks, 1, "a test stores nothing")
+	h := hooks[0]
+	require.Equal(t, secret, h.Secrets[0].Value)
+	require.JSONEq(t, `{"choice":"linear","kwargs":{"base":60},"max_retries":7}`, string(h.RetryConfig))
 
-	b.do(t, chromedp.Click(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.paused")))
-	require.Contains(t, b.text(t, ".notice"), "What comes for it is kept")
-	b.do(t, chromedp.Click(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
+	far.status.Store(http.StatusOK)
+	b.do(t, chromedp.Click(chromedp.CSS(`.tabs a[href$="/test"]`)), chromedp.WaitVisible(chromedp.ID("data")), chromedp.Click(chromedp.CSS("main form .primary")),
+		chromedp.WaitVisible(chromedp.CSS(".notice.good")))
+	require.Contains(t, b.text(t, ".notice.good"), "The receiver took it: 200 OK")
 
-	e := w.event(t, "e-1", 1, "package.created", "package:61", 0)
-	w.record(t, fact(hooks[0].ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(503, "busy")))
-	b.do(t, chromedp.Reload(), chromedp.Click(chromedp.CSS("td.main a")), chromedp.WaitVisible(chromedp.CSS(".timeline .failed")))
-	require.Contains(t, b.text(t, ".timeline"), "503 Service Unavailable")
-	require.NotContains(t, b.text(t, ".timeline time"), "UTC", "in the reader's zone")
-	require.Contains(t, get(t, b, chromedp.Evaluate[string](`document.querySelector(".timeline time").title`)), "UTC")
-	b.do(t, chromedp.Click(chromedp.CSS(".head .primary")), chromedp.WaitVisible(chromedp.CSS(".pill.parked")))
+	b.failAndRetry(t, w, &h)
+	b.rotatePauseAndReplay(t, w, &h)
 
-	path := w.url + "/console/hooks/" + hooks[0].ID.String() + "/"
-	b.do(t, chromedp.Navigate(path+"delete"), chromedp.SendKeys(chromedp.ID("confirm"), "wrong\r"), chromedp.WaitVisible(chromedp.CSS(`#confirm[aria-invalid]`)))
+	b.do(t, chromedp.Navigate(w.url+"/console/hooks/"+h.ID.String()+"/changes"), chromedp.WaitVisible(chromedp.CSS("tbody tr")))
+	for _, change := range []string{"webhook created", "webhook tested", "webhook paused", "webhook resumed", "webhook replayed"} {
+		require.Contains(t, b.text(t, "tbody"), change)
+	}
+	b.do(t, chromedp.Navigate(w.url+"/console/hooks/"+h.ID.String()+"/delete"), chromedp.SendKeys(chromedp.ID("confirm"), "wrong\r"), chromedp.WaitVisible(chromedp.CSS(`#confirm[aria-invalid]`)))
 	b.do(t, chromedp.SendKeys(chromedp.ID("confirm"), "North shop\r"), chromedp.WaitVisible(chromedp.CSS(".empty")))
 	require.Contains(t, b.text(t, ".notice"), "was deleted")
 	b.quiet(t, "life of a hook")
+}
+
+// failAndRetry sees a delivery come while the list is followed, how it failed, and tries it again.
+func (b *tab) failAndRetry(t *testing.T, w *world, h *webhook.Hook) {
+	t.Helper()
+	first := w.event(t, "e-0", 1, "package.created", "package:60", 0)
+	w.record(t, fact(h.ID, &first, webhook.Delivered, "", answered(200, "ok")))
+	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/?hook="+h.ID.String()), chromedp.Click(chromedp.CSS("[data-follow]")),
+		chromedp.WaitVisible(chromedp.CSS(`[aria-pressed="true"]`)))
+	e := w.event(t, "e-1", 2, "package.created", "package:61", 0)
+	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(503, "busy")))
+	b.do(t, chromedp.WaitVisible(chromedp.CSS("#deliveries .pill.dead")), chromedp.Click(chromedp.CSS("#deliveries tr.fresh td.main a")),
+		chromedp.WaitVisible(chromedp.CSS(".timeline .failed")))
+	require.Contains(t, b.text(t, ".timeline"), "503 Service Unavailable")
+	require.NotContains(t, b.text(t, ".timeline time"), "UTC", "in the reader's zone")
+	require.Contains(t, get(t, b, chromedp.Evaluate[string](`document.querySelector(".timeline time").title`)), "UTC")
+	b.do(t, chromedp.Click(chromedp.ID("retry")), chromedp.WaitVisible(chromedp.CSS(".pill.parked")))
+	again := fact(h.ID, &e, webhook.Delivered, "", answered(200, "thanks"))
+	again.Attempts, again.Attempt.Number, again.Replay, again.At = 2, 2, true, time.Now().UnixNano()
+	w.record(t, again)
+	b.do(t, chromedp.WaitVisible(chromedp.CSS(".head .pill.delivered"))) // by itself
+}
+
+func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
+	t.Helper()
+	page := w.url + "/console/hooks/" + h.ID.String() + "/"
+	b.do(t, chromedp.Navigate(page), chromedp.Click(chromedp.CSS(`form[action$="/rotate"] button`)), chromedp.WaitVisible(chromedp.ID("secret")))
+	require.NotEqual(t, h.Secrets[0].Value, b.text(t, "#secret"))
+	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), chromedp.Click(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.paused")))
+	require.Contains(t, b.text(t, ".notice"), "What comes for it is kept")
+	b.do(t, chromedp.Click(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
+
+	var facts []*whispererv1.DeliveryFact
+	for i := range 3 {
+		e := w.event(t, fmt.Sprintf("old-%d", i), uint64(i+10), "package.created", "package:7", 2*time.Hour)
+		facts = append(facts, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
+	}
+	w.record(t, facts...)
+	_, err := w.db.DisableHook(t.Context(), "worker", h.ID, "All attempts failed for 5 days.")
+	require.NoError(t, err)
+	b.do(t, chromedp.Navigate(page), chromedp.Click(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitReady(chromedp.CSS(`[name="recover"]`)))
+	require.Contains(t, b.text(t, ".notice"), "While it was disabled, events went past it")
+	b.do(t, chromedp.Navigate(page+"replay"), chromedp.Click(chromedp.CSS(`button[value="count"]`)), chromedp.WaitVisible(chromedp.ID("reason")))
+	require.Contains(t, b.text(t, "main h2"), "3 deliveries to be sent")
+	b.do(t, chromedp.SendKeys(chromedp.ID("reason"), "It was down"), chromedp.Click(chromedp.CSS(`button[value="begin"]`)), chromedp.WaitVisible(chromedp.ID("bar")))
+	require.Contains(t, b.text(t, "#progress"), "0 of 3")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		jobs.Run(ctx, w.db, zap.NewNop())
+	}()
+	b.do(t, chromedp.WaitVisible(chromedp.CSS("#progress .pill.completed"))) // by itself
+	stop()
+	<-ended
+	require.Contains(t, b.text(t, "#progress"), "3 of 3")
 }
 
 func TestTheKeyboardSuffices(t *testing.T) {
@@ -164,41 +259,38 @@ type finding struct {
 	Nodes            []struct{ HTML, FailureSummary string }
 }
 
-// TestEveryPageIsAccessible runs axe-core on every page, as a wide light one and as a narrow dark one.
+// TestEveryPageIsAccessible runs axe-core on every page, as a wide light one, as a wide dark one and as a narrow dark one.
 func TestEveryPageIsAccessible(t *testing.T) {
 	t.Parallel()
 	axe, err := os.ReadFile("testdata/axe.min.js")
 	require.NoError(t, err)
 	w := newWorld(t)
 	paths := story(t, w)
-	b := newTab(t)
 	for _, look := range []struct {
 		name          string
 		width, height int64
 		scheme        string
-	}{{"light", 1280, 900, "light"}, {"narrow-dark", 375, 812, "dark"}} {
-		b.looks(t, look.width, look.height, look.scheme)
-		b.do(t, chromedp.Navigate(w.url+"/console/sign-in"))
-		b.judge(t, string(axe), look.name, "sign-in", look.width)
-		b.signIn(t, w, w.operator)
-		for _, path := range paths {
-			b.do(t, chromedp.Navigate(w.url+"/console/"+path), chromedp.WaitReady(chromedp.CSS("main h1")))
-			b.judge(t, string(axe), look.name, path, look.width)
-		}
-		b.do(t, chromedp.Navigate(w.url+"/console/hooks/new"), chromedp.Evaluate[chromedp.Void](`document.querySelector("form.form").requestSubmit()`),
-			chromedp.WaitVisible(chromedp.ID("summary")))
-		b.judge(t, string(axe), look.name, "hooks/wrong", look.width)
-		b.do(t, chromedp.Evaluate[chromedp.Void](`document.querySelector('form[action="/console/sign-out"]').requestSubmit()`), chromedp.WaitVisible(chromedp.ID("token")))
+	}{{"light", 1280, 900, "light"}, {"dark", 1280, 900, "dark"}, {"narrow", 375, 812, "light"}} {
+		t.Run(look.name, func(t *testing.T) {
+			t.Parallel()
+			b := newTab(t)
+			b.looks(t, look.width, look.height, look.scheme)
+			b.do(t, chromedp.Navigate(w.url+"/console/sign-in"))
+			b.judge(t, string(axe), look.name, "sign-in", look.width)
+			b.signIn(t, w, w.operator)
+			for _, path := range paths {
+				b.do(t, chromedp.Navigate(w.url+"/console/"+path), chromedp.WaitReady(chromedp.CSS("main h1")), chromedp.WaitNotPresent(chromedp.CSS("[data-pending]")))
+				b.judge(t, string(axe), look.name, path, look.width)
+			}
+			b.do(t, chromedp.Navigate(w.url+"/console/hooks/new"), chromedp.Evaluate[chromedp.Void](`document.querySelector("form.form").requestSubmit()`),
+				chromedp.WaitVisible(chromedp.ID("summary")))
+			b.judge(t, string(axe), look.name, "hooks/wrong", look.width)
+			b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll('input[name="hook"]')].pop().checked = true`),
+				chromedp.Click(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(`input[name="sure"] ~ p`)))
+			b.judge(t, string(axe), look.name, "hooks/status", look.width)
+			b.quiet(t, "all pages")
+		})
 	}
-	if *screenshots != "" {
-		b.looks(t, 1280, 900, "dark")
-		b.signIn(t, w, w.operator)
-		for _, path := range paths {
-			b.do(t, chromedp.Navigate(w.url+"/console/"+path), chromedp.WaitReady(chromedp.CSS("main h1")))
-			b.picture(t, "dark", path)
-		}
-	}
-	b.quiet(t, "all pages")
 }
 
 // judge fails the test on a serious finding, and on a page that is wider than the window.

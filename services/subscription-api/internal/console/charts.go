@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
@@ -46,38 +47,41 @@ func retryBars(steps []webhook.RetryStep) []bar {
 
 func round(f float64) float64 { return math.Round(f*10) / 10 }
 
-// Sizes of the small chart of a hook's last day.
+// Sizes of the small charts of a hook's last day and month.
 const (
 	sparkHours  = 24
+	sparkDays   = 30
 	sparkStep   = 5
 	sparkBar    = 4
 	sparkHeight = 24
 )
 
-// spark is how a hook's deliveries of the last day fared, hour by hour.
+// spark is how deliveries fared, hour by hour or day by day.
 type spark struct {
-	Bars []bar
+	Bars []barPath
+	Sum  postgres.Counts
 	// Rate is the part of the deliveries that came to an end which were delivered, in words; empty for none.
 	Rate string
 	// Text says the same as the bars.
 	Text string
-	// Unknown says that it could not be counted now.
-	Unknown bool
 }
 
-func newSpark(hours []postgres.Bucket, since time.Time, counted bool) spark {
-	s := spark{Unknown: !counted}
-	most, sum := 1, postgres.Counts{}
-	for _, h := range hours {
-		most = max(most, h.Total())
-		sum.Delivered, sum.Open, sum.Dead = sum.Delivered+h.Delivered, sum.Open+h.Open, sum.Dead+h.Dead
+// newSpark draws the buckets, which are so long each.
+func newSpark(buckets []postgres.Bucket, since time.Time, long time.Duration) spark {
+	s := spark{}
+	most := 1
+	var bars []bar
+	for _, b := range buckets {
+		most = max(most, b.Total())
+		s.Sum.Delivered, s.Sum.Open, s.Sum.Dead = s.Sum.Delivered+b.Delivered, s.Sum.Open+b.Open, s.Sum.Dead+b.Dead
 	}
-	for _, h := range hours {
-		x := h.At.Sub(since).Hours() * sparkStep
-		s.Bars = append(s.Bars, stack(h.Counts, x, sparkBar, sparkHeight, most)...)
+	for _, b := range buckets {
+		x := float64(b.At.Sub(since)) / float64(long) * sparkStep
+		bars = append(bars, stack(b.Counts, x, sparkBar, sparkHeight, most)...)
 	}
-	s.Rate = rate(sum)
-	s.Text = fmt.Sprintf("%s delivered, %s open, %s dead", count(int64(sum.Delivered)), count(int64(sum.Open)), count(int64(sum.Dead)))
+	s.Bars = paths(bars)
+	s.Rate = rate(s.Sum)
+	s.Text = fmt.Sprintf("%s delivered, %s open, %s dead", amount(s.Sum.Delivered), amount(s.Sum.Open), amount(s.Sum.Dead))
 	return s
 }
 
@@ -115,6 +119,25 @@ func stack(c postgres.Counts, x, width, height float64, most int) []bar {
 	return bars
 }
 
+// barPath is all bars of one class, as the data of an SVG path: fifty charts on a page are to be small.
+type barPath struct{ Class, Data string }
+
+func paths(bars []bar) []barPath {
+	var list []barPath
+	for _, class := range []string{"bar-delivered", "bar-open", "bar-dead"} {
+		var data strings.Builder
+		for _, b := range bars {
+			if b.Class == class {
+				fmt.Fprintf(&data, "M%g %gh%gv%gh-%[3]gz", b.X, b.Y, b.Width, b.Height)
+			}
+		}
+		if data.Len() > 0 {
+			list = append(list, barPath{Class: class, Data: data.String()})
+		}
+	}
+	return list
+}
+
 // Sizes of the chart of the last hour.
 const (
 	hourMinutes = 60
@@ -125,13 +148,11 @@ const (
 
 // hourChart is a tenant's last hour, minute by minute.
 type hourChart struct {
-	Bars []bar
+	Bars []barPath
 	// Most is the largest number of deliveries in a minute.
 	Most int
 	Sum  postgres.Counts
 	Rate string
-	// Unknown says that it could not be counted now.
-	Unknown bool
 }
 
 func newHourChart(minutes []postgres.Bucket, since time.Time) hourChart {
@@ -140,10 +161,12 @@ func newHourChart(minutes []postgres.Bucket, since time.Time) hourChart {
 		c.Most = max(c.Most, m.Total())
 		c.Sum.Delivered, c.Sum.Open, c.Sum.Dead = c.Sum.Delivered+m.Delivered, c.Sum.Open+m.Open, c.Sum.Dead+m.Dead
 	}
+	var bars []bar
 	for _, m := range minutes {
 		x := m.At.Sub(since).Minutes() * hourStep
-		c.Bars = append(c.Bars, stack(m.Counts, x, hourBar, hourHeight, max(c.Most, 1))...)
+		bars = append(bars, stack(m.Counts, x, hourBar, hourHeight, max(c.Most, 1))...)
 	}
+	c.Bars = paths(bars)
 	c.Rate = rate(c.Sum)
 	return c
 }

@@ -95,7 +95,7 @@ func newTab(t *testing.T) *tab {
 	t.Cleanup(cancel)
 	_, err := chromedp.Run(ctx, chromedp.Title()) // opens the tab
 	require.NoError(t, err)
-	limited, stop := context.WithTimeout(ctx, 3*time.Minute)
+	limited, stop := context.WithTimeout(ctx, 9*time.Minute)
 	t.Cleanup(stop)
 	b := &tab{ctx: limited}
 	messages := chromedp.Console(limited)
@@ -129,7 +129,7 @@ func (b *tab) quiet(t *testing.T, page string) {
 
 func (b *tab) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		html, _ := chromedp.Run(b.ctx, chromedp.OuterHTML(chromedp.CSS("main")))
@@ -144,7 +144,7 @@ func (b *tab) text(t *testing.T, selector string) string {
 
 func get[T any](t *testing.T, b *tab, a chromedp.Action[T]) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	value, err := chromedp.Run(ctx, a)
 	require.NoError(t, err)

@@ -9,13 +9,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -32,13 +33,26 @@ type accountStore interface {
 	TenantExists(ctx context.Context, name string) (bool, error)
 }
 
+// sessionStore knows the sessions that were ended before their time; *postgres.DB is one.
+type sessionStore interface {
+	EndSession(ctx context.Context, id uuid.UUID, expires time.Time) error
+	SessionEnded(ctx context.Context, id uuid.UUID) (bool, error)
+}
+
 // hookStore keeps hooks; *postgres.DB is one.
 type hookStore interface {
 	Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error)
-	Hooks(ctx context.Context, tenant string, f postgres.HookFilter, page postgres.Page) ([]webhook.Hook, bool, error)
+	SortedHooks(ctx context.Context, tenant string, f postgres.HookFilter, order postgres.HookOrder, page postgres.HookPage) ([]postgres.SortedHook, bool, error)
 	CreateHook(ctx context.Context, actor postgres.Actor, h webhook.Hook, quota int, key postgres.IdempotencyKey) (webhook.Hook, error)
 	UpdateHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error)
 	DeleteHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion) error
+}
+
+// manyHooks counts hooks and changes many at once; *postgres.DB is one.
+type manyHooks interface {
+	CountHooks(ctx context.Context, tenant string, f postgres.HookFilter) (int, error)
+	CountStatusChange(ctx context.Context, tenant string, s postgres.StatusChange) (int, error)
+	SetStatuses(ctx context.Context, actor postgres.Actor, tenant string, s postgres.StatusChange) (int, error)
 }
 
 // typeStore keeps the event types that tenants declared; *postgres.DB is one.
@@ -55,18 +69,43 @@ type historyStore interface {
 	Rejected(ctx context.Context, tenant string, r postgres.TimeRange, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
 }
 
+// explainStore knows what became of one event; *postgres.DB is one.
+type explainStore interface {
+	DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error)
+	OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error)
+}
+
 // statsStore counts; *postgres.DB is one.
 type statsStore interface {
 	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (postgres.HookStats, error)
 	PerMinute(ctx context.Context, tenant string, since time.Time) ([]postgres.Bucket, error)
 	PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, span postgres.Span) (map[uuid.UUID][]postgres.Bucket, error)
 	OpenStates(ctx context.Context, tenant string, since time.Time) (map[webhook.DeliveryState]int, error)
+	Durations(ctx context.Context, tenant string, since time.Time) (postgres.Durations, error)
+}
+
+// healthStore tells who is not well; *postgres.DB is one.
+type healthStore interface {
 	UnhealthyHooks(ctx context.Context, tenant string, limit int) ([]postgres.Unhealthy, error)
+	RestingHooks(ctx context.Context, tenant string) (int, error)
+	System(ctx context.Context) (postgres.System, error)
+	WorkersSeen(ctx context.Context, tenant string, since time.Time) ([]postgres.WorkerSeen, error)
 }
 
 // retrier sends deliveries again; *postgres.DB is one.
 type retrier interface {
 	RetryDelivery(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, force bool) error
+	CountRetriable(ctx context.Context, tenant string, f postgres.DeliveryFilter) (int, error)
+	RetryDeliveries(ctx context.Context, actor postgres.Actor, tenant string, f postgres.DeliveryFilter) (int, error)
+}
+
+// jobStore does replays in batches; *postgres.DB is one.
+type jobStore interface {
+	CountReplay(ctx context.Context, r postgres.Replay) (int, error)
+	CreateJob(ctx context.Context, actor postgres.Actor, n postgres.NewJob) (postgres.Job, error)
+	Jobs(ctx context.Context, tenant string, hook uuid.UUID, page postgres.Page) ([]postgres.Job, bool, error)
+	Job(ctx context.Context, tenant string, id uuid.UUID) (postgres.Job, error)
+	SetJobState(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, state postgres.JobState) (postgres.Job, error)
 }
 
 // adminStore is for those who look after tokens; *postgres.DB is one.
@@ -77,9 +116,22 @@ type adminStore interface {
 	AuditLog(ctx context.Context, tenant string, f postgres.AuditFilter, page postgres.Page) ([]postgres.AuditEntry, bool, error)
 }
 
-// lagReader tells how far the consumers of the bus are behind.
-type lagReader interface {
+// trialStore keeps who tested what; *postgres.DB is one.
+type trialStore interface {
+	NoteTest(ctx context.Context, actor postgres.Actor, tenant string, hook uuid.UUID, eventType, host string) error
+}
+
+// trier sends tests; *attempt.Sender is one.
+type trier interface {
+	Try(ctx context.Context, h *webhook.Hook, e *webhook.Event) (attempt.Trial, error)
+}
+
+// theBus tells how the bus is doing.
+type theBus interface {
 	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
+	Streams(ctx context.Context) ([]bus.StreamState, error)
+	// ServerVersion is empty where there is no connection.
+	ServerVersion() string
 }
 
 // urlChecker judges target URLs; egress.Policy is one.
@@ -87,16 +139,26 @@ type urlChecker interface {
 	CheckURL(raw string) (canonical string, err error)
 }
 
-// Deps are what the console works with; all are required.
+// Setting is one setting of the service, as the system page shows it: without what is secret.
+type Setting struct{ Name, Value string }
+
+// Deps are what the console works with; all are required but PublicURL and Settings.
 type Deps struct {
 	Accounts   accountStore
+	Sessions   sessionStore
 	Hooks      hookStore
+	ManyHooks  manyHooks
 	EventTypes typeStore
 	History    historyStore
+	Explained  explainStore
 	Stats      statsStore
+	Health     healthStore
 	Retries    retrier
+	Jobs       jobStore
 	Admin      adminStore
-	Bus        lagReader
+	Trials     trialStore
+	Sender     trier
+	Bus        theBus
 	URLs       urlChecker
 	// Ring seals sessions.
 	Ring *seal.Ring
@@ -104,8 +166,10 @@ type Deps struct {
 	PublicURL string
 	// HookQuota is how many hooks a tenant may have.
 	HookQuota int
-	Version   string
-	Log       *zap.Logger
+	// Settings are what the service was started with.
+	Settings []Setting
+	Version  string
+	Log      *zap.Logger
 }
 
 type console struct {
@@ -113,12 +177,18 @@ type console struct {
 
 	pages  pages
 	assets assets
+	counts *counts
+	tails  chan struct{}
+	tries  *daemon.Limits
 	now    func() time.Time
 }
 
 // New makes the console's handler, for all paths under Root. It fails where a template is wrong.
 func New(d Deps) (http.Handler, error) {
-	c := &console{Deps: d, now: time.Now}
+	c := &console{
+		Deps: d, counts: newCounts(), tails: make(chan struct{}, maxTails),
+		tries: daemon.NewLimits(tryEvery, tryBurst), now: time.Now,
+	}
 	var err error
 	if c.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("read console files: %w", err)
@@ -128,60 +198,4 @@ func New(d Deps) (http.Handler, error) {
 	}
 	guarded := c.observe(c.recoverPanic(securityHeaders(sameOrigin(c.routes()))))
 	return guarded, nil
-}
-
-func (c *console) routes() *http.ServeMux {
-	mux := http.NewServeMux()
-	mux.Handle("GET "+Root+"static/{name}", c.assets)
-	open := func(pattern string, h handler) { mux.Handle(rooted(pattern), c.serve(h)) }
-	page := func(least postgres.Role, pattern string, h handler) {
-		mux.Handle(rooted(pattern), c.serve(c.admit(least, h)))
-	}
-
-	open("GET sign-in", c.signInPage)
-	open("POST sign-in", c.signIn)
-	open("POST sign-out", c.signOut)
-	open("POST theme", c.setTheme)
-	page(postgres.Viewer, "GET tenants/{$}", c.listTenants)
-	page(postgres.Viewer, "POST tenants/{$}", c.setTenant)
-	page(postgres.Viewer, "GET {$}", c.overview)
-
-	page(postgres.Viewer, "GET hooks/{$}", c.listHooks)
-	page(postgres.Editor, "POST hooks/{$}", c.createHook)
-	page(postgres.Editor, "POST hooks/status", c.setStatuses)
-	page(postgres.Editor, "GET hooks/new", c.newHookPage)
-	page(postgres.Editor, "POST hooks/check", c.checkHook)
-	page(postgres.Viewer, "GET hooks/{id}/{$}", c.hookPage)
-	page(postgres.Editor, "POST hooks/{id}/{$}", c.changeHook)
-	page(postgres.Editor, "GET hooks/{id}/edit", c.editHookPage)
-	page(postgres.Editor, "POST hooks/{id}/status", c.setStatus)
-	page(postgres.Editor, "POST hooks/{id}/rotate", c.rotateSecret)
-	page(postgres.Editor, "GET hooks/{id}/delete", c.deleteHookPage)
-	page(postgres.Editor, "POST hooks/{id}/delete", c.deleteHook)
-
-	page(postgres.Viewer, "GET deliveries/{$}", c.listDeliveries)
-	page(postgres.Viewer, "GET deliveries/{id}/{$}", c.deliveryPage)
-	page(postgres.Editor, "POST deliveries/{id}/retry", c.retryDelivery)
-	page(postgres.Viewer, "GET events/{$}", c.listEvents)
-	page(postgres.Viewer, "GET event", c.eventPage)
-	page(postgres.Viewer, "GET rejected/{$}", c.listRejected)
-	page(postgres.Viewer, "GET types/{$}", c.listTypes)
-	page(postgres.Viewer, "GET types/{name}", c.typePage)
-
-	page(postgres.Admin, "GET tokens/{$}", c.listTokens)
-	page(postgres.Admin, "POST tokens/{$}", c.createToken)
-	page(postgres.Admin, "POST tokens/{id}/revoke", c.revokeToken)
-	page(postgres.Admin, "GET audit/{$}", c.listAudit)
-	page(postgres.Viewer, "GET system/{$}", c.systemPage)
-	page(postgres.Viewer, Root, c.nowhere)
-	return mux
-}
-
-// rooted puts the console's root between a pattern's method and path.
-func rooted(pattern string) string {
-	method, path, ok := strings.Cut(pattern, " ")
-	if !ok {
-		return pattern
-	}
-	return method + " " + Root + path
 }

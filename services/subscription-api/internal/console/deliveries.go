@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -35,6 +36,15 @@ type deliveryList struct {
 	Hook         string
 	Problem      string
 	Newer, Older string
+	// Tail is where the list's changes come from; empty but for its first page.
+	Tail string
+	// Retry is the query with which all that the filter lets through can be tried again.
+	Retry string
+}
+
+// CanRetry reports whether there may be something to be tried again.
+func (l deliveryList) CanRetry() bool {
+	return l.Filter.State != string(webhook.Delivered) && l.Filter.State != string(webhook.Parked)
 }
 
 func stateOptions() []option {
@@ -114,15 +124,16 @@ func since(word string, now time.Time) postgres.TimeRange {
 	return lately(now)
 }
 
-func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
-	get := func(name string) string { return strings.TrimSpace(v.form.Get(name)) }
-	body := deliveryList{
-		Filter: deliveryQuery{
-			Hook: get("hook"), EventType: get("event_type"), Event: get("event"), Entity: get("entity"), State: get("state"),
-			Status: get("status"), Since: get("since"),
-		},
-		States: stateOptions(), Answers: answerOptions(), Spans: spanOptions(),
+func readDeliveryQuery(form url.Values) deliveryQuery {
+	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
+	return deliveryQuery{
+		Hook: get("hook"), EventType: get("event_type"), Event: get("event"), Entity: get("entity"), State: get("state"),
+		Status: get("status"), Since: get("since"),
 	}
+}
+
+func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
+	body := deliveryList{Filter: readDeliveryQuery(v.form), States: stateOptions(), Answers: answerOptions(), Spans: spanOptions()}
 	var err error
 	if body.Types, err = c.typeNames(ctx, v.tenant); err != nil {
 		return reply{}, err
@@ -132,16 +143,8 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 		body.Problem = problem
 		return page("deliveries", "Deliveries", body).with(http.StatusUnprocessableEntity), nil
 	}
-	if filter.Hook != uuid.Nil {
-		h, err := c.Hooks.Hook(ctx, v.tenant, filter.Hook)
-		switch {
-		case errors.Is(err, webhook.ErrNotFound):
-			body.Hook = "a webhook that is not there any more"
-		case err != nil:
-			return reply{}, err
-		default:
-			body.Hook = titleOf(&h)
-		}
+	if body.Hook, err = c.hookTitle(ctx, v.tenant, filter.Hook); err != nil {
+		return reply{}, err
 	}
 	at := readPage(v.form)
 	list, more, err := c.History.Deliveries(ctx, v.tenant, filter, at)
@@ -149,123 +152,102 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	body.Rows = deliveryRows(list)
-	body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
+	if body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
 		return postgres.Position{At: list[i].PublishedAt, ID: list[i].ID}
-	})
+	}); at.Older == nil && at.Newer == nil {
+		body.Tail = Root + "deliveries/tail?" + filterOf(v.form).Encode()
+	}
+	body.Retry = "?" + filterOf(v.form).Encode()
 	return page("deliveries", "Deliveries", body), nil
 }
 
-type deliveryBody struct {
-	Row      deliveryRow
-	Hook     string
-	HookGone bool
-	NextAt   time.Time
-	Updated  time.Time
-	Replay   bool
-	Attempts []attemptView
-	// CanRetry says that trying again makes sense; Force, that it was delivered already.
-	CanRetry, Force bool
-	Problem         string
-}
-
-type attemptView struct {
-	webhook.Attempt
-
-	Took     string
-	Answer   string
-	Request  string
-	Response string
-	Body     string
-	Binary   bool
-	Parts    []attemptPart
-}
-
-// attemptPart is one part of the duration of an attempt.
-type attemptPart struct{ Name, Took string }
-
-func (c *console) deliveryPage(ctx context.Context, v *visit) (reply, error) {
-	return c.showDelivery(ctx, v, "")
-}
-
-func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (reply, error) {
-	id, err := readID(v)
-	if err != nil {
-		return reply{}, err
+// hookTitle is the title of a hook; empty for no hook.
+func (c *console) hookTitle(ctx context.Context, tenant string, id uuid.UUID) (string, error) {
+	if id == uuid.Nil {
+		return "", nil
 	}
-	d, attempts, err := c.History.Delivery(ctx, v.tenant, id)
-	if err != nil {
-		return reply{}, err
-	}
-	body := deliveryBody{Row: newDeliveryRow(&d), NextAt: d.NextAt, Updated: d.UpdatedAt, Replay: d.Replay, Problem: problem}
-	h, err := c.Hooks.Hook(ctx, v.tenant, d.HookID)
+	h, err := c.Hooks.Hook(ctx, tenant, id)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
-		body.HookGone = true
+		return "a webhook that is not there any more", nil
 	case err != nil:
-		return reply{}, err
-	default:
-		body.Hook = titleOf(&h)
-		body.CanRetry, body.Force = h.Status != webhook.Disabled, d.State == webhook.Delivered
+		return "", err
 	}
-	for i := range attempts {
-		body.Attempts = append(body.Attempts, newAttemptView(&attempts[i]))
-	}
-	answer := page("delivery", "Delivery of "+d.EventType, body)
-	if problem != "" {
-		answer = answer.with(http.StatusConflict)
-	}
-	return answer, nil
+	return titleOf(&h), nil
 }
 
-func newAttemptView(a *webhook.Attempt) attemptView {
-	view := attemptView{
-		Attempt: *a, Took: took(a.Duration), Answer: answerText(a.Status, a.Class), Request: headerText(a.RequestHeaders),
-		Response: headerText(a.ResponseHeaders),
-	}
-	if utf8.Valid(a.ResponseBody) {
-		view.Body = pretty(a.ResponseBody)
-	} else {
-		view.Binary = true
-	}
-	for _, part := range []struct {
-		name string
-		took time.Duration
-	}{{"DNS", a.Timings.DNS}, {"connect", a.Timings.Connect}, {"TLS", a.Timings.TLS}, {"first byte", a.Timings.FirstByte}} {
-		if part.took > 0 {
-			view.Parts = append(view.Parts, attemptPart{part.name, took(part.took)})
+// retryManyBody asks whether so many deliveries are really to be tried again.
+type retryManyBody struct {
+	Count int
+	// Most is how many are tried again at once; All says that there are more.
+	Most int
+	All  bool
+	// What says in words which they are.
+	What []string
+	// Query is the list's.
+	Query string
+}
+
+// What says in words which deliveries the list shows.
+func (q deliveryQuery) words(hook string) []string {
+	var words []string
+	add := func(name, value string, options []option) {
+		if value == "" {
+			return
 		}
+		for _, o := range options {
+			if o.Value == value {
+				value = o.Label
+			}
+		}
+		words = append(words, name+" "+value)
 	}
-	return view
+	add("to", hook, nil)
+	add("state:", q.State, stateOptions())
+	add("last answer:", q.Status, answerOptions())
+	add("event type:", q.EventType, nil)
+	add("entity:", q.Entity, nil)
+	add("event:", q.Event, nil)
+	span := q.Since
+	if i := slices.IndexFunc(spanOptions(), func(o option) bool { return o.Value == span }); i >= 0 {
+		words = append(words, "published in the "+spanOptions()[i].Label)
+	}
+	return words
 }
 
-// took writes how long something took, to the tenth of a millisecond where that matters.
-func took(d time.Duration) string {
-	if d < 100*time.Millisecond {
-		return d.Round(100 * time.Microsecond).String()
+// retryManyPage says how many deliveries of the list's filter can be tried again.
+func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
+	query := readDeliveryQuery(v.form)
+	filter, problem := query.filter(c.now())
+	if problem != "" {
+		return goTo(Root + "deliveries/?" + filterOf(v.form).Encode()), nil
 	}
-	return d.Round(time.Millisecond).String()
-}
-
-func headerText(headers []webhook.Header) string {
-	var b strings.Builder
-	for _, h := range headers {
-		b.WriteString(h.Name + ": " + h.Value + "\n")
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
-func (c *console) retryDelivery(ctx context.Context, v *visit) (reply, error) {
-	id, err := readID(v)
+	hook, err := c.hookTitle(ctx, v.tenant, filter.Hook)
 	if err != nil {
 		return reply{}, err
 	}
-	err = c.Retries.RetryDelivery(ctx, v.actor(), v.tenant, id, v.posted.Get("force") == "true")
-	var refused *postgres.ReplayError
-	switch {
-	case errors.As(err, &refused):
-		return c.showDelivery(ctx, v, refused.Reason)
-	case err != nil:
+	body := retryManyBody{Most: postgres.MaxRetried, What: query.words(hook), Query: "?" + filterOf(v.form).Encode()}
+	if body.Count, err = c.Retries.CountRetriable(ctx, v.tenant, filter); err != nil {
 		return reply{}, err
 	}
-	return goTo(withDone(Root+"deliveries/"+id.String()+"/", "retried")), nil
+	body.All = body.Count == postgres.MaxRetried
+	return page("deliveries-retry", "Try them all again?", body), nil
+}
+
+func (c *console) retryMany(ctx context.Context, v *visit) (reply, error) {
+	query := v.r.URL.Query()
+	wanted := readDeliveryQuery(query)
+	filter, problem := wanted.filter(c.now())
+	if problem != "" {
+		return reply{}, errBadForm
+	}
+	n, err := c.Retries.RetryDeliveries(ctx, v.actor(), v.tenant, filter)
+	if err != nil {
+		return reply{}, err
+	}
+	back := url.Values{}
+	if wanted.Hook != "" {
+		back.Set("hook", wanted.Hook)
+	}
+	return goTo(withDoneTo(Root+"deliveries/?"+back.Encode(), "retried-some", n)), nil
 }

@@ -26,6 +26,8 @@ type eventList struct {
 	Types        []string
 	Problem      string
 	Newer, Older string
+	// Tail is where the list's changes come from; empty but for its first page.
+	Tail string
 }
 
 type eventRow struct {
@@ -36,36 +38,54 @@ type eventRow struct {
 
 func eventLink(id string) string { return Root + "event?" + url.Values{"id": {id}}.Encode() }
 
-func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
-	get := func(name string) string { return strings.TrimSpace(v.form.Get(name)) }
-	body := eventList{
-		Filter: eventQuery{EventType: get("event_type"), Entity: get("entity"), Since: get("since")}, Spans: spanOptions(),
+func readEventQuery(form url.Values) eventQuery {
+	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
+	return eventQuery{EventType: get("event_type"), Entity: get("entity"), Since: get("since")}
+}
+
+// filter is what the store is asked for; a problem is a sentence for people.
+func (q *eventQuery) filter(now time.Time) (f postgres.EventFilter, problem string) {
+	f.Range, f.Entity = since(q.Since, now), q.Entity
+	if q.EventType != "" {
+		pattern, problem := readPattern(q.EventType)
+		if problem != "" {
+			return f, problem
+		}
+		f.EventTypes = []string{pattern}
 	}
+	return f, ""
+}
+
+func eventRows(list []postgres.EventSummary) []eventRow {
+	rows := make([]eventRow, len(list))
+	for i, e := range list {
+		rows[i] = eventRow{ID: e.ID, Type: e.Type, Entity: e.Entity, Link: eventLink(e.ID), PublishedAt: e.PublishedAt, Size: size(e.Size)}
+	}
+	return rows
+}
+
+func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
+	body := eventList{Filter: readEventQuery(v.form), Spans: spanOptions()}
 	var err error
 	if body.Types, err = c.typeNames(ctx, v.tenant); err != nil {
 		return reply{}, err
 	}
-	filter := postgres.EventFilter{Range: since(body.Filter.Since, c.now()), Entity: body.Filter.Entity}
-	if t := body.Filter.EventType; t != "" {
-		var pattern string
-		if pattern, body.Problem = readPattern(t); body.Problem != "" {
-			return page("events", "Events", body).with(http.StatusUnprocessableEntity), nil
-		}
-		filter.EventTypes = []string{pattern}
+	filter, problem := body.Filter.filter(c.now())
+	if problem != "" {
+		body.Problem = problem
+		return page("events", "Events", body).with(http.StatusUnprocessableEntity), nil
 	}
 	at := readPage(v.form)
 	list, more, err := c.History.Events(ctx, v.tenant, filter, at)
 	if err != nil {
 		return reply{}, err
 	}
-	for _, e := range list {
-		body.Rows = append(body.Rows, eventRow{
-			ID: e.ID, Type: e.Type, Entity: e.Entity, Link: eventLink(e.ID), PublishedAt: e.PublishedAt, Size: size(e.Size),
-		})
-	}
-	body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
+	body.Rows = eventRows(list)
+	if body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
 		return postgres.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // a sequence is not negative
-	})
+	}); at.Older == nil && at.Newer == nil {
+		body.Tail = Root + "events/tail?" + filterOf(v.form).Encode()
+	}
 	return page("events", "Events", body), nil
 }
 

@@ -17,7 +17,7 @@ func reasonText(reason webhook.Reason) string {
 	case webhook.ReasonNone:
 		return ""
 	case webhook.ReasonFailed:
-		return "an attempt failed; the schedule goes on"
+		return "failed, to be tried again"
 	case webhook.ReasonUnknown:
 		return "a worker ended before it could tell of an attempt"
 	case webhook.ReasonExhausted:
@@ -114,7 +114,7 @@ func failingText(text string, failures int) string {
 		text = "attempts fail"
 	}
 	if failures > 1 {
-		text += fmt.Sprintf(", %s times in a row", count(int64(failures)))
+		text += fmt.Sprintf(", %s times in a row", amount(failures))
 	}
 	return text
 }
@@ -131,12 +131,14 @@ type deliveryRow struct {
 	Answer      string
 	Attempts    int
 	PublishedAt time.Time
+	// NextAt is when it is tried next; zero where it does not wait for a time.
+	NextAt time.Time
 }
 
 func newDeliveryRow(d *webhook.Delivery) deliveryRow {
 	return deliveryRow{
 		ID: d.ID, HookID: d.HookID, EventID: d.EventID, EventType: d.EventType, Entity: d.Entity, State: d.State,
-		Why: reasonText(d.Reason), Answer: answerText(d.LastStatus, d.LastError), Attempts: d.Attempts, PublishedAt: d.PublishedAt,
+		Why: reasonText(d.Reason), Answer: answerText(d.LastStatus, d.LastError), Attempts: d.Attempts, PublishedAt: d.PublishedAt, NextAt: d.NextAt,
 	}
 }
 

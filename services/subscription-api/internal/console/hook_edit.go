@@ -42,6 +42,8 @@ type hookEdit struct {
 	Conflict *uuid.UUID
 	Steps    timetable
 	Tenant   string
+	// Try is what a test brought; nil for none.
+	Try *tryBody
 	// HadAuth says that logging in is set up already, of the kind AuthType.
 	HadSecret, HadAPIKey, HadAuth bool
 	AuthType                      string
@@ -83,45 +85,43 @@ func (hookEdit) Slots() []string {
 	return slices.Compact(all)
 }
 
-// typeNames are all exact event types that are known to the tenant.
-func (c *console) typeNames(ctx context.Context, tenant string) ([]string, error) {
+// knownTypes are the event types of the catalogue and the tenant's own.
+func (c *console) knownTypes(ctx context.Context, tenant string) ([]catalogue.Type, error) {
 	declared, err := c.EventTypes.EventTypes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, t := range slices.Concat(catalogue.All(), catalogue.Operational()) {
-		names = append(names, t.Name)
-	}
+	types := catalogue.All()
 	for _, t := range declared {
-		names = append(names, t.Name)
+		types = append(types, catalogue.Type{Name: t.Name, Description: t.Description, Schema: t.Schema, Example: t.Example})
 	}
-	return names, nil
+	return append(types, catalogue.Operational()...), nil
+}
+
+// typeNames are all exact event types that are known to the tenant.
+func (c *console) typeNames(ctx context.Context, tenant string) ([]string, error) {
+	types, err := c.knownTypes(ctx, tenant)
+	names := make([]string, len(types))
+	for i := range types {
+		names[i] = types[i].Name
+	}
+	return names, err
 }
 
 func (c *console) typeGroups(ctx context.Context, tenant string, ticked []string) ([]typeGroup, error) {
-	declared, err := c.EventTypes.EventTypes(ctx, tenant)
+	types, err := c.knownTypes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
 	var groups []typeGroup
-	add := func(name, description string) {
-		first, _, _ := strings.Cut(name, ".")
+	for _, t := range types {
+		first, _, _ := strings.Cut(t.Name, ".")
 		i := slices.IndexFunc(groups, func(g typeGroup) bool { return g.Name == first })
 		if i < 0 {
 			i = len(groups)
 			groups = append(groups, typeGroup{Name: first})
 		}
-		groups[i].Types = append(groups[i].Types, typeChoice{Name: name, Description: description, Ticked: slices.Contains(ticked, name)})
-	}
-	for _, t := range catalogue.All() {
-		add(t.Name, t.Description)
-	}
-	for _, t := range declared {
-		add(t.Name, t.Description)
-	}
-	for _, t := range catalogue.Operational() {
-		add(t.Name, t.Description)
+		groups[i].Types = append(groups[i].Types, typeChoice{Name: t.Name, Description: t.Description, Ticked: slices.Contains(ticked, t.Name)})
 	}
 	return groups, nil
 }
@@ -292,14 +292,14 @@ func (c *console) checkHook(ctx context.Context, v *visit) (reply, error) {
 	}
 	h := webhook.Hook{Tenant: v.tenant, Status: webhook.Active}
 	body := hookEdit{Form: form, Wrong: complaints{}, Steps: preview(&form)}
-	if form.AuthMode == "keep" {
-		form.AuthMode = "none"
+	if form.Auth.Mode == "keep" {
+		form.Auth.Mode = "none"
 	}
 	form.apply(&h, know, body.Wrong)
 	for slot, empty := range map[string]bool{
 		"target_url": form.TargetURL == "", "event_types": len(h.EventTypes) == 0, "secret_key": form.Secret == "",
 		"api_key": form.APIKey == "", "callback": form.CallbackURL+form.CallbackSubject == "",
-		"auth": form.AuthUser == "" || form.AuthPassword == "",
+		"auth": !form.Auth.started(),
 	} {
 		if empty {
 			delete(body.Wrong, slot)

@@ -29,9 +29,8 @@ type hookForm struct {
 	SecretMode, Secret string
 	// APIKeyMode is keep, own or none.
 	APIKeyMode, APIKey string
-	// AuthMode is none, basic or keep.
-	AuthMode, AuthUser, AuthPassword string
-	Headers                          string
+	Auth               authForm
+	Headers            string
 
 	// CallbackMode is none, url or subject.
 	CallbackMode, CallbackURL, CallbackSubject string
@@ -43,6 +42,8 @@ type hookForm struct {
 	MinValue, MaxValue, MaxRetries, Jitter, Deadline                string
 	Format, Method, Timeout, Concurrency, RateLimit, RatePeriod     string
 	Ordering, StopOn, APIKeyHeader, Filter, Maintenance, Own, Start string
+	// RetryJSON is the retry_countdown_config itself, for the choice json.
+	RetryJSON string
 }
 
 // readHookForm takes what a browser sent.
@@ -51,7 +52,7 @@ func readHookForm(f url.Values) hookForm {
 	return hookForm{
 		Name: get("name"), TargetURL: get("target_url"), Types: f["event_type"], Others: get("event_types"),
 		SecretMode: get("secret_mode"), Secret: f.Get("secret_key"), APIKeyMode: get("api_key_mode"), APIKey: f.Get("api_key"),
-		AuthMode: get("auth_mode"), AuthUser: get("auth_username"), AuthPassword: f.Get("auth_password"), Headers: get("headers"),
+		Auth: readAuthForm(f), Headers: get("headers"),
 		CallbackMode: get("callback_mode"), CallbackURL: get("callback_url"), CallbackSubject: get("callback_subject"), CallbackOn: f["callback_on"],
 		Choice: get("choice"), Seconds: get("seconds"), Schedule: get("schedule"), LinearBase: get("linear_base"), LinearLimit: get("linear_limit"),
 		ExponentialBase: get("exponential_base"), ExponentialFactor: get("exponential_factor"), ExponentialLimit: get("exponential_limit"),
@@ -59,12 +60,13 @@ func readHookForm(f url.Values) hookForm {
 		Format: get("format"), Method: get("method"), Timeout: get("timeout"), Concurrency: get("concurrency"), RateLimit: get("rate_limit"),
 		RatePeriod: get("rate_period"), Ordering: get("ordering"), StopOn: get("stop_on"), APIKeyHeader: get("api_key_header"),
 		Filter: get("filter"), Maintenance: get("maintenance"), Own: get("config"), Start: get("status"),
+		RetryJSON: get("retry_json"),
 	}
 }
 
 // newHookForm is the form of a new hook, with what is best for most.
 func newHookForm() hookForm {
-	return hookForm{SecretMode: "generate", APIKeyMode: "none", AuthMode: "none", CallbackMode: "none", Choice: "default", Start: "active"}
+	return hookForm{SecretMode: "generate", APIKeyMode: "none", Auth: authForm{Mode: "none"}, CallbackMode: "none", Choice: "default", Start: "active"}
 }
 
 // formOf shows a stored hook; its secrets stay where they are.
@@ -87,7 +89,7 @@ func formOf(h *webhook.Hook, known []string) hookForm {
 		f.APIKeyMode = "keep"
 	}
 	if h.Config.Auth != nil {
-		f.AuthMode, f.AuthUser = "keep", h.Config.Auth.Username
+		f.Auth.Mode, f.Auth.User = "keep", h.Config.Auth.Username
 	}
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
@@ -202,8 +204,11 @@ func (f *hookForm) retries() json.RawMessage {
 	case webhook.Schedule:
 		kwargs.put("seconds", list(f.Schedule, seconds))
 	default:
-		if f.Choice == "default" || f.Choice == "" {
+		switch f.Choice {
+		case "default", "":
 			return nil
+		case "json":
+			return orQuoted(f.RetryJSON)
 		}
 	}
 	config := object{}

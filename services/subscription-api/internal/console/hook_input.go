@@ -121,7 +121,7 @@ func (f *hookForm) apply(h *webhook.Hook, know knowledge, wrong complaints) (mad
 	if retries := f.retries(); !sameJSON(retries, h.RetryConfig) {
 		h.RetryConfig = retries
 	}
-	f.applyConfig(h, wrong)
+	f.applyConfig(h, know, wrong)
 	f.judge(h, wrong)
 	return madeSecret
 }
@@ -207,7 +207,7 @@ func (f *hookForm) callback(know knowledge, wrong complaints) *webhook.Callback 
 
 // applyConfig keeps the stored text where the form means the same, the stored auth where the form says so, and the stored
 // tls unless the form has another.
-func (f *hookForm) applyConfig(h *webhook.Hook, wrong complaints) {
+func (f *hookForm) applyConfig(h *webhook.Hook, know knowledge, wrong complaints) {
 	config, err := f.config()
 	if err != nil {
 		wrong.collect("/config", err)
@@ -232,29 +232,15 @@ func (f *hookForm) applyConfig(h *webhook.Hook, wrong complaints) {
 			wrong.collect("/config/filter", err)
 		}
 	}
-	auth := h.Config.Auth
-	switch f.AuthMode {
-	case "none":
-		auth = nil
-	case "basic":
-		if auth, err = basicAuth(f.AuthUser, f.AuthPassword); err != nil {
-			wrong.collect("/config", err)
+	parsed.Auth = h.Config.Auth
+	wrong.collect("/config", f.Auth.apply(&parsed))
+	for pointer, target := range map[string]string{"/config/auth/url": f.Auth.URL, "/config/auth/token_url": f.Auth.TokenURL} {
+		if target != "" && f.Auth.calls(pointer) {
+			_, err := know.urls.CheckURL(target)
+			wrong.collect(pointer, err)
 		}
 	}
 	h.Config = parsed
-	h.Config.Auth = auth
-}
-
-// basicAuth lets the domain judge a user and a password.
-func basicAuth(user, password string) (*webhook.Auth, error) {
-	auth := object{"auth_type": quoted(webhook.AuthBasic), "username": json.RawMessage(`""`), "password": json.RawMessage(`""`)}
-	auth.put("username", quoted(user))
-	auth.put("password", quoted(password))
-	parsed, err := webhook.ParseConfig(object{"auth": auth.raw()}.raw())
-	if err != nil {
-		return nil, err
-	}
-	return parsed.Auth, nil
 }
 
 // strictObject reads an object; each error is a sentence for people.

@@ -2,17 +2,12 @@ package console
 
 import (
 	"context"
-	"embed"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -20,108 +15,146 @@ import (
 // recentDeliveries is how many a hook's page shows.
 const recentDeliveries = 10
 
-type hookBody struct {
+// hookHead is what all pages of a hook begin with.
+type hookHead struct {
 	ID     uuid.UUID
 	Title  string
+	Status webhook.HookStatus
+	Reason string
+	// Tab is the page that is shown.
+	Tab string
+}
+
+func newHookHead(h *webhook.Hook, tab string) hookHead {
+	return hookHead{ID: h.ID, Title: titleOf(h), Status: h.Status, Reason: h.DisabledReason, Tab: tab}
+}
+
+// findHook is the hook that the path names.
+func (c *console) findHook(ctx context.Context, v *visit) (webhook.Hook, error) {
+	id, err := readID(v)
+	if err != nil {
+		return webhook.Hook{}, err
+	}
+	return c.Hooks.Hook(ctx, v.tenant, id)
+}
+
+type hookBody struct {
+	Head   hookHead
 	Hook   webhook.Hook
 	Header []string
 	// Config is the config as it was written, without what is secret.
 	Config string
 	// Retries says in words when it is tried again.
 	Retries timetable
-	Day     spark
-	Stats   *postgres.HookStats
-	// Dead is how many deliveries of the last day are.
-	Dead    int
-	Failing string
-	Recent  []deliveryRow
-	Curl    string
-	Samples []sample
+	// Health is nil while it is counted.
+	Health *hookHealth
+	Recent []deliveryRow
 	// ExampleType is an exact type that reaches the hook.
 	ExampleType string
 }
 
-// sample is how a receiver verifies signatures in one language.
-type sample struct{ ID, Language, Text string }
+// hookHealth is how a hook fares.
+type hookHealth struct {
+	postgres.HookStats
 
-//go:embed samples/*.txt
-var sampleFiles embed.FS
+	Day, Month spark
+	// Parts are what is parked, by its reason.
+	Parts   []parkedPart
+	Answers []answerBar
+}
 
-func samples() ([]sample, error) {
-	list := []sample{{ID: "go", Language: "Go"}, {ID: "python", Language: "Python"}, {ID: "js", Language: "JavaScript (Node)"}}
-	for i := range list {
-		text, err := sampleFiles.ReadFile("samples/" + list[i].ID + ".txt")
-		if err != nil {
-			return nil, fmt.Errorf("read sample: %w", err)
-		}
-		list[i].Text = strings.TrimSpace(string(text))
-	}
-	return list, nil
+type parkedPart struct {
+	N   int
+	Why string
+}
+
+// answerBar is how many of the newest attempts were answered alike.
+type answerBar struct {
+	Text  string
+	Class string
+	N     int
+	// Width is that of the bar in percent of the longest.
+	Width int
 }
 
 func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
-	id, err := readID(v)
+	h, err := c.findHook(ctx, v)
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := c.Hooks.Hook(ctx, v.tenant, id)
-	if err != nil {
-		return reply{}, err
-	}
-	edit := v.token.Role.Covers(postgres.Editor)
 	form := formOf(&h, nil)
 	body := hookBody{
-		ID: id, Title: titleOf(&h), Hook: h, Header: headerLines(h.Headers, edit), Retries: preview(&form),
-		Curl: c.curl(v, &h), ExampleType: exampleType(&h),
+		Head: newHookHead(&h, "health"), Hook: h, Header: headerLines(h.Headers, v.token.Role.Covers(postgres.Editor)),
+		Retries: preview(&form), ExampleType: exampleType(&h),
 	}
 	if config := string(h.Config.Raw); config != "{}" {
 		body.Config = pretty(h.Config.Raw)
 	}
-	if body.Samples, err = samples(); err != nil {
-		return reply{}, err
-	}
-	recent, _, err := c.History.Deliveries(ctx, v.tenant, postgres.DeliveryFilter{Hook: id}, postgres.Page{Limit: recentDeliveries})
+	recent, _, err := c.History.Deliveries(ctx, v.tenant, postgres.DeliveryFilter{Hook: h.ID}, postgres.Page{Limit: recentDeliveries})
 	if err != nil {
 		return reply{}, err
 	}
 	body.Recent = deliveryRows(recent)
-	if err := c.health(ctx, v.tenant, &body); err != nil {
+	health, ready, err := count(ctx, c.counts, "hook "+h.ID.String(), v.patience(), func(ctx context.Context) (hookHealth, error) {
+		return c.health(ctx, v.tenant, h.ID)
+	})
+	if err != nil {
 		return reply{}, err
 	}
-	return page("hook", body.Title, body), nil
+	if v.pending = !ready; ready {
+		body.Health = &health
+	}
+	return page("hook", body.Head.Title, body), nil
 }
 
-// exampleType is a type that the hook wants, as a person can publish it.
-func exampleType(h *webhook.Hook) string {
-	for _, t := range catalogue.All() {
-		if h.WantsType(t.Name) {
-			return t.Name
+// health counts.
+func (c *console) health(ctx context.Context, tenant string, hook uuid.UUID) (h hookHealth, err error) {
+	now := c.now().UTC()
+	if h.HookStats, err = c.Stats.HookStats(ctx, tenant, hook, now); err != nil {
+		return h, err
+	}
+	for _, part := range []struct {
+		into  *spark
+		span  postgres.Span
+		long  time.Duration
+		count int
+	}{{&h.Day, postgres.Hourly, time.Hour, sparkHours}, {&h.Month, postgres.Daily, 24 * time.Hour, sparkDays}} {
+		since := now.Truncate(part.long).Add(-time.Duration(part.count-1) * part.long)
+		buckets, err := c.Stats.PerHook(ctx, []uuid.UUID{hook}, since, part.span)
+		if err != nil {
+			return h, err
 		}
+		*part.into = newSpark(buckets[hook], since, part.long)
 	}
-	return h.EventTypes[0]
+	for _, reason := range slices.Sorted(maps.Keys(h.Reasons)) {
+		h.Parts = append(h.Parts, parkedPart{N: h.Reasons[reason], Why: reasonText(reason)})
+	}
+	h.Answers = answerBars(h.HookStats.Answers)
+	return h, nil
 }
 
-// health counts; a hook that is too busy for it is shown without.
-func (c *console) health(ctx context.Context, tenant string, body *hookBody) error {
-	rows, err := c.hookRows(ctx, []webhook.Hook{body.Hook})
-	if err != nil {
-		return err
+func answerBars(list []postgres.AnswerCount) []answerBar {
+	var bars []answerBar
+	for _, a := range list {
+		bar := answerBar{Text: answerText(a.Status, a.Class), Class: "bar-dead", N: a.N}
+		switch {
+		case bar.Text == "":
+			bar.Text = "not known"
+		case a.Status >= 200 && a.Status <= 299:
+			bar.Class = "bar-delivered"
+		}
+		bar.Width = max(1, 100*a.N/list[0].N)
+		bars = append(bars, bar)
 	}
-	body.Day = rows[0].Day
-	stats, err := daemon.Within(ctx, statsTimeout, func(ctx context.Context) (postgres.HookStats, error) {
-		return c.Stats.HookStats(ctx, tenant, body.ID, c.now())
-	})
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return nil
-	case err != nil:
-		return err
+	return bars
+}
+
+// Failing says what is wrong with the hook; empty where nothing is.
+func (b hookBody) Failing() string {
+	if b.Health == nil || b.Health.FailingSince.IsZero() {
+		return ""
 	}
-	body.Stats, body.Dead = &stats, stats.Day[webhook.Dead]
-	if !stats.FailingSince.IsZero() {
-		body.Failing = failingText(lastAnswer(body.Recent), stats.Failures)
-	}
-	return nil
+	return failingText(lastAnswer(b.Recent), b.Health.Failures)
 }
 
 // lastAnswer is what the newest delivery that is not through was answered with.
@@ -147,50 +180,4 @@ func headerLines(headers map[string]string, show bool) []string {
 		lines = append(lines, name+": "+value)
 	}
 	return lines
-}
-
-// curl is the command that makes such a hook over the API. Secrets are left to be filled in.
-func (c *console) curl(v *visit, h *webhook.Hook) string {
-	fields := object{}
-	fields.put("name", quoted(h.Name))
-	fields.put("event_types", encode(h.EventTypes))
-	fields.put("target_url", quoted(h.TargetURL))
-	if len(h.Secrets) > 0 {
-		fields.put("secret_key", quoted("$SECRET"))
-	}
-	if h.APIKey != "" {
-		fields.put("api_key", quoted("$API_KEY"))
-	}
-	if len(h.Headers) > 0 {
-		headers := object{}
-		for name := range h.Headers {
-			headers.put(name, quoted("…"))
-		}
-		fields.put("additional_headers", headers.raw())
-	}
-	if h.Callback != nil {
-		fields.put("callback", encode(h.Callback))
-	}
-	fields.put("retry_countdown_config", h.RetryConfig)
-	if string(h.Config.Raw) != "{}" {
-		fields.put("config", h.Config.Raw)
-	}
-	tenant := ""
-	if v.operator() {
-		tenant = " -H 'X-Whisperer-Tenant: " + v.tenant + "'"
-	}
-	return fmt.Sprintf("curl -fsS %s/whisperer/hooks/ -H \"Authorization: Token $WHISPERER_TOKEN\"%s \\\n  -H 'Content-Type: application/json' -d '%s'",
-		c.base(v), tenant, strings.ReplaceAll(pretty(fields.raw()), "'", `'\''`))
-}
-
-// base is the public URL, or where the request was sent to.
-func (c *console) base(v *visit) string {
-	if c.PublicURL != "" {
-		return c.PublicURL
-	}
-	scheme := "http"
-	if encrypted(v.r) {
-		scheme = "https"
-	}
-	return scheme + "://" + v.r.Host
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
@@ -36,9 +37,11 @@ func TestMain(m *testing.M) {
 
 // world is a console on a database of its own.
 type world struct {
-	url  string
-	db   *postgres.DB
-	logs *observer.ObservedLogs
+	url string
+	// database is the URL of the database.
+	database string
+	db       *postgres.DB
+	logs     *observer.ObservedLogs
 	// operator is an operator's admin token.
 	operator string
 }
@@ -53,21 +56,46 @@ func (b someBus) Lag(context.Context, bus.Consumer) (bus.Lag, error) {
 	return bus.Lag{Pending: b.pending, InFlight: 2}, nil
 }
 
+func (b someBus) Streams(context.Context) ([]bus.StreamState, error) {
+	return []bus.StreamState{
+		{Name: "OMS", Messages: 12_345, Bytes: 180 << 20, MaxBytes: 2 << 30, Replicas: 1, Oldest: time.Now().Add(-6 * 24 * time.Hour)},
+		{Name: "RETRIES", Messages: 17, Bytes: 9_000, Replicas: 1, Oldest: time.Now().Add(-time.Hour)},
+		{Name: "LEDGER", Replicas: 1},
+	}, nil
+}
+
+func (b someBus) ServerVersion() string { return "2.12.1" }
+
 type option func(*console.Deps)
+
+// reaching lets hooks send to the address, which is on this machine.
+func reaching(t *testing.T, address string) option {
+	t.Helper()
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	policy, err := egress.ParsePolicy("127.0.0.0/8", "80,443,"+u.Port())
+	require.NoError(t, err)
+	return func(d *console.Deps) {
+		d.URLs, d.Sender = policy, attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil)
+	}
+}
 
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	w := &world{}
-	w.db, err = postgres.Open(testenv.Postgres(t), 4, ring)
+	w := &world{database: testenv.Postgres(t)}
+	w.db, err = postgres.Open(w.database, 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.db.Close()) })
 	core, logs := observer.New(zapcore.DebugLevel)
 	w.logs = logs
+	policy := egress.Policy{Ports: []uint16{80, 443}}
 	deps := console.Deps{
-		Accounts: w.db, Hooks: w.db, EventTypes: w.db, History: w.db, Stats: w.db, Retries: w.db, Admin: w.db, Bus: someBus{pending: 1234},
-		URLs: egress.Policy{Ports: []uint16{80, 443}}, Ring: ring, HookQuota: 1000, Version: "test", Log: zap.New(core),
+		Accounts: w.db, Sessions: w.db, Hooks: w.db, ManyHooks: w.db, EventTypes: w.db, History: w.db, Explained: w.db, Stats: w.db,
+		Health: w.db, Retries: w.db, Jobs: w.db, Admin: w.db, Trials: w.db, Bus: someBus{pending: 1234}, URLs: policy,
+		Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), Ring: ring, HookQuota: 1000, Version: "test", Log: zap.New(core),
+		Settings: []console.Setting{{Name: "WHISPERER_LOG_LEVEL", Value: "info"}, {Name: "WHISPERER_PUBLIC_URL"}},
 	}
 	for _, o := range options {
 		o(&deps)
@@ -120,6 +148,17 @@ func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity str
 	defer r.Close()
 	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{e}))
 	return e
+}
+
+// replay asks for a hook's dead deliveries of the last day again.
+func (w *world) replay(t *testing.T, hook uuid.UUID) postgres.Job {
+	t.Helper()
+	job, err := w.db.CreateJob(t.Context(), "test", postgres.NewJob{Reason: "it was down", Rate: 5, Total: 7, Replay: postgres.Replay{
+		Tenant: webhook.DefaultTenant, HookID: hook, States: []webhook.DeliveryState{webhook.Dead},
+		Range: postgres.TimeRange{From: time.Now().Add(-24 * time.Hour), To: time.Now()},
+	}})
+	require.NoError(t, err)
+	return job
 }
 
 // record writes what became of deliveries, as a worker's recorder does.

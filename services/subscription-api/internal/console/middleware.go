@@ -62,6 +62,9 @@ func (w *watched) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap lets what is beneath be flushed.
+func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // observe writes the request's one log line. It has the route, not the URL, which may carry a search.
 func (c *console) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,17 +13,25 @@ import (
 )
 
 // shownUnhealthy is how many hooks the overview complains about.
-const shownUnhealthy = 10
+const shownUnhealthy = 5
 
 type overviewBody struct {
-	Hour hourChart
-	// Waiting, Parked and Dead are counts in words.
-	Waiting, Parked, Dead string
-	Unhealthy             []unhealthyRow
-	Lags                  []lagRow
-	Recent                []deliveryRow
+	// Counts is nil while they are made.
+	Counts    *tenantCounts
+	Unhealthy []unhealthyRow
+	// Ill is how many there are besides those in Unhealthy, at least.
+	Ill    bool
+	Lags   []lagRow
+	Recent []deliveryRow
 	// Hooks says that there is at least one.
 	Hooks bool
+}
+
+// tenantCounts is how a tenant's deliveries fare.
+type tenantCounts struct {
+	Hour                           hourChart
+	Waiting, Parked, Dead, Resting int
+	Took                           postgres.Durations
 }
 
 type unhealthyRow struct {
@@ -36,36 +43,28 @@ type unhealthyRow struct {
 }
 
 func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
-	now := c.now().UTC()
-	since := now.Truncate(time.Minute).Add(-(hourMinutes - 1) * time.Minute)
-	body := overviewBody{Waiting: "?", Parked: "?", Dead: "?"}
-	minutes, err := daemon.Within(ctx, statsTimeout, func(ctx context.Context) ([]postgres.Bucket, error) {
-		return c.Stats.PerMinute(ctx, v.tenant, since)
+	body := overviewBody{}
+	counted, ready, err := count(ctx, c.counts, "overview "+v.tenant, v.patience(), func(ctx context.Context) (tenantCounts, error) {
+		return c.countTenant(ctx, v.tenant)
 	})
-	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err != nil {
 		return reply{}, err
 	}
-	body.Hour = newHourChart(minutes, since)
-	body.Hour.Unknown = err != nil
-	states, err := daemon.Within(ctx, statsTimeout, func(ctx context.Context) (map[webhook.DeliveryState]int, error) {
-		return c.Stats.OpenStates(ctx, v.tenant, now.Add(-24*time.Hour))
-	})
-	switch {
-	case err == nil:
-		body.Waiting, body.Parked = count(int64(states[webhook.Waiting])), count(int64(states[webhook.Parked]))
-		body.Dead = count(int64(states[webhook.Dead]))
-	case !errors.Is(err, context.DeadlineExceeded):
-		return reply{}, err
+	if v.pending = !ready; ready {
+		body.Counts = &counted
 	}
 	if body.Unhealthy, err = c.unhealthy(ctx, v.tenant); err != nil {
 		return reply{}, err
 	}
-	recent, _, err := c.History.Deliveries(ctx, v.tenant, postgres.DeliveryFilter{Range: lately(now)}, postgres.Page{Limit: recentDeliveries})
+	if body.Ill = len(body.Unhealthy) > shownUnhealthy; body.Ill {
+		body.Unhealthy = body.Unhealthy[:shownUnhealthy]
+	}
+	recent, _, err := c.History.Deliveries(ctx, v.tenant, postgres.DeliveryFilter{Range: lately(c.now())}, postgres.Page{Limit: recentDeliveries})
 	if err != nil {
 		return reply{}, err
 	}
 	body.Recent = deliveryRows(recent)
-	hooks, _, err := c.Hooks.Hooks(ctx, v.tenant, postgres.HookFilter{}, postgres.Page{Limit: 1})
+	hooks, _, err := c.Hooks.SortedHooks(ctx, v.tenant, postgres.HookFilter{}, postgres.NewestHooks, postgres.HookPage{Limit: 1})
 	if err != nil {
 		return reply{}, err
 	}
@@ -74,8 +73,29 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	return page("overview", "Overview", body), nil
 }
 
+func (c *console) countTenant(ctx context.Context, tenant string) (t tenantCounts, err error) {
+	now := c.now().UTC()
+	since := now.Truncate(time.Minute).Add(-(hourMinutes - 1) * time.Minute)
+	minutes, err := c.Stats.PerMinute(ctx, tenant, since)
+	if err != nil {
+		return t, err
+	}
+	t.Hour = newHourChart(minutes, since)
+	states, err := c.Stats.OpenStates(ctx, tenant, now.Add(-24*time.Hour))
+	if err != nil {
+		return t, err
+	}
+	t.Waiting, t.Parked, t.Dead = states[webhook.Waiting], states[webhook.Parked], states[webhook.Dead]
+	if t.Took, err = c.Stats.Durations(ctx, tenant, since); err != nil {
+		return t, err
+	}
+	t.Resting, err = c.Health.RestingHooks(ctx, tenant)
+	return t, err
+}
+
+// unhealthy lists one more than are shown, so that one can say so.
 func (c *console) unhealthy(ctx context.Context, tenant string) ([]unhealthyRow, error) {
-	list, err := c.Stats.UnhealthyHooks(ctx, tenant, shownUnhealthy)
+	list, err := c.Health.UnhealthyHooks(ctx, tenant, shownUnhealthy+1)
 	if err != nil {
 		return nil, err
 	}
@@ -104,39 +124,22 @@ type lagRow struct {
 // lags asks the bus; where it does not answer, that is what the rows say.
 func (c *console) lags(ctx context.Context) []lagRow {
 	words := map[bus.Consumer]string{
-		bus.Fanout: "events to be delivered", bus.EventRecorder: "events to be recorded", bus.Retry: "retries that are due",
-		bus.FactRecorder: "outcomes to be recorded, in batches",
+		bus.Fanout: "Events to be delivered", bus.EventRecorder: "Events to be recorded", bus.Retry: "Retries that are due",
+		bus.FactRecorder: "Outcomes to be recorded, in batches",
 	}
 	var rows []lagRow
 	for _, consumer := range bus.Consumers() {
 		row := lagRow{Name: string(consumer), Text: words[consumer]}
-		lag, err := daemon.Within(ctx, time.Second, func(ctx context.Context) (bus.Lag, error) { return c.Bus.Lag(ctx, consumer) })
+		lag, err := daemon.Within(ctx, busTimeout, func(ctx context.Context) (bus.Lag, error) { return c.Bus.Lag(ctx, consumer) })
 		if err != nil {
 			row.Problem = "NATS does not answer"
 			return append(rows, row)
 		}
-		row.Pending, row.InFlight = count(int64(lag.Pending)), count(int64(lag.InFlight)) //nolint:gosec // messages on a disk
+		row.Pending, row.InFlight = amount(lag.Pending), amount(lag.InFlight)
 		rows = append(rows, row)
 	}
 	return rows
 }
 
-type systemBody struct {
-	Lags    []lagRow
-	Version string
-	NATS    bool
-	Tenants int
-}
-
-func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
-	if !v.operator() {
-		return reply{}, errForbidden
-	}
-	tenants, err := c.Accounts.Tenants(ctx)
-	if err != nil {
-		return reply{}, err
-	}
-	body := systemBody{Lags: c.lags(ctx), Version: c.Version, Tenants: len(tenants)}
-	body.NATS = len(body.Lags) > 0 && body.Lags[0].Problem == ""
-	return page("system", "System", body), nil
-}
+// busTimeout bounds what a page waits for NATS.
+const busTimeout = time.Second

@@ -58,7 +58,11 @@ func story(t *testing.T, w *world) []string {
 	}}}}))
 	w.tenant(t, "acme")
 	w.token(t, postgres.NewToken{Name: "warehouse script", Role: postgres.Editor, Tenant: "default"})
+	job := w.replay(t, south.ID)
+	hook := "hooks/" + south.ID.String() + "/"
 	return []string{
+		hook + "test", hook + "replay", hook + "replay?recover=yes", hook + "integrate", hook + "changes", "jobs/" + job.ID.String() + "/",
+		"event/explain?id=" + last.ID, "deliveries/retry?state=dead", "hooks/?sort=failing",
 		"", "hooks/", "hooks/?search=nothing", "hooks/new", "hooks/" + south.ID.String() + "/", "hooks/" + south.ID.String() + "/edit",
 		"hooks/" + north.ID.String() + "/delete", "deliveries/", "deliveries/?state=dead", "deliveries/" + webhook.DeliveryID(south.ID, last.ID).String() + "/",
 		"deliveries/" + webhook.DeliveryID(north.ID, last.ID).String() + "/", "events/", "event?id=" + last.ID, "rejected/", "types/",
@@ -123,10 +127,10 @@ func TestTheOverviewSaysWhatIsWrongInWords(t *testing.T) {
 	p := w.signIn(t, w.operator)
 	require.Contains(t, p.get(t, "/console/").text, "Nothing is sent anywhere yet")
 	story(t, w)
-	page := p.get(t, "/console/").text
+	page := p.get(t, "/console/?wait=1").text
 	require.Contains(t, page, "DNS name not found")
 	require.Contains(t, page, "The receiver answered 410 Gone.")
-	require.Contains(t, page, "1,234 and 2 under way")
+	require.Regexp(t, `1,234</strong><br><span[^>]*>and 2 under way`, page)
 	require.Regexp(t, `(?s)Waiting for a retry</dt><dd><a[^>]*>12<`, page)
 	require.Regexp(t, `(?s)Dead, last 24 h</dt><dd><a[^>]*>5<`, page)
 	require.Contains(t, page, `class="bar-delivered"`)
@@ -148,7 +152,7 @@ func TestADeliveryIsShownAttemptByAttempt(t *testing.T) {
 	require.Contains(t, a.text, "no retry is left")
 	require.Contains(t, a.text, "&lt;script&gt;window.__pwned=1&lt;/script&gt;")
 	require.Contains(t, a.text, "Webhook-Timestamp: 1790000000")
-	require.Contains(t, a.text, "first byte 80ms")
+	require.Contains(t, a.text, "first byte 80 ms")
 	event := p.get(t, "/console/event?id="+url.QueryEscape(e.ID))
 	require.Equal(t, http.StatusOK, event.status)
 	require.Contains(t, unescape(event.text), `<b>bold</b>`)
@@ -214,13 +218,13 @@ func TestTokensAreMadeAndRevoked(t *testing.T) {
 	_, err = w.db.Authenticate(t.Context(), plain)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 	require.Equal(t, http.StatusNotFound, p.post(t, "/console/tokens/"+uuid.NewString()+"/revoke").status)
-	require.Contains(t, p.get(t, "/console/audit/").text, "token.revoked")
+	require.Contains(t, p.get(t, "/console/audit/").text, "token revoked")
 
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	require.Contains(t, p.get(t, "/console/audit/").text, "/console/hooks/"+h.ID.String()+"/")
 	require.NoError(t, w.db.DeleteHook(t.Context(), "test", "default", h.ID, nil))
 	page := p.get(t, "/console/audit/").text
-	require.Contains(t, page, "hook.deleted")
+	require.Contains(t, page, "webhook deleted")
 	require.NotContains(t, page, "/console/hooks/"+h.ID.String()+"/", "there is nothing to see any more")
 }
 
@@ -247,8 +251,9 @@ func (slowStats) OpenStates(ctx context.Context, _ string, _ time.Time) (map[web
 	return nil, ctx.Err()
 }
 
-func (slowStats) UnhealthyHooks(context.Context, string, int) ([]postgres.Unhealthy, error) {
-	return nil, nil
+func (slowStats) Durations(ctx context.Context, _ string, _ time.Time) (postgres.Durations, error) {
+	<-ctx.Done()
+	return postgres.Durations{}, ctx.Err()
 }
 
 func TestPagesDoWithoutCountsThatTakeTooLong(t *testing.T) {
@@ -257,12 +262,17 @@ func TestPagesDoWithoutCountsThatTakeTooLong(t *testing.T) {
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	p := w.signIn(t, w.operator)
 	for path, says := range map[string]string{
-		"/console/": "too many to count", "/console/hooks/": "not counted now", "/console/hooks/" + h.ID.String() + "/": "too much to count",
+		"/console/": "Counting the last hour", "/console/hooks/": "not counted yet", "/console/hooks/" + h.ID.String() + "/": "Counting…",
 	} {
 		a := p.get(t, path)
 		require.Equal(t, http.StatusOK, a.status, path)
 		require.Contains(t, a.text, says, path)
+		require.Contains(t, a.text, `hx-select="#counts"`, "the page asks again by itself")
 	}
+	a := p.get(t, "/console/?wait=1")
+	require.Equal(t, http.StatusOK, a.status)
+	require.Contains(t, a.text, "There is too much to count now")
+	require.NotContains(t, a.text, `hx-select="#counts"`)
 }
 
 func TestFilesOfPagesAreKeptByBrowsers(t *testing.T) {
@@ -271,7 +281,7 @@ func TestFilesOfPagesAreKeptByBrowsers(t *testing.T) {
 	p := &person{w: w}
 	page := p.get(t, "/console/sign-in").text
 	files := regexp.MustCompile(`/console/static/[a-z.]+\?v=[0-9a-f]{12}`).FindAllString(page, -1)
-	require.Len(t, files, 5)
+	require.Len(t, files, 6)
 	for _, file := range files {
 		plain := p.send(t, http.MethodGet, file, nil, func(r *http.Request) { r.Header.Set("Accept-Encoding", "identity") })
 		require.Equal(t, http.StatusOK, plain.status, file)

@@ -62,13 +62,16 @@ type view struct {
 	CanEdit  bool
 	CanAdmin bool
 	Version  string
+	// Pending says that the page asks for its counts again, once it is there.
+	Pending bool
 }
 
 func (c *console) render(v *visit, answer reply) ([]byte, error) {
 	data := view{
-		Title: answer.title, Section: section(v.r.URL.Path), Body: answer.body, Here: Root, Theme: themeOf(v.r), Done: doneText(v.form.Get("done")),
+		Title: answer.title, Section: section(v.r.URL.Path), Body: answer.body, Here: Root, Theme: themeOf(v.r), Done: doneText(v.form.Get("done"), v.form.Get("n")),
 		SignedIn: v.token.Role != "", Token: v.token, Tenant: v.tenant, Operator: v.operator(),
 		CanEdit: v.token.Role.Covers(postgres.Editor), CanAdmin: v.token.Role.Covers(postgres.Admin), Version: c.Version,
+		Pending: v.pending && v.form.Get("wait") == "" && v.r.Method == http.MethodGet,
 	}
 	if v.r.Method == http.MethodGet {
 		data.Here = withoutDone(v.r.URL)
@@ -90,8 +93,11 @@ func (c *console) render(v *visit, answer reply) ([]byte, error) {
 // section is the part of the console that a path belongs to, for the navigation.
 func section(p string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(p, Root), "/")
-	if first == "event" {
+	switch first {
+	case "event":
 		return "events"
+	case "jobs":
+		return "hooks"
 	}
 	return first
 }
@@ -99,6 +105,8 @@ func section(p string) string {
 func withoutDone(u *url.URL) string {
 	q := u.Query()
 	q.Del("done")
+	q.Del("n")
+	q.Del("wait")
 	if len(q) == 0 {
 		return u.Path
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,16 @@ type visit struct {
 	tenant  string
 	// form is the query and, for a POST, the body; posted is the body alone.
 	form, posted url.Values
+	// pending says that something was not counted in time: the page asks again once it is there.
+	pending bool
+}
+
+// patience is how long counts of this request are waited for.
+func (v *visit) patience() time.Duration {
+	if v.form.Get("wait") != "" {
+		return pageTimeout - time.Second
+	}
+	return patience
 }
 
 func (v *visit) operator() bool        { return v.token.Tenant == "" }
@@ -78,10 +89,16 @@ var (
 )
 
 // serve turns a handler into an HTTP handler.
-func (c *console) serve(h handler) http.Handler {
+func (c *console) serve(h handler) http.Handler { return c.serveWithin(pageTimeout, h) }
+
+// serveWithin does so for a handler that may take so long.
+func (c *console) serveWithin(limit time.Duration, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{r: r}
-		answer, err := c.answer(w, v, h)
+		if limit > pageTimeout { // not every ResponseWriter of a test has deadlines
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit + pageTimeout))
+		}
+		answer, err := c.answer(w, v, limit, h)
 		if err != nil {
 			answer = c.trouble(v, err)
 		}
@@ -89,7 +106,7 @@ func (c *console) serve(h handler) http.Handler {
 	})
 }
 
-func (c *console) answer(w http.ResponseWriter, v *visit, h handler) (reply, error) {
+func (c *console) answer(w http.ResponseWriter, v *visit, limit time.Duration, h handler) (reply, error) {
 	v.r.Body = http.MaxBytesReader(w, v.r.Body, maxForm)
 	if err := v.r.ParseForm(); err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -111,7 +128,7 @@ func (c *console) answer(w http.ResponseWriter, v *visit, h handler) (reply, err
 		reply reply
 		seen  visit
 	}
-	done, err := daemon.Within(v.r.Context(), pageTimeout, func(ctx context.Context) (result, error) {
+	done, err := daemon.Within(v.r.Context(), limit, func(ctx context.Context) (result, error) {
 		seen := *v
 		answer, err := h(ctx, &seen)
 		return result{reply: answer, seen: seen}, err
@@ -125,12 +142,15 @@ func (c *console) answer(w http.ResponseWriter, v *visit, h handler) (reply, err
 // admit lets those through to the handler whose session is good and whose role covers the least that is needed.
 func (c *console) admit(least postgres.Role, h handler) handler {
 	return func(ctx context.Context, v *visit) (reply, error) {
-		cookie, err := v.r.Cookie(cookieFor(v.r, cookieName))
-		if err != nil {
+		s, ok := c.sessionOf(v.r)
+		if !ok {
 			return reply{}, errSignIn
 		}
-		s, ok := c.openSession(cookie.Value)
-		if !ok {
+		ended, err := c.Sessions.SessionEnded(ctx, s.ID)
+		switch {
+		case err != nil:
+			return reply{}, err
+		case ended:
 			return reply{}, errSignIn
 		}
 		token, err := c.Accounts.ValidToken(ctx, s.Token)
@@ -210,9 +230,20 @@ func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
 	if answer.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "2")
 	}
+	w.Header().Set("Vary", "Accept-Encoding")
+	if len(html) >= leastZipped && strings.Contains(v.r.Header.Get("Accept-Encoding"), "gzip") {
+		if zipped, err := zip(html, gzip.BestSpeed); err == nil {
+			w.Header().Set("Content-Encoding", "gzip")
+			html = zipped
+		}
+	}
 	w.WriteHeader(answer.status)
 	_, _ = w.Write(html) // the reader has gone
 }
+
+// leastZipped is how long a page has to be for it to be sent compressed, in bytes. Other sites cannot make a browser ask
+// for a page as its reader and watch how long the answer is: the session's cookie does not go with their requests.
+const leastZipped = 2 << 10
 
 // readID reads an id of a path. What is no id names nothing.
 func readID(v *visit) (uuid.UUID, error) {

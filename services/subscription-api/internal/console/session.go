@@ -24,9 +24,10 @@ const (
 	themeLife    = 365 * 24 * time.Hour
 )
 
-// session is what a cookie says, sealed: the console keeps none itself. It holds no secret of the token, which is looked
-// up at each request, so that its revocation ends the session.
+// session is what a cookie says, sealed: the console keeps none itself but those that a person ended before their time.
+// It holds no secret of the token, which is looked up at each request, so that its revocation ends the session.
 type session struct {
+	ID    uuid.UUID `json:"id"`
 	Token uuid.UUID `json:"token"`
 	// Tenant is what an operator chose; empty for a token that belongs to a tenant.
 	Tenant  string    `json:"tenant,omitempty"`
@@ -54,6 +55,15 @@ func (c *console) openSession(value string) (s session, ok bool) {
 		return s, false
 	}
 	return s, c.now().Before(s.Expires)
+}
+
+// sessionOf reads the session of a request; ok is false for one without a session that is ours and goes on.
+func (c *console) sessionOf(r *http.Request) (s session, ok bool) {
+	cookie, err := r.Cookie(cookieFor(r, cookieName))
+	if err != nil {
+		return s, false
+	}
+	return c.openSession(cookie.Value)
 }
 
 func (c *console) sessionCookie(r *http.Request, s session) (*http.Cookie, error) {

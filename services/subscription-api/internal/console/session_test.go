@@ -39,9 +39,11 @@ func TestSigningInAndOut(t *testing.T) {
 	require.InDelta(t, 12*time.Hour.Seconds(), p.cookie.MaxAge, 5)
 	require.Equal(t, http.StatusOK, p.get(t, "/console/hooks/").status)
 
+	copied := *p
 	a = p.post(t, "/console/sign-out")
 	require.Equal(t, http.StatusSeeOther, a.status)
 	require.Nil(t, p.cookie)
+	require.Equal(t, http.StatusSeeOther, copied.get(t, "/console/hooks/").status, "a copy of the cookie is worth nothing either")
 	require.Contains(t, p.get(t, "/console/sign-in?why=out").text, "You are signed out")
 }
 
@@ -126,7 +128,8 @@ func TestOtherSitesCanDoNothing(t *testing.T) {
 	for _, path := range []string{
 		"sign-in", "sign-out", "theme", "tenants/", "hooks/", "hooks/status", "hooks/check", "hooks/" + h.ID.String() + "/",
 		"hooks/" + h.ID.String() + "/status", "hooks/" + h.ID.String() + "/delete", "tokens/", "tokens/" + h.ID.String() + "/revoke",
-		"deliveries/" + h.ID.String() + "/retry",
+		"deliveries/" + h.ID.String() + "/retry", "deliveries/retry", "hooks/test", "hooks/" + h.ID.String() + "/test",
+		"hooks/" + h.ID.String() + "/replay", "hooks/" + h.ID.String() + "/rotate", "jobs/" + h.ID.String() + "/",
 	} {
 		for name, from := range map[string]func(*http.Request){
 			"another site": func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -19,19 +20,19 @@ type typeBody struct {
 
 // allTypes are the types that are known from the start, those that the tenant declared, and those by which Whisperer tells of itself.
 func (c *console) allTypes(ctx context.Context, tenant string) ([]typeBody, error) {
-	declared, err := c.EventTypes.EventTypes(ctx, tenant)
+	types, err := c.knownTypes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	var list []typeBody
-	for _, t := range catalogue.All() {
-		list = append(list, typeBody{Name: t.Name, Description: t.Description, Origin: "built in", Schema: textOf(t.Schema), Example: textOf(t.Example)})
-	}
-	for _, t := range declared {
-		list = append(list, typeBody{Name: t.Name, Description: t.Description, Origin: "declared", Schema: textOf(t.Schema), Example: textOf(t.Example)})
-	}
-	for _, t := range catalogue.Operational() {
-		list = append(list, typeBody{Name: t.Name, Description: t.Description, Origin: "about webhooks", Schema: textOf(t.Schema), Example: textOf(t.Example)})
+	list := make([]typeBody, len(types))
+	for i, t := range types {
+		list[i] = typeBody{Name: t.Name, Description: t.Description, Origin: "declared", Schema: textOf(t.Schema), Example: textOf(t.Example)}
+		if _, builtIn := catalogue.Find(t.Name); builtIn {
+			list[i].Origin = "built in"
+		}
+		if slices.ContainsFunc(catalogue.Operational(), func(o catalogue.Type) bool { return o.Name == t.Name }) {
+			list[i].Origin = "about webhooks"
+		}
 	}
 	return list, nil
 }

@@ -12,12 +12,14 @@ import (
 // functions are what templates may call.
 func functions(files assets) template.FuncMap {
 	return template.FuncMap{
-		"asset": files.url,
-		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
-		"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"exact": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") },
-		"dict":  dict,
-		"took":  took,
+		"asset":  files.url,
+		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"exact":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") },
+		"dict":   dict,
+		"took":   took,
+		"amount": amount[int],
+		"size":   size[int],
 	}
 }
 
@@ -34,17 +36,21 @@ func dict(pairs ...any) (map[string]any, error) {
 	return m, nil
 }
 
-// count writes a number with thin groups of three, as people read it.
-func count(n int64) string {
-	s := strconv.FormatInt(n, 10)
+// amount writes a number with thin groups of three, as people read it.
+func amount[N int | int64 | uint64](n N) string {
+	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
 }
 
-// doneText is what a page says after the person did something.
-func doneText(done string) string {
+// doneText is what a page says after the person did something, to so many things where there were several.
+func doneText(done, n string) string {
+	many, err := strconv.Atoi(n)
+	if err != nil {
+		many = 0
+	}
 	switch done {
 	case "created":
 		return "The webhook was created."
@@ -57,11 +63,13 @@ func doneText(done string) string {
 	case "resumed":
 		return "The webhook is active. What was kept for it is being delivered."
 	case "paused-some":
-		return "The ticked webhooks are paused."
+		return things(many, "webhook is", "webhooks are") + " paused. What comes for them is kept."
 	case "resumed-some":
-		return "The ticked webhooks are active."
+		return things(many, "webhook is", "webhooks are") + " active. What was kept for them is being delivered."
 	case "retried":
-		return "The delivery is being tried again. Reload the page in a moment to see how that went."
+		return "The delivery is being tried again. This page follows it."
+	case "retried-some":
+		return things(many, "delivery is", "deliveries are") + " being tried again, as fast as their webhooks take them."
 	case "revoked":
 		return "The token was revoked."
 	case "none-ticked":
@@ -71,8 +79,16 @@ func doneText(done string) string {
 	}
 }
 
+// things writes a number with what it is of.
+func things(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return amount(n) + " " + many
+}
+
 // size writes a number of bytes.
-func size(n int) string {
+func size[N int | int64](n N) string {
 	switch {
 	case n < 1<<10:
 		return fmt.Sprintf("%d B", n)
@@ -80,6 +96,18 @@ func size(n int) string {
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	default:
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+}
+
+// took writes how long something took, to the tenth of a millisecond where that matters.
+func took(d time.Duration) string {
+	switch ms := float64(d) / float64(time.Millisecond); {
+	case ms < 100:
+		return strconv.FormatFloat(round(ms), 'f', -1, 64) + " ms"
+	case ms < 1000:
+		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+	default:
+		return strconv.FormatFloat(ms/1000, 'f', 1, 64) + " s"
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
@@ -78,7 +77,7 @@ type server struct {
 	log     *zap.Logger
 	guard   *guard
 	cursors cursors
-	trials  limits
+	trials  *daemon.Limits
 	metrics *metrics
 	echo    *echo.Echo
 	api     huma.API
@@ -90,7 +89,7 @@ func New(d Deps) (http.Handler, error) {
 		d.HookQuota = DefaultHookQuota
 	}
 	s := &server{Deps: d, log: d.Log, guard: newGuard(d.Tokens), cursors: cursors{key: d.CursorKey}, echo: echo.New()}
-	s.trials.byTenant = map[string]*rate.Limiter{}
+	s.trials = daemon.NewLimits(trialEvery, trialBurst)
 	var err error
 	if s.metrics, err = newMetrics(d.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)

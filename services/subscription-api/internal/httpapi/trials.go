@@ -7,12 +7,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
-	"golang.org/x/time/rate"
 
 	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
@@ -123,7 +121,7 @@ func (s *server) try(ctx context.Context, c *call, stored *webhook.Hook) (*trial
 	if err != nil {
 		return nil, err
 	}
-	if wait := s.trials.wait(c.tenant); wait > 0 {
+	if wait := s.trials.Wait(c.tenant); wait > 0 {
 		return nil, tooMany(wait, "Tests are limited to one in a second.")
 	}
 	if _, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (struct{}, error) {
@@ -256,28 +254,4 @@ func hostOf(target string) string {
 		return ""
 	}
 	return u.Host
-}
-
-// limits lets each tenant do something now and then.
-type limits struct {
-	mu       sync.Mutex
-	byTenant map[string]*rate.Limiter
-}
-
-// wait is how long the tenant has to wait, 0 if it may go on; that counts, then.
-func (l *limits) wait(tenant string) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	limiter := l.byTenant[tenant]
-	if limiter == nil {
-		if len(l.byTenant) >= cacheSize {
-			clear(l.byTenant)
-		}
-		limiter = rate.NewLimiter(rate.Every(trialEvery), trialBurst)
-		l.byTenant[tenant] = limiter
-	}
-	if limiter.Allow() {
-		return 0
-	}
-	return trialEvery
 }

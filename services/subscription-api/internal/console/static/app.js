@@ -1,4 +1,5 @@
-// What pages do beyond HTML and htmx: times in the reader's zone, copying, ticking all, marking fields that are wrong.
+// What pages do beyond HTML and htmx: times in the reader's zone, copying, ticking all, marking fields that are wrong,
+// following lists. Lists that are written as rows are in rows.js.
 "use strict";
 (function () {
   const minute = 60, hour = 60 * minute, day = 24 * hour;
@@ -24,6 +25,17 @@
     }
   }
 
+  // Fields for a time hold UTC as they come and go, and show the reader's zone in between.
+  function showZone() {
+    for (const field of document.querySelectorAll("input[data-utc]")) {
+      if (field.value) {
+        const date = new Date(field.value + "Z"), shift = date.getTimezoneOffset() * minute * 1000;
+        field.value = new Date(date - shift).toISOString().slice(0, 16);
+      }
+    }
+    for (const label of document.querySelectorAll("[data-zone]")) label.textContent = "your time";
+  }
+
   function markWrong(root) {
     for (const slot of root.querySelectorAll("[data-slot]")) {
       const wrong = slot.textContent.trim() !== "";
@@ -47,19 +59,89 @@
     setTimeout(() => { button.textContent = label; }, 2000);
   }
 
+  // A list that is followed comes as its rows, whenever they changed. What stays as it is keeps its place and the focus.
+  let source = null;
+  function showRows(body, html) {
+    const fresh = document.createElement("template");
+    fresh.innerHTML = "<table><tbody>" + html + "</tbody></table>";
+    showTimes(fresh.content);
+    const rows = [...fresh.content.querySelectorAll("tr")], kept = new Set(rows.map((row) => row.id));
+    for (const old of [...body.children]) if (!kept.has(old.id)) old.remove();
+    let next = body.firstElementChild;
+    for (const row of rows) {
+      const old = document.getElementById(row.id);
+      if (!old) {
+        row.classList.add("fresh");
+        body.insertBefore(row, next);
+        continue;
+      }
+      if (old !== next) body.insertBefore(old, next);
+      else next = next.nextElementSibling;
+      if (old.innerHTML !== row.innerHTML && !old.contains(document.activeElement)) old.innerHTML = row.innerHTML;
+    }
+  }
+
+  function follow(button) {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    button.textContent = on ? "Following" : "Follow";
+    if (source) source.close();
+    source = null;
+    if (!on) return;
+    source = new EventSource(button.dataset.follow);
+    source.addEventListener("message", (event) => {
+      const body = document.getElementById(button.dataset.into);
+      if (body) showRows(body, event.data);
+      else if (event.data) location.reload();
+    });
+    source.addEventListener("error", () => {
+      if (source && source.readyState === EventSource.CLOSED) location.reload(); // the session has ended
+    });
+  }
+
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-copy]");
-    if (button) copy(button);
+    const button = event.target.closest("[data-copy], [data-follow], [data-back]");
+    if (!button) return;
+    if (button.dataset.copy) copy(button);
+    else if (button.dataset.follow) follow(button);
+    else { event.preventDefault(); history.back(); }
+  });
+  document.addEventListener("submit", (event) => {
+    const button = event.submitter && event.submitter.closest("[data-busy]");
+    if (button) setTimeout(() => { button.textContent = button.dataset.busy; button.disabled = true; });
+  });
+  document.addEventListener("formdata", (event) => {
+    for (const field of event.target.querySelectorAll("input[data-utc]")) {
+      const date = new Date(field.value);
+      if (field.value && !isNaN(date)) event.formData.set(field.name, date.toISOString().slice(0, 16) + "Z");
+    }
   });
   document.addEventListener("change", (event) => {
     const all = event.target.closest("[data-tick-all]");
     if (all) for (const box of all.form.querySelectorAll('input[name="' + all.dataset.tickAll + '"]')) box.checked = all.checked;
     if (event.target.closest("[data-submit-on-change]")) event.target.form.requestSubmit();
   });
+  for (const [name, busy] of [["htmx:beforeRequest", true], ["htmx:afterRequest", false]]) {
+    document.addEventListener(name, (event) => {
+      const button = event.target.closest && event.target.closest("[data-busy]");
+      if (!button) return;
+      if (busy) button.dataset.label = button.textContent;
+      button.textContent = busy ? button.dataset.busy : button.dataset.label;
+    });
+  }
+  document.addEventListener("htmx:afterRequest", (event) => { if (event.target.matches("[data-pending]")) event.target.remove(); });
   document.addEventListener("htmx:afterSettle", () => { showTimes(document); markWrong(document); });
-  document.addEventListener("htmx:oobAfterSwap", () => markWrong(document));
+  document.addEventListener("htmx:oobAfterSwap", (event) => {
+    markWrong(document);
+    if (event.target.id === "tried" && event.target.textContent.trim()) {
+      event.target.scrollIntoView({ block: "nearest" });
+      event.target.focus();
+    }
+  });
   document.addEventListener("DOMContentLoaded", () => {
     showTimes(document);
+    showZone();
+    for (const button of document.querySelectorAll("[data-follow]")) button.hidden = false;
     const menu = document.querySelector("details.menu"), narrow = matchMedia("(max-width: 800px)");
     if (!menu) return;
     const fold = () => { menu.open = !narrow.matches; };

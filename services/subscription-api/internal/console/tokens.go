@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -96,64 +94,4 @@ func (c *console) revokeToken(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	return goTo(withDone(Root+"tokens/", "revoked")), nil
-}
-
-// shownChanges is how many changes the audit log shows.
-const shownChanges = 200
-
-type auditBody struct {
-	Rows []auditRow
-	Most int
-}
-
-type auditRow struct {
-	postgres.AuditEntry
-
-	Text string
-	// Short is the subject, of an id its beginning.
-	Short string
-	// Link is the page of what was changed; empty where there is none.
-	Link string
-}
-
-func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
-	list, _, err := c.Admin.AuditLog(ctx, v.tenant, postgres.AuditFilter{}, postgres.Page{Limit: shownChanges})
-	if err != nil {
-		return reply{}, err
-	}
-	names := map[string]string{}
-	if tokens, err := c.Admin.Tokens(ctx, ""); err == nil {
-		for _, t := range tokens {
-			if t.Tenant == v.tenant || t.Tenant == "" {
-				names["token "+t.ID.String()] = t.Name
-			}
-		}
-	}
-	gone := map[string]bool{}
-	for _, e := range list {
-		gone[e.Subject] = gone[e.Subject] || e.Action == "hook.deleted"
-	}
-	body := auditBody{Most: shownChanges}
-	for _, e := range list {
-		row := auditRow{AuditEntry: e, Short: e.Subject}
-		if detail := string(e.Detail); detail != "{}" {
-			row.Text = detail
-		}
-		if name := names[string(e.Actor)]; name != "" {
-			row.Actor = postgres.Actor(name)
-		}
-		if id, err := uuid.Parse(e.Subject); err == nil {
-			kind, _, _ := strings.Cut(e.Action, ".")
-			row.Short = kind + " " + id.String()[24:]
-			switch {
-			case gone[e.Subject]:
-			case kind == "hook":
-				row.Link = hookPath(id)
-			case kind == "delivery":
-				row.Link = Root + "deliveries/" + id.String() + "/"
-			}
-		}
-		body.Rows = append(body.Rows, row)
-	}
-	return page("audit", "Audit log", body), nil
 }

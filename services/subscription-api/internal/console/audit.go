@@ -1,0 +1,162 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+type auditBody struct {
+	// Head is that of the hook that the changes are of; nil for all changes.
+	Head         *hookHead
+	Rows         []auditRow
+	Kind         string
+	Kinds        []option
+	Newer, Older string
+}
+
+type auditRow struct {
+	postgres.AuditEntry
+
+	// What says it in words.
+	What string
+	Text string
+	// Short is the subject, of an id its beginning.
+	Short string
+	// Link is the page of what was changed; empty where there is none.
+	Link string
+}
+
+func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
+	body := auditBody{Kind: v.form.Get("kind"), Kinds: []option{
+		{"", "everything"},
+		{"hook", "webhooks"},
+		{"delivery", "deliveries"},
+		{"job", "replays"},
+		{"token", "tokens"},
+		{"event_type", "event types"},
+		{"tenant", "tenants"},
+	}}
+	if err := c.audit(ctx, v, &body, postgres.AuditFilter{Kind: body.Kind}); err != nil {
+		return reply{}, err
+	}
+	return page("audit", "Audit log", body), nil
+}
+
+// hookChanges is the part of the audit log that is about one hook. Its owner may see it, as they may see the hook.
+func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
+	h, err := c.findHook(ctx, v)
+	if err != nil {
+		return reply{}, err
+	}
+	head := newHookHead(&h, "changes")
+	body := auditBody{Head: &head}
+	if err := c.audit(ctx, v, &body, postgres.AuditFilter{Subject: h.ID.String()}); err != nil {
+		return reply{}, err
+	}
+	return page("hook-changes", head.Title+": changes", body), nil
+}
+
+func (c *console) audit(ctx context.Context, v *visit, body *auditBody, filter postgres.AuditFilter) error {
+	at := readPage(v.form)
+	list, more, err := c.Admin.AuditLog(ctx, v.tenant, filter, at)
+	if err != nil {
+		return err
+	}
+	names, err := c.tokenNames(ctx, v.tenant)
+	if err != nil {
+		return err
+	}
+	gone := map[string]bool{}
+	for i := range list {
+		gone[list[i].Subject] = gone[list[i].Subject] || list[i].Action == "hook.deleted"
+	}
+	for i := range list {
+		row := newAuditRow(&list[i], names)
+		if gone[row.Subject] {
+			row.Link = ""
+		}
+		body.Rows = append(body.Rows, row)
+	}
+	body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
+		return postgres.Position{At: list[i].At, ID: list[i].ID}
+	})
+	return nil
+}
+
+// tokenNames are the names of actors.
+func (c *console) tokenNames(ctx context.Context, tenant string) (map[postgres.Actor]string, error) {
+	tokens, err := c.Admin.Tokens(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	names := map[postgres.Actor]string{}
+	for _, t := range tokens {
+		if t.Tenant == tenant || t.Tenant == "" {
+			names[postgres.Actor("token "+t.ID.String())] = t.Name
+		}
+	}
+	return names, nil
+}
+
+func newAuditRow(e *postgres.AuditEntry, names map[postgres.Actor]string) auditRow {
+	row := auditRow{AuditEntry: *e, What: actionText(e.Action), Short: e.Subject, Text: detailText(e.Detail)}
+	if name := names[e.Actor]; name != "" {
+		row.Actor = postgres.Actor(name)
+	}
+	id, err := uuid.Parse(e.Subject)
+	if err != nil {
+		return row
+	}
+	kind, _, _ := strings.Cut(e.Action, ".")
+	row.Short = kind + " " + id.String()[24:]
+	switch kind {
+	case "hook":
+		row.Link = hookPath(id)
+	case "delivery":
+		row.Link = Root + "deliveries/" + id.String() + "/"
+	case "job":
+		row.Link = jobPath(id)
+	}
+	return row
+}
+
+// actionText is a noun and a verb as people say it: hook.created is "webhook created".
+func actionText(action string) string {
+	kind, verb, _ := strings.Cut(action, ".")
+	switch kind {
+	case "hook":
+		kind = "webhook"
+	case "job":
+		kind = "replay"
+	}
+	return strings.ReplaceAll(kind+" "+verb, "_", " ")
+}
+
+// detailText writes a detail as people read it: name and value, one after the other.
+func detailText(detail json.RawMessage) string {
+	var fields map[string]any
+	if json.Unmarshal(detail, &fields) != nil {
+		return string(detail)
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value := fields[name]
+		if list, ok := value.([]any); ok {
+			words := make([]string, len(list))
+			for i, word := range list {
+				words[i] = fmt.Sprint(word)
+			}
+			value = strings.Join(words, ", ")
+		}
+		parts = append(parts, strings.ReplaceAll(name, "_", " ")+": "+fmt.Sprint(value))
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,98 @@
+package console
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+)
+
+const (
+	// patience is what a page waits for a count; what takes longer is asked for by the page itself once it is there.
+	patience = 100 * time.Millisecond
+	// countTimeout bounds counting.
+	countTimeout = 15 * time.Second
+	// countLife is how long a count that took longer than patience is good for: one that is cheap is made anew each time.
+	countLife = 5 * time.Second
+	// countSlots is how many counts are made at once, so that other requests find a connection.
+	countSlots = 6
+	// maxCounts bounds the counts that are remembered or under way.
+	maxCounts = 1000
+)
+
+// counts are what takes long to count: each is counted once at a time, whoever waits for it.
+type counts struct {
+	slots chan struct{}
+
+	mu   sync.Mutex
+	list map[string]*counting
+}
+
+func newCounts() *counts {
+	return &counts{slots: make(chan struct{}, countSlots), list: map[string]*counting{}}
+}
+
+// counting is a count that is under way or was made a moment ago.
+type counting struct {
+	done  chan struct{}
+	value any
+	err   error
+	// until is when a count that is made has to be made anew.
+	until time.Time
+}
+
+// count returns what do counts, for the key, if that is there within the limit; ready is false where it is not. It goes
+// on being counted then, for whoever asks next.
+func count[T any](ctx context.Context, c *counts, key string, limit time.Duration, do func(context.Context) (T, error)) (value T, ready bool, err error) {
+	running := c.start(ctx, key, func(ctx context.Context) (any, error) { return do(ctx) })
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-running.done:
+	case <-ctx.Done():
+		return value, false, ctx.Err()
+	case <-timer.C:
+		return value, false, nil
+	}
+	value, _ = running.value.(T)
+	return value, running.err == nil, running.err
+}
+
+func (c *counts) start(ctx context.Context, key string, do func(context.Context) (any, error)) *counting {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if running, ok := c.list[key]; ok && !running.over(now) {
+		return running
+	}
+	if len(c.list) >= maxCounts {
+		for k, old := range c.list {
+			if old.over(now) {
+				delete(c.list, k)
+			}
+		}
+	}
+	running := &counting{done: make(chan struct{})}
+	c.list[key] = running
+	go func() {
+		defer close(running.done)
+		c.slots <- struct{}{}
+		running.value, running.err = daemon.Within(context.WithoutCancel(ctx), countTimeout, do)
+		<-c.slots
+		if running.err == nil && time.Since(now) > patience {
+			running.until = time.Now().Add(countLife)
+		}
+	}()
+	return running
+}
+
+// over reports whether the count is made and no longer good.
+func (c *counting) over(now time.Time) bool {
+	select {
+	case <-c.done:
+		return !now.Before(c.until)
+	default:
+		return false
+	}
+}

@@ -1,0 +1,144 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+type deliveryBody struct {
+	Row      deliveryRow
+	Hook     string
+	HookGone bool
+	NextAt   time.Time
+	Updated  time.Time
+	// Event is when it happened and how large its data is; nil where the payload is not kept any more.
+	Event    *eventFacts
+	Replay   bool
+	Attempts []attemptView
+	// CanRetry says that trying again makes sense; Force, that it was delivered already.
+	CanRetry, Force bool
+	Problem         string
+}
+
+type attemptView struct {
+	webhook.Attempt
+
+	Took     string
+	Answer   string
+	Request  string
+	Response string
+	Body     string
+	Binary   bool
+	Parts    []attemptPart
+	// RequestBody is what was sent; it is kept of tests alone.
+	RequestBody string
+	// Sent and Got are how large the bodies are.
+	Sent, Got string
+}
+
+// eventFacts are what a delivery's page tells of its event.
+type eventFacts struct {
+	Time time.Time
+	Size string
+}
+
+// attemptPart is one part of the duration of an attempt.
+type attemptPart struct{ Name, Took string }
+
+// Moves reports whether it may change by itself within a moment, so that the page follows it.
+func (b deliveryBody) Moves() bool {
+	return b.Row.State == webhook.Parked || b.Row.State == webhook.Waiting && time.Until(b.NextAt) < time.Minute
+}
+
+func (c *console) deliveryPage(ctx context.Context, v *visit) (reply, error) {
+	return c.showDelivery(ctx, v, "")
+}
+
+func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (reply, error) {
+	id, err := readID(v)
+	if err != nil {
+		return reply{}, err
+	}
+	d, attempts, err := c.History.Delivery(ctx, v.tenant, id)
+	if err != nil {
+		return reply{}, err
+	}
+	body := deliveryBody{Row: newDeliveryRow(&d), NextAt: d.NextAt, Updated: d.UpdatedAt, Replay: d.Replay, Problem: problem}
+	h, err := c.Hooks.Hook(ctx, v.tenant, d.HookID)
+	switch {
+	case errors.Is(err, webhook.ErrNotFound):
+		body.HookGone = true
+	case err != nil:
+		return reply{}, err
+	default:
+		body.Hook = titleOf(&h)
+		body.CanRetry, body.Force = h.Status != webhook.Disabled, d.State == webhook.Delivered
+	}
+	e, err := c.History.FindEvent(ctx, v.tenant, d.EventID)
+	switch {
+	case err == nil:
+		body.Event = &eventFacts{Time: e.Time, Size: size(len(e.Data))}
+	case !errors.Is(err, webhook.ErrNotFound):
+		return reply{}, err
+	}
+	for i := range attempts {
+		body.Attempts = append(body.Attempts, newAttemptView(&attempts[i]))
+	}
+	answer := page("delivery", "Delivery of "+d.EventType, body)
+	if problem != "" {
+		answer = answer.with(http.StatusConflict)
+	}
+	return answer, nil
+}
+
+func newAttemptView(a *webhook.Attempt) attemptView {
+	view := attemptView{
+		Attempt: *a, Took: took(a.Duration), Answer: answerText(a.Status, a.Class), Request: headerText(a.RequestHeaders),
+		Response: headerText(a.ResponseHeaders), Sent: size(a.RequestSize), Got: size(len(a.ResponseBody)),
+	}
+	if utf8.Valid(a.ResponseBody) {
+		view.Body = pretty(a.ResponseBody)
+	} else {
+		view.Binary = true
+	}
+	for _, part := range []struct {
+		name string
+		took time.Duration
+	}{{"DNS", a.Timings.DNS}, {"connect", a.Timings.Connect}, {"TLS", a.Timings.TLS}, {"first byte", a.Timings.FirstByte}} {
+		if part.took > 0 {
+			view.Parts = append(view.Parts, attemptPart{part.name, took(part.took)})
+		}
+	}
+	return view
+}
+
+func headerText(headers []webhook.Header) string {
+	var b strings.Builder
+	for _, h := range headers {
+		b.WriteString(h.Name + ": " + h.Value + "\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func (c *console) retryDelivery(ctx context.Context, v *visit) (reply, error) {
+	id, err := readID(v)
+	if err != nil {
+		return reply{}, err
+	}
+	err = c.Retries.RetryDelivery(ctx, v.actor(), v.tenant, id, v.posted.Get("force") == "true")
+	var refused *postgres.ReplayError
+	switch {
+	case errors.As(err, &refused):
+		return c.showDelivery(ctx, v, refused.Reason)
+	case err != nil:
+		return reply{}, err
+	}
+	return goTo(withDone(Root+"deliveries/"+id.String()+"/", "retried")), nil
+}

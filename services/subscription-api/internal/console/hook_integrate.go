@@ -1,0 +1,158 @@
+package console
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// sample is how a receiver verifies signatures in one language.
+type sample struct{ ID, Language, Text string }
+
+//go:embed samples/*.txt
+var sampleFiles embed.FS
+
+func samples() ([]sample, error) {
+	list := []sample{{ID: "go", Language: "Go"}, {ID: "python", Language: "Python"}, {ID: "js", Language: "JavaScript (Node)"}}
+	for i := range list {
+		text, err := sampleFiles.ReadFile("samples/" + list[i].ID + ".txt")
+		if err != nil {
+			return nil, fmt.Errorf("read sample: %w", err)
+		}
+		list[i].Text = strings.TrimSpace(string(text))
+	}
+	return list, nil
+}
+
+// integrateBody is what the receiver's programmers need.
+type integrateBody struct {
+	Head    hookHead
+	Signed  bool
+	Samples []sample
+	// Curl makes such a hook, Listen receives for it on one's own machine, and Request is what the receiver gets.
+	Curl, Listen, Request string
+	ExampleType           string
+}
+
+func (c *console) integratePage(ctx context.Context, v *visit) (reply, error) {
+	h, err := c.findHook(ctx, v)
+	if err != nil {
+		return reply{}, err
+	}
+	body := integrateBody{
+		Head: newHookHead(&h, "integrate"), Signed: len(h.Secrets) > 0, Curl: c.curl(v, &h), Listen: listenCommand(&h),
+		Request: requestSample(&h, c.Version, c.now()), ExampleType: exampleType(&h),
+	}
+	if body.Samples, err = samples(); err != nil {
+		return reply{}, err
+	}
+	return page("hook-integrate", body.Head.Title+": integrate", body), nil
+}
+
+// exampleType is a type that the hook wants, as a person can publish it.
+func exampleType(h *webhook.Hook) string {
+	for _, t := range catalogue.All() {
+		if h.WantsType(t.Name) {
+			return t.Name
+		}
+	}
+	return h.EventTypes[0]
+}
+
+// listenCommand is a receiver on one's own machine that verifies what this hook would get.
+func listenCommand(h *webhook.Hook) string {
+	if len(h.Secrets) == 0 {
+		return "whisperer listen --port 9000"
+	}
+	return `whisperer listen --port 9000 --secret "$SECRET"`
+}
+
+// requestSample is the request that the receiver gets for an example, as text.
+func requestSample(h *webhook.Hook, version string, now time.Time) string {
+	e := webhook.Event{ID: "e-1042", Tenant: h.Tenant, Type: exampleType(h), Time: now, PublishedAt: now, Data: []byte("{}")}
+	for _, t := range catalogue.All() {
+		if t.Name == e.Type {
+			e.Data, e.Entity, e.Context = t.Example, t.Entity, t.Context
+		}
+	}
+	body, err := envelope.Encode(h.Config.Format, &e)
+	target, errURL := url.Parse(h.TargetURL)
+	if err != nil || errURL != nil {
+		return ""
+	}
+	id := webhook.DeliveryID(h.ID, e.ID).String()
+	lines := []string{
+		h.Config.Method + " " + target.RequestURI() + " HTTP/1.1", "Host: " + target.Host, "Content-Type: " + body.ContentType,
+		"User-Agent: Whisperer/" + version, "webhook-id: " + id, fmt.Sprintf("webhook-timestamp: %d", now.Unix()),
+	}
+	if len(h.Secrets) > 0 {
+		lines = append(lines, "webhook-signature: v1,…", "X-Whisperer-Signature: sha256=…")
+	}
+	lines = append(lines, "X-Whisperer-Event: "+e.Type, "X-Whisperer-Delivery: "+id, "X-Whisperer-Event-Id: "+e.ID, "X-Whisperer-Attempt: 1",
+		"traceparent: 00-…")
+	if h.APIKey != "" {
+		lines = append(lines, h.Config.APIKeyHeader+": …")
+	}
+	if h.Config.Auth != nil {
+		lines = append(lines, "Authorization: …")
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
+		lines = append(lines, name+": …")
+	}
+	return strings.Join(lines, "\n") + "\n\n" + pretty(body.Bytes)
+}
+
+// curl is the command that makes such a hook over the API. Secrets are left to be filled in.
+func (c *console) curl(v *visit, h *webhook.Hook) string {
+	fields := object{}
+	fields.put("name", quoted(h.Name))
+	fields.put("event_types", encode(h.EventTypes))
+	fields.put("target_url", quoted(h.TargetURL))
+	if len(h.Secrets) > 0 {
+		fields.put("secret_key", quoted("$SECRET"))
+	}
+	if h.APIKey != "" {
+		fields.put("api_key", quoted("$API_KEY"))
+	}
+	if len(h.Headers) > 0 {
+		headers := object{}
+		for name := range h.Headers {
+			headers.put(name, quoted("…"))
+		}
+		fields.put("additional_headers", headers.raw())
+	}
+	if h.Callback != nil {
+		fields.put("callback", encode(h.Callback))
+	}
+	fields.put("retry_countdown_config", h.RetryConfig)
+	if string(h.Config.Raw) != "{}" {
+		fields.put("config", h.Config.Raw)
+	}
+	tenant := ""
+	if v.operator() {
+		tenant = " -H 'X-Whisperer-Tenant: " + v.tenant + "'"
+	}
+	return fmt.Sprintf("curl -fsS %s/whisperer/hooks/ -H \"Authorization: Token $WHISPERER_TOKEN\"%s \\\n  -H 'Content-Type: application/json' -d '%s'",
+		c.base(v), tenant, strings.ReplaceAll(pretty(fields.raw()), "'", `'\''`))
+}
+
+// base is the public URL, or where the request was sent to.
+func (c *console) base(v *visit) string {
+	if c.PublicURL != "" {
+		return c.PublicURL
+	}
+	scheme := "http"
+	if encrypted(v.r) {
+		scheme = "https"
+	}
+	return scheme + "://" + v.r.Host
+}

@@ -1,0 +1,140 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func jobPath(id uuid.UUID) string { return Root + "jobs/" + id.String() + "/" }
+
+// jobRow is a replay as lists show it.
+type jobRow struct {
+	ID        uuid.UUID
+	State     postgres.JobState
+	Reason    string
+	Total     int
+	Done      int
+	CreatedAt time.Time
+}
+
+func newJobRow(j *postgres.Job) jobRow {
+	return jobRow{ID: j.ID, State: j.State, Reason: j.Reason, Total: j.Total, Done: j.Done, CreatedAt: j.CreatedAt}
+}
+
+type jobBody struct {
+	Job   postgres.Job
+	Hook  string
+	Owner string
+	// What says which deliveries it is of.
+	What string
+	// Left is about how long it still takes, in words; empty where that is not known.
+	Left    string
+	Problem string
+}
+
+// Running reports whether it goes on by itself.
+func (b jobBody) Running() bool { return b.Job.State == postgres.JobRunning }
+
+// Open reports whether it is not finished.
+func (b jobBody) Open() bool { return b.Running() || b.Job.State == postgres.JobPaused }
+
+// Percent is how much of it is done. Fewer may be made than were counted: the hook's filter keeps some from it.
+func (b jobBody) Percent() int {
+	switch {
+	case b.Job.State == postgres.JobCompleted || b.Job.Total == 0:
+		return 100
+	default:
+		return min(100, 100*b.Job.Done/b.Job.Total)
+	}
+}
+
+func (c *console) jobPage(ctx context.Context, v *visit) (reply, error) {
+	id, err := readID(v)
+	if err != nil {
+		return reply{}, err
+	}
+	job, err := c.Jobs.Job(ctx, v.tenant, id)
+	if err != nil {
+		return reply{}, err
+	}
+	return c.showJob(ctx, v, job, "")
+}
+
+func (c *console) showJob(ctx context.Context, v *visit, job postgres.Job, problem string) (reply, error) {
+	body := jobBody{Job: job, What: replayText(&job), Problem: problem, Owner: string(job.Owner), Hook: "a webhook that was deleted"}
+	h, err := c.Hooks.Hook(ctx, v.tenant, job.HookID)
+	switch {
+	case err == nil:
+		body.Hook = titleOf(&h)
+	case !errors.Is(err, webhook.ErrNotFound):
+		return reply{}, err
+	}
+	names, err := c.tokenNames(ctx, v.tenant)
+	if err != nil {
+		return reply{}, err
+	}
+	if name := names[job.Owner]; name != "" {
+		body.Owner = name
+	}
+	if left := job.Total - job.Done; left > 0 && body.Running() {
+		body.Left = wait(max(time.Second, time.Duration(left/job.Rate)*time.Second))
+	}
+	answer := page("job", "Replay to "+body.Hook, body)
+	if problem != "" {
+		answer = answer.with(http.StatusConflict)
+	}
+	return answer, nil
+}
+
+// replayText says which deliveries a replay is of.
+func replayText(j *postgres.Job) string {
+	states := make([]string, len(j.States))
+	for i, s := range j.States {
+		states[i] = string(s)
+	}
+	text := strings.Join(states, ", ") + " deliveries"
+	switch {
+	case len(states) == 0:
+		text = "events that it missed"
+	case j.IncludeMissing:
+		text += " and events that it missed"
+	}
+	if len(j.EventTypes) > 0 {
+		text += " of " + strings.Join(j.EventTypes, ", ")
+	}
+	return text
+}
+
+// changeJob pauses, resumes or cancels.
+func (c *console) changeJob(ctx context.Context, v *visit) (reply, error) {
+	id, err := readID(v)
+	if err != nil {
+		return reply{}, err
+	}
+	states := map[string]postgres.JobState{"pause": postgres.JobPaused, "resume": postgres.JobRunning, "cancel": postgres.JobCancelled}
+	state, ok := states[v.posted.Get("do")]
+	if !ok {
+		return reply{}, errBadForm
+	}
+	_, err = c.Jobs.SetJobState(ctx, v.actor(), v.tenant, id, state)
+	var refused *postgres.ReplayError
+	switch {
+	case errors.As(err, &refused):
+		job, err := c.Jobs.Job(ctx, v.tenant, id)
+		if err != nil {
+			return reply{}, err
+		}
+		return c.showJob(ctx, v, job, refused.Reason)
+	case err != nil:
+		return reply{}, err
+	}
+	return goTo(jobPath(id)), nil
+}

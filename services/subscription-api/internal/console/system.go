@@ -1,0 +1,77 @@
+package console
+
+import (
+	"context"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+type systemBody struct {
+	Version string
+	// NATS is the version of its server; empty where it does not answer.
+	NATS     string
+	Database postgres.System
+	Size     string
+	Lags     []lagRow
+	Streams  []streamRow
+	Workers  []postgres.WorkerSeen
+	Tenants  int
+	Settings []Setting
+}
+
+type streamRow struct {
+	bus.StreamState
+
+	Count, Size string
+	// Full is how much of what it may take is taken, in percent; 0 where there is no limit.
+	Full int
+}
+
+// workersOf is how far back workers are looked for.
+const workersOf = time.Hour
+
+func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
+	if !v.operator() {
+		return reply{}, errForbidden
+	}
+	tenants, err := c.Accounts.Tenants(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	body := systemBody{Lags: c.lags(ctx), Version: c.Version, Tenants: len(tenants), Settings: c.Settings}
+	if body.Lags[0].Problem == "" {
+		body.NATS = c.Bus.ServerVersion()
+		body.Streams = c.streams(ctx)
+	}
+	if body.Database, err = c.Health.System(ctx); err != nil {
+		return reply{}, err
+	}
+	body.Size = size(body.Database.Size)
+	workers, ready, err := count(ctx, c.counts, "workers "+v.tenant, v.patience(), func(ctx context.Context) ([]postgres.WorkerSeen, error) {
+		return c.Health.WorkersSeen(ctx, v.tenant, c.now().Add(-workersOf))
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	body.Workers, v.pending = workers, !ready
+	return page("system", "System", body), nil
+}
+
+// streams asks the bus; where it does not answer, there are no rows.
+func (c *console) streams(ctx context.Context) []streamRow {
+	list, err := daemon.Within(ctx, busTimeout, c.Bus.Streams)
+	if err != nil {
+		return nil
+	}
+	rows := make([]streamRow, len(list))
+	for i, s := range list {
+		rows[i] = streamRow{StreamState: s, Count: amount(s.Messages), Size: size(int64(s.Bytes))} //nolint:gosec // bytes on one disk
+		if s.MaxBytes > 0 {
+			rows[i].Full = int(100 * float64(s.Bytes) / float64(s.MaxBytes))
+		}
+	}
+	return rows
+}

@@ -1,0 +1,125 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// A list that is followed comes as server-sent events (WHATWG HTML, section 9.2): its rows, anew whenever they changed.
+const (
+	// tailEvery is how often a list that is followed is looked at.
+	tailEvery = time.Second
+	// tailLife is how long a connection lives. It is shorter than what the server lets an answer take and than it waits
+	// for requests when it stops; the browser connects again by itself.
+	tailLife = 20 * time.Second
+	// maxTails bounds how many lists are followed at once.
+	maxTails = 64
+)
+
+// rowsOf returns the rows of a list as they are now, as a template and what it shows.
+type rowsOf func(ctx context.Context, v *visit) (template string, body any, err error)
+
+func (c *console) tailDeliveries(ctx context.Context, v *visit) (string, any, error) {
+	query := readDeliveryQuery(v.form)
+	filter, problem := query.filter(c.now())
+	if problem != "" {
+		return "", nil, errBadForm
+	}
+	list, _, err := c.History.Deliveries(ctx, v.tenant, filter, postgres.Page{Limit: pageSize})
+	return "delivery-rows", deliveryRows(list), err
+}
+
+func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error) {
+	query := readEventQuery(v.form)
+	filter, problem := query.filter(c.now())
+	if problem != "" {
+		return "", nil, errBadForm
+	}
+	list, _, err := c.History.Events(ctx, v.tenant, filter, postgres.Page{Limit: pageSize})
+	return "event-rows", eventRows(list), err
+}
+
+// tail follows a list. Whoever may not see it is answered with a status that ends it; else it is tried again.
+func (c *console) tail(rows rowsOf) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := &visit{r: r}
+		_, err := c.answer(w, v, pageTimeout, c.admit(postgres.Viewer, func(context.Context, *visit) (reply, error) { return reply{}, nil }))
+		switch {
+		case errors.Is(err, errSignIn):
+			w.WriteHeader(http.StatusNoContent) // tells the browser not to come again
+			return
+		case err != nil:
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+			return
+		}
+		select {
+		case c.tails <- struct{}{}:
+			defer func() { <-c.tails }()
+		default:
+			http.Error(w, "too many are followed", http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		w.Header().Set("X-Accel-Buffering", "no") // proxies would wait for more
+		ctx, cancel := context.WithTimeout(r.Context(), tailLife)
+		defer cancel()
+		if err := c.follow(ctx, w, v, rows); err != nil && ctx.Err() == nil {
+			c.Log.Debug("list is not followed any more", zap.Error(err))
+		}
+	})
+}
+
+func (c *console) follow(ctx context.Context, w http.ResponseWriter, v *visit, rows rowsOf) error {
+	flush := http.NewResponseController(w).Flush
+	ticker := time.NewTicker(tailEvery)
+	defer ticker.Stop()
+	var before []byte
+	for {
+		html, err := daemon.Within(ctx, pageTimeout, func(ctx context.Context) ([]byte, error) {
+			name, body, err := rows(ctx, v)
+			if err != nil {
+				return nil, err
+			}
+			return c.render(v, fragment(name, body))
+		})
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(html, before) {
+			before = html
+			if _, err := w.Write(sse(html)); err != nil {
+				return err
+			}
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// sse writes a message: each line of its data on a line of its own. The browser comes again after half a second.
+func sse(html []byte) []byte {
+	var out bytes.Buffer
+	out.WriteString("retry: 500\n")
+	for line := range strings.SplitSeq(strings.TrimSpace(string(html)), "\n") {
+		if line = strings.TrimRight(line, "\r"); line != "" {
+			out.WriteString("data: " + strings.ReplaceAll(line, "\r", " ") + "\n")
+		}
+	}
+	out.WriteString("\n")
+	return out.Bytes()
+}
