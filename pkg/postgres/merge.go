@@ -15,14 +15,15 @@ import (
 
 // staging makes the tables that batches are copied into; they live as long as the connection. Merges look rows up by
 // key, and are planned anew each time: a plan that was made while a partition was empty would read all of it as it grows.
+// With defaults, since a newer schema may have columns that this program does not fill.
 func staging() []string {
 	return []string{
 		`SET enable_hashjoin = off`,
 		`SET enable_mergejoin = off`,
-		`CREATE TEMP TABLE IF NOT EXISTS staging_deliveries (LIKE deliveries) ON COMMIT DELETE ROWS`,
-		`CREATE TEMP TABLE IF NOT EXISTS staging_attempts (LIKE attempts) ON COMMIT DELETE ROWS`,
-		`CREATE TEMP TABLE IF NOT EXISTS staging_events (LIKE events) ON COMMIT DELETE ROWS`,
-		`CREATE TEMP TABLE IF NOT EXISTS staging_rejected (LIKE rejected_events) ON COMMIT DELETE ROWS`,
+		`CREATE TEMP TABLE IF NOT EXISTS staging_deliveries (LIKE deliveries INCLUDING DEFAULTS) ON COMMIT DELETE ROWS`,
+		`CREATE TEMP TABLE IF NOT EXISTS staging_attempts (LIKE attempts INCLUDING DEFAULTS) ON COMMIT DELETE ROWS`,
+		`CREATE TEMP TABLE IF NOT EXISTS staging_events (LIKE events INCLUDING DEFAULTS) ON COMMIT DELETE ROWS`,
+		`CREATE TEMP TABLE IF NOT EXISTS staging_rejected (LIKE rejected_events INCLUDING DEFAULTS) ON COMMIT DELETE ROWS`,
 	}
 }
 

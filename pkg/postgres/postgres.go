@@ -47,20 +47,23 @@ func withoutURL(error) error { return errors.New("it is not a postgres:// URL") 
 // Close closes all connections.
 func (d *DB) Close() error { return d.db.Close() }
 
-// Ready reports why the database cannot be used by a program that starts: it cannot be reached, or ErrSchema.
+// Ready reports why the database cannot be used by this program: it cannot be reached, or ErrSchema. A newer schema will
+// do for as long as it says that it carries this program, so that an upgrade can migrate before it replaces programs,
+// and a program of the release before that dies meanwhile can start again.
 func (d *DB) Ready(ctx context.Context) error {
 	have, want, err := d.schema(ctx)
-	if err == nil && have > want {
-		err = fmt.Errorf("%w: it is at version %d and this program knows %d: run a newer program", ErrSchema, have, want)
+	if err != nil || have == want {
+		return err
 	}
-	return err
-}
-
-// Serves reports why the database can no longer be used by a program that runs. A schema that was migrated since is not
-// a reason: migrations only add to what the release before uses.
-func (d *DB) Serves(ctx context.Context) error {
-	_, _, err := d.schema(ctx)
-	return err
+	var oldest int64
+	if err := d.db.GetContext(ctx, &oldest, `SELECT oldest FROM schema_support`); err != nil {
+		return fmt.Errorf("read what the schema supports: %w", err)
+	}
+	if want < oldest {
+		return fmt.Errorf("%w: it is at version %d, made for programs that know %d, and this one knows %d: run a newer program",
+			ErrSchema, have, oldest, want)
+	}
+	return nil
 }
 
 // schema returns the versions that the database has and that this program wants, and an error where it has less.

@@ -172,7 +172,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 // connect waits for Postgres and NATS, and makes the parts that need them. A schema or server that does not fit is an
 // error, one that is not there yet is waited for.
 func (s *Service) connect(ctx context.Context) error {
-	s.health.AddCheck("postgres", s.db.Serves)
+	s.health.AddCheck("postgres", s.db.Ready)
 	err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, postgres.ErrSchema)
 	if err != nil {
 		return err

@@ -165,7 +165,7 @@ func (s *Service) Components() []daemon.Component {
 // that does not fit is an error.
 func (s *Service) serve(ctx context.Context, ready func()) error {
 	defer s.db.Close()
-	s.health.AddCheck("postgres", s.db.Serves)
+	s.health.AddCheck("postgres", s.db.Ready)
 	if err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, postgres.ErrSchema); err != nil {
 		_ = s.listener.Close()
 		return err

@@ -150,12 +150,19 @@ func (p *program) stop(t *testing.T) {
 	require.NoError(t, p.err, "exit code of a program that was asked to stop")
 }
 
+// given are the addresses that freeAddress gave, and whose programs may not listen yet.
+var given sync.Map
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+		if _, twice := given.LoadOrStore(l.Addr().String(), true); !twice {
+			return l.Addr().String()
+		}
+	}
 }
 
 // hook makes a hook through the API and returns its id.

@@ -1,0 +1,185 @@
+package e2e_test
+
+import (
+	"bytes"
+	"database/sql"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// An upgrade migrates first and replaces the programs one by one afterwards, so that for a while this release's programs
+// run on the next release's schema, and start on it. What the next release may add is added here to every table, without
+// knowing what it will be: a column that may be null, one with a default, an index, a table beside them.
+
+// plain opens the system's database for what only this test says to it.
+func (s *system) plain() *sql.DB {
+	s.t.Helper()
+	url := ""
+	for _, v := range s.env {
+		if value, ok := strings.CutPrefix(v, "WHISPERER_DATABASE_URL="); ok {
+			url = value
+		}
+	}
+	db, err := sql.Open("postgres", url)
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { require.NoError(s.t, db.Close()) })
+	return db
+}
+
+// migrateOn makes the schema that of a release after this one.
+func (s *system) migrateOn(db *sql.DB) {
+	s.t.Helper()
+	rows, err := db.QueryContext(s.t.Context(), `
+		SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'goose_db_version' ORDER BY 1`)
+	require.NoError(s.t, err)
+	defer rows.Close()
+	var tables []string
+	for rows.Next() {
+		var name string
+		require.NoError(s.t, rows.Scan(&name))
+		tables = append(tables, name)
+	}
+	require.NoError(s.t, rows.Err())
+	require.Contains(s.t, tables, "deliveries")
+	for _, table := range tables {
+		_, err := db.ExecContext(s.t.Context(), fmt.Sprintf(`
+			ALTER TABLE %[1]s ADD COLUMN next_release_note text, ADD COLUMN next_release_count integer NOT NULL DEFAULT 0;
+			CREATE INDEX ON %[1]s (next_release_count)`, table))
+		require.NoError(s.t, err, table)
+	}
+	_, err = db.ExecContext(s.t.Context(), `
+		CREATE TABLE next_release (id uuid PRIMARY KEY);
+		INSERT INTO goose_db_version (version_id, is_applied) SELECT max(version_id) + 1, true FROM goose_db_version`)
+	require.NoError(s.t, err)
+}
+
+// refuses starts a program that has to end by itself, and returns what it said.
+func (s *system) refuses(name string) string {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), filepath.Join(binaries, name))
+	cmd.Env = append(slices.Clip(s.env), "WHISPERER_HEALTH_LISTEN="+freeAddress(s.t), "WHISPERER_LISTEN="+freeAddress(s.t))
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	require.Error(s.t, cmd.Run(), "%s started", name)
+	return said.String()
+}
+
+// newHook makes a hook for all orders and returns when the workers know it: probes reach its receiver.
+func (s *system) newHook(path string) string {
+	s.t.Helper()
+	id := s.hook(`{"event_type":"order.>","target_url":"` + s.receiver.URL + path + `","secret_key":"` + secret + `"}`)
+	n := 0
+	require.Eventually(s.t, func() bool {
+		n++
+		require.NoError(s.t, s.publish(s.t.Context(), fmt.Sprintf(`{"event_id":"probe-%s-%d","data":1}`, path[1:], n)))
+		return slices.ContainsFunc(s.receiver.got(), func(r request) bool { return r.path == path })
+	}, 20*time.Second, 200*time.Millisecond, "no worker knows the hook")
+	return id
+}
+
+// publishAndAwait publishes events of these ids and waits until the ledger says that the hook has got them.
+func (s *system) publishAndAwait(hook string, ids ...string) {
+	s.t.Helper()
+	want := map[string]webhook.DeliveryState{}
+	for _, id := range ids {
+		require.NoError(s.t, s.publish(s.t.Context(), `{"event_id":"`+id+`","data":1}`))
+		want[id] = webhook.Delivered
+	}
+	s.awaitRecorded(hook, want, 0)
+}
+
+func (s *system) startAPI() *program {
+	s.t.Helper()
+	address := freeAddress(s.t)
+	p := s.start("subscription-api", "WHISPERER_LISTEN="+address)
+	s.api = "http://" + address
+	return p
+}
+
+// ask asks the API, and wants a 2xx.
+func (s *system) ask(method, path, body string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.api+path, strings.NewReader(body))
+	require.NoError(s.t, err)
+	req.Header.Set("Authorization", "Token "+s.token)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	require.NoError(s.t, err)
+	require.NoError(s.t, res.Body.Close())
+	require.Equal(s.t, 2, res.StatusCode/100, "%s %s: %s", method, path, res.Status)
+}
+
+func TestProgramsOfThisReleaseRunAndStartOnTheNextOnesSchema(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	worker := s.start("delivery-worker")
+	before := s.newHook("/before")
+	s.publishAndAwait(before, "e-1")
+	db := s.plain()
+	s.migrateOn(db)
+
+	// Those that run go on.
+	s.publishAndAwait(before, "e-2", "e-3")
+	running := s.newHook("/running")
+	s.publishAndAwait(running, "e-4")
+
+	// One that dies starts again, and everything that it writes and reads works.
+	worker.stop(t)
+	s.start("delivery-worker")
+	s.startAPI()
+	started := s.newHook("/started")
+	s.publishAndAwait(started, "e-5")
+	hook := "/whisperer/hooks/" + started + "/"
+	s.ask(http.MethodPost, hook+"pause/", "")
+	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-6","data":1}`)) // parked, where the pause is known by then
+	s.ask(http.MethodPost, hook+"resume/", "")
+	s.awaitRecorded(started, map[string]webhook.DeliveryState{"e-6": webhook.Delivered}, 0)
+	s.ask(http.MethodPatch, hook, `{"name":"renamed"}`)
+	s.ask(http.MethodPost, hook+"secret/rotate/", "")
+	s.ask(http.MethodPost, hook+"replay/", `{"from":"2026-01-01T00:00:00Z","states":["delivered"],"reason":"upgrade"}`)
+	s.ask(http.MethodPost, "/whisperer/tokens/", `{"name":"upgrade","role":"viewer"}`)
+	s.ask(http.MethodPost, "/whisperer/hooks/registry/", `{"name":"upgrade.done"}`)
+	for _, list := range []string{"hooks", "events", "deliveries", "jobs", "tokens", "tenants", "rejected-events", "hook_events"} {
+		s.ask(http.MethodGet, "/whisperer/"+list+"/", "")
+	}
+	s.ask(http.MethodGet, "/whisperer/events/e-5/explain/", "")
+	s.ask(http.MethodGet, hook+"stats/", "")
+
+	// A schema that has taken away what they need says so, and they refuse it.
+	_, err := db.ExecContext(t.Context(), `UPDATE schema_support SET oldest = (SELECT max(version_id) FROM goose_db_version)`)
+	require.NoError(t, err)
+	for _, name := range []string{"delivery-worker", "subscription-api"} {
+		require.Contains(t, s.refuses(name), "run a newer program")
+	}
+}
+
+func TestProgramsOfThisReleaseWaitForNobodyOnTheOneBefores(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	worker := s.start("delivery-worker")
+	hook := s.hook(`{"event_type":"order.created","target_url":"` + s.receiver.URL + `/","secret_key":"` + secret + `"}`)
+	worker.stop(t)
+	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-1","data":1}`))
+	db := s.plain()
+	_, err := db.ExecContext(t.Context(), `DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`)
+	require.NoError(t, err)
+	for _, name := range []string{"delivery-worker", "subscription-api"} {
+		require.Contains(t, s.refuses(name), "whisperer migrate up", "%s says what mends it", name)
+	}
+	// What came meanwhile is delivered once the schema is there.
+	_, err = db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) SELECT max(version_id) + 1, true FROM goose_db_version`)
+	require.NoError(t, err)
+	s.start("delivery-worker")
+	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 1)
+}
