@@ -65,7 +65,9 @@ type system struct {
 	db    *postgres.DB
 	bus   *bus.Bus
 	token string
-	api   string
+	// masterKey seals secrets.
+	masterKey string
+	api       string
 	// server is the API.
 	server   *program
 	receiver *receiver
@@ -76,7 +78,7 @@ func newSystem(t *testing.T) *system {
 	database, key := testenv.Postgres(t), seal.NewKey()
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
-	s := &system{t: t, receiver: newReceiver(t)}
+	s := &system{t: t, masterKey: key, receiver: newReceiver(t)}
 	s.db, err = postgres.Open(database, 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.db.Close() })
@@ -96,6 +98,9 @@ func newSystem(t *testing.T) *system {
 
 // program is a running process of ours.
 type program struct {
+	name, health string
+	// log is what it said, to be read after its end.
+	log   bytes.Buffer
 	cmd   *exec.Cmd
 	ended chan struct{}
 	err   error
@@ -108,9 +113,8 @@ func (s *system) start(name string, env ...string) *program {
 	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), filepath.Join(binaries, name))
 	cmd.Env = append(append(slices.Clip(s.env), env...), "WHISPERER_HEALTH_LISTEN="+health)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var log bytes.Buffer
-	cmd.Stderr = &log
-	p := &program{cmd: cmd, ended: make(chan struct{})}
+	p := &program{name: name, health: health, cmd: cmd, ended: make(chan struct{})}
+	cmd.Stderr = &p.log
 	started := make(chan error, 1)
 	go func() { // the death signal is bound to the thread that starts the process
 		runtime.LockOSThread()
@@ -126,7 +130,7 @@ func (s *system) start(name string, env ...string) *program {
 		p.signal(syscall.SIGTERM)
 		<-p.ended
 		if s.t.Failed() {
-			s.t.Logf("%s %d said:\n%s", name, cmd.Process.Pid, log.String())
+			s.t.Logf("%s %d said:\n%s", name, cmd.Process.Pid, p.log.String())
 		}
 	})
 	require.Eventually(s.t, func() bool {

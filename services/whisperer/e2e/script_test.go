@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -193,9 +194,7 @@ func (s *script) createHooks(receiver string) map[string]string {
 			"event_type": "order-created", "target_url": receiver + path, "secret_key": shopSecret, "additional_headers": nil, "callback": nil,
 			"retry_countdown_config": nil, "config": fields{"channel_id": 12}, "is_active": true, "notification_type": "rest",
 		}
-		for name, value := range more {
-			body[name] = value
-		}
+		maps.Copy(body, more)
 		status, hook := s.do(http.MethodPost, "/whisperer/hooks/", body)
 		require.Equal(s.t, http.StatusCreated, status, hook)
 		require.Equal(s.t, body["target_url"], hook["target_url"])

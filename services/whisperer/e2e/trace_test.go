@@ -27,6 +27,8 @@ type traces struct {
 
 	mu    sync.Mutex
 	spans []span
+	// raw is all that came.
+	raw []byte
 }
 
 type span struct {
@@ -54,6 +56,7 @@ func (c *traces) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.raw = append(c.raw, raw...)
 	for _, resource := range export.GetResourceSpans() {
 		service := ""
 		for _, fact := range resource.GetResource().GetAttributes() {
