@@ -27,33 +27,40 @@ type copyStatement interface {
 // copyInto copies rows into a table, inside of the transaction that the connection has begun. It hands the driver whole
 // chunks of rows: through database/sql, each value of each row would be converted twice.
 func copyInto(ctx context.Context, conn *sql.Conn, table, columns string, rows func(*copyOut)) error {
-	err := conn.Raw(func(dc any) error {
-		preparer, ok := dc.(driver.ConnPrepareContext)
-		if !ok {
-			return errors.New("the driver cannot copy")
-		}
-		stmt, err := preparer.PrepareContext(ctx, `COPY `+table+` (`+columns+`) FROM STDIN`)
-		if err != nil {
-			return err
-		}
-		defer stmt.Close()
-		into, ok := stmt.(copyStatement)
-		if !ok {
-			return errors.New("the driver cannot copy")
-		}
-		out := &copyOut{send: func(chunk string) error { _, err := into.CopyData(ctx, chunk); return err }}
-		rows(out)
-		out.flush()
-		if out.err != nil {
-			return out.err
-		}
-		_, err = into.Exec(nil) // how this driver ends a COPY
-		return err
-	})
+	var err error
+	// An error of the driver is kept from database/sql: of driver.ErrBadConn it makes that it closes the connection, for
+	// which it waits until the transaction has ended, which waits for us.
+	if raw := conn.Raw(func(dc any) error { err = sendRows(ctx, dc, table, columns, rows); return nil }); raw != nil {
+		err = raw
+	}
 	if err != nil {
 		return fmt.Errorf("copy into %s: %w", table, err)
 	}
 	return nil
+}
+
+func sendRows(ctx context.Context, dc any, table, columns string, rows func(*copyOut)) error {
+	preparer, ok := dc.(driver.ConnPrepareContext)
+	if !ok {
+		return errors.New("the driver cannot copy")
+	}
+	stmt, err := preparer.PrepareContext(ctx, `COPY `+table+` (`+columns+`) FROM STDIN`)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	into, ok := stmt.(copyStatement)
+	if !ok {
+		return errors.New("the driver cannot copy")
+	}
+	out := &copyOut{send: func(chunk string) error { _, err := into.CopyData(ctx, chunk); return err }}
+	rows(out)
+	out.flush()
+	if out.err != nil {
+		return out.err
+	}
+	_, err = into.Exec(nil) // how this driver ends a COPY
+	return err
 }
 
 // copyOut writes rows in the text format of COPY (PostgreSQL manual, COPY, "Text Format"). Each row is a call for each
