@@ -30,7 +30,7 @@ func TestE01WhatIsNoEventAmongEvents(t *testing.T) {
 		`{"data":1,"data":2,"data":`, `{"data":1e400`, `{"event_id":7,"data":1}`, `{"event_id":"` + strings.Repeat("x", 5000) + `","data":1}`,
 		`{"event_id":"a.b","data":1}`, `{"event_id":"a\r\nb","data":1}`, `{"event_type":"order.updated","data":1}`, strings.Repeat("x", 2<<20),
 	}
-	stop := w.load(40)
+	stop := w.load(40, 1)
 	w.lasts(3 * time.Second)
 	began := time.Now()
 	const rounds = 10
@@ -56,7 +56,47 @@ func TestE01WhatIsNoEventAmongEvents(t *testing.T) {
 	w.check(check{fault: "E01 what is no event", bound: 0, faults: []window{{began, ended}}, recovery: time.Second, note: fmt.Sprintf("%v", reasons)})
 }
 
+func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.goodHooks(1)
+	w.hook(w.receiver.URL+"/deadly", func(h *webhook.Hook) { h.EventTypes = []string{"order.deadly"} })
+	w.receiver.reacts(func(path string, _ int) answer {
+		if path == "/deadly" {
+			return answer{status: http.StatusServiceUnavailable, delay: time.Minute}
+		}
+		return answer{}
+	})
+	stop := w.load(5, 1)
+	began := time.Now()
+	const lives = 5
+	for n := 1; n <= lives; n++ {
+		victim := w.run()
+		if n == 1 {
+			deadly := bus.Outgoing{Tenant: webhook.DefaultTenant, Type: "order.deadly", Body: []byte(`{"data":1}`)}
+			require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{deadly}))
+		}
+		require.Eventually(t, func() bool { return w.receiver.got("/deadly") == n }, 2*again, time.Millisecond)
+		victim.kill()
+	}
+	w.run()
+	require.Eventually(t, func() bool {
+		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10)
+		require.NoError(t, err)
+		return len(list) == 1 && list[0].Reason == "poison"
+	}, 2*again, 100*time.Millisecond, "it is put aside")
+	ended := time.Now()
+	w.lasts(2 * time.Second)
+	stop()
+	require.Equal(t, lives, w.receiver.got("/deadly"), "nobody tries it again")
+	w.check(check{
+		fault: "E02 an event that kills its workers", bound: lives * underWay, unmarked: lives * underWay, faults: []window{{began, ended}},
+		recovery: again + slack, note: fmt.Sprintf("put aside after %d workers,", lives),
+	})
+}
+
 func TestE03TheSameEventAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
 	w.run()
@@ -97,7 +137,7 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 	w.goodHooks(2)
 	w.run()
 	w.run()
-	stop := w.load(50)
+	stop := w.load(50, 1)
 	w.lasts(2 * time.Second)
 	began := time.Now()
 	edit := func(hook webhook.Hook, change func(h *webhook.Hook)) {
@@ -132,6 +172,7 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 }
 
 func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(1)
 	const second = "whsec_bmV3IHNlY3JldCBvZiB0aGUgaG9vay4uLi4uLi4uLi4="
@@ -162,7 +203,7 @@ func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
 	t.Cleanup(rotating.Close)
 	hook := w.hook(rotating.URL, nil)
 	w.run("WHISPERER_BREAKER_ATTEMPTS=1000") // at first, all that it sees are failures
-	stop := w.load(10)
+	stop := w.load(10, 1)
 	enter := func(name string, secrets ...webhook.Secret) {
 		_, err := w.db.UpdateHook(context.WithoutCancel(t.Context()), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
 			h.Secrets = secrets

@@ -4,6 +4,8 @@ package faults_test
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,10 +28,14 @@ type hostile struct {
 	canary atomic.Int64
 }
 
+// talk is what a hostile receiver does with a connection, which is closed after.
+type talk func(h *hostile, conn net.Conn)
+
 // misbehave does something with a connection after a whole request came; it returns true when another request may follow.
 type misbehave func(h *hostile, conn net.Conn, n int64) bool
 
-func newHostile(t *testing.T, do misbehave) *hostile {
+// listens opens a receiver until the end of the test.
+func listens(t *testing.T, do talk) *hostile {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -43,10 +50,6 @@ func newHostile(t *testing.T, do misbehave) *hostile {
 			_ = conn.Close()
 		}
 	})
-	if do == nil { // nobody is there
-		require.NoError(t, l.Close())
-		return h
-	}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -58,26 +61,63 @@ func newHostile(t *testing.T, do misbehave) *hostile {
 			mu.Unlock()
 			go func() {
 				defer conn.Close()
-				h.serve(conn, do)
+				do(h, conn)
 			}()
 		}
 	}()
 	return h
 }
 
-func (h *hostile) serve(conn net.Conn, do misbehave) {
-	in := bufio.NewReader(conn)
-	for {
-		q, err := http.ReadRequest(in)
+// nobody is a port that nothing listens on.
+func nobody(t *testing.T) *hostile {
+	t.Helper()
+	return &hostile{url: fmt.Sprintf("http://127.0.0.1:%d", freePort(t))}
+}
+
+// hole is a socket that takes no more connections: the kernel drops what comes.
+func hole(t *testing.T) *hostile {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	require.NoError(t, syscall.Listen(fd, 0))
+	name, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	for range 3 { // until it is full
+		conn, err := (&net.Dialer{Timeout: 100 * time.Millisecond}).DialContext(t.Context(), "tcp", address)
 		if err != nil {
-			return
+			break
 		}
-		_, _ = io.Copy(io.Discard, q.Body)
-		if strings.HasPrefix(q.URL.Path, "/canary") {
-			h.canary.Add(1)
-		}
-		if !do(h, conn, h.requests.Add(1)) {
-			return
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	return &hostile{url: "http://" + address}
+}
+
+// plain speaks HTTP/1.1 as far as the request goes.
+func plain(do misbehave) func(*testing.T) *hostile {
+	return func(t *testing.T) *hostile {
+		t.Helper()
+		return listens(t, requests(do))
+	}
+}
+
+func requests(do misbehave) talk {
+	return func(h *hostile, conn net.Conn) {
+		in := bufio.NewReader(conn)
+		for {
+			q, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, q.Body)
+			if strings.HasPrefix(q.URL.Path, "/canary") {
+				h.canary.Add(1)
+			}
+			if !do(h, conn, h.requests.Add(1)) {
+				return
+			}
 		}
 	}
 }
@@ -153,5 +193,29 @@ func slowly(d time.Duration) misbehave {
 	return func(*hostile, net.Conn, int64) bool {
 		<-time.After(d)
 		return true
+	}
+}
+
+// atOnce answers before the request has come, and resets.
+func atOnce(h *hostile, conn net.Conn) {
+	_, _ = conn.Read(make([]byte, 1))
+	h.requests.Add(1)
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	<-time.After(100 * time.Millisecond) // else the reset overtakes the answer
+	reset(h, conn, 0)
+}
+
+// bomb is 64 MiB of zeros as gzip makes them small.
+func bomb() misbehave {
+	var packed bytes.Buffer
+	writer := gzip.NewWriter(&packed)
+	for range 64 {
+		_, _ = writer.Write(make([]byte, 1<<20))
+	}
+	_ = writer.Close()
+	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n", packed.Len())
+	return func(_ *hostile, conn net.Conn, _ int64) bool {
+		_, err := conn.Write(append([]byte(head), packed.Bytes()...))
+		return err == nil
 	}
 }

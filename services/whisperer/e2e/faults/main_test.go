@@ -31,8 +31,9 @@ import (
 const (
 	root = "../../../.." // of the repository
 	// The variables that make this binary a nats-server, which can be killed.
-	natsStore = "WHISPERER_FAULTS_NATS_STORE"
-	natsPort  = "WHISPERER_FAULTS_NATS_PORT"
+	natsStore  = "WHISPERER_FAULTS_NATS_STORE"
+	natsPort   = "WHISPERER_FAULTS_NATS_PORT"
+	natsStrict = "WHISPERER_FAULTS_NATS_STRICT"
 )
 
 var (
@@ -47,7 +48,7 @@ var (
 
 func TestMain(m *testing.M) {
 	if store := os.Getenv(natsStore); store != "" {
-		if err := runNATS(store, os.Getenv(natsPort)); err != nil {
+		if err := runNATS(store, os.Getenv(natsPort), os.Getenv(natsStrict) == "true"); err != nil {
 			fmt.Fprintln(os.Stderr, "nats-server:", err)
 			os.Exit(1)
 		}
@@ -85,14 +86,18 @@ func run(m *testing.M) int {
 }
 
 // runNATS is the other program that this binary can be.
-func runNATS(store, port string) error {
+func runNATS(store, port string, strict bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	number, err := strconv.Atoi(port)
 	if err != nil {
 		return err
 	}
-	s, err := natsd.Start(ctx, natsd.Options{StoreDir: store, Port: number, MaxStore: 4 << 30, Logger: zap.NewNop()})
+	o := natsd.Options{StoreDir: store, Port: number, MaxStore: 4 << 30, Logger: zap.NewNop()}
+	if strict {
+		o.Durability = natsd.Strict
+	}
+	s, err := natsd.Start(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -113,11 +118,15 @@ type result struct {
 	before, during time.Duration // 99th percentiles of healthy hooks, from publication to arrival
 	after          time.Duration
 	note           string
+	part           bool // of a scenario whose own line has the counts
 }
 
 var columns = []string{"fault", "events", "lost", "extra (at most)", "same id, body", "unmarked", "recovery", "p99 before", "during", "after", ""}
 
 func (r result) cells() []string {
+	if r.part {
+		return []string{r.fault, "", "", "", "", "", "", short(r.before), short(r.during), "", r.note}
+	}
 	return []string{
 		r.fault, strconv.Itoa(r.acked), strconv.Itoa(r.lost), fmt.Sprintf("%d (%d)", r.extras, r.bound), strconv.Itoa(r.same),
 		strconv.Itoa(r.unmarked), fmt.Sprintf("%.1f s", r.recovery.Seconds()), short(r.before), short(r.during), short(r.after), r.note,

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -23,7 +24,7 @@ import (
 type answer struct {
 	status int // 0 is 200
 	delay  time.Duration
-	header map[string]string
+	header http.Header
 	body   string
 }
 
@@ -118,9 +119,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.mu.Lock()
 	r.inFlight--
 	r.mu.Unlock()
-	for name, value := range a.header {
-		w.Header().Set(name, value)
-	}
+	maps.Copy(w.Header(), a.header)
 	w.WriteHeader(a.status)
 	_, _ = io.WriteString(w, a.body)
 }

@@ -80,7 +80,7 @@ func TestF23ASoakWithFaults(t *testing.T) {
 	}
 	memory := s.watch(s.workers[0])
 	pause := min(max(*soakFor/100, 2*time.Second), 40*time.Second)
-	stop := s.load(*soakRate)
+	stop := s.load(*soakRate, max(1, *soakRate/10))
 	until := time.Now().Add(*soakFor)
 	s.lasts(pause)
 	happen := s.happen()

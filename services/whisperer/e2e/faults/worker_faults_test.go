@@ -31,7 +31,7 @@ func TestF01KillingWorkersMidDelivery(t *testing.T) {
 	for range 3 {
 		w.run()
 	}
-	stop := w.load(25)
+	stop := w.load(25, 1)
 	w.lasts(4 * time.Second)
 	began := time.Now()
 	const kills = 10
@@ -50,6 +50,7 @@ func TestF01KillingWorkersMidDelivery(t *testing.T) {
 }
 
 func TestF02KillingAWorkerBeforeItCanTell(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
 	net := newProxy(t, w.natsURL()[len("nats://"):], true)
@@ -58,7 +59,7 @@ func TestF02KillingAWorkerBeforeItCanTell(t *testing.T) {
 	began := time.Now()
 	const events = 10
 	for n := range events {
-		require.NoError(t, w.publish(t.Context(), fmt.Sprintf("e-%d", n), "order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, n)))
+		require.NoError(t, w.publish(t.Context(), event(fmt.Sprintf("e-%d", n), "", "{}")))
 	}
 	require.Eventually(t, func() bool { return w.receiver.ledger.len() == events*hooks }, 20*time.Second, time.Millisecond)
 	victim.kill()
@@ -75,6 +76,7 @@ func TestF02KillingAWorkerBeforeItCanTell(t *testing.T) {
 }
 
 func TestF02KillingTheSuccessorToo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
 	w.receiver.reacts(func(string, int) answer { return answer{delay: 2 * time.Second} })
@@ -82,7 +84,7 @@ func TestF02KillingTheSuccessorToo(t *testing.T) {
 	for round := 1; round <= 2; round++ {
 		victim := w.run()
 		if round == 1 {
-			require.NoError(t, w.publish(t.Context(), "e-1", "order.created", `{"event_id":"e-1","data":{}}`))
+			require.NoError(t, w.publish(t.Context(), event("e-1", "", "{}")))
 		}
 		require.Eventually(t, func() bool { return w.receiver.ledger.len() == round*hooks }, 40*time.Second, time.Millisecond)
 		w.lasts(time.Second) // whatever it says before the answer comes is said
@@ -99,6 +101,7 @@ func acks(subject string, payload []byte) bool {
 }
 
 func TestF03KillingAWorkerBetweenRecordAndAck(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
 	var failing atomic.Bool
@@ -119,7 +122,7 @@ func TestF03KillingAWorkerBetweenRecordAndAck(t *testing.T) {
 		lost.Add(1)
 		return true
 	})
-	stop := w.load(50)
+	stop := w.load(50, 1)
 	w.lasts(5 * time.Second)
 	stop()
 	w.settled(30 * time.Second)
@@ -139,7 +142,7 @@ func TestF14RollingRestart(t *testing.T) {
 	for range 3 {
 		w.run()
 	}
-	stop := w.load(100)
+	stop := w.load(100, 1)
 	w.lasts(5 * time.Second)
 	began := time.Now()
 	for _, p := range w.alive() {
@@ -157,7 +160,7 @@ func TestF15ScalingFrom1To8To2(t *testing.T) {
 	w.goodHooks(hooks)
 	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
 	first := w.run()
-	stop := w.load(60)
+	stop := w.load(60, 1)
 	w.lasts(5 * time.Second)
 	began := time.Now()
 	for range 7 {
@@ -184,7 +187,7 @@ func TestF16AWorkerThatSleepsAndWakes(t *testing.T) {
 	w.receiver.reacts(func(string, int) answer { return answer{delay: 100 * time.Millisecond} })
 	zombie := w.run()
 	w.run()
-	stop := w.load(40)
+	stop := w.load(40, 1)
 	w.lasts(5 * time.Second)
 	began := time.Now()
 	zombie.signal(syscall.SIGSTOP)

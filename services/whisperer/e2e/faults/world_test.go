@@ -54,6 +54,8 @@ type world struct {
 	pgOpts   localpg.Options
 	nats     *process
 	natsAt   int
+	natsDir  string
+	strict   bool // nats-server syncs before it acknowledges
 	db       *postgres.DB
 	bus      *bus.Bus
 	receiver *receiver
@@ -62,8 +64,8 @@ type world struct {
 	workers  []*process
 }
 
-// newWorld starts Postgres and nats-server. A durable Postgres survives a kill.
-func newWorld(t *testing.T, durable bool) *world {
+// newWorld starts Postgres and nats-server, after what is to be different was set. A durable Postgres survives a kill.
+func newWorld(t *testing.T, durable bool, different ...func(w *world)) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "whisperer-faults-") //nolint:usetesting // stays after a failure, and others may enter it
 	require.NoError(t, err)
@@ -77,10 +79,13 @@ func newWorld(t *testing.T, durable bool) *world {
 	})
 	w := &world{
 		t: t, dir: dir, chance: rand.New(rand.NewPCG(*seed, 0)), key: seal.NewKey(), pgOpts: localpg.Options{TCP: true},
-		natsAt: freePort(t), events: newLedger[publication](t, filepath.Join(dir, "published.jsonl"), true),
+		natsAt: freePort(t), natsDir: filepath.Join(dir, "nats"), events: newLedger[publication](t, filepath.Join(dir, "published.jsonl"), true),
 	}
 	if durable {
 		w.pgOpts.DataDir, w.pgOpts.Port = filepath.Join(dir, "postgres"), freePort(t)
+	}
+	for _, set := range different {
+		set(w)
 	}
 	w.receiver = newReceiver(t, dir)
 	w.startPostgres()
@@ -112,15 +117,21 @@ func (w *world) startPostgres() {
 	require.NoError(w.t, err)
 }
 
-// killPostgres kills the postmaster, as a crash does.
-func (w *world) killPostgres() {
+// postmaster is the process that all others of Postgres are children of.
+func (w *world) postmaster() int {
 	w.t.Helper()
 	content, err := os.ReadFile(filepath.Join(w.pg.Dir(), "postmaster.pid"))
 	require.NoError(w.t, err)
 	first, _, _ := strings.Cut(string(content), "\n")
 	pid, err := strconv.Atoi(first)
 	require.NoError(w.t, err)
-	require.NoError(w.t, syscall.Kill(pid, syscall.SIGKILL))
+	return pid
+}
+
+// killPostgres kills the postmaster, as a crash does.
+func (w *world) killPostgres() {
+	w.t.Helper()
+	require.NoError(w.t, syscall.Kill(w.postmaster(), syscall.SIGKILL))
 	<-w.pg.Done()
 	_ = w.pg.Stop(w.t.Context()) // gives the folder back
 }
@@ -129,7 +140,8 @@ func (w *world) natsURL() string { return fmt.Sprintf("nats://127.0.0.1:%d", w.n
 
 func (w *world) startNATS() {
 	w.t.Helper()
-	w.nats = start(w.t, w.dir, "nats-server", os.Args[0], natsStore+"="+filepath.Join(w.dir, "nats"), fmt.Sprintf("%s=%d", natsPort, w.natsAt))
+	w.nats = start(w.t, w.dir, "nats-server", os.Args[0], natsStore+"="+w.natsDir, fmt.Sprintf("%s=%d", natsPort, w.natsAt),
+		fmt.Sprintf("%s=%t", natsStrict, w.strict))
 	require.Eventually(w.t, func() bool {
 		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(w.t.Context(), "tcp", w.natsURL()[len("nats://"):])
 		if err != nil {
@@ -206,13 +218,16 @@ func config(t *testing.T, text string) webhook.Config {
 	return c
 }
 
-// publish publishes one event until JetStream has acknowledged it, as often as that takes, and writes it down.
-func (w *world) publish(ctx context.Context, id, eventType, body string) error {
+// publish publishes events until JetStream has acknowledged them, as often as that takes, and writes them down.
+func (w *world) publish(ctx context.Context, events ...bus.Outgoing) error {
 	for {
 		sent := time.Now()
-		err := w.bus.PublishEvents(ctx, []bus.Outgoing{{Tenant: webhook.DefaultTenant, Type: eventType, ID: id, Body: []byte(body)}})
+		err := w.bus.PublishEvents(ctx, events)
 		if err == nil {
-			w.events.write(publication{Event: id, Sent: sent, Acked: time.Now()})
+			acked := time.Now()
+			for _, e := range events {
+				w.events.write(publication{Event: e.ID, Sent: sent, Acked: acked})
+			}
 			return nil
 		}
 		select {
@@ -223,12 +238,20 @@ func (w *world) publish(ctx context.Context, id, eventType, body string) error {
 	}
 }
 
-// load publishes so many events a second, whether or not they are delivered, until stop is called, which returns when
-// the last is acknowledged.
-func (w *world) load(rate int) (stop func()) {
+// event is one that all good hooks want.
+func event(id, entity, data string) bus.Outgoing {
+	return bus.Outgoing{
+		Tenant: webhook.DefaultTenant, Type: "order.created", ID: id,
+		Body: fmt.Appendf(nil, `{"event_id":"%s","entity":"%s","data":%s}`, id, entity, data),
+	}
+}
+
+// load publishes so many events a second, in groups, whether or not they are delivered, until stop is called, which
+// returns when the last is acknowledged.
+func (w *world) load(rate, group int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.t.Cleanup(cancel)
-	due := make(chan string, 8192)
+	due := make(chan []bus.Outgoing, 8192/group)
 	enough := make(chan struct{})
 	prefix := uuid.NewString()[:8]
 	sizes := rand.New(rand.NewPCG(*seed, 1))
@@ -236,24 +259,24 @@ func (w *world) load(rate int) (stop func()) {
 	open.Go(func() {
 		defer close(due)
 		began := time.Now()
-		for n := 0; ; n++ {
+		for n := 0; ; n += group {
 			select {
 			case <-enough:
 				return
 			case <-time.After(time.Until(began.Add(time.Duration(n) * time.Second / time.Duration(rate)))):
 			}
-			id := fmt.Sprintf("%s-%d", prefix, n)
-			due <- fmt.Sprintf(`{"event_id":"%s","entity":"order:%d","data":{"n":%d,"note":"%s%s"}}`, id, n%50, n, canary, strings.Repeat("x", 100+sizes.IntN(1500)))
+			events := make([]bus.Outgoing, group)
+			for i := range events {
+				data := fmt.Sprintf(`{"n":%d,"note":"%s%s"}`, n+i, canary, strings.Repeat("x", 100+sizes.IntN(1500)))
+				events[i] = event(fmt.Sprintf("%s-%d", prefix, n+i), fmt.Sprintf("order:%d", (n+i)%50), data)
+			}
+			due <- events
 		}
 	})
 	for range 32 {
 		open.Go(func() {
-			for body := range due {
-				var event struct {
-					ID string `json:"event_id"`
-				}
-				_ = json.Unmarshal([]byte(body), &event)
-				_ = w.publish(ctx, event.ID, "order.created", body) // what is not acknowledged is not promised
+			for events := range due {
+				_ = w.publish(ctx, events...) // what is not acknowledged is not promised
 			}
 		})
 	}
