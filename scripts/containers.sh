@@ -3,7 +3,8 @@
 # docker-compose.yml says, publishes events at a steady rate while workers, NATS nodes and PostgreSQL are killed, restarted,
 # scaled and replaced, and counts the webhooks that came. It ends with an error where one was lost, and removes all it made.
 #
-#   scripts/containers.sh [single] [cluster]      (both without arguments)
+#   scripts/containers.sh [single] [cluster] [tests]      (all without arguments; tests are those of the database and
+#                                                         of NATS, on containers)
 #
 # RATE (100) events a second, each step SECONDS_EACH (20) long; BUILD=no takes the images whisperer/*:proof as they are. Where no registry can be reached: scripts/compose/offline-images.sh.
 # shellcheck disable=SC2317 # functions are called by name
@@ -129,15 +130,20 @@ cluster() {
   compose --profile cli down --volumes --timeout 5 >/dev/null 2>&1
 }
 
+tests() {
+  say "tests on containers"
+  WHISPERER_TEST_ENV=docker go test -count 1 ./pkg/bus ./pkg/postgres || wrong "tests on containers"
+}
+
 if [ "${BUILD:-yes}" = yes ]; then
   say "images"
   compose --profile cli build >"$work/build.log" 2>&1 || { tail -40 "$work/build.log" >&2; exit 1; }
 fi
-[ $# -gt 0 ] || set -- single cluster
+[ $# -gt 0 ] || set -- single cluster tests
 for part; do
   case $part in
-  single | cluster) "$part" ;;
-  *) echo "$part is none of: single cluster" >&2; exit 2 ;;
+  single | cluster | tests) "$part" ;;
+  *) echo "$part is none of: single cluster tests" >&2; exit 2 ;;
   esac
 done
 exit "$failed"

@@ -114,26 +114,67 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 }
 
 // EnsureTopology creates or updates all streams and consumers; doing it twice, or from several programs at once, is
-// harmless. It returns ErrServerTooOld where the server cannot carry it.
+// harmless, and what waits in them stays. Those that a newer program made are left as they are: a program of the release
+// before, which starts during an upgrade, must not take back what the new ones need. It returns ErrServerTooOld where the
+// server cannot carry the topology.
 func (b *Bus) EnsureTopology(ctx context.Context) error {
 	if err := checkVersion(b.nc.ConnectedServerVersion()); err != nil {
 		return err
 	}
 	for _, cfg := range b.streams() {
-		if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+		if err := b.ensureStream(ctx, cfg); err != nil {
 			return fmt.Errorf("create stream %s: %w", cfg.Name, err)
 		}
 	}
 	for _, c := range Consumers() {
-		_, err := b.js.CreateOrUpdateConsumer(ctx, c.stream(), jetstream.ConsumerConfig{
-			Durable: string(c), FilterSubject: c.filter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
-			MaxDeliver: -1, MaxAckPending: MaxInHand(c), Replicas: b.opts.Replicas,
-		})
-		if err != nil {
+		if err := b.ensureConsumer(ctx, c); err != nil {
 			return fmt.Errorf("create consumer %s: %w", c, err)
 		}
 	}
 	return nil
+}
+
+func (b *Bus) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) error {
+	stream, err := b.js.Stream(ctx, cfg.Name)
+	switch {
+	case err == nil && isNewer(stream.CachedInfo().Config.Metadata):
+		return nil
+	case err != nil && !errors.Is(err, jetstream.ErrStreamNotFound):
+		return err
+	}
+	cfg.Metadata = versioned()
+	_, err = b.js.CreateOrUpdateStream(ctx, cfg)
+	return err
+}
+
+func (b *Bus) ensureConsumer(ctx context.Context, c Consumer) error {
+	consumer, err := b.js.Consumer(ctx, c.stream(), string(c))
+	switch {
+	case err == nil && isNewer(consumer.CachedInfo().Config.Metadata):
+		return nil
+	case err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound):
+		return err
+	}
+	_, err = b.js.CreateOrUpdateConsumer(ctx, c.stream(), jetstream.ConsumerConfig{
+		Durable: string(c), FilterSubject: c.filter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		MaxDeliver: -1, MaxAckPending: MaxInHand(c), Replicas: b.opts.Replicas, Metadata: versioned(),
+	})
+	return err
+}
+
+// topologyVersion grows with every change of what streams and consumers are like. versionKey is its name in their metadata.
+const (
+	topologyVersion = 1
+	versionKey      = "whisperer_topology"
+)
+
+func versioned() map[string]string {
+	return map[string]string{versionKey: strconv.Itoa(topologyVersion)}
+}
+
+func isNewer(metadata map[string]string) bool {
+	version, err := strconv.Atoi(metadata[versionKey])
+	return err == nil && version > topologyVersion
 }
 
 func checkVersion(version string) error {
