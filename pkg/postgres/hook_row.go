@@ -80,6 +80,11 @@ func newHookRow(h *webhook.Hook, ring *seal.Ring) (hookRow, error) {
 
 // hook turns a row into a hook, opening its secrets.
 func (r *hookRow) hook(ring *seal.Ring) (webhook.Hook, error) {
+	return r.hookWith(ring, func(config string) (webhook.Config, error) { return webhook.ParseConfig(json.RawMessage(config)) })
+}
+
+// hookWith is hook with another parser of configs.
+func (r *hookRow) hookWith(ring *seal.Ring, parse func(config string) (webhook.Config, error)) (webhook.Hook, error) {
 	h := webhook.Hook{
 		ID: r.ID, Tenant: r.Tenant, Name: r.Name, EventTypes: r.EventTypes, TargetURL: r.TargetURL,
 		NotificationType: r.NotificationType, Status: webhook.HookStatus(r.Status), DisabledReason: r.DisabledReason,
@@ -93,7 +98,7 @@ func (r *hookRow) hook(ring *seal.Ring) (webhook.Hook, error) {
 	if r.Retry != nil {
 		h.RetryConfig = json.RawMessage(*r.Retry)
 	}
-	config, err := webhook.ParseConfig(json.RawMessage(r.Config))
+	config, err := parse(r.Config)
 	if err != nil {
 		return h, fmt.Errorf("read config of hook %s: %w", r.ID, err)
 	}

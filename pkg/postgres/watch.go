@@ -19,7 +19,7 @@ import (
 // HookSet is kept equal to the hooks and tenants in the database by WatchHooks.
 type HookSet interface {
 	// Replace takes all hooks and tenants there are.
-	Replace(hooks []webhook.Hook, tenants []string)
+	Replace(hooks []*webhook.Hook, tenants []string)
 	// Put takes a hook that is new or has changed.
 	Put(hook webhook.Hook)
 	// Remove forgets a hook, if it is known.
@@ -155,7 +155,7 @@ func (d *DB) applyHooks(ctx context.Context, ids map[uuid.UUID]bool, set HookSet
 		return false
 	}
 	for _, h := range hooks {
-		set.Put(h)
+		set.Put(*h)
 		delete(ids, h.ID)
 	}
 	for id := range ids {
@@ -182,7 +182,7 @@ func (d *DB) reload(ctx context.Context, set HookSet, log *zap.Logger) {
 	}
 }
 
-func (d *DB) loadAll(ctx context.Context, log *zap.Logger) ([]webhook.Hook, []string, error) {
+func (d *DB) loadAll(ctx context.Context, log *zap.Logger) ([]*webhook.Hook, []string, error) {
 	var tenants []string
 	if err := d.db.SelectContext(ctx, &tenants, `SELECT name FROM tenants`); err != nil {
 		return nil, nil, fmt.Errorf("load tenants: %w", err)
@@ -193,19 +193,21 @@ func (d *DB) loadAll(ctx context.Context, log *zap.Logger) ([]webhook.Hook, []st
 
 // loadHooks reads hooks; one that cannot be read, as a row that was written by hand may be, counts
 // as paused until somebody mends it.
-func (d *DB) loadHooks(ctx context.Context, log *zap.Logger, where string, args ...any) ([]webhook.Hook, error) {
+func (d *DB) loadHooks(ctx context.Context, log *zap.Logger, where string, args ...any) ([]*webhook.Hook, error) {
 	rows, err := d.db.QueryxContext(ctx, `SELECT `+hookColumns+` FROM hooks `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("load hooks: %w", err)
 	}
 	defer rows.Close()
-	var hooks []webhook.Hook
+	var hooks []*webhook.Hook // not in one piece: most of them are dropped when all are loaded again
+	common := newCommon()
 	for rows.Next() {
 		var row hookRow
 		if err := rows.StructScan(&row); err != nil {
 			return nil, fmt.Errorf("load hooks: %w", err)
 		}
-		h, err := row.hook(d.ring)
+		common.share(&row)
+		h, err := row.hookWith(d.ring, common.config)
 		switch {
 		case errors.Is(err, seal.ErrUnknownKey): // this program's fault, not the row's
 			return nil, err
@@ -216,7 +218,7 @@ func (d *DB) loadHooks(ctx context.Context, log *zap.Logger, where string, args 
 				ModifiedAt: row.ModifiedAt, Version: row.Version,
 			}
 		}
-		hooks = append(hooks, h)
+		hooks = append(hooks, &h)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("load hooks: %w", err)

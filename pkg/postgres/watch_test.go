@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -29,12 +30,12 @@ type hookSet struct {
 	reloads  int
 }
 
-func (s *hookSet) Replace(hooks []webhook.Hook, tenants []string) {
+func (s *hookSet) Replace(hooks []*webhook.Hook, tenants []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hooks, s.tenants = map[uuid.UUID]webhook.Hook{}, map[string]bool{}
 	for _, h := range hooks {
-		s.hooks[h.ID] = h
+		s.hooks[h.ID] = *h
 	}
 	for _, name := range tenants {
 		s.tenants[name] = true
@@ -220,5 +221,27 @@ func TestWatchingEndsWhetherOrNotTheDatabaseAnswers(t *testing.T) {
 		require.NoError(t, err)
 	case <-time.After(5 * time.Second):
 		require.Fail(t, "it goes on watching")
+	}
+}
+
+func TestHooksThatAreLoadedTogetherAreEachTheirOwn(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	var want []webhook.Hook
+	for i, text := range []string{
+		`{"channel_id":1}`, `{"channel_id":1}`, `{"channel_id":2,"auth":{"auth_type":"basic","username":"a","password":"b"}}`, `{"channel_id":2}`,
+	} {
+		h := fullHook(t)
+		h.TargetURL += strconv.Itoa(i)
+		var err error
+		h.Config, err = webhook.ParseConfig([]byte(text))
+		require.NoError(t, err)
+		want = append(want, createHook(t, db, h))
+	}
+	set := watch(t, db)
+	for _, h := range want {
+		got, ok := set.known(h.ID)
+		require.True(t, ok)
+		require.Equal(t, h, got)
 	}
 }

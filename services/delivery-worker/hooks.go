@@ -1,6 +1,7 @@
 package deliveryworker
 
 import (
+	"runtime/debug"
 	"slices"
 
 	"github.com/google/uuid"
@@ -15,16 +16,22 @@ import (
 type hookSet struct {
 	*index.Index
 	drain *drainer.Drainer
+	// memory is the target of aimAt.
+	memory int64
 }
 
 // Replace implements postgres.HookSet.
-func (s hookSet) Replace(hooks []webhook.Hook, tenants []string) {
+func (s hookSet) Replace(hooks []*webhook.Hook, tenants []string) {
 	for i := range slices.Clip(hooks) {
 		if c := hooks[i].CallbackHook(); c != nil {
-			hooks = append(hooks, *c)
+			hooks = append(hooks, c)
 		}
 	}
 	s.Index.Replace(hooks, tenants)
+	if len(hooks) > manyHooks {
+		debug.FreeOSMemory() // collects garbage first
+	}
+	aimAt(s.memory)
 }
 
 // Put implements postgres.HookSet.

@@ -77,6 +77,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	if err != nil {
 		return nil, err
 	}
+	c.MemoryTarget = memoryTarget(c.MemoryTarget)
 	registry := daemon.NewRegistry(version)
 	health, err := daemon.NewHealth(ctx, c.HealthListen, registry)
 	if err != nil {
@@ -122,7 +123,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	deliverer, history := s.build(attempts)
 	var background sync.WaitGroup
 	background.Go(func() {
-		if err := s.db.WatchHooks(telling, hookSet{s.index, s.drain}, s.log); err != nil {
+		if err := s.db.WatchHooks(telling, hookSet{s.index, s.drain, s.config.MemoryTarget}, s.log); err != nil {
 			s.log.Error("hooks are no longer watched", zap.Error(err))
 		}
 	})

@@ -84,7 +84,7 @@ func (x *Index) Len() int {
 }
 
 // Replace takes all hooks and tenants there are.
-func (x *Index) Replace(hooks []webhook.Hook, tenants []string) {
+func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 	x.mu.Lock()
 	before := x.hooks
 	x.hooks = make(map[uuid.UUID]*entry, len(hooks))
@@ -93,8 +93,7 @@ func (x *Index) Replace(hooks []webhook.Hook, tenants []string) {
 		x.tenants[name] = &tenant{exact: map[string][]*entry{}}
 	}
 	changed := make([]*webhook.Hook, 0, len(hooks))
-	for i := range hooks {
-		h := &hooks[i]
+	for _, h := range hooks {
 		if old := before[h.ID]; old != nil && old.Version == h.Version && old.ModifiedAt.Equal(h.ModifiedAt) {
 			x.add(old) // what others remember of it stays valid
 		} else {

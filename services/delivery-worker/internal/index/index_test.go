@@ -165,7 +165,7 @@ func TestTheIndexFindsWhatLookingAtEachHookFinds(t *testing.T) {
 					next[h.ID] = h
 				}
 				naive = next
-				x.Replace(slices.Collect(maps.Values(naive)), []string{"acme", "other"})
+				x.Replace(pointers(slices.Collect(maps.Values(naive))...), []string{"acme", "other"})
 			},
 			"": func(t *rapid.T) {
 				e := event(types().Draw(t, "type"))
@@ -198,12 +198,12 @@ func TestAReloadLeavesWhatHasNotChanged(t *testing.T) {
 	default:
 	}
 	same, changed, gone := hook(t, "*"), hook(t, "order.*"), hook(t, "order.created")
-	x.Replace([]webhook.Hook{same, changed, gone}, []string{"acme"})
+	x.Replace(pointers(same, changed, gone), []string{"acme"})
 	<-x.Loaded()
 	before := x.Get(same.ID)
 	told = nil
 	changed.Version++
-	x.Replace([]webhook.Hook{same, changed}, []string{"acme"})
+	x.Replace(pointers(same, changed), []string{"acme"})
 	require.Same(t, before, x.Get(same.ID))
 	require.Nil(t, x.Get(gone.ID))
 	require.ElementsMatch(t, []string{fmt.Sprint(changed.ID, true), fmt.Sprint(gone.ID, false)}, told)
@@ -265,7 +265,7 @@ func BenchmarkMatch(b *testing.B) {
 			}
 			list[0].EventTypes = []string{"order.created"}
 			x := index.New(nil)
-			x.Replace(list, []string{"acme"})
+			x.Replace(pointers(list...), []string{"acme"})
 			runtime.GC()
 			runtime.ReadMemStats(&after)
 			e := event("order.created")
@@ -290,4 +290,12 @@ func BenchmarkMatch(b *testing.B) {
 		}
 		require.Len(b, found, 10_000)
 	})
+}
+
+func pointers(hooks ...webhook.Hook) []*webhook.Hook {
+	list := make([]*webhook.Hook, len(hooks))
+	for i := range hooks {
+		list[i] = &hooks[i]
+	}
+	return list
 }

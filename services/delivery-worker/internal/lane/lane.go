@@ -19,8 +19,11 @@ import (
 const (
 	// patience is the longest that work waits in a lane for a slot.
 	patience = 5 * time.Second
-	// quick is the longest that a running attempt counts as such.
+	// quick is the longest that an attempt which runs or waits counts as such.
 	quick = 250 * time.Millisecond
+	// brisk is the longest that a lane may take for an attempt, when all its slots are in use, for its receiver not to count
+	// as slow. Who waits for such a lane is better waited for: parking and draining would take longer.
+	brisk = 500 * time.Microsecond
 	// stalled is how long a full lane may go without any attempt ending before it counts as hanging; longer where its
 	// attempts have been taking long, up to patience. Nothing waits in a lane that hangs.
 	stalled = 500 * time.Millisecond
@@ -44,7 +47,7 @@ type Attempt struct {
 	Run func() error
 	// Park is called where the hook cannot take the attempt now, and says why.
 	Park func(webhook.Reason)
-	// Slow, if not nil, is called once when the attempt has to wait for a slot, or Run is not quick.
+	// Slow, if not nil, is called once when the attempt has to wait for a receiver that is slow, or waits or runs for long.
 	Slow func()
 	// Drain says that the attempt is from the parked lane already: it waits for a slot as long as it takes, and is
 	// refused only where the hook is not able at all.
@@ -97,16 +100,16 @@ func (ls *Lanes) Enter(a Attempt) {
 		return
 	}
 	e := &entry{Attempt: a, since: now}
-	reason, waits := ls.enter(e, now)
+	reason, slow := ls.enter(e, now)
 	switch {
 	case reason != webhook.ReasonNone:
 		a.Park(reason)
-	case waits && a.Slow != nil:
+	case slow && a.Slow != nil:
 		a.Slow()
 	}
 }
 
-func (ls *Lanes) enter(e *entry, now time.Time) (reason webhook.Reason, waits bool) {
+func (ls *Lanes) enter(e *entry, now time.Time) (reason webhook.Reason, slow bool) {
 	l := ls.lock(e.Hook)
 	defer l.mu.Unlock()
 	switch {
@@ -122,11 +125,11 @@ func (ls *Lanes) enter(e *entry, now time.Time) (reason webhook.Reason, waits bo
 	case l.tooBusy(e.Size, now):
 		return webhook.ReasonConcurrency, false
 	default:
-		e.slow = true // Enter says so
+		e.slow = l.latency > brisk*time.Duration(l.capacity) // Enter says so
 		l.fresh.push(e)
 		l.keep(1, e.Size)
 	}
-	return webhook.ReasonNone, true
+	return webhook.ReasonNone, e.slow
 }
 
 // unable says why a hook cannot take the attempt, by what the hook is.

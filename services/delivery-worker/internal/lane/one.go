@@ -181,10 +181,12 @@ func (l *lane) pop() *entry {
 func (l *lane) look(now time.Time) {
 	var slow []*entry
 	l.mu.Lock()
-	for e := l.running.oldest; e != nil && now.Sub(e.since) > quick; e = e.next {
-		if !e.slow {
-			e.slow = true
-			slow = append(slow, e)
+	for _, there := range [2]*list{&l.running, &l.fresh} {
+		for e := there.oldest; e != nil && now.Sub(e.since) > quick; e = e.next {
+			if !e.slow {
+				e.slow = true
+				slow = append(slow, e)
+			}
 		}
 	}
 	late, reason := l.late(now)

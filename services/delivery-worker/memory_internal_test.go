@@ -1,0 +1,28 @@
+package deliveryworker
+
+import (
+	"math"
+	"runtime/debug"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// It changes a setting of the process, so it does not run beside others.
+func TestTheMemoryTargetGivesWayToWhatIsKept(t *testing.T) { //nolint:paralleltest // see above
+	before := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	limit := func() int64 { return debug.SetMemoryLimit(-1) }
+
+	aimAt(0)
+	require.Equal(t, before, limit(), "no target")
+	aimAt(math.MaxInt64 / 2)
+	require.Equal(t, int64(math.MaxInt64/2), limit())
+	debug.FreeOSMemory()
+	aimAt(1)
+	require.Greater(t, limit(), kept()*3/2, "there is room beside what is kept")
+
+	require.Zero(t, memoryTarget(1<<30), "a limit that is set already is left alone")
+	debug.SetMemoryLimit(math.MaxInt64)
+	require.Equal(t, int64(1<<30), memoryTarget(1<<30))
+}
