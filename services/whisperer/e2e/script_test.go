@@ -77,6 +77,14 @@ func newShop(t *testing.T) *shop {
 // ServeHTTP implements http.Handler. Paths that begin with /flaky fail the first time, those with /dead always.
 func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
+	if r.URL.Path == "/login" {
+		var sent struct{ Username, Password string }
+		if json.Unmarshal(body, &sent) != nil || sent.Username != "erp" || sent.Password != "pässword" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		fmt.Fprint(w, `{"key":"t-1"}`)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.check(r, body)
@@ -151,6 +159,7 @@ func TestAnOldIntegratorsScriptAndReceiverWorkUnchanged(t *testing.T) {
 	basic := shop.await(t, "/basic", 1)[0]
 	user, password, _ := basic.BasicAuth()
 	require.Equal(t, "erp pässword", user+" "+password)
+	require.Equal(t, "JWT t-1", shop.await(t, "/token", 1)[0].Header.Get("Authorization"))
 	require.Equal(t, "12", basic.Header.Get("X-Shop"))
 	s.lookUp(hooks, before)
 	s.retry(hooks["/dead"], shop)
@@ -187,6 +196,9 @@ func (s *script) createHooks(receiver string) map[string]string {
 			"config":             fields{"channel_id": 12, "auth": fields{"auth_type": "basic", "username": "erp", "password": "pässword"}},
 			"additional_headers": fields{"X-Shop": "12"},
 		},
+		"/token": {"config": fields{"channel_id": 12, "auth": fields{
+			"auth_type": "token", "url": receiver + "/login", "username": "erp", "password": "pässword", "token_key": "key", "header_format": "JWT {}",
+		}}},
 		"/otherchannel": {"config": fields{"channel_id": 13}},
 		"/off":          {"is_active": false},
 	} {
