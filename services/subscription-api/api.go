@@ -80,7 +80,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db,
 		Deliveries: s.db, Events: s.db, Explained: s.db, Scanned: s.db, Replays: s.db, Jobs: s.db, Trials: s.db,
 		Sender: sender, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
-		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Version: version, Metrics: registry, Traces: traces, Log: log,
+		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, RequestRate: c.RequestRate, Version: version, Metrics: registry, Traces: traces, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)

@@ -21,6 +21,7 @@ type Config struct {
 	EgressAllow     string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
 	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
 	HookQuota       int           `env:"HOOK_QUOTA" envDefault:"10000" desc:"hooks that a tenant may have"`
+	RequestRate     int           `env:"REQUEST_RATE" envDefault:"500" desc:"requests a second that each token may make to one instance; 0 for any number"`
 	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream: 1, or 3 on a cluster"`
 	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size of the event log in bytes; publishers get an error when it is full"`
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests under way may take to finish at the end"`
@@ -48,6 +49,9 @@ func (c Config) Validate() error {
 	}
 	if c.HookQuota < 1 {
 		add("HOOK_QUOTA", errors.New("must be at least 1"))
+	}
+	if c.RequestRate < 0 {
+		add("REQUEST_RATE", errors.New("must not be negative"))
 	}
 	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
 		add("STREAM_REPLICAS", errors.New("must be 1, 3 or 5"))

@@ -65,8 +65,10 @@ type Deps struct {
 	PublicURL string
 	// HookQuota is how many hooks a tenant may have; 0 for DefaultHookQuota.
 	HookQuota int
-	Version   string
-	Metrics   prometheus.Registerer
+	// RequestRate is how many requests a second each token may make; 0 for any number.
+	RequestRate int
+	Version     string
+	Metrics     prometheus.Registerer
 	// Traces gets a span for each request; nil for none.
 	Traces *trace.Tracer
 	Log    *zap.Logger
@@ -76,6 +78,7 @@ type server struct {
 	Deps
 	log     *zap.Logger
 	guard   *guard
+	limiter *limiter
 	cursors cursors
 	trials  *daemon.Limits
 	metrics *metrics
@@ -88,7 +91,9 @@ func New(d Deps) (http.Handler, error) {
 	if d.HookQuota == 0 {
 		d.HookQuota = DefaultHookQuota
 	}
-	s := &server{Deps: d, log: d.Log, guard: newGuard(d.Tokens), cursors: cursors{key: d.CursorKey}, echo: echo.New()}
+	s := &server{
+		Deps: d, log: d.Log, guard: newGuard(d.Tokens), limiter: newLimiter(d.RequestRate), cursors: cursors{key: d.CursorKey}, echo: echo.New(),
+	}
 	s.trials = daemon.NewLimits(trialEvery, trialBurst)
 	var err error
 	if s.metrics, err = newMetrics(d.Metrics); err != nil {
@@ -136,8 +141,6 @@ type route struct {
 	also int
 	// conflict says that 409 is among the answers.
 	conflict bool
-	// limited says that 429 is among the answers.
-	limited bool
 	// limit bounds the handler; 0 for storeTimeout.
 	limit time.Duration
 }
@@ -215,7 +218,9 @@ func schemaOf[T any](r huma.Registry) *huma.Schema { return r.Schema(reflect.Typ
 
 // problems are the answers of an operation that are no success.
 func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response {
-	codes := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable}
+	codes := []int{
+		http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable,
+	}
 	if len(op.Path) > 0 && op.Path[len(op.Path)-1] == '/' && containsParam(op.Path) {
 		codes = append(codes, http.StatusNotFound)
 	}
@@ -225,9 +230,6 @@ func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response
 	}
 	if r.conflict {
 		codes = append(codes, http.StatusConflict)
-	}
-	if r.limited {
-		codes = append(codes, http.StatusTooManyRequests)
 	}
 	responses := map[string]*huma.Response{"default": s.problemAnswer("Any other problem")}
 	for _, code := range codes {
@@ -272,6 +274,9 @@ func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 	}
 	admitted := &call{principal: who, base: s.base(request)}
 	c.SetRequest(request.WithContext(context.WithValue(request.Context(), callKey{}, admitted)))
+	if err := s.limiter.take(who.token.ID, c.Response().Header()); err != nil {
+		return err
+	}
 	switch {
 	case !who.token.Role.Covers(r.role):
 		return newProblem(http.StatusForbidden, fmt.Sprintf("This needs a token of the role %s; this one has the role %s.", r.role, who.token.Role))

@@ -65,7 +65,7 @@ func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
 
 func (s *server) registerTrials() {
 	tag := []string{"Hooks"}
-	r := route{role: postgres.Editor, body: bodyOf[trialInput](s), optional: true, limit: trialTimeout, limited: true}
+	r := route{role: postgres.Editor, body: bodyOf[trialInput](s), optional: true, limit: trialTimeout}
 	const note = " It is signed, and logs in, as a delivery does, and has the header X-Whisperer-Test: true. It is sent once, " +
 		"whatever the hook's status, is not among the deliveries, and does not count for the hook's health."
 	register(s, r, huma.Operation{

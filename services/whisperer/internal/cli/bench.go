@@ -11,6 +11,7 @@ import (
 
 type benchCommand struct {
 	Machine      benchMachine      `cmd:"" default:"withargs" help:"Measure this machine, with everything on it (also without the word machine)."`
+	History      benchHistory      `cmd:"" help:"Measure how long looking up what happened takes, in a database with much of it."`
 	Installation benchInstallation `cmd:"" help:"Measure an installation: publish events and receive their webhooks here."`
 }
 

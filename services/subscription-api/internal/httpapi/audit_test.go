@@ -1,0 +1,78 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// entries are all of the audit log of the tenants' things.
+func (w *world) entries(t *testing.T, tenants ...string) []postgres.AuditEntry {
+	t.Helper()
+	var all []postgres.AuditEntry
+	for _, of := range tenants {
+		list, _, err := w.db.AuditLog(t.Context(), of, postgres.AuditFilter{}, postgres.Page{Limit: 10_000})
+		require.NoError(t, err)
+		all = append(all, list...)
+	}
+	return all
+}
+
+// last is what next made of the template.
+func (s *stock) last(template string) string { return strings.ReplaceAll(template, "{n}", strconv.Itoa(s.n)) }
+
+func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
+	t.Parallel()
+	w, _ := newBus(t)
+	w.tenant(t, "acme")
+	mine := &stock{world: w, tenant: "acme"}
+	plain, made, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "auditor", Role: postgres.Admin})
+	require.NoError(t, err)
+	// what is needed beyond the matrix to change something
+	bodies := map[string]string{
+		"replay-hook": `{"from":"2026-01-01T00:00:00Z","reason":"r"}`, "rotate-secret": `{"secret_key":"canary-{n}"}`,
+	}
+	// events are a log of their own
+	unaudited := map[string]bool{"publish-events": true}
+	checked := 0
+	for _, l := range w.lines(t) {
+		if l.method == http.MethodGet || !l.role.Covers(postgres.Editor) || unaudited[l.id] {
+			continue
+		}
+		body := l.body
+		if b, ok := bodies[l.id]; ok {
+			body = b
+		}
+		id := mine.make(t, l.of)
+		if l.id == "resume-hook" {
+			require.Equal(t, http.StatusOK, w.call(t, http.MethodPost, hooks+id+"/pause/", "", header("X-Whisperer-Tenant", "acme")).status)
+		}
+		before := map[string]bool{}
+		for _, e := range w.entries(t, "acme", "") {
+			before[e.ID.String()] = true
+		}
+		a := w.call(t, l.method, l.at(id), mine.next(body), token(plain), header("X-Whisperer-Tenant", "acme"))
+		require.Less(t, a.status, 300, "%s: %s", l.id, a.text)
+		added := 0
+		for _, e := range w.entries(t, "acme", "", mine.last("t{n}")) {
+			if before[e.ID.String()] {
+				continue
+			}
+			added++
+			require.Equal(t, postgres.Actor("token "+made.ID.String()), e.Actor, l.id)
+			require.NotEmpty(t, e.Subject, l.id)
+			require.Regexp(t, `^[a-z_]+\.[a-z_]+$`, e.Action, l.id)
+			require.True(t, json.Valid(e.Detail), l.id)
+			require.NotContains(t, string(e.Detail), "canary", l.id)
+		}
+		require.Positive(t, added, "%s %s (%s) leaves nothing in the audit log", l.method, l.path, l.id)
+		checked++
+	}
+	require.Greater(t, checked, 15)
+}
