@@ -89,6 +89,7 @@ func matrix() map[string]access {
 		"create-token":         {role: postgres.Admin, body: `{"name":"t","role":"viewer"}`},
 		"revoke-token":         {role: postgres.Admin, of: aToken},
 		"list-tenants":         {role: postgres.Viewer, operator: true},
+		"list-audit":           {role: postgres.Admin},
 		"create-tenant":        {role: postgres.Admin, operator: true, body: `{"name":"t{n}"}`},
 	}
 }

@@ -119,6 +119,7 @@ func New(d Deps) (http.Handler, error) {
 	s.registerTrials()
 	s.registerTokens()
 	s.registerTenants()
+	s.registerAudit()
 	if err := s.serveDocs(); err != nil {
 		return nil, fmt.Errorf("make documentation: %w", err)
 	}

@@ -66,6 +66,7 @@ type commands struct {
 	Listen       listenCommand       `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
 	Token        tokenCommand        `cmd:"" help:"Manage API tokens."`
 	Tenant       tenantCommand       `cmd:"" help:"Manage tenants, as an operator."`
+	Audit        auditCommand        `cmd:"" help:"Look up who changed what."`
 	Migrate      migrateCommand      `cmd:"" help:"Bring the database to this program's schema."`
 	ImportDjango importDjangoCommand `cmd:"" help:"Take over the hooks of the Django application before Whisperer, from a dump."`
 	Doctor       doctorCommand       `cmd:"" help:"Look at everything an installation stands on, and say what mends what is wrong."`
