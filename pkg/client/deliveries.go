@@ -159,13 +159,25 @@ func (c *Client) Explain(ctx context.Context, eventID string) iter.Seq2[Explaine
 // Rotated is a hook's new secret.
 type Rotated struct {
 	SecretKey string `json:"secret_key"`
+	// PublicKey verifies the signatures of an ed25519 key; empty for other secrets.
+	PublicKey string `json:"public_key"`
 	// OldUntil is until when the one before signs, too; nil where there was none.
 	OldUntil *time.Time `json:"old_until"`
 }
 
-// RotateSecret gives a hook a new secret, which is never shown again.
-func (c *Client) RotateSecret(ctx context.Context, hook uuid.UUID) (Rotated, error) {
+// Algorithms of secrets that the API makes.
+const (
+	HMAC    = "hmac-sha256"
+	Ed25519 = "ed25519"
+)
+
+// RotateSecret gives a hook a new secret of the algorithm, HMAC if it is empty, which is never shown again.
+func (c *Client) RotateSecret(ctx context.Context, hook uuid.UUID, algorithm string) (Rotated, error) {
 	var r Rotated
-	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(hook, "secret/rotate/")}, &r)
+	body := map[string]string{}
+	if algorithm != "" {
+		body["algorithm"] = algorithm
+	}
+	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(hook, "secret/rotate/"), body: body}, &r)
 	return r, err
 }

@@ -16,13 +16,15 @@ import (
 
 // Hook is a hook as the API shows it: without its secrets.
 type Hook struct {
-	ID                   uuid.UUID          `json:"id"`
-	Name                 string             `json:"name"`
-	EventType            string             `json:"event_type"`
-	EventTypes           []string           `json:"event_types"`
-	TargetURL            string             `json:"target_url"`
-	NotificationType     string             `json:"notification_type"`
-	HasSecret            bool               `json:"has_secret"`
+	ID               uuid.UUID `json:"id"`
+	Name             string    `json:"name"`
+	EventType        string    `json:"event_type"`
+	EventTypes       []string  `json:"event_types"`
+	TargetURL        string    `json:"target_url"`
+	NotificationType string    `json:"notification_type"`
+	HasSecret        bool      `json:"has_secret"`
+	// PublicKey verifies the signatures of an ed25519 key; empty for other secrets.
+	PublicKey            string             `json:"public_key"`
 	HasAPIKey            bool               `json:"has_api_key"`
 	AdditionalHeaders    map[string]string  `json:"additional_headers"`
 	Callback             *webhook.Callback  `json:"callback"`

@@ -68,6 +68,9 @@ func NewKey() string {
 // CurrentKeyID is the id of the key that Seal uses.
 func (r *Ring) CurrentKeyID() string { return r.current }
 
+// Knows reports whether the key of this id is in the ring.
+func (r *Ring) Knows(id string) bool { return r.keys[id] != nil }
+
 // Seal encrypts plain for the given owner. Only Open with the same owner succeeds, so that a sealed value which is
 // copied to another row is of no use there.
 func (r *Ring) Seal(plain []byte, owner string) Sealed {

@@ -84,6 +84,13 @@ func GenerateSecret() string {
 	return SecretPrefix + base64.StdEncoding.EncodeToString(raw)
 }
 
+// GeneratePrivate returns a new random ed25519 private key, ready to be given to ParseKey.
+func GeneratePrivate() string {
+	seed := make([]byte, ed25519.SeedSize)
+	_, _ = rand.Read(seed) // never fails: it ends the program first
+	return PrivatePrefix + base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(seed))
+}
+
 // Public returns what a receiver needs to verify an ed25519 key's signatures ("whpk_…"); empty for an HMAC key.
 func (k Key) Public() string {
 	public, ok := k.public()

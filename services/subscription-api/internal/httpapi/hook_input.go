@@ -31,6 +31,7 @@ type hookInput struct {
 	ModifiedDate   optional[rawJSON] `json:"modified_date,omitzero" readOnly:"true"`
 	Version        optional[rawJSON] `json:"version,omitzero" readOnly:"true"`
 	HasSecret      optional[rawJSON] `json:"has_secret,omitzero" readOnly:"true"`
+	PublicKey      optional[rawJSON] `json:"public_key,omitzero" readOnly:"true"`
 	HasAPIKey      optional[rawJSON] `json:"has_api_key,omitzero" readOnly:"true"`
 	DisabledReason optional[rawJSON] `json:"disabled_reason,omitzero" readOnly:"true"`
 }
@@ -258,7 +259,7 @@ func (e *edit) readOnly() {
 func (in *hookInput) readOnlyFields() map[string]*optional[rawJSON] {
 	return map[string]*optional[rawJSON]{
 		"id": &in.ID, "created_date": &in.CreatedDate, "modified_date": &in.ModifiedDate, "version": &in.Version,
-		"has_secret": &in.HasSecret, "has_api_key": &in.HasAPIKey, "disabled_reason": &in.DisabledReason,
+		"has_secret": &in.HasSecret, "public_key": &in.PublicKey, "has_api_key": &in.HasAPIKey, "disabled_reason": &in.DisabledReason,
 	}
 }
 
@@ -274,6 +275,11 @@ func readOnlyValue(h *webhook.Hook, name string) any {
 		return float64(h.Version)
 	case "has_secret":
 		return len(h.Secrets) > 0
+	case "public_key":
+		if len(h.Secrets) > 0 && publicKey(h.Secrets[0].Value) != nil {
+			return *publicKey(h.Secrets[0].Value)
+		}
+		return nil
 	case "has_api_key":
 		return h.APIKey != ""
 	default:
@@ -282,6 +288,9 @@ func readOnlyValue(h *webhook.Hook, name string) any {
 }
 
 func equalJSON(sent *optional[rawJSON], have any) bool {
+	if sent.Null {
+		return have == nil
+	}
 	if t, ok := have.(time.Time); ok {
 		var sentTime time.Time
 		return json.Unmarshal(sent.Value, &sentTime) == nil && sentTime.Equal(t)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -21,6 +22,7 @@ type hookBody struct {
 	TargetURL            string             `json:"target_url" doc:"Where events are sent"`
 	NotificationType     string             `json:"notification_type" enum:"rest"`
 	HasSecret            bool               `json:"has_secret" doc:"Whether what is sent is signed"`
+	PublicKey            *string            `json:"public_key" doc:"Verifies signatures v1a where the secret is an ed25519 key (whpk_…); null for others"`
 	HasAPIKey            bool               `json:"has_api_key" doc:"Whether an API key is sent"`
 	AdditionalHeaders    map[string]string  `json:"additional_headers" doc:"Sent with every request. Viewers see *** for the values"`
 	Callback             object             `json:"callback" doc:"What to do with each outcome; null for nothing"`
@@ -50,6 +52,9 @@ func renderHook(h *webhook.Hook, role postgres.Role) (hookBody, error) {
 		IsActive: h.Status == webhook.Active, Status: h.Status, DisabledReason: h.DisabledReason,
 		CreatedDate: h.CreatedAt, ModifiedDate: h.ModifiedAt, Version: h.Version,
 	}
+	if len(h.Secrets) > 0 {
+		b.PublicKey = publicKey(h.Secrets[0].Value)
+	}
 	if len(h.EventTypes) > 0 {
 		b.EventType = h.EventTypes[0]
 	}
@@ -69,6 +74,16 @@ func renderHook(h *webhook.Hook, role postgres.Role) (hookBody, error) {
 		b.Callback = object{callback}
 	}
 	return b, nil
+}
+
+// publicKey is the public half of an ed25519 secret, nil for other secrets.
+func publicKey(secret string) *string {
+	key, err := signature.ParseKey(secret)
+	if err != nil || key.Public() == "" {
+		return nil
+	}
+	public := key.Public()
+	return &public
 }
 
 // renderConfig puts auth and tls back into the config, without what is secret of them; a config that has none stays as it

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 )
 
@@ -88,4 +89,28 @@ func TestLoginURLsAndTLSAreJudgedWhenAHookIsSaved(t *testing.T) {
 	}
 	list := w.call(t, http.MethodGet, hooks, "")
 	require.Empty(t, list.json["results"])
+}
+
+func TestAnEd25519KeyIsMadeAndItsPublicHalfShown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := w.create(t, `{"event_type":"order.created","target_url":"https://example.com/","secret_key":"old"}`)
+	require.Nil(t, hook["public_key"])
+	rotate := path(hook) + "secret/rotate/"
+	require.Nil(t, w.call(t, http.MethodPost, rotate, `{"algorithm":"hmac-sha256"}`).json["public_key"])
+	a := w.call(t, http.MethodPost, rotate, `{"algorithm":"ed25519"}`)
+	require.Equal(t, http.StatusOK, a.status, a.text)
+	private, err := signature.ParseKey(a.json["secret_key"].(string))
+	require.NoError(t, err)
+	require.Equal(t, private.Public(), a.json["public_key"])
+	read := w.call(t, http.MethodGet, path(hook), "")
+	require.Equal(t, private.Public(), read.json["public_key"])
+	require.NotContains(t, read.text, "whsk_")
+	require.Equal(t, http.StatusOK, w.call(t, http.MethodPut, path(hook), encode(t, read.json)).status, "what was read can be written")
+
+	for _, body := range []string{`{"algorithm":"rsa"}`, `{"algorithm":"ed25519","secret_key":"s"}`} {
+		a := w.call(t, http.MethodPost, rotate, body)
+		require.Equal(t, http.StatusUnprocessableEntity, a.status)
+		require.Equal(t, []string{"/algorithm"}, a.pointers())
+	}
 }

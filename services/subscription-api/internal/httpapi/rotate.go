@@ -15,9 +15,11 @@ import (
 type (
 	rotateInput struct {
 		SecretKey optional[string] `json:"secret_key,omitzero" doc:"The new secret; one is made if it is absent" maxLength:"1024"`
+		Algorithm optional[string] `json:"algorithm,omitzero" doc:"Of the secret that is made: hmac-sha256 (whsec_…, signs v1) if it is absent, or ed25519 (whsk_…, signs v1a)"`
 	}
 	rotatedBody struct {
 		SecretKey string     `json:"secret_key" doc:"The new secret, shown only now"`
+		PublicKey *string    `json:"public_key" doc:"Verifies signatures v1a where the secret is an ed25519 key (whpk_…); null for others"`
 		OldUntil  *time.Time `json:"old_until" doc:"Until when the one before signs, too; null where there was none"`
 	}
 	rotatedOutput struct {
@@ -45,11 +47,11 @@ func (s *server) rotateSecret(ctx context.Context, c *call, in *hookChangeInput)
 			return nil, err
 		}
 	}
-	secret := fields.SecretKey.Value
-	if !fields.SecretKey.given() {
-		secret = signature.GenerateSecret()
+	secret, err := fields.secret()
+	if err != nil {
+		return nil, err
 	}
-	out := rotatedBody{SecretKey: secret}
+	out := rotatedBody{SecretKey: secret, PublicKey: publicKey(secret)}
 	h, err := s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
 		out.OldUntil = optionalTime(h.RotateSecret(secret, time.Now()))
 		return checkSecret(h)
@@ -58,6 +60,24 @@ func (s *server) rotateSecret(ctx context.Context, c *call, in *hookChangeInput)
 		return nil, err
 	}
 	return &rotatedOutput{ETag: etag(h.Version), Body: out}, nil
+}
+
+// secret is the one that was sent, or a new one.
+func (in *rotateInput) secret() (string, error) {
+	invalid := &webhook.ValidationError{}
+	switch algorithm := in.Algorithm.Value; {
+	case in.SecretKey.given() && in.Algorithm.given():
+		complain(invalid, "/algorithm", "is for a secret that is made here: leave out secret_key, or this")
+	case in.SecretKey.given():
+		return in.SecretKey.Value, nil
+	case algorithm == "" || algorithm == "hmac-sha256":
+		return signature.GenerateSecret(), nil
+	case algorithm == "ed25519":
+		return signature.GeneratePrivate(), nil
+	default:
+		complain(invalid, "/algorithm", "must be hmac-sha256 or ed25519")
+	}
+	return "", invalid
 }
 
 func checkSecret(h *webhook.Hook) error {

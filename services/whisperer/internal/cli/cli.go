@@ -68,6 +68,7 @@ type commands struct {
 	Tenant       tenantCommand       `cmd:"" help:"Manage tenants, as an operator."`
 	Audit        auditCommand        `cmd:"" help:"Look up who changed what."`
 	Migrate      migrateCommand      `cmd:"" help:"Bring the database to this program's schema."`
+	Secrets      secretsCommand      `cmd:"" help:"Change the master key that secrets are sealed with."`
 	ImportDjango importDjangoCommand `cmd:"" help:"Take over the hooks of the Django application before Whisperer, from a dump."`
 	Doctor       doctorCommand       `cmd:"" help:"Look at everything an installation stands on, and say what mends what is wrong."`
 	Bench        benchCommand        `cmd:"" help:"Measure a machine or an installation: deliveries per second, what they cost, how late they come."`

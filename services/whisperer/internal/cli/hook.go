@@ -89,6 +89,9 @@ func (a *app) printHook(h client.Hook) error {
 		t.row("event types", strings.Join(h.EventTypes, " "))
 		t.row("target", h.TargetURL)
 		t.row("signed", yesNo(h.HasSecret))
+		if h.PublicKey != "" {
+			t.row("public key", h.PublicKey)
+		}
 		t.row("api key", yesNo(h.HasAPIKey))
 		for name, value := range sorted(h.AdditionalHeaders) {
 			t.row("header", name+": "+value)
@@ -274,7 +277,8 @@ func span(low, high float64) string {
 }
 
 type hookRotate struct {
-	ID uuid.UUID `arg:"" help:"The hook's id."`
+	ID        uuid.UUID `arg:"" help:"The hook's id."`
+	Algorithm string    `help:"Of the new secret: hmac-sha256 (signs v1) or ed25519 (signs v1a; receivers get the public key)." enum:"hmac-sha256,ed25519" default:"hmac-sha256" placeholder:"NAME"`
 }
 
 // Run rotates.
@@ -283,12 +287,15 @@ func (c *hookRotate) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	r, err := api.RotateSecret(ctx, c.ID)
+	r, err := api.RotateSecret(ctx, c.ID, c.Algorithm)
 	if err != nil {
 		return err
 	}
 	return a.print(r, func(t table) {
 		t.row("secret, shown only now", r.SecretKey)
+		if r.PublicKey != "" {
+			t.row("public key, for receivers", r.PublicKey)
+		}
 		if r.OldUntil != nil {
 			t.row("the old one signs until", date(*r.OldUntil))
 		}

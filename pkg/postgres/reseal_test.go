@@ -1,0 +1,77 @@
+package postgres_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
+	t.Parallel()
+	database := testenv.Postgres(t)
+	open := func(keys string) *postgres.DB {
+		ring, err := seal.ParseRing(keys)
+		require.NoError(t, err)
+		db, err := postgres.Open(database, 2, ring)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		return db
+	}
+	lost, old, current := seal.NewKey(), seal.NewKey(), seal.NewKey()
+	create := func(db *postgres.DB, n int, secret string) webhook.Hook {
+		config, err := webhook.ParseConfig(nil)
+		require.NoError(t, err)
+		h := webhook.Hook{
+			Tenant: webhook.DefaultTenant, EventTypes: []string{"*"}, TargetURL: fmt.Sprintf("http://example.com/%d", n),
+			NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
+		}
+		if secret != "" {
+			h.Secrets = []webhook.Secret{{Value: secret}}
+		}
+		h, err = db.CreateHook(t.Context(), "test", h, 1000, postgres.IdempotencyKey{})
+		require.NoError(t, err)
+		return h
+	}
+	before := open(old)
+	hooks := make([]webhook.Hook, 120)
+	for i := range hooks {
+		hooks[i] = create(before, i, fmt.Sprintf("secret %d", i))
+	}
+	create(before, 1000, "")
+	stranger := create(open(lost), 1001, "lost")
+
+	db := open(current + "," + old)
+	calls := 0
+	done, err := db.Reseal(t.Context(), "test", func(int) { calls++ })
+	require.ErrorIs(t, err, seal.ErrUnknownKey)
+	require.ErrorContains(t, err, stranger.ID.String())
+	require.Equal(t, len(hooks), done)
+	require.Equal(t, 3, calls, "in batches")
+	keys, err := db.SealedKeys(t.Context())
+	require.NoError(t, err)
+	require.Len(t, keys, 2)
+	for _, k := range keys {
+		require.Equal(t, k.Current, k.Known)
+		require.Equal(t, map[bool]int{true: len(hooks), false: 1}[k.Known], k.Hooks)
+	}
+	after := open(current)
+	for _, h := range hooks {
+		got, err := after.Hook(t.Context(), webhook.DefaultTenant, h.ID)
+		require.NoError(t, err)
+		require.Equal(t, h, got, "nothing but the seal has changed")
+	}
+	log, _, err := db.AuditLog(t.Context(), "", postgres.AuditFilter{Kind: "secrets"}, postgres.Page{Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, log, 3)
+
+	require.NoError(t, before.DeleteHook(t.Context(), "test", webhook.DefaultTenant, stranger.ID, nil))
+	done, err = db.Reseal(t.Context(), "test", func(int) {})
+	require.NoError(t, err)
+	require.Zero(t, done)
+}

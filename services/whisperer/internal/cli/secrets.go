@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+)
+
+type secretsCommand struct {
+	Status secretsStatus `cmd:"" help:"List the master keys that secrets are sealed with."`
+	Reseal secretsReseal `cmd:"" help:"Seal all secrets anew with the first of the master keys, while everything runs."`
+}
+
+// sealedDatabase is a database with the keys to its secrets.
+type sealedDatabase struct {
+	databaseFlag
+
+	MasterKey string `help:"The master keys of the services, the current one first." env:"WHISPERER_MASTER_KEY" required:"" placeholder:"KEYS"`
+}
+
+func (c *sealedDatabase) open() (*postgres.DB, error) {
+	ring, err := seal.ParseRing(c.MasterKey)
+	if err != nil {
+		return nil, usage("--master-key: %s", err)
+	}
+	return postgres.Open(c.DatabaseURL, 1, ring)
+}
+
+type secretsStatus struct{ sealedDatabase }
+
+// sealedKey is a master key as --json has it.
+type sealedKey struct {
+	ID      string `json:"id"`
+	Hooks   int    `json:"hooks"`
+	Current bool   `json:"current"`
+	Known   bool   `json:"known"`
+}
+
+// Run lists.
+func (c *secretsStatus) Run(ctx context.Context, a *app) error {
+	db, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return a.printKeys(ctx, db)
+}
+
+func (a *app) printKeys(ctx context.Context, db *postgres.DB) error {
+	keys, err := db.SealedKeys(ctx)
+	if err != nil {
+		return err
+	}
+	list := make([]sealedKey, len(keys))
+	for i, k := range keys {
+		list[i] = sealedKey(k)
+	}
+	return a.print(list, func(t table) {
+		t.row("KEY", "HOOKS", "STATE")
+		for _, k := range list {
+			state := "old: whisperer secrets reseal"
+			switch {
+			case k.Current:
+				state = "current"
+			case !k.Known:
+				state = "not configured: these secrets cannot be opened"
+			}
+			t.row(k.ID, fmt.Sprint(k.Hooks), state)
+		}
+	})
+}
+
+type secretsReseal struct{ sealedDatabase }
+
+// Help says what has to come before and after.
+func (c *secretsReseal) Help() string {
+	return "Give it the master keys that all services have by now: the new one first, the old one after it. When it has\n" +
+		"succeeded, the old key is needed no more. Running it again is harmless."
+}
+
+// Run seals anew.
+func (c *secretsReseal) Run(ctx context.Context, a *app) error {
+	db, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	done, err := db.Reseal(ctx, "cli", func(done int) { fmt.Fprintf(a.Err, "%d hooks sealed anew\n", done) })
+	if errors.Is(err, seal.ErrUnknownKey) {
+		return fmt.Errorf("%d hooks sealed anew; others need a key that is not given: %w", done, err)
+	}
+	if err != nil {
+		return err
+	}
+	return a.printKeys(ctx, db)
+}
