@@ -25,7 +25,17 @@ import (
 // post calls the API and returns the answer, whose status has to be that.
 func (s *system) post(path, body string, status int) map[string]any {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.api+path, strings.NewReader(body))
+	return s.call(http.MethodPost, path, body, status)
+}
+
+func (s *system) get(path string) map[string]any {
+	s.t.Helper()
+	return s.call(http.MethodGet, path, "", http.StatusOK)
+}
+
+func (s *system) call(method, path, body string, status int) map[string]any {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.api+path, strings.NewReader(body))
 	require.NoError(s.t, err)
 	req.Header.Set("Authorization", "Token "+s.token)
 	req.Header.Set("Content-Type", "application/json")
@@ -128,7 +138,7 @@ func TestAReceiverBehindALoginAndAClientCertificateGetsTheFieldsItWants(t *testi
 	verify, err := signature.ParseVerifyKey(secret)
 	require.NoError(t, err)
 	for i, q := range got[1:] {
-		require.Equal(t, fmt.Sprintf(`{"lines":[{"sku":"a"}],"id":%d.50}`, i), q.body)
+		require.Equal(t, []byte(fmt.Sprintf(`{"lines":[{"sku":"a"}],"id":%d.50}`, i)), []byte(q.body), "the exact text")
 		require.Equal(t, "whisperer", q.client)
 		require.NoError(t, signature.Verify(q.Header, []byte(q.body), []signature.VerifyKey{verify}, time.Now(), time.Minute))
 	}
@@ -182,5 +192,75 @@ func TestTheMasterKeyIsChangedWhileEverythingRuns(t *testing.T) {
 	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"last": webhook.Delivered}, 1)
 	for _, q := range s.receiver.got() {
 		require.NoError(t, q.verified)
+	}
+}
+
+func TestAHooksOwnRulesAreKept(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	type seen struct{ path, method, body string }
+	var mu sync.Mutex
+	var all []seen
+	count := func(path string) (n int) {
+		for _, q := range all {
+			if q.path == path {
+				n++
+			}
+		}
+		return n
+	}
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, _ := io.ReadAll(q.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, seen{q.URL.Path, q.Method, string(body)})
+		switch {
+		case q.URL.Path == "/stop":
+			w.WriteHeader(http.StatusTeapot)
+		case q.URL.Path == "/late", q.URL.Path == "/told" && count("/told") == 1:
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(receiver.Close)
+	hook := func(path, more string) string {
+		return s.hook(`{"event_type":"order.*","target_url":"` + receiver.URL + path + `"` + more + `}`)
+	}
+	stop := hook("/stop", `,"config":{"stop_on":[418]},"callback":{"url":"`+receiver.URL+`/told","on":["dead"]}`)
+	late := hook("/late", `,"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":5},"deadline":3}`)
+	put := hook("/put", `,"config":{"method":"PUT"}`)
+	everything := s.hook(`{"event_type":"*","target_url":"` + receiver.URL + `/everything","callback":{"url":"` + receiver.URL + `/told-of-everything"}}`)
+	s.start("delivery-worker")
+	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-1","data":{}}`))
+	s.awaitRecorded(stop, map[string]webhook.DeliveryState{"e-1": webhook.Dead}, 1)
+	s.awaitRecorded(put, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 1)
+	s.awaitRecorded(late, map[string]webhook.DeliveryState{"e-1": webhook.Dead}, 0)
+	s.awaitRecorded(everything, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 1)
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return count("/told") == 2 && count("/told-of-everything") == 1
+	}, 30*time.Second, 20*time.Millisecond)
+
+	var reasons []string
+	for _, id := range []string{stop, late} {
+		list := s.get("/whisperer/hooks/" + id + "/deliveries/")["results"].([]any)
+		require.Len(t, list, 1)
+		reasons = append(reasons, list[0].(map[string]any)["reason"].(string))
+	}
+	require.Equal(t, []string{"stop_status", "expired"}, reasons)
+	mu.Lock()
+	defer mu.Unlock()
+	require.LessOrEqual(t, count("/late"), 3, "none is begun that would come after the deadline")
+	require.Equal(t, 1, count("/everything"), "callbacks are no events of anybody's, and are not called back")
+	require.Equal(t, 1, count("/stop"))
+	for _, q := range all {
+		if q.path == "/put" {
+			require.Equal(t, http.MethodPut, q.method)
+		}
+		if q.path == "/told" {
+			require.Contains(t, q.body, `"outcome":"dead","reason":"stop_status"`)
+			require.Contains(t, q.body, `"status":418`)
+		}
 	}
 }
