@@ -61,6 +61,15 @@ func (b *Bus) EventLogSize(ctx context.Context) (used, limit int64, err error) {
 	return int64(info.State.Bytes), info.Config.MaxBytes, nil //nolint:gosec // bytes on one disk
 }
 
+// Waiting counts the deliveries that wait for the time of their next attempt, those among them whose time has just come.
+func (b *Bus) Waiting(ctx context.Context) (uint64, error) {
+	stream, err := b.js.Stream(ctx, StreamRetries)
+	if err != nil {
+		return 0, fmt.Errorf("look up stream %s: %w", StreamRetries, err)
+	}
+	return stream.CachedInfo().State.Msgs, nil
+}
+
 // firstSince finds the first sequence that was stored at or after the time.
 func firstSince(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState, at time.Time) (uint64, error) {
 	if state.Msgs == 0 || !state.FirstTime.Before(at) {

@@ -27,6 +27,16 @@ func (d *DB) Backlogs(ctx context.Context) ([]Backlog, error) {
 	return list, nil
 }
 
+// CountParked counts the parked deliveries of all hooks, but not beyond most.
+func (d *DB) CountParked(ctx context.Context, most int) (int, error) {
+	var n int
+	err := d.db.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT FROM deliveries WHERE state = 'parked' LIMIT $1) parked`, most)
+	if err != nil {
+		return 0, translate(fmt.Errorf("count parked deliveries: %w", err))
+	}
+	return n, nil
+}
+
 // ForgetBacklog drops a hook whose parked deliveries are all gone. A hook that got more since b was read stays.
 func (d *DB) ForgetBacklog(ctx context.Context, b Backlog) error {
 	_, err := d.db.ExecContext(ctx, `

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
@@ -26,6 +27,8 @@ type metrics struct {
 	recordSeconds *prometheus.HistogramVec
 	unrecordable  *prometheus.CounterVec
 	offSchema     prometheus.Counter
+	waitingNow    prometheus.Gauge
+	parkedNow     prometheus.Gauge
 	logUsed       prometheus.Gauge
 	logLimit      prometheus.Gauge
 	swept         prometheus.Counter
@@ -56,9 +59,11 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		return g
 	}
 	m := &metrics{
-		logUsed:  gaugeOf("event_log_bytes", "Size of the event log."),
-		logLimit: gaugeOf("event_log_limit_bytes", "Size from which the event log refuses publishers."),
-		attempts: counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
+		waitingNow: gaugeOf("deliveries_waiting", "Deliveries that wait for the time of their next attempt."),
+		parkedNow:  gaugeOf("deliveries_parked", "Deliveries that wait for their hook."),
+		logUsed:    gaugeOf("event_log_bytes", "Size of the event log."),
+		logLimit:   gaugeOf("event_log_limit_bytes", "Size from which the event log refuses publishers."),
+		attempts:   counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "whisperer_attempt_duration_seconds", Help: "How long attempts took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
 		}),
@@ -125,6 +130,31 @@ func (m *metrics) follow(ctx context.Context, b *bus.Bus, lanes *lane.Lanes) {
 		if used, limit, err := b.EventLogSize(ctx); err == nil {
 			m.logUsed.Set(float64(used))
 			m.logLimit.Set(float64(limit))
+		}
+		if n, err := b.Waiting(ctx); err == nil {
+			m.waitingNow.Set(float64(n))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// countParkedEvery and mostParked bound what counting parked deliveries costs the database.
+const (
+	countParkedEvery = 15 * time.Second
+	mostParked       = 100_000
+)
+
+// followParked counts what is parked until ctx ends.
+func (m *metrics) followParked(ctx context.Context, db *postgres.DB) {
+	tick := time.NewTicker(countParkedEvery)
+	defer tick.Stop()
+	for {
+		if n, err := db.CountParked(ctx, mostParked); err == nil {
+			m.parkedNow.Set(float64(n))
 		}
 		select {
 		case <-ctx.Done():

@@ -135,6 +135,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	background.Go(func() { s.lanes.Run(telling) })
 	background.Go(func() { s.facts.Run(telling) })
 	background.Go(func() { s.metrics.follow(telling, s.bus, s.lanes) })
+	background.Go(func() { s.metrics.followParked(telling, s.db) })
 	for _, loaded := range []<-chan struct{}{s.index.Loaded(), s.types.Loaded()} {
 		select {
 		case <-loaded:
