@@ -75,7 +75,13 @@ type system struct {
 
 func newSystem(t *testing.T) *system {
 	t.Helper()
-	database, key := testenv.Postgres(t), seal.NewKey()
+	return newSystemOn(t, testenv.Postgres(t), testenv.NATS(t))
+}
+
+// newSystemOn starts the API on a migrated database and a NATS.
+func newSystemOn(t *testing.T, database, nats string) *system {
+	t.Helper()
+	key := seal.NewKey()
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
 	s := &system{t: t, masterKey: key, receiver: newReceiver(t)}
@@ -84,7 +90,6 @@ func newSystem(t *testing.T) *system {
 	t.Cleanup(func() { _ = s.db.Close() })
 	s.token, _, err = s.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "test", Role: postgres.Admin})
 	require.NoError(t, err)
-	nats := testenv.NATS(t)
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: nats, Name: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(s.bus.Close)
