@@ -36,8 +36,10 @@ const (
 	// late is how old an event is that another worker may have got meanwhile, because the bus did not hear of this one for so
 	// long: it was asleep, or cut off.
 	late = 15 * time.Second
-	// poisonAfter is how often an event may come before it is taken for one that kills its worker.
+	// poisonAfter is how often an event may come before it is suspected to kill its workers.
 	poisonAfter = 5
+	// tryTime is how soon after the try of a suspect another one counts.
+	tryTime = time.Second
 	// rawLimit is how much of a rejected body is kept.
 	rawLimit = 64 << 10
 )
@@ -58,8 +60,14 @@ type seen interface {
 	SeenEvents(ctx context.Context, keys []postgres.EventKey, since time.Time) (map[postgres.EventKey]postgres.SeenEvent, error)
 }
 
+// tries is implemented by *postgres.DB: the fence of a lease counts who has had it.
+type tries interface {
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (lease postgres.Lease, ok bool, err error)
+}
+
 // history is the ledger's reader.
 type history interface {
+	CatchUp(ctx context.Context) error
 	Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
 	Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
 }
@@ -88,9 +96,12 @@ type Deps struct {
 	Deliverer deliverer
 	Seen      seen
 	History   history
+	Tries     tries
 	Rejecter  rejecter
 	Observer  observer
 	Log       *zap.Logger
+	// Worker holds the tries.
+	Worker string
 	// Slots bounds the deliveries that are under way, do not wait for their hook and are quick.
 	Slots int
 	// Traces gets a span for each event; nil for none.
@@ -129,11 +140,23 @@ type taken struct {
 }
 
 func (f *Fanout) take(ctx context.Context, messages []bus.Message) {
-	events := make([]taken, 0, len(messages))
+	list := make([]*bus.Message, 0, len(messages))
 	for i := range messages {
 		m := messages[i] // settled long after the batch is used again
-		if e, ok := f.read(&m); ok {
-			events = append(events, taken{msg: &m, event: e, digest: e.Digest()})
+		if m.Deliveries > poisonAfter {
+			f.open.Go(func() { f.suspect(ctx, &m) })
+			continue
+		}
+		list = append(list, &m)
+	}
+	f.handle(ctx, list)
+}
+
+func (f *Fanout) handle(ctx context.Context, messages []*bus.Message) {
+	events := make([]taken, 0, len(messages))
+	for _, m := range messages {
+		if e, ok := f.read(m); ok {
+			events = append(events, taken{msg: m, event: e, digest: e.Digest()})
 		}
 	}
 	if len(events) == 0 {
@@ -158,10 +181,6 @@ func (f *Fanout) take(ctx context.Context, messages []bus.Message) {
 // read decodes a message, and rejects one that is no event.
 func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 	tenant, eventType := bus.SplitEventSubject(m.Subject)
-	if m.Deliveries > poisonAfter {
-		f.reject(m, tenant, envelope.Poison, "it was handed to workers too often without being settled")
-		return nil, false
-	}
 	e, err := envelope.Decode(envelope.Published{
 		Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
 	})
@@ -303,17 +322,23 @@ func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]postgres.Record
 }
 
 // certain asks the ledger for as long as it takes, since what it has must not be sent again; false means that the
-// worker is ending. The message is kept: each time that it is handed back counts towards poison.
-func (f *Fanout) certain(ctx context.Context, t taken, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, bool) {
+// worker is ending.
+func (f *Fanout) certain(ctx context.Context, t taken, keys []postgres.DeliveryKey) (recorded map[uuid.UUID]postgres.Recorded, ok bool) {
+	ok = f.insist(ctx, t.msg, func() (err error) { recorded, err = f.History.Certain(ctx, keys); return err })
+	return recorded, ok
+}
+
+// insist asks until there is an answer; false means that the worker is ending.
+func (f *Fanout) insist(ctx context.Context, m *bus.Message, ask func() error) bool {
 	for {
-		recorded, err := f.History.Certain(ctx, keys)
+		err := ask()
 		if err == nil {
-			return recorded, true
+			return true
 		}
-		f.Log.Warn("redelivered event waits for the ledger", zap.String("event_id", t.event.ID), zap.Error(err))
+		f.Log.Warn("redelivered event waits for the ledger", zap.Uint64("seq", m.Seq), zap.Error(err))
 		select {
 		case <-ctx.Done():
-			return nil, false
+			return false
 		case <-time.After(askAgain):
 		}
 	}

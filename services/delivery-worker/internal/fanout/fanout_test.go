@@ -69,7 +69,7 @@ func (s *stage) start(slots int) (stop func()) {
 	s.sub, err = s.bus.Subscribe(s.t.Context(), bus.Fanout, 64)
 	require.NoError(s.t, err)
 	f := fanout.New(fanout.Deps{
-		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.db, History: ledger.NewReader(s.db, s.bus), Rejecter: s, Observer: s, Log: zap.NewNop(), Slots: slots,
+		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.db, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -332,29 +332,54 @@ func TestADeliveryWhoseSecondWorkerDiedTooIsMadeAgain(t *testing.T) {
 	require.Equal(t, 1, dues[1].Attempts, "the attempt that it told of is not told of again")
 }
 
+// handedOut lets workers take the first event and give it back, so many times.
+func (s *stage) handedOut(times int) {
+	s.t.Helper()
+	victim, err := s.bus.Subscribe(s.t.Context(), bus.Fanout, 1)
+	require.NoError(s.t, err)
+	for range times {
+		messages, ok := victim.TakeBatch(s.t.Context(), nil, 1)
+		for ok && messages[0].Seq != 1 {
+			require.NoError(s.t, messages[0].HandBack(0))
+			messages, ok = victim.TakeBatch(s.t.Context(), nil, 1)
+		}
+		require.NoError(s.t, messages[0].HandBack(0))
+	}
+	victim.Stop()
+	for messages, ok := victim.TakeBatch(s.t.Context(), nil, 1); ok; messages, ok = victim.TakeBatch(s.t.Context(), nil, 1) {
+		require.NoError(s.t, messages[0].HandBack(0))
+	}
+}
+
 func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.hook("*")
 	s.publish(`1`, `2`)
-	victim, err := s.bus.Subscribe(t.Context(), bus.Fanout, 1)
+	s.handedOut(5)
+	stored, err := s.bus.Event(t.Context(), 1)
 	require.NoError(t, err)
-	for range 5 {
-		messages, ok := victim.TakeBatch(t.Context(), nil, 1)
-		for ok && messages[0].Seq != 1 {
-			require.NoError(t, messages[0].HandBack(0))
-			messages, ok = victim.TakeBatch(t.Context(), nil, 1)
-		}
-		require.NoError(t, messages[0].HandBack(0))
-	}
-	victim.Stop()
-	for messages, ok := victim.TakeBatch(t.Context(), nil, 1); ok; messages, ok = victim.TakeBatch(t.Context(), nil, 1) {
-		require.NoError(t, messages[0].HandBack(0))
-	}
+	// as the worker did that died of it in the last try
+	_, first, err := s.db.AcquireLease(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
+	require.NoError(t, err)
+	require.True(t, first)
 	s.start(16)
 	s.awaitSettled()
-	require.NotEmpty(t, s.rejected)
+	require.Len(t, s.rejected, 1)
 	require.Equal(t, "poison", s.rejected[0].GetReason())
+	require.EqualValues(t, 1, s.rejected[0].GetSeq())
+}
+
+func TestAnEventThatOnlyWaitedWhileWorkersDiedIsDelivered(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.hook("*")
+	s.publish(`1`, `2`)
+	s.handedOut(20)
+	s.start(16)
+	s.awaitSettled()
+	require.Empty(t, s.rejected)
+	require.Len(t, s.delivered(), 2)
 }
 
 func TestSlotsBoundTheQuickDeliveries(t *testing.T) {
