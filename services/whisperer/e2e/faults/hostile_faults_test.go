@@ -125,9 +125,9 @@ func certificates(t *testing.T, ca *authority) []trait {
 		})), want: code(200, webhook.Succeeded)},
 		{id: "R11 floods continuations", open: secured(h2, frames(func(f *http2.Framer, stream uint32) (bool, bool) {
 			return true, answerFrames(f, stream, 200)
-		})), want: class(webhook.ClassHeaders)},
+		})), want: class(webhook.ClassHeaders, webhook.ClassProtocol)},
 		{id: "R11 floods settings", open: secured(h2, frames(func(f *http2.Framer, stream uint32) (bool, bool) {
-			for range 2000 {
+			for range 100 {
 				if f.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1}) != nil {
 					return true, false
 				}
@@ -146,7 +146,7 @@ func TestR01ToR15OneHostileReceiverAmongGoodOnes(t *testing.T) {
 	stop := w.load(40, 1)
 	w.lasts(2 * time.Second)
 	for _, r := range slices.Concat(connections(), answers(), certificates(t, ca)) {
-		w.beside(t, r)
+		t.Run(r.id, func(t *testing.T) { w.beside(t, r) })
 	}
 	stop()
 	w.check(check{fault: "R01-R15 good hooks beside them", bound: 0})
