@@ -49,11 +49,11 @@ func TestF06KillingPostgresForASecond(t *testing.T) {
 	outage(t, "F06 kill -9 Postgres", false, time.Second, true, (*world).killPostgres, (*world).startPostgres)
 }
 
-func TestF06KillingPostgresForHalfAMinute(t *testing.T) {
-	outage(t, "F06 kill -9 Postgres", true, 30*time.Second, true, (*world).killPostgres, (*world).startPostgres)
+func TestF06KillingPostgresForLong(t *testing.T) {
+	outage(t, "F06 kill -9 Postgres", true, seconds(30, 600), true, (*world).killPostgres, (*world).startPostgres)
 }
 
-func TestF12NATSDownForAMinute(t *testing.T) {
+func TestF12NATSDownForLong(t *testing.T) {
 	outage(t, "F12 nats-server down", true, seconds(60, 600), false, func(w *world) { w.nats.kill() }, (*world).startNATS)
 }
 
