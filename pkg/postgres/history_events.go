@@ -20,6 +20,7 @@ type EventFilter struct {
 	Entity     string
 	// OffSchema leaves those that the schema of their type has something against.
 	OffSchema bool
+	Payload   PayloadFilter
 }
 
 // EventSummary is an event without its payload.
@@ -43,7 +44,8 @@ type eventSummaryRow struct {
 }
 
 // Events lists a tenant's events by when they were published, the newest first. more says that there are others beyond
-// the page, in the direction that the page was asked for. Positions are SeqPositions.
+// the page, in the direction that the page was asked for. Positions are SeqPositions. The error is ErrPath where the
+// payload's path cannot be read.
 func (d *DB) Events(ctx context.Context, tenant string, f EventFilter, page Page) (list []EventSummary, more bool, err error) {
 	c := &clauses{}
 	c.add("tenant = %s", tenant)
@@ -54,6 +56,7 @@ func (d *DB) Events(ctx context.Context, tenant string, f EventFilter, page Page
 	if f.Entity != "" {
 		c.ofEntity("entity", f.Entity)
 	}
+	f.Payload.conditions(c, "data")
 	if f.OffSchema {
 		c.fixed("schema_problems IS NOT NULL")
 	}
@@ -62,7 +65,7 @@ func (d *DB) Events(ctx context.Context, tenant string, f EventFilter, page Page
 		WHERE ` + c.where() + tail
 	var rows []eventSummaryRow
 	if err := d.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
-		return nil, false, translate(fmt.Errorf("list events: %w", err))
+		return nil, false, translate(fmt.Errorf("list events: %w", f.Payload.pathError(err)))
 	}
 	rows, more = cut(rows, page)
 	list = make([]EventSummary, len(rows))

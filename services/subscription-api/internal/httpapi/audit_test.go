@@ -25,7 +25,9 @@ func (w *world) entries(t *testing.T, tenants ...string) []postgres.AuditEntry {
 }
 
 // last is what next made of the template.
-func (s *stock) last(template string) string { return strings.ReplaceAll(template, "{n}", strconv.Itoa(s.n)) }
+func (s *stock) last(template string) string {
+	return strings.ReplaceAll(template, "{n}", strconv.Itoa(s.n))
+}
 
 func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 	t.Parallel()

@@ -38,6 +38,7 @@ type (
 		To          toParam    `query:"to"`
 		Limit       limitParam `query:"limit"`
 		Cursor      string     `query:"cursor" doc:"From next or previous"`
+		PayloadQuery
 	}
 	deliveryListInput struct {
 		Hook string `query:"hook" format:"uuid" doc:"Deliveries to this hook"`
@@ -112,7 +113,7 @@ type (
 
 func (s *server) registerDeliveries() {
 	tag := []string{tagDeliveries}
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: postgres.Viewer, limit: searchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-deliveries", Method: http.MethodGet, Path: deliveriesPath, Tags: tag,
 		Summary: "List deliveries by when their events were published, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listDeliveries)
@@ -120,7 +121,7 @@ func (s *server) registerDeliveries() {
 		OperationID: "get-delivery", Method: http.MethodGet, Path: deliveriesPath + "{id}/", Tags: tag,
 		Summary: "Get a delivery with all its attempts",
 	}, s.getDelivery)
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: postgres.Viewer, limit: searchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-hook-deliveries", Method: http.MethodGet, Path: hooksPath + "{id}/deliveries/", Tags: tag,
 		Summary: "List a hook's deliveries, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listHookDeliveries)
@@ -136,6 +137,9 @@ func (in *DeliveryFilter) filter(now time.Time) (f postgres.DeliveryFilter, err 
 		return f, err
 	}
 	if f.Range, err = readRange(in.From, in.To, now); err != nil {
+		return f, err
+	}
+	if f.Payload, err = in.PayloadQuery.read(in.From, f.Range, now); err != nil {
 		return f, err
 	}
 	if in.Event != "" && in.From == "" {
@@ -198,10 +202,14 @@ func (s *server) deliveryPage(ctx context.Context, c *call, f postgres.DeliveryF
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Deliveries.Deliveries(ctx, c.tenant, f, page)
+	got, err := listed(ctx, &f.Payload, func(ctx context.Context) (found[webhook.Delivery], error) {
+		list, more, err := s.Deliveries.Deliveries(ctx, c.tenant, f, page)
+		return found[webhook.Delivery]{list, more}, err
+	})
 	if err != nil {
 		return nil, err
 	}
+	list, more := got.list, got.more
 	out := deliveryPage{Results: make([]DeliveryBody, len(list))}
 	for i := range list {
 		out.Results[i] = renderDelivery(&list[i])

@@ -36,8 +36,9 @@ const (
 
 type (
 	eventListInput struct {
-		EventType string     `query:"event_type" doc:"A type, or a pattern that the event's type is covered by"`
-		Entity    string     `query:"entity" doc:"Such as package:61"`
+		EventType string `query:"event_type" doc:"A type, or a pattern that the event's type is covered by"`
+		Entity    string `query:"entity" doc:"Such as package:61"`
+		PayloadQuery
 		OffSchema boolParam  `query:"off_schema" doc:"true for the events that the schema of their type has something against"`
 		From      fromParam  `query:"from"`
 		To        toParam    `query:"to"`
@@ -103,7 +104,7 @@ type (
 
 func (s *server) registerEventHistory() {
 	tag := []string{tagEvents}
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: postgres.Viewer, limit: searchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Tags: tag,
 		Summary: "List events, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listEvents)
@@ -125,6 +126,9 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	if f.EventTypes, err = readTypes("event_type", in.EventType); err != nil {
 		return nil, err
 	}
+	if f.Payload, err = in.PayloadQuery.read(in.From, f.Range, time.Now()); err != nil {
+		return nil, err
+	}
 	if f.OffSchema, _, err = readBool("off_schema", string(in.OffSchema)); err != nil {
 		return nil, err
 	}
@@ -133,10 +137,14 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Events.Events(ctx, c.tenant, f, page)
+	got, err := listed(ctx, &f.Payload, func(ctx context.Context) (found[postgres.EventSummary], error) {
+		list, more, err := s.Events.Events(ctx, c.tenant, f, page)
+		return found[postgres.EventSummary]{list, more}, err
+	})
 	if err != nil {
 		return nil, err
 	}
+	list, more := got.list, got.more
 	out := eventPage{Results: make([]EventSummary, len(list))}
 	for i, e := range list {
 		out.Results[i] = EventSummary{

@@ -219,6 +219,9 @@ func (w *world) lookUps() []lookUp {
 		{"events of a pattern", fixed("events/?event_type=transfer.>")},
 		{"events of an entity", func(n int) string { return "events/?entity=" + sample(n).Entity }},
 		{"events of an hour", func(n int) string { return "events/?" + hour(sample(n)) }},
+		{"events by their payload, a day", func(n int) string {
+			return `events/?data_contains=%7B%22id%22:` + strconv.Itoa(n) + `%7D&from=` + sample(n).PublishedAt.Truncate(24*time.Hour).Format(time.RFC3339) + "&to=" + sample(n).PublishedAt.Truncate(24*time.Hour).Add(24*time.Hour).Format(time.RFC3339)
+		}},
 		{"an event", func(n int) string { return "events/" + sample(n).EventID + "/" }},
 		{"explain an event", func(n int) string { return "events/" + sample(n).EventID + "/explain/" }},
 		{"deliveries", fixed("deliveries/")},

@@ -15,7 +15,7 @@ func TestEveryLookUpFindsSomethingInTheMadeUpHistory(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "history-test-") //nolint:usetesting // PostgreSQL's user has to pass through
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // see above
+	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	report, err := history.Run(t.Context(), history.Options{Attempts: 20_000, Requests: 3, Dir: dir, Version: "test", Progress: io.Discard})
 	require.NoError(t, err)

@@ -1,0 +1,76 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+const (
+	// searchTimeout bounds a search inside of payloads, for which there is no index.
+	searchTimeout = 6 * time.Second
+	// maxSearchRange is the longest time that one search may be about.
+	maxSearchRange = 31 * 24 * time.Hour
+	// maxSearch bounds what is searched for, in bytes.
+	maxSearch = 1024
+)
+
+// PayloadQuery are the parameters that look into payloads.
+type PayloadQuery struct {
+	DataContains string `query:"data_contains" doc:"JSON that the event's data has to contain, such as {\"package\":{\"awb\":\"1Z5\"}}. Needs from, and at most 31 days"`
+	DataPath     string `query:"data_path" doc:"An SQL/JSON path that has to find something in the event's data, such as $.lines[*] ? (@.quantity > 3). Needs from, and at most 31 days"`
+	DataText     string `query:"data_text" doc:"Text that has to be in the event's data as it was published. Needs from, and at most 31 days"`
+}
+
+// read reads the parameters; the range is the one of the list, of which from has to be given.
+func (q *PayloadQuery) read(from fromParam, r postgres.TimeRange, now time.Time) (postgres.PayloadFilter, error) {
+	f := postgres.PayloadFilter{Contains: json.RawMessage(q.DataContains), Path: q.DataPath, Text: q.DataText}
+	if f.Empty() {
+		return f, nil
+	}
+	for name, value := range map[string]string{"data_contains": q.DataContains, "data_path": q.DataPath, "data_text": q.DataText} {
+		if len(value) > maxSearch {
+			return f, badParameter(name, "is too long")
+		}
+	}
+	if q.DataContains != "" && checkJSON([]byte(q.DataContains)) != nil {
+		return f, badParameter("data_contains", "must be JSON")
+	}
+	if r.To.IsZero() {
+		r.To = now
+	}
+	switch {
+	case from == "":
+		return f, badParameter("from", "is needed to search in payloads")
+	case r.To.Sub(r.From) > maxSearchRange:
+		return f, badParameter("from", "must be at most 31 days before to, or now, to search in payloads")
+	}
+	return f, nil
+}
+
+// listed runs the query of a list. A search in payloads may take longer than others, and says so where it takes too long.
+func listed[T any](ctx context.Context, f *postgres.PayloadFilter, do func(context.Context) (T, error)) (T, error) {
+	if f.Empty() {
+		return daemon.Within(ctx, storeTimeout, do)
+	}
+	begin := time.Now()
+	out, err := daemon.Within(ctx, searchTimeout, do)
+	switch {
+	case errors.Is(err, postgres.ErrPath):
+		return out, badParameter("data_path", "is not an SQL/JSON path")
+	case err != nil && time.Since(begin) >= searchTimeout:
+		return out, newProblem(http.StatusServiceUnavailable, "The search took too long. Narrow the range with from and to, or add event_type, entity or hook.")
+	}
+	return out, err
+}
+
+// found is a page of a list.
+type found[T any] struct {
+	list []T
+	more bool
+}
