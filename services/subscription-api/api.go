@@ -86,7 +86,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 		return nil, fmt.Errorf("make API: %w", err)
 	}
 	pages, err := console.New(console.Deps{
-		Accounts: s.db, Sessions: s.db, Hooks: s.db, ManyHooks: s.db, EventTypes: s.db, History: s.db, Explained: s.db, Stats: s.db,
+		Accounts: s.db, Sessions: s.db, Hooks: s.db, ManyHooks: s.db, EventTypes: s.db, History: s.db, Explained: s.db, Scanned: s.db, Stats: s.db,
 		Health: s.db, Retries: s.db, Jobs: s.db, Admin: s.db, Trials: s.db, Sender: sender, Bus: s.events, URLs: policy, Ring: ring,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Settings: c.settings(), Version: version, Log: log,
 	})

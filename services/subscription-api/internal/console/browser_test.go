@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -204,7 +205,16 @@ func attacks() []string {
 
 func TestNothingThatOthersWriteIsRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	var turn atomic.Int64
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		attack := attacks()[int(turn.Add(1))%len(attacks())]
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("X-Attack", strings.ReplaceAll(attack, "\u2028", ""))
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprint(w, attack)
+	}))
+	t.Cleanup(far.Close)
+	w := newWorld(t, reaching(t, far.URL))
 	b := newTab(t)
 	b.signIn(t, w, w.operator)
 	var pages []string
@@ -235,7 +245,11 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 		attempt.Url = attack
 		w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, attempt))
 		w.token(t, postgres.NewToken{Name: attack, Role: postgres.Viewer, Tenant: "default"})
-		pages = append(pages, "hooks/"+h.ID.String()+"/", "hooks/"+h.ID.String()+"/edit", "hooks/"+h.ID.String()+"/delete",
+		job := w.replay(t, h.ID, attack)
+		hook := "hooks/" + h.ID.String() + "/"
+		pages = append(pages, hook+"integrate", hook+"changes", hook+"replay", hook+"test", "jobs/"+job.ID.String()+"/",
+			"event/explain?"+url.Values{"id": {attack}}.Encode(), "event?"+url.Values{"id": {attack}}.Encode(), "deliveries/retry?"+url.Values{"entity": {attack}}.Encode(),
+			"hooks/"+h.ID.String()+"/", "hooks/"+h.ID.String()+"/edit", "hooks/"+h.ID.String()+"/delete",
 			"deliveries/"+webhook.DeliveryID(h.ID, e.ID).String()+"/", fmt.Sprintf("types/attack.no_%d", i))
 	}
 	pages = append(pages, "", "hooks/", "deliveries/", "events/", "rejected/", "types/", "tokens/", "audit/", "hooks/new",
@@ -252,6 +266,21 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 		chromedp.WaitVisible(chromedp.CSS("#wrong-event_types span")))
 	require.False(t, get(t, b, chromedp.Evaluate[bool](`"__pwned" in window`)))
 	b.quiet(t, "typing")
+
+	b.do(t, chromedp.Navigate(w.url+"/console/hooks/new?event_type=package.created"), chromedp.SendKeys(chromedp.ID("target_url"), far.URL))
+	for range attacks() { // in the body and a header of the receiver's answer
+		b.do(t, chromedp.Evaluate[chromedp.Void](`document.getElementById("tried").replaceChildren()`), chromedp.Click(chromedp.ID("send-test")),
+			chromedp.WaitVisible(chromedp.CSS("#tried .sides")))
+		require.False(t, get(t, b, chromedp.Evaluate[bool](`"__pwned" in window`)))
+	}
+	b.do(t, chromedp.Click(chromedp.ID("try-filter")), chromedp.WaitVisible(chromedp.CSS("#backtest .samples")))
+	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/"), chromedp.Click(chromedp.CSS("[data-follow]")))
+	e := w.event(t, attacks()[0]+"2", 99, "package.created", attacks()[0], 0)
+	w.record(t, fact(w.hook(t, "late", "http://example.com/late", "package.created").ID, &e, webhook.Dead, "", unanswered(webhook.ClassTLS, attacks()[0])))
+	b.do(t, chromedp.WaitVisible(chromedp.CSS("#deliveries tr.fresh")))
+	require.False(t, get(t, b, chromedp.Evaluate[bool](`"__pwned" in window`)))
+	require.Zero(t, get(t, b, chromedp.Evaluate[int](`document.querySelectorAll('main img[src="x"], main iframe, main script').length`)))
+	b.quiet(t, "tests and followed lists")
 }
 
 type finding struct {

@@ -75,6 +75,11 @@ type explainStore interface {
 	OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error)
 }
 
+// eventScanner reads events of the past; *postgres.DB is one.
+type eventScanner interface {
+	ScanEvents(ctx context.Context, tenant string, f postgres.EventFilter, limit int, take func(*webhook.Event)) (more bool, err error)
+}
+
 // statsStore counts; *postgres.DB is one.
 type statsStore interface {
 	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (postgres.HookStats, error)
@@ -151,6 +156,7 @@ type Deps struct {
 	EventTypes typeStore
 	History    historyStore
 	Explained  explainStore
+	Scanned    eventScanner
 	Stats      statsStore
 	Health     healthStore
 	Retries    retrier

@@ -78,3 +78,40 @@ func (f *authForm) started() bool {
 func (f *authForm) calls(pointer string) bool {
 	return f.Mode == "token" && pointer == "/config/auth/url" || f.Mode == "oauth2" && pointer == "/config/auth/token_url"
 }
+
+// tlsForm is how connections are made, as the form shows it.
+type tlsForm struct {
+	// Mode is none, keep or own.
+	Mode                             string
+	Certificate, Key, CA, ServerName string
+}
+
+func readTLSForm(f url.Values) tlsForm {
+	get := func(name string) string {
+		return strings.TrimSpace(strings.ReplaceAll(f.Get("tls_"+name), "\r\n", "\n"))
+	}
+	return tlsForm{Mode: get("mode"), Certificate: get("client_certificate"), Key: get("client_key"), CA: get("ca"), ServerName: get("server_name")}
+}
+
+// apply writes config.tls as apply of authForm does with auth.
+func (f *tlsForm) apply(config *webhook.Config) error {
+	switch f.Mode {
+	case "none":
+		config.TLS = nil
+		return nil
+	case "own":
+	default:
+		return nil
+	}
+	fields := object{}
+	fields.put("client_certificate", quoted(f.Certificate))
+	fields.put("client_key", quoted(f.Key))
+	fields.put("ca", quoted(f.CA))
+	fields.put("server_name", quoted(f.ServerName))
+	parsed, err := webhook.ParseConfig(object{"tls": fields.raw()}.raw())
+	if err != nil {
+		return err
+	}
+	config.TLS = parsed.TLS
+	return nil
+}

@@ -45,8 +45,8 @@ type hookEdit struct {
 	// Try is what a test brought; nil for none.
 	Try *tryBody
 	// HadAuth says that logging in is set up already, of the kind AuthType.
-	HadSecret, HadAPIKey, HadAuth bool
-	AuthType                      string
+	HadSecret, HadAPIKey, HadAuth, HadTLS bool
+	AuthType                              string
 }
 
 // outcome is one that a callback can be told of.
@@ -157,6 +157,7 @@ func (c *console) hookFormPage(ctx context.Context, v *visit, h *webhook.Hook, f
 	if h != nil {
 		body.ID, body.Title, body.Action = &h.ID, "Edit "+titleOf(h), hookPath(h.ID)
 		body.HadSecret, body.HadAPIKey, body.HadAuth = len(h.Secrets) > 0, h.APIKey != "", h.Config.Auth != nil
+		body.HadTLS = h.Config.TLS != nil
 		if body.HadAuth {
 			body.AuthType = h.Config.Auth.AuthType
 		}

@@ -30,7 +30,10 @@ type hookForm struct {
 	// APIKeyMode is keep, own or none.
 	APIKeyMode, APIKey string
 	Auth               authForm
+	TLS                tlsForm
 	Headers            string
+	// ContentFields are JSON pointers, one a line; StartFrom is how far back a new hook begins.
+	ContentFields, StartFrom string
 
 	// CallbackMode is none, url or subject.
 	CallbackMode, CallbackURL, CallbackSubject string
@@ -52,7 +55,7 @@ func readHookForm(f url.Values) hookForm {
 	return hookForm{
 		Name: get("name"), TargetURL: get("target_url"), Types: f["event_type"], Others: get("event_types"),
 		SecretMode: get("secret_mode"), Secret: f.Get("secret_key"), APIKeyMode: get("api_key_mode"), APIKey: f.Get("api_key"),
-		Auth: readAuthForm(f), Headers: get("headers"),
+		Auth: readAuthForm(f), TLS: readTLSForm(f), ContentFields: get("content_fields"), StartFrom: get("start_from"), Headers: get("headers"),
 		CallbackMode: get("callback_mode"), CallbackURL: get("callback_url"), CallbackSubject: get("callback_subject"), CallbackOn: f["callback_on"],
 		Choice: get("choice"), Seconds: get("seconds"), Schedule: get("schedule"), LinearBase: get("linear_base"), LinearLimit: get("linear_limit"),
 		ExponentialBase: get("exponential_base"), ExponentialFactor: get("exponential_factor"), ExponentialLimit: get("exponential_limit"),
@@ -66,7 +69,7 @@ func readHookForm(f url.Values) hookForm {
 
 // newHookForm is the form of a new hook, with what is best for most.
 func newHookForm() hookForm {
-	return hookForm{SecretMode: "generate", APIKeyMode: "none", Auth: authForm{Mode: "none"}, CallbackMode: "none", Choice: "default", Start: "active"}
+	return hookForm{SecretMode: "generate", APIKeyMode: "none", Auth: authForm{Mode: "none"}, TLS: tlsForm{Mode: "none"}, CallbackMode: "none", Choice: "default", Start: "active"}
 }
 
 // formOf shows a stored hook; its secrets stay where they are.
@@ -90,6 +93,9 @@ func formOf(h *webhook.Hook, known []string) hookForm {
 	}
 	if h.Config.Auth != nil {
 		f.Auth.Mode, f.Auth.User = "keep", h.Config.Auth.Username
+	}
+	if h.Config.TLS != nil {
+		f.TLS = tlsForm{Mode: "keep"}
 	}
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
@@ -148,7 +154,11 @@ func (f *hookForm) showConfig(raw json.RawMessage) {
 	}
 	f.Format, f.Method, f.Ordering, f.APIKeyHeader = text(take("format")), text(take("method")), text(take("ordering")), text(take("api_key_header"))
 	f.Timeout, f.Concurrency, f.StopOn = text(take("timeout")), text(take("concurrency")), listText(take("stop_on"))
-	f.Filter = text(take("filter"))
+	f.Filter, f.StartFrom = text(take("filter")), text(take("start_from"))
+	var pointers []string
+	if json.Unmarshal(take("content_fields"), &pointers) == nil {
+		f.ContentFields = strings.Join(pointers, "\n")
+	}
 	var rate struct{ Limit, Period json.RawMessage }
 	if json.Unmarshal(take("rate_limit"), &rate) == nil {
 		f.RateLimit, f.RatePeriod = text(rate.Limit), text(rate.Period)
@@ -247,6 +257,10 @@ func (f *hookForm) config() (object, error) {
 	if f.Maintenance != "" {
 		config.put("maintenance", orQuoted(f.Maintenance))
 	}
+	if f.ContentFields != "" {
+		config.put("content_fields", encode(strings.Split(f.ContentFields, "\n")))
+	}
+	config.put("start_from", quoted(f.StartFrom))
 	return config, nil
 }
 

@@ -56,7 +56,8 @@ func slots() map[string]string {
 		"/retry_countdown_config": "retry", "/retry_countdown_config/kwargs": "retry", "/config": "config",
 		"/config/format": "format", "/config/method": "method", "/config/timeout": "timeout", "/config/concurrency": "concurrency",
 		"/config/rate_limit": "rate_limit", "/config/ordering": "ordering", "/config/stop_on": "stop_on",
-		"/config/api_key_header": "api_key_header", "/config/maintenance": "maintenance", "/config/filter": "filter",
+		"/config/api_key_header": "api_key_header", "/config/maintenance": "maintenance", "/config/filter": "filter", "/config/tls": "tls", "/config/content_fields": "content_fields",
+		"/config/start_from": "start_from",
 	}
 }
 
@@ -205,8 +206,7 @@ func (f *hookForm) callback(know knowledge, wrong complaints) *webhook.Callback 
 	return nil
 }
 
-// applyConfig keeps the stored text where the form means the same, the stored auth where the form says so, and the stored
-// tls unless the form has another.
+// applyConfig keeps the stored text where the form means the same, and the stored auth and tls where the form says so.
 func (f *hookForm) applyConfig(h *webhook.Hook, know knowledge, wrong complaints) {
 	config, err := f.config()
 	if err != nil {
@@ -224,16 +224,18 @@ func (f *hookForm) applyConfig(h *webhook.Hook, know knowledge, wrong complaints
 		wrong.add("config", "auth has fields of its own, further up")
 		return
 	}
-	if _, hasTLS := config["tls"]; !hasTLS {
-		parsed.TLS = h.Config.TLS // which the form does not show
+	if _, hasTLS := config["tls"]; hasTLS {
+		wrong.add("config", "tls has fields of its own, further up")
+		return
 	}
 	if f.Filter != "" {
 		if _, err := filter.Compile(f.Filter); err != nil {
 			wrong.collect("/config/filter", err)
 		}
 	}
-	parsed.Auth = h.Config.Auth
+	parsed.Auth, parsed.TLS = h.Config.Auth, h.Config.TLS
 	wrong.collect("/config", f.Auth.apply(&parsed))
+	wrong.collect("/config", f.TLS.apply(&parsed))
 	for pointer, target := range map[string]string{"/config/auth/url": f.Auth.URL, "/config/auth/token_url": f.Auth.TokenURL} {
 		if target != "" && f.Auth.calls(pointer) {
 			_, err := know.urls.CheckURL(target)

@@ -27,7 +27,7 @@ func whole() url.Values {
 		"callback_on", "delivered", "callback_on", "dead", "choice", "schedule", "schedule", "5s, 5m 2h", "jitter", "0.1", "deadline", "1d",
 		"format", "standard", "method", "PUT", "timeout", "20", "stop_on", "400, 422", "concurrency", "4", "rate_limit", "10",
 		"rate_period", "1m", "ordering", "entity", "maintenance", `[{"start":"22:00","end":"02:00"}]`, "config", `{"channel_id": 12345678901234567890}`,
-		"filter", "event.data.total > 100", "status", "paused",
+		"filter", "event.data.total > 100", "status", "paused", "content_fields", "/id\r\n/order/the number", "start_from", "PT36H",
 	)
 }
 
@@ -58,7 +58,7 @@ func TestEveryFieldOfTheFormIsStored(t *testing.T) {
 	require.JSONEq(t, `{"choice":"schedule","kwargs":{"seconds":[5,300,7200]},"jitter":0.1,"deadline":86400}`, string(h.RetryConfig))
 	require.JSONEq(t, `{"format":"standard","method":"PUT","timeout":20,"stop_on":[400,422],"concurrency":4,"rate_limit":{"limit":10,"period":60},
 		"ordering":"entity","maintenance":[{"start":"22:00","end":"02:00"}],"channel_id":12345678901234567890,"api_key_header":"X-Key",
-		"filter":"event.data.total > 100"}`, string(h.Config.Raw))
+		"filter":"event.data.total > 100","content_fields":["/id","/order/the number"],"start_from":"PT36H"}`, string(h.Config.Raw))
 	require.Contains(t, string(h.Config.Raw), "12345678901234567890")
 	require.Equal(t, webhook.Paused, h.Status)
 
@@ -196,6 +196,9 @@ func TestWhatIsWrongIsSaidAtItsField(t *testing.T) {
 		{"config", `{"a":`, "config", "This is not JSON"},
 		{"config", `[]`, "config", "This must be a JSON object"},
 		{"config", `{"auth":{}}`, "config", "Auth has fields of its own"},
+		{"config", `{"tls":{}}`, "config", "Tls has fields of its own"},
+		{"content_fields", "id", "content_fields", "0: must be a JSON pointer"},
+		{"start_from", "soon", "start_from", "This must be"},
 		{"filter", "event.data.", "filter", "."},
 		{"auth_username", "", "auth", "username: "},
 		{"secret_key", "whsec_%%%", "secret_key", "base64"},
@@ -348,7 +351,7 @@ func TestRolesAreHonoured(t *testing.T) {
 	e := w.event(t, "e-1", 1, "package.created", "package:61", 0)
 	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
 	delivery := webhook.DeliveryID(h.ID, e.ID).String()
-	job := w.replay(t, h.ID)
+	job := w.replay(t, h.ID, "it was down")
 	viewer := w.signIn(t, w.token(t, postgres.NewToken{Name: "v", Role: postgres.Viewer, Tenant: "default"}))
 	editor := w.signIn(t, w.token(t, postgres.NewToken{Name: "e", Role: postgres.Editor, Tenant: "default"}))
 	hook := "/console/hooks/" + h.ID.String() + "/"
@@ -402,7 +405,7 @@ func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	e := w.event(t, "e-1", 1, "package.created", "package:61", 0)
 	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
-	job := "/console/jobs/" + w.replay(t, h.ID).ID.String() + "/"
+	job := "/console/jobs/" + w.replay(t, h.ID, "it was down").ID.String() + "/"
 	p := w.signIn(t, w.token(t, postgres.NewToken{Name: "a", Role: postgres.Admin, Tenant: "acme"}))
 	hook, delivery := "/console/hooks/"+h.ID.String()+"/", "/console/deliveries/"+webhook.DeliveryID(h.ID, e.ID).String()+"/"
 	for _, c := range []struct{ method, path string }{

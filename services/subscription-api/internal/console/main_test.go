@@ -92,7 +92,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	w.logs = logs
 	policy := egress.Policy{Ports: []uint16{80, 443}}
 	deps := console.Deps{
-		Accounts: w.db, Sessions: w.db, Hooks: w.db, ManyHooks: w.db, EventTypes: w.db, History: w.db, Explained: w.db, Stats: w.db,
+		Accounts: w.db, Sessions: w.db, Hooks: w.db, ManyHooks: w.db, EventTypes: w.db, History: w.db, Explained: w.db, Scanned: w.db, Stats: w.db,
 		Health: w.db, Retries: w.db, Jobs: w.db, Admin: w.db, Trials: w.db, Bus: someBus{pending: 1234}, URLs: policy,
 		Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), Ring: ring, HookQuota: 1000, Version: "test", Log: zap.New(core),
 		Settings: []console.Setting{{Name: "WHISPERER_LOG_LEVEL", Value: "info"}, {Name: "WHISPERER_PUBLIC_URL"}},
@@ -151,9 +151,9 @@ func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity str
 }
 
 // replay asks for a hook's dead deliveries of the last day again.
-func (w *world) replay(t *testing.T, hook uuid.UUID) postgres.Job {
+func (w *world) replay(t *testing.T, hook uuid.UUID, reason string) postgres.Job {
 	t.Helper()
-	job, err := w.db.CreateJob(t.Context(), "test", postgres.NewJob{Reason: "it was down", Rate: 5, Total: 7, Replay: postgres.Replay{
+	job, err := w.db.CreateJob(t.Context(), "test", postgres.NewJob{Reason: reason, Rate: 5, Total: 7, Replay: postgres.Replay{
 		Tenant: webhook.DefaultTenant, HookID: hook, States: []webhook.DeliveryState{webhook.Dead},
 		Range: postgres.TimeRange{From: time.Now().Add(-24 * time.Hour), To: time.Now()},
 	}})

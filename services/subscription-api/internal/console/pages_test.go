@@ -58,7 +58,7 @@ func story(t *testing.T, w *world) []string {
 	}}}}))
 	w.tenant(t, "acme")
 	w.token(t, postgres.NewToken{Name: "warehouse script", Role: postgres.Editor, Tenant: "default"})
-	job := w.replay(t, south.ID)
+	job := w.replay(t, south.ID, "it was down")
 	hook := "hooks/" + south.ID.String() + "/"
 	return []string{
 		hook + "test", hook + "replay", hook + "replay?recover=yes", hook + "integrate", hook + "changes", "jobs/" + job.ID.String() + "/",

@@ -50,6 +50,7 @@ func (c *console) hookRoutes(page func(postgres.Role, string, handler)) {
 	page(postgres.Editor, "POST hooks/status", c.setStatuses)
 	page(postgres.Editor, "GET hooks/new", c.newHookPage)
 	page(postgres.Editor, "POST hooks/check", c.checkHook)
+	page(postgres.Editor, "POST hooks/backtest", c.backtest)
 	page(postgres.Viewer, "GET hooks/{id}/{$}", c.hookPage)
 	page(postgres.Editor, "POST hooks/{id}/{$}", c.changeHook)
 	page(postgres.Editor, "GET hooks/{id}/edit", c.editHookPage)
