@@ -36,7 +36,7 @@ down: ## stop the containers; their data stays (docker compose down -v removes i
 
 ##### change it
 
-.PHONY: test race faults chart bench bench-history bench-go screenshots lint fmt generate verify breaking vuln tidy
+.PHONY: test race faults chart bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
 test: deps ## all tests of all modules
 	$(GOTEST) work
 race: deps ## tests of the concurrent packages under the race detector
@@ -54,6 +54,8 @@ bench: deps ## deliveries per second of the whole system on this machine
 	go run ./services/whisperer/cmd/whisperer bench
 bench-history: deps ## how long looking up what happened takes, in a database with much of it (ATTEMPTS=10000000)
 	go run ./services/whisperer/cmd/whisperer bench history --attempts $(or $(ATTEMPTS),200000)
+bench-console: deps ## how long the console's pages take with 10,000 hooks and a million attempts
+	go test ./services/subscription-api/internal/console -run TestPagesWithMany -count 1 -v -timeout 1h -hooks 10000 -attempts 1000000 -rounds 50
 bench-go: ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/delivery-worker/...
 screenshots: deps ## pictures of all pages of the console, in ./screenshots

@@ -198,3 +198,36 @@ func TestTheConsoleIsServedBesideTheAPI(t *testing.T) {
 	require.Contains(t, page.body, "<title>Sign in", "the root leads to the console, and that to signing in")
 	require.Equal(t, http.StatusNotFound, request(t, http.MethodGet, "http://"+addr+"/consoles/", token, "").status)
 }
+
+func TestTheConsoleShowsTheSettingsWithoutWhatIsSecret(t *testing.T) {
+	t.Parallel()
+	addr, token, _ := start(t, testenv.NATS(t))
+	root := "http://" + addr + "/console/"
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	post := func() *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, root+"sign-in", strings.NewReader("token="+token))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		response, err := client.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response
+	}
+	var signedIn *http.Response
+	require.Eventually(t, func() bool {
+		signedIn = post()
+		return signedIn.StatusCode == http.StatusSeeOther
+	}, 20*time.Second, 50*time.Millisecond)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, root+"system/", nil)
+	require.NoError(t, err)
+	r.AddCookie(signedIn.Cookies()[0])
+	response, err := client.Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	require.Regexp(t, `WHISPERER_MASTER_KEY</code></dt><dd>hidden`, string(page))
+	require.Regexp(t, `WHISPERER_DATABASE_URL</code></dt><dd>postgres://[^@]*<`, string(page))
+	require.Regexp(t, `WHISPERER_HOOK_QUOTA</code></dt><dd>10<`, string(page))
+}

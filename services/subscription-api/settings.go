@@ -41,7 +41,7 @@ func withoutPasswords(urls string) string {
 	var list []string
 	for one := range strings.SplitSeq(urls, ",") {
 		u, err := url.Parse(strings.TrimSpace(one))
-		if err != nil || u.Host == "" {
+		if err != nil || u.Scheme == "" || u.Opaque != "" {
 			list = append(list, "hidden")
 			continue
 		}
