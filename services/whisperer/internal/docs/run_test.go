@@ -109,12 +109,15 @@ func build(t *testing.T, to string, packages ...string) {
 	require.NoError(t, err, string(out))
 }
 
+// moment is what a reader takes from one block to the next: a new hook is known to the workers within a second.
+const moment = "\nsleep 3\n"
+
 // run runs a page's blocks as one script, in the folder, where bin/ is on the path, and ends what it left running.
 func run(t *testing.T, p page, dir string, env []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // a page may wait for a thing that never comes
 	defer cancel()
-	script := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.Join(p.of("sh run"), "\n"))
+	script := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.Join(p.of("sh run"), moment))
 	script.Dir = dir
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "WHISPERER_") && !strings.HasPrefix(v, "PATH=") {
