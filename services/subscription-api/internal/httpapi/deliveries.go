@@ -139,7 +139,7 @@ func (in *DeliveryFilter) filter(now time.Time) (f postgres.DeliveryFilter, err 
 	if f.Range, err = readRange(in.From, in.To, now); err != nil {
 		return f, err
 	}
-	if f.Payload, err = in.PayloadQuery.read(in.From, f.Range, now); err != nil {
+	if f.Payload, err = in.payload(in.From, f.Range, now); err != nil {
 		return f, err
 	}
 	if in.Event != "" && in.From == "" {

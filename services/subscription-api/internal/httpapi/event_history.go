@@ -126,7 +126,7 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	if f.EventTypes, err = readTypes("event_type", in.EventType); err != nil {
 		return nil, err
 	}
-	if f.Payload, err = in.PayloadQuery.read(in.From, f.Range, time.Now()); err != nil {
+	if f.Payload, err = in.payload(in.From, f.Range, time.Now()); err != nil {
 		return nil, err
 	}
 	if f.OffSchema, _, err = readBool("off_schema", string(in.OffSchema)); err != nil {

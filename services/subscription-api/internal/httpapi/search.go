@@ -27,8 +27,8 @@ type PayloadQuery struct {
 	DataText     string `query:"data_text" doc:"Text that has to be in the event's data as it was published. Needs from, and at most 31 days"`
 }
 
-// read reads the parameters; the range is the one of the list, of which from has to be given.
-func (q *PayloadQuery) read(from fromParam, r postgres.TimeRange, now time.Time) (postgres.PayloadFilter, error) {
+// payload reads the parameters; the range is the one of the list, of which from has to be given.
+func (q *PayloadQuery) payload(from fromParam, r postgres.TimeRange, now time.Time) (postgres.PayloadFilter, error) {
 	f := postgres.PayloadFilter{Contains: json.RawMessage(q.DataContains), Path: q.DataPath, Text: q.DataText}
 	if f.Empty() {
 		return f, nil
