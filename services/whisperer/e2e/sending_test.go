@@ -138,7 +138,8 @@ func TestAReceiverBehindALoginAndAClientCertificateGetsTheFieldsItWants(t *testi
 	verify, err := signature.ParseVerifyKey(secret)
 	require.NoError(t, err)
 	for i, q := range got[1:] {
-		require.Equal(t, []byte(fmt.Sprintf(`{"lines":[{"sku":"a"}],"id":%d.50}`, i)), []byte(q.body), "the exact text")
+		wanted := fmt.Sprintf(`{"lines":[{"sku":"a"}],"id":%d.50}`, i)
+		require.Equal(t, wanted, q.body, "the exact text")
 		require.Equal(t, "whisperer", q.client)
 		require.NoError(t, signature.Verify(q.Header, []byte(q.body), []signature.VerifyKey{verify}, time.Now(), time.Minute))
 	}
