@@ -80,6 +80,26 @@ func (c *Client) Replay(ctx context.Context, hook uuid.UUID, fields ReplayFields
 	return j, err
 }
 
+// Recovery is what a hook missed while it was disabled last.
+type Recovery struct {
+	// DisabledFrom is nil where the hook never was disabled, DisabledTo while it is.
+	DisabledFrom *time.Time `json:"disabled_from"`
+	DisabledTo   *time.Time `json:"disabled_to"`
+	// Missed is how many deliveries it has not got since.
+	Missed int `json:"missed"`
+	// CompleteFrom is from when on a replay takes in all of them; nil while the hook is disabled.
+	CompleteFrom *time.Time `json:"complete_from"`
+	// Replay recovers them, once it has a Reason; nil where nothing was missed.
+	Replay *ReplayFields `json:"replay"`
+}
+
+// Recovery tells what a hook missed while it was disabled. webhook.ErrNotFound comes where there is no such hook.
+func (c *Client) Recovery(ctx context.Context, hook uuid.UUID) (Recovery, error) {
+	var r Recovery
+	err := c.do(ctx, request{method: http.MethodGet, path: hookPath(hook, "recovery/")}, &r)
+	return r, err
+}
+
 const jobsPath = "/whisperer/jobs/"
 
 // Jobs lists jobs, newest first: those of the hook, or with uuid.Nil of all hooks of the tenant.

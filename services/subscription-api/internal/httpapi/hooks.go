@@ -51,6 +51,7 @@ type (
 	}
 	hookOutput struct {
 		ETag string `header:"ETag" doc:"The hook's version"`
+		Link string `header:"Link" doc:"Where a hook that is disabled, or was until now, says what it missed; absent otherwise"`
 		Body hookBody
 	}
 	hookCreatedOutput struct {
@@ -109,11 +110,11 @@ func (s *server) getHook(ctx context.Context, c *call, in *hookGetInput) (*hookO
 	if err != nil {
 		return nil, err
 	}
-	return show(c)(s.Hooks.Hook(ctx, c.tenant, id))
+	return show(c, new(bool))(s.Hooks.Hook(ctx, c.tenant, id))
 }
 
-// show renders what a store answers.
-func show(c *call) func(webhook.Hook, error) (*hookOutput, error) {
+// show renders what a store answers; wasDisabled is read by then.
+func show(c *call, wasDisabled *bool) func(webhook.Hook, error) (*hookOutput, error) {
 	return func(h webhook.Hook, err error) (*hookOutput, error) {
 		if err != nil {
 			return nil, err
@@ -122,7 +123,7 @@ func show(c *call) func(webhook.Hook, error) (*hookOutput, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &hookOutput{ETag: etag(h.Version), Body: body}, nil
+		return &hookOutput{ETag: etag(h.Version), Link: recoveryLink(&h, *wasDisabled), Body: body}, nil
 	}
 }
 
@@ -252,8 +253,10 @@ func (s *server) editHook(ctx context.Context, c *call, in *hookChangeInput, rep
 	if err != nil {
 		return nil, err
 	}
-	return show(c)(s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
+	var wasDisabled bool
+	return show(c, &wasDisabled)(s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
 		before := *h
+		wasDisabled = h.Status == webhook.Disabled
 		invalid := &webhook.ValidationError{}
 		e := edit{in: &fields, before: &before, replace: replace}
 		collect(invalid, "", e.apply(h))
@@ -279,7 +282,9 @@ func (s *server) setStatus(status webhook.HookStatus) func(context.Context, *cal
 		if err := noFields(c.body); err != nil {
 			return nil, err
 		}
-		return show(c)(s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
+		var wasDisabled bool
+		return show(c, &wasDisabled)(s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
+			wasDisabled = h.Status == webhook.Disabled
 			h.Status, h.DisabledReason = status, ""
 			return nil
 		}))

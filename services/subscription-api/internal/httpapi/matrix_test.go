@@ -61,6 +61,7 @@ func matrix() map[string]access {
 		"get-hook-stats":       {role: postgres.Viewer, of: aHook},
 		"list-hook-deliveries": {role: postgres.Viewer, of: aHook},
 		"replay-hook":          {role: postgres.Editor, of: aHook, body: replay},
+		"get-hook-recovery":    {role: postgres.Viewer, of: aHook},
 		"test-hook":            {role: postgres.Editor, of: aHook},
 		"test-unsaved-hook":    {role: postgres.Editor, body: `{"hook":` + hook + `,"event_type":"order.created"}`},
 		"backtest-hook":        {role: postgres.Viewer, body: `{}`},

@@ -55,6 +55,7 @@ type Deps struct {
 	Scanned    eventScanner
 	Replays    replayStore
 	Jobs       jobStore
+	Recovery   recoveryStore
 	Trials     trialStore
 	Sender     trier
 	Publisher  publisher
@@ -114,6 +115,7 @@ func New(d Deps) (http.Handler, error) {
 	s.registerStats()
 	s.registerHookEvents()
 	s.registerJobs()
+	s.registerRecovery()
 	s.registerExplain()
 	s.registerRotate()
 	s.registerTrials()
