@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,10 @@ func (r *release) build(platforms []string) error {
 	if err := os.MkdirAll(r.out, 0o755); err != nil { //nolint:gosec // for everybody to read
 		return fmt.Errorf("make folder: %w", err)
 	}
+	documents, err := r.document()
+	if err != nil {
+		return err
+	}
 	slices.Sort(platforms)
 	var sums bytes.Buffer
 	for _, platform := range platforms {
@@ -37,7 +42,7 @@ func (r *release) build(platforms []string) error {
 			return fmt.Errorf("platform %q is not SYSTEM/ARCHITECTURE", platform)
 		}
 		name := fmt.Sprintf("whisperer_%s_%s_%s", strings.TrimPrefix(r.version, "v"), system, arch)
-		archive, err := r.archive(name, system, arch)
+		archive, err := r.archive(name, system, arch, documents)
 		if err != nil {
 			return fmt.Errorf("build for %s: %w", platform, err)
 		}
@@ -57,9 +62,9 @@ func (r *release) write(name string, content []byte) error {
 	return nil
 }
 
-// archive builds for a platform and packs the binaries, their bills, the manual and the licence, owned by nobody and
-// with the time of the commit.
-func (r *release) archive(name, system, arch string) ([]byte, error) {
+// archive builds for a platform and packs the binaries, their bills and the documents, owned by nobody and with the time
+// of the commit.
+func (r *release) archive(name, system, arch string, documents map[string][]byte) ([]byte, error) {
 	work, err := os.MkdirTemp("", "whisperer-release-")
 	if err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)
@@ -73,16 +78,9 @@ func (r *release) archive(name, system, arch string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := r.manual(work); err != nil {
-		return nil, err
-	}
-	for _, file := range []string{"LICENSE", "README.md"} {
-		text, err := os.ReadFile(filepath.Join(r.root, file))
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", file, err)
-		}
+	for file, text := range documents {
 		if err := os.WriteFile(filepath.Join(work, file), text, 0o600); err != nil {
-			return nil, fmt.Errorf("copy %s: %w", file, err)
+			return nil, fmt.Errorf("write %s: %w", file, err)
 		}
 	}
 	return r.pack(work, name)
@@ -100,27 +98,32 @@ func (r *release) compile(to, program, system, arch string) error {
 	return nil
 }
 
-// manual writes the man page and the completions, by the program itself as it runs on this machine.
-func (r *release) manual(work string) error {
+// document lets the program, built for this machine, write its man page and completions. They are for every platform.
+func (r *release) document() (map[string][]byte, error) {
+	work, err := os.MkdirTemp("", "whisperer-release-")
+	if err != nil {
+		return nil, fmt.Errorf("make folder: %w", err)
+	}
+	defer os.RemoveAll(work)
+	program := filepath.Join(work, "whisperer")
+	if err := r.compile(program, "whisperer", runtime.GOOS, runtime.GOARCH); err != nil {
+		return nil, err
+	}
+	documents := map[string][]byte{}
 	for file, args := range map[string][]string{
 		"whisperer.1": {"manual", "man"}, "whisperer.bash": {"completion", "bash"}, "whisperer.zsh": {"completion", "zsh"},
 		"whisperer.fish": {"completion", "fish"},
 	} {
-		cmd := exec.Command("go", append([]string{"run", "-trimpath", "-buildvcs=false", "-ldflags", "-X main.version=" + r.version, //nolint:gosec // our own words
-			"./services/whisperer/cmd/whisperer"}, args...)...)
-		cmd.Dir = r.root
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=")
-		var complaints bytes.Buffer
-		cmd.Stderr = &complaints
-		text, err := cmd.Output()
-		if err != nil {
-			return fmt.Errorf("write %s: %w\n%s", file, err, complaints.String())
-		}
-		if err := os.WriteFile(filepath.Join(work, file), text, 0o600); err != nil {
-			return fmt.Errorf("write %s: %w", file, err)
+		if documents[file], err = exec.Command(program, args...).Output(); err != nil { //nolint:gosec // our own program
+			return nil, fmt.Errorf("write %s: %w", file, err)
 		}
 	}
-	return nil
+	for _, file := range []string{"LICENSE", "README.md"} {
+		if documents[file], err = os.ReadFile(filepath.Join(r.root, file)); err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+	}
+	return documents, nil
 }
 
 func (r *release) pack(work, name string) ([]byte, error) {
