@@ -40,6 +40,7 @@ func (k *Keeper) judge(ctx context.Context) error {
 		return err
 	}
 	if tried >= massHooks && 2*unreachable > tried {
+		k.ours = now
 		k.Log.Error("most hooks cannot be reached: it is our network, nothing is disabled", zap.Int("hooks", tried), zap.Int("unreachable", unreachable))
 		return nil
 	}
@@ -63,7 +64,9 @@ func (k *Keeper) judgeHook(ctx context.Context, f postgres.Failing, now time.Tim
 		return k.Health.Warned(ctx, actor, f, 0)
 	}
 	percent := int(100 * now.Sub(*f.Since) / k.Disable.After)
-	if percent >= 100 && f.Failures >= k.Disable.MinFailures && f.LastFailureAt.Sub(*f.Since) >= k.Disable.MinSpan {
+	// While hooks recover one after the other from what was our fault, those that are last look as if it was theirs.
+	theirs := k.ours.IsZero() || f.LastFailureAt.After(k.ours.Add(reachWindow))
+	if percent >= 100 && theirs && f.Failures >= k.Disable.MinFailures && f.LastFailureAt.Sub(*f.Since) >= k.Disable.MinSpan {
 		reason := fmt.Sprintf("Every attempt since %s failed (%d of them, the last with %s).", f.Since.UTC().Format(time.RFC3339), f.Failures, f.LastClass)
 		if err := k.announce(ctx, typeDisabled, f, now, map[string]any{"reason": reason}); err != nil {
 			return err

@@ -91,10 +91,14 @@ type Deps struct {
 }
 
 // Keeper does its rounds.
-type Keeper struct{ Deps }
+type Keeper struct {
+	Deps
+	// ours is when our own network was at fault last, as far as this keeper has seen.
+	ours time.Time
+}
 
 // New makes a keeper. Run it.
-func New(d Deps) *Keeper { return &Keeper{d} }
+func New(d Deps) *Keeper { return &Keeper{Deps: d} }
 
 // Run does a round at once and then regularly, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
