@@ -295,16 +295,6 @@ func (f *Fanout) fanOut(ctx context.Context, t taken, recorded map[uuid.UUID]pos
 	f.deliver(t, dues(t, hooks, recorded))
 }
 
-// resume delivers what the ledger does not know of yet.
-func (f *Fanout) resume(ctx context.Context, t taken, hooks []*webhook.Hook) {
-	recorded, ok := f.certain(ctx, t, deliveryKeys(t.event, hooks))
-	if !ok {
-		f.handBack(t.msg)
-		return
-	}
-	f.deliver(t, dues(t, hooks, recorded))
-}
-
 // dues are the deliveries of an event that are not recorded, or only as begun.
 func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]postgres.Recorded) []webhook.Due {
 	list := make([]webhook.Due, 0, len(hooks))
@@ -319,29 +309,6 @@ func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]postgres.Record
 		list = append(list, due)
 	}
 	return list
-}
-
-// certain asks the ledger for as long as it takes, since what it has must not be sent again; false means that the
-// worker is ending.
-func (f *Fanout) certain(ctx context.Context, t taken, keys []postgres.DeliveryKey) (recorded map[uuid.UUID]postgres.Recorded, ok bool) {
-	ok = f.insist(ctx, t.msg, func() (err error) { recorded, err = f.History.Certain(ctx, keys); return err })
-	return recorded, ok
-}
-
-// insist asks until there is an answer; false means that the worker is ending.
-func (f *Fanout) insist(ctx context.Context, m *bus.Message, ask func() error) bool {
-	for {
-		err := ask()
-		if err == nil {
-			return true
-		}
-		f.Log.Warn("redelivered event waits for the ledger", zap.Uint64("seq", m.Seq), zap.Error(err))
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(askAgain):
-		}
-	}
 }
 
 // deliver has all of an event's deliveries made and settles its message when the last of them is.

@@ -3,11 +3,49 @@ package fanout
 import (
 	"context"
 	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
+
+// resume delivers what the ledger does not know of yet.
+func (f *Fanout) resume(ctx context.Context, t taken, hooks []*webhook.Hook) {
+	recorded, ok := f.certain(ctx, t, deliveryKeys(t.event, hooks))
+	if !ok {
+		f.handBack(t.msg)
+		return
+	}
+	f.deliver(t, dues(t, hooks, recorded))
+}
+
+// certain asks the ledger for as long as it takes, since what it has must not be sent again; false means that the
+// worker is ending.
+func (f *Fanout) certain(ctx context.Context, t taken, keys []postgres.DeliveryKey) (recorded map[uuid.UUID]postgres.Recorded, ok bool) {
+	ok = f.insist(ctx, t.msg, func() (err error) { recorded, err = f.History.Certain(ctx, keys); return err })
+	return recorded, ok
+}
+
+// insist asks until there is an answer; false means that the worker is ending.
+func (f *Fanout) insist(ctx context.Context, m *bus.Message, ask func() error) bool {
+	for {
+		err := ask()
+		if err == nil {
+			return true
+		}
+		f.Log.Warn("redelivered event waits for the ledger", zap.Uint64("seq", m.Seq), zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(askAgain):
+		}
+	}
+}
 
 // suspect handles an event that has come often. Its workers may have died of it, or of anything else while it waited for
 // a ledger that could not be asked, as all do that come again. So it has one more try, when the ledger answers and with a
