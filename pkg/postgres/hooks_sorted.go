@@ -76,25 +76,34 @@ func (r *sortedHookRow) sorted(ring *seal.Ring) (SortedHook, error) {
 	return s, err
 }
 
-// hookKey is an order as SQL: what is compared, the type of that, and whether it descends.
+// hookKey is an order as SQL: what is sorted by, how that is written as text, how the text becomes it again, and whether
+// it descends.
 type hookKey struct {
-	expression, kind string
-	descending       bool
+	expression, text, value string
+	descending              bool
 }
 
 func (o HookOrder) key() hookKey {
 	const micros = `COALESCE((extract(epoch FROM %s) * 1000000)::bigint, %s)`
+	number := func(expression string, descending bool) hookKey {
+		return hookKey{expression: expression, text: "key::text", value: "$%d::text::bigint", descending: descending}
+	}
+	// the time itself is sorted by, of which there is an index
+	created := hookKey{
+		expression: "k.created_at", text: "(extract(epoch FROM key) * 1000000)::bigint::text",
+		value: "'epoch'::timestamptz + $%d::text::bigint * interval '1 microsecond'", descending: o != OldestHooks,
+	}
 	switch o {
-	case OldestHooks:
-		return hookKey{fmt.Sprintf(micros, "k.created_at", "0"), "bigint", false}
 	case HooksByName:
-		return hookKey{`lower(COALESCE(NULLIF(k.name, ''), regexp_replace(k.target_url, '^https?://', '')))`, "text", false}
+		return hookKey{
+			expression: `lower(COALESCE(NULLIF(k.name, ''), regexp_replace(k.target_url, '^https?://', '')))`, text: "key", value: "$%d::text",
+		}
 	case FailingHooksFirst:
-		return hookKey{fmt.Sprintf(micros, "CASE k.status WHEN 'active' THEN h.failing_since END", "9223372036854775807"), "bigint", false}
+		return number(fmt.Sprintf(micros, "CASE k.status WHEN 'active' THEN h.failing_since END", "9223372036854775807"), false)
 	case LatestHooksFirst:
-		return hookKey{fmt.Sprintf(micros, "h.last_attempt_at", "0"), "bigint", true}
+		return number(fmt.Sprintf(micros, "h.last_attempt_at", "0"), true)
 	default:
-		return hookKey{fmt.Sprintf(micros, "k.created_at", "0"), "bigint", true}
+		return created
 	}
 }
 
@@ -114,15 +123,15 @@ func (d *DB) SortedHooks(ctx context.Context, tenant string, f HookFilter, order
 	beyond := "true"
 	if place != nil {
 		args = append(args, place.Key, place.ID)
-		beyond = fmt.Sprintf("(key, id) %s ($%d::text::%s, $%d)", compare, len(args)-1, key.kind, len(args))
+		beyond = fmt.Sprintf("(key, id) %s ("+key.value+", $%d)", compare, len(args)-1, len(args))
 	}
 	args = append(args, page.Limit+1)
 	query := fmt.Sprintf(`
-		SELECT %s, key::text AS key, last_attempt_at, failing_since, failures, last_class FROM (
+		SELECT %s, %s AS key, last_attempt_at, failing_since, failures, last_class FROM (
 			SELECT k.*, %s AS key, h.last_attempt_at, h.failing_since, COALESCE(h.failures, 0) AS failures,
 				COALESCE(h.last_class, '') AS last_class
 			FROM hooks k LEFT JOIN hook_health h ON h.hook_id = k.id WHERE k.tenant = $1
-		) hooks WHERE %s AND %s ORDER BY hooks.key %[5]s, id %[5]s LIMIT $%[6]d`, hookColumns, key.expression, where, beyond, direction, len(args))
+		) hooks WHERE %s AND %s ORDER BY hooks.key %[6]s, id %[6]s LIMIT $%[7]d`, hookColumns, key.text, key.expression, where, beyond, direction, len(args))
 	var rows []sortedHookRow
 	if err := d.db.SelectContext(ctx, &rows, query, args...); err != nil {
 		return nil, false, translate(fmt.Errorf("list hooks by %s: %w", order, err))

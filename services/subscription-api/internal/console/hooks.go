@@ -183,12 +183,16 @@ func parseHookKey(s string, order postgres.HookOrder) (postgres.HookKey, bool) {
 		return postgres.HookKey{}, false
 	}
 	if order != postgres.HooksByName {
-		if _, err := strconv.ParseInt(key, 10, 64); err != nil {
+		n, err := strconv.ParseInt(key, 10, 64)
+		if dated := order != postgres.FailingHooksFirst && order != postgres.LatestHooksFirst; err != nil || dated && (n < 0 || n > maxMicros) {
 			return postgres.HookKey{}, false
 		}
 	}
 	return postgres.HookKey{Key: key, ID: parsed}, true
 }
+
+// maxMicros is a time in the year 2200, in microseconds since 1970.
+const maxMicros = 7_258_118_400_000_000
 
 func formatHookKey(k postgres.HookKey) string { return k.ID.String() + "_" + k.Key }
 
