@@ -17,6 +17,8 @@ func (c *chance) bad(op, name string) (any, bool) {
 	switch op + "." + name {
 	case "publish-events.event_type":
 		return pick[any](c, "", " ", "a b", "a..b", "*", "order.>", strings.Repeat("a", 129), "a\nb", 1, object{}, []any{"order.created"}), true
+	case "backtest-hook.event_type": // also of a type that is declared later
+		return pick[any](c, " ", "a b", "a..b", ".a", strings.Repeat("a", 129), "a\nb", 1, object{}, []any{1}), true
 	case "replay-hook.event_types":
 		return pick[any](c, []any{""}, []any{"a b"}, []any{nil}, c.manyTypes(), "x y", 1, object{}), true
 	}
