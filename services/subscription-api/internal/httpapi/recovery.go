@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// recoveryStore tells what hooks missed; *postgres.DB is one.
+// recoveryStore tells what hooks missed while they were disabled; *postgres.DB is one.
 type recoveryStore interface {
 	Recovery(ctx context.Context, tenant string, hook uuid.UUID) (postgres.Recovery, error)
 }
