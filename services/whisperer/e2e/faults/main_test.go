@@ -41,8 +41,9 @@ var (
 	seed   = flag.Uint64("seed", 1, "where chance begins; a failure prints the one to use again")
 	report = flag.String("report", "", "file that gets the table of results, besides the output")
 
-	// worker is the program that was built.
-	worker  string
+	// The programs that were built.
+	worker, subscriptionAPI string
+
 	results table
 )
 
@@ -64,11 +65,12 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	worker = filepath.Join(dir, "delivery-worker")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", worker, "./services/delivery-worker/cmd/delivery-worker")
+	worker, subscriptionAPI = filepath.Join(dir, "delivery-worker"), filepath.Join(dir, "subscription-api")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", dir, "./services/delivery-worker/cmd/delivery-worker",
+		"./services/subscription-api/cmd/subscription-api")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build the worker: %v\n%s", err, out)
+		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 		return 1
 	}
 	code := testenv.Main(m)
