@@ -159,11 +159,11 @@ func (w *world) beside(t *testing.T, r trait) {
 	before := w.quality(t, seconds(2, 20))
 	timeout := cmp.Or(r.timeout, impatient)
 	bad := w.hook(h.url+"/bad", func(bad *webhook.Hook) { bad.Config = config(t, fmt.Sprintf(`{"timeout":%d}`, int(timeout.Seconds()))) })
-	during := w.quality(t, seconds(4, 20))
+	during := w.quality(t, seconds(3, 20))
 	a := w.attempt(t, bad)
 	again := during > 2*before // perhaps the machine had something else to do
 	if again {
-		during = min(during, w.quality(t, seconds(4, 20)))
+		during = min(during, w.quality(t, seconds(3, 20)))
 	}
 	stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, bad.ID)
 	require.NoError(t, err)

@@ -200,7 +200,7 @@ func slowly(d time.Duration) misbehave {
 func atOnce(h *hostile, conn net.Conn) {
 	_, _ = conn.Read(make([]byte, 1))
 	h.requests.Add(1)
-	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
 	<-time.After(100 * time.Millisecond) // else the reset overtakes the answer
 	reset(h, conn, 0)
 }
