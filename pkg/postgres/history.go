@@ -128,13 +128,13 @@ func (f *DeliveryFilter) status(c *clauses) {
 	switch {
 	case f.MinStatus != nil && f.MaxStatus != nil && *f.MinStatus == *f.MaxStatus:
 		c.add("last_status = %s", *f.MinStatus)
-	case f.MinStatus != nil && f.MaxStatus != nil:
-		c.add("last_status >= %s", *f.MinStatus)
-		c.add("last_status <= %s", *f.MaxStatus)
+	case f.MinStatus != nil && f.MaxStatus != nil: // + 0 keeps the index of single statuses, which would be sorted, out of it
+		c.add("last_status + 0 >= %s", *f.MinStatus)
+		c.add("last_status + 0 <= %s", *f.MaxStatus)
 	case f.MinStatus != nil:
-		c.add("last_status >= %s", *f.MinStatus)
+		c.add("last_status + 0 >= %s", *f.MinStatus)
 	case f.MaxStatus != nil:
-		c.add("last_status <= %s", *f.MaxStatus)
+		c.add("last_status + 0 <= %s", *f.MaxStatus)
 	}
 	below := f.MaxStatus != nil && *f.MaxStatus < 200
 	above := f.MinStatus != nil && *f.MinStatus > 299
