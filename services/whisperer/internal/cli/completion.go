@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -88,7 +89,7 @@ func fishCompletions(out io.Writer, node *kong.Node, path []string) {
 			continue
 		}
 		fmt.Fprintf(out, "complete -c whisperer -n %s -a %s -d %s\n", fishQuote(condition), child.Name, fishQuote(child.Help))
-		fishCompletions(out, child, append(path[:len(path):len(path)], child.Name))
+		fishCompletions(out, child, append(slices.Clip(path), child.Name))
 	}
 	for _, flag := range visible(node.Flags) {
 		needs := ""
