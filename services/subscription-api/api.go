@@ -77,7 +77,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	}, s.events.up))
 	sender := attempt.New(egress.NewClient(egress.Options{Policy: policy, Version: version}), version, traces)
 	handler, err := httpapi.New(httpapi.Deps{
-		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db,
+		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db,
 		Deliveries: s.db, Events: s.db, Explained: s.db, Scanned: s.db, Replays: s.db, Jobs: s.db, Recovery: s.db, Trials: s.db,
 		Sender: sender, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
 		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, RequestRate: c.RequestRate, Version: version, Metrics: registry, Traces: traces, Log: log,

@@ -204,23 +204,24 @@ func TestTheConsoleShowsTheSettingsWithoutWhatIsSecret(t *testing.T) {
 	addr, token, _ := start(t, testenv.NATS(t))
 	root := "http://" + addr + "/console/"
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	post := func() *http.Response {
+	post := func() (status int, cookies []*http.Cookie) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, root+"sign-in", strings.NewReader("token="+token))
 		require.NoError(t, err)
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		response, err := client.Do(r)
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
-		return response
+		return response.StatusCode, response.Cookies()
 	}
-	var signedIn *http.Response
+	var cookies []*http.Cookie
 	require.Eventually(t, func() bool {
-		signedIn = post()
-		return signedIn.StatusCode == http.StatusSeeOther
+		var status int
+		status, cookies = post()
+		return status == http.StatusSeeOther
 	}, 20*time.Second, 50*time.Millisecond)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, root+"system/", nil)
 	require.NoError(t, err)
-	r.AddCookie(signedIn.Cookies()[0])
+	r.AddCookie(cookies[0])
 	response, err := client.Do(r)
 	require.NoError(t, err)
 	defer response.Body.Close()

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,6 +14,11 @@ import (
 )
 
 const auditPath = root + "/audit/"
+
+// auditStore keeps what was changed by whom; *postgres.DB is one.
+type auditStore interface {
+	AuditLog(ctx context.Context, tenant string, f postgres.AuditFilter, page postgres.Page) ([]postgres.AuditEntry, bool, error)
+}
 
 type (
 	auditInput struct {
@@ -66,7 +70,7 @@ func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*audit
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Accounts.AuditLog(ctx, c.tokenScope(), f, page)
+	list, more, err := s.Audit.AuditLog(ctx, c.tokenScope(), f, page)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +78,7 @@ func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*audit
 	for i := range list {
 		e := &list[i]
 		out.Results[i] = auditEntry{
-			ID: e.ID, Actor: string(e.Actor), Action: e.Action, Subject: e.Subject, Detail: object{rawJSON(json.RawMessage(e.Detail))}, CreatedDate: e.At,
+			ID: e.ID, Actor: string(e.Actor), Action: e.Action, Subject: e.Subject, Detail: object{rawJSON(e.Detail)}, CreatedDate: e.At,
 		}
 	}
 	out.Next, out.Previous = s.neighbours(c, auditPath, scope, page, more, len(list), func(i int) postgres.Position {

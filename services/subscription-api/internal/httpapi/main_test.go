@@ -68,7 +68,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w.logs = logs
 	deps := httpapi.Deps{
-		Hooks: w.db, EventTypes: w.db, Types: noTypes(), Tokens: w.db, Accounts: w.db,
+		Hooks: w.db, EventTypes: w.db, Types: noTypes(), Tokens: w.db, Accounts: w.db, Audit: w.db,
 		Deliveries: w.db, Events: w.db, Explained: w.db, Scanned: w.db, Replays: w.db, Jobs: w.db, Recovery: w.db, Trials: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
 		Sender:    attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test", nil), // sends nothing
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),

@@ -49,6 +49,7 @@ type Deps struct {
 	Types      typeChecker
 	Tokens     tokenStore
 	Accounts   accountStore
+	Audit      auditStore
 	Deliveries deliveryStore
 	Events     eventStore
 	Explained  explainStore

@@ -18,7 +18,6 @@ type accountStore interface {
 	RevokeToken(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID) error
 	EnsureTenant(ctx context.Context, actor postgres.Actor, name string) (created bool, err error)
 	Tenants(ctx context.Context) ([]postgres.Tenant, error)
-	AuditLog(ctx context.Context, tenant string, f postgres.AuditFilter, page postgres.Page) ([]postgres.AuditEntry, bool, error)
 }
 
 const tokensPath = root + "/tokens/"
