@@ -88,6 +88,9 @@ func TestF23ASoakWithFaults(t *testing.T) {
 	for time.Now().Before(until) {
 		s.chance.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 		for _, name := range names {
+			if len(s.counts) == len(names) && time.Now().After(until) { // each has been there
+				break
+			}
 			began := time.Now()
 			happen[name]()
 			s.faults = append(s.faults, window{began, time.Now()})
