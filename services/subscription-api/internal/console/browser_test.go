@@ -71,7 +71,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 		chromedp.WaitNotPresent(chromedp.CSS("#wrong-target_url span")), chromedp.Click(chromedp.CSS(`input[value="package.created"]`)),
 		chromedp.Evaluate[chromedp.Void](`document.getElementById("choice").value = "linear"`),
 		chromedp.SendKeys(chromedp.ID("linear_base"), "60"), chromedp.SendKeys(chromedp.ID("max_retries"), "7"))
-	require.Eventually(t, func() bool { return strings.Contains(b.text(t, "#timetable"), " 7 more times") }, time.Minute, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(b.text(t, "#timetable"), " 7 more times") }, stepLimit, 50*time.Millisecond)
 
 	far.status.Store(http.StatusTeapot)
 	b.do(t, chromedp.Click(chromedp.ID("send-test")), chromedp.WaitVisible(chromedp.CSS("#tried .sides")))

@@ -141,6 +141,9 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 
 // hookRows are the rows of the hooks, each with its last day as far as that is counted.
 func (c *console) hookRows(ctx context.Context, v *visit, hooks []postgres.SortedHook) ([]hookRow, error) {
+	if len(hooks) == 0 { // the page has no place for counts
+		return nil, nil
+	}
 	since := c.now().UTC().Truncate(time.Hour).Add(-(sparkHours - 1) * time.Hour)
 	ids := make([]uuid.UUID, len(hooks))
 	rows := make([]hookRow, len(hooks))
