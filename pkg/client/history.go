@@ -91,9 +91,24 @@ type RejectedEvent struct {
 	CreatedDate time.Time `json:"created_date"`
 }
 
-// RejectedEvents lists what was rejected between two times, newest first; zero times are seven days ago and now.
-func (c *Client) RejectedEvents(ctx context.Context, from, to time.Time) iter.Seq2[RejectedEvent, error] {
-	return pages[RejectedEvent](ctx, c, "/whisperer/rejected-events/", rangeQuery(from, to))
+// RejectedFilter narrows a list of rejected events; empty fields let everything pass. Without From the list goes back
+// seven days.
+type RejectedFilter struct {
+	Reason string
+	// Subject is a part of what it was published to, in any case of letters.
+	Subject  string
+	From, To time.Time
+}
+
+// RejectedEvents lists what was rejected, newest first, fetching page after page. It ends after the first error.
+func (c *Client) RejectedEvents(ctx context.Context, f RejectedFilter) iter.Seq2[RejectedEvent, error] {
+	q := rangeQuery(f.From, f.To)
+	for name, value := range map[string]string{"reason": f.Reason, "subject": f.Subject} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return pages[RejectedEvent](ctx, c, "/whisperer/rejected-events/", q)
 }
 
 // rangeQuery asks for what lies between two times, where they are not zero.

@@ -140,13 +140,27 @@ func (d *DB) OrphansOf(ctx context.Context, tenant, eventID string, publishedAt 
 	return deliveries(rows), nil
 }
 
+// RejectedFilter narrows a list of rejected events; zero fields let everything pass.
+type RejectedFilter struct {
+	Range  TimeRange
+	Reason string
+	// Subject is a part of what it was published to, in any case of letters.
+	Subject string
+}
+
 // Rejected lists a tenant's rejected events, the newest first. more is as in Events, and so are positions. Raw is cut to
 // maxRaw bytes.
-func (d *DB) Rejected(ctx context.Context, tenant string, r TimeRange, maxRaw int, page Page) (list []RejectedEvent, more bool, err error) {
+func (d *DB) Rejected(ctx context.Context, tenant string, f RejectedFilter, maxRaw int, page Page) (list []RejectedEvent, more bool, err error) {
 	c := &clauses{}
 	raw := c.arg(maxRaw)
 	c.add("tenant = %s", tenant)
-	c.published("published_at", r)
+	c.published("published_at", f.Range)
+	if f.Reason != "" {
+		c.add("reason = %s", f.Reason)
+	}
+	if f.Subject != "" {
+		c.add("strpos(lower(subject), lower(%s)) > 0", f.Subject)
+	}
 	tail := c.page(page, "published_at", "seq", bySeq)
 	query := `SELECT published_at, seq, subject, tenant, reason, detail, substring(raw FOR ` + raw + `) AS raw, size, headers
 		FROM rejected_events WHERE ` + c.where() + tail

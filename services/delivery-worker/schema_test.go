@@ -26,7 +26,7 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 	}
 	check(webhook.SchemaReject)
 	rejected := func() []postgres.RejectedEvent {
-		list, _, err := w.db.Rejected(t.Context(), webhook.DefaultTenant, postgres.TimeRange{}, 100, postgres.Page{Limit: 100})
+		list, _, err := w.db.Rejected(t.Context(), webhook.DefaultTenant, postgres.RejectedFilter{}, 100, postgres.Page{Limit: 100})
 		require.NoError(t, err)
 		return list
 	}

@@ -66,7 +66,7 @@ type historyStore interface {
 	Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error)
 	Events(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) ([]postgres.EventSummary, bool, error)
 	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
-	Rejected(ctx context.Context, tenant string, r postgres.TimeRange, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
+	Rejected(ctx context.Context, tenant string, f postgres.RejectedFilter, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
 }
 
 // explainStore knows what became of one event; *postgres.DB is one.

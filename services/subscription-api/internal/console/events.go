@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -14,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-type eventQuery struct{ EventType, Entity, Since string }
+type eventQuery struct{ EventType, Entity, Schema, Since string }
 
 // Narrowed reports whether events may be hidden by the filter.
 func (q eventQuery) Narrowed() bool { return q != eventQuery{} }
@@ -22,6 +21,7 @@ func (q eventQuery) Narrowed() bool { return q != eventQuery{} }
 type eventList struct {
 	Filter       eventQuery
 	Rows         []eventRow
+	Schemas      []option
 	Spans        []option
 	Types        []string
 	Problem      string
@@ -34,18 +34,27 @@ type eventRow struct {
 	ID, Type, Entity, Link string
 	PublishedAt            time.Time
 	Size                   string
+	// Problems is what the schema of its type has against it, as a sentence; empty for nothing.
+	Problems string
+}
+
+// offSchema asks for the events that the schema of their type has something against.
+const offSchema = "off"
+
+func schemaOptions() []option {
+	return []option{{"", "fits or not"}, {offSchema, "does not fit"}}
 }
 
 func eventLink(id string) string { return Root + "event?" + url.Values{"id": {id}}.Encode() }
 
 func readEventQuery(form url.Values) eventQuery {
 	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
-	return eventQuery{EventType: get("event_type"), Entity: get("entity"), Since: get("since")}
+	return eventQuery{EventType: get("event_type"), Entity: get("entity"), Schema: get("schema"), Since: get("since")}
 }
 
 // filter is what the store is asked for; a problem is a sentence for people.
 func (q *eventQuery) filter(now time.Time) (f postgres.EventFilter, problem string) {
-	f.Range, f.Entity = since(q.Since, now), q.Entity
+	f.Range, f.Entity, f.OffSchema = since(q.Since, now), q.Entity, q.Schema == offSchema
 	if q.EventType != "" {
 		pattern, problem := readPattern(q.EventType)
 		if problem != "" {
@@ -59,13 +68,25 @@ func (q *eventQuery) filter(now time.Time) (f postgres.EventFilter, problem stri
 func eventRows(list []postgres.EventSummary) []eventRow {
 	rows := make([]eventRow, len(list))
 	for i, e := range list {
-		rows[i] = eventRow{ID: e.ID, Type: e.Type, Entity: e.Entity, Link: eventLink(e.ID), PublishedAt: e.PublishedAt, Size: size(e.Size)}
+		rows[i] = eventRow{
+			ID: e.ID, Type: e.Type, Entity: e.Entity, Link: eventLink(e.ID), PublishedAt: e.PublishedAt, Size: size(e.Size),
+			Problems: problemsText(e.SchemaProblems),
+		}
 	}
 	return rows
 }
 
+// problemsText is what a schema has against an event's data, in one line.
+func problemsText(problems []webhook.FieldError) string {
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = strings.TrimSpace(p.Pointer + " " + p.Detail)
+	}
+	return strings.Join(lines, "; ")
+}
+
 func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
-	body := eventList{Filter: readEventQuery(v.form), Spans: spanOptions()}
+	body := eventList{Filter: readEventQuery(v.form), Schemas: schemaOptions(), Spans: spanOptions()}
 	var err error
 	if body.Types, err = c.typeNames(ctx, v.tenant); err != nil {
 		return reply{}, err
@@ -136,40 +157,4 @@ func textOf(raw []byte) string {
 		return ""
 	}
 	return pretty(raw)
-}
-
-// maxRejectedShown bounds the bytes of a rejected event that the list shows.
-const maxRejectedShown = 4 << 10
-
-type rejectedList struct {
-	Rows         []rejectedRow
-	Newer, Older string
-}
-
-type rejectedRow struct {
-	Anchor, Subject, Reason, Detail, Body, Size string
-	At                                          time.Time
-	Cut                                         bool
-}
-
-func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
-	at := readPage(v.form)
-	list, more, err := c.History.Rejected(ctx, v.tenant, lately(c.now()), maxRejectedShown, at)
-	if err != nil {
-		return reply{}, err
-	}
-	body := rejectedList{}
-	for _, r := range list {
-		text := string(r.Raw)
-		if !utf8.ValidString(text) {
-			text = strings.ToValidUTF8(text, "\uFFFD")
-		}
-		body.Rows = append(body.Rows, rejectedRow{
-			Subject: r.Subject, Reason: r.Reason, Detail: r.Detail, Body: text, Size: size(r.Size), At: r.PublishedAt, Cut: r.Size > len(r.Raw),
-		})
-	}
-	body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
-		return postgres.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // a sequence is not negative
-	})
-	return page("rejected", "Rejected events", body), nil
 }

@@ -137,17 +137,28 @@ func (w *world) hook(t *testing.T, name, target string, types ...string) webhook
 }
 
 // event stores an event of the default tenant that was published so long ago.
-func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity string, ago time.Duration) webhook.Event {
+func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity string, ago time.Duration, problems ...webhook.FieldError) webhook.Event {
 	t.Helper()
 	at := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
 	e := webhook.Event{
 		ID: id, Tenant: webhook.DefaultTenant, Type: eventType, Time: at, PublishedAt: at, Seq: seq, Entity: entity,
-		Data: []byte(`{"id":61,"note":"<b>bold</b>"}`),
+		Data: []byte(`{"id":61,"note":"<b>bold</b>"}`), SchemaProblems: problems,
 	}
 	r := w.db.NewRecorder()
 	defer r.Close()
 	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{e}))
 	return e
+}
+
+// reject stores something that was published to the type's subject and is no event.
+func (w *world) reject(t *testing.T, seq uint64, eventType, reason, detail string, ago time.Duration) {
+	t.Helper()
+	r := w.db.NewRecorder()
+	defer r.Close()
+	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w-1", Rejected: []*whispererv1.RejectedEvent{{
+		PublishedAt: time.Now().Add(-ago).UnixNano(), Seq: seq, Subject: "oms.default." + eventType, Tenant: "default", Reason: reason,
+		Detail: detail, Raw: []byte("<oops>"), Size: 6,
+	}}}}))
 }
 
 // replay asks for a hook's dead deliveries of the last day again.

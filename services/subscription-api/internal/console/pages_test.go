@@ -17,7 +17,6 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 )
 
@@ -50,12 +49,12 @@ func story(t *testing.T, w *world) []string {
 		e := w.event(t, fmt.Sprintf("h-%d", i), uint64(200+i), "order.created", fmt.Sprintf("order:%d", 1000+i), time.Duration(2+(i*i)%21)*time.Hour)
 		w.record(t, fact(north.ID, &e, webhook.Delivered, "", answered(204, "")))
 	}
-	r := w.db.NewRecorder()
-	defer r.Close()
-	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w-1", Rejected: []*whispererv1.RejectedEvent{{
-		PublishedAt: time.Now().UnixNano(), Seq: 9, Subject: "oms.default.package.created", Tenant: "default", Reason: "unreadable",
-		Detail: "The body is no JSON.", Raw: []byte("<oops>"), Size: 6,
-	}}}}))
+	off := w.event(t, "off", 400, "shipment.created", "shipment:9", time.Second,
+		webhook.FieldError{Pointer: "/id", Detail: "must be a string, and is a number"}, webhook.FieldError{Detail: "must have the property \"carrier\""})
+	w.record(t, fact(north.ID, &off, webhook.Delivered, "", answered(200, "")))
+	w.reject(t, 9, "package.created", "unreadable", "The body is no JSON.", time.Minute)
+	w.reject(t, 10, "order.created", "bad_field", "event_time is no time.", time.Hour)
+	w.reject(t, 11, "order.paid", "unreadable", "The body is no JSON.", 3*time.Hour)
 	w.tenant(t, "acme")
 	w.token(t, postgres.NewToken{Name: "warehouse script", Role: postgres.Editor, Tenant: "default"})
 	job := w.replay(t, south.ID, "it was down")
@@ -65,7 +64,7 @@ func story(t *testing.T, w *world) []string {
 		"event/explain?id=" + last.ID, "deliveries/retry?state=dead", "hooks/?sort=failing",
 		"", "hooks/", "hooks/?search=nothing", "hooks/new", "hooks/" + south.ID.String() + "/", "hooks/" + south.ID.String() + "/edit",
 		"hooks/" + north.ID.String() + "/delete", "deliveries/", "deliveries/?state=dead", "deliveries/" + webhook.DeliveryID(south.ID, last.ID).String() + "/",
-		"deliveries/" + webhook.DeliveryID(north.ID, last.ID).String() + "/", "events/", "event?id=" + last.ID, "rejected/", "types/",
+		"deliveries/" + webhook.DeliveryID(north.ID, last.ID).String() + "/", "events/", "event?id=" + last.ID, "event?id=off", "rejected/", "rejected/?subject=none", "types/",
 		"types/package.created", "types/hook.failing", "tokens/", "audit/", "tenants/", "system/", "nowhere",
 	}
 }
@@ -188,7 +187,7 @@ func TestDeliveriesAreFiltered(t *testing.T) {
 	require.Equal(t, 12, rows("status=none"))
 	require.Equal(t, 2, rows("event=e-010"))
 	require.Equal(t, 2, rows("entity=package:10"))
-	require.Equal(t, 0, rows("event_type=shipment.>"))
+	require.Equal(t, 0, rows("event_type=product.>"))
 	require.Equal(t, 50, rows("event_type=package-created"))
 	require.Equal(t, 0, rows("hook="+uuid.NewString()))
 	require.Equal(t, 50, rows("state=nonsense&since=1h"))
@@ -196,6 +195,49 @@ func TestDeliveriesAreFiltered(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, p.get(t, "/console/deliveries/?hook=x").status)
 	require.Equal(t, http.StatusBadRequest, p.get(t, "/console/deliveries/?event=%00").status)
 	require.Equal(t, http.StatusBadRequest, p.get(t, "/console/hooks/?search=%ff").status)
+}
+
+// TestEventsAreFiltered also sees what the schema of their type has against them.
+func TestEventsAreFiltered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	story(t, w)
+	p := w.signIn(t, w.operator)
+	for query, rows := range map[string]int{
+		"schema=off": 1, "schema=off&event_type=package.*": 0, "entity=package:10": 1, "event_type=order.created&since=1h": 0, "": 50,
+	} {
+		require.Equal(t, rows, strings.Count(p.get(t, "/console/events/?"+query).text, `<td class="main">`), query)
+	}
+	require.Equal(t, 1, strings.Count(p.get(t, "/console/events/").text, `title="/id must be a string, and is a number; must have`))
+	event := p.get(t, "/console/event?id=off").text
+	require.Contains(t, event, "<code>/id</code> must be a string, and is a number")
+	require.Contains(t, event, `must have the property &#34;carrier&#34;`)
+	require.NotContains(t, p.get(t, "/console/event?id=e-010").text, "has something against")
+}
+
+func TestRejectedEventsAreFiltered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	story(t, w)
+	p := w.signIn(t, w.operator)
+	for query, rows := range map[string]int{
+		"": 3, "reason=unreadable": 2, "reason=bad_field": 1, "reason=unreadable&since=1h": 1, "subject=ORDER": 2, "subject=oms.default.order.paid": 1,
+		"reason=unreadable&subject=order": 1, "reason=poison": 0, "subject=%25": 0,
+	} {
+		require.Equal(t, rows, strings.Count(p.get(t, "/console/rejected/?"+query).text, `<section class="card">`), query)
+	}
+	none := p.get(t, "/console/rejected/?reason=poison&subject=%3Cb%3E").text
+	require.Contains(t, none, "No rejected event matches.")
+	require.Contains(t, none, `<option value="poison" selected>`)
+	require.Contains(t, none, `value="&lt;b&gt;"`, "the form says what is asked for")
+	require.Contains(t, p.get(t, "/console/rejected/?reason=bad_field").text, "It has a bad field")
+	for seq := range uint64(60) {
+		w.reject(t, 100+seq, "many.came", "too_large", "It is too large.", time.Minute)
+	}
+	first := p.get(t, "/console/rejected/?subject=many").text
+	older := regexp.MustCompile(`href="(\?[^"]*older=[^"]*)"`).FindStringSubmatch(first)
+	require.Len(t, older, 2)
+	require.Equal(t, 10, strings.Count(p.get(t, "/console/rejected/"+unescape(older[1])).text, `<section class="card">`), "the filter goes on with the pages")
 }
 
 func TestTokensAreMadeAndRevoked(t *testing.T) {
@@ -259,8 +301,9 @@ func (slowStats) Durations(ctx context.Context, _ string, _ time.Time) (postgres
 func TestPagesDoWithoutCountsThatTakeTooLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(d *console.Deps) { d.Stats = slowStats{} })
-	h := w.hook(t, "north", "http://example.com/", "package.created")
 	p := w.signIn(t, w.operator)
+	require.NotContains(t, p.get(t, "/console/hooks/").text, `hx-select="#counts"`, "there is nothing to count and no place to show it")
+	h := w.hook(t, "north", "http://example.com/", "package.created")
 	for path, says := range map[string]string{
 		"/console/": "Counting the last hour", "/console/hooks/": "not counted yet", "/console/hooks/" + h.ID.String() + "/": "Counting…",
 	} {

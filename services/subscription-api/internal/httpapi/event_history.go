@@ -18,7 +18,7 @@ type eventStore interface {
 	Events(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) ([]postgres.EventSummary, bool, error)
 	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
 	CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error)
-	Rejected(ctx context.Context, tenant string, r postgres.TimeRange, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
+	Rejected(ctx context.Context, tenant string, f postgres.RejectedFilter, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
 }
 
 // explainStore is what explaining asks besides; *postgres.DB is one.
@@ -78,10 +78,12 @@ type (
 
 type (
 	rejectedListInput struct {
-		From   fromParam  `query:"from"`
-		To     toParam    `query:"to"`
-		Limit  limitParam `query:"limit"`
-		Cursor string     `query:"cursor" doc:"From next or previous"`
+		Reason  string     `query:"reason" doc:"The fixed word, such as unreadable"`
+		Subject string     `query:"subject" doc:"A part of what it was published to, such as package.created; lower and upper case are the same"`
+		From    fromParam  `query:"from"`
+		To      toParam    `query:"to"`
+		Limit   limitParam `query:"limit"`
+		Cursor  string     `query:"cursor" doc:"From next or previous"`
 	}
 	rejectedBody struct {
 		Seq         int64        `json:"seq" doc:"In the stream of events"`
@@ -186,8 +188,9 @@ func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eve
 }
 
 func (s *server) listRejected(ctx context.Context, c *call, in *rejectedListInput) (*rejectedListOutput, error) {
-	r, err := readRange(in.From, in.To, time.Now())
-	if err != nil {
+	f := postgres.RejectedFilter{Reason: in.Reason, Subject: in.Subject}
+	var err error
+	if f.Range, err = readRange(in.From, in.To, time.Now()); err != nil {
 		return nil, err
 	}
 	scope := c.scopeOf(rejectedPath)
@@ -195,7 +198,7 @@ func (s *server) listRejected(ctx context.Context, c *call, in *rejectedListInpu
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Events.Rejected(ctx, c.tenant, r, maxRaw, page)
+	list, more, err := s.Events.Rejected(ctx, c.tenant, f, maxRaw, page)
 	if err != nil {
 		return nil, err
 	}

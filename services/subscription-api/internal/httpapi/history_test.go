@@ -182,7 +182,7 @@ func TestRejectedEventsAreListed(t *testing.T) {
 	var rejected []*whispererv1.RejectedEvent
 	for i, raw := range []string{"{", "\x00\xff", strings.Repeat("a", 20_000)} {
 		rejected = append(rejected, &whispererv1.RejectedEvent{
-			PublishedAt: at.UnixNano(), Seq: uint64(i + 1), Subject: "oms.default.a", Tenant: "default", Reason: "malformed",
+			PublishedAt: at.UnixNano(), Seq: uint64(i + 1), Subject: fmt.Sprintf("oms.default.package.no%d", i+1), Tenant: "default", Reason: []string{"unreadable", "unreadable", "bad_field"}[i],
 			Detail: "It is no JSON.", Raw: []byte(raw), Size: uint32(len(raw)), Headers: []*whispererv1.Header{{Name: "A", Value: "b"}},
 		})
 	}
@@ -194,6 +194,17 @@ func TestRejectedEventsAreListed(t *testing.T) {
 	require.Len(t, field(a, "raw")[0], 16<<10)
 	a = w.call(t, http.MethodGet, a.json["next"].(string), "")
 	require.Equal(t, []string{"{"}, field(a, "raw"))
+	for query, want := range map[string][]string{
+		"reason=unreadable":                     {"2", "1"},
+		"reason=unreadable&subject=PACKAGE.no1": {"1"},
+		"subject=no3":                           {"3"},
+		"reason=poison":                         {},
+		"to=2000-01-01T00:00:00Z&from=1999-01-01T00:00:00Z": {},
+	} {
+		require.ElementsMatch(t, want, field(w.call(t, http.MethodGet, path+"?"+query, ""), "seq"), query)
+	}
+	next := w.call(t, http.MethodGet, path+"?limit=1&reason=unreadable", "").json["next"].(string)
+	require.Equal(t, []string{"1"}, field(w.call(t, http.MethodGet, next, ""), "seq"), "the filter goes on with the pages")
 	w.tenant(t, "acme")
 	require.Empty(t, field(w.call(t, http.MethodGet, path, "", header("X-Whisperer-Tenant", "acme")), "seq"))
 }

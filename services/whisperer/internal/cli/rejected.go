@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/client"
 )
 
 type rejectedCommand struct {
@@ -13,6 +15,9 @@ type rejectedCommand struct {
 type rejectedList struct {
 	listFlags
 	rangeFlags
+
+	Reason  string `help:"Only those with this reason, such as unreadable."`
+	Subject string `help:"Only those published to a subject with this part, such as package.created."`
 }
 
 // Run lists.
@@ -25,7 +30,7 @@ func (c *rejectedList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := take(api.RejectedEvents(ctx, from, to), c.Limit)
+	list, err := take(api.RejectedEvents(ctx, client.RejectedFilter{Reason: c.Reason, Subject: c.Subject, From: from, To: to}), c.Limit)
 	if err != nil {
 		return err
 	}

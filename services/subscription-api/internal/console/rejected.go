@@ -1,0 +1,82 @@
+package console
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// maxRejectedShown bounds the bytes of a rejected event that the list shows.
+const maxRejectedShown = 4 << 10
+
+type rejectedQuery struct{ Reason, Subject, Since string }
+
+// Narrowed reports whether rejected events may be hidden by the filter.
+func (q rejectedQuery) Narrowed() bool { return q != rejectedQuery{} }
+
+type rejectedList struct {
+	Filter       rejectedQuery
+	Rows         []rejectedRow
+	Reasons      []option
+	Spans        []option
+	Newer, Older string
+}
+
+type rejectedRow struct {
+	Subject, Reason, Detail, Body, Size string
+	At                                  time.Time
+	Cut                                 bool
+}
+
+// reasonOptions has all reasons why something is no event. Nothing is listed for a tenant that there is not.
+func reasonOptions() []option {
+	return []option{
+		{"", "any reason"},
+		{string(envelope.Unreadable), "cannot be read"},
+		{string(envelope.BadField), "has a bad field"},
+		{string(envelope.OffSchema), "does not fit its schema"},
+		{string(envelope.TypeMismatch), "is of another type than its subject"},
+		{string(envelope.IDConflict), "has the id of another event"},
+		{string(envelope.TooLarge), "is too large"},
+		{string(envelope.Poison), "stopped workers"},
+	}
+}
+
+// reasonWords says a reason to people; one that is not known stays as it is.
+func reasonWords(reason string) string {
+	options := reasonOptions()
+	if i := slices.IndexFunc(options, func(o option) bool { return o.Value == reason }); i > 0 {
+		return "It " + options[i].Label
+	}
+	return reason
+}
+
+func readRejectedQuery(form url.Values) rejectedQuery {
+	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
+	return rejectedQuery{Reason: get("reason"), Subject: get("subject"), Since: get("since")}
+}
+
+func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
+	body := rejectedList{Filter: readRejectedQuery(v.form), Reasons: reasonOptions(), Spans: spanOptions()}
+	filter := postgres.RejectedFilter{Range: since(body.Filter.Since, c.now()), Reason: body.Filter.Reason, Subject: body.Filter.Subject}
+	at := readPage(v.form)
+	list, more, err := c.History.Rejected(ctx, v.tenant, filter, maxRejectedShown, at)
+	if err != nil {
+		return reply{}, err
+	}
+	for _, r := range list {
+		body.Rows = append(body.Rows, rejectedRow{
+			Subject: r.Subject, Reason: reasonWords(r.Reason), Detail: r.Detail, Body: strings.ToValidUTF8(string(r.Raw), "\uFFFD"),
+			Size: size(r.Size), At: r.PublishedAt, Cut: r.Size > len(r.Raw),
+		})
+	}
+	body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
+		return postgres.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // a sequence is not negative
+	})
+	return page("rejected", "Rejected events", body), nil
+}
