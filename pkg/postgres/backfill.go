@@ -19,6 +19,10 @@ const Settled = time.Minute
 // BackfillRate is how many deliveries a second a backfill parks.
 const BackfillRate = 100
 
+// noticed is how long after its creation every worker knows a hook, at the latest: what was published meanwhile may have
+// been fanned out without it.
+const noticed = 2 * time.Second
+
 // backfill makes the job that gives a new hook the events from before it existed, as its config.start_from wants, and
 // returns its id; uuid.Nil where there is none to make.
 func backfill(ctx context.Context, tx *sqlx.Tx, actor Actor, h *webhook.Hook) (uuid.UUID, error) {
@@ -37,7 +41,7 @@ func backfill(ctx context.Context, tx *sqlx.Tx, actor Actor, h *webhook.Hook) (u
 		INSERT INTO jobs (id, tenant, hook_id, owner, reason, rate, from_at, to_at, event_types, states, include_missing, total, counted,
 			phase, cursor_at)
 		VALUES ($1, $2, $3, $4, 'start_from of the new hook', $5, $6, $7, '{}', '{}', true, 0, false, 'events', $6)`,
-		id, h.Tenant, h.ID, string(actor), BackfillRate, since, h.CreatedAt)
+		id, h.Tenant, h.ID, string(actor), BackfillRate, since, h.CreatedAt.Add(noticed))
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("create backfill of hook %s: %w", h.ID, err)
 	}
@@ -74,4 +78,20 @@ func horizon(to time.Time) (until time.Time, open bool) {
 		return settled, true
 	}
 	return to, false
+}
+
+// Backfilled returns up to which sequence of the OMS stream a hook has been given what is from before it existed, and false
+// where no running job gives it any. What comes later has to wait where the hook keeps an order.
+func (d *DB) Backfilled(ctx context.Context, hook uuid.UUID) (upTo uint64, running bool, err error) {
+	var cursors []uuid.UUID
+	err = d.db.SelectContext(ctx, &cursors, `
+		SELECT cursor_id FROM jobs WHERE hook_id = $1 AND state = 'running' AND include_missing AND states = '{}'`, hook)
+	if err != nil {
+		return 0, false, translate(fmt.Errorf("look for backfill of hook %s: %w", hook, err))
+	}
+	if len(cursors) == 0 { // there is one job of a hook at a time
+		return 0, false, nil
+	}
+	cursor := Position{ID: cursors[0]}
+	return uint64(cursor.seq()), true, nil //nolint:gosec // never negative
 }

@@ -57,7 +57,7 @@ func TestANewHookGetsEventsFromBeforeItExisted(t *testing.T) {
 	require.Equal(t, 2, job().Done, "what was published a second ago may not be recorded yet")
 	require.Equal(t, postgres.JobRunning, job().State)
 
-	_, err = plain.ExecContext(t.Context(), `UPDATE jobs SET to_at = to_at - interval '1 minute', next_at = now()`)
+	_, err = plain.ExecContext(t.Context(), `UPDATE jobs SET to_at = to_at - interval '2 minutes', next_at = now()`)
 	require.NoError(t, err)
 	work()
 	require.Equal(t, postgres.JobCompleted, job().State)

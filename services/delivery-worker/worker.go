@@ -280,8 +280,8 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 	})
 	history := ledger.NewReader(s.db, s.bus)
 	s.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Leases: s.db, Claims: s.db, Stream: s.bus,
-		History: history, Log: s.log, Worker: s.config.Worker,
+		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Backfills: s.db, Leases: s.db, Claims: s.db,
+		Stream: s.bus, History: history, Log: s.log, Worker: s.config.Worker,
 	})
 	return deliverer, history
 }

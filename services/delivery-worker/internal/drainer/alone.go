@@ -3,6 +3,7 @@ package drainer
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
@@ -12,6 +13,9 @@ import (
 
 // settleTime is how soon an ordered hook is looked at again when its next event is not settled yet.
 const settleTime = 25 * time.Millisecond
+
+// stored is how old an event is at least that is surely below the last sequence of the stream it is in, whatever the clocks.
+const stored = time.Minute
 
 // maxSkipped is how many deliveries of blocked entities one pass looks past.
 const maxSkipped = 20 * page
@@ -34,14 +38,9 @@ func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 	case h.Status == webhook.Disabled:
 		return d.endAll(ctx, b, webhook.Dead, webhook.ReasonHookDisabled, false)
 	}
-	upTo := uint64(math.MaxInt64)
-	if h.Config.Ordering != webhook.OrderNone {
-		// an event that is still in somebody's hands may come before those that are parked already
-		lag, err := d.Stream.Lag(ctx, bus.Fanout)
-		if err != nil {
-			return false, err
-		}
-		upTo = lag.Settled
+	bound, err := d.inOrder(ctx, h)
+	if err != nil {
+		return false, err
 	}
 	// what the holder before did, or this one in its last pass, has to be in Postgres before it is read
 	if err := d.History.CatchUp(ctx); err != nil {
@@ -50,7 +49,10 @@ func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 	p := newPass(d, lease, h, page)
 	err = p.block(ctx)
 	if err == nil {
-		err = p.read(ctx, upTo)
+		err = p.read(ctx, bound.last, math.MaxInt64, time.Now().Add(-stored))
+	}
+	if err == nil {
+		err = p.read(ctx, 0, bound.upTo, time.Time{})
 	}
 	p.finish()
 	switch {
@@ -58,12 +60,45 @@ func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 		return false, err
 	case p.done.Load() > 0 || p.stopped.Load():
 		return p.done.Load() > 0 && !p.stopped.Load(), nil
-	case upTo < math.MaxInt64 && p.skipped == 0 && !p.allBlocked:
-		if later, err := d.Store.Parked(ctx, b.HookID, upTo, math.MaxInt64, 1); err != nil || len(later) > 0 {
+	case bound.moving && p.skipped == 0 && !p.allBlocked:
+		if later, err := d.Store.Parked(ctx, b.HookID, bound.upTo, math.MaxInt64, 1); err != nil || len(later) > 0 {
 			return d.soon(ctx), err
 		}
 	}
 	return false, d.Store.ForgetBacklog(ctx, b)
+}
+
+// bound is what of a hook's parked deliveries may be made without breaking their order.
+type bound struct {
+	// upTo is a sequence: what comes later has to wait. It grows in a moment if moving.
+	upTo   uint64
+	moving bool
+	// last is the stream's last sequence. A higher one is of an event of just now, or of a stream that was lost and made
+	// anew: nobody has any of those in hand.
+	last uint64
+}
+
+func (d *Drainer) inOrder(ctx context.Context, h *webhook.Hook) (bound, error) {
+	if h.Config.Ordering == webhook.OrderNone {
+		return bound{upTo: math.MaxInt64, last: math.MaxInt64}, nil
+	}
+	// what is from before the hook existed comes first; this is asked before the lag: all that a job gave that has ended
+	// is read
+	backfilled, running, err := d.Backfills.Backfilled(ctx, h.ID)
+	if err != nil {
+		return bound{}, err
+	}
+	// an event that is still in somebody's hands may come before those that are parked already
+	lag, err := d.Stream.Lag(ctx, bus.Fanout)
+	switch {
+	case err != nil:
+		return bound{}, err
+	case running && backfilled > lag.Last: // it is at events of a stream that was lost
+		return bound{last: lag.Last}, nil
+	case running && backfilled < lag.Settled:
+		return bound{upTo: backfilled, last: lag.Last}, nil
+	}
+	return bound{upTo: lag.Settled, moving: true, last: lag.Last}, nil
 }
 
 // soon waits for events that are in somebody's hands for a moment more; it returns false when ctx ends first.
@@ -106,14 +141,18 @@ func (p *pass) block(ctx context.Context) error {
 	return nil
 }
 
-// read goes over the hook's parked deliveries up to a sequence.
-func (p *pass) read(ctx context.Context, upTo uint64) error {
-	for after := uint64(0); !p.over(); {
+// read goes over the hook's parked deliveries after one sequence and up to another, of events that were published before a
+// time; zero is any.
+func (p *pass) read(ctx context.Context, after, upTo uint64, before time.Time) error {
+	for after < upTo && !p.over() {
 		list, err := p.Store.Parked(ctx, p.hook.ID, after, upTo, page)
 		if err != nil || len(list) == 0 {
 			return err
 		}
 		after = list[len(list)-1].Event.Seq
+		if !before.IsZero() {
+			list = slices.DeleteFunc(list, func(d postgres.ParkedDelivery) bool { return !d.Event.PublishedAt.Before(before) })
+		}
 		if err := p.put(ctx, list, func(bool) {}); err != nil {
 			return err
 		}

@@ -56,6 +56,11 @@ type store interface {
 	EndDeliveries(ctx context.Context, hook uuid.UUID, state webhook.DeliveryState, reason webhook.Reason, waiting bool, limit int) (int64, error)
 }
 
+// backfills is implemented by *postgres.DB.
+type backfills interface {
+	Backfilled(ctx context.Context, hook uuid.UUID) (upTo uint64, running bool, err error)
+}
+
 // leases is implemented by *postgres.DB.
 type leases interface {
 	ShareLease(ctx context.Context, name string, ttl time.Duration) (bool, error)
@@ -91,6 +96,7 @@ type Deps struct {
 	Hooks     hooks
 	Lanes     lanes
 	Store     store
+	Backfills backfills
 	Leases    leases
 	Claims    claims
 	Stream    stream
