@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // Failing is a hook whose attempts have all failed for some time, or one that has recovered from that.
@@ -115,4 +117,17 @@ func (d *DB) ParkLost(ctx context.Context, l LostDelivery, before time.Time, rea
 		return false, translate(fmt.Errorf("park lost delivery %s: %w", l.ID, err))
 	}
 	return parked, nil
+}
+
+// GiveUp makes the deliveries of an event dead whose attempts were begun and never told of, as where each worker died that
+// made them.
+func (d *DB) GiveUp(ctx context.Context, seq uint64, publishedAt time.Time) error {
+	_, err := d.db.ExecContext(ctx, `
+		UPDATE deliveries SET state = 'dead', reason = $3, updated_at = clock_timestamp()
+		WHERE state = 'waiting' AND next_at IS NULL AND event_seq = $1 AND published_at = $2`,
+		int64(seq), publishedAt, webhook.ReasonPoison) //nolint:gosec // a stream's sequence fits
+	if err != nil {
+		return translate(fmt.Errorf("give up deliveries of event %d: %w", seq, err))
+	}
+	return nil
 }

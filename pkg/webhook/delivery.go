@@ -42,6 +42,7 @@ const (
 	ReasonStopStatus   Reason = "stop_status"       // dead: the hook's stop_on lists the status
 	ReasonGone         Reason = "gone"              // dead: the receiver answered 410
 	ReasonHookDisabled Reason = "hook_disabled"     // dead: the hook was disabled while it waited
+	ReasonPoison       Reason = "poison"            // dead: its event killed workers again and again
 	ReasonHookDeleted  Reason = "hook_deleted"      // cancelled
 	ReasonPaused       Reason = "paused"            // parked: a person paused the hook
 	ReasonConcurrency  Reason = "concurrency_limit" // parked: over the hook's cap

@@ -63,6 +63,11 @@ func (f *Fanout) suspect(ctx context.Context, m *bus.Message) {
 	case !ok || !ours:
 		f.handBack(m)
 	case lease.Fence > 1:
+		// what was begun of it must not be found by the sweep, and tried again; it is not read to see what that may be
+		if !f.insist(ctx, m, func() error { return f.Tries.GiveUp(ctx, m.Seq, m.PublishedAt) }) {
+			f.handBack(m)
+			return
+		}
 		tenant, _ := bus.SplitEventSubject(m.Subject)
 		f.reject(m, tenant, envelope.Poison, "it was handed to workers too often without being settled")
 	default:

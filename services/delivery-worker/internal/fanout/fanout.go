@@ -63,6 +63,7 @@ type seen interface {
 // tries is implemented by *postgres.DB: the fence of a lease counts who has had it.
 type tries interface {
 	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (lease postgres.Lease, ok bool, err error)
+	GiveUp(ctx context.Context, seq uint64, publishedAt time.Time) error
 }
 
 // history is the ledger's reader.

@@ -354,11 +354,18 @@ func (s *stage) handedOut(times int) {
 func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.hook("*")
+	hook := s.hook("*")
 	s.publish(`1`, `2`)
 	s.handedOut(5)
 	stored, err := s.bus.Event(t.Context(), 1)
 	require.NoError(t, err)
+	recorder := s.db.NewRecorder()
+	defer recorder.Close()
+	begun := webhook.DeliveryID(hook.ID, "e-1")
+	require.NoError(t, recorder.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
+		DeliveryId: begun[:], HookId: hook.ID[:], Tenant: "acme", EventId: "e-1", EventSeq: 1, PublishedAt: stored.PublishedAt.UnixNano(),
+		State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1, At: time.Now().UnixNano(),
+	}}}}))
 	// as the worker did that died of it in the last try
 	_, first, err := s.db.AcquireLease(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
 	require.NoError(t, err)
@@ -368,6 +375,10 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	require.Len(t, s.rejected, 1)
 	require.Equal(t, "poison", s.rejected[0].GetReason())
 	require.EqualValues(t, 1, s.rejected[0].GetSeq())
+	key := postgres.DeliveryKey{ID: begun, PublishedAt: stored.PublishedAt}
+	recorded, err := s.db.Recorded(t.Context(), []postgres.DeliveryKey{key})
+	require.NoError(t, err)
+	require.Equal(t, webhook.Dead, recorded[begun].State, "the sweep does not try again what was begun")
 }
 
 func TestAnEventThatOnlyWaitedWhileWorkersDiedIsDelivered(t *testing.T) {

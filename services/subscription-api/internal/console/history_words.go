@@ -30,6 +30,8 @@ func reasonText(reason webhook.Reason) string {
 		return "the receiver answered 410 Gone"
 	case webhook.ReasonHookDisabled:
 		return "the webhook was disabled while it waited"
+	case webhook.ReasonPoison:
+		return "its event was given up, as one that ends the workers which take it"
 	case webhook.ReasonHookDeleted:
 		return "the webhook was deleted"
 	case webhook.ReasonPaused:
