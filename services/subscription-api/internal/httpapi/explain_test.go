@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,88 @@ func TestAnEventIsExplainedForEveryHook(t *testing.T) {
 	require.Equal(t, "created_later", field(a, "reason")[0])
 	require.Equal(t, "now", field(a, "evaluated")[0])
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodGet, events+"e-9/explain/", "").status)
+}
+
+func TestAnExplanationNamesTheFirstThingThatKeepsAnEventAway(t *testing.T) {
+	t.Parallel()
+	const published = `"event_type":"order.*","config":{"channel_id":12}`
+	const disabled = `status = 'disabled', disabled_reason = 'It was gone.'`
+	for name, c := range map[string]struct {
+		hook           string
+		change         string // of the hook's row, past what the API allows
+		age            time.Duration
+		reason, detail string
+	}{
+		"a hook made after the event": {published, "", time.Hour, "created_later", "The hook was created after the event was published."},
+		"a hook of other types": {
+			`"event_type":"package.>"`, "", -time.Hour, "event_type",
+			"None of the hook's event types covers order.created.",
+		},
+		"a hook of another channel": {
+			`"event_type":"order.*","config":{"channel_id":13}`, "", -time.Hour, "config_filter",
+			"The event is for hooks whose config contains its config_filter, and this one's does not.",
+		},
+		"a hook without a channel": {
+			`"event_type":"order.*"`, "", -time.Hour, "config_filter",
+			"The event is for hooks whose config contains its config_filter, and this one's does not.",
+		},
+		"a filter that is false": {
+			`"event_type":"order.*","config":{"channel_id":12,"filter":"event.data.n > 2.0"}`, "", -time.Hour, "filter",
+			"The hook's filter is false: event.data.n is 1.5.",
+		},
+		"a filter about what is not there": {
+			`"event_type":"order.*","config":{"channel_id":12,"filter":"event.data.total > 2.0"}`, "", -time.Hour,
+			"filter_failed", "The hook's filter could not be evaluated for the event: ",
+		},
+		"a filter that cannot be read": {
+			published, `config = '{"channel_id":12,"filter":"event.data.n >"}'`, -time.Hour, "filter_invalid",
+			"The hook's filter cannot be read: ",
+		},
+		"a hook that is disabled":          {published, disabled, -time.Hour, "hook_disabled", "The hook is disabled: It was gone."},
+		"a disabled hook of another type":  {`"event_type":"package.>"`, disabled, -time.Hour, "event_type", "None of "},
+		"a hook that wants it":             {published, "", -time.Hour, "", "The hook wants the event as it is now. "},
+		"a hook that is paused wants it":   {published + `,"status":"paused"`, "", -time.Hour, "", "The hook wants the event as it is now. "},
+		"a hook whose filter lets it pass": {`"event_type":"order.*","config":{"channel_id":12,"filter":"event.data.n < 2.0"}`, "", -time.Hour, "", "The hook wants the event as it is now. "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			id := w.createHook(t, `{"target_url":"http://example.com/a",`+c.hook+`}`)
+			if c.change != "" {
+				w.admin(t, `UPDATE hooks SET `+c.change)
+			}
+			e := newEvent("e-1", 1, "order.created", "", c.age)
+			e.ConfigFilter = []byte(`{"channel_id":12}`)
+			w.published(t, e)
+			a := w.call(t, http.MethodGet, events+"e-1/explain/", "")
+			require.Equal(t, http.StatusOK, a.status, a.text)
+			list := a.json["results"].([]any)
+			require.Len(t, list, 1)
+			got := list[0].(map[string]any)
+			require.Equal(t, id.String(), got["hook"])
+			require.Equal(t, c.reason, got["reason"])
+			require.True(t, strings.HasPrefix(got["detail"].(string), c.detail), got["detail"])
+			outcome := "not_matched"
+			if c.reason == "" {
+				outcome = "not_recorded"
+			}
+			require.Equal(t, outcome, got["outcome"])
+			require.Equal(t, "now", got["evaluated"])
+			require.Nil(t, got["delivery"])
+		})
+	}
+}
+
+func TestAnExplanationIsAboutTheTenantsOwnHooks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.tenant(t, "acme")
+	acme := header("X-Whisperer-Tenant", "acme")
+	w.createHook(t, `{"name":"ours","event_type":"*","target_url":"http://example.com/a"}`)
+	w.createHook(t, `{"name":"theirs","event_type":"*","target_url":"http://example.com/a"}`, acme)
+	w.published(t, newEvent("e-1", 1, "order.created", "", -time.Hour))
+	require.Equal(t, []string{"ours"}, field(w.call(t, http.MethodGet, events+"e-1/explain/", ""), "name"))
+	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodGet, events+"e-1/explain/", "", acme).status)
 }
 
 func TestASecretIsRotatedWithoutAGap(t *testing.T) {
