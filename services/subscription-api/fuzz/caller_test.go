@@ -207,6 +207,10 @@ func (c *caller) parameters(by *chance, r *request) {
 	if query.Has("to") { // with from it may make an empty range, which is refused
 		query.Del("from")
 	}
+	if query.Has("data_contains") || query.Has("data_path") || query.Has("data_text") { // they need a range, of at most 31 days
+		query.Set("from", by.time())
+		query.Del("to")
+	}
 	for _, name := range []string{"created_date__gt", "created_date__gte", "created_date__lt", "created_date__lte"} {
 		if query.Has("created_date") {
 			query.Del(name)

@@ -116,6 +116,12 @@ func (c *chance) good(op, name string) (any, bool) {
 		return pick[any](c, nil, time.Now().Add(time.Duration(1+c.IntN(1000))*time.Hour).UTC().Format(time.RFC3339)), true
 	case "from", "created_date__gte", "created_date__gt":
 		return c.time(), true
+	case "data_contains":
+		return pick(c, `{"a":1}`, `{"package":{"awb":"1Z5"}}`, `[null,1.50]`, `"ü%_\\"`, "12345678901234567890123", "null", "{}"), true
+	case "data_path":
+		return pick(c, "$", "$.a", "$.lines[*] ? (@.quantity > 3)", `$.** ? (@ like_regex "^1Z")`, "strict $.a.b", `$."ü" ? (exists (@.a))`), true
+	case "data_text":
+		return c.text(200), true
 	case "rate":
 		return pick(c, 1, 2, 100, 10_000), true
 	case "reason":
