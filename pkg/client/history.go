@@ -32,6 +32,8 @@ type OutcomeCounts struct {
 	Waiting   int `json:"waiting"`
 	Parked    int `json:"parked"`
 	Cancelled int `json:"cancelled"`
+	// SuccessRate is the delivered of those that are delivered or dead, 0 to 1; nil where there are none.
+	SuccessRate *float64 `json:"success_rate"`
 }
 
 // RecordedEvent is an event with its payload, as it was published.

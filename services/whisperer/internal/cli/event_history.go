@@ -61,9 +61,7 @@ func (c *eventGet) Run(ctx context.Context, a *app) error {
 		t.row("entity", e.Entity)
 		t.row("happened", date(e.Time))
 		t.row("published", date(e.CreatedDate))
-		d := e.Deliveries
-		t.row("deliveries", fmt.Sprintf("%d: %d delivered, %d waiting, %d parked, %d dead, %d cancelled",
-			d.Total, d.Delivered, d.Waiting, d.Parked, d.Dead, d.Cancelled))
+		t.row("deliveries", outcomes(e.Deliveries))
 		t.row("context", compact(e.Context, "none"))
 		t.row("config filter", compact(e.ConfigFilter, "none"))
 		t.row("data", compact(e.Data, "null"))

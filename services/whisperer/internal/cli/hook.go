@@ -18,6 +18,7 @@ import (
 type hookCommand struct {
 	List           hookList           `cmd:"" help:"List hooks, the newest first."`
 	Get            hookGet            `cmd:"" help:"Show one hook."`
+	Stats          hookStats          `cmd:"" help:"Show how a hook fares: what became of its deliveries, and how long attempts take."`
 	Create         hookCreate         `cmd:"" help:"Create a hook."`
 	Update         hookUpdate         `cmd:"" help:"Change some fields of a hook and leave the others."`
 	Delete         hookDelete         `cmd:"" help:"Delete hooks; what they have not got yet is cancelled."`
