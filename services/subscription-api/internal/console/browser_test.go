@@ -313,6 +313,12 @@ func TestEveryPageIsAccessible(t *testing.T) {
 			b.do(t, chromedp.Navigate(w.url+"/console/hooks/new"), chromedp.Evaluate[chromedp.Void](`document.querySelector("form.form").requestSubmit()`),
 				chromedp.WaitVisible(chromedp.ID("summary")))
 			b.judge(t, string(axe), look.name, "hooks/wrong", look.width)
+			for _, auth := range []string{"token", "oauth2"} { // everything that unfolds, unfolded
+				b.do(t, chromedp.Navigate(w.url+"/console/hooks/new?event_type=package.created"), chromedp.Evaluate[chromedp.Void](`
+					for (const box of document.querySelectorAll('input[value="own"], input[name="auth_mode"][value="`+auth+`"]')) box.click()`),
+					chromedp.Click(chromedp.ID("try-filter")), chromedp.WaitVisible(chromedp.CSS("#backtest .samples")))
+				b.judge(t, string(axe), look.name, "hooks/"+auth, look.width)
+			}
 			b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll('input[name="hook"]')].pop().checked = true`),
 				chromedp.Click(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(`input[name="sure"] ~ p`)))
 			b.judge(t, string(axe), look.name, "hooks/status", look.width)

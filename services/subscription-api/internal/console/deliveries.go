@@ -178,7 +178,9 @@ func (c *console) hookTitle(ctx context.Context, tenant string, id uuid.UUID) (s
 
 // retryManyBody asks whether so many deliveries are really to be tried again.
 type retryManyBody struct {
-	Count int
+	// Counted says that Count is known.
+	Counted bool
+	Count   int
 	// Most is how many are tried again at once; All says that there are more.
 	Most int
 	All  bool
@@ -227,10 +229,13 @@ func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	body := retryManyBody{Most: postgres.MaxRetried, What: query.words(hook), Query: "?" + filterOf(v.form).Encode()}
-	if body.Count, err = c.Retries.CountRetriable(ctx, v.tenant, filter); err != nil {
+	body.Count, body.Counted, err = count(ctx, c.counts, "retriable "+v.tenant+body.Query, v.patience(), func(ctx context.Context) (int, error) {
+		return c.Retries.CountRetriable(ctx, v.tenant, filter)
+	})
+	if err != nil {
 		return reply{}, err
 	}
-	body.All = body.Count == postgres.MaxRetried
+	v.pending, body.All = !body.Counted, body.Count == postgres.MaxRetried
 	return page("deliveries-retry", "Try them all again?", body), nil
 }
 

@@ -91,7 +91,7 @@ func TestAllThatAListShowsIsTriedAgain(t *testing.T) {
 		w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(status, "")))
 	}
 	require.Contains(t, p.get(t, "/console/deliveries/?status=5xx").text, `href="/console/deliveries/retry?status=5xx"`)
-	a := p.get(t, "/console/deliveries/retry?status=5xx&hook="+h.ID.String())
+	a := p.get(t, "/console/deliveries/retry?wait=1&status=5xx&hook="+h.ID.String())
 	require.Contains(t, a.text, "Try 2 deliveries again?")
 	require.Contains(t, a.text, "to north")
 	a = p.post(t, "/console/deliveries/retry?status=5xx&hook="+h.ID.String())

@@ -210,8 +210,8 @@ func TestEventsAreFiltered(t *testing.T) {
 	}
 	require.Equal(t, 1, strings.Count(p.get(t, "/console/events/").text, `title="/id must be a string, and is a number; must have`))
 	event := p.get(t, "/console/event?id=off").text
-	require.Contains(t, event, "<code>/id</code> must be a string, and is a number")
-	require.Contains(t, event, `must have the property &#34;carrier&#34;`)
+	require.Contains(t, event, "<code>/id</code>: must be a string, and is a number")
+	require.Contains(t, event, `All of it: must have the property &#34;carrier&#34;`)
 	require.NotContains(t, p.get(t, "/console/event?id=e-010").text, "has something against")
 }
 

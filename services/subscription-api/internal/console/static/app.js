@@ -142,6 +142,8 @@
     showTimes(document);
     showZone();
     for (const button of document.querySelectorAll("[data-follow]")) button.hidden = false;
+    const tab = document.querySelector(".tabs [aria-current]");
+    if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 40;
     const menu = document.querySelector("details.menu"), narrow = matchMedia("(max-width: 800px)");
     if (!menu) return;
     const fold = () => { menu.open = !narrow.matches; };
