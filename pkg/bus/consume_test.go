@@ -216,7 +216,7 @@ func TestLagTellsWhereAConsumerIs(t *testing.T) {
 	}
 	require.Equal(t, bus.Lag{}, lag())
 	publish(t, b, 10)
-	require.Equal(t, bus.Lag{Pending: 10, Last: 10}, lag())
+	require.Eventually(t, func() bool { return lag() == bus.Lag{Pending: 10, Last: 10} }, 5*time.Second, 10*time.Millisecond)
 
 	sub := subscribe(t, b, bus.Fanout, 64)
 	var messages []bus.Message

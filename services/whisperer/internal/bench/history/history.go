@@ -113,6 +113,7 @@ type world struct {
 	token    string
 	hooks    []uuid.UUID
 	samples  []webhook.Delivery
+	waiting  []webhook.Delivery
 }
 
 // seed fills the database.
@@ -157,7 +158,11 @@ func (w *world) seed(ctx context.Context) (*Report, error) {
 	if w.samples, err = db.SeededEvents(ctx, webhook.DefaultTenant, 1000); err != nil {
 		return nil, err
 	}
-	if len(w.samples) == 0 {
+	w.waiting, _, err = db.Deliveries(ctx, webhook.DefaultTenant, postgres.DeliveryFilter{States: []webhook.DeliveryState{webhook.Waiting}}, postgres.Page{Limit: 100})
+	if err != nil {
+		return nil, err
+	}
+	if len(w.samples) == 0 || len(w.waiting) == 0 {
 		return nil, errors.New("look for samples: there is no history")
 	}
 	return &Report{Attempts: w.options.Attempts, Seeding: time.Since(begin)}, nil
@@ -227,9 +232,11 @@ func (w *world) lookUps() []lookUp {
 		{"deliveries", fixed("deliveries/")},
 		{"deliveries, 250 of them", fixed("deliveries/?limit=250")},
 		{"dead deliveries", fixed("deliveries/?state=dead")},
-		{"waiting deliveries of a hook", func(n int) string { return "deliveries/?state=waiting&hook=" + hook(n) }},
+		{"waiting deliveries of a hook", func(n int) string {
+			return "deliveries/?state=waiting&hook=" + w.waiting[n%len(w.waiting)].HookID.String()
+		}},
 		{"deliveries of a hook", func(n int) string { return "deliveries/?hook=" + hook(n) }},
-		{"deliveries of a hook and type", func(n int) string { return "deliveries/?hook=" + hook(n) + "&event_type=" + sample(n).EventType }},
+		{"deliveries of a hook and type", func(n int) string { return "deliveries/?hook=" + sample(n).HookID.String() + "&event_type=" + sample(n).EventType }},
 		{"deliveries of an event", func(n int) string { return "deliveries/?event=" + sample(n).EventID }},
 		{"deliveries of an entity", func(n int) string { return "deliveries/?entity=" + sample(n).Entity }},
 		{"deliveries of a type", func(n int) string { return "deliveries/?event_type=" + sample(n).EventType }},
