@@ -48,12 +48,8 @@ type AnswerCount struct {
 // HookStats counts.
 func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (HookStats, error) {
 	s := HookStats{}
-	var err error
 	day := now.Add(-24 * time.Hour)
-	if s.Day, err = d.countHook(ctx, tenant, hook, day); err != nil {
-		return s, err
-	}
-	if s.Month, err = d.countHook(ctx, tenant, hook, now.Add(-30*24*time.Hour)); err != nil {
+	if err := d.countHook(ctx, &s, tenant, hook, day, now.Add(-30*24*time.Hour)); err != nil {
 		return s, err
 	}
 	if err := d.openOf(ctx, &s, tenant, hook); err != nil {
@@ -66,7 +62,7 @@ func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now t
 		return s, err
 	}
 	var since sql.NullTime
-	err = d.db.QueryRowxContext(ctx, `
+	err := d.db.QueryRowxContext(ctx, `
 		SELECT failing_since, failures FROM hook_health WHERE hook_id = $1 AND tenant = $2`, hook, tenant).Scan(&since, &s.Failures)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -122,24 +118,29 @@ func (d *DB) answers(ctx context.Context, s *HookStats, tenant string, hook uuid
 	return nil
 }
 
-func (d *DB) countHook(ctx context.Context, tenant string, hook uuid.UUID, since time.Time) (map[webhook.DeliveryState]int, error) {
+// countHook counts the deliveries of a day and of a month by their state.
+func (d *DB) countHook(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, day, month time.Time) error {
 	var rows []struct {
 		State string `db:"state"`
-		N     int    `db:"n"`
+		Day   int    `db:"day"`
+		Month int    `db:"month"`
 	}
 	// without the tenant it is answered by an index alone: a hook is of one tenant
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT state, count(*) AS n FROM deliveries
-		WHERE hook_id = (SELECT id FROM hooks WHERE id = $1 AND tenant = $2) AND published_at >= $3 GROUP BY state`,
-		hook, tenant, since)
+		SELECT state, count(*) FILTER (WHERE published_at >= $3) AS day, count(*) AS month FROM deliveries
+		WHERE hook_id = (SELECT id FROM hooks WHERE id = $1 AND tenant = $2) AND published_at >= $4 GROUP BY state`,
+		hook, tenant, day, month)
 	if err != nil {
-		return nil, translate(fmt.Errorf("count deliveries of hook %s: %w", hook, err))
+		return translate(fmt.Errorf("count deliveries of hook %s: %w", hook, err))
 	}
-	counts := make(map[webhook.DeliveryState]int, len(rows))
+	s.Day, s.Month = map[webhook.DeliveryState]int{}, make(map[webhook.DeliveryState]int, len(rows))
 	for _, r := range rows {
-		counts[webhook.DeliveryState(r.State)] = r.N
+		s.Month[webhook.DeliveryState(r.State)] = r.Month
+		if r.Day > 0 {
+			s.Day[webhook.DeliveryState(r.State)] = r.Day
+		}
 	}
-	return counts, nil
+	return nil
 }
 
 func (d *DB) durations(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
