@@ -236,7 +236,9 @@ func (w *world) lookUps() []lookUp {
 			return "deliveries/?state=waiting&hook=" + w.waiting[n%len(w.waiting)].HookID.String()
 		}},
 		{"deliveries of a hook", func(n int) string { return "deliveries/?hook=" + hook(n) }},
-		{"deliveries of a hook and type", func(n int) string { return "deliveries/?hook=" + sample(n).HookID.String() + "&event_type=" + sample(n).EventType }},
+		{"deliveries of a hook and type", func(n int) string {
+			return "deliveries/?hook=" + sample(n).HookID.String() + "&event_type=" + sample(n).EventType
+		}},
 		{"deliveries of an event", func(n int) string { return "deliveries/?event=" + sample(n).EventID }},
 		{"deliveries of an entity", func(n int) string { return "deliveries/?entity=" + sample(n).Entity }},
 		{"deliveries of a type", func(n int) string { return "deliveries/?event_type=" + sample(n).EventType }},
