@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"net/http"
@@ -76,6 +77,15 @@ func (s *Scenario) config() (webhook.Config, error) {
 		return webhook.ParseConfig(nil)
 	}
 	return webhook.ParseConfig([]byte(fmt.Sprintf(`{"ordering":%q}`, s.Ordering)))
+}
+
+// retries is the schedule of the scenario's hooks; nil for the usual one. That grows to minutes while a receiver is down,
+// and the head of an ordered backlog would not be tried again before they are over.
+func (s *Scenario) retries() json.RawMessage {
+	if s.Later != Down {
+		return nil
+	}
+	return json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":10}}`)
 }
 
 // park publishes a scenario's events in their order, while the receiver is down, and returns when all are parked.

@@ -71,7 +71,7 @@ func Scenarios() []Scenario {
 			Named: 1_000_000, Hooks: 1, Workers: 1, Later: Down, Goroutines: 32,
 		},
 		{
-			Name: "parked-in-order", Title: "the same, and the hook keeps the order of all", Events: 5000, Named: 100_000, Hooks: 1,
+			Name: "parked-in-order", Title: "the same, and the hook keeps the order of all", Events: 5000, Named: 1_000_000, Hooks: 1,
 			Workers: 1, Later: Down, Ordering: webhook.OrderHook, Goroutines: 1, Against: "parked",
 		},
 		{

@@ -148,6 +148,7 @@ func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) erro
 		if h.Config, err = s.config(); err != nil {
 			return err
 		}
+		h.RetryConfig = s.retries()
 		hooks = append(hooks, h)
 	}
 	for n := range s.Registered {
