@@ -50,16 +50,16 @@ func main() {
 		panic(err)
 	}
 	go func() {
-		for {
-			found, err := work(db, func(_ *sql.Tx, eventType string, body []byte) error {
-				fmt.Println("done:", eventType, len(body))
-				return nil
-			})
-			if err != nil {
-				panic(err)
-			}
-			if !found {
-				time.Sleep(50 * time.Millisecond)
+		for range time.Tick(50 * time.Millisecond) {
+			for found := true; found; {
+				var err error
+				found, err = work(db, func(_ *sql.Tx, eventType string, body []byte) error {
+					fmt.Println("done:", eventType, len(body))
+					return nil
+				})
+				if err != nil {
+					panic(err)
+				}
 			}
 		}
 	}()
