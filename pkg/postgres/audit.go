@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -48,7 +49,15 @@ func (d *DB) change(ctx context.Context, actor Actor, do func(tx *sqlx.Tx) (audi
 
 // transact runs do in a transaction, and commits it unless there is an error.
 func (d *DB) transact(ctx context.Context, do func(tx *sqlx.Tx) error) error {
-	tx, err := d.db.BeginTxx(ctx, nil)
+	return transactOn(ctx, d.db, do)
+}
+
+// transactOn is transact on a connection, or on any of a pool.
+func transactOn(ctx context.Context, on interface {
+	BeginTxx(ctx context.Context, opts *sql.TxOptions) (*sqlx.Tx, error)
+}, do func(tx *sqlx.Tx) error,
+) error {
+	tx, err := on.BeginTxx(ctx, nil)
 	if err != nil {
 		return translate(fmt.Errorf("begin transaction: %w", err))
 	}
@@ -62,23 +71,32 @@ func (d *DB) transact(ctx context.Context, do func(tx *sqlx.Tx) error) error {
 	return nil
 }
 
-func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entry audited) error {
-	if entry.detail == nil {
-		entry.detail = map[string]any{}
+// writeAudit writes what one actor has changed.
+func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entries ...audited) error {
+	var ids []uuid.UUID
+	var tenants, actions, subjects, details []string
+	for _, e := range entries {
+		if e.detail == nil {
+			e.detail = map[string]any{}
+		}
+		detail, err := json.Marshal(e.detail)
+		if err != nil {
+			return fmt.Errorf("encode audit detail of %s: %w", e.action, err)
+		}
+		id, err := uuid.NewV7()
+		if err != nil {
+			return fmt.Errorf("make audit id: %w", err)
+		}
+		ids, tenants, actions = append(ids, id), append(tenants, e.tenant), append(actions, e.action)
+		subjects, details = append(subjects, e.subject), append(details, string(detail))
 	}
-	detail, err := json.Marshal(entry.detail)
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO audit (id, tenant, actor, action, subject, detail)
+		SELECT e.id, NULLIF(e.tenant, ''), $1, e.action, e.subject, e.detail
+		FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[]) AS e (id, tenant, action, subject, detail)`,
+		string(actor), textArray(uuidList(ids)), textArray(tenants), textArray(actions), textArray(subjects), textArray(details))
 	if err != nil {
-		return fmt.Errorf("encode audit detail of %s: %w", entry.action, err)
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return fmt.Errorf("make audit id: %w", err)
-	}
-	_, err = tx.ExecContext(ctx, `
-		INSERT INTO audit (id, tenant, actor, action, subject, detail) VALUES ($1, NULLIF($2, ''), $3, $4, $5, $6)`,
-		id, entry.tenant, string(actor), entry.action, entry.subject, string(detail))
-	if err != nil {
-		return fmt.Errorf("write audit of %s: %w", entry.action, err)
+		return fmt.Errorf("write audit: %w", err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 )
 
 // copyChunk is how many bytes of rows go to the driver at once.
@@ -149,6 +150,15 @@ func (c *copyOut) bytes(b []byte) {
 	c.buf = hex.AppendEncode(c.buf, b)
 }
 
+// optionalBytes writes null for nil.
+func (c *copyOut) optionalBytes(b []byte) {
+	if b == nil {
+		c.null()
+		return
+	}
+	c.bytes(b)
+}
+
 // text writes a text, made fit for a text column: UTF-8 without NUL.
 func (c *copyOut) text(s string) {
 	c.column()
@@ -162,6 +172,13 @@ func (c *copyOut) optionalText(b []byte) {
 		return
 	}
 	c.text(string(b))
+}
+
+// texts writes an array of texts.
+func (c *copyOut) texts(list pq.StringArray) {
+	array, _ := list.Value() // it has no error to tell
+	text, _ := array.(string)
+	c.text(text)
 }
 
 func appendText(buf []byte, s string) []byte {

@@ -12,9 +12,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
+// hookInsertColumns are those of hookRow that a new hook brings; the database makes the others.
+const hookInsertColumns = `id, tenant, name, event_types, target_url, notification_type, sealed, sealed_key_id, has_secret,
+	has_api_key, callback, retry, config, status, disabled_reason`
+
 // hookColumns are those of hookRow.
-const hookColumns = `id, tenant, name, event_types, target_url, notification_type, sealed, sealed_key_id, has_secret,
-	has_api_key, callback, retry, config, status, disabled_reason, created_at, modified_at, version`
+const hookColumns = hookInsertColumns + `, created_at, modified_at, version`
 
 // hookRow is a row of hooks.
 type hookRow struct {
@@ -76,6 +79,34 @@ func newHookRow(h *webhook.Hook, ring *seal.Ring) (hookRow, error) {
 		row.Sealed, row.SealedKeyID = box.Box, &box.KeyID
 	}
 	return row, nil
+}
+
+// writeHook writes the columns of hookInsertColumns.
+func writeHook(c *copyOut, r *hookRow) {
+	c.uuid(r.ID[:])
+	c.text(r.Tenant)
+	c.text(r.Name)
+	c.texts(r.EventTypes)
+	c.text(r.TargetURL)
+	c.text(r.NotificationType)
+	c.optionalBytes(r.Sealed)
+	c.optionalText(textOf(r.SealedKeyID))
+	c.bool(r.HasSecret)
+	c.bool(r.HasAPIKey)
+	c.optionalText(textOf(r.Callback))
+	c.optionalText(textOf(r.Retry))
+	c.text(r.Config)
+	c.text(r.Status)
+	c.text(r.DisabledReason)
+	c.end()
+}
+
+// textOf is what p points to, or nil.
+func textOf[T string | []byte](p *T) []byte {
+	if p == nil {
+		return nil
+	}
+	return []byte(*p)
 }
 
 // hook turns a row into a hook, opening its secrets.

@@ -207,8 +207,7 @@ func (d *DB) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (stor
 		return stored, err
 	}
 	err = tx.GetContext(ctx, &stored, `
-		INSERT INTO hooks (id, tenant, name, event_types, target_url, notification_type, sealed, sealed_key_id,
-			has_secret, has_api_key, callback, retry, config, status, disabled_reason)
+		INSERT INTO hooks (`+hookInsertColumns+`)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING `+hookColumns,
 		row.ID, row.Tenant, row.Name, row.EventTypes, row.TargetURL, row.NotificationType, row.Sealed, row.SealedKeyID,
 		row.HasSecret, row.HasAPIKey, row.Callback, row.Retry, row.Config, row.Status, row.DisabledReason)

@@ -2,9 +2,7 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
@@ -18,31 +16,44 @@ import (
 // The errors are webhook.ErrConflict where two hooks, stored or new, have the same target URL and event types, ErrQuota,
 // and webhook.ErrNotFound where the tenant does not exist.
 func (d *DB) CreateHooks(ctx context.Context, actor Actor, tenant string, hooks []webhook.Hook, quota int) ([]uuid.UUID, error) {
+	rows := make([]hookRow, len(hooks))
 	ids := make([]uuid.UUID, len(hooks))
-	for i := range ids {
-		id, err := uuid.NewV7()
-		if err != nil {
+	entries := make([]audited, len(hooks))
+	for i, h := range hooks {
+		var err error
+		if h.ID, err = uuid.NewV7(); err != nil {
 			return nil, fmt.Errorf("make hook id: %w", err)
 		}
-		ids[i] = id
+		h.Tenant = tenant
+		if rows[i], err = newHookRow(&h, d.ring); err != nil {
+			return nil, err
+		}
+		ids[i] = h.ID
+		entries[i] = audited{
+			tenant: tenant, action: "hook.created", subject: h.ID.String(),
+			detail: map[string]any{"event_types": h.EventTypes, "status": h.Status},
+		}
 	}
-	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+	conn, err := d.db.Connx(ctx)
+	if err != nil {
+		return nil, translate(fmt.Errorf("connect to create hooks: %w", err))
+	}
+	defer conn.Close()
+	err = transactOn(ctx, conn, func(tx *sqlx.Tx) error {
 		if err := lockTenant(ctx, tx, tenant); err != nil {
-			return audited{}, err
+			return err
 		}
 		if err := checkQuota(ctx, tx, tenant, quota-len(hooks)+1); err != nil {
-			return audited{}, err
+			return err
 		}
-		if err := copyRows(ctx, tx, "hooks", hookInsertColumns, len(hooks), func(i int) ([]any, error) {
-			h := hooks[i]
-			h.ID, h.Tenant = ids[i], tenant
-			return d.hookValues(&h)
+		if err := copyInto(ctx, conn.Conn, "hooks", hookInsertColumns, func(c *copyOut) {
+			for i := range rows {
+				writeHook(c, &rows[i])
+			}
 		}); err != nil {
-			return audited{}, err
+			return err
 		}
-		return audited{}, copyRows(ctx, tx, "audit", auditColumns, len(hooks), func(i int) ([]any, error) {
-			return auditValues(actor, tenant, &hooks[i], ids[i])
-		})
+		return writeAudit(ctx, tx, actor, entries...)
 	})
 	switch {
 	case violates(err, "hooks_identity_key"):
@@ -51,68 +62,4 @@ func (d *DB) CreateHooks(ctx context.Context, actor Actor, tenant string, hooks 
 		return nil, err
 	}
 	return ids, nil
-}
-
-var hookInsertColumns = []string{
-	"id", "tenant", "name", "event_types", "target_url", "notification_type", "sealed", "sealed_key_id", "has_secret",
-	"has_api_key", "callback", "retry", "config", "status", "disabled_reason",
-}
-
-func (d *DB) hookValues(h *webhook.Hook) ([]any, error) {
-	row, err := newHookRow(h, d.ring)
-	if err != nil {
-		return nil, err
-	}
-	types, err := row.EventTypes.Value()
-	if err != nil {
-		return nil, fmt.Errorf("encode event types of hook %s: %w", row.ID, err)
-	}
-	return []any{
-		row.ID.String(), row.Tenant, row.Name, types, row.TargetURL, row.NotificationType, row.Sealed, row.SealedKeyID, row.HasSecret,
-		row.HasAPIKey, copyJSON(row.Callback), copyJSON(row.Retry), row.Config, row.Status, row.DisabledReason,
-	}, nil
-}
-
-// copyJSON is JSON as COPY takes it: []byte would go as bytea.
-func copyJSON(b *[]byte) any {
-	if b == nil {
-		return nil
-	}
-	return string(*b)
-}
-
-var auditColumns = []string{"id", "tenant", "actor", "action", "subject", "detail"}
-
-func auditValues(actor Actor, tenant string, h *webhook.Hook, hook uuid.UUID) ([]any, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("make audit id: %w", err)
-	}
-	detail, err := json.Marshal(map[string]any{"event_types": h.EventTypes, "status": h.Status})
-	if err != nil {
-		return nil, fmt.Errorf("encode audit detail of hook %s: %w", hook, err)
-	}
-	return []any{id.String(), tenant, string(actor), "hook.created", hook.String(), string(detail)}, nil
-}
-
-// copyRows writes n rows by COPY.
-func copyRows(ctx context.Context, tx *sqlx.Tx, table string, columns []string, n int, row func(i int) ([]any, error)) error {
-	stmt, err := tx.PrepareContext(ctx, `COPY `+table+` (`+strings.Join(columns, `, `)+`) FROM STDIN`)
-	if err != nil {
-		return fmt.Errorf("copy into %s: %w", table, err)
-	}
-	defer stmt.Close()
-	for i := range n {
-		values, err := row(i)
-		if err != nil {
-			return err
-		}
-		if _, err := stmt.ExecContext(ctx, values...); err != nil {
-			return fmt.Errorf("copy into %s: %w", table, err)
-		}
-	}
-	if _, err := stmt.ExecContext(ctx); err != nil {
-		return fmt.Errorf("copy into %s: %w", table, err)
-	}
-	return nil
 }

@@ -19,7 +19,8 @@ func TestManyHooksAreStoredAtOnceOrNone(t *testing.T) {
 	hooks := make([]webhook.Hook, 50)
 	for i := range hooks {
 		hooks[i] = webhook.Hook{
-			Tenant: webhook.DefaultTenant, EventTypes: []string{"order.created"}, TargetURL: fmt.Sprintf("https://example.com/%d", i),
+			Name:   "tab\tand \\N",
+			Tenant: webhook.DefaultTenant, EventTypes: []string{"order.created", `stock.">`}, TargetURL: fmt.Sprintf("https://example.com/%d", i),
 			NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
 			Secrets: []webhook.Secret{{Value: "secret"}}, RetryConfig: []byte(`{"choice":"fixed","kwargs":{"seconds":60}}`),
 		}
@@ -30,9 +31,17 @@ func TestManyHooksAreStoredAtOnceOrNone(t *testing.T) {
 	stored, err := db.Hook(t.Context(), webhook.DefaultTenant, ids[7])
 	require.NoError(t, err)
 	require.Equal(t, hooks[7].TargetURL, stored.TargetURL)
+	require.Equal(t, hooks[7].Name, stored.Name)
+	require.Equal(t, hooks[7].EventTypes, stored.EventTypes)
 	require.Equal(t, hooks[7].Secrets, stored.Secrets)
+	require.Nil(t, stored.Callback)
 	require.JSONEq(t, string(hooks[7].RetryConfig), string(stored.RetryConfig))
 	require.JSONEq(t, `{"channel_id": 12}`, string(stored.Config.Raw))
+
+	log, _, err := db.AuditLog(t.Context(), webhook.DefaultTenant, postgres.AuditFilter{Subject: ids[7].String()}, postgres.Page{Limit: 2})
+	require.NoError(t, err)
+	require.Len(t, log, 1)
+	require.Equal(t, "hook.created", log[0].Action)
 
 	hooks[0].TargetURL = "https://example.com/new"
 	_, err = db.CreateHooks(t.Context(), "test", webhook.DefaultTenant, hooks[:2], 100)

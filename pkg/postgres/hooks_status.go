@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -63,22 +62,21 @@ func (d *DB) SetStatuses(ctx context.Context, actor Actor, tenant string, s Stat
 	if s.To == webhook.Active {
 		action = "hook.resumed"
 	}
-	detail, err := json.Marshal(map[string]any{"fields": []string{"status"}})
-	if err != nil {
-		return 0, fmt.Errorf("encode audit detail: %w", err)
-	}
 	var ids []uuid.UUID
-	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+	err := d.transact(ctx, func(tx *sqlx.Tx) error {
 		err := tx.SelectContext(ctx, &ids, fmt.Sprintf(`
 			UPDATE hooks SET status = $%d, disabled_reason = '', modified_at = now(), version = version + 1
 			WHERE id IN (SELECT id FROM hooks WHERE %s ORDER BY id FOR UPDATE) RETURNING id`, len(args)+1, where), append(args, string(s.To))...)
 		if err != nil {
-			return audited{}, fmt.Errorf("set status of hooks: %w", err)
+			return fmt.Errorf("set status of hooks: %w", err)
 		}
-		return audited{}, copyRows(ctx, tx, "audit", auditColumns, len(ids), func(i int) ([]any, error) {
-			id, err := uuid.NewV7()
-			return []any{id.String(), tenant, string(actor), action, ids[i].String(), string(detail)}, err
-		})
+		entries := make([]audited, len(ids))
+		for i, id := range ids {
+			entries[i] = audited{
+				tenant: tenant, action: action, subject: id.String(), detail: map[string]any{"fields": []string{"status"}},
+			}
+		}
+		return writeAudit(ctx, tx, actor, entries...)
 	})
 	if err != nil {
 		return 0, err
