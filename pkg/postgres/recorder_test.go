@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -328,59 +327,6 @@ func writeInParts(ctx context.Context, r *postgres.Recorder, facts []*whispererv
 	return nil
 }
 
-func TestPartitionsAreMadeWhenTheyAreNeeded(t *testing.T) {
-	t.Parallel()
-	db, plain := open(t)
-	at := func(published time.Time) *whispererv1.DeliveryFact {
-		return newDelivery().fact(webhook.Delivered, 1, 1, answered(200), func(f *whispererv1.DeliveryFact) { f.PublishedAt = published.UnixNano() })
-	}
-	midnight := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
-	batch := batchOf(at(midnight.Add(-time.Microsecond)), at(midnight), at(midnight.AddDate(0, 0, 1).Add(-time.Microsecond)), at(noon.AddDate(1, 0, 0)))
-	batch.Rejected = []*whispererv1.RejectedEvent{{Seq: 1, PublishedAt: noon.AddDate(0, 1, 0).UnixNano(), Reason: "unreadable", Raw: []byte("x"), Size: 1}}
-	write(t, recorder(t, db), batch)
-	write(t, recorder(t, db), batch) // another one finds them there
-	var got []string
-	require.NoError(t, plain.SelectContext(t.Context(), &got, `
-		SELECT tableoid::regclass::text || ' ' || count(*) FROM deliveries GROUP BY tableoid ORDER BY 1`))
-	require.Equal(t, []string{"deliveries_20260301 1", "deliveries_20260302 2", "deliveries_20270301 1"}, got)
-	require.NoError(t, plain.SelectContext(t.Context(), &got, `SELECT tableoid::regclass::text FROM rejected_events`))
-	require.Equal(t, []string{"rejected_events_20260401"}, got)
-}
-
-func TestManyCanMakeThePartitionsOfADay(t *testing.T) {
-	t.Parallel()
-	db, plain := open(t)
-	const n = 6
-	errs := make(chan error, n)
-	for range n {
-		r := recorder(t, db)
-		go func() {
-			errs <- r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{batchOf(newDelivery().fact(webhook.Parked, 0, 1))})
-		}()
-	}
-	for range n {
-		require.NoError(t, <-errs)
-	}
-	var count int
-	require.NoError(t, plain.GetContext(t.Context(), &count, `SELECT count(*) FROM deliveries_20260301`))
-	require.Equal(t, n, count)
-}
-
-func TestAPartitionThatWasDroppedIsMadeAgain(t *testing.T) {
-	t.Parallel()
-	db, plain := open(t)
-	r := recorder(t, db)
-	d := newDelivery()
-	write(t, r, batchOf(d.fact(webhook.Parked, 0, 1)))
-	n, err := db.DropDays(t.Context(), noon.AddDate(0, 0, 1), noon.AddDate(0, 0, 1))
-	require.NoError(t, err)
-	require.Equal(t, 4, n)
-	late := []*whispererv1.LedgerBatch{batchOf(d.fact(webhook.Parked, 0, 2))}
-	require.Error(t, r.WriteFacts(t.Context(), late))
-	require.NoError(t, r.WriteFacts(t.Context(), late), "what comes again finds a place")
-	require.Equal(t, "parked", stored(t, plain, d).State)
-}
-
 func TestARecorderGoesOnAfterALostConnection(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
@@ -422,112 +368,4 @@ func TestRecordedSaysWhatTheLedgerKnows(t *testing.T) {
 	got, err = db.Recorded(t.Context(), nil)
 	require.NoError(t, err)
 	require.Empty(t, got)
-}
-
-func TestWhatIsNoEventIsKeptWithItsReason(t *testing.T) {
-	t.Parallel()
-	db, _ := open(t)
-	r := recorder(t, db)
-	rejected := &whispererv1.RejectedEvent{
-		Seq: 3, PublishedAt: noon.UnixNano(), Subject: "oms.default.order\xff", Tenant: "default", Reason: "unreadable", Detail: "is \x00 bad",
-		Raw: []byte("\x00\xff{"), Size: 1 << 20, Headers: []*whispererv1.Header{{Name: "Nats-Msg-Id", Value: "a.b"}},
-	}
-	later := proto.CloneOf(rejected)
-	later.Seq, later.PublishedAt = 4, noon.Add(time.Minute).UnixNano()
-	foreign := proto.CloneOf(rejected)
-	foreign.Seq, foreign.Tenant = 5, "acme"
-	batch := &whispererv1.LedgerBatch{Rejected: []*whispererv1.RejectedEvent{rejected, later, foreign, rejected}}
-	write(t, r, batch, batch)
-	list, err := db.RejectedEvents(t.Context(), "default", noon, 10)
-	require.NoError(t, err)
-	require.Len(t, list, 2, "newest first, each once, no other tenant's")
-	require.EqualValues(t, 4, list[0].Seq)
-	require.Equal(t, postgres.RejectedEvent{
-		PublishedAt: list[1].PublishedAt, Seq: 3, Subject: "oms.default.order\uFFFD", Tenant: "default", Reason: "unreadable", Detail: "is \uFFFD bad",
-		Raw: []byte("\x00\xff{"), Size: 1 << 20, Headers: "Nats-Msg-Id: a.b",
-	}, list[1])
-	require.True(t, list[1].PublishedAt.Equal(noon))
-	list, err = db.RejectedEvents(t.Context(), "default", noon.Add(time.Second), 1)
-	require.NoError(t, err)
-	require.Len(t, list, 1)
-}
-
-func anEvent(id string, seq uint64, after time.Duration) webhook.Event {
-	at := noon.Add(after)
-	return webhook.Event{
-		ID: id, Tenant: "default", Type: "order.created", Time: at.Add(-time.Second), PublishedAt: at, Seq: seq, Data: fmt.Appendf(nil, `{"seq": %d}`, seq),
-	}
-}
-
-func TestEventsAreStoredAsTheyCame(t *testing.T) {
-	t.Parallel()
-	db, _ := open(t)
-	full := anEvent("e-1", 1, 0)
-	full.Entity, full.Traceparent = "order:1 ü", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	full.Context, full.ConfigFilter = []byte(`{ "a":1.0 }`), []byte(`{"channel_id": 12}`)
-	full.Data = []byte("{ \"b\":1e400,\t\"b\":\"\\u0000\u2028\\ud800\" }")
-	bare := anEvent("e-2", 2, 0)
-	bare.Data = []byte(`null`)
-	r := recorder(t, db)
-	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare}))
-	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare, full}), "again")
-	for _, want := range []webhook.Event{full, bare} {
-		got, err := db.Event(t.Context(), "default", want.ID, noon)
-		require.NoError(t, err)
-		require.Equal(t, want, got)
-		require.Equal(t, want.Digest(), got.Digest())
-	}
-	_, err := db.Event(t.Context(), "acme", "e-1", noon)
-	require.ErrorIs(t, err, webhook.ErrNotFound)
-}
-
-func TestOfEventsWithOneIDTheFirstWithinADayCounts(t *testing.T) {
-	t.Parallel()
-	foreign := anEvent("e-1", 9, time.Minute)
-	foreign.Tenant = "acme"
-	tests := map[string]struct {
-		batches [][]webhook.Event
-		want    []int64 // sequences that are stored
-	}{
-		"the second within a day is left out":    {[][]webhook.Event{{anEvent("e-1", 1, 0)}, {anEvent("e-1", 2, 23*time.Hour)}}, []int64{1}},
-		"in one batch too":                       {[][]webhook.Event{{anEvent("e-1", 1, 0), anEvent("e-1", 2, time.Second)}}, []int64{1}},
-		"in one batch in the wrong order":        {[][]webhook.Event{{anEvent("e-1", 2, time.Second), anEvent("e-1", 1, 0)}}, []int64{1}},
-		"a day later it is another event":        {[][]webhook.Event{{anEvent("e-1", 1, 0)}, {anEvent("e-1", 2, 24*time.Hour)}}, []int64{1, 2}},
-		"another id is another event":            {[][]webhook.Event{{anEvent("e-1", 1, 0), anEvent("e-2", 2, 0)}}, []int64{1, 2}},
-		"another tenant's is another event":      {[][]webhook.Event{{anEvent("e-1", 1, 0)}, {foreign}}, []int64{1, 9}},
-		"the same message again is no other":     {[][]webhook.Event{{anEvent("e-1", 1, 0)}, {anEvent("e-1", 1, 0), anEvent("e-1", 1, 0)}}, []int64{1}},
-		"across midnight":                        {[][]webhook.Event{{anEvent("e-1", 1, 11*time.Hour)}, {anEvent("e-1", 2, 13*time.Hour)}}, []int64{1}},
-		"told late, the first one is stored too": {[][]webhook.Event{{anEvent("e-1", 2, time.Second)}, {anEvent("e-1", 1, 0)}}, []int64{1, 2}},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			db, plain := open(t)
-			r := recorder(t, db)
-			for _, batch := range test.batches {
-				require.NoError(t, r.WriteEvents(t.Context(), batch))
-			}
-			var got []int64
-			require.NoError(t, plain.SelectContext(t.Context(), &got, `SELECT seq FROM events ORDER BY seq`))
-			require.Equal(t, test.want, got)
-		})
-	}
-}
-
-func TestSeenEventsFindsTheFirstOfAnID(t *testing.T) {
-	t.Parallel()
-	db, _ := open(t)
-	r := recorder(t, db)
-	old, first, second := anEvent("e-1", 1, -48*time.Hour), anEvent("e-1", 5, 0), anEvent("e-1", 4, -time.Second)
-	for _, e := range []webhook.Event{old, first, second} { // the last two were told in the wrong order
-		require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{e}))
-	}
-	digest := second.Digest()
-	key := postgres.EventKey{Tenant: "default", ID: "e-1"}
-	seen, err := db.SeenEvents(t.Context(), []postgres.EventKey{key, {Tenant: "default", ID: "e-2"}, {Tenant: "acme", ID: "e-1"}, key}, noon.Add(-24*time.Hour))
-	require.NoError(t, err)
-	require.Equal(t, map[postgres.EventKey]postgres.SeenEvent{key: {Seq: 4, Digest: digest[:]}}, seen)
-	seen, err = db.SeenEvents(t.Context(), nil, noon)
-	require.NoError(t, err)
-	require.Empty(t, seen)
 }

@@ -1,0 +1,152 @@
+package fanout_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/schema"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// stage is a fan-out between a real nats-server and a real database. The attempts are the test's.
+type stage struct {
+	t     *testing.T
+	bus   *bus.Bus
+	db    *postgres.DB
+	hooks *index.Index
+	types *schema.Checks
+	sub   *bus.Subscription
+
+	mu       sync.Mutex
+	dues     []webhook.Due
+	rejected []*whispererv1.RejectedEvent
+	repeated int
+	// deliver is what becomes of a delivery; nil settles it at once.
+	deliver func(due webhook.Due, settled func(error), slow func())
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	ring, err := seal.ParseRing(seal.NewKey())
+	require.NoError(t, err)
+	s := &stage{t: t, hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
+	s.db, err = postgres.Open(testenv.Postgres(t), 4, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.db.Close()) })
+	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
+	require.NoError(t, err)
+	t.Cleanup(s.bus.Close)
+	require.NoError(t, s.bus.EnsureTopology(t.Context()))
+	s.hooks.PutTenant("acme")
+	return s
+}
+
+// start runs the fan-out; stop ends taking and waits until all is settled.
+func (s *stage) start(slots int) (stop func()) {
+	s.t.Helper()
+	var err error
+	s.sub, err = s.bus.Subscribe(s.t.Context(), bus.Fanout, 64)
+	require.NoError(s.t, err)
+	f := fanout.New(fanout.Deps{
+		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.db, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Observer: s, Log: zap.NewNop(), Slots: slots,
+	})
+	ended := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer close(ended)
+		f.Run(ctx, s.sub)
+	}()
+	stop = sync.OnceFunc(func() {
+		s.sub.Stop()
+		<-ended
+	})
+	s.t.Cleanup(func() {
+		cancel()
+		stop()
+	})
+	return stop
+}
+
+func (s *stage) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
+	if _, err := bodies.Get(webhook.FormatOMS, nil); err != nil {
+		s.t.Error(err)
+	}
+	s.mu.Lock()
+	s.dues = append(s.dues, due)
+	deliver := s.deliver
+	s.mu.Unlock()
+	if deliver == nil {
+		settled(nil)
+		return
+	}
+	deliver(due, settled, slow)
+}
+
+func (s *stage) Rejected(r *whispererv1.RejectedEvent, stored func()) {
+	s.mu.Lock()
+	s.rejected = append(s.rejected, r)
+	s.mu.Unlock()
+	stored()
+}
+
+func (s *stage) FannedOut(int) {}
+
+func (s *stage) EventRejected(string) {}
+
+func (s *stage) EventRepeated() {
+	s.mu.Lock()
+	s.repeated++
+	s.mu.Unlock()
+}
+
+func (s *stage) delivered() []webhook.Due {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]webhook.Due(nil), s.dues...)
+}
+
+// publish publishes bodies on order.created.
+func (s *stage) publish(bodies ...string) {
+	s.t.Helper()
+	events := make([]bus.Outgoing, len(bodies))
+	for i, body := range bodies {
+		events[i] = bus.Outgoing{Tenant: "acme", Type: "order.created", Body: []byte(body)}
+	}
+	require.NoError(s.t, s.bus.PublishEvents(s.t.Context(), events))
+}
+
+// awaitSettled waits until every event is settled.
+func (s *stage) awaitSettled() {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		lag, err := s.bus.Lag(s.t.Context(), bus.Fanout)
+		return err == nil && lag.Settled == lag.Last && lag.InFlight == 0
+	}, 15*time.Second, 5*time.Millisecond)
+}
+
+func (s *stage) hook(types ...string) webhook.Hook {
+	config, err := webhook.ParseConfig(nil)
+	require.NoError(s.t, err)
+	h := webhook.Hook{ID: uuid.New(), Tenant: "acme", EventTypes: types, Config: config, Status: webhook.Active, CreatedAt: time.Now().Add(-time.Hour)}
+	s.hooks.Put(h)
+	return h
+}

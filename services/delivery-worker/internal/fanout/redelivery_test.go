@@ -1,0 +1,136 @@
+package fanout_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+func TestAnEventThatCouldNotBeSettledComesAgainForWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	good, bad := s.hook("*"), s.hook("*")
+	var failed sync.Once
+	s.deliver = func(due webhook.Due, settled func(error), _ func()) {
+		var err error
+		if due.Hook.ID == bad.ID {
+			failed.Do(func() { err = errors.New("not settled") })
+		}
+		settled(err)
+	}
+	s.publish(`{"event_id":"e-1","data":1}`)
+	stored, err := s.bus.Event(t.Context(), 1)
+	require.NoError(t, err)
+	recorder := s.db.NewRecorder()
+	defer recorder.Close()
+	id, hook := webhook.DeliveryID(good.ID, "e-1"), good.ID
+	require.NoError(t, recorder.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
+		DeliveryId: id[:], HookId: hook[:], Tenant: "acme", EventId: "e-1", PublishedAt: stored.PublishedAt.UnixNano(), State: string(webhook.Delivered),
+		Attempts: 1, At: time.Now().UnixNano(),
+	}}}}))
+	s.start(16)
+	s.awaitSettled()
+	dues := s.delivered()
+	require.Len(t, dues, 3)
+	require.Equal(t, bad.ID, dues[2].Hook.ID, "what was recorded is not sent again")
+	require.True(t, dues[2].Unknown)
+	require.Zero(t, s.repeated, "it is not taken for a repetition of itself")
+}
+
+func TestADeliveryWhoseSecondWorkerDiedTooIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hook := s.hook("*")
+	var failed sync.Once
+	s.deliver = func(_ webhook.Due, settled func(error), _ func()) {
+		var err error
+		failed.Do(func() { err = errors.New("not settled") })
+		settled(err)
+	}
+	s.publish(`{"event_id":"e-1","data":1}`)
+	stored, err := s.bus.Event(t.Context(), 1)
+	require.NoError(t, err)
+	recorder := s.db.NewRecorder()
+	defer recorder.Close()
+	id := webhook.DeliveryID(hook.ID, "e-1")
+	require.NoError(t, recorder.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
+		DeliveryId: id[:], HookId: hook.ID[:], Tenant: "acme", EventId: "e-1", PublishedAt: stored.PublishedAt.UnixNano(), State: string(webhook.Waiting),
+		Reason: string(webhook.ReasonUnknown), Attempts: 1, At: time.Now().UnixNano(),
+	}}}}))
+	s.start(16)
+	s.awaitSettled()
+	dues := s.delivered()
+	require.Len(t, dues, 2)
+	require.True(t, dues[1].Unknown)
+	require.Equal(t, 1, dues[1].Attempts, "the attempt that it told of is not told of again")
+}
+
+// handedOut lets workers take the first event and give it back, so many times.
+func (s *stage) handedOut(times int) {
+	s.t.Helper()
+	victim, err := s.bus.Subscribe(s.t.Context(), bus.Fanout, 1)
+	require.NoError(s.t, err)
+	for range times {
+		messages, ok := victim.TakeBatch(s.t.Context(), nil, 1)
+		for ok && messages[0].Seq != 1 {
+			require.NoError(s.t, messages[0].HandBack(0))
+			messages, ok = victim.TakeBatch(s.t.Context(), nil, 1)
+		}
+		require.NoError(s.t, messages[0].HandBack(0))
+	}
+	victim.Stop()
+	for messages, ok := victim.TakeBatch(s.t.Context(), nil, 1); ok; messages, ok = victim.TakeBatch(s.t.Context(), nil, 1) {
+		require.NoError(s.t, messages[0].HandBack(0))
+	}
+}
+
+func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hook := s.hook("*")
+	s.publish(`1`, `2`)
+	s.handedOut(5)
+	stored, err := s.bus.Event(t.Context(), 1)
+	require.NoError(t, err)
+	recorder := s.db.NewRecorder()
+	defer recorder.Close()
+	begun := webhook.DeliveryID(hook.ID, "e-1")
+	require.NoError(t, recorder.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
+		DeliveryId: begun[:], HookId: hook.ID[:], Tenant: "acme", EventId: "e-1", EventSeq: 1, PublishedAt: stored.PublishedAt.UnixNano(),
+		State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1, At: time.Now().UnixNano(),
+	}}}}))
+	// as the worker did that died of it in the last try
+	_, first, err := s.db.AcquireLease(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
+	require.NoError(t, err)
+	require.True(t, first)
+	s.start(16)
+	s.awaitSettled()
+	require.Len(t, s.rejected, 1)
+	require.Equal(t, "poison", s.rejected[0].GetReason())
+	require.EqualValues(t, 1, s.rejected[0].GetSeq())
+	key := postgres.DeliveryKey{ID: begun, PublishedAt: stored.PublishedAt}
+	recorded, err := s.db.Recorded(t.Context(), []postgres.DeliveryKey{key})
+	require.NoError(t, err)
+	require.Equal(t, webhook.Dead, recorded[begun].State, "the sweep does not try again what was begun")
+}
+
+func TestAnEventThatOnlyWaitedWhileWorkersDiedIsDelivered(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.hook("*")
+	s.publish(`1`, `2`)
+	s.handedOut(20)
+	s.start(16)
+	s.awaitSettled()
+	require.Empty(t, s.rejected)
+	require.Len(t, s.delivered(), 2)
+}

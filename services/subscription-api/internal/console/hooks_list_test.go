@@ -1,0 +1,110 @@
+package console_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestPausingResumingAndDeleting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook(t, "north", "http://example.com/", "package.created")
+	other := w.hook(t, "south", "http://example.com/south", "package.created")
+	p := w.signIn(t, w.operator)
+	path := "/console/hooks/" + h.ID.String() + "/"
+	status := func(id uuid.UUID) webhook.HookStatus {
+		stored, err := w.db.Hook(t.Context(), "default", id)
+		require.NoError(t, err)
+		return stored.Status
+	}
+	require.Equal(t, path+"?done=paused", p.post(t, path+"status", "status", "pause").header.Get("Location"))
+	require.Equal(t, webhook.Paused, status(h.ID))
+	require.Contains(t, p.get(t, path+"?done=paused").text, "The webhook is paused")
+	p.post(t, path+"status", "status", "resume")
+	require.Equal(t, webhook.Active, status(h.ID))
+	require.Equal(t, http.StatusBadRequest, p.post(t, path+"status", "status", "disabled").status)
+
+	ask := []string{"status", "pause", "hook", h.ID.String(), "hook", other.ID.String(), "hook", uuid.NewString(), "next", "/console/hooks/?status=active"}
+	a := p.post(t, "/console/hooks/status", ask...)
+	require.Equal(t, http.StatusOK, a.status)
+	require.Contains(t, a.text, "Pause 2 webhooks?", "what is not there does not count")
+	require.Equal(t, webhook.Active, status(h.ID), "nothing is done before one is sure")
+	a = p.post(t, "/console/hooks/status", append(ask, "sure", "yes")...)
+	require.Equal(t, "/console/hooks/?status=active&done=paused-some&n=2", a.header.Get("Location"))
+	require.Contains(t, p.get(t, a.header.Get("Location")).text, "2 webhooks are paused")
+	require.Equal(t, webhook.Paused, status(h.ID))
+	require.Equal(t, webhook.Paused, status(other.ID))
+	all := []string{"status", "resume", "all", "yes", "search", "south"}
+	require.Contains(t, p.post(t, "/console/hooks/status", all...).text, "Resume 1 webhook?")
+	p.post(t, "/console/hooks/status", append(all, "sure", "yes")...)
+	require.Equal(t, webhook.Active, status(other.ID))
+	require.Equal(t, webhook.Paused, status(h.ID), "the filter does not let it through")
+	require.Equal(t, "/console/hooks/?done=none-ticked", p.post(t, "/console/hooks/status", "status", "pause").header.Get("Location"))
+
+	require.Equal(t, http.StatusUnprocessableEntity, p.post(t, path+"delete", "confirm", "South").status)
+	require.Equal(t, http.StatusSeeOther, p.post(t, path+"delete", "confirm", "north").status)
+	require.Equal(t, http.StatusNotFound, p.get(t, path).status)
+}
+
+func TestTheListIsFilteredAndPaged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i := range 120 {
+		w.hook(t, fmt.Sprintf("hook %03d", i), fmt.Sprintf("http://example.com/%d", i), "package.created")
+	}
+	p := w.signIn(t, w.operator)
+	names := regexp.MustCompile(`>(hook \d{3})</a>`)
+	link := func(page, rel string) string {
+		m := regexp.MustCompile(`href="(\?[^"]*)" rel="` + rel + `"`).FindStringSubmatch(page)
+		if m == nil {
+			return ""
+		}
+		return "/console/hooks/" + unescape(m[1])
+	}
+	for _, c := range []struct{ sort, first, last string }{
+		{"", "hook 119", "hook 000"},
+		{"oldest", "hook 000", "hook 119"},
+		{"name", "hook 000", "hook 119"},
+		{"failing", "", ""},
+		{"activity", "", ""},
+		{"no such order", "hook 119", "hook 000"},
+	} {
+		var seen []string
+		var pages []string
+		path := "/console/hooks/?sort=" + url.QueryEscape(c.sort)
+		for path != "" {
+			page := p.get(t, path).text
+			pages = append(pages, page)
+			for _, m := range names.FindAllStringSubmatch(page, -1) {
+				seen = append(seen, m[1])
+			}
+			path = link(page, "next")
+		}
+		require.Len(t, pages, 3, c.sort)
+		require.Len(t, seen, 120, c.sort)
+		if c.first != "" {
+			require.Equal(t, []string{c.first, c.last}, []string{seen[0], seen[119]}, c.sort)
+		}
+		slices.Sort(seen)
+		require.Len(t, slices.Compact(seen), 120, c.sort)
+		require.Empty(t, link(pages[0], "prev"))
+		back := p.get(t, link(pages[2], "prev")).text
+		require.Equal(t, names.FindAllString(pages[1], -1), names.FindAllString(back, -1), c.sort)
+	}
+
+	page := p.get(t, "/console/hooks/?search=hook+007").text
+	require.Len(t, names.FindAllString(page, -1), 1)
+	require.Contains(t, p.get(t, "/console/hooks/?status=disabled").text, "No webhook matches")
+	for _, place := range []string{"?after=garbage", "?before=_1", "?sort=activity&after=" + uuid.NewString() + "_x", "?after=" + uuid.NewString() + "_99999999999999999999", "?after=" + uuid.NewString() + "_9223372036854775807"} {
+		require.Contains(t, p.get(t, "/console/hooks/"+place).text, "hook 119", place)
+	}
+}

@@ -1,0 +1,144 @@
+package httpapi_test
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+)
+
+func TestPatchChangesWhatItNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := w.create(t, `{"event_type": "order.created", "target_url": "http://example.com/", "secret_key": "s", "api_key": "k",
+		"name": "n", "additional_headers": {"X-A": "1"}, "config": {"a": 1}}`)
+	changed := w.call(t, http.MethodPatch, path(hook), `{"name": "m"}`)
+	require.Equal(t, http.StatusOK, changed.status, changed.text)
+	require.Equal(t, `"2"`, changed.header.Get("ETag"))
+	want := maps.Clone(hook)
+	want["name"], want["version"], want["modified_date"] = "m", 2.0, changed.json["modified_date"]
+	require.Equal(t, want, changed.json)
+
+	same := w.call(t, http.MethodPatch, path(hook), `{"name": "m"}`)
+	require.InDelta(t, 2, same.json["version"], 0, "nothing changed")
+	cleared := w.call(t, http.MethodPatch, path(hook), `{"secret_key": null, "api_key": null, "additional_headers": null, "config": null}`)
+	require.Equal(t, false, cleared.json["has_secret"])
+	require.Equal(t, false, cleared.json["has_api_key"])
+	require.Equal(t, map[string]any{}, cleared.json["additional_headers"])
+	require.Equal(t, map[string]any{}, cleared.json["config"])
+
+	paused := w.call(t, http.MethodPatch, path(hook), `{"is_active": false}`)
+	require.Equal(t, "paused", paused.json["status"])
+	require.Equal(t, "active", w.call(t, http.MethodPatch, path(hook), `{"status": "active"}`).json["status"])
+	disagree := w.call(t, http.MethodPatch, path(hook), `{"status": "paused", "is_active": true}`)
+	require.Equal(t, []string{"/is_active"}, disagree.pointers())
+	require.Equal(t, 200, w.call(t, http.MethodPatch, path(hook), `{"status": "paused", "is_active": false}`).status)
+	require.Equal(t, http.StatusUnprocessableEntity, w.call(t, http.MethodPatch, path(hook), `{"event_type": "nope"}`).status)
+	require.Equal(t, http.StatusUnprocessableEntity, w.call(t, http.MethodPatch, path(hook), `{"target_url": null}`).status)
+}
+
+func TestPutOfWhatWasReadChangesNothingButWhatWasChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := w.create(t, `{"event_types": ["order.created", "order.updated"], "target_url": "http://example.com/", "secret_key": "s", "api_key": "k",
+		"name": "n", "additional_headers": {"X-A": "1"}, "retry_countdown_config": {"choice": "fixed", "kwargs": {"seconds": 60}},
+		"config": {"a": 1, "auth": {"auth_type": "basic", "username": "u", "password": "p"}}}`)
+	put := func(change func(map[string]any)) *answer {
+		body := maps.Clone(w.call(t, http.MethodGet, path(hook), "").json)
+		change(body)
+		return w.call(t, http.MethodPut, path(hook), encode(t, body))
+	}
+	same := put(func(map[string]any) {})
+	require.Equal(t, http.StatusOK, same.status, same.text)
+	for name, value := range hook {
+		if !slices.Contains([]string{"version", "modified_date"}, name) {
+			require.Equal(t, value, same.json[name], name)
+		}
+	}
+	stored, err := w.db.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
+	require.NoError(t, err)
+	require.Equal(t, "s", stored.Secrets[0].Value)
+	require.Equal(t, "k", stored.APIKey)
+	require.Equal(t, "p", stored.Config.Auth.Password)
+
+	require.Equal(t, "paused", put(func(b map[string]any) { b["is_active"] = false }).json["status"])
+	require.Equal(t, "active", put(func(b map[string]any) { b["status"] = "active" }).json["status"])
+	require.Equal(t, []any{"package.created"}, put(func(b map[string]any) { b["event_type"] = "package-created" }).json["event_types"])
+	require.Equal(t, []any{"order.created"}, put(func(b map[string]any) { b["event_types"] = []string{"order.created"} }).json["event_types"])
+	for name, value := range map[string]any{
+		"id": uuid.NewString(), "version": 99, "created_date": "2001-01-01T00:00:00Z", "has_secret": false, "disabled_reason": "x",
+	} {
+		refused := put(func(b map[string]any) { b[name] = value })
+		require.Equal(t, http.StatusUnprocessableEntity, refused.status, refused.text)
+		require.Equal(t, []string{"/" + name}, refused.pointers())
+		require.Contains(t, refused.text, "is read-only")
+	}
+}
+
+func TestPutResetsWhatItLeavesOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := w.create(t, `{"event_type": "order.created", "target_url": "http://example.com/", "secret_key": "s", "name": "n", "status": "paused",
+		"additional_headers": {"X-A": "1"}, "config": {"a": 1}, "callback": {"url": "http://example.com/"}}`)
+	a := w.call(t, http.MethodPut, path(hook), `{"event_type": "*", "target_url": "http://example.com/2"}`)
+	require.Equal(t, http.StatusOK, a.status, a.text)
+	require.Empty(t, a.json["name"])
+	require.Equal(t, map[string]any{}, a.json["additional_headers"])
+	require.Equal(t, map[string]any{}, a.json["config"])
+	require.Nil(t, a.json["callback"])
+	require.Equal(t, true, a.json["has_secret"], "what a reader never sees stays")
+	require.Equal(t, "paused", a.json["status"])
+	require.ElementsMatch(t, []string{"/event_type", "/target_url"}, w.call(t, http.MethodPut, path(hook), `{"name": "x"}`).pointers())
+}
+
+func TestIfMatch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := w.create(t, oldExample)
+	match := func(tag string) with { return header("If-Match", tag) }
+	for _, tag := range []string{`"7"`, `W/"1"`, `"x"`, `1`, `"7", "8"`} {
+		require.Equal(t, http.StatusPreconditionFailed, w.call(t, http.MethodPatch, path(hook), `{"name": "n"}`, match(tag)).status, tag)
+		require.Equal(t, http.StatusPreconditionFailed, w.call(t, http.MethodPut, path(hook), oldExample, match(tag)).status, tag)
+		require.Equal(t, http.StatusPreconditionFailed, w.call(t, http.MethodDelete, path(hook), "", match(tag)).status, tag)
+		require.Equal(t, http.StatusPreconditionFailed, w.call(t, http.MethodPost, path(hook)+"pause/", "", match(tag)).status, tag)
+	}
+	require.Equal(t, http.StatusOK, w.call(t, http.MethodPatch, path(hook), `{"name": "n"}`, match(`"7", "1"`)).status)
+	require.Equal(t, http.StatusOK, w.call(t, http.MethodPatch, path(hook), `{"name": "m"}`, match(`*`)).status)
+	require.Equal(t, http.StatusNoContent, w.call(t, http.MethodDelete, path(hook), "", match(`"3"`)).status)
+}
+
+func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := w.create(t, oldExample)
+	require.Equal(t, "paused", w.call(t, http.MethodPost, path(hook)+"pause/", "").json["status"])
+	again := w.call(t, http.MethodPost, path(hook)+"pause", "{}")
+	require.Equal(t, "paused", again.json["status"])
+	require.InDelta(t, 2, again.json["version"], 0)
+	require.Equal(t, "active", w.call(t, http.MethodPost, path(hook)+"resume/", "").json["status"])
+
+	_, err := w.db.DisableHook(t.Context(), "test", uuid.MustParse(hook["id"].(string)), "the receiver answered 410")
+	require.NoError(t, err)
+	disabled := w.call(t, http.MethodGet, path(hook), "")
+	require.Equal(t, "disabled", disabled.json["status"])
+	require.Equal(t, false, disabled.json["is_active"])
+	require.Equal(t, "the receiver answered 410", disabled.json["disabled_reason"])
+	resumed := w.call(t, http.MethodPost, path(hook)+"resume/", "")
+	require.Equal(t, "active", resumed.json["status"])
+	require.Empty(t, resumed.json["disabled_reason"])
+	require.Equal(t, http.StatusUnprocessableEntity, w.call(t, http.MethodPost, path(hook)+"pause/", `{"x": 1}`).status)
+}
+
+func TestDelete(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := w.create(t, oldExample)
+	gone := w.call(t, http.MethodDelete, path(hook), "")
+	require.Equal(t, http.StatusNoContent, gone.status)
+	require.Empty(t, gone.text)
+	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodDelete, path(hook), "").status)
+	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodGet, path(hook), "").status)
+}
