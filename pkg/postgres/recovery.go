@@ -15,7 +15,7 @@ import (
 const (
 	// endedSpan is how long before a hook was disabled the events may be published whose deliveries that ended.
 	endedSpan = webhook.MaxRetrySpan + 24*time.Hour
-	// obeyed is more than it takes until workers know that a hook is enabled again.
+	// obeyed is more than it takes until workers know that a hook is enabled again, or that it is disabled.
 	obeyed = 10 * time.Second
 )
 
@@ -28,8 +28,8 @@ type Recovery struct {
 	Missed int
 }
 
-// Recovery counts what the hook missed: deliveries that failed or were ended because it was disabled, and events that caused
-// none meanwhile. What was recovered is not missed any more. The error is webhook.ErrNotFound where the tenant has no
+// Recovery counts what the hook missed: deliveries that failed or were ended because it was disabled, those which disabled it
+// because the receiver was gone, and events that caused none meanwhile. What was recovered is not missed any more. The error is webhook.ErrNotFound where the tenant has no
 // such hook.
 func (d *DB) Recovery(ctx context.Context, tenant string, hook uuid.UUID) (Recovery, error) {
 	var row struct {
@@ -39,9 +39,11 @@ func (d *DB) Recovery(ctx context.Context, tenant string, hook uuid.UUID) (Recov
 	}
 	err := d.db.GetContext(ctx, &row, `
 		SELECT disabled_from, disabled_to, (
-			SELECT min(d.published_at) FROM deliveries d WHERE d.hook_id = h.id AND d.state = 'dead' AND d.reason = $3
+			SELECT min(d.published_at) FROM deliveries d WHERE d.hook_id = h.id AND d.state = 'dead'
+			AND (d.reason = $3 OR d.reason = $5 AND d.updated_at > h.disabled_from - $6 * interval '1 second')
 			AND d.published_at BETWEEN h.disabled_from - $4 * interval '1 second' AND h.disabled_from
-		) AS first FROM hooks h WHERE tenant = $1 AND id = $2`, tenant, hook, string(webhook.ReasonHookDisabled), int(endedSpan.Seconds()))
+		) AS first FROM hooks h WHERE tenant = $1 AND id = $2`, tenant, hook, string(webhook.ReasonHookDisabled), int(endedSpan.Seconds()),
+		string(webhook.ReasonGone), int(obeyed.Seconds()))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Recovery{}, fmt.Errorf("hook %s: %w", hook, webhook.ErrNotFound)

@@ -67,3 +67,17 @@ func TestResumingADisabledHookLinksToWhatItMissed(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.status, a.text)
 	require.Contains(t, a.header.Get("Link"), "/recovery/")
 }
+
+func TestTheDeliveryThatFoundTheReceiverGoneIsMissedToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := w.createHook(t, `{"event_type":"order.created","target_url":"http://example.com/a"}`)
+	long, last := newEvent("e-1", 1, "order.created", "order:1", time.Hour), newEvent("e-2", 2, "order.created", "order:2", time.Second)
+	w.published(t, long, last)
+	w.recorded(t, newFact(hook, &long, webhook.Dead, webhook.ReasonGone, 410), newFact(hook, &last, webhook.Dead, webhook.ReasonGone, 410))
+	_, err := w.db.DisableHook(t.Context(), "delivery-worker", hook, "The receiver is gone.")
+	require.NoError(t, err)
+	a := w.call(t, http.MethodGet, hooks+hook.String()+"/recovery/", "")
+	require.Equal(t, http.StatusOK, a.status, a.text)
+	require.InDelta(t, 1, a.json["missed"], 0, "the one of an earlier time was not what disabled it now")
+}

@@ -27,6 +27,7 @@ type hookCommand struct {
 	Backtest       hookBacktest       `cmd:"" help:"See what a hook would have got of the last day's events."`
 	PreviewRetries hookPreviewRetries `cmd:"" help:"Show the timetable of a retry schedule."`
 	Replay         hookReplay         `cmd:"" help:"Send a hook's deliveries of a time range again, after a count."`
+	Recover        hookRecover        `cmd:"" help:"Send what a hook missed while it was disabled, after a count."`
 	Test           hookTest           `cmd:"" help:"Send an example event to a hook now, and show the receiver's answer."`
 	Rotate         hookRotate         `cmd:"" help:"Give a hook a new secret; the old one signs for 24 hours more."`
 }
@@ -236,7 +237,14 @@ func (c *hookResume) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.printHook(h)
+	if err := a.printHook(h); err != nil {
+		return err
+	}
+	missed, err := api.Recovery(ctx, c.ID)
+	if err == nil && missed.Missed > 0 {
+		fmt.Fprintf(a.Err, "while it was disabled it missed %d deliveries%s: whisperer hook recover %s\n", missed.Missed, unsettled(missed), c.ID)
+	}
+	return err
 }
 
 type hookPreviewRetries struct {

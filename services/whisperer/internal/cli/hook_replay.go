@@ -23,9 +23,7 @@ type hookReplay struct {
 	IncludeMissing bool          `help:"Also the events that the hook wants now and never got: from before it existed, or while it was disabled."`
 	Rate           int           `help:"Deliveries a second (default: 100)." placeholder:"N"`
 	Reason         string        `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
-	DryRun         bool          `help:"Only count."`
-	Yes            bool          `help:"Don't ask." short:"y"`
-	Detach         bool          `help:"Don't wait for the end: whisperer job watch shows the progress."`
+	replayFlags
 }
 
 // Help says what happens.
@@ -47,32 +45,108 @@ func (c *hookReplay) Run(ctx context.Context, a *app) error {
 		From: from, To: to, EventTypes: c.EventType, States: c.State, IncludeMissing: c.IncludeMissing, Rate: c.Rate,
 		Reason: c.Reason, DryRun: true,
 	}
-	counted, err := api.Replay(ctx, c.ID, fields)
+	return a.replay(ctx, api, c.ID, fields, c.replayFlags)
+}
+
+type hookRecover struct {
+	ID     uuid.UUID `arg:"" help:"The hook's id."`
+	Rate   int       `help:"Deliveries a second (default: 100)." placeholder:"N"`
+	Reason string    `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
+	replayFlags
+}
+
+// Help says what happens.
+func (c *hookRecover) Help() string {
+	return "What failed or was ended when the hook was disabled last, and the events that caused no delivery until it was made " +
+		"active again. It counts first and asks."
+}
+
+// Run looks up what was missed, and replays it.
+func (c *hookRecover) Run(ctx context.Context, a *app) error {
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	missed, err := api.Recovery(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	later := unsettled(missed)
+	switch {
+	case missed.DisabledFrom == nil:
+		fmt.Fprintln(a.Err, "the hook never was disabled")
+		return nil
+	case missed.DisabledTo == nil:
+		fmt.Fprintf(a.Err, "the hook is disabled, since %s; make it active first: whisperer hook resume %s\n", date(*missed.DisabledFrom), c.ID)
+		return nil
+	case c.DryRun:
+		fmt.Fprintf(a.Err, "%d deliveries are missed%s\n", missed.Missed, later)
+		return nil
+	case c.Reason == "":
+		return errNoReason
+	case missed.Replay == nil && later == "":
+		fmt.Fprintln(a.Err, "nothing is missed")
+		return nil
+	case later != "":
+		fmt.Fprintf(a.Err, "waiting for what was missed last%s\n", later)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Until(*missed.CompleteFrom)):
+			return c.Run(ctx, a)
+		}
+	}
+	fields := *missed.Replay
+	fields.Rate, fields.Reason, fields.DryRun = c.Rate, c.Reason, true
+	return a.replay(ctx, api, c.ID, fields, c.replayFlags)
+}
+
+// unsettled says from when on all that a hook missed can be recovered; empty once it can.
+func unsettled(r client.Recovery) string {
+	if r.CompleteFrom == nil || !time.Now().Before(*r.CompleteFrom) {
+		return ""
+	}
+	return ", which can be recovered from " + date(*r.CompleteFrom) + " on"
+}
+
+// replayFlags are those of every command that begins a replay.
+type replayFlags struct {
+	DryRun bool `help:"Only count."`
+	Yes    bool `help:"Don't ask." short:"y"`
+	Detach bool `help:"Don't wait for the end: whisperer job watch shows the progress."`
+}
+
+// replay counts, asks, begins the job and shows its progress.
+func (a *app) replay(ctx context.Context, api *client.Client, hook uuid.UUID, fields client.ReplayFields, flags replayFlags) error {
+	counted, err := api.Replay(ctx, hook, fields)
 	if err != nil {
 		return err
 	}
 	switch {
-	case c.DryRun:
+	case flags.DryRun:
 		return a.printJob(&counted)
-	case c.Reason == "":
-		return usage("--reason: say what the replay is for")
+	case fields.Reason == "":
+		return errNoReason
 	case counted.Total == 0:
 		fmt.Fprintln(a.Err, "there is nothing to send again")
 		return a.printJob(&counted)
 	}
-	if err := a.confirm(c.Yes, fmt.Sprintf("Send %d deliveries again, %d a second?", counted.Total, counted.Rate)); err != nil {
+	if err := a.confirm(flags.Yes, fmt.Sprintf("Send %d deliveries again, %d a second?", counted.Total, counted.Rate)); err != nil {
 		return err
 	}
 	fields.DryRun = false
-	j, err := api.Replay(ctx, c.ID, fields)
+	j, err := api.Replay(ctx, hook, fields)
 	if err != nil {
 		return err
 	}
-	if c.Detach || j.ID == nil {
+	if flags.Detach || j.ID == nil {
 		return a.printJob(&j)
 	}
 	return a.watchJob(ctx, api, *j.ID)
 }
+
+// errNoReason says what the audit log needs.
+var errNoReason = usage("--reason: say what the replay is for")
 
 // errDeclined says that a person said no.
 var errDeclined = errors.New("nothing was done")
