@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,13 +42,16 @@ type Bus struct {
 	js   jetstream.JetStream
 	opts Options
 	log  *zap.Logger
+
+	repairing sync.Mutex
+	positions map[Consumer]position
 }
 
 // Connect connects to NATS, waiting until ctx ends for a server that is not there yet.
 func Connect(ctx context.Context, o Options) (*Bus, error) {
 	o.Replicas = cmp.Or(o.Replicas, 1)
 	o.OMSMaxBytes = cmp.Or(o.OMSMaxBytes, DefaultOMSMaxBytes)
-	b := &Bus{opts: o, log: o.Log}
+	b := &Bus{opts: o, log: o.Log, positions: map[Consumer]position{}}
 	connected := make(chan struct{}, 1)
 	signal := func(*nats.Conn) {
 		select {

@@ -19,6 +19,9 @@ type Message struct {
 	PublishedAt time.Time
 	// Deliveries counts how often it was handed out, this time included.
 	Deliveries uint64
+	// Older says that it was published before its consumer was made, which may stand in for one that was deleted and that
+	// had handed the message out: who takes it asks the ledger.
+	Older bool
 
 	msg jetstream.Msg
 	sub *Subscription
@@ -56,7 +59,7 @@ func message(msg jetstream.Msg, s *Subscription) (Message, error) {
 	}
 	return Message{
 		Subject: msg.Subject(), Data: msg.Data(), Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp.UTC().Truncate(time.Microsecond),
-		Deliveries: meta.NumDelivered, msg: msg, sub: s,
+		Deliveries: meta.NumDelivered, Older: s.older(meta), msg: msg, sub: s,
 	}, nil
 }
 

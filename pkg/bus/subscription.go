@@ -23,10 +23,14 @@ const (
 type Subscription struct {
 	bus      *Bus
 	consumer jetstream.Consumer
-	name     string
+	name     Consumer
 	prefetch int
 	stop     func()
 	stopping chan struct{}
+	// handed is the highest number that the consumer gave to a message which it handed out to us; doubtful says that the
+	// consumer may be another one by now.
+	handed   uint64
+	doubtful bool
 
 	mu    sync.Mutex
 	queue []Message       // handed out by the server and not by us
@@ -50,7 +54,7 @@ func (b *Bus) Subscribe(ctx context.Context, c Consumer, prefetch int) (*Subscri
 		return nil, fmt.Errorf("open consumer %s: %w", c, err)
 	}
 	s := &Subscription{
-		bus: b, consumer: consumer, name: string(c), prefetch: max(1, prefetch), stopping: make(chan struct{}),
+		bus: b, consumer: consumer, name: c, prefetch: max(1, prefetch), stopping: make(chan struct{}),
 		open: map[uint64]held{}, filled: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 	s.stop = sync.OnceFunc(func() { close(s.stopping) })
@@ -109,7 +113,8 @@ func (s *Subscription) run() {
 			return
 		}
 		if err := s.pull(n); err != nil {
-			s.bus.log.Warn("taking messages was disturbed", zap.String("consumer", s.name), zap.Error(err))
+			s.bus.log.Warn("taking messages was disturbed", zap.String("consumer", string(s.name)), zap.Error(err))
+			s.doubtful = true
 			s.pause()
 		}
 	}
@@ -146,6 +151,11 @@ func (s *Subscription) awaitRoom() int {
 
 // pull asks the server for up to n messages, and takes those that come while the request is open.
 func (s *Subscription) pull(n int) error {
+	if s.doubtful {
+		if err := s.lookUp(); err != nil {
+			return err
+		}
+	}
 	pulled, err := s.consumer.Fetch(n, jetstream.FetchMaxWait(pullWait))
 	if err != nil {
 		return fmt.Errorf("ask for messages: %w", err)
@@ -162,6 +172,28 @@ func (s *Subscription) pull(n int) error {
 		return fmt.Errorf("take messages: %w", err)
 	}
 	return nil
+}
+
+// lookUp finds out which consumer it is that messages come from.
+func (s *Subscription) lookUp() error {
+	ctx, cancel := context.WithTimeout(context.Background(), publishDeadline)
+	defer cancel()
+	consumer, err := s.bus.js.Consumer(ctx, s.name.stream(), string(s.name))
+	if err != nil {
+		return fmt.Errorf("look up consumer: %w", err)
+	}
+	s.consumer, s.doubtful = consumer, false
+	return nil
+}
+
+// older says whether the message was published before the consumer was made. A consumer that counts from 1 again is
+// another one.
+func (s *Subscription) older(meta *jetstream.MsgMetadata) bool {
+	if meta.Sequence.Consumer < s.handed {
+		s.doubtful = s.lookUp() != nil
+	}
+	s.handed = meta.Sequence.Consumer
+	return s.doubtful || meta.Timestamp.Before(s.consumer.CachedInfo().Created)
 }
 
 // hold queues a message. One that is in our hands already is not taken twice: the server did not hear that we work on it,

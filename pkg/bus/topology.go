@@ -41,6 +41,15 @@ const (
 // Consumers lists all of them.
 func Consumers() []Consumer { return []Consumer{Fanout, EventRecorder, Retry, FactRecorder} }
 
+// Topology lists the names of all streams and consumers.
+func Topology() []string {
+	names := []string{StreamOMS, StreamRetries, StreamLedger}
+	for _, c := range Consumers() {
+		names = append(names, string(c))
+	}
+	return names
+}
+
 // stream is where the consumer takes from, and filter what.
 func (c Consumer) stream() string {
 	switch c {
@@ -155,11 +164,20 @@ func (b *Bus) ensureConsumer(ctx context.Context, c Consumer) error {
 	case err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound):
 		return err
 	}
-	_, err = b.js.CreateOrUpdateConsumer(ctx, c.stream(), jetstream.ConsumerConfig{
+	cfg := b.consumer(c)
+	if err == nil { // where it began cannot be changed
+		cfg.DeliverPolicy, cfg.OptStartSeq = consumer.CachedInfo().Config.DeliverPolicy, consumer.CachedInfo().Config.OptStartSeq
+	}
+	_, err = b.js.CreateOrUpdateConsumer(ctx, c.stream(), cfg)
+	return err
+}
+
+// consumer is what the consumer is like, begun at the first message of its stream.
+func (b *Bus) consumer(c Consumer) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
 		Durable: string(c), FilterSubject: c.filter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		MaxDeliver: -1, MaxAckPending: MaxInHand(c), Replicas: b.opts.Replicas, Metadata: versioned(),
-	})
-	return err
+	}
 }
 
 // topologyVersion grows with every change of what streams and consumers are like. versionKey is its name in their metadata.

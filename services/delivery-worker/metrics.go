@@ -35,6 +35,7 @@ type metrics struct {
 	trimmed       prometheus.Counter
 	pending       *prometheus.GaugeVec
 	inFlight      *prometheus.GaugeVec
+	repairs       *prometheus.CounterVec
 }
 
 func newMetrics(r *prometheus.Registry) *metrics {
@@ -86,11 +87,15 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		swept:        counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
 		trimmed:      counter("events_trimmed_total", "Events that were dropped from the event log."),
 		pending:      gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
+		repairs:      counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
 		inFlight:     gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
 	}
 	r.MustRegister(m.duration, m.lag, m.recordSeconds)
 	for _, what := range []string{"facts", "events"} {
 		m.unrecordable.WithLabelValues(what) // from 0 on: an alert on its growth does not see a counter that begins at 1
+	}
+	for _, name := range bus.Topology() {
+		m.repairs.WithLabelValues(name)
 	}
 	return m
 }

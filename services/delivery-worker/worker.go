@@ -60,6 +60,7 @@ type Service struct {
 	send  *attempt.Sender
 	facts *ledger.Writer
 	drain *drainer.Drainer
+	guard *guard
 }
 
 // New makes a worker and opens its health address; it connects to nothing yet. Events and attempts are traced where
@@ -134,8 +135,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	})
 	background.Go(func() { s.lanes.Run(telling) })
 	background.Go(func() { s.facts.Run(telling) })
-	background.Go(func() { s.metrics.follow(telling, s.bus, s.lanes) })
-	background.Go(func() { s.metrics.followParked(telling, s.db) })
+	s.watch(telling, &background)
 	for _, loaded := range []<-chan struct{}{s.index.Loaded(), s.types.Loaded()} {
 		select {
 		case <-loaded:
@@ -169,6 +169,13 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	stopTelling()
 	background.Wait()
 	return nil
+}
+
+// watch starts what looks after the worker's surroundings until ctx ends.
+func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
+	parts.Go(func() { s.metrics.follow(ctx, s.bus, s.lanes) })
+	parts.Go(func() { s.metrics.followParked(ctx, s.db) })
+	parts.Go(func() { s.guard.run(ctx) })
 }
 
 // connect waits for Postgres and NATS, and makes the parts that need them. A schema or server that does not fit is an
@@ -207,6 +214,8 @@ func (s *Service) connect(ctx context.Context) error {
 			return errors.New("not loaded yet")
 		}
 	})
+	s.guard = &guard{bus: s.bus, repairs: s.metrics.repairs, log: s.log}
+	s.health.AddCheck("topology", s.guard.ready)
 	s.metrics.watch(s.registry, s.index, s.lanes)
 	return nil
 }

@@ -260,16 +260,23 @@ func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventK
 	return before, before.Seq != 0 && before.Seq < t.event.Seq
 }
 
-// recorded returns what the ledger has of late events' deliveries. Where it cannot answer, events go on.
+// recorded returns what the ledger has of deliveries of events that are late, or whose consumer was made again. Where it cannot answer, events go on.
 func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]postgres.Recorded {
 	var keys []postgres.DeliveryKey
+	older := false
 	for _, t := range events {
-		if !t.msg.Redelivered() && time.Since(t.event.PublishedAt) > late {
+		if !t.msg.Redelivered() && (t.msg.Older || time.Since(t.event.PublishedAt) > late) {
+			older = older || t.msg.Older
 			keys = append(keys, deliveryKeys(t.event, f.Hooks.Match(t.event, nil))...)
 		}
 	}
 	if len(keys) == 0 {
 		return nil
+	}
+	if older { // what became of it may just be on its way to the ledger
+		if err := f.History.CatchUp(ctx); err != nil {
+			f.Log.Warn("late events are looked up in a ledger that is behind", zap.Int("deliveries", len(keys)), zap.Error(err))
+		}
 	}
 	recorded, err := f.History.Now(ctx, keys)
 	if err != nil {

@@ -39,6 +39,7 @@ type hooks interface {
 
 // history is the ledger's reader.
 type history interface {
+	CatchUp(ctx context.Context) error
 	Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
 	Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
 }
@@ -99,6 +100,7 @@ func (r *Retries) Run(ctx context.Context, sub *bus.Subscription) {
 func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 	var fresh []taken
 	var keys []postgres.DeliveryKey
+	older := false
 	for i := range messages {
 		m := messages[i] // settled long after the batch is used again
 		t, err := read(&m)
@@ -112,10 +114,15 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 			go r.resume(ctx, t)
 			continue
 		}
-		fresh, keys = append(fresh, t), append(keys, t.key)
+		fresh, keys, older = append(fresh, t), append(keys, t.key), older || m.Older
 	}
 	if len(fresh) == 0 {
 		return
+	}
+	if older { // the attempt that it is for may just be on its way to the ledger
+		if err := r.History.CatchUp(ctx); err != nil {
+			r.Log.Warn("due retries are looked up in a ledger that is behind", zap.Int("retries", len(fresh)), zap.Error(err))
+		}
 	}
 	recorded, err := r.History.Now(ctx, keys)
 	if err != nil { // the usual case needs no ledger: this is the only copy of the retry

@@ -1,0 +1,152 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+)
+
+// alarm is how soon what another hand did is noticed, told of and put right.
+const alarm = 10 * time.Second
+
+// flaky answers badly to each tenth request, so that some deliveries always wait for a time.
+func flaky(_ string, n int) answer {
+	if n%10 == 0 {
+		return answer{status: http.StatusServiceUnavailable, delay: 20 * time.Millisecond}
+	}
+	return answer{delay: 20 * time.Millisecond}
+}
+
+// told says whether a worker has said at the level of errors that the stream or consumer was put right.
+func (w *world) told(name string) bool {
+	w.t.Helper()
+	return w.said(`"level":"error"`, "put right", fmt.Sprintf("%q", name)) > 0
+}
+
+// said counts the lines of workers' logs that have all the words.
+func (w *world) said(words ...string) int {
+	w.t.Helper()
+	n := 0
+	for _, p := range w.workers {
+		content, err := os.ReadFile(p.log)
+		require.NoError(w.t, err)
+		for line := range strings.Lines(string(content)) {
+			if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestF21ConsumersDeletedAndSettingsChanged has another hand delete each consumer and change what streams and consumers
+// are like, under load. The streams keep what is in them, so nothing is lost; what was under way in the moment in which
+// the consumer fanout or retry was deleted may come twice.
+func TestF21ConsumersDeletedAndSettingsChanged(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(flaky)
+	w.run()
+	w.run()
+	s := w.stranger()
+	stop := w.load(40, 1)
+	w.lasts(3 * time.Second)
+	began := time.Now()
+	consumers := map[bus.Consumer]string{
+		bus.Fanout: bus.StreamOMS, bus.EventRecorder: bus.StreamOMS, bus.Retry: bus.StreamRetries, bus.FactRecorder: bus.StreamLedger,
+	}
+	for consumer, stream := range consumers {
+		s.done("CONSUMER.DELETE."+stream+"."+string(consumer), nil)
+	}
+	var slowest time.Duration
+	for consumer, stream := range consumers {
+		require.Eventually(t, func() bool { return s.config(stream, string(consumer)) != nil && w.told(string(consumer)) }, alarm, 50*time.Millisecond, consumer)
+	}
+	slowest = max(slowest, time.Since(began))
+	w.lasts(2 * time.Second)
+	changed := time.Now()
+	s.change(bus.StreamOMS, string(bus.Fanout), "max_ack_pending", 1)
+	s.change(bus.StreamRetries, string(bus.Retry), "max_deliver", 1)
+	for _, stream := range []string{bus.StreamOMS, bus.StreamRetries, bus.StreamLedger} {
+		s.change(stream, "", "max_age", time.Hour)
+	}
+	require.Eventually(t, func() bool {
+		right := s.config(bus.StreamOMS, string(bus.Fanout))["max_ack_pending"] == float64(bus.MaxInHand(bus.Fanout)) &&
+			s.config(bus.StreamRetries, string(bus.Retry))["max_deliver"] == float64(-1)
+		for _, stream := range []string{bus.StreamOMS, bus.StreamRetries, bus.StreamLedger} {
+			right = right && s.config(stream, "")["max_age"] == float64(0) && w.told(stream)
+		}
+		return right
+	}, alarm, 50*time.Millisecond)
+	slowest = max(slowest, time.Since(changed))
+	ended := time.Now()
+	w.lasts(4 * time.Second)
+	stop()
+	for _, p := range w.workers {
+		p.awaitReady(t, 15*time.Second)
+	}
+	w.check(check{
+		fault: "F21 consumers deleted, settings changed", bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{{began, ended}},
+		recovery: again + slack, note: fmt.Sprintf("put right within %s,", short(slowest)),
+	})
+}
+
+// deleted has another hand delete a whole stream under load.
+func deleted(t *testing.T, stream string, cut bool, note string) *world {
+	t.Helper()
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(flaky)
+	for range 2 {
+		w.run("WHISPERER_SWEEP_AFTER=3s", "WHISPERER_HOUSEKEEP_EVERY=1s")
+	}
+	s := w.stranger()
+	stop := w.load(40, 1)
+	w.lasts(4 * time.Second)
+	began := time.Now()
+	s.done("STREAM.DELETE."+stream, nil)
+	require.Eventually(t, func() bool { return s.config(stream, "") != nil && w.told(stream) }, alarm, 50*time.Millisecond)
+	ended := time.Now()
+	w.lasts(8 * time.Second)
+	stop()
+	for _, p := range w.workers {
+		p.awaitReady(t, 15*time.Second)
+	}
+	c := check{
+		fault: "F21 stream " + stream + " deleted", bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{{began, ended}},
+		recovery: 2*again + slack, note: fmt.Sprintf("there again after %s, %s,", short(ended.Sub(began)), note),
+	}
+	if cut {
+		c.cut = window{began, ended}
+	}
+	w.check(c)
+	return w
+}
+
+// TestLongF21RETRIESDeleted: Postgres knows of all that waited for a time, and the sweep makes up for it. Nothing is lost.
+func TestLongF21RETRIESDeleted(t *testing.T) {
+	w := deleted(t, bus.StreamRetries, false, "what waited was swept")
+	require.Positive(t, w.said("delivery was nowhere and is parked"), "something waited")
+}
+
+// TestLongF21LEDGERDeleted: what was done and not recorded yet is not known any more, although receivers got it: it counts
+// as lost here, because nobody can tell of it. That is the last moments before the deletion.
+func TestLongF21LEDGERDeleted(t *testing.T) {
+	deleted(t, bus.StreamLedger, true, "what was not recorded is not known")
+}
+
+// TestLongF21OMSDeleted: events that no worker had taken are gone with the stream, and have to be published again. Those
+// that were taken are delivered, and publishers get an error until the stream is there again.
+func TestLongF21OMSDeleted(t *testing.T) {
+	deleted(t, bus.StreamOMS, true, "what was not taken is gone")
+}
