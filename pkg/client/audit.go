@@ -32,11 +32,6 @@ type AuditFilter struct {
 
 // Audit lists who changed what, newest first, fetching page after page. It ends after the first error.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) iter.Seq2[AuditEntry, error] {
-	q := rangeQuery(f.From, f.To)
-	for name, value := range map[string]string{"subject": f.Subject, "kind": f.Kind} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
+	q := queryOf(map[string]string{"subject": f.Subject, "kind": f.Kind, "from": timeParameter(f.From), "to": timeParameter(f.To)})
 	return pages[AuditEntry](ctx, c, "/whisperer/audit/", q)
 }

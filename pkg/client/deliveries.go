@@ -5,7 +5,6 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -95,28 +94,10 @@ type DeliveryFilter struct {
 }
 
 func (f *DeliveryFilter) query() url.Values {
-	q := url.Values{}
-	set := func(name, value string) {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	if f.Hook != uuid.Nil {
-		q.Set("hook", f.Hook.String())
-	}
-	set("event", f.Event)
-	set("event_type", f.EventType)
-	set("entity", f.Entity)
-	set("state", f.State)
-	if f.Status != 0 {
-		q.Set("status", strconv.Itoa(f.Status))
-	}
-	for name, at := range map[string]time.Time{"from": f.From, "to": f.To} {
-		if !at.IsZero() {
-			q.Set(name, at.UTC().Format(time.RFC3339Nano))
-		}
-	}
-	return q
+	return queryOf(map[string]string{
+		"hook": idParameter(f.Hook), "event": f.Event, "event_type": f.EventType, "entity": f.Entity, "state": f.State,
+		"status": numberParameter(f.Status), "from": timeParameter(f.From), "to": timeParameter(f.To),
+	})
 }
 
 // Deliveries lists deliveries, newest first, fetching page after page. It ends after the first error.

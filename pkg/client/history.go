@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"iter"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -59,12 +58,9 @@ type EventFilter struct {
 
 // Events lists events, newest first, fetching page after page. It ends after the first error.
 func (c *Client) Events(ctx context.Context, f EventFilter) iter.Seq2[EventSummary, error] {
-	q := rangeQuery(f.From, f.To)
-	for name, value := range map[string]string{"event_type": f.EventType, "entity": f.Entity} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
+	q := queryOf(map[string]string{
+		"event_type": f.EventType, "entity": f.Entity, "from": timeParameter(f.From), "to": timeParameter(f.To),
+	})
 	if f.OffSchema {
 		q.Set("off_schema", "true")
 	}
@@ -104,24 +100,10 @@ type RejectedFilter struct {
 
 // RejectedEvents lists what was rejected, newest first, fetching page after page. It ends after the first error.
 func (c *Client) RejectedEvents(ctx context.Context, f RejectedFilter) iter.Seq2[RejectedEvent, error] {
-	q := rangeQuery(f.From, f.To)
-	for name, value := range map[string]string{"reason": f.Reason, "subject": f.Subject} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
+	q := queryOf(map[string]string{
+		"reason": f.Reason, "subject": f.Subject, "from": timeParameter(f.From), "to": timeParameter(f.To),
+	})
 	return pages[RejectedEvent](ctx, c, "/whisperer/rejected-events/", q)
-}
-
-// rangeQuery asks for what lies between two times, where they are not zero.
-func rangeQuery(from, to time.Time) url.Values {
-	q := url.Values{}
-	for name, at := range map[string]time.Time{"from": from, "to": to} {
-		if !at.IsZero() {
-			q.Set(name, at.UTC().Format(time.RFC3339Nano))
-		}
-	}
-	return q
 }
 
 // Tenant is one of the installation's tenants.

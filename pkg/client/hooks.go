@@ -68,18 +68,10 @@ type HookFilter struct {
 }
 
 func (f HookFilter) query() url.Values {
-	q := url.Values{}
-	for name, value := range map[string]string{
+	return queryOf(map[string]string{
 		"target_url": f.TargetURL, "event_type": f.EventType, "status": string(f.Status), "search": f.Search,
-	} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	if f.PageSize > 0 {
-		q.Set("limit", strconv.Itoa(f.PageSize))
-	}
-	return q
+		"limit": numberParameter(f.PageSize),
+	})
 }
 
 const hooksPath = "/whisperer/hooks/"

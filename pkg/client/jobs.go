@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -104,11 +103,7 @@ const jobsPath = "/whisperer/jobs/"
 
 // Jobs lists jobs, newest first: those of the hook, or with uuid.Nil of all hooks of the tenant.
 func (c *Client) Jobs(ctx context.Context, hook uuid.UUID) iter.Seq2[Job, error] {
-	q := url.Values{}
-	if hook != uuid.Nil {
-		q.Set("hook", hook.String())
-	}
-	return pages[Job](ctx, c, jobsPath, q)
+	return pages[Job](ctx, c, jobsPath, queryOf(map[string]string{"hook": idParameter(hook)}))
 }
 
 // Job returns a job and how far it is.
