@@ -24,6 +24,18 @@ tell() {
   echo "or $3." >&2
 }
 
+# installs APT DNF APK PACMAN BREW OTHERWISE: the command by which this machine's package manager gets a package, whose
+# name differs from one to the other; OTHERWISE where none of them is there.
+installs() {
+  if command -v apt-get >/dev/null; then echo "apt-get install -y --no-install-recommends $1"
+  elif command -v dnf >/dev/null; then echo "dnf install -y $2"
+  elif command -v apk >/dev/null; then echo "apk add $3"
+  elif command -v pacman >/dev/null; then echo "pacman -S $4"
+  elif command -v brew >/dev/null; then echo "brew install $5"
+  else echo "$6"
+  fi
+}
+
 needs_postgres() {
   local given
   for given in WHISPERER_DATABASE_URL WHISPERER_TEST_DATABASE_URL; do
@@ -44,13 +56,9 @@ has_postgres() {
 }
 
 get_postgres() {
-  local command='install the PostgreSQL server, version 15 or newer'
-  if command -v apt-get >/dev/null; then command='apt-get install -y --no-install-recommends postgresql'
-  elif command -v dnf >/dev/null; then command='dnf install -y postgresql-server'
-  elif command -v apk >/dev/null; then command='apk add postgresql'
-  elif command -v pacman >/dev/null; then command='pacman -S postgresql'
-  elif command -v brew >/dev/null; then command='brew install postgresql@17'
-  fi
+  local command
+  command=$(installs postgresql postgresql-server postgresql postgresql postgresql@17 \
+    'install the PostgreSQL server, version 15 or newer')
   install_by "$command" || true
   has_postgres && return 0
   tell "the PostgreSQL server's binaries are missing" "$command" \
@@ -69,13 +77,8 @@ has_chromium() {
 }
 
 get_chromium() {
-  local command='install Chromium or Chrome'
-  if command -v apt-get >/dev/null; then command='apt-get install -y --no-install-recommends chromium'
-  elif command -v dnf >/dev/null; then command='dnf install -y chromium'
-  elif command -v apk >/dev/null; then command='apk add chromium'
-  elif command -v pacman >/dev/null; then command='pacman -S chromium'
-  elif command -v brew >/dev/null; then command='brew install --cask chromium'
-  fi
+  local command
+  command=$(installs chromium chromium chromium chromium '--cask chromium' 'install Chromium or Chrome')
   install_by "$command" || true
   has_chromium && return 0
   tell "Chromium is missing, so the console's browser tests will fail" "$command" 'point CHROME_BIN at a Chromium or Chrome'
