@@ -11,6 +11,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// outlives lets what the workers depend on be away for so long, under a load that goes on until a while after it is back,
+// and returns when that was. All workers are there afterwards.
+func (w *world) outlives(rate int, down, after time.Duration, away, back func()) window {
+	w.t.Helper()
+	stop := w.load(rate, 1)
+	w.lasts(4 * time.Second)
+	during := window{began: time.Now()}
+	away()
+	w.lasts(down)
+	back()
+	during.ended = time.Now()
+	w.lasts(after)
+	stop()
+	for _, p := range w.workers {
+		require.True(w.t, p.alive(), "a worker outlives what it depends on")
+		p.awaitReady(w.t, 15*time.Second)
+	}
+	return during
+}
+
 func outage(t *testing.T, fault string, parallel bool, down time.Duration, durable bool, away, back func(w *world)) {
 	if parallel {
 		t.Parallel()
@@ -20,21 +40,9 @@ func outage(t *testing.T, fault string, parallel bool, down time.Duration, durab
 	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
 	w.run()
 	w.run()
-	stop := w.load(50, 1)
-	w.lasts(4 * time.Second)
-	began := time.Now()
-	away(w)
-	w.lasts(down)
-	back(w)
-	ended := time.Now()
-	w.lasts(6 * time.Second)
-	stop()
-	for _, p := range w.workers {
-		require.True(t, p.alive(), "a worker outlives what it depends on")
-		p.awaitReady(t, 15*time.Second)
-	}
+	during := w.outlives(50, down, 6*time.Second, func() { away(w) }, func() { back(w) })
 	// a nats-server that died does not know what it had handed out
-	w.check(check{fault: fmt.Sprintf("%s, back after %s", fault, down), bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{{began, ended}}, recovery: again + slack})
+	w.check(check{fault: fmt.Sprintf("%s, back after %s", fault, down), bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{during}, recovery: again + slack})
 }
 
 func TestF05KillingNATSForASecond(t *testing.T) {
@@ -75,20 +83,9 @@ func cut(t *testing.T, fault string, toNATS bool, down time.Duration, away, back
 		w.run("WHISPERER_DATABASE_URL=" + database.String())
 	}
 	w.run()
-	stop := w.load(40, 1)
-	w.lasts(4 * time.Second)
-	began := time.Now()
-	away(p)
-	w.lasts(down)
-	back(p)
-	ended := time.Now()
-	w.lasts(8 * time.Second)
-	stop()
-	for _, p := range w.workers {
-		p.awaitReady(t, 15*time.Second)
-	}
+	during := w.outlives(40, down, 8*time.Second, func() { away(p) }, func() { back(p) })
 	// what it cannot tell of fills its slots, and one more event stands at the door
-	w.check(check{fault: fault, bound: underWay + hooks, faults: []window{{began, ended}}, recovery: again + slack})
+	w.check(check{fault: fault, bound: underWay + hooks, faults: []window{during}, recovery: again + slack})
 }
 
 func TestF08APartitionBetweenAWorkerAndNATS(t *testing.T) {
