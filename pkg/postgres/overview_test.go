@@ -8,19 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
 func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 	t.Parallel()
-	ring, err := seal.ParseRing(seal.NewKey())
-	require.NoError(t, err)
-	db, err := postgres.Open(testenv.Postgres(t), 2, ring)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	db, _ := open(t)
 	config, err := webhook.ParseConfig(nil)
 	require.NoError(t, err)
 	h, err := db.CreateHook(t.Context(), "test", webhook.Hook{
@@ -82,11 +76,7 @@ func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 
 func TestATokenIsLookedUpByItsIDWhileItIsGood(t *testing.T) {
 	t.Parallel()
-	ring, err := seal.ParseRing(seal.NewKey())
-	require.NoError(t, err)
-	db, err := postgres.Open(testenv.Postgres(t), 2, ring)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	db, _ := open(t)
 	_, token, err := db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "t", Role: postgres.Viewer})
 	require.NoError(t, err)
 	found, err := db.ValidToken(t.Context(), token.ID)

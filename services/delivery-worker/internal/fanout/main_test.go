@@ -14,9 +14,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
@@ -31,7 +29,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 type stage struct {
 	t     *testing.T
 	bus   *bus.Bus
-	db    *postgres.DB
+	db    *testenv.Store
 	hooks *index.Index
 	types *schema.Checks
 	sub   *bus.Subscription
@@ -46,12 +44,8 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	ring, err := seal.ParseRing(seal.NewKey())
-	require.NoError(t, err)
-	s := &stage{t: t, hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
-	s.db, err = postgres.Open(testenv.Postgres(t), 4, ring)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.db.Close()) })
+	s := &stage{t: t, db: testenv.OpenStore(t), hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
+	var err error
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(s.bus.Close)

@@ -17,7 +17,6 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
@@ -277,14 +276,11 @@ type books struct {
 
 func newBooks(t *testing.T) *books {
 	t.Helper()
-	ring, err := seal.ParseRing(seal.NewKey())
-	require.NoError(t, err)
-	db, err := postgres.Open(testenv.Postgres(t), 4, ring)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	db := testenv.OpenStore(t)
 	b := &books{t: t, bus: connect(t), recorder: db.NewRecorder()}
 	t.Cleanup(b.recorder.Close)
 	b.reader = ledger.NewReader(db, b.bus)
+	var err error
 	b.sub, err = b.bus.Subscribe(t.Context(), bus.FactRecorder, 16)
 	require.NoError(t, err)
 	t.Cleanup(b.sub.Stop)

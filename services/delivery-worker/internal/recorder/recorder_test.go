@@ -16,7 +16,6 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
@@ -31,7 +30,7 @@ type stage struct {
 
 	t     *testing.T
 	bus   *bus.Bus
-	db    *postgres.DB
+	db    *testenv.Store
 	types *schema.Checks
 
 	mu           sync.Mutex
@@ -43,12 +42,8 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	ring, err := seal.ParseRing(seal.NewKey())
-	require.NoError(t, err)
-	s := &stage{t: t, types: schema.NewChecks(catalogue.SchemaOf, zap.NewNop()), recorded: map[string]int{}, unrecordable: map[string]int{}}
-	s.db, err = postgres.Open(testenv.Postgres(t), 4, ring)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.db.Close()) })
+	s := &stage{t: t, db: testenv.OpenStore(t), types: schema.NewChecks(catalogue.SchemaOf, zap.NewNop()), recorded: map[string]int{}, unrecordable: map[string]int{}}
+	var err error
 	s.Recorder = s.db.NewRecorder()
 	t.Cleanup(s.Close)
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})

@@ -14,8 +14,6 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
@@ -30,7 +28,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 type stage struct {
 	t     *testing.T
 	bus   *bus.Bus
-	db    *postgres.DB
+	db    *testenv.Store
 	hooks *index.Index
 	event webhook.Event
 	hook  webhook.Hook
@@ -44,12 +42,8 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	ring, err := seal.ParseRing(seal.NewKey())
-	require.NoError(t, err)
-	s := &stage{t: t, hooks: index.New(nil)}
-	s.db, err = postgres.Open(testenv.Postgres(t), 4, ring)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.db.Close()) })
+	s := &stage{t: t, db: testenv.OpenStore(t), hooks: index.New(nil)}
+	var err error
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(s.bus.Close)

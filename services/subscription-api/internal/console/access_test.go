@@ -19,8 +19,8 @@ func TestRolesAreHonoured(t *testing.T) {
 	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
 	delivery := webhook.DeliveryID(h.ID, e.ID).String()
 	job := w.replay(t, h.ID, "it was down")
-	viewer := w.signIn(t, w.token(t, postgres.NewToken{Name: "v", Role: postgres.Viewer, Tenant: "default"}))
-	editor := w.signIn(t, w.token(t, postgres.NewToken{Name: "e", Role: postgres.Editor, Tenant: "default"}))
+	viewer := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "v", Role: postgres.Viewer, Tenant: "default"}))
+	editor := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "e", Role: postgres.Editor, Tenant: "default"}))
 	hook := "/console/hooks/" + h.ID.String() + "/"
 	main := regexp.MustCompile(`(?s)<main.*</main>`)
 	for _, path := range []string{
@@ -68,12 +68,12 @@ func TestRolesAreHonoured(t *testing.T) {
 func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	e := w.event(t, "e-1", 1, "package.created", "package:61", 0)
 	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
 	job := "/console/jobs/" + w.replay(t, h.ID, "it was down").ID.String() + "/"
-	p := w.signIn(t, w.token(t, postgres.NewToken{Name: "a", Role: postgres.Admin, Tenant: "acme"}))
+	p := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "a", Role: postgres.Admin, Tenant: "acme"}))
 	hook, delivery := "/console/hooks/"+h.ID.String()+"/", "/console/deliveries/"+webhook.DeliveryID(h.ID, e.ID).String()+"/"
 	for _, c := range []struct{ method, path string }{
 		{http.MethodGet, hook},

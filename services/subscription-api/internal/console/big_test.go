@@ -44,7 +44,7 @@ func fill(t *testing.T, w *world) (hooks []uuid.UUID) {
 	}
 	hooks, err = w.db.CreateHooks(t.Context(), "test", webhook.DefaultTenant, list, *bigHooks)
 	require.NoError(t, err)
-	plain, err := sql.Open("postgres", w.database)
+	plain, err := sql.Open("postgres", w.db.URL)
 	require.NoError(t, err)
 	defer plain.Close()
 	for _, step := range []string{

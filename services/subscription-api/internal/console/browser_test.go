@@ -243,7 +243,7 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 		}
 		attempt.Url = attack
 		w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, attempt))
-		w.token(t, postgres.NewToken{Name: attack, Role: postgres.Viewer, Tenant: "default"})
+		w.db.MakeToken(t, postgres.NewToken{Name: attack, Role: postgres.Viewer, Tenant: "default"})
 		job := w.replay(t, h.ID, attack)
 		hook := "hooks/" + h.ID.String() + "/"
 		pages = append(pages, hook+"integrate", hook+"changes", hook+"replay", hook+"test", "jobs/"+job.ID.String()+"/",

@@ -157,7 +157,7 @@ func TestListsAreFollowedAsTheyChange(t *testing.T) {
 	require.Contains(t, p.follow(t, "/console/events/tail?entity=package:61", func(text string) bool { return strings.Contains(text, "e-1") }), "package.created")
 
 	require.Equal(t, http.StatusNoContent, (&person{w: w}).get(t, "/console/deliveries/tail").status, "the browser is told not to come again")
-	w.tenant(t, "acme")
-	other := w.signIn(t, w.token(t, postgres.NewToken{Name: "a", Role: postgres.Viewer, Tenant: "acme"}))
+	w.db.MakeTenant(t, "acme")
+	other := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "a", Role: postgres.Viewer, Tenant: "acme"}))
 	require.NotContains(t, other.follow(t, "/console/events/tail", func(text string) bool { return strings.Contains(text, "retry") }), "e-1")
 }

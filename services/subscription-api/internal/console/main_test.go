@@ -22,7 +22,6 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
@@ -37,11 +36,9 @@ func TestMain(m *testing.M) {
 
 // world is a console on a database of its own.
 type world struct {
-	url string
-	// database is the URL of the database.
-	database string
-	db       *postgres.DB
-	logs     *observer.ObservedLogs
+	url  string
+	db   *testenv.Store
+	logs *observer.ObservedLogs
 	// operator is an operator's admin token.
 	operator string
 }
@@ -82,19 +79,13 @@ func reaching(t *testing.T, address string) option {
 
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
-	ring, err := seal.ParseRing(seal.NewKey())
-	require.NoError(t, err)
-	w := &world{database: testenv.Postgres(t)}
-	w.db, err = postgres.Open(w.database, 4, ring)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.db.Close()) })
 	core, logs := observer.New(zapcore.DebugLevel)
-	w.logs = logs
+	w := &world{db: testenv.OpenStore(t), logs: logs}
 	policy := egress.Policy{Ports: []uint16{80, 443}}
 	deps := console.Deps{
 		Accounts: w.db, Sessions: w.db, Hooks: w.db, ManyHooks: w.db, EventTypes: w.db, History: w.db, Explained: w.db, Scanned: w.db, Stats: w.db,
 		Health: w.db, Retries: w.db, Jobs: w.db, Admin: w.db, Trials: w.db, Bus: someBus{pending: 1234}, URLs: policy,
-		Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), Ring: ring, HookQuota: 1000, Version: "test", Log: zap.New(core),
+		Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), Ring: w.db.Ring, HookQuota: 1000, Version: "test", Log: zap.New(core),
 		Settings: []console.Setting{{Name: "WHISPERER_LOG_LEVEL", Value: "info"}, {Name: "WHISPERER_PUBLIC_URL"}},
 	}
 	for _, o := range options {
@@ -105,21 +96,8 @@ func newWorld(t *testing.T, options ...option) *world {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	w.url = server.URL
-	w.operator = w.token(t, postgres.NewToken{Name: "operator", Role: postgres.Admin})
+	w.operator = w.db.MakeToken(t, postgres.NewToken{Name: "operator", Role: postgres.Admin})
 	return w
-}
-
-func (w *world) token(t *testing.T, n postgres.NewToken) string {
-	t.Helper()
-	plain, _, err := w.db.CreateToken(t.Context(), "test", n)
-	require.NoError(t, err)
-	return plain
-}
-
-func (w *world) tenant(t *testing.T, name string) {
-	t.Helper()
-	_, err := w.db.EnsureTenant(t.Context(), "test", name)
-	require.NoError(t, err)
 }
 
 // hook stores a hook of the default tenant.

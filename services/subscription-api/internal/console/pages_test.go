@@ -55,8 +55,8 @@ func story(t *testing.T, w *world) []string {
 	w.reject(t, 9, "package.created", "unreadable", "The body is no JSON.", time.Minute)
 	w.reject(t, 10, "order.created", "bad_field", "event_time is no time.", time.Hour)
 	w.reject(t, 11, "order.paid", "unreadable", "The body is no JSON.", 3*time.Hour)
-	w.tenant(t, "acme")
-	w.token(t, postgres.NewToken{Name: "warehouse script", Role: postgres.Editor, Tenant: "default"})
+	w.db.MakeTenant(t, "acme")
+	w.db.MakeToken(t, postgres.NewToken{Name: "warehouse script", Role: postgres.Editor, Tenant: "default"})
 	job := w.replay(t, south.ID, "it was down")
 	hook := "hooks/" + south.ID.String() + "/"
 	return []string{

@@ -175,7 +175,7 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 func TestAnOperatorChoosesTheTenant(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	w.hook(t, "north", "http://example.com/", "package.created")
 	p := w.signIn(t, w.operator)
 	require.Contains(t, p.get(t, "/console/hooks/").text, "north")
@@ -185,7 +185,7 @@ func TestAnOperatorChoosesTheTenant(t *testing.T) {
 	require.NotContains(t, page, "north")
 	require.Contains(t, page, "<strong>acme</strong>")
 
-	mine := w.signIn(t, w.token(t, postgres.NewToken{Name: "a", Role: postgres.Admin, Tenant: "acme"}))
+	mine := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "a", Role: postgres.Admin, Tenant: "acme"}))
 	require.Equal(t, http.StatusForbidden, mine.get(t, "/console/tenants/").status)
 	require.Equal(t, http.StatusForbidden, mine.post(t, "/console/tenants/", "tenant", "default").status)
 	require.Equal(t, http.StatusForbidden, mine.get(t, "/console/system/").status)

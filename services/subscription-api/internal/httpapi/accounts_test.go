@@ -15,7 +15,7 @@ const tokens = "/whisperer/tokens/"
 func TestTokensAreShownOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	admin := w.newToken(t, postgres.NewToken{Name: "admin", Tenant: "default", Role: postgres.Admin})
+	admin := w.db.MakeToken(t, postgres.NewToken{Name: "admin", Tenant: "default", Role: postgres.Admin})
 	made := w.call(t, http.MethodPost, tokens, `{"name": "ci", "role": "editor", "expires_date": "2099-01-01T00:00:00Z"}`, token(admin))
 	require.Equal(t, http.StatusCreated, made.status, made.text)
 	require.Equal(t, "default", made.json["tenant"])
@@ -36,7 +36,7 @@ func TestTokensAreShownOnce(t *testing.T) {
 func TestOperatorsMakeTokensOfTenants(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.tenant(t, "other")
+	w.db.MakeTenant(t, "other")
 	for _, c := range []struct {
 		name, body, want string
 		change           []with
@@ -52,7 +52,7 @@ func TestOperatorsMakeTokensOfTenants(t *testing.T) {
 	require.Equal(t, []string{"c", "b", "a", "operator"}, names(w.call(t, http.MethodGet, tokens, "")))
 	require.Equal(t, []string{"b", "a"}, names(w.call(t, http.MethodGet, tokens, "", header("X-Whisperer-Tenant", "other"))))
 
-	admin := w.newToken(t, postgres.NewToken{Name: "admin", Tenant: "default", Role: postgres.Admin})
+	admin := w.db.MakeToken(t, postgres.NewToken{Name: "admin", Tenant: "default", Role: postgres.Admin})
 	a := w.call(t, http.MethodPost, tokens, `{"name": "x", "role": "admin", "tenant": "other"}`, token(admin))
 	require.Equal(t, http.StatusForbidden, a.status)
 }

@@ -32,7 +32,7 @@ func (s *stock) last(template string) string {
 func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 	t.Parallel()
 	w, _ := newBus(t)
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	mine := &stock{world: w, tenant: "acme"}
 	plain, made, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "auditor", Role: postgres.Admin})
 	require.NoError(t, err)

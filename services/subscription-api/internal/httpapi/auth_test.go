@@ -18,7 +18,7 @@ func TestEveryReasonNotToKnowACallerIsTheSame401(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.db.RevokeToken(t.Context(), "test", "default", token1.ID))
 	expires := time.Now().Add(150 * time.Millisecond)
-	expired := w.newToken(t, postgres.NewToken{Name: "e", Role: postgres.Admin, ExpiresAt: expires})
+	expired := w.db.MakeToken(t, postgres.NewToken{Name: "e", Role: postgres.Admin, ExpiresAt: expires})
 	require.Eventually(t, func() bool { return time.Now().After(expires) }, time.Second, 10*time.Millisecond)
 
 	want := ""
@@ -57,11 +57,11 @@ func TestARevokedTokenIsRefusedWithinFiveSeconds(t *testing.T) {
 func TestAnotherTenantsThingsAreInNoList(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.tenant(t, "other")
+	w.db.MakeTenant(t, "other")
 	theirs := &stock{world: w, tenant: "other"}
 	things := []string{theirs.make(t, aHook), theirs.make(t, anEvent), theirs.make(t, aDelivery), theirs.make(t, aJob), theirs.make(t, aToken), "made.by.other"}
 	theirs.make(t, anEventType)
-	mine := w.newToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Admin})
+	mine := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Admin})
 	for _, l := range w.lines(t) {
 		if l.method == http.MethodGet && l.of == none && !l.operator {
 			a := w.call(t, l.method, l.path, "", token(mine))
@@ -76,8 +76,8 @@ func TestAnotherTenantsThingsAreInNoList(t *testing.T) {
 func TestTheTenantHeader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.tenant(t, "other")
-	mine := w.newToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Admin})
+	w.db.MakeTenant(t, "other")
+	mine := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Admin})
 	tenant := func(name string) with { return header("X-Whisperer-Tenant", name) }
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "", token(mine), tenant("default")).status)
 	other := w.call(t, http.MethodGet, hooks, "", token(mine), tenant("other"))
@@ -92,7 +92,7 @@ func TestViewersSeeNoHeaderValues(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	hook := w.create(t, `{"event_type": "*", "target_url": "http://example.com/", "additional_headers": {"Authorization": "Bearer canary-1"}}`)
-	viewer := w.newToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Viewer})
+	viewer := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Viewer})
 	a := w.call(t, http.MethodGet, path(hook), "", token(viewer))
 	require.Equal(t, map[string]any{"Authorization": "***"}, a.json["additional_headers"])
 	require.NotContains(t, w.call(t, http.MethodGet, hooks, "", token(viewer)).text, "canary-1")

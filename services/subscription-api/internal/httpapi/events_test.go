@@ -64,7 +64,7 @@ func TestAnEventIsStoredByteForByteBeforeTheAnswer(t *testing.T) {
 func TestABatchIsStoredInItsOrder(t *testing.T) {
 	t.Parallel()
 	w, published := newBus(t)
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	for _, shape := range []string{`[%s]`, `{"events": [%s]}`} {
 		list := `{"event_type":"order.created","event_id":"` + shape[:1] + `1","data": {"x" : 1} }, {"event_type":"my.own","data":null}`
 		list = strings.ReplaceAll(list, `"{1"`, `"b1"`)
@@ -86,7 +86,7 @@ func TestABatchIsStoredInItsOrder(t *testing.T) {
 func TestPublishingAgainDoesNotDouble(t *testing.T) {
 	t.Parallel()
 	w, published := newBus(t)
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	withID := `{"event_type":"order.created","event_id":"1","data":1}`
 	without := `[{"event_type":"order.created","data":1},{"event_type":"order.created","data":1}]`
 	var answers []string

@@ -124,7 +124,7 @@ func TestAnExplanationNamesTheFirstThingThatKeepsAnEventAway(t *testing.T) {
 func TestAnExplanationIsAboutTheTenantsOwnHooks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	acme := header("X-Whisperer-Tenant", "acme")
 	w.createHook(t, `{"name":"ours","event_type":"*","target_url":"http://example.com/a"}`)
 	w.createHook(t, `{"name":"theirs","event_type":"*","target_url":"http://example.com/a"}`, acme)

@@ -205,7 +205,7 @@ func TestRejectedEventsAreListed(t *testing.T) {
 	}
 	next := w.call(t, http.MethodGet, path+"?limit=1&reason=unreadable", "").json["next"].(string)
 	require.Equal(t, []string{"1"}, field(w.call(t, http.MethodGet, next, ""), "seq"), "the filter goes on with the pages")
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	require.Empty(t, field(w.call(t, http.MethodGet, path, "", header("X-Whisperer-Tenant", "acme")), "seq"))
 }
 

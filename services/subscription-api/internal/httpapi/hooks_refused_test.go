@@ -178,7 +178,7 @@ func TestOneTargetAndSetOfTypesOnce(t *testing.T) {
 	require.Equal(t, http.StatusConflict, moved.status)
 	require.Equal(t, first["id"], moved.json["existing_id"])
 
-	w.tenant(t, "other")
+	w.db.MakeTenant(t, "other")
 	w.create(t, `{"event_types": ["order.created", "order.updated"], "target_url": "http://example.com/a"}`, header("X-Whisperer-Tenant", "other"))
 }
 

@@ -105,7 +105,7 @@ func TestIdempotencyKey(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, other.status)
 	require.Equal(t, []string{"Idempotency-Key"}, other.pointers())
 
-	w.tenant(t, "other")
+	w.db.MakeTenant(t, "other")
 	w.create(t, oldExample, key, header("X-Whisperer-Tenant", "other"))
 
 	require.Equal(t, http.StatusNoContent, w.call(t, http.MethodDelete, path(first), "").status)

@@ -15,7 +15,7 @@ import (
 func TestEachTokenMayMakeSoManyRequestsASecond(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(d *httpapi.Deps) { d.RequestRate = 1 })
-	other := w.newToken(t, postgres.NewToken{Name: "other", Tenant: "default", Role: postgres.Viewer})
+	other := w.db.MakeToken(t, postgres.NewToken{Name: "other", Tenant: "default", Role: postgres.Viewer})
 	a := w.call(t, http.MethodGet, hooks, "")
 	require.Equal(t, `"token";q=5;w=5`, a.header.Get("RateLimit-Policy"))
 	require.Equal(t, `"token";r=4;t=1`, a.header.Get("RateLimit"))

@@ -125,7 +125,7 @@ func TestBadQueriesAreRefused(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, w.call(t, http.MethodGet, hooks+"?"+query, "").status, query)
 	}
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks+"?cursor="+cursor+"&limit=2", "").status, "another limit is fine")
-	w.tenant(t, "other")
+	w.db.MakeTenant(t, "other")
 	w.fill(t, 3, header("X-Whisperer-Tenant", "other"))
 	stolen := w.call(t, http.MethodGet, hooks+"?cursor="+cursor, "", header("X-Whisperer-Tenant", "other"))
 	require.Equal(t, http.StatusBadRequest, stolen.status, "a cursor of another tenant")

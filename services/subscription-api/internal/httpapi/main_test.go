@@ -27,7 +27,6 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
@@ -37,9 +36,8 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // world is an API on a database of its own.
 type world struct {
 	url      string
-	database string
 	handler  http.Handler
-	db       *postgres.DB
+	db       *testenv.Store
 	logs     *observer.ObservedLogs
 	document *openapi3.T
 	router   routers.Router
@@ -59,14 +57,8 @@ type option func(*httpapi.Deps)
 
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
-	ring, err := seal.ParseRing(seal.NewKey())
-	require.NoError(t, err)
-	w := &world{database: testenv.Postgres(t)}
-	w.db, err = postgres.Open(w.database, 4, ring)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, w.db.Close()) })
 	core, logs := observer.New(zapcore.DebugLevel)
-	w.logs = logs
+	w := &world{db: testenv.OpenStore(t), logs: logs}
 	deps := httpapi.Deps{
 		Hooks: w.db, EventTypes: w.db, Types: noTypes(), Tokens: w.db, Accounts: w.db, Audit: w.db,
 		Deliveries: w.db, Events: w.db, Explained: w.db, Scanned: w.db, Replays: w.db, Jobs: w.db, Recovery: w.db, Trials: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
@@ -76,27 +68,15 @@ func newWorld(t *testing.T, options ...option) *world {
 	for _, o := range options {
 		o(&deps)
 	}
+	var err error
 	w.handler, err = httpapi.New(deps)
 	require.NoError(t, err)
 	server := httptest.NewServer(w.handler)
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	w.loadDocument(t)
-	w.token = w.newToken(t, postgres.NewToken{Name: "operator", Role: postgres.Admin})
+	w.token = w.db.MakeToken(t, postgres.NewToken{Name: "operator", Role: postgres.Admin})
 	return w
-}
-
-func (w *world) newToken(t *testing.T, n postgres.NewToken) string {
-	t.Helper()
-	plain, _, err := w.db.CreateToken(t.Context(), "test", n)
-	require.NoError(t, err)
-	return plain
-}
-
-func (w *world) tenant(t *testing.T, name string) {
-	t.Helper()
-	_, err := w.db.EnsureTenant(t.Context(), "test", name)
-	require.NoError(t, err)
 }
 
 // loadDocument reads the document that the API serves.

@@ -209,13 +209,13 @@ func (w *world) callers(t *testing.T) []caller {
 	t.Helper()
 	var list []caller
 	for _, role := range []postgres.Role{postgres.Viewer, postgres.Editor, postgres.Admin} {
-		tenants := w.newToken(t, postgres.NewToken{Name: "t", Tenant: "acme", Role: role})
-		operators := w.newToken(t, postgres.NewToken{Name: "o", Role: role})
+		tenants := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "acme", Role: role})
+		operators := w.db.MakeToken(t, postgres.NewToken{Name: "o", Role: role})
 		list = append(list, caller{name: "acme's " + string(role), role: role, change: []with{token(tenants)}},
 			caller{name: "operating " + string(role), role: role, operator: true, change: []with{token(operators), header("X-Whisperer-Tenant", "acme")}})
 	}
 	soon := time.Now().Add(50 * time.Millisecond)
-	expired := w.newToken(t, postgres.NewToken{Name: "e", Tenant: "acme", Role: postgres.Admin, ExpiresAt: soon})
+	expired := w.db.MakeToken(t, postgres.NewToken{Name: "e", Tenant: "acme", Role: postgres.Admin, ExpiresAt: soon})
 	revoked, made, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "r", Tenant: "acme", Role: postgres.Admin})
 	require.NoError(t, err)
 	require.NoError(t, w.db.RevokeToken(t.Context(), "test", "acme", made.ID))
@@ -228,7 +228,7 @@ func (w *world) callers(t *testing.T) []caller {
 func TestEveryRoleMayUseWhatTheMatrixSays(t *testing.T) {
 	t.Parallel()
 	w, _ := newBus(t)
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	mine := &stock{world: w, tenant: "acme"}
 	for _, who := range w.callers(t) {
 		for _, l := range w.lines(t) {
@@ -256,8 +256,8 @@ func look(a *answer, id string) string {
 func TestAnotherTenantsIDIsNotToBeToldFromAnAbsentOne(t *testing.T) {
 	t.Parallel()
 	w, _ := newBus(t)
-	w.tenant(t, "acme")
-	w.tenant(t, "other")
+	w.db.MakeTenant(t, "acme")
+	w.db.MakeTenant(t, "other")
 	theirs := &stock{world: w, tenant: "other"}
 	lines := w.lines(t)
 	ids := map[string]string{}
@@ -291,11 +291,11 @@ func TestAnotherTenantsIDIsNotToBeToldFromAnAbsentOne(t *testing.T) {
 func TestFiltersDoNotTellAnotherTenantsIDsEither(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.tenant(t, "acme")
-	w.tenant(t, "other")
+	w.db.MakeTenant(t, "acme")
+	w.db.MakeTenant(t, "other")
 	theirs := &stock{world: w, tenant: "other"}
 	hook, event := theirs.make(t, aHook), theirs.make(t, anEvent)
-	viewer := w.newToken(t, postgres.NewToken{Name: "t", Tenant: "acme", Role: postgres.Viewer})
+	viewer := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "acme", Role: postgres.Viewer})
 	compared := 0
 	for _, l := range w.lines(t) {
 		for _, p := range l.operation.Parameters {

@@ -81,7 +81,7 @@ func TestWhatCannotBeSentIsNotTriedAgain(t *testing.T) {
 	require.Equal(t, http.StatusConflict, a.status)
 	require.Contains(t, a.json["detail"], "deleted")
 
-	viewer := h.newToken(t, postgres.NewToken{Name: "v", Tenant: webhook.DefaultTenant, Role: postgres.Viewer})
+	viewer := h.db.MakeToken(t, postgres.NewToken{Name: "v", Tenant: webhook.DefaultTenant, Role: postgres.Viewer})
 	a = h.call(t, http.MethodPost, deliveriesURL+webhook.DeliveryID(h.b, "e-2").String()+"/retry/", "", header("Authorization", "Token "+viewer))
 	require.Equal(t, http.StatusForbidden, a.status)
 }

@@ -55,7 +55,7 @@ func TestATypeIsCheckedAsItsTenantWants(t *testing.T) {
 func TestSettingsOfTypesAreATenantsOwn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	created := registry + "package.created/"
 	a := w.call(t, http.MethodGet, created, "")
 	require.Equal(t, http.StatusOK, a.status)

@@ -27,7 +27,7 @@ func TestEventsAndDeliveriesAreFoundByWhatIsInPayloads(t *testing.T) {
 	}
 	other := newEvent("theirs", 99, "package.created", "", time.Minute)
 	other.Tenant, other.Data = "other", []byte(`{"package":{"awb":"1Z5"}}`)
-	w.tenant(t, "other")
+	w.db.MakeTenant(t, "other")
 	w.published(t, other)
 
 	from := "&from=" + url.QueryEscape(time.Now().Add(-time.Hour).Format(time.RFC3339))

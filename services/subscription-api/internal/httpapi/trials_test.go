@@ -210,13 +210,13 @@ func TestATestThatMakesNoSenseIsRefused(t *testing.T) {
 func TestTestsAreForEditorsOfTheTenantAndAudited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, allowLoopback)
-	w.tenant(t, "acme")
+	w.db.MakeTenant(t, "acme")
 	url, requests := receive(t, http.StatusOK)
 	hook := w.create(t, `{"event_type":"order.created","target_url":"`+url+`/?secret=canary"}`)
 	path := "/whisperer/hooks/" + hook["id"].(string) + "/test/"
-	viewer := w.newToken(t, postgres.NewToken{Name: "v", Role: postgres.Viewer, Tenant: webhook.DefaultTenant})
+	viewer := w.db.MakeToken(t, postgres.NewToken{Name: "v", Role: postgres.Viewer, Tenant: webhook.DefaultTenant})
 	require.Equal(t, http.StatusForbidden, w.call(t, http.MethodPost, path, "", token(viewer)).status)
-	stranger := w.newToken(t, postgres.NewToken{Name: "s", Role: postgres.Admin, Tenant: "acme"})
+	stranger := w.db.MakeToken(t, postgres.NewToken{Name: "s", Role: postgres.Admin, Tenant: "acme"})
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodPost, path, "", token(stranger)).status)
 	require.Empty(t, requests)
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodPost, path, "").status)

@@ -21,7 +21,7 @@ import (
 // admin runs a statement beside the API.
 func (w *world) admin(t *testing.T, statement string) {
 	t.Helper()
-	db, err := sql.Open("postgres", w.database)
+	db, err := sql.Open("postgres", w.db.URL)
 	require.NoError(t, err)
 	defer db.Close()
 	_, err = db.ExecContext(t.Context(), statement)
@@ -44,7 +44,7 @@ func TestAFrozenDatabaseIsAnsweredWith503InTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "").status)
-	db, err := sql.Open("postgres", w.database)
+	db, err := sql.Open("postgres", w.db.URL)
 	require.NoError(t, err)
 	defer db.Close()
 	tx, err := db.BeginTx(t.Context(), nil)

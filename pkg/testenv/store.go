@@ -1,0 +1,58 @@
+package testenv
+
+import (
+	"testing"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+)
+
+// storeConnections is how many connections a Store has: several, so that what waits for each other does so in tests, too.
+const storeConnections = 4
+
+// Store is an open store on a database of the test's own.
+type Store struct {
+	*postgres.DB
+
+	// URL leads to the database.
+	URL string
+	// Ring has the key that the store seals secrets with.
+	Ring *seal.Ring
+}
+
+// OpenStore opens a store on a database with the newest schema that is the test's own and is dropped at its end.
+func OpenStore(tb testing.TB) *Store {
+	tb.Helper()
+	ring, err := seal.ParseRing(seal.NewKey())
+	if err != nil {
+		tb.Fatalf("make key of the test's store: %v", err)
+	}
+	s := &Store{URL: Postgres(tb), Ring: ring}
+	if s.DB, err = postgres.Open(s.URL, storeConnections, ring); err != nil {
+		tb.Fatalf("open store of the test: %v", err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("close store of the test: %v", err)
+		}
+	})
+	return s
+}
+
+// MakeToken makes a token and returns its plain text.
+func (s *Store) MakeToken(tb testing.TB, n postgres.NewToken) string {
+	tb.Helper()
+	plain, _, err := s.CreateToken(tb.Context(), "test", n)
+	if err != nil {
+		tb.Fatalf("make token %s: %v", n.Name, err)
+	}
+	return plain
+}
+
+// MakeTenant makes a tenant where there is none of that name.
+func (s *Store) MakeTenant(tb testing.TB, name string) {
+	tb.Helper()
+	if _, err := s.EnsureTenant(tb.Context(), "test", name); err != nil {
+		tb.Fatalf("make tenant %s: %v", name, err)
+	}
+}
