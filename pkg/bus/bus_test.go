@@ -18,6 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/natsd"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
@@ -225,7 +226,7 @@ func TestEventsAreStoredInOrderAndEachIDOnce(t *testing.T) {
 		require.NoError(t, m.Ack())
 	}
 	_, err = b.Event(t.Context(), 501)
-	require.ErrorIs(t, err, jetstream.ErrMsgNotFound)
+	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 
 func TestAFullEventLogRefusesPublishers(t *testing.T) {

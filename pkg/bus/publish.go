@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
@@ -133,15 +134,17 @@ func (b *Bus) PurgeRetries(ctx context.Context, hook uuid.UUID) error {
 	return nil
 }
 
-// Event reads a message of the OMS stream again. The error is jetstream's ErrMsgNotFound, wrapped, where the keeper has
-// trimmed it.
+// Event reads a message of the OMS stream again. The error is webhook.ErrNotFound where the keeper has trimmed it.
 func (b *Bus) Event(ctx context.Context, seq uint64) (Stored, error) {
 	stream, err := b.js.Stream(ctx, StreamOMS)
 	if err != nil {
 		return Stored{}, fmt.Errorf("look up stream %s: %w", StreamOMS, err)
 	}
 	msg, err := stream.GetMsg(ctx, seq)
-	if err != nil {
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return Stored{}, fmt.Errorf("event %d: %w", seq, webhook.ErrNotFound)
+	case err != nil:
 		return Stored{}, fmt.Errorf("read event %d: %w", seq, err)
 	}
 	return Stored{Subject: msg.Subject, Data: msg.Data, Headers: msg.Header, Seq: msg.Sequence, PublishedAt: msg.Time.UTC().Truncate(time.Microsecond)}, nil

@@ -43,6 +43,7 @@ const (
 	ReasonGone         Reason = "gone"              // dead: the receiver answered 410
 	ReasonHookDisabled Reason = "hook_disabled"     // dead: the hook was disabled while it waited
 	ReasonPoison       Reason = "poison"            // dead: its event killed workers again and again
+	ReasonPayloadGone  Reason = "payload_gone"      // dead: its event's payload is not kept any more
 	ReasonHookDeleted  Reason = "hook_deleted"      // cancelled
 	ReasonPaused       Reason = "paused"            // parked: a person paused the hook
 	ReasonConcurrency  Reason = "concurrency_limit" // parked: over the hook's cap

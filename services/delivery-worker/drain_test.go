@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
 func (w *world) setStatus(h webhook.Hook, status webhook.HookStatus) {
@@ -51,6 +52,46 @@ func TestAPausedHookGetsWhatWaitedInOrderWhenItIsResumed(t *testing.T) {
 	require.Equal(t, want, ids(w.receiver.Await(t, "/a", 50)))
 	w.recorded(h, "e-49", time.Now(), webhook.Delivered)
 	require.Len(t, w.receiver.Got("/a"), 50)
+}
+
+func TestWhatWasParkedForLongerThanItsPayloadIsKeptEndsAndTheRestIsDrained(t *testing.T) {
+	t.Parallel()
+	for name, ordering := range map[string]string{"side by side": "none", "in order": "hook"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			h := w.hook("/a", func(h *webhook.Hook) {
+				h.Status = webhook.Paused
+				h.Config = config(t, `{"ordering":"`+ordering+`"}`)
+			})
+			w.run()
+			w.park(h, 3)
+			kept, err := w.db.Parked(t.Context(), h.ID, 0, 1<<40, 3)
+			require.NoError(t, err)
+			// one is of an event log that was lost: in the log of now, another event has its sequence
+			published := time.Now().Add(-2 * time.Hour)
+			lost := map[string]uint64{"of another log": kept[1].Event.Seq, "long gone": 1 << 30}
+			r := w.db.NewRecorder()
+			defer r.Close()
+			for id, seq := range lost {
+				delivery := webhook.DeliveryID(h.ID, id)
+				require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
+					DeliveryId: delivery[:], HookId: h.ID[:], Tenant: h.Tenant, EventId: id, EventType: "order.created", EventSeq: seq,
+					PublishedAt: published.UnixNano(), State: string(webhook.Parked), At: time.Now().UnixNano(), First: true,
+				}}}}))
+			}
+			w.setStatus(h, webhook.Active)
+			w.receiver.Await(t, "/a", 3)
+			for id := range lost {
+				w.recorded(h, id, published, webhook.Dead)
+				d, attempts, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, webhook.DeliveryID(h.ID, id))
+				require.NoError(t, err)
+				require.Equal(t, webhook.ReasonPayloadGone, d.Reason)
+				require.Empty(t, attempts)
+			}
+			require.Len(t, w.receiver.Got("/a"), 3)
+		})
+	}
 }
 
 func TestADisabledHookEndsWhatWasParked(t *testing.T) {

@@ -30,6 +30,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/payload"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
 )
@@ -61,6 +62,8 @@ type Service struct {
 	facts *ledger.Writer
 	drain *drainer.Drainer
 	guard *guard
+	// payloads finds events of deliveries that do not carry them.
+	payloads *payload.Reader
 }
 
 // New makes a worker and opens its health address; it connects to nothing yet. Events and attempts are traced where
@@ -288,8 +291,9 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 		Operator: operator{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
 	history := ledger.NewReader(s.db, s.bus)
+	s.payloads = payload.NewReader(s.bus, s.db)
 	s.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Backfills: s.db, Leases: s.db, Claims: s.db,
+		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Events: s.payloads, Backfills: s.db, Leases: s.db, Claims: s.db,
 		Stream: s.bus, History: history, Log: s.log, Worker: s.config.Worker,
 	})
 	return deliverer, history
@@ -305,7 +309,7 @@ func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer,
 		return nil, err
 	}
 	again := retries.New(retries.Deps{
-		Hooks: s.index, Deliverer: deliverer, History: history, Schedule: s.bus, Events: s.db, Log: s.log, Slots: s.config.Slots,
+		Hooks: s.index, Deliverer: deliverer, History: history, Schedule: s.bus, Events: s.payloads, Log: s.log, Slots: s.config.Slots,
 	})
 	if err := s.take(ctx, t, bus.Retry, 256, again.Run); err != nil {
 		return nil, err

@@ -35,6 +35,12 @@ const (
 // deliverer makes the attempts.
 type deliverer interface {
 	Drain(due webhook.Due, bodies *envelope.Bodies, may func() bool, settled func(error)) (webhook.DeliveryState, webhook.Reason)
+	Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error))
+}
+
+// events reads events again; webhook.ErrNotFound says that they are not kept any more.
+type events interface {
+	Event(ctx context.Context, of *webhook.Event) (webhook.Event, error)
 }
 
 // hooks is the hook index.
@@ -81,7 +87,6 @@ type claims interface {
 // stream is implemented by *bus.Bus.
 type stream interface {
 	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
-	Event(ctx context.Context, seq uint64) (bus.Stored, error)
 	PurgeRetries(ctx context.Context, hook uuid.UUID) error
 }
 
@@ -96,6 +101,7 @@ type Deps struct {
 	Hooks     hooks
 	Lanes     lanes
 	Store     store
+	Events    events
 	Backfills backfills
 	Leases    leases
 	Claims    claims

@@ -2,13 +2,14 @@ package drainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 
+	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -64,6 +65,10 @@ func (p *pass) put(ctx context.Context, list []postgres.ParkedDelivery, end func
 		if err == nil && list[i].EventMissing {
 			err = p.load(ctx, &list[i])
 		}
+		if errors.Is(err, webhook.ErrNotFound) {
+			p.bury(list[i].Due, end)
+			continue
+		}
 		if err == nil && !p.lineup.put(ctx, work{due: list[i].Due, key: p.key(list[i].Event), end: end}) {
 			err = ctx.Err()
 		}
@@ -89,21 +94,27 @@ func (p *pass) key(e *webhook.Event) string {
 	return ""
 }
 
-// load reads an event that is not in Postgres yet from its stream.
+// load reads an event that is not in Postgres, or not yet.
 func (p *pass) load(ctx context.Context, d *postgres.ParkedDelivery) error {
-	stored, err := p.Stream.Event(ctx, d.Event.Seq)
-	if err != nil {
-		return fmt.Errorf("load parked event: %w", err)
-	}
-	tenant, eventType := bus.SplitEventSubject(stored.Subject)
-	e, err := envelope.Decode(envelope.Published{
-		Tenant: tenant, Type: eventType, Headers: stored.Headers, Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt,
-	})
+	e, err := p.Events.Event(ctx, d.Event)
 	if err != nil {
 		return fmt.Errorf("load parked event: %w", err)
 	}
 	d.Event = &e
 	return nil
+}
+
+// bury ends a delivery that was parked for longer than its event's payload is kept.
+func (p *pass) bury(due webhook.Due, end func(tried bool)) {
+	p.Log.Warn("parked delivery is dead: its payload is not kept any more", zap.Stringer("delivery_id", due.ID),
+		zap.Stringer("hook_id", p.hook.ID), zap.String("event_id", due.Event.ID))
+	due.Hook = p.hook
+	p.settling.Add(1)
+	p.Deliverer.Finish(&due, webhook.Dead, webhook.ReasonPayloadGone, func(err error) {
+		end(err == nil)
+		p.settling.Done()
+	})
+	p.done.Add(1)
 }
 
 func (p *pass) isBlocked(entity string) bool {

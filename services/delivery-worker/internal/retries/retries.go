@@ -48,12 +48,11 @@ type history interface {
 type schedule interface {
 	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
 	RetryScheduled(ctx context.Context, hook, delivery uuid.UUID) (bool, error)
-	Event(ctx context.Context, seq uint64) (bus.Stored, error)
 }
 
-// events is implemented by *postgres.DB.
+// events reads events again; webhook.ErrNotFound says that they are not kept any more.
 type events interface {
-	Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error)
+	Event(ctx context.Context, of *webhook.Event) (webhook.Event, error)
 }
 
 // Deps are a Retries' collaborators; all are required.
@@ -197,7 +196,8 @@ func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded,
 		return
 	}
 	event, err := r.event(ctx, t)
-	if err != nil {
+	gone := errors.Is(err, webhook.ErrNotFound)
+	if err != nil && !gone {
 		done(err)
 		return
 	}
@@ -216,6 +216,8 @@ func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded,
 	case due.Hook == nil:
 		due.Hook = &webhook.Hook{ID: t.hook}
 		r.Deliverer.Finish(&due, webhook.Cancelled, webhook.ReasonHookDeleted, done)
+	case gone: // no repetition finds it
+		r.Deliverer.Finish(&due, webhook.Dead, webhook.ReasonPayloadGone, done)
 	case due.Hook.Status == webhook.Disabled:
 		r.Deliverer.Finish(&due, webhook.Dead, webhook.ReasonHookDisabled, done)
 	default:
@@ -241,25 +243,18 @@ func (r *Retries) reschedule(ctx context.Context, t taken, before postgres.Recor
 	return r.Schedule.ScheduleRetry(ctx, before.NextAt, next)
 }
 
-// event is the event of a retry: it travels along, or is read again where it is too large for that.
+// event is the event of a retry: it travels along, or is read again where it is too large for that. With an error, it has
+// what the retry says of it.
 func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 	if e := t.retry.GetEvent(); e != nil {
 		return envelope.FromProto(e, t.retry.GetTenant(), t.retry.GetEventSeq(), t.key.PublishedAt), nil
 	}
-	stored, err := r.Schedule.Event(ctx, t.retry.GetEventSeq())
-	if err == nil {
-		tenant, eventType := bus.SplitEventSubject(stored.Subject)
-		e, decodeErr := envelope.Decode(envelope.Published{
-			Tenant: tenant, Type: eventType, Headers: stored.Headers, Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt,
-		})
-		if decodeErr == nil {
-			return e, nil
-		}
-		err = decodeErr
+	known := webhook.Event{
+		ID: t.retry.GetEventId(), Tenant: t.retry.GetTenant(), Seq: t.retry.GetEventSeq(), PublishedAt: t.key.PublishedAt,
 	}
-	e, dbErr := r.Events.Event(ctx, t.retry.GetTenant(), t.retry.GetEventId(), t.key.PublishedAt)
-	if dbErr != nil {
-		return e, fmt.Errorf("find event of retry: %w", errors.Join(err, dbErr))
+	e, err := r.Events.Event(ctx, &known)
+	if err != nil {
+		return known, err
 	}
 	return e, nil
 }

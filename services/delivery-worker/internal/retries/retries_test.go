@@ -19,6 +19,7 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/payload"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
 )
 
@@ -67,7 +68,7 @@ func (s *stage) start() {
 	sub, err := s.bus.Subscribe(s.t.Context(), bus.Retry, 16)
 	require.NoError(s.t, err)
 	r := retries.New(retries.Deps{
-		Hooks: s.hooks, Deliverer: s, History: ledger.NewReader(s.db, s.bus), Schedule: s.bus, Events: s.db, Log: zap.NewNop(), Slots: 4,
+		Hooks: s.hooks, Deliverer: s, History: ledger.NewReader(s.db, s.bus), Schedule: s.bus, Events: payload.NewReader(s.bus, s.db), Log: zap.NewNop(), Slots: 4,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -178,6 +179,28 @@ func TestAnEventThatDoesNotTravelIsReadAgain(t *testing.T) {
 			s.awaitSettled()
 			require.Len(t, s.made, 1)
 			require.Equal(t, s.event, *s.made[0].Event)
+		})
+	}
+}
+
+func TestARetryWhoseEventIsNotKeptEnds(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(r *whispererv1.Retry){
+		"neither the log nor the ledger has it":                   func(r *whispererv1.Retry) { r.EventSeq = 99 },
+		"the log was lost, and has another tenant's at its place": func(r *whispererv1.Retry) { r.Tenant = "globex" },
+		"the log was lost, and has a later one at its place":      func(r *whispererv1.Retry) { r.EventId = "e-0" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.start()
+			s.schedule(func(r *whispererv1.Retry) {
+				r.Event = nil
+				edit(r)
+			})
+			s.awaitSettled()
+			require.Empty(t, s.made)
+			require.Equal(t, []string{s.hook.ID.String() + " dead payload_gone"}, s.finished)
 		})
 	}
 }

@@ -32,6 +32,8 @@ func reasonText(reason webhook.Reason) string {
 		return "the webhook was disabled while it waited"
 	case webhook.ReasonPoison:
 		return "its event was given up, as one that ends the workers which take it"
+	case webhook.ReasonPayloadGone:
+		return "it was to be tried later than its event's payload is kept for"
 	case webhook.ReasonHookDeleted:
 		return "the webhook was deleted"
 	case webhook.ReasonPaused:
