@@ -52,10 +52,12 @@ chart: ## what the Helm chart, the dashboard and the alerts say is valid and tru
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...
 bench: deps ## deliveries per second of the whole system on this machine
 	go run ./services/whisperer/cmd/whisperer bench
-bench-history: deps ## how long looking up what happened takes, in a database with much of it (ATTEMPTS=10000000)
-	go run ./services/whisperer/cmd/whisperer bench history --attempts $(or $(ATTEMPTS),200000)
-bench-console: deps ## how long the console's pages take with 10,000 hooks and a million attempts
-	go test ./services/subscription-api/internal/console -run TestPagesWithMany -count 1 -v -timeout 1h -hooks 10000 -attempts 1000000 -rounds 50
+# Both fill a database first, unless KEEP names the folder of one that was filled before: 10,000,000 attempts are 12 GB.
+HISTORY := bench history --attempts $(or $(ATTEMPTS),200000) $(if $(KEEP),--keep $(KEEP))
+bench-history: deps ## how long looking up what happened takes, in a database with much of it (ATTEMPTS=10000000 KEEP=folder)
+	go run ./services/whisperer/cmd/whisperer $(HISTORY) --only look-ups
+bench-console: deps ## how long the console's pages take, with 10,000 hooks and that database (ATTEMPTS=10000000 KEEP=folder)
+	go run ./services/whisperer/cmd/whisperer $(HISTORY) --only pages
 bench-go: ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/delivery-worker/...
 screenshots: deps ## pictures of all pages of the console, in ./screenshots

@@ -95,7 +95,51 @@ func (d *DB) Deliveries(ctx context.Context, tenant string, f DeliveryFilter, pa
 	return deliveries(rows), more, nil
 }
 
+// ScanDeliveries is Deliveries that ends once it has looked at enough of them, page full or not.
+func (d *DB) ScanDeliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (Scanned[webhook.Delivery], error) {
+	c := &clauses{}
+	f.indexed(c, tenant)
+	inner := c.scan(page, "published_at", "id", byUUID)
+	query := `SELECT ` + deliveryView + ` FROM deliveries WHERE ` + c.where() + inner
+	hits := &clauses{args: c.args}
+	f.scanned(hits)
+	query = scanQuery("deliveries", deliveryView, query, hits, page, "published_at", "id")
+	var rows []scannedDelivery
+	if err := d.db.SelectContext(ctx, &rows, query, hits.args...); err != nil {
+		return Scanned[webhook.Delivery]{}, translate(fmt.Errorf("scan deliveries: %w", f.Payload.pathError(err)))
+	}
+	rows, more, reached := cutScanned(rows, page, func(r *scannedDelivery) (looked, Position) {
+		return r.looked, Position{At: r.PublishedAt.UTC(), ID: r.ID}
+	})
+	list := make([]webhook.Delivery, len(rows))
+	for i := range rows {
+		list[i] = rows[i].delivery()
+	}
+	return Scanned[webhook.Delivery]{List: list, More: more, Reached: reached}, nil
+}
+
+type scannedDelivery struct {
+	deliveryRow
+	looked
+}
+
+// Scans reports whether deliveries are read one by one that are not in the list: there is no index of payloads, of types,
+// nor of the statuses of what was delivered. Where the event or its entity is given, these are few.
+func (f *DeliveryFilter) Scans() bool {
+	if f.EventID != "" || f.Entity != "" || f.Object != "" {
+		return false
+	}
+	status := f.MinStatus != nil || f.MaxStatus != nil
+	return !f.Payload.Empty() || len(f.EventTypes) > 0 || status && !f.unsuccessful()
+}
+
 func (f *DeliveryFilter) conditions(c *clauses, tenant string) {
+	f.indexed(c, tenant)
+	f.scanned(c)
+}
+
+// indexed adds the conditions that an index serves.
+func (f *DeliveryFilter) indexed(c *clauses, tenant string) {
 	c.add("tenant = %s", tenant)
 	c.published("published_at", f.Range)
 	if f.Hook != uuid.Nil {
@@ -104,16 +148,28 @@ func (f *DeliveryFilter) conditions(c *clauses, tenant string) {
 	if f.EventID != "" {
 		c.add("event_id = %s", f.EventID)
 	}
-	if len(f.EventTypes) > 0 {
-		c.wantsType("event_type", f.EventTypes)
-	}
 	if f.Entity != "" || f.Object != "" {
 		f.entities(c, tenant)
 	}
 	if len(f.States) > 0 {
 		c.states(f.States)
 	}
-	f.status(c)
+	if f.unsuccessful() && len(f.States) == 0 {
+		c.fixed("state <> 'delivered'") // what was delivered was answered with 2xx: of the others there is an index
+	}
+	if f.unsuccessful() {
+		f.status(c)
+	}
+}
+
+// scanned adds the other conditions.
+func (f *DeliveryFilter) scanned(c *clauses) {
+	if len(f.EventTypes) > 0 {
+		c.wantsType("event_type", f.EventTypes)
+	}
+	if !f.unsuccessful() {
+		f.status(c)
+	}
 	if !f.Payload.Empty() {
 		e := &clauses{args: c.args}
 		e.published("e.published_at", f.Range)
@@ -122,6 +178,11 @@ func (f *DeliveryFilter) conditions(c *clauses, tenant string) {
 		c.fixed(`EXISTS (SELECT FROM events e WHERE e.tenant = deliveries.tenant AND e.id = deliveries.event_id
 			AND e.published_at = deliveries.published_at AND ` + e.where() + `)`)
 	}
+}
+
+// unsuccessful reports whether the statuses asked for are no successes.
+func (f *DeliveryFilter) unsuccessful() bool {
+	return f.MaxStatus != nil && *f.MaxStatus < 200 || f.MinStatus != nil && *f.MinStatus > 299
 }
 
 func (f *DeliveryFilter) status(c *clauses) {
@@ -135,11 +196,6 @@ func (f *DeliveryFilter) status(c *clauses) {
 		c.add("last_status + 0 >= %s", *f.MinStatus)
 	case f.MaxStatus != nil:
 		c.add("last_status + 0 <= %s", *f.MaxStatus)
-	}
-	below := f.MaxStatus != nil && *f.MaxStatus < 200
-	above := f.MinStatus != nil && *f.MinStatus > 299
-	if (below || above) && len(f.States) == 0 {
-		c.fixed("state <> 'delivered'") // what was delivered was answered with 2xx: of the others there is an index
 	}
 }
 

@@ -23,6 +23,11 @@ type EventFilter struct {
 	Payload   PayloadFilter
 }
 
+// Scans reports whether events are read one by one that are not in the list: there is no index of payloads and types.
+func (f *EventFilter) Scans() bool {
+	return f.Entity == "" && (!f.Payload.Empty() || len(f.EventTypes) > 0)
+}
+
 // EventSummary is an event without its payload.
 type EventSummary struct {
 	ID          string    `db:"id"`
@@ -48,32 +53,76 @@ type eventSummaryRow struct {
 // payload's path cannot be read.
 func (d *DB) Events(ctx context.Context, tenant string, f EventFilter, page Page) (list []EventSummary, more bool, err error) {
 	c := &clauses{}
-	c.add("tenant = %s", tenant)
-	c.published("published_at", f.Range)
-	if len(f.EventTypes) > 0 {
-		c.wantsType("type", f.EventTypes)
-	}
-	if f.Entity != "" {
-		c.ofEntity("entity", f.Entity)
-	}
-	f.Payload.conditions(c, "data")
-	if f.OffSchema {
-		c.fixed("schema_problems IS NOT NULL")
-	}
+	f.indexed(c, tenant)
+	f.scanned(c)
 	tail := c.page(page, "published_at", "seq", bySeq)
-	query := `SELECT id, seq, type, time, published_at, entity, octet_length(data) AS size, schema_problems FROM events
-		WHERE ` + c.where() + tail
+	query := `SELECT ` + eventView + ` FROM events WHERE ` + c.where() + tail
 	var rows []eventSummaryRow
 	if err := d.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
 		return nil, false, translate(fmt.Errorf("list events: %w", f.Payload.pathError(err)))
 	}
 	rows, more = cut(rows, page)
 	list = make([]EventSummary, len(rows))
-	for i, r := range rows {
-		list[i] = r.EventSummary
-		list[i].Time, list[i].PublishedAt, list[i].SchemaProblems = r.Time.UTC(), r.PublishedAt.UTC(), problemsOf(r.Problems)
+	for i := range rows {
+		list[i] = rows[i].summary()
 	}
 	return list, more, nil
+}
+
+// SearchEvents is Events that ends once it has looked at enough of them, page full or not.
+func (d *DB) SearchEvents(ctx context.Context, tenant string, f EventFilter, page Page) (Scanned[EventSummary], error) {
+	c := &clauses{}
+	f.indexed(c, tenant)
+	inner := c.scan(page, "published_at", "seq", bySeq)
+	query := `SELECT ` + eventView + `, data FROM events WHERE ` + c.where() + inner
+	hits := &clauses{args: c.args}
+	f.scanned(hits)
+	query = scanQuery("events", "id, seq, type, time, published_at, entity, size, schema_problems", query, hits, page, "published_at", "seq")
+	var rows []scannedEvent
+	if err := d.db.SelectContext(ctx, &rows, query, hits.args...); err != nil {
+		return Scanned[EventSummary]{}, translate(fmt.Errorf("search events: %w", f.Payload.pathError(err)))
+	}
+	rows, more, reached := cutScanned(rows, page, func(r *scannedEvent) (looked, Position) {
+		return r.looked, SeqPosition(r.PublishedAt.UTC(), uint64(r.Seq)) //nolint:gosec // never negative
+	})
+	list := make([]EventSummary, len(rows))
+	for i := range rows {
+		list[i] = rows[i].summary()
+	}
+	return Scanned[EventSummary]{List: list, More: more, Reached: reached}, nil
+}
+
+type scannedEvent struct {
+	eventSummaryRow
+	looked
+}
+
+const eventView = `id, seq, type, time, published_at, entity, octet_length(data) AS size, schema_problems`
+
+// indexed adds the conditions that an index serves.
+func (f *EventFilter) indexed(c *clauses, tenant string) {
+	c.add("tenant = %s", tenant)
+	c.published("published_at", f.Range)
+	if f.Entity != "" {
+		c.ofEntity("entity", f.Entity)
+	}
+	if f.OffSchema {
+		c.fixed("schema_problems IS NOT NULL")
+	}
+}
+
+// scanned adds the other conditions.
+func (f *EventFilter) scanned(c *clauses) {
+	if len(f.EventTypes) > 0 {
+		c.wantsType("type", f.EventTypes)
+	}
+	f.Payload.conditions(c, "data")
+}
+
+func (r *eventSummaryRow) summary() EventSummary {
+	e := r.EventSummary
+	e.Time, e.PublishedAt, e.SchemaProblems = r.Time.UTC(), r.PublishedAt.UTC(), problemsOf(r.Problems)
+	return e
 }
 
 // FindEvent returns the newest event with the id. The error is webhook.ErrNotFound where the tenant has none, or its

@@ -144,7 +144,7 @@ func (d *DB) RestingHooks(ctx context.Context, tenant string) (int, error) {
 	err := d.db.GetContext(ctx, &n, `
 		SELECT count(*) FROM hooks k JOIN backlogs b ON b.hook_id = k.id
 		WHERE k.tenant = $1 AND k.status = 'active' AND EXISTS (
-			SELECT FROM deliveries d WHERE d.hook_id = k.id AND d.state = 'parked' AND d.reason = 'breaker')`, tenant)
+			SELECT FROM deliveries d WHERE d.hook_id = k.id AND d.state = 'parked' AND d.reason = $2)`, tenant, string(webhook.ReasonBreaker))
 	if err != nil {
 		return 0, translate(fmt.Errorf("count resting hooks of tenant %s: %w", tenant, err))
 	}

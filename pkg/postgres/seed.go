@@ -10,85 +10,126 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Made-up history: each event went to seedHooks of the hooks, and the first of these needed a second attempt.
-const (
-	seedHooks    = 3
-	seedAttempts = seedHooks + 1
-	seedDays     = 7
-)
-
-// Each statement fills one day; $1 is its beginning and $2 how many events it has.
-const (
-	seedEvents = `
-INSERT INTO events (published_at, tenant, id, seq, type, time, entity, data, digest)
-SELECT at, $3, 'e-' || extract(epoch FROM $1::timestamptz)::bigint || '-' || i, extract(epoch FROM $1::timestamptz)::bigint * 1000 + i,
-	($4::text[])[1 + i % cardinality($4::text[])], at, 'order:' || i % 50000,
-	format('{"id": %s, "number": "SO-2026-%s", "status": "packed", "channel_id": %s, "package": {"awb": "AWB%s", "weight_g": %s}, "lines": [{"sku": "AP-LAMP-OAK", "quantity": 1}, {"sku": "AP-MUG-SAGE", "quantity": 4}], "note": "%s"}',
-		i, i, i % 40, i, i % 9000, repeat(md5(i::text), 4)), decode(md5(i::text) || md5(i::text), 'hex')
-FROM generate_series(1, $2::int) i, LATERAL (SELECT $1::timestamptz + i * (interval '1 day' / ($2 + 1)) AS at) t`
-
-	seedDeliveries = `
-INSERT INTO deliveries (published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state, reason, attempts, next_at,
-	first_attempt_at, round_attempts, round_started_at, updated_at, last_status, last_error)
-SELECT e.published_at, md5(e.id || k)::uuid, e.tenant, ($4::text[])[1 + (e.seq * 7 + k * 61) % cardinality($4::text[])]::uuid, e.id, e.seq,
-	e.type, e.entity, state, CASE state WHEN 'dead' THEN 'exhausted' WHEN 'delivered' THEN '' ELSE 'failed' END,
-	CASE k WHEN 0 THEN 2 ELSE 1 END, CASE state WHEN 'waiting' THEN now() + interval '1 hour' END, e.published_at,
-	1, e.published_at, e.published_at + interval '1 second', CASE state WHEN 'delivered' THEN 200 ELSE 503 END,
-	CASE state WHEN 'delivered' THEN '' ELSE 'status' END
-FROM events e, generate_series(0, $3::int - 1) k,
-	LATERAL (SELECT CASE WHEN (e.seq + k) % 50 = 0 THEN 'dead' WHEN (e.seq + k) % 200 = 1 THEN 'waiting' ELSE 'delivered' END AS state) s
-WHERE e.published_at >= $1 AND e.published_at < $1::timestamptz + interval '1 day' AND e.tenant = $2`
-
-	seedAttemptRows = `
-INSERT INTO attempts (published_at, delivery_id, number, tenant, hook_id, started_at, duration_us, outcome, status, error_class, worker,
-	method, url, request_size, request_headers, response_headers, response_body)
-SELECT d.published_at, d.id, n, d.tenant, d.hook_id, d.published_at + n * interval '1 second', 12000,
-	CASE WHEN n = d.attempts AND d.state = 'delivered' THEN 'succeeded' ELSE 'failed' END,
-	CASE WHEN n = d.attempts THEN d.last_status ELSE 503 END, CASE WHEN n = d.attempts THEN d.last_error ELSE 'status' END, 'worker-1',
-	'POST', 'https://example.com/webhooks/orders', 600, E'Content-Type: application/json\nUser-Agent: Whisperer/1.0\nwebhook-id: ' || d.id,
-	E'Content-Type: text/plain\nDate: Thu, 01 Jan 2026 00:00:00 GMT', convert_to('accepted, thank you', 'UTF8')
-FROM deliveries d, generate_series(1, d.attempts) n
-WHERE d.published_at >= $1 AND d.published_at < $1::timestamptz + interval '1 day' AND d.tenant = $2`
-)
-
-// SeedHistory fills the ledger with the made-up history of the last week: so many attempts, at least, of deliveries to the
-// hooks. It is for measuring how long looking things up takes. progress is told how many attempts there are so far.
-func (d *DB) SeedHistory(ctx context.Context, tenant string, hooks []uuid.UUID, types []string, attempts int, progress func(int)) error {
-	perDay := max(attempts/seedAttempts/seedDays, 1) + 1
-	today := time.Now().UTC().Truncate(24 * time.Hour)
-	for n := range seedDays {
-		day := today.AddDate(0, 0, -n-1)
-		steps := []struct {
-			query string
-			args  []any
-		}{
-			{`SELECT whisperer_ensure_day($1::date)`, []any{day.Format(time.DateOnly)}},
-			{seedEvents, []any{day, perDay, tenant, textArray(types)}},
-			{seedDeliveries, []any{day, tenant, seedHooks, textArray(uuidList(hooks))}},
-			{seedAttemptRows, []any{day, tenant}},
-		}
-		for _, s := range steps {
-			if _, err := d.db.ExecContext(ctx, s.query, s.args...); err != nil {
-				return fmt.Errorf("seed history of %s: %w", day.Format(time.DateOnly), err)
-			}
-		}
-		progress((n + 1) * perDay * seedAttempts)
-	}
-	for _, table := range []string{"events", "deliveries", "attempts"} {
-		if _, err := d.db.ExecContext(ctx, `VACUUM ANALYZE `+table); err != nil {
-			return fmt.Errorf("analyze %s: %w", table, err)
-		}
-	}
-	return nil
+// Seed says how much history is made up. It is for measuring how long looking things up takes.
+type Seed struct {
+	// Hooks and Attempts of all tenants, roughly.
+	Hooks, Attempts int
+	// EventTypes are those that events have in turn.
+	EventTypes []string
+	// Progress is told how much is there; nil for nobody.
+	Progress func(attempts int)
 }
 
-// SeededEvents returns the ids of n events of the made-up history, and one delivery of each.
-func (d *DB) SeededEvents(ctx context.Context, tenant string, n int) ([]webhook.Delivery, error) {
+// seedDays is how many days the made-up history is about, up to now; seedAttempts how many attempts an event causes.
+const (
+	seedDays     = 30
+	seedAttempts = 3.05
+)
+
+// seedTenants are whose history is made up, with how many of 20 hooks and events are theirs.
+func seedTenants() map[string]int {
+	return map[string]int{webhook.DefaultTenant: 16, "north": 3, "south": 1}
+}
+
+// SeedHistory fills an empty database with a made-up month, and returns the hooks of the default tenant, the busiest one
+// first. It gets 23 of 100 deliveries; the others get fewer and fewer, and one in 40 has been failing for a month. The
+// month is spread evenly over its days.
+func (d *DB) SeedHistory(ctx context.Context, s Seed) ([]uuid.UUID, error) {
+	hooks := map[string][]uuid.UUID{}
+	for tenant, share := range seedTenants() {
+		var err error
+		if hooks[tenant], err = d.seedHooks(ctx, tenant, max(s.Hooks*share/20, 4)); err != nil {
+			return nil, err
+		}
+	}
+	perDay := max(int(float64(s.Attempts)/seedAttempts/seedDays), 20) + 1
+	now := time.Now().UTC().Truncate(time.Second)
+	attempts := 0
+	for n := seedDays; n >= 0; n-- { // the first day and today are parts of days
+		day := now.Truncate(24*time.Hour).AddDate(0, 0, -n)
+		got, err := d.seedDay(ctx, s, hooks, seedDay{n: seedDays - n, day: day, now: now, events: perDay})
+		if err != nil {
+			return nil, fmt.Errorf("seed history of %s: %w", day.Format(time.DateOnly), err)
+		}
+		if attempts += got; s.Progress != nil {
+			s.Progress(attempts)
+		}
+	}
+	if _, err := d.db.ExecContext(ctx, `VACUUM ANALYZE`); err != nil {
+		return nil, fmt.Errorf("analyze seeded history: %w", err)
+	}
+	return hooks[webhook.DefaultTenant], nil
+}
+
+func (d *DB) seedHooks(ctx context.Context, tenant string, n int) ([]uuid.UUID, error) {
+	if _, err := d.EnsureTenant(ctx, "seed", tenant); err != nil {
+		return nil, err
+	}
+	config, err := webhook.ParseConfig(nil)
+	if err != nil {
+		return nil, fmt.Errorf("make configuration: %w", err)
+	}
+	list := make([]webhook.Hook, n)
+	for i := range list {
+		list[i] = webhook.Hook{
+			Name: fmt.Sprintf("Shop %05d", i), TargetURL: fmt.Sprintf("https://%s-%05d.example.com/webhooks", tenant, i),
+			EventTypes:       []string{"order.>", "package.>", "shipment.>", "stock_location.>", "transfer.>"},
+			NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
+		}
+	}
+	ids, err := d.CreateHooks(ctx, "seed", tenant, list, n)
+	if err != nil {
+		return nil, err
+	}
+	for _, query := range []string{seedHealth, seedBacklogs} {
+		if _, err := d.db.ExecContext(ctx, query, tenant, textArray(uuidList(ids))); err != nil {
+			return nil, fmt.Errorf("seed health of hooks: %w", err)
+		}
+	}
+	return ids, nil
+}
+
+// seedDay is one day of the made-up history: the nth one.
+type seedDay struct {
+	n        int
+	day, now time.Time
+	events   int
+}
+
+func (d *DB) seedDay(ctx context.Context, s Seed, hooks map[string][]uuid.UUID, day seedDay) (attempts int, err error) {
+	if _, err := d.db.ExecContext(ctx, `SELECT whisperer_ensure_day($1::date)`, day.day.Format(time.DateOnly)); err != nil {
+		return 0, err
+	}
+	begin, end := day.now.AddDate(0, 0, -seedDays), day.now
+	if _, err := d.db.ExecContext(ctx, seedEvents, day.day, day.n, day.events, begin, end, textArray(s.EventTypes)); err != nil {
+		return 0, err
+	}
+	for tenant, ids := range hooks {
+		if _, err := d.db.ExecContext(ctx, seedDeliveries, day.day, tenant, textArray(uuidList(ids)), day.now); err != nil {
+			return 0, err
+		}
+	}
+	done, err := d.db.ExecContext(ctx, seedAttemptRows, day.day)
+	if err != nil {
+		return 0, err
+	}
+	rows, err := done.RowsAffected()
+	if err != nil {
+		return 0, err
+	}
+	_, err = d.db.ExecContext(ctx, seedRejected, day.day, day.events/1000+1, begin, end)
+	return int(rows), err
+}
+
+// SampleDeliveries returns up to n of a tenant's deliveries of the last week, taken at random out of attempts.
+func (d *DB) SampleDeliveries(ctx context.Context, tenant string, attempts, n int) ([]webhook.Delivery, error) {
+	percent := min(100, 100*200*float64(n)/float64(max(attempts, 1)))
 	var rows []deliveryRow
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT `+deliveryView+` FROM deliveries TABLESAMPLE SYSTEM (5) WHERE tenant = $1 LIMIT $2`, tenant, n)
+		SELECT `+deliveryView+` FROM deliveries TABLESAMPLE SYSTEM ($2)
+		WHERE tenant = $1 AND published_at > now() - interval '7 days' ORDER BY random() LIMIT $3`, tenant, percent, n)
 	if err != nil {
-		return nil, fmt.Errorf("list seeded deliveries: %w", err)
+		return nil, fmt.Errorf("sample deliveries: %w", err)
 	}
 	return deliveries(rows), nil
 }

@@ -15,6 +15,7 @@ import (
 // deliveryStore is what the operations on deliveries ask; *postgres.DB is one.
 type deliveryStore interface {
 	Deliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) ([]webhook.Delivery, bool, error)
+	ScanDeliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) (postgres.Scanned[webhook.Delivery], error)
 	Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error)
 	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (postgres.HookStats, error)
 }
@@ -70,9 +71,10 @@ type (
 		ModifiedDate     time.Time             `json:"modified_date"`
 	}
 	deliveryPage struct {
-		Next     *string        `json:"next" doc:"URL of the next page; null on the last one"`
-		Previous *string        `json:"previous" doc:"URL of the previous page; null on the first one"`
-		Results  []DeliveryBody `json:"results" nullable:"false"`
+		Next       *string        `json:"next" doc:"URL of the next page; null on the last one"`
+		Previous   *string        `json:"previous" doc:"URL of the previous page; null on the first one"`
+		Results    []DeliveryBody `json:"results" nullable:"false"`
+		SearchedTo *time.Time     `json:"searched_to" doc:"How far a search for what there is no index of (payloads, event types, statuses of success) has come; it goes on with next, or with previous where that was followed. Null where it is through, or the page is full"`
 	}
 	deliveryListOutput struct{ Body deliveryPage }
 	deliveryDetailBody struct {
@@ -202,21 +204,20 @@ func (s *server) deliveryPage(ctx context.Context, c *call, f postgres.DeliveryF
 	if err != nil {
 		return nil, err
 	}
-	got, err := listed(ctx, &f.Payload, func(ctx context.Context) (found[webhook.Delivery], error) {
-		list, more, err := s.Deliveries.Deliveries(ctx, c.tenant, f, page)
-		return found[webhook.Delivery]{list, more}, err
+	got, err := listed(ctx, f.Scans(), func(ctx context.Context) ([]webhook.Delivery, bool, error) {
+		return s.Deliveries.Deliveries(ctx, c.tenant, f, page)
+	}, func(ctx context.Context) (postgres.Scanned[webhook.Delivery], error) {
+		return s.Deliveries.ScanDeliveries(ctx, c.tenant, f, page)
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, more := got.list, got.more
-	out := deliveryPage{Results: make([]DeliveryBody, len(list))}
-	for i := range list {
-		out.Results[i] = renderDelivery(&list[i])
+	out := deliveryPage{Results: make([]DeliveryBody, len(got.List)), SearchedTo: searchedTo(got.Reached)}
+	for i := range got.List {
+		out.Results[i] = renderDelivery(&got.List[i])
 	}
-	out.Next, out.Previous = s.neighbours(c, path, scope, page, more, len(list), func(i int) postgres.Position {
-		return postgres.Position{At: list[i].PublishedAt, ID: list[i].ID}
-	})
+	first, last := ends(&got, page, func(d *webhook.Delivery) postgres.Position { return postgres.Position{At: d.PublishedAt, ID: d.ID} })
+	out.Next, out.Previous = s.cursors.links(c.base+path, c.query, scope, page, got.More, first, last)
 	return &deliveryListOutput{Body: out}, nil
 }
 

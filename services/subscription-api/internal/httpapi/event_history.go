@@ -16,6 +16,7 @@ import (
 // eventStore is what the operations on published events ask; *postgres.DB is one.
 type eventStore interface {
 	Events(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) ([]postgres.EventSummary, bool, error)
+	SearchEvents(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) (postgres.Scanned[postgres.EventSummary], error)
 	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
 	CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error)
 	Rejected(ctx context.Context, tenant string, f postgres.RejectedFilter, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
@@ -60,9 +61,10 @@ type (
 		SchemaProblems []FieldProblem `json:"schema_problems" nullable:"false" doc:"What the JSON Schema of its type has against the data, where it is checked; the pointers are into the data"`
 	}
 	eventPage struct {
-		Next     *string        `json:"next" doc:"URL of the next page; null on the last one"`
-		Previous *string        `json:"previous" doc:"URL of the previous page; null on the first one"`
-		Results  []EventSummary `json:"results" nullable:"false"`
+		Next       *string        `json:"next" doc:"URL of the next page; null on the last one"`
+		Previous   *string        `json:"previous" doc:"URL of the previous page; null on the first one"`
+		Results    []EventSummary `json:"results" nullable:"false"`
+		SearchedTo *time.Time     `json:"searched_to" doc:"How far a search for what there is no index of (payloads, event types, statuses of success) has come; it goes on with next, or with previous where that was followed. Null where it is through, or the page is full"`
 	}
 	eventListOutput struct{ Body eventPage }
 	eventBody       struct {
@@ -139,24 +141,25 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	if err != nil {
 		return nil, err
 	}
-	got, err := listed(ctx, &f.Payload, func(ctx context.Context) (found[postgres.EventSummary], error) {
-		list, more, err := s.Events.Events(ctx, c.tenant, f, page)
-		return found[postgres.EventSummary]{list, more}, err
+	got, err := listed(ctx, f.Scans(), func(ctx context.Context) ([]postgres.EventSummary, bool, error) {
+		return s.Events.Events(ctx, c.tenant, f, page)
+	}, func(ctx context.Context) (postgres.Scanned[postgres.EventSummary], error) {
+		return s.Events.SearchEvents(ctx, c.tenant, f, page)
 	})
 	if err != nil {
 		return nil, err
 	}
-	list, more := got.list, got.more
-	out := eventPage{Results: make([]EventSummary, len(list))}
-	for i, e := range list {
+	out := eventPage{Results: make([]EventSummary, len(got.List)), SearchedTo: searchedTo(got.Reached)}
+	for i, e := range got.List {
 		out.Results[i] = EventSummary{
 			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Size: e.Size, CreatedDate: e.PublishedAt,
 			SchemaProblems: fieldProblems(e.SchemaProblems),
 		}
 	}
-	out.Next, out.Previous = s.neighbours(c, eventsPath, scope, page, more, len(list), func(i int) postgres.Position {
-		return postgres.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // never negative
+	first, last := ends(&got, page, func(e *postgres.EventSummary) postgres.Position {
+		return postgres.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // never negative
 	})
+	out.Next, out.Previous = s.cursors.links(c.base+eventsPath, c.query, scope, page, got.More, first, last)
 	return &eventListOutput{Body: out}, nil
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +13,7 @@ import (
 )
 
 const (
-	// searchTimeout bounds a search inside of payloads, for which there is no index.
+	// searchTimeout bounds a page of a search by what there is no index of.
 	searchTimeout = 6 * time.Second
 	// maxSearchRange is the longest time that one search may be about.
 	maxSearchRange = 31 * 24 * time.Hour
@@ -53,24 +54,47 @@ func (q *PayloadQuery) payload(from fromParam, r postgres.TimeRange, now time.Ti
 	return f, nil
 }
 
-// listed runs the query of a list. A search in payloads may take longer than others, and says so where it takes too long.
-func listed[T any](ctx context.Context, f *postgres.PayloadFilter, do func(context.Context) (T, error)) (T, error) {
-	if f.Empty() {
-		return daemon.Within(ctx, storeTimeout, do)
+// listed runs the query of a list. Where it scans, for want of an index, it ends with less than a page when it has looked at
+// enough.
+func listed[T any](ctx context.Context, scans bool, list func(context.Context) ([]T, bool, error), scan func(context.Context) (postgres.Scanned[T], error)) (postgres.Scanned[T], error) {
+	if !scans {
+		return daemon.Within(ctx, storeTimeout, func(ctx context.Context) (postgres.Scanned[T], error) {
+			rows, more, err := list(ctx)
+			return postgres.Scanned[T]{List: rows, More: more}, err
+		})
 	}
 	begin := time.Now()
-	out, err := daemon.Within(ctx, searchTimeout, do)
+	out, err := daemon.Within(ctx, searchTimeout, scan)
 	switch {
 	case errors.Is(err, postgres.ErrPath):
 		return out, badParameter("data_path", "is not an SQL/JSON path")
 	case err != nil && time.Since(begin) >= searchTimeout:
-		return out, newProblem(http.StatusServiceUnavailable, "The search took too long. Narrow the range with from and to, or add event_type, entity or hook.")
+		return out, newProblem(http.StatusServiceUnavailable, "The search took too long. Narrow the range with from and to, or add entity or hook.")
 	}
 	return out, err
 }
 
-// found is a page of a list.
-type found[T any] struct {
-	list []T
-	more bool
+// ends are the positions of the first and last result of a page or, towards where a search has to go on, of how far it
+// came; nil for an empty page.
+func ends[T any](found *postgres.Scanned[T], page postgres.Page, of func(*T) postgres.Position) (first, last *postgres.Position) {
+	if n := len(found.List); n > 0 {
+		newest, oldest := of(&found.List[0]), of(&found.List[n-1])
+		first, last = &newest, &oldest
+	}
+	switch {
+	case found.Reached == nil:
+		return first, last
+	case page.Newer != nil:
+		return found.Reached, cmp.Or(last, page.Newer)
+	default:
+		return cmp.Or(first, page.Older), found.Reached
+	}
+}
+
+// searchedTo is how far a search came that has to go on.
+func searchedTo(reached *postgres.Position) *time.Time {
+	if reached == nil {
+		return nil
+	}
+	return &reached.At
 }
