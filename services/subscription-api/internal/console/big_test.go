@@ -26,14 +26,14 @@ func TestPagesAreSmallHoweverMuchThereIs(t *testing.T) {
 		files += len(p.send(t, http.MethodGet, file, nil, zipped).text)
 	}
 	require.Positive(t, files)
-	newest, err := w.db.SampleDeliveries(t.Context(), webhook.DefaultTenant, 20_000, 1)
+	sample, err := w.db.SampleDeliveries(t.Context(), webhook.DefaultTenant, 20_000, 100)
 	require.NoError(t, err)
-	require.Len(t, newest, 1)
+	require.NotEmpty(t, sample)
 	hook := "hooks/" + hooks[0].String() + "/"
 	for _, path := range []string{
 		"", "hooks/", "hooks/?sort=failing", hook, hook + "replay", hook + "changes", hook + "integrate", "hooks/new", "deliveries/",
-		"deliveries/?state=waiting,parked,dead&since=720h", "deliveries/" + newest[0].ID.String() + "/", "deliveries/retry?state=dead",
-		"events/", "event?id=" + newest[0].EventID, "event/explain?id=" + newest[0].EventID, "rejected/", "types/", "tokens/", "audit/", "system/",
+		"deliveries/?state=waiting,parked,dead&since=720h", "deliveries/" + sample[0].ID.String() + "/", "deliveries/retry?state=dead",
+		"events/", "event?id=" + sample[0].EventID, "event/explain?id=" + sample[0].EventID, "rejected/", "types/", "tokens/", "audit/", "system/",
 	} {
 		page := p.send(t, http.MethodGet, "/console/"+path, nil, zipped)
 		require.Equal(t, http.StatusOK, page.status, path)
