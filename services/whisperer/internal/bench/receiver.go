@@ -63,6 +63,17 @@ type got struct {
 	First []int64
 }
 
+// began is when the first delivery of any hook came; now where none did.
+func (g *got) began() time.Time {
+	first := time.Now().UnixNano()
+	for _, at := range g.First {
+		if at > 0 {
+			first = min(first, at)
+		}
+	}
+	return time.Unix(0, first)
+}
+
 // receiver is the program behind all hooks' target URLs.
 type receiver struct {
 	server *http.Server

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
@@ -118,7 +117,9 @@ type loaded struct {
 
 func (l *loaded) figures(u used, counted ...string) Figures {
 	f := newFigures(l.got, l.begin, u, counted...)
-	f.RecordedAfter = max(0, l.recorded.Sub(time.Unix(0, l.got.Last)).Seconds())
+	if f.Deliveries > 0 { // else there was no last arrival
+		f.RecordedAfter = max(0, l.recorded.Sub(time.Unix(0, l.got.Last)).Seconds())
+	}
 	return f
 }
 
@@ -152,8 +153,8 @@ func (b *bench) load(ctx context.Context, y *system, s Scenario, run string) (l 
 	}
 	l.recorded = time.Now()
 	err = b.receiver.do(ctx, verbGot, nil, &l.got)
-	if s.Later == Down {
-		l.begin = time.Unix(0, slices.Min(l.got.First)) // it takes a moment until it is tried again
+	if s.Later == Down { // it takes a moment until it is tried again
+		l.begin = l.got.began()
 	}
 	return l, err
 }
