@@ -41,7 +41,7 @@ func checkJSON(body []byte) error {
 		return badBody("", "the body is not JSON")
 	}
 	w := walker{text: body}
-	w.value("")
+	w.value()
 	return w.err
 }
 
@@ -76,13 +76,26 @@ func checkDepth(body []byte) error {
 type walker struct {
 	text []byte
 	at   int
+	path []string // of what is read now: written as a pointer only where that is wrong, as it may be long
 	err  error
 }
 
-func (w *walker) fail(pointer, detail string) {
-	if w.err == nil {
-		w.err = badBody(pointer, detail)
+func (w *walker) fail(detail string) {
+	if w.err != nil {
+		return
 	}
+	var pointer strings.Builder
+	for _, name := range w.path {
+		pointer.WriteString("/" + escapePointer(name))
+	}
+	w.err = badBody(pointer.String(), detail)
+}
+
+// below reads the value of the name or number in what is read now.
+func (w *walker) below(name string) {
+	w.path = append(w.path, name)
+	w.value()
+	w.path = w.path[:len(w.path)-1]
 }
 
 // next skips white space and separators and returns the byte after them, without taking it.
@@ -96,17 +109,17 @@ func (w *walker) next() byte {
 	return w.text[w.at]
 }
 
-func (w *walker) value(pointer string) {
+func (w *walker) value() {
 	if w.err != nil {
 		return
 	}
 	switch w.next() {
 	case '{':
-		w.object(pointer)
+		w.object()
 	case '[':
-		w.array(pointer)
+		w.array()
 	case '"':
-		w.str(pointer)
+		w.str()
 	default:
 		for w.at < len(w.text) && strings.IndexByte(" \t\r\n,:]}", w.text[w.at]) < 0 {
 			w.at++
@@ -114,36 +127,36 @@ func (w *walker) value(pointer string) {
 	}
 }
 
-func (w *walker) object(pointer string) {
+func (w *walker) object() {
 	w.at++
 	seen := map[string]bool{}
 	for w.err == nil && w.next() != '}' {
-		key := w.str(pointer)
-		below := pointer + "/" + escapePointer(key)
+		key := w.str()
 		switch {
 		case len(key) > maxKey:
-			w.fail(pointer, fmt.Sprintf("has a key that is longer than %d bytes", maxKey))
+			w.fail(fmt.Sprintf("has a key that is longer than %d bytes", maxKey))
 		case seen[key]:
-			w.fail(below, "is there twice")
+			w.path = append(w.path, key)
+			w.fail("is there twice")
 		case len(seen) == maxMembers:
-			w.fail(pointer, fmt.Sprintf("has more than %d members", maxMembers))
+			w.fail(fmt.Sprintf("has more than %d members", maxMembers))
 		}
 		seen[key] = true
-		w.value(below)
+		w.below(key)
 	}
 	w.at++
 }
 
-func (w *walker) array(pointer string) {
+func (w *walker) array() {
 	w.at++
 	for i := 0; w.err == nil && w.next() != ']'; i++ {
-		w.value(pointer + "/" + strconv.Itoa(i))
+		w.below(strconv.Itoa(i))
 	}
 	w.at++
 }
 
 // str takes a string and returns it decoded.
-func (w *walker) str(pointer string) string {
+func (w *walker) str() string {
 	start := w.at
 	escaped := false
 	for w.at++; w.text[w.at] != '"'; w.at++ {
@@ -158,11 +171,11 @@ func (w *walker) str(pointer string) string {
 	}
 	raw := w.text[start:w.at]
 	if detail := escapeProblem(raw); detail != "" {
-		w.fail(pointer, detail)
+		w.fail(detail)
 	}
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
-		w.fail(pointer, "is not a string")
+		w.fail("is not a string")
 	}
 	return s
 }
