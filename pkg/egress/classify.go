@@ -96,8 +96,6 @@ func classify(err error, stage int32) *failure {
 		return &failure{class: webhook.ClassHeaders, text: "the receiver's response headers are too large", cause: err}
 	case strings.Contains(text, "client conn could not be established"): // HTTP/2 does not say what came instead: an alert of TLS 1.3, as a rule
 		return &failure{class: webhook.ClassReset, text: "the receiver closed the connection before the request, as one does that does not accept our client certificate", cause: err}
-	case strings.Contains(text, "net/http: invalid"):
-		return &failure{class: webhook.ClassRequest, text: "the request has a header that HTTP does not allow", cause: err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), // closed by our reader, on their end
 		strings.Contains(text, "server closed idle connection"):
 		return &failure{class: webhook.ClassReset, text: "the receiver closed the connection without an answer", cause: err}

@@ -1,13 +1,13 @@
 package egress
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
-	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -21,9 +21,9 @@ const (
 	DefaultTLSHandshakeTimeout = 5 * time.Second
 	DefaultMaxIdlePerHost      = 64
 
-	maxIdle              = 1024        // connections, over all hosts; each holds its buffers
+	maxIdle              = 1024        // connections, over all hosts
 	idleTimeout          = time.Minute // shorter than most receivers' own, so that they rarely close first
-	bufferSize           = 16 << 10    // of a connection, each way; with 4 KiB a body of that size costs 1.4 times as much
+	bufferSize           = 16 << 10    // of reading an answer; with 4 KiB a body of that size costs 1.4 times as much
 	maxResponseHeaders   = 64 << 10    // bytes, interim answers included
 	headerTimeout        = 10 * time.Second
 	bodyTimeout          = 5 * time.Second  // what of a longer timeout is the body's
@@ -52,50 +52,26 @@ type Options struct {
 
 // Client sends requests to strangers' URLs. It is safe for concurrent use and keeps connections open between requests.
 type Client struct {
-	guard     guard
-	dialer    *dialer
-	options   Options
-	transport *http.Transport
-	// identities have transports of their own.
+	guard   guard
+	dialer  *dialer
+	options Options
+	outlet  *outlet
+	// identities have outlets of their own.
 	identities identities
 	userAgent  []string
 	scratch    sync.Pool // of *[scratchSize]byte
+	desks      sync.Pool // of *desk
 }
 
 // NewClient returns a client with a connection pool of its own.
 func NewClient(o Options) *Client {
 	o = o.withDefaults()
 	d := newDialer(o)
-	c := &Client{
-		guard: d.guard, dialer: d, options: o, identities: identities{byKey: map[[sha256.Size]byte]*ownTransport{}},
+	return &Client{
+		guard: d.guard, dialer: d, options: o, outlet: newOutlet(d, o), identities: identities{byKey: map[[sha256.Size]byte]*ownOutlet{}},
 		userAgent: []string{strings.TrimSuffix("Whisperer/"+o.Version, "/")},
 		scratch:   sync.Pool{New: func() any { return new([scratchSize]byte) }},
-	}
-	c.transport = c.newTransport(d)
-	return c
-}
-
-// newTransport makes the transport of one TLS identity.
-func (c *Client) newTransport(d *dialer) *http.Transport {
-	return &http.Transport{
-		Proxy:                  nil,
-		DialContext:            d.dial,
-		DialTLSContext:         d.dialTLS,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true,
-		MaxIdleConns:           maxIdle,
-		MaxIdleConnsPerHost:    c.options.MaxIdlePerHost,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: maxResponseHeaders,
-		ReadBufferSize:         bufferSize,
-		WriteBufferSize:        bufferSize,
-		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerStream:     maxReceiveStream,
-			MaxReceiveBufferPerConnection: maxReceiveConnection,
-			SendPingTimeout:               pingAfter,
-			PingTimeout:                   c.options.DialTimeout,
-			WriteByteTimeout:              webhook.MaxTimeout,
-		},
+		desks:     sync.Pool{New: func() any { return newDesk() }},
 	}
 }
 
@@ -115,7 +91,7 @@ func (o Options) withDefaults() Options {
 
 // Close closes the connections that are not in use. Requests under way go on.
 func (c *Client) Close() {
-	c.transport.CloseIdleConnections()
+	c.outlet.close()
 	c.identities.close()
 }
 
@@ -123,8 +99,26 @@ func (c *Client) Close() {
 type Target struct {
 	template *http.Request // with the URL and the host; nil if there is none
 	url      string
+	address  string // what to connect to: host and port
+	line     string // what of HTTP/1.1's request line comes after the method, and the Host header
 	refusal  error
 	identity *identity // nil for none
+}
+
+// secure reports whether the target is called by TLS.
+func (t Target) secure() bool { return t.template.URL.Scheme == "https" }
+
+// address returns what a URL wants to be connected to, host and port.
+func address(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // URL returns the URL in its canonical form.
@@ -145,9 +139,10 @@ func (c *Client) Prepare(raw string) (Target, error) {
 	if err != nil {
 		return Target{url: raw, refusal: err}, err
 	}
-	return Target{url: loc.canonical, template: &http.Request{
-		URL: loc.url, Host: loc.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}}, nil
+	return Target{
+		url: loc.canonical, address: address(loc.url), line: " " + loc.url.RequestURI() + " HTTP/1.1\r\nHost: " + loc.url.Host + "\r\n",
+		template: &http.Request{URL: loc.url, Host: loc.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1},
+	}, nil
 }
 
 // Request is one request to send.
@@ -164,17 +159,9 @@ type Request struct {
 	Timeout time.Duration
 }
 
-// exchange is what one call of Do needs on the heap. It is not used again: the transport may hold on to it after.
-type exchange struct {
-	progress progress
-	body     bytes.Reader
-	content  []byte
-	resends  int
-}
-
 // Do sends one request and waits for the answer. It never follows a redirect and never sends twice what a receiver may
-// have seen: the transport may resend what the receiver has declared unprocessed (HTTP/2), or of which no byte was
-// written because an idle connection turned out to be closed.
+// have seen: sent again is only what the receiver has declared unprocessed (HTTP/2), or of which no byte was written
+// because an idle connection turned out to be closed.
 func (c *Client) Do(ctx context.Context, r Request) Response {
 	out := Response{Started: time.Now()}
 	if err := r.check(); err != nil {
@@ -186,43 +173,45 @@ func (c *Client) Do(ctx context.Context, r Request) Response {
 	return out
 }
 
-func (c *Client) send(ctx context.Context, out *Response, r Request) {
+// bounds are when the headers and all of an answer have to be there.
+type bounds struct{ headers, end time.Time }
+
+func (r Request) bounds(started time.Time) bounds {
 	timeout := r.Timeout
 	if timeout <= 0 {
 		timeout = webhook.DefaultTimeout
 	}
 	timeout = min(timeout, webhook.MaxTimeout)
-	bounded, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	limit := time.AfterFunc(min(timeout, max(headerTimeout, timeout-bodyTimeout)), func() { cancel(context.DeadlineExceeded) })
-	defer limit.Stop()
-	x := &exchange{content: r.Body}
-	req := c.request(context.WithValue(bounded, progressKey{}, &x.progress), r, x)
-	// RoundTrip, not http.Client: that one follows redirects, keeps cookies and costs more.
-	resp, err := c.transportFor(r.Target.identity).RoundTrip(req)
-	late := errors.Is(context.Cause(bounded), context.DeadlineExceeded)
-	switch {
-	case err == nil:
-		out.Timings.FirstByte = time.Since(out.Started)
-		limit.Reset(timeout - out.Timings.FirstByte)
-		c.receive(out, resp)
-		out.endless(bounded)
-	case ctx.Err() != nil:
-		out.Cancelled, out.Err = true, ctx.Err()
-	case late:
-		out.fail(context.DeadlineExceeded, x.progress.stage.Load())
-	default:
-		out.fail(err, x.progress.stage.Load())
+	return bounds{
+		headers: started.Add(min(timeout, max(headerTimeout, timeout-bodyTimeout))),
+		end:     started.Add(timeout),
 	}
-	out.Timings.DNS = time.Duration(x.progress.dns.Load())
-	out.Timings.Connect = time.Duration(x.progress.connect.Load())
-	out.Timings.TLS = time.Duration(x.progress.tls.Load())
+}
+
+// send sends a request by HTTP/1.1 where that is what the receiver speaks, else by what the TLS handshake brings.
+func (c *Client) send(ctx context.Context, out *Response, r Request) {
+	o, b := c.outletFor(r.Target.identity), r.bounds(out.Started)
+	if r.Method == "" {
+		r.Method = http.MethodPost
+	}
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	if _, ok := r.Header["User-Agent"]; !ok {
+		r.Header["User-Agent"] = c.userAgent
+	}
+	if !r.Target.secure() || o.http1.has(r.Target.address) {
+		if err := c.sendHTTP1(ctx, out, r, o, b); !errors.Is(err, errSpeaksHTTP2) {
+			return
+		}
+	}
+	c.sendNegotiated(ctx, out, r, o, b)
 }
 
 // endless makes a failure of a success that the receiver did not end within the timeout: it may not have done what it
 // promised. A failure is one by its status already.
-func (r *Response) endless(bounded context.Context) {
-	if r.Class == webhook.ClassNone && r.Truncated && errors.Is(context.Cause(bounded), context.DeadlineExceeded) {
+func (r *Response) endless() {
+	if r.Class == webhook.ClassNone && r.Truncated {
 		r.Class, r.Err = webhook.ClassTimeout, &failure{class: webhook.ClassTimeout, text: "the receiver did not end its answer in time"}
 	}
 }
@@ -240,8 +229,9 @@ func (r Request) check() error {
 		return &failure{class: webhook.ClassForbidden, text: "the target " + cause.Error(), cause: cause}
 	case r.Target.template == nil:
 		return &failure{class: webhook.ClassRequest, text: "the request has no target"}
-	case hasForbidden(r.Header):
-		return &failure{class: webhook.ClassRequest, text: "the request has a header that belongs to the connection"}
+	}
+	if err := checkHeader(r.Header); err != nil {
+		return err
 	}
 	switch r.Method {
 	case "", http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet:
@@ -249,49 +239,4 @@ func (r Request) check() error {
 	default:
 		return &failure{class: webhook.ClassRequest, text: "the request has a method that is not sent"}
 	}
-}
-
-func (c *Client) request(ctx context.Context, r Request, x *exchange) *http.Request {
-	req := r.Target.template.WithContext(ctx)
-	if req.Method = r.Method; req.Method == "" {
-		req.Method = http.MethodPost
-	}
-	if req.Header = r.Header; req.Header == nil {
-		req.Header = http.Header{}
-	}
-	if _, ok := req.Header["User-Agent"]; !ok {
-		req.Header["User-Agent"] = c.userAgent
-	}
-	if len(r.Body) > 0 {
-		x.body.Reset(r.Body)
-		// io.NopCloser is what net/http looks through to write headers and body at once.
-		req.Body, req.GetBody, req.ContentLength = io.NopCloser(&x.body), x.rewind, int64(len(r.Body))
-	}
-	return req
-}
-
-// rewind gives the transport the body once more. It asks only for what the receiver has not processed, because requests
-// carry no Idempotency-Key; a receiver that says so again and again is not believed.
-func (x *exchange) rewind() (io.ReadCloser, error) {
-	if x.resends++; x.resends > maxResends {
-		return nil, errors.New("stream error: the receiver keeps on refusing the request")
-	}
-	return io.NopCloser(bytes.NewReader(x.content)), nil
-}
-
-// connectionHeaders would change how the request is sent, or make net/http resend it silently.
-var connectionHeaders = []string{
-	"Connection", "Expect", "Idempotency-Key", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"X-Idempotency-Key",
-}
-
-func hasForbidden(h http.Header) bool {
-	for name := range h {
-		for _, forbidden := range connectionHeaders {
-			if len(name) == len(forbidden) && strings.EqualFold(name, forbidden) {
-				return true
-			}
-		}
-	}
-	return false
 }

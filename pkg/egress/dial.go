@@ -41,14 +41,30 @@ const (
 	stageTLS
 )
 
-// progress is how far the connection made for a request has come, and what its parts took. The transport makes
-// connections in goroutines of its own, which may outlive the request.
+// protocolHTTP2 is HTTP/2's name in a TLS handshake (RFC 9113 section 3.1).
+const protocolHTTP2 = "h2"
+
+// progress is how far the connection made for a request has come, and what its parts took. net/http makes connections in
+// goroutines of its own, which may outlive the request.
 type progress struct {
 	stage             atomic.Int32
 	dns, connect, tls atomic.Int64
 }
 
 type progressKey struct{}
+
+// progressOf is the progress of the request whose context it is.
+func progressOf(ctx context.Context) *progress {
+	if p, ok := ctx.Value(progressKey{}).(*progress); ok {
+		return p
+	}
+	return &progress{}
+}
+
+// tell fills in what the parts took.
+func (p *progress) tell(t *webhook.Timings) {
+	t.DNS, t.Connect, t.TLS = time.Duration(p.dns.Load()), time.Duration(p.connect.Load()), time.Duration(p.tls.Load())
+}
 
 // step begins a stage; the function that it returns ends it.
 func (p *progress) step(stage int32, took *atomic.Int64) func() {
@@ -74,7 +90,7 @@ func newDialer(o Options) *dialer {
 	d := &dialer{
 		guard: newGuard(o.Policy), resolver: o.Resolver, timeout: o.DialTimeout, handshake: o.TLSHandshakeTimeout,
 		tls: &tls.Config{
-			MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, NextProtos: []string{"h2", "http/1.1"},
+			MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, NextProtos: []string{protocolHTTP2, "http/1.1"},
 			ClientSessionCache: tls.NewLRUClientSessionCache(tlsSessions),
 		},
 	}
@@ -97,13 +113,9 @@ func newDialer(o Options) *dialer {
 
 // dial resolves the name once, refuses it if any of its addresses is forbidden, and connects to one of them. Its errors
 // are *failures.
-func (d *dialer) dial(ctx context.Context, _, address string) (net.Conn, error) {
+func (d *dialer) dial(ctx context.Context, p *progress, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	p, ok := ctx.Value(progressKey{}).(*progress)
-	if !ok {
-		p = &progress{}
-	}
 	addrs, err := d.resolve(ctx, p, address)
 	if err != nil {
 		return nil, err
@@ -175,8 +187,8 @@ func (d *dialer) connectOne(ctx context.Context, addr netip.AddrPort, sharers in
 }
 
 // dialTLS makes a connection and does the handshake. Its errors are *failures.
-func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := d.dial(ctx, network, address)
+func (d *dialer) dialTLS(ctx context.Context, p *progress, address string) (*tls.Conn, error) {
+	conn, err := d.dial(ctx, p, address)
 	if err != nil {
 		return nil, err
 	}
@@ -185,9 +197,7 @@ func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn
 		_ = conn.Close()
 		return nil, &failure{class: webhook.ClassRequest, text: "the target's URL has no usable host", cause: err}
 	}
-	if p, ok := ctx.Value(progressKey{}).(*progress); ok {
-		defer p.step(stageTLS, &p.tls)()
-	}
+	defer p.step(stageTLS, &p.tls)()
 	ctx, cancel := context.WithTimeout(ctx, d.handshake)
 	defer cancel()
 	config := d.tls.Clone()

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
-	"net/http"
 	"sync"
 	"time"
 
@@ -64,39 +63,39 @@ func (c *Client) newIdentity(id *webhook.TLS) (*identity, error) {
 	return &identity{key: sha256.Sum256(text), config: config}, nil
 }
 
-// identities are the transports of TLS identities: connections of one are never used for another.
+// identities are the outlets of TLS identities: connections of one are never used for another.
 type identities struct {
 	mu    sync.Mutex
-	byKey map[[sha256.Size]byte]*ownTransport
+	byKey map[[sha256.Size]byte]*ownOutlet
 }
 
-type ownTransport struct {
-	*http.Transport
+type ownOutlet struct {
+	*outlet
 
 	used time.Time
 }
 
-// transportFor is the transport of an identity, nil being the one without. It is made when it is needed, and the one that
+// outletFor is the outlet of an identity, nil being the one without. It is made when it is needed, and the one that
 // was not used for longest is given up for it: its requests under way go on.
-func (c *Client) transportFor(id *identity) *http.Transport {
+func (c *Client) outletFor(id *identity) *outlet {
 	if id == nil {
-		return c.transport
+		return c.outlet
 	}
 	c.identities.mu.Lock()
 	defer c.identities.mu.Unlock()
 	now := time.Now()
 	if own := c.identities.byKey[id.key]; own != nil {
 		own.used = now
-		return own.Transport
+		return own.outlet
 	}
 	if len(c.identities.byKey) >= maxIdentities {
 		c.identities.evict()
 	}
 	d := *c.dialer
 	d.tls = id.config
-	own := &ownTransport{Transport: c.newTransport(&d), used: now}
+	own := &ownOutlet{outlet: newOutlet(&d, c.options), used: now}
 	c.identities.byKey[id.key] = own
-	return own.Transport
+	return own.outlet
 }
 
 func (i *identities) evict() {
@@ -107,7 +106,7 @@ func (i *identities) evict() {
 			oldest, since = key, own.used
 		}
 	}
-	i.byKey[oldest].CloseIdleConnections()
+	i.byKey[oldest].close()
 	delete(i.byKey, oldest)
 }
 
@@ -115,7 +114,7 @@ func (i *identities) close() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, own := range i.byKey {
-		own.CloseIdleConnections()
+		own.close()
 	}
 	clear(i.byKey)
 }

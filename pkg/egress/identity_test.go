@@ -63,19 +63,28 @@ func TestAnIdentityIsShownToItsOwnReceiversOnly(t *testing.T) {
 		return &webhook.TLS{ClientCertificate: cert, ClientKey: key}
 	}
 	anna, bert := identity("anna"), identity("bert")
-	server := newMutual(t, &tls.Config{
-		Certificates: []tls.Certificate{ca.Issue(t, tlsName, time.Now().Add(time.Hour))}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: clients.Pool,
-	})
-	client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
-	for _, id := range []*webhook.TLS{nil, anna, bert, anna, nil, bert} {
-		require.True(t, server.call(t, client, tlsName, id).Success())
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			server := newMutual(t, &tls.Config{
+				Certificates: []tls.Certificate{ca.Issue(t, tlsName, time.Now().Add(time.Hour))}, NextProtos: []string{protocol},
+				ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: clients.Pool,
+			})
+			client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
+			for _, id := range []*webhook.TLS{nil, anna, bert, anna, nil, bert, bert, anna, nil} {
+				require.True(t, server.call(t, client, tlsName, id).Success())
+			}
+			require.Equal(t, []string{"nobody", "anna", "bert", "anna", "nobody", "bert", "bert", "anna", "nobody"}, server.names)
+			client.Close()
+			for _, id := range []*webhook.TLS{anna, nil, bert} {
+				require.True(t, server.call(t, client, tlsName, id).Success())
+			}
+			require.Equal(t, []string{"anna", "nobody", "bert"}, server.names[9:])
+			if protocol == "http/1.1" {
+				require.True(t, server.resume[10], "a session of nobody's is resumed by nobody")
+			}
+		})
 	}
-	require.Equal(t, []string{"nobody", "anna", "bert", "anna", "nobody", "bert"}, server.names)
-	client.Close()
-	for _, id := range []*webhook.TLS{anna, nil, bert} { // whose sessions may be resumed, by themselves
-		require.True(t, server.call(t, client, tlsName, id).Success())
-	}
-	require.Equal(t, []string{"anna", "nobody", "bert"}, server.names[6:])
 }
 
 func TestAReceiverThatWantsACertificateRefusesWithoutIt(t *testing.T) {

@@ -61,9 +61,9 @@ func (r Response) Success() bool {
 	return r.Class == webhook.ClassNone && !r.Cancelled && r.Status >= 200 && r.Status <= 299
 }
 
-// receive takes over what is worth keeping of an answer.
-func (c *Client) receive(out *Response, resp *http.Response) {
-	defer resp.Body.Close()
+// receive takes over what is worth keeping of an answer. It returns how the body ended: io.EOF if it came to its end, nil
+// if it was not read as far as that.
+func (c *Client) receive(out *Response, resp *http.Response) (end error) {
 	out.Status = resp.StatusCode
 	var cut bool
 	out.Header, cut = keepHeader(resp.Header)
@@ -74,36 +74,37 @@ func (c *Client) receive(out *Response, resp *http.Response) {
 	case s >= 200 && s <= 299:
 	case s < 200: // 101: nobody asked to switch; what follows is not a body
 		out.Class, out.Err = webhook.ClassProtocol, errors.New("the receiver did not answer in valid HTTP")
-		return
+		return nil
 	case s <= 399 && s >= 300:
 		out.Class = webhook.ClassRedirect
 		out.Err = fmt.Errorf("the receiver answered %s: redirects are not followed", statusText(s))
 	default:
 		out.Class, out.Err = webhook.ClassStatus, fmt.Errorf("the receiver answered %s", statusText(s))
 	}
-	out.Body, out.Truncated = c.readBody(resp)
+	out.Body, out.Truncated, end = c.readBody(resp)
 	out.Truncated = out.Truncated || cut
+	return end
 }
 
 func statusText(status int) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 }
 
-// readBody returns the beginning of the body, and whether that is not all of it.
-func (c *Client) readBody(resp *http.Response) (body []byte, truncated bool) {
+// readBody returns the beginning of the body, whether that is not all of it, and how it ended.
+func (c *Client) readBody(resp *http.Response) (body []byte, truncated bool, end error) {
 	if resp.ContentLength == 0 {
-		return nil, false
+		return nil, false, io.EOF
 	}
 	if resp.ContentLength > 0 && resp.ContentLength <= MaxBody {
 		// The byte more lets the reader see the end, without which the connection is not used again.
 		buf := make([]byte, resp.ContentLength+1)
 		n, err := readFull(resp.Body, buf)
-		return buf[:n], !errors.Is(err, io.EOF)
+		return buf[:n], !errors.Is(err, io.EOF), err
 	}
 	scratch, _ := c.scratch.Get().(*[scratchSize]byte)
 	defer c.scratch.Put(scratch)
 	n, err := readFull(resp.Body, scratch[:])
-	return slices.Clone(scratch[:min(n, MaxBody)]), !errors.Is(err, io.EOF) || n > MaxBody
+	return slices.Clone(scratch[:min(n, MaxBody)]), !errors.Is(err, io.EOF) || n > MaxBody, err
 }
 
 // readFull reads until buf is full (nil), the reader ends (io.EOF, and nothing else) or fails.
@@ -113,7 +114,7 @@ func readFull(r io.Reader, buf []byte) (n int, err error) {
 		m, err = r.Read(buf[n:])
 		n += m
 	}
-	return n, err //nolint:wrapcheck // only compared
+	return n, err //nolint:wrapcheck // only looked at
 }
 
 // keepHeader returns the headers if they are in order, else what there is room for, by name, with odd characters

@@ -1,0 +1,25 @@
+package egress
+
+import "net"
+
+// Pool is a pool for tests of what it closes when.
+type Pool struct{ pool *pool }
+
+// MaxIdle is how many connections a pool keeps.
+const MaxIdle = maxIdle
+
+// IdleTimeout is how long it keeps each.
+const IdleTimeout = idleTimeout
+
+// NewPool returns a pool that keeps so many connections to one place.
+func NewPool(perPlace int) Pool { return Pool{pool: newPool(perPlace)} }
+
+// Use makes a pool know of a connection; the function that it returns puts it back.
+func (p Pool) Use(address string, conn net.Conn) (back func()) {
+	w := &wire{Conn: conn, place: place{address: address}}
+	p.pool.enter(w)
+	return func() { p.pool.put(w) }
+}
+
+// Close closes what is idle.
+func (p Pool) Close() { p.pool.close() }

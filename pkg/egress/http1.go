@@ -1,0 +1,79 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// sendHTTP1 sends a request on a connection of ours and fills in what became of it. net/http would hand it to two other
+// goroutines and back, which costs more than all the rest. It returns errSpeaksHTTP2 for a receiver that has come to prefer
+// HTTP/2, with nothing sent, and no other error.
+func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *outlet, b bounds) error {
+	d, _ := c.desks.Get().(*desk)
+	defer func() {
+		d.clear()
+		c.desks.Put(d)
+	}()
+	left := d.compose(r)
+	for {
+		w, err := o.wire(ctx, out, r.Target, b.headers)
+		if err == nil {
+			err = c.exchange(ctx, out, o, w, d, left, b)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, errSpeaksHTTP2):
+			return err
+		case ctx.Err() != nil:
+			out.Cancelled, out.Err = true, ctx.Err()
+		case errors.Is(err, errUntouched):
+			continue
+		default:
+			out.fail(err, stageNone)
+		}
+		return nil
+	}
+}
+
+// exchange sends what is on the desk, then what is left of the body, and takes the answer. The connection is kept only if
+// request and answer have come to their ends, nothing came after, and neither side wants it closed.
+func (c *Client) exchange(ctx context.Context, out *Response, o *outlet, w *wire, d *desk, left []byte, b bounds) error {
+	if err := w.SetDeadline(b.headers); err != nil {
+		w.drop()
+		return fmt.Errorf("set deadline: %w", err)
+	}
+	stop := context.AfterFunc(ctx, w.interrupt) // after the deadline was set, which would undo it
+	resp, rest, err := w.ask(d, left)           //nolint:bodyclose // that would read it to its end
+	if err != nil {
+		stop()
+		w.drop()
+		rest.settle(w)
+		return err
+	}
+	out.Timings.FirstByte = time.Since(out.Started)
+	if int64(d.in.Buffered()) < resp.ContentLength || resp.ContentLength < 0 {
+		w.extend(ctx, b.end)
+	}
+	end := c.receive(out, resp)
+	if isTimeout(end) && !errors.Is(ctx.Err(), context.Canceled) {
+		out.endless()
+	}
+	whole := rest.settle(w)
+	if stop() && whole && errors.Is(end, io.EOF) && !resp.Close && w.drained(d.in) {
+		o.idle.put(w)
+	} else {
+		w.drop()
+	}
+	return nil
+}
+
+// extend gives the body its time, unless the context is over.
+func (w *wire) extend(ctx context.Context, end time.Time) {
+	_ = w.SetReadDeadline(end)
+	if ctx.Err() != nil {
+		w.interrupt() // which may have been done already, and undone by this
+	}
+}

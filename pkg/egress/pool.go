@@ -1,0 +1,149 @@
+package egress
+
+import (
+	"container/list"
+	"slices"
+	"sync"
+	"time"
+)
+
+// place is what connections lead to.
+type place struct {
+	address string // host and port
+	secure  bool   // by TLS
+}
+
+// pool keeps the connections that no request is using, so that the next one to the same place finds one. It needs no
+// goroutine: a timer closes what was not used for idleTimeout, and whoever takes a connection looks whether it is quiet.
+type pool struct {
+	perPlace int
+
+	mu      sync.Mutex
+	byPlace map[place][]*wire // those used last are last
+	all     list.List         // of *wire; those used last are in front
+	sweep   *time.Timer       // nil while nothing is idle
+	epoch   int               // how often close was called
+}
+
+func newPool(perPlace int) *pool {
+	return &pool{perPlace: perPlace, byPlace: map[place][]*wire{}}
+}
+
+// take returns the connection to a place that was used last, or false if none is left that is still good.
+func (p *pool) take(to place) (*wire, bool) {
+	for {
+		w, ok := p.pop(to)
+		if !ok || w.quiet() {
+			return w, ok
+		}
+		w.drop()
+	}
+}
+
+func (p *pool) pop(to place) (*wire, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	idle := p.byPlace[to]
+	if len(idle) == 0 {
+		return nil, false
+	}
+	w := idle[len(idle)-1]
+	p.remove(w)
+	w.reused = true
+	return w, true
+}
+
+// enter makes a new connection known, which is being used: a close from now on is meant for it too.
+func (p *pool) enter(w *wire) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.epoch = p.epoch
+}
+
+// put takes a connection back whose last answer was read to its end. What there is no room for is closed: this one if its
+// place has enough, else the one that was not used for longest.
+func (p *pool) put(w *wire) {
+	if surplus := p.push(w); surplus != nil {
+		surplus.retire()
+	}
+}
+
+func (p *pool) push(w *wire) (surplus *wire) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.epoch != p.epoch || len(p.byPlace[w.place]) >= p.perPlace {
+		return w
+	}
+	w.idleSince = time.Now()
+	w.element = p.all.PushFront(w)
+	p.byPlace[w.place] = append(p.byPlace[w.place], w)
+	if p.sweep == nil {
+		p.sweep = time.AfterFunc(idleTimeout, p.closeExpired)
+	}
+	if p.all.Len() > maxIdle {
+		surplus = p.oldest()
+		p.remove(surplus)
+	}
+	return surplus
+}
+
+// oldest is the connection that was not used for longest; nil if none is idle. p.mu is held.
+func (p *pool) oldest() *wire {
+	last := p.all.Back()
+	if last == nil {
+		return nil
+	}
+	w, _ := last.Value.(*wire)
+	return w
+}
+
+// remove takes a connection out. p.mu is held.
+func (p *pool) remove(w *wire) {
+	p.all.Remove(w.element)
+	idle := p.byPlace[w.place]
+	i := slices.Index(idle, w)
+	if idle = slices.Delete(idle, i, i+1); len(idle) == 0 {
+		delete(p.byPlace, w.place)
+		return
+	}
+	p.byPlace[w.place] = idle
+}
+
+func (p *pool) closeExpired() {
+	p.mu.Lock()
+	expired := p.removeUntil(func(w *wire) bool { return time.Since(w.idleSince) < idleTimeout })
+	p.sweep = nil
+	if next := p.oldest(); next != nil {
+		p.sweep = time.AfterFunc(idleTimeout-time.Since(next.idleSince), p.closeExpired)
+	}
+	p.mu.Unlock()
+	retireAll(expired)
+}
+
+// close closes what is idle now, and what is in use when it is put back.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.epoch++
+	idle := p.removeUntil(func(*wire) bool { return false })
+	if p.sweep != nil {
+		p.sweep.Stop()
+		p.sweep = nil
+	}
+	p.mu.Unlock()
+	retireAll(idle)
+}
+
+// removeUntil takes connections out, those first that were not used for longest, until one is to stay. p.mu is held.
+func (p *pool) removeUntil(stays func(*wire) bool) (removed []*wire) {
+	for w := p.oldest(); w != nil && !stays(w); w = p.oldest() {
+		p.remove(w)
+		removed = append(removed, w)
+	}
+	return removed
+}
+
+func retireAll(wires []*wire) {
+	for _, w := range wires {
+		w.retire()
+	}
+}

@@ -1,0 +1,16 @@
+//go:build !linux && !darwin
+
+package egress
+
+import "time"
+
+// quiet reports whether nothing has come on a connection that nobody uses: no byte, no end, no error. It waits for a
+// millisecond, having no system call that does not wait.
+func (w *wire) quiet() bool {
+	if w.tcp.SetReadDeadline(time.Now().Add(time.Millisecond)) != nil {
+		return false
+	}
+	var next [1]byte
+	n, err := w.tcp.Read(next[:])
+	return n == 0 && isTimeout(err)
+}
