@@ -6,5 +6,9 @@
 // connects to an address that it has looked at, never to one resolved anew. Redirects are not followed, no proxy from
 // the environment is used, nothing is decompressed, headers, bodies and durations are bounded.
 //
+// HTTP/1.1 is sent on connections of our own, which cost a third less than net/http's; HTTP/2 by net/http. http:// is
+// HTTP/1.1. By https:// the TLS handshake of the first request, by net/http, tells what the receiver speaks, and a receiver
+// may come to prefer HTTP/2 later.
+//
 // What became of a request is a value, Response, whatever happened: there is no separate error.
 package egress
