@@ -13,6 +13,7 @@ func TestABodyIsCheckedWithoutAPointerToEachOfItsValues(t *testing.T) {
 	text := []byte(strings.Repeat(`{"`+strings.Repeat("k", maxKey)+`":`, depth) + `[` + strings.Repeat("0,", 100_000) + `0]` + strings.Repeat("}", depth))
 	require.Less(t, len(text), maxBody)
 	checked := testing.Benchmark(func(b *testing.B) {
+		b.Helper()
 		for range b.N {
 			require.NoError(b, checkJSON(text))
 		}
