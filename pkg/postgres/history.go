@@ -99,16 +99,20 @@ func (d *DB) Deliveries(ctx context.Context, tenant string, f DeliveryFilter, pa
 func (d *DB) ScanDeliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (Scanned[webhook.Delivery], error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
-	inner := c.scan(page, "published_at", "id", byUUID)
+	most := maxScanned
+	if !f.Payload.Empty() {
+		most = maxScannedPayloads
+	}
+	inner := c.scan(most, page, "published_at", "id", byUUID)
 	query := `SELECT ` + deliveryView + ` FROM deliveries WHERE ` + c.where() + inner
 	hits := &clauses{args: c.args}
 	f.scanned(hits)
-	query = scanQuery("deliveries", deliveryView, query, hits, page, "published_at", "id")
+	query = scanQuery("deliveries", deliveryView, query, most, hits, page, "published_at", "id")
 	var rows []scannedDelivery
 	if err := d.db.SelectContext(ctx, &rows, query, hits.args...); err != nil {
 		return Scanned[webhook.Delivery]{}, translate(fmt.Errorf("scan deliveries: %w", f.Payload.pathError(err)))
 	}
-	rows, more, reached := cutScanned(rows, page, func(r *scannedDelivery) (looked, Position) {
+	rows, more, reached := cutScanned(rows, most, page, func(r *scannedDelivery) (looked, Position) {
 		return r.looked, Position{At: r.PublishedAt.UTC(), ID: r.ID}
 	})
 	list := make([]webhook.Delivery, len(rows))

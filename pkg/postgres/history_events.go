@@ -73,16 +73,16 @@ func (d *DB) Events(ctx context.Context, tenant string, f EventFilter, page Page
 func (d *DB) SearchEvents(ctx context.Context, tenant string, f EventFilter, page Page) (Scanned[EventSummary], error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
-	inner := c.scan(page, "published_at", "seq", bySeq)
+	inner := c.scan(maxScanned, page, "published_at", "seq", bySeq)
 	query := `SELECT ` + eventView + `, data FROM events WHERE ` + c.where() + inner
 	hits := &clauses{args: c.args}
 	f.scanned(hits)
-	query = scanQuery("events", "id, seq, type, time, published_at, entity, size, schema_problems", query, hits, page, "published_at", "seq")
+	query = scanQuery("events", "id, seq, type, time, published_at, entity, size, schema_problems", query, maxScanned, hits, page, "published_at", "seq")
 	var rows []scannedEvent
 	if err := d.db.SelectContext(ctx, &rows, query, hits.args...); err != nil {
 		return Scanned[EventSummary]{}, translate(fmt.Errorf("search events: %w", f.Payload.pathError(err)))
 	}
-	rows, more, reached := cutScanned(rows, page, func(r *scannedEvent) (looked, Position) {
+	rows, more, reached := cutScanned(rows, maxScanned, page, func(r *scannedEvent) (looked, Position) {
 		return r.looked, SeqPosition(r.PublishedAt.UTC(), uint64(r.Seq)) //nolint:gosec // never negative
 	})
 	list := make([]EventSummary, len(rows))

@@ -5,8 +5,12 @@ import (
 	"slices"
 )
 
-// maxScanned is how many rows one page looks at, at most, where there is no index of what is looked for: some 20 ms.
-const maxScanned = 5000
+// How many rows one page looks at, at most, where there is no index of what is looked for: some 20 ms. The payload of a
+// delivery is another row.
+const (
+	maxScanned         = 5000
+	maxScannedPayloads = 1500
+)
 
 // Scanned is a page of a list for which rows are looked at one by one.
 type Scanned[T any] struct {
@@ -24,14 +28,14 @@ type looked struct {
 	Hit bool `db:"hit"`
 }
 
-// scan is page for the rows that are looked at.
-func (c *clauses) scan(p Page, at, id string, value func(*Position) any) (tail string) {
-	p.Limit = maxScanned - 1
+// scan is page for so many rows that are looked at.
+func (c *clauses) scan(most int, p Page, at, id string, value func(*Position) any) (tail string) {
+	p.Limit = most - 1
 	return c.page(p, at, id, value)
 }
 
 // scanQuery is the query of the columns of the hits among the rows of a query, as many as the page has and one more, and of the last row.
-func scanQuery(name, columns, rows string, hits *clauses, p Page, at, id string) string {
+func scanQuery(name, columns, rows string, most int, hits *clauses, p Page, at, id string) string {
 	order := "DESC"
 	if p.Newer != nil {
 		order = "ASC"
@@ -39,11 +43,11 @@ func scanQuery(name, columns, rows string, hits *clauses, p Page, at, id string)
 	return fmt.Sprintf(`
 		SELECT %[9]s, n, hit FROM (
 			SELECT *, row_number() OVER (ORDER BY %[1]s %[2]s, %[3]s %[2]s) AS n, %[4]s AS hit FROM (%[5]s) %[6]s
-		) looked WHERE hit OR n = %[7]d ORDER BY n LIMIT %[8]s`, at, order, id, hits.where(), rows, name, maxScanned, hits.arg(p.Limit+1), columns)
+		) looked WHERE hit OR n = %[7]d ORDER BY n LIMIT %[8]s`, at, order, id, hits.where(), rows, name, most, hits.arg(p.Limit+1), columns)
 }
 
 // cutScanned drops the row beyond the page and one that was only looked at, and puts the newest first.
-func cutScanned[R any](rows []R, p Page, of func(*R) (looked, Position)) (list []R, more bool, reached *Position) {
+func cutScanned[R any](rows []R, most int, p Page, of func(*R) (looked, Position)) (list []R, more bool, reached *Position) {
 	for i := range rows {
 		switch row, at := of(&rows[i]); {
 		case row.Hit && len(list) == p.Limit:
@@ -52,7 +56,7 @@ func cutScanned[R any](rows []R, p Page, of func(*R) (looked, Position)) (list [
 			list = append(list, rows[i])
 			fallthrough
 		default:
-			if row.N == maxScanned {
+			if row.N == most {
 				more, reached = true, &at
 			}
 		}
