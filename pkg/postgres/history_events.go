@@ -74,7 +74,11 @@ func (d *DB) SearchEvents(ctx context.Context, tenant string, f EventFilter, pag
 	c := &clauses{}
 	f.indexed(c, tenant)
 	inner := c.scan(maxScanned, page, "published_at", "seq", bySeq)
-	query := `SELECT ` + eventView + `, data FROM events WHERE ` + c.where() + inner
+	columns := eventView
+	if !f.Payload.Empty() {
+		columns += ", data"
+	}
+	query := `SELECT ` + columns + ` FROM events WHERE ` + c.where() + inner
 	hits := &clauses{args: c.args}
 	f.scanned(hits)
 	query = scanQuery("events", "id, seq, type, time, published_at, entity, size, schema_problems", query, maxScanned, hits, page, "published_at", "seq")
