@@ -12,10 +12,12 @@ import (
 	"github.com/lib/pq"
 )
 
-// ErrUnavailable says that the database could not be reached or did not answer in time. Trying again later helps.
+// ErrUnavailable says that the database could not be reached, did not answer in time, or cannot do its work at this time:
+// it only reads after a failover, its disk fails, or others were in the way. Trying again later helps.
 var ErrUnavailable = errors.New("database is unavailable")
 
-// translate marks an error of the driver that is about the connection, not about the statement, as ErrUnavailable.
+// translate marks an error of the driver that is about the connection or the server's state, not about the statement or its
+// data, as ErrUnavailable.
 func translate(err error) error {
 	if err == nil {
 		return nil
@@ -25,7 +27,8 @@ func translate(err error) error {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)
 	if pqErr, ok := errors.AsType[*pq.Error](err); ok {
 		switch pqErr.Code.Class() {
-		case "08", "53", "57": // connection exception, insufficient resources, operator intervention
+		case "08", "53", "57", "58", // connection exception, insufficient resources, operator intervention, system error
+			"25", "40", "55": // a transaction that may only read, was rolled back for another's sake, or has to wait for one
 			away = true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,11 +34,19 @@ func (r *Recorder) Close() {
 	}
 }
 
+// discard closes the connection, where Close would let others have it: its server may only read from now on.
+func (r *Recorder) discard() {
+	if r.conn != nil {
+		_ = r.conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+	r.Close()
+}
+
 // write does something in a transaction; the connection is thrown away after an error, other than that of errThere.
 func (r *Recorder) write(ctx context.Context, days []time.Time, do func(tx *sql.Tx) error) (err error) {
 	defer func() {
 		if err != nil && !errors.Is(err, errThere) {
-			r.Close()
+			r.discard()
 			clear(r.days) // one may have been dropped
 		}
 	}()

@@ -96,3 +96,20 @@ func TestARecorderWhoseConnectionBreaksGoesOnWithAnother(t *testing.T) {
 		})
 	}
 }
+
+func TestADatabaseThatOnlyReadsIsUnavailableAndRefusesNothing(t *testing.T) {
+	t.Parallel()
+	database := testenv.Postgres(t)
+	target, err := url.Parse(database)
+	require.NoError(t, err)
+	query := target.Query()
+	query.Set("default_transaction_read_only", "on") // as a server that was demoted
+	target.RawQuery = query.Encode()
+	demoted, err := postgres.Open(target.String(), 2, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = demoted.Close() })
+	recorder := demoted.NewRecorder()
+	t.Cleanup(recorder.Close)
+	batches := []*whispererv1.LedgerBatch{batchOf(newDelivery().fact(webhook.Delivered, 1, 0, first))}
+	require.ErrorIs(t, recorder.WriteFacts(t.Context(), batches), postgres.ErrUnavailable)
+}

@@ -1,0 +1,125 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// administrator is a connection to Postgres that obeys nothing that was set for others.
+func (w *world) administrator() *sql.Conn {
+	w.t.Helper()
+	db, err := sql.Open("postgres", w.pg.URL("postgres"))
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = db.Close() })
+	conn, err := db.Conn(w.t.Context())
+	require.NoError(w.t, err)
+	return conn
+}
+
+// set changes a setting for all sessions, those that are open too; "" takes it back.
+func (w *world) set(admin *sql.Conn, name, value string) {
+	w.t.Helper()
+	statement := "ALTER SYSTEM RESET " + name
+	if value != "" {
+		statement = fmt.Sprintf("ALTER SYSTEM SET %s = '%s'", name, value)
+	}
+	_, err := admin.ExecContext(w.t.Context(), statement)
+	require.NoError(w.t, err)
+	require.Eventually(w.t, func() bool { // a reload that comes too soon after another is not seen by all
+		_, err := admin.ExecContext(w.t.Context(), "SELECT pg_reload_conf()")
+		require.NoError(w.t, err)
+		var now string
+		require.NoError(w.t, admin.QueryRowContext(w.t.Context(), "SHOW "+name).Scan(&now))
+		return value == "" || now == value
+	}, 5*time.Second, 100*time.Millisecond, "Postgres does not take the setting")
+}
+
+// count asks Postgres for a number.
+func (w *world) count(admin *sql.Conn, query string) (n int) {
+	w.t.Helper()
+	require.NoError(w.t, admin.QueryRowContext(w.t.Context(), query).Scan(&n))
+	return n
+}
+
+// during does something again and again for a time.
+func (w *world) during(limit time.Duration, pause time.Duration, do func()) {
+	w.t.Helper()
+	for end := time.Now().Add(limit); time.Now().Before(end); w.lasts(pause) {
+		do()
+	}
+}
+
+// contend locks what waits in the order against that of the workers, slowly, and changes it: who is in the way of whom is
+// for Postgres to end.
+func contend(ctx context.Context, admin *sql.Conn) {
+	tx, err := admin.BeginTx(ctx, nil)
+	if err != nil {
+		return
+	}
+	defer tx.Rollback()
+	_, _ = tx.ExecContext(ctx, `
+		UPDATE deliveries d SET updated_at = d.updated_at FROM (
+			SELECT id, published_at, pg_sleep(0.005) FROM (
+				SELECT id, published_at FROM deliveries WHERE state = 'waiting' ORDER BY id DESC LIMIT 50 FOR UPDATE) locked) slowly
+		WHERE d.id = slowly.id AND d.published_at = slowly.published_at`)
+	_ = tx.Commit() // where it is the one that was ended, the others went on
+}
+
+// TestF22FailoverOfPostgres has Postgres behave as around a failover, with the errors of a real server: it only reads for
+// longer than what is refused for good takes to be put aside (25006), it ends sessions (57P01), connections are reset in
+// the middle of whatever they do, and transactions are rolled back because others were in the way (40001, 40P01).
+func TestF22FailoverOfPostgres(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(flaky)
+	database, err := url.Parse(w.pg.URL("postgres"))
+	require.NoError(t, err)
+	p := newProxy(t, database.Host, false)
+	database.Host = p.at
+	w.run("WHISPERER_DATABASE_URL=" + database.String())
+	w.run()
+	admin := w.administrator()
+	stop := w.load(40, 1)
+	w.lasts(2 * time.Second)
+	began := time.Now()
+	w.set(admin, "default_transaction_read_only", "on")
+	w.lasts(seconds(9, 20))
+	require.Positive(t, w.said("read-only transaction"), "the workers hear of it")
+	w.set(admin, "default_transaction_read_only", "")
+	w.during(seconds(3, 20), 100*time.Millisecond, func() {
+		_, err := admin.ExecContext(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name NOT IN ('psql') AND backend_type = 'client backend' AND pid <> pg_backend_pid()`)
+		require.NoError(t, err)
+	})
+	w.during(seconds(3, 20), 50*time.Millisecond, p.reset)
+	w.set(admin, "deadlock_timeout", "10ms")
+	w.set(admin, "default_transaction_isolation", "serializable")
+	w.during(seconds(4, 20), 0, func() { contend(t.Context(), admin) })
+	w.set(admin, "default_transaction_isolation", "")
+	ended := time.Now()
+	w.lasts(2 * time.Second)
+	stop()
+	for _, p := range w.workers {
+		p.awaitReady(t, 15*time.Second)
+	}
+	w.check(check{
+		fault: "F22 Postgres only reads, ends sessions, rolls back", bound: 0, faults: []window{{began, ended}}, recovery: again + slack,
+		note: fmt.Sprintf("%d reads only, %d sessions ended, %d serialization failures, %d deadlocks,", w.said("read-only transaction"),
+			w.said("terminating connection"), w.said("could not serialize"), w.said("deadlock detected")),
+	})
+	require.Zero(t, w.said("cannot be recorded"), "nothing healthy is put aside")
+	require.Zero(t, w.count(admin, `SELECT count(*) FROM rejected_events`))
+	require.Zero(t, w.count(admin, `SELECT count(*) FROM (SELECT FROM deliveries GROUP BY id HAVING count(*) > 1) twice`))
+	require.Zero(t, w.count(admin, `SELECT count(*) FROM (SELECT FROM events GROUP BY tenant, id HAVING count(*) > 1) twice`))
+	require.Zero(t, w.count(admin, `SELECT count(*) FROM deliveries d WHERE d.attempts <> (
+		SELECT count(*) FROM attempts a WHERE a.delivery_id = d.id AND a.published_at = d.published_at)`), "each attempt is recorded once")
+	require.Equal(t, w.receiver.ledger.len(), w.count(admin, `SELECT count(*) FROM attempts`))
+	require.Equal(t, w.events.len(), w.count(admin, `SELECT count(*) FROM events`))
+}
