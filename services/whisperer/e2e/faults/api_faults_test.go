@@ -25,11 +25,13 @@ type api struct {
 	url, token string
 }
 
-func (w *world) runAPI(port int, token string) *api {
+func (w *world) runAPI(port int, token string, env ...string) *api {
 	w.t.Helper()
 	listen, health := fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", freePort(w.t))
-	p := start(w.t, w.dir, "api", subscriptionAPI, "WHISPERER_DATABASE_URL="+w.pg.URL("postgres"), "WHISPERER_NATS_URL="+w.natsURL(),
-		"WHISPERER_MASTER_KEY="+w.key, "WHISPERER_LISTEN="+listen, "WHISPERER_HEALTH_LISTEN="+health, "WHISPERER_EGRESS_ALLOW=127.0.0.0/8")
+	p := start(w.t, w.dir, "api", subscriptionAPI, append([]string{
+		"WHISPERER_DATABASE_URL=" + w.pg.URL("postgres"), "WHISPERER_NATS_URL=" + w.natsURL(), "WHISPERER_MASTER_KEY=" + w.key,
+		"WHISPERER_LISTEN=" + listen, "WHISPERER_HEALTH_LISTEN=" + health, "WHISPERER_EGRESS_ALLOW=127.0.0.0/8",
+	}, env...)...)
 	p.health = health
 	return &api{process: p, url: "http://" + listen, token: token}
 }
