@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +35,8 @@ const (
 	natsStore  = "WHISPERER_FAULTS_NATS_STORE"
 	natsPort   = "WHISPERER_FAULTS_NATS_PORT"
 	natsStrict = "WHISPERER_FAULTS_NATS_STRICT"
+	// busy makes it a program that keeps so many CPUs busy.
+	busy = "WHISPERER_FAULTS_BUSY"
 )
 
 var (
@@ -54,6 +57,16 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if n, err := strconv.Atoi(os.Getenv(busy)); err == nil {
+		runtime.GOMAXPROCS(n + 1)
+		for range n {
+			go func() {
+				for n := 0; ; n++ { //nolint:revive // that is what it is for
+				}
+			}()
+		}
+		select {}
 	}
 	flag.Parse()
 	os.Exit(run(m))

@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -28,6 +29,8 @@ type proxy struct {
 	conns map[net.Conn]bool
 	// loses says which messages get lost on the way to the server; nil for none.
 	loses func(subject string, payload []byte) bool
+	// lag is how long bytes take in each direction on connections from now on; nil for no time.
+	lag func() time.Duration
 }
 
 // newProxy leads to the address, a nats-server's or another's.
@@ -101,6 +104,53 @@ func (p *proxy) lose(which func(subject string, payload []byte) bool) {
 	p.loses = which
 }
 
+// slow sets how long bytes take in each direction, on connections that are made from now on.
+func (p *proxy) slow(lag func() time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lag = lag
+}
+
+// far is the other end of a long line: what is written arrives later, in its order, and the writer does not wait for it.
+type far struct {
+	net.Conn
+
+	lag     func() time.Duration
+	sent    chan parcel
+	arrived chan struct{}
+}
+
+type parcel struct {
+	content []byte
+	due     time.Time
+}
+
+func newFar(conn net.Conn, lag func() time.Duration) *far {
+	f := &far{Conn: conn, lag: lag, sent: make(chan parcel, 4096), arrived: make(chan struct{})}
+	go func() {
+		defer close(f.arrived)
+		for p := range f.sent {
+			<-time.After(time.Until(p.due))
+			_, _ = conn.Write(p.content) // a connection that is gone shows at the next read
+		}
+		_ = conn.Close()
+	}()
+	return f
+}
+
+// Write implements net.Conn.
+func (f *far) Write(content []byte) (int, error) {
+	f.sent <- parcel{bytes.Clone(content), time.Now().Add(f.lag())}
+	return len(content), nil
+}
+
+// Close implements net.Conn: what is on its way arrives before.
+func (f *far) Close() error {
+	close(f.sent)
+	<-f.arrived
+	return nil
+}
+
 func (p *proxy) carry(ctx context.Context, client net.Conn) {
 	defer client.Close()
 	p.wait(true)
@@ -111,19 +161,24 @@ func (p *proxy) carry(ctx context.Context, client net.Conn) {
 	defer server.Close()
 	p.mu.Lock()
 	p.conns[client], p.conns[server] = true, true
+	lag := p.lag
 	p.mu.Unlock()
+	toServer, toClient := server, client
+	if lag != nil {
+		toServer, toClient = newFar(server, lag), newFar(client, lag)
+	}
 	var both sync.WaitGroup
 	both.Go(func() {
 		if p.nats {
-			p.messages(client, server)
+			p.messages(client, toServer)
 		} else {
-			p.bytes(client, server, true)
+			p.bytes(client, toServer, true)
 		}
-		_ = server.Close()
+		_ = toServer.Close()
 	})
 	both.Go(func() {
-		p.bytes(server, client, false)
-		_ = client.Close()
+		p.bytes(server, toClient, false)
+		_ = toClient.Close()
 	})
 	both.Wait()
 	p.mu.Lock()

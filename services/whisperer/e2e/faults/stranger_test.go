@@ -100,3 +100,19 @@ func (s *stranger) change(stream, consumer, setting string, value any) {
 	}
 	s.done("CONSUMER.DURABLE.CREATE."+stream+"."+consumer, map[string]any{"stream_name": stream, "config": config})
 }
+
+// redelivered is how many messages the consumer has handed out again; all in its stream are for it.
+func (s *stranger) redelivered(stream, consumer string) int {
+	s.t.Helper()
+	var info struct {
+		Delivered struct {
+			Consumer int `json:"consumer_seq"`
+			Stream   int `json:"stream_seq"`
+		} `json:"delivered"`
+	}
+	content, err := json.Marshal(s.done("CONSUMER.INFO."+stream+"."+consumer, nil))
+	require.NoError(s.t, err)
+	require.NoError(s.t, json.Unmarshal(content, &info))
+	require.Positive(s.t, info.Delivered.Consumer)
+	return info.Delivered.Consumer - info.Delivered.Stream
+}

@@ -1,0 +1,119 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// calm checks that the bus has handed out next to nothing twice.
+func (w *world) calm(s *stranger) int {
+	w.t.Helper()
+	n := s.redelivered(bus.StreamOMS, string(bus.Fanout))
+	require.LessOrEqual(w.t, n, w.events.len()/1000, "redeliveries")
+	return n
+}
+
+// TestLongF19SlowConnections has everything that a worker says to Postgres and NATS, and they to it, take 50 to 150 ms, so
+// that each answer takes 200 ms, 100 more or less.
+func TestLongF19SlowConnections(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(hooks)
+	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
+	database, err := url.Parse(w.pg.URL("postgres"))
+	require.NoError(t, err)
+	toPostgres, toNATS := newProxy(t, database.Host, false), newProxy(t, w.natsURL()[len("nats://"):], true)
+	database.Host = toPostgres.at
+	lag := func() time.Duration { return 50*time.Millisecond + rand.N(100*time.Millisecond) }
+	toPostgres.slow(lag)
+	toNATS.slow(lag)
+	began := time.Now()
+	for range 2 {
+		w.start("WHISPERER_DATABASE_URL="+database.String(), "WHISPERER_NATS_URL=nats://"+toNATS.at)
+	}
+	for _, p := range w.workers {
+		p.awaitReady(t, 60*time.Second)
+	}
+	stop := w.load(60, 1)
+	w.lasts(seconds(20, 60))
+	stop()
+	w.settled(time.Minute)
+	ended := time.Now()
+	again := w.calm(w.stranger())
+	w.check(check{
+		fault: "F19 200 ms to Postgres and NATS", bound: 0, faults: []window{{began, ended}},
+		note: fmt.Sprintf("%d redelivered, %d look-ups in vain,", again, w.said("could not be looked up")),
+	})
+}
+
+// confine puts the process into a memory cgroup of its own, where one can be made; it says how memory is limited.
+func (w *world) confine(p *process, bytes int) bool {
+	w.t.Helper()
+	for root, limit := range map[string]string{"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"} {
+		group := filepath.Join(root, fmt.Sprintf("whisperer-faults-%d", p.cmd.Process.Pid))
+		if os.Mkdir(group, 0o755) != nil {
+			continue
+		}
+		w.t.Cleanup(func() { _ = os.Remove(group) }) // runs before the process has ended where that is slow: the group is empty then, and stays
+		if os.WriteFile(filepath.Join(group, limit), []byte(strconv.Itoa(bytes)), 0o600) == nil &&
+			os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(p.cmd.Process.Pid)), 0o600) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// TestLongF20BusyCPUsAndLittleMemory keeps all CPUs busy with other work, at the same priority, while workers have 256 MiB
+// of memory: by a cgroup where the machine lets us make one, else by the limit that the Go runtime keeps by itself. No
+// message comes again because its worker had no time to say that it lives.
+func TestLongF20BusyCPUsAndLittleMemory(t *testing.T) {
+	const limit = 256 << 20
+	w := newWorld(t, false)
+	for i := range hooks {
+		w.hooks = append(w.hooks, w.hook(fmt.Sprintf("%s/good/%d", w.receiver.URL, i), func(h *webhook.Hook) {
+			h.Config = config(t, fmt.Sprintf(`{"concurrency":%d,"timeout":30}`, concurrency))
+		}))
+	}
+	// some attempts outlast the time after which a silent worker is given up
+	w.receiver.reacts(func(_ string, n int) answer {
+		if n%200 == 0 {
+			return answer{delay: 20 * time.Second}
+		}
+		return answer{delay: 20 * time.Millisecond}
+	})
+	how := "in cgroups of 256 MiB"
+	for range 2 {
+		if p := w.run("GOMEMLIMIT=" + strconv.Itoa(limit)); !w.confine(p, limit) {
+			how = "with GOMEMLIMIT of 256 MiB and no cgroup"
+		}
+	}
+	stop := w.load(40, 1)
+	w.lasts(3 * time.Second)
+	began := time.Now()
+	spinner := start(t, w.dir, "spinner", os.Args[0], busy+"=8")
+	w.lasts(seconds(25, 60))
+	spinner.kill()
+	ended := time.Now()
+	stop()
+	w.settled(2 * time.Minute)
+	again := w.calm(w.stranger())
+	for _, p := range w.workers {
+		require.True(t, p.alive(), "a worker lives with its memory")
+	}
+	w.check(check{
+		fault: "F20 8 busy threads, workers " + how, bound: w.events.len() * hooks / 1000, faults: []window{{began, ended}},
+		note: fmt.Sprintf("%d redelivered,", again),
+	})
+}
