@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -45,6 +46,28 @@ type Bus struct {
 
 	repairing sync.Mutex
 	positions map[Consumer]position
+	clock     atomic.Pointer[reading]
+}
+
+// reading is what the server's clock showed, at a moment of ours or up to a round trip after it.
+type reading struct{ server, at time.Time }
+
+// clocksDiffer is from where on the server's clock and ours do not show the same time.
+const clocksDiffer = time.Second
+
+// Time returns what the server's clock shows at the time, which must come from time.Now: where our own clock is wrong, or
+// is set, the monotonic part of the time says what is meant. It is the time itself where both clocks agree, and before
+// the server has been asked.
+func (b *Bus) Time(t time.Time) time.Time {
+	r := b.clock.Load()
+	if r == nil {
+		return t
+	}
+	there := r.server.Add(t.Sub(r.at))
+	if d := there.Sub(t.Round(0)); d > -clocksDiffer && d < clocksDiffer {
+		return t
+	}
+	return there
 }
 
 // Connect connects to NATS, waiting until ctx ends for a server that is not there yet.

@@ -75,10 +75,12 @@ type Lag struct {
 
 // Lag asks how far the consumer is behind.
 func (b *Bus) Lag(ctx context.Context, c Consumer) (Lag, error) {
+	asked := time.Now()
 	stream, err := b.js.Stream(ctx, c.stream())
 	if err != nil {
 		return Lag{}, fmt.Errorf("look up stream %s: %w", c.stream(), err)
 	}
+	b.clock.Store(&reading{server: stream.CachedInfo().TimeStamp, at: asked})
 	last := stream.CachedInfo().State.LastSeq // before the consumer, so that it is never ahead
 	consumer, err := stream.Consumer(ctx, string(c))
 	if err != nil {

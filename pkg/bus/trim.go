@@ -33,7 +33,7 @@ func (b *Bus) TrimEvents(ctx context.Context, t Trim) (uint64, error) {
 		floor = min(floor, lag.Settled)
 	}
 	info := stream.CachedInfo()
-	keep, err := firstSince(ctx, stream, info.State, time.Now().Add(-t.MaxAge))
+	keep, err := firstSince(ctx, stream, info.State, info.TimeStamp.Add(-t.MaxAge))
 	if err != nil {
 		return 0, err
 	}

@@ -27,14 +27,22 @@ func (d *DB) Backlogs(ctx context.Context) ([]Backlog, error) {
 	return list, nil
 }
 
+// ParkedCount is how many deliveries are parked, and when.
+type ParkedCount struct {
+	N int `db:"n"`
+	// At is by the database's clock.
+	At time.Time `db:"at"`
+}
+
 // CountParked counts the parked deliveries of all hooks, but not beyond most.
-func (d *DB) CountParked(ctx context.Context, most int) (int, error) {
-	var n int
-	err := d.db.GetContext(ctx, &n, `SELECT count(*) FROM (SELECT FROM deliveries WHERE state = 'parked' LIMIT $1) parked`, most)
+func (d *DB) CountParked(ctx context.Context, most int) (ParkedCount, error) {
+	var c ParkedCount
+	err := d.db.GetContext(ctx, &c, `
+		SELECT count(*) AS n, clock_timestamp() AS at FROM (SELECT FROM deliveries WHERE state = 'parked' LIMIT $1) parked`, most)
 	if err != nil {
-		return 0, translate(fmt.Errorf("count parked deliveries: %w", err))
+		return ParkedCount{}, translate(fmt.Errorf("count parked deliveries: %w", err))
 	}
-	return n, nil
+	return c, nil
 }
 
 // ForgetBacklog drops a hook whose parked deliveries are all gone. A hook that got more since b was read stays.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
@@ -29,6 +30,7 @@ type metrics struct {
 	offSchema     prometheus.Counter
 	waitingNow    prometheus.Gauge
 	parkedNow     prometheus.Gauge
+	clockAhead    prometheus.Gauge
 	logUsed       prometheus.Gauge
 	logLimit      prometheus.Gauge
 	swept         prometheus.Counter
@@ -62,6 +64,7 @@ func newMetrics(r *prometheus.Registry) *metrics {
 	m := &metrics{
 		waitingNow: gaugeOf("deliveries_waiting", "Deliveries that wait for the time of their next attempt."),
 		parkedNow:  gaugeOf("deliveries_parked", "Deliveries that wait for their hook."),
+		clockAhead: gaugeOf("clock_ahead_seconds", "How far this machine's clock is ahead of the database's."),
 		logUsed:    gaugeOf("event_log_bytes", "Size of the event log."),
 		logLimit:   gaugeOf("event_log_limit_bytes", "Size from which the event log refuses publishers."),
 		attempts:   counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
@@ -153,13 +156,23 @@ const (
 	mostParked       = 100_000
 )
 
-// followParked counts what is parked until ctx ends.
-func (m *metrics) followParked(ctx context.Context, db *postgres.DB) {
+// clockTolerance is how far this machine's clock may be off the database's before somebody is told; the answer of a busy
+// database is seconds old.
+const clockTolerance = 5 * time.Second
+
+// followParked counts what is parked, and compares the clock with that of the database, until ctx ends.
+func (m *metrics) followParked(ctx context.Context, db *postgres.DB, log *zap.Logger) {
 	tick := time.NewTicker(countParkedEvery)
 	defer tick.Stop()
 	for {
-		if n, err := db.CountParked(ctx, mostParked); err == nil {
-			m.parkedNow.Set(float64(n))
+		asked := time.Now()
+		if parked, err := db.CountParked(ctx, mostParked); err == nil {
+			m.parkedNow.Set(float64(parked.N))
+			ahead := ahead(asked, time.Now(), parked.At)
+			m.clockAhead.Set(ahead.Seconds())
+			if ahead.Abs() > clockTolerance {
+				log.Warn("clock differs from the database's", zap.Duration("ahead", ahead))
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -167,6 +180,17 @@ func (m *metrics) followParked(ctx context.Context, db *postgres.DB) {
 		case <-tick.C:
 		}
 	}
+}
+
+// ahead is how far our clock is ahead of another that was read between two times of ours; 0 where it may be right.
+func ahead(asked, answered, other time.Time) time.Duration {
+	switch asked, answered := asked.Round(0), answered.Round(0); { // as the clock shows it, whatever it was set to
+	case other.Before(asked):
+		return asked.Sub(other)
+	case other.After(answered):
+		return answered.Sub(other)
+	}
+	return 0
 }
 
 // Attempted counts an attempt; lag is from the event's publication to the attempt's begin, 0 for retries.

@@ -177,7 +177,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 // watch starts what looks after the worker's surroundings until ctx ends.
 func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 	parts.Go(func() { s.metrics.follow(ctx, s.bus, s.lanes) })
-	parts.Go(func() { s.metrics.followParked(ctx, s.db) })
+	parts.Go(func() { s.metrics.followParked(ctx, s.db, s.log) })
 	parts.Go(func() { s.guard.run(ctx) })
 }
 

@@ -42,6 +42,8 @@ var errFailed = errors.New("receiver failed")
 
 // retries is implemented by *bus.Bus.
 type retries interface {
+	// Time returns what the clock that retries are timed by shows at a time of ours.
+	Time(ours time.Time) time.Time
 	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
 }
 
@@ -196,6 +198,9 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 		countdown = due.Hook.Countdown()
 	}
 	decision := webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, result, now, rand.Float64()) //nolint:gosec // jitter
+	if decision.State == webhook.Waiting {
+		decision.NextAt = d.Retries.Time(decision.NextAt)
+	}
 	d.Observer.Attempted(result, decision.State, now.Sub(started), firstLag(due, started))
 	d.log(due, result, decision, now.Sub(started))
 	if decision.State == webhook.Dead && !webhook.IsOperational(due.Event.Type) {

@@ -54,6 +54,7 @@ type leases interface {
 
 // stream is implemented by *bus.Bus.
 type stream interface {
+	Time(ours time.Time) time.Time
 	TrimEvents(ctx context.Context, t bus.Trim) (uint64, error)
 	RetryScheduled(ctx context.Context, hook, delivery uuid.UUID) (bool, error)
 	RetriesOf(ctx context.Context, hook uuid.UUID) (uint64, error)
@@ -142,7 +143,7 @@ func (k *Keeper) round(ctx context.Context) error {
 
 // partitions makes those of the days to come and drops those that are too old.
 func (k *Keeper) partitions(ctx context.Context) error {
-	now := time.Now()
+	now := k.Stream.Time(time.Now()) // a clock of ours that is far ahead must not drop what is not old
 	for day := range ahead + 1 {
 		if err := k.Ledger.EnsureDay(ctx, now.AddDate(0, 0, day)); err != nil {
 			return err
@@ -167,7 +168,7 @@ func (k *Keeper) trim(ctx context.Context) error {
 
 // sweep finds deliveries that wait for a time which is past, although no retry of theirs is on the bus, and parks them.
 func (k *Keeper) sweep(ctx context.Context) error {
-	before := time.Now().Add(-k.Overdue)
+	before := k.Stream.Time(time.Now()).Add(-k.Overdue)
 	list, err := k.Ledger.Overdue(ctx, before, sweepAtOnce)
 	if err != nil {
 		return err

@@ -33,6 +33,8 @@ type receipt struct {
 	Status int `json:"status"`
 	// Faulty says what was wrong with the signature.
 	Faulty string `json:"faulty,omitempty"`
+	// Untimely says that the signature is right, but its time is not.
+	Untimely bool `json:"untimely,omitempty"`
 }
 
 // ledger is a file of JSON lines. What is in it counts, whatever happens to the processes.

@@ -94,7 +94,9 @@ func (w *world) withoutPostgres(a *api, p *proxy) time.Duration {
 	var open sync.WaitGroup
 	replies := make([]reply, 20)
 	for i := range replies {
-		open.Go(func() { replies[i] = a.get(t, []string{"/whisperer/hooks/", "/whisperer/deliveries/", "/whisperer/events/"}[i%3]) })
+		open.Go(func() {
+			replies[i] = a.get(t, []string{"/whisperer/hooks/", "/whisperer/deliveries/", "/whisperer/events/"}[i%3])
+		})
 	}
 	created := make([]struct {
 		ID uuid.UUID `json:"id"`

@@ -1,0 +1,87 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// TestLongF18ClocksThatStep steps the clocks of one of two workers and of the API to an hour and a day before and after
+// the time, while deliveries fail and are tried again four seconds later, and others are over their hook's rate and are
+// drained under a lease. The timestamps that are signed are wrong with the clock: that is a limit which the operations
+// guide tells, and the worker warns of.
+func TestLongF18ClocksThatStep(t *testing.T) {
+	wrongWorker, wrongAPI := buildWrongClocks(t)
+	w := newWorld(t, false)
+	w.receiver.tolerance = 25 * time.Hour
+	const wait = 4 * time.Second
+	for i := range hooks {
+		w.hooks = append(w.hooks, w.hook(fmt.Sprintf("%s/good/%d", w.receiver.URL, i), func(h *webhook.Hook) {
+			h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":4}}`)
+			if i == 0 {
+				h.Config = config(t, `{"rate_limit":{"limit":15,"period":1}}`)
+			}
+		}))
+	}
+	w.receiver.reacts(flaky)
+	clock := filepath.Join(w.dir, "clock")
+	step := func(d time.Duration) {
+		require.NoError(t, os.WriteFile(clock+".new", []byte(strconv.Itoa(int(d.Seconds()))), 0o600))
+		require.NoError(t, os.Rename(clock+".new", clock))
+	}
+	step(time.Hour)
+	usual, usualAPI := worker, subscriptionAPI
+	worker, subscriptionAPI = wrongWorker, wrongAPI // no scenario runs beside this one
+	w.run(clockFile + "=" + clock)
+	token, _, err := w.db.CreateToken(t.Context(), "faults", postgres.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: postgres.Admin})
+	require.NoError(t, err)
+	a := w.runAPI(freePort(t), token, clockFile+"="+clock)
+	worker, subscriptionAPI = usual, usualAPI
+	w.run()
+	a.awaitReady(t, 20*time.Second)
+
+	stop := w.load(20, 1)
+	began := time.Now()
+	var mu sync.Mutex
+	created := map[string]uuid.UUID{}
+	for n, d := range []time.Duration{time.Hour, -time.Hour, 24 * time.Hour, -24 * time.Hour, 0} {
+		step(d)
+		w.create(t, a, fmt.Sprintf("clock-%d", n), &mu, created)
+		w.lasts(seconds(4, 20))
+	}
+	ended := time.Now()
+	stop()
+	w.settled(2 * time.Minute)
+	untimely, early := 0, time.Duration(0)
+	for id, list := range w.history().receipts {
+		for i, r := range list {
+			if r.Untimely {
+				untimely++
+			}
+			if i > 0 && list[i-1].Status >= http.StatusMultipleChoices {
+				early = max(early, wait-r.At.Sub(list[i-1].At))
+				require.LessOrEqual(t, early, time.Second, "delivery %s was tried again too early", id)
+			}
+		}
+	}
+	require.Positive(t, untimely, "the clock is wrong")
+	require.Positive(t, w.said("clock differs from the database's"))
+	w.check(check{
+		fault: "F18 clocks of a worker and the API step", bound: 0, faults: []window{{began, ended}}, recovery: 2 * again,
+		note: fmt.Sprintf("retries early by %s at most, %d requests with a wrong time,", short(max(0, early)), untimely),
+	})
+}
