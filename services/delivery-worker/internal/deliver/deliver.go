@@ -42,7 +42,7 @@ var errFailed = errors.New("receiver failed")
 
 // retries is implemented by *bus.Bus.
 type retries interface {
-	// Time returns what the clock that retries are timed by shows at a time of ours.
+	// Time returns what the clock that retries are timed by, and all workers go by, shows at a time of ours.
 	Time(ours time.Time) time.Time
 	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
 }
@@ -185,7 +185,7 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 		d.unknown(due)
 	}
 	if due.Round.StartedAt.IsZero() {
-		due.Round.StartedAt = started
+		due.Round.StartedAt = d.Retries.Time(started)
 	}
 	attempt, result, cancelled := d.Sender.Send(d.ctx, due, bodies)
 	if cancelled {
@@ -197,10 +197,7 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 	if !result.Success() {
 		countdown = due.Hook.Countdown()
 	}
-	decision := webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, result, now, rand.Float64()) //nolint:gosec // jitter
-	if decision.State == webhook.Waiting {
-		decision.NextAt = d.Retries.Time(decision.NextAt)
-	}
+	decision := webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, result, d.Retries.Time(now), rand.Float64()) //nolint:gosec // jitter
 	d.Observer.Attempted(result, decision.State, now.Sub(started), firstLag(due, started))
 	d.log(due, result, decision, now.Sub(started))
 	if decision.State == webhook.Dead && !webhook.IsOperational(due.Event.Type) {
@@ -235,7 +232,7 @@ func firstLag(due *webhook.Due, started time.Time) time.Duration {
 func (d *Deliverer) unknown(due *webhook.Due) {
 	due.Attempts++
 	due.Unknown = false
-	f := Fact(due, webhook.Waiting, webhook.ReasonUnknown)
+	f := d.fact(due, webhook.Waiting, webhook.ReasonUnknown)
 	f.Attempt = &whispererv1.AttemptFact{
 		Number: f.GetAttempts(), StartedAt: f.GetAt(), Outcome: string(webhook.Unknown), Method: due.Hook.Config.Method,
 		Url: due.Hook.TargetURL, Error: "The worker ended before it could tell what the receiver answered.",
@@ -292,7 +289,7 @@ type outcome struct {
 }
 
 func (d *Deliverer) record(due *webhook.Due, o outcome, settled func(error)) {
-	f := Fact(due, o.state, o.reason)
+	f := d.fact(due, o.state, o.reason)
 	f.Attempts = uint32(o.attempts) //nolint:gosec // small
 	if f.Attempt = o.attempt; o.attempt != nil {
 		f.RoundAttempts++
@@ -303,13 +300,14 @@ func (d *Deliverer) record(due *webhook.Due, o outcome, settled func(error)) {
 	d.Facts.Fact(f, func() { settled(nil) })
 }
 
-// Fact is what the ledger is told of a delivery, without an attempt.
-func Fact(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason) *whispererv1.DeliveryFact {
+// fact is what the ledger is told of a delivery, without an attempt. Its time says which of two is newer that say
+// different things after the same attempt, perhaps of two workers: they must go by the same clock.
+func (d *Deliverer) fact(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason) *whispererv1.DeliveryFact {
 	e := due.Event
 	return &whispererv1.DeliveryFact{
 		DeliveryId: id(due.ID), HookId: id(due.Hook.ID), Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity,
 		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), Attempts: uint32(due.Attempts), //nolint:gosec // small
-		At: time.Now().UnixNano(), Replay: due.Replay, EventSeq: e.Seq, RoundAttempts: uint32(due.Round.Retries), //nolint:gosec // small
+		At: d.Retries.Time(time.Now()).UnixNano(), Replay: due.Replay, EventSeq: e.Seq, RoundAttempts: uint32(due.Round.Retries), //nolint:gosec // small
 		RoundStartedAt: nanos(due.Round.StartedAt), First: due.First,
 	}
 }
