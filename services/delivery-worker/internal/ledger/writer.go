@@ -15,6 +15,9 @@ import (
 const (
 	maxBatchBytes = 512 << 10
 	maxBatchFacts = 2000
+	// pace is the shortest time from one batch to the next that is not full. A message costs the stream, and the recorder,
+	// more than a fact; no delivery waits for what is told of another.
+	pace = 2 * time.Millisecond
 )
 
 // publisher is implemented by *bus.Bus.
@@ -30,7 +33,8 @@ type entry struct {
 	stored   func()
 }
 
-// Writer sends facts in batches that grow only while the one before is under way: a single fact leaves at once.
+// Writer sends facts in batches that grow while the one before is under way, and until pace is over: a single fact leaves
+// at once.
 type Writer struct {
 	bus    publisher
 	worker string
@@ -79,9 +83,17 @@ func (w *Writer) Run(ctx context.Context) {
 				return
 			}
 		}
+		began := time.Now()
 		var batch []entry
 		if batch, left = w.fill(*left); !w.send(ctx, batch) {
 			return
+		}
+		if left == nil && len(batch) < maxBatchFacts {
+			select {
+			case <-time.After(pace - time.Since(began)):
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }
