@@ -100,8 +100,8 @@ func (d *DB) ScanDeliveries(ctx context.Context, tenant string, f DeliveryFilter
 	c := &clauses{}
 	f.indexed(c, tenant)
 	most := maxScanned
-	if !f.Payload.Empty() {
-		most = maxScannedPayloads
+	if !f.Payload.Empty() || f.Hook != uuid.Nil {
+		most = maxScannedScattered
 	}
 	inner := c.scan(most, page, "published_at", "id", byUUID)
 	query := `SELECT ` + deliveryView + ` FROM deliveries WHERE ` + c.where() + inner

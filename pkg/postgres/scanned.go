@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// How many rows one page looks at, at most, where there is no index of what is looked for: some 20 ms. The payload of a
-// delivery is another row.
+// How many rows one page looks at, at most, where there is no index of what is looked for: some 20 ms. Scattered ones are
+// each on a page of the disk of its own, as a hook's deliveries are, and the payloads of deliveries.
 const (
-	maxScanned         = 5000
-	maxScannedPayloads = 1500
+	maxScanned          = 3000
+	maxScannedScattered = 800
 )
 
 // Scanned is a page of a list for which rows are looked at one by one.
