@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 		runtime.GOMAXPROCS(n + 1)
 		for range n {
 			go func() {
-				for n := 0; ; n++ { //nolint:revive // that is what it is for
+				for n := 0; ; n++ {
 				}
 			}()
 		}
