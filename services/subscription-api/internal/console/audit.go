@@ -15,11 +15,11 @@ import (
 
 type auditBody struct {
 	// Head is that of the hook that the changes are of; nil for all changes.
-	Head         *hookHead
-	Rows         []auditRow
-	Kind         string
-	Kinds        []option
-	Newer, Older string
+	Head  *hookHead
+	Rows  []auditRow
+	Kind  string
+	Kinds []option
+	paging
 }
 
 type auditRow struct {
@@ -85,8 +85,8 @@ func (c *console) audit(ctx context.Context, v *visit, body *auditBody, filter p
 		}
 		body.Rows = append(body.Rows, row)
 	}
-	body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
-		return postgres.Position{At: list[i].At, ID: list[i].ID}
+	body.paging = neighbours(v.form, at, postgres.Scanned[postgres.AuditEntry]{List: list, More: more}, func(e *postgres.AuditEntry) postgres.Position {
+		return postgres.Position{At: e.At, ID: e.ID}
 	})
 	return nil
 }

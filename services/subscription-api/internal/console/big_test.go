@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"html"
 	"net/http"
 	"regexp"
 	"testing"
@@ -38,5 +39,31 @@ func TestPagesAreSmallHoweverMuchThereIs(t *testing.T) {
 		page := p.send(t, http.MethodGet, "/console/"+path, nil, zipped)
 		require.Equal(t, http.StatusOK, page.status, path)
 		require.LessOrEqual(t, len(page.text)+files, maxFirstLoad, path)
+	}
+}
+
+func TestARareTypeIsLookedForAFewRowsAtATime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.db.SeedHistory(t.Context(), postgres.Seed{Hooks: 10, Attempts: 20_000, EventTypes: []string{"order.created"}})
+	require.NoError(t, err)
+	p := w.signIn(t, w.operator)
+	older := regexp.MustCompile(`href="(\?[^"]+)" rel="next"`)
+	for _, list := range []string{"deliveries/", "events/"} {
+		query, pages := "?event_type=package.created&amp;since=720h", 0
+		for more := true; more; pages++ {
+			page := p.get(t, "/console/"+list+html.UnescapeString(query))
+			require.Equal(t, http.StatusOK, page.status)
+			next := older.FindStringSubmatch(page.text)
+			if more = next != nil; more {
+				require.Contains(t, page.text, "matches so far")
+				require.Contains(t, page.text, "Looked as far as")
+				query = next[1]
+			} else {
+				require.Contains(t, page.text, "matches.")
+				require.NotContains(t, page.text, "Looked as far as")
+			}
+		}
+		require.Greater(t, pages, 1, list)
 	}
 }

@@ -63,8 +63,10 @@ type typeStore interface {
 // historyStore knows what happened; *postgres.DB is one.
 type historyStore interface {
 	Deliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) ([]webhook.Delivery, bool, error)
+	ScanDeliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) (postgres.Scanned[webhook.Delivery], error)
 	Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error)
 	Events(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) ([]postgres.EventSummary, bool, error)
+	SearchEvents(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) (postgres.Scanned[postgres.EventSummary], error)
 	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
 	Rejected(ctx context.Context, tenant string, f postgres.RejectedFilter, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
 }

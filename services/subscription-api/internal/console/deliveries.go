@@ -33,9 +33,9 @@ type deliveryList struct {
 	Spans   []option
 	Types   []string
 	// Hook is the title of the hook that the list is about; empty for all.
-	Hook         string
-	Problem      string
-	Newer, Older string
+	Hook    string
+	Problem string
+	paging
 	// Tail is where the list's changes come from; empty but for its first page.
 	Tail string
 	// Retry is the query with which all that the filter lets through can be tried again.
@@ -147,18 +147,25 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	at := readPage(v.form)
-	list, more, err := c.History.Deliveries(ctx, v.tenant, filter, at)
+	found, err := c.findDeliveries(ctx, v.tenant, filter, at)
 	if err != nil {
 		return reply{}, err
 	}
-	body.Rows = deliveryRows(list)
-	if body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
-		return postgres.Position{At: list[i].PublishedAt, ID: list[i].ID}
+	body.Rows = deliveryRows(found.List)
+	if body.paging = neighbours(v.form, at, found, func(d *webhook.Delivery) postgres.Position {
+		return postgres.Position{At: d.PublishedAt, ID: d.ID}
 	}); at.Older == nil && at.Newer == nil {
 		body.Tail = Root + "deliveries/tail?" + filterOf(v.form).Encode()
 	}
 	body.Retry = "?" + filterOf(v.form).Encode()
 	return page("deliveries", "Deliveries", body), nil
+}
+
+func (c *console) findDeliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, at postgres.Page) (postgres.Scanned[webhook.Delivery], error) {
+	if f.Scans() {
+		return c.History.ScanDeliveries(ctx, tenant, f, at)
+	}
+	return all(c.History.Deliveries(ctx, tenant, f, at))
 }
 
 // hookTitle is the title of a hook; empty for no hook.

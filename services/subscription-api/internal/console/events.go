@@ -19,13 +19,13 @@ type eventQuery struct{ EventType, Entity, Schema, Since string }
 func (q eventQuery) Narrowed() bool { return q != eventQuery{} }
 
 type eventList struct {
-	Filter       eventQuery
-	Rows         []eventRow
-	Schemas      []option
-	Spans        []option
-	Types        []string
-	Problem      string
-	Newer, Older string
+	Filter  eventQuery
+	Rows    []eventRow
+	Schemas []option
+	Spans   []option
+	Types   []string
+	Problem string
+	paging
 	// Tail is where the list's changes come from; empty but for its first page.
 	Tail string
 }
@@ -97,17 +97,24 @@ func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 		return page("events", "Events", body).with(http.StatusUnprocessableEntity), nil
 	}
 	at := readPage(v.form)
-	list, more, err := c.History.Events(ctx, v.tenant, filter, at)
+	found, err := c.findEvents(ctx, v.tenant, filter, at)
 	if err != nil {
 		return reply{}, err
 	}
-	body.Rows = eventRows(list)
-	if body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
-		return postgres.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // a sequence is not negative
+	body.Rows = eventRows(found.List)
+	if body.paging = neighbours(v.form, at, found, func(e *postgres.EventSummary) postgres.Position {
+		return postgres.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // a sequence is not negative
 	}); at.Older == nil && at.Newer == nil {
 		body.Tail = Root + "events/tail?" + filterOf(v.form).Encode()
 	}
 	return page("events", "Events", body), nil
+}
+
+func (c *console) findEvents(ctx context.Context, tenant string, f postgres.EventFilter, at postgres.Page) (postgres.Scanned[postgres.EventSummary], error) {
+	if f.Scans() {
+		return c.History.SearchEvents(ctx, tenant, f, at)
+	}
+	return all(c.History.Events(ctx, tenant, f, at))
 }
 
 type eventBody struct {

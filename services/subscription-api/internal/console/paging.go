@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/url"
 	"strconv"
 	"strings"
@@ -33,18 +34,41 @@ func formatPosition(p postgres.Position) string {
 	return strconv.FormatInt(p.At.UnixMicro(), 10) + "_" + p.ID.String()
 }
 
-// neighbours are the queries of the pages before and after one of n rows.
-func neighbours(form url.Values, at postgres.Page, more bool, n int, position func(int) postgres.Position) (newer, older string) {
-	if n == 0 {
-		return "", ""
+// paging is where a list goes on.
+type paging struct {
+	// Newer and Older are the queries of the pages before and after; empty where there is none.
+	Newer, Older string
+	// SearchedTo is how far a page came that ended before it was full, as there is no index of what is looked for; zero
+	// for another.
+	SearchedTo time.Time
+}
+
+// neighbours are the pages before and after one.
+func neighbours[T any](form url.Values, at postgres.Page, found postgres.Scanned[T], position func(*T) postgres.Position) (p paging) {
+	var first, last *postgres.Position
+	if n := len(found.List); n > 0 {
+		newest, oldest := position(&found.List[0]), position(&found.List[n-1])
+		first, last = &newest, &oldest
 	}
-	if at.Older != nil || at.Newer != nil && more {
-		newer = pageLink(form, "newer", formatPosition(position(0)))
+	switch {
+	case found.Reached == nil:
+	case at.Newer != nil:
+		p.SearchedTo, first, last = found.Reached.At, found.Reached, cmp.Or(last, at.Newer)
+	default:
+		p.SearchedTo, first, last = found.Reached.At, cmp.Or(first, at.Older), found.Reached
 	}
-	if at.Newer != nil || more {
-		older = pageLink(form, "older", formatPosition(position(n-1)))
+	if first != nil && (at.Older != nil || at.Newer != nil && found.More) {
+		p.Newer = pageLink(form, "newer", formatPosition(*first))
 	}
-	return newer, older
+	if last != nil && (at.Newer != nil || found.More) {
+		p.Older = pageLink(form, "older", formatPosition(*last))
+	}
+	return p
+}
+
+// all is a page of a list that is read from an index.
+func all[T any](list []T, more bool, err error) (postgres.Scanned[T], error) {
+	return postgres.Scanned[T]{List: list, More: more}, err
 }
 
 // pageLink is the query of the same list at another place.

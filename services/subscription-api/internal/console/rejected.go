@@ -20,11 +20,11 @@ type rejectedQuery struct{ Reason, Subject, Since string }
 func (q rejectedQuery) Narrowed() bool { return q != rejectedQuery{} }
 
 type rejectedList struct {
-	Filter       rejectedQuery
-	Rows         []rejectedRow
-	Reasons      []option
-	Spans        []option
-	Newer, Older string
+	Filter  rejectedQuery
+	Rows    []rejectedRow
+	Reasons []option
+	Spans   []option
+	paging
 }
 
 type rejectedRow struct {
@@ -75,8 +75,8 @@ func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
 			Size: size(r.Size), At: r.PublishedAt, Cut: r.Size > len(r.Raw),
 		})
 	}
-	body.Newer, body.Older = neighbours(v.form, at, more, len(list), func(i int) postgres.Position {
-		return postgres.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // a sequence is not negative
+	body.paging = neighbours(v.form, at, postgres.Scanned[postgres.RejectedEvent]{List: list, More: more}, func(e *postgres.RejectedEvent) postgres.Position {
+		return postgres.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // a sequence is not negative
 	})
 	return page("rejected", "Rejected events", body), nil
 }

@@ -34,8 +34,8 @@ func (c *console) tailDeliveries(ctx context.Context, v *visit) (string, any, er
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	list, _, err := c.History.Deliveries(ctx, v.tenant, filter, postgres.Page{Limit: pageSize})
-	return "delivery-rows", deliveryRows(list), err
+	found, err := c.findDeliveries(ctx, v.tenant, filter, postgres.Page{Limit: pageSize})
+	return "delivery-rows", deliveryRows(found.List), err
 }
 
 func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error) {
@@ -44,8 +44,8 @@ func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error)
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	list, _, err := c.History.Events(ctx, v.tenant, filter, postgres.Page{Limit: pageSize})
-	return "event-rows", eventRows(list), err
+	found, err := c.findEvents(ctx, v.tenant, filter, postgres.Page{Limit: pageSize})
+	return "event-rows", eventRows(found.List), err
 }
 
 // tail follows a list. Whoever may not see it is answered with a status that ends it; else it is tried again.
