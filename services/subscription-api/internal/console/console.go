@@ -62,9 +62,17 @@ type typeStore interface {
 
 // historyStore knows what happened; *postgres.DB is one.
 type historyStore interface {
+	deliveryStore
+	eventStore
+}
+
+type deliveryStore interface {
 	Deliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) ([]webhook.Delivery, bool, error)
 	ScanDeliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) (postgres.Scanned[webhook.Delivery], error)
 	Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error)
+}
+
+type eventStore interface {
 	Events(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) ([]postgres.EventSummary, bool, error)
 	SearchEvents(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) (postgres.Scanned[postgres.EventSummary], error)
 	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
