@@ -52,7 +52,7 @@ func newReceiver(t *testing.T, dir string) *receiver {
 	require.NoError(t, err)
 	r := &receiver{
 		ledger: newLedger[receipt](t, filepath.Join(dir, "received.jsonl"), false),
-		ours:   []signature.VerifyKey{key}, theirs: theirs, count: map[string]int{},
+		ours:   []signature.VerifyKey{key}, theirs: theirs, count: map[string]int{}, tolerance: signature.DefaultTolerance,
 	}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(r.Close)
