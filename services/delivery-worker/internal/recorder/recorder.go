@@ -22,9 +22,6 @@ const (
 	// factBatches and eventBatch bound what goes into one transaction.
 	factBatches = 32
 	eventBatch  = 1000
-	// pace is the shortest time from one transaction to the next that is not full: what comes in between shares it. What
-	// comes after a longer time is recorded at once.
-	pace = 10 * time.Millisecond
 	// again is how long a recorder waits after Postgres could not be written.
 	again = time.Second
 )
@@ -128,9 +125,6 @@ func (r *Recorder) run(ctx context.Context, sub *bus.Subscription, what string, 
 		if err == nil {
 			r.observer.Recorded(what, len(messages), time.Since(started))
 			r.ack(messages)
-			if len(messages) < limit {
-				wait(ctx, pace-time.Since(started))
-			}
 			continue
 		}
 		r.log.Warn("ledger could not be written", zap.String("what", what), zap.Int("messages", len(messages)), zap.Error(err))
@@ -170,16 +164,9 @@ func (r *Recorder) giveBack(ctx context.Context, what string, messages []bus.Mes
 			r.log.Warn("ledger entry could not be handed back", zap.Error(err))
 		}
 	}
-	wait(ctx, again)
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(d):
+	case <-time.After(again):
 	}
 }
 
