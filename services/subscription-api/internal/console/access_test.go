@@ -5,32 +5,46 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
+// trouble is a hook with a dead delivery and a job that replays it, and the pages of all three.
+type trouble struct {
+	hookID, deliveryID  uuid.UUID
+	hook, delivery, job string
+}
+
+// trouble makes one. Its event is only-e-1, which no page has by chance, as part of some id.
+func (w *world) trouble(t *testing.T) trouble {
+	h := w.hook(t, "north", "http://example.com/", "package.created")
+	e := w.event(t, "only-e-1", 1, "package.created", "package:61", 0)
+	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
+	dead := webhook.DeliveryID(h.ID, e.ID)
+	return trouble{
+		hookID: h.ID, deliveryID: dead, hook: "/console/hooks/" + h.ID.String() + "/", delivery: "/console/deliveries/" + dead.String() + "/",
+		job: "/console/jobs/" + w.replay(t, h.ID, "it was down").ID.String() + "/",
+	}
+}
+
 func TestRolesAreHonoured(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	h := w.hook(t, "north", "http://example.com/", "package.created")
-	e := w.event(t, "e-1", 1, "package.created", "package:61", 0)
-	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
-	delivery := webhook.DeliveryID(h.ID, e.ID).String()
-	job := w.replay(t, h.ID, "it was down")
+	its := w.trouble(t)
 	viewer := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "v", Role: postgres.Viewer, Tenant: "default"}))
 	editor := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "e", Role: postgres.Editor, Tenant: "default"}))
-	hook := "/console/hooks/" + h.ID.String() + "/"
 	main := regexp.MustCompile(`(?s)<main.*</main>`)
 	for _, path := range []string{
-		"/console/", "/console/hooks/", hook, "/console/deliveries/" + delivery + "/", "/console/types/package.created",
-		"/console/deliveries/", hook + "replay", hook + "integrate", hook + "changes", "/console/jobs/" + job.ID.String() + "/", "/console/event/explain?id=e-1",
+		"/console/", "/console/hooks/", its.hook, its.delivery, "/console/types/package.created",
+		"/console/deliveries/", its.hook + "replay", its.hook + "integrate", its.hook + "changes", its.job, "/console/event/explain?id=only-e-1",
 	} {
 		a := viewer.get(t, path)
 		require.Equal(t, http.StatusOK, a.status, path)
 		shown := main.FindString(a.text)
-		for _, offer := range []string{`method="post" action="/console/h` + `ooks/` + h.ID.String(), ">Edit<", ">Delete…<", ">Send test<", ">Try all again…<", ">Count first<", "New Webhook", ">Retry now<", ">Pause<"} {
+		for _, offer := range []string{`method="post" action="` + its.hook, ">Edit<", ">Delete…<", ">Send test<", ">Try all again…<", ">Count first<", "New Webhook", ">Retry now<", ">Pause<"} {
 			require.NotContains(t, shown, offer, path)
 		}
 		require.NotContains(t, a.text, "/console/tokens/")
@@ -40,20 +54,20 @@ func TestRolesAreHonoured(t *testing.T) {
 		{http.MethodPost, "/console/hooks/"},
 		{http.MethodPost, "/console/hooks/status"},
 		{http.MethodPost, "/console/hooks/check"},
-		{http.MethodGet, hook + "edit"},
-		{http.MethodPost, hook},
-		{http.MethodPost, hook + "status"},
-		{http.MethodPost, hook + "rotate"},
-		{http.MethodGet, hook + "delete"},
-		{http.MethodPost, hook + "delete"},
-		{http.MethodGet, hook + "test"},
-		{http.MethodPost, hook + "test"},
+		{http.MethodGet, its.hook + "edit"},
+		{http.MethodPost, its.hook},
+		{http.MethodPost, its.hook + "status"},
+		{http.MethodPost, its.hook + "rotate"},
+		{http.MethodGet, its.hook + "delete"},
+		{http.MethodPost, its.hook + "delete"},
+		{http.MethodGet, its.hook + "test"},
+		{http.MethodPost, its.hook + "test"},
 		{http.MethodPost, "/console/hooks/test"},
-		{http.MethodPost, hook + "replay"},
-		{http.MethodPost, "/console/jobs/" + job.ID.String() + "/"},
+		{http.MethodPost, its.hook + "replay"},
+		{http.MethodPost, its.job},
 		{http.MethodGet, "/console/deliveries/retry"},
 		{http.MethodPost, "/console/deliveries/retry"},
-		{http.MethodPost, "/console/deliveries/" + delivery + "/retry"},
+		{http.MethodPost, its.delivery + "retry"},
 	} {
 		a := viewer.send(t, c.method, c.path, formOf("status", "pause", "confirm", "north"))
 		require.Equal(t, http.StatusForbidden, a.status, c.path)
@@ -62,39 +76,35 @@ func TestRolesAreHonoured(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, editor.get(t, path).status, path)
 	}
 	require.Equal(t, http.StatusForbidden, editor.post(t, "/console/tokens/", "name", "x", "role", "admin").status)
-	require.Equal(t, http.StatusOK, editor.get(t, hook+"edit").status)
+	require.Equal(t, http.StatusOK, editor.get(t, its.hook+"edit").status)
 }
 
 func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.db.MakeTenant(t, "acme")
-	h := w.hook(t, "north", "http://example.com/", "package.created")
-	e := w.event(t, "e-1", 1, "package.created", "package:61", 0)
-	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
-	job := "/console/jobs/" + w.replay(t, h.ID, "it was down").ID.String() + "/"
+	its := w.trouble(t)
 	p := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "a", Role: postgres.Admin, Tenant: "acme"}))
-	hook, delivery := "/console/hooks/"+h.ID.String()+"/", "/console/deliveries/"+webhook.DeliveryID(h.ID, e.ID).String()+"/"
 	for _, c := range []struct{ method, path string }{
-		{http.MethodGet, hook},
-		{http.MethodGet, hook + "edit"},
-		{http.MethodPost, hook},
-		{http.MethodPost, hook + "status"},
-		{http.MethodPost, hook + "rotate"},
-		{http.MethodGet, hook + "delete"},
-		{http.MethodPost, hook + "delete"},
-		{http.MethodGet, delivery},
-		{http.MethodPost, delivery + "retry"},
-		{http.MethodGet, "/console/event?id=e-1"},
-		{http.MethodGet, "/console/event/explain?id=e-1"},
-		{http.MethodGet, hook + "test"},
-		{http.MethodPost, hook + "test"},
-		{http.MethodGet, hook + "replay"},
-		{http.MethodPost, hook + "replay"},
-		{http.MethodGet, hook + "integrate"},
-		{http.MethodGet, hook + "changes"},
-		{http.MethodGet, job},
-		{http.MethodPost, job},
+		{http.MethodGet, its.hook},
+		{http.MethodGet, its.hook + "edit"},
+		{http.MethodPost, its.hook},
+		{http.MethodPost, its.hook + "status"},
+		{http.MethodPost, its.hook + "rotate"},
+		{http.MethodGet, its.hook + "delete"},
+		{http.MethodPost, its.hook + "delete"},
+		{http.MethodGet, its.delivery},
+		{http.MethodPost, its.delivery + "retry"},
+		{http.MethodGet, "/console/event?id=only-e-1"},
+		{http.MethodGet, "/console/event/explain?id=only-e-1"},
+		{http.MethodGet, its.hook + "test"},
+		{http.MethodPost, its.hook + "test"},
+		{http.MethodGet, its.hook + "replay"},
+		{http.MethodPost, its.hook + "replay"},
+		{http.MethodGet, its.hook + "integrate"},
+		{http.MethodGet, its.hook + "changes"},
+		{http.MethodGet, its.job},
+		{http.MethodPost, its.job},
 	} {
 		form := whole()
 		form.Set("version", "1")
@@ -105,17 +115,17 @@ func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	}
 	for _, path := range []string{"/console/hooks/", "/console/deliveries/", "/console/events/", "/console/"} {
 		require.NotContains(t, p.get(t, path).text, "north", path)
-		require.NotContains(t, p.get(t, path).text, "e-1", path)
+		require.NotContains(t, p.get(t, path).text, "only-e-1", path)
 	}
-	require.NotContains(t, p.get(t, "/console/deliveries/?hook="+h.ID.String()).text, "e-1")
-	require.Contains(t, p.get(t, "/console/deliveries/retry?wait=1&hook="+h.ID.String()).text, "Nothing to be tried again")
+	require.NotContains(t, p.get(t, "/console/deliveries/?hook="+its.hookID.String()).text, "only-e-1")
+	require.Contains(t, p.get(t, "/console/deliveries/retry?wait=1&hook="+its.hookID.String()).text, "Nothing to be tried again")
 	p.post(t, "/console/hooks/status", "status", "pause", "all", "yes", "sure", "yes")
-	p.post(t, "/console/hooks/status", "status", "pause", "hook", h.ID.String(), "sure", "yes")
-	p.post(t, "/console/deliveries/retry?hook="+h.ID.String())
-	stored, err := w.db.Hook(t.Context(), "default", h.ID)
+	p.post(t, "/console/hooks/status", "status", "pause", "hook", its.hookID.String(), "sure", "yes")
+	p.post(t, "/console/deliveries/retry?hook="+its.hookID.String())
+	stored, err := w.db.Hook(t.Context(), "default", its.hookID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Active, stored.Status)
-	d, _, err := w.db.Delivery(t.Context(), "default", webhook.DeliveryID(h.ID, e.ID))
+	d, _, err := w.db.Delivery(t.Context(), "default", its.deliveryID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Dead, d.State)
 }

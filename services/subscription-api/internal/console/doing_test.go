@@ -138,7 +138,7 @@ func TestListsAreFollowedAsTheyChange(t *testing.T) {
 	w := newWorld(t)
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	p := w.signIn(t, w.operator)
-	e := w.event(t, "e-1", 1, "package.created", "package:61", 0)
+	e := w.event(t, "only-e-1", 1, "package.created", "package:61", 0)
 	w.record(t, fact(h.ID, &e, webhook.Waiting, webhook.ReasonFailed, answered(503, "")))
 	done := false
 	text := p.follow(t, "/console/deliveries/tail?hook="+h.ID.String(), func(text string) bool {
@@ -154,10 +154,10 @@ func TestListsAreFollowedAsTheyChange(t *testing.T) {
 	for line := range strings.SplitSeq(text, "\n") {
 		require.Regexp(t, `^(data: .*|retry: 500|)$`, line)
 	}
-	require.Contains(t, p.follow(t, "/console/events/tail?entity=package:61", func(text string) bool { return strings.Contains(text, "e-1") }), "package.created")
+	require.Contains(t, p.follow(t, "/console/events/tail?entity=package:61", func(text string) bool { return strings.Contains(text, "only-e-1") }), "package.created")
 
 	require.Equal(t, http.StatusNoContent, (&person{w: w}).get(t, "/console/deliveries/tail").status, "the browser is told not to come again")
 	w.db.MakeTenant(t, "acme")
 	other := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "a", Role: postgres.Viewer, Tenant: "acme"}))
-	require.NotContains(t, other.follow(t, "/console/events/tail", func(text string) bool { return strings.Contains(text, "retry") }), "e-1")
+	require.NotContains(t, other.follow(t, "/console/events/tail", func(text string) bool { return strings.Contains(text, "retry") }), "only-e-1")
 }
