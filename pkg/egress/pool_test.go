@@ -36,13 +36,19 @@ func open(conns []*closable) (n int) {
 	return n
 }
 
+// pass lets time go by on the clock of the bubble, and waits for what falls due in it.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 // putMany puts so many connections into the pool, each to a place of its own, a millisecond apart.
 func putMany(p egress.Pool, n int) []*closable {
 	conns := make([]*closable, n)
 	for i := range conns {
 		conns[i] = &closable{}
 		p.Use(strconv.Itoa(i), conns[i])()
-		time.Sleep(time.Millisecond) //nolint:forbidigo // the clock of a bubble
+		pass(time.Millisecond)
 	}
 	return conns
 }
@@ -52,15 +58,13 @@ func TestIdleConnectionsAreClosedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := egress.NewPool(4)
 		early := putMany(p, 3)
-		time.Sleep(egress.IdleTimeout / 2) //nolint:forbidigo // the clock of a bubble
+		pass(egress.IdleTimeout / 2)
 		late := putMany(p, 3)
 		require.Equal(t, 3, open(early))
-		time.Sleep(egress.IdleTimeout / 2) //nolint:forbidigo // the clock of a bubble
-		synctest.Wait()
+		pass(egress.IdleTimeout / 2)
 		require.Zero(t, open(early))
 		require.Equal(t, 3, open(late))
-		time.Sleep(egress.IdleTimeout / 2) //nolint:forbidigo // the clock of a bubble
-		synctest.Wait()
+		pass(egress.IdleTimeout / 2)
 		require.Zero(t, open(late))
 	})
 }
