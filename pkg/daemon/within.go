@@ -8,8 +8,7 @@ import (
 )
 
 // Within runs do and gives up on it after the limit. A database that has frozen does not answer a cancellation either,
-// so do is left behind; it ends with its connection. The error is then that of
-// the context; a panic of do is an error, too.
+// so do is left behind; it ends with its connection. The error is then that of the context; a panic of do is an error, too.
 func Within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -32,6 +31,11 @@ func Within[T any](ctx context.Context, limit time.Duration, do func(context.Con
 	case r := <-done:
 		return r.value, r.err
 	case <-ctx.Done():
+	}
+	select {
+	case r := <-done: // it came in time
+		return r.value, r.err
+	default:
 		var none T
 		return none, ctx.Err()
 	}

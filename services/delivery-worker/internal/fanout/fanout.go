@@ -83,6 +83,11 @@ type checker interface {
 	Find(tenant, eventType string) *schema.Check
 }
 
+// clock is implemented by *bus.Bus: its time is the stream's.
+type clock interface {
+	Time(t time.Time) time.Time
+}
+
 // observer counts.
 type observer interface {
 	FannedOut(deliveries int)
@@ -99,6 +104,7 @@ type Deps struct {
 	History   history
 	Tries     tries
 	Rejecter  rejecter
+	Clock     clock
 	Observer  observer
 	Log       *zap.Logger
 	// Worker holds the tries.
@@ -204,93 +210,6 @@ func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 		}
 	}
 	return &e, true
-}
-
-// known asks the ledger which ids it has. Where it cannot answer in time, events go on: better twice than not at all.
-func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKey]postgres.SeenEvent {
-	keys := make([]postgres.EventKey, len(events))
-	oldest := events[0].event.PublishedAt
-	for i, t := range events {
-		keys[i] = postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
-		if t.event.PublishedAt.Before(oldest) { // it came again
-			oldest = t.event.PublishedAt
-		}
-	}
-	known, err := f.ask(ctx, keys, oldest.Add(-seenFor))
-	if err != nil {
-		f.Log.Warn("repeated events could not be looked up", zap.Int("events", len(events)), zap.Error(err))
-	}
-	return known
-}
-
-// ask asks the ledger, and does not wait longer than lookUp even where the network is gone and nothing ends the question:
-// the driver reads on for an answer after its context has ended.
-func (f *Fanout) ask(ctx context.Context, keys []postgres.EventKey, since time.Time) (map[postgres.EventKey]postgres.SeenEvent, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookUp)
-	type answer struct {
-		known map[postgres.EventKey]postgres.SeenEvent
-		err   error
-	}
-	answered := make(chan answer, 1)
-	go func() {
-		defer cancel()
-		known, err := f.Seen.SeenEvents(ctx, keys, since)
-		answered <- answer{known, err}
-	}()
-	select {
-	case a := <-answered:
-		return a.known, a.err
-	case <-ctx.Done():
-	}
-	select {
-	case a := <-answered: // it came in time
-		return a.known, a.err
-	default:
-		return nil, ctx.Err()
-	}
-}
-
-// first returns the event with the same id that came earlier in the stream, if there was one.
-func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventKey]postgres.SeenEvent) (postgres.SeenEvent, bool) {
-	if before, ok := known[key]; ok && before.Seq < t.event.Seq {
-		return before, true
-	}
-	digest := t.digest // of its own: a slice of t's would keep the whole event in memory
-	before := f.recent.put(key, postgres.SeenEvent{Seq: t.event.Seq, Digest: digest[:]}, t.event.PublishedAt)
-	return before, before.Seq != 0 && before.Seq < t.event.Seq
-}
-
-// recorded returns what the ledger has of deliveries of events that are late, or whose consumer was made again. Where it cannot answer, events go on.
-func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]postgres.Recorded {
-	var keys []postgres.DeliveryKey
-	older := false
-	for _, t := range events {
-		if !t.msg.Redelivered() && (t.msg.Older || time.Since(t.event.PublishedAt) > late) {
-			older = older || t.msg.Older
-			keys = append(keys, deliveryKeys(t.event, f.Hooks.Match(t.event, nil))...)
-		}
-	}
-	if len(keys) == 0 {
-		return nil
-	}
-	if older { // what became of it may just be on its way to the ledger
-		if err := f.History.CatchUp(ctx); err != nil {
-			f.Log.Warn("late events are looked up in a ledger that is behind", zap.Int("deliveries", len(keys)), zap.Error(err))
-		}
-	}
-	recorded, err := f.History.Now(ctx, keys)
-	if err != nil {
-		f.Log.Warn("late events could not be looked up", zap.Int("deliveries", len(keys)), zap.Error(err))
-	}
-	return recorded
-}
-
-func deliveryKeys(e *webhook.Event, hooks []*webhook.Hook) []postgres.DeliveryKey {
-	keys := make([]postgres.DeliveryKey, len(hooks))
-	for i, h := range hooks {
-		keys[i] = postgres.DeliveryKey{ID: webhook.DeliveryID(h.ID, e.ID), PublishedAt: e.PublishedAt}
-	}
-	return keys
 }
 
 // fanOut has the event delivered to all hooks that match, but for what is recorded.

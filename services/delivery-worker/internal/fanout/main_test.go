@@ -61,7 +61,7 @@ func (s *stage) start(slots int) (stop func()) {
 	s.sub, err = s.bus.Subscribe(s.t.Context(), bus.Fanout, 64)
 	require.NoError(s.t, err)
 	f := fanout.New(fanout.Deps{
-		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.db, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Observer: s, Log: zap.NewNop(), Slots: slots,
+		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.db, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Clock: s.bus, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -143,4 +143,17 @@ func (s *stage) hook(types ...string) webhook.Hook {
 	h := webhook.Hook{ID: uuid.New(), Tenant: "acme", EventTypes: types, Config: config, Status: webhook.Active, CreatedAt: time.Now().Add(-time.Hour)}
 	s.hooks.Put(h)
 	return h
+}
+
+// record writes what became of the delivery to a hook of the event with this sequence.
+func (s *stage) record(seq uint64, hook uuid.UUID, f *whispererv1.DeliveryFact) {
+	s.t.Helper()
+	stored, err := s.bus.Event(s.t.Context(), seq)
+	require.NoError(s.t, err)
+	id := webhook.DeliveryID(hook, f.GetEventId())
+	f.DeliveryId, f.HookId, f.Tenant, f.EventSeq = id[:], hook[:], "acme", seq
+	f.PublishedAt, f.At = stored.PublishedAt.UnixNano(), time.Now().UnixNano()
+	recorder := s.db.NewRecorder()
+	defer recorder.Close()
+	require.NoError(s.t, recorder.WriteFacts(s.t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{f}}}))
 }

@@ -28,15 +28,7 @@ func TestAnEventThatCouldNotBeSettledComesAgainForWhatIsMissing(t *testing.T) {
 		settled(err)
 	}
 	s.publish(`{"event_id":"e-1","data":1}`)
-	stored, err := s.bus.Event(t.Context(), 1)
-	require.NoError(t, err)
-	recorder := s.db.NewRecorder()
-	defer recorder.Close()
-	id, hook := webhook.DeliveryID(good.ID, "e-1"), good.ID
-	require.NoError(t, recorder.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
-		DeliveryId: id[:], HookId: hook[:], Tenant: "acme", EventId: "e-1", PublishedAt: stored.PublishedAt.UnixNano(), State: string(webhook.Delivered),
-		Attempts: 1, At: time.Now().UnixNano(),
-	}}}}))
+	s.record(1, good.ID, &whispererv1.DeliveryFact{EventId: "e-1", State: string(webhook.Delivered), Attempts: 1})
 	s.start(16)
 	s.awaitSettled()
 	dues := s.delivered()
@@ -57,15 +49,9 @@ func TestADeliveryWhoseSecondWorkerDiedTooIsMadeAgain(t *testing.T) {
 		settled(err)
 	}
 	s.publish(`{"event_id":"e-1","data":1}`)
-	stored, err := s.bus.Event(t.Context(), 1)
-	require.NoError(t, err)
-	recorder := s.db.NewRecorder()
-	defer recorder.Close()
-	id := webhook.DeliveryID(hook.ID, "e-1")
-	require.NoError(t, recorder.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
-		DeliveryId: id[:], HookId: hook.ID[:], Tenant: "acme", EventId: "e-1", PublishedAt: stored.PublishedAt.UnixNano(), State: string(webhook.Waiting),
-		Reason: string(webhook.ReasonUnknown), Attempts: 1, At: time.Now().UnixNano(),
-	}}}}))
+	s.record(1, hook.ID, &whispererv1.DeliveryFact{
+		EventId: "e-1", State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1,
+	})
 	s.start(16)
 	s.awaitSettled()
 	dues := s.delivered()
@@ -101,13 +87,10 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	s.handedOut(5)
 	stored, err := s.bus.Event(t.Context(), 1)
 	require.NoError(t, err)
-	recorder := s.db.NewRecorder()
-	defer recorder.Close()
 	begun := webhook.DeliveryID(hook.ID, "e-1")
-	require.NoError(t, recorder.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
-		DeliveryId: begun[:], HookId: hook.ID[:], Tenant: "acme", EventId: "e-1", EventSeq: 1, PublishedAt: stored.PublishedAt.UnixNano(),
-		State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1, At: time.Now().UnixNano(),
-	}}}}))
+	s.record(1, hook.ID, &whispererv1.DeliveryFact{
+		EventId: "e-1", State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1,
+	})
 	// as the worker did that died of it in the last try
 	_, first, err := s.db.AcquireLease(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 )
 
@@ -68,31 +69,13 @@ func (r *Reader) CatchUp(ctx context.Context) error {
 // Now returns what Postgres has of the deliveries at this moment. It does not wait longer than nowDeadline even where the
 // network is gone and nothing ends the question: the driver reads on for an answer after its context has ended.
 func (r *Reader) Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error) {
-	ctx, cancel := context.WithTimeout(ctx, nowDeadline)
-	type answer struct {
-		found map[uuid.UUID]postgres.Recorded
-		err   error
+	found, err := daemon.Within(ctx, nowDeadline, func(ctx context.Context) (map[uuid.UUID]postgres.Recorded, error) {
+		return r.store.Recorded(ctx, keys)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask the ledger: %w", err)
 	}
-	answered := make(chan answer, 1)
-	go func() {
-		defer cancel()
-		found, err := r.store.Recorded(ctx, keys)
-		answered <- answer{found, err}
-	}()
-	var a answer
-	select {
-	case a = <-answered:
-	case <-ctx.Done():
-		select {
-		case a = <-answered: // it came in time
-		default:
-			a.err = ctx.Err()
-		}
-	}
-	if a.err != nil {
-		return nil, fmt.Errorf("ask the ledger: %w", a.err)
-	}
-	return a.found, nil
+	return found, nil
 }
 
 func (r *Reader) catchUp(ctx context.Context) error {
