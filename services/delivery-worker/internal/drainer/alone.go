@@ -49,7 +49,7 @@ func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 	p := newPass(d, lease, h, page)
 	err = p.block(ctx)
 	if err == nil {
-		err = p.read(ctx, bound.last, math.MaxInt64, time.Now().Add(-stored))
+		err = p.read(ctx, bound.last, math.MaxInt64, d.Stream.Time(time.Now()).Add(-stored))
 	}
 	if err == nil {
 		err = p.read(ctx, 0, bound.upTo, time.Time{})

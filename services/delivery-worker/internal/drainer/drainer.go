@@ -88,6 +88,7 @@ type claims interface {
 type stream interface {
 	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
 	PurgeRetries(ctx context.Context, hook uuid.UUID) error
+	Time(t time.Time) time.Time
 }
 
 // history is the ledger's reader.
