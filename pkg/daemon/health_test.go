@@ -25,17 +25,10 @@ func newHealth(t *testing.T) *daemon.Health {
 // runWith runs the components, does the given thing when all are ready, and stops.
 func runWith(t *testing.T, do func(), components ...daemon.Component) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan error, 1)
-	up := make(chan struct{})
-	go func() {
-		done <- daemon.Run(ctx, zap.NewNop(), append(components, then(func() { close(up) }))...)
-	}()
-	<-up
+	stop, err := daemon.Start(t.Context(), zap.NewNop(), components...)
+	require.NoError(t, err)
 	do()
-	cancel()
-	require.NoError(t, <-done)
+	require.NoError(t, stop())
 }
 
 func get(t *testing.T, h *daemon.Health, path string) (status int, body string) {

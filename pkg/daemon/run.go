@@ -53,6 +53,33 @@ func Run(ctx context.Context, log *zap.Logger, components ...Component) error {
 	return errors.Join(failure, g.stop())
 }
 
+// Start runs the components as Run does, beside the caller, and returns when all are ready; stop ends them and returns what
+// Run did, each time it is called. The error is that of Run where a component fails before, or that of ctx where it ends.
+func Start(ctx context.Context, log *zap.Logger, components ...Component) (stop func() error, err error) {
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	up, ended := make(chan struct{}), make(chan error, 1)
+	last := Component{Name: "up", Run: func(ctx context.Context, ready func()) error {
+		close(up)
+		ready()
+		<-ctx.Done()
+		return nil
+	}}
+	go func() { ended <- Run(running, log, append(slices.Clip(components), last)...) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	select {
+	case <-up:
+		return stop, nil
+	case err := <-ended:
+		cancel()
+		return nil, err
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), stop())
+	}
+}
+
 type group struct {
 	log      *zap.Logger
 	signals  chan os.Signal

@@ -65,28 +65,10 @@ func (w *world) run() (stop func()) {
 	service, err := deliveryworker.New(w.t.Context(), w.config, "test", log, nil)
 	require.NoError(w.t, err)
 	w.health = service.HealthAddr()
-	up := make(chan struct{})
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- daemon.Run(ctx, log, append(service.Components(), daemon.Component{Name: "test", Run: func(ctx context.Context, ready func()) error {
-			close(up)
-			ready()
-			<-ctx.Done()
-			return nil
-		}})...)
-	}()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		require.NoError(w.t, <-ended)
-	})
+	end, err := daemon.Start(context.Background(), log, service.Components()...)
+	require.NoError(w.t, err)
+	stop = sync.OnceFunc(func() { require.NoError(w.t, end()) })
 	w.t.Cleanup(stop)
-	select {
-	case <-up:
-	case err := <-ended:
-		ended <- err
-		require.NoError(w.t, err)
-	}
 	return stop
 }
 

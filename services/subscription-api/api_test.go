@@ -2,7 +2,6 @@ package subscriptionapi_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,13 +43,9 @@ func start(t *testing.T, nats string) (addr, token, health string) {
 
 	s, err := subscriptionapi.New(t.Context(), config, "test", zap.NewNop(), nil)
 	require.NoError(t, err)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- daemon.Run(ctx, zap.NewNop(), s.Components()...) }()
-	t.Cleanup(func() {
-		stop()
-		require.NoError(t, <-ended)
-	})
+	stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, stop()) })
 	return s.Addr(), token, s.HealthAddr()
 }
 

@@ -6,7 +6,6 @@
 package fuzz_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"maps"
@@ -74,13 +73,9 @@ func startTarget(t *testing.T) *target {
 	core, logs := observer.New(zapcore.ErrorLevel)
 	s, err := subscriptionapi.New(t.Context(), config, "test", zap.New(core), nil)
 	require.NoError(t, err)
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- daemon.Run(ctx, zap.NewNop(), s.Components()...) }()
-	t.Cleanup(func() {
-		stop()
-		require.NoError(t, <-ended)
-	})
+	stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, stop()) })
 	db, err := postgres.Open(config.DatabaseURL, callers, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -44,16 +43,14 @@ func (n *natsPart) start(ctx context.Context, dir string) (any, error) {
 // workerPart is a delivery-worker, configured by environment variables as in production.
 type workerPart struct {
 	version string
-	cancel  context.CancelFunc
-	ended   chan error
+	end     func() error
 }
 
 func newWorker(version string) role {
-	w := &workerPart{version: version, ended: make(chan error, 1)}
+	w := &workerPart{version: version}
 	return role{verbs: map[string]verb{verbStart: taking(w.start)}, stop: func() {
-		if w.cancel != nil {
-			w.cancel()
-			<-w.ended //nolint:errcheck // how it ended was told by whoever waited
+		if w.end != nil {
+			_ = w.end() // its store is thrown away
 		}
 	}}
 }
@@ -68,32 +65,14 @@ func (w *workerPart) start(ctx context.Context, environ []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	service, err := deliveryworker.New(ctx, config, w.version, log.With(zap.String("part", "delivery-worker")), nil)
+	service, err := deliveryworker.New(context.WithoutCancel(ctx), config, w.version, log.With(zap.String("part", "delivery-worker")), nil)
 	if err != nil {
-		w.ended <- nil
 		return nil, err
 	}
-	up := make(chan struct{})
-	last := daemon.Component{Name: "up", Run: func(ctx context.Context, ready func()) error {
-		close(up)
-		ready()
-		<-ctx.Done()
-		return nil
-	}}
-	var once sync.Once
-	failed := make(chan error, 1)
-	go func() {
-		err := daemon.Run(ctx, log, append(service.Components(), last)...)
-		once.Do(func() { failed <- err })
-		w.ended <- err
-	}()
-	select {
-	case <-up:
-		return service.HealthAddr(), nil
-	case err := <-failed:
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if w.end, err = daemon.Start(ctx, log, service.Components()...); err != nil {
 		return nil, fmt.Errorf("start worker: %w", err)
-	case <-time.After(time.Minute):
-		return nil, fmt.Errorf("start worker: it is not ready after a minute")
 	}
+	return service.HealthAddr(), nil
 }

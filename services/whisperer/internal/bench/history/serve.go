@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"go.uber.org/zap"
@@ -26,27 +25,8 @@ func (w *world) serve(ctx context.Context) (stop func() error, err error) {
 		return nil, err
 	}
 	w.api = "http://" + service.Addr()
-	serving, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	up := make(chan struct{})
-	last := daemon.Component{Name: "up", Run: func(ctx context.Context, ready func()) error {
-		close(up)
-		ready()
-		<-ctx.Done()
-		return nil
-	}}
-	go func() { ended <- daemon.Run(serving, zap.NewNop(), append(service.Components(), last)...) }()
-	stop = func() error {
-		cancel()
-		return <-ended
-	}
-	select {
-	case <-up:
-		return stop, nil
-	case err := <-ended:
-		cancel()
+	if stop, err = daemon.Start(ctx, zap.NewNop(), service.Components()...); err != nil {
 		return nil, fmt.Errorf("start API: %w", err)
-	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), stop())
 	}
+	return stop, nil
 }
