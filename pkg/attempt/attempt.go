@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,8 @@ type prepared struct {
 	session *session
 	// theirs are the integrator's headers, the API key and the authorization.
 	theirs []webhook.Header
+	// hidden are the names of headers whose values are not recorded.
+	hidden []string
 	// err says why no request can be made.
 	err error
 }
@@ -110,7 +113,7 @@ func (s *Sender) request(ctx context.Context, p *prepared, due *webhook.Due, bod
 	attempt = &whispererv1.AttemptFact{
 		Number: number, StartedAt: r.Started.UnixNano(), Duration: int64(r.Duration), Outcome: string(webhook.Failed),
 		Status: uint32(r.Status), ErrorClass: string(r.Class), Method: due.Hook.Config.Method, Url: due.Hook.TargetURL, //nolint:gosec // small
-		RequestHeaders: recorded, RequestSize: uint32(len(body.Bytes)), ResponseHeaders: lines(r.Header, hidesNone), //nolint:gosec // at most 1 MiB
+		RequestHeaders: recorded, RequestSize: uint32(len(body.Bytes)), ResponseHeaders: lines(egress.HeaderOf(r.Header)), //nolint:gosec // at most 1 MiB
 		ResponseBody: r.Body, Truncated: r.Truncated, Dns: int64(r.Timings.DNS), Connect: int64(r.Timings.Connect), Tls: int64(r.Timings.TLS),
 		FirstByte: int64(r.Timings.FirstByte),
 	}
@@ -134,8 +137,7 @@ func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, bo
 	request := egress.Request{Target: p.target, Method: due.Hook.Config.Method, Body: body.Bytes, Timeout: due.Hook.Config.Timeout}
 	if p.session == nil {
 		request.Header = s.header(due, p, body, started, span)
-		recorded = lines(request.Header, p.hides) // now: the transport may hold on to the header after Do
-		return recorded, s.client.Do(ctx, request)
+		return p.recorded(request.Header), s.client.Do(ctx, request)
 	}
 	bounded, cancel := context.WithDeadline(ctx, started.Add(request.Timeout))
 	defer cancel()
@@ -147,9 +149,9 @@ func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, bo
 		}
 		now := time.Now()
 		request.Header = s.header(due, p, body, now, span)
-		request.Header[p.session.header] = []string{value}
+		request.Header.Set(p.session.header, value)
 		request.Timeout = max(time.Until(started.Add(due.Hook.Config.Timeout)), time.Millisecond)
-		recorded = lines(request.Header, p.hides)
+		recorded = p.recorded(request.Header)
 		r = s.client.Do(ctx, request)
 		if r.Timings.FirstByte > 0 {
 			r.Timings.FirstByte += now.Sub(started)
@@ -215,90 +217,95 @@ func (s *Sender) build(h *webhook.Hook, before *session) *prepared {
 	for name, value := range h.Headers {
 		p.theirs = append(p.theirs, webhook.Header{Name: http.CanonicalHeaderKey(name), Value: value})
 	}
+	p.hidden = p.secrets()
 	return p
 }
 
-// header writes all headers of an attempt.
-func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now time.Time, span trace.Span) http.Header {
-	h := make(http.Header, 16)
-	for i := range p.theirs {
-		h[p.theirs[i].Name] = []string{p.theirs[i].Value}
-	}
+// header writes all headers of an attempt, by name. What is ours goes before what is theirs.
+func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now time.Time, span trace.Span) egress.Header {
+	h := make(egress.Header, 0, 16+len(p.theirs))
+	h = append(h, p.theirs...)
 	if due.Hook.APIKey != "" {
-		h.Set(due.Hook.Config.APIKeyHeader, due.Hook.APIKey)
+		h.Set(http.CanonicalHeaderKey(due.Hook.Config.APIKeyHeader), due.Hook.APIKey)
 	}
 	if auth := due.Hook.Config.Auth; auth != nil && auth.AuthType == webhook.AuthBasic {
-		h["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password))}
+		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password)))
 	}
 	id := due.ID.String()
-	h["Content-Type"] = []string{body.ContentType}
-	h["User-Agent"] = []string{s.userAgent}
-	h["Webhook-Id"] = []string{id}
-	h["Webhook-Timestamp"] = []string{strconv.FormatInt(now.Unix(), 10)}
-	h[headerEvent] = []string{due.Event.Type}
-	h[headerDelivery] = []string{id}
-	h[headerEventID] = []string{due.Event.ID}
-	h[headerTrace] = []string{traceparent(span, due.Event.Traceparent)}
-	h[headerAttempt] = []string{strconv.Itoa(due.Attempts + 1)}
+	h.Set("Content-Type", body.ContentType)
+	h.Set(headerTrace, traceparent(span, due.Event.Traceparent))
+	h.Set("User-Agent", s.userAgent)
+	h.Set("Webhook-Id", id)
+	s.sign(&h, p, id, body, now)
+	h.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	h.Set(headerAttempt, strconv.Itoa(due.Attempts+1))
+	h.Set(headerDelivery, id)
+	h.Set(headerEvent, due.Event.Type)
+	h.Set(headerEventID, due.Event.ID)
 	if due.Replay {
-		h[headerReplay] = []string{"true"}
+		h.Set(headerReplay, "true")
 	}
 	if due.Test {
-		h[headerTest] = []string{"true"}
+		h.Set(headerTest, "true")
 	}
+	h.Sort()
+	return h
+}
+
+// sign signs with the keys that are good still.
+func (s *Sender) sign(h *egress.Header, p *prepared, id string, body envelope.Body, now time.Time) {
 	keys := make([]signature.Key, 0, len(p.keys))
 	for _, k := range p.keys {
 		if k.expiresAt.IsZero() || now.Before(k.expiresAt) {
 			keys = append(keys, k.key)
 		}
 	}
-	if len(keys) > 0 {
-		h["Webhook-Signature"] = []string{signature.Sign(id, now, body.Bytes, keys)}
-		if legacy := signature.LegacySign(body.Bytes, keys[0]); legacy != "" {
-			h[signature.HeaderLegacy] = []string{legacy}
-		}
+	if len(keys) == 0 {
+		return
 	}
-	return h
+	h.Set("Webhook-Signature", signature.Sign(id, now, body.Bytes, keys))
+	if legacy := signature.LegacySign(body.Bytes, keys[0]); legacy != "" {
+		h.Set(signature.HeaderLegacy, legacy)
+	}
 }
 
-// hides reports whether a header's value is the integrator's secret.
-func (p *prepared) hides(name string) bool {
-	if name == "Authorization" || p.session != nil && name == p.session.header || p.hook.APIKey != "" && name == http.CanonicalHeaderKey(p.hook.Config.APIKeyHeader) {
-		return true
+// secrets are the names of headers whose values are the integrator's.
+func (p *prepared) secrets() []string {
+	names := []string{"Authorization"}
+	if p.session != nil {
+		names = append(names, p.session.header)
+	}
+	if p.hook.APIKey != "" {
+		names = append(names, http.CanonicalHeaderKey(p.hook.Config.APIKeyHeader))
 	}
 	for i := range p.theirs {
-		if p.theirs[i].Name == name {
-			return true
-		}
+		names = append(names, p.theirs[i].Name)
 	}
-	return false
+	return names
 }
 
-func hidesNone(string) bool { return false }
+// recorded writes a request's header for the ledger, without the integrator's values.
+func (p *prepared) recorded(h egress.Header) string { return lines(h, p.hidden...) }
 
-// lines writes headers for the ledger, by name.
-func lines(h http.Header, hides func(name string) bool) string {
-	var room [24]string
-	names, size := room[:0], 0
-	for name, values := range h {
-		names = append(names, name)
-		for _, v := range values {
-			size += len(name) + len(": \n") + len(v)
-		}
+// lines writes a header for the ledger; the values of those named are hidden.
+func lines(h egress.Header, secret ...string) string {
+	size := 0
+	for i := range h {
+		size += len(h[i].Name) + len(": \n") + max(len(h[i].Value), len(hidden))
 	}
-	slices.Sort(names)
-	text := make([]byte, 0, size)
-	for _, name := range names {
-		hide := hides(name)
-		for _, value := range h[name] {
-			if hide {
-				value = hidden
-			}
-			if len(text) > 0 {
-				text = append(text, '\n')
-			}
-			text = append(append(append(text, name...), ": "...), value...)
+	var text strings.Builder
+	text.Grow(size)
+	for i := range h {
+		value := h[i].Value
+		if slices.Contains(secret, h[i].Name) {
+			value = hidden
 		}
+		if i > 0 {
+			text.WriteByte('\n')
+		}
+		text.WriteString(h[i].Name)
+		text.WriteString(": ")
+		text.WriteString(value)
 	}
-	return string(text)
+	return text.String()
 }

@@ -164,7 +164,7 @@ func (s *session) password(ctx context.Context) (value string, life time.Duratio
 	deadline, _ := ctx.Deadline()
 	r := s.client.Do(ctx, egress.Request{
 		Target: target, Body: body, Timeout: max(time.Until(deadline), time.Millisecond),
-		Header: http.Header{"Content-Type": {contentType}, "Accept": {"application/json"}},
+		Header: egress.Header{{Name: "Accept", Value: "application/json"}, {Name: "Content-Type", Value: contentType}},
 	})
 	switch {
 	case r.Cancelled:

@@ -58,7 +58,7 @@ type Client struct {
 	outlet  *outlet
 	// identities have outlets of their own.
 	identities identities
-	userAgent  []string
+	userAgent  string
 	scratch    sync.Pool // of *[scratchSize]byte
 	desks      sync.Pool // of *desk
 }
@@ -69,7 +69,7 @@ func NewClient(o Options) *Client {
 	d := newDialer(o)
 	return &Client{
 		guard: d.guard, dialer: d, options: o, outlet: newOutlet(d, o), identities: identities{byKey: map[[sha256.Size]byte]*ownOutlet{}},
-		userAgent: []string{strings.TrimSuffix("Whisperer/"+o.Version, "/")},
+		userAgent: strings.TrimSuffix("Whisperer/"+o.Version, "/"),
 		scratch:   sync.Pool{New: func() any { return new([scratchSize]byte) }},
 		desks:     sync.Pool{New: func() any { return newDesk() }},
 	}
@@ -150,8 +150,8 @@ type Request struct {
 	// Method is POST, PUT, PATCH or GET; empty for POST.
 	Method string
 	Target Target
-	// Header belongs to Do, which may add User-Agent: it must be neither shared nor used after.
-	Header http.Header
+	// Header may be given a User-Agent: it must be neither shared nor used after. Names are canonical.
+	Header Header
 	// Body must not be changed after.
 	Body []byte
 	// Timeout bounds everything, the body of the answer included: webhook.DefaultTimeout if it is zero,
@@ -194,11 +194,8 @@ func (c *Client) send(ctx context.Context, out *Response, r Request) {
 	if r.Method == "" {
 		r.Method = http.MethodPost
 	}
-	if r.Header == nil {
-		r.Header = http.Header{}
-	}
-	if _, ok := r.Header["User-Agent"]; !ok {
-		r.Header["User-Agent"] = c.userAgent
+	if _, ok := r.Header.find("User-Agent"); !ok {
+		r.Header = append(r.Header, webhook.Header{Name: "User-Agent", Value: c.userAgent})
 	}
 	if !r.Target.secure() || o.http1.has(r.Target.address) {
 		if err := c.sendHTTP1(ctx, out, r, o, b); !errors.Is(err, errSpeaksHTTP2) {
@@ -230,7 +227,7 @@ func (r Request) check() error {
 	case r.Target.template == nil:
 		return &failure{class: webhook.ClassRequest, text: "the request has no target"}
 	}
-	if err := checkHeader(r.Header); err != nil {
+	if err := r.Header.check(); err != nil {
 		return err
 	}
 	switch r.Method {

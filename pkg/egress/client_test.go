@@ -36,7 +36,7 @@ func TestASuccessKeepsWhatTheReceiverSaid(t *testing.T) {
 	c := newClient(t, egress.Options{Version: "1.2.3"})
 	before := time.Now()
 	resp := do(t, c, server.URL+"/a%2Fb?c=d", egress.Request{
-		Method: http.MethodPut, Header: http.Header{"X-Sig": {"v1"}, "webhook-id": {"1"}}, Body: []byte("hello"),
+		Method: http.MethodPut, Header: egress.HeaderOf(http.Header{"X-Sig": {"v1"}, "webhook-id": {"1"}}), Body: []byte("hello"),
 	})
 	require.NoError(t, resp.Err)
 	require.True(t, resp.Success())
@@ -230,15 +230,15 @@ func TestRequestsThatAreNotSent(t *testing.T) {
 		"without a target":          {},
 		"CONNECT":                   {Target: target, Method: "CONNECT"},
 		"a made-up method":          {Target: target, Method: "GET / HTTP/1.1\r\nX:"},
-		"Idempotency-Key":           {Target: target, Header: http.Header{"Idempotency-Key": {"1"}}},
-		"X-IDEMPOTENCY-KEY":         {Target: target, Header: http.Header{"X-IDEMPOTENCY-KEY": {"1"}}},
-		"Connection":                {Target: target, Header: http.Header{"connection": {"close, X-Sig"}}},
-		"Upgrade":                   {Target: target, Header: http.Header{"Upgrade": {"h2c"}}},
-		"Expect":                    {Target: target, Header: http.Header{"Expect": {"100-continue"}}},
-		"Transfer-Encoding":         {Target: target, Header: http.Header{"Transfer-Encoding": {"chunked"}}},
-		"a line break in a value":   {Target: target, Header: http.Header{"X": {"a\r\nY: b"}}},
-		"a space in a header name":  {Target: target, Header: http.Header{"X Y": {"a"}}},
-		"a NUL in a header's value": {Target: target, Header: http.Header{"X": {"\x00"}}},
+		"Idempotency-Key":           {Target: target, Header: egress.HeaderOf(http.Header{"Idempotency-Key": {"1"}})},
+		"X-IDEMPOTENCY-KEY":         {Target: target, Header: egress.HeaderOf(http.Header{"X-IDEMPOTENCY-KEY": {"1"}})},
+		"Connection":                {Target: target, Header: egress.HeaderOf(http.Header{"connection": {"close, X-Sig"}})},
+		"Upgrade":                   {Target: target, Header: egress.HeaderOf(http.Header{"Upgrade": {"h2c"}})},
+		"Expect":                    {Target: target, Header: egress.HeaderOf(http.Header{"Expect": {"100-continue"}})},
+		"Transfer-Encoding":         {Target: target, Header: egress.HeaderOf(http.Header{"Transfer-Encoding": {"chunked"}})},
+		"a line break in a value":   {Target: target, Header: egress.HeaderOf(http.Header{"X": {"a\r\nY: b"}})},
+		"a space in a header name":  {Target: target, Header: egress.HeaderOf(http.Header{"X Y": {"a"}})},
+		"a NUL in a header's value": {Target: target, Header: egress.HeaderOf(http.Header{"X": {"\x00"}})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -48,7 +48,7 @@ func (c *Client) sendNegotiated(ctx context.Context, out *Response, r Request, o
 
 func (x *resendable) request(ctx context.Context, r Request) *http.Request {
 	req := r.Target.template.WithContext(ctx)
-	req.Method, req.Header = r.Method, r.Header
+	req.Method, req.Header = r.Method, r.Header.ofHTTP()
 	if len(r.Body) > 0 {
 		x.body.Reset(r.Body)
 		req.Body, req.GetBody, req.ContentLength = io.NopCloser(&x.body), x.rewind, int64(len(r.Body))

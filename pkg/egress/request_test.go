@@ -90,7 +90,7 @@ func TestRequestsAreWrittenAsNetHTTPWritesThem(t *testing.T) {
 			var text bytes.Buffer
 			require.NoError(t, want.Write(&text))
 			for range 2 {
-				got := client.Do(t.Context(), egress.Request{Method: c.method, Target: target, Header: c.header.Clone(), Body: []byte(c.body)})
+				got := client.Do(t.Context(), egress.Request{Method: c.method, Target: target, Header: egress.HeaderOf(c.header), Body: []byte(c.body)})
 				require.True(t, got.Success(), "%v", got.Err)
 				require.Equal(t, text.String(), <-came[address])
 			}
@@ -113,7 +113,7 @@ func TestHeadersCannotBreakOutOfTheirLines(t *testing.T) {
 		{"X\r\nEvil": {"a"}},
 		{"X Y": {"a"}},
 		{"Ü": {"a"}},
-		{"X\x00": {}},
+		{"X\x00": {"a"}},
 		{"host": {"evil.example.com"}},
 		{"HOST": {"evil.example.com"}},
 		{"content-length": {"0"}},
@@ -123,7 +123,7 @@ func TestHeadersCannotBreakOutOfTheirLines(t *testing.T) {
 		{"TE": {"trailers"}},
 		{"trailer": {"X"}},
 	} {
-		got := do(t, client, server.url(), egress.Request{Header: header, Body: []byte("{}")})
+		got := do(t, client, server.url(), egress.Request{Header: egress.HeaderOf(header), Body: []byte("{}")})
 		require.Equal(t, webhook.ClassRequest, got.Class, "%q", header)
 		require.Error(t, got.Err)
 	}

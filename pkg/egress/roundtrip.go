@@ -37,7 +37,7 @@ func (t *roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := Request{Method: r.Method, Target: target, Header: r.Header.Clone()}
+	request := Request{Method: r.Method, Target: target, Header: HeaderOf(r.Header)}
 	if deadline, ok := r.Context().Deadline(); ok {
 		request.Timeout = max(time.Until(deadline), time.Millisecond)
 	}

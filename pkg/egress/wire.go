@@ -83,7 +83,7 @@ func (w *wire) retire() { _ = w.Close() }
 func (w *wire) ask(d *desk, body []byte) (*http.Response, rest, error) {
 	d.in.Reset(w)
 	w.failed = nil
-	n, err := w.Write(d.out.Bytes())
+	n, err := w.Write(d.out)
 	if err != nil && n == 0 && w.reused && !isTimeout(err) {
 		return nil, rest{}, errUntouched
 	}

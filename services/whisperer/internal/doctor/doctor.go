@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"syscall"
 	"time"
@@ -176,7 +175,7 @@ func outward(ctx context.Context, r report, o Options) {
 		r.add(Problem, "give --probe a public URL", "%s: %s", o.Probe, err)
 		return
 	}
-	answer := c.Do(ctx, egress.Request{Target: target, Method: "GET", Header: http.Header{}, Timeout: checkTimeout})
+	answer := c.Do(ctx, egress.Request{Target: target, Method: "GET", Timeout: checkTimeout})
 	switch {
 	case answer.Status != 0:
 		r.add(OK, "", "%s answers (%d): DNS, connections and TLS work from here", o.Probe, answer.Status)

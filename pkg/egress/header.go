@@ -1,0 +1,103 @@
+package egress
+
+import (
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// Header is what a request says of itself, in the order in which it is sent: a map, which net/http has, costs more than all
+// that is written of it.
+type Header []webhook.Header
+
+// HeaderOf returns a header of net/http's, by name.
+func HeaderOf(h http.Header) Header {
+	out := make(Header, 0, len(h)+1)
+	for name, values := range h {
+		for _, v := range values {
+			out = append(out, webhook.Header{Name: name, Value: v})
+		}
+	}
+	out.Sort()
+	return out
+}
+
+// Set replaces what has this name, which is canonical, or adds it.
+func (h *Header) Set(name, value string) {
+	for i := range *h {
+		if (*h)[i].Name == name {
+			(*h)[i].Value = value
+			return
+		}
+	}
+	*h = append(*h, webhook.Header{Name: name, Value: value})
+}
+
+// Sort orders the fields by name; those of one name stay as they are.
+func (h Header) Sort() {
+	slices.SortStableFunc(h, func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// find returns the value of the first field with this name.
+func (h Header) find(name string) (value string, ok bool) {
+	for i := range h {
+		if h[i].Name == name {
+			return h[i].Value, true
+		}
+	}
+	return "", false
+}
+
+// ofHTTP returns the header as net/http has it.
+func (h Header) ofHTTP() http.Header {
+	out, values := make(http.Header, len(h)), make([]string, len(h))
+	for i := range h {
+		values[i] = h[i].Value
+		if name := h[i].Name; out[name] == nil {
+			out[name] = values[i : i+1 : i+1]
+		} else {
+			out[name] = append(out[name], values[i])
+		}
+	}
+	return out
+}
+
+// appendLines writes the fields but for those that a desk writes itself.
+func (h Header) appendLines(out []byte) []byte {
+	for i := range h {
+		if name := h[i].Name; name != "User-Agent" && !slices.Contains(framingHeaders, name) {
+			out = append(append(out, name...), ": "...)
+			out = append(append(out, textproto.TrimString(h[i].Value)...), "\r\n"...)
+		}
+	}
+	return out
+}
+
+// connectionHeaders would change how the request is sent, or make net/http resend it silently.
+var connectionHeaders = []string{
+	"Connection", "Expect", "Idempotency-Key", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	"X-Idempotency-Key",
+}
+
+// framingHeaders are written from the request. They are left out where they are spelt like this, and refused otherwise.
+var framingHeaders = []string{"Content-Length", "Host"}
+
+// check refuses a header that must not be sent. Its errors are *failures.
+func (h Header) check() error {
+	for i := range h {
+		name := h[i].Name
+		same := func(other string) bool { return len(name) == len(other) && strings.EqualFold(name, other) }
+		if slices.ContainsFunc(connectionHeaders, same) || slices.ContainsFunc(framingHeaders, same) && !slices.Contains(framingHeaders, name) {
+			return &failure{class: webhook.ClassRequest, text: "the request has a header that belongs to the connection"}
+		}
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(h[i].Value) {
+			return &failure{class: webhook.ClassRequest, text: "the request has a header that HTTP does not allow"}
+		}
+	}
+	return nil
+}
