@@ -1,8 +1,11 @@
 package postgres_test
 
 import (
+	"strconv"
 	"testing"
+	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
@@ -50,4 +53,35 @@ func writeAll(b *testing.B, r *postgres.Recorder, deliveries []delivery, state w
 		require.NoError(b, r.WriteFacts(b.Context(), []*whispererv1.LedgerBatch{batch}))
 		deliveries = deliveries[n:]
 	}
+}
+
+// One operation is the question of a batch of 8 events, beside the least that can be asked; with partitions of a month.
+func BenchmarkSeenEvents(b *testing.B) {
+	ring, err := seal.ParseRing(seal.NewKey())
+	require.NoError(b, err)
+	url := testenv.Postgres(b)
+	db, err := postgres.Open(url, 2, ring)
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, db.Close()) })
+	plain, err := sqlx.Open("postgres", url)
+	require.NoError(b, err)
+	b.Cleanup(func() { plain.Close() })
+	_, err = plain.ExecContext(b.Context(), `SELECT whisperer_ensure_day(current_date - n) FROM generate_series(-3, 30) n`)
+	require.NoError(b, err)
+	keys := make([]postgres.EventKey, 8)
+	for i := range keys {
+		keys[i] = postgres.EventKey{Tenant: "default", ID: "e-" + strconv.Itoa(i)}
+	}
+	b.Run("seen", func(b *testing.B) {
+		for b.Loop() {
+			_, err := db.SeenEvents(b.Context(), keys, time.Now().Add(-24*time.Hour))
+			require.NoError(b, err)
+		}
+	})
+	b.Run("nothing", func(b *testing.B) {
+		for b.Loop() {
+			var one int
+			require.NoError(b, plain.GetContext(b.Context(), &one, `SELECT 1`))
+		}
+	})
 }

@@ -81,6 +81,12 @@ type SeenEvent struct {
 	Digest []byte
 }
 
+const seenEvents = `
+SELECT k.tenant, k.id, e.seq, e.digest FROM unnest($1::text[], $2::text[]) AS k (tenant, id)
+CROSS JOIN LATERAL (
+	SELECT seq, digest FROM events WHERE tenant = k.tenant AND id = k.id AND published_at > $3 ORDER BY seq LIMIT 1
+) e`
+
 // SeenEvents looks up which ids the ledger has had since the given time; of several with one id, the first in the stream.
 func (d *DB) SeenEvents(ctx context.Context, keys []EventKey, since time.Time) (map[EventKey]SeenEvent, error) {
 	tenants, ids := make([]string, len(keys)), make([]string, len(keys))
@@ -93,11 +99,10 @@ func (d *DB) SeenEvents(ctx context.Context, keys []EventKey, since time.Time) (
 		Seq    int64  `db:"seq"`
 		Digest []byte `db:"digest"`
 	}
-	err := d.db.SelectContext(ctx, &rows, `
-		SELECT k.tenant, k.id, e.seq, e.digest FROM unnest($1::text[], $2::text[]) AS k (tenant, id)
-		CROSS JOIN LATERAL (
-			SELECT seq, digest FROM events WHERE tenant = k.tenant AND id = k.id AND published_at > $3 ORDER BY seq LIMIT 1
-		) e`, pq.Array(tenants), pq.Array(ids), since)
+	ask, err := d.lookups.bySeen(ctx) //nolint:sqlclosecheck // it is kept
+	if err == nil {
+		err = ask.SelectContext(ctx, &rows, pq.Array(tenants), pq.Array(ids), since)
+	}
 	if err != nil {
 		return nil, translate(fmt.Errorf("look up events: %w", err))
 	}

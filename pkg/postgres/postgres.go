@@ -22,12 +22,13 @@ var ErrSchema = errors.New("database schema does not fit this program")
 
 // DB is a pool of connections to Whisperer's database.
 type DB struct {
-	db   *sqlx.DB
-	url  string
-	ring *seal.Ring
+	db      *sqlx.DB
+	lookups lookups
+	url     string
+	ring    *seal.Ring
 }
 
-// Open makes a pool of at most maxConns connections for the URL. ring opens and seals secrets. It does not connect;
+// Open makes a pool of at most maxConns connections for the URL, and two more for SeenEvents. ring opens and seals secrets. It does not connect;
 // see Ready.
 func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	connector, err := pq.NewConnector(url)
@@ -38,14 +39,14 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{db: sqlx.NewDb(db, "postgres"), url: url, ring: ring}, nil
+	return &DB{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(connector), url: url, ring: ring}, nil
 }
 
 // withoutURL keeps a URL that cannot be parsed, and with it a password, out of messages.
 func withoutURL(error) error { return errors.New("it is not a postgres:// URL") }
 
 // Close closes all connections.
-func (d *DB) Close() error { return d.db.Close() }
+func (d *DB) Close() error { return errors.Join(d.lookups.close(), d.db.Close()) }
 
 // Ready reports why the database cannot be used by this program: it cannot be reached, or ErrSchema. A newer schema will
 // do for as long as it says that it carries this program, so that an upgrade can migrate before it replaces programs,
