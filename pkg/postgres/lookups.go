@@ -5,54 +5,61 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 )
 
-// maxLookups is how many look-ups there are at once.
-const maxLookups = 2
+const (
+	// maxLookups is how many look-ups there are at once.
+	maxLookups = 2
+	// planLife is how long a plan is used. One that was made for a partition with next to nothing in it may go by an
+	// index that is no better than the right one then.
+	planLife = time.Second
+	// lookupLife is longer than any look-up.
+	lookupLife = 10 * time.Second
+)
 
-// lookups are connections for a question that every event waits for. It is planned once for each connection: with a
-// partition for each day, planning costs several times what the answer does. The plan must do for partitions that are
-// empty when it is made and full later, so it has to go by the index.
+// lookups are connections for a question that every event waits for. It is not planned each time: with a partition for
+// each day, planning costs several times what the answer does.
 type lookups struct {
 	db   *sqlx.DB
-	seen *atomic.Pointer[sqlx.Stmt]
+	mu   sync.Mutex
+	seen *sqlx.Stmt
+	made time.Time // of seen
 }
 
-func newLookups(c driver.Connector) lookups {
+func newLookups(c driver.Connector) *lookups {
 	db := sql.OpenDB(byIndex{c})
 	db.SetMaxOpenConns(maxLookups)
 	db.SetMaxIdleConns(maxLookups)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return lookups{db: sqlx.NewDb(db, "postgres"), seen: &atomic.Pointer[sqlx.Stmt]{}}
+	return &lookups{db: sqlx.NewDb(db, "postgres")}
 }
 
-func (l lookups) close() error {
-	if s := l.seen.Load(); s != nil {
-		_ = s.Close()
-	}
-	return l.db.Close()
-}
+// close closes the connections, and all statements with them.
+func (l *lookups) close() error { return l.db.Close() }
 
 // bySeen returns the prepared question of SeenEvents.
-func (l lookups) bySeen(ctx context.Context) (*sqlx.Stmt, error) {
-	if s := l.seen.Load(); s != nil {
-		return s, nil
+func (l *lookups) bySeen(ctx context.Context) (*sqlx.Stmt, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.seen != nil && time.Since(l.made) < planLife {
+		return l.seen, nil
 	}
 	s, err := l.db.PreparexContext(ctx, seenEvents)
 	if err != nil {
 		return nil, err
 	}
-	if !l.seen.CompareAndSwap(nil, s) { // another was quicker
-		_ = s.Close() //nolint:sqlclosecheck // only then
+	if old := l.seen; old != nil {
+		time.AfterFunc(lookupLife, func() { _ = old.Close() }) // it may be in use
 	}
-	return l.seen.Load(), nil
+	l.seen, l.made = s, time.Now()
+	return s, nil
 }
 
-// byIndex makes connections that plan a prepared statement once, and by an index where there is one.
+// byIndex makes connections that plan a prepared statement once, and go by an index where there is one.
 type byIndex struct{ driver.Connector }
 
 // Connect implements driver.Connector.

@@ -23,7 +23,7 @@ var ErrSchema = errors.New("database schema does not fit this program")
 // DB is a pool of connections to Whisperer's database.
 type DB struct {
 	db      *sqlx.DB
-	lookups lookups
+	lookups *lookups
 	url     string
 	ring    *seal.Ring
 }
