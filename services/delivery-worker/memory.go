@@ -2,6 +2,7 @@ package deliveryworker
 
 import (
 	"math"
+	"os"
 	"runtime/debug"
 	gometrics "runtime/metrics"
 )
@@ -11,6 +12,9 @@ const (
 	manyHooks = 10_000
 	// memoryRoom is what a worker needs beside what it keeps, in bytes.
 	memoryRoom = 32 << 20
+	// gcPercent is how much garbage there may be beside what is kept, for as long as that is below the target: little is
+	// kept where few hooks are, and to look at it again and again is a tenth of what a delivery costs.
+	gcPercent = 300
 )
 
 // memoryTarget is what aimAt is to be told: the configured one, unless the operator has set GOMEMLIMIT, the Go runtime's own.
@@ -27,6 +31,9 @@ func memoryTarget(configured int64) int64 {
 func aimAt(target int64) {
 	if target == 0 {
 		return
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	debug.SetMemoryLimit(max(target, kept()*7/4+memoryRoom))
 }
