@@ -1,10 +1,9 @@
 package attempt
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
-
-	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -46,14 +45,17 @@ func traceparent(span trace.Span, parent string) string {
 	if span.On() {
 		return span.Traceparent()
 	}
-	var id [8]byte
-	for i := range id {
-		id[i] = byte(rand.Uint32()) //nolint:gosec // an id, no secret
-	}
-	id[0] |= 1 // never all zeroes
+	id := newID()
 	if parent != "" {
-		return parent[:36] + hex.EncodeToString(id[:]) + parent[52:]
+		return parent[:36] + id + parent[52:]
 	}
-	begun := uuid.New()
-	return "00-" + hex.EncodeToString(begun[:]) + "-" + hex.EncodeToString(id[:]) + "-01"
+	return "00-" + newID() + newID() + "-" + id + "-01"
+}
+
+// newID is half a trace's id, or a span's, never all zeroes. It is no secret: asking the system for chance costs as much as
+// reading an answer does.
+func newID() string {
+	var id [8]byte
+	binary.BigEndian.PutUint64(id[:], rand.Uint64()|1) //nolint:gosec // see above
+	return hex.EncodeToString(id[:])
 }
