@@ -2,7 +2,6 @@ package deliveryworker
 
 import (
 	"math"
-	"os"
 	"runtime/debug"
 	gometrics "runtime/metrics"
 )
@@ -15,12 +14,20 @@ const (
 	// gcPercent is how much garbage there may be beside what is kept, for as long as that is below the target: little is
 	// kept where few hooks are, and to look at it again and again is a tenth of what a delivery costs.
 	gcPercent = 300
+	// usualPercent is GOGC where nobody has set it.
+	usualPercent = 100
 )
 
-// memoryTarget is what aimAt is to be told: the configured one, unless the operator has set GOMEMLIMIT, the Go runtime's own.
+// memoryTarget is what aimAt is to be told: the configured one, unless the operator has set GOMEMLIMIT, the Go runtime's
+// own. With a target, garbage is collected seldom below it, unless the operator has set GOGC.
 func memoryTarget(configured int64) int64 {
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return 0
+	}
+	if configured > 0 {
+		if set := debug.SetGCPercent(gcPercent); set != usualPercent {
+			debug.SetGCPercent(set)
+		}
 	}
 	return configured
 }
@@ -31,9 +38,6 @@ func memoryTarget(configured int64) int64 {
 func aimAt(target int64) {
 	if target == 0 {
 		return
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
 	}
 	debug.SetMemoryLimit(max(target, kept()*7/4+memoryRoom))
 }

@@ -24,5 +24,12 @@ func TestTheMemoryTargetGivesWayToWhatIsKept(t *testing.T) { //nolint:parallelte
 
 	require.Zero(t, memoryTarget(1<<30), "a limit that is set already is left alone")
 	debug.SetMemoryLimit(math.MaxInt64)
+	usual := debug.SetGCPercent(150)
+	t.Cleanup(func() { debug.SetGCPercent(usual) })
 	require.Equal(t, int64(1<<30), memoryTarget(1<<30))
+	require.Equal(t, 150, debug.SetGCPercent(usualPercent), "what the operator has set is left alone")
+	require.Zero(t, memoryTarget(0))
+	require.Equal(t, usualPercent, debug.SetGCPercent(usualPercent), "nothing is aimed at")
+	require.Equal(t, int64(1<<30), memoryTarget(1<<30))
+	require.Equal(t, gcPercent, debug.SetGCPercent(usualPercent))
 }
