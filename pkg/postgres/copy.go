@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"github.com/lib/pq"
 )
 
@@ -111,9 +110,29 @@ func (c *copyOut) bool(b bool) {
 	c.buf = strconv.AppendBool(c.buf, b)
 }
 
+// time writes what AppendFormat would with "2006-01-02 15:04:05.000000000Z", for years of four digits, in a third of its time.
 func (c *copyOut) time(t time.Time) {
 	c.column()
-	c.buf = t.UTC().AppendFormat(c.buf, "2006-01-02 15:04:05.999999999Z07:00")
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	buf := append(appendDigits(c.buf, year, 4), '-')
+	buf = append(appendDigits(buf, int(month), 2), '-')
+	buf = append(appendDigits(buf, day, 2), ' ')
+	buf = append(appendDigits(buf, hour, 2), ':')
+	buf = append(appendDigits(buf, minute, 2), ':')
+	buf = append(appendDigits(buf, second, 2), '.')
+	c.buf = append(appendDigits(buf, t.Nanosecond(), 9), 'Z')
+}
+
+// appendDigits writes the last so many digits of n.
+func appendDigits(buf []byte, n, digits int) []byte {
+	var room [9]byte
+	for i := digits - 1; i >= 0; i-- {
+		room[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return append(buf, room[:digits]...)
 }
 
 // nanos writes a Unix time in nanoseconds; optionalNanos writes null for 0.
@@ -133,7 +152,10 @@ func (c *copyOut) micros(nanos int64) { c.int(nanos / int64(time.Microsecond)) }
 // uuid writes 16 bytes. They were written by ourselves; a wrong length is the zero id.
 func (c *copyOut) uuid(b []byte) {
 	c.column()
-	id, _ := uuid.FromBytes(b)
+	var id [16]byte
+	if len(b) == len(id) {
+		id = [16]byte(b)
+	}
 	var text [36]byte
 	hex.Encode(text[:8], id[:4])
 	hex.Encode(text[9:13], id[4:6])
@@ -185,8 +207,16 @@ func appendText(buf []byte, s string) []byte {
 	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 	}
+	// What is rare is looked for first, which is quick, so that mostly only line feeds are left to be looked for.
+	special := "\n"
+	for _, rare := range []byte{'\\', '\r', '\t'} {
+		if strings.IndexByte(s, rare) >= 0 {
+			special = "\n\\\r\t"
+			break
+		}
+	}
 	for {
-		i := strings.IndexAny(s, "\\\n\r\t")
+		i := strings.IndexAny(s, special)
 		if i < 0 {
 			return append(buf, s...)
 		}
