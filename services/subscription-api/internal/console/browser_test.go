@@ -179,6 +179,23 @@ func TestTheKeyboardSuffices(t *testing.T) {
 	b.quiet(t, "keyboard")
 }
 
+func TestWhatIsTickedStaysTickedWhenTheFiguresCome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, name := range []string{"north", "south"} {
+		w.hook(t, name, "http://example.com/"+name, "package.created")
+	}
+	b := newTab(t)
+	b.signIn(t, w, w.operator)
+	b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.WaitReady(chromedp.CSS("main h1")), chromedp.WaitNotPresent(chromedp.CSS("[data-pending]")),
+		chromedp.Click(chromedp.CSS(`input[aria-label="Tick south"]`)),
+		chromedp.Evaluate[chromedp.Void](`document.getElementById("counts").dataset.old = "yes";
+			htmx.ajax("GET", location.href, {target: "#counts", select: "#counts", swap: "outerHTML"})`), // as the page itself does once
+		chromedp.WaitNotPresent(chromedp.CSS("[data-old]")))
+	require.Equal(t, []string{"Tick south"}, get(t, b, chromedp.Evaluate[[]string](
+		`[...document.querySelectorAll("#counts input:checked")].map((box) => box.ariaLabel)`)))
+}
+
 func TestTheThemeIsSwitched(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
