@@ -25,7 +25,7 @@ const (
 // each day, planning costs several times what the answer does.
 type lookups struct {
 	db   *sqlx.DB
-	mu   sync.Mutex
+	mu   sync.Mutex // never held while the database is asked
 	seen *sqlx.Stmt
 	made time.Time // of seen
 }
@@ -44,14 +44,17 @@ func (l *lookups) close() error { return l.db.Close() }
 // bySeen returns the prepared question of SeenEvents.
 func (l *lookups) bySeen(ctx context.Context) (*sqlx.Stmt, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.seen != nil && time.Since(l.made) < planLife {
-		return l.seen, nil
+	s, made := l.seen, l.made
+	l.mu.Unlock()
+	if s != nil && time.Since(made) < planLife {
+		return s, nil
 	}
 	s, err := l.db.PreparexContext(ctx, seenEvents)
 	if err != nil {
 		return nil, err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if old := l.seen; old != nil {
 		time.AfterFunc(lookupLife, func() { _ = old.Close() }) // it may be in use
 	}
