@@ -56,9 +56,9 @@ type prepared struct {
 	keys   []key
 	// session is the login, nil where none is needed.
 	session *session
-	// theirs are the integrator's headers, the API key and the authorization.
-	theirs []webhook.Header
-	// hidden are the names of headers whose values are not recorded.
+	// theirs are the integrator's headers, the API key and the authorization, but for that of a login.
+	theirs egress.Header
+	// hidden are the names of headers whose values are the integrator's, and not recorded.
 	hidden []string
 	// err says why no request can be made.
 	err error
@@ -137,7 +137,7 @@ func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, bo
 	request := egress.Request{Target: p.target, Method: due.Hook.Config.Method, Body: body.Bytes, Timeout: due.Hook.Config.Timeout}
 	if p.session == nil {
 		request.Header = s.header(due, p, body, started, span)
-		return p.recorded(request.Header), s.client.Do(ctx, request)
+		return lines(request.Header, p.hidden...), s.client.Do(ctx, request)
 	}
 	bounded, cancel := context.WithDeadline(ctx, started.Add(request.Timeout))
 	defer cancel()
@@ -151,7 +151,7 @@ func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, bo
 		request.Header = s.header(due, p, body, now, span)
 		request.Header.Set(p.session.header, value)
 		request.Timeout = max(time.Until(started.Add(due.Hook.Config.Timeout)), time.Millisecond)
-		recorded = p.recorded(request.Header)
+		recorded = lines(request.Header, p.hidden...)
 		r = s.client.Do(ctx, request)
 		if r.Timings.FirstByte > 0 {
 			r.Timings.FirstByte += now.Sub(started)
@@ -214,23 +214,35 @@ func (s *Sender) build(h *webhook.Hook, before *session) *prepared {
 		}
 		p.keys = append(p.keys, key{key: k, expiresAt: secret.ExpiresAt})
 	}
-	for name, value := range h.Headers {
-		p.theirs = append(p.theirs, webhook.Header{Name: http.CanonicalHeaderKey(name), Value: value})
-	}
-	p.hidden = p.secrets()
+	p.addTheirs()
 	return p
 }
 
-// header writes all headers of an attempt, by name. What is ours goes before what is theirs.
+// addTheirs makes theirs and hidden.
+func (p *prepared) addTheirs() {
+	h := p.hook
+	for name, value := range h.Headers {
+		p.theirs.Set(http.CanonicalHeaderKey(name), value)
+	}
+	if h.APIKey != "" {
+		p.theirs.Set(http.CanonicalHeaderKey(h.Config.APIKeyHeader), h.APIKey)
+	}
+	if auth := h.Config.Auth; auth != nil && auth.AuthType == webhook.AuthBasic {
+		p.theirs.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password)))
+	}
+	p.hidden = []string{"Authorization"}
+	if p.session != nil {
+		p.hidden = append(p.hidden, p.session.header)
+	}
+	for i := range p.theirs {
+		p.hidden = append(p.hidden, p.theirs[i].Name)
+	}
+}
+
+// header writes all headers of an attempt, by name. Where a name is ours and theirs, ours is sent.
 func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now time.Time, span trace.Span) egress.Header {
 	h := make(egress.Header, 0, 16+len(p.theirs))
 	h = append(h, p.theirs...)
-	if due.Hook.APIKey != "" {
-		h.Set(http.CanonicalHeaderKey(due.Hook.Config.APIKeyHeader), due.Hook.APIKey)
-	}
-	if auth := due.Hook.Config.Auth; auth != nil && auth.AuthType == webhook.AuthBasic {
-		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password)))
-	}
 	id := due.ID.String()
 	h.Set("Content-Type", body.ContentType)
 	h.Set(headerTrace, traceparent(span, due.Event.Traceparent))
@@ -269,26 +281,8 @@ func (s *Sender) sign(h *egress.Header, p *prepared, id string, body envelope.Bo
 	}
 }
 
-// secrets are the names of headers whose values are the integrator's.
-func (p *prepared) secrets() []string {
-	names := []string{"Authorization"}
-	if p.session != nil {
-		names = append(names, p.session.header)
-	}
-	if p.hook.APIKey != "" {
-		names = append(names, http.CanonicalHeaderKey(p.hook.Config.APIKeyHeader))
-	}
-	for i := range p.theirs {
-		names = append(names, p.theirs[i].Name)
-	}
-	return names
-}
-
-// recorded writes a request's header for the ledger, without the integrator's values.
-func (p *prepared) recorded(h egress.Header) string { return lines(h, p.hidden...) }
-
 // lines writes a header for the ledger; the values of those named are hidden.
-func lines(h egress.Header, secret ...string) string {
+func lines(h egress.Header, hide ...string) string {
 	size := 0
 	for i := range h {
 		size += len(h[i].Name) + len(": \n") + max(len(h[i].Value), len(hidden))
@@ -297,7 +291,7 @@ func lines(h egress.Header, secret ...string) string {
 	text.Grow(size)
 	for i := range h {
 		value := h[i].Value
-		if slices.Contains(secret, h[i].Name) {
+		if slices.Contains(hide, h[i].Name) {
 			value = hidden
 		}
 		if i > 0 {
