@@ -66,7 +66,7 @@ func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
 
 func (c *console) audit(ctx context.Context, v *visit, body *auditBody, filter postgres.AuditFilter) error {
 	at := readPage(v.form)
-	list, more, err := c.Admin.AuditLog(ctx, v.tenant, filter, at)
+	found, err := all(c.Admin.AuditLog(ctx, v.tenant, filter, at))
 	if err != nil {
 		return err
 	}
@@ -75,17 +75,17 @@ func (c *console) audit(ctx context.Context, v *visit, body *auditBody, filter p
 		return err
 	}
 	gone := map[string]bool{}
-	for i := range list {
-		gone[list[i].Subject] = gone[list[i].Subject] || list[i].Action == "hook.deleted"
+	for i := range found.List {
+		gone[found.List[i].Subject] = gone[found.List[i].Subject] || found.List[i].Action == "hook.deleted"
 	}
-	for i := range list {
-		row := newAuditRow(&list[i], names)
+	for i := range found.List {
+		row := newAuditRow(&found.List[i], names)
 		if gone[row.Subject] {
 			row.Link = ""
 		}
 		body.Rows = append(body.Rows, row)
 	}
-	body.paging = neighbours(v.form, at, postgres.Scanned[postgres.AuditEntry]{List: list, More: more}, func(e *postgres.AuditEntry) postgres.Position {
+	body.paging = neighbours(v.form, at, found, func(e *postgres.AuditEntry) postgres.Position {
 		return postgres.Position{At: e.At, ID: e.ID}
 	})
 	return nil

@@ -65,17 +65,17 @@ func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
 	body := rejectedList{Filter: readRejectedQuery(v.form), Reasons: reasonOptions(), Spans: spanOptions()}
 	filter := postgres.RejectedFilter{Range: since(body.Filter.Since, c.now()), Reason: body.Filter.Reason, Subject: body.Filter.Subject}
 	at := readPage(v.form)
-	list, more, err := c.History.Rejected(ctx, v.tenant, filter, maxRejectedShown, at)
+	found, err := all(c.History.Rejected(ctx, v.tenant, filter, maxRejectedShown, at))
 	if err != nil {
 		return reply{}, err
 	}
-	for _, r := range list {
+	for _, r := range found.List {
 		body.Rows = append(body.Rows, rejectedRow{
 			Subject: r.Subject, Reason: reasonWords(r.Reason), Detail: r.Detail, Body: strings.ToValidUTF8(string(r.Raw), "\uFFFD"),
 			Size: size(r.Size), At: r.PublishedAt, Cut: r.Size > len(r.Raw),
 		})
 	}
-	body.paging = neighbours(v.form, at, postgres.Scanned[postgres.RejectedEvent]{List: list, More: more}, func(e *postgres.RejectedEvent) postgres.Position {
+	body.paging = neighbours(v.form, at, found, func(e *postgres.RejectedEvent) postgres.Position {
 		return postgres.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // a sequence is not negative
 	})
 	return page("rejected", "Rejected events", body), nil

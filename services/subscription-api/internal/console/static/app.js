@@ -131,14 +131,9 @@
   }
   // What was ticked before the figures came stays ticked.
   let ticked = [];
-  const tick = (box) => box.name + "=" + box.value;
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    ticked = [...event.detail.target.querySelectorAll('input[type="checkbox"]:checked')].map(tick);
-  });
-  document.addEventListener("htmx:afterSwap", () => {
-    for (const box of document.querySelectorAll('input[type="checkbox"]')) box.checked ||= ticked.includes(tick(box));
-    ticked = [];
-  });
+  const boxes = () => [...document.querySelectorAll('#counts input[type="checkbox"]')];
+  document.addEventListener("htmx:beforeSwap", () => { ticked = boxes().filter((box) => box.checked).map((box) => box.value); });
+  document.addEventListener("htmx:afterSwap", () => { for (const box of boxes()) box.checked ||= ticked.includes(box.value); });
   document.addEventListener("htmx:afterRequest", (event) => { if (event.target.matches("[data-pending]")) event.target.remove(); });
   document.addEventListener("htmx:afterSettle", () => { showTimes(document); markWrong(document); });
   document.addEventListener("htmx:oobAfterSwap", (event) => {
