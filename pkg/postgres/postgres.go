@@ -28,8 +28,8 @@ type DB struct {
 	ring    *seal.Ring
 }
 
-// Open makes a pool of at most maxConns connections for the URL, and two more for SeenEvents. ring opens and seals secrets. It does not connect;
-// see Ready.
+// Open makes a pool of at most maxConns connections for the URL, and has two more where SeenEvents is asked. ring opens and
+// seals secrets. It does not connect; see Ready.
 func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	connector, err := pq.NewConnector(url)
 	if err != nil {
