@@ -14,7 +14,8 @@ import (
 // pollEvery is how often a server's state file is looked at while waiting for it.
 const pollEvery = 2 * time.Millisecond
 
-// postmaster reads a cluster's state file: the server's process id and its status ("ready" when it takes connections).
+// postmaster reads a cluster's state file: the server's process id and its status, which is
+// "ready" when it takes connections, or "standby" when those can only read.
 // ok is false when no server runs or the file is not complete yet.
 func postmaster(cluster string) (pid int, status string, ok bool) {
 	content, err := os.ReadFile(filepath.Join(cluster, "postmaster.pid"))

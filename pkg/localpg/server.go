@@ -204,7 +204,7 @@ func (s *Server) socketPort() int {
 
 func (s *Server) awaitReady(ctx context.Context) error {
 	for {
-		if pid, status, ok := postmaster(s.cluster); ok && pid == s.command.Process.Pid && status == "ready" {
+		if pid, status, ok := postmaster(s.cluster); ok && pid == s.command.Process.Pid && (status == "ready" || status == "standby") {
 			return nil
 		}
 		select {

@@ -7,6 +7,8 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -22,6 +24,14 @@ func (w *world) administrator() *sql.Conn {
 	conn, err := db.Conn(w.t.Context())
 	require.NoError(w.t, err)
 	return conn
+}
+
+// standby stops Postgres and starts it as the standby of a server that is gone: it only reads until it is promoted.
+func (w *world) standby() {
+	w.t.Helper()
+	require.NoError(w.t, w.pg.Stop(w.t.Context()))
+	require.NoError(w.t, os.WriteFile(filepath.Join(w.pg.Dir(), "standby.signal"), nil, 0o600))
+	w.startPostgres()
 }
 
 // set changes a setting for all sessions, those that are open too; "" takes it back.
@@ -73,11 +83,12 @@ func contend(ctx context.Context, admin *sql.Conn) {
 	_ = tx.Commit() // where it is the one that was ended, the others went on
 }
 
-// TestF22FailoverOfPostgres has Postgres behave as around a failover, with the errors of a real server: it only reads for
-// longer than what is refused for good takes to be put aside (25006), it ends sessions (57P01), connections are reset in
-// the middle of whatever they do, and transactions are rolled back because others were in the way (40001, 40P01).
+// TestF22FailoverOfPostgres takes Postgres through a failover, with the errors of a real server: a standby takes over that only
+// reads for longer than what is refused for good takes to be put aside (25006), it is promoted and ends sessions (57P01),
+// connections are reset in the middle of whatever they do, and transactions are rolled back because others were in the
+// way (40001, 40P01).
 func TestF22FailoverOfPostgres(t *testing.T) {
-	w := newWorld(t, false)
+	w := newWorld(t, true)
 	w.goodHooks(hooks)
 	w.receiver.reacts(flaky)
 	database, err := url.Parse(w.pg.URL("postgres"))
@@ -86,14 +97,14 @@ func TestF22FailoverOfPostgres(t *testing.T) {
 	database.Host = p.at
 	w.run("WHISPERER_DATABASE_URL=" + database.String())
 	w.run()
-	admin := w.administrator()
 	stop := w.load(40, 1)
 	w.lasts(2 * time.Second)
 	began := time.Now()
-	w.set(admin, "default_transaction_read_only", "on")
+	w.standby()
 	w.lasts(seconds(9, 20))
-	require.Positive(t, w.said("read-only transaction"), "the workers hear of it")
-	w.set(admin, "default_transaction_read_only", "")
+	require.Positive(t, w.said("during recovery"), "the workers hear of it")
+	admin := w.administrator()
+	require.Equal(t, 1, w.count(admin, "SELECT pg_promote()::int"))
 	w.during(seconds(3, 20), 100*time.Millisecond, func() {
 		_, err := admin.ExecContext(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name NOT IN ('psql') AND backend_type = 'client backend' AND pid <> pg_backend_pid()`)
 		require.NoError(t, err)
