@@ -292,6 +292,43 @@ func TestReceiversThatCloseIdleConnectionsGetEachRequestOnce(t *testing.T) {
 	require.Greater(t, succeeded, int64(200))
 }
 
+func TestAConnectionIsNotUsedAgainWhenItsReceiverIsAboutToCloseIt(t *testing.T) {
+	t.Parallel()
+	for said, connections := range map[string]int64{"timeout=60": 1, "timeout=0": 3} {
+		server := listen(t, func(r *receiver, conn net.Conn) {
+			for br := bufio.NewReader(conn); r.readRequest(br); {
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: "+said+"\r\n\r\n")
+			}
+		})
+		client := newClient(t, egress.Options{})
+		for range 3 {
+			require.True(t, post(t, client, server.url()).Success())
+		}
+		require.Equal(t, connections, server.connections.Load(), said)
+	}
+}
+
+func TestKeepAlive(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		said []string
+		want time.Duration
+	}{
+		{nil, egress.IdleTimeout},
+		{[]string{"timeout=5"}, 4 * time.Second}, // of Node.js
+		{[]string{"timeout=5, max=100"}, 4 * time.Second},
+		{[]string{"max=100,Timeout=20"}, 19 * time.Second},
+		{[]string{"max=100", "timeout=2"}, time.Second},
+		{[]string{"timeout=1"}, 500 * time.Millisecond},
+		{[]string{"timeout=0"}, 0},
+		{[]string{"timeout=3600"}, egress.IdleTimeout},
+		{[]string{"timeout=999999999999999999999"}, egress.IdleTimeout},
+		{[]string{"timeout=-5", "timeout", "timeout=", "timeout=5s", "5", "=5", ""}, egress.IdleTimeout},
+	} {
+		require.Equal(t, c.want, egress.KeepAlive(c.said...), "%q", c.said)
+	}
+}
+
 // net/http writes headers and body apart unless it knows the body's type; that would cost a system call and a packet.
 func TestHeadersAndBodyAreWrittenAtOnce(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,9 @@
 package egress
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // Pool is a pool for tests of what it closes when.
 type Pool struct{ pool *pool }
@@ -11,6 +14,9 @@ const MaxIdle = maxIdle
 // IdleTimeout is how long it keeps each.
 const IdleTimeout = idleTimeout
 
+// KeepAlive is how long a connection is used again whose receiver sent these Keep-Alive headers.
+func KeepAlive(values ...string) time.Duration { return keepAlive(values) }
+
 // NewPool returns a pool that keeps so many connections to one place.
 func NewPool(perPlace int) Pool { return Pool{pool: newPool(perPlace)} }
 
@@ -18,7 +24,7 @@ func NewPool(perPlace int) Pool { return Pool{pool: newPool(perPlace)} }
 func (p Pool) Use(address string, conn net.Conn) (back func()) {
 	w := &wire{Conn: conn, place: place{address: address}}
 	p.pool.enter(w)
-	return func() { p.pool.put(w) }
+	return func() { p.pool.put(w, idleTimeout) }
 }
 
 // Close closes what is idle.

@@ -33,7 +33,7 @@ func newPool(perPlace int) *pool {
 func (p *pool) take(to place) (*wire, bool) {
 	for {
 		w, ok := p.pop(to)
-		if !ok || w.quiet() {
+		if !ok || time.Now().Before(w.idleUntil) && w.quiet() {
 			return w, ok
 		}
 		w.drop()
@@ -60,21 +60,22 @@ func (p *pool) enter(w *wire) {
 	w.epoch = p.epoch
 }
 
-// put takes a connection back whose last answer was read to its end. What there is no room for is closed: this one if its
-// place has enough, else the one that was not used for longest.
-func (p *pool) put(w *wire) {
-	if surplus := p.push(w); surplus != nil {
+// put takes a connection back whose last answer was read to its end, to be used within keep. What there is no room for is
+// closed: this one if its place has enough, else the one that was not used for longest.
+func (p *pool) put(w *wire, keep time.Duration) {
+	if surplus := p.push(w, keep); surplus != nil {
 		surplus.retire()
 	}
 }
 
-func (p *pool) push(w *wire) (surplus *wire) {
+func (p *pool) push(w *wire, keep time.Duration) (surplus *wire) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w.epoch != p.epoch || len(p.byPlace[w.place]) >= p.perPlace {
 		return w
 	}
 	w.idleSince = time.Now()
+	w.idleUntil = w.idleSince.Add(keep)
 	w.element = p.all.PushFront(w)
 	p.byPlace[w.place] = append(p.byPlace[w.place], w)
 	if p.sweep == nil {

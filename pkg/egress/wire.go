@@ -37,6 +37,7 @@ type wire struct {
 	// Of the pool.
 	epoch     int
 	idleSince time.Time
+	idleUntil time.Time // later its receiver may be about to close it
 	element   *list.Element
 }
 
