@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -55,6 +57,17 @@ func (d *DB) Reach(ctx context.Context, since time.Time) (tried, unreachable int
 		return 0, 0, translate(fmt.Errorf("count reachable hooks: %w", err))
 	}
 	return row.Tried, row.Unreachable, nil
+}
+
+// LastAttempt returns when the hook's last attempt began that is recorded, by the clock of its worker; the zero time if there
+// is none.
+func (d *DB) LastAttempt(ctx context.Context, hook uuid.UUID) (time.Time, error) {
+	var last time.Time
+	err := d.db.GetContext(ctx, &last, `SELECT last_attempt_at FROM hook_health WHERE hook_id = $1`, hook)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, translate(fmt.Errorf("look up last attempt of hook %s: %w", hook, err))
+	}
+	return last, nil
 }
 
 // Warned remembers how far on the way to being disabled people were warned, and says so in the audit log.

@@ -293,7 +293,7 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 	history := ledger.NewReader(s.db, s.bus)
 	s.payloads = payload.NewReader(s.bus, s.db)
 	s.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Events: s.payloads, Backfills: s.db, Leases: s.db, Claims: s.db,
+		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Events: s.payloads, Backfills: s.db, Attempts: s.db, Leases: s.db, Claims: s.db,
 		Stream: s.bus, History: history, Log: s.log, Worker: s.config.Worker,
 	})
 	return deliverer, history

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
@@ -22,7 +23,7 @@ const maxSkipped = 20 * page
 
 // alone drains a hook that one worker at a time may drain, or ends what cannot be drained any more. It returns true when
 // something was done, so that more may be possible at once.
-func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook) (progress bool, err error) {
+func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook, waiting *atomic.Int64) (progress bool, err error) {
 	lease, err := d.exclude(ctx, b.HookID)
 	if err != nil || lease == nil {
 		return false, err
@@ -46,7 +47,11 @@ func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 	if err := d.History.CatchUp(ctx); err != nil {
 		return false, err
 	}
-	p := newPass(d, lease, h, page)
+	last, err := d.lastAttempt(ctx, h)
+	if err != nil {
+		return false, err
+	}
+	p := newPass(d, lease, h, waiting, last, page)
 	err = p.block(ctx)
 	if err == nil {
 		err = p.read(ctx, bound.last, math.MaxInt64, d.Stream.Time(time.Now()).Add(-stored))
@@ -59,13 +64,22 @@ func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 	case err != nil:
 		return false, err
 	case p.done.Load() > 0 || p.stopped.Load():
-		return p.done.Load() > 0 && !p.stopped.Load(), nil
+		return p.again(), nil
 	case bound.moving && p.skipped == 0 && !p.allBlocked:
 		if later, err := d.Store.Parked(ctx, b.HookID, bound.upTo, math.MaxInt64, 1); err != nil || len(later) > 0 {
 			return d.soon(ctx), err
 		}
 	}
 	return false, d.Store.ForgetBacklog(ctx, b)
+}
+
+// lastAttempt is when the hook's last attempt began, where that matters. One whose worker died in it is not known: it comes
+// again sooner than the rate says.
+func (d *Drainer) lastAttempt(ctx context.Context, h *webhook.Hook) (time.Time, error) {
+	if h.Config.RateLimit == nil {
+		return time.Time{}, nil
+	}
+	return d.Attempts.LastAttempt(ctx, h.ID)
 }
 
 // bound is what of a hook's parked deliveries may be made without breaking their order.
@@ -144,8 +158,8 @@ func (p *pass) block(ctx context.Context) error {
 // read goes over the hook's parked deliveries after one sequence and up to another, of events that were published before a
 // time; zero is any.
 func (p *pass) read(ctx context.Context, after, upTo uint64, before time.Time) error {
-	for after < upTo && !p.over() {
-		list, err := p.Store.Parked(ctx, p.hook.ID, after, upTo, page)
+	for after < upTo && !p.inVain() {
+		list, err := p.Store.Parked(ctx, p.hook.ID, after, upTo, p.page)
 		if err != nil || len(list) == 0 {
 			return err
 		}
@@ -160,8 +174,8 @@ func (p *pass) read(ctx context.Context, after, upTo uint64, before time.Time) e
 	return nil
 }
 
-// over reports whether going on would be in vain.
-func (p *pass) over() bool {
+// inVain reports whether going on would be.
+func (p *pass) inVain() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.stopped.Load() || p.allBlocked || p.skipped >= maxSkipped

@@ -6,6 +6,7 @@ package drainer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,12 +25,8 @@ const (
 	leaseTime = 15 * time.Second
 	// margin is how long before the end of its lease a worker stops acting on it.
 	margin = 3 * time.Second
-	// page is how many parked deliveries are read at once, at most.
-	page = 500
 	// endPage is how many deliveries of a hook that is gone are ended by one statement.
 	endPage = 5000
-	// atOnce bounds the hooks that one worker drains side by side.
-	atOnce = 64
 )
 
 // deliverer makes the attempts.
@@ -65,6 +62,11 @@ type store interface {
 // backfills is implemented by *postgres.DB.
 type backfills interface {
 	Backfilled(ctx context.Context, hook uuid.UUID) (upTo uint64, running bool, err error)
+}
+
+// attempts is implemented by *postgres.DB.
+type attempts interface {
+	LastAttempt(ctx context.Context, hook uuid.UUID) (time.Time, error)
 }
 
 // leases is implemented by *postgres.DB.
@@ -104,6 +106,7 @@ type Deps struct {
 	Store     store
 	Events    events
 	Backfills backfills
+	Attempts  attempts
 	Leases    leases
 	Claims    claims
 	Stream    stream
@@ -141,33 +144,53 @@ func (d *Drainer) Run(ctx context.Context) {
 	defer tick.Stop()
 	var open sync.WaitGroup
 	defer open.Wait()
-	slots := make(chan struct{}, atOnce)
+	quick, limited := &queue{bound: atOnce}, &queue{bound: limitedAtOnce}
+	over := make(chan func()) // what to do after a turn
 	for {
-		var only uuid.UUID
 		select {
 		case <-ctx.Done():
 			return
-		case only = <-d.wake:
+		case then := <-over:
+			then()
+		case hook := <-d.wake:
+			d.enqueue(d.due(ctx, hook), quick, limited)
 		case <-tick.C:
+			d.enqueue(d.due(ctx, uuid.Nil), quick, limited)
 		}
-		for _, b := range d.due(ctx, only) {
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return
+		for _, q := range []*queue{quick, limited} {
+			for b, ok := q.next(); ok; b, ok = q.next() {
+				open.Go(func() {
+					again := d.hook(ctx, b, &q.waiting)
+					select {
+					case over <- func() { d.after(q, b, again) }:
+					case <-ctx.Done():
+					}
+				})
 			}
-			if !d.begin(b.HookID) {
-				<-slots
-				continue
-			}
-			open.Go(func() {
-				again := d.hook(ctx, b)
-				<-slots
-				if d.end(b.HookID) || again {
-					d.Wake(b.HookID)
-				}
-			})
 		}
+	}
+}
+
+// enqueue has hooks drained that are not being drained already, and do not wait for it.
+func (d *Drainer) enqueue(list []postgres.Backlog, quick, limited *queue) {
+	for _, b := range list {
+		switch h := d.Hooks.Get(b.HookID); {
+		case !d.begin(b.HookID):
+		case h != nil && h.Status == webhook.Active && h.Config.RateLimit != nil:
+			limited.add(b)
+		default:
+			quick.add(b)
+		}
+	}
+}
+
+// after puts a hook whose turn is over behind those that wait, if there may be more to do.
+func (d *Drainer) after(q *queue, b postgres.Backlog, again bool) {
+	q.running--
+	if again && d.able(b.HookID) {
+		q.add(b)
+	} else if d.end(b.HookID) || again {
+		d.Wake(b.HookID)
 	}
 }
 
@@ -220,8 +243,9 @@ func (d *Drainer) end(hook uuid.UUID) (again bool) {
 	return again
 }
 
-// hook does what can be done about one backlog, under its lease. It returns true when there may be more to do at once.
-func (d *Drainer) hook(ctx context.Context, b postgres.Backlog) (again bool) {
+// hook does what can be done about one backlog, under its lease, for a turn if there are others that wait. It returns true
+// when there may be more to do at once.
+func (d *Drainer) hook(ctx context.Context, b postgres.Backlog, waiting *atomic.Int64) (again bool) {
 	h := d.Hooks.Get(b.HookID)
 	drain := d.alone
 	if h != nil && h.Status == webhook.Active {
@@ -229,7 +253,7 @@ func (d *Drainer) hook(ctx context.Context, b postgres.Backlog) (again bool) {
 			drain = d.share
 		}
 	}
-	again, err := drain(ctx, b, h)
+	again, err := drain(ctx, b, h, waiting)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.Log.Warn("draining was disturbed", zap.Stringer("hook_id", b.HookID), zap.Error(err))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
@@ -15,15 +16,22 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// limiter spaces attempts evenly, so that no window of the period holds more than the limit. It begins empty: the
-// holder before may have used its last token just now.
-func limiter(r *webhook.RateLimit) *rate.Limiter {
+// limiter spaces attempts evenly, so that no window of the period holds more than the limit: the next one may be made when
+// its time since the last one is over.
+func limiter(r *webhook.RateLimit, last time.Time) *rate.Limiter {
 	if r == nil {
 		return rate.NewLimiter(rate.Inf, 1)
 	}
-	l := rate.NewLimiter(rate.Limit(float64(r.Limit)/r.Period.Seconds()), 1)
-	l.Allow()
+	l := rate.NewLimiter(perSecond(r), 1)
+	if now := time.Now(); last.After(now) { // by the clock of another worker
+		last = now
+	}
+	l.AllowN(last, 1)
 	return l
+}
+
+func perSecond(r *webhook.RateLimit) rate.Limit {
+	return rate.Limit(float64(r.Limit) / r.Period.Seconds())
 }
 
 // pass goes once over a hook's parked deliveries.
@@ -32,6 +40,7 @@ type pass struct {
 	lease    *held
 	hook     *webhook.Hook
 	limiter  *rate.Limiter
+	page     int // of deliveries that are read at once
 	lineup   *lineup
 	probe    sync.Mutex // one probe at a time; the others see what it led to
 	settling sync.WaitGroup
@@ -41,15 +50,42 @@ type pass struct {
 	allBlocked bool
 	skipped    int
 	done       atomic.Int64
-	stopped    atomic.Bool // the hook, or this worker, can do no more
+	stopped    atomic.Bool // the hook, or this worker, can do no more, or its turn is over
+	// Of its turn.
+	began   time.Time
+	waiting *atomic.Int64 // hooks
+	over    atomic.Bool
 }
 
-// newPass makes a pass that takes up to ahead deliveries before they are tried.
-func newPass(d *Drainer, lease *held, h *webhook.Hook, ahead int) *pass {
-	p := &pass{Drainer: d, lease: lease, hook: h, limiter: limiter(h.Config.RateLimit)}
+// newPass makes a pass that takes up to ahead deliveries before they are tried. It ends after a turn if hooks are waiting.
+func newPass(d *Drainer, lease *held, h *webhook.Hook, waiting *atomic.Int64, last time.Time, ahead int) *pass {
+	p := &pass{
+		Drainer: d, lease: lease, hook: h, limiter: limiter(h.Config.RateLimit, last), page: page, began: time.Now(), waiting: waiting,
+	}
+	if r := h.Config.RateLimit; r != nil {
+		p.page = between(limitedPage, perSecond(r), turn, page)
+		ahead = between(1, perSecond(r), webhook.MaxTimeout, ahead)
+	}
 	p.lineup = newLineup(h.Config.Concurrency, ahead, func(w work) { p.try(lease.ctx, w) })
 	return p
 }
+
+// between is how many are made within a time at a rate, but not below least nor above most.
+func between(least int, r rate.Limit, d time.Duration, most int) int {
+	return int(min(max(float64(r)*d.Seconds(), float64(least)), float64(most)))
+}
+
+// turnOver reports whether the hook has had its turn, and stops the pass then.
+func (p *pass) turnOver() bool {
+	if p.done.Load() > 0 && p.waiting.Load() > 0 && time.Since(p.began) >= turn {
+		p.over.Store(true)
+		p.stopped.Store(true)
+	}
+	return p.over.Load()
+}
+
+// again reports whether there may be more to do at once.
+func (p *pass) again() bool { return p.over.Load() || p.done.Load() > 0 && !p.stopped.Load() }
 
 // finish returns when all that was put to work is settled.
 func (p *pass) finish() {
@@ -135,7 +171,7 @@ func (p *pass) may() bool { return p.lease.valid() && p.Hooks.Get(p.hook.ID) == 
 
 // try makes the next attempt of a delivery, if the hook is able.
 func (p *pass) try(ctx context.Context, w work) {
-	if p.stopped.Load() || p.isBlocked(w.due.Event.Entity) {
+	if p.turnOver() || p.stopped.Load() || p.isBlocked(w.due.Event.Entity) {
 		w.end(false)
 		return
 	}

@@ -17,7 +17,7 @@ const minClaim, maxClaim = 500 * time.Millisecond, 2 * time.Second
 
 // share drains a hook together with other workers. It returns true when something was done, so that more may be
 // possible at once.
-func (d *Drainer) share(ctx context.Context, b postgres.Backlog, h *webhook.Hook) (progress bool, err error) {
+func (d *Drainer) share(ctx context.Context, b postgres.Backlog, h *webhook.Hook, waiting *atomic.Int64) (progress bool, err error) {
 	lease, err := d.join(ctx, b.HookID)
 	if err != nil || lease == nil {
 		return false, err
@@ -28,7 +28,7 @@ func (d *Drainer) share(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 		return false, err
 	}
 	// read ahead so far that those who make the attempts do not wait for Postgres
-	p := newPass(d, lease.held, h, min(page, 4*h.Config.Concurrency))
+	p := newPass(d, lease.held, h, waiting, time.Time{}, min(page, 4*h.Config.Concurrency))
 	s := &sharing{pass: p, lease: lease, size: min(page, 2*h.Config.Concurrency)}
 	empty, err := s.run(lease.ctx)
 	p.finish()
@@ -38,7 +38,7 @@ func (d *Drainer) share(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 	if empty {
 		return false, d.Store.ForgetBacklog(ctx, b)
 	}
-	return p.done.Load() > 0 && !p.stopped.Load(), nil
+	return p.again(), nil
 }
 
 // sharing is a pass over the claims of one worker.
@@ -50,7 +50,7 @@ type sharing struct {
 
 // run claims and puts to work until there is nothing to claim. It returns true where nothing is parked.
 func (s *sharing) run(ctx context.Context) (empty bool, err error) {
-	for !s.stopped.Load() {
+	for !s.turnOver() && !s.stopped.Load() {
 		began := time.Now()
 		claim, ended, err := s.lease.claim(s.size)
 		switch {
@@ -123,7 +123,7 @@ func (s *sharing) readClaim(ctx context.Context, c postgres.Claim, each func([]p
 		}
 	}
 	for after := c.After; after < c.UpTo && !s.stopped.Load(); {
-		list, err := s.Store.Parked(ctx, s.hook.ID, after, c.UpTo, page)
+		list, err := s.Store.Parked(ctx, s.hook.ID, after, c.UpTo, s.page)
 		if err != nil || len(list) == 0 {
 			return err
 		}
