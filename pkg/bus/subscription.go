@@ -12,7 +12,7 @@ import (
 
 const (
 	// pullWait is how long one request for messages is open at the server; a subscription that stops waits for its end,
-	// because what the server sends to a request that was given up is lost until ackWait is over.
+	// because what the server sends to a request that was given up is lost until its ackWait is over.
 	pullWait = time.Second
 	// pullRetry is how soon a server that did not answer a request is asked again.
 	pullRetry = 250 * time.Millisecond
@@ -235,13 +235,14 @@ func (s *Subscription) settled(m *Message) jetstream.Msg {
 
 // heartbeat tells the server about messages that take long, until the subscription has ended and none is left.
 func (s *Subscription) heartbeat() {
-	tick := time.NewTicker(ackWait / 3)
+	beat := s.name.ackWait() / 3
+	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	for now := range tick.C {
 		s.mu.Lock()
 		var old []jetstream.Msg
 		for _, h := range s.open {
-			if now.Sub(h.since) >= ackWait/3 {
+			if now.Sub(h.since) >= beat {
 				old = append(old, h.msg)
 			}
 		}

@@ -84,10 +84,15 @@ func MaxInHand(c Consumer) int {
 	return 8 << 10
 }
 
-// ackWait is how long a message may be silent before another worker gets it; a worker that is alive says so every
-// ackWait/3. It bounds the time to recover from a dead worker, and is never changed on a live consumer: a change moves
-// every delay that is under way.
-const ackWait = 15 * time.Second
+// ackWait is how long a message may be silent before another worker gets it; a worker that is alive speaks up three times
+// as often. It bounds the time to recover from a dead worker. What comes again to be delivered waits for the ledger first, so
+// what a recorder had in hand has to come again sooner than that.
+func (c Consumer) ackWait() time.Duration {
+	if c == FactRecorder {
+		return 5 * time.Second
+	}
+	return 15 * time.Second
+}
 
 // dedupWindow is how long JetStream remembers a Nats-Msg-Id; each costs 235 bytes of server memory.
 const dedupWindow = 2 * time.Minute
@@ -175,14 +180,14 @@ func (b *Bus) ensureConsumer(ctx context.Context, c Consumer) error {
 // consumer is what the consumer is like, begun at the first message of its stream.
 func (b *Bus) consumer(c Consumer) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: string(c), FilterSubject: c.filter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		Durable: string(c), FilterSubject: c.filter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.ackWait(),
 		MaxDeliver: -1, MaxAckPending: MaxInHand(c), Replicas: b.opts.Replicas, Metadata: versioned(),
 	}
 }
 
 // topologyVersion grows with every change of what streams and consumers are like. versionKey is its name in their metadata.
 const (
-	topologyVersion = 1
+	topologyVersion = 2
 	versionKey      = "whisperer_topology"
 )
 
