@@ -199,6 +199,30 @@ func TestARateLimitHoldsOverAllWorkers(t *testing.T) {
 	}
 }
 
+func TestAHookThatWaitsForItsRateObeysItsChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	seldom := func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":1,"period":3600}}`) }
+	changed, deleted := w.hook("/changed", seldom), w.hook("/deleted", seldom)
+	w.run()
+	for _, id := range []string{"e-1", "e-2"} {
+		w.publish("order.created", `{"event_id":"`+id+`","data":{}}`)
+	}
+	for _, h := range []webhook.Hook{changed, deleted} {
+		w.recorded(h, "e-1", time.Now(), webhook.Delivered)
+		w.recorded(h, "e-2", time.Now(), webhook.Parked)
+	}
+	_, err := w.db.UpdateHook(t.Context(), "test", webhook.DefaultTenant, changed.ID, nil, func(h *webhook.Hook) error {
+		h.Config = config(t, `{"rate_limit":{"limit":100,"period":1}}`)
+		return nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, w.db.DeleteHook(t.Context(), "test", webhook.DefaultTenant, deleted.ID, nil))
+	w.recorded(changed, "e-2", time.Now(), webhook.Delivered)
+	w.recorded(deleted, "e-2", time.Now(), webhook.Cancelled)
+	require.Len(t, w.receiver.Got("/deleted"), 1)
+}
+
 func TestHooksWithLongBacklogsTakeTurnsWithTheOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
@@ -23,7 +22,7 @@ const maxSkipped = 20 * page
 
 // alone drains a hook that one worker at a time may drain, or ends what cannot be drained any more. It returns true when
 // something was done, so that more may be possible at once.
-func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook, waiting *atomic.Int64) (progress bool, err error) {
+func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *webhook.Hook) (progress bool, err error) {
 	lease, err := d.exclude(ctx, b.HookID)
 	if err != nil || lease == nil {
 		return false, err
@@ -51,7 +50,7 @@ func (d *Drainer) alone(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 	if err != nil {
 		return false, err
 	}
-	p := newPass(d, lease, h, waiting, last, page)
+	p := newPass(d, q, lease, h, last, page)
 	err = p.block(ctx)
 	if err == nil {
 		err = p.read(ctx, bound.last, math.MaxInt64, d.Stream.Time(time.Now()).Add(-stored))

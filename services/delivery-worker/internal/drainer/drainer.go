@@ -6,7 +6,6 @@ package drainer
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -144,7 +143,7 @@ func (d *Drainer) Run(ctx context.Context) {
 	defer tick.Stop()
 	var open sync.WaitGroup
 	defer open.Wait()
-	quick, limited := &queue{bound: atOnce}, &queue{bound: limitedAtOnce}
+	quick, limited := &queue{bound: atOnce, turn: turn}, &queue{bound: limitedAtOnce, turn: limitedTurn}
 	over := make(chan func()) // what to do after a turn
 	for {
 		select {
@@ -160,7 +159,7 @@ func (d *Drainer) Run(ctx context.Context) {
 		for _, q := range []*queue{quick, limited} {
 			for b, ok := q.next(); ok; b, ok = q.next() {
 				open.Go(func() {
-					again := d.hook(ctx, b, &q.waiting)
+					again := d.hook(ctx, q, b)
 					select {
 					case over <- func() { d.after(q, b, again) }:
 					case <-ctx.Done():
@@ -245,7 +244,7 @@ func (d *Drainer) end(hook uuid.UUID) (again bool) {
 
 // hook does what can be done about one backlog, under its lease, for a turn if there are others that wait. It returns true
 // when there may be more to do at once.
-func (d *Drainer) hook(ctx context.Context, b postgres.Backlog, waiting *atomic.Int64) (again bool) {
+func (d *Drainer) hook(ctx context.Context, q *queue, b postgres.Backlog) (again bool) {
 	h := d.Hooks.Get(b.HookID)
 	drain := d.alone
 	if h != nil && h.Status == webhook.Active {
@@ -253,7 +252,7 @@ func (d *Drainer) hook(ctx context.Context, b postgres.Backlog, waiting *atomic.
 			drain = d.share
 		}
 	}
-	again, err := drain(ctx, b, h, waiting)
+	again, err := drain(ctx, q, b, h)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.Log.Warn("draining was disturbed", zap.Stringer("hook_id", b.HookID), zap.Error(err))

@@ -52,18 +52,18 @@ type pass struct {
 	done       atomic.Int64
 	stopped    atomic.Bool // the hook, or this worker, can do no more, or its turn is over
 	// Of its turn.
-	began   time.Time
-	waiting *atomic.Int64 // hooks
-	over    atomic.Bool
+	queue *queue
+	began time.Time
+	over  atomic.Bool
 }
 
 // newPass makes a pass that takes up to ahead deliveries before they are tried. It ends after a turn if hooks are waiting.
-func newPass(d *Drainer, lease *held, h *webhook.Hook, waiting *atomic.Int64, last time.Time, ahead int) *pass {
+func newPass(d *Drainer, q *queue, lease *held, h *webhook.Hook, last time.Time, ahead int) *pass {
 	p := &pass{
-		Drainer: d, lease: lease, hook: h, limiter: limiter(h.Config.RateLimit, last), page: page, began: time.Now(), waiting: waiting,
+		Drainer: d, lease: lease, hook: h, limiter: limiter(h.Config.RateLimit, last), page: page, queue: q, began: time.Now(),
 	}
 	if r := h.Config.RateLimit; r != nil {
-		p.page = between(limitedPage, perSecond(r), turn, page)
+		p.page = between(limitedPage, perSecond(r), pageTime, page)
 		ahead = between(1, perSecond(r), webhook.MaxTimeout, ahead)
 	}
 	p.lineup = newLineup(h.Config.Concurrency, ahead, func(w work) { p.try(lease.ctx, w) })
@@ -75,9 +75,11 @@ func between(least int, r rate.Limit, d time.Duration, most int) int {
 	return int(min(max(float64(r)*d.Seconds(), float64(least)), float64(most)))
 }
 
-// turnOver reports whether the hook has had its turn, and stops the pass then.
+// turnOver reports whether the hook has had its turn, and stops the pass then. At least one delivery is tried in a turn,
+// unless the rate does not let it.
 func (p *pass) turnOver() bool {
-	if p.done.Load() > 0 && p.waiting.Load() > 0 && time.Since(p.began) >= turn {
+	had := p.done.Load() > 0 || p.hook.Config.RateLimit != nil
+	if had && p.queue.waiting.Load() > 0 && time.Since(p.began) >= p.queue.turn {
 		p.over.Store(true)
 		p.stopped.Store(true)
 	}
@@ -175,7 +177,7 @@ func (p *pass) try(ctx context.Context, w work) {
 		w.end(false)
 		return
 	}
-	if err := p.limiter.Wait(ctx); err != nil || !p.may() {
+	if !p.wait(ctx) {
 		p.stopped.Store(true)
 		w.end(false)
 		return
@@ -192,6 +194,25 @@ func (p *pass) try(ctx context.Context, w work) {
 		return
 	}
 	p.attempt(w)
+}
+
+// wait returns true when the hook's rate lets it have the next attempt, and false as soon as this pass may not make it.
+func (p *pass) wait(ctx context.Context) bool {
+	for reserved := p.limiter.Reserve(); p.may() && !p.stopped.Load(); {
+		left := reserved.Delay()
+		if left == 0 {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(min(left, look)):
+		}
+		if left > look && p.turnOver() {
+			return false
+		}
+	}
+	return false
 }
 
 func (p *pass) attempt(w work) {

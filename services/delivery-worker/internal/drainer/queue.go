@@ -8,19 +8,21 @@ import (
 )
 
 const (
-	// turn is how long a hook is drained while others wait: until then, and until at least one delivery was tried.
-	turn = 2 * time.Second
 	// atOnce bounds the hooks that one worker drains side by side, and limitedAtOnce those with a rate limit: they are many,
 	// since all that they get is parked first, and cost little, since mostly they wait for their rate.
 	atOnce, limitedAtOnce = 64, 1024
-	// page is how many parked deliveries are read at once, at most; of a hook with a rate limit it is what it takes in a turn,
-	// and limitedPage at least.
+	// turn is how long a hook is drained at least, if it has so much, and at most while others wait.
+	turn, limitedTurn = 2 * time.Second, 30 * time.Second
+	// page is how many parked deliveries are read at once, at most; of a hook with a rate limit it is what it takes in
+	// pageTime, and limitedPage at least.
 	page, limitedPage = 500, 16
+	pageTime          = 2 * time.Second
 )
 
 // queue is the hooks that are being drained, up to a bound, and those that wait for that in their order.
 type queue struct {
 	bound   int
+	turn    time.Duration
 	running int
 	list    []postgres.Backlog
 	waiting atomic.Int64 // the length of list, for those that run

@@ -17,7 +17,7 @@ const minClaim, maxClaim = 500 * time.Millisecond, 2 * time.Second
 
 // share drains a hook together with other workers. It returns true when something was done, so that more may be
 // possible at once.
-func (d *Drainer) share(ctx context.Context, b postgres.Backlog, h *webhook.Hook, waiting *atomic.Int64) (progress bool, err error) {
+func (d *Drainer) share(ctx context.Context, q *queue, b postgres.Backlog, h *webhook.Hook) (progress bool, err error) {
 	lease, err := d.join(ctx, b.HookID)
 	if err != nil || lease == nil {
 		return false, err
@@ -28,7 +28,7 @@ func (d *Drainer) share(ctx context.Context, b postgres.Backlog, h *webhook.Hook
 		return false, err
 	}
 	// read ahead so far that those who make the attempts do not wait for Postgres
-	p := newPass(d, lease.held, h, waiting, time.Time{}, min(page, 4*h.Config.Concurrency))
+	p := newPass(d, q, lease.held, h, time.Time{}, min(page, 4*h.Config.Concurrency))
 	s := &sharing{pass: p, lease: lease, size: min(page, 2*h.Config.Concurrency)}
 	empty, err := s.run(lease.ctx)
 	p.finish()
