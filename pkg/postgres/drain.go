@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/lib/pq"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -18,10 +19,15 @@ type Backlog struct {
 	TouchedAt time.Time `db:"touched_at"`
 }
 
-// Backlogs lists the hooks that have parked deliveries.
-func (d *DB) Backlogs(ctx context.Context) ([]Backlog, error) {
+// Backlogs lists the hooks that have parked deliveries, of all or of those given.
+func (d *DB) Backlogs(ctx context.Context, hooks ...uuid.UUID) ([]Backlog, error) {
+	var only string
+	var args []any
+	if len(hooks) > 0 {
+		only, args = `WHERE hook_id = ANY($1::uuid[])`, []any{pq.Array(hooks)}
+	}
 	var list []Backlog
-	if err := d.db.SelectContext(ctx, &list, `SELECT hook_id, touched_at FROM backlogs ORDER BY touched_at`); err != nil {
+	if err := d.db.SelectContext(ctx, &list, `SELECT hook_id, touched_at FROM backlogs `+only+` ORDER BY touched_at`, args...); err != nil {
 		return nil, translate(fmt.Errorf("list backlogs: %w", err))
 	}
 	return list, nil

@@ -5,6 +5,7 @@ package drainer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,7 +52,7 @@ type lanes interface {
 
 // store is implemented by *postgres.DB.
 type store interface {
-	Backlogs(ctx context.Context) ([]postgres.Backlog, error)
+	Backlogs(ctx context.Context, hooks ...uuid.UUID) ([]postgres.Backlog, error)
 	ForgetBacklog(ctx context.Context, b postgres.Backlog) error
 	Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, limit int) ([]postgres.ParkedDelivery, error)
 	WaitingEntities(ctx context.Context, hook uuid.UUID) ([]string, error)
@@ -152,9 +153,11 @@ func (d *Drainer) Run(ctx context.Context) {
 		case then := <-over:
 			then()
 		case hook := <-d.wake:
-			d.enqueue(d.due(ctx, hook), quick, limited)
+			if hooks := d.woken(hook); len(hooks) > 0 {
+				d.enqueue(d.due(ctx, hooks...), quick, limited)
+			}
 		case <-tick.C:
-			d.enqueue(d.due(ctx, uuid.Nil), quick, limited)
+			d.enqueue(d.due(ctx), quick, limited)
 		}
 		for _, q := range []*queue{quick, limited} {
 			for b, ok := q.next(); ok; b, ok = q.next() {
@@ -193,22 +196,32 @@ func (d *Drainer) after(q *queue, b postgres.Backlog, again bool) {
 	}
 }
 
-// due lists the backlogs that something can be done about; only, if set, restricts it to one hook.
-func (d *Drainer) due(ctx context.Context, only uuid.UUID) []postgres.Backlog {
-	all, err := d.Store.Backlogs(ctx)
+// woken lists the hooks to be looked at now, of which first is one: all that were woken and are not being drained already.
+func (d *Drainer) woken(first uuid.UUID) (hooks []uuid.UUID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for hook := first; ; hook = <-d.wake {
+		if _, there := d.active[hook]; there {
+			d.active[hook] = true
+		} else {
+			hooks = append(hooks, hook)
+		}
+		if len(d.wake) == 0 { // nobody else takes from it
+			return hooks
+		}
+	}
+}
+
+// due lists the backlogs that something can be done about, of all hooks or of these.
+func (d *Drainer) due(ctx context.Context, hooks ...uuid.UUID) []postgres.Backlog {
+	list, err := d.Store.Backlogs(ctx, hooks...)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.Log.Warn("backlogs could not be listed", zap.Error(err))
 		}
 		return nil
 	}
-	list := all[:0]
-	for _, b := range all {
-		if (only == uuid.Nil || b.HookID == only) && d.able(b.HookID) {
-			list = append(list, b)
-		}
-	}
-	return list
+	return slices.DeleteFunc(list, func(b postgres.Backlog) bool { return !d.able(b.HookID) })
 }
 
 // able reports whether something can be done about the hook's backlog: it can take deliveries, or they can be ended.
