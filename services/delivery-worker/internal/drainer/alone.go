@@ -158,7 +158,7 @@ func (p *pass) block(ctx context.Context) error {
 // time; zero is any.
 func (p *pass) read(ctx context.Context, after, upTo uint64, before time.Time) error {
 	for after < upTo && !p.inVain() {
-		list, err := p.Store.Parked(ctx, p.hook.ID, after, upTo, p.page)
+		list, err := p.Store.Parked(ctx, p.hook.ID, after, upTo, p.queue.page)
 		if err != nil || len(list) == 0 {
 			return err
 		}

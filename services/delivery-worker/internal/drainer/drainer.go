@@ -144,7 +144,7 @@ func (d *Drainer) Run(ctx context.Context) {
 	defer tick.Stop()
 	var open sync.WaitGroup
 	defer open.Wait()
-	quick, limited := &queue{bound: atOnce, turn: turn}, &queue{bound: limitedAtOnce, turn: limitedTurn}
+	all := newQueues()
 	over := make(chan func()) // what to do after a turn
 	for {
 		select {
@@ -154,12 +154,12 @@ func (d *Drainer) Run(ctx context.Context) {
 			then()
 		case hook := <-d.wake:
 			if hooks := d.woken(hook); len(hooks) > 0 {
-				d.enqueue(d.due(ctx, hooks...), quick, limited)
+				d.enqueue(d.due(ctx, hooks...), all)
 			}
 		case <-tick.C:
-			d.enqueue(d.due(ctx), quick, limited)
+			d.enqueue(d.due(ctx), all)
 		}
-		for _, q := range []*queue{quick, limited} {
+		for _, q := range []*queue{all.quick, all.seldom} {
 			for b, ok := q.next(); ok; b, ok = q.next() {
 				open.Go(func() {
 					again := d.hook(ctx, q, b)
@@ -174,14 +174,10 @@ func (d *Drainer) Run(ctx context.Context) {
 }
 
 // enqueue has hooks drained that are not being drained already, and do not wait for it.
-func (d *Drainer) enqueue(list []postgres.Backlog, quick, limited *queue) {
+func (d *Drainer) enqueue(list []postgres.Backlog, into queues) {
 	for _, b := range list {
-		switch h := d.Hooks.Get(b.HookID); {
-		case !d.begin(b.HookID):
-		case h != nil && h.Status == webhook.Active && h.Config.RateLimit != nil:
-			limited.add(b)
-		default:
-			quick.add(b)
+		if d.begin(b.HookID) {
+			into.of(d.Hooks.Get(b.HookID)).add(b)
 		}
 	}
 }

@@ -40,7 +40,6 @@ type pass struct {
 	lease    *held
 	hook     *webhook.Hook
 	limiter  *rate.Limiter
-	page     int // of deliveries that are read at once
 	lineup   *lineup
 	probe    sync.Mutex // one probe at a time; the others see what it led to
 	settling sync.WaitGroup
@@ -60,19 +59,13 @@ type pass struct {
 // newPass makes a pass that takes up to ahead deliveries before they are tried. It ends after a turn if hooks are waiting.
 func newPass(d *Drainer, q *queue, lease *held, h *webhook.Hook, last time.Time, ahead int) *pass {
 	p := &pass{
-		Drainer: d, lease: lease, hook: h, limiter: limiter(h.Config.RateLimit, last), page: page, queue: q, began: time.Now(),
+		Drainer: d, lease: lease, hook: h, limiter: limiter(h.Config.RateLimit, last), queue: q, began: time.Now(),
 	}
-	if r := h.Config.RateLimit; r != nil {
-		p.page = between(limitedPage, perSecond(r), pageTime, page)
-		ahead = between(1, perSecond(r), webhook.MaxTimeout, ahead)
+	if r := h.Config.RateLimit; r != nil { // no more than may be under way at its rate
+		ahead = min(ahead, 4*h.Config.Concurrency, max(1, int(float64(perSecond(r))*webhook.MaxTimeout.Seconds())))
 	}
 	p.lineup = newLineup(h.Config.Concurrency, ahead, func(w work) { p.try(lease.ctx, w) })
 	return p
-}
-
-// between is how many are made within a time at a rate, but not below least nor above most.
-func between(least int, r rate.Limit, d time.Duration, most int) int {
-	return int(min(max(float64(r)*d.Seconds(), float64(least)), float64(most)))
 }
 
 // turnOver reports whether the hook has had its turn, and stops the pass then. At least one delivery is tried in a turn,

@@ -4,25 +4,43 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 const (
-	// atOnce bounds the hooks that one worker drains side by side, and limitedAtOnce those with a rate limit: they are many,
-	// since all that they get is parked first, and cost little, since mostly they wait for their rate.
-	atOnce, limitedAtOnce = 64, 1024
+	// atOnce bounds the hooks that one worker drains side by side, and seldomAtOnce those that may have up to seldom deliveries a
+	// second: they are many, since all that they get is parked first, and cost little, since mostly they wait for their rate.
+	atOnce, seldomAtOnce = 64, 512
+	seldom               = rate.Limit(100)
 	// turn is how long a hook is drained at least, if it has so much, and at most while others wait.
-	turn, limitedTurn = 2 * time.Second, 30 * time.Second
-	// page is how many parked deliveries are read at once, at most; of a hook with a rate limit it is what it takes in
-	// pageTime, and limitedPage at least.
-	page, limitedPage = 500, 16
-	pageTime          = 2 * time.Second
+	turn, seldomTurn = 2 * time.Second, 30 * time.Second
+	// page is how many parked deliveries are read at once, at most.
+	page, seldomPage = 500, 16
 )
+
+// queues are the hooks that a worker drains, each in one of two queues.
+type queues struct{ quick, seldom *queue }
+
+func newQueues() queues {
+	return queues{quick: &queue{bound: atOnce, turn: turn, page: page}, seldom: &queue{bound: seldomAtOnce, turn: seldomTurn, page: seldomPage}}
+}
+
+// of returns the queue of a hook, which may be nil.
+func (q queues) of(h *webhook.Hook) *queue {
+	if h != nil && h.Status == webhook.Active && h.Config.RateLimit != nil && perSecond(h.Config.RateLimit) <= seldom {
+		return q.seldom
+	}
+	return q.quick
+}
 
 // queue is the hooks that are being drained, up to a bound, and those that wait for that in their order.
 type queue struct {
 	bound   int
 	turn    time.Duration
+	page    int // of deliveries that are read at once
 	running int
 	list    []postgres.Backlog
 	waiting atomic.Int64 // the length of list, for those that run

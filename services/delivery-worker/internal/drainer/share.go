@@ -123,7 +123,7 @@ func (s *sharing) readClaim(ctx context.Context, c postgres.Claim, each func([]p
 		}
 	}
 	for after := c.After; after < c.UpTo && !s.stopped.Load(); {
-		list, err := s.Store.Parked(ctx, s.hook.ID, after, c.UpTo, s.page)
+		list, err := s.Store.Parked(ctx, s.hook.ID, after, c.UpTo, s.queue.page)
 		if err != nil || len(list) == 0 {
 			return err
 		}
