@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -90,6 +89,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	begun := webhook.DeliveryID(hook.ID, "e-1")
 	s.record(1, hook.ID, &whispererv1.DeliveryFact{
 		EventId: "e-1", State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1,
+		Attempt: &whispererv1.AttemptFact{Number: 1, StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Unknown), Url: hook.TargetURL},
 	})
 	// as the worker did that died of it in the last try
 	_, first, err := s.db.AcquireLease(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
@@ -100,10 +100,13 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	require.Len(t, s.rejected, 1)
 	require.Equal(t, "poison", s.rejected[0].GetReason())
 	require.EqualValues(t, 1, s.rejected[0].GetSeq())
-	key := postgres.DeliveryKey{ID: begun, PublishedAt: stored.PublishedAt}
-	recorded, err := s.db.Recorded(t.Context(), []postgres.DeliveryKey{key})
+	delivery, attempts, err := s.db.Delivery(t.Context(), "acme", begun)
 	require.NoError(t, err)
-	require.Equal(t, webhook.Dead, recorded[begun].State, "the sweep does not try again what was begun")
+	require.Equal(t, webhook.Dead, delivery.State, "the sweep does not try again what was begun")
+	require.Equal(t, 2, delivery.Attempts)
+	require.Len(t, attempts, 2, "that of the last try may have been made")
+	require.Equal(t, webhook.Unknown, attempts[1].Outcome)
+	require.Equal(t, hook.TargetURL, attempts[1].URL)
 }
 
 func TestAnEventThatOnlyWaitedWhileWorkersDiedIsDelivered(t *testing.T) {
