@@ -64,7 +64,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	require.Contains(t, b.text(t, "#wrong-target_url"), "must begin with http:// or https://")
 	require.Equal(t, "true", get(t, b, chromedp.Evaluate[string](`document.getElementById("target_url").getAttribute("aria-invalid")`)))
 	require.Equal(t, "North shop", get(t, b, chromedp.Value(chromedp.ID("name"))), "what is typed stays")
-	b.do(t, chromedp.Click(chromedp.ID("send-test")), chromedp.WaitVisible(chromedp.CSS("#tried .notice.bad")))
+	b.do(t, press(chromedp.ID("send-test")), chromedp.WaitVisible(chromedp.CSS("#tried .notice.bad")))
 	require.Contains(t, b.text(t, "#tried"), "not right yet")
 
 	b.do(t, chromedp.Evaluate[chromedp.Void](`document.getElementById("target_url").value = ""`), chromedp.SendKeys(chromedp.ID("target_url"), far.URL+"/hooks"),
@@ -74,7 +74,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(b.text(t, "#timetable"), " 7 more times") }, stepLimit, 50*time.Millisecond)
 
 	far.status.Store(http.StatusTeapot)
-	b.do(t, chromedp.Click(chromedp.ID("send-test")), chromedp.WaitVisible(chromedp.CSS("#tried .sides")))
+	b.do(t, press(chromedp.ID("send-test")), chromedp.WaitVisible(chromedp.CSS("#tried .sides")))
 	require.Contains(t, b.text(t, "#tried"), "418 I'm a teapot")
 	require.Contains(t, b.text(t, "#tried"), `"got": "package.created"`)
 	require.Contains(t, b.text(t, "#tried"), `X-Canary: <b>header</b>`)
@@ -285,11 +285,11 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 
 	b.do(t, chromedp.Navigate(w.url+"/console/hooks/new?event_type=package.created"), chromedp.SendKeys(chromedp.ID("target_url"), far.URL))
 	for range attacks() { // in the body and a header of the receiver's answer
-		b.do(t, chromedp.Evaluate[chromedp.Void](`document.getElementById("tried").replaceChildren()`), chromedp.Click(chromedp.ID("send-test")),
+		b.do(t, chromedp.Evaluate[chromedp.Void](`document.getElementById("tried").replaceChildren()`), press(chromedp.ID("send-test")),
 			chromedp.WaitVisible(chromedp.CSS("#tried .sides")))
 		require.False(t, get(t, b, chromedp.Evaluate[bool](`"__pwned" in window`)))
 	}
-	b.do(t, chromedp.Click(chromedp.ID("try-filter")), chromedp.WaitVisible(chromedp.CSS("#backtest .samples")))
+	b.do(t, press(chromedp.ID("try-filter")), chromedp.WaitVisible(chromedp.CSS("#backtest .samples")))
 	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/"), chromedp.Click(chromedp.CSS("[data-follow]")))
 	e := w.event(t, attacks()[0]+"2", 99, "package.created", attacks()[0], 0)
 	w.record(t, fact(w.hook(t, "late", "http://example.com/late", "package.created").ID, &e, webhook.Dead, "", unanswered(webhook.ClassTLS, attacks()[0])))
@@ -333,11 +333,11 @@ func TestEveryPageIsAccessible(t *testing.T) {
 			for _, auth := range []string{"token", "oauth2"} { // everything that unfolds, unfolded
 				b.do(t, chromedp.Navigate(w.url+"/console/hooks/new?event_type=package.created"), chromedp.Evaluate[chromedp.Void](`
 					for (const box of document.querySelectorAll('input[value="own"], input[name="auth_mode"][value="`+auth+`"]')) box.click()`),
-					chromedp.Click(chromedp.ID("try-filter")), chromedp.WaitVisible(chromedp.CSS("#backtest .samples")))
+					press(chromedp.ID("try-filter")), chromedp.WaitVisible(chromedp.CSS("#backtest .samples")))
 				b.judge(t, string(axe), look.name, "hooks/"+auth, look.width)
 			}
 			b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll('input[name="hook"]')].pop().checked = true`),
-				chromedp.Click(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(`input[name="sure"] ~ p`)))
+				press(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(`input[name="sure"] ~ p`)))
 			b.judge(t, string(axe), look.name, "hooks/status", look.width)
 			b.quiet(t, "all pages")
 		})

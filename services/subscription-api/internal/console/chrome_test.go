@@ -144,6 +144,11 @@ func (b *tab) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+// press presses a button by the keyboard: by the mouse it may be missed, where what has just come in moves the page.
+func press[S chromedp.Selectable](button S) chromedp.Action[chromedp.Void] {
+	return chromedp.SendKeys(button, "\r")
+}
+
 func (b *tab) text(t *testing.T, selector string) string {
 	t.Helper()
 	return get(t, b, chromedp.Text(chromedp.CSS(selector)))
