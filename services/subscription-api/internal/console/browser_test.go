@@ -68,7 +68,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	require.Contains(t, b.text(t, "#tried"), "not right yet")
 
 	b.do(t, chromedp.Evaluate[chromedp.Void](`document.getElementById("target_url").value = ""`), chromedp.SendKeys(chromedp.ID("target_url"), far.URL+"/hooks"),
-		chromedp.WaitNotPresent(chromedp.CSS("#wrong-target_url span")), chromedp.Click(chromedp.CSS(`input[value="package.created"]`)),
+		chromedp.WaitNotPresent(chromedp.CSS("#wrong-target_url span")), chromedp.SendKeys(chromedp.CSS(`input[value="package.created"]`), " "),
 		chromedp.Evaluate[chromedp.Void](`document.getElementById("choice").value = "linear"`),
 		chromedp.SendKeys(chromedp.ID("linear_base"), "60"), chromedp.SendKeys(chromedp.ID("max_retries"), "7"))
 	require.Eventually(t, func() bool { return strings.Contains(b.text(t, "#timetable"), " 7 more times") }, stepLimit, 50*time.Millisecond)
@@ -80,7 +80,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	require.Contains(t, b.text(t, "#tried"), `X-Canary: <b>header</b>`)
 	require.Contains(t, b.text(t, "#tried"), "X-Whisperer-Test: true")
 
-	b.do(t, chromedp.Click(chromedp.CSS(".actions .primary")), chromedp.WaitVisible(chromedp.ID("secret")))
+	b.do(t, press(chromedp.CSS(".actions .primary")), chromedp.WaitVisible(chromedp.ID("secret")))
 	secret := b.text(t, "#secret")
 	require.True(t, strings.HasPrefix(secret, "whsec_"))
 	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
@@ -93,7 +93,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	require.JSONEq(t, `{"choice":"linear","kwargs":{"base":60},"max_retries":7}`, string(h.RetryConfig))
 
 	far.status.Store(http.StatusOK)
-	b.do(t, chromedp.Click(chromedp.CSS(`.tabs a[href$="/test"]`)), chromedp.WaitVisible(chromedp.ID("data")), chromedp.Click(chromedp.CSS("main form .primary")),
+	b.do(t, chromedp.Click(chromedp.CSS(`.tabs a[href$="/test"]`)), chromedp.WaitVisible(chromedp.ID("data")), press(chromedp.CSS("main form .primary")),
 		chromedp.WaitVisible(chromedp.CSS(".notice.good")))
 	require.Contains(t, b.text(t, ".notice.good"), "The receiver took it: 200 OK")
 
@@ -115,7 +115,7 @@ func (b *tab) failAndRetry(t *testing.T, w *world, h *webhook.Hook) {
 	t.Helper()
 	first := w.event(t, "e-0", 1, "package.created", "package:60", 0)
 	w.record(t, fact(h.ID, &first, webhook.Delivered, "", answered(200, "ok")))
-	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/?hook="+h.ID.String()), chromedp.Click(chromedp.CSS("[data-follow]")),
+	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/?hook="+h.ID.String()), press(chromedp.CSS("[data-follow]")),
 		chromedp.WaitVisible(chromedp.CSS(`[aria-pressed="true"]`)))
 	e := w.event(t, "e-1", 2, "package.created", "package:61", 0)
 	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(503, "busy")))
@@ -124,7 +124,7 @@ func (b *tab) failAndRetry(t *testing.T, w *world, h *webhook.Hook) {
 	require.Contains(t, b.text(t, ".timeline"), "503 Service Unavailable")
 	require.NotContains(t, b.text(t, ".timeline time"), "UTC", "in the reader's zone")
 	require.Contains(t, get(t, b, chromedp.Evaluate[string](`document.querySelector(".timeline time").title`)), "UTC")
-	b.do(t, chromedp.Click(chromedp.ID("retry")), chromedp.WaitVisible(chromedp.CSS(".pill.parked")))
+	b.do(t, press(chromedp.ID("retry")), chromedp.WaitVisible(chromedp.CSS(".pill.parked")))
 	again := fact(h.ID, &e, webhook.Delivered, "", answered(200, "thanks"))
 	again.Attempts, again.Attempt.Number, again.Replay, again.At = 2, 2, true, time.Now().UnixNano()
 	w.record(t, again)
@@ -134,11 +134,11 @@ func (b *tab) failAndRetry(t *testing.T, w *world, h *webhook.Hook) {
 func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 	t.Helper()
 	page := w.url + "/console/hooks/" + h.ID.String() + "/"
-	b.do(t, chromedp.Navigate(page), chromedp.Click(chromedp.CSS(`form[action$="/rotate"] button`)), chromedp.WaitVisible(chromedp.ID("secret")))
+	b.do(t, chromedp.Navigate(page), press(chromedp.CSS(`form[action$="/rotate"] button`)), chromedp.WaitVisible(chromedp.ID("secret")))
 	require.NotEqual(t, h.Secrets[0].Value, b.text(t, "#secret"))
-	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), chromedp.Click(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.paused")))
+	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), press(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.paused")))
 	require.Contains(t, b.text(t, ".notice"), "What comes for it is kept")
-	b.do(t, chromedp.Click(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
+	b.do(t, press(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
 
 	var facts []*whispererv1.DeliveryFact
 	for i := range 3 {
@@ -148,11 +148,11 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 	w.record(t, facts...)
 	_, err := w.db.DisableHook(t.Context(), "worker", h.ID, "All attempts failed for 5 days.")
 	require.NoError(t, err)
-	b.do(t, chromedp.Navigate(page), chromedp.Click(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitReady(chromedp.CSS(`[name="recover"]`)))
+	b.do(t, chromedp.Navigate(page), press(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitReady(chromedp.CSS(`[name="recover"]`)))
 	require.Contains(t, b.text(t, ".notice"), "While it was disabled, events went past it")
-	b.do(t, chromedp.Navigate(page+"replay"), chromedp.Click(chromedp.CSS(`button[value="count"]`)), chromedp.WaitVisible(chromedp.ID("reason")))
+	b.do(t, chromedp.Navigate(page+"replay"), press(chromedp.CSS(`button[value="count"]`)), chromedp.WaitVisible(chromedp.ID("reason")))
 	require.Contains(t, b.text(t, "main h2"), "3 deliveries to be sent")
-	b.do(t, chromedp.SendKeys(chromedp.ID("reason"), "It was down"), chromedp.Click(chromedp.CSS(`button[value="begin"]`)), chromedp.WaitVisible(chromedp.ID("bar")))
+	b.do(t, chromedp.SendKeys(chromedp.ID("reason"), "It was down"), press(chromedp.CSS(`button[value="begin"]`)), chromedp.WaitVisible(chromedp.ID("bar")))
 	require.Contains(t, b.text(t, "#progress"), "0 of 3")
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -188,7 +188,7 @@ func TestWhatIsTickedStaysTickedWhenTheFiguresCome(t *testing.T) {
 	b := newTab(t)
 	b.signIn(t, w, w.operator)
 	b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.WaitReady(chromedp.CSS("main h1")), chromedp.WaitNotPresent(chromedp.CSS("[data-pending]")),
-		chromedp.Click(chromedp.CSS(`input[aria-label="Tick south"]`)),
+		chromedp.SendKeys(chromedp.CSS(`input[aria-label="Tick south"]`), " "),
 		chromedp.Evaluate[chromedp.Void](`document.getElementById("counts").dataset.old = "yes";
 			htmx.ajax("GET", location.href, {target: "#counts", select: "#counts", swap: "outerHTML"})`), // as the page itself does once
 		chromedp.WaitNotPresent(chromedp.CSS("[data-old]")))
@@ -290,7 +290,7 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 		require.False(t, get(t, b, chromedp.Evaluate[bool](`"__pwned" in window`)))
 	}
 	b.do(t, press(chromedp.ID("try-filter")), chromedp.WaitVisible(chromedp.CSS("#backtest .samples")))
-	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/"), chromedp.Click(chromedp.CSS("[data-follow]")))
+	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/"), press(chromedp.CSS("[data-follow]")))
 	e := w.event(t, attacks()[0]+"2", 99, "package.created", attacks()[0], 0)
 	w.record(t, fact(w.hook(t, "late", "http://example.com/late", "package.created").ID, &e, webhook.Dead, "", unanswered(webhook.ClassTLS, attacks()[0])))
 	b.do(t, chromedp.WaitVisible(chromedp.CSS("#deliveries tr.fresh")))
