@@ -86,7 +86,8 @@ func MaxInHand(c Consumer) int {
 
 // ackWait is how long a message may be silent before another worker gets it; a worker that is alive speaks up three times
 // as often. It bounds the time to recover from a dead worker. What comes again to be delivered waits for the ledger first, so
-// what a recorder had in hand has to come again sooner than that.
+// what a recorder had in hand has to come again sooner than that. It is not changed for a live consumer whose messages are
+// handed back with long delays: a change moves every delay that is under way.
 func (c Consumer) ackWait() time.Duration {
 	if c == FactRecorder {
 		return 5 * time.Second

@@ -46,11 +46,11 @@ func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *we
 	if err := d.History.CatchUp(ctx); err != nil {
 		return false, err
 	}
-	last, err := d.lastAttempt(ctx, h)
+	limiter, err := d.limiter(ctx, h)
 	if err != nil {
 		return false, err
 	}
-	p := newPass(d, q, lease, h, last, page)
+	p := newPass(d, q, lease, h, limiter, page)
 	err = p.block(ctx)
 	if err == nil {
 		err = p.read(ctx, bound.last, math.MaxInt64, d.Stream.Time(time.Now()).Add(-stored))
@@ -70,15 +70,6 @@ func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *we
 		}
 	}
 	return false, d.Store.ForgetBacklog(ctx, b)
-}
-
-// lastAttempt is when the hook's last attempt began, where that matters. One whose worker died in it is not known: it comes
-// again sooner than the rate says.
-func (d *Drainer) lastAttempt(ctx context.Context, h *webhook.Hook) (time.Time, error) {
-	if h.Config.RateLimit == nil {
-		return time.Time{}, nil
-	}
-	return d.Attempts.LastAttempt(ctx, h.ID)
 }
 
 // bound is what of a hook's parked deliveries may be made without breaking their order.

@@ -197,9 +197,7 @@ func (d *Drainer) woken(first uuid.UUID) (hooks []uuid.UUID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for hook := first; ; hook = <-d.wake {
-		if _, there := d.active[hook]; there {
-			d.active[hook] = true
-		} else {
+		if !d.busy(hook) {
 			hooks = append(hooks, hook)
 		}
 		if len(d.wake) == 0 { // nobody else takes from it
@@ -234,12 +232,20 @@ func (d *Drainer) able(id uuid.UUID) bool {
 func (d *Drainer) begin(hook uuid.UUID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, there := d.active[hook]; there {
-		d.active[hook] = true
+	if d.busy(hook) {
 		return false
 	}
 	d.active[hook] = false
 	return true
+}
+
+// busy reports whether a hook is being drained, which is then reason to look at it again; d.mu is held.
+func (d *Drainer) busy(hook uuid.UUID) bool {
+	_, there := d.active[hook]
+	if there {
+		d.active[hook] = true
+	}
+	return there
 }
 
 // end returns true when there was reason to look at the hook again.

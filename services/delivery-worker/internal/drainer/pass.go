@@ -16,19 +16,25 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// limiter spaces attempts evenly, so that no window of the period holds more than the limit: the next one may be made when
-// its time since the last one is over.
-func limiter(r *webhook.RateLimit, last time.Time) *rate.Limiter {
-	if r == nil {
-		return rate.NewLimiter(rate.Inf, 1)
+// limiter spaces attempts evenly, so that no window of the hook's period holds more than its limit: the next one may be made
+// when its time since the last one is over. An attempt whose worker died in it is not known, and comes again sooner.
+func (d *Drainer) limiter(ctx context.Context, h *webhook.Hook) (*rate.Limiter, error) {
+	if h.Config.RateLimit == nil {
+		return unlimited(), nil
 	}
-	l := rate.NewLimiter(perSecond(r), 1)
+	last, err := d.Attempts.LastAttempt(ctx, h.ID)
+	if err != nil {
+		return nil, err
+	}
 	if now := time.Now(); last.After(now) { // by the clock of another worker
 		last = now
 	}
+	l := rate.NewLimiter(perSecond(h.Config.RateLimit), 1)
 	l.AllowN(last, 1)
-	return l
+	return l, nil
 }
+
+func unlimited() *rate.Limiter { return rate.NewLimiter(rate.Inf, 1) }
 
 func perSecond(r *webhook.RateLimit) rate.Limit {
 	return rate.Limit(float64(r.Limit) / r.Period.Seconds())
@@ -57,10 +63,8 @@ type pass struct {
 }
 
 // newPass makes a pass that takes up to ahead deliveries before they are tried. It ends after a turn if hooks are waiting.
-func newPass(d *Drainer, q *queue, lease *held, h *webhook.Hook, last time.Time, ahead int) *pass {
-	p := &pass{
-		Drainer: d, lease: lease, hook: h, limiter: limiter(h.Config.RateLimit, last), queue: q, began: time.Now(),
-	}
+func newPass(d *Drainer, q *queue, lease *held, h *webhook.Hook, l *rate.Limiter, ahead int) *pass {
+	p := &pass{Drainer: d, lease: lease, hook: h, limiter: l, queue: q, began: time.Now()}
 	if r := h.Config.RateLimit; r != nil { // no more than may be under way at its rate
 		ahead = min(ahead, 4*h.Config.Concurrency, max(1, int(float64(perSecond(r))*webhook.MaxTimeout.Seconds())))
 	}
@@ -191,7 +195,7 @@ func (p *pass) try(ctx context.Context, w work) {
 
 // wait returns true when the hook's rate lets it have the next attempt, and false as soon as this pass may not make it.
 func (p *pass) wait(ctx context.Context) bool {
-	for reserved := p.limiter.Reserve(); p.may() && !p.stopped.Load(); {
+	for reserved := p.limiter.Reserve(); p.may() && !p.stopped.Load(); p.turnOver() {
 		left := reserved.Delay()
 		if left == 0 {
 			return true
@@ -200,9 +204,6 @@ func (p *pass) wait(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		case <-time.After(min(left, look)):
-		}
-		if left > look && p.turnOver() {
-			return false
 		}
 	}
 	return false

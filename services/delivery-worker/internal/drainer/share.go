@@ -28,7 +28,7 @@ func (d *Drainer) share(ctx context.Context, q *queue, b postgres.Backlog, h *we
 		return false, err
 	}
 	// read ahead so far that those who make the attempts do not wait for Postgres
-	p := newPass(d, q, lease.held, h, time.Time{}, min(page, 4*h.Config.Concurrency))
+	p := newPass(d, q, lease.held, h, unlimited(), min(page, 4*h.Config.Concurrency))
 	s := &sharing{pass: p, lease: lease, size: min(page, 2*h.Config.Concurrency)}
 	empty, err := s.run(lease.ctx)
 	p.finish()

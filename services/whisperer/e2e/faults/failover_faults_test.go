@@ -102,7 +102,7 @@ func TestF22FailoverOfPostgres(t *testing.T) {
 	began := time.Now()
 	w.standby()
 	w.lasts(seconds(9, 20))
-	require.Positive(t, w.said("during recovery"), "the workers hear of it")
+	require.Positive(t, w.said("ledger could not be written", "25006"), "the workers hear of it")
 	admin := w.administrator()
 	require.Equal(t, 1, w.count(admin, "SELECT pg_promote()::int"))
 	w.during(seconds(3, 20), 100*time.Millisecond, func() {

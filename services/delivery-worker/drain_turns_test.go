@@ -1,0 +1,103 @@
+package deliveryworker_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func TestARateLimitHoldsOverAllWorkers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hook("/a", func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":10,"period":1}}`) })
+	w.config.Worker = "one"
+	w.run()
+	w.config.Worker = "two"
+	w.run()
+	for i := range 25 {
+		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, i))
+	}
+	got := w.receiver.Await(t, "/a", 25)
+	for i := range got[:len(got)-10] {
+		require.GreaterOrEqual(t, got[i+10].At.Sub(got[i].At), 900*time.Millisecond, "requests %d to %d", i, i+10)
+	}
+}
+
+func TestAHookThatWaitsForItsRateObeysItsChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	seldom := func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":1,"period":3600}}`) }
+	changed, deleted := w.hook("/changed", seldom), w.hook("/deleted", seldom)
+	w.run()
+	for _, id := range []string{"e-1", "e-2"} {
+		w.publish("order.created", `{"event_id":"`+id+`","data":{}}`)
+	}
+	for _, h := range []webhook.Hook{changed, deleted} {
+		w.recorded(h, "e-1", time.Now(), webhook.Delivered)
+		w.recorded(h, "e-2", time.Now(), webhook.Parked)
+	}
+	_, err := w.db.UpdateHook(t.Context(), "test", webhook.DefaultTenant, changed.ID, nil, func(h *webhook.Hook) error {
+		h.Config = config(t, `{"rate_limit":{"limit":100,"period":1}}`)
+		return nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, w.db.DeleteHook(t.Context(), "test", webhook.DefaultTenant, deleted.ID, nil))
+	w.recorded(changed, "e-2", time.Now(), webhook.Delivered)
+	w.recorded(deleted, "e-2", time.Now(), webhook.Cancelled)
+	require.Len(t, w.receiver.Got("/deleted"), 1)
+}
+
+func TestHooksThatWaitForTheirRateKeepNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const hooks = 70
+	for i := range hooks {
+		w.hook(fmt.Sprintf("/seldom/%d", i), func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":1,"period":60}}`) })
+	}
+	w.hook("/often", func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":100,"period":1}}`) })
+	w.hook("/ordered", func(h *webhook.Hook) { h.Config = config(t, `{"ordering":"hook"}`) })
+	w.run()
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	for i := range hooks {
+		w.receiver.Await(t, fmt.Sprintf("/seldom/%d", i), 1) // at once: it is the first one
+	}
+	w.publish("order.created", `{"event_id":"e-2","data":{}}`)
+	require.Eventually(t, func() bool {
+		list, err := w.db.Backlogs(t.Context())
+		require.NoError(t, err)
+		return len(list) >= hooks
+	}, 10*time.Second, 20*time.Millisecond)
+	w.publish("order.created", `{"event_id":"e-3","data":{}}`)
+	w.receiver.Await(t, "/often", 3)
+	w.receiver.Await(t, "/ordered", 3)
+	require.Len(t, w.receiver.Got("/seldom/0"), 1)
+}
+
+func TestHooksWithLongBacklogsTakeTurnsWithTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const hooks, n = 70, 40 // more than a worker drains side by side
+	for i := range hooks {
+		path := fmt.Sprintf("/slow/%d", i)
+		w.hook(path, func(h *webhook.Hook) { h.Config = config(t, `{"ordering":"hook"}`) })
+		w.receiver.Answer(path, answer{status: http.StatusOK, after: 250 * time.Millisecond})
+	}
+	w.run()
+	var want []string
+	for i := range n {
+		want = append(want, fmt.Sprintf("e-%d", i))
+		w.publish("order.created", `{"event_id":"`+want[i]+`","data":{}}`)
+	}
+	for i := range hooks {
+		w.receiver.Await(t, fmt.Sprintf("/slow/%d", i), 1)
+	}
+	for i := range hooks {
+		require.Less(t, len(w.receiver.Got(fmt.Sprintf("/slow/%d", i))), n, "none has to end for another one to begin")
+	}
+	require.Equal(t, want, ids(w.receiver.Await(t, "/slow/0", n)))
+}
