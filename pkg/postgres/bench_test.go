@@ -68,13 +68,13 @@ func BenchmarkSeenEvents(b *testing.B) {
 	b.Cleanup(func() { plain.Close() })
 	_, err = plain.ExecContext(b.Context(), `SELECT whisperer_ensure_day(current_date - n) FROM generate_series(-3, 30) n`)
 	require.NoError(b, err)
-	keys := make([]postgres.EventKey, 8)
-	for i := range keys {
-		keys[i] = postgres.EventKey{Tenant: "default", ID: "e-" + strconv.Itoa(i)}
+	events := make([]postgres.Published, 8)
+	for i := range events {
+		events[i] = postgres.Published{EventKey: postgres.EventKey{Tenant: "default", ID: "e-" + strconv.Itoa(i)}, At: time.Now()}
 	}
 	b.Run("seen", func(b *testing.B) {
 		for b.Loop() {
-			_, err := db.SeenEvents(b.Context(), keys, time.Now().Add(-24*time.Hour))
+			_, err := db.SeenEvents(b.Context(), events)
 			require.NoError(b, err)
 		}
 	})

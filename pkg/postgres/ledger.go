@@ -70,49 +70,6 @@ func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Re
 	return found, nil
 }
 
-// EventKey names an event within the ledger.
-type EventKey struct {
-	Tenant, ID string
-}
-
-// SeenEvent is an event that the ledger has under some id.
-type SeenEvent struct {
-	Seq    uint64
-	Digest []byte
-}
-
-const seenEvents = `
-SELECT k.tenant, k.id, e.seq, e.digest FROM unnest($1::text[], $2::text[]) AS k (tenant, id)
-CROSS JOIN LATERAL (
-	SELECT seq, digest FROM events WHERE tenant = k.tenant AND id = k.id AND published_at > $3 ORDER BY seq LIMIT 1
-) e`
-
-// SeenEvents looks up which ids the ledger has had since the given time; of several with one id, the first in the stream.
-func (d *DB) SeenEvents(ctx context.Context, keys []EventKey, since time.Time) (map[EventKey]SeenEvent, error) {
-	tenants, ids := make([]string, len(keys)), make([]string, len(keys))
-	for i, k := range keys {
-		tenants[i], ids[i] = k.Tenant, k.ID
-	}
-	var rows []struct {
-		Tenant string `db:"tenant"`
-		ID     string `db:"id"`
-		Seq    int64  `db:"seq"`
-		Digest []byte `db:"digest"`
-	}
-	ask, err := d.lookups.bySeen(ctx) //nolint:sqlclosecheck // it is kept
-	if err == nil {
-		err = ask.SelectContext(ctx, &rows, pq.Array(tenants), pq.Array(ids), since)
-	}
-	if err != nil {
-		return nil, translate(fmt.Errorf("look up events: %w", err))
-	}
-	seen := make(map[EventKey]SeenEvent, len(rows))
-	for _, r := range rows {
-		seen[EventKey{r.Tenant, r.ID}] = SeenEvent{Seq: uint64(r.Seq), Digest: r.Digest} //nolint:gosec // never negative
-	}
-	return seen, nil
-}
-
 // Event reads an event whole. It returns webhook.ErrNotFound where the ledger has none.
 func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error) {
 	var r struct {

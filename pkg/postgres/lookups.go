@@ -5,68 +5,148 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
-	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 const (
 	// maxLookups is how many look-ups there are at once.
 	maxLookups = 2
-	// planLife is how long a plan is used. One that was made for a partition with next to nothing in it may go by an
-	// index that is no better than the right one then.
-	planLife = time.Second
-	// lookupLife is longer than any look-up.
-	lookupLife = 10 * time.Second
+	// lookupDial bounds the making of a connection for them.
+	lookupDial = 5 * time.Second
 )
 
-// lookups are connections for a question that every event waits for. It is not planned each time: with a partition for
-// each day, planning costs several times what the answer does.
+// SameEvent is how long one id means one event.
+const SameEvent = 24 * time.Hour
+
+// EventKey names an event within the ledger.
+type EventKey struct {
+	Tenant, ID string
+}
+
+// Published is an event by its id and the time at which it was published.
+type Published struct {
+	EventKey
+	At time.Time
+}
+
+// SeenEvent is an event that the ledger has under some id.
+type SeenEvent struct {
+	Seq    uint64
+	Digest []byte
+}
+
+// earlierEvents asks for ids as a range, in their order, so that with sorting switched off the primary key is the only good
+// way to the answer, whatever is known of a table. $4 is for the choice of partitions.
+const earlierEvents = `
+SELECT k.tenant, k.id, e.seq, e.digest FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (tenant, id, at)
+CROSS JOIN LATERAL (
+	SELECT seq, digest FROM events WHERE tenant = k.tenant AND id >= k.id AND id <= k.id
+	AND published_at < k.at AND published_at > k.at - interval '24 hours' AND published_at > $4 ORDER BY id
+) e`
+
+// SeenEvents looks up which of the events have ids that the ledger has of events published in the 24 h before them; of
+// several with one id, the first in the stream. Times are the bus's: if its clock was set back meanwhile, what is older
+// may seem younger, and is not found. ctx ends the wait for a connection, not that for an answer. It returns
+// ErrUnavailable where the database cannot be asked.
+func (d *DB) SeenEvents(ctx context.Context, events []Published) (map[EventKey]SeenEvent, error) {
+	if len(events) == 0 {
+		return nil, nil
+	}
+	seen, err := d.lookups.earlier(ctx, events)
+	return seen, translate(err)
+}
+
+// lookups are connections for a question that every event waits for. It is planned once, and again when there is a new
+// partition: planning costs several times what the answer does.
 type lookups struct {
-	db   *sqlx.DB
-	mu   sync.Mutex // never held while the database is asked
-	seen *sqlx.Stmt
-	made time.Time // of seen
+	db    *sql.DB
+	slots chan struct{}
+
+	mu  sync.Mutex
+	ask *sql.Stmt
 }
 
 func newLookups(c driver.Connector) *lookups {
-	db := sql.OpenDB(byIndex{c})
+	db := sql.OpenDB(byPrimaryKey{c})
 	db.SetMaxOpenConns(maxLookups)
 	db.SetMaxIdleConns(maxLookups)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &lookups{db: sqlx.NewDb(db, "postgres")}
+	return &lookups{db: db, slots: make(chan struct{}, maxLookups)}
+}
+
+func (l *lookups) earlier(ctx context.Context, events []Published) (map[EventKey]SeenEvent, error) {
+	select {
+	case l.slots <- struct{}{}:
+		defer func() { <-l.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	ctx = context.WithoutCancel(ctx) // one that may end costs two goroutines, and the driver waits all the same
+	ask, err := l.prepared(ctx)      //nolint:sqlclosecheck // it is kept
+	if err != nil {
+		return nil, fmt.Errorf("prepare looking up events: %w", err)
+	}
+	n := len(events)
+	tenants, ids, times, oldest := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n), events[0].At
+	for i, e := range events {
+		tenants[i], ids[i], times[i] = e.Tenant, e.ID, e.At.UTC().Format(time.RFC3339Nano)
+		if e.At.Before(oldest) { // it came again
+			oldest = e.At
+		}
+	}
+	rows, err := ask.QueryContext(ctx, tenants, ids, times, oldest.Add(-SameEvent))
+	if err != nil {
+		return nil, fmt.Errorf("look up events: %w", err)
+	}
+	defer rows.Close()
+	return seenIn(rows)
+}
+
+func seenIn(rows *sql.Rows) (map[EventKey]SeenEvent, error) {
+	seen := map[EventKey]SeenEvent{}
+	for rows.Next() {
+		var key EventKey
+		var e SeenEvent
+		if err := rows.Scan(&key.Tenant, &key.ID, &e.Seq, &e.Digest); err != nil {
+			return nil, fmt.Errorf("look up events: %w", err)
+		}
+		if before, ok := seen[key]; !ok || e.Seq < before.Seq {
+			seen[key] = e
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("look up events: %w", err)
+	}
+	return seen, nil
+}
+
+func (l *lookups) prepared(ctx context.Context) (*sql.Stmt, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ask == nil {
+		ask, err := l.db.PrepareContext(ctx, earlierEvents)
+		if err != nil {
+			return nil, err
+		}
+		l.ask = ask
+	}
+	return l.ask, nil
 }
 
 // close closes the connections, and all statements with them.
 func (l *lookups) close() error { return l.db.Close() }
 
-// bySeen returns the prepared question of SeenEvents.
-func (l *lookups) bySeen(ctx context.Context) (*sqlx.Stmt, error) {
-	l.mu.Lock()
-	s, made := l.seen, l.made
-	l.mu.Unlock()
-	if s != nil && time.Since(made) < planLife {
-		return s, nil
-	}
-	s, err := l.db.PreparexContext(ctx, seenEvents)
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if old := l.seen; old != nil {
-		time.AfterFunc(lookupLife, func() { _ = old.Close() }) // it may be in use
-	}
-	l.seen, l.made = s, time.Now()
-	return s, nil
-}
-
-// byIndex makes connections that plan a prepared statement once, and go by an index where there is one.
-type byIndex struct{ driver.Connector }
+// byPrimaryKey makes connections that plan a prepared statement once, and read what it wants in the order of an index.
+type byPrimaryKey struct{ driver.Connector }
 
 // Connect implements driver.Connector.
-func (c byIndex) Connect(ctx context.Context) (driver.Conn, error) {
+func (c byPrimaryKey) Connect(ctx context.Context) (driver.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupDial)
+	defer cancel()
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -75,7 +155,9 @@ func (c byIndex) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the driver cannot execute"), conn.Close())
 	}
-	if _, err := run.ExecContext(ctx, `SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off`, nil); err != nil {
+	if _, err := run.ExecContext(ctx, `
+		SET plan_cache_mode = force_generic_plan; SET jit = off;
+		SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off`, nil); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/lib/pq"
@@ -157,36 +156,25 @@ func touchBacklogs(ctx context.Context, tx *sql.Tx, list []fact) error {
 	return nil
 }
 
-// unheard returns errThere where an event of the batch came earlier in the stream, within 24 h. The times are compared in a
-// way that has no index, or else it might be read by times.
-func unheard(ctx context.Context, tx *sql.Tx, events []webhook.Event) error {
-	keys := make(map[EventKey]bool, len(events))
-	tenants, ids, times := make([]string, len(events)), make([]string, len(events)), make([]string, len(events))
-	seqs := make([]int64, len(events))
-	oldest := events[0].PublishedAt
+// unheard returns errThere where an event of the batch came earlier in the stream, within 24 h.
+func (r *Recorder) unheard(ctx context.Context, events []webhook.Event) error {
+	keys, published := make(map[EventKey]bool, len(events)), make([]Published, len(events))
 	for i := range events {
 		e := &events[i]
-		tenants[i], ids[i], seqs[i], times[i] = e.Tenant, e.ID, int64(e.Seq), e.PublishedAt.UTC().Format(time.RFC3339Nano) //nolint:gosec // a stream's sequence fits
-		keys[EventKey{e.Tenant, e.ID}] = true
-		if e.PublishedAt.Before(oldest) {
-			oldest = e.PublishedAt
-		}
+		published[i] = Published{EventKey{e.Tenant, e.ID}, e.PublishedAt}
+		keys[published[i].EventKey] = true
 	}
 	if len(keys) < len(events) {
 		return errThere
 	}
-	var there bool
-	err := tx.QueryRowContext(ctx, `
-		SELECT EXISTS (SELECT FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) AS s (tenant, id, published_at, seq)
-		CROSS JOIN LATERAL (
-			SELECT FROM events e WHERE e.tenant = s.tenant AND e.id = s.id AND e.published_at > $5 AND e.seq < s.seq
-			AND s.published_at - e.published_at >= interval '0' AND s.published_at - e.published_at < interval '24 hours' LIMIT 1
-		) before)`, pq.Array(tenants), pq.Array(ids), pq.Array(times), pq.Array(seqs), oldest.Add(-24*time.Hour)).Scan(&there)
-	switch {
-	case err != nil:
-		return fmt.Errorf("look up events: %w", err)
-	case there:
-		return errThere
+	seen, err := r.db.SeenEvents(ctx, published)
+	if err != nil {
+		return err
+	}
+	for i := range events {
+		if before, ok := seen[published[i].EventKey]; ok && before.Seq < events[i].Seq {
+			return errThere
+		}
 	}
 	return nil
 }

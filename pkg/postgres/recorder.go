@@ -238,12 +238,10 @@ func (r *Recorder) WriteEvents(ctx context.Context, events []webhook.Event) erro
 			writeEvent(c, &events[i])
 		}
 	}
-	err := r.write(ctx, days, func(tx *sql.Tx) error {
-		if err := unheard(ctx, tx, events); err != nil {
-			return err
-		}
-		return copyInto(ctx, r.conn, "events", eventColumns, rows)
-	})
+	err := r.unheard(ctx, events)
+	if err == nil {
+		err = r.write(ctx, days, func(*sql.Tx) error { return copyInto(ctx, r.conn, "events", eventColumns, rows) })
+	}
 	if !errors.Is(err, errThere) {
 		return err
 	}

@@ -113,10 +113,22 @@ func TestSeenEventsFindsTheFirstOfAnID(t *testing.T) {
 	}
 	digest := second.Digest()
 	key := postgres.EventKey{Tenant: "default", ID: "e-1"}
-	seen, err := db.SeenEvents(t.Context(), []postgres.EventKey{key, {Tenant: "default", ID: "e-2"}, {Tenant: "acme", ID: "e-1"}, key}, noon.Add(-24*time.Hour))
+	at := func(tenant, id string, after time.Duration) postgres.Published {
+		return postgres.Published{EventKey: postgres.EventKey{Tenant: tenant, ID: id}, At: noon.Add(after)}
+	}
+	seen, err := db.SeenEvents(t.Context(), []postgres.Published{
+		at("default", "e-1", time.Hour), at("default", "e-2", 0), at("acme", "e-1", 0), at("default", "e-1", 23*time.Hour),
+	})
 	require.NoError(t, err)
 	require.Equal(t, map[postgres.EventKey]postgres.SeenEvent{key: {Seq: 4, Digest: digest[:]}}, seen)
-	seen, err = db.SeenEvents(t.Context(), nil, noon)
+	for after, why := range map[time.Duration]string{
+		-time.Second: "itself", -time.Minute: "those before were published longer ago", 25 * time.Hour: "it is too late",
+	} {
+		seen, err = db.SeenEvents(t.Context(), []postgres.Published{at("default", "e-1", after)})
+		require.NoError(t, err)
+		require.Empty(t, seen, why)
+	}
+	seen, err = db.SeenEvents(t.Context(), nil)
 	require.NoError(t, err)
 	require.Empty(t, seen)
 }

@@ -27,8 +27,6 @@ const (
 	batch = 64
 	// lookUp bounds the question whether an id was seen before: an event does not wait longer for it.
 	lookUp = 250 * time.Millisecond
-	// seenFor is how long one id means one event.
-	seenFor = 24 * time.Hour
 	// handBack is how soon an event that could not be settled comes again.
 	handBack = 2 * time.Second
 	// askAgain is how soon a ledger that could not answer is asked again.
@@ -57,7 +55,7 @@ type deliverer interface {
 
 // seen is implemented by *postgres.DB.
 type seen interface {
-	SeenEvents(ctx context.Context, keys []postgres.EventKey, since time.Time) (map[postgres.EventKey]postgres.SeenEvent, error)
+	SeenEvents(ctx context.Context, events []postgres.Published) (map[postgres.EventKey]postgres.SeenEvent, error)
 }
 
 // tries is implemented by *postgres.DB: the fence of a lease counts who has had it.

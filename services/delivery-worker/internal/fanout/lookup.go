@@ -14,16 +14,12 @@ import (
 
 // known asks the ledger which ids it has. Where it cannot answer in time, events go on: better twice than not at all.
 func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKey]postgres.SeenEvent {
-	keys := make([]postgres.EventKey, len(events))
-	oldest := events[0].event.PublishedAt
+	published := make([]postgres.Published, len(events))
 	for i, t := range events {
-		keys[i] = postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
-		if t.event.PublishedAt.Before(oldest) { // it came again
-			oldest = t.event.PublishedAt
-		}
+		published[i] = postgres.Published{EventKey: postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}, At: t.event.PublishedAt}
 	}
 	known, err := daemon.Within(ctx, lookUp, func(ctx context.Context) (map[postgres.EventKey]postgres.SeenEvent, error) {
-		return f.Seen.SeenEvents(ctx, keys, oldest.Add(-seenFor))
+		return f.Seen.SeenEvents(ctx, published)
 	})
 	if err != nil {
 		f.Log.Warn("repeated events could not be looked up", zap.Int("events", len(events)), zap.Error(err))

@@ -26,7 +26,7 @@ func (r *recent) put(key postgres.EventKey, e postgres.SeenEvent, publishedAt ti
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, half := range []map[postgres.EventKey]remembered{r.now, r.old} {
-		if before, ok := half[key]; ok && publishedAt.Sub(before.publishedAt) < seenFor {
+		if before, ok := half[key]; ok && publishedAt.Sub(before.publishedAt) < postgres.SameEvent {
 			return before.SeenEvent
 		}
 	}
