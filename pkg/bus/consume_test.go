@@ -47,6 +47,26 @@ func TestStoppingStillGivesWhatWasTaken(t *testing.T) {
 	}
 }
 
+func TestLingeringLetsMessagesShareABatch(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	sub := subscribe(t, b, bus.Fanout, 16)
+	sub.Linger(2 * time.Second)
+	taken := make(chan int)
+	go func() {
+		batch, _ := sub.TakeBatch(t.Context(), nil, 16)
+		taken <- len(batch)
+	}()
+	for handed := range uint64(3) { // each when the one before is there
+		publish(t, b, 1)
+		require.Eventually(t, func() bool {
+			lag, err := b.Lag(t.Context(), bus.Fanout)
+			return err == nil && lag.InFlight == handed+1
+		}, 5*time.Second, time.Millisecond)
+	}
+	require.Equal(t, 3, <-taken)
+}
+
 // More is published than is taken, so that messages wait in every place there is: with the worker, in the channel and
 // before it.
 func TestMessagesThatTakeLongStayWithTheirWorker(t *testing.T) {

@@ -25,6 +25,7 @@ type Subscription struct {
 	consumer jetstream.Consumer
 	name     Consumer
 	prefetch int
+	linger   time.Duration
 	stop     func()
 	stopping chan struct{}
 	// handed is the highest number that the consumer gave to a message which it handed out to us; doubtful says that the
@@ -63,6 +64,10 @@ func (b *Bus) Subscribe(ctx context.Context, c Consumer, prefetch int) (*Subscri
 	return s, nil
 }
 
+// Linger makes TakeBatch wait for d after the first message that came to an empty queue: those that follow it share its
+// batch. Call it before the first TakeBatch.
+func (s *Subscription) Linger(d time.Duration) { s.linger = d }
+
 // Stop ends taking, which takes up to a second. What was prefetched until then still comes out of TakeBatch; take it.
 func (s *Subscription) Stop() { s.stop() }
 
@@ -88,6 +93,14 @@ func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int
 		case <-s.filled:
 		case <-ctx.Done():
 			return batch, false
+		}
+		if s.linger > 0 {
+			select {
+			case <-time.After(s.linger):
+			case <-s.stopping:
+			case <-ctx.Done():
+				return batch, false
+			}
 		}
 	}
 }

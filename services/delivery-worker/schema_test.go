@@ -41,10 +41,10 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 
 	check(webhook.SchemaWarn)
 	require.Eventually(t, func() bool {
+		before := fmt.Sprintf("e-%d", n) // which has had time to be recorded
 		n++
-		id := fmt.Sprintf("e-%d", n)
-		publish(id)
-		e, err := w.db.FindEvent(t.Context(), webhook.DefaultTenant, id)
+		publish(fmt.Sprintf("e-%d", n))
+		e, err := w.db.FindEvent(t.Context(), webhook.DefaultTenant, before)
 		return err == nil && len(e.SchemaProblems) > 0
 	}, 20*time.Second, 100*time.Millisecond)
 	require.Eventually(t, func() bool {

@@ -134,6 +134,10 @@ func (d *drill) before(n int) []string {
 	d.await(d.good, ids, webhook.Delivered)
 	d.await(d.paused, ids, webhook.Parked)
 	d.await(d.failed, ids, webhook.Waiting)
+	require.Eventually(d.t, func() bool { // events are recorded apart from what became of them
+		lag, err := d.bus.Lag(d.t.Context(), bus.EventRecorder)
+		return err == nil && lag.Pending+lag.InFlight == 0
+	}, 20*time.Second, 10*time.Millisecond)
 	return ids
 }
 

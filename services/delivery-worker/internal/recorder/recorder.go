@@ -22,6 +22,9 @@ const (
 	// factBatches and eventBatch bound what goes into one transaction.
 	factBatches = 32
 	eventBatch  = 1000
+	// linger lets an event be delivered before it is recorded: nobody waits for its record, and where little happens its
+	// transaction would take the processors from the delivery.
+	linger = 10 * time.Millisecond
 	// again is how long a recorder waits after Postgres could not be written.
 	again = time.Second
 )
@@ -77,6 +80,7 @@ func (r *Recorder) RunFacts(ctx context.Context, sub *bus.Subscription) {
 // RunEvents writes events until the subscription has ended or ctx is done. What is no event is the fan-out's to reject;
 // events that the schema of their type has something against are marked.
 func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
+	sub.Linger(linger)
 	r.run(ctx, sub, "events", eventBatch, func(ctx context.Context, messages []bus.Message) error {
 		events, marked := make([]webhook.Event, 0, len(messages)), 0
 		for _, m := range messages {
