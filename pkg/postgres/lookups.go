@@ -19,7 +19,7 @@ const (
 	lookupDial = 5 * time.Second
 )
 
-// SameEvent is how long one id means one event.
+// SameEvent is how long one id means one event. earlierEvents and mergeEvents say it too.
 const SameEvent = 24 * time.Hour
 
 // EventKey names an event within the ledger.
@@ -57,16 +57,19 @@ func (d *DB) SeenEvents(ctx context.Context, events []Published) (map[EventKey]S
 		return nil, nil
 	}
 	seen, err := d.lookups.earlier(ctx, events)
-	return seen, translate(err)
+	if err != nil {
+		return nil, translate(fmt.Errorf("look up events: %w", err))
+	}
+	return seen, nil
 }
 
 // lookups are connections for a question that every event waits for. It is planned once, and again when there is a new
 // partition: planning costs several times what the answer does.
 type lookups struct {
 	db    *sql.DB
-	slots chan struct{}
+	slots chan struct{} // as many as connections: the wait for one can end, and that for an answer cannot
 
-	mu  sync.Mutex
+	mu  sync.Mutex // held while the statement is prepared; those who wait have slots
 	ask *sql.Stmt
 }
 
@@ -78,6 +81,7 @@ func newLookups(c driver.Connector) *lookups {
 	return &lookups{db: db, slots: make(chan struct{}, maxLookups)}
 }
 
+// earlier answers SeenEvents.
 func (l *lookups) earlier(ctx context.Context, events []Published) (map[EventKey]SeenEvent, error) {
 	select {
 	case l.slots <- struct{}{}:
@@ -88,7 +92,7 @@ func (l *lookups) earlier(ctx context.Context, events []Published) (map[EventKey
 	ctx = context.WithoutCancel(ctx) // one that may end costs two goroutines, and the driver waits all the same
 	ask, err := l.prepared(ctx)      //nolint:sqlclosecheck // it is kept
 	if err != nil {
-		return nil, fmt.Errorf("prepare looking up events: %w", err)
+		return nil, err
 	}
 	n := len(events)
 	tenants, ids, times, oldest := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n), events[0].At
@@ -100,28 +104,26 @@ func (l *lookups) earlier(ctx context.Context, events []Published) (map[EventKey
 	}
 	rows, err := ask.QueryContext(ctx, tenants, ids, times, oldest.Add(-SameEvent))
 	if err != nil {
-		return nil, fmt.Errorf("look up events: %w", err)
+		return nil, err
 	}
 	defer rows.Close()
 	return seenIn(rows)
 }
 
+// seenIn reads the answer.
 func seenIn(rows *sql.Rows) (map[EventKey]SeenEvent, error) {
 	seen := map[EventKey]SeenEvent{}
 	for rows.Next() {
 		var key EventKey
 		var e SeenEvent
 		if err := rows.Scan(&key.Tenant, &key.ID, &e.Seq, &e.Digest); err != nil {
-			return nil, fmt.Errorf("look up events: %w", err)
+			return nil, err
 		}
 		if before, ok := seen[key]; !ok || e.Seq < before.Seq {
 			seen[key] = e
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("look up events: %w", err)
-	}
-	return seen, nil
+	return seen, rows.Err()
 }
 
 func (l *lookups) prepared(ctx context.Context) (*sql.Stmt, error) {
