@@ -22,9 +22,19 @@ type Message struct {
 	// Older says that it was published before its consumer was made, which may stand in for one that was deleted and that
 	// had handed the message out: who takes it asks the ledger.
 	Older bool
+	// Run tells what else came to its subscription.
+	Run Run
 
 	msg jetstream.Msg
 	sub *Subscription
+}
+
+// Run is a stretch of a stream of which every message came to one subscription: nobody else got one of them alone.
+type Run struct {
+	// ID tells the runs of a subscription apart; a later one is higher, and the first is 1.
+	ID uint64
+	// After is the sequence in the stream before the run's first message. Others may have got that, and what came before it.
+	After uint64
 }
 
 // Redelivered says that a worker got the message before and did not settle it.
@@ -59,7 +69,7 @@ func message(msg jetstream.Msg, s *Subscription) (Message, error) {
 	}
 	return Message{
 		Subject: msg.Subject(), Data: msg.Data(), Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp.UTC().Truncate(time.Microsecond),
-		Deliveries: meta.NumDelivered, Older: s.older(meta), msg: msg, sub: s,
+		Deliveries: meta.NumDelivered, Older: s.older(meta), Run: s.follow(meta), msg: msg, sub: s,
 	}, nil
 }
 

@@ -32,6 +32,12 @@ type Subscription struct {
 	// consumer may be another one by now.
 	handed   uint64
 	doubtful bool
+	// stretch is the run under way, and last its newest message. broken says that the next message begins another run,
+	// whatever it is.
+	stretch    Run
+	last       uint64
+	broken     bool
+	reconnects uint64
 
 	mu    sync.Mutex
 	queue []Message       // handed out by the server and not by us
@@ -127,7 +133,7 @@ func (s *Subscription) run() {
 		}
 		if err := s.pull(n); err != nil {
 			s.bus.log.Warn("taking messages was disturbed", zap.String("consumer", string(s.name)), zap.Error(err))
-			s.doubtful = true
+			s.doubtful, s.broken = true, true
 			s.pause()
 		}
 	}
@@ -169,6 +175,9 @@ func (s *Subscription) pull(n int) error {
 			return err
 		}
 	}
+	if n := s.bus.nc.Stats().Reconnects; n != s.reconnects { // it may be another server
+		s.reconnects, s.broken = n, true
+	}
 	pulled, err := s.consumer.Fetch(n, jetstream.FetchMaxWait(pullWait))
 	if err != nil {
 		return fmt.Errorf("ask for messages: %w", err)
@@ -203,10 +212,23 @@ func (s *Subscription) lookUp() error {
 // another one.
 func (s *Subscription) older(meta *jetstream.MsgMetadata) bool {
 	if meta.Sequence.Consumer < s.handed {
-		s.doubtful = s.lookUp() != nil
+		s.doubtful, s.broken = s.lookUp() != nil, true
 	}
 	s.handed = meta.Sequence.Consumer
 	return s.doubtful || meta.Timestamp.Before(s.consumer.CachedInfo().Created)
+}
+
+// follow returns the run that the message belongs to.
+func (s *Subscription) follow(meta *jetstream.MsgMetadata) Run {
+	seq := meta.Sequence.Stream
+	if again := meta.NumDelivered > 1 && seq <= s.last; again && !s.broken {
+		return s.stretch
+	}
+	if s.broken || s.stretch.ID == 0 || seq != s.last+1 {
+		s.stretch, s.broken = Run{ID: s.stretch.ID + 1, After: seq - 1}, false
+	}
+	s.last = seq
+	return s.stretch
 }
 
 // hold queues a message. One that is in our hands already is not taken twice: the server did not hear that we work on it,

@@ -63,6 +63,32 @@ func (d *DB) SeenEvents(ctx context.Context, events []Published) (map[EventKey]S
 	return seen, nil
 }
 
+// EventIDs calls take with the id of each event published after since, the newest of a tenant first. It returns false, and
+// has called it with some of them, where there are more than limit; ErrUnavailable where the database cannot be asked.
+func (d *DB) EventIDs(ctx context.Context, since time.Time, limit int, take func(EventKey)) (all bool, err error) {
+	rows, err := d.db.QueryContext(ctx, `
+		SELECT t.name, e.id FROM tenants t CROSS JOIN LATERAL (
+			SELECT id FROM events WHERE tenant = t.name AND published_at > $1 ORDER BY published_at DESC LIMIT $2
+		) e LIMIT $2`, since, limit+1)
+	if err != nil {
+		return false, translate(fmt.Errorf("list ids of events: %w", err))
+	}
+	defer rows.Close()
+	n := 0
+	for ; n < limit && rows.Next(); n++ {
+		var key EventKey
+		if err := rows.Scan(&key.Tenant, &key.ID); err != nil {
+			return false, translate(fmt.Errorf("list ids of events: %w", err))
+		}
+		take(key)
+	}
+	more := rows.Next()
+	if err := rows.Err(); err != nil {
+		return false, translate(fmt.Errorf("list ids of events: %w", err))
+	}
+	return !more, nil
+}
+
 // lookups are connections for a question that every event waits for. It is planned once, and again when there is a new
 // partition: planning costs several times what the answer does.
 type lookups struct {

@@ -43,3 +43,29 @@ func TestLookingUpEventsGoesByThePrimaryKeyOfAPartitionThatWasEmpty(t *testing.T
 	require.Len(t, read, 1, "of all indexes, only the primary key's was read")
 	require.Equal(t, partition+"_pkey", read[0].Index)
 }
+
+func TestIDsOfEventsSinceATimeAreTheNewestOfAllTenants(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	run(t, plain, `INSERT INTO tenants (name) VALUES ('acme')`)
+	other := anEvent("e-1", 4, 3*time.Second)
+	other.Tenant = "acme"
+	require.NoError(t, recorder(t, db).WriteEvents(t.Context(), []webhook.Event{
+		anEvent("e-1", 1, 0), anEvent("e-2", 2, time.Second), anEvent("e-3", 3, 2*time.Second), other,
+	}))
+	ids := func(since time.Time, limit int) (ids []string, all bool) {
+		all, err := db.EventIDs(t.Context(), since, limit, func(key postgres.EventKey) { ids = append(ids, key.Tenant+"/"+key.ID) })
+		require.NoError(t, err)
+		return ids, all
+	}
+	second := noon.Add(time.Second)
+	got, all := ids(second, 3)
+	require.True(t, all)
+	require.ElementsMatch(t, []string{"acme/e-1", "default/e-3"}, got, "later than that")
+	got, all = ids(second.Add(-time.Microsecond), 3)
+	require.True(t, all)
+	require.Len(t, got, 3)
+	got, all = ids(time.Time{}, 3)
+	require.False(t, all)
+	require.Len(t, got, 3)
+}

@@ -302,7 +302,7 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer, history *ledger.Reader) (*takers, error) {
 	t := &takers{}
 	out := fanout.New(fanout.Deps{
-		Hooks: s.index, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Clock: s.bus, Observer: s.metrics, Log: s.log,
+		Hooks: s.index, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Observer: s.metrics, Log: s.log,
 		Slots: s.config.Slots, Traces: s.traces,
 	})
 	if err := s.take(ctx, t, bus.Fanout, 256, out.Run); err != nil {

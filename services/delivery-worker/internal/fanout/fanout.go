@@ -56,6 +56,7 @@ type deliverer interface {
 // seen is implemented by *postgres.DB.
 type seen interface {
 	SeenEvents(ctx context.Context, events []postgres.Published) (map[postgres.EventKey]postgres.SeenEvent, error)
+	EventIDs(ctx context.Context, since time.Time, limit int, take func(postgres.EventKey)) (all bool, err error)
 }
 
 // tries is implemented by *postgres.DB: the fence of a lease counts who has had it.
@@ -81,9 +82,10 @@ type checker interface {
 	Find(tenant, eventType string) *schema.Check
 }
 
-// clock is implemented by *bus.Bus: its time is the stream's.
-type clock interface {
+// stream is implemented by *bus.Bus: its time is the stream's.
+type stream interface {
 	Time(t time.Time) time.Time
+	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
 }
 
 // observer counts.
@@ -102,7 +104,7 @@ type Deps struct {
 	History   history
 	Tries     tries
 	Rejecter  rejecter
-	Clock     clock
+	Stream    stream
 	Observer  observer
 	Log       *zap.Logger
 	// Worker holds the tries.
@@ -118,22 +120,27 @@ type Fanout struct {
 	Deps
 	slots  chan struct{}
 	recent recent
+	heard  *heard
 	open   sync.WaitGroup
 }
 
 // New makes a fan-out.
 func New(d Deps) *Fanout {
-	return &Fanout{Deps: d, slots: make(chan struct{}, d.Slots)}
+	return &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), heard: newHeard()}
 }
 
 // Run takes events until the subscription has ended, then waits until all that it took are settled. ctx ends when they
 // have to be given up.
 func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
+	ending, end := context.WithCancel(ctx)
+	defer end()
+	f.open.Go(func() { f.hear(ending) })
 	var messages []bus.Message
 	for more := true; more; {
 		messages, more = sub.TakeBatch(ctx, messages, batch)
 		f.take(ctx, messages)
 	}
+	end()
 	f.open.Wait()
 }
 

@@ -12,17 +12,22 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// known asks the ledger which ids it has. Where it cannot answer in time, events go on: better twice than not at all.
+// known asks the ledger which ids it has, but for those that are surely new. Where it cannot answer in time, events go on: better twice than not at all.
 func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKey]postgres.SeenEvent {
-	published := make([]postgres.Published, len(events))
-	for i, t := range events {
-		published[i] = postgres.Published{EventKey: postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}, At: t.event.PublishedAt}
+	var published []postgres.Published
+	for _, t := range events {
+		if key := (postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}); !f.heard.isNew(t.msg, key) {
+			published = append(published, postgres.Published{EventKey: key, At: t.event.PublishedAt})
+		}
+	}
+	if len(published) == 0 {
+		return nil
 	}
 	known, err := daemon.Within(ctx, lookUp, func(ctx context.Context) (map[postgres.EventKey]postgres.SeenEvent, error) {
 		return f.Seen.SeenEvents(ctx, published)
 	})
 	if err != nil {
-		f.Log.Warn("repeated events could not be looked up", zap.Int("events", len(events)), zap.Error(err))
+		f.Log.Warn("repeated events could not be looked up", zap.Int("events", len(published)), zap.Error(err))
 	}
 	return known
 }
@@ -40,7 +45,7 @@ func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventK
 // recorded returns what the ledger has of deliveries of events that are late, or whose consumer was made again. Where it cannot answer, events go on.
 func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]postgres.Recorded {
 	var keys []postgres.DeliveryKey
-	older, before := false, f.Clock.Time(time.Now()).Add(-late)
+	older, before := false, f.Stream.Time(time.Now()).Add(-late)
 	for _, t := range events {
 		if !t.msg.Redelivered() && (t.msg.Older || t.event.PublishedAt.Before(before)) {
 			older = older || t.msg.Older

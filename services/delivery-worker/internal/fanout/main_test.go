@@ -33,6 +33,7 @@ type stage struct {
 	hooks *index.Index
 	types *schema.Checks
 	sub   *bus.Subscription
+	seen  *asked
 
 	mu       sync.Mutex
 	dues     []webhook.Due
@@ -44,7 +45,8 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, db: testenv.OpenStore(t), hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
+	db := testenv.OpenStore(t)
+	s := &stage{t: t, db: db, seen: &asked{Store: db}, hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
 	var err error
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
 	require.NoError(t, err)
@@ -61,7 +63,7 @@ func (s *stage) start(slots int) (stop func()) {
 	s.sub, err = s.bus.Subscribe(s.t.Context(), bus.Fanout, 64)
 	require.NoError(s.t, err)
 	f := fanout.New(fanout.Deps{
-		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.db, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Clock: s.bus, Observer: s, Log: zap.NewNop(), Slots: slots,
+		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Stream: s.bus, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -117,6 +119,9 @@ func (s *stage) delivered() []webhook.Due {
 	defer s.mu.Unlock()
 	return append([]webhook.Due(nil), s.dues...)
 }
+
+// count is how many deliveries were made.
+func (s *stage) count() int { return len(s.delivered()) }
 
 // publish publishes bodies on order.created.
 func (s *stage) publish(bodies ...string) {

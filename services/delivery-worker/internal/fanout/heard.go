@@ -1,0 +1,148 @@
+package fanout
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/bits-and-blooms/bloom/v3"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+const (
+	// dayOfIDs is how many ids a filter takes before it says of more than one new id in a hundred that it may be known: it
+	// is 5 MB for that. mistaken is that one.
+	dayOfIDs = 4 << 20
+	mistaken = 0.01
+	// enough events in a row say that this worker gets them all.
+	enough = 8
+	// hearEvery is how often it is looked whether that is so. What is read then from the ledger, at most maxRead ids and at
+	// most every readPause, takes one part in readShare of the time.
+	hearEvery = 500 * time.Millisecond
+	maxRead   = 500_000
+	readPause = time.Minute
+	readShare = 100
+)
+
+// heard knows that an id is new without asking the ledger, while one worker gets all events: then the events of the last
+// day either came to this worker or are recorded, and the ids of both are in its filters. It may take a new id for one that is
+// known, as filters do, and then the ledger is asked; never the other way round. Its clock is the stream's.
+type heard struct {
+	mu sync.Mutex
+	// run is the latest that an event came in, with the number of its events and the time of the first.
+	run    bus.Run
+	events int
+	began  time.Time
+	// complete says that the ids of the day before the run are in the filters, too.
+	complete bool
+	// now has the ids since turned, and old those of the day before that, and maybe more.
+	now, old *bloom.BloomFilter
+	turned   time.Time
+}
+
+func newHeard() *heard { return &heard{now: newFilter()} }
+
+func newFilter() *bloom.BloomFilter { return bloom.NewWithEstimates(dayOfIDs, mistaken) }
+
+// isNew says whether there was surely no event with the key in the day before the message's. It keeps the key.
+func (h *heard) isNew(m *bus.Message, key postgres.EventKey) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if m.Run.ID > h.run.ID {
+		h.run, h.events, h.began, h.complete = m.Run, 0, m.PublishedAt, false
+	}
+	h.events++
+	switch {
+	case h.turned.IsZero():
+		h.turned = m.PublishedAt
+	case m.PublishedAt.Sub(h.turned) > postgres.SameEvent:
+		h.now, h.old, h.turned = newFilter(), h.now, m.PublishedAt
+	}
+	if m.PublishedAt.Sub(h.began) > postgres.SameEvent { // the day before the run is over
+		h.complete = true
+	}
+	name := nameOf(key)
+	known := h.now.TestOrAddString(name) || h.old != nil && h.old.TestString(name)
+	return h.complete && !known && m.Run == h.run && !m.Redelivered() && !m.Older
+}
+
+func nameOf(key postgres.EventKey) string { return key.Tenant + " " + key.ID }
+
+// lacking returns the run for which the ids of the day before are worth reading, and when that day began.
+func (h *heard) lacking() (run bus.Run, since time.Time, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.run, h.began.Add(-postgres.SameEvent), !h.complete && h.events >= enough
+}
+
+// add keeps keys that are recorded.
+func (h *heard) add(keys []postgres.EventKey) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, key := range keys {
+		h.now.AddString(nameOf(key))
+	}
+}
+
+// finish says that all ids of the day before the run were added.
+func (h *heard) finish(run bus.Run) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.complete = h.complete || h.run == run
+}
+
+// hear reads the recorded ids whenever this worker turns out to get all events, until ctx ends.
+func (f *Fanout) hear(ctx context.Context) {
+	tick := time.NewTicker(hearEvery)
+	defer tick.Stop()
+	var notBefore time.Time
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		run, since, ok := f.heard.lacking()
+		if !ok || time.Now().Before(notBefore) || !f.settled(ctx, run.After) {
+			continue
+		}
+		began := time.Now()
+		f.readIDs(ctx, run, since)
+		notBefore = time.Now().Add(max(readPause, readShare*time.Since(began)))
+	}
+}
+
+// settled says whether the events up to a sequence are recorded.
+func (f *Fanout) settled(ctx context.Context, seq uint64) bool {
+	lag, err := f.Stream.Lag(ctx, bus.EventRecorder)
+	return err == nil && (lag.Settled >= seq || lag.Pending+lag.InFlight == 0)
+}
+
+// readIDs reads the recorded ids since the given time, the run's among them.
+func (f *Fanout) readIDs(ctx context.Context, run bus.Run, since time.Time) {
+	const atOnce = 1000
+	began, n, keys := time.Now(), 0, make([]postgres.EventKey, 0, atOnce)
+	flush := func() {
+		f.heard.add(keys)
+		n, keys = n+len(keys), keys[:0]
+	}
+	all, err := f.Seen.EventIDs(ctx, since, maxRead, func(key postgres.EventKey) {
+		if keys = append(keys, key); len(keys) == atOnce {
+			flush()
+		}
+	})
+	flush()
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		f.Log.Warn("recorded ids could not be read", zap.Error(err))
+	case !all:
+		f.Log.Info("there are too many recorded ids to keep them in mind: the ledger is asked for each event", zap.Int("limit", maxRead))
+	default:
+		f.heard.finish(run)
+		f.Log.Info("new ids are told without the ledger", zap.Int("recorded", n), zap.Duration("took", time.Since(began)))
+	}
+}
