@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,60 +118,62 @@ func readJSON(in Published) (fields, error) {
 	case twice != "":
 		return f, reject(BadField, twice, "is there twice")
 	}
-	for _, text := range []struct {
-		name string
+	for _, t := range []struct {
+		key  int
 		into *string
-	}{{"event_id", &f.id}, {"event_type", &f.typ}, {"event_time", &f.time}, {"entity", &f.entity}} {
-		raw, there := parts[text.name]
-		if !there {
+	}{{keyID, &f.id}, {keyType, &f.typ}, {keyTime, &f.time}, {keyEntity, &f.entity}} {
+		raw := parts[t.key]
+		if raw == nil {
 			continue
 		}
-		if err := json.Unmarshal(raw, text.into); err != nil {
-			return f, reject(BadField, text.name, "must be a string")
+		var ok bool
+		if *t.into, ok = text(raw); !ok {
+			return f, reject(BadField, envelopeKeys[t.key], "must be a string")
 		}
 	}
-	f.context, f.filter, f.data = parts["current_context"], parts["config_filter"], parts["data"]
+	f.context, f.filter, f.data = parts[keyContext], parts[keyFilter], parts[keyData]
 	return f, nil
 }
 
-// isEnvelopeKey reports whether our envelope has such a key.
-func isEnvelopeKey(name string) bool {
-	switch name {
-	case "event_id", "event_type", "event_time", "entity", "current_context", "config_filter", "data":
-		return true
-	}
-	return false
-}
+// The keys of our envelope.
+const (
+	keyID = iota
+	keyType
+	keyTime
+	keyEntity
+	keyContext
+	keyFilter
+	keyData
+	keys
+)
+
+var envelopeKeys = [keys]string{"event_id", "event_type", "event_time", "entity", "current_context", "config_filter", "data"}
 
 // split takes an envelope, which must be valid JSON, apart into the exact bytes of its values. ok is false for what is
 // no object with data and nothing that our envelope does not have: a bare document. twice names a key that repeats.
-func split(body []byte) (parts map[string]json.RawMessage, twice string, ok bool) {
+func split(body []byte) (parts [keys]json.RawMessage, twice string, ok bool) {
 	i := skipSpace(body, 0)
 	if body[i] != '{' {
-		return nil, "", false
+		return parts, "", false
 	}
-	parts = make(map[string]json.RawMessage, 8)
 	for i = skipSpace(body, i+1); body[i] != '}'; {
-		end := skipValue(body, i)
-		key := string(body[i+1 : end-1])
-		if strings.IndexByte(key, '\\') >= 0 {
-			_ = json.Unmarshal(body[i:end], &key) // it is valid
-		}
-		if !isEnvelopeKey(key) {
-			return nil, "", false
+		end := skipString(body, i)
+		name, _ := text(body[i:end]) // it is valid
+		key := slices.Index(envelopeKeys[:], name)
+		if key < 0 {
+			return parts, "", false
 		}
 		i = skipSpace(body, skipSpace(body, end)+1) // over the colon
 		end = skipValue(body, i)
-		if _, there := parts[key]; there {
-			twice = key
+		if parts[key] != nil {
+			twice = name
 		}
-		parts[key] = json.RawMessage(body[i:end])
+		parts[key] = body[i:end]
 		if i = skipSpace(body, end); body[i] == ',' {
 			i = skipSpace(body, i+1)
 		}
 	}
-	_, ok = parts["data"]
-	return parts, twice, ok
+	return parts, twice, parts[keyData] != nil
 }
 
 func skipSpace(body []byte, i int) int {
@@ -183,17 +186,13 @@ func skipSpace(body []byte, i int) int {
 // skipValue returns where the value that begins at i ends; the text is valid JSON.
 func skipValue(body []byte, i int) int {
 	level := 0
-	for ; i < len(body); i++ {
+	for i < len(body) {
 		switch body[i] {
 		case '"':
-			for i++; body[i] != '"'; i++ {
-				if body[i] == '\\' {
-					i++
-				}
+			if i = skipString(body, i); level == 0 {
+				return i
 			}
-			if level == 0 {
-				return i + 1
-			}
+			continue
 		case '{', '[':
 			level++
 		case '}', ']':
@@ -208,6 +207,7 @@ func skipValue(body []byte, i int) int {
 				return i
 			}
 		}
+		i++
 	}
 	return i
 }

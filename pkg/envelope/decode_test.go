@@ -282,6 +282,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("application/json", "1.0", "m", ` {"a":1} `)
 	f.Add("application/protobuf", "", "", "\x3a\x011")
 	f.Add("", "", "a.b", "[[[[")
+	f.Add("", "", "", `{"event\u005fid":"\"\\","data":"\\\""}`)
 	f.Fuzz(func(t *testing.T, contentType, specVersion, messageID, body string) {
 		in := published(body, "Content-Type", contentType, "ce-specversion", specVersion, "ce-id", messageID, "ce-source", "/",
 			"ce-type", "package.created", "Nats-Msg-Id", messageID)
@@ -290,6 +291,9 @@ func FuzzDecode(f *testing.F) {
 			var rejected *envelope.RejectedError
 			require.ErrorAs(t, err, &rejected)
 			require.NotEmpty(t, rejected.Reason)
+			if rejected.Detail == "the body is not JSON" {
+				require.False(t, json.Valid([]byte(body)))
+			}
 			return
 		}
 		require.NoError(t, webhook.ValidateEventID(e.ID))

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
 )
 
 func checkJSON(body []byte) error {
@@ -16,7 +18,7 @@ func checkJSON(body []byte) error {
 		return reject(Unreadable, "", "the body is not UTF-8")
 	case depth(body) > MaxDepth:
 		return reject(Unreadable, "", "the body nests more than %d levels", MaxDepth)
-	case !json.Valid(body):
+	case !gjson.ValidBytes(body):
 		return reject(Unreadable, "", "the body is not JSON")
 	}
 	return nil
@@ -24,22 +26,48 @@ func checkJSON(body []byte) error {
 
 // depth is how deeply brackets nest outside of strings; the text need not be JSON.
 func depth(body []byte) int {
-	level, deepest, inString := 0, 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
+	level, deepest := 0, 0
+	for i := 0; i < len(body); {
+		switch body[i] {
+		case '"':
+			i = skipString(body, i)
+			continue
+		case '{', '[':
 			level++
 			deepest = max(deepest, level)
-		case c == '}' || c == ']':
+		case '}', ']':
 			level--
 		}
+		i++
 	}
 	return deepest
+}
+
+// skipString returns where the string that begins at i ends, after its quote; the length of the body where it does not.
+func skipString(body []byte, i int) int {
+	i++
+	for {
+		n := bytes.IndexByte(body[i:], '"')
+		if n < 0 {
+			return len(body)
+		}
+		quote := i + n
+		for i <= quote { // over what is escaped, which may be the quote
+			n := bytes.IndexByte(body[i:quote], '\\')
+			if n < 0 {
+				return quote + 1
+			}
+			i += n + 2
+		}
+	}
+}
+
+// text reads a string of valid JSON that is UTF-8.
+func text(raw json.RawMessage) (s string, ok bool) {
+	if n := len(raw); n >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : n-1]), true
+	}
+	return s, json.Unmarshal(raw, &s) == nil
 }
 
 func unmarshalProblem(err error) error {
