@@ -149,6 +149,16 @@ const (
 
 var envelopeKeys = [keys]string{"event_id", "event_type", "event_time", "entity", "current_context", "config_filter", "data"}
 
+// keyOf is which of the keys the name is, a string of valid JSON; -1 for none.
+func keyOf(name []byte) int {
+	if bytes.IndexByte(name, '\\') >= 0 {
+		plain, _ := text(name)
+		return slices.Index(envelopeKeys[:], plain)
+	}
+	name = name[1 : len(name)-1]
+	return slices.IndexFunc(envelopeKeys[:], func(key string) bool { return key == string(name) })
+}
+
 // split takes an envelope, which must be valid JSON, apart into the exact bytes of its values. ok is false for what is
 // no object with data and nothing that our envelope does not have: a bare document. twice names a key that repeats.
 func split(body []byte) (parts [keys]json.RawMessage, twice string, ok bool) {
@@ -158,15 +168,14 @@ func split(body []byte) (parts [keys]json.RawMessage, twice string, ok bool) {
 	}
 	for i = skipSpace(body, i+1); body[i] != '}'; {
 		end := skipString(body, i)
-		name, _ := text(body[i:end]) // it is valid
-		key := slices.Index(envelopeKeys[:], name)
+		key := keyOf(body[i:end])
 		if key < 0 {
 			return parts, "", false
 		}
 		i = skipSpace(body, skipSpace(body, end)+1) // over the colon
 		end = skipValue(body, i)
 		if parts[key] != nil {
-			twice = name
+			twice = envelopeKeys[key]
 		}
 		parts[key] = body[i:end]
 		if i = skipSpace(body, end); body[i] == ',' {

@@ -16,7 +16,7 @@ func checkJSON(body []byte) error {
 		return reject(Unreadable, "", "the body is empty")
 	case !utf8.Valid(body):
 		return reject(Unreadable, "", "the body is not UTF-8")
-	case depth(body) > MaxDepth:
+	case bytes.Count(body, []byte{'{'})+bytes.Count(body, []byte{'['}) > MaxDepth && depth(body) > MaxDepth:
 		return reject(Unreadable, "", "the body nests more than %d levels", MaxDepth)
 	case !gjson.ValidBytes(body):
 		return reject(Unreadable, "", "the body is not JSON")

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/lib/pq"
 )
@@ -90,7 +91,7 @@ func (c *copyOut) end() {
 
 func (c *copyOut) flush() {
 	if len(c.buf) > 0 && c.err == nil {
-		c.err = c.send(string(c.buf[:len(c.buf)-1])) // the driver adds the last line feed
+		c.err = c.send(view(c.buf[:len(c.buf)-1])) // the driver adds the last line feed
 	}
 	c.buf = c.buf[:0]
 }
@@ -193,7 +194,12 @@ func (c *copyOut) optionalText(b []byte) {
 		c.null()
 		return
 	}
-	c.text(string(b))
+	c.text(view(b))
+}
+
+// view is b as a string, without a copy: for those who only read it, and before b is changed.
+func view(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // a copy is as expensive as what it is for
 }
 
 // texts writes an array of texts.

@@ -96,7 +96,7 @@ func writeEvent(c *copyOut, e *webhook.Event) {
 	c.text(e.Entity)
 	c.optionalText(e.Context)
 	c.optionalText(e.ConfigFilter)
-	c.text(string(e.Data))
+	c.text(view(e.Data))
 	c.bytes(digest[:])
 	c.text(e.Traceparent)
 	c.optionalText(problemsText(e.SchemaProblems))

@@ -37,8 +37,7 @@ func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventK
 	if before, ok := known[key]; ok && before.Seq < t.event.Seq {
 		return before, true
 	}
-	digest := t.digest // of its own: a slice of t's would keep the whole event in memory
-	before := f.recent.put(key, postgres.SeenEvent{Seq: t.event.Seq, Digest: digest[:]}, t.event.PublishedAt)
+	before := f.recent.put(key, remembered{seq: t.event.Seq, digest: t.digest, publishedAt: t.event.PublishedAt})
 	return before, before.Seq != 0 && before.Seq < t.event.Seq
 }
 

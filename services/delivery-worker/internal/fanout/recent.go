@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"crypto/sha256"
 	"sync"
 	"time"
 
@@ -16,23 +17,29 @@ type recent struct {
 	now, old map[postgres.EventKey]remembered
 }
 
+// remembered is an event, without what would keep all of it in memory.
 type remembered struct {
-	postgres.SeenEvent
+	seq         uint64
+	digest      [sha256.Size]byte
 	publishedAt time.Time
 }
 
 // put returns what was remembered under the key for the same day, and remembers e if there was nothing.
-func (r *recent) put(key postgres.EventKey, e postgres.SeenEvent, publishedAt time.Time) (before postgres.SeenEvent) {
+func (r *recent) put(key postgres.EventKey, e remembered) (before postgres.SeenEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, half := range []map[postgres.EventKey]remembered{r.now, r.old} {
-		if before, ok := half[key]; ok && publishedAt.Sub(before.publishedAt) < postgres.SameEvent {
-			return before.SeenEvent
+		if before, ok := half[key]; ok && e.publishedAt.Sub(before.publishedAt) < postgres.SameEvent {
+			return postgres.SeenEvent{Seq: before.seq, Digest: before.digest[:]}
 		}
 	}
-	if r.now == nil || len(r.now) >= generation {
-		r.old, r.now = r.now, make(map[postgres.EventKey]remembered, generation/4)
+	switch {
+	case r.now == nil:
+		r.now, r.old = map[postgres.EventKey]remembered{}, map[postgres.EventKey]remembered{}
+	case len(r.now) >= generation:
+		r.now, r.old = r.old, r.now
+		clear(r.now) // which keeps its room
 	}
-	r.now[key] = remembered{SeenEvent: e, publishedAt: publishedAt}
+	r.now[key] = e
 	return postgres.SeenEvent{}
 }

@@ -15,16 +15,16 @@ func TestIDsAreRememberedForADay(t *testing.T) {
 	var r recent
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	key := postgres.EventKey{Tenant: "acme", ID: "e-1"}
-	first := postgres.SeenEvent{Seq: 1, Digest: []byte("1")}
-	require.Zero(t, r.put(key, first, noon))
-	require.Equal(t, first, r.put(key, postgres.SeenEvent{Seq: 2}, noon.Add(24*time.Hour-1)))
-	require.Zero(t, r.put(postgres.EventKey{Tenant: "other", ID: "e-1"}, first, noon))
-	require.Zero(t, r.put(postgres.EventKey{Tenant: "acme", ID: "e-2"}, first, noon))
+	first := remembered{seq: 1, digest: [32]byte{1}, publishedAt: noon}
+	require.Zero(t, r.put(key, first))
+	before := r.put(key, remembered{seq: 2, publishedAt: noon.Add(24*time.Hour - 1)})
+	require.Equal(t, postgres.SeenEvent{Seq: 1, Digest: first.digest[:]}, before)
+	require.Zero(t, r.put(postgres.EventKey{Tenant: "other", ID: "e-1"}, first))
+	require.Zero(t, r.put(postgres.EventKey{Tenant: "acme", ID: "e-2"}, first))
 
-	next := postgres.SeenEvent{Seq: 3}
-	require.Zero(t, r.put(key, next, noon.Add(24*time.Hour)), "a day later it is another event")
-	require.Equal(t, next, r.put(key, postgres.SeenEvent{Seq: 4}, noon.Add(25*time.Hour)))
-	require.Equal(t, next, r.put(key, postgres.SeenEvent{Seq: 1}, noon), "one that comes again, late")
+	require.Zero(t, r.put(key, remembered{seq: 3, publishedAt: noon.Add(24 * time.Hour)}), "a day later it is another event")
+	require.EqualValues(t, 3, r.put(key, remembered{seq: 4, publishedAt: noon.Add(25 * time.Hour)}).Seq)
+	require.EqualValues(t, 3, r.put(key, remembered{seq: 1, publishedAt: noon}).Seq, "one that comes again, late")
 }
 
 func TestOnlySoManyIDsAreRemembered(t *testing.T) {
@@ -32,7 +32,7 @@ func TestOnlySoManyIDsAreRemembered(t *testing.T) {
 	var r recent
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	put := func(n int) postgres.SeenEvent {
-		return r.put(postgres.EventKey{ID: fmt.Sprint(n)}, postgres.SeenEvent{Seq: uint64(n)}, noon)
+		return r.put(postgres.EventKey{ID: fmt.Sprint(n)}, remembered{seq: uint64(n), publishedAt: noon})
 	}
 	for n := 1; n <= 3*generation; n++ {
 		require.Zero(t, put(n))
