@@ -17,8 +17,10 @@ const (
 	// is 5 MB for that. mistaken is that one.
 	dayOfIDs = 4 << 20
 	mistaken = 0.01
-	// enough events in a row say that this worker gets them all.
-	enough = 8
+	// enough events in a row, for long enough, say that this worker gets them all: several workers get one in turn under a
+	// light load, and hundreds at once under a heavy one.
+	enough     = 8
+	longEnough = time.Second
 	// hearEvery is how often it is looked whether that is so. What is read then from the ledger, at most maxRead ids and at
 	// most every readPause, takes one part in readShare of the time.
 	hearEvery = 500 * time.Millisecond
@@ -32,10 +34,10 @@ const (
 // known, as filters do, and then the ledger is asked; never the other way round. Its clock is the stream's.
 type heard struct {
 	mu sync.Mutex
-	// run is the latest that an event came in, with the number of its events and the time of the first.
-	run    bus.Run
-	events int
-	began  time.Time
+	// run is the latest that an event came in, with the number of its events, when the first was published and when it came.
+	run         bus.Run
+	events      int
+	began, came time.Time
 	// complete says that the ids of the day before the run are in the filters, too.
 	complete bool
 	// now has the ids since turned, and old those of the day before that, and maybe more.
@@ -52,7 +54,7 @@ func (h *heard) isNew(m *bus.Message, key postgres.EventKey) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if m.Run.ID > h.run.ID {
-		h.run, h.events, h.began, h.complete = m.Run, 0, m.PublishedAt, false
+		h.run, h.events, h.began, h.came, h.complete = m.Run, 0, m.PublishedAt, time.Now(), false
 	}
 	h.events++
 	switch {
@@ -72,10 +74,10 @@ func (h *heard) isNew(m *bus.Message, key postgres.EventKey) bool {
 func nameOf(key postgres.EventKey) string { return key.Tenant + " " + key.ID }
 
 // lacking returns the run for which the ids of the day before are worth reading, and when that day began.
-func (h *heard) lacking() (run bus.Run, since time.Time, ok bool) {
+func (h *heard) lacking(now time.Time) (run bus.Run, since time.Time, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.run, h.began.Add(-postgres.SameEvent), !h.complete && h.events >= enough
+	return h.run, h.began.Add(-postgres.SameEvent), !h.complete && h.events >= enough && now.Sub(h.came) >= longEnough
 }
 
 // add keeps keys that are recorded.
@@ -105,8 +107,9 @@ func (f *Fanout) hear(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		run, since, ok := f.heard.lacking()
-		if !ok || time.Now().Before(notBefore) || !f.settled(ctx, run.After) {
+		now := time.Now()
+		run, since, ok := f.heard.lacking(now)
+		if !ok || now.Before(notBefore) || !f.settled(ctx, run.After) {
 			continue
 		}
 		began := time.Now()

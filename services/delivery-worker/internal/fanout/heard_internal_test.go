@@ -35,17 +35,20 @@ func TestNothingIsNewBeforeTheIDsOfADayAreKnown(t *testing.T) {
 	for id := range enough - 1 {
 		require.False(t, d.hear(1, id))
 	}
-	_, _, ok := d.lacking()
+	later := time.Now().Add(time.Minute)
+	_, _, ok := d.lacking(later)
 	require.False(t, ok, "others may get as many")
 	require.False(t, d.hear(1, 100))
-	run, since, ok := d.lacking()
+	_, _, ok = d.lacking(time.Now())
+	require.False(t, ok, "others may get the next hundreds")
+	run, since, ok := d.lacking(later)
 	require.True(t, ok)
 	require.Equal(t, bus.Run{ID: 1}, run)
 	require.Equal(t, d.at.Add(-24*time.Hour), since)
 
 	d.add([]postgres.EventKey{idOf(200)})
 	d.finish(run)
-	_, _, ok = d.lacking()
+	_, _, ok = d.lacking(later)
 	require.False(t, ok)
 	require.True(t, d.hear(1, 300))
 	for _, id := range []int{0, 100, 200, 300} {
