@@ -29,7 +29,8 @@ type Message struct {
 	sub *Subscription
 }
 
-// Run is a stretch of a stream of which every message came to one subscription: nobody else got one of them alone.
+// Run is a stretch of a stream, in the order of time, of which every message came to one subscription: whatever others got
+// of it, came here too.
 type Run struct {
 	// ID tells the runs of a subscription apart; a later one is higher, and the first is 1.
 	ID uint64

@@ -32,10 +32,11 @@ type Subscription struct {
 	// consumer may be another one by now.
 	handed   uint64
 	doubtful bool
-	// stretch is the run under way, and last its newest message. broken says that the next message begins another run,
-	// whatever it is.
+	// stretch is the run under way, last and lastAt its newest message. broken says that the next message begins another
+	// run, whatever it is.
 	stretch    Run
 	last       uint64
+	lastAt     time.Time
 	broken     bool
 	reconnects uint64
 
@@ -224,10 +225,10 @@ func (s *Subscription) follow(meta *jetstream.MsgMetadata) Run {
 	if again := meta.NumDelivered > 1 && seq <= s.last; again && !s.broken {
 		return s.stretch
 	}
-	if s.broken || s.stretch.ID == 0 || seq != s.last+1 {
+	if s.broken || s.stretch.ID == 0 || seq != s.last+1 || meta.Timestamp.Before(s.lastAt) {
 		s.stretch, s.broken = Run{ID: s.stretch.ID + 1, After: seq - 1}, false
 	}
-	s.last = seq
+	s.last, s.lastAt = seq, meta.Timestamp
 	return s.stretch
 }
 

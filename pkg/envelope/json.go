@@ -16,7 +16,7 @@ func checkJSON(body []byte) error {
 		return reject(Unreadable, "", "the body is empty")
 	case !utf8.Valid(body):
 		return reject(Unreadable, "", "the body is not UTF-8")
-	case bytes.Count(body, []byte{'{'})+bytes.Count(body, []byte{'['}) > MaxDepth && depth(body) > MaxDepth:
+	case depth(body) > MaxDepth:
 		return reject(Unreadable, "", "the body nests more than %d levels", MaxDepth)
 	case !gjson.ValidBytes(body):
 		return reject(Unreadable, "", "the body is not JSON")
@@ -24,8 +24,12 @@ func checkJSON(body []byte) error {
 	return nil
 }
 
-// depth is how deeply brackets nest outside of strings; the text need not be JSON.
+// depth is how deeply brackets nest outside of strings, at most: few brackets are not looked at more closely, as counting
+// them is quick. The text need not be JSON.
 func depth(body []byte) int {
+	if n := bytes.Count(body, []byte{'{'}) + bytes.Count(body, []byte{'['}); n <= MaxDepth {
+		return n
+	}
 	level, deepest := 0, 0
 	for i := 0; i < len(body); {
 		switch body[i] {

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -96,25 +95,8 @@ func TestAnotherWorkersEventsAreKnownFromTheLedger(t *testing.T) {
 	s := newStage(t)
 	s.hook("*")
 	s.publish(`{"event_id":"e-1","data":1}`, `{"event_id":"e-1","data":1}`, `{"event_id":"e-1","data":2}`)
-	stored, err := s.bus.Event(t.Context(), 1)
-	require.NoError(t, err)
-	e, err := envelope.Decode(envelope.Published{Tenant: "acme", Type: "order.created", Body: stored.Data, Seq: 1, PublishedAt: stored.PublishedAt})
-	require.NoError(t, err)
-	recorder := s.db.NewRecorder()
-	defer recorder.Close()
-	require.NoError(t, recorder.WriteEvents(t.Context(), []webhook.Event{e}))
-	// another worker has settled the first one
-	other, err := s.bus.Subscribe(t.Context(), bus.Fanout, 1)
-	require.NoError(t, err)
-	messages, ok := other.TakeBatch(t.Context(), nil, 1)
-	require.True(t, ok)
-	require.NoError(t, messages[0].Ack())
-	other.Stop()
-	for ok {
-		if messages, ok = other.TakeBatch(t.Context(), nil, 1); ok {
-			require.NoError(t, messages[0].HandBack(0))
-		}
-	}
+	s.recordEvent(1)
+	s.takenElsewhere(bus.Fanout)
 
 	s.start(16)
 	s.awaitSettled()

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 )
 
@@ -22,10 +23,11 @@ const (
 	enough     = 8
 	longEnough = time.Second
 	// hearEvery is how often it is looked whether that is so. What is read then from the ledger, at most maxRead ids and at
-	// most every readPause, takes one part in readShare of the time.
+	// most every readPause and for readLimit, takes one part in readShare of the time.
 	hearEvery = 500 * time.Millisecond
 	maxRead   = 500_000
 	readPause = time.Minute
+	readLimit = time.Minute
 	readShare = 100
 )
 
@@ -80,13 +82,11 @@ func (h *heard) lacking(now time.Time) (run bus.Run, since time.Time, ok bool) {
 	return h.run, h.began.Add(-postgres.SameEvent), !h.complete && h.events >= enough && now.Sub(h.came) >= longEnough
 }
 
-// add keeps keys that are recorded.
-func (h *heard) add(keys []postgres.EventKey) {
+// add keeps a key that is recorded.
+func (h *heard) add(key postgres.EventKey) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, key := range keys {
-		h.now.AddString(nameOf(key))
-	}
+	h.now.AddString(nameOf(key))
 }
 
 // finish says that all ids of the day before the run were added.
@@ -101,6 +101,7 @@ func (f *Fanout) hear(ctx context.Context) {
 	tick := time.NewTicker(hearEvery)
 	defer tick.Stop()
 	var notBefore time.Time
+	var hopeless bus.Run // there are more ids before it than are read
 	for {
 		select {
 		case <-tick.C:
@@ -109,12 +110,13 @@ func (f *Fanout) hear(ctx context.Context) {
 		}
 		now := time.Now()
 		run, since, ok := f.heard.lacking(now)
-		if !ok || now.Before(notBefore) || !f.settled(ctx, run.After) {
+		if !ok || run == hopeless || now.Before(notBefore) || !f.settled(ctx, run.After) {
 			continue
 		}
-		began := time.Now()
-		f.readIDs(ctx, run, since)
-		notBefore = time.Now().Add(max(readPause, readShare*time.Since(began)))
+		if !f.readIDs(ctx, run, since) {
+			hopeless = run
+		}
+		notBefore = time.Now().Add(max(readPause, readShare*time.Since(now)))
 	}
 }
 
@@ -124,28 +126,30 @@ func (f *Fanout) settled(ctx context.Context, seq uint64) bool {
 	return err == nil && (lag.Settled >= seq || lag.Pending+lag.InFlight == 0)
 }
 
-// readIDs reads the recorded ids since the given time, the run's among them.
-func (f *Fanout) readIDs(ctx context.Context, run bus.Run, since time.Time) {
-	const atOnce = 1000
-	began, n, keys := time.Now(), 0, make([]postgres.EventKey, 0, atOnce)
-	flush := func() {
-		f.heard.add(keys)
-		n, keys = n+len(keys), keys[:0]
+// readIDs reads the recorded ids since the given time, the run's among them; false means that there are too many.
+func (f *Fanout) readIDs(ctx context.Context, run bus.Run, since time.Time) bool {
+	type read struct {
+		ids int
+		all bool
 	}
-	all, err := f.Seen.EventIDs(ctx, since, maxRead, func(key postgres.EventKey) {
-		if keys = append(keys, key); len(keys) == atOnce {
-			flush()
-		}
+	began := time.Now()
+	got, err := daemon.Within(ctx, readLimit, func(ctx context.Context) (got read, err error) {
+		got.all, err = f.Seen.EventIDs(ctx, since, maxRead, func(key postgres.EventKey) {
+			f.heard.add(key)
+			got.ids++
+		})
+		return got, err
 	})
-	flush()
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		f.Log.Warn("recorded ids could not be read", zap.Error(err))
-	case !all:
-		f.Log.Info("there are too many recorded ids to keep them in mind: the ledger is asked for each event", zap.Int("limit", maxRead))
+		f.Log.Warn("recorded event ids could not be read: the ledger is asked for each event until they can", zap.Error(err))
+	case !got.all:
+		f.Log.Info("too many event ids are recorded: the ledger is asked for each event", zap.Int("limit", maxRead))
+		return false
 	default:
 		f.heard.finish(run)
-		f.Log.Info("new ids are told without the ledger", zap.Int("recorded", n), zap.Duration("took", time.Since(began)))
+		f.Log.Info("new event ids are told without asking the ledger", zap.Int("recorded", got.ids), zap.Duration("took", time.Since(began)))
 	}
+	return true
 }

@@ -46,7 +46,7 @@ func TestNothingIsNewBeforeTheIDsOfADayAreKnown(t *testing.T) {
 	require.Equal(t, bus.Run{ID: 1}, run)
 	require.Equal(t, d.at.Add(-24*time.Hour), since)
 
-	d.add([]postgres.EventKey{idOf(200)})
+	d.add(idOf(200))
 	d.finish(run)
 	_, _, ok = d.lacking(later)
 	require.False(t, ok)
@@ -97,7 +97,7 @@ func TestAnIDIsKnownForADayAtLeast(t *testing.T) {
 		d.at = d.at.Add(time.Hour)
 		require.True(t, d.hear(1, id))
 		for before := max(0, id-23); before < id; before += 11 {
-			require.False(t, d.hear(2-1, before), "%d after %d", id, before)
+			require.False(t, d.hear(1, before), "%d after %d", id, before)
 		}
 	}
 	require.True(t, d.hear(1, 5), "it is not known for ever")

@@ -12,7 +12,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// known asks the ledger which ids it has, but for those that are surely new. Where it cannot answer in time, events go on: better twice than not at all.
+// known asks the ledger which ids it has, but for those that are surely new. Where it cannot answer in time, events go on:
+// better twice than not at all.
 func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKey]postgres.SeenEvent {
 	var published []postgres.Published
 	for _, t := range events {

@@ -162,3 +162,33 @@ func (s *stage) record(seq uint64, hook uuid.UUID, f *whispererv1.DeliveryFact) 
 	defer recorder.Close()
 	require.NoError(s.t, recorder.WriteFacts(s.t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{f}}}))
 }
+
+// recordEvent records the event with this sequence.
+func (s *stage) recordEvent(seq uint64) {
+	s.t.Helper()
+	stored, err := s.bus.Event(s.t.Context(), seq)
+	require.NoError(s.t, err)
+	e, err := envelope.Decode(envelope.Published{Tenant: "acme", Type: "order.created", Body: stored.Data, Seq: seq, PublishedAt: stored.PublishedAt})
+	require.NoError(s.t, err)
+	recorder := s.db.NewRecorder()
+	defer recorder.Close()
+	require.NoError(s.t, recorder.WriteEvents(s.t.Context(), []webhook.Event{e}))
+}
+
+// takenElsewhere has another worker settle the next message; what it took ahead is handed back.
+func (s *stage) takenElsewhere(c bus.Consumer) bus.Message {
+	s.t.Helper()
+	other, err := s.bus.Subscribe(s.t.Context(), c, 1)
+	require.NoError(s.t, err)
+	messages, ok := other.TakeBatch(s.t.Context(), nil, 1)
+	require.True(s.t, ok)
+	taken := messages[0]
+	require.NoError(s.t, taken.Ack())
+	other.Stop()
+	for ok {
+		if messages, ok = other.TakeBatch(s.t.Context(), nil, 1); ok {
+			require.NoError(s.t, messages[0].HandBack(0))
+		}
+	}
+	return taken
+}
