@@ -134,7 +134,7 @@ func (b *Bus) PurgeRetries(ctx context.Context, hook uuid.UUID) error {
 	return nil
 }
 
-// Event reads a message of the OMS stream again. The error is webhook.ErrNotFound where the keeper has trimmed it.
+// Event reads a message of the OMS stream again. The error is webhook.ErrNotFound where the housekeeper has trimmed it.
 func (b *Bus) Event(ctx context.Context, seq uint64) (Stored, error) {
 	stream, err := b.js.Stream(ctx, StreamOMS)
 	if err != nil {

@@ -107,7 +107,7 @@ var ErrServerTooOld = errors.New("nats-server 2.12 or newer is required")
 func (b *Bus) streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
 		{
-			// The event log. Nothing in it ages by itself: the keeper trims it, never past what was fanned out.
+			// The event log. Nothing in it ages by itself: the housekeeper trims it, never past what was fanned out.
 			Name: StreamOMS, Subjects: []string{omsPrefix + ">"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.OMSMaxBytes,
 			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, AllowAtomicPublish: true,

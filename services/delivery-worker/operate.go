@@ -11,15 +11,15 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/keeper"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/housekeeper"
 )
 
-func (s *Service) keeper() *keeper.Keeper {
-	return keeper.New(keeper.Deps{
+func (s *Service) housekeeper() *housekeeper.Housekeeper {
+	return housekeeper.New(housekeeper.Deps{
 		Ledger: s.db, Health: s.db, Leases: s.db, Stream: s.bus, Announce: announcer{s.bus}, Observer: s.metrics, Log: s.log,
 		Worker: s.config.Worker, Every: s.config.HousekeepEvery, EventAge: s.config.EventAge, Payloads: s.config.KeepPayloads,
 		Records: s.config.KeepRecords, Overdue: s.config.SweepAfter,
-		Disable: keeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},
+		Disable: housekeeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},
 	})
 }
 

@@ -157,7 +157,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 		return err
 	}
 	takers.wg.Go(func() { s.drain.Run(ctx) })
-	takers.wg.Go(func() { s.keeper().Run(ctx) })
+	takers.wg.Go(func() { s.housekeeper().Run(ctx) })
 	ready()
 	<-ctx.Done()
 

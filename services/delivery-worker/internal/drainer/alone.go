@@ -23,12 +23,12 @@ const maxSkipped = 20 * page
 // alone drains a hook that one worker at a time may drain, or ends what cannot be drained any more. It returns true when
 // something was done, so that more may be possible at once.
 func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *webhook.Hook) (progress bool, err error) {
-	lease, err := d.exclude(ctx, b.HookID)
-	if err != nil || lease == nil {
+	held, err := d.exclude(ctx, b.HookID)
+	if err != nil || held == nil {
 		return false, err
 	}
-	defer lease.release()
-	ctx = lease.ctx
+	defer held.Release()
+	ctx = held.Context()
 	switch {
 	case h == nil:
 		if err := d.Stream.PurgeRetries(ctx, b.HookID); err != nil {
@@ -50,7 +50,7 @@ func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *we
 	if err != nil {
 		return false, err
 	}
-	p := newPass(d, q, lease, h, limiter, page)
+	p := newPass(d, q, held, h, limiter, page)
 	err = p.block(ctx)
 	if err == nil {
 		err = p.read(ctx, bound.last, math.MaxInt64, d.Stream.Time(time.Now()).Add(-stored))

@@ -16,15 +16,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
 )
 
 const (
 	// look is how often all backlogs are looked at: for hooks that have become able without any change being told.
 	look = time.Second
-	// leaseTime is how long a worker that died keeps others from a hook's backlog; it is renewed at a third of it.
-	leaseTime = 15 * time.Second
-	// margin is how long before the end of its lease a worker stops acting on it.
-	margin = 3 * time.Second
 	// endPage is how many deliveries of a hook that is gone are ended by one statement.
 	endPage = 5000
 )
@@ -71,11 +68,9 @@ type attempts interface {
 
 // leases is implemented by *postgres.DB.
 type leases interface {
+	lease.Store
 	ShareLease(ctx context.Context, name string, ttl time.Duration) (bool, error)
 	UnshareLease(ctx context.Context, name string, hook uuid.UUID) error
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (postgres.Lease, bool, error)
-	RenewLease(ctx context.Context, l postgres.Lease, ttl time.Duration) (bool, error)
-	ReleaseLease(ctx context.Context, l postgres.Lease) error
 }
 
 // claims is implemented by *postgres.DB.
@@ -270,7 +265,7 @@ func (d *Drainer) hook(ctx context.Context, q *queue, b postgres.Backlog) (again
 	again, err := drain(ctx, q, b, h)
 	if err != nil {
 		if ctx.Err() == nil {
-			d.Log.Warn("draining was disturbed", zap.Stringer("hook_id", b.HookID), zap.Error(err))
+			d.Log.Warn("drain failed", zap.Stringer("hook_id", b.HookID), zap.Error(err))
 		}
 		return false
 	}

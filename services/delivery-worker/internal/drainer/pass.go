@@ -14,6 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
 )
 
 // limiter spaces attempts evenly, so that no window of the hook's period holds more than its limit: the next one may be made
@@ -43,7 +44,7 @@ func perSecond(r *webhook.RateLimit) rate.Limit {
 // pass goes once over a hook's parked deliveries.
 type pass struct {
 	*Drainer
-	lease    *held
+	lease    *lease.Held
 	hook     *webhook.Hook
 	limiter  *rate.Limiter
 	lineup   *lineup
@@ -63,12 +64,12 @@ type pass struct {
 }
 
 // newPass makes a pass that takes up to ahead deliveries before they are tried. It ends after a turn if hooks are waiting.
-func newPass(d *Drainer, q *queue, lease *held, h *webhook.Hook, l *rate.Limiter, ahead int) *pass {
-	p := &pass{Drainer: d, lease: lease, hook: h, limiter: l, queue: q, began: time.Now()}
+func newPass(d *Drainer, q *queue, held *lease.Held, h *webhook.Hook, l *rate.Limiter, ahead int) *pass {
+	p := &pass{Drainer: d, lease: held, hook: h, limiter: l, queue: q, began: time.Now()}
 	if r := h.Config.RateLimit; r != nil { // no more than may be under way at its rate
 		ahead = min(ahead, 4*h.Config.Concurrency, max(1, int(float64(perSecond(r))*webhook.MaxTimeout.Seconds())))
 	}
-	p.lineup = newLineup(h.Config.Concurrency, ahead, func(w work) { p.try(lease.ctx, w) })
+	p.lineup = newLineup(h.Config.Concurrency, ahead, func(w work) { p.try(held.Context(), w) })
 	return p
 }
 
@@ -166,7 +167,7 @@ func (p *pass) isBlocked(entity string) bool {
 }
 
 // may reports whether the hook is still the same, and this worker the one that may act for it.
-func (p *pass) may() bool { return p.lease.valid() && p.Hooks.Get(p.hook.ID) == p.hook }
+func (p *pass) may() bool { return p.lease.Valid() && p.Hooks.Get(p.hook.ID) == p.hook }
 
 // try makes the next attempt of a delivery, if the hook is able.
 func (p *pass) try(ctx context.Context, w work) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
 )
 
 // A claim should take a worker about so long: others would wait for a longer one at the end, and each costs Postgres.
@@ -18,19 +19,19 @@ const minClaim, maxClaim = 500 * time.Millisecond, 2 * time.Second
 // share drains a hook together with other workers. It returns true when something was done, so that more may be
 // possible at once.
 func (d *Drainer) share(ctx context.Context, q *queue, b postgres.Backlog, h *webhook.Hook) (progress bool, err error) {
-	lease, err := d.join(ctx, b.HookID)
-	if err != nil || lease == nil {
+	held, err := d.join(ctx, b.HookID)
+	if err != nil || held == nil {
 		return false, err
 	}
-	defer lease.release()
+	defer held.Release()
 	// what one who drained the hook alone before did has to be in Postgres before it is read
-	if err := d.History.CatchUp(lease.ctx); err != nil {
+	if err := d.History.CatchUp(held.Context()); err != nil {
 		return false, err
 	}
 	// read ahead so far that those who make the attempts do not wait for Postgres
-	p := newPass(d, q, lease.held, h, unlimited(), min(page, 4*h.Config.Concurrency))
-	s := &sharing{pass: p, lease: lease, size: min(page, 2*h.Config.Concurrency)}
-	empty, err := s.run(lease.ctx)
+	p := newPass(d, q, held.Held, h, unlimited(), min(page, 4*h.Config.Concurrency))
+	s := &sharing{pass: p, lease: held, size: min(page, 2*h.Config.Concurrency)}
+	empty, err := s.run(held.Context())
 	p.finish()
 	if err != nil {
 		return false, err
@@ -94,7 +95,7 @@ func (s *sharing) claimed(ctx context.Context, c postgres.Claim) error {
 	left.Add(1)
 	s.settling.Go(func() {
 		left.Wait()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), margin)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease.Margin)
 		defer cancel()
 		if err := s.lease.end(ctx, c, again.Load()); err != nil { // it expires
 			s.Log.Warn("claim could not be ended", zap.Stringer("hook_id", c.HookID), zap.Error(err))

@@ -1,9 +1,10 @@
-// Package keeper looks after what nobody else does: the size of the event log, the partitions of the ledger, deliveries
+// Package housekeeper looks after what nobody else does: the size of the event log, the partitions of the ledger, deliveries
 // that are nowhere, and hooks that fail for days. One worker at a time does it, under a lease.
-package keeper
+package housekeeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,12 +14,14 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
 )
 
 const (
-	// leaseName and leaseTime are of the right to be the keeper; one round has to take less.
-	leaseName = "keeper"
-	leaseTime = 5 * time.Minute
+	// leaseName is that of the right to be the housekeeper.
+	leaseName = "housekeeper"
+	// dutyTime bounds one duty of a round.
+	dutyTime = 2 * time.Minute
 	// ahead is for how many days there are partitions already.
 	ahead = 3
 	// sweepAtOnce bounds what one round looks for.
@@ -46,12 +49,6 @@ type health interface {
 	DisableHook(ctx context.Context, actor postgres.Actor, id uuid.UUID, reason string) (bool, error)
 }
 
-// leases is implemented by *postgres.DB.
-type leases interface {
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (postgres.Lease, bool, error)
-	ReleaseLease(ctx context.Context, l postgres.Lease) error
-}
-
 // stream is implemented by *bus.Bus.
 type stream interface {
 	Time(ours time.Time) time.Time
@@ -71,11 +68,11 @@ type observer interface {
 	Trimmed(n uint64)
 }
 
-// Deps are a Keeper's collaborators and settings; all are required.
+// Deps are a Housekeeper's collaborators and settings; all are required.
 type Deps struct {
 	Ledger   ledger
 	Health   health
-	Leases   leases
+	Leases   lease.Store
 	Stream   stream
 	Announce announcer
 	Observer observer
@@ -91,23 +88,23 @@ type Deps struct {
 	Disable Disable
 }
 
-// Keeper does its rounds.
-type Keeper struct {
+// Housekeeper does its rounds.
+type Housekeeper struct {
 	Deps
-	// ours is when our own network was at fault last, as far as this keeper has seen.
+	// ours is when our own network was at fault last, as far as this one has seen.
 	ours time.Time
 }
 
-// New makes a keeper. Run it.
-func New(d Deps) *Keeper { return &Keeper{Deps: d} }
+// New makes a housekeeper. Run it.
+func New(d Deps) *Housekeeper { return &Housekeeper{Deps: d} }
 
 // Run does a round at once and then regularly, until ctx ends.
-func (k *Keeper) Run(ctx context.Context) {
-	tick := time.NewTicker(k.Every)
+func (h *Housekeeper) Run(ctx context.Context) {
+	tick := time.NewTicker(h.Every)
 	defer tick.Stop()
 	for {
-		if err := k.round(ctx); err != nil && ctx.Err() == nil {
-			k.Log.Warn("housekeeping was disturbed", zap.Error(err))
+		if err := h.round(ctx); err != nil && ctx.Err() == nil {
+			h.Log.Warn("housekeeping failed in part: the next round tries again", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -117,79 +114,79 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// round does everything once, if no other worker does.
-func (k *Keeper) round(ctx context.Context) error {
-	lease, ok, err := k.Leases.AcquireLease(ctx, leaseName, k.Worker, leaseTime)
-	if err != nil || !ok {
+// round does everything once, if no other worker does: every duty, whatever became of the one before.
+func (h *Housekeeper) round(ctx context.Context) error {
+	held, err := lease.Take(ctx, h.Leases, leaseName, h.Worker, h.Log)
+	if err != nil || held == nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		_ = k.Leases.ReleaseLease(ctx, lease) // else it expires
-	}()
-	ctx, cancel := context.WithTimeout(ctx, leaseTime-10*time.Second)
-	defer cancel()
+	defer held.Release()
+	var failed []error
 	for _, duty := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"partitions", k.partitions}, {"event log", k.trim}, {"sweep", k.sweep}, {"health", k.judge}} {
-		if err := duty.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", duty.name, err)
+	}{{"event log", h.trim}, {"sweep", h.sweep}, {"health", h.judge}, {"partitions", h.partitions}} {
+		if !held.Valid() {
+			break
 		}
+		ctx, cancel := context.WithTimeout(held.Context(), dutyTime)
+		if err := duty.do(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", duty.name, err))
+		}
+		cancel()
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // partitions makes those of the days to come and drops those that are too old.
-func (k *Keeper) partitions(ctx context.Context) error {
-	now := k.Stream.Time(time.Now()) // a clock of ours that is far ahead must not drop what is not old
+func (h *Housekeeper) partitions(ctx context.Context) error {
+	now := h.Stream.Time(time.Now()) // a clock of ours that is far ahead must not drop what is not old
 	for day := range ahead + 1 {
-		if err := k.Ledger.EnsureDay(ctx, now.AddDate(0, 0, day)); err != nil {
+		if err := h.Ledger.EnsureDay(ctx, now.AddDate(0, 0, day)); err != nil {
 			return err
 		}
 	}
-	dropped, err := k.Ledger.DropDays(ctx, now.Add(-k.Payloads), now.Add(-k.Records))
+	dropped, err := h.Ledger.DropDays(ctx, now.Add(-h.Payloads), now.Add(-h.Records))
 	if dropped > 0 {
-		k.Log.Info("old partitions dropped", zap.Int("partitions", dropped))
+		h.Log.Info("old partitions dropped", zap.Int("partitions", dropped))
 	}
 	return err
 }
 
 // trim drops events that are old, or too many, and that are done with.
-func (k *Keeper) trim(ctx context.Context) error {
-	n, err := k.Stream.TrimEvents(ctx, bus.Trim{MaxAge: k.EventAge, HighWater: highWater, LowWater: lowWater})
+func (h *Housekeeper) trim(ctx context.Context) error {
+	n, err := h.Stream.TrimEvents(ctx, bus.Trim{MaxAge: h.EventAge, HighWater: highWater, LowWater: lowWater})
 	if n > 0 {
-		k.Observer.Trimmed(n)
-		k.Log.Info("event log trimmed", zap.Uint64("events", n))
+		h.Observer.Trimmed(n)
+		h.Log.Info("event log trimmed", zap.Uint64("events", n))
 	}
 	return err
 }
 
 // sweep finds deliveries that wait for a time which is past, although no retry of theirs is on the bus, and parks them.
-func (k *Keeper) sweep(ctx context.Context) error {
-	before := k.Stream.Time(time.Now()).Add(-k.Overdue)
-	list, err := k.Ledger.Overdue(ctx, before, sweepAtOnce)
+func (h *Housekeeper) sweep(ctx context.Context) error {
+	before := h.Stream.Time(time.Now()).Add(-h.Overdue)
+	list, err := h.Ledger.Overdue(ctx, before, sweepAtOnce)
 	if err != nil {
 		return err
 	}
 	swept := 0
 	for _, l := range list {
-		if n, err := k.Stream.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
+		if n, err := h.Stream.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
 			continue // due, and only late
 		}
-		if scheduled, err := k.Stream.RetryScheduled(ctx, l.HookID, l.ID); err != nil || scheduled {
+		if scheduled, err := h.Stream.RetryScheduled(ctx, l.HookID, l.ID); err != nil || scheduled {
 			continue
 		}
-		parked, err := k.Ledger.ParkLost(ctx, l, before, string(ReasonSwept))
+		parked, err := h.Ledger.ParkLost(ctx, l, before, string(ReasonSwept))
 		if err != nil {
 			return err
 		}
 		if parked {
 			swept++
-			k.Log.Error("delivery was nowhere and is parked", zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
+			h.Log.Error("delivery was nowhere and is parked", zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
 		}
 	}
-	k.Observer.Swept(swept)
+	h.Observer.Swept(swept)
 	return nil
 }

@@ -1,4 +1,4 @@
-package keeper
+package housekeeper
 
 import (
 	"context"
@@ -33,53 +33,53 @@ const (
 )
 
 // judge warns of hooks that fail for long, disables those that fail for too long, and tells of those that recovered.
-func (k *Keeper) judge(ctx context.Context) error {
+func (h *Housekeeper) judge(ctx context.Context) error {
 	now := time.Now()
-	tried, unreachable, err := k.Health.Reach(ctx, now.Add(-reachWindow))
+	tried, unreachable, err := h.Health.Reach(ctx, now.Add(-reachWindow))
 	if err != nil {
 		return err
 	}
 	if tried >= massHooks && 2*unreachable > tried {
-		k.ours = now
-		k.Log.Error("most hooks cannot be reached: it is our network, nothing is disabled", zap.Int("hooks", tried), zap.Int("unreachable", unreachable))
+		h.ours = now
+		h.Log.Error("most hooks cannot be reached: it is our network, nothing is disabled", zap.Int("hooks", tried), zap.Int("unreachable", unreachable))
 		return nil
 	}
-	list, err := k.Health.FailingHooks(ctx, now.Add(-k.Disable.After/2))
+	list, err := h.Health.FailingHooks(ctx, now.Add(-h.Disable.After/2))
 	if err != nil {
 		return err
 	}
 	for _, f := range list {
-		if err := k.judgeHook(ctx, f, now); err != nil {
+		if err := h.judgeHook(ctx, f, now); err != nil {
 			return fmt.Errorf("hook %s: %w", f.HookID, err)
 		}
 	}
 	return nil
 }
 
-func (k *Keeper) judgeHook(ctx context.Context, f postgres.Failing, now time.Time) error {
+func (h *Housekeeper) judgeHook(ctx context.Context, f postgres.Failing, now time.Time) error {
 	if f.Since == nil {
-		if err := k.announce(ctx, typeRecovered, f, now, nil); err != nil {
+		if err := h.announce(ctx, typeRecovered, f, now, nil); err != nil {
 			return err
 		}
-		return k.Health.Warned(ctx, actor, f, 0)
+		return h.Health.Warned(ctx, actor, f, 0)
 	}
-	percent := int(100 * now.Sub(*f.Since) / k.Disable.After)
+	percent := int(100 * now.Sub(*f.Since) / h.Disable.After)
 	// While hooks recover one after the other from what was our fault, those that are last look as if it was theirs.
-	theirs := k.ours.IsZero() || f.LastFailureAt.After(k.ours.Add(reachWindow))
-	if percent >= 100 && theirs && f.Failures >= k.Disable.MinFailures && f.LastFailureAt.Sub(*f.Since) >= k.Disable.MinSpan {
+	theirs := h.ours.IsZero() || f.LastFailureAt.After(h.ours.Add(reachWindow))
+	if percent >= 100 && theirs && f.Failures >= h.Disable.MinFailures && f.LastFailureAt.Sub(*f.Since) >= h.Disable.MinSpan {
 		reason := fmt.Sprintf("Every attempt since %s failed (%d of them, the last with %s).", f.Since.UTC().Format(time.RFC3339), f.Failures, f.LastClass)
-		if err := k.announce(ctx, typeDisabled, f, now, map[string]any{"reason": reason}); err != nil {
+		if err := h.announce(ctx, typeDisabled, f, now, map[string]any{"reason": reason}); err != nil {
 			return err
 		}
-		_, err := k.Health.DisableHook(ctx, actor, f.HookID, reason)
+		_, err := h.Health.DisableHook(ctx, actor, f.HookID, reason)
 		return err
 	}
 	for _, step := range []int{90, 70, 50} {
 		if percent >= step && f.Warned < step {
-			if err := k.announce(ctx, typeFailing, f, now, map[string]any{"percent": step}); err != nil {
+			if err := h.announce(ctx, typeFailing, f, now, map[string]any{"percent": step}); err != nil {
 				return err
 			}
-			return k.Health.Warned(ctx, actor, f, step)
+			return h.Health.Warned(ctx, actor, f, step)
 		}
 		if percent >= step {
 			break
@@ -93,7 +93,7 @@ const actor postgres.Actor = "delivery-worker"
 
 // announce publishes an operational event of the hook. Its id is derived from what it says, so that saying it twice is
 // one event.
-func (k *Keeper) announce(ctx context.Context, eventType string, f postgres.Failing, now time.Time, extra map[string]any) error {
+func (h *Housekeeper) announce(ctx context.Context, eventType string, f postgres.Failing, now time.Time, extra map[string]any) error {
 	data := map[string]any{
 		"hook_id": f.HookID, "name": f.Name, "target_url": f.URL, "failures": f.Failures, "last_error": f.LastClass, "at": now.UTC(),
 	}
@@ -103,5 +103,5 @@ func (k *Keeper) announce(ctx context.Context, eventType string, f postgres.Fail
 		id = fmt.Sprintf("%s:%s:%d:%v", eventType[len("hook."):], f.HookID, f.Since.UnixMilli(), extra["percent"])
 	}
 	maps.Copy(data, extra)
-	return k.Announce.Announce(ctx, f.Tenant, eventType, id, "hook:"+f.HookID.String(), data)
+	return h.Announce.Announce(ctx, f.Tenant, eventType, id, "hook:"+f.HookID.String(), data)
 }

@@ -1,0 +1,122 @@
+// Package lease keeps a worker's leases alive for as long as it acts under them.
+package lease
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+const (
+	// Time is how long a worker that died keeps others from what it did; a lease is renewed at a third of it.
+	Time = 15 * time.Second
+	// Margin is how long before the end of its lease a worker stops acting on it.
+	Margin = 3 * time.Second
+)
+
+// Store is implemented by *postgres.DB.
+type Store interface {
+	// AcquireLease takes a lease; ok is false where another has it.
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (l postgres.Lease, ok bool, err error)
+	// RenewLease prolongs it; ok is false where another has it by now.
+	RenewLease(ctx context.Context, l postgres.Lease, ttl time.Duration) (ok bool, err error)
+	// ReleaseLease lets others have it at once.
+	ReleaseLease(ctx context.Context, l postgres.Lease) error
+}
+
+// Terms say how a lease that was taken is kept and given back.
+type Terms struct {
+	Name string
+	// Renew prolongs it by Time; false says that another worker has it.
+	Renew func(context.Context) (bool, error)
+	// Release lets others have it at once.
+	Release func(context.Context) error
+	Log     *zap.Logger
+}
+
+// Held is a lease that is renewed until it is released or lost.
+type Held struct {
+	Terms
+
+	ctx      context.Context //nolint:containedctx // it is the lease's life
+	cancel   context.CancelFunc
+	begin    time.Time
+	until    atomic.Int64 // nanoseconds since begin: after that nobody may act on the lease
+	renewing sync.WaitGroup
+}
+
+// Take takes a lease alone. It returns nil where another worker has it.
+func Take(ctx context.Context, s Store, name, holder string, log *zap.Logger) (*Held, error) {
+	begin := time.Now()
+	l, ok, err := s.AcquireLease(ctx, name, holder, Time)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return Hold(ctx, begin, Terms{
+		Name: name, Log: log,
+		Renew:   func(ctx context.Context) (bool, error) { return s.RenewLease(ctx, l, Time) },
+		Release: func(ctx context.Context) error { return s.ReleaseLease(ctx, l) },
+	}), nil
+}
+
+// Hold keeps a lease that was taken for Time after begin.
+func Hold(ctx context.Context, begin time.Time, t Terms) *Held {
+	h := &Held{Terms: t, begin: begin}
+	h.until.Store(int64(Time - Margin))
+	h.ctx, h.cancel = context.WithCancel(ctx)
+	h.renewing.Go(h.renew)
+	return h
+}
+
+// Context ends with the lease.
+func (h *Held) Context() context.Context { return h.ctx }
+
+// Valid reports whether the lease can still be acted on. Ask it right before each act: a worker that was asleep must not
+// act on a lease that another has by now, and the monotonic clock went on.
+func (h *Held) Valid() bool { return h.ctx.Err() == nil && h.left() > 0 }
+
+// left is for how long the lease can be acted on.
+func (h *Held) left() time.Duration { return time.Duration(h.until.Load()) - time.Since(h.begin) }
+
+// Release ends the lease and lets others have it at once; where that fails, it expires.
+func (h *Held) Release() {
+	h.cancel()
+	h.renewing.Wait()
+	_, err := daemon.Within(context.WithoutCancel(h.ctx), Margin, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.Terms.Release(ctx)
+	})
+	if err != nil {
+		h.Log.Warn("lease could not be released: it expires", zap.String("lease", h.Name), zap.Error(err))
+	}
+}
+
+// renew prolongs the lease until it is released. A database that does not answer cannot keep it from ending in time.
+func (h *Held) renew() {
+	tick := time.NewTicker(Time / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		asked := time.Since(h.begin)
+		ok, err := daemon.Within(h.ctx, min(Time/3, h.left()), h.Renew)
+		switch {
+		case err == nil && ok:
+			h.until.Store(int64(asked + Time - Margin))
+		case h.ctx.Err() != nil:
+			return
+		case err == nil, h.left() <= 0:
+			h.Log.Warn("lease was lost", zap.String("lease", h.Name), zap.Error(err))
+			h.cancel()
+			return
+		}
+	}
+}
