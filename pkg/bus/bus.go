@@ -125,7 +125,7 @@ func (b *Bus) Ready(context.Context) error {
 	if !b.nc.IsConnected() {
 		return errors.New("not connected to nats")
 	}
-	return nil
+	return b.CheckServer() // each connection may lead to another server
 }
 
 // MaxPayload is the largest message in bytes that the server takes.

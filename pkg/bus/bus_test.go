@@ -170,9 +170,9 @@ func answer(conn net.Conn, version string) {
 	}
 }
 
-func TestAServerWithoutSchedulesIsRefused(t *testing.T) {
+func TestAnOldServerIsRefused(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"2.11.9", "2.9.25", "1.4.1", "v2.11.0-RC.1", "", "dev"} {
+	for _, version := range []string{"2.14.5", "2.12.15", "2.11.9", "1.15.9", "v2.14.6-RC.2", "2.14", "", "dev"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			b := connect(t, serverOf(t, version))
@@ -181,7 +181,7 @@ func TestAServerWithoutSchedulesIsRefused(t *testing.T) {
 			require.ErrorContains(t, err, fmt.Sprintf("%q", version))
 		})
 	}
-	for _, version := range []string{"2.12.0", "v2.12.1-RC.2", "2.15.2", "3.0.0", "10.1.0"} {
+	for _, version := range []string{"2.14.6", "v2.14.7-RC.1", "v2.15.0-preview.1", "2.15.3", "3.0.0", "10.1.0"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			b := connect(t, serverOf(t, version))

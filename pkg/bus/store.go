@@ -25,6 +25,3 @@ func (b *Bus) Store(ctx context.Context) (Store, error) {
 	}
 	return s, nil
 }
-
-// CheckServer returns ErrServerTooOld where the server cannot carry the topology.
-func (b *Bus) CheckServer() error { return checkVersion(b.nc.ConnectedServerVersion()) }

@@ -38,5 +38,5 @@ func (b *Bus) Streams(ctx context.Context) ([]StreamState, error) {
 	return list, nil
 }
 
-// ServerVersion is that of the NATS server, such as 2.12.1.
+// ServerVersion is that of the NATS server, such as 2.15.3.
 func (b *Bus) ServerVersion() string { return b.nc.ConnectedServerVersion() }

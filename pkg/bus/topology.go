@@ -98,12 +98,6 @@ func (c Consumer) ackWait() time.Duration {
 // dedupWindow is how long JetStream remembers a Nats-Msg-Id; each costs 235 bytes of server memory.
 const dedupWindow = 2 * time.Minute
 
-// minServer is the first nats-server with message schedules (ADR-51).
-var minServer = [2]int{2, 12}
-
-// ErrServerTooOld says that the nats-server has no message schedules.
-var ErrServerTooOld = errors.New("nats-server 2.12 or newer is required")
-
 func (b *Bus) streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
 		{
@@ -199,17 +193,6 @@ func versioned() map[string]string {
 func isNewer(metadata map[string]string) bool {
 	version, err := strconv.Atoi(metadata[versionKey])
 	return err == nil && version > topologyVersion
-}
-
-func checkVersion(version string) error {
-	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	x, errMajor := strconv.Atoi(major)
-	y, errMinor := strconv.Atoi(minor)
-	if errMajor != nil || errMinor != nil || x < minServer[0] || x == minServer[0] && y < minServer[1] {
-		return fmt.Errorf("%w, this one is %q", ErrServerTooOld, version)
-	}
-	return nil
 }
 
 // EventSubject is where an event of the tenant and type is published.

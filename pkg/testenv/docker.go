@@ -48,7 +48,7 @@ func natsFromDocker(tb testing.TB) (_ string, err error) {
 	reachContainers()
 	const port = "4222/tcp"
 	config := fmt.Sprintf("max_payload: %d\njetstream { store_dir: /tmp/jetstream }\n", natsd.MaxPayload)
-	container, err := testcontainers.Run(tb.Context(), image("WHISPERER_TEST_NATS_IMAGE", "nats:2.12-alpine"),
+	container, err := testcontainers.Run(tb.Context(), image("WHISPERER_TEST_NATS_IMAGE", "nats:2.15.3-alpine"),
 		testcontainers.WithExposedPorts(port),
 		testcontainers.WithFiles(testcontainers.ContainerFile{
 			Reader: strings.NewReader(config), ContainerFilePath: "/tmp/nats.conf", FileMode: 0o644,

@@ -12,7 +12,7 @@ SUITE=${SUITE:-trixie}         # of Debian: the packages come from here
 PG_MAJOR=${PG_MAJOR:-17}       # what that suite has
 NATS_VERSION=${NATS_VERSION:-} # default: the one that pkg/go.mod requires
 POSTGRES_IMAGE=${POSTGRES_IMAGE:-postgres:17-alpine}
-NATS_IMAGE=${NATS_IMAGE:-nats:2.12-alpine}
+NATS_IMAGE=${NATS_IMAGE:-nats:2.15.3-alpine}
 GO_IMAGE=${GO_IMAGE:-golang:1.26}
 RUN_IMAGE=${RUN_IMAGE:-gcr.io/distroless/static-debian12:nonroot}
 

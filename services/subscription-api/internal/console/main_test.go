@@ -61,7 +61,7 @@ func (b someBus) Streams(context.Context) ([]bus.StreamState, error) {
 	}, nil
 }
 
-func (b someBus) ServerVersion() string { return "2.12.1" }
+func (b someBus) ServerVersion() string { return "2.15.3" }
 
 type option func(*console.Deps)
 

@@ -9,7 +9,7 @@ import (
 type standaloneCommand struct {
 	Data        string  `help:"Folder that keeps everything from one start to the next." default:"${data_dir}" placeholder:"FOLDER"`
 	DatabaseURL string  `help:"A running PostgreSQL instead of one from this machine's binaries." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
-	NATSURL     string  `help:"A running NATS (2.12 or newer, with JetStream) instead of the embedded one." env:"WHISPERER_NATS_URL" name:"nats-url" placeholder:"URL"`
+	NATSURL     string  `help:"A running NATS (2.14.6 or newer, with JetStream) instead of the embedded one." env:"WHISPERER_NATS_URL" name:"nats-url" placeholder:"URL"`
 	Listen      string  `help:"The API's address (default: 127.0.0.1:8080, or the next free port)." placeholder:"HOST:PORT"`
 	AnyPort     bool    `help:"Listen on any free ports instead of the usual ones."`
 	Demo        bool    `help:"Publish the story of a small shop, receive it and print it (--no-demo for not)." default:"true" negatable:""`
