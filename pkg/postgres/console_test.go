@@ -110,7 +110,7 @@ func TestManyHooksArePausedAndResumedAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		ids = append(ids, h.ID)
 	}
-	_, err := db.DisableHook(t.Context(), actor, ids[3], "gone")
+	_, err := db.DisableHook(t.Context(), actor, ids[3], nil, "gone")
 	require.NoError(t, err)
 	pause := postgres.StatusChange{To: webhook.Paused, Filter: postgres.HookFilter{Search: "example.com"}}
 	some := postgres.StatusChange{To: webhook.Paused, IDs: ids[:2]}
@@ -156,7 +156,7 @@ func TestAllDeliveriesOfAFilterAreTriedAgain(t *testing.T) {
 	require.NoError(t, err)
 	off, err := db.CreateHook(t.Context(), actor, simpleHook(2), quota, postgres.IdempotencyKey{})
 	require.NoError(t, err)
-	_, err = db.DisableHook(t.Context(), actor, off.ID, "gone")
+	_, err = db.DisableHook(t.Context(), actor, off.ID, nil, "gone")
 	require.NoError(t, err)
 	r := recorder(t, db)
 	var facts []*whispererv1.DeliveryFact

@@ -147,28 +147,6 @@ func (d *DB) WaitingEntities(ctx context.Context, hook uuid.UUID) ([]string, err
 	return entities, nil
 }
 
-// EndDeliveries ends up to limit of the hook's deliveries that are parked or, with waiting, wait for a time; it returns
-// how many.
-func (d *DB) EndDeliveries(ctx context.Context, hook uuid.UUID, state webhook.DeliveryState, reason webhook.Reason, waiting bool, limit int) (int64, error) {
-	states := `('parked')`
-	if waiting {
-		states = `('parked', 'waiting')`
-	}
-	result, err := d.db.ExecContext(ctx, `
-		UPDATE deliveries SET state = $2, reason = $3, next_at = NULL, updated_at = clock_timestamp()
-		WHERE (id, published_at) IN (
-			SELECT id, published_at FROM deliveries WHERE hook_id = $1 AND state IN `+states+` LIMIT $4)`,
-		hook, string(state), string(reason), limit)
-	if err != nil {
-		return 0, translate(fmt.Errorf("end deliveries of hook %s: %w", hook, err))
-	}
-	n, err := result.RowsAffected()
-	if err != nil {
-		return 0, fmt.Errorf("count ended deliveries of hook %s: %w", hook, err)
-	}
-	return n, nil
-}
-
 // Lease is the right to do something alone, until it expires.
 type Lease struct {
 	Name   string

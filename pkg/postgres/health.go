@@ -19,6 +19,8 @@ type Failing struct {
 	Tenant string    `db:"tenant"`
 	Name   string    `db:"name"`
 	URL    string    `db:"target_url"`
+	// Version is the hook's, which the failures are held against.
+	Version int64 `db:"version"`
 	// Since is when the first of the failures was; zero where the hook has recovered.
 	Since *time.Time `db:"failing_since"`
 	// LastFailureAt is when the latest of them was.
@@ -34,7 +36,7 @@ type Failing struct {
 func (d *DB) FailingHooks(ctx context.Context, before time.Time) ([]Failing, error) {
 	var list []Failing
 	err := d.db.SelectContext(ctx, &list, `
-		SELECT h.hook_id, h.tenant, k.name, k.target_url, h.failing_since, h.last_failure_at, h.failures, h.last_class, h.warned
+		SELECT h.hook_id, h.tenant, k.name, k.target_url, k.version, h.failing_since, h.last_failure_at, h.failures, h.last_class, h.warned
 		FROM hook_health h JOIN hooks k ON k.id = h.hook_id
 		WHERE k.status = 'active' AND (h.failing_since < $1 OR h.failing_since IS NULL AND h.warned > 0)`, before)
 	if err != nil {

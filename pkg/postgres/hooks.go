@@ -347,13 +347,14 @@ func updateAction(changed []string, status webhook.HookStatus) string {
 }
 
 // DisableHook sets the status of a hook to disabled, of whatever tenant, and says why. It reports whether that changed
-// anything: a hook that is disabled or gone is left alone.
-func (d *DB) DisableHook(ctx context.Context, actor Actor, id uuid.UUID, reason string) (disabled bool, err error) {
+// anything: a hook that is disabled or gone, or that has another version than what the reason is about, is left alone.
+func (d *DB) DisableHook(ctx context.Context, actor Actor, id uuid.UUID, version IfVersion, reason string) (disabled bool, err error) {
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var tenant string
 		err := tx.GetContext(ctx, &tenant, `
 			UPDATE hooks SET status = 'disabled', disabled_reason = $2, modified_at = now(), version = version + 1
-			WHERE id = $1 AND status <> 'disabled' RETURNING tenant`, id, reason)
+			WHERE id = $1 AND status <> 'disabled' AND (cardinality($3::bigint[]) = 0 OR version = ANY($3)) RETURNING tenant`,
+			id, reason, pq.Array(append([]int64{}, version...)))
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return audited{}, nil

@@ -252,11 +252,11 @@ func TestDisableHook(t *testing.T) {
 	h, err := db.CreateHook(t.Context(), actor, simpleHook(1), quota, postgres.IdempotencyKey{})
 	require.NoError(t, err)
 	for _, want := range []bool{true, false} {
-		disabled, err := db.DisableHook(t.Context(), actor, h.ID, "gone")
+		disabled, err := db.DisableHook(t.Context(), actor, h.ID, nil, "gone")
 		require.NoError(t, err)
 		require.Equal(t, want, disabled)
 	}
-	disabled, err := db.DisableHook(t.Context(), actor, uuid.New(), "gone")
+	disabled, err := db.DisableHook(t.Context(), actor, uuid.New(), nil, "gone")
 	require.NoError(t, err)
 	require.False(t, disabled)
 	got, err := db.Hook(t.Context(), "default", h.ID)
@@ -264,6 +264,22 @@ func TestDisableHook(t *testing.T) {
 	require.Equal(t, webhook.Disabled, got.Status)
 	require.Equal(t, "gone", got.DisabledReason)
 	require.Equal(t, int64(2), got.Version)
+}
+
+// What a receiver answered counts against the hook that the request was made for, not against what a person made of it since.
+func TestAHookThatWasEditedIsNotDisabledForWhatItWasBefore(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	h, err := db.CreateHook(t.Context(), actor, simpleHook(1), quota, postgres.IdempotencyKey{})
+	require.NoError(t, err)
+	edited, err := db.UpdateHook(t.Context(), actor, "default", h.ID, nil, func(h *webhook.Hook) error { h.TargetURL += "/new"; return nil })
+	require.NoError(t, err)
+	disabled, err := db.DisableHook(t.Context(), actor, h.ID, postgres.IfVersion{h.Version}, "gone")
+	require.NoError(t, err)
+	require.False(t, disabled)
+	disabled, err = db.DisableHook(t.Context(), actor, h.ID, postgres.IfVersion{edited.Version}, "gone")
+	require.NoError(t, err)
+	require.True(t, disabled)
 }
 
 func TestChangesAreAudited(t *testing.T) {

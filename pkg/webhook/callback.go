@@ -3,6 +3,7 @@ package webhook
 import (
 	"encoding/hex"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 )
@@ -29,8 +30,24 @@ func (c *Callback) Wants(state DeliveryState) bool {
 // CallbackType is the operational event type by which the outcomes of a hook's deliveries travel.
 func CallbackType(hook uuid.UUID) string { return "callback.h" + hex.EncodeToString(hook[:]) }
 
+// CallbackOwner returns the hook whose outcomes travel by the event type, and false for a type that is none of CallbackType.
+func CallbackOwner(eventType string) (hook uuid.UUID, ok bool) {
+	text, ok := strings.CutPrefix(eventType, "callback.h")
+	if !ok || len(text) != hex.EncodedLen(len(hook)) {
+		return uuid.Nil, false
+	}
+	_, err := hex.Decode(hook[:], []byte(text))
+	return hook, err == nil
+}
+
 // CallbackHookID is the id of the hook that carries another hook's callbacks.
 func CallbackHookID(hook uuid.UUID) uuid.UUID { return uuid.NewSHA1(hook, []byte("callback")) }
+
+// Carrier reports whether the hook is one of CallbackHook, which has no row of its own.
+func (h *Hook) Carrier() bool {
+	owner, ok := CallbackOwner(h.EventTypes[0])
+	return ok && h.ID == CallbackHookID(owner)
+}
 
 // CallbackHook is the hook that carries the hook's callbacks to their URL, nil where there are none to carry. It signs
 // with the same secrets, retries on the default schedule, and has no callback of its own.

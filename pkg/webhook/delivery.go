@@ -52,6 +52,7 @@ const (
 	ReasonOrdered      Reason = "ordered"           // parked: an earlier delivery has to go first
 	ReasonMaintenance  Reason = "maintenance"       // parked: inside a maintenance window
 	ReasonReplay       Reason = "replay"            // parked: a person asked for it
+	ReasonHookUnknown  Reason = "hook_unknown"      // parked: its worker did not know the hook, or knew it as disabled
 )
 
 // Delivery is one event for one hook.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/housekeeper"
 )
@@ -58,25 +59,39 @@ func (o operator) Died(due *webhook.Due, decision webhook.Decision, result webho
 // typeDead is the operational event of a delivery that will not be tried again by itself.
 const typeDead = "delivery.dead"
 
-// Disable implements deliver's operator: it stops the hook here at once, and everywhere as soon as Postgres has it.
+// Disable implements deliver's operator. Whether the hook is disabled is for the database to say, which may have a newer
+// version of it; until it has, this worker parks what it has for the hook. What carries the callbacks of a hook is none
+// that could be disabled.
 func (o operator) Disable(h *webhook.Hook, reason string) {
-	stopped := *h
-	stopped.Status, stopped.DisabledReason = webhook.Disabled, reason
-	o.s.index.Put(stopped)
-	o.s.log.Warn("hook disabled", zap.Stringer("hook_id", h.ID), zap.String("reason", reason))
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-		defer cancel()
-		err := daemon.Await(ctx, o.s.log, "postgres", func(ctx context.Context) error {
-			_, err := o.s.db.DisableHook(ctx, "delivery-worker", h.ID, reason)
-			return err
-		}, webhook.ErrNotFound)
-		if err == nil {
-			err = announcer{o.s.bus}.Announce(ctx, h.Tenant, "hook.disabled", fmt.Sprintf("disabled:%s:%d", h.ID, h.Version),
-				"hook:"+h.ID.String(), map[string]any{"hook_id": h.ID, "name": h.Name, "target_url": h.TargetURL, "reason": reason})
-		}
-		if err != nil {
-			o.s.log.Error("hook could not be disabled", zap.Stringer("hook_id", h.ID), zap.Error(err))
-		}
-	}()
+	if h.Carrier() {
+		return
+	}
+	parking := *h
+	parking.Status = webhook.Paused
+	o.s.index.Put(parking)
+	go o.disable(h, reason)
+}
+
+func (o operator) disable(h *webhook.Hook, reason string) {
+	log := o.s.log.With(zap.Stringer("hook_id", h.ID), zap.String("reason", reason))
+	var disabled bool
+	err := daemon.Await(context.Background(), log, "postgres", func(ctx context.Context) (err error) {
+		disabled, err = o.s.db.DisableHook(ctx, "delivery-worker", h.ID, postgres.IfVersion{h.Version}, reason)
+		return err
+	}, context.Canceled)
+	switch {
+	case err != nil: // never
+		return
+	case !disabled:
+		log.Info("hook is not disabled: it was changed, disabled or deleted since the attempt")
+		return
+	}
+	log.Warn("hook disabled")
+	ctx, cancel := context.WithTimeout(context.Background(), announceTime)
+	defer cancel()
+	err = announcer{o.s.bus}.Announce(ctx, h.Tenant, "hook.disabled", fmt.Sprintf("disabled:%s:%d", h.ID, h.Version),
+		"hook:"+h.ID.String(), map[string]any{"hook_id": h.ID, "name": h.Name, "target_url": h.TargetURL, "reason": reason})
+	if err != nil {
+		log.Warn("disabled hook could not be announced", zap.Error(err))
+	}
 }

@@ -20,8 +20,8 @@ const stored = time.Minute
 // maxSkipped is how many deliveries of blocked entities one pass looks past.
 const maxSkipped = 20 * page
 
-// alone drains a hook that one worker at a time may drain, or ends what cannot be drained any more. It returns true when
-// something was done, so that more may be possible at once.
+// alone drains a hook that one worker at a time may drain, or has the database end what cannot be drained any more. It
+// returns true when something was done, so that more may be possible at once.
 func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *webhook.Hook) (progress bool, err error) {
 	held, err := d.exclude(ctx, b.HookID)
 	if err != nil || held == nil {
@@ -29,14 +29,8 @@ func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *we
 	}
 	defer held.Release()
 	ctx = held.Context()
-	switch {
-	case h == nil:
-		if err := d.Stream.PurgeRetries(ctx, b.HookID); err != nil {
-			return false, err
-		}
-		return d.endAll(ctx, b, webhook.Cancelled, webhook.ReasonHookDeleted, true)
-	case h.Status == webhook.Disabled:
-		return d.endAll(ctx, b, webhook.Dead, webhook.ReasonHookDisabled, false)
+	if h == nil || h.Status == webhook.Disabled {
+		return false, d.endAll(ctx, b)
 	}
 	bound, err := d.inOrder(ctx, h)
 	if err != nil {
@@ -115,16 +109,23 @@ func (d *Drainer) soon(ctx context.Context) bool {
 	}
 }
 
-// endAll ends all of a hook's deliveries.
-func (d *Drainer) endAll(ctx context.Context, b postgres.Backlog, state webhook.DeliveryState, reason webhook.Reason, waiting bool) (bool, error) {
+// endAll ends all of the deliveries of a hook that this worker does not know, or knows as disabled, if the database says
+// the same. Else they are left to workers that know the hook, as this one will soon.
+func (d *Drainer) endAll(ctx context.Context, b postgres.Backlog) error {
 	for {
-		n, err := d.Store.EndDeliveries(ctx, b.HookID, state, reason, waiting, endPage)
-		if err != nil {
-			return false, err
+		ended, err := d.Store.EndDeliveries(ctx, b.HookID, endPage)
+		if err != nil || ended.Reason == webhook.ReasonNone {
+			return err
 		}
-		if n < endPage {
-			return false, d.Store.ForgetBacklog(ctx, b)
+		if ended.N == endPage {
+			continue
 		}
+		if ended.Reason == webhook.ReasonHookDeleted {
+			if err := d.Stream.PurgeRetries(ctx, b.HookID); err != nil {
+				return err
+			}
+		}
+		return d.Store.ForgetBacklog(ctx, b)
 	}
 }
 

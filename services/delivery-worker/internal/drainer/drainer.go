@@ -53,7 +53,7 @@ type store interface {
 	ForgetBacklog(ctx context.Context, b postgres.Backlog) error
 	Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, limit int) ([]postgres.ParkedDelivery, error)
 	WaitingEntities(ctx context.Context, hook uuid.UUID) ([]string, error)
-	EndDeliveries(ctx context.Context, hook uuid.UUID, state webhook.DeliveryState, reason webhook.Reason, waiting bool, limit int) (int64, error)
+	EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (postgres.Ended, error)
 }
 
 // backfills is implemented by *postgres.DB.
@@ -213,7 +213,7 @@ func (d *Drainer) due(ctx context.Context, hooks ...uuid.UUID) []postgres.Backlo
 	return slices.DeleteFunc(list, func(b postgres.Backlog) bool { return !d.able(b.HookID) })
 }
 
-// able reports whether something can be done about the hook's backlog: it can take deliveries, or they can be ended.
+// able reports whether something can be done about the hook's backlog: it can take deliveries, or perhaps they can be ended.
 func (d *Drainer) able(id uuid.UUID) bool {
 	h := d.Hooks.Get(id)
 	if h == nil || h.Status == webhook.Disabled {

@@ -46,7 +46,7 @@ type health interface {
 	FailingHooks(ctx context.Context, before time.Time) ([]postgres.Failing, error)
 	Reach(ctx context.Context, since time.Time) (tried, unreachable int, err error)
 	Warned(ctx context.Context, actor postgres.Actor, f postgres.Failing, percent int) error
-	DisableHook(ctx context.Context, actor postgres.Actor, id uuid.UUID, reason string) (bool, error)
+	DisableHook(ctx context.Context, actor postgres.Actor, id uuid.UUID, version postgres.IfVersion, reason string) (bool, error)
 }
 
 // stream is implemented by *bus.Bus.

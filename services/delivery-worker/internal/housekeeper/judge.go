@@ -71,7 +71,7 @@ func (h *Housekeeper) judgeHook(ctx context.Context, f postgres.Failing, now tim
 		if err := h.announce(ctx, typeDisabled, f, now, map[string]any{"reason": reason}); err != nil {
 			return err
 		}
-		_, err := h.Health.DisableHook(ctx, actor, f.HookID, reason)
+		_, err := h.Health.DisableHook(ctx, actor, f.HookID, postgres.IfVersion{f.Version}, reason)
 		return err
 	}
 	for _, step := range []int{90, 70, 50} {

@@ -29,6 +29,7 @@ const (
 // deliverer makes the attempts.
 type deliverer interface {
 	Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func())
+	Park(due *webhook.Due, reason webhook.Reason, settled func(error))
 	Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error))
 }
 
@@ -213,13 +214,11 @@ func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded,
 	}
 	due.Hook = r.Hooks.Get(t.hook)
 	switch {
-	case due.Hook == nil:
+	case due.Hook == nil || due.Hook.Status == webhook.Disabled: // as far as is known here: the database decides
 		due.Hook = &webhook.Hook{ID: t.hook}
-		r.Deliverer.Finish(&due, webhook.Cancelled, webhook.ReasonHookDeleted, done)
+		r.Deliverer.Park(&due, webhook.ReasonHookUnknown, done)
 	case gone: // no repetition finds it
 		r.Deliverer.Finish(&due, webhook.Dead, webhook.ReasonPayloadGone, done)
-	case due.Hook.Status == webhook.Disabled:
-		r.Deliverer.Finish(&due, webhook.Dead, webhook.ReasonHookDisabled, done)
 	default:
 		r.Deliverer.Deliver(due, envelope.NewBodies(&event), done, release)
 	}

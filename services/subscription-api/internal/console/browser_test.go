@@ -146,7 +146,7 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 		facts = append(facts, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
 	}
 	w.record(t, facts...)
-	_, err := w.db.DisableHook(t.Context(), "worker", h.ID, "All attempts failed for 5 days.")
+	_, err := w.db.DisableHook(t.Context(), "worker", h.ID, nil, "All attempts failed for 5 days.")
 	require.NoError(t, err)
 	b.do(t, chromedp.Navigate(page), press(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitReady(chromedp.CSS(`[name="recover"]`)))
 	require.Contains(t, b.text(t, ".notice"), "While it was disabled, events went past it")
@@ -246,7 +246,7 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 			Callback: &webhook.Callback{URL: attack}, Status: webhook.Active,
 		}, 1000, postgres.IdempotencyKey{})
 		require.NoError(t, err)
-		_, err = w.db.DisableHook(t.Context(), postgres.Actor(attack), h.ID, attack)
+		_, err = w.db.DisableHook(t.Context(), postgres.Actor(attack), h.ID, nil, attack)
 		require.NoError(t, err)
 		_, err = w.db.DeclareEventType(t.Context(), "test", "default", postgres.EventType{
 			Name: fmt.Sprintf("attack.no_%d", i), Description: attack, Example: []byte(fmt.Sprintf("%q", attack)),

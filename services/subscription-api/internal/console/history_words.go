@@ -50,6 +50,8 @@ func reasonText(reason webhook.Reason) string {
 		return "the receiver is in a maintenance window"
 	case webhook.ReasonReplay:
 		return "a person asked for it again"
+	case webhook.ReasonHookUnknown:
+		return "the worker that had it did not know the webhook"
 	default:
 		return string(reason)
 	}

@@ -26,7 +26,7 @@ func story(t *testing.T, w *world) []string {
 	north := w.hook(t, "North shop", "http://example.com/north", "package.>", "order.created", "shipment.created", "transfer.>")
 	south := w.hook(t, "South shop", "http://example.com/south?key=hidden", "package.created")
 	w.hook(t, "", "http://example.com/nameless", "*")
-	_, err := w.db.DisableHook(t.Context(), "test", w.hook(t, "Old ERP", "http://example.com/old", "order.>").ID, "The receiver answered 410 Gone.")
+	_, err := w.db.DisableHook(t.Context(), "test", w.hook(t, "Old ERP", "http://example.com/old", "order.>").ID, nil, "The receiver answered 410 Gone.")
 	require.NoError(t, err)
 	_, err = w.db.UpdateHook(t.Context(), "test", "default", w.hook(t, "Warehouse", "http://example.com/wms", "transfer.>").ID, nil, func(h *webhook.Hook) error {
 		h.Status = webhook.Paused

@@ -120,7 +120,7 @@ func TestPauseAndResume(t *testing.T) {
 	require.InDelta(t, 2, again.json["version"], 0)
 	require.Equal(t, "active", w.call(t, http.MethodPost, path(hook)+"resume/", "").json["status"])
 
-	_, err := w.db.DisableHook(t.Context(), "test", uuid.MustParse(hook["id"].(string)), "the receiver answered 410")
+	_, err := w.db.DisableHook(t.Context(), "test", uuid.MustParse(hook["id"].(string)), nil, "the receiver answered 410")
 	require.NoError(t, err)
 	disabled := w.call(t, http.MethodGet, path(hook), "")
 	require.Equal(t, "disabled", disabled.json["status"])

@@ -126,7 +126,7 @@ func TestAJobIsPausedResumedAndCancelled(t *testing.T) {
 	h.work(t)
 	require.InDelta(t, 0, h.call(t, http.MethodGet, job, "").json["done"], 0)
 	require.Equal(t, http.StatusAccepted, h.replay(t, h.a, since+`,"reason":"another"`).status)
-	_, err := h.db.DisableHook(t.Context(), "test", h.a, "failing")
+	_, err := h.db.DisableHook(t.Context(), "test", h.a, nil, "failing")
 	require.NoError(t, err)
 	h.work(t)
 	page := h.call(t, http.MethodGet, jobsURL, "")

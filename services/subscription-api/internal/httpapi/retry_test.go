@@ -71,7 +71,7 @@ func TestWhatCannotBeSentIsNotTriedAgain(t *testing.T) {
 
 	require.Equal(t, http.StatusOK, h.call(t, http.MethodPatch, hooks+h.a.String()+"/", `{"status":"paused"}`).status)
 	require.Equal(t, http.StatusOK, retry(webhook.DeliveryID(h.a, "e-2").String()).status, "it waits until the hook is resumed")
-	_, err := h.db.DisableHook(t.Context(), "test", h.b, "failing")
+	_, err := h.db.DisableHook(t.Context(), "test", h.b, nil, "failing")
 	require.NoError(t, err)
 	a = retry(webhook.DeliveryID(h.b, "e-2").String())
 	require.Equal(t, http.StatusConflict, a.status)
