@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,21 +18,22 @@ import (
 
 // What Options' zero values mean, and limits that have no option.
 const (
-	DefaultDialTimeout         = 5 * time.Second
-	DefaultTLSHandshakeTimeout = 5 * time.Second
-	DefaultMaxIdlePerHost      = 64
+	DefaultMaxIdlePerHost = 64
+	// DefaultConnectionAge is how old a connection gets at most before a request that begins: then the name is looked up
+	// again, so that a receiver that has moved is followed.
+	DefaultConnectionAge = 2 * time.Minute
 
-	maxIdle              = 1024        // connections, over all hosts
-	idleTimeout          = time.Minute // shorter than most receivers' own, so that they rarely close first
-	bufferSize           = 16 << 10    // of reading an answer; with 4 KiB a body of that size costs 1.4 times as much
-	maxResponseHeaders   = 64 << 10    // bytes, interim answers included
-	headerTimeout        = 10 * time.Second
-	bodyTimeout          = 5 * time.Second  // what of a longer timeout is the body's
+	maxIdle              = 1024             // connections, over all hosts
+	idleTimeout          = time.Minute      // shorter than most receivers' own, so that they rarely close first
+	bufferSize           = 16 << 10         // of reading an answer; with 4 KiB a body of that size costs 1.4 times as much
+	maxResponseHeaders   = 64 << 10         // bytes, interim answers included
 	pingAfter            = 30 * time.Second // of silence on an HTTP/2 connection with requests under way
-	tlsSessions          = 1024             // remembered for resumption
-	maxReceiveStream     = 64 << 10         // bytes that an HTTP/2 receiver may send before they are read
+	pingTimeout          = 5 * time.Second
+	tlsSessions          = 1024     // remembered for resumption
+	maxReceiveStream     = 64 << 10 // bytes that an HTTP/2 receiver may send before they are read
 	maxReceiveConnection = 1 << 20
 	maxResends           = 2 // of a request that the receiver has not processed
+	maxProtocols         = 3 // that a request is sent by, where the receiver changes its mind in between
 )
 
 // Options configure a Client. Zero values mean the defaults above.
@@ -39,7 +41,10 @@ type Options struct {
 	Policy Policy
 	// MaxIdlePerHost is how many unused connections are kept to one host.
 	MaxIdlePerHost int
-	// DialTimeout bounds the look-up of the name and connecting together.
+	// ConnectionAge bounds the age of connections, which differs by up to a quarter from one to the next.
+	ConnectionAge time.Duration
+	// DialTimeout bounds the look-up of the name and connecting together, and TLSHandshakeTimeout the handshake, where a
+	// request's own timeout does not end before. Both are for tests.
 	DialTimeout         time.Duration
 	TLSHandshakeTimeout time.Duration
 	// Version of Whisperer, for User-Agent.
@@ -81,8 +86,9 @@ func (o Options) withDefaults() Options {
 			*d = otherwise
 		}
 	}
-	set(&o.DialTimeout, DefaultDialTimeout)
-	set(&o.TLSHandshakeTimeout, DefaultTLSHandshakeTimeout)
+	set(&o.ConnectionAge, DefaultConnectionAge)
+	set(&o.DialTimeout, webhook.MaxTimeout)
+	set(&o.TLSHandshakeTimeout, webhook.MaxTimeout)
 	if o.MaxIdlePerHost <= 0 {
 		o.MaxIdlePerHost = DefaultMaxIdlePerHost
 	}
@@ -140,9 +146,22 @@ func (c *Client) Prepare(raw string) (Target, error) {
 		return Target{url: raw, refusal: err}, err
 	}
 	return Target{
-		url: loc.canonical, address: address(loc.url), line: " " + loc.url.RequestURI() + " HTTP/1.1\r\nHost: " + loc.url.Host + "\r\n",
-		template: &http.Request{URL: loc.url, Host: loc.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1},
+		url: loc.canonical, address: address(loc.url), line: " " + loc.path + " HTTP/1.1\r\nHost: " + loc.url.Host + "\r\n",
+		template: &http.Request{URL: sentAs(loc.url, loc.path), Host: loc.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1},
 	}, nil
+}
+
+// sentAs returns the URL of a request that net/http sends with this path and query, whatever it would make of them itself.
+func sentAs(u *url.URL, path string) *url.URL {
+	if u.RequestURI() == path {
+		return u
+	}
+	sent := *u
+	sent.Opaque, sent.RawQuery, sent.ForceQuery = strings.Cut(path, "?")
+	if strings.HasPrefix(path, "//") { // which would be taken for a host
+		sent.Opaque = "//" + u.Host + sent.Opaque
+	}
+	return &sent
 }
 
 // Request is one request to send.
@@ -150,12 +169,12 @@ type Request struct {
 	// Method is POST, PUT, PATCH or GET; empty for POST.
 	Method string
 	Target Target
-	// Header may be given a User-Agent: it must be neither shared nor used after. Names are canonical.
+	// Header may be given a User-Agent: it must be neither shared nor used after. HTTP/1.1 sends the names as they are spelt.
 	Header Header
 	// Body must not be changed after.
 	Body []byte
 	// Timeout bounds everything, the body of the answer included: webhook.DefaultTimeout if it is zero,
-	// webhook.MaxTimeout at most. The headers have to come within 10 s of it, or 5 s before its end where that is later.
+	// webhook.MaxTimeout at most.
 	Timeout time.Duration
 }
 
@@ -173,36 +192,47 @@ func (c *Client) Do(ctx context.Context, r Request) Response {
 	return out
 }
 
-// bounds are when the headers and all of an answer have to be there.
-type bounds struct{ headers, end time.Time }
-
-func (r Request) bounds(started time.Time) bounds {
+// end is when all of an answer has to be there.
+func (r Request) end(started time.Time) time.Time {
 	timeout := r.Timeout
 	if timeout <= 0 {
 		timeout = webhook.DefaultTimeout
 	}
-	timeout = min(timeout, webhook.MaxTimeout)
-	return bounds{
-		headers: started.Add(min(timeout, max(headerTimeout, timeout-bodyTimeout))),
-		end:     started.Add(timeout),
-	}
+	return started.Add(min(timeout, webhook.MaxTimeout))
 }
 
-// send sends a request by HTTP/1.1 where that is what the receiver speaks, else by what the TLS handshake brings.
+// send sends a request by the protocol that the receiver speaks. It is told in the TLS handshake, and asked again if it has
+// come to speak another one.
 func (c *Client) send(ctx context.Context, out *Response, r Request) {
-	o, b := c.outletFor(r.Target.identity), r.bounds(out.Started)
+	o, end := c.outletFor(r.Target.identity), r.end(out.Started)
 	if r.Method == "" {
 		r.Method = http.MethodPost
 	}
 	if _, ok := r.Header.find("User-Agent"); !ok {
 		r.Header = append(r.Header, webhook.Header{Name: "User-Agent", Value: c.userAgent})
 	}
-	if !r.Target.secure() || o.http1.has(r.Target.address) {
-		if err := c.sendHTTP1(ctx, out, r, o, b); !errors.Is(err, errSpeaksHTTP2) {
+	http1 := !r.Target.secure() || o.http1.has(r.Target.address)
+	for range maxProtocols {
+		var err error
+		if http1 {
+			err = c.sendHTTP1(ctx, out, r, o, end)
+		} else {
+			err = c.sendHTTP2(ctx, out, r, o, end)
+		}
+		if err == nil {
 			return
 		}
+		http1 = errors.Is(err, errSpeaksHTTP1)
 	}
-	c.sendNegotiated(ctx, out, r, o, b)
+	out.fail(&failure{class: webhook.ClassProtocol, text: "the receiver speaks another protocol on each connection"}, stageNone)
+}
+
+// partial makes a failure of a success that came before all of the request, which the receiver then did not take.
+func (r *Response) partial() {
+	if r.Class == webhook.ClassNone {
+		r.Class = webhook.ClassIncomplete
+		r.Err = fmt.Errorf("the receiver answered %s before it had all of the request, and did not take the rest", statusText(r.Status))
+	}
 }
 
 // endless makes a failure of a success that the receiver did not end within the timeout: it may not have done what it
@@ -211,6 +241,11 @@ func (r *Response) endless() {
 	if r.Class == webhook.ClassNone && r.Truncated {
 		r.Class, r.Err = webhook.ClassTimeout, &failure{class: webhook.ClassTimeout, text: "the receiver did not end its answer in time"}
 	}
+}
+
+// giveUp says that the caller did.
+func (r *Response) giveUp(ctx context.Context) {
+	r.Cancelled, r.Class, r.Err = true, webhook.ClassNone, ctx.Err()
 }
 
 func (r *Response) fail(err error, stage int32) {

@@ -14,10 +14,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// maxAddrs is how many addresses of one name are tried; minShare is what each is given of the dial timeout at least.
 const (
-	maxAddrs = 4
-	minShare = time.Second
+	// maxAddrs is how many addresses of one name are tried.
+	maxAddrs = 8
+	// nextAddr is how long an address has, before the next one is tried beside it (RFC 8305 section 5).
+	nextAddr = 250 * time.Millisecond
 )
 
 // Resolver answers what addresses a name has; *net.Resolver is one.
@@ -49,6 +50,8 @@ const protocolHTTP2 = "h2"
 type progress struct {
 	stage             atomic.Int32
 	dns, connect, tls atomic.Int64
+	// asked is what the receiver asked of us in the handshake of this connection.
+	asked atomic.Int32
 }
 
 type progressKey struct{}
@@ -84,11 +87,12 @@ type dialer struct {
 	timeout   time.Duration
 	handshake time.Duration
 	tls       *tls.Config
+	good      *reached
 }
 
 func newDialer(o Options) *dialer {
 	d := &dialer{
-		guard: newGuard(o.Policy), resolver: o.Resolver, timeout: o.DialTimeout, handshake: o.TLSHandshakeTimeout,
+		guard: newGuard(o.Policy), resolver: o.Resolver, timeout: o.DialTimeout, handshake: o.TLSHandshakeTimeout, good: &reached{},
 		tls: &tls.Config{
 			MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs, NextProtos: []string{protocolHTTP2, "http/1.1"},
 			ClientSessionCache: tls.NewLRUClientSessionCache(tlsSessions),
@@ -121,7 +125,14 @@ func (d *dialer) dial(ctx context.Context, p *progress, address string) (net.Con
 		return nil, err
 	}
 	defer p.step(stageConnect, &p.connect)()
-	return d.connect(ctx, addrs)
+	if len(addrs) == 1 {
+		conn, err := d.net.DialContext(ctx, "tcp", addrs[0].String())
+		if err != nil {
+			return nil, classifyConnect(err)
+		}
+		return conn, nil
+	}
+	return d.race(ctx, address, addrs)
 }
 
 func (d *dialer) resolve(ctx context.Context, p *progress, address string) ([]netip.AddrPort, error) {
@@ -157,35 +168,6 @@ func (d *dialer) resolve(ctx context.Context, p *progress, address string) ([]ne
 	return out, nil
 }
 
-// connect tries the addresses in turn, each with its share of the time that is left, and returns the first error if
-// none answers.
-func (d *dialer) connect(ctx context.Context, addrs []netip.AddrPort) (net.Conn, error) {
-	addrs = addrs[:min(len(addrs), maxAddrs)]
-	var first error
-	for i, addr := range addrs {
-		conn, err := d.connectOne(ctx, addr, len(addrs)-i)
-		if err == nil {
-			return conn, nil
-		}
-		if first == nil {
-			first = classifyConnect(err)
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, first
-}
-
-func (d *dialer) connectOne(ctx context.Context, addr netip.AddrPort, sharers int) (net.Conn, error) {
-	if deadline, ok := ctx.Deadline(); ok && sharers > 1 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, max(time.Until(deadline)/time.Duration(sharers), minShare))
-		defer cancel()
-	}
-	return d.net.DialContext(ctx, "tcp", addr.String()) //nolint:wrapcheck // classified by the caller
-}
-
 // dialTLS makes a connection and does the handshake. Its errors are *failures.
 func (d *dialer) dialTLS(ctx context.Context, p *progress, address string) (*tls.Conn, error) {
 	conn, err := d.dial(ctx, p, address)
@@ -204,12 +186,29 @@ func (d *dialer) dialTLS(ctx context.Context, p *progress, address string) (*tls
 	if config.ServerName == "" {
 		config.ServerName = host
 	}
+	config.GetClientCertificate = func(wanted *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		certificate, asked := choose(config.Certificates, wanted)
+		p.asked.Store(asked)
+		return certificate, nil
+	}
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, classifyTLS(err)
+		return nil, classifyTLS(err, p.asked.Load())
 	}
 	return secured, nil
+}
+
+// choose returns the certificate that a receiver is shown which asks for one, as crypto/tls does.
+func choose(ours []tls.Certificate, wanted *tls.CertificateRequestInfo) (shown *tls.Certificate, asked int32) {
+	switch {
+	case len(ours) == 0:
+		return &tls.Certificate{}, noCertificate
+	case wanted.SupportsCertificate(&ours[0]) != nil:
+		return &tls.Certificate{}, otherCertificate
+	default:
+		return &ours[0], ourCertificate
+	}
 }
 
 func errForbidden() error {

@@ -3,6 +3,8 @@ package egress
 import (
 	"net"
 	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // Pool is a pool for tests of what it closes when.
@@ -18,7 +20,7 @@ const IdleTimeout = idleTimeout
 func KeepAlive(values ...string) time.Duration { return keepAlive(values) }
 
 // NewPool returns a pool that keeps so many connections to one place.
-func NewPool(perPlace int) Pool { return Pool{pool: newPool(perPlace)} }
+func NewPool(perPlace int) Pool { return Pool{pool: newPool(perPlace, webhook.MaxRetryAfter)} }
 
 // Use makes a pool know of a connection; the function that it returns puts it back.
 func (p Pool) Use(address string, conn net.Conn) (back func()) {

@@ -27,16 +27,25 @@ func HeaderOf(h http.Header) Header {
 	return out
 }
 
-// Set replaces what has this name, which is canonical, or adds it.
+// Set replaces what has this name, in whatever spelling, or adds it.
 func (h *Header) Set(name, value string) {
 	for i := range *h {
-		if (*h)[i].Name == name {
+		if sameName((*h)[i].Name, name) {
 			(*h)[i].Value = value
 			return
 		}
 	}
 	*h = append(*h, webhook.Header{Name: name, Value: value})
 }
+
+// Has reports whether there is a field with this name, in whatever spelling.
+func (h Header) Has(name string) bool {
+	_, ok := h.find(name)
+	return ok
+}
+
+// sameName compares two names as HTTP does. Most that differ do so in their lengths.
+func sameName(a, b string) bool { return len(a) == len(b) && (a == b || strings.EqualFold(a, b)) }
 
 // Sort orders the fields by name; those of one name stay as they are.
 func (h Header) Sort() {
@@ -46,19 +55,19 @@ func (h Header) Sort() {
 // find returns the value of the first field with this name.
 func (h Header) find(name string) (value string, ok bool) {
 	for i := range h {
-		if h[i].Name == name {
+		if sameName(h[i].Name, name) {
 			return h[i].Value, true
 		}
 	}
 	return "", false
 }
 
-// ofHTTP returns the header as net/http has it.
+// ofHTTP returns the header as net/http has it, for HTTP/2, which spells all names in lower case.
 func (h Header) ofHTTP() http.Header {
 	out, values := make(http.Header, len(h)), make([]string, len(h))
 	for i := range h {
-		values[i] = h[i].Value
-		if name := h[i].Name; out[name] == nil {
+		values[i] = textproto.TrimString(h[i].Value) // RFC 9113 section 8.2.1
+		if name := http.CanonicalHeaderKey(h[i].Name); out[name] == nil {
 			out[name] = values[i : i+1 : i+1]
 		} else {
 			out[name] = append(out[name], values[i])
@@ -70,7 +79,7 @@ func (h Header) ofHTTP() http.Header {
 // appendLines writes the fields but for those that a desk writes itself.
 func (h Header) appendLines(out []byte) []byte {
 	for i := range h {
-		if name := h[i].Name; name != "User-Agent" && !slices.Contains(framingHeaders, name) {
+		if name := h[i].Name; !sameName(name, "User-Agent") && !slices.Contains(framingHeaders, name) {
 			out = append(append(out, name...), ": "...)
 			out = append(append(out, textproto.TrimString(h[i].Value)...), "\r\n"...)
 		}
@@ -91,7 +100,7 @@ var framingHeaders = []string{"Content-Length", "Host"}
 func (h Header) check() error {
 	for i := range h {
 		name := h[i].Name
-		same := func(other string) bool { return len(name) == len(other) && strings.EqualFold(name, other) }
+		same := func(other string) bool { return sameName(name, other) }
 		if slices.ContainsFunc(connectionHeaders, same) || slices.ContainsFunc(framingHeaders, same) && !slices.Contains(framingHeaders, name) {
 			return &failure{class: webhook.ClassRequest, text: "the request has a header that belongs to the connection"}
 		}

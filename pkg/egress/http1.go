@@ -12,7 +12,7 @@ import (
 // sendHTTP1 sends a request on a connection of ours and fills in what became of it. net/http would hand it to two other
 // goroutines and back, which costs more than all the rest. It returns errSpeaksHTTP2 for a receiver that has come to prefer
 // HTTP/2, with nothing sent, and no other error.
-func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *outlet, b bounds) error {
+func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *outlet, end time.Time) error {
 	d, _ := c.desks.Get().(*desk)
 	defer func() {
 		d.clear()
@@ -20,16 +20,16 @@ func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *out
 	}()
 	left := d.compose(r)
 	for {
-		w, err := o.wire(ctx, out, r.Target, b.headers)
+		w, err := o.wire(ctx, out, r.Target, end)
 		if err == nil {
-			err = c.exchange(ctx, out, o, w, d, left, b)
+			err = c.exchange(ctx, out, o, w, d, left, end)
 		}
 		switch {
 		case err == nil:
 		case errors.Is(err, errSpeaksHTTP2):
 			return err
 		case ctx.Err() != nil:
-			out.Cancelled, out.Err = true, ctx.Err()
+			out.giveUp(ctx)
 		case errors.Is(err, errUntouched):
 			continue
 		default:
@@ -41,8 +41,8 @@ func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *out
 
 // exchange sends what is on the desk, then what is left of the body, and takes the answer. The connection is kept only if
 // request and answer have come to their ends, nothing came after, and neither side wants it closed.
-func (c *Client) exchange(ctx context.Context, out *Response, o *outlet, w *wire, d *desk, left []byte, b bounds) error {
-	if err := w.SetDeadline(b.headers); err != nil {
+func (c *Client) exchange(ctx context.Context, out *Response, o *outlet, w *wire, d *desk, left []byte, end time.Time) error {
+	if err := w.SetDeadline(end); err != nil {
 		w.drop()
 		return fmt.Errorf("set deadline: %w", err)
 	}
@@ -51,19 +51,29 @@ func (c *Client) exchange(ctx context.Context, out *Response, o *outlet, w *wire
 	if err != nil {
 		stop()
 		w.drop()
-		rest.settle(w)
-		return err
+		rest.settle(w, nil, true, false)
+		if errors.Is(err, errUntouched) {
+			return err
+		}
+		return explain(err, w.asked)
 	}
 	out.Timings.FirstByte = time.Since(out.Started)
-	if int64(d.in.Buffered()) < resp.ContentLength || resp.ContentLength < 0 {
-		w.extend(ctx, b.end)
-	}
-	end := c.receive(out, resp)
-	if isTimeout(end) && !errors.Is(ctx.Err(), context.Canceled) {
+	w.asked = notAsked // it has accepted what it got
+	bodyEnd := c.receive(out, resp)
+	if isTimeout(bodyEnd) && !errors.Is(ctx.Err(), context.Canceled) {
 		out.endless()
 	}
-	whole := rest.settle(w)
-	if stop() && whole && errors.Is(end, io.EOF) && !resp.Close && w.drained(d.in) {
+	ended := errors.Is(bodyEnd, io.EOF)
+	whole := rest.settle(w, resp, ended, out.Success())
+	keep := stop() && whole && ended && !resp.Close && w.drained(d.in)
+	switch {
+	case !out.Success(), keep && rest.written == nil, whole && w.sent(ctx, end):
+	case ctx.Err() != nil:
+		out.giveUp(ctx)
+	default:
+		out.partial()
+	}
+	if keep {
 		o.idle.put(w, keepAlive(resp.Header["Keep-Alive"]))
 	} else {
 		w.drop()
@@ -84,12 +94,4 @@ func keepAlive(values []string) time.Duration {
 		}
 	}
 	return idleTimeout
-}
-
-// extend gives the body its time, unless the context is over.
-func (w *wire) extend(ctx context.Context, end time.Time) {
-	_ = w.SetReadDeadline(end)
-	if ctx.Err() != nil {
-		w.interrupt() // which may have been done already, and undone by this
-	}
 }

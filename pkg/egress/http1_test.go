@@ -242,12 +242,15 @@ func TestACallerMayGiveUpAtAnyTime(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		answer    string
+		body      []byte
 		cancelled bool
 	}{
-		"while the request is written": {"", true},
-		"amid the headers":             {"HTTP/1.1 200 OK\r\nX-Part: ", true},
-		"amid the body":                {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart", false},
-		"amid a body without length":   {"HTTP/1.1 200 OK\r\n\r\npart", false},
+		"while the request is written":               {"", large, true},
+		"amid the headers":                           {"HTTP/1.1 200 OK\r\nX-Part: ", large, true},
+		"amid the body":                              {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart", large[:1000], false},
+		"amid a body without length":                 {"HTTP/1.1 200 OK\r\n\r\npart", large[:1000], false},
+		"while the rest of the request is written":   {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", large, true},
+		"while the rest is written, amid the answer": {"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart", large, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -263,7 +266,7 @@ func TestACallerMayGiveUpAtAnyTime(t *testing.T) {
 			client := newClient(t, egress.Options{})
 			target, err := client.Prepare(server.url())
 			require.NoError(t, err)
-			got := client.Do(ctx, egress.Request{Target: target, Body: large})
+			got := client.Do(ctx, egress.Request{Target: target, Body: c.body})
 			require.Less(t, got.Duration, 5*time.Second)
 			require.Equal(t, c.cancelled, got.Cancelled)
 			if !c.cancelled {

@@ -2,6 +2,7 @@ package egress_test
 
 import (
 	"crypto/tls"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -37,6 +38,7 @@ func newMutual(t *testing.T, config *tls.Config) *mutual {
 		}
 		m.names = append(m.names, name)
 		m.resume = append(m.resume, r.TLS.DidResume)
+		_, _ = io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	m.TLS, m.EnableHTTP2 = config, true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"net/http"
 	"sync"
@@ -15,53 +16,68 @@ import (
 // maxLearned is how many receivers are known to speak HTTP/1.1 at once.
 const maxLearned = 4096
 
-// errSpeaksHTTP2 is of a receiver that was thought to speak HTTP/1.1.
-var errSpeaksHTTP2 = errors.New("the receiver speaks HTTP/2")
+// Errors of a receiver that was thought to speak the other one.
+var (
+	errSpeaksHTTP1 = errors.New("the receiver speaks HTTP/1.1")
+	errSpeaksHTTP2 = errors.New("the receiver speaks HTTP/2")
+)
 
 // outlet is how requests of one TLS identity get out: those of HTTP/1.1 on connections of ours, those of HTTP/2 by
-// net/http. By TLS, a receiver says what it speaks in the handshake, so that the first request goes to net/http, and those
-// after it go where they belong.
+// net/http. By TLS, a receiver says what it speaks in the handshake, so that net/http makes the first connection, and gives
+// up one that turns out to speak HTTP/1.1.
 type outlet struct {
-	dialer     *dialer
-	idle       *pool
-	http1      learned
-	negotiated *http.Transport
+	dialer *dialer
+	idle   *pool
+	http1  learned
+	http2  transports
 }
 
 func newOutlet(d *dialer, options Options) *outlet {
-	o := &outlet{dialer: d, idle: newPool(options.MaxIdlePerHost)}
-	o.negotiated = &http.Transport{
-		Proxy: nil,
-		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return d.dial(ctx, progressOf(ctx), address)
-		},
+	o := &outlet{dialer: d, idle: newPool(options.MaxIdlePerHost, options.ConnectionAge)}
+	o.http2 = transports{age: options.ConnectionAge, make: o.transport, seed: maphash.MakeSeed()}
+	return o
+}
+
+// transport returns one of net/http's that sends nothing but HTTP/2.
+func (o *outlet) transport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  nil,
+		DialContext:            func(context.Context, string, string) (net.Conn, error) { return nil, errSpeaksHTTP1 },
 		DialTLSContext:         o.negotiate,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
-		MaxIdleConns:           maxIdle,
+		MaxIdleConns:           maxIdle / 4,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxResponseHeaders,
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream:     maxReceiveStream,
 			MaxReceiveBufferPerConnection: maxReceiveConnection,
 			SendPingTimeout:               pingAfter,
-			PingTimeout:                   options.DialTimeout,
+			PingTimeout:                   pingTimeout,
 			WriteByteTimeout:              webhook.MaxTimeout,
 		},
 	}
-	return o
 }
 
-// negotiate makes a connection by TLS for net/http and learns what the receiver speaks.
+// negotiate makes a connection by TLS for net/http and learns what the receiver speaks. One that speaks HTTP/1.1 is put
+// among ours, for the request that it was made for or another.
 func (o *outlet) negotiate(ctx context.Context, _, address string) (net.Conn, error) {
 	conn, err := o.dialer.dialTLS(ctx, progressOf(ctx), address)
 	if err != nil {
 		return nil, err
 	}
-	if conn.ConnectionState().NegotiatedProtocol != protocolHTTP2 {
-		o.http1.add(address)
+	if conn.ConnectionState().NegotiatedProtocol == protocolHTTP2 {
+		return conn, nil
 	}
-	return conn, nil
+	o.http1.add(address)
+	w, err := newWire(conn, place{address: address, secure: true}, progressOf(ctx).asked.Load())
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("use connection: %w", err)
+	}
+	o.idle.enter(w)
+	o.idle.put(w, idleTimeout)
+	return nil, errSpeaksHTTP1
 }
 
 // wire returns a connection that speaks HTTP/1.1 with the target, an idle one if there is one. Its errors are *failures,
@@ -74,11 +90,11 @@ func (o *outlet) wire(ctx context.Context, out *Response, t Target, by time.Time
 	if w, ok := o.idle.take(to); ok {
 		return w, nil
 	}
-	conn, err := o.dial(ctx, out, to, by)
+	conn, asked, err := o.dial(ctx, out, to, by)
 	if err != nil {
 		return nil, err
 	}
-	w, err := newWire(conn, to)
+	w, err := newWire(conn, to, asked)
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("use connection: %w", err)
@@ -87,30 +103,31 @@ func (o *outlet) wire(ctx context.Context, out *Response, t Target, by time.Time
 	return w, nil
 }
 
-func (o *outlet) dial(ctx context.Context, out *Response, to place, by time.Time) (net.Conn, error) {
+func (o *outlet) dial(ctx context.Context, out *Response, to place, by time.Time) (conn net.Conn, asked int32, err error) {
 	ctx, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
 	p := &progress{}
 	defer p.tell(&out.Timings)
 	if !to.secure {
-		return o.dialer.dial(ctx, p, to.address)
+		conn, err = o.dialer.dial(ctx, p, to.address)
+		return conn, notAsked, err
 	}
-	conn, err := o.dialer.dialTLS(ctx, p, to.address)
+	secured, err := o.dialer.dialTLS(ctx, p, to.address)
 	if err != nil {
-		return nil, err
+		return nil, notAsked, err
 	}
-	if conn.ConnectionState().NegotiatedProtocol == protocolHTTP2 {
+	if secured.ConnectionState().NegotiatedProtocol == protocolHTTP2 {
 		o.http1.forget(to.address)
-		_ = conn.Close()
-		return nil, errSpeaksHTTP2
+		_ = secured.Close()
+		return nil, notAsked, errSpeaksHTTP2
 	}
-	return conn, nil
+	return secured, p.asked.Load(), nil
 }
 
 // close closes what is idle.
 func (o *outlet) close() {
 	o.idle.close()
-	o.negotiated.CloseIdleConnections()
+	o.http2.close()
 }
 
 // learned is a set of addresses.

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"container/list"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ type place struct {
 // goroutine: a timer closes what was not used for idleTimeout, and whoever takes a connection looks whether it is quiet.
 type pool struct {
 	perPlace int
+	age      time.Duration // of connections, at most
 
 	mu      sync.Mutex
 	byPlace map[place][]*wire // those used last are last
@@ -25,8 +27,8 @@ type pool struct {
 	epoch   int               // how often close was called
 }
 
-func newPool(perPlace int) *pool {
-	return &pool{perPlace: perPlace, byPlace: map[place][]*wire{}}
+func newPool(perPlace int, age time.Duration) *pool {
+	return &pool{perPlace: perPlace, age: age, byPlace: map[place][]*wire{}}
 }
 
 // take returns the connection to a place that was used last, or false if none is left that is still good.
@@ -58,6 +60,12 @@ func (p *pool) enter(w *wire) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.epoch = p.epoch
+	w.age = time.Now().Add(spread(p.age))
+}
+
+// spread returns an age that is up to a quarter less, so that what begins at once does not end at once.
+func spread(age time.Duration) time.Duration {
+	return age - rand.N(age/4+1) //nolint:gosec // no secret
 }
 
 // put takes a connection back whose last answer was read to its end, to be used within keep. What there is no room for is
@@ -71,11 +79,13 @@ func (p *pool) put(w *wire, keep time.Duration) {
 func (p *pool) push(w *wire, keep time.Duration) (surplus *wire) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w.epoch != p.epoch || len(p.byPlace[w.place]) >= p.perPlace {
+	w.idleSince = time.Now()
+	if w.epoch != p.epoch || len(p.byPlace[w.place]) >= p.perPlace || !w.idleSince.Before(w.age) {
 		return w
 	}
-	w.idleSince = time.Now()
-	w.idleUntil = w.idleSince.Add(keep)
+	if w.idleUntil = w.idleSince.Add(keep); w.age.Before(w.idleUntil) {
+		w.idleUntil = w.age
+	}
 	w.element = p.all.PushFront(w)
 	p.byPlace[w.place] = append(p.byPlace[w.place], w)
 	if p.sweep == nil {

@@ -29,9 +29,10 @@ const (
 // and Cancelled is false), the request failed (Class says how, Err says it to people), or the caller gave it up
 // (Cancelled).
 //
-// The status decides: when it has arrived, whatever happens to the body after changes nothing but Truncated. Only a
-// success whose body has not come to an end, or to what is read of it, when the timeout is over is none: its Class is
-// webhook.ClassTimeout.
+// The status decides: when it has arrived, whatever happens to the body after changes nothing but Truncated. Only two
+// successes are none: one whose body has not come to an end, or to what is read of it, when the timeout is over
+// (webhook.ClassTimeout), and one that was answered early by a receiver that then does not take the rest of the request
+// (webhook.ClassIncomplete). A status that has no content (1xx, 204, 205, 304) ends with its headers.
 type Response struct {
 	// Status is the HTTP status, 0 where no answer came.
 	Status int
@@ -44,7 +45,8 @@ type Response struct {
 	Class     webhook.ErrorClass
 	// Err has one sentence about Class that is safe to show to anybody; nil for a success.
 	Err error
-	// Cancelled says that the caller's context ended before an answer came: nothing is known about the receiver.
+	// Cancelled says that the caller's context ended before an answer came, or before all of the request was sent to a
+	// receiver that had answered with a success: nothing is known about the receiver.
 	Cancelled bool
 	// RetryAfter is what the receiver asked for, up to webhook.MaxRetryAfter; it means something if HasRetryAfter.
 	RetryAfter    time.Duration
@@ -71,10 +73,17 @@ func (c *Client) receive(out *Response, resp *http.Response) (end error) {
 		out.RetryAfter, out.HasRetryAfter = retryAfter(values, time.Now())
 	}
 	switch s := resp.StatusCode; {
+	case s == http.StatusResetContent: // HTTP/1.1 has its end elsewhere (RFC 9110 section 15.3.6), and some leave it out
+		if out.Truncated = cut; resp.ContentLength == 0 {
+			return io.EOF
+		}
+		return nil
 	case s >= 200 && s <= 299:
 	case s < 200: // 101: nobody asked to switch; what follows is not a body
 		out.Class, out.Err = webhook.ClassProtocol, errors.New("the receiver did not answer in valid HTTP")
 		return nil
+	case s == http.StatusNotModified: // which answers a condition that no request of ours has
+		out.Class, out.Err = webhook.ClassRedirect, fmt.Errorf("the receiver answered %s, which is no answer to a delivery", statusText(s))
 	case s <= 399 && s >= 300:
 		out.Class = webhook.ClassRedirect
 		out.Err = fmt.Errorf("the receiver answered %s: redirects are not followed", statusText(s))

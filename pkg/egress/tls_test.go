@@ -112,10 +112,27 @@ func TestHTTP2IsSpokenWithThoseWhoDo(t *testing.T) {
 
 // h2 speaks HTTP/2 frame by frame: handle gets every complete request.
 func h2(t *testing.T, ca *testenv.Authority, handle func(f *http2.Framer, stream uint32) (goOn bool)) *receiver {
+	var server *receiver
+	server = h2Frames(t, ca, func(f *http2.Framer, frame http2.Frame, _ int) bool {
+		if end, ok := frame.(*http2.DataFrame); ok && end.StreamEnded() {
+			server.requests.Add(1)
+			if !handle(f, end.StreamID) {
+				for err := error(nil); err == nil; _, err = f.ReadFrame() { // until the other side closes
+				}
+				return false
+			}
+		}
+		return true
+	})
+	return server
+}
+
+// h2Frames speaks HTTP/2 frame by frame: handle gets each frame, and how much has come of bodies, until it returns false.
+func h2Frames(t *testing.T, ca *testenv.Authority, handle func(f *http2.Framer, frame http2.Frame, body int) (goOn bool)) *receiver {
 	config := &tls.Config{
 		Certificates: []tls.Certificate{ca.Issue(t, tlsName, time.Now().Add(time.Hour))}, NextProtos: []string{"h2"},
 	}
-	return listen(t, serveTLS(config, func(r *receiver, conn net.Conn) {
+	return listen(t, serveTLS(config, func(_ *receiver, conn net.Conn) {
 		br := bufio.NewReader(conn)
 		if _, err := io.CopyN(io.Discard, br, int64(len(http2.ClientPreface))); err != nil {
 			return
@@ -124,17 +141,17 @@ func h2(t *testing.T, ca *testenv.Authority, handle func(f *http2.Framer, stream
 		if f.WriteSettings() != nil {
 			return
 		}
+		body := 0
 		for {
 			frame, err := f.ReadFrame()
 			if err != nil {
 				return
 			}
-			if end, ok := frame.(*http2.DataFrame); ok && end.StreamEnded() {
-				r.requests.Add(1)
-				if !handle(f, end.StreamID) {
-					hang(conn)
-					return
-				}
+			if data, ok := frame.(*http2.DataFrame); ok {
+				body += len(data.Data())
+			}
+			if !handle(f, frame, body) {
+				return
 			}
 			if settings, ok := frame.(*http2.SettingsFrame); ok && !settings.IsAck() {
 				_ = f.WriteSettingsAck()

@@ -33,6 +33,7 @@ func errForbiddenTarget() error { return refuse("is a place that webhooks may no
 type location struct {
 	canonical string
 	url       *url.URL
+	path      string // and query, as they are sent: as they were written
 }
 
 // CheckURL reports whether a URL may be the target of a hook, as far as that can be told without asking DNS, and
@@ -73,7 +74,11 @@ func (g guard) locate(raw string) (location, error) {
 	if len(canonical) > webhook.MaxTargetURL {
 		return location{}, refuse("must not be longer than %d characters", webhook.MaxTargetURL)
 	}
-	return location{canonical: canonical, url: u}, nil
+	path := escapeNonASCII(tail)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return location{canonical: canonical, url: u, path: path}, nil
 }
 
 // checkText refuses what no URL has, wherever it stands.

@@ -16,7 +16,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// writeGrace is how long the end of an answer waits for the end of the request, before the connection is given up.
+// writeGrace is how long the end of an answer that is no success waits for the end of the request, before the connection
+// is given up: such a receiver need not be sent the rest (RFC 9112 section 9.5).
 const writeGrace = 50 * time.Millisecond
 
 // errUntouched is of a connection that had been idle and of which not one byte was written.
@@ -33,16 +34,18 @@ type wire struct {
 	reused bool
 	limit  int64 // bytes that may still be read
 	failed error // what the last Read ended with
+	asked  int32 // by the receiver, in the handshake
 
 	// Of the pool.
 	epoch     int
 	idleSince time.Time
-	idleUntil time.Time // later its receiver may be about to close it
+	idleUntil time.Time // later its receiver may be about to close it, or it has come of age
+	age       time.Time // when it comes of age
 	element   *list.Element
 }
 
-// newWire returns the wire of a new connection, which is tcp or TLS over it.
-func newWire(conn net.Conn, to place) (*wire, error) {
+// newWire returns the wire of a new connection, which is tcp or TLS over it, with what the receiver asked in the handshake.
+func newWire(conn net.Conn, to place, asked int32) (*wire, error) {
 	under := conn
 	if secured, ok := conn.(*tls.Conn); ok {
 		under = secured.NetConn()
@@ -55,7 +58,7 @@ func newWire(conn net.Conn, to place) (*wire, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get socket: %w", err)
 	}
-	return &wire{Conn: conn, tcp: tcp, socket: socket, place: to}, nil
+	return &wire{Conn: conn, tcp: tcp, socket: socket, place: to, asked: asked}, nil
 }
 
 // Read reads what the receiver sends, up to the limit.
@@ -138,11 +141,26 @@ type rest struct {
 	written chan error // nil for nothing
 }
 
-// settle waits until nothing is written any more and reports whether the request was written as a whole.
-func (r rest) settle(w *wire) bool {
-	if r.written == nil {
+// settle waits until nothing is written any more and reports whether the request was written as a whole. A success has
+// until the deadline of the connection for that. Its receiver may read on only when it is rid of its answer: what of that
+// has not come to its end is read and dropped meanwhile.
+func (r rest) settle(w *wire, resp *http.Response, ended, success bool) bool {
+	switch {
+	case r.written == nil:
 		return !r.broken
+	case !success:
+		_ = w.SetWriteDeadline(time.Now().Add(writeGrace))
+		return <-r.written == nil
+	case ended:
+		return <-r.written == nil
 	}
-	_ = w.SetWriteDeadline(time.Now().Add(writeGrace))
-	return <-r.written == nil
+	dropped := make(chan struct{})
+	go func() {
+		defer close(dropped)
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}()
+	err := <-r.written
+	_ = w.SetReadDeadline(time.Unix(1, 0))
+	<-dropped
+	return err == nil
 }

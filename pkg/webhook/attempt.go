@@ -24,6 +24,7 @@ const (
 	ClassTLSUntrusted   ErrorClass = "tls_untrusted"
 	ClassTLSVersion     ErrorClass = "tls_version"
 	ClassTimeout        ErrorClass = "timeout"
+	ClassIncomplete     ErrorClass = "request_incomplete"
 	ClassRedirect       ErrorClass = "redirect_not_followed"
 	ClassStatus         ErrorClass = "http_status"
 	ClassProtocol       ErrorClass = "protocol_error"

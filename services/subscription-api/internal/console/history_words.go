@@ -84,6 +84,8 @@ func classText(class webhook.ErrorClass) string {
 		return "TLS version is too old"
 	case webhook.ClassTimeout:
 		return "no answer in time"
+	case webhook.ClassIncomplete:
+		return "answered before it had all of the request, and did not take the rest"
 	case webhook.ClassRedirect:
 		return "answered with a redirect, which is not followed"
 	case webhook.ClassStatus:
@@ -103,9 +105,9 @@ func classText(class webhook.ErrorClass) string {
 	}
 }
 
-// answerText says what the last attempt brought.
+// answerText says what the last attempt brought: of a success that is none, what was wrong with it.
 func answerText(status int, class webhook.ErrorClass) string {
-	if status != 0 {
+	if unfinished := class == webhook.ClassTimeout || class == webhook.ClassIncomplete; status != 0 && !unfinished {
 		if text := http.StatusText(status); text != "" {
 			return strconv.Itoa(status) + " " + text
 		}

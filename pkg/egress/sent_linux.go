@@ -1,0 +1,37 @@
+package egress
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tcpClosed is the state of a connection that the other side has reset (TCP_CLOSE).
+const tcpClosed = 7
+
+// sent waits until the receiver's machine has acknowledged all that was written, and reports whether it has: the kernel
+// takes more from us than the receiver may ever read, and drops it with the connection.
+func (w *wire) sent(ctx context.Context, by time.Time) bool {
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		all, open := w.acknowledged()
+		if all || !open || !time.Now().Before(by) {
+			return all
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (w *wire) acknowledged() (all, open bool) {
+	err := w.socket.Control(func(fd uintptr) {
+		left, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		all = err == nil && left == 0
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		open = err == nil && info.State != tcpClosed
+	})
+	return err == nil && all, err == nil && open
+}

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package egress
+
+import (
+	"context"
+	"time"
+)
+
+// sent cannot be told here.
+func (w *wire) sent(context.Context, time.Time) bool { return true }
