@@ -181,8 +181,9 @@ func (d *Deliverer) insist(failure string, due *webhook.Due, try func() error) b
 // attempt makes one request and says what follows from it; the error is the lane's.
 func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled func(error)) (webhook.DeliveryState, error) {
 	started := time.Now()
-	if due.Unknown {
-		d.unknown(due)
+	if due.Unknown && !d.unknown(due) {
+		settled(ErrNotSettled)
+		return webhook.Parked, context.Canceled
 	}
 	if due.Round.StartedAt.IsZero() {
 		due.Round.StartedAt = d.Retries.Time(started)
@@ -228,8 +229,9 @@ func firstLag(due *webhook.Due, started time.Time) time.Duration {
 }
 
 // unknown records the attempt that may have been made; the next one has the number after it, and the retry schedule is
-// none the shorter for it.
-func (d *Deliverer) unknown(due *webhook.Due) {
+// none the shorter for it. It returns when that is durable: if this worker dies of the next attempt, whoever makes the one
+// after it has to know of both. False means that the worker is ending.
+func (d *Deliverer) unknown(due *webhook.Due) bool {
 	due.Attempts++
 	due.Unknown = false
 	f := d.fact(due, webhook.Waiting, webhook.ReasonUnknown)
@@ -237,7 +239,14 @@ func (d *Deliverer) unknown(due *webhook.Due) {
 		Number: f.GetAttempts(), StartedAt: f.GetAt(), Outcome: string(webhook.Unknown), Method: due.Hook.Config.Method,
 		Url: due.Hook.TargetURL, Error: "The worker ended before it could tell what the receiver answered.",
 	}
-	d.Facts.Fact(f, func() {}) // the fact of the attempt that follows is what settles
+	stored := make(chan struct{})
+	d.Facts.Fact(f, func() { close(stored) })
+	select {
+	case <-stored:
+		return true
+	case <-d.ctx.Done():
+		return false
+	}
 }
 
 // log writes the canonical line of an attempt. Successes are the normal case, and recorded; they are for debugging.

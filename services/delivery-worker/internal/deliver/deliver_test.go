@@ -1,0 +1,87 @@
+package deliver_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/deliver"
+)
+
+// told is a fact and how to say that the ledger has it.
+type told struct {
+	fact   *whispererv1.DeliveryFact
+	stored func()
+}
+
+// surroundings are what a deliverer works with, and what it did to them.
+type surroundings struct {
+	facts chan told
+	sent  chan int // attempts before it, for each request
+}
+
+func (s *surroundings) Fact(f *whispererv1.DeliveryFact, stored func()) { s.facts <- told{f, stored} }
+
+func (s *surroundings) Send(_ context.Context, due *webhook.Due, _ *envelope.Bodies) (*whispererv1.AttemptFact, webhook.Result, bool) {
+	s.sent <- due.Attempts
+	return &whispererv1.AttemptFact{}, webhook.Result{Status: 200}, false
+}
+
+func (*surroundings) Time(ours time.Time) time.Time { return ours }
+
+func (*surroundings) ScheduleRetry(context.Context, time.Time, *whispererv1.Retry) error { return nil }
+
+func (*surroundings) Attempted(webhook.Result, webhook.DeliveryState, time.Duration, time.Duration) {}
+
+func (*surroundings) Parked(webhook.Reason) {}
+
+func deliverer(ctx context.Context) (*deliver.Deliverer, *surroundings) {
+	s := &surroundings{facts: make(chan told, 10), sent: make(chan int, 10)}
+	return deliver.New(ctx, deliver.Deps{
+		Sender: s, Enter: func(e deliver.Entry) { go func() { _ = e.Run() }() }, Retries: s, Facts: s, Observer: s, Log: zap.NewNop(),
+	}), s
+}
+
+func interrupted() webhook.Due {
+	return webhook.Due{
+		ID: uuid.New(), Unknown: true, Hook: &webhook.Hook{ID: uuid.New()},
+		Event: &webhook.Event{ID: "e-1", Tenant: "default", Type: "order.created", PublishedAt: time.Now()},
+	}
+}
+
+func TestAnAttemptIsMadeAfterTheUnknownOneBeforeItIsDurable(t *testing.T) {
+	t.Parallel()
+	d, s := deliverer(t.Context())
+	settled := make(chan error, 1)
+	d.Deliver(interrupted(), nil, func(err error) { settled <- err }, nil)
+	unknown := <-s.facts
+	require.Equal(t, string(webhook.Unknown), unknown.fact.GetAttempt().GetOutcome())
+	require.Never(t, func() bool { return len(s.sent) > 0 }, 200*time.Millisecond, 10*time.Millisecond,
+		"a worker that dies of this attempt leaves word of the one before it")
+	unknown.stored()
+	require.Equal(t, 1, <-s.sent)
+	second := <-s.facts
+	require.EqualValues(t, 2, second.fact.GetAttempts())
+	require.Empty(t, settled)
+	second.stored()
+	require.NoError(t, <-settled)
+}
+
+func TestAWorkerThatEndsDoesNotWaitForWordOfAnUnknownAttempt(t *testing.T) {
+	t.Parallel()
+	ctx, end := context.WithCancel(t.Context())
+	d, s := deliverer(ctx)
+	settled := make(chan error, 1)
+	d.Deliver(interrupted(), nil, func(err error) { settled <- err }, nil)
+	<-s.facts
+	end()
+	require.ErrorIs(t, <-settled, deliver.ErrNotSettled)
+	require.Empty(t, s.sent)
+}
