@@ -26,7 +26,7 @@ func BenchmarkTake(b *testing.B) {
 			for done := 0; done < b.N; done += len(events) {
 				require.NoError(b, conn.PublishEvents(b.Context(), events))
 			}
-			sub, err := conn.Subscribe(b.Context(), bus.Fanout, prefetch)
+			sub, err := conn.Subscribe(b.Context(), bus.Fanout, bus.Room{Messages: prefetch})
 			require.NoError(b, err)
 			b.Cleanup(sub.Stop)
 			b.SetBytes(1024)

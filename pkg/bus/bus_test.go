@@ -64,7 +64,7 @@ func publish(t *testing.T, b *bus.Bus, n int) {
 
 func subscribe(t *testing.T, b *bus.Bus, c bus.Consumer, prefetch int) *bus.Subscription {
 	t.Helper()
-	sub, err := b.Subscribe(t.Context(), c, prefetch)
+	sub, err := b.Subscribe(t.Context(), c, bus.Room{Messages: prefetch})
 	require.NoError(t, err)
 	t.Cleanup(sub.Stop)
 	return sub

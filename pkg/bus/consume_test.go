@@ -253,3 +253,27 @@ func TestLagTellsWhereAConsumerIs(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return lag() == bus.Lag{Settled: 10, Last: 10} }, 5*time.Second, 10*time.Millisecond)
 }
+
+func TestASubscriptionHoldsNoMoreBytesThanItHasRoomFor(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	const n, size, room = 40, 1 << 20, 18 << 20
+	events := make([]bus.Outgoing, n)
+	for i := range events {
+		events[i] = bus.Outgoing{Tenant: "acme", Type: "order.created", Body: make([]byte, size)}
+	}
+	require.NoError(t, b.PublishEvents(t.Context(), events))
+	sub, err := b.Subscribe(t.Context(), bus.Fanout, bus.Room{Messages: n, Bytes: room})
+	require.NoError(t, err)
+	t.Cleanup(sub.Stop)
+	var open []bus.Message
+	for taken := range n {
+		for taken+len(open) < n && !sub.Full() { // more comes until no message of the largest size fits in
+			batch, _ := sub.TakeBatch(t.Context(), nil, n)
+			open = append(open, batch...)
+		}
+		require.Less(t, len(open)*size, room, "taken and not settled")
+		require.NoError(t, open[0].Ack()) // room for one message is used, others are not waited for
+		open = open[1:]
+	}
+}

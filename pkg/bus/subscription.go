@@ -18,13 +18,24 @@ const (
 	pullRetry = 250 * time.Millisecond
 )
 
+// Room bounds what a subscription holds.
+type Room struct {
+	// Messages bounds those that TakeBatch has not returned yet.
+	Messages int
+	// Bytes bounds those that are not settled, taken or not. It is at least two of the largest messages that the server takes.
+	Bytes int
+}
+
+// messageOverhead is about what a message takes in memory beside its data, in bytes.
+const messageOverhead = 512
+
 // Subscription is a running take from a consumer. It asks for no more messages than it has room for, so that the bus
 // knows of each that the server has handed out, and can tell the server that it is in good hands.
 type Subscription struct {
 	bus      *Bus
 	consumer jetstream.Consumer
 	name     Consumer
-	prefetch int
+	capacity Room
 	linger   time.Duration
 	stop     func()
 	stopping chan struct{}
@@ -43,6 +54,7 @@ type Subscription struct {
 	mu    sync.Mutex
 	queue []Message       // handed out by the server and not by us
 	open  map[uint64]held // by sequence: handed out by the server and not settled
+	bytes int             // of the open ones
 	ended bool            // nothing more comes into the queue
 	// filled and room have a token when there may be something in the queue, or nothing will be, and when there may be
 	// room in it.
@@ -55,14 +67,16 @@ type held struct {
 	since       time.Time
 }
 
-// Subscribe takes messages from the consumer, at most prefetch ahead of what was taken by TakeBatch.
-func (b *Bus) Subscribe(ctx context.Context, c Consumer, prefetch int) (*Subscription, error) {
+// Subscribe takes messages from the consumer, no more than there is room for.
+func (b *Bus) Subscribe(ctx context.Context, c Consumer, room Room) (*Subscription, error) {
 	consumer, err := b.js.Consumer(ctx, c.stream(), string(c))
 	if err != nil {
 		return nil, fmt.Errorf("open consumer %s: %w", c, err)
 	}
+	room.Messages = max(1, room.Messages)
+	room.Bytes = max(room.Bytes, 2*(b.MaxPayload()+messageOverhead))
 	s := &Subscription{
-		bus: b, consumer: consumer, name: c, prefetch: max(1, prefetch), stopping: make(chan struct{}),
+		bus: b, consumer: consumer, name: c, capacity: room, stopping: make(chan struct{}),
 		open: map[uint64]held{}, filled: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 	s.stop = sync.OnceFunc(func() { close(s.stopping) })
@@ -81,11 +95,13 @@ func (s *Subscription) Stop() { s.stop() }
 // TakeBatch waits for one message, then takes all that are there already, up to limit; batch is used again. It returns
 // false when the subscription has ended or ctx is done.
 func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int) ([]Message, bool) {
+	clear(batch) // the messages of the last batch are not kept in memory while this waits
 	batch = batch[:0]
 	for {
 		s.mu.Lock()
 		n, ended := min(limit, len(s.queue)), s.ended
 		batch = append(batch, s.queue[:n]...)
+		clear(s.queue[:n]) // nor by the part of the array that is left behind
 		s.queue = s.queue[n:]
 		left := len(s.queue)
 		s.mu.Unlock()
@@ -128,11 +144,11 @@ func (s *Subscription) run() {
 		signal(s.filled)
 	}()
 	for {
-		n := s.awaitRoom()
-		if n == 0 {
+		room := s.awaitRoom()
+		if room.Messages == 0 {
 			return
 		}
-		if err := s.pull(n); err != nil {
+		if err := s.pull(room); err != nil {
 			s.bus.log.Warn("taking messages was disturbed", zap.String("consumer", string(s.name)), zap.Error(err))
 			s.doubtful, s.broken = true, true
 			s.pause()
@@ -140,37 +156,51 @@ func (s *Subscription) run() {
 	}
 }
 
-// awaitRoom waits until half of the queue is free, and returns how many messages fit in; 0 when the subscription stops.
-func (s *Subscription) awaitRoom() int {
+// awaitRoom waits until half of the queue is free and the largest message fits in, and returns what fits in; no messages
+// when the subscription stops.
+func (s *Subscription) awaitRoom() Room {
 	for {
 		select {
 		case <-s.stopping:
-			return 0
+			return Room{}
 		default:
 		}
 		switch {
 		case s.bus.nc.IsClosed():
-			return 0
+			return Room{}
 		case !s.bus.nc.IsConnected(): // a request now would reach the server when nobody waits for its answer
 			s.pause()
 			continue
 		}
 		s.mu.Lock()
-		free := s.prefetch - len(s.queue)
+		free, tight := Room{Messages: s.capacity.Messages - len(s.queue), Bytes: s.capacity.Bytes - s.bytes}, s.tight(s.bytes)
 		s.mu.Unlock()
-		if 2*free >= s.prefetch {
+		if 2*free.Messages >= s.capacity.Messages && !tight {
 			return free
 		}
 		select {
 		case <-s.room:
 		case <-s.stopping:
-			return 0
+			return Room{}
 		}
 	}
 }
 
-// pull asks the server for up to n messages, and takes those that come while the request is open.
-func (s *Subscription) pull(n int) error {
+// tight reports whether the largest message may not fit in beside so many bytes.
+func (s *Subscription) tight(bytes int) bool {
+	return bytes+s.bus.MaxPayload()+messageOverhead > s.capacity.Bytes
+}
+
+// Full reports whether what is not settled leaves no room for another message: whoever keeps one that cannot be worked on
+// for now should hand it back.
+func (s *Subscription) Full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tight(s.bytes)
+}
+
+// pull asks the server for as many messages as there is room for, and takes those that come while the request is open.
+func (s *Subscription) pull(room Room) error {
 	if s.doubtful {
 		if err := s.lookUp(); err != nil {
 			return err
@@ -179,7 +209,7 @@ func (s *Subscription) pull(n int) error {
 	if n := s.bus.nc.Stats().Reconnects; n != s.reconnects { // it may be another server
 		s.reconnects, s.broken = n, true
 	}
-	pulled, err := s.consumer.Fetch(n, jetstream.FetchMaxWait(pullWait))
+	pulled, err := s.consumer.Fetch(room.Messages, jetstream.FetchMaxBytes(room.Bytes), jetstream.FetchMaxWait(pullWait))
 	if err != nil {
 		return fmt.Errorf("ask for messages: %w", err)
 	}
@@ -239,6 +269,10 @@ func (s *Subscription) hold(m *Message) {
 	defer s.mu.Unlock()
 	before, there := s.open[m.Seq]
 	s.open[m.Seq] = held{msg: m.msg, publishedAt: m.PublishedAt, since: time.Now()}
+	s.bytes += size(m.msg)
+	if there {
+		s.bytes -= size(before.msg)
+	}
 	if !there || !before.publishedAt.Equal(m.PublishedAt) { // a new stream counts from 1 again
 		s.queue = append(s.queue, *m)
 		return
@@ -249,6 +283,9 @@ func (s *Subscription) hold(m *Message) {
 		}
 	}
 }
+
+// size is about what an open message takes in memory, in bytes.
+func size(msg jetstream.Msg) int { return len(msg.Data()) + messageOverhead }
 
 func (s *Subscription) pause() {
 	select {
@@ -266,6 +303,10 @@ func (s *Subscription) settled(m *Message) jetstream.Msg {
 		return m.msg
 	}
 	delete(s.open, m.Seq)
+	was := s.tight(s.bytes)
+	if s.bytes -= size(h.msg); was && !s.tight(s.bytes) {
+		signal(s.room)
+	}
 	return h.msg
 }
 

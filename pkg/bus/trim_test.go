@@ -44,7 +44,7 @@ func TestTheEventLogIsTrimmedButNeverPastWhatIsDoneWith(t *testing.T) {
 // settle acks the first n messages of a consumer.
 func settle(t *testing.T, b *bus.Bus, c bus.Consumer, n int) {
 	t.Helper()
-	sub, err := b.Subscribe(t.Context(), c, n)
+	sub, err := b.Subscribe(t.Context(), c, bus.Room{Messages: n})
 	require.NoError(t, err)
 	defer sub.Stop()
 	var batch []bus.Message

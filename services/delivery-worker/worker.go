@@ -38,6 +38,11 @@ import (
 const (
 	// databaseConns is enough for the recorders, the listener's re-reads and the questions to the ledger.
 	databaseConns = 8
+	// What is taken from the bus and not settled yet is bounded by bytes, so that large events do not take more memory than
+	// the target leaves: an event is kept about three times, as it came, as it is sent and as it is recorded.
+	fanoutBytes   = 32 << 20
+	retryBytes    = 16 << 20
+	recorderBytes = 16 << 20
 	// lastWords is what telling the ledger may take after deliveries were given up at the end.
 	lastWords = 3 * time.Second
 )
@@ -260,8 +265,8 @@ func (t *takers) wait(limit time.Duration) bool {
 }
 
 // take starts a part on a subscription of its own.
-func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, prefetch int, run func(context.Context, *bus.Subscription)) error {
-	sub, err := s.bus.Subscribe(ctx, c, prefetch)
+func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, room bus.Room, run func(context.Context, *bus.Subscription)) error {
+	sub, err := s.bus.Subscribe(ctx, c, room)
 	if err != nil {
 		t.stop()
 		return err
@@ -274,11 +279,11 @@ func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, prefetch 
 func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	t := &takers{}
 	facts := recorder.New(s.db.NewRecorder(), s.types, s.metrics, s.log)
-	if err := s.take(ctx, t, bus.FactRecorder, 64, facts.RunFacts); err != nil {
+	if err := s.take(ctx, t, bus.FactRecorder, bus.Room{Messages: 64, Bytes: recorderBytes}, facts.RunFacts); err != nil {
 		return nil, err
 	}
 	events := recorder.New(s.db.NewRecorder(), s.types, s.metrics, s.log)
-	if err := s.take(ctx, t, bus.EventRecorder, 2000, events.RunEvents); err != nil {
+	if err := s.take(ctx, t, bus.EventRecorder, bus.Room{Messages: 2000, Bytes: recorderBytes}, events.RunEvents); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -305,13 +310,13 @@ func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer,
 		Hooks: s.index, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Observer: s.metrics, Log: s.log,
 		Slots: s.config.Slots, Traces: s.traces,
 	})
-	if err := s.take(ctx, t, bus.Fanout, 256, out.Run); err != nil {
+	if err := s.take(ctx, t, bus.Fanout, bus.Room{Messages: 256, Bytes: fanoutBytes}, out.Run); err != nil {
 		return nil, err
 	}
 	again := retries.New(retries.Deps{
 		Hooks: s.index, Deliverer: deliverer, History: history, Schedule: s.bus, Events: s.payloads, Log: s.log, Slots: s.config.Slots,
 	})
-	if err := s.take(ctx, t, bus.Retry, 256, again.Run); err != nil {
+	if err := s.take(ctx, t, bus.Retry, bus.Room{Messages: 256, Bytes: retryBytes}, again.Run); err != nil {
 		return nil, err
 	}
 	return t, nil

@@ -25,13 +25,13 @@ func (f *Fanout) resume(ctx context.Context, t taken, hooks []*webhook.Hook) {
 }
 
 // certain asks the ledger for as long as it takes, since what it has must not be sent again; false means that the
-// worker is ending.
+// event has to be handed back.
 func (f *Fanout) certain(ctx context.Context, t taken, keys []postgres.DeliveryKey) (recorded map[uuid.UUID]postgres.Recorded, ok bool) {
 	ok = f.insist(ctx, t.msg, func() (err error) { recorded, err = f.History.Certain(ctx, keys); return err })
 	return recorded, ok
 }
 
-// insist asks until there is an answer; false means that the worker is ending.
+// insist asks until there is an answer; false means that the event has to be handed back: the worker is ending, or out of room.
 func (f *Fanout) insist(ctx context.Context, m *bus.Message, ask func() error) bool {
 	for {
 		err := ask()
@@ -43,6 +43,9 @@ func (f *Fanout) insist(ctx context.Context, m *bus.Message, ask func() error) b
 		case <-ctx.Done():
 			return false
 		case <-time.After(askAgain):
+		}
+		if f.sub.Full() { // what waits takes the room of events that could go on
+			return false
 		}
 	}
 }

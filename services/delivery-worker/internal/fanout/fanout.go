@@ -122,6 +122,7 @@ type Fanout struct {
 	recent recent
 	heard  *heard
 	open   sync.WaitGroup
+	sub    *bus.Subscription
 }
 
 // New makes a fan-out.
@@ -132,6 +133,7 @@ func New(d Deps) *Fanout {
 // Run takes events until the subscription has ended, then waits until all that it took are settled. ctx ends when they
 // have to be given up.
 func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
+	f.sub = sub
 	ending, end := context.WithCancel(ctx)
 	defer end()
 	f.open.Go(func() { f.hear(ending) })

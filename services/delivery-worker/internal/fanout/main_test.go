@@ -60,7 +60,7 @@ func newStage(t *testing.T) *stage {
 func (s *stage) start(slots int) (stop func()) {
 	s.t.Helper()
 	var err error
-	s.sub, err = s.bus.Subscribe(s.t.Context(), bus.Fanout, 64)
+	s.sub, err = s.bus.Subscribe(s.t.Context(), bus.Fanout, bus.Room{Messages: 64})
 	require.NoError(s.t, err)
 	f := fanout.New(fanout.Deps{
 		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Stream: s.bus, Observer: s, Log: zap.NewNop(), Slots: slots,
@@ -178,7 +178,7 @@ func (s *stage) recordEvent(seq uint64) {
 // takenElsewhere has another worker settle the next message; what it took ahead is handed back.
 func (s *stage) takenElsewhere(c bus.Consumer) bus.Message {
 	s.t.Helper()
-	other, err := s.bus.Subscribe(s.t.Context(), c, 1)
+	other, err := s.bus.Subscribe(s.t.Context(), c, bus.Room{Messages: 1})
 	require.NoError(s.t, err)
 	messages, ok := other.TakeBatch(s.t.Context(), nil, 1)
 	require.True(s.t, ok)

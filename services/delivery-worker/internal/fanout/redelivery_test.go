@@ -62,7 +62,7 @@ func TestADeliveryWhoseSecondWorkerDiedTooIsMadeAgain(t *testing.T) {
 // handedOut lets workers take the first event and give it back, so many times.
 func (s *stage) handedOut(times int) {
 	s.t.Helper()
-	victim, err := s.bus.Subscribe(s.t.Context(), bus.Fanout, 1)
+	victim, err := s.bus.Subscribe(s.t.Context(), bus.Fanout, bus.Room{Messages: 1})
 	require.NoError(s.t, err)
 	for range times {
 		messages, ok := victim.TakeBatch(s.t.Context(), nil, 1)

@@ -32,15 +32,17 @@ const (
 	// maxWaiting and maxWaitingBytes bound what waits in all lanes together. No lane gets more than is left for the
 	// others, so that there is always room for one that needs some.
 	maxWaiting      = 4096
-	maxWaitingBytes = 32 << 20
-	// maxRunning bounds what runs in all lanes together, but for one attempt in each.
-	maxRunning = 4096
+	maxWaitingBytes = 16 << 20
+	// maxRunning bounds what runs in all lanes together, and maxRunningBytes the size of that, but for one attempt in each. No
+	// lane gets more bytes than are left for the others.
+	maxRunning      = 4096
+	maxRunningBytes = 16 << 20
 )
 
 // Attempt is work that wants to be done for a hook. Exactly one of Run and Park is called, once.
 type Attempt struct {
 	Hook *webhook.Hook
-	// Size is how many bytes are kept while the attempt waits.
+	// Size is how many bytes are kept while the attempt waits and runs.
 	Size int
 	// Run makes the attempt, on a goroutine of its own; its slot is free when it returns. The error is nil for a success
 	// of the receiver, context.Canceled where nothing can be said of the receiver, and anything else for its failure.
@@ -77,8 +79,9 @@ type Lanes struct {
 
 // total is what is in all lanes together.
 type total struct {
-	running, waiting, bytes atomic.Int64
-	crowded                 atomic.Bool
+	running, runningBytes atomic.Int64
+	waiting, waitingBytes atomic.Int64
+	crowded               atomic.Bool
 }
 
 // New makes lanes without any work in them. Run them.

@@ -153,7 +153,23 @@ func TestLargeEventsWaitInSmallNumbers(t *testing.T) {
 		r.Enter(l.attempt(h, func(a *lane.Attempt) { a.Size = 1 << 20 }))
 	}
 	_, waiting := r.Load()
-	require.InDelta(t, 16, waiting, 2, "half of 32 MiB")
+	require.InDelta(t, 8, waiting, 2, "half of 16 MiB")
+}
+
+func TestLargeEventsOfAHangingReceiverLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	r, greedy, other := newRoad(t), newLoad(), newLoad()
+	h := r.hook(32)
+	for range 32 {
+		r.Enter(greedy.attempt(h, func(a *lane.Attempt) { a.Size = 1 << 20 }))
+	}
+	eventually(t, func() bool { running, _ := r.Load(); return running == 8 }, "half of 16 MiB")
+	second := r.hook(32)
+	for range 32 {
+		r.Enter(other.attempt(second, func(a *lane.Attempt) { a.Size = 4 << 10 }))
+	}
+	eventually(t, func() bool { return other.started.Load() == 32 }, "there is room for small ones")
+	require.EqualValues(t, 8, greedy.started.Load())
 }
 
 func TestNothingWaitsForAReceiverThatHangs(t *testing.T) {

@@ -23,6 +23,7 @@ type lane struct {
 	// fresh and drained wait for a slot; they get it in turns.
 	fresh, drained list
 	freshBytes     int
+	runningBytes   int
 	drainedNext    bool
 	// progress is when an attempt last ended, or when the lane became full; used, when one began or ended.
 	progress, used time.Time
@@ -77,12 +78,21 @@ func (l *lane) waiting() int { return l.fresh.n + l.drained.n }
 func (l *lane) keep(n, size int) {
 	l.freshBytes += n * size
 	l.all.total.waiting.Add(int64(n))
-	l.all.total.bytes.Add(int64(n * size))
+	l.all.total.waitingBytes.Add(int64(n * size))
 }
 
 // full reports whether there is no slot; the lock is held.
 func (l *lane) full() bool {
-	return l.running.n >= l.capacity || l.running.n > 0 && l.all.total.running.Load() >= maxRunning
+	t := &l.all.total
+	return l.running.n >= l.capacity ||
+		l.running.n > 0 && (t.running.Load() >= maxRunning || int64(l.runningBytes) >= maxRunningBytes-t.runningBytes.Load())
+}
+
+// run counts attempts that begin to run, or with negative numbers no longer do; the lock is held.
+func (l *lane) run(n, size int) {
+	l.runningBytes += n * size
+	l.all.total.running.Add(int64(n))
+	l.all.total.runningBytes.Add(int64(n * size))
 }
 
 // tooBusy reports whether a newcomer would wait longer than patience, or take the room of others; the lock is held.
@@ -94,7 +104,7 @@ func (l *lane) tooBusy(size int, now time.Time) bool {
 		t.crowded.Load() && l.waiting() >= l.capacity:
 		return true
 	}
-	return int64(l.fresh.n) >= maxWaiting-t.waiting.Load() || int64(l.freshBytes+size) > maxWaitingBytes-t.bytes.Load()
+	return int64(l.fresh.n) >= maxWaiting-t.waiting.Load() || int64(l.freshBytes+size) > maxWaitingBytes-t.waitingBytes.Load()
 }
 
 // stall is how long the lane may go without an attempt ending; the lock is held.
@@ -114,7 +124,7 @@ func (l *lane) admit(e *entry, now time.Time) webhook.Reason {
 		l.all.busyMu.Unlock()
 	}
 	l.running.push(e)
-	l.all.total.running.Add(1)
+	l.run(1, e.Size)
 	if l.full() {
 		l.progress = now
 	}
@@ -136,7 +146,7 @@ func (l *lane) finish(e *entry) (next *entry) {
 	var refused []*entry
 	l.mu.Lock()
 	l.running.remove(e)
-	l.all.total.running.Add(-1)
+	l.run(-1, e.Size)
 	l.progress, l.used = now, now
 	l.latency += (now.Sub(e.since) - l.latency) / 8
 	for l.waiting() > 0 && !l.full() {

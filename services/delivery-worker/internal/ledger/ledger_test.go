@@ -107,7 +107,7 @@ func batches(t *testing.T, b *bus.Bus) []*whispererv1.LedgerBatch {
 	t.Helper()
 	lag, err := b.Lag(t.Context(), bus.FactRecorder)
 	require.NoError(t, err)
-	sub, err := b.Subscribe(t.Context(), bus.FactRecorder, 64)
+	sub, err := b.Subscribe(t.Context(), bus.FactRecorder, bus.Room{Messages: 64})
 	require.NoError(t, err)
 	defer sub.Stop()
 	var list []*whispererv1.LedgerBatch
@@ -281,7 +281,7 @@ func newBooks(t *testing.T) *books {
 	t.Cleanup(b.recorder.Close)
 	b.reader = ledger.NewReader(db, b.bus)
 	var err error
-	b.sub, err = b.bus.Subscribe(t.Context(), bus.FactRecorder, 16)
+	b.sub, err = b.bus.Subscribe(t.Context(), bus.FactRecorder, bus.Room{Messages: 16})
 	require.NoError(t, err)
 	t.Cleanup(b.sub.Stop)
 	return b

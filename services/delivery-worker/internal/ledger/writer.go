@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -18,6 +19,8 @@ const (
 	// pace is the shortest time from one batch to the next that is not full. A message costs the stream, and the recorder,
 	// more than a fact; no delivery waits for what is told of another.
 	pace = 2 * time.Millisecond
+	// maxBytes bounds what waits to be sent, and maxEntry what of an entry counts.
+	maxBytes, maxEntry = 16 << 20, 1 << 20
 )
 
 // publisher is implemented by *bus.Bus.
@@ -40,11 +43,12 @@ type Writer struct {
 	worker string
 	log    *zap.Logger
 	in     chan entry
+	room   *semaphore.Weighted
 }
 
 // NewWriter makes a writer that signs its batches with the worker's name. Run it.
 func NewWriter(bus publisher, worker string, log *zap.Logger) *Writer {
-	return &Writer{bus: bus, worker: worker, log: log, in: make(chan entry, 4*maxBatchFacts)}
+	return &Writer{bus: bus, worker: worker, log: log, in: make(chan entry, 4*maxBatchFacts), room: semaphore.NewWeighted(maxBytes)}
 }
 
 // Fact tells a fact. stored is called, on another goroutine and once, when the stream has it; if the writer is stopped
@@ -55,13 +59,22 @@ func (w *Writer) Fact(f *whispererv1.DeliveryFact, stored func()) {
 		size += 200 + len(a.GetResponseBody()) + len(a.GetUrl()) + len(a.GetError()) + len(a.GetRequestHeaders()) +
 			len(a.GetResponseHeaders())
 	}
-	w.in <- entry{fact: f, size: size, stored: stored}
+	w.put(entry{fact: f, size: size, stored: stored})
 }
 
 // Rejected tells of something on the OMS stream that is no event; stored is called as by Fact.
 func (w *Writer) Rejected(r *whispererv1.RejectedEvent, stored func()) {
-	w.in <- entry{rejected: r, size: 200 + len(r.GetRaw()) + headerSize(r.GetHeaders()), stored: stored}
+	w.put(entry{rejected: r, size: 200 + len(r.GetRaw()) + headerSize(r.GetHeaders()), stored: stored})
 }
+
+// put waits until there is room: a stream that cannot be reached slows down those who have something to tell.
+func (w *Writer) put(e entry) {
+	_ = w.room.Acquire(context.Background(), e.weight()) // its context does not end
+	w.in <- e
+}
+
+// weight is what an entry takes of the room. One that is larger than all of it would never get in.
+func (e *entry) weight() int64 { return int64(min(e.size, maxEntry)) }
 
 func headerSize(headers []*whispererv1.Header) int {
 	n := 0
@@ -141,8 +154,9 @@ func (w *Writer) send(ctx context.Context, batch []entry) bool {
 			return false
 		}
 	}
-	for _, e := range batch {
-		e.stored()
+	for i := range batch {
+		w.room.Release(batch[i].weight())
+		batch[i].stored()
 	}
 	return true
 }

@@ -84,7 +84,7 @@ func (s *stage) Unrecordable(what string) {
 
 func (s *stage) start(c bus.Consumer) {
 	s.t.Helper()
-	sub, err := s.bus.Subscribe(s.t.Context(), c, 64)
+	sub, err := s.bus.Subscribe(s.t.Context(), c, bus.Room{Messages: 64})
 	require.NoError(s.t, err)
 	r := recorder.New(s, s.types, s, zap.NewNop())
 	run := r.RunFacts

@@ -73,6 +73,7 @@ type Retries struct {
 	Deps
 	slots chan struct{}
 	open  sync.WaitGroup
+	sub   *bus.Subscription
 }
 
 // New makes a Retries.
@@ -89,6 +90,7 @@ type taken struct {
 // Run takes due retries until the subscription has ended, then waits until all that it took are settled. ctx ends when
 // they have to be given up.
 func (r *Retries) Run(ctx context.Context, sub *bus.Subscription) {
+	r.sub = sub
 	var messages []bus.Message
 	for more := true; more; {
 		messages, more = sub.TakeBatch(ctx, messages, batch)
@@ -165,10 +167,12 @@ func (r *Retries) resume(ctx context.Context, t taken) {
 		r.Log.Warn("redelivered retry waits for the ledger", zap.Stringer("delivery_id", t.key.ID), zap.Error(err))
 		select {
 		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+		if ctx.Err() != nil || r.sub.Full() { // what waits takes the room of retries that could go on
 			r.handBack(t.msg)
 			r.open.Done()
 			return
-		case <-time.After(time.Second):
 		}
 	}
 }

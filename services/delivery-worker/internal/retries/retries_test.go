@@ -65,7 +65,7 @@ func newStage(t *testing.T) *stage {
 
 func (s *stage) start() {
 	s.t.Helper()
-	sub, err := s.bus.Subscribe(s.t.Context(), bus.Retry, 16)
+	sub, err := s.bus.Subscribe(s.t.Context(), bus.Retry, bus.Room{Messages: 16})
 	require.NoError(s.t, err)
 	r := retries.New(retries.Deps{
 		Hooks: s.hooks, Deliverer: s, History: ledger.NewReader(s.db, s.bus), Schedule: s.bus, Events: payload.NewReader(s.bus, s.db), Log: zap.NewNop(), Slots: 4,
