@@ -139,6 +139,7 @@ func (c *Client) Explain(ctx context.Context, eventID string) iter.Seq2[Explaine
 
 // Rotated is a hook's new secret.
 type Rotated struct {
+	// SecretKey is empty for an ed25519 key, of which nobody learns the private half.
 	SecretKey string `json:"secret_key"`
 	// PublicKey verifies the signatures of an ed25519 key; empty for other secrets.
 	PublicKey string `json:"public_key"`

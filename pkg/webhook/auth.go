@@ -33,6 +33,9 @@ const (
 // DefaultTokenLife is how long a token is used where neither the answer nor the hook says how long it is good.
 const DefaultTokenLife = time.Hour
 
+// hidden is shown in the place of a secret.
+const hidden = "***"
+
 const (
 	defaultTokenKey     = "token"
 	defaultHeaderFormat = "Bearer {token}"
@@ -84,7 +87,7 @@ func (a *Auth) Shown() *Auth {
 	shown := *a
 	shown.Password, shown.ClientSecret, shown.Params = "", "", maps.Clone(a.Params)
 	for name := range shown.Params {
-		shown.Params[name] = "***"
+		shown.Params[name] = hidden
 	}
 	return &shown
 }

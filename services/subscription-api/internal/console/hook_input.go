@@ -96,6 +96,7 @@ type knowledge struct {
 // apply writes the form to a hook: a new one, or a stored one whose secrets stay unless the form says otherwise.
 // It returns the secret that was made, which has to be shown once.
 func (f *hookForm) apply(h *webhook.Hook, know knowledge, wrong complaints) (madeSecret string) {
+	stored := *h
 	before := h.EventTypes
 	h.Name, h.NotificationType = f.Name, webhook.NotificationREST
 	words := slices.Concat(f.Types, strings.FieldsFunc(f.Others, func(r rune) bool { return unicode.IsSpace(r) || r == ',' }))
@@ -124,7 +125,21 @@ func (f *hookForm) apply(h *webhook.Hook, know knowledge, wrong complaints) (mad
 	}
 	f.applyConfig(h, know, wrong)
 	f.judge(h, wrong)
+	f.judgeSecrets(&stored, h, wrong)
 	return madeSecret
+}
+
+// judgeSecrets complains about secrets that have to be entered again. The form has all headers.
+func (f *hookForm) judgeSecrets(stored, h *webhook.Hook, wrong complaints) {
+	if stored.Version == 0 {
+		return
+	}
+	sent := slices.Contains([]string{webhook.AuthBasic, webhook.AuthToken, webhook.AuthOAuth2}, f.Auth.Mode)
+	kept := webhook.Kept{APIKey: f.APIKeyMode != "own", Auth: !sent, TLS: f.TLS.Mode != "own"}
+	wrong.collect("", webhook.CheckKept(stored, h, kept))
+	if h.Config.Auth != nil && !kept.Auth {
+		wrong.collect("", h.Config.Auth.CheckChanged())
+	}
 }
 
 // judge adds what the domain finds wrong, unless a place complains already.

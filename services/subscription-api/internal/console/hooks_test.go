@@ -138,6 +138,38 @@ func TestSavingWhatWasOpenedChangesNothing(t *testing.T) {
 	require.Contains(t, a.text, `value="West shop"`)
 }
 
+func TestSecretsDoNotFollowAFormToAnotherHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.signIn(t, w.operator)
+	id := created(t, p.send(t, http.MethodPost, "/console/hooks/", whole()))
+	page := "/console/hooks/" + id.String() + "/"
+	form := fields(p.get(t, page+"edit").text)
+	form.Set("target_url", "https://evil.example/")
+	form.Set("id", id.String())
+	refused := func(why string) {
+		a := p.send(t, http.MethodPost, page, form)
+		require.Equal(t, http.StatusUnprocessableEntity, a.status, why)
+		require.Contains(t, a.text, "has to be sent", why)
+		require.Contains(t, p.send(t, http.MethodPost, "/console/hooks/test", form).text, "Something in the form is not right yet", why)
+	}
+	refused("the API key and the password are kept")
+	form.Set("api_key_mode", "whatever")
+	form.Set("auth_mode", "whatever")
+	refused("a mode that there is not keeps them, too")
+	form.Set("api_key_mode", "none")
+	refused("the password is kept")
+	form.Set("auth_mode", "basic")
+	form.Set("auth_password", "")
+	refused("no password is none that was sent")
+	form.Set("auth_password", "another")
+	require.Equal(t, http.StatusSeeOther, p.send(t, http.MethodPost, page, form).status)
+	stored, err := w.db.Hook(t.Context(), "default", id)
+	require.NoError(t, err)
+	require.Equal(t, "another", stored.Config.Auth.Password)
+	require.Empty(t, stored.APIKey)
+}
+
 func TestAMadeSecretIsShownOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -52,12 +52,15 @@ type edit struct {
 	// key and the status.
 	replace bool
 	invalid *webhook.ValidationError
+	// kept are the secrets that were not sent.
+	kept webhook.Kept
 }
 
 // apply writes the sent fields to the hook and checks the result as far as that needs no look-up. The error is a
 // *webhook.ValidationError with every field that is wrong.
 func (e *edit) apply(h *webhook.Hook) error {
 	e.invalid = &webhook.ValidationError{}
+	e.kept = webhook.Kept{APIKey: !e.in.APIKey.Set, Headers: !e.in.AdditionalHeaders.Set, Auth: !e.in.Config.Set, TLS: !e.in.Config.Set}
 	if e.before == nil || e.replace {
 		h.Name, h.NotificationType = "", webhook.NotificationREST
 		h.Headers, h.Callback, h.RetryConfig = nil, nil, nil
@@ -190,12 +193,15 @@ func (e *edit) callback(raw json.RawMessage) *webhook.Callback {
 
 func (e *edit) setConfig(h *webhook.Hook, raw json.RawMessage) {
 	if e.before != nil {
-		raw = restoreSecrets(raw, &e.before.Config)
+		raw, e.kept.Auth, e.kept.TLS = restoreSecrets(raw, &e.before.Config)
 	}
 	config, err := webhook.ParseConfig(raw)
 	if err != nil {
 		collect(e.invalid, "/config", err)
 		return
+	}
+	if e.before != nil && config.Auth != nil && !e.kept.Auth {
+		collect(e.invalid, "", config.Auth.CheckChanged())
 	}
 	h.Config = config
 }

@@ -111,28 +111,27 @@ func renderConfig(c *webhook.Config) (rawJSON, error) {
 }
 
 // restoreSecrets puts the stored secrets back into an auth and a tls that are as they were shown, so that what was read
-// can be written back. Where anything else has changed, the URL that a password is sent to for example, a secret has to
-// be sent again.
-func restoreSecrets(config json.RawMessage, stored *webhook.Config) json.RawMessage {
+// can be written back, and tells where it did so. Where anything else has changed, the URL that a password is sent to for
+// example, a secret has to be sent again.
+func restoreSecrets(config json.RawMessage, stored *webhook.Config) (whole json.RawMessage, auth, tls bool) {
 	var members map[string]json.RawMessage
-	if stored == nil || json.Unmarshal(config, &members) != nil {
-		return config
+	if json.Unmarshal(config, &members) != nil {
+		return config, false, false
 	}
-	restored := false
 	if stored.Auth != nil && sameJSON(members["auth"], stored.Auth.Shown()) {
-		restored = put(members, "auth", stored.Auth) || restored
+		auth = put(members, "auth", stored.Auth)
 	}
 	if stored.TLS != nil && sameJSON(members["tls"], stored.TLS.Shown()) {
-		restored = put(members, "tls", stored.TLS) || restored
+		tls = put(members, "tls", stored.TLS)
 	}
-	if !restored {
-		return config
+	if !auth && !tls {
+		return config, false, false
 	}
 	whole, err := json.Marshal(members)
 	if err != nil {
-		return config
+		return config, false, false
 	}
-	return whole
+	return whole, auth, tls
 }
 
 func put(members map[string]json.RawMessage, name string, value any) bool {

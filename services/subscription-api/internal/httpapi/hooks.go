@@ -205,7 +205,7 @@ func (s *server) createHook(ctx context.Context, c *call, in *hookCreateInput) (
 	if err != nil {
 		return nil, err
 	}
-	looked.check(invalid, nil, &h, &fields)
+	looked.check(invalid, &e, &h)
 	if err := orNil(invalid); err != nil {
 		return nil, err
 	}
@@ -260,7 +260,7 @@ func (s *server) editHook(ctx context.Context, c *call, in *hookChangeInput, rep
 		invalid := &webhook.ValidationError{}
 		e := edit{in: &fields, before: &before, replace: replace}
 		collect(invalid, "", e.apply(h))
-		looked.check(invalid, &before, h, &fields)
+		looked.check(invalid, &e, h)
 		return orNil(invalid)
 	}))
 }
@@ -325,7 +325,8 @@ func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (
 }
 
 // check adds what the look-up found wrong to the complaints, and gives the hook its canonical URL.
-func (l *lookedUp) check(invalid *webhook.ValidationError, before, h *webhook.Hook, fields *hookInput) {
+func (l *lookedUp) check(invalid *webhook.ValidationError, e *edit, h *webhook.Hook) {
+	before, fields := e.before, e.in
 	pointer := "/event_type"
 	if fields.EventTypes.given() {
 		pointer = "/event_types"
@@ -338,6 +339,9 @@ func (l *lookedUp) check(invalid *webhook.ValidationError, before, h *webhook.Ho
 	}
 	if l.canonical != "" {
 		h.TargetURL = l.canonical
+	}
+	if before != nil {
+		collect(invalid, "", webhook.CheckKept(before, h, e.kept))
 	}
 	if l.url != nil && !slices.ContainsFunc(invalid.Fields, func(f webhook.FieldError) bool { return f.Pointer == "/target_url" }) {
 		collect(invalid, "/target_url", l.url)

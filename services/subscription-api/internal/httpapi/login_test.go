@@ -60,11 +60,70 @@ func TestAPasswordDoesNotFollowItsLoginToAnotherURL(t *testing.T) {
 	w := newWorld(t)
 	const auth = `{"auth_type":"token","url":"https://example.com/login","username":"u"`
 	hook := w.create(t, `{"event_type":"order.created","target_url":"https://example.com/","config":{"auth":`+auth+`,"password":"canary"}}}`)
-	a := w.call(t, http.MethodPatch, path(hook), `{"config":{"auth":`+strings.Replace(auth, "example.com", "example.org", 1)+`}}}`)
-	require.Equal(t, http.StatusOK, a.status, a.text)
+	for _, changed := range []string{
+		strings.Replace(auth, "example.com", "example.org", 1), auth + `,"password":""`, `{"auth_type":"basic","username":"u"`,
+		auth + `,"token_key":"t"`, `{"auth_type":"oauth2","token_url":"https://example.com/t","client_id":"c","params":{"p":"***"}`,
+	} {
+		a := w.call(t, http.MethodPatch, path(hook), `{"config":{"auth":`+changed+`}}}`)
+		require.Equal(t, http.StatusUnprocessableEntity, a.status, a.text)
+		require.Contains(t, []string{"/config/auth/password", "/config/auth/client_secret"}, a.pointers()[0])
+	}
 	stored, err := w.db.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
 	require.NoError(t, err)
-	require.Empty(t, stored.Config.Auth.Password)
+	require.Equal(t, "canary", stored.Config.Auth.Password)
+}
+
+func TestSecretsDoNotFollowTheirHookToAnotherHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ca := testenv.NewAuthority(t)
+	cert, key := ca.IssuePEM(t, "client", time.Now().Add(time.Hour))
+	security, err := json.Marshal(map[string]string{"client_certificate": cert, "client_key": key})
+	require.NoError(t, err)
+	for name, auth := range map[string]string{
+		"basic":  `{"auth_type":"basic","username":"u","password":"canary"}`,
+		"oauth2": `{"auth_type":"oauth2","token_url":"https://login.example/t","client_id":"c","client_secret":"canary","params":{"p":"canary"}}`,
+	} {
+		secrets := `"api_key":"canary","additional_headers":{"X-Auth-Token":"canary","X-Shop":"1"},"config":{"auth":` + auth + `,"tls":` + string(security) + `}`
+		hook := w.create(t, `{"event_type":"order.created","target_url":"https://example.com/`+name+`",`+secrets+`}`)
+		missing := []string{"/api_key", "/additional_headers/X-Auth-Token", "/config/auth/password", "/config/tls/client_key"}
+		if name == "oauth2" {
+			missing = []string{"/api_key", "/additional_headers/X-Auth-Token", "/config/auth/client_secret", "/config/auth/params/p", "/config/tls/client_key"}
+		}
+		for _, elsewhere := range []string{
+			"http://example.com/" + name, "https://example.org/" + name, "https://example.com:8443/" + name, "https://example.com.evil.example/", "https://u@example.org/",
+		} {
+			target := `"target_url":"` + elsewhere + `"`
+			a := w.call(t, http.MethodPatch, path(hook), `{`+target+`}`)
+			require.Equal(t, http.StatusUnprocessableEntity, a.status, a.text)
+			require.Subset(t, a.pointers(), missing, elsewhere)
+			a = w.call(t, http.MethodPost, path(hook)+"test/", `{"hook":{`+target+`}}`)
+			require.Equal(t, http.StatusUnprocessableEntity, a.status, a.text)
+			require.Subset(t, a.pointers(), below("/hook", missing), elsewhere)
+		}
+		read := w.call(t, http.MethodGet, path(hook), "").json
+		read["target_url"] = "https://example.org/" + name
+		delete(read, "additional_headers")
+		a := w.call(t, http.MethodPut, path(hook), encode(t, read))
+		require.Equal(t, http.StatusUnprocessableEntity, a.status, "what was read says no secret again")
+		require.Subset(t, missing, a.pointers())
+		require.Contains(t, a.pointers(), "/api_key")
+		require.Contains(t, a.pointers(), "/config/tls/client_key")
+
+		a = w.call(t, http.MethodPatch, path(hook), `{"target_url":"HTTPS://EXAMPLE.com:443/other/`+name+`"}`)
+		require.Equal(t, http.StatusOK, a.status, "the same host: %s", a.text)
+		a = w.call(t, http.MethodPatch, path(hook), `{"target_url":"https://example.org/`+name+`",`+secrets+`}`)
+		require.Equal(t, http.StatusOK, a.status, a.text)
+	}
+}
+
+// below puts pointers below another.
+func below(prefix string, pointers []string) []string {
+	list := make([]string, len(pointers))
+	for i, p := range pointers {
+		list[i] = prefix + p
+	}
+	return list
 }
 
 func TestLoginURLsAndTLSAreJudgedWhenAHookIsSaved(t *testing.T) {
@@ -100,8 +159,14 @@ func TestAnEd25519KeyIsMadeAndItsPublicHalfShown(t *testing.T) {
 	require.Nil(t, w.call(t, http.MethodPost, rotate, `{"algorithm":"hmac-sha256"}`).json["public_key"])
 	a := w.call(t, http.MethodPost, rotate, `{"algorithm":"ed25519"}`)
 	require.Equal(t, http.StatusOK, a.status, a.text)
-	private, err := signature.ParseKey(a.json["secret_key"].(string))
+	require.Contains(t, a.json, "secret_key")
+	require.Nil(t, a.json["secret_key"], "nobody needs the private key")
+	stored, err := w.db.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
 	require.NoError(t, err)
+	private, err := signature.ParseKey(stored.Secrets[0].Value)
+	require.NoError(t, err)
+	a = w.call(t, http.MethodPost, rotate, `{"secret_key":"`+stored.Secrets[0].Value+`"}`)
+	require.NotContains(t, a.text, "whsk_")
 	require.Equal(t, private.Public(), a.json["public_key"])
 	read := w.call(t, http.MethodGet, path(hook), "")
 	require.Equal(t, private.Public(), read.json["public_key"])

@@ -15,10 +15,10 @@ import (
 type (
 	rotateInput struct {
 		SecretKey optional[string] `json:"secret_key,omitzero" doc:"The new secret; one is made if it is absent" maxLength:"1024"`
-		Algorithm optional[string] `json:"algorithm,omitzero" doc:"Of the secret that is made: hmac-sha256 (whsec_…, signs v1) if it is absent, or ed25519 (whsk_…, signs v1a)"`
+		Algorithm optional[string] `json:"algorithm,omitzero" doc:"Of the secret that is made: hmac-sha256 (whsec_…, signs v1) if it is absent, or ed25519 (signs v1a), of which only the public key is told"`
 	}
 	rotatedBody struct {
-		SecretKey string     `json:"secret_key" doc:"The new secret, shown only now"`
+		SecretKey *string    `json:"secret_key" doc:"The new secret, shown only now; null for an ed25519 key, which receivers do not need"`
 		PublicKey *string    `json:"public_key" doc:"Verifies signatures v1a where the secret is an ed25519 key (whpk_…); null for others"`
 		OldUntil  *time.Time `json:"old_until" doc:"Until when the one before signs, too; null where there was none"`
 	}
@@ -51,7 +51,10 @@ func (s *server) rotateSecret(ctx context.Context, c *call, in *hookChangeInput)
 	if err != nil {
 		return nil, err
 	}
-	out := rotatedBody{SecretKey: secret, PublicKey: publicKey(secret)}
+	out := rotatedBody{SecretKey: &secret, PublicKey: publicKey(secret)}
+	if out.PublicKey != nil {
+		out.SecretKey = nil
+	}
 	h, err := s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
 		out.OldUntil = optionalTime(h.RotateSecret(secret, time.Now()))
 		return checkSecret(h)

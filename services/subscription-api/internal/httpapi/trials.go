@@ -165,7 +165,7 @@ func (s *server) trialHook(ctx context.Context, tenant string, stored *webhook.H
 	below := &webhook.ValidationError{}
 	e := edit{in: &fields, before: stored}
 	collect(below, "", e.apply(&h))
-	looked.check(below, stored, &h, &fields)
+	looked.check(below, &e, &h)
 	collect(invalid, "/hook", orNil(below))
 	return h, orNil(invalid)
 }

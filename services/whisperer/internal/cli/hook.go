@@ -301,7 +301,9 @@ func (c *hookRotate) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.print(r, func(t table) {
-		t.row("secret, shown only now", r.SecretKey)
+		if r.SecretKey != "" {
+			t.row("secret, shown only now", r.SecretKey)
+		}
 		if r.PublicKey != "" {
 			t.row("public key, for receivers", r.PublicKey)
 		}

@@ -161,9 +161,19 @@ func (h *Hook) update(have *client.Hook, o PlanOptions) (c Change, differs bool,
 	if err != nil {
 		return c, false, err
 	}
+	target, _ := h.fields["target_url"].real.(string)
+	moved := !webhook.SameOrigin(have.TargetURL, target)
 	var names []string
 	for _, name := range fieldNames {
-		if d, ok := h.compare(name, current, have, o); ok {
+		options := o
+		if moved && name != "secret_key" { // the API wants to hear what goes to another host
+			options.Secrets = true
+		}
+		d, ok := h.compare(name, current, have, options)
+		if v, there := h.fields[name]; !ok && moved && there && name == "additional_headers" {
+			d, ok = FieldChange{Name: name, Old: shown(name, current[name]), New: shown(name, v.shown)}, true
+		}
+		if ok {
 			c.Fields = append(c.Fields, d)
 			names = append(names, name)
 		}
