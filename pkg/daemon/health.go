@@ -3,10 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -20,6 +17,8 @@ const (
 	checkTimeout = 2 * time.Second
 	// healthStopTimeout is how long requests under way at the end may take.
 	healthStopTimeout = 5 * time.Second
+	// healthConns bounds the connections of those who ask: some probes and collectors of metrics.
+	healthConns = 128
 )
 
 // Check returns nil when what it is about can be used now, and otherwise the reason why not. It must return when ctx
@@ -32,8 +31,7 @@ type Check func(ctx context.Context) error
 // Server goes first among the components of Run, so that the endpoints answer while others start and stop; Gate goes
 // last, so that the program is ready only when all are, and no longer from the first moment of its stop.
 type Health struct {
-	listener net.Listener
-	server   *http.Server
+	server *Server
 
 	mu     sync.Mutex
 	phase  phase
@@ -52,29 +50,23 @@ const (
 // NewHealth listens on the address, where port 0 takes a free one; requests are answered once Server runs. registry is
 // what /metrics shows. It fails when it cannot listen.
 func NewHealth(ctx context.Context, addr string, registry *prometheus.Registry) (*Health, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen for health checks: %w", err)
-	}
-	h := &Health{listener: listener, phase: starting, checks: map[string]Check{}}
+	h := &Health{phase: starting, checks: map[string]Check{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", h.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	h.server = &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
+	var err error
+	h.server, err = NewServer(ctx, ServerOptions{
+		Name: "health", Addr: addr, Handler: mux, MaxConns: healthConns, StopTimeout: healthStopTimeout, Metrics: registry,
+	})
+	if err != nil {
+		return nil, err
 	}
 	return h, nil
 }
 
 // Addr is the address that is listened on, with its real port.
-func (h *Health) Addr() string { return h.listener.Addr().String() }
+func (h *Health) Addr() string { return h.server.Addr() }
 
 // AddCheck makes readiness depend on the check. A second one of the same name replaces the first.
 func (h *Health) AddCheck(name string, check Check) {
@@ -85,28 +77,7 @@ func (h *Health) AddCheck(name string, check Check) {
 
 // Server is the component that answers requests.
 func (h *Health) Server() Component {
-	return Component{Name: "health", StopTimeout: 2 * healthStopTimeout, Run: func(ctx context.Context, ready func()) error {
-		var failure error // http.ErrServerClosed after a stop
-		served := make(chan struct{})
-		go func() {
-			defer close(served)
-			failure = h.server.Serve(h.listener)
-		}()
-		ready()
-		select {
-		case <-served:
-			return fmt.Errorf("serve health checks: %w", failure)
-		case <-ctx.Done():
-		}
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthStopTimeout)
-		defer cancel()
-		err := h.server.Shutdown(limited)
-		if err != nil {
-			err = errors.Join(fmt.Errorf("stop health checks: %w", err), h.server.Close())
-		}
-		<-served
-		return err
-	}}
+	return Component{Name: "health", StopTimeout: 2 * healthStopTimeout, Run: h.server.Serve}
 }
 
 // Gate is the component that makes the program ready while it runs.

@@ -6,9 +6,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -37,15 +35,14 @@ const (
 
 // Service is the subscription API. Make one with New and run its Components once.
 type Service struct {
-	config   Config
-	log      *zap.Logger
-	health   *daemon.Health
-	db       *postgres.DB
-	events   *publisher
-	types    *schema.Checks
-	traces   *trace.Tracer
-	listener net.Listener
-	http     *http.Server
+	config Config
+	log    *zap.Logger
+	health *daemon.Health
+	db     *postgres.DB
+	events *publisher
+	types  *schema.Checks
+	traces *trace.Tracer
+	http   *daemon.Server
 }
 
 // New makes the API and opens its addresses; it connects to nothing yet. Requests are traced where traces is not nil.
@@ -57,6 +54,10 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	policy, err := egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
 	if err != nil {
 		return nil, fmt.Errorf("read egress policy: %w", err)
+	}
+	proxies, err := daemon.ParseProxies(c.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("read trusted proxies: %w", err)
 	}
 	cursorKey, err := deriveCursorKey(c.MasterKey)
 	if err != nil {
@@ -93,13 +94,14 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	if err != nil {
 		return nil, fmt.Errorf("make console: %w", err)
 	}
-	s.http = newHTTPServer(route(handler, pages), log)
-	var listen net.ListenConfig
-	if s.listener, err = listen.Listen(ctx, "tcp", c.Listen); err != nil {
-		return nil, fmt.Errorf("listen for the API: %w", err)
+	if s.http, err = daemon.NewServer(ctx, daemon.ServerOptions{
+		Name: "api", Addr: c.Listen, Handler: route(handler, pages), MaxConns: c.MaxConnections, MaxConnsPerAddr: c.MaxConnectionsPerAddress,
+		Proxies: proxies, StopTimeout: c.ShutdownTimeout, Metrics: registry, Log: log,
+	}); err != nil {
+		return nil, err
 	}
 	if s.health, err = daemon.NewHealth(ctx, c.HealthListen, registry); err != nil {
-		_ = s.listener.Close()
+		_ = s.http.Close()
 		return nil, err
 	}
 	return s, nil
@@ -121,17 +123,6 @@ func route(api, pages http.Handler) http.Handler {
 	})
 }
 
-func newHTTPServer(handler http.Handler, log *zap.Logger) *http.Server {
-	server := &http.Server{
-		Handler: handler, MaxHeaderBytes: 16 << 10, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
-		IdleTimeout: time.Minute,
-	}
-	if std, err := zap.NewStdLogAt(log, zap.DebugLevel); err == nil {
-		server.ErrorLog = std // broken handshakes and the like of strangers
-	}
-	return server
-}
-
 // deriveCursorKey makes a key of its own purpose from the current master key (RFC 5869).
 func deriveCursorKey(masterKeys string) ([]byte, error) {
 	current, _, _ := strings.Cut(masterKeys, ",")
@@ -143,7 +134,7 @@ func deriveCursorKey(masterKeys string) ([]byte, error) {
 }
 
 // Addr is where the API is, with its real port.
-func (s *Service) Addr() string { return s.listener.Addr().String() }
+func (s *Service) Addr() string { return s.http.Addr() }
 
 // HealthAddr is where /healthz, /readyz and /metrics are.
 func (s *Service) HealthAddr() string { return s.health.Addr() }
@@ -167,27 +158,10 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 	defer s.db.Close()
 	s.health.AddCheck("postgres", s.db.Ready)
 	if err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, postgres.ErrSchema); err != nil {
-		_ = s.listener.Close()
+		_ = s.http.Close()
 		return err
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.listener) }()
-	ready()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve API: %w", err)
-	case <-ctx.Done():
-	}
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownTimeout)
-	defer cancel()
-	err := s.http.Shutdown(limited)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("finish requests: %w", err), s.http.Close())
-	}
-	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
+	return s.http.Serve(ctx, ready)
 }
 
 // watchTypes keeps the checked event types as they are in the database until ctx ends.

@@ -6,27 +6,31 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 )
 
 // Config is everything that an operator can set.
 type Config struct {
-	DatabaseURL     string        `env:"DATABASE_URL,required,notEmpty" desc:"Postgres, as postgres://user:password@host:port/database"`
-	NATSURL         string        `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" desc:"NATS servers, separated by commas"`
-	MasterKey       string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that seal secrets: base64 of 32 bytes each, separated by commas, the current one first"`
-	Listen          string        `env:"LISTEN" envDefault:":8080" desc:"address of the API"`
-	HealthListen    string        `env:"HEALTH_LISTEN" envDefault:":9090" desc:"address of /healthz, /readyz and /metrics"`
-	PublicURL       string        `env:"PUBLIC_URL" desc:"what links in answers begin with, such as https://hooks.example.com; what a request was sent to if empty"`
-	EgressAllow     string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
-	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
-	HookQuota       int           `env:"HOOK_QUOTA" envDefault:"10000" desc:"hooks that a tenant may have"`
-	RequestRate     int           `env:"REQUEST_RATE" envDefault:"500" desc:"requests a second that each token may make to one instance; 0 for any number"`
-	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream: 1, or 3 on a cluster"`
-	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size of the event log in bytes; publishers get an error when it is full"`
-	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests under way may take to finish at the end"`
-	LogLevel        string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
-	LogFormat       string        `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
+	DatabaseURL              string        `env:"DATABASE_URL,required,notEmpty" desc:"Postgres, as postgres://user:password@host:port/database"`
+	NATSURL                  string        `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" desc:"NATS servers, separated by commas"`
+	MasterKey                string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that seal secrets: base64 of 32 bytes each, separated by commas, the current one first"`
+	Listen                   string        `env:"LISTEN" envDefault:":8080" desc:"address of the API"`
+	HealthListen             string        `env:"HEALTH_LISTEN" envDefault:":9090" desc:"address of /healthz, /readyz and /metrics"`
+	PublicURL                string        `env:"PUBLIC_URL" desc:"what links in answers begin with, such as https://hooks.example.com; what a request was sent to if empty"`
+	EgressAllow              string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
+	EgressPorts              string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
+	HookQuota                int           `env:"HOOK_QUOTA" envDefault:"10000" desc:"hooks that a tenant may have"`
+	RequestRate              int           `env:"REQUEST_RATE" envDefault:"500" desc:"requests a second that each token may make to one instance; 0 for any number"`
+	MaxConnections           int           `env:"MAX_CONNECTIONS" envDefault:"2048" desc:"connections to the API that may be open at once; for a new one the one that has kept us waiting longest is closed"`
+	MaxConnectionsPerAddress int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"512" desc:"those of one address that is not a trusted proxy"`
+	TrustedProxies           string        `env:"TRUSTED_PROXIES" desc:"networks of proxies in front of the API, as CIDRs separated by commas: their X-Forwarded-For tells the client, and they may have any share of the connections"`
+	Replicas                 int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream: 1, or 3 on a cluster"`
+	OMSMaxBytes              int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size of the event log in bytes; publishers get an error when it is full"`
+	ShutdownTimeout          time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests under way may take to finish at the end"`
+	LogLevel                 string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
+	LogFormat                string        `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
 }
 
 // Validate reports every variable that cannot be used.
@@ -53,6 +57,14 @@ func (c Config) Validate() error {
 	if c.RequestRate < 0 {
 		add("REQUEST_RATE", errors.New("must not be negative"))
 	}
+	if c.MaxConnections < 1 {
+		add("MAX_CONNECTIONS", errors.New("must be at least 1"))
+	}
+	if c.MaxConnectionsPerAddress < 1 {
+		add("MAX_CONNECTIONS_PER_ADDRESS", errors.New("must be at least 1"))
+	}
+	_, err = daemon.ParseProxies(c.TrustedProxies)
+	add("TRUSTED_PROXIES", err)
 	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
 		add("STREAM_REPLICAS", errors.New("must be 1, 3 or 5"))
 	}

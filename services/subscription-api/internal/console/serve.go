@@ -112,6 +112,9 @@ func (c *console) answer(w http.ResponseWriter, v *visit, limit time.Duration, h
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			return reply{}, errTooLarge
 		}
+		if errors.Is(err, daemon.ErrSlowBody) {
+			return reply{}, err
+		}
 		return reply{}, errBadForm
 	}
 	v.form = v.r.Form
@@ -193,6 +196,8 @@ func (c *console) trouble(v *visit, err error) reply {
 		return say(http.StatusBadRequest, "Cannot be read", "What was sent is not text that can be stored. Nothing was changed.")
 	case errors.Is(err, errTooLarge):
 		return say(http.StatusRequestEntityTooLarge, "Too large", "What was sent is larger than 1 MiB. Nothing was changed.")
+	case errors.Is(err, daemon.ErrSlowBody):
+		return say(http.StatusRequestTimeout, "Too slow", "What was sent arrived too slowly. Nothing was changed.")
 	case errors.Is(err, webhook.ErrNotFound):
 		return say(http.StatusNotFound, "Not found", "There is no such thing here. It may have been deleted, or it belongs to another tenant.")
 	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

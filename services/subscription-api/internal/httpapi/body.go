@@ -6,33 +6,26 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
-)
 
-// bodyTimeout is how long a body may take to arrive.
-const bodyTimeout = 10 * time.Second
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+)
 
 // readBody reads a request's body and checks that it is clean JSON. An operation that takes none lets an empty one pass.
 func readBody(c echo.Context, needed bool) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > maxBody {
-		return nil, tooLarge(c)
+		return nil, tooLarge()
 	}
-	control := http.NewResponseController(c.Response())
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every ResponseWriter of a test has deadlines
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
-	_ = control.SetReadDeadline(time.Time{})
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, tooLarge(c)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.Response().Header().Set("Connection", "close")
-		return nil, newProblem(http.StatusRequestTimeout, fmt.Sprintf("The body did not arrive within %s.", bodyTimeout))
+		return nil, tooLarge()
+	case errors.Is(err, daemon.ErrSlowBody):
+		return nil, newProblem(http.StatusRequestTimeout, "The body arrived too slowly.")
 	case err != nil:
 		return nil, badBody("", "the body broke off")
 	case len(body) == 0 && !needed:
@@ -47,8 +40,7 @@ func readBody(c echo.Context, needed bool) ([]byte, error) {
 	return body, nil
 }
 
-func tooLarge(c echo.Context) error {
-	c.Response().Header().Set("Connection", "close")
+func tooLarge() error {
 	return newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d bytes.", maxBody))
 }
 

@@ -1,0 +1,179 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// held is a crowd of connections that never finish what they began. One that the server closes is opened again soon.
+type held struct {
+	opened atomic.Int64
+	stop   context.CancelFunc
+	wait   sync.WaitGroup
+}
+
+// hold opens so many connections, from 200 addresses of this machine, each of which sends the text of its turn.
+func (w *world) hold(addr string, n int, texts ...string) *held {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	h := &held{stop: cancel}
+	begin := make(chan struct{}, 64) // not all at once: the queue of new connections is the kernel's
+	for i := range n {
+		from := &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%200))}
+		h.wait.Go(func() {
+			for ctx.Err() == nil {
+				begin <- struct{}{}
+				conn, err := (&net.Dialer{LocalAddr: from, Timeout: 10 * time.Second}).DialContext(ctx, "tcp", addr)
+				<-begin
+				if err != nil {
+					continue
+				}
+				h.opened.Add(1)
+				_, _ = io.WriteString(conn, texts[i%len(texts)])
+				stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+				w.untilClosed(conn)
+				stop()
+				_ = conn.Close()
+				select {
+				case <-ctx.Done():
+				case <-time.After(5 * time.Second):
+				}
+			}
+		})
+	}
+	return h
+}
+
+// untilClosed returns when the other side has closed the connection, and reads next to nothing until then.
+func (w *world) untilClosed(conn net.Conn) {
+	one := make([]byte, 1)
+	for {
+		if _, err := conn.Read(one); err != nil {
+			return
+		}
+		select {
+		case <-w.t.Context().Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (h *held) end() {
+	h.stop()
+	h.wait.Wait()
+}
+
+// latencies asks again and again, as a good client with connections of its own, until so many answers are there.
+func (w *world) latencies(url, token string, n int) []time.Duration {
+	w.t.Helper()
+	client := &http.Client{Timeout: 20 * time.Second}
+	defer client.CloseIdleConnections()
+	list := make([]time.Duration, 0, n)
+	for range n {
+		q, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, url, http.NoBody)
+		require.NoError(w.t, err)
+		if token != "" {
+			q.Header.Set("Authorization", "Bearer "+token)
+		}
+		began := time.Now()
+		answer, err := client.Do(q)
+		require.NoError(w.t, err, "a good client is answered")
+		_, err = io.Copy(io.Discard, answer.Body)
+		require.NoError(w.t, err)
+		require.NoError(w.t, answer.Body.Close())
+		require.Equal(w.t, http.StatusOK, answer.StatusCode, url)
+		list = append(list, time.Since(began))
+		<-time.After(10 * time.Millisecond)
+	}
+	return list
+}
+
+// TestF24HeldConnections holds more connections open than the API takes (20,000 where everything is asked for), which never
+// finish a header or a body, or never read an answer. Good clients and probes are served meanwhile, memory comes back, and
+// the API stops in time.
+func TestF24HeldConnections(t *testing.T) {
+	w := newWorld(t, false)
+	token, _, err := w.db.CreateToken(t.Context(), "faults", postgres.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: postgres.Admin})
+	require.NoError(t, err)
+	a := w.runAPI(freePort(t), token)
+	a.awaitReady(t, 20*time.Second)
+	crowd := 3_000
+	if *full {
+		crowd = 20_000
+	}
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	if possible := int(limit.Cur) - 1000; possible < crowd {
+		t.Logf("%d connections instead of %d: this machine allows %d open files", possible, crowd, limit.Cur)
+		crowd = possible
+	}
+	list, addr := a.url+"/whisperer/hooks/", a.url[len("http://"):]
+	kinds := []struct {
+		name  string
+		texts []string
+	}{
+		{"slow headers", []string{"GET /whisperer/hooks/ HTTP/1.1\r\nHost: x\r\nX-A"}},
+		{"slow bodies", []string{
+			"POST /console/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n1",
+			"POST /whisperer/hooks/ HTTP/1.1\r\nHost: x\r\nAuthorization: Token x\r\nContent-Length: 100000\r\n\r\n1",
+			"GET /whisperer/docs/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1",
+			"DELETE /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n1",
+		}},
+		{"slow readers", []string{manyRequests("GET /whisperer/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", 100)}},
+		{"idle ones", []string{"", "GET /whisperer/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"}},
+	}
+	const asked = 1000
+	few := slices.Concat(kinds[0].texts, kinds[1].texts, kinds[2].texts, kinds[3].texts)
+	warm := w.hold(addr, 500, few...)
+	before := p99(w.latencies(list, token, asked))
+	warm.end()
+	resident := a.status("VmRSS")
+	for _, kind := range kinds {
+		h := w.hold(addr, crowd, kind.texts...)
+		require.Eventually(t, func() bool { return h.opened.Load() >= int64(crowd) }, 2*time.Minute, 100*time.Millisecond)
+		during, probed := p99(w.latencies(list, token, asked)), p99(w.latencies("http://"+a.health+"/readyz", "", asked/10))
+		peak := a.status("VmRSS")
+		opened := h.opened.Load()
+		h.end()
+		if *full { // Go gives memory back within some minutes
+			require.Eventually(t, func() bool { return a.status("VmRSS") <= resident*6/5 }, 5*time.Minute, time.Second, "memory comes back")
+		}
+		results.add(result{fault: "F24 " + kind.name, part: true, before: before, during: during, note: fmt.Sprintf(
+			"%d held, %d opened; /readyz p99 %s; memory %d MiB before, %d during, %d after", crowd, opened, short(probed), resident>>10, peak>>10, a.status("VmRSS")>>10)})
+		require.Less(t, during, 2*time.Second)
+		require.Less(t, probed, 2*time.Second)
+	}
+	h := w.hold(addr, 500, few...)
+	require.Eventually(t, func() bool { return h.opened.Load() >= 500 }, time.Minute, 100*time.Millisecond)
+	began := time.Now()
+	a.stop(t)
+	took := time.Since(began)
+	h.end()
+	results.add(result{fault: "F24 SIGTERM beside 500 of them", part: true, note: "stopped after " + short(took)})
+	require.Less(t, took, 5*time.Second+slack)
+}
+
+func manyRequests(one string, n int) string {
+	var all string
+	for range n {
+		all += one
+	}
+	return all
+}
