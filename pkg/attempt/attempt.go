@@ -264,7 +264,8 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 	return h
 }
 
-// sign signs with the keys that are good still.
+// sign signs with the keys that are good still. X-Whisperer-Signature has room for one signature only: while a rotation is
+// on it is that of the oldest key, which a receiver that knows no other header has until then.
 func (s *Sender) sign(h *egress.Header, p *prepared, id string, body envelope.Body, now time.Time) {
 	keys := make([]signature.Key, 0, len(p.keys))
 	for _, k := range p.keys {
@@ -276,8 +277,11 @@ func (s *Sender) sign(h *egress.Header, p *prepared, id string, body envelope.Bo
 		return
 	}
 	h.Set("Webhook-Signature", signature.Sign(id, now, body.Bytes, keys))
-	if legacy := signature.LegacySign(body.Bytes, keys[0]); legacy != "" {
-		h.Set(signature.HeaderLegacy, legacy)
+	for _, key := range slices.Backward(keys) {
+		if legacy := signature.LegacySign(body.Bytes, key); legacy != "" {
+			h.Set(signature.HeaderLegacy, legacy)
+			return
+		}
 	}
 }
 

@@ -162,12 +162,13 @@ func TestSecretsSignUntilTheyExpire(t *testing.T) {
 		secrets                  []webhook.Secret
 		verifiesNew, verifiesOld bool
 		signatures               int
+		legacy                   string // the secret of X-Whisperer-Signature, which has room for one
 	}{
-		"one secret":                            {[]webhook.Secret{current}, true, false, 1},
-		"both while a rotation is on":           {[]webhook.Secret{current, expiring(time.Hour)}, true, true, 2},
-		"the current one after the old expired": {[]webhook.Secret{current, expiring(-time.Second)}, true, false, 1},
-		"nothing when all have expired":         {[]webhook.Secret{expiring(-time.Second)}, false, false, 0},
-		"nothing without a secret":              {nil, false, false, 0},
+		"one secret":                            {[]webhook.Secret{current}, true, false, 1, newSecret},
+		"both while a rotation is on":           {[]webhook.Secret{current, expiring(time.Hour)}, true, true, 2, oldSecret},
+		"the current one after the old expired": {[]webhook.Secret{current, expiring(-time.Second)}, true, false, 1, newSecret},
+		"nothing when all have expired":         {[]webhook.Secret{expiring(-time.Second)}, false, false, 0, ""},
+		"nothing without a secret":              {nil, false, false, 0, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -184,6 +185,13 @@ func TestSecretsSignUntilTheyExpire(t *testing.T) {
 				require.Equal(t, want, err == nil)
 			}
 			require.Len(t, strings.Fields(r.Get("Webhook-Signature")), test.signatures)
+			legacy := ""
+			if test.legacy != "" {
+				key, err := signature.ParseKey(test.legacy)
+				require.NoError(t, err)
+				legacy = signature.LegacySign([]byte(r.body), key)
+			}
+			require.Equal(t, legacy, r.Get("X-Whisperer-Signature"))
 			for _, secret := range []string{newSecret, oldSecret} {
 				require.NotContains(t, attempt.String(), strings.TrimPrefix(secret, "whsec_"))
 			}

@@ -181,14 +181,15 @@ func (s *session) password(ctx context.Context) (value string, life time.Duratio
 
 // credentials are the body of a login by password.
 func (s *session) credentials() (body []byte, contentType string, err error) {
+	username, password := s.auth.LoginFields()
 	if s.auth.LoginFormat == webhook.LoginForm {
-		form := url.Values{"username": {s.auth.Username}, "password": {s.auth.Password}}
+		form := url.Values{username: {s.auth.Username}, password: {s.auth.Password}}
 		return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	err = e.Encode(map[string]string{"username": s.auth.Username, "password": s.auth.Password})
+	err = e.Encode(map[string]string{username: s.auth.Username, password: s.auth.Password})
 	return bytes.TrimSpace(b.Bytes()), "application/json", err
 }
 

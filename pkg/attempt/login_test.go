@@ -82,6 +82,13 @@ func TestALoginIsMadeOnceAndItsTokenIsSent(t *testing.T) {
 		"by password in a form": {
 			tokenAuth + `,"login_format":"form"`, "Authorization", `application/x-www-form-urlencoded  password=canary%3C%26%3E&username=u`,
 		},
+		"by fields with names of the receiver's": {
+			tokenAuth + `,"username_field":"email","password_field":"pin"`, "Authorization", `application/json  {"email":"u","pin":"canary<&>"}`,
+		},
+		"by fields with names of the receiver's in a form": {
+			tokenAuth + `,"login_format":"form","username_field":"email"`, "Authorization",
+			`application/x-www-form-urlencoded  email=u&password=canary%3C%26%3E`,
+		},
 		"into a header of its own": {
 			tokenAuth + `,"header_name":"x-auth-token"`, "X-Auth-Token", `application/json  {"password":"canary<&>","username":"u"}`,
 		},

@@ -251,8 +251,7 @@ func (d *DB) Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook
 func (d *DB) attempts(ctx context.Context, tenant string, delivery uuid.UUID, publishedAt time.Time) ([]webhook.Attempt, error) {
 	var rows []attemptRow
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT number, hook_id, started_at, duration_us, outcome, status, error_class, error, worker, replay, method, url, request_size,
-			request_headers, response_headers, response_body, truncated, dns_us, connect_us, tls_us, first_byte_us
+		SELECT `+attemptRowColumns+`
 		FROM attempts WHERE delivery_id = $1 AND published_at = $2 AND tenant = $3 ORDER BY number`, delivery, publishedAt, tenant)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list attempts of delivery %s: %w", delivery, err))

@@ -72,28 +72,38 @@ func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Re
 
 // Event reads an event whole. It returns webhook.ErrNotFound where the ledger has none.
 func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error) {
-	var r struct {
-		Seq          int64     `db:"seq"`
-		Type         string    `db:"type"`
-		Time         time.Time `db:"time"`
-		Entity       string    `db:"entity"`
-		Context      *string   `db:"context"`
-		ConfigFilter *string   `db:"config_filter"`
-		Data         string    `db:"data"`
-		Traceparent  string    `db:"traceparent"`
-		Problems     []byte    `db:"schema_problems"`
-	}
+	r := eventRow{ID: id, PublishedAt: publishedAt}
 	err := d.db.GetContext(ctx, &r, `
-		SELECT seq, type, time, entity, context, config_filter, data, traceparent, schema_problems FROM events
-		WHERE tenant = $1 AND id = $2 AND published_at = $3`, tenant, id, publishedAt)
+		SELECT `+eventRowColumns+` FROM events WHERE tenant = $1 AND id = $2 AND published_at = $3`, tenant, id, publishedAt)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return webhook.Event{}, fmt.Errorf("event %s: %w", id, webhook.ErrNotFound)
 	case err != nil:
 		return webhook.Event{}, translate(fmt.Errorf("read event %s: %w", id, err))
 	}
+	return r.event(tenant), nil
+}
+
+// eventRowColumns are those of eventRow but for its key.
+const eventRowColumns = `seq, type, time, entity, context, config_filter, data, traceparent, schema_problems`
+
+type eventRow struct {
+	ID           string    `db:"id"`
+	PublishedAt  time.Time `db:"published_at"`
+	Seq          int64     `db:"seq"`
+	Type         string    `db:"type"`
+	Time         time.Time `db:"time"`
+	Entity       string    `db:"entity"`
+	Context      *string   `db:"context"`
+	ConfigFilter *string   `db:"config_filter"`
+	Data         string    `db:"data"`
+	Traceparent  string    `db:"traceparent"`
+	Problems     []byte    `db:"schema_problems"`
+}
+
+func (r *eventRow) event(tenant string) webhook.Event {
 	e := webhook.Event{
-		ID: id, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: publishedAt, Seq: uint64(r.Seq), //nolint:gosec // never negative
+		ID: r.ID, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.PublishedAt.UTC(), Seq: uint64(r.Seq), //nolint:gosec // never negative
 		Entity: r.Entity, Data: []byte(r.Data), Traceparent: r.Traceparent, SchemaProblems: problemsOf(r.Problems),
 	}
 	if r.Context != nil {
@@ -102,7 +112,7 @@ func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time
 	if r.ConfigFilter != nil {
 		e.ConfigFilter = []byte(*r.ConfigFilter)
 	}
-	return e, nil
+	return e
 }
 
 // RejectedEvent is something on the OMS stream that was no event.

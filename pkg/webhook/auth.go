@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -60,6 +61,9 @@ type Auth struct {
 	HeaderName string `json:"header_name,omitempty"`
 	// LoginFormat is LoginJSON or LoginForm.
 	LoginFormat string `json:"login_format,omitempty"`
+	// UsernameField and PasswordField are the names under which the login's body has both; username and password if empty.
+	UsernameField string `json:"username_field,omitempty"`
+	PasswordField string `json:"password_field,omitempty"`
 	// ExpiresIn is how long a token is good, in seconds, where the answer has no expires_in; 0 for DefaultTokenLife.
 	ExpiresIn int `json:"expires_in,omitempty"`
 
@@ -78,7 +82,7 @@ type Auth struct {
 // authFields are the fields of each auth_type.
 var authFields = map[string][]string{
 	AuthBasic:  {"username", "password"},
-	AuthToken:  {"url", "username", "password", "token_key", "header_format", "header_name", "login_format", "expires_in"},
+	AuthToken:  {"url", "username", "password", "token_key", "header_format", "header_name", "login_format", "username_field", "password_field", "expires_in"},
 	AuthOAuth2: {"token_url", "client_id", "client_secret", "scopes", "audience", "params", "auth_style"},
 }
 
@@ -111,6 +115,11 @@ func (a *Auth) TokenHeader(token string) string {
 		format = defaultHeaderFormat
 	}
 	return strings.Replace(strings.Replace(format, "{}", "{token}", 1), "{token}", token, 1)
+}
+
+// LoginFields are the names under which the body of a login by password has the user name and the password.
+func (a *Auth) LoginFields() (username, password string) {
+	return cmp.Or(a.UsernameField, "username"), cmp.Or(a.PasswordField, "password")
 }
 
 // FindToken returns the token in the answer to a login: a string, or a number as it is written. ok is false where there
@@ -156,7 +165,7 @@ func liftAuth(keys map[string]json.RawMessage) {
 		return
 	}
 	auth := map[string]json.RawMessage{}
-	for _, name := range append([]string{"auth_type"}, authFields[authType]...) {
+	for _, name := range append([]string{"auth_type"}, authFields[strings.ToLower(authType)]...) {
 		if value, there := keys[name]; there {
 			auth[name] = value
 			delete(keys, name)
@@ -173,6 +182,7 @@ func parseAuth(raw json.RawMessage, p *problems) *Auth {
 		p.under("/auth", err)
 		return nil
 	}
+	a.AuthType, a.LoginFormat, a.AuthStyle = strings.ToLower(a.AuthType), strings.ToLower(a.LoginFormat), strings.ToLower(a.AuthStyle)
 	fields, known := authFields[a.AuthType]
 	if !known {
 		p.add("/auth/auth_type", "must be basic, token or oauth2")
@@ -227,6 +237,14 @@ func (a *Auth) checkToken(p *problems) {
 	}
 	if a.HeaderName != "" && headerNameProblem(a.HeaderName) != "" {
 		p.add("/auth/header_name", "must be a header name that is not reserved")
+	}
+	for name, value := range map[string]string{"username_field": a.UsernameField, "password_field": a.PasswordField} {
+		if len(value) > 256 || !printable(value) {
+			p.add("/auth/"+name, "must be at most 256 bytes of printable text")
+		}
+	}
+	if user, password := a.LoginFields(); user == password {
+		p.add("/auth/password_field", "must not be the name of username_field")
 	}
 	if a.LoginFormat != "" && a.LoginFormat != LoginJSON && a.LoginFormat != LoginForm {
 		p.add("/auth/login_format", "must be json or form")

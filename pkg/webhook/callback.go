@@ -16,6 +16,12 @@ type Callback struct {
 	On []string `json:"on,omitempty"`
 }
 
+// CallbackOf is the callback that the dotted path of a Python function means, as the predecessor called it: the program that
+// has the function can subscribe to the subject.
+func CallbackOf(tenant, path string) *Callback {
+	return &Callback{Subject: "whisperer.callback." + tenant + "." + strings.ToLower(path)}
+}
+
 // Wants reports whether the callback is to be told of deliveries that get into the state; a nil one is not.
 func (c *Callback) Wants(state DeliveryState) bool {
 	switch {

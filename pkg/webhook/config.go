@@ -3,6 +3,7 @@ package webhook
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -152,10 +153,10 @@ func (c *Config) known(keys map[string]json.RawMessage, p *problems) {
 		}
 	}
 	read("format", func(raw json.RawMessage) bool {
-		return json.Unmarshal(raw, &c.Format) == nil && slices.Contains(Formats(), c.Format)
+		return word(raw, &c.Format, strings.ToLower) && slices.Contains(Formats(), c.Format)
 	}, "must be one of oms, whisperer, standard, cloudevents, raw")
 	read("method", func(raw json.RawMessage) bool {
-		return json.Unmarshal(raw, &c.Method) == nil && slices.Contains([]string{"POST", "PUT", "PATCH"}, c.Method)
+		return word(raw, &c.Method, strings.ToUpper) && slices.Contains([]string{"POST", "PUT", "PATCH"}, c.Method)
 	}, "must be POST, PUT or PATCH")
 	read("timeout", func(raw json.RawMessage) bool {
 		d, ok := secondsOf(raw, MaxTimeout)
@@ -178,7 +179,7 @@ func (c *Config) known(keys map[string]json.RawMessage, p *problems) {
 		return json.Unmarshal(raw, &c.Filter) == nil
 	}, "must be a CEL expression as a string")
 	read("ordering", func(raw json.RawMessage) bool {
-		return json.Unmarshal(raw, &c.Ordering) == nil && slices.Contains([]Ordering{OrderNone, OrderEntity, OrderHook}, c.Ordering)
+		return word(raw, &c.Ordering, strings.ToLower) && slices.Contains([]Ordering{OrderNone, OrderEntity, OrderHook}, c.Ordering)
 	}, "must be none, entity or hook")
 	read("start_from", func(raw json.RawMessage) (ok bool) {
 		c.StartFrom, ok = parseStartFrom(raw)
@@ -193,6 +194,16 @@ func (c *Config) known(keys map[string]json.RawMessage, p *problems) {
 	if raw := keys["maintenance"]; !isNull(raw) {
 		c.Maintenance = parseWindows(raw, p)
 	}
+}
+
+// word reads a fixed word, which may be written in any case.
+func word[T ~string](raw json.RawMessage, into *T, spell func(string) string) bool {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return false
+	}
+	*into = T(spell(text))
+	return true
 }
 
 // Limits of rate limits.
@@ -219,61 +230,4 @@ func parseRateLimit(raw json.RawMessage, p *problems) *RateLimit {
 		p.add("/rate_limit/period", "must be whole seconds from 1 to %d", int(maxRatePeriod.Seconds()))
 	}
 	return &RateLimit{Limit: limit, Period: period}
-}
-
-// Contains reports whether the config contains the filter: every key of the filter is there with the same value,
-// objects being compared the same way, key by key. A filter that is empty or null is contained in all.
-func (c *Config) Contains(filter json.RawMessage) bool {
-	if isNull(filter) {
-		return true
-	}
-	want, err := decodeAny(filter)
-	return err == nil && contains(c.own, want)
-}
-
-func contains(have, want any) bool {
-	switch w := want.(type) {
-	case map[string]any:
-		h, ok := have.(map[string]any)
-		if !ok {
-			return len(w) == 0 && have == nil
-		}
-		for key, value := range w {
-			if got, there := h[key]; !there || !contains(got, value) {
-				return false
-			}
-		}
-		return true
-	case []any:
-		h, ok := have.([]any)
-		if !ok || len(h) != len(w) {
-			return false
-		}
-		for i := range w {
-			if !contains(h[i], w[i]) {
-				return false
-			}
-		}
-		return true
-	case json.Number:
-		h, ok := have.(json.Number)
-		return ok && sameNumber(h, w)
-	default:
-		return have == want
-	}
-}
-
-// sameNumber compares whole numbers exactly, ids above 2^53 among them, and others as 64-bit floating point.
-func sameNumber(a, b json.Number) bool {
-	if a == b {
-		return true
-	}
-	x, errX := a.Int64()
-	y, errY := b.Int64()
-	if errX == nil && errY == nil {
-		return x == y
-	}
-	f, errF := a.Float64()
-	g, errG := b.Float64()
-	return errF == nil && errG == nil && f == g
 }

@@ -14,9 +14,9 @@ const (
 	MaxEventTypes = 50
 )
 
-// NormalizeEventType gives the dotted spelling of an event type or pattern: the dashes of the predecessor's spelling
-// (package-created) mean dots (package.created). Nothing else is changed.
-func NormalizeEventType(s string) string { return strings.ReplaceAll(s, "-", ".") }
+// NormalizeEventType gives the one spelling of an event type or pattern: lower case, and dots for the dashes of the
+// predecessor's spelling, so that Package-Created means package.created. Nothing else is changed.
+func NormalizeEventType(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", ".") }
 
 // ValidateEventType reports why s is not an event type: tokens of a-z, 0-9 and _ joined by dots, at most
 // MaxEventTypeLength bytes. The error is meant for people.

@@ -131,7 +131,7 @@ func (h *Hook) Validate() error {
 
 // Countdown returns the hook's retry schedule: the default where its stored config cannot be read.
 func (h *Hook) Countdown() Countdown {
-	c, err := ParseCountdown(h.RetryConfig)
+	c, err := parseCountdown(h.RetryConfig)
 	if err != nil {
 		return DefaultCountdown()
 	}

@@ -50,7 +50,7 @@ func TestHooksAreValidated(t *testing.T) {
 		"an api key too long":          {func(h *webhook.Hook) { h.APIKey = long(1025) }, []string{"/api_key"}},
 		"a header that is ours":        {func(h *webhook.Hook) { h.Headers = map[string]string{"Host": "x"} }, []string{"/additional_headers/Host"}},
 		"too many headers":             {func(h *webhook.Hook) { h.Headers = headersOf(21) }, []string{"/additional_headers"}},
-		"a retry config that is wrong": {retry(`{"choice":"fixed","kwargs":{"seconds":0}}`), []string{"/retry_countdown_config/kwargs/seconds"}},
+		"a retry config that is wrong": {retry(`{"choice":"fixed","kwargs":{"seconds":-1}}`), []string{"/retry_countdown_config/kwargs/seconds"}},
 		"a retry config of null":       {retry(`null`), nil},
 		"an unknown status":            {func(h *webhook.Hook) { h.Status = "enabled" }, []string{"/status"}},
 		"a callback by URL":            {callback(webhook.Callback{URL: "https://oms.example/cb", On: []string{"delivered", "dead"}}), nil},

@@ -16,6 +16,12 @@ func isNull(raw json.RawMessage) bool {
 	return len(t) == 0 || bytes.Equal(t, []byte("null"))
 }
 
+// isEmptyObject reports whether raw is {}.
+func isEmptyObject(raw json.RawMessage) bool {
+	t := bytes.TrimSpace(raw)
+	return len(t) >= 2 && t[0] == '{' && t[len(t)-1] == '}' && len(bytes.TrimSpace(t[1:len(t)-1])) == 0
+}
+
 // decodeStrict decodes one JSON object and refuses unknown fields by name, as a *ValidationError.
 func decodeStrict(raw json.RawMessage, into any) error {
 	if !json.Valid(raw) { // more than one value, for example, which a decoder leaves unread

@@ -1,10 +1,13 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -135,16 +138,27 @@ type countdownJSON struct {
 	Deadline   *json.RawMessage           `json:"deadline"`
 }
 
-// ParseCountdown reads a retry_countdown_config. Null and empty mean DefaultCountdown. A *ValidationError points at
-// each bad field, relative to the config.
+// ParseCountdown reads a retry_countdown_config. Null, an empty text and an empty object mean DefaultCountdown. A
+// *ValidationError points at each bad field, relative to the config.
 func ParseCountdown(raw json.RawMessage) (Countdown, error) {
-	if isNull(raw) {
+	c, err := parseCountdown(raw)
+	if err == nil && c.Choice == Random && c.Min >= c.Max {
+		return Countdown{}, invalid("/kwargs/max_value", "must be more than min_value")
+	}
+	return c, err
+}
+
+// parseCountdown is ParseCountdown for a config that is stored already: it lets bounds of Random be equal, as they could be
+// once.
+func parseCountdown(raw json.RawMessage) (Countdown, error) {
+	if isNull(raw) || isEmptyObject(raw) {
 		return DefaultCountdown(), nil
 	}
 	var in countdownJSON
 	if err := decodeStrict(raw, &in); err != nil {
 		return Countdown{}, err
 	}
+	in.Choice = Choice(strings.ToLower(string(in.Choice)))
 	p := &problems{}
 	c := Countdown{Choice: in.Choice, MaxRetries: MaxRetries, Limit: MaxRetryDelay}
 	k := kwargs{values: in.Kwargs, p: p}
@@ -152,15 +166,12 @@ func ParseCountdown(raw json.RawMessage) (Countdown, error) {
 	case Fixed:
 		c.Delays = []time.Duration{k.seconds("seconds")}
 	case Linear:
-		c.Base, c.Limit = k.number("base", 1, MaxRetryDelay.Seconds()), k.optionalSeconds("limit", MaxRetryDelay)
+		c.Base, c.Limit = k.number("base", 0, MaxRetryDelay.Seconds()), k.optionalSeconds("limit", MaxRetryDelay)
 	case Exponential:
-		c.Base, c.Factor = k.number("base", 1, 1000), k.optionalNumber("factor", 1, 0.001, MaxRetryDelay.Seconds())
+		c.Base, c.Factor = k.number("base", 0, 1000), k.optionalNumber("factor", 1, 0.001, MaxRetryDelay.Seconds())
 		c.Limit = k.optionalSeconds("limit", MaxRetryDelay)
 	case Random:
 		c.Min, c.Max = k.seconds("min_value"), k.seconds("max_value")
-		if c.Min > c.Max {
-			p.add("/kwargs/max_value", "must not be less than min_value")
-		}
 	case Schedule:
 		c.Delays = k.schedule("seconds")
 		c.MaxRetries = len(c.Delays)
@@ -189,7 +200,8 @@ func (c *Countdown) options(in countdownJSON, p *problems) {
 		}
 	}
 	if in.Jitter != nil {
-		if err := json.Unmarshal(*in.Jitter, &c.Jitter); err != nil || c.Jitter < 0 || c.Jitter > 1 {
+		var ok bool
+		if c.Jitter, ok = number(*in.Jitter); !ok || c.Jitter < 0 || c.Jitter > 1 {
 			p.add("/jitter", "must be a number from 0 to 1")
 		}
 	}
@@ -217,9 +229,9 @@ func (k *kwargs) take(name string) (json.RawMessage, bool) {
 
 func (k *kwargs) seconds(name string) time.Duration {
 	raw, ok := k.take(name)
-	d, valid := secondsOf(raw, MaxRetryDelay)
+	d, valid := delayOf(raw)
 	if !ok || !valid {
-		k.p.add("/kwargs/"+name, "must be whole seconds from 1 to %d", int(MaxRetryDelay.Seconds()))
+		k.p.add("/kwargs/"+name, "must be whole seconds from 0 to %d", int(MaxRetryDelay.Seconds()))
 	}
 	return d
 }
@@ -234,8 +246,8 @@ func (k *kwargs) optionalSeconds(name string, def time.Duration) time.Duration {
 
 func (k *kwargs) number(name string, low, high float64) float64 {
 	raw, ok := k.take(name)
-	var f float64
-	if !ok || json.Unmarshal(raw, &f) != nil || f < low || f > high {
+	f, valid := number(raw)
+	if !ok || !valid || f < low || f > high {
 		k.p.add("/kwargs/"+name, "must be a number from %g to %g", low, high)
 	}
 	return f
@@ -259,9 +271,9 @@ func (k *kwargs) schedule(name string) []time.Duration {
 	delays := make([]time.Duration, len(list))
 	var sum time.Duration
 	for i, item := range list {
-		d, valid := secondsOf(item, MaxRetryDelay)
+		d, valid := delayOf(item)
 		if !valid {
-			k.p.add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must be whole seconds from 1 to %d", int(MaxRetryDelay.Seconds()))
+			k.p.add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must be whole seconds from 0 to %d", int(MaxRetryDelay.Seconds()))
 		}
 		if valid && i > 0 && d < delays[i-1] {
 			k.p.add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must not be less than the delay before it")
@@ -283,18 +295,46 @@ func (k *kwargs) refuseUnknown() {
 	}
 }
 
+// digits returns the text of a number, which may be in quotes, as forms and the predecessor's clients send it.
+func digits(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil && text != "" {
+		return strings.TrimSpace(text)
+	}
+	return string(bytes.TrimSpace(raw))
+}
+
+// wholeNumber reads a whole number, which may be in quotes or be written as 60.0.
 func wholeNumber(raw json.RawMessage) (int, bool) {
-	var n int
-	err := json.Unmarshal(raw, &n)
+	text := digits(raw)
+	if whole, fraction, ok := strings.Cut(text, "."); ok && fraction != "" && strings.Trim(fraction, "0") == "" {
+		text = whole
+	}
+	n, err := strconv.Atoi(text)
 	return n, err == nil
 }
 
+// number reads a number, which may be in quotes: what JSON takes for one, so that there is no infinity.
+func number(raw json.RawMessage) (float64, bool) {
+	var f float64
+	text := digits(raw)
+	err := json.Unmarshal([]byte(text), &f)
+	return f, err == nil && text != "null"
+}
+
+// secondsOf reads whole seconds from 1 to the limit.
 func secondsOf(raw json.RawMessage, limit time.Duration) (time.Duration, bool) {
-	n, ok := 0, false
-	if !isNull(raw) {
-		n, ok = wholeNumber(raw)
-	}
+	n, ok := wholeNumber(raw)
 	if !ok || n < 1 || n > int(limit.Seconds()) {
+		return 0, false
+	}
+	return time.Duration(n) * time.Second, true
+}
+
+// delayOf reads the whole seconds of a delay, of which 0 is at once.
+func delayOf(raw json.RawMessage) (time.Duration, bool) {
+	n, ok := wholeNumber(raw)
+	if !ok || n < 0 || n > int(MaxRetryDelay.Seconds()) {
 		return 0, false
 	}
 	return time.Duration(n) * time.Second, true

@@ -56,6 +56,13 @@ func TestCountdownsWaitAsTheirConfigSays(t *testing.T) {
 		"a schedule can be cut short":                  {`{"choice":"schedule","kwargs":{"seconds":[5,300,1800]},"max_retries":2}`, seconds(5, 300)},
 		"a schedule may repeat a delay":                {`{"choice":"schedule","kwargs":{"seconds":[5,5]}}`, seconds(5, 5)},
 		"null options are absent options":              {`{"choice":"schedule","kwargs":{"seconds":[5]},"max_retries":null,"jitter":null,"deadline":null}`, seconds(5)},
+		"an empty object means the default":            {` { } `, standard},
+		"a choice is a word in any case":               {`{"choice":"Fixed","kwargs":{"seconds":60},"max_retries":1}`, seconds(60)},
+		"numbers may be in quotes":                     {`{"choice":"linear","kwargs":{"base":"60","limit":"90"},"max_retries":"2","jitter":"0","deadline":"60"}`, seconds(60, 90)},
+		"a whole number may have a fraction of 0":      {`{"choice":"fixed","kwargs":{"seconds":60.0},"max_retries":1}`, seconds(60)},
+		"a delay of 0 is at once":                      {`{"choice":"fixed","kwargs":{"seconds":0},"max_retries":1}`, seconds(0)},
+		"a base of 0 is at once":                       {`{"choice":"linear","kwargs":{"base":0},"max_retries":1}`, seconds(0)},
+		"a limit of 0 is at once":                      {`{"choice":"exponential","kwargs":{"base":2,"limit":0},"max_retries":1}`, seconds(0)},
 		"the longest schedule is 24 delays of 8 hours": {`{"choice":"schedule","kwargs":{"seconds":[` + strings.Repeat("28800,", 23) + `28800]}}`, repeat(8*time.Hour, 24)},
 	}
 	for name, test := range tests {
@@ -101,7 +108,7 @@ func TestRefusedCountdownsPointAtWhatIsWrong(t *testing.T) {
 		"a number":                                {`3`, []string{""}},
 		"no JSON":                                 {`{'choice': 'fixed'}`, []string{""}},
 		"two objects":                             {fixed(``) + fixed(``), []string{""}},
-		"an empty object":                         {`{}`, []string{"/choice"}},
+		"an object without a choice":              {`{"max_retries":3}`, []string{"/choice"}},
 		"an unknown choice":                       {kwargs("weekly", `{}`), []string{"/choice"}},
 		"a choice that is a number":               {`{"choice":1}`, []string{"/choice"}},
 		"an unknown field":                        {fixed(`,"max_retrys":3`), []string{"/max_retrys"}},
@@ -113,11 +120,13 @@ func TestRefusedCountdownsPointAtWhatIsWrong(t *testing.T) {
 		"max_retries of 25":                       {fixed(`,"max_retries":25`), []string{"/max_retries"}},
 		"max_retries of 1e9":                      {fixed(`,"max_retries":1e9`), []string{"/max_retries"}},
 		"max_retries of a thousand million":       {fixed(`,"max_retries":1000000000`), []string{"/max_retries"}},
-		"max_retries in quotes":                   {fixed(`,"max_retries":"3"`), []string{"/max_retries"}},
+		"max_retries in words":                    {fixed(`,"max_retries":"three"`), []string{"/max_retries"}},
 		"max_retries of one and a half":           {fixed(`,"max_retries":1.5`), []string{"/max_retries"}},
 		"max_retries that overflows":              {fixed(`,"max_retries":9223372036854775808`), []string{"/max_retries"}},
 		"max_retries beyond the schedule":         {`{"choice":"schedule","kwargs":{"seconds":[5]},"max_retries":2}`, []string{"/max_retries"}},
-		"a delay of 0":                            {kwargs("fixed", `{"seconds":0}`), []string{"/kwargs/seconds"}},
+		"a delay of half a second in quotes":      {kwargs("fixed", `{"seconds":"0.5"}`), []string{"/kwargs/seconds"}},
+		"a delay that is an empty text":           {kwargs("fixed", `{"seconds":""}`), []string{"/kwargs/seconds"}},
+		"a delay that is the word null":           {kwargs("fixed", `{"seconds":"null"}`), []string{"/kwargs/seconds"}},
 		"a delay of -1":                           {kwargs("fixed", `{"seconds":-1}`), []string{"/kwargs/seconds"}},
 		"a delay of 1e18":                         {kwargs("fixed", `{"seconds":1e18}`), []string{"/kwargs/seconds"}},
 		"a delay that overflows a duration":       {kwargs("fixed", `{"seconds":1000000000000000000}`), []string{"/kwargs/seconds"}},
@@ -127,11 +136,12 @@ func TestRefusedCountdownsPointAtWhatIsWrong(t *testing.T) {
 		"a delay that is null":                    {kwargs("fixed", `{"seconds":null}`), []string{"/kwargs/seconds"}},
 		"no delay":                                {kwargs("fixed", `{}`), []string{"/kwargs/seconds"}},
 		"no kwargs":                               {`{"choice":"fixed"}`, []string{"/kwargs/seconds"}},
-		"a linear base below a second":            {kwargs("linear", `{"base":0.5}`), []string{"/kwargs/base"}},
+		"a linear base below 0":                   {kwargs("linear", `{"base":-0.5}`), []string{"/kwargs/base"}},
 		"a linear base of 1e400":                  {kwargs("linear", `{"base":1e400}`), []string{"/kwargs/base"}},
 		"a linear base without a value":           {kwargs("linear", `{"limit":600}`), []string{"/kwargs/base"}},
-		"a linear limit of 0":                     {kwargs("linear", `{"base":60,"limit":0}`), []string{"/kwargs/limit"}},
-		"an exponential base below 1":             {kwargs("exponential", `{"base":0.9}`), []string{"/kwargs/base"}},
+		"a linear limit below 0":                  {kwargs("linear", `{"base":60,"limit":-1}`), []string{"/kwargs/limit"}},
+		"an exponential base below 0":             {kwargs("exponential", `{"base":-1}`), []string{"/kwargs/base"}},
+		"random bounds that are equal":            {kwargs("random", `{"min_value":5,"max_value":5}`), []string{"/kwargs/max_value"}},
 		"an exponential factor of 0":              {kwargs("exponential", `{"base":2,"factor":0}`), []string{"/kwargs/factor"}},
 		"an exponential limit over a day":         {kwargs("exponential", `{"base":2,"limit":86401}`), []string{"/kwargs/limit"}},
 		"random bounds the wrong way round":       {kwargs("random", `{"min_value":90,"max_value":30}`), []string{"/kwargs/max_value"}},
@@ -139,16 +149,16 @@ func TestRefusedCountdownsPointAtWhatIsWrong(t *testing.T) {
 		"an empty schedule":                       {kwargs("schedule", `{"seconds":[]}`), []string{"/kwargs/seconds"}},
 		"a schedule that is a number":             {kwargs("schedule", `{"seconds":5}`), []string{"/kwargs/seconds"}},
 		"a schedule of 25 delays":                 {kwargs("schedule", `{"seconds":`+many+`}`), []string{"/kwargs/seconds"}},
-		"a schedule with a bad delay in it":       {kwargs("schedule", `{"seconds":[1,0,3]}`), []string{"/kwargs/seconds/1"}},
+		"a schedule with a bad delay in it":       {kwargs("schedule", `{"seconds":[1,-1,3]}`), []string{"/kwargs/seconds/1"}},
 		"a schedule with null in it":              {kwargs("schedule", `{"seconds":[1,null]}`), []string{"/kwargs/seconds/1"}},
 		"a schedule that is not in order":         {kwargs("schedule", `{"seconds":[300,5,1800]}`), []string{"/kwargs/seconds/1"}},
 		"a schedule of more than 8 days":          {kwargs("schedule", `{"seconds":[`+strings.Repeat("86400,", 8)+`86400]}`), []string{"/kwargs/seconds"}},
 		"jitter over 1":                           {fixed(`,"jitter":1.01`), []string{"/jitter"}},
 		"jitter below 0":                          {fixed(`,"jitter":-0.1`), []string{"/jitter"}},
-		"jitter in quotes":                        {fixed(`,"jitter":"0.2"`), []string{"/jitter"}},
+		"jitter in words":                         {fixed(`,"jitter":"some"`), []string{"/jitter"}},
 		"a deadline of 0":                         {fixed(`,"deadline":0`), []string{"/deadline"}},
 		"a deadline of more than 8 days":          {fixed(`,"deadline":691201`), []string{"/deadline"}},
-		"several faults, each with its own place": {`{"choice":"fixed","kwargs":{"seconds":0,"x":1},"jitter":2}`, []string{"/kwargs/seconds", "/kwargs/x", "/jitter"}},
+		"several faults, each with its own place": {`{"choice":"fixed","kwargs":{"seconds":-1,"x":1},"jitter":2}`, []string{"/kwargs/seconds", "/kwargs/x", "/jitter"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -186,8 +196,8 @@ func countdown(t *rapid.T) (config []byte, want webhook.Countdown) {
 		kwargs["base"], kwargs["factor"] = want.Base, want.Factor
 		limit()
 	case webhook.Random:
-		low := whole("min_value", 1, 86400)
-		high := whole("max_value", low, 86400)
+		low := whole("min_value", 0, 86399)
+		high := whole("max_value", low+1, 86400)
 		kwargs["min_value"], kwargs["max_value"] = low, high
 		want.Min, want.Max = time.Duration(low)*time.Second, time.Duration(high)*time.Second
 	case webhook.Schedule:
@@ -329,4 +339,10 @@ func FuzzParseCountdown(f *testing.F) {
 		}
 		require.NotEmpty(t, append(c.Timetable(), webhook.RetryStep{}))
 	})
+}
+
+func TestAStoredCountdownMayHaveEqualBounds(t *testing.T) {
+	t.Parallel()
+	h := webhook.Hook{RetryConfig: json.RawMessage(`{"choice":"random","kwargs":{"min_value":5,"max_value":5},"max_retries":2}`)}
+	require.Equal(t, seconds(5, 5), delays(h.Countdown()))
 }

@@ -274,7 +274,7 @@ func (s *script) lookUp(hooks map[string]string, before time.Time) {
 	require.Equal(s.t, "o-61", event["uuid"])
 	require.Equal(s.t, "61", event["object_id"])
 	require.InDelta(s.t, 200, event["response_http_status"], 0)
-	require.Equal(s.t, fixed, event["webhook"])
+	require.Equal(s.t, fixed, event["webhook"].(map[string]any)["id"])
 	at := func(t time.Time) string { return url.QueryEscape(t.Format(time.RFC3339)) }
 	after := time.Now().Add(time.Minute)
 	for query, want := range map[string]bool{
@@ -301,6 +301,8 @@ func (s *script) retry(hook string, shop *shop) {
 	tried := len(shop.at("/dead"))
 	status, answer := s.do(http.MethodPost, fmt.Sprintf("/whisperer/hook_events/%s/retry", event["id"]), nil)
 	require.Equal(s.t, http.StatusOK, status, answer)
+	require.Equal(s.t, true, answer["delivered"], answer)
+	require.InDelta(s.t, 200, answer["response_status"], 0)
 	got := shop.await(s.t, "/dead", tried+1)
 	require.Equal(s.t, "true", got[tried].Header.Get("X-Whisperer-Replay"))
 	require.Equal(s.t, got[0].Header.Get("Webhook-Id"), got[tried].Header.Get("Webhook-Id"))

@@ -210,6 +210,26 @@ func (m *stringMap) UnmarshalJSON(raw []byte) error {
 
 func (m *stringMap) expects() string { return "an object of strings" }
 
+// flag is true or false, also as a word in any case or as 1 or 0, as Django's clients send it.
+type flag bool
+
+// UnmarshalJSON takes what readBool takes.
+func (f *flag) UnmarshalJSON(raw []byte) error {
+	value, set, err := readBool("", strings.Trim(string(raw), `"`))
+	if err != nil || !set {
+		return errNoFlag
+	}
+	*f = flag(value)
+	return nil
+}
+
+var errNoFlag = errors.New("neither true nor false")
+
+func (f *flag) expects() string { return "true or false" }
+
+// Schema describes the field as new programs write it.
+func (f *flag) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeBoolean} }
+
 // rawJSON is a field that is any JSON and is judged by the domain.
 type rawJSON json.RawMessage
 
@@ -242,6 +262,16 @@ func (r *rawJSON) Schema(huma.Registry) *huma.Schema {
 type object struct{ rawJSON }
 
 func (o *object) expects() string { return "an object or null" }
+
+// callbackField is an object, or the dotted path of a function as the predecessor had it.
+type callbackField struct{ rawJSON }
+
+func (c *callbackField) expects() string { return "an object, the path of a function, or null" }
+
+// Schema describes the field.
+func (c *callbackField) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{AnyOf: []*huma.Schema{{Type: huma.TypeObject, AdditionalProperties: true}, {Type: huma.TypeString}}}
+}
 
 // Schema describes the field.
 func (o *object) Schema(huma.Registry) *huma.Schema {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,6 +18,7 @@ type deliveryStore interface {
 	Deliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) ([]webhook.Delivery, bool, error)
 	ScanDeliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) (postgres.Scanned[webhook.Delivery], error)
 	Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error)
+	DeliveryDetails(ctx context.Context, tenant string, list []webhook.Delivery, maxData int) ([]postgres.DeliveryDetail, error)
 	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (postgres.HookStats, error)
 }
 
@@ -164,7 +166,7 @@ func statusClass(class string) (low, high *int, err error) {
 	}
 	bounds, known := map[string][2]int{
 		"2xx": {200, 299}, "3xx": {300, 399}, "4xx": {400, 499}, "5xx": {500, 599}, "none": {0, 0},
-	}[class]
+	}[strings.ToLower(class)]
 	if !known {
 		return nil, nil, badParameter("status_class", "must be 2xx, 3xx, 4xx, 5xx or none")
 	}

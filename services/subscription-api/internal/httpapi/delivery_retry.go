@@ -34,16 +34,21 @@ func (s *server) retryDelivery(ctx context.Context, c *call, in *deliveryGetInpu
 	if err != nil {
 		return nil, err
 	}
+	if err := s.parkForRetry(ctx, c, id); err != nil {
+		return nil, err
+	}
+	return s.showDelivery(ctx, c, id)
+}
+
+// parkForRetry has a delivery made again, as the options of the body say.
+func (s *server) parkForRetry(ctx context.Context, c *call, id uuid.UUID) error {
 	var options retryInput
 	if len(c.body) > 0 {
 		if err := decodeBody(c.body, &options); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := s.Replays.RetryDelivery(ctx, c.actor(), c.tenant, id, options.Force.Value); err != nil {
-		return nil, replayProblem(err)
-	}
-	return s.showDelivery(ctx, c, id)
+	return replayProblem(s.Replays.RetryDelivery(ctx, c.actor(), c.tenant, id, options.Force.Value))
 }
 
 // replayProblem says why something cannot be sent again.

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -34,13 +35,16 @@ type (
 	}
 	hookEventBody struct {
 		ID                 uuid.UUID             `json:"id" format:"uuid" doc:"The delivery's id"`
-		Webhook            uuid.UUID             `json:"webhook" format:"uuid" doc:"The hook's id"`
+		Webhook            hookBody              `json:"webhook" doc:"The hook; of one that was deleted, the id alone means something"`
 		UUID               string                `json:"uuid" doc:"The event's id"`
 		EventType          string                `json:"event_type"`
 		ObjectID           string                `json:"object_id" doc:"The id within the event's entity; may be empty"`
 		Delivered          bool                  `json:"delivered"`
 		State              webhook.DeliveryState `json:"state" enum:"waiting,parked,delivered,dead,cancelled"`
+		RequestPayload     rawJSON               `json:"request_payload" doc:"The body that is sent; null where the event is not kept any more, and in a list beyond the first 8 MiB"`
 		ResponseHTTPStatus *int                  `json:"response_http_status" doc:"That of the last attempt; null where no answer came"`
+		ResponseContent    *string               `json:"response_content" doc:"The first 16 KiB of the last answer's body, in base64 where it is no text; null where no answer came"`
+		ResponseTime       *float64              `json:"response_time" doc:"How long the last attempt took, in seconds; null where there was none"`
 		RetryCount         int                   `json:"retry_count" doc:"How many attempts followed the first one"`
 		CreatedDate        time.Time             `json:"created_date" doc:"When the event was published"`
 		ModifiedDate       time.Time             `json:"modified_date"`
@@ -56,14 +60,14 @@ type (
 
 func (s *server) registerHookEvents() {
 	tag := []string{tagDeliveries}
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: postgres.Viewer, limit: 2 * storeTimeout}, huma.Operation{
 		OperationID: "list-hook-events", Method: http.MethodGet, Path: hookEventsPath, Tags: tag,
 		Summary: "List deliveries under their old name", Description: "New programs use " + deliveriesPath + ".",
 	}, s.listHookEvents)
-	register(s, route{role: postgres.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true}, huma.Operation{
-		OperationID: "retry-hook-event", Method: http.MethodPost, Path: hookEventsPath + "{id}/retry/", Tags: tag,
-		Summary: "Try a delivery again, under its old name",
-	}, s.retryHookEvent)
+	register(s, route{role: postgres.Viewer}, huma.Operation{
+		OperationID: "get-hook-event", Method: http.MethodGet, Path: hookEventsPath + "{id}/", Tags: tag,
+		Summary: "Get a delivery under its old name",
+	}, s.getHookEvent)
 }
 
 func (s *server) listHookEvents(ctx context.Context, c *call, in *hookEventListInput) (*hookEventListOutput, error) {
@@ -80,9 +84,9 @@ func (s *server) listHookEvents(ctx context.Context, c *call, in *hookEventListI
 	if err != nil {
 		return nil, err
 	}
-	out := hookEventPage{Results: make([]hookEventBody, len(list))}
-	for i := range list {
-		out.Results[i] = renderHookEvent(&list[i])
+	out := hookEventPage{}
+	if out.Results, err = s.hookEvents(ctx, c, list); err != nil {
+		return nil, err
 	}
 	out.Next, out.Previous = s.neighbours(c, hookEventsPath, scope, page, more, len(list), func(i int) postgres.Position {
 		return postgres.Position{At: list[i].PublishedAt, ID: list[i].ID}
@@ -169,23 +173,82 @@ func readOldTime(name, s string) (time.Time, error) {
 	return time.Time{}, badParameter(name, "must be a time as ISO 8601 writes it, such as 2026-01-31T12:00:00Z")
 }
 
-func (s *server) retryHookEvent(ctx context.Context, c *call, in *deliveryGetInput) (*hookEventOutput, error) {
-	out, err := s.retryDelivery(ctx, c, in)
+func (s *server) getHookEvent(ctx context.Context, c *call, in *deliveryGetInput) (*hookEventOutput, error) {
+	id, err := readID(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	d, _, err := s.Deliveries.Delivery(ctx, c.tenant, out.Body.ID)
+	d, _, err := s.Deliveries.Delivery(ctx, c.tenant, id)
 	if err != nil {
 		return nil, err
 	}
-	return &hookEventOutput{Body: renderHookEvent(&d)}, nil
+	events, err := s.hookEvents(ctx, c, []webhook.Delivery{d})
+	if err != nil {
+		return nil, err
+	}
+	return &hookEventOutput{Body: events[0]}, nil
 }
 
-func renderHookEvent(d *webhook.Delivery) hookEventBody {
-	return hookEventBody{
-		ID: d.ID, Webhook: d.HookID, UUID: d.EventID, EventType: d.EventType, ObjectID: objectID(d.Entity),
+// maxListedPayload bounds the bodies of a page, in bytes.
+const maxListedPayload = 8 << 20
+
+// hookEvents shows deliveries under their old name.
+func (s *server) hookEvents(ctx context.Context, c *call, list []webhook.Delivery) ([]hookEventBody, error) {
+	details, err := s.Deliveries.DeliveryDetails(ctx, c.tenant, list, maxListedPayload)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]hookEventBody, len(list))
+	left := maxListedPayload // many hooks may have got the same event
+	for i := range list {
+		if out[i], err = renderHookEvent(&list[i], &details[i], c.token.Role); err != nil {
+			return nil, err
+		}
+		if left -= len(out[i].RequestPayload); left < 0 && i > 0 {
+			out[i].RequestPayload = nil
+		}
+	}
+	return out, nil
+}
+
+func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, role postgres.Role) (hookEventBody, error) {
+	hook := detail.Hook
+	if hook == nil {
+		hook = &webhook.Hook{
+			ID: d.HookID, Tenant: d.Tenant, EventTypes: []string{}, NotificationType: webhook.NotificationREST, Status: webhook.Disabled,
+			DisabledReason: "the hook was deleted",
+		}
+	}
+	shown, err := renderHook(hook, role)
+	if err != nil {
+		return hookEventBody{}, err
+	}
+	b := hookEventBody{
+		ID: d.ID, Webhook: shown, UUID: d.EventID, EventType: d.EventType, ObjectID: objectID(d.Entity),
 		Delivered: d.State == webhook.Delivered, State: d.State, ResponseHTTPStatus: optionalStatus(d.LastStatus),
 		RetryCount: max(0, d.Attempts-1), CreatedDate: d.PublishedAt, ModifiedDate: d.UpdatedAt,
+	}
+	b.answer(detail.Attempt)
+	if detail.Event != nil && detail.Hook != nil {
+		body, err := envelope.NewBodies(detail.Event).Get(hook.Config.Format, hook.Config.ContentFields)
+		if err != nil {
+			return b, err
+		}
+		b.RequestPayload = rawJSON(body.Bytes)
+	}
+	return b, nil
+}
+
+// answer takes over how the last attempt went.
+func (b *hookEventBody) answer(a *webhook.Attempt) {
+	if a == nil {
+		return
+	}
+	seconds := a.Duration.Seconds()
+	b.ResponseTime = &seconds
+	if a.Status > 0 {
+		text := contentOf(a.ResponseBody).text
+		b.ResponseContent = &text
 	}
 }
 

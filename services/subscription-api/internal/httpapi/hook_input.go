@@ -12,19 +12,19 @@ import (
 
 // hookInput are the fields of a hook that a caller may send.
 type hookInput struct {
-	Name                 optional[string]     `json:"name,omitzero" doc:"Tells hooks apart" maxLength:"255"`
-	EventType            optional[typeList]   `json:"event_type,omitzero" doc:"One event type or pattern, or several. Either this or event_types is needed"`
-	EventTypes           optional[stringList] `json:"event_types,omitzero" doc:"Event types, such as package.created, and patterns, such as package.> or *.status.*"`
-	TargetURL            optional[string]     `json:"target_url,omitzero" doc:"Where to send events: http or https" maxLength:"2048"`
-	NotificationType     optional[string]     `json:"notification_type,omitzero" doc:"rest, the only one there is"`
-	SecretKey            optional[string]     `json:"secret_key,omitzero" doc:"Signs what is sent; null for no signature. Absent leaves the stored one" maxLength:"1024"`
-	APIKey               optional[string]     `json:"api_key,omitzero" doc:"Sent as X-API-Key, or as config.api_key_header says; null for none. Absent leaves the stored one" maxLength:"1024"`
-	AdditionalHeaders    optional[stringMap]  `json:"additional_headers,omitzero" doc:"Sent with every request"`
-	Callback             optional[object]     `json:"callback,omitzero" doc:"Where each outcome is told: url or subject, and on, a list of outcomes"`
-	RetryCountdownConfig optional[object]     `json:"retry_countdown_config,omitzero" doc:"choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default schedule"`
-	Config               optional[object]     `json:"config,omitzero" doc:"format, filter, content_fields, auth, tls, timeout, concurrency, rate_limit, ordering, maintenance, stop_on, method, api_key_header, start_from (how far back a new hook begins: a time, or a duration such as P7D) have a meaning; all other keys are your own"`
-	IsActive             optional[bool]       `json:"is_active,omitzero" doc:"false pauses the hook"`
-	Status               optional[string]     `json:"status,omitzero" doc:"active or paused"`
+	Name                 optional[string]        `json:"name,omitzero" doc:"Tells hooks apart" maxLength:"255"`
+	EventType            optional[typeList]      `json:"event_type,omitzero" doc:"One event type or pattern, or several. Either this or event_types is needed"`
+	EventTypes           optional[stringList]    `json:"event_types,omitzero" doc:"Event types, such as package.created, and patterns, such as package.> or *.status.*"`
+	TargetURL            optional[string]        `json:"target_url,omitzero" doc:"Where to send events: http or https" maxLength:"2048"`
+	NotificationType     optional[string]        `json:"notification_type,omitzero" doc:"rest, the only one there is"`
+	SecretKey            optional[string]        `json:"secret_key,omitzero" doc:"Signs what is sent; null for no signature. Absent leaves the stored one" maxLength:"1024"`
+	APIKey               optional[string]        `json:"api_key,omitzero" doc:"Sent as X-API-Key, or as config.api_key_header says; null for none. Absent leaves the stored one" maxLength:"1024"`
+	AdditionalHeaders    optional[stringMap]     `json:"additional_headers,omitzero" doc:"Sent with every request"`
+	Callback             optional[callbackField] `json:"callback,omitzero" doc:"Where each outcome is told: url or subject, and on, a list of outcomes. The dotted path of a function, as it was once written, means the subject whisperer.callback.<tenant>.<path>. null, {} and an empty text mean none"`
+	RetryCountdownConfig optional[object]        `json:"retry_countdown_config,omitzero" doc:"choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default schedule"`
+	Config               optional[object]        `json:"config,omitzero" doc:"format, filter, content_fields, auth, tls, timeout, concurrency, rate_limit, ordering, maintenance, stop_on, method, api_key_header, start_from (how far back a new hook begins: a time, or a duration such as P7D) have a meaning; all other keys are your own"`
+	IsActive             optional[flag]          `json:"is_active,omitzero" doc:"false pauses the hook"`
+	Status               optional[string]        `json:"status,omitzero" doc:"active or paused"`
 
 	ID             optional[rawJSON] `json:"id,omitzero" readOnly:"true"`
 	CreatedDate    optional[rawJSON] `json:"created_date,omitzero" readOnly:"true"`
@@ -36,7 +36,7 @@ type hookInput struct {
 	DisabledReason optional[rawJSON] `json:"disabled_reason,omitzero" readOnly:"true"`
 }
 
-// callbackInput is the field callback.
+// callbackInput is the field callback where it is an object.
 type callbackInput struct {
 	URL     optional[string]     `json:"url"`
 	Subject optional[string]     `json:"subject"`
@@ -145,7 +145,7 @@ func (e *edit) texts(h *webhook.Hook) {
 		h.Name = e.in.Name.Value
 	}
 	if e.in.NotificationType.given() {
-		h.NotificationType = e.in.NotificationType.Value
+		h.NotificationType = strings.ToLower(e.in.NotificationType.Value)
 	}
 }
 
@@ -169,7 +169,7 @@ func (e *edit) secrets(h *webhook.Hook) {
 
 func (e *edit) objects(h *webhook.Hook) {
 	if e.in.Callback.Set {
-		h.Callback = e.callback(json.RawMessage(e.in.Callback.Value.rawJSON))
+		h.Callback = e.callback(h.Tenant, json.RawMessage(e.in.Callback.Value.rawJSON))
 	}
 	if e.in.RetryCountdownConfig.Set {
 		h.RetryConfig = json.RawMessage(e.in.RetryCountdownConfig.Value.rawJSON)
@@ -179,16 +179,35 @@ func (e *edit) objects(h *webhook.Hook) {
 	}
 }
 
-func (e *edit) callback(raw json.RawMessage) *webhook.Callback {
+// callback reads the field; null, {} and an empty text mean none.
+func (e *edit) callback(tenant string, raw json.RawMessage) *webhook.Callback {
 	if len(raw) == 0 {
 		return nil
+	}
+	var path string
+	if json.Unmarshal(raw, &path) == nil {
+		if path == "" {
+			return nil
+		}
+		if webhook.ValidateEventType(strings.ToLower(path)) != nil {
+			complain(e.invalid, "/callback", "must be an object, the dotted path of a function, or null")
+			return nil
+		}
+		return webhook.CallbackOf(tenant, path)
 	}
 	var in callbackInput
 	if err := decodeObject(raw, &in); err != nil {
 		collect(e.invalid, "/callback", err)
 		return nil
 	}
-	return &webhook.Callback{URL: in.URL.Value, Subject: in.Subject.Value, On: in.On.Value}
+	if !in.URL.Set && !in.Subject.Set && !in.On.Set {
+		return nil
+	}
+	on := slices.Clone(in.On.Value)
+	for i := range on {
+		on[i] = strings.ToLower(on[i])
+	}
+	return &webhook.Callback{URL: in.URL.Value, Subject: in.Subject.Value, On: on}
 }
 
 func (e *edit) setConfig(h *webhook.Hook, raw json.RawMessage) {
@@ -213,13 +232,14 @@ func (e *edit) status(h *webhook.Hook) {
 	}
 	now := h.Status
 	word, active := e.in.Status, e.in.IsActive
+	word.Value = strings.ToLower(word.Value)
 	wanted := now
 	switch {
 	case word.given() && active.given():
-		wanted = e.agreedStatus(now, webhook.HookStatus(word.Value), active.Value)
+		wanted = e.agreedStatus(now, webhook.HookStatus(word.Value), bool(active.Value))
 	case word.given():
 		wanted = webhook.HookStatus(word.Value)
-	case active.given() && active.Value:
+	case active.given() && bool(active.Value):
 		wanted = webhook.Active
 	case active.given() && now == webhook.Active:
 		wanted = webhook.Paused

@@ -160,7 +160,7 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 
 func (in *hookListInput) filter() (postgres.HookFilter, error) {
 	f := postgres.HookFilter{TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
-	switch status := webhook.HookStatus(in.Status); status {
+	switch status := webhook.HookStatus(strings.ToLower(in.Status)); status {
 	case "", webhook.Active, webhook.Paused, webhook.Disabled:
 		f.Status = status
 	default:

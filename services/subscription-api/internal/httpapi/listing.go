@@ -133,6 +133,7 @@ func readState(s string) ([]webhook.DeliveryState, error) {
 	}
 	var states []webhook.DeliveryState
 	for name := range strings.SplitSeq(s, ",") {
+		name = strings.ToLower(strings.TrimSpace(name))
 		if !isState(webhook.DeliveryState(name)) {
 			return nil, badParameter("state", "must be of waiting, parked, delivered, dead, cancelled, separated by commas")
 		}

@@ -80,6 +80,7 @@ func matrix() map[string]access {
 		"get-delivery":         {role: postgres.Viewer, of: aDelivery},
 		"retry-delivery":       {role: postgres.Editor, of: aDelivery},
 		"list-hook-events":     {role: postgres.Viewer},
+		"get-hook-event":       {role: postgres.Viewer, of: aDelivery},
 		"retry-hook-event":     {role: postgres.Editor, of: aDelivery},
 		"list-jobs":            {role: postgres.Viewer},
 		"get-job":              {role: postgres.Viewer, of: aJob},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -242,7 +243,7 @@ func isOperational(name string) bool {
 func readSettings(invalid *webhook.ValidationError, check *optional[string], deprecated *optional[bool]) postgres.EventTypeSettings {
 	var s postgres.EventTypeSettings
 	if check.given() {
-		if s.Check = webhook.SchemaCheck(check.Value); !slices.Contains(webhook.SchemaChecks(), s.Check) {
+		if s.Check = webhook.SchemaCheck(strings.ToLower(check.Value)); !slices.Contains(webhook.SchemaChecks(), s.Check) {
 			complain(invalid, "/schema_check", "must be off, warn or reject")
 		}
 	}

@@ -54,7 +54,7 @@ func TestTypesThatBreakARule(t *testing.T) {
 	for _, c := range []struct{ body, pointer string }{
 		{`{}`, "/name"},
 		{`{"name": "package.>"}`, "/name"},
-		{`{"name": "Package"}`, "/name"},
+		{`{"name": "Package created"}`, "/name"},
 		{`{"name": "package-created"}`, "/name"},
 		{`{"name": "a.b", "schema": []}`, "/schema"},
 		{`{"name": "a.b", "schema": {"maximum": 1e999}}`, "/schema/maximum"},
@@ -81,7 +81,7 @@ func TestPreviewRetries(t *testing.T) {
 	for _, body := range []string{`{}`, `{"retry_countdown_config": null}`} {
 		require.Len(t, w.call(t, http.MethodPost, preview, body).json["retries"], 9, "the default schedule")
 	}
-	a = w.call(t, http.MethodPost, preview, `{"retry_countdown_config": {"choice": "fixed", "kwargs": {"seconds": 0}}}`)
+	a = w.call(t, http.MethodPost, preview, `{"retry_countdown_config": {"choice": "fixed", "kwargs": {"seconds": -1}}}`)
 	require.Equal(t, http.StatusUnprocessableEntity, a.status)
 	require.Equal(t, []string{"/retry_countdown_config/kwargs/seconds"}, a.pointers())
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -68,7 +69,7 @@ func (s *server) rotateSecret(ctx context.Context, c *call, in *hookChangeInput)
 // secret is the one that was sent, or a new one.
 func (in *rotateInput) secret() (string, error) {
 	invalid := &webhook.ValidationError{}
-	switch algorithm := in.Algorithm.Value; {
+	switch algorithm := strings.ToLower(in.Algorithm.Value); {
 	case in.SecretKey.given() && in.Algorithm.given():
 		complain(invalid, "/algorithm", "is for a secret that is made here: leave out secret_key, or this")
 	case in.SecretKey.given():

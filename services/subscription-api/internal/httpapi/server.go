@@ -71,6 +71,8 @@ type Deps struct {
 	RequestRate int
 	Version     string
 	Metrics     prometheus.Registerer
+	// RetryWait is how long the predecessor's retry waits for its attempt; 0 for 20 s.
+	RetryWait time.Duration
 	// Traces gets a span for each request; nil for none.
 	Traces *trace.Tracer
 	Log    *zap.Logger
@@ -83,6 +85,8 @@ type server struct {
 	limiter *limiter
 	cursors cursors
 	trials  *daemon.Limits
+	// awaited has a place for each retry that is waited for.
+	awaited chan struct{}
 	metrics *metrics
 	echo    *echo.Echo
 	api     huma.API
@@ -97,6 +101,10 @@ func New(d Deps) (http.Handler, error) {
 		Deps: d, log: d.Log, guard: newGuard(d.Tokens), limiter: newLimiter(d.RequestRate), cursors: cursors{key: d.CursorKey}, echo: echo.New(),
 	}
 	s.trials = daemon.NewLimits(trialEvery, trialBurst)
+	s.awaited = make(chan struct{}, maxAwaited)
+	if s.RetryWait == 0 {
+		s.RetryWait = defaultRetryWait
+	}
 	var err error
 	if s.metrics, err = newMetrics(d.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -115,6 +123,7 @@ func New(d Deps) (http.Handler, error) {
 	s.registerDeliveryRetry()
 	s.registerStats()
 	s.registerHookEvents()
+	s.registerHookEventRetry()
 	s.registerJobs()
 	s.registerRecovery()
 	s.registerExplain()

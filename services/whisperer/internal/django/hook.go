@@ -91,8 +91,8 @@ func callback(tenant, path string) (*webhook.Callback, string, error) {
 	if !pythonPath.MatchString(path) {
 		return nil, "", fmt.Errorf("is not the dotted path of a function")
 	}
-	subject := "whisperer.callback." + tenant + "." + strings.ToLower(path)
-	return &webhook.Callback{Subject: subject}, "calls no function: outcomes are published to " + subject, nil
+	c := webhook.CallbackOf(tenant, path)
+	return c, "calls no function: outcomes are published to " + c.Subject, nil
 }
 
 // withFormat adds the format to a config that has none.

@@ -1,0 +1,154 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	// defaultRetryWait is how long a retry is waited for.
+	defaultRetryWait = 20 * time.Second
+	// retryLook is how often it is looked for meanwhile.
+	retryLook = 200 * time.Millisecond
+	// maxAwaited is how many retries are waited for at once; others are answered without waiting.
+	maxAwaited = 32
+)
+
+type (
+	retriedBody struct {
+		Detail          string   `json:"detail" doc:"What became of it, for people"`
+		ResponseStatus  *int     `json:"response_status" doc:"The HTTP status of the answer; null where none came"`
+		ResponseContent *string  `json:"response_content" doc:"The first 16 KiB of the answer's body, in base64 where it is no text; null where none came"`
+		Delivered       bool     `json:"delivered"`
+		ResponseTime    *float64 `json:"response_time" doc:"How long the attempt took, in seconds; null where it has not been made yet"`
+	}
+	retriedOutput struct {
+		Status   int
+		Location string `header:"Location" doc:"With 202: where the outcome will be"`
+		Body     retriedBody
+	}
+)
+
+func (s *server) registerHookEventRetry() {
+	register(s, route{
+		role: postgres.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, status: http.StatusOK, also: http.StatusAccepted,
+		limit: s.RetryWait + 4*storeTimeout,
+	}, huma.Operation{
+		OperationID: "retry-hook-event", Method: http.MethodPost, Path: hookEventsPath + "{id}/retry/", Tags: []string{tagDeliveries},
+		Summary:     "Try a delivery again, under its old name, and wait for the receiver's answer",
+		Description: "202 where the attempt is not over after 20 seconds, or waits for its hook; Location says where to look for its outcome.",
+	}, s.retryHookEvent)
+}
+
+func (s *server) retryHookEvent(ctx context.Context, c *call, in *deliveryGetInput) (*retriedOutput, error) {
+	id, err := readID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	last, paused, err := s.beforeRetry(ctx, c, id)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.parkForRetry(ctx, c, id)
+	}); err != nil {
+		return nil, err
+	}
+	later := &retriedOutput{Status: http.StatusAccepted, Location: c.base + hookEventsPath + id.String() + "/"}
+	if paused {
+		later.Body.Detail = "The hook is paused: the attempt is made when it is resumed."
+		return later, nil
+	}
+	later.Body.Detail = "The attempt is not over yet."
+	select {
+	case s.awaited <- struct{}{}:
+		defer func() { <-s.awaited }()
+	default:
+		return later, nil
+	}
+	made, err := s.awaitAttempt(ctx, c, id, last)
+	if err != nil || made == nil {
+		return later, err
+	}
+	return made, nil
+}
+
+// beforeRetry returns the number of the last attempt, and whether the hook is paused.
+func (s *server) beforeRetry(ctx context.Context, c *call, id uuid.UUID) (last int, paused bool, err error) {
+	type found struct {
+		last   int
+		paused bool
+	}
+	f, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (f found, err error) {
+		d, attempts, err := s.Deliveries.Delivery(ctx, c.tenant, id)
+		if err != nil {
+			return f, err
+		}
+		if n := len(attempts); n > 0 {
+			f.last = attempts[n-1].Number
+		}
+		h, err := s.Hooks.Hook(ctx, c.tenant, d.HookID)
+		f.paused = err == nil && h.Status == webhook.Paused
+		return f, nil // a hook that is gone is refused with its reason
+	})
+	return f.last, f.paused, err
+}
+
+// awaitAttempt returns what became of the attempt after the last one; nil where that takes longer than a caller waits, or
+// the database cannot be asked: the attempt is made all the same.
+func (s *server) awaitAttempt(ctx context.Context, c *call, id uuid.UUID, last int) (*retriedOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.RetryWait)
+	defer cancel()
+	look := time.NewTicker(retryLook)
+	defer look.Stop()
+	for {
+		made, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (*retriedOutput, error) {
+			d, attempts, err := s.Deliveries.Delivery(ctx, c.tenant, id)
+			if err != nil {
+				return nil, err
+			}
+			return retried(&d, attempts, last), nil
+		})
+		if ctx.Err() != nil {
+			return nil, nil //nolint:nilnil // not over yet
+		}
+		if err != nil || made != nil {
+			return made, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil //nolint:nilnil // not over yet
+		case <-look.C:
+		}
+	}
+}
+
+// retried shows the attempt after the last one; nil where there is none yet.
+func retried(d *webhook.Delivery, attempts []webhook.Attempt, last int) *retriedOutput {
+	n := len(attempts)
+	if n == 0 || attempts[n-1].Number <= last {
+		if d.State.Final() && d.State != webhook.Delivered {
+			return &retriedOutput{Status: http.StatusOK, Body: retriedBody{Detail: "No attempt was made: " + string(d.Reason) + "."}}
+		}
+		return nil
+	}
+	a := &attempts[n-1]
+	shown := hookEventBody{}
+	shown.answer(a)
+	b := retriedBody{
+		Detail: "The receiver took the event.", ResponseStatus: optionalStatus(a.Status), ResponseContent: shown.ResponseContent,
+		Delivered: a.Outcome == webhook.Succeeded, ResponseTime: shown.ResponseTime,
+	}
+	if !b.Delivered {
+		b.Detail = "The attempt failed: " + a.Error
+	}
+	return &retriedOutput{Status: http.StatusOK, Body: b}
+}
