@@ -229,6 +229,27 @@ func TestEventsAreStoredInOrderAndEachIDOnce(t *testing.T) {
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 
+func TestAnEventIsGoneOnlyWhereTheStreamSaysSo(t *testing.T) {
+	t.Parallel()
+	b, js := ready(t)
+	for range 5 {
+		require.NoError(t, b.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.created", Body: []byte("{}")}}))
+	}
+	s, err := js.Stream(t.Context(), bus.StreamOMS)
+	require.NoError(t, err)
+	require.NoError(t, s.Purge(t.Context(), jetstream.WithPurgeSequence(3)))
+	require.NoError(t, s.SecureDeleteMsg(t.Context(), 4)) // as a replica sees the stream that has not got this one yet
+	for _, seq := range []uint64{1, 2, 6} {
+		_, err := b.Event(t.Context(), seq)
+		require.ErrorIs(t, err, webhook.ErrNotFound)
+	}
+	_, err = b.Event(t.Context(), 4)
+	require.ErrorContains(t, err, "a replica does not have it")
+	require.NotErrorIs(t, err, webhook.ErrNotFound)
+	_, err = b.Event(t.Context(), 5)
+	require.NoError(t, err)
+}
+
 func TestAFullEventLogRefusesPublishers(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -80,18 +81,20 @@ func (b *Bus) PublishFacts(ctx context.Context, id string, batch *whispererv1.Le
 	return nil
 }
 
-// ScheduleRetry returns when the retry is stored, to be due at the given time. Scheduling the same delivery again takes
-// the place of what was scheduled before.
+// ScheduleRetry returns when the retry is stored, to be due at the given time. Scheduling the same delivery of the same event
+// again takes the place of what was scheduled before. An event whose id was used before, long ago, is another one, although
+// the ids of the deliveries are the same.
 func (b *Bus) ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error {
 	hook, delivery, err := retryIDs(retry)
 	if err != nil {
 		return err
 	}
+	publishedAt := time.Unix(0, retry.GetPublishedAt())
 	data, err := proto.Marshal(retry)
 	if err != nil {
 		return fmt.Errorf("encode retry: %w", err)
 	}
-	msg := &nats.Msg{Subject: retryAtSubject(hook, delivery), Data: data, Header: nats.Header{
+	msg := &nats.Msg{Subject: retryAtSubject(hook, delivery, publishedAt), Data: data, Header: nats.Header{
 		// written by hand: the client's own option cuts off the fraction, and fires up to a second early
 		headerSchedule:       []string{"@at " + due.UTC().Format(time.RFC3339Nano)},
 		headerScheduleTarget: []string{retryDuePrefix + hook.String()},
@@ -106,20 +109,26 @@ func (b *Bus) ScheduleRetry(ctx context.Context, due time.Time, retry *whisperer
 	return nil
 }
 
-// RetryScheduled reports whether a retry of the delivery is waiting for its time.
-func (b *Bus) RetryScheduled(ctx context.Context, hook, delivery uuid.UUID) (bool, error) {
+// RetryScheduled reports whether a retry of the delivery of the event that was published then is waiting for its time. Old
+// workers scheduled by a subject without that time.
+func (b *Bus) RetryScheduled(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (bool, error) {
 	stream, err := b.js.Stream(ctx, StreamRetries)
 	if err != nil {
 		return false, fmt.Errorf("look up stream %s: %w", StreamRetries, err)
 	}
-	_, err = stream.GetLastMsgForSubject(ctx, retryAtSubject(hook, delivery))
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("look up retry of delivery %s: %w", delivery, err)
+	for _, subject := range []string{retryAtSubject(hook, delivery, publishedAt), oldRetryAtSubject(hook, delivery)} {
+		msg, err := stream.GetLastMsgForSubject(ctx, subject)
+		var retry whispererv1.Retry
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			continue
+		case err != nil:
+			return false, fmt.Errorf("look up retry of delivery %s: %w", delivery, err)
+		case proto.Unmarshal(msg.Data, &retry) == nil && retry.GetPublishedAt() == publishedAt.UnixNano():
+			return true, nil
+		}
 	}
-	return true, nil
+	return false, nil
 }
 
 // PurgeRetries removes all scheduled retries of a hook.
@@ -134,7 +143,8 @@ func (b *Bus) PurgeRetries(ctx context.Context, hook uuid.UUID) error {
 	return nil
 }
 
-// Event reads a message of the OMS stream again. The error is webhook.ErrNotFound where the housekeeper has trimmed it.
+// Event reads a message of the OMS stream again. The error is webhook.ErrNotFound where the stream does not hold it any more,
+// or is another one that was made since.
 func (b *Bus) Event(ctx context.Context, seq uint64) (Stored, error) {
 	stream, err := b.js.Stream(ctx, StreamOMS)
 	if err != nil {
@@ -143,11 +153,25 @@ func (b *Bus) Event(ctx context.Context, seq uint64) (Stored, error) {
 	msg, err := stream.GetMsg(ctx, seq)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return Stored{}, fmt.Errorf("event %d: %w", seq, webhook.ErrNotFound)
+		return Stored{}, missing(ctx, stream, seq)
 	case err != nil:
 		return Stored{}, fmt.Errorf("read event %d: %w", seq, err)
 	}
 	return Stored{Subject: msg.Subject, Data: msg.Data, Headers: msg.Header, Seq: msg.Sequence, PublishedAt: msg.Time.UTC().Truncate(time.Microsecond)}, nil
+}
+
+// missing says what it means that a message was not found. Any replica may have answered, one that lags behind too: only the
+// leader knows what the stream begins and ends with, and what is in between is asked for again.
+func missing(ctx context.Context, stream jetstream.Stream, seq uint64) error {
+	info, err := stream.Info(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look up event %d: %w", seq, err)
+	case seq < info.State.FirstSeq || seq > info.State.LastSeq:
+		return fmt.Errorf("event %d: %w", seq, webhook.ErrNotFound)
+	default:
+		return fmt.Errorf("read event %d: a replica does not have it, although the stream holds %d to %d", seq, info.State.FirstSeq, info.State.LastSeq)
+	}
 }
 
 // Stored is a message as its stream holds it.
@@ -159,7 +183,12 @@ type Stored struct {
 	PublishedAt time.Time
 }
 
-func retryAtSubject(hook, delivery uuid.UUID) string {
+func retryAtSubject(hook, delivery uuid.UUID, publishedAt time.Time) string {
+	return oldRetryAtSubject(hook, delivery) + "." + strconv.FormatInt(publishedAt.UnixMicro(), 10)
+}
+
+// oldRetryAtSubject is by which workers scheduled that did not tell events of one id apart.
+func oldRetryAtSubject(hook, delivery uuid.UUID) string {
 	return retryAtPrefix + hook.String() + "." + delivery.String()
 }
 

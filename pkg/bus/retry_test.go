@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
@@ -13,8 +14,11 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
+// published is when the events of these retries were.
+var published = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
+
 func retryOf(hook, delivery uuid.UUID, attempts uint32) *whispererv1.Retry {
-	return &whispererv1.Retry{HookId: hook[:], DeliveryId: delivery[:], Attempts: attempts, Tenant: "acme"}
+	return &whispererv1.Retry{HookId: hook[:], DeliveryId: delivery[:], Attempts: attempts, Tenant: "acme", PublishedAt: published.UnixNano()}
 }
 
 func readRetry(t *testing.T, m bus.Message) *whispererv1.Retry {
@@ -50,7 +54,7 @@ func TestARetryComesAtItsTimeAndNeverEarlier(t *testing.T) {
 		require.False(t, now.Before(at), "early by %s", at.Sub(now))
 		require.Less(t, now.Sub(at), 2*time.Second)
 		require.NoError(t, m.Ack())
-		scheduled, err := b.RetryScheduled(t.Context(), hook, delivery)
+		scheduled, err := b.RetryScheduled(t.Context(), hook, delivery, published)
 		require.NoError(t, err)
 		require.False(t, scheduled)
 	}
@@ -67,6 +71,48 @@ func TestARetryThatIsDueAlreadyComesAtOnce(t *testing.T) {
 	require.NoError(t, m.Ack())
 }
 
+func TestAnIDThatIsUsedAgainLaterHasARetryOfItsOwn(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	hook, delivery, later := uuid.New(), uuid.New(), published.Add(25*time.Hour)
+	scheduled := func(at time.Time) bool {
+		found, err := b.RetryScheduled(t.Context(), hook, delivery, at)
+		require.NoError(t, err)
+		return found
+	}
+	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(time.Second), retryOf(hook, delivery, 7)))
+	require.True(t, scheduled(published))
+	require.False(t, scheduled(later))
+	second := retryOf(hook, delivery, 1)
+	second.PublishedAt = later.UnixNano()
+	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(time.Hour), second))
+	require.True(t, scheduled(published))
+	require.True(t, scheduled(later))
+	sub := subscribe(t, b, bus.Retry, 16)
+	m := next(t, sub, 5*time.Second)
+	require.EqualValues(t, 7, readRetry(t, m).GetAttempts(), "the first one's, at its time")
+	require.NoError(t, m.Ack())
+	require.NoError(t, b.PurgeRetries(t.Context(), hook))
+	require.False(t, scheduled(later))
+}
+
+func TestARetryOfAnOldWorkerIsFound(t *testing.T) {
+	t.Parallel()
+	b, js := ready(t)
+	hook, delivery := uuid.New(), uuid.New()
+	data, err := proto.Marshal(retryOf(hook, delivery, 1))
+	require.NoError(t, err)
+	_, err = js.PublishMsg(t.Context(), &nats.Msg{Subject: "retry.at." + hook.String() + "." + delivery.String(), Data: data, Header: nats.Header{
+		"Nats-Schedule": {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)}, "Nats-Schedule-Target": {"retry.due." + hook.String()},
+	}})
+	require.NoError(t, err)
+	for at, want := range map[time.Time]bool{published: true, published.Add(25 * time.Hour): false} {
+		found, err := b.RetryScheduled(t.Context(), hook, delivery, at)
+		require.NoError(t, err)
+		require.Equal(t, want, found)
+	}
+}
+
 func TestSchedulingAgainReplaces(t *testing.T) {
 	t.Parallel()
 	b, js := ready(t)
@@ -75,10 +121,10 @@ func TestSchedulingAgainReplaces(t *testing.T) {
 	for attempts := range uint32(5) {
 		require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(time.Second), retryOf(hook, delivery, attempts)))
 	}
-	scheduled, err := b.RetryScheduled(t.Context(), hook, delivery)
+	scheduled, err := b.RetryScheduled(t.Context(), hook, delivery, published)
 	require.NoError(t, err)
 	require.True(t, scheduled)
-	scheduled, err = b.RetryScheduled(t.Context(), hook, uuid.New())
+	scheduled, err = b.RetryScheduled(t.Context(), hook, uuid.New(), published)
 	require.NoError(t, err)
 	require.False(t, scheduled)
 	s, err := js.Stream(t.Context(), "RETRIES")

@@ -31,14 +31,17 @@ type Recorded struct {
 // outcome is unknown, began the next attempt, and did not tell of its end.
 func (r Recorded) Interrupted() bool { return r.State == webhook.Waiting && r.NextAt.IsZero() }
 
-// Recorded looks deliveries up; one that is not recorded is missing from the map.
+// Recorded looks deliveries up; one that is not recorded is missing from the map. Deliveries of events that share an id and
+// were published at different times share an id too: of those, only one may be asked for at once.
 func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Recorded, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
 	ids := make([]string, len(keys))
 	first, last := keys[0].PublishedAt, keys[0].PublishedAt
+	publishedAt := make(map[uuid.UUID]time.Time, len(keys))
 	for i, k := range keys {
+		publishedAt[k.ID] = k.PublishedAt
 		ids[i] = k.ID.String()
 		if k.PublishedAt.Before(first) {
 			first = k.PublishedAt
@@ -48,19 +51,23 @@ func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Re
 		}
 	}
 	var rows []struct {
-		ID       uuid.UUID  `db:"id"`
-		State    string     `db:"state"`
-		Attempts int        `db:"attempts"`
-		NextAt   *time.Time `db:"next_at"`
+		ID          uuid.UUID  `db:"id"`
+		PublishedAt time.Time  `db:"published_at"`
+		State       string     `db:"state"`
+		Attempts    int        `db:"attempts"`
+		NextAt      *time.Time `db:"next_at"`
 	}
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT id, state, attempts, next_at FROM deliveries
+		SELECT id, published_at, state, attempts, next_at FROM deliveries
 		WHERE id = ANY($1::uuid[]) AND published_at BETWEEN $2 AND $3`, pq.Array(ids), first, last)
 	if err != nil {
 		return nil, translate(fmt.Errorf("look up deliveries: %w", err))
 	}
 	found := make(map[uuid.UUID]Recorded, len(rows))
 	for _, r := range rows {
+		if !r.PublishedAt.Equal(publishedAt[r.ID]) {
+			continue
+		}
 		rec := Recorded{State: webhook.DeliveryState(r.State), Attempts: r.Attempts}
 		if r.NextAt != nil {
 			rec.NextAt = r.NextAt.UTC()

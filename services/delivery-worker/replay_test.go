@@ -23,11 +23,13 @@ func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
 	w.recorded(h, "e-1", time.Now(), webhook.Waiting)
 	w.eventRecorded("e-1")
 	id := webhook.DeliveryID(h.ID, "e-1")
+	before, _, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, id)
+	require.NoError(t, err)
 	w.setStatus(h, webhook.Paused)
 	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, false))
 
 	require.Eventually(t, func() bool { // the retry that was scheduled comes due, and finds that it is not wanted
-		scheduled, err := w.bus.RetryScheduled(t.Context(), h.ID, id)
+		scheduled, err := w.bus.RetryScheduled(t.Context(), h.ID, id, before.PublishedAt)
 		require.NoError(t, err)
 		lag, err := w.bus.Lag(t.Context(), bus.Retry)
 		require.NoError(t, err)

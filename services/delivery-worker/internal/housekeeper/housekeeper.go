@@ -53,7 +53,7 @@ type health interface {
 type stream interface {
 	Time(ours time.Time) time.Time
 	TrimEvents(ctx context.Context, t bus.Trim) (uint64, error)
-	RetryScheduled(ctx context.Context, hook, delivery uuid.UUID) (bool, error)
+	RetryScheduled(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (bool, error)
 	RetriesOf(ctx context.Context, hook uuid.UUID) (uint64, error)
 }
 
@@ -175,7 +175,7 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 		if n, err := h.Stream.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
 			continue // due, and only late
 		}
-		if scheduled, err := h.Stream.RetryScheduled(ctx, l.HookID, l.ID); err != nil || scheduled {
+		if scheduled, err := h.Stream.RetryScheduled(ctx, l.HookID, l.ID, l.PublishedAt); err != nil || scheduled {
 			continue
 		}
 		parked, err := h.Ledger.ParkLost(ctx, l, before, string(ReasonSwept))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ type history interface {
 // schedule is implemented by *bus.Bus.
 type schedule interface {
 	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
-	RetryScheduled(ctx context.Context, hook, delivery uuid.UUID) (bool, error)
+	RetryScheduled(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (bool, error)
 }
 
 // events reads events again; webhook.ErrNotFound says that they are not kept any more.
@@ -112,6 +113,11 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 			continue
 		}
 		if m.Redelivered() {
+			r.open.Add(1)
+			go r.resume(ctx, t)
+			continue
+		}
+		if slices.ContainsFunc(keys, func(k postgres.DeliveryKey) bool { return k.ID == t.key.ID }) { // of another event with this id
 			r.open.Add(1)
 			go r.resume(ctx, t)
 			continue
@@ -234,7 +240,7 @@ func (r *Retries) reschedule(ctx context.Context, t taken, before postgres.Recor
 	if before.State != webhook.Waiting || before.NextAt.IsZero() {
 		return nil
 	}
-	scheduled, err := r.Schedule.RetryScheduled(ctx, t.hook, t.key.ID)
+	scheduled, err := r.Schedule.RetryScheduled(ctx, t.hook, t.key.ID, t.key.PublishedAt)
 	if err != nil || scheduled {
 		return err
 	}

@@ -238,7 +238,7 @@ func TestWhatTheLedgerKnowsIsNotDoneAgain(t *testing.T) {
 			s.schedule(nil)
 			s.awaitSettled()
 			require.Len(t, s.made, test.made)
-			scheduled, err := s.bus.RetryScheduled(t.Context(), s.hook.ID, s.id())
+			scheduled, err := s.bus.RetryScheduled(t.Context(), s.hook.ID, s.id(), s.event.PublishedAt)
 			require.NoError(t, err)
 			require.Equal(t, test.scheduled, scheduled)
 		})
