@@ -66,6 +66,7 @@ func TestANewHookGetsEventsFromBeforeItExisted(t *testing.T) {
 	require.Len(t, parked, 2)
 	require.Equal(t, "e-1", parked[0].Event.ID)
 	require.Equal(t, "e-2", parked[1].Event.ID)
+	require.WithinDuration(t, time.Now(), parked[0].ParkedAt, time.Minute)
 
 	audit, _, err := db.AuditLog(t.Context(), "default", postgres.AuditFilter{}, postgres.Page{Limit: 10})
 	require.NoError(t, err)

@@ -90,6 +90,7 @@ func (d *DB) Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, lim
 		Attempts       int            `db:"attempts"`
 		RoundAttempts  int            `db:"round_attempts"`
 		RoundStartedAt sql.NullTime   `db:"round_started_at"`
+		ParkedAt       time.Time      `db:"updated_at"`
 		Replay         bool           `db:"replay"`
 		Time           sql.NullTime   `db:"time"`
 		Context        sql.NullString `db:"context"`
@@ -99,7 +100,7 @@ func (d *DB) Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, lim
 	}
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT id, tenant, event_id, event_seq, event_type, entity, published_at, attempts, round_attempts, round_started_at,
-			replay, time, context, config_filter, data, traceparent
+			updated_at, replay, time, context, config_filter, data, traceparent
 		FROM (
 			SELECT d.*, e.time, e.context, e.config_filter, e.data, e.traceparent,
 				sum(coalesce(octet_length(e.data), 0)) OVER (ORDER BY d.event_seq ROWS UNBOUNDED PRECEDING)
@@ -130,7 +131,7 @@ func (d *DB) Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, lim
 			round.StartedAt = r.RoundStartedAt.Time.UTC()
 		}
 		list[i] = ParkedDelivery{
-			Due:          webhook.Due{ID: r.ID, Event: e, Attempts: r.Attempts, Round: round, Replay: r.Replay},
+			Due:          webhook.Due{ID: r.ID, Event: e, Attempts: r.Attempts, Round: round, ParkedAt: r.ParkedAt.UTC(), Replay: r.Replay},
 			EventMissing: !r.Data.Valid,
 		}
 	}

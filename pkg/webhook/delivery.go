@@ -89,6 +89,8 @@ type Due struct {
 	Attempts int
 	// Round is where the current run of attempts stands.
 	Round Round
+	// ParkedAt is since when it was parked; zero for a delivery that was not.
+	ParkedAt time.Time
 	// Replay says that a person asked for this round.
 	Replay bool
 	// Unknown says that the attempt may have been made before, by a worker that died before it could tell.

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"slices"
 	"time"
 )
@@ -24,7 +25,8 @@ func (r Result) Success() bool { return r.Class == ClassNone && r.Status >= 200 
 type Round struct {
 	// Retries is how many attempts of this round came before this one.
 	Retries int
-	// StartedAt is when the round's first attempt began.
+	// StartedAt is when the round's first attempt began, or as much later as its delivery was parked since: that time is not
+	// the schedule's.
 	StartedAt time.Time
 	// PublishedAt is when the event was published.
 	PublishedAt time.Time
@@ -43,8 +45,8 @@ type Decision struct {
 // Decide says what follows from an attempt. now is when the attempt ended; random, in [0, 1), places the jitter.
 //
 // 2xx, in time, is success. 410 disables the hook (Standard Webhooks 1.0.0). A status that stop_on lists is final. All else is
-// retried on the hook's schedule; a receiver's Retry-After (RFC 9110 section 10.2.3) takes the place of the schedule's
-// delay, up to MaxRetryAfter.
+// retried on the hook's schedule; a receiver's Retry-After (RFC 9110 section 10.2.3), up to MaxRetryAfter, is the least that
+// is waited, and never makes the schedule go faster.
 func Decide(c Countdown, stopOn []int, round Round, result Result, now time.Time, random float64) Decision {
 	switch {
 	case result.Success():
@@ -58,10 +60,7 @@ func Decide(c Countdown, stopOn []int, round Round, result Result, now time.Time
 	if !ok {
 		return Decision{State: Dead, Reason: ReasonExhausted}
 	}
-	if result.RetryAfter > 0 {
-		delay = min(result.RetryAfter, MaxRetryAfter)
-	}
-	next := now.Add(delay)
+	next := now.Add(max(delay, min(result.RetryAfter, MaxRetryAfter)))
 	switch {
 	case next.Sub(round.StartedAt) > MaxRetrySpan:
 		return Decision{State: Dead, Reason: ReasonExhausted}
@@ -69,4 +68,24 @@ func Decide(c Countdown, stopOn []int, round Round, result Result, now time.Time
 		return Decision{State: Dead, Reason: ReasonExpired}
 	}
 	return Decision{State: Waiting, Reason: ReasonFailed, NextAt: next}
+}
+
+// mentions reports whether JSON may have a key that is read as the word, in whatever spelling.
+func mentions(raw []byte, word string) bool {
+	for i := range raw {
+		if raw[i] == '\\' || i+len(word) <= len(raw) && bytes.EqualFold(raw[i:i+len(word)], []byte(word)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Expired reports whether the delivery's next attempt would come after the deadline of its hook, so that it is not made. A
+// person who asks for a replay wants it all the same.
+func (d *Due) Expired(now time.Time) bool {
+	if d.Replay || d.Test || !mentions(d.Hook.RetryConfig, "deadline") { // most hooks need not be read for it
+		return false
+	}
+	deadline := d.Hook.Countdown().Deadline
+	return deadline > 0 && now.Sub(d.Round.PublishedAt) > deadline
 }

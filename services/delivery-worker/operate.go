@@ -43,13 +43,13 @@ type operator struct{ s *Service }
 const announceTime = 10 * time.Second
 
 // Died implements deliver's operator.
-func (o operator) Died(due *webhook.Due, decision webhook.Decision, result webhook.Result) {
+func (o operator) Died(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result) {
 	ctx, cancel := context.WithTimeout(context.Background(), announceTime)
 	defer cancel()
-	id := fmt.Sprintf("dead:%s:%d", due.ID, due.Attempts+1)
+	id := fmt.Sprintf("dead:%s:%d", due.ID, attempts)
 	err := announcer{o.s.bus}.Announce(ctx, due.Event.Tenant, typeDead, id, due.Event.Entity, map[string]any{
 		"delivery_id": due.ID, "hook_id": due.Hook.ID, "event_id": due.Event.ID, "event_type": due.Event.Type,
-		"reason": decision.Reason, "attempts": due.Attempts + 1, "last_status": result.Status, "last_error": result.Class,
+		"reason": reason, "attempts": attempts, "last_status": result.Status, "last_error": result.Class,
 	})
 	if err != nil {
 		o.s.log.Warn("dead delivery could not be announced", zap.Stringer("delivery_id", due.ID), zap.Error(err))
@@ -66,9 +66,11 @@ func (o operator) Disable(h *webhook.Hook, reason string) {
 	if h.Carrier() {
 		return
 	}
-	parking := *h
-	parking.Status = webhook.Paused
-	o.s.index.Put(parking)
+	if known := o.s.index.Get(h.ID); known != nil && known.Version == h.Version { // not one that was edited since the attempt
+		parking := *h
+		parking.Status = webhook.Paused
+		o.s.index.Put(parking)
+	}
 	go o.disable(h, reason)
 }
 

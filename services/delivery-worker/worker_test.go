@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -55,17 +54,14 @@ func TestEachFormatReachesItsHookSignedAndWithTheExactData(t *testing.T) {
 }
 
 // recorded waits until the ledger has the delivery in the state.
-func (w *world) recorded(h webhook.Hook, eventID string, publishedAround time.Time, state webhook.DeliveryState) postgres.Recorded {
+func (w *world) recorded(h webhook.Hook, eventID string, publishedAround time.Time, state webhook.DeliveryState) webhook.Delivery {
 	w.t.Helper()
 	id := webhook.DeliveryID(h.ID, eventID)
-	var found postgres.Recorded
+	var found webhook.Delivery
 	require.Eventually(w.t, func() bool {
-		list, err := w.db.Recorded(w.t.Context(), []postgres.DeliveryKey{
-			{ID: id, PublishedAt: publishedAround.Add(-time.Minute)}, {ID: id, PublishedAt: publishedAround.Add(time.Minute)},
-		})
-		require.NoError(w.t, err)
-		found = list[id]
-		return found.State == state
+		d, _, err := w.db.Delivery(w.t.Context(), webhook.DefaultTenant, id)
+		found = d
+		return err == nil && d.State == state && d.PublishedAt.Sub(publishedAround).Abs() < time.Minute
 	}, 20*time.Second, 10*time.Millisecond, "delivery %s %s, last %v", id, state, &found)
 	return found
 }
@@ -116,17 +112,59 @@ func TestAReceiverDecidesWithItsStatus(t *testing.T) {
 	require.Len(t, w.receiver.Got("/gone"), 1)
 }
 
-func TestRetryAfterTakesThePlaceOfTheSchedule(t *testing.T) {
+func TestRetryAfterIsTheLeastThatIsWaited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.hook("/a", func(h *webhook.Hook) {
+	slow := w.hook("/slow", func(h *webhook.Hook) {
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":600}}`)
 	})
-	w.receiver.Answer("/a", answer{status: 503, header: map[string]string{"Retry-After": "2"}}, answer{status: 200})
+	w.hook("/quick", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
+	})
+	busy := answer{status: 503, header: map[string]string{"Retry-After": "2"}}
+	w.receiver.Answer("/slow", busy)
+	w.receiver.Answer("/quick", busy, answer{status: 200})
 	w.run()
-	w.publish("order.created", `{"data":{}}`)
+	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
+	got := w.receiver.Await(t, "/quick", 2)
+	require.GreaterOrEqual(t, got[1].At.Sub(got[0].At), 2*time.Second)
+	require.Len(t, w.receiver.Got("/slow"), 1, "the schedule is not hurried")
+	d := w.recorded(slow, "e-1", time.Now(), webhook.Waiting)
+	require.Equal(t, webhook.Waiting, d.State)
+	require.WithinDuration(t, w.receiver.Got("/slow")[0].At.Add(10*time.Minute), d.NextAt, 10*time.Second)
+}
+
+func TestWhatIsWorthNothingAnyMoreIsNotSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/a", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1},"deadline":1}`)
+		h.Status = webhook.Paused
+	})
+	w.hook("/patient", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1},"deadline":3600}`)
+	})
+	stop := w.run()
+	w.publish("order.created", `{"event_id":"parked","data":{}}`)
+	w.recorded(h, "parked", time.Now(), webhook.Parked)
+	stop()
+	w.setStatus(h, webhook.Active)
+	w.publish("order.created", `{"event_id":"late","data":{}}`)
+	<-time.After(1100 * time.Millisecond)
+	w.run()
+	w.publish("order.created", `{"event_id":"fresh","data":{}}`)
+	w.receiver.Await(t, "/a", 1)
+	w.receiver.Await(t, "/patient", 3)
+	for _, id := range []string{"parked", "late"} {
+		d := w.recorded(h, id, time.Now(), webhook.Dead)
+		require.Equal(t, webhook.ReasonExpired, d.Reason)
+		require.Zero(t, d.Attempts)
+	}
+	require.Len(t, w.receiver.Got("/a"), 1, "only what is new")
+
+	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, webhook.DeliveryID(h.ID, "late"), false))
 	got := w.receiver.Await(t, "/a", 2)
-	require.WithinRange(t, got[1].At, got[0].At.Add(2*time.Second), got[0].At.Add(3500*time.Millisecond))
+	require.Equal(t, "true", got[1].Header.Get("X-Whisperer-Replay"), "a person who asks for it gets it")
 }
 
 func TestWhatIsNoEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {

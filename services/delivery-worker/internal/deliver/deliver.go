@@ -56,8 +56,8 @@ type facts interface {
 type operator interface {
 	// Disable stops a hook whose receiver wants no more.
 	Disable(hook *webhook.Hook, reason string)
-	// Died tells that a delivery will not be tried again by itself.
-	Died(due *webhook.Due, decision webhook.Decision, result webhook.Result)
+	// Died tells that a delivery will not be tried again by itself, after so many attempts.
+	Died(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result)
 	// Outcome tells whoever the hook's callback names; the attempt is nil where none led to the state.
 	Outcome(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error
 }
@@ -185,9 +185,12 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 		settled(ErrNotSettled)
 		return webhook.Parked, context.Canceled
 	}
-	if due.Round.StartedAt.IsZero() {
-		due.Round.StartedAt = d.Retries.Time(started)
+	if due.Expired(d.Retries.Time(started)) {
+		d.died(due, webhook.ReasonExpired, due.Attempts, webhook.Result{})
+		d.Finish(due, webhook.Dead, webhook.ReasonExpired, settled)
+		return webhook.Dead, context.Canceled
 	}
+	begin(&due.Round, due.ParkedAt, d.Retries.Time(started))
 	attempt, result, cancelled := d.Sender.Send(d.ctx, due, bodies)
 	if cancelled {
 		settled(ErrNotSettled)
@@ -201,8 +204,8 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 	decision := webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, result, d.Retries.Time(now), rand.Float64()) //nolint:gosec // jitter
 	d.Observer.Attempted(result, decision.State, now.Sub(started), firstLag(due, started))
 	d.log(due, result, decision, now.Sub(started))
-	if decision.State == webhook.Dead && !webhook.IsOperational(due.Event.Type) {
-		d.Operator.Died(due, decision, result)
+	if decision.State == webhook.Dead {
+		d.died(due, decision.Reason, due.Attempts+1, result)
 	}
 	if decision.DisableHook {
 		d.Operator.Disable(due.Hook, "The receiver answered 410 Gone.")
@@ -218,6 +221,23 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 		return decision.State, errFailed
 	}
 	return decision.State, nil
+}
+
+// begin has a round begin now, or go on after its delivery was parked: that time is none of the schedule's.
+func begin(round *webhook.Round, parkedAt, now time.Time) {
+	switch {
+	case round.StartedAt.IsZero():
+		round.StartedAt = now
+	case !parkedAt.IsZero() && parkedAt.Before(now):
+		round.StartedAt = round.StartedAt.Add(now.Sub(parkedAt))
+	}
+}
+
+// died tells of a delivery that will not be tried again by itself, unless that would be told by a delivery again.
+func (d *Deliverer) died(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result) {
+	if !webhook.IsOperational(due.Event.Type) {
+		d.Operator.Died(due, reason, attempts, result)
+	}
 }
 
 // firstLag is from the event's publication to the begin of its first attempt, 0 for later attempts.
