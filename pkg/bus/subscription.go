@@ -56,6 +56,8 @@ type Subscription struct {
 	open  map[uint64]held // by sequence: handed out by the server and not settled
 	bytes int             // of the open ones
 	ended bool            // nothing more comes into the queue
+	// paused says that nothing is asked for, and that what comes all the same goes back at once.
+	paused bool
 	// filled and room have a token when there may be something in the queue, or nothing will be, and when there may be
 	// room in it.
 	filled, room chan struct{}
@@ -91,6 +93,34 @@ func (s *Subscription) Linger(d time.Duration) { s.linger = d }
 
 // Stop ends taking, which takes up to a second. What was prefetched until then still comes out of TakeBatch; take it.
 func (s *Subscription) Stop() { s.stop() }
+
+// Pause gives what was prefetched to others at once, and asks for nothing more until Resume. Whoever cannot work on
+// messages must not keep them.
+func (s *Subscription) Pause() {
+	s.mu.Lock()
+	s.paused = true
+	queue := s.queue
+	s.queue = nil
+	s.mu.Unlock()
+	s.giveBack(queue)
+}
+
+// Resume ends what Pause began.
+func (s *Subscription) Resume() {
+	s.mu.Lock()
+	s.paused = false
+	s.mu.Unlock()
+	signal(s.room)
+}
+
+func (s *Subscription) giveBack(messages []Message) {
+	for i := range messages {
+		if err := messages[i].HandBack(0); err != nil { // it comes again when it has been silent for long enough
+			s.bus.log.Warn("message could not be handed back", zap.String("consumer", string(s.name)), zap.Error(err))
+			return
+		}
+	}
+}
 
 // TakeBatch waits for one message, then takes all that are there already, up to limit; batch is used again. It returns
 // false when the subscription has ended or ctx is done.
@@ -174,8 +204,9 @@ func (s *Subscription) awaitRoom() Room {
 		}
 		s.mu.Lock()
 		free, tight := Room{Messages: s.capacity.Messages - len(s.queue), Bytes: s.capacity.Bytes - s.bytes}, s.tight(s.bytes)
+		paused := s.paused
 		s.mu.Unlock()
-		if 2*free.Messages >= s.capacity.Messages && !tight {
+		if 2*free.Messages >= s.capacity.Messages && !tight && !paused {
 			return free
 		}
 		select {
@@ -218,7 +249,9 @@ func (s *Subscription) pull(room Room) error {
 		if err != nil {
 			return err
 		}
-		s.hold(&m)
+		if !s.hold(&m) {
+			s.giveBack([]Message{m})
+		}
 		signal(s.filled)
 	}
 	if err := pulled.Error(); err != nil {
@@ -263,8 +296,9 @@ func (s *Subscription) follow(meta *jetstream.MsgMetadata) Run {
 }
 
 // hold queues a message. One that is in our hands already is not taken twice: the server did not hear that we work on it,
-// or does not know any more that it had handed it out, and gets its answer when the work is done.
-func (s *Subscription) hold(m *Message) {
+// or does not know any more that it had handed it out, and gets its answer when the work is done. It returns false where
+// the message has to go back, as the subscription is paused.
+func (s *Subscription) hold(m *Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, there := s.open[m.Seq]
@@ -274,14 +308,18 @@ func (s *Subscription) hold(m *Message) {
 		s.bytes -= size(before.msg)
 	}
 	if !there || !before.publishedAt.Equal(m.PublishedAt) { // a new stream counts from 1 again
+		if s.paused {
+			return false
+		}
 		s.queue = append(s.queue, *m)
-		return
+		return true
 	}
 	for i := range s.queue { // who takes it has to know that others may have had it
 		if s.queue[i].Seq == m.Seq {
 			s.queue[i] = *m
 		}
 	}
+	return true
 }
 
 // size is about what an open message takes in memory, in bytes.

@@ -15,8 +15,8 @@ import (
 const (
 	// maxLookups is how many look-ups there are at once.
 	maxLookups = 2
-	// lookupDial bounds the making of a connection for them.
-	lookupDial = 5 * time.Second
+	// lookupSilence is how long an answer may take before its connection is given up; nobody waits for it so long.
+	lookupSilence = 2 * time.Second
 )
 
 // SameEvent is how long one id means one event. earlierEvents and mergeEvents say it too.
@@ -173,8 +173,6 @@ type byPrimaryKey struct{ driver.Connector }
 
 // Connect implements driver.Connector.
 func (c byPrimaryKey) Connect(ctx context.Context) (driver.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookupDial)
-	defer cancel()
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err

@@ -29,17 +29,18 @@ type DB struct {
 }
 
 // Open makes a pool of at most maxConns connections for the URL, and has two more where SeenEvents is asked. ring opens and
-// seals secrets. It does not connect; see Ready.
+// seals secrets. It does not connect; see Ready. No call on it waits for ever: it ends with its context, also where the
+// server is silent, and after half a minute of silence where that has no deadline.
 func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	connector, err := pq.NewConnector(url)
 	if err != nil {
 		return nil, fmt.Errorf("read database URL: %w", withoutURL(err))
 	}
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(patient{connector, silence})
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(connector), url: url, ring: ring}, nil
+	return &DB{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(patient{connector, lookupSilence}), url: url, ring: ring}, nil
 }
 
 // withoutURL keeps a URL that cannot be parsed, and with it a password, out of messages.
