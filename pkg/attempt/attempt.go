@@ -34,7 +34,12 @@ const (
 	headerReplay   = "X-Whisperer-Replay"
 	headerTest     = "X-Whisperer-Test"
 	headerTrace    = "Traceparent"
+	headerAccept   = "Accept"
+	headerAgent    = "User-Agent"
 )
+
+// shown are headers that are recorded with their values, although they may be the integrator's.
+var shown = []string{headerAccept, headerAgent}
 
 // hidden stands in the ledger for a header value that is the integrator's.
 const hidden = "[hidden]"
@@ -56,7 +61,8 @@ type prepared struct {
 	keys   []key
 	// session is the login, nil where none is needed.
 	session *session
-	// theirs are the integrator's headers, the API key and the authorization, but for that of a login.
+	// theirs are the integrator's headers, as they are spelt, the API key and the authorization, but for that of a login, and
+	// what the integrator may change.
 	theirs egress.Header
 	// hidden are the names of headers whose values are the integrator's, and not recorded.
 	hidden []string
@@ -214,28 +220,35 @@ func (s *Sender) build(h *webhook.Hook, before *session) *prepared {
 		}
 		p.keys = append(p.keys, key{key: k, expiresAt: secret.ExpiresAt})
 	}
-	p.addTheirs()
+	p.addTheirs(s.userAgent)
 	return p
 }
 
-// addTheirs makes theirs and hidden.
-func (p *prepared) addTheirs() {
+// addTheirs makes theirs and hidden, with the user agent where the integrator has none of their own.
+func (p *prepared) addTheirs(userAgent string) {
 	h := p.hook
 	for name, value := range h.Headers {
-		p.theirs.Set(http.CanonicalHeaderKey(name), value)
+		p.theirs.Set(name, value)
 	}
 	if h.APIKey != "" {
-		p.theirs.Set(http.CanonicalHeaderKey(h.Config.APIKeyHeader), h.APIKey)
+		p.theirs.Set(h.Config.APIKeyHeader, h.APIKey)
 	}
 	if auth := h.Config.Auth; auth != nil && auth.AuthType == webhook.AuthBasic {
-		p.theirs.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password)))
+		p.theirs.Set(auth.Header(), "Basic "+base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password)))
 	}
 	p.hidden = []string{"Authorization"}
 	if p.session != nil {
 		p.hidden = append(p.hidden, p.session.header)
 	}
 	for i := range p.theirs {
-		p.hidden = append(p.hidden, p.theirs[i].Name)
+		if !slices.ContainsFunc(shown, func(name string) bool { return strings.EqualFold(name, p.theirs[i].Name) }) {
+			p.hidden = append(p.hidden, p.theirs[i].Name)
+		}
+	}
+	for _, ours := range []webhook.Header{{Name: headerAccept, Value: "*/*"}, {Name: headerAgent, Value: userAgent}} {
+		if !p.theirs.Has(ours.Name) {
+			p.theirs = append(p.theirs, ours)
+		}
 	}
 }
 
@@ -246,7 +259,6 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 	id := due.ID.String()
 	h.Set("Content-Type", body.ContentType)
 	h.Set(headerTrace, traceparent(span, due.Event.Traceparent))
-	h.Set("User-Agent", s.userAgent)
 	h.Set("Webhook-Id", id)
 	s.sign(&h, p, id, body, now)
 	h.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))

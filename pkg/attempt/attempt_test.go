@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -83,7 +84,7 @@ func send(t *testing.T, s *attempt.Sender, d *webhook.Due) (*whispererv1.Attempt
 // recorded is what the ledger says of a request's header.
 func recorded(a *whispererv1.AttemptFact, name string) string {
 	for _, h := range webhook.ParseHeaderLines(a.GetRequestHeaders()) {
-		if h.Name == name {
+		if strings.EqualFold(h.Name, name) {
 			return h.Value
 		}
 	}
@@ -122,6 +123,57 @@ func TestARequestSaysWhatItIs(t *testing.T) {
 	lines := webhook.ParseHeaderLines(attempt.GetRequestHeaders())
 	byName := func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) }
 	require.True(t, slices.IsSortedFunc(lines, byName), "in an order that people can read: %v", lines)
+}
+
+// rawReceiver answers each request with 200 and gives its head as it came.
+func rawReceiver(t *testing.T) (url string, heads <-chan string) {
+	t.Helper()
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	c := make(chan string, 10)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			buf := make([]byte, 64<<10)
+			n, _ := conn.Read(buf)
+			c <- string(buf[:n])
+			io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+			conn.Close()
+		}
+	}()
+	return "http://" + l.Addr().String(), c
+}
+
+func TestHeadersAreSentAsTheyAreSpeltAndTheIntegratorsComeFirst(t *testing.T) {
+	t.Parallel()
+	url, heads := rawReceiver(t)
+	s := newSender(t, "127.0.0.1")
+	d := due(t, url, `{"api_key_header":"X-KEY"}`)
+	a, _ := send(t, s, d)
+	head := <-heads
+	require.Contains(t, head, "\r\nAccept: */*\r\n")
+	require.Contains(t, head, "\r\nUser-Agent: Whisperer/1.2.3\r\n")
+	require.Equal(t, "*/*", recorded(a, "Accept"))
+
+	changed := *d.Hook
+	changed.APIKey = "k"
+	changed.Headers = map[string]string{"SOAPAction": "send", "ETag": "1", "accept": "text/xml", "USER-AGENT": "shop/2"}
+	d.Hook = &changed
+	a, _ = send(t, s, d)
+	head = <-heads
+	for _, line := range []string{"SOAPAction: send", "ETag: 1", "X-KEY: k", "accept: text/xml", "User-Agent: shop/2"} {
+		require.Contains(t, head, "\r\n"+line+"\r\n")
+	}
+	require.NotContains(t, head, "Whisperer/")
+	require.NotContains(t, head, "*/*")
+	require.Equal(t, "[hidden]", recorded(a, "SOAPAction"))
+	require.Equal(t, "[hidden]", recorded(a, "X-KEY"))
+	require.Equal(t, "text/xml", recorded(a, "accept"), "no secret, and what people ask about")
 }
 
 func TestAReplayKeepsItsIDAndSaysSo(t *testing.T) {

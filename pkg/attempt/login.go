@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
@@ -53,7 +52,7 @@ func newSession(client *egress.Client, h *webhook.Hook, before *session) *sessio
 		before.hook.TargetURL == h.TargetURL && before.hook.Config.Timeout == h.Config.Timeout {
 		return before
 	}
-	s := &session{client: client, hook: h, auth: auth, header: loginHeader(auth)}
+	s := &session{client: client, hook: h, auth: auth, header: auth.Header()}
 	if auth.AuthType == webhook.AuthOAuth2 {
 		s.oauth2 = &clientcredentials.Config{
 			ClientID: auth.ClientID, ClientSecret: auth.ClientSecret, TokenURL: auth.TokenURL, Scopes: auth.Scopes,
@@ -73,14 +72,6 @@ func newSession(client *egress.Client, h *webhook.Hook, before *session) *sessio
 		}
 	}
 	return s
-}
-
-// loginHeader is the canonical name of the header that auth sets.
-func loginHeader(auth *webhook.Auth) string {
-	if auth.HeaderName != "" {
-		return http.CanonicalHeaderKey(auth.HeaderName)
-	}
-	return "Authorization"
 }
 
 // get returns the header's value, and whether it comes from a login just now. The error is a sentence for people, or
@@ -195,13 +186,8 @@ func (s *session) credentials() (body []byte, contentType string, err error) {
 
 // life is how long the token of the answer is good.
 func (s *session) life(answer []byte) time.Duration {
-	var said struct {
-		ExpiresIn json.Number `json:"expires_in"`
-	}
-	if err := json.Unmarshal(answer, &said); err == nil {
-		if seconds, err := said.ExpiresIn.Int64(); err == nil && seconds > 0 && seconds < 1<<32 {
-			return time.Duration(seconds) * time.Second
-		}
+	if said := expiresIn(answer); said > 0 {
+		return said
 	}
 	if s.auth.ExpiresIn > 0 {
 		return time.Duration(s.auth.ExpiresIn) * time.Second
@@ -228,6 +214,7 @@ func hostOf(raw string) string {
 // clientCredentials gets a token by OAuth 2.0.
 func (s *session) clientCredentials(ctx context.Context) (value string, life time.Duration, err error) {
 	client := s.client.HTTPClient(s.tlsFor(s.auth.TokenURL))
+	client.Transport = plainExpiry{client.Transport}
 	token, err := s.oauth2.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
 	if err != nil {
 		return "", 0, tokenError(ctx, err)

@@ -173,6 +173,39 @@ func TestATokenEndsWhenItsAnswerSaysSo(t *testing.T) {
 	require.Zero(t, g.refused.Load())
 }
 
+func TestTheLifeOfATokenIsReadInEveryForm(t *testing.T) {
+	t.Parallel()
+	for said, long := range map[string]bool{
+		`,"expires_in":3600`: true, `,"expires_in":"3600"`: true, `,"expires_in":3600.0`: true, `,"expires_in":" 3600 "`: true, `,"expires_in":3.6e3`: true,
+		`,"expires_in":1e300`: true, ``: true, `,"expires_in":0`: true, `,"expires_in":-1`: true, `,"expires_in":"0"`: true, `,"expires_in":null`: true,
+		`,"expires_in":""`: true, `,"expires_in":"soon"`: true, `,"expires_in":"NaN"`: true, `,"expires_in":{}`: true, `,"expires_in":[1]`: true, `,"expires_in":true`: true,
+		`,"expires_in":1`: false, `,"expires_in":"1"`: false, `,"expires_in":1.5`: false,
+	} {
+		for kind, auth := range map[string]string{"token": `"auth_type":"token","url":"URL/login","username":"u"`, "oauth2": oauth2Auth} {
+			t.Run(kind+" "+said, func(t *testing.T) {
+				t.Parallel()
+				g := newGuarded(t, func(w http.ResponseWriter, _ *http.Request, n int64) {
+					w.Header().Set("Content-Type", "application/json")
+					fmt.Fprintf(w, `{"token":"canary-token-%d","access_token":"canary-token-%[1]d","token_type":"bearer"%s}`, n, said)
+				})
+				s, d := newSender(t, "127.0.0.1"), g.due(t, auth)
+				first, result := send(t, s, d)
+				require.True(t, result.Success(), first.GetError())
+				if long {
+					_, result = send(t, s, d)
+					require.True(t, result.Success())
+					require.EqualValues(t, 1, g.logins.Load())
+					return
+				}
+				require.Eventually(t, func() bool {
+					_, result := send(t, s, d)
+					return result.Success() && g.logins.Load() == 2
+				}, 10*time.Second, 50*time.Millisecond)
+			})
+		}
+	}
+}
+
 func TestALoginGoesOnUntilItsHookLogsInOtherwise(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t, givesToken)

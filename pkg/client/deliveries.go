@@ -59,8 +59,10 @@ type Attempt struct {
 	// RequestSize is the body's, in bytes.
 	RequestSize     int      `json:"request_size"`
 	ResponseHeaders []Header `json:"response_headers"`
-	// ResponseBody is at most 16 KiB.
+	// ResponseBody is at most 16 KiB, or 64 KiB that were decoded from them.
 	ResponseBody string `json:"response_body"`
+	// ResponseBodyDecoded says that the receiver sent the body compressed.
+	ResponseBodyDecoded bool `json:"response_body_decoded"`
 	// ResponseBodyIsBase64 says that the body was no text.
 	ResponseBodyIsBase64 bool    `json:"response_body_is_base64"`
 	Truncated            bool    `json:"truncated"`

@@ -108,6 +108,14 @@ func (a *Auth) Login() (field, target string) {
 	}
 }
 
+// Header is the name of the header that carries the authentication, as it is written.
+func (a *Auth) Header() string {
+	if a.AuthType == AuthToken && a.HeaderName != "" {
+		return a.HeaderName
+	}
+	return "Authorization"
+}
+
 // TokenHeader is the header's value for a token.
 func (a *Auth) TokenHeader(token string) string {
 	format := a.HeaderFormat

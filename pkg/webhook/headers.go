@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"maps"
+	"net/textproto"
 	"strings"
 )
 
@@ -16,8 +18,7 @@ const (
 // forbiddenHeaders belong to HTTP, to us, or to somebody's metadata service.
 var forbiddenHeaders = map[string]bool{
 	"host": true, "content-length": true, "transfer-encoding": true, "te": true, "trailer": true, "connection": true,
-	"keep-alive": true, "upgrade": true, "expect": true, "content-encoding": true, "content-type": true,
-	"user-agent": true, "accept-encoding": true, "cookie": true, "date": true, "via": true, "forwarded": true,
+	"keep-alive": true, "upgrade": true, "expect": true, "content-encoding": true, "content-type": true, "accept-encoding": true, "cookie": true, "date": true, "via": true, "forwarded": true,
 	"idempotency-key": true, "x-idempotency-key": true, "metadata-flavor": true, "metadata": true, "traceparent": true,
 	"tracestate": true,
 }
@@ -54,6 +55,40 @@ func ValidateHeaders(headers map[string]string) error {
 		p.add("", "is larger than %d bytes in all", MaxHeadersInAll)
 	}
 	return p.err()
+}
+
+// Trim takes the blanks off the ends of header values, the API key's too: they are no part of a value, and HTTP/2 receivers
+// drop a header that has some (RFC 9113 section 8.2.1).
+func (h *Hook) Trim() {
+	h.APIKey = textproto.TrimString(h.APIKey)
+	for name, value := range h.Headers {
+		if trimmed := textproto.TrimString(value); trimmed != value {
+			h.Headers = maps.Clone(h.Headers)
+			h.Headers[name] = trimmed
+		}
+	}
+}
+
+// conflicts reports headers that would be set twice, of which one would win.
+func (h *Hook) conflicts(p *problems) {
+	auth, key := "", ""
+	if h.Config.Auth != nil {
+		auth = h.Config.Auth.Header()
+	}
+	if h.APIKey != "" {
+		key = h.Config.APIKeyHeader
+	}
+	for _, name := range sortedKeys(h.Headers) {
+		switch {
+		case strings.EqualFold(name, auth):
+			p.add("/additional_headers/"+escapePointer(name), "is set by config.auth as well: leave out additional_headers' %s or config.auth", clip(name))
+		case strings.EqualFold(name, key):
+			p.add("/additional_headers/"+escapePointer(name), "is set by api_key as well: leave out additional_headers' %s or api_key", clip(name))
+		}
+	}
+	if key != "" && strings.EqualFold(key, auth) {
+		p.add("/api_key", "is sent as %s, which config.auth sets as well: leave out api_key or config.auth, or change config.api_key_header", clip(key))
+	}
 }
 
 func headerNameProblem(name string) string {

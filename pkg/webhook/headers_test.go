@@ -21,6 +21,7 @@ func TestHeadersThatMayBeSent(t *testing.T) {
 		"none":                          nil,
 		"a name of one's own":           {"X-Channel": "12"},
 		"an authorization":              {"Authorization": "Bearer abc"},
+		"what firewalls ask for":        {"User-Agent": "shop/1.0", "Accept": "application/json"},
 		"an empty value":                {"X-Empty": ""},
 		"a value with a tab":            {"X-Tab": "a\tb"},
 		"a value beyond ASCII":          {"X-Name": "Bücher"},
@@ -80,7 +81,7 @@ var big = strings.Repeat("v", 4096)
 func TestReservedHeadersAreRefusedInEverySpelling(t *testing.T) {
 	t.Parallel()
 	reserved := strings.FieldsSeq(`Host Content-Length Transfer-Encoding TE Trailer Connection Keep-Alive Proxy-Authorization
-		Proxy-Connection Upgrade Expect Content-Encoding Content-Type User-Agent Accept-Encoding Cookie Date Via Forwarded
+		Proxy-Connection Upgrade Expect Content-Encoding Content-Type Accept-Encoding Cookie Date Via Forwarded
 		X-Forwarded-For X-Forwarded-Host webhook-id webhook-timestamp webhook-signature svix-id Idempotency-Key
 		X-Idempotency-Key X-Amz-Security-Token X-aws-ec2-metadata-token Metadata-Flavor Metadata
 		X-Google-Metadata-Request traceparent tracestate X-Whisperer-Signature`)

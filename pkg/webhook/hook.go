@@ -115,6 +115,10 @@ func (h *Hook) Validate() error {
 		p.add("/config/tls", "means nothing for a target_url that is not https")
 	}
 	p.under("/additional_headers", ValidateHeaders(h.Headers))
+	h.conflicts(p)
+	if auth := h.Config.Auth; auth != nil && auth.AuthType == AuthBasic && strings.Contains(auth.Username, ":") {
+		p.add("/config/auth/username", "must not contain a colon: receivers take what comes after it for the password (RFC 7617 section 2)")
+	}
 	if _, err := ParseCountdown(h.RetryConfig); err != nil {
 		p.under("/retry_countdown_config", err)
 	}

@@ -21,6 +21,43 @@ func validHook(t *testing.T) webhook.Hook {
 	}
 }
 
+// auth gives a hook config.auth, and these headers.
+func auth(text string, headers ...string) func(h *webhook.Hook) {
+	return withConfig(`{"auth":`+text+`}`, headers)
+}
+
+// key gives a hook an API key, keys of its config, and these headers.
+func key(keys string, headers ...string) func(h *webhook.Hook) {
+	return func(h *webhook.Hook) {
+		withConfig(`{`+keys+`}`, headers)(h)
+		h.APIKey = "k"
+	}
+}
+
+func withConfig(text string, headers []string) func(h *webhook.Hook) {
+	return func(h *webhook.Hook) {
+		c, err := webhook.ParseConfig(json.RawMessage(text))
+		if err != nil {
+			panic(err)
+		}
+		h.Config, h.Headers = c, map[string]string{}
+		for _, name := range headers {
+			h.Headers[name] = "v"
+		}
+	}
+}
+
+func TestBlanksAtTheEndsOfHeaderValuesAreTrimmed(t *testing.T) {
+	t.Parallel()
+	given := map[string]string{"X-Shop": "berlin ", "X-Tab": "\tv\t ", "X-Inner": "a b", "X-Empty": " "}
+	h := validHook(t)
+	h.Headers, h.APIKey = given, " k "
+	h.Trim()
+	require.Equal(t, map[string]string{"X-Shop": "berlin", "X-Tab": "v", "X-Inner": "a b", "X-Empty": ""}, h.Headers)
+	require.Equal(t, "k", h.APIKey)
+	require.Equal(t, "berlin ", given["X-Shop"], "another's map is left alone")
+}
+
 func TestHooksAreValidated(t *testing.T) {
 	t.Parallel()
 	long := func(n int) string { return strings.Repeat("x", n) }
@@ -48,6 +85,21 @@ func TestHooksAreValidated(t *testing.T) {
 		"a secret of any text":         {func(h *webhook.Hook) { h.Secrets = []webhook.Secret{{Value: "pässword 1"}} }, nil},
 		"an api key with a line feed":  {func(h *webhook.Hook) { h.APIKey = "a\n" }, []string{"/api_key"}},
 		"an api key too long":          {func(h *webhook.Hook) { h.APIKey = long(1025) }, []string{"/api_key"}},
+		"basic auth":                   {auth(`{"auth_type":"basic","username":"u","password":"p:q"}`), nil},
+		"a user name with a colon":     {auth(`{"auth_type":"basic","username":"u:v","password":"p"}`), []string{"/config/auth/username"}},
+		"a log-in with a colon":        {auth(`{"auth_type":"token","url":"https://a.example/","username":"u:v","password":"p"}`), nil},
+		"auth beside Authorization":    {auth(`{"auth_type":"basic","username":"u","password":"p"}`, "authorization"), []string{"/additional_headers/authorization"}},
+		"oauth2 beside Authorization":  {auth(`{"auth_type":"oauth2","token_url":"https://a.example/","client_id":"c"}`, "AUTHORIZATION"), []string{"/additional_headers/AUTHORIZATION"}},
+		"a token beside Authorization": {auth(`{"auth_type":"token","url":"https://a.example/","username":"u"}`, "Authorization"), []string{"/additional_headers/Authorization"}},
+		"a token of another header":    {auth(`{"auth_type":"token","url":"https://a.example/","username":"u","header_name":"X-Token"}`, "Authorization"), nil},
+		"a token's header, twice":      {auth(`{"auth_type":"token","url":"https://a.example/","username":"u","header_name":"X-Token"}`, "x-token"), []string{"/additional_headers/x-token"}},
+		"Authorization alone":          {func(h *webhook.Hook) { h.Headers = map[string]string{"Authorization": "x"} }, nil},
+		"an api key, twice":            {key(``, "x-api-key"), []string{"/additional_headers/x-api-key"}},
+		"an api key of another header": {key(`"api_key_header":"X-Shop-Key"`, "X-API-Key"), nil},
+		"that one, twice":              {key(`"api_key_header":"X-Shop-Key"`, "x-shop-KEY"), []string{"/additional_headers/x-shop-KEY"}},
+		"an api key as authorization": {
+			key(`"api_key_header":"authorization","auth":{"auth_type":"basic","username":"u","password":"p"}`, "X-A"), []string{"/api_key"},
+		},
 		"a header that is ours":        {func(h *webhook.Hook) { h.Headers = map[string]string{"Host": "x"} }, []string{"/additional_headers/Host"}},
 		"too many headers":             {func(h *webhook.Hook) { h.Headers = headersOf(21) }, []string{"/additional_headers"}},
 		"a retry config that is wrong": {retry(`{"choice":"fixed","kwargs":{"seconds":-1}}`), []string{"/retry_countdown_config/kwargs/seconds"}},

@@ -36,6 +36,7 @@ type attemptView struct {
 	Response string
 	Body     string
 	Binary   bool
+	Decoded  bool
 	Parts    []attemptPart
 	// RequestBody is what was sent; it is kept of tests alone.
 	RequestBody string
@@ -103,8 +104,13 @@ func newAttemptView(a *webhook.Attempt) attemptView {
 		Attempt: *a, Took: took(a.Duration), Answer: answerText(a.Status, a.Class), Request: headerText(a.RequestHeaders),
 		Response: headerText(a.ResponseHeaders), Sent: size(a.RequestSize), Got: size(len(a.ResponseBody)),
 	}
-	if utf8.Valid(a.ResponseBody) {
-		view.Body = pretty(a.ResponseBody)
+	if a.Status != 0 && unfinished(a.Class) {
+		view.Answer = answerText(a.Status, webhook.ClassNone) + ": " + a.Error
+	}
+	body := a.Shown()
+	view.Truncated, view.Decoded = body.Truncated, body.Decoded
+	if utf8.Valid(body.Bytes) {
+		view.Body = pretty(body.Bytes)
 	} else {
 		view.Binary = true
 	}

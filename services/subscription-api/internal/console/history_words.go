@@ -107,13 +107,18 @@ func classText(class webhook.ErrorClass) string {
 
 // answerText says what the last attempt brought: of a success that is none, what was wrong with it.
 func answerText(status int, class webhook.ErrorClass) string {
-	if unfinished := class == webhook.ClassTimeout || class == webhook.ClassIncomplete; status != 0 && !unfinished {
+	if status != 0 && !unfinished(class) {
 		if text := http.StatusText(status); text != "" {
 			return strconv.Itoa(status) + " " + text
 		}
 		return strconv.Itoa(status)
 	}
 	return classText(class)
+}
+
+// unfinished reports whether a success is none that came with an attempt of this class.
+func unfinished(class webhook.ErrorClass) bool {
+	return class == webhook.ClassTimeout || class == webhook.ClassIncomplete
 }
 
 // failingText says what is wrong with a hook.

@@ -124,6 +124,7 @@ func (f *hookForm) apply(h *webhook.Hook, know knowledge, wrong complaints) (mad
 		h.RetryConfig = retries
 	}
 	f.applyConfig(h, know, wrong)
+	h.Trim()
 	f.judge(h, wrong)
 	f.judgeSecrets(&stored, h, wrong)
 	return madeSecret

@@ -108,7 +108,8 @@ type (
 		RequestHeaders       []headerLine           `json:"request_headers" nullable:"false" doc:"The integrator's own values are hidden"`
 		RequestSize          int                    `json:"request_size" doc:"Of the body, in bytes"`
 		ResponseHeaders      []headerLine           `json:"response_headers" nullable:"false"`
-		ResponseBody         string                 `json:"response_body" doc:"The first 16 KiB"`
+		ResponseBody         string                 `json:"response_body" doc:"The first 16 KiB, or up to 64 KiB decoded from them"`
+		ResponseBodyDecoded  bool                   `json:"response_body_decoded" doc:"Whether the receiver sent the body compressed (Content-Encoding)"`
 		ResponseBodyIsBase64 bool                   `json:"response_body_is_base64" doc:"Whether the body was no text"`
 		Truncated            bool                   `json:"truncated" doc:"Whether there was more of the answer than is shown"`
 		Timings              attemptTimings         `json:"timings"`
@@ -253,13 +254,14 @@ func renderDelivery(d *webhook.Delivery) DeliveryBody {
 }
 
 func renderAttempt(a *webhook.Attempt) attemptBody {
-	body := contentOf(a.ResponseBody)
+	shown := a.Shown()
+	body := contentOf(shown.Bytes)
 	return attemptBody{
 		Number: a.Number, StartedAt: a.StartedAt, Duration: a.Duration.Seconds(), Outcome: a.Outcome,
 		Status: optionalStatus(a.Status), ErrorClass: a.Class, Error: a.Error, Replay: a.Replay, Worker: a.Worker, Method: a.Method,
 		URL: a.URL, RequestHeaders: headerLines(a.RequestHeaders), RequestSize: a.RequestSize,
-		ResponseHeaders: headerLines(a.ResponseHeaders), ResponseBody: body.text, ResponseBodyIsBase64: body.base64,
-		Truncated: a.Truncated, Timings: attemptTimings{
+		ResponseHeaders: headerLines(a.ResponseHeaders), ResponseBody: body.text, ResponseBodyDecoded: shown.Decoded, ResponseBodyIsBase64: body.base64,
+		Truncated: shown.Truncated, Timings: attemptTimings{
 			DNS: a.Timings.DNS.Seconds(), Connect: a.Timings.Connect.Seconds(), TLS: a.Timings.TLS.Seconds(),
 			FirstByte: a.Timings.FirstByte.Seconds(),
 		},

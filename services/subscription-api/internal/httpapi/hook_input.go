@@ -72,11 +72,28 @@ func (e *edit) apply(h *webhook.Hook) error {
 	e.secrets(h)
 	e.objects(h)
 	e.status(h)
+	h.Trim()
 	err := h.Validate()
 	e.nameEventTypes(err)
-	collect(e.invalid, "", err)
+	collect(e.invalid, "", e.news(err))
 	e.invalid.Fields = firstOfEach(e.invalid.Fields)
 	return orNil(e.invalid)
+}
+
+// news leaves out of a complaint what is wrong with the stored hook already, in a part that this change does not touch: a hook
+// from before a rule can still be paused or renamed.
+func (e *edit) news(err error) error {
+	found, ok := err.(*webhook.ValidationError) //nolint:errorlint // Validate returns it as it is
+	touched := e.in.Config.Set || e.in.AdditionalHeaders.Set || e.in.APIKey.Set || e.in.SecretKey.Set || e.replace
+	if !ok || e.before == nil || touched {
+		return err
+	}
+	before, _ := e.before.Validate().(*webhook.ValidationError) //nolint:errorlint // as above
+	if before == nil {
+		return err
+	}
+	found.Fields = slices.DeleteFunc(found.Fields, func(f webhook.FieldError) bool { return slices.Contains(before.Fields, f) })
+	return orNil(found)
 }
 
 // firstOfEach leaves one complaint for each pointer: what could not be read is not judged, too.

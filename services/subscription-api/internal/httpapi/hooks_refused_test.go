@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -189,4 +192,44 @@ func TestQuota(t *testing.T) {
 	a := w.call(t, http.MethodPost, hooks, `{"event_type": "*", "target_url": "http://example.com/3"}`)
 	require.Equal(t, http.StatusConflict, a.status)
 	require.NotContains(t, a.json, "existing_id")
+}
+
+func TestHeadersThatWouldBeSetTwiceAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, c := range []struct{ fields, pointer, other string }{
+		{`"additional_headers":{"Authorization":"x"},"config":{"auth":{"auth_type":"basic","username":"u","password":"p"}}`, "/additional_headers/Authorization", "config.auth"},
+		{`"additional_headers":{"x-api-key":"x"},"api_key":"k"`, "/additional_headers/x-api-key", "api_key"},
+		{`"api_key":"k","config":{"api_key_header":"Authorization","auth":{"auth_type":"basic","username":"u","password":"p"}}`, "/api_key", "config.auth"},
+		{`"config":{"auth":{"auth_type":"basic","username":"u:v","password":"p"}}`, "/config/auth/username", "colon"},
+	} {
+		answer := w.call(t, "POST", "/whisperer/hooks/", `{"event_type":"package.created","target_url":"https://example.com/",`+c.fields+`}`)
+		require.Equal(t, http.StatusUnprocessableEntity, answer.status, answer.text)
+		require.Contains(t, answer.text, `"`+c.pointer+`"`)
+		require.Contains(t, answer.text, c.other)
+	}
+}
+
+func TestAHookFromBeforeARuleCanStillBeChangedInOtherParts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	config, err := webhook.ParseConfig(json.RawMessage(`{"auth":{"auth_type":"basic","username":"u:v","password":"p"}}`))
+	require.NoError(t, err, "what is stored can be read, and delivered")
+	h, err := w.db.CreateHook(t.Context(), "test", webhook.Hook{
+		Tenant: webhook.DefaultTenant, EventTypes: []string{"package.created"}, TargetURL: "https://example.com/", NotificationType: webhook.NotificationREST,
+		Headers: map[string]string{"Authorization": "x"}, Config: config, Status: webhook.Active,
+	}, 10, postgres.IdempotencyKey{})
+	require.NoError(t, err)
+	path := "/whisperer/hooks/" + h.ID.String() + "/"
+	for _, change := range []string{`{"is_active":false}`, `{"name":"old"}`, `{"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":60}}}`} {
+		answer := w.call(t, "PATCH", path, change)
+		require.Equal(t, http.StatusOK, answer.status, answer.text)
+	}
+	answer := w.call(t, "PATCH", path, `{"additional_headers":{"authorization":"y"}}`)
+	require.Equal(t, http.StatusUnprocessableEntity, answer.status, answer.text)
+	require.Contains(t, answer.text, "/config/auth/username")
+	require.Contains(t, answer.text, "/additional_headers/authorization")
+	answer = w.call(t, "PATCH", path, `{"additional_headers":{"X-Shop":"berlin \t"},"config":{"auth":{"auth_type":"basic","username":"u","password":"v:p"}}}`)
+	require.Equal(t, http.StatusOK, answer.status, answer.text)
+	require.Contains(t, answer.text, `"X-Shop":"berlin"`)
 }

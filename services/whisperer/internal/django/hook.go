@@ -74,6 +74,7 @@ func (r *Row) Hook(tenant string, format webhook.Format) (h webhook.Hook, notes 
 	for _, column := range r.Unknown {
 		notes = append(notes, "column "+column+" has no counterpart and is left out")
 	}
+	h.Trim()
 	collect(invalid, "", h.Validate())
 	if len(invalid.Fields) > 0 {
 		return h, notes, invalid
