@@ -16,6 +16,9 @@ import (
 // it only reads after a failover, its disk fails, or others were in the way. Trying again later helps.
 var ErrUnavailable = errors.New("database is unavailable")
 
+// ErrSlow says that a search was given up because it took longer than it may.
+var ErrSlow = errors.New("search takes too long")
+
 // translate marks an error of the driver that is about the connection or the server's state, not about the statement or its
 // data, as ErrUnavailable.
 func translate(err error) error {

@@ -109,8 +109,8 @@ func (d *DB) ScanDeliveries(ctx context.Context, tenant string, f DeliveryFilter
 	f.scanned(hits)
 	query = scanQuery("deliveries", deliveryView, query, most, hits, page, "published_at", "id")
 	var rows []scannedDelivery
-	if err := d.db.SelectContext(ctx, &rows, query, hits.args...); err != nil {
-		return Scanned[webhook.Delivery]{}, translate(fmt.Errorf("scan deliveries: %w", f.Payload.pathError(err)))
+	if err := d.search(ctx, &f.Payload, &rows, query, hits.args); err != nil {
+		return Scanned[webhook.Delivery]{}, fmt.Errorf("scan deliveries: %w", err)
 	}
 	rows, more, reached := cutScanned(rows, most, page, func(r *scannedDelivery) (looked, Position) {
 		return r.looked, Position{At: r.PublishedAt.UTC(), ID: r.ID}

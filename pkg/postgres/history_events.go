@@ -83,8 +83,8 @@ func (d *DB) SearchEvents(ctx context.Context, tenant string, f EventFilter, pag
 	f.scanned(hits)
 	query = scanQuery("events", "id, seq, type, time, published_at, entity, size, schema_problems", query, maxScanned, hits, page, "published_at", "seq")
 	var rows []scannedEvent
-	if err := d.db.SelectContext(ctx, &rows, query, hits.args...); err != nil {
-		return Scanned[EventSummary]{}, translate(fmt.Errorf("search events: %w", f.Payload.pathError(err)))
+	if err := d.search(ctx, &f.Payload, &rows, query, hits.args); err != nil {
+		return Scanned[EventSummary]{}, fmt.Errorf("search events: %w", err)
 	}
 	rows, more, reached := cutScanned(rows, maxScanned, page, func(r *scannedEvent) (looked, Position) {
 		return r.looked, SeqPosition(r.PublishedAt.UTC(), uint64(r.Seq)) //nolint:gosec // never negative

@@ -1,9 +1,42 @@
 package postgres
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
+
+	"github.com/lib/pq"
 )
+
+// How long PostgreSQL works on a page of a search. A path can be made to take any time on a payload of any size.
+const (
+	searchTime = 6 * time.Second
+	pathTime   = 2 * time.Second
+)
+
+// search runs the query of a page of a search, in a transaction of its own for its own timeout: poolers between us and
+// PostgreSQL may give the connection to somebody else afterwards. The error is ErrSlow where it took too long.
+func (d *DB) search(ctx context.Context, f *PayloadFilter, rows any, query string, args []any) error {
+	limit := searchTime
+	if f.Path != "" {
+		limit = pathTime
+	}
+	tx, err := d.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return translate(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`SET LOCAL statement_timeout = %d`, limit.Milliseconds())); err != nil {
+		return translate(err)
+	}
+	err = tx.SelectContext(ctx, rows, query, args...)
+	if pqErr, ok := errors.AsType[*pq.Error](err); ok && pqErr.Code.Name() == "query_canceled" && ctx.Err() == nil {
+		return ErrSlow
+	}
+	return translate(f.pathError(err))
+}
 
 // How many rows one page looks at, at most, where there is no index of what is looked for: some 20 ms. Scattered ones are
 // each on a page of the disk of its own, as a hook's deliveries are, and the payloads of deliveries.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,22 +28,38 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
+// Connections to PostgreSQL. Each use has its own, so that none takes those of the others.
 const (
-	databaseConns = 16
+	hookConns   = 8 // hooks, signing in, publishing
+	lookUpConns = 6 // what happened
+	jobConns    = 2 // replays and other jobs, a batch of which takes long
+)
+
+// What may be looked up at once: in all, of one tenant and by one token.
+const (
+	lookUps, tenantLookUps, tokenLookUps    = lookUpConns, 4, 3
+	searches, tenantSearches, tokenSearches = lookUpConns / 2, 2, 2
+	// lookUpPatience is how long a look-up waits for its turn.
+	lookUpPatience = 500 * time.Millisecond
+)
+
+const (
 	// lastWords is what closing connections may take after requests under way were given up at the end.
 	lastWords = 3 * time.Second
 )
 
 // Service is the subscription API. Make one with New and run its Components once.
 type Service struct {
-	config Config
-	log    *zap.Logger
-	health *daemon.Health
-	db     *postgres.DB
-	events *publisher
-	types  *schema.Checks
-	traces *trace.Tracer
-	http   *daemon.Server
+	config  Config
+	log     *zap.Logger
+	health  *daemon.Health
+	db      *postgres.DB
+	history *postgres.DB // for looking up what happened
+	work    *postgres.DB // for jobs
+	events  *publisher
+	types   *schema.Checks
+	traces  *trace.Tracer
+	http    *daemon.Server
 }
 
 // New makes the API and opens its addresses; it connects to nothing yet. Requests are traced where traces is not nil.
@@ -64,38 +81,24 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 		return nil, err
 	}
 	s := &Service{config: c, log: log, events: &publisher{}, traces: traces, types: schema.NewChecks(catalogue.SchemaOf, log)}
-	if s.db, err = postgres.Open(c.DatabaseURL, databaseConns, ring); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
-			_ = s.db.Close()
+			_ = s.closeDatabase()
 		}
 	}()
+	if err := s.openDatabase(ring); err != nil {
+		return nil, err
+	}
 	registry := daemon.NewRegistry(version)
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "whisperer_api_nats_up", Help: "1 while events can be published, else 0.",
 	}, s.events.up))
-	sender := attempt.New(egress.NewClient(egress.Options{Policy: policy, Version: version}), version, traces)
-	handler, err := httpapi.New(httpapi.Deps{
-		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db,
-		Deliveries: s.db, Events: s.db, Explained: s.db, Scanned: s.db, Replays: s.db, Jobs: s.db, Recovery: s.db, Trials: s.db,
-		Sender: sender, Publisher: s.events, URLs: policy, CursorKey: cursorKey,
-		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, RequestRate: c.RequestRate, Version: version, Metrics: registry, Traces: traces, Log: log,
-	})
+	handler, err := s.handler(parts{ring: ring, policy: policy, cursorKey: cursorKey, registry: registry, version: version})
 	if err != nil {
-		return nil, fmt.Errorf("make API: %w", err)
-	}
-	pages, err := console.New(console.Deps{
-		Accounts: s.db, Sessions: s.db, Hooks: s.db, ManyHooks: s.db, EventTypes: s.db, History: s.db, Explained: s.db, Scanned: s.db, Stats: s.db,
-		Health: s.db, Retries: s.db, Jobs: s.db, Admin: s.db, Trials: s.db, Sender: sender, Bus: s.events, URLs: policy, Ring: ring,
-		PublicURL: strings.TrimSuffix(c.PublicURL, "/"), HookQuota: c.HookQuota, Settings: c.settings(), Version: version, Log: log,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make console: %w", err)
+		return nil, err
 	}
 	if s.http, err = daemon.NewServer(ctx, daemon.ServerOptions{
-		Name: "api", Addr: c.Listen, Handler: route(handler, pages), MaxConns: c.MaxConnections, MaxConnsPerAddr: c.MaxConnectionsPerAddress,
+		Name: "api", Addr: c.Listen, Handler: handler, MaxConns: c.MaxConnections, MaxConnsPerAddr: c.MaxConnectionsPerAddress,
 		Proxies: proxies, StopTimeout: c.ShutdownTimeout, Metrics: registry, Log: log,
 	}); err != nil {
 		return nil, err
@@ -105,6 +108,57 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 		return nil, err
 	}
 	return s, nil
+}
+
+// parts are what API and console are made of.
+type parts struct {
+	ring      *seal.Ring
+	policy    egress.Policy
+	cursorKey []byte
+	registry  *prometheus.Registry
+	version   string
+}
+
+// handler makes the API and the console.
+func (s *Service) handler(p parts) (http.Handler, error) {
+	looking := daemon.NewShares(lookUps, lookUpPatience, tenantLookUps, tokenLookUps)
+	searching := daemon.NewShares(searches, lookUpPatience, tenantSearches, tokenSearches)
+	sender := attempt.New(egress.NewClient(egress.Options{Policy: p.policy, Version: p.version}), p.version, s.traces)
+	public := strings.TrimSuffix(s.config.PublicURL, "/")
+	api, err := httpapi.New(httpapi.Deps{
+		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db, Replays: s.db, Trials: s.db,
+		Deliveries: s.history, Events: s.history, Explained: s.history, Scanned: s.history, Jobs: s.history, Recovery: s.history,
+		LookUps: looking, Searches: searching, Sender: sender, Publisher: s.events, URLs: p.policy, CursorKey: p.cursorKey,
+		PublicURL: public, HookQuota: s.config.HookQuota, RequestRate: s.config.RequestRate, Version: p.version, Metrics: p.registry,
+		Traces: s.traces, Log: s.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make API: %w", err)
+	}
+	pages, err := console.New(console.Deps{
+		Accounts: s.db, Sessions: s.db, Hooks: s.db, ManyHooks: s.db, EventTypes: s.db, Admin: s.db, Trials: s.db,
+		History: s.history, Explained: s.history, Scanned: s.history, Stats: s.history, Health: s.history, Retries: s.history, Jobs: s.history,
+		LookUps: looking, Searches: searching, Sender: sender, Bus: s.events, URLs: p.policy, Ring: p.ring,
+		PublicURL: public, HookQuota: s.config.HookQuota, Settings: s.config.settings(), Version: p.version, Log: s.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make console: %w", err)
+	}
+	return route(api, pages), nil
+}
+
+// openDatabase makes a pool of connections for each use.
+func (s *Service) openDatabase(ring *seal.Ring) error {
+	for _, pool := range []struct {
+		db    **postgres.DB
+		conns int
+	}{{&s.db, hookConns}, {&s.history, lookUpConns}, {&s.work, jobConns}} {
+		var err error
+		if *pool.db, err = postgres.Open(s.config.DatabaseURL, pool.conns, ring); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // route gives the console what is its, and the API all else. It is no ServeMux, which answers a path with .. or // in it
@@ -155,13 +209,24 @@ func (s *Service) Components() []daemon.Component {
 // serve answers requests from when the database is there until ctx ends, and then finishes those under way. A schema
 // that does not fit is an error.
 func (s *Service) serve(ctx context.Context, ready func()) error {
-	defer s.db.Close()
+	defer func() { _ = s.closeDatabase() }()
 	s.health.AddCheck("postgres", s.db.Ready)
 	if err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, postgres.ErrSchema); err != nil {
 		_ = s.http.Close()
 		return err
 	}
 	return s.http.Serve(ctx, ready)
+}
+
+// closeDatabase closes the pools that there are.
+func (s *Service) closeDatabase() error {
+	var problems []error
+	for _, pool := range []*postgres.DB{s.db, s.history, s.work} {
+		if pool != nil {
+			problems = append(problems, pool.Close())
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // watchTypes keeps the checked event types as they are in the database until ctx ends.

@@ -176,6 +176,8 @@ type Deps struct {
 	Sender     trier
 	Bus        theBus
 	URLs       urlChecker
+	// LookUps are each tenant's and token's shares of looking things up, and Searches those of doing so without an index.
+	LookUps, Searches *daemon.Shares
 	// Ring seals sessions.
 	Ring *seal.Ring
 	// PublicURL begins the addresses in what people copy; empty for what the request was sent to.

@@ -16,7 +16,7 @@ const (
 	// countLife is how long a count that took longer than patience is good for: one that is cheap is made anew each time.
 	countLife = 5 * time.Second
 	// countSlots is how many counts are made at once, so that other requests find a connection.
-	countSlots = 6
+	countSlots = 3
 	// maxCounts bounds the counts that are remembered or under way.
 	maxCounts = 1000
 )

@@ -147,7 +147,7 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	at := readPage(v.form)
-	found, err := c.findDeliveries(ctx, v.tenant, filter, at)
+	found, err := c.findDeliveries(ctx, v, filter, at)
 	if err != nil {
 		return reply{}, err
 	}
@@ -161,11 +161,16 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 	return page("deliveries", "Deliveries", body), nil
 }
 
-func (c *console) findDeliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, at postgres.Page) (postgres.Scanned[webhook.Delivery], error) {
+func (c *console) findDeliveries(ctx context.Context, v *visit, f postgres.DeliveryFilter, at postgres.Page) (postgres.Scanned[webhook.Delivery], error) {
 	if f.Scans() {
-		return c.History.ScanDeliveries(ctx, tenant, f, at)
+		release, err := c.Searches.Take(ctx, v.tenant, v.token.ID.String())
+		if err != nil {
+			return postgres.Scanned[webhook.Delivery]{}, err
+		}
+		defer release()
+		return c.History.ScanDeliveries(ctx, v.tenant, f, at)
 	}
-	return all(c.History.Deliveries(ctx, tenant, f, at))
+	return all(c.History.Deliveries(ctx, v.tenant, f, at))
 }
 
 // hookTitle is the title of a hook; empty for no hook.

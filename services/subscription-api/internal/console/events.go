@@ -97,7 +97,7 @@ func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 		return page("events", "Events", body).with(http.StatusUnprocessableEntity), nil
 	}
 	at := readPage(v.form)
-	found, err := c.findEvents(ctx, v.tenant, filter, at)
+	found, err := c.findEvents(ctx, v, filter, at)
 	if err != nil {
 		return reply{}, err
 	}
@@ -110,11 +110,16 @@ func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 	return page("events", "Events", body), nil
 }
 
-func (c *console) findEvents(ctx context.Context, tenant string, f postgres.EventFilter, at postgres.Page) (postgres.Scanned[postgres.EventSummary], error) {
+func (c *console) findEvents(ctx context.Context, v *visit, f postgres.EventFilter, at postgres.Page) (postgres.Scanned[postgres.EventSummary], error) {
 	if f.Scans() {
-		return c.History.SearchEvents(ctx, tenant, f, at)
+		release, err := c.Searches.Take(ctx, v.tenant, v.token.ID.String())
+		if err != nil {
+			return postgres.Scanned[postgres.EventSummary]{}, err
+		}
+		defer release()
+		return c.History.SearchEvents(ctx, v.tenant, f, at)
 	}
-	return all(c.History.Events(ctx, tenant, f, at))
+	return all(c.History.Events(ctx, v.tenant, f, at))
 }
 
 type eventBody struct {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
@@ -83,6 +84,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	w := &world{db: testenv.OpenStore(t), logs: logs}
 	policy := egress.Policy{Ports: []uint16{80, 443}}
 	deps := console.Deps{
+		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
 		Accounts: w.db, Sessions: w.db, Hooks: w.db, ManyHooks: w.db, EventTypes: w.db, History: w.db, Explained: w.db, Scanned: w.db, Stats: w.db,
 		Health: w.db, Retries: w.db, Jobs: w.db, Admin: w.db, Trials: w.db, Bus: someBus{pending: 1234}, URLs: policy,
 		Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), Ring: w.db.Ring, HookQuota: 1000, Version: "test", Log: zap.New(core),

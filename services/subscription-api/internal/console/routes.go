@@ -21,7 +21,7 @@ func (c *console) routes() *http.ServeMux {
 	open("POST theme", c.setTheme)
 	page(postgres.Viewer, "GET tenants/{$}", c.listTenants)
 	page(postgres.Viewer, "POST tenants/{$}", c.setTenant)
-	page(postgres.Viewer, "GET {$}", c.overview)
+	page(postgres.Viewer, "GET {$}", c.lookUp(c.overview))
 	c.hookRoutes(page)
 	c.activityRoutes(page)
 	slow := func(pattern string, h handler) {
@@ -45,13 +45,13 @@ func (c *console) routes() *http.ServeMux {
 
 // hookRoutes are the pages of Settings, Webhooks.
 func (c *console) hookRoutes(page func(postgres.Role, string, handler)) {
-	page(postgres.Viewer, "GET hooks/{$}", c.listHooks)
+	page(postgres.Viewer, "GET hooks/{$}", c.lookUp(c.listHooks))
 	page(postgres.Editor, "POST hooks/{$}", c.createHook)
 	page(postgres.Editor, "POST hooks/status", c.setStatuses)
 	page(postgres.Editor, "GET hooks/new", c.newHookPage)
 	page(postgres.Editor, "POST hooks/check", c.checkHook)
-	page(postgres.Editor, "POST hooks/backtest", c.backtest)
-	page(postgres.Viewer, "GET hooks/{id}/{$}", c.hookPage)
+	page(postgres.Editor, "POST hooks/backtest", c.lookUp(c.backtest))
+	page(postgres.Viewer, "GET hooks/{id}/{$}", c.lookUp(c.hookPage))
 	page(postgres.Editor, "POST hooks/{id}/{$}", c.changeHook)
 	page(postgres.Editor, "GET hooks/{id}/edit", c.editHookPage)
 	page(postgres.Editor, "POST hooks/{id}/status", c.setStatus)
@@ -61,7 +61,7 @@ func (c *console) hookRoutes(page func(postgres.Role, string, handler)) {
 	page(postgres.Viewer, "GET hooks/{id}/integrate", c.integratePage)
 	page(postgres.Viewer, "GET hooks/{id}/changes", c.hookChanges)
 	page(postgres.Editor, "GET hooks/{id}/test", c.tryPage)
-	page(postgres.Viewer, "GET hooks/{id}/replay", c.replayPage)
+	page(postgres.Viewer, "GET hooks/{id}/replay", c.lookUp(c.replayPage))
 	page(postgres.Editor, "POST hooks/{id}/replay", c.replayHook)
 	page(postgres.Viewer, "GET jobs/{id}/{$}", c.jobPage)
 	page(postgres.Editor, "POST jobs/{id}/{$}", c.changeJob)
@@ -69,15 +69,15 @@ func (c *console) hookRoutes(page func(postgres.Role, string, handler)) {
 
 // activityRoutes are the pages of what happened.
 func (c *console) activityRoutes(page func(postgres.Role, string, handler)) {
-	page(postgres.Viewer, "GET deliveries/{$}", c.listDeliveries)
-	page(postgres.Editor, "GET deliveries/retry", c.retryManyPage)
+	page(postgres.Viewer, "GET deliveries/{$}", c.lookUp(c.listDeliveries))
+	page(postgres.Editor, "GET deliveries/retry", c.lookUp(c.retryManyPage))
 	page(postgres.Editor, "POST deliveries/retry", c.retryMany)
-	page(postgres.Viewer, "GET deliveries/{id}/{$}", c.deliveryPage)
+	page(postgres.Viewer, "GET deliveries/{id}/{$}", c.lookUp(c.deliveryPage))
 	page(postgres.Editor, "POST deliveries/{id}/retry", c.retryDelivery)
-	page(postgres.Viewer, "GET events/{$}", c.listEvents)
-	page(postgres.Viewer, "GET event", c.eventPage)
-	page(postgres.Viewer, "GET event/explain", c.explainPage)
-	page(postgres.Viewer, "GET rejected/{$}", c.listRejected)
+	page(postgres.Viewer, "GET events/{$}", c.lookUp(c.listEvents))
+	page(postgres.Viewer, "GET event", c.lookUp(c.eventPage))
+	page(postgres.Viewer, "GET event/explain", c.lookUp(c.explainPage))
+	page(postgres.Viewer, "GET rejected/{$}", c.lookUp(c.listRejected))
 }
 
 // rooted puts the console's root between a pattern's method and path.

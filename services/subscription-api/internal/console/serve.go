@@ -174,6 +174,18 @@ func (c *console) admit(least postgres.Role, h handler) handler {
 	}
 }
 
+// lookUp lets a handler that reads what happened do so within the share of its tenant and token.
+func (c *console) lookUp(h handler) handler {
+	return func(ctx context.Context, v *visit) (reply, error) {
+		release, err := c.LookUps.Take(ctx, v.tenant, v.token.ID.String())
+		if err != nil {
+			return reply{}, err
+		}
+		defer release()
+		return h(ctx, v)
+	}
+}
+
 func (c *console) nowhere(context.Context, *visit) (reply, error) {
 	return reply{}, webhook.ErrNotFound
 }
@@ -200,6 +212,12 @@ func (c *console) trouble(v *visit, err error) reply {
 		return say(http.StatusRequestTimeout, "Too slow", "What was sent arrived too slowly. Nothing was changed.")
 	case errors.Is(err, webhook.ErrNotFound):
 		return say(http.StatusNotFound, "Not found", "There is no such thing here. It may have been deleted, or it belongs to another tenant.")
+	case errors.Is(err, daemon.ErrShare):
+		return say(http.StatusTooManyRequests, "Too much at once", "Your token or tenant looks up too much at once. Wait for the other pages, then try again.")
+	case errors.Is(err, daemon.ErrBusy):
+		return say(http.StatusServiceUnavailable, "Not available now", "Too much is being looked up at once. Try again in a moment.")
+	case errors.Is(err, postgres.ErrSlow):
+		return say(http.StatusServiceUnavailable, "Took too long", "The search took too long. Choose a shorter time, or add an entity or a webhook.")
 	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		c.Log.Warn("console request cannot be served now", zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",
@@ -232,7 +250,7 @@ func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if answer.status == http.StatusServiceUnavailable {
+	if answer.status == http.StatusServiceUnavailable || answer.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "2")
 	}
 	w.Header().Set("Vary", "Accept-Encoding")

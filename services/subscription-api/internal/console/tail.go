@@ -34,7 +34,7 @@ func (c *console) tailDeliveries(ctx context.Context, v *visit) (string, any, er
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	found, err := c.findDeliveries(ctx, v.tenant, filter, postgres.Page{Limit: pageSize})
+	found, err := c.findDeliveries(ctx, v, filter, postgres.Page{Limit: pageSize})
 	return "delivery-rows", deliveryRows(found.List), err
 }
 
@@ -44,7 +44,7 @@ func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error)
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	found, err := c.findEvents(ctx, v.tenant, filter, postgres.Page{Limit: pageSize})
+	found, err := c.findEvents(ctx, v, filter, postgres.Page{Limit: pageSize})
 	return "event-rows", eventRows(found.List), err
 }
 
@@ -85,6 +85,11 @@ func (c *console) follow(ctx context.Context, w http.ResponseWriter, v *visit, r
 	var before []byte
 	for {
 		html, err := daemon.Within(ctx, pageTimeout, func(ctx context.Context) ([]byte, error) {
+			release, err := c.LookUps.Take(ctx, v.tenant, v.token.ID.String())
+			if err != nil {
+				return nil, err
+			}
+			defer release()
 			name, body, err := rows(ctx, v)
 			if err != nil {
 				return nil, err

@@ -59,7 +59,7 @@ type (
 )
 
 func (s *server) registerBacktest() {
-	register(s, route{role: postgres.Viewer, body: bodyOf[backtestInput](s), limit: backtestTime + 4*storeTimeout}, huma.Operation{
+	register(s, route{role: postgres.Viewer, body: bodyOf[backtestInput](s), lookUp: true, limit: backtestTime + 4*storeTimeout}, huma.Operation{
 		OperationID: "backtest-hook", Method: http.MethodPost, Path: hooksPath + "backtest/", Tags: []string{"Hooks"},
 		Summary:     "See what a hook would have got of the last day's events, before it is saved",
 		Description: "At most 10,000 events are looked at, the newest first.",

@@ -118,15 +118,15 @@ type (
 
 func (s *server) registerDeliveries() {
 	tag := []string{tagDeliveries}
-	register(s, route{role: postgres.Viewer, limit: searchTimeout + storeTimeout}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-deliveries", Method: http.MethodGet, Path: deliveriesPath, Tags: tag,
 		Summary: "List deliveries by when their events were published, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listDeliveries)
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-delivery", Method: http.MethodGet, Path: deliveriesPath + "{id}/", Tags: tag,
 		Summary: "Get a delivery with all its attempts",
 	}, s.getDelivery)
-	register(s, route{role: postgres.Viewer, limit: searchTimeout + storeTimeout}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-hook-deliveries", Method: http.MethodGet, Path: hooksPath + "{id}/deliveries/", Tags: tag,
 		Summary: "List a hook's deliveries, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listHookDeliveries)
@@ -207,7 +207,7 @@ func (s *server) deliveryPage(ctx context.Context, c *call, f postgres.DeliveryF
 	if err != nil {
 		return nil, err
 	}
-	got, err := listed(ctx, f.Scans(), func(ctx context.Context) ([]webhook.Delivery, bool, error) {
+	got, err := listed(ctx, s, f.Scans(), func(ctx context.Context) ([]webhook.Delivery, bool, error) {
 		return s.Deliveries.Deliveries(ctx, c.tenant, f, page)
 	}, func(ctx context.Context) (postgres.Scanned[webhook.Delivery], error) {
 		return s.Deliveries.ScanDeliveries(ctx, c.tenant, f, page)

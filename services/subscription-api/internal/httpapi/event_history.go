@@ -108,14 +108,14 @@ type (
 
 func (s *server) registerEventHistory() {
 	tag := []string{tagEvents}
-	register(s, route{role: postgres.Viewer, limit: searchTimeout + storeTimeout}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Tags: tag,
 		Summary: "List events, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listEvents)
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-event", Method: http.MethodGet, Path: eventsPath + "{id}/", Tags: tag, Summary: "Get an event with its payload",
 	}, s.getEvent)
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "list-rejected-events", Method: http.MethodGet, Path: rejectedPath, Tags: tag,
 		Summary: "List what was published and is no event, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listRejected)
@@ -141,7 +141,7 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	if err != nil {
 		return nil, err
 	}
-	got, err := listed(ctx, f.Scans(), func(ctx context.Context) ([]postgres.EventSummary, bool, error) {
+	got, err := listed(ctx, s, f.Scans(), func(ctx context.Context) ([]postgres.EventSummary, bool, error) {
 		return s.Events.Events(ctx, c.tenant, f, page)
 	}, func(ctx context.Context) (postgres.Scanned[postgres.EventSummary], error) {
 		return s.Events.SearchEvents(ctx, c.tenant, f, page)

@@ -49,7 +49,7 @@ type (
 )
 
 func (s *server) registerExplain() {
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "explain-event", Method: http.MethodGet, Path: eventsPath + "{id}/explain/", Tags: []string{tagEvents},
 		Summary: "See for every hook why it did or did not get an event",
 	}, s.explainEvent)

@@ -60,7 +60,7 @@ type (
 
 func (s *server) registerHookEvents() {
 	tag := []string{tagDeliveries}
-	register(s, route{role: postgres.Viewer, limit: 2 * storeTimeout}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true, limit: 2 * storeTimeout}, huma.Operation{
 		OperationID: "list-hook-events", Method: http.MethodGet, Path: hookEventsPath, Tags: tag,
 		Summary: "List deliveries under their old name", Description: "New programs use " + deliveriesPath + ".",
 	}, s.listHookEvents)

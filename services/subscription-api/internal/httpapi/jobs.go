@@ -87,7 +87,7 @@ type (
 func (s *server) registerJobs() {
 	tag := []string{tagJobs}
 	register(s, route{
-		role: postgres.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, limit: countTimeout,
+		role: postgres.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, lookUp: true, limit: countTimeout,
 	}, huma.Operation{
 		OperationID: "replay-hook", Method: http.MethodPost, Path: hooksPath + "{id}/replay/", Tags: tag,
 		Summary:     "Send a hook's deliveries of a time range again",

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -24,6 +25,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
@@ -60,6 +62,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{db: testenv.OpenStore(t), logs: logs}
 	deps := httpapi.Deps{
+		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
 		Hooks: w.db, EventTypes: w.db, Types: noTypes(), Tokens: w.db, Accounts: w.db, Audit: w.db,
 		Deliveries: w.db, Events: w.db, Explained: w.db, Scanned: w.db, Replays: w.db, Jobs: w.db, Recovery: w.db, Trials: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
 		Sender:    attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test", nil), // sends nothing

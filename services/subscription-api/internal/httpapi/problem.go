@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -112,6 +113,10 @@ func (s *server) problem(err error) *Problem {
 			Pointer: "Idempotency-Key", Detail: "was used with another body, or for a hook that has been deleted since",
 		}}
 		return p
+	case errors.Is(err, daemon.ErrShare):
+		return tooMany(time.Second, "This token or tenant looks up too much at once. Wait for the answers before you ask for more.")
+	case errors.Is(err, daemon.ErrBusy):
+		return newProblem(http.StatusServiceUnavailable, "Too much is being looked up at once. Try again soon.").with("Retry-After", "1")
 	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		s.log.Warn("request cannot be served now", zap.Error(err))
 		return newProblem(http.StatusServiceUnavailable, "This cannot be done now. Try again soon.").with("Retry-After", "1")

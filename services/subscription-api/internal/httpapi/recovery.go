@@ -35,7 +35,7 @@ type (
 )
 
 func (s *server) registerRecovery() {
-	register(s, route{role: postgres.Viewer, limit: countTimeout}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true, limit: countTimeout}, huma.Operation{
 		OperationID: "get-hook-recovery", Method: http.MethodGet, Path: hooksPath + "{id}/recovery/", Tags: []string{tagJobs},
 		Summary:     "See what a hook missed while it was disabled, and how to recover it",
 		Description: "An answer that shows a hook which is disabled, or was until this request, links here (Link, rel=\"recovery\").",

@@ -56,7 +56,7 @@ func (q *PayloadQuery) payload(from fromParam, r postgres.TimeRange, now time.Ti
 
 // listed runs the query of a list. Where it scans, for want of an index, it ends with less than a page when it has looked at
 // enough.
-func listed[T any](ctx context.Context, scans bool, list func(context.Context) ([]T, bool, error), scan func(context.Context) (postgres.Scanned[T], error)) (postgres.Scanned[T], error) {
+func listed[T any](ctx context.Context, s *server, scans bool, list func(context.Context) ([]T, bool, error), scan func(context.Context) (postgres.Scanned[T], error)) (postgres.Scanned[T], error) {
 	if !scans {
 		return daemon.Within(ctx, storeTimeout, func(ctx context.Context) (postgres.Scanned[T], error) {
 			rows, more, err := list(ctx)
@@ -64,12 +64,20 @@ func listed[T any](ctx context.Context, scans bool, list func(context.Context) (
 		})
 	}
 	begin := time.Now()
-	out, err := daemon.Within(ctx, searchTimeout, scan)
+	out, err := daemon.Within(ctx, searchTimeout, func(ctx context.Context) (postgres.Scanned[T], error) {
+		c := callOf(ctx)
+		release, err := s.Searches.Take(ctx, c.tenant, c.token.ID.String())
+		if err != nil {
+			return postgres.Scanned[T]{}, err
+		}
+		defer release()
+		return scan(ctx)
+	})
 	switch {
 	case errors.Is(err, postgres.ErrPath):
 		return out, badParameter("data_path", "is not an SQL/JSON path")
-	case err != nil && time.Since(begin) >= searchTimeout:
-		return out, newProblem(http.StatusServiceUnavailable, "The search took too long. Narrow the range with from and to, or add entity or hook.")
+	case errors.Is(err, postgres.ErrSlow), err != nil && time.Since(begin) >= searchTimeout:
+		return out, newProblem(http.StatusServiceUnavailable, "The search took too long. Narrow the range with from and to, or add entity or hook.").with("Retry-After", "1")
 	}
 	return out, err
 }

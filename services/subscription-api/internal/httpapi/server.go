@@ -61,6 +61,8 @@ type Deps struct {
 	Sender     trier
 	Publisher  publisher
 	URLs       urlChecker
+	// LookUps are each tenant's and token's shares of looking things up, and Searches those of doing so without an index.
+	LookUps, Searches *daemon.Shares
 	// CursorKey authenticates the cursors of lists.
 	CursorKey []byte
 	// PublicURL begins the links in answers, such as https://hooks.example.com; empty for what the request was sent to.
@@ -154,6 +156,8 @@ type route struct {
 	also int
 	// conflict says that 409 is among the answers.
 	conflict bool
+	// lookUp says that it reads what happened, for which each token and tenant has a share.
+	lookUp bool
 	// limit bounds the handler; 0 for storeTimeout.
 	limit time.Duration
 }
@@ -186,7 +190,17 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 	op.Responses = s.problems(r, &op)
 	op.Middlewares = huma.Middlewares{s.admission(r)}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := daemon.Within(ctx, limit, func(ctx context.Context) (*O, error) { return handle(ctx, callOf(ctx), in) })
+		out, err := daemon.Within(ctx, limit, func(ctx context.Context) (*O, error) {
+			c := callOf(ctx)
+			if r.lookUp {
+				release, err := s.LookUps.Take(ctx, c.tenant, c.token.ID.String())
+				if err != nil {
+					return nil, err
+				}
+				defer release()
+			}
+			return handle(ctx, c, in)
+		})
 		if err != nil {
 			return nil, s.problem(err)
 		}

@@ -42,7 +42,7 @@ type (
 )
 
 func (s *server) registerStats() {
-	register(s, route{role: postgres.Viewer, limit: statsTimeout}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true, limit: statsTimeout}, huma.Operation{
 		OperationID: "get-hook-stats", Method: http.MethodGet, Path: hooksPath + "{id}/stats/", Tags: []string{tagDeliveries},
 		Summary: "See how a hook fares",
 	}, s.hookStats)
