@@ -78,8 +78,8 @@ func message(msg jetstream.Msg, s *Subscription) (Message, error) {
 type Lag struct {
 	// Pending are the messages that were not handed out yet, InFlight those that are not settled.
 	Pending, InFlight uint64
-	// Settled is the sequence in the stream up to which all is settled.
-	Settled uint64
+	// Settled is the sequence in the stream up to which all is settled, and Handed the highest that was ever handed out.
+	Settled, Handed uint64
 	// Last is the stream's last sequence.
 	Last uint64
 }
@@ -99,6 +99,6 @@ func (b *Bus) Lag(ctx context.Context, c Consumer) (Lag, error) {
 	}
 	info := consumer.CachedInfo()
 	return Lag{
-		Pending: info.NumPending, InFlight: uint64(max(0, info.NumAckPending)), Settled: info.AckFloor.Stream, Last: last,
+		Pending: info.NumPending, InFlight: uint64(max(0, info.NumAckPending)), Settled: info.AckFloor.Stream, Handed: info.Delivered.Stream, Last: last,
 	}, nil
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -114,6 +115,23 @@ func (r *hookRow) hook(ring *seal.Ring) (webhook.Hook, error) {
 	return r.hookWith(ring, func(config string) (webhook.Config, error) { return webhook.ParseConfig(json.RawMessage(config)) })
 }
 
+// known is hookWith for those who have to know all hooks: what of one that cannot be read can be read, and why not all of it.
+// It counts as paused.
+func (r *hookRow) known(ring *seal.Ring, parse func(config string) (webhook.Config, error)) webhook.Hook {
+	h, err := r.hookWith(ring, parse)
+	if err == nil {
+		return h
+	}
+	if h.Status == webhook.Active {
+		h.Status = webhook.Paused
+	}
+	h.Unreadable = err.Error()
+	if errors.Is(err, seal.ErrUnknownKey) {
+		h.Unreadable = "its secrets are sealed with master key " + *r.SealedKeyID + ", which is not in WHISPERER_MASTER_KEY here"
+	}
+	return h
+}
+
 // hookWith is hook with another parser of configs.
 func (r *hookRow) hookWith(ring *seal.Ring, parse func(config string) (webhook.Config, error)) (webhook.Hook, error) {
 	h := webhook.Hook{
@@ -121,6 +139,11 @@ func (r *hookRow) hookWith(ring *seal.Ring, parse func(config string) (webhook.C
 		NotificationType: r.NotificationType, Status: webhook.HookStatus(r.Status), DisabledReason: r.DisabledReason,
 		CreatedAt: r.CreatedAt.UTC(), ModifiedAt: r.ModifiedAt.UTC(), Version: r.Version,
 	}
+	config, err := parse(r.Config)
+	if err != nil {
+		return h, fmt.Errorf("read config of hook %s: %w", r.ID, err)
+	}
+	h.Config = config
 	if r.Callback != nil {
 		if err := json.Unmarshal(*r.Callback, &h.Callback); err != nil {
 			return h, fmt.Errorf("read callback of hook %s: %w", r.ID, err)
@@ -129,11 +152,6 @@ func (r *hookRow) hookWith(ring *seal.Ring, parse func(config string) (webhook.C
 	if r.Retry != nil {
 		h.RetryConfig = json.RawMessage(*r.Retry)
 	}
-	config, err := parse(r.Config)
-	if err != nil {
-		return h, fmt.Errorf("read config of hook %s: %w", r.ID, err)
-	}
-	h.Config = config
 	if r.SealedKeyID == nil {
 		return h, nil
 	}

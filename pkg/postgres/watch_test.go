@@ -18,6 +18,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -55,10 +56,14 @@ func (s *hookSet) Remove(id uuid.UUID) {
 	delete(s.hooks, id)
 }
 
-func (s *hookSet) PutTenant(name string) {
+func (s *hookSet) SetTenant(name string, there bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tenants[name] = true
+	if there {
+		s.tenants[name] = true
+	} else {
+		delete(s.tenants, name)
+	}
 }
 
 func (s *hookSet) PutBacklog(id uuid.UUID) {
@@ -89,16 +94,28 @@ func (s *hookSet) loads() int {
 // watch watches the database until the test ends, and returns once everything was read.
 func watch(t *testing.T, db *postgres.DB) *hookSet {
 	t.Helper()
+	set, _ := watchAs(t, db, "worker")
+	return set
+}
+
+func watchAs(t *testing.T, db *postgres.DB, worker string) (*hookSet, *postgres.Watch) {
+	t.Helper()
 	set := &hookSet{backlogs: map[uuid.UUID]bool{}}
+	w, err := db.Watch(postgres.WatchOptions{Hooks: set, Worker: worker, Log: zap.NewNop()})
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- db.WatchHooks(ctx, set, zap.NewNop()) }()
+	ended := make(chan struct{})
+	go func() { w.Run(ctx); close(ended) }()
 	t.Cleanup(func() {
 		cancel()
-		require.NoError(t, <-ended)
+		<-ended
 	})
-	soon(t, func() bool { return set.loads() > 0 })
-	return set
+	select {
+	case <-w.Loaded():
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "not loaded")
+	}
+	return set, w
 }
 
 // soon is more than the second within which a change is obeyed, so that a busy machine does not fail the test.
@@ -195,7 +212,7 @@ func TestALostConnectionIsMadeUpFor(t *testing.T) {
 			SELECT count(*) FROM cut`)
 		run(t, plain, `UPDATE hooks SET name = $2 WHERE id = $1`, hook.ID, fmt.Sprint("cut ", round))
 		require.Eventually(t, func() bool { h, _ := set.known(hook.ID); return h.Name == fmt.Sprint("cut ", round) }, 10*time.Second, 5*time.Millisecond)
-		require.Equal(t, round+2, set.loads())
+		require.Equal(t, 1, set.loads(), "nothing of that took reading all again")
 		run(t, plain, `UPDATE hooks SET name = 'again' WHERE id = $1`, hook.ID)
 		soon(t, func() bool { h, _ := set.known(hook.ID); return h.Name == "again" }, "and it listens again")
 	}
@@ -215,10 +232,12 @@ func TestWatchingEndsWhetherOrNotTheDatabaseAnswers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- db.WatchHooks(ctx, &hookSet{}, zap.NewNop()) }()
+	w, err := db.Watch(postgres.WatchOptions{Hooks: &hookSet{}, Log: zap.NewNop()})
+	require.NoError(t, err)
+	go func() { w.Run(ctx); ended <- w.Ready(t.Context()) }()
 	select {
 	case err := <-ended:
-		require.NoError(t, err)
+		require.ErrorContains(t, err, "not loaded yet: database is unavailable: load hooks: ")
 	case <-time.After(5 * time.Second):
 		require.Fail(t, "it goes on watching")
 	}
@@ -244,4 +263,70 @@ func TestHooksThatAreLoadedTogetherAreEachTheirOwn(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, h, got)
 	}
+}
+
+// A transaction that is open for long neither hides what it changed nor what others change meanwhile.
+func TestALongTransactionHidesNoChange(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	early, late := createHook(t, db, simpleHook(1)), createHook(t, db, simpleHook(2))
+	set := watch(t, db)
+	name := func(h webhook.Hook, want string) func() bool {
+		return func() bool { h, _ := set.known(h.ID); return h.Name == want }
+	}
+	long, err := plain.BeginTxx(t.Context(), nil)
+	require.NoError(t, err)
+	defer long.Rollback()
+	_, err = long.ExecContext(t.Context(), `UPDATE hooks SET name = 'by the long one' WHERE id = $1`, early.ID)
+	require.NoError(t, err)
+	for i := range 3 { // each is found by a poll of its own
+		want := fmt.Sprint("meanwhile ", i)
+		run(t, plain, `UPDATE hooks SET name = $2 WHERE id = $1`, late.ID, want)
+		soon(t, name(late, want))
+	}
+	require.False(t, name(early, "by the long one")())
+	require.NoError(t, long.Commit())
+	soon(t, name(early, "by the long one"))
+	run(t, plain, `TRUNCATE hooks`)
+	soon(t, func() bool { _, ok := set.known(early.ID); return !ok })
+}
+
+func TestAHookThatAnotherMasterKeySealedKeepsOnlyItselfOut(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t)
+	mine, plain := at(t, url)
+	others, _ := at(t, url)
+	good := createHook(t, mine, fullHook(t))
+	set, w := watchAs(t, mine, "worker")
+	foreign := fullHook(t)
+	foreign.TargetURL += "/foreign"
+	foreign = createHook(t, others, foreign)
+	soon(t, func() bool { _, ok := set.known(foreign.ID); return ok })
+	got, _ := set.known(foreign.ID)
+	require.Equal(t, webhook.Paused, got.Status, "what it should get is parked")
+	require.Contains(t, got.Unreadable, "which is not in WHISPERER_MASTER_KEY here")
+	require.Equal(t, foreign.Config.Raw, got.Config.Raw, "it is asked for what it wants")
+	require.Equal(t, 1, w.Unreadable())
+	run(t, plain, `UPDATE hooks SET name = 'new' WHERE id = $1`, good.ID)
+	soon(t, func() bool { h, _ := set.known(good.ID); return h.Name == "new" && h.Unreadable == "" })
+	require.NoError(t, w.Ready(t.Context()))
+	run(t, plain, `DELETE FROM hooks WHERE id = $1`, foreign.ID)
+	soon(t, func() bool { return w.Unreadable() == 0 })
+}
+
+// Of two workers, others count with the one that is there, up to what it knows.
+func TestWorkersSayWhatTheyKnow(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	_, w := watchAs(t, db, "a")
+	h := createHook(t, db, simpleHook(1))
+	var names []string
+	soon(t, func() bool {
+		require.NoError(t, plain.Select(&names, `
+			SELECT name FROM workers w JOIN hook_gaps g ON pg_visible_in_snapshot(g.xid, w.snapshot)
+			WHERE w.expires_at > clock_timestamp() AND g.hook_id = $1`, h.ID))
+		return slices.Equal(names, []string{"a"})
+	})
+	require.NoError(t, w.Refresh(t.Context()))
+	require.Less(t, w.Age(), postgres.Stale)
 }

@@ -3,7 +3,6 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,17 +44,12 @@ type Checks struct {
 	builtIn func(name string) json.RawMessage
 	log     *zap.Logger
 	types   atomic.Pointer[map[typeKey]*Check]
-	ready   chan struct{}
-	once    sync.Once
 }
 
 // NewChecks makes an empty set. builtIn returns the schema of a type that is known from the start, nil for others.
 func NewChecks(builtIn func(name string) json.RawMessage, log *zap.Logger) *Checks {
-	return &Checks{builtIn: builtIn, log: log, ready: make(chan struct{})}
+	return &Checks{builtIn: builtIn, log: log}
 }
-
-// Loaded is closed once the set was filled for the first time.
-func (c *Checks) Loaded() <-chan struct{} { return c.ready }
 
 // Find returns the check of a tenant's event type; nil where its events are not checked.
 func (c *Checks) Find(tenant, eventType string) *Check {
@@ -94,5 +88,4 @@ func (c *Checks) ReplaceTypes(list []webhook.CheckedType) {
 		types[key] = &Check{onProblem: t.Check, since: t.Since, text: text, schema: compiled}
 	}
 	c.types.Store(&types)
-	c.once.Do(func() { close(c.ready) })
 }

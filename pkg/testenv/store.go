@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"database/sql"
 	"testing"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
@@ -37,6 +38,17 @@ func OpenStore(tb testing.TB) *Store {
 		}
 	})
 	return s
+}
+
+// Plain opens the database at the URL to those who look at it, or change it, behind the programs' backs.
+func Plain(tb testing.TB, url string) *sql.DB {
+	tb.Helper()
+	db, err := sql.Open("postgres", url)
+	if err != nil {
+		tb.Fatalf("open the test's database: %v", err)
+	}
+	tb.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 // MakeToken makes a token and returns its plain text.

@@ -65,9 +65,13 @@ func (h *Hook) CallbackHook() *Hook {
 	if err != nil {
 		return nil // it is valid
 	}
+	status := Active
+	if h.Unreadable != "" { // its secrets are not known
+		status = Paused
+	}
 	return &Hook{
 		ID: CallbackHookID(h.ID), Tenant: h.Tenant, Name: h.Name, EventTypes: []string{CallbackType(h.ID)}, TargetURL: h.Callback.URL,
-		NotificationType: NotificationREST, Secrets: h.Secrets, Config: config, Status: Active, CreatedAt: h.CreatedAt,
+		NotificationType: NotificationREST, Secrets: h.Secrets, Config: config, Status: status, CreatedAt: h.CreatedAt,
 		ModifiedAt: h.ModifiedAt, Version: h.Version,
 	}
 }

@@ -53,8 +53,11 @@ type Hook struct {
 	Status      HookStatus
 	// DisabledReason says in one sentence why the status is Disabled.
 	DisabledReason string
-	CreatedAt      time.Time
-	ModifiedAt     time.Time
+	// Unreadable says why not all of the hook could be read, and what is not set, as where its secrets are sealed with another
+	// master key; empty for what is whole.
+	Unreadable string
+	CreatedAt  time.Time
+	ModifiedAt time.Time
 	// Version counts the changes, from 1.
 	Version int64
 }

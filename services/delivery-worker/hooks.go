@@ -2,32 +2,25 @@ package deliveryworker
 
 import (
 	"runtime/debug"
-	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/drainer"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 )
 
 // hookSet is what Postgres keeps current: the index, in which a hook that has a callback comes with the hook that
-// carries it, and the drainer, which is told of backlogs.
+// carries it, and the worker's drainer, which is told of backlogs.
 type hookSet struct {
 	*index.Index
-	drain *drainer.Drainer
+	worker *Service
 	// memory is the target of aimAt.
 	memory int64
 }
 
 // Replace implements postgres.HookSet.
 func (s hookSet) Replace(hooks []*webhook.Hook, tenants []string) {
-	for i := range slices.Clip(hooks) {
-		if c := hooks[i].CallbackHook(); c != nil {
-			hooks = append(hooks, c)
-		}
-	}
-	s.Index.Replace(hooks, tenants)
+	s.Index.Replace(index.WithCarriers(hooks), tenants)
 	if len(hooks) > manyHooks {
 		debug.FreeOSMemory() // collects garbage first
 	}
@@ -50,5 +43,14 @@ func (s hookSet) Remove(id uuid.UUID) {
 	s.Index.Remove(webhook.CallbackHookID(id))
 }
 
+// SetTenant implements postgres.HookSet.
+func (s hookSet) SetTenant(name string, there bool) {
+	if there {
+		s.PutTenant(name)
+	} else {
+		s.RemoveTenant(name)
+	}
+}
+
 // PutBacklog implements postgres.HookSet.
-func (s hookSet) PutBacklog(hook uuid.UUID) { s.drain.Wake(hook) }
+func (s hookSet) PutBacklog(hook uuid.UUID) { s.worker.drain.Wake(hook) }

@@ -115,6 +115,18 @@ func (m *metrics) watch(r *prometheus.Registry, x *index.Index, lanes *lane.Lane
 	gauge("attempts_waiting", "Attempts that wait for a slot of their hook's lane.", func() float64 { _, n := lanes.Load(); return float64(n) })
 }
 
+// watchHooks registers how well hooks are known.
+func (m *metrics) watchHooks(r *prometheus.Registry, known *postgres.Watch) {
+	r.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "whisperer_hook_index_age_seconds", Help: "How old this worker's knowledge of hooks is; normally below 2.",
+		}, func() float64 { return known.Age().Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "whisperer_hooks_unreadable", Help: "Hooks that this worker cannot open or read, and parks for; should stay 0.",
+		}, func() float64 { return float64(known.Unreadable()) }),
+	)
+}
+
 // followEvery is how often consumers are asked how far they are behind.
 const followEvery = 2 * time.Second
 

@@ -4,7 +4,6 @@ package deliveryworker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -30,6 +29,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/missed"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/payload"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
@@ -61,12 +61,16 @@ type Service struct {
 
 	bus   *bus.Bus
 	index *index.Index
+	// known keeps the index and the checked types equal to the database.
+	known *postgres.Watch
 	types *schema.Checks
 	lanes *lane.Lanes
 	send  *attempt.Sender
 	facts *ledger.Writer
 	drain *drainer.Drainer
 	guard *guard
+	// missed makes up for what was fanned out before all workers knew of a hook.
+	missed *missed.Closer
 	// payloads finds events of deliveries that do not carry them.
 	payloads *payload.Reader
 }
@@ -131,27 +135,16 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 
 	deliverer, history := s.build(attempts)
 	var background sync.WaitGroup
-	background.Go(func() {
-		if err := s.db.WatchHooks(telling, hookSet{s.index, s.drain, s.config.MemoryTarget}, s.log); err != nil {
-			s.log.Error("hooks are no longer watched", zap.Error(err))
-		}
-	})
-	background.Go(func() {
-		if err := s.db.WatchEventTypes(telling, s.types, s.log); err != nil {
-			s.log.Error("event types are no longer watched", zap.Error(err))
-		}
-	})
+	background.Go(func() { s.known.Run(telling) })
 	background.Go(func() { s.lanes.Run(telling) })
 	background.Go(func() { s.facts.Run(telling) })
 	s.watch(telling, &background)
-	for _, loaded := range []<-chan struct{}{s.index.Loaded(), s.types.Loaded()} {
-		select {
-		case <-loaded:
-		case <-ctx.Done():
-			stopTelling()
-			background.Wait()
-			return nil
-		}
+	select {
+	case <-s.known.Loaded():
+	case <-ctx.Done():
+		stopTelling()
+		background.Wait()
+		return nil
 	}
 	recorders, err := s.startRecorders(telling)
 	if err != nil {
@@ -162,6 +155,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 		return err
 	}
 	takers.wg.Go(func() { s.drain.Run(ctx) })
+	takers.wg.Go(func() { s.missed.Run(ctx) })
 	takers.wg.Go(func() { s.housekeeper().Run(ctx) })
 	ready()
 	<-ctx.Done()
@@ -214,17 +208,18 @@ func (s *Service) connect(ctx context.Context) error {
 	}, s.index)
 	s.types = schema.NewChecks(catalogue.SchemaOf, s.log)
 	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
-	s.health.AddCheck("hooks", func(context.Context) error {
-		select {
-		case <-s.index.Loaded():
-			return nil
-		default:
-			return errors.New("not loaded yet")
-		}
-	})
 	s.guard = &guard{bus: s.bus, repairs: s.metrics.repairs, log: s.log}
 	s.health.AddCheck("topology", s.guard.ready)
 	s.metrics.watch(s.registry, s.index, s.lanes)
+	s.known, err = s.db.Watch(postgres.WatchOptions{
+		Hooks: hookSet{s.index, s, s.config.MemoryTarget}, Types: s.types, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,
+	})
+	if err != nil {
+		s.bus.Close()
+		return err
+	}
+	s.health.AddCheck("hooks", s.known.Ready)
+	s.metrics.watchHooks(s.registry, s.known)
 	return nil
 }
 
@@ -296,6 +291,7 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 		Operator: operator{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
 	history := ledger.NewReader(s.db, s.bus)
+	s.missed = missed.New(missed.Deps{Store: s.db, Stream: s.bus, History: history, Matcher: index.Matcher, Log: s.log, Worker: s.config.Worker})
 	s.payloads = payload.NewReader(s.bus, s.db)
 	s.drain = drainer.New(drainer.Deps{
 		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Events: s.payloads, Backfills: s.db, Attempts: s.db, Leases: s.db, Claims: s.db,

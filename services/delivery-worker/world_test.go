@@ -35,7 +35,8 @@ type world struct {
 	config   deliveryworker.Config
 	receiver *receiver
 	// health is where the worker that was started last tells of itself.
-	health string
+	health  string
+	service *deliveryworker.Service
 }
 
 func newWorld(t *testing.T) *world {
@@ -64,7 +65,7 @@ func (w *world) run() (stop func()) {
 	log := zaptest.NewLogger(w.t, zaptest.Level(zap.InfoLevel))
 	service, err := deliveryworker.New(w.t.Context(), w.config, "test", log, nil)
 	require.NoError(w.t, err)
-	w.health = service.HealthAddr()
+	w.health, w.service = service.HealthAddr(), service
 	end, err := daemon.Start(context.Background(), log, service.Components()...)
 	require.NoError(w.t, err)
 	stop = sync.OnceFunc(func() { require.NoError(w.t, end()) })

@@ -232,7 +232,12 @@ func (s *Service) closeDatabase() error {
 // watchTypes keeps the checked event types as they are in the database until ctx ends.
 func (s *Service) watchTypes(ctx context.Context, ready func()) error {
 	ready()
-	return s.db.WatchEventTypes(ctx, s.types, s.log)
+	watch, err := s.db.Watch(postgres.WatchOptions{Types: s.types, Log: s.log})
+	if err != nil {
+		return err
+	}
+	watch.Run(ctx)
+	return nil
 }
 
 // connectBus connects to NATS, for as long as it takes, beside everything else: without it hooks can be managed, and

@@ -3,27 +3,25 @@
 package index
 
 import (
+	"bytes"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/filter"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
-
-// clockTolerance is how much the clocks of Postgres and NATS may differ without a new hook missing events: an event
-// that is older than its hook by more than this is not for it.
-const clockTolerance = time.Second
 
 // Index is safe for concurrent use. Hooks in it are never changed, only replaced.
 type Index struct {
 	mu      sync.RWMutex
 	hooks   map[uuid.UUID]*entry
 	tenants map[string]*tenant
-	loaded  bool
-	ready   chan struct{}
 	// changed is told each hook that was put, or the id and nil for one that was removed; may be nil.
 	changed func(id uuid.UUID, h *webhook.Hook)
 }
@@ -69,12 +67,9 @@ type node struct {
 // New makes an empty index. changed, if not nil, is called after each change, outside of any lock.
 func New(changed func(id uuid.UUID, h *webhook.Hook)) *Index {
 	return &Index{
-		hooks: map[uuid.UUID]*entry{}, tenants: map[string]*tenant{}, ready: make(chan struct{}), changed: changed,
+		hooks: map[uuid.UUID]*entry{}, tenants: map[string]*tenant{}, changed: changed,
 	}
 }
-
-// Loaded is closed once the index was filled for the first time.
-func (x *Index) Loaded() <-chan struct{} { return x.ready }
 
 // Len is the number of hooks.
 func (x *Index) Len() int {
@@ -94,7 +89,7 @@ func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 	}
 	changed := make([]*webhook.Hook, 0, len(hooks))
 	for _, h := range hooks {
-		if old := before[h.ID]; old != nil && old.Version == h.Version && old.ModifiedAt.Equal(h.ModifiedAt) {
+		if old := before[h.ID]; old != nil && same(old.Hook, h) {
 			x.add(old) // what others remember of it stays valid
 		} else {
 			e := newEntry(h)
@@ -102,10 +97,6 @@ func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 			x.add(e)
 		}
 		delete(before, h.ID)
-	}
-	if !x.loaded {
-		x.loaded = true
-		close(x.ready)
 	}
 	x.mu.Unlock()
 	for _, h := range changed {
@@ -116,8 +107,28 @@ func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 	}
 }
 
+// Matcher returns what finds, of the given hooks and those that carry their callbacks, those that an event goes to.
+func Matcher(hooks []*webhook.Hook) func(*webhook.Event) []*webhook.Hook {
+	x := New(nil)
+	x.Replace(WithCarriers(hooks), nil)
+	return func(e *webhook.Event) []*webhook.Hook { return x.Match(e, nil) }
+}
+
+// WithCarriers returns the hooks and what carries the callbacks of those that have one.
+func WithCarriers(hooks []*webhook.Hook) []*webhook.Hook {
+	for i := range slices.Clip(hooks) {
+		if c := hooks[i].CallbackHook(); c != nil {
+			hooks = append(hooks, c)
+		}
+	}
+	return hooks
+}
+
 // Put takes a hook that is new or has changed.
 func (x *Index) Put(h webhook.Hook) {
+	if old := x.Get(h.ID); old != nil && same(old, &h) {
+		return
+	}
 	e := newEntry(&h)
 	x.mu.Lock()
 	x.drop(h.ID)
@@ -132,6 +143,23 @@ func (x *Index) Remove(id uuid.UUID) {
 	x.drop(id)
 	x.mu.Unlock()
 	x.tell(id, nil)
+}
+
+// RemoveTenant forgets a tenant, if it is known. Its hooks are removed each by itself.
+func (x *Index) RemoveTenant(name string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.tenants, name)
+}
+
+// same reports whether two hooks with the same id are equal. The version alone does not say so: there are changes by plain
+// SQL. Config.Raw stands for all of the config but what is sealed.
+func same(a, b *webhook.Hook) bool {
+	return a.Version == b.Version && a.ModifiedAt.Equal(b.ModifiedAt) && a.Status == b.Status && a.Unreadable == b.Unreadable &&
+		a.Tenant == b.Tenant && a.Name == b.Name && a.TargetURL == b.TargetURL && slices.Equal(a.EventTypes, b.EventTypes) &&
+		bytes.Equal(a.Config.Raw, b.Config.Raw) && bytes.Equal(a.RetryConfig, b.RetryConfig) && a.APIKey == b.APIKey &&
+		slices.Equal(a.Secrets, b.Secrets) && maps.Equal(a.Headers, b.Headers) && reflect.DeepEqual(a.Callback, b.Callback) &&
+		reflect.DeepEqual(a.Config.Auth, b.Config.Auth) && reflect.DeepEqual(a.Config.TLS, b.Config.TLS)
 }
 
 // PutTenant takes a tenant that is new.
@@ -172,7 +200,7 @@ func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
 	var input *filter.Input
 	var seen map[*entry]bool // of those that may be there twice
 	for _, c := range x.candidates(e) {
-		if c.Status == webhook.Disabled || e.PublishedAt.Before(c.CreatedAt.Add(-clockTolerance)) {
+		if c.Status == webhook.Disabled || e.PublishedAt.Before(c.CreatedAt.Add(-postgres.ClockTolerance)) {
 			continue
 		}
 		if len(c.EventTypes) > 1 {
@@ -257,6 +285,9 @@ func (x *Index) drop(id uuid.UUID) {
 	}
 	delete(x.hooks, id)
 	t := x.tenants[h.Tenant]
+	if t == nil { // removed before
+		return
+	}
 	for _, pattern := range h.EventTypes {
 		if !webhook.IsPattern(pattern) {
 			if left := without(t.exact[pattern], h); len(left) > 0 {

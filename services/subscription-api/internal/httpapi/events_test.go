@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
@@ -27,12 +29,14 @@ func newBus(t *testing.T) (w *world, published func() []bus.Stored) {
 	require.NoError(t, b.EnsureTopology(t.Context()))
 	types := noTypes()
 	w = newWorld(t, func(d *httpapi.Deps) { d.Publisher, d.Types = b, types })
-	watched := make(chan error, 1)
+	watch, err := w.db.Watch(postgres.WatchOptions{Types: types, Log: zap.NewNop()})
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() { watched <- w.db.WatchEventTypes(ctx, types, zap.NewNop()) }()
+	var watching sync.WaitGroup
+	watching.Go(func() { watch.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
-		require.NoError(t, <-watched)
+		watching.Wait()
 	})
 	return w, func() []bus.Stored {
 		var messages []bus.Stored

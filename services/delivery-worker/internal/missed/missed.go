@@ -1,0 +1,149 @@
+// Package missed gives hooks the events that were fanned out before every worker knew of them. One worker at a time does
+// it, under a lease.
+package missed
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+)
+
+const (
+	leaseName = "missed"
+	// settlePoll is how often the bus is asked whether all that was handed out is settled, settleLimit how long that may
+	// take: what waits for longer is tried again later.
+	settlePoll  = 50 * time.Millisecond
+	settleLimit = 2 * time.Minute
+	// tidyEvery is how often what nobody asks for any more is dropped.
+	tidyEvery = time.Hour
+)
+
+// store is implemented by *postgres.DB.
+type store interface {
+	lease.Store
+	KnownGaps(ctx context.Context) (*postgres.Gaps, error)
+	CloseGaps(ctx context.Context, g *postgres.Gaps, upTo uint64, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (int, error)
+	ForgetChanges(ctx context.Context) error
+}
+
+// stream is implemented by *bus.Bus.
+type stream interface {
+	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
+}
+
+// history is the ledger's reader.
+type history interface {
+	CatchUp(ctx context.Context) error
+}
+
+// Deps are a Closer's collaborators; all are required.
+type Deps struct {
+	Store   store
+	Stream  stream
+	History history
+	// Matcher returns what finds, of the given hooks, those that an event goes to.
+	Matcher func(hooks []*webhook.Hook) func(*webhook.Event) []*webhook.Hook
+	Log     *zap.Logger
+	// Worker holds the lease.
+	Worker string
+}
+
+// Closer closes gaps.
+type Closer struct {
+	Deps
+	wake   chan struct{}
+	tidied time.Time
+}
+
+// New makes a closer. Run it.
+func New(d Deps) *Closer { return &Closer{Deps: d, wake: make(chan struct{}, 1)} }
+
+// Wake has gaps looked for. It does not block.
+func (c *Closer) Wake() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run closes gaps when it is woken, until ctx ends. A gap that cannot be closed yet is one for which it is woken again.
+func (c *Closer) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		}
+		if err := c.round(ctx); err != nil && ctx.Err() == nil {
+			c.Log.Warn("events that hooks missed could not be looked for, and will be again", zap.Error(err))
+		}
+	}
+}
+
+// round closes all gaps that can be closed, if no other worker does.
+func (c *Closer) round(ctx context.Context) error {
+	held, err := lease.Take(ctx, c.Store, leaseName, c.Worker, c.Log)
+	if err != nil || held == nil {
+		return err
+	}
+	defer held.Release()
+	ctx = held.Context()
+	for {
+		gaps, err := c.Store.KnownGaps(ctx)
+		if err != nil || gaps == nil {
+			return c.tidy(ctx, err)
+		}
+		// what was not handed out by now is matched by workers that know of the changes
+		lag, err := c.Stream.Lag(ctx, bus.Fanout)
+		if err != nil {
+			return err
+		}
+		if ok, err := c.settled(ctx, lag.Handed); err != nil || !ok {
+			return err
+		}
+		parked, err := c.Store.CloseGaps(ctx, gaps, lag.Handed, c.Matcher)
+		if parked > 0 {
+			c.Log.Info("hooks are given what was fanned out without them", zap.String("tenant", gaps.Tenant), zap.Int("deliveries", parked))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// settled waits until what became of all events up to the sequence is recorded; false means that it takes too long.
+func (c *Closer) settled(ctx context.Context, upTo uint64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	for _, consumer := range []bus.Consumer{bus.Fanout, bus.EventRecorder} {
+		for {
+			lag, err := c.Stream.Lag(ctx, consumer)
+			if err != nil {
+				return false, err
+			}
+			if lag.Settled >= upTo || lag.Pending+lag.InFlight == 0 {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return false, nil
+			case <-time.After(settlePoll):
+			}
+		}
+	}
+	return true, c.History.CatchUp(ctx)
+}
+
+func (c *Closer) tidy(ctx context.Context, err error) error {
+	if err != nil || time.Since(c.tidied) < tidyEvery {
+		return err
+	}
+	c.tidied = time.Now()
+	return c.Store.ForgetChanges(ctx)
+}

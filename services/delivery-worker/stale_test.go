@@ -1,0 +1,189 @@
+package deliveryworker_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// settled waits until no event and no retry is pending or in anybody's hands, and all is recorded.
+func (w *world) settled() {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool {
+		for _, c := range []bus.Consumer{bus.Fanout, bus.EventRecorder, bus.FactRecorder} {
+			lag, err := w.bus.Lag(w.t.Context(), c)
+			if err != nil || lag.Settled < lag.Last && lag.Pending+lag.InFlight > 0 {
+				return false
+			}
+		}
+		return true
+	}, 30*time.Second, 10*time.Millisecond)
+}
+
+// lie is what a worker wrongly believes of a hook.
+type lie struct {
+	Hook   int
+	Belief string
+}
+
+// story is what happens to three hooks, and what a worker believes of them meanwhile.
+type story struct {
+	// Before and After are the statuses in the database, or "deleted".
+	Before, After [3]string
+	Fails         [3]bool
+	Lies          []lie
+}
+
+func stories() *rapid.Generator[story] {
+	return rapid.Custom(func(t *rapid.T) (s story) {
+		for i := range s.Before {
+			s.Before[i] = rapid.SampledFrom([]string{"active", "paused"}).Draw(t, "before")
+			s.After[i] = rapid.SampledFrom([]string{"active", "paused", "disabled", "deleted"}).Draw(t, "after")
+			s.Fails[i] = rapid.Bool().Draw(t, "fails")
+		}
+		s.Lies = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) lie {
+			return lie{rapid.IntRange(0, 2).Draw(t, "hook"), rapid.SampledFrom([]string{"unknown", "disabled", "active", "paused"}).Draw(t, "belief")}
+		}), 1, 6).Draw(t, "lies")
+		return s
+	})
+}
+
+// Whatever a worker believes of hooks, however old that is, it ends no delivery of a hook that is there and not disabled.
+func TestNothingThatAWorkerBelievesEndsADelivery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	db := testenv.Plain(t, w.config.DatabaseURL)
+	for seed := range 12 {
+		s := stories().Example(seed)
+		var hooks [3]webhook.Hook
+		for i := range hooks {
+			path := fmt.Sprintf("/%d/%d", seed, i)
+			if s.Fails[i] {
+				w.receiver.Answer(path, answer{status: http.StatusServiceUnavailable})
+			}
+			hooks[i] = w.hook(path, func(h *webhook.Hook) {
+				h.EventTypes, h.Status = []string{fmt.Sprintf("story%d.>", seed)}, webhook.HookStatus(s.Before[i])
+				h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
+			})
+		}
+		publish := func(when string) {
+			for i := range 3 {
+				w.publish(fmt.Sprintf("story%d.x", seed), fmt.Sprintf(`{"event_id":"%d-%s-%d","data":{}}`, seed, when, i))
+			}
+		}
+		publish("first")
+		w.settled()
+		for i, h := range hooks {
+			if s.After[i] == "deleted" {
+				require.NoError(t, w.db.DeleteHook(t.Context(), "test", h.Tenant, h.ID, nil))
+			} else {
+				w.setStatus(h, webhook.HookStatus(s.After[i]))
+			}
+		}
+		for n, l := range s.Lies {
+			h := hooks[l.Hook]
+			if l.Belief == "unknown" {
+				w.service.Index().Remove(h.ID)
+			} else {
+				h.Status = webhook.HookStatus(l.Belief)
+				w.service.Index().Put(h)
+			}
+			publish(fmt.Sprint(n))
+			w.settled()
+		}
+		<-time.After(1200 * time.Millisecond) // retries come due, and backlogs are looked at
+		w.settled()
+		for i, h := range hooks {
+			if s.After[i] == "disabled" || s.After[i] == "deleted" {
+				continue
+			}
+			var ended string
+			require.NoError(t, db.QueryRowContext(t.Context(), `
+				SELECT coalesce(string_agg(state || ' ' || reason, ', '), '') FROM deliveries
+				WHERE hook_id = $1 AND state IN ('cancelled', 'dead')`, h.ID).Scan(&ended))
+			require.Empty(t, ended, "%+v", s)
+		}
+		for i, h := range hooks { // what is left of it shall not trouble the next one
+			if s.After[i] != "deleted" {
+				require.NoError(t, w.db.DeleteHook(t.Context(), "test", h.Tenant, h.ID, nil))
+			}
+		}
+	}
+}
+
+// Events that were fanned out by a worker that did not know a hook yet are given to it as soon as every worker knows it.
+func TestAHookGetsWhatWasFannedOutBeforeWorkersKnewIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	db := testenv.Plain(t, w.config.DatabaseURL)
+	exec := func(statement string, args ...any) {
+		_, err := db.ExecContext(t.Context(), statement, args...)
+		require.NoError(t, err)
+	}
+	exec(`ALTER TABLE hooks DISABLE TRIGGER hooks_changed`)
+	h := w.hook("/late", func(h *webhook.Hook) { h.Config = config(t, `{"filter":"event.data.n < 20"}`) })
+	var want []string
+	for n := range 30 {
+		id := fmt.Sprintf("e-%02d", n)
+		w.publish("order.created", fmt.Sprintf(`{"event_id":"%s","data":{"n":%d}}`, id, n))
+		if n < 20 {
+			want = append(want, id)
+		}
+	}
+	w.settled()
+	require.Empty(t, w.receiver.Got("/late"), "nobody told the worker of the hook")
+	// somebody who does not know of it yet keeps the gap open
+	exec(`INSERT INTO workers (id, name, snapshot, expires_at) VALUES ($1, 'slow', pg_current_snapshot(), clock_timestamp() + interval '1 hour')`, uuid.Nil)
+	exec(`ALTER TABLE hooks ENABLE TRIGGER hooks_changed`)
+	exec(`INSERT INTO hook_gaps (hook_id, xid, tenant, since) VALUES ($1, pg_current_xact_id(), 'default', $2)`, h.ID, h.CreatedAt)
+	exec(`SELECT whisperer_changed('hook', $1)`, h.ID.String())
+	require.Eventually(t, func() bool { return w.service.Index().Get(h.ID) != nil }, 20*time.Second, 5*time.Millisecond)
+	w.publish("order.created", `{"event_id":"last","data":{"n":1}}`)
+	require.Equal(t, []string{"last"}, ids(w.receiver.Await(t, "/late", 1)))
+	exec(`DELETE FROM workers WHERE id = $1`, uuid.Nil)
+	require.ElementsMatch(t, append(want, "last"), ids(w.receiver.Await(t, "/late", 21)))
+	for _, id := range want {
+		w.recorded(h, id, time.Now(), webhook.Delivered)
+	}
+	require.Len(t, w.receiver.Got("/late"), 21)
+	require.Eventually(t, func() bool {
+		var open int
+		return db.QueryRowContext(t.Context(), `SELECT count(*) FROM hook_gaps WHERE NOT done`).Scan(&open) == nil && open == 0
+	}, 20*time.Second, 20*time.Millisecond)
+}
+
+// What is published as soon as a hook was made, or wants more, reaches it.
+func TestAnEventRightAfterAHookWasMadeReachesIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	w.run()
+	const hooks = 100
+	for i := range hooks {
+		path := fmt.Sprint("/", i)
+		h := w.hook(path, func(h *webhook.Hook) { h.EventTypes = []string{fmt.Sprintf("new%d.>", i)} })
+		w.publish(fmt.Sprintf("new%d.created", i), fmt.Sprintf(`{"event_id":"created-%d","data":{}}`, i))
+		_, err := w.db.UpdateHook(t.Context(), "test", h.Tenant, h.ID, nil, func(h *webhook.Hook) error {
+			h.EventTypes = append(h.EventTypes, fmt.Sprintf("more%d.>", i))
+			return nil
+		})
+		require.NoError(t, err)
+		w.publish(fmt.Sprintf("more%d.created", i), fmt.Sprintf(`{"event_id":"widened-%d","data":{}}`, i))
+	}
+	for i := range hooks {
+		got := ids(w.receiver.Await(t, fmt.Sprint("/", i), 2))
+		require.ElementsMatch(t, []string{fmt.Sprintf("created-%d", i), fmt.Sprintf("widened-%d", i)}, got)
+	}
+}
