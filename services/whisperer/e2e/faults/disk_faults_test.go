@@ -33,26 +33,46 @@ func (w *world) mounted(args ...string) (dir string) {
 	return dir
 }
 
-// powered puts Postgres and nats-server on a disk whose power can be cut: a file system within the file.
+// disk is a file system within a file, whose power can be cut.
+func (w *world) disk(size, options string) (dir string) {
+	w.t.Helper()
+	image := filepath.Join(w.dir, "disk.img")
+	w.system("truncate", "--size="+size, image)
+	w.system("mkfs.ext4", "-q", "-F", image)
+	return w.mounted("-o", "loop,"+options, image)
+}
+
+// copyDisk takes from the disk what was not synced, while its programs are stopped: what the file system has in memory is
+// not in the image yet.
+func (w *world) copyDisk() {
+	w.t.Helper()
+	w.system("cp", "--sparse=always", filepath.Join(w.dir, "disk.img"), filepath.Join(w.dir, "after.img"))
+}
+
+// swapDisk puts what copyDisk has copied in the place of the disk, whose programs have ended.
+func (w *world) swapDisk() {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, "disk")
+	require.Eventually(w.t, func() bool { return syscall.Unmount(dir, 0) == nil }, 30*time.Second, 50*time.Millisecond)
+	w.system("mount", "-o", "loop", filepath.Join(w.dir, "after.img"), dir)
+}
+
+// powered puts Postgres and nats-server on a disk whose power can be cut.
 func powered(strict bool) func(w *world) {
 	return func(w *world) {
-		image := filepath.Join(w.dir, "disk.img")
-		w.system("truncate", "--size=2G", image)
-		w.system("mkfs.ext4", "-q", "-F", image)
-		dir := w.mounted("-o", "loop", image)
+		dir := w.disk("2G", "rw")
 		w.pgOpts.DataDir, w.natsDir, w.strict = filepath.Join(dir, "postgres"), filepath.Join(dir, "nats"), strict
 	}
 }
 
-// cutPower ends all processes and takes from the disk what was not synced: what the file system has in memory is not in
-// the image yet.
+// cutPower ends all processes and takes from the disk what was not synced.
 func (w *world) cutPower() {
 	w.t.Helper()
 	everything := append(family(w.postmaster()), w.nats.cmd.Process.Pid)
 	for _, pid := range everything {
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
 	}
-	w.system("cp", "--sparse=always", filepath.Join(w.dir, "disk.img"), filepath.Join(w.dir, "after.img"))
+	w.copyDisk()
 	for _, p := range w.alive() {
 		p.kill()
 	}
@@ -62,9 +82,7 @@ func (w *world) cutPower() {
 	<-w.nats.ended
 	<-w.pg.Done()
 	_ = w.pg.Stop(w.t.Context()) // gives the folder back
-	dir := filepath.Join(w.dir, "disk")
-	require.Eventually(w.t, func() bool { return syscall.Unmount(dir, 0) == nil }, 30*time.Second, 50*time.Millisecond)
-	w.system("mount", "-o", "loop", filepath.Join(w.dir, "after.img"), dir)
+	w.swapDisk()
 }
 
 // family is a process and all that descend from it.

@@ -38,11 +38,17 @@ var processes atomic.Int64
 // start runs a program until the end of the test.
 func start(t *testing.T, dir, name, path string, env ...string) *process {
 	t.Helper()
+	return startCommand(t, dir, name, []string{path}, env...)
+}
+
+// startCommand is start for a program with arguments.
+func startCommand(t *testing.T, dir, name string, command []string, env ...string) *process {
+	t.Helper()
 	p := &process{name: name, ended: make(chan struct{}), log: filepath.Join(dir, fmt.Sprintf("%s-%d.log", name, processes.Add(1)))}
 	out, err := os.Create(p.log)
 	require.NoError(t, err)
 	defer out.Close() // the child has its own
-	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), path)
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), command[0], command[1:]...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.cmd.Stdout, p.cmd.Stderr = out, out

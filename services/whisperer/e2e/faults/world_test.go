@@ -142,16 +142,19 @@ func (w *world) startNATS() {
 	w.t.Helper()
 	w.nats = start(w.t, w.dir, "nats-server", os.Args[0], natsStore+"="+w.natsDir, fmt.Sprintf("%s=%d", natsPort, w.natsAt),
 		fmt.Sprintf("%s=%t", natsStrict, w.strict))
-	require.Eventually(w.t, func() bool {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(w.t.Context(), "tcp", w.natsURL()[len("nats://"):])
-		if err != nil {
-			return false
-		}
-		defer conn.Close()
-		hello := make([]byte, 4)
-		_, err = io.ReadFull(conn, hello)
-		return err == nil && string(hello) == "INFO"
-	}, 60*time.Second, 10*time.Millisecond, "nats-server is not ready")
+	require.Eventually(w.t, w.listens, 60*time.Second, 10*time.Millisecond, "nats-server is not ready")
+}
+
+// listens reports whether nats-server takes connections.
+func (w *world) listens() bool {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(w.t.Context(), "tcp", w.natsURL()[len("nats://"):])
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	hello := make([]byte, 4)
+	_, err = io.ReadFull(conn, hello)
+	return err == nil && string(hello) == "INFO"
 }
 
 // start starts a worker without waiting for it; env goes last, and so wins.

@@ -1,0 +1,118 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+)
+
+// before214_6 are the last releases of nats-server that rewrite what they have stored without a sync.
+var before214_6 = []string{"v2.12.15", "v2.14.5"}
+
+// lone is a nats-server on a disk of its own, without anything else of Whisperer's.
+type lone struct {
+	*world
+	// command starts a release that is not ours; nil for the one that is built in.
+	command []string
+}
+
+// newLone makes the disk and starts the server, with a sync before each acknowledgement.
+func newLone(t *testing.T, program string) *lone {
+	t.Helper()
+	l := &lone{world: &world{t: t, dir: t.TempDir(), natsAt: freePort(t), strict: true}}
+	// A file system that puts a file in the place of another before it has written it, as most do: ext4 does so where it is
+	// told not to guess what the program meant.
+	l.natsDir = filepath.Join(l.disk("512M", "noauto_da_alloc"), "nats")
+	if program != "" {
+		l.command = []string{program, "--config", testenv.NATSConfig(t, l.natsDir, l.natsAt, "always")}
+	}
+	l.serve()
+	return l
+}
+
+func (l *lone) serve() {
+	l.t.Helper()
+	if l.command == nil {
+		l.startNATS()
+		return
+	}
+	l.nats = startCommand(l.t, l.dir, "nats-server", l.command)
+	require.Eventually(l.t, l.listens, time.Minute, 10*time.Millisecond, "nats-server is not ready")
+}
+
+// compaction takes most messages out of work queues, so that nats-server rewrites what it has stored, one queue after the
+// other for a minute, and cuts the power then. It returns how many of the acknowledged messages that nobody has taken are gone.
+func compaction(t *testing.T, program string) (lost int) {
+	l := newLone(t, program)
+	const span, queues = 60 * time.Second, 5
+	began, ages := time.Now(), make([]time.Duration, queues)
+	for i := range queues {
+		l.lasts(time.Until(began.Add(time.Duration(i) * span / (queues - 1))))
+		testenv.WorkQueue(t, l.natsURL(), fmt.Sprintf("queue-%d", i))
+		ages[i] = time.Since(began)
+	}
+	cut := time.Since(began)
+	l.nats.signal(syscall.SIGSTOP)
+	l.copyDisk()
+	l.nats.kill()
+	l.swapDisk()
+	l.serve()
+	for i := range queues {
+		missing := testenv.MissingFromQueue(t, l.natsURL(), fmt.Sprintf("queue-%d", i))
+		t.Logf("power cut %.0f s after a queue was rewritten: %d messages lost", (cut - ages[i]).Seconds(), missing)
+		lost += missing
+	}
+	return lost
+}
+
+func TestLongF07APowerCutTakesNothingFromQueuesThatWereRewritten(t *testing.T) {
+	require.Zero(t, compaction(t, ""))
+}
+
+// The control: without it the test above might not see what it looks for.
+func TestLongF07APowerCutTakesWhatOldServersRewrote(t *testing.T) {
+	for _, release := range before214_6 {
+		t.Run(release, func(t *testing.T) {
+			require.Positive(t, compaction(t, testenv.NATSRelease(t, release)), "this release is not the control that it was")
+		})
+	}
+}
+
+func TestLongF07ServersThatLoseWhatTheyRewriteAreRefused(t *testing.T) {
+	for _, release := range before214_6 {
+		t.Run(release, func(t *testing.T) {
+			l := &lone{world: &world{t: t, dir: t.TempDir(), natsAt: freePort(t)}}
+			l.command = []string{testenv.NATSRelease(t, release), "--config", testenv.NATSConfig(t, filepath.Join(l.dir, "nats"), l.natsAt, "1s")}
+			l.serve()
+			b, err := bus.Connect(t.Context(), bus.Options{URL: l.natsURL(), Name: "faults", Log: zap.NewNop()})
+			require.NoError(t, err)
+			defer b.Close()
+			require.ErrorIs(t, b.EnsureTopology(t.Context()), bus.ErrServerTooOld)
+			require.ErrorContains(t, b.Ready(t.Context()), "upgrade it", "also where the server was new when the connection was made")
+			require.Empty(t, directories(t, filepath.Join(l.dir, "nats", "jetstream", "$G", "streams")), "nothing was made")
+		})
+	}
+}
+
+func directories(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if !os.IsNotExist(err) {
+		require.NoError(t, err)
+	}
+	for _, entry := range list {
+		names = append(names, entry.Name())
+	}
+	return names
+}
