@@ -5,7 +5,6 @@ package bus
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,10 @@ type Options struct {
 	InProcess nats.InProcessConnProvider
 	// Name of the connection, as the server's monitoring shows it.
 	Name string
+	// Credentials say as whom.
+	Credentials Credentials
+	// Inbox begins the subjects on which answers come; empty means ProgramInbox.
+	Inbox string
 	// Replicas of the streams; 0 is 1.
 	Replicas int
 	// OMSMaxBytes bounds the event log; 0 is DefaultOMSMaxBytes.
@@ -34,6 +37,9 @@ type Options struct {
 // DefaultOMSMaxBytes bounds the event log: 2 GiB.
 const DefaultOMSMaxBytes = 2 << 30
 
+// ProgramInbox begins the subjects on which our own programs get answers and messages: who may listen there reads payloads.
+const ProgramInbox = "_INBOX.whisperer"
+
 // publishDeadline bounds every publish: a server whose disk is full gives no answer at all.
 const publishDeadline = 5 * time.Second
 
@@ -43,6 +49,7 @@ type Bus struct {
 	js   jetstream.JetStream
 	opts Options
 	log  *zap.Logger
+	conn *connection
 
 	repairing sync.Mutex
 	positions map[Consumer]position
@@ -70,60 +77,53 @@ func (b *Bus) Time(t time.Time) time.Time {
 	return there
 }
 
-// Connect connects to NATS, waiting until ctx ends for a server that is not there yet.
+// Connect is Open and Await.
 func Connect(ctx context.Context, o Options) (*Bus, error) {
-	o.Replicas = cmp.Or(o.Replicas, 1)
-	o.OMSMaxBytes = cmp.Or(o.OMSMaxBytes, DefaultOMSMaxBytes)
-	b := &Bus{opts: o, log: o.Log, positions: map[Consumer]position{}}
-	connected := make(chan struct{}, 1)
-	signal := func(*nats.Conn) {
-		select {
-		case connected <- struct{}{}:
-		default:
-		}
-	}
-	opts := []nats.Option{
-		nats.Name(o.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(250 * time.Millisecond),
-		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
-		nats.ConnectHandler(signal),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				b.log.Warn("nats connection lost", zap.Error(err))
-			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			b.log.Info("nats connection is back", zap.String("server", nc.ConnectedServerName()))
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.log.Warn("nats error", zap.Error(err)) }),
-	}
-	if o.InProcess != nil {
-		opts = append(opts, nats.InProcessServer(o.InProcess))
-	}
-	nc, err := nats.Connect(o.URL, opts...)
+	b, err := Open(o)
 	if err != nil {
-		return nil, fmt.Errorf("connect to nats: %w", err)
+		return nil, err
 	}
-	if !nc.IsConnected() {
-		select {
-		case <-connected:
-		case <-ctx.Done():
-			nc.Close()
-			return nil, fmt.Errorf("connect to nats: %w", ctx.Err())
-		}
+	if err := b.Await(ctx); err != nil {
+		b.Close()
+		return nil, err
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4000), jetstream.WithPublishAsyncTimeout(publishDeadline))
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("open jetstream: %w", err)
-	}
-	b.nc, b.js = nc, js
 	return b, nil
 }
+
+// Open begins to connect to NATS, which goes on for as long as it takes: Ready says why it takes long. The error says what
+// cannot be used of the options.
+func Open(o Options) (*Bus, error) {
+	o.Replicas = cmp.Or(o.Replicas, 1)
+	o.OMSMaxBytes = cmp.Or(o.OMSMaxBytes, DefaultOMSMaxBytes)
+	b := &Bus{opts: o, log: o.Log, conn: newConnection(o.Log), positions: map[Consumer]position{}}
+	opts := append(b.conn.options(), nats.Name(o.Name), nats.CustomInboxPrefix(cmp.Or(o.Inbox, ProgramInbox)))
+	if o.InProcess != nil {
+		opts = append(opts, nats.InProcessServer(o.InProcess))
+	} else if err := ValidateURL(o.URL); err != nil { // the client's own error quotes the URL
+		return nil, fmt.Errorf("read URL of nats: %w", err)
+	}
+	credentials, err := o.Credentials.options()
+	if err != nil {
+		return nil, fmt.Errorf("read credentials for nats: %w", err)
+	}
+	if b.nc, err = nats.Connect(o.URL, append(opts, credentials...)...); err != nil {
+		return nil, fmt.Errorf("connect to nats: %w", explain(err))
+	}
+	b.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(4000), jetstream.WithPublishAsyncTimeout(publishDeadline))
+	if err != nil {
+		b.nc.Close()
+		return nil, fmt.Errorf("open jetstream: %w", err)
+	}
+	return b, nil
+}
+
+// Await returns when there has been a connection, and an error that says why there was none when ctx ends before.
+func (b *Bus) Await(ctx context.Context) error { return b.conn.await(ctx) }
 
 // Ready reports why NATS cannot be used now; nil if it can.
 func (b *Bus) Ready(context.Context) error {
 	if !b.nc.IsConnected() {
-		return errors.New("not connected to nats")
+		return b.conn.reason()
 	}
 	return b.CheckServer() // each connection may lead to another server
 }
@@ -133,6 +133,10 @@ func (b *Bus) MaxPayload() int { return int(b.nc.MaxPayload()) }
 
 // Close sends what is buffered and closes the connection.
 func (b *Bus) Close() {
+	if !b.nc.IsConnected() {
+		b.nc.Close()
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), publishDeadline)
 	defer cancel()
 	_ = b.nc.FlushWithContext(ctx) // there is nobody left to tell

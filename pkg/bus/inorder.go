@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -94,8 +95,9 @@ func (b *Bus) publishOne(ctx context.Context, e *Outgoing) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
-	_, err := b.js.PublishMsg(ctx, e.message())
-	return classify(err)
+	began, msg := time.Now(), e.message()
+	_, err := b.js.PublishMsg(ctx, msg)
+	return b.conn.published(msg.Subject, began, classify(err))
 }
 
 func (b *Bus) publishAtomically(ctx context.Context, events []Outgoing) error {
@@ -104,7 +106,7 @@ func (b *Bus) publishAtomically(ctx context.Context, events []Outgoing) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
-	id := uuid.NewString()
+	began, id := time.Now(), uuid.NewString()
 	last := len(events) - 1
 	for i := range events {
 		msg := events[i].message()
@@ -121,7 +123,7 @@ func (b *Bus) publishAtomically(ctx context.Context, events []Outgoing) error {
 			err = b.nc.PublishMsg(msg)
 		}
 		if err != nil {
-			return classify(err)
+			return b.conn.published(msg.Subject, began, classify(err))
 		}
 	}
 	return nil
@@ -165,22 +167,27 @@ func classify(err error) error {
 }
 
 // Pending is an event on its way into the stream.
-type Pending struct{ future jetstream.PubAckFuture }
+type Pending struct {
+	future jetstream.PubAckFuture
+	conn   *connection
+	began  time.Time
+}
 
 // StartPublish sends an event, in the order of calls, and does not wait until it is stored. With 4,000 pending it waits
 // for room, at most 200 ms. It returns ErrEventTooLarge, or why nothing can be sent.
 func (b *Bus) StartPublish(e Outgoing) (*Pending, error) {
+	began := time.Now()
 	future, err := b.js.PublishMsgAsync(e.message())
 	if err != nil {
 		return nil, fmt.Errorf("publish event: %w", classify(err))
 	}
-	return &Pending{future: future}, nil
+	return &Pending{future: future, conn: b.conn, began: began}, nil
 }
 
 // Wait returns when the event is stored, or an error; unless that is ErrEventTooLarge, the event may be stored all the same.
 func (p *Pending) Wait(ctx context.Context) error {
 	if err := wait(ctx, p.future); err != nil {
-		return fmt.Errorf("publish event: %w", classify(err))
+		return fmt.Errorf("publish event: %w", p.conn.published(p.future.Msg().Subject, p.began, classify(err)))
 	}
 	return nil
 }

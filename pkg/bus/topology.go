@@ -104,19 +104,19 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 			// The event log. Nothing in it ages by itself: the housekeeper trims it, never past what was fanned out.
 			Name: StreamOMS, Subjects: []string{omsPrefix + ">"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.OMSMaxBytes,
-			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, AllowAtomicPublish: true,
+			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, AllowAtomicPublish: true, DenyDelete: true,
 			Description: "events from the order management system",
 		},
 		{
 			// Schedules refuse DiscardNew, and limits would drop what waits: the server's store limit is the guard.
 			Name: StreamRetries, Subjects: []string{retryAtPrefix + ">", retryDuePrefix + ">"},
 			Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld,
-			AllowMsgSchedules: true, Duplicates: dedupWindow, Replicas: b.opts.Replicas,
+			AllowMsgSchedules: true, Duplicates: dedupWindow, Replicas: b.opts.Replicas, DenyDelete: true,
 			Description: "deliveries that wait for a time",
 		},
 		{
 			Name: StreamLedger, Subjects: []string{"ledger.>"}, Storage: jetstream.FileStorage,
-			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Duplicates: dedupWindow,
+			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Duplicates: dedupWindow, DenyDelete: true, DenyPurge: true,
 			Replicas: b.opts.Replicas, Description: "what happened, on its way to Postgres",
 		},
 	}
@@ -127,7 +127,7 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 // before, which starts during an upgrade, must not take back what the new ones need. It returns ErrServerTooOld where the
 // server cannot carry the topology.
 func (b *Bus) EnsureTopology(ctx context.Context) error {
-	if err := checkVersion(b.nc.ConnectedServerVersion()); err != nil {
+	if err := b.CheckServer(); err != nil {
 		return err
 	}
 	for _, cfg := range b.streams() {

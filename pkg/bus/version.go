@@ -17,9 +17,10 @@ var minServer = [3]int{2, 14, 6}
 var ErrServerTooOld = errors.New("nats-server 2.14.6 or newer is required")
 
 // CheckServer returns ErrServerTooOld where the server that the connection leads to is too old.
-func (b *Bus) CheckServer() error { return checkVersion(b.nc.ConnectedServerVersion()) }
+func (b *Bus) CheckServer() error { return CheckVersion(b.nc.ConnectedServerVersion()) }
 
-func checkVersion(version string) error {
+// CheckVersion returns ErrServerTooOld for the version of a nats-server that is too old.
+func CheckVersion(version string) error {
 	if !atLeast(version, minServer) {
 		return fmt.Errorf("%w, this one is %q and can lose what it has acknowledged: upgrade it, one node at a time; its data stays",
 			ErrServerTooOld, version)

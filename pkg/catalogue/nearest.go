@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/whisperer-oms/whisperer/pkg/internal/edits"
 )
 
 // maxCompared bounds the work that a hostile name can cause; real names are far shorter.
@@ -41,34 +43,6 @@ func folded(name string) string {
 
 // difference is the cheaper of changing a into b by characters and by tokens.
 func difference(a, b string) int {
-	byToken := distance(strings.Split(a, "."), strings.Split(b, "."), missingToken, characters)
-	return min(characters(a, b), byToken)
-}
-
-func characters(a, b string) int {
-	return distance([]byte(a), []byte(b), 1, func(x, y byte) int {
-		if x == y {
-			return 0
-		}
-		return 1
-	})
-}
-
-// distance is the least cost of changing a into b (Levenshtein), where adding or dropping an element costs gap and
-// putting y in the place of x costs swap(x, y).
-func distance[E any](a, b []E, gap int, swap func(x, y E) int) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j * gap
-	}
-	for i, x := range a {
-		diagonal := row[0]
-		row[0] = (i + 1) * gap
-		for j, y := range b {
-			above := row[j+1]
-			row[j+1] = min(above+gap, row[j]+gap, diagonal+swap(x, y))
-			diagonal = above
-		}
-	}
-	return row[len(b)]
+	byToken := edits.Distance(strings.Split(a, "."), strings.Split(b, "."), missingToken, edits.Characters)
+	return min(edits.Characters(a, b), byToken)
 }

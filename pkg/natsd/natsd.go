@@ -62,6 +62,8 @@ type Options struct {
 	// MaxStore bounds the streams on disk, in bytes. 0 means half of what the disk has free at the start, the streams
 	// that are there counted as free: PostgreSQL, which records more than it carries, is usually on the same disk.
 	MaxStore int64
+	// ConfigFile is one of nats-server's own, for what there is no option here: accounts, TLS. Empty for none.
+	ConfigFile string
 	// Logger gets what the server has to say; nil means nobody does.
 	Logger *zap.Logger
 }
@@ -150,20 +152,20 @@ func (o Options) settings() (*server.Options, error) {
 	if host == "" {
 		host = "127.0.0.1"
 	}
-	settings := &server.Options{
-		ServerName:             "whisperer",
-		Host:                   host,
-		Port:                   o.Port,
-		DontListen:             o.DontListen,
-		MaxPayload:             MaxPayload,
-		MaxPending:             maxPending,
-		JetStream:              true,
-		StoreDir:               o.StoreDir,
-		JetStreamMaxMemory:     maxMemory,
-		JetStreamMaxStore:      maxStore,
-		DisableJetStreamBanner: true,
-		NoSigs:                 true, // signals are the program's
+	settings := &server.Options{}
+	if o.ConfigFile != "" {
+		var err error
+		if settings, err = server.ProcessConfigFile(o.ConfigFile); err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
 	}
+	settings.ServerName = "whisperer"
+	settings.Host, settings.Port, settings.DontListen = host, o.Port, o.DontListen
+	settings.MaxPayload, settings.MaxPending = MaxPayload, maxPending
+	settings.JetStream, settings.StoreDir = true, o.StoreDir
+	settings.JetStreamMaxMemory, settings.JetStreamMaxStore = maxMemory, maxStore
+	settings.DisableJetStreamBanner = true
+	settings.NoSigs = true // signals are the program's
 	switch o.Durability {
 	case Fast:
 		settings.SyncInterval = time.Second

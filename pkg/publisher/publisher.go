@@ -17,6 +17,13 @@ import (
 // ErrTooLarge says that NATS takes no message of this size, now or later. Always wrapped.
 var ErrTooLarge = bus.ErrEventTooLarge
 
+// Credentials say as whom to connect to NATS, and whom to trust. The zero value connects as nobody and trusts the
+// authorities of the machine.
+type Credentials = bus.Credentials
+
+// ErrDenied says that the NATS user may not publish events of the tenant. Always wrapped.
+var ErrDenied = bus.ErrDenied
+
 const (
 	// DefaultTimeout is Options.Timeout where that is zero.
 	DefaultTimeout = 10 * time.Second
@@ -34,6 +41,8 @@ type Options struct {
 	Tenant string
 	// Name of the program, as the server's monitoring shows it.
 	Name string
+	// Credentials say as whom to connect, where the URL does not.
+	Credentials Credentials
 	// Timeout bounds Publish and PublishBatch, which until then try again.
 	Timeout time.Duration
 	// MaxInFlight is how many events of PublishAsync may be under way, at most 2,000.
@@ -63,7 +72,9 @@ func New(ctx context.Context, o Options) (*Publisher, error) {
 	if err := webhook.ValidateTenant(o.Tenant); err != nil {
 		return nil, fmt.Errorf("name tenant %q: %w", o.Tenant, err)
 	}
-	b, err := bus.Connect(ctx, bus.Options{URL: o.URL, Name: o.Name, Log: o.Log})
+	b, err := bus.Connect(ctx, bus.Options{
+		URL: o.URL, Name: o.Name, Credentials: o.Credentials, Inbox: "_INBOX.oms." + o.Tenant, Log: o.Log,
+	})
 	if err != nil {
 		return nil, err
 	}

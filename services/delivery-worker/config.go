@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 )
@@ -36,6 +38,9 @@ type Config struct {
 	MemoryTarget    int64         `env:"MEMORY_TARGET" envDefault:"218103808" desc:"bytes of memory that a worker tries to stay below; it takes more where its hooks need it; 0 for no target, and GOMEMLIMIT and GOGC go first"`
 	LogLevel        string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error; debug also tells of each success"`
 	LogFormat       string        `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
+
+	// NATS says as whom to connect to it, and whom to trust.
+	NATS bus.Credentials `envPrefix:"NATS_"`
 }
 
 // Validate reports every variable that cannot be used.
@@ -46,6 +51,9 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf("WHISPERER_%s: %w", name, err))
 		}
 	}
+	add("DATABASE_URL", daemon.ValidateURL(c.DatabaseURL, "postgres", "postgresql"))
+	add("NATS_URL", bus.ValidateURL(c.NATSURL))
+	problems = append(problems, c.NATS.Validate())
 	_, err := seal.ParseRing(c.MasterKey)
 	add("MASTER_KEY", err)
 	_, err = egress.ParsePolicy(c.EgressAllow, c.EgressPorts)

@@ -19,6 +19,9 @@ func Main(ctx context.Context, environ []string, version string) error {
 	if err != nil {
 		return fmt.Errorf("make logger: %w", err)
 	}
+	for _, warning := range daemon.Unknown(environ) {
+		log.Warn(warning)
+	}
 	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-delivery-worker", Version: version, Environ: environ, Log: log})
 	if err != nil {
 		return err

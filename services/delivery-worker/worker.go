@@ -188,14 +188,18 @@ func (s *Service) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.bus, err = bus.Connect(ctx, bus.Options{
-		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker, Replicas: s.config.Replicas,
+	s.bus, err = bus.Open(bus.Options{
+		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker, Credentials: s.config.NATS, Replicas: s.config.Replicas,
 		OMSMaxBytes: s.config.OMSMaxBytes, Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	s.health.AddCheck("nats", s.bus.Ready)
+	if err := s.bus.Await(ctx); err != nil {
+		s.bus.Close()
+		return err
+	}
 	if err := daemon.Await(ctx, s.log, "nats", s.bus.EnsureTopology, bus.ErrServerTooOld); err != nil {
 		s.bus.Close()
 		return err

@@ -243,18 +243,19 @@ func (s *Service) watchTypes(ctx context.Context, ready func()) error {
 // connectBus connects to NATS, for as long as it takes, beside everything else: without it hooks can be managed, and
 // only publishing answers 503.
 func (s *Service) connectBus(ctx context.Context, ready func()) error {
-	s.health.AddCheck("nats", s.events.ready)
-	ready()
-	b, err := bus.Connect(ctx, bus.Options{
-		URL: s.config.NATSURL, Name: "subscription-api", Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes, Log: s.log,
+	b, err := bus.Open(bus.Options{
+		URL: s.config.NATSURL, Name: "subscription-api", Credentials: s.config.NATS, Replicas: s.config.Replicas,
+		OMSMaxBytes: s.config.OMSMaxBytes, Log: s.log,
 	})
-	switch {
-	case ctx.Err() != nil && err != nil:
-		return nil
-	case err != nil:
+	if err != nil {
 		return err
 	}
 	defer b.Close()
+	s.health.AddCheck("nats", s.events.readyOnce(b))
+	ready()
+	if b.Await(ctx) != nil {
+		return nil // asked to stop before there was a connection
+	}
 	err = daemon.Await(ctx, s.log, "nats", b.EnsureTopology, bus.ErrServerTooOld)
 	switch {
 	case ctx.Err() != nil:

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
@@ -31,6 +32,9 @@ type Config struct {
 	ShutdownTimeout          time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests under way may take to finish at the end"`
 	LogLevel                 string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
 	LogFormat                string        `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
+
+	// NATS says as whom to connect to it, and whom to trust.
+	NATS bus.Credentials `envPrefix:"NATS_"`
 }
 
 // Validate reports every variable that cannot be used.
@@ -41,6 +45,9 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf("WHISPERER_%s: %w", name, err))
 		}
 	}
+	add("DATABASE_URL", daemon.ValidateURL(c.DatabaseURL, "postgres", "postgresql"))
+	add("NATS_URL", bus.ValidateURL(c.NATSURL))
+	problems = append(problems, c.NATS.Validate())
 	_, err := seal.ParseRing(c.MasterKey)
 	add("MASTER_KEY", err)
 	_, err = egress.ParsePolicy(c.EgressAllow, c.EgressPorts)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 )
 
 var errNoBus = errors.New("not connected to nats yet")
@@ -51,13 +52,18 @@ func (p *publisher) ServerVersion() string {
 	return b.ServerVersion()
 }
 
-// ready reports whether there has been a bus. A later outage of NATS does not make the API unready: hooks can still be
-// managed, and to take all replicas out of service would help nobody.
-func (p *publisher) ready(context.Context) error {
-	if p.bus.Load() == nil {
+// readyOnce is a check that reports why the bus cannot be used until it could be for the first time. A later outage of NATS
+// does not make the API unready: hooks can still be managed, and to take all replicas out of service would help nobody.
+func (p *publisher) readyOnce(b *bus.Bus) daemon.Check {
+	return func(ctx context.Context) error {
+		if p.bus.Load() != nil {
+			return nil
+		}
+		if err := b.Ready(ctx); err != nil {
+			return err
+		}
 		return errNoBus
 	}
-	return nil
 }
 
 // up is 1 while events can be published.

@@ -46,7 +46,7 @@ func (c *benchInstallation) Run(ctx context.Context, a *app) error {
 	}
 	publish := load.Publisher(api.PublishBatch)
 	if c.NATS != "" {
-		nats, err := connectNATS(ctx, c.NATS)
+		nats, err := a.connectNATS(ctx, c.NATS)
 		if err != nil {
 			return err
 		}
@@ -87,10 +87,14 @@ func (a *app) printLoad(r *load.Report) error {
 }
 
 // connectNATS connects within natsTimeout.
-func connectNATS(ctx context.Context, url string) (*bus.Bus, error) {
+func (a *app) connectNATS(ctx context.Context, url string) (*bus.Bus, error) {
+	credentials, err := natsCredentials(a.Environ)
+	if err != nil {
+		return nil, usage("%s", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
 	defer cancel()
-	nats, err := bus.Connect(ctx, bus.Options{URL: url, Name: "whisperer-cli", Log: zap.NewNop()})
+	nats, err := bus.Connect(ctx, bus.Options{URL: url, Name: "whisperer-cli", Credentials: credentials, Log: zap.NewNop()})
 	if err != nil {
 		return nil, errors.Join(client.ErrUnavailable, err)
 	}

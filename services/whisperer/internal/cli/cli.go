@@ -70,6 +70,7 @@ type commands struct {
 	Migrate      migrateCommand      `cmd:"" help:"Bring the database to this program's schema."`
 	Secrets      secretsCommand      `cmd:"" help:"Change the master key that secrets are sealed with."`
 	ImportDjango importDjangoCommand `cmd:"" help:"Take over the hooks of the Django application before Whisperer, from a dump."`
+	NATS         natsCommand         `cmd:"" name:"nats" help:"Prepare NATS for an installation."`
 	Doctor       doctorCommand       `cmd:"" help:"Look at everything an installation stands on, and say what mends what is wrong."`
 	Bench        benchCommand        `cmd:"" help:"Measure a machine or an installation: deliveries per second, what they cost, how late they come."`
 	Healthcheck  healthcheckCommand  `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`

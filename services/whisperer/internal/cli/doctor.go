@@ -21,6 +21,7 @@ var errSick = errors.New("something is wrong: see what mends it")
 type doctorCommand struct {
 	DatabaseURL string `help:"The database of the services." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
 	NATSURL     string `help:"The NATS of the services." env:"WHISPERER_NATS_URL" name:"nats-url" placeholder:"URL"`
+	Monitoring  string `help:"Monitoring addresses of NATS' nodes, such as http://nats:8222, separated by commas." env:"WHISPERER_NATS_MONITORING" name:"nats-monitoring" placeholder:"URLS"`
 	MasterKey   string `help:"The master keys of the services." env:"WHISPERER_MASTER_KEY" placeholder:"KEYS"`
 	EgressAllow string `help:"What target URLs may reach, as the services have it." env:"WHISPERER_EGRESS_ALLOW" placeholder:"CIDRS"`
 	EgressPorts string `help:"Ports of target URLs, as the services have it." env:"WHISPERER_EGRESS_PORTS" default:"80,443,8080,8443" placeholder:"PORTS"`
@@ -37,7 +38,12 @@ func (c *doctorCommand) Help() string {
 
 // Run looks at everything and prints what it finds.
 func (c *doctorCommand) Run(ctx context.Context, a *app) error {
+	credentials, err := natsCredentials(a.Environ)
+	if err != nil {
+		return usage("%s", err)
+	}
 	o := doctor.Options{
+		NATS: credentials, NATSMonitoring: c.Monitoring, Environ: a.Environ,
 		DatabaseURL: c.DatabaseURL, NATSURL: c.NATSURL, MasterKey: c.MasterKey, EgressAllow: c.EgressAllow, EgressPorts: c.EgressPorts,
 		Replicas: c.Replicas, Probe: c.Probe, Version: a.Version,
 	}
@@ -46,7 +52,7 @@ func (c *doctorCommand) Run(ctx context.Context, a *app) error {
 	}
 	findings := doctor.Check(ctx, o)
 	findings = append(findings, c.api(ctx, a)...)
-	err := a.print(findings, func(t table) {
+	err = a.print(findings, func(t table) {
 		t.row("AREA", "LEVEL", "FINDING", "MEND BY")
 		for _, f := range findings {
 			t.row(f.Area, string(f.Level), f.Text, f.Mend)

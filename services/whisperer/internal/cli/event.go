@@ -90,7 +90,7 @@ func (c *eventPublish) event(a *app) (client.Event, error) {
 }
 
 func (c *eventPublish) toNATS(ctx context.Context, a *app, e client.Event) error {
-	nats, err := connectNATS(ctx, c.NATS)
+	nats, err := a.connectNATS(ctx, c.NATS)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,12 @@ func (c *standaloneCommand) Run(ctx context.Context, a *app) error {
 	if c.Speed < 0.01 || c.Speed > 1000 {
 		return usage("--speed: must be from 0.01 to 1000")
 	}
+	var credentials []string
+	if c.NATSURL != "" { // our own server asks for none
+		credentials = natsVariables(a.Environ)
+	}
 	return standalone.Run(ctx, standalone.Options{
+		NATSEnviron: credentials,
 		Data: c.Data, DatabaseURL: c.DatabaseURL, NATSURL: c.NATSURL, Listen: c.Listen, AnyPort: c.AnyPort, Demo: c.Demo,
 		Speed: c.Speed, Strict: c.Durability == "strict", Version: a.Version, Program: a.Name, Out: a.Out, Color: a.Color,
 	})

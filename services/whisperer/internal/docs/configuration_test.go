@@ -35,6 +35,14 @@ func TestConfigurationTableIsThatOfTheServices(t *testing.T) {
 	require.Equal(t, want, text, "run the command that the page names above the table")
 }
 
+func TestNoVariableIsTakenForMisspelt(t *testing.T) {
+	t.Parallel()
+	apis, workers := variables()
+	for _, v := range append(apis, workers...) {
+		require.Empty(t, daemon.Unknown([]string{v.Name + "=x"}), "add it to the names that pkg/daemon knows")
+	}
+}
+
 // variables are those of the services.
 func variables() (api, worker []daemon.Variable) {
 	return daemon.Describe[subscriptionapi.Config](), daemon.Describe[deliveryworker.Config]()

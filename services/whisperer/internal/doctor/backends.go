@@ -88,9 +88,9 @@ func nats(ctx context.Context, r report, o Options) {
 	}
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	b, err := bus.Connect(connecting, bus.Options{URL: o.NATSURL, Name: "whisperer-doctor", Log: zap.NewNop()})
+	b, err := bus.Connect(connecting, bus.Options{URL: o.NATSURL, Name: "whisperer-doctor", Credentials: o.NATS, Log: zap.NewNop()})
 	if err != nil {
-		r.add(Problem, "nats server check connection --server \"$WHISPERER_NATS_URL\"   # then look at its log and the network", "%s", err)
+		r.add(Problem, "do what it says; else: nats server check connection --server \"$WHISPERER_NATS_URL\"   # and look at its log", "%s", err)
 		return
 	}
 	defer b.Close()
@@ -124,6 +124,9 @@ func streams(ctx context.Context, r report, b *bus.Bus, o Options) {
 			full(r, "stream "+s.Name, int64(min(s.Bytes, 1<<62)), s.MaxBytes, "see which consumer is behind; else raise WHISPERER_OMS_MAX_BYTES")
 		} else {
 			r.add(OK, "", "stream %s: %d messages, %s", s.Name, s.Messages, size(int64(min(s.Bytes, 1<<62))))
+		}
+		if s.Name == bus.StreamOMS {
+			durability(ctx, r, o, s.Replicas)
 		}
 		if s.Replicas < o.Replicas {
 			r.add(Warning, "set WHISPERER_STREAM_REPLICAS for API and workers, and restart them", "stream %s has %d copies, not %d", s.Name, s.Replicas, o.Replicas)

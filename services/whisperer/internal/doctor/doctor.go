@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 )
@@ -40,6 +42,12 @@ type Finding struct {
 type Options struct {
 	DatabaseURL string
 	NATSURL     string
+	// NATS says as whom to connect.
+	NATS bus.Credentials
+	// NATSMonitoring are the addresses of its nodes' monitoring, separated by commas.
+	NATSMonitoring string
+	// Environ is looked through for names that nobody knows.
+	Environ     []string
 	MasterKey   string
 	EgressAllow string
 	EgressPorts string
@@ -89,6 +97,9 @@ func Check(ctx context.Context, o Options) []Finding {
 }
 
 func keys(_ context.Context, r report, o Options) {
+	for _, warning := range daemon.Unknown(o.Environ) {
+		r.add(Warning, "unset it, or write it as it is in docs/configuration.md", "%s", warning)
+	}
 	if o.MasterKey == "" {
 		r.add(Skipped, "set WHISPERER_MASTER_KEY as the services have it", "the master key is not known here")
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,12 +24,12 @@ const allowed = "127.0.0.1/32"
 
 // environment is what both services are configured by, as they are in production.
 func (s *system) environment(more ...string) []string {
-	return append([]string{
+	return slices.Concat(s.opts.NATSEnviron, []string{
 		daemon.Prefix + "DATABASE_URL=" + s.databaseURL,
 		daemon.Prefix + "NATS_URL=" + s.natsURL,
 		daemon.Prefix + "MASTER_KEY=" + s.key,
 		daemon.Prefix + "EGRESS_ALLOW=" + allowed,
-	}, more...)
+	}, more)
 }
 
 // newAPI makes subscription-api, which listens from then on.
@@ -70,6 +71,7 @@ func (s *system) newWorker(ctx context.Context) ([]daemon.Component, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.natsAs = config.NATS
 	worker, err := deliveryworker.New(ctx, config, s.opts.Version, s.log.With(zap.String("part", "delivery-worker")), nil)
 	if err != nil {
 		return nil, err
@@ -89,7 +91,7 @@ func (s *system) address(ctx context.Context, usual string) (string, error) {
 // story is the component that publishes the demo's events to NATS, as an order management system would.
 func (s *system) story() daemon.Component {
 	return daemon.Component{Name: "demo story", Run: func(ctx context.Context, ready func()) error {
-		nats, err := bus.Connect(ctx, bus.Options{URL: s.natsURL, Name: "demo-oms", Log: s.log})
+		nats, err := bus.Connect(ctx, bus.Options{URL: s.natsURL, Name: "demo-oms", Credentials: s.natsAs, Log: s.log})
 		if err != nil {
 			return err
 		}

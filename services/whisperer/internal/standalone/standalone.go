@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/localpg"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
@@ -38,6 +39,8 @@ type Options struct {
 	// DatabaseURL and NATSURL are of running servers; empty for our own.
 	DatabaseURL string
 	NATSURL     string
+	// NATSEnviron are the variables that say as whom to connect to NATSURL.
+	NATSEnviron []string
 	// Listen is the API's address, and must be free; empty for DefaultListen or the next free port.
 	Listen string
 	// AnyPort takes any free ports instead of the usual ones and those after them.
@@ -67,6 +70,7 @@ type system struct {
 	localDatabase *localpg.Server // nil where a URL was given
 	databaseURL   string
 	natsURL       string
+	natsAs        bus.Credentials
 	listener      net.Listener // the demo receiver's
 	receiverURL   string
 	apiURL        string

@@ -1,0 +1,82 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+)
+
+// secondSync is how seldom a server may sync: what it has acknowledged since is lost in a power cut.
+const secondSync = time.Second
+
+// node is what one nats-server says of itself on its monitoring port.
+type node struct {
+	Name    string `json:"server_name"`
+	Version string `json:"version"`
+	Config  struct {
+		Sync   time.Duration `json:"sync_interval"`
+		Always bool          `json:"sync_always"`
+	} `json:"config"`
+}
+
+// durability says which of the profiles of docs/operations.md is in force: by what each node says and by how many copies
+// the event log has.
+func durability(ctx context.Context, r report, o Options, replicas int) {
+	if o.NATSMonitoring == "" {
+		r.add(Skipped, "set WHISPERER_NATS_MONITORING to http://host:8222 of each NATS node, separated by commas",
+			"how often NATS syncs, and with it what a power cut takes, is not known here: the streams have %d copies", replicas)
+		return
+	}
+	always, slowest := true, time.Duration(0)
+	for address := range strings.SplitSeq(o.NATSMonitoring, ",") {
+		n, err := ask(ctx, strings.TrimSpace(address))
+		if err != nil {
+			r.add(Problem, "look at WHISPERER_NATS_MONITORING, and set http_port in nats-server's configuration", "%s", err)
+			return
+		}
+		if err := bus.CheckVersion(n.Version); err != nil {
+			r.add(Problem, "upgrade nats-server, one node at a time", "node %s: %s", n.Name, err)
+		}
+		always, slowest = always && n.Config.Always, max(slowest, n.Config.Sync)
+	}
+	switch {
+	case always && replicas > 1:
+		r.add(OK, "", "durability R%d strict: survives the loss of any one node, and a power cut of all at once", replicas)
+	case always:
+		r.add(OK, "", "durability strict: survives a power cut, while the disk lives")
+	case slowest > secondSync:
+		r.add(Problem, "set sync_interval: 1s or always in jetstream of nats-server's configuration, and restart the nodes one by one",
+			"NATS syncs every %s: a power cut takes what was acknowledged since", slowest)
+	case replicas > 1:
+		r.add(OK, "", "durability R%d: survives the loss of any one node; a power cut of two at once may take the last %s", replicas, slowest)
+	default:
+		r.add(OK, "", "durability fast: survives a crash of any process; a power cut may take the last %s", slowest)
+	}
+}
+
+// ask asks a node's monitoring.
+func ask(ctx context.Context, address string) (node, error) {
+	var n node
+	for _, page := range []string{"/varz", "/jsz"} {
+		url := strings.TrimSuffix(address, "/") + page
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return n, fmt.Errorf("read address of NATS' monitoring: %w", err)
+		}
+		answer, err := (&http.Client{Timeout: connectTimeout}).Do(req)
+		if err != nil {
+			return n, fmt.Errorf("ask NATS' monitoring: %w", err)
+		}
+		err = json.NewDecoder(answer.Body).Decode(&n)
+		_ = answer.Body.Close()
+		if err != nil {
+			return n, fmt.Errorf("read %s: %w", url, err)
+		}
+	}
+	return n, nil
+}
