@@ -5,11 +5,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -158,11 +160,8 @@ func (e adviceError) Unwrap() error { return e.err }
 
 // kind is the same for problems that are mended by the same.
 func kind(err error) string {
-	var known adviceError
-	if errors.As(err, &known) {
-		return known.advice
-	}
-	return ""
+	known, _ := errors.AsType[adviceError](err)
+	return known.advice
 }
 
 const credentialNames = "WHISPERER_NATS_CREDS, _NKEY, _USER and _PASSWORD, or _TOKEN"
@@ -200,6 +199,8 @@ func adviceFor(err error) string {
 		return "give the server a certificate that is valid now, and look at the clocks"
 	case says("certificate required"), says("bad certificate"), says("remote error: tls"):
 		return "the server wants a certificate that it trusts: set WHISPERER_NATS_CLIENT_CERT_FILE and WHISPERER_NATS_CLIENT_KEY_FILE"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the server has ended the connection: look at its log; where it asks for a certificate, set WHISPERER_NATS_CLIENT_CERT_FILE and WHISPERER_NATS_CLIENT_KEY_FILE"
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		return "the server has no TLS: write nats:// in WHISPERER_NATS_URL and set no certificates, or configure the server's tls"
 	case errors.As(err, &name):

@@ -3,14 +3,15 @@ package bus_test
 import (
 	"context"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -33,22 +34,26 @@ func opened(t *testing.T, url string, c bus.Credentials) (*bus.Bus, *observer.Ob
 // explained waits until the bus says what is wrong, and requires that the log was told once.
 func explained(t *testing.T, b *bus.Bus, logs *observer.ObservedLogs, words ...string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		err := b.Ready(t.Context())
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		err := b.Ready(context.Background())
 		for _, word := range words {
-			if err == nil || !strings.Contains(err.Error(), word) {
-				return false
-			}
+			require.ErrorContains(c, err, word)
 		}
-		return true
-	}, 20*time.Second, 20*time.Millisecond, "%v", b.Ready(t.Context()))
+	}, 20*time.Second, 20*time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // meanwhile it tries again several times
 	defer cancel()
 	err := b.Await(ctx)
 	for _, word := range words {
 		require.ErrorContains(t, err, word, "what waits for a connection says why there is none")
 	}
-	require.Equal(t, 1, logs.FilterMessage("cannot connect to nats").Len(), "%v", logs.All())
+	said := map[string]int{}
+	for _, entry := range logs.FilterMessage("cannot connect to nats").All() {
+		said[fmt.Sprint(entry.ContextMap()["error"])]++
+	}
+	require.NotEmpty(t, said)
+	for text, times := range said {
+		require.Equal(t, 1, times, text)
+	}
 }
 
 func connects(t *testing.T, b *bus.Bus) {

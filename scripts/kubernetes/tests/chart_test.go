@@ -70,7 +70,7 @@ var kinds = map[string]func() meta.Object{
 const (
 	least = `existingSecret: mine`
 	most  = `
-secret: {databaseURL: "postgres://u:p@db/w", natsURL: "nats://nats:4222", masterKey: "aW5zZWN1cmUtZGV2ZWxvcG1lbnQtbWFzdGVyLWtleSE="}
+secret: {databaseURL: "postgres://u:p@db/w", natsURL: "nats://nats:4222", masterKey: "aW5zZWN1cmUtZGV2ZWxvcG1lbnQtbWFzdGVyLWtleSE=", nats: {user: whisperer, password: secret, clientCert: pem}}
 imagePullSecrets: [{name: pull}]
 settings: {WHISPERER_LOG_LEVEL: debug}
 egress: {allow: ["10.20.0.0/16", "192.168.7.7"], ports: [443]}
@@ -240,7 +240,8 @@ func TestTheChartSetsOnlyVariablesThatTheManualHas(t *testing.T) {
 			for _, v := range d.Spec.Template.Spec.Containers[0].Env {
 				require.Contains(t, string(manual), "| `"+v.Name+"` |")
 				names = append(names, v.Name)
-				secret := slices.Contains([]string{"WHISPERER_DATABASE_URL", "WHISPERER_NATS_URL", "WHISPERER_MASTER_KEY"}, v.Name)
+				secret := slices.Contains([]string{"WHISPERER_DATABASE_URL", "WHISPERER_NATS_URL", "WHISPERER_MASTER_KEY"}, v.Name) ||
+					strings.HasPrefix(v.Name, "WHISPERER_NATS_")
 				require.Equal(t, secret, v.ValueFrom != nil, v.Name)
 			}
 			require.Len(t, slices.Compact(slices.Sorted(slices.Values(names))), len(names), "a variable is set twice")

@@ -39,6 +39,14 @@ capabilities: {drop: [ALL]}
   valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}
 {{- end }}
 
+{{- /* The variables that say as whom to connect to NATS, for each key that the Secret has; the Secret's name. */}}
+{{- define "whisperer.natsAccess" -}}
+{{- range $key := list "user" "password" "creds" "nkey" "token" "ca" "client-cert" "client-key" }}
+- name: WHISPERER_NATS_{{ $key | upper | replace "-" "_" }}
+  valueFrom: {secretKeyRef: {name: {{ $ }}, key: nats-{{ $key }}, optional: true}}
+{{- end }}
+{{- end }}
+
 {{- /* The environment of a service; list of context, its own settings and its health port. */}}
 {{- define "whisperer.env" -}}
 {{- $ := index . 0 }}
@@ -46,6 +54,7 @@ capabilities: {drop: [ALL]}
 {{- include "whisperer.fromSecret" (list "WHISPERER_DATABASE_URL" $secret "database-url") }}
 {{ include "whisperer.fromSecret" (list "WHISPERER_NATS_URL" $secret "nats-url") }}
 {{ include "whisperer.fromSecret" (list "WHISPERER_MASTER_KEY" $secret "master-key") }}
+{{- include "whisperer.natsAccess" $secret }}
 {{- $given := dict
   "WHISPERER_STREAM_REPLICAS" $.Values.streamReplicas
   "WHISPERER_EGRESS_PORTS" (join "," $.Values.egress.ports)

@@ -88,7 +88,7 @@ func TestProgramsAndPublishersCanDoTheirWorkWithPrintedPermissions(t *testing.T)
 	require.NoError(t, p.PublishAsync(orders(1)[0]).Err())
 	require.EqualValues(t, 502, messages(t, b)[bus.StreamOMS])
 
-	sub, err := b.Subscribe(t.Context(), bus.Fanout, 10)
+	sub, err := b.Subscribe(t.Context(), bus.Fanout, bus.Room{Messages: 10})
 	require.NoError(t, err)
 	defer sub.Stop()
 	batch, _ := sub.TakeBatch(t.Context(), nil, 1)
