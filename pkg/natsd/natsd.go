@@ -66,6 +66,8 @@ type Options struct {
 	ConfigFile string
 	// Logger gets what the server has to say; nil means nobody does.
 	Logger *zap.Logger
+
+	cluster *member // nil for a server of its own
 }
 
 // Server is a running nats-server. Shut it down.
@@ -166,6 +168,9 @@ func (o Options) settings() (*server.Options, error) {
 	settings.JetStreamMaxMemory, settings.JetStreamMaxStore = maxMemory, maxStore
 	settings.DisableJetStreamBanner = true
 	settings.NoSigs = true // signals are the program's
+	if o.cluster != nil {
+		o.cluster.apply(settings)
+	}
 	switch o.Durability {
 	case Fast:
 		settings.SyncInterval = time.Second

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/bench"
 )
@@ -12,7 +13,27 @@ import (
 type benchCommand struct {
 	Machine      benchMachine      `cmd:"" default:"withargs" help:"Measure this machine, with everything on it (also without the word machine)."`
 	History      benchHistory      `cmd:"" help:"Measure how long looking up what happened takes, in a database with much of it."`
+	Durability   benchDurability   `cmd:"" help:"Measure what each durability profile of NATS costs on this machine, as ratios."`
 	Installation benchInstallation `cmd:"" help:"Measure an installation: publish events and receive their webhooks here."`
+}
+
+type benchDurability struct {
+	Each time.Duration `help:"How long to measure each figure." default:"5s" placeholder:"DURATION"`
+	Size int           `help:"Size of the events in bytes." default:"1024" placeholder:"BYTES"`
+	Dir  string        `help:"Where the throw-away streams go: on the disk to be measured (default: /var/tmp)." placeholder:"FOLDER"`
+}
+
+// Run measures the profiles one after the other.
+func (c *benchDurability) Run(ctx context.Context, a *app) error {
+	list, err := bench.Durability(ctx, bench.DurabilityOptions{Each: c.Each, Size: c.Size, Dir: c.Dir, Progress: a.Err})
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return a.print(list, nil)
+	}
+	bench.PrintDurability(a.Out, list)
+	return nil
 }
 
 type benchMachine struct {

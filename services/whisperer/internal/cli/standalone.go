@@ -28,7 +28,7 @@ func (c *standaloneCommand) Run(ctx context.Context, a *app) error {
 	}
 	return standalone.Run(ctx, standalone.Options{
 		NATSEnviron: credentials,
-		Data: c.Data, DatabaseURL: c.DatabaseURL, NATSURL: c.NATSURL, Listen: c.Listen, AnyPort: c.AnyPort, Demo: c.Demo,
+		Data:        c.Data, DatabaseURL: c.DatabaseURL, NATSURL: c.NATSURL, Listen: c.Listen, AnyPort: c.AnyPort, Demo: c.Demo,
 		Speed: c.Speed, Strict: c.Durability == "strict", Version: a.Version, Program: a.Name, Out: a.Out, Color: a.Color,
 	})
 }

@@ -1,0 +1,69 @@
+package natsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// member is what makes a server one of a cluster.
+type member struct {
+	name   string
+	port   int
+	routes []*url.URL
+}
+
+// StartCluster runs n servers of one cluster, which keep their streams in folders of Options.StoreDir. They listen on free
+// ports. JetStream may need some seconds more until it can make streams.
+func StartCluster(ctx context.Context, o Options, n int) ([]*Server, error) {
+	members := make([]member, n)
+	var routes []*url.URL
+	for i := range members {
+		port, err := freePort(ctx)
+		if err != nil {
+			return nil, err
+		}
+		members[i] = member{name: fmt.Sprintf("whisperer-%d", i+1), port: port}
+		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
+	}
+	var nodes []*Server
+	for _, m := range members {
+		m.routes = routes
+		own := o
+		own.StoreDir, own.Port, own.cluster = filepath.Join(o.StoreDir, m.name), RandomPort, &m
+		node, err := Start(ctx, own)
+		if err != nil {
+			for _, n := range nodes {
+				err = errors.Join(err, n.Shutdown(context.WithoutCancel(ctx)))
+			}
+			return nil, err
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes, nil
+}
+
+// apply makes the settings those of a member.
+func (m *member) apply(settings *server.Options) {
+	settings.ServerName = m.name
+	settings.Cluster = server.ClusterOpts{Name: "whisperer", Host: "127.0.0.1", Port: m.port, NoAdvertise: true}
+	settings.Routes = m.routes
+}
+
+func freePort(ctx context.Context) (int, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	address, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, errors.New("find a free port: it is none of TCP")
+	}
+	return address.Port, nil
+}
