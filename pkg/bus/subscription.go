@@ -94,6 +94,9 @@ func (s *Subscription) Linger(d time.Duration) { s.linger = d }
 // Stop ends taking, which takes up to a second. What was prefetched until then still comes out of TakeBatch; take it.
 func (s *Subscription) Stop() { s.stop() }
 
+// Stopping is closed when Stop is called.
+func (s *Subscription) Stopping() <-chan struct{} { return s.stopping }
+
 // Pause gives what was prefetched to others at once, and asks for nothing more until Resume. Whoever cannot work on
 // messages must not keep them.
 func (s *Subscription) Pause() {

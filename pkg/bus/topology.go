@@ -16,6 +16,7 @@ const (
 	StreamOMS     = "OMS"
 	StreamRetries = "RETRIES"
 	StreamLedger  = "LEDGER"
+	StreamAside   = "SETASIDE"
 
 	omsPrefix      = "oms."
 	retryAtPrefix  = "retry.at."
@@ -43,7 +44,7 @@ func Consumers() []Consumer { return []Consumer{Fanout, EventRecorder, Retry, Fa
 
 // Topology lists the names of all streams and consumers.
 func Topology() []string {
-	names := []string{StreamOMS, StreamRetries, StreamLedger}
+	names := []string{StreamOMS, StreamRetries, StreamLedger, StreamAside}
 	for _, c := range Consumers() {
 		names = append(names, string(c))
 	}
@@ -118,6 +119,12 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 			Name: StreamLedger, Subjects: []string{"ledger.>"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Duplicates: dedupWindow, DenyDelete: true, DenyPurge: true,
 			Replicas: b.opts.Replicas, Description: "what happened, on its way to Postgres",
+		},
+		{
+			// Nothing in it ages: a person puts it back.
+			Name: StreamAside, Subjects: []string{asidePrefix + ">"}, Storage: jetstream.FileStorage,
+			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Duplicates: dedupWindow, AllowDirect: true,
+			Replicas: b.opts.Replicas, Description: "what Postgres refused, until it is put back",
 		},
 	}
 }

@@ -201,13 +201,3 @@ func (d *DB) EnsureDay(ctx context.Context, at time.Time) error {
 	}
 	return nil
 }
-
-// DropDays drops what was published before the given times, by whole days: payloads, and all else that the ledger has.
-func (d *DB) DropDays(ctx context.Context, payloads, others time.Time) (partitions int, err error) {
-	err = d.db.GetContext(ctx, &partitions, `SELECT whisperer_drop_days($1::date, $2::date)`,
-		payloads.UTC().Format(time.DateOnly), others.UTC().Format(time.DateOnly))
-	if err != nil {
-		return 0, translate(fmt.Errorf("drop partitions: %w", err))
-	}
-	return partitions, nil
-}

@@ -41,6 +41,25 @@ func translate(err error) error {
 	return err
 }
 
+// Refused reports whether the database says no to what it was given, and nothing says that it would say no to anything: not
+// to who asks, to a table that is not there or that may not be written, nor for lack of room.
+func Refused(err error) bool {
+	pqErr, ok := errors.AsType[*pq.Error](err)
+	if !ok {
+		return false
+	}
+	switch pqErr.Code.Class() {
+	case "22", "23", "44", "54", "P0", "XX": // data, integrity, a view's check, a limit, a trigger's word, internal error
+		return true
+	}
+	return false
+}
+
+func isCode(err error, code string) bool {
+	pqErr, ok := errors.AsType[*pq.Error](err)
+	return ok && string(pqErr.Code) == code
+}
+
 // violates reports whether the error is the violation of the named constraint or unique index.
 func violates(err error, constraint string) bool {
 	var pqErr *pq.Error

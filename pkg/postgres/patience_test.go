@@ -33,7 +33,7 @@ func newSwallow(t *testing.T, to string) *swallow {
 		query.Del("port")
 		at.RawQuery = query.Encode()
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
 	at.Host = listener.Addr().String()
@@ -45,7 +45,7 @@ func newSwallow(t *testing.T, to string) *swallow {
 				return
 			}
 			t.Cleanup(func() { _ = in.Close() })
-			out, err := net.Dial(network, target)
+			out, err := (&net.Dialer{}).DialContext(t.Context(), network, target)
 			if err != nil {
 				return
 			}

@@ -83,6 +83,18 @@ func RemoveConsumer(tb testing.TB, url, stream, consumer string) {
 	}
 }
 
+// PublishRaw stores a message as nobody of ours would.
+func PublishRaw(tb testing.TB, url, subject string, data []byte) {
+	tb.Helper()
+	js, err := jetstream.New(connectNATS(tb, url))
+	if err != nil {
+		tb.Fatalf("open JetStream: %v", err)
+	}
+	if _, err := js.Publish(tb.Context(), subject, data); err != nil {
+		tb.Fatalf("publish to %s: %v", subject, err)
+	}
+}
+
 func connectNATS(tb testing.TB, url string) *nats.Conn {
 	tb.Helper()
 	nc, err := nats.Connect(url)

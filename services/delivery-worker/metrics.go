@@ -26,7 +26,8 @@ type metrics struct {
 	rejected      *prometheus.CounterVec
 	recorded      *prometheus.CounterVec
 	recordSeconds *prometheus.HistogramVec
-	unrecordable  *prometheus.CounterVec
+	setAside      *prometheus.CounterVec
+	asideNow      prometheus.Gauge
 	offSchema     prometheus.Counter
 	waitingNow    prometheus.Gauge
 	parkedNow     prometheus.Gauge
@@ -85,17 +86,18 @@ func newMetrics(r *prometheus.Registry) *metrics {
 			Name: "whisperer_recorder_write_seconds", Help: "How long writing a batch to Postgres took.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"what"}),
-		unrecordable: counters("recorder_unrecordable_total", "Messages that could not be written and were put aside; should stay 0.", "what"),
-		offSchema:    counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
-		swept:        counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
-		trimmed:      counter("events_trimmed_total", "Events that were dropped from the event log."),
-		pending:      gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
-		repairs:      counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
-		inFlight:     gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
+		setAside:  counters("recorder_set_aside_total", "Messages that PostgreSQL refused while it took others, and that were set aside whole.", "what"),
+		asideNow:  gaugeOf("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
+		offSchema: counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
+		swept:     counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
+		trimmed:   counter("events_trimmed_total", "Events that were dropped from the event log."),
+		pending:   gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
+		repairs:   counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
+		inFlight:  gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
 	}
 	r.MustRegister(m.duration, m.lag, m.recordSeconds)
 	for _, what := range []string{"facts", "events"} {
-		m.unrecordable.WithLabelValues(what) // from 0 on: an alert on its growth does not see a counter that begins at 1
+		m.setAside.WithLabelValues(what) // from 0 on: an alert on its growth does not see a counter that begins at 1
 	}
 	for _, name := range bus.Topology() {
 		m.repairs.WithLabelValues(name)
@@ -150,6 +152,9 @@ func (m *metrics) follow(ctx context.Context, b *bus.Bus, lanes *lane.Lanes) {
 		if used, limit, err := b.EventLogSize(ctx); err == nil {
 			m.logUsed.Set(float64(used))
 			m.logLimit.Set(float64(limit))
+		}
+		if n, err := b.AsideCount(ctx); err == nil {
+			m.asideNow.Set(float64(n))
 		}
 		if n, err := b.Waiting(ctx); err == nil {
 			m.waitingNow.Set(float64(n))
@@ -235,8 +240,8 @@ func (m *metrics) Recorded(what string, n int, took time.Duration) {
 	m.recordSeconds.WithLabelValues(what).Observe(took.Seconds())
 }
 
-// Unrecordable counts what Postgres refuses.
-func (m *metrics) Unrecordable(what string) { m.unrecordable.WithLabelValues(what).Inc() }
+// SetAside counts what Postgres refuses.
+func (m *metrics) SetAside(what string) { m.setAside.WithLabelValues(what).Inc() }
 
 // OffSchema counts events that were marked.
 func (m *metrics) OffSchema(events int) { m.offSchema.Add(float64(events)) }

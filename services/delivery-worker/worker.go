@@ -277,11 +277,11 @@ func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, room bus.
 
 func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	t := &takers{}
-	facts := recorder.New(s.db.NewRecorder(), s.types, s.metrics, s.log)
+	facts := recorder.New(s.db.NewRecorder(), s.bus, s.types, s.metrics, s.log)
 	if err := s.take(ctx, t, bus.FactRecorder, bus.Room{Messages: 64, Bytes: recorderBytes}, facts.RunFacts); err != nil {
 		return nil, err
 	}
-	events := recorder.New(s.db.NewRecorder(), s.types, s.metrics, s.log)
+	events := recorder.New(s.db.NewRecorder(), s.bus, s.types, s.metrics, s.log)
 	if err := s.take(ctx, t, bus.EventRecorder, bus.Room{Messages: 2000, Bytes: recorderBytes}, events.RunEvents); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ const ReasonSwept webhook.Reason = "swept"
 // ledger is implemented by *postgres.DB.
 type ledger interface {
 	EnsureDay(ctx context.Context, at time.Time) error
-	DropDays(ctx context.Context, payloads, others time.Time) (int, error)
+	DropDays(ctx context.Context, payloads, others time.Time) (dropped, busy int, err error)
 	Overdue(ctx context.Context, before time.Time, limit int) ([]postgres.LostDelivery, error)
 	ParkLost(ctx context.Context, l postgres.LostDelivery, before time.Time, reason string) (bool, error)
 }
@@ -146,7 +146,10 @@ func (h *Housekeeper) partitions(ctx context.Context) error {
 			return err
 		}
 	}
-	dropped, err := h.Ledger.DropDays(ctx, now.Add(-h.Payloads), now.Add(-h.Records))
+	dropped, busy, err := h.Ledger.DropDays(ctx, now.Add(-h.Payloads), now.Add(-h.Records))
+	if busy > 0 {
+		h.Log.Info("old partitions are being read by a long transaction: they are dropped after it", zap.Int("partitions", busy))
+	}
 	if dropped > 0 {
 		h.Log.Info("old partitions dropped", zap.Int("partitions", dropped))
 	}

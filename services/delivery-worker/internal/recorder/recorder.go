@@ -12,7 +12,6 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
@@ -25,20 +24,32 @@ const (
 	// linger lets an event be delivered before it is recorded: nobody waits for its record, and where little happens its
 	// transaction would take the processors from the delivery.
 	linger = 10 * time.Millisecond
-	// again is how long a recorder waits after Postgres could not be written.
+	// again is how soon something is tried again that could not be done.
 	again = time.Second
+	// writeTime bounds a transaction: what it has in hand is missing from the ledger meanwhile, and another worker may be
+	// able to write it. probeTime bounds the question whether this one is able to again.
+	writeTime = 10 * time.Second
+	probeTime = 5 * time.Second
+	// mostPatience is how long a single message may take in the end, where the database is that slow.
+	mostPatience = time.Minute
 )
 
 // writer is implemented by *postgres.Recorder.
 type writer interface {
 	WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error
 	WriteEvents(ctx context.Context, events []webhook.Event) error
+	Probe(ctx context.Context) error
+}
+
+// aside is implemented by *bus.Bus.
+type aside interface {
+	SetAside(ctx context.Context, what string, m *bus.Message, reason string) error
 }
 
 // observer counts.
 type observer interface {
 	Recorded(what string, n int, took time.Duration)
-	Unrecordable(what string)
+	SetAside(what string)
 	OffSchema(events int)
 }
 
@@ -50,26 +61,25 @@ type checker interface {
 // Recorder writes with one connection; run as many as the database likes.
 type Recorder struct {
 	writer   writer
+	aside    aside
 	types    checker
 	observer observer
 	log      *zap.Logger
 }
 
 // New makes a recorder.
-func New(w writer, types checker, o observer, log *zap.Logger) *Recorder {
-	return &Recorder{writer: w, types: types, observer: o, log: log}
+func New(w writer, a aside, types checker, o observer, log *zap.Logger) *Recorder {
+	return &Recorder{writer: w, aside: a, types: types, observer: o, log: log}
 }
 
 // RunFacts writes facts until the subscription has ended or ctx is done.
 func (r *Recorder) RunFacts(ctx context.Context, sub *bus.Subscription) {
 	r.run(ctx, sub, "facts", factBatches, func(ctx context.Context, messages []bus.Message) error {
 		batches := make([]*whispererv1.LedgerBatch, 0, len(messages))
-		for _, m := range messages {
+		for i := range messages {
 			b := &whispererv1.LedgerBatch{}
-			if err := proto.Unmarshal(m.Data, b); err != nil {
-				r.log.Error("facts cannot be read", zap.Uint64("seq", m.Seq), zap.Error(err))
-				r.observer.Unrecordable("facts")
-				continue
+			if err := proto.Unmarshal(messages[i].Data, b); err != nil {
+				return &unreadableError{at: i, cause: err}
 			}
 			batches = append(batches, b)
 		}
@@ -117,68 +127,24 @@ func (r *Recorder) check(e *webhook.Event) bool {
 	return !check.Rejects(e.PublishedAt)
 }
 
+// unreadableError says that a message cannot be decoded: by its place in the batch.
+type unreadableError struct {
+	at    int
+	cause error
+}
+
+func (e *unreadableError) Error() string { return "it cannot be decoded: " + e.cause.Error() }
+
+// run writes what comes until the subscription has ended or ctx is done.
 func (r *Recorder) run(ctx context.Context, sub *bus.Subscription, what string, limit int, write func(context.Context, []bus.Message) error) {
+	b := &book{Recorder: r, sub: sub, what: what, write: write, most: limit, limit: limit, patience: writeTime, refused: map[uint64]uint64{}}
 	var messages []bus.Message
 	for more := true; more; {
-		messages, more = sub.TakeBatch(ctx, messages, limit)
-		if len(messages) == 0 {
+		if messages, more = sub.TakeBatch(ctx, messages, b.limit); len(messages) == 0 {
 			continue
 		}
-		started := time.Now()
-		err := write(ctx, messages)
-		if err == nil {
-			r.observer.Recorded(what, len(messages), time.Since(started))
-			r.ack(messages)
-			continue
-		}
-		r.log.Warn("ledger could not be written", zap.String("what", what), zap.Int("messages", len(messages)), zap.Error(err))
-		if len(messages) > 1 && !errors.Is(err, postgres.ErrUnavailable) && ctx.Err() == nil {
-			r.oneByOne(ctx, what, messages, write)
-			continue
-		}
-		r.giveBack(ctx, what, messages, err)
-	}
-}
-
-// oneByOne finds the message that the others of its batch suffer from.
-func (r *Recorder) oneByOne(ctx context.Context, what string, messages []bus.Message, write func(context.Context, []bus.Message) error) {
-	for i := range messages {
-		one := messages[i : i+1]
-		if err := write(ctx, one); err != nil {
-			r.giveBack(ctx, what, one, err)
-			continue
-		}
-		r.ack(one)
-	}
-}
-
-// unrecordableAfter is how often a message that Postgres refuses is tried before it is put aside.
-const unrecordableAfter = 5
-
-// giveBack lets the messages come again; one that Postgres refuses again and again, while it takes others, is put aside.
-func (r *Recorder) giveBack(ctx context.Context, what string, messages []bus.Message, cause error) {
-	if len(messages) == 1 && messages[0].Deliveries >= unrecordableAfter && !errors.Is(cause, postgres.ErrUnavailable) && ctx.Err() == nil {
-		r.log.Error("ledger entry cannot be recorded", zap.String("what", what), zap.Uint64("seq", messages[0].Seq), zap.Error(cause))
-		r.observer.Unrecordable(what)
-		r.ack(messages)
-		return
-	}
-	for i := range messages {
-		if err := messages[i].HandBack(again); err != nil {
-			r.log.Warn("ledger entry could not be handed back", zap.Error(err))
-		}
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(again):
-	}
-}
-
-func (r *Recorder) ack(messages []bus.Message) {
-	for i := range messages {
-		if err := messages[i].Ack(); err != nil {
-			r.log.Warn("ledger entry could not be acked", zap.Error(err))
-			return
+		if left, err := b.record(ctx, messages); err != nil {
+			b.stand(ctx, left, err)
 		}
 	}
 }

@@ -2,8 +2,11 @@ package recorder_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
@@ -33,35 +37,83 @@ type stage struct {
 	db    *testenv.Store
 	types *schema.Checks
 
-	mu           sync.Mutex
-	away         int // so many writes find no database
-	recorded     map[string]int
-	marked       int
-	unrecordable map[string]int
+	natsURL string
+
+	mu       sync.Mutex
+	away     int // so many writes find no database
+	writes   int
+	recorded map[string]int
+	marked   int
+	aside    map[string]int
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, db: testenv.OpenStore(t), types: schema.NewChecks(catalogue.SchemaOf, zap.NewNop()), recorded: map[string]int{}, unrecordable: map[string]int{}}
+	s := &stage{t: t, db: testenv.OpenStore(t), types: schema.NewChecks(catalogue.SchemaOf, zap.NewNop()), recorded: map[string]int{}, aside: map[string]int{}}
 	var err error
 	s.Recorder = s.db.NewRecorder()
 	t.Cleanup(s.Close)
-	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
+	s.natsURL = testenv.NATS(t)
+	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: s.natsURL, Name: t.Name(), Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(s.bus.Close)
 	require.NoError(t, s.bus.EnsureTopology(t.Context()))
 	return s
 }
 
+// as has the recorder write as a role of its own, which may do what it needs.
+func (s *stage) as(role string) {
+	s.t.Helper()
+	s.exec(`CREATE ROLE ` + role + ` LOGIN PASSWORD 'x'`)
+	s.t.Cleanup(func() {
+		_, _ = s.plain().ExecContext(context.Background(), `DROP OWNED BY `+role+`; DROP ROLE `+role)
+	})
+	require.NoError(s.t, s.db.EnsureDay(s.t.Context(), noon))
+	s.exec(`GRANT ALL ON ALL TABLES IN SCHEMA public TO ` + role)
+	s.exec(`GRANT ALL ON SCHEMA public TO ` + role)
+	at, err := url.Parse(s.db.URL)
+	require.NoError(s.t, err)
+	query := at.Query()
+	query.Set("user", role)
+	at.RawQuery, at.User = query.Encode(), nil
+	db, err := postgres.Open(at.String(), 4, s.db.Ring)
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { _ = db.Close() })
+	s.Recorder = db.NewRecorder()
+	s.t.Cleanup(s.Close)
+}
+
+func (s *stage) plain() *sql.DB {
+	s.t.Helper()
+	db, err := sql.Open("postgres", s.db.URL)
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func (s *stage) exec(statement string) {
+	s.t.Helper()
+	_, err := s.plain().ExecContext(s.t.Context(), statement)
+	require.NoError(s.t, err)
+}
+
 func (s *stage) WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error {
 	s.mu.Lock()
 	s.away--
+	s.writes++
 	away := s.away >= 0
 	s.mu.Unlock()
 	if away {
 		return fmt.Errorf("write facts: %w", postgres.ErrUnavailable)
 	}
 	return s.Recorder.WriteFacts(ctx, batches)
+}
+
+func (s *stage) Probe(ctx context.Context) error {
+	s.mu.Lock()
+	s.writes++
+	s.mu.Unlock()
+	return s.Recorder.Probe(ctx)
 }
 
 func (s *stage) Recorded(what string, n int, _ time.Duration) {
@@ -76,17 +128,17 @@ func (s *stage) OffSchema(events int) {
 	s.marked += events
 }
 
-func (s *stage) Unrecordable(what string) {
+func (s *stage) SetAside(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unrecordable[what]++
+	s.aside[what]++
 }
 
 func (s *stage) start(c bus.Consumer) {
 	s.t.Helper()
 	sub, err := s.bus.Subscribe(s.t.Context(), c, bus.Room{Messages: 64})
 	require.NoError(s.t, err)
-	r := recorder.New(s, s.types, s, zap.NewNop())
+	r := recorder.New(s, s.bus, s.types, s, zap.NewNop())
 	run := r.RunFacts
 	if c == bus.EventRecorder {
 		run = r.RunEvents
@@ -144,10 +196,10 @@ func TestFactsAreAckedOnceTheyAreWritten(t *testing.T) {
 	s.awaitSettled(bus.FactRecorder)
 	require.Equal(t, 100, s.inTheLedger(keys), "although the database was away at first")
 	require.Equal(t, map[string]int{"facts": 100}, s.recorded)
-	require.Empty(t, s.unrecordable)
+	require.Empty(t, s.aside)
 }
 
-func TestAFactThatCannotBeWrittenIsPutAsideAndHurtsNobody(t *testing.T) {
+func TestAMessageThatCannotBeWrittenIsSetAsideWholeAndHurtsNobody(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	var keys []postgres.DeliveryKey
@@ -158,9 +210,123 @@ func TestAFactThatCannotBeWrittenIsPutAsideAndHurtsNobody(t *testing.T) {
 		keys = append(keys, s.tell(string(webhook.Parked)))
 	}
 	s.start(bus.FactRecorder)
-	require.Eventually(t, func() bool { return s.inTheLedger(keys) == 10 }, 5*time.Second, 10*time.Millisecond, "its neighbours do not wait for it")
+	require.Eventually(t, func() bool { return s.inTheLedger(keys) == 10 }, 20*time.Second, 10*time.Millisecond, "its neighbours do not wait for it")
 	s.awaitSettled(bus.FactRecorder)
-	require.Equal(t, map[string]int{"facts": 1}, s.unrecordable)
+	require.Equal(t, map[string]int{"facts": 1}, s.aside)
+	list, err := s.bus.ListAside(t.Context(), 0, 10)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Contains(t, list[0].Reason, "deliveries_state_check")
+	b := &whispererv1.LedgerBatch{}
+	require.NoError(t, proto.Unmarshal(list[0].Data, b))
+	require.Equal(t, "flying", b.GetFacts()[0].GetState())
+}
+
+func TestAMessageIsNotSetAsideBeforeAnotherWasWritten(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.tell("flying")
+	s.start(bus.FactRecorder)
+	s.refused(1, 3)
+	require.Empty(t, s.asideNow(), "nobody knows whether it is the message or the database")
+	key := s.tell(string(webhook.Parked))
+	s.awaitSettled(bus.FactRecorder)
+	require.Equal(t, 1, s.inTheLedger([]postgres.DeliveryKey{key}))
+	require.Len(t, s.asideNow(), 1)
+}
+
+// refused waits until message seq was tried so often.
+func (s *stage) refused(seq uint64, times int) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.writes >= times }, 30*time.Second, 10*time.Millisecond, seq)
+}
+
+func (s *stage) asideNow() []bus.SetAside {
+	s.t.Helper()
+	list, err := s.bus.ListAside(s.t.Context(), 0, 1000)
+	require.NoError(s.t, err)
+	return list
+}
+
+func TestWhatCannotBeDecodedIsSetAside(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	require.NoError(t, s.bus.PublishFacts(t.Context(), "x", &whispererv1.LedgerBatch{Worker: "w"}))
+	first := s.tell(string(webhook.Parked))
+	testenv.PublishRaw(t, s.natsURL, "ledger.facts", []byte("\xff\xffnonsense"))
+	last := s.tell(string(webhook.Parked))
+	s.start(bus.FactRecorder)
+	s.awaitSettled(bus.FactRecorder)
+	require.Equal(t, 2, s.inTheLedger([]postgres.DeliveryKey{first, last}))
+	list := s.asideNow()
+	require.Len(t, list, 1)
+	require.Equal(t, "\xff\xffnonsense", string(list[0].Data))
+	require.Contains(t, list[0].Reason, "decoded")
+	require.EqualValues(t, 3, list[0].OriginSeq)
+}
+
+func TestNothingIsSetAsideWhileTheDatabaseRefusesEverything(t *testing.T) {
+	t.Parallel()
+	for name, how := range map[string][2]string{
+		"no right to insert":   {`REVOKE INSERT ON deliveries FROM "ROLE"`, `GRANT INSERT ON deliveries TO "ROLE"`},
+		"a table is not there": {`ALTER TABLE deliveries RENAME TO gone`, `ALTER TABLE gone RENAME TO deliveries`},
+		"it may only be read":  {`ALTER ROLE "ROLE" SET default_transaction_read_only = on`, `ALTER ROLE "ROLE" SET default_transaction_read_only = off`},
+		"everything is refused by a trigger": {
+			`ALTER TABLE deliveries ADD CONSTRAINT never CHECK (tenant = 'nobody') NOT VALID`,
+			`ALTER TABLE deliveries DROP CONSTRAINT never`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			role := "recorder_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+			s.as(role)
+			s.exec(strings.ReplaceAll(how[0], `"ROLE"`, role))
+			var keys []postgres.DeliveryKey
+			for range 20 {
+				keys = append(keys, s.tell(string(webhook.Parked)))
+			}
+			s.start(bus.FactRecorder)
+			s.refused(0, 3)
+			require.Empty(t, s.asideNow())
+			s.exec(strings.ReplaceAll(how[1], `"ROLE"`, role))
+			s.awaitSettled(bus.FactRecorder)
+			require.Equal(t, 20, s.inTheLedger(keys))
+			require.Empty(t, s.asideNow())
+		})
+	}
+}
+
+func TestAStuckRecorderLetsOthersWriteWhatItHas(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	hold, err := s.plain().BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer hold.Rollback()
+	_, err = hold.ExecContext(t.Context(), `LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE`)
+	require.NoError(t, err)
+	for range 100 {
+		s.tell(string(webhook.Parked))
+	}
+	s.start(bus.FactRecorder)
+	require.Eventually(t, func() bool {
+		lag, err := s.bus.Lag(t.Context(), bus.FactRecorder)
+		return err == nil && lag.InFlight > 0
+	}, 10*time.Second, time.Millisecond)
+	began := time.Now()
+	other, err := s.bus.Subscribe(t.Context(), bus.FactRecorder, bus.Room{Messages: 200, Bytes: 64 << 20})
+	require.NoError(t, err)
+	t.Cleanup(other.Stop)
+	got := map[uint64]bool{}
+	for len(got) < 100 {
+		messages, ok := other.TakeBatch(t.Context(), nil, 200)
+		require.True(t, ok)
+		for i := range messages {
+			got[messages[i].Seq] = true
+			require.NoError(t, messages[i].Ack())
+		}
+	}
+	require.Less(t, time.Since(began), 15*time.Second)
 }
 
 func TestEventsAreWrittenAndWhatIsNoneIsPassedOver(t *testing.T) {

@@ -23,7 +23,7 @@ type counters map[string]float64
 // counted are those that tell of something else than a delivery at the first attempt.
 var counted = [...]string{
 	"whisperer_attempts_total", "whisperer_deliveries_parked_total", "whisperer_events_repeated_total",
-	"whisperer_events_rejected_total", "whisperer_recorder_unrecordable_total",
+	"whisperer_events_rejected_total", "whisperer_recorder_set_aside_total",
 }
 
 // delivered is the counter of what went well.

@@ -1,0 +1,191 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// book is what one recorder writes of one kind.
+type book struct {
+	*Recorder
+
+	sub   *bus.Subscription
+	what  string
+	write func(context.Context, []bus.Message) error
+	// limit is how many messages go into one transaction, most of them where the database is quick. patience is how long
+	// it may take.
+	limit, most int
+	patience    time.Duration
+	// written counts messages. refused has, by their sequence, those that the database said no to, and what written was
+	// when it did so first.
+	written uint64
+	refused map[uint64]uint64
+}
+
+// maxRefused bounds the memory of what was refused; who is forgotten is set aside later.
+const maxRefused = 10_000
+
+// record writes the messages and acks each that is written or set aside. It returns the others with the reason, which is
+// not about them, and nothing where the database took what it could be given.
+func (b *book) record(ctx context.Context, messages []bus.Message) (left []bus.Message, err error) {
+	for len(messages) > 0 {
+		err := b.try(ctx, messages)
+		var unreadable *unreadableError
+		switch {
+		case err == nil:
+			return nil, nil
+		case errors.As(err, &unreadable): // by anybody who is as old as this program
+			one := messages[unreadable.at : unreadable.at+1]
+			if !b.setAside(ctx, &one[0], err) {
+				b.handBack(one, again)
+			}
+			messages = slices.Concat(messages[:unreadable.at], messages[unreadable.at+1:])
+		case !postgres.Refused(err):
+			return messages, err
+		default:
+			return b.oneByOne(ctx, messages)
+		}
+	}
+	return nil, nil
+}
+
+// try writes the messages together and acks them.
+func (b *book) try(ctx context.Context, messages []bus.Message) error {
+	started := time.Now()
+	limited, cancel := context.WithTimeout(ctx, b.patience)
+	defer cancel()
+	if err := b.write(limited, messages); err != nil {
+		if limited.Err() != nil && ctx.Err() == nil { // less may be written in that time
+			if b.limit == 1 {
+				b.patience = min(2*b.patience, mostPatience)
+			}
+			b.limit = max(1, b.limit/4)
+		}
+		return err
+	}
+	b.observer.Recorded(b.what, len(messages), time.Since(started))
+	b.written += uint64(len(messages))
+	b.limit, b.patience = min(2*b.limit, b.most), writeTime
+	for i := range messages {
+		delete(b.refused, messages[i].Seq)
+	}
+	b.ack(messages)
+	return nil
+}
+
+// oneByOne finds the messages that the others of their batch suffer from. What is refused is tried once more when others
+// were written: only then is it known that it is the message.
+func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus.Message, err error) {
+	written := b.written
+	b.suspect(messages)
+	for round := range 2 {
+		var refused []bus.Message
+		for i := range messages {
+			err := b.try(ctx, messages[i:i+1])
+			switch {
+			case err == nil:
+			case !postgres.Refused(err):
+				return slices.Concat(refused, messages[i:]), err
+			case b.guilty(&messages[i]) && b.setAside(ctx, &messages[i], err):
+			default:
+				b.log.Warn("ledger entry is refused by the database: it is tried again, and set aside if others can be written",
+					zap.String("what", b.what), zap.Uint64("seq", messages[i].Seq), zap.Error(err))
+				refused = append(refused, messages[i])
+			}
+		}
+		if messages = refused; round == 0 && b.written == written {
+			break // nothing was written, so there is nothing to be learnt
+		}
+	}
+	b.handBack(messages, again)
+	return nil, nil
+}
+
+// suspect keeps that the messages were refused, together or each.
+func (b *book) suspect(messages []bus.Message) {
+	if len(b.refused) >= maxRefused {
+		clear(b.refused)
+	}
+	for i := range messages {
+		if _, known := b.refused[messages[i].Seq]; !known {
+			b.refused[messages[i].Seq] = b.written
+		}
+	}
+}
+
+// guilty reports whether another message was written since this one was refused first.
+func (b *book) guilty(m *bus.Message) bool {
+	before, known := b.refused[m.Seq]
+	return known && b.written > before
+}
+
+// setAside keeps the message whole where it can be put back from, and acks it then; false means that it has to come again.
+func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
+	if err := b.aside.SetAside(ctx, b.what, m, cause.Error()); err != nil {
+		b.log.Error("ledger entry could not be set aside: it is tried again", zap.String("what", b.what), zap.Uint64("seq", m.Seq), zap.Error(err))
+		return false
+	}
+	b.log.Error("ledger entry cannot be recorded and is set aside: see `whisperer ledger set-aside list`",
+		zap.String("what", b.what), zap.Uint64("seq", m.Seq), zap.Error(cause))
+	b.observer.SetAside(b.what)
+	delete(b.refused, m.Seq)
+	b.ack([]bus.Message{*m})
+	return true
+}
+
+// stand gives everything to others and takes nothing until the database can be written again.
+func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
+	b.sub.Pause()
+	defer b.sub.Resume()
+	b.handBack(left, 0)
+	if ctx.Err() != nil {
+		return
+	}
+	b.log.Warn("ledger could not be written: other workers get what this one had, until it can be written again",
+		zap.String("what", b.what), zap.Int("messages", len(left)), zap.Error(cause))
+	began := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.sub.Stopping():
+			return
+		case <-time.After(again):
+		}
+		if b.probe(ctx) == nil {
+			b.log.Info("ledger can be written again", zap.String("what", b.what), zap.Duration("after", time.Since(began)))
+			return
+		}
+	}
+}
+
+func (b *book) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	return b.writer.Probe(ctx)
+}
+
+func (b *book) handBack(messages []bus.Message, delay time.Duration) {
+	for i := range messages {
+		if err := messages[i].HandBack(delay); err != nil {
+			b.log.Warn("ledger entry could not be handed back", zap.Error(err))
+			return
+		}
+	}
+}
+
+func (b *book) ack(messages []bus.Message) {
+	for i := range messages {
+		if err := messages[i].Ack(); err != nil {
+			b.log.Warn("ledger entry could not be acked: it is written again", zap.Error(err))
+			return
+		}
+	}
+}
