@@ -105,7 +105,7 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 			// The event log. Nothing in it ages by itself: the housekeeper trims it, never past what was fanned out.
 			Name: StreamOMS, Subjects: []string{omsPrefix + ">"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.OMSMaxBytes,
-			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, AllowAtomicPublish: true, DenyDelete: true,
+			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, AllowAtomicPublish: true,
 			Description: "events from the order management system",
 		},
 		{
