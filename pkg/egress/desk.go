@@ -11,6 +11,8 @@ const (
 	// receiver reading any of it. The rest of a longer body is written while the answer is awaited, which may come before
 	// the receiver has read all, or instead.
 	atOnce = 32 << 10
+	// taken is how large a request is, in bytes, that the receiver's machine has taken as a whole when it answers.
+	taken = 4 << 10
 	// maxDesk is how large a buffer is kept for the next request, in bytes.
 	maxDesk = 64 << 10
 )

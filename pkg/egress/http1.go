@@ -67,7 +67,7 @@ func (c *Client) exchange(ctx context.Context, out *Response, o *outlet, w *wire
 	whole := rest.settle(w, resp, ended, out.Success())
 	keep := stop() && whole && ended && !resp.Close && w.drained(d.in)
 	switch {
-	case !out.Success(), keep && rest.written == nil, whole && w.sent(ctx, end):
+	case !out.Success(), keep && rest.written == nil && len(d.out) <= taken, whole && w.sent(ctx, end):
 	case ctx.Err() != nil:
 		out.giveUp(ctx)
 	default:

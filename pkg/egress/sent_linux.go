@@ -29,9 +29,11 @@ func (w *wire) sent(ctx context.Context, by time.Time) bool {
 func (w *wire) acknowledged() (all, open bool) {
 	err := w.socket.Control(func(fd uintptr) {
 		left, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
-		all = err == nil && left == 0
+		if all = err == nil && left == 0; all {
+			return
+		}
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		open = err == nil && info.State != tcpClosed
 	})
-	return err == nil && all, err == nil && open
+	return err == nil && all, err == nil && (all || open)
 }

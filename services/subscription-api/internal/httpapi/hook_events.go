@@ -247,7 +247,7 @@ func (b *hookEventBody) answer(a *webhook.Attempt) {
 	seconds := a.Duration.Seconds()
 	b.ResponseTime = &seconds
 	if a.Status > 0 {
-		text := contentOf(a.ResponseBody).text
+		text := contentOf(a.Shown().Bytes).text
 		b.ResponseContent = &text
 	}
 }

@@ -64,5 +64,8 @@ func (a *app) printTried(tried *client.Tried) error {
 			t.row("", h.Name+": "+h.Value)
 		}
 		t.row("", at.ResponseBody)
+		if at.ResponseBodyDecoded {
+			t.row("", "(decoded: the body came compressed)")
+		}
 	})
 }
