@@ -162,6 +162,7 @@ func TestWhatIsWorthNothingAnyMoreIsNotSent(t *testing.T) {
 	}
 	require.Len(t, w.receiver.Got("/a"), 1, "only what is new")
 
+	w.eventRecorded("late")
 	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, webhook.DeliveryID(h.ID, "late"), false))
 	got := w.receiver.Await(t, "/a", 2)
 	require.Equal(t, "true", got[1].Header.Get("X-Whisperer-Replay"), "a person who asks for it gets it")
