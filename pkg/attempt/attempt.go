@@ -265,7 +265,7 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 	h.Set(headerAttempt, strconv.Itoa(due.Attempts+1))
 	h.Set(headerDelivery, id)
 	h.Set(headerEvent, due.Event.Type)
-	h.Set(headerEventID, due.Event.ID)
+	h.Set(headerEventID, webhook.HeaderText(due.Event.ID))
 	if due.Replay {
 		h.Set(headerReplay, "true")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 )
 
 // Options say how to reach NATS and what the streams are like.
@@ -40,6 +41,13 @@ const DefaultOMSMaxBytes = 2 << 30
 // ProgramInbox begins the subjects on which our own programs get answers and messages: who may listen there reads payloads.
 const ProgramInbox = "_INBOX.whisperer"
 
+const (
+	// maxPublished is how many events may be on their way to the server at once.
+	maxPublished = 3000
+	// maxUnacked is how many messages may be; the others are retries.
+	maxUnacked = maxPublished + 1000
+)
+
 // publishDeadline bounds every publish: a server whose disk is full gives no answer at all.
 const publishDeadline = 5 * time.Second
 
@@ -50,6 +58,9 @@ type Bus struct {
 	opts Options
 	log  *zap.Logger
 	conn *connection
+
+	// publishing has room for the events that are on their way to the server.
+	publishing *semaphore.Weighted
 
 	repairing sync.Mutex
 	positions map[Consumer]position
@@ -95,7 +106,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 func Open(o Options) (*Bus, error) {
 	o.Replicas = cmp.Or(o.Replicas, 1)
 	o.OMSMaxBytes = cmp.Or(o.OMSMaxBytes, DefaultOMSMaxBytes)
-	b := &Bus{opts: o, log: o.Log, conn: newConnection(o.Log), positions: map[Consumer]position{}}
+	b := &Bus{opts: o, log: o.Log, conn: newConnection(o.Log), positions: map[Consumer]position{}, publishing: semaphore.NewWeighted(maxPublished)}
 	opts := append(b.conn.options(), nats.Name(o.Name), nats.CustomInboxPrefix(cmp.Or(o.Inbox, ProgramInbox)))
 	if o.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(o.InProcess))
@@ -109,7 +120,7 @@ func Open(o Options) (*Bus, error) {
 	if b.nc, err = nats.Connect(o.URL, append(opts, credentials...)...); err != nil {
 		return nil, fmt.Errorf("connect to nats: %w", explain(err))
 	}
-	b.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(4000), jetstream.WithPublishAsyncTimeout(publishDeadline))
+	b.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(maxUnacked), jetstream.WithPublishAsyncTimeout(publishDeadline))
 	if err != nil {
 		b.nc.Close()
 		return nil, fmt.Errorf("open jetstream: %w", err)

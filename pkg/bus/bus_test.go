@@ -229,6 +229,33 @@ func TestEventsAreStoredInOrderAndEachIDOnce(t *testing.T) {
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 
+func TestManyPublishersWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	const publishers, batches, size = 64, 4, 100
+	failed := make(chan error, publishers)
+	for p := range publishers {
+		go func() {
+			for n := range batches {
+				events := make([]bus.Outgoing, size)
+				for i := range events {
+					events[i] = bus.Outgoing{Tenant: "acme", Type: "order.created", ID: fmt.Sprintf("%d-%d-%d", p, n, i), Body: []byte(`1`)}
+				}
+				if err := b.PublishEvents(t.Context(), events); err != nil {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	for range publishers {
+		require.NoError(t, <-failed)
+	}
+	_, err := b.Event(t.Context(), publishers*batches*size)
+	require.NoError(t, err)
+}
+
 func TestAnEventIsGoneOnlyWhereTheStreamSaysSo(t *testing.T) {
 	t.Parallel()
 	b, js := ready(t)

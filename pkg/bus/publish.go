@@ -33,23 +33,58 @@ type Outgoing struct {
 	Body   []byte
 }
 
-// PublishEvents returns when JetStream has stored all the events, in their order; on an error some may be stored, and
-// publishing all again with the same ids does not double them.
+// PublishError says that not all events are known to be stored.
+type PublishError struct {
+	// Stored says of each event whether it is.
+	Stored []bool
+	Err    error
+}
+
+// Error says what went wrong first.
+func (e *PublishError) Error() string { return "publish event: " + e.Err.Error() }
+
+// Unwrap returns what went wrong first.
+func (e *PublishError) Unwrap() error { return e.Err }
+
+// PublishEvents returns when JetStream has stored all the events, in their order; who publishes more than the server takes
+// waits. The error is a *PublishError; publishing all again with the same ids doubles nothing.
 func (b *Bus) PublishEvents(ctx context.Context, events []Outgoing) error {
+	failed := &PublishError{Stored: make([]bool, len(events))}
+	for done := 0; done < len(events) && failed.Err == nil; {
+		n := min(len(events)-done, maxPublished)
+		failed.Err = b.publish(ctx, events[done:done+n], failed.Stored[done:])
+		done += n
+	}
+	if failed.Err != nil {
+		return failed
+	}
+	return nil
+}
+
+// publish publishes at most maxPublished events, says which are stored, and returns the first error.
+func (b *Bus) publish(ctx context.Context, events []Outgoing, stored []bool) error {
+	if err := b.publishing.Acquire(ctx, int64(len(events))); err != nil {
+		return err
+	}
+	defer b.publishing.Release(int64(len(events)))
+	var first error
 	futures := make([]jetstream.PubAckFuture, 0, len(events))
 	for _, e := range events {
 		future, err := b.js.PublishMsgAsync(e.message())
 		if err != nil {
-			return fmt.Errorf("publish event: %w", err)
+			first = err
+			break
 		}
 		futures = append(futures, future)
 	}
-	for _, f := range futures {
-		if err := wait(ctx, f); err != nil {
-			return fmt.Errorf("publish event: %w", err)
+	for i, f := range futures {
+		err := wait(ctx, f)
+		stored[i] = err == nil
+		if first == nil {
+			first = err
 		}
 	}
-	return nil
+	return first
 }
 
 // wait returns when the server has stored the message, or said or shown that it will not.

@@ -34,6 +34,9 @@ type Published struct {
 	// Seq and PublishedAt are the stream's; Seq is 0 where the event is not stored yet.
 	Seq         uint64
 	PublishedAt time.Time
+	// SourcesSince is from when on the source of a CloudEvent is a part of its id: zero is from the beginning. What was
+	// published before has the id that it was recorded with.
+	SourcesSince time.Time
 }
 
 // Reason says in one fixed word why a message is no event.
@@ -76,6 +79,9 @@ func reject(reason Reason, field, format string, args ...any) error {
 type fields struct {
 	id, typ, time, entity, traceparent string
 	context, filter, data              json.RawMessage
+	// source and attributes are a CloudEvent's.
+	source     string
+	attributes json.RawMessage
 }
 
 // Decode reads an event: our envelope, a bare JSON document, CloudEvents 1.0 (structured by its content type, binary by
@@ -106,7 +112,7 @@ func read(in Published) (fields, error) {
 }
 
 func readJSON(in Published) (fields, error) {
-	if err := checkJSON(in.Body); err != nil {
+	if err := CheckJSON(in.Body, MaxDepth); err != nil {
 		return fields{}, err
 	}
 	f := fields{traceparent: header(in.Headers, "traceparent")}
@@ -221,64 +227,6 @@ func skipValue(body []byte, i int) int {
 	return i
 }
 
-// cloudEventJSON is a CloudEvents 1.0 event in the JSON format.
-type cloudEventJSON struct {
-	SpecVersion     string          `json:"specversion"`
-	ID              string          `json:"id"`
-	Source          string          `json:"source"`
-	Type            string          `json:"type"`
-	Subject         string          `json:"subject"`
-	Time            string          `json:"time"`
-	DataContentType string          `json:"datacontenttype"`
-	Data            json.RawMessage `json:"data"`
-	DataBase64      *string         `json:"data_base64"`
-	Traceparent     string          `json:"traceparent"`
-}
-
-func readCloudEvent(body []byte) (fields, error) {
-	if err := checkJSON(body); err != nil {
-		return fields{}, err
-	}
-	var e cloudEventJSON
-	if err := json.Unmarshal(body, &e); err != nil {
-		return fields{}, unmarshalProblem(err)
-	}
-	twice := repeatedName(body)
-	switch {
-	case twice != "":
-		return fields{}, reject(BadField, twice, "is there twice")
-	case e.SpecVersion != "1.0":
-		return fields{}, reject(BadField, "specversion", "must be 1.0")
-	case e.ID == "" || e.Source == "" || e.Type == "":
-		return fields{}, reject(BadField, "id", "id, source and type are required by CloudEvents 1.0")
-	case e.DataBase64 != nil || !isJSONType(e.DataContentType):
-		return fields{}, reject(BadField, "data", "must be JSON")
-	}
-	return fields{id: e.ID, typ: e.Type, time: e.Time, entity: e.Subject, data: e.Data, traceparent: e.Traceparent}, nil
-}
-
-func readBinaryCloudEvent(in Published) (fields, error) {
-	ce := func(name string) string { return header(in.Headers, "ce-"+name) }
-	if ce("specversion") != "1.0" {
-		return fields{}, reject(BadField, "ce-specversion", "must be 1.0")
-	}
-	if ce("id") == "" || ce("source") == "" || ce("type") == "" {
-		return fields{}, reject(BadField, "ce-id", "ce-id, ce-source and ce-type are required by CloudEvents 1.0")
-	}
-	if !isJSONType(header(in.Headers, "Content-Type")) {
-		return fields{}, reject(BadField, "data", "must be JSON")
-	}
-	if err := checkJSON(in.Body); err != nil {
-		return fields{}, err
-	}
-	f := fields{id: ce("id"), typ: ce("type"), time: ce("time"), entity: ce("subject"), traceparent: ce("traceparent")}
-	if f.traceparent == "" {
-		f.traceparent = header(in.Headers, "traceparent")
-	}
-	f.data = bytes.TrimSpace(in.Body)
-	return f, nil
-}
-
 func readProtobuf(body []byte) (fields, error) {
 	var e whispererv1.Event
 	if err := proto.Unmarshal(body, &e); err != nil {
@@ -298,7 +246,7 @@ func readProtobuf(body []byte) (fields, error) {
 		if len(part) == 0 {
 			continue
 		}
-		if err := checkJSON(part); err != nil {
+		if err := CheckJSON(part, MaxDepth); err != nil {
 			return f, reject(BadField, name, "is not JSON")
 		}
 	}
@@ -310,6 +258,7 @@ func (f fields) event(in Published) (webhook.Event, error) {
 	e := webhook.Event{
 		ID: f.id, Tenant: in.Tenant, Type: webhook.NormalizeEventType(f.typ), PublishedAt: in.PublishedAt, Seq: in.Seq,
 		Entity: f.entity, Context: object(f.context), ConfigFilter: object(f.filter), Data: f.data, Time: in.PublishedAt,
+		CloudEvent: f.attributes,
 	}
 	if len(e.Data) == 0 {
 		return e, reject(BadField, "data", "is missing")
@@ -322,6 +271,9 @@ func (f fields) event(in Published) (webhook.Event, error) {
 	}
 	if err := webhook.ValidateEventID(e.ID); err != nil {
 		return e, reject(BadField, "event_id", "%s", err)
+	}
+	if f.source != "" && !in.PublishedAt.Before(in.SourcesSince) {
+		e.ID = webhook.CloudEventID(in.Tenant, e.ID, f.source)
 	}
 	subjectType := webhook.NormalizeEventType(in.Type)
 	if err := webhook.ValidateEventType(subjectType); err != nil {

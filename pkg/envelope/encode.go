@@ -20,7 +20,7 @@ type Body struct {
 // Encode writes the event in the format. The event's data goes in as the exact bytes that were published. It returns an
 // error for a format that there is not.
 func Encode(format webhook.Format, e *webhook.Event) (Body, error) {
-	b := make([]byte, 0, len(e.Data)+len(e.Context)+256)
+	b := make([]byte, 0, len(e.Data)+len(e.Context)+len(e.CloudEvent)+256)
 	switch format {
 	case webhook.FormatRaw:
 		return Body{ContentType: TypeJSON, Bytes: e.Data}, nil
@@ -41,14 +41,7 @@ func Encode(format webhook.Format, e *webhook.Event) (Body, error) {
 		b = appendString(append(b, `{"type":`...), e.Type)
 		b = appendTime(append(b, `,"timestamp":`...), e.Time)
 	case webhook.FormatCloudEvents:
-		b = appendString(append(b, `{"specversion":"1.0","id":`...), e.ID)
-		b = appendString(append(b, `,"source":`...), "/whisperer/"+e.Tenant)
-		b = appendString(append(b, `,"type":`...), e.Type)
-		if e.Entity != "" {
-			b = appendString(append(b, `,"subject":`...), e.Entity)
-		}
-		b = appendTime(append(b, `,"time":`...), e.Time)
-		b = append(b, `,"datacontenttype":"application/json"`...)
+		b = appendCloudEvent(b, e)
 	default:
 		return Body{}, fmt.Errorf("encode event %s: there is no format %q", e.ID, format)
 	}
@@ -79,7 +72,7 @@ func appendTime(b []byte, t time.Time) []byte {
 func ToProto(e *webhook.Event) *whispererv1.Event {
 	return &whispererv1.Event{
 		Id: e.ID, Type: e.Type, Time: timestamppb.New(e.Time), Entity: e.Entity, Context: e.Context,
-		ConfigFilter: e.ConfigFilter, Data: e.Data, Traceparent: e.Traceparent,
+		ConfigFilter: e.ConfigFilter, Data: e.Data, Traceparent: e.Traceparent, CloudEvent: e.CloudEvent,
 	}
 }
 
@@ -88,6 +81,6 @@ func FromProto(p *whispererv1.Event, tenant string, seq uint64, publishedAt time
 	return webhook.Event{
 		ID: p.GetId(), Tenant: tenant, Type: p.GetType(), Time: p.GetTime().AsTime(), PublishedAt: publishedAt, Seq: seq,
 		Entity: p.GetEntity(), Context: p.GetContext(), ConfigFilter: p.GetConfigFilter(), Data: p.GetData(),
-		Traceparent: p.GetTraceparent(),
+		Traceparent: p.GetTraceparent(), CloudEvent: p.GetCloudEvent(),
 	}
 }

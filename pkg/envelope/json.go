@@ -3,21 +3,23 @@ package envelope
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 )
 
-func checkJSON(body []byte) error {
+// CheckJSON reports why body is not JSON text that nests at most so deep. It is the one rule for whatever way an event comes
+// in; what is odd, but JSON, such as a name that repeats, an escaped NUL or half a surrogate pair, is the receivers' to judge,
+// as they get the bytes that were published. The error is a *RejectedError.
+func CheckJSON(body []byte, most int) error {
 	switch {
 	case len(body) == 0:
 		return reject(Unreadable, "", "the body is empty")
 	case !utf8.Valid(body):
 		return reject(Unreadable, "", "the body is not UTF-8")
-	case depth(body) > MaxDepth:
-		return reject(Unreadable, "", "the body nests more than %d levels", MaxDepth)
+	case depth(body, most) > most:
+		return reject(Unreadable, "", "the body nests more than %d levels", most)
 	case !gjson.ValidBytes(body):
 		return reject(Unreadable, "", "the body is not JSON")
 	}
@@ -26,8 +28,8 @@ func checkJSON(body []byte) error {
 
 // depth is how deeply brackets nest outside of strings, at most: few brackets are not looked at more closely, as counting
 // them is quick. The text need not be JSON.
-func depth(body []byte) int {
-	if n := bytes.Count(body, []byte{'{'}) + bytes.Count(body, []byte{'['}); n <= MaxDepth {
+func depth(body []byte, most int) int {
+	if n := bytes.Count(body, []byte{'{'}) + bytes.Count(body, []byte{'['}); n <= most {
 		return n
 	}
 	level, deepest := 0, 0
@@ -72,14 +74,6 @@ func text(raw json.RawMessage) (s string, ok bool) {
 		return string(raw[1 : n-1]), true
 	}
 	return s, json.Unmarshal(raw, &s) == nil
-}
-
-func unmarshalProblem(err error) error {
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) && wrong.Field != "" {
-		return reject(BadField, wrong.Field, "must not be a %s", wrong.Value)
-	}
-	return reject(Unreadable, "", "the body is not an object")
 }
 
 func isJSONType(contentType string) bool {

@@ -3,13 +3,14 @@
 package filter
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	"github.com/tidwall/gjson"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -79,7 +80,11 @@ func Compile(text string) (*Filter, error) {
 // String is the expression.
 func (f *Filter) String() string { return f.text }
 
-// Match evaluates the filter. An expression that cannot be evaluated for the event, because a field that it names is not
+// noOverload is how CEL says that it has no operator for values of these types, such as a whole number times a double.
+const noOverload = "no such overload"
+
+// Match evaluates the filter: whole numbers of JSON are ints, or uints where they need it, and all others doubles. Where that
+// gives an operator nothing to work with, all numbers are doubles. An expression that cannot be evaluated for the event, because a field that it names is not
 // there, or because it costs too much, does not match, and the error says why.
 func (f *Filter) Match(in *Input) (bool, error) {
 	vars, err := in.variables()
@@ -87,6 +92,14 @@ func (f *Filter) Match(in *Input) (bool, error) {
 		return false, err
 	}
 	out, _, err := f.program.Eval(vars)
+	if err != nil && strings.Contains(err.Error(), noOverload) {
+		// An expression such as event.data.total * 1.2 was written when all numbers were doubles.
+		if vars, read := in.doubles(); read == nil {
+			if was, _, again := f.program.Eval(vars); again == nil {
+				out, err = was, nil
+			}
+		}
+	}
 	if err != nil {
 		return false, fmt.Errorf("evaluate filter: %w", short(err))
 	}
@@ -109,26 +122,68 @@ func short(err error) error {
 
 // Input is an event as filters see it, read once for all of them. It is safe for concurrent use.
 type Input struct {
-	event *webhook.Event
-	read  func() (map[string]any, error)
+	variables func() (map[string]any, error)
+	doubles   func() (map[string]any, error)
 }
 
 // NewInput makes the input of an event; nothing is read before a filter needs it.
 func NewInput(e *webhook.Event) *Input {
-	in := &Input{event: e}
-	in.read = sync.OnceValues(func() (map[string]any, error) {
-		var data, context any
-		if err := json.Unmarshal(e.Data, &data); err != nil {
-			return nil, fmt.Errorf("read event data: %w", err)
-		}
-		if len(e.Context) > 0 {
-			if err := json.Unmarshal(e.Context, &context); err != nil {
-				return nil, fmt.Errorf("read event context: %w", err)
+	read := func(number func(string) any) func() (map[string]any, error) {
+		return sync.OnceValues(func() (map[string]any, error) {
+			vars := map[string]any{"event.type": e.Type, "event.entity": e.Entity, "event.context": nil}
+			if !gjson.ValidBytes(e.Data) {
+				return nil, errors.New("read event data: it is not JSON")
 			}
-		}
-		return map[string]any{"event.type": e.Type, "event.entity": e.Entity, "event.data": data, "event.context": context}, nil
-	})
-	return in
+			vars["event.data"] = valueOfJSON(gjson.ParseBytes(e.Data), number)
+			if len(e.Context) > 0 {
+				if !gjson.ValidBytes(e.Context) {
+					return nil, errors.New("read event context: it is not JSON")
+				}
+				vars["event.context"] = valueOfJSON(gjson.ParseBytes(e.Context), number)
+			}
+			return vars, nil
+		})
+	}
+	return &Input{variables: read(exact), doubles: read(double)}
 }
 
-func (in *Input) variables() (map[string]any, error) { return in.read() }
+// valueOfJSON is the value of valid JSON, of which each number is what the function makes of its text.
+func valueOfJSON(r gjson.Result, number func(string) any) any {
+	switch {
+	case r.Type == gjson.Number:
+		return number(r.Raw)
+	case r.IsObject():
+		members := map[string]any{}
+		r.ForEach(func(name, value gjson.Result) bool {
+			members[name.Str] = valueOfJSON(value, number)
+			return true
+		})
+		return members
+	case r.IsArray():
+		items := []any{}
+		r.ForEach(func(_, value gjson.Result) bool {
+			items = append(items, valueOfJSON(value, number))
+			return true
+		})
+		return items
+	default:
+		return r.Value()
+	}
+}
+
+// exact is the number itself: an int64, a uint64 where that is too small, or a double for what is written as none of both.
+func exact(text string) any {
+	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return i
+	}
+	if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return u
+	}
+	return double(text)
+}
+
+// double is the nearest double, an infinity for what is beyond all of them.
+func double(text string) any {
+	f, _ := strconv.ParseFloat(text, 64)
+	return f
+}

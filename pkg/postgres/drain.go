@@ -97,12 +97,13 @@ func (d *DB) Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, lim
 		ConfigFilter   sql.NullString `db:"config_filter"`
 		Data           sql.NullString `db:"data"`
 		Traceparent    sql.NullString `db:"traceparent"`
+		CloudEvent     *string        `db:"cloud_event"`
 	}
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT id, tenant, event_id, event_seq, event_type, entity, published_at, attempts, round_attempts, round_started_at,
-			updated_at, replay, time, context, config_filter, data, traceparent
+			updated_at, replay, time, context, config_filter, data, traceparent, cloud_event
 		FROM (
-			SELECT d.*, e.time, e.context, e.config_filter, e.data, e.traceparent,
+			SELECT d.*, e.time, e.context, e.config_filter, e.data, e.traceparent, e.cloud_event,
 				sum(coalesce(octet_length(e.data), 0)) OVER (ORDER BY d.event_seq ROWS UNBOUNDED PRECEDING)
 					- coalesce(octet_length(e.data), 0) AS before
 			FROM (
@@ -119,6 +120,7 @@ func (d *DB) Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, lim
 		e := &webhook.Event{
 			ID: r.EventID, Tenant: r.Tenant, Type: r.EventType, Time: r.Time.Time.UTC(), PublishedAt: r.PublishedAt.UTC(),
 			Seq: uint64(r.EventSeq), Entity: r.Entity, Data: []byte(r.Data.String), Traceparent: r.Traceparent.String, //nolint:gosec // never negative
+			CloudEvent: optionalBytes(r.CloudEvent),
 		}
 		if r.Context.Valid {
 			e.Context = []byte(r.Context.String)

@@ -129,7 +129,7 @@ func (r *eventSummaryRow) summary() EventSummary {
 	return e
 }
 
-// FindEvent returns the newest event with the id. The error is webhook.ErrNotFound where the tenant has none, or its
+// FindEvent returns the newest event with the id, or that was published as a CloudEvent with it. The error is webhook.ErrNotFound where the tenant has none, or its
 // payload is not kept any more.
 func (d *DB) FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error) {
 	var publishedAt time.Time
@@ -137,7 +137,7 @@ func (d *DB) FindEvent(ctx context.Context, tenant, id string) (webhook.Event, e
 		SELECT published_at FROM events WHERE tenant = $1 AND id = $2 ORDER BY published_at DESC LIMIT 1`, tenant, id)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return webhook.Event{}, fmt.Errorf("event %s: %w", id, webhook.ErrNotFound)
+		return d.findCloudEvent(ctx, tenant, id)
 	case err != nil:
 		return webhook.Event{}, translate(fmt.Errorf("find event %s: %w", id, err))
 	}

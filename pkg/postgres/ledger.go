@@ -92,7 +92,7 @@ func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time
 }
 
 // eventRowColumns are those of eventRow but for its key.
-const eventRowColumns = `seq, type, time, entity, context, config_filter, data, traceparent, schema_problems`
+const eventRowColumns = `seq, type, time, entity, context, config_filter, data, traceparent, schema_problems, cloud_event`
 
 type eventRow struct {
 	ID           string    `db:"id"`
@@ -106,12 +106,14 @@ type eventRow struct {
 	Data         string    `db:"data"`
 	Traceparent  string    `db:"traceparent"`
 	Problems     []byte    `db:"schema_problems"`
+	CloudEvent   *string   `db:"cloud_event"`
 }
 
 func (r *eventRow) event(tenant string) webhook.Event {
 	e := webhook.Event{
 		ID: r.ID, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.PublishedAt.UTC(), Seq: uint64(r.Seq), //nolint:gosec // never negative
 		Entity: r.Entity, Data: []byte(r.Data), Traceparent: r.Traceparent, SchemaProblems: problemsOf(r.Problems),
+		CloudEvent: optionalBytes(r.CloudEvent),
 	}
 	if r.Context != nil {
 		e.Context = []byte(*r.Context)

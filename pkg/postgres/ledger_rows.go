@@ -15,7 +15,7 @@ const (
 		error, worker, replay, method, url, request_size, request_headers, response_headers, response_body, truncated, dns_us,
 		connect_us, tls_us, first_byte_us`
 	eventColumns = `published_at, tenant, id, seq, type, time, entity, context, config_filter, data, digest, traceparent,
-		schema_problems`
+		schema_problems, cloud_event`
 	rejectedColumns = `published_at, seq, subject, tenant, reason, detail, raw, size, headers`
 )
 
@@ -100,6 +100,7 @@ func writeEvent(c *copyOut, e *webhook.Event) {
 	c.bytes(digest[:])
 	c.text(e.Traceparent)
 	c.optionalText(problemsText(e.SchemaProblems))
+	c.optionalText(e.CloudEvent)
 	c.end()
 }
 

@@ -107,9 +107,9 @@ func TestAnEventThatBreaksARuleNamesEachField(t *testing.T) {
 		fields []string
 	}{
 		{name: "nothing at all", change: func(e *publisher.Event) { *e = publisher.Event{} }, fields: []string{"/event_type", "/data"}},
-		{name: "a bad id", change: func(e *publisher.Event) { e.ID = "a b" }, fields: []string{"/event_id"}},
+		{name: "a bad id", change: func(e *publisher.Event) { e.ID = "a\nb" }, fields: []string{"/event_id"}},
 		{name: "a bad tenant", change: func(e *publisher.Event) { e.Tenant = "a.b" }, fields: []string{"/tenant"}},
-		{name: "a type with capitals", change: func(e *publisher.Event) { e.Type = "Order.Created" }, fields: []string{"/event_type"}},
+		{name: "a type with a space", change: func(e *publisher.Event) { e.Type = "order created" }, fields: []string{"/event_type"}},
 		{name: "an entity with a control character", change: func(e *publisher.Event) { e.Entity = "a\nb" }, fields: []string{"/entity"}},
 		{name: "a context that is no object", change: func(e *publisher.Event) { e.Context = []int{1} }, fields: []string{"/current_context"}},
 		{name: "a filter that is no object", change: func(e *publisher.Event) { e.ConfigFilter = "x" }, fields: []string{"/config_filter"}},
@@ -150,7 +150,7 @@ func TestABatchIsCheckedAsAWholeAndStoredInOrder(t *testing.T) {
 		events[i] = publisher.Event{ID: fmt.Sprint("n", i), Type: "order.created", Data: i}
 	}
 	bad := append([]publisher.Event{}, events[:3]...)
-	bad[1].ID = "a b"
+	bad[1].ID = "a\nb"
 	bad[2].Data = nil
 	err := p.PublishBatch(t.Context(), bad)
 	require.ErrorContains(t, err, "/1/event_id")

@@ -3,9 +3,13 @@ package webhook
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -14,8 +18,8 @@ import (
 const (
 	// MaxEventSize bounds the body that is published.
 	MaxEventSize = 1 << 20
-	// MaxEventIDLength bounds an event's id.
-	MaxEventIDLength = 128
+	// MaxEventIDLength bounds the id that an event is published with.
+	MaxEventIDLength = 255
 	// MaxEntityLength bounds an event's entity.
 	MaxEntityLength = 256
 	// MaxTenantLength bounds a tenant's name.
@@ -44,6 +48,9 @@ type Event struct {
 	Context json.RawMessage
 	// ConfigFilter narrows the event to hooks whose config contains it; nil where none was published.
 	ConfigFilter json.RawMessage
+	// CloudEvent are the attributes of an event that was published as a CloudEvent, as they came: a JSON object without
+	// specversion; nil for others.
+	CloudEvent json.RawMessage
 	// Data is the exact JSON text that was published.
 	Data json.RawMessage
 	// Traceparent is the W3C trace context that the publisher sent; may be empty.
@@ -75,21 +82,68 @@ func EventIDFromStream(seq uint64, publishedAt time.Time) string {
 	return uuid.NewSHA1(eventIDSpace, fmt.Appendf(nil, "%d@%d", seq, publishedAt.UnixNano())).String()
 }
 
-// ValidateEventID reports why s cannot be an event's id: it travels in headers and log lines, so it is 1 to
-// MaxEventIDLength visible ASCII characters without dots, quotes, commas and backslashes.
+// ValidateEventID reports why s cannot be the id that an event is published with: any text of 1 to MaxEventIDLength bytes
+// is one that has no control characters, which could not travel in headers.
 func ValidateEventID(s string) error {
 	if s == "" || len(s) > MaxEventIDLength {
-		return fmt.Errorf("must have 1 to %d characters", MaxEventIDLength)
+		return fmt.Errorf("must have 1 to %d bytes", MaxEventIDLength)
 	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c <= ' ' || c >= 0x7f:
-			return fmt.Errorf("must be visible ASCII characters without spaces")
-		case c == '.' || c == '"' || c == ',' || c == '\\':
-			return fmt.Errorf("must not contain %q", c)
+	return printableText(s)
+}
+
+func printableText(s string) error {
+	for _, r := range s {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return fmt.Errorf("must not contain control characters or broken UTF-8")
 		}
 	}
 	return nil
+}
+
+// DefaultSource is the CloudEvents source of events that were published without one.
+func DefaultSource(tenant string) string { return "/whisperer/" + tenant }
+
+// CloudEventID is the event id of a CloudEvent. CloudEvents are the same where source and id are, so it is both, as
+// id|source; an event that has come from us before has the id that we gave it. A long source is cut to its hash.
+func CloudEventID(tenant, id, source string) string {
+	if source == DefaultSource(tenant) {
+		return id
+	}
+	source = sourceEscaper.Replace(source)
+	if len(source) > MaxEventIDLength {
+		sum := sha256.Sum256([]byte(source))
+		source = "sha256:" + hex.EncodeToString(sum[:])
+	}
+	return id + cloudEventSeparator + source
+}
+
+// cloudEventSeparator is no character of a URI, which a source is.
+const cloudEventSeparator = "|"
+
+var sourceEscaper = strings.NewReplacer(cloudEventSeparator, "%7C")
+
+// CloudEventPrefix is what all ids begin with that CloudEventID makes of an id.
+func CloudEventPrefix(id string) string { return id + cloudEventSeparator }
+
+// HeaderText is text as it travels in a header: what is no visible ASCII character, " and % are percent-encoded, as
+// CloudEvents has it.
+func HeaderText(s string) string {
+	plain := func(c byte) bool { return c > ' ' && c < 0x7f && c != '"' && c != '%' }
+	for i := range len(s) {
+		if plain(s[i]) {
+			continue
+		}
+		out := append(make([]byte, 0, len(s)+16), s[:i]...)
+		for ; i < len(s); i++ {
+			if plain(s[i]) {
+				out = append(out, s[i])
+			} else {
+				out = fmt.Appendf(out, "%%%02X", s[i])
+			}
+		}
+		return string(out)
+	}
+	return s
 }
 
 // ValidateEntity reports why s cannot be an event's entity: at most MaxEntityLength bytes of printable text.

@@ -18,6 +18,16 @@ const (
 // predecessor's spelling, so that Package-Created means package.created. Nothing else is changed.
 func NormalizeEventType(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", ".") }
 
+// ForeignEventType is the event type that a type of another system's grammar means, such as that of a CloudEvent: in lower
+// case, and with one dot for each run of characters that are none of a-z, 0-9 and _, but for those at the ends. So
+// io.debezium.DataChangeEvent means io.debezium.datachangeevent.
+func ForeignEventType(s string) string {
+	words := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_'
+	})
+	return strings.Join(words, ".")
+}
+
 // ValidateEventType reports why s is not an event type: tokens of a-z, 0-9 and _ joined by dots, at most
 // MaxEventTypeLength bytes. The error is meant for people.
 func ValidateEventType(s string) error {

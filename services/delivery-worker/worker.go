@@ -73,6 +73,8 @@ type Service struct {
 	missed *missed.Closer
 	// payloads finds events of deliveries that do not carry them.
 	payloads *payload.Reader
+	// sourcesSince is envelope.Published's.
+	sourcesSince time.Time
 }
 
 // New makes a worker and opens its health address; it connects to nothing yet. Events and attempts are traced where
@@ -188,6 +190,9 @@ func (s *Service) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.sourcesSince, err = s.db.SourcesSince(ctx); err != nil {
+		return err
+	}
 	s.bus, err = bus.Open(bus.Options{
 		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker, Credentials: s.config.NATS, Replicas: s.config.Replicas,
 		OMSMaxBytes: s.config.OMSMaxBytes, Log: s.log,
@@ -282,6 +287,7 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 		return nil, err
 	}
 	events := recorder.New(s.db.NewRecorder(), s.bus, s.types, s.metrics, s.log)
+	events.SourcesSince = s.sourcesSince
 	if err := s.take(ctx, t, bus.EventRecorder, bus.Room{Messages: 2000, Bytes: recorderBytes}, events.RunEvents); err != nil {
 		return nil, err
 	}
@@ -297,6 +303,7 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 	history := ledger.NewReader(s.db, s.bus)
 	s.missed = missed.New(missed.Deps{Store: s.db, Stream: s.bus, History: history, Matcher: index.Matcher, Log: s.log, Worker: s.config.Worker})
 	s.payloads = payload.NewReader(s.bus, s.db)
+	s.payloads.SourcesSince = s.sourcesSince
 	s.drain = drainer.New(drainer.Deps{
 		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Events: s.payloads, Backfills: s.db, Attempts: s.db, Leases: s.db, Claims: s.db,
 		Stream: s.bus, History: history, Log: s.log, Worker: s.config.Worker,
@@ -308,7 +315,7 @@ func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer,
 	t := &takers{}
 	out := fanout.New(fanout.Deps{
 		Hooks: s.index, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Observer: s.metrics, Log: s.log,
-		Slots: s.config.Slots, Traces: s.traces,
+		Slots: s.config.Slots, Traces: s.traces, SourcesSince: s.sourcesSince,
 	})
 	if err := s.take(ctx, t, bus.Fanout, bus.Room{Messages: 256, Bytes: fanoutBytes}, out.Run); err != nil {
 		return nil, err

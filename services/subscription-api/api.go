@@ -128,7 +128,7 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 	api, err := httpapi.New(httpapi.Deps{
 		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db, Replays: s.db, Trials: s.db,
 		Deliveries: s.history, Events: s.history, Explained: s.history, Scanned: s.history, Jobs: s.history, Recovery: s.history,
-		LookUps: looking, Searches: searching, Sender: sender, Publisher: s.events, URLs: p.policy, CursorKey: p.cursorKey,
+		LookUps: looking, Searches: searching, Sender: sender, Publisher: s.events, Published: s.db, URLs: p.policy, CursorKey: p.cursorKey,
 		PublicURL: public, HookQuota: s.config.HookQuota, RequestRate: s.config.RequestRate, Version: p.version, Metrics: p.registry,
 		Traces: s.traces, Log: s.log,
 	})

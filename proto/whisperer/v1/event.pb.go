@@ -41,7 +41,9 @@ type Event struct {
 	// JSON text, carried as the exact bytes that came.
 	Data []byte `protobuf:"bytes,7,opt,name=data,proto3" json:"data,omitempty"`
 	// W3C trace context.
-	Traceparent   string `protobuf:"bytes,8,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Traceparent string `protobuf:"bytes,8,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// The attributes of a CloudEvent as they came, a JSON object. Ignored in what is published.
+	CloudEvent    []byte `protobuf:"bytes,9,opt,name=cloud_event,json=cloudEvent,proto3" json:"cloud_event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,11 +134,18 @@ func (x *Event) GetTraceparent() string {
 	return ""
 }
 
+func (x *Event) GetCloudEvent() []byte {
+	if x != nil {
+		return x.CloudEvent
+	}
+	return nil
+}
+
 var File_whisperer_v1_event_proto protoreflect.FileDescriptor
 
 const file_whisperer_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18whisperer/v1/event.proto\x12\fwhisperer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x01\n" +
+	"\x18whisperer/v1/event.proto\x12\fwhisperer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x02\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12.\n" +
@@ -145,7 +154,9 @@ const file_whisperer_v1_event_proto_rawDesc = "" +
 	"\acontext\x18\x05 \x01(\fR\acontext\x12#\n" +
 	"\rconfig_filter\x18\x06 \x01(\fR\fconfigFilter\x12\x12\n" +
 	"\x04data\x18\a \x01(\fR\x04data\x12 \n" +
-	"\vtraceparent\x18\b \x01(\tR\vtraceparentBCZAgithub.com/whisperer-oms/whisperer/proto/whisperer/v1;whispererv1b\x06proto3"
+	"\vtraceparent\x18\b \x01(\tR\vtraceparent\x12\x1f\n" +
+	"\vcloud_event\x18\t \x01(\fR\n" +
+	"cloudEventBCZAgithub.com/whisperer-oms/whisperer/proto/whisperer/v1;whispererv1b\x06proto3"
 
 var (
 	file_whisperer_v1_event_proto_rawDescOnce sync.Once

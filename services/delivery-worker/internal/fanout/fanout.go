@@ -107,6 +107,8 @@ type Deps struct {
 	Stream    stream
 	Observer  observer
 	Log       *zap.Logger
+	// SourcesSince is envelope.Published's.
+	SourcesSince time.Time
 	// Worker holds the tries.
 	Worker string
 	// Slots bounds the deliveries that are under way, do not wait for their hook and are quick.
@@ -197,6 +199,7 @@ func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 	tenant, eventType := bus.SplitEventSubject(m.Subject)
 	e, err := envelope.Decode(envelope.Published{
 		Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
+		SourcesSince: f.SourcesSince,
 	})
 	var rejected *envelope.RejectedError
 	switch {

@@ -52,7 +52,7 @@ func TestWhatIsNoEventIsPutAsideAtOnceAndHurtsNobody(t *testing.T) {
 	s.hook("*")
 	s.start(16)
 	large := `{"data":` + string(make([]byte, 100<<10))
-	s.publish(`1`, `{"data":`, `2`, `{"event_id":"a.b","data":1}`, large, `3`)
+	s.publish(`1`, `{"data":`, `2`, `{"event_id":"a\nb","data":1}`, large, `3`)
 	require.NoError(t, s.bus.PublishEvents(t.Context(), []bus.Outgoing{{
 		Tenant: "nobody", Type: "order.created", Body: []byte(`4`), Header: map[string]string{"X-A": "b"},
 	}}))

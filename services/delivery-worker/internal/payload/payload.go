@@ -26,6 +26,8 @@ type ledger interface {
 type Reader struct {
 	stream stream
 	ledger ledger
+	// SourcesSince is envelope.Published's.
+	SourcesSince time.Time
 }
 
 // NewReader makes a reader.
@@ -58,6 +60,7 @@ func (r *Reader) logged(ctx context.Context, of *webhook.Event) (webhook.Event, 
 	tenant, eventType := bus.SplitEventSubject(stored.Subject)
 	e, err := envelope.Decode(envelope.Published{
 		Tenant: tenant, Type: eventType, Headers: stored.Headers, Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt,
+		SourcesSince: r.SourcesSince,
 	})
 	if err != nil || e.Tenant != of.Tenant || e.ID != of.ID || !e.PublishedAt.Equal(of.PublishedAt) {
 		return webhook.Event{}, fmt.Errorf("event %d is another one: %w", of.Seq, webhook.ErrNotFound)

@@ -65,6 +65,8 @@ type Recorder struct {
 	types    checker
 	observer observer
 	log      *zap.Logger
+	// SourcesSince is envelope.Published's.
+	SourcesSince time.Time
 }
 
 // New makes a recorder.
@@ -97,6 +99,7 @@ func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
 			tenant, eventType := bus.SplitEventSubject(m.Subject)
 			e, err := envelope.Decode(envelope.Published{
 				Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
+				SourcesSince: r.SourcesSince,
 			})
 			if err != nil || !r.check(&e) {
 				continue

@@ -14,7 +14,7 @@ import (
 )
 
 // readBody reads a request's body and checks that it is clean JSON. An operation that takes none lets an empty one pass.
-func readBody(c echo.Context, needed bool) ([]byte, error) {
+func readBody(c echo.Context, needed bool, check func([]byte) error) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > maxBody {
 		return nil, tooLarge()
@@ -34,7 +34,7 @@ func readBody(c echo.Context, needed bool) ([]byte, error) {
 	if err := checkMediaType(r.Header); err != nil {
 		return nil, err
 	}
-	if err := checkJSON(body); err != nil {
+	if err := check(body); err != nil {
 		return nil, err
 	}
 	return body, nil

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -165,7 +166,7 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 
 // findEvent finds the event of a path. What is no event's id names nothing.
 func (s *server) findEvent(ctx context.Context, c *call, id string) (webhook.Event, error) {
-	if webhook.ValidateEventID(id) != nil {
+	if len(id) > 2*webhook.MaxEventIDLength+1 || !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
 		return webhook.Event{}, notFound()
 	}
 	return s.Events.FindEvent(ctx, c.tenant, id)

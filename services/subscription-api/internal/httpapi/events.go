@@ -40,7 +40,7 @@ type typeChecker interface {
 type (
 	// eventInput is an event as it is published; its data goes on byte for byte.
 	eventInput struct {
-		ID           optional[string]  `json:"event_id,omitzero" doc:"Publishing it again within 24 hours is harmless; made up if absent" maxLength:"128"`
+		ID           optional[string]  `json:"event_id,omitzero" doc:"Publishing it again within 24 hours is harmless; made up if absent" maxLength:"255"`
 		Type         optional[string]  `json:"event_type" doc:"Such as package.created"`
 		Time         optional[string]  `json:"event_time,omitzero" doc:"When it happened, as RFC 3339 writes it; now if absent"`
 		Entity       optional[string]  `json:"entity,omitzero" doc:"What the event is about, such as package:61" maxLength:"256"`
@@ -74,15 +74,19 @@ func (s *server) registerEvents() {
 	many := &huma.Schema{Type: huma.TypeArray, Items: one}
 	batch := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"events": many}, Required: []string{"events"}}
 	body := &huma.Schema{AnyOf: []*huma.Schema{one, many, batch}}
-	register(s, route{role: postgres.Editor, body: body, status: http.StatusAccepted, limit: publishTimeout}, huma.Operation{
+	register(s, route{
+		role: postgres.Editor, body: body, status: http.StatusAccepted, limit: publishTimeout, check: checkEvents, conflict: true,
+	}, huma.Operation{
 		OperationID: "publish-events", Method: http.MethodPost, Path: eventsPath, Tags: []string{tagEvents},
-		Summary:     "Publish an event, or up to 100",
-		Description: "The answer comes when all of them are stored. On an error none or some may be: repeat the request, with an event_id in each event or an Idempotency-Key.",
+		Summary: "Publish an event, or up to 100",
+		Description: "The answer comes when all of them are stored. On a 503 some may be, and those that are not, or not known to be, are named: repeat the request, with an event_id in each event or an Idempotency-Key. " +
+			"409 says that an event_id was published with another body within 24 hours; one that was published a moment before may be told only later, among the rejected events.",
 	}, s.publishEvents)
 }
 
 func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders) (*publishedOutput, error) {
-	if _, err := idempotencyKey(in.IdempotencyKey, c.body); err != nil {
+	key, err := publishKey(in.IdempotencyKey, c.body)
+	if err != nil {
 		return nil, err
 	}
 	raws, pointers, err := splitEvents(c.body)
@@ -99,9 +103,12 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 	if err := orNil(p.invalid); err != nil {
 		return nil, err
 	}
+	if err := s.checkKnown(ctx, &p, key, pointers); err != nil {
+		return nil, err
+	}
 	if err := s.Publisher.PublishEvents(ctx, p.outgoing); err != nil {
 		s.log.Warn("events could not be published", zap.String("tenant", c.tenant), zap.Int("events", len(p.outgoing)), zap.Error(err))
-		return nil, newProblem(http.StatusServiceUnavailable, "The events could not be stored now. Try again soon.").with("Retry-After", "1")
+		return nil, notStored(err, pointers)
 	}
 	out := publishedBody{Results: p.published}
 	if len(pointers) == 1 && pointers[0] == "" {
@@ -150,6 +157,8 @@ type publication struct {
 	headers   *publishHeaders
 	now       time.Time
 	invalid   *webhook.ValidationError
+	events    []webhook.Event
+	given     []bool // whether the event's id is the publisher's
 	outgoing  []bus.Outgoing
 	published []publishedEvent
 }
@@ -196,6 +205,7 @@ func (p *publication) add(raw json.RawMessage, pointer string, index int) {
 	if !ok {
 		return
 	}
+	p.events, p.given = append(p.events, event), append(p.given, in.ID.given())
 	p.outgoing = append(p.outgoing, bus.Outgoing{Tenant: p.tenant, Type: event.Type, ID: messageID, Header: header, Body: raw})
 	p.published = append(p.published, publishedEvent{EventID: event.ID, SchemaProblems: problems})
 }
@@ -226,7 +236,7 @@ func (p *publication) ids(in *eventInput, raw []byte, index int) (id, messageID 
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s", p.tenant, in.ID.Value, raw))
 		return in.ID.Value, base64.RawURLEncoding.EncodeToString(sum[:])
 	case p.headers.IdempotencyKey != "":
-		id = uuid.NewSHA1(requestSpace(), fmt.Appendf(nil, "%s %s %d %s", p.tenant, p.headers.IdempotencyKey, index, raw)).String()
+		id = uuid.NewSHA1(requestSpace(), fmt.Appendf(nil, "%s %s %d %s", p.tenant, p.headers.IdempotencyKey, index, compact(raw))).String()
 	default:
 		id = uuid.NewString()
 	}

@@ -64,7 +64,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	deps := httpapi.Deps{
 		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
 		Hooks: w.db, EventTypes: w.db, Types: noTypes(), Tokens: w.db, Accounts: w.db, Audit: w.db,
-		Deliveries: w.db, Events: w.db, Explained: w.db, Scanned: w.db, Replays: w.db, Jobs: w.db, Recovery: w.db, Trials: w.db, Publisher: noBus{}, URLs: egress.Policy{Ports: []uint16{80, 443}},
+		Deliveries: w.db, Events: w.db, Explained: w.db, Scanned: w.db, Replays: w.db, Jobs: w.db, Recovery: w.db, Trials: w.db, Publisher: noBus{}, Published: w.db, URLs: egress.Policy{Ports: []uint16{80, 443}},
 		Sender:    attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test", nil), // sends nothing
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
 	}

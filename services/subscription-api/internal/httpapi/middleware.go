@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +26,26 @@ func addSlash(next echo.HandlerFunc) echo.HandlerFunc {
 				u.RawPath += "/"
 			}
 		}
+		return next(c)
+	}
+}
+
+// plainParams decodes the parameters of a path, which the router leaves as they came where a slash in one of them is
+// percent-encoded.
+func plainParams(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().URL.RawPath == "" {
+			return next(c)
+		}
+		values := slices.Clone(c.ParamValues())
+		for i, value := range values {
+			plain, err := url.PathUnescape(value)
+			if err != nil {
+				return notFound()
+			}
+			values[i] = plain
+		}
+		c.SetParamValues(values...)
 		return next(c)
 	}
 }

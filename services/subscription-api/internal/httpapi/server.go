@@ -60,6 +60,7 @@ type Deps struct {
 	Trials     trialStore
 	Sender     trier
 	Publisher  publisher
+	Published  publishedStore
 	URLs       urlChecker
 	// LookUps are each tenant's and token's shares of looking things up, and Searches those of doing so without an index.
 	LookUps, Searches *daemon.Shares
@@ -113,7 +114,7 @@ func New(d Deps) (http.Handler, error) {
 	}
 	s.echo.HTTPErrorHandler = func(err error, c echo.Context) { _ = s.problem(err).write(c) }
 	s.echo.Pre(addSlash)
-	s.echo.Use(s.observe, s.recoverPanic, securityHeaders)
+	s.echo.Use(s.observe, s.recoverPanic, securityHeaders, plainParams)
 	s.api = humaecho.NewV4(s.echo, apiConfig(d.Version))
 	s.registerHooks()
 	s.registerRegistry()
@@ -154,6 +155,8 @@ type route struct {
 	status int
 	// also is a second status of success; 0 for none.
 	also int
+	// check judges the body's JSON; nil for checkJSON.
+	check func(body []byte) error
 	// conflict says that 409 is among the answers.
 	conflict bool
 	// lookUp says that it reads what happened, for which each token and tenant has a share.
@@ -314,7 +317,11 @@ func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 		return err
 	}
 	if request.Method != http.MethodGet && request.Method != http.MethodDelete {
-		admitted.body, err = readBody(c, r.body != nil && !r.optional)
+		check := checkJSON
+		if r.check != nil {
+			check = r.check
+		}
+		admitted.body, err = readBody(c, r.body != nil && !r.optional, check)
 	}
 	if r.limit > 0 { // longer than answers usually may take; not every ResponseWriter of a test has deadlines
 		_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(r.limit + storeTimeout))

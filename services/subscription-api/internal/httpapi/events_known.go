@@ -1,0 +1,141 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// publishedStore knows what was published before; *postgres.DB is one.
+type publishedStore interface {
+	ClaimPublishKey(ctx context.Context, tenant string, key postgres.IdempotencyKey) error
+	SeenEvents(ctx context.Context, events []postgres.Published) (map[postgres.EventKey]postgres.SeenEvent, error)
+}
+
+// knownTimeout bounds what publishing waits for the database, without which it goes on.
+const knownTimeout = 500 * time.Millisecond
+
+// checkEvents judges the JSON of events by the rule that holds for those which come over NATS.
+func checkEvents(body []byte) error {
+	const around = 2 // levels of a batch around an event
+	if err := envelope.CheckJSON(body, envelope.MaxDepth+around); err != nil {
+		detail := "the body is not JSON"
+		if rejected, ok := errors.AsType[*envelope.RejectedError](err); ok {
+			detail = rejected.Detail
+		}
+		return badBody("", detail)
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return badBody("", "the body is empty")
+	}
+	return nil
+}
+
+// compact is JSON without white space, which means nothing.
+func compact(raw []byte) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil {
+		return raw
+	}
+	return b.Bytes()
+}
+
+// publishKey is the idempotency key of a request that publishes; white space makes no other body.
+func publishKey(key string, body []byte) (postgres.IdempotencyKey, error) {
+	k, err := idempotencyKey(key, body)
+	k.Fingerprint = sha256.Sum256(compact(body))
+	return k, err
+}
+
+// checkKnown refuses what was published before with other content: the same idempotency key, or the same event id. Where the
+// database cannot be asked in time events go on, and a worker tells.
+func (s *server) checkKnown(ctx context.Context, p *publication, key postgres.IdempotencyKey, pointers []string) error {
+	if problem := p.conflicts(pointers, p.twice()); problem != nil {
+		return problem
+	}
+	asked := make([]postgres.Published, 0, len(p.events))
+	for i := range p.events {
+		if p.given[i] {
+			asked = append(asked, postgres.Published{EventKey: p.key(i), At: p.now.Add(time.Minute)}) // clocks may differ
+		}
+	}
+	seen, err := daemon.Within(ctx, knownTimeout, func(ctx context.Context) (map[postgres.EventKey]postgres.SeenEvent, error) {
+		if key.Key != "" {
+			if err := s.Published.ClaimPublishKey(ctx, p.tenant, key); err != nil {
+				return nil, err
+			}
+		}
+		return s.Published.SeenEvents(ctx, asked)
+	})
+	switch {
+	case errors.Is(err, postgres.ErrKeyReused):
+		return err
+	case err != nil:
+		s.log.Warn("events are published without looking up their ids", zap.String("tenant", p.tenant), zap.Error(err))
+		return nil
+	}
+	if problem := p.conflicts(pointers, seen); problem != nil {
+		return problem
+	}
+	return nil
+}
+
+func (p *publication) key(i int) postgres.EventKey {
+	return postgres.EventKey{Tenant: p.tenant, ID: p.events[i].ID}
+}
+
+// twice are the events of the request itself, the first of each id.
+func (p *publication) twice() map[postgres.EventKey]postgres.SeenEvent {
+	first := make(map[postgres.EventKey]postgres.SeenEvent, len(p.events))
+	for i := range p.events {
+		if _, there := first[p.key(i)]; !there {
+			digest := p.events[i].Digest()
+			first[p.key(i)] = postgres.SeenEvent{Digest: digest[:]}
+		}
+	}
+	return first
+}
+
+// conflicts is the answer to events whose ids are others' already; nil where there is none.
+func (p *publication) conflicts(pointers []string, known map[postgres.EventKey]postgres.SeenEvent) *Problem {
+	problem := newProblem(http.StatusConflict, "An event with this id and another body was published within 24 hours. Nothing was published.")
+	for i := range p.events {
+		digest := p.events[i].Digest()
+		if before, there := known[p.key(i)]; there && !bytes.Equal(before.Digest, digest[:]) {
+			problem.Errors = append(problem.Errors, FieldProblem{Pointer: pointers[i] + "/event_id", Detail: "is the id of another event"})
+		}
+	}
+	if len(problem.Errors) == 0 {
+		return nil
+	}
+	return problem
+}
+
+// notStored is the answer where not all events are known to be stored: it names those.
+func notStored(err error, pointers []string) *Problem {
+	problem := newProblem(http.StatusServiceUnavailable, "The events could not be stored now. Try again soon.").with("Retry-After", "1")
+	failed, ok := errors.AsType[*bus.PublishError](err)
+	if !ok {
+		return problem
+	}
+	for i, stored := range failed.Stored {
+		if !stored {
+			problem.Errors = append(problem.Errors, FieldProblem{Pointer: pointers[i], Detail: "is not known to be stored"})
+		}
+	}
+	if len(problem.Errors) < len(pointers) {
+		problem.Detail = "Some events could not be stored now: those in errors. The others are stored. Try again soon."
+	}
+	return problem
+}
