@@ -115,6 +115,15 @@ func (d *DB) NoteTest(ctx context.Context, actor Actor, tenant string, hook uuid
 	})
 }
 
+// NoteGuesses writes to the audit log of no tenant that so many tokens that are none came from an address since then.
+func (d *DB) NoteGuesses(ctx context.Context, actor Actor, addr string, wrong int, since time.Time) error {
+	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
+		return audited{
+			action: "token.guessed", subject: addr, detail: map[string]any{"wrong": wrong, "since": since.UTC().Format(time.RFC3339)},
+		}, nil
+	})
+}
+
 // AuditFilter narrows the audit log; zero fields let everything pass.
 type AuditFilter struct {
 	// Subject is the id or name of the thing that was changed.

@@ -39,6 +39,8 @@ const (
 const (
 	lookUps, tenantLookUps, tokenLookUps    = lookUpConns, 4, 3
 	searches, tenantSearches, tokenSearches = lookUpConns / 2, 2, 2
+	// guessTimeout bounds the writing of guesses to the audit log.
+	guessTimeout = 1500 * time.Millisecond
 	// lookUpPatience is how long a look-up waits for its turn.
 	lookUpPatience = 500 * time.Millisecond
 )
@@ -123,12 +125,16 @@ type parts struct {
 func (s *Service) handler(p parts) (http.Handler, error) {
 	looking := daemon.NewShares(lookUps, lookUpPatience, tenantLookUps, tokenLookUps)
 	searching := daemon.NewShares(searches, lookUpPatience, tenantSearches, tokenSearches)
+	guesses, err := daemon.NewGuesses(s.config.WrongTokens, p.registry, s.reportGuesses)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	sender := attempt.New(egress.NewClient(egress.Options{Policy: p.policy, Version: p.version}), p.version, s.traces)
 	public := strings.TrimSuffix(s.config.PublicURL, "/")
 	api, err := httpapi.New(httpapi.Deps{
 		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db, Replays: s.db, Trials: s.db,
 		Deliveries: s.history, Events: s.history, Explained: s.history, Scanned: s.history, Jobs: s.history, Recovery: s.history,
-		LookUps: looking, Searches: searching, Sender: sender, Publisher: s.events, Published: s.db, URLs: p.policy, CursorKey: p.cursorKey,
+		LookUps: looking, Searches: searching, Guesses: guesses, Sender: sender, Publisher: s.events, Published: s.db, URLs: p.policy, CursorKey: p.cursorKey,
 		PublicURL: public, HookQuota: s.config.HookQuota, RequestRate: s.config.RequestRate, Version: p.version, Metrics: p.registry,
 		Traces: s.traces, Log: s.log,
 	})
@@ -138,13 +144,24 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 	pages, err := console.New(console.Deps{
 		Accounts: s.db, Sessions: s.db, Hooks: s.db, ManyHooks: s.db, EventTypes: s.db, Admin: s.db, Trials: s.db,
 		History: s.history, Explained: s.history, Scanned: s.history, Stats: s.history, Health: s.history, Retries: s.history, Jobs: s.history,
-		LookUps: looking, Searches: searching, Sender: sender, Bus: s.events, URLs: p.policy, Ring: p.ring,
+		LookUps: looking, Searches: searching, Guesses: guesses, Sender: sender, Bus: s.events, URLs: p.policy, Ring: p.ring,
 		PublicURL: public, HookQuota: s.config.HookQuota, Settings: s.config.settings(), Version: p.version, Log: s.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make console: %w", err)
 	}
 	return route(api, pages), nil
+}
+
+// reportGuesses tells the log and the audit log of somebody who guesses tokens.
+func (s *Service) reportGuesses(ctx context.Context, about daemon.Guessed) {
+	s.log.Warn("too many wrong tokens from one address", zap.Stringer("address", about.Addr), zap.Int("wrong", about.Wrong), zap.Time("since", about.Since))
+	_, err := daemon.Within(ctx, guessTimeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.db.NoteGuesses(ctx, "subscription-api", about.Addr.String(), about.Wrong, about.Since)
+	})
+	if err != nil {
+		s.log.Warn("wrong tokens not written to the audit log", zap.Error(err))
+	}
 }
 
 // openDatabase makes a pool of connections for each use.

@@ -30,7 +30,7 @@ func start(t *testing.T, nats string) (addr, token, health string) {
 	key := seal.NewKey()
 	config := subscriptionapi.Config{
 		DatabaseURL: testenv.Postgres(t), NATSURL: nats, MasterKey: key, Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
-		EgressPorts: "80,443", HookQuota: 10, MaxConnections: 100, MaxConnectionsPerAddress: 100, Replicas: 1, OMSMaxBytes: 64 << 20, ShutdownTimeout: 5 * time.Second,
+		EgressPorts: "80,443", HookQuota: 10, MaxConnections: 100, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 100, Replicas: 1, OMSMaxBytes: 64 << 20, ShutdownTimeout: 5 * time.Second,
 	}
 	require.NoError(t, config.Validate())
 	ring, err := seal.ParseRing(key)
@@ -165,7 +165,7 @@ func TestConfig(t *testing.T) {
 	require.Equal(t, 10_000, c.HookQuota)
 	for _, bad := range []string{
 		"WHISPERER_MASTER_KEY=secret", "WHISPERER_EGRESS_ALLOW=all", "WHISPERER_EGRESS_PORTS=x", "WHISPERER_PUBLIC_URL=hooks.example.com",
-		"WHISPERER_HOOK_QUOTA=0", "WHISPERER_STREAM_REPLICAS=2", "WHISPERER_MAX_CONNECTIONS=0", "WHISPERER_MAX_CONNECTIONS_PER_ADDRESS=0",
+		"WHISPERER_HOOK_QUOTA=0", "WHISPERER_STREAM_REPLICAS=2", "WHISPERER_WRONG_TOKENS=0", "WHISPERER_MAX_CONNECTIONS=0", "WHISPERER_MAX_CONNECTIONS_PER_ADDRESS=0",
 		"WHISPERER_TRUSTED_PROXIES=proxy", "WHISPERER_SHUTDOWN_TIMEOUT=-1s", "WHISPERER_DATABASE_URL=",
 	} {
 		name, _, _ := strings.Cut(bad, "=")

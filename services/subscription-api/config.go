@@ -24,6 +24,7 @@ type Config struct {
 	EgressPorts              string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
 	HookQuota                int           `env:"HOOK_QUOTA" envDefault:"10000" desc:"hooks that a tenant may have"`
 	RequestRate              int           `env:"REQUEST_RATE" envDefault:"500" desc:"requests a second that each token may make to one instance; 0 for any number"`
+	WrongTokens              int           `env:"WRONG_TOKENS" envDefault:"20" desc:"tokens that are none, at the API or when signing in, that may come from one address at once; then one in 3 seconds"`
 	MaxConnections           int           `env:"MAX_CONNECTIONS" envDefault:"2048" desc:"connections to the API that may be open at once; for a new one the one that has kept us waiting longest is closed"`
 	MaxConnectionsPerAddress int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"512" desc:"those of one address that is not a trusted proxy"`
 	TrustedProxies           string        `env:"TRUSTED_PROXIES" desc:"networks of proxies in front of the API, as CIDRs separated by commas: their X-Forwarded-For tells the client, and they may have any share of the connections"`
@@ -63,6 +64,9 @@ func (c Config) Validate() error {
 	}
 	if c.RequestRate < 0 {
 		add("REQUEST_RATE", errors.New("must not be negative"))
+	}
+	if c.WrongTokens < 1 {
+		add("WRONG_TOKENS", errors.New("must be at least 1"))
 	}
 	if c.MaxConnections < 1 {
 		add("MAX_CONNECTIONS", errors.New("must be at least 1"))

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -74,9 +75,15 @@ func (c *console) signIn(ctx context.Context, v *visit) (reply, error) {
 	if plain == "" || len(plain) > maxToken {
 		return refuse("Enter a token.")
 	}
+	addr := daemon.ClientAddr(v.r)
+	if c.Guesses.Wait(addr) > 0 {
+		answer, err := refuse("Too many tokens from here were none. Wait a few seconds.")
+		return answer.with(http.StatusTooManyRequests), err
+	}
 	token, err := c.Accounts.Authenticate(ctx, plain)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
+		c.Guesses.Wrong(ctx, addr)
 		return refuse("This is not a token that works: it is mistyped, or was revoked, or has expired.")
 	case err != nil:
 		return reply{}, err

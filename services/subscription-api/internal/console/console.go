@@ -178,6 +178,8 @@ type Deps struct {
 	URLs       urlChecker
 	// LookUps are each tenant's and token's shares of looking things up, and Searches those of doing so without an index.
 	LookUps, Searches *daemon.Shares
+	// Guesses slows down those who guess tokens; nil for nobody.
+	Guesses *daemon.Guesses
 	// Ring seals sessions.
 	Ring *seal.Ring
 	// PublicURL begins the addresses in what people copy; empty for what the request was sent to.
@@ -196,7 +198,7 @@ type console struct {
 	pages  pages
 	assets assets
 	counts *counts
-	tails  chan struct{}
+	tails  *daemon.Shares
 	tries  *daemon.Limits
 	now    func() time.Time
 }
@@ -204,7 +206,7 @@ type console struct {
 // New makes the console's handler, for all paths under Root. It fails where a template is wrong.
 func New(d Deps) (http.Handler, error) {
 	c := &console{
-		Deps: d, counts: newCounts(), tails: make(chan struct{}, maxTails),
+		Deps: d, counts: newCounts(), tails: daemon.NewShares(maxTails, tailPatience, maxTenantTails, maxTokenTails),
 		tries: daemon.NewLimits(tryEvery, tryBurst), now: time.Now,
 	}
 	var err error

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 )
@@ -78,6 +79,48 @@ func TestASessionEndsWithItsToken(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, a.status)
 	require.Equal(t, "/console/sign-in?why=ended", a.header.Get("Location"))
 	require.Contains(t, p.get(t, "/console/sign-in?why=ended").text, "Your session has ended")
+}
+
+func TestAnOpenTailEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.event(t, "e-1", 1, "package.created", "", time.Minute)
+	plain, made, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "a", Role: postgres.Viewer, Tenant: webhook.DefaultTenant})
+	require.NoError(t, err)
+	p := w.signIn(t, plain)
+	revoked := time.Time{}
+	p.follow(t, "/console/events/tail", func(text string) bool {
+		if revoked.IsZero() && strings.Contains(text, "retry") {
+			require.NoError(t, w.db.RevokeToken(t.Context(), "test", webhook.DefaultTenant, made.ID))
+			revoked = time.Now()
+		}
+		return false
+	})
+	require.False(t, revoked.IsZero())
+	t.Logf("ended %s after the token was revoked", time.Since(revoked))
+	require.Equal(t, http.StatusNoContent, p.get(t, "/console/events/tail").status)
+}
+
+func TestTailsAreBoundedForEachToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.event(t, "e-1", 1, "package.created", "", time.Minute) // of a list with nothing in it nothing is sent
+	greedy, other := w.signIn(t, w.operator), w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "other", Role: postgres.Viewer}))
+	open := func() int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/console/events/tail", nil)
+		require.NoError(t, err)
+		r.AddCookie(greedy.cookie)
+		answer, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = answer.Body.Close() })
+		return answer.StatusCode
+	}
+	status := http.StatusOK
+	for n := 0; status == http.StatusOK && n < 100; n++ { // those that have lived long enough make room
+		status = open()
+	}
+	require.Equal(t, http.StatusTooManyRequests, status)
+	require.Contains(t, other.follow(t, "/console/events/tail", func(text string) bool { return strings.Contains(text, "retry") }), "retry")
 }
 
 func TestOnlyOurCookiesOpenTheConsole(t *testing.T) {

@@ -18,11 +18,15 @@ import (
 const (
 	// tailEvery is how often a list that is followed is looked at.
 	tailEvery = time.Second
-	// tailLife is how long a connection lives. It is shorter than what the server lets an answer take and than it waits
-	// for requests when it stops; the browser connects again by itself.
+	// admitEvery is how often it is asked whether the reader may still see it.
+	admitEvery = 2 * time.Second
+	// tailLife is how long a connection lives. It is shorter than what the server lets an answer take; the browser connects
+	// again by itself.
 	tailLife = 20 * time.Second
-	// maxTails bounds how many lists are followed at once.
-	maxTails = 64
+	// How many lists are followed at once: in all, of one tenant and by one token. tailPatience is how long a reader waits
+	// for one that was left to end.
+	maxTails, maxTenantTails, maxTokenTails = 256, 64, 16
+	tailPatience                            = 100 * time.Millisecond
 )
 
 // rowsOf returns the rows of a list as they are now, as a template and what it shows.
@@ -52,7 +56,7 @@ func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error)
 func (c *console) tail(rows rowsOf) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{r: r}
-		_, err := c.answer(w, v, pageTimeout, c.admit(postgres.Viewer, func(context.Context, *visit) (reply, error) { return reply{}, nil }))
+		_, err := c.answer(w, v, pageTimeout, c.admit(postgres.Viewer, nothing))
 		switch {
 		case errors.Is(err, errSignIn):
 			w.WriteHeader(http.StatusNoContent) // tells the browser not to come again
@@ -61,13 +65,17 @@ func (c *console) tail(rows rowsOf) http.Handler {
 			http.Error(w, "not now", http.StatusServiceUnavailable)
 			return
 		}
-		select {
-		case c.tails <- struct{}{}:
-			defer func() { <-c.tails }()
-		default:
-			http.Error(w, "too many are followed", http.StatusServiceUnavailable)
+		release, err := c.tails.Take(r.Context(), v.tenant, v.token.ID.String())
+		if err != nil {
+			w.Header().Set("Retry-After", "5")
+			status := http.StatusServiceUnavailable
+			if errors.Is(err, daemon.ErrShare) {
+				status = http.StatusTooManyRequests
+			}
+			http.Error(w, "too many lists are followed", status)
 			return
 		}
+		defer release()
 		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 		w.Header().Set("X-Accel-Buffering", "no") // proxies would wait for more
 		ctx, cancel := context.WithTimeout(r.Context(), tailLife)
@@ -78,12 +86,25 @@ func (c *console) tail(rows rowsOf) http.Handler {
 	})
 }
 
+// nothing is a handler that only asks who the visitor is.
+func nothing(context.Context, *visit) (reply, error) { return reply{}, nil }
+
 func (c *console) follow(ctx context.Context, w http.ResponseWriter, v *visit, rows rowsOf) error {
 	flush := http.NewResponseController(w).Flush
 	ticker := time.NewTicker(tailEvery)
 	defer ticker.Stop()
 	var before []byte
+	admitted := time.Now()
 	for {
+		if time.Since(admitted) >= admitEvery { // the session may have ended, the token may have been revoked
+			admitted = time.Now()
+			if _, err := daemon.Within(ctx, pageTimeout, func(ctx context.Context) (reply, error) {
+				seen := *v
+				return c.admit(postgres.Viewer, nothing)(ctx, &seen)
+			}); err != nil {
+				return err
+			}
+		}
 		html, err := daemon.Within(ctx, pageTimeout, func(ctx context.Context) ([]byte, error) {
 			release, err := c.LookUps.Take(ctx, v.tenant, v.token.ID.String())
 			if err != nil {
@@ -110,6 +131,8 @@ func (c *console) follow(ctx context.Context, w http.ResponseWriter, v *visit, r
 		}
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-daemon.Stopping(ctx):
 			return nil
 		case <-ticker.C:
 		}

@@ -40,8 +40,9 @@ type tokenStore interface {
 // guard finds out who makes a request. It remembers tokens and tenants for cacheFor, so that a revoked token is good for
 // that long at the most.
 type guard struct {
-	store tokenStore
-	now   func() time.Time
+	store   tokenStore
+	guesses *daemon.Guesses
+	now     func() time.Time
 
 	mu      sync.Mutex
 	tokens  map[[sha256.Size]byte]remembered
@@ -60,26 +61,26 @@ const (
 	maxToken = 256
 )
 
-func newGuard(store tokenStore) *guard {
+func newGuard(store tokenStore, guesses *daemon.Guesses) *guard {
 	return &guard{
-		store: store, now: time.Now, tokens: map[[sha256.Size]byte]remembered{}, tenants: map[string]time.Time{},
+		store: store, guesses: guesses, now: time.Now, tokens: map[[sha256.Size]byte]remembered{}, tenants: map[string]time.Time{},
 	}
 }
 
 // admit returns who makes the request. Every reason not to know is the same 401.
-func (g *guard) admit(ctx context.Context, header http.Header) (principal, error) {
-	plain, err := bearer(header)
+func (g *guard) admit(r *http.Request) (principal, error) {
+	plain, err := bearer(r.Header)
 	if err != nil {
 		return principal{}, err
 	}
-	token, err := g.token(ctx, plain)
+	token, err := g.token(r, plain)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return principal{}, unauthorized()
 	case err != nil:
 		return principal{}, err
 	}
-	return g.forTenant(ctx, token, header)
+	return g.forTenant(r.Context(), token, r.Header)
 }
 
 func unauthorized() *Problem {
@@ -101,7 +102,9 @@ func bearer(header http.Header) (string, error) {
 	return plain, nil
 }
 
-func (g *guard) token(ctx context.Context, plain string) (postgres.Token, error) {
+// token looks the token up. One that was good a while ago is never taken for a guess, so that who shares an address with
+// somebody who guesses can go on.
+func (g *guard) token(r *http.Request, plain string) (postgres.Token, error) {
 	key := sha256.Sum256([]byte(plain))
 	now := g.now()
 	g.mu.Lock()
@@ -110,9 +113,18 @@ func (g *guard) token(ctx context.Context, plain string) (postgres.Token, error)
 	if ok && now.Before(hit.until) {
 		return hit.token, nil
 	}
-	token, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (postgres.Token, error) {
+	addr := daemon.ClientAddr(r)
+	if !ok {
+		if wait := g.guesses.Wait(addr); wait > 0 {
+			return postgres.Token{}, tooMany(wait, "Too many tokens from here were none. Wait before you try another.")
+		}
+	}
+	token, err := daemon.Within(r.Context(), storeTimeout, func(ctx context.Context) (postgres.Token, error) {
 		return g.store.Authenticate(ctx, plain)
 	})
+	if errors.Is(err, webhook.ErrNotFound) {
+		g.guesses.Wrong(r.Context(), addr)
+	}
 	if err != nil {
 		return postgres.Token{}, err
 	}

@@ -1,14 +1,19 @@
 package httpapi_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
 func TestEveryReasonNotToKnowACallerIsTheSame401(t *testing.T) {
@@ -121,4 +126,29 @@ func TestSecretsAreNowhereToBeSeen(t *testing.T) {
 		require.NotContains(t, line, "canary")
 		require.NotContains(t, line, w.token)
 	}
+}
+
+func TestGuessingIsSlowedByAddressCountedAndTold(t *testing.T) {
+	t.Parallel()
+	told := make(chan daemon.Guessed, 100)
+	metrics := prometheus.NewRegistry()
+	guesses, err := daemon.NewGuesses(5, metrics, func(_ context.Context, about daemon.Guessed) { told <- about })
+	require.NoError(t, err)
+	w := newWorld(t, func(d *httpapi.Deps) { d.Guesses = guesses })
+	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "").status)
+	guess := func(n int) *answer { return w.call(t, http.MethodGet, hooks, "", token(fmt.Sprintf("wsp_%d", n))) }
+	require.Eventually(t, func() bool { return guess(1).status == http.StatusTooManyRequests }, time.Minute, time.Millisecond)
+	a := guess(2)
+	require.Equal(t, http.StatusTooManyRequests, a.status)
+	require.NotEmpty(t, a.header.Get("Retry-After"))
+	about := <-told
+	require.GreaterOrEqual(t, about.Wrong, 5)
+	require.Equal(t, "127.0.0.1", about.Addr.String())
+	require.Empty(t, told, "once for each address")
+	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "").status, "who was known before can go on")
+	unknown := w.db.MakeToken(t, postgres.NewToken{Name: "unknown", Role: postgres.Viewer})
+	require.Equal(t, http.StatusTooManyRequests, w.call(t, http.MethodGet, hooks, "", token(unknown)).status)
+	require.Eventually(t, func() bool {
+		return w.call(t, http.MethodGet, hooks, "", token(unknown)).status == http.StatusOK
+	}, time.Minute, 50*time.Millisecond, "after a while")
 }

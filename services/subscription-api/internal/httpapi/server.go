@@ -64,6 +64,8 @@ type Deps struct {
 	URLs       urlChecker
 	// LookUps are each tenant's and token's shares of looking things up, and Searches those of doing so without an index.
 	LookUps, Searches *daemon.Shares
+	// Guesses slows down those who guess tokens; nil for nobody.
+	Guesses *daemon.Guesses
 	// CursorKey authenticates the cursors of lists.
 	CursorKey []byte
 	// PublicURL begins the links in answers, such as https://hooks.example.com; empty for what the request was sent to.
@@ -101,7 +103,7 @@ func New(d Deps) (http.Handler, error) {
 		d.HookQuota = DefaultHookQuota
 	}
 	s := &server{
-		Deps: d, log: d.Log, guard: newGuard(d.Tokens), limiter: newLimiter(d.RequestRate), cursors: cursors{key: d.CursorKey}, echo: echo.New(),
+		Deps: d, log: d.Log, guard: newGuard(d.Tokens, d.Guesses), limiter: newLimiter(d.RequestRate), cursors: cursors{key: d.CursorKey}, echo: echo.New(),
 	}
 	s.trials = daemon.NewLimits(trialEvery, trialBurst)
 	s.awaited = make(chan struct{}, maxAwaited)
@@ -298,7 +300,7 @@ func (s *server) admission(r route) func(huma.Context, func(huma.Context)) {
 
 func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 	request := c.Request()
-	who, err := s.guard.admit(request.Context(), request.Header)
+	who, err := s.guard.admit(request)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,9 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/demo"
 )
 
-// allowed is what target URLs may reach besides public addresses: receivers on this machine.
-const allowed = "127.0.0.1/32"
+// allowed is what target URLs may reach besides public addresses: receivers on this machine, which is ::1 first in many
+// places.
+const allowed = "127.0.0.1/32,::1/128"
 
 // environment is what both services are configured by, as they are in production.
 func (s *system) environment(more ...string) []string {
