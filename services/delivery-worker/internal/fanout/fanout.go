@@ -123,13 +123,14 @@ type Fanout struct {
 	slots  chan struct{}
 	recent recent
 	heard  *heard
+	asking asking
 	open   sync.WaitGroup
 	sub    *bus.Subscription
 }
 
 // New makes a fan-out.
 func New(d Deps) *Fanout {
-	return &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), heard: newHeard()}
+	return &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), heard: newHeard(), asking: asking{stopped: make(chan error, 1)}}
 }
 
 // Run takes events until the subscription has ended, then waits until all that it took are settled. ctx ends when they
@@ -139,6 +140,7 @@ func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
 	ending, end := context.WithCancel(ctx)
 	defer end()
 	f.open.Go(func() { f.hear(ending) })
+	f.open.Go(func() { f.askAgainLater(ending) })
 	var messages []bus.Message
 	for more := true; more; {
 		messages, more = sub.TakeBatch(ctx, messages, batch)

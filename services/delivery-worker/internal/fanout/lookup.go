@@ -21,14 +21,14 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKe
 			published = append(published, postgres.Published{EventKey: key, At: t.event.PublishedAt})
 		}
 	}
-	if len(published) == 0 {
+	if len(published) == 0 || f.asking.off.Load() {
 		return nil
 	}
 	known, err := daemon.Within(ctx, lookUp, func(ctx context.Context) (map[postgres.EventKey]postgres.SeenEvent, error) {
 		return f.Seen.SeenEvents(ctx, published)
 	})
 	if err != nil {
-		f.Log.Warn("repeated events could not be looked up", zap.Int("events", len(published)), zap.Error(err))
+		f.stopAsking(err)
 	}
 	return known
 }
@@ -52,7 +52,7 @@ func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]pos
 			keys = append(keys, deliveryKeys(t.event, f.Hooks.Match(t.event, nil))...)
 		}
 	}
-	if len(keys) == 0 {
+	if len(keys) == 0 || f.asking.off.Load() {
 		return nil
 	}
 	if older { // what became of it may just be on its way to the ledger
@@ -62,7 +62,7 @@ func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]pos
 	}
 	recorded, err := f.History.Now(ctx, keys)
 	if err != nil {
-		f.Log.Warn("late events could not be looked up", zap.Int("deliveries", len(keys)), zap.Error(err))
+		f.stopAsking(err)
 	}
 	return recorded
 }
