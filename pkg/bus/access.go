@@ -33,7 +33,7 @@ func ProgramAccess(namespace string) Access {
 	}
 	return Access{
 		Publish: []string{
-			prefixed(namespace, omsPrefix+">"), prefixed(namespace, "own.>"), prefixed(namespace, "retry.>"), prefixed(namespace, "ledger.>"),
+			prefixed(namespace, omsPrefix+">"), prefixed(namespace, "own.>"), prefixed(namespace, "retry.>"), prefixed(namespace, "ledger.>"), prefixed(namespace, asidePrefix+">"),
 			"whisperer.callback.>", "$JS.API.>", "$JS.ACK.>",
 		},
 		DenyPublish: []string{

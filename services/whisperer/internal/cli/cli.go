@@ -60,6 +60,7 @@ type commands struct {
 	Delivery     deliveryCommand     `cmd:"" help:"Look deliveries up, and have them tried again."`
 	Job          jobCommand          `cmd:"" help:"Follow and steer replays."`
 	Rejected     rejectedCommand     `cmd:"" help:"Look up what was published and is no event."`
+	Ledger       ledgerCommand       `cmd:"" help:"See to what could not be recorded."`
 	Sync         syncCommand         `cmd:"" help:"Make a tenant's hooks like a YAML file; it shows the differences first."`
 	Export       exportCommand       `cmd:"" help:"Write a tenant's hooks and event types into a file for sync and import, without their secrets."`
 	Import       importCommand       `cmd:"" help:"Give a tenant what a file has and the tenant has not, and change nothing that is there."`

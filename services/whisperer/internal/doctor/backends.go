@@ -120,6 +120,10 @@ func streams(ctx context.Context, r report, b *bus.Bus, o Options) {
 		return
 	}
 	for _, s := range list {
+		if s.Name == bus.StreamAside && s.Messages > 0 {
+			r.add(Problem, "whisperer ledger set-aside list   # mend the cause, then: whisperer ledger set-aside put-back --all",
+				"%d ledger entries are set aside: PostgreSQL refused them while it took others", s.Messages)
+		}
 		if s.MaxBytes > 0 {
 			full(r, "stream "+s.Name, int64(min(s.Bytes, 1<<62)), s.MaxBytes, "see which consumer is behind; else raise WHISPERER_OMS_MAX_BYTES")
 		} else {
