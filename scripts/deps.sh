@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that this machine has what the tests and `make run` need besides Go: the PostgreSQL server's binaries
-# (initdb, postgres), which they start privately, and for the tests of the console a Chromium. On Debian and Ubuntu root
+# (initdb, postgres), which they start privately, and for the tests of the console a Chromium, and PgBouncer. On Debian and Ubuntu root
 # gets them installed; anybody else is told the command. `deps.sh run` is without what only tests need. PostgreSQL is
 # not needed where a database is given by URL, or where tests are told to use Docker.
 set -euo pipefail
@@ -85,5 +85,18 @@ get_chromium() {
   [ "${CI:-}" != true ] # all other tests do without it
 }
 
+# Tests look at what happens behind it.
+has_pgbouncer() { command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; }
+
+get_pgbouncer() {
+  local command
+  command=$(installs pgbouncer pgbouncer pgbouncer pgbouncer pgbouncer 'install PgBouncer')
+  install_by "$command" || true
+  has_pgbouncer && return 0
+  tell "PgBouncer is missing, so the tests behind it will fail" "$command" 'put pgbouncer on PATH'
+  [ "${CI:-}" != true ] # all other tests do without it
+}
+
 if needs_postgres && ! has_postgres; then get_postgres; fi
 if [ "${1:-}" != run ] && ! has_chromium; then get_chromium; fi
+if [ "${1:-}" != run ] && ! has_pgbouncer; then get_pgbouncer; fi

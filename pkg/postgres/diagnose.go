@@ -48,3 +48,20 @@ func (d *DB) Diagnose(ctx context.Context) (Diagnosis, error) {
 	}
 	return out, nil
 }
+
+// KnowingWorker is a worker that runs, and what it cannot use of what it knows.
+type KnowingWorker struct {
+	Name string `db:"name"`
+	// Unreadable hooks cannot be opened or read by it.
+	Unreadable int `db:"unreadable"`
+}
+
+// KnowingWorkers lists the workers that have asked for changes lately.
+func (d *DB) KnowingWorkers(ctx context.Context) ([]KnowingWorker, error) {
+	var list []KnowingWorker
+	err := d.db.SelectContext(ctx, &list, `SELECT name, unreadable FROM workers WHERE expires_at > clock_timestamp() ORDER BY name`)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list workers: %w", err))
+	}
+	return list, nil
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -26,6 +27,8 @@ type DB struct {
 	lookups *lookups
 	url     string
 	ring    *seal.Ring
+	// direct is set once connections have proved to be sessions of their own.
+	direct atomic.Bool
 }
 
 // Open makes a pool of at most maxConns connections for the URL, and has two more where SeenEvents is asked. ring opens and
@@ -49,10 +52,16 @@ func withoutURL(error) error { return errors.New("it is not a postgres:// URL") 
 // Close closes all connections.
 func (d *DB) Close() error { return errors.Join(d.lookups.close(), d.db.Close()) }
 
-// Ready reports why the database cannot be used by this program: it cannot be reached, or ErrSchema. A newer schema will
+// Ready reports why the database cannot be used by this program: it cannot be reached, ErrPooler, or ErrSchema. A newer schema will
 // do for as long as it says that it carries this program, so that an upgrade can migrate before it replaces programs,
 // and a program of the release before that dies meanwhile can start again.
 func (d *DB) Ready(ctx context.Context) error {
+	if !d.direct.Load() {
+		if err := ownSessions(ctx, d.url); err != nil {
+			return err
+		}
+		d.direct.Store(true)
+	}
 	have, want, err := d.schema(ctx)
 	if err != nil || have == want {
 		return err
@@ -118,6 +127,9 @@ func Migrate(ctx context.Context, url string) ([]Migration, error) {
 		return nil, err
 	}
 	defer closeDB()
+	if err := ownSessions(ctx, url); err != nil {
+		return nil, err
+	}
 	results, err := p.Up(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("migrate database: %w", err)

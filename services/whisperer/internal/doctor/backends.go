@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -58,12 +59,35 @@ func database(ctx context.Context, r report, o Options) {
 		r.add(Warning, "SELECT pid, query, pg_blocking_pids(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
 			"a transaction has been waiting for a lock for %.0f s", d.LongestLock)
 	}
-	if err := db.Ready(ctx); err != nil {
+	switch err := db.Ready(ctx); {
+	case errors.Is(err, postgres.ErrPooler):
+		r.add(Problem, "pool_mode = session   # in pgbouncer.ini, for this database", "%s", err)
+		return
+	case err != nil:
 		r.add(Problem, "whisperer migrate", "%s", err)
 		return
 	}
 	r.add(OK, "", "the schema is this program's")
+	knowing(ctx, r, db)
 	partitions(r, d)
+}
+
+// knowing looks at what the workers know of hooks.
+func knowing(ctx context.Context, r report, db *postgres.DB) {
+	workers, err := db.KnowingWorkers(ctx)
+	if err != nil {
+		r.add(Problem, "look at the log of PostgreSQL", "%s", err)
+		return
+	}
+	if len(workers) == 0 {
+		r.add(Warning, "start a delivery-worker, or ask the /readyz of those that run", "no worker asks for changes of hooks")
+	}
+	for _, w := range workers {
+		if w.Unreadable > 0 {
+			r.add(Problem, "give all programs the same WHISPERER_MASTER_KEY, old keys behind the new one; the worker's log names the hooks",
+				"worker %s cannot open or read %d hooks, and parks what they should get", w.Name, w.Unreadable)
+		}
+	}
 }
 
 func partitions(r report, d postgres.Diagnosis) {
