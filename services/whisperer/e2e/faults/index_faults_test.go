@@ -1,0 +1,225 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// readiness is what /readyz says.
+func (p *process) readiness(t *testing.T) (ready bool, text string) {
+	t.Helper()
+	answer, err := http.Get("http://" + p.health + "/readyz") //nolint:noctx // a test that hangs is ended
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return answer.StatusCode == http.StatusOK, string(body)
+}
+
+// newcomers makes hooks one after the other, each for a type of its own, and publishes events of it right after.
+func (w *world) newcomers(prefix string, n, events int) (hooks []webhook.Hook) {
+	w.t.Helper()
+	for i := range n {
+		name := fmt.Sprintf("%s%d", prefix, i)
+		h := w.hook(w.receiver.URL+"/"+name, func(h *webhook.Hook) { h.EventTypes = []string{name + ".>"} })
+		var list []bus.Outgoing
+		for e := range events {
+			one := event(fmt.Sprintf("%s-%d", name, e), "", `{}`)
+			one.Type = name + ".created"
+			list = append(list, one)
+		}
+		require.NoError(w.t, w.bus.PublishEvents(w.t.Context(), list))
+		hooks = append(hooks, h)
+	}
+	return hooks
+}
+
+// reached counts how many of n newcomers' events came, how often one came again, and how long it took from now.
+func (w *world) reached(prefix string, n, events int) (lost, doubled int, took time.Duration) {
+	w.t.Helper()
+	began := time.Now()
+	for time.Since(began) < time.Minute {
+		lost, doubled = 0, 0
+		for i := range n {
+			got := w.receiver.got(fmt.Sprintf("/%s%d", prefix, i))
+			lost, doubled = lost+max(0, events-got), doubled+max(0, got-events)
+		}
+		if lost == 0 {
+			break
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	return lost, doubled, time.Since(began)
+}
+
+// ended lists deliveries that were cancelled or are dead.
+func (w *world) ended() (list string) {
+	w.t.Helper()
+	db := testenv.Plain(w.t, w.pg.URL("postgres"))
+	require.NoError(w.t, db.QueryRowContext(w.t.Context(), `
+		SELECT coalesce(string_agg(DISTINCT state || ' ' || reason, ', '), '') FROM deliveries WHERE state IN ('cancelled', 'dead')`).Scan(&list))
+	return list
+}
+
+// TestF31NewHooks publishes right after hooks were made, at two workers: as it is, with notifications that come late, and
+// with notifications that nobody hears any more. Each event comes, and none is ended.
+func TestF31NewHooks(t *testing.T) {
+	for name, p := range map[string]*listenProxy{"as it is": nil, "late": {late: 300 * time.Millisecond}, "silent": {mute: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, false)
+			w.run()
+			if p == nil {
+				w.run()
+			} else {
+				w.run("WHISPERER_DATABASE_URL=" + p.start(t, w.pg.URL("postgres")))
+			}
+			const events = 2
+			n := 100
+			if *full {
+				n = 500
+			}
+			prefix := "new"
+			w.newcomers(prefix, n, events)
+			lost, doubled, took := w.reached(prefix, n, events)
+			t.Logf("F31 new hooks, notifications %s: %d events, lost %d, doubled %d, the last came %s after the last was published", name, n*events, lost, doubled, short(took))
+			require.Zero(t, lost)
+			require.Zero(t, doubled)
+			require.Empty(t, w.ended())
+		})
+	}
+}
+
+// TestF31AHookThatWorkersCannotOpen has a worker without the key that new hooks are sealed with. It parks for them, loses
+// nothing, and goes on with the others; with the key it sends what was parked.
+func TestF31AHookThatWorkersCannotOpen(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(1)
+	lacking := w.run()
+	both := seal.NewKey() + "," + w.key
+	ring, err := seal.ParseRing(both)
+	require.NoError(t, err)
+	db, err := postgres.Open(w.pg.URL("postgres"), 4, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	old := w.db
+	w.db = db
+	foreign := w.newcomers("foreign", 5, 10)
+	w.db = old
+	w.newcomers("own", 5, 10)
+	lost, _, _ := w.reached("own", 5, 10)
+	require.Zero(t, lost, "the others work")
+	require.Eventually(t, func() bool {
+		n, err := w.db.CountParked(t.Context(), 1000)
+		return err == nil && n.N == 50
+	}, 20*time.Second, 50*time.Millisecond, "what cannot be sent is parked")
+	ready, _ := lacking.readiness(t)
+	require.True(t, ready)
+	require.Contains(t, metricsOf(t, lacking), "whisperer_hooks_unreadable 5")
+	for _, h := range foreign {
+		require.Zero(t, w.receiver.got(strings.TrimPrefix(h.TargetURL, w.receiver.URL)))
+	}
+	lacking.stop(t)
+	w.run("WHISPERER_MASTER_KEY=" + both)
+	lost, doubled, took := w.reached("foreign", 5, 10)
+	t.Logf("F31 a master key is missing: 50 events, lost %d, doubled %d, the last came %s after the worker was started again", lost, doubled, short(took))
+	require.Zero(t, lost)
+	require.Zero(t, doubled)
+	require.Empty(t, w.ended())
+}
+
+func metricsOf(t *testing.T, p *process) string {
+	t.Helper()
+	answer, err := http.Get("http://" + p.health + "/metrics") //nolint:noctx // a test that hangs is ended
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return string(body)
+}
+
+// TestF31AWorkerThatDoesNotHearOfChanges cuts one of two workers off Postgres while hooks are made, paused and deleted. It is
+// not ready and says why; when it hears again, nothing was missed.
+func TestF31AWorkerThatDoesNotHearOfChanges(t *testing.T) {
+	w := newWorld(t, false)
+	database, err := url.Parse(w.pg.URL("postgres"))
+	require.NoError(t, err)
+	p := newProxy(t, database.Host, false)
+	database.Host = p.at
+	w.run()
+	cut := w.run("WHISPERER_DATABASE_URL=" + database.String())
+	p.cut(true, true)
+	w.newcomers("while", 20, 5)
+	require.Eventually(t, func() bool { ready, _ := cut.readiness(t); return !ready }, 20*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool {
+		_, text := cut.readiness(t)
+		return strings.Contains(text, "hooks are known as they were")
+	}, 20*time.Second, 100*time.Millisecond)
+	w.newcomers("still", 20, 5)
+	p.mend()
+	cut.awaitReady(t, 30*time.Second)
+	lost, doubled, took := w.reached("while", 20, 5)
+	lost2, doubled2, took2 := w.reached("still", 20, 5)
+	t.Logf("F31 a worker does not hear of changes: 200 events, lost %d, doubled %d, the last came %s after it heard again", lost+lost2, doubled+doubled2, short(took+took2))
+	require.Zero(t, lost+lost2)
+	require.Empty(t, w.ended())
+}
+
+// TestF31APoolerInTransactionMode has a program behind PgBouncer in transaction mode: it is not ready and says what to do.
+func TestF31APoolerInTransactionMode(t *testing.T) {
+	w := newWorld(t, false)
+	p := w.start("WHISPERER_DATABASE_URL=" + testenv.PgBouncer(t, w.pg.URL("postgres"), "transaction"))
+	require.Eventually(t, func() bool {
+		answer, err := http.Get("http://" + p.health + "/readyz") //nolint:noctx // a test that hangs is ended
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		body, _ := io.ReadAll(answer.Body)
+		return answer.StatusCode != http.StatusOK && strings.Contains(string(body), "pool_mode = session")
+	}, 20*time.Second, 100*time.Millisecond)
+}
+
+// TestF31ALateAnswerOfAnOldURL answers 410 from the URL that a hook had before it was edited: the hook stays.
+func TestF31ALateAnswerOfAnOldURL(t *testing.T) {
+	w := newWorld(t, false)
+	w.run()
+	w.receiver.reacts(func(path string, _ int) answer {
+		if path == "/old" {
+			return answer{status: http.StatusGone, delay: 3 * time.Second}
+		}
+		return answer{}
+	})
+	h := w.hook(w.receiver.URL+"/old", nil)
+	require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{event("old", "", `{}`)}))
+	require.Eventually(t, func() bool { return w.receiver.got("/old") == 1 }, 20*time.Second, 5*time.Millisecond)
+	_, err := w.db.UpdateHook(t.Context(), "faults", h.Tenant, h.ID, nil, func(h *webhook.Hook) error {
+		h.TargetURL = w.receiver.URL + "/edited"
+		return nil
+	})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return w.receiver.underWay() == 0 }, 20*time.Second, 5*time.Millisecond, "410 is answered")
+	for i := range 20 {
+		require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{event(fmt.Sprint("new-", i), "", `{}`)}))
+	}
+	require.Eventually(t, func() bool { return w.receiver.got("/edited") == 20 }, 30*time.Second, 50*time.Millisecond)
+	got, err := w.db.Hook(t.Context(), h.Tenant, h.ID)
+	require.NoError(t, err)
+	require.Equal(t, webhook.Active, got.Status)
+	require.Equal(t, "dead gone", w.ended(), "the one delivery that was answered so")
+}
