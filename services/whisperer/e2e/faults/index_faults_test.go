@@ -194,32 +194,3 @@ func TestF31APoolerInTransactionMode(t *testing.T) {
 		return answer.StatusCode != http.StatusOK && strings.Contains(string(body), "pool_mode = session")
 	}, 20*time.Second, 100*time.Millisecond)
 }
-
-// TestF31ALateAnswerOfAnOldURL answers 410 from the URL that a hook had before it was edited: the hook stays.
-func TestF31ALateAnswerOfAnOldURL(t *testing.T) {
-	w := newWorld(t, false)
-	w.run()
-	w.receiver.reacts(func(path string, _ int) answer {
-		if path == "/old" {
-			return answer{status: http.StatusGone, delay: 3 * time.Second}
-		}
-		return answer{}
-	})
-	h := w.hook(w.receiver.URL+"/old", nil)
-	require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{event("old", "", `{}`)}))
-	require.Eventually(t, func() bool { return w.receiver.got("/old") == 1 }, 20*time.Second, 5*time.Millisecond)
-	_, err := w.db.UpdateHook(t.Context(), "faults", h.Tenant, h.ID, nil, func(h *webhook.Hook) error {
-		h.TargetURL = w.receiver.URL + "/edited"
-		return nil
-	})
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return w.receiver.underWay() == 0 }, 20*time.Second, 5*time.Millisecond, "410 is answered")
-	for i := range 20 {
-		require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{event(fmt.Sprint("new-", i), "", `{}`)}))
-	}
-	require.Eventually(t, func() bool { return w.receiver.got("/edited") == 20 }, 30*time.Second, 50*time.Millisecond)
-	got, err := w.db.Hook(t.Context(), h.Tenant, h.ID)
-	require.NoError(t, err)
-	require.Equal(t, webhook.Active, got.Status)
-	require.Equal(t, "dead gone", w.ended(), "the one delivery that was answered so")
-}
