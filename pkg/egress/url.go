@@ -37,7 +37,7 @@ type location struct {
 }
 
 // CheckURL reports whether a URL may be the target of a hook, as far as that can be told without asking DNS, and
-// returns it with its scheme and host in lower case, the host in its ASCII form (IDNA) and characters outside ASCII
+// returns it with its scheme and host in lower case, the host in its ASCII form (IDNA), without the port that the scheme has anyway, and characters outside ASCII
 // percent-encoded; path and query are otherwise left as they are. It returns a *TargetError for everything else than a
 // plain http or https URL, and for hosts and ports that the policy forbids.
 func (p Policy) CheckURL(raw string) (canonical string, err error) {
@@ -64,6 +64,9 @@ func (g guard) locate(raw string) (location, error) {
 	}
 	if host, err = g.checkPlace(host, port, scheme); err != nil {
 		return location{}, err
+	}
+	if n, _ := parsePort(strings.TrimPrefix(port, ":")); scheme == "http" && n == 80 || scheme == "https" && n == 443 {
+		port = "" // it says nothing: the URL is the same without
 	}
 	canonical := scheme + "://" + host + port + escapeNonASCII(tail)
 	u, err := url.Parse(canonical)

@@ -124,8 +124,10 @@ func TestCheckURLAccepts(t *testing.T) {
 		"http://my_hook.example.com:8080/":  "",
 		"http://r3---sn-4g5.example.com/":   "",
 		"http://8.8.8.8/":                   "",
-		"http://1.1.1.1:80/":                "",
-		"https://[2606:4700::1111]:443/x":   "",
+		"http://1.1.1.1:80/":                "http://1.1.1.1/",
+		"https://[2606:4700::1111]:443/x":   "https://[2606:4700::1111]/x",
+		"HTTPS://Hooks.Example.com:443":     "https://hooks.example.com",
+		"https://hooks.example.com:80/":     "",
 		"http://127.0.0.1.nip.example.com/": "", // a name: the dialer judges what it resolves to
 		"http://0x7f.example.com/":          "",
 		long:                                "",

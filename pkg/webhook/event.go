@@ -20,7 +20,7 @@ const (
 	MaxEventSize = 1 << 20
 	// MaxEventIDLength bounds the id that an event is published with.
 	MaxEventIDLength = 255
-	// MaxEntityLength bounds an event's entity.
+	// MaxEntityLength bounds an event's entity, in characters.
 	MaxEntityLength = 256
 	// MaxTenantLength bounds a tenant's name.
 	MaxTenantLength = 63
@@ -146,10 +146,10 @@ func HeaderText(s string) string {
 	return s
 }
 
-// ValidateEntity reports why s cannot be an event's entity: at most MaxEntityLength bytes of printable text.
+// ValidateEntity reports why s cannot be an event's entity: at most MaxEntityLength characters of printable text.
 func ValidateEntity(s string) error {
-	if len(s) > MaxEntityLength {
-		return fmt.Errorf("is longer than %d bytes", MaxEntityLength)
+	if utf8.RuneCountInString(s) > MaxEntityLength {
+		return fmt.Errorf("is longer than %d characters", MaxEntityLength)
 	}
 	for _, r := range s {
 		if r < ' ' || r == 0x7f || r == '\uFFFD' {

@@ -22,7 +22,7 @@ const (
 // NotificationREST is the only notification type there is.
 const NotificationREST = "rest"
 
-// Limits of hooks' fields, in bytes.
+// Limits of hooks' fields, in bytes but for the name's, which is in characters.
 const (
 	MaxHookName     = 255
 	MaxTargetURL    = 2048
@@ -89,8 +89,8 @@ func (h *Hook) WantsType(eventType string) bool {
 // hook's JSON form. The target URL's host rules are egress's, and whether a type is known is the catalogue's.
 func (h *Hook) Validate() error {
 	p := &problems{}
-	if len(h.Name) > MaxHookName || !printable(h.Name) {
-		p.add("/name", "must be at most %d bytes of printable text", MaxHookName)
+	if utf8.RuneCountInString(h.Name) > MaxHookName || !printable(h.Name) {
+		p.add("/name", "must be at most %d characters of printable text", MaxHookName)
 	}
 	if len(h.EventTypes) == 0 || len(h.EventTypes) > MaxEventTypes {
 		p.add("/event_types", "must name 1 to %d event types", MaxEventTypes)

@@ -181,8 +181,15 @@ func (f *hookForm) applySecrets(h *webhook.Hook, wrong complaints) (made string)
 	return made
 }
 
+// headers reads the headers: one a line, or the JSON object that the API takes.
 func (f *hookForm) headers(wrong complaints) map[string]string {
 	var headers map[string]string
+	if text := strings.TrimSpace(f.Headers); strings.HasPrefix(text, "{") {
+		if err := json.Unmarshal([]byte(text), &headers); err != nil {
+			wrong.add("headers", `is no JSON object of strings: write {"Name": "value"}, or one header a line, as Name: value`)
+		}
+		return headers
+	}
 	for line := range strings.SplitSeq(f.Headers, "\n") {
 		if strings.TrimSpace(line) == "" {
 			continue

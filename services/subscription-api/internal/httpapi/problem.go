@@ -82,8 +82,15 @@ func tooMany(wait time.Duration, detail string) *Problem {
 	return newProblem(http.StatusTooManyRequests, detail).with("Retry-After", seconds)
 }
 
+// statusClientGone is what the metrics have for a request whose client did not wait for the answer: no fault of ours.
+const statusClientGone = 499
+
 // problem turns any error into an answer. What is in no row of the table is logged and answered without a word about it.
-func (s *server) problem(err error) *Problem {
+// ctx is the request's: it is cancelled when the client has gone, whatever the error is then.
+func (s *server) problem(ctx context.Context, err error) *Problem {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return newProblem(statusClientGone, "The client has gone.")
+	}
 	var (
 		problem  *Problem
 		invalid  *webhook.ValidationError

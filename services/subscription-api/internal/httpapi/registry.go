@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -26,7 +27,7 @@ type eventTypeStore interface {
 
 const registryPath = hooksPath + "registry/"
 
-// Limits of declared event types, in bytes.
+// Limits of declared event types: of a description in characters, of a document in bytes.
 const (
 	maxTypeDescription = 1024
 	maxTypeDocument    = schema.MaxSize
@@ -214,8 +215,8 @@ func (in *eventTypeInput) eventType() (postgres.EventType, error) {
 	if known, _ := catalogue.Find(t.Name); known.Name != "" || isOperational(t.Name) {
 		complain(invalid, "/name", "is an event type that is known from the start and cannot be declared")
 	}
-	if len(t.Description) > maxTypeDescription {
-		complain(invalid, "/description", "must be at most %d bytes", maxTypeDescription)
+	if utf8.RuneCountInString(t.Description) > maxTypeDescription {
+		complain(invalid, "/description", "must be at most %d characters", maxTypeDescription)
 	}
 	if len(t.Example) > maxTypeDocument {
 		complain(invalid, "/example", "must be at most %d bytes", maxTypeDocument)

@@ -114,7 +114,7 @@ func New(d Deps) (http.Handler, error) {
 	if s.metrics, err = newMetrics(d.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	s.echo.HTTPErrorHandler = func(err error, c echo.Context) { _ = s.problem(err).write(c) }
+	s.echo.HTTPErrorHandler = func(err error, c echo.Context) { _ = s.problem(c.Request().Context(), err).write(c) }
 	s.echo.Pre(addSlash)
 	s.echo.Use(s.observe, s.recoverPanic, securityHeaders, plainParams)
 	s.api = humaecho.NewV4(s.echo, apiConfig(d.Version))
@@ -207,7 +207,7 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 			return handle(ctx, c, in)
 		})
 		if err != nil {
-			return nil, s.problem(err)
+			return nil, s.problem(ctx, err)
 		}
 		return out, nil
 	})
@@ -291,7 +291,7 @@ func (s *server) admission(r route) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		c := humaecho.UnwrapV4(ctx)
 		if err := s.admit(c, r, ctx.Operation()); err != nil {
-			_ = s.problem(err).write(c)
+			_ = s.problem(c.Request().Context(), err).write(c)
 			return
 		}
 		next(ctx)

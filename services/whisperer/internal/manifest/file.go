@@ -56,6 +56,8 @@ func Read(raw []byte, o Options) (*File, error) {
 		return nil, errors.New("is empty")
 	case err != nil:
 		return nil, fmt.Errorf("is no YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	case d.Decode(&yaml.Node{}) != io.EOF: //nolint:errorlint // it comes as it is
+		return nil, errors.New("has more than one YAML document, or something after the first: put all hooks into one, since --prune deletes those that are not in it")
 	case len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode:
 		return nil, errors.New("must be a mapping with hooks, and event_types if there are any")
 	}
@@ -151,6 +153,9 @@ func hook(r *reader, n *yaml.Node, o Options) (Hook, error) {
 			return h, fmt.Errorf("line %d: %s is there twice", key.Line, key.Value)
 		}
 		v, err := r.read(n.Content[i+1])
+		if err == nil && key.Value == "additional_headers" {
+			err = headerTexts(n.Content[i+1])
+		}
 		if err != nil {
 			return h, err
 		}
@@ -160,6 +165,24 @@ func hook(r *reader, n *yaml.Node, o Options) (Hook, error) {
 		return h, fmt.Errorf("line %d: hook %q: %w", n.Line, h.Name, err)
 	}
 	return h, nil
+}
+
+// headerTexts refuses header values that YAML takes for something else than text: 01234 would be another number, and 1.10
+// another text.
+func headerTexts(n *yaml.Node) error {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		name, v := n.Content[i], n.Content[i+1]
+		if v.Kind == yaml.AliasNode {
+			v = v.Alias
+		}
+		if v.Kind != yaml.ScalarNode || v.ShortTag() != "!!str" {
+			return fmt.Errorf("line %d: additional_headers: %s is no text: write its value in quotes", name.Line, name.Value)
+		}
+	}
+	return nil
 }
 
 // check holds the hook against the rules of the domain, so that nothing is changed before all of the file is right, and

@@ -32,11 +32,16 @@ func TestReadSaysWhatIsWrongAndWhere(t *testing.T) {
 		"a hook that is a word":   {"hooks: [a]", "line 1: a hook must be a mapping"},
 		"a field that is twice":   {"hooks:\n- {name: a, name: b}", "line 2: name is there twice"},
 		"a merge key":             {"x: &x {a: 1}\nhooks:\n- {name: a, config: {<<: *x}}", "<< is not supported"},
+		"a second document":       {"hooks: []\n---\nhooks: []\n", "more than one YAML document"},
+		"an octal number":         {"hooks:\n- {name: a, config: {zip: 01234}}", "line 2: 01234 is no number that JSON has"},
+		"a header that is octal":  {"hooks:\n- {name: a, additional_headers: {zip: 01234}}", "line 2: 01234 is no number"},
+		"a header with a number":  {"hooks:\n- name: a\n  additional_headers:\n    X-V: 1.10", "line 4: additional_headers: X-V is no text"},
+		"a header that is true":   {"hooks:\n- {name: a, additional_headers: {X-On: true}}", "additional_headers: X-On is no text"},
 		"a number that is none":   {"hooks:\n- {name: a, config: {x: .nan}}", "line 2: .nan is no number that JSON has"},
 		"a text for a list":       {"hooks:\n- {name: a, event_types: 1}", "event_types must not be a number"},
 		"a status of ours":        {"hooks:\n- {name: a, event_types: [b], target_url: http://c/, status: disabled}", "can be active or paused"},
 		"a field of a type":       {"event_types: [{name: a, shema: {}}]", `unknown field "shema"`},
-		"a type that is no name":  {"event_types: [{name: A}]", "line 1: event type: /name"},
+		"a type that is no name":  {"event_types: [{name: a b}]", "line 1: event type: /name"},
 		"a callback's wrong word": {"hooks:\n- {name: a, event_types: [b], target_url: http://c/, callback: {url: http://d/, on: [never]}}", "/callback/on"},
 	} {
 		t.Run(name, func(t *testing.T) {

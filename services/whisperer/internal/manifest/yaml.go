@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -103,12 +102,7 @@ func (r *reader) scalar(n *yaml.Node) (any, error) {
 		if json.Valid([]byte(n.Value)) {
 			return json.Number(n.Value), nil
 		}
-		var f float64
-		if err := n.Decode(&f); err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, fmt.Errorf("line %d: %s is no number that JSON has", n.Line, n.Value)
-		}
-		text, err := json.Marshal(f)
-		return json.Number(text), err
+		return nil, fmt.Errorf("line %d: %s is no number that JSON has: write it in quotes if it is text", n.Line, n.Value)
 	default:
 		return n.Value, nil
 	}
