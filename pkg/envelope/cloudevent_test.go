@@ -61,7 +61,7 @@ func TestACloudEventIsPassedOnAsItCame(t *testing.T) {
 	require.NoError(t, err)
 	body, err := envelope.Encode(webhook.FormatCloudEvents, &e)
 	require.NoError(t, err)
-	require.Equal(t, `{"specversion":"1.0",`+attributes+`,"data":{"n":1.50}}`, string(body.Bytes))
+	require.Equal(t, `{"specversion":"1.0",`+attributes+`,"data":{"n":1.50}}`, string(body.Bytes)) //nolint:testifylint // byte for byte
 	retried := envelope.FromProto(envelope.ToProto(&e), e.Tenant, e.Seq, e.PublishedAt)
 	again, err := envelope.Encode(webhook.FormatCloudEvents, &retried)
 	require.NoError(t, err)
