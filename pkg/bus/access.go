@@ -25,23 +25,30 @@ func EventSubjects(namespace, tenant string) string {
 }
 
 // ProgramAccess is what subscription-api and delivery-worker need: the streams of their namespace, and neither the deletion
-// of a stream or of a message in it, nor its backup and restoration, nor the ledger's purge.
+// of a stream or of a message in it, nor its backup and restoration, nor the ledger's purge. A message that was set aside is
+// deleted when it is put back.
 func ProgramAccess(namespace string) Access {
-	ledger := StreamLedger
-	if namespace != "" {
-		ledger = namespace + "_" + ledger
+	access := Access{
+		DenyPublish: []string{"$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.SNAPSHOT.>", "$JS.API.STREAM.RESTORE.>"},
+		Subscribe:   []string{ProgramInbox + ".>"},
 	}
-	return Access{
-		Publish: []string{
-			prefixed(namespace, omsPrefix+">"), prefixed(namespace, "own.>"), prefixed(namespace, "retry.>"), prefixed(namespace, "ledger.>"), prefixed(namespace, asidePrefix+">"),
-			"whisperer.callback.>", "$JS.API.>", "$JS.ACK.>",
-		},
-		DenyPublish: []string{
-			"$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.MSG.DELETE.>", "$JS.API.STREAM.SNAPSHOT.>", "$JS.API.STREAM.RESTORE.>",
-			"$JS.API.STREAM.PURGE." + ledger,
-		},
-		Subscribe: []string{ProgramInbox + ".>"},
+	for _, stream := range (&Bus{}).streams() {
+		for _, subject := range stream.Subjects {
+			access.Publish = append(access.Publish, prefixed(namespace, subject))
+		}
+		name := stream.Name
+		if namespace != "" {
+			name = namespace + "_" + name
+		}
+		if stream.Name != StreamAside {
+			access.DenyPublish = append(access.DenyPublish, "$JS.API.STREAM.MSG.DELETE."+name)
+		}
+		if stream.Name == StreamLedger {
+			access.DenyPublish = append(access.DenyPublish, "$JS.API.STREAM.PURGE."+name)
+		}
 	}
+	access.Publish = append(access.Publish, "whisperer.callback.>", "$JS.API.>", "$JS.ACK.>")
+	return access
 }
 
 // PublisherAccess is what an order management system needs for one tenant, in a NATS account of its own: there, nothing

@@ -72,8 +72,9 @@ type Options struct {
 
 // Server is a running nats-server. Shut it down.
 type Server struct {
-	server *server.Server
-	lock   *filelock.Lock
+	options Options
+	server  *server.Server
+	lock    *filelock.Lock
 }
 
 // Start runs a server and returns when it takes connections and JetStream is up; ctx bounds the start only. It returns
@@ -98,7 +99,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		lock.Release()
 		return nil, fmt.Errorf("start nats-server: %w", err)
 	}
-	return &Server{server: running, lock: lock}, nil
+	return &Server{options: o, server: running, lock: lock}, nil
 }
 
 func run(ctx context.Context, o Options) (*server.Server, error) {
@@ -204,6 +205,10 @@ func halfOfFree(dir string) (int64, error) {
 	}
 	return bytes / 2, nil
 }
+
+// Again starts a server that was shut down again, on what it has stored, and as the member of its cluster that it was. The
+// port may be another.
+func (s *Server) Again(ctx context.Context) (*Server, error) { return Start(ctx, s.options) }
 
 // ClientURL is where clients connect. With Options.DontListen it leads nowhere.
 func (s *Server) ClientURL() string { return s.server.ClientURL() }
