@@ -24,6 +24,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/trace"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
@@ -130,11 +131,12 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	sender := attempt.New(egress.NewClient(egress.Options{Policy: p.policy, Version: p.version}), p.version, s.traces)
+	mask := webhook.ParseMask(s.config.MaskedParams)
 	public := strings.TrimSuffix(s.config.PublicURL, "/")
 	api, err := httpapi.New(httpapi.Deps{
 		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db, Replays: s.db, Trials: s.db,
 		Deliveries: s.history, Events: s.history, Explained: s.history, Scanned: s.history, Jobs: s.history, Recovery: s.history,
-		LookUps: looking, Searches: searching, Guesses: guesses, Sender: sender, Publisher: s.events, Published: s.db, URLs: p.policy, CursorKey: p.cursorKey,
+		LookUps: looking, Searches: searching, Guesses: guesses, Mask: mask, Sender: sender, Publisher: s.events, Published: s.db, URLs: p.policy, CursorKey: p.cursorKey,
 		PublicURL: public, HookQuota: s.config.HookQuota, RequestRate: s.config.RequestRate, Version: p.version, Metrics: p.registry,
 		Traces: s.traces, Log: s.log,
 	})
@@ -144,7 +146,7 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 	pages, err := console.New(console.Deps{
 		Accounts: s.db, Sessions: s.db, Hooks: s.db, ManyHooks: s.db, EventTypes: s.db, Admin: s.db, Trials: s.db,
 		History: s.history, Explained: s.history, Scanned: s.history, Stats: s.history, Health: s.history, Retries: s.history, Jobs: s.history,
-		LookUps: looking, Searches: searching, Guesses: guesses, Sender: sender, Bus: s.events, URLs: p.policy, Ring: p.ring,
+		LookUps: looking, Searches: searching, Guesses: guesses, Mask: mask, Sender: sender, Bus: s.events, URLs: p.policy, Ring: p.ring,
 		PublicURL: public, HookQuota: s.config.HookQuota, Settings: s.config.settings(), Version: p.version, Log: s.log,
 	})
 	if err != nil {

@@ -180,6 +180,8 @@ type Deps struct {
 	LookUps, Searches *daemon.Shares
 	// Guesses slows down those who guess tokens; nil for nobody.
 	Guesses *daemon.Guesses
+	// Mask hides what is secret in URLs from viewers.
+	Mask webhook.Mask
 	// Ring seals sessions.
 	Ring *seal.Ring
 	// PublicURL begins the addresses in what people copy; empty for what the request was sent to.

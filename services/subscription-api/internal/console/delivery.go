@@ -90,7 +90,8 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 		return reply{}, err
 	}
 	for i := range attempts {
-		body.Attempts = append(body.Attempts, newAttemptView(&attempts[i]))
+		a := c.maskFor(v).Attempt(attempts[i])
+		body.Attempts = append(body.Attempts, newAttemptView(&a))
 	}
 	answer := page("delivery", "Delivery of "+d.EventType, body)
 	if problem != "" {

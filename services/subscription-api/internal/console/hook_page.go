@@ -35,7 +35,8 @@ func (c *console) findHook(ctx context.Context, v *visit) (webhook.Hook, error) 
 	if err != nil {
 		return webhook.Hook{}, err
 	}
-	return c.Hooks.Hook(ctx, v.tenant, id)
+	h, err := c.Hooks.Hook(ctx, v.tenant, id)
+	return c.maskFor(v).Hook(h), err
 }
 
 type hookBody struct {

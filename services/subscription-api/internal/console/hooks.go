@@ -149,7 +149,9 @@ func (c *console) hookRows(ctx context.Context, v *visit, hooks []postgres.Sorte
 	rows := make([]hookRow, len(hooks))
 	key := strings.Builder{}
 	for i := range hooks {
-		rows[i], ids[i] = newHookRow(&hooks[i]), hooks[i].ID
+		h := hooks[i]
+		h.Hook = c.maskFor(v).Hook(h.Hook)
+		rows[i], ids[i] = newHookRow(&h), h.ID
 		key.WriteString(ids[i].String())
 	}
 	days, ready, err := count(ctx, c.counts, "days "+key.String(), v.patience(), func(ctx context.Context) (map[uuid.UUID][]postgres.Bucket, error) {

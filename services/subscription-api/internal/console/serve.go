@@ -49,6 +49,14 @@ func (v *visit) patience() time.Duration {
 func (v *visit) operator() bool        { return v.token.Tenant == "" }
 func (v *visit) actor() postgres.Actor { return postgres.Actor("token " + v.token.ID.String()) }
 
+// maskFor hides what is secret in URLs from those who only read.
+func (c *console) maskFor(v *visit) webhook.Mask {
+	if v.token.Role.Covers(postgres.Editor) {
+		return nil
+	}
+	return c.Mask
+}
+
 // handler makes a reply. It writes nothing itself, so that one which takes too long can be given up on.
 type handler func(ctx context.Context, v *visit) (reply, error)
 

@@ -239,7 +239,8 @@ func (s *server) showDelivery(ctx context.Context, c *call, id uuid.UUID) (*deli
 	}
 	out := deliveryDetailBody{DeliveryBody: renderDelivery(&d), Attempts: make([]attemptBody, len(attempts))}
 	for i := range attempts {
-		out.Attempts[i] = renderAttempt(&attempts[i])
+		a := c.mask.Attempt(attempts[i])
+		out.Attempts[i] = renderAttempt(&a)
 	}
 	return &deliveryOutput{Body: out}, nil
 }

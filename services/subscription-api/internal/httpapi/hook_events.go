@@ -201,7 +201,7 @@ func (s *server) hookEvents(ctx context.Context, c *call, list []webhook.Deliver
 	out := make([]hookEventBody, len(list))
 	left := maxListedPayload // many hooks may have got the same event
 	for i := range list {
-		if out[i], err = renderHookEvent(&list[i], &details[i], c.token.Role); err != nil {
+		if out[i], err = renderHookEvent(&list[i], &details[i], c); err != nil {
 			return nil, err
 		}
 		if left -= len(out[i].RequestPayload); left < 0 && i > 0 {
@@ -211,7 +211,7 @@ func (s *server) hookEvents(ctx context.Context, c *call, list []webhook.Deliver
 	return out, nil
 }
 
-func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, role postgres.Role) (hookEventBody, error) {
+func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, c *call) (hookEventBody, error) {
 	hook := detail.Hook
 	if hook == nil {
 		hook = &webhook.Hook{
@@ -219,7 +219,8 @@ func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, role 
 			DisabledReason: "the hook was deleted",
 		}
 	}
-	shown, err := renderHook(hook, role)
+	masked := c.mask.Hook(*hook)
+	shown, err := renderHook(&masked, c.token.Role)
 	if err != nil {
 		return hookEventBody{}, err
 	}
@@ -228,7 +229,10 @@ func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, role 
 		Delivered: d.State == webhook.Delivered, State: d.State, ResponseHTTPStatus: optionalStatus(d.LastStatus),
 		RetryCount: max(0, d.Attempts-1), CreatedDate: d.PublishedAt, ModifiedDate: d.UpdatedAt,
 	}
-	b.answer(detail.Attempt)
+	if detail.Attempt != nil {
+		a := c.mask.Attempt(*detail.Attempt)
+		b.answer(&a)
+	}
 	if detail.Event != nil && detail.Hook != nil {
 		body, err := envelope.NewBodies(detail.Event).Get(hook.Config.Format, hook.Config.ContentFields)
 		if err != nil {
@@ -241,9 +245,6 @@ func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, role 
 
 // answer takes over how the last attempt went.
 func (b *hookEventBody) answer(a *webhook.Attempt) {
-	if a == nil {
-		return
-	}
 	seconds := a.Duration.Seconds()
 	b.ResponseTime = &seconds
 	if a.Status > 0 {

@@ -119,6 +119,7 @@ func show(c *call, wasDisabled *bool) func(webhook.Hook, error) (*hookOutput, er
 		if err != nil {
 			return nil, err
 		}
+		h = c.mask.Hook(h)
 		body, err := renderHook(&h, c.token.Role)
 		if err != nil {
 			return nil, err
@@ -146,7 +147,8 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 	}
 	out := hookPage{Results: make([]hookBody, len(hooks))}
 	for i := range hooks {
-		if out.Results[i], err = renderHook(&hooks[i], c.token.Role); err != nil {
+		h := c.mask.Hook(hooks[i])
+		if out.Results[i], err = renderHook(&h, c.token.Role); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
 const (
@@ -147,4 +149,17 @@ func TestEveryChangeIsInTheAuditLog(t *testing.T) {
 		require.NotContains(t, string(e.Detail), "very secret")
 	}
 	require.Equal(t, []string{"hook.deleted", "hook.resumed", "hook.paused", "hook.updated", "hook.created"}, actions)
+}
+
+func TestViewersDoNotSeeKeysInTargetURLs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(d *httpapi.Deps) { d.Mask = webhook.ParseMask("key") })
+	hook := w.create(t, `{"event_type":"order.created","target_url":"https://example.com/in?api_key=canary&a=1"}`)
+	viewer := token(w.db.MakeToken(t, postgres.NewToken{Name: "viewer", Role: postgres.Viewer}))
+	for _, target := range []string{hooks, path(hook)} {
+		require.Contains(t, w.call(t, http.MethodGet, target, "").text, "canary")
+		a := w.call(t, http.MethodGet, target, "", viewer)
+		require.NotContains(t, a.text, "canary")
+		require.Contains(t, a.text, "api_key=***")
+	}
 }

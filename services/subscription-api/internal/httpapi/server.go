@@ -21,6 +21,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/trace"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // root is where everything lies.
@@ -66,6 +67,8 @@ type Deps struct {
 	LookUps, Searches *daemon.Shares
 	// Guesses slows down those who guess tokens; nil for nobody.
 	Guesses *daemon.Guesses
+	// Mask hides what is secret in URLs from viewers.
+	Mask webhook.Mask
 	// CursorKey authenticates the cursors of lists.
 	CursorKey []byte
 	// PublicURL begins the links in answers, such as https://hooks.example.com; empty for what the request was sent to.
@@ -174,6 +177,8 @@ type call struct {
 	body  []byte
 	// base is what links begin with.
 	base string
+	// mask hides what is secret in URLs from those who only read.
+	mask webhook.Mask
 }
 
 type callKey struct{}
@@ -305,6 +310,9 @@ func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 		return err
 	}
 	admitted := &call{principal: who, base: s.base(request)}
+	if !who.token.Role.Covers(postgres.Editor) {
+		admitted.mask = s.Mask
+	}
 	c.SetRequest(request.WithContext(context.WithValue(request.Context(), callKey{}, admitted)))
 	if err := s.limiter.take(who.token.ID, c.Response().Header()); err != nil {
 		return err
