@@ -2,6 +2,7 @@ package deliveryworker_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -166,6 +167,28 @@ func TestWhatIsWorthNothingAnyMoreIsNotSent(t *testing.T) {
 	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, webhook.DeliveryID(h.ID, "late"), false))
 	got := w.receiver.Await(t, "/a", 2)
 	require.Equal(t, "true", got[1].Header.Get("X-Whisperer-Replay"), "a person who asks for it gets it")
+}
+
+func TestWhatIsExpiredUsesUpNoRate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/a", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1},"deadline":1}`)
+		h.Config = config(t, `{"rate_limit":{"limit":1,"period":60}}`)
+		h.Status = webhook.Paused
+	})
+	w.run()
+	const n = 20
+	for i := range n {
+		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, i))
+	}
+	w.recorded(h, fmt.Sprintf("e-%d", n-1), time.Now(), webhook.Parked)
+	<-time.After(1100 * time.Millisecond)
+	w.setStatus(h, webhook.Active)
+	for i := range n {
+		require.Equal(t, webhook.ReasonExpired, w.recorded(h, fmt.Sprintf("e-%d", i), time.Now(), webhook.Dead).Reason)
+	}
+	require.Empty(t, w.receiver.Got("/a"))
 }
 
 func TestWhatIsNoEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {

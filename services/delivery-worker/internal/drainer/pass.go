@@ -175,7 +175,8 @@ func (p *pass) try(ctx context.Context, w work) {
 		w.end(false)
 		return
 	}
-	if !p.wait(ctx) {
+	w.due.Hook = p.hook
+	if !w.due.Expired(p.Stream.Time(time.Now())) && !p.wait(ctx) { // what is not sent any more needs no rate
 		p.stopped.Store(true)
 		w.end(false)
 		return
