@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // Headers of a message that was set aside: where it was, when it was published there, and why it could not be recorded.
@@ -34,9 +36,12 @@ type SetAside struct {
 	// At is when it was set aside, Reason why.
 	At     time.Time
 	Reason string
-	// Subject, OriginSeq and PublishedAt are where it came from.
-	Subject     string
-	OriginSeq   uint64
+	// Subject, Origin and PublishedAt are where it came from; Tenant and Type are those of an event's subject.
+	Subject      string
+	Tenant, Type string
+	Origin       webhook.Sequence
+	// Ours says of an event that it may be of a type that is ours alone.
+	Ours        bool
 	PublishedAt time.Time
 	Headers     map[string][]string
 	Data        []byte
@@ -53,14 +58,14 @@ func (b *Bus) SetAside(ctx context.Context, what string, m *Message, reason stri
 			header[name] = values
 		}
 	}
-	header.Set(headerMsgID, fmt.Sprintf("%s:%d:%d", what, m.Seq, m.PublishedAt.UnixNano()))
+	header.Set(headerMsgID, fmt.Sprintf("%s:%d:%d", what, m.Place(), m.PublishedAt.UnixNano()))
 	header.Set(headerAsideSubject, m.Subject)
-	header.Set(headerAsideSeq, strconv.FormatUint(m.Seq, 10))
+	header.Set(headerAsideSeq, strconv.FormatUint(uint64(m.Place()), 10))
 	header.Set(headerAsidePublished, m.PublishedAt.Format(time.RFC3339Nano))
 	header.Set(headerAsideReason, oneLine(reason))
 	ctx, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
-	if _, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: asidePrefix + what, Header: header, Data: m.Data}); err != nil {
+	if _, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: b.opts.Namespace.subject(asidePrefix + what), Header: header, Data: m.Data}); err != nil {
 		return fmt.Errorf("set message %d aside: %w", m.Seq, err)
 	}
 	return nil
@@ -77,22 +82,22 @@ func oneLine(text string) string {
 
 // AsideCount is how many messages are set aside.
 func (b *Bus) AsideCount(ctx context.Context) (uint64, error) {
-	stream, err := b.js.Stream(ctx, StreamAside)
+	stream, err := b.stream(ctx, StreamAside)
 	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", StreamAside, err)
+		return 0, err
 	}
 	return stream.CachedInfo().State.Msgs, nil
 }
 
 // ListAside lists messages that are set aside, after the given number, at most limit.
 func (b *Bus) ListAside(ctx context.Context, after uint64, limit int) ([]SetAside, error) {
-	stream, err := b.js.Stream(ctx, StreamAside)
+	stream, err := b.stream(ctx, StreamAside)
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", StreamAside, err)
+		return nil, err
 	}
 	var list []SetAside
 	for len(list) < limit {
-		raw, err := stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(asidePrefix+">"))
+		raw, err := stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(b.opts.Namespace.subject(asidePrefix+">")))
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			return list, nil
@@ -100,16 +105,16 @@ func (b *Bus) ListAside(ctx context.Context, after uint64, limit int) ([]SetAsid
 			return nil, fmt.Errorf("read what is set aside: %w", err)
 		}
 		after = raw.Sequence
-		list = append(list, asideOf(raw))
+		list = append(list, b.asideOf(raw))
 	}
 	return list, nil
 }
 
 // Aside reads one message that is set aside.
 func (b *Bus) Aside(ctx context.Context, seq uint64) (SetAside, error) {
-	stream, err := b.js.Stream(ctx, StreamAside)
+	stream, err := b.stream(ctx, StreamAside)
 	if err != nil {
-		return SetAside{}, fmt.Errorf("look up stream %s: %w", StreamAside, err)
+		return SetAside{}, err
 	}
 	raw, err := stream.GetMsg(ctx, seq)
 	switch {
@@ -118,12 +123,12 @@ func (b *Bus) Aside(ctx context.Context, seq uint64) (SetAside, error) {
 	case err != nil:
 		return SetAside{}, fmt.Errorf("read message %d that is set aside: %w", seq, err)
 	}
-	return asideOf(raw), nil
+	return b.asideOf(raw), nil
 }
 
 // DropAside deletes a message that was set aside, once it is recorded.
 func (b *Bus) DropAside(ctx context.Context, seq uint64) error {
-	stream, err := b.js.Stream(ctx, StreamAside)
+	stream, err := b.stream(ctx, StreamAside)
 	if err == nil {
 		err = stream.DeleteMsg(ctx, seq)
 	}
@@ -133,13 +138,16 @@ func (b *Bus) DropAside(ctx context.Context, seq uint64) error {
 	return nil
 }
 
-func asideOf(raw *jetstream.RawStreamMsg) SetAside {
+func (b *Bus) asideOf(raw *jetstream.RawStreamMsg) SetAside {
 	a := SetAside{
-		Seq: raw.Sequence, What: strings.TrimPrefix(raw.Subject, asidePrefix), At: raw.Time.UTC(), Reason: raw.Header.Get(headerAsideReason),
+		Seq: raw.Sequence, What: strings.TrimPrefix(raw.Subject, b.opts.Namespace.subject(asidePrefix)), At: raw.Time.UTC(), Reason: raw.Header.Get(headerAsideReason),
 		Subject: raw.Header.Get(headerAsideSubject), Data: raw.Data, Headers: map[string][]string{},
 	}
-	a.OriginSeq, _ = strconv.ParseUint(raw.Header.Get(headerAsideSeq), 10, 64) // both were written by SetAside
+	origin, _ := strconv.ParseUint(raw.Header.Get(headerAsideSeq), 10, 64) // both were written by SetAside
 	a.PublishedAt, _ = time.Parse(time.RFC3339Nano, raw.Header.Get(headerAsidePublished))
+	a.Origin = webhook.Sequence(origin)
+	a.Ours = a.Origin.Stream() == webhook.Own || b.isOurs(a.PublishedAt)
+	a.Tenant, a.Type = b.opts.Namespace.SplitEventSubject(a.Subject)
 	for name, values := range raw.Header {
 		if !strings.HasPrefix(name, asideHeaders) && !strings.HasPrefix(name, "Nats-") {
 			a.Headers[name] = values

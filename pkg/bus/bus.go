@@ -28,15 +28,24 @@ type Options struct {
 	Credentials Credentials
 	// Inbox begins the subjects on which answers come; empty means ProgramInbox.
 	Inbox string
-	// Replicas of the streams; 0 is 1.
+	// Namespace begins the names of streams and subjects.
+	Namespace Namespace
+	// Installation is the id that the database has, which the streams have to have too; empty for a program that does not
+	// care, such as one that only publishes.
+	Installation string
+	// Replicas of the streams where they are made; 0 is 1.
 	Replicas int
-	// OMSMaxBytes bounds the event log; 0 is DefaultOMSMaxBytes.
-	OMSMaxBytes int64
-	Log         *zap.Logger
+	// OMSMaxBytes bounds the event log where it is made, and OwnMaxBytes the stream of what we publish ourselves; 0 is
+	// DefaultOMSMaxBytes and DefaultOwnMaxBytes.
+	OMSMaxBytes, OwnMaxBytes int64
+	Log                      *zap.Logger
 }
 
-// DefaultOMSMaxBytes bounds the event log: 2 GiB.
-const DefaultOMSMaxBytes = 2 << 30
+// DefaultOMSMaxBytes bounds the event log, and DefaultOwnMaxBytes what we publish ourselves.
+const (
+	DefaultOMSMaxBytes = 2 << 30
+	DefaultOwnMaxBytes = 256 << 20
+)
 
 // ProgramInbox begins the subjects on which our own programs get answers and messages: who may listen there reads payloads.
 const ProgramInbox = "_INBOX.whisperer"
@@ -65,6 +74,8 @@ type Bus struct {
 	repairing sync.Mutex
 	positions map[Consumer]position
 	clock     atomic.Pointer[reading]
+	// acceptUntil is that of isOurs; nil for never.
+	acceptUntil atomic.Pointer[time.Time]
 }
 
 // reading is what the server's clock showed, at a moment of ours or up to a round trip after it.
@@ -105,7 +116,10 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 // cannot be used of the options.
 func Open(o Options) (*Bus, error) {
 	o.Replicas = cmp.Or(o.Replicas, 1)
-	o.OMSMaxBytes = cmp.Or(o.OMSMaxBytes, DefaultOMSMaxBytes)
+	o.OMSMaxBytes, o.OwnMaxBytes = cmp.Or(o.OMSMaxBytes, DefaultOMSMaxBytes), cmp.Or(o.OwnMaxBytes, DefaultOwnMaxBytes)
+	if err := o.Namespace.Validate(); err != nil {
+		return nil, fmt.Errorf("namespace %q: %w", string(o.Namespace), err)
+	}
 	b := &Bus{opts: o, log: o.Log, conn: newConnection(o.Log), positions: map[Consumer]position{}, publishing: semaphore.NewWeighted(maxPublished)}
 	opts := append(b.conn.options(), nats.Name(o.Name), nats.CustomInboxPrefix(cmp.Or(o.Inbox, ProgramInbox)))
 	if o.InProcess != nil {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // Message is one delivery of a stored message by a consumer. It must be settled: Ack or HandBack. Until then the bus
@@ -19,6 +21,8 @@ type Message struct {
 	PublishedAt time.Time
 	// Deliveries counts how often it was handed out, this time included.
 	Deliveries uint64
+	// Ours says of an event that it may be of a type that is ours alone.
+	Ours bool
 	// Older says that it was published before its consumer was made, which may stand in for one that was deleted and that
 	// had handed the message out: who takes it asks the ledger.
 	Older bool
@@ -47,6 +51,16 @@ func (m *Message) Header(name string) string { return m.msg.Headers().Get(name) 
 // Headers returns all headers.
 func (m *Message) Headers() map[string][]string { return m.msg.Headers() }
 
+// Place is where the event is that the message carries.
+func (m *Message) Place() webhook.Sequence {
+	return webhook.SequenceIn(m.sub.name.streamOfEvents(), m.Seq)
+}
+
+// Names returns the tenant and the event type that the event's subject says.
+func (m *Message) Names() (tenant, eventType string) {
+	return m.sub.bus.opts.Namespace.SplitEventSubject(m.Subject)
+}
+
 // Ack settles the message. A lost ack means that it comes again; whoever gets it asks the ledger.
 func (m *Message) Ack() error {
 	if err := m.sub.settled(m).Ack(); err != nil {
@@ -70,7 +84,7 @@ func message(msg jetstream.Msg, s *Subscription) (Message, error) {
 	}
 	return Message{
 		Subject: msg.Subject(), Data: msg.Data(), Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp.UTC().Truncate(time.Microsecond),
-		Deliveries: meta.NumDelivered, Older: s.older(meta), Run: s.follow(meta), msg: msg, sub: s,
+		Ours: s.name.streamOfEvents() == webhook.Own || s.bus.isOurs(meta.Timestamp), Deliveries: meta.NumDelivered, Older: s.older(meta), Run: s.follow(meta), msg: msg, sub: s,
 	}, nil
 }
 
@@ -87,9 +101,10 @@ type Lag struct {
 // Lag asks how far the consumer is behind.
 func (b *Bus) Lag(ctx context.Context, c Consumer) (Lag, error) {
 	asked := time.Now()
-	stream, err := b.js.Stream(ctx, c.stream())
+	source, _ := c.source()
+	stream, err := b.stream(ctx, source)
 	if err != nil {
-		return Lag{}, fmt.Errorf("look up stream %s: %w", c.stream(), err)
+		return Lag{}, err
 	}
 	b.clock.Store(&reading{server: stream.CachedInfo().TimeStamp, at: asked})
 	last := stream.CachedInfo().State.LastSeq // before the consumer, so that it is never ahead

@@ -95,7 +95,7 @@ func (b *Bus) publishOne(ctx context.Context, e *Outgoing) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
-	began, msg := time.Now(), e.message()
+	began, msg := time.Now(), b.message(e)
 	_, err := b.js.PublishMsg(ctx, msg)
 	return b.conn.published(msg.Subject, began, classify(err))
 }
@@ -109,7 +109,7 @@ func (b *Bus) publishAtomically(ctx context.Context, events []Outgoing) error {
 	began, id := time.Now(), uuid.NewString()
 	last := len(events) - 1
 	for i := range events {
-		msg := events[i].message()
+		msg := b.message(&events[i])
 		msg.Header[headerBatchID] = []string{id}
 		msg.Header[headerBatchSequence] = []string{strconv.Itoa(i + 1)}
 		var err error
@@ -177,7 +177,7 @@ type Pending struct {
 // for room, at most 200 ms. It returns ErrEventTooLarge, or why nothing can be sent.
 func (b *Bus) StartPublish(e Outgoing) (*Pending, error) {
 	began := time.Now()
-	future, err := b.js.PublishMsgAsync(e.message())
+	future, err := b.js.PublishMsgAsync(b.message(&e))
 	if err != nil {
 		return nil, fmt.Errorf("publish event: %w", classify(err))
 	}
@@ -192,8 +192,8 @@ func (p *Pending) Wait(ctx context.Context) error {
 	return nil
 }
 
-func (e *Outgoing) message() *nats.Msg {
-	msg := nats.NewMsg(EventSubject(e.Tenant, e.Type))
+func (b *Bus) message(e *Outgoing) *nats.Msg {
+	msg := nats.NewMsg(b.opts.Namespace.EventSubject(e.Tenant, e.Type))
 	msg.Data = e.Body
 	for name, value := range e.Header {
 		msg.Header.Set(name, value)

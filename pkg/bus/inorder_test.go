@@ -13,6 +13,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 func numbered(from, to int) []bus.Outgoing {
@@ -30,7 +31,7 @@ func bodies(t *testing.T, b *bus.Bus) []string {
 	require.NoError(t, err)
 	var all []string
 	for seq := range lag.Last {
-		stored, err := b.Event(t.Context(), seq+1)
+		stored, err := b.Event(t.Context(), webhook.Sequence(seq+1))
 		require.NoError(t, err)
 		all = append(all, string(stored.Data))
 	}

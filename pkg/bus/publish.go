@@ -70,7 +70,7 @@ func (b *Bus) publish(ctx context.Context, events []Outgoing, stored []bool) err
 	var first error
 	futures := make([]jetstream.PubAckFuture, 0, len(events))
 	for _, e := range events {
-		future, err := b.js.PublishMsgAsync(e.message())
+		future, err := b.js.PublishMsgAsync(b.message(&e))
 		if err != nil {
 			first = err
 			break
@@ -107,7 +107,7 @@ func (b *Bus) PublishFacts(ctx context.Context, id string, batch *whispererv1.Le
 	if err != nil {
 		return fmt.Errorf("encode facts: %w", err)
 	}
-	msg := &nats.Msg{Subject: ledgerSubject, Data: data, Header: nats.Header{headerMsgID: []string{id}}}
+	msg := &nats.Msg{Subject: b.opts.Namespace.subject(ledgerSubject), Data: data, Header: nats.Header{headerMsgID: []string{id}}}
 	ctx, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
 	if _, err := b.js.PublishMsg(ctx, msg); err != nil {
@@ -129,10 +129,10 @@ func (b *Bus) ScheduleRetry(ctx context.Context, due time.Time, retry *whisperer
 	if err != nil {
 		return fmt.Errorf("encode retry: %w", err)
 	}
-	msg := &nats.Msg{Subject: retryAtSubject(hook, delivery, publishedAt), Data: data, Header: nats.Header{
+	msg := &nats.Msg{Subject: b.retryAtSubject(hook, delivery, publishedAt), Data: data, Header: nats.Header{
 		// written by hand: the client's own option cuts off the fraction, and fires up to a second early
 		headerSchedule:       []string{"@at " + due.UTC().Format(time.RFC3339Nano)},
-		headerScheduleTarget: []string{retryDuePrefix + hook.String()},
+		headerScheduleTarget: []string{b.opts.Namespace.subject(retryDuePrefix + hook.String())},
 	}}
 	future, err := b.js.PublishMsgAsync(msg)
 	if err != nil {
@@ -147,11 +147,11 @@ func (b *Bus) ScheduleRetry(ctx context.Context, due time.Time, retry *whisperer
 // RetryScheduled reports whether a retry of the delivery of the event that was published then is waiting for its time. Old
 // workers scheduled by a subject without that time.
 func (b *Bus) RetryScheduled(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (bool, error) {
-	stream, err := b.js.Stream(ctx, StreamRetries)
+	stream, err := b.stream(ctx, StreamRetries)
 	if err != nil {
-		return false, fmt.Errorf("look up stream %s: %w", StreamRetries, err)
+		return false, err
 	}
-	for _, subject := range []string{retryAtSubject(hook, delivery, publishedAt), oldRetryAtSubject(hook, delivery)} {
+	for _, subject := range []string{b.retryAtSubject(hook, delivery, publishedAt), b.oldRetryAtSubject(hook, delivery)} {
 		msg, err := stream.GetLastMsgForSubject(ctx, subject)
 		var retry whispererv1.Retry
 		switch {
@@ -168,31 +168,56 @@ func (b *Bus) RetryScheduled(ctx context.Context, hook, delivery uuid.UUID, publ
 
 // PurgeRetries removes all scheduled retries of a hook.
 func (b *Bus) PurgeRetries(ctx context.Context, hook uuid.UUID) error {
-	stream, err := b.js.Stream(ctx, StreamRetries)
+	stream, err := b.stream(ctx, StreamRetries)
 	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", StreamRetries, err)
+		return err
 	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(retryAtPrefix+hook.String()+".>")); err != nil {
+	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(b.opts.Namespace.subject(retryAtPrefix+hook.String()+".>"))); err != nil {
 		return fmt.Errorf("purge retries of hook %s: %w", hook, err)
 	}
 	return nil
 }
 
-// Event reads a message of the OMS stream again. The error is webhook.ErrNotFound where the stream does not hold it any more,
-// or is another one that was made since.
-func (b *Bus) Event(ctx context.Context, seq uint64) (Stored, error) {
-	stream, err := b.js.Stream(ctx, StreamOMS)
-	if err != nil {
-		return Stored{}, fmt.Errorf("look up stream %s: %w", StreamOMS, err)
+// PublishOwn returns when JetStream has stored an event that we publish ourselves.
+func (b *Bus) PublishOwn(ctx context.Context, e Outgoing) error {
+	msg := b.message(&e)
+	msg.Subject = b.opts.Namespace.ownSubject(e.Tenant, e.Type)
+	future, err := b.js.PublishMsgAsync(msg)
+	if err == nil {
+		err = wait(ctx, future)
 	}
-	msg, err := stream.GetMsg(ctx, seq)
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", e.Type, classify(err))
+	}
+	return nil
+}
+
+// Refused reports whether a publication was answered by an error, such as that its stream is full: it is not stored, and
+// not on its way either.
+func Refused(err error) bool {
+	var refused refusedError
+	return errors.As(err, &refused)
+}
+
+// Event reads a message of a stream of events again. The error is webhook.ErrNotFound where the stream does not hold it any
+// more, or is another one that was made since.
+func (b *Bus) Event(ctx context.Context, at webhook.Sequence) (Stored, error) {
+	stream, err := b.stream(ctx, nameOf(at.Stream()))
+	if err != nil {
+		return Stored{}, err
+	}
+	msg, err := stream.GetMsg(ctx, at.Number())
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return Stored{}, missing(ctx, stream, seq)
+		return Stored{}, missing(ctx, stream, at.Number())
 	case err != nil:
-		return Stored{}, fmt.Errorf("read event %d: %w", seq, err)
+		return Stored{}, fmt.Errorf("read event %d: %w", at.Number(), err)
 	}
-	return Stored{Subject: msg.Subject, Data: msg.Data, Headers: msg.Header, Seq: msg.Sequence, PublishedAt: msg.Time.UTC().Truncate(time.Microsecond)}, nil
+	tenant, eventType := b.opts.Namespace.SplitEventSubject(msg.Subject)
+	return Stored{
+		Tenant: tenant, Type: eventType, Data: msg.Data, Headers: msg.Header, Seq: at, Ours: at.Stream() == webhook.Own || b.isOurs(msg.Time),
+		PublishedAt: msg.Time.UTC().Truncate(time.Microsecond),
+	}, nil
 }
 
 // missing says what it means that a message was not found. Any replica may have answered, one that lags behind too: only the
@@ -209,22 +234,25 @@ func missing(ctx context.Context, stream jetstream.Stream, seq uint64) error {
 	}
 }
 
-// Stored is a message as its stream holds it.
+// Stored is an event as its stream holds it.
 type Stored struct {
-	Subject     string
-	Data        []byte
-	Headers     map[string][]string
-	Seq         uint64
+	// Tenant and Type are those of its subject.
+	Tenant, Type string
+	Data         []byte
+	Headers      map[string][]string
+	Seq          webhook.Sequence
+	// Ours says that it may be of a type that is ours alone.
+	Ours        bool
 	PublishedAt time.Time
 }
 
-func retryAtSubject(hook, delivery uuid.UUID, publishedAt time.Time) string {
-	return oldRetryAtSubject(hook, delivery) + "." + strconv.FormatInt(publishedAt.UnixMicro(), 10)
+func (b *Bus) retryAtSubject(hook, delivery uuid.UUID, publishedAt time.Time) string {
+	return b.oldRetryAtSubject(hook, delivery) + "." + strconv.FormatInt(publishedAt.UnixMicro(), 10)
 }
 
 // oldRetryAtSubject is by which workers scheduled that did not tell events of one id apart.
-func oldRetryAtSubject(hook, delivery uuid.UUID) string {
-	return retryAtPrefix + hook.String() + "." + delivery.String()
+func (b *Bus) oldRetryAtSubject(hook, delivery uuid.UUID) string {
+	return b.opts.Namespace.subject(retryAtPrefix + hook.String() + "." + delivery.String())
 }
 
 func retryIDs(r *whispererv1.Retry) (hook, delivery uuid.UUID, err error) {

@@ -20,7 +20,7 @@ func (b *Bus) Store(ctx context.Context) (Store, error) {
 		return Store{}, fmt.Errorf("look up jetstream account: %w", err)
 	}
 	s := Store{Used: int64(min(account.Store, 1<<62)), Limit: max(0, account.Limits.MaxStore)}
-	if stream, err := b.js.Stream(ctx, StreamOMS); err == nil {
+	if stream, err := b.stream(ctx, StreamOMS); err == nil {
 		s.Clock = stream.CachedInfo().TimeStamp.UTC()
 	}
 	return s, nil

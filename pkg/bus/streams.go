@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -22,13 +21,13 @@ type StreamState struct {
 func (b *Bus) Streams(ctx context.Context) ([]StreamState, error) {
 	var list []StreamState
 	for _, c := range b.streams() {
-		stream, err := b.js.Stream(ctx, c.Name)
+		stream, err := b.stream(ctx, c.Name)
 		if err != nil {
-			return nil, fmt.Errorf("look up stream %s: %w", c.Name, err)
+			return nil, err
 		}
 		info := stream.CachedInfo()
 		s := StreamState{
-			Name: c.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: max(0, info.Config.MaxBytes), Replicas: info.Config.Replicas,
+			Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: max(0, info.Config.MaxBytes), Replicas: info.Config.Replicas,
 		}
 		if s.Messages > 0 {
 			s.Oldest = info.State.FirstTime.UTC()

@@ -71,7 +71,7 @@ type held struct {
 
 // Subscribe takes messages from the consumer, no more than there is room for.
 func (b *Bus) Subscribe(ctx context.Context, c Consumer, room Room) (*Subscription, error) {
-	consumer, err := b.js.Consumer(ctx, c.stream(), string(c))
+	consumer, err := b.lookUp(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("open consumer %s: %w", c, err)
 	}
@@ -85,6 +85,11 @@ func (b *Bus) Subscribe(ctx context.Context, c Consumer, room Room) (*Subscripti
 	go s.run()
 	go s.heartbeat()
 	return s, nil
+}
+
+func (b *Bus) lookUp(ctx context.Context, c Consumer) (jetstream.Consumer, error) {
+	source, _ := c.source()
+	return b.js.Consumer(ctx, b.opts.Namespace.stream(source), string(c))
 }
 
 // Linger makes TakeBatch wait for d after the first message that came to an empty queue: those that follow it share its
@@ -267,7 +272,7 @@ func (s *Subscription) pull(room Room) error {
 func (s *Subscription) lookUp() error {
 	ctx, cancel := context.WithTimeout(context.Background(), publishDeadline)
 	defer cancel()
-	consumer, err := s.bus.js.Consumer(ctx, s.name.stream(), string(s.name))
+	consumer, err := s.bus.lookUp(ctx, s.name)
 	if err != nil {
 		return fmt.Errorf("look up consumer: %w", err)
 	}

@@ -2,25 +2,28 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Names and subjects of the topology.
+// Names and subjects of the topology, without the namespace.
 const (
 	StreamOMS     = "OMS"
+	StreamOwn     = "OWN"
 	StreamRetries = "RETRIES"
 	StreamLedger  = "LEDGER"
 	StreamAside   = "SETASIDE"
 
 	omsPrefix      = "oms."
+	ownPrefix      = "own."
 	retryAtPrefix  = "retry.at."
 	retryDuePrefix = "retry.due."
+	ledgerPrefix   = "ledger."
 	ledgerSubject  = "ledger.facts"
 )
 
@@ -29,10 +32,13 @@ type Consumer string
 
 // The consumers of the topology.
 const (
-	// Fanout takes each event to be delivered.
+	// Fanout takes each event of the event log to be delivered.
 	Fanout Consumer = "fanout"
-	// EventRecorder takes each event to be written to Postgres.
+	// EventRecorder takes each event of the event log to be written to Postgres.
 	EventRecorder Consumer = "event-recorder"
+	// OwnFanout and OwnRecorder do the same for what we publish ourselves.
+	OwnFanout   Consumer = "own-fanout"
+	OwnRecorder Consumer = "own-recorder"
 	// Retry takes the retries that are due.
 	Retry Consumer = "retry"
 	// FactRecorder takes batches of facts to be written to Postgres.
@@ -40,40 +46,74 @@ const (
 )
 
 // Consumers lists all of them.
-func Consumers() []Consumer { return []Consumer{Fanout, EventRecorder, Retry, FactRecorder} }
+func Consumers() []Consumer {
+	return []Consumer{Fanout, EventRecorder, OwnFanout, OwnRecorder, Retry, FactRecorder}
+}
+
+// FanoutOf and RecorderOf are the consumers that take events from the stream.
+func FanoutOf(s webhook.Stream) Consumer {
+	if s == webhook.Own {
+		return OwnFanout
+	}
+	return Fanout
+}
+
+// RecorderOf is the consumer that takes events from the stream to be recorded.
+func RecorderOf(s webhook.Stream) Consumer {
+	if s == webhook.Own {
+		return OwnRecorder
+	}
+	return EventRecorder
+}
+
+// nameOf is the name of a stream of events.
+func nameOf(s webhook.Stream) string {
+	if s == webhook.Own {
+		return StreamOwn
+	}
+	return StreamOMS
+}
 
 // Topology lists the names of all streams and consumers.
 func Topology() []string {
-	names := []string{StreamOMS, StreamRetries, StreamLedger, StreamAside}
+	names := []string{StreamOMS, StreamOwn, StreamRetries, StreamLedger, StreamAside}
 	for _, c := range Consumers() {
 		names = append(names, string(c))
 	}
 	return names
 }
 
-// stream is where the consumer takes from, and filter what.
-func (c Consumer) stream() string {
+// source is where the consumer takes from, and filter what.
+func (c Consumer) source() (stream, filter string) {
 	switch c {
 	case Fanout, EventRecorder:
-		return StreamOMS
+		return StreamOMS, omsPrefix + ">"
+	case OwnFanout, OwnRecorder:
+		return StreamOwn, ownPrefix + ">"
 	case Retry:
-		return StreamRetries
+		return StreamRetries, retryDuePrefix + ">"
 	case FactRecorder:
-		return StreamLedger
+		return StreamLedger, ledgerPrefix + ">"
 	}
-	return ""
+	return "", ""
 }
 
-func (c Consumer) filter() string {
+// takesEvents says that the consumer's stream is one of events, which stay in it when they are done with.
+func (c Consumer) takesEvents() bool {
 	switch c {
-	case Fanout, EventRecorder:
-		return omsPrefix + ">"
-	case Retry:
-		return retryDuePrefix + ">"
-	case FactRecorder:
-		return "ledger.>"
+	case Fanout, EventRecorder, OwnFanout, OwnRecorder:
+		return true
+	case Retry, FactRecorder:
 	}
-	return ""
+	return false
+}
+
+// streamOfEvents is where the consumer's events are; that of others means nothing.
+func (c Consumer) streamOfEvents() webhook.Stream {
+	if c == OwnFanout || c == OwnRecorder {
+		return webhook.Own
+	}
+	return webhook.OMS
 }
 
 // MaxInHand bounds what all workers together hold of a consumer's messages. Events wait in workers' lanes for hooks that
@@ -99,6 +139,7 @@ func (c Consumer) ackWait() time.Duration {
 // dedupWindow is how long JetStream remembers a Nats-Msg-Id; each costs 235 bytes of server memory.
 const dedupWindow = 2 * time.Minute
 
+// streams are what the streams are like when they are made, without the namespace.
 func (b *Bus) streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
 		{
@@ -109,6 +150,14 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 			Description: "events from the order management system",
 		},
 		{
+			// Apart from the event log, which callbacks must not have to wait for: it has room again only when events are
+			// delivered, and with that their callbacks published.
+			Name: StreamOwn, Subjects: []string{ownPrefix + ">"}, Storage: jetstream.FileStorage,
+			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.OwnMaxBytes,
+			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, DenyDelete: true,
+			Description: "callbacks and operational events",
+		},
+		{
 			// Schedules refuse DiscardNew, and limits would drop what waits: the server's store limit is the guard.
 			Name: StreamRetries, Subjects: []string{retryAtPrefix + ">", retryDuePrefix + ">"},
 			Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld,
@@ -116,7 +165,7 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 			Description: "deliveries that wait for a time",
 		},
 		{
-			Name: StreamLedger, Subjects: []string{"ledger.>"}, Storage: jetstream.FileStorage,
+			Name: StreamLedger, Subjects: []string{ledgerPrefix + ">"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Duplicates: dedupWindow, DenyDelete: true, DenyPurge: true,
 			Replicas: b.opts.Replicas, Description: "what happened, on its way to Postgres",
 		},
@@ -129,88 +178,48 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	}
 }
 
-// EnsureTopology creates or updates all streams and consumers; doing it twice, or from several programs at once, is
-// harmless, and what waits in them stays. Those that a newer program made are left as they are: a program of the release
-// before, which starts during an upgrade, must not take back what the new ones need. It returns ErrServerTooOld where the
-// server cannot carry the topology.
-func (b *Bus) EnsureTopology(ctx context.Context) error {
-	if err := b.CheckServer(); err != nil {
-		return err
+// named puts the stream into the namespace.
+func (b *Bus) named(cfg jetstream.StreamConfig) jetstream.StreamConfig {
+	subjects := make([]string, len(cfg.Subjects))
+	for i, s := range cfg.Subjects {
+		subjects[i] = b.opts.Namespace.subject(s)
 	}
-	for _, cfg := range b.streams() {
-		if err := b.ensureStream(ctx, cfg); err != nil {
-			return fmt.Errorf("create stream %s: %w", cfg.Name, err)
-		}
-	}
-	for _, c := range Consumers() {
-		if err := b.ensureConsumer(ctx, c); err != nil {
-			return fmt.Errorf("create consumer %s: %w", c, err)
-		}
-	}
-	return nil
+	cfg.Name, cfg.Subjects = b.opts.Namespace.stream(cfg.Name), subjects
+	return cfg
 }
 
-func (b *Bus) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) error {
-	stream, err := b.js.Stream(ctx, cfg.Name)
-	switch {
-	case err == nil && isNewer(stream.CachedInfo().Config.Metadata):
-		return nil
-	case err != nil && !errors.Is(err, jetstream.ErrStreamNotFound):
-		return err
-	}
-	cfg.Metadata = versioned()
-	_, err = b.js.CreateOrUpdateStream(ctx, cfg)
-	return err
-}
-
-func (b *Bus) ensureConsumer(ctx context.Context, c Consumer) error {
-	consumer, err := b.js.Consumer(ctx, c.stream(), string(c))
-	switch {
-	case err == nil && isNewer(consumer.CachedInfo().Config.Metadata):
-		return nil
-	case err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound):
-		return err
-	}
-	cfg := b.consumer(c)
-	if err == nil { // where it began cannot be changed
-		cfg.DeliverPolicy, cfg.OptStartSeq = consumer.CachedInfo().Config.DeliverPolicy, consumer.CachedInfo().Config.OptStartSeq
-	}
-	_, err = b.js.CreateOrUpdateConsumer(ctx, c.stream(), cfg)
-	return err
-}
-
-// consumer is what the consumer is like, begun at the first message of its stream.
+// consumer is what the consumer is like, begun at the first message of its stream, of which it has as many copies.
 func (b *Bus) consumer(c Consumer) jetstream.ConsumerConfig {
+	_, filter := c.source()
 	return jetstream.ConsumerConfig{
-		Durable: string(c), FilterSubject: c.filter(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.ackWait(),
-		MaxDeliver: -1, MaxAckPending: MaxInHand(c), Replicas: b.opts.Replicas, Metadata: versioned(),
+		Durable: string(c), FilterSubject: b.opts.Namespace.subject(filter), AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.ackWait(),
+		MaxDeliver: -1, MaxAckPending: MaxInHand(c), Metadata: map[string]string{versionKey: strconv.Itoa(topologyVersion)},
 	}
 }
 
-// topologyVersion grows with every change of what streams and consumers are like. versionKey is its name in their metadata.
+// stream looks a stream of the topology up.
+func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	stream, err := b.js.Stream(ctx, b.opts.Namespace.stream(name))
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", b.opts.Namespace.stream(name), err)
+	}
+	return stream, nil
+}
+
+// topologyVersion grows with every change of what streams and consumers are like; 3 is the first with a stream for what
+// we publish ourselves. versionKey is its name in their metadata.
 const (
-	topologyVersion = 2
+	topologyVersion = 3
 	versionKey      = "whisperer_topology"
 )
 
-func versioned() map[string]string {
-	return map[string]string{versionKey: strconv.Itoa(topologyVersion)}
-}
-
-func isNewer(metadata map[string]string) bool {
+// versionOf is that of the program which a stream or consumer was made by, 0 where nobody wrote it down.
+func versionOf(metadata map[string]string) int {
 	version, err := strconv.Atoi(metadata[versionKey])
-	return err == nil && version > topologyVersion
-}
-
-// EventSubject is where an event of the tenant and type is published.
-func EventSubject(tenant, eventType string) string { return omsPrefix + tenant + "." + eventType }
-
-// SplitEventSubject reads tenant and event type from an OMS subject; both are empty where it is not one.
-func SplitEventSubject(subject string) (tenant, eventType string) {
-	rest, ok := strings.CutPrefix(subject, omsPrefix)
-	if !ok {
-		return "", ""
+	if err != nil {
+		return 0
 	}
-	tenant, eventType, _ = strings.Cut(rest, ".")
-	return tenant, eventType
+	return version
 }
+
+func isNewer(metadata map[string]string) bool { return versionOf(metadata) > topologyVersion }

@@ -8,24 +8,27 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Trim says what of the event log may go.
+// Trim says what of a stream of events may go.
 type Trim struct {
+	Stream webhook.Stream
 	// MaxAge is how long events are kept.
 	MaxAge time.Duration
-	// HighWater is the part of the log's size, 0 to 1, over which the oldest events go sooner; LowWater is where that ends.
+	// HighWater is the part of the stream's size, 0 to 1, over which the oldest events go sooner; LowWater is where that ends.
 	HighWater, LowWater float64
 }
 
 // TrimEvents drops the oldest events, but none that has not been fanned out and recorded. It returns how many went.
 func (b *Bus) TrimEvents(ctx context.Context, t Trim) (uint64, error) {
-	stream, err := b.js.Stream(ctx, StreamOMS)
+	stream, err := b.stream(ctx, nameOf(t.Stream))
 	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", StreamOMS, err)
+		return 0, err
 	}
 	floor := uint64(1<<63 - 1)
-	for _, c := range []Consumer{Fanout, EventRecorder} {
+	for _, c := range []Consumer{FanoutOf(t.Stream), RecorderOf(t.Stream)} {
 		lag, err := b.Lag(ctx, c)
 		if err != nil {
 			return 0, err
@@ -46,16 +49,16 @@ func (b *Bus) TrimEvents(ctx context.Context, t Trim) (uint64, error) {
 		return 0, nil
 	}
 	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(keep)); err != nil {
-		return 0, fmt.Errorf("trim stream %s: %w", StreamOMS, err)
+		return 0, fmt.Errorf("trim stream %s: %w", nameOf(t.Stream), err)
 	}
 	return keep - info.State.FirstSeq, nil
 }
 
-// EventLogSize is how many bytes the event log has, and how many it may have.
-func (b *Bus) EventLogSize(ctx context.Context) (used, limit int64, err error) {
-	stream, err := b.js.Stream(ctx, StreamOMS)
+// EventLogSize is how many bytes a stream of events has, and how many it may have.
+func (b *Bus) EventLogSize(ctx context.Context, s webhook.Stream) (used, limit int64, err error) {
+	stream, err := b.stream(ctx, nameOf(s))
 	if err != nil {
-		return 0, 0, fmt.Errorf("look up stream %s: %w", StreamOMS, err)
+		return 0, 0, err
 	}
 	info := stream.CachedInfo()
 	return int64(info.State.Bytes), info.Config.MaxBytes, nil //nolint:gosec // bytes on one disk
@@ -63,9 +66,9 @@ func (b *Bus) EventLogSize(ctx context.Context) (used, limit int64, err error) {
 
 // Waiting counts the deliveries that wait for the time of their next attempt, those among them whose time has just come.
 func (b *Bus) Waiting(ctx context.Context) (uint64, error) {
-	stream, err := b.js.Stream(ctx, StreamRetries)
+	stream, err := b.stream(ctx, StreamRetries)
 	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", StreamRetries, err)
+		return 0, err
 	}
 	return stream.CachedInfo().State.Msgs, nil
 }
@@ -95,11 +98,11 @@ func firstSince(ctx context.Context, stream jetstream.Stream, state jetstream.St
 
 // RetriesOf counts the hook's retries that are due and not settled.
 func (b *Bus) RetriesOf(ctx context.Context, hook uuid.UUID) (uint64, error) {
-	stream, err := b.js.Stream(ctx, StreamRetries)
+	stream, err := b.stream(ctx, StreamRetries)
 	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", StreamRetries, err)
+		return 0, err
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(retryDuePrefix+hook.String()))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(b.opts.Namespace.subject(retryDuePrefix+hook.String())))
 	if err != nil {
 		return 0, fmt.Errorf("count due retries of hook %s: %w", hook, err)
 	}

@@ -70,7 +70,7 @@ func TestANewTopologyLosesNothingThatWaitsInAnEarlierOne(t *testing.T) {
 	stream, err := js.Stream(t.Context(), bus.StreamOMS)
 	require.NoError(t, err)
 	require.True(t, stream.CachedInfo().Config.AllowAtomicPublish)
-	require.EqualValues(t, 64<<20, stream.CachedInfo().Config.MaxBytes)
+	require.EqualValues(t, 8<<20, stream.CachedInfo().Config.MaxBytes, "how large it is was its operator's to say")
 	got := map[string]bool{}
 	sub := subscribe(t, b, bus.Fanout, events)
 	for len(got) < events-done {
@@ -94,7 +94,7 @@ func TestAnEarlierProgramLeavesANewerTopologyAsItIs(t *testing.T) {
 	stream, err := js.Stream(t.Context(), bus.StreamOMS)
 	require.NoError(t, err)
 	newer := stream.CachedInfo().Config
-	require.Equal(t, "2", newer.Metadata["whisperer_topology"])
+	require.Equal(t, "3", newer.Metadata["whisperer_topology"])
 	newer.Metadata["whisperer_topology"] = "99"
 	newer.Subjects = append(newer.Subjects, "oms2.>")
 	_, err = js.UpdateStream(t.Context(), newer)

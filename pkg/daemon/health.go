@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
 )
 
 const (
@@ -19,6 +20,8 @@ const (
 	healthStopTimeout = 5 * time.Second
 	// healthConns bounds the connections of those who ask: some probes and collectors of metrics.
 	healthConns = 128
+	// watchEvery is how often checks are run for the log.
+	watchEvery = 5 * time.Second
 )
 
 // Check returns nil when what it is about can be used now, and otherwise the reason why not. It must return when ctx
@@ -88,6 +91,45 @@ func (h *Health) Gate() Component {
 		<-ctx.Done()
 		h.enter(stopping)
 		return nil
+	}}
+}
+
+// Watch is the component that tells the log why a program that was ready is not any more, once and then each minute while
+// that lasts, and that it is again. It goes after Gate.
+func (h *Health) Watch(log *zap.Logger) Component {
+	return Component{Name: "readiness log", Run: func(ctx context.Context, ready func()) error {
+		ready()
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		told := map[string]*teller{}
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+			h.mu.Lock()
+			checks := maps.Clone(h.checks)
+			h.mu.Unlock()
+			limited, cancel := context.WithTimeout(ctx, checkTimeout)
+			results := runChecks(limited, checks)
+			cancel()
+			if ctx.Err() != nil {
+				return nil
+			}
+			for name, err := range results {
+				switch {
+				case err != nil && told[name] == nil:
+					told[name] = &teller{log: log}
+					fallthrough
+				case err != nil:
+					told[name].tell("not ready", err, zap.String("check", name))
+				case told[name] != nil:
+					delete(told, name)
+					log.Info("ready again", zap.String("check", name))
+				}
+			}
+		}
 	}}
 }
 

@@ -32,11 +32,13 @@ type Published struct {
 	Headers      map[string][]string
 	Body         []byte
 	// Seq and PublishedAt are the stream's; Seq is 0 where the event is not stored yet.
-	Seq         uint64
+	Seq         webhook.Sequence
 	PublishedAt time.Time
 	// SourcesSince is from when on the source of a CloudEvent is a part of its id: zero is from the beginning. What was
 	// published before has the id that it was recorded with.
 	SourcesSince time.Time
+	// Ours says that we may have published it: only then it may have a type or an id that is ours alone.
+	Ours bool
 }
 
 // Reason says in one fixed word why a message is no event.
@@ -52,6 +54,8 @@ const (
 	UnknownTenant Reason = "unknown_tenant"
 	Poison        Reason = "poison"
 	OffSchema     Reason = "schema"
+	ReservedType  Reason = "reserved_type"
+	ReservedID    Reason = "reserved_id"
 )
 
 // RejectedError says why a message is no event.
@@ -284,6 +288,13 @@ func (f fields) event(in Published) (webhook.Event, error) {
 	}
 	if e.Type != subjectType {
 		return e, reject(TypeMismatch, "event_type", "contradicts the subject, which says %s", subjectType)
+	}
+	switch {
+	case in.Ours:
+	case webhook.IsReserved(e.Type):
+		return e, reject(ReservedType, "event_type", "is one by which Whisperer tells of itself: %s is not for others to publish", e.Type)
+	case webhook.IsReservedID(e.ID):
+		return e, reject(ReservedID, "event_id", "begins with %s, as the ids of what Whisperer publishes itself do", webhook.ReservedIDPrefix)
 	}
 	if err := webhook.ValidateEntity(e.Entity); err != nil {
 		return e, reject(BadField, "entity", "%s", err)

@@ -77,7 +77,7 @@ func ToProto(e *webhook.Event) *whispererv1.Event {
 }
 
 // FromProto is the event that ToProto wrote; tenant, sequence and publication time travel beside it.
-func FromProto(p *whispererv1.Event, tenant string, seq uint64, publishedAt time.Time) webhook.Event {
+func FromProto(p *whispererv1.Event, tenant string, seq webhook.Sequence, publishedAt time.Time) webhook.Event {
 	return webhook.Event{
 		ID: p.GetId(), Tenant: tenant, Type: p.GetType(), Time: p.GetTime().AsTime(), PublishedAt: publishedAt, Seq: seq,
 		Entity: p.GetEntity(), Context: p.GetContext(), ConfigFilter: p.GetConfigFilter(), Data: p.GetData(),

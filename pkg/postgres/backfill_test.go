@@ -21,7 +21,7 @@ func TestANewHookGetsEventsFromBeforeItExisted(t *testing.T) {
 	for i, ago := range []time.Duration{5 * time.Hour, 3 * time.Hour, 2 * time.Hour, time.Second} {
 		at := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
 		events = append(events, webhook.Event{
-			ID: fmt.Sprintf("e-%d", i), Tenant: "default", Type: "order.created", Time: at, PublishedAt: at, Seq: uint64(i + 1), Data: []byte(`{}`),
+			ID: fmt.Sprintf("e-%d", i), Tenant: "default", Type: "order.created", Time: at, PublishedAt: at, Seq: webhook.Sequence(i + 1), Data: []byte(`{}`),
 		})
 	}
 	require.NoError(t, r.WriteEvents(t.Context(), events))

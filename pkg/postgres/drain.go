@@ -119,7 +119,7 @@ func (d *DB) Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, lim
 	for i, r := range rows {
 		e := &webhook.Event{
 			ID: r.EventID, Tenant: r.Tenant, Type: r.EventType, Time: r.Time.Time.UTC(), PublishedAt: r.PublishedAt.UTC(),
-			Seq: uint64(r.EventSeq), Entity: r.Entity, Data: []byte(r.Data.String), Traceparent: r.Traceparent.String, //nolint:gosec // never negative
+			Seq: webhook.Sequence(r.EventSeq), Entity: r.Entity, Data: []byte(r.Data.String), Traceparent: r.Traceparent.String, //nolint:gosec // never negative
 			CloudEvent: optionalBytes(r.CloudEvent),
 		}
 		if r.Context.Valid {

@@ -184,7 +184,7 @@ func TestAPageOfParkedDeliveriesEndsWhereItsEventsAreLarge(t *testing.T) {
 		d := delivery{id: webhook.DeliveryID(hook, id), hook: hook}
 		facts = append(facts, d.fact(webhook.Parked, 0, 0, func(f *whispererv1.DeliveryFact) { f.EventSeq, f.EventId = i+1, id }))
 		events = append(events, webhook.Event{
-			ID: id, Tenant: "default", Type: "order.created", Time: noon, PublishedAt: noon, Seq: i + 1, Data: make([]byte, 1<<20),
+			ID: id, Tenant: "default", Type: "order.created", Time: noon, PublishedAt: noon, Seq: webhook.Sequence(i + 1), Data: make([]byte, 1<<20),
 		})
 		for n := range events[i].Data {
 			events[i].Data[n] = '1'
@@ -197,7 +197,7 @@ func TestAPageOfParkedDeliveriesEndsWhereItsEventsAreLarge(t *testing.T) {
 		list, err := db.Parked(t.Context(), hook, after, 100, 100)
 		require.NoError(t, err)
 		for _, d := range list {
-			got = append(got, d.Event.Seq)
+			got = append(got, uint64(d.Event.Seq))
 			require.Equal(t, d.Event.Seq == 8, d.EventMissing)
 		}
 		return got

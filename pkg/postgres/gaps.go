@@ -156,7 +156,7 @@ func (d *DB) gapEvents(ctx context.Context, p *gapPage) ([]webhook.Event, error)
 	events := make([]webhook.Event, len(rows))
 	for i, r := range rows {
 		events[i] = webhook.Event{
-			ID: r.ID, Tenant: p.tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.At.UTC(), Seq: uint64(r.Seq), //nolint:gosec // never negative
+			ID: r.ID, Tenant: p.tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.At.UTC(), Seq: webhook.Sequence(r.Seq), //nolint:gosec // never negative
 			Entity: r.Entity, Context: optionalBytes(r.Context), ConfigFilter: optionalBytes(r.ConfigFilter), Data: []byte(r.Data),
 		}
 		p.at, p.seq = r.At, r.Seq

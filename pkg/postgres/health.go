@@ -136,7 +136,7 @@ func (d *DB) ParkLost(ctx context.Context, l LostDelivery, before time.Time, rea
 
 // GiveUp makes the deliveries of an event dead whose attempts were begun and never told of, as where each worker died that
 // made them. That of the last worker is one more of those that are unknown.
-func (d *DB) GiveUp(ctx context.Context, seq uint64, publishedAt time.Time) error {
+func (d *DB) GiveUp(ctx context.Context, at webhook.Sequence, publishedAt time.Time) error {
 	_, err := d.db.ExecContext(ctx, `
 		WITH given_up AS (
 			UPDATE deliveries SET state = 'dead', reason = $3, attempts = attempts + 1, updated_at = clock_timestamp()
@@ -145,9 +145,9 @@ func (d *DB) GiveUp(ctx context.Context, seq uint64, publishedAt time.Time) erro
 		INSERT INTO attempts (published_at, delivery_id, number, tenant, hook_id, started_at, duration_us, outcome, error, replay, method, url)
 		SELECT g.published_at, g.id, g.attempts, a.tenant, a.hook_id, clock_timestamp(), 0, 'unknown', a.error, a.replay, a.method, a.url
 		FROM given_up g JOIN attempts a ON a.delivery_id = g.id AND a.published_at = g.published_at AND a.number = g.attempts - 1`,
-		int64(seq), publishedAt, webhook.ReasonPoison) //nolint:gosec // a stream's sequence fits
+		int64(at), publishedAt, webhook.ReasonPoison) //nolint:gosec // a stream's sequence fits
 	if err != nil {
-		return translate(fmt.Errorf("give up deliveries of event %d: %w", seq, err))
+		return translate(fmt.Errorf("give up deliveries of event %d: %w", at.Number(), err))
 	}
 	return nil
 }

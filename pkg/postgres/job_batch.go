@@ -236,10 +236,10 @@ func parkMissing(ctx context.Context, tx *sqlx.Tx, job *Job, hook *webhook.Hook,
 	}
 	for _, r := range rows {
 		e := &webhook.Event{
-			ID: r.ID, Tenant: job.Tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.At.UTC(), Seq: uint64(r.Seq), //nolint:gosec // never negative
+			ID: r.ID, Tenant: job.Tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.At.UTC(), Seq: webhook.Sequence(r.Seq), //nolint:gosec // never negative
 			Entity: r.Entity, Context: optionalBytes(r.Context), ConfigFilter: optionalBytes(r.ConfigFilter), Data: []byte(r.Data),
 		}
-		s.at, s.id = r.At, SeqPosition(r.At, e.Seq).ID
+		s.at, s.id = r.At, SeqPosition(r.At, uint64(e.Seq)).ID
 		if !match(hook, e) {
 			continue
 		}

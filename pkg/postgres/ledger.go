@@ -111,7 +111,7 @@ type eventRow struct {
 
 func (r *eventRow) event(tenant string) webhook.Event {
 	e := webhook.Event{
-		ID: r.ID, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.PublishedAt.UTC(), Seq: uint64(r.Seq), //nolint:gosec // never negative
+		ID: r.ID, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.PublishedAt.UTC(), Seq: webhook.Sequence(r.Seq), //nolint:gosec // never negative
 		Entity: r.Entity, Data: []byte(r.Data), Traceparent: r.Traceparent, SchemaProblems: problemsOf(r.Problems),
 		CloudEvent: optionalBytes(r.CloudEvent),
 	}

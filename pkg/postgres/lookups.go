@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 const (
@@ -35,7 +37,7 @@ type Published struct {
 
 // SeenEvent is an event that the ledger has under some id.
 type SeenEvent struct {
-	Seq    uint64
+	Seq    webhook.Sequence
 	Digest []byte
 }
 

@@ -172,7 +172,7 @@ func (r *Recorder) unheard(ctx context.Context, events []webhook.Event) error {
 		return err
 	}
 	for i := range events {
-		if before, ok := seen[published[i].EventKey]; ok && before.Seq < events[i].Seq {
+		if before, ok := seen[published[i].EventKey]; ok && before.Seq.Before(events[i].Seq) {
 			return errThere
 		}
 	}

@@ -52,50 +52,6 @@ func withoutURL(error) error { return errors.New("it is not a postgres:// URL") 
 // Close closes all connections.
 func (d *DB) Close() error { return errors.Join(d.lookups.close(), d.db.Close()) }
 
-// Ready reports why the database cannot be used by this program: it cannot be reached, ErrPooler, or ErrSchema. A newer schema will
-// do for as long as it says that it carries this program, so that an upgrade can migrate before it replaces programs,
-// and a program of the release before that dies meanwhile can start again.
-func (d *DB) Ready(ctx context.Context) error {
-	if !d.direct.Load() {
-		if err := ownSessions(ctx, d.url); err != nil {
-			return err
-		}
-		d.direct.Store(true)
-	}
-	have, want, err := d.schema(ctx)
-	if err != nil || have == want {
-		return err
-	}
-	var oldest int64
-	if err := d.db.GetContext(ctx, &oldest, `SELECT oldest FROM schema_support`); err != nil {
-		return fmt.Errorf("read what the schema supports: %w", err)
-	}
-	if want < oldest {
-		return fmt.Errorf("%w: it is at version %d, made for programs that know %d, and this one knows %d: run a newer program",
-			ErrSchema, have, oldest, want)
-	}
-	return nil
-}
-
-// schema returns the versions that the database has and that this program wants, and an error where it has less.
-func (d *DB) schema(ctx context.Context) (have, want int64, err error) {
-	err = d.db.GetContext(ctx, &have, `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`)
-	var pqErr *pq.Error
-	switch {
-	case errors.As(err, &pqErr) && pqErr.Code.Name() == "undefined_table":
-		have = 0
-	case err != nil:
-		return 0, 0, fmt.Errorf("read schema version: %w", err)
-	}
-	if want, err = newestMigration(); err != nil {
-		return have, 0, err
-	}
-	if have < want {
-		return have, want, fmt.Errorf("%w: it is at version %d and this program needs %d: run `whisperer migrate up`", ErrSchema, have, want)
-	}
-	return have, want, nil
-}
-
 func newestMigration() (int64, error) {
 	names, err := fs.Glob(migrations.FS, "*.sql")
 	if err != nil {
@@ -122,6 +78,9 @@ type Migration struct {
 
 // Migrate brings the database at the URL to the newest schema. Several at once wait for each other.
 func Migrate(ctx context.Context, url string) ([]Migration, error) {
+	if err := mayMigrate(ctx, url); err != nil {
+		return nil, err
+	}
 	p, closeDB, err := migrator(url)
 	if err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func TestWhatIsNoEventIsKeptWithItsReason(t *testing.T) {
 func anEvent(id string, seq uint64, after time.Duration) webhook.Event {
 	at := noon.Add(after)
 	return webhook.Event{
-		ID: id, Tenant: "default", Type: "order.created", Time: at.Add(-time.Second), PublishedAt: at, Seq: seq, Data: fmt.Appendf(nil, `{"seq": %d}`, seq),
+		ID: id, Tenant: "default", Type: "order.created", Time: at.Add(-time.Second), PublishedAt: at, Seq: webhook.Sequence(seq), Data: fmt.Appendf(nil, `{"seq": %d}`, seq),
 	}
 }
 

@@ -55,7 +55,7 @@ func (d *DB) scanEvents(ctx context.Context, query string, args []any, tenant st
 			return true, nil
 		}
 		take(&webhook.Event{
-			ID: r.ID, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.PublishedAt.UTC(), Seq: uint64(r.Seq), //nolint:gosec // never negative
+			ID: r.ID, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.PublishedAt.UTC(), Seq: webhook.Sequence(r.Seq), //nolint:gosec // never negative
 			Entity: r.Entity, Context: optionalBytes(r.Context), ConfigFilter: optionalBytes(r.ConfigFilter), Data: []byte(r.Data),
 		})
 	}

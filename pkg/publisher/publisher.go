@@ -39,6 +39,8 @@ type Options struct {
 	URL string
 	// Tenant is whose events these are; empty: webhook.DefaultTenant.
 	Tenant string
+	// Namespace is the installation's WHISPERER_NAMESPACE, where it has one.
+	Namespace string
 	// Name of the program, as the server's monitoring shows it.
 	Name string
 	// Credentials say as whom to connect, where the URL does not.
@@ -73,7 +75,7 @@ func New(ctx context.Context, o Options) (*Publisher, error) {
 		return nil, fmt.Errorf("name tenant %q: %w", o.Tenant, err)
 	}
 	b, err := bus.Connect(ctx, bus.Options{
-		URL: o.URL, Name: o.Name, Credentials: o.Credentials, Inbox: "_INBOX.oms." + o.Tenant, Log: o.Log,
+		URL: o.URL, Name: o.Name, Namespace: bus.Namespace(o.Namespace), Credentials: o.Credentials, Inbox: "_INBOX.oms." + o.Tenant, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -53,11 +53,10 @@ func stream(t *testing.T, b *bus.Bus) []webhook.Event {
 	require.NoError(t, err)
 	var all []webhook.Event
 	for i := range lag.Last {
-		m, err := b.Event(t.Context(), i+1)
+		m, err := b.Event(t.Context(), webhook.Sequence(i+1))
 		require.NoError(t, err)
-		tenant, kind := bus.SplitEventSubject(m.Subject)
 		e, err := envelope.Decode(envelope.Published{
-			Tenant: tenant, Type: kind, Headers: m.Headers, Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
+			Tenant: m.Tenant, Type: m.Type, Headers: m.Headers, Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
 		})
 		require.NoError(t, err)
 		all = append(all, e)

@@ -40,8 +40,8 @@ type Event struct {
 	Time time.Time
 	// PublishedAt is when JetStream stored it; it decides the day partition that everything about the event lives in.
 	PublishedAt time.Time
-	// Seq is its sequence in the OMS stream, 0 where it is unknown.
-	Seq uint64
+	// Seq is its place in the streams of events, 0 where that is unknown.
+	Seq Sequence
 	// Entity is the thing that the event is about, such as package:61; may be empty.
 	Entity string
 	// Context is a JSON object that goes to receivers beside Data; nil where none was published.
@@ -78,9 +78,16 @@ var eventIDSpace = uuid.MustParse("6ba2a7c2-3d5c-5f0e-9e53-1a6f0f3c2b10")
 
 // EventIDFromStream derives an id for an event that was published without one. The time is part of it, so that a
 // stream which was made anew does not repeat ids.
-func EventIDFromStream(seq uint64, publishedAt time.Time) string {
+func EventIDFromStream(seq Sequence, publishedAt time.Time) string {
 	return uuid.NewSHA1(eventIDSpace, fmt.Appendf(nil, "%d@%d", seq, publishedAt.UnixNano())).String()
 }
+
+// ReservedIDPrefix begins the ids of events that Whisperer publishes itself, and of no others: an id that somebody else has
+// used before would have them taken for repetitions.
+const ReservedIDPrefix = "whisperer:"
+
+// IsReservedID reports whether only Whisperer itself may publish events with the id.
+func IsReservedID(id string) bool { return strings.HasPrefix(id, ReservedIDPrefix) }
 
 // ValidateEventID reports why s cannot be the id that an event is published with: any text of 1 to MaxEventIDLength bytes
 // is one that has no control characters, which could not travel in headers.

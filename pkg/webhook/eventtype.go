@@ -71,6 +71,12 @@ func IsOperational(eventType string) bool {
 	return strings.HasPrefix(eventType, "hook.") || strings.HasPrefix(eventType, "delivery.") || strings.HasPrefix(eventType, "callback.")
 }
 
+// IsReserved reports whether only Whisperer itself may publish events of the type: hook.…, callback.… and delivery.dead.
+// Other types that begin with delivery. are the order management system's.
+func IsReserved(eventType string) bool {
+	return strings.HasPrefix(eventType, "hook.") || strings.HasPrefix(eventType, "callback.") || eventType == "delivery.dead"
+}
+
 // MatchPattern reports whether pattern covers the event type. Both must be valid. Operational types have to be asked
 // for by name or by a pattern such as hook.*: everything means everything that the order management system tells.
 func MatchPattern(pattern, eventType string) bool {

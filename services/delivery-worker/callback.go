@@ -7,7 +7,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -57,11 +56,9 @@ func (o operator) Outcome(ctx context.Context, due *webhook.Due, state webhook.D
 	if subject := due.Hook.Callback.Subject; subject != "" {
 		return o.s.bus.Tell(ctx, subject, id, data)
 	}
-	body, err := json.Marshal(map[string]any{"event_id": id, "entity": "hook:" + told.HookID, "data": json.RawMessage(data)})
-	if err != nil {
-		return fmt.Errorf("encode callback: %w", err)
-	}
-	return o.s.bus.PublishEvents(ctx, []bus.Outgoing{{Tenant: due.Event.Tenant, Type: webhook.CallbackType(due.Hook.ID), ID: id, Body: body}})
+	return o.s.own.publish(ctx, due.Event.Tenant, &whispererv1.Event{
+		Id: id, Type: webhook.CallbackType(due.Hook.ID), Entity: "hook:" + told.HookID, Data: data,
+	})
 }
 
 // answerOf is the answer that the attempt got, nil for none.

@@ -24,8 +24,10 @@ type Config struct {
 	BreakerAttempts int           `env:"BREAKER_ATTEMPTS" envDefault:"10" desc:"attempts within a minute from which a hook's breaker may open"`
 	BreakerRatio    float64       `env:"BREAKER_RATIO" envDefault:"0.7" desc:"part of them that has to fail for it to open, 0 to 1"`
 	BreakerOpen     time.Duration `env:"BREAKER_OPEN" envDefault:"10s" desc:"how long it stays open before one attempt probes the receiver"`
-	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream: 1, or 3 on a cluster"`
-	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size of the event log in bytes; publishers get an error when it is full"`
+	Namespace       string        `env:"NAMESPACE" desc:"what the names of streams and subjects begin with, where several installations share a NATS account: a-z, 0-9, _ and -; empty for none"`
+	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream where it is made: 1, or 3 on a cluster; whisperer migrate streams changes it later"`
+	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size in bytes of the event log where it is made; publishers get an error when it is full; whisperer migrate streams changes it later"`
+	OwnMaxBytes     int64         `env:"OWN_MAX_BYTES" envDefault:"268435456" desc:"size in bytes of the stream of callbacks and operational events where it is made; what has no room is published later"`
 	EventAge        time.Duration `env:"EVENT_AGE" envDefault:"168h" desc:"how long the event log keeps events that are done with"`
 	KeepPayloads    time.Duration `env:"KEEP_PAYLOADS" envDefault:"720h" desc:"how long Postgres keeps events' payloads"`
 	KeepRecords     time.Duration `env:"KEEP_RECORDS" envDefault:"2160h" desc:"how long Postgres keeps what became of events"`
@@ -58,6 +60,10 @@ func (c Config) Validate() error {
 	add("MASTER_KEY", err)
 	_, err = egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
 	add("EGRESS_ALLOW, WHISPERER_EGRESS_PORTS", err)
+	add("NAMESPACE", bus.Namespace(c.Namespace).Validate())
+	if c.OMSMaxBytes < 0 || c.OwnMaxBytes < 0 {
+		add("OMS_MAX_BYTES, WHISPERER_OWN_MAX_BYTES", errors.New("must not be negative"))
+	}
 	if c.Slots < 1 || c.Slots > 1<<16 {
 		add("SLOTS", errors.New("must be from 1 to 65536"))
 	}

@@ -70,13 +70,13 @@ func TestWhatWasParkedForLongerThanItsPayloadIsKeptEndsAndTheRestIsDrained(t *te
 			require.NoError(t, err)
 			// one is of an event log that was lost: in the log of now, another event has its sequence
 			published := time.Now().Add(-2 * time.Hour)
-			lost := map[string]uint64{"of another log": kept[1].Event.Seq, "long gone": 1 << 30}
+			lost := map[string]webhook.Sequence{"of another log": kept[1].Event.Seq, "long gone": 1 << 30}
 			r := w.db.NewRecorder()
 			defer r.Close()
 			for id, seq := range lost {
 				delivery := webhook.DeliveryID(h.ID, id)
 				require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{{
-					DeliveryId: delivery[:], HookId: h.ID[:], Tenant: h.Tenant, EventId: id, EventType: "order.created", EventSeq: seq,
+					DeliveryId: delivery[:], HookId: h.ID[:], Tenant: h.Tenant, EventId: id, EventType: "order.created", EventSeq: uint64(seq),
 					PublishedAt: published.UnixNano(), State: string(webhook.Parked), At: time.Now().UnixNano(), First: true,
 				}}}}))
 			}

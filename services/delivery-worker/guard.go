@@ -2,6 +2,7 @@ package deliveryworker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,23 @@ type guard struct {
 	repairs *prometheus.CounterVec
 	log     *zap.Logger
 	failure atomic.Pointer[error]
+	// taken is called when the streams have become another installation's: what is in them then is not ours to take.
+	taken context.CancelCauseFunc
+}
+
+func newGuard(b *bus.Bus, repairs *prometheus.CounterVec, log *zap.Logger) *guard {
+	return &guard{bus: b, repairs: repairs, log: log}
+}
+
+// ensure makes the topology at the start.
+func (g *guard) ensure(ctx context.Context) error {
+	err := g.bus.EnsureTopology(ctx)
+	if err != nil {
+		g.failure.Store(&err)
+	} else {
+		g.failure.Store(nil)
+	}
+	return err
 }
 
 // run looks at the topology until ctx ends.
@@ -49,10 +67,23 @@ func (g *guard) look(ctx context.Context) {
 		g.failure.Store(nil)
 		return
 	}
-	if ctx.Err() == nil { // else the server is away, which the check of the connection tells
-		g.log.Error("topology could not be put right", zap.Error(err))
-		g.failure.Store(&err)
+	if ctx.Err() != nil { // the server is away, which the check of the connection tells
+		return
 	}
+	if g.failure.Swap(&err) == nil { // the log is told again by who watches the checks
+		g.log.Error("topology could not be put right", zap.Error(err))
+	}
+	if foreign, ok := errors.AsType[*bus.ForeignError](err); ok {
+		g.taken(foreign)
+	}
+}
+
+// taken returns the reason where the streams became another installation's.
+func taken(ctx context.Context) error {
+	if foreign, ok := errors.AsType[*bus.ForeignError](context.Cause(ctx)); ok {
+		return foreign
+	}
+	return nil
 }
 
 // ready is a readiness check: the error says what is wrong with the topology and could not be put right.

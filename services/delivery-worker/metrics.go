@@ -34,6 +34,9 @@ type metrics struct {
 	clockAhead    prometheus.Gauge
 	logUsed       prometheus.Gauge
 	logLimit      prometheus.Gauge
+	ownUsed       prometheus.Gauge
+	ownLimit      prometheus.Gauge
+	ownDeferred   prometheus.Counter
 	swept         prometheus.Counter
 	trimmed       prometheus.Counter
 	pending       *prometheus.GaugeVec
@@ -57,17 +60,15 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		r.MustRegister(g)
 		return g
 	}
-	gaugeOf := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "whisperer_" + name, Help: help})
-		r.MustRegister(g)
-		return g
-	}
+	gaugeOf := func(name, help string) prometheus.Gauge { return gauges(name, help).WithLabelValues() }
 	m := &metrics{
 		waitingNow: gaugeOf("deliveries_waiting", "Deliveries that wait for the time of their next attempt."),
 		parkedNow:  gaugeOf("deliveries_parked", "Deliveries that wait for their hook."),
 		clockAhead: gaugeOf("clock_ahead_seconds", "How far this machine's clock is ahead of the database's."),
 		logUsed:    gaugeOf("event_log_bytes", "Size of the event log."),
 		logLimit:   gaugeOf("event_log_limit_bytes", "Size from which the event log refuses publishers."),
+		ownUsed:    gaugeOf("own_events_bytes", "Size of the stream of callbacks and operational events."),
+		ownLimit:   gaugeOf("own_events_limit_bytes", "Size from which that stream takes no more."),
 		attempts:   counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "whisperer_attempt_duration_seconds", Help: "How long attempts took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
@@ -86,14 +87,15 @@ func newMetrics(r *prometheus.Registry) *metrics {
 			Name: "whisperer_recorder_write_seconds", Help: "How long writing a batch to Postgres took.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"what"}),
-		setAside:  counters("recorder_set_aside_total", "Messages that PostgreSQL refused while it took others, and that were set aside whole.", "what"),
-		asideNow:  gaugeOf("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
-		offSchema: counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
-		swept:     counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
-		trimmed:   counter("events_trimmed_total", "Events that were dropped from the event log."),
-		pending:   gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
-		repairs:   counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
-		inFlight:  gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
+		setAside:    counters("recorder_set_aside_total", "Messages that PostgreSQL refused while it took others, and that were set aside whole.", "what"),
+		asideNow:    gaugeOf("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
+		offSchema:   counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
+		swept:       counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
+		ownDeferred: counter("own_events_deferred_total", "Callbacks and operational events for which their stream had no room and that wait to be published later; should stay 0."),
+		trimmed:     counter("events_trimmed_total", "Events that were dropped from the event log and from our own."),
+		pending:     gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
+		repairs:     counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
+		inFlight:    gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
 	}
 	r.MustRegister(m.duration, m.lag, m.recordSeconds)
 	for _, what := range []string{"facts", "events"} {
@@ -149,9 +151,13 @@ func (m *metrics) follow(ctx context.Context, b *bus.Bus, lanes *lane.Lanes) {
 			}
 		}
 		lanes.Crowd(crowded)
-		if used, limit, err := b.EventLogSize(ctx); err == nil {
+		if used, limit, err := b.EventLogSize(ctx, webhook.OMS); err == nil {
 			m.logUsed.Set(float64(used))
 			m.logLimit.Set(float64(limit))
+		}
+		if used, limit, err := b.EventLogSize(ctx, webhook.Own); err == nil {
+			m.ownUsed.Set(float64(used))
+			m.ownLimit.Set(float64(limit))
 		}
 		if n, err := b.AsideCount(ctx); err == nil {
 			m.asideNow.Set(float64(n))

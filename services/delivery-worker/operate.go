@@ -2,13 +2,11 @@ package deliveryworker
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -17,23 +15,11 @@ import (
 
 func (s *Service) housekeeper() *housekeeper.Housekeeper {
 	return housekeeper.New(housekeeper.Deps{
-		Ledger: s.db, Health: s.db, Leases: s.db, Stream: s.bus, Announce: announcer{s.bus}, Observer: s.metrics, Log: s.log,
+		Ledger: s.db, Health: s.db, Leases: s.db, Stream: s.bus, Announce: s.own, Observer: s.metrics, Log: s.log,
 		Worker: s.config.Worker, Every: s.config.HousekeepEvery, EventAge: s.config.EventAge, Payloads: s.config.KeepPayloads,
 		Records: s.config.KeepRecords, Overdue: s.config.SweepAfter,
 		Disable: housekeeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},
 	})
-}
-
-// announcer publishes operational events, which hooks of the tenant can subscribe to like any other type.
-type announcer struct{ bus *bus.Bus }
-
-// Announce returns when JetStream has stored the event.
-func (a announcer) Announce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error {
-	body, err := json.Marshal(map[string]any{"event_id": id, "entity": entity, "data": data})
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", eventType, err)
-	}
-	return a.bus.PublishEvents(ctx, []bus.Outgoing{{Tenant: tenant, Type: eventType, ID: id, Body: body}})
 }
 
 // operator tells people, and other programs, of what happens to hooks and deliveries.
@@ -47,7 +33,7 @@ func (o operator) Died(due *webhook.Due, reason webhook.Reason, attempts int, re
 	ctx, cancel := context.WithTimeout(context.Background(), announceTime)
 	defer cancel()
 	id := fmt.Sprintf("dead:%s:%d", due.ID, attempts)
-	err := announcer{o.s.bus}.Announce(ctx, due.Event.Tenant, typeDead, id, due.Event.Entity, map[string]any{
+	err := o.s.own.Announce(ctx, due.Event.Tenant, typeDead, id, due.Event.Entity, map[string]any{
 		"delivery_id": due.ID, "hook_id": due.Hook.ID, "event_id": due.Event.ID, "event_type": due.Event.Type,
 		"reason": reason, "attempts": attempts, "last_status": result.Status, "last_error": result.Class,
 	})
@@ -91,7 +77,7 @@ func (o operator) disable(h *webhook.Hook, reason string) {
 	log.Warn("hook disabled")
 	ctx, cancel := context.WithTimeout(context.Background(), announceTime)
 	defer cancel()
-	err = announcer{o.s.bus}.Announce(ctx, h.Tenant, "hook.disabled", fmt.Sprintf("disabled:%s:%d", h.ID, h.Version),
+	err = o.s.own.Announce(ctx, h.Tenant, "hook.disabled", fmt.Sprintf("disabled:%s:%d", h.ID, h.Version),
 		"hook:"+h.ID.String(), map[string]any{"hook_id": h.ID, "name": h.Name, "target_url": h.TargetURL, "reason": reason})
 	if err != nil {
 		log.Warn("disabled hook could not be announced", zap.Error(err))

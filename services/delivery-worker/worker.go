@@ -37,12 +37,14 @@ import (
 
 const (
 	// databaseConns is enough for the recorders, the listener's re-reads and the questions to the ledger.
-	databaseConns = 8
+	databaseConns = 9
 	// What is taken from the bus and not settled yet is bounded by bytes, so that large events do not take more memory than
 	// the target leaves: an event is kept about three times, as it came, as it is sent and as it is recorded.
 	fanoutBytes   = 32 << 20
 	retryBytes    = 16 << 20
 	recorderBytes = 16 << 20
+	// Callbacks and operational events are few and small.
+	ownBytes = 4 << 20
 	// lastWords is what telling the ledger may take after deliveries were given up at the end.
 	lastWords = 3 * time.Second
 )
@@ -60,6 +62,7 @@ type Service struct {
 	traces   *trace.Tracer
 
 	bus   *bus.Bus
+	own   *own
 	index *index.Index
 	// known keeps the index and the checked types equal to the database.
 	known *postgres.Watch
@@ -119,14 +122,18 @@ func (s *Service) Components() []daemon.Component {
 		{Name: "traces", Run: s.traces.Run},
 		{Name: "delivery-worker", Run: s.run, StopTimeout: s.config.ShutdownTimeout + 3*lastWords},
 		s.health.Gate(),
+		s.health.Watch(s.log),
 	}
 }
 
 func (s *Service) run(ctx context.Context, ready func()) error {
 	defer s.db.Close()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
+	s.guard.taken = stop
 	defer s.bus.Close()
 
 	// three lives, each longer than the one before: taking (ctx), attempts under way, and telling what became of them
@@ -172,7 +179,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	recorders.wait(lastWords)
 	stopTelling()
 	background.Wait()
-	return nil
+	return taken(ctx)
 }
 
 // watch starts what looks after the worker's surroundings until ctx ends.
@@ -182,11 +189,14 @@ func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 	parts.Go(func() { s.guard.run(ctx) })
 }
 
-// connect waits for Postgres and NATS, and makes the parts that need them. A schema or server that does not fit is an
-// error, one that is not there yet is waited for.
+// connect waits for Postgres and NATS, and makes the parts that need them. A schema that does not fit, and streams of
+// another installation, are waited for like a server that is not there yet: the log and the checks say what mends it.
 func (s *Service) connect(ctx context.Context) error {
 	s.health.AddCheck("postgres", s.db.Ready)
-	err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, postgres.ErrSchema)
+	if err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, nil); err != nil {
+		return err
+	}
+	installation, err := s.db.Installation(ctx)
 	if err != nil {
 		return err
 	}
@@ -194,8 +204,9 @@ func (s *Service) connect(ctx context.Context) error {
 		return err
 	}
 	s.bus, err = bus.Open(bus.Options{
-		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker, Credentials: s.config.NATS, Replicas: s.config.Replicas,
-		OMSMaxBytes: s.config.OMSMaxBytes, Log: s.log,
+		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker, Credentials: s.config.NATS, Namespace: bus.Namespace(s.config.Namespace),
+		Installation: installation.String(), Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes,
+		OwnMaxBytes: s.config.OwnMaxBytes, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -205,10 +216,13 @@ func (s *Service) connect(ctx context.Context) error {
 		s.bus.Close()
 		return err
 	}
-	if err := daemon.Await(ctx, s.log, "nats", s.bus.EnsureTopology, bus.ErrServerTooOld); err != nil {
+	s.guard = newGuard(s.bus, s.metrics.repairs, s.log)
+	s.health.AddCheck("topology", s.guard.ready)
+	if err := daemon.Await(ctx, s.log, "nats", s.guard.ensure, bus.ErrServerTooOld); err != nil {
 		s.bus.Close()
 		return err
 	}
+	s.bus.TellSettings(ctx)
 	client := egress.NewClient(egress.Options{Policy: s.policy, MaxIdlePerHost: webhook.MaxConcurrency, Version: s.version})
 	s.send = attempt.New(client, s.version, s.traces)
 	s.index = index.New(s.hookChanged)
@@ -217,8 +231,7 @@ func (s *Service) connect(ctx context.Context) error {
 	}, s.index)
 	s.types = schema.NewChecks(catalogue.SchemaOf, s.log)
 	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
-	s.guard = &guard{bus: s.bus, repairs: s.metrics.repairs, log: s.log}
-	s.health.AddCheck("topology", s.guard.ready)
+	s.own = &own{bus: s.bus, deferred: s.metrics.ownDeferred, log: s.log}
 	s.metrics.watch(s.registry, s.index, s.lanes)
 	s.known, err = s.db.Watch(postgres.WatchOptions{
 		Hooks: hookSet{s.index, s, s.config.MemoryTarget}, Types: s.types, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,
@@ -280,16 +293,26 @@ func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, room bus.
 	return nil
 }
 
+// roomFor is what may be taken of a stream of events and not be settled yet.
+func roomFor(s webhook.Stream, messages, bytes int) bus.Room {
+	if s == webhook.Own {
+		bytes = ownBytes
+	}
+	return bus.Room{Messages: messages, Bytes: bytes}
+}
+
 func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	t := &takers{}
 	facts := recorder.New(s.db.NewRecorder(), s.bus, s.types, s.metrics, s.log)
 	if err := s.take(ctx, t, bus.FactRecorder, bus.Room{Messages: 64, Bytes: recorderBytes}, facts.RunFacts); err != nil {
 		return nil, err
 	}
-	events := recorder.New(s.db.NewRecorder(), s.bus, s.types, s.metrics, s.log)
-	events.SourcesSince = s.sourcesSince
-	if err := s.take(ctx, t, bus.EventRecorder, bus.Room{Messages: 2000, Bytes: recorderBytes}, events.RunEvents); err != nil {
-		return nil, err
+	for _, from := range []webhook.Stream{webhook.OMS, webhook.Own} {
+		events := recorder.New(s.db.NewRecorder(), s.bus, s.types, s.metrics, s.log)
+		events.SourcesSince = s.sourcesSince
+		if err := s.take(ctx, t, bus.RecorderOf(from), roomFor(from, 2000, recorderBytes), events.RunEvents); err != nil {
+			return nil, err
+		}
 	}
 	return t, nil
 }
@@ -313,15 +336,17 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 
 func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer, history *ledger.Reader) (*takers, error) {
 	t := &takers{}
-	out := fanout.New(fanout.Deps{
-		Hooks: s.index, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Observer: s.metrics, Log: s.log,
-		Slots: s.config.Slots, Traces: s.traces, SourcesSince: s.sourcesSince,
-	})
-	if err := s.take(ctx, t, bus.Fanout, bus.Room{Messages: 256, Bytes: fanoutBytes}, out.Run); err != nil {
-		return nil, err
+	for _, from := range []webhook.Stream{webhook.OMS, webhook.Own} {
+		out := fanout.New(fanout.Deps{
+			From: from, Hooks: s.index, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Observer: s.metrics, Log: s.log,
+			Slots: s.config.Slots, Traces: s.traces, SourcesSince: s.sourcesSince,
+		})
+		if err := s.take(ctx, t, bus.FanoutOf(from), roomFor(from, 256, fanoutBytes), out.Run); err != nil {
+			return nil, err
+		}
 	}
 	again := retries.New(retries.Deps{
-		Hooks: s.index, Deliverer: deliverer, History: history, Schedule: s.bus, Events: s.payloads, Log: s.log, Slots: s.config.Slots,
+		Hooks: s.index, Deliverer: deliverer, History: history, Schedule: s.bus, Events: s.payloads, Own: s.own, Log: s.log, Slots: s.config.Slots,
 	})
 	if err := s.take(ctx, t, bus.Retry, bus.Room{Messages: 256, Bytes: retryBytes}, again.Run); err != nil {
 		return nil, err

@@ -63,6 +63,8 @@ type Service struct {
 	types   *schema.Checks
 	traces  *trace.Tracer
 	http    *daemon.Server
+	// database is closed when it is there.
+	database chan struct{}
 }
 
 // New makes the API and opens its addresses; it connects to nothing yet. Requests are traced where traces is not nil.
@@ -83,7 +85,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, log: log, events: &publisher{}, traces: traces, types: schema.NewChecks(catalogue.SchemaOf, log)}
+	s := &Service{config: c, log: log, database: make(chan struct{}), events: &publisher{}, traces: traces, types: schema.NewChecks(catalogue.SchemaOf, log)}
 	defer func() {
 		if err != nil {
 			_ = s.closeDatabase()
@@ -222,18 +224,20 @@ func (s *Service) Components() []daemon.Component {
 		{Name: "jobs", Run: s.runJobs},
 		{Name: "event types", Run: s.watchTypes},
 		s.health.Gate(),
+		s.health.Watch(s.log),
 	}
 }
 
-// serve answers requests from when the database is there until ctx ends, and then finishes those under way. A schema
-// that does not fit is an error.
+// serve answers requests from when the database is there, with a schema that fits, until ctx ends, and then finishes those
+// under way.
 func (s *Service) serve(ctx context.Context, ready func()) error {
 	defer func() { _ = s.closeDatabase() }()
 	s.health.AddCheck("postgres", s.db.Ready)
-	if err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, postgres.ErrSchema); err != nil {
+	if err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, nil); err != nil {
 		_ = s.http.Close()
 		return err
 	}
+	close(s.database)
 	return s.http.Serve(ctx, ready)
 }
 
@@ -262,26 +266,41 @@ func (s *Service) watchTypes(ctx context.Context, ready func()) error {
 // connectBus connects to NATS, for as long as it takes, beside everything else: without it hooks can be managed, and
 // only publishing answers 503.
 func (s *Service) connectBus(ctx context.Context, ready func()) error {
+	s.health.AddCheck("nats", func(context.Context) error { return errNoBus })
+	ready()
+	select {
+	case <-s.database: // it says which installation this is
+	case <-ctx.Done():
+		return nil
+	}
+	installation, err := s.db.Installation(ctx)
+	if err != nil {
+		return err
+	}
 	b, err := bus.Open(bus.Options{
-		URL: s.config.NATSURL, Name: "subscription-api", Credentials: s.config.NATS, Replicas: s.config.Replicas,
-		OMSMaxBytes: s.config.OMSMaxBytes, Log: s.log,
+		URL: s.config.NATSURL, Name: "subscription-api", Credentials: s.config.NATS, Namespace: bus.Namespace(s.config.Namespace), Installation: installation.String(),
+		Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes, OwnMaxBytes: s.config.OwnMaxBytes, Log: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
 	s.health.AddCheck("nats", s.events.readyOnce(b))
-	ready()
 	if b.Await(ctx) != nil {
 		return nil // asked to stop before there was a connection
 	}
-	err = daemon.Await(ctx, s.log, "nats", b.EnsureTopology, bus.ErrServerTooOld)
+	err = daemon.Await(ctx, s.log, "nats", func(ctx context.Context) error {
+		err := b.EnsureTopology(ctx)
+		s.events.waits(err)
+		return err
+	}, bus.ErrServerTooOld)
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
 		return err
 	}
+	b.TellSettings(ctx)
 	s.events.connected(b)
 	<-ctx.Done()
 	return nil

@@ -2,6 +2,7 @@ package subscriptionapi_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -174,16 +175,34 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-func TestASchemaThatDoesNotFitIsAnErrorThatSaysWhatToDo(t *testing.T) {
+func TestASchemaThatDoesNotFitIsWaitedForAndTheCheckSaysWhatToDo(t *testing.T) {
 	t.Parallel()
+	database := testenv.EmptyPostgres(t)
 	s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
-		DatabaseURL: testenv.EmptyPostgres(t), NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0",
+		DatabaseURL: database, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0",
 		HealthListen: "127.0.0.1:0", HookQuota: 1, Replicas: 1, EgressPorts: "80",
 	}, "test", zap.NewNop(), nil)
 	require.NoError(t, err)
-	err = daemon.Run(t.Context(), zap.NewNop(), s.Components()...)
-	require.ErrorIs(t, err, postgres.ErrSchema)
-	require.ErrorContains(t, err, "whisperer migrate")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- daemon.Run(ctx, zap.NewNop(), s.Components()...) }()
+	told := func() string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.HealthAddr()+"/readyz", nil)
+		require.NoError(t, err)
+		answer, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return ""
+		}
+		defer answer.Body.Close()
+		text, _ := io.ReadAll(answer.Body)
+		return string(text)
+	}
+	require.Eventually(t, func() bool { return strings.Contains(told(), "run `whisperer migrate up`") }, 30*time.Second, 20*time.Millisecond)
+	_, err = postgres.Migrate(t.Context(), database)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return strings.Contains(told(), `"postgres":{"ok":true}`) }, 30*time.Second, 20*time.Millisecond)
+	stop()
+	require.NoError(t, <-ended)
 }
 
 func TestTheConsoleIsServedBesideTheAPI(t *testing.T) {

@@ -29,8 +29,10 @@ type Config struct {
 	MaxConnections           int           `env:"MAX_CONNECTIONS" envDefault:"2048" desc:"connections to the API that may be open at once; for a new one the one that has kept us waiting longest is closed"`
 	MaxConnectionsPerAddress int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"512" desc:"those of one address that is not a trusted proxy"`
 	TrustedProxies           string        `env:"TRUSTED_PROXIES" desc:"networks of proxies in front of the API, as CIDRs separated by commas: their X-Forwarded-For tells the client, and they may have any share of the connections"`
-	Replicas                 int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream: 1, or 3 on a cluster"`
-	OMSMaxBytes              int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size of the event log in bytes; publishers get an error when it is full"`
+	Namespace                string        `env:"NAMESPACE" desc:"what the names of streams and subjects begin with, where several installations share a NATS account: a-z, 0-9, _ and -; empty for none"`
+	Replicas                 int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream where it is made: 1, or 3 on a cluster; whisperer migrate streams changes it later"`
+	OMSMaxBytes              int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size in bytes of the event log where it is made; publishers get an error when it is full; whisperer migrate streams changes it later"`
+	OwnMaxBytes              int64         `env:"OWN_MAX_BYTES" envDefault:"268435456" desc:"size in bytes of the stream of callbacks and operational events where it is made; what has no room is published later"`
 	ShutdownTimeout          time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests under way may take to finish at the end"`
 	LogLevel                 string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
 	LogFormat                string        `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
@@ -54,6 +56,10 @@ func (c Config) Validate() error {
 	add("MASTER_KEY", err)
 	_, err = egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
 	add("EGRESS_ALLOW, WHISPERER_EGRESS_PORTS", err)
+	add("NAMESPACE", bus.Namespace(c.Namespace).Validate())
+	if c.OMSMaxBytes < 0 || c.OwnMaxBytes < 0 {
+		add("OMS_MAX_BYTES, WHISPERER_OWN_MAX_BYTES", errors.New("must not be negative"))
+	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {

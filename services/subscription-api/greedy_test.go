@@ -58,7 +58,7 @@ func TestWhoLooksUpTooMuchKeepsNobodyElseWaiting(t *testing.T) {
 		at := time.Now().Add(-time.Duration(i) * time.Minute).UTC().Truncate(time.Microsecond)
 		for _, tenant := range []string{"greedy", webhook.DefaultTenant} {
 			events = append(events, webhook.Event{
-				ID: fmt.Sprint(i), Tenant: tenant, Type: "package.created", Time: at, PublishedAt: at, Seq: uint64(len(events) + 1), Data: data,
+				ID: fmt.Sprint(i), Tenant: tenant, Type: "package.created", Time: at, PublishedAt: at, Seq: webhook.Sequence(len(events) + 1), Data: data,
 			})
 		}
 	}

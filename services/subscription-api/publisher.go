@@ -12,7 +12,14 @@ import (
 var errNoBus = errors.New("not connected to nats yet")
 
 // publisher is the bus once there is one.
-type publisher struct{ bus atomic.Pointer[bus.Bus] }
+type publisher struct {
+	bus atomic.Pointer[bus.Bus]
+	// waiting is why there is none yet.
+	waiting atomic.Pointer[error]
+}
+
+// waits says why there is no bus yet.
+func (p *publisher) waits(reason error) { p.waiting.Store(&reason) }
 
 func (p *publisher) connected(b *bus.Bus) { p.bus.Store(b) }
 
@@ -61,6 +68,9 @@ func (p *publisher) readyOnce(b *bus.Bus) daemon.Check {
 		}
 		if err := b.Ready(ctx); err != nil {
 			return err
+		}
+		if reason := p.waiting.Load(); reason != nil && *reason != nil {
+			return *reason
 		}
 		return errNoBus
 	}

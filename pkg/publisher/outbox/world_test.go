@@ -76,7 +76,7 @@ func (w *world) limit(size int64) {
 	b, err := bus.Connect(w.t.Context(), bus.Options{URL: w.url, Name: "limit", OMSMaxBytes: size, Log: zap.NewNop()})
 	require.NoError(w.t, err)
 	defer b.Close()
-	require.NoError(w.t, b.EnsureTopology(w.t.Context()))
+	require.NoError(w.t, b.ApplySettings(w.t.Context()))
 }
 
 // relaying is a relay that runs, and what it told.
@@ -177,11 +177,10 @@ func (w *world) stream() []webhook.Event {
 	require.NoError(w.t, err)
 	var all []webhook.Event
 	for i := range lag.Last {
-		m, err := w.bus.Event(w.t.Context(), i+1)
+		m, err := w.bus.Event(w.t.Context(), webhook.Sequence(i+1))
 		require.NoError(w.t, err)
-		tenant, kind := bus.SplitEventSubject(m.Subject)
 		e, err := envelope.Decode(envelope.Published{
-			Tenant: tenant, Type: kind, Headers: m.Headers, Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
+			Tenant: m.Tenant, Type: m.Type, Headers: m.Headers, Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
 		})
 		require.NoError(w.t, err)
 		all = append(all, e)

@@ -104,7 +104,7 @@ func (c *caller) record(id string, n int) {
 		at := time.Now().Add(-time.Duration(2+i) * time.Minute).UTC()
 		seq := uint64(c.n*1_000_000 + n*1000 + i + 1)
 		e := webhook.Event{
-			ID: fmt.Sprintf("past-%d-%d", n, i), Tenant: c.tenant, Type: "order.created", Time: at, PublishedAt: at, Seq: seq, Entity: "order:61", Data: []byte(`{"n":1.50}`),
+			ID: fmt.Sprintf("past-%d-%d", n, i), Tenant: c.tenant, Type: "order.created", Time: at, PublishedAt: at, Seq: webhook.Sequence(seq), Entity: "order:61", Data: []byte(`{"n":1.50}`),
 		}
 		events = append(events, e)
 		deliveryID := webhook.DeliveryID(hookID, e.ID)
@@ -113,7 +113,7 @@ func (c *caller) record(id string, n int) {
 			state, status = webhook.Delivered, http.StatusOK
 		}
 		facts = append(facts, &whispererv1.DeliveryFact{
-			DeliveryId: deliveryID[:], HookId: hookID[:], Tenant: c.tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity, EventSeq: e.Seq,
+			DeliveryId: deliveryID[:], HookId: hookID[:], Tenant: c.tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity, EventSeq: uint64(e.Seq),
 			PublishedAt: at.UnixNano(), State: string(state), At: at.Add(time.Second).UnixNano(), Attempts: 1, RoundAttempts: 1, RoundStartedAt: at.UnixNano(),
 			Attempt: &whispererv1.AttemptFact{
 				Number: 1, StartedAt: at.UnixNano(), Duration: int64(time.Second), Outcome: string(webhook.Failed), Status: status, Method: "POST",

@@ -23,7 +23,7 @@ func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
 	for i := range events {
 		at := time.Now().Add(-2 * time.Hour).Add(time.Duration(i) * time.Millisecond).UTC().Truncate(time.Microsecond)
 		events[i] = webhook.Event{
-			ID: fmt.Sprintf("e-%03d", i), Tenant: webhook.DefaultTenant, Type: "order.created", Time: at, PublishedAt: at, Seq: uint64(i + 1),
+			ID: fmt.Sprintf("e-%03d", i), Tenant: webhook.DefaultTenant, Type: "order.created", Time: at, PublishedAt: at, Seq: webhook.Sequence(i + 1),
 			Data: json.RawMessage(`{"id":1}`),
 		}
 	}

@@ -2,8 +2,10 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -64,15 +66,30 @@ func (s *system) migrateOn(db *sql.DB) {
 	require.NoError(s.t, err)
 }
 
-// refuses starts a program that has to end by itself, and returns what it said.
-func (s *system) refuses(name string) string {
+// waits starts a program that does not get ready, and returns when its check has said why, which has to be once in its log.
+func (s *system) waits(name, why string) {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), filepath.Join(binaries, name))
-	cmd.Env = append(slices.Clip(s.env), "WHISPERER_HEALTH_LISTEN="+freeAddress(s.t), "WHISPERER_LISTEN="+freeAddress(s.t))
+	health := freeAddress(s.t)
+	ctx, stop := context.WithCancel(s.t.Context())
+	cmd := exec.CommandContext(ctx, filepath.Join(binaries, name))
+	cmd.Env = append(slices.Clip(s.env), "WHISPERER_HEALTH_LISTEN="+health, "WHISPERER_LISTEN="+freeAddress(s.t))
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	require.Error(s.t, cmd.Run(), "%s started", name)
-	return said.String()
+	require.NoError(s.t, cmd.Start())
+	require.Eventually(s.t, func() bool {
+		req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+health+"/readyz", nil)
+		require.NoError(s.t, err)
+		answer, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		text, _ := io.ReadAll(answer.Body)
+		return answer.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), why)
+	}, 20*time.Second, 50*time.Millisecond, "%s does not say %q", name, why)
+	stop()
+	_ = cmd.Wait() // it was killed
+	require.Equal(s.t, 1, strings.Count(said.String(), why), said.String())
 }
 
 // newHook makes a hook for all orders and returns when the workers know it: probes reach its receiver.
@@ -160,7 +177,7 @@ func TestProgramsOfThisReleaseRunAndStartOnTheNextOnesSchema(t *testing.T) {
 	_, err := db.ExecContext(t.Context(), `UPDATE schema_support SET oldest = (SELECT max(version_id) FROM goose_db_version)`)
 	require.NoError(t, err)
 	for _, name := range []string{"delivery-worker", "subscription-api"} {
-		require.Contains(t, s.refuses(name), "run a newer program")
+		s.waits(name, "run a newer program")
 	}
 }
 
@@ -175,7 +192,7 @@ func TestProgramsOfThisReleaseWaitForNobodyOnTheOneBefores(t *testing.T) {
 	_, err := db.ExecContext(t.Context(), `DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)`)
 	require.NoError(t, err)
 	for _, name := range []string{"delivery-worker", "subscription-api"} {
-		require.Contains(t, s.refuses(name), "whisperer migrate up", "%s says what mends it", name)
+		s.waits(name, "whisperer migrate up")
 	}
 	// What came meanwhile is delivered once the schema is there.
 	_, err = db.ExecContext(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) SELECT max(version_id) + 1, true FROM goose_db_version`)

@@ -57,6 +57,7 @@ capabilities: {drop: [ALL]}
 {{- include "whisperer.natsAccess" $secret }}
 {{- $given := dict
   "WHISPERER_STREAM_REPLICAS" $.Values.streamReplicas
+  "WHISPERER_NAMESPACE" $.Values.natsNamespace
   "WHISPERER_EGRESS_PORTS" (join "," $.Values.egress.ports)
   "WHISPERER_EGRESS_ALLOW" (join "," $.Values.egress.allow)
   "WHISPERER_HEALTH_LISTEN" (printf ":%d" (index . 2))

@@ -301,7 +301,7 @@ func (d *Deliverer) retry(due *webhook.Due, nextAt time.Time) *whispererv1.Retry
 		DeliveryId: due.ID[:], HookId: due.Hook.ID[:], Tenant: e.Tenant,
 		Attempts: uint32(due.Attempts + 1), RoundAttempts: uint32(due.Round.Retries + 1), //nolint:gosec // small
 		RoundStartedAt: due.Round.StartedAt.UnixNano(), DueAt: nextAt.UnixNano(), Replay: due.Replay,
-		EventSeq: e.Seq, PublishedAt: e.PublishedAt.UnixNano(), EventId: e.ID,
+		EventSeq: uint64(e.Seq), PublishedAt: e.PublishedAt.UnixNano(), EventId: e.ID,
 	}
 	if len(e.Data)+len(e.Context)+len(e.ConfigFilter)+room <= d.MaxPayload {
 		r.Event = envelope.ToProto(e)
@@ -336,7 +336,7 @@ func (d *Deliverer) fact(due *webhook.Due, state webhook.DeliveryState, reason w
 	return &whispererv1.DeliveryFact{
 		DeliveryId: id(due.ID), HookId: id(due.Hook.ID), Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity,
 		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), Attempts: uint32(due.Attempts), //nolint:gosec // small
-		At: d.Retries.Time(time.Now()).UnixNano(), Replay: due.Replay, EventSeq: e.Seq, RoundAttempts: uint32(due.Round.Retries), //nolint:gosec // small
+		At: d.Retries.Time(time.Now()).UnixNano(), Replay: due.Replay, EventSeq: uint64(e.Seq), RoundAttempts: uint32(due.Round.Retries), //nolint:gosec // small
 		RoundStartedAt: nanos(due.Round.StartedAt), First: due.First,
 	}
 }

@@ -32,7 +32,7 @@ func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *we
 	if h == nil || h.Status == webhook.Disabled {
 		return false, d.endAll(ctx, b)
 	}
-	bound, err := d.inOrder(ctx, h)
+	bounds, err := d.inOrder(ctx, h)
 	if err != nil {
 		return false, err
 	}
@@ -46,11 +46,13 @@ func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *we
 	}
 	p := newPass(d, q, held, h, limiter, page)
 	err = p.block(ctx)
-	if err == nil {
-		err = p.read(ctx, bound.last, math.MaxInt64, d.Stream.Time(time.Now()).Add(-stored))
-	}
-	if err == nil {
-		err = p.read(ctx, 0, bound.upTo, time.Time{})
+	for _, b := range bounds {
+		if err == nil {
+			err = p.read(ctx, b.last, b.end, d.Stream.Time(time.Now()).Add(-stored))
+		}
+		if err == nil {
+			err = p.read(ctx, b.begin, b.upTo, time.Time{})
+		}
 	}
 	p.finish()
 	switch {
@@ -58,45 +60,70 @@ func (d *Drainer) alone(ctx context.Context, q *queue, b postgres.Backlog, h *we
 		return false, err
 	case p.done.Load() > 0 || p.stopped.Load():
 		return p.again(), nil
-	case bound.moving && p.skipped == 0 && !p.allBlocked:
-		if later, err := d.Store.Parked(ctx, b.HookID, bound.upTo, math.MaxInt64, 1); err != nil || len(later) > 0 {
-			return d.soon(ctx), err
+	case p.skipped == 0 && !p.allBlocked:
+		for _, bound := range bounds {
+			if !bound.moving {
+				continue
+			}
+			if later, err := d.Store.Parked(ctx, b.HookID, uint64(bound.upTo), uint64(bound.end), 1); err != nil || len(later) > 0 {
+				return d.soon(ctx), err
+			}
 		}
 	}
 	return false, d.Store.ForgetBacklog(ctx, b)
 }
 
-// bound is what of a hook's parked deliveries may be made without breaking their order.
+// bound is what of a hook's parked deliveries, of events in one stream, may be made without breaking their order. There is
+// no order between what the order management system tells and what we tell ourselves.
 type bound struct {
-	// upTo is a sequence: what comes later has to wait. It grows in a moment if moving.
-	upTo   uint64
+	// begin and end are around all of the stream's events.
+	begin, end webhook.Sequence
+	// What comes after upTo has to wait. It grows in a moment if moving.
+	upTo   webhook.Sequence
 	moving bool
 	// last is the stream's last sequence. A higher one is of an event of just now, or of a stream that was lost and made
 	// anew: nobody has any of those in hand.
-	last uint64
+	last webhook.Sequence
 }
 
-func (d *Drainer) inOrder(ctx context.Context, h *webhook.Hook) (bound, error) {
+func (d *Drainer) inOrder(ctx context.Context, h *webhook.Hook) ([]bound, error) {
 	if h.Config.Ordering == webhook.OrderNone {
-		return bound{upTo: math.MaxInt64, last: math.MaxInt64}, nil
+		return []bound{{end: math.MaxInt64, upTo: math.MaxInt64, last: math.MaxInt64}}, nil
 	}
 	// what is from before the hook existed comes first; this is asked before the lag: all that a job gave that has ended
 	// is read
 	backfilled, running, err := d.Backfills.Backfilled(ctx, h.ID)
 	if err != nil {
-		return bound{}, err
+		return nil, err
 	}
-	// an event that is still in somebody's hands may come before those that are parked already
-	lag, err := d.Stream.Lag(ctx, bus.Fanout)
+	logged, err := d.inOrderOf(ctx, webhook.OMS)
+	if err != nil {
+		return nil, err
+	}
+	own, err := d.inOrderOf(ctx, webhook.Own)
+	if err != nil {
+		return nil, err
+	}
 	switch {
-	case err != nil:
-		return bound{}, err
-	case running && backfilled > lag.Last: // it is at events of a stream that was lost
-		return bound{last: lag.Last}, nil
-	case running && backfilled < lag.Settled:
-		return bound{upTo: backfilled, last: lag.Last}, nil
+	case running && webhook.Sequence(backfilled) > logged.last: // it is at events of a stream that was lost
+		logged.upTo, logged.moving = 0, false
+	case running && webhook.Sequence(backfilled) < logged.upTo:
+		logged.upTo, logged.moving = webhook.Sequence(backfilled), false
 	}
-	return bound{upTo: lag.Settled, moving: true, last: lag.Last}, nil
+	return []bound{logged, own}, nil
+}
+
+// inOrderOf is the bound of one stream: an event that is still in somebody's hands may come before those that are parked
+// already.
+func (d *Drainer) inOrderOf(ctx context.Context, s webhook.Stream) (bound, error) {
+	lag, err := d.Stream.Lag(ctx, bus.FanoutOf(s))
+	if err != nil {
+		return bound{}, err
+	}
+	return bound{
+		begin: webhook.SequenceIn(s, 0), end: webhook.SequenceIn(s+1, 0) - 1,
+		upTo: webhook.SequenceIn(s, lag.Settled), moving: true, last: webhook.SequenceIn(s, lag.Last),
+	}, nil
 }
 
 // soon waits for events that are in somebody's hands for a moment more; it returns false when ctx ends first.
@@ -148,9 +175,9 @@ func (p *pass) block(ctx context.Context) error {
 
 // read goes over the hook's parked deliveries after one sequence and up to another, of events that were published before a
 // time; zero is any.
-func (p *pass) read(ctx context.Context, after, upTo uint64, before time.Time) error {
+func (p *pass) read(ctx context.Context, after, upTo webhook.Sequence, before time.Time) error {
 	for after < upTo && !p.inVain() {
-		list, err := p.Store.Parked(ctx, p.hook.ID, after, upTo, p.queue.page)
+		list, err := p.Store.Parked(ctx, p.hook.ID, uint64(after), uint64(upTo), p.queue.page)
 		if err != nil || len(list) == 0 {
 			return err
 		}

@@ -128,7 +128,7 @@ func (s *sharing) readClaim(ctx context.Context, c postgres.Claim, each func([]p
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		after = list[len(list)-1].Event.Seq
+		after = uint64(list[len(list)-1].Event.Seq)
 		if err := each(list); err != nil {
 			return err
 		}

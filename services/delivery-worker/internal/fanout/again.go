@@ -67,11 +67,11 @@ func (f *Fanout) suspect(ctx context.Context, m *bus.Message) {
 		f.handBack(m)
 	case lease.Fence > 1:
 		// what was begun of it must not be found by the sweep, and tried again; it is not read to see what that may be
-		if !f.insist(ctx, m, func() error { return f.Tries.GiveUp(ctx, m.Seq, m.PublishedAt) }) {
+		if !f.insist(ctx, m, func() error { return f.Tries.GiveUp(ctx, m.Place(), m.PublishedAt) }) {
 			f.handBack(m)
 			return
 		}
-		tenant, _ := bus.SplitEventSubject(m.Subject)
+		tenant, _ := m.Names()
 		f.reject(m, tenant, envelope.Poison, "it was handed to workers too often without being settled")
 	default:
 		f.handle(ctx, []*bus.Message{m})
@@ -79,4 +79,6 @@ func (f *Fanout) suspect(ctx context.Context, m *bus.Message) {
 }
 
 // tryName is the lease of an event's last try; the time tells streams apart that count from 1 again.
-func tryName(m *bus.Message) string { return fmt.Sprintf("try:%d:%d", m.Seq, m.PublishedAt.UnixNano()) }
+func tryName(m *bus.Message) string {
+	return fmt.Sprintf("try:%d:%d", m.Place(), m.PublishedAt.UnixNano())
+}

@@ -62,7 +62,7 @@ type seen interface {
 // tries is implemented by *postgres.DB: the fence of a lease counts who has had it.
 type tries interface {
 	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (lease postgres.Lease, ok bool, err error)
-	GiveUp(ctx context.Context, seq uint64, publishedAt time.Time) error
+	GiveUp(ctx context.Context, seq webhook.Sequence, publishedAt time.Time) error
 }
 
 // history is the ledger's reader.
@@ -109,6 +109,8 @@ type Deps struct {
 	Log       *zap.Logger
 	// SourcesSince is envelope.Published's.
 	SourcesSince time.Time
+	// From is the stream that the events come from.
+	From webhook.Stream
 	// Worker holds the tries.
 	Worker string
 	// Slots bounds the deliveries that are under way, do not wait for their hook and are quick.
@@ -122,7 +124,7 @@ type Fanout struct {
 	Deps
 	slots  chan struct{}
 	recent recent
-	heard  *heard
+	heard  *heard // nil where the ledger is asked for every id
 	asking asking
 	open   sync.WaitGroup
 	sub    *bus.Subscription
@@ -130,7 +132,11 @@ type Fanout struct {
 
 // New makes a fan-out.
 func New(d Deps) *Fanout {
-	return &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), heard: newHeard(), asking: asking{stopped: make(chan error, 1)}}
+	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), asking: asking{stopped: make(chan error, 1)}}
+	if d.From == webhook.OMS { // of what we publish ourselves there is little, and its ids are not worth the memory
+		f.heard = newHeard()
+	}
+	return f
 }
 
 // Run takes events until the subscription has ended, then waits until all that it took are settled. ctx ends when they
@@ -139,7 +145,9 @@ func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
 	f.sub = sub
 	ending, end := context.WithCancel(ctx)
 	defer end()
-	f.open.Go(func() { f.hear(ending) })
+	if f.heard != nil {
+		f.open.Go(func() { f.hear(ending) })
+	}
 	f.open.Go(func() { f.askAgainLater(ending) })
 	var messages []bus.Message
 	for more := true; more; {
@@ -198,9 +206,10 @@ func (f *Fanout) handle(ctx context.Context, messages []*bus.Message) {
 
 // read decodes a message, and rejects one that is no event.
 func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
-	tenant, eventType := bus.SplitEventSubject(m.Subject)
+	tenant, eventType := m.Names()
 	e, err := envelope.Decode(envelope.Published{
-		Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
+		Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Place(), PublishedAt: m.PublishedAt,
+		Ours:         m.Ours,
 		SourcesSince: f.SourcesSince,
 	})
 	var rejected *envelope.RejectedError
@@ -305,7 +314,7 @@ func (f *Fanout) reject(m *bus.Message, tenant string, reason envelope.Reason, d
 	f.Log.Warn("event rejected", zap.Uint64("seq", m.Seq), zap.String("subject", m.Subject), zap.String("reason", string(reason)),
 		zap.String("detail", detail))
 	r := &whispererv1.RejectedEvent{
-		Seq: m.Seq, PublishedAt: m.PublishedAt.UnixNano(), Subject: m.Subject, Tenant: tenant, Reason: string(reason),
+		Seq: uint64(m.Place()), PublishedAt: m.PublishedAt.UnixNano(), Subject: m.Subject, Tenant: tenant, Reason: string(reason),
 		Detail: detail, Raw: m.Data[:min(len(m.Data), rawLimit)], Size: uint32(len(m.Data)), //nolint:gosec // bounded by the bus
 	}
 	for name, values := range m.Headers() {

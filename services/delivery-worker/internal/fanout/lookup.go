@@ -17,7 +17,7 @@ import (
 func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKey]postgres.SeenEvent {
 	var published []postgres.Published
 	for _, t := range events {
-		if key := (postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}); !f.heard.isNew(t.msg, key) {
+		if key := (postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}); f.heard == nil || !f.heard.isNew(t.msg, key) {
 			published = append(published, postgres.Published{EventKey: key, At: t.event.PublishedAt})
 		}
 	}
@@ -35,11 +35,11 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKe
 
 // first returns the event with the same id that came earlier in the stream, if there was one.
 func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventKey]postgres.SeenEvent) (postgres.SeenEvent, bool) {
-	if before, ok := known[key]; ok && before.Seq < t.event.Seq {
+	if before, ok := known[key]; ok && before.Seq.Before(t.event.Seq) {
 		return before, true
 	}
 	before := f.recent.put(key, remembered{seq: t.event.Seq, digest: t.digest, publishedAt: t.event.PublishedAt})
-	return before, before.Seq != 0 && before.Seq < t.event.Seq
+	return before, before.Seq != 0 && before.Seq.Before(t.event.Seq)
 }
 
 // recorded returns what the ledger has of deliveries of events that are late, or whose consumer was made again. Where it cannot answer, events go on.

@@ -153,7 +153,7 @@ func (s *stage) hook(types ...string) webhook.Hook {
 // record writes what became of the delivery to a hook of the event with this sequence.
 func (s *stage) record(seq uint64, hook uuid.UUID, f *whispererv1.DeliveryFact) {
 	s.t.Helper()
-	stored, err := s.bus.Event(s.t.Context(), seq)
+	stored, err := s.bus.Event(s.t.Context(), webhook.Sequence(seq))
 	require.NoError(s.t, err)
 	id := webhook.DeliveryID(hook, f.GetEventId())
 	f.DeliveryId, f.HookId, f.Tenant, f.EventSeq = id[:], hook[:], "acme", seq
@@ -166,9 +166,9 @@ func (s *stage) record(seq uint64, hook uuid.UUID, f *whispererv1.DeliveryFact) 
 // recordEvent records the event with this sequence.
 func (s *stage) recordEvent(seq uint64) {
 	s.t.Helper()
-	stored, err := s.bus.Event(s.t.Context(), seq)
+	stored, err := s.bus.Event(s.t.Context(), webhook.Sequence(seq))
 	require.NoError(s.t, err)
-	e, err := envelope.Decode(envelope.Published{Tenant: "acme", Type: "order.created", Body: stored.Data, Seq: seq, PublishedAt: stored.PublishedAt})
+	e, err := envelope.Decode(envelope.Published{Tenant: "acme", Type: "order.created", Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt})
 	require.NoError(s.t, err)
 	recorder := s.db.NewRecorder()
 	defer recorder.Close()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // generation is how many ids each half of recent holds.
@@ -19,7 +20,7 @@ type recent struct {
 
 // remembered is an event, without what would keep all of it in memory.
 type remembered struct {
-	seq         uint64
+	seq         webhook.Sequence
 	digest      [sha256.Size]byte
 	publishedAt time.Time
 }

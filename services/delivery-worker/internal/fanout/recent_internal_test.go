@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 func TestIDsAreRememberedForADay(t *testing.T) {
@@ -32,7 +33,7 @@ func TestOnlySoManyIDsAreRemembered(t *testing.T) {
 	var r recent
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	put := func(n int) postgres.SeenEvent {
-		return r.put(postgres.EventKey{ID: fmt.Sprint(n)}, remembered{seq: uint64(n), publishedAt: noon})
+		return r.put(postgres.EventKey{ID: fmt.Sprint(n)}, remembered{seq: webhook.Sequence(n), publishedAt: noon})
 	}
 	for n := 1; n <= 3*generation; n++ {
 		require.Zero(t, put(n))

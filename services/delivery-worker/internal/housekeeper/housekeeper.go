@@ -28,6 +28,8 @@ const (
 	sweepAtOnce = 1000
 	// highWater and lowWater are parts of the event log's size.
 	highWater, lowWater = 0.8, 0.7
+	// ownAge is how long what we publish ourselves is kept on the bus after it is done with: the ledger has it.
+	ownAge = 24 * time.Hour
 )
 
 // ReasonSwept marks a delivery that was nowhere and was put right.
@@ -156,14 +158,21 @@ func (h *Housekeeper) partitions(ctx context.Context) error {
 	return err
 }
 
-// trim drops events that are old, or too many, and that are done with.
+// trim drops events that are old, or too many, and that are done with, from the event log and from our own.
 func (h *Housekeeper) trim(ctx context.Context) error {
-	n, err := h.Stream.TrimEvents(ctx, bus.Trim{MaxAge: h.EventAge, HighWater: highWater, LowWater: lowWater})
-	if n > 0 {
-		h.Observer.Trimmed(n)
-		h.Log.Info("event log trimmed", zap.Uint64("events", n))
+	var failed error
+	for _, t := range []bus.Trim{
+		{Stream: webhook.OMS, MaxAge: h.EventAge, HighWater: highWater, LowWater: lowWater},
+		{Stream: webhook.Own, MaxAge: ownAge, HighWater: highWater, LowWater: lowWater},
+	} {
+		n, err := h.Stream.TrimEvents(ctx, t)
+		if n > 0 {
+			h.Observer.Trimmed(n)
+			h.Log.Info("event log trimmed", zap.Stringer("stream", t.Stream), zap.Uint64("events", n))
+		}
+		failed = errors.Join(failed, err)
 	}
-	return err
+	return failed
 }
 
 // sweep finds deliveries that wait for a time which is past, although no retry of theirs is on the bus, and parks them.

@@ -14,7 +14,7 @@ import (
 
 // stream is implemented by *bus.Bus.
 type stream interface {
-	Event(ctx context.Context, seq uint64) (bus.Stored, error)
+	Event(ctx context.Context, at webhook.Sequence) (bus.Stored, error)
 }
 
 // ledger is implemented by *postgres.DB.
@@ -57,9 +57,9 @@ func (r *Reader) logged(ctx context.Context, of *webhook.Event) (webhook.Event, 
 	if err != nil {
 		return webhook.Event{}, err
 	}
-	tenant, eventType := bus.SplitEventSubject(stored.Subject)
 	e, err := envelope.Decode(envelope.Published{
-		Tenant: tenant, Type: eventType, Headers: stored.Headers, Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt,
+		Tenant: stored.Tenant, Type: stored.Type, Headers: stored.Headers, Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt,
+		Ours:         stored.Ours,
 		SourcesSince: r.SourcesSince,
 	})
 	if err != nil || e.Tenant != of.Tenant || e.ID != of.ID || !e.PublishedAt.Equal(of.PublishedAt) {

@@ -96,9 +96,10 @@ func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
 	r.run(ctx, sub, "events", eventBatch, func(ctx context.Context, messages []bus.Message) error {
 		events, marked := make([]webhook.Event, 0, len(messages)), 0
 		for _, m := range messages {
-			tenant, eventType := bus.SplitEventSubject(m.Subject)
+			tenant, eventType := m.Names()
 			e, err := envelope.Decode(envelope.Published{
-				Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
+				Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Place(), PublishedAt: m.PublishedAt,
+				Ours:         m.Ours,
 				SourcesSince: r.SourcesSince,
 			})
 			if err != nil || !r.check(&e) {

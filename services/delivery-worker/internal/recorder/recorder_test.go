@@ -262,7 +262,7 @@ func TestWhatCannotBeDecodedIsSetAside(t *testing.T) {
 	require.Len(t, list, 1)
 	require.Equal(t, "\xff\xffnonsense", string(list[0].Data))
 	require.Contains(t, list[0].Reason, "decoded")
-	require.EqualValues(t, 3, list[0].OriginSeq)
+	require.EqualValues(t, 3, list[0].Origin)
 }
 
 func TestNothingIsSetAsideWhileTheDatabaseRefusesEverything(t *testing.T) {
@@ -341,7 +341,7 @@ func TestEventsAreWrittenAndWhatIsNoneIsPassedOver(t *testing.T) {
 	s.start(bus.EventRecorder)
 	s.awaitSettled(bus.EventRecorder)
 	for i := range events {
-		stored, err := s.bus.Event(t.Context(), uint64(i+1))
+		stored, err := s.bus.Event(t.Context(), webhook.Sequence(i+1))
 		require.NoError(t, err)
 		e, err := s.db.Event(t.Context(), "default", fmt.Sprintf("e-%d", i), stored.PublishedAt)
 		if i == 20 {

@@ -57,6 +57,11 @@ type events interface {
 	Event(ctx context.Context, of *webhook.Event) (webhook.Event, error)
 }
 
+// own publishes what had to wait for room in its stream.
+type own interface {
+	Again(ctx context.Context, deferred *whispererv1.Retry) error
+}
+
 // Deps are a Retries' collaborators; all are required.
 type Deps struct {
 	Hooks     hooks
@@ -64,6 +69,7 @@ type Deps struct {
 	History   history
 	Schedule  schedule
 	Events    events
+	Own       own
 	Log       *zap.Logger
 	// Slots bounds the retries that are under way, do not wait for their hook and are quick.
 	Slots int
@@ -110,6 +116,10 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 		if err != nil { // written by ourselves, so this is a fault that no repetition mends
 			r.Log.Error("retry cannot be read", zap.Uint64("seq", m.Seq), zap.Error(err))
 			r.ack(&m)
+			continue
+		}
+		if t.hook == uuid.Nil { // no delivery: an event of ours
+			r.open.Go(func() { r.publish(ctx, t) })
 			continue
 		}
 		if m.Redelivered() {
@@ -256,16 +266,26 @@ func (r *Retries) reschedule(ctx context.Context, t taken, before postgres.Recor
 // what the retry says of it.
 func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 	if e := t.retry.GetEvent(); e != nil {
-		return envelope.FromProto(e, t.retry.GetTenant(), t.retry.GetEventSeq(), t.key.PublishedAt), nil
+		return envelope.FromProto(e, t.retry.GetTenant(), webhook.Sequence(t.retry.GetEventSeq()), t.key.PublishedAt), nil
 	}
 	known := webhook.Event{
-		ID: t.retry.GetEventId(), Tenant: t.retry.GetTenant(), Seq: t.retry.GetEventSeq(), PublishedAt: t.key.PublishedAt,
+		ID: t.retry.GetEventId(), Tenant: t.retry.GetTenant(), Seq: webhook.Sequence(t.retry.GetEventSeq()), PublishedAt: t.key.PublishedAt,
 	}
 	e, err := r.Events.Event(ctx, &known)
 	if err != nil {
 		return known, err
 	}
 	return e, nil
+}
+
+// publish publishes an event of ours, for which there was no room at the time.
+func (r *Retries) publish(ctx context.Context, t taken) {
+	if err := r.Own.Again(ctx, t.retry); err != nil {
+		r.Log.Warn("event of our own could not be published", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
+		r.handBack(t.msg)
+		return
+	}
+	r.ack(t.msg)
 }
 
 func (r *Retries) ack(m *bus.Message) {

@@ -115,7 +115,7 @@ func (s *stage) schedule(edit func(r *whispererv1.Retry)) {
 	id, hook := s.id(), s.hook.ID
 	r := &whispererv1.Retry{
 		DeliveryId: id[:], HookId: hook[:], Tenant: "acme", Attempts: 2, RoundAttempts: 2, RoundStartedAt: s.event.PublishedAt.UnixNano() + 1000,
-		EventSeq: s.event.Seq, PublishedAt: s.event.PublishedAt.UnixNano(), EventId: s.event.ID, Event: envelope.ToProto(&s.event),
+		EventSeq: uint64(s.event.Seq), PublishedAt: s.event.PublishedAt.UnixNano(), EventId: s.event.ID, Event: envelope.ToProto(&s.event),
 	}
 	if edit != nil {
 		edit(r)

@@ -121,7 +121,7 @@ func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity str
 	t.Helper()
 	at := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
 	e := webhook.Event{
-		ID: id, Tenant: webhook.DefaultTenant, Type: eventType, Time: at, PublishedAt: at, Seq: seq, Entity: entity,
+		ID: id, Tenant: webhook.DefaultTenant, Type: eventType, Time: at, PublishedAt: at, Seq: webhook.Sequence(seq), Entity: entity,
 		Data: []byte(`{"id":61,"note":"<b>bold</b>"}`), SchemaProblems: problems,
 	}
 	r := w.db.NewRecorder()
@@ -164,7 +164,7 @@ func (w *world) record(t *testing.T, facts ...*whispererv1.DeliveryFact) {
 func fact(h uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) *whispererv1.DeliveryFact {
 	id := webhook.DeliveryID(h, e.ID)
 	f := &whispererv1.DeliveryFact{
-		DeliveryId: id[:], HookId: h[:], Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity, EventSeq: e.Seq,
+		DeliveryId: id[:], HookId: h[:], Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity, EventSeq: uint64(e.Seq),
 		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), At: e.PublishedAt.Add(time.Second).UnixNano(),
 	}
 	if state == webhook.Waiting {

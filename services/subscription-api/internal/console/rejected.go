@@ -42,6 +42,8 @@ func reasonOptions() []option {
 		{string(envelope.OffSchema), "does not fit its schema"},
 		{string(envelope.TypeMismatch), "is of another type than its subject"},
 		{string(envelope.IDConflict), "has the id of another event"},
+		{string(envelope.ReservedType), "is of a type that only Whisperer itself may publish"},
+		{string(envelope.ReservedID), "has an id as only Whisperer's own events have"},
 		{string(envelope.TooLarge), "is too large"},
 		{string(envelope.Poison), "stopped workers"},
 	}

@@ -24,9 +24,8 @@ func record(t *testing.T, w *world, messages []bus.Stored) {
 	t.Helper()
 	var list []webhook.Event
 	for _, m := range messages {
-		tenant, eventType := bus.SplitEventSubject(m.Subject)
 		e, err := envelope.Decode(envelope.Published{
-			Tenant: tenant, Type: eventType, Headers: m.Headers, Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
+			Tenant: m.Tenant, Type: m.Type, Headers: m.Headers, Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
 		})
 		require.NoError(t, err)
 		list = append(list, e)

@@ -15,6 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -40,7 +41,7 @@ func newBus(t *testing.T) (w *world, published func() []bus.Stored) {
 	})
 	return w, func() []bus.Stored {
 		var messages []bus.Stored
-		for seq := uint64(1); ; seq++ {
+		for seq := webhook.Sequence(1); ; seq++ {
 			m, err := b.Event(t.Context(), seq)
 			if err != nil { // the end
 				return messages
@@ -59,7 +60,7 @@ func TestAnEventIsStoredByteForByteBeforeTheAnswer(t *testing.T) {
 	require.Equal(t, "e-1", a.json["event_id"])
 	m := published()
 	require.Len(t, m, 1)
-	require.Equal(t, "oms.default.package.created", m[0].Subject)
+	require.Equal(t, "default package.created", m[0].Tenant+" "+m[0].Type)
 	require.Equal(t, body, string(m[0].Data))
 	require.Equal(t, "application/json", m[0].Headers["Content-Type"][0])
 	require.Equal(t, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", m[0].Headers["traceparent"][0])
@@ -80,10 +81,10 @@ func TestABatchIsStoredInItsOrder(t *testing.T) {
 	}
 	m := published()
 	require.Len(t, m, 4)
-	require.Equal(t, "oms.acme.order.created", m[0].Subject)
+	require.Equal(t, "acme order.created", m[0].Tenant+" "+m[0].Type)
 	require.JSONEq(t, `{"event_type":"order.created","event_id":"a1","data": {"x" : 1} }`, string(m[0].Data))
 	require.Contains(t, string(m[0].Data), `{"x" : 1} }`)
-	require.Equal(t, "oms.acme.my.own", m[1].Subject)
+	require.Equal(t, "acme my.own", m[1].Tenant+" "+m[1].Type)
 	require.NotEmpty(t, m[1].Headers["Nats-Msg-Id"], "the made-up id travels with the event")
 }
 
@@ -132,6 +133,10 @@ func TestEventsThatBreakARule(t *testing.T) {
 		{"an entity with a control character", event(`"entity":"a\u0001"`), "/entity", 422},
 		{"a context that is a list", event(`"current_context":[]`), "/current_context", 422},
 		{"a filter that is a string", event(`"config_filter":"x"`), "/config_filter", 422},
+		{"a type that is ours", `{"event_type":"hook.disabled","data":1}`, "/event_type", 422},
+		{"the type of a callback", `{"event_type":"callback.h0190a1b2c3d47e5f8a9b0c1d2e3f4a5b","data":1}`, "/event_type", 422},
+		{"a type that is ours, with dashes", `[{"event_type":"delivery-dead","data":1}]`, "/0/event_type", 422},
+		{"an id that is ours", event(`"event_id":"whisperer:dead:1"`), "/event_id", 422},
 		{"an unknown field", event(`"event_typ":"x"`), "/event_typ", 422},
 		{"a bad one among good ones", `[{"event_type":"order.created","data":1},{"event_type":"order.created"}]`, "/1/data", 422},
 		{"a bad one in events", `{"events":[{"event_type":"order.created","data":1,"x":1}]}`, "/events/0/x", 422},

@@ -38,7 +38,7 @@ func (w *world) published(t *testing.T, events ...webhook.Event) {
 func newEvent(id string, seq uint64, eventType, entity string, ago time.Duration) webhook.Event {
 	at := time.Now().Add(-ago).UTC().Truncate(time.Microsecond)
 	return webhook.Event{
-		ID: id, Tenant: webhook.DefaultTenant, Type: eventType, Time: at, PublishedAt: at, Seq: seq, Entity: entity,
+		ID: id, Tenant: webhook.DefaultTenant, Type: eventType, Time: at, PublishedAt: at, Seq: webhook.Sequence(seq), Entity: entity,
 		Data: []byte(fmt.Sprintf(`{"n":%d.50}`, seq)),
 	}
 }
@@ -47,7 +47,7 @@ func newEvent(id string, seq uint64, eventType, entity string, ago time.Duration
 func newFact(hook uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reason webhook.Reason, status int) *whispererv1.DeliveryFact {
 	id := webhook.DeliveryID(hook, e.ID)
 	f := &whispererv1.DeliveryFact{
-		DeliveryId: id[:], HookId: hook[:], Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity, EventSeq: e.Seq,
+		DeliveryId: id[:], HookId: hook[:], Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity, EventSeq: uint64(e.Seq),
 		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), At: e.PublishedAt.Add(time.Second).UnixNano(),
 	}
 	if state == webhook.Waiting {

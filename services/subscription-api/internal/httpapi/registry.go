@@ -212,7 +212,7 @@ func (in *eventTypeInput) eventType() (postgres.EventType, error) {
 		Settings: readSettings(invalid, &in.SchemaCheck, &in.Deprecated),
 	}
 	collect(invalid, "/name", webhook.ValidateEventType(t.Name))
-	if known, _ := catalogue.Find(t.Name); known.Name != "" || isOperational(t.Name) {
+	if known, _ := catalogue.Find(t.Name); known.Name != "" || webhook.IsReserved(t.Name) {
 		complain(invalid, "/name", "is an event type that is known from the start and cannot be declared")
 	}
 	if utf8.RuneCountInString(t.Description) > maxTypeDescription {
@@ -235,10 +235,6 @@ func (in *eventTypeInput) eventType() (postgres.EventType, error) {
 		collect(invalid, "/example", compiled.Check(t.Example))
 	}
 	return t, orNil(invalid)
-}
-
-func isOperational(name string) bool {
-	return slices.ContainsFunc(catalogue.Operational(), func(t catalogue.Type) bool { return t.Name == name })
 }
 
 func readSettings(invalid *webhook.ValidationError, check *optional[string], deprecated *optional[bool]) postgres.EventTypeSettings {

@@ -25,7 +25,8 @@ type benchInstallation struct {
 	Listen      string        `help:"Where to receive." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	ReceiverURL string        `help:"How the installation calls this receiver (default: by the address of --listen)." name:"receiver-url" placeholder:"URL"`
 	NATS        string        `help:"Publish to this NATS server instead of the API." name:"nats" env:"WHISPERER_NATS_URL" placeholder:"URL"`
-	Settle      time.Duration `help:"What has not come when nothing has come for so long is lost." default:"60s" placeholder:"DURATION"`
+	namespaceFlag
+	Settle time.Duration `help:"What has not come when nothing has come for so long is lost." default:"60s" placeholder:"DURATION"`
 }
 
 // Help says what it needs.
@@ -46,7 +47,7 @@ func (c *benchInstallation) Run(ctx context.Context, a *app) error {
 	}
 	publish := load.Publisher(api.PublishBatch)
 	if c.NATS != "" {
-		nats, err := a.connectNATS(ctx, c.NATS)
+		nats, err := a.connectNATS(ctx, c.NATS, c.Namespace)
 		if err != nil {
 			return err
 		}
@@ -87,14 +88,14 @@ func (a *app) printLoad(r *load.Report) error {
 }
 
 // connectNATS connects within natsTimeout.
-func (a *app) connectNATS(ctx context.Context, url string) (*bus.Bus, error) {
+func (a *app) connectNATS(ctx context.Context, url, namespace string) (*bus.Bus, error) {
 	credentials, err := natsCredentials(a.Environ)
 	if err != nil {
 		return nil, usage("%s", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
 	defer cancel()
-	nats, err := bus.Connect(ctx, bus.Options{URL: url, Name: "whisperer-cli", Credentials: credentials, Log: zap.NewNop()})
+	nats, err := bus.Connect(ctx, bus.Options{URL: url, Name: "whisperer-cli", Namespace: bus.Namespace(namespace), Credentials: credentials, Log: zap.NewNop()})
 	if err != nil {
 		return nil, errors.Join(client.ErrUnavailable, err)
 	}

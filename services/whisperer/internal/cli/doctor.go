@@ -22,10 +22,11 @@ type doctorCommand struct {
 	DatabaseURL string `help:"The database of the services." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
 	NATSURL     string `help:"The NATS of the services." env:"WHISPERER_NATS_URL" name:"nats-url" placeholder:"URL"`
 	Monitoring  string `help:"Monitoring addresses of NATS' nodes, such as http://nats:8222, separated by commas." env:"WHISPERER_NATS_MONITORING" name:"nats-monitoring" placeholder:"URLS"`
+	namespaceFlag
 	MasterKey   string `help:"The master keys of the services." env:"WHISPERER_MASTER_KEY" placeholder:"KEYS"`
 	EgressAllow string `help:"What target URLs may reach, as the services have it." env:"WHISPERER_EGRESS_ALLOW" placeholder:"CIDRS"`
 	EgressPorts string `help:"Ports of target URLs, as the services have it." env:"WHISPERER_EGRESS_PORTS" default:"80,443,8080,8443" placeholder:"PORTS"`
-	Replicas    int    `help:"Copies that each stream should have." env:"WHISPERER_STREAM_REPLICAS" default:"1" placeholder:"N"`
+	streamFlags
 	Probe       string `help:"A public URL to call as receivers are called; empty for none." default:"https://example.com/" placeholder:"URL"`
 	Listen      string `help:"Where to receive the test webhook." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	ReceiverURL string `help:"How the installation calls this receiver (default: by the address of --listen)." name:"receiver-url" placeholder:"URL"`
@@ -45,7 +46,7 @@ func (c *doctorCommand) Run(ctx context.Context, a *app) error {
 	o := doctor.Options{
 		NATS: credentials, NATSMonitoring: c.Monitoring, Environ: a.Environ,
 		DatabaseURL: c.DatabaseURL, NATSURL: c.NATSURL, MasterKey: c.MasterKey, EgressAllow: c.EgressAllow, EgressPorts: c.EgressPorts,
-		Replicas: c.Replicas, Probe: c.Probe, Version: a.Version,
+		Streams: c.options(c.Namespace), Probe: c.Probe, Version: a.Version,
 	}
 	if _, err := os.Stat(DataDir); err == nil {
 		o.Data = DataDir

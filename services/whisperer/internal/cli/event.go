@@ -31,6 +31,7 @@ type eventPublish struct {
 	Context      string `help:"A JSON object beside the data: JSON, @FILE or -." placeholder:"JSON"`
 	ConfigFilter string `help:"Only for hooks whose config contains this: JSON, @FILE or -." placeholder:"JSON"`
 	NATS         string `help:"Publish to this NATS server instead of the API." name:"nats" placeholder:"URL"`
+	namespaceFlag
 }
 
 // Run publishes.
@@ -90,7 +91,7 @@ func (c *eventPublish) event(a *app) (client.Event, error) {
 }
 
 func (c *eventPublish) toNATS(ctx context.Context, a *app, e client.Event) error {
-	nats, err := a.connectNATS(ctx, c.NATS)
+	nats, err := a.connectNATS(ctx, c.NATS, c.Namespace)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type setAsideCommand struct {
 
 type natsFlag struct {
 	NATSURL string `help:"The NATS of the services." env:"WHISPERER_NATS_URL" name:"nats-url" default:"nats://127.0.0.1:4222" placeholder:"URL"`
+	namespaceFlag
 }
 
 type setAsideList struct {
@@ -48,7 +49,7 @@ type setAsideEntry struct {
 
 // Run lists.
 func (c *setAsideList) Run(ctx context.Context, a *app) error {
-	nats, err := a.connectNATS(ctx, c.NATSURL)
+	nats, err := a.connectNATS(ctx, c.NATSURL, c.Namespace)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (c *setAsidePutBack) Run(ctx context.Context, a *app) error {
 	if c.All == (len(c.Numbers) > 0) {
 		return usage("give numbers, or --all")
 	}
-	nats, err := a.connectNATS(ctx, c.NATSURL)
+	nats, err := a.connectNATS(ctx, c.NATSURL, c.Namespace)
 	if err != nil {
 		return err
 	}
@@ -176,9 +177,8 @@ func (p *putBack) write(ctx context.Context, s bus.SetAside) error {
 		}
 		return p.ledger.WriteFacts(ctx, []*whispererv1.LedgerBatch{b})
 	}
-	tenant, eventType := bus.SplitEventSubject(s.Subject)
 	e, err := envelope.Decode(envelope.Published{
-		Tenant: tenant, Type: eventType, Headers: s.Headers, Body: s.Data, Seq: s.OriginSeq, PublishedAt: s.PublishedAt,
+		Tenant: s.Tenant, Type: s.Type, Headers: s.Headers, Body: s.Data, Ours: s.Ours, Seq: s.Origin, PublishedAt: s.PublishedAt,
 	})
 	if err != nil {
 		return fmt.Errorf("decode event: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -112,7 +113,9 @@ func nats(ctx context.Context, r report, o Options) {
 	}
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	b, err := bus.Connect(connecting, bus.Options{URL: o.NATSURL, Name: "whisperer-doctor", Credentials: o.NATS, Log: zap.NewNop()})
+	options := o.Streams
+	options.URL, options.Name, options.Log, options.Installation, options.Credentials = o.NATSURL, "whisperer-doctor", zap.NewNop(), installation(ctx, o), o.NATS
+	b, err := bus.Connect(connecting, options)
 	if err != nil {
 		r.add(Problem, "do what it says; else: nats server check connection --server \"$WHISPERER_NATS_URL\"   # and look at its log", "%s", err)
 		return
@@ -136,6 +139,39 @@ func nats(ctx context.Context, r report, o Options) {
 	streams(ctx, r, b, o)
 }
 
+// installation is the id of the database, empty where it cannot be read, of which the database's own findings tell.
+func installation(ctx context.Context, o Options) string {
+	if o.DatabaseURL == "" {
+		return ""
+	}
+	db, err := postgres.Open(o.DatabaseURL, 1, nil)
+	if err != nil {
+		return ""
+	}
+	defer db.Close()
+	id, err := db.Installation(ctx)
+	if err != nil {
+		return ""
+	}
+	return id.String()
+}
+
+// settings compares the streams with the settings, and looks whose they are.
+func settings(ctx context.Context, r report, b *bus.Bus) {
+	list, err := b.Settings(ctx)
+	var foreign *bus.ForeignError
+	switch {
+	case errors.As(err, &foreign):
+		r.add(Problem, "give this installation a NATS account or a WHISPERER_NAMESPACE of its own, or run whisperer migrate streams --adopt", "%s", err)
+	case err != nil:
+		r.add(Problem, "look at the log of nats-server", "%s", err)
+	}
+	for _, s := range list {
+		r.add(Warning, "whisperer migrate streams   # with --apply it changes the stream; or set the services to what it has",
+			"stream %s has %s %d, and the settings say %d", s.Stream, s.Name, s.Have, s.Want)
+	}
+}
+
 func streams(ctx context.Context, r report, b *bus.Bus, o Options) {
 	const mend = "start subscription-api or delivery-worker: each makes what is missing"
 	list, err := b.Streams(ctx)
@@ -149,17 +185,15 @@ func streams(ctx context.Context, r report, b *bus.Bus, o Options) {
 				"%d ledger entries are set aside: PostgreSQL refused them while it took others", s.Messages)
 		}
 		if s.MaxBytes > 0 {
-			full(r, "stream "+s.Name, int64(min(s.Bytes, 1<<62)), s.MaxBytes, "see which consumer is behind; else raise WHISPERER_OMS_MAX_BYTES")
+			full(r, "stream "+s.Name, int64(min(s.Bytes, 1<<62)), s.MaxBytes, "see which consumer is behind; else raise WHISPERER_OMS_MAX_BYTES or WHISPERER_OWN_MAX_BYTES and run whisperer migrate streams --apply")
 		} else {
 			r.add(OK, "", "stream %s: %d messages, %s", s.Name, s.Messages, size(int64(min(s.Bytes, 1<<62))))
 		}
-		if s.Name == bus.StreamOMS {
+		if strings.HasSuffix(s.Name, bus.StreamOMS) {
 			durability(ctx, r, o, s.Replicas)
 		}
-		if s.Replicas < o.Replicas {
-			r.add(Warning, "set WHISPERER_STREAM_REPLICAS for API and workers, and restart them", "stream %s has %d copies, not %d", s.Name, s.Replicas, o.Replicas)
-		}
 	}
+	settings(ctx, r, b)
 	for _, c := range bus.Consumers() {
 		lag, err := b.Lag(ctx, c)
 		switch {

@@ -55,9 +55,9 @@ type Options struct {
 	Probe string
 	// Data is the folder of a standalone whose disk is looked at.
 	Data string
-	// Replicas are wanted of each stream.
-	Replicas int
-	Version  string
+	// Streams are the services' settings of them.
+	Streams bus.Options
+	Version string
 }
 
 // Limits from which on the doctor speaks up.

@@ -28,6 +28,7 @@ func (s *system) environment(more ...string) []string {
 	return slices.Concat(s.opts.NATSEnviron, []string{
 		daemon.Prefix + "DATABASE_URL=" + s.databaseURL,
 		daemon.Prefix + "NATS_URL=" + s.natsURL,
+		daemon.Prefix + "NAMESPACE=" + s.opts.Namespace,
 		daemon.Prefix + "MASTER_KEY=" + s.key,
 		daemon.Prefix + "EGRESS_ALLOW=" + allowed,
 	}, more)
@@ -92,7 +93,7 @@ func (s *system) address(ctx context.Context, usual string) (string, error) {
 // story is the component that publishes the demo's events to NATS, as an order management system would.
 func (s *system) story() daemon.Component {
 	return daemon.Component{Name: "demo story", Run: func(ctx context.Context, ready func()) error {
-		nats, err := bus.Connect(ctx, bus.Options{URL: s.natsURL, Name: "demo-oms", Credentials: s.natsAs, Log: s.log})
+		nats, err := bus.Connect(ctx, bus.Options{URL: s.natsURL, Name: "demo-oms", Namespace: bus.Namespace(s.opts.Namespace), Credentials: s.natsAs, Log: s.log})
 		if err != nil {
 			return err
 		}

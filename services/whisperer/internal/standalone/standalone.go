@@ -41,6 +41,8 @@ type Options struct {
 	NATSURL     string
 	// NATSEnviron are the variables that say as whom to connect to NATSURL.
 	NATSEnviron []string
+	// Namespace is what streams and subjects begin with.
+	Namespace string
 	// Listen is the API's address, and must be free; empty for DefaultListen or the next free port.
 	Listen string
 	// AnyPort takes any free ports instead of the usual ones and those after them.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/url"
 	"strings"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
 )
 
 // welcome says where everything is and what to try.
@@ -20,7 +22,7 @@ func (s *system) welcome(out io.Writer) {
 		{"API", s.apiURL + "/whisperer/hooks/"},
 		{"API manual", s.apiURL + "/whisperer/docs"},
 		{"token", s.token + "  (operator; also in " + s.shown(tokenFile) + ")"},
-		{"NATS", s.natsURL + "  (publish to oms.<tenant>.<event type>)"},
+		{"NATS", s.natsURL + "  (publish to " + bus.Namespace(s.opts.Namespace).EventSubject("<tenant>", "<event type>") + ")"},
 		{"PostgreSQL", s.shownDatabase()},
 		{"metrics", strings.Join(s.metrics, "  ")},
 		{"log", s.shown(logFile)},

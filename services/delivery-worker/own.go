@@ -1,0 +1,89 @@
+package deliveryworker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// own publishes callbacks and operational events: what hooks can subscribe to like to any other type, and nobody else may
+// publish.
+type own struct {
+	bus      *bus.Bus
+	deferred prometheus.Counter
+	log      *zap.Logger
+	// told is when the log was told last that the stream takes no more, in Unix nanoseconds.
+	told atomic.Int64
+}
+
+const (
+	// deferTime is how soon an event is published again for which the stream had no room.
+	deferTime = 15 * time.Second
+	// tellAgain is how often the log is told that it has none.
+	tellAgain = time.Minute
+)
+
+// Announce returns when JetStream has stored the event.
+func (o *own) Announce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", eventType, err)
+	}
+	return o.publish(ctx, tenant, &whispererv1.Event{Id: id, Type: eventType, Entity: entity, Data: text})
+}
+
+// publish returns when JetStream has stored the event. Its id gets the mark of those that are ours. Deliveries must not
+// wait for a stream that is full: then the event waits for a time among the retries, and is published by Again.
+func (o *own) publish(ctx context.Context, tenant string, e *whispererv1.Event) error {
+	e.Id = webhook.ReservedIDPrefix + e.GetId()
+	err := o.send(ctx, tenant, e)
+	if !bus.Refused(err) {
+		return err
+	}
+	id := webhook.DeliveryID(uuid.Nil, tenant+" "+e.GetId())
+	return o.later(ctx, err, &whispererv1.Retry{
+		DeliveryId: id[:], HookId: uuid.Nil[:], Tenant: tenant, EventId: e.GetId(), Event: e, PublishedAt: time.Now().UnixNano(),
+	})
+}
+
+// Again publishes an event for which the stream had no room, or lets it wait on.
+func (o *own) Again(ctx context.Context, deferred *whispererv1.Retry) error {
+	err := o.send(ctx, deferred.GetTenant(), deferred.GetEvent())
+	if !bus.Refused(err) {
+		return err
+	}
+	return o.later(ctx, err, deferred)
+}
+
+func (o *own) later(ctx context.Context, cause error, deferred *whispererv1.Retry) error {
+	at := o.bus.Time(time.Now()).Add(deferTime)
+	deferred.DueAt = at.UnixNano()
+	if err := o.bus.ScheduleRetry(ctx, at, deferred); err != nil {
+		return fmt.Errorf("let it wait, since %w: %w", cause, err)
+	}
+	o.deferred.Inc()
+	if told, now := o.told.Load(), time.Now().UnixNano(); now-told >= int64(tellAgain) && o.told.CompareAndSwap(told, now) {
+		o.log.Warn("the stream of callbacks and operational events takes no more: they wait among the retries and are published later; "+
+			"see which of its consumers is behind, or raise WHISPERER_OWN_MAX_BYTES and run `whisperer migrate streams --apply`",
+			zap.String("event_id", deferred.GetEventId()), zap.Error(cause))
+	}
+	return nil
+}
+
+func (o *own) send(ctx context.Context, tenant string, e *whispererv1.Event) error {
+	body, err := json.Marshal(map[string]any{"event_id": e.GetId(), "entity": e.GetEntity(), "data": json.RawMessage(e.GetData())})
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", e.GetType(), err)
+	}
+	return o.bus.PublishOwn(ctx, bus.Outgoing{Tenant: tenant, Type: e.GetType(), ID: e.GetId(), Body: body})
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+// streamFlags are the services' settings of streams.
+type streamFlags struct {
+	Replicas    int   `help:"Copies that each stream should have." env:"WHISPERER_STREAM_REPLICAS" default:"1" placeholder:"N"`
+	OMSMaxBytes int64 `help:"Size that the event log should have, in bytes." name:"oms-max-bytes" env:"WHISPERER_OMS_MAX_BYTES" default:"2147483648" placeholder:"BYTES"`
+	OwnMaxBytes int64 `help:"Size that the stream of callbacks and operational events should have, in bytes." name:"own-max-bytes" env:"WHISPERER_OWN_MAX_BYTES" default:"268435456" placeholder:"BYTES"`
+}
+
+func (f streamFlags) options(namespace string) bus.Options {
+	return bus.Options{Namespace: bus.Namespace(namespace), Replicas: f.Replicas, OMSMaxBytes: f.OMSMaxBytes, OwnMaxBytes: f.OwnMaxBytes}
+}
+
+type migrateStreams struct {
+	databaseFlag
+	NATSURL string `help:"The NATS of the services." env:"WHISPERER_NATS_URL" name:"nats-url" required:"" placeholder:"URL"`
+	namespaceFlag
+	streamFlags
+	Apply bool `help:"Change what differs."`
+	Adopt bool `help:"Make streams of another installation this one's: after its database was replaced."`
+}
+
+// Help says when it is needed.
+func (c *migrateStreams) Help() string {
+	return "Programs make streams by their settings and leave them alone after that, so that what an operator changes stays. Give this\n" +
+		"command the environment of the services: it lists what differs, and changes it with --apply.\n" +
+		"Programs do not touch the streams of another installation. Where its database is gone for good and this one takes its place, as\n" +
+		"after a new installation of PostgreSQL without a backup, --adopt hands them over; stop the services of the other one before.\n" +
+		"A database that is restored from a backup of its own needs nothing of this."
+}
+
+// setting is a difference as --json has it.
+type setting struct {
+	Stream  string `json:"stream"`
+	Setting string `json:"setting"`
+	Is      string `json:"is"`
+	Wanted  string `json:"wanted"`
+	Changed bool   `json:"changed"`
+}
+
+// Run shows, and changes.
+func (c *migrateStreams) Run(ctx context.Context, a *app) error {
+	nats, err := c.connect(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer nats.Close()
+	list := []setting{}
+	if c.Adopt {
+		adopted, err := nats.Adopt(ctx)
+		for _, name := range adopted {
+			list = append(list, setting{Stream: name, Setting: "installation", Is: "another", Wanted: "this one", Changed: true})
+		}
+		if err != nil {
+			return errors.Join(a.printSettings(list), err)
+		}
+	}
+	differ, err := nats.Settings(ctx)
+	if err == nil && c.Apply {
+		err = nats.ApplySettings(ctx)
+	}
+	for _, s := range differ {
+		list = append(list, setting{
+			Stream: s.Stream, Setting: s.Name, Is: strconv.FormatInt(s.Have, 10), Wanted: strconv.FormatInt(s.Want, 10), Changed: c.Apply && err == nil,
+		})
+	}
+	return errors.Join(a.printSettings(list), err)
+}
+
+// connect connects as a program of the installation does.
+func (c *migrateStreams) connect(ctx context.Context, a *app) (*bus.Bus, error) {
+	db, err := postgres.Open(c.DatabaseURL, 1, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	if err := db.Ready(ctx); err != nil {
+		return nil, err
+	}
+	installation, err := db.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := natsCredentials(a.Environ)
+	if err != nil {
+		return nil, usage("%s", err)
+	}
+	o := c.options(c.Namespace)
+	o.Credentials = credentials
+	o.URL, o.Name, o.Installation, o.Log = c.NATSURL, "whisperer-cli", installation.String(), zap.NewNop()
+	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
+	defer cancel()
+	nats, err := bus.Connect(ctx, o)
+	if err != nil {
+		return nil, errors.Join(client.ErrUnavailable, err)
+	}
+	return nats, nil
+}
+
+func (a *app) printSettings(list []setting) error {
+	return a.print(list, func(t table) {
+		if len(list) == 0 {
+			t.row("the streams are as the settings say")
+			return
+		}
+		t.row("STREAM", "SETTING", "IS", "WANTED", "CHANGED")
+		for _, s := range list {
+			t.row(s.Stream, s.Setting, s.Is, s.Wanted, fmt.Sprint(yesNo(s.Changed)))
+		}
+	})
+}
