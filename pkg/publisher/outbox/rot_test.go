@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // keepSent is what docs/publishing.md says to keep of events that were published.
@@ -56,8 +57,8 @@ func (w *world) found() map[string]bool {
 	last, err := w.bus.Lag(w.t.Context(), bus.Fanout)
 	require.NoError(w.t, err)
 	bodies := map[string]bool{}
-	for seq := range last.Last {
-		if m, err := w.bus.Event(w.t.Context(), seq+1); err == nil {
+	for before := range last.Last {
+		if m, err := w.bus.Event(w.t.Context(), webhook.SequenceIn(webhook.OMS, before+1)); err == nil {
 			bodies[string(m.Data)] = true
 		}
 	}
