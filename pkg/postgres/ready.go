@@ -88,7 +88,7 @@ func checkOwner(ctx context.Context, db *sqlx.DB) error {
 	var found struct{ Ours, Tables bool }
 	err := db.GetContext(ctx, &found, `
 		SELECT to_regclass('hooks') IS NOT NULL AND to_regclass('event_types') IS NOT NULL AS ours, EXISTS (
-			SELECT FROM pg_class c WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
+			SELECT FROM pg_class c WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname <> 'goose_db_version'
 			AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')
 		) AS tables`)
 	switch {

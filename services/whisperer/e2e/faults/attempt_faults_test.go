@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
@@ -247,17 +245,11 @@ func TestR21AnEventThatAReplicaDoesNotHave(t *testing.T) {
 	require.Eventually(t, func() bool { return state() == webhook.Waiting }, 20*time.Second, 100*time.Millisecond)
 	_, err := w.administrator().ExecContext(t.Context(), `DELETE FROM events WHERE id = 'large'`)
 	require.NoError(t, err)
-	nc, err := nats.Connect(w.natsURL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	require.NoError(t, err)
-	oms, err := js.Stream(t.Context(), bus.StreamOMS)
-	require.NoError(t, err)
-	require.NoError(t, oms.DeleteMsg(t.Context(), 2)) // as a replica answers that has not got it yet
+	stranger := w.stranger()
+	stranger.done("STREAM.MSG.DELETE."+bus.StreamOMS, map[string]any{"seq": 2}) // as a replica answers that has not got it yet
 	w.lasts(12 * time.Second)
 	require.Equal(t, webhook.Waiting, state(), "the stream says that it begins before")
-	require.NoError(t, oms.Purge(t.Context(), jetstream.WithPurgeSequence(3)))
+	stranger.done("STREAM.PURGE."+bus.StreamOMS, map[string]any{"seq": 3})
 	require.Eventually(t, func() bool { return state() == webhook.Dead }, 30*time.Second, 100*time.Millisecond)
 	require.Equal(t, webhook.ReasonPayloadGone, w.history().deliveries[id].Reason)
 	w.check(check{fault: "R21 an event that a replica does not have", bound: 0, faults: []window{{began, time.Now()}}})

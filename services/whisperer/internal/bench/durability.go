@@ -78,7 +78,7 @@ func measureDurability(ctx context.Context, o DurabilityOptions, n int, durabili
 	if err != nil {
 		return d, fmt.Errorf("make folder: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	options := natsd.Options{StoreDir: dir, Port: natsd.RandomPort, Durability: durability, MaxStore: 8 << 30}
 	var nodes []*natsd.Server
 	if n == 1 {
