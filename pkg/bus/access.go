@@ -8,38 +8,27 @@ type Access struct {
 	Subscribe []string
 }
 
-// prefixed is a subject in a namespace.
-func prefixed(namespace, subject string) string {
-	if namespace == "" {
-		return subject
-	}
-	return namespace + "." + subject
-}
-
 // CallbackSubjects are those that callbacks of a tenant's hooks may be published to.
 func CallbackSubjects(tenant string) string { return "whisperer.callback." + tenant + ".>" }
 
 // EventSubjects are those that the events of a tenant are published to.
-func EventSubjects(namespace, tenant string) string {
-	return prefixed(namespace, omsPrefix+tenant+".>")
+func EventSubjects(namespace Namespace, tenant string) string {
+	return namespace.EventSubject(tenant, ">")
 }
 
 // ProgramAccess is what subscription-api and delivery-worker need: the streams of their namespace, and neither the deletion
 // of a stream or of a message in it, nor its backup and restoration, nor the ledger's purge. A message that was set aside is
 // deleted when it is put back.
-func ProgramAccess(namespace string) Access {
+func ProgramAccess(namespace Namespace) Access {
 	access := Access{
 		DenyPublish: []string{"$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.SNAPSHOT.>", "$JS.API.STREAM.RESTORE.>"},
 		Subscribe:   []string{ProgramInbox + ".>"},
 	}
 	for _, stream := range (&Bus{}).streams() {
 		for _, subject := range stream.Subjects {
-			access.Publish = append(access.Publish, prefixed(namespace, subject))
+			access.Publish = append(access.Publish, namespace.subject(subject))
 		}
-		name := stream.Name
-		if namespace != "" {
-			name = namespace + "_" + name
-		}
+		name := namespace.stream(stream.Name)
 		if stream.Name != StreamAside {
 			access.DenyPublish = append(access.DenyPublish, "$JS.API.STREAM.MSG.DELETE."+name)
 		}
@@ -53,7 +42,7 @@ func ProgramAccess(namespace string) Access {
 
 // PublisherAccess is what an order management system needs for one tenant, in a NATS account of its own: there, nothing
 // but its events leads out, and an answer leads nowhere but to it.
-func PublisherAccess(namespace, tenant string) Access {
+func PublisherAccess(namespace Namespace, tenant string) Access {
 	return Access{
 		Publish:   []string{EventSubjects(namespace, tenant)},
 		Subscribe: []string{"_INBOX.>", CallbackSubjects(tenant)},

@@ -16,7 +16,7 @@ func (n Namespace) Validate() error {
 	switch n {
 	case "":
 		return nil
-	case "oms", "own", "retry", "ledger", "whisperer":
+	case "oms", "own", "retry", "ledger", "setaside", "whisperer":
 		return fmt.Errorf("must not be %q, which subjects of an installation without a namespace begin with", string(n))
 	}
 	return webhook.ValidateTenant(string(n))

@@ -18,8 +18,8 @@ type natsCommand struct {
 }
 
 type natsPermissions struct {
-	Tenants   []string `arg:"" optional:"" help:"Tenants whose events order management systems publish, besides that of --tenant."`
-	Namespace string   `help:"The namespace of the installation." env:"WHISPERER_NAMESPACE" placeholder:"NAME"`
+	Tenants   []string      `arg:"" optional:"" help:"Tenants whose events order management systems publish, besides that of --tenant."`
+	Namespace bus.Namespace `help:"The namespace of the installation." env:"WHISPERER_NAMESPACE" placeholder:"NAME"`
 }
 
 // Help says how to use what it prints.
@@ -71,6 +71,9 @@ const ours = "WHISPERER"
 func (c *natsPermissions) Run(a *app) error {
 	if a.Tenant != "" || len(c.Tenants) == 0 {
 		c.Tenants = slices.Insert(c.Tenants, 0, cmp.Or(a.Tenant, webhook.DefaultTenant))
+	}
+	if err := c.Namespace.Validate(); err != nil {
+		return usage("namespace %q: %s", string(c.Namespace), err)
 	}
 	for _, tenant := range c.Tenants {
 		if err := webhook.ValidateTenant(tenant); err != nil {
