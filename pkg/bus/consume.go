@@ -94,8 +94,15 @@ type Lag struct {
 	Pending, InFlight uint64
 	// Settled is the sequence in the stream up to which all is settled, and Handed the highest that was ever handed out.
 	Settled, Handed uint64
-	// Last is the stream's last sequence.
-	Last uint64
+	// Last is the stream's last sequence, and Stored how many messages it has.
+	Last, Stored uint64
+}
+
+// Done reports whether all messages up to the sequence are settled. That none is pending does not say so: a consumer hears
+// of a message a moment after its publisher has been told that it is stored.
+func (l Lag) Done(upTo uint64) bool {
+	idle := l.Pending+l.InFlight == 0
+	return l.Settled >= upTo || idle && (l.Handed >= upTo || l.Stored == 0)
 }
 
 // Lag asks how far the consumer is behind.
@@ -107,13 +114,14 @@ func (b *Bus) Lag(ctx context.Context, c Consumer) (Lag, error) {
 		return Lag{}, err
 	}
 	b.clock.Store(&reading{server: stream.CachedInfo().TimeStamp, at: asked})
-	last := stream.CachedInfo().State.LastSeq // before the consumer, so that it is never ahead
+	state := stream.CachedInfo().State // before the consumer, so that it is never ahead
 	consumer, err := stream.Consumer(ctx, string(c))
 	if err != nil {
 		return Lag{}, fmt.Errorf("look up consumer %s: %w", c, err)
 	}
 	info := consumer.CachedInfo()
 	return Lag{
-		Pending: info.NumPending, InFlight: uint64(max(0, info.NumAckPending)), Settled: info.AckFloor.Stream, Handed: info.Delivered.Stream, Last: last,
+		Pending: info.NumPending, InFlight: uint64(max(0, info.NumAckPending)), Settled: info.AckFloor.Stream, Handed: info.Delivered.Stream,
+		Last: state.LastSeq, Stored: state.Msgs,
 	}, nil
 }

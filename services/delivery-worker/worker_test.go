@@ -196,7 +196,7 @@ func TestWhatIsNoEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {
 	w := newWorld(t)
 	w.hook("/a", nil)
 	w.run()
-	w.publish("order.created", `{"data":1}`, `{"data":`, ``, "\xff", `{"event_type":"order.updated","data":1}`, `{"event_id":"a.b","data":1}`, `{"data":2}`)
+	w.publish("order.created", `{"data":1}`, `{"data":`, ``, "\xff", `{"event_type":"order.updated","data":1}`, `{"event_id":"a\u0007b","data":1}`, `{"data":2}`)
 	w.receiver.Await(t, "/a", 2)
 	require.Eventually(t, func() bool {
 		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 100)

@@ -123,7 +123,7 @@ func (f *Fanout) hear(ctx context.Context) {
 // settled says whether the events up to a sequence are recorded.
 func (f *Fanout) settled(ctx context.Context, seq uint64) bool {
 	lag, err := f.Stream.Lag(ctx, bus.EventRecorder)
-	return err == nil && (lag.Settled >= seq || lag.Pending+lag.InFlight == 0)
+	return err == nil && lag.Done(seq)
 }
 
 // readIDs reads the recorded ids since the given time, the run's among them; false means that there are too many.

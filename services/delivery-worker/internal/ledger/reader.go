@@ -88,7 +88,7 @@ func (r *Reader) catchUp(ctx context.Context) error {
 	target := lag.Last
 	tick := time.NewTicker(catchUpPoll)
 	defer tick.Stop()
-	for lag.Settled < target && lag.Pending+lag.InFlight > 0 {
+	for !lag.Done(target) {
 		select {
 		case <-ctx.Done():
 			return ErrBehind

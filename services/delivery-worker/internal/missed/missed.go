@@ -127,7 +127,7 @@ func (c *Closer) settled(ctx context.Context, upTo uint64) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			if lag.Settled >= upTo || lag.Pending+lag.InFlight == 0 {
+			if lag.Done(upTo) {
 				break
 			}
 			select {
