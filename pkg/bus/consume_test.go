@@ -277,3 +277,19 @@ func TestASubscriptionHoldsNoMoreBytesThanItHasRoomFor(t *testing.T) {
 		open = open[1:]
 	}
 }
+
+func TestWhatNobodyHasHeardOfIsNotDone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lag  bus.Lag
+		done bool
+	}{
+		"settled":                              {bus.Lag{Settled: 5, Handed: 9, Pending: 1, InFlight: 4, Stored: 5}, true},
+		"handed out":                           {bus.Lag{Settled: 4, Handed: 5, InFlight: 1, Stored: 1}, false},
+		"handed out and settled, but for gaps": {bus.Lag{Settled: 3, Handed: 5, Stored: 1}, true},
+		"stored, and not heard of yet":         {bus.Lag{Settled: 4, Handed: 4, Stored: 1}, false},
+		"purged":                               {bus.Lag{Settled: 4, Handed: 4}, true},
+	} {
+		require.Equal(t, c.done, c.lag.Done(5), name)
+	}
+}

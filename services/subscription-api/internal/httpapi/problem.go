@@ -88,17 +88,18 @@ const statusClientGone = 499
 // problem turns any error into an answer. What is in no row of the table is logged and answered without a word about it.
 // ctx is the request's: it is cancelled when the client has gone, whatever the error is then.
 func (s *server) problem(ctx context.Context, err error) *Problem {
-	if errors.Is(ctx.Err(), context.Canceled) {
+	var problem *Problem
+	judged := errors.As(err, &problem) && problem.Status < http.StatusInternalServerError // such as a body that breaks off, which cancels too
+	if !judged && errors.Is(ctx.Err(), context.Canceled) {
 		return newProblem(statusClientGone, "The client has gone.")
 	}
 	var (
-		problem  *Problem
 		invalid  *webhook.ValidationError
 		conflict *webhook.ConflictError
 		httpErr  *echo.HTTPError
 	)
 	switch {
-	case errors.As(err, &problem):
+	case problem != nil:
 		return problem
 	case errors.As(err, &invalid):
 		return invalidProblem(invalid)
