@@ -164,6 +164,12 @@ func (c *patientConn) ResetSession(ctx context.Context) error {
 	return c.fullConn.ResetSession(ctx)
 }
 
+// Close implements driver.Conn. It takes leave of the server within a moment, however long ago the last call had to end.
+func (c *patientConn) Close() error {
+	c.socket.until.Store(time.Now().Add(grace).UnixNano())
+	return c.fullConn.Close()
+}
+
 // Ping implements driver.Pinger.
 func (c *patientConn) Ping(ctx context.Context) error {
 	c.socket.limit(ctx)

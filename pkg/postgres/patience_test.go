@@ -103,3 +103,15 @@ func TestNoCallWaitsForASilentDatabase(t *testing.T) {
 		cancel()
 	}
 }
+
+// Leave is taken of the server although the last call had to end long before.
+func TestAConnectionIsClosedWellAfterACallWithADeadline(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := db.Tenants(ctx)
+	require.NoError(t, err)
+	<-time.After(1500 * time.Millisecond) // the deadline, and what is granted beyond it
+	require.NoError(t, db.Close())
+}

@@ -24,6 +24,7 @@ type Config struct {
 	EgressPorts              string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
 	HookQuota                int           `env:"HOOK_QUOTA" envDefault:"10000" desc:"hooks that a tenant may have"`
 	RequestRate              int           `env:"REQUEST_RATE" envDefault:"500" desc:"requests a second that each token may make to one instance; 0 for any number"`
+	RetryWait                time.Duration `env:"RETRY_WAIT" envDefault:"20s" desc:"how long the predecessor's retry of a delivery waits for the receiver's answer before it answers 202; less than the timeout of a proxy in front"`
 	MaskedParams             string        `env:"MASKED_PARAMS" envDefault:"auth,code,key,pass,secret,sig,token" desc:"words in the names of query parameters of target URLs whose values viewers do not see, separated by commas"`
 	WrongTokens              int           `env:"WRONG_TOKENS" envDefault:"20" desc:"tokens that are none, at the API or when signing in, that may come from one address at once; then one in 3 seconds"`
 	MaxConnections           int           `env:"MAX_CONNECTIONS" envDefault:"2048" desc:"connections to the API that may be open at once; for a new one the one that has kept us waiting longest is closed"`

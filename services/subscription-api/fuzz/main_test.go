@@ -65,7 +65,7 @@ func startTarget(t *testing.T) *target {
 		DatabaseURL: testenv.Postgres(t), NATSURL: testenv.NATS(t), MasterKey: key, Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
 		EgressAllow: "127.0.0.1/32", EgressPorts: "1", // whatever URL chance makes, nothing leaves this machine
 		HookQuota: 1_000_000, MaxConnections: 1000, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 1000, Replicas: 1,
-		OMSMaxBytes: 8 << 30, ShutdownTimeout: 5 * time.Second,
+		OMSMaxBytes: 8 << 30, ShutdownTimeout: 5 * time.Second, RetryWait: 50 * time.Millisecond, // no worker makes the attempt
 	}
 	require.NoError(t, config.Validate())
 	ring, err := seal.ParseRing(key)
