@@ -1,12 +1,12 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -73,8 +73,15 @@ func (s *system) waits(name, why string) {
 	ctx, stop := context.WithCancel(s.t.Context())
 	cmd := exec.CommandContext(ctx, filepath.Join(binaries, name))
 	cmd.Env = append(slices.Clip(s.env), "WHISPERER_HEALTH_LISTEN="+health, "WHISPERER_LISTEN="+freeAddress(s.t))
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	log, err := os.Create(filepath.Join(s.t.TempDir(), "log"))
+	require.NoError(s.t, err)
+	defer log.Close()
+	cmd.Stderr = log
+	said := func() string {
+		content, err := os.ReadFile(log.Name())
+		require.NoError(s.t, err)
+		return string(content)
+	}
 	require.NoError(s.t, cmd.Start())
 	require.Eventually(s.t, func() bool {
 		req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+health+"/readyz", nil)
@@ -85,11 +92,11 @@ func (s *system) waits(name, why string) {
 		}
 		defer answer.Body.Close()
 		text, _ := io.ReadAll(answer.Body)
-		return answer.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), why)
+		return answer.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), why) && strings.Contains(said(), why)
 	}, 20*time.Second, 50*time.Millisecond, "%s does not say %q", name, why)
 	stop()
 	_ = cmd.Wait() // it was killed
-	require.Equal(s.t, 1, strings.Count(said.String(), why), said.String())
+	require.Equal(s.t, 1, strings.Count(said(), why), said())
 }
 
 // newHook makes a hook for all orders and returns when the workers know it: probes reach its receiver.
