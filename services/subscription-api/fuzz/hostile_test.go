@@ -30,7 +30,7 @@ func (c *chance) bad(op, name string) (any, bool) {
 	case "event_type":
 		return pick[any](c, "", " ", "a b", "a..b", ".a", "a.", "package.creatd", "A.B", strings.Repeat("a", 129), "a\nb", 1, object{}, []any{1}, []any{}), true
 	case "notification_type":
-		return pick[any](c, "", "soap", "REST", 1), true
+		return pick[any](c, "", "soap", 1), true
 	case "secret_key":
 		return pick[any](c, "whsec_", "whsec_!!", strings.Repeat("s", 1025), "a\x00b", "a\nb", 1, []any{}), true
 	case "api_key":
@@ -39,12 +39,12 @@ func (c *chance) bad(op, name string) (any, bool) {
 		return pick[any](c, object{"Host": "x"}, object{"Content-Length": "1"}, object{"webhook-id": "1"}, object{"A\r\nB": "x"}, object{"A": "x\r\nB: y"}, object{"": "x"}, object{"A": nil},
 			object{"A": 1}, object{"A": "1", "a": "2"}, object{"Transfer-Encoding": "chunked"}, []any{}, "A: b", object{"A": strings.Repeat("a", 100_000)}), true
 	case "callback":
-		return pick[any](c, object{}, object{"url": ""}, object{"url": "http://10.0.0.1/"}, object{"url": "file:///"}, object{"subject": "oms.acme.order.created"}, object{"subject": ">"},
+		return pick[any](c, object{"url": ""}, object{"url": "http://10.0.0.1/"}, object{"url": "file:///"}, object{"subject": "oms.acme.order.created"}, object{"subject": ">"},
 			object{"subject": "whisperer.callback.someone.else"}, object{"url": c.receiver, "on": []any{"never"}}, object{"url": c.receiver, "to": 1}, object{"url": 1}, "x", []any{}), true
 	case "retry_countdown_config":
-		return pick[any](c, object{}, object{"choice": "never"}, object{"choice": "fixed"}, object{"choice": "fixed", "kwargs": object{"seconds": 0}}, object{"choice": "fixed", "kwargs": object{"seconds": -1}},
+		return pick[any](c, object{"choice": "never"}, object{"choice": "fixed"}, object{"choice": "fixed", "kwargs": object{"seconds": -1}},
 			object{"choice": "fixed", "kwargs": object{"seconds": json.Number("1e400")}}, object{"choice": "fixed", "kwargs": object{"seconds": json.Number("99999999999999999999")}},
-			object{"choice": "linear", "kwargs": object{"base": "60"}}, object{"choice": "exponential", "kwargs": object{"base": -2}}, object{"choice": "random", "kwargs": object{"min_value": 90, "max_value": 30}},
+			object{"choice": "linear", "kwargs": object{"base": "sixty"}}, object{"choice": "exponential", "kwargs": object{"base": -2}}, object{"choice": "random", "kwargs": object{"min_value": 90, "max_value": 30}},
 			object{"choice": "schedule", "kwargs": object{"seconds": []any{}}}, object{"choice": "schedule", "kwargs": object{"seconds": []any{1, 0}}}, object{"choice": "fixed", "kwargs": object{"seconds": 1, "x": 1}},
 			object{"choice": "fixed", "kwargs": object{"seconds": 1}, "jitter": 2}, object{"choice": "fixed", "kwargs": object{"seconds": 1}, "max_retries": 1_000_000}, "fixed", []any{}, 1), true
 	case "config":
@@ -65,10 +65,12 @@ func (c *chance) bad(op, name string) (any, bool) {
 		return pick[any](c, []any{"cancelled"}, []any{"x"}, []any{nil}, "dead", 1), true
 	case "event_types":
 		return pick[any](c, []any{}, []any{""}, []any{"a b"}, []any{nil}, c.manyTypes(), "x y", 1, object{}), true
-	case "force", "dry_run", "include_missing", "is_active":
+	case "is_active": // the words and numbers of form fields are taken
+		return pick[any](c, "maybe", 2, 0.5, []any{}, object{}), true
+	case "force", "dry_run", "include_missing":
 		return pick[any](c, "true", 1, 0, "", []any{}), true
 	case "event_id":
-		return pick[any](c, "", "a b", strings.Repeat("e", 129), "\x7f", 1, object{}), true
+		return pick[any](c, "", strings.Repeat("e", 256), "a\nb", "\x7f", 1, object{}), true
 	case "event_time":
 		return pick[any](c, "now", "2026-02-30T00:00:00Z", "-0001-01-01T00:00:00Z", 1), true
 	case "entity":

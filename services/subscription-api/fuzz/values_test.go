@@ -101,7 +101,7 @@ func (c *chance) good(op, name string) (any, bool) {
 	case "api_key":
 		return pick[any](c, nil, "key", strings.Repeat("k", 256)), true
 	case "additional_headers":
-		return pick[any](c, nil, object{}, object{"X-Shop": "12", "Authorization": "Bearer x"}, object{"x-a": ""}), true
+		return pick[any](c, nil, object{}, object{"X-Shop": "12", "X-Authorization": "Bearer x"}, object{"x-a": ""}), true
 	case "callback":
 		return pick[any](c, nil, object{"url": c.receiver + "/callback"}, object{"url": c.receiver + "/callback", "on": []string{"delivered", "dead"}}), true
 	case "retry_countdown_config":
