@@ -94,7 +94,7 @@ func TestNoURLLeadsInsideHoweverItGotThere(t *testing.T) {
 		}, 30*time.Second, 50*time.Millisecond, "%s: %q", id, class)
 	}
 	delivered := webhook.DeliveryID(uuid.MustParse(called), "e-1")
-	callback := webhook.DeliveryID(webhook.CallbackHookID(uuid.MustParse(called)), fmt.Sprintf("whisperer:callback:%s:1:%s", delivered, webhook.Delivered))
+	callback := webhook.DeliveryID(webhook.CallbackHookID(uuid.MustParse(called)), fmt.Sprintf("%scallback:%s:1:%s", webhook.ReservedIDPrefix, delivered, webhook.Delivered))
 	require.Eventually(t, func() bool {
 		d, _, err := s.db.Delivery(t.Context(), webhook.DefaultTenant, callback)
 		return err == nil && d.LastError == webhook.ClassForbidden
