@@ -1,0 +1,189 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// refuses reports whether the event log has no room for an event, which is small.
+func (w *world) refuses() bool {
+	w.t.Helper()
+	e := event(uuid.NewString(), "order:0", "{}")
+	sent := time.Now()
+	if err := w.bus.PublishEvents(w.t.Context(), []bus.Outgoing{e}); err != nil {
+		require.ErrorContains(w.t, err, "maximum bytes exceeded")
+		return true
+	}
+	w.events.write(publication{Event: e.ID, Sent: sent, Acked: time.Now()})
+	return false
+}
+
+// uncalled counts the deliveries to the hooks that were made and whose callback has not arrived.
+func (w *world) uncalled() (n int) {
+	w.t.Helper()
+	h := w.history()
+	for _, p := range h.published {
+		for _, hook := range w.hooks {
+			d := h.deliveries[webhook.DeliveryID(hook.ID, p.Event)]
+			id := webhook.DeliveryID(webhook.CallbackHookID(hook.ID), fmt.Sprintf("%scallback:%s:%d:%s", webhook.ReservedIDPrefix, d.ID, d.Attempts, webhook.Delivered))
+			if _, ok := delivered(h, id); !ok {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestF34AFullEventLogAndCallbacks fills a small event log while no worker runs, until publishers are refused. Each delivery
+// has a callback, and still everything drains by itself once a worker is back.
+func TestF34AFullEventLogAndCallbacks(t *testing.T) {
+	w := newWorld(t, false)
+	for i := range 2 {
+		path := fmt.Sprintf("/good/%d", i)
+		w.hooks = append(w.hooks, w.hook(w.receiver.URL+path, func(h *webhook.Hook) {
+			h.Callback = &webhook.Callback{URL: w.receiver.URL + "/callback" + path}
+		}))
+	}
+	small := []string{"WHISPERER_OMS_MAX_BYTES=1048576", "WHISPERER_HOUSEKEEP_EVERY=1s"}
+	first := w.run(small...)
+	stop := w.load(200, 5)
+	w.lasts(2 * time.Second)
+	began := time.Now()
+	first.stop(t)
+	require.Eventually(t, w.refuses, 30*time.Second, 50*time.Millisecond, "the event log becomes full")
+	w.lasts(2 * time.Second)
+	require.True(t, w.refuses(), "it stays full while nothing is delivered")
+	w.run(small...)
+	ended := time.Now()
+	w.lasts(time.Second)
+	stop()
+	got := w.check(check{fault: "F34 a full event log, and callbacks", faults: []window{{began, ended}}})
+	require.Eventually(t, func() bool { return w.uncalled() == 0 }, 30*time.Second, time.Second, "callbacks are missing")
+	require.Equal(t, got.acked*len(w.hooks), w.receiver.got("/callback/good/0")+w.receiver.got("/callback/good/1"), "none came twice")
+	require.False(t, w.refuses(), "there is room again")
+}
+
+// neighbour is another installation, with a database of its own on the same servers. What it publishes is in the namespace;
+// its workers are told that by their variables, as usual.
+func (w *world) neighbour(namespace string) (n *world, database string) {
+	w.t.Helper()
+	_, err := w.administrator().ExecContext(w.t.Context(), `CREATE DATABASE neighbour`)
+	require.NoError(w.t, err)
+	url := w.pg.URL("neighbour")
+	_, err = postgres.Migrate(w.t.Context(), url)
+	require.NoError(w.t, err)
+	n = &world{
+		t: w.t, dir: filepath.Join(w.dir, "neighbour"), chance: w.chance, key: seal.NewKey(), pg: w.pg, pgOpts: w.pgOpts, nats: w.nats, natsAt: w.natsAt,
+	}
+	require.NoError(w.t, os.Mkdir(n.dir, 0o755))
+	n.events = newLedger[publication](w.t, filepath.Join(n.dir, "published.jsonl"), true)
+	n.receiver = newReceiver(w.t, n.dir)
+	ring, err := seal.ParseRing(n.key)
+	require.NoError(w.t, err)
+	n.db, err = postgres.Open(url, 4, ring)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = n.db.Close() })
+	n.bus, err = bus.Connect(w.t.Context(), bus.Options{URL: w.natsURL(), Name: "neighbour", Namespace: bus.Namespace(namespace), Log: zap.NewNop()})
+	require.NoError(w.t, err)
+	w.t.Cleanup(n.bus.Close)
+	return n, "WHISPERER_DATABASE_URL=" + url
+}
+
+// TestF35TwoInstallationsOnOneNATS starts the worker of another database on the NATS account of an installation that runs.
+// It takes nothing, and says whose the streams are and what to do; with a namespace both work side by side.
+func TestF35TwoInstallationsOnOneNATS(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(2)
+	w.run()
+	stop := w.load(40, 1)
+	n, database := w.neighbour("shop-2")
+	n.goodHooks(2)
+	theirs, err := w.db.Installation(t.Context())
+	require.NoError(t, err)
+	ours, err := n.db.Installation(t.Context())
+	require.NoError(t, err)
+	words := []string{"belongs to another installation", theirs.String(), ours.String(), "WHISPERER_NAMESPACE", "migrate streams --adopt"}
+	refused := n.start(database)
+	require.Eventually(t, func() bool {
+		if n.said(words...) == 0 {
+			return false
+		}
+		ready, reasons := refused.readiness(t)
+		for _, word := range words {
+			if !strings.Contains(reasons, word) {
+				return false
+			}
+		}
+		return !ready
+	}, 20*time.Second, 50*time.Millisecond, "it says whose the streams are and what to do")
+	w.lasts(5 * time.Second)
+	require.True(t, refused.alive(), "it waits for somebody to do it")
+	require.False(t, refused.ready(t.Context()))
+	require.LessOrEqual(t, n.said(words...), 3, "it says so once a minute")
+	refused.stop(t)
+	require.Empty(t, n.history().deliveries)
+	require.Empty(t, n.history().receipts)
+	n.run(database, "WHISPERER_NAMESPACE=shop-2", "WHISPERER_OMS_MAX_BYTES=268435456") // the server has no room for two of the usual size
+	require.Zero(t, n.said("does nothing"), "its variables are known")
+	stopNeighbour := n.load(40, 1)
+	w.lasts(4 * time.Second)
+	stop()
+	stopNeighbour()
+	for _, each := range []struct {
+		installation *world
+		fault        string
+	}{{w, "F35 the first installation on a NATS account"}, {n, "F35 the second one, with a namespace"}} {
+		got := each.installation.check(check{fault: each.fault})
+		require.Len(t, each.installation.history().deliveries, got.acked*len(each.installation.hooks), "%s: none is of the other", each.fault)
+	}
+}
+
+// TestF36WhatAnOperatorMayChangeOfStreams has another hand change the size of the event log, which stays through restarts, and
+// what would drop events, which is put right by a worker that runs and by one that starts.
+func TestF36WhatAnOperatorMayChangeOfStreams(t *testing.T) {
+	w := newWorld(t, false)
+	w.goodHooks(2)
+	p := w.run()
+	s := w.stranger()
+	stop := w.load(40, 1)
+	const size = 3 << 30
+	s.change(bus.StreamOMS, "", "max_bytes", size)
+	p.stop(t)
+	p = w.run()
+	require.Positive(t, w.said("stream differs from this program's settings", fmt.Sprintf("%q", bus.StreamOMS), "max_bytes"))
+	w.lasts(4 * time.Second) // in which a worker looks at the streams
+	require.EqualValues(t, size, s.config(bus.StreamOMS, "")["max_bytes"])
+	require.False(t, w.told(bus.StreamOMS), "nothing was put right")
+
+	changed := time.Now()
+	s.change(bus.StreamOMS, "", "discard", "old")
+	require.Eventually(t, func() bool {
+		return s.config(bus.StreamOMS, "")["discard"] == "new" && w.told(bus.StreamOMS)
+	}, alarm, 50*time.Millisecond)
+	soon := time.Since(changed)
+	p.stop(t)
+	s.change(bus.StreamOMS, "", "discard", "old")
+	s.change(bus.StreamOMS, "", "max_age", time.Hour)
+	w.run()
+	config := s.config(bus.StreamOMS, "")
+	require.Equal(t, "new", config["discard"])
+	require.Zero(t, config["max_age"])
+	require.EqualValues(t, size, config["max_bytes"])
+	stop()
+	w.check(check{fault: "F36 settings of a stream changed", note: fmt.Sprintf("put right within %s,", short(soon))})
+}
