@@ -338,7 +338,7 @@ func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer,
 	t := &takers{}
 	for _, from := range []webhook.Stream{webhook.OMS, webhook.Own} {
 		out := fanout.New(fanout.Deps{
-			From: from, Hooks: s.index, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Observer: s.metrics, Log: s.log,
+			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Observer: s.metrics, Log: s.log,
 			Slots: s.config.Slots, Traces: s.traces, SourcesSince: s.sourcesSince,
 		})
 		if err := s.take(ctx, t, bus.FanoutOf(from), roomFor(from, 256, fanoutBytes), out.Run); err != nil {

@@ -48,6 +48,11 @@ type matcher interface {
 	HasTenant(name string) bool
 }
 
+// refresher is implemented by *postgres.Watch, which keeps the matcher current.
+type refresher interface {
+	Refresh(ctx context.Context) error
+}
+
 // deliverer makes the attempts.
 type deliverer interface {
 	Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func())
@@ -98,6 +103,7 @@ type observer interface {
 // Deps are a Fanout's collaborators; all but Traces are required.
 type Deps struct {
 	Hooks     matcher
+	Refresher refresher
 	Types     checker
 	Deliverer deliverer
 	Seen      seen
@@ -126,13 +132,14 @@ type Fanout struct {
 	recent recent
 	heard  *heard // nil where the ledger is asked for every id
 	asking asking
+	doubts doubts
 	open   sync.WaitGroup
 	sub    *bus.Subscription
 }
 
 // New makes a fan-out.
 func New(d Deps) *Fanout {
-	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), asking: asking{stopped: make(chan error, 1)}}
+	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), asking: asking{stopped: make(chan error, 1)}, doubts: doubts{came: make(chan struct{}, 1)}}
 	if d.From == webhook.OMS { // of what we publish ourselves there is little, and its ids are not worth the memory
 		f.heard = newHeard()
 	}
@@ -149,6 +156,7 @@ func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
 		f.open.Go(func() { f.hear(ending) })
 	}
 	f.open.Go(func() { f.askAgainLater(ending) })
+	f.open.Go(func() { f.settleDoubts(ctx, ending) })
 	var messages []bus.Message
 	for more := true; more; {
 		messages, more = sub.TakeBatch(ctx, messages, batch)
@@ -181,10 +189,20 @@ func (f *Fanout) take(ctx context.Context, messages []bus.Message) {
 func (f *Fanout) handle(ctx context.Context, messages []*bus.Message) {
 	events := make([]taken, 0, len(messages))
 	for _, m := range messages {
-		if e, ok := f.read(m); ok {
+		e, ok := f.read(m)
+		switch {
+		case !ok:
+		case !f.Hooks.HasTenant(e.Tenant):
+			f.doubt(taken{msg: m, event: e})
+		case f.fits(m, e):
 			events = append(events, taken{msg: m, event: e, digest: e.Digest()})
 		}
 	}
+	f.goOn(ctx, events)
+}
+
+// goOn fans out events of known tenants.
+func (f *Fanout) goOn(ctx context.Context, events []taken) {
 	if len(events) == 0 {
 		return
 	}
@@ -220,17 +238,19 @@ func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 	case err != nil:
 		f.reject(m, tenant, envelope.Unreadable, err.Error())
 		return nil, false
-	case !f.Hooks.HasTenant(tenant):
-		f.reject(m, tenant, envelope.UnknownTenant, "there is no such tenant")
-		return nil, false
-	}
-	if check := f.Types.Find(tenant, e.Type); check.Rejects(e.PublishedAt) {
-		if err := check.Problems(e.Data); err != nil {
-			f.reject(m, tenant, envelope.OffSchema, "the data does not fit the schema of its type: "+err.Error())
-			return nil, false
-		}
 	}
 	return &e, true
+}
+
+// fits rejects an event that the schema of its type has something against.
+func (f *Fanout) fits(m *bus.Message, e *webhook.Event) bool {
+	if check := f.Types.Find(e.Tenant, e.Type); check.Rejects(e.PublishedAt) {
+		if err := check.Problems(e.Data); err != nil {
+			f.reject(m, e.Tenant, envelope.OffSchema, "the data does not fit the schema of its type: "+err.Error())
+			return false
+		}
+	}
+	return true
 }
 
 // fanOut has the event delivered to all hooks that match, but for what is recorded.

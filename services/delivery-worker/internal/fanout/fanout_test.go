@@ -50,6 +50,7 @@ func TestWhatIsNoEventIsPutAsideAtOnceAndHurtsNobody(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.hook("*")
+	s.know()
 	s.start(16)
 	large := `{"data":` + string(make([]byte, 100<<10))
 	s.publish(`1`, `{"data":`, `2`, `{"event_id":"a\nb","data":1}`, large, `3`)

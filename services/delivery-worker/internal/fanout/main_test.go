@@ -14,6 +14,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -35,6 +36,13 @@ type stage struct {
 	sub   *bus.Subscription
 	seen  *asked
 
+	// watch asks the database for tenants; it is held back by who does not run it.
+	watch *postgres.Watch
+	// refresher is asked instead of the watch, unless nil.
+	refresher interface {
+		Refresh(ctx context.Context) error
+	}
+
 	mu       sync.Mutex
 	dues     []webhook.Due
 	rejected []*whispererv1.RejectedEvent
@@ -53,7 +61,43 @@ func newStage(t *testing.T) *stage {
 	t.Cleanup(s.bus.Close)
 	require.NoError(t, s.bus.EnsureTopology(t.Context()))
 	s.hooks.PutTenant("acme")
+	s.watch, err = db.Watch(postgres.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
+	require.NoError(t, err)
 	return s
+}
+
+// added takes hooks and tenants of the database into the index, beside those of the test.
+type added struct{ *index.Index }
+
+func (x added) Replace(hooks []*webhook.Hook, names []string) {
+	for _, name := range names {
+		x.PutTenant(name)
+	}
+	for _, h := range hooks {
+		x.Put(*h)
+	}
+}
+
+func (x added) SetTenant(name string, there bool) {
+	if there {
+		x.PutTenant(name)
+	}
+}
+
+func (x added) PutBacklog(uuid.UUID) {}
+
+// know has the worker ask the database for changes, until the test ends.
+func (s *stage) know() {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.watch.Run(ctx)
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
 }
 
 // start runs the fan-out; stop ends taking and waits until all is settled.
@@ -62,8 +106,12 @@ func (s *stage) start(slots int) (stop func()) {
 	var err error
 	s.sub, err = s.bus.Subscribe(s.t.Context(), bus.Fanout, bus.Room{Messages: 64})
 	require.NoError(s.t, err)
+	refresher := s.refresher
+	if refresher == nil {
+		refresher = s.watch
+	}
 	f := fanout.New(fanout.Deps{
-		Hooks: s.hooks, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Stream: s.bus, Observer: s, Log: zap.NewNop(), Slots: slots,
+		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Stream: s.bus, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
