@@ -33,9 +33,11 @@ type Hook struct {
 	IsActive             bool               `json:"is_active"`
 	Status               webhook.HookStatus `json:"status"`
 	DisabledReason       string             `json:"disabled_reason"`
-	CreatedDate          time.Time          `json:"created_date"`
-	ModifiedDate         time.Time          `json:"modified_date"`
-	Version              int64              `json:"version"`
+	// Unreadable says why the API cannot read all of the hook; empty where it can.
+	Unreadable   string    `json:"unreadable"`
+	CreatedDate  time.Time `json:"created_date"`
+	ModifiedDate time.Time `json:"modified_date"`
+	Version      int64     `json:"version"`
 }
 
 // HookFields are the fields of a hook that a caller sets. Creating needs EventTypes and TargetURL; what is absent gets

@@ -110,20 +110,37 @@ func textOf[T string | []byte](p *T) []byte {
 	return []byte(*p)
 }
 
-// hook turns a row into a hook, opening its secrets.
+// UnreadableError says that a hook is there, but that not all of it can be read; Hook.Unreadable says why. Most that can be
+// done with a hook needs all of it.
+type UnreadableError struct{ Hook webhook.Hook }
+
+// Error names the hook and the reason.
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("hook %s cannot be read: %s", e.Hook.ID, e.Hook.Unreadable)
+}
+
+// AsFarAsReadable turns an answer with an UnreadableError into what of the hook can be read, for those who only show it.
+func AsFarAsReadable(h webhook.Hook, err error) (webhook.Hook, error) {
+	if unreadable, ok := errors.AsType[*UnreadableError](err); ok {
+		return unreadable.Hook, nil
+	}
+	return h, err
+}
+
+// hook turns a row into a hook, opening its secrets. The error is an *UnreadableError.
 func (r *hookRow) hook(ring *seal.Ring) (webhook.Hook, error) {
-	return r.hookWith(ring, func(config string) (webhook.Config, error) { return webhook.ParseConfig(json.RawMessage(config)) })
+	h := r.shown(ring)
+	if h.Unreadable != "" {
+		return webhook.Hook{}, &UnreadableError{Hook: h}
+	}
+	return h, nil
 }
 
 // known is hookWith for those who have to know all hooks: what of one that cannot be read can be read, and why not all of it.
-// It counts as paused.
 func (r *hookRow) known(ring *seal.Ring, parse func(config string) (webhook.Config, error)) webhook.Hook {
 	h, err := r.hookWith(ring, parse)
 	if err == nil {
 		return h
-	}
-	if h.Status == webhook.Active {
-		h.Status = webhook.Paused
 	}
 	h.Unreadable = err.Error()
 	if errors.Is(err, seal.ErrUnknownKey) {
@@ -132,7 +149,14 @@ func (r *hookRow) known(ring *seal.Ring, parse func(config string) (webhook.Conf
 	return h
 }
 
-// hookWith is hook with another parser of configs.
+// shown is known with the parser of configs for a single hook.
+func (r *hookRow) shown(ring *seal.Ring) webhook.Hook { return r.known(ring, parseConfig) }
+
+func parseConfig(config string) (webhook.Config, error) {
+	return webhook.ParseConfig(json.RawMessage(config))
+}
+
+// hookWith is known with the error as it is.
 func (r *hookRow) hookWith(ring *seal.Ring, parse func(config string) (webhook.Config, error)) (webhook.Hook, error) {
 	h := webhook.Hook{
 		ID: r.ID, Tenant: r.Tenant, Name: r.Name, EventTypes: r.EventTypes, TargetURL: r.TargetURL,

@@ -56,7 +56,8 @@ func (v IfVersion) check(id uuid.UUID, have int64) error {
 	return nil
 }
 
-// Hook returns one hook. The error is webhook.ErrNotFound where the tenant has no such hook.
+// Hook returns one hook. The error is webhook.ErrNotFound where the tenant has no such hook, and an *UnreadableError where
+// not all of it can be read.
 func (d *DB) Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error) {
 	var row hookRow
 	err := d.db.GetContext(ctx, &row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2`, tenant, id)
@@ -70,7 +71,7 @@ func (d *DB) Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hoo
 }
 
 // Hooks lists a tenant's hooks, newest first. more says that there are others beyond the page, in the direction that
-// the page was asked for.
+// the page was asked for. Of a hook that cannot be read there is what can be, and why.
 func (d *DB) Hooks(ctx context.Context, tenant string, f HookFilter, page Page) (hooks []webhook.Hook, more bool, err error) {
 	where, args := f.where(tenant)
 	order := `ORDER BY created_at DESC, id DESC`
@@ -97,9 +98,7 @@ func (d *DB) Hooks(ctx context.Context, tenant string, f HookFilter, page Page) 
 	}
 	hooks = make([]webhook.Hook, len(rows))
 	for i := range rows {
-		if hooks[i], err = rows[i].hook(d.ring); err != nil {
-			return nil, false, err
-		}
+		hooks[i] = rows[i].shown(d.ring)
 	}
 	return hooks, more, nil
 }
@@ -236,7 +235,7 @@ func (d *DB) explainConflict(ctx context.Context, h *webhook.Hook, err error) er
 // UpdateHook changes a hook by edit, which sees it as stored and leaves it valid; ids, times and versions that edit
 // sets do not count. An edit that changes nothing leaves the version as it is.
 //
-// The errors are edit's, webhook.ErrNotFound, webhook.ErrVersion where the hook has another version, and
+// The errors are edit's, webhook.ErrNotFound, *UnreadableError, webhook.ErrVersion where the hook has another version, and
 // *webhook.ConflictError where another hook has the same target URL and event types.
 func (d *DB) UpdateHook(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error) {
 	var after webhook.Hook

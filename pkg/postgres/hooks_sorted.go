@@ -64,16 +64,15 @@ type sortedHookRow struct {
 	Key           string       `db:"key"`
 }
 
-func (r *sortedHookRow) sorted(ring *seal.Ring) (SortedHook, error) {
-	hook, err := r.hook(ring)
-	s := SortedHook{Hook: hook, Failures: r.Failures, LastClass: webhook.ErrorClass(r.LastClass), Key: HookKey{Key: r.Key, ID: r.ID}}
+func (r *sortedHookRow) sorted(ring *seal.Ring) SortedHook {
+	s := SortedHook{Hook: r.shown(ring), Failures: r.Failures, LastClass: webhook.ErrorClass(r.LastClass), Key: HookKey{Key: r.Key, ID: r.ID}}
 	if r.LastAttemptAt.Valid {
 		s.LastAttemptAt = r.LastAttemptAt.Time.UTC()
 	}
 	if r.FailingSince.Valid {
 		s.FailingSince = r.FailingSince.Time.UTC()
 	}
-	return s, err
+	return s
 }
 
 // hookKey is an order as SQL: what is sorted by, how that is written as text, how the text becomes it again, and whether
@@ -144,9 +143,7 @@ func (d *DB) SortedHooks(ctx context.Context, tenant string, f HookFilter, order
 	}
 	list = make([]SortedHook, len(rows))
 	for i := range rows {
-		if list[i], err = rows[i].sorted(d.ring); err != nil {
-			return nil, false, err
-		}
+		list[i] = rows[i].sorted(d.ring)
 	}
 	return list, more, nil
 }

@@ -138,7 +138,7 @@ func (w *Watch) load(ctx context.Context, where string, args ...any) ([]*webhook
 	return loadHooks(ctx, w.polls, w.db, where, args...)
 }
 
-// loadHooks reads hooks; one that cannot be read keeps only itself out.
+// loadHooks reads hooks for workers; one that cannot be read keeps only itself out, and counts as paused.
 func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *DB, where string, args ...any) ([]*webhook.Hook, error) {
 	rows, err := q.QueryxContext(ctx, `SELECT `+hookColumns+` FROM hooks `+where, args...)
 	if err != nil {
@@ -154,6 +154,9 @@ func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *DB, where string, 
 		}
 		common.share(&row)
 		h := row.known(d.ring, common.config)
+		if h.Unreadable != "" && h.Status == webhook.Active {
+			h.Status = webhook.Paused
+		}
 		hooks = append(hooks, &h)
 	}
 	if err := rows.Err(); err != nil {

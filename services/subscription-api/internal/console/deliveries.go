@@ -178,7 +178,7 @@ func (c *console) hookTitle(ctx context.Context, tenant string, id uuid.UUID) (s
 	if id == uuid.Nil {
 		return "", nil
 	}
-	h, err := c.Hooks.Hook(ctx, tenant, id)
+	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, tenant, id))
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return "a webhook that is not there any more", nil

@@ -72,7 +72,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 		return reply{}, err
 	}
 	body := deliveryBody{Row: newDeliveryRow(&d), NextAt: d.NextAt, Updated: d.UpdatedAt, Replay: d.Replay, Problem: problem}
-	h, err := c.Hooks.Hook(ctx, v.tenant, d.HookID)
+	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, d.HookID))
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		body.HookGone = true

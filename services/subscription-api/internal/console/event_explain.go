@@ -90,6 +90,10 @@ func explain(h *webhook.Hook, e *webhook.Event, found map[uuid.UUID]webhook.Deli
 		row.Delivery = &delivery
 		return row
 	}
+	if h.Unreadable != "" {
+		row.Detail = "Whether the webhook wants the event is not known here, as it cannot be read: " + h.Unreadable
+		return row
+	}
 	if row.Reason, row.Detail = filter.WhyNot(h, e); row.Reason == "" {
 		row.Detail = "The webhook wants the event as it is now. The delivery is not recorded yet, or the webhook was changed or disabled when the event came."
 	}

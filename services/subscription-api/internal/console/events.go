@@ -154,7 +154,7 @@ func (c *console) eventPage(ctx context.Context, v *visit) (reply, error) {
 		id := list[i].HookID
 		if _, known := titles[id]; !known {
 			titles[id] = id.String()
-			if h, err := c.Hooks.Hook(ctx, v.tenant, id); err == nil {
+			if h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id)); err == nil {
 				titles[id] = titleOf(&h)
 			}
 		}

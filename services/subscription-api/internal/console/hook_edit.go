@@ -342,7 +342,7 @@ func (c *console) confirmDelete(ctx context.Context, v *visit, problem string) (
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := c.Hooks.Hook(ctx, v.tenant, id)
+	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
 	if err != nil {
 		return reply{}, err
 	}
@@ -358,7 +358,7 @@ func (c *console) deleteHook(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := c.Hooks.Hook(ctx, v.tenant, id)
+	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
 	if err != nil {
 		return reply{}, err
 	}

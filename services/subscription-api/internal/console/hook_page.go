@@ -21,21 +21,32 @@ type hookHead struct {
 	Title  string
 	Status webhook.HookStatus
 	Reason string
+	// Unreadable says why the hook cannot be read.
+	Unreadable string
 	// Tab is the page that is shown.
 	Tab string
 }
 
 func newHookHead(h *webhook.Hook, tab string) hookHead {
-	return hookHead{ID: h.ID, Title: titleOf(h), Status: h.Status, Reason: h.DisabledReason, Tab: tab}
+	return hookHead{ID: h.ID, Title: titleOf(h), Status: h.Status, Reason: h.DisabledReason, Unreadable: h.Unreadable, Tab: tab}
 }
 
-// findHook is the hook that the path names.
+// findHook is the hook that the path names, which has to be readable.
 func (c *console) findHook(ctx context.Context, v *visit) (webhook.Hook, error) {
+	h, err := c.shownHook(ctx, v)
+	if err == nil && h.Unreadable != "" {
+		return webhook.Hook{}, &postgres.UnreadableError{Hook: h}
+	}
+	return h, err
+}
+
+// shownHook is the hook that the path names, as far as it can be read.
+func (c *console) shownHook(ctx context.Context, v *visit) (webhook.Hook, error) {
 	id, err := readID(v)
 	if err != nil {
 		return webhook.Hook{}, err
 	}
-	h, err := c.Hooks.Hook(ctx, v.tenant, id)
+	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
 	return c.maskFor(v).Hook(h), err
 }
 
@@ -79,7 +90,7 @@ type answerBar struct {
 }
 
 func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
-	h, err := c.findHook(ctx, v)
+	h, err := c.shownHook(ctx, v)
 	if err != nil {
 		return reply{}, err
 	}
@@ -88,7 +99,7 @@ func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
 		Head: newHookHead(&h, "health"), Hook: h, Header: headerLines(h.Headers, v.token.Role.Covers(postgres.Editor)),
 		Retries: preview(&form), ExampleType: exampleType(&h),
 	}
-	if config := string(h.Config.Raw); config != "{}" {
+	if config := string(h.Config.Raw); config != "" && config != "{}" {
 		body.Config = pretty(h.Config.Raw)
 	}
 	recent, _, err := c.History.Deliveries(ctx, v.tenant, postgres.DeliveryFilter{Hook: h.ID}, postgres.Page{Limit: recentDeliveries})

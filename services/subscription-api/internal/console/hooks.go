@@ -61,9 +61,10 @@ type hookRow struct {
 	Status webhook.HookStatus
 	// Reason says why it is disabled or what is wrong with it.
 	Reason string
-	// Failing says that its attempts fail.
-	Failing bool
-	LastAt  time.Time
+	// Unreadable says that it cannot be read, Failing that its attempts fail.
+	Unreadable bool
+	Failing    bool
+	LastAt     time.Time
 	// Day is nil while it is counted.
 	Day *spark
 }
@@ -80,7 +81,10 @@ func newHookRow(h *postgres.SortedHook) hookRow {
 		ID: h.ID, Title: titleOf(&h.Hook), Target: h.TargetURL, Types: h.EventTypes[:shown], More: len(h.EventTypes) - shown,
 		Status: h.Status, Reason: h.DisabledReason, LastAt: h.LastAttemptAt,
 	}
-	if h.Status == webhook.Active && !h.FailingSince.IsZero() {
+	switch {
+	case h.Unreadable != "":
+		row.Unreadable, row.Reason = true, h.Unreadable
+	case h.Status == webhook.Active && !h.FailingSince.IsZero():
 		row.Failing, row.Reason = true, failingText(classText(h.LastClass), h.Failures)
 	}
 	return row

@@ -207,6 +207,7 @@ func (c *console) trouble(v *visit, err error) reply {
 		}
 		return answer
 	}
+	var unreadable *postgres.UnreadableError
 	switch {
 	case errors.Is(err, errSignIn):
 		return c.sendToSignIn(v)
@@ -220,6 +221,8 @@ func (c *console) trouble(v *visit, err error) reply {
 		return say(http.StatusRequestTimeout, "Too slow", "What was sent arrived too slowly. Nothing was changed.")
 	case errors.Is(err, webhook.ErrNotFound):
 		return say(http.StatusNotFound, "Not found", "There is no such thing here. It may have been deleted, or it belongs to another tenant.")
+	case errors.As(err, &unreadable):
+		return say(http.StatusConflict, "Cannot be read", "The webhook cannot be read: "+unreadable.Hook.Unreadable+". Nothing was changed. Its page says what to do.")
 	case errors.Is(err, daemon.ErrShare):
 		return say(http.StatusTooManyRequests, "Too much at once", "Your token or tenant looks up too much at once. Wait for the other pages, then try again.")
 	case errors.Is(err, daemon.ErrBusy):

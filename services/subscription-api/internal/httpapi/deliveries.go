@@ -194,7 +194,7 @@ func (s *server) listHookDeliveries(ctx context.Context, c *call, in *hookDelive
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.Hooks.Hook(ctx, c.tenant, id); err != nil {
+	if _, err := postgres.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)); err != nil {
 		return nil, err
 	}
 	f.Hook = id

@@ -103,6 +103,10 @@ func explain(h *webhook.Hook, e *webhook.Event, found map[uuid.UUID]webhook.Deli
 		return explainDelivery(h.Name, &d)
 	}
 	x := explainedHook{Hook: h.ID, Name: h.Name, Outcome: notMatched, Evaluated: evaluatedNow}
+	if h.Unreadable != "" {
+		x.Outcome, x.Detail = notThere, "Whether the hook wants the event is not known here, as it cannot be read: "+h.Unreadable
+		return x
+	}
 	v := filter.NewJudge(h).Judge(e)
 	if x.Reason, x.Detail = v.Reason, v.Detail; v.Reason == "" {
 		x.Outcome = notThere

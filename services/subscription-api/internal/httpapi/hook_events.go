@@ -233,7 +233,7 @@ func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, c *ca
 		a := c.mask.Attempt(*detail.Attempt)
 		b.answer(&a)
 	}
-	if detail.Event != nil && detail.Hook != nil {
+	if detail.Event != nil && detail.Hook != nil && hook.Unreadable == "" {
 		body, err := envelope.NewBodies(detail.Event).Get(hook.Config.Format, hook.Config.ContentFields)
 		if err != nil {
 			return b, err

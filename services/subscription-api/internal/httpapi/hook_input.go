@@ -34,6 +34,7 @@ type hookInput struct {
 	PublicKey      optional[rawJSON] `json:"public_key,omitzero" readOnly:"true"`
 	HasAPIKey      optional[rawJSON] `json:"has_api_key,omitzero" readOnly:"true"`
 	DisabledReason optional[rawJSON] `json:"disabled_reason,omitzero" readOnly:"true"`
+	Unreadable     optional[rawJSON] `json:"unreadable,omitzero" readOnly:"true"`
 }
 
 // callbackInput is the field callback where it is an object.
@@ -303,6 +304,7 @@ func (in *hookInput) readOnlyFields() map[string]*optional[rawJSON] {
 	return map[string]*optional[rawJSON]{
 		"id": &in.ID, "created_date": &in.CreatedDate, "modified_date": &in.ModifiedDate, "version": &in.Version,
 		"has_secret": &in.HasSecret, "public_key": &in.PublicKey, "has_api_key": &in.HasAPIKey, "disabled_reason": &in.DisabledReason,
+		"unreadable": &in.Unreadable,
 	}
 }
 
@@ -323,6 +325,8 @@ func readOnlyValue(h *webhook.Hook, name string) any {
 			return *publicKey(h.Secrets[0].Value)
 		}
 		return nil
+	case "unreadable":
+		return nil // a hook that cannot be read cannot be changed
 	case "has_api_key":
 		return h.APIKey != ""
 	default:

@@ -31,6 +31,7 @@ type hookBody struct {
 	IsActive             bool               `json:"is_active" doc:"Whether the status is active"`
 	Status               webhook.HookStatus `json:"status" enum:"active,paused,disabled"`
 	DisabledReason       string             `json:"disabled_reason" doc:"Why the status is disabled"`
+	Unreadable           *string            `json:"unreadable" doc:"Why the API cannot read all of the hook, such as that it does not have the master key that its secrets are sealed with; null for a hook that can be read. What cannot be read is shown as if it were not set. The hook is not delivered to and cannot be changed, but be deleted"`
 	CreatedDate          time.Time          `json:"created_date"`
 	ModifiedDate         time.Time          `json:"modified_date"`
 	Version              int64              `json:"version" doc:"Counts the changes; also the ETag"`
@@ -51,6 +52,9 @@ func renderHook(h *webhook.Hook, role postgres.Role) (hookBody, error) {
 		RetryCountdownConfig: object{rawJSON(h.RetryConfig)}, Config: object{config},
 		IsActive: h.Status == webhook.Active, Status: h.Status, DisabledReason: h.DisabledReason,
 		CreatedDate: h.CreatedAt, ModifiedDate: h.ModifiedAt, Version: h.Version,
+	}
+	if h.Unreadable != "" {
+		b.Unreadable = &h.Unreadable
 	}
 	if len(h.Secrets) > 0 {
 		b.PublicKey = publicKey(h.Secrets[0].Value)

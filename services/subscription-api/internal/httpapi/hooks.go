@@ -95,11 +95,11 @@ func (s *server) registerHooks() {
 	register(s, route{role: postgres.Editor, status: http.StatusNoContent}, huma.Operation{
 		OperationID: "delete-hook", Method: http.MethodDelete, Path: hooksPath + "{id}/", Tags: tag, Summary: "Delete a hook",
 	}, s.deleteHook)
-	register(s, route{role: postgres.Editor}, huma.Operation{
+	register(s, route{role: postgres.Editor, conflict: true}, huma.Operation{
 		OperationID: "pause-hook", Method: http.MethodPost, Path: hooksPath + "{id}/pause/", Tags: tag, Summary: "Pause a hook",
 		Description: "What comes for it meanwhile is parked.",
 	}, s.setStatus(webhook.Paused))
-	register(s, route{role: postgres.Editor}, huma.Operation{
+	register(s, route{role: postgres.Editor, conflict: true}, huma.Operation{
 		OperationID: "resume-hook", Method: http.MethodPost, Path: hooksPath + "{id}/resume/", Tags: tag,
 		Summary: "Make a paused or disabled hook active again",
 	}, s.setStatus(webhook.Active))
@@ -110,7 +110,7 @@ func (s *server) getHook(ctx context.Context, c *call, in *hookGetInput) (*hookO
 	if err != nil {
 		return nil, err
 	}
-	return show(c, new(bool))(s.Hooks.Hook(ctx, c.tenant, id))
+	return show(c, new(bool))(postgres.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)))
 }
 
 // show renders what a store answers; wasDisabled is read by then.

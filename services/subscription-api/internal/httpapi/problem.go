@@ -94,15 +94,19 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 		return newProblem(statusClientGone, "The client has gone.")
 	}
 	var (
-		invalid  *webhook.ValidationError
-		conflict *webhook.ConflictError
-		httpErr  *echo.HTTPError
+		unreadable *postgres.UnreadableError
+		invalid    *webhook.ValidationError
+		conflict   *webhook.ConflictError
+		httpErr    *echo.HTTPError
 	)
 	switch {
 	case problem != nil:
 		return problem
 	case errors.As(err, &invalid):
 		return invalidProblem(invalid)
+	case errors.As(err, &unreadable):
+		return newProblem(http.StatusConflict, "The hook cannot be read: "+unreadable.Hook.Unreadable+
+			". It has to be readable for this; an operator can give the API the master key, or mend the row. It can be deleted as it is.")
 	case errors.As(err, &conflict):
 		p := newProblem(http.StatusConflict, "There is a hook with this target URL and these event types already.")
 		p.ExistingID = &conflict.ID

@@ -53,7 +53,7 @@ func (s *server) hookStats(ctx context.Context, c *call, in *hookGetInput) (*hoo
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.Hooks.Hook(ctx, c.tenant, id); err != nil {
+	if _, err := postgres.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)); err != nil {
 		return nil, err
 	}
 	stats, err := s.Deliveries.HookStats(ctx, c.tenant, id, time.Now())

@@ -65,7 +65,7 @@ func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
 
 func (s *server) registerTrials() {
 	tag := []string{"Hooks"}
-	r := route{role: postgres.Editor, body: bodyOf[trialInput](s), optional: true, limit: trialTimeout}
+	r := route{role: postgres.Editor, body: bodyOf[trialInput](s), optional: true, conflict: true, limit: trialTimeout}
 	const note = " It is signed, and logs in, as a delivery does, and has the header X-Whisperer-Test: true. It is sent once, " +
 		"whatever the hook's status, is not among the deliveries, and does not count for the hook's health."
 	register(s, r, huma.Operation{
@@ -73,7 +73,7 @@ func (s *server) registerTrials() {
 		Summary:     "Send an example event to a hook now, and get the receiver's answer",
 		Description: "Fields in hook are tried without being saved." + note,
 	}, s.testHook)
-	r.optional = false
+	r.optional, r.conflict = false, false
 	register(s, r, huma.Operation{
 		OperationID: "test-unsaved-hook", Method: http.MethodPost, Path: hooksPath + "test/", Tags: tag,
 		Summary:     "Send an example event to a hook that is not saved, and get the receiver's answer",

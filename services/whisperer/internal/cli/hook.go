@@ -57,7 +57,11 @@ func (c *hookList) Run(ctx context.Context, a *app) error {
 	return a.print(hooks, func(t table) {
 		t.row("ID", "NAME", "STATUS", "EVENT TYPES", "TARGET")
 		for _, h := range hooks {
-			t.row(h.ID.String(), h.Name, string(h.Status), strings.Join(h.EventTypes, " "), h.TargetURL)
+			status := string(h.Status)
+			if h.Unreadable != "" {
+				status += ", cannot be read"
+			}
+			t.row(h.ID.String(), h.Name, status, strings.Join(h.EventTypes, " "), h.TargetURL)
 		}
 	})
 }
@@ -88,6 +92,9 @@ func (a *app) printHook(h client.Hook) error {
 			status += ": " + h.DisabledReason
 		}
 		t.row("status", status)
+		if h.Unreadable != "" {
+			t.row("cannot be read", h.Unreadable)
+		}
 		t.row("event types", strings.Join(h.EventTypes, " "))
 		t.row("target", h.TargetURL)
 		t.row("signed", yesNo(h.HasSecret))

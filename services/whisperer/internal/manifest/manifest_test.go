@@ -179,3 +179,19 @@ func TestWriteRefusesWhatAViewerSees(t *testing.T) {
 	})}, nil)
 	require.ErrorIs(t, err, manifest.ErrHidden)
 }
+
+func TestAHookThatCannotBeReadIsLeftOutAndNotPruned(t *testing.T) {
+	t.Parallel()
+	const why = "its secrets are sealed with\nanother key"
+	hooks := []client.Hook{hook(func(*client.Hook) {}), hook(func(h *client.Hook) { h.Name, h.TargetURL, h.Unreadable = "foreign", "http://d/", why })}
+	text, _, err := manifest.Write("acme", hooks, nil)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "# Left out is hook")
+	f, err := read(string(text), nil)
+	require.NoError(t, err, string(text))
+	require.Len(t, f.Hooks, 1)
+	plan, err := f.Plan(hooks, nil, manifest.PlanOptions{Prune: true})
+	require.NoError(t, err)
+	require.Len(t, plan, 1)
+	require.Equal(t, manifest.Leave, plan[0].Kind)
+}

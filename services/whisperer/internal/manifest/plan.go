@@ -99,7 +99,7 @@ func (f *File) Plan(have []client.Hook, types []client.EventType, o PlanOptions)
 	for i := range have {
 		if h := &have[i]; !taken[h.ID] && !o.OnlyNew {
 			c := Change{Kind: Leave, Noun: OfHook, Name: firstOf(h.Name, h.TargetURL), Hook: &h.ID}
-			if o.Prune {
+			if o.Prune && h.Unreadable == "" { // an export leaves such a hook out
 				c.Kind = Delete
 			}
 			others = append(others, c)

@@ -17,7 +17,7 @@ import (
 // ErrHidden says that the token may not see all that the file needs.
 var ErrHidden = errors.New("the values of headers are hidden from a viewer: use an editor's token")
 
-// Write writes the file of a tenant. Secrets are never in it: ${VAR} stands for them, and vars names those variables.
+// Write writes the file of a tenant. A hook that the API cannot read is left out, and named in a comment. Secrets are never in it: ${VAR} stands for them, and vars names those variables.
 func Write(tenant string, hooks []client.Hook, types []client.EventType) (text []byte, vars []string, err error) {
 	w := &writer{names: map[string]bool{}, vars: map[string]bool{}}
 	root := mapping()
@@ -34,7 +34,12 @@ func Write(tenant string, hooks []client.Hook, types []client.EventType) (text [
 	}
 	put(root, "event_types", declared)
 	list := &yaml.Node{Kind: yaml.SequenceNode}
+	var left []string                      // hooks that cannot be written
 	for i := len(hooks) - 1; i >= 0; i-- { // the oldest first
+		if why := hooks[i].Unreadable; why != "" {
+			left = append(left, fmt.Sprintf("Left out is hook %s %q, which the API cannot read: %s", hooks[i].ID, hooks[i].Name, why))
+			continue
+		}
 		h, err := w.hook(&hooks[i])
 		if err != nil {
 			return nil, nil, fmt.Errorf("write hook %s: %w", hooks[i].ID, err)
@@ -42,6 +47,7 @@ func Write(tenant string, hooks []client.Hook, types []client.EventType) (text [
 		list.Content = append(list.Content, h)
 	}
 	put(root, "hooks", list)
+	root.Content[len(root.Content)-2].HeadComment = strings.Join(left, "\n")
 	b := &bytes.Buffer{}
 	e := yaml.NewEncoder(b)
 	e.SetIndent(2)
