@@ -117,9 +117,12 @@ type step struct {
 
 func (d *DB) batch(ctx context.Context, tx *sqlx.Tx, row *jobRow, match Match) (audited, error) {
 	hook, err := d.Hook(ctx, row.Tenant, row.HookID)
+	var unreadable *UnreadableError
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return d.endJob(ctx, tx, row, JobFailed, "The hook was deleted.")
+	case errors.As(err, &unreadable): // trying it again would keep all other jobs waiting
+		return d.endJob(ctx, tx, row, JobPaused, "The hook cannot be read: "+unreadable.Hook.Unreadable+".")
 	case err != nil:
 		return audited{}, err
 	case hook.Status == webhook.Disabled:

@@ -72,3 +72,15 @@ func TestAHookThatCannotBeReadIsListedAndRefusedAndHidesNoOther(t *testing.T) {
 	}
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodPatch, path(good), `{"name": "new"}`).status)
 }
+
+func TestAReplayToAHookThatCannotBeReadKeepsNoOtherWaiting(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	require.Equal(t, http.StatusAccepted, h.replay(t, h.a, since+`,"reason":"first"`).status)
+	require.Equal(t, http.StatusAccepted, h.replay(t, h.b, since+`,"include_missing":true,"reason":"second"`).status)
+	h.admin(t, `UPDATE hooks SET config = '{"timeout": "long"}' WHERE id = '`+h.a.String()+`'`)
+	h.work(t)
+	page := h.call(t, http.MethodGet, jobsURL, "")
+	require.ElementsMatch(t, []string{"completed", "paused"}, field(page, "state"))
+	require.Contains(t, field(page, "detail")[1], "The hook cannot be read: ")
+}
