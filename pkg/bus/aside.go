@@ -14,12 +14,14 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Headers of a message that was set aside: where it was, when it was published there, and why it could not be recorded.
+// Headers of a message that was set aside: where it was, when it was published there, why it could not be
+// recorded, and the message id, which is the id of an event that has no other.
 const (
 	headerAsideSubject   = "Whisperer-Aside-Subject"
 	headerAsideSeq       = "Whisperer-Aside-Seq"
 	headerAsidePublished = "Whisperer-Aside-Published"
 	headerAsideReason    = "Whisperer-Aside-Reason"
+	headerAsideMsgID     = "Whisperer-Aside-Msg-Id"
 	asideHeaders         = "Whisperer-Aside-"
 
 	asidePrefix = "setaside."
@@ -63,6 +65,9 @@ func (b *Bus) SetAside(ctx context.Context, what string, m *Message, reason stri
 	header.Set(headerAsideSeq, strconv.FormatUint(uint64(m.Place()), 10))
 	header.Set(headerAsidePublished, m.PublishedAt.Format(time.RFC3339Nano))
 	header.Set(headerAsideReason, oneLine(reason))
+	if id := m.Header(headerMsgID); id != "" {
+		header.Set(headerAsideMsgID, id)
+	}
 	ctx, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
 	if _, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: b.opts.Namespace.subject(asidePrefix + what), Header: header, Data: m.Data}); err != nil {
@@ -152,6 +157,9 @@ func (b *Bus) asideOf(raw *jetstream.RawStreamMsg) SetAside {
 		if !strings.HasPrefix(name, asideHeaders) && !strings.HasPrefix(name, "Nats-") {
 			a.Headers[name] = values
 		}
+	}
+	if id := raw.Header.Get(headerAsideMsgID); id != "" {
+		a.Headers[headerMsgID] = []string{id}
 	}
 	return a
 }

@@ -103,7 +103,7 @@ func TestMessagesThatTakeLongStayWithTheirWorker(t *testing.T) {
 	require.Eventually(t, func() bool {
 		lag, err := b.Lag(t.Context(), bus.Fanout)
 		require.NoError(t, err)
-		return lag == bus.Lag{Settled: n, Handed: n, Last: n}
+		return lag == bus.Lag{Settled: n, Handed: n, Last: n, Stored: n}
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
@@ -165,7 +165,7 @@ func TestAMessageThatComesAgainWhileItIsWorkedOnIsTakenOnce(t *testing.T) {
 	require.Eventually(t, func() bool {
 		lag, err := b.Lag(t.Context(), bus.Fanout)
 		require.NoError(t, err)
-		return lag == bus.Lag{Settled: 2, Handed: 2, Last: 2}
+		return lag == bus.Lag{Settled: 2, Handed: 2, Last: 2, Stored: 2}
 	}, 5*time.Second, 10*time.Millisecond)
 	none(t, sub, time.Second)
 }
@@ -188,7 +188,7 @@ func TestAMessageOfANewStreamIsAnotherOne(t *testing.T) {
 	require.Eventually(t, func() bool {
 		lag, err := b.Lag(t.Context(), bus.Fanout)
 		require.NoError(t, err)
-		return lag == bus.Lag{Settled: 1, Handed: 1, Last: 1}
+		return lag == bus.Lag{Settled: 1, Handed: 1, Last: 1, Stored: 1}
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
@@ -236,22 +236,22 @@ func TestLagTellsWhereAConsumerIs(t *testing.T) {
 	}
 	require.Equal(t, bus.Lag{}, lag())
 	publish(t, b, 10)
-	require.Eventually(t, func() bool { return lag() == bus.Lag{Pending: 10, Last: 10} }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return lag() == bus.Lag{Pending: 10, Last: 10, Stored: 10} }, 5*time.Second, 10*time.Millisecond)
 
 	sub := subscribe(t, b, bus.Fanout, 64)
 	var messages []bus.Message
 	for range 10 {
 		messages = append(messages, next(t, sub, 5*time.Second))
 	}
-	require.Equal(t, bus.Lag{InFlight: 10, Handed: 10, Last: 10}, lag())
+	require.Equal(t, bus.Lag{InFlight: 10, Handed: 10, Last: 10, Stored: 10}, lag())
 	for _, i := range []int{0, 1, 3} { // 2 is under way
 		require.NoError(t, messages[i].Ack())
 	}
-	require.Eventually(t, func() bool { return lag() == bus.Lag{InFlight: 7, Settled: 2, Handed: 10, Last: 10} }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return lag() == bus.Lag{InFlight: 7, Settled: 2, Handed: 10, Last: 10, Stored: 10} }, 5*time.Second, 10*time.Millisecond)
 	for _, i := range []int{2, 4, 5, 6, 7, 8, 9} {
 		require.NoError(t, messages[i].Ack())
 	}
-	require.Eventually(t, func() bool { return lag() == bus.Lag{Settled: 10, Handed: 10, Last: 10} }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return lag() == bus.Lag{Settled: 10, Handed: 10, Last: 10, Stored: 10} }, 5*time.Second, 10*time.Millisecond)
 }
 
 func TestASubscriptionHoldsNoMoreBytesThanItHasRoomFor(t *testing.T) {

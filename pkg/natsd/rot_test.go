@@ -2,6 +2,7 @@ package natsd_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -72,6 +73,11 @@ func missing(t *testing.T, nc *nats.Conn) (n int) {
 	}, time.Minute, 100*time.Millisecond)
 	for i := range uint64(rotten) {
 		msg, err := stream.GetMsg(t.Context(), i+1)
+		for deadline := time.Now().Add(time.Minute); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound); { // while nobody leads
+			require.True(t, time.Now().Before(deadline), "message %d: %v", i+1, err)
+			<-time.After(50 * time.Millisecond)
+			msg, err = stream.GetMsg(t.Context(), i+1)
+		}
 		if err != nil || !strings.HasPrefix(string(msg.Data), fmt.Sprintf("%d ", i+1)) {
 			n++
 		}

@@ -217,6 +217,7 @@ func TestAMessageThatCannotBeWrittenIsSetAsideWholeAndHurtsNobody(t *testing.T) 
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	require.Contains(t, list[0].Reason, "deliveries_state_check")
+	require.NotEmpty(t, list[0].Headers["Nats-Msg-Id"], "an event has no other id than this one, perhaps")
 	b := &whispererv1.LedgerBatch{}
 	require.NoError(t, proto.Unmarshal(list[0].Data, b))
 	require.Equal(t, "flying", b.GetFacts()[0].GetState())

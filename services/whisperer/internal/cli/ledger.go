@@ -100,7 +100,11 @@ func (c *setAsidePutBack) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	p := &putBack{bus: nats, ledger: db.NewRecorder(), out: a}
+	since, err := db.SourcesSince(ctx)
+	if err != nil {
+		return err
+	}
+	p := &putBack{bus: nats, ledger: db.NewRecorder(), since: since, out: a}
 	defer p.ledger.Close()
 	if c.All {
 		err = p.all(ctx)
@@ -115,6 +119,7 @@ func (c *setAsidePutBack) Run(ctx context.Context, a *app) error {
 type putBack struct {
 	bus        *bus.Bus
 	ledger     *postgres.Recorder
+	since      time.Time // see envelope.Published.SourcesSince
 	out        *app
 	done, left int
 }
@@ -179,6 +184,7 @@ func (p *putBack) write(ctx context.Context, s bus.SetAside) error {
 	}
 	e, err := envelope.Decode(envelope.Published{
 		Tenant: s.Tenant, Type: s.Type, Headers: s.Headers, Body: s.Data, Ours: s.Ours, Seq: s.Origin, PublishedAt: s.PublishedAt,
+		SourcesSince: p.since,
 	})
 	if err != nil {
 		return fmt.Errorf("decode event: %w", err)
