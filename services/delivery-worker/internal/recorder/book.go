@@ -159,9 +159,14 @@ func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 			return
 		case <-time.After(again):
 		}
-		if b.probe(ctx) == nil {
+		err := b.probe(ctx)
+		if err == nil {
 			b.log.Info("ledger can be written again", zap.String("what", b.what), zap.Duration("after", time.Since(began)))
 			return
+		}
+		if err.Error() != cause.Error() { // another reason than the one that was logged last
+			cause = err
+			b.log.Warn("ledger could not be written yet", zap.String("what", b.what), zap.Duration("for", time.Since(began)), zap.Error(err))
 		}
 	}
 }

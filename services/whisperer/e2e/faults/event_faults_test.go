@@ -28,7 +28,7 @@ func TestE01WhatIsNoEventAmongEvents(t *testing.T) {
 	junk := []string{
 		"", " ", "{", `{"data":`, "nonsense", "\xff\xfe", "\xef\xbb\xbf{\"data\":1}", `{"data":"` + "\x00" + `"}`, "[" + strings.Repeat("[", 10_000),
 		`{"data":1,"data":2,"data":`, `{"data":1e400`, `{"event_id":7,"data":1}`, `{"event_id":"` + strings.Repeat("x", 5000) + `","data":1}`,
-		`{"event_id":"a.b","data":1}`, `{"event_id":"a\r\nb","data":1}`, `{"event_type":"order.updated","data":1}`, strings.Repeat("x", 2<<20),
+		`{"event_id":"a\u0007b","data":1}`, `{"event_id":"a\r\nb","data":1}`, `{"event_type":"order.updated","data":1}`, strings.Repeat("x", 2<<20),
 	}
 	stop := w.load(40, 1)
 	w.lasts(3 * time.Second)
