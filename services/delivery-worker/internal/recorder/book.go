@@ -151,6 +151,7 @@ func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 	b.log.Warn("ledger could not be written: other workers get what this one had, until it can be written again",
 		zap.String("what", b.what), zap.Int("messages", len(left)), zap.Error(cause))
 	began := time.Now()
+	logged := began
 	for {
 		select {
 		case <-ctx.Done():
@@ -164,8 +165,8 @@ func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 			b.log.Info("ledger can be written again", zap.String("what", b.what), zap.Duration("after", time.Since(began)))
 			return
 		}
-		if err.Error() != cause.Error() { // another reason than the one that was logged last
-			cause = err
+		if time.Since(logged) >= logPause && err.Error() != cause.Error() { // another reason than the one that was logged last
+			logged, cause = time.Now(), err
 			b.log.Warn("ledger could not be written yet", zap.String("what", b.what), zap.Duration("for", time.Since(began)), zap.Error(err))
 		}
 	}

@@ -30,6 +30,8 @@ const (
 	// able to write it. probeTime bounds the question whether this one is able to again.
 	writeTime = 10 * time.Second
 	probeTime = 5 * time.Second
+	// logPause is how long a reason for which the ledger cannot be written is not logged again.
+	logPause = 5 * time.Second
 	// mostPatience is how long a single message may take in the end, where the database is that slow.
 	mostPatience = time.Minute
 )
