@@ -190,6 +190,6 @@ func (r *receiver) Await(t *testing.T, path string, n int) []request {
 	require.Eventually(t, func() bool {
 		got = r.Got(path)
 		return len(got) >= n
-	}, 20*time.Second, 5*time.Millisecond, "requests to %s", path)
+	}, time.Minute, 5*time.Millisecond, "requests to %s", path)
 	return got
 }
