@@ -18,8 +18,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// sayAgain is how often the log is told of a problem with the connection that lasts.
-const sayAgain = time.Minute
+// logAgain is how often a connection problem that lasts is logged.
+const logAgain = time.Minute
 
 // connection follows the state of the connection to NATS, to say why there is none.
 type connection struct {
@@ -99,7 +99,7 @@ func (c *connection) told(err error) {
 func (c *connection) say(what string, err error) {
 	c.mu.Lock()
 	key := what + kind(err)
-	again := time.Since(c.said[key]) >= sayAgain
+	again := time.Since(c.said[key]) >= logAgain
 	if again {
 		c.said[key] = time.Now()
 	}

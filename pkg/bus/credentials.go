@@ -95,7 +95,8 @@ func (c Credentials) contradictions() error {
 	return errors.Join(problems...)
 }
 
-// options are what makes a connection use the credentials; they are tried, so that what cannot be read is told at once.
+// options returns the connection options for the credentials. It reads every file, so that one that cannot be read is
+// reported at start.
 func (c Credentials) options() ([]nats.Option, error) {
 	if err := c.contradictions(); err != nil {
 		return nil, err

@@ -13,12 +13,13 @@ import (
 const (
 	// tryAgain is how soon a dependency that is away is tried again.
 	tryAgain = time.Second
-	// tellAgain is how often the log is told of what does not change.
+	// tellAgain is how often a reason that does not change is logged.
 	tellAgain = time.Minute
 )
 
 // Await tries a dependency until it is there. It returns nil then, an error that is final, which trying again does not
-// mend, at once, and otherwise an error when ctx ends; final is nil where there is none. The log is told why it waits, and again each minute.
+// mend, at once, and otherwise an error when ctx ends; final is nil where there is none. Await logs why it waits, and
+// again each minute.
 func Await(ctx context.Context, log *zap.Logger, name string, try func(context.Context) error, final error) error {
 	told := teller{log: log}
 	for {
@@ -37,13 +38,13 @@ func Await(ctx context.Context, log *zap.Logger, name string, try func(context.C
 	}
 }
 
-// teller tells the log of a trouble: of each reason once a minute, and of few reasons in one.
+// teller logs a problem: each reason once a minute, and at most fewReasons of them.
 type teller struct {
 	log  *zap.Logger
 	told map[string]time.Time // by reason, in the last minute
 }
 
-// fewReasons are what is told of in a minute: the text of a reason may be another one each time.
+// fewReasons bounds the reasons logged in a minute: a text with a port number in it differs each time.
 const fewReasons = 3
 
 func (t *teller) tell(what string, reason error, fields ...zap.Field) {

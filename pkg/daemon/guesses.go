@@ -15,7 +15,7 @@ const (
 	guessEvery = 3 * time.Second
 	// allGuesses is how many wrong guesses a second all addresses together may make, and allGuessesBurst how many at once.
 	allGuesses, allGuessesBurst = 50, 500
-	// tellEvery is how often it is told that somebody guesses, by address, and tellAtOnce how many of them in that time.
+	// tellEvery is how often guessing from one address is reported, and tellAtOnce how many addresses are in that time.
 	tellEvery  = 10 * time.Minute
 	tellAtOnce = 20
 	// maxGuessers bounds how many addresses are remembered.

@@ -130,17 +130,7 @@ type gapPage struct {
 
 // gapEvents reads the next events, and their payloads where filters may want them.
 func (d *DB) gapEvents(ctx context.Context, p *gapPage) ([]webhook.Event, error) {
-	var rows []struct {
-		At           time.Time `db:"published_at"`
-		Seq          int64     `db:"seq"`
-		ID           string    `db:"id"`
-		Type         string    `db:"type"`
-		Time         time.Time `db:"time"`
-		Entity       string    `db:"entity"`
-		Context      *string   `db:"context"`
-		ConfigFilter *string   `db:"config_filter"`
-		Data         string    `db:"data"`
-	}
+	var rows []eventRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT published_at, seq, id, type, time, entity, context, config_filter, data FROM (
 			SELECT *, sum(octet_length(data)) OVER (ORDER BY published_at, seq ROWS UNBOUNDED PRECEDING) - octet_length(data) AS before FROM (
@@ -155,11 +145,8 @@ func (d *DB) gapEvents(ctx context.Context, p *gapPage) ([]webhook.Event, error)
 	}
 	events := make([]webhook.Event, len(rows))
 	for i, r := range rows {
-		events[i] = webhook.Event{
-			ID: r.ID, Tenant: p.tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.At.UTC(), Seq: webhook.Sequence(r.Seq), //nolint:gosec // never negative
-			Entity: r.Entity, Context: optionalBytes(r.Context), ConfigFilter: optionalBytes(r.ConfigFilter), Data: []byte(r.Data),
-		}
-		p.at, p.seq = r.At, r.Seq
+		events[i] = r.event(p.tenant)
+		p.at, p.seq = r.PublishedAt, r.Seq
 	}
 	return events, nil
 }

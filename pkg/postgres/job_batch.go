@@ -218,17 +218,7 @@ func parkMissing(ctx context.Context, tx *sqlx.Tx, job *Job, hook *webhook.Hook,
 	after := Position{ID: s.id}
 	c.fixed("(e.published_at, e.seq) > (" + c.arg(s.at) + ", " + c.arg(after.seq()) + ")")
 	c.add("e.published_at >= %s", s.at)
-	var rows []struct {
-		At           time.Time `db:"published_at"`
-		Seq          int64     `db:"seq"`
-		ID           string    `db:"id"`
-		Type         string    `db:"type"`
-		Time         time.Time `db:"time"`
-		Entity       string    `db:"entity"`
-		Context      *string   `db:"context"`
-		ConfigFilter *string   `db:"config_filter"`
-		Data         string    `db:"data"`
-	}
+	var rows []eventRow
 	err := tx.SelectContext(ctx, &rows, `SELECT e.published_at, e.seq, e.id, e.type, e.time, e.entity, e.context, e.config_filter, e.data
 		FROM events e WHERE `+c.where()+` ORDER BY e.published_at, e.seq LIMIT `+c.arg(limit), c.args...)
 	if err != nil {
@@ -238,15 +228,12 @@ func parkMissing(ctx context.Context, tx *sqlx.Tx, job *Job, hook *webhook.Hook,
 		s.last, s.wait = false, job.Range.To.Sub(until)
 	}
 	for _, r := range rows {
-		e := &webhook.Event{
-			ID: r.ID, Tenant: job.Tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.At.UTC(), Seq: webhook.Sequence(r.Seq), //nolint:gosec // never negative
-			Entity: r.Entity, Context: optionalBytes(r.Context), ConfigFilter: optionalBytes(r.ConfigFilter), Data: []byte(r.Data),
-		}
-		s.at, s.id = r.At, SeqPosition(r.At, uint64(e.Seq)).ID
-		if !match(hook, e) {
+		e := r.event(job.Tenant)
+		s.at, s.id = r.PublishedAt, SeqPosition(r.PublishedAt, uint64(e.Seq)).ID
+		if !match(hook, &e) {
 			continue
 		}
-		if err := insertParked(ctx, tx, hook, e); err != nil {
+		if err := insertParked(ctx, tx, hook, &e); err != nil {
 			return fmt.Errorf("park event of job %s: %w", job.ID, err)
 		}
 		s.done++

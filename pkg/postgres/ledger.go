@@ -94,6 +94,7 @@ func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time
 // eventRowColumns are those of eventRow but for its key.
 const eventRowColumns = `seq, type, time, entity, context, config_filter, data, traceparent, schema_problems, cloud_event`
 
+// eventRow is a recorded event, or as much of it as was asked for.
 type eventRow struct {
 	ID           string    `db:"id"`
 	PublishedAt  time.Time `db:"published_at"`
@@ -110,18 +111,11 @@ type eventRow struct {
 }
 
 func (r *eventRow) event(tenant string) webhook.Event {
-	e := webhook.Event{
+	return webhook.Event{
 		ID: r.ID, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.PublishedAt.UTC(), Seq: webhook.Sequence(r.Seq), //nolint:gosec // never negative
-		Entity: r.Entity, Data: []byte(r.Data), Traceparent: r.Traceparent, SchemaProblems: problemsOf(r.Problems),
-		CloudEvent: optionalBytes(r.CloudEvent),
+		Entity: r.Entity, Context: optionalBytes(r.Context), ConfigFilter: optionalBytes(r.ConfigFilter), Data: []byte(r.Data),
+		Traceparent: r.Traceparent, SchemaProblems: problemsOf(r.Problems), CloudEvent: optionalBytes(r.CloudEvent),
 	}
-	if r.Context != nil {
-		e.Context = []byte(*r.Context)
-	}
-	if r.ConfigFilter != nil {
-		e.ConfigFilter = []byte(*r.ConfigFilter)
-	}
-	return e
 }
 
 // RejectedEvent is something on the OMS stream that was no event.

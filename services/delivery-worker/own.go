@@ -29,7 +29,7 @@ type own struct {
 const (
 	// deferTime is how soon an event is published again for which the stream had no room.
 	deferTime = 15 * time.Second
-	// tellAgain is how often the log is told that it has none.
+	// tellAgain is how often a full stream is logged.
 	tellAgain = time.Minute
 )
 
