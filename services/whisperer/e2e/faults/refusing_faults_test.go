@@ -12,7 +12,7 @@ import (
 )
 
 // PostgreSQL that refuses everything, and one that hangs, cost no event and no ledger entry; nothing is set aside.
-func TestF31PostgresThatRefusesOrHangs(t *testing.T) {
+func TestF33PostgresThatRefusesOrHangs(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
 	w.run()
@@ -46,7 +46,7 @@ func TestF31PostgresThatRefusesOrHangs(t *testing.T) {
 	freeze(syscall.SIGCONT)
 	w.lasts(3 * time.Second)
 	stop()
-	w.check(check{fault: "F31 PostgreSQL refuses, then hangs"})
+	w.check(check{fault: "F33 PostgreSQL refuses, then hangs"})
 	n, err := w.bus.AsideCount(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, n)
