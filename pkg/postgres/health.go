@@ -72,6 +72,18 @@ func (d *DB) LastAttempt(ctx context.Context, hook uuid.UUID) (time.Time, error)
 	return last, nil
 }
 
+// forgetFailures begins the count of failures anew: what a hook did before it was resumed, or at another URL, is not held
+// against it.
+func forgetFailures(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE hook_health SET failing_since = NULL, last_failure_at = NULL, failures = 0, warned = 0
+		WHERE hook_id IN (SELECT hook_id FROM hook_health WHERE hook_id = ANY($1::uuid[]) ORDER BY hook_id FOR UPDATE)`, textArray(uuidList(hooks)))
+	if err != nil {
+		return fmt.Errorf("forget failures of hooks: %w", err)
+	}
+	return nil
+}
+
 // Warned remembers how far on the way to being disabled people were warned, and says so in the audit log.
 func (d *DB) Warned(ctx context.Context, actor Actor, f Failing, percent int) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {

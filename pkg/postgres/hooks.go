@@ -262,6 +262,11 @@ func (d *DB) UpdateHook(ctx context.Context, actor Actor, tenant string, id uuid
 		if err := d.storeHook(ctx, tx, &after, &stored); err != nil {
 			return audited{}, err
 		}
+		if after.Status == webhook.Active && (before.Status != webhook.Active || before.TargetURL != after.TargetURL) {
+			if err := forgetFailures(ctx, tx, id); err != nil {
+				return audited{}, err
+			}
+		}
 		return audited{
 			tenant: tenant, action: updateAction(changed, after.Status), subject: id.String(),
 			detail: map[string]any{"fields": changed},

@@ -70,6 +70,11 @@ func (d *DB) SetStatuses(ctx context.Context, actor Actor, tenant string, s Stat
 		if err != nil {
 			return fmt.Errorf("set status of hooks: %w", err)
 		}
+		if s.To == webhook.Active {
+			if err := forgetFailures(ctx, tx, ids...); err != nil {
+				return err
+			}
+		}
 		entries := make([]audited, len(ids))
 		for i, id := range ids {
 			entries[i] = audited{
