@@ -36,7 +36,7 @@ down: ## stop the containers; their data stays (docker compose down -v removes i
 
 ##### change it
 
-.PHONY: test race faults chart bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
+.PHONY: test race faults chart pins bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
 test: deps ## all tests of all modules
 	$(GOTEST) work
 race: deps ## tests of the concurrent packages under the race detector
@@ -50,6 +50,8 @@ faults-full: deps ## the same with long outages, full disks, power cuts, an hour
 # Not from the cache, which does not look at files outside of the module.
 chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...
+pins: ## make pin finds the images and writes their digests, against a registry of its own
+	cd scripts/release && GOWORK=off $(GOTEST) -count=1 -run Pin .
 bench: deps ## deliveries per second of the whole system on this machine
 	go run ./services/whisperer/cmd/whisperer bench
 # Both fill a database first, unless KEEP names the folder of one that was filled before: 10,000,000 attempts are 12 GB.
@@ -80,13 +82,15 @@ tidy: ## go mod tidy in every module
 
 ##### ship it
 
-.PHONY: build release containers
+.PHONY: build release pin containers
 build: ## static binaries in ./dist, and the man page
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o dist/ $(BINARIES)
 	go run ./services/whisperer/cmd/whisperer manual man > dist/whisperer.1
 release: ## archives for every system with checksums and bills of materials, in ./dist/release: the same bytes everywhere
 	cd scripts/release && GOWORK=off go run . build --out $(CURDIR)/dist/release --version $(VERSION) \
 	  --epoch $(shell git log -1 --format=%ct) $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(CURDIR)
+pin: ## write today's digests of the base images into what builds and starts containers (asks their registries)
+	cd scripts/release && GOWORK=off go run . pin $(CURDIR)/Dockerfile $(CURDIR)/docker-compose.yml $(CURDIR)/scripts/compose/cluster.yml
 containers: ## kill, restart, scale and replace the containers while events flow, and count (Docker with compose; some 10 minutes)
 	scripts/containers.sh
 

@@ -2,9 +2,11 @@
 //
 //	go run . build [--out FOLDER] [--version VERSION] [--epoch SECONDS] [--platforms LIST] REPOSITORY
 //	go run . sbom [--out FOLDER] [--version VERSION] BINARY...
+//	go run . pin FILE...
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,7 +24,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("say build or sbom")
+		return errors.New("say build, sbom or pin")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	out := flags.String("out", ".", "folder to write to")
@@ -40,9 +42,11 @@ func run(args []string) error {
 			}
 		}
 		return nil
+	case args[0] == "pin" && flags.NArg() > 0:
+		return pin(context.Background(), flags.Args())
 	case args[0] == "build" && flags.NArg() == 1:
 		r := release{root: flags.Arg(0), out: *out, version: *version, time: time.Unix(*epoch, 0).UTC()}
 		return r.build(strings.Split(*list, ","))
 	}
-	return errors.New("say build REPOSITORY or sbom BINARY...")
+	return errors.New("say build REPOSITORY, sbom BINARY... or pin FILE...")
 }
