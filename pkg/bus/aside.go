@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,10 @@ const (
 	asideHeaders         = "Whisperer-Aside-"
 
 	asidePrefix = "setaside."
+	// AsideFacts and AsideEvents are what may be set aside.
+	AsideFacts  = "facts"
+	AsideEvents = "events"
+
 	// maxReason bounds what is kept of a reason, so that a large message is not too large with it.
 	maxReason = 500
 )
@@ -33,7 +38,7 @@ const (
 type SetAside struct {
 	// Seq is its number among those set aside.
 	Seq uint64
-	// What it is: "facts" or "events".
+	// What it is: AsideFacts or AsideEvents.
 	What string
 	// At is when it was set aside, Reason why.
 	At     time.Time
@@ -46,7 +51,9 @@ type SetAside struct {
 	Ours        bool
 	PublishedAt time.Time
 	Headers     map[string][]string
-	Data        []byte
+	// Data is nil in lists, which may be of many large ones; Size is its length.
+	Data []byte
+	Size int
 }
 
 // ErrNotSetAside says that there is no such message among those set aside: it was put back, or never there.
@@ -94,34 +101,45 @@ func (b *Bus) AsideCount(ctx context.Context) (uint64, error) {
 	return stream.CachedInfo().State.Msgs, nil
 }
 
-// ListAside lists messages that are set aside, after the given number, at most limit.
+// ListAside lists messages that are set aside, after the given number, at most limit, without their data.
 func (b *Bus) ListAside(ctx context.Context, after uint64, limit int) ([]SetAside, error) {
-	stream, err := b.stream(ctx, StreamAside)
-	if err != nil {
-		return nil, err
-	}
 	var list []SetAside
 	for len(list) < limit {
-		raw, err := stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(b.opts.Namespace.subject(asidePrefix+">")))
+		s, err := b.NextAside(ctx, after)
 		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
+		case errors.Is(err, ErrNotSetAside):
 			return list, nil
 		case err != nil:
-			return nil, fmt.Errorf("read what is set aside: %w", err)
+			return nil, err
 		}
-		after = raw.Sequence
-		list = append(list, b.asideOf(raw))
+		after, s.Data = s.Seq, nil
+		list = append(list, s)
 	}
 	return list, nil
 }
 
-// Aside reads one message that is set aside.
+// NextAside reads the first message that is set aside after the given number. The error is ErrNotSetAside where there is none.
+func (b *Bus) NextAside(ctx context.Context, after uint64) (SetAside, error) {
+	if after == math.MaxUint64 {
+		return SetAside{}, fmt.Errorf("%w: after %d", ErrNotSetAside, after)
+	}
+	return b.readAside(ctx, after+1, jetstream.WithGetMsgSubject(b.opts.Namespace.subject(asidePrefix+">")))
+}
+
+// Aside reads one message that is set aside. The error is ErrNotSetAside where there is none of that number.
 func (b *Bus) Aside(ctx context.Context, seq uint64) (SetAside, error) {
+	if seq == 0 { // would be the first one there is
+		return SetAside{}, fmt.Errorf("%w: 0", ErrNotSetAside)
+	}
+	return b.readAside(ctx, seq)
+}
+
+func (b *Bus) readAside(ctx context.Context, seq uint64, options ...jetstream.GetMsgOpt) (SetAside, error) {
 	stream, err := b.stream(ctx, StreamAside)
 	if err != nil {
 		return SetAside{}, err
 	}
-	raw, err := stream.GetMsg(ctx, seq)
+	raw, err := stream.GetMsg(ctx, seq, options...)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return SetAside{}, fmt.Errorf("%w: %d", ErrNotSetAside, seq)
@@ -131,22 +149,25 @@ func (b *Bus) Aside(ctx context.Context, seq uint64) (SetAside, error) {
 	return b.asideOf(raw), nil
 }
 
-// DropAside deletes a message that was set aside, once it is recorded.
+// DropAside deletes a message that was set aside, once it is recorded. One that is not there any more is no error.
 func (b *Bus) DropAside(ctx context.Context, seq uint64) error {
 	stream, err := b.stream(ctx, StreamAside)
 	if err == nil {
 		err = stream.DeleteMsg(ctx, seq)
 	}
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return fmt.Errorf("delete message %d that was set aside: %w", seq, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if _, there := b.Aside(ctx, seq); errors.Is(there, ErrNotSetAside) { // somebody else was faster
+		return nil
+	}
+	return fmt.Errorf("delete message %d that was set aside: %w", seq, err)
 }
 
 func (b *Bus) asideOf(raw *jetstream.RawStreamMsg) SetAside {
 	a := SetAside{
 		Seq: raw.Sequence, What: strings.TrimPrefix(raw.Subject, b.opts.Namespace.subject(asidePrefix)), At: raw.Time.UTC(), Reason: raw.Header.Get(headerAsideReason),
-		Subject: raw.Header.Get(headerAsideSubject), Data: raw.Data, Headers: map[string][]string{},
+		Subject: raw.Header.Get(headerAsideSubject), Data: raw.Data, Size: len(raw.Data), Headers: map[string][]string{},
 	}
 	origin, _ := strconv.ParseUint(raw.Header.Get(headerAsideSeq), 10, 64) // both were written by SetAside
 	a.PublishedAt, _ = time.Parse(time.RFC3339Nano, raw.Header.Get(headerAsidePublished))

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -122,6 +123,28 @@ func (d *DB) NoteGuesses(ctx context.Context, actor Actor, addr string, wrong in
 			action: "token.guessed", subject: addr, detail: map[string]any{"wrong": wrong, "since": since.UTC().Format(time.RFC3339)},
 		}, nil
 	})
+}
+
+// PutBack is a ledger entry that was set aside and is recorded now.
+type PutBack struct {
+	Number uint64
+	// What it is, the subject that it was published to, and why it was set aside.
+	What, Subject, Reason string
+}
+
+// NotePutBack writes to the audit log of no tenant which ledger entries somebody has put back.
+func (d *DB) NotePutBack(ctx context.Context, actor Actor, list []PutBack) error {
+	if len(list) == 0 {
+		return nil
+	}
+	entries := make([]audited, len(list))
+	for i, p := range list {
+		entries[i] = audited{
+			action: "ledger_entry.put_back", subject: strconv.FormatUint(p.Number, 10),
+			detail: map[string]any{"what": p.What, "subject": p.Subject, "reason": p.Reason},
+		}
+	}
+	return d.transact(ctx, func(tx *sqlx.Tx) error { return writeAudit(ctx, tx, actor, entries...) })
 }
 
 // AuditFilter narrows the audit log; zero fields let everything pass.

@@ -30,6 +30,11 @@ func (w *Watch) loadTypes(ctx context.Context) error {
 	return nil
 }
 
+// CheckedTypes lists the event types whose events are checked.
+func (d *DB) CheckedTypes(ctx context.Context) ([]webhook.CheckedType, error) {
+	return checkedTypes(ctx, d.db)
+}
+
 func checkedTypes(ctx context.Context, q sqlx.QueryerContext) ([]webhook.CheckedType, error) {
 	var rows []struct {
 		Tenant string    `db:"tenant"`

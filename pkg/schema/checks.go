@@ -3,6 +3,7 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,17 @@ func (c *Check) Problems(data json.RawMessage) error {
 // programs that know of the type, so what one rejects, no other records.
 func (c *Check) Rejects(publishedAt time.Time) bool {
 	return c != nil && c.onProblem == webhook.SchemaReject && publishedAt.After(c.since.Add(grace))
+}
+
+// Mark writes into the event what its data has against the schema. It returns false for one that is no event because of that,
+// which the fan-out rejects and nobody records.
+func (c *Check) Mark(e *webhook.Event) bool {
+	var invalid *webhook.ValidationError
+	if !errors.As(c.Problems(e.Data), &invalid) {
+		return true
+	}
+	e.SchemaProblems = invalid.Fields
+	return !c.Rejects(e.PublishedAt)
 }
 
 // Checks holds the types whose events are checked, compiled. It is safe for concurrent use, and asking for a type that is

@@ -4,7 +4,6 @@ package recorder
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -78,7 +77,7 @@ func New(w writer, a aside, types checker, o observer, log *zap.Logger) *Recorde
 
 // RunFacts writes facts until the subscription has ended or ctx is done.
 func (r *Recorder) RunFacts(ctx context.Context, sub *bus.Subscription) {
-	r.run(ctx, sub, "facts", factBatches, func(ctx context.Context, messages []bus.Message) error {
+	r.run(ctx, sub, bus.AsideFacts, factBatches, func(ctx context.Context, messages []bus.Message) error {
 		batches := make([]*whispererv1.LedgerBatch, 0, len(messages))
 		for i := range messages {
 			b := &whispererv1.LedgerBatch{}
@@ -95,7 +94,7 @@ func (r *Recorder) RunFacts(ctx context.Context, sub *bus.Subscription) {
 // events that the schema of their type has something against are marked.
 func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
 	sub.Linger(linger)
-	r.run(ctx, sub, "events", eventBatch, func(ctx context.Context, messages []bus.Message) error {
+	r.run(ctx, sub, bus.AsideEvents, eventBatch, func(ctx context.Context, messages []bus.Message) error {
 		events, marked := make([]webhook.Event, 0, len(messages)), 0
 		for _, m := range messages {
 			tenant, eventType := m.Names()
@@ -104,7 +103,7 @@ func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
 				Ours:         m.Ours,
 				SourcesSince: r.SourcesSince,
 			})
-			if err != nil || !r.check(&e) {
+			if err != nil || !r.types.Find(e.Tenant, e.Type).Mark(&e) {
 				continue
 			}
 			if events = append(events, e); len(e.SchemaProblems) > 0 {
@@ -120,17 +119,6 @@ func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
 		r.observer.OffSchema(marked)
 		return nil
 	})
-}
-
-// check marks the event with what the schema of its type has against it; false means that the fan-out rejects it.
-func (r *Recorder) check(e *webhook.Event) bool {
-	check := r.types.Find(e.Tenant, e.Type)
-	var invalid *webhook.ValidationError
-	if !errors.As(check.Problems(e.Data), &invalid) {
-		return true
-	}
-	e.SchemaProblems = invalid.Fields
-	return !check.Rejects(e.PublishedAt)
 }
 
 // unreadableError says that a message cannot be decoded: by its place in the batch.

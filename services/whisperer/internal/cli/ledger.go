@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
+	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/aside"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/client"
-	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
 type ledgerCommand struct {
@@ -61,7 +60,7 @@ func (c *setAsideList) Run(ctx context.Context, a *app) error {
 	list := make([]setAsideEntry, len(found))
 	for i, s := range found {
 		list[i] = setAsideEntry{
-			Number: s.Seq, What: s.What, SetAside: s.At, PublishedAt: s.PublishedAt, Subject: s.Subject, Size: len(s.Data), Reason: s.Reason,
+			Number: s.Seq, What: s.What, SetAside: s.At, PublishedAt: s.PublishedAt, Subject: s.Subject, Size: s.Size, Reason: s.Reason,
 		}
 	}
 	return a.print(list, func(t table) {
@@ -100,94 +99,24 @@ func (c *setAsidePutBack) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	since, err := db.SourcesSince(ctx)
-	if err != nil {
-		return err
-	}
-	p := &putBack{bus: nats, ledger: db.NewRecorder(), since: since, out: a}
-	defer p.ledger.Close()
+	desk := aside.NewDesk(nats, db, zap.NewNop())
+	var result aside.Result
 	if c.All {
-		err = p.all(ctx)
+		result, err = desk.PutAllBack(ctx, cliActor, 0)
 	} else {
-		err = p.some(ctx, c.Numbers)
+		result, err = desk.PutBack(ctx, cliActor, c.Numbers)
 	}
-	fmt.Fprintf(a.Err, "%d entries put back, %d stay set aside\n", p.done, p.left)
-	return err
-}
-
-// putBack writes what was set aside.
-type putBack struct {
-	bus        *bus.Bus
-	ledger     *postgres.Recorder
-	since      time.Time // see envelope.Published.SourcesSince
-	out        *app
-	done, left int
-}
-
-func (p *putBack) some(ctx context.Context, numbers []uint64) error {
-	var failed []error
-	for _, n := range numbers {
-		s, err := p.bus.Aside(ctx, n)
-		if errors.Is(err, bus.ErrNotSetAside) {
-			err = fmt.Errorf("%w: %w", webhook.ErrNotFound, err)
-		}
-		if err == nil {
-			err = p.one(ctx, s)
-		}
-		failed = append(failed, err)
-	}
-	return errors.Join(failed...)
-}
-
-func (p *putBack) all(ctx context.Context) error {
-	var failed []error
-	for after := uint64(0); ; {
-		list, err := p.bus.ListAside(ctx, after, 100)
-		if err != nil || len(list) == 0 {
-			return errors.Join(append(failed, err)...)
-		}
-		for _, s := range list {
-			after = s.Seq
-			if err := p.one(ctx, s); err != nil {
-				if failed = append(failed, err); errors.Is(err, client.ErrUnavailable) {
-					return errors.Join(failed...)
-				}
-			}
-		}
-	}
-}
-
-// one records an entry and deletes it from those set aside then: what is recorded twice is recorded once.
-func (p *putBack) one(ctx context.Context, s bus.SetAside) error {
-	err := p.write(ctx, s)
-	if err == nil {
-		err = p.bus.DropAside(ctx, s.Seq)
-	}
-	switch {
-	case err == nil:
-		p.done++
-		return nil
-	case errors.Is(err, postgres.ErrUnavailable):
+	if errors.Is(err, postgres.ErrUnavailable) {
 		err = fmt.Errorf("%w: %w", client.ErrUnavailable, err)
 	}
-	p.left++
-	return fmt.Errorf("number %d stays set aside: %w", s.Seq, err)
-}
-
-func (p *putBack) write(ctx context.Context, s bus.SetAside) error {
-	if s.What == "facts" {
-		b := &whispererv1.LedgerBatch{}
-		if err := proto.Unmarshal(s.Data, b); err != nil {
-			return fmt.Errorf("decode facts: %w", err)
+	problems := []error{err}
+	for _, k := range result.Kept {
+		problem := fmt.Errorf("number %d stays set aside: %w", k.Number, k.Err)
+		if errors.Is(k.Err, bus.ErrNotSetAside) {
+			problem = fmt.Errorf("%w: %w", webhook.ErrNotFound, k.Err)
 		}
-		return p.ledger.WriteFacts(ctx, []*whispererv1.LedgerBatch{b})
+		problems = append(problems, problem)
 	}
-	e, err := envelope.Decode(envelope.Published{
-		Tenant: s.Tenant, Type: s.Type, Headers: s.Headers, Body: s.Data, Ours: s.Ours, Seq: s.Origin, PublishedAt: s.PublishedAt,
-		SourcesSince: p.since,
-	})
-	if err != nil {
-		return fmt.Errorf("decode event: %w", err)
-	}
-	return p.ledger.WriteEvents(ctx, []webhook.Event{e})
+	fmt.Fprintf(a.Err, "%d entries put back, %d not\n", result.PutBack, result.Stay)
+	return errors.Join(problems...)
 }

@@ -53,6 +53,9 @@ func (c *tokenCreate) Run(ctx context.Context, a *app) error {
 	return a.printNewToken(t)
 }
 
+// cliActor is who the audit log says made a change without a token.
+const cliActor = postgres.Actor("cli")
+
 // direct makes the token in the database: nobody has a token to ask the API with yet.
 func (c *tokenCreate) direct(ctx context.Context, a *app) error {
 	db, err := postgres.Open(c.DatabaseURL, 1, nil)
@@ -63,9 +66,8 @@ func (c *tokenCreate) direct(ctx context.Context, a *app) error {
 	if err := db.Ready(ctx); err != nil {
 		return err
 	}
-	const actor = postgres.Actor("cli")
 	if a.Tenant != "" {
-		if _, err := db.EnsureTenant(ctx, actor, a.Tenant); err != nil {
+		if _, err := db.EnsureTenant(ctx, cliActor, a.Tenant); err != nil {
 			return fmt.Errorf("create tenant %s: %w", a.Tenant, err)
 		}
 	}
@@ -73,7 +75,7 @@ func (c *tokenCreate) direct(ctx context.Context, a *app) error {
 	if c.Expires > 0 {
 		n.ExpiresAt = time.Now().Add(c.Expires)
 	}
-	plain, made, err := db.CreateToken(ctx, actor, n)
+	plain, made, err := db.CreateToken(ctx, cliActor, n)
 	if err != nil {
 		return err
 	}
