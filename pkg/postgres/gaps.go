@@ -67,10 +67,10 @@ func (d *DB) KnownGaps(ctx context.Context) (*Gaps, error) {
 	return g, nil
 }
 
-// CloseGaps parks for the hooks what they missed of the events up to a sequence of the OMS stream, and returns how many
+// CloseGaps parks for the hooks what they missed of the events up to a sequence of each stream, and returns how many
 // deliveries that are. What became of all these events has to be recorded before. matcher makes what finds the hooks that an
 // event goes to.
-func (d *DB) CloseGaps(ctx context.Context, g *Gaps, upTo uint64, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (parked int, err error) {
+func (d *DB) CloseGaps(ctx context.Context, g *Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (parked int, err error) {
 	ids, begin := make([]uuid.UUID, 0, len(g.since)), time.Now()
 	for id, since := range g.since {
 		ids = append(ids, id)
@@ -124,22 +124,27 @@ type gapPage struct {
 	tenant   string
 	at       time.Time
 	seq      int64
-	upTo     uint64
+	upTo     []webhook.Sequence
 	payloads bool
 }
 
 // gapEvents reads the next events, and their payloads where filters may want them.
 func (d *DB) gapEvents(ctx context.Context, p *gapPage) ([]webhook.Event, error) {
+	streams, numbers := make([]int64, len(p.upTo)), make([]int64, len(p.upTo))
+	for i, last := range p.upTo {
+		streams[i], numbers[i] = int64(webhook.SequenceIn(last.Stream(), 0)), int64(last) //nolint:gosec // a sequence fits
+	}
 	var rows []eventRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT published_at, seq, id, type, time, entity, context, config_filter, data FROM (
 			SELECT *, sum(octet_length(data)) OVER (ORDER BY published_at, seq ROWS UNBOUNDED PRECEDING) - octet_length(data) AS before FROM (
 				SELECT published_at, seq, id, type, time, entity, context, config_filter, CASE WHEN $5 THEN data ELSE '' END AS data
-				FROM events WHERE tenant = $1 AND published_at >= $2 AND (published_at, seq) > ($2, $3) AND seq <= $4
+				FROM events WHERE tenant = $1 AND published_at >= $2 AND (published_at, seq) > ($2, $3)
+					AND EXISTS (SELECT FROM unnest($4::bigint[], $8::bigint[]) AS s (first, last) WHERE seq BETWEEN s.first AND s.last)
 				ORDER BY published_at, seq LIMIT $6
 			) next
 		) page WHERE before < $7 ORDER BY published_at, seq`,
-		p.tenant, p.at, p.seq, int64(min(p.upTo, 1<<62)), p.payloads, maxGapEvents, maxGapBytes)
+		p.tenant, p.at, p.seq, pq.Array(streams), p.payloads, maxGapEvents, maxGapBytes, pq.Array(numbers))
 	if err != nil {
 		return nil, translate(fmt.Errorf("list events of gaps: %w", err))
 	}

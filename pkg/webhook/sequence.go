@@ -11,6 +11,9 @@ const (
 	Own
 )
 
+// Streams are all of them.
+func Streams() []Stream { return []Stream{OMS, Own} }
+
 // String is the stream's name on the bus.
 func (s Stream) String() string {
 	if s == Own {

@@ -307,7 +307,7 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	if err := s.take(ctx, t, bus.FactRecorder, bus.Room{Messages: 64, Bytes: recorderBytes}, facts.RunFacts); err != nil {
 		return nil, err
 	}
-	for _, from := range []webhook.Stream{webhook.OMS, webhook.Own} {
+	for _, from := range webhook.Streams() {
 		events := recorder.New(s.db.NewRecorder(), s.bus, s.types, s.metrics, s.log)
 		events.SourcesSince = s.sourcesSince
 		if err := s.take(ctx, t, bus.RecorderOf(from), roomFor(from, 2000, recorderBytes), events.RunEvents); err != nil {
@@ -336,7 +336,7 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 
 func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer, history *ledger.Reader) (*takers, error) {
 	t := &takers{}
-	for _, from := range []webhook.Stream{webhook.OMS, webhook.Own} {
+	for _, from := range webhook.Streams() {
 		out := fanout.New(fanout.Deps{
 			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Observer: s.metrics, Log: s.log,
 			Slots: s.config.Slots, Traces: s.traces, SourcesSince: s.sourcesSince,

@@ -28,7 +28,7 @@ const (
 type store interface {
 	lease.Store
 	KnownGaps(ctx context.Context) (*postgres.Gaps, error)
-	CloseGaps(ctx context.Context, g *postgres.Gaps, upTo uint64, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (int, error)
+	CloseGaps(ctx context.Context, g *postgres.Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (int, error)
 	ForgetChanges(ctx context.Context) error
 }
 
@@ -100,14 +100,18 @@ func (c *Closer) round(ctx context.Context) error {
 			return c.tidy(ctx, err)
 		}
 		// what was not handed out by now is matched by workers that know of the changes
-		lag, err := c.Stream.Lag(ctx, bus.Fanout)
-		if err != nil {
+		var handed []webhook.Sequence
+		for _, s := range webhook.Streams() {
+			lag, err := c.Stream.Lag(ctx, bus.FanoutOf(s))
+			if err != nil {
+				return err
+			}
+			handed = append(handed, webhook.SequenceIn(s, lag.Handed))
+		}
+		if ok, err := c.settled(ctx, handed); err != nil || !ok {
 			return err
 		}
-		if ok, err := c.settled(ctx, lag.Handed); err != nil || !ok {
-			return err
-		}
-		parked, err := c.Store.CloseGaps(ctx, gaps, lag.Handed, c.Matcher)
+		parked, err := c.Store.CloseGaps(ctx, gaps, handed, c.Matcher)
 		if parked > 0 {
 			c.Log.Info("hooks are given what was fanned out without them", zap.String("tenant", gaps.Tenant), zap.Int("deliveries", parked))
 		}
@@ -117,27 +121,33 @@ func (c *Closer) round(ctx context.Context) error {
 	}
 }
 
-// settled waits until what became of all events up to the sequence is recorded; false means that it takes too long.
-func (c *Closer) settled(ctx context.Context, upTo uint64) (bool, error) {
+// settled waits until what became of all events up to the sequences is recorded; false means that it takes too long.
+func (c *Closer) settled(ctx context.Context, handed []webhook.Sequence) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	for _, consumer := range []bus.Consumer{bus.Fanout, bus.EventRecorder} {
-		for {
-			lag, err := c.Stream.Lag(ctx, consumer)
-			if err != nil {
+	for _, upTo := range handed {
+		for _, consumer := range []bus.Consumer{bus.FanoutOf(upTo.Stream()), bus.RecorderOf(upTo.Stream())} {
+			if ok, err := c.done(ctx, consumer, upTo.Number()); err != nil || !ok {
 				return false, err
-			}
-			if lag.Done(upTo) {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return false, nil
-			case <-time.After(settlePoll):
 			}
 		}
 	}
 	return true, c.History.CatchUp(ctx)
+}
+
+// done waits until the consumer is done with all up to the number; false means that ctx ended before.
+func (c *Closer) done(ctx context.Context, consumer bus.Consumer, upTo uint64) (bool, error) {
+	for {
+		lag, err := c.Stream.Lag(ctx, consumer)
+		if err != nil || lag.Done(upTo) {
+			return err == nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, nil
+		case <-time.After(settlePoll):
+		}
+	}
 }
 
 func (c *Closer) tidy(ctx context.Context, err error) error {
