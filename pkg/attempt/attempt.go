@@ -31,6 +31,7 @@ const (
 	headerDelivery = "X-Whisperer-Delivery"
 	headerEventID  = "X-Whisperer-Event-Id"
 	headerAttempt  = "X-Whisperer-Attempt"
+	headerSequence = "X-Whisperer-Sequence"
 	headerReplay   = "X-Whisperer-Replay"
 	headerTest     = "X-Whisperer-Test"
 	headerTrace    = "Traceparent"
@@ -266,6 +267,9 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 	h.Set(headerDelivery, id)
 	h.Set(headerEvent, due.Event.Type)
 	h.Set(headerEventID, webhook.HeaderText(due.Event.ID))
+	if due.Event.Seq != 0 { // a test is of no published event
+		h.Set(headerSequence, strconv.FormatUint(due.Event.Seq.Number(), 10))
+	}
 	if due.Replay {
 		h.Set(headerReplay, "true")
 	}

@@ -69,7 +69,7 @@ func due(t *testing.T, url, config string) *webhook.Due {
 	require.NoError(t, err)
 	h := &webhook.Hook{ID: uuid.New(), Tenant: "acme", TargetURL: url, Config: c, Status: webhook.Active}
 	d := webhook.FirstDue(h, &webhook.Event{
-		ID: "e-1", Tenant: "acme", Type: "order.created", Time: time.Unix(0, 0), PublishedAt: time.Now(), Data: []byte(`{"id":1}`),
+		ID: "e-1", Tenant: "acme", Type: "order.created", Time: time.Unix(0, 0), PublishedAt: time.Now(), Seq: webhook.SequenceIn(webhook.OMS, 1795973252411024), Data: []byte(`{"id":1}`),
 	})
 	return &d
 }
@@ -102,7 +102,7 @@ func TestARequestSaysWhatItIs(t *testing.T) {
 	require.JSONEq(t, `{"event_time":"1970-01-01T00:00:00Z","event_type":"order.created","current_context":{},"data":{"id":1}}`, r.body)
 	for name, want := range map[string]string{
 		"Content-Type": "application/json", "User-Agent": "Whisperer/1.2.3", "Webhook-Id": d.ID.String(), "X-Whisperer-Event": "order.created",
-		"X-Whisperer-Delivery": d.ID.String(), "X-Whisperer-Event-Id": "e-1", "X-Whisperer-Attempt": "3", "X-Whisperer-Replay": "",
+		"X-Whisperer-Delivery": d.ID.String(), "X-Whisperer-Event-Id": "e-1", "X-Whisperer-Attempt": "3", "X-Whisperer-Sequence": "1795973252411024", "X-Whisperer-Replay": "",
 		"Webhook-Signature": "", "X-Whisperer-Signature": "", "Authorization": "", "X-Api-Key": "", "Accept-Encoding": "",
 	} {
 		require.Equal(t, want, r.Get(name), name)

@@ -15,6 +15,8 @@ type EventSummary struct {
 	// Time is when it happened, by the publisher's clock.
 	Time   time.Time `json:"event_time"`
 	Entity string    `json:"entity"`
+	// Sequence grows with publication; receivers get it as X-Whisperer-Sequence.
+	Sequence int64 `json:"sequence"`
 	// Size is that of the data, in bytes.
 	Size int `json:"size"`
 	// CreatedDate is when it was published.

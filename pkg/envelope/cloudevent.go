@@ -3,6 +3,7 @@ package envelope
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -131,6 +132,9 @@ func appendCloudEvent(b []byte, e *webhook.Event) []byte {
 		if !bytes.Contains(e.CloudEvent, []byte(`"datacontenttype":`)) {
 			b = append(b, `,"datacontenttype":"application/json"`...)
 		}
+		if !bytes.Contains(e.CloudEvent, []byte(`"sequence":`)) {
+			b = appendSequence(b, e.Seq)
+		}
 		return b
 	}
 	b = appendString(append(b, `"id":`...), e.ID)
@@ -140,5 +144,13 @@ func appendCloudEvent(b []byte, e *webhook.Event) []byte {
 		b = appendString(append(b, `,"subject":`...), e.Entity)
 	}
 	b = appendTime(append(b, `,"time":`...), e.Time)
-	return append(b, `,"datacontenttype":"application/json"`...)
+	return appendSequence(append(b, `,"datacontenttype":"application/json"`...), e.Seq)
+}
+
+// appendSequence appends the extension of CloudEvents for the order of events, whose text has to sort as it counts.
+func appendSequence(b []byte, seq webhook.Sequence) []byte {
+	if seq == 0 {
+		return b
+	}
+	return fmt.Appendf(b, `,"sequence":"%016d"`, seq.Number())
 }

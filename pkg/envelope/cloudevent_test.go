@@ -61,7 +61,7 @@ func TestACloudEventIsPassedOnAsItCame(t *testing.T) {
 	require.NoError(t, err)
 	body, err := envelope.Encode(webhook.FormatCloudEvents, &e)
 	require.NoError(t, err)
-	require.Equal(t, `{"specversion":"1.0",`+attributes+`,"data":{"n":1.50}}`, string(body.Bytes)) //nolint:testifylint // byte for byte
+	require.Equal(t, `{"specversion":"1.0",`+attributes+`,"sequence":"0000000000000001","data":{"n":1.50}}`, string(body.Bytes)) //nolint:testifylint // byte for byte
 	retried := envelope.FromProto(envelope.ToProto(&e), e.Tenant, e.Seq, e.PublishedAt)
 	again, err := envelope.Encode(webhook.FormatCloudEvents, &retried)
 	require.NoError(t, err)
@@ -78,7 +78,20 @@ func TestACloudEventIsPassedOnAsItCame(t *testing.T) {
 	body, err = envelope.Encode(webhook.FormatCloudEvents, &binary)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"specversion":"1.0","id":"1","source":"/shop-a","type":"order.created","partitionkey":"\"p\"",
-		"datacontenttype":"application/json","data":{"n":1.50}}`, string(body.Bytes))
+		"datacontenttype":"application/json","sequence":"0000000000000001","data":{"n":1.50}}`, string(body.Bytes))
+}
+
+func TestTheSequenceOfAPublisherStays(t *testing.T) {
+	t.Parallel()
+	const event = `{"specversion":"1.0","id":"1","source":"/shop-a","type":"order.created","datacontenttype":"application/json","sequence":"a7","data":1}`
+	e, err := envelope.Decode(envelope.Published{
+		Tenant: "acme", Type: "order.created", Headers: map[string][]string{"content-type": {envelope.TypeCloudEvents}},
+		Body: []byte(event), Seq: 1, PublishedAt: time.Now(),
+	})
+	require.NoError(t, err)
+	body, err := envelope.Encode(webhook.FormatCloudEvents, &e)
+	require.NoError(t, err)
+	require.JSONEq(t, event, string(body.Bytes))
 }
 
 func TestForeignIDsAndTypesAreTaken(t *testing.T) {

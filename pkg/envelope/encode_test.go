@@ -45,7 +45,7 @@ func TestReceiversGetTheBodyOfTheirFormat(t *testing.T) {
 		"cloudevents": {
 			webhook.FormatCloudEvents, e, "application/cloudevents+json",
 			`{"specversion":"1.0","id":"e/1","source":"/whisperer/acme","type":"package.created","subject":"package:\"61\" ü",` +
-				`"time":"2026-03-01T11:00:00.12Z","datacontenttype":"application/json","data":` + data + `}`,
+				`"time":"2026-03-01T11:00:00.12Z","datacontenttype":"application/json","sequence":"0000000000000007","data":` + data + `}`,
 		},
 		"cloudevents without an entity": {
 			webhook.FormatCloudEvents, bare, "application/cloudevents+json",

@@ -20,6 +20,7 @@ type outcome struct {
 	EventID    string                `json:"event_id"`
 	EventType  string                `json:"event_type"`
 	Entity     string                `json:"entity,omitempty"`
+	Sequence   uint64                `json:"sequence"`
 	Attempts   int                   `json:"attempts"`
 	At         time.Time             `json:"at"`
 	Error      string                `json:"error,omitempty"`
@@ -42,7 +43,7 @@ type response struct {
 func (o operator) Outcome(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error {
 	told := outcome{
 		Outcome: state, Reason: reason, DeliveryID: due.ID.String(), HookID: due.Hook.ID.String(), EventID: due.Event.ID,
-		EventType: due.Event.Type, Entity: due.Event.Entity, Attempts: due.Attempts, At: time.Now().UTC(),
+		EventType: due.Event.Type, Entity: due.Event.Entity, Sequence: due.Event.Seq.Number(), Attempts: due.Attempts, At: time.Now().UTC(),
 	}
 	if attempt != nil {
 		told.Attempts = int(attempt.GetNumber())

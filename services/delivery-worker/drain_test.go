@@ -66,7 +66,7 @@ func TestWhatWasParkedForLongerThanItsPayloadIsKeptEndsAndTheRestIsDrained(t *te
 			})
 			w.run()
 			w.park(h, 3)
-			kept, err := w.db.Parked(t.Context(), h.ID, 0, 1<<40, 3)
+			kept, err := w.db.Parked(t.Context(), h.ID, 0, 1<<55, 3)
 			require.NoError(t, err)
 			// one is of an event log that was lost: in the log of now, another event has its sequence
 			published := time.Now().Add(-2 * time.Hour)
@@ -248,7 +248,7 @@ func (w *world) park(h webhook.Hook, n int) {
 	}
 	w.publish("order.created", bodies...)
 	require.Eventually(w.t, func() bool {
-		list, err := w.db.Parked(w.t.Context(), h.ID, 0, 1<<40, n+1)
+		list, err := w.db.Parked(w.t.Context(), h.ID, 0, 1<<55, n+1)
 		require.NoError(w.t, err)
 		return len(list) == n
 	}, 20*time.Second, 20*time.Millisecond)

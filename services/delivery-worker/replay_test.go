@@ -2,6 +2,8 @@ package deliveryworker_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -72,4 +74,43 @@ func (w *world) eventRecorded(id string) {
 		_, err := w.db.FindEvent(w.t.Context(), webhook.DefaultTenant, id)
 		return err == nil
 	}, 20*time.Second, 10*time.Millisecond)
+}
+
+func TestReceiversCanOrderEventsOfTheSameTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/a", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
+		h.Config = config(t, `{"format":"cloudevents"}`)
+	})
+	w.receiver.Answer("/a", answer{status: 503}, answer{status: 200})
+	w.run()
+	const body = `{"event_id":%q,"event_time":"2026-03-01T10:00:00Z","entity":"order:1","data":{}}`
+	w.publish("order.created", fmt.Sprintf(body, "e-1"))
+	first := w.receiver.Await(t, "/a", 1)[0]
+	w.publish("order.updated", fmt.Sprintf(body, "e-2"))
+	w.recorded(h, "e-1", time.Now(), webhook.Delivered)
+	w.recorded(h, "e-2", time.Now(), webhook.Delivered)
+	w.eventRecorded("e-1")
+	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, webhook.DeliveryID(h.ID, "e-1"), true))
+
+	sequences := map[string]map[string]bool{}
+	for _, q := range w.receiver.Await(t, "/a", 4) {
+		id, sequence := q.Header.Get("X-Whisperer-Event-Id"), q.Header.Get("X-Whisperer-Sequence")
+		require.Contains(t, q.Body, fmt.Sprintf(`"sequence":%q`, sequence), "in a new stream it has 16 digits by itself")
+		if sequences[id] == nil {
+			sequences[id] = map[string]bool{}
+		}
+		sequences[id][sequence] = true
+	}
+	require.Len(t, sequences["e-1"], 1, "attempt, retry and replay have the same: %v", sequences)
+	require.Len(t, sequences["e-2"], 1)
+	number := func(text string) int64 {
+		n, err := strconv.ParseInt(text, 10, 64)
+		require.NoError(t, err)
+		return n
+	}
+	for later := range sequences["e-2"] {
+		require.Greater(t, number(later), number(first.Header.Get("X-Whisperer-Sequence")))
+	}
 }

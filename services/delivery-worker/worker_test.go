@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,14 +33,16 @@ func TestEachFormatReachesItsHookSignedAndWithTheExactData(t *testing.T) {
 		webhook.FormatOMS:         `{"event_time":"2026-03-01T10:00:00.25Z","event_type":"package.created","current_context":{"user":"x"},"data":` + data + `}`,
 		webhook.FormatWhisperer:   `{"event":{"type":"package.created","uuid":"e-1"},"data":` + data + `}`,
 		webhook.FormatStandard:    `{"type":"package.created","timestamp":"2026-03-01T10:00:00.25Z","data":` + data + `}`,
-		webhook.FormatCloudEvents: `{"specversion":"1.0","id":"e-1","source":"/whisperer/default","type":"package.created","subject":"package:61","time":"2026-03-01T10:00:00.25Z","datacontenttype":"application/json","data":` + data + `}`,
+		webhook.FormatCloudEvents: `{"specversion":"1.0","id":"e-1","source":"/whisperer/default","type":"package.created","subject":"package:61","time":"2026-03-01T10:00:00.25Z","datacontenttype":"application/json","sequence":"%s","data":` + data + `}`,
 		webhook.FormatRaw:         data,
 	}
 	key, err := signature.ParseVerifyKey("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	require.NoError(t, err)
 	for format, body := range want {
 		got := w.receiver.Await(t, "/"+string(format), 1)[0]
-		require.Equal(t, body, got.Body)
+		sequence := got.Header.Get("X-Whisperer-Sequence")
+		require.Regexp(t, `^\d{16}$`, sequence)
+		require.Equal(t, strings.Replace(body, "%s", sequence, 1), got.Body)
 		require.NoError(t, signature.Verify(got.Header, []byte(got.Body), []signature.VerifyKey{key}, time.Now(), time.Minute))
 		require.Contains(t, got.Header.Get("X-Whisperer-Signature"), "sha256=")
 		require.Equal(t, "package.created", got.Header.Get("X-Whisperer-Event"))

@@ -78,7 +78,7 @@ func listenCommand(h *webhook.Hook) string {
 
 // requestSample is the request that the receiver gets for an example, as text.
 func requestSample(h *webhook.Hook, version string, now time.Time) string {
-	e := webhook.Event{ID: "e-1042", Tenant: h.Tenant, Type: exampleType(h), Time: now, PublishedAt: now, Data: []byte("{}")}
+	e := webhook.Event{ID: "e-1042", Tenant: h.Tenant, Type: exampleType(h), Time: now, PublishedAt: now, Seq: webhook.SequenceIn(webhook.OMS, uint64(now.UnixMicro())), Data: []byte("{}")}
 	for _, t := range catalogue.All() {
 		if t.Name == e.Type {
 			e.Data, e.Entity, e.Context = t.Example, t.Entity, t.Context
@@ -98,6 +98,7 @@ func requestSample(h *webhook.Hook, version string, now time.Time) string {
 		lines = append(lines, "webhook-signature: v1,…", "X-Whisperer-Signature: sha256=…")
 	}
 	lines = append(lines, "X-Whisperer-Event: "+e.Type, "X-Whisperer-Delivery: "+id, "X-Whisperer-Event-Id: "+e.ID, "X-Whisperer-Attempt: 1",
+		fmt.Sprintf("X-Whisperer-Sequence: %d", e.Seq.Number()),
 		"traceparent: 00-…")
 	if h.APIKey != "" {
 		lines = append(lines, h.Config.APIKeyHeader+": …")

@@ -56,6 +56,7 @@ type (
 		Type        string    `json:"event_type"`
 		Time        time.Time `json:"event_time" doc:"When it happened, by the publisher's clock"`
 		Entity      string    `json:"entity"`
+		Sequence    int64     `json:"sequence" doc:"Grows with publication; receivers get it as X-Whisperer-Sequence"`
 		Size        int       `json:"size" doc:"Of the data, in bytes"`
 		CreatedDate time.Time `json:"created_date" doc:"When it was published"`
 		// SchemaProblems has pointers into the data.
@@ -152,8 +153,8 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	}
 	out := eventPage{Results: make([]EventSummary, len(got.List)), SearchedTo: searchedTo(got.Reached)}
 	for i, e := range got.List {
-		out.Results[i] = EventSummary{
-			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Size: e.Size, CreatedDate: e.PublishedAt,
+		out.Results[i] = EventSummary{ //nolint:gosec // a sequence is never negative
+			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Sequence: sequence(webhook.Sequence(e.Seq)), Size: e.Size, CreatedDate: e.PublishedAt,
 			SchemaProblems: fieldProblems(e.SchemaProblems),
 		}
 	}
@@ -162,6 +163,11 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	})
 	out.Next, out.Previous = s.cursors.links(c.base+eventsPath, c.query, scope, page, got.More, first, last)
 	return &eventListOutput{Body: out}, nil
+}
+
+// sequence is the event's number as receivers get it.
+func sequence(q webhook.Sequence) int64 {
+	return int64(q.Number()) //nolint:gosec // has 56 bits
 }
 
 // findEvent finds the event of a path. What is no event's id names nothing.
@@ -183,7 +189,7 @@ func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eve
 	}
 	return &eventOutput{Body: eventBody{
 		EventSummary: EventSummary{
-			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Size: len(e.Data), CreatedDate: e.PublishedAt,
+			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Sequence: sequence(e.Seq), Size: len(e.Data), CreatedDate: e.PublishedAt,
 			SchemaProblems: fieldProblems(e.SchemaProblems),
 		},
 		Context: object{rawJSON(e.Context)}, ConfigFilter: object{rawJSON(e.ConfigFilter)}, Data: rawJSON(e.Data),

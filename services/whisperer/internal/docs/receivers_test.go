@@ -143,11 +143,13 @@ func TestTheNewestEventWins(t *testing.T) {
 	db, err := sql.Open("postgres", testenv.EmptyPostgres(t))
 	require.NoError(t, err)
 	defer db.Close()
-	_, err = db.ExecContext(t.Context(), `CREATE TABLE parcels (id int PRIMARY KEY, status text, as_of timestamptz)`)
+	_, err = db.ExecContext(t.Context(), `CREATE TABLE parcels (id int PRIMARY KEY, status text, sequence bigint)`)
 	require.NoError(t, err)
 	var b bytes.Buffer
-	for _, event := range []struct{ status, at string }{{"packed", "10:00"}, {"shipped", "12:00"}, {"labelled", "11:00"}} {
-		_, err := db.ExecContext(t.Context(), statement[0], 61, event.status, "2026-03-01T"+event.at+":00Z")
+	for _, event := range []struct{ status, sequence string }{
+		{"packed", "1795973252411024"}, {"shipped", "1795973252411029"}, {"labelled", "1795973252411027"},
+	} {
+		_, err := db.ExecContext(t.Context(), statement[0], 61, event.status, event.sequence)
 		require.NoError(t, err)
 		var status string
 		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT status FROM parcels WHERE id = 61`).Scan(&status))
