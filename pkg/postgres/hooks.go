@@ -31,6 +31,8 @@ type HookFilter struct {
 	EventType string
 	// Search is a part of the name or the target URL, in any case, or the id.
 	Search string
+	// Mask hides from TargetURL and Search what it hides from who asks.
+	Mask webhook.Mask
 }
 
 // Position is a place in a list that is ordered by time, newest first.
@@ -111,8 +113,13 @@ func (f *HookFilter) where(tenant string) (condition string, args []any) {
 		args = append(args, value)
 		conditions = append(conditions, fmt.Sprintf(format, len(args)))
 	}
+	target := "target_url"
+	if pattern := f.Mask.Pattern(); pattern != "" && (f.TargetURL != "" || f.Search != "") {
+		args = append(args, webhook.MaskedUserinfo, pattern)
+		target = `regexp_replace(regexp_replace(target_url, $2, '\1***@', 'i'), $3, '\1***', 'gi')`
+	}
 	if f.TargetURL != "" {
-		add(`target_url = $%d`, f.TargetURL)
+		add(target+` = $%d`, f.Mask.URL(f.TargetURL))
 	}
 	if f.Status != "" {
 		add(`status = $%d`, string(f.Status))
@@ -124,7 +131,7 @@ func (f *HookFilter) where(tenant string) (condition string, args []any) {
 		add(`$%d = ANY (event_types)`, f.EventType)
 	}
 	if f.Search != "" {
-		add(`(strpos(lower(name || E'\n' || target_url), lower($%[1]d)) > 0 OR id::text = lower($%[1]d))`, f.Search)
+		add(`(strpos(lower(name || E'\n' || `+target+`), lower($%[1]d)) > 0 OR id::text = lower($%[1]d))`, f.Search)
 	}
 	return strings.Join(conditions, " AND "), args
 }

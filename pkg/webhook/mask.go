@@ -2,30 +2,77 @@ package webhook
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"html"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
-// Mask are words that names of query parameters have in them whose values are secret, in lower case. Some receivers want
-// their key in the target URL; who only reads must not get it from there, nor from an answer that repeats it.
-type Mask []string
+// Mask hides what is secret in URLs: user names and passwords, and the values of query parameters whose names have certain words
+// in them. Some receivers want their key in the target URL; who only reads must not get it from there, nor from an answer
+// that repeats it. The zero Mask hides nothing.
+type Mask struct {
+	pattern string
+	params  *regexp.Regexp
+}
+
+// MaskedUserinfo matches what stands before user name and password, and both, where a URL has them, in any case. PostgreSQL reads it as Go does.
+const MaskedUserinfo = `^([a-z][a-z0-9+.-]*://)[^/?#]*@`
+
+var userinfo = regexp.MustCompile(`(?i)` + MaskedUserinfo)
 
 // ParseMask reads words that are separated by commas.
 func ParseMask(list string) Mask {
-	var m Mask
-	for word := range strings.SplitSeq(strings.ToLower(list), ",") {
+	var words []string
+	for word := range strings.SplitSeq(list, ",") {
 		if word = strings.TrimSpace(word); word != "" {
-			m = append(m, word)
+			words = append(words, wordPattern(word))
 		}
 	}
+	if len(words) == 0 {
+		return Mask{}
+	}
+	// Where a URL is the value of a parameter its own parameters count, and so do those that a semicolon separates.
+	m := Mask{pattern: `([?&;#][^=&;#]*(?:` + strings.Join(words, "|") + `)[^=&;#]*=)[^&#]+`}
+	m.params = regexp.MustCompile(`(?i)` + m.pattern)
 	return m
 }
 
+// wordPattern matches a word as it may be written in a query: each character plainly, or percent-encoded.
+func wordPattern(word string) string {
+	var b strings.Builder
+	for _, r := range word {
+		forms := []string{regexp.QuoteMeta(string(r))}
+		if r == ' ' {
+			forms = append(forms, `\+`)
+		}
+		for _, variant := range []rune{unicode.ToLower(r), unicode.ToUpper(r)} {
+			var encoded strings.Builder
+			for _, c := range []byte(string(variant)) {
+				fmt.Fprintf(&encoded, "%%%02x", c)
+			}
+			forms = append(forms, encoded.String())
+		}
+		b.WriteString("(?:" + strings.Join(forms, "|") + ")")
+	}
+	return b.String()
+}
+
+// Pattern matches, in any case, what stands before a secret value in a URL and the value; it is empty where nothing is hidden.
+// PostgreSQL reads it as Go does.
+func (m Mask) Pattern() string { return m.pattern }
+
 // URL is the URL with *** for what is secret in it; the URL as it is where nothing is.
 func (m Mask) URL(target string) string {
-	masked, _ := m.split(target)
-	return masked
+	if m.params == nil {
+		return target
+	}
+	target = userinfo.ReplaceAllString(target, "${1}"+hidden+"@")
+	return m.params.ReplaceAllString(target, "${1}"+hidden)
 }
 
 // Hook is the hook with masked URLs.
@@ -36,63 +83,121 @@ func (m Mask) Hook(h Hook) Hook {
 		callback.URL = m.URL(callback.URL)
 		h.Callback = &callback
 	}
+	if h.Config.Auth != nil {
+		auth := *h.Config.Auth
+		auth.URL, auth.TokenURL = m.URL(auth.URL), m.URL(auth.TokenURL)
+		h.Config.Auth = &auth
+	}
 	return h
 }
 
-// Attempt is the attempt with a masked URL, and with *** wherever else a value is that is masked there.
-func (m Mask) Attempt(a Attempt) Attempt {
-	masked, secrets := m.split(a.URL)
-	a.URL = masked
-	for _, secret := range secrets {
-		a.Error = strings.ReplaceAll(a.Error, secret, hidden)
-		a.ResponseBody = bytes.ReplaceAll(a.ResponseBody, []byte(secret), []byte(hidden))
-		a.RequestHeaders, a.ResponseHeaders = maskHeaders(a.RequestHeaders, secret), maskHeaders(a.ResponseHeaders, secret)
-	}
-	return a
+// ShownAttempt is an attempt as somebody is shown it. Its ResponseBody is empty: Body is what is shown of that.
+type ShownAttempt struct {
+	Attempt
+
+	Body ShownBody
+	// Masked says that something is secret in the URL, and hidden wherever the attempt repeats it.
+	Masked bool
 }
 
-func maskHeaders(headers []Header, secret string) []Header {
+// Attempt is what is shown of the attempt: with a masked URL, with *** wherever else a value is that is masked there, and with
+// its body decoded.
+func (m Mask) Attempt(a Attempt) ShownAttempt {
+	s := ShownAttempt{Attempt: a, Body: a.shown()}
+	s.ResponseBody = nil
+	secrets := m.secrets(a.URL)
+	s.URL = m.URL(a.URL)
+	if len(secrets) == 0 {
+		return s
+	}
+	s.Masked = true
+	s.Error = hide(a.Error, secrets)
+	s.RequestHeaders, s.ResponseHeaders = maskHeaders(a.RequestHeaders, secrets), maskHeaders(a.ResponseHeaders, secrets)
+	if len(a.codings()) > 0 && !s.Body.Decoded { // nobody can tell what is in it
+		s.Body.Bytes, s.Body.Truncated = nil, s.Body.Truncated || len(s.Body.Bytes) > 0
+		return s
+	}
+	s.Body.Bytes = []byte(hide(string(s.Body.Bytes), secrets))
+	if s.Body.Truncated {
+		s.Body.Bytes = cutBegun(s.Body.Bytes, secrets)
+	}
+	return s
+}
+
+func hide(text string, secrets []string) string {
+	for _, secret := range secrets {
+		text = strings.ReplaceAll(text, secret, hidden)
+	}
+	return text
+}
+
+// cutBegun drops the end of a body that was cut off in the middle of a secret.
+func cutBegun(body []byte, secrets []string) []byte {
+	for _, secret := range secrets {
+		for n := len(secret) - 1; n >= leastSecret; n-- {
+			if rest, ok := bytes.CutSuffix(body, []byte(secret[:n])); ok {
+				return rest
+			}
+		}
+	}
+	return body
+}
+
+func maskHeaders(headers []Header, secrets []string) []Header {
 	headers = slices.Clone(headers)
 	for i := range headers {
-		headers[i].Value = strings.ReplaceAll(headers[i].Value, secret, hidden)
+		headers[i].Name, headers[i].Value = hide(headers[i].Name, secrets), hide(headers[i].Value, secrets)
 	}
 	return headers
 }
 
-// split masks a URL and returns the secret values, as they were written and as they are meant, the longest first.
-func (m Mask) split(target string) (masked string, secrets []string) {
-	const leastSecret = 4 // what is shorter is in every text
-	base, query, found := strings.Cut(target, "?")
-	if !found || len(m) == 0 {
-		return target, nil
+// leastSecret is how many bytes a value has to have to be hidden where it is repeated: what is shorter is in every text.
+const leastSecret = 4
+
+// secrets are the values that are masked in a URL, in each way in which an answer may repeat them, the longest first.
+func (m Mask) secrets(target string) []string {
+	if m.params == nil {
+		return nil
 	}
-	query, fragment, hasFragment := strings.Cut(query, "#")
-	parts := strings.Split(query, "&")
-	for i, part := range parts {
-		name, value, _ := strings.Cut(part, "=")
-		plain, err := url.QueryUnescape(name)
-		if err != nil {
-			plain = name
-		}
-		plain = strings.ToLower(plain)
-		if value == "" || !slices.ContainsFunc(m, func(word string) bool { return strings.Contains(plain, word) }) {
-			continue
-		}
-		parts[i] = name + "=" + hidden
-		meant, err := url.QueryUnescape(value)
-		if err != nil {
-			meant = value
-		}
-		for _, secret := range []string{value, meant} {
-			if len(secret) >= leastSecret {
-				secrets = append(secrets, secret)
+	var values []string
+	if found := userinfo.FindString(target); found != "" {
+		_, both, _ := strings.Cut(strings.TrimSuffix(found, "@"), "://")
+		name, password, _ := strings.Cut(both, ":")
+		values = append(values, both, name, password)
+	}
+	for _, found := range m.params.FindAllStringSubmatch(target, -1) {
+		values = append(values, found[0][len(found[1]):])
+	}
+	var secrets []string
+	for _, value := range values {
+		for _, form := range forms(value) {
+			if len(form) >= leastSecret && !slices.Contains(secrets, form) {
+				secrets = append(secrets, form)
 			}
 		}
 	}
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
-	masked = base + "?" + strings.Join(parts, "&")
-	if hasFragment {
-		masked += "#" + fragment
+	slices.SortStableFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	return secrets
+}
+
+// forms are a value of a query as it was written, as it is meant, and as URLs, HTML and JSON write what is meant.
+func forms(value string) []string {
+	meant, err := url.QueryUnescape(value)
+	if err != nil {
+		meant = value
 	}
-	return masked, secrets
+	list := []string{value, meant, url.QueryEscape(meant), url.PathEscape(meant), html.EscapeString(meant)}
+	if plain, err := url.PathUnescape(value); err == nil { // + is no space
+		list = append(list, plain)
+	}
+	var text bytes.Buffer
+	for _, escapeHTML := range []bool{true, false} {
+		text.Reset()
+		e := json.NewEncoder(&text)
+		e.SetEscapeHTML(escapeHTML)
+		_ = e.Encode(meant) //nolint:errchkjson // a string, into memory
+		quoted := strings.TrimSuffix(strings.TrimPrefix(text.String(), `"`), "\"\n")
+		list = append(list, quoted, strings.ReplaceAll(quoted, "/", `\/`))
+	}
+	return list
 }

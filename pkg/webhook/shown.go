@@ -19,16 +19,18 @@ const maxCodings = 3
 // ShownBody is a response body as people are shown it.
 type ShownBody struct {
 	Bytes []byte
+	// Received is how many bytes are kept of what came.
+	Received int
 	// Decoded says that the receiver sent it compressed. What is kept in the ledger are the bytes that came.
 	Decoded bool
 	// Truncated says that there was more of it than this.
 	Truncated bool
 }
 
-// Shown returns the response body with its Content-Encoding undone where that is gzip or deflate (RFC 9110 section 8.4.1), as far
+// shown returns the response body with its Content-Encoding undone where that is gzip or deflate (RFC 9110 section 8.4.1), as far
 // as what is kept of it goes. What cannot be read is shown as it came.
-func (a *Attempt) Shown() ShownBody {
-	shown := ShownBody{Bytes: a.ResponseBody, Truncated: a.Truncated}
+func (a *Attempt) shown() ShownBody {
+	shown := ShownBody{Bytes: a.ResponseBody, Truncated: a.Truncated, Received: len(a.ResponseBody)}
 	codings := a.codings()
 	if len(a.ResponseBody) == 0 || len(codings) == 0 || len(codings) > maxCodings {
 		return shown
@@ -41,7 +43,8 @@ func (a *Attempt) Shown() ShownBody {
 		}
 		body, cut = decoded, cut || more
 	}
-	return ShownBody{Bytes: body, Decoded: true, Truncated: cut}
+	shown.Bytes, shown.Decoded, shown.Truncated = body, true, cut
+	return shown
 }
 
 // codings are those of the response body, in the order in which they were applied.

@@ -65,7 +65,8 @@ func TestACompressedAnswerIsShownDecoded(t *testing.T) {
 			for _, value := range c.header {
 				a.ResponseHeaders = append(a.ResponseHeaders, webhook.Header{Name: "Content-Encoding", Value: value})
 			}
-			require.Equal(t, c.want, a.Shown())
+			c.want.Received = len(c.body)
+			require.Equal(t, c.want, webhook.Mask{}.Attempt(a).Body)
 		})
 	}
 	t.Run("cut off", func(t *testing.T) {
@@ -73,7 +74,7 @@ func TestACompressedAnswerIsShownDecoded(t *testing.T) {
 		long := bytes.Repeat([]byte("0123456789abcdef parcels "), 400)
 		body := encoded(t, "gzip", long)
 		a := webhook.Attempt{ResponseBody: body[:len(body)-20], Truncated: true, ResponseHeaders: []webhook.Header{{Name: "content-encoding", Value: "gzip"}}}
-		got := a.Shown()
+		got := webhook.Mask{}.Attempt(a).Body
 		require.True(t, got.Decoded && got.Truncated)
 		require.NotEmpty(t, got.Bytes)
 		require.True(t, bytes.HasPrefix(long, got.Bytes))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -47,7 +48,8 @@ func (o operator) Outcome(ctx context.Context, due *webhook.Due, state webhook.D
 	}
 	if attempt != nil {
 		told.Attempts = int(attempt.GetNumber())
-		told.Error, told.ErrorClass, told.Response = attempt.GetError(), attempt.GetErrorClass(), answerOf(attempt)
+		told.ErrorClass = attempt.GetErrorClass()
+		told.Error, told.Response = answerOf(o.s.mask, attempt)
 	}
 	id := fmt.Sprintf("callback:%s:%d:%s", due.ID, told.Attempts, state)
 	data, err := json.Marshal(told)
@@ -62,19 +64,31 @@ func (o operator) Outcome(ctx context.Context, due *webhook.Due, state webhook.D
 	})
 }
 
-// answerOf is the answer that the attempt got, nil for none.
-func answerOf(a *whispererv1.AttemptFact) *response {
-	if a.GetStatus() == 0 {
-		return nil
+// answerOf is what went wrong with the attempt, and the answer that it got, nil for none. Callbacks are events, which
+// viewers read: what is secret in the target URL is hidden where the answer repeats it. The body is as it came, but for
+// an answer of which something had to be hidden in a coding: that is decoded.
+func answerOf(mask webhook.Mask, fact *whispererv1.AttemptFact) (problem string, r *response) {
+	a := mask.Attempt(webhook.Attempt{
+		URL: fact.GetUrl(), Error: fact.GetError(), ResponseHeaders: webhook.ParseHeaderLines(fact.GetResponseHeaders()),
+		ResponseBody: fact.GetResponseBody(), Truncated: fact.GetTruncated(),
+	})
+	if fact.GetStatus() == 0 {
+		return a.Error, nil
 	}
-	r := &response{Status: a.GetStatus(), Headers: map[string]string{}, Truncated: a.GetTruncated()}
-	for _, h := range webhook.ParseHeaderLines(a.GetResponseHeaders()) {
-		r.Headers[h.Name] = h.Value
+	body := fact.GetResponseBody()
+	r = &response{Status: fact.GetStatus(), Headers: map[string]string{}, Truncated: fact.GetTruncated()}
+	if a.Masked {
+		body, r.Truncated = a.Body.Bytes, a.Body.Truncated
 	}
-	if utf8.Valid(a.GetResponseBody()) {
-		r.Body = string(a.GetResponseBody())
+	for _, h := range a.ResponseHeaders {
+		if !a.Masked || !a.Body.Decoded || !strings.EqualFold(h.Name, "Content-Encoding") {
+			r.Headers[h.Name] = h.Value
+		}
+	}
+	if utf8.Valid(body) {
+		r.Body = string(body)
 	} else {
-		r.BodyBase64 = a.GetResponseBody()
+		r.BodyBase64 = body
 	}
-	return r
+	return a.Error, r
 }

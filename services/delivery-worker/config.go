@@ -19,6 +19,7 @@ type Config struct {
 	HealthListen    string        `env:"HEALTH_LISTEN" envDefault:":9091" desc:"address of /healthz, /readyz and /metrics"`
 	EgressAllow     string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
 	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
+	MaskedParams    string        `env:"MASKED_PARAMS" envDefault:"auth,code,key,pass,secret,sig,token" desc:"words in the names of query parameters of target URLs whose values viewers do not see, separated by commas"`
 	Worker          string        `env:"WORKER" desc:"name of this worker in the ledger; the host's name and process id if empty"`
 	Slots           int           `env:"SLOTS" envDefault:"512" desc:"deliveries that one worker makes at once, not counting those that wait for their hook or take over 250 ms"`
 	BreakerAttempts int           `env:"BREAKER_ATTEMPTS" envDefault:"10" desc:"attempts within a minute from which a hook's breaker may open"`

@@ -19,7 +19,9 @@ import (
 // own publishes callbacks and operational events: what hooks can subscribe to like to any other type, and nobody else may
 // publish.
 type own struct {
-	bus      *bus.Bus
+	bus *bus.Bus
+	// mask hides what is secret in target URLs, since events are for viewers to read.
+	mask     webhook.Mask
 	deferred prometheus.Counter
 	log      *zap.Logger
 	// told is when the log was told last that the stream takes no more, in Unix nanoseconds.
@@ -35,6 +37,9 @@ const (
 
 // Announce returns when JetStream has stored the event.
 func (o *own) Announce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error {
+	if target, ok := data["target_url"].(string); ok {
+		data["target_url"] = o.mask.URL(target)
+	}
 	text, err := json.Marshal(data)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", eventType, err)

@@ -60,6 +60,8 @@ type Service struct {
 	policy   egress.Policy
 	version  string
 	traces   *trace.Tracer
+	// mask is what viewers do not see of URLs.
+	mask webhook.Mask
 
 	bus   *bus.Bus
 	own   *own
@@ -108,7 +110,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	}
 	return &Service{
 		config: c, log: log, health: health, registry: registry, metrics: newMetrics(registry), db: db, policy: policy, version: version,
-		traces: traces,
+		traces: traces, mask: webhook.ParseMask(c.MaskedParams),
 	}, nil
 }
 
@@ -231,7 +233,7 @@ func (s *Service) connect(ctx context.Context) error {
 	}, s.index)
 	s.types = schema.NewChecks(catalogue.SchemaOf, s.log)
 	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
-	s.own = &own{bus: s.bus, deferred: s.metrics.ownDeferred, log: s.log}
+	s.own = &own{bus: s.bus, mask: s.mask, deferred: s.metrics.ownDeferred, log: s.log}
 	s.metrics.watch(s.registry, s.index, s.lanes)
 	s.known, err = s.db.Watch(postgres.WatchOptions{
 		Hooks: hookSet{s.index, s, s.config.MemoryTarget}, Types: s.types, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,

@@ -90,8 +90,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 		return reply{}, err
 	}
 	for i := range attempts {
-		a := c.maskFor(v).Attempt(attempts[i])
-		body.Attempts = append(body.Attempts, newAttemptView(&a))
+		body.Attempts = append(body.Attempts, newAttemptView(c.maskFor(v).Attempt(attempts[i])))
 	}
 	answer := page("delivery", "Delivery of "+d.EventType, body)
 	if problem != "" {
@@ -100,15 +99,15 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 	return answer, nil
 }
 
-func newAttemptView(a *webhook.Attempt) attemptView {
+func newAttemptView(a webhook.ShownAttempt) attemptView {
 	view := attemptView{
-		Attempt: *a, Took: took(a.Duration), Answer: answerText(a.Status, a.Class), Request: headerText(a.RequestHeaders),
-		Response: headerText(a.ResponseHeaders), Sent: size(a.RequestSize), Got: size(len(a.ResponseBody)),
+		Attempt: a.Attempt, Took: took(a.Duration), Answer: answerText(a.Status, a.Class), Request: headerText(a.RequestHeaders),
+		Response: headerText(a.ResponseHeaders), Sent: size(a.RequestSize), Got: size(a.Body.Received),
 	}
 	if a.Status != 0 && unfinished(a.Class) {
 		view.Answer = answerText(a.Status, webhook.ClassNone) + ": " + a.Error
 	}
-	body := a.Shown()
+	body := a.Body
 	view.Truncated, view.Decoded = body.Truncated, body.Decoded
 	if utf8.Valid(body.Bytes) {
 		view.Body = pretty(body.Bytes)

@@ -160,7 +160,7 @@ func (c *console) try(ctx context.Context, v *visit, h *webhook.Hook, types []ca
 	if err != nil {
 		return err
 	}
-	result := tryResult{attemptView: newAttemptView(&trial.Attempt), EventType: e.Type, OK: trial.Attempt.Outcome == webhook.Succeeded}
+	result := tryResult{attemptView: newAttemptView(c.maskFor(v).Attempt(trial.Attempt)), EventType: e.Type, OK: trial.Attempt.Outcome == webhook.Succeeded}
 	result.RequestBody = pretty(trial.RequestBody)
 	body.Result = &result
 	return nil

@@ -43,8 +43,8 @@ func readHookQuery(form url.Values) hookQuery {
 }
 
 // filter is what the store is asked for. A status that is none lets everything pass.
-func (q hookQuery) filter() postgres.HookFilter {
-	f := postgres.HookFilter{Search: q.Search, EventType: webhook.NormalizeEventType(q.EventType)}
+func (q hookQuery) filter(mask webhook.Mask) postgres.HookFilter {
+	f := postgres.HookFilter{Mask: mask, Search: q.Search, EventType: webhook.NormalizeEventType(q.EventType)}
 	if slices.Contains([]webhook.HookStatus{webhook.Active, webhook.Paused, webhook.Disabled}, webhook.HookStatus(q.Status)) {
 		f.Status = webhook.HookStatus(q.Status)
 	}
@@ -119,11 +119,11 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 		order = postgres.NewestHooks
 	}
 	at := readHookPage(v.form)
-	hooks, more, err := c.Hooks.SortedHooks(ctx, v.tenant, body.Filter.filter(), order, at)
+	hooks, more, err := c.Hooks.SortedHooks(ctx, v.tenant, body.Filter.filter(c.maskFor(v)), order, at)
 	if err != nil {
 		return reply{}, err
 	}
-	if body.Total, err = c.ManyHooks.CountHooks(ctx, v.tenant, body.Filter.filter()); err != nil {
+	if body.Total, err = c.ManyHooks.CountHooks(ctx, v.tenant, body.Filter.filter(c.maskFor(v))); err != nil {
 		return reply{}, err
 	}
 	if body.Hooks, err = c.hookRows(ctx, v, hooks); err != nil {

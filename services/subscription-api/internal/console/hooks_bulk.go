@@ -38,7 +38,7 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 	}
 	change := postgres.StatusChange{To: status}
 	if body.All {
-		body.IDs, change.Filter = nil, body.Filter.filter()
+		body.IDs, change.Filter = nil, body.Filter.filter(c.maskFor(v))
 	} else if len(body.IDs) == 0 {
 		return goTo(withDone(body.Next, "none-ticked")), nil
 	}

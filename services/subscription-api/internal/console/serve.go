@@ -52,7 +52,7 @@ func (v *visit) actor() postgres.Actor { return postgres.Actor("token " + v.toke
 // maskFor hides what is secret in URLs from those who only read.
 func (c *console) maskFor(v *visit) webhook.Mask {
 	if v.token.Role.Covers(postgres.Editor) {
-		return nil
+		return webhook.Mask{}
 	}
 	return c.Mask
 }

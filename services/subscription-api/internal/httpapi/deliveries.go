@@ -239,8 +239,7 @@ func (s *server) showDelivery(ctx context.Context, c *call, id uuid.UUID) (*deli
 	}
 	out := deliveryDetailBody{DeliveryBody: renderDelivery(&d), Attempts: make([]attemptBody, len(attempts))}
 	for i := range attempts {
-		a := c.mask.Attempt(attempts[i])
-		out.Attempts[i] = renderAttempt(&a)
+		out.Attempts[i] = renderAttempt(c.mask.Attempt(attempts[i]))
 	}
 	return &deliveryOutput{Body: out}, nil
 }
@@ -254,8 +253,8 @@ func renderDelivery(d *webhook.Delivery) DeliveryBody {
 	}
 }
 
-func renderAttempt(a *webhook.Attempt) attemptBody {
-	shown := a.Shown()
+func renderAttempt(a webhook.ShownAttempt) attemptBody {
+	shown := a.Body
 	body := contentOf(shown.Bytes)
 	return attemptBody{
 		Number: a.Number, StartedAt: a.StartedAt, Duration: a.Duration.Seconds(), Outcome: a.Outcome,

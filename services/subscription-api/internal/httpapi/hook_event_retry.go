@@ -115,7 +115,7 @@ func (s *server) awaitAttempt(ctx context.Context, c *call, id uuid.UUID, last i
 			if err != nil {
 				return nil, err
 			}
-			return retried(&d, attempts, last), nil
+			return retried(c, &d, attempts, last), nil
 		})
 		if ctx.Err() != nil {
 			return nil, nil //nolint:nilnil // not over yet
@@ -132,7 +132,7 @@ func (s *server) awaitAttempt(ctx context.Context, c *call, id uuid.UUID, last i
 }
 
 // retried shows the attempt after the last one; nil where there is none yet.
-func retried(d *webhook.Delivery, attempts []webhook.Attempt, last int) *retriedOutput {
+func retried(c *call, d *webhook.Delivery, attempts []webhook.Attempt, last int) *retriedOutput {
 	n := len(attempts)
 	if n == 0 || attempts[n-1].Number <= last {
 		if d.State.Final() && d.State != webhook.Delivered {
@@ -140,7 +140,7 @@ func retried(d *webhook.Delivery, attempts []webhook.Attempt, last int) *retried
 		}
 		return nil
 	}
-	a := &attempts[n-1]
+	a := c.mask.Attempt(attempts[n-1])
 	shown := hookEventBody{}
 	shown.answer(a)
 	b := retriedBody{

@@ -230,8 +230,7 @@ func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, c *ca
 		RetryCount: max(0, d.Attempts-1), CreatedDate: d.PublishedAt, ModifiedDate: d.UpdatedAt,
 	}
 	if detail.Attempt != nil {
-		a := c.mask.Attempt(*detail.Attempt)
-		b.answer(&a)
+		b.answer(c.mask.Attempt(*detail.Attempt))
 	}
 	if detail.Event != nil && detail.Hook != nil && hook.Unreadable == "" {
 		body, err := envelope.NewBodies(detail.Event).Get(hook.Config.Format, hook.Config.ContentFields)
@@ -244,11 +243,11 @@ func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, c *ca
 }
 
 // answer takes over how the last attempt went.
-func (b *hookEventBody) answer(a *webhook.Attempt) {
+func (b *hookEventBody) answer(a webhook.ShownAttempt) {
 	seconds := a.Duration.Seconds()
 	b.ResponseTime = &seconds
 	if a.Status > 0 {
-		text := contentOf(a.Shown().Bytes).text
+		text := contentOf(a.Body.Bytes).text
 		b.ResponseContent = &text
 	}
 }

@@ -129,7 +129,7 @@ func show(c *call, wasDisabled *bool) func(webhook.Hook, error) (*hookOutput, er
 }
 
 func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*hookListOutput, error) {
-	filter, err := in.filter()
+	filter, err := in.filter(c.mask)
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +160,8 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 	return &hookListOutput{Body: out}, nil
 }
 
-func (in *hookListInput) filter() (postgres.HookFilter, error) {
-	f := postgres.HookFilter{TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
+func (in *hookListInput) filter(mask webhook.Mask) (postgres.HookFilter, error) {
+	f := postgres.HookFilter{Mask: mask, TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
 	switch status := webhook.HookStatus(strings.ToLower(in.Status)); status {
 	case "", webhook.Active, webhook.Paused, webhook.Disabled:
 		f.Status = status

@@ -135,7 +135,7 @@ func (s *server) try(ctx context.Context, c *call, stored *webhook.Hook) (*trial
 	}
 	return &trialOutput{Body: trialBody{
 		Event: t.event.ID, EventType: t.event.Type, WebhookID: trial.Attempt.DeliveryID, RequestBody: string(trial.RequestBody),
-		Attempt: renderAttempt(&trial.Attempt),
+		Attempt: renderAttempt(c.mask.Attempt(trial.Attempt)),
 	}}, nil
 }
 
