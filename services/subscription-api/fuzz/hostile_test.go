@@ -40,7 +40,7 @@ func (c *chance) bad(op, name string) (any, bool) {
 			object{"A": 1}, object{"A": "1", "a": "2"}, object{"Transfer-Encoding": "chunked"}, []any{}, "A: b", object{"A": strings.Repeat("a", 100_000)}), true
 	case "callback":
 		return pick[any](c, object{"url": ""}, object{"url": "http://10.0.0.1/"}, object{"url": "file:///"}, object{"subject": "oms.acme.order.created"}, object{"subject": ">"},
-			object{"subject": "whisperer.callback.someone.else"}, object{"url": c.receiver, "on": []any{"never"}}, object{"url": c.receiver, "to": 1}, object{"url": 1}, "x", []any{}), true
+			object{"subject": "whisperer.callback.someone.else"}, object{"url": c.receiver, "on": []any{"never"}}, object{"url": c.receiver, "to": 1}, object{"url": 1}, "a path?", []any{}), true
 	case "retry_countdown_config":
 		return pick[any](c, object{"choice": "never"}, object{"choice": "fixed"}, object{"choice": "fixed", "kwargs": object{"seconds": -1}},
 			object{"choice": "fixed", "kwargs": object{"seconds": json.Number("1e400")}}, object{"choice": "fixed", "kwargs": object{"seconds": json.Number("99999999999999999999")}},
@@ -48,7 +48,7 @@ func (c *chance) bad(op, name string) (any, bool) {
 			object{"choice": "schedule", "kwargs": object{"seconds": []any{}}}, object{"choice": "schedule", "kwargs": object{"seconds": []any{1, 0}}}, object{"choice": "fixed", "kwargs": object{"seconds": 1, "x": 1}},
 			object{"choice": "fixed", "kwargs": object{"seconds": 1}, "jitter": 2}, object{"choice": "fixed", "kwargs": object{"seconds": 1}, "max_retries": 1_000_000}, "fixed", []any{}, 1), true
 	case "config":
-		return pick[any](c, object{"format": "xml"}, object{"method": "GET"}, object{"timeout": 0}, object{"timeout": 31}, object{"timeout": 1.5}, object{"timeout": "5"}, object{"concurrency": 0},
+		return pick[any](c, object{"format": "xml"}, object{"method": "GET"}, object{"timeout": 0}, object{"timeout": 31}, object{"timeout": 1.5}, object{"timeout": "five"}, object{"concurrency": 0},
 			object{"concurrency": 1001}, object{"stop_on": []any{200}}, object{"stop_on": "404"}, object{"api_key_header": "Host"}, object{"api_key_header": "a b"}, object{"filter": "event."}, object{"filter": "1"},
 			object{"filter": 1}, object{"filter": strings.Repeat("(", 2000)}, object{"auth": object{"auth_type": "kerberos"}}, object{"auth": object{}}, object{"auth": 1}, object{"rate_limit": object{"limit": 0, "period": 1}},
 			object{"rate_limit": object{"limit": 1}}, object{"rate_limit": 5}, object{"ordering": "random"}, object{"maintenance": []any{object{"start": "25:00", "end": "01:00"}}},
@@ -140,9 +140,35 @@ func (r *request) judge() {
 	if err != nil {
 		return // spoilBytes knows
 	}
-	if err := r.op.body.VisitJSON(value); err != nil {
-		r.refuse("body", "against its schema")
+	if r.op.body.VisitJSON(value) == nil {
+		return
 	}
+	if r.op.body.VisitJSON(canonical(value)) == nil { // the document does not say how else things may be spelt
+		r.maybe("body", "spelt in another way")
+		return
+	}
+	r.refuse("body", "against its schema")
+}
+
+// canonical is a body without the other spellings that are taken, as the predecessor took them: words in any case, and those
+// of form fields for booleans.
+func canonical(value any) any {
+	fields, ok := value.(map[string]any)
+	if !ok {
+		return value
+	}
+	fields = maps.Clone(fields)
+	for name, v := range fields {
+		switch text, isText := v.(string); {
+		case name == "is_active" && v != nil:
+			fields[name] = true
+		case isText && slices.Contains([]string{"schema_check", "status", "notification_type", "role"}, name):
+			fields[name] = strings.ToLower(text)
+		case name == "hook":
+			fields[name] = canonical(v)
+		}
+	}
+	return fields
 }
 
 // parse reads JSON for the library that knows schemas, which reads no number that is too large for a float64.
