@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Proxies are networks whose X-Forwarded-For is believed, and whose connections are not counted as one client's.
+// Proxies are networks whose X-Forwarded-For and X-Forwarded-Proto are believed, and whose connections are not counted as one client's.
 type Proxies []netip.Prefix
 
 // ParseProxies reads networks and addresses that are separated by commas.
@@ -60,6 +60,20 @@ func ClientAddr(r *http.Request) netip.Addr {
 		}
 	}
 	return groupOf(client)
+}
+
+// Encrypted reports whether the client made the request over TLS, as far as that is known: to us, or to a proxy that is
+// trusted, of several the last.
+func Encrypted(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	s, ok := r.Context().Value(serverKey{}).(served)
+	if !ok || s.conn == nil || !s.conn.proxied {
+		return false
+	}
+	said := strings.Join(r.Header.Values("X-Forwarded-Proto"), ",")
+	return strings.EqualFold(strings.TrimSpace(said[strings.LastIndexByte(said, ',')+1:]), "https")
 }
 
 // addrOf reads an address with or without a port.

@@ -29,7 +29,7 @@ type Config struct {
 	WrongTokens              int           `env:"WRONG_TOKENS" envDefault:"20" desc:"tokens that are none, at the API or when signing in, that may come from one address at once; then one in 3 seconds"`
 	MaxConnections           int           `env:"MAX_CONNECTIONS" envDefault:"2048" desc:"connections to the API that may be open at once; for a new one the one that has kept us waiting longest is closed"`
 	MaxConnectionsPerAddress int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"512" desc:"those of one address that is not a trusted proxy"`
-	TrustedProxies           string        `env:"TRUSTED_PROXIES" desc:"networks of proxies in front of the API, as CIDRs separated by commas: their X-Forwarded-For tells the client, and they may have any share of the connections"`
+	TrustedProxies           string        `env:"TRUSTED_PROXIES" desc:"networks of proxies in front of the API, as CIDRs separated by commas: their X-Forwarded-For tells the client and their X-Forwarded-Proto whether it used TLS, and they may have any share of the connections"`
 	Namespace                string        `env:"NAMESPACE" desc:"what the names of streams and subjects begin with, where several installations share a NATS account: a-z, 0-9, _ and -; empty for none"`
 	Replicas                 int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream where it is made: 1, or 3 on a cluster; whisperer migrate streams changes it later"`
 	OMSMaxBytes              int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size in bytes of the event log where it is made; publishers get an error when it is full; whisperer migrate streams changes it later"`

@@ -28,7 +28,7 @@ type signInBody struct {
 }
 
 func (c *console) signInPage(_ context.Context, v *visit) (reply, error) {
-	body := signInBody{Next: safeNext(v.form.Get("next")), Plain: !encrypted(v.r) && !loopback(v.r.Host)}
+	body := signInBody{Next: safeNext(v.form.Get("next")), Plain: !daemon.Encrypted(v.r) && !loopback(v.r.Host)}
 	switch v.form.Get("why") {
 	case "ended":
 		body.Notice = "Your session has ended, or its token was revoked or has expired. Sign in again."

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -152,7 +153,7 @@ func (c *console) base(v *visit) string {
 		return c.PublicURL
 	}
 	scheme := "http"
-	if encrypted(v.r) {
+	if daemon.Encrypted(v.r) {
 		scheme = "https"
 	}
 	return scheme + "://" + v.r.Host

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
 )
 
@@ -99,11 +100,7 @@ func dropped(r *http.Request, name string) *http.Cookie {
 }
 
 // plainLoopback reports a request without TLS to this machine itself.
-func plainLoopback(r *http.Request) bool { return !encrypted(r) && loopback(r.Host) }
-
-func encrypted(r *http.Request) bool {
-	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
-}
+func plainLoopback(r *http.Request) bool { return !daemon.Encrypted(r) && loopback(r.Host) }
 
 func loopback(hostPort string) bool {
 	host, _, err := net.SplitHostPort(hostPort)

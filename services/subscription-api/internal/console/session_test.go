@@ -54,7 +54,6 @@ func TestOverTLSTheCookieIsOfThisHostAlone(t *testing.T) {
 	p := &person{w: w}
 	a := p.send(t, http.MethodPost, "/console/sign-in", formOf("token", w.operator), func(r *http.Request) {
 		r.Host = "hooks.example.com"
-		r.Header.Set("X-Forwarded-Proto", "https")
 	})
 	require.Equal(t, http.StatusSeeOther, a.status)
 	cookie := a.header.Get("Set-Cookie")

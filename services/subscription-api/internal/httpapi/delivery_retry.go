@@ -21,7 +21,7 @@ type retryInput struct {
 }
 
 func (s *server) registerDeliveryRetry() {
-	register(s, route{role: postgres.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true}, huma.Operation{
+	register(s, route{role: postgres.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, lookUp: true}, huma.Operation{
 		OperationID: "retry-delivery", Method: http.MethodPost, Path: deliveriesPath + "{id}/retry/", Tags: []string{tagDeliveries},
 		Summary: "Try a delivery again, at once",
 		Description: "It is parked and sent with the header X-Whisperer-Replay; the retry schedule begins anew. " +

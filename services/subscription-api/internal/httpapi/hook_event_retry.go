@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -87,7 +88,7 @@ func (s *server) beforeRetry(ctx context.Context, c *call, id uuid.UUID) (last i
 		last   int
 		paused bool
 	}
-	f, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (f found, err error) {
+	look := func(ctx context.Context) (f found, err error) {
 		d, attempts, err := s.Deliveries.Delivery(ctx, c.tenant, id)
 		if err != nil {
 			return f, err
@@ -98,7 +99,8 @@ func (s *server) beforeRetry(ctx context.Context, c *call, id uuid.UUID) (last i
 		h, err := s.Hooks.Hook(ctx, c.tenant, d.HookID)
 		f.paused = err == nil && h.Status == webhook.Paused
 		return f, nil // a hook that is gone is refused with its reason
-	})
+	}
+	f, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (found, error) { return lookUp(ctx, s, c, look) })
 	return f.last, f.paused, err
 }
 
@@ -109,18 +111,20 @@ func (s *server) awaitAttempt(ctx context.Context, c *call, id uuid.UUID, last i
 	defer cancel()
 	look := time.NewTicker(retryLook)
 	defer look.Stop()
-	for {
-		made, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (*retriedOutput, error) {
-			d, attempts, err := s.Deliveries.Delivery(ctx, c.tenant, id)
-			if err != nil {
-				return nil, err
-			}
-			return retried(c, &d, attempts, last), nil
-		})
-		if ctx.Err() != nil {
-			return nil, nil //nolint:nilnil // not over yet
+	see := func(ctx context.Context) (*retriedOutput, error) {
+		d, attempts, err := s.Deliveries.Delivery(ctx, c.tenant, id)
+		if err != nil {
+			return nil, err
 		}
-		if err != nil || made != nil {
+		return retried(c, &d, attempts, last), nil
+	}
+	for {
+		made, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (*retriedOutput, error) { return lookUp(ctx, s, c, see) })
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil //nolint:nilnil // not over yet
+		case errors.Is(err, daemon.ErrShare), errors.Is(err, daemon.ErrBusy): // others of the tenant look, too
+		case err != nil, made != nil:
 			return made, err
 		}
 		select {

@@ -64,7 +64,7 @@ func (s *server) registerHookEvents() {
 		OperationID: "list-hook-events", Method: http.MethodGet, Path: hookEventsPath, Tags: tag,
 		Summary: "List deliveries under their old name", Description: "New programs use " + deliveriesPath + ".",
 	}, s.listHookEvents)
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-hook-event", Method: http.MethodGet, Path: hookEventsPath + "{id}/", Tags: tag,
 		Summary: "Get a delivery under its old name",
 	}, s.getHookEvent)

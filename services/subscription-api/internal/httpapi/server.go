@@ -202,14 +202,10 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := daemon.Within(ctx, limit, func(ctx context.Context) (*O, error) {
 			c := callOf(ctx)
-			if r.lookUp {
-				release, err := s.LookUps.Take(ctx, c.tenant, c.token.ID.String())
-				if err != nil {
-					return nil, err
-				}
-				defer release()
+			if !r.lookUp {
+				return handle(ctx, c, in)
 			}
-			return handle(ctx, c, in)
+			return lookUp(ctx, s, c, func(ctx context.Context) (*O, error) { return handle(ctx, c, in) })
 		})
 		if err != nil {
 			return nil, s.problem(ctx, err)
@@ -228,6 +224,17 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 			Required: !r.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: r.body}},
 		}
 	}
+}
+
+// lookUp does something within the share of looking things up that the caller's tenant and token have.
+func lookUp[T any](ctx context.Context, s *server, c *call, do func(context.Context) (T, error)) (T, error) {
+	release, err := s.LookUps.Take(ctx, c.tenant, c.token.ID.String())
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer release()
+	return do(ctx)
 }
 
 func (s *server) operation(method, path string) *huma.Operation {
@@ -345,7 +352,7 @@ func (s *server) base(r *http.Request) string {
 		return s.PublicURL
 	}
 	scheme := "http"
-	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+	if daemon.Encrypted(r) {
 		scheme = "https"
 	}
 	return scheme + "://" + r.Host
