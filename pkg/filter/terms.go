@@ -29,7 +29,7 @@ func (t Term) String() string { return t.Expression + " is " + t.Value }
 // Terms evaluates the filter for an event and returns the fields that it names, so that people see why it matched or did
 // not. None are returned for an event that cannot be read.
 func (f *Filter) Terms(in *Input) []Term {
-	vars, err := in.variables()
+	vars, _, err := in.variables()
 	if err != nil {
 		return nil
 	}
@@ -37,7 +37,7 @@ func (f *Filter) Terms(in *Input) []Term {
 	if err != nil {
 		return nil
 	}
-	program, err := env.Program(f.checked, cel.CostLimit(maxCost), cel.EvalOptions(cel.OptExhaustiveEval))
+	program, err := env.Program(f.checked, literals(), bounded(), cel.CostTracking(tracker{}), cel.CostLimit(MaxCost), cel.EvalOptions(cel.OptExhaustiveEval))
 	if err != nil {
 		return nil
 	}

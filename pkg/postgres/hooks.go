@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -181,6 +182,28 @@ func (d *DB) CreateHook(ctx context.Context, actor Actor, h webhook.Hook, quota 
 		return webhook.Hook{}, d.explainConflict(ctx, &h, err)
 	}
 	return stored.hook(d.ring)
+}
+
+// Filters returns the filters of a tenant's hooks that have one, by the hooks' ids.
+func (d *DB) Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error) {
+	var rows []struct {
+		ID     uuid.UUID `db:"id"`
+		Config string    `db:"config"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `SELECT id, config FROM hooks WHERE tenant = $1 AND config <> '{}'`, tenant)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list filters: %w", err))
+	}
+	filters := map[uuid.UUID]string{}
+	for _, r := range rows {
+		var config struct { // PostgreSQL does not read all JSON
+			Filter string `json:"filter"`
+		}
+		if json.Unmarshal([]byte(r.Config), &config) == nil && config.Filter != "" {
+			filters[r.ID] = config.Filter
+		}
+	}
+	return filters, nil
 }
 
 // lockTenant makes creations for one tenant wait for each other, so that none slips past its quota or its key.

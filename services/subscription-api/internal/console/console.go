@@ -40,9 +40,10 @@ type sessionStore interface {
 }
 
 // hookStore keeps hooks; *postgres.DB is one.
-type hookStore interface {
+type hookStore interface { //nolint:interfacebloat // what hooks are asked and told
 	Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error)
 	SortedHooks(ctx context.Context, tenant string, f postgres.HookFilter, order postgres.HookOrder, page postgres.HookPage) ([]postgres.SortedHook, bool, error)
+	Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error)
 	CreateHook(ctx context.Context, actor postgres.Actor, h webhook.Hook, quota int, key postgres.IdempotencyKey) (webhook.Hook, error)
 	UpdateHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error)
 	DeleteHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion) error

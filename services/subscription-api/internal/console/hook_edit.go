@@ -182,9 +182,18 @@ func (c *console) know(ctx context.Context, tenant string) (knowledge, error) {
 	return knowledge{types: types, urls: c.URLs}, err
 }
 
+// knowForSaving is know with what only matters when the form is saved.
+func (c *console) knowForSaving(ctx context.Context, tenant string, form *hookForm) (knowledge, error) {
+	know, err := c.know(ctx, tenant)
+	if err == nil && form.Filter != "" {
+		know.filters, err = c.Hooks.Filters(ctx, tenant)
+	}
+	return know, err
+}
+
 func (c *console) createHook(ctx context.Context, v *visit) (reply, error) {
 	form := readHookForm(v.posted)
-	know, err := c.know(ctx, v.tenant)
+	know, err := c.knowForSaving(ctx, v.tenant, &form)
 	if err != nil {
 		return reply{}, err
 	}
@@ -248,7 +257,7 @@ func (c *console) changeHook(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	form := readHookForm(v.posted)
-	know, err := c.know(ctx, v.tenant)
+	know, err := c.knowForSaving(ctx, v.tenant, &form)
 	if err != nil {
 		return reply{}, err
 	}

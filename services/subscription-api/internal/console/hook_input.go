@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/filter"
@@ -91,6 +94,8 @@ func sentence(detail string) string {
 type knowledge struct {
 	types []string
 	urls  urlChecker
+	// filters are those of the tenant's hooks, where a hook is about to be saved.
+	filters map[uuid.UUID]string
 }
 
 // apply writes the form to a hook: a new one, or a stored one whose secrets stay unless the form says otherwise.
@@ -251,8 +256,9 @@ func (f *hookForm) applyConfig(h *webhook.Hook, know knowledge, wrong complaints
 		wrong.add("config", "tls has fields of its own, further up")
 		return
 	}
-	if f.Filter != "" {
-		if _, err := filter.Compile(f.Filter); err != nil {
+	if f.Filter != "" && f.Filter != h.Config.Filter {
+		delete(know.filters, h.ID)
+		if err := filter.CheckBeside(f.Filter, slices.Collect(maps.Values(know.filters))); err != nil {
 			wrong.collect("/config/filter", err)
 		}
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/filter"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
@@ -122,7 +125,7 @@ func (in *backtestInput) read(tenant string, now time.Time) (webhook.Hook, postg
 	if hook.Config, err = webhook.ParseConfig(json.RawMessage(in.Config.Value.rawJSON)); err != nil {
 		collect(invalid, "/config", err)
 	} else {
-		checkFilter(invalid, &hook)
+		checkFilter(invalid, &hook, nil, nil)
 	}
 	r := postgres.TimeRange{From: in.From.Value.UTC(), To: now.UTC()}
 	if in.To.given() {
@@ -142,13 +145,15 @@ func (in *backtestInput) read(tenant string, now time.Time) (webhook.Hook, postg
 	return hook, r, orNil(invalid)
 }
 
-// checkFilter complains about a filter that cannot be compiled.
-func checkFilter(invalid *webhook.ValidationError, h *webhook.Hook) {
-	if h.Config.Filter == "" {
+// checkFilter complains about a filter that cannot be compiled, or that costs too much, alone or together with those of the
+// tenant's hooks. Of one that was there before and has not changed it does not.
+func checkFilter(invalid *webhook.ValidationError, h, before *webhook.Hook, filters map[uuid.UUID]string) {
+	if h.Config.Filter == "" || before != nil && before.Config.Filter == h.Config.Filter {
 		return
 	}
+	delete(filters, h.ID)
 	var wrong *filter.Error
-	if _, err := filter.Compile(h.Config.Filter); errors.As(err, &wrong) {
+	if err := filter.CheckBeside(h.Config.Filter, slices.Collect(maps.Values(filters))); errors.As(err, &wrong) {
 		complain(invalid, "/config/filter", "%s", wrong)
 	}
 }

@@ -19,9 +19,10 @@ import (
 )
 
 // hookStore is what the hook operations ask; *postgres.DB is one.
-type hookStore interface {
+type hookStore interface { //nolint:interfacebloat // what hooks are asked and told
 	Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error)
 	Hooks(ctx context.Context, tenant string, f postgres.HookFilter, page postgres.Page) ([]webhook.Hook, bool, error)
+	Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error)
 	CreateHook(ctx context.Context, actor postgres.Actor, h webhook.Hook, quota int, key postgres.IdempotencyKey) (webhook.Hook, error)
 	UpdateHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error)
 	DeleteHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion) error
@@ -308,6 +309,7 @@ type lookedUp struct {
 	canonical string           // target_url as it is stored: scheme and host in lower case
 	url       error            // what is wrong with target_url
 	callback  error            // what is wrong with callback.url
+	filters   map[uuid.UUID]string
 }
 
 func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (*lookedUp, error) {
@@ -315,6 +317,11 @@ func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (
 	var err error
 	if l.types, err = s.knownTypes(ctx, tenant); err != nil {
 		return nil, err
+	}
+	if config, err := webhook.ParseConfig(json.RawMessage(fields.Config.Value.rawJSON)); err == nil && config.Filter != "" {
+		if l.filters, err = s.Hooks.Filters(ctx, tenant); err != nil {
+			return nil, err
+		}
 	}
 	if fields.TargetURL.given() {
 		l.canonical, l.url = s.URLs.CheckURL(fields.TargetURL.Value)
@@ -355,5 +362,5 @@ func (l *lookedUp) check(invalid *webhook.ValidationError, e *edit, h *webhook.H
 			collect(invalid, "/config/auth/"+field, err)
 		}
 	}
-	checkFilter(invalid, h)
+	checkFilter(invalid, h, before, l.filters)
 }

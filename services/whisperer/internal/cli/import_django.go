@@ -196,7 +196,7 @@ func (i *importer) judge(h *webhook.Hook) (reasons []string) {
 		h.TargetURL = canonical
 	}
 	if h.Config.Filter != "" {
-		if _, err := filter.Compile(h.Config.Filter); err != nil {
+		if _, err := filter.Check(h.Config.Filter); err != nil {
 			reasons = append(reasons, "/config/filter: "+err.Error())
 		}
 	}

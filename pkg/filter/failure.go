@@ -1,0 +1,116 @@
+package filter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/interpreter"
+)
+
+// EvalError says why a filter could not be evaluated for an event. What it says is found out when it is asked.
+type EvalError struct {
+	err    error
+	filter *Filter
+	vars   map[string]any
+}
+
+// Unwrap is CEL's own error.
+func (f *EvalError) Unwrap() error { return f.err }
+
+// TooCostly reports whether the evaluation was stopped because it cost too much.
+func (f *EvalError) TooCostly() bool {
+	var cancelled interpreter.EvalCancelledError
+	return errors.As(f.err, &cancelled)
+}
+
+// Error says why, and how the expression has to be changed where that is known.
+func (f *EvalError) Error() string {
+	text := strings.TrimPrefix(f.err.Error(), "evaluate filter: ")
+	switch {
+	case f.TooCostly():
+		return fmt.Sprintf("evaluate filter: it costs more than %d units for this event: the lists are too long for its loops, or the texts", MaxCost)
+	case f.filter == nil:
+		return "evaluate filter: " + short(text)
+	case strings.Contains(text, "no such key"), strings.Contains(text, "no such overload"), strings.Contains(text, "unsupported index type"):
+		if hint := f.hint(); hint != "" {
+			return "evaluate filter: " + short(text) + ": " + short(hint)
+		}
+	}
+	return "evaluate filter: " + short(text)
+}
+
+// hint names the first field that the expression asks for and that has no value, and says how to ask before.
+func (f *EvalError) hint() string {
+	_, key, _ := strings.Cut(f.err.Error(), "no such key: ")
+	for _, field := range fieldsOf(f.filter.checked.NativeRep().Expr(), nil) {
+		if name, hint := f.missing(pathOf(field)); hint != "" && (key == "" || key == name) {
+			return hint
+		}
+	}
+	return ""
+}
+
+// pathOf is a chain of selections such as event.data.customer.group, split where the variable ends; empty for anything else.
+func pathOf(e ast.Expr) (variable string, path []string) {
+	switch e.Kind() {
+	case ast.IdentKind:
+		return e.AsIdent(), nil
+	case ast.SelectKind:
+		if variable, path = pathOf(e.AsSelect().Operand()); variable != "" {
+			path = append(path, e.AsSelect().FieldName())
+		}
+	default:
+	}
+	return variable, path
+}
+
+// missing says which step of the path leads nowhere, and what there is instead; nothing where the field has a value.
+func (f *EvalError) missing(variable string, path []string) (step, hint string) {
+	value, known := f.vars[variable]
+	if !known {
+		return "", ""
+	}
+	at := variable
+	for i, name := range path {
+		members, isObject := value.(map[string]any)
+		next, there := members[name]
+		switch {
+		case value == nil, !isObject:
+			return name, fmt.Sprintf("%s is %s; guard it with %s", at, kindOf(value), guard(at, path[i:]))
+		case !there:
+			return name, fmt.Sprintf("%s.%s is absent; guard it with %s", at, name, guard(at, path[i:]))
+		}
+		value, at = next, at+"."+name
+	}
+	if value == nil {
+		return "", fmt.Sprintf("%s is null; guard it with %s != null && …", at, at)
+	}
+	return "", ""
+}
+
+// guard asks for each step of a path below a place.
+func guard(at string, path []string) string {
+	var b strings.Builder
+	for _, name := range path {
+		at += "." + name
+		fmt.Fprintf(&b, "has(%s) && ", at)
+	}
+	return b.String() + "…"
+}
+
+func kindOf(value any) string {
+	switch value.(type) {
+	case nil:
+		return "null"
+	case []any:
+		return "a list"
+	case string:
+		return "a text"
+	case bool:
+		return "true or false"
+	default:
+		return "a number"
+	}
+}
