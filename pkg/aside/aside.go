@@ -19,23 +19,50 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// shelf is what is set aside; *bus.Bus is one, and so is a service's connection that may not be there yet.
-type shelf interface {
-	Aside(ctx context.Context, number uint64) (bus.SetAside, error)
-	NextAside(ctx context.Context, after uint64) (bus.SetAside, error)
-	DropAside(ctx context.Context, number uint64) error
-}
-
-// Desk puts entries back. It is safe for concurrent use: an entry that two put back is recorded once.
+// Desk lists what is set aside and puts it back. It is safe for concurrent use: an entry that two put back is recorded once.
 type Desk struct {
-	shelf shelf
-	db    *postgres.DB
-	log   *zap.Logger
+	bus func() (*bus.Bus, error)
+	db  *postgres.DB
+	log *zap.Logger
 }
 
-// NewDesk makes a desk that writes with one of the database's connections.
-func NewDesk(s shelf, db *postgres.DB, log *zap.Logger) *Desk {
-	return &Desk{shelf: s, db: db, log: log}
+// NewDesk makes a desk that asks for the bus each time, as there may be none yet, and writes with one of the database's
+// connections.
+func NewDesk(find func() (*bus.Bus, error), db *postgres.DB, log *zap.Logger) *Desk {
+	return &Desk{bus: find, db: db, log: log}
+}
+
+// ErrUnavailable says that NATS does not answer, or that PostgreSQL takes nothing: it is not about an entry. What was not put
+// back before is still set aside.
+var ErrUnavailable = errors.New("what is set aside cannot be reached or put back now")
+
+// unavailable marks an error that is not about an entry.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
+
+// Count is how many entries are set aside.
+func (d *Desk) Count(ctx context.Context) (uint64, error) {
+	b, err := d.bus()
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	n, err := b.AsideCount(ctx)
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return n, nil
+}
+
+// List lists entries after the given number, the oldest first and at most limit, without their data.
+func (d *Desk) List(ctx context.Context, after uint64, limit int) ([]bus.SetAside, error) {
+	b, err := d.bus()
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	list, err := b.ListAside(ctx, after, limit)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return list, nil
 }
 
 // Result is what became of entries.
@@ -65,40 +92,44 @@ const (
 	noteTimeout = 5 * time.Second
 )
 
-// PutBack puts back the entries with the numbers. Doing it again is harmless. An error is not about an entry: PostgreSQL takes
-// nothing, or NATS is away. What was not put back before stays set aside.
-func (d *Desk) PutBack(ctx context.Context, actor postgres.Actor, numbers []uint64) (Result, error) {
+// PutBack puts back the entries with the numbers, for at most that long, or without end for 0. Doing it again is harmless. The
+// error is ErrUnavailable.
+func (d *Desk) PutBack(ctx context.Context, actor postgres.Actor, numbers []uint64, atMost time.Duration) (Result, error) {
+	began := time.Now()
 	return d.run(ctx, actor, func(w *work) error {
 		for _, n := range numbers {
-			s, err := d.shelf.Aside(ctx, n)
+			if w.More = over(began, atMost); w.More {
+				return nil
+			}
+			s, err := w.bus.Aside(ctx, n)
 			switch {
 			case errors.Is(err, bus.ErrNotSetAside):
 				w.keep(n, err)
-			case err != nil:
+				continue
+			case err == nil:
+				err = w.one(ctx, &s)
+			}
+			if err != nil {
 				return err
-			default:
-				if err := w.one(ctx, &s); err != nil {
-					return err
-				}
 			}
 		}
 		return nil
 	})
 }
 
-// PutAllBack puts back everything that is set aside, the oldest first, for at most that long, or without end for 0.
+// PutAllBack is PutBack for everything that is set aside, the oldest first.
 func (d *Desk) PutAllBack(ctx context.Context, actor postgres.Actor, atMost time.Duration) (Result, error) {
 	began := time.Now()
 	return d.run(ctx, actor, func(w *work) error {
 		for after := uint64(0); ; {
-			s, err := d.shelf.NextAside(ctx, after)
+			s, err := w.bus.NextAside(ctx, after)
 			switch {
 			case errors.Is(err, bus.ErrNotSetAside):
 				return nil
 			case err != nil:
 				return err
-			case atMost > 0 && time.Since(began) >= atMost:
-				w.More = true
+			}
+			if w.More = over(began, atMost); w.More {
 				return nil
 			}
 			after = s.Seq
@@ -109,11 +140,16 @@ func (d *Desk) PutAllBack(ctx context.Context, actor postgres.Actor, atMost time
 	})
 }
 
+func over(began time.Time, atMost time.Duration) bool {
+	return atMost > 0 && time.Since(began) >= atMost
+}
+
 // work is one call of a desk.
 type work struct {
 	Result
 
-	desk     *Desk
+	bus      *bus.Bus
+	db       *postgres.DB
 	actor    postgres.Actor
 	recorder *postgres.Recorder
 	types    *schema.Checks
@@ -123,20 +159,32 @@ type work struct {
 
 // run tells the audit log what do did, also where do ended early.
 func (d *Desk) run(ctx context.Context, actor postgres.Actor, do func(*work) error) (Result, error) {
-	w := &work{desk: d, actor: actor, types: schema.NewChecks(catalogue.SchemaOf, d.log)}
+	w, err := d.begin(ctx, actor)
+	if err != nil {
+		return Result{}, unavailable(err)
+	}
+	defer w.recorder.Close()
+	if err := errors.Join(do(w), w.note(ctx)); err != nil {
+		return w.Result, unavailable(err)
+	}
+	return w.Result, nil
+}
+
+func (d *Desk) begin(ctx context.Context, actor postgres.Actor) (*work, error) {
+	w := &work{db: d.db, actor: actor, types: schema.NewChecks(catalogue.SchemaOf, d.log), recorder: d.db.NewRecorder()}
 	var err error
+	if w.bus, err = d.bus(); err != nil {
+		return nil, err
+	}
 	if w.since, err = d.db.SourcesSince(ctx); err != nil {
-		return w.Result, err
+		return nil, err
 	}
 	checked, err := d.db.CheckedTypes(ctx)
 	if err != nil {
-		return w.Result, err
+		return nil, err
 	}
 	w.types.ReplaceTypes(checked)
-	w.recorder = d.db.NewRecorder()
-	defer w.recorder.Close()
-	err = do(w)
-	return w.Result, errors.Join(err, w.note(ctx))
+	return w, nil
 }
 
 // one records an entry and deletes it from those set aside then. An error is not about the entry.
@@ -151,7 +199,7 @@ func (w *work) one(ctx context.Context, s *bus.SetAside) error {
 	default:
 		return fmt.Errorf("put number %d back: %w", s.Seq, err)
 	}
-	if err := w.desk.shelf.DropAside(ctx, s.Seq); err != nil {
+	if err := w.bus.DropAside(ctx, s.Seq); err != nil {
 		return err
 	}
 	w.PutBack++
@@ -173,7 +221,7 @@ func (w *work) note(ctx context.Context) error {
 	defer cancel()
 	done := w.done
 	w.done = nil
-	return w.desk.db.NotePutBack(ctx, w.actor, done)
+	return w.db.NotePutBack(ctx, w.actor, done)
 }
 
 // unreadableError says that an entry cannot be decoded.

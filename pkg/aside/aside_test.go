@@ -1,7 +1,6 @@
 package aside_test
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
 	"os"
@@ -35,34 +34,10 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, db: testenv.OpenStore(t)}
-	var err error
-	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
-	require.NoError(t, err)
-	t.Cleanup(s.bus.Close)
-	require.NoError(t, s.bus.EnsureTopology(t.Context()))
+	s := &stage{t: t, db: testenv.OpenStore(t), bus: testenv.Bus(t)}
 	s.plain = testenv.Plain(t, s.db.URL)
-	s.Desk = aside.NewDesk(s.bus, s.db.DB, zap.NewNop())
+	s.Desk = aside.NewDesk(func() (*bus.Bus, error) { return s.bus, nil }, s.db.DB, zap.NewNop())
 	return s
-}
-
-// moved has the next n messages of a consumer set aside.
-func (s *stage) moved(c bus.Consumer, what string, n int) {
-	s.t.Helper()
-	sub, err := s.bus.Subscribe(s.t.Context(), c, bus.Room{Messages: 10})
-	require.NoError(s.t, err)
-	defer sub.Stop()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
-	defer cancel()
-	for n > 0 {
-		batch, more := sub.TakeBatch(ctx, nil, n)
-		require.True(s.t, more, "no message came")
-		for i := range batch {
-			require.NoError(s.t, s.bus.SetAside(ctx, what, &batch[i], "it was refused"))
-			require.NoError(s.t, batch[i].Ack())
-		}
-		n -= len(batch)
-	}
 }
 
 // facts sets facts aside, each of a delivery in the state, whose keys it returns.
@@ -78,7 +53,7 @@ func (s *stage) facts(states ...string) []postgres.DeliveryKey {
 			State: state, At: noon.UnixNano(),
 		}}}))
 	}
-	s.moved(bus.FactRecorder, bus.AsideFacts, len(states))
+	testenv.SetAside(s.t, s.bus, bus.FactRecorder, bus.AsideFacts, len(states))
 	return keys
 }
 
@@ -90,13 +65,16 @@ func (s *stage) events(eventType string, ids ...string) {
 		list[i] = bus.Outgoing{Tenant: "default", Type: eventType, ID: id, Body: []byte(`{"n":1}`)}
 	}
 	require.NoError(s.t, s.bus.PublishEvents(s.t.Context(), list))
-	s.moved(bus.EventRecorder, bus.AsideEvents, len(ids))
+	testenv.SetAside(s.t, s.bus, bus.EventRecorder, bus.AsideEvents, len(ids))
 }
 
 func (s *stage) numbers() []uint64 {
 	s.t.Helper()
-	list, err := s.bus.ListAside(s.t.Context(), 0, 1000)
+	list, err := s.List(s.t.Context(), 0, 1000)
 	require.NoError(s.t, err)
+	count, err := s.Count(s.t.Context())
+	require.NoError(s.t, err)
+	require.Len(s.t, list, int(count))
 	numbers := make([]uint64, len(list))
 	for i, e := range list {
 		numbers[i] = e.Seq
@@ -134,7 +112,7 @@ func TestWhatIsTakenNowIsRecordedAndWhatIsNotStays(t *testing.T) {
 	s.events("order.created", "only-the-message-says", "e-2")
 	require.Equal(t, []uint64{1, 2, 3, 4, 5}, s.numbers())
 
-	got, err := s.PutBack(t.Context(), "somebody", []uint64{3, 2, 77, 0})
+	got, err := s.PutBack(t.Context(), "somebody", []uint64{3, 2, 77, 0}, 0)
 	require.NoError(t, err)
 	require.Equal(t, 1, got.PutBack)
 	require.Equal(t, 3, got.Stay)
@@ -196,7 +174,7 @@ func TestNothingIsLostWhenPostgresGoesAway(t *testing.T) {
 	_, err := s.plain.ExecContext(t.Context(), `ALTER TABLE deliveries RENAME TO gone`)
 	require.NoError(t, err)
 	got, err := s.PutAllBack(t.Context(), "somebody", 0)
-	require.Error(t, err)
+	require.ErrorIs(t, err, aside.ErrUnavailable)
 	require.Zero(t, got)
 	require.Len(t, s.numbers(), 2)
 	_, err = s.plain.ExecContext(t.Context(), `ALTER TABLE gone RENAME TO deliveries`)
@@ -212,6 +190,9 @@ func TestTimeThatRunsOutIsSaid(t *testing.T) {
 	s := newStage(t)
 	s.facts("parked", "parked")
 	got, err := s.PutAllBack(t.Context(), "somebody", time.Nanosecond)
+	require.NoError(t, err)
+	require.Equal(t, aside.Result{More: true}, got)
+	got, err = s.PutBack(t.Context(), "somebody", []uint64{1}, time.Nanosecond)
 	require.NoError(t, err)
 	require.Equal(t, aside.Result{More: true}, got)
 	require.Len(t, s.numbers(), 2)

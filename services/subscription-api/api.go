@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/aside"
 	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
@@ -33,7 +34,7 @@ import (
 const (
 	hookConns   = 8 // hooks, signing in, publishing
 	lookUpConns = 6 // what happened
-	jobConns    = 2 // replays and other jobs, a batch of which takes long
+	jobConns    = 2 // replays and other jobs, a batch of which takes long, and what is put back into the ledger
 )
 
 // What may be looked up at once: in all, of one tenant and by one token.
@@ -135,8 +136,9 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 	sender := attempt.New(egress.NewClient(egress.Options{Policy: p.policy, Version: p.version}), p.version, s.traces)
 	mask := webhook.ParseMask(s.config.MaskedParams)
 	public := strings.TrimSuffix(s.config.PublicURL, "/")
+	desk := aside.NewDesk(s.events.find, s.work, s.log)
 	api, err := httpapi.New(httpapi.Deps{
-		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db, Replays: s.db, Trials: s.db,
+		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db, Replays: s.db, Trials: s.db, Aside: desk,
 		Deliveries: s.history, Events: s.history, Explained: s.history, Scanned: s.history, Jobs: s.history, Recovery: s.history,
 		LookUps: looking, Searches: searching, Guesses: guesses, Mask: mask, Sender: sender, Publisher: s.events, Published: s.db, URLs: p.policy, CursorKey: p.cursorKey,
 		PublicURL: public, HookQuota: s.config.HookQuota, RequestRate: s.config.RequestRate, RetryWait: s.config.RetryWait, Version: p.version, Metrics: p.registry,
@@ -146,7 +148,7 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("make API: %w", err)
 	}
 	pages, err := console.New(console.Deps{
-		Accounts: s.db, Sessions: s.db, Hooks: s.db, ManyHooks: s.db, EventTypes: s.db, Admin: s.db, Trials: s.db,
+		Accounts: s.db, Sessions: s.db, Hooks: s.db, ManyHooks: s.db, EventTypes: s.db, Admin: s.db, Trials: s.db, Aside: desk,
 		History: s.history, Explained: s.history, Scanned: s.history, Stats: s.history, Health: s.history, Retries: s.history, Jobs: s.history,
 		LookUps: looking, Searches: searching, Guesses: guesses, Mask: mask, Sender: sender, Bus: s.events, URLs: p.policy, Ring: p.ring,
 		PublicURL: public, HookQuota: s.config.HookQuota, Settings: s.config.settings(), Version: p.version, Log: s.log,

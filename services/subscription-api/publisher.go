@@ -23,29 +23,37 @@ func (p *publisher) waits(reason error) { p.waiting.Store(&reason) }
 
 func (p *publisher) connected(b *bus.Bus) { p.bus.Store(b) }
 
+// find returns the bus, or an error where there is none yet.
+func (p *publisher) find() (*bus.Bus, error) {
+	if b := p.bus.Load(); b != nil {
+		return b, nil
+	}
+	return nil, errNoBus
+}
+
 // PublishEvents implements httpapi's publisher.
 func (p *publisher) PublishEvents(ctx context.Context, events []bus.Outgoing) error {
-	b := p.bus.Load()
-	if b == nil {
-		return errNoBus
+	b, err := p.find()
+	if err != nil {
+		return err
 	}
 	return b.PublishEvents(ctx, events)
 }
 
 // Lag implements a part of the console's bus.
 func (p *publisher) Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error) {
-	b := p.bus.Load()
-	if b == nil {
-		return bus.Lag{}, errNoBus
+	b, err := p.find()
+	if err != nil {
+		return bus.Lag{}, err
 	}
 	return b.Lag(ctx, c)
 }
 
 // Streams implements a part of the console's bus.
 func (p *publisher) Streams(ctx context.Context) ([]bus.StreamState, error) {
-	b := p.bus.Load()
-	if b == nil {
-		return nil, errNoBus
+	b, err := p.find()
+	if err != nil {
+		return nil, err
 	}
 	return b.Streams(ctx)
 }

@@ -34,6 +34,9 @@ type auditRow struct {
 	Link string
 }
 
+// ofNoTenant is what operators choose to see the changes of what belongs to no tenant.
+const ofNoTenant = "installation"
+
 func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
 	body := auditBody{Kind: v.form.Get("kind"), Kinds: []option{
 		{"", "everything"},
@@ -44,7 +47,14 @@ func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
 		{"event_type", "event types"},
 		{"tenant", "tenants"},
 	}}
-	if err := c.audit(ctx, v, &body, postgres.AuditFilter{Kind: body.Kind}); err != nil {
+	tenant, filter := v.tenant, postgres.AuditFilter{Kind: body.Kind}
+	if v.operator() {
+		body.Kinds = append(body.Kinds, option{ofNoTenant, "what belongs to no tenant"})
+		if body.Kind == ofNoTenant {
+			tenant, filter.Kind = "", ""
+		}
+	}
+	if err := c.audit(ctx, v, &body, tenant, filter); err != nil {
 		return reply{}, err
 	}
 	return page("audit", "Audit log", body), nil
@@ -58,19 +68,19 @@ func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
 	}
 	head := newHookHead(&h, "changes")
 	body := auditBody{Head: &head}
-	if err := c.audit(ctx, v, &body, postgres.AuditFilter{Subject: h.ID.String()}); err != nil {
+	if err := c.audit(ctx, v, &body, v.tenant, postgres.AuditFilter{Subject: h.ID.String()}); err != nil {
 		return reply{}, err
 	}
 	return page("hook-changes", head.Title+": changes", body), nil
 }
 
-func (c *console) audit(ctx context.Context, v *visit, body *auditBody, filter postgres.AuditFilter) error {
+func (c *console) audit(ctx context.Context, v *visit, body *auditBody, tenant string, filter postgres.AuditFilter) error {
 	at := readPage(v.form)
-	found, err := all(c.Admin.AuditLog(ctx, v.tenant, filter, at))
+	found, err := all(c.Admin.AuditLog(ctx, tenant, filter, at))
 	if err != nil {
 		return err
 	}
-	names, err := c.tokenNames(ctx, v.tenant)
+	names, err := c.tokenNames(ctx, tenant)
 	if err != nil {
 		return err
 	}

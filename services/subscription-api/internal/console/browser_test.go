@@ -339,6 +339,8 @@ func TestEveryPageIsAccessible(t *testing.T) {
 			b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll('input[name="hook"]')].pop().checked = true`),
 				press(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(`input[name="sure"] ~ p`)))
 			b.judge(t, string(axe), look.name, "hooks/status", look.width)
+			b.do(t, chromedp.Navigate(w.url+"/console/set-aside/"), press(chromedp.CSS("main .head button")), chromedp.WaitVisible(chromedp.CSS(".notice.bad")))
+			b.judge(t, string(axe), look.name, "set-aside/refused", look.width)
 			b.quiet(t, "all pages")
 		})
 	}

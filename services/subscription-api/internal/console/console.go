@@ -174,6 +174,7 @@ type Deps struct {
 	Jobs       jobStore
 	Admin      adminStore
 	Trials     trialStore
+	Aside      asideDesk
 	Sender     trier
 	Bus        theBus
 	URLs       urlChecker

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/whisperer-oms/whisperer/pkg/aside"
 	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
@@ -40,6 +42,8 @@ type world struct {
 	url  string
 	db   *testenv.Store
 	logs *observer.ObservedLogs
+	// bus makes a bus of the test's own when it is asked for, which has what is set aside.
+	bus func() (*bus.Bus, error)
 	// operator is an operator's admin token.
 	operator string
 }
@@ -81,12 +85,12 @@ func reaching(t *testing.T, address string) option {
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
-	w := &world{db: testenv.OpenStore(t), logs: logs}
+	w := &world{db: testenv.OpenStore(t), logs: logs, bus: sync.OnceValues(func() (*bus.Bus, error) { return testenv.Bus(t), nil })}
 	policy := egress.Policy{Ports: []uint16{80, 443}}
 	deps := console.Deps{
 		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
 		Accounts: w.db, Sessions: w.db, Hooks: w.db, ManyHooks: w.db, EventTypes: w.db, History: w.db, Explained: w.db, Scanned: w.db, Stats: w.db,
-		Health: w.db, Retries: w.db, Jobs: w.db, Admin: w.db, Trials: w.db, Bus: someBus{pending: 1234}, URLs: policy,
+		Health: w.db, Retries: w.db, Jobs: w.db, Admin: w.db, Trials: w.db, Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), Bus: someBus{pending: 1234}, URLs: policy,
 		Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), Ring: w.db.Ring, HookQuota: 1000, Version: "test", Log: zap.New(core),
 		Settings: []console.Setting{{Name: "WHISPERER_LOG_LEVEL", Value: "info"}, {Name: "WHISPERER_PUBLIC_URL"}},
 	}
@@ -128,6 +132,16 @@ func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity str
 	defer r.Close()
 	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{e}))
 	return e
+}
+
+// setAside has events set aside that PostgreSQL refuses.
+func (w *world) setAside(t *testing.T, n int) {
+	t.Helper()
+	b, err := w.bus()
+	require.NoError(t, err)
+	testenv.SetEventsAside(t, b, n)
+	_, err = testenv.Plain(t, w.db.URL).ExecContext(t.Context(), `ALTER TABLE events ADD CONSTRAINT events_tenant_check CHECK (id !~ '^e-.$') NOT VALID`)
+	require.NoError(t, err)
 }
 
 // reject stores something that was published to the type's subject and is no event.

@@ -23,6 +23,8 @@ type overviewBody struct {
 	Ill    bool
 	Lags   []lagRow
 	Recent []deliveryRow
+	// Aside is how many ledger entries are set aside, in words; empty for none.
+	Aside string
 	// Hooks says that there is at least one.
 	Hooks bool
 }
@@ -69,7 +71,9 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	body.Hooks = len(hooks) > 0
-	body.Lags = c.lags(ctx)
+	if body.Lags = c.lags(ctx); body.Lags[0].Problem == "" {
+		body.Aside = c.setAside(ctx, v)
+	}
 	return page("overview", "Overview", body), nil
 }
 
@@ -125,6 +129,7 @@ type lagRow struct {
 func (c *console) lags(ctx context.Context) []lagRow {
 	words := map[bus.Consumer]string{
 		bus.Fanout: "Events to be delivered", bus.EventRecorder: "Events to be recorded", bus.Retry: "Retries that are due",
+		bus.OwnFanout: "Own events to be delivered", bus.OwnRecorder: "Own events to be recorded",
 		bus.FactRecorder: "Outcomes to be recorded, in batches",
 	}
 	var rows []lagRow

@@ -58,6 +58,7 @@ func story(t *testing.T, w *world) []string {
 	w.db.MakeTenant(t, "acme")
 	w.db.MakeToken(t, postgres.NewToken{Name: "warehouse script", Role: postgres.Editor, Tenant: "default"})
 	job := w.replay(t, south.ID, "it was down")
+	w.setAside(t, 3)
 	hook := "hooks/" + south.ID.String() + "/"
 	return []string{
 		hook + "test", hook + "replay", hook + "replay?recover=yes", hook + "integrate", hook + "changes", "jobs/" + job.ID.String() + "/",
@@ -65,7 +66,7 @@ func story(t *testing.T, w *world) []string {
 		"", "hooks/", "hooks/?search=nothing", "hooks/new", "hooks/" + south.ID.String() + "/", "hooks/" + south.ID.String() + "/edit",
 		"hooks/" + north.ID.String() + "/delete", "deliveries/", "deliveries/?state=dead", "deliveries/" + webhook.DeliveryID(south.ID, last.ID).String() + "/",
 		"deliveries/" + webhook.DeliveryID(north.ID, last.ID).String() + "/", "events/", "event?id=" + last.ID, "event?id=off", "rejected/", "rejected/?subject=none", "types/",
-		"types/package.created", "types/hook.failing", "tokens/", "audit/", "tenants/", "system/", "nowhere",
+		"types/package.created", "types/hook.failing", "tokens/", "audit/", "tenants/", "system/", "set-aside/", "set-aside/?after=99", "audit/?kind=installation", "nowhere",
 	}
 }
 
@@ -129,6 +130,7 @@ func TestTheOverviewSaysWhatIsWrongInWords(t *testing.T) {
 	page := p.get(t, "/console/?wait=1").text
 	require.Contains(t, page, "DNS name not found")
 	require.Contains(t, page, "The receiver answered 410 Gone.")
+	require.NotContains(t, page, "<dt></dt>", "each consumer has its words")
 	require.Regexp(t, `1,234</strong><br><span[^>]*>and 2 under way`, page)
 	require.Regexp(t, `(?s)Waiting for a retry</dt><dd><a[^>]*>12<`, page)
 	require.Regexp(t, `(?s)Dead, last 24 h</dt><dd><a[^>]*>5<`, page)

@@ -98,6 +98,8 @@ func section(p string) string {
 		return "events"
 	case "jobs":
 		return "hooks"
+	case "set-aside":
+		return "system"
 	}
 	return first
 }

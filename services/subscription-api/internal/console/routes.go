@@ -39,6 +39,8 @@ func (c *console) routes() *http.ServeMux {
 	page(postgres.Admin, "POST tokens/{id}/revoke", c.revokeToken)
 	page(postgres.Admin, "GET audit/{$}", c.listAudit)
 	page(postgres.Viewer, "GET system/{$}", c.systemPage)
+	page(postgres.Viewer, "GET set-aside/{$}", c.listAside)
+	mux.Handle(rooted("POST set-aside/{$}"), c.serveWithin(putBackTime+pageTimeout, c.admit(postgres.Admin, c.putBack)))
 	page(postgres.Viewer, Root, c.nowhere)
 	return mux
 }

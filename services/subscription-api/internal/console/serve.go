@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/aside"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -229,6 +230,10 @@ func (c *console) trouble(v *visit, err error) reply {
 		return say(http.StatusServiceUnavailable, "Not available now", "Too much is being looked up at once. Try again in a moment.")
 	case errors.Is(err, postgres.ErrSlow):
 		return say(http.StatusServiceUnavailable, "Took too long", "The search took too long. Choose a shorter time, or add an entity or a webhook.")
+	case errors.Is(err, aside.ErrUnavailable):
+		c.Log.Warn("what is set aside cannot be reached or put back", zap.Error(err))
+		return say(http.StatusServiceUnavailable, "Not available now",
+			"NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again in a moment.")
 	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		c.Log.Warn("console request cannot be served now", zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",

@@ -16,6 +16,8 @@ type systemBody struct {
 	Database postgres.System
 	Size     string
 	Lags     []lagRow
+	// Aside is how many ledger entries are set aside, in words; empty for none.
+	Aside    string
 	Streams  []streamRow
 	Workers  []postgres.WorkerSeen
 	Tenants  int
@@ -45,6 +47,7 @@ func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
 	if body.Lags[0].Problem == "" {
 		body.NATS = c.Bus.ServerVersion()
 		body.Streams = c.streams(ctx)
+		body.Aside = c.setAside(ctx, v)
 	}
 	if body.Database, err = c.Health.System(ctx); err != nil {
 		return reply{}, err

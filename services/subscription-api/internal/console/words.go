@@ -72,6 +72,10 @@ func doneText(done, n string) string {
 		return things(many, "delivery is", "deliveries are") + " being tried again, as fast as their webhooks take them."
 	case "revoked":
 		return "The token was revoked."
+	case "put-back":
+		return things(many, "entry is", "entries are") + " in the ledger now."
+	case "put-back-before":
+		return "The entry is not set aside any more: somebody else has put it back."
 	case "none-ticked":
 		return "No webhook was ticked, so nothing was changed."
 	default:

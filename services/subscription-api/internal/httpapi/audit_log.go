@@ -23,7 +23,7 @@ type auditStore interface {
 type (
 	auditInput struct {
 		Subject string     `query:"subject" doc:"Changes of the thing of this id or name"`
-		Kind    string     `query:"kind" doc:"Changes of things of this kind" enum:"hook,delivery,job,token,event_type,tenant"`
+		Kind    string     `query:"kind" doc:"Changes of things of this kind" enum:"hook,delivery,job,token,event_type,tenant,ledger_entry"`
 		From    fromParam  `query:"from"`
 		To      toParam    `query:"to"`
 		Limit   limitParam `query:"limit"`
@@ -54,7 +54,7 @@ func (s *server) registerAudit() {
 }
 
 // auditKinds are the kinds of things that changes are of.
-var auditKinds = []string{"hook", "delivery", "job", "token", "event_type", "tenant"}
+var auditKinds = []string{"hook", "delivery", "job", "token", "event_type", "tenant", "ledger_entry"}
 
 func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*auditOutput, error) {
 	f := postgres.AuditFilter{Subject: in.Subject, Kind: in.Kind}

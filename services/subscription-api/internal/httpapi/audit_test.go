@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 )
 
 // entries are all of the audit log of the tenants' things.
@@ -54,6 +55,11 @@ func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 		id := mine.make(t, l.of)
 		if l.id == "resume-hook" {
 			require.Equal(t, http.StatusOK, w.call(t, http.MethodPost, hooks+id+"/pause/", "", header("X-Whisperer-Tenant", "acme")).status)
+		}
+		if l.id == "put-back-set-aside" {
+			b, err := w.bus()
+			require.NoError(t, err)
+			testenv.SetEventsAside(t, b, 1)
 		}
 		before := map[string]bool{}
 		for _, e := range w.entries(t, "acme", "") {

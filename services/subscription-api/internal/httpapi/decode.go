@@ -57,6 +57,8 @@ func (o *optional[T]) expects() string {
 		return "a string"
 	case *bool:
 		return "true or false"
+	case *[]uint64:
+		return "a list of whole numbers"
 	case *time.Time:
 		return "a time as RFC 3339 writes it, such as 2026-01-31T12:00:00Z"
 	default:

@@ -111,7 +111,7 @@ func (s *server) docTags() []docTag {
 			byTag[op.Tags[0]] = append(byTag[op.Tags[0]], d)
 		}
 	}
-	order := []string{"Hooks", "Event types", tagEvents, tagDeliveries, tagJobs, "Tokens and tenants"}
+	order := []string{"Hooks", "Event types", tagEvents, tagDeliveries, tagJobs, "Tokens and tenants", tagLedger}
 	tags := make([]docTag, len(order))
 	for i, name := range order {
 		slices.SortFunc(byTag[name], func(a, b docOperation) int {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/whisperer-oms/whisperer/pkg/aside"
 	"github.com/whisperer-oms/whisperer/pkg/attempt"
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/catalogue"
@@ -43,6 +45,8 @@ type world struct {
 	logs     *observer.ObservedLogs
 	document *openapi3.T
 	router   routers.Router
+	// bus makes a bus of the test's own when it is asked for, which has what is set aside.
+	bus func() (*bus.Bus, error)
 	// token is an operator's admin token.
 	token string
 }
@@ -60,11 +64,11 @@ type option func(*httpapi.Deps)
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
-	w := &world{db: testenv.OpenStore(t), logs: logs}
+	w := &world{db: testenv.OpenStore(t), logs: logs, bus: sync.OnceValues(func() (*bus.Bus, error) { return testenv.Bus(t), nil })}
 	deps := httpapi.Deps{
 		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
 		Hooks: w.db, EventTypes: w.db, Types: noTypes(), Tokens: w.db, Accounts: w.db, Audit: w.db,
-		Deliveries: w.db, Events: w.db, Explained: w.db, Scanned: w.db, Replays: w.db, Jobs: w.db, Recovery: w.db, Trials: w.db, Publisher: noBus{}, Published: w.db, URLs: egress.Policy{Ports: []uint16{80, 443}},
+		Deliveries: w.db, Events: w.db, Explained: w.db, Scanned: w.db, Replays: w.db, Jobs: w.db, Recovery: w.db, Trials: w.db, Publisher: noBus{}, Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), Published: w.db, URLs: egress.Policy{Ports: []uint16{80, 443}},
 		Sender:    attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test", nil), // sends nothing
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
 	}

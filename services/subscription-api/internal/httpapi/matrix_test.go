@@ -92,6 +92,8 @@ func matrix() map[string]access {
 		"revoke-token":         {role: postgres.Admin, of: aToken},
 		"list-tenants":         {role: postgres.Viewer, operator: true},
 		"list-audit":           {role: postgres.Admin},
+		"list-set-aside":       {role: postgres.Viewer, operator: true},
+		"put-back-set-aside":   {role: postgres.Admin, operator: true, body: `{"all":true}`},
 		"create-tenant":        {role: postgres.Admin, operator: true, body: `{"name":"t{n}"}`},
 	}
 }

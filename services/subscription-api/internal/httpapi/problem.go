@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/aside"
 	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -129,6 +130,10 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 		return tooMany(time.Second, "This token or tenant looks up too much at once. Wait for the answers before you ask for more.")
 	case errors.Is(err, daemon.ErrBusy):
 		return newProblem(http.StatusServiceUnavailable, "Too much is being looked up at once. Try again soon.").with("Retry-After", "1")
+	case errors.Is(err, aside.ErrUnavailable):
+		s.log.Warn("what is set aside cannot be reached or put back", zap.Error(err))
+		return newProblem(http.StatusServiceUnavailable, "NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again soon.").
+			with("Retry-After", "1")
 	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		s.log.Warn("request cannot be served now", zap.Error(err))
 		return newProblem(http.StatusServiceUnavailable, "This cannot be done now. Try again soon.").with("Retry-After", "1")

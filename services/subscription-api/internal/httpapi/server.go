@@ -59,6 +59,7 @@ type Deps struct {
 	Jobs       jobStore
 	Recovery   recoveryStore
 	Trials     trialStore
+	Aside      asideDesk
 	Sender     trier
 	Publisher  publisher
 	Published  publishedStore
@@ -140,6 +141,7 @@ func New(d Deps) (http.Handler, error) {
 	s.registerTokens()
 	s.registerTenants()
 	s.registerAudit()
+	s.registerAside()
 	if err := s.serveDocs(); err != nil {
 		return nil, fmt.Errorf("make documentation: %w", err)
 	}

@@ -99,14 +99,14 @@ func (c *setAsidePutBack) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	desk := aside.NewDesk(nats, db, zap.NewNop())
+	desk := aside.NewDesk(func() (*bus.Bus, error) { return nats, nil }, db, zap.NewNop())
 	var result aside.Result
 	if c.All {
 		result, err = desk.PutAllBack(ctx, cliActor, 0)
 	} else {
-		result, err = desk.PutBack(ctx, cliActor, c.Numbers)
+		result, err = desk.PutBack(ctx, cliActor, c.Numbers, 0)
 	}
-	if errors.Is(err, postgres.ErrUnavailable) {
+	if errors.Is(err, aside.ErrUnavailable) {
 		err = fmt.Errorf("%w: %w", client.ErrUnavailable, err)
 	}
 	problems := []error{err}

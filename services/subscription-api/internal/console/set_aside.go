@@ -1,0 +1,124 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/aside"
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+)
+
+const (
+	asidePath = Root + "set-aside/"
+	// shownAside is how many entries a page has.
+	shownAside = 50
+	// putBackTime bounds what one press of the button puts back.
+	putBackTime = 10 * time.Second
+)
+
+// asideDesk looks after what is set aside; *aside.Desk is one.
+type asideDesk interface {
+	Count(ctx context.Context) (uint64, error)
+	List(ctx context.Context, after uint64, limit int) ([]bus.SetAside, error)
+	PutBack(ctx context.Context, actor postgres.Actor, numbers []uint64, atMost time.Duration) (aside.Result, error)
+	PutAllBack(ctx context.Context, actor postgres.Actor, atMost time.Duration) (aside.Result, error)
+}
+
+type asideBody struct {
+	// Total is how many there are in words; empty for none.
+	Total string
+	Rows  []asideRow
+	// Done is what became of those that were to be put back; nil where nobody has asked.
+	Done           *aside.Result
+	Previous, Next string
+}
+
+type asideRow struct {
+	bus.SetAside
+
+	Length string
+	// Kept is why it was not put back just now.
+	Kept string
+}
+
+func (c *console) listAside(ctx context.Context, v *visit) (reply, error) {
+	if !v.operator() {
+		return reply{}, errForbidden
+	}
+	return c.aside(ctx, v, nil)
+}
+
+func (c *console) aside(ctx context.Context, v *visit, done *aside.Result) (reply, error) {
+	after, err := strconv.ParseUint(v.form.Get("after"), 10, 64)
+	if err != nil {
+		after = 0
+	}
+	list, err := c.Aside.List(ctx, after, shownAside+1)
+	if err != nil {
+		return reply{}, err
+	}
+	body := asideBody{Total: c.setAside(ctx, v), Done: done}
+	if len(list) > shownAside {
+		list = list[:shownAside]
+		body.Next = asidePath + "?after=" + strconv.FormatUint(list[shownAside-1].Seq, 10)
+	}
+	if after > 0 {
+		body.Previous = asidePath
+	}
+	kept := map[uint64]string{}
+	if done != nil {
+		for _, k := range done.Kept {
+			kept[k.Number] = k.Err.Error()
+		}
+	}
+	body.Rows = make([]asideRow, len(list))
+	for i, s := range list {
+		body.Rows[i] = asideRow{SetAside: s, Length: size(int64(s.Size)), Kept: kept[s.Seq]}
+	}
+	return page("set-aside", "Set aside", body), nil
+}
+
+// putBack puts one entry back, or all.
+func (c *console) putBack(ctx context.Context, v *visit) (reply, error) {
+	if !v.operator() {
+		return reply{}, errForbidden
+	}
+	var done aside.Result
+	var err error
+	if v.posted.Get("all") != "" {
+		done, err = c.Aside.PutAllBack(ctx, v.actor(), putBackTime)
+	} else {
+		number, wrong := strconv.ParseUint(v.posted.Get("number"), 10, 64)
+		if wrong != nil {
+			return reply{}, errBadForm
+		}
+		done, err = c.Aside.PutBack(ctx, v.actor(), []uint64{number}, putBackTime)
+	}
+	switch {
+	case err != nil:
+		return reply{}, err
+	case done.Stay == 0 && !done.More:
+		return goTo(withDoneTo(asidePath, "put-back", done.PutBack)), nil
+	case len(done.Kept) == 1 && errors.Is(done.Kept[0].Err, bus.ErrNotSetAside):
+		return goTo(withDone(asidePath, "put-back-before")), nil
+	}
+	answer, err := c.aside(ctx, v, &done)
+	return answer.with(http.StatusConflict), err
+}
+
+// setAside says how many entries are set aside; it is empty for none, for whoever is no operator, and where NATS does not answer.
+func (c *console) setAside(ctx context.Context, v *visit) string {
+	if !v.operator() {
+		return ""
+	}
+	n, err := daemon.Within(ctx, busTimeout, c.Aside.Count)
+	if err != nil || n == 0 {
+		return ""
+	}
+	return things(int(n), "ledger entry is", "ledger entries are") //nolint:gosec // messages of one stream
+}

@@ -1,0 +1,150 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/whisperer-oms/whisperer/pkg/aside"
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+const (
+	tagLedger    = "Ledger"
+	asidePath    = root + "/ledger/set-aside/"
+	asideTimeout = 10 * time.Second
+	// putBackTime bounds what one call puts back; what is left is put back by the next one.
+	putBackTime = 20 * time.Second
+	maxPutBack  = 1000
+)
+
+// asideDesk looks after what is set aside; *aside.Desk is one.
+type asideDesk interface {
+	List(ctx context.Context, after uint64, limit int) ([]bus.SetAside, error)
+	PutBack(ctx context.Context, actor postgres.Actor, numbers []uint64, atMost time.Duration) (aside.Result, error)
+	PutAllBack(ctx context.Context, actor postgres.Actor, atMost time.Duration) (aside.Result, error)
+}
+
+type (
+	asideListInput struct {
+		Limit limitParam `query:"limit"`
+		After intParam   `query:"after" doc:"Entries with greater numbers"`
+	}
+	asideEntry struct {
+		Number        uint64    `json:"number" doc:"Names the entry"`
+		What          string    `json:"what" enum:"facts,events" doc:"facts: what became of deliveries; events: an event"`
+		SetAsideDate  time.Time `json:"set_aside_date"`
+		PublishedDate time.Time `json:"published_date"`
+		Subject       string    `json:"subject" doc:"The NATS subject that it was published to"`
+		Size          int       `json:"size" doc:"In bytes"`
+		Reason        string    `json:"reason" doc:"Why it could not be recorded"`
+	}
+	asidePage struct {
+		Next     *string      `json:"next" doc:"URL of the next page; null on the last one"`
+		Previous *string      `json:"previous" doc:"Always null"`
+		Results  []asideEntry `json:"results" nullable:"false"`
+	}
+	asideListOutput struct{ Body asidePage }
+
+	putBackInput struct {
+		Numbers optional[[]uint64] `json:"numbers,omitzero" doc:"Numbers that the list has, at most 1,000"`
+		All     optional[bool]     `json:"all,omitzero" doc:"Put everything back"`
+	}
+	keptEntry struct {
+		Number uint64 `json:"number"`
+		Detail string `json:"detail" doc:"Why: as PostgreSQL or the decoder said it"`
+	}
+	putBackBody struct {
+		PutBack int         `json:"put_back" doc:"How many entries are in the ledger now"`
+		Stay    int         `json:"stay" doc:"How many are not, and stay set aside"`
+		More    bool        `json:"more" doc:"Time ran out before all were tried: ask again"`
+		Kept    []keptEntry `json:"kept" nullable:"false" doc:"Those that stay, the first 100 of them"`
+	}
+	putBackOutput struct{ Body putBackBody }
+)
+
+func (s *server) registerAside() {
+	tag := []string{tagLedger}
+	register(s, route{role: postgres.Viewer, operator: true, limit: asideTimeout}, huma.Operation{
+		OperationID: "list-set-aside", Method: http.MethodGet, Path: asidePath, Tags: tag,
+		Summary:     "List ledger entries that are set aside, the oldest first (operators)",
+		Description: "PostgreSQL refused them while it took others. They are kept whole, of all tenants, until they are put back.",
+	}, s.listAside)
+	register(s, route{role: postgres.Admin, operator: true, body: bodyOf[putBackInput](s), limit: putBackTime + asideTimeout}, huma.Operation{
+		OperationID: "put-back-set-aside", Method: http.MethodPost, Path: asidePath + "put-back/", Tags: tag,
+		Summary: "Write into the ledger what was set aside, when the cause is mended (operators)",
+		Description: "What PostgreSQL takes now is recorded, and no longer set aside; the rest stays. Doing it again is harmless. " +
+			"A call works for 20 seconds at most.",
+	}, s.putBack)
+}
+
+func (s *server) listAside(ctx context.Context, c *call, in *asideListInput) (*asideListOutput, error) {
+	limit, err := readLimit(string(in.Limit))
+	if err != nil {
+		return nil, err
+	}
+	var after uint64
+	if in.After != "" {
+		if after, err = strconv.ParseUint(string(in.After), 10, 64); err != nil {
+			return nil, badParameter("after", "must be a whole number")
+		}
+	}
+	list, err := s.Aside.List(ctx, after, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := asidePage{}
+	if len(list) > limit {
+		list = list[:limit]
+		next := c.base + asidePath + "?" + url.Values{"after": {strconv.FormatUint(list[limit-1].Seq, 10)}, "limit": {strconv.Itoa(limit)}}.Encode()
+		out.Next = &next
+	}
+	out.Results = make([]asideEntry, len(list))
+	for i := range list {
+		e := &list[i]
+		out.Results[i] = asideEntry{
+			Number: e.Seq, What: e.What, SetAsideDate: e.At, PublishedDate: e.PublishedAt, Subject: e.Subject, Size: e.Size, Reason: e.Reason,
+		}
+	}
+	return &asideListOutput{Body: out}, nil
+}
+
+func (s *server) putBack(ctx context.Context, c *call, _ *noInput) (*putBackOutput, error) {
+	var in putBackInput
+	if err := decodeBody(c.body, &in); err != nil {
+		return nil, err
+	}
+	invalid := &webhook.ValidationError{}
+	switch numbers := in.Numbers.Value; {
+	case in.All.Value == in.Numbers.given():
+		complain(invalid, "/numbers", "is needed, or all: true, and not both")
+	case len(numbers) > maxPutBack:
+		complain(invalid, "/numbers", "has more than %d", maxPutBack)
+	case in.Numbers.given() && len(numbers) == 0:
+		complain(invalid, "/numbers", "is empty")
+	}
+	if err := orNil(invalid); err != nil {
+		return nil, err
+	}
+	var result aside.Result
+	var err error
+	if in.All.Value {
+		result, err = s.Aside.PutAllBack(ctx, c.actor(), putBackTime)
+	} else {
+		result, err = s.Aside.PutBack(ctx, c.actor(), in.Numbers.Value, putBackTime)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := putBackBody{PutBack: result.PutBack, Stay: result.Stay, More: result.More, Kept: make([]keptEntry, len(result.Kept))}
+	for i, k := range result.Kept {
+		out.Kept[i] = keptEntry{Number: k.Number, Detail: k.Err.Error()}
+	}
+	return &putBackOutput{Body: out}, nil
+}
