@@ -36,10 +36,26 @@ func (w *world) runAPI(port int, token string, env ...string) *api {
 	return &api{process: p, url: "http://" + listen, token: token}
 }
 
+// administrated is an API and a token for it that may do everything.
+func (w *world) administrated(env ...string) *api {
+	w.t.Helper()
+	token, _, err := w.db.CreateToken(w.t.Context(), "faults", postgres.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: postgres.Admin})
+	require.NoError(w.t, err)
+	a := w.runAPI(freePort(w.t), token, env...)
+	a.awaitReady(w.t, 20*time.Second)
+	return a
+}
+
 // post sends JSON and reads the answer; ok is false where there was none.
 func (a *api) post(t *testing.T, path, key, body string, into any) (status int, ok bool) {
 	t.Helper()
-	q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url+path, bytes.NewReader([]byte(body)))
+	return a.send(t, http.MethodPost, path, key, body, into)
+}
+
+// send is post with another method.
+func (a *api) send(t *testing.T, method, path, key, body string, into any) (status int, ok bool) {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), method, a.url+path, bytes.NewReader([]byte(body)))
 	require.NoError(t, err)
 	q.Header.Set("Authorization", "Bearer "+a.token)
 	q.Header.Set("Content-Type", "application/json")

@@ -76,38 +76,10 @@ func (w *world) ended() (list string) {
 	return list
 }
 
-// TestF31NewHooks publishes right after hooks were made, at two workers: as it is, with notifications that come late, and
-// with notifications that nobody hears any more. Each event comes, and none is ended.
-func TestF31NewHooks(t *testing.T) {
-	for name, p := range map[string]*listenProxy{"as it is": nil, "late": {late: 300 * time.Millisecond}, "silent": {mute: true}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, false)
-			w.run()
-			if p == nil {
-				w.run()
-			} else {
-				w.run("WHISPERER_DATABASE_URL=" + p.start(t, w.pg.URL("postgres")))
-			}
-			const events = 2
-			n := 100
-			if *full {
-				n = 500
-			}
-			prefix := "new"
-			w.newcomers(prefix, n, events)
-			lost, doubled, took := w.reached(prefix, n, events)
-			t.Logf("F31 new hooks, notifications %s: %d events, lost %d, doubled %d, the last came %s after the last was published", name, n*events, lost, doubled, short(took))
-			require.Zero(t, lost)
-			require.Zero(t, doubled)
-			require.Empty(t, w.ended())
-		})
-	}
-}
-
 // TestF31AHookThatWorkersCannotOpen has a worker without the key that new hooks are sealed with. It parks for them, loses
 // nothing, and goes on with the others; with the key it sends what was parked.
 func TestF31AHookThatWorkersCannotOpen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(1)
 	lacking := w.run()
@@ -119,25 +91,31 @@ func TestF31AHookThatWorkersCannotOpen(t *testing.T) {
 	t.Cleanup(func() { _ = db.Close() })
 	old := w.db
 	w.db = db
-	foreign := w.newcomers("foreign", 5, 10)
+	n, events := 5, 10
+	if *full {
+		n, events = 50, 20
+	}
+	foreign := w.newcomers("foreign", n, events)
 	w.db = old
-	w.newcomers("own", 5, 10)
-	lost, _, _ := w.reached("own", 5, 10)
+	w.newcomers("own", n, events)
+	lost, _, _ := w.reached("own", n, events)
 	require.Zero(t, lost, "the others work")
 	require.Eventually(t, func() bool {
-		n, err := w.db.CountParked(t.Context(), 1000)
-		return err == nil && n.N == 50
+		parked, err := w.db.CountParked(t.Context(), 10_000)
+		return err == nil && parked.N == n*events
 	}, 20*time.Second, 50*time.Millisecond, "what cannot be sent is parked")
 	ready, _ := lacking.readiness(t)
 	require.True(t, ready)
-	require.Contains(t, metricsOf(t, lacking), "whisperer_hooks_unreadable 5")
+	require.Contains(t, metricsOf(t, lacking), fmt.Sprintf("whisperer_hooks_unreadable %d", n))
 	for _, h := range foreign {
 		require.Zero(t, w.receiver.got(strings.TrimPrefix(h.TargetURL, w.receiver.URL)))
 	}
+	w.lasts(seconds(0, 80))
+	require.Empty(t, w.ended())
 	lacking.stop(t)
 	w.run("WHISPERER_MASTER_KEY=" + both)
-	lost, doubled, took := w.reached("foreign", 5, 10)
-	t.Logf("F31 a master key is missing: 50 events, lost %d, doubled %d, the last came %s after the worker was started again", lost, doubled, short(took))
+	lost, doubled, took := w.reached("foreign", n, events)
+	results.add(result{fault: "F31 a master key is missing", acked: n * events, lost: lost, extras: doubled, recovery: took})
 	require.Zero(t, lost)
 	require.Zero(t, doubled)
 	require.Empty(t, w.ended())
@@ -156,6 +134,7 @@ func metricsOf(t *testing.T, p *process) string {
 // TestF31AWorkerThatDoesNotHearOfChanges cuts one of two workers off Postgres while hooks are made, paused and deleted. It is
 // not ready and says why; when it hears again, nothing was missed.
 func TestF31AWorkerThatDoesNotHearOfChanges(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	database, err := url.Parse(w.pg.URL("postgres"))
 	require.NoError(t, err)
@@ -164,18 +143,26 @@ func TestF31AWorkerThatDoesNotHearOfChanges(t *testing.T) {
 	w.run()
 	cut := w.run("WHISPERER_DATABASE_URL=" + database.String())
 	p.cut(true, true)
-	w.newcomers("while", 20, 5)
+	n := 20
+	if *full {
+		n = 200
+	}
+	const events = 5
+	w.newcomers("while", n, events)
 	require.Eventually(t, func() bool { ready, _ := cut.readiness(t); return !ready }, 20*time.Second, 100*time.Millisecond)
 	require.Eventually(t, func() bool {
 		_, text := cut.readiness(t)
 		return strings.Contains(text, "hooks are known as they were")
 	}, 20*time.Second, 100*time.Millisecond)
-	w.newcomers("still", 20, 5)
+	w.lasts(seconds(0, 80))
+	w.newcomers("still", n, events)
 	p.mend()
 	cut.awaitReady(t, 30*time.Second)
-	lost, doubled, took := w.reached("while", 20, 5)
-	lost2, doubled2, took2 := w.reached("still", 20, 5)
-	t.Logf("F31 a worker does not hear of changes: 200 events, lost %d, doubled %d, the last came %s after it heard again", lost+lost2, doubled+doubled2, short(took+took2))
+	lost, doubled, took := w.reached("while", n, events)
+	lost2, doubled2, took2 := w.reached("still", n, events)
+	results.add(result{
+		fault: "F31 a worker does not hear of changes", acked: 2 * n * events, lost: lost + lost2, extras: doubled + doubled2, bound: underWay, recovery: took + took2,
+	})
 	require.Zero(t, lost+lost2)
 	require.Empty(t, w.ended())
 }
