@@ -53,27 +53,39 @@ func (w *world) uncalled() (n int) {
 // has a callback, and still everything drains by itself once a worker is back.
 func TestF34AFullEventLogAndCallbacks(t *testing.T) {
 	w := newWorld(t, false)
-	for i := range 2 {
+	n, rounds := 2, 1
+	if *full {
+		n, rounds = hooks, 5
+	}
+	for i := range n {
 		path := fmt.Sprintf("/good/%d", i)
 		w.hooks = append(w.hooks, w.hook(w.receiver.URL+path, func(h *webhook.Hook) {
 			h.Callback = &webhook.Callback{URL: w.receiver.URL + "/callback" + path}
 		}))
 	}
 	small := []string{"WHISPERER_OMS_MAX_BYTES=1048576", "WHISPERER_HOUSEKEEP_EVERY=1s"}
-	first := w.run(small...)
-	first.stop(t) // before any event: what is done with would be trimmed, and make room
-	began := time.Now()
-	stop := w.load(200, 5)
-	require.Eventually(t, w.refuses, 30*time.Second, 50*time.Millisecond, "the event log becomes full")
-	w.lasts(2 * time.Second)
-	require.True(t, w.refuses(), "it stays full while nothing is delivered")
-	w.run(small...)
-	ended := time.Now()
-	w.lasts(time.Second)
-	stop()
-	got := w.check(check{fault: "F34 a full event log, and callbacks", faults: []window{{began, ended}}})
+	p := w.run(small...) // makes the event log
+	var faults []window
+	for range rounds {
+		p.stop(t) // before any event: what is done with would be trimmed, and make room
+		began := time.Now()
+		stop := w.load(200, 5)
+		require.Eventually(t, w.refuses, 30*time.Second, 50*time.Millisecond, "the event log becomes full")
+		w.lasts(2 * time.Second)
+		require.True(t, w.refuses(), "it stays full while nothing is delivered")
+		p = w.run(small...)
+		faults = append(faults, window{began, time.Now()})
+		w.lasts(time.Second)
+		stop()
+		w.settled(time.Minute)
+	}
+	got := w.check(check{fault: "F34 a full event log, and callbacks", faults: faults})
 	require.Eventually(t, func() bool { return w.uncalled() == 0 }, 30*time.Second, time.Second, "callbacks are missing")
-	require.Equal(t, got.acked*len(w.hooks), w.receiver.got("/callback/good/0")+w.receiver.got("/callback/good/1"), "none came twice")
+	callbacks := 0
+	for i := range n {
+		callbacks += w.receiver.got(fmt.Sprintf("/callback/good/%d", i))
+	}
+	require.Equal(t, got.acked*len(w.hooks), callbacks, "none came twice")
 	require.False(t, w.refuses(), "there is room again")
 }
 
@@ -109,7 +121,11 @@ func TestF35TwoInstallationsOnOneNATS(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(2)
 	w.run()
-	stop := w.load(40, 1)
+	rate := 40
+	if *full {
+		rate = 100
+	}
+	stop := w.load(rate, 1)
 	n, database := w.neighbour("shop-2")
 	n.goodHooks(2)
 	theirs, err := w.db.Installation(t.Context())
@@ -130,7 +146,7 @@ func TestF35TwoInstallationsOnOneNATS(t *testing.T) {
 		}
 		return !ready
 	}, 20*time.Second, 50*time.Millisecond, "it says whose the streams are and what to do")
-	w.lasts(5 * time.Second)
+	w.lasts(seconds(5, 70))
 	require.True(t, refused.alive(), "it waits for somebody to do it")
 	require.False(t, refused.ready(t.Context()))
 	require.LessOrEqual(t, n.said(words...), 3, "it says so once a minute")
@@ -139,8 +155,8 @@ func TestF35TwoInstallationsOnOneNATS(t *testing.T) {
 	require.Empty(t, n.history().receipts)
 	n.run(database, "WHISPERER_NAMESPACE=shop-2", "WHISPERER_OMS_MAX_BYTES=268435456") // the server has no room for two of the usual size
 	require.Zero(t, n.said("does nothing"), "its variables are known")
-	stopNeighbour := n.load(40, 1)
-	w.lasts(4 * time.Second)
+	stopNeighbour := n.load(rate, 1)
+	w.lasts(seconds(4, 60))
 	stop()
 	stopNeighbour()
 	for _, each := range []struct {
@@ -162,10 +178,16 @@ func TestF36WhatAnOperatorMayChangeOfStreams(t *testing.T) {
 	stop := w.load(40, 1)
 	const size = 3 << 30
 	s.change(bus.StreamOMS, "", "max_bytes", size)
-	p.stop(t)
-	p = w.run()
+	restarts := 1
+	if *full {
+		restarts = 10
+	}
+	for range restarts {
+		p.stop(t)
+		p = w.run()
+	}
 	require.Positive(t, w.said("stream differs from this program's settings", fmt.Sprintf("%q", bus.StreamOMS), "max_bytes"))
-	w.lasts(4 * time.Second) // in which a worker looks at the streams
+	w.lasts(seconds(4, 60)) // in which a worker looks at the streams
 	require.EqualValues(t, size, s.config(bus.StreamOMS, "")["max_bytes"])
 	require.False(t, w.told(bus.StreamOMS), "nothing was put right")
 
@@ -184,5 +206,5 @@ func TestF36WhatAnOperatorMayChangeOfStreams(t *testing.T) {
 	require.Zero(t, config["max_age"])
 	require.EqualValues(t, size, config["max_bytes"])
 	stop()
-	w.check(check{fault: "F36 settings of a stream changed", note: fmt.Sprintf("put right within %s,", short(soon))})
+	w.check(check{fault: "F36 settings of a stream changed", note: fmt.Sprintf("%d restarts, put right within %s,", restarts, short(soon))})
 }

@@ -3,12 +3,16 @@
 package faults_test
 
 import (
+	"database/sql"
 	"net/url"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // PostgreSQL that refuses everything, and one that hangs, cost no event and no ledger entry; nothing is set aside.
@@ -22,34 +26,92 @@ func TestF33PostgresThatRefusesOrHangs(t *testing.T) {
 	w.lasts(2 * time.Second)
 	_, err := admin.ExecContext(t.Context(), `ALTER TABLE deliveries RENAME TO gone`)
 	require.NoError(t, err)
-	w.lasts(12 * time.Second)
+	w.lasts(seconds(12, 60))
 	_, err = admin.ExecContext(t.Context(), `ALTER TABLE gone RENAME TO deliveries`)
 	require.NoError(t, err)
 	w.lasts(3 * time.Second)
+	wake := w.hangPostgres(admin)
+	w.lasts(seconds(12, 60))
+	wake()
+	w.lasts(3 * time.Second)
+	stop()
+	w.check(check{fault: "F33 PostgreSQL refuses, then hangs"})
+	w.nothingAside()
+}
+
+// hangPostgres stops all processes of Postgres until wake is called; connections stay open.
+func (w *world) hangPostgres(admin *sql.Conn) (wake func()) {
+	w.t.Helper()
 	pids := []int{w.postmaster()} // its children are groups of their own
-	rows, err := admin.QueryContext(t.Context(), `SELECT pid FROM pg_stat_activity`)
-	require.NoError(t, err)
+	rows, err := admin.QueryContext(w.t.Context(), `SELECT pid FROM pg_stat_activity`)
+	require.NoError(w.t, err)
 	defer rows.Close()
 	for rows.Next() {
 		var pid int
-		require.NoError(t, rows.Scan(&pid))
+		require.NoError(w.t, rows.Scan(&pid))
 		pids = append(pids, pid)
 	}
-	require.NoError(t, rows.Err())
+	require.NoError(w.t, rows.Err())
 	freeze := func(signal syscall.Signal) {
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, signal) // one that has ended meanwhile is none
 		}
 	}
 	freeze(syscall.SIGSTOP)
-	w.lasts(12 * time.Second)
-	freeze(syscall.SIGCONT)
-	w.lasts(3 * time.Second)
-	stop()
-	w.check(check{fault: "F33 PostgreSQL refuses, then hangs"})
-	n, err := w.bus.AsideCount(t.Context())
+	wake = sync.OnceFunc(func() { freeze(syscall.SIGCONT) })
+	w.t.Cleanup(wake)
+	return wake
+}
+
+// nothingAside checks that no ledger entry was set aside.
+func (w *world) nothingAside() {
+	w.t.Helper()
+	n, err := w.bus.AsideCount(w.t.Context())
+	require.NoError(w.t, err)
+	require.Zero(w.t, n, "set aside")
+}
+
+// TestF33APasswordThatIsWrong has Postgres refuse workers' password for far longer than it takes to be refused often. What
+// happened meanwhile, parked deliveries too, is recorded afterwards.
+func TestF33APasswordThatIsWrong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	w.goodHooks(2)
+	paused := w.hook(w.receiver.URL+"/paused", func(h *webhook.Hook) { h.Status = webhook.Paused })
+	admin := w.administrator()
+	do := func(statement string) {
+		_, err := admin.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	do(`CREATE ROLE worker SUPERUSER LOGIN PASSWORD 'right'`)
+	database, err := url.Parse(w.pg.URL("postgres"))
 	require.NoError(t, err)
-	require.Zero(t, n)
+	database.User = url.UserPassword("worker", "right")
+	w.run("WHISPERER_DATABASE_URL=" + database.String())
+	w.run("WHISPERER_DATABASE_URL=" + database.String())
+	rate := 5
+	if *full {
+		rate = 1
+	}
+	stop := w.load(rate, 1)
+	w.lasts(2 * time.Second)
+	began := time.Now()
+	do(`ALTER ROLE worker PASSWORD 'wrong'`)
+	do(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'worker'`)
+	w.lasts(seconds(20, 420))
+	require.Positive(t, w.said("ledger could not be written", "28P01"), "the workers hear of it")
+	do(`ALTER ROLE worker PASSWORD 'right'`)
+	ended := time.Now()
+	w.lasts(2 * time.Second)
+	stop()
+	_, err = w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, paused.ID, nil, func(h *webhook.Hook) error {
+		h.Status = webhook.Active
+		return nil
+	})
+	require.NoError(t, err)
+	w.hooks = append(w.hooks, paused)
+	w.check(check{fault: "F33 the password is refused", sick: paused.ID, faults: []window{{began, ended}}})
+	w.nothingAside()
 }
 
 // A worker that is cut off from PostgreSQL alone keeps no facts from the others.
@@ -65,7 +127,7 @@ func TestF32AWorkerCutOffFromPostgresKeepsNothing(t *testing.T) {
 	stop := w.load(50, 1)
 	w.lasts(3 * time.Second)
 	p.cut(true, true)
-	w.lasts(20 * time.Second)
+	w.lasts(seconds(20, 110))
 	admin := w.administrator()
 	before := w.count(admin, `SELECT count(*) FROM deliveries`)
 	w.lasts(5 * time.Second)
