@@ -29,6 +29,8 @@ type proxy struct {
 	conns map[net.Conn]bool
 	// loses says which messages get lost on the way to the server; nil for none.
 	loses func(subject string, payload []byte) bool
+	// swallows says that bytes get lost, in both directions.
+	swallows bool
 	// lag is how long bytes take in each direction on connections from now on; nil for no time.
 	lag func() time.Duration
 }
@@ -83,6 +85,23 @@ func (p *proxy) mend() {
 			close(gate)
 		}
 	}
+}
+
+// swallow sets whether everything gets lost in both directions without a word, as in a black hole. What was carried meanwhile
+// has gaps, and is ended with it.
+func (p *proxy) swallow(on bool) {
+	p.mu.Lock()
+	p.swallows = on
+	p.mu.Unlock()
+	if !on {
+		p.reset()
+	}
+}
+
+func (p *proxy) swallowing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.swallows
 }
 
 // reset ends all connections at once, with a RST.
@@ -203,6 +222,9 @@ func (p *proxy) bytes(from, to net.Conn, up bool) {
 	for {
 		n, err := from.Read(buffer)
 		p.wait(up)
+		if err == nil && p.swallowing() {
+			continue
+		}
 		if _, failed := to.Write(buffer[:n]); err != nil || failed != nil {
 			return
 		}
