@@ -36,11 +36,13 @@ down: ## stop the containers; their data stays (docker compose down -v removes i
 
 ##### change it
 
-.PHONY: test race faults chart pins bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
+.PHONY: test race fuzz faults chart pins bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
 test: deps ## all tests of all modules
 	$(GOTEST) work
 race: deps ## tests of the concurrent packages under the race detector
 	$(GOTEST) -race $(CONCURRENT)
+fuzz: ## every Fuzz function of the workspace, each for FUZZTIME=30s (FUZZ=Decode for some)
+	scripts/fuzz.sh $(or $(FUZZTIME),30s) '$(FUZZ)'
 faults: deps ## kill, cut off and confuse the real programs under load, some 10 minutes (SEED=1 RUN=F05 for part of it)
 	$(GOTEST) $(FAULTS) -timeout 30m $(if $(RUN),-run '$(RUN)',-skip '^TestLong') -args -seed $(SEED) $(FAULT_ARGS)
 faults-full: deps ## the same with long outages, full disks, power cuts, an hour's soak, a million strange requests to the API: hours, as root

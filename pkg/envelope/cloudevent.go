@@ -2,11 +2,13 @@ package envelope
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -49,9 +51,14 @@ func readCloudEvent(body []byte) (fields, error) {
 func readBinaryCloudEvent(in Published) (fields, error) {
 	attributes := map[string]string{}
 	for name, values := range in.Headers {
-		if name = strings.ToLower(name); len(values) > 0 && strings.HasPrefix(name, "ce-") {
-			attributes[strings.TrimPrefix(name, "ce-")] = values[0]
+		if name = strings.ToLower(name); len(values) == 0 || !strings.HasPrefix(name, "ce-") {
+			continue
 		}
+		value := attributeOf(values[0])
+		if !utf8.ValidString(value) {
+			return fields{}, reject(BadField, name, "is broken UTF-8")
+		}
+		attributes[strings.TrimPrefix(name, "ce-")] = value
 	}
 	if contentType := header(in.Headers, "Content-Type"); contentType != "" {
 		attributes["datacontenttype"] = contentType
@@ -73,6 +80,36 @@ func readBinaryCloudEvent(in Published) (fields, error) {
 	}
 	f.attributes = attributesOf(members)
 	return f, nil
+}
+
+// attributeOf is the attribute that a header's value stands for (CloudEvents HTTP binding section 3.1.3.2, which that of NATS follows):
+// without the quotes of a quoted string, and percent-decoded once. A % that begins no escape stands for itself.
+func attributeOf(value string) string {
+	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+		var plain strings.Builder
+		for i := 1; i < n-1; i++ {
+			if value[i] == '\\' && i < n-2 {
+				i++
+			}
+			plain.WriteByte(value[i])
+		}
+		value = plain.String()
+	}
+	var decoded strings.Builder
+	for {
+		before, after, found := strings.Cut(value, "%")
+		decoded.WriteString(before)
+		if !found {
+			return decoded.String()
+		}
+		if raw, err := hex.DecodeString(after[:min(2, len(after))]); err == nil && len(raw) == 1 {
+			decoded.WriteByte(raw[0])
+			value = after[2:]
+			continue
+		}
+		decoded.WriteByte('%')
+		value = after
+	}
 }
 
 // cloudEvent takes the attributes that mean something to us; prefix is what their names begin with where they came.

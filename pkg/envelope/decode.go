@@ -276,6 +276,9 @@ func (f fields) event(in Published) (webhook.Event, error) {
 	if err := webhook.ValidateEventID(e.ID); err != nil {
 		return e, reject(BadField, "event_id", "%s", err)
 	}
+	if err := webhook.ValidateSource(f.source); err != nil {
+		return e, reject(BadField, "source", "%s", err)
+	}
 	if f.source != "" && !in.PublishedAt.Before(in.SourcesSince) {
 		e.ID = webhook.CloudEventID(in.Tenant, e.ID, f.source)
 	}

@@ -312,3 +312,32 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCloudEvent reads events in the JSON format and in binary mode. What was taken is passed on as a CloudEvent that says the same.
+func FuzzCloudEvent(f *testing.F) {
+	f.Add(`{"specversion":"1.0","id":"e","source":"/","type":"package.created","subject":"a:1","time":"2026-03-01T12:00:00.123456789Z","x":1,"data":[1.50,"\u0000"]}`, "", "")
+	f.Add(`{"specversion":"1.0","id":"\ud800","source":"","type":"a","datacontenttype":"text/plain"}`, "e%20%C3%BC", "a%")
+	f.Add(`{"a":1}`, "id", `"/so\"urce"`)
+	f.Fuzz(func(t *testing.T, body, id, source string) {
+		for _, in := range []envelope.Published{
+			published(body, "Content-Type", "application/cloudevents+json"),
+			published(body, "Content-Type", "application/json", "ce-specversion", "1.0", "ce-id", id, "ce-source", source, "ce-type", "package.created", "ce-x", source),
+		} {
+			e, err := envelope.Decode(in)
+			if err != nil {
+				var rejected *envelope.RejectedError
+				require.ErrorAs(t, err, &rejected)
+				require.NotEmpty(t, rejected.Reason)
+				continue
+			}
+			passed, err := envelope.Encode(webhook.FormatCloudEvents, &e)
+			require.NoError(t, err)
+			again, err := envelope.Decode(published(string(passed.Bytes), "Content-Type", "application/cloudevents+json"))
+			require.NoError(t, err, "%s", passed.Bytes)
+			require.Equal(t, e.ID, again.ID)
+			require.Equal(t, e.Type, again.Type)
+			require.True(t, e.Time.Equal(again.Time))
+			require.Equal(t, string(e.Data), string(again.Data))
+		}
+	})
+}

@@ -98,6 +98,9 @@ func ValidateEventID(s string) error {
 	return printableText(s)
 }
 
+// ValidateSource reports why a text cannot be the source of a CloudEvent.
+func ValidateSource(s string) error { return printableText(s) }
+
 func printableText(s string) error {
 	for _, r := range s {
 		if unicode.IsControl(r) || r == utf8.RuneError {

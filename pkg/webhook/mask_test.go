@@ -90,3 +90,26 @@ func TestMaskHidesWhatIsSecretInEachURLOfAHook(t *testing.T) {
 	}
 	require.True(t, strings.HasSuffix(h.Callback.URL, "canary") && strings.HasSuffix(h.Config.Auth.URL, "canary"), "the hook itself stays")
 }
+
+// FuzzMask looks for what is masked in a URL in an answer that repeats it.
+func FuzzMask(f *testing.F) {
+	f.Add("https://example.com/?key=", "s3cret", "<p>", false)
+	f.Add("https://user:pass@example.com/?a=b&key=", "a+b%2F%", "\x1f\x8b", true)
+	f.Add("?key=x&key=", "%%", "", true)
+	mask := webhook.ParseMask("key,pass word")
+	f.Fuzz(func(t *testing.T, prefix, secret, around string, cut bool) {
+		if strings.ContainsAny(secret, "&#") || !strings.HasSuffix(prefix, "key=") || !strings.ContainsRune("?&;#", rune(prefix[max(0, len(prefix)-5)])) {
+			t.Skip()
+		}
+		masked := mask.URL(prefix + secret)
+		require.Equal(t, masked, mask.URL(masked))
+		if secret != "" {
+			require.True(t, strings.HasSuffix(masked, "key=***"), masked)
+		}
+		a := mask.Attempt(webhook.Attempt{URL: prefix + secret, ResponseBody: []byte(around + secret + around), Error: secret, Truncated: cut})
+		if len(secret) >= 4 && !strings.Contains("***", secret) {
+			require.NotContains(t, a.Error, secret)
+			require.NotContains(t, strings.ReplaceAll(string(a.Body.Bytes), "***", "\x00"), secret)
+		}
+	})
+}

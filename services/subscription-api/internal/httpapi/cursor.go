@@ -37,7 +37,7 @@ func (c cursors) seal(direction byte, at postgres.Position, scope string) string
 
 // open reads a cursor. ok is false for one that we did not make for this scope.
 func (c cursors) open(cursor, scope string) (direction byte, at postgres.Position, ok bool) {
-	raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || len(raw) != cursorBody+cursorMAC {
 		return 0, at, false
 	}

@@ -1,0 +1,33 @@
+package console
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// FuzzHeaderText reads what people type into the form: what is taken without a complaint can be shown and typed again.
+func FuzzHeaderText(f *testing.F) {
+	for _, text := range []string{"X-A: b", "X-A: b\r\n\nX-B:c: d", `{"X-A": "b"}`, `{"X-A": 1}`, "{", ":", "X-A", "x-a: 1\nX-A: 2", "X-A:\x00"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		wrong := complaints{}
+		headers := (&hookForm{Headers: text}).headers(wrong)
+		if wrong.any() || webhook.ValidateHeaders(headers) != nil {
+			return
+		}
+		typed, err := json.Marshal(headers)
+		require.NoError(t, err)
+		require.Equal(t, headers, (&hookForm{Headers: string(typed)}).headers(wrong))
+		lines := ""
+		for name, value := range headers {
+			lines += name + ": " + value + "\n"
+		}
+		require.Equal(t, headers, (&hookForm{Headers: lines}).headers(wrong))
+		require.False(t, wrong.any())
+	})
+}
