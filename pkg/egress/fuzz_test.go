@@ -75,6 +75,9 @@ func FuzzAnswer(f *testing.F) {
 			require.Less(t, len(got.Err.Error()), 200, "it is our own sentence")
 		}
 		second := do(t, c, r.url(), egress.Request{Timeout: 10 * time.Second, Body: []byte(`{"a":2}`)})
+		if ends && second.Class == webhook.ClassReset {
+			return // it went to a connection that the receiver was just closing, without having said that it would
+		}
 		require.Equal(t, "next", string(second.Body), "%d %v", second.Status, second.Err)
 	})
 }
