@@ -171,7 +171,7 @@ func (h *Hook) update(have *client.Hook, o PlanOptions) (c Change, differs bool,
 		}
 		d, ok := h.compare(name, current, have, options)
 		if v, there := h.fields[name]; !ok && moved && there && name == "additional_headers" {
-			d, ok = FieldChange{Name: name, Old: shown(name, current[name]), New: shown(name, v.shown)}, true
+			d, ok = difference(name, current[name], v), true
 		}
 		if ok {
 			c.Fields = append(c.Fields, d)
@@ -215,11 +215,16 @@ func (h *Hook) compare(name string, current map[string]any, have *client.Hook, o
 	if reflect.DeepEqual(compared, old) {
 		return FieldChange{}, false
 	}
+	return difference(name, old, v), true
+}
+
+// difference shows a field that differs. What the file takes from the environment may be secret, and so may be what was there.
+func difference(name string, old any, v value) FieldChange {
 	d := FieldChange{Name: name, Old: shown(name, old), New: shown(name, v.shown)}
 	if v.hidden {
 		d.Old = "(not shown)"
 	}
-	return d, true
+	return d
 }
 
 // secretChange judges what the API never shows: only whether there is one can be compared.
