@@ -82,7 +82,7 @@ func readBinaryCloudEvent(in Published) (fields, error) {
 	return f, nil
 }
 
-// attributeOf is the attribute that a header's value stands for (CloudEvents HTTP binding section 3.1.3.2, which that of NATS follows):
+// attributeOf is the attribute that a header's value stands for (CloudEvents HTTP binding section 3.1.3.2, which holds for NATS, too):
 // without the quotes of a quoted string, and percent-decoded once. A % that begins no escape stands for itself.
 func attributeOf(value string) string {
 	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {

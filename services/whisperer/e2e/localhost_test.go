@@ -67,10 +67,10 @@ func tryOut(t *testing.T, hosts string) (api, token string) {
 	command := []string{filepath.Join(binaries, "whisperer"), "standalone", "--data", data, "--any-port", "--no-demo", "--database-url", testenv.EmptyPostgres(t)}
 	if runtime.GOOS == "linux" && os.Geteuid() == 0 {
 		file := filepath.Join(t.TempDir(), "hosts")
-		require.NoError(t, os.WriteFile(file, []byte(hosts), 0o644)) //nolint:gosec // as a hosts file is
+		require.NoError(t, os.WriteFile(file, []byte(hosts), 0o644))
 		command = append([]string{"unshare", "--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, file}, command...)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), command[0], command[1:]...) //nolint:gosec // a program of ours
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), command[0], command[1:]...)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Start())
