@@ -124,6 +124,42 @@ func (b *Bus) ScheduleRetry(ctx context.Context, due time.Time, retry *whisperer
 	if err != nil {
 		return err
 	}
+	return b.schedule(ctx, due, retry, hook, delivery)
+}
+
+// PutOff stores that an event of the event log, or of our own, is to be fanned out at a later time. It returns when that is
+// stored; putting it off again replaces that.
+func (b *Bus) PutOff(ctx context.Context, until time.Time, e *webhook.Event) error {
+	id := webhook.DeliveryID(uuid.Nil, e.Tenant+" "+e.ID)
+	return b.schedule(ctx, until, &whispererv1.Retry{
+		DeliveryId: id[:], HookId: uuid.Nil[:], Tenant: e.Tenant, EventId: e.ID, EventSeq: uint64(e.Seq), PublishedAt: e.PublishedAt.UnixNano(),
+		DueAt: until.UnixNano(),
+	}, putOffOf(e.Tenant), id)
+}
+
+// putOffOf stands in the subjects of a tenant's events that are put off where others have their hook.
+func putOffOf(tenant string) uuid.UUID { return uuid.NewSHA1(uuid.Nil, []byte("put off "+tenant)) }
+
+// HasPutOff reports whether events of the tenant are put off, or are being fanned out after that.
+func (b *Bus) HasPutOff(ctx context.Context, tenant string) (bool, error) {
+	stream, err := b.stream(ctx, StreamRetries)
+	if err != nil {
+		return false, err
+	}
+	for _, subject := range []string{retryAtPrefix + putOffOf(tenant).String() + ".>", retryDuePrefix + putOffOf(tenant).String()} {
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(b.opts.Namespace.subject(subject)))
+		if err != nil {
+			return false, fmt.Errorf("count events of tenant %s that are put off: %w", tenant, err)
+		}
+		if len(info.State.Subjects) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// schedule has what a retry says come at its time, on the subjects of a hook.
+func (b *Bus) schedule(ctx context.Context, due time.Time, retry *whispererv1.Retry, hook, delivery uuid.UUID) error {
 	publishedAt := time.Unix(0, retry.GetPublishedAt())
 	data, err := proto.Marshal(retry)
 	if err != nil {

@@ -7,6 +7,7 @@ func Operational() []Type {
 		{Name: "hook.failing", Description: "All attempts at a hook have failed for 50, 70 or 90 percent of the time after which it is disabled."},
 		{Name: "hook.disabled", Description: "A hook was disabled: its receiver answered 410 Gone, or all attempts failed for too long."},
 		{Name: "hook.recovered", Description: "A hook of whose failing was warned has had a success."},
+		{Name: "hook.filter_failing", Description: "A hook's filter could not be evaluated for an event, which was not delivered to it; told once a day and hook."},
 		{Name: "delivery.dead", Description: "A delivery will not be tried again by itself."},
 	}
 }

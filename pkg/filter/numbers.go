@@ -39,9 +39,12 @@ var arithmetic = map[string]func(l, r ref.Val) ref.Val{
 
 // mixed are the pairs of types that CEL has no arithmetic for, and what we calculate them as.
 var mixed = [][3]*cel.Type{
-	{cel.IntType, cel.DoubleType, cel.DoubleType}, {cel.DoubleType, cel.IntType, cel.DoubleType},
-	{cel.UintType, cel.DoubleType, cel.DoubleType}, {cel.DoubleType, cel.UintType, cel.DoubleType},
-	{cel.IntType, cel.UintType, cel.DynType}, {cel.UintType, cel.IntType, cel.DynType},
+	{cel.IntType, cel.DoubleType, cel.DoubleType},
+	{cel.DoubleType, cel.IntType, cel.DoubleType},
+	{cel.UintType, cel.DoubleType, cel.DoubleType},
+	{cel.DoubleType, cel.UintType, cel.DoubleType},
+	{cel.IntType, cel.UintType, cel.DynType},
+	{cel.UintType, cel.IntType, cel.DynType},
 }
 
 // language is CEL with regular expressions that are bounded, and with arithmetic between numbers of different types: JSON has one type of numbers, and 7 * 1.5 is 10.5 to

@@ -36,6 +36,8 @@ type HookStats struct {
 	// Answers counts the newest attempts, those that P50 and P99 are of and those without an answer, by HTTP status or,
 	// where there was none, by what went wrong.
 	Answers []AnswerCount
+	// FilterDay and FilterMonth are events of the last 24 hours and 30 days that the filter could not be evaluated for.
+	FilterDay, FilterMonth FilterFailures
 }
 
 // AnswerCount is how many attempts were answered alike.
@@ -52,6 +54,10 @@ func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now t
 	if err := d.countHook(ctx, &s, tenant, hook, day, now.Add(-30*24*time.Hour)); err != nil {
 		return s, err
 	}
+	var err error
+	if s.FilterDay, s.FilterMonth, err = d.FilterFailures(ctx, hook, now); err != nil {
+		return s, err
+	}
 	if err := d.openOf(ctx, &s, tenant, hook); err != nil {
 		return s, err
 	}
@@ -62,7 +68,7 @@ func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now t
 		return s, err
 	}
 	var since sql.NullTime
-	err := d.db.QueryRowxContext(ctx, `
+	err = d.db.QueryRowxContext(ctx, `
 		SELECT failing_since, failures FROM hook_health WHERE hook_id = $1 AND tenant = $2`, hook, tenant).Scan(&since, &s.Failures)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):

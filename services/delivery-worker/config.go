@@ -22,6 +22,7 @@ type Config struct {
 	MaskedParams    string        `env:"MASKED_PARAMS" envDefault:"auth,code,key,pass,secret,sig,token" desc:"words in the names of query parameters of target URLs whose values viewers do not see, separated by commas"`
 	Worker          string        `env:"WORKER" desc:"name of this worker in the ledger; the host's name and process id if empty"`
 	Slots           int           `env:"SLOTS" envDefault:"512" desc:"deliveries that one worker makes at once, not counting those that wait for their hook or take over 250 ms"`
+	FilterBudget    int64         `env:"FILTER_BUDGET" envDefault:"10000000" desc:"cost units a second that one worker spends on the filters of one tenant, a core makes some 20 million; what a tenant publishes beyond that waits; 0 for no limit"`
 	BreakerAttempts int           `env:"BREAKER_ATTEMPTS" envDefault:"10" desc:"attempts within a minute from which a hook's breaker may open"`
 	BreakerRatio    float64       `env:"BREAKER_RATIO" envDefault:"0.7" desc:"part of them that has to fail for it to open, 0 to 1"`
 	BreakerOpen     time.Duration `env:"BREAKER_OPEN" envDefault:"10s" desc:"how long it stays open before one attempt probes the receiver"`
@@ -81,6 +82,9 @@ func (c Config) Validate() error {
 		if d <= 0 {
 			add(name, errors.New("must be positive"))
 		}
+	}
+	if c.FilterBudget < 0 {
+		add("FILTER_BUDGET", errors.New("must not be negative"))
 	}
 	if c.MemoryTarget < 0 {
 		add("MEMORY_TARGET", errors.New("must not be negative"))

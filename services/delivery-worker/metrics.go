@@ -10,38 +10,42 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
 )
 
 // metrics are what the worker counts; it is the observer of its parts.
 type metrics struct {
-	attempts      *prometheus.CounterVec
-	duration      prometheus.Histogram
-	lag           prometheus.Histogram
-	parked        *prometheus.CounterVec
-	events        prometheus.Counter
-	deliveries    prometheus.Counter
-	repeated      prometheus.Counter
-	rejected      *prometheus.CounterVec
-	recorded      *prometheus.CounterVec
-	recordSeconds *prometheus.HistogramVec
-	setAside      *prometheus.CounterVec
-	asideNow      prometheus.Gauge
-	offSchema     prometheus.Counter
-	waitingNow    prometheus.Gauge
-	parkedNow     prometheus.Gauge
-	clockAhead    prometheus.Gauge
-	logUsed       prometheus.Gauge
-	logLimit      prometheus.Gauge
-	ownUsed       prometheus.Gauge
-	ownLimit      prometheus.Gauge
-	ownDeferred   prometheus.Counter
-	swept         prometheus.Counter
-	trimmed       prometheus.Counter
-	pending       *prometheus.GaugeVec
-	inFlight      *prometheus.GaugeVec
-	repairs       *prometheus.CounterVec
+	attempts       *prometheus.CounterVec
+	duration       prometheus.Histogram
+	lag            prometheus.Histogram
+	parked         *prometheus.CounterVec
+	events         prometheus.Counter
+	deliveries     prometheus.Counter
+	repeated       prometheus.Counter
+	rejected       *prometheus.CounterVec
+	recorded       *prometheus.CounterVec
+	recordSeconds  *prometheus.HistogramVec
+	setAside       *prometheus.CounterVec
+	asideNow       prometheus.Gauge
+	offSchema      prometheus.Counter
+	waitingNow     prometheus.Gauge
+	parkedNow      prometheus.Gauge
+	clockAhead     prometheus.Gauge
+	logUsed        prometheus.Gauge
+	logLimit       prometheus.Gauge
+	ownUsed        prometheus.Gauge
+	ownLimit       prometheus.Gauge
+	ownDeferred    prometheus.Counter
+	swept          prometheus.Counter
+	trimmed        prometheus.Counter
+	pending        *prometheus.GaugeVec
+	inFlight       *prometheus.GaugeVec
+	repairs        *prometheus.CounterVec
+	filterCost     prometheus.Counter
+	filterPutOff   prometheus.Counter
+	filterFailures *prometheus.CounterVec
 }
 
 func newMetrics(r *prometheus.Registry) *metrics {
@@ -87,19 +91,25 @@ func newMetrics(r *prometheus.Registry) *metrics {
 			Name: "whisperer_recorder_write_seconds", Help: "How long writing a batch to Postgres took.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"what"}),
-		setAside:    counters("recorder_set_aside_total", "Messages that PostgreSQL refused while it took others, and that were set aside whole.", "what"),
-		asideNow:    gaugeOf("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
-		offSchema:   counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
-		swept:       counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
-		ownDeferred: counter("own_events_deferred_total", "Callbacks and operational events for which their stream had no room and that wait to be published later; should stay 0."),
-		trimmed:     counter("events_trimmed_total", "Events that were dropped from the event log and from our own."),
-		pending:     gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
-		repairs:     counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
-		inFlight:    gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
+		setAside:       counters("recorder_set_aside_total", "Messages that PostgreSQL refused while it took others, and that were set aside whole.", "what"),
+		asideNow:       gaugeOf("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
+		offSchema:      counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
+		swept:          counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
+		ownDeferred:    counter("own_events_deferred_total", "Callbacks and operational events for which their stream had no room and that wait to be published later; should stay 0."),
+		trimmed:        counter("events_trimmed_total", "Events that were dropped from the event log and from our own."),
+		pending:        gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
+		repairs:        counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
+		filterCost:     counter("filter_cost_units_total", "Cost units that the evaluation of filters has used; a core makes some 20 million a second."),
+		filterPutOff:   counter("filter_events_put_off_total", "Events that wait and come again later, since the filters of their tenant have used up its budget."),
+		filterFailures: counters("filter_failures_total", "Events that a hook's filter could not be evaluated for, and that it did not get: error or cost.", "reason"),
+		inFlight:       gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
 	}
 	r.MustRegister(m.duration, m.lag, m.recordSeconds)
 	for _, what := range []string{"facts", "events"} {
 		m.setAside.WithLabelValues(what) // from 0 on: an alert on its growth does not see a counter that begins at 1
+	}
+	for _, reason := range []string{"error", "cost"} {
+		m.filterFailures.WithLabelValues(reason)
 	}
 	for _, name := range bus.Topology() {
 		m.repairs.WithLabelValues(name)
@@ -117,6 +127,13 @@ func (m *metrics) watch(r *prometheus.Registry, x *index.Index, lanes *lane.Lane
 	gauge("breakers_open", "Hooks whose breaker is open at this worker.", func() float64 { n, _ := lanes.Breakers(); return float64(n) })
 	gauge("breakers_half_open", "Hooks whose receiver is being probed.", func() float64 { _, n := lanes.Breakers(); return float64(n) })
 	gauge("attempts_waiting", "Attempts that wait for a slot of their hook's lane.", func() float64 { _, n := lanes.Load(); return float64(n) })
+}
+
+// watchFilters registers how many tenants wait for their budget.
+func (m *metrics) watchFilters(r *prometheus.Registry, v *fanout.Evaluator) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "whisperer_filter_tenants_waiting", Help: "Tenants whose filters have used up their budget at this worker, so that their events wait.",
+	}, func() float64 { return float64(v.Waiting()) }))
 }
 
 // watchHooks registers how well hooks are known.

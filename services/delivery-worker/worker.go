@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -72,8 +73,11 @@ type Service struct {
 	lanes *lane.Lanes
 	send  *attempt.Sender
 	facts *ledger.Writer
-	drain *drainer.Drainer
-	guard *guard
+	// filters and evaluator are shared by all that fan events out.
+	filters   *filters
+	evaluator *fanout.Evaluator
+	drain     *drainer.Drainer
+	guard     *guard
 	// missed makes up for what was fanned out before all workers knew of a hook.
 	missed *missed.Closer
 	// payloads finds events of deliveries that do not carry them.
@@ -189,6 +193,7 @@ func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 	parts.Go(func() { s.metrics.follow(ctx, s.bus, s.lanes) })
 	parts.Go(func() { s.metrics.followParked(ctx, s.db, s.log) })
 	parts.Go(func() { s.guard.run(ctx) })
+	parts.Go(func() { s.filters.run(ctx) })
 }
 
 // connect waits for Postgres and NATS, and makes the parts that need them. A schema that does not fit, and streams of
@@ -233,6 +238,9 @@ func (s *Service) connect(ctx context.Context) error {
 	}, s.index)
 	s.types = schema.NewChecks(catalogue.SchemaOf, s.log)
 	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
+	s.filters = &filters{Service: s, failing: map[uuid.UUID]*failing{}}
+	s.evaluator = fanout.NewEvaluator(s.config.FilterBudget, runtime.GOMAXPROCS(0)/2, s.filters, s.log)
+	s.metrics.watchFilters(s.registry, s.evaluator)
 	s.own = &own{bus: s.bus, mask: s.mask, deferred: s.metrics.ownDeferred, log: s.log}
 	s.metrics.watch(s.registry, s.index, s.lanes)
 	s.known, err = s.db.Watch(postgres.WatchOptions{
@@ -338,17 +346,21 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 
 func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer, history *ledger.Reader) (*takers, error) {
 	t := &takers{}
+	outs := map[webhook.Stream]*fanout.Fanout{}
 	for _, from := range webhook.Streams() {
-		out := fanout.New(fanout.Deps{
-			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Observer: s.metrics, Log: s.log,
+		outs[from] = fanout.New(fanout.Deps{
+			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Evaluator: s.evaluator, Observer: s.metrics, Log: s.log,
 			Slots: s.config.Slots, Traces: s.traces, SourcesSince: s.sourcesSince,
 		})
-		if err := s.take(ctx, t, bus.FanoutOf(from), roomFor(from, 256, fanoutBytes), out.Run); err != nil {
+		if err := s.take(ctx, t, bus.FanoutOf(from), roomFor(from, 256, fanoutBytes), outs[from].Run); err != nil {
 			return nil, err
 		}
 	}
 	again := retries.New(retries.Deps{
 		Hooks: s.index, Deliverer: deliverer, History: history, Schedule: s.bus, Events: s.payloads, Own: s.own, Log: s.log, Slots: s.config.Slots,
+		Again: func(ctx context.Context, m *bus.Message, e *webhook.Event, over func()) {
+			outs[e.Seq.Stream()].Again(ctx, m, e, over)
+		},
 	})
 	if err := s.take(ctx, t, bus.Retry, bus.Room{Messages: 256, Bytes: retryBytes}, again.Run); err != nil {
 		return nil, err

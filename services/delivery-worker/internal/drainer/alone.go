@@ -104,6 +104,13 @@ func (d *Drainer) inOrder(ctx context.Context, h *webhook.Hook) ([]bound, error)
 	if err != nil {
 		return nil, err
 	}
+	// what was put off is settled, and may come before what is parked; this is asked after the lag
+	if putOff, err := d.Stream.HasPutOff(ctx, h.Tenant); err != nil {
+		return nil, err
+	} else if putOff {
+		logged.upTo, logged.moving = logged.begin, false
+		own.upTo, own.moving = own.begin, false
+	}
 	switch {
 	case running && webhook.Sequence(backfilled) > logged.last: // it is at events of a stream that was lost
 		logged.upTo, logged.moving = 0, false

@@ -84,6 +84,7 @@ type claims interface {
 // stream is implemented by *bus.Bus.
 type stream interface {
 	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
+	HasPutOff(ctx context.Context, tenant string) (bool, error)
 	PurgeRetries(ctx context.Context, hook uuid.UUID) error
 	Time(t time.Time) time.Time
 }

@@ -18,7 +18,7 @@ import (
 func (f *Fanout) resume(ctx context.Context, t taken, hooks []*webhook.Hook) {
 	recorded, ok := f.certain(ctx, t, deliveryKeys(t.event, hooks))
 	if !ok {
-		f.handBack(t.msg)
+		f.finish(t, false)
 		return
 	}
 	f.deliver(t, dues(t, hooks, recorded))

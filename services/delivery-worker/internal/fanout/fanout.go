@@ -20,6 +20,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 )
 
 const (
@@ -44,7 +45,7 @@ const (
 
 // matcher is the hook index.
 type matcher interface {
-	Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook
+	Candidates(e *webhook.Event) []index.Candidate
 	HasTenant(name string) bool
 }
 
@@ -91,6 +92,7 @@ type checker interface {
 type stream interface {
 	Time(t time.Time) time.Time
 	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
+	PutOff(ctx context.Context, until time.Time, e *webhook.Event) error
 }
 
 // observer counts.
@@ -111,6 +113,7 @@ type Deps struct {
 	Tries     tries
 	Rejecter  rejecter
 	Stream    stream
+	Evaluator *Evaluator
 	Observer  observer
 	Log       *zap.Logger
 	// SourcesSince is envelope.Published's.
@@ -135,11 +138,13 @@ type Fanout struct {
 	doubts doubts
 	open   sync.WaitGroup
 	sub    *bus.Subscription
+	gate   gate
+	lives  context.Context //nolint:containedctx // that of Run, for those who work for it
 }
 
 // New makes a fan-out.
 func New(d Deps) *Fanout {
-	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), asking: asking{stopped: make(chan error, 1)}, doubts: doubts{came: make(chan struct{}, 1)}}
+	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), asking: asking{stopped: make(chan error, 1)}, doubts: doubts{came: make(chan struct{}, 1)}, gate: gate{closed: make(chan struct{})}, lives: context.Background()}
 	if d.From == webhook.OMS { // of what we publish ourselves there is little, and its ids are not worth the memory
 		f.heard = newHeard()
 	}
@@ -149,7 +154,7 @@ func New(d Deps) *Fanout {
 // Run takes events until the subscription has ended, then waits until all that it took are settled. ctx ends when they
 // have to be given up.
 func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
-	f.sub = sub
+	f.sub, f.lives = sub, ctx
 	ending, end := context.WithCancel(ctx)
 	defer end()
 	if f.heard != nil {
@@ -163,6 +168,7 @@ func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
 		f.take(ctx, messages)
 	}
 	end()
+	f.gate.close()
 	f.open.Wait()
 }
 
@@ -171,6 +177,9 @@ type taken struct {
 	msg    *bus.Message
 	event  *webhook.Event
 	digest [32]byte
+	// again says that the event was put off, and over, if not nil, is called when its message is settled.
+	again bool
+	over  func()
 }
 
 func (f *Fanout) take(ctx context.Context, messages []bus.Message) {
@@ -206,7 +215,8 @@ func (f *Fanout) goOn(ctx context.Context, events []taken) {
 	if len(events) == 0 {
 		return
 	}
-	known, recorded := f.known(ctx, events), f.recorded(ctx, events)
+	known := f.known(ctx, events)
+	var found []matched
 	for _, t := range events {
 		key := postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
 		if first, ok := f.first(key, t, known); ok {
@@ -218,8 +228,11 @@ func (f *Fanout) goOn(ctx context.Context, events []taken) {
 			f.ack(t.msg)
 			continue
 		}
-		f.fanOut(ctx, t, recorded)
+		if m, ok := f.match(ctx, t); ok {
+			found = append(found, m)
+		}
 	}
+	f.fanOutAll(ctx, found)
 }
 
 // read decodes a message, and rejects one that is no event.
@@ -253,14 +266,16 @@ func (f *Fanout) fits(m *bus.Message, e *webhook.Event) bool {
 	return true
 }
 
-// fanOut has the event delivered to all hooks that match, but for what is recorded.
-func (f *Fanout) fanOut(ctx context.Context, t taken, recorded map[uuid.UUID]postgres.Recorded) {
-	hooks := f.Hooks.Match(t.event, nil)
-	if t.msg.Redelivered() && len(hooks) > 0 {
-		f.open.Go(func() { f.resume(ctx, t, hooks) }) // asking the ledger may take a while
-		return
+// fanOutAll has events delivered to all hooks that match, but for what is recorded.
+func (f *Fanout) fanOutAll(ctx context.Context, events []matched) {
+	recorded := f.recorded(ctx, events)
+	for _, m := range events {
+		if (m.msg.Redelivered() || m.again) && len(m.hooks) > 0 {
+			f.open.Go(func() { f.resume(ctx, m.taken, m.hooks) }) // asking the ledger may take a while
+			continue
+		}
+		f.deliver(m.taken, dues(m.taken, m.hooks, recorded))
 	}
-	f.deliver(t, dues(t, hooks, recorded))
 }
 
 // dues are the deliveries of an event that are not recorded, or only as begun.
@@ -283,7 +298,7 @@ func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]postgres.Record
 func (f *Fanout) deliver(t taken, dues []webhook.Due) {
 	f.Observer.FannedOut(len(dues))
 	if len(dues) == 0 {
-		f.ack(t.msg)
+		f.finish(t, true)
 		return
 	}
 	f.open.Add(1)
@@ -305,10 +320,8 @@ func (f *Fanout) deliver(t taken, dues []webhook.Due) {
 			}
 			if failed.Load() {
 				span.Fail("not_settled")
-				f.handBack(t.msg)
-			} else {
-				f.ack(t.msg)
 			}
+			f.finish(t, !failed.Load())
 			span.End()
 			f.open.Done()
 		}, release)

@@ -43,13 +43,13 @@ func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventK
 }
 
 // recorded returns what the ledger has of deliveries of events that are late, or whose consumer was made again. Where it cannot answer, events go on.
-func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]postgres.Recorded {
+func (f *Fanout) recorded(ctx context.Context, events []matched) map[uuid.UUID]postgres.Recorded {
 	var keys []postgres.DeliveryKey
 	older, before := false, f.Stream.Time(time.Now()).Add(-late)
 	for _, t := range events {
-		if !t.msg.Redelivered() && (t.msg.Older || t.event.PublishedAt.Before(before)) {
+		if !t.msg.Redelivered() && !t.again && (t.msg.Older || t.event.PublishedAt.Before(before)) {
 			older = older || t.msg.Older
-			keys = append(keys, deliveryKeys(t.event, f.Hooks.Match(t.event, nil))...)
+			keys = append(keys, deliveryKeys(t.event, t.hooks)...)
 		}
 	}
 	if len(keys) == 0 || f.asking.off.Load() {

@@ -43,10 +43,15 @@ type stage struct {
 		Refresh(ctx context.Context) error
 	}
 
-	mu       sync.Mutex
-	dues     []webhook.Due
-	rejected []*whispererv1.RejectedEvent
-	repeated int
+	mu        sync.Mutex
+	dues      []webhook.Due
+	rejected  []*whispererv1.RejectedEvent
+	repeated  int
+	evaluator *fanout.Evaluator
+	fanout    *fanout.Fanout
+	units     uint64
+	failed    []error
+	putOff    int
 	// deliver is what becomes of a delivery; nil settles it at once.
 	deliver func(due webhook.Due, settled func(error), slow func())
 }
@@ -110,14 +115,17 @@ func (s *stage) start(slots int) (stop func()) {
 	if refresher == nil {
 		refresher = s.watch
 	}
-	f := fanout.New(fanout.Deps{
-		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Stream: s.bus, Observer: s, Log: zap.NewNop(), Slots: slots,
+	if s.evaluator == nil {
+		s.evaluator = fanout.NewEvaluator(0, 1, s, zap.NewNop())
+	}
+	s.fanout = fanout.New(fanout.Deps{
+		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Stream: s.bus, Evaluator: s.evaluator, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer close(ended)
-		f.Run(ctx, s.sub)
+		s.fanout.Run(ctx, s.sub)
 	}()
 	stop = sync.OnceFunc(func() {
 		s.sub.Stop()
@@ -153,6 +161,24 @@ func (s *stage) Rejected(r *whispererv1.RejectedEvent, stored func()) {
 }
 
 func (s *stage) FannedOut(int) {}
+
+func (s *stage) FilterCost(units uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.units += units
+}
+
+func (s *stage) FilterFailed(_ *webhook.Hook, _ *webhook.Event, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = append(s.failed, err)
+}
+
+func (s *stage) PutOff() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putOff++
+}
 
 func (s *stage) EventRejected(string) {}
 

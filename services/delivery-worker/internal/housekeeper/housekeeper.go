@@ -38,6 +38,7 @@ const ReasonSwept webhook.Reason = "swept"
 // ledger is implemented by *postgres.DB.
 type ledger interface {
 	EnsureDay(ctx context.Context, at time.Time) error
+	DropFilterFailures(ctx context.Context, now time.Time) error
 	DropDays(ctx context.Context, payloads, others time.Time) (dropped, busy int, err error)
 	Overdue(ctx context.Context, before time.Time, limit int) ([]postgres.LostDelivery, error)
 	ParkLost(ctx context.Context, l postgres.LostDelivery, before time.Time, reason string) (bool, error)
@@ -147,6 +148,9 @@ func (h *Housekeeper) partitions(ctx context.Context) error {
 		if err := h.Ledger.EnsureDay(ctx, now.AddDate(0, 0, day)); err != nil {
 			return err
 		}
+	}
+	if err := h.Ledger.DropFilterFailures(ctx, now); err != nil {
+		return err
 	}
 	dropped, busy, err := h.Ledger.DropDays(ctx, now.Add(-h.Payloads), now.Add(-h.Records))
 	if busy > 0 {

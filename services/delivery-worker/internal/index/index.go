@@ -197,7 +197,28 @@ func (x *Index) HasTenant(name string) bool {
 // Match appends to found the hooks that the event goes to, each once: those of its tenant that want its type, that are
 // not disabled, that were there when it was published, whose config contains its filter and whose own filter it passes.
 func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
-	var input *filter.Input
+	input := filter.NewInput(e)
+	for _, c := range x.Candidates(e) {
+		if c.Filter != nil {
+			if matched, err := c.Filter.Match(input); err != nil || !matched {
+				continue
+			}
+		}
+		found = append(found, c.Hook)
+	}
+	return found
+}
+
+// Candidate is a hook that an event goes to if its filter, which may be nil, lets it.
+type Candidate struct {
+	*webhook.Hook
+
+	Filter *filter.Filter
+}
+
+// Candidates are the hooks that the event goes to, as far as that can be told without their filters.
+func (x *Index) Candidates(e *webhook.Event) []Candidate {
+	var found []Candidate
 	var seen map[*entry]bool // of those that may be there twice
 	for _, c := range x.candidates(e) {
 		if c.Status == webhook.Disabled || e.PublishedAt.Before(c.CreatedAt.Add(-postgres.ClockTolerance)) {
@@ -215,15 +236,7 @@ func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
 		if !c.Config.Contains(e.ConfigFilter) {
 			continue
 		}
-		if c.filter != nil {
-			if input == nil {
-				input = filter.NewInput(e)
-			}
-			if matched, err := c.filter.Match(input); err != nil || !matched {
-				continue
-			}
-		}
-		found = append(found, c.Hook)
+		found = append(found, Candidate{c.Hook, c.filter})
 	}
 	return found
 }

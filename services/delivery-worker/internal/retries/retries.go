@@ -70,7 +70,9 @@ type Deps struct {
 	Schedule  schedule
 	Events    events
 	Own       own
-	Log       *zap.Logger
+	// Again fans out an event that was put off; over is called when its message is settled.
+	Again func(ctx context.Context, m *bus.Message, e *webhook.Event, over func())
+	Log   *zap.Logger
 	// Slots bounds the retries that are under way, do not wait for their hook and are quick.
 	Slots int
 }
@@ -118,8 +120,13 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 			r.ack(&m)
 			continue
 		}
-		if t.hook == uuid.Nil { // no delivery: an event of ours
-			r.open.Go(func() { r.publish(ctx, t) })
+		if t.hook == uuid.Nil { // no delivery, but an event: of ours, to be published, or one that was put off
+			r.open.Add(1)
+			if t.retry.GetEvent() != nil {
+				go r.publish(ctx, t)
+			} else {
+				go r.fanOut(ctx, t)
+			}
 			continue
 		}
 		if m.Redelivered() {
@@ -280,12 +287,30 @@ func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 
 // publish publishes an event of ours, for which there was no room at the time.
 func (r *Retries) publish(ctx context.Context, t taken) {
+	defer r.open.Done()
 	if err := r.Own.Again(ctx, t.retry); err != nil {
 		r.Log.Warn("event of our own could not be published", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
 		r.handBack(t.msg)
 		return
 	}
 	r.ack(t.msg)
+}
+
+// fanOut has an event fanned out that was put off.
+func (r *Retries) fanOut(ctx context.Context, t taken) {
+	event, err := r.event(ctx, t)
+	if err == nil {
+		r.Again(ctx, t.msg, &event, r.open.Done)
+		return
+	}
+	defer r.open.Done()
+	if errors.Is(err, webhook.ErrNotFound) { // no repetition finds it
+		r.Log.Error("event that was put off is not kept any more, and is not fanned out", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
+		r.ack(t.msg)
+		return
+	}
+	r.Log.Warn("event that was put off could not be read", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
+	r.handBack(t.msg)
 }
 
 func (r *Retries) ack(m *bus.Message) {

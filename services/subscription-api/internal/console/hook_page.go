@@ -75,6 +75,9 @@ type hookHealth struct {
 	Answers []answerBar
 }
 
+// FilterEvent is the address of the newest event that the filter could not be evaluated for.
+func (h hookHealth) FilterEvent() string { return eventLink(h.FilterDay.EventID) }
+
 type parkedPart struct {
 	N   int
 	Why string

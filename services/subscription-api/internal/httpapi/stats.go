@@ -37,6 +37,14 @@ type (
 		Waiting      int           `json:"waiting" doc:"Deliveries that wait for the time of their next attempt now"`
 		FailingSince *time.Time    `json:"failing_since" doc:"Since when all attempts have failed; null where the last one did not"`
 		Failures     int           `json:"failures" doc:"How many attempts have failed since"`
+		Filter       filterStats   `json:"filter_failures" doc:"Events that the filter could not be evaluated for, and that were not delivered because of that"`
+	}
+	filterStats struct {
+		Day       int        `json:"last_24_hours" doc:"How many, of the UTC days with one in the last 24 hours"`
+		Month     int        `json:"last_30_days"`
+		LastDate  *time.Time `json:"last_date" doc:"When the newest of them was looked at; null where there is none"`
+		LastEvent string     `json:"last_event_id" doc:"Its id; empty where there is none"`
+		LastError string     `json:"last_error" doc:"Why the filter could not be evaluated, and how to guard it; empty where there is none"`
 	}
 	hookStatsOutput struct{ Body hookStatsBody }
 )
@@ -62,6 +70,10 @@ func (s *server) hookStats(ctx context.Context, c *call, in *hookGetInput) (*hoo
 	}
 	out := hookStatsBody{
 		Day: renderCounts(stats.Day), Month: renderCounts(stats.Month), Duration: durationStats{Attempts: stats.Attempts},
+		Filter: filterStats{
+			Day: stats.FilterDay.N, Month: stats.FilterMonth.N, LastDate: optionalTime(stats.FilterMonth.LastAt),
+			LastEvent: stats.FilterMonth.EventID, LastError: stats.FilterMonth.LastError,
+		},
 		Parked: stats.Parked, Waiting: stats.Waiting, FailingSince: optionalTime(stats.FailingSince), Failures: stats.Failures,
 	}
 	if stats.Attempts > 0 {

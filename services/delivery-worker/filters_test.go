@@ -1,0 +1,117 @@
+package deliveryworker_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// numbers is an event's data with 2,000 numbers.
+func numbers() string { return `{"items":[` + strings.Repeat("7,", 1999) + `7]}` }
+
+// filtered gives a hook a filter.
+func filtered(t *testing.T, config map[string]any) func(h *webhook.Hook) {
+	t.Helper()
+	text, err := json.Marshal(config)
+	require.NoError(t, err)
+	parsed, err := webhook.ParseConfig(text)
+	require.NoError(t, err)
+	return func(h *webhook.Hook) { h.Config = parsed }
+}
+
+// A tenant's filters cost ten times what it may use. What it published arrives, in order where a hook wants that; the
+// other tenant, which published after it, is not kept waiting.
+func TestCostlyFiltersKeepNoOtherTenantWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.FilterBudget = 3_000_000
+	_, err := w.db.EnsureTenant(t.Context(), "test", "beta")
+	require.NoError(t, err)
+	const hooks, events, others = 30, 30, 20
+	costly := strings.Repeat("event.data.items.all(i, i > 0) && ", 3) + "true" // 30,000 units
+	for i := range hooks - 1 {
+		w.hook("/costly/"+strconv.Itoa(i), filtered(t, map[string]any{"filter": costly}))
+	}
+	w.hook("/ordered", filtered(t, map[string]any{"filter": costly, "ordering": "hook"}))
+	w.hook("/plain", nil)
+	w.hook("/beta", func(h *webhook.Hook) {
+		filtered(t, map[string]any{"filter": "event.data.n >= 0"})(h)
+		h.Tenant = "beta"
+	})
+	w.run()
+	for i := range events {
+		w.publish("order.created", fmt.Sprintf(`{"event_id":"c-%03d","data":%s}`, i, numbers()))
+	}
+	for i := range others {
+		require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "beta", Type: "order.created", Body: fmt.Appendf(nil, `{"data":{"n":%d}}`, i)}}))
+	}
+	w.receiver.Await(t, "/beta", others)
+	require.Less(t, w.metric("whisperer_filter_cost_units_total"), float64(hooks*events*30_000), "the costly tenant is not through when the other one is")
+	for i := range hooks - 1 {
+		w.receiver.Await(t, "/costly/"+strconv.Itoa(i), events)
+	}
+	w.receiver.Await(t, "/plain", events)
+	ordered := w.receiver.Await(t, "/ordered", events)
+	for i, r := range ordered {
+		require.Equal(t, fmt.Sprintf("c-%03d", i), r.Header.Get("X-Whisperer-Event-Id"), "in the order of publication")
+	}
+	require.Positive(t, w.metric("whisperer_filter_events_put_off_total"))
+	require.Greater(t, w.metric("whisperer_filter_cost_units_total"), float64(hooks*events*30_000))
+	require.Eventually(t, func() bool {
+		lag, err := w.bus.Lag(t.Context(), bus.Fanout)
+		return err == nil && lag.Pending+lag.InFlight == 0
+	}, time.Minute, 50*time.Millisecond)
+}
+
+func TestWhatAFilterCannotBeEvaluatedForIsCountedAndToldOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook("/staff", filtered(t, map[string]any{"filter": `event.data.customer.group != "staff"`}))
+	w.hook("/told", func(h *webhook.Hook) { h.EventTypes = []string{"hook.filter_failing"} })
+	stop := w.run()
+	w.publish("order.created", `{"event_id":"bad-1","data":{"customer":null}}`, `{"event_id":"bad-2","data":{}}`,
+		`{"event_id":"good","data":{"customer":{"group":"shop"}}}`, `{"event_id":"staff","data":{"customer":{"group":"staff"}}}`)
+	require.Equal(t, "good", w.receiver.Await(t, "/staff", 1)[0].Header.Get("X-Whisperer-Event-Id"))
+	told := w.receiver.Await(t, "/told", 1)[0]
+	var body struct {
+		Data struct {
+			HookID    string `json:"hook_id"`
+			LastError string `json:"last_error"`
+			Filter    string `json:"filter"`
+		} `json:"data"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(told.Body), &body))
+	require.Equal(t, h.ID.String(), body.Data.HookID)
+	require.Contains(t, body.Data.LastError, "event.data.customer is null; guard it with has(event.data.customer.group)")
+	require.Equal(t, `event.data.customer.group != "staff"`, body.Data.Filter)
+	require.InEpsilon(t, 2, w.metric(`whisperer_filter_failures_total{reason="error"}`), 0.001)
+
+	// it is written, goes on after a restart, and is not told again on the same day
+	failures := func(n int) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			day, month, err := w.db.FilterFailures(t.Context(), h.ID, time.Now())
+			return err == nil && day.N == n && month.N == n && (day.LastError != "") == (n > 0)
+		}, time.Minute, 20*time.Millisecond)
+	}
+	failures(2)
+	stop()
+	w.run()
+	w.publish("order.created", `{"event_id":"bad-3","data":{"customer":null}}`)
+	failures(3)
+	day, _, err := w.db.FilterFailures(t.Context(), h.ID, time.Now())
+	require.NoError(t, err)
+	require.Equal(t, "bad-3", day.EventID)
+	require.Len(t, w.receiver.Got("/staff"), 1)
+	require.Len(t, w.receiver.Got("/told"), 1)
+	require.NoError(t, w.db.DeleteHook(t.Context(), "test", webhook.DefaultTenant, h.ID, nil))
+	failures(0)
+}

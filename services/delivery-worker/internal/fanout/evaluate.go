@@ -1,0 +1,361 @@
+package fanout
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/filter"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
+)
+
+const (
+	// burst is for how long a tenant that was quiet may use its budget at once.
+	burst = 2 * time.Second
+	// longestWait is how long events wait in memory for the budget of their tenant. They hold up what waits for all events before
+	// them, such as ordered hooks of others; what would wait for longer is put off.
+	longestWait = 2 * time.Second
+	// soonest is when an event that was put off comes again at the earliest, latest when at the latest.
+	soonest, latest = time.Second, time.Hour
+	// maxQueued and maxQueuedBytes bound the events that wait for one tenant, maxAllBytes those of all tenants, each of
+	// which is about an event's size. A tenant within its budget is waited for, up to roomTime, when it has no room.
+	maxQueued, maxQueuedBytes, maxAllBytes = 4096, 8 << 20, 16 << 20
+	roomTime                               = 100 * time.Millisecond
+	// unitTime is longer than a unit takes: what took longer than its units say is charged by that.
+	unitTime = 200 * time.Nanosecond
+	// newcomer is what an event is thought to cost before any was evaluated, and tellEvery how often a tenant is logged.
+	newcomer  = 1000
+	tellEvery = time.Minute
+)
+
+// Filtered counts what filters do.
+type Filtered interface {
+	// FilterCost counts cost units that were used.
+	FilterCost(units uint64)
+	// FilterFailed counts an event that a hook's filter could not be evaluated for.
+	FilterFailed(h *webhook.Hook, e *webhook.Event, err error)
+	// PutOff counts an event that comes again later, since its tenant's filters have cost too much.
+	PutOff()
+}
+
+// Evaluator evaluates filters, apart from what takes events from the bus: each tenant's events one after the other, and the
+// tenants in turns. A tenant has a budget of cost units a second; what it publishes beyond that waits, and no other
+// tenant does.
+type Evaluator struct {
+	budget   float64 // units a second; 0 for no limit
+	slots    chan struct{}
+	filtered Filtered
+	log      *zap.Logger
+
+	mu       sync.Mutex
+	accounts map[string]*account
+	bytes    int // of all queues
+}
+
+// account is a tenant's.
+type account struct {
+	tenant  string
+	queue   []*job
+	bytes   int
+	running bool
+	// balance is what may be used at the time; it is below 0 after an event that cost more than there was.
+	balance float64
+	at      time.Time
+	average float64 // cost of an event
+	// next is when the next event that is put off comes again.
+	next   time.Time
+	told   time.Time
+	spaces chan struct{} // has a token when the queue got shorter
+}
+
+// job is an event with the hooks that want it if their filters say so.
+type job struct {
+	taken
+
+	fanout     *Fanout
+	candidates []index.Candidate
+	since      time.Time
+}
+
+// matched is an event with the hooks that it goes to.
+type matched struct {
+	taken
+
+	hooks []*webhook.Hook
+}
+
+// NewEvaluator makes an evaluator that lets a tenant use so many cost units a second, 0 for any number, and that makes so
+// many evaluations at once.
+func NewEvaluator(budget int64, atOnce int, filtered Filtered, log *zap.Logger) *Evaluator {
+	return &Evaluator{
+		budget: float64(budget), slots: make(chan struct{}, max(2, atOnce)), filtered: filtered, log: log, accounts: map[string]*account{},
+	}
+}
+
+// Waiting counts the tenants that have used up their budget.
+func (v *Evaluator) Waiting() (tenants int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	for _, a := range v.accounts {
+		v.refill(a, now)
+		if a.balance < 0 || a.next.After(now) {
+			tenants++
+		}
+	}
+	return tenants
+}
+
+// refill brings the balance up to date; the lock is held.
+func (v *Evaluator) refill(a *account, now time.Time) {
+	most := v.budget * burst.Seconds()
+	a.balance = min(most, a.balance+v.budget*now.Sub(a.at).Seconds())
+	a.at = now
+}
+
+// wait is how long an event that comes now is going to wait for the budget; the lock is held.
+func (v *Evaluator) wait(a *account) time.Duration {
+	if v.budget == 0 {
+		return 0
+	}
+	missing := float64(len(a.queue))*a.average - a.balance
+	return time.Duration(max(0, missing/v.budget) * float64(time.Second))
+}
+
+// submit takes an event, or says when it should come again.
+func (v *Evaluator) submit(ctx context.Context, j *job) (again time.Time, ok bool) {
+	patience := time.Now().Add(roomTime)
+	for {
+		again, space := v.offer(j)
+		if space == nil {
+			return again, again.IsZero()
+		}
+		if j.again || !time.Now().Before(patience) || ctx.Err() != nil {
+			return time.Now().Add(soonest), false
+		}
+		select {
+		case <-space:
+		case <-time.After(time.Until(patience)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// offer takes an event; says when it should come again, or, with space, that there may soon be room for it.
+func (v *Evaluator) offer(j *job) (again time.Time, space chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	a := v.accounts[j.event.Tenant]
+	if a == nil {
+		v.forget(now)
+		a = &account{tenant: j.event.Tenant, balance: v.budget * burst.Seconds(), at: now, average: newcomer, spaces: make(chan struct{}, 1)}
+		v.accounts[a.tenant] = a
+	}
+	v.refill(a, now)
+	if v.budget > 0 && (v.wait(a) > longestWait || !j.again && a.next.After(now)) {
+		return v.later(a, now), nil
+	}
+	size := len(j.event.Data) + len(j.event.Context)
+	switch full := len(a.queue) >= maxQueued || a.bytes+size > maxQueuedBytes || v.bytes+size > maxAllBytes; {
+	case full && len(a.queue) > 0:
+		return time.Time{}, a.spaces
+	case full: // others have the room
+		return now.Add(soonest), nil
+	}
+	j.since = now
+	a.queue = append(a.queue, j)
+	a.bytes += size
+	v.bytes += size
+	if !a.running {
+		a.running = true
+		go v.run(a)
+	}
+	return time.Time{}, nil
+}
+
+// later is when the next event of a tenant that is put off comes again: one after the other, as its budget lets them. The lock
+// is held.
+func (v *Evaluator) later(a *account, now time.Time) time.Time {
+	if first := now.Add(max(soonest, v.wait(a))); a.next.Before(first) {
+		a.next = first
+	}
+	at := a.next
+	if a.next = at.Add(time.Duration(a.average / v.budget * float64(time.Second))); a.next.After(now.Add(latest)) {
+		a.next = now.Add(latest)
+	}
+	if now.Sub(a.told) >= tellEvery {
+		a.told = now
+		v.log.Warn("a tenant's filters cost more than its budget: its events wait; see which of its filters have loops, or raise WHISPERER_FILTER_BUDGET",
+			zap.String("tenant", a.tenant), zap.Float64("units_per_event", a.average), zap.Float64("budget", v.budget), zap.Duration("wait", at.Sub(now)))
+	}
+	return at
+}
+
+// forget drops accounts that are as good as new; the lock is held.
+func (v *Evaluator) forget(now time.Time) {
+	for name, a := range v.accounts {
+		if v.refill(a, now); !a.running && a.balance >= v.budget*burst.Seconds() && a.next.Before(now) && now.Sub(a.told) > tellEvery {
+			delete(v.accounts, name)
+		}
+	}
+}
+
+// run evaluates a tenant's events until there are none.
+func (v *Evaluator) run(a *account) {
+	for {
+		v.mu.Lock()
+		n := min(batch, len(a.queue))
+		jobs := a.queue[:n:n]
+		a.queue = a.queue[n:]
+		for _, j := range jobs {
+			size := len(j.event.Data) + len(j.event.Context)
+			a.bytes -= size
+			v.bytes -= size
+		}
+		if a.running = n > 0; !a.running {
+			a.queue = nil
+		}
+		v.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case a.spaces <- struct{}{}:
+		default:
+		}
+		v.evaluate(a, jobs)
+	}
+}
+
+// evaluate has events of one tenant fanned out, as soon as they are evaluated or the budget has to be waited for.
+func (v *Evaluator) evaluate(a *account, jobs []*job) {
+	var done []matched
+	var of *Fanout
+	flush := func() {
+		if len(done) > 0 {
+			of.fanOutAll(of.lives, done)
+			for range done {
+				of.gate.leave()
+			}
+		}
+		done = nil
+	}
+	for _, j := range jobs {
+		if j.fanout != of {
+			flush()
+			of = j.fanout
+		}
+		wait, again := v.due(a, j)
+		if wait > 0 || !again.IsZero() {
+			flush()
+		}
+		if !again.IsZero() {
+			go func() {
+				defer j.fanout.gate.leave()
+				j.fanout.putOff(j.fanout.lives, j.taken, again)
+			}()
+			continue
+		}
+		if wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-of.gate.closed:
+			}
+		}
+		if of.gate.isClosed() { // the worker is ending: others have a budget, too
+			of.finish(j.taken, false)
+			of.gate.leave()
+			continue
+		}
+		done = append(done, matched{j.taken, v.match(a, j)})
+	}
+	flush()
+}
+
+// due is how long the tenant's budget has to be waited for, or, where that is too long, when the event should come again.
+func (v *Evaluator) due(a *account, j *job) (wait time.Duration, again time.Time) {
+	if v.budget == 0 {
+		return 0, again
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	v.refill(a, now)
+	wait = time.Duration(max(0, -a.balance/v.budget) * float64(time.Second))
+	if wait > 0 && now.Add(wait).Sub(j.since) > longestWait {
+		return 0, v.later(a, now)
+	}
+	return wait, again
+}
+
+// match evaluates the filters for an event, one at a time in turns with other tenants.
+func (v *Evaluator) match(a *account, j *job) []*webhook.Hook {
+	var hooks []*webhook.Hook
+	var units uint64
+	in := filter.NewInput(j.event)
+	for _, c := range j.candidates {
+		if c.Filter == nil {
+			hooks = append(hooks, c.Hook)
+			continue
+		}
+		v.slots <- struct{}{}
+		began := time.Now()
+		r := c.Filter.Evaluate(in)
+		took := time.Since(began)
+		<-v.slots
+		units += max(r.Cost, uint64(took/unitTime)) //nolint:gosec // not negative
+		switch {
+		case r.Err != nil:
+			v.filtered.FilterFailed(c.Hook, j.event, r.Err)
+		case r.Matched:
+			hooks = append(hooks, c.Hook)
+		}
+	}
+	v.filtered.FilterCost(units)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	a.balance -= float64(units)
+	a.average += (float64(units) - a.average) / 8
+	return hooks
+}
+
+// gate is passed by those who work for a fan-out, and closed when it ends.
+type gate struct {
+	mu     sync.Mutex
+	inside sync.WaitGroup
+	closed chan struct{}
+}
+
+// enter returns false when the gate is closed.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.isClosed() {
+		return false
+	}
+	g.inside.Add(1)
+	return true
+}
+
+func (g *gate) leave() { g.inside.Done() }
+
+func (g *gate) isClosed() bool {
+	select {
+	case <-g.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// close lets nobody in any more and waits for those inside.
+func (g *gate) close() {
+	g.mu.Lock()
+	close(g.closed)
+	g.mu.Unlock()
+	g.inside.Wait()
+}

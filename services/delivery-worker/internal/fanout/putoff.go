@@ -1,0 +1,76 @@
+package fanout
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// match finds the hooks that an event goes to: at once where no filter has a say, or later, by the evaluator.
+func (f *Fanout) match(ctx context.Context, t taken) (matched, bool) {
+	candidates := f.Hooks.Candidates(t.event)
+	hooks := make([]*webhook.Hook, 0, len(candidates))
+	for _, c := range candidates {
+		if c.Filter == nil {
+			hooks = append(hooks, c.Hook)
+		}
+	}
+	j := &job{taken: t, fanout: f, candidates: candidates}
+	switch {
+	case len(hooks) == len(candidates):
+		return matched{t, hooks}, true
+	case !t.again && t.msg.Deliveries > poisonAfter: // this is its last try, which must not end by its being handed back
+		return matched{t, f.Evaluator.match(&account{}, j)}, true
+	}
+	if !f.gate.enter() {
+		f.finish(t, false)
+		return matched{}, false
+	}
+	if again, ok := f.Evaluator.submit(ctx, j); !ok {
+		go func() {
+			defer f.gate.leave()
+			f.putOff(ctx, t, again)
+		}()
+	}
+	return matched{}, false
+}
+
+// putOff has an event come again at a time. It is among the retries then, where it holds up neither the events behind it nor
+// the trimming of the event log.
+func (f *Fanout) putOff(ctx context.Context, t taken, at time.Time) {
+	f.Evaluator.filtered.PutOff()
+	err := f.Stream.PutOff(ctx, f.Stream.Time(at), t.event)
+	if err != nil {
+		f.Log.Warn("event could not be put off, and is handed back", zap.String("event_id", t.event.ID), zap.Error(err))
+	}
+	f.finish(t, err == nil)
+}
+
+// Again fans out an event that was put off. over is called when its message is settled.
+func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event, over func()) {
+	t := taken{msg: m, event: e, again: true, over: over}
+	if !f.gate.enter() {
+		f.finish(t, false)
+		return
+	}
+	defer f.gate.leave()
+	if found, ok := f.match(ctx, t); ok {
+		f.fanOutAll(ctx, []matched{found})
+	}
+}
+
+// finish acks an event that is done with, and hands back one that is not.
+func (f *Fanout) finish(t taken, done bool) {
+	if done {
+		f.ack(t.msg)
+	} else {
+		f.handBack(t.msg)
+	}
+	if t.over != nil {
+		t.over()
+	}
+}
