@@ -35,6 +35,8 @@ type Backtest struct {
 	Scanned int            `json:"scanned"`
 	Matched int            `json:"matched"`
 	Missed  map[string]int `json:"missed"`
+	// Failure is the newest event that the filter could not be evaluated for; nil where there is none.
+	Failure *BacktestSample `json:"failure,omitempty"`
 	// Truncated says that there were more events than were looked at.
 	Truncated bool             `json:"truncated"`
 	Samples   []BacktestSample `json:"samples"`

@@ -111,6 +111,8 @@ type Backtest struct {
 	Missed map[string]int
 	// Samples are some that it wants, and MissedSamples some that it does not although it wants their type.
 	Samples, MissedSamples []Sample
+	// Failed is the first that the filter could not be evaluated for, nil where there is none.
+	Failed *Sample
 }
 
 // Sample is an event with what was said of it.
@@ -134,6 +136,9 @@ func (b *Backtest) Take(e *webhook.Event) {
 		list = &b.Samples
 	} else {
 		b.Missed[v.Reason]++
+	}
+	if v.Reason == NotEvaluable && b.Failed == nil {
+		b.Failed = &Sample{Event: e, Verdict: b.judge.Judge(e)}
 	}
 	if v.Reason != NotOfTypes && len(*list) < b.samples {
 		*list = append(*list, Sample{Event: e, Verdict: b.judge.Judge(e)})

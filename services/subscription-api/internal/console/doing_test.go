@@ -23,6 +23,9 @@ func TestAFilterIsTriedOnTheLastDayBeforeItIsSaved(t *testing.T) {
 		w.event(t, fmt.Sprintf("e-%d", i), uint64(i+1), "package.created", fmt.Sprintf("package:%d", i), time.Hour)
 	}
 	w.event(t, "old", 9, "package.created", "package:9", 30*time.Hour)
+	broken := p.post(t, "/console/hooks/backtest", "event_type", "package.created", "filter", `event.data.nothing.x == 1`)
+	require.Contains(t, broken.text, "could not be evaluated</strong>")
+	require.Contains(t, broken.text, "event.data.nothing is absent; guard it with has(event.data.nothing)")
 	a := p.post(t, "/console/hooks/backtest", "event_type", "package.created", "filter", `event.entity == "package:2"`)
 	require.Equal(t, http.StatusOK, a.status)
 	require.Regexp(t, `<strong class="num">1</strong> of <span class="num">4</span> events`, a.text)

@@ -28,6 +28,9 @@ type backtestBody struct {
 	// Missed says how many it would not have got, by why.
 	Missed          []parkedPart
 	Samples, Misses []backtestSample
+	// Failed is how many events the filter could not be evaluated for, and Failure the newest of them.
+	Failed  int
+	Failure *backtestSample
 }
 
 type backtestSample struct {
@@ -64,6 +67,10 @@ func (c *console) backtest(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	body.Scanned, body.Matched = test.Scanned, test.Matched
+	if test.Failed != nil {
+		body.Failed, body.Failure = test.Missed[filter.NotEvaluable], &backtestRows([]filter.Sample{*test.Failed})[0]
+		delete(test.Missed, filter.NotEvaluable)
+	}
 	for _, reason := range slices.Sorted(maps.Keys(test.Missed)) {
 		body.Missed = append(body.Missed, parkedPart{N: test.Missed[reason], Why: missText(reason)})
 	}
@@ -75,8 +82,6 @@ func missText(reason string) string {
 	switch reason {
 	case filter.NotPassed:
 		return "the filter says no"
-	case filter.NotEvaluable:
-		return "the filter cannot be evaluated for them"
 	case filter.NotInConfig:
 		return "they are for webhooks with other keys"
 	default:

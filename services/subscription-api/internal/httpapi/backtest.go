@@ -54,6 +54,7 @@ type (
 		Scanned   int              `json:"scanned" doc:"How many events of the types were looked at, the newest first"`
 		Matched   int              `json:"matched" doc:"How many of them the hook would have got"`
 		Missed    map[string]int   `json:"missed" doc:"How many not, by reason: config_filter, filter, filter_failed"`
+		Failure   *backtestSample  `json:"failure,omitempty" doc:"The newest event that the filter could not be evaluated for, and that it would miss because of that, with why; absent where there is none"`
 		Truncated bool             `json:"truncated" doc:"Whether there were more events than were looked at: choose a shorter time"`
 		Samples   []backtestSample `json:"samples" nullable:"false" doc:"Some that the hook would have got, with why"`
 		Misses    []backtestSample `json:"misses" nullable:"false" doc:"Some that it would not have got, with why"`
@@ -85,8 +86,12 @@ func (s *server) backtest(ctx context.Context, c *call, _ *noInput) (*backtestOu
 	if err != nil {
 		return nil, err
 	}
+	var failure *backtestSample
+	if test.Failed != nil {
+		failure = &renderSamples([]filter.Sample{*test.Failed})[0]
+	}
 	return &backtestOutput{Body: backtestBody{
-		From: r.From, To: r.To, Scanned: test.Scanned, Matched: test.Matched, Missed: test.Missed, Truncated: more,
+		From: r.From, To: r.To, Scanned: test.Scanned, Matched: test.Matched, Missed: test.Missed, Truncated: more, Failure: failure,
 		Samples: renderSamples(test.Samples), Misses: renderSamples(test.MissedSamples),
 	}}, nil
 }

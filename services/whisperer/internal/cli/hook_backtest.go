@@ -43,6 +43,9 @@ func (c *hookBacktest) Run(ctx context.Context, a *app) error {
 			of += "; there were more, which were not looked at"
 		}
 		t.row("matched", of)
+		if f := b.Failure; f != nil {
+			t.row("could not evaluate", fmt.Sprintf("%d events, the newest %s: %s", b.Missed["filter_failed"], f.EventID, f.Detail))
+		}
 		for _, reason := range slices.Sorted(maps.Keys(b.Missed)) {
 			t.row("missed by "+reason, fmt.Sprint(b.Missed[reason]))
 		}
