@@ -180,3 +180,26 @@ func TestWhatIsNoTextInACloudEventIsRejected(t *testing.T) {
 	}
 	require.NoError(t, webhook.ValidateSource("https://example.com/é"))
 }
+
+func TestCloudEventsInOtherFormatsAreRejected(t *testing.T) {
+	t.Parallel()
+	for _, contentType := range []string{"application/cloudevents-batch+json", "application/cloudevents+avro", "Application/CloudEvents; charset=utf-8"} {
+		_, err := envelope.Decode(published(`[{"specversion":"1.0","id":"e","source":"/","type":"package.created","data":1}]`, "Content-Type", contentType))
+		var rejected *envelope.RejectedError
+		require.ErrorAs(t, err, &rejected, contentType)
+		require.Equal(t, envelope.Unreadable, rejected.Reason)
+	}
+}
+
+func TestATraceparentIsReadInTheVersionThatWeKnow(t *testing.T) {
+	t.Parallel()
+	const rest = "-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for header, want := range map[string]string{
+		"00" + rest: "00" + rest, "01" + rest: "00" + rest, "cc" + rest + "-what-comes": "00" + rest,
+		"00" + rest + "-more": "", "cc" + rest + "more": "", "ff" + rest: "", "00-" + strings.Repeat("0", 32) + "-00f067aa0ba902b7-01": "", "": "",
+	} {
+		e, err := envelope.Decode(published(`{"data":1}`, "traceparent", header))
+		require.NoError(t, err)
+		require.Equal(t, want, e.Traceparent, header)
+	}
+}

@@ -108,6 +108,8 @@ func read(in Published) (fields, error) {
 		return readProtobuf(in.Body)
 	case contentType == TypeCloudEvents:
 		return readCloudEvent(in.Body)
+	case strings.HasPrefix(contentType, "application/cloudevents"):
+		return fields{}, reject(Unreadable, "", "CloudEvents are read as %s alone, one in each message", TypeCloudEvents)
 	case header(in.Headers, "ce-specversion") != "":
 		return readBinaryCloudEvent(in)
 	default:
@@ -316,9 +318,7 @@ func (f fields) event(in Published) (webhook.Event, error) {
 	case len(e.ConfigFilter) > 0 && e.ConfigFilter[0] != '{':
 		return e, reject(BadField, "config_filter", "must be an object")
 	}
-	if validTraceparent(f.traceparent) {
-		e.Traceparent = f.traceparent
-	}
+	e.Traceparent = traceparentOf(f.traceparent)
 	return e, nil
 }
 
@@ -329,6 +329,19 @@ func object(raw json.RawMessage) json.RawMessage {
 		return nil
 	}
 	return t
+}
+
+// traceparentOf is the traceparent in the version that we know, empty where it is none. A later version begins with the same
+// fields (W3C Trace Context, section 3.2.4).
+func traceparentOf(s string) string {
+	const known = "00"
+	if len(s) > 55 && s[:2] != known && s[55] == '-' {
+		s = s[:55]
+	}
+	if !validTraceparent(s) {
+		return ""
+	}
+	return known + s[2:]
 }
 
 // validTraceparent checks the form of W3C Trace Context, section 3.2.

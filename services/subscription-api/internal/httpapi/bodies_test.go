@@ -135,6 +135,35 @@ func TestMethodsAndPaths(t *testing.T) {
 	}
 }
 
+func TestHEADIsAnsweredAsGETIsWithoutItsBody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hook := w.create(t, oldExample)
+	for _, target := range []string{hooks, path(hook), hooks + "?limit=x", hooks + "018f5b5e-0000-7000-8000-000000000000/", "/whisperer/openapi.json", "/whisperer/docs/", "/whisperer/deliveries/"} {
+		ask := func(method string) (*http.Response, int) {
+			r, err := http.NewRequestWithContext(t.Context(), method, w.url+target, http.NoBody)
+			require.NoError(t, err)
+			r.Header.Set("Authorization", "Token "+w.token)
+			a, err := http.DefaultClient.Do(r)
+			require.NoError(t, err)
+			defer a.Body.Close()
+			body, err := io.ReadAll(a.Body)
+			require.NoError(t, err)
+			a.Header.Del("Date")
+			return a, len(body)
+		}
+		get, size := ask(http.MethodGet)   //nolint:bodyclose // it is
+		head, none := ask(http.MethodHead) //nolint:bodyclose // it is
+		require.Equal(t, get.StatusCode, head.StatusCode, target)
+		require.Equal(t, get.Header.Get("ETag"), head.Header.Get("ETag"), target)
+		require.Equal(t, get.Header.Get("Content-Type"), head.Header.Get("Content-Type"), target)
+		require.NotZero(t, size, target)
+		require.Zero(t, none, target)
+	}
+	require.Contains(t, w.call(t, http.MethodDelete, hooks, "").header.Get("Allow"), "HEAD")
+	require.NotContains(t, w.call(t, http.MethodGet, path(hook)+"pause/", "").header.Get("Allow"), "HEAD")
+}
+
 func TestAnswersSayThatTheyAreData(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

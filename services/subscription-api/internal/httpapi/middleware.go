@@ -50,6 +50,19 @@ func plainParams(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// headAsGet answers HEAD with the head of what GET is answered with (RFC 9110 section 9.3.2): net/http leaves the body out, by the
+// request that it has kept.
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			get := *r
+			get.Method = http.MethodGet
+			r = &get
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // securityHeaders says that answers are data: not to be kept, framed, guessed at or run.
 func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -60,6 +73,11 @@ func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		c.Response().Before(func() {
+			if allow := h.Get("Allow"); strings.Contains(allow, http.MethodGet) {
+				h.Set("Allow", allow+", "+http.MethodHead)
+			}
+		})
 		return next(c)
 	}
 }

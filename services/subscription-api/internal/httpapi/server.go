@@ -145,7 +145,7 @@ func New(d Deps) (http.Handler, error) {
 	if err := s.serveDocs(); err != nil {
 		return nil, fmt.Errorf("make documentation: %w", err)
 	}
-	return s.echo, nil
+	return headAsGet(s.echo), nil
 }
 
 // route is what an operation needs beyond what its types say.
