@@ -59,7 +59,7 @@ func (c *connection) options() []nats.Option {
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				c.log.Warn("nats connection lost", zap.Error(err))
-				c.failed(err)
+				c.because(fmt.Errorf("the connection was lost: %w", err))
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.failed(err) }),
@@ -77,10 +77,15 @@ func (c *connection) works() {
 // failed keeps why there is no connection, and tells the log at once and then each minute.
 func (c *connection) failed(err error) {
 	err = explain(err)
-	c.mu.Lock()
-	c.trouble = err
-	c.mu.Unlock()
+	c.because(err)
 	c.say("cannot connect to nats", err)
+}
+
+// because keeps why there is no connection.
+func (c *connection) because(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trouble = err
 }
 
 // told takes what the server has to say beside the answers to what it was asked.
@@ -93,7 +98,11 @@ func (c *connection) told(err error) {
 		c.denied[subject] = time.Now()
 		c.mu.Unlock()
 	}
-	c.say("nats error", explain(err))
+	err = explain(err)
+	if refusesCredentials(err) { // it is told here alone, when the connection is made again
+		c.because(err)
+	}
+	c.say("nats error", err)
 }
 
 func (c *connection) say(what string, err error) {
@@ -116,8 +125,16 @@ func (c *connection) reason() error {
 	if c.trouble == nil {
 		return ErrNotConnected
 	}
-	return fmt.Errorf("%w: %w", ErrNotConnected, c.trouble)
+	return loggedError{fmt.Errorf("%w: %w", ErrNotConnected, c.trouble)}
 }
+
+// loggedError is a reason of which the connection tells the log itself.
+type loggedError struct{ error }
+
+func (e loggedError) Unwrap() error { return e.error }
+
+// Logged implements what daemon.Health.Watch asks for.
+func (e loggedError) Logged() {}
 
 // published adds to the error of a publication that the server does not let us publish there, where it has said so since:
 // it does not answer such a message.
@@ -175,6 +192,15 @@ func explain(err error) error {
 	return adviceError{err, advice}
 }
 
+func expiredCredentials(err error) bool {
+	return errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAccountAuthExpired) || errors.Is(err, nats.ErrAuthRevoked)
+}
+
+// refusesCredentials reports whether the server does not let us in as who we are.
+func refusesCredentials(err error) bool {
+	return expiredCredentials(err) || errors.Is(err, nats.ErrAuthorization) || strings.Contains(strings.ToLower(err.Error()), "authorization violation")
+}
+
 func adviceFor(err error) string {
 	var (
 		authority x509.UnknownAuthorityError
@@ -187,9 +213,9 @@ func adviceFor(err error) string {
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return "give this user the permissions that `whisperer nats permissions` prints"
-	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+	case expiredCredentials(err):
 		return "give the programs new credentials: " + credentialNames
-	case errors.Is(err, nats.ErrAuthorization), says("authorization violation"), errors.Is(err, nats.ErrNkeysNotSupported):
+	case refusesCredentials(err), errors.Is(err, nats.ErrNkeysNotSupported):
 		return "the server refuses these credentials: set " + credentialNames + " to those of a user that it knows"
 	case errors.As(err, &authority), says("unknown authority"):
 		return "set WHISPERER_NATS_CA_FILE to the certificate of the authority that signs the server's"

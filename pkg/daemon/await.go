@@ -21,14 +21,14 @@ const (
 // mend, at once, and otherwise an error when ctx ends; final is nil where there is none. Await logs why it waits, and
 // again each minute.
 func Await(ctx context.Context, log *zap.Logger, name string, try func(context.Context) error, final error) error {
-	told := teller{log: log}
+	told := NewTeller(log)
 	for {
 		err := try(ctx)
 		if err == nil || errors.Is(err, final) {
 			return err
 		}
 		if ctx.Err() == nil {
-			told.tell("waiting for a dependency", err, zap.String("dependency", name))
+			told.Tell("waiting for a dependency", err, zap.String("dependency", name))
 		}
 		select {
 		case <-ctx.Done():
@@ -38,19 +38,21 @@ func Await(ctx context.Context, log *zap.Logger, name string, try func(context.C
 	}
 }
 
-// teller logs a problem: each reason once a minute, and at most fewReasons of them.
-type teller struct {
+// Teller logs a problem that is met again and again: each reason once a minute, and at most a few reasons. It is for one
+// goroutine.
+type Teller struct {
 	log  *zap.Logger
 	told map[string]time.Time // by reason, in the last minute
 }
 
+// NewTeller makes one that has told of nothing yet.
+func NewTeller(log *zap.Logger) *Teller { return &Teller{log: log, told: map[string]time.Time{}} }
+
 // fewReasons bounds the reasons logged in a minute: a text with a port number in it differs each time.
 const fewReasons = 3
 
-func (t *teller) tell(what string, reason error, fields ...zap.Field) {
-	if t.told == nil {
-		t.told = map[string]time.Time{}
-	}
+// Tell warns of what cannot be done, and why.
+func (t *Teller) Tell(what string, reason error, fields ...zap.Field) {
 	now := time.Now()
 	maps.DeleteFunc(t.told, func(_ string, at time.Time) bool { return now.Sub(at) >= tellAgain })
 	if _, lately := t.told[reason.Error()]; lately || len(t.told) >= fewReasons {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"sync"
@@ -94,43 +95,53 @@ func (h *Health) Gate() Component {
 	}}
 }
 
-// Watch is the component that tells the log why a program that was ready is not any more, once and then each minute while
-// that lasts, and that it is again. It goes after Gate.
+// Watch is the component that tells the log why a check that was good is not any more, once and then each minute while that
+// lasts, and that it is again. It goes after Gate. Who waits for a check that was never good says so himself.
 func (h *Health) Watch(log *zap.Logger) Component {
 	return Component{Name: "readiness log", Run: func(ctx context.Context, ready func()) error {
 		ready()
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
-		told := map[string]*teller{}
+		good, told := map[string]bool{}, map[string]*Teller{}
 		for {
+			for name, err := range h.results(ctx) {
+				switch {
+				case ctx.Err() != nil:
+				case err == nil && told[name] != nil:
+					delete(told, name)
+					log.Info("ready again", zap.String("check", name))
+				case err == nil:
+					good[name] = true
+				case good[name] && !isLogged(err):
+					if told[name] == nil {
+						told[name] = NewTeller(log)
+					}
+					told[name].Tell("not ready", err, zap.String("check", name))
+				}
+			}
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-tick.C:
 			}
-			h.mu.Lock()
-			checks := maps.Clone(h.checks)
-			h.mu.Unlock()
-			limited, cancel := context.WithTimeout(ctx, checkTimeout)
-			results := runChecks(limited, checks)
-			cancel()
-			if ctx.Err() != nil {
-				return nil
-			}
-			for name, err := range results {
-				switch {
-				case err != nil && told[name] == nil:
-					told[name] = &teller{log: log}
-					fallthrough
-				case err != nil:
-					told[name].tell("not ready", err, zap.String("check", name))
-				case told[name] != nil:
-					delete(told, name)
-					log.Info("ready again", zap.String("check", name))
-				}
-			}
 		}
 	}}
+}
+
+// isLogged reports whether whoever found the reason tells the log of it himself, as often as Watch would.
+func isLogged(err error) bool {
+	var logged interface{ Logged() }
+	return errors.As(err, &logged)
+}
+
+// results runs all checks.
+func (h *Health) results(ctx context.Context) map[string]error {
+	h.mu.Lock()
+	checks := maps.Clone(h.checks)
+	h.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	return runChecks(ctx, checks)
 }
 
 func (h *Health) enter(p phase) {

@@ -11,7 +11,7 @@ import (
 func (d *DB) Installation(ctx context.Context) (uuid.UUID, error) {
 	var id uuid.UUID
 	if err := d.db.GetContext(ctx, &id, `SELECT id FROM installation`); err != nil {
-		return id, translate(fmt.Errorf("read installation: %w", err))
+		return id, explain(translate(fmt.Errorf("read installation: %w", err)))
 	}
 	return id, nil
 }

@@ -39,7 +39,7 @@ func (d *DB) ClaimPublishKey(ctx context.Context, tenant string, key Idempotency
 func (d *DB) SourcesSince(ctx context.Context) (time.Time, error) {
 	var since time.Time
 	if err := d.db.GetContext(ctx, &since, `SELECT since FROM event_sources`); err != nil {
-		return since, translate(fmt.Errorf("read since when sources count: %w", err))
+		return since, explain(translate(fmt.Errorf("read since when sources count: %w", err)))
 	}
 	return since.UTC(), nil
 }

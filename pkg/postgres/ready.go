@@ -42,7 +42,7 @@ func explain(err error) error {
 	case "3D000": // invalid_catalog_name
 		return fmt.Errorf("there is no such database: create it, or correct WHISPERER_DATABASE_URL: %w", err)
 	case "42501": // insufficient_privilege
-		return fmt.Errorf("the database's user lacks a right: make the user the owner of the tables, or grant it: %w", err)
+		return fmt.Errorf("the database's user lacks a right: grant it, or make the user the owner of the tables: %w", err)
 	}
 	return err
 }
@@ -114,21 +114,51 @@ func mayMigrate(ctx context.Context, url string) error {
 
 // mayWrite returns an error where the database's user may not write one of our tables.
 func (d *DB) mayWrite(ctx context.Context) error {
-	var lacks []struct{ Name, Right, Role string }
+	var lacks []struct{ Name, Right, Role, Schema, Owner string }
 	err := d.db.SelectContext(ctx, &lacks, `
-		SELECT c.relname AS name, p.name AS right, current_user AS role
+		SELECT c.relname AS name, p.name AS right, current_user AS role, h.relnamespace::regnamespace::text AS schema,
+			quote_ident(pg_get_userbyid(h.relowner)) AS owner
 		FROM pg_class h JOIN pg_class c ON c.relnamespace = h.relnamespace AND c.relowner = h.relowner
 		CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (name)
 		WHERE h.oid = 'hooks'::regclass AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-		AND c.relname NOT IN ('goose_db_version', 'schema_support', 'installation') AND NOT has_table_privilege(c.oid, p.name)
+		AND (p.name = 'SELECT' OR c.relname NOT IN ('goose_db_version', 'schema_support', 'installation')) AND NOT has_table_privilege(c.oid, p.name)
 		ORDER BY 1, 2 LIMIT 1`)
 	if err != nil {
 		return fmt.Errorf("read what the database's user may do: %w", err)
 	}
 	if len(lacks) > 0 {
 		l := lacks[0]
-		return fmt.Errorf("the database's user %s may not %s %s: make it the owner of the tables, or GRANT SELECT, INSERT, UPDATE, DELETE "+
-			"ON ALL TABLES IN SCHEMA %s to it", l.Role, l.Right, l.Name, "public")
+		return fmt.Errorf("the database's user %s may not %s %s: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s "+
+			"to it, or what their owner may: GRANT %s TO %[1]s", l.Role, l.Right, l.Name, l.Schema, l.Owner)
+	}
+	return nil
+}
+
+// ReadyToRecord is Ready for those who write the ledger: that the database is no standby, and that they may make the
+// partitions of each day and drop old ones, as only the owner of a table may.
+func (d *DB) ReadyToRecord(ctx context.Context) error {
+	if err := d.Ready(ctx); err != nil {
+		return err
+	}
+	var reads bool
+	if err := d.db.GetContext(ctx, &reads, `SELECT current_setting('transaction_read_only')::bool`); err != nil { // also on a standby
+		return fmt.Errorf("read whether the database may be written: %w", err)
+	}
+	if reads {
+		return errors.New("the database only reads, as a standby does: deliveries go on, and are recorded when WHISPERER_DATABASE_URL leads to the primary")
+	}
+	var lacks []struct{ Name, Role, Owner string }
+	err := d.db.SelectContext(ctx, &lacks, `
+		SELECT c.relname AS name, quote_ident(current_user) AS role, quote_ident(pg_get_userbyid(c.relowner)) AS owner
+		FROM pg_class h JOIN pg_class c ON c.relnamespace = h.relnamespace
+		WHERE h.oid = 'hooks'::regclass AND c.relkind = 'p' AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1 LIMIT 1`)
+	if err != nil {
+		return fmt.Errorf("read what the database's user owns: %w", explain(err))
+	}
+	if len(lacks) > 0 {
+		l := lacks[0]
+		return fmt.Errorf("the database's user %s does not own %s, so it cannot make the partitions of each day: GRANT %s TO %[1]s",
+			l.Role, l.Name, l.Owner)
 	}
 	return nil
 }

@@ -199,15 +199,19 @@ func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 // connect waits for Postgres and NATS, and makes the parts that need them. A schema that does not fit, and streams of
 // another installation, are waited for like a server that is not there yet: the log and the checks say what mends it.
 func (s *Service) connect(ctx context.Context) error {
-	s.health.AddCheck("postgres", s.db.Ready)
-	if err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, nil); err != nil {
+	s.health.AddCheck("postgres", s.db.ReadyToRecord)
+	var installation uuid.UUID
+	err := daemon.Await(ctx, s.log, "postgres", func(ctx context.Context) (err error) {
+		if err = s.db.ReadyToRecord(ctx); err != nil {
+			return err
+		}
+		if installation, err = s.db.Installation(ctx); err != nil {
+			return err
+		}
+		s.sourcesSince, err = s.db.SourcesSince(ctx)
 		return err
-	}
-	installation, err := s.db.Installation(ctx)
+	}, nil)
 	if err != nil {
-		return err
-	}
-	if s.sourcesSince, err = s.db.SourcesSince(ctx); err != nil {
 		return err
 	}
 	s.bus, err = bus.Open(bus.Options{

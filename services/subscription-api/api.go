@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -64,8 +65,9 @@ type Service struct {
 	types   *schema.Checks
 	traces  *trace.Tracer
 	http    *daemon.Server
-	// database is closed when it is there.
-	database chan struct{}
+	// database is closed when it is there, and installation known.
+	database     chan struct{}
+	installation uuid.UUID
 }
 
 // New makes the API and opens its addresses; it connects to nothing yet. Requests are traced where traces is not nil.
@@ -235,7 +237,13 @@ func (s *Service) Components() []daemon.Component {
 func (s *Service) serve(ctx context.Context, ready func()) error {
 	defer func() { _ = s.closeDatabase() }()
 	s.health.AddCheck("postgres", s.db.Ready)
-	if err := daemon.Await(ctx, s.log, "postgres", s.db.Ready, nil); err != nil {
+	err := daemon.Await(ctx, s.log, "postgres", func(ctx context.Context) (err error) {
+		if err = s.db.Ready(ctx); err == nil {
+			s.installation, err = s.db.Installation(ctx)
+		}
+		return err
+	}, nil)
+	if err != nil {
 		_ = s.http.Close()
 		return err
 	}
@@ -275,12 +283,8 @@ func (s *Service) connectBus(ctx context.Context, ready func()) error {
 	case <-ctx.Done():
 		return nil
 	}
-	installation, err := s.db.Installation(ctx)
-	if err != nil {
-		return err
-	}
 	b, err := bus.Open(bus.Options{
-		URL: s.config.NATSURL, Name: "subscription-api", Credentials: s.config.NATS, Namespace: bus.Namespace(s.config.Namespace), Installation: installation.String(),
+		URL: s.config.NATSURL, Name: "subscription-api", Credentials: s.config.NATS, Namespace: bus.Namespace(s.config.Namespace), Installation: s.installation.String(),
 		Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes, CountFromTime: true, OwnMaxBytes: s.config.OwnMaxBytes, Log: s.log,
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -116,6 +117,7 @@ type Deps struct {
 type Drainer struct {
 	Deps
 	wake chan uuid.UUID
+	told *daemon.Teller // of Run's goroutine
 
 	mu     sync.Mutex
 	active map[uuid.UUID]bool // being drained by this worker; true if there was reason to look again
@@ -123,7 +125,7 @@ type Drainer struct {
 
 // New makes a drainer. Run it.
 func New(d Deps) *Drainer {
-	return &Drainer{Deps: d, wake: make(chan uuid.UUID, 1024), active: map[uuid.UUID]bool{}}
+	return &Drainer{Deps: d, told: daemon.NewTeller(d.Log), wake: make(chan uuid.UUID, 1024), active: map[uuid.UUID]bool{}}
 }
 
 // Wake has the hook's backlog looked at now rather than within a second. It does not block.
@@ -207,7 +209,7 @@ func (d *Drainer) due(ctx context.Context, hooks ...uuid.UUID) []postgres.Backlo
 	list, err := d.Store.Backlogs(ctx, hooks...)
 	if err != nil {
 		if ctx.Err() == nil {
-			d.Log.Warn("backlogs could not be listed", zap.Error(err))
+			d.told.Tell("backlogs could not be listed", err)
 		}
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/filter"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -26,10 +27,11 @@ type store interface {
 
 // Run does what is due until ctx ends. A batch that is given up then is done anew by whoever runs jobs next.
 func Run(ctx context.Context, s store, log *zap.Logger) {
+	told := daemon.NewTeller(log)
 	for ctx.Err() == nil {
 		worked, err := batch(ctx, s)
 		if err != nil && ctx.Err() == nil {
-			log.Warn("batch of a job failed", zap.Error(err))
+			told.Tell("batch of a job failed", err)
 		}
 		if worked {
 			continue
