@@ -24,6 +24,7 @@ type metrics struct {
 	events         prometheus.Counter
 	deliveries     prometheus.Counter
 	repeated       prometheus.Counter
+	unasked        prometheus.Counter
 	rejected       *prometheus.CounterVec
 	recorded       *prometheus.CounterVec
 	recordSeconds  *prometheus.HistogramVec
@@ -85,6 +86,7 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		events:     counter("events_total", "Events that were fanned out."),
 		deliveries: counter("deliveries_total", "Deliveries that events fanned out to."),
 		repeated:   counter("events_repeated_total", "Events that were published again with the same id and body."),
+		unasked:    counter("events_unasked_total", "Events that went on although the ledger could not be asked whether they were published before; should stay 0."),
 		rejected:   counters("events_rejected_total", "Events that were rejected, by reason.", "reason"),
 		recorded:   counters("recorder_messages_total", "Messages written to Postgres.", "what"),
 		recordSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -105,8 +107,9 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		inFlight:       gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
 	}
 	r.MustRegister(m.duration, m.lag, m.recordSeconds)
-	for _, what := range []string{"facts", "events"} {
+	for _, what := range []string{bus.AsideFacts, bus.AsideEvents} {
 		m.setAside.WithLabelValues(what) // from 0 on: an alert on its growth does not see a counter that begins at 1
+		m.recorded.WithLabelValues(what) // and one on its standing still none that is not there
 	}
 	for _, reason := range []string{"error", "cost"} {
 		m.filterFailures.WithLabelValues(reason)
@@ -256,6 +259,9 @@ func (m *metrics) EventRejected(reason string) { m.rejected.WithLabelValues(reas
 
 // EventRepeated counts an event that was there already.
 func (m *metrics) EventRepeated() { m.repeated.Inc() }
+
+// Unasked counts events that went on without a look into the ledger.
+func (m *metrics) Unasked(events int) { m.unasked.Add(float64(events)) }
 
 // Recorded counts what was written to Postgres.
 func (m *metrics) Recorded(what string, n int, took time.Duration) {

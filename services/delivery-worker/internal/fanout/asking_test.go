@@ -36,6 +36,9 @@ func TestALedgerThatHangsIsNotAskedUntilItAnswersAgain(t *testing.T) {
 	}
 	require.Equal(t, 20, s.count(), "events go on")
 	require.Less(t, s.seen.events.Load(), int64(10), "no event waits for a ledger that does not answer; it is probed")
+	s.mu.Lock()
+	require.Equal(t, 20, s.unasked, "each is counted")
+	s.mu.Unlock()
 
 	require.NoError(t, hold.Rollback())
 	require.Eventually(t, func() bool {

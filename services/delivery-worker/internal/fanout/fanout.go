@@ -100,6 +100,7 @@ type observer interface {
 	FannedOut(deliveries int)
 	EventRejected(reason string)
 	EventRepeated()
+	Unasked(events int)
 }
 
 // Deps are a Fanout's collaborators; all but Traces are required.

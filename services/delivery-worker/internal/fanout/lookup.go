@@ -21,13 +21,18 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKe
 			published = append(published, postgres.Published{EventKey: key, At: t.event.PublishedAt})
 		}
 	}
-	if len(published) == 0 || f.asking.off.Load() {
+	if len(published) == 0 {
+		return nil
+	}
+	if f.asking.off.Load() {
+		f.Observer.Unasked(len(published))
 		return nil
 	}
 	known, err := daemon.Within(ctx, lookUp, func(ctx context.Context) (map[postgres.EventKey]postgres.SeenEvent, error) {
 		return f.Seen.SeenEvents(ctx, published)
 	})
 	if err != nil {
+		f.Observer.Unasked(len(published))
 		f.stopAsking(err)
 	}
 	return known

@@ -47,6 +47,7 @@ type stage struct {
 	dues      []webhook.Due
 	rejected  []*whispererv1.RejectedEvent
 	repeated  int
+	unasked   int
 	evaluator *fanout.Evaluator
 	fanout    *fanout.Fanout
 	units     uint64
@@ -185,6 +186,12 @@ func (s *stage) EventRejected(string) {}
 func (s *stage) EventRepeated() {
 	s.mu.Lock()
 	s.repeated++
+	s.mu.Unlock()
+}
+
+func (s *stage) Unasked(events int) {
+	s.mu.Lock()
+	s.unasked += events
 	s.mu.Unlock()
 }
 
