@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,20 +46,27 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 	}
 	create(before, 1000, "")
 	stranger := create(open(lost), 1001, "lost")
+	broken := hooks[60] // in the middle of a batch
+	_, err := testenv.Plain(t, database).ExecContext(t.Context(), `UPDATE hooks SET sealed = set_byte(sealed, 20, get_byte(sealed, 20) # 1) WHERE id = $1`, broken.ID)
+	require.NoError(t, err)
+	hooks = slices.Delete(hooks, 60, 61)
 
 	db := open(current + "," + old)
 	calls := 0
 	done, err := db.Reseal(t.Context(), "test", func(int) { calls++ })
 	require.ErrorIs(t, err, seal.ErrUnknownKey)
 	require.ErrorContains(t, err, stranger.ID.String())
+	require.ErrorContains(t, err, broken.ID.String(), "the others are sealed all the same")
+	var unsealed *postgres.UnsealedError
+	require.ErrorAs(t, err, &unsealed)
+	require.Equal(t, 2, unsealed.Hooks)
 	require.Equal(t, len(hooks), done)
 	require.Equal(t, 3, calls, "in batches")
 	keys, err := db.SealedKeys(t.Context())
 	require.NoError(t, err)
-	require.Len(t, keys, 2)
+	require.Len(t, keys, 3, "the current one, that of the damaged row, and the lost one")
 	for _, k := range keys {
-		require.Equal(t, k.Current, k.Known)
-		require.Equal(t, map[bool]int{true: len(hooks), false: 1}[k.Known], k.Hooks)
+		require.Equal(t, map[bool]int{true: len(hooks), false: 1}[k.Current], k.Hooks)
 	}
 	after := open(current)
 	for _, h := range hooks {
@@ -71,6 +79,7 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 	require.Len(t, log, 3)
 
 	require.NoError(t, before.DeleteHook(t.Context(), "test", webhook.DefaultTenant, stranger.ID, nil))
+	require.NoError(t, before.DeleteHook(t.Context(), "test", webhook.DefaultTenant, broken.ID, nil))
 	done, err = db.Reseal(t.Context(), "test", func(int) {})
 	require.NoError(t, err)
 	require.Zero(t, done)

@@ -89,8 +89,8 @@ func (c *secretsReseal) Run(ctx context.Context, a *app) error {
 	}
 	defer db.Close()
 	done, err := db.Reseal(ctx, "cli", func(done int) { fmt.Fprintf(a.Err, "%d hooks sealed anew\n", done) })
-	if errors.Is(err, seal.ErrUnknownKey) {
-		return fmt.Errorf("%d hooks sealed anew; others need a key that is not given: %w", done, err)
+	if unsealed, ok := errors.AsType[*postgres.UnsealedError](err); ok {
+		return fmt.Errorf("%d hooks sealed anew; give the keys that the others need, or set their secrets again: %w", done, unsealed)
 	}
 	if err != nil {
 		return err
