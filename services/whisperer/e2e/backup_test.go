@@ -219,18 +219,53 @@ func keys(acked map[string]time.Time, until time.Time) []string {
 	return ids
 }
 
+// setAside has PostgreSQL refuse the record of one event, which a worker sets aside.
+func (d *drill) setAside(id string) {
+	d.t.Helper()
+	_, err := d.plain().ExecContext(d.t.Context(), `ALTER TABLE events ADD CONSTRAINT events_refused CHECK (id <> '`+id+`') NOT VALID`)
+	require.NoError(d.t, err)
+	require.NoError(d.t, d.publish(d.t.Context(), `{"event_id":"`+id+`","data":{"n":1}}`))
+	n := 0
+	require.Eventually(d.t, func() bool { // it is the event's fault once another one was written
+		n++
+		require.NoError(d.t, d.publish(d.t.Context(), fmt.Sprintf(`{"event_id":"beside-%s-%d","data":{"n":1}}`, id, n)))
+		aside, err := d.bus.AsideCount(d.t.Context())
+		return err == nil && aside == 1
+	}, 30*time.Second, 200*time.Millisecond, "it is set aside")
+}
+
+// putBack mends the cause, and has the API put back what was set aside.
+func (d *drill) putBack(id string) {
+	d.t.Helper()
+	_, err := d.plain().ExecContext(d.t.Context(), `ALTER TABLE events DROP CONSTRAINT events_refused`)
+	require.NoError(d.t, err)
+	status, text := ask(d.t, http.MethodPost, d.api+"/whisperer/ledger/set-aside/put-back/", d.token, `{"all":true}`)
+	require.Equal(d.t, http.StatusOK, status, text)
+	require.Contains(d.t, text, `"stay":0`)
+	require.NotContains(d.t, text, `"put_back":0`)
+	_, err = d.db.FindEvent(d.t.Context(), webhook.DefaultTenant, id)
+	require.NoError(d.t, err, "it is in the ledger")
+	n, err := d.bus.AsideCount(d.t.Context())
+	require.NoError(d.t, err)
+	require.Zero(d.t, n)
+}
+
 func TestABackupUnderTrafficIsRestoredAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	d := newDrill(t)
 	before := d.before(100)
+	d.setAside("refused")
+	const own = webhook.ReservedIDPrefix + "rehearsal"
+	d.hook(fmt.Sprintf(`{"event_type":"delivery.dead","target_url":"%s/own","secret_key":"%s"}`, d.receiver.URL, secret))
 	stop := d.traffic("during")
 
 	// The backup: PostgreSQL first, so that the event log has all that the ledger knows of.
 	dump := filepath.Join(t.TempDir(), "whisperer.dump")
 	d.run("pg_dump", "--format=custom", "--file="+dump, d.server.URL("postgres"))
+	require.NoError(t, d.bus.PublishOwn(t.Context(), bus.Outgoing{Tenant: webhook.DefaultTenant, Type: "delivery.dead", ID: own, Body: []byte(`{"event_id":"` + own + `","data":{}}`)}))
 	var streams []testenv.StreamBackup
 	began := time.Now()
-	for _, name := range []string{bus.StreamRetries, bus.StreamLedger, bus.StreamOMS} {
+	for _, name := range []string{bus.StreamRetries, bus.StreamLedger, bus.StreamAside, bus.StreamOwn, bus.StreamOMS} {
 		streams = append(streams, testenv.BackUpStream(t, d.nats, name))
 	}
 
@@ -244,9 +279,14 @@ func TestABackupUnderTrafficIsRestoredAndLosesNothing(t *testing.T) {
 	for _, s := range streams {
 		testenv.RestoreStream(t, nats, s)
 	}
+	came := len(d.receiver.got())
 	d.goOn(database, nats)
 	d.allArrive(slices.Concat(before, keys(acked, began)))
 	d.onlyOnce(before)
+	require.Eventually(t, func() bool {
+		return slices.ContainsFunc(d.receiver.got()[came:], func(q request) bool { return q.path == "/own" && q.event == own })
+	}, 30*time.Second, 50*time.Millisecond, "what Whisperer published itself is in its own stream alone")
+	d.putBack("refused")
 	extras(t, slices.DeleteFunc(d.receiver.got(), func(q request) bool { return q.path == "/failed" })) // the same ids with the same bytes
 }
 
