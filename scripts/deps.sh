@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that this machine has what the tests and `make run` need besides Go: the PostgreSQL server's binaries
-# (initdb, postgres), which they start privately, and for the tests of the console a Chromium, and PgBouncer. On Debian and Ubuntu root
-# gets them installed; anybody else is told the command. `deps.sh run` is without what only tests need. PostgreSQL is
+# (initdb, postgres), which they start privately, and for tests a Chromium, PgBouncer, and Node.js with npm. On Debian and Ubuntu
+# root gets them installed; anybody else is told the command. `deps.sh run` is without what only tests need. PostgreSQL is
 # not needed where a database is given by URL, or where tests are told to use Docker.
 set -euo pipefail
 
@@ -97,6 +97,19 @@ get_pgbouncer() {
   [ "${CI:-}" != true ] # all other tests do without it
 }
 
+# Tests put clients from npm to the API.
+has_npm() { command -v node >/dev/null && command -v npm >/dev/null; }
+
+get_npm() {
+  local command
+  command=$(installs 'nodejs npm' 'nodejs npm' 'nodejs npm' 'nodejs npm' node 'install Node.js, 20 or newer, with npm')
+  install_by "$command" || true
+  has_npm && return 0
+  tell "Node.js with npm is missing, so the tests of foreign clients will be skipped" "$command" 'put node and npm on PATH'
+  [ "${CI:-}" != true ] # all other tests do without it
+}
+
 if needs_postgres && ! has_postgres; then get_postgres; fi
 if [ "${1:-}" != run ] && ! has_chromium; then get_chromium; fi
 if [ "${1:-}" != run ] && ! has_pgbouncer; then get_pgbouncer; fi
+if [ "${1:-}" != run ] && ! has_npm; then get_npm; fi

@@ -337,7 +337,8 @@ func (d *DB) storeHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook, stored
 	return nil
 }
 
-// changedFields names the fields that differ, as the API spells them, for the audit log.
+// changedFields names the fields that differ, as the API spells them, for the audit log. A client that reads a hook and writes it
+// back has its own order of keys.
 func changedFields(before, after *webhook.Hook) []string {
 	var changed []string
 	note := func(field string, a, b any) {
@@ -355,8 +356,8 @@ func changedFields(before, after *webhook.Hook) []string {
 		note("additional_headers", before.Headers, after.Headers)
 	}
 	note("callback", before.Callback, after.Callback)
-	note("retry_countdown_config", string(before.RetryConfig), string(after.RetryConfig))
-	note("config", string(before.Config.Raw), string(after.Config.Raw))
+	note("retry_countdown_config", true, webhook.SameJSON(before.RetryConfig, after.RetryConfig))
+	note("config", true, webhook.SameJSON(before.Config.Raw, after.Config.Raw))
 	note("config.auth", before.Config.Auth, after.Config.Auth)
 	note("config.tls", before.Config.TLS, after.Config.TLS)
 	note("status", before.Status, after.Status)

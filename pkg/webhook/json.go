@@ -61,6 +61,44 @@ func decodeAny(raw json.RawMessage) (any, error) {
 	return v, nil
 }
 
+// SameJSON reports whether two texts are the same JSON: the order of keys, white space, and how a number is written do not
+// matter. Nothing is the same as null.
+func SameJSON(a, b json.RawMessage) bool {
+	if isNull(a) || isNull(b) {
+		return isNull(a) && isNull(b)
+	}
+	x, errA := decodeAny(a)
+	y, errB := decodeAny(b)
+	if errA != nil || errB != nil {
+		return bytes.Equal(a, b)
+	}
+	return same(x, y)
+}
+
+func same(a, b any) bool {
+	switch x := a.(type) {
+	case map[string]any:
+		y, ok := b.(map[string]any)
+		if !ok || len(x) != len(y) {
+			return false
+		}
+		for key, value := range x {
+			if other, there := y[key]; !there || !same(value, other) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		y, ok := b.([]any)
+		return ok && slices.EqualFunc(x, y, same)
+	case json.Number:
+		y, ok := b.(json.Number)
+		return ok && sameNumber(x, y)
+	default: // comparable
+		return a == b
+	}
+}
+
 func invalid(pointer, detail string) error {
 	return &ValidationError{Fields: []FieldError{{Pointer: pointer, Detail: detail}}}
 }

@@ -143,7 +143,7 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db, Replays: s.db, Trials: s.db, Aside: desk,
 		Deliveries: s.history, Events: s.history, Explained: s.history, Scanned: s.history, Jobs: s.history, Recovery: s.history,
 		LookUps: looking, Searches: searching, Guesses: guesses, Mask: mask, Sender: sender, Publisher: s.events, Published: s.db, URLs: p.policy, CursorKey: p.cursorKey,
-		PublicURL: public, HookQuota: s.config.HookQuota, RequestRate: s.config.RequestRate, RetryWait: s.config.RetryWait, Version: p.version, Metrics: p.registry,
+		PublicURL: public, Namespace: bus.Namespace(s.config.Namespace), HookQuota: s.config.HookQuota, RequestRate: s.config.RequestRate, RetryWait: s.config.RetryWait, Version: p.version, Metrics: p.registry,
 		Traces: s.traces, Log: s.log,
 	})
 	if err != nil {

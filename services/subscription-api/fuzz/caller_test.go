@@ -40,7 +40,7 @@ func kindOf(op *operation) kind {
 	switch {
 	case !op.named():
 		return nothing
-	case strings.Contains(op.path, "/hooks/registry/"):
+	case strings.Contains(op.path, "/event-types/"):
 		return eventType
 	case strings.Contains(op.path, "/hooks/"):
 		return hook

@@ -37,13 +37,23 @@ func (o *optional[T]) UnmarshalJSON(raw []byte) error {
 // Schema is that of the value, or null.
 func (o *optional[T]) Schema(r huma.Registry) *huma.Schema {
 	s := *huma.SchemaFromType(r, reflect.TypeFor[T]())
-	if s.Type != "" {
+	switch {
+	case s.Type != "":
 		s.Nullable = true
 		return &s
 	}
 	if !slices.ContainsFunc(s.AnyOf, func(a *huma.Schema) bool { return a.Type == "null" }) {
 		s.AnyOf = append(slices.Clone(s.AnyOf), &huma.Schema{Type: "null"})
 	}
+	return &s
+}
+
+// unchanged is a field that is sent back as it was read, of which the caller was shown a T.
+type unchanged[T any] struct{ optional[rawJSON] }
+
+// Schema is that of what is shown.
+func (u *unchanged[T]) Schema(r huma.Registry) *huma.Schema {
+	s := *huma.SchemaFromType(r, reflect.TypeFor[T]())
 	return &s
 }
 
@@ -251,13 +261,10 @@ func (r rawJSON) MarshalJSON() ([]byte, error) { //nolint:recvcheck // encoding/
 
 func (r *rawJSON) expects() string { return "JSON" }
 
-// Schema lets everything pass. The types are named because some validators take {} to exclude null.
+// Schema lets everything pass, without types: generators of clients have a word for what may be anything, and make a choice of
+// six types of what names all of them. Null is named because some validators take {} to exclude it.
 func (r *rawJSON) Schema(huma.Registry) *huma.Schema {
-	s := &huma.Schema{Title: "any JSON"}
-	for _, t := range []string{huma.TypeObject, huma.TypeArray, huma.TypeString, huma.TypeNumber, huma.TypeBoolean, "null"} {
-		s.AnyOf = append(s.AnyOf, &huma.Schema{Type: t})
-	}
-	return s
+	return &huma.Schema{Title: "any JSON", AnyOf: []*huma.Schema{{}, {Type: "null"}}}
 }
 
 // object is a field that is an object or null, whose rules the domain knows.

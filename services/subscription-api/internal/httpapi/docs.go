@@ -56,6 +56,10 @@ func (s *server) serveDocs() error {
 	if err != nil {
 		return err
 	}
+	async, err := s.asyncAPI()
+	if err != nil {
+		return err
+	}
 	page, err := s.docsPage()
 	if err != nil {
 		return err
@@ -72,6 +76,7 @@ func (s *server) serveDocs() error {
 		})
 	}
 	serve(specPath, "application/json", spec)
+	serve(asyncPath, "application/json", async)
 	serve(docsPath, "text/html; charset=utf-8", page)
 	serve(docsPath+"/", "text/html; charset=utf-8", page)
 	serve(docsPath+"/page.css", "text/css; charset=utf-8", style)

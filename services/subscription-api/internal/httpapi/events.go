@@ -73,7 +73,7 @@ func (s *server) registerEvents() {
 	one := bodyOf[eventInput](s)
 	many := &huma.Schema{Type: huma.TypeArray, Items: one}
 	batch := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"events": many}, Required: []string{"events"}}
-	body := &huma.Schema{AnyOf: []*huma.Schema{one, many, batch}}
+	body := s.named("PublishInput", &huma.Schema{AnyOf: []*huma.Schema{one, many, batch}})
 	register(s, route{
 		role: postgres.Editor, body: body, status: http.StatusAccepted, limit: publishTimeout, check: checkEvents, conflict: true,
 	}, huma.Operation{

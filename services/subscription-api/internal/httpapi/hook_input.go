@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -26,15 +28,15 @@ type hookInput struct {
 	IsActive             optional[flag]          `json:"is_active,omitzero" doc:"false pauses the hook"`
 	Status               optional[string]        `json:"status,omitzero" doc:"active or paused"`
 
-	ID             optional[rawJSON] `json:"id,omitzero" readOnly:"true"`
-	CreatedDate    optional[rawJSON] `json:"created_date,omitzero" readOnly:"true"`
-	ModifiedDate   optional[rawJSON] `json:"modified_date,omitzero" readOnly:"true"`
-	Version        optional[rawJSON] `json:"version,omitzero" readOnly:"true"`
-	HasSecret      optional[rawJSON] `json:"has_secret,omitzero" readOnly:"true"`
-	PublicKey      optional[rawJSON] `json:"public_key,omitzero" readOnly:"true"`
-	HasAPIKey      optional[rawJSON] `json:"has_api_key,omitzero" readOnly:"true"`
-	DisabledReason optional[rawJSON] `json:"disabled_reason,omitzero" readOnly:"true"`
-	Unreadable     optional[rawJSON] `json:"unreadable,omitzero" readOnly:"true"`
+	ID             unchanged[uuid.UUID] `json:"id,omitzero" readOnly:"true"`
+	CreatedDate    unchanged[time.Time] `json:"created_date,omitzero" readOnly:"true"`
+	ModifiedDate   unchanged[time.Time] `json:"modified_date,omitzero" readOnly:"true"`
+	Version        unchanged[int64]     `json:"version,omitzero" readOnly:"true"`
+	HasSecret      unchanged[bool]      `json:"has_secret,omitzero" readOnly:"true"`
+	PublicKey      unchanged[*string]   `json:"public_key,omitzero" readOnly:"true"`
+	HasAPIKey      unchanged[bool]      `json:"has_api_key,omitzero" readOnly:"true"`
+	DisabledReason unchanged[string]    `json:"disabled_reason,omitzero" readOnly:"true"`
+	Unreadable     unchanged[*string]   `json:"unreadable,omitzero" readOnly:"true"`
 }
 
 // callbackInput is the field callback where it is an object.
@@ -302,9 +304,9 @@ func (e *edit) readOnly() {
 
 func (in *hookInput) readOnlyFields() map[string]*optional[rawJSON] {
 	return map[string]*optional[rawJSON]{
-		"id": &in.ID, "created_date": &in.CreatedDate, "modified_date": &in.ModifiedDate, "version": &in.Version,
-		"has_secret": &in.HasSecret, "public_key": &in.PublicKey, "has_api_key": &in.HasAPIKey, "disabled_reason": &in.DisabledReason,
-		"unreadable": &in.Unreadable,
+		"id": &in.ID.optional, "created_date": &in.CreatedDate.optional, "modified_date": &in.ModifiedDate.optional,
+		"version": &in.Version.optional, "has_secret": &in.HasSecret.optional, "public_key": &in.PublicKey.optional,
+		"has_api_key": &in.HasAPIKey.optional, "disabled_reason": &in.DisabledReason.optional, "unreadable": &in.Unreadable.optional,
 	}
 }
 

@@ -78,6 +78,57 @@ func TestPutOfWhatWasReadChangesNothingButWhatWasChanged(t *testing.T) {
 	}
 }
 
+func TestWhatWasReadAndIsWrittenBackIsUnchanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const target = `"event_types": ["order.updated", "order-created", "package.>"], "target_url": "`
+	for name, fields := range map[string]string{
+		"nothing but what is needed": target + `http://example.com/1"`,
+		"an equivalent URL":          target + `HTTP://Example.COM:80/2?b=%2f&a="`,
+		"a URL without a path":       target + `https://example.com:443"`,
+		"an international name":      target + `https://bücher.example/ä"`,
+		"empty objects":              target + `http://example.com/3", "retry_countdown_config": {}, "callback": {}, "config": {}, "additional_headers": {}`,
+		"nulls":                      target + `http://example.com/4", "retry_countdown_config": null, "callback": null, "config": null, "additional_headers": null, "secret_key": null, "api_key": null`,
+		"words in capitals":          target + `http://example.com/5", "notification_type": "REST", "status": "PAUSED", "config": {"format": "Standard", "method": "put", "ordering": "ENTITY"}`,
+		"secrets":                    target + `http://example.com/6", "secret_key": "s", "api_key": "k", "config": {"api_key_header": "X-Key"}`,
+		"headers":                    target + `http://example.com/7", "additional_headers": {"x-b": " 1 ", "X-A": "2", "soapAction": "3"}`,
+		"a schedule": target + `http://example.com/8", "retry_countdown_config": {"choice": "Fixed", "kwargs": {"seconds": "60"}, "max_retries": 5,
+			"jitter": 0.10, "deadline": 1000}`,
+		"a callback by URL":     target + `http://example.com/9", "callback": {"url": "HTTP://example.com:80/cb", "on": ["Dead", "delivered"]}`,
+		"a callback by subject": target + `http://example.com/10", "callback": {"subject": "whisperer.callback.default.x"}`,
+		"a callback by path":    target + `http://example.com/11", "callback": "Shop.tasks.answered"`,
+		"basic auth":            target + `http://example.com/12", "config": {"b": 1.0, "auth": {"auth_type": "Basic", "username": "u", "password": "p"}, "a": [1e2]}`,
+		"a login": target + `https://example.com/13", "config": {"auth": {"auth_type": "token", "url": "https://example.com/login", "username": "u",
+			"password": "p", "username_field": "login", "token_key": "/data/token", "header_format": "Token {token}"}}`,
+		"oauth2": target + `https://example.com/14", "config": {"auth": {"auth_type": "oauth2", "token_url": "https://example.com/token",
+			"client_id": "c", "client_secret": "s", "scopes": ["b", "a"], "params": {"x": "y"}}}`,
+		"settings": target + `http://example.com/15", "config": {"filter": "event.data.id > 1", "timeout": 20, "concurrency": 3, "stop_on": [404, 400],
+			"rate_limit": {"limit": 5, "period": 60}, "content_fields": ["/b", "/a"], "maintenance": [], "start_from": "PT1H", "own": {"z": 1, "a": null}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			hook := w.create(t, "{"+fields+"}")
+			read := w.call(t, http.MethodGet, path(hook), "").json
+			unchanged := func(what, method, body string) {
+				t.Helper()
+				a := w.call(t, method, path(hook), body)
+				require.Equal(t, http.StatusOK, a.status, "%s: %s", what, a.text)
+				require.Equal(t, read, a.json, what)
+			}
+			unchanged("all of it", http.MethodPut, encode(t, read)) // keys in another order, numbers in another spelling
+			unchanged("what was sent", http.MethodPut, "{"+fields+"}")
+			unchanged("what was sent", http.MethodPatch, "{"+fields+"}")
+			for field, value := range read {
+				if field == "event_type" { // by itself it says that it is the only one
+					continue
+				}
+				unchanged(field, http.MethodPatch, encode(t, map[string]any{field: value}))
+			}
+			log := w.call(t, http.MethodGet, "/whisperer/audit/?subject="+hook["id"].(string), "", header("X-Whisperer-Tenant", "default"))
+			require.Len(t, log.json["results"], 1, "it was created: %s", log.text)
+		})
+	}
+}
+
 func TestPutResetsWhatItLeavesOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

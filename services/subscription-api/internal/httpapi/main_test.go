@@ -172,6 +172,8 @@ func (w *world) checkAnswer(t *testing.T, r *http.Request, a *answer, raw []byte
 	if !strings.HasSuffix(normal.URL.Path, "/") {
 		normal.URL.Path += "/"
 	}
+	// where the predecessor has event types: the same operations, which are in the document once
+	normal.URL.Path = strings.Replace(normal.URL.Path, "/hooks/registry/", "/event-types/", 1)
 	found, params, err := w.router.FindRoute(normal)
 	if err != nil {
 		require.GreaterOrEqual(t, a.status, 400, "%s %s is not in the document", r.Method, r.URL.Path)

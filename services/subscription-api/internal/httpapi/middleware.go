@@ -20,7 +20,7 @@ import (
 func addSlash(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		u := c.Request().URL
-		if strings.HasPrefix(u.Path, root+"/") && !strings.HasSuffix(u.Path, "/") && u.Path != specPath && !strings.HasPrefix(u.Path, docsPath) {
+		if strings.HasPrefix(u.Path, root+"/") && !strings.HasSuffix(u.Path, "/") && u.Path != specPath && u.Path != asyncPath && !strings.HasPrefix(u.Path, docsPath) {
 			u.Path += "/"
 			if u.RawPath != "" {
 				u.RawPath += "/"

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -11,10 +12,12 @@ import (
 // specPath is where the OpenAPI document is.
 const specPath = root + "/openapi.json"
 
-func apiConfig(version string) huma.Config {
+// apiConfig is the document without its operations. The server is the public URL, or the host that the document comes from.
+func apiConfig(version, publicURL string) huma.Config {
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
+			Servers: []*huma.Server{{URL: cmp.Or(publicURL, "/")}},
 			Info: &huma.Info{
 				Title: "Whisperer", Version: version,
 				Description: "Manages webhooks: who is told about which events of the order management system, where, and how. " +
@@ -45,5 +48,8 @@ func schemaName(t reflect.Type, hint string) string {
 // spec is the finished document. huma's own error model is left out: nothing answers with it.
 func (s *server) spec() ([]byte, error) {
 	delete(s.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
+	if err := addWebhooks(s.api.OpenAPI()); err != nil {
+		return nil, err
+	}
 	return json.Marshal(s.api.OpenAPI())
 }

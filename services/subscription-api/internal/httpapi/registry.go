@@ -25,7 +25,11 @@ type eventTypeStore interface {
 	RemoveEventType(ctx context.Context, actor postgres.Actor, tenant, name string) error
 }
 
-const registryPath = hooksPath + "registry/"
+// registryPath is where the predecessor lists event types.
+const (
+	eventTypesPath = root + "/event-types/"
+	registryPath   = hooksPath + "registry/"
+)
 
 // Limits of declared event types: of a description in characters, of a document in bytes.
 const (
@@ -73,27 +77,30 @@ type (
 
 func (s *server) registerRegistry() {
 	tag := []string{"Event types"}
-	register(s, route{role: postgres.Viewer}, huma.Operation{
-		OperationID: "list-event-types", Method: http.MethodGet, Path: registryPath, Tags: tag,
-		Summary: "List the known event types, with schema and example",
-	}, s.listEventTypes)
-	register(s, route{role: postgres.Editor, body: bodyOf[eventTypeInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
-		OperationID: "declare-event-type", Method: http.MethodPost, Path: registryPath, Tags: tag,
-		Summary:     "Declare an event type of the tenant's own, or change it",
-		Description: "The schema is JSON Schema, draft 2020-12 unless $schema names an older one. It cannot refer to other documents, nor to itself.",
-	}, s.declareEventType)
-	register(s, route{role: postgres.Viewer}, huma.Operation{
-		OperationID: "get-event-type", Method: http.MethodGet, Path: registryPath + "{name}/", Tags: tag, Summary: "Get an event type",
-	}, s.getEventType)
-	register(s, route{role: postgres.Editor, body: bodyOf[eventTypeChange](s)}, huma.Operation{
-		OperationID: "change-event-type", Method: http.MethodPatch, Path: registryPath + "{name}/", Tags: tag,
-		Summary:     "Choose what is done with events that do not fit the schema of a type, known from the start or declared; deprecate it",
-		Description: "All programs know of it within a second. With reject, POST /whisperer/events/ answers 422, and what comes over NATS is put into the rejected events.",
-	}, s.changeEventType)
-	register(s, route{role: postgres.Editor, status: http.StatusNoContent}, huma.Operation{
-		OperationID: "remove-event-type", Method: http.MethodDelete, Path: registryPath + "{name}/", Tags: tag,
-		Summary: "Remove an event type that the tenant declared", Description: "Hooks that name it keep it.",
-	}, s.removeEventType)
+	// in the document there is one way to them: registry/{name}/ could be taken for {id}/test/
+	for path, hidden := range map[string]bool{eventTypesPath: false, registryPath: true} {
+		register(s, route{role: postgres.Viewer}, huma.Operation{
+			OperationID: "list-event-types", Method: http.MethodGet, Path: path, Hidden: hidden, Tags: tag,
+			Summary: "List the known event types, with schema and example", Description: "Also at " + registryPath + ", with all operations of event types.",
+		}, s.listEventTypes)
+		register(s, route{role: postgres.Editor, body: bodyOf[eventTypeInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
+			OperationID: "declare-event-type", Method: http.MethodPost, Path: path, Hidden: hidden, Tags: tag,
+			Summary:     "Declare an event type of the tenant's own, or change it",
+			Description: "The schema is JSON Schema, draft 2020-12 unless $schema names an older one. It cannot refer to other documents, nor to itself.",
+		}, s.declareEventType)
+		register(s, route{role: postgres.Viewer}, huma.Operation{
+			OperationID: "get-event-type", Method: http.MethodGet, Path: path + "{name}/", Hidden: hidden, Tags: tag, Summary: "Get an event type",
+		}, s.getEventType)
+		register(s, route{role: postgres.Editor, body: bodyOf[eventTypeChange](s)}, huma.Operation{
+			OperationID: "change-event-type", Method: http.MethodPatch, Path: path + "{name}/", Hidden: hidden, Tags: tag,
+			Summary:     "Choose what is done with events that do not fit the schema of a type, known from the start or declared; deprecate it",
+			Description: "All programs know of it within a second. With reject, POST /whisperer/events/ answers 422, and what comes over NATS is put into the rejected events.",
+		}, s.changeEventType)
+		register(s, route{role: postgres.Editor, status: http.StatusNoContent}, huma.Operation{
+			OperationID: "remove-event-type", Method: http.MethodDelete, Path: path + "{name}/", Hidden: hidden, Tags: tag,
+			Summary: "Remove an event type that the tenant declared", Description: "Hooks that name it keep it.",
+		}, s.removeEventType)
+	}
 }
 
 // eventTypeBodies are the types that a tenant has, the built-in ones first.

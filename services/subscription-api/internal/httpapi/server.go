@@ -74,6 +74,8 @@ type Deps struct {
 	CursorKey []byte
 	// PublicURL begins the links in answers, such as https://hooks.example.com; empty for what the request was sent to.
 	PublicURL string
+	// Namespace begins the subjects of the installation's events.
+	Namespace bus.Namespace
 	// HookQuota is how many hooks a tenant may have; 0 for DefaultHookQuota.
 	HookQuota int
 	// RequestRate is how many requests a second each token may make; 0 for any number.
@@ -121,7 +123,7 @@ func New(d Deps) (http.Handler, error) {
 	s.echo.HTTPErrorHandler = func(err error, c echo.Context) { _ = s.problem(c.Request().Context(), err).write(c) }
 	s.echo.Pre(addSlash)
 	s.echo.Use(s.observe, s.recoverPanic, securityHeaders, plainParams)
-	s.api = humaecho.NewV4(s.echo, apiConfig(d.Version))
+	s.api = humaecho.NewV4(s.echo, apiConfig(d.Version, d.PublicURL))
 	s.registerHooks()
 	s.registerRegistry()
 	s.registerRetries()
@@ -214,6 +216,9 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 		}
 		return out, nil
 	})
+	if op.Hidden {
+		return
+	}
 	documented := s.operation(op.Method, op.Path)
 	if slices.ContainsFunc(documented.Parameters, func(p *huma.Param) bool { return p.Name == "If-Match" }) {
 		documented.Responses[strconv.Itoa(http.StatusPreconditionFailed)] = s.problemAnswer(http.StatusText(http.StatusPreconditionFailed))
@@ -261,6 +266,12 @@ func bodyOf[T any](s *server) *huma.Schema {
 }
 
 func schemaOf[T any](r huma.Registry) *huma.Schema { return r.Schema(reflect.TypeFor[T](), true, "") }
+
+// named lists a schema that is no struct's in the document, and refers to it: generators make types that work of those alone.
+func (s *server) named(name string, schema *huma.Schema) *huma.Schema {
+	s.api.OpenAPI().Components.Schemas.Map()[name] = schema
+	return &huma.Schema{Ref: componentSchemas + name}
+}
 
 // problems are the answers of an operation that are no success.
 func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response {
