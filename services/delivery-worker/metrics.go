@@ -107,6 +107,12 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		inFlight:       gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
 	}
 	r.MustRegister(m.duration, m.lag, m.recordSeconds)
+	m.zero()
+	return m
+}
+
+// zero makes counters that alerts look at: one that begins at 1 does not grow, and one that is not there does not stand still.
+func (m *metrics) zero() {
 	for _, what := range []string{bus.AsideFacts, bus.AsideEvents} {
 		m.setAside.WithLabelValues(what) // from 0 on: an alert on its growth does not see a counter that begins at 1
 		m.recorded.WithLabelValues(what) // and one on its standing still none that is not there
@@ -117,7 +123,6 @@ func newMetrics(r *prometheus.Registry) *metrics {
 	for _, name := range bus.Topology() {
 		m.repairs.WithLabelValues(name)
 	}
-	return m
 }
 
 // watch registers what is read when it is asked for.
