@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
@@ -108,35 +109,46 @@ func TestR18A410OfTheURLBeforeAnEdit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
 	w.receiver.reacts(func(path string, _ int) answer {
-		if path == "/old" {
+		if strings.HasPrefix(path, "/old") {
 			return answer{status: http.StatusGone, delay: 4 * time.Second}
 		}
 		return answer{}
 	})
-	moved := w.hook(w.receiver.URL+"/old", nil)
-	w.hooks = []webhook.Hook{moved}
+	n := 1
+	if *full {
+		n = 20
+	}
+	for i := range n {
+		w.hooks = append(w.hooks, w.hook(fmt.Sprintf("%s/old/%d", w.receiver.URL, i), nil))
+	}
 	w.run()
 	w.run()
 	require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{event("late", "", "{}")}))
-	require.Eventually(t, func() bool { return w.receiver.got("/old") > 0 }, 20*time.Second, time.Millisecond)
-	edited, err := w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil, func(h *webhook.Hook) error {
-		h.TargetURL = w.receiver.URL + "/new"
-		return nil
-	})
-	require.NoError(t, err)
+	edited := make([]webhook.Hook, n)
+	for i, moved := range w.hooks {
+		require.Eventually(t, func() bool { return w.receiver.got(fmt.Sprintf("/old/%d", i)) > 0 }, 20*time.Second, time.Millisecond)
+		var err error
+		edited[i], err = w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil, func(h *webhook.Hook) error {
+			h.TargetURL = fmt.Sprintf("%s/new/%d", w.receiver.URL, i)
+			return nil
+		})
+		require.NoError(t, err)
+	}
 	began := time.Now()
 	w.lasts(2 * time.Second) // a worker may use what it knew for one: what it sends to the old URL then is over, too
 	stop := w.load(20, 1)
-	w.lasts(5 * time.Second)
+	w.lasts(seconds(5, 60))
 	stop()
 	w.check(check{fault: "R18 410 of the URL before an edit", bound: 0, faults: []window{{began, time.Now()}}})
-	stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, moved.ID)
-	require.NoError(t, err)
-	require.Equal(t, webhook.Active, stored.Status)
-	require.Equal(t, edited.Version, stored.Version)
-	late := w.history().deliveries[webhook.DeliveryID(moved.ID, "late")]
-	require.Equal(t, webhook.ReasonGone, late.Reason, "this delivery alone is over")
-	require.Equal(t, 1, w.receiver.got("/old"))
+	for i, moved := range w.hooks {
+		stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, moved.ID)
+		require.NoError(t, err)
+		require.Equal(t, webhook.Active, stored.Status)
+		require.Equal(t, edited[i].Version, stored.Version)
+		late := w.history().deliveries[webhook.DeliveryID(moved.ID, "late")]
+		require.Equal(t, webhook.ReasonGone, late.Reason, "this delivery alone is over")
+		require.Equal(t, 1, w.receiver.got(fmt.Sprintf("/old/%d", i)))
+	}
 }
 
 func TestR19RetryAfterAndDeadlines(t *testing.T) {
@@ -174,6 +186,24 @@ func TestR19RetryAfterAndDeadlines(t *testing.T) {
 	require.Equal(t, 2, w.receiver.got("/hurried"), "at once, and after 5 s")
 	require.Equal(t, webhook.Waiting, waiting.State)
 	require.Greater(t, waiting.NextAt.Sub(began), 4*time.Minute, "the schedule goes on as it stands")
+	if *full {
+		require.Eventually(t, func() bool { return w.receiver.got("/hurried") == 3 }, 8*time.Minute, 100*time.Millisecond)
+		require.False(t, time.Now().Before(waiting.NextAt), "and not earlier")
+	}
+}
+
+// forget deletes n recorded events with ids like the pattern, once they are recorded.
+func (w *world) forget(pattern string, n int64) {
+	w.t.Helper()
+	admin := w.administrator()
+	require.Eventually(w.t, func() bool {
+		result, err := admin.ExecContext(w.t.Context(), `DELETE FROM events WHERE id LIKE $1`, pattern)
+		require.NoError(w.t, err)
+		deleted, err := result.RowsAffected()
+		require.NoError(w.t, err)
+		n -= deleted
+		return n == 0
+	}, 20*time.Second, 100*time.Millisecond)
 }
 
 func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
@@ -181,16 +211,23 @@ func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
 	w := newWorld(t, false)
 	w.receiver.reacts(func(path string, n int) answer {
 		switch {
-		case path == "/twice" && n == 1:
+		case strings.HasPrefix(path, "/twice") && n == 1:
 			return answer{status: http.StatusServiceUnavailable}
-		case path == "/twice" && n == 2:
+		case strings.HasPrefix(path, "/twice") && n == 2:
 			return answer{status: http.StatusServiceUnavailable, header: http.Header{"Retry-After": {"3600"}}}
 		}
 		return answer{}
 	})
-	h := w.hook(w.receiver.URL+"/twice", func(h *webhook.Hook) {
-		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":30}}`)
-	})
+	n := 1
+	if *full {
+		n = 50
+	}
+	twice := make([]webhook.Hook, n)
+	for i := range twice {
+		twice[i] = w.hook(fmt.Sprintf("%s/twice/%d", w.receiver.URL, i), func(h *webhook.Hook) {
+			h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":30}}`)
+		})
+	}
 	w.goodHooks(1)
 	first := w.run()
 	publish := func(data string) { // without Nats-Msg-Id, by which JetStream drops repetitions for two minutes
@@ -198,60 +235,86 @@ func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
 		e.ID = ""
 		require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{e}))
 	}
+	// each reports whether something is true of each of the hooks
+	each := func(is func(i int, delivery uuid.UUID) bool) func() bool {
+		return func() bool {
+			for i, h := range twice {
+				if !is(i, webhook.DeliveryID(h.ID, "again")) {
+					return false
+				}
+			}
+			return true
+		}
+	}
 	began := time.Now()
 	publish(`{"n":1}`)
-	id := webhook.DeliveryID(h.ID, "again")
-	require.Eventually(t, func() bool { return w.history().deliveries[id].State == webhook.Waiting }, 20*time.Second, 100*time.Millisecond)
-	first.stop(t)
-	admin := w.administrator()
-	require.Eventually(t, func() bool { // after a day it is not looked for
-		result, err := admin.ExecContext(t.Context(), `DELETE FROM events WHERE id = 'again'`)
-		require.NoError(t, err)
-		n, err := result.RowsAffected()
-		require.NoError(t, err)
-		return n == 1
+	require.Eventually(t, func() bool {
+		h := w.history()
+		return each(func(_ int, id uuid.UUID) bool { return h.deliveries[id].State == webhook.Waiting })()
 	}, 20*time.Second, 100*time.Millisecond)
+	first.stop(t)
+	w.forget("again", 1) // after a day it is not looked for
 	w.run()
 	publish(`{"n":2}`)
-	require.Eventually(t, func() bool { return w.receiver.got("/twice") == 3 }, 80*time.Second, 10*time.Millisecond, "the first event's retry comes at its time")
-	got := w.history().receipts[id]
-	require.Equal(t, got[0].Sum, got[2].Sum, "and is the first event's")
-	require.NotEqual(t, got[0].Sum, got[1].Sum)
+	require.Eventually(t, each(func(i int, _ uuid.UUID) bool { return w.receiver.got(fmt.Sprintf("/twice/%d", i)) == 3 }),
+		80*time.Second, 10*time.Millisecond, "the first event's retry comes at its time")
+	h := w.history()
+	each(func(_ int, id uuid.UUID) bool {
+		got := h.receipts[id]
+		require.Equal(t, got[0].Sum, got[2].Sum, "and is the first event's")
+		require.NotEqual(t, got[0].Sum, got[1].Sum)
+		return true
+	})()
 	// not w.check, which knows one body for each id
 	var p problems
 	w.silent(&p)
 	require.Empty(t, p.list())
-	results.add(result{fault: "R20 an id used again after a day", acked: 2, recovery: time.Since(began) - 30*time.Second})
+	results.add(result{fault: "R20 an id used again after a day", acked: 2, recovery: time.Since(began) - 30*time.Second, note: fmt.Sprintf("%d hooks", n)})
 }
 
 func TestR21AnEventThatAReplicaDoesNotHave(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
-	w.receiver.reacts(func(path string, _ int) answer {
-		if path == "/large" {
-			return answer{status: http.StatusServiceUnavailable}
-		}
-		return answer{}
-	})
-	h := w.hook(w.receiver.URL+"/large", func(h *webhook.Hook) {
-		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":5}}`)
-	})
+	n := 1
+	if *full {
+		n = 100
+	}
+	h := w.hook(w.receiver.URL+"/parked", func(h *webhook.Hook) { h.Status = webhook.Paused })
 	w.goodHooks(1)
 	w.run()
 	began := time.Now()
-	large := fmt.Sprintf(`"%s"`, strings.Repeat("x", 1<<20-2<<10)) // too large to travel with its retry
-	require.NoError(t, w.publish(t.Context(), event("before", "", "{}"), event("large", "", large), event("after", "", "{}")))
-	id := webhook.DeliveryID(h.ID, "large")
-	state := func() webhook.DeliveryState { return w.history().deliveries[id].State }
-	require.Eventually(t, func() bool { return state() == webhook.Waiting }, 20*time.Second, 100*time.Millisecond)
-	_, err := w.administrator().ExecContext(t.Context(), `DELETE FROM events WHERE id = 'large'`)
-	require.NoError(t, err)
+	require.NoError(t, w.publish(t.Context(), event("before", "", "{}")))
+	for i := range n {
+		require.NoError(t, w.publish(t.Context(), event(fmt.Sprintf("parked-%d", i), "", "{}")))
+	}
+	require.NoError(t, w.publish(t.Context(), event("after", "", "{}")))
+	// are counts the parked ones, between the first event and the last, that are in a state now.
+	are := func(state webhook.DeliveryState) (found int) {
+		list := w.history().deliveries
+		for i := range n {
+			if list[webhook.DeliveryID(h.ID, fmt.Sprintf("parked-%d", i))].State == state {
+				found++
+			}
+		}
+		return found
+	}
+	require.Eventually(t, func() bool { return are(webhook.Parked) == n }, 20*time.Second, 100*time.Millisecond)
+	w.forget("parked-%", int64(n)) // only the stream has them
 	stranger := w.stranger()
-	stranger.done("STREAM.MSG.DELETE."+bus.StreamOMS, map[string]any{"seq": 2}) // as a replica answers that has not got it yet
-	w.lasts(12 * time.Second)
-	require.Equal(t, webhook.Waiting, state(), "the stream says that it begins before")
-	stranger.done("STREAM.PURGE."+bus.StreamOMS, map[string]any{"seq": 3})
-	require.Eventually(t, func() bool { return state() == webhook.Dead }, 30*time.Second, 100*time.Millisecond)
-	require.Equal(t, webhook.ReasonPayloadGone, w.history().deliveries[id].Reason)
-	w.check(check{fault: "R21 an event that a replica does not have", bound: 0, faults: []window{{began, time.Now()}}})
+	second := stranger.first(bus.StreamOMS) + 1
+	for i := range n {
+		stranger.done("STREAM.MSG.DELETE."+bus.StreamOMS, map[string]any{"seq": second + i}) // as a replica answers that has not got it yet
+	}
+	_, err := w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
+		h.Status = webhook.Active
+		return nil
+	})
+	require.NoError(t, err)
+	w.lasts(seconds(12, 60))
+	require.Equal(t, n, are(webhook.Parked), "the stream says that it begins before")
+	stranger.done("STREAM.PURGE."+bus.StreamOMS, map[string]any{"seq": second + n})
+	require.Eventually(t, func() bool { return are(webhook.Dead) == n }, time.Minute, 100*time.Millisecond)
+	gone := w.history().deliveries[webhook.DeliveryID(h.ID, "parked-0")]
+	require.Equal(t, webhook.ReasonPayloadGone, gone.Reason)
+	w.check(check{fault: "R21 events that a replica does not have", bound: 0, faults: []window{{began, time.Now()}}})
 }

@@ -101,6 +101,13 @@ func (s *stranger) change(stream, consumer, setting string, value any) {
 	s.done("CONSUMER.DURABLE.CREATE."+stream+"."+consumer, map[string]any{"stream_name": stream, "config": config})
 }
 
+// first is the sequence of the first message that the stream was given.
+func (s *stranger) first(stream string) int {
+	s.t.Helper()
+	first, _ := s.config(stream, "")["first_seq"].(float64) // none is 1
+	return max(1, int(first))
+}
+
 // redelivered is how many messages the consumer has handed out again; all in its stream are for it.
 func (s *stranger) redelivered(stream, consumer string) int {
 	s.t.Helper()
@@ -114,5 +121,5 @@ func (s *stranger) redelivered(stream, consumer string) int {
 	require.NoError(s.t, err)
 	require.NoError(s.t, json.Unmarshal(content, &info))
 	require.Positive(s.t, info.Delivered.Consumer)
-	return info.Delivered.Consumer - info.Delivered.Stream
+	return info.Delivered.Consumer - (info.Delivered.Stream - s.first(stream) + 1)
 }
