@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // MaxLength is how long an expression may be, in bytes.
@@ -83,6 +85,13 @@ func Check(text string) (*Filter, error) {
 			"use fewer loops inside of loops", f.estimate, usualItems, MaxEstimate)}
 	}
 	return f, err
+}
+
+// Candidate is a hook that an event goes to if its filter, which may be nil, lets it.
+type Candidate struct {
+	*webhook.Hook
+
+	Filter *Filter
 }
 
 // String is the expression.

@@ -177,7 +177,7 @@ func (c *caller) request(by *chance, op *operation) *request {
 		r.path = strings.TrimSuffix(r.path, "/")
 	}
 	who := pick(by, c.tokens...)
-	if strings.HasPrefix(op.path, "/whisperer/tenants/") {
+	if strings.HasPrefix(op.path, "/whisperer/tenants/") || strings.HasPrefix(op.path, "/whisperer/ledger/") {
 		who = c.tokens[1]
 	}
 	r.set("Authorization", who.name)
@@ -236,7 +236,8 @@ func (c *caller) body(by *chance, r *request) object {
 	fields, names := r.op.properties()
 	body := object{}
 	for _, name := range names {
-		needed := r.op.needs(name) || name == "event_type" && r.op.method != http.MethodPatch && strings.HasSuffix(r.op.id, "-hook") || r.op.id == "replay-hook" && name == "reason" || r.op.id == "test-unsaved-hook" && name == "hook"
+		needed := r.op.needs(name) || name == "event_type" && r.op.method != http.MethodPatch && strings.HasSuffix(r.op.id, "-hook") || r.op.id == "replay-hook" && name == "reason" || r.op.id == "test-unsaved-hook" && name == "hook" ||
+			r.op.id == "put-back-set-aside" && name == "all"
 		if !needed && (!optional(r.op.id, name) || !by.oneIn(3)) {
 			continue
 		}

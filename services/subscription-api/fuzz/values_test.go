@@ -66,6 +66,8 @@ func (c *chance) good(op, name string) (any, bool) {
 		return pick(c, "acme", "t-"+c.unique, "a_b-1", strings.Repeat("t", 63)), true
 	case "declare-event-type.name":
 		return pick(c, "kiosk.opened", "kiosk."+strings.ReplaceAll(c.unique, "-", "_"), "a", strings.Repeat("k", 128)), true
+	case "put-back-set-aside.all":
+		return true, true
 	case "replay-hook.states":
 		return some(c, "dead", "delivered", "waiting", "parked"), true
 	case "replay-hook.event_types", "create-hook.event_types", "replace-hook.event_types", "change-hook.event_types":

@@ -9,7 +9,6 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/filter"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 )
 
 const (
@@ -76,7 +75,7 @@ type job struct {
 	taken
 
 	fanout     *Fanout
-	candidates []index.Candidate
+	candidates []filter.Candidate
 	since      time.Time
 }
 

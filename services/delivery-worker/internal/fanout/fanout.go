@@ -15,12 +15,12 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/filter"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 )
 
 const (
@@ -45,7 +45,7 @@ const (
 
 // matcher is the hook index.
 type matcher interface {
-	Candidates(e *webhook.Event) []index.Candidate
+	Candidates(e *webhook.Event) []filter.Candidate
 	HasTenant(name string) bool
 }
 

@@ -209,16 +209,9 @@ func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
 	return found
 }
 
-// Candidate is a hook that an event goes to if its filter, which may be nil, lets it.
-type Candidate struct {
-	*webhook.Hook
-
-	Filter *filter.Filter
-}
-
 // Candidates are the hooks that the event goes to, as far as that can be told without their filters.
-func (x *Index) Candidates(e *webhook.Event) []Candidate {
-	var found []Candidate
+func (x *Index) Candidates(e *webhook.Event) []filter.Candidate {
+	var found []filter.Candidate
 	var seen map[*entry]bool // of those that may be there twice
 	for _, c := range x.candidates(e) {
 		if c.Status == webhook.Disabled || e.PublishedAt.Before(c.CreatedAt.Add(-postgres.ClockTolerance)) {
@@ -236,7 +229,7 @@ func (x *Index) Candidates(e *webhook.Event) []Candidate {
 		if !c.Config.Contains(e.ConfigFilter) {
 			continue
 		}
-		found = append(found, Candidate{c.Hook, c.filter})
+		found = append(found, filter.Candidate{Hook: c.Hook, Filter: c.filter})
 	}
 	return found
 }

@@ -91,7 +91,7 @@ func (s *server) listAside(ctx context.Context, c *call, in *asideListInput) (*a
 	}
 	var after uint64
 	if in.After != "" {
-		if after, err = strconv.ParseUint(string(in.After), 10, 64); err != nil {
+		if after, err = strconv.ParseUint(string(in.After), 10, 63); err != nil {
 			return nil, badParameter("after", "must be a whole number")
 		}
 	}
