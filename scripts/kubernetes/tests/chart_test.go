@@ -83,7 +83,11 @@ worker:
   settings: {WHISPERER_SLOTS: "1024"}
   autoscaling: {by: keda, natsMonitoring: "nats:8222"}
 monitoring: {enabled: true, labels: {release: prometheus}}
-podAnnotations: {a: b}
+podAnnotations: {a: b, inject: "true"}
+migrate: {podAnnotations: {inject: "false"}}
+extraVolumes: [{name: authorities, configMap: {name: authorities}}]
+extraVolumeMounts: [{name: authorities, mountPath: /etc/authorities, readOnly: true}]
+extraEnv: [{name: SSL_CERT_DIR, value: /etc/authorities}, {name: PGPASSWORD, valueFrom: {secretKeyRef: {name: db, key: password}}}]
 nodeSelector: {disk: ssd}
 tolerations: [{key: dedicated, operator: Exists}]
 affinity: {nodeAffinity: {}}
@@ -157,18 +161,31 @@ func of[T meta.Object](objects []meta.Object) (found []T) {
 	return found
 }
 
-func variants() map[string]string {
+func variants(t *testing.T) map[string]string {
+	t.Helper()
 	return map[string]string{
 		"the least": least, "everything": most,
 		"scaled by Prometheus":     least + "\nworker: {autoscaling: {by: prometheus}}",
 		"without what is optional": least + "\nmigrate: {enabled: false}\nnetworkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}\napi: {drainSeconds: 0}",
 		"outside services, one R1": least + "\nstreamReplicas: 1\nnetworkPolicy: {postgres: {to: [{ipBlock: {cidr: 10.1.2.3/32}}]}, clients: [{podSelector: {}}]}",
+		"OpenShift":                least + "\n" + example(t, "OpenShift"),
+		"a private authority":      least + "\n" + example(t, "Private authorities"),
 	}
+}
+
+// example returns the values that the manual gives below its paragraph of that name.
+func example(t *testing.T, name string) string {
+	t.Helper()
+	_, text, found := strings.Cut(read(t, manualFile), "\n**"+name+".**")
+	require.True(t, found, name)
+	_, text, _ = strings.Cut(text, "\n```yaml\n")
+	text, _, _ = strings.Cut(text, "```\n")
+	return text
 }
 
 func TestEveryManifestIsValidAndNamedOnce(t *testing.T) {
 	t.Parallel()
-	for name, values := range variants() {
+	for name, values := range variants(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			seen := map[string]bool{}
@@ -201,6 +218,13 @@ func TestValuesThatCannotBeAreRefused(t *testing.T) {
 		"keda without NATS' monitoring":    {least + "\nworker: {autoscaling: {by: keda}}", "natsMonitoring"},
 		"an ingress for no host":           {least + "\napi: {ingress: {enabled: true}}", "host"},
 		"a policy that lets everybody out": {least + "\nnetworkPolicy: {postgres: {to: []}}", "postgres"},
+		"DNS on any port":                  {least + "\nnetworkPolicy: {dns: {ports: []}}", "/networkPolicy/dns/ports"},
+		"root":                             {least + "\npodSecurityContext: {runAsUser: 0}", "runAsUser"},
+		"maybe root":                       {least + "\npodSecurityContext: {runAsNonRoot: null}", "runAsNonRoot"},
+		"a misspelt user":                  {least + "\npodSecurityContext: {runAsuser: 7}", "runAsuser"},
+		"a setting among the environment":  {least + "\nextraEnv: [{name: WHISPERER_LOG_LEVEL, value: debug}]", "extraEnv"},
+		"a volume of nothing":              {least + "\nextraVolumes: [{name: a}]", "extraVolumes"},
+		"a mount without a path":           {least + "\nextraVolumeMounts: [{name: a}]", "mountPath"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -212,7 +236,7 @@ func TestValuesThatCannotBeAreRefused(t *testing.T) {
 
 func TestHelmLintHasNothingToSay(t *testing.T) {
 	t.Parallel()
-	for name, values := range variants() {
+	for name, values := range variants(t) {
 		given, err := chartutil.ReadValues([]byte(values))
 		require.NoError(t, err)
 		for _, m := range lint.All(chartDir, given, "whisperer", true).Messages {
@@ -234,10 +258,13 @@ func TestTheChartSetsOnlyVariablesThatTheManualHas(t *testing.T) {
 	t.Parallel()
 	manual, err := os.ReadFile("../../../docs/configuration.md")
 	require.NoError(t, err)
-	for _, values := range variants() {
+	for _, values := range variants(t) {
 		for _, d := range of[*apps.Deployment](mustRender(t, values)) {
 			var names []string
 			for _, v := range d.Spec.Template.Spec.Containers[0].Env {
+				if !strings.HasPrefix(v.Name, "WHISPERER_") {
+					continue // extraEnv
+				}
 				require.Contains(t, string(manual), "| `"+v.Name+"` |")
 				names = append(names, v.Name)
 				secret := slices.Contains([]string{"WHISPERER_DATABASE_URL", "WHISPERER_NATS_URL", "WHISPERER_MASTER_KEY"}, v.Name) ||

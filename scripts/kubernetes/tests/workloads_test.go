@@ -47,14 +47,12 @@ func selected(t *testing.T, objects []meta.Object, s *meta.LabelSelector) (parts
 
 func TestPodsMayDoNothingThatTheyNeedNot(t *testing.T) {
 	t.Parallel()
-	for name, values := range variants() {
+	for name, values := range variants(t) {
 		for part, pod := range pods(mustRender(t, values)) {
 			where := name + ", " + part
 			require.False(t, *pod.Spec.AutomountServiceAccountToken, where)
 			require.True(t, *pod.Spec.SecurityContext.RunAsNonRoot, where)
-			require.EqualValues(t, 65532, *pod.Spec.SecurityContext.RunAsUser, where)
 			require.Equal(t, core.SeccompProfileTypeRuntimeDefault, pod.Spec.SecurityContext.SeccompProfile.Type, where)
-			require.Empty(t, pod.Spec.Volumes, where)
 			for _, c := range pod.Spec.Containers {
 				require.True(t, *c.SecurityContext.ReadOnlyRootFilesystem, where)
 				require.False(t, *c.SecurityContext.AllowPrivilegeEscalation, where)
@@ -62,6 +60,48 @@ func TestPodsMayDoNothingThatTheyNeedNot(t *testing.T) {
 				require.NotEmpty(t, c.Resources.Limits, where)
 			}
 		}
+	}
+}
+
+func TestPodsRunAsWhomTheValuesSay(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		values      string
+		user, group *int64
+	}{
+		"the image's":   {least, new(int64(65532)), new(int64(65532))},
+		"another":       {least + "\npodSecurityContext: {runAsUser: 1000, runAsGroup: 2000}", new(int64(1000)), new(int64(2000))},
+		"the cluster's": {variants(t)["OpenShift"], nil, nil},
+	} {
+		found := pods(mustRender(t, test.values))
+		require.Len(t, found, 3)
+		for part, pod := range found {
+			require.Equal(t, test.user, pod.Spec.SecurityContext.RunAsUser, "%s, %s", name, part)
+			require.Equal(t, test.group, pod.Spec.SecurityContext.RunAsGroup, "%s, %s", name, part)
+		}
+	}
+}
+
+func TestAllPodsHaveWhatIsForAllOfThem(t *testing.T) {
+	t.Parallel()
+	minimal, found := pods(mustRender(t, least)), pods(mustRender(t, most))
+	require.Len(t, found, 3)
+	for part, pod := range found {
+		require.Empty(t, minimal[part].Annotations, part)
+		require.Empty(t, minimal[part].Spec.Volumes, part)
+		require.Empty(t, minimal[part].Spec.Containers[0].VolumeMounts, part)
+
+		require.Equal(t, "b", pod.Annotations["a"], part)
+		require.Equal(t, part == "migrate", pod.Annotations["inject"] == "false", part)
+		require.Equal(t, []core.LocalObjectReference{{Name: "pull"}}, pod.Spec.ImagePullSecrets, part)
+		require.Equal(t, map[string]string{"disk": "ssd"}, pod.Spec.NodeSelector, part)
+		require.Equal(t, "dedicated", pod.Spec.Tolerations[0].Key, part)
+		require.NotNil(t, pod.Spec.Affinity, part)
+		require.Equal(t, "authorities", pod.Spec.Volumes[0].ConfigMap.Name, part)
+		c := pod.Spec.Containers[0]
+		require.Equal(t, []core.VolumeMount{{Name: "authorities", MountPath: "/etc/authorities", ReadOnly: true}}, c.VolumeMounts, part)
+		require.Contains(t, c.Env, core.EnvVar{Name: "SSL_CERT_DIR", Value: "/etc/authorities"}, part)
+		require.Equal(t, "db", c.Env[len(c.Env)-1].ValueFrom.SecretKeyRef.Name, part)
 	}
 }
 
@@ -84,7 +124,7 @@ func TestServicesAreProbedAndHaveTimeToStop(t *testing.T) {
 
 func TestWhatSelectsPodsFindsThem(t *testing.T) {
 	t.Parallel()
-	for name, values := range variants() {
+	for name, values := range variants(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			objects := mustRender(t, values)
@@ -200,6 +240,42 @@ func mayReach(t *testing.T, objects []meta.Object, part, addr string, port int32
 	return false
 }
 
+func TestAllPodsReachTheNamesOfTheCluster(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		values    string
+		ports     []int32
+		namespace string
+		local     bool // NodeLocal DNSCache
+	}{
+		"what most clusters have": {least, []int32{53}, "kube-system", true},
+		"OpenShift":               {variants(t)["OpenShift"], []int32{53, 5353}, "openshift-dns", false},
+		"anywhere":                {least + "\nnetworkPolicy: {dns: {to: []}}", []int32{53}, "", false},
+	} {
+		objects := mustRender(t, test.values)
+		policy := of[*networking.NetworkPolicy](objects)[0]
+		require.Len(t, selected(t, objects, &policy.Spec.PodSelector), 3, name)
+		rule := policy.Spec.Egress[0]
+		var udp, tcp []int32
+		for _, p := range rule.Ports {
+			if *p.Protocol == core.ProtocolUDP {
+				udp = append(udp, p.Port.IntVal)
+			} else {
+				tcp = append(tcp, p.Port.IntVal)
+			}
+		}
+		require.Equal(t, test.ports, udp, name)
+		require.Equal(t, test.ports, tcp, name)
+		if test.namespace == "" {
+			require.Nil(t, rule.To, name)
+			continue
+		}
+		require.Equal(t, test.namespace, rule.To[0].NamespaceSelector.MatchLabels["kubernetes.io/metadata.name"], name)
+		require.Equal(t, test.local, mayReach(t, objects, "migrate", "169.254.20.10", 53), name)
+		require.False(t, mayReach(t, objects, "delivery-worker", "169.254.20.10", 80), name)
+	}
+}
+
 func inBlock(t *testing.T, b *networking.IPBlock, addr netip.Addr) bool {
 	t.Helper()
 	block, err := netip.ParsePrefix(b.CIDR)
@@ -236,7 +312,7 @@ func TestOnlyWorkersAndTheAPIReachTheInternetAndNobodyAnythingPrivate(t *testing
 		}
 		require.False(t, mayReach(t, open, part, "192.168.7.8", 443))
 	}
-	outside := mustRender(t, variants()["outside services, one R1"])
+	outside := mustRender(t, variants(t)["outside services, one R1"])
 	for _, part := range []string{"subscription-api", "delivery-worker", "migrate"} {
 		require.True(t, mayReach(t, outside, part, "10.1.2.3", 5432), "%s to Postgres", part)
 		require.False(t, mayReach(t, outside, part, "10.1.2.3", 443), "%s to another port of Postgres' machine", part)

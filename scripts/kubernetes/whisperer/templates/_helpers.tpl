@@ -20,17 +20,22 @@ helm.sh/chart: whisperer-{{ (index . 0).Chart.Version }}
 
 {{- define "whisperer.secret" -}}{{ .Values.existingSecret | default (include "whisperer.name" .) }}{{- end }}
 
-{{- define "whisperer.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
+{{- /* What all containers have in common. */}}
+{{- define "whisperer.container" -}}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  readOnlyRootFilesystem: true
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL]}
+{{- with .Values.extraVolumeMounts }}
+volumeMounts: {{ toJson . }}
+{{- end }}
 {{- end }}
 
-{{- define "whisperer.containerSecurity" -}}
-readOnlyRootFilesystem: true
-allowPrivilegeEscalation: false
-capabilities: {drop: [ALL]}
+{{- define "whisperer.extraEnv" -}}
+{{- range .Values.extraEnv }}
+- {{ toJson . }}
+{{- end }}
 {{- end }}
 
 {{- /* One variable from the Secret; list of variable, Secret and key. */}}
@@ -65,17 +70,33 @@ capabilities: {drop: [ALL]}
 {{- range $name, $value := mergeOverwrite $given $.Values.settings (index . 1) }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
 {{- end }}
+{{- include "whisperer.extraEnv" $ }}
+{{- end }}
+
+{{- /* What all pods have in common, the migration's too. */}}
+{{- define "whisperer.anyPod" -}}
+automountServiceAccountToken: false
+securityContext: {{ toJson .Values.podSecurityContext }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{ toJson . }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+volumes: {{ toJson . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{ toJson . }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{ toJson . }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{ toJson . }}
+{{- end }}
 {{- end }}
 
 {{- /* What pods of a service have in common; list of context and part. */}}
 {{- define "whisperer.pod" -}}
-{{- $ := index . 0 }}
-automountServiceAccountToken: false
-securityContext:
-  {{- include "whisperer.podSecurity" $ | nindent 2 }}
-{{- with $.Values.imagePullSecrets }}
-imagePullSecrets: {{ toJson . }}
-{{- end }}
+{{- include "whisperer.anyPod" (index . 0) }}
 # WHISPERER_SHUTDOWN_TIMEOUT, what goes before and after it, and a reserve.
 terminationGracePeriodSeconds: 45
 topologySpreadConstraints:
@@ -85,15 +106,6 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "whisperer.selector" . | nindent 8 }}
-{{- with $.Values.nodeSelector }}
-nodeSelector: {{ toJson . }}
-{{- end }}
-{{- with $.Values.tolerations }}
-tolerations: {{ toJson . }}
-{{- end }}
-{{- with $.Values.affinity }}
-affinity: {{ toJson . }}
-{{- end }}
 {{- end }}
 
 {{- /* A pod is replaced when its Secret changes, if the chart makes that. */}}
