@@ -26,6 +26,7 @@ import (
 	networking "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
@@ -252,6 +253,37 @@ func TestNotesSayHowToGoOn(t *testing.T) {
 	require.Contains(t, notes, "token create first --role admin")
 	require.Contains(t, notes, "https://hooks.example.com/")
 	require.NotContains(t, notes, "postgres://u:p")
+}
+
+func TestThePodOfTheFirstTokenHasWhatAllPodsHave(t *testing.T) {
+	t.Parallel()
+	for name, values := range map[string]string{"the least": least, "everything": most, "an apostrophe": least + "\nextraEnv: [{name: A, value: it's}]"} {
+		objects, notes, err := render(t, values)
+		require.NoError(t, err)
+		_, overrides, found := strings.Cut(notes, "--override-type strategic --overrides '")
+		require.True(t, found)
+		overrides, _, _ = strings.Cut(overrides, "' \\\n")
+		overrides = strings.ReplaceAll(overrides, `'\''`, "'") // as a shell reads it
+
+		// What kubectl makes of its other flags, and the overrides over it.
+		made := `{"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "whisperer-token", "image": "i", "args": ["token"], "env": [{"name": "WHISPERER_DATABASE_URL", "value": "postgres://db"}]}]}}`
+		patched, err := strategicpatch.StrategicMergePatch([]byte(made), []byte(overrides), core.Pod{})
+		require.NoError(t, err)
+		var pod core.Pod
+		problems, err := json.UnmarshalStrict(patched, &pod)
+		require.NoError(t, errors.Join(append(problems, err)...))
+
+		want := pods(objects)["migrate"].Spec
+		want.RestartPolicy = ""
+		require.Len(t, pod.Spec.Containers, 1)
+		c := pod.Spec.Containers[0]
+		require.Equal(t, "i", c.Image, name)
+		require.ElementsMatch(t, append(slices.Clone(want.Containers[0].Env[1:]), core.EnvVar{Name: "WHISPERER_DATABASE_URL", Value: "postgres://db"}), c.Env, name)
+		require.Equal(t, want.Containers[0].SecurityContext, c.SecurityContext, name)
+		require.Equal(t, want.Containers[0].VolumeMounts, c.VolumeMounts, name)
+		pod.Spec.Containers, want.Containers = nil, nil
+		require.Equal(t, want, pod.Spec, name)
+	}
 }
 
 func TestTheChartSetsOnlyVariablesThatTheManualHas(t *testing.T) {

@@ -108,6 +108,13 @@ topologySpreadConstraints:
         {{- include "whisperer.selector" . | nindent 8 }}
 {{- end }}
 
+{{- /* What makes a pod of `kubectl run` one that has what all pods have, as JSON; list of context and the pod's name. */}}
+{{- define "whisperer.likeOurs" -}}
+{{- $ := index . 0 }}
+{{- $container := include "whisperer.container" $ | fromYaml | merge (dict "name" (index . 1) "env" $.Values.extraEnv) }}
+{{- dict "spec" (include "whisperer.anyPod" $ | fromYaml | merge (dict "containers" (list $container))) | toJson }}
+{{- end }}
+
 {{- /* A pod is replaced when its Secret changes, if the chart makes that. */}}
 {{- define "whisperer.podAnnotations" -}}
 {{- if not .Values.existingSecret }}
