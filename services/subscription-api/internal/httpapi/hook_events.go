@@ -160,14 +160,20 @@ func (in *hookEventListInput) timeRange(now time.Time) (postgres.TimeRange, erro
 	return completeRange(r, now)
 }
 
-// readOldTime takes what the predecessor took: ISO 8601 with and without a zone, and dates.
+// readOldTime takes what Django took: dates, and times of ISO 8601 with a T or a space, with and without seconds and a zone.
 func readOldTime(name, s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02T15:04", time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), checkYear(name, t)
+	date, clock, timed := strings.Cut(strings.Replace(s, " ", "T", 1), "T")
+	if !timed {
+		clock = "00:00"
+	}
+	for _, layout := range []string{"15:04:05", "15:04"} {
+		for _, zone := range []string{"", "Z07:00", "Z0700", "Z07"} {
+			if t, err := time.Parse(time.DateOnly+"T"+layout+zone, date+"T"+clock); err == nil {
+				return t.UTC(), checkYear(name, t)
+			}
 		}
 	}
 	return time.Time{}, badParameter(name, "must be a time as ISO 8601 writes it, such as 2026-01-31T12:00:00Z")

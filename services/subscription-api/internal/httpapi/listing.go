@@ -108,8 +108,8 @@ func readFilterID(name, s string) (uuid.UUID, error) {
 	if s == "" {
 		return uuid.Nil, nil
 	}
-	id, err := uuid.Parse(s)
-	if err != nil || len(s) != len(uuid.Nil.String()) || id == uuid.Nil {
+	id, ok := parseID(s)
+	if !ok || id == uuid.Nil {
 		return uuid.Nil, badParameter(name, "must be an id")
 	}
 	return id, nil

@@ -49,14 +49,14 @@ func readLimit(s string) (int, error) {
 	return min(n, maxLimit), nil
 }
 
-// readBool takes what Django's clients send, too.
+// readBool takes the words that Django REST framework takes for true and false, in any case.
 func readBool(name, s string) (value, set bool, err error) {
 	switch strings.ToLower(s) {
 	case "":
 		return false, false, nil
-	case "true", "1":
+	case "true", "t", "yes", "y", "on", "1":
 		return true, true, nil
-	case "false", "0":
+	case "false", "f", "no", "n", "off", "0":
 		return false, true, nil
 	default:
 		return false, false, badParameter(name, "must be true or false")
@@ -65,11 +65,18 @@ func readBool(name, s string) (value, set bool, err error) {
 
 // readID reads an id of a path. What is no id names nothing.
 func readID(s string) (uuid.UUID, error) {
-	id, err := uuid.Parse(s)
-	if err != nil || len(s) != len(uuid.UUID{}.String()) {
+	id, ok := parseID(s)
+	if !ok {
 		return uuid.UUID{}, notFound()
 	}
 	return id, nil
+}
+
+// parseID reads an id with its dashes, or without them as Python's hex writes it.
+func parseID(s string) (uuid.UUID, bool) {
+	const plain = 2 * len(uuid.UUID{})
+	id, err := uuid.Parse(s)
+	return id, err == nil && (len(s) == plain || len(s) == plain+4)
 }
 
 // checkQuery refuses parameters that the operation does not know, and repeated ones: a filter that is silently ignored
