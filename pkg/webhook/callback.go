@@ -22,6 +22,16 @@ func CallbackOf(tenant, path string) *Callback {
 	return &Callback{Subject: "whisperer.callback." + tenant + "." + strings.ToLower(path)}
 }
 
+// Normal is the callback with its outcomes as they are stored, in lower case.
+func (c *Callback) Normal() *Callback {
+	out := *c
+	out.On = slices.Clone(c.On)
+	for i := range out.On {
+		out.On[i] = strings.ToLower(out.On[i])
+	}
+	return &out
+}
+
 // Wants reports whether the callback is to be told of deliveries that get into the state; a nil one is not.
 func (c *Callback) Wants(state DeliveryState) bool {
 	switch {

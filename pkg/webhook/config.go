@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -126,6 +127,30 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 		return Config{}, err
 	}
 	return c, nil
+}
+
+// Shown is the config as the API shows it: with auth and tls, without what is secret of them. A config that has neither is as it
+// was written.
+func (c *Config) Shown() (json.RawMessage, error) {
+	if c.Auth == nil && c.TLS == nil {
+		return c.Raw, nil
+	}
+	keys := map[string]json.RawMessage{}
+	if err := json.Unmarshal(c.Raw, &keys); err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	var err error
+	if c.Auth != nil {
+		if keys["auth"], err = json.Marshal(c.Auth.Shown()); err != nil {
+			return nil, fmt.Errorf("write auth: %w", err)
+		}
+	}
+	if c.TLS != nil {
+		if keys["tls"], err = json.Marshal(c.TLS.Shown()); err != nil {
+			return nil, fmt.Errorf("write tls: %w", err)
+		}
+	}
+	return json.Marshal(keys)
 }
 
 // secrets takes auth and tls out of the keys, and reports whether there was any of them: null too, because one before it

@@ -223,11 +223,8 @@ func (e *edit) callback(tenant string, raw json.RawMessage) *webhook.Callback {
 	if !in.URL.Set && !in.Subject.Set && !in.On.Set {
 		return nil
 	}
-	on := slices.Clone(in.On.Value)
-	for i := range on {
-		on[i] = strings.ToLower(on[i])
-	}
-	return &webhook.Callback{URL: in.URL.Value, Subject: in.Subject.Value, On: on}
+	c := webhook.Callback{URL: in.URL.Value, Subject: in.Subject.Value, On: in.On.Value}
+	return c.Normal()
 }
 
 func (e *edit) setConfig(h *webhook.Hook, raw json.RawMessage) {

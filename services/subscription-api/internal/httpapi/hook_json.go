@@ -42,14 +42,14 @@ const hiddenValue = "***"
 
 // renderHook shows a hook to a reader of the role.
 func renderHook(h *webhook.Hook, role postgres.Role) (hookBody, error) {
-	config, err := renderConfig(&h.Config)
+	config, err := h.Config.Shown()
 	if err != nil {
 		return hookBody{}, err
 	}
 	b := hookBody{
 		ID: h.ID, Name: h.Name, EventTypes: h.EventTypes, TargetURL: h.TargetURL, NotificationType: h.NotificationType,
 		HasSecret: len(h.Secrets) > 0, HasAPIKey: h.APIKey != "", AdditionalHeaders: maps.Clone(h.Headers),
-		RetryCountdownConfig: object{rawJSON(h.RetryConfig)}, Config: object{config},
+		RetryCountdownConfig: object{rawJSON(h.RetryConfig)}, Config: object{rawJSON(config)},
 		IsActive: h.Status == webhook.Active, Status: h.Status, DisabledReason: h.DisabledReason,
 		CreatedDate: h.CreatedAt, ModifiedDate: h.ModifiedAt, Version: h.Version,
 	}
@@ -88,30 +88,6 @@ func publicKey(secret string) *string {
 	}
 	public := key.Public()
 	return &public
-}
-
-// renderConfig puts auth and tls back into the config, without what is secret of them; a config that has none stays as it
-// was written.
-func renderConfig(c *webhook.Config) (rawJSON, error) {
-	if c.Auth == nil && c.TLS == nil {
-		return rawJSON(c.Raw), nil
-	}
-	kept := map[string]json.RawMessage{}
-	if err := json.Unmarshal(c.Raw, &kept); err != nil {
-		return nil, err
-	}
-	var err error
-	if c.Auth != nil {
-		if kept["auth"], err = json.Marshal(c.Auth.Shown()); err != nil {
-			return nil, err
-		}
-	}
-	if c.TLS != nil {
-		if kept["tls"], err = json.Marshal(c.TLS.Shown()); err != nil {
-			return nil, err
-		}
-	}
-	return json.Marshal(kept)
 }
 
 // restoreSecrets puts the stored secrets back into an auth and a tls that are as they were shown, so that what was read

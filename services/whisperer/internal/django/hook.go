@@ -1,7 +1,6 @@
 package django
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,18 +136,10 @@ func Differences(a, b *webhook.Hook) []string {
 	note("api_key", a.APIKey == b.APIKey)
 	note("additional_headers", len(a.Headers)+len(b.Headers) == 0 || reflect.DeepEqual(a.Headers, b.Headers))
 	note("callback", reflect.DeepEqual(a.Callback, b.Callback))
-	note("retry_countdown_config", sameJSON(a.RetryConfig, b.RetryConfig))
-	note("config", sameJSON(a.Config.Raw, b.Config.Raw) && reflect.DeepEqual(a.Config.Auth, b.Config.Auth))
+	note("retry_countdown_config", webhook.SameJSON(a.RetryConfig, b.RetryConfig))
+	note("config", webhook.SameJSON(a.Config.Raw, b.Config.Raw) && reflect.DeepEqual(a.Config.Auth, b.Config.Auth))
 	note("status", a.Status == b.Status)
 	return names
-}
-
-func sameJSON(a, b json.RawMessage) bool {
-	if isNull(a) || isNull(b) {
-		return isNull(a) == isNull(b)
-	}
-	var x, y any
-	return bytes.Equal(a, b) || json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
 func emptyObject(raw json.RawMessage) bool {

@@ -201,13 +201,21 @@ func (h *Hook) check(o Options, incomplete bool) error {
 			h.fields["target_url"] = target
 		}
 	}
+	if status, ok := h.fields["status"].real.(string); ok {
+		status = strings.ToLower(status)
+		h.fields["status"] = value{real: status, shown: status}
+	}
+	if c, there := h.fields["callback"]; there {
+		c.real = callback(c.real)
+		h.fields["callback"] = c
+	}
 	fields, err := h.api(nil)
 	if err != nil {
 		return err
 	}
-	types := orZero(fields.EventTypes)
+	types := webhook.CanonicalEventTypes(orZero(fields.EventTypes))
 	sorted := make([]any, len(types))
-	for i, t := range webhook.CanonicalEventTypes(types) {
+	for i, t := range types {
 		sorted[i] = t
 	}
 	h.fields["event_types"] = value{real: sorted, shown: sorted}
@@ -253,6 +261,18 @@ func (h *Hook) api(names []string) (client.HookFields, error) {
 	}
 	err := strict(picked, &fields)
 	return fields, err
+}
+
+// callback is one as the API stores it; {} is none. What is no callback stays as it is, to be complained about.
+func callback(v any) any {
+	var c *webhook.Callback
+	if strict(v, &c) != nil || c == nil {
+		return v
+	}
+	if c.URL == "" && c.Subject == "" && c.On == nil {
+		return nil
+	}
+	return c.Normal()
 }
 
 // defaults are what absent fields mean. Those that are not here are left as they are.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -139,7 +138,7 @@ func (f *File) match(have []client.Hook) (map[string]*client.Hook, error) {
 }
 
 func (h *Hook) isFor(have *client.Hook) bool {
-	return h.fields["target_url"].real == have.TargetURL && reflect.DeepEqual(plain(h.fields["event_types"].real), plain(have.EventTypes))
+	return h.fields["target_url"].real == have.TargetURL && same(h.fields["event_types"].real, have.EventTypes)
 }
 
 func (h *Hook) create() (Change, error) {
@@ -200,19 +199,8 @@ func (h *Hook) compare(name string, current map[string]any, have *client.Hook, o
 		}
 		v = value{real: otherwise, shown: otherwise}
 	}
-	wanted := plain(v.real)
-	if wanted == nil && (name == "config" || name == "additional_headers") {
-		wanted = map[string]any{}
-	}
 	old := current[name]
-	compared := wanted
-	if name == "config" && !o.Secrets {
-		compared = withoutUnseen(wanted, old)
-	}
-	if name == "callback" {
-		compared = callback(wanted)
-	}
-	if reflect.DeepEqual(compared, old) {
+	if same(asShown(name, v.real, o.Secrets), old) {
 		return FieldChange{}, false
 	}
 	return difference(name, old, v), true
@@ -264,51 +252,60 @@ func currentFields(h *client.Hook) (map[string]any, error) {
 	return out, nil
 }
 
-// plain is a value as JSON reads it, so that two of them can be compared; nil where it is no JSON.
+// plain is a value as JSON reads it, numbers as they are written; nil where it is no JSON.
 func plain(v any) any {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return nil
 	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
 	var out any
-	if json.Unmarshal(raw, &out) != nil {
+	if d.Decode(&out) != nil {
 		return nil
 	}
 	return out
 }
 
-// callback is one as the API shows it.
-func callback(v any) any {
-	var c *webhook.Callback
-	if strict(v, &c) != nil || c == nil {
-		return v
-	}
-	return plain(c)
+// same reports whether two values are the same JSON.
+func same(a, b any) bool {
+	x, errA := json.Marshal(a)
+	y, errB := json.Marshal(b)
+	return errA == nil && errB == nil && webhook.SameJSON(x, y)
 }
 
-// withoutUnseen drops from auth and tls what the API does not show: passwords and keys.
-func withoutUnseen(wanted, old any) any {
-	w, ok := wanted.(map[string]any)
-	o, okOld := old.(map[string]any)
-	if !ok || !okOld {
-		return wanted
-	}
-	out := map[string]any{}
-	for key, v := range w {
-		inner, isObject := v.(map[string]any)
-		seen, wasObject := o[key].(map[string]any)
-		if (key == "auth" || key == "tls") && isObject && wasObject {
-			kept := map[string]any{}
-			for name, x := range inner {
-				if _, shown := seen[name]; shown {
-					kept[name] = x
-				}
-			}
-			v = kept
+// asShown is a field of the file as the API would show it once it has taken it. With secrets, those in the config stay, which the
+// API shows nobody.
+func asShown(name string, v any, secrets bool) any {
+	switch name {
+	case "config":
+		return configAsShown(v, secrets)
+	case "additional_headers":
+		h := webhook.Hook{Headers: map[string]string{}}
+		if v != nil && strict(v, &h.Headers) != nil {
+			return v
 		}
-		out[key] = v
+		h.Trim()
+		return h.Headers
+	default:
+		return v
 	}
-	return out
+}
+
+func configAsShown(v any, secrets bool) any {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return v
+	}
+	config, err := webhook.ParseConfig(raw)
+	if err != nil || secrets && (config.Auth != nil || config.TLS != nil) {
+		return v
+	}
+	shown, err := config.Shown()
+	if err != nil {
+		return v
+	}
+	return shown
 }
 
 // shown writes a value for people: JSON, and a word for what is secret.
@@ -362,7 +359,7 @@ func typeChanges(have *client.EventType, want client.EventTypeFields) []FieldCha
 	}{
 		{"description", have.Description, want.Description}, {"schema", have.Schema, want.Schema}, {"example", have.Example, want.Example},
 	} {
-		if old, wanted := plain(f.old), plain(f.new); !reflect.DeepEqual(old, wanted) {
+		if old, wanted := plain(f.old), plain(f.new); !same(old, wanted) {
 			list = append(list, FieldChange{Name: f.name, Old: shown(f.name, old), New: shown(f.name, wanted)})
 		}
 	}
