@@ -79,19 +79,3 @@ func horizon(to time.Time) (until time.Time, open bool) {
 	}
 	return to, false
 }
-
-// Backfilled returns up to which sequence of the OMS stream a hook has been given what is from before it existed, and false
-// where no running job gives it any. What comes later has to wait where the hook keeps an order.
-func (d *DB) Backfilled(ctx context.Context, hook uuid.UUID) (upTo uint64, running bool, err error) {
-	var cursors []uuid.UUID
-	err = d.db.SelectContext(ctx, &cursors, `
-		SELECT cursor_id FROM jobs WHERE hook_id = $1 AND state = 'running' AND include_missing AND states = '{}'`, hook)
-	if err != nil {
-		return 0, false, translate(fmt.Errorf("look for backfill of hook %s: %w", hook, err))
-	}
-	if len(cursors) == 0 { // there is one job of a hook at a time
-		return 0, false, nil
-	}
-	cursor := Position{ID: cursors[0]}
-	return uint64(cursor.seq()), true, nil //nolint:gosec // never negative
-}

@@ -41,7 +41,10 @@ func (d *DB) EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (Ende
 			WHERE (id, published_at) IN (
 				SELECT id, published_at FROM deliveries
 				WHERE hook_id = $1 AND state IN ('parked', 'waiting') AND state = ANY (SELECT unnest(of) FROM fate) LIMIT $5)
-			RETURNING 1)
+			RETURNING 1),
+		forgotten AS ( -- of what is parked for longer than its record is kept, only the queue knows
+			DELETE FROM parked WHERE hook_id = $1 AND EXISTS (SELECT FROM fate WHERE NOT waiting OR reason = $3)
+			AND NOT EXISTS (SELECT FROM ended))
 		SELECT coalesce((SELECT reason FROM fate), '') AS reason, (SELECT count(*) FROM ended) AS n`,
 		hook, owner, string(webhook.ReasonHookDeleted), string(webhook.ReasonHookDisabled), limit)
 	if err != nil {

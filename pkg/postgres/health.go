@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -61,17 +59,6 @@ func (d *DB) Reach(ctx context.Context, since time.Time) (tried, unreachable int
 	return row.Tried, row.Unreachable, nil
 }
 
-// LastAttempt returns when the hook's last attempt began that is recorded, by the clock of its worker; the zero time if there
-// is none.
-func (d *DB) LastAttempt(ctx context.Context, hook uuid.UUID) (time.Time, error) {
-	var last time.Time
-	err := d.db.GetContext(ctx, &last, `SELECT last_attempt_at FROM hook_health WHERE hook_id = $1`, hook)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, translate(fmt.Errorf("look up last attempt of hook %s: %w", hook, err))
-	}
-	return last, nil
-}
-
 // forgetFailures begins the count of failures anew: what a hook did before it was resumed, or at another URL, is not held
 // against it.
 func forgetFailures(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error {
@@ -110,22 +97,28 @@ type LostDelivery struct {
 // Overdue lists deliveries whose next attempt was due before the given time, or that a worker left behind then in the
 // middle of an attempt.
 func (d *DB) Overdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
-	var rows []struct {
-		ID          uuid.UUID `db:"id"`
-		PublishedAt time.Time `db:"published_at"`
-		HookID      uuid.UUID `db:"hook_id"`
-	}
+	var rows []lostRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT id, published_at, hook_id FROM deliveries
 		WHERE state = 'waiting' AND (next_at < $1 OR next_at IS NULL AND updated_at < $1) ORDER BY next_at LIMIT $2`, before, limit)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list overdue deliveries: %w", err))
 	}
+	return lost(rows), nil
+}
+
+type lostRow struct {
+	ID          uuid.UUID `db:"id"`
+	PublishedAt time.Time `db:"published_at"`
+	HookID      uuid.UUID `db:"hook_id"`
+}
+
+func lost(rows []lostRow) []LostDelivery {
 	list := make([]LostDelivery, len(rows))
 	for i, r := range rows {
 		list[i] = LostDelivery{DeliveryKey: DeliveryKey{ID: r.ID, PublishedAt: r.PublishedAt.UTC()}, HookID: r.HookID}
 	}
-	return list, nil
+	return list
 }
 
 // ParkLost parks a delivery that is still overdue, so that a drainer makes its attempt; it reports whether it was.
@@ -144,6 +137,38 @@ func (d *DB) ParkLost(ctx context.Context, l LostDelivery, before time.Time, rea
 		return false, translate(fmt.Errorf("park lost delivery %s: %w", l.ID, err))
 	}
 	return parked, nil
+}
+
+// Unqueued lists deliveries that the ledger has as parked since before the given time and that are not in the parked queue.
+// What became of them is on its way to the ledger, or was lost with its stream.
+func (d *DB) Unqueued(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
+	var rows []lostRow
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT id, published_at, hook_id FROM deliveries d
+		WHERE state = 'parked' AND updated_at < $1 AND NOT EXISTS (
+			SELECT FROM parked p WHERE p.hook_id = d.hook_id AND p.event_seq = d.event_seq AND p.id = d.id AND p.published_at = d.published_at)
+		LIMIT $2`, before, limit)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list parked deliveries that are not in the queue: %w", err))
+	}
+	return lost(rows), nil
+}
+
+// Requeue puts a delivery of Unqueued into the parked queue, if it is still parked; it reports whether it was. All that was
+// told the ledger when it was listed has to be recorded before.
+func (d *DB) Requeue(ctx context.Context, l LostDelivery) (bool, error) {
+	result, err := d.db.ExecContext(ctx, `
+		INSERT INTO parked (hook_id, event_seq, id, published_at, tenant, event_id, event_type, entity, reason, attempts,
+			round_attempts, round_started_at, parked_at, replay)
+		SELECT hook_id, event_seq, id, published_at, tenant, event_id, event_type, entity, reason, attempts, round_attempts,
+			round_started_at, updated_at, replay
+		FROM deliveries WHERE id = $1 AND published_at = $2 AND state = 'parked' FOR SHARE
+		ON CONFLICT DO NOTHING`, l.ID, l.PublishedAt)
+	if err != nil {
+		return false, translate(fmt.Errorf("put delivery %s back into the parked queue: %w", l.ID, err))
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
 }
 
 // GiveUp makes the deliveries of an event dead whose attempts were begun and never told of, as where each worker died that

@@ -5,9 +5,9 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
-	"github.com/lib/pq"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -131,9 +131,8 @@ func merge(ctx context.Context, tx *sql.Tx, list []fact) ([]fact, error) {
 	return told, nil
 }
 
-// touchBacklogs: a hook that gets parked deliveries is one that a drainer has to look after; the new time tells a drainer
-// which is just about to forget the hook that there is more.
-func touchBacklogs(ctx context.Context, tx *sql.Tx, list []fact) error {
+// tellParked wakes the drainers for hooks that get parked deliveries, with the transaction.
+func tellParked(ctx context.Context, tx *sql.Tx, list []fact) error {
 	var hooks []string
 	for _, f := range list {
 		if f.GetState() == string(webhook.Parked) {
@@ -144,17 +143,17 @@ func touchBacklogs(ctx context.Context, tx *sql.Tx, list []fact) error {
 	if len(hooks) == 0 {
 		return nil
 	}
-	slices.Sort(hooks) // recorders that touch the same ones do not wait for each other in a circle
-	_, err := tx.ExecContext(ctx, `
-		WITH touched AS (
-			INSERT INTO backlogs (hook_id) SELECT * FROM unnest($1::uuid[])
-			ON CONFLICT (hook_id) DO UPDATE SET touched_at = clock_timestamp() RETURNING hook_id)
-		SELECT pg_notify('whisperer_backlogs', hook_id::text) FROM touched`, pq.Array(slices.Compact(hooks)))
-	if err != nil {
-		return fmt.Errorf("touch backlogs: %w", err)
+	slices.Sort(hooks)
+	for some := range slices.Chunk(slices.Compact(hooks), maxTold) {
+		if _, err := tx.ExecContext(ctx, `SELECT pg_notify('whisperer_parked', $1)`, strings.Join(some, " ")); err != nil {
+			return fmt.Errorf("tell drainers: %w", err)
+		}
 	}
 	return nil
 }
+
+// maxTold is how many ids fit into a notification, which may have 8000 bytes.
+const maxTold = 200
 
 // unheard returns errThere where an event of the batch came earlier in the stream, within 24 h.
 func (r *Recorder) unheard(ctx context.Context, events []webhook.Event) error {

@@ -142,9 +142,9 @@ func (d *DB) Durations(ctx context.Context, tenant string, since time.Time) (Dur
 func (d *DB) RestingHooks(ctx context.Context, tenant string) (int, error) {
 	var n int
 	err := d.db.GetContext(ctx, &n, `
-		SELECT count(*) FROM hooks k JOIN backlogs b ON b.hook_id = k.id
+		SELECT count(*) FROM hooks k
 		WHERE k.tenant = $1 AND k.status = 'active' AND EXISTS (
-			SELECT FROM deliveries d WHERE d.hook_id = k.id AND d.state = 'parked' AND d.reason = $2)`, tenant, string(webhook.ReasonBreaker))
+			SELECT FROM parked p WHERE p.hook_id = k.id AND NOT p.waiting AND p.reason = $2)`, tenant, string(webhook.ReasonBreaker))
 	if err != nil {
 		return 0, translate(fmt.Errorf("count resting hooks of tenant %s: %w", tenant, err))
 	}

@@ -174,7 +174,7 @@ func (r *Recorder) writeFirst(ctx context.Context, f *facts) error {
 		if err := r.add(ctx, "deliveries", "attempts", f.first); err != nil {
 			return err
 		}
-		if err := touchBacklogs(ctx, tx, f.first); err != nil {
+		if err := tellParked(ctx, tx, f.first); err != nil {
 			return err
 		}
 		return writeHealth(ctx, tx, f.first)
@@ -190,7 +190,7 @@ func (r *Recorder) writeLater(ctx context.Context, f *facts) error {
 		if err != nil {
 			return err
 		}
-		if err := touchBacklogs(ctx, tx, f.later); err != nil {
+		if err := tellParked(ctx, tx, f.later); err != nil {
 			return err
 		}
 		if err := writeHealth(ctx, tx, told); err != nil {

@@ -97,7 +97,7 @@ func (d *DB) openOf(ctx context.Context, s *HookStats, tenant string, hook uuid.
 		N      int    `db:"n"`
 	}
 	err = d.db.SelectContext(ctx, &rows, `
-		SELECT reason, count(*) AS n FROM deliveries WHERE hook_id = $1 AND state = 'parked' AND tenant = $2 GROUP BY reason`, hook, tenant)
+		SELECT reason, count(*) AS n FROM parked WHERE hook_id = $1 AND NOT waiting AND tenant = $2 GROUP BY reason`, hook, tenant)
 	if err != nil {
 		return translate(fmt.Errorf("count parked deliveries of hook %s: %w", hook, err))
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,7 +13,8 @@ import (
 const (
 	hooksChannel   = "whisperer_hooks"
 	tenantsChannel = "whisperer_tenants"
-	backlogChannel = "whisperer_backlogs"
+	backlogChannel = "whisperer_backlogs" // one hook
+	parkedChannel  = "whisperer_parked"   // hooks, with spaces between them
 	typesChannel   = "whisperer_event_types"
 )
 
@@ -48,7 +50,7 @@ func (w *Watch) listenOnce(ctx context.Context) {
 	}()
 	channels := []string{typesChannel}
 	if w.Hooks != nil {
-		channels = append(channels, hooksChannel, tenantsChannel, backlogChannel)
+		channels = append(channels, hooksChannel, tenantsChannel, backlogChannel, parkedChannel)
 	}
 	for _, channel := range channels {
 		if err := listener.Listen(channel); err != nil {
@@ -75,9 +77,11 @@ func (w *Watch) listenOnce(ctx context.Context) {
 
 // heard handles a notification; nil is one that may have been missed.
 func (w *Watch) heard(n *pq.Notification) {
-	if n != nil && n.Channel == backlogChannel {
-		if id, err := uuid.Parse(n.Extra); err == nil {
-			w.Hooks.PutBacklog(id)
+	if n != nil && (n.Channel == backlogChannel || n.Channel == parkedChannel) {
+		for text := range strings.FieldsSeq(n.Extra) {
+			if id, err := uuid.Parse(text); err == nil {
+				w.Hooks.PutBacklog(id)
+			}
 		}
 		return
 	}

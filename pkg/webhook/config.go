@@ -79,7 +79,7 @@ const (
 	OrderHook   Ordering = "hook"   // all events of the hook
 )
 
-// Drained reports whether all deliveries go through the parked lane, where one worker at a time can keep the order and
+// Drained reports whether all deliveries go through the parked queue, where one worker at a time can keep the order and
 // the rate.
 func (c *Config) Drained() (Reason, bool) {
 	switch {

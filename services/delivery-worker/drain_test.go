@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -291,16 +291,20 @@ func TestWorkersDrainAHookWithoutAnOrderSideBySideAndEachDeliveryOnce(t *testing
 	require.Len(t, w.receiver.Got("/a"), n)
 }
 
-func TestWhatADeadWorkerHadClaimedIsDrainedByAnother(t *testing.T) {
+func TestWhatADeadWorkerHadTakenIsDrainedByAnother(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	h := w.hook("/a", func(h *webhook.Hook) { h.Status = webhook.Paused })
 	stop := w.run()
 	w.park(h, 50)
 	stop()
-	claim, _, err := w.db.ClaimParked(t.Context(), "drain:"+h.ID.String(), h.ID, uuid.New(), time.Second, 20)
+	dead, err := w.db.OpenDrainer(t.Context(), "dead", 10*time.Second)
 	require.NoError(t, err)
-	require.NotNil(t, claim)
+	leases, err := w.db.LeaseHooks(t.Context(), dead, "dead", []postgres.DrainLease{{Hook: h.ID}}, 10*time.Second)
+	require.NoError(t, err)
+	taken, err := w.db.TakeParked(t.Context(), dead, []postgres.Want{{Lease: leases[0], Limit: 20}}, []postgres.Places{{UpTo: 1 << 60}})
+	require.NoError(t, err)
+	require.Len(t, taken, 20)
 	w.setStatus(h, webhook.Active)
 	w.run()
 	seen := map[string]bool{}

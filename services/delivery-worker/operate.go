@@ -11,11 +11,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/housekeeper"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
 )
 
-func (s *Service) housekeeper() *housekeeper.Housekeeper {
+func (s *Service) housekeeper(history *ledger.Reader) *housekeeper.Housekeeper {
 	return housekeeper.New(housekeeper.Deps{
-		Ledger: s.db, Health: s.db, Leases: s.db, Stream: s.bus, Announce: s.own, Observer: s.metrics, Log: s.log,
+		Ledger: s.db, Queue: s.db, Health: s.db, Leases: s.db, Stream: s.bus, History: history, Announce: s.own, Observer: s.metrics, Log: s.log,
 		Worker: s.config.Worker, Every: s.config.HousekeepEvery, EventAge: s.config.EventAge, Payloads: s.config.KeepPayloads,
 		Records: s.config.KeepRecords, Overdue: s.config.SweepAfter,
 		Disable: housekeeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},

@@ -171,7 +171,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	}
 	takers.wg.Go(func() { s.drain.Run(ctx) })
 	takers.wg.Go(func() { s.missed.Run(ctx) })
-	takers.wg.Go(func() { s.housekeeper().Run(ctx) })
+	takers.wg.Go(func() { s.housekeeper(history).Run(ctx) })
 	ready()
 	<-ctx.Done()
 
@@ -342,7 +342,7 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 	s.payloads = payload.NewReader(s.bus, s.db)
 	s.payloads.SourcesSince = s.sourcesSince
 	s.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Events: s.payloads, Backfills: s.db, Attempts: s.db, Leases: s.db, Claims: s.db,
+		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Events: s.payloads,
 		Stream: s.bus, History: history, Log: s.log, Worker: s.config.Worker,
 	})
 	return deliverer, history

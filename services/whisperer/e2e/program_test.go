@@ -3,6 +3,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -68,6 +69,8 @@ type system struct {
 	// masterKey seals secrets.
 	masterKey string
 	api       string
+	// release is the folder of other programs than those of now.
+	release string
 	// server is the API.
 	server   *program
 	receiver *receiver
@@ -115,7 +118,7 @@ type program struct {
 func (s *system) start(name string, env ...string) *program {
 	s.t.Helper()
 	health := freeAddress(s.t)
-	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), filepath.Join(binaries, name))
+	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), filepath.Join(cmp.Or(s.release, binaries), name))
 	cmd.Env = append(append(slices.Clip(s.env), env...), "WHISPERER_HEALTH_LISTEN="+health)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p := &program{name: name, health: health, cmd: cmd, ended: make(chan struct{})}

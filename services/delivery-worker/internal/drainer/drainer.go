@@ -1,11 +1,12 @@
-// Package drainer takes deliveries out of the parked lane: in the order of events, at the hook's rate and cap, and only
+// Package drainer takes deliveries out of the parked queue: in the order of events, at the hook's rate and cap, and only
 // while the hook is able. Where an order or a rate has to be kept it is one worker at a time for each hook; else the
-// workers share the hook, and each takes ranges of its parked deliveries.
+// workers share the hook, and each takes some of its parked deliveries.
+//
+// All hooks of a worker share what is said to Postgres: leases, pages and outcomes of many of them go in one transaction.
 package drainer
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,12 +21,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
 )
 
-const (
-	// look is how often all backlogs are looked at: for hooks that have become able without any change being told.
-	look = time.Second
-	// endPage is how many deliveries of a hook that is gone are ended by one statement.
-	endPage = 5000
-)
+// endPage is how many deliveries of a hook that is gone are ended by one statement.
+const endPage = 5000
 
 // deliverer makes the attempts.
 type deliverer interface {
@@ -50,36 +47,37 @@ type lanes interface {
 
 // store is implemented by *postgres.DB.
 type store interface {
-	Backlogs(ctx context.Context, hooks ...uuid.UUID) ([]postgres.Backlog, error)
-	ForgetBacklog(ctx context.Context, b postgres.Backlog) error
-	Parked(ctx context.Context, hook uuid.UUID, after, upTo uint64, limit int) ([]postgres.ParkedDelivery, error)
-	WaitingEntities(ctx context.Context, hook uuid.UUID) ([]string, error)
+	backlogs
+	drainers
+	leases
+	queue
+}
+
+type backlogs interface {
+	Backlogs(ctx context.Context) ([]uuid.UUID, error)
+	ForgetBacklogs(ctx context.Context, hooks ...uuid.UUID) error
 	EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (postgres.Ended, error)
+	Backfilled(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error)
 }
 
-// backfills is implemented by *postgres.DB.
-type backfills interface {
-	Backfilled(ctx context.Context, hook uuid.UUID) (upTo uint64, running bool, err error)
+type drainers interface {
+	OpenDrainer(ctx context.Context, worker string, ttl time.Duration) (uuid.UUID, error)
+	RenewDrainer(ctx context.Context, drainer uuid.UUID, leases []postgres.DrainLease, ttl time.Duration) error
+	CloseDrainer(ctx context.Context, drainer uuid.UUID) error
 }
 
-// attempts is implemented by *postgres.DB.
-type attempts interface {
-	LastAttempt(ctx context.Context, hook uuid.UUID) (time.Time, error)
-}
-
-// leases is implemented by *postgres.DB.
 type leases interface {
 	lease.Store
-	ShareLease(ctx context.Context, name string, ttl time.Duration) (bool, error)
-	UnshareLease(ctx context.Context, name string, hook uuid.UUID) error
+	LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []postgres.DrainLease, ttl time.Duration) ([]postgres.DrainLease, error)
+	ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []postgres.DrainLease) error
+	Attempted(ctx context.Context, leases []postgres.DrainLease) error
 }
 
-// claims is implemented by *postgres.DB.
-type claims interface {
-	ClaimParked(ctx context.Context, lease string, hook, holder uuid.UUID, ttl time.Duration, limit int) (*postgres.Claim, postgres.Unclaimed, error)
-	RenewClaims(ctx context.Context, lease string, hook, holder uuid.UUID, ttl time.Duration) (int, error)
-	EndClaim(ctx context.Context, c postgres.Claim, holder uuid.UUID, again bool) error
-	NextRound(ctx context.Context, hook uuid.UUID, ended postgres.Unclaimed) (bool, error)
+type queue interface {
+	TakeParked(ctx context.Context, drainer uuid.UUID, wants []postgres.Want, places []postgres.Places) ([]*postgres.ParkedDelivery, error)
+	Moving(ctx context.Context, hooks []uuid.UUID, places []postgres.Places) ([]uuid.UUID, error)
+	LoadParked(ctx context.Context, list []*postgres.ParkedDelivery, bytes int) error
+	SettleParked(ctx context.Context, drainer uuid.UUID, list []postgres.Drained) error
 }
 
 // stream is implemented by *bus.Bus.
@@ -102,10 +100,6 @@ type Deps struct {
 	Lanes     lanes
 	Store     store
 	Events    events
-	Backfills backfills
-	Attempts  attempts
-	Leases    leases
-	Claims    claims
 	Stream    stream
 	History   history
 	Log       *zap.Logger
@@ -116,16 +110,16 @@ type Deps struct {
 // Drainer drains backlogs.
 type Drainer struct {
 	Deps
-	wake chan uuid.UUID
-	told *daemon.Teller // of Run's goroutine
 
-	mu     sync.Mutex
-	active map[uuid.UUID]bool // being drained by this worker; true if there was reason to look again
+	told    *daemon.Teller // of Run's goroutine
+	wake    chan uuid.UUID
+	short   chan struct{} // a hook has few deliveries in hand, or none any more
+	endings sync.WaitGroup
 }
 
 // New makes a drainer. Run it.
 func New(d Deps) *Drainer {
-	return &Drainer{Deps: d, told: daemon.NewTeller(d.Log), wake: make(chan uuid.UUID, 1024), active: map[uuid.UUID]bool{}}
+	return &Drainer{Deps: d, told: daemon.NewTeller(d.Log), wake: make(chan uuid.UUID, 4096), short: make(chan struct{}, 1)}
 }
 
 // Wake has the hook's backlog looked at now rather than within a second. It does not block.
@@ -136,143 +130,91 @@ func (d *Drainer) Wake(hook uuid.UUID) {
 	}
 }
 
+func (d *Drainer) wakeUp() { signal(d.short) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // Run drains until ctx ends, then waits for the attempts under way.
 func (d *Drainer) Run(ctx context.Context) {
-	tick := time.NewTicker(look)
-	defer tick.Stop()
-	var open sync.WaitGroup
-	defer open.Wait()
-	all := newQueues()
-	over := make(chan func()) // what to do after a turn
+	for ctx.Err() == nil {
+		if err := d.round(ctx); err != nil && ctx.Err() == nil {
+			d.told.Tell("nothing can be drained", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(look):
+			}
+		}
+	}
+	d.endings.Wait()
+}
+
+// round drains for the life of one drainer.
+func (d *Drainer) round(ctx context.Context) error {
+	began := time.Now()
+	id, err := d.Store.OpenDrainer(ctx, d.Worker, lease.Time)
+	if err != nil {
+		return err
+	}
+	r := &round{
+		Drainer: d, settler: newSettler(), id: id, asked: newAsking(), ended: make(chan uuid.UUID),
+		held: map[uuid.UUID]*held{}, waits: map[uuid.UUID]bool{}, ending: map[uuid.UUID]bool{},
+	}
+	alive := context.WithoutCancel(ctx) // attempts under way are finished
+	r.life = lease.Hold(alive, began, lease.Terms{
+		Name: "drainer", Renew: r.renew, Log: d.Log,
+		Release: func(ctx context.Context) error { return d.Store.CloseDrainer(ctx, id) },
+	})
+	defer r.life.Release()
+	var stop context.CancelFunc
+	r.ctx, stop = context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(r.life.Context(), stop)()
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	telling, told := context.WithCancel(alive)
+	defer told()
+	parts.Go(func() { r.runSettler(telling) })
+	parts.Go(func() { r.follow(r.ctx) })
+	r.run()
+	return nil
+}
+
+// end ends all of the deliveries of a hook that this worker does not know, or knows as disabled, if the database says
+// the same. Else they are left to workers that know the hook, as this one will soon.
+func (r *round) end(hook uuid.UUID) {
+	if err := r.endAll(hook); err != nil && r.ctx.Err() == nil {
+		r.Log.Warn("deliveries could not be ended", zap.Stringer("hook_id", hook), zap.Error(err))
+	}
+	select {
+	case r.ended <- hook:
+	case <-r.ctx.Done():
+	}
+}
+
+func (r *round) endAll(hook uuid.UUID) error {
+	held, err := lease.Take(r.ctx, r.Store, "drain:"+hook.String(), r.Worker, r.Log)
+	if err != nil || held == nil {
+		return err
+	}
+	defer held.Release()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case then := <-over:
-			then()
-		case hook := <-d.wake:
-			if hooks := d.woken(hook); len(hooks) > 0 {
-				d.enqueue(d.due(ctx, hooks...), all)
-			}
-		case <-tick.C:
-			d.enqueue(d.due(ctx), all)
+		ended, err := r.Store.EndDeliveries(held.Context(), hook, endPage)
+		if err != nil || ended.Reason == webhook.ReasonNone {
+			return err
 		}
-		for _, q := range []*queue{all.quick, all.seldom} {
-			for b, ok := q.next(); ok; b, ok = q.next() {
-				open.Go(func() {
-					again := d.hook(ctx, q, b)
-					select {
-					case over <- func() { d.after(q, b, again) }:
-					case <-ctx.Done():
-					}
-				})
+		if ended.N == endPage {
+			continue
+		}
+		if ended.Reason == webhook.ReasonHookDeleted {
+			if err := r.Stream.PurgeRetries(held.Context(), hook); err != nil {
+				return err
 			}
 		}
+		return r.Store.ForgetBacklogs(held.Context(), hook)
 	}
 }
-
-// enqueue has hooks drained that are not being drained already, and do not wait for it.
-func (d *Drainer) enqueue(list []postgres.Backlog, into queues) {
-	for _, b := range list {
-		if d.begin(b.HookID) {
-			into.of(d.Hooks.Get(b.HookID)).add(b)
-		}
-	}
-}
-
-// after puts a hook whose turn is over behind those that wait, if there may be more to do.
-func (d *Drainer) after(q *queue, b postgres.Backlog, again bool) {
-	q.running--
-	if again && d.able(b.HookID) {
-		q.add(b)
-	} else if d.end(b.HookID) || again {
-		d.Wake(b.HookID)
-	}
-}
-
-// woken lists the hooks to be looked at now, of which first is one: all that were woken and are not being drained already.
-func (d *Drainer) woken(first uuid.UUID) (hooks []uuid.UUID) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for hook := first; ; hook = <-d.wake {
-		if !d.busy(hook) {
-			hooks = append(hooks, hook)
-		}
-		if len(d.wake) == 0 { // nobody else takes from it
-			return hooks
-		}
-	}
-}
-
-// due lists the backlogs that something can be done about, of all hooks or of these.
-func (d *Drainer) due(ctx context.Context, hooks ...uuid.UUID) []postgres.Backlog {
-	list, err := d.Store.Backlogs(ctx, hooks...)
-	if err != nil {
-		if ctx.Err() == nil {
-			d.told.Tell("backlogs could not be listed", err)
-		}
-		return nil
-	}
-	return slices.DeleteFunc(list, func(b postgres.Backlog) bool { return !d.able(b.HookID) })
-}
-
-// able reports whether something can be done about the hook's backlog: it can take deliveries, or perhaps they can be ended.
-func (d *Drainer) able(id uuid.UUID) bool {
-	h := d.Hooks.Get(id)
-	if h == nil || h.Status == webhook.Disabled {
-		return true
-	}
-	able, _ := d.Lanes.Able(h)
-	return able
-}
-
-// begin marks a hook as being drained; false means that it is already, and will be looked at again.
-func (d *Drainer) begin(hook uuid.UUID) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.busy(hook) {
-		return false
-	}
-	d.active[hook] = false
-	return true
-}
-
-// busy reports whether a hook is being drained, which is then reason to look at it again; d.mu is held.
-func (d *Drainer) busy(hook uuid.UUID) bool {
-	_, there := d.active[hook]
-	if there {
-		d.active[hook] = true
-	}
-	return there
-}
-
-// end returns true when there was reason to look at the hook again.
-func (d *Drainer) end(hook uuid.UUID) (again bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	again = d.active[hook]
-	delete(d.active, hook)
-	return again
-}
-
-// hook does what can be done about one backlog, under its lease, for a turn if there are others that wait. It returns true
-// when there may be more to do at once.
-func (d *Drainer) hook(ctx context.Context, q *queue, b postgres.Backlog) (again bool) {
-	h := d.Hooks.Get(b.HookID)
-	drain := d.alone
-	if h != nil && h.Status == webhook.Active {
-		if _, one := h.Config.Drained(); !one {
-			drain = d.share
-		}
-	}
-	again, err := drain(ctx, q, b, h)
-	if err != nil {
-		if ctx.Err() == nil {
-			d.Log.Warn("drain failed", zap.Stringer("hook_id", b.HookID), zap.Error(err))
-		}
-		return false
-	}
-	return again
-}
-
-func leaseName(hook uuid.UUID) string { return "drain:" + hook.String() }

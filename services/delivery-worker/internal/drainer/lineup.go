@@ -1,32 +1,23 @@
 package drainer
 
 import (
-	"context"
 	"sync"
 
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
 )
 
 // work is a parked delivery on its way to its next attempt.
-type work struct {
-	due webhook.Due
-	// key is shared by those that keep an order among themselves; empty for none.
-	key string
-	// end is called once: with true when the delivery was tried, and what became of it is durable.
-	end func(tried bool)
-}
+type work = *postgres.ParkedDelivery
 
 // lineup has work done side by side, and that of one key one after the other in the order of its coming.
 type lineup struct {
 	do    func(work)
-	limit int           // of goroutines
-	room  chan struct{} // a token for each that is not done
-	ready chan *line
+	limit int // of goroutines
 
 	mu      sync.Mutex
+	ready   []*line
 	lines   map[string]*line // of keys with work that is not done
 	workers int
-	open    sync.WaitGroup
 }
 
 // line is work of one key.
@@ -35,58 +26,45 @@ type line struct {
 	work []work
 }
 
-// newLineup does up to limit works at once and takes up to ahead before they are done.
-func newLineup(limit, ahead int, do func(work)) *lineup {
-	return &lineup{do: do, limit: limit, room: make(chan struct{}, ahead), ready: make(chan *line, ahead), lines: map[string]*line{}}
+// newLineup does up to limit works at once.
+func newLineup(limit int, do func(work)) *lineup {
+	return &lineup{do: do, limit: limit, lines: map[string]*line{}}
 }
 
-// put waits for room; false means that ctx ended before there was any.
-func (l *lineup) put(ctx context.Context, w work) bool {
-	select {
-	case l.room <- struct{}{}:
-	case <-ctx.Done():
-		return false
-	}
+// put adds work, which keeps its order among that of its key; an empty key is none.
+func (l *lineup) put(key string, w work) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ln := l.lines[w.key]; ln != nil {
+	if ln := l.lines[key]; ln != nil {
 		ln.work = append(ln.work, w)
-		return true
+		return
 	}
-	ln := &line{key: w.key, work: []work{w}}
-	if w.key != "" {
-		l.lines[w.key] = ln
+	ln := &line{key: key, work: []work{w}}
+	if key != "" {
+		l.lines[key] = ln
 	}
-	l.ready <- ln // there are no more lines than tokens
+	l.ready = append(l.ready, ln)
 	if l.workers < l.limit {
 		l.workers++
-		l.open.Go(l.run)
+		go l.run()
 	}
-	return true
 }
 
 func (l *lineup) run() {
-	for ln := range l.ready {
-		l.mu.Lock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.ready) > 0 {
+		ln := l.ready[0]
+		l.ready = l.ready[1:]
 		w := ln.work[0]
 		l.mu.Unlock()
 		l.do(w)
 		l.mu.Lock()
 		if ln.work = ln.work[1:]; len(ln.work) > 0 {
-			l.ready <- ln
+			l.ready = append(l.ready, ln)
 		} else {
 			delete(l.lines, ln.key)
 		}
-		l.mu.Unlock()
-		<-l.room
 	}
-}
-
-// finish returns when all is done. Nothing is put any more.
-func (l *lineup) finish() {
-	for range cap(l.room) { // all tokens: nobody holds one
-		l.room <- struct{}{}
-	}
-	close(l.ready)
-	l.open.Wait()
+	l.workers--
 }

@@ -31,9 +31,10 @@ func (f *Fanout) certain(ctx context.Context, t taken, keys []postgres.DeliveryK
 	return recorded, ok
 }
 
-// insist asks until there is an answer; false means that the event has to be handed back: the worker is ending, or out of room.
+// insist asks until there is an answer; false means that the event has to be handed back: the worker is ending, or out of
+// room, or has asked for so long that another one may do better, and ordered hooks wait for the event.
 func (f *Fanout) insist(ctx context.Context, m *bus.Message, ask func() error) bool {
-	for {
+	for began := time.Now(); ; {
 		err := ask()
 		if err == nil {
 			return true
@@ -44,7 +45,7 @@ func (f *Fanout) insist(ctx context.Context, m *bus.Message, ask func() error) b
 			return false
 		case <-time.After(askAgain):
 		}
-		if f.sub.Full() { // what waits takes the room of events that could go on
+		if f.sub.Full() || m.Deliveries <= poisonAfter && time.Since(began) > askFor { // what waits takes the room of events that could go on
 			return false
 		}
 	}

@@ -32,6 +32,8 @@ const (
 	handBack = 2 * time.Second
 	// askAgain is how soon a ledger that could not answer is asked again.
 	askAgain = time.Second
+	// askFor is for how long a worker keeps an event that waits for the ledger.
+	askFor = 10 * time.Second
 	// late is how old an event is that another worker may have got meanwhile, because the bus did not hear of this one for so
 	// long: it was asleep, or cut off.
 	late = 15 * time.Second

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +45,12 @@ type ledger interface {
 	ParkLost(ctx context.Context, l postgres.LostDelivery, before time.Time, reason string) (bool, error)
 }
 
+// queue is implemented by *postgres.DB.
+type queue interface {
+	Unqueued(ctx context.Context, before time.Time, limit int) ([]postgres.LostDelivery, error)
+	Requeue(ctx context.Context, l postgres.LostDelivery) (bool, error)
+}
+
 // health is implemented by *postgres.DB.
 type health interface {
 	FailingHooks(ctx context.Context, before time.Time) ([]postgres.Failing, error)
@@ -60,6 +67,11 @@ type stream interface {
 	RetriesOf(ctx context.Context, hook uuid.UUID) (uint64, error)
 }
 
+// history is the ledger's reader.
+type history interface {
+	CatchUp(ctx context.Context) error
+}
+
 // announcer publishes operational events.
 type announcer interface {
 	Announce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error
@@ -74,9 +86,11 @@ type observer interface {
 // Deps are a Housekeeper's collaborators and settings; all are required.
 type Deps struct {
 	Ledger   ledger
+	Queue    queue
 	Health   health
 	Leases   lease.Store
 	Stream   stream
+	History  history
 	Announce announcer
 	Observer observer
 	Log      *zap.Logger
@@ -128,7 +142,7 @@ func (h *Housekeeper) round(ctx context.Context) error {
 	for _, duty := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"event log", h.trim}, {"sweep", h.sweep}, {"health", h.judge}, {"partitions", h.partitions}} {
+	}{{"event log", h.trim}, {"sweep", h.sweep}, {"parked queue", h.requeue}, {"health", h.judge}, {"partitions", h.partitions}} {
 		if !held.Valid() {
 			break
 		}
@@ -186,14 +200,21 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	list = slices.DeleteFunc(list, func(l postgres.LostDelivery) bool {
+		if n, err := h.Stream.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
+			return true // due, and only late
+		}
+		scheduled, err := h.Stream.RetryScheduled(ctx, l.HookID, l.ID, l.PublishedAt)
+		return err != nil || scheduled
+	})
+	if len(list) == 0 {
+		return nil
+	}
+	if err := h.History.CatchUp(ctx); err != nil { // the attempt may have been made since, and be on its way to the ledger
+		return err
+	}
 	swept := 0
 	for _, l := range list {
-		if n, err := h.Stream.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
-			continue // due, and only late
-		}
-		if scheduled, err := h.Stream.RetryScheduled(ctx, l.HookID, l.ID, l.PublishedAt); err != nil || scheduled {
-			continue
-		}
 		parked, err := h.Ledger.ParkLost(ctx, l, before, string(ReasonSwept))
 		if err != nil {
 			return err
@@ -204,5 +225,27 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 		}
 	}
 	h.Observer.Swept(swept)
+	return nil
+}
+
+// requeue puts deliveries back into the parked queue that are missing there, although nothing was told of them since.
+func (h *Housekeeper) requeue(ctx context.Context) error {
+	list, err := h.Queue.Unqueued(ctx, h.Stream.Time(time.Now()).Add(-h.Overdue), sweepAtOnce)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	if err := h.History.CatchUp(ctx); err != nil {
+		return err
+	}
+	for _, l := range list {
+		missing, err := h.Queue.Requeue(ctx, l)
+		if err != nil {
+			return err
+		}
+		if missing {
+			h.Observer.Swept(1)
+			h.Log.Error("delivery was missing from the parked queue", zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
+		}
+	}
 	return nil
 }

@@ -51,7 +51,7 @@ type Attempt struct {
 	Park func(webhook.Reason)
 	// Slow, if not nil, is called once when the attempt has to wait for a receiver that is slow, or waits or runs for long.
 	Slow func()
-	// Drain says that the attempt is from the parked lane already: it waits for a slot as long as it takes, and is
+	// Drain says that the attempt is from the parked queue already: it waits for a slot as long as it takes, and is
 	// refused only where the hook is not able at all.
 	Drain bool
 	// Retry says that the attempt is not the delivery's first.
@@ -153,7 +153,7 @@ func unable(a Attempt, now time.Time) (webhook.Reason, bool) {
 	return reason, drained
 }
 
-// Able reports whether the hook could take an attempt from the parked lane now; probing, that it takes just one, to see
+// Able reports whether the hook could take an attempt from the parked queue now; probing, that it takes just one, to see
 // whether its receiver has recovered.
 func (ls *Lanes) Able(h *webhook.Hook) (able, probing bool) {
 	if _, refused := unable(Attempt{Hook: h, Drain: true}, time.Now()); refused {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
@@ -28,7 +29,7 @@ func TestADeliveryIsTriedAgainAtOnce(t *testing.T) {
 	}
 	backlogs, err := h.db.Backlogs(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, h.a, backlogs[0].HookID)
+	require.Equal(t, []uuid.UUID{h.a}, backlogs)
 	parked, err := h.db.Parked(t.Context(), h.a, 0, 100, 10)
 	require.NoError(t, err)
 	require.Len(t, parked, 3)

@@ -1,0 +1,168 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// buildAt builds the programs as they were at a commit, and returns their folder.
+func buildAt(t *testing.T, commit string) string {
+	t.Helper()
+	if err := exec.CommandContext(t.Context(), "git", "-C", root, "cat-file", "-e", commit+"^{commit}").Run(); err != nil {
+		t.Skipf("commit %s is not in this copy of the repository", commit)
+	}
+	source, out := t.TempDir(), t.TempDir()
+	archive := exec.CommandContext(t.Context(), "sh", "-c", `git -C "$1" archive "$2" | tar -x -C "$3"`, "sh", root, commit, source)
+	text, err := archive.CombinedOutput()
+	require.NoError(t, err, string(text))
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", out+"/", "./services/subscription-api/cmd/subscription-api",
+		"./services/delivery-worker/cmd/delivery-worker", "./services/whisperer/cmd/whisperer")
+	build.Dir = source
+	text, err = build.CombinedOutput()
+	require.NoError(t, err, string(text))
+	return out
+}
+
+// migrateWith brings the database to what the programs of a folder need.
+func (s *system) migrateWith(folder string) {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), filepath.Join(folder, "whisperer"), "migrate", "up")
+	cmd.Env = s.env
+	text, err := cmd.CombinedOutput()
+	require.NoError(s.t, err, string(text))
+}
+
+// What releases before the parked queue parked is drained by workers of this one, while both run side by side, and so is
+// what the old ones go on to park.
+func TestWhatOlderWorkersParkedIsDrainedInARollingUpgrade(t *testing.T) {
+	t.Parallel()
+	for _, commit := range []string{"380d9d8", "601315f"} {
+		t.Run(commit, func(t *testing.T) {
+			t.Parallel()
+			upgrade(t, buildAt(t, commit))
+		})
+	}
+}
+
+func upgrade(t *testing.T, old string) {
+	database, key := testenv.EmptyPostgres(t), seal.NewKey()
+	ring, err := seal.ParseRing(key)
+	require.NoError(t, err)
+	s := &system{t: t, masterKey: key, receiver: newReceiver(t), release: old}
+	nats := testenv.NATS(t)
+	s.env = append(os.Environ(), "WHISPERER_DATABASE_URL="+database, "WHISPERER_NATS_URL="+nats, "WHISPERER_MASTER_KEY="+key,
+		"WHISPERER_EGRESS_ALLOW=127.0.0.0/8", "WHISPERER_HOUSEKEEP_EVERY=2s")
+	s.migrateWith(old)
+	s.db, err = postgres.Open(database, 4, ring)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.db.Close() })
+	s.token, _, err = s.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "test", Role: postgres.Admin})
+	require.NoError(t, err)
+	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: nats, Name: "test", Log: zap.NewNop()})
+	require.NoError(t, err)
+	t.Cleanup(s.bus.Close)
+	s.startAPI()
+	first, second := s.start("delivery-worker"), s.start("delivery-worker")
+
+	paths := map[string]string{
+		"/ordered": `{"ordering":"hook"}`, "/entity": `{"ordering":"entity"}`, "/free": `{"concurrency":2}`, "/waiting": `{"ordering":"hook"}`,
+		"/rated": `{"rate_limit":{"limit":100,"period":1}}`, "/hanging": `{"concurrency":1}`,
+	}
+	s.receiver.busy = 5 * time.Millisecond
+	s.receiver.answer = func(path string, n int) int {
+		if path == "/waiting" && n <= 2 {
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	}
+	ids := map[string]string{}
+	for path, config := range paths {
+		ids[path] = s.hook(fmt.Sprintf(`{"event_type":"order.>","target_url":"%s%s","secret_key":"%s","config":%s,
+			"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":4}}}`, s.receiver.URL, path, secret, config))
+	}
+	pausing := func(action string) {
+		for path, id := range ids {
+			if path != "/waiting" {
+				s.ask(http.MethodPost, "/whisperer/hooks/"+id+"/"+action+"/", "")
+			}
+		}
+	}
+	pausing("pause")
+	<-time.After(2 * time.Second) // obeyed within 1 s
+	n := 0
+	publish := func(more int) {
+		for range more {
+			n++
+			require.NoError(t, s.publish(t.Context(), fmt.Sprintf(`{"event_id":"e-%04d","entity":"order:%d","data":1}`, n, n%5)))
+		}
+	}
+	publish(150)
+	last := map[string]webhook.DeliveryState{fmt.Sprintf("e-%04d", n): webhook.Parked}
+	for _, id := range ids { // one of them waits for a retry of its first event
+		s.awaitRecorded(id, last, 0)
+	}
+
+	s.migrateWith(binaries)
+	publish(50)
+	s.release = ""
+	s.start("delivery-worker")
+	publish(50)
+	pausing("resume")
+	publish(50)
+	first.stop(t)
+	s.start("delivery-worker")
+	publish(50)
+	second.stop(t)
+	publish(20)
+
+	want := map[string]webhook.DeliveryState{}
+	for i := range n {
+		want[fmt.Sprintf("e-%04d", i+1)] = webhook.Delivered
+	}
+	for _, id := range ids {
+		s.awaitRecorded(id, want, 0)
+	}
+	got := s.receiver.got()
+	t.Logf("%d came twice", extras(t, slices.DeleteFunc(slices.Clone(got), func(r request) bool { return r.path == "/waiting" })))
+	for _, path := range []string{"/ordered", "/waiting"} {
+		before := ""
+		for _, r := range got {
+			if r.path != path {
+				continue
+			}
+			if strings.Compare(r.event, before) > 0 {
+				if before != "" {
+					require.Equal(t, after(before), r.event, "%s is out of order", path)
+				}
+				before = r.event
+			}
+		}
+		require.Equal(t, fmt.Sprintf("e-%04d", n), before)
+	}
+	count, err := s.db.CountParked(t.Context(), 10)
+	require.NoError(t, err)
+	require.Zero(t, count.N)
+}
+
+// after is the event that comes after one.
+func after(id string) string {
+	var n int
+	_, _ = fmt.Sscanf(id, "e-%d", &n)
+	return fmt.Sprintf("e-%04d", n+1)
+}
