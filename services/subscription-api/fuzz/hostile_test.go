@@ -275,7 +275,7 @@ func (c *chance) spoilQuery(r *request) {
 		r.refuse("query", "bad escape")
 	case strings.Contains(value, "\x00") || !utf8.ValidString(value):
 		r.refuse("query", p.Name+" is no text")
-	case schema.Type.Is("integer") && notInt != nil, len(schema.Enum) > 0, schema.Type.Is("boolean") && value != "True" && value != "0":
+	case schema.Type.Is("integer") && notInt != nil, len(schema.Enum) > 0, schema.Type.Is("boolean") && value != "True" && value != "yes" && value != "0":
 		r.refuse("query", p.Name+" is none")
 	case schema.Format == "uuid" && len(value) != 36:
 		r.refuse("query", p.Name+" is no id")
