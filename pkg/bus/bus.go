@@ -38,10 +38,7 @@ type Options struct {
 	// OMSMaxBytes bounds the event log where it is made, and OwnMaxBytes the stream of what we publish ourselves; 0 is
 	// DefaultOMSMaxBytes and DefaultOwnMaxBytes.
 	OMSMaxBytes, OwnMaxBytes int64
-	// CountFromTime has the streams of events, where they are made, count from the time in microseconds, so that one that is
-	// made again goes on above the one before; else they count from 1.
-	CountFromTime bool
-	Log           *zap.Logger
+	Log                      *zap.Logger
 }
 
 // DefaultOMSMaxBytes bounds the event log, and DefaultOwnMaxBytes what we publish ourselves.

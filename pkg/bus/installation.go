@@ -88,7 +88,7 @@ func (b *Bus) claim(ctx context.Context) error {
 		if log := found[StreamOMS]; log != nil && versionOf(log.Config.Metadata) < firstWithOwn {
 			cfg.Metadata[acceptedKey] = log.TimeStamp.Add(upgradeTime).UTC().Format(time.RFC3339)
 		}
-		_, err := b.create(ctx, cfg)
+		_, err := b.js.CreateStream(ctx, cfg)
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody else was first
 			return b.owned(ctx)
 		}

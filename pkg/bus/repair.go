@@ -80,7 +80,7 @@ func (b *Bus) repairStream(ctx context.Context, cfg jetstream.StreamConfig) (*je
 	stream, err := b.js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		cfg.Metadata = b.ours(nil)
-		if stream, err = b.create(ctx, cfg); err == nil {
+		if stream, err = b.js.CreateStream(ctx, cfg); err == nil {
 			return stream.CachedInfo(), []Repaired{{Name: name, Gone: true}}, nil
 		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another program was first

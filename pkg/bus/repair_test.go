@@ -7,11 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 func TestATopologyThatIsAsItShouldBeIsNotRepaired(t *testing.T) {
@@ -94,33 +91,6 @@ func TestAStreamThatIsDeletedIsMadeAgain(t *testing.T) {
 	m := next(t, sub, 10*time.Second)
 	require.False(t, m.Older, "nobody can have had it")
 	require.NoError(t, m.Ack())
-}
-
-func TestSequencesGrowWhenAStreamIsMadeAgain(t *testing.T) {
-	t.Parallel()
-	url := testenv.NATS(t)
-	b, err := bus.Connect(t.Context(), bus.Options{URL: url, Name: t.Name(), CountFromTime: true, Log: zap.NewNop()})
-	require.NoError(t, err)
-	t.Cleanup(b.Close)
-	require.NoError(t, b.EnsureTopology(t.Context()))
-	js, sub := client(t, url), subscribe(t, b, bus.Fanout, 10)
-	var last webhook.Sequence
-	for range 3 {
-		publish(t, b, 2)
-		for range 2 {
-			m := next(t, sub, 10*time.Second)
-			require.True(t, last.Before(m.Place()), "%d, then %d", last, m.Place())
-			require.NoError(t, m.Ack())
-			last = m.Place()
-		}
-		require.Less(t, last.Number(), uint64(1)<<53, "a number of JavaScript is exact")
-		require.NoError(t, js.DeleteStream(t.Context(), bus.StreamOMS))
-		_, err = b.RepairTopology(t.Context())
-		require.NoError(t, err)
-		repaired, err := b.RepairTopology(t.Context())
-		require.NoError(t, err)
-		require.Empty(t, repaired)
-	}
 }
 
 func TestAConsumerThatIsMadeAgainGoesOnAndTellsWhatMayHaveBeenHandedOut(t *testing.T) {

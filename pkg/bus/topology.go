@@ -178,17 +178,6 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	}
 }
 
-// create makes a stream of the topology. Receivers compare the numbers of events to tell the newer of two, and a stream that
-// was lost and is made again would count from 1. So it begins with the time in microseconds, which no stream of fewer than a
-// million events a second, from its making on, has come to.
-func (b *Bus) create(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	events := cfg.Name == b.opts.Namespace.stream(StreamOMS) || cfg.Name == b.opts.Namespace.stream(StreamOwn)
-	if events && b.opts.CountFromTime {
-		cfg.FirstSeq = uint64(b.Time(time.Now()).UnixMicro())
-	}
-	return b.js.CreateStream(ctx, cfg)
-}
-
 // named puts the stream into the namespace.
 func (b *Bus) named(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	subjects := make([]string, len(cfg.Subjects))

@@ -216,7 +216,7 @@ func (s *Service) connect(ctx context.Context) error {
 	}
 	s.bus, err = bus.Open(bus.Options{
 		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker, Credentials: s.config.NATS, Namespace: bus.Namespace(s.config.Namespace),
-		Installation: installation.String(), Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes, CountFromTime: true,
+		Installation: installation.String(), Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes,
 		OwnMaxBytes: s.config.OwnMaxBytes, Log: s.log,
 	})
 	if err != nil {

@@ -285,7 +285,7 @@ func (s *Service) connectBus(ctx context.Context, ready func()) error {
 	}
 	b, err := bus.Open(bus.Options{
 		URL: s.config.NATSURL, Name: "subscription-api", Credentials: s.config.NATS, Namespace: bus.Namespace(s.config.Namespace), Installation: s.installation.String(),
-		Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes, CountFromTime: true, OwnMaxBytes: s.config.OwnMaxBytes, Log: s.log,
+		Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes, OwnMaxBytes: s.config.OwnMaxBytes, Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -256,7 +256,7 @@ func TestABackupUnderTrafficIsRestoredAndLosesNothing(t *testing.T) {
 	before := d.before(100)
 	d.setAside("refused")
 	const own = webhook.ReservedIDPrefix + "rehearsal"
-	d.hook(fmt.Sprintf(`{"event_type":"delivery.dead","target_url":"%s/own","secret_key":"%s"}`, d.receiver.URL, secret))
+	told := d.hook(fmt.Sprintf(`{"event_type":"delivery.dead","target_url":"%s/own","secret_key":"%s","status":"paused"}`, d.receiver.URL, secret))
 	stop := d.traffic("during")
 
 	// The backup: PostgreSQL first, so that the event log has all that the ledger knows of.
@@ -279,12 +279,13 @@ func TestABackupUnderTrafficIsRestoredAndLosesNothing(t *testing.T) {
 	for _, s := range streams {
 		testenv.RestoreStream(t, nats, s)
 	}
-	came := len(d.receiver.got())
 	d.goOn(database, nats)
 	d.allArrive(slices.Concat(before, keys(acked, began)))
 	d.onlyOnce(before)
+	status, text := ask(t, http.MethodPost, d.api+"/whisperer/hooks/"+told+"/resume/", d.token, "")
+	require.Equal(t, http.StatusOK, status, text)
 	require.Eventually(t, func() bool {
-		return slices.ContainsFunc(d.receiver.got()[came:], func(q request) bool { return q.path == "/own" && q.event == own })
+		return slices.ContainsFunc(d.receiver.got(), func(q request) bool { return q.path == "/own" && q.event == own })
 	}, 30*time.Second, 50*time.Millisecond, "what Whisperer published itself is in its own stream alone")
 	d.putBack("refused")
 	extras(t, slices.DeleteFunc(d.receiver.got(), func(q request) bool { return q.path == "/failed" })) // the same ids with the same bytes

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -47,16 +48,22 @@ func (s *system) awaitRecorded(hook string, want map[string]webhook.DeliveryStat
 	s.t.Helper()
 	id := uuid.MustParse(hook)
 	left := maps.Clone(want)
-	require.Eventually(s.t, func() bool {
+	var last string
+	done := func() bool {
 		for event, state := range left {
 			d, _, err := s.db.Delivery(s.t.Context(), webhook.DefaultTenant, webhook.DeliveryID(id, event))
 			if err != nil || d.State != state || attempts != 0 && d.Attempts != attempts {
+				last = fmt.Sprintf("%s is %q by %q after %d attempts, not %q: %v", event, d.State, d.Reason, d.Attempts, state, err)
 				return false
 			}
 			delete(left, event)
 		}
 		return true
-	}, 30*time.Second, 50*time.Millisecond, "the ledger does not have all deliveries")
+	}
+	assert.Eventually(s.t, done, 30*time.Second, 50*time.Millisecond, "the ledger does not have all deliveries of hook %s", hook)
+	if s.t.Failed() {
+		require.FailNow(s.t, "the first that it does not have", last)
+	}
 }
 
 // load publishes n events, eight at a time, and returns the ids that JetStream has acknowledged.
