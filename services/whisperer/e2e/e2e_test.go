@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -60,10 +59,12 @@ func (s *system) awaitRecorded(hook string, want map[string]webhook.DeliveryStat
 		}
 		return true
 	}
-	assert.Eventually(s.t, done, 30*time.Second, 50*time.Millisecond, "the ledger does not have all deliveries of hook %s", hook)
-	if s.t.Failed() {
-		require.FailNow(s.t, "the first that it does not have", last)
-	}
+	defer func() {
+		if s.t.Failed() {
+			s.t.Log("the first that it does not have:", last)
+		}
+	}()
+	require.Eventually(s.t, done, 30*time.Second, 50*time.Millisecond, "the ledger does not have all deliveries of hook %s", hook)
 }
 
 // load publishes n events, eight at a time, and returns the ids that JetStream has acknowledged.
