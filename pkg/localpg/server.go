@@ -64,7 +64,20 @@ type Server struct {
 // Start makes the cluster where there is none, starts a server on it and returns when it takes connections; ctx bounds
 // the start only. It returns ErrNoBinaries when the machine has no PostgreSQL, ErrInUse when another program runs the
 // kept cluster, and otherwise errors that carry the server's own last words.
-func Start(ctx context.Context, o Options) (_ *Server, err error) {
+func Start(ctx context.Context, o Options) (*Server, error) {
+	for tries := portTries; ; tries-- {
+		s, err := start(ctx, o)
+		taken := err != nil && o.TCP && o.Port == 0 && strings.Contains(err.Error(), "could not create any TCP/IP sockets")
+		if !taken || tries == 1 {
+			return s, err
+		}
+	}
+}
+
+// portTries is how often a free port is looked for: another program may take it before the server does.
+const portTries = 5
+
+func start(ctx context.Context, o Options) (_ *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	bin, err := openBinaries(ctx, o.BinDir)
