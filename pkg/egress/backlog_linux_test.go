@@ -28,7 +28,7 @@ func TestReceiversThatDoNotTakeTheConnection(t *testing.T) {
 
 func TestASilentAddressCostsAMomentOnce(t *testing.T) {
 	t.Parallel()
-	server := listenOn(t, "127.0.0.3:0", once(empty200))
+	server := listenOn(t, "127.0.0.3:0", once(closing200))
 	silent := fullBacklogOn(t, [4]byte{127, 0, 0, 6}, portNumber(t, server))
 	client := newClient(t, egress.Options{Resolver: answers(silent + " 127.0.0.3")})
 	url := "http://hooks.example.com:" + portOf(server)

@@ -16,6 +16,9 @@ import (
 
 const empty200 = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
+// closing200 says that the connection ends with it, so that the next request does not meet its end.
+const closing200 = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
 // forbiddenAddrs are addresses that no name may lead to.
 var forbiddenAddrs = strings.Fields(`
 	127.0.0.1 127.0.0.2 127.255.255.254 0.0.0.0 0.1.2.3 10.0.0.1 172.16.0.1 172.31.255.255 192.168.0.1 100.64.0.1
@@ -47,8 +50,8 @@ func TestNamesThatLeadToForbiddenAddressesAreNotCalled(t *testing.T) {
 func TestANameThatChangesItsAnswerGainsNothing(t *testing.T) {
 	t.Parallel()
 	// 127.0.0.2 stands for a public address, 127.0.0.1 for a private one.
-	receiver := listenOn(t, "127.0.0.2:0", once(empty200))
-	canary := listenOn(t, "127.0.0.1:"+portOf(receiver), once(empty200))
+	receiver := listenOn(t, "127.0.0.2:0", once(closing200))
+	canary := listenOn(t, "127.0.0.1:"+portOf(receiver), once(closing200))
 	policy, err := egress.ParsePolicy("127.0.0.2", "")
 	require.NoError(t, err)
 	resolver := answers("127.0.0.2", "127.0.0.1", "127.0.0.2 127.0.0.1")

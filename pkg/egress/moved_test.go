@@ -80,8 +80,8 @@ func TestAllAddressesOfANameAreTried(t *testing.T) {
 
 func TestARememberedAddressThatTheNameHasNoMoreIsNotCalled(t *testing.T) {
 	t.Parallel()
-	old := listenOn(t, "127.0.0.3:0", once(empty200))
-	now := listenOn(t, "127.0.0.4:"+portOf(old), once(empty200))
+	old := listenOn(t, "127.0.0.3:0", once(closing200))
+	now := listenOn(t, "127.0.0.4:"+portOf(old), once(closing200))
 	client := newClient(t, egress.Options{Resolver: answers("127.0.0.3 127.0.0.9", "127.0.0.9 127.0.0.4")})
 	url := "http://hooks.example.com:" + portOf(old)
 	require.True(t, post(t, client, url).Success())
@@ -92,7 +92,7 @@ func TestARememberedAddressThatTheNameHasNoMoreIsNotCalled(t *testing.T) {
 
 func TestARememberedAddressIsStillJudged(t *testing.T) {
 	t.Parallel()
-	server := listenOn(t, "127.0.0.3:0", once(empty200))
+	server := listenOn(t, "127.0.0.3:0", once(closing200))
 	policy, err := egress.ParsePolicy("127.0.0.3,127.0.0.4", "")
 	require.NoError(t, err)
 	client := egress.NewClient(egress.Options{Policy: policy, Resolver: answers("127.0.0.3 127.0.0.4", "127.0.0.3 127.0.0.1")})
