@@ -86,9 +86,9 @@ type Kept struct {
 const (
 	// MaxKept bounds Result.Kept.
 	MaxKept = 100
-	// noted is how many entries the audit log is told of at once.
+	// noted is how many entries one write to the audit log may cover.
 	noted = 100
-	// noteTimeout bounds that.
+	// noteTimeout bounds such a write.
 	noteTimeout = 5 * time.Second
 )
 

@@ -166,7 +166,7 @@ func TestAnEventThatWasRejectedMeanwhileIsNotRecorded(t *testing.T) {
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 
-// Where PostgreSQL takes nothing, nothing is blamed on an entry, and what was put back before is told.
+// An outage of PostgreSQL is not reported as the fault of an entry, and the result counts what was put back before it.
 func TestNothingIsLostWhenPostgresGoesAway(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -198,7 +198,7 @@ func TestTimeThatRunsOutIsSaid(t *testing.T) {
 	require.Len(t, s.numbers(), 2)
 }
 
-// Two who put the same entries back record each once, and neither is told of a fault.
+// Two callers who put the same entries back record each once, and neither gets an error.
 func TestTwoMayPutBackAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -99,7 +99,7 @@ func (c *connection) told(err error) {
 		c.mu.Unlock()
 	}
 	err = explain(err)
-	if refusesCredentials(err) { // it is told here alone, when the connection is made again
+	if refusesCredentials(err) { // while reconnecting, only this callback gets the refusal
 		c.because(err)
 	}
 	c.say("nats error", err)

@@ -49,7 +49,7 @@ func FuzzAnswer(f *testing.F) {
 	c := newClient(f, egress.Options{})
 	f.Fuzz(func(t *testing.T, answer []byte, ends bool) {
 		if len(answer) > 32<<10 { // of which a part may come later
-			t.Skip()
+			return
 		}
 		now.Store(&script{answer: answer, ends: ends})
 		timeout := 10 * time.Second

@@ -99,7 +99,7 @@ func FuzzMask(f *testing.F) {
 	mask := webhook.ParseMask("key,pass word")
 	f.Fuzz(func(t *testing.T, prefix, secret, around string, cut bool) {
 		if strings.ContainsAny(secret, "&#") || !strings.HasSuffix(prefix, "key=") || !strings.ContainsRune("?&;#", rune(prefix[max(0, len(prefix)-5)])) {
-			t.Skip()
+			return
 		}
 		masked := mask.URL(prefix + secret)
 		require.Equal(t, masked, mask.URL(masked))

@@ -35,7 +35,7 @@ type bounds struct{ places []postgres.Places }
 // Between what the order management system tells and what we tell ourselves there is no order.
 func (d *Drainer) bound(ctx context.Context, tenants []string) (b *bounds, of []string, err error) {
 	b = &bounds{}
-	for _, s := range []webhook.Stream{webhook.OMS, webhook.Own} {
+	for _, s := range webhook.Streams() {
 		lag, err := d.Stream.Lag(ctx, bus.FanoutOf(s))
 		if err != nil {
 			return nil, nil, err
@@ -132,7 +132,7 @@ func (r *round) follow(ctx context.Context) {
 	}
 }
 
-// settledPlaces returns places without those of lost streams, by which it is told whether more is to come.
+// settledPlaces returns the places up to which events are settled, without those of lost streams. Beyond them more may come.
 func settledPlaces(list []postgres.Places) []postgres.Places {
 	var out []postgres.Places
 	for _, p := range list {

@@ -63,8 +63,7 @@ func (s *settler) next() (list []settled, attempts []postgres.DrainLease) {
 	return list, attempts
 }
 
-// runSettler settles until ctx ends. What the queue could not be told is told again; a drainer that has expired has nothing
-// to say.
+// runSettler settles until ctx ends. A write that failed is repeated, unless the drainer has expired: its rows are then others'.
 func (r *round) runSettler(ctx context.Context) {
 	for {
 		select {
