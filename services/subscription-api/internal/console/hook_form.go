@@ -1,11 +1,9 @@
 package console
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"net/url"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -330,17 +328,4 @@ func list(s string, item func(string) json.RawMessage) json.RawMessage {
 		items = append(items, item(word))
 	}
 	return encode(items)
-}
-
-// sameJSON compares two texts by what they mean.
-func sameJSON(a, b json.RawMessage) bool {
-	decode := func(raw json.RawMessage) (value any) {
-		d := json.NewDecoder(bytes.NewReader(raw))
-		d.UseNumber()
-		if d.Decode(&value) != nil {
-			return nil
-		}
-		return value
-	}
-	return reflect.DeepEqual(decode(a), decode(b))
 }

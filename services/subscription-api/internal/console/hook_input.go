@@ -125,7 +125,7 @@ func (f *hookForm) apply(h *webhook.Hook, know knowledge, wrong complaints) (mad
 	madeSecret = f.applySecrets(h, wrong)
 	h.Headers = f.headers(wrong)
 	h.Callback = f.callback(know, wrong)
-	if retries := f.retries(); !sameJSON(retries, h.RetryConfig) {
+	if retries := f.retries(); !webhook.SameJSON(retries, h.RetryConfig) {
 		h.RetryConfig = retries
 	}
 	f.applyConfig(h, know, wrong)
@@ -242,7 +242,7 @@ func (f *hookForm) applyConfig(h *webhook.Hook, know knowledge, wrong complaints
 		return
 	}
 	raw := config.raw()
-	if sameJSON(raw, h.Config.Raw) {
+	if webhook.SameJSON(raw, h.Config.Raw) {
 		raw = h.Config.Raw
 	}
 	parsed, err := webhook.ParseConfig(raw)

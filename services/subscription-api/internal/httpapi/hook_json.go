@@ -3,7 +3,6 @@ package httpapi
 import (
 	"encoding/json"
 	"maps"
-	"reflect"
 	"time"
 
 	"github.com/google/uuid"
@@ -98,10 +97,10 @@ func restoreSecrets(config json.RawMessage, stored *webhook.Config) (whole json.
 	if json.Unmarshal(config, &members) != nil {
 		return config, false, false
 	}
-	if stored.Auth != nil && sameJSON(members["auth"], stored.Auth.Shown()) {
+	if stored.Auth != nil && isShown(members["auth"], stored.Auth.Shown()) {
 		auth = put(members, "auth", stored.Auth)
 	}
-	if stored.TLS != nil && sameJSON(members["tls"], stored.TLS.Shown()) {
+	if stored.TLS != nil && isShown(members["tls"], stored.TLS.Shown()) {
 		tls = put(members, "tls", stored.TLS)
 	}
 	if !auth && !tls {
@@ -122,12 +121,8 @@ func put(members map[string]json.RawMessage, name string, value any) bool {
 	return err == nil
 }
 
-// sameJSON reports whether raw is the value's JSON, in whatever order.
-func sameJSON(raw json.RawMessage, value any) bool {
-	text, err := json.Marshal(value)
-	if err != nil || len(raw) == 0 {
-		return false
-	}
-	var a, b any
-	return json.Unmarshal(raw, &a) == nil && json.Unmarshal(text, &b) == nil && reflect.DeepEqual(a, b)
+// isShown reports whether a member is what we show of the stored value.
+func isShown(member json.RawMessage, shown any) bool {
+	text, err := json.Marshal(shown)
+	return err == nil && webhook.SameJSON(member, text)
 }
