@@ -184,26 +184,26 @@ func liftAuth(keys map[string]json.RawMessage) {
 	}
 }
 
-func parseAuth(raw json.RawMessage, p *problems) *Auth {
+func parseAuth(raw json.RawMessage, p *ValidationError) *Auth {
 	var a Auth
 	if err := decodeStrict(raw, &a); err != nil {
-		p.under("/auth", err)
+		p.Collect("/auth", err)
 		return nil
 	}
 	a.AuthType, a.LoginFormat, a.AuthStyle = strings.ToLower(a.AuthType), strings.ToLower(a.LoginFormat), strings.ToLower(a.AuthStyle)
 	fields, known := authFields[a.AuthType]
 	if !known {
-		p.add("/auth/auth_type", "must be basic, token or oauth2")
+		p.Add("/auth/auth_type", "must be basic, token or oauth2")
 		return nil
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
-		p.add("/auth", "must be an object")
+		p.Add("/auth", "must be an object")
 		return nil
 	}
 	for _, name := range sortedKeys(members) {
 		if name != "auth_type" && !slices.Contains(fields, name) {
-			p.add("/auth/"+escapePointer(clip(name)), "is not a field of auth_type %s", a.AuthType)
+			p.Add("/auth/"+escapePointer(clip(name)), "is not a field of auth_type %s", a.AuthType)
 		}
 	}
 	switch a.AuthType {
@@ -218,84 +218,84 @@ func parseAuth(raw json.RawMessage, p *problems) *Auth {
 	return &a
 }
 
-func (a *Auth) checkPassword(p *problems) {
+func (a *Auth) checkPassword(p *ValidationError) {
 	if a.Username == "" || len(a.Username) > 256 || !printable(a.Username) {
-		p.add("/auth/username", "must be 1 to 256 bytes of printable text")
+		p.Add("/auth/username", "must be 1 to 256 bytes of printable text")
 	}
 	if len(a.Password) > maxAuthText || !printable(a.Password) {
-		p.add("/auth/password", "must be at most %d bytes of printable text", maxAuthText)
+		p.Add("/auth/password", "must be at most %d bytes of printable text", maxAuthText)
 	}
 }
 
-func (a *Auth) checkToken(p *problems) {
+func (a *Auth) checkToken(p *ValidationError) {
 	if a.URL == "" || len(a.URL) > MaxTargetURL {
-		p.add("/auth/url", "must be a URL of at most %d characters", MaxTargetURL)
+		p.Add("/auth/url", "must be a URL of at most %d characters", MaxTargetURL)
 	}
 	if len(a.TokenKey) > maxPointer || !printable(a.TokenKey) {
-		p.add("/auth/token_key", "must be a key or JSON pointer of at most %d bytes", maxPointer)
+		p.Add("/auth/token_key", "must be a key or JSON pointer of at most %d bytes", maxPointer)
 	} else if strings.HasPrefix(a.TokenKey, "/") {
 		if _, err := parsePointer(a.TokenKey); err != nil {
-			p.add("/auth/token_key", "%s", err)
+			p.Add("/auth/token_key", "%s", err)
 		}
 	}
 	if f := a.HeaderFormat; f != "" {
 		if places := strings.Count(f, "{token}") + strings.Count(f, "{}"); places != 1 || len(f) > maxAuthText || headerValueProblem(f) != "" {
-			p.add("/auth/header_format", "must be a header's value with {token} in it once, such as Bearer {token}")
+			p.Add("/auth/header_format", "must be a header's value with {token} in it once, such as Bearer {token}")
 		}
 	}
 	if a.HeaderName != "" && headerNameProblem(a.HeaderName) != "" {
-		p.add("/auth/header_name", "must be a header name that is not reserved")
+		p.Add("/auth/header_name", "must be a header name that is not reserved")
 	}
 	for name, value := range map[string]string{"username_field": a.UsernameField, "password_field": a.PasswordField} {
 		if len(value) > 256 || !printable(value) {
-			p.add("/auth/"+name, "must be at most 256 bytes of printable text")
+			p.Add("/auth/"+name, "must be at most 256 bytes of printable text")
 		}
 	}
 	if user, password := a.LoginFields(); user == password {
-		p.add("/auth/password_field", "must not be the name of username_field")
+		p.Add("/auth/password_field", "must not be the name of username_field")
 	}
 	if a.LoginFormat != "" && a.LoginFormat != LoginJSON && a.LoginFormat != LoginForm {
-		p.add("/auth/login_format", "must be json or form")
+		p.Add("/auth/login_format", "must be json or form")
 	}
 	if a.ExpiresIn < 0 || a.ExpiresIn > int(maxTokenLife.Seconds()) {
-		p.add("/auth/expires_in", "must be whole seconds from 1 to %d", int(maxTokenLife.Seconds()))
+		p.Add("/auth/expires_in", "must be whole seconds from 1 to %d", int(maxTokenLife.Seconds()))
 	}
 }
 
 // reservedParams of the token request are ours.
 var reservedParams = map[string]bool{"grant_type": true, "client_id": true, "client_secret": true, "scope": true, "audience": true}
 
-func (a *Auth) checkOAuth2(p *problems) {
+func (a *Auth) checkOAuth2(p *ValidationError) {
 	if a.TokenURL == "" || len(a.TokenURL) > MaxTargetURL {
-		p.add("/auth/token_url", "must be a URL of at most %d characters", MaxTargetURL)
+		p.Add("/auth/token_url", "must be a URL of at most %d characters", MaxTargetURL)
 	}
 	if a.ClientID == "" || len(a.ClientID) > maxAuthText || !printable(a.ClientID) {
-		p.add("/auth/client_id", "must be 1 to %d bytes of printable text", maxAuthText)
+		p.Add("/auth/client_id", "must be 1 to %d bytes of printable text", maxAuthText)
 	}
 	if len(a.ClientSecret) > maxAuthText || !printable(a.ClientSecret) {
-		p.add("/auth/client_secret", "must be at most %d bytes of printable text", maxAuthText)
+		p.Add("/auth/client_secret", "must be at most %d bytes of printable text", maxAuthText)
 	}
 	for _, scope := range a.Scopes {
 		if scope == "" || len(scope) > maxAuthText || !printable(scope) || strings.Contains(scope, " ") {
-			p.add("/auth/scopes", "must be words of at most %d bytes of printable text", maxAuthText)
+			p.Add("/auth/scopes", "must be words of at most %d bytes of printable text", maxAuthText)
 			break
 		}
 	}
 	if len(a.Scopes) > 100 {
-		p.add("/auth/scopes", "must be at most 100")
+		p.Add("/auth/scopes", "must be at most 100")
 	}
 	if len(a.Audience) > maxAuthText || !printable(a.Audience) {
-		p.add("/auth/audience", "must be at most %d bytes of printable text", maxAuthText)
+		p.Add("/auth/audience", "must be at most %d bytes of printable text", maxAuthText)
 	}
 	for _, name := range sortedKeys(a.Params) {
 		if reservedParams[name] || name == "" || len(name)+len(a.Params[name]) > maxAuthText || !printable(name) || !printable(a.Params[name]) {
-			p.add("/auth/params/"+escapePointer(clip(name)), "must be printable text of at most %d bytes, and no parameter that has a field of its own", maxAuthText)
+			p.Add("/auth/params/"+escapePointer(clip(name)), "must be printable text of at most %d bytes, and no parameter that has a field of its own", maxAuthText)
 		}
 	}
 	if len(a.Params) > 20 {
-		p.add("/auth/params", "must be at most 20")
+		p.Add("/auth/params", "must be at most 20")
 	}
 	if a.AuthStyle != "" && a.AuthStyle != AuthStyleHeader && a.AuthStyle != AuthStyleParams {
-		p.add("/auth/auth_style", "must be header or params")
+		p.Add("/auth/auth_style", "must be header or params")
 	}
 }

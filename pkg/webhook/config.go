@@ -108,7 +108,7 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 	if err := json.Unmarshal(raw, &keys); err != nil || !utf8.Valid(raw) {
 		return c, invalid("", "must be an object")
 	}
-	p := &problems{}
+	p := &ValidationError{}
 	c.known(keys, p)
 	c.Raw = slices.Clone(raw)
 	if c.secrets(keys, p) {
@@ -123,7 +123,7 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 		return Config{}, invalid("", "must be an object")
 	}
 	c.own, _ = own.(map[string]any)
-	if err := p.err(); err != nil {
+	if err := p.OrNil(); err != nil {
 		return Config{}, err
 	}
 	return c, nil
@@ -155,7 +155,7 @@ func (c *Config) Shown() (json.RawMessage, error) {
 
 // secrets takes auth and tls out of the keys, and reports whether there was any of them: null too, because one before it
 // in the text would stay.
-func (c *Config) secrets(keys map[string]json.RawMessage, p *problems) bool {
+func (c *Config) secrets(keys map[string]json.RawMessage, p *ValidationError) bool {
 	liftAuth(keys)
 	auth, hasAuth := keys["auth"]
 	if !isNull(auth) {
@@ -171,10 +171,10 @@ func (c *Config) secrets(keys map[string]json.RawMessage, p *problems) bool {
 }
 
 // known reads the keys with a meaning.
-func (c *Config) known(keys map[string]json.RawMessage, p *problems) {
+func (c *Config) known(keys map[string]json.RawMessage, p *ValidationError) {
 	read := func(key string, ok func(raw json.RawMessage) bool, rule string, args ...any) {
 		if raw, there := keys[key]; there && !isNull(raw) && !ok(raw) {
-			p.add("/"+key, rule, args...)
+			p.Add("/"+key, rule, args...)
 		}
 	}
 	read("format", func(raw json.RawMessage) bool {
@@ -237,22 +237,22 @@ const (
 	maxRatePeriod = 24 * time.Hour
 )
 
-func parseRateLimit(raw json.RawMessage, p *problems) *RateLimit {
+func parseRateLimit(raw json.RawMessage, p *ValidationError) *RateLimit {
 	var in struct {
 		Limit  json.RawMessage `json:"limit"`
 		Period json.RawMessage `json:"period"`
 	}
 	if err := decodeStrict(raw, &in); err != nil {
-		p.under("/rate_limit", err)
+		p.Collect("/rate_limit", err)
 		return nil
 	}
 	limit, ok := wholeNumber(in.Limit)
 	if isNull(in.Limit) || !ok || limit < 1 || limit > maxRate {
-		p.add("/rate_limit/limit", "must be a whole number from 1 to %d", maxRate)
+		p.Add("/rate_limit/limit", "must be a whole number from 1 to %d", maxRate)
 	}
 	period, ok := secondsOf(in.Period, maxRatePeriod)
 	if !ok {
-		p.add("/rate_limit/period", "must be whole seconds from 1 to %d", int(maxRatePeriod.Seconds()))
+		p.Add("/rate_limit/period", "must be whole seconds from 1 to %d", int(maxRatePeriod.Seconds()))
 	}
 	return &RateLimit{Limit: limit, Period: period}
 }

@@ -124,10 +124,10 @@ func (w *wanted) keepElements(out, array []byte) []byte {
 	return append(out, ']')
 }
 
-func parseContentFields(raw json.RawMessage, p *problems) *ContentFields {
+func parseContentFields(raw json.RawMessage, p *ValidationError) *ContentFields {
 	var pointers []*string
 	if err := json.Unmarshal(raw, &pointers); err != nil || len(pointers) == 0 || len(pointers) > maxContentFields {
-		p.add("/content_fields", "must be a list of 1 to %d JSON pointers into the data; null keeps everything", maxContentFields)
+		p.Add("/content_fields", "must be a list of 1 to %d JSON pointers into the data; null keeps everything", maxContentFields)
 		return nil
 	}
 	f := &ContentFields{}
@@ -135,16 +135,16 @@ func parseContentFields(raw json.RawMessage, p *problems) *ContentFields {
 	for i, pointer := range pointers {
 		field := "/content_fields/" + strconv.Itoa(i)
 		if pointer == nil || len(*pointer) > maxPointer || !utf8.ValidString(*pointer) {
-			p.add(field, "must be a JSON pointer of at most %d bytes", maxPointer)
+			p.Add(field, "must be a JSON pointer of at most %d bytes", maxPointer)
 			continue
 		}
 		path, err := parsePointer(*pointer)
 		if err != nil {
-			p.add(field, "%s", err)
+			p.Add(field, "%s", err)
 			continue
 		}
 		if len(path) > 0 && path[len(path)-1] == "-" {
-			p.add(field, "ends with -, which means an element of an array that there is not")
+			p.Add(field, "ends with -, which means an element of an array that there is not")
 			continue
 		}
 		f.root.want(path)

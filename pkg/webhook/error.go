@@ -53,6 +53,33 @@ func (e *ValidationError) Error() string {
 // Is reports that a ValidationError is an ErrInvalid.
 func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
 
+// Add says what is wrong with the field of the pointer.
+func (e *ValidationError) Add(pointer, format string, args ...any) {
+	e.Fields = append(e.Fields, FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
+}
+
+// Collect adds err's fields below a prefix; an error that is no ValidationError becomes the prefix's own, and nil adds nothing.
+func (e *ValidationError) Collect(prefix string, err error) {
+	var v *ValidationError
+	switch {
+	case err == nil:
+	case errors.As(err, &v):
+		for _, f := range v.Fields {
+			e.Add(prefix+f.Pointer, "%s", f.Detail)
+		}
+	default:
+		e.Add(prefix, "%s", err)
+	}
+}
+
+// OrNil returns the error, or nil where no field is wrong.
+func (e *ValidationError) OrNil() error {
+	if len(e.Fields) == 0 {
+		return nil
+	}
+	return e
+}
+
 // ConflictError says which stored thing stands in the way; errors.Is(err, ErrConflict) holds.
 type ConflictError struct {
 	// ID is that of the thing which is there already.
@@ -64,31 +91,3 @@ func (e *ConflictError) Error() string { return fmt.Sprintf("conflict with %s", 
 
 // Is reports that a ConflictError is an ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
-
-// problems collects field errors while a value is validated.
-type problems struct{ fields []FieldError }
-
-func (p *problems) add(pointer, format string, args ...any) {
-	p.fields = append(p.fields, FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
-}
-
-// under adds err's fields below a prefix; an error that is no ValidationError becomes the prefix's own.
-func (p *problems) under(prefix string, err error) {
-	var v *ValidationError
-	switch {
-	case err == nil:
-	case errors.As(err, &v):
-		for _, f := range v.Fields {
-			p.add(prefix+f.Pointer, "%s", f.Detail)
-		}
-	default:
-		p.add(prefix, "%s", err)
-	}
-}
-
-func (p *problems) err() error {
-	if len(p.fields) == 0 {
-		return nil
-	}
-	return &ValidationError{Fields: p.fields}
-}

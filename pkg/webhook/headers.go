@@ -30,9 +30,9 @@ var forbiddenHeaderPrefixes = []string{
 // ValidateHeaders reports why a hook may not send these additional headers: names are RFC 9110 tokens that neither
 // HTTP nor Whisperer uses itself, values have no control characters. Pointers are relative to the object.
 func ValidateHeaders(headers map[string]string) error {
-	p := &problems{}
+	p := &ValidationError{}
 	if len(headers) > MaxHeaders {
-		p.add("", "has more than %d headers", MaxHeaders)
+		p.Add("", "has more than %d headers", MaxHeaders)
 	}
 	total := 0
 	seen := map[string]bool{}
@@ -40,21 +40,21 @@ func ValidateHeaders(headers map[string]string) error {
 		pointer := "/" + escapePointer(name)
 		total += len(name) + len(headers[name])
 		if reason := headerNameProblem(name); reason != "" {
-			p.add(pointer, "%s", reason)
+			p.Add(pointer, "%s", reason)
 		}
 		if reason := headerValueProblem(headers[name]); reason != "" {
-			p.add(pointer, "%s", reason)
+			p.Add(pointer, "%s", reason)
 		}
 		lower := strings.ToLower(name)
 		if seen[lower] {
-			p.add(pointer, "is there twice: header names are the same in any case")
+			p.Add(pointer, "is there twice: header names are the same in any case")
 		}
 		seen[lower] = true
 	}
 	if total > MaxHeadersInAll {
-		p.add("", "is larger than %d bytes in all", MaxHeadersInAll)
+		p.Add("", "is larger than %d bytes in all", MaxHeadersInAll)
 	}
-	return p.err()
+	return p.OrNil()
 }
 
 // Trim takes the blanks off the ends of header values, the API key's too: they are no part of a value, and HTTP/2 receivers
@@ -70,7 +70,7 @@ func (h *Hook) Trim() {
 }
 
 // conflicts reports headers that would be set twice, of which one would win.
-func (h *Hook) conflicts(p *problems) {
+func (h *Hook) conflicts(p *ValidationError) {
 	auth, key := "", ""
 	if h.Config.Auth != nil {
 		auth = h.Config.Auth.Header()
@@ -81,13 +81,13 @@ func (h *Hook) conflicts(p *problems) {
 	for _, name := range sortedKeys(h.Headers) {
 		switch {
 		case strings.EqualFold(name, auth):
-			p.add("/additional_headers/"+escapePointer(name), "is set by config.auth as well: leave out additional_headers' %s or config.auth", clip(name))
+			p.Add("/additional_headers/"+escapePointer(name), "is set by config.auth as well: leave out additional_headers' %s or config.auth", clip(name))
 		case strings.EqualFold(name, key):
-			p.add("/additional_headers/"+escapePointer(name), "is set by api_key as well: leave out additional_headers' %s or api_key", clip(name))
+			p.Add("/additional_headers/"+escapePointer(name), "is set by api_key as well: leave out additional_headers' %s or api_key", clip(name))
 		}
 	}
 	if key != "" && strings.EqualFold(key, auth) {
-		p.add("/api_key", "is sent as %s, which config.auth sets as well: leave out api_key or config.auth, or change config.api_key_header", clip(key))
+		p.Add("/api_key", "is sent as %s, which config.auth sets as well: leave out api_key or config.auth, or change config.api_key_header", clip(key))
 	}
 }
 

@@ -88,52 +88,52 @@ func (h *Hook) WantsType(eventType string) bool {
 // Validate reports every field that breaks a rule which needs no look-up, as a *ValidationError with pointers of the
 // hook's JSON form. The target URL's host rules are egress's, and whether a type is known is the catalogue's.
 func (h *Hook) Validate() error {
-	p := &problems{}
+	p := &ValidationError{}
 	if utf8.RuneCountInString(h.Name) > MaxHookName || !printable(h.Name) {
-		p.add("/name", "must be at most %d characters of printable text", MaxHookName)
+		p.Add("/name", "must be at most %d characters of printable text", MaxHookName)
 	}
 	if len(h.EventTypes) == 0 || len(h.EventTypes) > MaxEventTypes {
-		p.add("/event_types", "must name 1 to %d event types", MaxEventTypes)
+		p.Add("/event_types", "must name 1 to %d event types", MaxEventTypes)
 	}
 	for _, t := range h.EventTypes {
 		if err := ValidatePattern(t); err != nil {
-			p.add("/event_types", "%q %s", clip(t), err)
+			p.Add("/event_types", "%q %s", clip(t), err)
 		}
 	}
 	if h.TargetURL == "" || len(h.TargetURL) > MaxTargetURL {
-		p.add("/target_url", "must be a URL of at most %d characters", MaxTargetURL)
+		p.Add("/target_url", "must be a URL of at most %d characters", MaxTargetURL)
 	}
 	if h.NotificationType != NotificationREST {
-		p.add("/notification_type", "must be rest, the only type there is")
+		p.Add("/notification_type", "must be rest, the only type there is")
 	}
 	for _, s := range h.Secrets {
 		if s.Value == "" || len(s.Value) > MaxSecretLength || !printable(s.Value) {
-			p.add("/secret_key", "must be 1 to %d bytes of printable text", MaxSecretLength)
+			p.Add("/secret_key", "must be 1 to %d bytes of printable text", MaxSecretLength)
 		}
 	}
 	if len(h.APIKey) > MaxAPIKeyLength || headerValueProblem(h.APIKey) != "" {
-		p.add("/api_key", "must be at most %d bytes without control characters", MaxAPIKeyLength)
+		p.Add("/api_key", "must be at most %d bytes without control characters", MaxAPIKeyLength)
 	}
 	if h.Config.TLS != nil && !strings.HasPrefix(strings.ToLower(h.TargetURL), "https:") {
-		p.add("/config/tls", "means nothing for a target_url that is not https")
+		p.Add("/config/tls", "means nothing for a target_url that is not https")
 	}
-	p.under("/additional_headers", ValidateHeaders(h.Headers))
+	p.Collect("/additional_headers", ValidateHeaders(h.Headers))
 	h.conflicts(p)
 	if auth := h.Config.Auth; auth != nil && auth.AuthType == AuthBasic && strings.Contains(auth.Username, ":") {
-		p.add("/config/auth/username", "must not contain a colon: receivers take what comes after it for the password (RFC 7617 section 2)")
+		p.Add("/config/auth/username", "must not contain a colon: receivers take what comes after it for the password (RFC 7617 section 2)")
 	}
 	if _, err := ParseCountdown(h.RetryConfig); err != nil {
-		p.under("/retry_countdown_config", err)
+		p.Collect("/retry_countdown_config", err)
 	}
 	if h.Callback != nil {
-		p.under("/callback", h.Callback.validate(h.Tenant))
+		p.Collect("/callback", h.Callback.validate(h.Tenant))
 	}
 	switch h.Status {
 	case Active, Paused, Disabled:
 	default:
-		p.add("/status", "must be active, paused or disabled")
+		p.Add("/status", "must be active, paused or disabled")
 	}
-	return p.err()
+	return p.OrNil()
 }
 
 // Countdown returns the hook's retry schedule: the default where its stored config cannot be read.
@@ -146,24 +146,24 @@ func (h *Hook) Countdown() Countdown {
 }
 
 func (c *Callback) validate(tenant string) error {
-	p := &problems{}
+	p := &ValidationError{}
 	if (c.URL == "") == (c.Subject == "") {
-		p.add("", "must have either url or subject")
+		p.Add("", "must have either url or subject")
 	}
 	if prefix := "whisperer.callback." + tenant + "."; c.Subject != "" {
 		rest, ok := strings.CutPrefix(c.Subject, prefix)
 		if !ok || ValidateEventType(rest) != nil {
-			p.add("/subject", "must begin with %s and go on with words of a-z, 0-9 and _ joined by dots", prefix)
+			p.Add("/subject", "must begin with %s and go on with words of a-z, 0-9 and _ joined by dots", prefix)
 		}
 	}
 	for _, on := range c.On {
 		switch DeliveryState(on) {
 		case Delivered, Dead, Waiting, Parked, Cancelled:
 		default:
-			p.add("/on", "%q is not an outcome: use delivered, dead, waiting, parked, cancelled", clip(on))
+			p.Add("/on", "%q is not an outcome: use delivered, dead, waiting, parked, cancelled", clip(on))
 		}
 	}
-	return p.err()
+	return p.OrNil()
 }
 
 func printable(s string) bool {

@@ -39,10 +39,10 @@ func (c *Config) InMaintenance(t time.Time) bool {
 	return slices.ContainsFunc(c.Maintenance, func(w Window) bool { return w.Contains(t) })
 }
 
-func parseWindows(raw json.RawMessage, p *problems) []Window {
+func parseWindows(raw json.RawMessage, p *ValidationError) []Window {
 	var list []json.RawMessage
 	if json.Unmarshal(raw, &list) != nil || len(list) > maxWindows {
-		p.add("/maintenance", "must be a list of at most %d windows", maxWindows)
+		p.Add("/maintenance", "must be a list of at most %d windows", maxWindows)
 		return nil
 	}
 	windows := make([]Window, 0, len(list))
@@ -55,21 +55,21 @@ func parseWindows(raw json.RawMessage, p *problems) []Window {
 			Timezone string   `json:"timezone"`
 		}
 		if err := decodeStrict(item, &in); err != nil {
-			p.under(pointer, err)
+			p.Collect(pointer, err)
 			continue
 		}
 		w := Window{Location: time.UTC}
 		var ok bool
 		if w.Start, ok = clock(in.Start); !ok {
-			p.add(pointer+"/start", "must be a time such as 22:00")
+			p.Add(pointer+"/start", "must be a time such as 22:00")
 		}
 		if w.End, ok = clock(in.End); !ok {
-			p.add(pointer+"/end", "must be a time such as 02:00")
+			p.Add(pointer+"/end", "must be a time such as 02:00")
 		}
 		for _, name := range in.Days {
 			day, ok := weekday(name)
 			if !ok {
-				p.add(pointer+"/days", "must be of mon, tue, wed, thu, fri, sat, sun")
+				p.Add(pointer+"/days", "must be of mon, tue, wed, thu, fri, sat, sun")
 				break
 			}
 			w.Days = append(w.Days, day)
@@ -77,7 +77,7 @@ func parseWindows(raw json.RawMessage, p *problems) []Window {
 		if in.Timezone != "" {
 			location, err := time.LoadLocation(in.Timezone)
 			if err != nil || in.Timezone == "Local" {
-				p.add(pointer+"/timezone", "must be a time zone such as Europe/Berlin")
+				p.Add(pointer+"/timezone", "must be a time zone such as Europe/Berlin")
 				continue
 			}
 			w.Location = location

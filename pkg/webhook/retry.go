@@ -159,7 +159,7 @@ func parseCountdown(raw json.RawMessage) (Countdown, error) {
 		return Countdown{}, err
 	}
 	in.Choice = Choice(strings.ToLower(string(in.Choice)))
-	p := &problems{}
+	p := &ValidationError{}
 	c := Countdown{Choice: in.Choice, MaxRetries: MaxRetries, Limit: MaxRetryDelay}
 	k := kwargs{values: in.Kwargs, p: p}
 	switch in.Choice {
@@ -176,25 +176,25 @@ func parseCountdown(raw json.RawMessage) (Countdown, error) {
 		c.Delays = k.schedule("seconds")
 		c.MaxRetries = len(c.Delays)
 	default:
-		p.add("/choice", "must be one of fixed, linear, exponential, random, schedule")
+		p.Add("/choice", "must be one of fixed, linear, exponential, random, schedule")
 	}
 	k.refuseUnknown()
 	c.options(in, p)
-	if err := p.err(); err != nil {
+	if err := p.OrNil(); err != nil {
 		return Countdown{}, err
 	}
 	return c, nil
 }
 
 // options reads what every choice may have.
-func (c *Countdown) options(in countdownJSON, p *problems) {
+func (c *Countdown) options(in countdownJSON, p *ValidationError) {
 	if in.MaxRetries != nil {
 		n, ok := wholeNumber(*in.MaxRetries)
 		switch {
 		case !ok || n < 1 || n > MaxRetries:
-			p.add("/max_retries", "must be a whole number from 1 to %d", MaxRetries)
+			p.Add("/max_retries", "must be a whole number from 1 to %d", MaxRetries)
 		case in.Choice == Schedule && n > len(c.Delays):
-			p.add("/max_retries", "must not be more than the schedule's %d delays", len(c.Delays))
+			p.Add("/max_retries", "must not be more than the schedule's %d delays", len(c.Delays))
 		default:
 			c.MaxRetries = n
 		}
@@ -202,13 +202,13 @@ func (c *Countdown) options(in countdownJSON, p *problems) {
 	if in.Jitter != nil {
 		var ok bool
 		if c.Jitter, ok = number(*in.Jitter); !ok || c.Jitter < 0 || c.Jitter > 1 {
-			p.add("/jitter", "must be a number from 0 to 1")
+			p.Add("/jitter", "must be a number from 0 to 1")
 		}
 	}
 	if in.Deadline != nil {
 		d, ok := secondsOf(*in.Deadline, MaxRetrySpan)
 		if !ok {
-			p.add("/deadline", "must be whole seconds from 1 to %d", int(MaxRetrySpan.Seconds()))
+			p.Add("/deadline", "must be whole seconds from 1 to %d", int(MaxRetrySpan.Seconds()))
 		}
 		c.Deadline = d
 	}
@@ -218,7 +218,7 @@ func (c *Countdown) options(in countdownJSON, p *problems) {
 type kwargs struct {
 	values map[string]json.RawMessage
 	known  []string
-	p      *problems
+	p      *ValidationError
 }
 
 func (k *kwargs) take(name string) (json.RawMessage, bool) {
@@ -231,7 +231,7 @@ func (k *kwargs) seconds(name string) time.Duration {
 	raw, ok := k.take(name)
 	d, valid := delayOf(raw)
 	if !ok || !valid {
-		k.p.add("/kwargs/"+name, "must be whole seconds from 0 to %d", int(MaxRetryDelay.Seconds()))
+		k.p.Add("/kwargs/"+name, "must be whole seconds from 0 to %d", int(MaxRetryDelay.Seconds()))
 	}
 	return d
 }
@@ -248,7 +248,7 @@ func (k *kwargs) number(name string, low, high float64) float64 {
 	raw, ok := k.take(name)
 	f, valid := number(raw)
 	if !ok || !valid || f < low || f > high {
-		k.p.add("/kwargs/"+name, "must be a number from %g to %g", low, high)
+		k.p.Add("/kwargs/"+name, "must be a number from %g to %g", low, high)
 	}
 	return f
 }
@@ -265,7 +265,7 @@ func (k *kwargs) schedule(name string) []time.Duration {
 	raw, ok := k.take(name)
 	var list []json.RawMessage
 	if !ok || json.Unmarshal(raw, &list) != nil || len(list) == 0 || len(list) > MaxRetries {
-		k.p.add("/kwargs/"+name, "must be a list of 1 to %d delays in whole seconds", MaxRetries)
+		k.p.Add("/kwargs/"+name, "must be a list of 1 to %d delays in whole seconds", MaxRetries)
 		return nil
 	}
 	delays := make([]time.Duration, len(list))
@@ -273,16 +273,16 @@ func (k *kwargs) schedule(name string) []time.Duration {
 	for i, item := range list {
 		d, valid := delayOf(item)
 		if !valid {
-			k.p.add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must be whole seconds from 0 to %d", int(MaxRetryDelay.Seconds()))
+			k.p.Add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must be whole seconds from 0 to %d", int(MaxRetryDelay.Seconds()))
 		}
 		if valid && i > 0 && d < delays[i-1] {
-			k.p.add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must not be less than the delay before it")
+			k.p.Add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must not be less than the delay before it")
 		}
 		delays[i] = d
 		sum += d
 	}
 	if sum > MaxRetrySpan {
-		k.p.add("/kwargs/"+name, "adds up to more than %d days", int(MaxRetrySpan.Hours()/24))
+		k.p.Add("/kwargs/"+name, "adds up to more than %d days", int(MaxRetrySpan.Hours()/24))
 	}
 	return delays
 }
@@ -290,7 +290,7 @@ func (k *kwargs) schedule(name string) []time.Duration {
 func (k *kwargs) refuseUnknown() {
 	for _, name := range sortedKeys(k.values) {
 		if !slices.Contains(k.known, name) {
-			k.p.add("/kwargs/"+escapePointer(name), "is not a parameter of this choice")
+			k.p.Add("/kwargs/"+escapePointer(name), "is not a parameter of this choice")
 		}
 	}
 }

@@ -64,14 +64,14 @@ func (t *TLS) Roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func parseTLS(raw json.RawMessage, now time.Time, p *problems) *TLS {
+func parseTLS(raw json.RawMessage, now time.Time, p *ValidationError) *TLS {
 	var t TLS
 	if err := decodeStrict(raw, &t); err != nil {
-		p.under("/tls", err)
+		p.Collect("/tls", err)
 		return nil
 	}
 	if t == (TLS{}) {
-		p.add("/tls", "must have client_certificate and client_key, ca or server_name")
+		p.Add("/tls", "must have client_certificate and client_key, ca or server_name")
 		return nil
 	}
 	t.checkCertificate(now, p)
@@ -81,21 +81,21 @@ func parseTLS(raw json.RawMessage, now time.Time, p *problems) *TLS {
 			err = checkDates(certificates, now)
 		}
 		if err != nil {
-			p.add("/tls/ca", "%s", err)
+			p.Add("/tls/ca", "%s", err)
 		}
 	}
 	if _, err := netip.ParseAddr(t.ServerName); t.ServerName != "" && err != nil && !isHostName(t.ServerName) {
-		p.add("/tls/server_name", "must be a host name or an address")
+		p.Add("/tls/server_name", "must be a host name or an address")
 	}
 	return &t
 }
 
-func (t *TLS) checkCertificate(now time.Time, p *problems) {
+func (t *TLS) checkCertificate(now time.Time, p *ValidationError) {
 	switch {
 	case t.ClientCertificate == "" && t.ClientKey == "":
 		return
 	case t.ClientCertificate == "":
-		p.add("/tls/client_certificate", "is required with client_key")
+		p.Add("/tls/client_certificate", "is required with client_key")
 		return
 	}
 	certificates, err := parseCertificates(t.ClientCertificate)
@@ -103,20 +103,20 @@ func (t *TLS) checkCertificate(now time.Time, p *problems) {
 		err = checkDates(certificates[:1], now)
 	}
 	if err != nil {
-		p.add("/tls/client_certificate", "%s", err)
+		p.Add("/tls/client_certificate", "%s", err)
 		return
 	}
 	block, _ := pem.Decode([]byte(t.ClientKey))
 	switch {
 	case t.ClientKey == "":
-		p.add("/tls/client_key", "is required with client_certificate")
+		p.Add("/tls/client_key", "is required with client_certificate")
 	case len(t.ClientKey) > maxPEM || block == nil:
-		p.add("/tls/client_key", "is not a private key in PEM")
+		p.Add("/tls/client_key", "is not a private key in PEM")
 	case block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
-		p.add("/tls/client_key", "is encrypted: give it without a passphrase; it is sealed here")
+		p.Add("/tls/client_key", "is encrypted: give it without a passphrase; it is sealed here")
 	default:
 		if _, err := t.Certificate(); err != nil {
-			p.add("/tls/client_key", "%s", err)
+			p.Add("/tls/client_key", "%s", err)
 		}
 	}
 }

@@ -15,50 +15,50 @@ func CheckKept(before, after *Hook, kept Kept) error {
 	if SameOrigin(before.TargetURL, after.TargetURL) {
 		return nil
 	}
-	p := &problems{}
+	p := &ValidationError{}
 	const again = "has to be sent again, because target_url has another scheme, host or port"
 	if kept.APIKey && after.APIKey != "" {
-		p.add("/api_key", again)
+		p.Add("/api_key", again)
 	}
 	if kept.Headers {
 		for _, name := range sortedKeys(after.Headers) {
 			if secretHeader(name) {
-				p.add("/additional_headers/"+escapePointer(name), again)
+				p.Add("/additional_headers/"+escapePointer(name), again)
 			}
 		}
 	}
 	if auth := after.Config.Auth; kept.Auth && auth != nil {
 		for _, field := range auth.secrets() {
 			if *field.value != "" {
-				p.add("/config/auth/"+field.name, again)
+				p.Add("/config/auth/"+field.name, again)
 			}
 		}
 		for _, name := range sortedKeys(auth.Params) {
-			p.add("/config/auth/params/"+escapePointer(name), again)
+			p.Add("/config/auth/params/"+escapePointer(name), again)
 		}
 	}
 	if kept.TLS && after.Config.TLS != nil && after.Config.TLS.ClientKey != "" {
-		p.add("/config/tls/client_key", again)
+		p.Add("/config/tls/client_key", again)
 	}
-	return p.err()
+	return p.OrNil()
 }
 
 // CheckChanged complains about each secret that is missing in an auth which takes the place of another: what is secret
 // is kept only where nothing else of it changes. Pointers are relative to the hook.
 func (a *Auth) CheckChanged() error {
-	p := &problems{}
+	p := &ValidationError{}
 	const again = "has to be sent, too, where something of auth changes"
 	for _, field := range a.secrets() {
 		if *field.value == "" {
-			p.add("/config/auth/"+field.name, again)
+			p.Add("/config/auth/"+field.name, again)
 		}
 	}
 	for _, name := range sortedKeys(a.Params) {
 		if a.Params[name] == hidden {
-			p.add("/config/auth/params/"+escapePointer(name), again)
+			p.Add("/config/auth/params/"+escapePointer(name), again)
 		}
 	}
-	return p.err()
+	return p.OrNil()
 }
 
 // secretField is a field that is never shown.

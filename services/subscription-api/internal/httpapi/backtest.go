@@ -119,16 +119,16 @@ func (in *backtestInput) read(tenant string, now time.Time) (webhook.Hook, postg
 		hook.EventTypes, pointer = webhook.CanonicalEventTypes(in.EventType.Value.stringList), "/event_type"
 	}
 	if len(hook.EventTypes) == 0 || len(hook.EventTypes) > webhook.MaxEventTypes {
-		complain(invalid, pointer, "must name 1 to %d event types", webhook.MaxEventTypes)
+		invalid.Add(pointer, "must name 1 to %d event types", webhook.MaxEventTypes)
 	}
 	for _, t := range hook.EventTypes {
 		if err := webhook.ValidatePattern(t); err != nil {
-			complain(invalid, pointer, "%q %s", clip(t), err)
+			invalid.Add(pointer, "%q %s", clip(t), err)
 		}
 	}
 	var err error
 	if hook.Config, err = webhook.ParseConfig(json.RawMessage(in.Config.Value.rawJSON)); err != nil {
-		collect(invalid, "/config", err)
+		invalid.Collect("/config", err)
 	} else {
 		checkFilter(invalid, &hook, nil, nil)
 	}
@@ -141,13 +141,13 @@ func (in *backtestInput) read(tenant string, now time.Time) (webhook.Hook, postg
 	}
 	for name, at := range map[string]time.Time{"from": r.From, "to": r.To} {
 		if checkYear(name, at) != nil {
-			complain(invalid, "/"+name, "must be between the years 2000 and 2200")
+			invalid.Add("/"+name, "must be between the years 2000 and 2200")
 		}
 	}
 	if !r.From.Before(r.To) {
-		complain(invalid, "/from", "must be before to")
+		invalid.Add("/from", "must be before to")
 	}
-	return hook, r, orNil(invalid)
+	return hook, r, invalid.OrNil()
 }
 
 // checkFilter complains about a filter that cannot be compiled, or that costs too much, alone or together with those of the
@@ -159,6 +159,6 @@ func checkFilter(invalid *webhook.ValidationError, h, before *webhook.Hook, filt
 	delete(filters, h.ID)
 	var wrong *filter.Error
 	if err := filter.CheckBeside(h.Config.Filter, slices.Collect(maps.Values(filters))); errors.As(err, &wrong) {
-		complain(invalid, "/config/filter", "%s", wrong)
+		invalid.Add("/config/filter", "%s", wrong)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -109,7 +108,7 @@ func decodeObject(raw []byte, into any) error {
 		})
 	}
 	slices.SortFunc(invalid.Fields, func(a, b webhook.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
-	return orNil(invalid)
+	return invalid.OrNil()
 }
 
 var errNoObject = errors.New("is not an object")
@@ -121,32 +120,6 @@ func decodeBody(body []byte, into any) error {
 		return badBody("", "the body must be a JSON object")
 	}
 	return err
-}
-
-// orNil returns the error, or nil where it complains about nothing.
-func orNil(v *webhook.ValidationError) error {
-	if len(v.Fields) == 0 {
-		return nil
-	}
-	return v
-}
-
-// collect adds err's fields below a prefix; an error that is no ValidationError becomes the prefix's own.
-func collect(into *webhook.ValidationError, prefix string, err error) {
-	var v *webhook.ValidationError
-	switch {
-	case err == nil:
-	case errors.As(err, &v):
-		for _, f := range v.Fields {
-			into.Fields = append(into.Fields, webhook.FieldError{Pointer: prefix + f.Pointer, Detail: f.Detail})
-		}
-	default:
-		into.Fields = append(into.Fields, webhook.FieldError{Pointer: prefix, Detail: err.Error()})
-	}
-}
-
-func complain(into *webhook.ValidationError, pointer, format string, args ...any) {
-	into.Fields = append(into.Fields, webhook.FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
 }
 
 // clip shortens foreign text for use in a message.

@@ -100,7 +100,7 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 	for i, raw := range raws {
 		p.add(raw, pointers[i], i)
 	}
-	if err := orNil(p.invalid); err != nil {
+	if err := p.invalid.OrNil(); err != nil {
 		return nil, err
 	}
 	if err := s.checkKnown(ctx, &p, key, pointers); err != nil {
@@ -136,7 +136,7 @@ func splitEvents(body []byte) (events []json.RawMessage, pointers []string, err 
 	}
 	if len(events) == 0 || len(events) > maxBatch {
 		invalid := &webhook.ValidationError{}
-		complain(invalid, prefix[:len(prefix)-1], "must have 1 to %d events", maxBatch)
+		invalid.Add(prefix[:len(prefix)-1], "must have 1 to %d events", maxBatch)
 		return nil, nil, invalid
 	}
 	for i := range events {
@@ -168,19 +168,19 @@ func (p *publication) add(raw json.RawMessage, pointer string, index int) {
 	err := decodeObject(raw, &in)
 	switch {
 	case errors.Is(err, errNoObject):
-		complain(p.invalid, pointer, "must be an event: an object with event_type and data")
+		p.invalid.Add(pointer, "must be an event: an object with event_type and data")
 		return
 	case err != nil:
-		collect(p.invalid, pointer, err)
+		p.invalid.Collect(pointer, err)
 		return
 	case !in.Type.given():
-		complain(p.invalid, pointer+"/event_type", "is required")
+		p.invalid.Add(pointer+"/event_type", "is required")
 		return
 	case !in.Data.Set:
-		complain(p.invalid, pointer+"/data", "is required")
+		p.invalid.Add(pointer+"/data", "is required")
 		return
 	case in.ID.given() && in.ID.Value == "":
-		complain(p.invalid, pointer+"/event_id", "is empty: leave it out, and one is made up")
+		p.invalid.Add(pointer+"/event_id", "is empty: leave it out, and one is made up")
 		return
 	}
 	id, messageID := p.ids(&in, raw, index)
@@ -195,10 +195,10 @@ func (p *publication) add(raw json.RawMessage, pointer string, index int) {
 	var rejected *envelope.RejectedError
 	switch {
 	case errors.As(err, &rejected) && rejected.Field != "":
-		complain(p.invalid, pointer+"/"+rejected.Field, "%s", rejected.Detail)
+		p.invalid.Add(pointer+"/"+rejected.Field, "%s", rejected.Detail)
 		return
 	case err != nil:
-		complain(p.invalid, pointer, "%s", err)
+		p.invalid.Add(pointer, "%s", err)
 		return
 	}
 	problems, ok := p.check(&event, pointer)
@@ -219,11 +219,11 @@ func (p *publication) check(e *webhook.Event, pointer string) (told []FieldProbl
 	case err == nil:
 		return nil, true
 	case check.Rejects(p.now):
-		collect(p.invalid, pointer+"/data", err)
+		p.invalid.Collect(pointer+"/data", err)
 		return nil, false
 	}
 	against := &webhook.ValidationError{}
-	collect(against, "/data", err)
+	against.Collect("/data", err)
 	return fieldProblems(against.Fields), true
 }
 

@@ -78,9 +78,9 @@ func (e *edit) apply(h *webhook.Hook) error {
 	h.Trim()
 	err := h.Validate()
 	e.nameEventTypes(err)
-	collect(e.invalid, "", e.news(err))
+	e.invalid.Collect("", e.news(err))
 	e.invalid.Fields = firstOfEach(e.invalid.Fields)
-	return orNil(e.invalid)
+	return e.invalid.OrNil()
 }
 
 // news leaves out of a complaint what is wrong with the stored hook already, in a part that this change does not touch: a hook
@@ -96,7 +96,7 @@ func (e *edit) news(err error) error {
 		return err
 	}
 	found.Fields = slices.DeleteFunc(found.Fields, func(f webhook.FieldError) bool { return slices.Contains(before.Fields, f) })
-	return orNil(found)
+	return found.OrNil()
 }
 
 // firstOfEach leaves one complaint for each pointer: what could not be read is not judged, too.
@@ -135,7 +135,7 @@ func (e *edit) eventTypes(h *webhook.Hook) {
 	case many.given():
 		h.EventTypes = manyTypes
 	case e.before == nil || e.replace:
-		complain(e.invalid, "/event_type", "is required: give event_type or event_types")
+		e.invalid.Add("/event_type", "is required: give event_type or event_types")
 	}
 }
 
@@ -150,7 +150,7 @@ func (e *edit) agreedTypes(one, many []string) []string {
 	case e.replace && len(e.before.EventTypes) > 0 && slices.Equal(one, e.before.EventTypes[:1]):
 		return many
 	}
-	complain(e.invalid, "/event_type", "does not agree with event_types: give one of them")
+	e.invalid.Add("/event_type", "does not agree with event_types: give one of them")
 	return many
 }
 
@@ -159,7 +159,7 @@ func (e *edit) texts(h *webhook.Hook) {
 	case e.in.TargetURL.given():
 		h.TargetURL = e.in.TargetURL.Value
 	case e.in.TargetURL.Null || e.before == nil || e.replace:
-		complain(e.invalid, "/target_url", "is required")
+		e.invalid.Add("/target_url", "is required")
 	}
 	if e.in.Name.Set {
 		h.Name = e.in.Name.Value
@@ -210,14 +210,14 @@ func (e *edit) callback(tenant string, raw json.RawMessage) *webhook.Callback {
 			return nil
 		}
 		if webhook.ValidateEventType(strings.ToLower(path)) != nil {
-			complain(e.invalid, "/callback", "must be an object, the dotted path of a function, or null")
+			e.invalid.Add("/callback", "must be an object, the dotted path of a function, or null")
 			return nil
 		}
 		return webhook.CallbackOf(tenant, path)
 	}
 	var in callbackInput
 	if err := decodeObject(raw, &in); err != nil {
-		collect(e.invalid, "/callback", err)
+		e.invalid.Collect("/callback", err)
 		return nil
 	}
 	if !in.URL.Set && !in.Subject.Set && !in.On.Set {
@@ -233,11 +233,11 @@ func (e *edit) setConfig(h *webhook.Hook, raw json.RawMessage) {
 	}
 	config, err := webhook.ParseConfig(raw)
 	if err != nil {
-		collect(e.invalid, "/config", err)
+		e.invalid.Collect("/config", err)
 		return
 	}
 	if e.before != nil && config.Auth != nil && !e.kept.Auth {
-		collect(e.invalid, "", config.Auth.CheckChanged())
+		e.invalid.Collect("", config.Auth.CheckChanged())
 	}
 	h.Config = config
 }
@@ -265,7 +265,7 @@ func (e *edit) status(h *webhook.Hook) {
 		return
 	}
 	if wanted != webhook.Active && wanted != webhook.Paused {
-		complain(e.invalid, "/status", "can be set to active or paused")
+		e.invalid.Add("/status", "can be set to active or paused")
 		return
 	}
 	h.Status, h.DisabledReason = wanted, ""
@@ -282,7 +282,7 @@ func (e *edit) agreedStatus(now, word webhook.HookStatus, active bool) webhook.H
 	case e.replace && active == (now == webhook.Active):
 		return word
 	}
-	complain(e.invalid, "/is_active", "does not agree with status: give one of them")
+	e.invalid.Add("/is_active", "does not agree with status: give one of them")
 	return now
 }
 
@@ -293,7 +293,7 @@ func (e *edit) readOnly() {
 			continue
 		}
 		if e.before == nil || !equalJSON(sent, readOnlyValue(e.before, name)) {
-			complain(e.invalid, "/"+name, "is read-only")
+			e.invalid.Add("/"+name, "is read-only")
 		}
 	}
 	slices.SortFunc(e.invalid.Fields, func(a, b webhook.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })

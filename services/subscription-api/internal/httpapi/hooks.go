@@ -201,13 +201,13 @@ func (s *server) createHook(ctx context.Context, c *call, in *hookCreateInput) (
 	h := newHook(c.tenant)
 	invalid := &webhook.ValidationError{}
 	e := edit{in: &fields}
-	collect(invalid, "", e.apply(&h))
+	invalid.Collect("", e.apply(&h))
 	looked, err := s.lookUp(ctx, c.tenant, &fields)
 	if err != nil {
 		return nil, err
 	}
 	looked.check(invalid, &e, &h)
-	if err := orNil(invalid); err != nil {
+	if err := invalid.OrNil(); err != nil {
 		return nil, err
 	}
 	stored, err := s.Hooks.CreateHook(ctx, c.actor(), h, s.HookQuota, key)
@@ -260,9 +260,9 @@ func (s *server) editHook(ctx context.Context, c *call, in *hookChangeInput, rep
 		wasDisabled = h.Status == webhook.Disabled
 		invalid := &webhook.ValidationError{}
 		e := edit{in: &fields, before: &before, replace: replace}
-		collect(invalid, "", e.apply(h))
+		invalid.Collect("", e.apply(h))
 		looked.check(invalid, &e, h)
-		return orNil(invalid)
+		return invalid.OrNil()
 	}))
 }
 
@@ -348,16 +348,16 @@ func (l *lookedUp) check(invalid *webhook.ValidationError, e *edit, h *webhook.H
 		h.TargetURL = l.canonical
 	}
 	if before != nil {
-		collect(invalid, "", webhook.CheckKept(before, h, e.kept))
+		invalid.Collect("", webhook.CheckKept(before, h, e.kept))
 	}
 	if l.url != nil && !slices.ContainsFunc(invalid.Fields, func(f webhook.FieldError) bool { return f.Pointer == "/target_url" }) {
-		collect(invalid, "/target_url", l.url)
+		invalid.Collect("/target_url", l.url)
 	}
-	collect(invalid, "/callback/url", l.callback)
+	invalid.Collect("/callback/url", l.callback)
 	if auth := h.Config.Auth; auth != nil && fields.Config.given() {
 		if field, target := auth.Login(); target != "" {
 			_, err := l.urls.CheckURL(target)
-			collect(invalid, "/config/auth/"+field, err)
+			invalid.Collect("/config/auth/"+field, err)
 		}
 	}
 	checkFilter(invalid, h, before, l.filters)

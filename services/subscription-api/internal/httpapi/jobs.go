@@ -126,33 +126,33 @@ func (in *replayInput) replay(tenant string, hook uuid.UUID, now time.Time) (pos
 	}
 	switch {
 	case !in.From.given():
-		complain(invalid, "/from", "is required")
+		invalid.Add("/from", "is required")
 	case checkYear("from", n.Range.From) != nil:
-		complain(invalid, "/from", "must be after the year 2000")
+		invalid.Add("/from", "must be after the year 2000")
 	case !n.Range.From.Before(n.Range.To):
-		complain(invalid, "/from", "must be before to, and more than a minute ago")
+		invalid.Add("/from", "must be before to, and more than a minute ago")
 	}
 	if in.Rate.given() {
 		n.Rate = in.Rate.Value
 	}
 	if n.Rate < 1 || n.Rate > maxRate {
-		complain(invalid, "/rate", "must be a whole number from 1 to %d", maxRate)
+		invalid.Add("/rate", "must be a whole number from 1 to %d", maxRate)
 	}
 	if !in.DryRun.Value && n.Reason == "" || len(n.Reason) > maxReason {
-		complain(invalid, "/reason", "must have 1 to %d bytes", maxReason)
+		invalid.Add("/reason", "must have 1 to %d bytes", maxReason)
 	}
 	if len(n.EventTypes) > webhook.MaxEventTypes {
-		complain(invalid, "/event_types", "must name at most %d event types", webhook.MaxEventTypes)
+		invalid.Add("/event_types", "must name at most %d event types", webhook.MaxEventTypes)
 	}
 	for _, t := range n.EventTypes {
 		if err := webhook.ValidatePattern(t); err != nil {
-			complain(invalid, "/event_types", "%q %s", clip(t), err)
+			invalid.Add("/event_types", "%q %s", clip(t), err)
 		}
 	}
 	if in.States.given() {
 		n.States = replayStates(invalid, in.States.Value)
 	}
-	return n, orNil(invalid)
+	return n, invalid.OrNil()
 }
 
 func replayStates(invalid *webhook.ValidationError, names []string) []webhook.DeliveryState {
@@ -160,7 +160,7 @@ func replayStates(invalid *webhook.ValidationError, names []string) []webhook.De
 	for _, name := range names {
 		state := webhook.DeliveryState(name)
 		if !isState(state) || state == webhook.Cancelled {
-			complain(invalid, "/states", "must be of dead, delivered, waiting, parked")
+			invalid.Add("/states", "must be of dead, delivered, waiting, parked")
 			return nil
 		}
 		if !slices.Contains(states, state) {

@@ -218,37 +218,37 @@ func (in *eventTypeInput) eventType() (postgres.EventType, error) {
 		Schema: json.RawMessage(in.Schema.Value.rawJSON), Example: json.RawMessage(in.Example.Value),
 		Settings: readSettings(invalid, &in.SchemaCheck, &in.Deprecated),
 	}
-	collect(invalid, "/name", webhook.ValidateEventType(t.Name))
+	invalid.Collect("/name", webhook.ValidateEventType(t.Name))
 	if known, _ := catalogue.Find(t.Name); known.Name != "" || webhook.IsReserved(t.Name) {
-		complain(invalid, "/name", "is an event type that is known from the start and cannot be declared")
+		invalid.Add("/name", "is an event type that is known from the start and cannot be declared")
 	}
 	if utf8.RuneCountInString(t.Description) > maxTypeDescription {
-		complain(invalid, "/description", "must be at most %d characters", maxTypeDescription)
+		invalid.Add("/description", "must be at most %d characters", maxTypeDescription)
 	}
 	if len(t.Example) > maxTypeDocument {
-		complain(invalid, "/example", "must be at most %d bytes", maxTypeDocument)
+		invalid.Add("/example", "must be at most %d bytes", maxTypeDocument)
 	}
 	if len(t.Schema) == 0 {
 		if t.Settings.Check != "" && t.Settings.Check != webhook.SchemaOff {
-			complain(invalid, "/schema_check", "needs a schema")
+			invalid.Add("/schema_check", "needs a schema")
 		}
-		return t, orNil(invalid)
+		return t, invalid.OrNil()
 	}
 	compiled, err := schema.Compile(t.Schema)
 	switch {
 	case err != nil:
-		collect(invalid, "/schema", err)
+		invalid.Collect("/schema", err)
 	case len(t.Example) > 0:
-		collect(invalid, "/example", compiled.Check(t.Example))
+		invalid.Collect("/example", compiled.Check(t.Example))
 	}
-	return t, orNil(invalid)
+	return t, invalid.OrNil()
 }
 
 func readSettings(invalid *webhook.ValidationError, check *optional[string], deprecated *optional[bool]) postgres.EventTypeSettings {
 	var s postgres.EventTypeSettings
 	if check.given() {
 		if s.Check = webhook.SchemaCheck(strings.ToLower(check.Value)); !slices.Contains(webhook.SchemaChecks(), s.Check) {
-			complain(invalid, "/schema_check", "must be off, warn or reject")
+			invalid.Add("/schema_check", "must be off, warn or reject")
 		}
 	}
 	if deprecated.given() {
@@ -269,9 +269,9 @@ func (s *server) changeEventType(ctx context.Context, c *call, in *eventTypeName
 	invalid := &webhook.ValidationError{}
 	change := readSettings(invalid, &fields.SchemaCheck, &fields.Deprecated)
 	if change.Check != "" && change.Check != webhook.SchemaOff && len(t.Schema) == 0 {
-		complain(invalid, "/schema_check", "needs a schema, and the type has none")
+		invalid.Add("/schema_check", "needs a schema, and the type has none")
 	}
-	if err := orNil(invalid); err != nil {
+	if err := invalid.OrNil(); err != nil {
 		return nil, err
 	}
 	now, err := s.EventTypes.SetEventType(ctx, c.actor(), c.tenant, t.Name, change)

@@ -43,7 +43,7 @@ func (s *server) previewRetries(_ context.Context, c *call, _ *noInput) (*retrie
 	countdown, err := webhook.ParseCountdown(json.RawMessage(in.RetryCountdownConfig.Value.rawJSON))
 	if err != nil {
 		invalid := &webhook.ValidationError{}
-		collect(invalid, "/retry_countdown_config", err)
+		invalid.Collect("/retry_countdown_config", err)
 		return nil, invalid
 	}
 	out := timetable{Retries: []retryStep{}}

@@ -71,7 +71,7 @@ func (in *rotateInput) secret() (string, error) {
 	invalid := &webhook.ValidationError{}
 	switch algorithm := strings.ToLower(in.Algorithm.Value); {
 	case in.SecretKey.given() && in.Algorithm.given():
-		complain(invalid, "/algorithm", "is for a secret that is made here: leave out secret_key, or this")
+		invalid.Add("/algorithm", "is for a secret that is made here: leave out secret_key, or this")
 	case in.SecretKey.given():
 		return in.SecretKey.Value, nil
 	case algorithm == "" || algorithm == "hmac-sha256":
@@ -79,7 +79,7 @@ func (in *rotateInput) secret() (string, error) {
 	case algorithm == "ed25519":
 		return signature.GeneratePrivate(), nil
 	default:
-		complain(invalid, "/algorithm", "must be hmac-sha256 or ed25519")
+		invalid.Add("/algorithm", "must be hmac-sha256 or ed25519")
 	}
 	return "", invalid
 }
@@ -90,12 +90,12 @@ func checkSecret(h *webhook.Hook) error {
 	}
 	invalid := &webhook.ValidationError{}
 	checkKey(invalid, h.Secrets[0].Value)
-	return orNil(invalid)
+	return invalid.OrNil()
 }
 
 // checkKey complains about a secret that nothing can be signed with.
 func checkKey(invalid *webhook.ValidationError, secret string) {
 	if _, err := signature.ParseKey(secret); err != nil {
-		complain(invalid, "/secret_key", "%s", err)
+		invalid.Add("/secret_key", "%s", err)
 	}
 }

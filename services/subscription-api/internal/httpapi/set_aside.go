@@ -123,13 +123,13 @@ func (s *server) putBack(ctx context.Context, c *call, _ *noInput) (*putBackOutp
 	invalid := &webhook.ValidationError{}
 	switch numbers := in.Numbers.Value; {
 	case in.All.Value == in.Numbers.given():
-		complain(invalid, "/numbers", "is needed, or all: true, and not both")
+		invalid.Add("/numbers", "is needed, or all: true, and not both")
 	case len(numbers) > maxPutBack:
-		complain(invalid, "/numbers", "has more than %d", maxPutBack)
+		invalid.Add("/numbers", "has more than %d", maxPutBack)
 	case in.Numbers.given() && len(numbers) == 0:
-		complain(invalid, "/numbers", "is empty")
+		invalid.Add("/numbers", "is empty")
 	}
-	if err := orNil(invalid); err != nil {
+	if err := invalid.OrNil(); err != nil {
 		return nil, err
 	}
 	var result aside.Result

@@ -146,12 +146,12 @@ func (s *server) trialHook(ctx context.Context, tenant string, stored *webhook.H
 		if stored != nil {
 			return *stored, nil
 		}
-		complain(invalid, "/hook", "is required: the body that would create the hook")
+		invalid.Add("/hook", "is required: the body that would create the hook")
 		return webhook.Hook{}, invalid
 	}
 	var fields hookInput
 	if err := decodeObject(sent.Value.rawJSON, &fields); err != nil {
-		collect(invalid, "/hook", err)
+		invalid.Collect("/hook", err)
 		return webhook.Hook{}, invalid
 	}
 	looked, err := s.lookUp(ctx, tenant, &fields)
@@ -164,10 +164,10 @@ func (s *server) trialHook(ctx context.Context, tenant string, stored *webhook.H
 	}
 	below := &webhook.ValidationError{}
 	e := edit{in: &fields, before: stored}
-	collect(below, "", e.apply(&h))
+	below.Collect("", e.apply(&h))
 	looked.check(below, &e, &h)
-	collect(invalid, "/hook", orNil(below))
-	return h, orNil(invalid)
+	invalid.Collect("/hook", below.OrNil())
+	return h, invalid.OrNil()
 }
 
 // trialEvent makes the event that the body wants, or an example of one that the hook wants.
@@ -183,7 +183,7 @@ func (s *server) trialEvent(ctx context.Context, h *webhook.Hook, in *trialInput
 	invalid := &webhook.ValidationError{}
 	t, known := firstWanted(types, wanted, in.Data.Set)
 	if in.EventType.given() && webhook.IsPattern(wanted[0]) {
-		complain(invalid, "/event_type", "must be one event type, no pattern")
+		invalid.Add("/event_type", "must be one event type, no pattern")
 		return webhook.Event{}, invalid
 	}
 	switch {
@@ -191,10 +191,10 @@ func (s *server) trialEvent(ctx context.Context, h *webhook.Hook, in *trialInput
 		complainUnknownType(invalid, "/event_type", wanted[0], types)
 		return webhook.Event{}, invalid
 	case !known:
-		complain(invalid, "/event_type", "is required: the hook names no known type that has an example")
+		invalid.Add("/event_type", "is required: the hook names no known type that has an example")
 		return webhook.Event{}, invalid
 	case len(t.Example) == 0 && !in.Data.Set:
-		complain(invalid, "/data", "is required: the event type has no example")
+		invalid.Add("/data", "is required: the event type has no example")
 		return webhook.Event{}, invalid
 	}
 	now := time.Now().UTC()
@@ -244,7 +244,7 @@ func complainUnknownType(into *webhook.ValidationError, pointer, name string, ty
 		names[i] = t.Name
 	}
 	near := strings.Join(catalogue.Nearest(name, names, 3), ", ")
-	complain(into, pointer, "%q is not a known event type; the nearest are %s", clip(name), near)
+	into.Add(pointer, "%q is not a known event type; the nearest are %s", clip(name), near)
 }
 
 // hostOf is the host of a URL, which unlike the rest of it holds no secret.

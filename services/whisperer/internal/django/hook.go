@@ -51,7 +51,7 @@ func (r *Row) Hook(tenant string, format webhook.Format) (h webhook.Hook, notes 
 		h.RetryConfig = r.RetryCountdownConfig
 	}
 	if !isNull(r.Headers) && json.Unmarshal(r.Headers, &h.Headers) != nil {
-		add(invalid, "/additional_headers", "must be an object of strings")
+		invalid.Add("/additional_headers", "must be an object of strings")
 	}
 	for name, value := range h.Headers {
 		if strings.EqualFold(name, "Content-Type") && strings.HasPrefix(strings.ToLower(value), "application/json") {
@@ -61,7 +61,7 @@ func (r *Row) Hook(tenant string, format webhook.Format) (h webhook.Hook, notes 
 	}
 	var callbackNote string
 	if h.Callback, callbackNote, err = callback(tenant, r.Callback); err != nil {
-		add(invalid, "/callback", "%s", err)
+		invalid.Add("/callback", "%s", err)
 	} else if callbackNote != "" {
 		notes = append(notes, callbackNote)
 	}
@@ -69,12 +69,12 @@ func (r *Row) Hook(tenant string, format webhook.Format) (h webhook.Hook, notes 
 	if err == nil {
 		h.Config, err = webhook.ParseConfig(config)
 	}
-	collect(invalid, "/config", err)
+	invalid.Collect("/config", err)
 	for _, column := range r.Unknown {
 		notes = append(notes, "column "+column+" has no counterpart and is left out")
 	}
 	h.Trim()
-	collect(invalid, "", h.Validate())
+	invalid.Collect("", h.Validate())
 	if len(invalid.Fields) > 0 {
 		return h, notes, invalid
 	}
@@ -145,22 +145,4 @@ func Differences(a, b *webhook.Hook) []string {
 func emptyObject(raw json.RawMessage) bool {
 	var keys map[string]json.RawMessage
 	return json.Unmarshal(raw, &keys) == nil && len(keys) == 0
-}
-
-func add(to *webhook.ValidationError, pointer, format string, args ...any) {
-	to.Fields = append(to.Fields, webhook.FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
-}
-
-// collect adds an error's fields below the pointer; one that is no *webhook.ValidationError becomes the pointer's own.
-func collect(to *webhook.ValidationError, pointer string, err error) {
-	invalid, ok := err.(*webhook.ValidationError) //nolint:errorlint // it comes as it is
-	switch {
-	case err == nil:
-	case ok:
-		for _, f := range invalid.Fields {
-			add(to, pointer+f.Pointer, "%s", f.Detail)
-		}
-	default:
-		add(to, pointer, "%s", err)
-	}
 }
