@@ -36,7 +36,7 @@ down: ## stop the containers; their data stays (docker compose down -v removes i
 
 ##### change it
 
-.PHONY: test race fuzz faults chart pins bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
+.PHONY: test race fuzz faults versions chart pins bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
 test: deps ## all tests of all modules
 	$(GOTEST) work
 race: deps ## tests of the concurrent packages under the race detector
@@ -49,6 +49,8 @@ faults-full: deps ## the same with long outages, full disks, power cuts, an hour
 	$(GOTEST) $(FAULTS) -timeout 3h -args -full -soak 1h -rate 300 -seed 1 $(FAULT_ARGS)
 	for seed in 2 3; do $(GOTEST) $(FAULTS) -timeout 3h -args -full -seed $$seed $(FAULT_ARGS) || exit 1; done
 	$(GOTEST) ./services/subscription-api/fuzz -count 1 -v -timeout 3h -args -requests 1000000 -seed $(SEED)
+versions: ## the tests that depend on the versions of PostgreSQL and NATS, on those that WHISPERER_TEST_* names
+	$(GOTEST) -count 1 ./pkg/bus/... ./pkg/postgres/... ./services/delivery-worker/... ./services/whisperer/e2e
 # Not from the cache, which does not look at files outside of the module.
 chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...
@@ -66,8 +68,9 @@ bench-go: ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/delivery-worker/...
 screenshots: deps ## pictures of all pages of the console, in ./screenshots
 	rm -rf screenshots && go test ./services/subscription-api/internal/console -run TestEveryPageIsAccessible -count 1 -screenshots $(CURDIR)/screenshots
-lint: $(BIN)/golangci-lint ## all linters over all modules
+lint: $(BIN)/golangci-lint $(BIN)/actionlint ## all linters over all modules, and over the workflows
 	$(BIN)/golangci-lint run $(MODULES:%=%/...)
+	$(BIN)/actionlint .github/workflows/*.yml
 fmt: $(BIN)/gofumpt $(BIN)/buf ## format Go and protobuf
 	$(BIN)/gofumpt -w $(MODULES)
 	$(BIN)/buf format -w proto
