@@ -85,6 +85,27 @@ func TestEverythingIsMeasuredBesideThePlainClient(t *testing.T) {
 	requireEmpty(t, dir)
 }
 
+func TestTheAPIIsMeasured(t *testing.T) {
+	t.Parallel()
+	o := options(t, shared(t),
+		bench.Scenario{Name: "published", Events: 50, HTTP: true, Hooks: 2, Workers: 1, Goroutines: 4},
+		bench.Scenario{Name: "accepted", Events: 250, HTTP: true, Batch: 100, Hooks: 1, Goroutines: 2},
+		bench.Scenario{Name: "created", Events: 30, Creates: true, Hooks: 1, Goroutines: 4})
+	o.ProfileDir = t.TempDir()
+	report, err := bench.Run(t.Context(), o)
+	require.NoError(t, err)
+	for i, want := range []int{100, 250, 30} {
+		result := &report.Results[i]
+		require.Equal(t, want, result.System.Deliveries)
+		require.Empty(t, result.Each[0].Problems)
+		require.Positive(t, result.System.CPUOf["api"])
+		require.Positive(t, result.Ratio.PerSecond)
+	}
+	profiles, err := filepath.Glob(filepath.Join(o.ProfileDir, "*-subscription-api-*.cpu.pprof"))
+	require.NoError(t, err)
+	require.Len(t, profiles, 3)
+}
+
 func TestAnInterruptedBenchLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := shared(t)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -24,6 +25,11 @@ type errand struct {
 	Hooks, Events int
 	Rate          float64
 	Goroutines    int
+	// Token is the API's, where that is what is posted to; Status is the answer that is wanted, 0 for 200.
+	Token  string
+	Status int
+	// Batch is how many events a request has; 0 for one that is by itself.
+	Batch int
 	// Body is the delivered body, Mark the place of its mark.
 	Body []byte
 	Mark int
@@ -45,21 +51,33 @@ func newClient() role {
 	return role{stop: transport.CloseIdleConnections, verbs: map[string]verb{verbPost: taking(p.run)}}
 }
 
-// run returns when all answers are there; the error is of the first request that had none.
+// run returns when all answers are there, and how long each took in nanoseconds; the error is of the first request that had none.
 func (p *plain) run(ctx context.Context, e errand) (any, error) {
 	body := template{text: e.Body, mark: e.Mark}
 	urls := make([]string, e.Hooks)
 	for i := range urls {
-		urls[i] = e.URL + strconv.Itoa(i)
-	}
-	var failed atomic.Pointer[error]
-	post := func(seq, hook int, at time.Time) {
-		if err := p.post(ctx, urls[hook], body.fill(seq, at)); err != nil {
-			failed.CompareAndSwap(nil, &err)
+		if urls[i] = e.URL; e.Token == "" {
+			urls[i] += strconv.Itoa(i)
 		}
 	}
+	var failed atomic.Pointer[error]
+	took := make([]int64, e.Events*e.Hooks)
+	post := func(n, hook int, at time.Time) {
+		seq, last := n*max(1, e.Batch), min(e.Events, (n+1)*max(1, e.Batch))
+		text := body.fill(seq, at)
+		if e.Batch > 0 {
+			text = body.batch(seq, last, at)
+		}
+		if err := p.post(ctx, urls[hook], &e, text); err != nil {
+			failed.CompareAndSwap(nil, &err)
+		}
+		for ; seq < last; seq++ {
+			took[seq*e.Hooks+hook] = int64(time.Since(at))
+		}
+	}
+	requests := (e.Events + max(1, e.Batch) - 1) / max(1, e.Batch)
 	if e.Rate > 0 {
-		paced(ctx, e.Events, e.Rate, func(seq int) {
+		paced(ctx, requests, e.Rate, func(seq int) {
 			var all sync.WaitGroup
 			at := time.Now()
 			for hook := range e.Hooks {
@@ -68,30 +86,34 @@ func (p *plain) run(ctx context.Context, e errand) (any, error) {
 			all.Wait()
 		})
 	} else {
-		together(ctx, e.Events*e.Hooks, e.Goroutines, func(n int) { post(n/e.Hooks, n%e.Hooks, time.Now()) })
+		together(ctx, requests*e.Hooks, e.Goroutines, func(n int) { post(n/e.Hooks, n%e.Hooks, time.Now()) })
 	}
 	if err := failed.Load(); err != nil {
 		return nil, *err
 	}
-	return nil, ctx.Err()
+	return took, ctx.Err()
 }
 
-func (p *plain) post(ctx context.Context, url string, body []byte) error {
+func (p *plain) post(ctx context.Context, url string, e *errand, body []byte) error {
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
 	}
 	q.Header.Set("Content-Type", envelope.TypeJSON)
+	if e.Token != "" {
+		q.Header.Set("Authorization", "Token "+e.Token)
+	}
 	r, err := p.http.Do(q)
 	if err != nil {
 		return fmt.Errorf("post: %w", err)
 	}
 	defer r.Body.Close()
-	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+	answer, err := io.ReadAll(r.Body)
+	if err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("post: the receiver answered %d", r.StatusCode)
+	if r.StatusCode != cmp.Or(e.Status, http.StatusOK) {
+		return fmt.Errorf("post: the answer was %d: %s", r.StatusCode, answer)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ const (
 	processWorker    = "worker"
 	processPostgres  = "postgres"
 	processNATS      = "nats"
+	processAPI       = "api"
 	processPublisher = "publisher"
 	processReceiver  = "receiver"
 	processClient    = "client"

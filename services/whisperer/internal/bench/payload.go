@@ -28,6 +28,12 @@ const (
 	markSize  = len(markEdge) + seqDigits + 1 + atDigits + len(markEdge)
 )
 
+func newMark() string {
+	return markEdge + strings.Repeat("0", seqDigits) + "|" + strings.Repeat("0", atDigits) + markEdge
+}
+
+func findMark(body []byte) int { return bytes.Index(body, []byte(markEdge)) }
+
 // template is a body with a place for the mark.
 type template struct {
 	text []byte
@@ -42,6 +48,16 @@ func (t template) fill(seq int, at time.Time) []byte {
 	return body
 }
 
+// batch makes a list of the events from seq on, before the last.
+func (t template) batch(seq, last int, at time.Time) []byte {
+	list := make([]byte, 0, (last-seq)*(len(t.text)+1)+1)
+	for ; seq < last; seq++ {
+		list = append(append(list, ','), t.fill(seq, at)...)
+	}
+	list[0] = '['
+	return append(list, ']')
+}
+
 // digits writes n with leading zeros.
 func digits(to []byte, n int64) {
 	for i := len(to) - 1; i >= 0; i-- {
@@ -52,7 +68,7 @@ func digits(to []byte, n int64) {
 
 // readMark finds the mark in a body.
 func readMark(body []byte) (seq int, at time.Time, ok bool) {
-	i := bytes.Index(body, []byte(markEdge))
+	i := findMark(body)
 	if i < 0 || len(body) < i+markSize {
 		return 0, time.Time{}, false
 	}
@@ -87,8 +103,7 @@ func newPayload(size int, now time.Time) (payload, error) {
 }
 
 func payloadWith(padding string, now time.Time) (payload, error) {
-	mark := markEdge + strings.Repeat("0", seqDigits) + "|" + strings.Repeat("0", atDigits) + markEdge
-	data, err := json.Marshal(map[string]string{"mark": mark, "note": padding})
+	data, err := json.Marshal(map[string]string{"mark": newMark(), "note": padding})
 	if err != nil {
 		return payload{}, fmt.Errorf("make payload: %w", err)
 	}
@@ -104,7 +119,7 @@ func payloadWith(padding string, now time.Time) (payload, error) {
 		return payload{}, fmt.Errorf("make payload: %w", err)
 	}
 	return payload{
-		published: template{text: published, mark: bytes.Index(published, []byte(markEdge))},
-		delivered: template{text: delivered.Bytes, mark: bytes.Index(delivered.Bytes, []byte(markEdge))},
+		published: template{text: published, mark: findMark(published)},
+		delivered: template{text: delivered.Bytes, mark: findMark(delivered.Bytes)},
 	}, nil
 }

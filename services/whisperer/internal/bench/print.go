@@ -94,7 +94,7 @@ func (r *Ratio) cells() []string {
 
 func (r *Report) processes() *table {
 	t := &table{}
-	names := []string{processWorker, processPostgres, processNATS, processPublisher, processReceiver}
+	names := []string{processAPI, processWorker, processPostgres, processNATS, processPublisher, processReceiver}
 	t.row(append(append([]string{"CPU µs/delivery of"}, names...), "plain client", "other programs", "recorded after s")...)
 	for i := range r.Results {
 		x := &r.Results[i]

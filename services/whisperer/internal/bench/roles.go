@@ -16,6 +16,7 @@ const (
 	roleClient   = "client"
 	roleNATS     = "nats-server"
 	roleWorker   = "delivery-worker"
+	roleAPI      = "subscription-api"
 )
 
 // What every part can be asked for.
@@ -49,6 +50,7 @@ type role struct {
 func ServePart(ctx context.Context, name, version string, in io.Reader, out io.Writer) error {
 	makers := map[string]func() role{
 		roleReceiver: newReceiver, roleClient: newClient, roleNATS: newNATS, roleWorker: func() role { return newWorker(version) },
+		roleAPI: func() role { return newAPI(version) },
 	}
 	newRole, ok := makers[name]
 	if !ok {

@@ -49,7 +49,7 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 	if s.Rate > 0 {
 		warm.Rate = max(s.Rate, 100)
 	}
-	if _, err := b.load(ctx, y, warm, "warm"); err != nil {
+	if err := b.warm(ctx, y, warm); err != nil {
 		return run, err
 	}
 	profiled, err := b.profile(ctx, y, fmt.Sprintf("%s-%d", s.Name, n+1))
@@ -60,7 +60,11 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 	if err != nil {
 		return run, err
 	}
-	if run, err = b.measure(ctx, y, s, run); err != nil {
+	measure := b.measure
+	if s.Workers == 0 {
+		measure = b.accept
+	}
+	if run, err = measure(ctx, y, s, run); err != nil {
 		return run, err
 	}
 	if err := profiled(); err != nil {
@@ -80,27 +84,47 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 	return run, nil
 }
 
-// measure loads the system with the meter running.
-func (b *bench) measure(ctx context.Context, y *system, s Scenario, run Once) (Once, error) {
+func (b *bench) warm(ctx context.Context, y *system, s Scenario) error {
+	if s.Creates {
+		return nil // what it makes would be there already
+	}
+	if s.Workers == 0 {
+		_, err := b.send(ctx, y, s)
+		return err
+	}
+	_, err := b.load(ctx, y, s, "warm")
+	return err
+}
+
+// processes are all that a system consists of, with who publishes to it and who receives.
+func (b *bench) processes(y *system) map[string][]process {
 	processes := map[string][]process{
 		processPostgres: {postmaster(y.postgres.Dir())}, processNATS: {y.nats.process()},
-		processPublisher: {{pid: os.Getpid()}}, processReceiver: {b.receiver.process()},
+		processPublisher: {{pid: os.Getpid()}, b.client.process()}, processReceiver: {b.receiver.process()},
 	}
 	for _, w := range y.workers {
 		processes[processWorker] = append(processes[processWorker], w.process())
 	}
+	if y.api != nil {
+		processes[processAPI] = []process{y.api.process()}
+	}
+	return processes
+}
+
+// measure loads the system with the meter running.
+func (b *bench) measure(ctx context.Context, y *system, s Scenario, run Once) (Once, error) {
 	if s.Later == Down {
 		if err := b.park(ctx, y, s); err != nil {
 			return run, err
 		}
 	}
-	m := startMeter(processes)
+	m := startMeter(b.processes(y))
 	l, err := b.load(ctx, y, s, "run")
 	u := m.stop()
 	if err != nil {
 		return run, err
 	}
-	run.System = l.figures(u, processWorker, processPostgres, processNATS)
+	run.System = l.figures(u, processAPI, processWorker, processPostgres, processNATS)
 	run.Missing, run.Duplicates = s.deliveries()-len(l.got.Latencies), l.got.Duplicates
 	run.Disorder = l.got.Disorder
 	run.Unreadable, run.Unsigned, run.Unrecorded = int(l.got.Unreadable), int(l.got.Unsigned), !l.quiet
@@ -138,7 +162,7 @@ func (b *bench) load(ctx context.Context, y *system, s Scenario, run string) (l 
 			return l, err
 		}
 		l.begin = time.Now()
-		if err := b.publish(ctx, y.bus, s, run); err != nil {
+		if err := b.publish(ctx, y, s, run); err != nil {
 			return l, err
 		}
 	}
@@ -160,7 +184,12 @@ func (b *bench) load(ctx context.Context, y *system, s Scenario, run string) (l 
 }
 
 // publish returns when JetStream has stored all the events.
-func (b *bench) publish(ctx context.Context, nats *bus.Bus, s Scenario, run string) error {
+func (b *bench) publish(ctx context.Context, y *system, s Scenario, run string) error {
+	if s.overHTTP() {
+		_, err := b.send(ctx, y, s)
+		return err
+	}
+	nats := y.bus
 	var failed failure
 	event := func(seq int) bus.Outgoing { return b.event(run, seq) }
 	if s.Rate > 0 {

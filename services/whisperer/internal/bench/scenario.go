@@ -18,11 +18,17 @@ type Scenario struct {
 	Rate float64 `json:"rate,omitempty"`
 	// Hooks that match each event.
 	Hooks int `json:"hooks"`
+	// HTTP says that the events are published to the API, and not over NATS. Batch is how many a request has; 0 for one that
+	// is by itself.
+	HTTP  bool `json:"http,omitempty"`
+	Batch int  `json:"batch,omitempty"`
+	// Creates says that hooks are created over the API, and no events published.
+	Creates bool `json:"creates,omitempty"`
 	// Hanging says that one of the hooks has a receiver which never answers; what it gets does not count.
 	Hanging bool `json:"hanging,omitempty"`
 	// Registered hooks that never match, of the same tenant.
 	Registered int `json:"registered,omitempty"`
-	// Workers that share the deliveries.
+	// Workers that share the deliveries; with none, what the API answers is measured.
 	Workers int `json:"workers"`
 	// Delay is what the receiver takes to answer.
 	Delay time.Duration `json:"delay,omitempty"`
@@ -45,6 +51,11 @@ func Scenarios() []Scenario {
 		{Name: "one-hook", Title: "one hook, as fast as it goes", Events: 30_000, Hooks: 1, Workers: 1, Goroutines: 64},
 		{Name: "fan-out", Title: "20 hooks, each event to all of them", Events: 2500, Hooks: 20, Workers: 1, Goroutines: 64},
 		{Name: "light", Title: "one hook, 50 events/s", Events: 400, Rate: 50, Hooks: 1, Workers: 1},
+		{Name: "one-hook-http", Title: "one hook, events by HTTP, 64 at once", Events: 30_000, HTTP: true, Hooks: 1, Workers: 1, Goroutines: 64},
+		{Name: "light-http", Title: "one hook, 50 events/s by HTTP, 2 workers", Events: 400, Rate: 50, HTTP: true, Hooks: 1, Workers: 2},
+		{Name: "accept", Title: "accepting events by HTTP, one a request, 64 at once", Events: 60_000, HTTP: true, Hooks: 1, Goroutines: 64},
+		{Name: "accept-100", Title: "accepting events by HTTP, 100 a request, 16 at once", Events: 200_000, HTTP: true, Batch: 100, Hooks: 1, Goroutines: 16},
+		{Name: "create-hooks", Title: "creating hooks, 8 at once", Events: 10_000, Creates: true, Hooks: 1, Goroutines: 8},
 		{Name: "healthy", Title: "ten hooks, 50 events/s", Events: 400, Rate: 50, Hooks: 10, Workers: 1},
 		{
 			Name: "hanging", Title: "the same, and one of the ten never answers", Events: 500, Rate: 50, Hooks: 10,
@@ -80,6 +91,9 @@ func Scenarios() []Scenario {
 		},
 	}
 }
+
+// overHTTP reports whether the scenario needs the API.
+func (s *Scenario) overHTTP() bool { return s.HTTP || s.Creates }
 
 // hanging is the index of the hook whose receiver never answers, or -1.
 func (s *Scenario) hanging() int {

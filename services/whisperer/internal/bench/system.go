@@ -26,6 +26,9 @@ type system struct {
 	postgres *localpg.Server
 	nats     *part
 	workers  []*part
+	// api is nil where a scenario does without; url and token are how to reach it.
+	api        *part
+	url, token string
 	// health are the workers' addresses.
 	health []string
 	bus    *bus.Bus
@@ -71,6 +74,9 @@ func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err err
 	if err := y.nats.do(ctx, verbStart, filepath.Join(y.dir, "nats"), &natsURL); err != nil {
 		return nil, err
 	}
+	if err := b.startAPI(ctx, y, s, databaseURL, natsURL); err != nil {
+		return nil, err
+	}
 	for n := range s.Workers {
 		worker, err := b.startPart(ctx, roleWorker, y.dir)
 		if err != nil {
@@ -101,9 +107,11 @@ func environment(databaseURL, natsURL, key string, n int) []string {
 
 // parts are the processes of ours that the system consists of.
 func (y *system) parts() []*part {
-	parts := y.workers
-	if y.nats != nil {
-		parts = append(slices.Clip(parts), y.nats)
+	parts := slices.Clone(y.workers)
+	for _, p := range []*part{y.api, y.nats} {
+		if p != nil {
+			parts = append(parts, p)
+		}
 	}
 	return parts
 }
@@ -128,13 +136,17 @@ func (y *system) stop() error {
 // hooksAtOnce is how many hooks are stored in one transaction.
 const hooksAtOnce = 5000
 
-// makeHooks stores the hooks of a scenario, before there is a worker.
-func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) error {
+func openDatabase(url, key string) (*postgres.DB, error) {
 	ring, err := seal.ParseRing(key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	db, err := postgres.Open(url, 2, ring)
+	return postgres.Open(url, 2, ring)
+}
+
+// makeHooks stores the hooks of a scenario, before there is a worker.
+func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) error {
+	db, err := openDatabase(url, key)
 	if err != nil {
 		return err
 	}
