@@ -1,16 +1,25 @@
 #!/usr/bin/env bash
-# Runs every Fuzz function of the workspace's tests for a while, one after the other: Go takes one at a time.
+# Runs every Fuzz function of the workspace's tests for a while, two at a time, each on one processor: Go takes one function a run.
 # An input that fails is written to the package's testdata/fuzz, where every later `go test` tries it again: commit it with what mends it.
 # usage: scripts/fuzz.sh TIME [PART OF THE NAME]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-failed=() count=0
-while IFS=: read -r file function; do
-  case $function in *"${2:-}"*) ;; *) continue ;; esac
-  count=$((count + 1))
-  echo "--- $function in $(dirname "$file")"
-  go test "./$(dirname "$file")" -run '^$' -fuzz "^$function\$" -fuzztime "$1" || failed+=("$function")
-done < <(grep -roE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' pkg services proto migrations | sed 's/func //' | sort)
-[ "$count" -gt 0 ] || failed+=("there is none")
-[ "${#failed[@]}" = 0 ] || { echo "failed: ${failed[*]}"; exit 1; }
-echo "$count functions, $1 each: nothing found"
+failed=$(mktemp)
+trap 'rm -f "$failed"' EXIT
+export failed time=$1
+
+# one FILE:FUNCTION: runs a function, and shows what it said when it has ended, so that two do not talk at once.
+one() {
+  local directory function=${1##*:} verdict=ok said
+  directory=./$(dirname "${1%%:*}")
+  said=$(go test "$directory" -run '^$' -fuzz "^$function\$" -fuzztime "$time" -parallel 1 2>&1) || verdict=FAILED
+  printf '%s\n' "--- $function in $directory: $verdict" "$said"
+  [ "$verdict" = ok ] || echo "$function" >>"$failed"
+}
+export -f one
+
+list=$(grep -roE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' pkg services proto migrations | sed 's/func //' | grep ":.*${2:-}" | sort || true)
+[ -n "$list" ] || { echo "failed: there is no such function"; exit 1; }
+xargs -P 2 -I '{}' bash -c 'one "$1"' - '{}' <<<"$list"
+[ ! -s "$failed" ] || { echo "failed: $(sort "$failed" | xargs)"; exit 1; }
+echo "$(wc -l <<<"$list") functions, $time each: nothing found"

@@ -80,3 +80,21 @@ func TestACompressedAnswerIsShownDecoded(t *testing.T) {
 		require.True(t, bytes.HasPrefix(long, got.Bytes))
 	})
 }
+
+// FuzzShown decodes whatever a receiver says is compressed: no panic, and never more than may be shown.
+func FuzzShown(f *testing.F) {
+	f.Add("gzip", []byte("\x1f\x8b\x08"), false)
+	f.Add("deflate, x-gzip,identity", []byte("x\x9c\x03\x00"), true)
+	f.Add("deflate,deflate,deflate", []byte{}, false)
+	f.Fuzz(func(t *testing.T, coding string, body []byte, cut bool) {
+		a := webhook.Attempt{ResponseBody: body, Truncated: cut, ResponseHeaders: []webhook.Header{{Name: "Content-Encoding", Value: coding}}}
+		shown := webhook.Mask{}.Attempt(a).Body
+		require.Equal(t, len(body), shown.Received)
+		if !shown.Decoded {
+			require.Equal(t, body, shown.Bytes)
+			return
+		}
+		require.True(t, len(shown.Bytes) > 0 && len(shown.Bytes) <= webhook.MaxShown)
+		require.True(t, shown.Truncated || !cut, "what was cut is shown as cut")
+	})
+}
