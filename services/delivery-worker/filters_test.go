@@ -77,6 +77,36 @@ func TestCostlyFiltersKeepNoOtherTenantWaiting(t *testing.T) {
 	}, time.Minute, 50*time.Millisecond)
 }
 
+// An event is put off since a filter of another hook of the tenant is costly. What is published after it goes on without being put off, and an
+// ordered hook has to wait with it all the same.
+func TestAnOrderedHookWaitsForWhatWasPutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.FilterBudget = 60_000
+	costly := strings.Repeat("event.data.items.all(i, i > 0) && ", 3) + "true" // 30,000 units
+	for i := range 10 {
+		w.hook("/costly/"+strconv.Itoa(i), func(h *webhook.Hook) {
+			filtered(t, map[string]any{"filter": costly})(h)
+			h.EventTypes = []string{"order.created"}
+		})
+	}
+	w.hook("/ordered", func(h *webhook.Hook) {
+		filtered(t, map[string]any{"ordering": "hook"})(h)
+		h.EventTypes = []string{"order.created", "order.paid"}
+	})
+	w.hook("/plain", func(h *webhook.Hook) { h.EventTypes = []string{"order.paid"} })
+	w.run()
+	w.publish("order.created", fmt.Sprintf(`{"event_id":"1","data":%s}`, numbers())) // it uses up the budget of some seconds
+	w.receiver.Await(t, "/ordered", 1)
+	w.publish("order.created", fmt.Sprintf(`{"event_id":"2","data":%s}`, numbers()))
+	require.Eventually(t, func() bool { return w.metric("whisperer_filter_events_put_off_total") == 1 }, time.Minute, 5*time.Millisecond)
+	w.publish("order.paid", `{"event_id":"3","data":{}}`)
+	w.receiver.Await(t, "/plain", 1)
+	for i, r := range w.receiver.Await(t, "/ordered", 3) {
+		require.Equal(t, strconv.Itoa(i+1), r.Header.Get("X-Whisperer-Event-Id"), "in the order of publication")
+	}
+}
+
 func TestWhatAFilterCannotBeEvaluatedForIsCountedAndToldOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
