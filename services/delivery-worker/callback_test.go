@@ -21,7 +21,8 @@ func TestACallbackCarriesTheReceiversAnswerAndIsRetriedLikeADelivery(t *testing.
 		h.Secrets = []webhook.Secret{{Value: "secret"}}
 	})
 	w.hook("/everything", nil)
-	w.receiver.Answer("/told", answer{status: http.StatusInternalServerError, header: map[string]string{"Retry-After": "1"}}, answer{status: http.StatusOK})
+	w.receiver.Answer("/a", testenv.Answer{Body: "taken"})
+	w.receiver.Answer("/told", testenv.Answer{Status: http.StatusInternalServerError, Header: http.Header{"Retry-After": {"1"}}}, testenv.Answer{Status: http.StatusOK})
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","entity":"order:7","data":{}}`)
 	got := w.receiver.Await(t, "/told", 2)
@@ -45,7 +46,7 @@ func TestACallbackCarriesTheReceiversAnswerAndIsRetriedLikeADelivery(t *testing.
 	require.Equal(t, "order:7", told.Entity)
 	require.Equal(t, 1, told.Attempts)
 	require.Equal(t, http.StatusOK, told.Response.Status)
-	require.Equal(t, "answer 200", told.Response.Body)
+	require.Equal(t, "taken", told.Response.Body)
 	require.Len(t, w.receiver.Got("/everything"), 1, "a callback is nobody else's")
 }
 
@@ -56,7 +57,7 @@ func TestACallbackBySubjectTellsWhatItWasAskedTo(t *testing.T) {
 		h.Callback = &webhook.Callback{Subject: "whisperer.callback.default.outcomes", On: []string{"waiting", "dead"}}
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1},"max_retries":1}`)
 	})
-	w.receiver.Answer("/a", answer{status: http.StatusBadGateway})
+	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusBadGateway})
 	next := testenv.Listen(t, w.config.NATSURL, "whisperer.callback.>")
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -24,7 +25,7 @@ func (w *world) setStatus(h webhook.Hook, status webhook.HookStatus) {
 	require.NoError(w.t, err)
 }
 
-func ids(got []request) []string {
+func ids(got []testenv.Received) []string {
 	list := make([]string, len(got))
 	for i, q := range got {
 		list[i] = q.Header.Get("X-Whisperer-Event-Id")
@@ -117,7 +118,7 @@ func TestAFailingReceiverOpensItsBreakerAndGetsEverythingOnceItHasRecovered(t *t
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
 	})
 	w.hook("/healthy", nil)
-	w.receiver.Answer("/a", answer{status: http.StatusServiceUnavailable})
+	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusServiceUnavailable})
 	w.run()
 	const n = 200
 	for i := range n {
@@ -127,7 +128,7 @@ func TestAFailingReceiverOpensItsBreakerAndGetsEverythingOnceItHasRecovered(t *t
 	w.receiver.Await(t, "/healthy", n)
 	failed := len(w.receiver.Got("/a"))
 	require.Less(t, failed, n, "the breaker spares the receiver")
-	w.receiver.Answer("/a", answer{status: http.StatusOK})
+	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusOK})
 	require.Eventually(t, func() bool {
 		delivered := map[string]bool{}
 		for _, id := range ids(w.receiver.Got("/a")[failed:]) {
@@ -144,7 +145,7 @@ func TestAHookThatKeepsTheOrderOfAnEntityWaitsForItsHeadAndLetsOthersPass(t *tes
 		h.Config = config(t, `{"ordering":"entity"}`)
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":2}}`)
 	})
-	w.receiver.Answer("/a", answer{status: 500}, answer{status: 200})
+	w.receiver.Answer("/a", testenv.Answer{Status: 500}, testenv.Answer{Status: 200})
 	w.run()
 	for i := range 6 {
 		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%d","entity":"order:%d","data":{}}`, i, i%2))
@@ -174,7 +175,7 @@ func TestAHookThatKeepsTheOrderOfAllWaitsForItsHead(t *testing.T) {
 		h.Config = config(t, `{"ordering":"hook"}`)
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
 	})
-	w.receiver.Answer("/a", answer{status: 200}, answer{status: 500}, answer{status: 500}, answer{status: 200})
+	w.receiver.Answer("/a", testenv.Answer{Status: 200}, testenv.Answer{Status: 500}, testenv.Answer{Status: 500}, testenv.Answer{Status: 200})
 	w.run()
 	for i := range 4 {
 		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, i))
@@ -189,7 +190,7 @@ func TestAHangingReceiverCostsTheOthersNothing(t *testing.T) {
 	w.hook("/good", nil)
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	w.receiver.Answer("/hang", answer{status: 200, hold: release})
+	w.receiver.Answer("/hang", testenv.Answer{Status: 200, Hold: release})
 	w.run()
 	began := time.Now()
 	const n = 300 // many more than there are slots
@@ -211,7 +212,7 @@ func TestAHookThatOnlyFailsIsWarnedOfAndDisabledAndOthersHearOfIt(t *testing.T) 
 	})
 	w.hook("/ops", func(h *webhook.Hook) { h.EventTypes = []string{"hook.>"} })
 	w.hook("/everything", nil)
-	w.receiver.Answer("/bad", answer{status: http.StatusInternalServerError})
+	w.receiver.Answer("/bad", testenv.Answer{Status: http.StatusInternalServerError})
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	require.Eventually(t, func() bool {
@@ -233,7 +234,7 @@ func TestADeadDeliveryIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.hook("/bad", func(h *webhook.Hook) { h.Config = config(t, `{"stop_on":[400]}`) })
 	w.hook("/ops", func(h *webhook.Hook) { h.EventTypes = []string{"delivery.dead"} })
-	w.receiver.Answer("/bad", answer{status: http.StatusBadRequest})
+	w.receiver.Answer("/bad", testenv.Answer{Status: http.StatusBadRequest})
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	require.Contains(t, w.receiver.Await(t, "/ops", 1)[0].Body, `"reason":"stop_status"`)
@@ -261,7 +262,7 @@ func TestWorkersDrainAHookWithoutAnOrderSideBySideAndEachDeliveryOnce(t *testing
 		h.Status = webhook.Paused
 		h.Config = config(t, `{"concurrency":2}`)
 	})
-	w.receiver.Answer("/a", answer{status: http.StatusOK, after: 10 * time.Millisecond})
+	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusOK, Delay: 10 * time.Millisecond})
 	for _, w.config.Worker = range []string{"one", "two", "three"} {
 		w.run()
 	}
@@ -321,7 +322,7 @@ func TestASlowReceiverIsNotSentToItsParkedLaneAndTheOthersDoNotWaitForIt(t *test
 	w := newWorld(t)
 	slow := w.hook("/slow", func(h *webhook.Hook) { h.Config = config(t, `{"concurrency":8}`) })
 	w.hook("/good", nil)
-	w.receiver.Answer("/slow", answer{status: http.StatusOK, after: 30 * time.Millisecond})
+	w.receiver.Answer("/slow", testenv.Answer{Status: http.StatusOK, Delay: 30 * time.Millisecond})
 	w.run()
 	const n = 400 // many more than there are slots
 	for i := range n {

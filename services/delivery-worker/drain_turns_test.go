@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -85,7 +86,7 @@ func TestHooksWithLongBacklogsTakeTurnsWithTheOthers(t *testing.T) {
 	for i := range hooks {
 		path := fmt.Sprintf("/slow/%d", i)
 		w.hook(path, func(h *webhook.Hook) { h.Config = config(t, `{"ordering":"hook"}`) })
-		w.receiver.Answer(path, answer{status: http.StatusOK, after: 250 * time.Millisecond})
+		w.receiver.Answer(path, testenv.Answer{Status: http.StatusOK, Delay: 250 * time.Millisecond})
 	}
 	w.run()
 	var want []string

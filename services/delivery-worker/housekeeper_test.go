@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -19,7 +20,7 @@ func TestADeliveryThatIsNowhereIsFoundAndPutRight(t *testing.T) {
 	h := w.hook("/a", func(h *webhook.Hook) {
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
 	})
-	w.receiver.Answer("/a", answer{status: http.StatusInternalServerError}, answer{status: http.StatusOK})
+	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusInternalServerError}, testenv.Answer{Status: http.StatusOK})
 	stop := w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	w.recorded(h, "e-1", time.Now(), webhook.Waiting)
@@ -37,7 +38,7 @@ func TestWhatOnlyWaitsIsNotTakenForLost(t *testing.T) {
 	h := w.hook("/a", func(h *webhook.Hook) {
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3}}`)
 	})
-	w.receiver.Answer("/a", answer{status: http.StatusInternalServerError}, answer{status: http.StatusOK})
+	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusInternalServerError}, testenv.Answer{Status: http.StatusOK})
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	require.Equal(t, 2, w.recorded(h, "e-1", time.Now(), webhook.Delivered).Attempts)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -18,7 +19,7 @@ func TestWhatWaitsAndWhatIsParkedCanBeWatched(t *testing.T) {
 	w.hook("/bad", func(h *webhook.Hook) {
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3600}}`)
 	})
-	w.receiver.Answer("/bad", answer{status: http.StatusBadGateway})
+	w.receiver.Answer("/bad", testenv.Answer{Status: http.StatusBadGateway})
 	w.run()
 	w.publish("order.created", `{"id":1}`, `{"id":2}`, `{"id":3}`)
 	require.Eventually(t, func() bool {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -19,7 +20,7 @@ func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
 	h := w.hook("/a", func(h *webhook.Hook) {
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3}}`)
 	})
-	w.receiver.Answer("/a", answer{status: 500}, answer{status: 200})
+	w.receiver.Answer("/a", testenv.Answer{Status: 500}, testenv.Answer{Status: 200})
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	w.recorded(h, "e-1", time.Now(), webhook.Waiting)
@@ -83,7 +84,7 @@ func TestReceiversCanOrderEventsOfTheSameTime(t *testing.T) {
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
 		h.Config = config(t, `{"format":"cloudevents"}`)
 	})
-	w.receiver.Answer("/a", answer{status: 503}, answer{status: 200})
+	w.receiver.Answer("/a", testenv.Answer{Status: 503}, testenv.Answer{Status: 200})
 	w.run()
 	const body = `{"event_id":%q,"event_time":"2026-03-01T10:00:00Z","entity":"order:1","data":{}}`
 	w.publish("order.created", fmt.Sprintf(body, "e-1"))

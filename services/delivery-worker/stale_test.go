@@ -72,7 +72,7 @@ func TestNothingThatAWorkerBelievesEndsADelivery(t *testing.T) {
 		for i := range hooks {
 			path := fmt.Sprintf("/%d/%d", seed, i)
 			if s.Fails[i] {
-				w.receiver.Answer(path, answer{status: http.StatusServiceUnavailable})
+				w.receiver.Answer(path, testenv.Answer{Status: http.StatusServiceUnavailable})
 			}
 			hooks[i] = w.hook(path, func(h *webhook.Hook) {
 				h.EventTypes, h.Status = []string{fmt.Sprintf("story%d.>", seed)}, webhook.HookStatus(s.Before[i])
@@ -135,7 +135,7 @@ func TestAHookGetsWhatWasFannedOutBeforeWorkersKnewIt(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), statement, args...)
 		require.NoError(t, err)
 	}
-	w.receiver.Answer("/gone", answer{status: http.StatusGone})
+	w.receiver.Answer("/gone", testenv.Answer{Status: http.StatusGone})
 	gone := w.hook("/gone", func(h *webhook.Hook) { h.EventTypes = []string{"order.gone"} })
 	require.Eventually(t, func() bool { return w.service.Index().Get(gone.ID) != nil }, 20*time.Second, 5*time.Millisecond)
 	exec(`ALTER TABLE hooks DISABLE TRIGGER hooks_changed`)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -76,7 +77,7 @@ func TestAFailingReceiverGetsTheDeliveryAgainOnTheHooksSchedule(t *testing.T) {
 	h := w.hook("/a", func(h *webhook.Hook) {
 		h.RetryConfig = json.RawMessage(`{"choice":"linear","kwargs":{"base":1}}`)
 	})
-	w.receiver.Answer("/a", answer{status: 500}, answer{status: 500}, answer{status: 200})
+	w.receiver.Answer("/a", testenv.Answer{Status: 500}, testenv.Answer{Status: 500}, testenv.Answer{Status: 200})
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	got := w.receiver.Await(t, "/a", 3)
@@ -98,9 +99,9 @@ func TestAReceiverDecidesWithItsStatus(t *testing.T) {
 	exhausted := w.hook("/exhausted", func(h *webhook.Hook) {
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1},"max_retries":1}`)
 	})
-	w.receiver.Answer("/gone", answer{status: http.StatusGone})
-	w.receiver.Answer("/stop", answer{status: http.StatusNotFound})
-	w.receiver.Answer("/exhausted", answer{status: http.StatusBadGateway})
+	w.receiver.Answer("/gone", testenv.Answer{Status: http.StatusGone})
+	w.receiver.Answer("/stop", testenv.Answer{Status: http.StatusNotFound})
+	w.receiver.Answer("/exhausted", testenv.Answer{Status: http.StatusBadGateway})
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	require.Equal(t, 1, w.recorded(gone, "e-1", time.Now(), webhook.Dead).Attempts)
@@ -125,9 +126,9 @@ func TestRetryAfterIsTheLeastThatIsWaited(t *testing.T) {
 	w.hook("/quick", func(h *webhook.Hook) {
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
 	})
-	busy := answer{status: 503, header: map[string]string{"Retry-After": "2"}}
+	busy := testenv.Answer{Status: 503, Header: http.Header{"Retry-After": {"2"}}}
 	w.receiver.Answer("/slow", busy)
-	w.receiver.Answer("/quick", busy, answer{status: 200})
+	w.receiver.Answer("/quick", busy, testenv.Answer{Status: 200})
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	got := w.receiver.Await(t, "/quick", 2)
@@ -230,7 +231,7 @@ func TestADeletedHookCancelsWhatWaitedAndAPausedOneParks(t *testing.T) {
 		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":2}}`)
 	})
 	paused := w.hook("/paused", func(h *webhook.Hook) { h.Status = webhook.Paused })
-	w.receiver.Answer("/deleted", answer{status: 500})
+	w.receiver.Answer("/deleted", testenv.Answer{Status: 500})
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	w.recorded(deleted, "e-1", time.Now(), webhook.Waiting)

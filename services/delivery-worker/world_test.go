@@ -3,10 +3,6 @@ package deliveryworker_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"sync"
 	"testing"
@@ -33,7 +29,7 @@ type world struct {
 	db       *postgres.DB
 	bus      *bus.Bus
 	config   deliveryworker.Config
-	receiver *receiver
+	receiver *testenv.Receiver
 	// health is where the worker that was started last tells of itself.
 	health  string
 	service *deliveryworker.Service
@@ -44,7 +40,7 @@ func newWorld(t *testing.T) *world {
 	key := seal.NewKey()
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
-	w := &world{t: t, receiver: newReceiver(t), config: deliveryworker.Config{
+	w := &world{t: t, receiver: testenv.NewReceiver(t), config: deliveryworker.Config{
 		DatabaseURL: testenv.Postgres(t), NATSURL: testenv.NATS(t), MasterKey: key, HealthListen: "127.0.0.1:0",
 		EgressAllow: "127.0.0.0/8", EgressPorts: "443", Slots: 64, BreakerAttempts: 10, BreakerRatio: 0.7, BreakerOpen: 2 * time.Second, Replicas: 1, OMSMaxBytes: 64 << 20,
 		EventAge: time.Hour, KeepPayloads: 24 * time.Hour, KeepRecords: 48 * time.Hour, DisableAfter: 120 * time.Hour,
@@ -106,90 +102,4 @@ func (w *world) publish(eventType string, bodies ...string) {
 			Tenant: webhook.DefaultTenant, Type: eventType, Body: []byte(body),
 		}}))
 	}
-}
-
-// receiver is what is behind the hooks' target URLs.
-type receiver struct {
-	*httptest.Server
-
-	mu       sync.Mutex
-	requests []request
-	answers  map[string][]answer // by path, one after the other, the last for ever
-}
-
-type request struct {
-	Path   string
-	Header http.Header
-	Body   string
-	At     time.Time
-}
-
-type answer struct {
-	status int
-	header map[string]string
-	hold   <-chan struct{}
-	after  time.Duration
-}
-
-func newReceiver(t *testing.T) *receiver {
-	r := &receiver{answers: map[string][]answer{}}
-	r.Server = httptest.NewServer(r)
-	t.Cleanup(r.Close)
-	return r
-}
-
-// Answer sets what requests to the path get.
-func (r *receiver) Answer(path string, answers ...answer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.answers[path] = answers
-}
-
-func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
-	body, _ := io.ReadAll(q.Body)
-	r.mu.Lock()
-	r.requests = append(r.requests, request{Path: q.URL.Path, Header: q.Header.Clone(), Body: string(body), At: time.Now()})
-	a := answer{status: http.StatusOK}
-	if queue := r.answers[q.URL.Path]; len(queue) > 0 {
-		a = queue[0]
-		if len(queue) > 1 {
-			r.answers[q.URL.Path] = queue[1:]
-		}
-	}
-	r.mu.Unlock()
-	if a.hold != nil {
-		<-a.hold
-	}
-	if a.after > 0 {
-		<-time.After(a.after)
-	}
-	for name, value := range a.header {
-		w.Header().Set(name, value)
-	}
-	w.WriteHeader(a.status)
-	fmt.Fprintf(w, "answer %d", a.status)
-}
-
-// Got returns the requests to the path so far.
-func (r *receiver) Got(path string) []request {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var got []request
-	for _, q := range r.requests {
-		if q.Path == path {
-			got = append(got, q)
-		}
-	}
-	return got
-}
-
-// Await returns the requests to the path once there are n.
-func (r *receiver) Await(t *testing.T, path string, n int) []request {
-	t.Helper()
-	var got []request
-	require.Eventually(t, func() bool {
-		got = r.Got(path)
-		return len(got) >= n
-	}, time.Minute, 5*time.Millisecond, "requests to %s", path)
-	return got
 }

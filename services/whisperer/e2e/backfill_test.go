@@ -48,14 +48,14 @@ func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
 	require.Error(t, err)
 
 	s.start("subscription-api", "WHISPERER_LISTEN=127.0.0.1:0")
-	require.Eventually(t, func() bool { return len(s.receiver.got()) >= n }, 60*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.receiver.All()) >= n }, 60*time.Second, 20*time.Millisecond)
 	seen := map[string]bool{}
-	for _, q := range s.receiver.got() {
-		require.NoError(t, q.verified)
-		seen[q.event] = true
+	for _, q := range s.receiver.All() {
+		requireSigned(t, q)
+		seen[eventID(q)] = true
 	}
 	require.Len(t, seen, n)
 	require.Equal(t, n, job().Done)
 	require.Equal(t, n, job().Total)
-	require.Len(t, s.receiver.got(), n, "each once")
+	require.Len(t, s.receiver.All(), n, "each once")
 }

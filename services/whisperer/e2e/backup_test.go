@@ -49,12 +49,12 @@ func newDrill(t *testing.T) *drill {
 	_, err = postgres.Migrate(t.Context(), d.server.URL("postgres"))
 	require.NoError(t, err)
 	d.system = newSystemOn(t, d.server.URL("postgres"), d.nats)
-	d.receiver.answer = func(path string, _ int) int {
-		if path == "/failed" && !d.mended.Load() {
-			return http.StatusServiceUnavailable
+	d.receiver.React(func(q testenv.Received) testenv.Answer {
+		if q.Path == "/failed" && !d.mended.Load() {
+			return testenv.Answer{Status: http.StatusServiceUnavailable}
 		}
-		return http.StatusOK
-	}
+		return testenv.Answer{Status: http.StatusOK}
+	})
 	hook := func(path, status string) string {
 		return d.hook(fmt.Sprintf(`{"event_type":"order.created","target_url":"%s/%s","secret_key":"%s","status":"%s",
 			"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":3}}}`, d.receiver.URL, path, secret, status))
@@ -185,8 +185,8 @@ func (d *drill) allArrive(ids []string) {
 		d.await(hook, ids, webhook.Delivered)
 	}
 	came := map[string]bool{}
-	for _, q := range d.receiver.got() {
-		came[q.path+q.event] = true
+	for _, q := range d.receiver.All() {
+		came[q.Path+eventID(q)] = true
 	}
 	for _, path := range []string{"/good", "/paused", "/failed"} {
 		for _, id := range ids {
@@ -199,9 +199,9 @@ func (d *drill) allArrive(ids []string) {
 func (d *drill) onlyOnce(ids []string) {
 	d.t.Helper()
 	times := map[string]int{}
-	for _, q := range d.receiver.got() {
-		if q.path == "/good" {
-			times[q.event]++
+	for _, q := range d.receiver.All() {
+		if q.Path == "/good" {
+			times[eventID(q)]++
 		}
 	}
 	for _, id := range ids {
@@ -285,10 +285,10 @@ func TestABackupUnderTrafficIsRestoredAndLosesNothing(t *testing.T) {
 	status, text := ask(t, http.MethodPost, d.api+"/whisperer/hooks/"+told+"/resume/", d.token, "")
 	require.Equal(t, http.StatusOK, status, text)
 	require.Eventually(t, func() bool {
-		return slices.ContainsFunc(d.receiver.got(), func(q request) bool { return q.path == "/own" && q.event == own })
+		return slices.ContainsFunc(d.receiver.All(), func(q testenv.Received) bool { return q.Path == "/own" && eventID(q) == own })
 	}, 30*time.Second, 50*time.Millisecond, "what Whisperer published itself is in its own stream alone")
 	d.putBack("refused")
-	extras(t, slices.DeleteFunc(d.receiver.got(), func(q request) bool { return q.path == "/failed" })) // the same ids with the same bytes
+	extras(t, slices.DeleteFunc(d.receiver.All(), func(q testenv.Received) bool { return q.Path == "/failed" })) // the same ids with the same bytes
 }
 
 func TestAnOlderDatabaseIsBroughtUpToTheEventLog(t *testing.T) {
@@ -299,7 +299,7 @@ func TestAnOlderDatabaseIsBroughtUpToTheEventLog(t *testing.T) {
 	d.run("pg_dump", "--format=custom", "--file="+dump, d.server.URL("postgres"))
 	acked := keys(func() map[string]time.Time {
 		stop := d.traffic("since")
-		require.Eventually(t, func() bool { return len(distinct(d.receiver.got())) > len(before)+50 }, 20*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return len(distinct(d.receiver.All())) > len(before)+50 }, 20*time.Second, 10*time.Millisecond)
 		return stop()
 	}(), time.Now())
 	d.await(d.paused, acked, webhook.Parked) // which is lost with the database, and nowhere else
@@ -320,25 +320,25 @@ func TestWithoutTheBackupOfNATSWhatIsPublishedAgainIsMadeUpFor(t *testing.T) {
 	t.Parallel()
 	d := newDrill(t)
 	before := d.before(100)
-	d.receiver.setBusy(time.Minute) // so that these are in flight
+	d.receiver.Delay(time.Minute) // so that these are in flight
 	var lost []string
 	for n := range 20 {
 		id := fmt.Sprintf("lost-%d", n)
 		require.NoError(t, d.publish(t.Context(), `{"event_id":"`+id+`","data":{"n":`+fmt.Sprint(n)+`}}`))
 		lost = append(lost, id)
 	}
-	require.Eventually(t, func() bool { return d.receiver.underWay() >= len(lost) }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return d.receiver.InFlight() >= len(lost) }, 20*time.Second, 10*time.Millisecond)
 	d.die()
-	d.receiver.setBusy(0)
+	d.receiver.Delay(0)
 
 	nats := startNATS(t) // an empty one
-	came := len(d.receiver.got())
+	came := len(d.receiver.All())
 	d.goOn(d.server.URL("postgres"), nats)
 	// What waited for a time is found by the sweep.
 	require.Eventually(t, func() bool {
 		found := map[string]bool{}
-		for _, q := range d.receiver.got()[came:] {
-			found[q.path+q.event] = true
+		for _, q := range d.receiver.All()[came:] {
+			found[q.Path+eventID(q)] = true
 		}
 		return !slices.ContainsFunc(before, func(id string) bool { return !found["/failed"+id] })
 	}, 60*time.Second, 50*time.Millisecond)

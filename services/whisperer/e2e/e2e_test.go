@@ -13,31 +13,32 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 func TestAReceiverThatFailsTwiceGetsTheDeliveryOnTheThirdAttempt(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
-	s.receiver.answer = func(_ string, n int) int {
-		if n <= 2 {
-			return http.StatusInternalServerError
+	s.receiver.React(func(q testenv.Received) testenv.Answer {
+		if q.Number <= 2 {
+			return testenv.Answer{Status: http.StatusInternalServerError}
 		}
-		return http.StatusOK
-	}
+		return testenv.Answer{Status: http.StatusOK}
+	})
 	hook := s.hook(`{"event_type":"order-created","target_url":"` + s.receiver.URL + `/a","secret_key":"` + secret + `",
 		"retry_countdown_config":{"choice":"linear","kwargs":{"base":2}}}`)
 	s.start("delivery-worker")
 	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-1","data":{"total":1.50}}`))
-	require.Eventually(t, func() bool { return len(s.receiver.got()) == 3 }, 20*time.Second, 10*time.Millisecond)
-	got := s.receiver.got()
-	require.WithinRange(t, got[1].at, got[0].at.Add(2*time.Second), got[0].at.Add(3500*time.Millisecond))
-	require.WithinRange(t, got[2].at, got[1].at.Add(4*time.Second), got[1].at.Add(5500*time.Millisecond))
+	require.Eventually(t, func() bool { return len(s.receiver.All()) == 3 }, 20*time.Second, 10*time.Millisecond)
+	got := s.receiver.All()
+	require.WithinRange(t, got[1].At, got[0].At.Add(2*time.Second), got[0].At.Add(3500*time.Millisecond))
+	require.WithinRange(t, got[2].At, got[1].At.Add(4*time.Second), got[1].At.Add(5500*time.Millisecond))
 	for i, q := range got {
-		require.NoError(t, q.verified)
-		require.Equal(t, got[0].id, q.id)
-		require.Equal(t, got[0].body, q.body)
-		require.Equal(t, fmt.Sprint(i+1), q.attempt)
+		requireSigned(t, q)
+		require.Equal(t, got[0].Header.Get("webhook-id"), q.Header.Get("webhook-id"))
+		require.Equal(t, got[0].Body, q.Body)
+		require.Equal(t, fmt.Sprint(i+1), q.Header.Get("X-Whisperer-Attempt"))
 	}
 	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 3)
 }
@@ -89,27 +90,27 @@ func (s *system) load(n int) map[string]webhook.DeliveryState {
 }
 
 // extras counts what came more than once, and checks that a repetition is the same delivery with the same bytes.
-func extras(t *testing.T, got []request) int {
+func extras(t *testing.T, got []testenv.Received) int {
 	t.Helper()
-	first := map[string]request{}
+	first := map[string]testenv.Received{}
 	n := 0
 	for _, q := range got {
-		require.NoError(t, q.verified)
-		before, again := first[q.id]
+		requireSigned(t, q)
+		before, again := first[q.Header.Get("webhook-id")]
 		if !again {
-			first[q.id] = q
+			first[q.Header.Get("webhook-id")] = q
 			continue
 		}
-		require.Equal(t, before.body, q.body)
+		require.Equal(t, before.Body, q.Body)
 		n++
 	}
 	return n
 }
 
-func distinct(got []request) map[string]time.Time {
+func distinct(got []testenv.Received) map[string]time.Time {
 	last := map[string]time.Time{}
 	for _, q := range got {
-		last[q.event] = q.at
+		last[eventID(q)] = q.At
 	}
 	return last
 }
@@ -117,7 +118,7 @@ func distinct(got []request) map[string]time.Time {
 func TestKillingOneOfTwoWorkersUnderLoadLosesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
-	s.receiver.busy = 20 * time.Millisecond
+	s.receiver.Delay(20 * time.Millisecond)
 	const concurrency = 32
 	hook := s.hook(fmt.Sprintf(`{"event_type":"*","target_url":"%s/a","secret_key":"%s","config":{"concurrency":%d}}`, s.receiver.URL, secret, concurrency))
 	victim := s.start("delivery-worker", "WHISPERER_WORKER=victim", fmt.Sprintf("WHISPERER_SLOTS=%d", concurrency))
@@ -125,14 +126,14 @@ func TestKillingOneOfTwoWorkersUnderLoadLosesNothing(t *testing.T) {
 	var acked map[string]webhook.DeliveryState
 	var loading sync.WaitGroup
 	loading.Go(func() { acked = s.load(3000) })
-	require.Eventually(t, func() bool { return len(s.receiver.got()) > 300 && s.receiver.underWay() > concurrency/2 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.receiver.All()) > 300 && s.receiver.InFlight() > concurrency/2 }, 20*time.Second, time.Millisecond)
 	killed := time.Now()
 	victim.signal(syscall.SIGKILL)
 	<-victim.ended
 	loading.Wait()
 	require.Len(t, acked, 3000)
 	s.awaitRecorded(hook, acked, 0)
-	got := s.receiver.got()
+	got := s.receiver.All()
 	last := distinct(got)
 	require.Len(t, last, len(acked), "every acknowledged event reached the receiver")
 	for _, at := range last {
@@ -146,21 +147,21 @@ func TestKillingOneOfTwoWorkersUnderLoadLosesNothing(t *testing.T) {
 func TestARollingRestartUnderLoadLosesNothingAndSendsNothingTwice(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
-	s.receiver.busy = 5 * time.Millisecond
+	s.receiver.Delay(5 * time.Millisecond)
 	hook := s.hook(`{"event_type":">","target_url":"` + s.receiver.URL + `/a","secret_key":"` + secret + `"}`)
 	one, two := s.start("delivery-worker"), s.start("delivery-worker")
 	var acked map[string]webhook.DeliveryState
 	var loading sync.WaitGroup
 	loading.Go(func() { acked = s.load(3000) })
-	require.Eventually(t, func() bool { return len(s.receiver.got()) > 200 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.receiver.All()) > 200 }, 20*time.Second, time.Millisecond)
 	one.stop(t)
 	s.start("delivery-worker")
 	two.stop(t)
 	s.start("delivery-worker")
 	loading.Wait()
 	s.awaitRecorded(hook, acked, 1)
-	require.Len(t, distinct(s.receiver.got()), 3000)
-	require.Zero(t, extras(t, s.receiver.got()))
+	require.Len(t, distinct(s.receiver.All()), 3000)
+	require.Zero(t, extras(t, s.receiver.All()))
 }
 
 func TestAnUnreadableEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {
@@ -177,23 +178,23 @@ func TestAnUnreadableEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {
 		require.NoError(t, err)
 		return len(list) == 1 && list[0].Reason == "unreadable" && string(list[0].Raw) == `{"event_id":"bad","data":`
 	}, 10*time.Second, 10*time.Millisecond)
-	require.Len(t, s.receiver.got(), 2)
+	require.Len(t, s.receiver.All(), 2)
 }
 
 func TestADeliveryWhoseWorkersDieOneAfterTheOtherIsStillMade(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
-	s.receiver.setBusy(time.Minute)
+	s.receiver.Delay(time.Minute)
 	hook := s.hook(`{"event_type":"order.*","target_url":"` + s.receiver.URL + `/a","secret_key":"` + secret + `","config":{"timeout":30}}`)
 	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-1","data":{}}`))
 	for n := 1; n <= 2; n++ {
 		worker := s.start("delivery-worker")
-		require.Eventually(t, func() bool { return len(s.receiver.got()) == n }, 25*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return len(s.receiver.All()) == n }, 25*time.Second, 10*time.Millisecond)
 		worker.signal(syscall.SIGKILL)
 		<-worker.ended
 	}
-	s.receiver.setBusy(0)
+	s.receiver.Delay(0)
 	s.start("delivery-worker")
 	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 3)
-	require.Equal(t, 2, extras(t, s.receiver.got()))
+	require.Equal(t, 2, extras(t, s.receiver.All()))
 }

@@ -67,7 +67,7 @@ func upgrade(t *testing.T, old string) {
 	database, key := testenv.EmptyPostgres(t), seal.NewKey()
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
-	s := &system{t: t, masterKey: key, receiver: newReceiver(t), release: old}
+	s := &system{t: t, masterKey: key, receiver: testenv.NewReceiver(t), release: old}
 	nats := testenv.NATS(t)
 	s.env = append(os.Environ(), "WHISPERER_DATABASE_URL="+database, "WHISPERER_NATS_URL="+nats, "WHISPERER_MASTER_KEY="+key,
 		"WHISPERER_EGRESS_ALLOW=127.0.0.0/8", "WHISPERER_HOUSEKEEP_EVERY=2s")
@@ -87,13 +87,13 @@ func upgrade(t *testing.T, old string) {
 		"/ordered": `{"ordering":"hook"}`, "/entity": `{"ordering":"entity"}`, "/free": `{"concurrency":2}`, "/waiting": `{"ordering":"hook"}`,
 		"/rated": `{"rate_limit":{"limit":100,"period":1}}`, "/hanging": `{"concurrency":1}`,
 	}
-	s.receiver.busy = 5 * time.Millisecond
-	s.receiver.answer = func(path string, n int) int {
-		if path == "/waiting" && n <= 2 {
-			return http.StatusServiceUnavailable
+	s.receiver.Delay(5 * time.Millisecond)
+	s.receiver.React(func(q testenv.Received) testenv.Answer {
+		if q.Path == "/waiting" && q.Number <= 2 {
+			return testenv.Answer{Status: http.StatusServiceUnavailable}
 		}
-		return http.StatusOK
-	}
+		return testenv.Answer{Status: http.StatusOK}
+	})
 	ids := map[string]string{}
 	for path, config := range paths {
 		ids[path] = s.hook(fmt.Sprintf(`{"event_type":"order.>","target_url":"%s%s","secret_key":"%s","config":%s,
@@ -141,19 +141,19 @@ func upgrade(t *testing.T, old string) {
 	for _, id := range ids {
 		s.awaitRecorded(id, want, 0)
 	}
-	got := s.receiver.got()
-	t.Logf("%d came twice", extras(t, slices.DeleteFunc(slices.Clone(got), func(r request) bool { return r.path == "/waiting" })))
+	got := s.receiver.All()
+	t.Logf("%d came twice", extras(t, slices.DeleteFunc(slices.Clone(got), func(r testenv.Received) bool { return r.Path == "/waiting" })))
 	for _, path := range []string{"/ordered", "/waiting"} {
 		before := ""
 		for _, r := range got {
-			if r.path != path {
+			if r.Path != path {
 				continue
 			}
-			if strings.Compare(r.event, before) > 0 {
+			if strings.Compare(eventID(r), before) > 0 {
 				if before != "" {
-					require.Equal(t, after(before), r.event, "%s is out of order", path)
+					require.Equal(t, after(before), eventID(r), "%s is out of order", path)
 				}
-				before = r.event
+				before = eventID(r)
 			}
 		}
 		require.Equal(t, fmt.Sprintf("e-%04d", n), before)

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +72,7 @@ type system struct {
 	release string
 	// server is the API.
 	server   *program
-	receiver *receiver
+	receiver *testenv.Receiver
 }
 
 func newSystem(t *testing.T) *system {
@@ -87,7 +86,7 @@ func newSystemOn(t *testing.T, database, nats string) *system {
 	key := seal.NewKey()
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
-	s := &system{t: t, masterKey: key, receiver: newReceiver(t)}
+	s := &system{t: t, masterKey: key, receiver: testenv.NewReceiver(t)}
 	s.db, err = postgres.Open(database, 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.db.Close() })
@@ -203,84 +202,13 @@ func (s *system) publish(ctx context.Context, body string) error {
 	return s.bus.PublishEvents(ctx, []bus.Outgoing{{Tenant: webhook.DefaultTenant, Type: "order.created", Body: []byte(body)}})
 }
 
-// receiver writes down every request before it answers.
-type receiver struct {
-	*httptest.Server
+// eventID returns the id of the event that the request delivers.
+func eventID(q testenv.Received) string { return q.Header.Get("X-Whisperer-Event-Id") }
 
-	mu       sync.Mutex
-	requests []request
-	answer   func(path string, n int) int // status for the nth request to a path, from 1; nil for 200
-	busy     time.Duration                // how long an answer takes
-	inFlight int
-}
-
-type request struct {
-	id, event, attempt, body, path string
-	traceparent                    string
-	at                             time.Time
-	verified                       error
-}
-
-func newReceiver(t *testing.T) *receiver {
+// requireSigned fails the test where the request is not signed with the hooks' secret.
+func requireSigned(t *testing.T, q testenv.Received) {
 	t.Helper()
-	r := &receiver{}
-	r.Server = httptest.NewServer(r)
-	t.Cleanup(r.Close)
-	return r
-}
-
-// ServeHTTP implements http.Handler.
-func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
-	body, _ := io.ReadAll(q.Body)
 	key, err := signature.ParseVerifyKey(secret)
-	if err == nil {
-		err = signature.Verify(q.Header, body, []signature.VerifyKey{key}, time.Now(), signature.DefaultTolerance)
-	}
-	r.mu.Lock()
-	r.inFlight++
-	r.requests = append(r.requests, request{
-		id: q.Header.Get("webhook-id"), event: q.Header.Get("X-Whisperer-Event-Id"), attempt: q.Header.Get("X-Whisperer-Attempt"),
-		traceparent: q.Header.Get("traceparent"), body: string(body), path: q.URL.Path, at: time.Now(), verified: err,
-	})
-	n := 0
-	for _, before := range r.requests {
-		if before.path == q.URL.Path {
-			n++
-		}
-	}
-	busy, answer := r.busy, r.answer
-	r.mu.Unlock()
-	if busy > 0 {
-		select {
-		case <-time.After(busy):
-		case <-q.Context().Done():
-		}
-	}
-	r.mu.Lock()
-	r.inFlight--
-	r.mu.Unlock()
-	if answer != nil {
-		w.WriteHeader(answer(q.URL.Path, n))
-	}
-}
-
-// got returns the requests so far.
-func (r *receiver) got() []request {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clip(r.requests)
-}
-
-// setBusy sets how long answers take from now on.
-func (r *receiver) setBusy(d time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.busy = d
-}
-
-// underWay is how many requests are being answered.
-func (r *receiver) underWay() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.inFlight
+	require.NoError(t, err)
+	require.NoError(t, signature.Verify(q.Header, []byte(q.Body), []signature.VerifyKey{key}, q.At, signature.DefaultTolerance))
 }

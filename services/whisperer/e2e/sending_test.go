@@ -172,7 +172,7 @@ func TestTheMasterKeyIsChangedWhileEverythingRuns(t *testing.T) {
 
 	published := make(chan map[string]webhook.DeliveryState, 1)
 	go func() { published <- s.load(500) }()
-	require.Eventually(t, func() bool { return len(s.receiver.got()) > 20 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.receiver.All()) > 20 }, 30*time.Second, time.Millisecond)
 	reseal := exec.CommandContext(t.Context(), "go", "run", "./services/whisperer/cmd/whisperer", "secrets", "reseal", "--database-url", database, "--master-key", fresh+","+old, "--json")
 	reseal.Dir = root
 	var out, complaints bytes.Buffer
@@ -191,46 +191,25 @@ func TestTheMasterKeyIsChangedWhileEverythingRuns(t *testing.T) {
 	s.start("delivery-worker", "WHISPERER_MASTER_KEY="+fresh)
 	require.NoError(t, s.publish(t.Context(), `{"event_id":"last","data":{}}`))
 	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"last": webhook.Delivered}, 1)
-	for _, q := range s.receiver.got() {
-		require.NoError(t, q.verified)
+	for _, q := range s.receiver.All() {
+		requireSigned(t, q)
 	}
 }
 
 func TestAHooksOwnRulesAreKept(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
-	type seen struct{ path, method, body string }
-	var mu sync.Mutex
-	var all []seen
-	count := func(path string) (n int) {
-		for _, q := range all {
-			if q.path == path {
-				n++
-			}
-		}
-		return n
-	}
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		body, _ := io.ReadAll(q.Body)
-		mu.Lock()
-		defer mu.Unlock()
-		all = append(all, seen{q.URL.Path, q.Method, string(body)})
-		switch {
-		case q.URL.Path == "/stop":
-			w.WriteHeader(http.StatusTeapot)
-		case q.URL.Path == "/late", q.URL.Path == "/told" && count("/told") == 1:
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	}))
-	t.Cleanup(receiver.Close)
+	later := testenv.Answer{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}}
+	s.receiver.Answer("/stop", testenv.Answer{Status: http.StatusTeapot})
+	s.receiver.Answer("/late", later)
+	s.receiver.Answer("/told", later, testenv.Answer{})
 	hook := func(path, more string) string {
-		return s.hook(`{"event_type":"order.*","target_url":"` + receiver.URL + path + `"` + more + `}`)
+		return s.hook(`{"event_type":"order.*","target_url":"` + s.receiver.URL + path + `"` + more + `}`)
 	}
-	stop := hook("/stop", `,"config":{"stop_on":[418]},"callback":{"url":"`+receiver.URL+`/told","on":["dead"]}`)
+	stop := hook("/stop", `,"config":{"stop_on":[418]},"callback":{"url":"`+s.receiver.URL+`/told","on":["dead"]}`)
 	late := hook("/late", `,"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":5},"deadline":3}`)
 	put := hook("/put", `,"config":{"method":"PUT"}`)
-	everything := s.hook(`{"event_type":"*","target_url":"` + receiver.URL + `/everything","callback":{"url":"` + receiver.URL + `/told-of-everything"}}`)
+	everything := s.hook(`{"event_type":"*","target_url":"` + s.receiver.URL + `/everything","callback":{"url":"` + s.receiver.URL + `/told-of-everything"}}`)
 	s.start("delivery-worker")
 	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-1","data":{}}`))
 	s.awaitRecorded(stop, map[string]webhook.DeliveryState{"e-1": webhook.Dead}, 1)
@@ -238,9 +217,7 @@ func TestAHooksOwnRulesAreKept(t *testing.T) {
 	s.awaitRecorded(late, map[string]webhook.DeliveryState{"e-1": webhook.Dead}, 0)
 	s.awaitRecorded(everything, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 1)
 	require.Eventually(t, func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return count("/told") == 2 && count("/told-of-everything") == 1
+		return s.receiver.Count("/told") == 2 && s.receiver.Count("/told-of-everything") == 1
 	}, 30*time.Second, 20*time.Millisecond)
 
 	var reasons []string
@@ -250,18 +227,12 @@ func TestAHooksOwnRulesAreKept(t *testing.T) {
 		reasons = append(reasons, list[0].(map[string]any)["reason"].(string))
 	}
 	require.Equal(t, []string{"stop_status", "expired"}, reasons)
-	mu.Lock()
-	defer mu.Unlock()
-	require.LessOrEqual(t, count("/late"), 3, "none is begun that would come after the deadline")
-	require.Equal(t, 1, count("/everything"), "callbacks are no events of anybody's, and are not called back")
-	require.Equal(t, 1, count("/stop"))
-	for _, q := range all {
-		if q.path == "/put" {
-			require.Equal(t, http.MethodPut, q.method)
-		}
-		if q.path == "/told" {
-			require.Contains(t, q.body, `"outcome":"dead","reason":"stop_status"`)
-			require.Contains(t, q.body, `"status":418`)
-		}
+	require.LessOrEqual(t, s.receiver.Count("/late"), 3, "none is begun that would come after the deadline")
+	require.Equal(t, 1, s.receiver.Count("/everything"), "callbacks are no events of anybody's, and are not called back")
+	require.Equal(t, 1, s.receiver.Count("/stop"))
+	require.Equal(t, http.MethodPut, s.receiver.Got("/put")[0].Method)
+	for _, q := range s.receiver.Got("/told") {
+		require.Contains(t, q.Body, `"outcome":"dead","reason":"stop_status"`)
+		require.Contains(t, q.Body, `"status":418`)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -103,12 +104,12 @@ func TestATraceGoesFromThePublisherToTheReceiver(t *testing.T) {
 	t.Parallel()
 	s, c := newSystem(t), newTraces(t)
 	c.traced(s)
-	s.receiver.answer = func(_ string, n int) int {
-		if n == 1 {
-			return http.StatusServiceUnavailable
+	s.receiver.React(func(q testenv.Received) testenv.Answer {
+		if q.Number == 1 {
+			return testenv.Answer{Status: http.StatusServiceUnavailable}
 		}
-		return http.StatusOK
-	}
+		return testenv.Answer{Status: http.StatusOK}
+	})
 	s.hook(`{"event_type":"*","target_url":"` + s.receiver.URL + `/canary-path?key=canary-query","secret_key":"` + secret + `","api_key":"canary-key",
 		"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":1}}}`)
 	s.start("delivery-worker")
@@ -120,7 +121,7 @@ func TestATraceGoesFromThePublisherToTheReceiver(t *testing.T) {
 	}
 	const unsampled = "0af7651916cd43dd8448eb211c80319d"
 	publish(unsampled, "00")
-	require.Eventually(t, func() bool { return len(s.receiver.got()) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.receiver.All()) == 2 }, 20*time.Second, 10*time.Millisecond)
 	publish(traceID, "01")
 	require.Eventually(t, func() bool { return len(c.of(traceID)) == 2 }, 20*time.Second, 10*time.Millisecond)
 
@@ -132,9 +133,9 @@ func TestATraceGoesFromThePublisherToTheReceiver(t *testing.T) {
 	require.Equal(t, "attempt", attempt.name)
 	require.Equal(t, out.id, attempt.parent)
 	require.Equal(t, "whisperer-delivery-worker", attempt.service)
-	got := s.receiver.got()
-	require.Equal(t, "00-"+traceID+"-"+attempt.id+"-01", got[2].traceparent, "the receiver goes on below the attempt")
-	require.Regexp(t, "^00-"+unsampled+"-[0-9a-f]{16}-00$", got[0].traceparent, "the publisher has decided not to sample it")
+	got := s.receiver.All()
+	require.Equal(t, "00-"+traceID+"-"+attempt.id+"-01", got[2].Header.Get("traceparent"), "the receiver goes on below the attempt")
+	require.Regexp(t, "^00-"+unsampled+"-[0-9a-f]{16}-00$", got[0].Header.Get("traceparent"), "the publisher has decided not to sample it")
 	require.Empty(t, c.of(unsampled))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -152,12 +153,12 @@ func TestRetriesAndRequestsToTheAPIAreTraced(t *testing.T) {
 	address := freeAddress(t)
 	s.start("subscription-api", "WHISPERER_LISTEN="+address)
 	s.api = "http://" + address
-	s.receiver.answer = func(_ string, n int) int {
-		if n == 1 {
-			return http.StatusServiceUnavailable
+	s.receiver.React(func(q testenv.Received) testenv.Answer {
+		if q.Number == 1 {
+			return testenv.Answer{Status: http.StatusServiceUnavailable}
 		}
-		return http.StatusOK
-	}
+		return testenv.Answer{Status: http.StatusOK}
+	})
 	s.hook(`{"event_type":"*","target_url":"` + s.receiver.URL + `/a","retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":1}}}`)
 	s.start("delivery-worker")
 	r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPost, s.api+"/whisperer/events/?",
@@ -178,7 +179,7 @@ func TestRetriesAndRequestsToTheAPIAreTraced(t *testing.T) {
 	for i, attempt := range list[1:3] {
 		require.Equal(t, out.id, attempt.parent, "a retry is below the same fan-out")
 		require.Equal(t, attempt.failed, i == 0)
-		require.Equal(t, "00-"+traceID+"-"+attempt.id+"-01", s.receiver.got()[i].traceparent)
+		require.Equal(t, "00-"+traceID+"-"+attempt.id+"-01", s.receiver.All()[i].Header.Get("traceparent"))
 	}
 	require.Equal(t, "http_status", list[1].facts["error.type"])
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -107,7 +108,7 @@ func (s *system) newHook(path string) string {
 	require.Eventually(s.t, func() bool {
 		n++
 		require.NoError(s.t, s.publish(s.t.Context(), fmt.Sprintf(`{"event_id":"probe-%s-%d","data":1}`, path[1:], n)))
-		return slices.ContainsFunc(s.receiver.got(), func(r request) bool { return r.path == path })
+		return slices.ContainsFunc(s.receiver.All(), func(r testenv.Received) bool { return r.Path == path })
 	}, 20*time.Second, 200*time.Millisecond, "no worker knows the hook")
 	return id
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/natsd"
 	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -151,7 +152,7 @@ type ground struct {
 	key          string
 	bus          *bus.Bus
 	db           *postgres.DB
-	receiver     *receiver
+	receiver     *testenv.Receiver
 	hook         uuid.UUID
 }
 
@@ -379,7 +380,7 @@ func (g *ground) endure(m mistake, programs func() []*running, atStart bool) {
 	g.publish("e-2")
 	if !atStart && !m.ofNATS {
 		require.Eventually(t, func() bool {
-			return slices.ContainsFunc(g.receiver.got(), func(r request) bool { return r.event == "e-2" })
+			return slices.ContainsFunc(g.receiver.All(), func(r testenv.Received) bool { return eventID(r) == "e-2" })
 		}, 60*time.Second, 50*time.Millisecond, "deliveries go on")
 	}
 	select { // whoever complains each second does so in this time
@@ -426,7 +427,7 @@ func (g *ground) delivered(ids ...string) {
 // makeHook makes a hook for all that is published.
 func (g *ground) makeHook() {
 	g.t.Helper()
-	g.receiver = newReceiver(g.t)
+	g.receiver = testenv.NewReceiver(g.t)
 	config, err := webhook.ParseConfig(nil)
 	require.NoError(g.t, err)
 	h, err := g.db.CreateHook(g.t.Context(), "test", webhook.Hook{

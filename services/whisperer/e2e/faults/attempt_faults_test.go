@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -108,11 +109,11 @@ func TestR17AReceiverThatAnswersBeforeItHasRead(t *testing.T) {
 func TestR18A410OfTheURLBeforeAnEdit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
-	w.receiver.reacts(func(path string, _ int) answer {
+	w.receiver.reacts(func(path string, _ int) testenv.Answer {
 		if strings.HasPrefix(path, "/old") {
-			return answer{status: http.StatusGone, delay: 4 * time.Second}
+			return testenv.Answer{Status: http.StatusGone, Delay: 4 * time.Second}
 		}
-		return answer{}
+		return testenv.Answer{}
 	})
 	n := 1
 	if *full {
@@ -126,7 +127,7 @@ func TestR18A410OfTheURLBeforeAnEdit(t *testing.T) {
 	require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{event("late", "", "{}")}))
 	edited := make([]webhook.Hook, n)
 	for i, moved := range w.hooks {
-		require.Eventually(t, func() bool { return w.receiver.got(fmt.Sprintf("/old/%d", i)) > 0 }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.receiver.Count(fmt.Sprintf("/old/%d", i)) > 0 }, 20*time.Second, time.Millisecond)
 		var err error
 		edited[i], err = w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil, func(h *webhook.Hook) error {
 			h.TargetURL = fmt.Sprintf("%s/new/%d", w.receiver.URL, i)
@@ -147,18 +148,18 @@ func TestR18A410OfTheURLBeforeAnEdit(t *testing.T) {
 		require.Equal(t, edited[i].Version, stored.Version)
 		late := w.history().deliveries[webhook.DeliveryID(moved.ID, "late")]
 		require.Equal(t, webhook.ReasonGone, late.Reason, "this delivery alone is over")
-		require.Equal(t, 1, w.receiver.got(fmt.Sprintf("/old/%d", i)))
+		require.Equal(t, 1, w.receiver.Count(fmt.Sprintf("/old/%d", i)))
 	}
 }
 
 func TestR19RetryAfterAndDeadlines(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
-	w.receiver.reacts(func(path string, _ int) answer {
+	w.receiver.reacts(func(path string, _ int) testenv.Answer {
 		if path == "/hurried" {
-			return answer{status: http.StatusServiceUnavailable, header: http.Header{"Retry-After": {"1"}}}
+			return testenv.Answer{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}}}
 		}
-		return answer{}
+		return testenv.Answer{}
 	})
 	hurried := w.hook(w.receiver.URL+"/hurried", func(h *webhook.Hook) { h.RetryConfig = nil })
 	brief := w.hook(w.receiver.URL+"/brief", func(h *webhook.Hook) {
@@ -182,12 +183,12 @@ func TestR19RetryAfterAndDeadlines(t *testing.T) {
 	h := w.history()
 	expired, waiting := h.deliveries[webhook.DeliveryID(brief.ID, "e-1")], h.deliveries[webhook.DeliveryID(hurried.ID, "e-1")]
 	require.Equal(t, webhook.ReasonExpired, expired.Reason)
-	require.Zero(t, w.receiver.got("/brief"))
-	require.Equal(t, 2, w.receiver.got("/hurried"), "at once, and after 5 s")
+	require.Zero(t, w.receiver.Count("/brief"))
+	require.Equal(t, 2, w.receiver.Count("/hurried"), "at once, and after 5 s")
 	require.Equal(t, webhook.Waiting, waiting.State)
 	require.Greater(t, waiting.NextAt.Sub(began), 4*time.Minute, "the schedule goes on as it stands")
 	if *full {
-		require.Eventually(t, func() bool { return w.receiver.got("/hurried") == 3 }, 8*time.Minute, 100*time.Millisecond)
+		require.Eventually(t, func() bool { return w.receiver.Count("/hurried") == 3 }, 8*time.Minute, 100*time.Millisecond)
 		require.False(t, time.Now().Before(waiting.NextAt), "and not earlier")
 	}
 }
@@ -209,14 +210,14 @@ func (w *world) forget(pattern string, n int64) {
 func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
-	w.receiver.reacts(func(path string, n int) answer {
+	w.receiver.reacts(func(path string, n int) testenv.Answer {
 		switch {
 		case strings.HasPrefix(path, "/twice") && n == 1:
-			return answer{status: http.StatusServiceUnavailable}
+			return testenv.Answer{Status: http.StatusServiceUnavailable}
 		case strings.HasPrefix(path, "/twice") && n == 2:
-			return answer{status: http.StatusServiceUnavailable, header: http.Header{"Retry-After": {"3600"}}}
+			return testenv.Answer{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"3600"}}}
 		}
-		return answer{}
+		return testenv.Answer{}
 	})
 	n := 1
 	if *full {
@@ -256,7 +257,7 @@ func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
 	w.forget("again", 1) // after a day it is not looked for
 	w.run()
 	publish(`{"n":2}`)
-	require.Eventually(t, each(func(i int, _ uuid.UUID) bool { return w.receiver.got(fmt.Sprintf("/twice/%d", i)) == 3 }),
+	require.Eventually(t, each(func(i int, _ uuid.UUID) bool { return w.receiver.Count(fmt.Sprintf("/twice/%d", i)) == 3 }),
 		80*time.Second, 10*time.Millisecond, "the first event's retry comes at its time")
 	h := w.history()
 	each(func(_ int, id uuid.UUID) bool {

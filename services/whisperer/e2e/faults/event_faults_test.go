@@ -17,6 +17,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -61,11 +62,11 @@ func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(1)
 	w.hook(w.receiver.URL+"/deadly", func(h *webhook.Hook) { h.EventTypes = []string{"order.deadly"} })
-	w.receiver.reacts(func(path string, _ int) answer {
+	w.receiver.reacts(func(path string, _ int) testenv.Answer {
 		if path == "/deadly" {
-			return answer{status: http.StatusServiceUnavailable, delay: time.Minute}
+			return testenv.Answer{Status: http.StatusServiceUnavailable, Delay: time.Minute}
 		}
-		return answer{}
+		return testenv.Answer{}
 	})
 	stop := w.load(5, 1)
 	began := time.Now()
@@ -76,7 +77,7 @@ func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
 			deadly := bus.Outgoing{Tenant: webhook.DefaultTenant, Type: "order.deadly", Body: []byte(`{"data":1}`)}
 			require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{deadly}))
 		}
-		require.Eventually(t, func() bool { return w.receiver.got("/deadly") == n }, 2*again, time.Millisecond)
+		require.Eventually(t, func() bool { return w.receiver.Count("/deadly") == n }, 2*again, time.Millisecond)
 		victim.kill()
 	}
 	w.run()
@@ -88,7 +89,7 @@ func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
 	ended := time.Now()
 	w.lasts(2 * time.Second)
 	stop()
-	require.Equal(t, lives, w.receiver.got("/deadly"), "nobody tries it again")
+	require.Equal(t, lives, w.receiver.Count("/deadly"), "nobody tries it again")
 	w.check(check{
 		fault: "E02 an event that kills its workers", bound: lives * underWay, unmarked: lives * underWay, faults: []window{{began, ended}},
 		recovery: again + slack, note: fmt.Sprintf("put aside after %d workers,", lives),
@@ -149,9 +150,9 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 	}
 	quiet := func(path string, what string) {
 		w.lasts(time.Second)
-		before := w.receiver.got(path)
+		before := w.receiver.Count(path)
 		w.lasts(500 * time.Millisecond)
-		require.Equal(t, before, w.receiver.got(path), "a second after a hook was %s nothing comes to where it was", what)
+		require.Equal(t, before, w.receiver.Count(path), "a second after a hook was %s nothing comes to where it was", what)
 	}
 	moved := w.hook(w.receiver.URL+"/moved/0", nil)
 	paused := w.hooks[0]
@@ -160,7 +161,7 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 		edit(moved, func(h *webhook.Hook) { h.TargetURL = fmt.Sprintf("%s/moved/%d", w.receiver.URL, round+1) })
 		quiet("/good/0", "paused")
 		quiet(fmt.Sprintf("/moved/%d", round), "moved")
-		require.Positive(t, w.receiver.got(fmt.Sprintf("/moved/%d", round+1)))
+		require.Positive(t, w.receiver.Count(fmt.Sprintf("/moved/%d", round+1)))
 		edit(paused, func(h *webhook.Hook) { h.Status = webhook.Active })
 		w.lasts(w.between(100*time.Millisecond, 900*time.Millisecond))
 	}

@@ -44,15 +44,15 @@ func TestF40CostlyFilters(t *testing.T) {
 		e.Tenant = "beta"
 		began := time.Now()
 		require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{e}))
-		require.Eventually(t, func() bool { return w.receiver.got("/beta") > i }, time.Minute, time.Millisecond)
+		require.Eventually(t, func() bool { return w.receiver.Count("/beta") > i }, time.Minute, time.Millisecond)
 		took = append(took, time.Since(began))
 		w.lasts(max(0, 50*time.Millisecond-time.Since(began)))
 	}
-	through := w.receiver.got("/plain")
+	through := w.receiver.Count("/plain")
 	require.Less(t, through, events, "the costly tenant is through first")
 	slices.Sort(took)
 	t.Logf("F40 costly filters: of the other tenant's %d events p50 %s, p99 %s, longest %s, when %d of %d costly ones were through",
 		others, took[others/2], took[others*99/100], took[others-1], through, events)
-	require.Eventually(t, func() bool { return w.receiver.got("/plain") >= events }, 10*time.Minute, 100*time.Millisecond)
-	require.Zero(t, w.receiver.got("/costly/0"))
+	require.Eventually(t, func() bool { return w.receiver.Count("/plain") >= events }, 10*time.Minute, 100*time.Millisecond)
+	require.Zero(t, w.receiver.Count("/costly/0"))
 }

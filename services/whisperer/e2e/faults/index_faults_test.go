@@ -56,7 +56,7 @@ func (w *world) reached(prefix string, n, events int) (lost, doubled int, took t
 	for time.Since(began) < time.Minute {
 		lost, doubled = 0, 0
 		for i := range n {
-			got := w.receiver.got(fmt.Sprintf("/%s%d", prefix, i))
+			got := w.receiver.Count(fmt.Sprintf("/%s%d", prefix, i))
 			lost, doubled = lost+max(0, events-got), doubled+max(0, got-events)
 		}
 		if lost == 0 {
@@ -108,7 +108,7 @@ func TestF31AHookThatWorkersCannotOpen(t *testing.T) {
 	require.True(t, ready)
 	require.Contains(t, metricsOf(t, lacking), fmt.Sprintf("whisperer_hooks_unreadable %d", n))
 	for _, h := range foreign {
-		require.Zero(t, w.receiver.got(strings.TrimPrefix(h.TargetURL, w.receiver.URL)))
+		require.Zero(t, w.receiver.Count(strings.TrimPrefix(h.TargetURL, w.receiver.URL)))
 	}
 	w.lasts(seconds(0, 80))
 	require.Empty(t, w.ended())

@@ -83,7 +83,7 @@ func TestF34AFullEventLogAndCallbacks(t *testing.T) {
 	require.Eventually(t, func() bool { return w.uncalled() == 0 }, 30*time.Second, time.Second, "callbacks are missing")
 	callbacks := 0
 	for i := range n {
-		callbacks += w.receiver.got(fmt.Sprintf("/callback/good/%d", i))
+		callbacks += w.receiver.Count(fmt.Sprintf("/callback/good/%d", i))
 	}
 	require.Equal(t, got.acked*len(w.hooks), callbacks, "none came twice")
 	require.False(t, w.refuses(), "there is room again")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -108,8 +109,8 @@ func (c *crowd) all(limit time.Duration) {
 	var missing string
 	require.Eventually(c.t, func() bool {
 		for _, h := range c.hooks {
-			if path := strings.TrimPrefix(h.TargetURL, c.receiver.URL); c.receiver.got(path) < c.n {
-				missing = fmt.Sprintf("%s has got %d of %d", path, c.receiver.got(path), c.n)
+			if path := strings.TrimPrefix(h.TargetURL, c.receiver.URL); c.receiver.Count(path) < c.n {
+				missing = fmt.Sprintf("%s has got %d of %d", path, c.receiver.Count(path), c.n)
 				return false
 			}
 		}
@@ -249,10 +250,10 @@ func stuck(t *testing.T, fault string, stick func(c *crowd, p *process, proxied 
 	proxied := newProxy(t, database.Host, false)
 	database.Host = proxied.at
 	victim := c.run("WHISPERER_DATABASE_URL=" + database.String())
-	c.receiver.reacts(func(string, int) answer { return answer{delay: 10 * time.Millisecond} })
+	c.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 10 * time.Millisecond} })
 	c.park(1500)
 	c.pause(false)
-	require.Eventually(t, func() bool { return c.receiver.got("/ordered/0") > 20 && c.receiver.got("/free/0") > 20 }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return c.receiver.Count("/ordered/0") > 20 && c.receiver.Count("/free/0") > 20 }, time.Minute, 10*time.Millisecond)
 	stick(c, victim, proxied)
 	c.publishAll(20) // some of them come to the one that is stuck
 	// each hook goes on within the time of a lease, and what was in the stuck one's hands comes in its place
@@ -265,7 +266,7 @@ func stuck(t *testing.T, fault string, stick func(c *crowd, p *process, proxied 
 	for time.Since(began) < 60*time.Second {
 		open := 0
 		for i, h := range c.hooks {
-			n := c.receiver.got(strings.TrimPrefix(h.TargetURL, c.receiver.URL))
+			n := c.receiver.Count(strings.TrimPrefix(h.TargetURL, c.receiver.URL))
 			if n > progress[i] {
 				longest = max(longest, time.Since(last[i]))
 				progress[i], last[i] = n, time.Now()

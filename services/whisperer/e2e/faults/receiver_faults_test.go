@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -52,12 +53,12 @@ func TestR07WhatRetryAfterAsksFor(t *testing.T) {
 		{429, []string{"abc", "3"}, 3 * time.Second},
 		{429, []string{"1000000000"}, webhook.MaxRetryAfter},
 	}
-	w.receiver.reacts(func(path string, n int) answer {
+	w.receiver.reacts(func(path string, n int) testenv.Answer {
 		var i int
 		if _, err := fmt.Sscanf(path, "/good/%d", &i); err != nil || n > 1 {
-			return answer{}
+			return testenv.Answer{}
 		}
-		return answer{status: cases[i].status, header: http.Header{"Retry-After": cases[i].values}}
+		return testenv.Answer{Status: cases[i].status, Header: http.Header{"Retry-After": cases[i].values}}
 	})
 	w.goodHooks(len(cases))
 	w.run()
@@ -86,16 +87,16 @@ func TestR08AReceiverThatRecovers(t *testing.T) {
 	w.goodHooks(hooks)
 	w.run()
 	w.run()
-	w.receiver.reacts(func(path string, _ int) answer {
+	w.receiver.reacts(func(path string, _ int) testenv.Answer {
 		if path == "/good/0" {
-			return answer{status: 503}
+			return testenv.Answer{Status: 503}
 		}
-		return answer{}
+		return testenv.Answer{}
 	})
 	stop := w.load(40, 1)
 	began := time.Now()
 	w.lasts(seconds(10, 120))
-	w.receiver.reacts(nil)
+	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{} })
 	ended := time.Now()
 	w.lasts(5 * time.Second)
 	stop()

@@ -72,9 +72,9 @@ func TestF38OldDaysAreDroppedBesideADump(t *testing.T) {
 		end := w.dump(reader, 1+i%3)
 		require.Eventually(t, func() bool { return w.count(admin, `SELECT count(*) FROM pg_inherits WHERE inhdetachpending`) > 0 }, 30*time.Second, 20*time.Millisecond, "a worker wants to drop them")
 		for range 3 {
-			w.grows("fan-out goes on", 30, func() int { return w.receiver.got("/good/0") })
+			w.grows("fan-out goes on", 30, func() int { return w.receiver.Count("/good/0") })
 			w.grows("recording goes on", 30, func() int { return w.count(admin, `SELECT count(*) FROM attempts`) })
-			w.grows("draining goes on", 5, func() int { return w.receiver.got("/slow") })
+			w.grows("draining goes on", 5, func() int { return w.receiver.Count("/slow") })
 			for _, list := range []string{"/whisperer/events/", "/whisperer/deliveries/", "/whisperer/deliveries/?state=delivered"} {
 				require.Equal(t, http.StatusOK, a.get(t, list).status, list)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 )
 
 // outlives lets what the workers depend on be away for so long, under a load that goes on until a while after it is back,
@@ -37,7 +38,7 @@ func outage(t *testing.T, fault string, parallel bool, down time.Duration, durab
 	}
 	w := newWorld(t, durable)
 	w.goodHooks(hooks)
-	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
+	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 20 * time.Millisecond} })
 	w.run()
 	w.run()
 	during := w.outlives(50, down, 6*time.Second, func() { away(w) }, func() { back(w) })
@@ -70,7 +71,7 @@ func cut(t *testing.T, fault string, toNATS bool, down time.Duration, away, back
 	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
-	w.receiver.reacts(func(string, int) answer { return answer{delay: 50 * time.Millisecond} })
+	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 50 * time.Millisecond} })
 	var p *proxy
 	if toNATS {
 		p = newProxy(t, w.natsURL()[len("nats://"):], true)

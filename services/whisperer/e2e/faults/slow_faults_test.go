@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -31,7 +32,7 @@ func (w *world) calm(s *stranger) int {
 func TestLongF19SlowConnections(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
-	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
+	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 20 * time.Millisecond} })
 	database, err := url.Parse(w.pg.URL("postgres"))
 	require.NoError(t, err)
 	toPostgres, toNATS := newProxy(t, database.Host, false), newProxy(t, w.natsURL()[len("nats://"):], true)
@@ -87,11 +88,11 @@ func TestLongF20BusyCPUsAndLittleMemory(t *testing.T) {
 		}))
 	}
 	// some attempts outlast the time after which a silent worker is given up
-	w.receiver.reacts(func(_ string, n int) answer {
+	w.receiver.reacts(func(_ string, n int) testenv.Answer {
 		if n%200 == 0 {
-			return answer{delay: 20 * time.Second}
+			return testenv.Answer{Delay: 20 * time.Second}
 		}
-		return answer{delay: 20 * time.Millisecond}
+		return testenv.Answer{Delay: 20 * time.Millisecond}
 	})
 	how := "in cgroups of 256 MiB"
 	for range 2 {

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 )
 
 var (
@@ -74,7 +76,7 @@ func TestF23ASoakWithFaults(t *testing.T) {
 	t.Parallel()
 	s := &soak{world: newWorld(t, true), counts: map[string]int{}}
 	s.goodHooks(1)
-	s.receiver.reacts(func(string, int) answer { return answer{delay: 10 * time.Millisecond} })
+	s.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 10 * time.Millisecond} })
 	for range soakWorkers {
 		s.run()
 	}

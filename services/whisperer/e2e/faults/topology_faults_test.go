@@ -14,17 +14,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 )
 
 // alarm is how soon what another hand did is noticed, told of and put right.
 const alarm = 10 * time.Second
 
 // flaky answers badly to each tenth request, so that some deliveries always wait for a time.
-func flaky(_ string, n int) answer {
+func flaky(_ string, n int) testenv.Answer {
 	if n%10 == 0 {
-		return answer{status: http.StatusServiceUnavailable, delay: 20 * time.Millisecond}
+		return testenv.Answer{Status: http.StatusServiceUnavailable, Delay: 20 * time.Millisecond}
 	}
-	return answer{delay: 20 * time.Millisecond}
+	return testenv.Answer{Delay: 20 * time.Millisecond}
 }
 
 // told says whether a worker has said at the level of errors that the stream or consumer was put right.

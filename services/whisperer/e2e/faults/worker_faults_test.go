@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -27,7 +28,7 @@ func seconds(smoke, whole int) time.Duration {
 func TestF01KillingWorkersMidDelivery(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
-	w.receiver.reacts(func(string, int) answer { return answer{delay: time.Second} })
+	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: time.Second} })
 	for range 3 {
 		w.run()
 	}
@@ -36,7 +37,7 @@ func TestF01KillingWorkersMidDelivery(t *testing.T) {
 	began := time.Now()
 	const kills = 10
 	for range kills {
-		require.Eventually(t, func() bool { return w.receiver.underWay() >= underWay/2 }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.receiver.InFlight() >= underWay/2 }, 20*time.Second, time.Millisecond)
 		alive := w.alive()
 		alive[w.chance.IntN(len(alive))].kill()
 		w.run()
@@ -79,7 +80,7 @@ func TestF02KillingTheSuccessorToo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
-	w.receiver.reacts(func(string, int) answer { return answer{delay: 2 * time.Second} })
+	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 2 * time.Second} })
 	began := time.Now()
 	for round := 1; round <= 2; round++ {
 		victim := w.run()
@@ -105,11 +106,11 @@ func TestF03KillingAWorkerBetweenRecordAndAck(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
 	var failing atomic.Bool
-	w.receiver.reacts(func(_ string, n int) answer {
+	w.receiver.reacts(func(_ string, n int) testenv.Answer {
 		if failing.Load() && n%5 == 0 { // retries lose their acks, too
-			return answer{status: http.StatusServiceUnavailable}
+			return testenv.Answer{Status: http.StatusServiceUnavailable}
 		}
-		return answer{}
+		return testenv.Answer{}
 	})
 	failing.Store(true)
 	net := newProxy(t, w.natsURL()[len("nats://"):], true)
@@ -138,7 +139,7 @@ func TestF03KillingAWorkerBetweenRecordAndAck(t *testing.T) {
 func TestF14RollingRestart(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
-	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
+	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 20 * time.Millisecond} })
 	for range 3 {
 		w.run()
 	}
@@ -158,7 +159,7 @@ func TestF14RollingRestart(t *testing.T) {
 func TestF15ScalingFrom1To8To2(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
-	w.receiver.reacts(func(string, int) answer { return answer{delay: 20 * time.Millisecond} })
+	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 20 * time.Millisecond} })
 	first := w.run()
 	stop := w.load(60, 1)
 	w.lasts(5 * time.Second)
@@ -184,7 +185,7 @@ func TestF16AWorkerThatSleepsAndWakes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
-	w.receiver.reacts(func(string, int) answer { return answer{delay: 100 * time.Millisecond} })
+	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 100 * time.Millisecond} })
 	zombie := w.run()
 	w.run()
 	stop := w.load(40, 1)
