@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/lib/pq"
@@ -13,35 +12,35 @@ import (
 const maxCommon = 10_000
 
 // common is what hooks that are loaded together have in common, so that it is in memory once: there are many hooks, and
-// few tenants, event types and configs. What is shared is never changed.
+// few tenants, event types and settings. What is shared is never changed.
 type common struct {
-	texts   map[string]string
-	types   map[string]pq.StringArray
-	configs map[string]webhook.Config
+	texts map[string]string
+	types map[string]pq.StringArray
+	specs map[string]webhook.Hook
 }
 
 func newCommon() *common {
-	return &common{texts: map[string]string{}, types: map[string]pq.StringArray{}, configs: map[string]webhook.Config{}}
+	return &common{texts: map[string]string{}, types: map[string]pq.StringArray{}, specs: map[string]webhook.Hook{}}
 }
 
 // share has the row use what an earlier one has.
 func (c *common) share(r *hookRow) {
-	for _, text := range []*string{&r.Tenant, &r.Name, &r.NotificationType, &r.Status, &r.DisabledReason} {
+	for _, text := range []*string{&r.Tenant, &r.Name, &r.Status, &r.DisabledReason} {
 		*text = again(c.texts, *text, *text)
 	}
 	r.EventTypes = again(c.types, strings.Join(r.EventTypes, " "), r.EventTypes)
 }
 
-// config parses a hook's config, and one that is equal once.
-func (c *common) config(text string) (webhook.Config, error) {
-	if known, ok := c.configs[text]; ok {
+// spec parses a hook's document, and one that is equal once.
+func (c *common) spec(text string) (webhook.Hook, error) {
+	if known, ok := c.specs[text]; ok {
 		return known, nil
 	}
-	parsed, err := webhook.ParseConfig(json.RawMessage(text))
+	parsed, err := parseSpec(text)
 	if err != nil {
 		return parsed, err
 	}
-	return again(c.configs, text, parsed), nil
+	return again(c.specs, text, parsed), nil
 }
 
 // again returns what is known under the key, or the value, which is known from then on.

@@ -32,7 +32,7 @@ func (d *DB) EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (Ende
 	}
 	err = d.db.GetContext(ctx, &row, `
 		WITH hook AS MATERIALIZED (
-			SELECT status FROM hooks WHERE id = $2 AND ($1 = $2 OR callback ->> 'url' <> '') FOR SHARE),
+			SELECT status FROM hooks WHERE id = $2 AND ($1 = $2 OR spec -> 'callback' ->> 'url' <> '') FOR SHARE),
 		fate AS MATERIALIZED (
 			SELECT 'cancelled' AS state, $3 AS reason, '{parked,waiting}'::text[] AS of WHERE NOT EXISTS (SELECT FROM hook)
 			UNION ALL SELECT 'dead', $4, '{parked}' FROM hook WHERE status = 'disabled' AND $1 = $2),

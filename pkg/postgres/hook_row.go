@@ -14,32 +14,26 @@ import (
 )
 
 // hookInsertColumns are those of hookRow that a new hook brings; the database makes the others.
-const hookInsertColumns = `id, tenant, name, event_types, target_url, notification_type, sealed, sealed_key_id, has_secret,
-	has_api_key, callback, retry, config, status, disabled_reason`
+const hookInsertColumns = `id, tenant, name, event_types, target_url, status, disabled_reason, sealed, sealed_key_id, spec`
 
 // hookColumns are those of hookRow.
 const hookColumns = hookInsertColumns + `, created_at, modified_at, version`
 
-// hookRow is a row of hooks.
+// hookRow is a row of hooks: columns for what is searched by, what is secret sealed, and all else as one document.
 type hookRow struct {
-	ID               uuid.UUID      `db:"id"`
-	Tenant           string         `db:"tenant"`
-	Name             string         `db:"name"`
-	EventTypes       pq.StringArray `db:"event_types"`
-	TargetURL        string         `db:"target_url"`
-	NotificationType string         `db:"notification_type"`
-	Sealed           []byte         `db:"sealed"`
-	SealedKeyID      *string        `db:"sealed_key_id"`
-	HasSecret        bool           `db:"has_secret"`
-	HasAPIKey        bool           `db:"has_api_key"`
-	Callback         *[]byte        `db:"callback"`
-	Retry            *[]byte        `db:"retry"`
-	Config           string         `db:"config"`
-	Status           string         `db:"status"`
-	DisabledReason   string         `db:"disabled_reason"`
-	CreatedAt        time.Time      `db:"created_at"`
-	ModifiedAt       time.Time      `db:"modified_at"`
-	Version          int64          `db:"version"`
+	ID             uuid.UUID      `db:"id"`
+	Tenant         string         `db:"tenant"`
+	Name           string         `db:"name"`
+	EventTypes     pq.StringArray `db:"event_types"`
+	TargetURL      string         `db:"target_url"`
+	Status         string         `db:"status"`
+	DisabledReason string         `db:"disabled_reason"`
+	Sealed         []byte         `db:"sealed"`
+	SealedKeyID    *string        `db:"sealed_key_id"`
+	Spec           string         `db:"spec"`
+	CreatedAt      time.Time      `db:"created_at"`
+	ModifiedAt     time.Time      `db:"modified_at"`
+	Version        int64          `db:"version"`
 }
 
 // hookSecrets is what is sealed of a hook.
@@ -54,21 +48,8 @@ type hookSecrets struct {
 // newHookRow turns a hook into a row, sealing its secrets for the hook's id.
 func newHookRow(h *webhook.Hook, ring *seal.Ring) (hookRow, error) {
 	row := hookRow{
-		ID: h.ID, Tenant: h.Tenant, Name: h.Name, EventTypes: h.EventTypes, TargetURL: h.TargetURL,
-		NotificationType: h.NotificationType, HasSecret: len(h.Secrets) > 0, HasAPIKey: h.APIKey != "",
-		Config: string(h.Config.Raw), Status: string(h.Status), DisabledReason: h.DisabledReason,
-		CreatedAt: h.CreatedAt, ModifiedAt: h.ModifiedAt, Version: h.Version,
-	}
-	if h.Callback != nil {
-		b, err := json.Marshal(h.Callback)
-		if err != nil {
-			return hookRow{}, fmt.Errorf("encode callback of hook %s: %w", h.ID, err)
-		}
-		row.Callback = &b
-	}
-	if len(h.RetryConfig) > 0 && string(h.RetryConfig) != "null" {
-		b := []byte(h.RetryConfig)
-		row.Retry = &b
+		ID: h.ID, Tenant: h.Tenant, Name: h.Name, EventTypes: h.EventTypes, TargetURL: h.TargetURL, Status: string(h.Status),
+		DisabledReason: h.DisabledReason, Spec: string(h.Document()), CreatedAt: h.CreatedAt, ModifiedAt: h.ModifiedAt, Version: h.Version,
 	}
 	s := hookSecrets{Secrets: h.Secrets, APIKey: h.APIKey, Headers: h.Headers, Auth: h.Config.Auth, TLS: h.Config.TLS}
 	if len(s.Secrets) > 0 || s.APIKey != "" || len(s.Headers) > 0 || s.Auth != nil || s.TLS != nil {
@@ -89,21 +70,16 @@ func writeHook(c *copyOut, r *hookRow) {
 	c.text(r.Name)
 	c.texts(r.EventTypes)
 	c.text(r.TargetURL)
-	c.text(r.NotificationType)
-	c.optionalBytes(r.Sealed)
-	c.optionalText(textOf(r.SealedKeyID))
-	c.bool(r.HasSecret)
-	c.bool(r.HasAPIKey)
-	c.optionalText(textOf(r.Callback))
-	c.optionalText(textOf(r.Retry))
-	c.text(r.Config)
 	c.text(r.Status)
 	c.text(r.DisabledReason)
+	c.optionalBytes(r.Sealed)
+	c.optionalText(textOf(r.SealedKeyID))
+	c.text(r.Spec)
 	c.end()
 }
 
 // textOf is what p points to, or nil.
-func textOf[T string | []byte](p *T) []byte {
+func textOf(p *string) []byte {
 	if p == nil {
 		return nil
 	}
@@ -137,7 +113,7 @@ func (r *hookRow) hook(ring *seal.Ring) (webhook.Hook, error) {
 }
 
 // known is hookWith for those who have to know all hooks: what of one that cannot be read can be read, and why not all of it.
-func (r *hookRow) known(ring *seal.Ring, parse func(config string) (webhook.Config, error)) webhook.Hook {
+func (r *hookRow) known(ring *seal.Ring, parse func(spec string) (webhook.Hook, error)) webhook.Hook {
 	h, err := r.hookWith(ring, parse)
 	if err == nil {
 		return h
@@ -149,32 +125,23 @@ func (r *hookRow) known(ring *seal.Ring, parse func(config string) (webhook.Conf
 	return h
 }
 
-// shown is known with the parser of configs for a single hook.
-func (r *hookRow) shown(ring *seal.Ring) webhook.Hook { return r.known(ring, parseConfig) }
+// shown is known with the parser for a single hook.
+func (r *hookRow) shown(ring *seal.Ring) webhook.Hook { return r.known(ring, parseSpec) }
 
-func parseConfig(config string) (webhook.Config, error) {
-	return webhook.ParseConfig(json.RawMessage(config))
+// parseSpec is a hook with nothing but what the document says.
+func parseSpec(spec string) (h webhook.Hook, err error) {
+	err = h.ReadDocument(json.RawMessage(spec))
+	return h, err
 }
 
 // hookWith is known with the error as it is.
-func (r *hookRow) hookWith(ring *seal.Ring, parse func(config string) (webhook.Config, error)) (webhook.Hook, error) {
-	h := webhook.Hook{
-		ID: r.ID, Tenant: r.Tenant, Name: r.Name, EventTypes: r.EventTypes, TargetURL: r.TargetURL,
-		NotificationType: r.NotificationType, Status: webhook.HookStatus(r.Status), DisabledReason: r.DisabledReason,
-		CreatedAt: r.CreatedAt.UTC(), ModifiedAt: r.ModifiedAt.UTC(), Version: r.Version,
-	}
-	config, err := parse(r.Config)
+func (r *hookRow) hookWith(ring *seal.Ring, parse func(spec string) (webhook.Hook, error)) (webhook.Hook, error) {
+	h, err := parse(r.Spec)
+	h.ID, h.Tenant, h.Name, h.EventTypes, h.TargetURL = r.ID, r.Tenant, r.Name, r.EventTypes, r.TargetURL
+	h.Status, h.DisabledReason = webhook.HookStatus(r.Status), r.DisabledReason
+	h.CreatedAt, h.ModifiedAt, h.Version = r.CreatedAt.UTC(), r.ModifiedAt.UTC(), r.Version
 	if err != nil {
-		return h, fmt.Errorf("read config of hook %s: %w", r.ID, err)
-	}
-	h.Config = config
-	if r.Callback != nil {
-		if err := json.Unmarshal(*r.Callback, &h.Callback); err != nil {
-			return h, fmt.Errorf("read callback of hook %s: %w", r.ID, err)
-		}
-	}
-	if r.Retry != nil {
-		h.RetryConfig = json.RawMessage(*r.Retry)
+		return h, fmt.Errorf("hook %s: %w", r.ID, err)
 	}
 	if r.SealedKeyID == nil {
 		return h, nil

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -187,20 +186,22 @@ func (d *DB) CreateHook(ctx context.Context, actor Actor, h webhook.Hook, quota 
 // Filters returns the filters of a tenant's hooks that have one, by the hooks' ids.
 func (d *DB) Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error) {
 	var rows []struct {
-		ID     uuid.UUID `db:"id"`
-		Config string    `db:"config"`
+		ID   uuid.UUID `db:"id"`
+		Spec string    `db:"spec"`
 	}
-	err := d.db.SelectContext(ctx, &rows, `SELECT id, config FROM hooks WHERE tenant = $1 AND config <> '{}'`, tenant)
+	err := d.db.SelectContext(ctx, &rows, `SELECT id, spec FROM hooks WHERE tenant = $1 AND spec::text LIKE '%"filter"%'`, tenant)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list filters: %w", err))
 	}
 	filters := map[uuid.UUID]string{}
 	for _, r := range rows {
-		var config struct { // PostgreSQL does not read all JSON
-			Filter string `json:"filter"`
+		var spec struct { // PostgreSQL does not read all JSON
+			Config struct {
+				Filter string `json:"filter"`
+			} `json:"config"`
 		}
-		if json.Unmarshal([]byte(r.Config), &config) == nil && config.Filter != "" {
-			filters[r.ID] = config.Filter
+		if json.Unmarshal([]byte(r.Spec), &spec) == nil && spec.Config.Filter != "" {
+			filters[r.ID] = spec.Config.Filter
 		}
 	}
 	return filters, nil
@@ -236,10 +237,8 @@ func (d *DB) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (stor
 		return stored, err
 	}
 	err = tx.GetContext(ctx, &stored, `
-		INSERT INTO hooks (`+hookInsertColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING `+hookColumns,
-		row.ID, row.Tenant, row.Name, row.EventTypes, row.TargetURL, row.NotificationType, row.Sealed, row.SealedKeyID,
-		row.HasSecret, row.HasAPIKey, row.Callback, row.Retry, row.Config, row.Status, row.DisabledReason)
+		INSERT INTO hooks (`+hookInsertColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING `+hookColumns,
+		row.ID, row.Tenant, row.Name, row.EventTypes, row.TargetURL, row.Status, row.DisabledReason, row.Sealed, row.SealedKeyID, row.Spec)
 	if err != nil {
 		return stored, fmt.Errorf("insert hook %s: %w", row.ID, err)
 	}
@@ -284,7 +283,7 @@ func (d *DB) UpdateHook(ctx context.Context, actor Actor, tenant string, id uuid
 		if err := edit(&after); err != nil {
 			return audited{}, err
 		}
-		changed := changedFields(&before, &after)
+		changed := webhook.Changed(&before, &after)
 		if len(changed) == 0 {
 			return audited{}, nil
 		}
@@ -325,44 +324,14 @@ func (d *DB) storeHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook, stored
 		return err
 	}
 	err = tx.GetContext(ctx, stored, `
-		UPDATE hooks SET name = $2, event_types = $3, target_url = $4, notification_type = $5, sealed = $6,
-			sealed_key_id = $7, has_secret = $8, has_api_key = $9, callback = $10, retry = $11, config = $12, status = $13,
-			disabled_reason = $14, modified_at = now(), version = version + 1
+		UPDATE hooks SET name = $2, event_types = $3, target_url = $4, status = $5, disabled_reason = $6, sealed = $7,
+			sealed_key_id = $8, spec = $9, modified_at = now(), version = version + 1
 		WHERE id = $1 RETURNING `+hookColumns,
-		row.ID, row.Name, row.EventTypes, row.TargetURL, row.NotificationType, row.Sealed, row.SealedKeyID, row.HasSecret,
-		row.HasAPIKey, row.Callback, row.Retry, row.Config, row.Status, row.DisabledReason)
+		row.ID, row.Name, row.EventTypes, row.TargetURL, row.Status, row.DisabledReason, row.Sealed, row.SealedKeyID, row.Spec)
 	if err != nil {
 		return fmt.Errorf("update hook %s: %w", row.ID, err)
 	}
 	return nil
-}
-
-// changedFields names the fields that differ, as the API spells them, for the audit log. A client that reads a hook and writes it
-// back has its own order of keys.
-func changedFields(before, after *webhook.Hook) []string {
-	var changed []string
-	note := func(field string, a, b any) {
-		if !reflect.DeepEqual(a, b) {
-			changed = append(changed, field)
-		}
-	}
-	note("name", before.Name, after.Name)
-	note("event_types", before.EventTypes, after.EventTypes)
-	note("target_url", before.TargetURL, after.TargetURL)
-	note("notification_type", before.NotificationType, after.NotificationType)
-	note("secret_key", before.Secrets, after.Secrets)
-	note("api_key", before.APIKey, after.APIKey)
-	if len(before.Headers)+len(after.Headers) > 0 {
-		note("additional_headers", before.Headers, after.Headers)
-	}
-	note("callback", before.Callback, after.Callback)
-	note("retry_countdown_config", true, webhook.SameJSON(before.RetryConfig, after.RetryConfig))
-	note("config", true, webhook.SameJSON(before.Config.Raw, after.Config.Raw))
-	note("config.auth", before.Config.Auth, after.Config.Auth)
-	note("config.tls", before.Config.TLS, after.Config.TLS)
-	note("status", before.Status, after.Status)
-	note("disabled_reason", before.DisabledReason, after.DisabledReason)
-	return changed
 }
 
 func updateAction(changed []string, status webhook.HookStatus) string {

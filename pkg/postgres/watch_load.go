@@ -153,7 +153,7 @@ func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *DB, where string, 
 			return nil, translate(fmt.Errorf("load hooks: %w", err))
 		}
 		common.share(&row)
-		h := row.known(d.ring, common.config)
+		h := row.known(d.ring, common.spec)
 		if h.Unreadable != "" && h.Status == webhook.Active {
 			h.Status = webhook.Paused
 		}

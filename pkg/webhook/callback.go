@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -14,6 +15,35 @@ type Callback struct {
 	Subject string `json:"subject,omitempty"`
 	// On are the delivery states to be told of; delivered and dead if there are none.
 	On []string `json:"on,omitempty"`
+}
+
+// callbackMembers are the members of a callback.
+var callbackMembers = map[string]Kind{"url": KindText, "subject": KindText, "on": KindTexts}
+
+// parseCallback reads the object that means a callback; {} means none. A *ValidationError points at each bad member.
+func parseCallback(raw json.RawMessage) (*Callback, error) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return nil, invalid("", "is not an object")
+	}
+	p := &ValidationError{}
+	for _, name := range sortedKeys(members) {
+		kind, known := callbackMembers[name]
+		switch {
+		case !known:
+			p.Add("/"+escapePointer(clip(name)), "is not a known field")
+		case !isNull(members[name]) && !kind.Accepts(members[name]):
+			p.Add("/"+name, "must be %s", kind.Expects())
+		}
+	}
+	if err := p.OrNil(); err != nil || len(members) == 0 {
+		return nil, err
+	}
+	var c Callback
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, invalid("", "is not an object")
+	}
+	return c.Normal(), nil
 }
 
 // CallbackOf is the callback that the dotted path of a Python function means, as the predecessor called it: the program that

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -109,7 +108,11 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 		return c, invalid("", "must be an object")
 	}
 	p := &ValidationError{}
-	c.known(keys, p)
+	for i := range configKeys {
+		if raw := keys[configKeys[i].Name]; !isNull(raw) && !configKeys[i].Hidden {
+			configKeys[i].key(&c, raw, p)
+		}
+	}
 	c.Raw = slices.Clone(raw)
 	if c.secrets(keys, p) {
 		stripped, err := json.Marshal(keys)
@@ -157,68 +160,19 @@ func (c *Config) Shown() (json.RawMessage, error) {
 // in the text would stay.
 func (c *Config) secrets(keys map[string]json.RawMessage, p *ValidationError) bool {
 	liftAuth(keys)
-	auth, hasAuth := keys["auth"]
-	if !isNull(auth) {
-		c.Auth = parseAuth(auth, p)
-	}
-	security, hasTLS := keys["tls"]
-	if !isNull(security) {
-		c.TLS = parseTLS(security, time.Now(), p)
-	}
-	delete(keys, "auth")
-	delete(keys, "tls")
-	return hasAuth || hasTLS
-}
-
-// known reads the keys with a meaning.
-func (c *Config) known(keys map[string]json.RawMessage, p *ValidationError) {
-	read := func(key string, ok func(raw json.RawMessage) bool, rule string, args ...any) {
-		if raw, there := keys[key]; there && !isNull(raw) && !ok(raw) {
-			p.Add("/"+key, rule, args...)
+	found := false
+	for i := range configKeys {
+		k := &configKeys[i]
+		raw, there := keys[k.Name]
+		if !k.Hidden || !there {
+			continue
 		}
+		if found = true; !isNull(raw) {
+			k.key(c, raw, p)
+		}
+		delete(keys, k.Name)
 	}
-	read("format", func(raw json.RawMessage) bool {
-		return word(raw, &c.Format, strings.ToLower) && slices.Contains(Formats(), c.Format)
-	}, "must be one of oms, whisperer, standard, cloudevents, raw")
-	read("method", func(raw json.RawMessage) bool {
-		return word(raw, &c.Method, strings.ToUpper) && slices.Contains([]string{"POST", "PUT", "PATCH"}, c.Method)
-	}, "must be POST, PUT or PATCH")
-	read("timeout", func(raw json.RawMessage) bool {
-		d, ok := secondsOf(raw, MaxTimeout)
-		c.Timeout = d
-		return ok
-	}, "must be whole seconds from 1 to %d", int(MaxTimeout.Seconds()))
-	read("concurrency", func(raw json.RawMessage) bool {
-		n, ok := wholeNumber(raw)
-		c.Concurrency = n
-		return ok && n >= 1 && n <= MaxConcurrency
-	}, "must be a whole number from 1 to %d", MaxConcurrency)
-	read("stop_on", func(raw json.RawMessage) bool {
-		err := json.Unmarshal(raw, &c.StopOn)
-		return err == nil && !slices.ContainsFunc(c.StopOn, func(s int) bool { return s < 300 || s > 599 })
-	}, "must be a list of HTTP statuses from 300 to 599")
-	read("api_key_header", func(raw json.RawMessage) bool {
-		return json.Unmarshal(raw, &c.APIKeyHeader) == nil && headerNameProblem(c.APIKeyHeader) == ""
-	}, "must be a header name that is not reserved")
-	read("filter", func(raw json.RawMessage) bool {
-		return json.Unmarshal(raw, &c.Filter) == nil
-	}, "must be a CEL expression as a string")
-	read("ordering", func(raw json.RawMessage) bool {
-		return word(raw, &c.Ordering, strings.ToLower) && slices.Contains([]Ordering{OrderNone, OrderEntity, OrderHook}, c.Ordering)
-	}, "must be none, entity or hook")
-	read("start_from", func(raw json.RawMessage) (ok bool) {
-		c.StartFrom, ok = parseStartFrom(raw)
-		return ok
-	}, "must be a time such as 2026-01-31T12:00:00Z, or a duration of at most 90 days before the creation, such as P7D or PT24H")
-	if raw := keys["rate_limit"]; !isNull(raw) {
-		c.RateLimit = parseRateLimit(raw, p)
-	}
-	if raw := keys["content_fields"]; !isNull(raw) {
-		c.ContentFields = parseContentFields(raw, p)
-	}
-	if raw := keys["maintenance"]; !isNull(raw) {
-		c.Maintenance = parseWindows(raw, p)
-	}
+	return found
 }
 
 // word reads a fixed word, which may be written in any case.

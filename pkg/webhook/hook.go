@@ -60,6 +60,9 @@ type Hook struct {
 	ModifiedAt time.Time
 	// Version counts the changes, from 1.
 	Version int64
+
+	// unknown is what a newer program has stored of the hook; it is never changed.
+	unknown map[string]json.RawMessage
 }
 
 // Secret is a signing secret.
@@ -89,49 +92,10 @@ func (h *Hook) WantsType(eventType string) bool {
 // hook's JSON form. The target URL's host rules are egress's, and whether a type is known is the catalogue's.
 func (h *Hook) Validate() error {
 	p := &ValidationError{}
-	if utf8.RuneCountInString(h.Name) > MaxHookName || !printable(h.Name) {
-		p.Add("/name", "must be at most %d characters of printable text", MaxHookName)
-	}
-	if len(h.EventTypes) == 0 || len(h.EventTypes) > MaxEventTypes {
-		p.Add("/event_types", "must name 1 to %d event types", MaxEventTypes)
-	}
-	for _, t := range h.EventTypes {
-		if err := ValidatePattern(t); err != nil {
-			p.Add("/event_types", "%q %s", clip(t), err)
+	for i := range fields {
+		if fields[i].check != nil {
+			fields[i].check(h, p)
 		}
-	}
-	if h.TargetURL == "" || len(h.TargetURL) > MaxTargetURL {
-		p.Add("/target_url", "must be a URL of at most %d characters", MaxTargetURL)
-	}
-	if h.NotificationType != NotificationREST {
-		p.Add("/notification_type", "must be rest, the only type there is")
-	}
-	for _, s := range h.Secrets {
-		if s.Value == "" || len(s.Value) > MaxSecretLength || !printable(s.Value) {
-			p.Add("/secret_key", "must be 1 to %d bytes of printable text", MaxSecretLength)
-		}
-	}
-	if len(h.APIKey) > MaxAPIKeyLength || headerValueProblem(h.APIKey) != "" {
-		p.Add("/api_key", "must be at most %d bytes without control characters", MaxAPIKeyLength)
-	}
-	if h.Config.TLS != nil && !strings.HasPrefix(strings.ToLower(h.TargetURL), "https:") {
-		p.Add("/config/tls", "means nothing for a target_url that is not https")
-	}
-	p.Collect("/additional_headers", ValidateHeaders(h.Headers))
-	h.conflicts(p)
-	if auth := h.Config.Auth; auth != nil && auth.AuthType == AuthBasic && strings.Contains(auth.Username, ":") {
-		p.Add("/config/auth/username", "must not contain a colon: receivers take what comes after it for the password (RFC 7617 section 2)")
-	}
-	if _, err := ParseCountdown(h.RetryConfig); err != nil {
-		p.Collect("/retry_countdown_config", err)
-	}
-	if h.Callback != nil {
-		p.Collect("/callback", h.Callback.validate(h.Tenant))
-	}
-	switch h.Status {
-	case Active, Paused, Disabled:
-	default:
-		p.Add("/status", "must be active, paused or disabled")
 	}
 	return p.OrNil()
 }

@@ -63,7 +63,9 @@ func TestWhatOlderWorkersParkedIsDrainedInARollingUpgrade(t *testing.T) {
 	}
 }
 
-func upgrade(t *testing.T, old string) {
+// newOldSystem starts the API as the programs of a folder have it, on a database that they migrated.
+func newOldSystem(t *testing.T, old string) *system {
+	t.Helper()
 	database, key := testenv.EmptyPostgres(t), seal.NewKey()
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
@@ -81,6 +83,11 @@ func upgrade(t *testing.T, old string) {
 	require.NoError(t, err)
 	t.Cleanup(s.bus.Close)
 	s.startAPI()
+	return s
+}
+
+func upgrade(t *testing.T, old string) {
+	s := newOldSystem(t, old)
 	first, second := s.start("delivery-worker"), s.start("delivery-worker")
 
 	paths := map[string]string{

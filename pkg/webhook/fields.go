@@ -1,0 +1,219 @@
+package webhook
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Fields describes the fields of a hook, in the order in which the API shows them. Nothing of it may be changed.
+func Fields() []Field { return fields }
+
+// FieldNamed is the description of a field; nil where there is none of the name.
+func FieldNamed(name string) *Field {
+	i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &fields[i]
+}
+
+var fields = slices.Concat(identityFields, sendingFields, stateFields) //nolint:gochecknoglobals // a table that nobody changes
+
+// identityFields say what a hook is and which events it gets.
+var identityFields = []Field{
+	{Name: "id", Kind: KindID, ReadOnly: true},
+	{
+		Name: "name", Kind: KindText, MaxLength: MaxHookName, Help: "Tells hooks apart", Flag: Flag{Name: "name", Placeholder: "TEXT"},
+		at: func(h *Hook) any { return &h.Name }, check: (*Hook).checkName, searched: true, Kept: true,
+	},
+	{
+		Name: "event_type", Kind: KindTextOrMany, Help: "One event type or pattern, or several. Either this or event_types is needed",
+		Shown: "The first of event_types",
+	},
+	{
+		Name: "event_types", Kind: KindTexts, Help: "Event types, such as package.created, and patterns, such as package.> or *.status.*",
+		Shown: "Types and patterns, sorted", Short: "Event type or pattern; may be repeated.",
+		Flag: Flag{Name: "event-type", Short: "e", Placeholder: "TYPE"},
+		at:   func(h *Hook) any { return &h.EventTypes }, check: (*Hook).checkEventTypes, searched: true, Kept: true,
+	},
+	{
+		Name: "target_url", Kind: KindText, MaxLength: MaxTargetURL, Help: "Where to send events: http or https", Shown: "Where events are sent",
+		Short: "Where to deliver.", Flag: Flag{Name: "target-url", Short: "t", Placeholder: "URL"},
+		at: func(h *Hook) any { return &h.TargetURL }, check: (*Hook).checkTarget, searched: true, Kept: true,
+	},
+	{
+		Name: "notification_type", Kind: KindText, Help: "rest, the only one there is",
+		at: func(h *Hook) any { return &h.NotificationType }, set: (*Hook).setNotificationType, check: (*Hook).checkNotificationType, Kept: true,
+	},
+}
+
+// sendingFields say how deliveries are sent.
+var sendingFields = []Field{
+	{
+		Name: "secret_key", Kind: KindText, MaxLength: MaxSecretLength, Hidden: true,
+		Help:  "Signs what is sent; null for no signature. Absent leaves the stored one",
+		Short: "Sign with this secret; empty for no signatures.", Flag: Flag{Name: "secret", Placeholder: "TEXT"},
+		at: func(h *Hook) any { return &h.Secrets }, check: (*Hook).checkSecrets, sealed: true, Kept: true,
+	},
+	{Name: "has_secret", Kind: KindFlag, ReadOnly: true, Help: "Whether what is sent is signed"},
+	{
+		Name: "public_key", Kind: KindText, ReadOnly: true, Nullable: true,
+		Help: "Verifies signatures v1a where the secret is an ed25519 key (whpk_…); null for others",
+	},
+	{
+		Name: "api_key", Kind: KindText, MaxLength: MaxAPIKeyLength, Hidden: true,
+		Help:  "Sent as X-API-Key, or as config.api_key_header says; null for none. Absent leaves the stored one",
+		Short: "Send this as X-API-Key; empty for none.", Flag: Flag{Name: "api-key", Placeholder: "TEXT"},
+		at: func(h *Hook) any { return &h.APIKey }, check: (*Hook).checkAPIKey, sealed: true, Kept: true,
+	},
+	{Name: "has_api_key", Kind: KindFlag, ReadOnly: true, Help: "Whether an API key is sent"},
+	{
+		Name: "additional_headers", Kind: KindTextMap, Help: "Sent with every request",
+		Shown: "Sent with every request. Viewers see *** for the values",
+		Short: "Send this header too, as 'Name: value'; may be repeated.", Flag: Flag{Name: "header", Placeholder: "HEADER"},
+		at: func(h *Hook) any { return &h.Headers }, sealed: true, check: func(h *Hook, p *ValidationError) {
+			p.Collect("/additional_headers", ValidateHeaders(h.Headers))
+			h.conflicts(p)
+		},
+	},
+	{
+		Name: "callback", Kind: KindOutcome,
+		Help: "Where each outcome is told: url or subject, and on, a list of outcomes. The dotted path of a function, as it was once written, " +
+			"means the subject whisperer.callback.<tenant>.<path>. null, {} and an empty text mean none",
+		Shown: "What to do with each outcome; null for nothing",
+		Short: "What to do with outcomes: JSON, @FILE or -; null for nothing.", Flag: Flag{Name: "callback", Placeholder: "JSON"},
+		at: func(h *Hook) any { return &h.Callback }, set: (*Hook).setCallback, check: func(h *Hook, p *ValidationError) {
+			if h.Callback != nil {
+				p.Collect("/callback", h.Callback.validate(h.Tenant))
+			}
+		},
+	},
+	{
+		Name: "retry_countdown_config", Kind: KindObject,
+		Help: "choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default " +
+			"schedule",
+		Shown: "The retry schedule; null for the default one",
+		Short: "Retry schedule: JSON, @FILE or -; null for the default.", Flag: Flag{Name: "retry", Placeholder: "JSON"},
+		at: func(h *Hook) any { return &h.RetryConfig }, check: func(h *Hook, p *ValidationError) {
+			_, err := ParseCountdown(h.RetryConfig)
+			p.Collect("/retry_countdown_config", err)
+		},
+	},
+	{
+		Name: "config", Kind: KindObject, Help: keysHelp(),
+		Shown: "Settings with a meaning, and the integrator's own. What is secret in auth and tls is not shown",
+		Short: "Config object: JSON, @FILE or -.", Flag: Flag{Name: "config", Placeholder: "JSON"},
+		at: func(h *Hook) any { return &h.Config }, check: (*Hook).checkConfig,
+	},
+}
+
+// stateFields say whether the hook is at work, and since when.
+var stateFields = []Field{
+	{Name: "is_active", Kind: KindFlag, Help: "false pauses the hook", Shown: "Whether the status is active"},
+	{
+		Name: "status", Kind: KindText, Help: "active or paused", Kept: true,
+		at: func(h *Hook) any { return &h.Status }, check: (*Hook).checkStatus, searched: true,
+	},
+	{
+		Name: "disabled_reason", Kind: KindText, ReadOnly: true, Help: "Why the status is disabled",
+		at: func(h *Hook) any { return &h.DisabledReason }, searched: true,
+	},
+	{
+		Name: "unreadable", Kind: KindText, ReadOnly: true, Nullable: true,
+		Help: "Why the API cannot read all of the hook, such as that it does not have the master key that its secrets are sealed with; null for " +
+			"a hook that can be read. What cannot be read is shown as if it were not set. The hook is not delivered to and cannot be changed, " +
+			"but be deleted",
+	},
+	{Name: "created_date", Kind: KindTime, ReadOnly: true},
+	{Name: "modified_date", Kind: KindTime, ReadOnly: true},
+	{Name: "version", Kind: KindNumber, ReadOnly: true, Help: "Counts the changes; also the ETag"},
+}
+
+func (h *Hook) checkName(p *ValidationError) {
+	if utf8.RuneCountInString(h.Name) > MaxHookName || !printable(h.Name) {
+		p.Add("/name", "must be at most %d characters of printable text", MaxHookName)
+	}
+}
+
+func (h *Hook) checkEventTypes(p *ValidationError) {
+	if len(h.EventTypes) == 0 || len(h.EventTypes) > MaxEventTypes {
+		p.Add("/event_types", "must name 1 to %d event types", MaxEventTypes)
+	}
+	for _, t := range h.EventTypes {
+		if err := ValidatePattern(t); err != nil {
+			p.Add("/event_types", "%q %s", clip(t), err)
+		}
+	}
+}
+
+func (h *Hook) checkTarget(p *ValidationError) {
+	if h.TargetURL == "" || len(h.TargetURL) > MaxTargetURL {
+		p.Add("/target_url", "must be a URL of at most %d characters", MaxTargetURL)
+	}
+}
+
+func (h *Hook) setNotificationType(raw json.RawMessage) error {
+	h.NotificationType = NotificationREST
+	if !isNull(raw) && !word(raw, &h.NotificationType, strings.ToLower) {
+		return invalid("", "must be "+KindText.Expects())
+	}
+	return nil
+}
+
+func (h *Hook) checkNotificationType(p *ValidationError) {
+	if h.NotificationType != NotificationREST {
+		p.Add("/notification_type", "must be rest, the only type there is")
+	}
+}
+
+func (h *Hook) checkSecrets(p *ValidationError) {
+	for _, s := range h.Secrets {
+		if s.Value == "" || len(s.Value) > MaxSecretLength || !printable(s.Value) {
+			p.Add("/secret_key", "must be 1 to %d bytes of printable text", MaxSecretLength)
+		}
+	}
+}
+
+func (h *Hook) checkAPIKey(p *ValidationError) {
+	if len(h.APIKey) > MaxAPIKeyLength || headerValueProblem(h.APIKey) != "" {
+		p.Add("/api_key", "must be at most %d bytes without control characters", MaxAPIKeyLength)
+	}
+}
+
+// setCallback takes the object, or the dotted path of a function as the predecessor had it; {} and an empty text mean none.
+func (h *Hook) setCallback(raw json.RawMessage) error {
+	var path string
+	switch {
+	case isNull(raw):
+		return nil
+	case json.Unmarshal(raw, &path) == nil && path == "":
+		return nil
+	case path != "" && ValidateEventType(strings.ToLower(path)) != nil:
+		return invalid("", "must be an object, the dotted path of a function, or null")
+	case path != "":
+		h.Callback = CallbackOf(h.Tenant, path)
+		return nil
+	}
+	c, err := parseCallback(raw)
+	h.Callback = c
+	return err
+}
+
+func (h *Hook) checkConfig(p *ValidationError) {
+	if h.Config.TLS != nil && !strings.HasPrefix(strings.ToLower(h.TargetURL), "https:") {
+		p.Add("/config/tls", "means nothing for a target_url that is not https")
+	}
+	if auth := h.Config.Auth; auth != nil && auth.AuthType == AuthBasic && strings.Contains(auth.Username, ":") {
+		p.Add("/config/auth/username", "must not contain a colon: receivers take what comes after it for the password (RFC 7617 section 2)")
+	}
+}
+
+func (h *Hook) checkStatus(p *ValidationError) {
+	switch h.Status {
+	case Active, Paused, Disabled:
+	default:
+		p.Add("/status", "must be active, paused or disabled")
+	}
+}

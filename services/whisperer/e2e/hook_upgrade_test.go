@@ -1,0 +1,101 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// shown is a hook as an API shows it, without what counts its changes.
+func (s *system) shown(api, id string) map[string]any {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, api+"/whisperer/hooks/"+id+"/", nil)
+	require.NoError(s.t, err)
+	req.Header.Set("Authorization", "Token "+s.token)
+	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	require.NoError(s.t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(s.t, err)
+	require.Equal(s.t, http.StatusOK, res.StatusCode, string(text))
+	var hook map[string]any
+	require.NoError(s.t, json.Unmarshal(text, &hook))
+	return hook
+}
+
+// The programs of before hooks' settings were one document read what those of now write, and the other way round, while both run.
+func TestHooksAreTheSameForOlderProgramsInARollingUpgrade(t *testing.T) {
+	t.Parallel()
+	old := buildAt(t, "a85eed5")
+	s := newOldSystem(t, old)
+	oldAPI := s.api
+	oldWorker := s.start("delivery-worker")
+	settings := func(format string, n int) string {
+		return fmt.Sprintf(`{"event_type":"order.>","target_url":"%s/%d","secret_key":"%s","api_key":"key","additional_headers":{"X-Shop":"north"},
+			"callback":{"url":"%s/callback","on":["dead"]},"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":%d}},
+			"config":{"format":"%s","channel_id":%d,"auth":{"auth_type":"basic","username":"u","password":"p"}}}`,
+			s.receiver.URL, n, secret, s.receiver.URL, n, format, n)
+	}
+	before := s.hook(settings("raw", 1))
+	was := s.shown(oldAPI, before)
+	s.migrateWith(binaries)
+	require.Equal(t, was, s.shown(oldAPI, before), "the migration changes nothing, the version neither")
+
+	s.release = ""
+	s.startAPI()
+	newAPI := s.api
+	require.Equal(t, was, s.shown(newAPI, before))
+	byNew := s.hook(settings("raw", 2))
+	s.api = oldAPI
+	byOld := s.hook(settings("raw", 3))
+	asTheSame := func(id string) map[string]any {
+		t.Helper()
+		hook := s.shown(newAPI, id)
+		require.Equal(t, hook, s.shown(oldAPI, id))
+		return hook
+	}
+	for n, id := range []string{before, byNew, byOld} {
+		require.EqualValues(t, []any{"dead"}, asTheSame(id)["callback"].(map[string]any)["on"])
+		for api, change := range map[string]string{
+			oldAPI: `{"config":{"format":"standard","channel_id":7},"callback":null}`,
+			newAPI: `{"retry_countdown_config":null,"name":"renamed"}`,
+		} {
+			s.api = api
+			s.ask(http.MethodPatch, "/whisperer/hooks/"+id+"/", change)
+		}
+		hook := asTheSame(id)
+		require.Nil(t, hook["callback"])
+		require.Nil(t, hook["retry_countdown_config"])
+		require.Equal(t, map[string]any{"format": "standard", "channel_id": 7.0}, hook["config"])
+		require.Equal(t, "renamed", hook["name"], n)
+	}
+
+	// Both workers send what is wanted now, whoever wrote it.
+	bodies := func(event string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			n := 0
+			for _, r := range s.receiver.got() {
+				if r.event == event && strings.HasPrefix(r.body, `{"type":"order.created","timestamp":`) {
+					n++
+				}
+			}
+			return n == 3
+		}, 20*time.Second, 50*time.Millisecond, "not all get %s in the format that was set last", event)
+	}
+	awaitChange := func(worker string) {
+		<-time.After(2 * time.Second) // a change is obeyed within 1 s
+		require.NoError(t, s.publish(t.Context(), `{"event_id":"`+worker+`","data":1}`))
+		bodies(worker)
+	}
+	awaitChange("by-old")
+	oldWorker.stop(t)
+	s.start("delivery-worker")
+	awaitChange("by-new")
+}
