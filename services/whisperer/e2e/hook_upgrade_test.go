@@ -81,8 +81,8 @@ func TestHooksAreTheSameForOlderProgramsInARollingUpgrade(t *testing.T) {
 		t.Helper()
 		require.Eventually(t, func() bool {
 			n := 0
-			for _, r := range s.receiver.got() {
-				if r.event == event && strings.HasPrefix(r.body, `{"type":"order.created","timestamp":`) {
+			for _, r := range s.receiver.All() {
+				if r.Header.Get("X-Whisperer-Event-Id") == event && strings.HasPrefix(r.Body, `{"type":"order.created","timestamp":`) {
 					n++
 				}
 			}
