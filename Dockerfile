@@ -12,9 +12,7 @@ COPY go.work go.work.sum ./
 COPY migrations/go.* migrations/
 COPY proto/go.* proto/
 COPY pkg/go.* pkg/
-COPY services/delivery-worker/go.* services/delivery-worker/
-COPY services/subscription-api/go.* services/subscription-api/
-COPY services/whisperer/go.* services/whisperer/
+COPY services/go.* services/
 COPY scripts/release/go.* scripts/release/
 RUN go mod download && GOWORK=off go -C scripts/release mod download
 COPY . .

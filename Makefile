@@ -12,7 +12,7 @@ DATA    ?= ./.whisperer
 GOTEST  ?= go test
 BINARIES := ./services/subscription-api/cmd/subscription-api ./services/delivery-worker/cmd/delivery-worker ./services/whisperer/cmd/whisperer
 # Where goroutines meet: what `make race` runs under the race detector.
-CONCURRENT := ./services/delivery-worker/... ./pkg/bus/... ./pkg/egress/... ./pkg/daemon/...
+CONCURRENT := ./services/delivery-worker/... ./pkg/broker/... ./services/internal/bus/... ./services/internal/egress/... ./services/internal/daemon/...
 
 # What `make faults` tests, and where its chance begins. Much of it is waiting: four scenarios at once keep two CPUs busy.
 FAULTS := -tags faults -count 1 -v -parallel 4 ./services/whisperer/e2e/faults
@@ -65,7 +65,7 @@ bench-history: deps ## how long looking up what happened takes, in a database wi
 bench-console: deps ## how long the console's pages take, with 10,000 hooks and that database (ATTEMPTS=10000000 KEEP=folder)
 	go run ./services/whisperer/cmd/whisperer $(HISTORY) --only pages
 bench-go: ## Go benchmarks of the hot paths
-	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/delivery-worker/...
+	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/internal/... ./services/delivery-worker/...
 screenshots: deps ## pictures of all pages of the console, in ./screenshots
 	rm -rf screenshots && go test ./services/subscription-api/internal/console -run TestEveryPageIsAccessible -count 1 -screenshots $(CURDIR)/screenshots
 lint: $(BIN)/golangci-lint $(BIN)/actionlint ## all linters over all modules, and over the workflows

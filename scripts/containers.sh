@@ -132,7 +132,7 @@ cluster() {
 
 tests() {
   say "tests on containers"
-  WHISPERER_TEST_ENV=docker go test -count 1 ./pkg/bus ./pkg/postgres || wrong "tests on containers"
+  WHISPERER_TEST_ENV=docker go test -count 1 ./services/internal/bus ./services/internal/store || wrong "tests on containers"
 }
 
 if [ "${BUILD:-yes}" = yes ]; then

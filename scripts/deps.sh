@@ -44,7 +44,7 @@ needs_postgres() {
   [ "${WHISPERER_TEST_ENV:-}" != docker ]
 }
 
-# The places where pkg/localpg looks; the server is often not on PATH.
+# The places where services/internal/localpg looks; the server is often not on PATH.
 has_postgres() {
   local dir
   for dir in ${WHISPERER_PGBIN:-} "$(pg_config --bindir 2>/dev/null || true)" ${PATH//:/ } /usr/lib/postgresql/*/bin \

@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
 )
 
 // Ack is what becomes of an event that PublishAsync took.
@@ -47,7 +47,7 @@ func (p *Publisher) PublishAsync(e Event) *Ack {
 	}
 	ack.id = message.ID()
 	p.flight <- struct{}{}
-	pending, err := p.bus.StartPublish(message.out)
+	pending, err := p.conn.StartPublish(message.out)
 	if err != nil {
 		<-p.flight
 		ack.settle(err)
@@ -61,7 +61,7 @@ func (p *Publisher) PublishAsync(e Event) *Ack {
 }
 
 // await ends by itself: the bus waits for seconds at most.
-func (p *Publisher) await(pending *bus.Pending, ack *Ack) {
+func (p *Publisher) await(pending *broker.Pending, ack *Ack) {
 	err := pending.Wait(context.Background())
 	p.mu.Lock()
 	delete(p.open, ack)

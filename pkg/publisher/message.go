@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -22,7 +22,7 @@ const (
 
 // Message is an event as it goes to NATS; what there is of it has been checked. Event.Encode and Parse make one.
 type Message struct {
-	out bus.Outgoing
+	out broker.Outgoing
 	id  string
 }
 
@@ -69,7 +69,7 @@ func Parse(tenant, eventType string, header map[string]string, body []byte) (Mes
 	if err := p.err(); err != nil {
 		return Message{}, err
 	}
-	return Message{id: e.ID, out: bus.Outgoing{Tenant: tenant, Type: e.Type, ID: messageID(&e), Header: header, Body: body}}, nil
+	return Message{id: e.ID, out: broker.Outgoing{Tenant: tenant, Type: e.Type, ID: messageID(&e), Header: header, Body: body}}, nil
 }
 
 // messageID is what JetStream tells repetitions by. It looks at the whole stream, so that the id alone would confuse

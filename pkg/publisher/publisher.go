@@ -10,19 +10,19 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // ErrTooLarge says that NATS takes no message of this size, now or later. Always wrapped.
-var ErrTooLarge = bus.ErrEventTooLarge
+var ErrTooLarge = broker.ErrEventTooLarge
 
 // Credentials say as whom to connect to NATS, and whom to trust. The zero value connects as nobody and trusts the
 // authorities of the machine.
-type Credentials = bus.Credentials
+type Credentials = broker.Credentials
 
 // ErrDenied says that the NATS user may not publish events of the tenant. Always wrapped.
-var ErrDenied = bus.ErrDenied
+var ErrDenied = broker.ErrDenied
 
 const (
 	// DefaultTimeout is Options.Timeout where that is zero.
@@ -55,7 +55,7 @@ type Options struct {
 
 // Publisher publishes events of one tenant over one connection, which comes back by itself. Safe for concurrent use.
 type Publisher struct {
-	bus    *bus.Bus
+	conn   *broker.Conn
 	opts   Options
 	flight chan struct{} // a place for each event of PublishAsync that is under way
 
@@ -74,23 +74,23 @@ func New(ctx context.Context, o Options) (*Publisher, error) {
 	if err := webhook.ValidateTenant(o.Tenant); err != nil {
 		return nil, fmt.Errorf("name tenant %q: %w", o.Tenant, err)
 	}
-	b, err := bus.Connect(ctx, bus.Options{
-		URL: o.URL, Name: o.Name, Namespace: bus.Namespace(o.Namespace), Credentials: o.Credentials, Inbox: "_INBOX.oms." + o.Tenant, Log: o.Log,
+	c, err := broker.Connect(ctx, broker.Options{
+		URL: o.URL, Name: o.Name, Namespace: broker.Namespace(o.Namespace), Credentials: o.Credentials, Inbox: "_INBOX.oms." + o.Tenant, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{bus: b, opts: o, flight: make(chan struct{}, o.MaxInFlight), open: map[*Ack]struct{}{}}, nil
+	return &Publisher{conn: c, opts: o, flight: make(chan struct{}, o.MaxInFlight), open: map[*Ack]struct{}{}}, nil
 }
 
 // Tenant is whose events these are.
 func (p *Publisher) Tenant() string { return p.opts.Tenant }
 
 // Ready reports why nothing can be published now; nil if it can.
-func (p *Publisher) Ready(ctx context.Context) error { return p.bus.Ready(ctx) }
+func (p *Publisher) Ready(ctx context.Context) error { return p.conn.Ready(ctx) }
 
 // Close sends what is buffered and closes the connection. Flush before it, to know what became of PublishAsync's events.
-func (p *Publisher) Close() { p.bus.Close() }
+func (p *Publisher) Close() { p.conn.Close() }
 
 // Publish returns nil when JetStream has stored the event. It tries again, with the same id, for as long as ctx and
 // Options.Timeout let it. The error is a *webhook.ValidationError where the event breaks a rule, or wraps ErrTooLarge;
@@ -135,11 +135,11 @@ func (p *Publisher) PublishBatch(ctx context.Context, events []Event) error {
 // the front. On an error the next one may be stored too, and publishing it again is harmless. The error wraps ErrTooLarge
 // where the next one can never be stored.
 func (p *Publisher) PublishMessages(ctx context.Context, messages []Message) (stored int, err error) {
-	events := make([]bus.Outgoing, len(messages))
+	events := make([]broker.Outgoing, len(messages))
 	for i := range messages {
 		events[i] = messages[i].out
 	}
-	return p.bus.PublishInOrder(ctx, events)
+	return p.conn.PublishInOrder(ctx, events)
 }
 
 func (p *problems) under(prefix string, err error) {

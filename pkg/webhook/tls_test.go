@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -27,9 +26,9 @@ func tlsConfig(t *testing.T, members ...string) json.RawMessage {
 
 func TestTLSIsTakenOutOfTheConfig(t *testing.T) {
 	t.Parallel()
-	ca := testenv.NewAuthority(t)
-	cert, key := ca.IssuePEM(t, "client", time.Now().Add(time.Hour))
-	c, err := webhook.ParseConfig(tlsConfig(t, "client_certificate", "about me\n"+cert+ca.PEM, "client_key", key, "ca", ca.PEM+ca.PEM, "server_name", "a.example"))
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, time.Now().Add(time.Hour))
+	c, err := webhook.ParseConfig(tlsConfig(t, "client_certificate", "about me\n"+cert+ca.pem, "client_key", key, "ca", ca.pem+ca.pem, "server_name", "a.example"))
 	require.NoError(t, err)
 	require.JSONEq(t, `{"mine":1}`, string(c.Raw))
 	pair, err := c.TLS.Certificate()
@@ -37,7 +36,7 @@ func TestTLSIsTakenOutOfTheConfig(t *testing.T) {
 	require.Len(t, pair.Certificate, 2)
 	roots, err := c.TLS.Roots()
 	require.NoError(t, err)
-	require.True(t, roots.Equal(ca.Pool))
+	require.True(t, roots.Equal(ca.pool))
 	require.Empty(t, c.TLS.Shown().ClientKey)
 	require.Equal(t, c.TLS.CA, c.TLS.Shown().CA)
 	require.NotEmpty(t, c.TLS.ClientKey)
@@ -45,10 +44,10 @@ func TestTLSIsTakenOutOfTheConfig(t *testing.T) {
 
 func TestAWrongTLSIsPointedAt(t *testing.T) {
 	t.Parallel()
-	ca := testenv.NewAuthority(t)
-	cert, key := ca.IssuePEM(t, "client", time.Now().Add(time.Hour))
-	_, another := ca.IssuePEM(t, "client", time.Now().Add(time.Hour))
-	expired, expiredKey := ca.IssuePEM(t, "client", time.Now().Add(-time.Minute))
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, time.Now().Add(time.Hour))
+	_, another := ca.issue(t, time.Now().Add(time.Hour))
+	expired, expiredKey := ca.issue(t, time.Now().Add(-time.Minute))
 	encrypted := strings.ReplaceAll(key, "PRIVATE KEY", "ENCRYPTED PRIVATE KEY")
 	for name, test := range map[string]struct {
 		members []string
@@ -66,8 +65,8 @@ func TestAWrongTLSIsPointedAt(t *testing.T) {
 		"a key for a certificate":          {[]string{"client_certificate", key, "client_key", key}, "/tls/client_certificate", "something else"},
 		"a broken certificate":             {[]string{"ca", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"}, "/tls/ca", "cannot be read"},
 		"a CA that is none":                {[]string{"ca", "canary"}, "/tls/ca", "PEM"},
-		"an expired CA":                    {[]string{"ca", ca.PEM + expired}, "/tls/ca", "expired"},
-		"a CA that is too large":           {[]string{"ca", strings.Repeat(ca.PEM, 100)}, "/tls/ca", "32 KiB"},
+		"an expired CA":                    {[]string{"ca", ca.pem + expired}, "/tls/ca", "expired"},
+		"a CA that is too large":           {[]string{"ca", strings.Repeat(ca.pem, 100)}, "/tls/ca", "32 KiB"},
 		"a server name that is a URL":      {[]string{"server_name", "https://a.example"}, "/tls/server_name", "host name"},
 		"a server name with a space in it": {[]string{"server_name", "a b"}, "/tls/server_name", "host name"},
 		"an unknown field":                 {[]string{"cert", cert}, "/tls/cert", "not a known field"},

@@ -10,7 +10,7 @@ set -euo pipefail
 
 SUITE=${SUITE:-trixie}         # of Debian: the packages come from here
 PG_MAJOR=${PG_MAJOR:-17}       # what that suite has
-NATS_VERSION=${NATS_VERSION:-} # default: the one that pkg/go.mod requires
+NATS_VERSION=${NATS_VERSION:-} # default: the one that services/go.mod requires
 POSTGRES_IMAGE=${POSTGRES_IMAGE:-postgres:17-alpine}
 NATS_IMAGE=${NATS_IMAGE:-nats:2.15.3-alpine}
 GO_IMAGE=${GO_IMAGE:-golang:1.26}
@@ -107,7 +107,7 @@ DOCKERFILE
 
 make_nats() {
   local root=$work/nats version=$NATS_VERSION
-  [ -n "$version" ] || version=$(GOWORK=off go -C pkg list -m -f '{{.Version}}' github.com/nats-io/nats-server/v2)
+  [ -n "$version" ] || version=$(GOWORK=off go -C services list -m -f '{{.Version}}' github.com/nats-io/nats-server/v2)
   shell "$root"
   people "$root" nats 1000
   mkdir -p "$root/data"

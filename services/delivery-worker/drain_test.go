@@ -10,10 +10,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func (w *world) setStatus(h webhook.Hook, status webhook.HookStatus) {
@@ -301,9 +301,9 @@ func TestWhatADeadWorkerHadTakenIsDrainedByAnother(t *testing.T) {
 	stop()
 	dead, err := w.db.OpenDrainer(t.Context(), "dead", 10*time.Second)
 	require.NoError(t, err)
-	leases, err := w.db.LeaseHooks(t.Context(), dead, "dead", []postgres.DrainLease{{Hook: h.ID}}, 10*time.Second)
+	leases, err := w.db.LeaseHooks(t.Context(), dead, "dead", []store.DrainLease{{Hook: h.ID}}, 10*time.Second)
 	require.NoError(t, err)
-	taken, err := w.db.TakeParked(t.Context(), dead, []postgres.Want{{Lease: leases[0], Limit: 20}}, []postgres.Places{{UpTo: 1 << 60}})
+	taken, err := w.db.TakeParked(t.Context(), dead, []store.Want{{Lease: leases[0], Limit: 20}}, []store.Places{{UpTo: 1 << 60}})
 	require.NoError(t, err)
 	require.Len(t, taken, 20)
 	w.setStatus(h, webhook.Active)

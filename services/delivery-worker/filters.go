@@ -10,9 +10,9 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/filter"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -34,7 +34,7 @@ type filters struct {
 
 // failing is a hook whose filter could not be evaluated.
 type failing struct {
-	postgres.FilterFailures
+	store.FilterFailures
 
 	hook *webhook.Hook
 }
@@ -93,7 +93,7 @@ func (f *filters) store(ctx context.Context) {
 	if len(list) == 0 {
 		return
 	}
-	failures := make(map[uuid.UUID]postgres.FilterFailures, len(list))
+	failures := make(map[uuid.UUID]store.FilterFailures, len(list))
 	for id, of := range list {
 		failures[id] = of.FilterFailures
 	}

@@ -18,7 +18,7 @@ type hookSet struct {
 	memory int64
 }
 
-// Replace implements postgres.HookSet.
+// Replace implements store.HookSet.
 func (s hookSet) Replace(hooks []*webhook.Hook, tenants []string) {
 	s.Index.Replace(index.WithCarriers(hooks), tenants)
 	if len(hooks) > manyHooks {
@@ -27,7 +27,7 @@ func (s hookSet) Replace(hooks []*webhook.Hook, tenants []string) {
 	aimAt(s.memory)
 }
 
-// Put implements postgres.HookSet.
+// Put implements store.HookSet.
 func (s hookSet) Put(h webhook.Hook) {
 	s.Index.Put(h)
 	if c := h.CallbackHook(); c != nil {
@@ -37,13 +37,13 @@ func (s hookSet) Put(h webhook.Hook) {
 	}
 }
 
-// Remove implements postgres.HookSet.
+// Remove implements store.HookSet.
 func (s hookSet) Remove(id uuid.UUID) {
 	s.Index.Remove(id)
 	s.Index.Remove(webhook.CallbackHookID(id))
 }
 
-// SetTenant implements postgres.HookSet.
+// SetTenant implements store.HookSet.
 func (s hookSet) SetTenant(name string, there bool) {
 	if there {
 		s.PutTenant(name)
@@ -52,5 +52,5 @@ func (s hookSet) SetTenant(name string, there bool) {
 	}
 }
 
-// PutBacklog implements postgres.HookSet.
+// PutBacklog implements store.HookSet.
 func (s hookSet) PutBacklog(hook uuid.UUID) { s.worker.drain.Wake(hook) }

@@ -7,12 +7,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // metrics are what the worker counts; it is the observer of its parts.
@@ -145,7 +145,7 @@ func (m *metrics) watchFilters(r *prometheus.Registry, v *fanout.Evaluator) {
 }
 
 // watchHooks registers how well hooks are known.
-func (m *metrics) watchHooks(r *prometheus.Registry, known *postgres.Watch) {
+func (m *metrics) watchHooks(r *prometheus.Registry, known *store.Watch) {
 	r.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "whisperer_hook_index_age_seconds", Help: "How old this worker's knowledge of hooks is; normally below 2.",
@@ -209,7 +209,7 @@ const (
 const clockTolerance = 5 * time.Second
 
 // followParked counts what is parked, and compares the clock with that of the database, until ctx ends.
-func (m *metrics) followParked(ctx context.Context, db *postgres.DB, log *zap.Logger) {
+func (m *metrics) followParked(ctx context.Context, db *store.DB, log *zap.Logger) {
 	tick := time.NewTicker(countParkedEvery)
 	defer tick.Stop()
 	for {

@@ -7,11 +7,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/housekeeper"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 func (s *Service) housekeeper(history *ledger.Reader) *housekeeper.Housekeeper {
@@ -65,7 +65,7 @@ func (o operator) disable(h *webhook.Hook, reason string) {
 	log := o.s.log.With(zap.Stringer("hook_id", h.ID), zap.String("reason", reason))
 	var disabled bool
 	err := daemon.Await(context.Background(), log, "postgres", func(ctx context.Context) (err error) {
-		disabled, err = o.s.db.DisableHook(ctx, "delivery-worker", h.ID, postgres.IfVersion{h.Version}, reason)
+		disabled, err = o.s.db.DisableHook(ctx, "delivery-worker", h.ID, store.IfVersion{h.Version}, reason)
 		return err
 	}, context.Canceled)
 	switch {

@@ -11,9 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
 // own publishes callbacks and operational events: what hooks can subscribe to like to any other type, and nobody else may
@@ -52,7 +53,7 @@ func (o *own) Announce(ctx context.Context, tenant, eventType, id, entity string
 func (o *own) publish(ctx context.Context, tenant string, e *whispererv1.Event) error {
 	e.Id = webhook.ReservedIDPrefix + e.GetId()
 	err := o.send(ctx, tenant, e)
-	if !bus.Refused(err) {
+	if !broker.Refused(err) {
 		return err
 	}
 	id := webhook.DeliveryID(uuid.Nil, tenant+" "+e.GetId())
@@ -64,7 +65,7 @@ func (o *own) publish(ctx context.Context, tenant string, e *whispererv1.Event) 
 // Again publishes an event for which the stream had no room, or lets it wait on.
 func (o *own) Again(ctx context.Context, deferred *whispererv1.Retry) error {
 	err := o.send(ctx, deferred.GetTenant(), deferred.GetEvent())
-	if !bus.Refused(err) {
+	if !broker.Refused(err) {
 		return err
 	}
 	return o.later(ctx, err, deferred)

@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // settle gives the streams the sizes, as an operator does.
@@ -80,7 +80,7 @@ func TestNobodyElsePublishesWhatIsOurs(t *testing.T) {
 	w.publish("order.created", `{"event_id":"whisperer:callback:1","data":{}}`)
 	w.publish("delivery.created", `{"event_id":"e-1","data":{}}`)
 	w.receiver.Await(t, "/ops", 1)
-	var list []postgres.RejectedEvent
+	var list []store.RejectedEvent
 	require.Eventually(t, func() bool {
 		var err error
 		list, err = w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Time{}, 20)

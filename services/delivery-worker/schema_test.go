@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
@@ -21,12 +21,12 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 	w.receiver.Await(t, "/a", 1)
 
 	check := func(c webhook.SchemaCheck) {
-		_, err := w.db.SetEventType(t.Context(), "test", webhook.DefaultTenant, "order.created", postgres.EventTypeSettings{Check: c})
+		_, err := w.db.SetEventType(t.Context(), "test", webhook.DefaultTenant, "order.created", store.EventTypeSettings{Check: c})
 		require.NoError(t, err)
 	}
 	check(webhook.SchemaReject)
-	rejected := func() []postgres.RejectedEvent {
-		list, _, err := w.db.Rejected(t.Context(), webhook.DefaultTenant, postgres.RejectedFilter{}, 100, postgres.Page{Limit: 100})
+	rejected := func() []store.RejectedEvent {
+		list, _, err := w.db.Rejected(t.Context(), webhook.DefaultTenant, store.RejectedFilter{}, 100, store.Page{Limit: 100})
 		require.NoError(t, err)
 		return list
 	}
@@ -48,7 +48,7 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 		return err == nil && len(e.SchemaProblems) > 0
 	}, 20*time.Second, 100*time.Millisecond)
 	require.Eventually(t, func() bool {
-		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, postgres.DeliveryFilter{Hook: h.ID}, postgres.Page{Limit: 100})
+		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: h.ID}, store.Page{Limit: 100})
 		return err == nil && len(list) == n-len(rejected())
 	}, 20*time.Second, 50*time.Millisecond, "each event is delivered or rejected")
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // past is a world with a hook that begins in the past.
@@ -71,9 +71,9 @@ func (p *past) work() {
 	require.NoError(p.t, err)
 }
 
-func (p *past) job() postgres.Job {
+func (p *past) job() store.Job {
 	p.t.Helper()
-	list, _, err := p.db.Jobs(p.t.Context(), webhook.DefaultTenant, p.hook.ID, postgres.Page{Limit: 10})
+	list, _, err := p.db.Jobs(p.t.Context(), webhook.DefaultTenant, p.hook.ID, store.Page{Limit: 10})
 	require.NoError(p.t, err)
 	require.Len(p.t, list, 1)
 	return list[0]
@@ -90,10 +90,10 @@ func (p *past) got() []string {
 func (p *past) finish() {
 	p.t.Helper()
 	p.change(`UPDATE jobs SET to_at = now() - interval '90 seconds'`) // rather than wait for what is settled
-	for p.job().State == postgres.JobRunning {
+	for p.job().State == store.JobRunning {
 		p.work()
 	}
-	require.Equal(p.t, postgres.JobCompleted, p.job().State)
+	require.Equal(p.t, store.JobCompleted, p.job().State)
 }
 
 func TestAnOrderedHookGetsThePastFirstAndThenWhatIsNew(t *testing.T) {
@@ -132,7 +132,7 @@ func TestAJobThatIsCancelledHoldsNothingBack(t *testing.T) {
 	t.Parallel()
 	p := newPast(t, "hook", 5)
 	p.publishNumbered("new", 5)
-	_, err := p.db.SetJobState(context.WithoutCancel(t.Context()), "test", webhook.DefaultTenant, p.job().ID, postgres.JobCancelled)
+	_, err := p.db.SetJobState(context.WithoutCancel(t.Context()), "test", webhook.DefaultTenant, p.job().ID, store.JobCancelled)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return len(p.got()) >= 5 }, 20*time.Second, 10*time.Millisecond)
 	require.Equal(t, p.want[5:], p.got())

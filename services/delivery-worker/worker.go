@@ -14,15 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/attempt"
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/egress"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/schema"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/trace"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/deliver"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/drainer"
@@ -34,6 +26,15 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/payload"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
+	"github.com/whisperer-oms/whisperer/services/internal/attempt"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 const (
@@ -57,7 +58,7 @@ type Service struct {
 	health   *daemon.Health
 	registry *prometheus.Registry
 	metrics  *metrics
-	db       *postgres.DB
+	db       *store.DB
 	policy   egress.Policy
 	version  string
 	traces   *trace.Tracer
@@ -68,7 +69,7 @@ type Service struct {
 	own   *own
 	index *index.Index
 	// known keeps the index and the checked types equal to the database.
-	known *postgres.Watch
+	known *store.Watch
 	types *schema.Checks
 	lanes *lane.Lanes
 	send  *attempt.Sender
@@ -97,7 +98,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	if err != nil {
 		return nil, fmt.Errorf("read egress policy: %w", err)
 	}
-	db, err := postgres.Open(c.DatabaseURL, databaseConns, ring)
+	db, err := store.Open(c.DatabaseURL, databaseConns, ring)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +230,7 @@ func (s *Service) connect(ctx context.Context) error {
 	}
 	s.guard = newGuard(s.bus, s.metrics.repairs, s.log)
 	s.health.AddCheck("topology", s.guard.ready)
-	if err := daemon.Await(ctx, s.log, "nats", s.guard.ensure, bus.ErrServerTooOld); err != nil {
+	if err := daemon.Await(ctx, s.log, "nats", s.guard.ensure, broker.ErrServerTooOld); err != nil {
 		s.bus.Close()
 		return err
 	}
@@ -247,7 +248,7 @@ func (s *Service) connect(ctx context.Context) error {
 	s.metrics.watchFilters(s.registry, s.evaluator)
 	s.own = &own{bus: s.bus, mask: s.mask, deferred: s.metrics.ownDeferred, log: s.log}
 	s.metrics.watch(s.registry, s.index, s.lanes)
-	s.known, err = s.db.Watch(postgres.WatchOptions{
+	s.known, err = s.db.Watch(store.WatchOptions{
 		Hooks: hookSet{s.index, s, s.config.MemoryTarget}, Types: s.types, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,
 	})
 	if err != nil {

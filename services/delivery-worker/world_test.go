@@ -12,13 +12,13 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	deliveryworker "github.com/whisperer-oms/whisperer/services/delivery-worker"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // world is a worker with a real Postgres, a real nats-server and a receiver.
 type world struct {
 	t        *testing.T
-	db       *postgres.DB
+	db       *store.DB
 	bus      *bus.Bus
 	config   deliveryworker.Config
 	receiver *testenv.Receiver
@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 		EventAge: time.Hour, KeepPayloads: 24 * time.Hour, KeepRecords: 48 * time.Hour, DisableAfter: 120 * time.Hour,
 		DisableFailures: 20, DisableSpan: 12 * time.Hour, HousekeepEvery: time.Second, SweepAfter: 5 * time.Minute, ShutdownTimeout: 10 * time.Second,
 	}}
-	w.db, err = postgres.Open(w.config.DatabaseURL, 4, ring)
+	w.db, err = store.Open(w.config.DatabaseURL, 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.db.Close() })
 	w.bus, err = bus.Connect(t.Context(), bus.Options{URL: w.config.NATSURL, Name: "test", Log: zap.NewNop()})
@@ -82,7 +82,7 @@ func (w *world) hook(path string, edit func(h *webhook.Hook)) webhook.Hook {
 		edit(&h)
 	}
 	require.NoError(w.t, h.Validate())
-	h, err = w.db.CreateHook(w.t.Context(), "test", h, 1000, postgres.IdempotencyKey{})
+	h, err = w.db.CreateHook(w.t.Context(), "test", h, 1000, store.IdempotencyKey{})
 	require.NoError(w.t, err)
 	return h
 }

@@ -16,17 +16,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/aside"
-	"github.com/whisperer-oms/whisperer/pkg/attempt"
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/egress"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/schema"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/trace"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/attempt"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
@@ -58,9 +59,9 @@ type Service struct {
 	config  Config
 	log     *zap.Logger
 	health  *daemon.Health
-	db      *postgres.DB
-	history *postgres.DB // for looking up what happened
-	work    *postgres.DB // for jobs
+	db      *store.DB
+	history *store.DB // for looking up what happened
+	work    *store.DB // for jobs
 	events  *publisher
 	types   *schema.Checks
 	traces  *trace.Tracer
@@ -175,11 +176,11 @@ func (s *Service) reportGuesses(ctx context.Context, about daemon.Guessed) {
 // openDatabase makes a pool of connections for each use.
 func (s *Service) openDatabase(ring *seal.Ring) error {
 	for _, pool := range []struct {
-		db    **postgres.DB
+		db    **store.DB
 		conns int
 	}{{&s.db, hookConns}, {&s.history, lookUpConns}, {&s.work, jobConns}} {
 		var err error
-		if *pool.db, err = postgres.Open(s.config.DatabaseURL, pool.conns, ring); err != nil {
+		if *pool.db, err = store.Open(s.config.DatabaseURL, pool.conns, ring); err != nil {
 			return err
 		}
 	}
@@ -254,7 +255,7 @@ func (s *Service) serve(ctx context.Context, ready func()) error {
 // closeDatabase closes the pools that there are.
 func (s *Service) closeDatabase() error {
 	var problems []error
-	for _, pool := range []*postgres.DB{s.db, s.history, s.work} {
+	for _, pool := range []*store.DB{s.db, s.history, s.work} {
 		if pool != nil {
 			problems = append(problems, pool.Close())
 		}
@@ -265,7 +266,7 @@ func (s *Service) closeDatabase() error {
 // watchTypes keeps the checked event types as they are in the database until ctx ends.
 func (s *Service) watchTypes(ctx context.Context, ready func()) error {
 	ready()
-	watch, err := s.db.Watch(postgres.WatchOptions{Types: s.types, Log: s.log})
+	watch, err := s.db.Watch(store.WatchOptions{Types: s.types, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -299,7 +300,7 @@ func (s *Service) connectBus(ctx context.Context, ready func()) error {
 		err := b.EnsureTopology(ctx)
 		s.events.waits(err)
 		return err
-	}, bus.ErrServerTooOld)
+	}, broker.ErrServerTooOld)
 	switch {
 	case ctx.Err() != nil:
 		return nil

@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
@@ -36,10 +36,10 @@ func start(t *testing.T, nats string) (addr, token, health string) {
 	require.NoError(t, config.Validate())
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
-	db, err := postgres.Open(config.DatabaseURL, 1, ring)
+	db, err := store.Open(config.DatabaseURL, 1, ring)
 	require.NoError(t, err)
 	defer db.Close()
-	token, _, err = db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "t", Role: postgres.Admin})
+	token, _, err = db.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Role: store.Admin})
 	require.NoError(t, err)
 
 	s, err := subscriptionapi.New(t.Context(), config, "test", zap.NewNop(), nil)
@@ -198,7 +198,7 @@ func TestASchemaThatDoesNotFitIsWaitedForAndTheCheckSaysWhatToDo(t *testing.T) {
 		return string(text)
 	}
 	require.Eventually(t, func() bool { return strings.Contains(told(), "run `whisperer migrate up`") }, 30*time.Second, 20*time.Millisecond)
-	_, err = postgres.Migrate(t.Context(), database)
+	_, err = store.Migrate(t.Context(), database)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return strings.Contains(told(), `"postgres":{"ok":true}`) }, 30*time.Second, 20*time.Millisecond)
 	stop()

@@ -6,10 +6,11 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/egress"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
 // Config is everything that an operator can set.
@@ -51,7 +52,7 @@ func (c Config) Validate() error {
 		}
 	}
 	add("DATABASE_URL", daemon.ValidateURL(c.DatabaseURL, "postgres", "postgresql"))
-	add("NATS_URL", bus.ValidateURL(c.NATSURL))
+	add("NATS_URL", broker.ValidateURL(c.NATSURL))
 	problems = append(problems, c.NATS.Validate())
 	_, err := seal.ParseRing(c.MasterKey)
 	add("MASTER_KEY", err)

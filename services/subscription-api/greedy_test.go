@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
@@ -46,8 +46,8 @@ func TestWhoLooksUpTooMuchKeepsNobodyElseWaiting(t *testing.T) {
 	t.Parallel()
 	db := testenv.OpenStore(t)
 	db.MakeTenant(t, "greedy")
-	greedy := db.MakeToken(t, postgres.NewToken{Name: "greedy", Tenant: "greedy", Role: postgres.Viewer})
-	good := db.MakeToken(t, postgres.NewToken{Name: "good", Tenant: webhook.DefaultTenant, Role: postgres.Editor})
+	greedy := db.MakeToken(t, store.NewToken{Name: "greedy", Tenant: "greedy", Role: store.Viewer})
+	good := db.MakeToken(t, store.NewToken{Name: "good", Tenant: webhook.DefaultTenant, Role: store.Editor})
 	numbers := make([]string, 3000)
 	for i := range numbers {
 		numbers[i] = fmt.Sprint(i)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/trace"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // Main is the program: it reads the configuration from the environment and serves the API until a signal comes.

@@ -11,18 +11,18 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
 func TestOnlyTrustedProxiesSayWhoTheClientIsAndWhetherItUsedTLS(t *testing.T) {
 	t.Parallel()
 	db := testenv.OpenStore(t)
-	token := db.MakeToken(t, postgres.NewToken{Name: "editor", Tenant: webhook.DefaultTenant, Role: postgres.Editor})
+	token := db.MakeToken(t, store.NewToken{Name: "editor", Tenant: webhook.DefaultTenant, Role: store.Editor})
 	for name, test := range map[string]struct {
 		proxies, proto string
 		https          bool

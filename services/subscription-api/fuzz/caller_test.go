@@ -15,9 +15,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // kind is what an id is of.
@@ -76,9 +76,9 @@ func newCaller(t *testing.T, api *target, n int) *caller {
 	c := &caller{t: t, api: api, n: n, tenant: fmt.Sprintf("caller-%d", n), wire: wire{addr: api.addr}, tally: newTally(), ids: map[kind][]string{}}
 	_, err := api.db.EnsureTenant(t.Context(), "test", c.tenant)
 	require.NoError(t, err)
-	own, _, err := api.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "t", Tenant: c.tenant, Role: postgres.Admin})
+	own, _, err := api.db.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Tenant: c.tenant, Role: store.Admin})
 	require.NoError(t, err)
-	c.operator, _, err = api.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "o", Role: postgres.Admin})
+	c.operator, _, err = api.db.CreateToken(t.Context(), "test", store.NewToken{Name: "o", Role: store.Admin})
 	require.NoError(t, err)
 	c.tokens = []field{{"Token " + own, ""}, {"Bearer " + c.operator, c.tenant}}
 	for i := range 6 {

@@ -23,10 +23,10 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
@@ -49,7 +49,7 @@ type target struct {
 	addr string
 	// receiver is the only address that hooks' URLs may have.
 	receiver string
-	db       *postgres.DB
+	db       *store.DB
 	logs     *observer.ObservedLogs
 	document *document
 	failures atomic.Int32
@@ -76,7 +76,7 @@ func startTarget(t *testing.T) *target {
 	stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stop()) })
-	db, err := postgres.Open(config.DatabaseURL, callers, ring)
+	db, err := store.Open(config.DatabaseURL, callers, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	awaitReady(t, s.HealthAddr())

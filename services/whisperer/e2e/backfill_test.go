@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
@@ -34,8 +34,8 @@ func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
 	hook := s.hook(fmt.Sprintf(`{"event_type":"order.*","target_url":%q,"secret_key":%q,"config":{"start_from":"PT3H"}}`,
 		s.receiver.URL+"/a", secret))
 
-	job := func() postgres.Job {
-		list, _, err := s.db.Jobs(t.Context(), webhook.DefaultTenant, uuid.MustParse(hook), postgres.Page{Limit: 10})
+	job := func() store.Job {
+		list, _, err := s.db.Jobs(t.Context(), webhook.DefaultTenant, uuid.MustParse(hook), store.Page{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, list, 1)
 		return list[0]

@@ -17,13 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/localpg"
-	"github.com/whisperer-oms/whisperer/pkg/natsd"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/localpg"
+	"github.com/whisperer-oms/whisperer/services/internal/natsd"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // drill is a system of its own PostgreSQL and NATS, which get lost: with a hook that takes everything, one that is
@@ -46,7 +46,7 @@ func newDrill(t *testing.T) *drill {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.server.Stop(context.Background())) })
 	d.nats = startNATS(t)
-	_, err = postgres.Migrate(t.Context(), d.server.URL("postgres"))
+	_, err = store.Migrate(t.Context(), d.server.URL("postgres"))
 	require.NoError(t, err)
 	d.system = newSystemOn(t, d.server.URL("postgres"), d.nats)
 	d.receiver.React(func(q testenv.Received) testenv.Answer {
@@ -157,7 +157,7 @@ func (d *drill) goOn(database, nats string) {
 	d.env = append(slices.Clip(d.env), "WHISPERER_DATABASE_URL="+database, "WHISPERER_NATS_URL="+nats) // the last ones count
 	ring, err := seal.ParseRing(d.masterKey)
 	require.NoError(d.t, err)
-	d.db, err = postgres.Open(database, 4, ring)
+	d.db, err = store.Open(database, 4, ring)
 	require.NoError(d.t, err)
 	db := d.db
 	d.t.Cleanup(func() { _ = db.Close() })

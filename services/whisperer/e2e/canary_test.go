@@ -15,9 +15,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // Canaries begin with these words, and end in what says where they were planted.
@@ -109,7 +109,7 @@ func TestNoSecretGetsOut(t *testing.T) {
 	require.True(t, ok)
 	require.Contains(t, fmt.Sprint(header), partly, "the canaries have flown where they belong")
 
-	viewer, _, err := s.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "v", Tenant: webhook.DefaultTenant, Role: postgres.Viewer})
+	viewer, _, err := s.db.CreateToken(t.Context(), "test", store.NewToken{Name: "v", Tenant: webhook.DefaultTenant, Role: store.Viewer})
 	require.NoError(t, err)
 	toViewers, toAdmins := wander(t, s, viewer, ids)
 	require.Empty(t, birds(toViewers, secretly, partly, s.token, viewer), "what viewers are shown")

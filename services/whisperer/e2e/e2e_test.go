@@ -13,8 +13,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestAReceiverThatFailsTwiceGetsTheDeliveryOnTheThirdAttempt(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // TestTheTryOutReachesLocalhostWhicheverAddressComesFirst runs standalone where the hosts file is another one: in a mount namespace, which root may

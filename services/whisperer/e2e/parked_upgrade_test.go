@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // buildAt builds the programs as they were at a commit, and returns their folder.
@@ -74,10 +74,10 @@ func newOldSystem(t *testing.T, old string) *system {
 	s.env = append(os.Environ(), "WHISPERER_DATABASE_URL="+database, "WHISPERER_NATS_URL="+nats, "WHISPERER_MASTER_KEY="+key,
 		"WHISPERER_EGRESS_ALLOW=127.0.0.0/8", "WHISPERER_HOUSEKEEP_EVERY=2s")
 	s.migrateWith(old)
-	s.db, err = postgres.Open(database, 4, ring)
+	s.db, err = store.Open(database, 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.db.Close() })
-	s.token, _, err = s.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "test", Role: postgres.Admin})
+	s.token, _, err = s.db.CreateToken(t.Context(), "test", store.NewToken{Name: "test", Role: store.Admin})
 	require.NoError(t, err)
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: nats, Name: "test", Log: zap.NewNop()})
 	require.NoError(t, err)

@@ -23,12 +23,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 const (
@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 type system struct {
 	t     *testing.T
 	env   []string
-	db    *postgres.DB
+	db    *store.DB
 	bus   *bus.Bus
 	token string
 	// masterKey seals secrets.
@@ -87,10 +87,10 @@ func newSystemOn(t *testing.T, database, nats string) *system {
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
 	s := &system{t: t, masterKey: key, receiver: testenv.NewReceiver(t)}
-	s.db, err = postgres.Open(database, 4, ring)
+	s.db, err = store.Open(database, 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.db.Close() })
-	s.token, _, err = s.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "test", Role: postgres.Admin})
+	s.token, _, err = s.db.CreateToken(t.Context(), "test", store.NewToken{Name: "test", Role: store.Admin})
 	require.NoError(t, err)
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: nats, Name: "test", Log: zap.NewNop()})
 	require.NoError(t, err)

@@ -23,13 +23,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/localpg"
-	"github.com/whisperer-oms/whisperer/pkg/natsd"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/localpg"
+	"github.com/whisperer-oms/whisperer/services/internal/natsd"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // What somebody who runs the programs gets wrong, and puts right again. Whatever it is, both programs live on, are not ready,
@@ -151,7 +151,7 @@ type ground struct {
 	url, natsURL string
 	key          string
 	bus          *bus.Bus
-	db           *postgres.DB
+	db           *store.DB
 	receiver     *testenv.Receiver
 	hook         uuid.UUID
 }
@@ -170,11 +170,11 @@ func newGround(t *testing.T) *ground {
 	require.NoError(t, err)
 	at.User = url.UserPassword("app", "right")
 	g.url = at.String()
-	_, err = postgres.Migrate(t.Context(), g.url)
+	_, err = store.Migrate(t.Context(), g.url)
 	require.NoError(t, err)
 	ring, err := seal.ParseRing(g.key)
 	require.NoError(t, err)
-	g.db, err = postgres.Open(g.pg.URL("whisperer"), 2, ring)
+	g.db, err = store.Open(g.pg.URL("whisperer"), 2, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = g.db.Close() })
 	id, err := g.db.Installation(t.Context())
@@ -432,7 +432,7 @@ func (g *ground) makeHook() {
 	require.NoError(g.t, err)
 	h, err := g.db.CreateHook(g.t.Context(), "test", webhook.Hook{
 		Tenant: webhook.DefaultTenant, EventTypes: []string{"order.created"}, TargetURL: g.receiver.URL + "/", NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
-	}, 10, postgres.IdempotencyKey{})
+	}, 10, store.IdempotencyKey{})
 	require.NoError(g.t, err)
 	g.hook = h.ID
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	deliveryworker "github.com/whisperer-oms/whisperer/services/delivery-worker"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
 var version = "dev"

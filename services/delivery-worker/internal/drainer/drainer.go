@@ -13,12 +13,12 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // endPage is how many deliveries of a hook that is gone are ended by one statement.
@@ -45,8 +45,8 @@ type lanes interface {
 	Able(h *webhook.Hook) (able, probing bool)
 }
 
-// store is implemented by *postgres.DB.
-type store interface {
+// parked is implemented by *store.DB.
+type parked interface {
 	backlogs
 	drainers
 	leases
@@ -56,28 +56,28 @@ type store interface {
 type backlogs interface {
 	Backlogs(ctx context.Context) ([]uuid.UUID, error)
 	ForgetBacklogs(ctx context.Context, hooks ...uuid.UUID) error
-	EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (postgres.Ended, error)
+	EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (store.Ended, error)
 	Backfilled(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error)
 }
 
 type drainers interface {
 	OpenDrainer(ctx context.Context, worker string, ttl time.Duration) (uuid.UUID, error)
-	RenewDrainer(ctx context.Context, drainer uuid.UUID, leases []postgres.DrainLease, ttl time.Duration) error
+	RenewDrainer(ctx context.Context, drainer uuid.UUID, leases []store.DrainLease, ttl time.Duration) error
 	CloseDrainer(ctx context.Context, drainer uuid.UUID) error
 }
 
 type leases interface {
 	lease.Store
-	LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []postgres.DrainLease, ttl time.Duration) ([]postgres.DrainLease, error)
-	ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []postgres.DrainLease) error
-	Attempted(ctx context.Context, leases []postgres.DrainLease) error
+	LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []store.DrainLease, ttl time.Duration) ([]store.DrainLease, error)
+	ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []store.DrainLease) error
+	Attempted(ctx context.Context, leases []store.DrainLease) error
 }
 
 type queue interface {
-	TakeParked(ctx context.Context, drainer uuid.UUID, wants []postgres.Want, places []postgres.Places) ([]*postgres.ParkedDelivery, error)
-	Moving(ctx context.Context, hooks []uuid.UUID, places []postgres.Places) ([]uuid.UUID, error)
-	LoadParked(ctx context.Context, list []*postgres.ParkedDelivery, bytes int) error
-	SettleParked(ctx context.Context, drainer uuid.UUID, list []postgres.Drained) error
+	TakeParked(ctx context.Context, drainer uuid.UUID, wants []store.Want, places []store.Places) ([]*store.ParkedDelivery, error)
+	Moving(ctx context.Context, hooks []uuid.UUID, places []store.Places) ([]uuid.UUID, error)
+	LoadParked(ctx context.Context, list []*store.ParkedDelivery, bytes int) error
+	SettleParked(ctx context.Context, drainer uuid.UUID, list []store.Drained) error
 }
 
 // stream is implemented by *bus.Bus.
@@ -98,7 +98,7 @@ type Deps struct {
 	Deliverer deliverer
 	Hooks     hooks
 	Lanes     lanes
-	Store     store
+	Store     parked
 	Events    events
 	Stream    stream
 	History   history

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -29,7 +29,7 @@ type held struct {
 	*round
 
 	hook    *webhook.Hook
-	lease   postgres.DrainLease
+	lease   store.DrainLease
 	limiter *rate.Limiter
 	lineup  *lineup
 	probe   sync.Mutex // one probe at a time; the others see what it led to
@@ -58,7 +58,7 @@ type held struct {
 	idleSince time.Time
 }
 
-func (r *round) hold(h *webhook.Hook, l postgres.DrainLease) *held {
+func (r *round) hold(h *webhook.Hook, l store.DrainLease) *held {
 	now := time.Now()
 	x := &held{
 		round: r, hook: h, lease: l, limiter: rate.NewLimiter(rate.Inf, 1), keys: map[string]int{}, blocked: map[string]bool{}, more: true,
@@ -155,7 +155,7 @@ func (x *held) try(w work) {
 		}
 	}
 	if x.stopped.Load() || x.isBlocked(x.key(w.Event)) {
-		x.settle(x, w, postgres.Back)
+		x.settle(x, w, store.Back)
 		return
 	}
 	if !w.Expired(x.Stream.Time(time.Now())) && !x.wait(x.ctx) { // what is not sent any more needs no rate
@@ -183,7 +183,7 @@ func (x *held) stop() {
 
 func (x *held) giveBack(w work) {
 	x.stop()
-	x.settle(x, w, postgres.Back)
+	x.settle(x, w, store.Back)
 }
 
 // wait returns true when the hook's rate lets it have the next attempt, and false as soon as this worker may not make it.
@@ -207,12 +207,12 @@ func (x *held) attempt(w work) {
 	if l := x.hook.Config.RateLimit; l != nil && l.Period/time.Duration(l.Limit) >= slow {
 		x.remember(x)
 	}
-	as, failed := postgres.Gone, error(nil)
+	as, failed := store.Gone, error(nil)
 	var half atomic.Bool
 	both := func() { // the outcome is known, and it is durable or cannot be made so
 		if half.Swap(true) {
 			if failed != nil {
-				as = postgres.Back
+				as = store.Back
 			}
 			x.settle(x, w, as)
 		}
@@ -226,7 +226,7 @@ func (x *held) attempt(w work) {
 		x.giveBack(w)
 		return
 	case state == webhook.Waiting && x.ordered(): // keeps back what has to come after it
-		as = postgres.KeepsBack
+		as = store.KeepsBack
 		x.block(x.key(w.Event))
 	}
 	both()
@@ -238,9 +238,9 @@ func (x *held) bury(w work) {
 		zap.Stringer("hook_id", x.hook.ID), zap.String("event_id", w.Event.ID))
 	x.Deliverer.Finish(&w.Due, webhook.Dead, webhook.ReasonPayloadGone, func(err error) {
 		if err != nil {
-			x.settle(x, w, postgres.Back)
+			x.settle(x, w, store.Back)
 		} else {
-			x.settle(x, w, postgres.Gone)
+			x.settle(x, w, store.Gone)
 		}
 	})
 }

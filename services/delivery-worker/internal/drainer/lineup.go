@@ -3,11 +3,11 @@ package drainer
 import (
 	"sync"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // work is a parked delivery on its way to its next attempt.
-type work = *postgres.ParkedDelivery
+type work = *store.ParkedDelivery
 
 // lineup has work done side by side, and that of one key one after the other in the order of its coming.
 type lineup struct {

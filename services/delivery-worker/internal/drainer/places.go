@@ -11,9 +11,9 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -24,11 +24,11 @@ const (
 )
 
 // everywhere is where hooks without an order get their deliveries from.
-var everywhere = []postgres.Places{{UpTo: math.MaxInt64}}
+var everywhere = []store.Places{{UpTo: math.MaxInt64}}
 
 // bounds are up to where ordered hooks may have their deliveries: an event that is still in somebody's hands may come before
 // those that are parked already. What was parked of all others is in the queue, and stays true.
-type bounds struct{ places []postgres.Places }
+type bounds struct{ places []store.Places }
 
 // bound finds the bounds that are true now, and the tenants of those given whose hooks they are for.
 //
@@ -43,8 +43,8 @@ func (d *Drainer) bound(ctx context.Context, tenants []string) (b *bounds, of []
 		begin, end := webhook.SequenceIn(s, 0), webhook.SequenceIn(s+1, 0)-1
 		// beyond the last one is an event of just now, or of a stream that was lost and made anew: nobody has any of those in hand
 		b.places = append(b.places,
-			postgres.Places{After: webhook.SequenceIn(s, lag.Last), UpTo: end, Before: d.Stream.Time(time.Now()).Add(-stored)},
-			postgres.Places{After: begin, UpTo: webhook.SequenceIn(s, lag.Settled), Backfilled: s == webhook.OMS})
+			store.Places{After: webhook.SequenceIn(s, lag.Last), UpTo: end, Before: d.Stream.Time(time.Now()).Add(-stored)},
+			store.Places{After: begin, UpTo: webhook.SequenceIn(s, lag.Settled), Backfilled: s == webhook.OMS})
 	}
 	for _, tenant := range tenants { // what was put off is settled, and may come before: this is asked after the lag
 		putOff, err := d.Stream.HasPutOff(ctx, tenant)
@@ -133,8 +133,8 @@ func (r *round) follow(ctx context.Context) {
 }
 
 // settledPlaces returns the places up to which events are settled, without those of lost streams. Beyond them more may come.
-func settledPlaces(list []postgres.Places) []postgres.Places {
-	var out []postgres.Places
+func settledPlaces(list []store.Places) []store.Places {
+	var out []store.Places
 	for _, p := range list {
 		if p.Before.IsZero() {
 			out = append(out, p)
@@ -144,7 +144,7 @@ func settledPlaces(list []postgres.Places) []postgres.Places {
 }
 
 // backfilled bounds the wants of hooks that are given what is from before they existed, as far as that has come.
-func (r *round) backfilled(ctx context.Context, wants []postgres.Want, hooks []uuid.UUID) (running map[uuid.UUID]uint64, err error) {
+func (r *round) backfilled(ctx context.Context, wants []store.Want, hooks []uuid.UUID) (running map[uuid.UUID]uint64, err error) {
 	if len(hooks) == 0 {
 		return nil, nil
 	}

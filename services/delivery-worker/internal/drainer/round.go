@@ -10,9 +10,9 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -60,7 +60,7 @@ func (r *round) free(bytes int) {
 	}
 }
 
-func (x *held) leaseNow() postgres.DrainLease {
+func (x *held) leaseNow() store.DrainLease {
 	l := x.lease
 	if at := x.attempted.Load(); at > 0 && x.hook.Config.RateLimit != nil {
 		l.LastAttemptAt = time.Unix(0, at)
@@ -70,14 +70,14 @@ func (x *held) leaseNow() postgres.DrainLease {
 
 // renew prolongs the round's life with all leases.
 func (r *round) renew(ctx context.Context) (bool, error) {
-	var list []postgres.DrainLease
+	var list []store.DrainLease
 	if held := r.leases.Load(); held != nil {
 		for _, x := range *held {
 			list = append(list, x.leaseNow())
 		}
 	}
 	err := r.Store.RenewDrainer(ctx, r.id, list, lease.Time)
-	if errors.Is(err, postgres.ErrExpired) {
+	if errors.Is(err, store.ErrExpired) {
 		return false, nil
 	}
 	return err == nil, err
@@ -211,7 +211,7 @@ func (r *round) list() {
 
 // release gives the hooks up that have nothing more, that changed, or whose turn is over.
 func (r *round) release() {
-	var list []postgres.DrainLease
+	var list []store.DrainLease
 	var empty []uuid.UUID
 	now := time.Now()
 	full := len(r.waiting) > 0 && len(r.held) >= atOnce
@@ -225,7 +225,7 @@ func (r *round) release() {
 		}
 		if x.stopped.Load() {
 			for _, w := range x.unloaded {
-				r.settle(x, w, postgres.Back)
+				r.settle(x, w, store.Back)
 			}
 			x.todo.Add(-int64(len(x.unloaded)))
 			x.unloaded = nil
@@ -269,7 +269,7 @@ func drainedAlone(h *webhook.Hook) bool {
 // lease takes the leases of hooks that wait, as far as there is room.
 func (r *round) lease() error {
 	room := min(leaseAtOnce, atOnce-len(r.held))
-	var wanted []postgres.DrainLease
+	var wanted []store.DrainLease
 	for len(wanted) < room && len(r.waiting) > 0 {
 		id := r.waiting[0]
 		r.waiting = r.waiting[1:]
@@ -281,7 +281,7 @@ func (r *round) lease() error {
 		if able, _ := r.Lanes.Able(h); !able {
 			continue
 		}
-		wanted = append(wanted, postgres.DrainLease{Hook: id, Alone: drainedAlone(h)})
+		wanted = append(wanted, store.DrainLease{Hook: id, Alone: drainedAlone(h)})
 	}
 	if len(wanted) == 0 {
 		return nil
@@ -290,7 +290,7 @@ func (r *round) lease() error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(got, func(l postgres.DrainLease) bool { return l.Foreign }) {
+	if slices.ContainsFunc(got, func(l store.DrainLease) bool { return l.Foreign }) {
 		if err := r.History.CatchUp(r.ctx); err != nil { // they are taken again
 			_ = r.Store.ReleaseHooks(r.ctx, r.id, got)
 			return err

@@ -7,9 +7,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -28,7 +28,7 @@ type settler struct {
 
 type settled struct {
 	of *held
-	postgres.Drained
+	store.Drained
 }
 
 func newSettler() *settler {
@@ -36,9 +36,9 @@ func newSettler() *settler {
 }
 
 // settle has it told what became of a delivery.
-func (s *settler) settle(of *held, w work, as postgres.DrainedAs) {
+func (s *settler) settle(of *held, w work, as store.DrainedAs) {
 	s.mu.Lock()
-	s.list = append(s.list, settled{of, postgres.Drained{ParkedDelivery: w, As: as}})
+	s.list = append(s.list, settled{of, store.Drained{ParkedDelivery: w, As: as}})
 	s.mu.Unlock()
 	signal(s.come)
 }
@@ -51,7 +51,7 @@ func (s *settler) remember(of *held) {
 	signal(s.come)
 }
 
-func (s *settler) next() (list []settled, attempts []postgres.DrainLease) {
+func (s *settler) next() (list []settled, attempts []store.DrainLease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := min(len(s.list), maxFlush)
@@ -88,8 +88,8 @@ func (r *round) runSettler(ctx context.Context) {
 	}
 }
 
-func (r *round) tell(ctx context.Context, list []settled, attempts []postgres.DrainLease) {
-	told := make([]postgres.Drained, len(list))
+func (r *round) tell(ctx context.Context, list []settled, attempts []store.DrainLease) {
+	told := make([]store.Drained, len(list))
 	for i := range list {
 		told[i] = list[i].Drained
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -17,8 +17,8 @@ const (
 
 // take takes deliveries for the hooks that have few in hand.
 func (r *round) take() error {
-	var free []postgres.Want
-	inOrder := map[*bounds][]postgres.Want{}
+	var free []store.Want
+	inOrder := map[*bounds][]store.Want{}
 	room := maxOpen
 	for _, x := range r.held {
 		room -= int(x.open.Load())
@@ -38,7 +38,7 @@ func (r *round) take() error {
 			continue
 		}
 		room -= n
-		w := postgres.Want{Lease: x.lease, Limit: n, Ordering: x.hook.Config.Ordering}
+		w := store.Want{Lease: x.lease, Limit: n, Ordering: x.hook.Config.Ordering}
 		if !x.ordered() {
 			free = append(free, w)
 		} else if b := r.asked.of(x.hook.Tenant); b != nil {
@@ -61,7 +61,7 @@ func (r *round) take() error {
 	return nil
 }
 
-func (r *round) takeInOrder(b *bounds, wants []postgres.Want) error {
+func (r *round) takeInOrder(b *bounds, wants []store.Want) error {
 	hooks := make([]uuid.UUID, len(wants))
 	for i, w := range wants {
 		hooks[i] = w.Lease.Hook
@@ -86,7 +86,7 @@ func (r *round) takeInOrder(b *bounds, wants []postgres.Want) error {
 	return err
 }
 
-func (r *round) taken(wants []postgres.Want, places []postgres.Places) error {
+func (r *round) taken(wants []store.Want, places []store.Places) error {
 	list, err := r.Store.TakeParked(r.ctx, r.id, wants, places)
 	by := map[uuid.UUID][]work{}
 	for _, w := range list {

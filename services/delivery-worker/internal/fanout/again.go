@@ -8,10 +8,10 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // resume delivers what the ledger does not know of yet.
@@ -26,7 +26,7 @@ func (f *Fanout) resume(ctx context.Context, t taken, hooks []*webhook.Hook) {
 
 // certain asks the ledger for as long as it takes, since what it has must not be sent again; false means that the
 // event has to be handed back.
-func (f *Fanout) certain(ctx context.Context, t taken, keys []postgres.DeliveryKey) (recorded map[uuid.UUID]postgres.Recorded, ok bool) {
+func (f *Fanout) certain(ctx context.Context, t taken, keys []store.DeliveryKey) (recorded map[uuid.UUID]store.Recorded, ok bool) {
 	ok = f.insist(ctx, t.msg, func() (err error) { recorded, err = f.History.Certain(ctx, keys); return err })
 	return recorded, ok
 }
@@ -55,7 +55,7 @@ func (f *Fanout) insist(ctx context.Context, m *bus.Message, ask func() error) b
 // a ledger that could not be asked, as all do that come again. So it has one more try, when the ledger answers and with a
 // note of it before: whoever gets it after that knows what it does.
 func (f *Fanout) suspect(ctx context.Context, m *bus.Message) {
-	var lease postgres.Lease
+	var lease store.Lease
 	var ours bool
 	ok := f.insist(ctx, m, func() (err error) {
 		if err = f.History.CatchUp(ctx); err == nil {

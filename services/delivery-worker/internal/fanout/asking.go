@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -56,8 +56,8 @@ func (f *Fanout) askAgainLater(ctx context.Context) {
 
 // probe asks for an event that there is none of.
 func (f *Fanout) probe(ctx context.Context) error {
-	_, err := daemon.Within(ctx, probeTime, func(ctx context.Context) (map[postgres.EventKey]postgres.SeenEvent, error) {
-		return f.Seen.SeenEvents(ctx, []postgres.Published{{At: f.Stream.Time(time.Now())}})
+	_, err := daemon.Within(ctx, probeTime, func(ctx context.Context) (map[store.EventKey]store.SeenEvent, error) {
+		return f.Seen.SeenEvents(ctx, []store.Published{{At: f.Stream.Time(time.Now())}})
 	})
 	return err
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
 func TestALedgerThatHangsIsNotAskedUntilItAnswersAgain(t *testing.T) {

@@ -8,10 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // rejections are the tenants of the rejected events.
@@ -42,7 +42,7 @@ func TestAnEventOfATenantThatIsNotKnownYetIsNotRejected(t *testing.T) {
 	h := s.hook("*")
 	s.hooks.Remove(h.ID)
 	h.Tenant, h.TargetURL, h.NotificationType = "late", "http://example.com/", webhook.NotificationREST
-	_, err = s.db.CreateHook(t.Context(), "test", h, 10, postgres.IdempotencyKey{})
+	_, err = s.db.CreateHook(t.Context(), "test", h, 10, store.IdempotencyKey{})
 	require.NoError(t, err)
 	s.publishOf("late", "nobody", "acme")
 	require.Eventually(t, func() bool { return s.count() == 1 }, 15*time.Second, 5*time.Millisecond, "known tenants wait for nothing")
@@ -61,11 +61,11 @@ func TestEventsOfUnknownTenantsAreHandedBackWhereTheDatabaseCannotBeAsked(t *tes
 	s.hook("*")
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	away, err := postgres.Open("postgres://u@127.0.0.1:1/x?sslmode=disable", 1, ring)
+	away, err := store.Open("postgres://u@127.0.0.1:1/x?sslmode=disable", 1, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = away.Close() })
 	knowing := s.watch
-	s.watch, err = away.Watch(postgres.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
+	s.watch, err = away.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
 	require.NoError(t, err)
 	s.know()
 	stop := s.start(16)

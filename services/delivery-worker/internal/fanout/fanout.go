@@ -13,14 +13,14 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/filter"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/schema"
-	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 const (
@@ -51,7 +51,7 @@ type matcher interface {
 	HasTenant(name string) bool
 }
 
-// refresher is implemented by *postgres.Watch, which keeps the matcher current.
+// refresher is implemented by *store.Watch, which keeps the matcher current.
 type refresher interface {
 	Refresh(ctx context.Context) error
 }
@@ -61,23 +61,23 @@ type deliverer interface {
 	Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func())
 }
 
-// seen is implemented by *postgres.DB.
+// seen is implemented by *store.DB.
 type seen interface {
-	SeenEvents(ctx context.Context, events []postgres.Published) (map[postgres.EventKey]postgres.SeenEvent, error)
-	EventIDs(ctx context.Context, since time.Time, limit int, take func(postgres.EventKey)) (all bool, err error)
+	SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error)
+	EventIDs(ctx context.Context, since time.Time, limit int, take func(store.EventKey)) (all bool, err error)
 }
 
-// tries is implemented by *postgres.DB: the fence of a lease counts who has had it.
+// tries is implemented by *store.DB: the fence of a lease counts who has had it.
 type tries interface {
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (lease postgres.Lease, ok bool, err error)
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (lease store.Lease, ok bool, err error)
 	GiveUp(ctx context.Context, seq webhook.Sequence, publishedAt time.Time) error
 }
 
 // history is the ledger's reader.
 type history interface {
 	CatchUp(ctx context.Context) error
-	Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
-	Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
+	Certain(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
+	Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
 }
 
 // rejecter is the ledger's writer.
@@ -221,7 +221,7 @@ func (f *Fanout) goOn(ctx context.Context, events []taken) {
 	known := f.known(ctx, events)
 	var found []matched
 	for _, t := range events {
-		key := postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
+		key := store.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
 		if first, ok := f.first(key, t, known); ok {
 			if !bytes.Equal(first.Digest, t.digest[:]) {
 				f.reject(t.msg, t.event.Tenant, envelope.IDConflict, "an event with this id and another body was published within 24 hours")
@@ -282,7 +282,7 @@ func (f *Fanout) fanOutAll(ctx context.Context, events []matched) {
 }
 
 // dues are the deliveries of an event that are not recorded, or only as begun.
-func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]postgres.Recorded) []webhook.Due {
+func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]store.Recorded) []webhook.Due {
 	list := make([]webhook.Due, 0, len(hooks))
 	for _, h := range hooks {
 		due := webhook.FirstDue(h, t.event)

@@ -8,9 +8,9 @@ import (
 	"github.com/bits-and-blooms/bloom/v3"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -52,7 +52,7 @@ func newHeard() *heard { return &heard{now: newFilter()} }
 func newFilter() *bloom.BloomFilter { return bloom.NewWithEstimates(dayOfIDs, mistaken) }
 
 // isNew says whether there was surely no event with the key in the day before the message's. It keeps the key.
-func (h *heard) isNew(m *bus.Message, key postgres.EventKey) bool {
+func (h *heard) isNew(m *bus.Message, key store.EventKey) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if m.Run.ID > h.run.ID {
@@ -62,10 +62,10 @@ func (h *heard) isNew(m *bus.Message, key postgres.EventKey) bool {
 	switch {
 	case h.turned.IsZero():
 		h.turned = m.PublishedAt
-	case m.PublishedAt.Sub(h.turned) > postgres.SameEvent:
+	case m.PublishedAt.Sub(h.turned) > store.SameEvent:
 		h.now, h.old, h.turned = newFilter(), h.now, m.PublishedAt
 	}
-	if m.PublishedAt.Sub(h.began) > postgres.SameEvent { // the day before the run is over
+	if m.PublishedAt.Sub(h.began) > store.SameEvent { // the day before the run is over
 		h.complete = true
 	}
 	name := nameOf(key)
@@ -73,17 +73,17 @@ func (h *heard) isNew(m *bus.Message, key postgres.EventKey) bool {
 	return h.complete && !known && m.Run == h.run && !m.Redelivered() && !m.Older
 }
 
-func nameOf(key postgres.EventKey) string { return key.Tenant + " " + key.ID }
+func nameOf(key store.EventKey) string { return key.Tenant + " " + key.ID }
 
 // lacking returns the run for which the ids of the day before are worth reading, and when that day began.
 func (h *heard) lacking(now time.Time) (run bus.Run, since time.Time, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.run, h.began.Add(-postgres.SameEvent), !h.complete && h.events >= enough && now.Sub(h.came) >= longEnough
+	return h.run, h.began.Add(-store.SameEvent), !h.complete && h.events >= enough && now.Sub(h.came) >= longEnough
 }
 
 // add keeps a key that is recorded.
-func (h *heard) add(key postgres.EventKey) {
+func (h *heard) add(key store.EventKey) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.now.AddString(nameOf(key))
@@ -134,7 +134,7 @@ func (f *Fanout) readIDs(ctx context.Context, run bus.Run, since time.Time) bool
 	}
 	began := time.Now()
 	got, err := daemon.Within(ctx, readLimit, func(ctx context.Context) (got read, err error) {
-		got.all, err = f.Seen.EventIDs(ctx, since, maxRead, func(key postgres.EventKey) {
+		got.all, err = f.Seen.EventIDs(ctx, since, maxRead, func(key store.EventKey) {
 			f.heard.add(key)
 			got.ids++
 		})

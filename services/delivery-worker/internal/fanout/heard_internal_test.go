@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // days is a heard that is fed an hour at a time.
@@ -22,7 +22,7 @@ func newDays() *days {
 	return &days{heard: newHeard(), at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 }
 
-func idOf(n int) postgres.EventKey { return postgres.EventKey{Tenant: "acme", ID: fmt.Sprint(n)} }
+func idOf(n int) store.EventKey { return store.EventKey{Tenant: "acme", ID: fmt.Sprint(n)} }
 
 // hear takes an event in the run with the number.
 func (d *days) hear(run uint64, id int) bool {
@@ -54,7 +54,7 @@ func TestNothingIsNewBeforeTheIDsOfADayAreKnown(t *testing.T) {
 	for _, id := range []int{0, 100, 200, 300} {
 		require.False(t, d.hear(1, id), id)
 	}
-	require.True(t, d.isNew(&bus.Message{PublishedAt: d.at, Run: run}, postgres.EventKey{Tenant: "other", ID: "0"}))
+	require.True(t, d.isNew(&bus.Message{PublishedAt: d.at, Run: run}, store.EventKey{Tenant: "other", ID: "0"}))
 	for id, m := range []*bus.Message{{Run: run, Deliveries: 2}, {Run: run, Older: true}, {}} {
 		m.PublishedAt = d.at
 		require.False(t, d.isNew(m, idOf(400+id)), "others may have had this one")

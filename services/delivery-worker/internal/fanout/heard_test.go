@@ -9,10 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // asked counts the events that the ledger is asked for.
@@ -22,7 +22,7 @@ type asked struct {
 	events atomic.Int64
 }
 
-func (a *asked) SeenEvents(ctx context.Context, events []postgres.Published) (map[postgres.EventKey]postgres.SeenEvent, error) {
+func (a *asked) SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error) {
 	a.events.Add(int64(len(events)))
 	return a.Store.SeenEvents(ctx, events)
 }

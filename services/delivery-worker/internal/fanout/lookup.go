@@ -7,18 +7,18 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // known asks the ledger which ids it has, but for those that are surely new. Where it cannot answer in time, events go on:
 // better twice than not at all.
-func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKey]postgres.SeenEvent {
-	var published []postgres.Published
+func (f *Fanout) known(ctx context.Context, events []taken) map[store.EventKey]store.SeenEvent {
+	var published []store.Published
 	for _, t := range events {
-		if key := (postgres.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}); f.heard == nil || !f.heard.isNew(t.msg, key) {
-			published = append(published, postgres.Published{EventKey: key, At: t.event.PublishedAt})
+		if key := (store.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}); f.heard == nil || !f.heard.isNew(t.msg, key) {
+			published = append(published, store.Published{EventKey: key, At: t.event.PublishedAt})
 		}
 	}
 	if len(published) == 0 {
@@ -28,7 +28,7 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKe
 		f.Observer.Unasked(len(published))
 		return nil
 	}
-	known, err := daemon.Within(ctx, lookUp, func(ctx context.Context) (map[postgres.EventKey]postgres.SeenEvent, error) {
+	known, err := daemon.Within(ctx, lookUp, func(ctx context.Context) (map[store.EventKey]store.SeenEvent, error) {
 		return f.Seen.SeenEvents(ctx, published)
 	})
 	if err != nil {
@@ -39,7 +39,7 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[postgres.EventKe
 }
 
 // first returns the event with the same id that came earlier in the stream, if there was one.
-func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventKey]postgres.SeenEvent) (postgres.SeenEvent, bool) {
+func (f *Fanout) first(key store.EventKey, t taken, known map[store.EventKey]store.SeenEvent) (store.SeenEvent, bool) {
 	if before, ok := known[key]; ok && before.Seq.Before(t.event.Seq) {
 		return before, true
 	}
@@ -48,8 +48,8 @@ func (f *Fanout) first(key postgres.EventKey, t taken, known map[postgres.EventK
 }
 
 // recorded returns what the ledger has of deliveries of events that are late, or whose consumer was made again. Where it cannot answer, events go on.
-func (f *Fanout) recorded(ctx context.Context, events []matched) map[uuid.UUID]postgres.Recorded {
-	var keys []postgres.DeliveryKey
+func (f *Fanout) recorded(ctx context.Context, events []matched) map[uuid.UUID]store.Recorded {
+	var keys []store.DeliveryKey
 	older, before := false, f.Stream.Time(time.Now()).Add(-late)
 	for _, t := range events {
 		if !t.msg.Redelivered() && !t.again && (t.msg.Older || t.event.PublishedAt.Before(before)) {
@@ -72,10 +72,10 @@ func (f *Fanout) recorded(ctx context.Context, events []matched) map[uuid.UUID]p
 	return recorded
 }
 
-func deliveryKeys(e *webhook.Event, hooks []*webhook.Hook) []postgres.DeliveryKey {
-	keys := make([]postgres.DeliveryKey, len(hooks))
+func deliveryKeys(e *webhook.Event, hooks []*webhook.Hook) []store.DeliveryKey {
+	keys := make([]store.DeliveryKey, len(hooks))
 	for i, h := range hooks {
-		keys[i] = postgres.DeliveryKey{ID: webhook.DeliveryID(h.ID, e.ID), PublishedAt: e.PublishedAt}
+		keys[i] = store.DeliveryKey{ID: webhook.DeliveryID(h.ID, e.ID), PublishedAt: e.PublishedAt}
 	}
 	return keys
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/schema"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
@@ -37,7 +37,7 @@ type stage struct {
 	seen  *asked
 
 	// watch asks the database for tenants; it is held back by who does not run it.
-	watch *postgres.Watch
+	watch *store.Watch
 	// refresher is asked instead of the watch, unless nil.
 	refresher interface {
 		Refresh(ctx context.Context) error
@@ -67,7 +67,7 @@ func newStage(t *testing.T) *stage {
 	t.Cleanup(s.bus.Close)
 	require.NoError(t, s.bus.EnsureTopology(t.Context()))
 	s.hooks.PutTenant("acme")
-	s.watch, err = db.Watch(postgres.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
+	s.watch, err = db.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
 	require.NoError(t, err)
 	return s
 }

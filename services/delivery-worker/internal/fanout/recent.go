@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // generation is how many ids each half of recent holds.
@@ -15,7 +15,7 @@ const generation = 32 << 10
 // recent remembers the ids that this worker took last: those that the ledger does not have yet. The zero value is ready.
 type recent struct {
 	mu       sync.Mutex
-	now, old map[postgres.EventKey]remembered
+	now, old map[store.EventKey]remembered
 }
 
 // remembered is an event, without what would keep all of it in memory.
@@ -26,21 +26,21 @@ type remembered struct {
 }
 
 // put returns what was remembered under the key for the same day, and remembers e if there was nothing.
-func (r *recent) put(key postgres.EventKey, e remembered) (before postgres.SeenEvent) {
+func (r *recent) put(key store.EventKey, e remembered) (before store.SeenEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, half := range []map[postgres.EventKey]remembered{r.now, r.old} {
-		if before, ok := half[key]; ok && e.publishedAt.Sub(before.publishedAt) < postgres.SameEvent {
-			return postgres.SeenEvent{Seq: before.seq, Digest: before.digest[:]}
+	for _, half := range []map[store.EventKey]remembered{r.now, r.old} {
+		if before, ok := half[key]; ok && e.publishedAt.Sub(before.publishedAt) < store.SameEvent {
+			return store.SeenEvent{Seq: before.seq, Digest: before.digest[:]}
 		}
 	}
 	switch {
 	case r.now == nil:
-		r.now, r.old = map[postgres.EventKey]remembered{}, map[postgres.EventKey]remembered{}
+		r.now, r.old = map[store.EventKey]remembered{}, map[store.EventKey]remembered{}
 	case len(r.now) >= generation:
 		r.now, r.old = r.old, r.now
 		clear(r.now) // which keeps its room
 	}
 	r.now[key] = e
-	return postgres.SeenEvent{}
+	return store.SeenEvent{}
 }

@@ -7,21 +7,21 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 func TestIDsAreRememberedForADay(t *testing.T) {
 	t.Parallel()
 	var r recent
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	key := postgres.EventKey{Tenant: "acme", ID: "e-1"}
+	key := store.EventKey{Tenant: "acme", ID: "e-1"}
 	first := remembered{seq: 1, digest: [32]byte{1}, publishedAt: noon}
 	require.Zero(t, r.put(key, first))
 	before := r.put(key, remembered{seq: 2, publishedAt: noon.Add(24*time.Hour - 1)})
-	require.Equal(t, postgres.SeenEvent{Seq: 1, Digest: first.digest[:]}, before)
-	require.Zero(t, r.put(postgres.EventKey{Tenant: "other", ID: "e-1"}, first))
-	require.Zero(t, r.put(postgres.EventKey{Tenant: "acme", ID: "e-2"}, first))
+	require.Equal(t, store.SeenEvent{Seq: 1, Digest: first.digest[:]}, before)
+	require.Zero(t, r.put(store.EventKey{Tenant: "other", ID: "e-1"}, first))
+	require.Zero(t, r.put(store.EventKey{Tenant: "acme", ID: "e-2"}, first))
 
 	require.Zero(t, r.put(key, remembered{seq: 3, publishedAt: noon.Add(24 * time.Hour)}), "a day later it is another event")
 	require.EqualValues(t, 3, r.put(key, remembered{seq: 4, publishedAt: noon.Add(25 * time.Hour)}).Seq)
@@ -32,8 +32,8 @@ func TestOnlySoManyIDsAreRemembered(t *testing.T) {
 	t.Parallel()
 	var r recent
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	put := func(n int) postgres.SeenEvent {
-		return r.put(postgres.EventKey{ID: fmt.Sprint(n)}, remembered{seq: webhook.Sequence(n), publishedAt: noon})
+	put := func(n int) store.SeenEvent {
+		return r.put(store.EventKey{ID: fmt.Sprint(n)}, remembered{seq: webhook.Sequence(n), publishedAt: noon})
 	}
 	for n := 1; n <= 3*generation; n++ {
 		require.Zero(t, put(n))

@@ -12,10 +12,10 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -36,27 +36,27 @@ const (
 // ReasonSwept marks a delivery that was nowhere and was put right.
 const ReasonSwept webhook.Reason = "swept"
 
-// ledger is implemented by *postgres.DB.
+// ledger is implemented by *store.DB.
 type ledger interface {
 	EnsureDay(ctx context.Context, at time.Time) error
 	DropFilterFailures(ctx context.Context, now time.Time) error
 	DropDays(ctx context.Context, payloads, others time.Time) (dropped, busy int, err error)
-	Overdue(ctx context.Context, before time.Time, limit int) ([]postgres.LostDelivery, error)
-	ParkLost(ctx context.Context, l postgres.LostDelivery, before time.Time, reason string) (bool, error)
+	Overdue(ctx context.Context, before time.Time, limit int) ([]store.LostDelivery, error)
+	ParkLost(ctx context.Context, l store.LostDelivery, before time.Time, reason string) (bool, error)
 }
 
-// queue is implemented by *postgres.DB.
+// queue is implemented by *store.DB.
 type queue interface {
-	Unqueued(ctx context.Context, before time.Time, limit int) ([]postgres.LostDelivery, error)
-	Requeue(ctx context.Context, l postgres.LostDelivery) (bool, error)
+	Unqueued(ctx context.Context, before time.Time, limit int) ([]store.LostDelivery, error)
+	Requeue(ctx context.Context, l store.LostDelivery) (bool, error)
 }
 
-// health is implemented by *postgres.DB.
+// health is implemented by *store.DB.
 type health interface {
-	FailingHooks(ctx context.Context, before time.Time) ([]postgres.Failing, error)
+	FailingHooks(ctx context.Context, before time.Time) ([]store.Failing, error)
 	Reach(ctx context.Context, since time.Time) (tried, unreachable int, err error)
-	Warned(ctx context.Context, actor postgres.Actor, f postgres.Failing, percent int) error
-	DisableHook(ctx context.Context, actor postgres.Actor, id uuid.UUID, version postgres.IfVersion, reason string) (bool, error)
+	Warned(ctx context.Context, actor store.Actor, f store.Failing, percent int) error
+	DisableHook(ctx context.Context, actor store.Actor, id uuid.UUID, version store.IfVersion, reason string) (bool, error)
 }
 
 // stream is implemented by *bus.Bus.
@@ -200,7 +200,7 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(l postgres.LostDelivery) bool {
+	list = slices.DeleteFunc(list, func(l store.LostDelivery) bool {
 		if n, err := h.Stream.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
 			return true // due, and only late
 		}

@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // Disable says when a hook that only fails is disabled: all of its attempts for After, at least MinFailures of them,
@@ -56,7 +56,7 @@ func (h *Housekeeper) judge(ctx context.Context) error {
 	return nil
 }
 
-func (h *Housekeeper) judgeHook(ctx context.Context, f postgres.Failing, now time.Time) error {
+func (h *Housekeeper) judgeHook(ctx context.Context, f store.Failing, now time.Time) error {
 	if f.Since == nil {
 		if err := h.announce(ctx, typeRecovered, f, now, nil); err != nil {
 			return err
@@ -71,7 +71,7 @@ func (h *Housekeeper) judgeHook(ctx context.Context, f postgres.Failing, now tim
 		if err := h.announce(ctx, typeDisabled, f, now, map[string]any{"reason": reason}); err != nil {
 			return err
 		}
-		_, err := h.Health.DisableHook(ctx, actor, f.HookID, postgres.IfVersion{f.Version}, reason)
+		_, err := h.Health.DisableHook(ctx, actor, f.HookID, store.IfVersion{f.Version}, reason)
 		return err
 	}
 	for _, step := range []int{90, 70, 50} {
@@ -89,11 +89,11 @@ func (h *Housekeeper) judgeHook(ctx context.Context, f postgres.Failing, now tim
 }
 
 // actor is who the audit log names.
-const actor postgres.Actor = "delivery-worker"
+const actor store.Actor = "delivery-worker"
 
 // announce publishes an operational event of the hook. Its id is derived from what it says, so that saying it twice is
 // one event.
-func (h *Housekeeper) announce(ctx context.Context, eventType string, f postgres.Failing, now time.Time, extra map[string]any) error {
+func (h *Housekeeper) announce(ctx context.Context, eventType string, f store.Failing, now time.Time, extra map[string]any) error {
 	data := map[string]any{
 		"hook_id": f.HookID, "name": f.Name, "target_url": f.URL, "failures": f.Failures, "last_error": f.LastClass, "at": now.UTC(),
 	}

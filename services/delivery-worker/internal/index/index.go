@@ -12,9 +12,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/filter"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // Index is safe for concurrent use. Hooks in it are never changed, only replaced.
@@ -214,7 +214,7 @@ func (x *Index) Candidates(e *webhook.Event) []filter.Candidate {
 	var found []filter.Candidate
 	var seen map[*entry]bool // of those that may be there twice
 	for _, c := range x.candidates(e) {
-		if c.Status == webhook.Disabled || e.PublishedAt.Before(c.CreatedAt.Add(-postgres.ClockTolerance)) {
+		if c.Status == webhook.Disabled || e.PublishedAt.Before(c.CreatedAt.Add(-store.ClockTolerance)) {
 			continue
 		}
 		if len(c.EventTypes) > 1 {

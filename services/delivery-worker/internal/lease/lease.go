@@ -9,8 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -20,14 +20,14 @@ const (
 	Margin = 3 * time.Second
 )
 
-// Store is implemented by *postgres.DB.
+// Store is implemented by *store.DB.
 type Store interface {
 	// AcquireLease takes a lease; ok is false where another has it.
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (l postgres.Lease, ok bool, err error)
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (l store.Lease, ok bool, err error)
 	// RenewLease prolongs it; ok is false where another has it by now.
-	RenewLease(ctx context.Context, l postgres.Lease, ttl time.Duration) (ok bool, err error)
+	RenewLease(ctx context.Context, l store.Lease, ttl time.Duration) (ok bool, err error)
 	// ReleaseLease lets others have it at once.
-	ReleaseLease(ctx context.Context, l postgres.Lease) error
+	ReleaseLease(ctx context.Context, l store.Lease) error
 }
 
 // Terms say how a lease that was taken is kept and given back.

@@ -15,12 +15,12 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
@@ -270,7 +270,7 @@ type books struct {
 	t        *testing.T
 	bus      *bus.Bus
 	reader   *ledger.Reader
-	recorder *postgres.Recorder
+	recorder *store.Recorder
 	sub      *bus.Subscription
 }
 
@@ -290,13 +290,13 @@ func newBooks(t *testing.T) *books {
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // tell publishes a fact about a new delivery.
-func (b *books) tell() postgres.DeliveryKey {
+func (b *books) tell() store.DeliveryKey {
 	hook, id := uuid.New(), uuid.New()
 	require.NoError(b.t, b.bus.PublishFacts(b.t.Context(), uuid.NewString(), &whispererv1.LedgerBatch{Facts: []*whispererv1.DeliveryFact{{
 		DeliveryId: id[:], HookId: hook[:], Tenant: "default", EventId: "e", EventType: "order.created", PublishedAt: noon.UnixNano(),
 		State: string(webhook.Delivered), Attempts: 1, At: noon.UnixNano(),
 	}}}))
-	return postgres.DeliveryKey{ID: id, PublishedAt: noon}
+	return store.DeliveryKey{ID: id, PublishedAt: noon}
 }
 
 // record writes and acks the oldest batch.
@@ -310,11 +310,11 @@ func (b *books) record() {
 }
 
 type certainty struct {
-	recorded map[uuid.UUID]postgres.Recorded
+	recorded map[uuid.UUID]store.Recorded
 	err      error
 }
 
-func (b *books) ask(keys ...postgres.DeliveryKey) <-chan certainty {
+func (b *books) ask(keys ...store.DeliveryKey) <-chan certainty {
 	answer := make(chan certainty, 1)
 	go func() {
 		recorded, err := b.reader.Certain(b.t.Context(), keys)
@@ -326,7 +326,7 @@ func (b *books) ask(keys ...postgres.DeliveryKey) <-chan certainty {
 func TestWhatTheLedgerSaysIsCertain(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t)
-	recorded, err := b.reader.Certain(t.Context(), []postgres.DeliveryKey{{ID: uuid.New(), PublishedAt: noon}})
+	recorded, err := b.reader.Certain(t.Context(), []store.DeliveryKey{{ID: uuid.New(), PublishedAt: noon}})
 	require.NoError(t, err, "an empty ledger is certain")
 	require.Empty(t, recorded)
 
@@ -353,14 +353,14 @@ func TestALedgerThatStaysBehindCannotBeAsked(t *testing.T) {
 	b := newBooks(t)
 	key := b.tell()
 	started := time.Now()
-	_, err := b.reader.Certain(t.Context(), []postgres.DeliveryKey{key})
+	_, err := b.reader.Certain(t.Context(), []store.DeliveryKey{key})
 	require.ErrorIs(t, err, ledger.ErrBehind)
 	require.Less(t, time.Since(started), 8*time.Second)
-	recorded, err := b.reader.Now(t.Context(), []postgres.DeliveryKey{key})
+	recorded, err := b.reader.Now(t.Context(), []store.DeliveryKey{key})
 	require.NoError(t, err)
 	require.Empty(t, recorded)
 	b.record()
-	recorded, err = b.reader.Certain(t.Context(), []postgres.DeliveryKey{key})
+	recorded, err = b.reader.Certain(t.Context(), []store.DeliveryKey{key})
 	require.NoError(t, err)
 	require.Len(t, recorded, 1)
 }
@@ -368,7 +368,7 @@ func TestALedgerThatStaysBehindCannotBeAsked(t *testing.T) {
 func TestManyCanAskAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newBooks(t)
-	var keys []postgres.DeliveryKey
+	var keys []store.DeliveryKey
 	var answers []<-chan certainty
 	for range 10 {
 		keys = append(keys, b.tell())

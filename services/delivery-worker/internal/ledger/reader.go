@@ -9,9 +9,9 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/singleflight"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // catchUpDeadline bounds the wait for the recorder; catchUpPoll is how often it is asked.
@@ -25,9 +25,9 @@ const (
 // ErrBehind says that Postgres does not have all facts yet, so that it cannot be asked.
 var ErrBehind = errors.New("recorder is behind the ledger")
 
-// store is implemented by *postgres.DB.
-type store interface {
-	Recorded(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
+// attempts is implemented by *store.DB.
+type attempts interface {
+	Recorded(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
 }
 
 // lagging is implemented by *bus.Bus.
@@ -37,17 +37,17 @@ type lagging interface {
 
 // Reader answers what had happened to a delivery before.
 type Reader struct {
-	store store
+	store attempts
 	bus   lagging
 	one   singleflight.Group
 }
 
 // NewReader makes a reader.
-func NewReader(s store, b lagging) *Reader { return &Reader{store: s, bus: b} }
+func NewReader(s attempts, b lagging) *Reader { return &Reader{store: s, bus: b} }
 
 // Certain returns what was recorded of the deliveries, after every fact that is in the stream now has reached
 // Postgres. It returns ErrBehind where that takes too long, and the store's error where it cannot be asked.
-func (r *Reader) Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error) {
+func (r *Reader) Certain(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error) {
 	if err := r.CatchUp(ctx); err != nil {
 		return nil, err
 	}
@@ -68,8 +68,8 @@ func (r *Reader) CatchUp(ctx context.Context) error {
 
 // Now returns what Postgres has of the deliveries at this moment. It does not wait longer than nowDeadline even where the
 // network is gone and nothing ends the question: the driver reads on for an answer after its context has ended.
-func (r *Reader) Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error) {
-	found, err := daemon.Within(ctx, nowDeadline, func(ctx context.Context) (map[uuid.UUID]postgres.Recorded, error) {
+func (r *Reader) Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error) {
+	found, err := daemon.Within(ctx, nowDeadline, func(ctx context.Context) (map[uuid.UUID]store.Recorded, error) {
 		return r.store.Recorded(ctx, keys)
 	})
 	if err != nil {

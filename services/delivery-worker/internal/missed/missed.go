@@ -8,10 +8,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -24,11 +24,11 @@ const (
 	tidyEvery = time.Hour
 )
 
-// store is implemented by *postgres.DB.
-type store interface {
+// deliveries is implemented by *store.DB.
+type deliveries interface {
 	lease.Store
-	KnownGaps(ctx context.Context) (*postgres.Gaps, error)
-	CloseGaps(ctx context.Context, g *postgres.Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (int, error)
+	KnownGaps(ctx context.Context) (*store.Gaps, error)
+	CloseGaps(ctx context.Context, g *store.Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (int, error)
 	ForgetChanges(ctx context.Context) error
 }
 
@@ -44,7 +44,7 @@ type history interface {
 
 // Deps are a Closer's collaborators; all are required.
 type Deps struct {
-	Store   store
+	Store   deliveries
 	Stream  stream
 	History history
 	// Matcher returns what finds, of the given hooks, those that an event goes to.

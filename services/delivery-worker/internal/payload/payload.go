@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
 // stream is implemented by *bus.Bus.
@@ -17,7 +17,7 @@ type stream interface {
 	Event(ctx context.Context, at webhook.Sequence) (bus.Stored, error)
 }
 
-// ledger is implemented by *postgres.DB.
+// ledger is implemented by *store.DB.
 type ledger interface {
 	Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error)
 }

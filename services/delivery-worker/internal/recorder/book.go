@@ -8,8 +8,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // book is what one recorder writes of one kind.
@@ -47,7 +47,7 @@ func (b *book) record(ctx context.Context, messages []bus.Message) (left []bus.M
 				b.handBack(one, again)
 			}
 			messages = slices.Concat(messages[:unreadable.at], messages[unreadable.at+1:])
-		case !postgres.Refused(err):
+		case !store.Refused(err):
 			return messages, err
 		default:
 			return b.oneByOne(ctx, messages)
@@ -91,7 +91,7 @@ func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus
 			err := b.try(ctx, messages[i:i+1])
 			switch {
 			case err == nil:
-			case !postgres.Refused(err):
+			case !store.Refused(err):
 				return slices.Concat(refused, messages[i:]), err
 			case b.guilty(&messages[i]) && b.setAside(ctx, &messages[i], err):
 			default:

@@ -9,11 +9,11 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
 )
 
 const (
@@ -35,7 +35,7 @@ const (
 	mostPatience = time.Minute
 )
 
-// writer is implemented by *postgres.Recorder.
+// writer is implemented by *store.Recorder.
 type writer interface {
 	WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error
 	WriteEvents(ctx context.Context, events []webhook.Event) error

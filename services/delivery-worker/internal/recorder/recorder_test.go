@@ -16,21 +16,21 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/schema"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // stage is a recorder between a real nats-server and a real database that can be away.
 type stage struct {
-	*postgres.Recorder
+	*store.Recorder
 
 	t     *testing.T
 	bus   *bus.Bus
@@ -76,7 +76,7 @@ func (s *stage) as(role string) {
 	query := at.Query()
 	query.Set("user", role)
 	at.RawQuery, at.User = query.Encode(), nil
-	db, err := postgres.Open(at.String(), 4, s.db.Ring)
+	db, err := store.Open(at.String(), 4, s.db.Ring)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = db.Close() })
 	s.Recorder = db.NewRecorder()
@@ -104,7 +104,7 @@ func (s *stage) WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBat
 	away := s.away >= 0
 	s.mu.Unlock()
 	if away {
-		return fmt.Errorf("write facts: %w", postgres.ErrUnavailable)
+		return fmt.Errorf("write facts: %w", store.ErrUnavailable)
 	}
 	return s.Recorder.WriteFacts(ctx, batches)
 }
@@ -167,17 +167,17 @@ func (s *stage) awaitSettled(c bus.Consumer) {
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // tell publishes a batch with one fact about a new delivery.
-func (s *stage) tell(state string) postgres.DeliveryKey {
+func (s *stage) tell(state string) store.DeliveryKey {
 	s.t.Helper()
 	id, hook := uuid.New(), uuid.New()
 	require.NoError(s.t, s.bus.PublishFacts(s.t.Context(), uuid.NewString(), &whispererv1.LedgerBatch{Facts: []*whispererv1.DeliveryFact{{
 		DeliveryId: id[:], HookId: hook[:], Tenant: "default", EventId: "e", EventType: "order.created", PublishedAt: noon.UnixNano(),
 		State: state, At: noon.UnixNano(),
 	}}}))
-	return postgres.DeliveryKey{ID: id, PublishedAt: noon}
+	return store.DeliveryKey{ID: id, PublishedAt: noon}
 }
 
-func (s *stage) inTheLedger(keys []postgres.DeliveryKey) int {
+func (s *stage) inTheLedger(keys []store.DeliveryKey) int {
 	s.t.Helper()
 	found, err := s.db.Recorded(s.t.Context(), keys)
 	require.NoError(s.t, err)
@@ -188,7 +188,7 @@ func TestFactsAreAckedOnceTheyAreWritten(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.away = 2
-	keys := make([]postgres.DeliveryKey, 100)
+	keys := make([]store.DeliveryKey, 100)
 	for i := range keys {
 		keys[i] = s.tell(string(webhook.Parked))
 	}
@@ -202,7 +202,7 @@ func TestFactsAreAckedOnceTheyAreWritten(t *testing.T) {
 func TestAMessageThatCannotBeWrittenIsSetAsideWholeAndHurtsNobody(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	var keys []postgres.DeliveryKey
+	var keys []store.DeliveryKey
 	for i := range 10 {
 		if i == 4 {
 			s.tell("flying")
@@ -231,7 +231,7 @@ func TestAMessageIsNotSetAsideBeforeAnotherWasWritten(t *testing.T) {
 	require.Empty(t, s.asideNow(), "nobody knows whether it is the message or the database")
 	key := s.tell(string(webhook.Parked))
 	s.awaitSettled(bus.FactRecorder)
-	require.Equal(t, 1, s.inTheLedger([]postgres.DeliveryKey{key}))
+	require.Equal(t, 1, s.inTheLedger([]store.DeliveryKey{key}))
 	require.Len(t, s.asideNow(), 1)
 }
 
@@ -261,7 +261,7 @@ func TestWhatCannotBeDecodedIsSetAside(t *testing.T) {
 	last := s.tell(string(webhook.Parked))
 	s.start(bus.FactRecorder)
 	s.awaitSettled(bus.FactRecorder)
-	require.Equal(t, 2, s.inTheLedger([]postgres.DeliveryKey{first, last}))
+	require.Equal(t, 2, s.inTheLedger([]store.DeliveryKey{first, last}))
 	list := s.asideNow()
 	require.Len(t, list, 1)
 	require.Equal(t, "\xff\xffnonsense", string(list[0].Data))
@@ -286,7 +286,7 @@ func TestNothingIsSetAsideWhileTheDatabaseRefusesEverything(t *testing.T) {
 			role := "recorder_" + strings.ReplaceAll(uuid.NewString(), "-", "")
 			s.as(role)
 			s.exec(strings.ReplaceAll(how[0], `"ROLE"`, role))
-			var keys []postgres.DeliveryKey
+			var keys []store.DeliveryKey
 			for range 20 {
 				keys = append(keys, s.tell(string(webhook.Parked)))
 			}

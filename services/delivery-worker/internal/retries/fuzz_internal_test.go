@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
 // FuzzRetry reads whatever somebody may have put into the RETRIES stream: it is refused, or has a delivery, a hook and an event.

@@ -13,11 +13,11 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -42,8 +42,8 @@ type hooks interface {
 // history is the ledger's reader.
 type history interface {
 	CatchUp(ctx context.Context) error
-	Certain(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
-	Now(ctx context.Context, keys []postgres.DeliveryKey) (map[uuid.UUID]postgres.Recorded, error)
+	Certain(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
+	Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
 }
 
 // schedule is implemented by *bus.Bus.
@@ -92,7 +92,7 @@ func New(d Deps) *Retries { return &Retries{Deps: d, slots: make(chan struct{}, 
 type taken struct {
 	msg   *bus.Message
 	retry *whispererv1.Retry
-	key   postgres.DeliveryKey
+	key   store.DeliveryKey
 	hook  uuid.UUID
 }
 
@@ -110,7 +110,7 @@ func (r *Retries) Run(ctx context.Context, sub *bus.Subscription) {
 
 func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 	var fresh []taken
-	var keys []postgres.DeliveryKey
+	var keys []store.DeliveryKey
 	older := false
 	for i := range messages {
 		m := messages[i] // settled long after the batch is used again
@@ -134,7 +134,7 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 			go r.resume(ctx, t)
 			continue
 		}
-		if slices.ContainsFunc(keys, func(k postgres.DeliveryKey) bool { return k.ID == t.key.ID }) { // of another event with this id
+		if slices.ContainsFunc(keys, func(k store.DeliveryKey) bool { return k.ID == t.key.ID }) { // of another event with this id
 			r.open.Add(1)
 			go r.resume(ctx, t)
 			continue
@@ -174,14 +174,14 @@ func read(m *bus.Message) (taken, error) {
 	if err != nil {
 		return taken{}, fmt.Errorf("read hook id: %w", err)
 	}
-	key := postgres.DeliveryKey{ID: id, PublishedAt: time.Unix(0, retry.GetPublishedAt()).UTC()}
+	key := store.DeliveryKey{ID: id, PublishedAt: time.Unix(0, retry.GetPublishedAt()).UTC()}
 	return taken{msg: m, retry: &retry, key: key, hook: hook}, nil
 }
 
 // resume handles a retry that another worker had: it asks the ledger first, for as long as it takes.
 func (r *Retries) resume(ctx context.Context, t taken) {
 	for {
-		recorded, err := r.History.Certain(ctx, []postgres.DeliveryKey{t.key})
+		recorded, err := r.History.Certain(ctx, []store.DeliveryKey{t.key})
 		if err == nil {
 			before, known := recorded[t.key.ID]
 			r.handle(ctx, t, before, known, func() {})
@@ -201,7 +201,7 @@ func (r *Retries) resume(ctx context.Context, t taken) {
 }
 
 // handle makes the attempt that is due, unless the ledger says that it was made or is no longer wanted.
-func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded, known bool, release func()) {
+func (r *Retries) handle(ctx context.Context, t taken, before store.Recorded, known bool, release func()) {
 	done := func(err error) {
 		release()
 		if err != nil {
@@ -253,7 +253,7 @@ func (r *Retries) handle(ctx context.Context, t taken, before postgres.Recorded,
 
 // reschedule sees to it that the retry after a recorded attempt is there: the worker that made the attempt may have
 // ended between the two.
-func (r *Retries) reschedule(ctx context.Context, t taken, before postgres.Recorded) error {
+func (r *Retries) reschedule(ctx context.Context, t taken, before store.Recorded) error {
 	if before.State != webhook.Waiting || before.NextAt.IsZero() {
 		return nil
 	}

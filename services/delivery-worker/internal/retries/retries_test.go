@@ -12,15 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/payload"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }

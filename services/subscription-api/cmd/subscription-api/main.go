@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 

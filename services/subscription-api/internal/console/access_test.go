@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // trouble is a hook with a dead delivery and a job that replays it, and the pages of all three.
@@ -54,8 +54,8 @@ func TestRolesAreHonoured(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	its := w.trouble(t)
-	viewer := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "v", Role: postgres.Viewer, Tenant: "default"}))
-	editor := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "e", Role: postgres.Editor, Tenant: "default"}))
+	viewer := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "v", Role: store.Viewer, Tenant: "default"}))
+	editor := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "e", Role: store.Editor, Tenant: "default"}))
 	main := regexp.MustCompile(`(?s)<main.*</main>`)
 	for _, path := range []string{
 		"/console/", "/console/hooks/", its.hook, its.delivery, "/console/types/package.created",
@@ -93,7 +93,7 @@ func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	w := newWorld(t)
 	w.db.MakeTenant(t, "acme")
 	its := w.trouble(t)
-	p := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "a", Role: postgres.Admin, Tenant: "acme"}))
+	p := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "a", Role: store.Admin, Tenant: "acme"}))
 	for _, c := range append(its.changing(), []route{
 		{http.MethodGet, its.hook},
 		{http.MethodGet, its.delivery},

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type auditBody struct {
@@ -23,7 +23,7 @@ type auditBody struct {
 }
 
 type auditRow struct {
-	postgres.AuditEntry
+	store.AuditEntry
 
 	// What says it in words.
 	What string
@@ -47,7 +47,7 @@ func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
 		{"event_type", "event types"},
 		{"tenant", "tenants"},
 	}}
-	tenant, filter := v.tenant, postgres.AuditFilter{Kind: body.Kind}
+	tenant, filter := v.tenant, store.AuditFilter{Kind: body.Kind}
 	if v.operator() {
 		body.Kinds = append(body.Kinds, option{ofNoTenant, "what belongs to no tenant"})
 		if body.Kind == ofNoTenant {
@@ -68,13 +68,13 @@ func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
 	}
 	head := newHookHead(&h, "changes")
 	body := auditBody{Head: &head}
-	if err := c.audit(ctx, v, &body, v.tenant, postgres.AuditFilter{Subject: h.ID.String()}); err != nil {
+	if err := c.audit(ctx, v, &body, v.tenant, store.AuditFilter{Subject: h.ID.String()}); err != nil {
 		return reply{}, err
 	}
 	return page("hook-changes", head.Title+": changes", body), nil
 }
 
-func (c *console) audit(ctx context.Context, v *visit, body *auditBody, tenant string, filter postgres.AuditFilter) error {
+func (c *console) audit(ctx context.Context, v *visit, body *auditBody, tenant string, filter store.AuditFilter) error {
 	at := readPage(v.form)
 	found, err := all(c.Admin.AuditLog(ctx, tenant, filter, at))
 	if err != nil {
@@ -95,31 +95,31 @@ func (c *console) audit(ctx context.Context, v *visit, body *auditBody, tenant s
 		}
 		body.Rows = append(body.Rows, row)
 	}
-	body.paging = neighbours(v.form, at, found, func(e *postgres.AuditEntry) postgres.Position {
-		return postgres.Position{At: e.At, ID: e.ID}
+	body.paging = neighbours(v.form, at, found, func(e *store.AuditEntry) store.Position {
+		return store.Position{At: e.At, ID: e.ID}
 	})
 	return nil
 }
 
 // tokenNames are the names of actors.
-func (c *console) tokenNames(ctx context.Context, tenant string) (map[postgres.Actor]string, error) {
+func (c *console) tokenNames(ctx context.Context, tenant string) (map[store.Actor]string, error) {
 	tokens, err := c.Admin.Tokens(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	names := map[postgres.Actor]string{}
+	names := map[store.Actor]string{}
 	for _, t := range tokens {
 		if t.Tenant == tenant || t.Tenant == "" {
-			names[postgres.Actor("token "+t.ID.String())] = t.Name
+			names[store.Actor("token "+t.ID.String())] = t.Name
 		}
 	}
 	return names, nil
 }
 
-func newAuditRow(e *postgres.AuditEntry, names map[postgres.Actor]string) auditRow {
+func newAuditRow(e *store.AuditEntry, names map[store.Actor]string) auditRow {
 	row := auditRow{AuditEntry: *e, What: actionText(e.Action), Short: e.Subject, Text: detailText(e.Detail)}
 	if name := names[e.Actor]; name != "" {
-		row.Actor = postgres.Actor(name)
+		row.Actor = store.Actor(name)
 	}
 	id, err := uuid.Parse(e.Subject)
 	if err != nil {

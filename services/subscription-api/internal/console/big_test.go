@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // maxFirstLoad bounds what a browser gets for a page that it never saw, its files included, in bytes.
@@ -18,7 +18,7 @@ const maxFirstLoad = 150 << 10
 func TestPagesAreSmallHoweverMuchThereIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	hooks, err := w.db.SeedHistory(t.Context(), postgres.Seed{Hooks: 500, Attempts: 20_000, EventTypes: []string{"order.created", "package.created"}})
+	hooks, err := w.db.SeedHistory(t.Context(), store.Seed{Hooks: 500, Attempts: 20_000, EventTypes: []string{"order.created", "package.created"}})
 	require.NoError(t, err)
 	p := w.signIn(t, w.operator)
 	zipped := func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") }
@@ -45,7 +45,7 @@ func TestPagesAreSmallHoweverMuchThereIs(t *testing.T) {
 func TestARareTypeIsLookedForAFewRowsAtATime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	_, err := w.db.SeedHistory(t.Context(), postgres.Seed{Hooks: 10, Attempts: 20_000, EventTypes: []string{"order.created"}})
+	_, err := w.db.SeedHistory(t.Context(), store.Seed{Hooks: 10, Attempts: 20_000, EventTypes: []string{"order.created"}})
 	require.NoError(t, err)
 	p := w.signIn(t, w.operator)
 	older := regexp.MustCompile(`href="(\?[^"]+)" rel="next"`)

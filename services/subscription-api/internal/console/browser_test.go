@@ -19,9 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/jobs"
 )
 
@@ -85,7 +85,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	require.True(t, strings.HasPrefix(secret, "whsec_"))
 	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
 	require.Contains(t, b.text(t, "h1"), "North shop")
-	hooks, _, err := w.db.Hooks(t.Context(), "default", postgres.HookFilter{}, postgres.Page{Limit: 2})
+	hooks, _, err := w.db.Hooks(t.Context(), "default", store.HookFilter{}, store.Page{Limit: 2})
 	require.NoError(t, err)
 	require.Len(t, hooks, 1, "a test stores nothing")
 	h := hooks[0]
@@ -158,7 +158,7 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		jobs.Run(ctx, w.db, zap.NewNop())
+		jobs.Run(ctx, w.db.DB, zap.NewNop())
 	}()
 	b.do(t, chromedp.WaitVisible(chromedp.CSS("#progress .pill.completed"))) // by itself
 	stop()
@@ -244,11 +244,11 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 			Tenant: "default", Name: strings.ReplaceAll(attack, "\u2028", ""), EventTypes: []string{"package.created"}, NotificationType: "rest",
 			TargetURL: fmt.Sprintf("http://example.com/%d/%s", i, attack), Headers: map[string]string{"X-A": attack}, Config: config,
 			Callback: &webhook.Callback{URL: attack}, Status: webhook.Active,
-		}, 1000, postgres.IdempotencyKey{})
+		}, 1000, store.IdempotencyKey{})
 		require.NoError(t, err)
-		_, err = w.db.DisableHook(t.Context(), postgres.Actor(attack), h.ID, nil, attack)
+		_, err = w.db.DisableHook(t.Context(), store.Actor(attack), h.ID, nil, attack)
 		require.NoError(t, err)
-		_, err = w.db.DeclareEventType(t.Context(), "test", "default", postgres.EventType{
+		_, err = w.db.DeclareEventType(t.Context(), "test", "default", store.EventType{
 			Name: fmt.Sprintf("attack.no_%d", i), Description: attack, Example: []byte(fmt.Sprintf("%q", attack)),
 		})
 		require.NoError(t, err)
@@ -260,7 +260,7 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 		}
 		attempt.Url = attack
 		w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, attempt))
-		w.db.MakeToken(t, postgres.NewToken{Name: attack, Role: postgres.Viewer, Tenant: "default"})
+		w.db.MakeToken(t, store.NewToken{Name: attack, Role: store.Viewer, Tenant: "default"})
 		job := w.replay(t, h.ID, attack)
 		hook := "hooks/" + h.ID.String() + "/"
 		pages = append(pages, hook+"integrate", hook+"changes", hook+"replay", hook+"test", "jobs/"+job.ID.String()+"/",

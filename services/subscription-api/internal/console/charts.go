@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // Charts are drawn on the server as SVG, which a template writes from these; the units are those of the view box.
@@ -59,7 +59,7 @@ const (
 // spark is how deliveries fared, hour by hour or day by day.
 type spark struct {
 	Bars []barPath
-	Sum  postgres.Counts
+	Sum  store.Counts
 	// Rate is the part of the deliveries that came to an end which were delivered, in words; empty for none.
 	Rate string
 	// Text says the same as the bars.
@@ -67,7 +67,7 @@ type spark struct {
 }
 
 // newSpark draws the buckets, which are so long each.
-func newSpark(buckets []postgres.Bucket, since time.Time, long time.Duration) spark {
+func newSpark(buckets []store.Bucket, since time.Time, long time.Duration) spark {
 	s := spark{}
 	most := 1
 	var bars []bar
@@ -86,7 +86,7 @@ func newSpark(buckets []postgres.Bucket, since time.Time, long time.Duration) sp
 }
 
 // rate is the part of the ended deliveries that was delivered.
-func rate(c postgres.Counts) string {
+func rate(c store.Counts) string {
 	ended := c.Delivered + c.Dead
 	if ended == 0 {
 		return ""
@@ -102,7 +102,7 @@ func rate(c postgres.Counts) string {
 }
 
 // stack draws the counts upon each other: delivered at the bottom. What is there is at least one unit high.
-func stack(c postgres.Counts, x, width, height float64, most int) []bar {
+func stack(c store.Counts, x, width, height float64, most int) []bar {
 	var bars []bar
 	bottom := height
 	for _, part := range []struct {
@@ -151,11 +151,11 @@ type hourChart struct {
 	Bars []barPath
 	// Most is the largest number of deliveries in a minute.
 	Most int
-	Sum  postgres.Counts
+	Sum  store.Counts
 	Rate string
 }
 
-func newHourChart(minutes []postgres.Bucket, since time.Time) hourChart {
+func newHourChart(minutes []store.Bucket, since time.Time) hourChart {
 	c := hourChart{}
 	for _, m := range minutes {
 		c.Most = max(c.Most, m.Total())

@@ -14,127 +14,127 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/attempt"
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/attempt"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // Root is where the console lies.
 const Root = "/console/"
 
-// accountStore knows tokens and tenants; *postgres.DB is one.
+// accountStore knows tokens and tenants; *store.DB is one.
 type accountStore interface {
-	Authenticate(ctx context.Context, plain string) (postgres.Token, error)
-	ValidToken(ctx context.Context, id uuid.UUID) (postgres.Token, error)
-	Tenants(ctx context.Context) ([]postgres.Tenant, error)
+	Authenticate(ctx context.Context, plain string) (store.Token, error)
+	ValidToken(ctx context.Context, id uuid.UUID) (store.Token, error)
+	Tenants(ctx context.Context) ([]store.Tenant, error)
 	TenantExists(ctx context.Context, name string) (bool, error)
 }
 
-// sessionStore knows the sessions that were ended before their time; *postgres.DB is one.
+// sessionStore knows the sessions that were ended before their time; *store.DB is one.
 type sessionStore interface {
 	EndSession(ctx context.Context, id uuid.UUID, expires time.Time) error
 	SessionEnded(ctx context.Context, id uuid.UUID) (bool, error)
 }
 
-// hookStore keeps hooks; *postgres.DB is one.
+// hookStore keeps hooks; *store.DB is one.
 type hookStore interface { //nolint:interfacebloat // what hooks are asked and told
 	Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error)
-	SortedHooks(ctx context.Context, tenant string, f postgres.HookFilter, order postgres.HookOrder, page postgres.HookPage) ([]postgres.SortedHook, bool, error)
+	SortedHooks(ctx context.Context, tenant string, f store.HookFilter, order store.HookOrder, page store.HookPage) ([]store.SortedHook, bool, error)
 	Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error)
-	CreateHook(ctx context.Context, actor postgres.Actor, h webhook.Hook, quota int, key postgres.IdempotencyKey) (webhook.Hook, error)
-	UpdateHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error)
-	DeleteHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion) error
+	CreateHook(ctx context.Context, actor store.Actor, h webhook.Hook, quota int, key store.IdempotencyKey) (webhook.Hook, error)
+	UpdateHook(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, version store.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error)
+	DeleteHook(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, version store.IfVersion) error
 }
 
-// manyHooks counts hooks and changes many at once; *postgres.DB is one.
+// manyHooks counts hooks and changes many at once; *store.DB is one.
 type manyHooks interface {
-	CountHooks(ctx context.Context, tenant string, f postgres.HookFilter) (int, error)
-	CountStatusChange(ctx context.Context, tenant string, s postgres.StatusChange) (int, error)
-	SetStatuses(ctx context.Context, actor postgres.Actor, tenant string, s postgres.StatusChange) (int, error)
+	CountHooks(ctx context.Context, tenant string, f store.HookFilter) (int, error)
+	CountStatusChange(ctx context.Context, tenant string, s store.StatusChange) (int, error)
+	SetStatuses(ctx context.Context, actor store.Actor, tenant string, s store.StatusChange) (int, error)
 }
 
-// typeStore keeps the event types that tenants declared; *postgres.DB is one.
+// typeStore keeps the event types that tenants declared; *store.DB is one.
 type typeStore interface {
-	EventTypes(ctx context.Context, tenant string) ([]postgres.EventType, error)
+	EventTypes(ctx context.Context, tenant string) ([]store.EventType, error)
 }
 
-// historyStore knows what happened; *postgres.DB is one.
+// historyStore knows what happened; *store.DB is one.
 type historyStore interface {
 	deliveryStore
 	eventStore
 }
 
 type deliveryStore interface {
-	Deliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) ([]webhook.Delivery, bool, error)
-	ScanDeliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) (postgres.Scanned[webhook.Delivery], error)
+	Deliveries(ctx context.Context, tenant string, f store.DeliveryFilter, page store.Page) ([]webhook.Delivery, bool, error)
+	ScanDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, page store.Page) (store.Scanned[webhook.Delivery], error)
 	Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error)
 }
 
 type eventStore interface {
-	Events(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) ([]postgres.EventSummary, bool, error)
-	SearchEvents(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) (postgres.Scanned[postgres.EventSummary], error)
+	Events(ctx context.Context, tenant string, f store.EventFilter, page store.Page) ([]store.EventSummary, bool, error)
+	SearchEvents(ctx context.Context, tenant string, f store.EventFilter, page store.Page) (store.Scanned[store.EventSummary], error)
 	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
-	Rejected(ctx context.Context, tenant string, f postgres.RejectedFilter, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
+	Rejected(ctx context.Context, tenant string, f store.RejectedFilter, maxRaw int, page store.Page) ([]store.RejectedEvent, bool, error)
 }
 
-// explainStore knows what became of one event; *postgres.DB is one.
+// explainStore knows what became of one event; *store.DB is one.
 type explainStore interface {
 	DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error)
 	OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error)
 }
 
-// eventScanner reads events of the past; *postgres.DB is one.
+// eventScanner reads events of the past; *store.DB is one.
 type eventScanner interface {
-	ScanEvents(ctx context.Context, tenant string, f postgres.EventFilter, limit int, take func(*webhook.Event)) (more bool, err error)
+	ScanEvents(ctx context.Context, tenant string, f store.EventFilter, limit int, take func(*webhook.Event)) (more bool, err error)
 }
 
-// statsStore counts; *postgres.DB is one.
+// statsStore counts; *store.DB is one.
 type statsStore interface {
-	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (postgres.HookStats, error)
-	PerMinute(ctx context.Context, tenant string, since time.Time) ([]postgres.Bucket, error)
-	PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, span postgres.Span) (map[uuid.UUID][]postgres.Bucket, error)
+	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (store.HookStats, error)
+	PerMinute(ctx context.Context, tenant string, since time.Time) ([]store.Bucket, error)
+	PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, span store.Span) (map[uuid.UUID][]store.Bucket, error)
 	OpenStates(ctx context.Context, tenant string, since time.Time) (map[webhook.DeliveryState]int, error)
-	Durations(ctx context.Context, tenant string, since time.Time) (postgres.Durations, error)
+	Durations(ctx context.Context, tenant string, since time.Time) (store.Durations, error)
 }
 
-// healthStore tells who is not well; *postgres.DB is one.
+// healthStore tells who is not well; *store.DB is one.
 type healthStore interface {
-	UnhealthyHooks(ctx context.Context, tenant string, limit int) ([]postgres.Unhealthy, error)
+	UnhealthyHooks(ctx context.Context, tenant string, limit int) ([]store.Unhealthy, error)
 	RestingHooks(ctx context.Context, tenant string) (int, error)
-	System(ctx context.Context) (postgres.System, error)
-	WorkersSeen(ctx context.Context, tenant string, since time.Time) ([]postgres.WorkerSeen, error)
+	System(ctx context.Context) (store.System, error)
+	WorkersSeen(ctx context.Context, tenant string, since time.Time) ([]store.WorkerSeen, error)
 }
 
-// retrier sends deliveries again; *postgres.DB is one.
+// retrier sends deliveries again; *store.DB is one.
 type retrier interface {
-	RetryDelivery(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, force bool) error
-	CountRetriable(ctx context.Context, tenant string, f postgres.DeliveryFilter) (int, error)
-	RetryDeliveries(ctx context.Context, actor postgres.Actor, tenant string, f postgres.DeliveryFilter) (int, error)
+	RetryDelivery(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, force bool) error
+	CountRetriable(ctx context.Context, tenant string, f store.DeliveryFilter) (int, error)
+	RetryDeliveries(ctx context.Context, actor store.Actor, tenant string, f store.DeliveryFilter) (int, error)
 }
 
-// jobStore does replays in batches; *postgres.DB is one.
+// jobStore does replays in batches; *store.DB is one.
 type jobStore interface {
-	CountReplay(ctx context.Context, r postgres.Replay) (int, error)
-	CreateJob(ctx context.Context, actor postgres.Actor, n postgres.NewJob) (postgres.Job, error)
-	Jobs(ctx context.Context, tenant string, hook uuid.UUID, page postgres.Page) ([]postgres.Job, bool, error)
-	Job(ctx context.Context, tenant string, id uuid.UUID) (postgres.Job, error)
-	SetJobState(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, state postgres.JobState) (postgres.Job, error)
+	CountReplay(ctx context.Context, r store.Replay) (int, error)
+	CreateJob(ctx context.Context, actor store.Actor, n store.NewJob) (store.Job, error)
+	Jobs(ctx context.Context, tenant string, hook uuid.UUID, page store.Page) ([]store.Job, bool, error)
+	Job(ctx context.Context, tenant string, id uuid.UUID) (store.Job, error)
+	SetJobState(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, state store.JobState) (store.Job, error)
 }
 
-// adminStore is for those who look after tokens; *postgres.DB is one.
+// adminStore is for those who look after tokens; *store.DB is one.
 type adminStore interface {
-	CreateToken(ctx context.Context, actor postgres.Actor, n postgres.NewToken) (plain string, token postgres.Token, err error)
-	Tokens(ctx context.Context, tenant string) ([]postgres.Token, error)
-	RevokeToken(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID) error
-	AuditLog(ctx context.Context, tenant string, f postgres.AuditFilter, page postgres.Page) ([]postgres.AuditEntry, bool, error)
+	CreateToken(ctx context.Context, actor store.Actor, n store.NewToken) (plain string, token store.Token, err error)
+	Tokens(ctx context.Context, tenant string) ([]store.Token, error)
+	RevokeToken(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID) error
+	AuditLog(ctx context.Context, tenant string, f store.AuditFilter, page store.Page) ([]store.AuditEntry, bool, error)
 }
 
-// trialStore keeps who tested what; *postgres.DB is one.
+// trialStore keeps who tested what; *store.DB is one.
 type trialStore interface {
-	NoteTest(ctx context.Context, actor postgres.Actor, tenant string, hook uuid.UUID, eventType, host string) error
+	NoteTest(ctx context.Context, actor store.Actor, tenant string, hook uuid.UUID, eventType, host string) error
 }
 
 // trier sends tests; *attempt.Sender is one.

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
 const (

@@ -11,13 +11,13 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // lately is how far back lists go unless the person says otherwise: a week.
-func lately(now time.Time) postgres.TimeRange {
-	return postgres.TimeRange{From: now.Add(-7 * 24 * time.Hour)}
+func lately(now time.Time) store.TimeRange {
+	return store.TimeRange{From: now.Add(-7 * 24 * time.Hour)}
 }
 
 type deliveryQuery struct{ Hook, EventType, Event, Entity, State, Status, Since string }
@@ -68,7 +68,7 @@ func spanOptions() []option {
 }
 
 // filter is what the store is asked for; a problem is a sentence for people.
-func (q *deliveryQuery) filter(now time.Time) (f postgres.DeliveryFilter, problem string) {
+func (q *deliveryQuery) filter(now time.Time) (f store.DeliveryFilter, problem string) {
 	f.EventID, f.Entity, f.Range = q.Event, q.Entity, since(q.Since, now)
 	if q.Hook != "" {
 		id, err := uuid.Parse(q.Hook)
@@ -113,12 +113,12 @@ func readPattern(s string) (pattern, problem string) {
 }
 
 // since is the time that a list begins at.
-func since(word string, now time.Time) postgres.TimeRange {
+func since(word string, now time.Time) store.TimeRange {
 	switch word {
 	case "1h", "24h", "720h":
 		span, err := time.ParseDuration(word)
 		if err == nil {
-			return postgres.TimeRange{From: now.Add(-span)}
+			return store.TimeRange{From: now.Add(-span)}
 		}
 	}
 	return lately(now)
@@ -152,8 +152,8 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	body.Rows = deliveryRows(found.List)
-	if body.paging = neighbours(v.form, at, found, func(d *webhook.Delivery) postgres.Position {
-		return postgres.Position{At: d.PublishedAt, ID: d.ID}
+	if body.paging = neighbours(v.form, at, found, func(d *webhook.Delivery) store.Position {
+		return store.Position{At: d.PublishedAt, ID: d.ID}
 	}); at.Older == nil && at.Newer == nil {
 		body.Tail = Root + "deliveries/tail?" + filterOf(v.form).Encode()
 	}
@@ -161,11 +161,11 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 	return page("deliveries", "Deliveries", body), nil
 }
 
-func (c *console) findDeliveries(ctx context.Context, v *visit, f postgres.DeliveryFilter, at postgres.Page) (postgres.Scanned[webhook.Delivery], error) {
+func (c *console) findDeliveries(ctx context.Context, v *visit, f store.DeliveryFilter, at store.Page) (store.Scanned[webhook.Delivery], error) {
 	if f.Scans() {
 		release, err := c.Searches.Take(ctx, v.tenant, v.token.ID.String())
 		if err != nil {
-			return postgres.Scanned[webhook.Delivery]{}, err
+			return store.Scanned[webhook.Delivery]{}, err
 		}
 		defer release()
 		return c.History.ScanDeliveries(ctx, v.tenant, f, at)
@@ -178,7 +178,7 @@ func (c *console) hookTitle(ctx context.Context, tenant string, id uuid.UUID) (s
 	if id == uuid.Nil {
 		return "", nil
 	}
-	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, tenant, id))
+	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, tenant, id))
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return "a webhook that is not there any more", nil
@@ -240,14 +240,14 @@ func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	body := retryManyBody{Most: postgres.MaxRetried, What: query.words(hook), Query: "?" + filterOf(v.form).Encode()}
+	body := retryManyBody{Most: store.MaxRetried, What: query.words(hook), Query: "?" + filterOf(v.form).Encode()}
 	body.Count, body.Counted, err = count(ctx, c.counts, "retriable "+v.tenant+body.Query, v.patience(), func(ctx context.Context) (int, error) {
 		return c.Retries.CountRetriable(ctx, v.tenant, filter)
 	})
 	if err != nil {
 		return reply{}, err
 	}
-	v.pending, body.All = !body.Counted, body.Count == postgres.MaxRetried
+	v.pending, body.All = !body.Counted, body.Count == store.MaxRetried
 	return page("deliveries-retry", "Try them all again?", body), nil
 }
 

@@ -8,8 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type deliveryBody struct {
@@ -72,7 +72,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 		return reply{}, err
 	}
 	body := deliveryBody{Row: newDeliveryRow(&d), NextAt: d.NextAt, Updated: d.UpdatedAt, Replay: d.Replay, Problem: problem}
-	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, d.HookID))
+	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, d.HookID))
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		body.HookGone = true
@@ -139,7 +139,7 @@ func (c *console) retryDelivery(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	err = c.Retries.RetryDelivery(ctx, v.actor(), v.tenant, id, v.posted.Get("force") == "true")
-	var refused *postgres.ReplayError
+	var refused *store.ReplayError
 	switch {
 	case errors.As(err, &refused):
 		return c.showDelivery(ctx, v, refused.Reason)

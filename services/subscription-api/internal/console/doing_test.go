@@ -11,8 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 func TestAFilterIsTriedOnTheLastDayBeforeItIsSaved(t *testing.T) {
@@ -100,7 +100,7 @@ func TestAllThatAListShowsIsTriedAgain(t *testing.T) {
 	a = p.post(t, "/console/deliveries/retry?status=5xx&hook="+h.ID.String())
 	require.Equal(t, http.StatusSeeOther, a.status)
 	require.Contains(t, p.get(t, a.header.Get("Location")).text, "2 deliveries are being tried again")
-	list, _, err := w.db.Deliveries(t.Context(), "default", postgres.DeliveryFilter{States: []webhook.DeliveryState{webhook.Parked}}, postgres.Page{Limit: 5})
+	list, _, err := w.db.Deliveries(t.Context(), "default", store.DeliveryFilter{States: []webhook.DeliveryState{webhook.Parked}}, store.Page{Limit: 5})
 	require.NoError(t, err)
 	require.Len(t, list, 2)
 	require.Equal(t, http.StatusBadRequest, p.post(t, "/console/deliveries/retry?hook=x").status)
@@ -161,6 +161,6 @@ func TestListsAreFollowedAsTheyChange(t *testing.T) {
 
 	require.Equal(t, http.StatusNoContent, (&person{w: w}).get(t, "/console/deliveries/tail").status, "the browser is told not to come again")
 	w.db.MakeTenant(t, "acme")
-	other := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "a", Role: postgres.Viewer, Tenant: "acme"}))
+	other := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "a", Role: store.Viewer, Tenant: "acme"}))
 	require.NotContains(t, other.follow(t, "/console/events/tail", func(text string) bool { return strings.Contains(text, "retry") }), "only-e-1")
 }

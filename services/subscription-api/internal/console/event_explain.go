@@ -5,9 +5,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/filter"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // maxOrphans bounds the deliveries to hooks that are gone which an explanation lists.
@@ -49,7 +49,7 @@ func (c *console) explainPage(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	at := readHookPage(v.form)
-	hooks, more, err := c.Hooks.SortedHooks(ctx, v.tenant, postgres.HookFilter{}, postgres.HooksByName, at)
+	hooks, more, err := c.Hooks.SortedHooks(ctx, v.tenant, store.HookFilter{}, store.HooksByName, at)
 	if err != nil {
 		return reply{}, err
 	}

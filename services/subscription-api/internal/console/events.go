@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type eventQuery struct{ EventType, Entity, Schema, Since string }
@@ -53,7 +53,7 @@ func readEventQuery(form url.Values) eventQuery {
 }
 
 // filter is what the store is asked for; a problem is a sentence for people.
-func (q *eventQuery) filter(now time.Time) (f postgres.EventFilter, problem string) {
+func (q *eventQuery) filter(now time.Time) (f store.EventFilter, problem string) {
 	f.Range, f.Entity, f.OffSchema = since(q.Since, now), q.Entity, q.Schema == offSchema
 	if q.EventType != "" {
 		pattern, problem := readPattern(q.EventType)
@@ -65,7 +65,7 @@ func (q *eventQuery) filter(now time.Time) (f postgres.EventFilter, problem stri
 	return f, ""
 }
 
-func eventRows(list []postgres.EventSummary) []eventRow {
+func eventRows(list []store.EventSummary) []eventRow {
 	rows := make([]eventRow, len(list))
 	for i, e := range list {
 		rows[i] = eventRow{
@@ -102,19 +102,19 @@ func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	body.Rows = eventRows(found.List)
-	if body.paging = neighbours(v.form, at, found, func(e *postgres.EventSummary) postgres.Position {
-		return postgres.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // a sequence is not negative
+	if body.paging = neighbours(v.form, at, found, func(e *store.EventSummary) store.Position {
+		return store.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // a sequence is not negative
 	}); at.Older == nil && at.Newer == nil {
 		body.Tail = Root + "events/tail?" + filterOf(v.form).Encode()
 	}
 	return page("events", "Events", body), nil
 }
 
-func (c *console) findEvents(ctx context.Context, v *visit, f postgres.EventFilter, at postgres.Page) (postgres.Scanned[postgres.EventSummary], error) {
+func (c *console) findEvents(ctx context.Context, v *visit, f store.EventFilter, at store.Page) (store.Scanned[store.EventSummary], error) {
 	if f.Scans() {
 		release, err := c.Searches.Take(ctx, v.tenant, v.token.ID.String())
 		if err != nil {
-			return postgres.Scanned[postgres.EventSummary]{}, err
+			return store.Scanned[store.EventSummary]{}, err
 		}
 		defer release()
 		return c.History.SearchEvents(ctx, v.tenant, f, at)
@@ -144,7 +144,7 @@ func (c *console) eventPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	list, more, err := c.History.Deliveries(ctx, v.tenant, postgres.DeliveryFilter{EventID: e.ID}, postgres.Page{Limit: pageSize})
+	list, more, err := c.History.Deliveries(ctx, v.tenant, store.DeliveryFilter{EventID: e.ID}, store.Page{Limit: pageSize})
 	if err != nil {
 		return reply{}, err
 	}
@@ -154,7 +154,7 @@ func (c *console) eventPage(ctx context.Context, v *visit) (reply, error) {
 		id := list[i].HookID
 		if _, known := titles[id]; !known {
 			titles[id] = id.String()
-			if h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id)); err == nil {
+			if h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id)); err == nil {
 				titles[id] = titleOf(&h)
 			}
 		}

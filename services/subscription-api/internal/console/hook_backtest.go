@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/filter"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -62,7 +62,7 @@ func (c *console) backtest(ctx context.Context, v *visit) (reply, error) {
 	}
 	now := c.now().UTC()
 	test := filter.NewBacktest(&h, backtestSamples)
-	scan := postgres.EventFilter{Range: postgres.TimeRange{From: now.Add(-backtestRange), To: now}, EventTypes: h.EventTypes}
+	scan := store.EventFilter{Range: store.TimeRange{From: now.Add(-backtestRange), To: now}, EventTypes: h.EventTypes}
 	if body.Truncated, err = c.Scanned.ScanEvents(ctx, v.tenant, scan, maxBacktest, test.Take); err != nil {
 		return reply{}, err
 	}

@@ -12,10 +12,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // typeGroup is what the form offers to tick, by the first word of the types.
@@ -206,7 +206,7 @@ func (c *console) createHook(ctx context.Context, v *visit) (reply, error) {
 	if body.Wrong.any() {
 		return c.hookFormPage(ctx, v, nil, form, body)
 	}
-	stored, err := c.Hooks.CreateHook(ctx, v.actor(), h, c.HookQuota, postgres.IdempotencyKey{})
+	stored, err := c.Hooks.CreateHook(ctx, v.actor(), h, c.HookQuota, store.IdempotencyKey{})
 	if err != nil {
 		if err = refused(err, &body); err != nil {
 			return reply{}, err
@@ -240,7 +240,7 @@ func refused(err error, body *hookEdit) error {
 		body.Wrong.add("form", "There is a webhook with this target URL and these event types already.")
 	case errors.Is(err, webhook.ErrVersion):
 		body.Wrong.add("form", "Somebody else has changed this webhook since you opened it. Open it again to see the change; what you typed is still below.")
-	case errors.Is(err, postgres.ErrQuota):
+	case errors.Is(err, store.ErrQuota):
 		body.Wrong.add("form", "The tenant has as many webhooks as it may have. Delete one that is not needed.")
 	default:
 		return err
@@ -268,7 +268,7 @@ func (c *console) changeHook(ctx context.Context, v *visit) (reply, error) {
 	body := hookEdit{Wrong: complaints{}, Version: version}
 	var before webhook.Hook
 	secret := ""
-	stored, err := c.Hooks.UpdateHook(ctx, v.actor(), v.tenant, id, postgres.IfVersion{version}, func(h *webhook.Hook) error {
+	stored, err := c.Hooks.UpdateHook(ctx, v.actor(), v.tenant, id, store.IfVersion{version}, func(h *webhook.Hook) error {
 		before = *h
 		secret = form.apply(h, know, body.Wrong)
 		if body.Wrong.any() {
@@ -351,7 +351,7 @@ func (c *console) confirmDelete(ctx context.Context, v *visit, problem string) (
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
+	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
 	if err != nil {
 		return reply{}, err
 	}
@@ -367,7 +367,7 @@ func (c *console) deleteHook(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
+	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
 	if err != nil {
 		return reply{}, err
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // recentDeliveries is how many a hook's page shows.
@@ -35,7 +35,7 @@ func newHookHead(h *webhook.Hook, tab string) hookHead {
 func (c *console) findHook(ctx context.Context, v *visit) (webhook.Hook, error) {
 	h, err := c.shownHook(ctx, v)
 	if err == nil && h.Unreadable != "" {
-		return webhook.Hook{}, &postgres.UnreadableError{Hook: h}
+		return webhook.Hook{}, &store.UnreadableError{Hook: h}
 	}
 	return h, err
 }
@@ -46,7 +46,7 @@ func (c *console) shownHook(ctx context.Context, v *visit) (webhook.Hook, error)
 	if err != nil {
 		return webhook.Hook{}, err
 	}
-	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
+	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
 	return c.maskFor(v).Hook(h), err
 }
 
@@ -67,7 +67,7 @@ type hookBody struct {
 
 // hookHealth is how a hook fares.
 type hookHealth struct {
-	postgres.HookStats
+	store.HookStats
 
 	Day, Month spark
 	// Parts are what is parked, by its reason.
@@ -99,13 +99,13 @@ func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
 	}
 	form := formOf(&h, nil)
 	body := hookBody{
-		Head: newHookHead(&h, "health"), Hook: h, Header: headerLines(h.Headers, v.token.Role.Covers(postgres.Editor)),
+		Head: newHookHead(&h, "health"), Hook: h, Header: headerLines(h.Headers, v.token.Role.Covers(store.Editor)),
 		Retries: preview(&form), ExampleType: exampleType(&h),
 	}
 	if config := string(h.Config.Raw); config != "" && config != "{}" {
 		body.Config = pretty(h.Config.Raw)
 	}
-	recent, _, err := c.History.Deliveries(ctx, v.tenant, postgres.DeliveryFilter{Hook: h.ID}, postgres.Page{Limit: recentDeliveries})
+	recent, _, err := c.History.Deliveries(ctx, v.tenant, store.DeliveryFilter{Hook: h.ID}, store.Page{Limit: recentDeliveries})
 	if err != nil {
 		return reply{}, err
 	}
@@ -130,10 +130,10 @@ func (c *console) health(ctx context.Context, tenant string, hook uuid.UUID) (h 
 	}
 	for _, part := range []struct {
 		into  *spark
-		span  postgres.Span
+		span  store.Span
 		long  time.Duration
 		count int
-	}{{&h.Day, postgres.Hourly, time.Hour, sparkHours}, {&h.Month, postgres.Daily, 24 * time.Hour, sparkDays}} {
+	}{{&h.Day, store.Hourly, time.Hour, sparkHours}, {&h.Month, store.Daily, 24 * time.Hour, sparkDays}} {
 		since := now.Truncate(part.long).Add(-time.Duration(part.count-1) * part.long)
 		buckets, err := c.Stats.PerHook(ctx, []uuid.UUID{hook}, since, part.span)
 		if err != nil {
@@ -148,7 +148,7 @@ func (c *console) health(ctx context.Context, tenant string, hook uuid.UUID) (h 
 	return h, nil
 }
 
-func answerBars(list []postgres.AnswerCount) []answerBar {
+func answerBars(list []store.AnswerCount) []answerBar {
 	var bars []answerBar
 	for _, a := range list {
 		bar := answerBar{Text: answerText(a.Status, a.Class), Class: "bar-dead", N: a.N}

@@ -12,8 +12,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -75,8 +75,8 @@ func replaySpans() []option {
 }
 
 // replay is what the form means; where something is wrong with it, the complaints say so.
-func (f *replayForm) replay(tenant string, hook uuid.UUID, now time.Time, wrong complaints) postgres.NewJob {
-	n := postgres.NewJob{Reason: f.Reason, Replay: postgres.Replay{
+func (f *replayForm) replay(tenant string, hook uuid.UUID, now time.Time, wrong complaints) store.NewJob {
+	n := store.NewJob{Reason: f.Reason, Replay: store.Replay{
 		Tenant: tenant, HookID: hook, IncludeMissing: f.Missing, Range: f.timeRange(now, wrong),
 		EventTypes: webhook.CanonicalEventTypes(strings.FieldsFunc(f.Types, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' })),
 	}}
@@ -108,8 +108,8 @@ func (f *replayForm) replay(tenant string, hook uuid.UUID, now time.Time, wrong 
 }
 
 // timeRange is of when the events were published.
-func (f *replayForm) timeRange(now time.Time, wrong complaints) postgres.TimeRange {
-	r := postgres.TimeRange{To: now.Add(-settled)}
+func (f *replayForm) timeRange(now time.Time, wrong complaints) store.TimeRange {
+	r := store.TimeRange{To: now.Add(-settled)}
 	if f.Span != "own" {
 		span, err := time.ParseDuration(f.Span)
 		if err != nil || !slices.ContainsFunc(replaySpans(), func(o option) bool { return o.Value == f.Span }) {
@@ -186,7 +186,7 @@ func (c *console) replayPage(ctx context.Context, v *visit) (reply, error) {
 
 // disabledSince is when the hook was disabled last, or began to fail before it was; zero where that is not known.
 func (c *console) disabledSince(ctx context.Context, tenant string, hook uuid.UUID) (time.Time, error) {
-	list, _, err := c.Admin.AuditLog(ctx, tenant, postgres.AuditFilter{Subject: hook.String(), Kind: "hook"}, postgres.Page{Limit: pageSize})
+	list, _, err := c.Admin.AuditLog(ctx, tenant, store.AuditFilter{Subject: hook.String(), Kind: "hook"}, store.Page{Limit: pageSize})
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -200,7 +200,7 @@ func (c *console) disabledSince(ctx context.Context, tenant string, hook uuid.UU
 
 func (c *console) showReplay(ctx context.Context, v *visit, h *webhook.Hook, body replayBody) (reply, error) {
 	body.Head, body.Spans, body.States = newHookHead(h, "replay"), replaySpans(), replayStates(body.Form.States)
-	jobs, _, err := c.Jobs.Jobs(ctx, v.tenant, h.ID, postgres.Page{Limit: shownJobs})
+	jobs, _, err := c.Jobs.Jobs(ctx, v.tenant, h.ID, store.Page{Limit: shownJobs})
 	if err != nil {
 		return reply{}, err
 	}
@@ -245,7 +245,7 @@ func (c *console) replayHook(ctx context.Context, v *visit) (reply, error) {
 		return c.showReplay(ctx, v, &h, body)
 	}
 	job, err := c.Jobs.CreateJob(ctx, v.actor(), n)
-	var refused *postgres.ReplayError
+	var refused *store.ReplayError
 	switch {
 	case errors.As(err, &refused):
 		body.Problem = refused.Reason

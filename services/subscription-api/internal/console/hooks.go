@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // pageSize is how many rows a list shows.
@@ -43,8 +43,8 @@ func readHookQuery(form url.Values) hookQuery {
 }
 
 // filter is what the store is asked for. A status that is none lets everything pass.
-func (q hookQuery) filter(mask webhook.Mask) postgres.HookFilter {
-	f := postgres.HookFilter{Mask: mask, Search: q.Search, EventType: webhook.NormalizeEventType(q.EventType)}
+func (q hookQuery) filter(mask webhook.Mask) store.HookFilter {
+	f := store.HookFilter{Mask: mask, Search: q.Search, EventType: webhook.NormalizeEventType(q.EventType)}
 	if slices.Contains([]webhook.HookStatus{webhook.Active, webhook.Paused, webhook.Disabled}, webhook.HookStatus(q.Status)) {
 		f.Status = webhook.HookStatus(q.Status)
 	}
@@ -72,7 +72,7 @@ type hookRow struct {
 // shownTypes is how many event types a row of the list names.
 const shownTypes = 3
 
-func newHookRow(h *postgres.SortedHook) hookRow {
+func newHookRow(h *store.SortedHook) hookRow {
 	shown := min(len(h.EventTypes), shownTypes)
 	if len(h.EventTypes) == shownTypes+1 { // naming it takes no more room than counting it
 		shown++
@@ -108,15 +108,15 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 		Statuses: []option{{"", "any status"}, {"active", "active"}, {"paused", "paused"}, {"disabled", "disabled"}},
 		Orders: []option{
 			{"", "newest first"},
-			{string(postgres.OldestHooks), "oldest first"},
-			{string(postgres.HooksByName), "by name"},
-			{string(postgres.FailingHooksFirst), "failing longest first"},
-			{string(postgres.LatestHooksFirst), "latest activity first"},
+			{string(store.OldestHooks), "oldest first"},
+			{string(store.HooksByName), "by name"},
+			{string(store.FailingHooksFirst), "failing longest first"},
+			{string(store.LatestHooksFirst), "latest activity first"},
 		},
 	}
-	order := postgres.HookOrder(body.Filter.Sort)
+	order := store.HookOrder(body.Filter.Sort)
 	if !slices.ContainsFunc(body.Orders, func(o option) bool { return o.Value == string(order) }) {
-		order = postgres.NewestHooks
+		order = store.NewestHooks
 	}
 	at := readHookPage(v.form)
 	hooks, more, err := c.Hooks.SortedHooks(ctx, v.tenant, body.Filter.filter(c.maskFor(v)), order, at)
@@ -144,7 +144,7 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 }
 
 // hookRows are the rows of the hooks, each with its last day as far as that is counted.
-func (c *console) hookRows(ctx context.Context, v *visit, hooks []postgres.SortedHook) ([]hookRow, error) {
+func (c *console) hookRows(ctx context.Context, v *visit, hooks []store.SortedHook) ([]hookRow, error) {
 	if len(hooks) == 0 { // the page has no place for counts
 		return nil, nil
 	}
@@ -158,8 +158,8 @@ func (c *console) hookRows(ctx context.Context, v *visit, hooks []postgres.Sorte
 		rows[i], ids[i] = newHookRow(&h), h.ID
 		key.WriteString(ids[i].String())
 	}
-	days, ready, err := count(ctx, c.counts, "days "+key.String(), v.patience(), func(ctx context.Context) (map[uuid.UUID][]postgres.Bucket, error) {
-		return c.Stats.PerHook(ctx, ids, since, postgres.Hourly)
+	days, ready, err := count(ctx, c.counts, "days "+key.String(), v.patience(), func(ctx context.Context) (map[uuid.UUID][]store.Bucket, error) {
+		return c.Stats.PerHook(ctx, ids, since, store.Hourly)
 	})
 	if err != nil {
 		return nil, err
@@ -174,9 +174,9 @@ func (c *console) hookRows(ctx context.Context, v *visit, hooks []postgres.Sorte
 }
 
 // readHookPage reads the place in the list that the query names; one that cannot be read is the list's beginning.
-func readHookPage(form url.Values) postgres.HookPage {
-	at := postgres.HookPage{Limit: pageSize}
-	order := postgres.HookOrder(form.Get("sort"))
+func readHookPage(form url.Values) store.HookPage {
+	at := store.HookPage{Limit: pageSize}
+	order := store.HookOrder(form.Get("sort"))
 	if k, ok := parseHookKey(form.Get("after"), order); ok {
 		at.After = &k
 	} else if k, ok := parseHookKey(form.Get("before"), order); ok {
@@ -185,24 +185,24 @@ func readHookPage(form url.Values) postgres.HookPage {
 	return at
 }
 
-func parseHookKey(s string, order postgres.HookOrder) (postgres.HookKey, bool) {
+func parseHookKey(s string, order store.HookOrder) (store.HookKey, bool) {
 	id, key, found := strings.Cut(s, "_")
 	parsed, err := uuid.Parse(id)
 	if !found || err != nil {
-		return postgres.HookKey{}, false
+		return store.HookKey{}, false
 	}
-	if order != postgres.HooksByName {
+	if order != store.HooksByName {
 		n, err := strconv.ParseInt(key, 10, 64)
-		if dated := order != postgres.FailingHooksFirst && order != postgres.LatestHooksFirst; err != nil || dated && (n < 0 || n > maxMicros) {
-			return postgres.HookKey{}, false
+		if dated := order != store.FailingHooksFirst && order != store.LatestHooksFirst; err != nil || dated && (n < 0 || n > maxMicros) {
+			return store.HookKey{}, false
 		}
 	}
-	return postgres.HookKey{Key: key, ID: parsed}, true
+	return store.HookKey{Key: key, ID: parsed}, true
 }
 
 // maxMicros is a time in the year 2200, in microseconds since 1970.
 const maxMicros = 7_258_118_400_000_000
 
-func formatHookKey(k postgres.HookKey) string { return k.ID.String() + "_" + k.Key }
+func formatHookKey(k store.HookKey) string { return k.ID.String() + "_" + k.Key }
 
 func hookPath(id uuid.UUID) string { return Root + "hooks/" + id.String() + "/" }

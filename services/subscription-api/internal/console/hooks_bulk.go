@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // bulkBody asks whether so many hooks are really to be paused or resumed.
@@ -36,7 +36,7 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 	if body.Next == "" {
 		body.Next = Root + "hooks/"
 	}
-	change := postgres.StatusChange{To: status}
+	change := store.StatusChange{To: status}
 	if body.All {
 		body.IDs, change.Filter = nil, body.Filter.filter(c.maskFor(v))
 	} else if len(body.IDs) == 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // whole is a form with every field filled in.
@@ -243,7 +243,7 @@ func TestWhatIsWrongIsSaidAtItsField(t *testing.T) {
 		require.Contains(t, unescape(slot[1]), c.says, "%s=%q", c.field, c.value)
 		require.Contains(t, a.text, `value="order.created" checked`, "what was typed stays")
 	}
-	list, _, err := w.db.Hooks(t.Context(), "default", postgres.HookFilter{}, postgres.Page{Limit: 1})
+	list, _, err := w.db.Hooks(t.Context(), "default", store.HookFilter{}, store.Page{Limit: 1})
 	require.NoError(t, err)
 	require.Empty(t, list)
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 func jobPath(id uuid.UUID) string { return Root + "jobs/" + id.String() + "/" }
@@ -18,19 +18,19 @@ func jobPath(id uuid.UUID) string { return Root + "jobs/" + id.String() + "/" }
 // jobRow is a replay as lists show it.
 type jobRow struct {
 	ID        uuid.UUID
-	State     postgres.JobState
+	State     store.JobState
 	Reason    string
 	Total     int
 	Done      int
 	CreatedAt time.Time
 }
 
-func newJobRow(j *postgres.Job) jobRow {
+func newJobRow(j *store.Job) jobRow {
 	return jobRow{ID: j.ID, State: j.State, Reason: j.Reason, Total: j.Total, Done: j.Done, CreatedAt: j.CreatedAt}
 }
 
 type jobBody struct {
-	Job   postgres.Job
+	Job   store.Job
 	Hook  string
 	Owner string
 	// What says which deliveries it is of.
@@ -41,15 +41,15 @@ type jobBody struct {
 }
 
 // Running reports whether it goes on by itself.
-func (b jobBody) Running() bool { return b.Job.State == postgres.JobRunning }
+func (b jobBody) Running() bool { return b.Job.State == store.JobRunning }
 
 // Open reports whether it is not finished.
-func (b jobBody) Open() bool { return b.Running() || b.Job.State == postgres.JobPaused }
+func (b jobBody) Open() bool { return b.Running() || b.Job.State == store.JobPaused }
 
 // Percent is how much of it is done. Fewer may be made than were counted: the hook's filter keeps some from it.
 func (b jobBody) Percent() int {
 	switch {
-	case b.Job.State == postgres.JobCompleted || b.Job.Total == 0:
+	case b.Job.State == store.JobCompleted || b.Job.Total == 0:
 		return 100
 	default:
 		return min(100, 100*b.Job.Done/b.Job.Total)
@@ -68,9 +68,9 @@ func (c *console) jobPage(ctx context.Context, v *visit) (reply, error) {
 	return c.showJob(ctx, v, job, "")
 }
 
-func (c *console) showJob(ctx context.Context, v *visit, job postgres.Job, problem string) (reply, error) {
+func (c *console) showJob(ctx context.Context, v *visit, job store.Job, problem string) (reply, error) {
 	body := jobBody{Job: job, What: replayText(&job), Problem: problem, Owner: string(job.Owner), Hook: "a webhook that was deleted"}
-	h, err := postgres.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, job.HookID))
+	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, job.HookID))
 	switch {
 	case err == nil:
 		body.Hook = titleOf(&h)
@@ -95,7 +95,7 @@ func (c *console) showJob(ctx context.Context, v *visit, job postgres.Job, probl
 }
 
 // replayText says which deliveries a replay is of.
-func replayText(j *postgres.Job) string {
+func replayText(j *store.Job) string {
 	states := make([]string, len(j.States))
 	for i, s := range j.States {
 		states[i] = string(s)
@@ -119,13 +119,13 @@ func (c *console) changeJob(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	states := map[string]postgres.JobState{"pause": postgres.JobPaused, "resume": postgres.JobRunning, "cancel": postgres.JobCancelled}
+	states := map[string]store.JobState{"pause": store.JobPaused, "resume": store.JobRunning, "cancel": store.JobCancelled}
 	state, ok := states[v.posted.Get("do")]
 	if !ok {
 		return reply{}, errBadForm
 	}
 	_, err = c.Jobs.SetJobState(ctx, v.actor(), v.tenant, id, state)
-	var refused *postgres.ReplayError
+	var refused *store.ReplayError
 	switch {
 	case errors.As(err, &refused):
 		job, err := c.Jobs.Job(ctx, v.tenant, id)

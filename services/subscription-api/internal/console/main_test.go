@@ -19,15 +19,15 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/whisperer-oms/whisperer/pkg/aside"
-	"github.com/whisperer-oms/whisperer/pkg/attempt"
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/egress"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/attempt"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 )
 
@@ -102,7 +102,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	w.url = server.URL
-	w.operator = w.db.MakeToken(t, postgres.NewToken{Name: "operator", Role: postgres.Admin})
+	w.operator = w.db.MakeToken(t, store.NewToken{Name: "operator", Role: store.Admin})
 	return w
 }
 
@@ -115,7 +115,7 @@ func (w *world) hook(t *testing.T, name, target string, types ...string) webhook
 		Tenant: webhook.DefaultTenant, Name: name, EventTypes: webhook.CanonicalEventTypes(types), TargetURL: target,
 		NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
 		Secrets: []webhook.Secret{{Value: "canary-secret-of-a-hook"}},
-	}, 1000, postgres.IdempotencyKey{})
+	}, 1000, store.IdempotencyKey{})
 	require.NoError(t, err)
 	return h
 }
@@ -156,11 +156,11 @@ func (w *world) reject(t *testing.T, seq uint64, eventType, reason, detail strin
 }
 
 // replay asks for a hook's dead deliveries of the last day again.
-func (w *world) replay(t *testing.T, hook uuid.UUID, reason string) postgres.Job {
+func (w *world) replay(t *testing.T, hook uuid.UUID, reason string) store.Job {
 	t.Helper()
-	job, err := w.db.CreateJob(t.Context(), "test", postgres.NewJob{Reason: reason, Rate: 5, Total: 7, Replay: postgres.Replay{
+	job, err := w.db.CreateJob(t.Context(), "test", store.NewJob{Reason: reason, Rate: 5, Total: 7, Replay: store.Replay{
 		Tenant: webhook.DefaultTenant, HookID: hook, States: []webhook.DeliveryState{webhook.Dead},
-		Range: postgres.TimeRange{From: time.Now().Add(-24 * time.Hour), To: time.Now()},
+		Range: store.TimeRange{From: time.Now().Add(-24 * time.Hour), To: time.Now()},
 	}})
 	require.NoError(t, err)
 	return job

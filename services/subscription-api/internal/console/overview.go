@@ -6,10 +6,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // shownUnhealthy is how many hooks the overview complains about.
@@ -33,7 +33,7 @@ type overviewBody struct {
 type tenantCounts struct {
 	Hour                           hourChart
 	Waiting, Parked, Dead, Resting int
-	Took                           postgres.Durations
+	Took                           store.Durations
 }
 
 type unhealthyRow struct {
@@ -61,12 +61,12 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	if body.Ill = len(body.Unhealthy) > shownUnhealthy; body.Ill {
 		body.Unhealthy = body.Unhealthy[:shownUnhealthy]
 	}
-	recent, _, err := c.History.Deliveries(ctx, v.tenant, postgres.DeliveryFilter{Range: lately(c.now())}, postgres.Page{Limit: recentDeliveries})
+	recent, _, err := c.History.Deliveries(ctx, v.tenant, store.DeliveryFilter{Range: lately(c.now())}, store.Page{Limit: recentDeliveries})
 	if err != nil {
 		return reply{}, err
 	}
 	body.Recent = deliveryRows(recent)
-	hooks, _, err := c.Hooks.SortedHooks(ctx, v.tenant, postgres.HookFilter{}, postgres.NewestHooks, postgres.HookPage{Limit: 1})
+	hooks, _, err := c.Hooks.SortedHooks(ctx, v.tenant, store.HookFilter{}, store.NewestHooks, store.HookPage{Limit: 1})
 	if err != nil {
 		return reply{}, err
 	}

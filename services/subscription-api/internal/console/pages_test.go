@@ -15,8 +15,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 )
 
@@ -56,7 +56,7 @@ func story(t *testing.T, w *world) []string {
 	w.reject(t, 10, "order.created", "bad_field", "event_time is no time.", time.Hour)
 	w.reject(t, 11, "order.paid", "unreadable", "The body is no JSON.", 3*time.Hour)
 	w.db.MakeTenant(t, "acme")
-	w.db.MakeToken(t, postgres.NewToken{Name: "warehouse script", Role: postgres.Editor, Tenant: "default"})
+	w.db.MakeToken(t, store.NewToken{Name: "warehouse script", Role: store.Editor, Tenant: "default"})
 	job := w.replay(t, south.ID, "it was down")
 	w.setAside(t, 3)
 	hook := "hooks/" + south.ID.String() + "/"
@@ -254,7 +254,7 @@ func TestTokensAreMadeAndRevoked(t *testing.T) {
 	plain := regexp.MustCompile(`wsp_[A-Z0-9]+`).FindString(a.text)
 	token, err := w.db.Authenticate(t.Context(), plain)
 	require.NoError(t, err)
-	require.Equal(t, postgres.Editor, token.Role)
+	require.Equal(t, store.Editor, token.Role)
 	require.Equal(t, "default", token.Tenant)
 	require.WithinDuration(t, time.Now().Add(30*24*time.Hour), token.ExpiresAt, time.Minute)
 	require.NotContains(t, p.get(t, "/console/tokens/").text, plain)
@@ -275,17 +275,17 @@ func TestTokensAreMadeAndRevoked(t *testing.T) {
 // slowStats never answers.
 type slowStats struct{}
 
-func (slowStats) HookStats(ctx context.Context, _ string, _ uuid.UUID, _ time.Time) (postgres.HookStats, error) {
+func (slowStats) HookStats(ctx context.Context, _ string, _ uuid.UUID, _ time.Time) (store.HookStats, error) {
 	<-ctx.Done()
-	return postgres.HookStats{}, ctx.Err()
+	return store.HookStats{}, ctx.Err()
 }
 
-func (slowStats) PerMinute(ctx context.Context, _ string, _ time.Time) ([]postgres.Bucket, error) {
+func (slowStats) PerMinute(ctx context.Context, _ string, _ time.Time) ([]store.Bucket, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
 
-func (slowStats) PerHook(ctx context.Context, _ []uuid.UUID, _ time.Time, _ postgres.Span) (map[uuid.UUID][]postgres.Bucket, error) {
+func (slowStats) PerHook(ctx context.Context, _ []uuid.UUID, _ time.Time, _ store.Span) (map[uuid.UUID][]store.Bucket, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -295,9 +295,9 @@ func (slowStats) OpenStates(ctx context.Context, _ string, _ time.Time) (map[web
 	return nil, ctx.Err()
 }
 
-func (slowStats) Durations(ctx context.Context, _ string, _ time.Time) (postgres.Durations, error) {
+func (slowStats) Durations(ctx context.Context, _ string, _ time.Time) (store.Durations, error) {
 	<-ctx.Done()
-	return postgres.Durations{}, ctx.Err()
+	return store.Durations{}, ctx.Err()
 }
 
 func TestPagesDoWithoutCountsThatTakeTooLong(t *testing.T) {

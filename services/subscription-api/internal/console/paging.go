@@ -9,12 +9,12 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // readPage reads the place in a list that the query names; one that cannot be read is the list's beginning.
-func readPage(form url.Values) postgres.Page {
-	at := postgres.Page{Limit: pageSize}
+func readPage(form url.Values) store.Page {
+	at := store.Page{Limit: pageSize}
 	if p, ok := parsePosition(form.Get("older")); ok {
 		at.Older = &p
 	} else if p, ok := parsePosition(form.Get("newer")); ok {
@@ -23,14 +23,14 @@ func readPage(form url.Values) postgres.Page {
 	return at
 }
 
-func parsePosition(s string) (postgres.Position, bool) {
+func parsePosition(s string) (store.Position, bool) {
 	micros, id, _ := strings.Cut(s, "_")
 	at, errAt := strconv.ParseInt(micros, 10, 64)
 	parsed, errID := uuid.Parse(id)
-	return postgres.Position{At: time.UnixMicro(at).UTC(), ID: parsed}, errAt == nil && errID == nil
+	return store.Position{At: time.UnixMicro(at).UTC(), ID: parsed}, errAt == nil && errID == nil
 }
 
-func formatPosition(p postgres.Position) string {
+func formatPosition(p store.Position) string {
 	return strconv.FormatInt(p.At.UnixMicro(), 10) + "_" + p.ID.String()
 }
 
@@ -44,8 +44,8 @@ type paging struct {
 }
 
 // neighbours are the pages before and after one.
-func neighbours[T any](form url.Values, at postgres.Page, found postgres.Scanned[T], position func(*T) postgres.Position) (p paging) {
-	var first, last *postgres.Position
+func neighbours[T any](form url.Values, at store.Page, found store.Scanned[T], position func(*T) store.Position) (p paging) {
+	var first, last *store.Position
 	if n := len(found.List); n > 0 {
 		newest, oldest := position(&found.List[0]), position(&found.List[n-1])
 		first, last = &newest, &oldest
@@ -67,8 +67,8 @@ func neighbours[T any](form url.Values, at postgres.Page, found postgres.Scanned
 }
 
 // all is a page of a list that is read from an index.
-func all[T any](list []T, more bool, err error) (postgres.Scanned[T], error) {
-	return postgres.Scanned[T]{List: list, More: more}, err
+func all[T any](list []T, more bool, err error) (store.Scanned[T], error) {
+	return store.Scanned[T]{List: list, More: more}, err
 }
 
 // pageLink is the query of the same list at another place.

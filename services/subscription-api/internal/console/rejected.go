@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // maxRejectedShown bounds the bytes of a rejected event that the list shows.
@@ -65,7 +65,7 @@ func readRejectedQuery(form url.Values) rejectedQuery {
 
 func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
 	body := rejectedList{Filter: readRejectedQuery(v.form), Reasons: reasonOptions(), Spans: spanOptions()}
-	filter := postgres.RejectedFilter{Range: since(body.Filter.Since, c.now()), Reason: body.Filter.Reason, Subject: body.Filter.Subject}
+	filter := store.RejectedFilter{Range: since(body.Filter.Since, c.now()), Reason: body.Filter.Reason, Subject: body.Filter.Subject}
 	at := readPage(v.form)
 	found, err := all(c.History.Rejected(ctx, v.tenant, filter, maxRejectedShown, at))
 	if err != nil {
@@ -77,8 +77,8 @@ func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
 			Size: size(r.Size), At: r.PublishedAt, Cut: r.Size > len(r.Raw),
 		})
 	}
-	body.paging = neighbours(v.form, at, found, func(e *postgres.RejectedEvent) postgres.Position {
-		return postgres.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // a sequence is not negative
+	body.paging = neighbours(v.form, at, found, func(e *store.RejectedEvent) store.Position {
+		return store.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // a sequence is not negative
 	})
 	return page("rejected", "Rejected events", body), nil
 }

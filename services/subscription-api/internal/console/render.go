@@ -11,7 +11,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 //go:embed templates/*.html templates/parts/*.html
@@ -56,7 +56,7 @@ type view struct {
 	// Done says what the person has just done.
 	Done     string
 	SignedIn bool
-	Token    postgres.Token
+	Token    store.Token
 	Tenant   string
 	Operator bool
 	CanEdit  bool
@@ -70,7 +70,7 @@ func (c *console) render(v *visit, answer reply) ([]byte, error) {
 	data := view{
 		Title: answer.title, Section: section(v.r.URL.Path), Body: answer.body, Here: Root, Theme: themeOf(v.r), Done: doneText(v.form.Get("done"), v.form.Get("n")),
 		SignedIn: v.token.Role != "", Token: v.token, Tenant: v.tenant, Operator: v.operator(),
-		CanEdit: v.token.Role.Covers(postgres.Editor), CanAdmin: v.token.Role.Covers(postgres.Admin), Version: c.Version,
+		CanEdit: v.token.Role.Covers(store.Editor), CanAdmin: v.token.Role.Covers(store.Admin), Version: c.Version,
 		Pending: v.pending && v.form.Get("wait") == "" && v.r.Method == http.MethodGet,
 	}
 	if v.r.Method == http.MethodGet {

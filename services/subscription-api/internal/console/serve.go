@@ -14,10 +14,10 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/aside"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 // visit is one request of a person who is signed in; without a session the token is the zero value.
 type visit struct {
 	r       *http.Request
-	token   postgres.Token
+	token   store.Token
 	session session
 	tenant  string
 	// form is the query and, for a POST, the body; posted is the body alone.
@@ -47,12 +47,12 @@ func (v *visit) patience() time.Duration {
 	return patience
 }
 
-func (v *visit) operator() bool        { return v.token.Tenant == "" }
-func (v *visit) actor() postgres.Actor { return postgres.Actor("token " + v.token.ID.String()) }
+func (v *visit) operator() bool     { return v.token.Tenant == "" }
+func (v *visit) actor() store.Actor { return store.Actor("token " + v.token.ID.String()) }
 
 // maskFor hides what is secret in URLs from those who only read.
 func (c *console) maskFor(v *visit) webhook.Mask {
-	if v.token.Role.Covers(postgres.Editor) {
+	if v.token.Role.Covers(store.Editor) {
 		return webhook.Mask{}
 	}
 	return c.Mask
@@ -152,7 +152,7 @@ func (c *console) answer(w http.ResponseWriter, v *visit, limit time.Duration, h
 }
 
 // admit lets those through to the handler whose session is good and whose role covers the least that is needed.
-func (c *console) admit(least postgres.Role, h handler) handler {
+func (c *console) admit(least store.Role, h handler) handler {
 	return func(ctx context.Context, v *visit) (reply, error) {
 		s, ok := c.sessionOf(v.r)
 		if !ok {
@@ -208,7 +208,7 @@ func (c *console) trouble(v *visit, err error) reply {
 		}
 		return answer
 	}
-	var unreadable *postgres.UnreadableError
+	var unreadable *store.UnreadableError
 	switch {
 	case errors.Is(err, errSignIn):
 		return c.sendToSignIn(v)
@@ -228,13 +228,13 @@ func (c *console) trouble(v *visit, err error) reply {
 		return say(http.StatusTooManyRequests, "Too much at once", "Your token or tenant looks up too much at once. Wait for the other pages, then try again.")
 	case errors.Is(err, daemon.ErrBusy):
 		return say(http.StatusServiceUnavailable, "Not available now", "Too much is being looked up at once. Try again in a moment.")
-	case errors.Is(err, postgres.ErrSlow):
+	case errors.Is(err, store.ErrSlow):
 		return say(http.StatusServiceUnavailable, "Took too long", "The search took too long. Choose a shorter time, or add an entity or a webhook.")
 	case errors.Is(err, aside.ErrUnavailable):
 		c.Log.Warn("what is set aside cannot be reached or put back", zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",
 			"NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again in a moment.")
-	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		c.Log.Warn("console request cannot be served now", zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",
 			"The database does not answer. Deliveries go on meanwhile and are recorded when it is back. Try again in a moment.")

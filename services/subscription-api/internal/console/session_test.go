@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 )
 
@@ -69,7 +69,7 @@ func TestOverTLSTheCookieIsOfThisHostAlone(t *testing.T) {
 func TestASessionEndsWithItsToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	plain, token, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "short", Role: postgres.Viewer})
+	plain, token, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "short", Role: store.Viewer})
 	require.NoError(t, err)
 	p := w.signIn(t, plain)
 	require.Equal(t, http.StatusOK, p.get(t, "/console/").status)
@@ -84,7 +84,7 @@ func TestAnOpenTailEndsWithItsToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.event(t, "e-1", 1, "package.created", "", time.Minute)
-	plain, made, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "a", Role: postgres.Viewer, Tenant: webhook.DefaultTenant})
+	plain, made, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "a", Role: store.Viewer, Tenant: webhook.DefaultTenant})
 	require.NoError(t, err)
 	p := w.signIn(t, plain)
 	revoked := time.Time{}
@@ -104,7 +104,7 @@ func TestTailsAreBoundedForEachToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.event(t, "e-1", 1, "package.created", "", time.Minute) // of a list with nothing in it nothing is sent
-	greedy, other := w.signIn(t, w.operator), w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "other", Role: postgres.Viewer}))
+	greedy, other := w.signIn(t, w.operator), w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "other", Role: store.Viewer}))
 	open := func() int {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/console/events/tail", nil)
 		require.NoError(t, err)
@@ -227,7 +227,7 @@ func TestAnOperatorChoosesTheTenant(t *testing.T) {
 	require.NotContains(t, page, "north")
 	require.Contains(t, page, "<strong>acme</strong>")
 
-	mine := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "a", Role: postgres.Admin, Tenant: "acme"}))
+	mine := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "a", Role: store.Admin, Tenant: "acme"}))
 	require.Equal(t, http.StatusForbidden, mine.get(t, "/console/tenants/").status)
 	require.Equal(t, http.StatusForbidden, mine.post(t, "/console/tenants/", "tenant", "default").status)
 	require.Equal(t, http.StatusForbidden, mine.get(t, "/console/system/").status)
@@ -252,7 +252,7 @@ func TestWithoutTheDatabaseThePageSaysSo(t *testing.T) {
 	w := newWorld(t)
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	away, err := postgres.Open("postgres://127.0.0.1:1/x?sslmode=disable", 1, ring)
+	away, err := store.Open("postgres://127.0.0.1:1/x?sslmode=disable", 1, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, away.Close()) })
 	dead := newWorld(t, func(d *console.Deps) { d.Accounts = away })

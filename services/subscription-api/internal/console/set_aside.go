@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/aside"
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -25,8 +25,8 @@ const (
 type asideDesk interface {
 	Count(ctx context.Context) (uint64, error)
 	List(ctx context.Context, after uint64, limit int) ([]bus.SetAside, error)
-	PutBack(ctx context.Context, actor postgres.Actor, numbers []uint64, atMost time.Duration) (aside.Result, error)
-	PutAllBack(ctx context.Context, actor postgres.Actor, atMost time.Duration) (aside.Result, error)
+	PutBack(ctx context.Context, actor store.Actor, numbers []uint64, atMost time.Duration) (aside.Result, error)
+	PutAllBack(ctx context.Context, actor store.Actor, atMost time.Duration) (aside.Result, error)
 }
 
 type asideBody struct {

@@ -8,10 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/aside"
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 )
 
@@ -71,12 +71,12 @@ func TestOnlyOperatorsSeeWhatIsSetAside(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.setAside(t, 2)
-	tenants := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "t", Role: postgres.Admin, Tenant: "default"}))
+	tenants := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "t", Role: store.Admin, Tenant: "default"}))
 	require.NotContains(t, tenants.get(t, "/console/").text, "set aside")
 	require.Equal(t, http.StatusForbidden, tenants.get(t, asidePage).status)
 	require.Equal(t, http.StatusForbidden, tenants.post(t, asidePage, "all", "yes").status)
 	require.NotContains(t, tenants.get(t, "/console/audit/?kind=installation").text, "no tenant")
-	editor := w.signIn(t, w.db.MakeToken(t, postgres.NewToken{Name: "e", Role: postgres.Editor}))
+	editor := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "e", Role: store.Editor}))
 	require.Contains(t, editor.get(t, "/console/").text, "2 ledger entries are set aside")
 	a := editor.get(t, asidePage)
 	require.Equal(t, http.StatusOK, a.status)

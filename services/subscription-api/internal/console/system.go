@@ -4,22 +4,22 @@ import (
 	"context"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type systemBody struct {
 	Version string
 	// NATS is the version of its server; empty where it does not answer.
 	NATS     string
-	Database postgres.System
+	Database store.System
 	Size     string
 	Lags     []lagRow
 	// Aside is how many ledger entries are set aside, in words; empty for none.
 	Aside    string
 	Streams  []streamRow
-	Workers  []postgres.WorkerSeen
+	Workers  []store.WorkerSeen
 	Tenants  int
 	Settings []Setting
 }
@@ -53,7 +53,7 @@ func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	body.Size = size(body.Database.Size)
-	workers, ready, err := count(ctx, c.counts, "workers "+v.tenant, v.patience(), func(ctx context.Context) ([]postgres.WorkerSeen, error) {
+	workers, ready, err := count(ctx, c.counts, "workers "+v.tenant, v.patience(), func(ctx context.Context) ([]store.WorkerSeen, error) {
 		return c.Health.WorkersSeen(ctx, v.tenant, c.now().Add(-workersOf))
 	})
 	if err != nil {

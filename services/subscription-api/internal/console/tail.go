@@ -10,8 +10,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // A list that is followed comes as server-sent events (WHATWG HTML, section 9.2): its rows, anew whenever they changed.
@@ -38,7 +38,7 @@ func (c *console) tailDeliveries(ctx context.Context, v *visit) (string, any, er
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	found, err := c.findDeliveries(ctx, v, filter, postgres.Page{Limit: pageSize})
+	found, err := c.findDeliveries(ctx, v, filter, store.Page{Limit: pageSize})
 	return "delivery-rows", deliveryRows(found.List), err
 }
 
@@ -48,7 +48,7 @@ func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error)
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	found, err := c.findEvents(ctx, v, filter, postgres.Page{Limit: pageSize})
+	found, err := c.findEvents(ctx, v, filter, store.Page{Limit: pageSize})
 	return "event-rows", eventRows(found.List), err
 }
 
@@ -56,7 +56,7 @@ func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error)
 func (c *console) tail(rows rowsOf) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{r: r}
-		_, err := c.answer(w, v, pageTimeout, c.admit(postgres.Viewer, nothing))
+		_, err := c.answer(w, v, pageTimeout, c.admit(store.Viewer, nothing))
 		switch {
 		case errors.Is(err, errSignIn):
 			w.WriteHeader(http.StatusNoContent) // tells the browser not to come again
@@ -100,7 +100,7 @@ func (c *console) follow(ctx context.Context, w http.ResponseWriter, v *visit, r
 			admitted = time.Now()
 			if _, err := daemon.Within(ctx, pageTimeout, func(ctx context.Context) (reply, error) {
 				seen := *v
-				return c.admit(postgres.Viewer, nothing)(ctx, &seen)
+				return c.admit(store.Viewer, nothing)(ctx, &seen)
 			}); err != nil {
 				return err
 			}

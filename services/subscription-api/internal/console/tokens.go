@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type tokenList struct {
@@ -22,7 +22,7 @@ type tokenList struct {
 type tokenForm struct{ Name, Role, Expires string }
 
 type tokenRow struct {
-	postgres.Token
+	store.Token
 
 	State string
 	// Own is the token of the person who looks.
@@ -31,7 +31,7 @@ type tokenRow struct {
 
 // listTokens shows the tokens of the tenant that the pages are about.
 func (c *console) listTokens(ctx context.Context, v *visit) (reply, error) {
-	return c.tokens(ctx, v, tokenList{Form: tokenForm{Role: string(postgres.Viewer)}, Wrong: complaints{}})
+	return c.tokens(ctx, v, tokenList{Form: tokenForm{Role: string(store.Viewer)}, Wrong: complaints{}})
 }
 
 func (c *console) tokens(ctx context.Context, v *visit, body tokenList) (reply, error) {
@@ -61,7 +61,7 @@ func (c *console) createToken(ctx context.Context, v *visit) (reply, error) {
 		Name: strings.TrimSpace(v.posted.Get("name")), Role: v.posted.Get("role"), Expires: v.posted.Get("expires"),
 	}
 	body := tokenList{Form: form, Wrong: complaints{}}
-	n := postgres.NewToken{Name: form.Name, Role: postgres.Role(form.Role), Tenant: v.tenant}
+	n := store.NewToken{Name: form.Name, Role: store.Role(form.Role), Tenant: v.tenant}
 	switch form.Expires {
 	case "30", "90", "365":
 		days, err := time.ParseDuration(form.Expires + "h")
@@ -81,7 +81,7 @@ func (c *console) createToken(ctx context.Context, v *visit) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	}
-	body.Made, body.Form = plain, tokenForm{Role: string(postgres.Viewer)}
+	body.Made, body.Form = plain, tokenForm{Role: string(store.Viewer)}
 	return c.tokens(ctx, v, body)
 }
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 )
 
 type typeBody struct {

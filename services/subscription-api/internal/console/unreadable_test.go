@@ -7,9 +7,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestAHookThatCannotBeReadIsMarkedAndHidesNoOther(t *testing.T) {
@@ -20,11 +20,11 @@ func TestAHookThatCannotBeReadIsMarkedAndHidesNoOther(t *testing.T) {
 	foreign := w.hook(t, "foreign", "http://example.com/foreign", "package.created")
 	other, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	db, err := postgres.Open(w.db.URL, 1, other)
+	db, err := store.Open(w.db.URL, 1, other)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	require.NoError(t, w.db.DeleteHook(t.Context(), "test", "default", foreign.ID, nil))
-	foreign, err = db.CreateHook(t.Context(), "test", foreign, 10, postgres.IdempotencyKey{})
+	foreign, err = db.CreateHook(t.Context(), "test", foreign, 10, store.IdempotencyKey{})
 	require.NoError(t, err)
 	_, err = testenv.Plain(t, w.db.URL).ExecContext(t.Context(), `UPDATE hooks SET config = '{"timeout": "long"}' WHERE id = $1`, written.ID)
 	require.NoError(t, err)

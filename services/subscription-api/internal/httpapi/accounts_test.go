@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const tokens = "/whisperer/tokens/"
@@ -15,7 +15,7 @@ const tokens = "/whisperer/tokens/"
 func TestTokensAreShownOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	admin := w.db.MakeToken(t, postgres.NewToken{Name: "admin", Tenant: "default", Role: postgres.Admin})
+	admin := w.db.MakeToken(t, store.NewToken{Name: "admin", Tenant: "default", Role: store.Admin})
 	made := w.call(t, http.MethodPost, tokens, `{"name": "ci", "role": "editor", "expires_date": "2099-01-01T00:00:00Z"}`, token(admin))
 	require.Equal(t, http.StatusCreated, made.status, made.text)
 	require.Equal(t, "default", made.json["tenant"])
@@ -52,7 +52,7 @@ func TestOperatorsMakeTokensOfTenants(t *testing.T) {
 	require.Equal(t, []string{"c", "b", "a", "operator"}, names(w.call(t, http.MethodGet, tokens, "")))
 	require.Equal(t, []string{"b", "a"}, names(w.call(t, http.MethodGet, tokens, "", header("X-Whisperer-Tenant", "other"))))
 
-	admin := w.db.MakeToken(t, postgres.NewToken{Name: "admin", Tenant: "default", Role: postgres.Admin})
+	admin := w.db.MakeToken(t, store.NewToken{Name: "admin", Tenant: "default", Role: store.Admin})
 	a := w.call(t, http.MethodPost, tokens, `{"name": "x", "role": "admin", "tenant": "other"}`, token(admin))
 	require.Equal(t, http.StatusForbidden, a.status)
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const auditPath = root + "/audit/"
 
-// auditStore keeps what was changed by whom; *postgres.DB is one.
+// auditStore keeps what was changed by whom; *store.DB is one.
 type auditStore interface {
-	AuditLog(ctx context.Context, tenant string, f postgres.AuditFilter, page postgres.Page) ([]postgres.AuditEntry, bool, error)
+	AuditLog(ctx context.Context, tenant string, f store.AuditFilter, page store.Page) ([]store.AuditEntry, bool, error)
 }
 
 type (
@@ -46,7 +46,7 @@ type (
 )
 
 func (s *server) registerAudit() {
-	register(s, route{role: postgres.Admin}, huma.Operation{
+	register(s, route{role: store.Admin}, huma.Operation{
 		OperationID: "list-audit", Method: http.MethodGet, Path: auditPath, Tags: []string{"Tokens and tenants"},
 		Summary:     "List who changed what, newest first",
 		Description: "Of the last seven days, unless from says otherwise. An operator who names no tenant sees the changes of things that belong to none.",
@@ -57,7 +57,7 @@ func (s *server) registerAudit() {
 var auditKinds = []string{"hook", "delivery", "job", "token", "event_type", "tenant", "ledger_entry"}
 
 func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*auditOutput, error) {
-	f := postgres.AuditFilter{Subject: in.Subject, Kind: in.Kind}
+	f := store.AuditFilter{Subject: in.Subject, Kind: in.Kind}
 	if f.Kind != "" && !slices.Contains(auditKinds, f.Kind) {
 		return nil, badParameter("kind", "must be one of "+strings.Join(auditKinds, ", "))
 	}
@@ -81,8 +81,8 @@ func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*audit
 			ID: e.ID, Actor: string(e.Actor), Action: e.Action, Subject: e.Subject, Detail: object{rawJSON(e.Detail)}, CreatedDate: e.At,
 		}
 	}
-	out.Next, out.Previous = s.neighbours(c, auditPath, scope, page, more, len(list), func(i int) postgres.Position {
-		return postgres.Position{At: list[i].At, ID: list[i].ID}
+	out.Next, out.Previous = s.neighbours(c, auditPath, scope, page, more, len(list), func(i int) store.Position {
+		return store.Position{At: list[i].At, ID: list[i].ID}
 	})
 	return &auditOutput{Body: out}, nil
 }

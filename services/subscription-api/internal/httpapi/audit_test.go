@@ -9,16 +9,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // entries are all of the audit log of the tenants' things.
-func (w *world) entries(t *testing.T, tenants ...string) []postgres.AuditEntry {
+func (w *world) entries(t *testing.T, tenants ...string) []store.AuditEntry {
 	t.Helper()
-	var all []postgres.AuditEntry
+	var all []store.AuditEntry
 	for _, of := range tenants {
-		list, _, err := w.db.AuditLog(t.Context(), of, postgres.AuditFilter{}, postgres.Page{Limit: 10_000})
+		list, _, err := w.db.AuditLog(t.Context(), of, store.AuditFilter{}, store.Page{Limit: 10_000})
 		require.NoError(t, err)
 		all = append(all, list...)
 	}
@@ -35,7 +35,7 @@ func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 	w, _ := newBus(t)
 	w.db.MakeTenant(t, "acme")
 	mine := &stock{world: w, tenant: "acme"}
-	plain, made, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "auditor", Role: postgres.Admin})
+	plain, made, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "auditor", Role: store.Admin})
 	require.NoError(t, err)
 	// what is needed beyond the matrix to change something
 	bodies := map[string]string{
@@ -45,7 +45,7 @@ func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 	unaudited := map[string]bool{"publish-events": true}
 	checked := 0
 	for _, l := range w.lines(t) {
-		if l.method == http.MethodGet || !l.role.Covers(postgres.Editor) || unaudited[l.id] {
+		if l.method == http.MethodGet || !l.role.Covers(store.Editor) || unaudited[l.id] {
 			continue
 		}
 		body := l.body
@@ -73,7 +73,7 @@ func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 				continue
 			}
 			added++
-			require.Equal(t, postgres.Actor("token "+made.ID.String()), e.Actor, l.id)
+			require.Equal(t, store.Actor("token "+made.ID.String()), e.Actor, l.id)
 			require.NotEmpty(t, e.Subject, l.id)
 			require.Regexp(t, `^[a-z_]+\.[a-z_]+$`, e.Action, l.id)
 			require.True(t, json.Valid(e.Detail), l.id)

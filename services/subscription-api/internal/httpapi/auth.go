@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // tenantHeader is how an operator chooses a tenant.
@@ -19,7 +19,7 @@ const tenantHeader = "X-Whisperer-Tenant"
 
 // principal is who makes a request, and for which tenant.
 type principal struct {
-	token postgres.Token
+	token store.Token
 	// tenant is the token's, or the one that an operator chose, or the default one.
 	tenant string
 	// chosen says that the tenant was named, not assumed.
@@ -29,11 +29,11 @@ type principal struct {
 // operator reports whether the token is good for all tenants.
 func (p *principal) operator() bool { return p.token.Tenant == "" }
 
-func (p *principal) actor() postgres.Actor { return postgres.Actor("token " + p.token.ID.String()) }
+func (p *principal) actor() store.Actor { return store.Actor("token " + p.token.ID.String()) }
 
-// tokenStore is what the guard asks; *postgres.DB is one.
+// tokenStore is what the guard asks; *store.DB is one.
 type tokenStore interface {
-	Authenticate(ctx context.Context, plain string) (postgres.Token, error)
+	Authenticate(ctx context.Context, plain string) (store.Token, error)
 	TenantExists(ctx context.Context, name string) (bool, error)
 }
 
@@ -50,7 +50,7 @@ type guard struct {
 }
 
 type remembered struct {
-	token postgres.Token
+	token store.Token
 	until time.Time
 }
 
@@ -104,7 +104,7 @@ func bearer(header http.Header) (string, error) {
 
 // token looks the token up. One that was good a while ago is never taken for a guess, so that who shares an address with
 // somebody who guesses can go on.
-func (g *guard) token(r *http.Request, plain string) (postgres.Token, error) {
+func (g *guard) token(r *http.Request, plain string) (store.Token, error) {
 	key := sha256.Sum256([]byte(plain))
 	now := g.now()
 	g.mu.Lock()
@@ -116,17 +116,17 @@ func (g *guard) token(r *http.Request, plain string) (postgres.Token, error) {
 	addr := daemon.ClientAddr(r)
 	if !ok {
 		if wait := g.guesses.Wait(addr); wait > 0 {
-			return postgres.Token{}, tooMany(wait, "Too many tokens from here were none. Wait before you try another.")
+			return store.Token{}, tooMany(wait, "Too many tokens from here were none. Wait before you try another.")
 		}
 	}
-	token, err := daemon.Within(r.Context(), storeTimeout, func(ctx context.Context) (postgres.Token, error) {
+	token, err := daemon.Within(r.Context(), storeTimeout, func(ctx context.Context) (store.Token, error) {
 		return g.store.Authenticate(ctx, plain)
 	})
 	if errors.Is(err, webhook.ErrNotFound) {
 		g.guesses.Wrong(r.Context(), addr)
 	}
 	if err != nil {
-		return postgres.Token{}, err
+		return store.Token{}, err
 	}
 	until := now.Add(cacheFor)
 	if !token.ExpiresAt.IsZero() && token.ExpiresAt.Before(until) {
@@ -142,7 +142,7 @@ func (g *guard) token(r *http.Request, plain string) (postgres.Token, error) {
 }
 
 // forTenant decides which tenant the request is about.
-func (g *guard) forTenant(ctx context.Context, token postgres.Token, header http.Header) (principal, error) {
+func (g *guard) forTenant(ctx context.Context, token store.Token, header http.Header) (principal, error) {
 	named := header.Get(tenantHeader)
 	switch {
 	case token.Tenant != "" && named != "" && named != token.Tenant:

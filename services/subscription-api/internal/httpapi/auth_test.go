@@ -11,19 +11,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
 func TestEveryReasonNotToKnowACallerIsTheSame401(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	revoked, token1, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "r", Tenant: "default", Role: postgres.Admin})
+	revoked, token1, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "r", Tenant: "default", Role: store.Admin})
 	require.NoError(t, err)
 	require.NoError(t, w.db.RevokeToken(t.Context(), "test", "default", token1.ID))
 	expires := time.Now().Add(150 * time.Millisecond)
-	expired := w.db.MakeToken(t, postgres.NewToken{Name: "e", Role: postgres.Admin, ExpiresAt: expires})
+	expired := w.db.MakeToken(t, store.NewToken{Name: "e", Role: store.Admin, ExpiresAt: expires})
 	require.Eventually(t, func() bool { return time.Now().After(expires) }, time.Second, 10*time.Millisecond)
 
 	want := ""
@@ -50,7 +50,7 @@ func TestEveryReasonNotToKnowACallerIsTheSame401(t *testing.T) {
 func TestARevokedTokenIsRefusedWithinFiveSeconds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	plain, made, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Viewer})
+	plain, made, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Tenant: "default", Role: store.Viewer})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "", token(plain)).status)
 	require.Equal(t, http.StatusNoContent, w.call(t, http.MethodDelete, "/whisperer/tokens/"+made.ID.String()+"/", "").status)
@@ -66,7 +66,7 @@ func TestAnotherTenantsThingsAreInNoList(t *testing.T) {
 	theirs := &stock{world: w, tenant: "other"}
 	things := []string{theirs.make(t, aHook), theirs.make(t, anEvent), theirs.make(t, aDelivery), theirs.make(t, aJob), theirs.make(t, aToken), "made.by.other"}
 	theirs.make(t, anEventType)
-	mine := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Admin})
+	mine := w.db.MakeToken(t, store.NewToken{Name: "t", Tenant: "default", Role: store.Admin})
 	for _, l := range w.lines(t) {
 		if l.method == http.MethodGet && l.of == none && !l.operator {
 			a := w.call(t, l.method, l.path, "", token(mine))
@@ -82,7 +82,7 @@ func TestTheTenantHeader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.db.MakeTenant(t, "other")
-	mine := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Admin})
+	mine := w.db.MakeToken(t, store.NewToken{Name: "t", Tenant: "default", Role: store.Admin})
 	tenant := func(name string) with { return header("X-Whisperer-Tenant", name) }
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "", token(mine), tenant("default")).status)
 	other := w.call(t, http.MethodGet, hooks, "", token(mine), tenant("other"))
@@ -97,7 +97,7 @@ func TestViewersSeeNoHeaderValues(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	hook := w.create(t, `{"event_type": "*", "target_url": "http://example.com/", "additional_headers": {"Authorization": "Bearer canary-1"}}`)
-	viewer := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Viewer})
+	viewer := w.db.MakeToken(t, store.NewToken{Name: "t", Tenant: "default", Role: store.Viewer})
 	a := w.call(t, http.MethodGet, path(hook), "", token(viewer))
 	require.Equal(t, map[string]any{"Authorization": "***"}, a.json["additional_headers"])
 	require.NotContains(t, w.call(t, http.MethodGet, hooks, "", token(viewer)).text, "canary-1")
@@ -146,7 +146,7 @@ func TestGuessingIsSlowedByAddressCountedAndTold(t *testing.T) {
 	require.Equal(t, "127.0.0.1", about.Addr.String())
 	require.Empty(t, told, "once for each address")
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "").status, "who was known before can go on")
-	unknown := w.db.MakeToken(t, postgres.NewToken{Name: "unknown", Role: postgres.Viewer})
+	unknown := w.db.MakeToken(t, store.NewToken{Name: "unknown", Role: store.Viewer})
 	require.Equal(t, http.StatusTooManyRequests, w.call(t, http.MethodGet, hooks, "", token(unknown)).status)
 	require.Eventually(t, func() bool {
 		return w.call(t, http.MethodGet, hooks, "", token(unknown)).status == http.StatusOK

@@ -12,14 +12,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/filter"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// eventScanner reads events of the past; *postgres.DB is one.
+// eventScanner reads events of the past; *store.DB is one.
 type eventScanner interface {
-	ScanEvents(ctx context.Context, tenant string, f postgres.EventFilter, limit int, take func(*webhook.Event)) (more bool, err error)
+	ScanEvents(ctx context.Context, tenant string, f store.EventFilter, limit int, take func(*webhook.Event)) (more bool, err error)
 }
 
 const (
@@ -63,7 +63,7 @@ type (
 )
 
 func (s *server) registerBacktest() {
-	register(s, route{role: postgres.Viewer, body: bodyOf[backtestInput](s), lookUp: true, limit: backtestTime + 4*storeTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, body: bodyOf[backtestInput](s), lookUp: true, limit: backtestTime + 4*storeTimeout}, huma.Operation{
 		OperationID: "backtest-hook", Method: http.MethodPost, Path: hooksPath + "backtest/", Tags: []string{"Hooks"},
 		Summary:     "See what a hook would have got of the last day's events, before it is saved",
 		Description: "At most 10,000 events are looked at, the newest first.",
@@ -82,7 +82,7 @@ func (s *server) backtest(ctx context.Context, c *call, _ *noInput) (*backtestOu
 	scanning, cancel := context.WithTimeout(ctx, backtestTime)
 	defer cancel()
 	test := filter.NewBacktest(&hook, backtestSamples)
-	more, err := s.Scanned.ScanEvents(scanning, c.tenant, postgres.EventFilter{Range: r, EventTypes: hook.EventTypes}, maxBacktest, test.Take)
+	more, err := s.Scanned.ScanEvents(scanning, c.tenant, store.EventFilter{Range: r, EventTypes: hook.EventTypes}, maxBacktest, test.Take)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func renderSamples(samples []filter.Sample) []backtestSample {
 }
 
 // read makes the hook that is tried, and the range of events that it is tried on.
-func (in *backtestInput) read(tenant string, now time.Time) (webhook.Hook, postgres.TimeRange, error) {
+func (in *backtestInput) read(tenant string, now time.Time) (webhook.Hook, store.TimeRange, error) {
 	invalid := &webhook.ValidationError{}
 	hook := webhook.Hook{Tenant: tenant, Status: webhook.Active, EventTypes: []string{"*"}}
 	pointer := "/event_types"
@@ -132,7 +132,7 @@ func (in *backtestInput) read(tenant string, now time.Time) (webhook.Hook, postg
 	} else {
 		checkFilter(invalid, &hook, nil, nil)
 	}
-	r := postgres.TimeRange{From: in.From.Value.UTC(), To: now.UTC()}
+	r := store.TimeRange{From: in.From.Value.UTC(), To: now.UTC()}
 	if in.To.given() {
 		r.To = in.To.Value.UTC()
 	}

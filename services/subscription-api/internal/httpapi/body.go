@@ -10,7 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
 // readBody reads a request's body and checks that it is clean JSON. An operation that takes none lets an empty one pass.

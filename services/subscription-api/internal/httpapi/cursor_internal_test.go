@@ -7,15 +7,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // FuzzCursor takes no cursor that it did not make for the list.
 func FuzzCursor(f *testing.F) {
 	c := cursors{key: []byte("a key of thirty-two bytes, or so")}
 	f.Add("", "", "1")
-	f.Add(c.seal(cursorOlder, postgres.Position{}, "hooks"), "hooks", "250")
-	f.Add(c.seal(cursorNewer, postgres.SeqPosition(postgres.Position{}.At, 1<<63), "hooks"), "events", "-1")
+	f.Add(c.seal(cursorOlder, store.Position{}, "hooks"), "hooks", "250")
+	f.Add(c.seal(cursorNewer, store.SeqPosition(store.Position{}.At, 1<<63), "hooks"), "events", "-1")
 	f.Fuzz(func(t *testing.T, cursor, scope, limit string) {
 		page, err := c.page(url.Values{"cursor": {cursor}, "limit": {limit}}, scope)
 		if err != nil {

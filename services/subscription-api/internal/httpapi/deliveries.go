@@ -9,17 +9,17 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// deliveryStore is what the operations on deliveries ask; *postgres.DB is one.
+// deliveryStore is what the operations on deliveries ask; *store.DB is one.
 type deliveryStore interface {
-	Deliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) ([]webhook.Delivery, bool, error)
-	ScanDeliveries(ctx context.Context, tenant string, f postgres.DeliveryFilter, page postgres.Page) (postgres.Scanned[webhook.Delivery], error)
+	Deliveries(ctx context.Context, tenant string, f store.DeliveryFilter, page store.Page) ([]webhook.Delivery, bool, error)
+	ScanDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, page store.Page) (store.Scanned[webhook.Delivery], error)
 	Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error)
-	DeliveryDetails(ctx context.Context, tenant string, list []webhook.Delivery, maxData int) ([]postgres.DeliveryDetail, error)
-	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (postgres.HookStats, error)
+	DeliveryDetails(ctx context.Context, tenant string, list []webhook.Delivery, maxData int) ([]store.DeliveryDetail, error)
+	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (store.HookStats, error)
 }
 
 const (
@@ -118,22 +118,22 @@ type (
 
 func (s *server) registerDeliveries() {
 	tag := []string{tagDeliveries}
-	register(s, route{role: postgres.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-deliveries", Method: http.MethodGet, Path: deliveriesPath, Tags: tag,
 		Summary: "List deliveries by when their events were published, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listDeliveries)
-	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-delivery", Method: http.MethodGet, Path: deliveriesPath + "{id}/", Tags: tag,
 		Summary: "Get a delivery with all its attempts",
 	}, s.getDelivery)
-	register(s, route{role: postgres.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-hook-deliveries", Method: http.MethodGet, Path: hooksPath + "{id}/deliveries/", Tags: tag,
 		Summary: "List a hook's deliveries, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listHookDeliveries)
 }
 
 // filter reads what the lists of deliveries have in common.
-func (in *DeliveryFilter) filter(now time.Time) (f postgres.DeliveryFilter, err error) {
+func (in *DeliveryFilter) filter(now time.Time) (f store.DeliveryFilter, err error) {
 	f.EventID, f.Entity = in.Event, in.Entity
 	if f.EventTypes, err = readTypes("event_type", in.EventType); err != nil {
 		return f, err
@@ -194,14 +194,14 @@ func (s *server) listHookDeliveries(ctx context.Context, c *call, in *hookDelive
 	if err != nil {
 		return nil, err
 	}
-	if _, err := postgres.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)); err != nil {
+	if _, err := store.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)); err != nil {
 		return nil, err
 	}
 	f.Hook = id
 	return s.deliveryPage(ctx, c, f, hooksPath+id.String()+"/deliveries/")
 }
 
-func (s *server) deliveryPage(ctx context.Context, c *call, f postgres.DeliveryFilter, path string) (*deliveryListOutput, error) {
+func (s *server) deliveryPage(ctx context.Context, c *call, f store.DeliveryFilter, path string) (*deliveryListOutput, error) {
 	scope := c.scopeOf(path)
 	page, err := s.cursors.page(c.query, scope)
 	if err != nil {
@@ -209,7 +209,7 @@ func (s *server) deliveryPage(ctx context.Context, c *call, f postgres.DeliveryF
 	}
 	got, err := listed(ctx, s, f.Scans(), func(ctx context.Context) ([]webhook.Delivery, bool, error) {
 		return s.Deliveries.Deliveries(ctx, c.tenant, f, page)
-	}, func(ctx context.Context) (postgres.Scanned[webhook.Delivery], error) {
+	}, func(ctx context.Context) (store.Scanned[webhook.Delivery], error) {
 		return s.Deliveries.ScanDeliveries(ctx, c.tenant, f, page)
 	})
 	if err != nil {
@@ -219,7 +219,7 @@ func (s *server) deliveryPage(ctx context.Context, c *call, f postgres.DeliveryF
 	for i := range got.List {
 		out.Results[i] = renderDelivery(&got.List[i])
 	}
-	first, last := ends(&got, page, func(d *webhook.Delivery) postgres.Position { return postgres.Position{At: d.PublishedAt, ID: d.ID} })
+	first, last := ends(&got, page, func(d *webhook.Delivery) store.Position { return store.Position{At: d.PublishedAt, ID: d.ID} })
 	out.Next, out.Previous = s.cursors.links(c.base+path, c.query, scope, page, got.More, first, last)
 	return &deliveryListOutput{Body: out}, nil
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// replayStore is what asking for deliveries again needs; *postgres.DB is one.
+// replayStore is what asking for deliveries again needs; *store.DB is one.
 type replayStore interface {
-	RetryDelivery(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, force bool) error
+	RetryDelivery(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, force bool) error
 }
 
 type retryInput struct {
@@ -21,7 +21,7 @@ type retryInput struct {
 }
 
 func (s *server) registerDeliveryRetry() {
-	register(s, route{role: postgres.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, lookUp: true}, huma.Operation{
+	register(s, route{role: store.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, lookUp: true}, huma.Operation{
 		OperationID: "retry-delivery", Method: http.MethodPost, Path: deliveriesPath + "{id}/retry/", Tags: []string{tagDeliveries},
 		Summary: "Try a delivery again, at once",
 		Description: "It is parked and sent with the header X-Whisperer-Replay; the retry schedule begins anew. " +
@@ -53,7 +53,7 @@ func (s *server) parkForRetry(ctx context.Context, c *call, id uuid.UUID) error 
 
 // replayProblem says why something cannot be sent again.
 func replayProblem(err error) error {
-	if refused, ok := errors.AsType[*postgres.ReplayError](err); ok {
+	if refused, ok := errors.AsType[*store.ReplayError](err); ok {
 		return newProblem(http.StatusConflict, refused.Reason)
 	}
 	return err

@@ -10,20 +10,20 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// eventStore is what the operations on published events ask; *postgres.DB is one.
+// eventStore is what the operations on published events ask; *store.DB is one.
 type eventStore interface {
-	Events(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) ([]postgres.EventSummary, bool, error)
-	SearchEvents(ctx context.Context, tenant string, f postgres.EventFilter, page postgres.Page) (postgres.Scanned[postgres.EventSummary], error)
+	Events(ctx context.Context, tenant string, f store.EventFilter, page store.Page) ([]store.EventSummary, bool, error)
+	SearchEvents(ctx context.Context, tenant string, f store.EventFilter, page store.Page) (store.Scanned[store.EventSummary], error)
 	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
 	CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error)
-	Rejected(ctx context.Context, tenant string, f postgres.RejectedFilter, maxRaw int, page postgres.Page) ([]postgres.RejectedEvent, bool, error)
+	Rejected(ctx context.Context, tenant string, f store.RejectedFilter, maxRaw int, page store.Page) ([]store.RejectedEvent, bool, error)
 }
 
-// explainStore is what explaining asks besides; *postgres.DB is one.
+// explainStore is what explaining asks besides; *store.DB is one.
 type explainStore interface {
 	DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error)
 	OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error)
@@ -110,21 +110,21 @@ type (
 
 func (s *server) registerEventHistory() {
 	tag := []string{tagEvents}
-	register(s, route{role: postgres.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Tags: tag,
 		Summary: "List events, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listEvents)
-	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-event", Method: http.MethodGet, Path: eventsPath + "{id}/", Tags: tag, Summary: "Get an event with its payload",
 	}, s.getEvent)
-	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "list-rejected-events", Method: http.MethodGet, Path: rejectedPath, Tags: tag,
 		Summary: "List what was published and is no event, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listRejected)
 }
 
 func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*eventListOutput, error) {
-	f := postgres.EventFilter{Entity: in.Entity}
+	f := store.EventFilter{Entity: in.Entity}
 	var err error
 	if f.Range, err = readRange(in.From, in.To, time.Now()); err != nil {
 		return nil, err
@@ -143,9 +143,9 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	if err != nil {
 		return nil, err
 	}
-	got, err := listed(ctx, s, f.Scans(), func(ctx context.Context) ([]postgres.EventSummary, bool, error) {
+	got, err := listed(ctx, s, f.Scans(), func(ctx context.Context) ([]store.EventSummary, bool, error) {
 		return s.Events.Events(ctx, c.tenant, f, page)
-	}, func(ctx context.Context) (postgres.Scanned[postgres.EventSummary], error) {
+	}, func(ctx context.Context) (store.Scanned[store.EventSummary], error) {
 		return s.Events.SearchEvents(ctx, c.tenant, f, page)
 	})
 	if err != nil {
@@ -158,8 +158,8 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 			SchemaProblems: fieldProblems(e.SchemaProblems),
 		}
 	}
-	first, last := ends(&got, page, func(e *postgres.EventSummary) postgres.Position {
-		return postgres.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // never negative
+	first, last := ends(&got, page, func(e *store.EventSummary) store.Position {
+		return store.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // never negative
 	})
 	out.Next, out.Previous = s.cursors.links(c.base+eventsPath, c.query, scope, page, got.More, first, last)
 	return &eventListOutput{Body: out}, nil
@@ -198,7 +198,7 @@ func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eve
 }
 
 func (s *server) listRejected(ctx context.Context, c *call, in *rejectedListInput) (*rejectedListOutput, error) {
-	f := postgres.RejectedFilter{Reason: in.Reason, Subject: in.Subject}
+	f := store.RejectedFilter{Reason: in.Reason, Subject: in.Subject}
 	var err error
 	if f.Range, err = readRange(in.From, in.To, time.Now()); err != nil {
 		return nil, err
@@ -221,8 +221,8 @@ func (s *server) listRejected(ctx context.Context, c *call, in *rejectedListInpu
 			Size: e.Size, Headers: splitHeaders(e.Headers), CreatedDate: e.PublishedAt,
 		}
 	}
-	out.Next, out.Previous = s.neighbours(c, rejectedPath, scope, page, more, len(list), func(i int) postgres.Position {
-		return postgres.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // never negative
+	out.Next, out.Previous = s.neighbours(c, rejectedPath, scope, page, more, len(list), func(i int) store.Position {
+		return store.SeqPosition(list[i].PublishedAt, uint64(list[i].Seq)) //nolint:gosec // never negative
 	})
 	return &rejectedListOutput{Body: out}, nil
 }

@@ -16,12 +16,12 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/schema"
-	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 const (
@@ -75,7 +75,7 @@ func (s *server) registerEvents() {
 	batch := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"events": many}, Required: []string{"events"}}
 	body := s.named("PublishInput", &huma.Schema{AnyOf: []*huma.Schema{one, many, batch}})
 	register(s, route{
-		role: postgres.Editor, body: body, status: http.StatusAccepted, limit: publishTimeout, check: checkEvents, conflict: true,
+		role: store.Editor, body: body, status: http.StatusAccepted, limit: publishTimeout, check: checkEvents, conflict: true,
 	}, huma.Operation{
 		OperationID: "publish-events", Method: http.MethodPost, Path: eventsPath, Tags: []string{tagEvents},
 		Summary: "Publish an event, or up to 100",

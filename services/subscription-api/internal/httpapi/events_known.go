@@ -11,16 +11,16 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// publishedStore knows what was published before; *postgres.DB is one.
+// publishedStore knows what was published before; *store.DB is one.
 type publishedStore interface {
-	ClaimPublishKey(ctx context.Context, tenant string, key postgres.IdempotencyKey) error
-	SeenEvents(ctx context.Context, events []postgres.Published) (map[postgres.EventKey]postgres.SeenEvent, error)
+	ClaimPublishKey(ctx context.Context, tenant string, key store.IdempotencyKey) error
+	SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error)
 }
 
 // knownTimeout bounds what publishing waits for the database, without which it goes on.
@@ -52,7 +52,7 @@ func compact(raw []byte) []byte {
 }
 
 // publishKey is the idempotency key of a request that publishes; white space makes no other body.
-func publishKey(key string, body []byte) (postgres.IdempotencyKey, error) {
+func publishKey(key string, body []byte) (store.IdempotencyKey, error) {
 	k, err := idempotencyKey(key, body)
 	k.Fingerprint = sha256.Sum256(compact(body))
 	return k, err
@@ -60,17 +60,17 @@ func publishKey(key string, body []byte) (postgres.IdempotencyKey, error) {
 
 // checkKnown refuses what was published before with other content: the same idempotency key, or the same event id. Where the
 // database cannot be asked in time events go on, and a worker tells.
-func (s *server) checkKnown(ctx context.Context, p *publication, key postgres.IdempotencyKey, pointers []string) error {
+func (s *server) checkKnown(ctx context.Context, p *publication, key store.IdempotencyKey, pointers []string) error {
 	if problem := p.conflicts(pointers, p.twice()); problem != nil {
 		return problem
 	}
-	asked := make([]postgres.Published, 0, len(p.events))
+	asked := make([]store.Published, 0, len(p.events))
 	for i := range p.events {
 		if p.given[i] {
-			asked = append(asked, postgres.Published{EventKey: p.key(i), At: p.now.Add(time.Minute)}) // clocks may differ
+			asked = append(asked, store.Published{EventKey: p.key(i), At: p.now.Add(time.Minute)}) // clocks may differ
 		}
 	}
-	seen, err := daemon.Within(ctx, knownTimeout, func(ctx context.Context) (map[postgres.EventKey]postgres.SeenEvent, error) {
+	seen, err := daemon.Within(ctx, knownTimeout, func(ctx context.Context) (map[store.EventKey]store.SeenEvent, error) {
 		if key.Key != "" {
 			if err := s.Published.ClaimPublishKey(ctx, p.tenant, key); err != nil {
 				return nil, err
@@ -79,7 +79,7 @@ func (s *server) checkKnown(ctx context.Context, p *publication, key postgres.Id
 		return s.Published.SeenEvents(ctx, asked)
 	})
 	switch {
-	case errors.Is(err, postgres.ErrKeyReused):
+	case errors.Is(err, store.ErrKeyReused):
 		return err
 	case err != nil:
 		s.log.Warn("events are published without looking up their ids", zap.String("tenant", p.tenant), zap.Error(err))
@@ -91,24 +91,24 @@ func (s *server) checkKnown(ctx context.Context, p *publication, key postgres.Id
 	return nil
 }
 
-func (p *publication) key(i int) postgres.EventKey {
-	return postgres.EventKey{Tenant: p.tenant, ID: p.events[i].ID}
+func (p *publication) key(i int) store.EventKey {
+	return store.EventKey{Tenant: p.tenant, ID: p.events[i].ID}
 }
 
 // twice are the events of the request itself, the first of each id.
-func (p *publication) twice() map[postgres.EventKey]postgres.SeenEvent {
-	first := make(map[postgres.EventKey]postgres.SeenEvent, len(p.events))
+func (p *publication) twice() map[store.EventKey]store.SeenEvent {
+	first := make(map[store.EventKey]store.SeenEvent, len(p.events))
 	for i := range p.events {
 		if _, there := first[p.key(i)]; !there {
 			digest := p.events[i].Digest()
-			first[p.key(i)] = postgres.SeenEvent{Digest: digest[:]}
+			first[p.key(i)] = store.SeenEvent{Digest: digest[:]}
 		}
 	}
 	return first
 }
 
 // conflicts is the answer to events whose ids are others' already; nil where there is none.
-func (p *publication) conflicts(pointers []string, known map[postgres.EventKey]postgres.SeenEvent) *Problem {
+func (p *publication) conflicts(pointers []string, known map[store.EventKey]store.SeenEvent) *Problem {
 	problem := newProblem(http.StatusConflict, "An event with this id and another body was published within 24 hours. Nothing was published.")
 	for i := range p.events {
 		digest := p.events[i].Digest()

@@ -12,10 +12,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -154,12 +154,12 @@ func TestABatchThatIsStoredInPartSaysWhichEventsAreNot(t *testing.T) {
 // awayStore is a database that cannot be asked.
 type awayStore struct{}
 
-func (awayStore) ClaimPublishKey(context.Context, string, postgres.IdempotencyKey) error {
-	return postgres.ErrUnavailable
+func (awayStore) ClaimPublishKey(context.Context, string, store.IdempotencyKey) error {
+	return store.ErrUnavailable
 }
 
-func (awayStore) SeenEvents(context.Context, []postgres.Published) (map[postgres.EventKey]postgres.SeenEvent, error) {
-	return nil, postgres.ErrUnavailable
+func (awayStore) SeenEvents(context.Context, []store.Published) (map[store.EventKey]store.SeenEvent, error) {
+	return nil, store.ErrUnavailable
 }
 
 func TestPublishingGoesOnWhereIDsCannotBeLookedUp(t *testing.T) {

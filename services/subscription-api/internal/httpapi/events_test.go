@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -30,7 +30,7 @@ func newBus(t *testing.T) (w *world, published func() []bus.Stored) {
 	require.NoError(t, b.EnsureTopology(t.Context()))
 	types := noTypes()
 	w = newWorld(t, func(d *httpapi.Deps) { d.Publisher, d.Types = b, types })
-	watch, err := w.db.Watch(postgres.WatchOptions{Types: types, Log: zap.NewNop()})
+	watch, err := w.db.Watch(store.WatchOptions{Types: types, Log: zap.NewNop()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup

@@ -9,9 +9,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/filter"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // What an explanation says beyond the states of deliveries.
@@ -49,7 +49,7 @@ type (
 )
 
 func (s *server) registerExplain() {
-	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "explain-event", Method: http.MethodGet, Path: eventsPath + "{id}/explain/", Tags: []string{tagEvents},
 		Summary: "See for every hook why it did or did not get an event",
 	}, s.explainEvent)
@@ -66,7 +66,7 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Hooks.Hooks(ctx, c.tenant, postgres.HookFilter{}, page)
+	list, more, err := s.Hooks.Hooks(ctx, c.tenant, store.HookFilter{}, page)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +82,8 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 	for i := range list {
 		out.Results = append(out.Results, explain(&list[i], &e, found))
 	}
-	out.Next, out.Previous = s.neighbours(c, path, scope, page, more, len(list), func(i int) postgres.Position {
-		return postgres.Position{At: list[i].CreatedAt, ID: list[i].ID}
+	out.Next, out.Previous = s.neighbours(c, path, scope, page, more, len(list), func(i int) store.Position {
+		return store.Position{At: list[i].CreatedAt, ID: list[i].ID}
 	})
 	if out.Next == nil {
 		orphans, err := s.Explained.OrphansOf(ctx, c.tenant, e.ID, e.PublishedAt, maxLimit)

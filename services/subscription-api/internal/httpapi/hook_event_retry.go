@@ -9,9 +9,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -40,7 +40,7 @@ type (
 
 func (s *server) registerHookEventRetry() {
 	register(s, route{
-		role: postgres.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, status: http.StatusOK, also: http.StatusAccepted,
+		role: store.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, status: http.StatusOK, also: http.StatusAccepted,
 		limit: s.RetryWait + 4*storeTimeout,
 	}, huma.Operation{
 		OperationID: "retry-hook-event", Method: http.MethodPost, Path: hookEventsPath + "{id}/retry/", Tags: []string{tagDeliveries},

@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // hookEventsPath is where deliveries were called hook events; programs that know them so find them there.
@@ -60,11 +60,11 @@ type (
 
 func (s *server) registerHookEvents() {
 	tag := []string{tagDeliveries}
-	register(s, route{role: postgres.Viewer, lookUp: true, limit: 2 * storeTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: 2 * storeTimeout}, huma.Operation{
 		OperationID: "list-hook-events", Method: http.MethodGet, Path: hookEventsPath, Tags: tag,
 		Summary: "List deliveries under their old name", Description: "New programs use " + deliveriesPath + ".",
 	}, s.listHookEvents)
-	register(s, route{role: postgres.Viewer, lookUp: true}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-hook-event", Method: http.MethodGet, Path: hookEventsPath + "{id}/", Tags: tag,
 		Summary: "Get a delivery under its old name",
 	}, s.getHookEvent)
@@ -88,13 +88,13 @@ func (s *server) listHookEvents(ctx context.Context, c *call, in *hookEventListI
 	if out.Results, err = s.hookEvents(ctx, c, list); err != nil {
 		return nil, err
 	}
-	out.Next, out.Previous = s.neighbours(c, hookEventsPath, scope, page, more, len(list), func(i int) postgres.Position {
-		return postgres.Position{At: list[i].PublishedAt, ID: list[i].ID}
+	out.Next, out.Previous = s.neighbours(c, hookEventsPath, scope, page, more, len(list), func(i int) store.Position {
+		return store.Position{At: list[i].PublishedAt, ID: list[i].ID}
 	})
 	return &hookEventListOutput{Body: out}, nil
 }
 
-func (in *hookEventListInput) filter(now time.Time) (f postgres.DeliveryFilter, err error) {
+func (in *hookEventListInput) filter(now time.Time) (f store.DeliveryFilter, err error) {
 	f.EventID, f.Object = in.UUID, in.ObjectID
 	if f.Hook, err = readFilterID("webhook", in.Webhook); err != nil {
 		return f, err
@@ -120,9 +120,9 @@ func (in *hookEventListInput) filter(now time.Time) (f postgres.DeliveryFilter, 
 }
 
 // timeRange is what all of the created_date parameters say together. What is stored has whole microseconds.
-func (in *hookEventListInput) timeRange(now time.Time) (postgres.TimeRange, error) {
+func (in *hookEventListInput) timeRange(now time.Time) (store.TimeRange, error) {
 	const tick = time.Microsecond
-	var r postgres.TimeRange
+	var r store.TimeRange
 	for _, p := range []struct {
 		name     string
 		value    timeParam
@@ -217,7 +217,7 @@ func (s *server) hookEvents(ctx context.Context, c *call, list []webhook.Deliver
 	return out, nil
 }
 
-func renderHookEvent(d *webhook.Delivery, detail *postgres.DeliveryDetail, c *call) (hookEventBody, error) {
+func renderHookEvent(d *webhook.Delivery, detail *store.DeliveryDetail, c *call) (hookEventBody, error) {
 	hook := detail.Hook
 	if hook == nil {
 		hook = &webhook.Hook{

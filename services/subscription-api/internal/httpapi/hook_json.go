@@ -7,9 +7,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // hookBody is a hook as the API shows it: without its secrets.
@@ -40,7 +40,7 @@ type hookBody struct {
 const hiddenValue = "***"
 
 // renderHook shows a hook to a reader of the role.
-func renderHook(h *webhook.Hook, role postgres.Role) (hookBody, error) {
+func renderHook(h *webhook.Hook, role store.Role) (hookBody, error) {
 	config, err := h.Config.Shown()
 	if err != nil {
 		return hookBody{}, err
@@ -64,7 +64,7 @@ func renderHook(h *webhook.Hook, role postgres.Role) (hookBody, error) {
 	if b.AdditionalHeaders == nil {
 		b.AdditionalHeaders = map[string]string{}
 	}
-	if !role.Covers(postgres.Editor) {
+	if !role.Covers(store.Editor) {
 		for name := range b.AdditionalHeaders {
 			b.AdditionalHeaders[name] = hiddenValue
 		}

@@ -13,19 +13,19 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// hookStore is what the hook operations ask; *postgres.DB is one.
+// hookStore is what the hook operations ask; *store.DB is one.
 type hookStore interface { //nolint:interfacebloat // what hooks are asked and told
 	Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error)
-	Hooks(ctx context.Context, tenant string, f postgres.HookFilter, page postgres.Page) ([]webhook.Hook, bool, error)
+	Hooks(ctx context.Context, tenant string, f store.HookFilter, page store.Page) ([]webhook.Hook, bool, error)
 	Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error)
-	CreateHook(ctx context.Context, actor postgres.Actor, h webhook.Hook, quota int, key postgres.IdempotencyKey) (webhook.Hook, error)
-	UpdateHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error)
-	DeleteHook(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, version postgres.IfVersion) error
+	CreateHook(ctx context.Context, actor store.Actor, h webhook.Hook, quota int, key store.IdempotencyKey) (webhook.Hook, error)
+	UpdateHook(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, version store.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error)
+	DeleteHook(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, version store.IfVersion) error
 }
 
 const hooksPath = root + "/hooks/"
@@ -75,30 +75,30 @@ func (s *server) registerHooks() {
 	fields := bodyOf[hookInput](s)
 	// that one of event_type and event_types is needed stands in their descriptions: generators make several types of a choice
 	whole := s.named("NewHook", &huma.Schema{AllOf: []*huma.Schema{fields}, Required: []string{"target_url"}})
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: store.Viewer}, huma.Operation{
 		OperationID: "list-hooks", Method: http.MethodGet, Path: hooksPath, Tags: tag, Summary: "List hooks, newest first",
 	}, s.listHooks)
-	register(s, route{role: postgres.Editor, body: whole, status: http.StatusCreated, conflict: true}, huma.Operation{
+	register(s, route{role: store.Editor, body: whole, status: http.StatusCreated, conflict: true}, huma.Operation{
 		OperationID: "create-hook", Method: http.MethodPost, Path: hooksPath, Tags: tag, Summary: "Create a hook",
 	}, s.createHook)
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: store.Viewer}, huma.Operation{
 		OperationID: "get-hook", Method: http.MethodGet, Path: hooksPath + "{id}/", Tags: tag, Summary: "Get a hook",
 	}, s.getHook)
-	register(s, route{role: postgres.Editor, body: whole, conflict: true}, huma.Operation{
+	register(s, route{role: store.Editor, body: whole, conflict: true}, huma.Operation{
 		OperationID: "replace-hook", Method: http.MethodPut, Path: hooksPath + "{id}/", Tags: tag, Summary: "Replace a hook",
 		Description: "Absent fields get their defaults, except for secret_key, api_key and the status, which stay.",
 	}, s.replaceHook)
-	register(s, route{role: postgres.Editor, body: fields, conflict: true}, huma.Operation{
+	register(s, route{role: store.Editor, body: fields, conflict: true}, huma.Operation{
 		OperationID: "change-hook", Method: http.MethodPatch, Path: hooksPath + "{id}/", Tags: tag, Summary: "Change fields of a hook",
 	}, s.changeHook)
-	register(s, route{role: postgres.Editor, status: http.StatusNoContent}, huma.Operation{
+	register(s, route{role: store.Editor, status: http.StatusNoContent}, huma.Operation{
 		OperationID: "delete-hook", Method: http.MethodDelete, Path: hooksPath + "{id}/", Tags: tag, Summary: "Delete a hook",
 	}, s.deleteHook)
-	register(s, route{role: postgres.Editor, conflict: true}, huma.Operation{
+	register(s, route{role: store.Editor, conflict: true}, huma.Operation{
 		OperationID: "pause-hook", Method: http.MethodPost, Path: hooksPath + "{id}/pause/", Tags: tag, Summary: "Pause a hook",
 		Description: "What comes for it meanwhile is parked.",
 	}, s.setStatus(webhook.Paused))
-	register(s, route{role: postgres.Editor, conflict: true}, huma.Operation{
+	register(s, route{role: store.Editor, conflict: true}, huma.Operation{
 		OperationID: "resume-hook", Method: http.MethodPost, Path: hooksPath + "{id}/resume/", Tags: tag,
 		Summary: "Make a paused or disabled hook active again",
 	}, s.setStatus(webhook.Active))
@@ -109,7 +109,7 @@ func (s *server) getHook(ctx context.Context, c *call, in *hookGetInput) (*hookO
 	if err != nil {
 		return nil, err
 	}
-	return show(c, new(bool))(postgres.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)))
+	return show(c, new(bool))(store.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)))
 }
 
 // show renders what a store answers; wasDisabled is read by then.
@@ -152,15 +152,15 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 		}
 	}
 	if n := len(hooks); n > 0 {
-		first := &postgres.Position{At: hooks[0].CreatedAt, ID: hooks[0].ID}
-		last := &postgres.Position{At: hooks[n-1].CreatedAt, ID: hooks[n-1].ID}
+		first := &store.Position{At: hooks[0].CreatedAt, ID: hooks[0].ID}
+		last := &store.Position{At: hooks[n-1].CreatedAt, ID: hooks[n-1].ID}
 		out.Next, out.Previous = s.cursors.links(c.base+hooksPath, c.query, scope, page, more, first, last)
 	}
 	return &hookListOutput{Body: out}, nil
 }
 
-func (in *hookListInput) filter(mask webhook.Mask) (postgres.HookFilter, error) {
-	f := postgres.HookFilter{Mask: mask, TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
+func (in *hookListInput) filter(mask webhook.Mask) (store.HookFilter, error) {
+	f := store.HookFilter{Mask: mask, TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
 	switch status := webhook.HookStatus(strings.ToLower(in.Status)); status {
 	case "", webhook.Active, webhook.Paused, webhook.Disabled:
 		f.Status = status
@@ -222,15 +222,15 @@ func (s *server) createHook(ctx context.Context, c *call, in *hookCreateInput) (
 }
 
 // idempotencyKey reads the header. The fingerprint is of the body without its white space.
-func idempotencyKey(key string, body []byte) (postgres.IdempotencyKey, error) {
+func idempotencyKey(key string, body []byte) (store.IdempotencyKey, error) {
 	if len(key) > 255 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return postgres.IdempotencyKey{}, badParameter("Idempotency-Key", "must be at most 255 visible ASCII characters")
+		return store.IdempotencyKey{}, badParameter("Idempotency-Key", "must be at most 255 visible ASCII characters")
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, body); err != nil {
-		return postgres.IdempotencyKey{}, badBody("", "the body is not JSON")
+		return store.IdempotencyKey{}, badBody("", "the body is not JSON")
 	}
-	return postgres.IdempotencyKey{Key: key, Fingerprint: sha256.Sum256(compact.Bytes())}, nil
+	return store.IdempotencyKey{Key: key, Fingerprint: sha256.Sum256(compact.Bytes())}, nil
 }
 
 func (s *server) replaceHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -218,7 +218,7 @@ func TestAHookFromBeforeARuleCanStillBeChangedInOtherParts(t *testing.T) {
 	h, err := w.db.CreateHook(t.Context(), "test", webhook.Hook{
 		Tenant: webhook.DefaultTenant, EventTypes: []string{"package.created"}, TargetURL: "https://example.com/", NotificationType: webhook.NotificationREST,
 		Headers: map[string]string{"Authorization": "x"}, Config: config, Status: webhook.Active,
-	}, 10, postgres.IdempotencyKey{})
+	}, 10, store.IdempotencyKey{})
 	require.NoError(t, err)
 	path := "/whisperer/hooks/" + h.ID.String() + "/"
 	for _, change := range []string{`{"is_active":false}`, `{"name":"old"}`, `{"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":60}}}`} {

@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -139,7 +139,7 @@ func TestEveryChangeIsInTheAuditLog(t *testing.T) {
 	w.call(t, http.MethodPost, path(hook)+"resume/", "")
 	w.call(t, http.MethodDelete, path(hook), "")
 	w.call(t, http.MethodPatch, path(hook), `{"name": "n"}`) // refused: no entry
-	log, _, err := w.db.AuditLog(t.Context(), "default", postgres.AuditFilter{}, postgres.Page{Limit: 10})
+	log, _, err := w.db.AuditLog(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	var actions []string
 	for _, e := range log {
@@ -155,7 +155,7 @@ func TestViewersDoNotSeeKeysInTargetURLs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(d *httpapi.Deps) { d.Mask = webhook.ParseMask("key") })
 	hook := w.create(t, `{"event_type":"order.created","target_url":"https://example.com/in?api_key=canary&a=1"}`)
-	viewer := token(w.db.MakeToken(t, postgres.NewToken{Name: "viewer", Role: postgres.Viewer}))
+	viewer := token(w.db.MakeToken(t, store.NewToken{Name: "viewer", Role: store.Viewer}))
 	for _, target := range []string{hooks, path(hook)} {
 		require.Contains(t, w.call(t, http.MethodGet, target, "").text, "canary")
 		a := w.call(t, http.MethodGet, target, "", viewer)

@@ -9,17 +9,17 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// jobStore is what the operations on jobs ask; *postgres.DB is one.
+// jobStore is what the operations on jobs ask; *store.DB is one.
 type jobStore interface {
-	CountReplay(ctx context.Context, r postgres.Replay) (int, error)
-	CreateJob(ctx context.Context, actor postgres.Actor, n postgres.NewJob) (postgres.Job, error)
-	Jobs(ctx context.Context, tenant string, hook uuid.UUID, page postgres.Page) ([]postgres.Job, bool, error)
-	Job(ctx context.Context, tenant string, id uuid.UUID) (postgres.Job, error)
-	SetJobState(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID, state postgres.JobState) (postgres.Job, error)
+	CountReplay(ctx context.Context, r store.Replay) (int, error)
+	CreateJob(ctx context.Context, actor store.Actor, n store.NewJob) (store.Job, error)
+	Jobs(ctx context.Context, tenant string, hook uuid.UUID, page store.Page) ([]store.Job, bool, error)
+	Job(ctx context.Context, tenant string, id uuid.UUID) (store.Job, error)
+	SetJobState(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, state store.JobState) (store.Job, error)
 }
 
 const (
@@ -87,27 +87,27 @@ type (
 func (s *server) registerJobs() {
 	tag := []string{tagJobs}
 	register(s, route{
-		role: postgres.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, lookUp: true, limit: countTimeout,
+		role: store.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, lookUp: true, limit: countTimeout,
 	}, huma.Operation{
 		OperationID: "replay-hook", Method: http.MethodPost, Path: hooksPath + "{id}/replay/", Tags: tag,
 		Summary:     "Send a hook's deliveries of a time range again",
 		Description: "With dry_run the answer is 200 and a count. A hook has one job at a time. Payloads that are not kept any more are left out.",
 	}, s.replayHook)
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: store.Viewer}, huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: jobsPath, Tags: tag, Summary: "List jobs, newest first",
 	}, s.listJobs)
-	register(s, route{role: postgres.Viewer}, huma.Operation{
+	register(s, route{role: store.Viewer}, huma.Operation{
 		OperationID: "get-job", Method: http.MethodGet, Path: jobsPath + "{id}/", Tags: tag, Summary: "Get a job and how far it is",
 	}, s.getJob)
 	for _, change := range []struct {
 		verb, summary string
-		state         postgres.JobState
+		state         store.JobState
 	}{
-		{"pause", "Pause a job", postgres.JobPaused},
-		{"resume", "Go on with a paused job", postgres.JobRunning},
-		{"cancel", "End a job; what it has handed to the hook already is sent", postgres.JobCancelled},
+		{"pause", "Pause a job", store.JobPaused},
+		{"resume", "Go on with a paused job", store.JobRunning},
+		{"cancel", "End a job; what it has handed to the hook already is sent", store.JobCancelled},
 	} {
-		register(s, route{role: postgres.Editor, conflict: true}, huma.Operation{
+		register(s, route{role: store.Editor, conflict: true}, huma.Operation{
 			OperationID: change.verb + "-job", Method: http.MethodPost, Path: jobsPath + "{id}/" + change.verb + "/", Tags: tag,
 			Summary: change.summary,
 		}, s.setJobState(change.state))
@@ -115,11 +115,11 @@ func (s *server) registerJobs() {
 }
 
 // replay reads what is to be done.
-func (in *replayInput) replay(tenant string, hook uuid.UUID, now time.Time) (postgres.NewJob, error) {
+func (in *replayInput) replay(tenant string, hook uuid.UUID, now time.Time) (store.NewJob, error) {
 	invalid := &webhook.ValidationError{}
-	n := postgres.NewJob{Reason: in.Reason.Value, Rate: defaultRate, Replay: postgres.Replay{
+	n := store.NewJob{Reason: in.Reason.Value, Rate: defaultRate, Replay: store.Replay{
 		Tenant: tenant, HookID: hook, States: []webhook.DeliveryState{webhook.Dead}, IncludeMissing: in.IncludeMissing.Value,
-		EventTypes: webhook.CanonicalEventTypes(in.EventTypes.Value), Range: postgres.TimeRange{From: in.From.Value.UTC(), To: now.Add(-postgres.Settled)},
+		EventTypes: webhook.CanonicalEventTypes(in.EventTypes.Value), Range: store.TimeRange{From: in.From.Value.UTC(), To: now.Add(-store.Settled)},
 	}}
 	if in.To.given() && in.To.Value.Before(n.Range.To) {
 		n.Range.To = in.To.Value.UTC()
@@ -194,7 +194,7 @@ func (s *server) replayHook(ctx context.Context, c *call, in *hookGetInput) (*re
 		return nil, err
 	}
 	if fields.DryRun.Value {
-		body := renderJob(&postgres.Job{NewJob: n, State: dryRun, Owner: c.actor(), Counted: true})
+		body := renderJob(&store.Job{NewJob: n, State: dryRun, Owner: c.actor(), Counted: true})
 		return &replayOutput{Status: http.StatusOK, Body: body}, nil
 	}
 	job, err := s.Jobs.CreateJob(ctx, c.actor(), n)
@@ -222,8 +222,8 @@ func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobL
 	for i := range list {
 		out.Results[i] = renderJob(&list[i])
 	}
-	out.Next, out.Previous = s.neighbours(c, jobsPath, scope, page, more, len(list), func(i int) postgres.Position {
-		return postgres.Position{At: list[i].CreatedAt, ID: list[i].ID}
+	out.Next, out.Previous = s.neighbours(c, jobsPath, scope, page, more, len(list), func(i int) store.Position {
+		return store.Position{At: list[i].CreatedAt, ID: list[i].ID}
 	})
 	return &jobListOutput{Body: out}, nil
 }
@@ -240,7 +240,7 @@ func (s *server) getJob(ctx context.Context, c *call, in *jobInput) (*jobOutput,
 	return &jobOutput{Body: renderJob(&job)}, nil
 }
 
-func (s *server) setJobState(state postgres.JobState) func(context.Context, *call, *jobInput) (*jobOutput, error) {
+func (s *server) setJobState(state store.JobState) func(context.Context, *call, *jobInput) (*jobOutput, error) {
 	return func(ctx context.Context, c *call, in *jobInput) (*jobOutput, error) {
 		id, err := readID(in.ID)
 		if err != nil {
@@ -257,7 +257,7 @@ func (s *server) setJobState(state postgres.JobState) func(context.Context, *cal
 	}
 }
 
-func renderJob(j *postgres.Job) jobBody {
+func renderJob(j *store.Job) jobBody {
 	b := jobBody{
 		Hook: j.HookID, State: string(j.State), Detail: j.Detail, Done: j.Done, Owner: string(j.Owner), Reason: j.Reason,
 		Rate: j.Rate, From: j.Range.From, To: j.Range.To, EventTypes: slices.Clone(j.EventTypes), States: slices.Clone(j.States),

@@ -8,9 +8,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -74,10 +74,10 @@ func newFact(hook uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reas
 }
 
 // state is what the ledger says of a delivery.
-func (w *world) state(t *testing.T, hook uuid.UUID, e *webhook.Event) postgres.Recorded {
+func (w *world) state(t *testing.T, hook uuid.UUID, e *webhook.Event) store.Recorded {
 	t.Helper()
 	id := webhook.DeliveryID(hook, e.ID)
-	found, err := w.db.Recorded(t.Context(), []postgres.DeliveryKey{{ID: id, PublishedAt: e.PublishedAt}})
+	found, err := w.db.Recorded(t.Context(), []store.DeliveryKey{{ID: id, PublishedAt: e.PublishedAt}})
 	require.NoError(t, err)
 	return found[id]
 }

@@ -8,14 +8,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
 func TestEachTokenMayMakeSoManyRequestsASecond(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(d *httpapi.Deps) { d.RequestRate = 1 })
-	other := w.db.MakeToken(t, postgres.NewToken{Name: "other", Tenant: "default", Role: postgres.Viewer})
+	other := w.db.MakeToken(t, store.NewToken{Name: "other", Tenant: "default", Role: store.Viewer})
 	a := w.call(t, http.MethodGet, hooks, "")
 	require.Equal(t, `"token";q=5;w=5`, a.header.Get("RateLimit-Policy"))
 	require.Equal(t, `"token";r=4;t=1`, a.header.Get("RateLimit"))

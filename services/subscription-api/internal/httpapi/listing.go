@@ -11,8 +11,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // defaultRange is how far back a list of what happened goes when it is not said.
@@ -69,7 +69,7 @@ func checkYear(name string, t time.Time) error {
 }
 
 // readRange reads from and to. Without from, the range begins defaultRange before its end.
-func readRange(from fromParam, to toParam, now time.Time) (r postgres.TimeRange, err error) {
+func readRange(from fromParam, to toParam, now time.Time) (r store.TimeRange, err error) {
 	if r.From, err = readTime("from", string(from)); err != nil {
 		return r, err
 	}
@@ -79,7 +79,7 @@ func readRange(from fromParam, to toParam, now time.Time) (r postgres.TimeRange,
 	return completeRange(r, now)
 }
 
-func completeRange(r postgres.TimeRange, now time.Time) (postgres.TimeRange, error) {
+func completeRange(r store.TimeRange, now time.Time) (store.TimeRange, error) {
 	switch {
 	case !r.From.IsZero() && !r.To.IsZero() && !r.From.Before(r.To):
 		return r, badParameter("from", "must be before to")
@@ -163,7 +163,7 @@ func (c *call) scopeOf(list string) string {
 }
 
 // neighbours are the links of a page whose n results are at positions.
-func (s *server) neighbours(c *call, path, scope string, page postgres.Page, more bool, n int, position func(i int) postgres.Position) (next, previous *string) {
+func (s *server) neighbours(c *call, path, scope string, page store.Page, more bool, n int, position func(i int) store.Position) (next, previous *string) {
 	if n == 0 {
 		return nil, nil
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // thing is what the id in an operation's path is of.
@@ -36,7 +36,7 @@ const (
 // access is what the matrix says of an operation: who may use it, what its path names, and a body that it takes. {n} in
 // the body is a number that was not there before.
 type access struct {
-	role     postgres.Role
+	role     store.Role
 	operator bool
 	of       thing
 	body     string
@@ -49,52 +49,52 @@ func matrix() map[string]access {
 		replay = `{"from":"2026-01-01T00:00:00Z","dry_run":true}`
 	)
 	return map[string]access{
-		"list-hooks":           {role: postgres.Viewer},
-		"create-hook":          {role: postgres.Editor, body: hook},
-		"get-hook":             {role: postgres.Viewer, of: aHook},
-		"replace-hook":         {role: postgres.Editor, of: aHook, body: hook},
-		"change-hook":          {role: postgres.Editor, of: aHook, body: `{"name":"n"}`},
-		"delete-hook":          {role: postgres.Editor, of: aHook},
-		"pause-hook":           {role: postgres.Editor, of: aHook},
-		"resume-hook":          {role: postgres.Editor, of: aHook},
-		"rotate-secret":        {role: postgres.Editor, of: aHook},
-		"get-hook-stats":       {role: postgres.Viewer, of: aHook},
-		"list-hook-deliveries": {role: postgres.Viewer, of: aHook},
-		"replay-hook":          {role: postgres.Editor, of: aHook, body: replay},
-		"get-hook-recovery":    {role: postgres.Viewer, of: aHook},
-		"test-hook":            {role: postgres.Editor, of: aHook},
-		"test-unsaved-hook":    {role: postgres.Editor, body: `{"hook":` + hook + `,"event_type":"order.created"}`},
-		"backtest-hook":        {role: postgres.Viewer, body: `{}`},
-		"preview-retries":      {role: postgres.Viewer, body: `{}`},
-		"list-event-types":     {role: postgres.Viewer},
-		"declare-event-type":   {role: postgres.Editor, body: `{"name":"kiosk.opened{n}"}`},
-		"get-event-type":       {role: postgres.Viewer, of: anEventType},
-		"change-event-type":    {role: postgres.Editor, of: anEventType, body: `{"deprecated":true}`},
-		"remove-event-type":    {role: postgres.Editor, of: anEventType},
-		"publish-events":       {role: postgres.Editor, body: `{"event_type":"order.created","data":{"id":{n}}}`},
-		"list-events":          {role: postgres.Viewer},
-		"get-event":            {role: postgres.Viewer, of: anEvent},
-		"explain-event":        {role: postgres.Viewer, of: anEvent},
-		"list-rejected-events": {role: postgres.Viewer},
-		"list-deliveries":      {role: postgres.Viewer},
-		"get-delivery":         {role: postgres.Viewer, of: aDelivery},
-		"retry-delivery":       {role: postgres.Editor, of: aDelivery},
-		"list-hook-events":     {role: postgres.Viewer},
-		"get-hook-event":       {role: postgres.Viewer, of: aDelivery},
-		"retry-hook-event":     {role: postgres.Editor, of: aDelivery},
-		"list-jobs":            {role: postgres.Viewer},
-		"get-job":              {role: postgres.Viewer, of: aJob},
-		"pause-job":            {role: postgres.Editor, of: aJob},
-		"resume-job":           {role: postgres.Editor, of: aPausedJob},
-		"cancel-job":           {role: postgres.Editor, of: aJob},
-		"list-tokens":          {role: postgres.Admin},
-		"create-token":         {role: postgres.Admin, body: `{"name":"t","role":"viewer"}`},
-		"revoke-token":         {role: postgres.Admin, of: aToken},
-		"list-tenants":         {role: postgres.Viewer, operator: true},
-		"list-audit":           {role: postgres.Admin},
-		"list-set-aside":       {role: postgres.Viewer, operator: true},
-		"put-back-set-aside":   {role: postgres.Admin, operator: true, body: `{"all":true}`},
-		"create-tenant":        {role: postgres.Admin, operator: true, body: `{"name":"t{n}"}`},
+		"list-hooks":           {role: store.Viewer},
+		"create-hook":          {role: store.Editor, body: hook},
+		"get-hook":             {role: store.Viewer, of: aHook},
+		"replace-hook":         {role: store.Editor, of: aHook, body: hook},
+		"change-hook":          {role: store.Editor, of: aHook, body: `{"name":"n"}`},
+		"delete-hook":          {role: store.Editor, of: aHook},
+		"pause-hook":           {role: store.Editor, of: aHook},
+		"resume-hook":          {role: store.Editor, of: aHook},
+		"rotate-secret":        {role: store.Editor, of: aHook},
+		"get-hook-stats":       {role: store.Viewer, of: aHook},
+		"list-hook-deliveries": {role: store.Viewer, of: aHook},
+		"replay-hook":          {role: store.Editor, of: aHook, body: replay},
+		"get-hook-recovery":    {role: store.Viewer, of: aHook},
+		"test-hook":            {role: store.Editor, of: aHook},
+		"test-unsaved-hook":    {role: store.Editor, body: `{"hook":` + hook + `,"event_type":"order.created"}`},
+		"backtest-hook":        {role: store.Viewer, body: `{}`},
+		"preview-retries":      {role: store.Viewer, body: `{}`},
+		"list-event-types":     {role: store.Viewer},
+		"declare-event-type":   {role: store.Editor, body: `{"name":"kiosk.opened{n}"}`},
+		"get-event-type":       {role: store.Viewer, of: anEventType},
+		"change-event-type":    {role: store.Editor, of: anEventType, body: `{"deprecated":true}`},
+		"remove-event-type":    {role: store.Editor, of: anEventType},
+		"publish-events":       {role: store.Editor, body: `{"event_type":"order.created","data":{"id":{n}}}`},
+		"list-events":          {role: store.Viewer},
+		"get-event":            {role: store.Viewer, of: anEvent},
+		"explain-event":        {role: store.Viewer, of: anEvent},
+		"list-rejected-events": {role: store.Viewer},
+		"list-deliveries":      {role: store.Viewer},
+		"get-delivery":         {role: store.Viewer, of: aDelivery},
+		"retry-delivery":       {role: store.Editor, of: aDelivery},
+		"list-hook-events":     {role: store.Viewer},
+		"get-hook-event":       {role: store.Viewer, of: aDelivery},
+		"retry-hook-event":     {role: store.Editor, of: aDelivery},
+		"list-jobs":            {role: store.Viewer},
+		"get-job":              {role: store.Viewer, of: aJob},
+		"pause-job":            {role: store.Editor, of: aJob},
+		"resume-job":           {role: store.Editor, of: aPausedJob},
+		"cancel-job":           {role: store.Editor, of: aJob},
+		"list-tokens":          {role: store.Admin},
+		"create-token":         {role: store.Admin, body: `{"name":"t","role":"viewer"}`},
+		"revoke-token":         {role: store.Admin, of: aToken},
+		"list-tenants":         {role: store.Viewer, operator: true},
+		"list-audit":           {role: store.Admin},
+		"list-set-aside":       {role: store.Viewer, operator: true},
+		"put-back-set-aside":   {role: store.Admin, operator: true, body: `{"all":true}`},
+		"create-tenant":        {role: store.Admin, operator: true, body: `{"name":"t{n}"}`},
 	}
 }
 
@@ -174,7 +174,7 @@ func (s *stock) make(t *testing.T, of thing) string {
 		}
 		return id
 	case aToken:
-		_, token, err := s.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "t", Tenant: s.tenant, Role: postgres.Viewer})
+		_, token, err := s.db.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Tenant: s.tenant, Role: store.Viewer})
 		require.NoError(t, err)
 		return token.ID.String()
 	case anEventType:
@@ -200,7 +200,7 @@ func absent(of thing) string {
 // caller is who asks, and what the answer is to who may do everything.
 type caller struct {
 	name     string
-	role     postgres.Role
+	role     store.Role
 	operator bool
 	// unknown says that the token is none.
 	unknown bool
@@ -211,15 +211,15 @@ type caller struct {
 func (w *world) callers(t *testing.T) []caller {
 	t.Helper()
 	var list []caller
-	for _, role := range []postgres.Role{postgres.Viewer, postgres.Editor, postgres.Admin} {
-		tenants := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "acme", Role: role})
-		operators := w.db.MakeToken(t, postgres.NewToken{Name: "o", Role: role})
+	for _, role := range []store.Role{store.Viewer, store.Editor, store.Admin} {
+		tenants := w.db.MakeToken(t, store.NewToken{Name: "t", Tenant: "acme", Role: role})
+		operators := w.db.MakeToken(t, store.NewToken{Name: "o", Role: role})
 		list = append(list, caller{name: "acme's " + string(role), role: role, change: []with{token(tenants)}},
 			caller{name: "operating " + string(role), role: role, operator: true, change: []with{token(operators), header("X-Whisperer-Tenant", "acme")}})
 	}
 	soon := time.Now().Add(50 * time.Millisecond)
-	expired := w.db.MakeToken(t, postgres.NewToken{Name: "e", Tenant: "acme", Role: postgres.Admin, ExpiresAt: soon})
-	revoked, made, err := w.db.CreateToken(t.Context(), "test", postgres.NewToken{Name: "r", Tenant: "acme", Role: postgres.Admin})
+	expired := w.db.MakeToken(t, store.NewToken{Name: "e", Tenant: "acme", Role: store.Admin, ExpiresAt: soon})
+	revoked, made, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "r", Tenant: "acme", Role: store.Admin})
 	require.NoError(t, err)
 	require.NoError(t, w.db.RevokeToken(t.Context(), "test", "acme", made.ID))
 	require.Eventually(t, func() bool { return time.Now().After(soon) }, time.Second, 5*time.Millisecond)
@@ -298,7 +298,7 @@ func TestFiltersDoNotTellAnotherTenantsIDsEither(t *testing.T) {
 	w.db.MakeTenant(t, "other")
 	theirs := &stock{world: w, tenant: "other"}
 	hook, event := theirs.make(t, aHook), theirs.make(t, anEvent)
-	viewer := w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "acme", Role: postgres.Viewer})
+	viewer := w.db.MakeToken(t, store.NewToken{Name: "t", Tenant: "acme", Role: store.Viewer})
 	compared := 0
 	for _, l := range w.lines(t) {
 		for _, p := range l.operation.Parameters {

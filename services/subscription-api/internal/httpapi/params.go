@@ -10,7 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // Limits of a page.
@@ -104,12 +104,12 @@ func checkQuery(raw string, op *huma.Operation) (url.Values, error) {
 }
 
 // readIfMatch reads If-Match (RFC 9110 section 13.1.1). A tag that is none of ours matches nothing.
-func readIfMatch(header string) postgres.IfVersion {
+func readIfMatch(header string) store.IfVersion {
 	header = strings.TrimSpace(header)
 	if header == "" || header == "*" {
 		return nil
 	}
-	var versions postgres.IfVersion
+	var versions store.IfVersion
 	for tag := range strings.SplitSeq(header, ",") {
 		version := int64(-1)
 		tag = strings.TrimSpace(tag)

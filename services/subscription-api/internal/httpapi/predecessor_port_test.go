@@ -9,9 +9,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // What one way of sending a field allows, the others do, too, with and without the slash at the end of the path.
@@ -214,7 +214,7 @@ func TestWhatIsWrittenBackChangesNothing(t *testing.T) {
 		require.Equal(t, http.StatusOK, a.status, a.text)
 		require.InDelta(t, 1, a.json["version"], 0, "%s %s", c.method, c.body)
 	}
-	log, _, err := w.db.AuditLog(t.Context(), webhook.DefaultTenant, postgres.AuditFilter{}, postgres.Page{Limit: 50})
+	log, _, err := w.db.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 50})
 	require.NoError(t, err)
 	changes := 0
 	for i := range log {

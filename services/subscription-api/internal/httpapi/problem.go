@@ -14,10 +14,10 @@ import (
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/aside"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // maxFieldProblems bounds how many fields one answer complains about.
@@ -95,7 +95,7 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 		return newProblem(statusClientGone, "The client has gone.")
 	}
 	var (
-		unreadable *postgres.UnreadableError
+		unreadable *store.UnreadableError
 		invalid    *webhook.ValidationError
 		conflict   *webhook.ConflictError
 		httpErr    *echo.HTTPError
@@ -118,9 +118,9 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 		return notFound()
 	case errors.Is(err, webhook.ErrVersion):
 		return newProblem(http.StatusPreconditionFailed, "It has changed since the version that If-Match names.")
-	case errors.Is(err, postgres.ErrQuota):
+	case errors.Is(err, store.ErrQuota):
 		return newProblem(http.StatusConflict, "The tenant has as many hooks as it may have.")
-	case errors.Is(err, postgres.ErrKeyReused):
+	case errors.Is(err, store.ErrKeyReused):
 		p := newProblem(http.StatusUnprocessableEntity, "The Idempotency-Key was used for something else.")
 		p.Errors = []FieldProblem{{
 			Pointer: "Idempotency-Key", Detail: "was used with another body, or for a hook that has been deleted since",
@@ -134,7 +134,7 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 		s.log.Warn("what is set aside cannot be reached or put back", zap.Error(err))
 		return newProblem(http.StatusServiceUnavailable, "NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again soon.").
 			with("Retry-After", "1")
-	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		s.log.Warn("request cannot be served now", zap.Error(err))
 		return newProblem(http.StatusServiceUnavailable, "This cannot be done now. Try again soon.").with("Retry-After", "1")
 	case errors.As(err, &httpErr):

@@ -8,13 +8,13 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// recoveryStore tells what hooks missed while they were disabled; *postgres.DB is one.
+// recoveryStore tells what hooks missed while they were disabled; *store.DB is one.
 type recoveryStore interface {
-	Recovery(ctx context.Context, tenant string, hook uuid.UUID) (postgres.Recovery, error)
+	Recovery(ctx context.Context, tenant string, hook uuid.UUID) (store.Recovery, error)
 }
 
 type (
@@ -35,7 +35,7 @@ type (
 )
 
 func (s *server) registerRecovery() {
-	register(s, route{role: postgres.Viewer, lookUp: true, limit: countTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: countTimeout}, huma.Operation{
 		OperationID: "get-hook-recovery", Method: http.MethodGet, Path: hooksPath + "{id}/recovery/", Tags: []string{tagJobs},
 		Summary:     "See what a hook missed while it was disabled, and how to recover it",
 		Description: "An answer that shows a hook which is disabled, or was until this request, links here (Link, rel=\"recovery\").",
@@ -53,7 +53,7 @@ func (s *server) hookRecovery(ctx context.Context, c *call, in *hookGetInput) (*
 	}
 	out := recoveryBody{DisabledFrom: optionalTime(r.From), DisabledTo: optionalTime(r.To), Missed: r.Missed}
 	if !r.To.IsZero() {
-		out.CompleteFrom = optionalTime(r.Replay.Range.To.Add(postgres.Settled))
+		out.CompleteFrom = optionalTime(r.Replay.Range.To.Add(store.Settled))
 	}
 	if r.Missed > 0 {
 		out.Replay = &recoveryReplay{

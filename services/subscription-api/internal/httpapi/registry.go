@@ -10,19 +10,19 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/schema"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// eventTypeStore is what the registry asks; *postgres.DB is one.
+// eventTypeStore is what the registry asks; *store.DB is one.
 type eventTypeStore interface {
-	EventTypes(ctx context.Context, tenant string) ([]postgres.EventType, error)
-	EventTypeSettings(ctx context.Context, tenant string) (map[string]postgres.EventTypeSettings, error)
-	SetEventType(ctx context.Context, actor postgres.Actor, tenant, name string, change postgres.EventTypeSettings) (postgres.EventTypeSettings, error)
-	DeclareEventType(ctx context.Context, actor postgres.Actor, tenant string, t postgres.EventType) (created bool, err error)
-	RemoveEventType(ctx context.Context, actor postgres.Actor, tenant, name string) error
+	EventTypes(ctx context.Context, tenant string) ([]store.EventType, error)
+	EventTypeSettings(ctx context.Context, tenant string) (map[string]store.EventTypeSettings, error)
+	SetEventType(ctx context.Context, actor store.Actor, tenant, name string, change store.EventTypeSettings) (store.EventTypeSettings, error)
+	DeclareEventType(ctx context.Context, actor store.Actor, tenant string, t store.EventType) (created bool, err error)
+	RemoveEventType(ctx context.Context, actor store.Actor, tenant, name string) error
 }
 
 // registryPath is where the predecessor lists event types.
@@ -79,24 +79,24 @@ func (s *server) registerRegistry() {
 	tag := []string{"Event types"}
 	// in the document there is one way to them: registry/{name}/ could be taken for {id}/test/
 	for path, hidden := range map[string]bool{eventTypesPath: false, registryPath: true} {
-		register(s, route{role: postgres.Viewer}, huma.Operation{
+		register(s, route{role: store.Viewer}, huma.Operation{
 			OperationID: "list-event-types", Method: http.MethodGet, Path: path, Hidden: hidden, Tags: tag,
 			Summary: "List the known event types, with schema and example", Description: "Also at " + registryPath + ", with all operations of event types.",
 		}, s.listEventTypes)
-		register(s, route{role: postgres.Editor, body: bodyOf[eventTypeInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
+		register(s, route{role: store.Editor, body: bodyOf[eventTypeInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
 			OperationID: "declare-event-type", Method: http.MethodPost, Path: path, Hidden: hidden, Tags: tag,
 			Summary:     "Declare an event type of the tenant's own, or change it",
 			Description: "The schema is JSON Schema, draft 2020-12 unless $schema names an older one. It cannot refer to other documents, nor to itself.",
 		}, s.declareEventType)
-		register(s, route{role: postgres.Viewer}, huma.Operation{
+		register(s, route{role: store.Viewer}, huma.Operation{
 			OperationID: "get-event-type", Method: http.MethodGet, Path: path + "{name}/", Hidden: hidden, Tags: tag, Summary: "Get an event type",
 		}, s.getEventType)
-		register(s, route{role: postgres.Editor, body: bodyOf[eventTypeChange](s)}, huma.Operation{
+		register(s, route{role: store.Editor, body: bodyOf[eventTypeChange](s)}, huma.Operation{
 			OperationID: "change-event-type", Method: http.MethodPatch, Path: path + "{name}/", Hidden: hidden, Tags: tag,
 			Summary:     "Choose what is done with events that do not fit the schema of a type, known from the start or declared; deprecate it",
 			Description: "All programs know of it within a second. With reject, POST /whisperer/events/ answers 422, and what comes over NATS is put into the rejected events.",
 		}, s.changeEventType)
-		register(s, route{role: postgres.Editor, status: http.StatusNoContent}, huma.Operation{
+		register(s, route{role: store.Editor, status: http.StatusNoContent}, huma.Operation{
 			OperationID: "remove-event-type", Method: http.MethodDelete, Path: path + "{name}/", Hidden: hidden, Tags: tag,
 			Summary: "Remove an event type that the tenant declared", Description: "Hooks that name it keep it.",
 		}, s.removeEventType)
@@ -130,7 +130,7 @@ func (s *server) eventTypeBodies(ctx context.Context, tenant string) ([]eventTyp
 	return types, nil
 }
 
-func (b *eventTypeBody) set(settings postgres.EventTypeSettings) {
+func (b *eventTypeBody) set(settings store.EventTypeSettings) {
 	b.SchemaCheck, b.Deprecated = string(webhook.SchemaOff), settings.Deprecated != nil && *settings.Deprecated
 	if settings.Check != "" {
 		b.SchemaCheck = string(settings.Check)
@@ -201,7 +201,7 @@ func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*ev
 }
 
 // merged is what a change makes of settings.
-func merged(before, change postgres.EventTypeSettings) postgres.EventTypeSettings {
+func merged(before, change store.EventTypeSettings) store.EventTypeSettings {
 	if change.Check != "" {
 		before.Check = change.Check
 	}
@@ -211,9 +211,9 @@ func merged(before, change postgres.EventTypeSettings) postgres.EventTypeSetting
 	return before
 }
 
-func (in *eventTypeInput) eventType() (postgres.EventType, error) {
+func (in *eventTypeInput) eventType() (store.EventType, error) {
 	invalid := &webhook.ValidationError{}
-	t := postgres.EventType{
+	t := store.EventType{
 		Name: webhook.NormalizeEventType(in.Name.Value), Description: in.Description.Value,
 		Schema: json.RawMessage(in.Schema.Value.rawJSON), Example: json.RawMessage(in.Example.Value),
 		Settings: readSettings(invalid, &in.SchemaCheck, &in.Deprecated),
@@ -244,8 +244,8 @@ func (in *eventTypeInput) eventType() (postgres.EventType, error) {
 	return t, invalid.OrNil()
 }
 
-func readSettings(invalid *webhook.ValidationError, check *optional[string], deprecated *optional[bool]) postgres.EventTypeSettings {
-	var s postgres.EventTypeSettings
+func readSettings(invalid *webhook.ValidationError, check *optional[string], deprecated *optional[bool]) store.EventTypeSettings {
+	var s store.EventTypeSettings
 	if check.given() {
 		if s.Check = webhook.SchemaCheck(strings.ToLower(check.Value)); !slices.Contains(webhook.SchemaChecks(), s.Check) {
 			invalid.Add("/schema_check", "must be off, warn or reject")

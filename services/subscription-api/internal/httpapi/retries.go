@@ -7,8 +7,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type (
@@ -29,7 +29,7 @@ type (
 )
 
 func (s *server) registerRetries() {
-	register(s, route{role: postgres.Viewer, body: bodyOf[retriesInput](s)}, huma.Operation{
+	register(s, route{role: store.Viewer, body: bodyOf[retriesInput](s)}, huma.Operation{
 		OperationID: "preview-retries", Method: http.MethodPost, Path: hooksPath + "preview-retries/", Tags: []string{"Hooks"},
 		Summary: "See the timetable of a retry_countdown_config, before anything is saved",
 	}, s.previewRetries)

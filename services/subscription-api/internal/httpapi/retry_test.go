@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 func TestADeliveryIsTriedAgainAtOnce(t *testing.T) {
@@ -40,7 +40,7 @@ func TestADeliveryIsTriedAgainAtOnce(t *testing.T) {
 		require.True(t, p.Round.StartedAt.IsZero())
 		require.Equal(t, []int{1, 1, 0}[i], p.Attempts, "numbers go on")
 	}
-	log, _, err := h.db.AuditLog(t.Context(), webhook.DefaultTenant, postgres.AuditFilter{}, postgres.Page{Limit: 1})
+	log, _, err := h.db.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 1})
 	require.NoError(t, err)
 	require.Equal(t, "delivery.retried", log[0].Action)
 }
@@ -82,7 +82,7 @@ func TestWhatCannotBeSentIsNotTriedAgain(t *testing.T) {
 	require.Equal(t, http.StatusConflict, a.status)
 	require.Contains(t, a.json["detail"], "deleted")
 
-	viewer := h.db.MakeToken(t, postgres.NewToken{Name: "v", Tenant: webhook.DefaultTenant, Role: postgres.Viewer})
+	viewer := h.db.MakeToken(t, store.NewToken{Name: "v", Tenant: webhook.DefaultTenant, Role: store.Viewer})
 	a = h.call(t, http.MethodPost, deliveriesURL+webhook.DeliveryID(h.b, "e-2").String()+"/retry/", "", header("Authorization", "Token "+viewer))
 	require.Equal(t, http.StatusForbidden, a.status)
 }

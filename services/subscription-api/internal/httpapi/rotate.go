@@ -8,9 +8,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type (
@@ -30,7 +30,7 @@ type (
 )
 
 func (s *server) registerRotate() {
-	register(s, route{role: postgres.Editor, body: bodyOf[rotateInput](s), optional: true, conflict: true}, huma.Operation{
+	register(s, route{role: store.Editor, body: bodyOf[rotateInput](s), optional: true, conflict: true}, huma.Operation{
 		OperationID: "rotate-secret", Method: http.MethodPost, Path: hooksPath + "{id}/secret/rotate/", Tags: []string{"Hooks"},
 		Summary:     "Give a hook a new secret",
 		Description: "The old one signs for 24 hours more: requests carry a signature of each.",

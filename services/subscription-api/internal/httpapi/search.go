@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -29,8 +29,8 @@ type PayloadQuery struct {
 }
 
 // payload reads the parameters; the range is the one of the list, of which from has to be given.
-func (q *PayloadQuery) payload(from fromParam, r postgres.TimeRange, now time.Time) (postgres.PayloadFilter, error) {
-	f := postgres.PayloadFilter{Contains: json.RawMessage(q.DataContains), Path: q.DataPath, Text: q.DataText}
+func (q *PayloadQuery) payload(from fromParam, r store.TimeRange, now time.Time) (store.PayloadFilter, error) {
+	f := store.PayloadFilter{Contains: json.RawMessage(q.DataContains), Path: q.DataPath, Text: q.DataText}
 	if f.Empty() {
 		return f, nil
 	}
@@ -56,27 +56,27 @@ func (q *PayloadQuery) payload(from fromParam, r postgres.TimeRange, now time.Ti
 
 // listed runs the query of a list. Where it scans, for want of an index, it ends with less than a page when it has looked at
 // enough.
-func listed[T any](ctx context.Context, s *server, scans bool, list func(context.Context) ([]T, bool, error), scan func(context.Context) (postgres.Scanned[T], error)) (postgres.Scanned[T], error) {
+func listed[T any](ctx context.Context, s *server, scans bool, list func(context.Context) ([]T, bool, error), scan func(context.Context) (store.Scanned[T], error)) (store.Scanned[T], error) {
 	if !scans {
-		return daemon.Within(ctx, storeTimeout, func(ctx context.Context) (postgres.Scanned[T], error) {
+		return daemon.Within(ctx, storeTimeout, func(ctx context.Context) (store.Scanned[T], error) {
 			rows, more, err := list(ctx)
-			return postgres.Scanned[T]{List: rows, More: more}, err
+			return store.Scanned[T]{List: rows, More: more}, err
 		})
 	}
 	begin := time.Now()
-	out, err := daemon.Within(ctx, searchTimeout, func(ctx context.Context) (postgres.Scanned[T], error) {
+	out, err := daemon.Within(ctx, searchTimeout, func(ctx context.Context) (store.Scanned[T], error) {
 		c := callOf(ctx)
 		release, err := s.Searches.Take(ctx, c.tenant, c.token.ID.String())
 		if err != nil {
-			return postgres.Scanned[T]{}, err
+			return store.Scanned[T]{}, err
 		}
 		defer release()
 		return scan(ctx)
 	})
 	switch {
-	case errors.Is(err, postgres.ErrPath):
+	case errors.Is(err, store.ErrPath):
 		return out, badParameter("data_path", "is not an SQL/JSON path")
-	case errors.Is(err, postgres.ErrSlow), err != nil && time.Since(begin) >= searchTimeout:
+	case errors.Is(err, store.ErrSlow), err != nil && time.Since(begin) >= searchTimeout:
 		return out, newProblem(http.StatusServiceUnavailable, "The search took too long. Narrow the range with from and to, or add entity or hook.").with("Retry-After", "1")
 	}
 	return out, err
@@ -84,7 +84,7 @@ func listed[T any](ctx context.Context, s *server, scans bool, list func(context
 
 // ends are the positions of the first and last result of a page or, towards where a search has to go on, of how far it
 // came; nil for an empty page.
-func ends[T any](found *postgres.Scanned[T], page postgres.Page, of func(*T) postgres.Position) (first, last *postgres.Position) {
+func ends[T any](found *store.Scanned[T], page store.Page, of func(*T) store.Position) (first, last *store.Position) {
 	if n := len(found.List); n > 0 {
 		newest, oldest := of(&found.List[0]), of(&found.List[n-1])
 		first, last = &newest, &oldest
@@ -100,7 +100,7 @@ func ends[T any](found *postgres.Scanned[T], page postgres.Page, of func(*T) pos
 }
 
 // searchedTo is how far a search came that has to go on.
-func searchedTo(reached *postgres.Position) *time.Time {
+func searchedTo(reached *store.Position) *time.Time {
 	if reached == nil {
 		return nil
 	}

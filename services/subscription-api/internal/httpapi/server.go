@@ -17,11 +17,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/trace"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // root is where everything lies.
@@ -153,7 +153,7 @@ func New(d Deps) (http.Handler, error) {
 // route is what an operation needs beyond what its types say.
 type route struct {
 	// role is the least that a token needs.
-	role postgres.Role
+	role store.Role
 	// operator says that only operators' tokens will do.
 	operator bool
 	// body is the schema of the request's body; nil for none.
@@ -330,7 +330,7 @@ func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 		return err
 	}
 	admitted := &call{principal: who, base: s.base(request)}
-	if !who.token.Role.Covers(postgres.Editor) {
+	if !who.token.Role.Covers(store.Editor) {
 		admitted.mask = s.Mask
 	}
 	c.SetRequest(request.WithContext(context.WithValue(request.Context(), callKey{}, admitted)))

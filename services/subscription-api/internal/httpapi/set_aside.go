@@ -9,10 +9,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/aside"
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -27,8 +27,8 @@ const (
 // asideDesk looks after what is set aside; *aside.Desk is one.
 type asideDesk interface {
 	List(ctx context.Context, after uint64, limit int) ([]bus.SetAside, error)
-	PutBack(ctx context.Context, actor postgres.Actor, numbers []uint64, atMost time.Duration) (aside.Result, error)
-	PutAllBack(ctx context.Context, actor postgres.Actor, atMost time.Duration) (aside.Result, error)
+	PutBack(ctx context.Context, actor store.Actor, numbers []uint64, atMost time.Duration) (aside.Result, error)
+	PutAllBack(ctx context.Context, actor store.Actor, atMost time.Duration) (aside.Result, error)
 }
 
 type (
@@ -71,12 +71,12 @@ type (
 
 func (s *server) registerAside() {
 	tag := []string{tagLedger}
-	register(s, route{role: postgres.Viewer, operator: true, limit: asideTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, operator: true, limit: asideTimeout}, huma.Operation{
 		OperationID: "list-set-aside", Method: http.MethodGet, Path: asidePath, Tags: tag,
 		Summary:     "List ledger entries that are set aside, the oldest first (operators)",
 		Description: "PostgreSQL refused them while it took others. They are kept whole, of all tenants, until they are put back.",
 	}, s.listAside)
-	register(s, route{role: postgres.Admin, operator: true, body: bodyOf[putBackInput](s), limit: putBackTime + asideTimeout}, huma.Operation{
+	register(s, route{role: store.Admin, operator: true, body: bodyOf[putBackInput](s), limit: putBackTime + asideTimeout}, huma.Operation{
 		OperationID: "put-back-set-aside", Method: http.MethodPost, Path: asidePath + "put-back/", Tags: tag,
 		Summary: "Write into the ledger what was set aside, when the cause is mended (operators)",
 		Description: "What PostgreSQL takes now is recorded, and no longer set aside; the rest stays. Doing it again is harmless. " +

@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/aside"
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -118,8 +118,8 @@ func TestWrongWishesToPutBackAreNamed(t *testing.T) {
 func TestOnlyOperatorsMaySeeWhatIsSetAside(t *testing.T) {
 	t.Parallel()
 	w := asideWorld(t, 1)
-	tenants := token(w.db.MakeToken(t, postgres.NewToken{Name: "t", Tenant: "default", Role: postgres.Admin}))
-	editor := token(w.db.MakeToken(t, postgres.NewToken{Name: "o", Role: postgres.Editor}))
+	tenants := token(w.db.MakeToken(t, store.NewToken{Name: "t", Tenant: "default", Role: store.Admin}))
+	editor := token(w.db.MakeToken(t, store.NewToken{Name: "o", Role: store.Editor}))
 	for _, c := range []struct {
 		method, path string
 		who          with

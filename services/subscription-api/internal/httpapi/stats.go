@@ -7,8 +7,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // statsTimeout bounds counting a month of a busy hook.
@@ -50,7 +50,7 @@ type (
 )
 
 func (s *server) registerStats() {
-	register(s, route{role: postgres.Viewer, lookUp: true, limit: statsTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: statsTimeout}, huma.Operation{
 		OperationID: "get-hook-stats", Method: http.MethodGet, Path: hooksPath + "{id}/stats/", Tags: []string{tagDeliveries},
 		Summary: "See how a hook fares",
 	}, s.hookStats)
@@ -61,7 +61,7 @@ func (s *server) hookStats(ctx context.Context, c *call, in *hookGetInput) (*hoo
 	if err != nil {
 		return nil, err
 	}
-	if _, err := postgres.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)); err != nil {
+	if _, err := store.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)); err != nil {
 		return nil, err
 	}
 	stats, err := s.Deliveries.HookStats(ctx, c.tenant, id, time.Now())

@@ -7,7 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const tenantsPath = root + "/tenants/"
@@ -37,10 +37,10 @@ type (
 
 func (s *server) registerTenants() {
 	tag := []string{"Tokens and tenants"}
-	register(s, route{role: postgres.Viewer, operator: true}, huma.Operation{
+	register(s, route{role: store.Viewer, operator: true}, huma.Operation{
 		OperationID: "list-tenants", Method: http.MethodGet, Path: tenantsPath, Tags: tag, Summary: "List tenants (operators)",
 	}, s.listTenants)
-	register(s, route{role: postgres.Admin, operator: true, body: bodyOf[tenantInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
+	register(s, route{role: store.Admin, operator: true, body: bodyOf[tenantInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
 		OperationID: "create-tenant", Method: http.MethodPost, Path: tenantsPath, Tags: tag, Summary: "Create a tenant (operators)",
 		Description: "200 where it is there already.",
 	}, s.createTenant)

@@ -8,16 +8,16 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// accountStore keeps tokens and tenants; *postgres.DB is one.
+// accountStore keeps tokens and tenants; *store.DB is one.
 type accountStore interface {
-	CreateToken(ctx context.Context, actor postgres.Actor, n postgres.NewToken) (plain string, token postgres.Token, err error)
-	Tokens(ctx context.Context, tenant string) ([]postgres.Token, error)
-	RevokeToken(ctx context.Context, actor postgres.Actor, tenant string, id uuid.UUID) error
-	EnsureTenant(ctx context.Context, actor postgres.Actor, name string) (created bool, err error)
-	Tenants(ctx context.Context) ([]postgres.Tenant, error)
+	CreateToken(ctx context.Context, actor store.Actor, n store.NewToken) (plain string, token store.Token, err error)
+	Tokens(ctx context.Context, tenant string) ([]store.Token, error)
+	RevokeToken(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID) error
+	EnsureTenant(ctx context.Context, actor store.Actor, name string) (created bool, err error)
+	Tenants(ctx context.Context) ([]store.Tenant, error)
 }
 
 const tokensPath = root + "/tokens/"
@@ -25,13 +25,13 @@ const tokensPath = root + "/tokens/"
 type (
 	// TokenBody is a token without its secret.
 	TokenBody struct {
-		ID          uuid.UUID     `json:"id" format:"uuid"`
-		Name        string        `json:"name" doc:"What the token is for"`
-		Tenant      string        `json:"tenant" doc:"Empty for an operator's token, which is good for every tenant"`
-		Role        postgres.Role `json:"role" enum:"viewer,editor,admin"`
-		CreatedDate time.Time     `json:"created_date"`
-		ExpiresDate *time.Time    `json:"expires_date" doc:"null for never"`
-		RevokedDate *time.Time    `json:"revoked_date" doc:"null for a token that is not revoked"`
+		ID          uuid.UUID  `json:"id" format:"uuid"`
+		Name        string     `json:"name" doc:"What the token is for"`
+		Tenant      string     `json:"tenant" doc:"Empty for an operator's token, which is good for every tenant"`
+		Role        store.Role `json:"role" enum:"viewer,editor,admin"`
+		CreatedDate time.Time  `json:"created_date"`
+		ExpiresDate *time.Time `json:"expires_date" doc:"null for never"`
+		RevokedDate *time.Time `json:"revoked_date" doc:"null for a token that is not revoked"`
 	}
 	newTokenBody struct {
 		TokenBody
@@ -59,14 +59,14 @@ type (
 
 func (s *server) registerTokens() {
 	tag := []string{"Tokens and tenants"}
-	register(s, route{role: postgres.Admin}, huma.Operation{
+	register(s, route{role: store.Admin}, huma.Operation{
 		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tag, Summary: "List tokens, newest first",
 		Description: "An operator who names no tenant sees those of all tenants, and the operators'.",
 	}, s.listTokens)
-	register(s, route{role: postgres.Admin, body: bodyOf[tokenInput](s), status: http.StatusCreated}, huma.Operation{
+	register(s, route{role: store.Admin, body: bodyOf[tokenInput](s), status: http.StatusCreated}, huma.Operation{
 		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tag, Summary: "Make a token",
 	}, s.createToken)
-	register(s, route{role: postgres.Admin, status: http.StatusNoContent}, huma.Operation{
+	register(s, route{role: store.Admin, status: http.StatusNoContent}, huma.Operation{
 		OperationID: "revoke-token", Method: http.MethodDelete, Path: tokensPath + "{id}/", Tags: tag,
 		Summary: "Revoke a token", Description: "It is refused everywhere within 5 seconds.",
 	}, s.revokeToken)
@@ -92,7 +92,7 @@ func (s *server) listTokens(ctx context.Context, c *call, _ *noInput) (*tokenLis
 	return &tokenListOutput{Body: page}, nil
 }
 
-func renderToken(t postgres.Token) TokenBody {
+func renderToken(t store.Token) TokenBody {
 	return TokenBody{
 		ID: t.ID, Name: t.Name, Tenant: t.Tenant, Role: t.Role, CreatedDate: t.CreatedAt,
 		ExpiresDate: orNull(t.ExpiresAt), RevokedDate: orNull(t.RevokedAt),
@@ -111,8 +111,8 @@ func (s *server) createToken(ctx context.Context, c *call, _ *noInput) (*newToke
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	n := postgres.NewToken{
-		Name: in.Name.Value, Role: postgres.Role(in.Role.Value), Tenant: c.tokenScope(), ExpiresAt: in.ExpiresDate.Value,
+	n := store.NewToken{
+		Name: in.Name.Value, Role: store.Role(in.Role.Value), Tenant: c.tokenScope(), ExpiresAt: in.ExpiresDate.Value,
 	}
 	if named := in.Tenant.Value; named != "" && named != n.Tenant {
 		if !c.operator() || c.chosen {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/whisperer-oms/whisperer/pkg/trace"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // begin begins a request's span, below the caller's, and puts it into the request's context.

@@ -12,11 +12,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/attempt"
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/attempt"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // trier sends tests; *attempt.Sender is one.
@@ -24,9 +24,9 @@ type trier interface {
 	Try(ctx context.Context, h *webhook.Hook, e *webhook.Event) (attempt.Trial, error)
 }
 
-// trialStore keeps who tested what; *postgres.DB is one.
+// trialStore keeps who tested what; *store.DB is one.
 type trialStore interface {
-	NoteTest(ctx context.Context, actor postgres.Actor, tenant string, hook uuid.UUID, eventType, host string) error
+	NoteTest(ctx context.Context, actor store.Actor, tenant string, hook uuid.UUID, eventType, host string) error
 }
 
 const (
@@ -65,7 +65,7 @@ func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
 
 func (s *server) registerTrials() {
 	tag := []string{"Hooks"}
-	r := route{role: postgres.Editor, body: bodyOf[trialInput](s), optional: true, conflict: true, limit: trialTimeout}
+	r := route{role: store.Editor, body: bodyOf[trialInput](s), optional: true, conflict: true, limit: trialTimeout}
 	const note = " It is signed, and logs in, as a delivery does, and has the header X-Whisperer-Test: true. It is sent once, " +
 		"whatever the hook's status, is not among the deliveries, and does not count for the hook's health."
 	register(s, r, huma.Operation{

@@ -9,12 +9,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/attempt"
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/egress"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/attempt"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -159,7 +159,7 @@ func TestATestReachesNoForbiddenAddress(t *testing.T) {
 	byHand, err := w.db.CreateHook(t.Context(), "test", webhook.Hook{
 		Tenant: webhook.DefaultTenant, EventTypes: []string{"order.created"}, TargetURL: url, NotificationType: webhook.NotificationREST,
 		Config: config, Status: webhook.Active,
-	}, 10, postgres.IdempotencyKey{})
+	}, 10, store.IdempotencyKey{})
 	require.NoError(t, err)
 	a = w.call(t, http.MethodPost, "/whisperer/hooks/"+byHand.ID.String()+"/test/", "")
 	require.Equal(t, http.StatusOK, a.status, a.text)
@@ -214,13 +214,13 @@ func TestTestsAreForEditorsOfTheTenantAndAudited(t *testing.T) {
 	url, requests := receive(t, http.StatusOK)
 	hook := w.create(t, `{"event_type":"order.created","target_url":"`+url+`/?secret=canary"}`)
 	path := "/whisperer/hooks/" + hook["id"].(string) + "/test/"
-	viewer := w.db.MakeToken(t, postgres.NewToken{Name: "v", Role: postgres.Viewer, Tenant: webhook.DefaultTenant})
+	viewer := w.db.MakeToken(t, store.NewToken{Name: "v", Role: store.Viewer, Tenant: webhook.DefaultTenant})
 	require.Equal(t, http.StatusForbidden, w.call(t, http.MethodPost, path, "", token(viewer)).status)
-	stranger := w.db.MakeToken(t, postgres.NewToken{Name: "s", Role: postgres.Admin, Tenant: "acme"})
+	stranger := w.db.MakeToken(t, store.NewToken{Name: "s", Role: store.Admin, Tenant: "acme"})
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodPost, path, "", token(stranger)).status)
 	require.Empty(t, requests)
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodPost, path, "").status)
-	log, _, err := w.db.AuditLog(t.Context(), webhook.DefaultTenant, postgres.AuditFilter{}, postgres.Page{Limit: 1})
+	log, _, err := w.db.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 1})
 	require.NoError(t, err)
 	require.Equal(t, "hook.tested", log[0].Action)
 	require.Equal(t, hook["id"], log[0].Subject)

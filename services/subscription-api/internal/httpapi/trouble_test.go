@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -69,7 +69,7 @@ func TestADatabaseThatIsAwayIsAnsweredWith503(t *testing.T) {
 	require.NoError(t, nobody.Close())
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	away, err := postgres.Open("postgres://u@"+nobody.Addr().String()+"/x?sslmode=disable", 2, ring)
+	away, err := store.Open("postgres://u@"+nobody.Addr().String()+"/x?sslmode=disable", 2, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, away.Close()) })
 	for name, without := range map[string]option{

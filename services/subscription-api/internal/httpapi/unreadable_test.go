@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // A hook that another master key sealed, or whose row was written by hand, is listed with the reason, and cannot be used for
@@ -22,13 +22,13 @@ func TestAHookThatCannotBeReadIsListedAndRefusedAndHidesNoOther(t *testing.T) {
 	written := w.create(t, `{"event_type": "order.created", "target_url": "http://example.com/written", "name": "written"}`)
 	other, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	db, err := postgres.Open(w.db.URL, 1, other)
+	db, err := store.Open(w.db.URL, 1, other)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	copied, err := w.db.Hook(t.Context(), "default", uuid.MustParse(foreign["id"].(string)))
 	require.NoError(t, err)
 	require.NoError(t, w.db.DeleteHook(t.Context(), "test", "default", copied.ID, nil))
-	copied, err = db.CreateHook(t.Context(), "test", copied, 100, postgres.IdempotencyKey{})
+	copied, err = db.CreateHook(t.Context(), "test", copied, 100, store.IdempotencyKey{})
 	require.NoError(t, err)
 	foreign["id"] = copied.ID.String()
 	w.admin(t, `UPDATE hooks SET config = '{"timeout": "long"}' WHERE id = '`+written["id"].(string)+`'`)

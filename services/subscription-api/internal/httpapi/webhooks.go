@@ -10,9 +10,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 )
 
 // jsonSchema is a JSON Schema as the catalogue has it.

@@ -7,10 +7,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/filter"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -20,13 +20,8 @@ const (
 	batchTimeout = time.Minute
 )
 
-// store is implemented by *postgres.DB.
-type store interface {
-	RunJobs(ctx context.Context, match postgres.Match) (worked bool, err error)
-}
-
 // Run does what is due until ctx ends. A batch that is given up then is done anew by whoever runs jobs next.
-func Run(ctx context.Context, s store, log *zap.Logger) {
+func Run(ctx context.Context, s *store.DB, log *zap.Logger) {
 	told := daemon.NewTeller(log)
 	for ctx.Err() == nil {
 		worked, err := batch(ctx, s)
@@ -43,7 +38,7 @@ func Run(ctx context.Context, s store, log *zap.Logger) {
 	}
 }
 
-func batch(ctx context.Context, s store) (bool, error) {
+func batch(ctx context.Context, s *store.DB) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	return s.RunJobs(ctx, Wants)

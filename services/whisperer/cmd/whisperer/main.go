@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
 

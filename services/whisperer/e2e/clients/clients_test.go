@@ -27,7 +27,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/standalone"
 )
 

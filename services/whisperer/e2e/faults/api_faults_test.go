@@ -15,8 +15,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // api is a subscription-api that can be killed.
@@ -39,7 +39,7 @@ func (w *world) runAPI(port int, token string, env ...string) *api {
 // administrated is an API and a token for it that may do everything.
 func (w *world) administrated(env ...string) *api {
 	w.t.Helper()
-	token, _, err := w.db.CreateToken(w.t.Context(), "faults", postgres.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: postgres.Admin})
+	token, _, err := w.db.CreateToken(w.t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(w.t, err)
 	a := w.runAPI(freePort(w.t), token, env...)
 	a.awaitReady(w.t, 20*time.Second)
@@ -82,7 +82,7 @@ func TestF04KillingTheAPI(t *testing.T) {
 	w := newWorld(t, true)
 	w.goodHooks(1)
 	w.run()
-	token, _, err := w.db.CreateToken(t.Context(), "faults", postgres.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: postgres.Admin})
+	token, _, err := w.db.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	port := freePort(t)
 	a := w.runAPI(port, token)

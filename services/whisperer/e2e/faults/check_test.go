@@ -16,8 +16,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // memoryLimit is the most that a worker may ever have in memory, in MiB.
@@ -162,17 +162,17 @@ func (w *world) settled(limit time.Duration) history {
 func (w *world) history() history {
 	w.t.Helper()
 	h := history{receipts: map[uuid.UUID][]receipt{}, deliveries: map[uuid.UUID]webhook.Delivery{}, published: w.events.read(w.t)}
-	page := postgres.Page{Limit: 5000}
+	page := store.Page{Limit: 5000}
 	for more := true; more; {
 		var list []webhook.Delivery
 		var err error
-		list, more, err = w.db.Deliveries(w.t.Context(), webhook.DefaultTenant, postgres.DeliveryFilter{}, page)
+		list, more, err = w.db.Deliveries(w.t.Context(), webhook.DefaultTenant, store.DeliveryFilter{}, page)
 		require.NoError(w.t, err)
 		for _, d := range list {
 			h.deliveries[d.ID] = d
 		}
 		if len(list) > 0 {
-			page.Older = &postgres.Position{At: list[len(list)-1].PublishedAt, ID: list[len(list)-1].ID}
+			page.Older = &store.Position{At: list[len(list)-1].PublishedAt, ID: list[len(list)-1].ID}
 		}
 	}
 	for _, r := range w.receiver.ledger.read(w.t) {

@@ -16,8 +16,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // TestLongF18ClocksThatStep steps the clocks of one of two workers and of the API to an hour and a day before and after
@@ -47,7 +47,7 @@ func TestLongF18ClocksThatStep(t *testing.T) {
 	usual, usualAPI := worker, subscriptionAPI
 	worker, subscriptionAPI = wrongWorker, wrongAPI // no scenario runs beside this one
 	w.run(clockFile + "=" + clock)
-	token, _, err := w.db.CreateToken(t.Context(), "faults", postgres.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: postgres.Admin})
+	token, _, err := w.db.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	a := w.runAPI(freePort(t), token, clockFile+"="+clock)
 	worker, subscriptionAPI = usual, usualAPI

@@ -13,8 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // before214_6 are the last releases of nats-server that rewrite what they have stored without a sync.
@@ -98,7 +99,7 @@ func TestLongF07ServersThatLoseWhatTheyRewriteAreRefused(t *testing.T) {
 			b, err := bus.Connect(t.Context(), bus.Options{URL: l.natsURL(), Name: "faults", Log: zap.NewNop()})
 			require.NoError(t, err)
 			defer b.Close()
-			require.ErrorIs(t, b.EnsureTopology(t.Context()), bus.ErrServerTooOld)
+			require.ErrorIs(t, b.EnsureTopology(t.Context()), broker.ErrServerTooOld)
 			require.ErrorContains(t, b.Ready(t.Context()), "upgrade it", "also where the server was new when the connection was made")
 			require.Empty(t, directories(t, filepath.Join(l.dir, "nats", "jetstream", "$G", "streams")), "nothing was made")
 		})

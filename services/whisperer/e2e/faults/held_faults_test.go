@@ -17,8 +17,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // held is a crowd of connections that never finish what they began. One that the server closes is opened again soon.
@@ -110,7 +110,7 @@ func (w *world) latencies(url, token string, n int) []time.Duration {
 // the API stops in time.
 func TestF24HeldConnections(t *testing.T) {
 	w := newWorld(t, false)
-	token, _, err := w.db.CreateToken(t.Context(), "faults", postgres.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: postgres.Admin})
+	token, _, err := w.db.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	a := w.runAPI(freePort(t), token)
 	a.awaitReady(t, 20*time.Second)

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -189,7 +189,7 @@ func (w *world) noSilentRequest(t *testing.T, id string, bad webhook.Hook, h *ho
 	t.Helper()
 	var attempts int
 	require.Eventually(t, func() bool {
-		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, postgres.DeliveryFilter{Hook: bad.ID}, postgres.Page{Limit: 5000})
+		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: bad.ID}, store.Page{Limit: 5000})
 		require.NoError(t, err)
 		attempts = 0
 		for _, d := range list {
@@ -233,8 +233,8 @@ func (w *world) attempt(t *testing.T, hook webhook.Hook) webhook.Attempt {
 	t.Helper()
 	var first webhook.Attempt
 	require.Eventually(t, func() bool {
-		tried := postgres.DeliveryFilter{Hook: hook.ID, States: []webhook.DeliveryState{webhook.Delivered, webhook.Waiting, webhook.Dead}}
-		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, tried, postgres.Page{Limit: 200})
+		tried := store.DeliveryFilter{Hook: hook.ID, States: []webhook.DeliveryState{webhook.Delivered, webhook.Waiting, webhook.Dead}}
+		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, tried, store.Page{Limit: 200})
 		require.NoError(t, err)
 		for _, d := range list {
 			if d.Attempts == 0 {

@@ -13,11 +13,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // readiness is what /readyz says.
@@ -86,7 +86,7 @@ func TestF31AHookThatWorkersCannotOpen(t *testing.T) {
 	both := seal.NewKey() + "," + w.key
 	ring, err := seal.ParseRing(both)
 	require.NoError(t, err)
-	db, err := postgres.Open(w.pg.URL("postgres"), 4, ring)
+	db, err := store.Open(w.pg.URL("postgres"), 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	old := w.db

@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
 // debut is hooks that come to want an event by a request to the API, each of a type of its own, and the event of each, which

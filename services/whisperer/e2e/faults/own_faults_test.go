@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // refuses reports whether the event log has no room for an event, which is small.
@@ -96,7 +96,7 @@ func (w *world) neighbour(namespace string) (n *world, database string) {
 	_, err := w.administrator().ExecContext(w.t.Context(), `CREATE DATABASE neighbour`)
 	require.NoError(w.t, err)
 	url := w.pg.URL("neighbour")
-	_, err = postgres.Migrate(w.t.Context(), url)
+	_, err = store.Migrate(w.t.Context(), url)
 	require.NoError(w.t, err)
 	n = &world{
 		t: w.t, dir: filepath.Join(w.dir, "neighbour"), chance: w.chance, key: seal.NewKey(), pg: w.pg, pgOpts: w.pgOpts, nats: w.nats, natsAt: w.natsAt,
@@ -106,7 +106,7 @@ func (w *world) neighbour(namespace string) (n *world, database string) {
 	n.receiver = newReceiver(w.t, n.dir)
 	ring, err := seal.ParseRing(n.key)
 	require.NoError(w.t, err)
-	n.db, err = postgres.Open(url, 4, ring)
+	n.db, err = store.Open(url, 4, ring)
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { _ = n.db.Close() })
 	n.bus, err = bus.Connect(w.t.Context(), bus.Options{URL: w.natsURL(), Name: "neighbour", Namespace: bus.Namespace(namespace), Log: zap.NewNop()})

@@ -15,8 +15,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // bounded is how long the API may take for an answer, whatever is cut off.
@@ -60,7 +60,7 @@ func TestF10PartitionsOfTheAPIAndOfAReceiver(t *testing.T) {
 	require.NoError(t, err)
 	toPostgres, toNATS := newProxy(t, database.Host, false), newProxy(t, w.natsURL()[len("nats://"):], true)
 	database.Host = toPostgres.at
-	token, _, err := w.db.CreateToken(t.Context(), "faults", postgres.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: postgres.Admin})
+	token, _, err := w.db.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	a := w.runAPI(freePort(t), token, "WHISPERER_DATABASE_URL="+database.String(), "WHISPERER_NATS_URL=nats://"+toNATS.at)
 	a.awaitReady(t, 20*time.Second)

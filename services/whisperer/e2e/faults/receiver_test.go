@@ -14,8 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	reference "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
 	"github.com/whisperer-oms/whisperer/pkg/signature"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // receiver is all good receivers of one world, by path. It writes each request down before it answers.

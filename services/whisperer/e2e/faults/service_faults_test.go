@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // outlives lets what the workers depend on be away for so long, under a load that goes on until a while after it is back,

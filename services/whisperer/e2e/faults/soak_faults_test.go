@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 var (

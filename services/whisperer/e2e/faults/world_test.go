@@ -22,11 +22,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/localpg"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/localpg"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -56,7 +56,7 @@ type world struct {
 	natsAt   int
 	natsDir  string
 	strict   bool // nats-server syncs before it acknowledges
-	db       *postgres.DB
+	db       *store.DB
 	bus      *bus.Bus
 	receiver *receiver
 	events   *ledger[publication]
@@ -90,11 +90,11 @@ func newWorld(t *testing.T, durable bool, different ...func(w *world)) *world {
 	w.receiver = newReceiver(t, dir)
 	w.startPostgres()
 	t.Cleanup(func() { _ = w.pg.Stop(context.Background()) })
-	_, err = postgres.Migrate(t.Context(), w.pg.URL("postgres"))
+	_, err = store.Migrate(t.Context(), w.pg.URL("postgres"))
 	require.NoError(t, err)
 	ring, err := seal.ParseRing(w.key)
 	require.NoError(t, err)
-	w.db, err = postgres.Open(w.pg.URL("postgres"), 4, ring)
+	w.db, err = store.Open(w.pg.URL("postgres"), 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.db.Close() })
 	w.startNATS()
@@ -201,7 +201,7 @@ func (w *world) hook(target string, edit func(h *webhook.Hook)) webhook.Hook {
 	if edit != nil {
 		edit(&h)
 	}
-	h, err := w.db.CreateHook(w.t.Context(), "faults", h, 1000, postgres.IdempotencyKey{})
+	h, err := w.db.CreateHook(w.t.Context(), "faults", h, 1000, store.IdempotencyKey{})
 	require.NoError(w.t, err)
 	return h
 }

@@ -12,9 +12,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
@@ -87,7 +87,7 @@ func makeToken(ctx context.Context, databaseURL, key string) (string, error) {
 		return "", err
 	}
 	defer db.Close()
-	plain, _, err := db.CreateToken(ctx, actor, postgres.NewToken{Name: "bench", Tenant: webhook.DefaultTenant, Role: postgres.Editor})
+	plain, _, err := db.CreateToken(ctx, actor, store.NewToken{Name: "bench", Tenant: webhook.DefaultTenant, Role: store.Editor})
 	return plain, err
 }
 

@@ -8,9 +8,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/natsd"
 	deliveryworker "github.com/whisperer-oms/whisperer/services/delivery-worker"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/natsd"
 )
 
 // natsPart is a nats-server in a process of its own.

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 const (
@@ -30,7 +30,7 @@ func (b *bench) measureChanges(ctx context.Context, y *system) ([]float64, error
 	if err != nil {
 		return nil, err
 	}
-	db, err := postgres.Open(y.postgres.URL("postgres"), 1, ring)
+	db, err := store.Open(y.postgres.URL("postgres"), 1, ring)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (b *bench) measureChanges(ctx context.Context, y *system) ([]float64, error
 }
 
 // change creates hook n, publishes events for it until one arrives, and returns when the hook was committed.
-func (b *bench) change(ctx context.Context, y *system, db *postgres.DB, n int) (committed time.Time, err error) {
+func (b *bench) change(ctx context.Context, y *system, db *store.DB, n int) (committed time.Time, err error) {
 	name := "bench.change.n" + strconv.Itoa(n)
 	h, err := newHook(b.target+strconv.Itoa(n), name)
 	if err != nil {

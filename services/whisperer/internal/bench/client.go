@@ -39,7 +39,7 @@ type errand struct {
 type plain struct{ http *http.Client }
 
 func newClient() role {
-	transport := &http.Transport{ //nolint:forbidigo // the yardstick for pkg/egress, and it calls this bench's own receiver only
+	transport := &http.Transport{ //nolint:forbidigo // the yardstick for egress, and it calls this bench's own receiver only
 		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		MaxIdleConns:        4096,
 		MaxIdleConnsPerHost: 1024,

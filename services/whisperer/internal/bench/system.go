@@ -11,13 +11,13 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/localpg"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/localpg"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // system is all of Whisperer, with an empty database and empty streams.
@@ -37,7 +37,7 @@ type system struct {
 }
 
 // actor is what the audit log has for hooks of the bench.
-const actor postgres.Actor = "bench"
+const actor store.Actor = "bench"
 
 // startSystem brings everything up for a scenario, the hooks included. Stop it.
 func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err error) {
@@ -61,7 +61,7 @@ func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err err
 	}
 	y.key = seal.NewKey()
 	databaseURL, key := y.postgres.URL("postgres"), y.key
-	if _, err := postgres.Migrate(ctx, databaseURL); err != nil {
+	if _, err := store.Migrate(ctx, databaseURL); err != nil {
 		return nil, err
 	}
 	if err := b.makeHooks(ctx, s, databaseURL, key); err != nil {
@@ -136,12 +136,12 @@ func (y *system) stop() error {
 // hooksAtOnce is how many hooks are stored in one transaction.
 const hooksAtOnce = 5000
 
-func openDatabase(url, key string) (*postgres.DB, error) {
+func openDatabase(url, key string) (*store.DB, error) {
 	ring, err := seal.ParseRing(key)
 	if err != nil {
 		return nil, err
 	}
-	return postgres.Open(url, 2, ring)
+	return store.Open(url, 2, ring)
 }
 
 // makeHooks stores the hooks of a scenario, before there is a worker.

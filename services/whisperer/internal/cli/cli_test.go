@@ -24,9 +24,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/receiver"
 )
@@ -110,7 +110,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			// Each script is a tenant of its own.
 			tenant := strings.ToLower(filepath.Base(e.WorkDir))
-			db, err := postgres.Open(b.database, 1, nil)
+			db, err := store.Open(b.database, 1, nil)
 			if err != nil {
 				return err
 			}
@@ -120,10 +120,10 @@ func TestScripts(t *testing.T) {
 			}
 			for _, token := range []struct {
 				variable string
-				postgres.NewToken
+				store.NewToken
 			}{
-				{"WHISPERER_TOKEN", postgres.NewToken{Name: "script", Tenant: tenant, Role: postgres.Admin}},
-				{"VIEWER", postgres.NewToken{Name: "viewer", Tenant: tenant, Role: postgres.Viewer}},
+				{"WHISPERER_TOKEN", store.NewToken{Name: "script", Tenant: tenant, Role: store.Admin}},
+				{"VIEWER", store.NewToken{Name: "viewer", Tenant: tenant, Role: store.Viewer}},
 			} {
 				plain, _, err := db.CreateToken(context.Background(), "test", token.NewToken)
 				if err != nil {

@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 )
 
 // natsTimeout bounds publishing to NATS, connecting included.

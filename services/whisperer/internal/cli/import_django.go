@@ -11,12 +11,12 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/egress"
-	"github.com/whisperer-oms/whisperer/pkg/filter"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/django"
 )
 
@@ -61,7 +61,7 @@ type importedRow struct {
 type importer struct {
 	*importDjangoCommand
 
-	db     *postgres.DB
+	db     *store.DB
 	tenant string
 	urls   egress.Policy
 	types  []string // known ones
@@ -82,7 +82,7 @@ func (c *importDjangoCommand) Run(ctx context.Context, a *app) error {
 	if i.urls, err = egress.ParsePolicy(c.EgressAllow, c.EgressPorts); err != nil {
 		return usage("%s", err)
 	}
-	if i.db, err = postgres.Open(c.DatabaseURL, 1, ring); err != nil {
+	if i.db, err = store.Open(c.DatabaseURL, 1, ring); err != nil {
 		return err
 	}
 	defer i.db.Close()
@@ -149,7 +149,7 @@ func (i *importer) prepare(ctx context.Context) error {
 	return nil
 }
 
-const importActor = postgres.Actor("import-django")
+const importActor = store.Actor("import-django")
 
 // take takes one row over, or says why not; the error is one of the database.
 func (i *importer) take(ctx context.Context, r *django.Row) (importedRow, error) {
@@ -236,7 +236,7 @@ func (i *importer) store(ctx context.Context, h webhook.Hook, done importedRow) 
 
 // holder is the stored hook that has the target and the types already.
 func (i *importer) holder(ctx context.Context, h *webhook.Hook) (uuid.UUID, bool, error) {
-	hooks, _, err := i.db.Hooks(ctx, i.tenant, postgres.HookFilter{TargetURL: h.TargetURL, EventType: h.EventTypes[0]}, postgres.Page{Limit: 250})
+	hooks, _, err := i.db.Hooks(ctx, i.tenant, store.HookFilter{TargetURL: h.TargetURL, EventType: h.EventTypes[0]}, store.Page{Limit: 250})
 	for n := range hooks {
 		if slices.Equal(hooks[n].EventTypes, h.EventTypes) {
 			return hooks[n].ID, true, nil
@@ -250,7 +250,7 @@ func (i *importer) declare(ctx context.Context, name string) error {
 		return nil
 	}
 	i.types = append(i.types, name)
-	_, err := i.db.DeclareEventType(ctx, importActor, i.tenant, postgres.EventType{Name: name, Description: "Imported from Django."})
+	_, err := i.db.DeclareEventType(ctx, importActor, i.tenant, store.EventType{Name: name, Description: "Imported from Django."})
 	return err
 }
 

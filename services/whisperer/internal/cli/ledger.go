@@ -8,11 +8,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/aside"
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/client"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type ledgerCommand struct {
@@ -94,7 +94,7 @@ func (c *setAsidePutBack) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer nats.Close()
-	db, err := postgres.Open(c.DatabaseURL, 2, nil)
+	db, err := store.Open(c.DatabaseURL, 2, nil)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type migrateCommand struct {
@@ -25,7 +25,7 @@ type migrateUp struct{ databaseFlag }
 
 // Run migrates.
 func (c *migrateUp) Run(ctx context.Context, a *app) error {
-	done, err := postgres.Migrate(ctx, c.DatabaseURL)
+	done, err := store.Migrate(ctx, c.DatabaseURL)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ type migrateStatus struct{ databaseFlag }
 
 // Run lists.
 func (c *migrateStatus) Run(ctx context.Context, a *app) error {
-	list, err := postgres.MigrationStatus(ctx, c.DatabaseURL)
+	list, err := store.MigrationStatus(ctx, c.DatabaseURL)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ type migration struct {
 	Applied bool   `json:"applied"`
 }
 
-func (a *app) printMigrations(list []postgres.Migration, none string) error {
+func (a *app) printMigrations(list []store.Migration, none string) error {
 	out := make([]migration, len(list))
 	for i, m := range list {
 		out[i] = migration{Version: m.Version, Name: m.Name, Applied: m.Applied}

@@ -8,9 +8,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/client"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // streamFlags are the services' settings of streams.
@@ -82,7 +82,7 @@ func (c *migrateStreams) Run(ctx context.Context, a *app) error {
 
 // connect connects as a program of the installation does.
 func (c *migrateStreams) connect(ctx context.Context, a *app) (*bus.Bus, error) {
-	db, err := postgres.Open(c.DatabaseURL, 1, nil)
+	db, err := store.Open(c.DatabaseURL, 1, nil)
 	if err != nil {
 		return nil, err
 	}

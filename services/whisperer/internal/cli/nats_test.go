@@ -12,10 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
 	"github.com/whisperer-oms/whisperer/pkg/publisher"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
 
@@ -159,7 +160,7 @@ func TestAPublisherCanDoNothingButPublishEventsOfItsTenant(t *testing.T) {
 	p, err := publisher.New(t.Context(), publisher.Options{URL: url, Tenant: "beta", Credentials: as("oms-acme"), Timeout: time.Second})
 	require.NoError(t, err)
 	defer p.Close()
-	require.ErrorIs(t, p.Publish(t.Context(), orders(1)[0]), bus.ErrDenied, "and it says why")
+	require.ErrorIs(t, p.Publish(t.Context(), orders(1)[0]), broker.ErrDenied, "and it says why")
 }
 
 func TestProgramsCannotDestroyStreams(t *testing.T) {

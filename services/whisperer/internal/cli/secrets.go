@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type secretsCommand struct {
@@ -21,12 +21,12 @@ type sealedDatabase struct {
 	MasterKey string `help:"The master keys of the services, the current one first." env:"WHISPERER_MASTER_KEY" required:"" placeholder:"KEYS"`
 }
 
-func (c *sealedDatabase) open() (*postgres.DB, error) {
+func (c *sealedDatabase) open() (*store.DB, error) {
 	ring, err := seal.ParseRing(c.MasterKey)
 	if err != nil {
 		return nil, usage("--master-key: %s", err)
 	}
-	return postgres.Open(c.DatabaseURL, 1, ring)
+	return store.Open(c.DatabaseURL, 1, ring)
 }
 
 type secretsStatus struct{ sealedDatabase }
@@ -49,7 +49,7 @@ func (c *secretsStatus) Run(ctx context.Context, a *app) error {
 	return a.printKeys(ctx, db)
 }
 
-func (a *app) printKeys(ctx context.Context, db *postgres.DB) error {
+func (a *app) printKeys(ctx context.Context, db *store.DB) error {
 	keys, err := db.SealedKeys(ctx)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (c *secretsReseal) Run(ctx context.Context, a *app) error {
 	}
 	defer db.Close()
 	done, err := db.Reseal(ctx, "cli", func(done int) { fmt.Fprintf(a.Err, "%d hooks sealed anew\n", done) })
-	if unsealed, ok := errors.AsType[*postgres.UnsealedError](err); ok {
+	if unsealed, ok := errors.AsType[*store.UnsealedError](err); ok {
 		return fmt.Errorf("%d hooks sealed anew; give the keys that the others need, or set their secrets again: %w", done, unsealed)
 	}
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/whisperer-oms/whisperer/pkg/client"
-	"github.com/whisperer-oms/whisperer/pkg/egress"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/manifest"
 )
 

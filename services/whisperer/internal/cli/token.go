@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/client"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type tokenCommand struct {
@@ -54,11 +54,11 @@ func (c *tokenCreate) Run(ctx context.Context, a *app) error {
 }
 
 // cliActor is who the audit log says made a change without a token.
-const cliActor = postgres.Actor("cli")
+const cliActor = store.Actor("cli")
 
 // direct makes the token in the database: nobody has a token to ask the API with yet.
 func (c *tokenCreate) direct(ctx context.Context, a *app) error {
-	db, err := postgres.Open(c.DatabaseURL, 1, nil)
+	db, err := store.Open(c.DatabaseURL, 1, nil)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (c *tokenCreate) direct(ctx context.Context, a *app) error {
 			return fmt.Errorf("create tenant %s: %w", a.Tenant, err)
 		}
 	}
-	n := postgres.NewToken{Name: c.Name, Tenant: a.Tenant, Role: postgres.Role(c.Role)}
+	n := store.NewToken{Name: c.Name, Tenant: a.Tenant, Role: store.Role(c.Role)}
 	if c.Expires > 0 {
 		n.ExpiresAt = time.Now().Add(c.Expires)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/demo"
 )
 

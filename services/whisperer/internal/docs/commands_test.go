@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
 
@@ -161,7 +161,7 @@ func TestVariablesAreThoseOfThePrograms(t *testing.T) {
 		known[v.Name] = true
 	}
 	name := regexp.MustCompile(`WHISPERER_[A-Z_]*[A-Z]`)
-	for _, pattern := range []string{"services/whisperer/internal/cli/*.go", "pkg/testenv/*.go"} {
+	for _, pattern := range []string{"services/whisperer/internal/cli/*.go", "services/internal/testenv/*.go"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		require.NoError(t, err)
 		for _, file := range files {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	deliveryworker "github.com/whisperer-oms/whisperer/services/delivery-worker"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
@@ -39,7 +39,7 @@ func TestNoVariableIsTakenForMisspelt(t *testing.T) {
 	t.Parallel()
 	apis, workers := variables()
 	for _, v := range append(apis, workers...) {
-		require.Empty(t, daemon.Unknown([]string{v.Name + "=x"}), "add it to the names that pkg/daemon knows")
+		require.Empty(t, daemon.Unknown([]string{v.Name + "=x"}), "add it to the names that services/internal/daemon knows")
 	}
 }
 

@@ -68,7 +68,7 @@ type constants map[string]ast.Expr
 func readConstants(t *testing.T) constants {
 	t.Helper()
 	found := constants{}
-	for _, dir := range []string{"pkg", "services/subscription-api", "services/delivery-worker"} {
+	for _, dir := range []string{"pkg", "services/internal", "services/subscription-api", "services/delivery-worker"} {
 		require.NoError(t, filepath.WalkDir(filepath.Join(root, dir), func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 				return err

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // receivers are whole programs: they listen on PORT, know SECRET, and print "done: TYPE ID" for each webhook once.
@@ -38,7 +38,7 @@ import (
 	"os"
 	"time"
 
-	_ "github.com/whisperer-oms/whisperer/pkg/postgres" // for its driver
+	_ "github.com/lib/pq"
 )
 
 func main() {

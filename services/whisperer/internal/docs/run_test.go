@@ -19,9 +19,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/pkg/localpg"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/localpg"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/receiver"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/standalone"
 )

@@ -9,8 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // Limits from which on the doctor speaks up.
@@ -29,7 +29,7 @@ func database(ctx context.Context, r report, o Options) {
 		r.add(Skipped, "set WHISPERER_DATABASE_URL as the services have it", "the database is not known here")
 		return
 	}
-	db, err := postgres.Open(o.DatabaseURL, 1, nil)
+	db, err := store.Open(o.DatabaseURL, 1, nil)
 	if err != nil {
 		r.add(Problem, "set WHISPERER_DATABASE_URL to postgres://user:password@host:5432/database", "%s", err)
 		return
@@ -42,8 +42,8 @@ func database(ctx context.Context, r report, o Options) {
 		return
 	}
 	major := d.Version / 10000
-	if major < postgres.MinServer {
-		r.add(Problem, "upgrade PostgreSQL: pg_upgrade", "PostgreSQL is %d.%d, and %d is the oldest that works", major, d.Version%10000, postgres.MinServer)
+	if major < store.MinServer {
+		r.add(Problem, "upgrade PostgreSQL: pg_upgrade", "PostgreSQL is %d.%d, and %d is the oldest that works", major, d.Version%10000, store.MinServer)
 	} else {
 		r.add(OK, "", "PostgreSQL %d.%d, %s", major, d.Version%10000, size(d.Bytes))
 	}
@@ -61,7 +61,7 @@ func database(ctx context.Context, r report, o Options) {
 			"a transaction has been waiting for a lock for %.0f s", d.LongestLock)
 	}
 	switch err := db.Ready(ctx); {
-	case errors.Is(err, postgres.ErrPooler):
+	case errors.Is(err, store.ErrPooler):
 		r.add(Problem, "pool_mode = session   # in pgbouncer.ini, for this database", "%s", err)
 		return
 	case err != nil:
@@ -74,7 +74,7 @@ func database(ctx context.Context, r report, o Options) {
 }
 
 // knowing looks at what the workers know of hooks.
-func knowing(ctx context.Context, r report, db *postgres.DB) {
+func knowing(ctx context.Context, r report, db *store.DB) {
 	workers, err := db.KnowingWorkers(ctx)
 	if err != nil {
 		r.add(Problem, "look at the log of PostgreSQL", "%s", err)
@@ -91,7 +91,7 @@ func knowing(ctx context.Context, r report, db *postgres.DB) {
 	}
 }
 
-func partitions(r report, d postgres.Diagnosis) {
+func partitions(r report, d store.Diagnosis) {
 	const mend = "start a delivery-worker: it makes the partitions; then look for \"partitions\" in its log"
 	today := d.Clock.UTC().Truncate(24 * time.Hour)
 	switch {
@@ -144,7 +144,7 @@ func installation(ctx context.Context, o Options) string {
 	if o.DatabaseURL == "" {
 		return ""
 	}
-	db, err := postgres.Open(o.DatabaseURL, 1, nil)
+	db, err := store.Open(o.DatabaseURL, 1, nil)
 	if err != nil {
 		return ""
 	}

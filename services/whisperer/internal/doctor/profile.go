@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/pkg/broker"
 )
 
 // secondSync is how seldom a server may sync: what it has acknowledged since is lost in a power cut.
@@ -39,7 +39,7 @@ func durability(ctx context.Context, r report, o Options, replicas int) {
 			r.add(Problem, "look at WHISPERER_NATS_MONITORING, and set http_port in nats-server's configuration", "%s", err)
 			return
 		}
-		if err := bus.CheckVersion(n.Version); err != nil {
+		if err := broker.CheckVersion(n.Version); err != nil {
 			r.add(Problem, "upgrade nats-server, one node at a time", "node %s: %s", n.Name, err)
 		}
 		always, slowest = always && n.Config.Always, max(slowest, n.Config.Sync)

@@ -10,10 +10,10 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/localpg"
-	"github.com/whisperer-oms/whisperer/pkg/natsd"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/localpg"
+	"github.com/whisperer-oms/whisperer/services/internal/natsd"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // backendStop bounds the orderly end of a backend.
@@ -38,7 +38,7 @@ func (s *system) startPostgres(ctx context.Context) (stopper, error) {
 		stop, s.localDatabase = server.Stop, server
 		s.databaseURL = server.URL("postgres")
 	}
-	if _, err := postgres.Migrate(ctx, s.databaseURL); err != nil {
+	if _, err := store.Migrate(ctx, s.databaseURL); err != nil {
 		return nil, errors.Join(err, within(backendStop, stop))
 	}
 	return stop, nil

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
 // Names in the data folder. The CLI reads token and url.

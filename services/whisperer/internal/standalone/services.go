@@ -10,11 +10,11 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/client"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	deliveryworker "github.com/whisperer-oms/whisperer/services/delivery-worker"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/demo"
 )

@@ -15,11 +15,11 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
 	"github.com/whisperer-oms/whisperer/pkg/client"
-	"github.com/whisperer-oms/whisperer/pkg/daemon"
-	"github.com/whisperer-oms/whisperer/pkg/localpg"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/localpg"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/receiver"
 )
 
@@ -179,7 +179,7 @@ func openLog(path string) (io.WriteCloser, error) {
 // ensureToken returns an operator's token that the API accepts: the one in the folder, else a new one, which is what
 // the first start needs and a start on another database.
 func (s *system) ensureToken(ctx context.Context) error {
-	db, err := postgres.Open(s.databaseURL, 1, nil)
+	db, err := store.Open(s.databaseURL, 1, nil)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (s *system) ensureToken(ctx context.Context) error {
 			return nil
 		}
 	}
-	n := postgres.NewToken{Name: "standalone", Role: postgres.Admin}
+	n := store.NewToken{Name: "standalone", Role: store.Admin}
 	if s.token, _, err = db.CreateToken(ctx, "standalone", n); err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/client"
-	"github.com/whisperer-oms/whisperer/pkg/localpg"
-	"github.com/whisperer-oms/whisperer/pkg/testenv"
+	"github.com/whisperer-oms/whisperer/services/internal/localpg"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/standalone"
 )
 

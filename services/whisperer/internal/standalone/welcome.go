@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/whisperer-oms/whisperer/pkg/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
 // welcome says where everything is and what to try.

@@ -12,10 +12,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/catalogue"
-	"github.com/whisperer-oms/whisperer/pkg/localpg"
-	"github.com/whisperer-oms/whisperer/pkg/postgres"
-	"github.com/whisperer-oms/whisperer/pkg/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/localpg"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // seeded is what is in a database, as the file beside it says.
@@ -95,7 +95,7 @@ func (o *Options) seed(ctx context.Context, dir string, s *seeded) error {
 		"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0",
 		"max_wal_size": "2GB", "autovacuum": "off", "shared_buffers": "512MB", "work_mem": "64MB", "maintenance_work_mem": "256MB",
 	}, func(url string) error {
-		if _, err := postgres.Migrate(ctx, url); err != nil {
+		if _, err := store.Migrate(ctx, url); err != nil {
 			return err
 		}
 		db, err := open(url)
@@ -109,7 +109,7 @@ func (o *Options) seed(ctx context.Context, dir string, s *seeded) error {
 		}
 		begin := time.Now()
 		s.Asked.Attempts, s.Asked.Hooks, s.At = o.Attempts, o.Hooks, begin.UTC()
-		s.Hooks, err = db.SeedHistory(ctx, postgres.Seed{Hooks: o.Hooks, Attempts: o.Attempts, EventTypes: types, Progress: func(n int) {
+		s.Hooks, err = db.SeedHistory(ctx, store.Seed{Hooks: o.Hooks, Attempts: o.Attempts, EventTypes: types, Progress: func(n int) {
 			s.Attempts = n
 			fmt.Fprintf(o.Progress, "%d attempts seeded in %s\n", n, time.Since(begin).Round(time.Second))
 		}})
@@ -140,10 +140,10 @@ func (o *Options) serving(ctx context.Context, dir string, settings map[string]s
 }
 
 // open opens the database with a key of the moment: nothing in a made-up history is sealed.
-func open(url string) (*postgres.DB, error) {
+func open(url string) (*store.DB, error) {
 	ring, err := seal.ParseRing(seal.NewKey())
 	if err != nil {
 		return nil, err
 	}
-	return postgres.Open(url, 2, ring)
+	return store.Open(url, 2, ring)
 }

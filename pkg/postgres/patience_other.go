@@ -1,8 +1,0 @@
-//go:build !linux
-
-package postgres
-
-import "syscall"
-
-// setUserTimeout does nothing where the kernel has no such limit: keep-alives and deadlines find the same later.
-func setUserTimeout(string, string, syscall.RawConn) error { return nil }

@@ -1,0 +1,325 @@
+// Package attempt makes one attempt: it builds the request that a hook asks for, signs it, sends it, and says what came
+// back in the words of the ledger. The worker delivers by it, and the API tests hooks by it, so that a test sends what a
+// delivery would.
+package attempt
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
+)
+
+// Headers of every request; see contract section 6.
+const (
+	headerEvent    = "X-Whisperer-Event"
+	headerDelivery = "X-Whisperer-Delivery"
+	headerEventID  = "X-Whisperer-Event-Id"
+	headerAttempt  = "X-Whisperer-Attempt"
+	headerSequence = "X-Whisperer-Sequence"
+	headerReplay   = "X-Whisperer-Replay"
+	headerTest     = "X-Whisperer-Test"
+	headerTrace    = "Traceparent"
+	headerAccept   = "Accept"
+	headerAgent    = "User-Agent"
+)
+
+// shown are headers that are recorded with their values, although they may be the integrator's.
+var shown = []string{headerAccept, headerAgent}
+
+// hidden stands in the ledger for a header value that is the integrator's.
+const hidden = "[hidden]"
+
+// Sender is safe for concurrent use.
+type Sender struct {
+	client    *egress.Client
+	userAgent string
+	traces    *trace.Tracer
+
+	mu       sync.RWMutex
+	prepared map[uuid.UUID]*prepared
+}
+
+// prepared is what of a hook's requests does not change from one to the next.
+type prepared struct {
+	hook   *webhook.Hook
+	target egress.Target
+	keys   []key
+	// session is the login, nil where none is needed.
+	session *session
+	// theirs are the integrator's headers, as they are spelt, the API key and the authorization, but for that of a login, and
+	// what the integrator may change.
+	theirs egress.Header
+	// hidden are the names of headers whose values are the integrator's, and not recorded.
+	hidden []string
+	// err says why no request can be made.
+	err error
+}
+
+type key struct {
+	key       signature.Key
+	expiresAt time.Time
+}
+
+// New makes a sender whose requests go through the client. Attempts are traced where traces is not nil.
+func New(client *egress.Client, version string, traces *trace.Tracer) *Sender {
+	return &Sender{client: client, userAgent: "Whisperer/" + version, traces: traces, prepared: map[uuid.UUID]*prepared{}}
+}
+
+// Forget drops what is remembered of a hook that is gone.
+func (s *Sender) Forget(id uuid.UUID) {
+	s.mu.Lock()
+	delete(s.prepared, id)
+	s.mu.Unlock()
+}
+
+// Send makes one attempt. What went wrong is in the attempt, not an error: every outcome is a value. cancelled says
+// that ctx ended before the receiver's answer.
+func (s *Sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
+	return s.send(ctx, s.prepare(due.Hook), due, bodies)
+}
+
+func (s *Sender) send(ctx context.Context, p *prepared, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
+	span := s.begin(due, p)
+	attempt, result, cancelled = s.request(ctx, p, due, bodies, span)
+	finish(span, result, cancelled)
+	return attempt, result, cancelled
+}
+
+func (s *Sender) request(ctx context.Context, p *prepared, due *webhook.Due, bodies *envelope.Bodies, span trace.Span) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
+	number := uint32(due.Attempts + 1) //nolint:gosec // small
+	body, err := bodies.Get(due.Hook.Config.Format, due.Hook.Config.ContentFields)
+	if p.err != nil {
+		err = p.err
+	}
+	if err != nil {
+		return &whispererv1.AttemptFact{
+			Number: number, StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Failed), Method: due.Hook.Config.Method,
+			Url: due.Hook.TargetURL, ErrorClass: string(webhook.ClassRequest), Error: err.Error(),
+		}, webhook.Result{Class: webhook.ClassRequest}, false
+	}
+	recorded, r := s.exchange(ctx, p, due, body, span)
+	if r.Cancelled {
+		return nil, webhook.Result{}, true
+	}
+	attempt = &whispererv1.AttemptFact{
+		Number: number, StartedAt: r.Started.UnixNano(), Duration: int64(r.Duration), Outcome: string(webhook.Failed),
+		Status: uint32(r.Status), ErrorClass: string(r.Class), Method: due.Hook.Config.Method, Url: due.Hook.TargetURL, //nolint:gosec // small
+		RequestHeaders: recorded, RequestSize: uint32(len(body.Bytes)), ResponseHeaders: lines(egress.HeaderOf(r.Header)), //nolint:gosec // at most 1 MiB
+		ResponseBody: r.Body, Truncated: r.Truncated, Dns: int64(r.Timings.DNS), Connect: int64(r.Timings.Connect), Tls: int64(r.Timings.TLS),
+		FirstByte: int64(r.Timings.FirstByte),
+	}
+	if r.Err != nil {
+		attempt.Error = r.Err.Error()
+	}
+	if recorded == "" { // nothing was sent
+		attempt.RequestSize = 0
+	}
+	result = webhook.Result{Status: r.Status, Class: r.Class, RetryAfter: r.RetryAfter}
+	if result.Success() {
+		attempt.Outcome = string(webhook.Succeeded)
+	}
+	return attempt, result, false
+}
+
+// exchange sends the request and returns its headers as they are recorded, and the answer. A receiver that does not take
+// the token of a login before is asked once more with a new one: it has not taken the request either.
+func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, body envelope.Body, span trace.Span) (recorded string, r egress.Response) {
+	started := time.Now()
+	request := egress.Request{Target: p.target, Method: due.Hook.Config.Method, Body: body.Bytes, Timeout: due.Hook.Config.Timeout}
+	if p.session == nil {
+		request.Header = s.header(due, p, body, started, span)
+		return lines(request.Header, p.hidden...), s.client.Do(ctx, request)
+	}
+	bounded, cancel := context.WithDeadline(ctx, started.Add(request.Timeout))
+	defer cancel()
+	for try := 1; ; try++ {
+		value, fresh, err := p.session.get(bounded)
+		if err != nil {
+			r.Class, r.Err, r.Cancelled = webhook.ClassAuth, loginError(err), ctx.Err() != nil
+			break
+		}
+		now := time.Now()
+		request.Header = s.header(due, p, body, now, span)
+		request.Header.Set(p.session.header, value)
+		request.Timeout = max(time.Until(started.Add(due.Hook.Config.Timeout)), time.Millisecond)
+		recorded = lines(request.Header, p.hidden...)
+		r = s.client.Do(ctx, request)
+		if r.Timings.FirstByte > 0 {
+			r.Timings.FirstByte += now.Sub(started)
+		}
+		if r.Status != http.StatusUnauthorized {
+			break
+		}
+		p.session.forget(value)
+		if fresh || try > 1 {
+			break
+		}
+	}
+	r.Started, r.Duration = started, time.Since(started)
+	return recorded, r
+}
+
+func loginError(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return errors.New("the login did not answer in time")
+	}
+	return err
+}
+
+// prepare returns the hook's constant parts, made anew when the hook has changed. A login goes on unless it has changed.
+func (s *Sender) prepare(h *webhook.Hook) *prepared {
+	s.mu.RLock()
+	p := s.prepared[h.ID]
+	s.mu.RUnlock()
+	if p != nil && p.hook == h {
+		return p
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.prepared[h.ID]
+	switch {
+	case before == nil:
+		p = s.build(h, nil)
+	case before.hook == h:
+		return before
+	default:
+		p = s.build(h, before.session)
+	}
+	s.prepared[h.ID] = p
+	return p
+}
+
+func (s *Sender) build(h *webhook.Hook, before *session) *prepared {
+	p := &prepared{hook: h, session: newSession(s.client, h, before)}
+	p.target, _ = s.client.Prepare(h.TargetURL) // one that is forbidden is answered so by Do
+	var err error
+	if p.target, err = s.client.WithTLS(p.target, h.Config.TLS); err != nil {
+		p.err = fmt.Errorf("tls cannot be used: %w", err)
+		return p
+	}
+	for _, secret := range h.Secrets {
+		k, err := signature.ParseKey(secret.Value)
+		if err != nil {
+			p.err = fmt.Errorf("secret_key cannot be used: %w", err)
+			return p
+		}
+		p.keys = append(p.keys, key{key: k, expiresAt: secret.ExpiresAt})
+	}
+	p.addTheirs(s.userAgent)
+	return p
+}
+
+// addTheirs makes theirs and hidden, with the user agent where the integrator has none of their own.
+func (p *prepared) addTheirs(userAgent string) {
+	h := p.hook
+	for name, value := range h.Headers {
+		p.theirs.Set(name, value)
+	}
+	if h.APIKey != "" {
+		p.theirs.Set(h.Config.APIKeyHeader, h.APIKey)
+	}
+	if auth := h.Config.Auth; auth != nil && auth.AuthType == webhook.AuthBasic {
+		p.theirs.Set(auth.Header(), "Basic "+base64.StdEncoding.EncodeToString([]byte(auth.Username+":"+auth.Password)))
+	}
+	p.hidden = []string{"Authorization"}
+	if p.session != nil {
+		p.hidden = append(p.hidden, p.session.header)
+	}
+	for i := range p.theirs {
+		if !slices.ContainsFunc(shown, func(name string) bool { return strings.EqualFold(name, p.theirs[i].Name) }) {
+			p.hidden = append(p.hidden, p.theirs[i].Name)
+		}
+	}
+	for _, ours := range []webhook.Header{{Name: headerAccept, Value: "*/*"}, {Name: headerAgent, Value: userAgent}} {
+		if !p.theirs.Has(ours.Name) {
+			p.theirs = append(p.theirs, ours)
+		}
+	}
+}
+
+// header writes all headers of an attempt, by name. Where a name is ours and theirs, ours is sent.
+func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now time.Time, span trace.Span) egress.Header {
+	h := make(egress.Header, 0, 16+len(p.theirs))
+	h = append(h, p.theirs...)
+	id := due.ID.String()
+	h.Set("Content-Type", body.ContentType)
+	h.Set(headerTrace, traceparent(span, due.Event.Traceparent))
+	h.Set("Webhook-Id", id)
+	s.sign(&h, p, id, body, now)
+	h.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	h.Set(headerAttempt, strconv.Itoa(due.Attempts+1))
+	h.Set(headerDelivery, id)
+	h.Set(headerEvent, due.Event.Type)
+	h.Set(headerEventID, webhook.HeaderText(due.Event.ID))
+	if due.Event.Seq != 0 { // a test is of no published event
+		h.Set(headerSequence, strconv.FormatUint(due.Event.Seq.Number(), 10))
+	}
+	if due.Replay {
+		h.Set(headerReplay, "true")
+	}
+	if due.Test {
+		h.Set(headerTest, "true")
+	}
+	h.Sort()
+	return h
+}
+
+// sign signs with the keys that are good still. X-Whisperer-Signature has room for one signature only: while a rotation is
+// on it is that of the oldest key, which a receiver that knows no other header has until then.
+func (s *Sender) sign(h *egress.Header, p *prepared, id string, body envelope.Body, now time.Time) {
+	keys := make([]signature.Key, 0, len(p.keys))
+	for _, k := range p.keys {
+		if k.expiresAt.IsZero() || now.Before(k.expiresAt) {
+			keys = append(keys, k.key)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	h.Set("Webhook-Signature", signature.Sign(id, now, body.Bytes, keys))
+	for _, key := range slices.Backward(keys) {
+		if legacy := signature.LegacySign(body.Bytes, key); legacy != "" {
+			h.Set(signature.HeaderLegacy, legacy)
+			return
+		}
+	}
+}
+
+// lines writes a header for the ledger; the values of those named are hidden.
+func lines(h egress.Header, hide ...string) string {
+	size := 0
+	for i := range h {
+		size += len(h[i].Name) + len(": \n") + max(len(h[i].Value), len(hidden))
+	}
+	var text strings.Builder
+	text.Grow(size)
+	for i := range h {
+		value := h[i].Value
+		if slices.Contains(hide, h[i].Name) {
+			value = hidden
+		}
+		if i > 0 {
+			text.WriteByte('\n')
+		}
+		text.WriteString(h[i].Name)
+		text.WriteString(": ")
+		text.WriteString(value)
+	}
+	return text.String()
+}

@@ -1,0 +1,255 @@
+package attempt
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
+)
+
+// maxMargin is how long before its end a token is not used any more.
+const maxMargin = 30 * time.Second
+
+// session is a hook's login. The token is kept until it ends, and whoever needs one while another is logging in waits for
+// that one.
+type session struct {
+	client *egress.Client
+	hook   *webhook.Hook
+	auth   *webhook.Auth
+	oauth2 *clientcredentials.Config
+	header string
+
+	flights singleflight.Group
+	mu      sync.Mutex
+	value   string // of the header
+	until   time.Time
+}
+
+// newSession returns the hook's login, nil where it needs none. The one before goes on where nothing about it has changed.
+func newSession(client *egress.Client, h *webhook.Hook, before *session) *session {
+	auth := h.Config.Auth
+	if auth == nil {
+		return nil
+	}
+	if _, target := auth.Login(); target == "" {
+		return nil
+	}
+	if before != nil && reflect.DeepEqual(before.auth, auth) && reflect.DeepEqual(before.hook.Config.TLS, h.Config.TLS) &&
+		before.hook.TargetURL == h.TargetURL && before.hook.Config.Timeout == h.Config.Timeout {
+		return before
+	}
+	s := &session{client: client, hook: h, auth: auth, header: auth.Header()}
+	if auth.AuthType == webhook.AuthOAuth2 {
+		s.oauth2 = &clientcredentials.Config{
+			ClientID: auth.ClientID, ClientSecret: auth.ClientSecret, TokenURL: auth.TokenURL, Scopes: auth.Scopes,
+			EndpointParams: url.Values{},
+		}
+		for name, value := range auth.Params {
+			s.oauth2.EndpointParams.Set(name, value)
+		}
+		if auth.Audience != "" {
+			s.oauth2.EndpointParams.Set("audience", auth.Audience)
+		}
+		switch auth.AuthStyle {
+		case webhook.AuthStyleHeader:
+			s.oauth2.AuthStyle = oauth2.AuthStyleInHeader
+		case webhook.AuthStyleParams:
+			s.oauth2.AuthStyle = oauth2.AuthStyleInParams
+		}
+	}
+	return s
+}
+
+// get returns the header's value, and whether it comes from a login just now. The error is a sentence for people, or
+// that of ctx, whose end is the attempt's.
+func (s *session) get(ctx context.Context) (value string, fresh bool, err error) {
+	if value = s.kept(); value != "" {
+		return value, false, nil
+	}
+	flight := s.flights.DoChan("", func() (any, error) {
+		if value := s.kept(); value != "" { // another has just landed
+			return value, nil
+		}
+		// The login is for all who wait: it does not end with the one who began it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.hook.Config.Timeout)
+		defer cancel()
+		return s.login(ctx)
+	})
+	select {
+	case r := <-flight:
+		if r.Err != nil {
+			return "", false, r.Err
+		}
+		value, _ = r.Val.(string)
+		return value, true, nil
+	case <-ctx.Done():
+		return "", false, ctx.Err()
+	}
+}
+
+// kept is the value of a login before, empty where it has ended.
+func (s *session) kept() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Now().Before(s.until) {
+		return s.value
+	}
+	return ""
+}
+
+// forget drops the value, which the receiver does not take; another one stays.
+func (s *session) forget(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.value == value {
+		s.value = ""
+	}
+}
+
+// login gets a token and keeps it.
+func (s *session) login(ctx context.Context) (string, error) {
+	var value string
+	var life time.Duration
+	var err error
+	if s.oauth2 != nil {
+		value, life, err = s.clientCredentials(ctx)
+	} else {
+		value, life, err = s.password(ctx)
+	}
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.value, s.until = value, time.Now().Add(life-min(life/10, maxMargin))
+	return value, nil
+}
+
+// password logs in by user name and password.
+func (s *session) password(ctx context.Context) (value string, life time.Duration, err error) {
+	target, err := s.client.Prepare(s.auth.URL)
+	if err != nil {
+		return "", 0, fmt.Errorf("the login's URL %w", err)
+	}
+	if target, err = s.client.WithTLS(target, s.tlsFor(s.auth.URL)); err != nil {
+		return "", 0, fmt.Errorf("the hook's tls cannot be used: %w", err)
+	}
+	body, contentType, err := s.credentials()
+	if err != nil {
+		return "", 0, err
+	}
+	deadline, _ := ctx.Deadline()
+	r := s.client.Do(ctx, egress.Request{
+		Target: target, Body: body, Timeout: max(time.Until(deadline), time.Millisecond),
+		Header: egress.Header{{Name: "Accept", Value: "application/json"}, {Name: "Content-Type", Value: contentType}},
+	})
+	switch {
+	case r.Cancelled:
+		return "", 0, errors.New("the login did not answer in time")
+	case !r.Success():
+		return "", 0, fmt.Errorf("the login failed: %w", r.Err)
+	}
+	token, ok := s.auth.FindToken(r.Body)
+	if !ok {
+		return "", 0, errors.New("the login's answer has no token where token_key says")
+	}
+	return s.auth.TokenHeader(token), s.life(r.Body), nil
+}
+
+// credentials are the body of a login by password.
+func (s *session) credentials() (body []byte, contentType string, err error) {
+	username, password := s.auth.LoginFields()
+	if s.auth.LoginFormat == webhook.LoginForm {
+		form := url.Values{username: {s.auth.Username}, password: {s.auth.Password}}
+		return []byte(form.Encode()), "application/x-www-form-urlencoded", nil
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err = e.Encode(map[string]string{username: s.auth.Username, password: s.auth.Password})
+	return bytes.TrimSpace(b.Bytes()), "application/json", err
+}
+
+// life is how long the token of the answer is good.
+func (s *session) life(answer []byte) time.Duration {
+	if said := expiresIn(answer); said > 0 {
+		return said
+	}
+	if s.auth.ExpiresIn > 0 {
+		return time.Duration(s.auth.ExpiresIn) * time.Second
+	}
+	return webhook.DefaultTokenLife
+}
+
+// tlsFor is the hook's TLS identity for URLs of the target's own host, which alone it is meant for.
+func (s *session) tlsFor(raw string) *webhook.TLS {
+	if hostOf(raw) == "" || hostOf(raw) != hostOf(s.hook.TargetURL) {
+		return nil
+	}
+	return s.hook.Config.TLS
+}
+
+func hostOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
+}
+
+// clientCredentials gets a token by OAuth 2.0.
+func (s *session) clientCredentials(ctx context.Context) (value string, life time.Duration, err error) {
+	client := s.client.HTTPClient(s.tlsFor(s.auth.TokenURL))
+	client.Transport = plainExpiry{client.Transport}
+	token, err := s.oauth2.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
+	if err != nil {
+		return "", 0, tokenError(ctx, err)
+	}
+	value = token.Type() + " " + token.AccessToken
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", 0, errors.New("the token endpoint's answer has a token that is no header")
+	}
+	life = webhook.DefaultTokenLife
+	if !token.Expiry.IsZero() {
+		life = max(time.Until(token.Expiry), 0)
+	}
+	return value, life, nil
+}
+
+// tokenErrors are those of RFC 6749 section 5.2; what else a stranger writes is not repeated.
+var tokenErrors = []string{
+	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
+}
+
+func tokenError(ctx context.Context, err error) error {
+	var refused *oauth2.RetrieveError
+	var transport *url.Error
+	switch {
+	case errors.As(err, &refused) && refused.Response != nil:
+		text := fmt.Sprintf("the token endpoint answered %d", refused.Response.StatusCode)
+		if slices.Contains(tokenErrors, refused.ErrorCode) {
+			text += ", " + refused.ErrorCode
+		}
+		return errors.New(text)
+	case ctx.Err() != nil:
+		return errors.New("the token endpoint did not answer in time")
+	case errors.As(err, &transport):
+		return fmt.Errorf("the token endpoint failed: %w", transport.Err)
+	default:
+		return errors.New("the token endpoint's answer has no usable token")
+	}
+}

@@ -1,0 +1,61 @@
+package attempt
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
+)
+
+// begin begins an attempt's span, below the fan-out's or the publisher's. It tells where the request goes by the host
+// alone: the path and the query may hold a secret.
+func (s *Sender) begin(due *webhook.Due, p *prepared) trace.Span {
+	if !s.traces.On() {
+		return trace.Span{}
+	}
+	return s.traces.Start(trace.Client, "attempt", due.Event.Traceparent,
+		trace.String("whisperer.tenant", due.Event.Tenant), trace.String("whisperer.event.id", due.Event.ID),
+		trace.String("whisperer.event.type", due.Event.Type), trace.String("whisperer.hook.id", due.Hook.ID.String()),
+		trace.String("whisperer.delivery.id", due.ID.String()), trace.Int("whisperer.attempt", due.Attempts+1),
+		trace.String("http.request.method", due.Hook.Config.Method), trace.String("server.address", p.target.Host()))
+}
+
+// finish ends an attempt's span.
+func finish(span trace.Span, result webhook.Result, cancelled bool) {
+	if !span.On() {
+		return
+	}
+	if result.Status != 0 {
+		span.Set(trace.Int("http.response.status_code", result.Status))
+	}
+	switch {
+	case cancelled:
+		span.Fail("cancelled")
+	case !result.Success():
+		span.Fail(string(result.Class))
+	}
+	span.End()
+}
+
+// traceparent is what the receiver gets: the attempt's span; else the event's trace with a span id of our own, or a
+// trace that begins here (W3C Trace Context).
+func traceparent(span trace.Span, parent string) string {
+	if span.On() {
+		return span.Traceparent()
+	}
+	id := newID()
+	if parent != "" {
+		return parent[:36] + id + parent[52:]
+	}
+	return "00-" + newID() + newID() + "-" + id + "-01"
+}
+
+// newID is half a trace's id, or a span's, never all zeroes. It is no secret: asking the system for chance costs as much as
+// reading an answer does.
+func newID() string {
+	var id [8]byte
+	binary.BigEndian.PutUint64(id[:], rand.Uint64()|1) //nolint:gosec // see above
+	return hex.EncodeToString(id[:])
+}

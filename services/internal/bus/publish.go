@@ -1,0 +1,228 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/whisperer-oms/whisperer/pkg/broker"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// Header names that JetStream gives a meaning (ADR-4, ADR-51).
+const (
+	headerMsgID          = nats.MsgIdHdr
+	headerSchedule       = "Nats-Schedule"
+	headerScheduleTarget = "Nats-Schedule-Target"
+)
+
+// PublishFacts returns when the batch is stored in the ledger. id tells a repetition after an error from a new batch.
+func (b *Bus) PublishFacts(ctx context.Context, id string, batch *whispererv1.LedgerBatch) error {
+	data, err := proto.Marshal(batch)
+	if err != nil {
+		return fmt.Errorf("encode facts: %w", err)
+	}
+	msg := &nats.Msg{Subject: b.opts.Namespace.Subject(ledgerSubject), Data: data, Header: nats.Header{headerMsgID: []string{id}}}
+	ctx, cancel := context.WithTimeout(ctx, broker.PublishDeadline)
+	defer cancel()
+	if _, err := b.js.PublishMsg(ctx, msg); err != nil {
+		return fmt.Errorf("publish facts: %w", err)
+	}
+	return nil
+}
+
+// ScheduleRetry returns when the retry is stored, to be due at the given time. Scheduling the same delivery of the same event
+// again takes the place of what was scheduled before. An event whose id was used before, long ago, is another one, although
+// the ids of the deliveries are the same.
+func (b *Bus) ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error {
+	hook, delivery, err := retryIDs(retry)
+	if err != nil {
+		return err
+	}
+	return b.schedule(ctx, due, retry, hook, delivery)
+}
+
+// PutOff stores that an event of the event log, or of our own, is to be fanned out at a later time. It returns when that is
+// stored; putting it off again replaces that.
+func (b *Bus) PutOff(ctx context.Context, until time.Time, e *webhook.Event) error {
+	id := webhook.DeliveryID(uuid.Nil, e.Tenant+" "+e.ID)
+	return b.schedule(ctx, until, &whispererv1.Retry{
+		DeliveryId: id[:], HookId: uuid.Nil[:], Tenant: e.Tenant, EventId: e.ID, EventSeq: uint64(e.Seq), PublishedAt: e.PublishedAt.UnixNano(),
+		DueAt: until.UnixNano(),
+	}, putOffOf(e.Tenant), id)
+}
+
+// putOffOf stands in the subjects of a tenant's events that are put off where others have their hook.
+func putOffOf(tenant string) uuid.UUID { return uuid.NewSHA1(uuid.Nil, []byte("put off "+tenant)) }
+
+// HasPutOff reports whether events of the tenant are put off, or are being fanned out after that.
+func (b *Bus) HasPutOff(ctx context.Context, tenant string) (bool, error) {
+	stream, err := b.stream(ctx, StreamRetries)
+	if err != nil {
+		return false, err
+	}
+	for _, subject := range []string{retryAtPrefix + putOffOf(tenant).String() + ".>", retryDuePrefix + putOffOf(tenant).String()} {
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(b.opts.Namespace.Subject(subject)))
+		if err != nil {
+			return false, fmt.Errorf("count events of tenant %s that are put off: %w", tenant, err)
+		}
+		if len(info.State.Subjects) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// schedule has what a retry says come at its time, on the subjects of a hook.
+func (b *Bus) schedule(ctx context.Context, due time.Time, retry *whispererv1.Retry, hook, delivery uuid.UUID) error {
+	publishedAt := time.Unix(0, retry.GetPublishedAt())
+	data, err := proto.Marshal(retry)
+	if err != nil {
+		return fmt.Errorf("encode retry: %w", err)
+	}
+	msg := &nats.Msg{Subject: b.retryAtSubject(hook, delivery, publishedAt), Data: data, Header: nats.Header{
+		// written by hand: the client's own option cuts off the fraction, and fires up to a second early
+		headerSchedule:       []string{"@at " + due.UTC().Format(time.RFC3339Nano)},
+		headerScheduleTarget: []string{b.opts.Namespace.Subject(retryDuePrefix + hook.String())},
+	}}
+	if err := b.PublishMsg(ctx, msg); err != nil {
+		return fmt.Errorf("schedule retry of delivery %s: %w", delivery, err)
+	}
+	return nil
+}
+
+// RetryScheduled reports whether a retry of the delivery of the event that was published then is waiting for its time. Old
+// workers scheduled by a subject without that time.
+func (b *Bus) RetryScheduled(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (bool, error) {
+	stream, err := b.stream(ctx, StreamRetries)
+	if err != nil {
+		return false, err
+	}
+	for _, subject := range []string{b.retryAtSubject(hook, delivery, publishedAt), b.oldRetryAtSubject(hook, delivery)} {
+		msg, err := stream.GetLastMsgForSubject(ctx, subject)
+		var retry whispererv1.Retry
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			continue
+		case err != nil:
+			return false, fmt.Errorf("look up retry of delivery %s: %w", delivery, err)
+		case proto.Unmarshal(msg.Data, &retry) == nil && retry.GetPublishedAt() == publishedAt.UnixNano():
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// PurgeRetries removes all scheduled retries of a hook.
+func (b *Bus) PurgeRetries(ctx context.Context, hook uuid.UUID) error {
+	stream, err := b.stream(ctx, StreamRetries)
+	if err != nil {
+		return err
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(b.opts.Namespace.Subject(retryAtPrefix+hook.String()+".>"))); err != nil {
+		return fmt.Errorf("purge retries of hook %s: %w", hook, err)
+	}
+	return nil
+}
+
+// PublishOwn returns when JetStream has stored an event that we publish ourselves.
+func (b *Bus) PublishOwn(ctx context.Context, e Outgoing) error {
+	msg := b.Message(&e)
+	msg.Subject = b.opts.Namespace.OwnSubject(e.Tenant, e.Type)
+	if err := b.PublishMsg(ctx, msg); err != nil {
+		return fmt.Errorf("publish %s: %w", e.Type, err)
+	}
+	return nil
+}
+
+// Event reads a message of a stream of events again. The error is webhook.ErrNotFound where the stream does not hold it any
+// more, or is another one that was made since.
+func (b *Bus) Event(ctx context.Context, at webhook.Sequence) (Stored, error) {
+	stream, err := b.stream(ctx, nameOf(at.Stream()))
+	if err != nil {
+		return Stored{}, err
+	}
+	msg, err := stream.GetMsg(ctx, at.Number())
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return Stored{}, missing(ctx, stream, at.Number())
+	case err != nil:
+		return Stored{}, fmt.Errorf("read event %d: %w", at.Number(), err)
+	}
+	tenant, eventType := b.opts.Namespace.SplitEventSubject(msg.Subject)
+	return Stored{
+		Tenant: tenant, Type: eventType, Data: msg.Data, Headers: msg.Header, Seq: at, Ours: at.Stream() == webhook.Own || b.isOurs(msg.Time),
+		PublishedAt: msg.Time.UTC().Truncate(time.Microsecond),
+	}, nil
+}
+
+// missing says what it means that a message was not found. Any replica may have answered, one that lags behind too: only the
+// leader knows what the stream begins and ends with, and what is in between is asked for again.
+func missing(ctx context.Context, stream jetstream.Stream, seq uint64) error {
+	info, err := stream.Info(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("look up event %d: %w", seq, err)
+	case seq < info.State.FirstSeq || seq > info.State.LastSeq:
+		return fmt.Errorf("event %d: %w", seq, webhook.ErrNotFound)
+	default:
+		return fmt.Errorf("read event %d: a replica does not have it, although the stream holds %d to %d", seq, info.State.FirstSeq, info.State.LastSeq)
+	}
+}
+
+// Stored is an event as its stream holds it.
+type Stored struct {
+	// Tenant and Type are those of its subject.
+	Tenant, Type string
+	Data         []byte
+	Headers      map[string][]string
+	Seq          webhook.Sequence
+	// Ours says that it may be of a type that is ours alone.
+	Ours        bool
+	PublishedAt time.Time
+}
+
+func (b *Bus) retryAtSubject(hook, delivery uuid.UUID, publishedAt time.Time) string {
+	return b.oldRetryAtSubject(hook, delivery) + "." + strconv.FormatInt(publishedAt.UnixMicro(), 10)
+}
+
+// oldRetryAtSubject is by which workers scheduled that did not tell events of one id apart.
+func (b *Bus) oldRetryAtSubject(hook, delivery uuid.UUID) string {
+	return b.opts.Namespace.Subject(retryAtPrefix + hook.String() + "." + delivery.String())
+}
+
+func retryIDs(r *whispererv1.Retry) (hook, delivery uuid.UUID, err error) {
+	if hook, err = uuid.FromBytes(r.GetHookId()); err != nil {
+		return hook, delivery, fmt.Errorf("read hook id of retry: %w", err)
+	}
+	if delivery, err = uuid.FromBytes(r.GetDeliveryId()); err != nil {
+		return hook, delivery, fmt.Errorf("read delivery id of retry: %w", err)
+	}
+	return hook, delivery, nil
+}
+
+// Tell publishes to a subject of somebody else's. It returns when a stream has stored the message, or, where no stream
+// takes the subject, when the server has it: then it reaches whoever listens at that moment.
+func (b *Bus) Tell(ctx context.Context, subject, id string, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, broker.PublishDeadline)
+	defer cancel()
+	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{headerMsgID: []string{id}}}
+	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
+		if err = b.nc.PublishMsg(msg); err == nil {
+			err = b.nc.FlushWithContext(ctx)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("publish to %s: %w", subject, err)
+	}
+	return nil
+}

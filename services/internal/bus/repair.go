@@ -1,0 +1,174 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Repaired is a stream or consumer that another hand deleted or changed, and that was put right.
+type Repaired struct {
+	// Name is that of the stream or consumer.
+	Name string
+	// Gone says that it was not there at all, and was made again; else it was changed.
+	Gone bool
+}
+
+// position is how far a consumer was when it was looked at last, in the stream that was made at that time.
+type position struct {
+	stream  time.Time
+	settled uint64
+}
+
+// EnsureTopology makes what is missing of the streams and consumers, and puts right what could lose or hold up what is in
+// them; see RepairTopology. Doing it twice, or from several programs at once, is harmless, and what waits in them stays.
+// It returns ErrServerTooOld where the server cannot carry the topology, and a *ForeignError, without having changed
+// anything, where the streams are another installation's.
+func (b *Bus) EnsureTopology(ctx context.Context) error {
+	if err := b.CheckServer(); err != nil {
+		return err
+	}
+	if err := b.claim(ctx); err != nil {
+		return err
+	}
+	_, err := b.RepairTopology(ctx)
+	return err
+}
+
+// RepairTopology makes again what is gone of the topology, and takes back changes that could lose or hold up what is in
+// it. How large the event logs are, where streams are and how many copies they have is set when they are made and left
+// as it is then: that an operator may change at any time. So is all that a newer program made: a program of the release
+// before, which runs during an upgrade, must not take back what the new ones need. A consumer of events that is made again
+// goes on where it was at the last call, in this program. It returns what was repaired, also with an error; the error is
+// that of the server where something cannot be put right, and a *ForeignError where streams became another installation's.
+func (b *Bus) RepairTopology(ctx context.Context) ([]Repaired, error) {
+	b.repairing.Lock()
+	defer b.repairing.Unlock()
+	var done []Repaired
+	for _, cfg := range b.streams() {
+		stream, repaired, err := b.repairStream(ctx, cfg)
+		done = append(done, repaired...)
+		if err != nil {
+			return done, fmt.Errorf("repair stream %s: %w", b.opts.Namespace.Stream(cfg.Name), err)
+		}
+		if cfg.Name == StreamOwn {
+			b.accept(stream.Config)
+		}
+		for _, c := range Consumers() {
+			if source, _ := c.source(); source != cfg.Name {
+				continue
+			}
+			repaired, err := b.repairConsumer(ctx, c, stream)
+			done = append(done, repaired...)
+			if err != nil {
+				return done, fmt.Errorf("repair consumer %s: %w", c, err)
+			}
+		}
+	}
+	return done, nil
+}
+
+func (b *Bus) repairStream(ctx context.Context, cfg jetstream.StreamConfig) (*jetstream.StreamInfo, []Repaired, error) {
+	name := cfg.Name
+	cfg = b.named(cfg)
+	stream, err := b.js.Stream(ctx, cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		cfg.Metadata = b.ours(nil)
+		if stream, err = b.js.CreateStream(ctx, cfg); err == nil {
+			return stream.CachedInfo(), []Repaired{{Name: name, Gone: true}}, nil
+		}
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another program was first
+			stream, err = b.js.Stream(ctx, cfg.Name)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	info := stream.CachedInfo()
+	if err := b.foreign(info.Config); err != nil {
+		return info, nil, err
+	}
+	want := promised(info.Config, cfg)
+	want.Metadata = b.ours(info.Config.Metadata)
+	if isNewer(info.Config.Metadata) || reflect.DeepEqual(want, info.Config) {
+		return info, nil, nil
+	}
+	if _, err := b.js.UpdateStream(ctx, want); err != nil {
+		return info, nil, err
+	}
+	return info, []Repaired{{Name: name}}, nil
+}
+
+// promised is what a stream should be like, given what it is like: without limits that drop or refuse what we promise to
+// keep.
+func promised(now, cfg jetstream.StreamConfig) jetstream.StreamConfig {
+	want := now
+	want.Subjects, want.Retention, want.Discard, want.Duplicates = cfg.Subjects, cfg.Retention, cfg.Discard, cfg.Duplicates
+	want.AllowDirect, want.AllowAtomicPublish, want.AllowMsgSchedules = cfg.AllowDirect, cfg.AllowAtomicPublish, cfg.AllowMsgSchedules
+	want.DenyDelete, want.DenyPurge = now.DenyDelete || cfg.DenyDelete, now.DenyPurge || cfg.DenyPurge // the server takes neither back
+	want.MaxAge, want.DiscardNewPerSubject, want.NoAck = 0, false, false
+	want.MaxMsgs, want.MaxMsgsPerSubject = min(now.MaxMsgs, 0), min(now.MaxMsgsPerSubject, 0)
+	want.MaxMsgSize, want.MaxConsumers = min(now.MaxMsgSize, 0), min(now.MaxConsumers, 0)
+	if cfg.MaxBytes == 0 {
+		want.MaxBytes = min(now.MaxBytes, 0)
+	}
+	return unlimited(want)
+}
+
+// unlimited writes no limit as the server does.
+func unlimited(cfg jetstream.StreamConfig) jetstream.StreamConfig {
+	for _, limit := range []*int64{&cfg.MaxMsgs, &cfg.MaxMsgsPerSubject, &cfg.MaxBytes} {
+		if *limit == 0 {
+			*limit = -1
+		}
+	}
+	if cfg.MaxMsgSize == 0 {
+		cfg.MaxMsgSize = -1
+	}
+	if cfg.MaxConsumers == 0 {
+		cfg.MaxConsumers = -1
+	}
+	return cfg
+}
+
+func (b *Bus) repairConsumer(ctx context.Context, c Consumer, stream *jetstream.StreamInfo) ([]Repaired, error) {
+	consumer, err := b.js.Consumer(ctx, stream.Config.Name, string(c))
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		cfg := b.consumer(c)
+		if before, ok := b.positions[c]; ok && c.takesEvents() && before.stream.Equal(stream.Created) {
+			cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, before.settled+1
+		}
+		if _, err := b.js.CreateConsumer(ctx, stream.Config.Name, cfg); err != nil {
+			if errors.Is(err, jetstream.ErrConsumerExists) {
+				return nil, nil // another program was first
+			}
+			return nil, err
+		}
+		return []Repaired{{Name: string(c), Gone: true}}, nil
+	case err != nil:
+		return nil, err
+	}
+	info := consumer.CachedInfo()
+	b.positions[c] = position{stream: stream.Created, settled: info.AckFloor.Stream}
+	want, cfg := info.Config, b.consumer(c)
+	want.FilterSubject, want.FilterSubjects, want.AckPolicy, want.AckWait = cfg.FilterSubject, nil, cfg.AckPolicy, cfg.AckWait
+	want.MaxDeliver, want.MaxAckPending, want.BackOff, want.HeadersOnly = cfg.MaxDeliver, cfg.MaxAckPending, nil, false
+	want.MaxRequestBatch, want.MaxRequestExpires, want.MaxRequestMaxBytes, want.InactiveThreshold = 0, 0, 0, 0
+	want.Metadata = map[string]string{}
+	maps.Copy(want.Metadata, info.Config.Metadata)
+	want.Metadata[versionKey] = strconv.Itoa(topologyVersion)
+	if isNewer(info.Config.Metadata) || reflect.DeepEqual(want, info.Config) {
+		return nil, nil
+	}
+	if _, err := b.js.UpdateConsumer(ctx, stream.Config.Name, want); err != nil {
+		return nil, err
+	}
+	return []Repaired{{Name: string(c)}}, nil
+}

@@ -1,0 +1,121 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// Setting is one of a stream that an operator may change, and that differs from the program's.
+type Setting struct {
+	// Stream is its full name, Name max_bytes or replicas.
+	Stream, Name string
+	Have, Want   int64
+}
+
+// Settings compares the streams with what the program was told. Streams are made as it says and then left alone, so that
+// they differ where an operator changed them, or the program was told something else later.
+func (b *Bus) Settings(ctx context.Context) ([]Setting, error) {
+	var list []Setting
+	err := b.compare(ctx, func(_ jetstream.StreamConfig, differ []Setting) error {
+		list = append(list, differ...)
+		return nil
+	})
+	return list, err
+}
+
+// TellSettings tells the log of all that differs.
+func (b *Bus) TellSettings(ctx context.Context) {
+	list, err := b.Settings(ctx)
+	if err != nil {
+		b.log.Warn("settings of streams could not be compared", zap.Error(err))
+	}
+	for _, s := range list {
+		b.log.Warn("stream differs from this program's settings and is left as it is: `whisperer migrate streams` shows and changes it",
+			zap.String("stream", s.Stream), zap.String("setting", s.Name), zap.Int64("is", s.Have), zap.Int64("wanted", s.Want))
+	}
+}
+
+// ApplySettings gives the streams, and their consumers, the settings that the program was told.
+func (b *Bus) ApplySettings(ctx context.Context) error {
+	return b.compare(ctx, func(now jetstream.StreamConfig, differ []Setting) error {
+		for _, s := range differ {
+			switch s.Name {
+			case settingBytes:
+				now.MaxBytes = s.Want
+			case settingReplicas:
+				now.Replicas = int(s.Want)
+			}
+		}
+		if len(differ) == 0 {
+			return nil
+		}
+		if _, err := b.js.UpdateStream(ctx, now); err != nil {
+			return fmt.Errorf("change stream %s: %w", now.Name, err)
+		}
+		return b.followReplicas(ctx, now)
+	})
+}
+
+// The names of settings are those of NATS.
+const (
+	settingBytes    = "max_bytes"
+	settingReplicas = "replicas"
+)
+
+// compare calls do with each stream that is there, and how it differs.
+func (b *Bus) compare(ctx context.Context, do func(now jetstream.StreamConfig, differ []Setting) error) error {
+	for _, cfg := range b.streams() {
+		cfg = b.named(cfg)
+		stream, err := b.js.Stream(ctx, cfg.Name)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			continue
+		case err != nil:
+			return fmt.Errorf("look up stream %s: %w", cfg.Name, err)
+		}
+		now := stream.CachedInfo().Config
+		if err := b.foreign(now); err != nil {
+			return err
+		}
+		var differ []Setting
+		if cfg.MaxBytes > 0 && cfg.MaxBytes != now.MaxBytes {
+			differ = append(differ, Setting{Stream: cfg.Name, Name: settingBytes, Have: max(0, now.MaxBytes), Want: cfg.MaxBytes})
+		}
+		if cfg.Replicas != now.Replicas {
+			differ = append(differ, Setting{Stream: cfg.Name, Name: settingReplicas, Have: int64(now.Replicas), Want: int64(cfg.Replicas)})
+		}
+		if err := do(now, differ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followReplicas gives the stream's consumers as many copies as it has: releases before wrote a number of their own down.
+func (b *Bus) followReplicas(ctx context.Context, stream jetstream.StreamConfig) error {
+	for _, c := range Consumers() {
+		if source, _ := c.source(); b.opts.Namespace.Stream(source) != stream.Name {
+			continue
+		}
+		consumer, err := b.js.Consumer(ctx, stream.Name, string(c))
+		switch {
+		case errors.Is(err, jetstream.ErrConsumerNotFound):
+			continue
+		case err != nil:
+			return fmt.Errorf("look up consumer %s: %w", c, err)
+		}
+		cfg := consumer.CachedInfo().Config
+		if cfg.Replicas == 0 || cfg.Replicas == stream.Replicas {
+			continue
+		}
+		cfg.Replicas = 0
+		if _, err := b.js.UpdateConsumer(ctx, stream.Name, cfg); err != nil {
+			return fmt.Errorf("change consumer %s: %w", c, err)
+		}
+	}
+	return nil
+}

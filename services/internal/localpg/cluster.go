@@ -1,0 +1,143 @@
+package localpg
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/whisperer-oms/whisperer/services/internal/filelock"
+)
+
+const (
+	// superuser is the role that a cluster is made with.
+	superuser = "whisperer"
+	// passwordName is the file in a cluster that holds the superuser's password, which connections over TCP must give:
+	// anybody on the machine can open those. The socket is in a folder of the server's user alone.
+	passwordName = "whisperer.password"
+)
+
+// makeCluster runs initdb as the account, into a folder that appears under its name only when it is complete.
+func (b binaries) makeCluster(ctx context.Context, dir string, who account, extra ...string) error {
+	part, password := dir+".part", dir+".password"
+	if err := errors.Join(os.RemoveAll(part), os.RemoveAll(password)); err != nil {
+		return fmt.Errorf("remove unfinished cluster: %w", err)
+	}
+	if err := who.makeDir(part); err != nil {
+		return fmt.Errorf("make cluster folder: %w", err)
+	}
+	if err := os.WriteFile(password, []byte(rand.Text()+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write cluster password: %w", err)
+	}
+	if err := who.own(password); err != nil {
+		return fmt.Errorf("give cluster password to user %d: %w", who.uid, err)
+	}
+	args := append([]string{
+		"-D", part, "-U", superuser, "--pwfile", password, "--auth-local=trust", "--auth-host=scram-sha-256",
+		"-E", "UTF8", "--locale=C", "--no-instructions",
+	}, extra...)
+	initdb := exec.CommandContext(ctx, b.path("initdb"), args...)
+	initdb.Dir, initdb.Env, initdb.SysProcAttr = "/", environment(), who.attributes(0)
+	initdb.WaitDelay = stopGrace
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("run initdb: %w\n%s", err, out)
+	}
+	if err := os.Rename(password, filepath.Join(part, passwordName)); err != nil {
+		return fmt.Errorf("store cluster password: %w", err)
+	}
+	if err := os.Rename(part, dir); err != nil {
+		return fmt.Errorf("name finished cluster: %w", err)
+	}
+	return nil
+}
+
+// keepCluster makes the cluster of a data folder, or checks that the one it has is of the binaries' version.
+func (b binaries) keepCluster(ctx context.Context, dir string, who account) error {
+	have, err := os.ReadFile(filepath.Join(dir, "PG_VERSION"))
+	if errors.Is(err, os.ErrNotExist) {
+		return b.makeCluster(ctx, dir, who)
+	}
+	if err != nil {
+		return fmt.Errorf("read version of cluster: %w", err)
+	}
+	if major := strings.TrimSpace(string(have)); major != b.major {
+		return fmt.Errorf("open cluster: %s was made by PostgreSQL %s, and %s has %s: set %s to the binaries of version %s, "+
+			"or remove the folder to begin with an empty database", dir, major, b.dir, b.version, BinDirVariable, major)
+	}
+	return nil
+}
+
+// copyCluster makes a throw-away cluster out of the cached template, or without one where there is no place for a cache.
+func (b binaries) copyCluster(ctx context.Context, dir string, who account) error {
+	// Small WAL files: a template is copied often, and 16 MB of it would be one empty file.
+	options := []string{"--no-sync", "--wal-segsize=1"}
+	template, err := b.template(ctx, who, options)
+	if err != nil {
+		return err
+	}
+	if template == "" {
+		return b.makeCluster(ctx, dir, who, options...)
+	}
+	if err := os.CopyFS(dir, os.DirFS(template)); err != nil {
+		return fmt.Errorf("copy template cluster: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("close cluster folder: %w", err)
+	}
+	if err := who.own(dir); err != nil {
+		return fmt.Errorf("give cluster to user %d: %w", who.uid, err)
+	}
+	return nil
+}
+
+// template returns the cached cluster for these binaries, made when it is not there yet; "" when nothing can be cached.
+func (b binaries) template(ctx context.Context, who account, options []string) (string, error) {
+	root, ok := cacheDir(ctx, who)
+	if !ok {
+		return "", nil
+	}
+	identity := fmt.Sprintf("1 %s %s %d %s", b.version, b.dir, who.uid, strings.Join(options, " "))
+	dir := filepath.Join(root, fmt.Sprintf("%x", sha256.Sum256([]byte(identity)))[:16])
+	lock, err := filelock.Wait(ctx, dir+lockSuffix)
+	if err != nil {
+		return "", fmt.Errorf("lock template cluster: %w", err)
+	}
+	defer lock.Release()
+	if _, err := os.Stat(filepath.Join(dir, passwordName)); err == nil {
+		return dir, nil
+	}
+	if err := b.makeCluster(ctx, dir, who, options...); err != nil {
+		return "", err
+	}
+	return dir, nil
+}
+
+// cacheDir is the folder of the template clusters, where the system has one that can be used: a cache is a convenience.
+// It is never a folder in which other users could have put one.
+func cacheDir(ctx context.Context, who account) (string, bool) {
+	root := "/var/cache"
+	if !who.drop {
+		own, err := os.UserCacheDir()
+		if err != nil {
+			return "", false
+		}
+		root = own
+	}
+	dir := filepath.Join(root, "whisperer", "postgres")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", false
+	}
+	if reachable, err := who.reaches(ctx, dir); err != nil || !reachable {
+		return "", false
+	}
+	probe, err := os.CreateTemp(dir, "probe-") // a read-only file system shows itself only now
+	if err != nil {
+		return "", false
+	}
+	return dir, errors.Join(probe.Close(), os.Remove(probe.Name())) == nil
+}

@@ -1,0 +1,199 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// Actor names who makes a change, for the audit log: `token <id>`, or a program such as `cli`.
+type Actor string
+
+// AuditEntry is one change: who did what to which thing.
+type AuditEntry struct {
+	ID uuid.UUID
+	At time.Time
+	// Tenant is empty for what belongs to no tenant.
+	Tenant string
+	Actor  Actor
+	// Action is a noun and a verb, such as hook.created.
+	Action string
+	// Subject is the id or name of the thing.
+	Subject string
+	// Detail is a JSON object; it never holds a secret.
+	Detail json.RawMessage
+}
+
+// audited is what a change tells the audit log.
+type audited struct {
+	tenant, action, subject string
+	detail                  map[string]any
+}
+
+// change runs do in a transaction and writes what it returns to the audit log in the same transaction. An empty action
+// says that nothing was changed.
+func (d *DB) change(ctx context.Context, actor Actor, do func(tx *sqlx.Tx) (audited, error)) error {
+	return d.transact(ctx, func(tx *sqlx.Tx) error {
+		entry, err := do(tx)
+		if err != nil || entry.action == "" {
+			return err
+		}
+		return writeAudit(ctx, tx, actor, entry)
+	})
+}
+
+// transact runs do in a transaction, and commits it unless there is an error.
+func (d *DB) transact(ctx context.Context, do func(tx *sqlx.Tx) error) error {
+	return transactOn(ctx, d.db, do)
+}
+
+// transactOn is transact on a connection, or on any of a pool.
+func transactOn(ctx context.Context, on interface {
+	BeginTxx(ctx context.Context, opts *sql.TxOptions) (*sqlx.Tx, error)
+}, do func(tx *sqlx.Tx) error,
+) error {
+	tx, err := on.BeginTxx(ctx, nil)
+	if err != nil {
+		return translate(fmt.Errorf("begin transaction: %w", err))
+	}
+	defer tx.Rollback()
+	if err := do(tx); err != nil {
+		return translate(err)
+	}
+	if err := tx.Commit(); err != nil {
+		return translate(fmt.Errorf("commit transaction: %w", err))
+	}
+	return nil
+}
+
+// writeAudit writes what one actor has changed.
+func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entries ...audited) error {
+	var ids []uuid.UUID
+	var tenants, actions, subjects, details []string
+	for _, e := range entries {
+		if e.detail == nil {
+			e.detail = map[string]any{}
+		}
+		detail, err := json.Marshal(e.detail)
+		if err != nil {
+			return fmt.Errorf("encode audit detail of %s: %w", e.action, err)
+		}
+		id, err := uuid.NewV7()
+		if err != nil {
+			return fmt.Errorf("make audit id: %w", err)
+		}
+		ids, tenants, actions = append(ids, id), append(tenants, e.tenant), append(actions, e.action)
+		subjects, details = append(subjects, e.subject), append(details, string(detail))
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO audit (id, tenant, actor, action, subject, detail)
+		SELECT e.id, NULLIF(e.tenant, ''), $1, e.action, e.subject, e.detail
+		FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::jsonb[]) AS e (id, tenant, action, subject, detail)`,
+		string(actor), textArray(uuidList(ids)), textArray(tenants), textArray(actions), textArray(subjects), textArray(details))
+	if err != nil {
+		return fmt.Errorf("write audit: %w", err)
+	}
+	return nil
+}
+
+// NoteTest writes to the audit log that somebody has an event of the type sent to a hook, or, where the id is zero, to a
+// hook that is not stored, at the host.
+func (d *DB) NoteTest(ctx context.Context, actor Actor, tenant string, hook uuid.UUID, eventType, host string) error {
+	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
+		subject := hook.String()
+		if hook == uuid.Nil {
+			subject = "unsaved"
+		}
+		return audited{
+			tenant: tenant, action: "hook.tested", subject: subject, detail: map[string]any{"event_type": eventType, "host": host},
+		}, nil
+	})
+}
+
+// NoteGuesses writes to the audit log of no tenant that so many tokens that are none came from an address since then.
+func (d *DB) NoteGuesses(ctx context.Context, actor Actor, addr string, wrong int, since time.Time) error {
+	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
+		return audited{
+			action: "token.guessed", subject: addr, detail: map[string]any{"wrong": wrong, "since": since.UTC().Format(time.RFC3339)},
+		}, nil
+	})
+}
+
+// PutBack is a ledger entry that was set aside and is recorded now.
+type PutBack struct {
+	Number uint64
+	// What it is, the subject that it was published to, and why it was set aside.
+	What, Subject, Reason string
+}
+
+// NotePutBack writes to the audit log of no tenant which ledger entries somebody has put back.
+func (d *DB) NotePutBack(ctx context.Context, actor Actor, list []PutBack) error {
+	if len(list) == 0 {
+		return nil
+	}
+	entries := make([]audited, len(list))
+	for i, p := range list {
+		entries[i] = audited{
+			action: "ledger_entry.put_back", subject: strconv.FormatUint(p.Number, 10),
+			detail: map[string]any{"what": p.What, "subject": p.Subject, "reason": p.Reason},
+		}
+	}
+	return d.transact(ctx, func(tx *sqlx.Tx) error { return writeAudit(ctx, tx, actor, entries...) })
+}
+
+// AuditFilter narrows the audit log; zero fields let everything pass.
+type AuditFilter struct {
+	// Subject is the id or name of the thing that was changed.
+	Subject string
+	// Kind is the noun that actions begin with, such as hook.
+	Kind string
+	// Range bounds when it was.
+	Range TimeRange
+}
+
+// AuditLog lists the changes of a tenant's things, newest first; tenant "" lists those of no tenant. more says that there
+// are others beyond the page, in the direction that the page was asked for.
+func (d *DB) AuditLog(ctx context.Context, tenant string, f AuditFilter, page Page) (list []AuditEntry, more bool, err error) {
+	c := &clauses{}
+	if tenant == "" {
+		c.fixed("tenant IS NULL")
+	} else {
+		c.add("tenant = %s", tenant)
+	}
+	if f.Subject != "" {
+		c.add("subject = %s", f.Subject)
+	}
+	if f.Kind != "" {
+		c.add("starts_with(action, %s || '.')", f.Kind)
+	}
+	c.published("at", f.Range)
+	tail := c.page(page, "at", "id", byUUID)
+	var rows []struct {
+		ID      uuid.UUID `db:"id"`
+		At      time.Time `db:"at"`
+		Tenant  string    `db:"tenant"`
+		Actor   string    `db:"actor"`
+		Action  string    `db:"action"`
+		Subject string    `db:"subject"`
+		Detail  []byte    `db:"detail"`
+	}
+	query := `SELECT id, at, COALESCE(tenant, '') AS tenant, actor, action, subject, detail FROM audit WHERE ` + c.where() + tail
+	if err := d.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
+		return nil, false, translate(fmt.Errorf("list audit of tenant %s: %w", tenant, err))
+	}
+	rows, more = cut(rows, page)
+	list = make([]AuditEntry, len(rows))
+	for i, r := range rows {
+		list[i] = AuditEntry{
+			ID: r.ID, At: r.At.UTC(), Tenant: r.Tenant, Actor: Actor(r.Actor), Action: r.Action, Subject: r.Subject,
+			Detail: r.Detail,
+		}
+	}
+	return list, more, nil
+}

@@ -1,0 +1,202 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// sharedHolder holds the leases of hooks that are drained by several workers side by side. It is not the name that programs
+// before the parked queue had for that: these and those exclude each other.
+const sharedHolder = "(side by side)"
+
+// ErrExpired says that a drainer has not been heard of for too long: what it had taken is others' by now.
+var ErrExpired = errors.New("drainer has expired")
+
+// DrainLease is a drainer's right to take deliveries of a hook: alone, or side by side with others.
+type DrainLease struct {
+	Hook  uuid.UUID
+	Alone bool
+	Fence int64
+	// Foreign says that a program which does not know the parked queue had the hook before. What that did has to reach the
+	// ledger before anything is taken.
+	Foreign bool
+	// LastAttemptAt is when the hook's last attempt that is known of began, by the clock of its worker; zero for none.
+	LastAttemptAt time.Time
+}
+
+const leasePrefix = "drain:"
+
+func (l DrainLease) name() string { return leasePrefix + l.Hook.String() }
+
+// OpenDrainer makes a drainer that others take as alive for the given time.
+func (d *DB) OpenDrainer(ctx context.Context, worker string, ttl time.Duration) (uuid.UUID, error) {
+	id := uuid.New()
+	_, err := d.db.ExecContext(ctx, `
+		WITH old AS (DELETE FROM drainers WHERE expires_at < clock_timestamp() - interval '1 hour')
+		INSERT INTO drainers (id, worker, expires_at) VALUES ($1, $2, clock_timestamp() + $3 * interval '1 microsecond')`,
+		id, worker, ttl.Microseconds())
+	if err != nil {
+		return uuid.Nil, translate(fmt.Errorf("open drainer: %w", err))
+	}
+	return id, nil
+}
+
+// CloseDrainer gives everything back that the drainer has taken.
+func (d *DB) CloseDrainer(ctx context.Context, drainer uuid.UUID) error {
+	if _, err := d.db.ExecContext(ctx, `DELETE FROM drainers WHERE id = $1`, drainer); err != nil {
+		return translate(fmt.Errorf("close drainer: %w", err))
+	}
+	return nil
+}
+
+// RenewDrainer prolongs the life of a drainer and its leases, and tells of their hooks' last attempts. The error is
+// ErrExpired where it is too late for that.
+func (d *DB) RenewDrainer(ctx context.Context, drainer uuid.UUID, leases []DrainLease, ttl time.Duration) error {
+	return d.transact(ctx, func(tx *sqlx.Tx) error {
+		result, err := tx.ExecContext(ctx, `
+			UPDATE drainers SET expires_at = clock_timestamp() + $2 * interval '1 microsecond'
+			WHERE id = $1 AND expires_at > clock_timestamp()`, drainer, ttl.Microseconds())
+		if err != nil {
+			return fmt.Errorf("renew drainer: %w", err)
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(ErrExpired, err)
+		}
+		if len(leases) == 0 {
+			return nil
+		}
+		names, fences, attempts := leaseArrays(leases)
+		_, err = tx.ExecContext(ctx, `
+			UPDATE leases l SET expires_at = clock_timestamp() + $4 * interval '1 microsecond',
+				last_attempt_at = greatest(l.last_attempt_at, k.attempt_at)
+			FROM (
+				SELECT l.name, k.attempt_at FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS k (name, fence, attempt_at)
+				JOIN leases l ON l.name = k.name AND l.fence = k.fence ORDER BY l.name FOR UPDATE OF l
+			) k WHERE l.name = k.name`, pq.Array(names), pq.Array(fences), pq.Array(attempts), ttl.Microseconds())
+		if err != nil {
+			return fmt.Errorf("renew leases: %w", err)
+		}
+		return nil
+	})
+}
+
+func leaseArrays(leases []DrainLease) (names []string, fences []int64, attempts []*string) {
+	for _, l := range leases {
+		names, fences = append(names, l.name()), append(fences, l.Fence)
+		var at *string
+		if !l.LastAttemptAt.IsZero() {
+			text := l.LastAttemptAt.Format(time.RFC3339Nano)
+			at = &text
+		}
+		attempts = append(attempts, at)
+	}
+	return names, fences, attempts
+}
+
+// LeaseHooks takes the leases of those hooks which nobody else has: a lease that is not taken alone is shared with others that
+// do not. It returns the leases that were taken.
+func (d *DB) LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []DrainLease, ttl time.Duration) ([]DrainLease, error) {
+	names, holders := make([]string, len(wanted)), make([]string, len(wanted))
+	alone := make(map[uuid.UUID]bool, len(wanted))
+	for i, l := range wanted {
+		names[i], holders[i], alone[l.Hook] = l.name(), worker, l.Alone
+		if !l.Alone {
+			holders[i] = sharedHolder
+		}
+	}
+	var rows []struct {
+		Name    string     `db:"name"`
+		Fence   int64      `db:"fence"`
+		Foreign bool       `db:"foreign_before"`
+		Last    *time.Time `db:"last"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		INSERT INTO leases AS l (name, holder, fence, expires_at, queue_fence, sharers)
+		SELECT name, holder, 1, clock_timestamp() + $3 * interval '1 microsecond', 1, CASE WHEN holder = $4 THEN ARRAY[$5::uuid] ELSE '{}' END
+		FROM unnest($1::text[], $2::text[]) AS k (name, holder)
+		WHERE NOT EXISTS ( -- most are others': a conflict costs more
+			SELECT FROM leases o WHERE o.name = k.name AND o.expires_at >= clock_timestamp() AND (o.holder <> $4 OR k.holder <> $4))
+		ORDER BY name
+		ON CONFLICT (name) DO UPDATE SET (holder, fence, expires_at, queue_fence, foreign_before, sharers) = (
+			SELECT excluded.holder, l.fence + (NOT joins)::int, excluded.expires_at, l.fence + (NOT joins)::int,
+				CASE WHEN joins THEN l.foreign_before ELSE l.queue_fence IS DISTINCT FROM l.fence END,
+				CASE WHEN joins THEN array_append(array_remove(l.sharers, $5), $5) ELSE excluded.sharers END
+			FROM (SELECT l.holder = $4 AND excluded.holder = $4 AND l.expires_at >= clock_timestamp()) j (joins))
+		WHERE l.expires_at < clock_timestamp() OR l.holder = $4 AND excluded.holder = $4
+		RETURNING name, fence, foreign_before,
+			greatest(last_attempt_at, (SELECT h.last_attempt_at FROM hook_health h WHERE h.hook_id = substr(name, 7)::uuid)) AS last`,
+		pq.Array(names), pq.Array(holders), ttl.Microseconds(), sharedHolder, drainer)
+	if err != nil {
+		return nil, translate(fmt.Errorf("take leases: %w", err))
+	}
+	list := make([]DrainLease, 0, len(rows))
+	for _, r := range rows {
+		hook, err := uuid.Parse(strings.TrimPrefix(r.Name, leasePrefix))
+		if err != nil {
+			return nil, fmt.Errorf("take leases: %w", err)
+		}
+		l := DrainLease{Hook: hook, Alone: alone[hook], Fence: r.Fence, Foreign: r.Foreign}
+		if r.Last != nil {
+			l.LastAttemptAt = *r.Last
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+// ReleaseHooks lets others have the leases at once: those that are shared, when the last drainer releases them.
+func (d *DB) ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []DrainLease) error {
+	names, fences, attempts := leaseArrays(leases)
+	_, err := d.db.ExecContext(ctx, `
+		UPDATE leases l SET sharers = array_remove(l.sharers, $4), last_attempt_at = greatest(l.last_attempt_at, k.attempt_at),
+			expires_at = CASE WHEN array_remove(l.sharers, $4) = '{}' THEN '-infinity' ELSE l.expires_at END
+		FROM (
+			SELECT l.name, k.attempt_at FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS k (name, fence, attempt_at)
+			JOIN leases l ON l.name = k.name AND l.fence = k.fence ORDER BY l.name FOR UPDATE OF l
+		) k WHERE l.name = k.name`, pq.Array(names), pq.Array(fences), pq.Array(attempts), drainer)
+	if err != nil {
+		return translate(fmt.Errorf("release leases: %w", err))
+	}
+	return nil
+}
+
+// Attempted remembers when hooks had their last attempts, so that whoever drains them next keeps their rates.
+func (d *DB) Attempted(ctx context.Context, leases []DrainLease) error {
+	names, fences, attempts := leaseArrays(leases)
+	_, err := d.db.ExecContext(ctx, `
+		UPDATE leases l SET last_attempt_at = greatest(l.last_attempt_at, k.attempt_at)
+		FROM unnest($1::text[], $2::bigint[], $3::timestamptz[]) AS k (name, fence, attempt_at)
+		WHERE l.name = k.name AND l.fence = k.fence`, pq.Array(names), pq.Array(fences), pq.Array(attempts))
+	if err != nil {
+		return translate(fmt.Errorf("remember last attempts: %w", err))
+	}
+	return nil
+}
+
+// Backfilled returns, for each of the hooks that a running job gives what is from before it existed, up to which place of the
+// OMS stream that is done. What comes later has to wait where the hook keeps an order.
+func (d *DB) Backfilled(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error) {
+	var rows []struct {
+		Hook   uuid.UUID `db:"hook_id"`
+		Cursor uuid.UUID `db:"cursor_id"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT hook_id, cursor_id FROM jobs WHERE hook_id = ANY($1::uuid[]) AND state = 'running' AND include_missing AND states = '{}'`,
+		textArray(uuidList(hooks)))
+	if err != nil {
+		return nil, translate(fmt.Errorf("look for backfills: %w", err))
+	}
+	upTo := make(map[uuid.UUID]uint64, len(rows)) // there is one job of a hook at a time
+	for _, r := range rows {
+		cursor := Position{ID: r.Cursor}
+		upTo[r.Hook] = uint64(cursor.seq()) //nolint:gosec // never negative
+	}
+	return upTo, nil
+}

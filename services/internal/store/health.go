@@ -1,0 +1,190 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// Failing is a hook whose attempts have all failed for some time, or one that has recovered from that.
+type Failing struct {
+	HookID uuid.UUID `db:"hook_id"`
+	Tenant string    `db:"tenant"`
+	Name   string    `db:"name"`
+	URL    string    `db:"target_url"`
+	// Version is the hook's, which the failures are held against.
+	Version int64 `db:"version"`
+	// Since is when the first of the failures was; zero where the hook has recovered.
+	Since *time.Time `db:"failing_since"`
+	// LastFailureAt is when the latest of them was.
+	LastFailureAt *time.Time `db:"last_failure_at"`
+	Failures      int        `db:"failures"`
+	LastClass     string     `db:"last_class"`
+	// Warned is the percentage of the way to being disabled that people were warned of last, 0 for none.
+	Warned int `db:"warned"`
+}
+
+// FailingHooks lists the active hooks that have been failing since before the given time, and those that recovered
+// after a warning.
+func (d *DB) FailingHooks(ctx context.Context, before time.Time) ([]Failing, error) {
+	var list []Failing
+	err := d.db.SelectContext(ctx, &list, `
+		SELECT h.hook_id, h.tenant, k.name, k.target_url, k.version, h.failing_since, h.last_failure_at, h.failures, h.last_class, h.warned
+		FROM hook_health h JOIN hooks k ON k.id = h.hook_id
+		WHERE k.status = 'active' AND (h.failing_since < $1 OR h.failing_since IS NULL AND h.warned > 0)`, before)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list failing hooks: %w", err))
+	}
+	return list, nil
+}
+
+// Reach counts the hooks that had attempts since the given time, and those of them whose last one did not even connect.
+func (d *DB) Reach(ctx context.Context, since time.Time) (tried, unreachable int, err error) {
+	var row struct {
+		Tried       int `db:"tried"`
+		Unreachable int `db:"unreachable"`
+	}
+	err = d.db.GetContext(ctx, &row, `
+		SELECT count(*) AS tried, count(*) FILTER (WHERE failing_since IS NOT NULL AND last_class IN
+			('dns_error', 'connection_refused', 'connect_timeout', 'connection_reset', 'connection_error')) AS unreachable
+		FROM hook_health WHERE last_attempt_at > $1`, since)
+	if err != nil {
+		return 0, 0, translate(fmt.Errorf("count reachable hooks: %w", err))
+	}
+	return row.Tried, row.Unreachable, nil
+}
+
+// forgetFailures begins the count of failures anew: what a hook did before it was resumed, or at another URL, is not held
+// against it.
+func forgetFailures(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error {
+	_, err := tx.ExecContext(ctx, `
+		UPDATE hook_health SET failing_since = NULL, last_failure_at = NULL, failures = 0, warned = 0
+		WHERE hook_id IN (SELECT hook_id FROM hook_health WHERE hook_id = ANY($1::uuid[]) ORDER BY hook_id FOR UPDATE)`, textArray(uuidList(hooks)))
+	if err != nil {
+		return fmt.Errorf("forget failures of hooks: %w", err)
+	}
+	return nil
+}
+
+// Warned remembers how far on the way to being disabled people were warned, and says so in the audit log.
+func (d *DB) Warned(ctx context.Context, actor Actor, f Failing, percent int) error {
+	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+		if _, err := tx.ExecContext(ctx, `UPDATE hook_health SET warned = $2 WHERE hook_id = $1`, f.HookID, percent); err != nil {
+			return audited{}, fmt.Errorf("remember warning of hook %s: %w", f.HookID, err)
+		}
+		action := "hook.failing"
+		if percent == 0 {
+			action = "hook.recovered"
+		}
+		return audited{
+			tenant: f.Tenant, action: action, subject: f.HookID.String(),
+			detail: map[string]any{"percent": percent, "failures": f.Failures},
+		}, nil
+	})
+}
+
+// LostDelivery is one that should have had an attempt long ago.
+type LostDelivery struct {
+	DeliveryKey
+	HookID uuid.UUID
+}
+
+// Overdue lists deliveries whose next attempt was due before the given time, or that a worker left behind then in the
+// middle of an attempt.
+func (d *DB) Overdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
+	var rows []lostRow
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT id, published_at, hook_id FROM deliveries
+		WHERE state = 'waiting' AND (next_at < $1 OR next_at IS NULL AND updated_at < $1) ORDER BY next_at LIMIT $2`, before, limit)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list overdue deliveries: %w", err))
+	}
+	return lost(rows), nil
+}
+
+type lostRow struct {
+	ID          uuid.UUID `db:"id"`
+	PublishedAt time.Time `db:"published_at"`
+	HookID      uuid.UUID `db:"hook_id"`
+}
+
+func lost(rows []lostRow) []LostDelivery {
+	list := make([]LostDelivery, len(rows))
+	for i, r := range rows {
+		list[i] = LostDelivery{DeliveryKey: DeliveryKey{ID: r.ID, PublishedAt: r.PublishedAt.UTC()}, HookID: r.HookID}
+	}
+	return list
+}
+
+// ParkLost parks a delivery that is still overdue, so that a drainer makes its attempt; it reports whether it was.
+func (d *DB) ParkLost(ctx context.Context, l LostDelivery, before time.Time, reason string) (bool, error) {
+	var parked bool
+	err := d.db.GetContext(ctx, &parked, `
+		WITH lost AS (
+			UPDATE deliveries SET state = 'parked', reason = $4, next_at = NULL, updated_at = clock_timestamp()
+			WHERE id = $1 AND published_at = $2 AND state = 'waiting' AND (next_at < $3 OR next_at IS NULL AND updated_at < $3)
+			RETURNING hook_id),
+		touched AS (
+			INSERT INTO backlogs (hook_id) SELECT hook_id FROM lost
+			ON CONFLICT (hook_id) DO UPDATE SET touched_at = clock_timestamp() RETURNING hook_id)
+		SELECT EXISTS (SELECT FROM touched)`, l.ID, l.PublishedAt, before, reason)
+	if err != nil {
+		return false, translate(fmt.Errorf("park lost delivery %s: %w", l.ID, err))
+	}
+	return parked, nil
+}
+
+// Unqueued lists deliveries that the ledger has as parked since before the given time and that are not in the parked queue.
+// What became of them is on its way to the ledger, or was lost with its stream.
+func (d *DB) Unqueued(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
+	var rows []lostRow
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT id, published_at, hook_id FROM deliveries d
+		WHERE state = 'parked' AND updated_at < $1 AND NOT EXISTS (
+			SELECT FROM parked p WHERE p.hook_id = d.hook_id AND p.event_seq = d.event_seq AND p.id = d.id AND p.published_at = d.published_at)
+		LIMIT $2`, before, limit)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list parked deliveries that are not in the queue: %w", err))
+	}
+	return lost(rows), nil
+}
+
+// Requeue puts a delivery of Unqueued into the parked queue, if it is still parked; it reports whether it was. All that was
+// told the ledger when it was listed has to be recorded before.
+func (d *DB) Requeue(ctx context.Context, l LostDelivery) (bool, error) {
+	result, err := d.db.ExecContext(ctx, `
+		INSERT INTO parked (hook_id, event_seq, id, published_at, tenant, event_id, event_type, entity, reason, attempts,
+			round_attempts, round_started_at, parked_at, replay)
+		SELECT hook_id, event_seq, id, published_at, tenant, event_id, event_type, entity, reason, attempts, round_attempts,
+			round_started_at, updated_at, replay
+		FROM deliveries WHERE id = $1 AND published_at = $2 AND state = 'parked' FOR SHARE
+		ON CONFLICT DO NOTHING`, l.ID, l.PublishedAt)
+	if err != nil {
+		return false, translate(fmt.Errorf("put delivery %s back into the parked queue: %w", l.ID, err))
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
+}
+
+// GiveUp makes the deliveries of an event dead whose attempts were begun and never told of, as where each worker died that
+// made them. That of the last worker is one more of those that are unknown.
+func (d *DB) GiveUp(ctx context.Context, at webhook.Sequence, publishedAt time.Time) error {
+	_, err := d.db.ExecContext(ctx, `
+		WITH given_up AS (
+			UPDATE deliveries SET state = 'dead', reason = $3, attempts = attempts + 1, updated_at = clock_timestamp()
+			WHERE state = 'waiting' AND next_at IS NULL AND event_seq = $1 AND published_at = $2
+			RETURNING id, published_at, attempts)
+		INSERT INTO attempts (published_at, delivery_id, number, tenant, hook_id, started_at, duration_us, outcome, error, replay, method, url)
+		SELECT g.published_at, g.id, g.attempts, a.tenant, a.hook_id, clock_timestamp(), 0, 'unknown', a.error, a.replay, a.method, a.url
+		FROM given_up g JOIN attempts a ON a.delivery_id = g.id AND a.published_at = g.published_at AND a.number = g.attempts - 1`,
+		int64(at), publishedAt, webhook.ReasonPoison) //nolint:gosec // a stream's sequence fits
+	if err != nil {
+		return translate(fmt.Errorf("give up deliveries of event %d: %w", at.Number(), err))
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	rec := recorder(t, db)
+	now := time.Now()
+	var ids []uuid.UUID
+	fails := func(hook uuid.UUID, number uint32, ago time.Duration) {
+		d := newDelivery()
+		d.hook = hook
+		f := d.fact(webhook.Waiting, number, int(number), answered(500))
+		f.Attempt.StartedAt = now.Add(-ago).UnixNano()
+		write(t, rec, batchOf(f))
+	}
+	failing := func() map[uuid.UUID]store.Failing {
+		list, err := db.FailingHooks(t.Context(), now.Add(time.Minute))
+		require.NoError(t, err)
+		byID := map[uuid.UUID]store.Failing{}
+		for _, f := range list {
+			byID[f.HookID] = f
+		}
+		return byID
+	}
+	for i := range 5 {
+		h, err := db.CreateHook(t.Context(), actor, simpleHook(i), quota, store.IdempotencyKey{})
+		require.NoError(t, err)
+		ids = append(ids, h.ID)
+		fails(h.ID, 1, 120*time.Hour)
+	}
+	require.Len(t, failing(), 5)
+	require.NoError(t, db.Warned(t.Context(), actor, failing()[ids[0]], 90))
+	edit := func(id uuid.UUID, change func(*webhook.Hook)) {
+		_, err := db.UpdateHook(t.Context(), actor, webhook.DefaultTenant, id, nil, func(h *webhook.Hook) error {
+			change(h)
+			return nil
+		})
+		require.NoError(t, err)
+	}
+	to := func(status webhook.HookStatus) func(*webhook.Hook) {
+		return func(h *webhook.Hook) { h.Status = status }
+	}
+	// Paused and resumed; disabled and resumed beside others; moved; only renamed; only paused.
+	edit(ids[0], to(webhook.Paused))
+	edit(ids[0], to(webhook.Active))
+	_, err := db.DisableHook(t.Context(), actor, ids[1], nil, "every attempt failed")
+	require.NoError(t, err)
+	n, err := db.SetStatuses(t.Context(), actor, webhook.DefaultTenant, store.StatusChange{To: webhook.Active})
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	edit(ids[2], func(h *webhook.Hook) { h.TargetURL = "https://moved.example/" })
+	edit(ids[3], func(h *webhook.Hook) { h.Name = "renamed" })
+	edit(ids[4], to(webhook.Paused))
+
+	left := failing()
+	require.Len(t, left, 1, "neither as failing nor as recovered from a warning")
+	require.Contains(t, left, ids[3])
+	for _, id := range ids[:3] {
+		fails(id, 2, time.Hour)
+	}
+	left = failing()
+	require.Len(t, left, 4)
+	for _, id := range ids[:3] {
+		require.Equal(t, 1, left[id].Failures)
+		require.WithinDuration(t, now.Add(-time.Hour), *left[id].Since, time.Second)
+		require.Zero(t, left[id].Warned)
+	}
+	edit(ids[4], to(webhook.Active))
+	require.Len(t, failing(), 4, "what it did before the pause is forgotten, too")
+}

@@ -1,0 +1,265 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+func textArray(list []string) any { return pq.Array(list) }
+
+// DeliveryFilter narrows a list of deliveries; zero fields let everything pass.
+type DeliveryFilter struct {
+	Range   TimeRange
+	Hook    uuid.UUID
+	EventID string
+	// EventTypes are types and patterns in canonical spelling, of which one has to cover the event's.
+	EventTypes []string
+	// Entity is an event's, and Object the part of it after the last colon; both are looked up by the events, which are
+	// kept for a shorter time than deliveries.
+	Entity, Object string
+	// States are those of which a delivery has to have one.
+	States []webhook.DeliveryState
+	// MinStatus and MaxStatus bound the HTTP status of the last attempt; nil for no bound.
+	MinStatus, MaxStatus *int
+	// Payload is of the event.
+	Payload PayloadFilter
+}
+
+const deliveryView = `id, tenant, hook_id, event_id, event_type, entity, published_at, state, reason, attempts, next_at,
+	first_attempt_at, updated_at, last_status, last_error, replay`
+
+type deliveryRow struct {
+	ID             uuid.UUID    `db:"id"`
+	Tenant         string       `db:"tenant"`
+	HookID         uuid.UUID    `db:"hook_id"`
+	EventID        string       `db:"event_id"`
+	EventType      string       `db:"event_type"`
+	Entity         string       `db:"entity"`
+	PublishedAt    time.Time    `db:"published_at"`
+	State          string       `db:"state"`
+	Reason         string       `db:"reason"`
+	Attempts       int          `db:"attempts"`
+	NextAt         sql.NullTime `db:"next_at"`
+	FirstAttemptAt sql.NullTime `db:"first_attempt_at"`
+	UpdatedAt      time.Time    `db:"updated_at"`
+	LastStatus     int          `db:"last_status"`
+	LastError      string       `db:"last_error"`
+	Replay         bool         `db:"replay"`
+}
+
+func (r *deliveryRow) delivery() webhook.Delivery {
+	d := webhook.Delivery{
+		ID: r.ID, Tenant: r.Tenant, HookID: r.HookID, EventID: r.EventID, EventType: r.EventType, Entity: r.Entity,
+		PublishedAt: r.PublishedAt.UTC(), State: webhook.DeliveryState(r.State), Reason: webhook.Reason(r.Reason),
+		Attempts: r.Attempts, UpdatedAt: r.UpdatedAt.UTC(), LastStatus: r.LastStatus,
+		LastError: webhook.ErrorClass(r.LastError), Replay: r.Replay,
+	}
+	if r.NextAt.Valid && d.State == webhook.Waiting {
+		d.NextAt = r.NextAt.Time.UTC()
+	}
+	if r.FirstAttemptAt.Valid {
+		d.FirstAttemptAt = r.FirstAttemptAt.Time.UTC()
+	}
+	return d
+}
+
+func deliveries(rows []deliveryRow) []webhook.Delivery {
+	list := make([]webhook.Delivery, len(rows))
+	for i := range rows {
+		list[i] = rows[i].delivery()
+	}
+	return list
+}
+
+// Deliveries lists a tenant's deliveries by when their events were published, the newest first. more says that there
+// are others beyond the page, in the direction that the page was asked for.
+func (d *DB) Deliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (list []webhook.Delivery, more bool, err error) {
+	c := &clauses{}
+	f.conditions(c, tenant)
+	tail := c.page(page, "published_at", "id", byUUID)
+	var rows []deliveryRow
+	query := `SELECT ` + deliveryView + ` FROM deliveries WHERE ` + c.where() + tail
+	if err := d.db.SelectContext(ctx, &rows, query, c.args...); err != nil {
+		return nil, false, translate(fmt.Errorf("list deliveries: %w", f.Payload.pathError(err)))
+	}
+	rows, more = cut(rows, page)
+	return deliveries(rows), more, nil
+}
+
+// ScanDeliveries is Deliveries that ends once it has looked at enough of them, page full or not.
+func (d *DB) ScanDeliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (Scanned[webhook.Delivery], error) {
+	c := &clauses{}
+	f.indexed(c, tenant)
+	most := maxScanned
+	if !f.Payload.Empty() || f.Hook != uuid.Nil {
+		most = maxScannedScattered
+	}
+	inner := c.scan(most, page, "published_at", "id", byUUID)
+	query := `SELECT ` + deliveryView + ` FROM deliveries WHERE ` + c.where() + inner
+	hits := &clauses{args: c.args}
+	f.scanned(hits)
+	query = scanQuery("deliveries", deliveryView, query, most, hits, page, "published_at", "id")
+	var rows []scannedDelivery
+	if err := d.search(ctx, &f.Payload, &rows, query, hits.args); err != nil {
+		return Scanned[webhook.Delivery]{}, fmt.Errorf("scan deliveries: %w", err)
+	}
+	rows, more, reached := cutScanned(rows, most, page, func(r *scannedDelivery) (looked, Position) {
+		return r.looked, Position{At: r.PublishedAt.UTC(), ID: r.ID}
+	})
+	list := make([]webhook.Delivery, len(rows))
+	for i := range rows {
+		list[i] = rows[i].delivery()
+	}
+	return Scanned[webhook.Delivery]{List: list, More: more, Reached: reached}, nil
+}
+
+type scannedDelivery struct {
+	deliveryRow
+	looked
+}
+
+// Scans reports whether deliveries are read one by one that are not in the list: there is no index of payloads, of types,
+// nor of the statuses of what was delivered. Where the event or its entity is given, these are few.
+func (f *DeliveryFilter) Scans() bool {
+	if f.EventID != "" || f.Entity != "" || f.Object != "" {
+		return false
+	}
+	status := f.MinStatus != nil || f.MaxStatus != nil
+	return !f.Payload.Empty() || len(f.EventTypes) > 0 || status && !f.unsuccessful()
+}
+
+func (f *DeliveryFilter) conditions(c *clauses, tenant string) {
+	f.indexed(c, tenant)
+	f.scanned(c)
+}
+
+// indexed adds the conditions that an index serves.
+func (f *DeliveryFilter) indexed(c *clauses, tenant string) {
+	c.add("tenant = %s", tenant)
+	c.published("published_at", f.Range)
+	if f.Hook != uuid.Nil {
+		c.add("hook_id = %s", f.Hook)
+	}
+	if f.EventID != "" {
+		c.add("event_id = %s", f.EventID)
+	}
+	if f.Entity != "" || f.Object != "" {
+		f.entities(c, tenant)
+	}
+	if len(f.States) > 0 {
+		c.states(f.States)
+	}
+	if f.unsuccessful() && len(f.States) == 0 {
+		c.fixed("state <> 'delivered'") // what was delivered was answered with 2xx: of the others there is an index
+	}
+	if f.unsuccessful() {
+		f.status(c)
+	}
+}
+
+// scanned adds the other conditions.
+func (f *DeliveryFilter) scanned(c *clauses) {
+	if len(f.EventTypes) > 0 {
+		c.wantsType("event_type", f.EventTypes)
+	}
+	if !f.unsuccessful() {
+		f.status(c)
+	}
+	if !f.Payload.Empty() {
+		e := &clauses{args: c.args}
+		e.published("e.published_at", f.Range)
+		f.Payload.conditions(e, "e.data")
+		c.args = e.args
+		c.fixed(`EXISTS (SELECT FROM events e WHERE e.tenant = deliveries.tenant AND e.id = deliveries.event_id
+			AND e.published_at = deliveries.published_at AND ` + e.where() + `)`)
+	}
+}
+
+// unsuccessful reports whether the statuses asked for are no successes.
+func (f *DeliveryFilter) unsuccessful() bool {
+	return f.MaxStatus != nil && *f.MaxStatus < 200 || f.MinStatus != nil && *f.MinStatus > 299
+}
+
+func (f *DeliveryFilter) status(c *clauses) {
+	switch {
+	case f.MinStatus != nil && f.MaxStatus != nil && *f.MinStatus == *f.MaxStatus:
+		c.add("last_status = %s", *f.MinStatus)
+	case f.MinStatus != nil && f.MaxStatus != nil: // + 0 keeps the index of single statuses, which would be sorted, out of it
+		c.add("last_status + 0 >= %s", *f.MinStatus)
+		c.add("last_status + 0 <= %s", *f.MaxStatus)
+	case f.MinStatus != nil:
+		c.add("last_status + 0 >= %s", *f.MinStatus)
+	case f.MaxStatus != nil:
+		c.add("last_status + 0 <= %s", *f.MaxStatus)
+	}
+}
+
+// entities looks the events up, of which there is an index.
+func (f *DeliveryFilter) entities(c *clauses, tenant string) {
+	e := &clauses{args: c.args}
+	e.add("tenant = %s", tenant)
+	e.published("published_at", f.Range)
+	if f.Entity != "" {
+		e.ofEntity("entity", f.Entity)
+	}
+	if f.Object != "" {
+		e.ofObject("entity", f.Object)
+	}
+	c.args = e.args
+	c.fixed("event_id = ANY(ARRAY(SELECT id FROM events WHERE " + e.where() + "))") // few: they are looked up first
+	if f.Entity != "" {                                                             // an id may come again with another entity
+		c.add("entity = %s", f.Entity)
+	}
+}
+
+func (c *clauses) states(states []webhook.DeliveryState) {
+	names := make([]string, len(states))
+	for i, s := range states {
+		names[i] = string(s)
+	}
+	c.add("state = ANY(%s::text[])", textArray(names))
+	if !slices.Contains(states, webhook.Delivered) {
+		c.fixed("state <> 'delivered'") // says so to the planner, which has an index of these
+	}
+}
+
+// Delivery returns one delivery with its attempts, the first one first. The error is webhook.ErrNotFound where the
+// tenant has no such delivery.
+func (d *DB) Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
+	var row deliveryRow
+	err := d.db.GetContext(ctx, &row, `
+		SELECT `+deliveryView+` FROM deliveries WHERE id = $1 AND tenant = $2 ORDER BY published_at DESC LIMIT 1`, id, tenant)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return webhook.Delivery{}, nil, fmt.Errorf("delivery %s: %w", id, webhook.ErrNotFound)
+	case err != nil:
+		return webhook.Delivery{}, nil, translate(fmt.Errorf("get delivery %s: %w", id, err))
+	}
+	attempts, err := d.attempts(ctx, tenant, id, row.PublishedAt)
+	return row.delivery(), attempts, err
+}
+
+func (d *DB) attempts(ctx context.Context, tenant string, delivery uuid.UUID, publishedAt time.Time) ([]webhook.Attempt, error) {
+	var rows []attemptRow
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT `+attemptRowColumns+`
+		FROM attempts WHERE delivery_id = $1 AND published_at = $2 AND tenant = $3 ORDER BY number`, delivery, publishedAt, tenant)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list attempts of delivery %s: %w", delivery, err))
+	}
+	list := make([]webhook.Attempt, len(rows))
+	for i := range rows {
+		list[i] = rows[i].attempt()
+		list[i].Tenant, list[i].DeliveryID, list[i].PublishedAt = tenant, delivery, publishedAt.UTC()
+	}
+	return list, nil
+}

@@ -1,0 +1,391 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// ErrQuota says that the tenant has as many hooks as it may have.
+var ErrQuota = errors.New("quota is used up")
+
+// HookFilter narrows a list of hooks; zero fields let everything pass.
+type HookFilter struct {
+	// TargetURL is compared exactly.
+	TargetURL string
+	Status    webhook.HookStatus
+	// NotStatus leaves hooks of this status out.
+	NotStatus webhook.HookStatus
+	// EventType is one of the hook's types or patterns, in canonical spelling.
+	EventType string
+	// Search is a part of the name or the target URL, in any case, or the id.
+	Search string
+	// Mask hides from TargetURL and Search what it hides from who asks.
+	Mask webhook.Mask
+}
+
+// Position is a place in a list that is ordered by time, newest first.
+type Position struct {
+	At time.Time
+	ID uuid.UUID
+}
+
+// Page says which part of a list is wanted: its beginning, or what comes next to a position.
+type Page struct {
+	Limit int
+	// Older and Newer are what the page comes right after or right before; at most one of them is set.
+	Older, Newer *Position
+}
+
+// IfVersion names the versions that a change is meant for; none means any.
+type IfVersion []int64
+
+func (v IfVersion) check(id uuid.UUID, have int64) error {
+	if len(v) > 0 && !slices.Contains(v, have) {
+		return fmt.Errorf("hook %s: %w", id, webhook.ErrVersion)
+	}
+	return nil
+}
+
+// Hook returns one hook. The error is webhook.ErrNotFound where the tenant has no such hook, and an *UnreadableError where
+// not all of it can be read.
+func (d *DB) Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error) {
+	var row hookRow
+	err := d.db.GetContext(ctx, &row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2`, tenant, id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return webhook.Hook{}, fmt.Errorf("hook %s: %w", id, webhook.ErrNotFound)
+	case err != nil:
+		return webhook.Hook{}, translate(fmt.Errorf("get hook %s: %w", id, err))
+	}
+	return row.hook(d.ring)
+}
+
+// Hooks lists a tenant's hooks, newest first. more says that there are others beyond the page, in the direction that
+// the page was asked for. Of a hook that cannot be read there is what can be, and why.
+func (d *DB) Hooks(ctx context.Context, tenant string, f HookFilter, page Page) (hooks []webhook.Hook, more bool, err error) {
+	where, args := f.where(tenant)
+	order := `ORDER BY created_at DESC, id DESC`
+	switch {
+	case page.Older != nil:
+		args = append(args, page.Older.At, page.Older.ID)
+		where += fmt.Sprintf(` AND (created_at, id) < ($%d, $%d)`, len(args)-1, len(args))
+	case page.Newer != nil:
+		args = append(args, page.Newer.At, page.Newer.ID)
+		where += fmt.Sprintf(` AND (created_at, id) > ($%d, $%d)`, len(args)-1, len(args))
+		order = `ORDER BY created_at, id`
+	}
+	args = append(args, page.Limit+1)
+	query := fmt.Sprintf(`SELECT %s FROM hooks WHERE %s %s LIMIT $%d`, hookColumns, where, order, len(args))
+	var rows []hookRow
+	if err := d.db.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, false, translate(fmt.Errorf("list hooks: %w", err))
+	}
+	if more = len(rows) > page.Limit; more {
+		rows = rows[:page.Limit]
+	}
+	if page.Newer != nil {
+		slices.Reverse(rows)
+	}
+	hooks = make([]webhook.Hook, len(rows))
+	for i := range rows {
+		hooks[i] = rows[i].shown(d.ring)
+	}
+	return hooks, more, nil
+}
+
+// where is the condition that the filter means; it holds placeholders only.
+func (f *HookFilter) where(tenant string) (condition string, args []any) {
+	conditions := []string{"tenant = $1"}
+	args = []any{tenant}
+	add := func(format string, value any) {
+		args = append(args, value)
+		conditions = append(conditions, fmt.Sprintf(format, len(args)))
+	}
+	target := "target_url"
+	if pattern := f.Mask.Pattern(); pattern != "" && (f.TargetURL != "" || f.Search != "") {
+		args = append(args, webhook.MaskedUserinfo, pattern)
+		target = `regexp_replace(regexp_replace(target_url, $2, '\1***@', 'i'), $3, '\1***', 'gi')`
+	}
+	if f.TargetURL != "" {
+		add(target+` = $%d`, f.Mask.URL(f.TargetURL))
+	}
+	if f.Status != "" {
+		add(`status = $%d`, string(f.Status))
+	}
+	if f.NotStatus != "" {
+		add(`status <> $%d`, string(f.NotStatus))
+	}
+	if f.EventType != "" {
+		add(`$%d = ANY (event_types)`, f.EventType)
+	}
+	if f.Search != "" {
+		add(`(strpos(lower(name || E'\n' || `+target+`), lower($%[1]d)) > 0 OR id::text = lower($%[1]d))`, f.Search)
+	}
+	return strings.Join(conditions, " AND "), args
+}
+
+// CreateHook stores a new hook, which must be valid, with a new id, and returns it as stored. quota is how many hooks
+// the tenant may have. With a key that was used before for the same request it returns that request's hook instead.
+//
+// The errors are *webhook.ConflictError where the tenant has a hook of the same target URL and event types, ErrQuota,
+// ErrKeyReused, and webhook.ErrNotFound where the tenant does not exist.
+func (d *DB) CreateHook(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
+	var err error
+	if h.ID, err = uuid.NewV7(); err != nil {
+		return webhook.Hook{}, fmt.Errorf("make hook id: %w", err)
+	}
+	var stored hookRow
+	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+		if err := lockTenant(ctx, tx, h.Tenant); err != nil {
+			return audited{}, err
+		}
+		if before, found, err := key.recall(ctx, tx, h.Tenant); err != nil {
+			return audited{}, err
+		} else if found {
+			stored = before
+			return audited{}, nil
+		}
+		if err := checkQuota(ctx, tx, h.Tenant, quota); err != nil {
+			return audited{}, err
+		}
+		if stored, err = d.insertHook(ctx, tx, &h); err != nil {
+			return audited{}, err
+		}
+		if err := key.remember(ctx, tx, h.Tenant, h.ID); err != nil {
+			return audited{}, err
+		}
+		h.CreatedAt = stored.CreatedAt
+		detail := map[string]any{"event_types": h.EventTypes, "status": h.Status}
+		job, err := backfill(ctx, tx, actor, &h)
+		if err != nil {
+			return audited{}, err
+		}
+		if job != uuid.Nil {
+			detail["backfill"] = job
+		}
+		return audited{tenant: h.Tenant, action: "hook.created", subject: h.ID.String(), detail: detail}, nil
+	})
+	if err != nil {
+		return webhook.Hook{}, d.explainConflict(ctx, &h, err)
+	}
+	return stored.hook(d.ring)
+}
+
+// Filters returns the filters of a tenant's hooks that have one, by the hooks' ids.
+func (d *DB) Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error) {
+	var rows []struct {
+		ID   uuid.UUID `db:"id"`
+		Spec string    `db:"spec"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `SELECT id, spec FROM hooks WHERE tenant = $1 AND spec::text LIKE '%"filter"%'`, tenant)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list filters: %w", err))
+	}
+	filters := map[uuid.UUID]string{}
+	for _, r := range rows {
+		var spec struct { // PostgreSQL does not read all JSON
+			Config struct {
+				Filter string `json:"filter"`
+			} `json:"config"`
+		}
+		if json.Unmarshal([]byte(r.Spec), &spec) == nil && spec.Config.Filter != "" {
+			filters[r.ID] = spec.Config.Filter
+		}
+	}
+	return filters, nil
+}
+
+// lockTenant makes creations for one tenant wait for each other, so that none slips past its quota or its key.
+func lockTenant(ctx context.Context, tx *sqlx.Tx, tenant string) error {
+	var name string
+	err := tx.GetContext(ctx, &name, `SELECT name FROM tenants WHERE name = $1 FOR NO KEY UPDATE`, tenant)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("tenant %s: %w", tenant, webhook.ErrNotFound)
+	case err != nil:
+		return fmt.Errorf("lock tenant %s: %w", tenant, err)
+	}
+	return nil
+}
+
+func checkQuota(ctx context.Context, tx *sqlx.Tx, tenant string, quota int) error {
+	var have int
+	if err := tx.GetContext(ctx, &have, `SELECT count(*) FROM hooks WHERE tenant = $1`, tenant); err != nil {
+		return fmt.Errorf("count hooks: %w", err)
+	}
+	if have >= quota {
+		return fmt.Errorf("hooks of tenant %s: %w", tenant, ErrQuota)
+	}
+	return nil
+}
+
+func (d *DB) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (stored hookRow, err error) {
+	row, err := newHookRow(h, d.ring)
+	if err != nil {
+		return stored, err
+	}
+	err = tx.GetContext(ctx, &stored, `
+		INSERT INTO hooks (`+hookInsertColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING `+hookColumns,
+		row.ID, row.Tenant, row.Name, row.EventTypes, row.TargetURL, row.Status, row.DisabledReason, row.Sealed, row.SealedKeyID, row.Spec)
+	if err != nil {
+		return stored, fmt.Errorf("insert hook %s: %w", row.ID, err)
+	}
+	return stored, nil
+}
+
+// explainConflict turns the violation of the hooks' identity into a *webhook.ConflictError.
+func (d *DB) explainConflict(ctx context.Context, h *webhook.Hook, err error) error {
+	if !violates(err, "hooks_identity_key") {
+		return err
+	}
+	var id uuid.UUID
+	lookup := d.db.GetContext(ctx, &id, `
+		SELECT id FROM hooks WHERE tenant = $1
+			AND identity = sha256(convert_to($2 || E'\n' || array_to_string($3::text[], ','), 'UTF8'))`,
+		h.Tenant, h.TargetURL, pq.StringArray(h.EventTypes))
+	if lookup != nil { // deleted in this moment
+		return fmt.Errorf("hook: %w", webhook.ErrConflict)
+	}
+	return &webhook.ConflictError{ID: id}
+}
+
+// UpdateHook changes a hook by edit, which sees it as stored and leaves it valid; ids, times and versions that edit
+// sets do not count. An edit that changes nothing leaves the version as it is.
+//
+// The errors are edit's, webhook.ErrNotFound, *UnreadableError, webhook.ErrVersion where the hook has another version, and
+// *webhook.ConflictError where another hook has the same target URL and event types.
+func (d *DB) UpdateHook(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error) {
+	var after webhook.Hook
+	var stored hookRow
+	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+		if err := lockHook(ctx, tx, &stored, tenant, id, version); err != nil {
+			return audited{}, err
+		}
+		before, err := stored.hook(d.ring)
+		if err != nil {
+			return audited{}, err
+		}
+		if after, err = stored.hook(d.ring); err != nil {
+			return audited{}, err
+		}
+		if err := edit(&after); err != nil {
+			return audited{}, err
+		}
+		changed := webhook.Changed(&before, &after)
+		if len(changed) == 0 {
+			return audited{}, nil
+		}
+		after.ID, after.Tenant = id, tenant
+		if err := d.storeHook(ctx, tx, &after, &stored); err != nil {
+			return audited{}, err
+		}
+		if after.Status == webhook.Active && (before.Status != webhook.Active || before.TargetURL != after.TargetURL) {
+			if err := forgetFailures(ctx, tx, id); err != nil {
+				return audited{}, err
+			}
+		}
+		return audited{
+			tenant: tenant, action: updateAction(changed, after.Status), subject: id.String(),
+			detail: map[string]any{"fields": changed},
+		}, nil
+	})
+	if err != nil {
+		return webhook.Hook{}, d.explainConflict(ctx, &after, err)
+	}
+	return stored.hook(d.ring)
+}
+
+func lockHook(ctx context.Context, tx *sqlx.Tx, row *hookRow, tenant string, id uuid.UUID, version IfVersion) error {
+	err := tx.GetContext(ctx, row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2 FOR UPDATE`, tenant, id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("hook %s: %w", id, webhook.ErrNotFound)
+	case err != nil:
+		return fmt.Errorf("lock hook %s: %w", id, err)
+	}
+	return version.check(id, row.Version)
+}
+
+func (d *DB) storeHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook, stored *hookRow) error {
+	row, err := newHookRow(h, d.ring)
+	if err != nil {
+		return err
+	}
+	err = tx.GetContext(ctx, stored, `
+		UPDATE hooks SET name = $2, event_types = $3, target_url = $4, status = $5, disabled_reason = $6, sealed = $7,
+			sealed_key_id = $8, spec = $9, modified_at = now(), version = version + 1
+		WHERE id = $1 RETURNING `+hookColumns,
+		row.ID, row.Name, row.EventTypes, row.TargetURL, row.Status, row.DisabledReason, row.Sealed, row.SealedKeyID, row.Spec)
+	if err != nil {
+		return fmt.Errorf("update hook %s: %w", row.ID, err)
+	}
+	return nil
+}
+
+func updateAction(changed []string, status webhook.HookStatus) string {
+	if !slices.Contains(changed, "status") {
+		return "hook.updated"
+	}
+	switch status {
+	case webhook.Active:
+		return "hook.resumed"
+	case webhook.Paused:
+		return "hook.paused"
+	case webhook.Disabled:
+		return "hook.disabled"
+	default:
+		return "hook.updated"
+	}
+}
+
+// DisableHook sets the status of a hook to disabled, of whatever tenant, and says why. It reports whether that changed
+// anything: a hook that is disabled or gone, or that has another version than what the reason is about, is left alone.
+func (d *DB) DisableHook(ctx context.Context, actor Actor, id uuid.UUID, version IfVersion, reason string) (disabled bool, err error) {
+	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+		var tenant string
+		err := tx.GetContext(ctx, &tenant, `
+			UPDATE hooks SET status = 'disabled', disabled_reason = $2, modified_at = now(), version = version + 1
+			WHERE id = $1 AND status <> 'disabled' AND (cardinality($3::bigint[]) = 0 OR version = ANY($3)) RETURNING tenant`,
+			id, reason, pq.Array(append([]int64{}, version...)))
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return audited{}, nil
+		case err != nil:
+			return audited{}, fmt.Errorf("disable hook %s: %w", id, err)
+		}
+		disabled = true
+		return audited{
+			tenant: tenant, action: "hook.disabled", subject: id.String(), detail: map[string]any{"reason": reason},
+		}, nil
+	})
+	return disabled && err == nil, err
+}
+
+// DeleteHook removes a hook. The errors are webhook.ErrNotFound, and webhook.ErrVersion where the hook has another
+// version.
+func (d *DB) DeleteHook(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion) error {
+	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+		var row hookRow
+		if err := lockHook(ctx, tx, &row, tenant, id, version); err != nil {
+			return audited{}, err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM hooks WHERE id = $1`, id); err != nil {
+			return audited{}, fmt.Errorf("delete hook %s: %w", id, err)
+		}
+		return audited{
+			tenant: tenant, action: "hook.deleted", subject: id.String(), detail: map[string]any{"name": row.Name},
+		}, nil
+	})
+}

@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// Counts are numbers of deliveries.
+type Counts struct {
+	Delivered int
+	// Open are those that wait or are parked.
+	Open int
+	// Dead are those that will not be tried again by themselves.
+	Dead int
+}
+
+// Total is all of them.
+func (c Counts) Total() int { return c.Delivered + c.Open + c.Dead }
+
+// Bucket counts the deliveries of the events that were published in a minute, or an hour, from At on.
+type Bucket struct {
+	Counts
+
+	At time.Time
+}
+
+// countStates are the columns of Counts. Cancelled deliveries are in none.
+const countStates = `count(*) FILTER (WHERE state = 'delivered') AS delivered,
+	count(*) FILTER (WHERE state IN ('waiting', 'parked')) AS open, count(*) FILTER (WHERE state = 'dead') AS dead`
+
+type bucketRow struct {
+	HookID    uuid.UUID `db:"hook_id"`
+	At        time.Time `db:"at"`
+	Delivered int       `db:"delivered"`
+	Open      int       `db:"open"`
+	Dead      int       `db:"dead"`
+}
+
+func (r *bucketRow) bucket() Bucket {
+	return Bucket{At: r.At.UTC(), Counts: Counts{Delivered: r.Delivered, Open: r.Open, Dead: r.Dead}}
+}
+
+// PerMinute counts a tenant's deliveries of events published since the time, minute by minute, the first one first;
+// minutes without any are left out.
+func (d *DB) PerMinute(ctx context.Context, tenant string, since time.Time) ([]Bucket, error) {
+	var rows []bucketRow
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT date_trunc('minute', published_at) AS at, `+countStates+`
+		FROM deliveries WHERE tenant = $1 AND published_at >= $2 GROUP BY 1 ORDER BY 1`, tenant, since)
+	if err != nil {
+		return nil, translate(fmt.Errorf("count deliveries per minute: %w", err))
+	}
+	list := make([]Bucket, len(rows))
+	for i := range rows {
+		list[i] = rows[i].bucket()
+	}
+	return list, nil
+}
+
+// Span is how long a bucket is.
+type Span string
+
+// The spans, in UTC.
+const (
+	Hourly Span = "hour"
+	Daily  Span = "day"
+)
+
+// PerHook counts the deliveries of some hooks, which must be of one tenant, to which events published since the time
+// were to go: by hook and span, the first one first; spans without any are left out.
+func (d *DB) PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, span Span) (map[uuid.UUID][]Bucket, error) {
+	var rows []bucketRow
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT hook_id, date_trunc($3, published_at, 'UTC') AS at, `+countStates+`
+		FROM deliveries WHERE hook_id = ANY($1::uuid[]) AND published_at >= $2 GROUP BY 1, 2 ORDER BY 1, 2`,
+		textArray(uuidList(hooks)), since, string(span))
+	if err != nil {
+		return nil, translate(fmt.Errorf("count deliveries per %s: %w", span, err))
+	}
+	buckets := make(map[uuid.UUID][]Bucket, len(hooks))
+	for i := range rows {
+		buckets[rows[i].HookID] = append(buckets[rows[i].HookID], rows[i].bucket())
+	}
+	return buckets, nil
+}
+
+// OpenStates counts a tenant's deliveries that are waiting or parked, of whatever age, and those of events published
+// since the time that are dead.
+func (d *DB) OpenStates(ctx context.Context, tenant string, since time.Time) (map[webhook.DeliveryState]int, error) {
+	var rows []struct {
+		State string `db:"state"`
+		N     int    `db:"n"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT state, count(*) AS n FROM deliveries
+		WHERE tenant = $1 AND state <> 'delivered' AND (state IN ('waiting', 'parked') OR published_at >= $2) GROUP BY state`,
+		tenant, since)
+	if err != nil {
+		return nil, translate(fmt.Errorf("count open deliveries: %w", err))
+	}
+	counts := make(map[webhook.DeliveryState]int, len(rows))
+	for _, r := range rows {
+		counts[webhook.DeliveryState(r.State)] = r.N
+	}
+	return counts, nil
+}
+
+// Durations says how long attempts took.
+type Durations struct {
+	// Attempts is how many the others are of.
+	Attempts int
+	P50, P99 time.Duration
+}
+
+// Durations measures the answered attempts of a tenant's newest deliveries since the time, durationSample of them at most.
+func (d *DB) Durations(ctx context.Context, tenant string, since time.Time) (Durations, error) {
+	var s Durations
+	var p50, p99 float64
+	err := d.db.QueryRowxContext(ctx, `
+		SELECT count(*), COALESCE(percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_us), 0),
+			COALESCE(percentile_cont(0.99) WITHIN GROUP (ORDER BY a.duration_us), 0)
+		FROM (
+			SELECT id, published_at FROM deliveries WHERE tenant = $1 AND published_at >= $2
+			ORDER BY published_at DESC, id DESC LIMIT $3
+		) d JOIN attempts a ON a.delivery_id = d.id AND a.published_at = d.published_at
+		WHERE a.published_at >= $2 AND a.status > 0`, tenant, since, durationSample).Scan(&s.Attempts, &p50, &p99)
+	if err != nil {
+		return s, translate(fmt.Errorf("measure attempts of tenant %s: %w", tenant, err))
+	}
+	s.P50, s.P99 = fromMicros(int64(p50)), fromMicros(int64(p99))
+	return s, nil
+}
+
+// RestingHooks counts a tenant's hooks whose deliveries are parked because their breaker is open: the receiver fails and
+// gets a rest.
+func (d *DB) RestingHooks(ctx context.Context, tenant string) (int, error) {
+	var n int
+	err := d.db.GetContext(ctx, &n, `
+		SELECT count(*) FROM hooks k
+		WHERE k.tenant = $1 AND k.status = 'active' AND EXISTS (
+			SELECT FROM parked p WHERE p.hook_id = k.id AND NOT p.waiting AND p.reason = $2)`, tenant, string(webhook.ReasonBreaker))
+	if err != nil {
+		return 0, translate(fmt.Errorf("count resting hooks of tenant %s: %w", tenant, err))
+	}
+	return n, nil
+}
+
+// Unhealthy is a hook that needs a person's attention: its attempts fail, or it was disabled.
+type Unhealthy struct {
+	HookID uuid.UUID
+	Name   string
+	URL    string
+	Status webhook.HookStatus
+	// DisabledReason is empty unless the hook is disabled.
+	DisabledReason string
+	// Since is when the first failure without a success after it was; zero for a disabled hook of which that is not known.
+	Since     time.Time
+	Failures  int
+	LastClass webhook.ErrorClass
+}
+
+// UnhealthyHooks lists a tenant's active hooks whose attempts fail, those that have failed longest first, and then the
+// disabled ones; at most limit.
+func (d *DB) UnhealthyHooks(ctx context.Context, tenant string, limit int) ([]Unhealthy, error) {
+	var rows []struct {
+		HookID         uuid.UUID    `db:"id"`
+		Name           string       `db:"name"`
+		URL            string       `db:"target_url"`
+		Status         string       `db:"status"`
+		DisabledReason string       `db:"disabled_reason"`
+		Since          sql.NullTime `db:"failing_since"`
+		Failures       int          `db:"failures"`
+		LastClass      string       `db:"last_class"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT k.id, k.name, k.target_url, k.status, k.disabled_reason, h.failing_since, COALESCE(h.failures, 0) AS failures,
+			COALESCE(h.last_class, '') AS last_class
+		FROM hooks k LEFT JOIN hook_health h ON h.hook_id = k.id
+		WHERE k.tenant = $1 AND (k.status = 'disabled' OR k.status = 'active' AND h.failing_since IS NOT NULL)
+		ORDER BY k.status, h.failing_since NULLS LAST, k.id LIMIT $2`, tenant, limit)
+	if err != nil {
+		return nil, translate(fmt.Errorf("list unhealthy hooks: %w", err))
+	}
+	list := make([]Unhealthy, len(rows))
+	for i, r := range rows {
+		list[i] = Unhealthy{
+			HookID: r.HookID, Name: r.Name, URL: r.URL, Status: webhook.HookStatus(r.Status), DisabledReason: r.DisabledReason,
+			Failures: r.Failures, LastClass: webhook.ErrorClass(r.LastClass),
+		}
+		if r.Since.Valid {
+			list[i].Since = r.Since.Time.UTC()
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// ClaimPublishKey remembers the idempotency key of a request that publishes, for 24 hours. The error is ErrKeyReused where
+// it was used with another fingerprint.
+func (d *DB) ClaimPublishKey(ctx context.Context, tenant string, key IdempotencyKey) error {
+	var first []byte
+	err := d.db.GetContext(ctx, &first, `
+		INSERT INTO publish_keys AS k (tenant, key, fingerprint) VALUES ($1, $2, $3)
+		ON CONFLICT (tenant, key) DO UPDATE SET
+			fingerprint = CASE WHEN k.created_at > now() - `+idempotencyWindow+` THEN k.fingerprint ELSE excluded.fingerprint END,
+			created_at = CASE WHEN k.created_at > now() - `+idempotencyWindow+` THEN k.created_at ELSE excluded.created_at END
+		RETURNING fingerprint`, tenant, key.Key, key.Fingerprint[:])
+	if err != nil {
+		return translate(fmt.Errorf("remember idempotency key: %w", err))
+	}
+	if subtle.ConstantTimeCompare(first, key.Fingerprint[:]) != 1 {
+		return ErrKeyReused
+	}
+	_, err = d.db.ExecContext(ctx, `
+		DELETE FROM publish_keys WHERE (tenant, key) IN (
+			SELECT tenant, key FROM publish_keys WHERE created_at <= now() - `+idempotencyWindow+`
+			ORDER BY created_at LIMIT 100 FOR UPDATE SKIP LOCKED)`)
+	if err != nil {
+		return translate(fmt.Errorf("forget old idempotency keys: %w", err))
+	}
+	return nil
+}
+
+// SourcesSince returns from when on the source of a CloudEvent is a part of its id.
+func (d *DB) SourcesSince(ctx context.Context) (time.Time, error) {
+	var since time.Time
+	if err := d.db.GetContext(ctx, &since, `SELECT since FROM event_sources`); err != nil {
+		return since, explain(translate(fmt.Errorf("read since when sources count: %w", err)))
+	}
+	return since.UTC(), nil
+}
+
+// findCloudEvent returns the newest of the events that were published as CloudEvents with the id, whatever their source. The
+// error is webhook.ErrNotFound where there is none.
+func (d *DB) findCloudEvent(ctx context.Context, tenant, id string) (webhook.Event, error) {
+	const most = 20 // sources with one id
+	prefix := webhook.CloudEventPrefix(id)
+	var rows []struct {
+		ID          string    `db:"id"`
+		PublishedAt time.Time `db:"published_at"`
+	}
+	// The primary key is read from the prefix on, in whatever order the database's collation gives it.
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT id, published_at FROM (SELECT id, published_at FROM events WHERE tenant = $1 AND id > $2 ORDER BY tenant, id LIMIT $3) e
+		WHERE starts_with(id, $2) AND strpos(substr(id, length($2) + 1), '|') = 0 ORDER BY published_at DESC LIMIT 1`, tenant, prefix, most)
+	if err != nil {
+		return webhook.Event{}, translate(fmt.Errorf("find event %s: %w", id, err))
+	}
+	if len(rows) == 0 {
+		return webhook.Event{}, fmt.Errorf("event %s: %w", id, webhook.ErrNotFound)
+	}
+	return d.Event(ctx, tenant, rows[0].ID, rows[0].PublishedAt.UTC())
+}

@@ -1,0 +1,134 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+func TestWhatIsNoEventIsKeptWithItsReason(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	r := recorder(t, db)
+	rejected := &whispererv1.RejectedEvent{
+		Seq: 3, PublishedAt: noon.UnixNano(), Subject: "oms.default.order\xff", Tenant: "default", Reason: "unreadable", Detail: "is \x00 bad",
+		Raw: []byte("\x00\xff{"), Size: 1 << 20, Headers: []*whispererv1.Header{{Name: "Nats-Msg-Id", Value: "a.b"}},
+	}
+	later := proto.CloneOf(rejected)
+	later.Seq, later.PublishedAt = 4, noon.Add(time.Minute).UnixNano()
+	foreign := proto.CloneOf(rejected)
+	foreign.Seq, foreign.Tenant = 5, "acme"
+	batch := &whispererv1.LedgerBatch{Rejected: []*whispererv1.RejectedEvent{rejected, later, foreign, rejected}}
+	write(t, r, batch, batch)
+	list, err := db.RejectedEvents(t.Context(), "default", noon, 10)
+	require.NoError(t, err)
+	require.Len(t, list, 2, "newest first, each once, no other tenant's")
+	require.EqualValues(t, 4, list[0].Seq)
+	require.Equal(t, store.RejectedEvent{
+		PublishedAt: list[1].PublishedAt, Seq: 3, Subject: "oms.default.order\uFFFD", Tenant: "default", Reason: "unreadable", Detail: "is \uFFFD bad",
+		Raw: []byte("\x00\xff{"), Size: 1 << 20, Headers: "Nats-Msg-Id: a.b",
+	}, list[1])
+	require.True(t, list[1].PublishedAt.Equal(noon))
+	list, err = db.RejectedEvents(t.Context(), "default", noon.Add(time.Second), 1)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+}
+
+func anEvent(id string, seq uint64, after time.Duration) webhook.Event {
+	at := noon.Add(after)
+	return webhook.Event{
+		ID: id, Tenant: "default", Type: "order.created", Time: at.Add(-time.Second), PublishedAt: at, Seq: webhook.Sequence(seq), Data: fmt.Appendf(nil, `{"seq": %d}`, seq),
+	}
+}
+
+func TestEventsAreStoredAsTheyCame(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	full := anEvent("e-1", 1, 0)
+	full.Entity, full.Traceparent = "order:1 ü", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	full.Context, full.ConfigFilter = []byte(`{ "a":1.0 }`), []byte(`{"channel_id": 12}`)
+	full.Data = []byte("{ \"b\":1e400,\t\"b\":\"\\u0000\u2028\\ud800\" }")
+	bare := anEvent("e-2", 2, 0)
+	bare.Data = []byte(`null`)
+	r := recorder(t, db)
+	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare}))
+	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare, full}), "again")
+	for _, want := range []webhook.Event{full, bare} {
+		got, err := db.Event(t.Context(), "default", want.ID, noon)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		require.Equal(t, want.Digest(), got.Digest())
+	}
+	_, err := db.Event(t.Context(), "acme", "e-1", noon)
+	require.ErrorIs(t, err, webhook.ErrNotFound)
+}
+
+func TestOfEventsWithOneIDTheFirstWithinADayCounts(t *testing.T) {
+	t.Parallel()
+	foreign := anEvent("e-1", 9, time.Minute)
+	foreign.Tenant = "acme"
+	tests := map[string]struct {
+		batches [][]webhook.Event
+		want    []int64 // sequences that are stored
+	}{
+		"the second within a day is left out":    {[][]webhook.Event{{anEvent("e-1", 1, 0)}, {anEvent("e-1", 2, 23*time.Hour)}}, []int64{1}},
+		"in one batch too":                       {[][]webhook.Event{{anEvent("e-1", 1, 0), anEvent("e-1", 2, time.Second)}}, []int64{1}},
+		"in one batch in the wrong order":        {[][]webhook.Event{{anEvent("e-1", 2, time.Second), anEvent("e-1", 1, 0)}}, []int64{1}},
+		"a day later it is another event":        {[][]webhook.Event{{anEvent("e-1", 1, 0)}, {anEvent("e-1", 2, 24*time.Hour)}}, []int64{1, 2}},
+		"another id is another event":            {[][]webhook.Event{{anEvent("e-1", 1, 0), anEvent("e-2", 2, 0)}}, []int64{1, 2}},
+		"another tenant's is another event":      {[][]webhook.Event{{anEvent("e-1", 1, 0)}, {foreign}}, []int64{1, 9}},
+		"the same message again is no other":     {[][]webhook.Event{{anEvent("e-1", 1, 0)}, {anEvent("e-1", 1, 0), anEvent("e-1", 1, 0)}}, []int64{1}},
+		"across midnight":                        {[][]webhook.Event{{anEvent("e-1", 1, 11*time.Hour)}, {anEvent("e-1", 2, 13*time.Hour)}}, []int64{1}},
+		"told late, the first one is stored too": {[][]webhook.Event{{anEvent("e-1", 2, time.Second)}, {anEvent("e-1", 1, 0)}}, []int64{1, 2}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, plain := open(t)
+			r := recorder(t, db)
+			for _, batch := range test.batches {
+				require.NoError(t, r.WriteEvents(t.Context(), batch))
+			}
+			var got []int64
+			require.NoError(t, plain.SelectContext(t.Context(), &got, `SELECT seq FROM events ORDER BY seq`))
+			require.Equal(t, test.want, got)
+		})
+	}
+}
+
+func TestSeenEventsFindsTheFirstOfAnID(t *testing.T) {
+	t.Parallel()
+	db, _ := open(t)
+	r := recorder(t, db)
+	old, first, second := anEvent("e-1", 1, -48*time.Hour), anEvent("e-1", 5, 0), anEvent("e-1", 4, -time.Second)
+	for _, e := range []webhook.Event{old, first, second} { // the last two were told in the wrong order
+		require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{e}))
+	}
+	digest := second.Digest()
+	key := store.EventKey{Tenant: "default", ID: "e-1"}
+	at := func(tenant, id string, after time.Duration) store.Published {
+		return store.Published{EventKey: store.EventKey{Tenant: tenant, ID: id}, At: noon.Add(after)}
+	}
+	seen, err := db.SeenEvents(t.Context(), []store.Published{
+		at("default", "e-1", time.Hour), at("default", "e-2", 0), at("acme", "e-1", 0), at("default", "e-1", 23*time.Hour),
+	})
+	require.NoError(t, err)
+	require.Equal(t, map[store.EventKey]store.SeenEvent{key: {Seq: 4, Digest: digest[:]}}, seen)
+	for after, why := range map[time.Duration]string{
+		-time.Second: "itself", -time.Minute: "those before were published longer ago", 25 * time.Hour: "it is too late",
+	} {
+		seen, err = db.SeenEvents(t.Context(), []store.Published{at("default", "e-1", after)})
+		require.NoError(t, err)
+		require.Empty(t, seen, why)
+	}
+	seen, err = db.SeenEvents(t.Context(), nil)
+	require.NoError(t, err)
+	require.Empty(t, seen)
+}

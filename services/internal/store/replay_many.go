@@ -1,0 +1,65 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// MaxRetried is how many deliveries RetryDeliveries and CountRetriable take at once.
+const MaxRetried = 10_000
+
+// retriable chooses the ids of the newest deliveries of the filter that can be tried again: they are not under way, their
+// hook is there and not disabled, and their payload is kept.
+func (f *DeliveryFilter) retriable(c *clauses, tenant string) string {
+	f.conditions(c, tenant)
+	return `SELECT id, published_at, hook_id FROM deliveries d WHERE ` + c.where() + ` AND state IN ('waiting', 'dead', 'cancelled')
+		AND EXISTS (SELECT FROM hooks h WHERE h.id = d.hook_id AND h.status <> 'disabled')
+		AND EXISTS (SELECT FROM events e WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at)
+		ORDER BY published_at DESC, id DESC LIMIT ` + c.arg(MaxRetried)
+}
+
+// CountRetriable counts the deliveries that RetryDeliveries would try again, MaxRetried at most.
+func (d *DB) CountRetriable(ctx context.Context, tenant string, f DeliveryFilter) (int, error) {
+	c := &clauses{}
+	query := f.retriable(c, tenant)
+	var n int
+	if err := d.db.GetContext(ctx, &n, `SELECT count(*) FROM (`+query+`) chosen`, c.args...); err != nil {
+		return 0, translate(fmt.Errorf("count deliveries to retry: %w", err))
+	}
+	return n, nil
+}
+
+// RetryDeliveries parks the newest deliveries of the filter, MaxRetried at most, for another round of attempts, as
+// RetryDelivery does with one, and returns how many there were. Those that were delivered or are parked are left alone,
+// and so are those that cannot be sent again.
+func (d *DB) RetryDeliveries(ctx context.Context, actor Actor, tenant string, f DeliveryFilter) (int, error) {
+	var hooks []uuid.UUID
+	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+		c := &clauses{}
+		query := f.retriable(c, tenant)
+		err := tx.SelectContext(ctx, &hooks, `
+			WITH chosen AS MATERIALIZED (`+query+` FOR UPDATE OF d SKIP LOCKED)
+			UPDATE deliveries SET `+parkAgain+` FROM chosen
+			WHERE deliveries.id = chosen.id AND deliveries.published_at = chosen.published_at RETURNING deliveries.hook_id`, c.args...)
+		if err != nil {
+			return audited{}, fmt.Errorf("park deliveries: %w", err)
+		}
+		if len(hooks) == 0 {
+			return audited{}, nil
+		}
+		if err := touchBacklog(ctx, tx, hooks...); err != nil {
+			return audited{}, err
+		}
+		return audited{
+			tenant: tenant, action: "delivery.retried_many", subject: tenant,
+			detail: map[string]any{"deliveries": len(hooks)},
+		}, nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(hooks), nil
+}

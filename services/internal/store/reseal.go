@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+)
+
+// resealBatch is how many hooks are locked at once: few, so that nobody who saves one waits long.
+const resealBatch = 50
+
+// SealedKey is a master key that secrets are sealed with.
+type SealedKey struct {
+	// ID of the key, which says nothing about it.
+	ID string
+	// Hooks is how many have secrets that are sealed with it.
+	Hooks int
+	// Current says that new secrets are sealed with it, and Known that it is configured at all.
+	Current, Known bool
+}
+
+// SealedKeys lists the master keys that hooks' secrets are sealed with, by id.
+func (d *DB) SealedKeys(ctx context.Context) ([]SealedKey, error) {
+	var rows []struct {
+		ID    string `db:"id"`
+		Hooks int    `db:"hooks"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT sealed_key_id AS id, count(*) AS hooks FROM hooks WHERE sealed_key_id IS NOT NULL GROUP BY 1 ORDER BY 1`)
+	if err != nil {
+		return nil, translate(fmt.Errorf("count sealed hooks: %w", err))
+	}
+	keys := make([]SealedKey, len(rows))
+	for i, r := range rows {
+		keys[i] = SealedKey{ID: r.ID, Hooks: r.Hooks, Current: r.ID == d.ring.CurrentKeyID(), Known: d.ring.Knows(r.ID)}
+	}
+	return keys, nil
+}
+
+// Reseal seals all hooks' secrets anew with the current master key, a few hooks in each transaction, and returns how many
+// it has done. Nothing else of a hook changes, its version neither; services that know both keys notice nothing. told
+// hears of each batch. A hook whose secrets cannot be opened - its key is not configured, or its row was damaged - is left as it is: an
+// *UnsealedError names such hooks, after all others were done.
+func (d *DB) Reseal(ctx context.Context, actor Actor, told func(done int)) (done int, err error) {
+	var unsealed UnsealedError
+	for last := (uuid.UUID{}); ; {
+		var rows []hookRow
+		var resealed int
+		var unreadable []error
+		err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
+			err := tx.SelectContext(ctx, &rows, `SELECT `+hookColumns+` FROM hooks
+				WHERE sealed_key_id <> $1 AND id > $2 ORDER BY id LIMIT $3 FOR UPDATE`, d.ring.CurrentKeyID(), last, resealBatch)
+			if err != nil {
+				return audited{}, fmt.Errorf("list hooks to seal: %w", err)
+			}
+			for i := range rows {
+				plain, err := d.ring.Open(seal.Sealed{KeyID: *rows[i].SealedKeyID, Box: rows[i].Sealed}, rows[i].ID.String())
+				if err != nil {
+					unreadable = append(unreadable, fmt.Errorf("secrets of hook %s: %w", rows[i].ID, err))
+					continue
+				}
+				if err := d.resealHook(ctx, tx, rows[i].ID, plain); err != nil {
+					return audited{}, err
+				}
+				resealed++
+			}
+			if resealed == 0 {
+				return audited{}, nil
+			}
+			return audited{action: "secrets.resealed", subject: d.ring.CurrentKeyID(), detail: map[string]any{"hooks": resealed}}, nil
+		})
+		if err != nil {
+			return done, err
+		}
+		if len(rows) == 0 {
+			return done, unsealed.orNil()
+		}
+		unsealed.add(unreadable)
+		done, last = done+resealed, rows[len(rows)-1].ID
+		told(done)
+	}
+}
+
+func (d *DB) resealHook(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, plain []byte) error {
+	box := d.ring.Seal(plain, id.String())
+	if _, err := tx.ExecContext(ctx, `UPDATE hooks SET sealed = $2, sealed_key_id = $3 WHERE id = $1`, id, box.Box, box.KeyID); err != nil {
+		return fmt.Errorf("store secrets of hook %s: %w", id, err)
+	}
+	return nil
+}
+
+// maxNamed is how many hooks an UnsealedError names.
+const maxNamed = 20
+
+// UnsealedError names hooks whose secrets could not be sealed anew, because they could not be opened.
+type UnsealedError struct {
+	// Hooks is how many there are, and Reasons why, of the first few.
+	Hooks   int
+	Reasons []error
+}
+
+// Error names them.
+func (e *UnsealedError) Error() string {
+	text := fmt.Sprintf("%d hooks are not sealed anew: %v", e.Hooks, errors.Join(e.Reasons...))
+	if more := e.Hooks - len(e.Reasons); more > 0 {
+		text += fmt.Sprintf("\nand %d more", more)
+	}
+	return text
+}
+
+// Unwrap has seal.ErrUnknownKey among the reasons where a key is not configured.
+func (e *UnsealedError) Unwrap() []error { return e.Reasons }
+
+func (e *UnsealedError) add(reasons []error) {
+	e.Hooks += len(reasons)
+	e.Reasons = append(e.Reasons, reasons[:min(len(reasons), maxNamed-len(e.Reasons))]...)
+}
+
+func (e *UnsealedError) orNil() error {
+	if e.Hooks == 0 {
+		return nil
+	}
+	return e
+}

@@ -1,0 +1,39 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+func TestAMadeUpHistoryHasWhatIsLookedUp(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	told := 0
+	hooks, err := db.SeedHistory(t.Context(), store.Seed{
+		Hooks: 40, Attempts: 10_000, EventTypes: []string{"order.created"}, Progress: func(n int) { told = n },
+	})
+	require.NoError(t, err)
+	require.Len(t, hooks, 32, "of the default tenant")
+	require.InEpsilon(t, 10_000, told, 0.15)
+	var attempts int
+	require.NoError(t, plain.GetContext(t.Context(), &attempts, `SELECT count(*) FROM attempts`))
+	require.Equal(t, told, attempts)
+
+	resting, err := db.RestingHooks(t.Context(), webhook.DefaultTenant)
+	require.NoError(t, err)
+	require.Equal(t, 1, resting, "the one whose deliveries are parked by the breaker")
+	ill, err := db.UnhealthyHooks(t.Context(), webhook.DefaultTenant, 10)
+	require.NoError(t, err)
+	require.Len(t, ill, 1)
+	sample, err := db.SampleDeliveries(t.Context(), webhook.DefaultTenant, told, 100)
+	require.NoError(t, err)
+	require.Len(t, sample, 100)
+	stats, err := db.HookStats(t.Context(), webhook.DefaultTenant, hooks[0], time.Now())
+	require.NoError(t, err)
+	require.Greater(t, stats.Month[webhook.Delivered], 1000)
+}

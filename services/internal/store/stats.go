@@ -1,0 +1,167 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// durationSample is how many of a hook's newest deliveries its durations are taken from.
+const durationSample = 1000
+
+// HookStats is how a hook has fared.
+type HookStats struct {
+	// Day and Month count the deliveries of events of the last 24 hours and 30 days by their state.
+	Day, Month map[webhook.DeliveryState]int
+	// Parked and Waiting are how many deliveries are so now, of whatever age.
+	Parked, Waiting int
+	// Attempts is how many attempts P50 and P99 are of: those of the newest deliveries of the last 24 hours, 1,000 of
+	// them at most, that got an answer.
+	Attempts int
+	P50, P99 time.Duration
+	// FailingSince is when the first failure without a success after it was; zero where the hook does not fail.
+	FailingSince time.Time
+	// Failures is how many there were since.
+	Failures int
+	// Reasons counts the parked deliveries by why they are parked.
+	Reasons map[webhook.Reason]int
+	// NextAt is when the earliest retry is due; zero where none waits.
+	NextAt time.Time
+	// Answers counts the newest attempts, those that P50 and P99 are of and those without an answer, by HTTP status or,
+	// where there was none, by what went wrong.
+	Answers []AnswerCount
+	// FilterDay and FilterMonth are events of the last 24 hours and 30 days that the filter could not be evaluated for.
+	FilterDay, FilterMonth FilterFailures
+}
+
+// AnswerCount is how many attempts were answered alike.
+type AnswerCount struct {
+	Status int                `db:"status"`
+	Class  webhook.ErrorClass `db:"error_class"`
+	N      int                `db:"n"`
+}
+
+// HookStats counts.
+func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (HookStats, error) {
+	s := HookStats{}
+	day := now.Add(-24 * time.Hour)
+	if err := d.countHook(ctx, &s, tenant, hook, day, now.Add(-30*24*time.Hour)); err != nil {
+		return s, err
+	}
+	var err error
+	if s.FilterDay, s.FilterMonth, err = d.FilterFailures(ctx, hook, now); err != nil {
+		return s, err
+	}
+	if err := d.openOf(ctx, &s, tenant, hook); err != nil {
+		return s, err
+	}
+	if err := d.durations(ctx, &s, tenant, hook, day); err != nil {
+		return s, err
+	}
+	if err := d.answers(ctx, &s, tenant, hook, day); err != nil {
+		return s, err
+	}
+	var since sql.NullTime
+	err = d.db.QueryRowxContext(ctx, `
+		SELECT failing_since, failures FROM hook_health WHERE hook_id = $1 AND tenant = $2`, hook, tenant).Scan(&since, &s.Failures)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return s, translate(fmt.Errorf("read health of hook %s: %w", hook, err))
+	case since.Valid:
+		s.FailingSince = since.Time.UTC()
+	}
+	return s, nil
+}
+
+// openOf counts what is parked, by its reason, and what waits, and until when.
+func (d *DB) openOf(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID) error {
+	var next sql.NullTime
+	err := d.db.QueryRowxContext(ctx, `
+		SELECT count(*), min(next_at) FROM deliveries WHERE hook_id = $1 AND state = 'waiting' AND tenant = $2`, hook, tenant).
+		Scan(&s.Waiting, &next)
+	if err != nil {
+		return translate(fmt.Errorf("count waiting deliveries of hook %s: %w", hook, err))
+	}
+	if next.Valid {
+		s.NextAt = next.Time.UTC()
+	}
+	var rows []struct {
+		Reason string `db:"reason"`
+		N      int    `db:"n"`
+	}
+	err = d.db.SelectContext(ctx, &rows, `
+		SELECT reason, count(*) AS n FROM parked WHERE hook_id = $1 AND NOT waiting AND tenant = $2 GROUP BY reason`, hook, tenant)
+	if err != nil {
+		return translate(fmt.Errorf("count parked deliveries of hook %s: %w", hook, err))
+	}
+	s.Reasons = make(map[webhook.Reason]int, len(rows))
+	for _, r := range rows {
+		s.Reasons[webhook.Reason(r.Reason)] += r.N
+		s.Parked += r.N
+	}
+	return nil
+}
+
+// answers counts the attempts of the newest deliveries, the most frequent answer first.
+func (d *DB) answers(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
+	err := d.db.SelectContext(ctx, &s.Answers, `
+		SELECT a.status, a.error_class, count(*) AS n
+		FROM (
+			SELECT id, published_at FROM deliveries WHERE hook_id = $1 AND published_at >= $3 AND tenant = $2
+			ORDER BY published_at DESC, id DESC LIMIT $4
+		) d JOIN attempts a ON a.delivery_id = d.id AND a.published_at = d.published_at
+		WHERE a.published_at >= $3 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2`, hook, tenant, since, durationSample)
+	if err != nil {
+		return translate(fmt.Errorf("count answers of hook %s: %w", hook, err))
+	}
+	return nil
+}
+
+// countHook counts the deliveries of a day and of a month by their state.
+func (d *DB) countHook(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, day, month time.Time) error {
+	var rows []struct {
+		State string `db:"state"`
+		Day   int    `db:"day"`
+		Month int    `db:"month"`
+	}
+	// without the tenant it is answered by an index alone: a hook is of one tenant
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT state, count(*) FILTER (WHERE published_at >= $3) AS day, count(*) AS month FROM deliveries
+		WHERE hook_id = (SELECT id FROM hooks WHERE id = $1 AND tenant = $2) AND published_at >= $4 GROUP BY state`,
+		hook, tenant, day, month)
+	if err != nil {
+		return translate(fmt.Errorf("count deliveries of hook %s: %w", hook, err))
+	}
+	s.Day, s.Month = map[webhook.DeliveryState]int{}, make(map[webhook.DeliveryState]int, len(rows))
+	for _, r := range rows {
+		s.Month[webhook.DeliveryState(r.State)] = r.Month
+		if r.Day > 0 {
+			s.Day[webhook.DeliveryState(r.State)] = r.Day
+		}
+	}
+	return nil
+}
+
+func (d *DB) durations(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
+	var p50, p99 float64
+	err := d.db.QueryRowxContext(ctx, `
+		SELECT count(*), COALESCE(percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_us), 0),
+			COALESCE(percentile_cont(0.99) WITHIN GROUP (ORDER BY a.duration_us), 0)
+		FROM (
+			SELECT id, published_at FROM deliveries WHERE hook_id = $1 AND published_at >= $3 AND tenant = $2
+			ORDER BY published_at DESC, id DESC LIMIT $4
+		) d JOIN attempts a ON a.delivery_id = d.id AND a.published_at = d.published_at
+		WHERE a.published_at >= $3 AND a.status > 0`, hook, tenant, since, durationSample).Scan(&s.Attempts, &p50, &p99)
+	if err != nil {
+		return translate(fmt.Errorf("measure attempts of hook %s: %w", hook, err))
+	}
+	s.P50, s.P99 = fromMicros(int64(p50)), fromMicros(int64(p99))
+	return nil
+}

@@ -1,0 +1,138 @@
+// Package store is the only one that talks SQL: it translates between the domain and the tables.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync/atomic"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/pressly/goose/v3"
+
+	"github.com/whisperer-oms/whisperer/migrations"
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+)
+
+// ErrSchema says that the database's schema is not the one that this program was built for.
+var ErrSchema = errors.New("database schema does not fit this program")
+
+// DB is a pool of connections to Whisperer's database.
+type DB struct {
+	db      *sqlx.DB
+	lookups *lookups
+	url     string
+	ring    *seal.Ring
+	// direct is set once connections have proved to be sessions of their own.
+	direct atomic.Bool
+}
+
+// Open makes a pool of at most maxConns connections for the URL, and has two more where SeenEvents is asked. ring opens and
+// seals secrets. It does not connect; see Ready. No call on it waits for ever: it ends with its context, also where the
+// server is silent, and after half a minute of silence where that has no deadline.
+func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
+	connector, err := pq.NewConnector(url)
+	if err != nil {
+		return nil, fmt.Errorf("read database URL: %w", withoutURL(err))
+	}
+	db := sql.OpenDB(patient{connector, silence})
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return &DB{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(patient{connector, lookupSilence}), url: url, ring: ring}, nil
+}
+
+// withoutURL keeps a URL that cannot be parsed, and with it a password, out of messages.
+func withoutURL(error) error { return errors.New("it is not a postgres:// URL") }
+
+// Close closes all connections.
+func (d *DB) Close() error { return errors.Join(d.lookups.close(), d.db.Close()) }
+
+func newestMigration() (int64, error) {
+	names, err := fs.Glob(migrations.FS, "*.sql")
+	if err != nil {
+		return 0, fmt.Errorf("list migrations: %w", err)
+	}
+	var newest int64
+	for _, name := range names {
+		v, err := goose.NumericComponent(name)
+		if err != nil {
+			return 0, fmt.Errorf("read migration name %s: %w", name, err)
+		}
+		newest = max(newest, v)
+	}
+	return newest, nil
+}
+
+// Migration is the result of applying one migration.
+type Migration struct {
+	Version  int64
+	Name     string
+	Applied  bool
+	Duration time.Duration
+}
+
+// Migrate brings the database at the URL to the newest schema. Several at once wait for each other.
+func Migrate(ctx context.Context, url string) ([]Migration, error) {
+	if err := mayMigrate(ctx, url); err != nil {
+		return nil, err
+	}
+	p, closeDB, err := migrator(url)
+	if err != nil {
+		return nil, err
+	}
+	defer closeDB()
+	if err := ownSessions(ctx, url); err != nil {
+		return nil, err
+	}
+	results, err := p.Up(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate database: %w", err)
+	}
+	done := make([]Migration, len(results))
+	for i, r := range results {
+		done[i] = Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true, Duration: r.Duration}
+	}
+	return done, nil
+}
+
+// MigrationStatus lists all migrations and whether each is applied.
+func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
+	p, closeDB, err := migrator(url)
+	if err != nil {
+		return nil, err
+	}
+	defer closeDB()
+	states, err := p.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read migration status: %w", err)
+	}
+	list := make([]Migration, len(states))
+	for i, s := range states {
+		list[i] = Migration{Version: s.Source.Version, Name: s.Source.Path, Applied: s.State == goose.StateApplied}
+	}
+	return list, nil
+}
+
+func migrator(url string) (*goose.Provider, func(), error) {
+	connector, err := pq.NewConnector(url)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read database URL: %w", withoutURL(err))
+	}
+	db := sql.OpenDB(connector)
+	locker, err := newLocker()
+	if err != nil {
+		_ = db.Close()
+		return nil, nil, err
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, migrations.FS, goose.WithSessionLocker(locker))
+	if err != nil {
+		_ = db.Close()
+		return nil, nil, fmt.Errorf("read migrations: %w", err)
+	}
+	return p, func() { _ = db.Close() }, nil
+}

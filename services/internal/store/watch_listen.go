@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+)
+
+// Channels that the triggers notify.
+const (
+	hooksChannel   = "whisperer_hooks"
+	tenantsChannel = "whisperer_tenants"
+	backlogChannel = "whisperer_backlogs" // one hook
+	parkedChannel  = "whisperer_parked"   // hooks, with spaces between them
+	typesChannel   = "whisperer_event_types"
+)
+
+const (
+	listenRetry = time.Second
+	// listenPing is how often a silent connection is tried, and how long its answer may take: behind it, something may have
+	// stopped to forward.
+	listenPing   = 10 * time.Second
+	listenAnswer = 5 * time.Second
+)
+
+// listen has a poll made when there is something to find, until ctx ends. Nothing depends on it but how soon that is.
+func (w *Watch) listen(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.listenOnce(ctx)
+		w.rest(ctx, listenRetry, nil)
+	}
+}
+
+// listenOnce returns when its connection may not be one any more.
+func (w *Watch) listenOnce(ctx context.Context) {
+	lost := make(chan struct{}, 1)
+	listener := pq.NewListener(w.db.url, listenRetry, 10*listenRetry, func(e pq.ListenerEventType, _ error) {
+		if e != pq.ListenerEventConnected {
+			signal(lost)
+		}
+	})
+	closed := context.AfterFunc(ctx, func() { _ = listener.Close() }) // Listen waits for the database, whatever ctx says
+	defer func() {
+		if closed() {
+			_ = listener.Close()
+		}
+	}()
+	channels := []string{typesChannel}
+	if w.Hooks != nil {
+		channels = append(channels, hooksChannel, tenantsChannel, backlogChannel, parkedChannel)
+	}
+	for _, channel := range channels {
+		if err := listener.Listen(channel); err != nil {
+			return
+		}
+	}
+	ping := time.NewTicker(listenPing)
+	defer ping.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-lost:
+			return
+		case n := <-listener.Notify:
+			w.heard(n)
+		case <-ping.C:
+			if !answers(listener) {
+				return
+			}
+		}
+	}
+}
+
+// heard handles a notification; nil is one that may have been missed.
+func (w *Watch) heard(n *pq.Notification) {
+	if n != nil && (n.Channel == backlogChannel || n.Channel == parkedChannel) {
+		for text := range strings.FieldsSeq(n.Extra) {
+			if id, err := uuid.Parse(text); err == nil {
+				w.Hooks.PutBacklog(id)
+			}
+		}
+		return
+	}
+	w.wakeUp()
+}
+
+func answers(listener *pq.Listener) bool {
+	answer := make(chan error, 1)
+	go func() { answer <- listener.Ping() }() // it ends with the connection
+	select {
+	case err := <-answer:
+		return err == nil
+	case <-time.After(listenAnswer):
+		return false
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

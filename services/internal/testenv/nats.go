@@ -1,0 +1,136 @@
+package testenv
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/whisperer-oms/whisperer/services/internal/filelock"
+	"github.com/whisperer-oms/whisperer/services/internal/natsd"
+)
+
+const (
+	natsVariable = "WHISPERER_TEST_NATS_URL"
+	// emptyTimeout bounds the deletion of what another test has left.
+	emptyTimeout = 30 * time.Second
+)
+
+// NATS returns the URL of a nats-server whose JetStream is empty and the test's own until its end. Call it once for a
+// test and its subtests: with a server given by URL, a second call waits for the first one's test to end.
+func NATS(tb testing.TB) string {
+	tb.Helper()
+	allowed, err := sources(natsVariable, fromLocal)
+	if err != nil {
+		tb.Fatalf("nats-server for the tests: %v", err)
+	}
+	open := map[source]func(testing.TB) (string, error){
+		fromURL: natsFromURL, fromDocker: natsFromDocker, fromLocal: natsEmbedded,
+	}
+	var failures []error
+	for _, from := range allowed {
+		url, err := open[from](tb)
+		if err == nil {
+			return url
+		}
+		failures = append(failures, fmt.Errorf("%s: %w", from, err))
+	}
+	tb.Fatalf("no nats-server for the tests:\n%v", errors.Join(failures...))
+	return ""
+}
+
+func natsEmbedded(tb testing.TB) (string, error) {
+	tb.Helper()
+	s, err := natsd.Start(tb.Context(), natsd.Options{StoreDir: tb.TempDir(), Port: natsd.RandomPort})
+	if err != nil {
+		return "", err
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s.ClientURL(), nil
+}
+
+// natsFromURL takes a server for this test alone: the names of streams are the product's, so two tests cannot share it.
+func natsFromURL(tb testing.TB) (string, error) {
+	tb.Helper()
+	url, err := required(natsVariable)
+	if err != nil {
+		return "", err
+	}
+	name := fmt.Sprintf("whisperer-test-nats-%d-%x.lock", os.Geteuid(), sha256.Sum256([]byte(url)))
+	lock, err := filelock.Wait(tb.Context(), filepath.Join(os.TempDir(), name))
+	if err != nil {
+		return "", fmt.Errorf("wait for server: %w", err)
+	}
+	tb.Cleanup(lock.Release)
+	if err := emptyJetStream(tb.Context(), url); err != nil {
+		return "", fmt.Errorf("empty server: %w", err)
+	}
+	return url, nil
+}
+
+func emptyJetStream(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, emptyTimeout)
+	defer cancel()
+	conn, err := nats.Connect(url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	names := js.StreamNames(ctx)
+	var found []string
+	for name := range names.Name() {
+		found = append(found, name)
+	}
+	if err := names.Err(); err != nil {
+		return err
+	}
+	for _, name := range found {
+		if err := js.DeleteStream(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Listen returns what is published to the subject at the server from now on, as a function that waits for the next
+// message, at most ten seconds.
+func Listen(tb testing.TB, url, subject string) (next func() []byte) {
+	tb.Helper()
+	conn, err := nats.Connect(url)
+	if err != nil {
+		tb.Fatalf("connect to nats: %v", err)
+	}
+	tb.Cleanup(conn.Close)
+	sub, err := conn.SubscribeSync(subject)
+	if err == nil {
+		err = conn.Flush()
+	}
+	if err != nil {
+		tb.Fatalf("listen to %s: %v", subject, err)
+	}
+	return func() []byte {
+		tb.Helper()
+		msg, err := sub.NextMsg(10 * time.Second)
+		if err != nil {
+			tb.Fatalf("wait for a message on %s: %v", subject, err)
+		}
+		return msg.Data
+	}
+}

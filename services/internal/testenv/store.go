@@ -1,0 +1,70 @@
+package testenv
+
+import (
+	"database/sql"
+	"testing"
+
+	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+// storeConnections is how many connections a Store has: several, so that what waits for each other does so in tests, too.
+const storeConnections = 4
+
+// Store is an open store on a database of the test's own.
+type Store struct {
+	*store.DB
+
+	// URL leads to the database.
+	URL string
+	// Ring has the key that the store seals secrets with.
+	Ring *seal.Ring
+}
+
+// OpenStore opens a store on a database with the newest schema that is the test's own and is dropped at its end.
+func OpenStore(tb testing.TB) *Store {
+	tb.Helper()
+	ring, err := seal.ParseRing(seal.NewKey())
+	if err != nil {
+		tb.Fatalf("make key of the test's store: %v", err)
+	}
+	s := &Store{URL: Postgres(tb), Ring: ring}
+	if s.DB, err = store.Open(s.URL, storeConnections, ring); err != nil {
+		tb.Fatalf("open store of the test: %v", err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("close store of the test: %v", err)
+		}
+	})
+	return s
+}
+
+// Plain opens the database at the URL to those who look at it, or change it, behind the programs' backs.
+func Plain(tb testing.TB, url string) *sql.DB {
+	tb.Helper()
+	db, err := sql.Open("postgres", url)
+	if err != nil {
+		tb.Fatalf("open the test's database: %v", err)
+	}
+	tb.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// MakeToken makes a token and returns its plain text.
+func (s *Store) MakeToken(tb testing.TB, n store.NewToken) string {
+	tb.Helper()
+	plain, _, err := s.CreateToken(tb.Context(), "test", n)
+	if err != nil {
+		tb.Fatalf("make token %s: %v", n.Name, err)
+	}
+	return plain
+}
+
+// MakeTenant makes a tenant where there is none of that name.
+func (s *Store) MakeTenant(tb testing.TB, name string) {
+	tb.Helper()
+	if _, err := s.EnsureTenant(tb.Context(), "test", name); err != nil {
+		tb.Fatalf("make tenant %s: %v", name, err)
+	}
+}
