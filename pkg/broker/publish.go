@@ -48,28 +48,43 @@ func (c *Conn) PublishEvents(ctx context.Context, events []Outgoing) error {
 	return nil
 }
 
-// publish publishes at most maxPublished events, says which are stored, and returns the first error.
+// publish publishes at most maxPublished events, says which are stored, and returns the first error. Events that are given up
+// keep their room for as long as the server may still answer: else those that follow would have none.
 func (c *Conn) publish(ctx context.Context, events []Outgoing, stored []bool) error {
 	if err := c.publishing.Acquire(ctx, int64(len(events))); err != nil {
 		return err
 	}
-	defer c.publishing.Release(int64(len(events)))
 	var first error
 	futures := make([]jetstream.PubAckFuture, 0, len(events))
-	for _, e := range events {
-		future, err := c.js.PublishMsgAsync(c.Message(&e))
+	for i := range events {
+		future, err := c.js.PublishMsgAsync(c.Message(&events[i]))
 		if err != nil {
 			first = err
 			break
 		}
 		futures = append(futures, future)
 	}
+	ctx, cancel := context.WithTimeout(ctx, PublishDeadline)
+	defer cancel()
+	open := futures[:0]
 	for i, f := range futures {
-		err := wait(ctx, f)
+		done, err := settled(ctx, f)
+		if !done {
+			open = append(open, f)
+		}
 		stored[i] = err == nil
 		if first == nil {
 			first = err
 		}
+	}
+	c.publishing.Release(int64(len(events) - len(open)))
+	if len(open) > 0 {
+		go func(ctx context.Context) {
+			for _, f := range open {
+				_, _ = settled(ctx, f) // it takes no longer than the client's own timeout
+				c.publishing.Release(1)
+			}
+		}(context.WithoutCancel(ctx))
 	}
 	return first
 }
@@ -78,13 +93,19 @@ func (c *Conn) publish(ctx context.Context, events []Outgoing, stored []bool) er
 func wait(ctx context.Context, f jetstream.PubAckFuture) error {
 	ctx, cancel := context.WithTimeout(ctx, PublishDeadline)
 	defer cancel()
+	_, err := settled(ctx, f)
+	return err
+}
+
+// settled is wait without a deadline of its own; done is false where ctx ended first.
+func settled(ctx context.Context, f jetstream.PubAckFuture) (done bool, err error) {
 	select {
 	case <-f.Ok():
-		return nil
+		return true, nil
 	case err := <-f.Err():
-		return err
+		return true, err
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 }
 

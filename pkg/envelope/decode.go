@@ -3,9 +3,9 @@ package envelope
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +39,8 @@ type Published struct {
 	SourcesSince time.Time
 	// Ours says that we may have published it: only then it may have a type or an id that is ours alone.
 	Ours bool
+	// ID is that of an event for which neither its body nor the transport has one; empty for one that is derived from its place.
+	ID string
 }
 
 // Reason says in one fixed word why a message is no event.
@@ -91,14 +93,21 @@ type fields struct {
 // Decode reads an event: our envelope, a bare JSON document, CloudEvents 1.0 (structured by its content type, binary by
 // its ce- headers), or whisperer.v1.Event. What is missing comes from the transport. The error is a *RejectedError.
 func Decode(in Published) (webhook.Event, error) {
-	if len(in.Body) > webhook.MaxEventSize {
-		return webhook.Event{}, reject(TooLarge, "", "the body has %d bytes, and %d are allowed", len(in.Body), webhook.MaxEventSize)
+	if err := checkSize(in.Body); err != nil {
+		return webhook.Event{}, err
 	}
 	f, err := read(in)
 	if err != nil {
 		return webhook.Event{}, err
 	}
 	return f.event(in)
+}
+
+func checkSize(body []byte) error {
+	if len(body) > webhook.MaxEventSize {
+		return reject(TooLarge, "", "the body has %d bytes, and %d are allowed", len(body), webhook.MaxEventSize)
+	}
+	return nil
 }
 
 func read(in Published) (fields, error) {
@@ -121,116 +130,14 @@ func readJSON(in Published) (fields, error) {
 	if err := CheckJSON(in.Body, MaxDepth); err != nil {
 		return fields{}, err
 	}
-	f := fields{traceparent: header(in.Headers, "traceparent")}
-	parts, twice, isEnvelope := split(in.Body)
-	switch {
-	case !isEnvelope:
-		f.data = bytes.TrimSpace(in.Body)
-		return f, nil
-	case twice != "":
-		return f, reject(BadField, twice, "is there twice")
+	traceparent := header(in.Headers, "traceparent")
+	e, ok := open(in.Body)
+	if !ok {
+		return fields{data: bytes.TrimSpace(in.Body), traceparent: traceparent}, nil
 	}
-	for _, t := range []struct {
-		key  int
-		into *string
-	}{{keyID, &f.id}, {keyType, &f.typ}, {keyTime, &f.time}, {keyEntity, &f.entity}} {
-		raw := parts[t.key]
-		if raw == nil {
-			continue
-		}
-		var ok bool
-		if *t.into, ok = text(raw); !ok {
-			return f, reject(BadField, envelopeKeys[t.key], "must be a string")
-		}
-	}
-	f.context, f.filter, f.data = parts[keyContext], parts[keyFilter], parts[keyData]
-	return f, nil
-}
-
-// The keys of our envelope.
-const (
-	keyID = iota
-	keyType
-	keyTime
-	keyEntity
-	keyContext
-	keyFilter
-	keyData
-	keys
-)
-
-var envelopeKeys = [keys]string{"event_id", "event_type", "event_time", "entity", "current_context", "config_filter", "data"}
-
-// keyOf is which of the keys the name is, a string of valid JSON; -1 for none.
-func keyOf(name []byte) int {
-	if bytes.IndexByte(name, '\\') >= 0 {
-		plain, _ := text(name)
-		return slices.Index(envelopeKeys[:], plain)
-	}
-	name = name[1 : len(name)-1]
-	return slices.IndexFunc(envelopeKeys[:], func(key string) bool { return key == string(name) })
-}
-
-// split takes an envelope, which must be valid JSON, apart into the exact bytes of its values. ok is false for what is
-// no object with data and nothing that our envelope does not have: a bare document. twice names a key that repeats.
-func split(body []byte) (parts [keys]json.RawMessage, twice string, ok bool) {
-	i := skipSpace(body, 0)
-	if body[i] != '{' {
-		return parts, "", false
-	}
-	for i = skipSpace(body, i+1); body[i] != '}'; {
-		end := skipString(body, i)
-		key := keyOf(body[i:end])
-		if key < 0 {
-			return parts, "", false
-		}
-		i = skipSpace(body, skipSpace(body, end)+1) // over the colon
-		end = skipValue(body, i)
-		if parts[key] != nil {
-			twice = envelopeKeys[key]
-		}
-		parts[key] = body[i:end]
-		if i = skipSpace(body, end); body[i] == ',' {
-			i = skipSpace(body, i+1)
-		}
-	}
-	return parts, twice, parts[keyData] != nil
-}
-
-func skipSpace(body []byte, i int) int {
-	for i < len(body) && (body[i] == ' ' || body[i] == '\n' || body[i] == '\t' || body[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-// skipValue returns where the value that begins at i ends; the text is valid JSON.
-func skipValue(body []byte, i int) int {
-	level := 0
-	for i < len(body) {
-		switch body[i] {
-		case '"':
-			if i = skipString(body, i); level == 0 {
-				return i
-			}
-			continue
-		case '{', '[':
-			level++
-		case '}', ']':
-			if level == 0 { // ends what a number or a word is in
-				return i
-			}
-			if level--; level == 0 {
-				return i + 1
-			}
-		case ',', ' ', '\n', '\t', '\r':
-			if level == 0 {
-				return i
-			}
-		}
-		i++
-	}
-	return i
+	f, err := e.fields()
+	f.traceparent = traceparent
+	return f, err
 }
 
 func readProtobuf(body []byte) (fields, error) {
@@ -270,7 +177,7 @@ func (f fields) event(in Published) (webhook.Event, error) {
 		return e, reject(BadField, "data", "is missing")
 	}
 	if e.ID == "" {
-		e.ID = header(in.Headers, "Nats-Msg-Id")
+		e.ID = cmp.Or(header(in.Headers, "Nats-Msg-Id"), in.ID)
 	}
 	if e.ID == "" {
 		e.ID = webhook.EventIDFromStream(in.Seq, in.PublishedAt)

@@ -18,10 +18,19 @@ func CheckJSON(body []byte, most int) error {
 		return reject(Unreadable, "", "the body is empty")
 	case !utf8.Valid(body):
 		return reject(Unreadable, "", "the body is not UTF-8")
-	case depth(body, most) > most:
-		return reject(Unreadable, "", "the body nests more than %d levels", most)
-	case !gjson.ValidBytes(body):
+	}
+	if err := checkDepth(body, most); err != nil {
+		return err
+	}
+	if !gjson.ValidBytes(body) {
 		return reject(Unreadable, "", "the body is not JSON")
+	}
+	return nil
+}
+
+func checkDepth(body []byte, most int) error {
+	if depth(body, most) > most {
+		return reject(Unreadable, "", "the body nests more than %d levels", most)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -51,17 +50,10 @@ func compact(raw []byte) []byte {
 	return b.Bytes()
 }
 
-// publishKey is the idempotency key of a request that publishes; white space makes no other body.
-func publishKey(key string, body []byte) (store.IdempotencyKey, error) {
-	k, err := idempotencyKey(key, body)
-	k.Fingerprint = sha256.Sum256(compact(body))
-	return k, err
-}
-
 // checkKnown refuses what was published before with other content: the same idempotency key, or the same event id. Where the
 // database cannot be asked in time events go on, and a worker tells.
-func (s *server) checkKnown(ctx context.Context, p *publication, key store.IdempotencyKey, pointers []string) error {
-	if problem := p.conflicts(pointers, p.twice()); problem != nil {
+func (s *server) checkKnown(ctx context.Context, p *publication, key store.IdempotencyKey) error {
+	if problem := p.conflicts(p.twice()); problem != nil {
 		return problem
 	}
 	asked := make([]store.Published, 0, len(p.events))
@@ -69,6 +61,9 @@ func (s *server) checkKnown(ctx context.Context, p *publication, key store.Idemp
 		if p.given[i] {
 			asked = append(asked, store.Published{EventKey: p.key(i), At: p.now.Add(time.Minute)}) // clocks may differ
 		}
+	}
+	if key.Key == "" && len(asked) == 0 {
+		return nil
 	}
 	seen, err := daemon.Within(ctx, knownTimeout, func(ctx context.Context) (map[store.EventKey]store.SeenEvent, error) {
 		if key.Key != "" {
@@ -85,7 +80,7 @@ func (s *server) checkKnown(ctx context.Context, p *publication, key store.Idemp
 		s.log.Warn("events are published without looking up their ids", zap.String("tenant", p.tenant), zap.Error(err))
 		return nil
 	}
-	if problem := p.conflicts(pointers, seen); problem != nil {
+	if problem := p.conflicts(seen); problem != nil {
 		return problem
 	}
 	return nil
@@ -95,10 +90,16 @@ func (p *publication) key(i int) store.EventKey {
 	return store.EventKey{Tenant: p.tenant, ID: p.events[i].ID}
 }
 
-// twice are the events of the request itself, the first of each id.
+// twice are the events of the request itself that came with ids, the first of each id.
 func (p *publication) twice() map[store.EventKey]store.SeenEvent {
-	first := make(map[store.EventKey]store.SeenEvent, len(p.events))
+	if len(p.events) == 1 {
+		return nil
+	}
+	first := map[store.EventKey]store.SeenEvent{}
 	for i := range p.events {
+		if !p.given[i] {
+			continue
+		}
 		if _, there := first[p.key(i)]; !there {
 			digest := p.events[i].Digest()
 			first[p.key(i)] = store.SeenEvent{Digest: digest[:]}
@@ -108,12 +109,18 @@ func (p *publication) twice() map[store.EventKey]store.SeenEvent {
 }
 
 // conflicts is the answer to events whose ids are others' already; nil where there is none.
-func (p *publication) conflicts(pointers []string, known map[store.EventKey]store.SeenEvent) *Problem {
+func (p *publication) conflicts(known map[store.EventKey]store.SeenEvent) *Problem {
+	if len(known) == 0 {
+		return nil
+	}
 	problem := newProblem(http.StatusConflict, "An event with this id and another body was published within 24 hours. Nothing was published.")
 	for i := range p.events {
-		digest := p.events[i].Digest()
-		if before, there := known[p.key(i)]; there && !bytes.Equal(before.Digest, digest[:]) {
-			problem.Errors = append(problem.Errors, FieldProblem{Pointer: pointers[i] + "/event_id", Detail: "is the id of another event"})
+		before, there := known[p.key(i)]
+		if !there {
+			continue
+		}
+		if digest := p.events[i].Digest(); !bytes.Equal(before.Digest, digest[:]) {
+			problem.Errors = append(problem.Errors, FieldProblem{Pointer: p.pointer(i) + "/event_id", Detail: "is the id of another event"})
 		}
 	}
 	if len(problem.Errors) == 0 {
@@ -123,7 +130,7 @@ func (p *publication) conflicts(pointers []string, known map[store.EventKey]stor
 }
 
 // notStored is the answer where not all events are known to be stored: it names those.
-func notStored(err error, pointers []string) *Problem {
+func (p *publication) notStored(err error) *Problem {
 	problem := newProblem(http.StatusServiceUnavailable, "The events could not be stored now. Try again soon.").with("Retry-After", "1")
 	failed, ok := errors.AsType[*bus.PublishError](err)
 	if !ok {
@@ -131,10 +138,10 @@ func notStored(err error, pointers []string) *Problem {
 	}
 	for i, stored := range failed.Stored {
 		if !stored {
-			problem.Errors = append(problem.Errors, FieldProblem{Pointer: pointers[i], Detail: "is not known to be stored"})
+			problem.Errors = append(problem.Errors, FieldProblem{Pointer: p.pointer(i), Detail: "is not known to be stored"})
 		}
 	}
-	if len(problem.Errors) < len(pointers) {
+	if len(problem.Errors) < len(p.outgoing) {
 		problem.Detail = "Some events could not be stored now: those in errors. The others are stored. Try again soon."
 	}
 	return problem

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -226,11 +225,10 @@ func idempotencyKey(key string, body []byte) (store.IdempotencyKey, error) {
 	if len(key) > 255 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return store.IdempotencyKey{}, badParameter("Idempotency-Key", "must be at most 255 visible ASCII characters")
 	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, body); err != nil {
-		return store.IdempotencyKey{}, badBody("", "the body is not JSON")
+	if key == "" {
+		return store.IdempotencyKey{}, nil
 	}
-	return store.IdempotencyKey{Key: key, Fingerprint: sha256.Sum256(compact.Bytes())}, nil
+	return store.IdempotencyKey{Key: key, Fingerprint: sha256.Sum256(compact(body))}, nil
 }
 
 func (s *server) replaceHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {

@@ -172,6 +172,8 @@ type route struct {
 	lookUp bool
 	// limit bounds the handler; 0 for storeTimeout.
 	limit time.Duration
+	// punctual says that the handler ends with its context, so that it needs no goroutine that can be left behind.
+	punctual bool
 }
 
 // call is what the guard found out about a request.
@@ -204,13 +206,18 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 	op.Responses = s.problems(r, &op)
 	op.Middlewares = huma.Middlewares{s.admission(r)}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := daemon.Within(ctx, limit, func(ctx context.Context) (*O, error) {
+		do := func(ctx context.Context) (*O, error) {
 			c := callOf(ctx)
 			if !r.lookUp {
 				return handle(ctx, c, in)
 			}
 			return lookUp(ctx, s, c, func(ctx context.Context) (*O, error) { return handle(ctx, c, in) })
-		})
+		}
+		within := daemon.Within[*O]
+		if r.punctual {
+			within = withTimeout[*O]
+		}
+		out, err := within(ctx, limit, do)
 		if err != nil {
 			return nil, s.problem(ctx, err)
 		}
@@ -231,6 +238,12 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 			Required: !r.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: r.body}},
 		}
 	}
+}
+
+func withTimeout[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return do(ctx)
 }
 
 // lookUp does something within the share of looking things up that the caller's tenant and token have.
