@@ -7,56 +7,27 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Hook is a hook as the API shows it: without its secrets.
-type Hook struct {
-	ID               uuid.UUID `json:"id"`
-	Name             string    `json:"name"`
-	EventType        string    `json:"event_type"`
-	EventTypes       []string  `json:"event_types"`
-	TargetURL        string    `json:"target_url"`
-	NotificationType string    `json:"notification_type"`
-	HasSecret        bool      `json:"has_secret"`
-	// PublicKey verifies the signatures of an ed25519 key; empty for other secrets.
-	PublicKey            string             `json:"public_key"`
-	HasAPIKey            bool               `json:"has_api_key"`
-	AdditionalHeaders    map[string]string  `json:"additional_headers"`
-	Callback             *webhook.Callback  `json:"callback"`
-	RetryCountdownConfig json.RawMessage    `json:"retry_countdown_config"`
-	Config               json.RawMessage    `json:"config"`
-	IsActive             bool               `json:"is_active"`
-	Status               webhook.HookStatus `json:"status"`
-	DisabledReason       string             `json:"disabled_reason"`
-	// Unreadable says why the API cannot read all of the hook; empty where it can.
-	Unreadable   string    `json:"unreadable"`
-	CreatedDate  time.Time `json:"created_date"`
-	ModifiedDate time.Time `json:"modified_date"`
-	Version      int64     `json:"version"`
-}
+type (
+	// Hook is a hook as the API shows it: without its secrets.
+	Hook = api.Hook
+	// HookFields are the fields of a hook that a caller sets.
+	HookFields = api.HookFields
+	// Field is a field of a change: absent (its zero value, left as it is), null, or a value.
+	Field[T any] = api.Field[T]
+)
 
-// HookFields are the fields of a hook that a caller sets. Creating needs EventTypes and TargetURL; what is absent gets
-// its default then, and is left as it is by a change.
-type HookFields struct {
-	Name                 Field[string]             `json:"name,omitzero"`
-	EventType            Field[string]             `json:"event_type,omitzero"`
-	EventTypes           Field[[]string]           `json:"event_types,omitzero"`
-	TargetURL            Field[string]             `json:"target_url,omitzero"`
-	NotificationType     Field[string]             `json:"notification_type,omitzero"`
-	SecretKey            Field[string]             `json:"secret_key,omitzero"`
-	APIKey               Field[string]             `json:"api_key,omitzero"`
-	AdditionalHeaders    Field[map[string]string]  `json:"additional_headers,omitzero"`
-	Callback             Field[webhook.Callback]   `json:"callback,omitzero"`
-	RetryCountdownConfig Field[json.RawMessage]    `json:"retry_countdown_config,omitzero"`
-	Config               Field[json.RawMessage]    `json:"config,omitzero"`
-	IsActive             Field[bool]               `json:"is_active,omitzero"`
-	Status               Field[webhook.HookStatus] `json:"status,omitzero"`
-}
+// Set makes a field with a value.
+func Set[T any](v T) Field[T] { return api.Set(v) }
+
+// Null makes a field that clears what is there.
+func Null[T any]() Field[T] { return api.Null[T]() }
 
 // HookFilter narrows a list of hooks; zero fields don't.
 type HookFilter struct {

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -109,6 +110,9 @@ type Field struct {
 
 // Flag is a flag of hook create and hook update.
 type Flag struct{ Name, Short, Placeholder string }
+
+// Sentence is what the field is for, in one sentence.
+func (f *Field) Sentence() string { return cmp.Or(f.Short, f.Help+".") }
 
 // Plain reports whether the field can be set by Set alone, whatever else was sent with it.
 func (f *Field) Plain() bool { return f.at != nil && !f.ReadOnly && !f.special() }

@@ -44,6 +44,10 @@ var identityFields = []Field{
 		at: func(h *Hook) any { return &h.TargetURL }, check: (*Hook).checkTarget, searched: true, Kept: true,
 	},
 	{
+		Name: "status", Kind: KindText, Help: "active or paused", Kept: true,
+		at: func(h *Hook) any { return &h.Status }, check: (*Hook).checkStatus, searched: true,
+	},
+	{
 		Name: "notification_type", Kind: KindText, Help: "rest, the only one there is",
 		at: func(h *Hook) any { return &h.NotificationType }, set: (*Hook).setNotificationType, check: (*Hook).checkNotificationType, Kept: true,
 	},
@@ -112,10 +116,6 @@ var sendingFields = []Field{
 // stateFields say whether the hook is at work, and since when.
 var stateFields = []Field{
 	{Name: "is_active", Kind: KindFlag, Help: "false pauses the hook", Shown: "Whether the status is active"},
-	{
-		Name: "status", Kind: KindText, Help: "active or paused", Kept: true,
-		at: func(h *Hook) any { return &h.Status }, check: (*Hook).checkStatus, searched: true,
-	},
 	{
 		Name: "disabled_reason", Kind: KindText, ReadOnly: true, Help: "Why the status is disabled",
 		at: func(h *Hook) any { return &h.DisabledReason }, searched: true,

@@ -117,6 +117,7 @@ func Run(ctx context.Context, p Program) int {
 }
 
 func newParser(c *commands, options ...kong.Option) (*kong.Kong, error) {
+	c.Hook.Create.hookFlags, c.Hook.Update.hookFlags = newHookFlags(), newHookFlags()
 	return kong.New(c, append(options,
 		kong.Name("whisperer"), kong.Description(description), kong.Vars{"data_dir": DataDir, "scenarios": scenarioNames()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}))...)

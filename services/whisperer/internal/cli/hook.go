@@ -58,7 +58,7 @@ func (c *hookList) Run(ctx context.Context, a *app) error {
 		t.row("ID", "NAME", "STATUS", "EVENT TYPES", "TARGET")
 		for _, h := range hooks {
 			status := string(h.Status)
-			if h.Unreadable != "" {
+			if h.Unreadable != nil {
 				status += ", cannot be read"
 			}
 			t.row(h.ID.String(), h.Name, status, strings.Join(h.EventTypes, " "), h.TargetURL)
@@ -92,14 +92,14 @@ func (a *app) printHook(h client.Hook) error {
 			status += ": " + h.DisabledReason
 		}
 		t.row("status", status)
-		if h.Unreadable != "" {
-			t.row("cannot be read", h.Unreadable)
+		if h.Unreadable != nil {
+			t.row("cannot be read", *h.Unreadable)
 		}
 		t.row("event types", strings.Join(h.EventTypes, " "))
 		t.row("target", h.TargetURL)
 		t.row("signed", yesNo(h.HasSecret))
-		if h.PublicKey != "" {
-			t.row("public key", h.PublicKey)
+		if h.PublicKey != nil {
+			t.row("public key", *h.PublicKey)
 		}
 		t.row("api key", yesNo(h.HasAPIKey))
 		for name, value := range sorted(h.AdditionalHeaders) {

@@ -3,27 +3,53 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// hookFlags are the fields of a hook that both create and update take.
+// hookFlags are the fields of a hook that both create and update take: --file, and a flag for each field that has one.
 type hookFlags struct {
-	File      string   `help:"Take fields from a JSON file as the API has them (- for standard input); flags win over it." placeholder:"FILE"`
-	EventType []string `help:"Event type or pattern; may be repeated." short:"e" placeholder:"TYPE"`
-	TargetURL *string  `help:"Where to deliver." short:"t" placeholder:"URL"`
-	Name      *string  `help:"To tell hooks apart." placeholder:"TEXT"`
-	Secret    *string  `help:"Sign with this secret; empty for no signatures." xor:"secret" placeholder:"TEXT"`
-	APIKey    *string  `help:"Send this as X-API-Key; empty for none." placeholder:"TEXT"`
-	Header    []string `help:"Send this header too, as 'Name: value'; may be repeated." sep:"none" placeholder:"HEADER"`
-	Callback  *string  `help:"What to do with outcomes: JSON, @FILE or -; null for nothing." placeholder:"JSON"`
-	Retry     *string  `help:"Retry schedule: JSON, @FILE or -; null for the default." placeholder:"JSON"`
-	Config    *string  `help:"Config object: JSON, @FILE or -." placeholder:"JSON"`
+	File string `help:"Take fields from a JSON file as the API has them (- for standard input); flags win over it." placeholder:"FILE"`
+
+	// Described is a pointer to a struct that has what was given, in the order of flagFields.
+	Described kong.Plugins `embed:""`
+}
+
+// newHookFlags has a flag for each field of a hook that has one.
+func newHookFlags() hookFlags {
+	var members []reflect.StructField
+	for i, f := range flagFields() {
+		tag := fmt.Sprintf(`name:%q help:%q placeholder:%q`, f.Flag.Name, f.Sentence(), f.Flag.Placeholder)
+		if f.Flag.Short != "" {
+			tag += fmt.Sprintf(` short:%q`, f.Flag.Short)
+		}
+		if f.Name == "secret_key" {
+			tag += ` xor:"secret"` // with --generate-secret
+		}
+		kind := reflect.TypeFor[*string]()
+		switch f.Kind {
+		case webhook.KindTexts:
+			kind = reflect.TypeFor[[]string]()
+		case webhook.KindTextMap:
+			kind, tag = reflect.TypeFor[[]string](), tag+` sep:"none"`
+		}
+		members = append(members, reflect.StructField{Name: fmt.Sprintf("Field%d", i), Type: kind, Tag: reflect.StructTag(tag)})
+	}
+	return hookFlags{Described: kong.Plugins{reflect.New(reflect.StructOf(members)).Interface()}}
+}
+
+// flagFields are the fields that have a flag.
+func flagFields() []webhook.Field {
+	return slices.DeleteFunc(slices.Clone(webhook.Fields()), func(f webhook.Field) bool { return f.Flag.Name == "" })
 }
 
 func (c *hookFlags) fields(a *app) (client.HookFields, error) {
@@ -31,61 +57,58 @@ func (c *hookFlags) fields(a *app) (client.HookFields, error) {
 	if err := c.fromFile(a, &f); err != nil {
 		return f, err
 	}
-	if len(c.EventType) > 0 {
-		f.EventType, f.EventTypes = client.Field[string]{}, client.Set(c.EventType)
-	}
-	for _, text := range []struct {
-		flag  *string
-		field *client.Field[string]
-	}{{c.TargetURL, &f.TargetURL}, {c.Name, &f.Name}, {c.Secret, &f.SecretKey}, {c.APIKey, &f.APIKey}} {
-		switch {
-		case text.flag == nil:
-		case *text.flag == "" && text.field != &f.TargetURL && text.field != &f.Name:
-			*text.field = client.Null[string]()
-		default:
-			*text.field = client.Set(*text.flag)
-		}
-	}
-	if len(c.Header) > 0 {
-		headers := map[string]string{}
-		for _, line := range c.Header {
-			name, value, ok := strings.Cut(line, ":")
-			if !ok {
-				return f, usage("--header: %q is not 'Name: value'", line)
+	given := reflect.ValueOf(c.Described[0]).Elem()
+	for i, field := range flagFields() {
+		value, err := flagValue(a, &field, given.Field(i))
+		if err != nil || value == nil {
+			if err != nil {
+				return f, err
 			}
-			headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+			continue
 		}
-		f.AdditionalHeaders = client.Set(headers)
+		if field.Name == "event_types" {
+			f.EventType = client.Field[string]{}
+		}
+		raw, err := json.Marshal(map[string]any{field.Name: value})
+		if err != nil {
+			return f, fmt.Errorf("encode %s: %w", field.Name, err)
+		}
+		if json.Unmarshal(raw, &f) != nil {
+			return f, usage("--%s: must be %s", field.Flag.Name, field.Kind.Expects())
+		}
 	}
-	return f, c.jsonFields(a, &f)
+	return f, nil
 }
 
-func (c *hookFlags) jsonFields(a *app, f *client.HookFields) error {
-	if c.Retry != nil {
-		raw, err := a.readJSON("retry", *c.Retry)
-		if err != nil {
-			return err
-		}
-		f.RetryCountdownConfig = client.Set(raw)
+// flagValue is what a flag says of its field; nil where it was not given.
+func flagValue(a *app, f *webhook.Field, given reflect.Value) (any, error) {
+	if given.IsNil() {
+		return nil, nil //nolint:nilnil // not given
 	}
-	if c.Config != nil {
-		raw, err := a.readJSON("config", *c.Config)
-		if err != nil {
-			return err
+	switch v := given.Interface().(type) {
+	case []string:
+		if f.Kind != webhook.KindTextMap {
+			return v, nil
 		}
-		f.Config = client.Set(raw)
+		members := map[string]string{}
+		for _, text := range v {
+			at := strings.IndexAny(text, ":=")
+			if at < 0 {
+				return nil, usage("--%s: %q is not 'Name: value'", f.Flag.Name, text)
+			}
+			members[strings.TrimSpace(text[:at])] = strings.TrimSpace(text[at+1:])
+		}
+		return members, nil
+	case *string:
+		switch {
+		case f.Kind != webhook.KindText:
+			return a.readJSON(f.Flag.Name, *v)
+		case *v == "" && f.Hidden:
+			return json.RawMessage("null"), nil
+		}
+		return *v, nil
 	}
-	if c.Callback != nil {
-		raw, err := a.readJSON("callback", *c.Callback)
-		if err != nil {
-			return err
-		}
-		f.Callback = client.Field[webhook.Callback]{}
-		if err := json.Unmarshal(raw, &f.Callback); err != nil {
-			return usage("--callback: is not an object with url or subject, and on")
-		}
-	}
-	return nil
+	return nil, nil //nolint:nilnil // newHookFlags makes no others
 }
 
 // fromFile reads --file, refusing what is no field by name.

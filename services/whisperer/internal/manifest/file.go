@@ -41,10 +41,28 @@ type Options struct {
 	CanonicalURL func(string) string
 }
 
-// fieldNames are the fields of a hook in the order in which they are written.
-var fieldNames = [...]string{
-	"name", "event_types", "target_url", "status", "secret_key", "api_key", "additional_headers", "callback",
-	"retry_countdown_config", "config",
+// described are the fields of a hook that a file can have, in the order in which they are written.
+func described() []webhook.Field {
+	return slices.DeleteFunc(slices.Clone(webhook.Fields()), func(f webhook.Field) bool {
+		return f.ReadOnly || slices.Contains([]string{"event_type", "notification_type", "is_active"}, f.Name)
+	})
+}
+
+// fieldNames are their names.
+func fieldNames() []string {
+	var names []string
+	for _, f := range described() {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// otherwise is what the absence of a field means; ok is false for one that is left as it is then.
+func otherwise(f *webhook.Field) (value any, ok bool) {
+	if f.Kind == webhook.KindTextMap || f.Name == "config" {
+		return map[string]any{}, !f.Kept
+	}
+	return nil, !f.Kept
 }
 
 // Read reads a file. The error names every line that is wrong. Variables that are not set are no error; see Missing.
@@ -146,15 +164,15 @@ func hook(r *reader, n *yaml.Node, o Options) (Hook, error) {
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
-		if !slices.Contains(fieldNames[:], key.Value) {
-			return h, fmt.Errorf("line %d: %s is none of %s", key.Line, key.Value, strings.Join(fieldNames[:], ", "))
+		if !slices.Contains(fieldNames(), key.Value) {
+			return h, fmt.Errorf("line %d: %s is none of %s", key.Line, key.Value, strings.Join(fieldNames(), ", "))
 		}
 		if _, twice := h.fields[key.Value]; twice {
 			return h, fmt.Errorf("line %d: %s is there twice", key.Line, key.Value)
 		}
 		v, err := r.read(n.Content[i+1])
-		if err == nil && key.Value == "additional_headers" {
-			err = headerTexts(n.Content[i+1])
+		if f := webhook.FieldNamed(key.Value); err == nil && f.Kind == webhook.KindTextMap {
+			err = onlyTexts(key.Value, n.Content[i+1])
 		}
 		if err != nil {
 			return h, err
@@ -167,9 +185,8 @@ func hook(r *reader, n *yaml.Node, o Options) (Hook, error) {
 	return h, nil
 }
 
-// headerTexts refuses header values that YAML takes for something else than text: 01234 would be another number, and 1.10
-// another text.
-func headerTexts(n *yaml.Node) error {
+// onlyTexts refuses members that YAML takes for something else than text: 01234 would be another number, and 1.10 another text.
+func onlyTexts(field string, n *yaml.Node) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -179,7 +196,7 @@ func headerTexts(n *yaml.Node) error {
 			v = v.Alias
 		}
 		if v.Kind != yaml.ScalarNode || v.ShortTag() != "!!str" {
-			return fmt.Errorf("line %d: additional_headers: %s is no text: write its value in quotes", name.Line, name.Value)
+			return fmt.Errorf("line %d: %s: %s is no text: write its value in quotes", name.Line, field, name.Value)
 		}
 	}
 	return nil
@@ -223,23 +240,31 @@ func (h *Hook) check(o Options, incomplete bool) error {
 }
 
 func (h *Hook) validate(fields client.HookFields, incomplete bool) error {
-	config, err := webhook.ParseConfig(orZero(fields.Config))
-	if err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
 	status := firstOf(orZero(fields.Status), webhook.Active)
 	if status == webhook.Disabled {
 		return errors.New("status: can be active or paused")
 	}
-	d := webhook.Hook{
-		Name: h.Name, EventTypes: webhook.CanonicalEventTypes(orZero(fields.EventTypes)), TargetURL: orZero(fields.TargetURL),
-		NotificationType: webhook.NotificationREST, APIKey: orZero(fields.APIKey), Headers: orZero(fields.AdditionalHeaders),
-		RetryConfig: orZero(fields.RetryCountdownConfig), Config: config, Status: status,
+	d := webhook.Hook{EventTypes: webhook.CanonicalEventTypes(orZero(fields.EventTypes)), TargetURL: orZero(fields.TargetURL), Status: status}
+	var err error
+	if d.Config, err = webhook.ParseConfig(orZero(fields.Config)); err != nil {
+		return fmt.Errorf("config: %w", err)
 	}
-	if c := orZero(fields.Callback); c.Subject == "" && (c.URL != "" || len(c.On) > 0) { // a subject's prefix is the tenant's
-		d.Callback = &c
+	for _, f := range webhook.Fields() {
+		if !f.Plain() {
+			continue
+		}
+		raw, err := json.Marshal(h.fields[f.Name].real)
+		if err == nil {
+			err = f.Set(&d, raw)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
 	}
-	if incomplete {
+	if d.Callback != nil && d.Callback.Subject != "" { // a subject's prefix is the tenant's
+		d.Callback = nil
+	}
+	if d.APIKey = orZero(fields.APIKey); incomplete {
 		d.APIKey, d.Headers = "", nil
 	}
 	return d.Validate()
@@ -256,7 +281,7 @@ func (h *Hook) api(names []string) (client.HookFields, error) {
 	}
 	for _, name := range names {
 		if _, there := picked[name]; !there {
-			picked[name] = defaults[name]
+			picked[name], _ = otherwise(webhook.FieldNamed(name))
 		}
 	}
 	err := strict(picked, &fields)
@@ -273,11 +298,6 @@ func callback(v any) any {
 		return nil
 	}
 	return c.Normal()
-}
-
-// defaults are what absent fields mean. Those that are not here are left as they are.
-var defaults = map[string]any{
-	"additional_headers": map[string]any{}, "callback": nil, "retry_countdown_config": nil, "config": map[string]any{},
 }
 
 // strict puts a value into a struct by its JSON names, refusing what is no field.

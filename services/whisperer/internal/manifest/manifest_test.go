@@ -182,8 +182,8 @@ func TestWriteRefusesWhatAViewerSees(t *testing.T) {
 
 func TestAHookThatCannotBeReadIsLeftOutAndNotPruned(t *testing.T) {
 	t.Parallel()
-	const why = "its secrets are sealed with\nanother key"
-	hooks := []client.Hook{hook(func(*client.Hook) {}), hook(func(h *client.Hook) { h.Name, h.TargetURL, h.Unreadable = "foreign", "http://d/", why })}
+	why := "its secrets are sealed with\nanother key"
+	hooks := []client.Hook{hook(func(*client.Hook) {}), hook(func(h *client.Hook) { h.Name, h.TargetURL, h.Unreadable = "foreign", "http://d/", &why })}
 	text, _, err := manifest.Write("acme", hooks, nil)
 	require.NoError(t, err)
 	require.Contains(t, string(text), "# Left out is hook")

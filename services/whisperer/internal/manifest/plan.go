@@ -98,7 +98,7 @@ func (f *File) Plan(have []client.Hook, types []client.EventType, o PlanOptions)
 	for i := range have {
 		if h := &have[i]; !taken[h.ID] && !o.OnlyNew {
 			c := Change{Kind: Leave, Noun: OfHook, Name: firstOf(h.Name, h.TargetURL), Hook: &h.ID}
-			if o.Prune && h.Unreadable == "" { // an export leaves such a hook out
+			if o.Prune && h.Unreadable == nil { // an export leaves such a hook out
 				c.Kind = Delete
 			}
 			others = append(others, c)
@@ -145,7 +145,7 @@ func (h *Hook) create() (Change, error) {
 	c := Change{Kind: Create, Noun: OfHook, Name: h.Name}
 	var err error
 	c.fields, err = h.api(nil)
-	for _, name := range fieldNames {
+	for _, name := range fieldNames() {
 		if v, there := h.fields[name]; there && name != "name" {
 			c.Fields = append(c.Fields, FieldChange{Name: name, New: shown(name, v.shown)})
 		}
@@ -163,7 +163,7 @@ func (h *Hook) update(have *client.Hook, o PlanOptions) (c Change, differs bool,
 	target, _ := h.fields["target_url"].real.(string)
 	moved := !webhook.SameOrigin(have.TargetURL, target)
 	var names []string
-	for _, name := range fieldNames {
+	for _, name := range fieldNames() {
 		options := o
 		if moved && name != "secret_key" { // the API wants to hear what goes to another host
 			options.Secrets = true
@@ -193,11 +193,11 @@ func (h *Hook) compare(name string, current map[string]any, have *client.Hook, o
 		return secretChange(name, v, there, have.HasAPIKey, o)
 	}
 	if !there {
-		otherwise, has := defaults[name]
+		absent, has := otherwise(webhook.FieldNamed(name))
 		if !has {
 			return FieldChange{}, false
 		}
-		v = value{real: otherwise, shown: otherwise}
+		v = value{real: absent, shown: absent}
 	}
 	old := current[name]
 	if same(asShown(name, v.real, o.Secrets), old) {
@@ -234,22 +234,16 @@ func secretChange(name string, v value, there, has bool, o PlanOptions) (FieldCh
 
 // currentFields are the tenant's hook as the file would have it.
 func currentFields(h *client.Hook) (map[string]any, error) {
-	headers := h.AdditionalHeaders
-	if headers == nil {
-		headers = map[string]string{}
-	}
-	fields := map[string]any{
-		"name": h.Name, "event_types": h.EventTypes, "target_url": h.TargetURL, "status": h.Status, "additional_headers": headers,
-		"callback": nil, "retry_countdown_config": h.RetryCountdownConfig, "config": h.Config,
-	}
-	if h.Callback != nil {
-		fields["callback"] = h.Callback
-	}
-	out, ok := plain(fields).(map[string]any)
+	fields, ok := plain(h).(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("read hook %s: %w", h.ID, webhook.ErrInvalid)
 	}
-	return out, nil
+	for _, f := range described() {
+		if absent, has := otherwise(&f); has && fields[f.Name] == nil {
+			fields[f.Name] = absent
+		}
+	}
+	return fields, nil
 }
 
 // plain is a value as JSON reads it, numbers as they are written; nil where it is no JSON.

@@ -36,8 +36,8 @@ func Write(tenant string, hooks []client.Hook, types []client.EventType) (text [
 	list := &yaml.Node{Kind: yaml.SequenceNode}
 	var left []string                      // hooks that cannot be written
 	for i := len(hooks) - 1; i >= 0; i-- { // the oldest first
-		if why := hooks[i].Unreadable; why != "" {
-			left = append(left, fmt.Sprintf("Left out is hook %s %q, which the API cannot read: %s", hooks[i].ID, hooks[i].Name, why))
+		if why := hooks[i].Unreadable; why != nil {
+			left = append(left, fmt.Sprintf("Left out is hook %s %q, which the API cannot read: %s", hooks[i].ID, hooks[i].Name, *why))
 			continue
 		}
 		h, err := w.hook(&hooks[i])
@@ -97,31 +97,23 @@ func (w *writer) hook(h *client.Hook) (*yaml.Node, error) {
 	if h.HasAPIKey {
 		put(node, "api_key", w.variable(name, "API_KEY"))
 	}
-	if len(h.AdditionalHeaders) > 0 {
-		for _, value := range h.AdditionalHeaders {
-			if value == "***" {
-				return nil, ErrHidden
-			}
-		}
-		raw, err := json.Marshal(h.AdditionalHeaders)
-		if err != nil {
-			return nil, err
-		}
-		if err := putJSON(node, "additional_headers", raw); err != nil {
-			return nil, err
+	for _, value := range h.AdditionalHeaders {
+		if value == "***" {
+			return nil, ErrHidden
 		}
 	}
-	if h.Callback != nil {
-		raw, err := json.Marshal(h.Callback)
-		if err != nil {
-			return nil, err
-		}
-		if err := putJSON(node, "callback", raw); err != nil {
-			return nil, err
-		}
-	}
-	if err := putJSON(node, "retry_countdown_config", h.RetryCountdownConfig); err != nil {
+	var current map[string]json.RawMessage
+	if err := strict(h, &current); err != nil {
 		return nil, err
+	}
+	for _, f := range described() {
+		absent, has := otherwise(&f)
+		if !has || f.Name == "config" || same(current[f.Name], absent) {
+			continue
+		}
+		if err := putJSON(node, f.Name, current[f.Name]); err != nil {
+			return nil, err
+		}
 	}
 	return node, w.config(node, name, h.Config)
 }
