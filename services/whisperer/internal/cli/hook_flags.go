@@ -41,6 +41,7 @@ func newHookFlags() hookFlags {
 			kind = reflect.TypeFor[[]string]()
 		case webhook.KindTextMap:
 			kind, tag = reflect.TypeFor[[]string](), tag+` sep:"none"`
+		default: // a text, or JSON
 		}
 		members = append(members, reflect.StructField{Name: fmt.Sprintf("Field%d", i), Type: kind, Tag: reflect.StructTag(tag)})
 	}
