@@ -136,53 +136,6 @@ func (f *HookFilter) where(tenant string) (condition string, args []any) {
 	return strings.Join(conditions, " AND "), args
 }
 
-// CreateHook stores a new hook, which must be valid, with a new id, and returns it as stored. quota is how many hooks
-// the tenant may have. With a key that was used before for the same request it returns that request's hook instead.
-//
-// The errors are *webhook.ConflictError where the tenant has a hook of the same target URL and event types, ErrQuota,
-// ErrKeyReused, and webhook.ErrNotFound where the tenant does not exist.
-func (d *DB) CreateHook(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
-	var err error
-	if h.ID, err = uuid.NewV7(); err != nil {
-		return webhook.Hook{}, fmt.Errorf("make hook id: %w", err)
-	}
-	var stored hookRow
-	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
-		if err := lockTenant(ctx, tx, h.Tenant); err != nil {
-			return audited{}, err
-		}
-		if before, found, err := key.recall(ctx, tx, h.Tenant); err != nil {
-			return audited{}, err
-		} else if found {
-			stored = before
-			return audited{}, nil
-		}
-		if err := checkQuota(ctx, tx, h.Tenant, quota); err != nil {
-			return audited{}, err
-		}
-		if stored, err = d.insertHook(ctx, tx, &h); err != nil {
-			return audited{}, err
-		}
-		if err := key.remember(ctx, tx, h.Tenant, h.ID); err != nil {
-			return audited{}, err
-		}
-		h.CreatedAt = stored.CreatedAt
-		detail := map[string]any{"event_types": h.EventTypes, "status": h.Status}
-		job, err := backfill(ctx, tx, actor, &h)
-		if err != nil {
-			return audited{}, err
-		}
-		if job != uuid.Nil {
-			detail["backfill"] = job
-		}
-		return audited{tenant: h.Tenant, action: "hook.created", subject: h.ID.String(), detail: detail}, nil
-	})
-	if err != nil {
-		return webhook.Hook{}, d.explainConflict(ctx, &h, err)
-	}
-	return stored.hook(d.ring)
-}
-
 // Filters returns the filters of a tenant's hooks that have one, by the hooks' ids.
 func (d *DB) Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error) {
 	var rows []struct {
@@ -236,9 +189,9 @@ func (d *DB) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (stor
 	if err != nil {
 		return stored, err
 	}
-	err = tx.GetContext(ctx, &stored, `
-		INSERT INTO hooks (`+hookInsertColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING `+hookColumns,
-		row.ID, row.Tenant, row.Name, row.EventTypes, row.TargetURL, row.Status, row.DisabledReason, row.Sealed, row.SealedKeyID, row.Spec)
+	values := row.values()
+	err = tx.GetContext(ctx, &stored,
+		`INSERT INTO hooks (`+hookInsertColumns+`) VALUES `+placeholders(len(values), 0)+` RETURNING `+hookColumns, values...)
 	if err != nil {
 		return stored, fmt.Errorf("insert hook %s: %w", row.ID, err)
 	}
@@ -247,7 +200,7 @@ func (d *DB) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (stor
 
 // explainConflict turns the violation of the hooks' identity into a *webhook.ConflictError.
 func (d *DB) explainConflict(ctx context.Context, h *webhook.Hook, err error) error {
-	if !violates(err, "hooks_identity_key") {
+	if !violates(err, "hooks_identity_key") && !errors.Is(err, errSameHook) {
 		return err
 	}
 	var id uuid.UUID

@@ -29,6 +29,8 @@ type DB struct {
 	ring    *seal.Ring
 	// direct is set once connections have proved to be sessions of their own.
 	direct atomic.Bool
+
+	creations together[*creation, hookRow]
 }
 
 // Open makes a pool of at most maxConns connections for the URL, and has two more where SeenEvents is asked. ring opens and
@@ -43,7 +45,9 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(patient{connector, lookupSilence}), url: url, ring: ring}, nil
+	d := &DB{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(patient{connector, lookupSilence}), url: url, ring: ring}
+	d.creations.do, d.creations.most, d.creations.limit = d.createTogether, createdTogether, createLimit
+	return d, nil
 }
 
 // withoutURL keeps a URL that cannot be parsed, and with it a password, out of messages.

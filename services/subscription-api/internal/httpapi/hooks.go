@@ -311,8 +311,10 @@ type lookedUp struct {
 func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (*lookedUp, error) {
 	l := &lookedUp{urls: s.URLs}
 	var err error
-	if l.types, err = s.knownTypes(ctx, tenant); err != nil {
-		return nil, err
+	if l.types = catalogue.All(); !builtIn(fields) {
+		if l.types, err = s.knownTypes(ctx, tenant); err != nil {
+			return nil, err
+		}
 	}
 	if config, err := webhook.ParseConfig(json.RawMessage(fields.Config.Value.rawJSON)); err == nil && config.Filter != "" {
 		if l.filters, err = s.Hooks.Filters(ctx, tenant); err != nil {
@@ -327,6 +329,17 @@ func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (
 		_, l.callback = s.URLs.CheckURL(callback.URL.Value)
 	}
 	return l, nil
+}
+
+// builtIn reports whether every event type that is named is a built-in one or a pattern, so that nobody has to be asked.
+func builtIn(fields *hookInput) bool {
+	for _, name := range slices.Concat(fields.EventType.Value.stringList, fields.EventTypes.Value) {
+		name = webhook.NormalizeEventType(name)
+		if _, found := catalogue.Find(name); !found && webhook.ValidateEventType(name) == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // check adds what the look-up found wrong to the complaints, and gives the hook its canonical URL.
