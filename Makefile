@@ -50,7 +50,7 @@ faults-full: deps ## the same with long outages, full disks, power cuts, an hour
 	for seed in 2 3; do $(GOTEST) $(FAULTS) -timeout 3h -args -full -seed $$seed $(FAULT_ARGS) || exit 1; done
 	$(GOTEST) ./services/subscription-api/fuzz -count 1 -v -timeout 3h -args -requests 1000000 -seed $(SEED)
 versions: ## the tests that depend on the versions of PostgreSQL and NATS, on those that WHISPERER_TEST_* names
-	$(GOTEST) -count 1 ./pkg/bus/... ./pkg/postgres/... ./services/delivery-worker/... ./services/whisperer/e2e
+	$(GOTEST) -count 1 ./services/internal/bus/... ./services/internal/store/... ./services/delivery-worker/... ./services/whisperer/e2e
 # Not from the cache, which does not look at files outside of the module.
 chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...
