@@ -57,15 +57,15 @@ type Options struct {
 
 // Client sends requests to strangers' URLs. It is safe for concurrent use and keeps connections open between requests.
 type Client struct {
-	guard   guard
-	dialer  *dialer
-	options Options
-	outlet  *outlet
-	// identities have outlets of their own.
+	guard     guard
+	dialer    *dialer
+	options   Options
+	transport *transport
+	// identities have transports of their own.
 	identities identities
 	userAgent  string
 	scratch    sync.Pool // of *[scratchSize]byte
-	desks      sync.Pool // of *desk
+	codecs     sync.Pool // of *codec
 }
 
 // NewClient returns a client with a connection pool of its own.
@@ -73,10 +73,10 @@ func NewClient(o Options) *Client {
 	o = o.withDefaults()
 	d := newDialer(o)
 	return &Client{
-		guard: d.guard, dialer: d, options: o, outlet: newOutlet(d, o), identities: identities{byKey: map[[sha256.Size]byte]*ownOutlet{}},
+		guard: d.guard, dialer: d, options: o, transport: newTransport(d, o), identities: identities{byKey: map[[sha256.Size]byte]*ownTransport{}},
 		userAgent: strings.TrimSuffix("Whisperer/"+o.Version, "/"),
 		scratch:   sync.Pool{New: func() any { return new([scratchSize]byte) }},
-		desks:     sync.Pool{New: func() any { return newDesk() }},
+		codecs:    sync.Pool{New: func() any { return newCodec() }},
 	}
 }
 
@@ -97,7 +97,7 @@ func (o Options) withDefaults() Options {
 
 // Close closes the connections that are not in use. Requests under way go on.
 func (c *Client) Close() {
-	c.outlet.close()
+	c.transport.close()
 	c.identities.close()
 }
 
@@ -204,7 +204,7 @@ func (r Request) end(started time.Time) time.Time {
 // send sends a request by the protocol that the receiver speaks. It is told in the TLS handshake, and asked again if it has
 // come to speak another one.
 func (c *Client) send(ctx context.Context, out *Response, r Request) {
-	o, end := c.outletFor(r.Target.identity), r.end(out.Started)
+	o, end := c.transportFor(r.Target.identity), r.end(out.Started)
 	if r.Method == "" {
 		r.Method = http.MethodPost
 	}

@@ -212,7 +212,7 @@ func choose(ours []tls.Certificate, wanted *tls.CertificateRequestInfo) (shown *
 }
 
 func errForbidden() error {
-	return &failure{class: webhook.ClassForbidden, text: "the target is a place that webhooks may not be sent to"}
+	return &failure{class: webhook.ClassForbidden, text: "the target is blocked: private addresses need WHISPERER_EGRESS_ALLOW"}
 }
 
 // isTimeout reports a deadline, ours or the network's.

@@ -39,7 +39,7 @@ func TestNamesThatLeadToForbiddenAddressesAreNotCalled(t *testing.T) {
 			})
 			got := post(t, client, "http://hooks.example.com:"+portOf(canary))
 			require.Equal(t, webhook.ClassForbidden, got.Class, answer)
-			require.EqualError(t, got.Err, "the target is a place that webhooks may not be sent to")
+			require.EqualError(t, got.Err, "the target is blocked: private addresses need WHISPERER_EGRESS_ALLOW")
 			require.Zero(t, got.Timings.Connect)
 			require.Zero(t, got.Timings.FirstByte)
 		}

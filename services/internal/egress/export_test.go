@@ -19,12 +19,12 @@ const IdleTimeout = idleTimeout
 // KeepAlive is how long a connection is used again whose receiver sent these Keep-Alive headers.
 func KeepAlive(values ...string) time.Duration { return keepAlive(values) }
 
-// NewPool returns a pool that keeps so many connections to one place.
-func NewPool(perPlace int) Pool { return Pool{pool: newPool(perPlace, webhook.MaxRetryAfter)} }
+// NewPool returns a pool that keeps so many connections to one receiver.
+func NewPool(perKey int) Pool { return Pool{pool: newPool(perKey, webhook.MaxRetryAfter)} }
 
 // Use makes a pool know of a connection; the function that it returns puts it back.
 func (p Pool) Use(address string, conn net.Conn) (back func()) {
-	w := &wire{Conn: conn, place: place{address: address}}
+	w := &httpConn{Conn: conn, key: connKey{address: address}}
 	p.pool.enter(w)
 	return func() { p.pool.put(w, idleTimeout) }
 }

@@ -76,7 +76,7 @@ func (h Header) ofHTTP() http.Header {
 	return out
 }
 
-// appendLines writes the fields but for those that a desk writes itself.
+// appendLines writes the fields but for those that a codec writes itself.
 func (h Header) appendLines(out []byte) []byte {
 	for i := range h {
 		if name := h[i].Name; !sameName(name, "User-Agent") && !slices.Contains(framingHeaders, name) {

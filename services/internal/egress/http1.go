@@ -12,15 +12,15 @@ import (
 // sendHTTP1 sends a request on a connection of ours and fills in what became of it. net/http would hand it to two other
 // goroutines and back, which costs more than all the rest. It returns errSpeaksHTTP2 for a receiver that has come to prefer
 // HTTP/2, with nothing sent, and no other error.
-func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *outlet, end time.Time) error {
-	d, _ := c.desks.Get().(*desk)
+func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *transport, end time.Time) error {
+	d, _ := c.codecs.Get().(*codec)
 	defer func() {
 		d.clear()
-		c.desks.Put(d)
+		c.codecs.Put(d)
 	}()
 	left := d.compose(r)
 	for {
-		w, err := o.wire(ctx, out, r.Target, end)
+		w, err := o.conn(ctx, out, r.Target, end)
 		if err == nil {
 			err = c.exchange(ctx, out, o, w, d, left, end)
 		}
@@ -39,9 +39,9 @@ func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *out
 	}
 }
 
-// exchange sends what is on the desk, then what is left of the body, and takes the answer. The connection is kept only if
+// exchange sends what is on the codec, then what is left of the body, and takes the answer. The connection is kept only if
 // request and answer have come to their ends, nothing came after, and neither side wants it closed.
-func (c *Client) exchange(ctx context.Context, out *Response, o *outlet, w *wire, d *desk, left []byte, end time.Time) error {
+func (c *Client) exchange(ctx context.Context, out *Response, o *transport, w *httpConn, d *codec, left []byte, end time.Time) error {
 	if err := w.SetDeadline(end); err != nil {
 		w.drop()
 		return fmt.Errorf("set deadline: %w", err)

@@ -23,7 +23,7 @@ type resendable struct {
 
 // sendHTTP2 sends a request by net/http. It returns errSpeaksHTTP1 for a receiver that turns out not to speak HTTP/2, with
 // nothing sent, and no other error.
-func (c *Client) sendHTTP2(ctx context.Context, out *Response, r Request, o *outlet, end time.Time) error {
+func (c *Client) sendHTTP2(ctx context.Context, out *Response, r Request, o *transport, end time.Time) error {
 	bounded, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	limit := time.AfterFunc(time.Until(end), func() { cancel(context.DeadlineExceeded) })

@@ -63,39 +63,39 @@ func (c *Client) newIdentity(id *webhook.TLS) (*identity, error) {
 	return &identity{key: sha256.Sum256(text), config: config}, nil
 }
 
-// identities are the outlets of TLS identities: connections of one are never used for another.
+// identities are the transports of TLS identities: connections of one are never used for another.
 type identities struct {
 	mu    sync.Mutex
-	byKey map[[sha256.Size]byte]*ownOutlet
+	byKey map[[sha256.Size]byte]*ownTransport
 }
 
-type ownOutlet struct {
-	*outlet
+type ownTransport struct {
+	*transport
 
 	used time.Time
 }
 
-// outletFor is the outlet of an identity, nil being the one without. It is made when it is needed, and the one that
+// transportFor is the transport of an identity, nil being the one without. It is made when it is needed, and the one that
 // was not used for longest is given up for it: its requests under way go on.
-func (c *Client) outletFor(id *identity) *outlet {
+func (c *Client) transportFor(id *identity) *transport {
 	if id == nil {
-		return c.outlet
+		return c.transport
 	}
 	c.identities.mu.Lock()
 	defer c.identities.mu.Unlock()
 	now := time.Now()
 	if own := c.identities.byKey[id.key]; own != nil {
 		own.used = now
-		return own.outlet
+		return own.transport
 	}
 	if len(c.identities.byKey) >= maxIdentities {
 		c.identities.evict()
 	}
 	d := *c.dialer
 	d.tls = id.config
-	own := &ownOutlet{outlet: newOutlet(&d, c.options), used: now}
+	own := &ownTransport{transport: newTransport(&d, c.options), used: now}
 	c.identities.byKey[id.key] = own
-	return own.outlet
+	return own.transport
 }
 
 func (i *identities) evict() {

@@ -100,7 +100,7 @@ func TestARememberedAddressIsStillJudged(t *testing.T) {
 	url := "http://hooks.example.com:" + portOf(server)
 	require.True(t, post(t, client, url).Success())
 	got := post(t, client, url)
-	require.EqualError(t, got.Err, "the target is a place that webhooks may not be sent to")
+	require.EqualError(t, got.Err, "the target is blocked: private addresses need WHISPERER_EGRESS_ALLOW")
 	require.Equal(t, int64(1), server.connections.Load())
 }
 

@@ -8,31 +8,31 @@ import (
 	"time"
 )
 
-// place is what connections lead to.
-type place struct {
+// connKey is what a pooled connection may be used for.
+type connKey struct {
 	address string // host and port
 	secure  bool   // by TLS
 }
 
-// pool keeps the connections that no request is using, so that the next one to the same place finds one. It needs no
+// pool keeps the connections that no request is using, so that the next one to the same receiver finds one. It needs no
 // goroutine: a timer closes what was not used for idleTimeout, and whoever takes a connection looks whether it is quiet.
 type pool struct {
-	perPlace int
-	age      time.Duration // of connections, at most
+	perKey int
+	age    time.Duration // of connections, at most
 
-	mu      sync.Mutex
-	byPlace map[place][]*wire // those used last are last
-	all     list.List         // of *wire; those used last are in front
-	sweep   *time.Timer       // nil while nothing is idle
-	epoch   int               // how often close was called
+	mu    sync.Mutex
+	byKey map[connKey][]*httpConn // those used last are last
+	all   list.List               // of *httpConn; those used last are in front
+	sweep *time.Timer             // nil while nothing is idle
+	epoch int                     // how often close was called
 }
 
-func newPool(perPlace int, age time.Duration) *pool {
-	return &pool{perPlace: perPlace, age: age, byPlace: map[place][]*wire{}}
+func newPool(perKey int, age time.Duration) *pool {
+	return &pool{perKey: perKey, age: age, byKey: map[connKey][]*httpConn{}}
 }
 
-// take returns the connection to a place that was used last, or false if none is left that is still good.
-func (p *pool) take(to place) (*wire, bool) {
+// take returns the connection to a receiver that was used last, or false if none is left that is still good.
+func (p *pool) take(to connKey) (*httpConn, bool) {
 	for {
 		w, ok := p.pop(to)
 		if !ok || time.Now().Before(w.idleUntil) && w.quiet() {
@@ -42,10 +42,10 @@ func (p *pool) take(to place) (*wire, bool) {
 	}
 }
 
-func (p *pool) pop(to place) (*wire, bool) {
+func (p *pool) pop(to connKey) (*httpConn, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	idle := p.byPlace[to]
+	idle := p.byKey[to]
 	if len(idle) == 0 {
 		return nil, false
 	}
@@ -56,7 +56,7 @@ func (p *pool) pop(to place) (*wire, bool) {
 }
 
 // enter makes a new connection known, which is being used: a close from now on is meant for it too.
-func (p *pool) enter(w *wire) {
+func (p *pool) enter(w *httpConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.epoch = p.epoch
@@ -69,25 +69,25 @@ func spread(age time.Duration) time.Duration {
 }
 
 // put takes a connection back whose last answer was read to its end, to be used within keep. What there is no room for is
-// closed: this one if its place has enough, else the one that was not used for longest.
-func (p *pool) put(w *wire, keep time.Duration) {
+// closed: this one if its receiver has enough, else the one that was not used for longest.
+func (p *pool) put(w *httpConn, keep time.Duration) {
 	if surplus := p.push(w, keep); surplus != nil {
 		surplus.retire()
 	}
 }
 
-func (p *pool) push(w *wire, keep time.Duration) (surplus *wire) {
+func (p *pool) push(w *httpConn, keep time.Duration) (surplus *httpConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.idleSince = time.Now()
-	if w.epoch != p.epoch || len(p.byPlace[w.place]) >= p.perPlace || !w.idleSince.Before(w.age) {
+	if w.epoch != p.epoch || len(p.byKey[w.key]) >= p.perKey || !w.idleSince.Before(w.age) {
 		return w
 	}
 	if w.idleUntil = w.idleSince.Add(keep); w.age.Before(w.idleUntil) {
 		w.idleUntil = w.age
 	}
 	w.element = p.all.PushFront(w)
-	p.byPlace[w.place] = append(p.byPlace[w.place], w)
+	p.byKey[w.key] = append(p.byKey[w.key], w)
 	if p.sweep == nil {
 		p.sweep = time.AfterFunc(idleTimeout, p.closeExpired)
 	}
@@ -99,30 +99,30 @@ func (p *pool) push(w *wire, keep time.Duration) (surplus *wire) {
 }
 
 // oldest is the connection that was not used for longest; nil if none is idle. p.mu is held.
-func (p *pool) oldest() *wire {
+func (p *pool) oldest() *httpConn {
 	last := p.all.Back()
 	if last == nil {
 		return nil
 	}
-	w, _ := last.Value.(*wire)
+	w, _ := last.Value.(*httpConn)
 	return w
 }
 
 // remove takes a connection out. p.mu is held.
-func (p *pool) remove(w *wire) {
+func (p *pool) remove(w *httpConn) {
 	p.all.Remove(w.element)
-	idle := p.byPlace[w.place]
+	idle := p.byKey[w.key]
 	i := slices.Index(idle, w)
 	if idle = slices.Delete(idle, i, i+1); len(idle) == 0 {
-		delete(p.byPlace, w.place)
+		delete(p.byKey, w.key)
 		return
 	}
-	p.byPlace[w.place] = idle
+	p.byKey[w.key] = idle
 }
 
 func (p *pool) closeExpired() {
 	p.mu.Lock()
-	expired := p.removeUntil(func(w *wire) bool { return time.Since(w.idleSince) < idleTimeout })
+	expired := p.removeUntil(func(w *httpConn) bool { return time.Since(w.idleSince) < idleTimeout })
 	p.sweep = nil
 	if next := p.oldest(); next != nil {
 		p.sweep = time.AfterFunc(idleTimeout-time.Since(next.idleSince), p.closeExpired)
@@ -135,7 +135,7 @@ func (p *pool) closeExpired() {
 func (p *pool) close() {
 	p.mu.Lock()
 	p.epoch++
-	idle := p.removeUntil(func(*wire) bool { return false })
+	idle := p.removeUntil(func(*httpConn) bool { return false })
 	if p.sweep != nil {
 		p.sweep.Stop()
 		p.sweep = nil
@@ -145,7 +145,7 @@ func (p *pool) close() {
 }
 
 // removeUntil takes connections out, those first that were not used for longest, until one is to stay. p.mu is held.
-func (p *pool) removeUntil(stays func(*wire) bool) (removed []*wire) {
+func (p *pool) removeUntil(stays func(*httpConn) bool) (removed []*httpConn) {
 	for w := p.oldest(); w != nil && !stays(w); w = p.oldest() {
 		p.remove(w)
 		removed = append(removed, w)
@@ -153,8 +153,8 @@ func (p *pool) removeUntil(stays func(*wire) bool) (removed []*wire) {
 	return removed
 }
 
-func retireAll(wires []*wire) {
-	for _, w := range wires {
+func retireAll(conns []*httpConn) {
+	for _, w := range conns {
 		w.retire()
 	}
 }

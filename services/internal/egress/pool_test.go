@@ -42,7 +42,7 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// putMany puts so many connections into the pool, each to a place of its own, a millisecond apart.
+// putMany puts so many connections into the pool, each to a receiver of its own, a millisecond apart.
 func putMany(p egress.Pool, n int) []*closable {
 	conns := make([]*closable, n)
 	for i := range conns {

@@ -6,7 +6,7 @@ import "time"
 
 // quiet reports whether nothing has come on a connection that nobody uses: no byte, no end, no error. It waits for a
 // millisecond, having no system call that does not wait.
-func (w *wire) quiet() bool {
+func (w *httpConn) quiet() bool {
 	if w.tcp.SetReadDeadline(time.Now().Add(time.Millisecond)) != nil {
 		return false
 	}

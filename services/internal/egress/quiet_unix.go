@@ -5,7 +5,7 @@ package egress
 import "syscall"
 
 // quiet reports whether nothing has come on a connection that nobody uses: no byte, no end, no error. It does not wait.
-func (w *wire) quiet() (quiet bool) {
+func (w *httpConn) quiet() (quiet bool) {
 	err := w.socket.Control(func(fd uintptr) {
 		err := syscall.EINTR
 		for err == syscall.EINTR {

@@ -12,7 +12,7 @@ const tcpClosed = 7
 
 // sent waits until the receiver's machine has acknowledged all that was written, and reports whether it has: the kernel
 // takes more from us than the receiver may ever read, and drops it with the connection.
-func (w *wire) sent(ctx context.Context, by time.Time) bool {
+func (w *httpConn) sent(ctx context.Context, by time.Time) bool {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		all, open := w.acknowledged()
 		if all || !open || !time.Now().Before(by) {
@@ -26,7 +26,7 @@ func (w *wire) sent(ctx context.Context, by time.Time) bool {
 	}
 }
 
-func (w *wire) acknowledged() (all, open bool) {
+func (w *httpConn) acknowledged() (all, open bool) {
 	err := w.socket.Control(func(fd uintptr) {
 		left, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
 		if all = err == nil && left == 0; all {

@@ -8,4 +8,4 @@ import (
 )
 
 // sent cannot be told here.
-func (w *wire) sent(context.Context, time.Time) bool { return true }
+func (w *httpConn) sent(context.Context, time.Time) bool { return true }

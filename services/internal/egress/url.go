@@ -27,7 +27,9 @@ func refuse(format string, args ...any) error {
 }
 
 // errForbiddenTarget is the one answer for every forbidden name and address, so that it tells nothing about them.
-func errForbiddenTarget() error { return refuse("is a place that webhooks may not be sent to") }
+func errForbiddenTarget() error {
+	return refuse("is blocked: private addresses need WHISPERER_EGRESS_ALLOW")
+}
 
 // location is a URL taken apart and found to be in order.
 type location struct {

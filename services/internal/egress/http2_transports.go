@@ -9,7 +9,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// shards is how many transports of net/http an outlet has at once: not all HTTP/2 connections are made anew in the same
+// shards is how many transports of net/http a transport has at once: not all HTTP/2 connections are made anew in the same
 // moment.
 const shards = 16
 

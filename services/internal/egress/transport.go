@@ -22,24 +22,24 @@ var (
 	errSpeaksHTTP2 = errors.New("the receiver speaks HTTP/2")
 )
 
-// outlet is how requests of one TLS identity get out: those of HTTP/1.1 on connections of ours, those of HTTP/2 by
+// transport is how requests of one TLS identity get out: those of HTTP/1.1 on connections of ours, those of HTTP/2 by
 // net/http. By TLS, a receiver says what it speaks in the handshake, so that net/http makes the first connection, and gives
 // up one that turns out to speak HTTP/1.1.
-type outlet struct {
+type transport struct {
 	dialer *dialer
 	idle   *pool
 	http1  learned
 	http2  transports
 }
 
-func newOutlet(d *dialer, options Options) *outlet {
-	o := &outlet{dialer: d, idle: newPool(options.MaxIdlePerHost, options.ConnectionAge)}
-	o.http2 = transports{age: options.ConnectionAge, make: o.transport, seed: maphash.MakeSeed()}
+func newTransport(d *dialer, options Options) *transport {
+	o := &transport{dialer: d, idle: newPool(options.MaxIdlePerHost, options.ConnectionAge)}
+	o.http2 = transports{age: options.ConnectionAge, make: o.newHTTP2Transport, seed: maphash.MakeSeed()}
 	return o
 }
 
-// transport returns one of net/http's that sends nothing but HTTP/2.
-func (o *outlet) transport() *http.Transport {
+// newHTTP2Transport returns an http.Transport that speaks only HTTP/2.
+func (o *transport) newHTTP2Transport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil,
 		DialContext:            func(context.Context, string, string) (net.Conn, error) { return nil, errSpeaksHTTP1 },
@@ -61,7 +61,7 @@ func (o *outlet) transport() *http.Transport {
 
 // negotiate makes a connection by TLS for net/http and learns what the receiver speaks. One that speaks HTTP/1.1 is put
 // among ours, for the request that it was made for or another.
-func (o *outlet) negotiate(ctx context.Context, _, address string) (net.Conn, error) {
+func (o *transport) negotiate(ctx context.Context, _, address string) (net.Conn, error) {
 	conn, err := o.dialer.dialTLS(ctx, progressOf(ctx), address)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (o *outlet) negotiate(ctx context.Context, _, address string) (net.Conn, er
 		return conn, nil
 	}
 	o.http1.add(address)
-	w, err := newWire(conn, place{address: address, secure: true}, progressOf(ctx).asked.Load())
+	w, err := newHTTPConn(conn, connKey{address: address, secure: true}, progressOf(ctx).asked.Load())
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("use connection: %w", err)
@@ -80,13 +80,13 @@ func (o *outlet) negotiate(ctx context.Context, _, address string) (net.Conn, er
 	return nil, errSpeaksHTTP1
 }
 
-// wire returns a connection that speaks HTTP/1.1 with the target, an idle one if there is one. Its errors are *failures,
+// conn returns a connection that speaks HTTP/1.1 with the target, an idle one if there is one. Its errors are *failures,
 // the context's, and errSpeaksHTTP2.
-func (o *outlet) wire(ctx context.Context, out *Response, t Target, by time.Time) (*wire, error) {
+func (o *transport) conn(ctx context.Context, out *Response, t Target, by time.Time) (*httpConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err //nolint:wrapcheck // the caller's own
 	}
-	to := place{address: t.address, secure: t.secure()}
+	to := connKey{address: t.address, secure: t.secure()}
 	if w, ok := o.idle.take(to); ok {
 		return w, nil
 	}
@@ -94,7 +94,7 @@ func (o *outlet) wire(ctx context.Context, out *Response, t Target, by time.Time
 	if err != nil {
 		return nil, err
 	}
-	w, err := newWire(conn, to, asked)
+	w, err := newHTTPConn(conn, to, asked)
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("use connection: %w", err)
@@ -103,7 +103,7 @@ func (o *outlet) wire(ctx context.Context, out *Response, t Target, by time.Time
 	return w, nil
 }
 
-func (o *outlet) dial(ctx context.Context, out *Response, to place, by time.Time) (conn net.Conn, asked int32, err error) {
+func (o *transport) dial(ctx context.Context, out *Response, to connKey, by time.Time) (conn net.Conn, asked int32, err error) {
 	ctx, cancel := context.WithDeadline(ctx, by)
 	defer cancel()
 	p := &progress{}
@@ -125,7 +125,7 @@ func (o *outlet) dial(ctx context.Context, out *Response, to place, by time.Time
 }
 
 // close closes what is idle.
-func (o *outlet) close() {
+func (o *transport) close() {
 	o.idle.close()
 	o.http2.close()
 }

@@ -23,14 +23,14 @@ const writeGrace = 50 * time.Millisecond
 // errUntouched is of a connection that had been idle and of which not one byte was written.
 var errUntouched = errors.New("the idle connection was closed")
 
-// wire is a connection that speaks HTTP/1.1. One request at a time owns it, in whose goroutine everything is done but
+// httpConn is a connection that speaks HTTP/1.1. One request at a time owns it, in whose goroutine everything is done but
 // writing what is long.
-type wire struct {
+type httpConn struct {
 	net.Conn // tcp, or TLS over it
 
 	tcp    *net.TCPConn
 	socket syscall.RawConn // of tcp
-	place  place
+	key    connKey
 	reused bool
 	limit  int64 // bytes that may still be read
 	failed error // what the last Read ended with
@@ -44,8 +44,8 @@ type wire struct {
 	element   *list.Element
 }
 
-// newWire returns the wire of a new connection, which is tcp or TLS over it, with what the receiver asked in the handshake.
-func newWire(conn net.Conn, to place, asked int32) (*wire, error) {
+// newHTTPConn returns an httpConn over a new connection, which is tcp or TLS over it, with what the receiver asked in the handshake.
+func newHTTPConn(conn net.Conn, to connKey, asked int32) (*httpConn, error) {
 	under := conn
 	if secured, ok := conn.(*tls.Conn); ok {
 		under = secured.NetConn()
@@ -58,11 +58,11 @@ func newWire(conn net.Conn, to place, asked int32) (*wire, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get socket: %w", err)
 	}
-	return &wire{Conn: conn, tcp: tcp, socket: socket, place: to, asked: asked}, nil
+	return &httpConn{Conn: conn, tcp: tcp, socket: socket, key: to, asked: asked}, nil
 }
 
 // Read reads what the receiver sends, up to the limit.
-func (w *wire) Read(p []byte) (n int, err error) {
+func (w *httpConn) Read(p []byte) (n int, err error) {
 	if w.limit > 0 {
 		n, err = w.Conn.Read(p[:min(int64(len(p)), w.limit)])
 		w.limit -= int64(n)
@@ -74,17 +74,17 @@ func (w *wire) Read(p []byte) (n int, err error) {
 }
 
 // interrupt ends what is being read and written, and all that comes after.
-func (w *wire) interrupt() { _ = w.SetDeadline(time.Unix(1, 0)) }
+func (w *httpConn) interrupt() { _ = w.SetDeadline(time.Unix(1, 0)) }
 
 // drop closes a connection, whatever is on its way: TLS would wait until its goodbye can be written.
-func (w *wire) drop() { _ = w.tcp.Close() }
+func (w *httpConn) drop() { _ = w.tcp.Close() }
 
 // retire closes a connection on which nothing is on its way.
-func (w *wire) retire() { _ = w.Close() }
+func (w *httpConn) retire() { _ = w.Close() }
 
-// ask writes a request, of which the desk has the beginning, and reads the head of the answer. An error is errUntouched
+// ask writes a request, of which the codec has the beginning, and reads the head of the answer. An error is errUntouched
 // only if the receiver cannot have seen anything. The rest is to be settled in any case.
-func (w *wire) ask(d *desk, body []byte) (*http.Response, rest, error) {
+func (w *httpConn) ask(d *codec, body []byte) (*http.Response, rest, error) {
 	d.in.Reset(w)
 	w.failed = nil
 	n, err := w.Write(d.out)
@@ -105,7 +105,7 @@ func (w *wire) ask(d *desk, body []byte) (*http.Response, rest, error) {
 }
 
 // readHead reads the head of the answer, and of interim ones before it; all together they are at most maxResponseHeaders.
-func (w *wire) readHead(in *bufio.Reader) (*http.Response, error) {
+func (w *httpConn) readHead(in *bufio.Reader) (*http.Response, error) {
 	w.limit = maxResponseHeaders
 	for {
 		resp, err := http.ReadResponse(in, nil)
@@ -123,7 +123,7 @@ func (w *wire) readHead(in *bufio.Reader) (*http.Response, error) {
 }
 
 // drained reports whether nothing came after the answer. What is in the hands of the kernel is quiet's to see.
-func (w *wire) drained(in *bufio.Reader) bool {
+func (w *httpConn) drained(in *bufio.Reader) bool {
 	if in.Buffered() > 0 {
 		return false
 	}
@@ -144,7 +144,7 @@ type rest struct {
 // settle waits until nothing is written any more and reports whether the request was written as a whole. A success has
 // until the deadline of the connection for that. Its receiver may read on only when it is rid of its answer: what of that
 // has not come to its end is read and dropped meanwhile.
-func (r rest) settle(w *wire, resp *http.Response, ended, success bool) bool {
+func (r rest) settle(w *httpConn, resp *http.Response, ended, success bool) bool {
 	switch {
 	case r.written == nil:
 		return !r.broken

@@ -17,17 +17,17 @@ const (
 	maxDesk = 64 << 10
 )
 
-// desk is what a request is written and its answer read with.
-type desk struct {
+// codec is what a request is written and its answer read with.
+type codec struct {
 	out []byte
 	in  *bufio.Reader
 }
 
-func newDesk() *desk { return &desk{in: bufio.NewReaderSize(nil, bufferSize)} }
+func newCodec() *codec { return &codec{in: bufio.NewReaderSize(nil, bufferSize)} }
 
 // compose writes the head of a request, and as much of its body as is written with it. It returns what is left of the
 // body. The header has been checked.
-func (d *desk) compose(r Request) (left []byte) {
+func (d *codec) compose(r Request) (left []byte) {
 	out := append(append(d.out[:0], r.Method...), r.Target.line...)
 	if agent, _ := r.Header.find("User-Agent"); agent != "" {
 		out = append(append(append(out, "User-Agent: "...), agent...), "\r\n"...)
@@ -42,7 +42,7 @@ func (d *desk) compose(r Request) (left []byte) {
 }
 
 // clear lets go of what a request has left behind.
-func (d *desk) clear() {
+func (d *codec) clear() {
 	d.in.Reset(nil)
 	if cap(d.out) > maxDesk {
 		d.out = nil
