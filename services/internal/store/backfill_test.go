@@ -47,7 +47,7 @@ func TestANewHookGetsEventsFromBeforeItExisted(t *testing.T) {
 	require.False(t, job().Counted)
 	work := func() {
 		for worked := true; worked; {
-			worked, err = db.RunJobs(t.Context(), func(*webhook.Hook, *webhook.Event) bool { return true })
+			worked, err = db.RunJobs(t.Context(), func(*webhook.Hook) func(*webhook.Event) bool { return func(*webhook.Event) bool { return true } })
 			require.NoError(t, err)
 		}
 	}

@@ -20,8 +20,8 @@ const (
 	maxEventBatch = 100
 )
 
-// Match decides whether a hook wants an event.
-type Match func(h *webhook.Hook, e *webhook.Event) bool
+// Match returns what decides whether the hook wants an event. It is made once for a batch.
+type Match func(h *webhook.Hook) func(e *webhook.Event) bool
 
 // conditions are those of the deliveries that are to be made again; their payloads have to be there.
 func (r *Replay) conditions(c *clauses) {
@@ -227,10 +227,11 @@ func parkMissing(ctx context.Context, tx *sqlx.Tx, job *Job, hook *webhook.Hook,
 	if s.last = len(rows) < limit; s.last && open {
 		s.last, s.wait = false, job.Range.To.Sub(until)
 	}
+	wants := match(hook)
 	for _, r := range rows {
 		e := r.event(job.Tenant)
 		s.at, s.id = r.PublishedAt, SeqPosition(r.PublishedAt, uint64(e.Seq)).ID
-		if !match(hook, &e) {
+		if !wants(&e) {
 			continue
 		}
 		if err := insertParked(ctx, tx, hook, &e); err != nil {

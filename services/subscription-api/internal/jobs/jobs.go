@@ -44,19 +44,18 @@ func batch(ctx context.Context, s *store.DB) (bool, error) {
 	return s.RunJobs(ctx, Wants)
 }
 
-// Wants reports whether the hook wants the event, its filter included. A filter that cannot be evaluated keeps the event
-// away, as the workers have it.
-func Wants(h *webhook.Hook, e *webhook.Event) bool {
-	if !h.Matches(e) {
-		return false
-	}
+// Wants returns what reports whether the hook wants an event, its filter included. A filter that cannot be evaluated keeps the
+// event away, as the workers have it.
+func Wants(h *webhook.Hook) func(e *webhook.Event) bool {
 	if h.Config.Filter == "" {
-		return true
+		return h.Matches
 	}
 	f, err := filter.Compile(h.Config.Filter)
-	if err != nil {
-		return false
+	return func(e *webhook.Event) bool {
+		if err != nil || !h.Matches(e) {
+			return false
+		}
+		matched, err := f.Match(filter.NewInput(e))
+		return err == nil && matched
 	}
-	matched, err := f.Match(filter.NewInput(e))
-	return err == nil && matched
 }
