@@ -142,7 +142,7 @@ func (d *DB) Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, 
 		ID   uuid.UUID `db:"id"`
 		Spec string    `db:"spec"`
 	}
-	err := d.db.SelectContext(ctx, &rows, `SELECT id, spec FROM hooks WHERE tenant = $1 AND spec::text LIKE '%"filter"%'`, tenant)
+	err := d.db.SelectContext(ctx, &rows, `SELECT id, spec FROM hooks WHERE tenant = $1`, tenant)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list filters: %w", err))
 	}
