@@ -189,6 +189,8 @@ func (h *Hook) document(all bool) json.RawMessage {
 			continue
 		case isNull(text) && f.Kind == KindTextMap:
 			text = json.RawMessage("{}")
+		case isNull(text):
+			text = json.RawMessage("null")
 		}
 		if b.Len() > 1 {
 			b.WriteByte(',')

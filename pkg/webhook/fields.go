@@ -44,7 +44,7 @@ var identityFields = []Field{
 		at: func(h *Hook) any { return &h.TargetURL }, check: (*Hook).checkTarget, searched: true, Kept: true,
 	},
 	{
-		Name: "status", Kind: KindText, Help: "active or paused", Kept: true,
+		Name: "status", Kind: KindText, Help: "active or paused", Shown: "active, paused or disabled", Kept: true,
 		at: func(h *Hook) any { return &h.Status }, check: (*Hook).checkStatus, searched: true,
 	},
 	{

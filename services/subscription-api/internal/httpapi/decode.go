@@ -91,6 +91,9 @@ func decodeObject(raw []byte, into any) error {
 	invalid := &webhook.ValidationError{}
 	v := reflect.ValueOf(into).Elem()
 	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		value, there := members[name]
 		delete(members, name)
@@ -102,7 +105,13 @@ func decodeObject(raw []byte, into any) error {
 			invalid.Fields = append(invalid.Fields, webhook.FieldError{Pointer: "/" + name, Detail: "must be " + f.expects()})
 		}
 	}
-	for name := range members {
+	described, _ := into.(interface {
+		take(name string, raw json.RawMessage) bool
+	})
+	for name, raw := range members {
+		if described != nil && described.take(name, raw) {
+			continue
+		}
 		invalid.Fields = append(invalid.Fields, webhook.FieldError{
 			Pointer: "/" + escapePointer(clip(name)), Detail: "is not a known field",
 		})

@@ -14,19 +14,19 @@ import (
 
 // hookInput are the fields of a hook that a caller may send.
 type hookInput struct {
-	Name                 optional[string]        `json:"name,omitzero" doc:"Tells hooks apart" maxLength:"255"`
-	EventType            optional[typeList]      `json:"event_type,omitzero" doc:"One event type or pattern, or several. Either this or event_types is needed"`
-	EventTypes           optional[stringList]    `json:"event_types,omitzero" doc:"Event types, such as package.created, and patterns, such as package.> or *.status.*"`
-	TargetURL            optional[string]        `json:"target_url,omitzero" doc:"Where to send events: http or https" maxLength:"2048"`
-	NotificationType     optional[string]        `json:"notification_type,omitzero" doc:"rest, the only one there is"`
-	SecretKey            optional[string]        `json:"secret_key,omitzero" doc:"Signs what is sent; null for no signature. Absent leaves the stored one" maxLength:"1024"`
-	APIKey               optional[string]        `json:"api_key,omitzero" doc:"Sent as X-API-Key, or as config.api_key_header says; null for none. Absent leaves the stored one" maxLength:"1024"`
-	AdditionalHeaders    optional[stringMap]     `json:"additional_headers,omitzero" doc:"Sent with every request"`
-	Callback             optional[callbackField] `json:"callback,omitzero" doc:"Where each outcome is told: url or subject, and on, a list of outcomes. The dotted path of a function, as it was once written, means the subject whisperer.callback.<tenant>.<path>. null, {} and an empty text mean none"`
-	RetryCountdownConfig optional[object]        `json:"retry_countdown_config,omitzero" doc:"choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default schedule"`
-	Config               optional[object]        `json:"config,omitzero" doc:"format, filter, content_fields, auth, tls, timeout, concurrency, rate_limit, ordering, maintenance, stop_on, method, api_key_header, start_from (how far back a new hook begins: a time, or a duration such as P7D) have a meaning; all other keys are your own"`
-	IsActive             optional[flag]          `json:"is_active,omitzero" doc:"false pauses the hook"`
-	Status               optional[string]        `json:"status,omitzero" doc:"active or paused"`
+	Name                 optional[string]        `json:"name,omitzero"`
+	EventType            optional[typeList]      `json:"event_type,omitzero"`
+	EventTypes           optional[stringList]    `json:"event_types,omitzero"`
+	TargetURL            optional[string]        `json:"target_url,omitzero"`
+	NotificationType     optional[string]        `json:"notification_type,omitzero"`
+	SecretKey            optional[string]        `json:"secret_key,omitzero"`
+	APIKey               optional[string]        `json:"api_key,omitzero"`
+	AdditionalHeaders    optional[stringMap]     `json:"additional_headers,omitzero"`
+	Callback             optional[callbackField] `json:"callback,omitzero"`
+	RetryCountdownConfig optional[object]        `json:"retry_countdown_config,omitzero"`
+	Config               optional[object]        `json:"config,omitzero"`
+	IsActive             optional[flag]          `json:"is_active,omitzero"`
+	Status               optional[string]        `json:"status,omitzero"`
 
 	ID             unchanged[uuid.UUID] `json:"id,omitzero" readOnly:"true"`
 	CreatedDate    unchanged[time.Time] `json:"created_date,omitzero" readOnly:"true"`
@@ -37,6 +37,22 @@ type hookInput struct {
 	HasAPIKey      unchanged[bool]      `json:"has_api_key,omitzero" readOnly:"true"`
 	DisabledReason unchanged[string]    `json:"disabled_reason,omitzero" readOnly:"true"`
 	Unreadable     unchanged[*string]   `json:"unreadable,omitzero" readOnly:"true"`
+
+	// settings are the plain fields of a hook that have no place above, by name.
+	settings map[string]json.RawMessage
+}
+
+// take keeps what was sent for a field that only its description knows.
+func (in *hookInput) take(name string, raw json.RawMessage) bool {
+	f := webhook.FieldNamed(name)
+	if f == nil || !f.Plain() {
+		return false
+	}
+	if in.settings == nil {
+		in.settings = map[string]json.RawMessage{}
+	}
+	in.settings[name] = raw
+	return true
 }
 
 // callbackInput is the field callback where it is an object.
@@ -74,6 +90,7 @@ func (e *edit) apply(h *webhook.Hook) error {
 	e.texts(h)
 	e.secrets(h)
 	e.objects(h)
+	e.settings(h)
 	e.status(h)
 	h.Trim()
 	err := h.Validate()
@@ -196,6 +213,22 @@ func (e *edit) objects(h *webhook.Hook) {
 	}
 	if e.in.Config.Set {
 		e.setConfig(h, json.RawMessage(e.in.Config.Value.rawJSON))
+	}
+}
+
+// settings sets the fields that only their descriptions know.
+func (e *edit) settings(h *webhook.Hook) {
+	t := reflect.TypeFor[hookInput]()
+	placed := map[string]bool{}
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		placed[name] = true
+	}
+	for _, f := range webhook.Fields() {
+		raw, sent := e.in.settings[f.Name]
+		if f.Plain() && !placed[f.Name] && (sent || e.before == nil || e.replace) {
+			e.invalid.Collect("/"+f.Name, f.Set(h, raw))
+		}
 	}
 }
 

@@ -3,38 +3,15 @@ package httpapi
 import (
 	"encoding/json"
 	"maps"
-	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // hookBody is a hook as the API shows it: without its secrets.
-type hookBody struct {
-	ID                   uuid.UUID          `json:"id" format:"uuid"`
-	Name                 string             `json:"name" doc:"Tells hooks apart"`
-	EventType            string             `json:"event_type" doc:"The first of event_types" example:"package.created"`
-	EventTypes           []string           `json:"event_types" nullable:"false" doc:"Types and patterns, sorted"`
-	TargetURL            string             `json:"target_url" doc:"Where events are sent"`
-	NotificationType     string             `json:"notification_type" enum:"rest"`
-	HasSecret            bool               `json:"has_secret" doc:"Whether what is sent is signed"`
-	PublicKey            *string            `json:"public_key" doc:"Verifies signatures v1a where the secret is an ed25519 key (whpk_…); null for others"`
-	HasAPIKey            bool               `json:"has_api_key" doc:"Whether an API key is sent"`
-	AdditionalHeaders    map[string]string  `json:"additional_headers" doc:"Sent with every request. Viewers see *** for the values"`
-	Callback             object             `json:"callback" doc:"What to do with each outcome; null for nothing"`
-	RetryCountdownConfig object             `json:"retry_countdown_config" doc:"The retry schedule; null for the default one"`
-	Config               object             `json:"config" doc:"Settings with a meaning, and the integrator's own. What is secret in auth and tls is not shown"`
-	IsActive             bool               `json:"is_active" doc:"Whether the status is active"`
-	Status               webhook.HookStatus `json:"status" enum:"active,paused,disabled"`
-	DisabledReason       string             `json:"disabled_reason" doc:"Why the status is disabled"`
-	Unreadable           *string            `json:"unreadable" doc:"Why the API cannot read all of the hook, such as that it does not have the master key that its secrets are sealed with; null for a hook that can be read. What cannot be read is shown as if it were not set. The hook is not delivered to and cannot be changed, but be deleted"`
-	CreatedDate          time.Time          `json:"created_date"`
-	ModifiedDate         time.Time          `json:"modified_date"`
-	Version              int64              `json:"version" doc:"Counts the changes; also the ETag"`
-}
+type hookBody = api.Hook
 
 // hiddenValue stands for what the reader may not see.
 const hiddenValue = "***"
@@ -46,12 +23,14 @@ func renderHook(h *webhook.Hook, role store.Role) (hookBody, error) {
 		return hookBody{}, err
 	}
 	b := hookBody{
-		ID: h.ID, Name: h.Name, EventTypes: h.EventTypes, TargetURL: h.TargetURL, NotificationType: h.NotificationType,
-		HasSecret: len(h.Secrets) > 0, HasAPIKey: h.APIKey != "", AdditionalHeaders: maps.Clone(h.Headers),
-		RetryCountdownConfig: object{rawJSON(h.RetryConfig)}, Config: object{rawJSON(config)},
-		IsActive: h.Status == webhook.Active, Status: h.Status, DisabledReason: h.DisabledReason,
+		ID: h.ID, Name: h.Name, EventTypes: h.EventTypes, TargetURL: h.TargetURL, HasSecret: len(h.Secrets) > 0, HasAPIKey: h.APIKey != "",
+		AdditionalHeaders: maps.Clone(h.Headers), IsActive: h.Status == webhook.Active, Status: h.Status, DisabledReason: h.DisabledReason,
 		CreatedDate: h.CreatedAt, ModifiedDate: h.ModifiedAt, Version: h.Version,
 	}
+	if err := json.Unmarshal(h.Shown(), &b); err != nil {
+		return hookBody{}, err
+	}
+	b.Config = config
 	if h.Unreadable != "" {
 		b.Unreadable = &h.Unreadable
 	}
@@ -68,13 +47,6 @@ func renderHook(h *webhook.Hook, role store.Role) (hookBody, error) {
 		for name := range b.AdditionalHeaders {
 			b.AdditionalHeaders[name] = hiddenValue
 		}
-	}
-	if h.Callback != nil {
-		callback, err := json.Marshal(h.Callback)
-		if err != nil {
-			return hookBody{}, err
-		}
-		b.Callback = object{callback}
 	}
 	return b, nil
 }
