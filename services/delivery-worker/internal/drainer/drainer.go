@@ -21,8 +21,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// endPage is how many deliveries of a hook that is gone are ended by one statement.
-const endPage = 5000
+const (
+	// endPage is how many deliveries of a hook that is gone are ended by one statement.
+	endPage = 5000
+	// endAtOnce bounds the hooks whose deliveries are ended side by side: thousands may be deleted at once, and each has a lease,
+	// which has to be renewed in time.
+	endAtOnce = 4
+)
 
 // deliverer makes the attempts.
 type deliverer interface {
@@ -114,12 +119,13 @@ type Drainer struct {
 	told    *daemon.Teller // of Run's goroutine
 	wake    chan uuid.UUID
 	short   chan struct{} // a hook has few deliveries in hand, or none any more
+	ends    chan struct{} // a slot for each hook whose deliveries are ended
 	endings sync.WaitGroup
 }
 
 // New makes a drainer. Run it.
 func New(d Deps) *Drainer {
-	return &Drainer{Deps: d, told: daemon.NewTeller(d.Log), wake: make(chan uuid.UUID, 4096), short: make(chan struct{}, 1)}
+	return &Drainer{Deps: d, told: daemon.NewTeller(d.Log), wake: make(chan uuid.UUID, 4096), short: make(chan struct{}, 1), ends: make(chan struct{}, endAtOnce)}
 }
 
 // Wake has the hook's backlog looked at now rather than within a second. It does not block.
@@ -197,6 +203,12 @@ func (r *round) end(hook uuid.UUID) {
 }
 
 func (r *round) endAll(hook uuid.UUID) error {
+	select {
+	case r.ends <- struct{}{}:
+		defer func() { <-r.ends }()
+	case <-r.ctx.Done():
+		return nil
+	}
 	held, err := lease.Take(r.ctx, r.Store, "drain:"+hook.String(), r.Worker, r.Log)
 	if err != nil || held == nil {
 		return err

@@ -140,9 +140,12 @@ func (x *Index) Put(h webhook.Hook) {
 // Remove forgets a hook, if it is known.
 func (x *Index) Remove(id uuid.UUID) {
 	x.mu.Lock()
+	known := x.hooks[id] != nil
 	x.drop(id)
 	x.mu.Unlock()
-	x.tell(id, nil)
+	if known {
+		x.tell(id, nil)
+	}
 }
 
 // RemoveTenant forgets a tenant, if it is known. Its hooks are removed each by itself.

@@ -201,6 +201,10 @@ func TestAReloadLeavesWhatHasNotChanged(t *testing.T) {
 	require.Same(t, before, x.Get(same.ID))
 	require.Nil(t, x.Get(gone.ID))
 	require.ElementsMatch(t, []string{fmt.Sprint(changed.ID, true), fmt.Sprint(gone.ID, false)}, told)
+	told = nil
+	x.Remove(gone.ID) // such as the carrier of callbacks of a hook that has none, each time that hook changes
+	x.Remove(same.ID)
+	require.Equal(t, []string{fmt.Sprint(same.ID, false)}, told, "what was not known is not gone")
 }
 
 func TestTenantsAreKnownWithAndWithoutHooks(t *testing.T) {
