@@ -38,7 +38,7 @@ type audited struct {
 
 // change runs do in a transaction and writes what it returns to the audit log in the same transaction. An empty action
 // says that nothing was changed.
-func (d *DB) change(ctx context.Context, actor Actor, do func(tx *sqlx.Tx) (audited, error)) error {
+func (d *core) change(ctx context.Context, actor Actor, do func(tx *sqlx.Tx) (audited, error)) error {
 	return d.transact(ctx, func(tx *sqlx.Tx) error {
 		entry, err := do(tx)
 		if err != nil || entry.action == "" {
@@ -49,7 +49,7 @@ func (d *DB) change(ctx context.Context, actor Actor, do func(tx *sqlx.Tx) (audi
 }
 
 // transact runs do in a transaction, and commits it unless there is an error.
-func (d *DB) transact(ctx context.Context, do func(tx *sqlx.Tx) error) error {
+func (d *core) transact(ctx context.Context, do func(tx *sqlx.Tx) error) error {
 	return transactOn(ctx, d.db, do)
 }
 
@@ -104,7 +104,7 @@ func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entries ...audite
 
 // NoteTest writes to the audit log that somebody has an event of the type sent to a hook, or, where the id is zero, to a
 // hook that is not stored, at the host.
-func (d *DB) NoteTest(ctx context.Context, actor Actor, tenant string, hook uuid.UUID, eventType, host string) error {
+func (d *AccessStore) NoteTest(ctx context.Context, actor Actor, tenant string, hook uuid.UUID, eventType, host string) error {
 	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
 		subject := hook.String()
 		if hook == uuid.Nil {
@@ -117,7 +117,7 @@ func (d *DB) NoteTest(ctx context.Context, actor Actor, tenant string, hook uuid
 }
 
 // NoteGuesses writes to the audit log of no tenant that so many tokens that are none came from an address since then.
-func (d *DB) NoteGuesses(ctx context.Context, actor Actor, addr string, wrong int, since time.Time) error {
+func (d *AccessStore) NoteGuesses(ctx context.Context, actor Actor, addr string, wrong int, since time.Time) error {
 	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
 		return audited{
 			action: "token.guessed", subject: addr, detail: map[string]any{"wrong": wrong, "since": since.UTC().Format(time.RFC3339)},
@@ -133,7 +133,7 @@ type PutBack struct {
 }
 
 // NotePutBack writes to the audit log of no tenant which ledger entries somebody has put back.
-func (d *DB) NotePutBack(ctx context.Context, actor Actor, list []PutBack) error {
+func (d *AccessStore) NotePutBack(ctx context.Context, actor Actor, list []PutBack) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -159,7 +159,7 @@ type AuditFilter struct {
 
 // AuditLog lists the changes of a tenant's things, newest first; tenant "" lists those of no tenant. more says that there
 // are others beyond the page, in the direction that the page was asked for.
-func (d *DB) AuditLog(ctx context.Context, tenant string, f AuditFilter, page Page) (list []AuditEntry, more bool, err error) {
+func (d *AccessStore) AuditLog(ctx context.Context, tenant string, f AuditFilter, page Page) (list []AuditEntry, more bool, err error) {
 	c := &clauses{}
 	if tenant == "" {
 		c.fixed("tenant IS NULL")

@@ -49,7 +49,7 @@ func backfill(ctx context.Context, tx *sqlx.Tx, actor Actor, h *webhook.Hook) (u
 }
 
 // countJobs counts what an uncounted job is about. Several may do it at once; what they find is the same.
-func (d *DB) countJobs(ctx context.Context) error {
+func (d *JobStore) countJobs(ctx context.Context) error {
 	var row jobRow
 	err := d.db.GetContext(ctx, &row, `
 		SELECT `+jobColumns+` FROM jobs WHERE NOT counted AND state IN ('running', 'paused') ORDER BY created_at LIMIT 1`)

@@ -36,7 +36,7 @@ const leasePrefix = "drain:"
 func (l DrainLease) name() string { return leasePrefix + l.Hook.String() }
 
 // OpenDrainer makes a drainer that others take as alive for the given time.
-func (d *DB) OpenDrainer(ctx context.Context, worker string, ttl time.Duration) (uuid.UUID, error) {
+func (d *QueueStore) OpenDrainer(ctx context.Context, worker string, ttl time.Duration) (uuid.UUID, error) {
 	id := uuid.New()
 	_, err := d.db.ExecContext(ctx, `
 		WITH old AS (DELETE FROM drainers WHERE expires_at < clock_timestamp() - interval '1 hour')
@@ -49,7 +49,7 @@ func (d *DB) OpenDrainer(ctx context.Context, worker string, ttl time.Duration) 
 }
 
 // CloseDrainer gives everything back that the drainer has taken.
-func (d *DB) CloseDrainer(ctx context.Context, drainer uuid.UUID) error {
+func (d *QueueStore) CloseDrainer(ctx context.Context, drainer uuid.UUID) error {
 	if _, err := d.db.ExecContext(ctx, `DELETE FROM drainers WHERE id = $1`, drainer); err != nil {
 		return translate(fmt.Errorf("close drainer: %w", err))
 	}
@@ -58,7 +58,7 @@ func (d *DB) CloseDrainer(ctx context.Context, drainer uuid.UUID) error {
 
 // RenewDrainer prolongs the life of a drainer and its leases, and tells of their hooks' last attempts. The error is
 // ErrExpired where it is too late for that.
-func (d *DB) RenewDrainer(ctx context.Context, drainer uuid.UUID, leases []DrainLease, ttl time.Duration) error {
+func (d *QueueStore) RenewDrainer(ctx context.Context, drainer uuid.UUID, leases []DrainLease, ttl time.Duration) error {
 	return d.transact(ctx, func(tx *sqlx.Tx) error {
 		result, err := tx.ExecContext(ctx, `
 			UPDATE drainers SET expires_at = clock_timestamp() + $2 * interval '1 microsecond'
@@ -102,7 +102,7 @@ func leaseArrays(leases []DrainLease) (names []string, fences []int64, attempts 
 
 // LeaseHooks takes the leases of those hooks which nobody else has: a lease that is not taken alone is shared with others that
 // do not. It returns the leases that were taken.
-func (d *DB) LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []DrainLease, ttl time.Duration) ([]DrainLease, error) {
+func (d *QueueStore) LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []DrainLease, ttl time.Duration) ([]DrainLease, error) {
 	names, holders := make([]string, len(wanted)), make([]string, len(wanted))
 	alone := make(map[uuid.UUID]bool, len(wanted))
 	for i, l := range wanted {
@@ -152,7 +152,7 @@ func (d *DB) LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, w
 }
 
 // ReleaseHooks lets others have the leases at once: those that are shared, when the last drainer releases them.
-func (d *DB) ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []DrainLease) error {
+func (d *QueueStore) ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []DrainLease) error {
 	names, fences, attempts := leaseArrays(leases)
 	_, err := d.db.ExecContext(ctx, `
 		UPDATE leases l SET sharers = array_remove(l.sharers, $4), last_attempt_at = greatest(l.last_attempt_at, k.attempt_at),
@@ -168,7 +168,7 @@ func (d *DB) ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []Drain
 }
 
 // Attempted remembers when hooks had their last attempts, so that whoever drains them next keeps their rates.
-func (d *DB) Attempted(ctx context.Context, leases []DrainLease) error {
+func (d *QueueStore) Attempted(ctx context.Context, leases []DrainLease) error {
 	names, fences, attempts := leaseArrays(leases)
 	_, err := d.db.ExecContext(ctx, `
 		UPDATE leases l SET last_attempt_at = greatest(l.last_attempt_at, k.attempt_at)
@@ -182,7 +182,7 @@ func (d *DB) Attempted(ctx context.Context, leases []DrainLease) error {
 
 // Backfilled returns, for each of the hooks that a running job gives what is from before it existed, up to which place of the
 // OMS stream that is done. What comes later has to wait where the hook keeps an order.
-func (d *DB) Backfilled(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error) {
+func (d *QueueStore) Backfilled(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error) {
 	var rows []struct {
 		Hook   uuid.UUID `db:"hook_id"`
 		Cursor uuid.UUID `db:"cursor_id"`

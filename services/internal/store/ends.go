@@ -21,7 +21,7 @@ type Ended struct {
 // EndDeliveries is the only thing that ends deliveries because of what their hook is: up to limit of those that are parked
 // or, where the hook is deleted, wait for a time. What the hook is says its row, in the statement that ends them; whoever
 // calls this may be wrong about it.
-func (d *DB) EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (Ended, error) {
+func (d *QueueStore) EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (Ended, error) {
 	owner, err := d.ownerOf(ctx, hook)
 	if err != nil {
 		return Ended{}, translate(fmt.Errorf("look for hook %s: %w", hook, err))
@@ -55,7 +55,7 @@ func (d *DB) EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (Ende
 
 // ownerOf returns the hook whose row says what becomes of the given one: itself, or the hook whose callbacks it carries.
 // That is told by the type of what was ever delivered to it.
-func (d *DB) ownerOf(ctx context.Context, hook uuid.UUID) (uuid.UUID, error) {
+func (d *core) ownerOf(ctx context.Context, hook uuid.UUID) (uuid.UUID, error) {
 	var eventType string
 	err := d.db.GetContext(ctx, &eventType, `
 		SELECT event_type FROM deliveries WHERE hook_id = $1 LIMIT 1`, hook)

@@ -32,7 +32,7 @@ type EventTypeSettings struct {
 }
 
 // EventTypes lists the types that a tenant declared, by name.
-func (d *DB) EventTypes(ctx context.Context, tenant string) ([]EventType, error) {
+func (d *HookStore) EventTypes(ctx context.Context, tenant string) ([]EventType, error) {
 	var rows []struct {
 		Name        string    `db:"name"`
 		Description string    `db:"description"`
@@ -64,7 +64,7 @@ func (d *DB) EventTypes(ctx context.Context, tenant string) ([]EventType, error)
 
 // EventTypeSettings returns what a tenant decided about event types, by name. Types that nothing was decided about are
 // not checked and not deprecated.
-func (d *DB) EventTypeSettings(ctx context.Context, tenant string) (map[string]EventTypeSettings, error) {
+func (d *HookStore) EventTypeSettings(ctx context.Context, tenant string) (map[string]EventTypeSettings, error) {
 	var rows []settingsRow
 	err := d.db.SelectContext(ctx, &rows, `SELECT name, schema_check, deprecated FROM event_type_settings WHERE tenant = $1`, tenant)
 	if err != nil {
@@ -89,7 +89,7 @@ func (r *settingsRow) settings() EventTypeSettings {
 
 // SetEventType changes the settings of a type and returns all of them; whether the tenant has such a type is the
 // caller's to know. The error is webhook.ErrNotFound where the tenant does not exist.
-func (d *DB) SetEventType(ctx context.Context, actor Actor, tenant, name string, change EventTypeSettings) (EventTypeSettings, error) {
+func (d *HookStore) SetEventType(ctx context.Context, actor Actor, tenant, name string, change EventTypeSettings) (EventTypeSettings, error) {
 	var now EventTypeSettings
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var err error
@@ -123,7 +123,7 @@ func setEventType(ctx context.Context, tx *sqlx.Tx, tenant, name string, change 
 // DeclareEventType stores a type for a tenant, in place of one of the same name, and reports whether it is new. Schema
 // and example must be JSON; the settings are changed as by SetEventType. The error is webhook.ErrNotFound where the
 // tenant does not exist.
-func (d *DB) DeclareEventType(ctx context.Context, actor Actor, tenant string, t EventType) (created bool, err error) {
+func (d *HookStore) DeclareEventType(ctx context.Context, actor Actor, tenant string, t EventType) (created bool, err error) {
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		err := tx.GetContext(ctx, &created, `
 			INSERT INTO event_types (tenant, name, description, schema, example)
@@ -147,7 +147,7 @@ func (d *DB) DeclareEventType(ctx context.Context, actor Actor, tenant string, t
 
 // RemoveEventType removes a type that the tenant declared. Hooks that name it keep it. The error is
 // webhook.ErrNotFound where the tenant declared no such type.
-func (d *DB) RemoveEventType(ctx context.Context, actor Actor, tenant, name string) error {
+func (d *HookStore) RemoveEventType(ctx context.Context, actor Actor, tenant, name string) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		result, err := tx.ExecContext(ctx, `DELETE FROM event_types WHERE tenant = $1 AND name = $2`, tenant, name)
 		if err != nil {

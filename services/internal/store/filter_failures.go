@@ -25,7 +25,7 @@ type FilterFailures struct {
 
 // AddFilterFailures counts failures of the hooks that there are, and returns those of whose failures nobody was told on that
 // day yet (UTC); they count as told then.
-func (d *DB) AddFilterFailures(ctx context.Context, failures map[uuid.UUID]FilterFailures) (untold []uuid.UUID, err error) {
+func (d *HookStore) AddFilterFailures(ctx context.Context, failures map[uuid.UUID]FilterFailures) (untold []uuid.UUID, err error) {
 	err = d.transact(ctx, func(tx *sqlx.Tx) error {
 		untold = nil
 		for hook, f := range failures {
@@ -53,7 +53,7 @@ func (d *DB) AddFilterFailures(ctx context.Context, failures map[uuid.UUID]Filte
 
 // FilterFailures counts the events of the last 24 hours and of the last 30 days, by days, that a hook's filter could not be
 // evaluated for.
-func (d *DB) FilterFailures(ctx context.Context, hook uuid.UUID, now time.Time) (day, month FilterFailures, err error) {
+func (d *HookStore) FilterFailures(ctx context.Context, hook uuid.UUID, now time.Time) (day, month FilterFailures, err error) {
 	var rows []struct {
 		Day       time.Time `db:"day"`
 		N         int       `db:"failures"`
@@ -82,7 +82,7 @@ func (d *DB) FilterFailures(ctx context.Context, hook uuid.UUID, now time.Time) 
 }
 
 // DropFilterFailures forgets what is too old to be shown.
-func (d *DB) DropFilterFailures(ctx context.Context, now time.Time) error {
+func (d *HookStore) DropFilterFailures(ctx context.Context, now time.Time) error {
 	_, err := d.db.ExecContext(ctx, `DELETE FROM filter_failures WHERE day <= ($1::timestamptz AT TIME ZONE 'UTC')::date - $2::int`, now, filterFailureDays)
 	if err != nil {
 		return translate(fmt.Errorf("drop old failures of filters: %w", err))

@@ -37,7 +37,7 @@ type Gaps struct {
 }
 
 // KnownGaps returns the gaps of the tenant that has the oldest one which every worker knows; there are none if it is nil.
-func (d *DB) KnownGaps(ctx context.Context) (*Gaps, error) {
+func (d *LedgerStore) KnownGaps(ctx context.Context) (*Gaps, error) {
 	var rows []struct {
 		Hook   uuid.UUID `db:"hook_id"`
 		XID    string    `db:"xid"`
@@ -70,7 +70,7 @@ func (d *DB) KnownGaps(ctx context.Context) (*Gaps, error) {
 // CloseGaps parks for the hooks what they missed of the events up to a sequence of each stream, and returns how many
 // deliveries that are. What became of all these events has to be recorded before. matcher makes what finds the hooks that an
 // event goes to.
-func (d *DB) CloseGaps(ctx context.Context, g *Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (parked int, err error) {
+func (d *LedgerStore) CloseGaps(ctx context.Context, g *Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (parked int, err error) {
 	ids, begin := make([]uuid.UUID, 0, len(g.since)), time.Now()
 	for id, since := range g.since {
 		ids = append(ids, id)
@@ -78,7 +78,7 @@ func (d *DB) CloseGaps(ctx context.Context, g *Gaps, upTo []webhook.Sequence, ma
 			begin = since
 		}
 	}
-	hooks, err := loadHooks(ctx, d.db, d, `WHERE id = ANY($1::uuid[]) AND status <> 'disabled'`, textArray(uuidList(ids)))
+	hooks, err := loadHooks(ctx, d.db, d.core, `WHERE id = ANY($1::uuid[]) AND status <> 'disabled'`, textArray(uuidList(ids)))
 	if err != nil {
 		return 0, err
 	}
@@ -129,7 +129,7 @@ type gapPage struct {
 }
 
 // gapEvents reads the next events, and their payloads where filters may want them.
-func (d *DB) gapEvents(ctx context.Context, p *gapPage) ([]webhook.Event, error) {
+func (d *core) gapEvents(ctx context.Context, p *gapPage) ([]webhook.Event, error) {
 	streams, numbers := make([]int64, len(p.upTo)), make([]int64, len(p.upTo))
 	for i, last := range p.upTo {
 		streams[i], numbers[i] = int64(webhook.SequenceIn(last.Stream(), 0)), int64(last) //nolint:gosec // a sequence fits
@@ -164,7 +164,7 @@ type missedEvent struct {
 
 // parkMissed parks what has no delivery, and returns how many that are. In the order of the keys, so that several who do the
 // same do not wait for each other in a circle.
-func (d *DB) parkMissed(ctx context.Context, missed []missedEvent) (n int, err error) {
+func (d *core) parkMissed(ctx context.Context, missed []missedEvent) (n int, err error) {
 	size := len(missed)
 	ids, hooks, tenants := make([]string, size), make([]string, size), make([]string, size)
 	events, types, entities := make([]string, size), make([]string, size), make([]string, size)
@@ -198,7 +198,7 @@ func (d *DB) parkMissed(ctx context.Context, missed []missedEvent) (n int, err e
 }
 
 // forgetGaps marks gaps as closed.
-func (d *DB) forgetGaps(ctx context.Context, g *Gaps) error {
+func (d *core) forgetGaps(ctx context.Context, g *Gaps) error {
 	var hooks, xids []string
 	for id, list := range g.xids {
 		for _, xid := range list {

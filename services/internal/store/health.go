@@ -31,7 +31,7 @@ type Failing struct {
 
 // FailingHooks lists the active hooks that have been failing since before the given time, and those that recovered
 // after a warning.
-func (d *DB) FailingHooks(ctx context.Context, before time.Time) ([]Failing, error) {
+func (d *HookStore) FailingHooks(ctx context.Context, before time.Time) ([]Failing, error) {
 	var list []Failing
 	err := d.db.SelectContext(ctx, &list, `
 		SELECT h.hook_id, h.tenant, k.name, k.target_url, k.version, h.failing_since, h.last_failure_at, h.failures, h.last_class, h.warned
@@ -44,7 +44,7 @@ func (d *DB) FailingHooks(ctx context.Context, before time.Time) ([]Failing, err
 }
 
 // Reach counts the hooks that had attempts since the given time, and those of them whose last one did not even connect.
-func (d *DB) Reach(ctx context.Context, since time.Time) (tried, unreachable int, err error) {
+func (d *HookStore) Reach(ctx context.Context, since time.Time) (tried, unreachable int, err error) {
 	var row struct {
 		Tried       int `db:"tried"`
 		Unreachable int `db:"unreachable"`
@@ -72,7 +72,7 @@ func forgetFailures(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error 
 }
 
 // Warned remembers how far on the way to being disabled people were warned, and says so in the audit log.
-func (d *DB) Warned(ctx context.Context, actor Actor, f Failing, percent int) error {
+func (d *HookStore) Warned(ctx context.Context, actor Actor, f Failing, percent int) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		if _, err := tx.ExecContext(ctx, `UPDATE hook_health SET warned = $2 WHERE hook_id = $1`, f.HookID, percent); err != nil {
 			return audited{}, fmt.Errorf("remember warning of hook %s: %w", f.HookID, err)
@@ -96,7 +96,7 @@ type LostDelivery struct {
 
 // Overdue lists deliveries whose next attempt was due before the given time, or that a worker left behind then in the
 // middle of an attempt.
-func (d *DB) Overdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
+func (d *QueueStore) Overdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
 	var rows []lostRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT id, published_at, hook_id FROM deliveries
@@ -122,7 +122,7 @@ func lost(rows []lostRow) []LostDelivery {
 }
 
 // ParkLost parks a delivery that is still overdue, so that a drainer makes its attempt; it reports whether it was.
-func (d *DB) ParkLost(ctx context.Context, l LostDelivery, before time.Time, reason string) (bool, error) {
+func (d *QueueStore) ParkLost(ctx context.Context, l LostDelivery, before time.Time, reason string) (bool, error) {
 	var parked bool
 	err := d.db.GetContext(ctx, &parked, `
 		WITH lost AS (
@@ -141,7 +141,7 @@ func (d *DB) ParkLost(ctx context.Context, l LostDelivery, before time.Time, rea
 
 // Unqueued lists deliveries that the ledger has as parked since before the given time and that are not in the parked queue.
 // What became of them is on its way to the ledger, or was lost with its stream.
-func (d *DB) Unqueued(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
+func (d *QueueStore) Unqueued(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
 	var rows []lostRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT id, published_at, hook_id FROM deliveries d
@@ -156,7 +156,7 @@ func (d *DB) Unqueued(ctx context.Context, before time.Time, limit int) ([]LostD
 
 // Requeue puts a delivery of Unqueued into the parked queue, if it is still parked; it reports whether it was. All that was
 // told the ledger when it was listed has to be recorded before.
-func (d *DB) Requeue(ctx context.Context, l LostDelivery) (bool, error) {
+func (d *QueueStore) Requeue(ctx context.Context, l LostDelivery) (bool, error) {
 	result, err := d.db.ExecContext(ctx, `
 		INSERT INTO parked (hook_id, event_seq, id, published_at, tenant, event_id, event_type, entity, reason, attempts,
 			round_attempts, round_started_at, parked_at, replay)
@@ -173,7 +173,7 @@ func (d *DB) Requeue(ctx context.Context, l LostDelivery) (bool, error) {
 
 // GiveUp makes the deliveries of an event dead whose attempts were begun and never told of, as where each worker died that
 // made them. That of the last worker is one more of those that are unknown.
-func (d *DB) GiveUp(ctx context.Context, at webhook.Sequence, publishedAt time.Time) error {
+func (d *QueueStore) GiveUp(ctx context.Context, at webhook.Sequence, publishedAt time.Time) error {
 	_, err := d.db.ExecContext(ctx, `
 		WITH given_up AS (
 			UPDATE deliveries SET state = 'dead', reason = $3, attempts = attempts + 1, updated_at = clock_timestamp()

@@ -82,7 +82,7 @@ func deliveries(rows []deliveryRow) []webhook.Delivery {
 
 // Deliveries lists a tenant's deliveries by when their events were published, the newest first. more says that there
 // are others beyond the page, in the direction that the page was asked for.
-func (d *DB) Deliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (list []webhook.Delivery, more bool, err error) {
+func (d *HistoryStore) Deliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (list []webhook.Delivery, more bool, err error) {
 	c := &clauses{}
 	f.conditions(c, tenant)
 	tail := c.page(page, "published_at", "id", byUUID)
@@ -96,7 +96,7 @@ func (d *DB) Deliveries(ctx context.Context, tenant string, f DeliveryFilter, pa
 }
 
 // ScanDeliveries is Deliveries that ends once it has looked at enough of them, page full or not.
-func (d *DB) ScanDeliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (Scanned[webhook.Delivery], error) {
+func (d *HistoryStore) ScanDeliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (Scanned[webhook.Delivery], error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
 	most := maxScanned
@@ -234,7 +234,7 @@ func (c *clauses) states(states []webhook.DeliveryState) {
 
 // Delivery returns one delivery with its attempts, the first one first. The error is webhook.ErrNotFound where the
 // tenant has no such delivery.
-func (d *DB) Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
+func (d *HistoryStore) Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
 	var row deliveryRow
 	err := d.db.GetContext(ctx, &row, `
 		SELECT `+deliveryView+` FROM deliveries WHERE id = $1 AND tenant = $2 ORDER BY published_at DESC LIMIT 1`, id, tenant)
@@ -248,7 +248,7 @@ func (d *DB) Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook
 	return row.delivery(), attempts, err
 }
 
-func (d *DB) attempts(ctx context.Context, tenant string, delivery uuid.UUID, publishedAt time.Time) ([]webhook.Attempt, error) {
+func (d *core) attempts(ctx context.Context, tenant string, delivery uuid.UUID, publishedAt time.Time) ([]webhook.Attempt, error) {
 	var rows []attemptRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT `+attemptRowColumns+`

@@ -51,7 +51,7 @@ type eventSummaryRow struct {
 // Events lists a tenant's events by when they were published, the newest first. more says that there are others beyond
 // the page, in the direction that the page was asked for. Positions are SeqPositions. The error is ErrPath where the
 // payload's path cannot be read.
-func (d *DB) Events(ctx context.Context, tenant string, f EventFilter, page Page) (list []EventSummary, more bool, err error) {
+func (d *HistoryStore) Events(ctx context.Context, tenant string, f EventFilter, page Page) (list []EventSummary, more bool, err error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
 	f.scanned(c)
@@ -70,7 +70,7 @@ func (d *DB) Events(ctx context.Context, tenant string, f EventFilter, page Page
 }
 
 // SearchEvents is Events that ends once it has looked at enough of them, page full or not.
-func (d *DB) SearchEvents(ctx context.Context, tenant string, f EventFilter, page Page) (Scanned[EventSummary], error) {
+func (d *HistoryStore) SearchEvents(ctx context.Context, tenant string, f EventFilter, page Page) (Scanned[EventSummary], error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
 	inner := c.scan(maxScanned, page, "published_at", "seq", bySeq)
@@ -131,7 +131,7 @@ func (r *eventSummaryRow) summary() EventSummary {
 
 // FindEvent returns the newest event with the id, or that was published as a CloudEvent with it. The error is webhook.ErrNotFound where the tenant has none, or its
 // payload is not kept any more.
-func (d *DB) FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error) {
+func (d *HistoryStore) FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error) {
 	var publishedAt time.Time
 	err := d.db.GetContext(ctx, &publishedAt, `
 		SELECT published_at FROM events WHERE tenant = $1 AND id = $2 ORDER BY published_at DESC LIMIT 1`, tenant, id)
@@ -145,7 +145,7 @@ func (d *DB) FindEvent(ctx context.Context, tenant, id string) (webhook.Event, e
 }
 
 // CountStates counts the deliveries of an event by their state.
-func (d *DB) CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error) {
+func (d *HistoryStore) CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error) {
 	var rows []struct {
 		State string `db:"state"`
 		N     int    `db:"n"`
@@ -164,7 +164,7 @@ func (d *DB) CountStates(ctx context.Context, tenant, eventID string, publishedA
 }
 
 // DeliveriesOf returns the deliveries of an event to the hooks, by hook.
-func (d *DB) DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error) {
+func (d *HistoryStore) DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error) {
 	var rows []deliveryRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT `+deliveryView+` FROM deliveries
@@ -181,7 +181,7 @@ func (d *DB) DeliveriesOf(ctx context.Context, tenant, eventID string, published
 }
 
 // OrphansOf returns the deliveries of an event to hooks that are gone, at most limit.
-func (d *DB) OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error) {
+func (d *HistoryStore) OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error) {
 	var rows []deliveryRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT `+deliveryView+` FROM deliveries d
@@ -203,7 +203,7 @@ type RejectedFilter struct {
 
 // Rejected lists a tenant's rejected events, the newest first. more is as in Events, and so are positions. Raw is cut to
 // maxRaw bytes.
-func (d *DB) Rejected(ctx context.Context, tenant string, f RejectedFilter, maxRaw int, page Page) (list []RejectedEvent, more bool, err error) {
+func (d *HistoryStore) Rejected(ctx context.Context, tenant string, f RejectedFilter, maxRaw int, page Page) (list []RejectedEvent, more bool, err error) {
 	c := &clauses{}
 	raw := c.arg(maxRaw)
 	c.add("tenant = %s", tenant)

@@ -22,7 +22,7 @@ type DeliveryDetail struct {
 
 // DeliveryDetails returns the details of a tenant's deliveries, in their order. The data of their events is read up to
 // maxData bytes in all, but that of the first event always.
-func (d *DB) DeliveryDetails(ctx context.Context, tenant string, list []webhook.Delivery, maxData int) ([]DeliveryDetail, error) {
+func (d *HistoryStore) DeliveryDetails(ctx context.Context, tenant string, list []webhook.Delivery, maxData int) ([]DeliveryDetail, error) {
 	out := make([]DeliveryDetail, len(list))
 	if len(list) == 0 {
 		return out, nil
@@ -47,7 +47,7 @@ func (d *DB) DeliveryDetails(ctx context.Context, tenant string, list []webhook.
 	return out, nil
 }
 
-func (d *DB) hooksOf(ctx context.Context, tenant string, list []webhook.Delivery) (map[uuid.UUID]*webhook.Hook, error) {
+func (d *core) hooksOf(ctx context.Context, tenant string, list []webhook.Delivery) (map[uuid.UUID]*webhook.Hook, error) {
 	ids := make([]uuid.UUID, len(list))
 	for i := range list {
 		ids[i] = list[i].HookID
@@ -71,7 +71,7 @@ type eventKey struct {
 	at time.Time
 }
 
-func (d *DB) eventsOf(ctx context.Context, tenant string, list []webhook.Delivery, maxData int) (map[eventKey]*webhook.Event, error) {
+func (d *core) eventsOf(ctx context.Context, tenant string, list []webhook.Delivery, maxData int) (map[eventKey]*webhook.Event, error) {
 	seen := map[eventKey]bool{}
 	var ids, times []string
 	for i := range list {
@@ -99,7 +99,7 @@ func (d *DB) eventsOf(ctx context.Context, tenant string, list []webhook.Deliver
 	return found, nil
 }
 
-func (d *DB) lastAttempts(ctx context.Context, tenant string, list []webhook.Delivery) (map[uuid.UUID]*webhook.Attempt, error) {
+func (d *core) lastAttempts(ctx context.Context, tenant string, list []webhook.Delivery) (map[uuid.UUID]*webhook.Attempt, error) {
 	ids, times := make([]uuid.UUID, len(list)), make([]string, len(list))
 	for i := range list {
 		ids[i], times[i] = list[i].ID, list[i].PublishedAt.UTC().Format(time.RFC3339Nano)

@@ -60,7 +60,7 @@ func (v IfVersion) check(id uuid.UUID, have int64) error {
 
 // Hook returns one hook. The error is webhook.ErrNotFound where the tenant has no such hook, and an *UnreadableError where
 // not all of it can be read.
-func (d *DB) Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error) {
+func (d *HookStore) Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error) {
 	var row hookRow
 	err := d.db.GetContext(ctx, &row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2`, tenant, id)
 	switch {
@@ -74,7 +74,7 @@ func (d *DB) Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hoo
 
 // Hooks lists a tenant's hooks, newest first. more says that there are others beyond the page, in the direction that
 // the page was asked for. Of a hook that cannot be read there is what can be, and why.
-func (d *DB) Hooks(ctx context.Context, tenant string, f HookFilter, page Page) (hooks []webhook.Hook, more bool, err error) {
+func (d *HookStore) Hooks(ctx context.Context, tenant string, f HookFilter, page Page) (hooks []webhook.Hook, more bool, err error) {
 	where, args := f.where(tenant)
 	order := `ORDER BY created_at DESC, id DESC`
 	switch {
@@ -137,7 +137,7 @@ func (f *HookFilter) where(tenant string) (condition string, args []any) {
 }
 
 // Filters returns the filters of a tenant's hooks that have one, by the hooks' ids.
-func (d *DB) Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error) {
+func (d *HookStore) Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error) {
 	var rows []struct {
 		ID   uuid.UUID `db:"id"`
 		Spec string    `db:"spec"`
@@ -184,7 +184,7 @@ func checkQuota(ctx context.Context, tx *sqlx.Tx, tenant string, quota int) erro
 	return nil
 }
 
-func (d *DB) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (stored hookRow, err error) {
+func (d *core) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (stored hookRow, err error) {
 	row, err := newHookRow(h, d.ring)
 	if err != nil {
 		return stored, err
@@ -199,7 +199,7 @@ func (d *DB) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (stor
 }
 
 // explainConflict turns the violation of the hooks' identity into a *webhook.ConflictError.
-func (d *DB) explainConflict(ctx context.Context, h *webhook.Hook, err error) error {
+func (d *core) explainConflict(ctx context.Context, h *webhook.Hook, err error) error {
 	if !violates(err, "hooks_identity_key") && !errors.Is(err, errSameHook) {
 		return err
 	}
@@ -219,7 +219,7 @@ func (d *DB) explainConflict(ctx context.Context, h *webhook.Hook, err error) er
 //
 // The errors are edit's, webhook.ErrNotFound, *UnreadableError, webhook.ErrVersion where the hook has another version, and
 // *webhook.ConflictError where another hook has the same target URL and event types.
-func (d *DB) UpdateHook(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error) {
+func (d *HookStore) UpdateHook(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error) {
 	var after webhook.Hook
 	var stored hookRow
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
@@ -271,7 +271,7 @@ func lockHook(ctx context.Context, tx *sqlx.Tx, row *hookRow, tenant string, id 
 	return version.check(id, row.Version)
 }
 
-func (d *DB) storeHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook, stored *hookRow) error {
+func (d *core) storeHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook, stored *hookRow) error {
 	row, err := newHookRow(h, d.ring)
 	if err != nil {
 		return err
@@ -305,7 +305,7 @@ func updateAction(changed []string, status webhook.HookStatus) string {
 
 // DisableHook sets the status of a hook to disabled, of whatever tenant, and says why. It reports whether that changed
 // anything: a hook that is disabled or gone, or that has another version than what the reason is about, is left alone.
-func (d *DB) DisableHook(ctx context.Context, actor Actor, id uuid.UUID, version IfVersion, reason string) (disabled bool, err error) {
+func (d *HookStore) DisableHook(ctx context.Context, actor Actor, id uuid.UUID, version IfVersion, reason string) (disabled bool, err error) {
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var tenant string
 		err := tx.GetContext(ctx, &tenant, `
@@ -328,7 +328,7 @@ func (d *DB) DisableHook(ctx context.Context, actor Actor, id uuid.UUID, version
 
 // DeleteHook removes a hook. The errors are webhook.ErrNotFound, and webhook.ErrVersion where the hook has another
 // version.
-func (d *DB) DeleteHook(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion) error {
+func (d *HookStore) DeleteHook(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var row hookRow
 		if err := lockHook(ctx, tx, &row, tenant, id, version); err != nil {

@@ -15,7 +15,7 @@ import (
 //
 // The errors are webhook.ErrConflict where two hooks, stored or new, have the same target URL and event types, ErrQuota,
 // and webhook.ErrNotFound where the tenant does not exist.
-func (d *DB) CreateHooks(ctx context.Context, actor Actor, tenant string, hooks []webhook.Hook, quota int) ([]uuid.UUID, error) {
+func (d *HookStore) CreateHooks(ctx context.Context, actor Actor, tenant string, hooks []webhook.Hook, quota int) ([]uuid.UUID, error) {
 	rows := make([]hookRow, len(hooks))
 	ids := make([]uuid.UUID, len(hooks))
 	entries := make([]audited, len(hooks))

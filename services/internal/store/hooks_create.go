@@ -39,7 +39,7 @@ type creation struct {
 //
 // The errors are *webhook.ConflictError where the tenant has a hook of the same target URL and event types, ErrQuota,
 // ErrKeyReused, and webhook.ErrNotFound where the tenant does not exist.
-func (d *DB) CreateHook(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
+func (d *HookStore) CreateHook(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
 	var err error
 	if h.ID, err = uuid.NewV7(); err != nil {
 		return webhook.Hook{}, fmt.Errorf("make hook id: %w", err)
@@ -56,7 +56,7 @@ func (d *DB) CreateHook(ctx context.Context, actor Actor, h webhook.Hook, quota 
 }
 
 // createTogether creates hooks of one tenant. Requests that are repeated meanwhile have to wait for the first one.
-func (d *DB) createTogether(ctx context.Context, tenant string, list []*creation) []done[hookRow] {
+func (d *core) createTogether(ctx context.Context, tenant string, list []*creation) []done[hookRow] {
 	for i := 1; i < len(list); i++ {
 		if list[i].key.Key != "" && slices.ContainsFunc(list[:i], func(c *creation) bool { return c.key.Key == list[i].key.Key }) {
 			return append(d.createAll(ctx, tenant, list[:i]), d.createTogether(ctx, tenant, list[i:])...)
@@ -66,7 +66,7 @@ func (d *DB) createTogether(ctx context.Context, tenant string, list []*creation
 }
 
 // createAll creates hooks in one transaction. Where one of them has all fail, each is created by itself.
-func (d *DB) createAll(ctx context.Context, tenant string, list []*creation) []done[hookRow] {
+func (d *core) createAll(ctx context.Context, tenant string, list []*creation) []done[hookRow] {
 	answers := make([]done[hookRow], len(list))
 	err := d.transact(ctx, func(tx *sqlx.Tx) error { return create(ctx, tx, tenant, list, answers) })
 	switch {

@@ -16,7 +16,7 @@ import (
 //
 // The errors are *webhook.ConflictError where the tenant has a hook of the same target URL and event types,
 // webhook.ErrConflict where a hook of whatever tenant has the id, and webhook.ErrNotFound where the tenant does not exist.
-func (d *DB) ImportHook(ctx context.Context, actor Actor, h webhook.Hook) (webhook.Hook, error) {
+func (d *HookStore) ImportHook(ctx context.Context, actor Actor, h webhook.Hook) (webhook.Hook, error) {
 	var stored hookRow
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		if err := lockTenant(ctx, tx, h.Tenant); err != nil {

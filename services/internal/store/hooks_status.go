@@ -35,7 +35,7 @@ func (s *StatusChange) where(tenant string) (condition string, args []any) {
 }
 
 // CountHooks counts a tenant's hooks.
-func (d *DB) CountHooks(ctx context.Context, tenant string, f HookFilter) (int, error) {
+func (d *HookStore) CountHooks(ctx context.Context, tenant string, f HookFilter) (int, error) {
 	where, args := f.where(tenant)
 	var n int
 	if err := d.db.GetContext(ctx, &n, `SELECT count(*) FROM hooks WHERE `+where, args...); err != nil {
@@ -45,7 +45,7 @@ func (d *DB) CountHooks(ctx context.Context, tenant string, f HookFilter) (int, 
 }
 
 // CountStatusChange counts the hooks that SetStatuses would change.
-func (d *DB) CountStatusChange(ctx context.Context, tenant string, s StatusChange) (int, error) {
+func (d *HookStore) CountStatusChange(ctx context.Context, tenant string, s StatusChange) (int, error) {
 	where, args := s.where(tenant)
 	var n int
 	if err := d.db.GetContext(ctx, &n, `SELECT count(*) FROM hooks WHERE `+where, args...); err != nil {
@@ -56,7 +56,7 @@ func (d *DB) CountStatusChange(ctx context.Context, tenant string, s StatusChang
 
 // SetStatuses makes the change, of all or, with an error, of none, and returns how many hooks were changed. Each is in
 // the audit log.
-func (d *DB) SetStatuses(ctx context.Context, actor Actor, tenant string, s StatusChange) (int, error) {
+func (d *HookStore) SetStatuses(ctx context.Context, actor Actor, tenant string, s StatusChange) (int, error) {
 	where, args := s.where(tenant)
 	action := "hook.paused"
 	if s.To == webhook.Active {

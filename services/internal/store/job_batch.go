@@ -48,7 +48,7 @@ func (r *Replay) missing(c *clauses, hook *webhook.Hook) {
 
 // CountReplay counts what a replay would make again. Events that the hook's filter would keep from it are counted too:
 // they are judged when the job gets to them.
-func (d *DB) CountReplay(ctx context.Context, r Replay) (int, error) {
+func (d *JobStore) CountReplay(ctx context.Context, r Replay) (int, error) {
 	c := &clauses{}
 	r.conditions(c)
 	var n int
@@ -58,7 +58,7 @@ func (d *DB) CountReplay(ctx context.Context, r Replay) (int, error) {
 	if !r.IncludeMissing {
 		return n, nil
 	}
-	hook, err := d.Hook(ctx, r.Tenant, r.HookID)
+	hook, err := d.hooks().Hook(ctx, r.Tenant, r.HookID)
 	if err != nil {
 		return 0, err
 	}
@@ -83,7 +83,7 @@ func (d *DB) CountReplay(ctx context.Context, r Replay) (int, error) {
 // RunJobs does one batch of the job that is due first, of whatever tenant, and reports whether there was one. Several may
 // run jobs at once: a job is one's alone for the time of a batch, and what a batch did is stored together with how far
 // the job has got.
-func (d *DB) RunJobs(ctx context.Context, match Match) (worked bool, err error) {
+func (d *JobStore) RunJobs(ctx context.Context, match Match) (worked bool, err error) {
 	if err := d.countJobs(ctx); err != nil {
 		return false, err
 	}
@@ -115,8 +115,8 @@ type step struct {
 	wait time.Duration
 }
 
-func (d *DB) batch(ctx context.Context, tx *sqlx.Tx, row *jobRow, match Match) (audited, error) {
-	hook, err := d.Hook(ctx, row.Tenant, row.HookID)
+func (d *core) batch(ctx context.Context, tx *sqlx.Tx, row *jobRow, match Match) (audited, error) {
+	hook, err := d.hooks().Hook(ctx, row.Tenant, row.HookID)
 	var unreadable *UnreadableError
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
@@ -163,7 +163,7 @@ func (d *DB) batch(ctx context.Context, tx *sqlx.Tx, row *jobRow, match Match) (
 	return audited{}, nil
 }
 
-func (d *DB) endJob(ctx context.Context, tx *sqlx.Tx, row *jobRow, state JobState, detail string) (audited, error) {
+func (d *core) endJob(ctx context.Context, tx *sqlx.Tx, row *jobRow, state JobState, detail string) (audited, error) {
 	_, err := tx.ExecContext(ctx, `UPDATE jobs SET state = $2, detail = $3, modified_at = now() WHERE id = $1`, row.ID, string(state), detail)
 	if err != nil {
 		return audited{}, fmt.Errorf("end job %s: %w", row.ID, err)

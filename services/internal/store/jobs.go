@@ -111,7 +111,7 @@ func (r *jobRow) job() Job {
 
 // CreateJob stores a job, which is begun at once. The errors are *ReplayError where the hook has a job that is not
 // finished, and webhook.ErrNotFound where the tenant has no such hook.
-func (d *DB) CreateJob(ctx context.Context, actor Actor, n NewJob) (Job, error) {
+func (d *JobStore) CreateJob(ctx context.Context, actor Actor, n NewJob) (Job, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Job{}, fmt.Errorf("make job id: %w", err)
@@ -159,7 +159,7 @@ func stateNames(states []webhook.DeliveryState) []string {
 }
 
 // Jobs lists a tenant's jobs, the newest first; hook, if set, restricts it to one hook.
-func (d *DB) Jobs(ctx context.Context, tenant string, hook uuid.UUID, page Page) (list []Job, more bool, err error) {
+func (d *JobStore) Jobs(ctx context.Context, tenant string, hook uuid.UUID, page Page) (list []Job, more bool, err error) {
 	c := &clauses{}
 	c.add("tenant = %s", tenant)
 	if hook != uuid.Nil {
@@ -178,7 +178,7 @@ func (d *DB) Jobs(ctx context.Context, tenant string, hook uuid.UUID, page Page)
 }
 
 // Job returns one job. The error is webhook.ErrNotFound where the tenant has no such job.
-func (d *DB) Job(ctx context.Context, tenant string, id uuid.UUID) (Job, error) {
+func (d *JobStore) Job(ctx context.Context, tenant string, id uuid.UUID) (Job, error) {
 	var row jobRow
 	err := d.db.GetContext(ctx, &row, `SELECT `+jobColumns+` FROM jobs WHERE tenant = $1 AND id = $2`, tenant, id)
 	switch {
@@ -192,7 +192,7 @@ func (d *DB) Job(ctx context.Context, tenant string, id uuid.UUID) (Job, error) 
 
 // SetJobState pauses, resumes or cancels a job that is not finished, and returns it. Doing it again changes nothing. The
 // errors are *ReplayError where the job is finished otherwise, and webhook.ErrNotFound where the tenant has no such job.
-func (d *DB) SetJobState(ctx context.Context, actor Actor, tenant string, id uuid.UUID, state JobState) (Job, error) {
+func (d *JobStore) SetJobState(ctx context.Context, actor Actor, tenant string, id uuid.UUID, state JobState) (Job, error) {
 	var row jobRow
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		err := tx.GetContext(ctx, &row, `SELECT `+jobColumns+` FROM jobs WHERE tenant = $1 AND id = $2 FOR UPDATE`, tenant, id)

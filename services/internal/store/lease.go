@@ -55,7 +55,7 @@ func (d *DB) ReleaseLease(ctx context.Context, l Lease) error {
 }
 
 // EnsureDay makes the partitions of the UTC day that the time is in.
-func (d *DB) EnsureDay(ctx context.Context, at time.Time) error {
+func (d *LedgerStore) EnsureDay(ctx context.Context, at time.Time) error {
 	if _, err := d.db.ExecContext(ctx, `SELECT whisperer_ensure_day($1::date)`, at.UTC().Format(time.DateOnly)); err != nil {
 		return translate(fmt.Errorf("make partitions: %w", err))
 	}

@@ -33,7 +33,7 @@ func (r Recorded) Interrupted() bool { return r.State == webhook.Waiting && r.Ne
 
 // Recorded looks deliveries up; one that is not recorded is missing from the map. Deliveries of events that share an id and
 // were published at different times share an id too: of those, only one may be asked for at once.
-func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Recorded, error) {
+func (d *LedgerStore) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Recorded, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
@@ -78,7 +78,7 @@ func (d *DB) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Re
 }
 
 // Event reads an event whole. It returns webhook.ErrNotFound where the ledger has none.
-func (d *DB) Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error) {
+func (d *HistoryStore) Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error) {
 	r := eventRow{ID: id, PublishedAt: publishedAt}
 	err := d.db.GetContext(ctx, &r, `
 		SELECT `+eventRowColumns+` FROM events WHERE tenant = $1 AND id = $2 AND published_at = $3`, tenant, id, publishedAt)
@@ -135,7 +135,7 @@ type RejectedEvent struct {
 }
 
 // RejectedEvents lists the newest rejected events of a tenant since the given time, at most limit.
-func (d *DB) RejectedEvents(ctx context.Context, tenant string, since time.Time, limit int) ([]RejectedEvent, error) {
+func (d *LedgerStore) RejectedEvents(ctx context.Context, tenant string, since time.Time, limit int) ([]RejectedEvent, error) {
 	var list []RejectedEvent
 	err := d.db.SelectContext(ctx, &list, `
 		SELECT published_at, seq, subject, tenant, reason, detail, raw, size, headers FROM rejected_events

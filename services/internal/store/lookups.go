@@ -54,7 +54,7 @@ CROSS JOIN LATERAL (
 // several with one id, the first in the stream. Times are the bus's: if its clock was set back meanwhile, what is older
 // may seem younger, and is not found. ctx ends the wait for a connection, not that for an answer. It returns
 // ErrUnavailable where the database cannot be asked.
-func (d *DB) SeenEvents(ctx context.Context, events []Published) (map[EventKey]SeenEvent, error) {
+func (d *LedgerStore) SeenEvents(ctx context.Context, events []Published) (map[EventKey]SeenEvent, error) {
 	if len(events) == 0 {
 		return nil, nil
 	}
@@ -67,7 +67,7 @@ func (d *DB) SeenEvents(ctx context.Context, events []Published) (map[EventKey]S
 
 // EventIDs calls take with the id of each event published after since, the newest of a tenant first. It returns false, and
 // has called it with some of them, where there are more than limit; ErrUnavailable where the database cannot be asked.
-func (d *DB) EventIDs(ctx context.Context, since time.Time, limit int, take func(EventKey)) (all bool, err error) {
+func (d *LedgerStore) EventIDs(ctx context.Context, since time.Time, limit int, take func(EventKey)) (all bool, err error) {
 	rows, err := d.db.QueryContext(ctx, `
 		SELECT t.name, e.id FROM tenants t CROSS JOIN LATERAL (
 			SELECT id FROM events WHERE tenant = t.name AND published_at > $1 ORDER BY published_at DESC LIMIT $2

@@ -48,7 +48,7 @@ func (r *bucketRow) bucket() Bucket {
 
 // PerMinute counts a tenant's deliveries of events published since the time, minute by minute, the first one first;
 // minutes without any are left out.
-func (d *DB) PerMinute(ctx context.Context, tenant string, since time.Time) ([]Bucket, error) {
+func (d *HistoryStore) PerMinute(ctx context.Context, tenant string, since time.Time) ([]Bucket, error) {
 	var rows []bucketRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT date_trunc('minute', published_at) AS at, `+countStates+`
@@ -74,7 +74,7 @@ const (
 
 // PerHook counts the deliveries of some hooks, which must be of one tenant, to which events published since the time
 // were to go: by hook and span, the first one first; spans without any are left out.
-func (d *DB) PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, span Span) (map[uuid.UUID][]Bucket, error) {
+func (d *HistoryStore) PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, span Span) (map[uuid.UUID][]Bucket, error) {
 	var rows []bucketRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT hook_id, date_trunc($3, published_at, 'UTC') AS at, `+countStates+`
@@ -92,7 +92,7 @@ func (d *DB) PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, sp
 
 // OpenStates counts a tenant's deliveries that are waiting or parked, of whatever age, and those of events published
 // since the time that are dead.
-func (d *DB) OpenStates(ctx context.Context, tenant string, since time.Time) (map[webhook.DeliveryState]int, error) {
+func (d *HistoryStore) OpenStates(ctx context.Context, tenant string, since time.Time) (map[webhook.DeliveryState]int, error) {
 	var rows []struct {
 		State string `db:"state"`
 		N     int    `db:"n"`
@@ -119,7 +119,7 @@ type Durations struct {
 }
 
 // Durations measures the answered attempts of a tenant's newest deliveries since the time, durationSample of them at most.
-func (d *DB) Durations(ctx context.Context, tenant string, since time.Time) (Durations, error) {
+func (d *HistoryStore) Durations(ctx context.Context, tenant string, since time.Time) (Durations, error) {
 	var s Durations
 	var p50, p99 float64
 	err := d.db.QueryRowxContext(ctx, `
@@ -139,7 +139,7 @@ func (d *DB) Durations(ctx context.Context, tenant string, since time.Time) (Dur
 
 // RestingHooks counts a tenant's hooks whose deliveries are parked because their breaker is open: the receiver fails and
 // gets a rest.
-func (d *DB) RestingHooks(ctx context.Context, tenant string) (int, error) {
+func (d *HistoryStore) RestingHooks(ctx context.Context, tenant string) (int, error) {
 	var n int
 	err := d.db.GetContext(ctx, &n, `
 		SELECT count(*) FROM hooks k
@@ -167,7 +167,7 @@ type Unhealthy struct {
 
 // UnhealthyHooks lists a tenant's active hooks whose attempts fail, those that have failed longest first, and then the
 // disabled ones; at most limit.
-func (d *DB) UnhealthyHooks(ctx context.Context, tenant string, limit int) ([]Unhealthy, error) {
+func (d *HistoryStore) UnhealthyHooks(ctx context.Context, tenant string, limit int) ([]Unhealthy, error) {
 	var rows []struct {
 		HookID         uuid.UUID    `db:"id"`
 		Name           string       `db:"name"`

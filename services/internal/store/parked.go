@@ -23,7 +23,7 @@ import (
 
 // Backlogs lists the hooks that have rows in the parked queue, and those that were deleted or touched and may have
 // deliveries to be ended.
-func (d *DB) Backlogs(ctx context.Context) ([]uuid.UUID, error) {
+func (d *QueueStore) Backlogs(ctx context.Context) ([]uuid.UUID, error) {
 	var list []uuid.UUID
 	err := d.db.SelectContext(ctx, &list, `
 		WITH RECURSIVE queued AS (
@@ -39,7 +39,7 @@ func (d *DB) Backlogs(ctx context.Context) ([]uuid.UUID, error) {
 }
 
 // ForgetBacklogs forgets that hooks were touched, where nothing of theirs is in the parked queue.
-func (d *DB) ForgetBacklogs(ctx context.Context, hooks ...uuid.UUID) error {
+func (d *QueueStore) ForgetBacklogs(ctx context.Context, hooks ...uuid.UUID) error {
 	_, err := d.db.ExecContext(ctx, `
 		DELETE FROM backlogs b WHERE hook_id = ANY($1::uuid[])
 		AND NOT EXISTS (SELECT FROM parked p WHERE p.hook_id = b.hook_id)`, textArray(uuidList(hooks)))
@@ -57,7 +57,7 @@ type ParkedCount struct {
 }
 
 // CountParked counts the parked deliveries of all hooks, but not beyond most.
-func (d *DB) CountParked(ctx context.Context, most int) (ParkedCount, error) {
+func (d *QueueStore) CountParked(ctx context.Context, most int) (ParkedCount, error) {
 	var c ParkedCount
 	err := d.db.GetContext(ctx, &c, `
 		SELECT count(*) AS n, clock_timestamp() AS at FROM (SELECT FROM parked WHERE NOT waiting LIMIT $1) p`, most)
@@ -116,7 +116,7 @@ func (r *parkedRow) delivery() *ParkedDelivery {
 
 // Parked looks at the hook's parked deliveries, and takes none: those after one place and up to another, in the order of
 // events, at most limit, and no more than fit into some megabytes, but for the first.
-func (d *DB) Parked(ctx context.Context, hook uuid.UUID, after, upTo webhook.Sequence, limit int) ([]*ParkedDelivery, error) {
+func (d *QueueStore) Parked(ctx context.Context, hook uuid.UUID, after, upTo webhook.Sequence, limit int) ([]*ParkedDelivery, error) {
 	var rows []parkedRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT `+parkedColumns+` FROM parked p WHERE hook_id = $1 AND event_seq > $2 AND event_seq <= $3 AND NOT waiting
@@ -160,7 +160,7 @@ type Want struct {
 // TakeParked takes the next deliveries of hooks, each in the order of the places, and within them in that of the events. They
 // are the drainer's until it settles them, or expires. A lease that is another's by now, and a drainer that has expired, get
 // nothing.
-func (d *DB) TakeParked(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
+func (d *QueueStore) TakeParked(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
 	var list []*ParkedDelivery
 	for _, alone := range []bool{true, false} {
 		part := make([]Want, 0, len(wants))
@@ -185,7 +185,7 @@ func (d *DB) TakeParked(ctx context.Context, drainer uuid.UUID, wants []Want, pl
 	return list, nil
 }
 
-func (d *DB) takeParked(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places, lock string) ([]*ParkedDelivery, error) {
+func (d *core) takeParked(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places, lock string) ([]*ParkedDelivery, error) {
 	hooks, names, fences := make([]string, len(wants)), make([]string, len(wants)), make([]int64, len(wants))
 	limits, orderings, backfilled := make([]int64, len(wants)), make([]string, len(wants)), make([]int64, len(wants))
 	for i, w := range wants {
@@ -251,7 +251,7 @@ func (d *DB) takeParked(ctx context.Context, drainer uuid.UUID, wants []Want, pl
 
 // byKey does something in a transaction whose plans look rows of the parked queue up by their keys, whatever is known of the
 // table: it is empty in one minute and has a million rows in the next.
-func (d *DB) byKey(ctx context.Context, do func(tx *sqlx.Tx) error) error {
+func (d *core) byKey(ctx context.Context, do func(tx *sqlx.Tx) error) error {
 	return d.transact(ctx, func(tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, `SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
 			SET LOCAL enable_bitmapscan = off`)
@@ -263,7 +263,7 @@ func (d *DB) byKey(ctx context.Context, do func(tx *sqlx.Tx) error) error {
 }
 
 // Moving lists those of the hooks that have parked deliveries beyond all places, which no retry keeps back.
-func (d *DB) Moving(ctx context.Context, hooks []uuid.UUID, places []Places) ([]uuid.UUID, error) {
+func (d *QueueStore) Moving(ctx context.Context, hooks []uuid.UUID, places []Places) ([]uuid.UUID, error) {
 	after, upTo := make([]int64, len(places)), make([]int64, len(places))
 	for i, p := range places {
 		after[i], upTo[i] = int64(p.UpTo), int64(webhook.SequenceIn(p.UpTo.Stream()+1, 0)-1) //nolint:gosec // it fits
@@ -282,7 +282,7 @@ func (d *DB) Moving(ctx context.Context, hooks []uuid.UUID, places []Places) ([]
 
 // LoadParked looks the events up of deliveries that were taken, those of one day at a time: at most so many bytes of data,
 // but for the first one. It reports which are left out by Loaded.
-func (d *DB) LoadParked(ctx context.Context, list []*ParkedDelivery, bytes int) error {
+func (d *QueueStore) LoadParked(ctx context.Context, list []*ParkedDelivery, bytes int) error {
 	days := map[time.Time][]*ParkedDelivery{}
 	var order []time.Time
 	for _, p := range list {
@@ -304,7 +304,7 @@ func (d *DB) LoadParked(ctx context.Context, list []*ParkedDelivery, bytes int) 
 	return nil
 }
 
-func (d *DB) loadDay(ctx context.Context, day time.Time, list []*ParkedDelivery, bytes int) (used int, err error) {
+func (d *core) loadDay(ctx context.Context, day time.Time, list []*ParkedDelivery, bytes int) (used int, err error) {
 	tenants, ids, published := make([]string, len(list)), make([]string, len(list)), make([]string, len(list))
 	for i, p := range list {
 		tenants[i], ids[i], published[i] = p.Event.Tenant, p.Event.ID, p.Event.PublishedAt.Format(time.RFC3339Nano)
@@ -374,7 +374,7 @@ const (
 
 // SettleParked tells the parked queue what became of deliveries that the drainer took. What another has taken since, since
 // the drainer had expired, is left as it is.
-func (d *DB) SettleParked(ctx context.Context, drainer uuid.UUID, list []Drained) error {
+func (d *QueueStore) SettleParked(ctx context.Context, drainer uuid.UUID, list []Drained) error {
 	slices.SortFunc(list, func(a, b Drained) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // as recorders write: no circles
 	hooks, seqs, ids := make([]string, len(list)), make([]int64, len(list)), make([]string, len(list))
 	published, what := make([]string, len(list)), make([]string, len(list))

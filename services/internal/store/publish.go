@@ -11,7 +11,7 @@ import (
 
 // ClaimPublishKey remembers the idempotency key of a request that publishes, for 24 hours. The error is ErrKeyReused where
 // it was used with another fingerprint.
-func (d *DB) ClaimPublishKey(ctx context.Context, tenant string, key IdempotencyKey) error {
+func (d *LedgerStore) ClaimPublishKey(ctx context.Context, tenant string, key IdempotencyKey) error {
 	var first []byte
 	err := d.db.GetContext(ctx, &first, `
 		INSERT INTO publish_keys AS k (tenant, key, fingerprint) VALUES ($1, $2, $3)
@@ -36,7 +36,7 @@ func (d *DB) ClaimPublishKey(ctx context.Context, tenant string, key Idempotency
 }
 
 // SourcesSince returns from when on the source of a CloudEvent is a part of its id.
-func (d *DB) SourcesSince(ctx context.Context) (time.Time, error) {
+func (d *LedgerStore) SourcesSince(ctx context.Context) (time.Time, error) {
 	var since time.Time
 	if err := d.db.GetContext(ctx, &since, `SELECT since FROM event_sources`); err != nil {
 		return since, explain(translate(fmt.Errorf("read since when sources count: %w", err)))
@@ -46,7 +46,7 @@ func (d *DB) SourcesSince(ctx context.Context) (time.Time, error) {
 
 // findCloudEvent returns the newest of the events that were published as CloudEvents with the id, whatever their source. The
 // error is webhook.ErrNotFound where there is none.
-func (d *DB) findCloudEvent(ctx context.Context, tenant, id string) (webhook.Event, error) {
+func (d *core) findCloudEvent(ctx context.Context, tenant, id string) (webhook.Event, error) {
 	const most = 20 // sources with one id
 	prefix := webhook.CloudEventPrefix(id)
 	var rows []struct {
@@ -63,5 +63,5 @@ func (d *DB) findCloudEvent(ctx context.Context, tenant, id string) (webhook.Eve
 	if len(rows) == 0 {
 		return webhook.Event{}, fmt.Errorf("event %s: %w", id, webhook.ErrNotFound)
 	}
-	return d.Event(ctx, tenant, rows[0].ID, rows[0].PublishedAt.UTC())
+	return d.history().Event(ctx, tenant, rows[0].ID, rows[0].PublishedAt.UTC())
 }

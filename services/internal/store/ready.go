@@ -49,7 +49,7 @@ func explain(err error) error {
 
 // schema returns the versions that the database has and that this program wants, and an error where it has less, or is
 // another program's.
-func (d *DB) schema(ctx context.Context) (have, want int64, err error) {
+func (d *core) schema(ctx context.Context) (have, want int64, err error) {
 	if err := checkOwner(ctx, d.db); err != nil {
 		return 0, 0, err
 	}
@@ -71,7 +71,7 @@ func (d *DB) schema(ctx context.Context) (have, want int64, err error) {
 }
 
 // carries returns an error where a newer schema does not carry this program.
-func (d *DB) carries(ctx context.Context, have, want int64) error {
+func (d *core) carries(ctx context.Context, have, want int64) error {
 	var oldest int64
 	if err := d.db.GetContext(ctx, &oldest, `SELECT oldest FROM schema_support`); err != nil {
 		return fmt.Errorf("read what the schema supports: %w", err)
@@ -113,7 +113,7 @@ func mayMigrate(ctx context.Context, url string) error {
 }
 
 // mayWrite returns an error where the database's user may not write one of our tables.
-func (d *DB) mayWrite(ctx context.Context) error {
+func (d *core) mayWrite(ctx context.Context) error {
 	var lacks []struct{ Name, Right, Role, Schema, Owner string }
 	err := d.db.SelectContext(ctx, &lacks, `
 		SELECT c.relname AS name, p.name AS right, current_user AS role, h.relnamespace::regnamespace::text AS schema,

@@ -18,13 +18,13 @@ import (
 // it turns out to be there already, or says more of what is there, it goes into a staging table and from there by one
 // merge that may be repeated without harm. A Recorder has a connection of its own and is for one goroutine.
 type Recorder struct {
-	db   *DB
+	db   *LedgerStore
 	conn *sql.Conn
 	days map[string]bool // partitions known to be there
 }
 
 // NewRecorder makes a recorder; it connects when there is something to write.
-func (d *DB) NewRecorder() *Recorder { return &Recorder{db: d, days: map[string]bool{}} }
+func (d *LedgerStore) NewRecorder() *Recorder { return &Recorder{db: d, days: map[string]bool{}} }
 
 // Close gives the connection back.
 func (r *Recorder) Close() {

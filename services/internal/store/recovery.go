@@ -31,7 +31,7 @@ type Recovery struct {
 // Recovery counts what the hook missed: deliveries that failed or were ended because it was disabled, those which disabled it
 // because the receiver was gone, and events that caused none meanwhile. What was recovered is not missed any more. The error is webhook.ErrNotFound where the tenant has no
 // such hook.
-func (d *DB) Recovery(ctx context.Context, tenant string, hook uuid.UUID) (Recovery, error) {
+func (d *JobStore) Recovery(ctx context.Context, tenant string, hook uuid.UUID) (Recovery, error) {
 	var row struct {
 		From  *time.Time `db:"disabled_from"`
 		To    *time.Time `db:"disabled_to"`

@@ -32,7 +32,7 @@ const parkAgain = `state = 'parked', reason = 'replay', replay = true, next_at =
 // RetryDelivery parks a delivery for another round of attempts, as a person asked. With force that may be one that was
 // delivered. The errors are webhook.ErrNotFound, and *ReplayError where it cannot be sent again: it was delivered, its
 // hook is gone or disabled, or its payload is not there.
-func (d *DB) RetryDelivery(ctx context.Context, actor Actor, tenant string, id uuid.UUID, force bool) error {
+func (d *JobStore) RetryDelivery(ctx context.Context, actor Actor, tenant string, id uuid.UUID, force bool) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var row struct {
 			PublishedAt time.Time      `db:"published_at"`

@@ -22,7 +22,7 @@ func (f *DeliveryFilter) retriable(c *clauses, tenant string) string {
 }
 
 // CountRetriable counts the deliveries that RetryDeliveries would try again, MaxRetried at most.
-func (d *DB) CountRetriable(ctx context.Context, tenant string, f DeliveryFilter) (int, error) {
+func (d *JobStore) CountRetriable(ctx context.Context, tenant string, f DeliveryFilter) (int, error) {
 	c := &clauses{}
 	query := f.retriable(c, tenant)
 	var n int
@@ -35,7 +35,7 @@ func (d *DB) CountRetriable(ctx context.Context, tenant string, f DeliveryFilter
 // RetryDeliveries parks the newest deliveries of the filter, MaxRetried at most, for another round of attempts, as
 // RetryDelivery does with one, and returns how many there were. Those that were delivered or are parked are left alone,
 // and so are those that cannot be sent again.
-func (d *DB) RetryDeliveries(ctx context.Context, actor Actor, tenant string, f DeliveryFilter) (int, error) {
+func (d *JobStore) RetryDeliveries(ctx context.Context, actor Actor, tenant string, f DeliveryFilter) (int, error) {
 	var hooks []uuid.UUID
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		c := &clauses{}

@@ -25,7 +25,7 @@ type SealedKey struct {
 }
 
 // SealedKeys lists the master keys that hooks' secrets are sealed with, by id.
-func (d *DB) SealedKeys(ctx context.Context) ([]SealedKey, error) {
+func (d *AccessStore) SealedKeys(ctx context.Context) ([]SealedKey, error) {
 	var rows []struct {
 		ID    string `db:"id"`
 		Hooks int    `db:"hooks"`
@@ -46,7 +46,7 @@ func (d *DB) SealedKeys(ctx context.Context) ([]SealedKey, error) {
 // it has done. Nothing else of a hook changes, its version neither; services that know both keys notice nothing. told
 // hears of each batch. A hook whose secrets cannot be opened - its key is not configured, or its row was damaged - is left as it is: an
 // *UnsealedError names such hooks, after all others were done.
-func (d *DB) Reseal(ctx context.Context, actor Actor, told func(done int)) (done int, err error) {
+func (d *AccessStore) Reseal(ctx context.Context, actor Actor, told func(done int)) (done int, err error) {
 	var unsealed UnsealedError
 	for last := (uuid.UUID{}); ; {
 		var rows []hookRow
@@ -86,7 +86,7 @@ func (d *DB) Reseal(ctx context.Context, actor Actor, told func(done int)) (done
 	}
 }
 
-func (d *DB) resealHook(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, plain []byte) error {
+func (d *core) resealHook(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, plain []byte) error {
 	box := d.ring.Seal(plain, id.String())
 	if _, err := tx.ExecContext(ctx, `UPDATE hooks SET sealed = $2, sealed_key_id = $3 WHERE id = $1`, id, box.Box, box.KeyID); err != nil {
 		return fmt.Errorf("store secrets of hook %s: %w", id, err)

@@ -40,7 +40,7 @@ ORDER BY i.inhrelid IS NOT NULL, NOT i.inhdetachpending, right(c.relname, 8), p.
 // DropDays drops what was published before the given times, by whole days: payloads, and all else that the ledger has. It
 // keeps nobody waiting who reads or writes, and does not wait long for them: a partition that somebody reads is detached,
 // and dropped by a later call. Partitions that could not be dropped yet are no error; busy counts them.
-func (d *DB) DropDays(ctx context.Context, payloads, others time.Time) (dropped, busy int, err error) {
+func (d *LedgerStore) DropDays(ctx context.Context, payloads, others time.Time) (dropped, busy int, err error) {
 	var list []oldDay
 	err = d.db.SelectContext(ctx, &list, oldDays, payloads.UTC().Format(time.DateOnly), others.UTC().Format(time.DateOnly))
 	if err != nil {
@@ -77,7 +77,7 @@ func inTheWay(err error) bool {
 }
 
 // dropDay drops one partition: in a transaction of its own, after it was detached without keeping anybody waiting.
-func (d *DB) dropDay(ctx context.Context, o oldDay) error {
+func (d *core) dropDay(ctx context.Context, o oldDay) error {
 	parent, name := pq.QuoteIdentifier(o.Parent), pq.QuoteIdentifier(o.Name)
 	if o.State == "attached" {
 		// Given up, it stays pending: from then on nobody new reads or writes it.

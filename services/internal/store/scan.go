@@ -14,7 +14,7 @@ const maxScanBytes = 64 << 20
 
 // ScanEvents reads a tenant's events, the newest first, and hands each to take. It stops after limit events, after some
 // megabytes of payloads, or when ctx ends, and reports whether there may be more.
-func (d *DB) ScanEvents(ctx context.Context, tenant string, f EventFilter, limit int, take func(*webhook.Event)) (more bool, err error) {
+func (d *HistoryStore) ScanEvents(ctx context.Context, tenant string, f EventFilter, limit int, take func(*webhook.Event)) (more bool, err error) {
 	c := &clauses{}
 	c.add("tenant = %s", tenant)
 	c.published("published_at", f.Range)
@@ -30,7 +30,7 @@ func (d *DB) ScanEvents(ctx context.Context, tenant string, f EventFilter, limit
 	return more, translate(err)
 }
 
-func (d *DB) scanEvents(ctx context.Context, query string, args []any, tenant string, limit int, take func(*webhook.Event)) (more bool, err error) {
+func (d *core) scanEvents(ctx context.Context, query string, args []any, tenant string, limit int, take func(*webhook.Event)) (more bool, err error) {
 	rows, err := d.db.QueryxContext(ctx, query, args...)
 	if err != nil {
 		return false, fmt.Errorf("scan events: %w", err)

@@ -18,7 +18,7 @@ const (
 
 // search runs the query of a page of a search, in a transaction of its own for its own timeout: poolers between us and
 // PostgreSQL may give the connection to somebody else afterwards. The error is ErrSlow where it took too long.
-func (d *DB) search(ctx context.Context, f *PayloadFilter, rows any, query string, args []any) error {
+func (d *core) search(ctx context.Context, f *PayloadFilter, rows any, query string, args []any) error {
 	limit := searchTime
 	if f.Path != "" {
 		limit = pathTime

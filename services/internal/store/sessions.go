@@ -9,7 +9,7 @@ import (
 )
 
 // EndSession remembers that a session is over until it would have been over anyway. Ending it again changes nothing.
-func (d *DB) EndSession(ctx context.Context, id uuid.UUID, expires time.Time) error {
+func (d *AccessStore) EndSession(ctx context.Context, id uuid.UUID, expires time.Time) error {
 	_, err := d.db.ExecContext(ctx, `
 		WITH old AS (DELETE FROM ended_sessions WHERE expires_at < now())
 		INSERT INTO ended_sessions (id, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING`, id, expires)
@@ -20,7 +20,7 @@ func (d *DB) EndSession(ctx context.Context, id uuid.UUID, expires time.Time) er
 }
 
 // SessionEnded reports whether a session was ended before its time.
-func (d *DB) SessionEnded(ctx context.Context, id uuid.UUID) (bool, error) {
+func (d *AccessStore) SessionEnded(ctx context.Context, id uuid.UUID) (bool, error) {
 	var ended bool
 	if err := d.db.GetContext(ctx, &ended, `SELECT EXISTS (SELECT FROM ended_sessions WHERE id = $1)`, id); err != nil {
 		return false, translate(fmt.Errorf("look up session: %w", err))

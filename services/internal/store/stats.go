@@ -48,14 +48,14 @@ type AnswerCount struct {
 }
 
 // HookStats counts.
-func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (HookStats, error) {
+func (d *HistoryStore) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (HookStats, error) {
 	s := HookStats{}
 	day := now.Add(-24 * time.Hour)
 	if err := d.countHook(ctx, &s, tenant, hook, day, now.Add(-30*24*time.Hour)); err != nil {
 		return s, err
 	}
 	var err error
-	if s.FilterDay, s.FilterMonth, err = d.FilterFailures(ctx, hook, now); err != nil {
+	if s.FilterDay, s.FilterMonth, err = d.hooks().FilterFailures(ctx, hook, now); err != nil {
 		return s, err
 	}
 	if err := d.openOf(ctx, &s, tenant, hook); err != nil {
@@ -81,7 +81,7 @@ func (d *DB) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now t
 }
 
 // openOf counts what is parked, by its reason, and what waits, and until when.
-func (d *DB) openOf(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID) error {
+func (d *core) openOf(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID) error {
 	var next sql.NullTime
 	err := d.db.QueryRowxContext(ctx, `
 		SELECT count(*), min(next_at) FROM deliveries WHERE hook_id = $1 AND state = 'waiting' AND tenant = $2`, hook, tenant).
@@ -110,7 +110,7 @@ func (d *DB) openOf(ctx context.Context, s *HookStats, tenant string, hook uuid.
 }
 
 // answers counts the attempts of the newest deliveries, the most frequent answer first.
-func (d *DB) answers(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
+func (d *core) answers(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
 	err := d.db.SelectContext(ctx, &s.Answers, `
 		SELECT a.status, a.error_class, count(*) AS n
 		FROM (
@@ -125,7 +125,7 @@ func (d *DB) answers(ctx context.Context, s *HookStats, tenant string, hook uuid
 }
 
 // countHook counts the deliveries of a day and of a month by their state.
-func (d *DB) countHook(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, day, month time.Time) error {
+func (d *core) countHook(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, day, month time.Time) error {
 	var rows []struct {
 		State string `db:"state"`
 		Day   int    `db:"day"`
@@ -149,7 +149,7 @@ func (d *DB) countHook(ctx context.Context, s *HookStats, tenant string, hook uu
 	return nil
 }
 
-func (d *DB) durations(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
+func (d *core) durations(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
 	var p50, p99 float64
 	err := d.db.QueryRowxContext(ctx, `
 		SELECT count(*), COALESCE(percentile_cont(0.5) WITHIN GROUP (ORDER BY a.duration_us), 0),

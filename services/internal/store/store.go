@@ -21,8 +21,34 @@ import (
 // ErrSchema says that the database's schema is not the one that this program was built for.
 var ErrSchema = errors.New("database schema does not fit this program")
 
-// DB is a pool of connections to Whisperer's database.
+// DB is a pool of connections to Whisperer's database, and all that is stored there.
 type DB struct {
+	*core
+	*HookStore
+	*AccessStore
+	*LedgerStore
+	*QueueStore
+	*HistoryStore
+	*JobStore
+}
+
+type (
+	// HookStore keeps hooks, the event types that tenants declared, and how hooks do.
+	HookStore struct{ *core }
+	// AccessStore keeps tenants, tokens, ended sessions, the audit log, and under which keys secrets are sealed.
+	AccessStore struct{ *core }
+	// LedgerStore is written: events, deliveries and attempts.
+	LedgerStore struct{ *core }
+	// QueueStore is the queue of parked deliveries.
+	QueueStore struct{ *core }
+	// HistoryStore is the ledger, read: what happened.
+	HistoryStore struct{ *core }
+	// JobStore keeps what people asked to be done again, and does it.
+	JobStore struct{ *core }
+)
+
+// core is the pool that everything is asked through.
+type core struct {
 	db      *sqlx.DB
 	lookups *lookups
 	url     string
@@ -45,9 +71,9 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	d := &DB{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(patient{connector, lookupSilence}), url: url, ring: ring}
-	d.creations.do, d.creations.most, d.creations.limit = d.createTogether, createdTogether, createLimit
-	return d, nil
+	c := &core{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(patient{connector, lookupSilence}), url: url, ring: ring}
+	c.creations.do, c.creations.most, c.creations.limit = c.createTogether, createdTogether, createLimit
+	return &DB{c, &HookStore{c}, &AccessStore{c}, &LedgerStore{c}, &QueueStore{c}, &HistoryStore{c}, &JobStore{c}}, nil
 }
 
 // withoutURL keeps a URL that cannot be parsed, and with it a password, out of messages.
@@ -140,3 +166,7 @@ func migrator(url string) (*goose.Provider, func(), error) {
 	}
 	return p, func() { _ = db.Close() }, nil
 }
+
+func (c *core) hooks() *HookStore { return &HookStore{c} }
+
+func (c *core) history() *HistoryStore { return &HistoryStore{c} }

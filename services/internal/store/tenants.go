@@ -18,7 +18,7 @@ type Tenant struct {
 
 // EnsureTenant creates the tenant unless it is there, and reports whether it did. The error is a
 // *webhook.ValidationError where the name breaks the rules of webhook.ValidateTenant.
-func (d *DB) EnsureTenant(ctx context.Context, actor Actor, name string) (created bool, err error) {
+func (d *AccessStore) EnsureTenant(ctx context.Context, actor Actor, name string) (created bool, err error) {
 	if err := webhook.ValidateTenant(name); err != nil {
 		return false, invalid("/name", err.Error())
 	}
@@ -41,7 +41,7 @@ func (d *DB) EnsureTenant(ctx context.Context, actor Actor, name string) (create
 }
 
 // Tenants lists all tenants by name.
-func (d *DB) Tenants(ctx context.Context) ([]Tenant, error) {
+func (d *AccessStore) Tenants(ctx context.Context) ([]Tenant, error) {
 	var rows []struct {
 		Name      string    `db:"name"`
 		CreatedAt time.Time `db:"created_at"`
@@ -57,7 +57,7 @@ func (d *DB) Tenants(ctx context.Context) ([]Tenant, error) {
 }
 
 // TenantExists reports whether there is a tenant of that name.
-func (d *DB) TenantExists(ctx context.Context, name string) (bool, error) {
+func (d *AccessStore) TenantExists(ctx context.Context, name string) (bool, error) {
 	var there bool
 	if err := d.db.GetContext(ctx, &there, `SELECT EXISTS (SELECT FROM tenants WHERE name = $1)`, name); err != nil {
 		return false, translate(fmt.Errorf("look up tenant: %w", err))

@@ -100,7 +100,7 @@ func (r *tokenRow) token() Token {
 // CreateToken makes a token and returns it with its plain text, which is stored nowhere. The error is a
 // *webhook.ValidationError, with pointers of the API's JSON form, where a field breaks a rule or the tenant does not
 // exist.
-func (d *DB) CreateToken(ctx context.Context, actor Actor, n NewToken) (plain string, token Token, err error) {
+func (d *AccessStore) CreateToken(ctx context.Context, actor Actor, n NewToken) (plain string, token Token, err error) {
 	if err := n.validate(); err != nil {
 		return "", Token{}, err
 	}
@@ -156,7 +156,7 @@ func invalid(pointer, detail string) error {
 
 // Authenticate returns the token whose plain text this is. It is webhook.ErrNotFound where there is none, and where it
 // has expired or was revoked: a caller cannot tell these apart.
-func (d *DB) Authenticate(ctx context.Context, plain string) (Token, error) {
+func (d *AccessStore) Authenticate(ctx context.Context, plain string) (Token, error) {
 	hash := sha256.Sum256([]byte(plain))
 	var row tokenRow
 	err := d.db.GetContext(ctx, &row, `
@@ -175,7 +175,7 @@ func (d *DB) Authenticate(ctx context.Context, plain string) (Token, error) {
 
 // Tokens lists the tokens of a tenant, revoked ones too, the newest first; tenant "" lists those of all tenants and of
 // the operators.
-func (d *DB) Tokens(ctx context.Context, tenant string) ([]Token, error) {
+func (d *AccessStore) Tokens(ctx context.Context, tenant string) ([]Token, error) {
 	var rows []tokenRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT `+tokenColumns+` FROM api_tokens
@@ -192,7 +192,7 @@ func (d *DB) Tokens(ctx context.Context, tenant string) ([]Token, error) {
 
 // RevokeToken makes a token of the tenant useless; tenant "" stands for whatever tenant it is of, or none. Revoking it
 // again changes nothing. The error is webhook.ErrNotFound where the tenant has no such token.
-func (d *DB) RevokeToken(ctx context.Context, actor Actor, tenant string, id uuid.UUID) error {
+func (d *AccessStore) RevokeToken(ctx context.Context, actor Actor, tenant string, id uuid.UUID) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var row tokenRow
 		err := tx.GetContext(ctx, &row, `
@@ -216,7 +216,7 @@ func (d *DB) RevokeToken(ctx context.Context, actor Actor, tenant string, id uui
 
 // ValidToken returns a token by its id. As with Authenticate, it is webhook.ErrNotFound where there is none, and where it
 // has expired or was revoked.
-func (d *DB) ValidToken(ctx context.Context, id uuid.UUID) (Token, error) {
+func (d *AccessStore) ValidToken(ctx context.Context, id uuid.UUID) (Token, error) {
 	var row tokenRow
 	err := d.db.GetContext(ctx, &row, `
 		SELECT `+tokenColumns+` FROM api_tokens

@@ -66,7 +66,7 @@ type WatchOptions struct {
 // connections and notifications. A notification only makes it ask at once.
 type Watch struct {
 	WatchOptions
-	db     *DB
+	db     *HookStore
 	polls  *sqlx.DB
 	id     uuid.UUID
 	wake   chan struct{}
@@ -87,7 +87,7 @@ type Watch struct {
 }
 
 // Watch makes a Watch. Run it.
-func (d *DB) Watch(o WatchOptions) (*Watch, error) {
+func (d *HookStore) Watch(o WatchOptions) (*Watch, error) {
 	connector, err := pq.NewConnector(d.url)
 	if err != nil {
 		return nil, fmt.Errorf("read database URL: %w", withoutURL(err))

@@ -135,11 +135,11 @@ func (w *Watch) note(hooks []*webhook.Hook) {
 }
 
 func (w *Watch) load(ctx context.Context, where string, args ...any) ([]*webhook.Hook, error) {
-	return loadHooks(ctx, w.polls, w.db, where, args...)
+	return loadHooks(ctx, w.polls, w.db.core, where, args...)
 }
 
 // loadHooks reads hooks for workers; one that cannot be read keeps only itself out, and counts as paused.
-func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *DB, where string, args ...any) ([]*webhook.Hook, error) {
+func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *core, where string, args ...any) ([]*webhook.Hook, error) {
 	rows, err := q.QueryxContext(ctx, `SELECT `+hookColumns+` FROM hooks `+where, args...)
 	if err != nil {
 		return nil, translate(fmt.Errorf("load hooks: %w", err))
@@ -167,7 +167,7 @@ func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *DB, where string, 
 
 // ForgetChanges drops what was changed so long ago that everybody who asks for changes knows it or reads everything again,
 // and workers that are gone.
-func (d *DB) ForgetChanges(ctx context.Context) error {
+func (d *HookStore) ForgetChanges(ctx context.Context) error {
 	const old = 24 * forgetful
 	_, err := d.db.ExecContext(ctx, `
 		WITH known AS (

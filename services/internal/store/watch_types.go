@@ -31,7 +31,7 @@ func (w *Watch) loadTypes(ctx context.Context) error {
 }
 
 // CheckedTypes lists the event types whose events are checked.
-func (d *DB) CheckedTypes(ctx context.Context) ([]webhook.CheckedType, error) {
+func (d *HookStore) CheckedTypes(ctx context.Context) ([]webhook.CheckedType, error) {
 	return checkedTypes(ctx, d.db)
 }
 
