@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
@@ -65,6 +68,43 @@ func TestLingeringLetsMessagesShareABatch(t *testing.T) {
 		}, 5*time.Second, time.Millisecond)
 	}
 	require.Equal(t, 3, <-taken)
+}
+
+func TestFactsThatSomebodyWaitsForDoNotLinger(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	sub := subscribe(t, b, bus.FactRecorder, 16)
+	sub.Linger(time.Hour)
+	taken := make(chan int)
+	go func() {
+		for {
+			batch, more := sub.TakeBatch(t.Context(), nil, 4)
+			if !more {
+				return
+			}
+			taken <- len(batch)
+		}
+	}()
+	tell := func(state webhook.DeliveryState, first bool) {
+		t.Helper()
+		require.NoError(t, b.PublishFacts(t.Context(), uuid.NewString(), &whispererv1.LedgerBatch{
+			Facts: []*whispererv1.DeliveryFact{{State: string(webhook.Delivered), First: true}, {State: string(state), First: first}},
+		}))
+	}
+	for _, one := range []struct {
+		state webhook.DeliveryState
+		first bool
+	}{{webhook.Parked, true}, {webhook.Waiting, true}, {webhook.Dead, true}, {webhook.Delivered, false}} {
+		tell(webhook.Delivered, true)
+		tell(one.state, one.first)
+		for n := 0; n < 2; {
+			n += <-taken
+		}
+	}
+	for range 4 {
+		tell(webhook.Delivered, true)
+	}
+	require.Equal(t, 4, <-taken, "as many as may be taken at once")
 }
 
 // More is published than is taken, so that messages wait in every place there is: with the worker, in the channel and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	headerMsgID          = nats.MsgIdHdr
 	headerSchedule       = "Nats-Schedule"
 	headerScheduleTarget = "Nats-Schedule-Target"
+	// headerMayWait marks facts whose record nobody waits for; what has none is recorded at once, as before there was one.
+	headerMayWait = "Whisperer-May-Wait"
 )
 
 // PublishFacts returns when the batch is stored in the ledger. id tells a repetition after an error from a new batch.
@@ -31,12 +34,23 @@ func (b *Bus) PublishFacts(ctx context.Context, id string, batch *whispererv1.Le
 		return fmt.Errorf("encode facts: %w", err)
 	}
 	msg := &nats.Msg{Subject: b.opts.Namespace.Subject(ledgerSubject), Data: data, Header: nats.Header{headerMsgID: []string{id}}}
+	if mayWait(batch) {
+		msg.Header[headerMayWait] = []string{"1"}
+	}
 	ctx, cancel := context.WithTimeout(ctx, broker.PublishDeadline)
 	defer cancel()
 	if _, err := b.js.PublishMsg(ctx, msg); err != nil {
 		return fmt.Errorf("publish facts: %w", err)
 	}
 	return nil
+}
+
+// mayWait reports whether nothing follows from the facts but their record: deliveries that went well at once. All else may be what
+// a drainer, or somebody who asked for an attempt, waits for.
+func mayWait(batch *whispererv1.LedgerBatch) bool {
+	return !slices.ContainsFunc(batch.GetFacts(), func(f *whispererv1.DeliveryFact) bool {
+		return !f.GetFirst() || f.GetState() != string(webhook.Delivered)
+	})
 }
 
 // ScheduleRetry returns when the retry is stored, to be due at the given time. Scheduling the same delivery of the same event

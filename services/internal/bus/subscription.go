@@ -55,6 +55,7 @@ type Subscription struct {
 
 	mu    sync.Mutex
 	queue []Message       // handed out by the server and not by us
+	hurry bool            // the queue may have facts that somebody waits for
 	open  map[uint64]held // by sequence: handed out by the server and not settled
 	bytes int             // of the open ones
 	ended bool            // nothing more comes into the queue
@@ -94,8 +95,8 @@ func (b *Bus) lookUp(ctx context.Context, c Consumer) (jetstream.Consumer, error
 	return b.js.Consumer(ctx, b.opts.Namespace.Stream(source), string(c))
 }
 
-// Linger makes TakeBatch wait for d after the first message that came to an empty queue: those that follow it share its
-// batch. Call it before the first TakeBatch.
+// Linger makes TakeBatch wait for up to d after the first message that came to an empty queue: those that follow it share its
+// batch. It does not wait for more than it may take, nor with facts that somebody waits for. Call it before the first TakeBatch.
 func (s *Subscription) Linger(d time.Duration) { s.linger = d }
 
 // Stop ends taking, which takes up to a second. What was prefetched until then still comes out of TakeBatch; take it.
@@ -144,6 +145,7 @@ func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int
 		clear(s.queue[:n]) // nor by the part of the array that is left behind
 		s.queue = s.queue[n:]
 		left := len(s.queue)
+		s.hurry = s.hurry && left > 0
 		s.mu.Unlock()
 		signal(s.room)
 		if left > 0 || ended {
@@ -157,15 +159,35 @@ func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int
 		case <-ctx.Done():
 			return batch, false
 		}
-		if s.linger > 0 {
-			select {
-			case <-time.After(s.linger):
-			case <-s.stopping:
-			case <-ctx.Done():
-				return batch, false
-			}
+		if s.linger > 0 && !s.await(ctx, limit) {
+			return batch, false
 		}
 	}
+}
+
+// await returns when it is time to take what has come, and false when ctx is done.
+func (s *Subscription) await(ctx context.Context, limit int) bool {
+	enough := time.NewTimer(s.linger)
+	defer enough.Stop()
+	for !s.hurried(limit) {
+		select {
+		case <-s.filled:
+		case <-enough.C:
+			return true
+		case <-s.stopping:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// hurried reports whether there is nothing to wait for: as many messages as are taken at once, one that cannot wait, or the end.
+func (s *Subscription) hurried(limit int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended || len(s.queue) >= limit || s.hurry
 }
 
 // signal leaves a token, unless one is there.
@@ -322,6 +344,7 @@ func (s *Subscription) hold(m *Message) bool {
 			return false
 		}
 		s.queue = append(s.queue, *m)
+		s.hurry = s.hurry || s.name == FactRecorder && len(m.Headers()[headerMayWait]) == 0
 		return true
 	}
 	for i := range s.queue { // who takes it has to know that others may have had it
