@@ -218,10 +218,9 @@ func (e *edit) objects(h *webhook.Hook) {
 
 // settings sets the fields that only their descriptions know.
 func (e *edit) settings(h *webhook.Hook) {
-	t := reflect.TypeFor[hookInput]()
 	placed := map[string]bool{}
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for field := range reflect.TypeFor[hookInput]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		placed[name] = true
 	}
 	for _, f := range webhook.Fields() {
