@@ -24,6 +24,7 @@ type Hook struct {
 	Callback             *webhook.Callback  `json:"callback"`
 	RetryCountdownConfig json.RawMessage    `json:"retry_countdown_config"`
 	Config               json.RawMessage    `json:"config"`
+	Labels               map[string]string  `json:"labels"`
 	IsActive             bool               `json:"is_active"`
 	Status               webhook.HookStatus `json:"status" enum:"active,paused,disabled"`
 	DisabledReason       string             `json:"disabled_reason"`
@@ -47,6 +48,7 @@ type HookFields struct {
 	Callback             Field[webhook.Callback]   `json:"callback,omitzero"`
 	RetryCountdownConfig Field[json.RawMessage]    `json:"retry_countdown_config,omitzero"`
 	Config               Field[json.RawMessage]    `json:"config,omitzero"`
+	Labels               Field[map[string]string]  `json:"labels,omitzero"`
 	IsActive             Field[bool]               `json:"is_active,omitzero"`
 	Status               Field[webhook.HookStatus] `json:"status,omitzero"`
 }

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -111,6 +112,30 @@ var sendingFields = []Field{
 		Short: "Config object: JSON, @FILE or -.", Flag: Flag{Name: "config", Placeholder: "JSON"},
 		at: func(h *Hook) any { return &h.Config }, check: (*Hook).checkConfig,
 	},
+	{
+		Name: "labels", Kind: KindTextMap, Help: "Names and values by which many hooks are managed, such as partner and acme",
+		Short: "Give it this label, as name=value; may be repeated.", Flag: Flag{Name: "label", Placeholder: "LABEL"},
+		at: func(h *Hook) any { return &h.Labels }, check: (*Hook).checkLabels,
+	},
+}
+
+// maxLabels is how many labels a hook may have.
+const maxLabels = 20
+
+var labelName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+
+func (h *Hook) checkLabels(p *ValidationError) {
+	if len(h.Labels) > maxLabels {
+		p.Add("/labels", "has more than %d labels", maxLabels)
+	}
+	for _, name := range sortedKeys(h.Labels) {
+		switch value := h.Labels[name]; {
+		case !labelName.MatchString(name):
+			p.Add("/labels/"+escapePointer(clip(name)), "must have a name of 1 to 63 of a-z, 0-9, _ and -, which begins with a letter")
+		case value == "" || len(value) > 63 || !printable(value):
+			p.Add("/labels/"+name, "must be 1 to 63 bytes of printable text")
+		}
+	}
 }
 
 // stateFields say whether the hook is at work, and since when.

@@ -45,6 +45,8 @@ type Hook struct {
 	// APIKey is sent as Config.APIKeyHeader; empty for none.
 	APIKey  string
 	Headers map[string]string
+	// Labels tell hooks apart for those who manage many.
+	Labels map[string]string
 	// Callback is nil where nobody wants to hear of outcomes.
 	Callback *Callback
 	// RetryConfig is retry_countdown_config as it was given; nil for the default.

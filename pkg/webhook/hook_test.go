@@ -104,6 +104,10 @@ func TestHooksAreValidated(t *testing.T) {
 		"too many headers":             {func(h *webhook.Hook) { h.Headers = headersOf(21) }, []string{"/additional_headers"}},
 		"a retry config that is wrong": {retry(`{"choice":"fixed","kwargs":{"seconds":-1}}`), []string{"/retry_countdown_config/kwargs/seconds"}},
 		"a retry config of null":       {retry(`null`), nil},
+		"labels":                       {labels("partner", "acme", "a-b_1", "Ä 1"), nil},
+		"a label without a value":      {labels("partner", ""), []string{"/labels/partner"}},
+		"a label's value too long":     {labels("partner", long(64)), []string{"/labels/partner"}},
+		"a label that is no word":      {labels("A/b", "x"), []string{"/labels/A~1b"}},
 		"an unknown status":            {func(h *webhook.Hook) { h.Status = "enabled" }, []string{"/status"}},
 		"a callback by URL":            {callback(webhook.Callback{URL: "https://oms.example/cb", On: []string{"delivered", "dead"}}), nil},
 		"a callback by subject":        {callback(webhook.Callback{Subject: "whisperer.callback.acme.erp.done"}), nil},
@@ -121,6 +125,15 @@ func TestHooksAreValidated(t *testing.T) {
 			test.edit(&h)
 			require.Equal(t, test.want, pointers(t, h.Validate()))
 		})
+	}
+}
+
+func labels(pairs ...string) func(*webhook.Hook) {
+	return func(h *webhook.Hook) {
+		h.Labels = map[string]string{}
+		for i := 0; i < len(pairs); i += 2 {
+			h.Labels[pairs[i]] = pairs[i+1]
+		}
 	}
 }
 

@@ -193,3 +193,23 @@ func TestDelete(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodDelete, path(hook), "").status)
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodGet, path(hook), "").status)
 }
+
+func TestLabelsAreKeptUnlessTheyAreSentAndCheckedByName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.call(t, http.MethodPost, hooks, `{"event_type":"order.created","target_url":"https://example.com/labels","labels":{"partner":"acme"}}`)
+	require.Equal(t, http.StatusCreated, a.status, a.text)
+	at := a.header.Get("Location")
+	for _, step := range []struct{ method, body, want string }{
+		{http.MethodPatch, `{"name":"x"}`, `"labels":{"partner":"acme"}`},
+		{http.MethodPatch, `{"labels":{"partner":"b","tier":"1"}}`, `"labels":{"partner":"b","tier":"1"}`},
+		{http.MethodPatch, `{"labels":{"Partner":"b"}}`, `"pointer":"/labels/Partner"`},
+		{http.MethodPatch, `{"labels":{"partner":null}}`, `"pointer":"/labels"`},
+		{http.MethodPatch, `{"labels":"acme"}`, `"pointer":"/labels"`},
+		{http.MethodGet, ``, `"labels":{"partner":"b","tier":"1"}`},
+		{http.MethodPut, `{"event_type":"order.created","target_url":"https://example.com/labels"}`, `"labels":{}`},
+		{http.MethodPatch, `{"labels":null}`, `"labels":{}`},
+	} {
+		require.Contains(t, w.call(t, step.method, at, step.body).text, step.want, step.body)
+	}
+}
