@@ -30,9 +30,9 @@ require (
 	github.com/testcontainers/testcontainers-go v0.44.0
 	github.com/testcontainers/testcontainers-go/modules/postgres v0.44.0
 	github.com/tidwall/gjson v1.20.0
-	github.com/whisperer-oms/whisperer/migrations v0.0.0
-	github.com/whisperer-oms/whisperer/pkg v0.0.0
-	github.com/whisperer-oms/whisperer/proto v0.0.0
+	github.com/whisperer-oms/whisperer/migrations v0.1.0
+	github.com/whisperer-oms/whisperer/pkg v0.1.0
+	github.com/whisperer-oms/whisperer/proto v0.1.0
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
@@ -127,15 +127,10 @@ require (
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect
+	golang.org/x/mod v0.42.0
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260928230214-8a89bd6388cc // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260928230214-8a89bd6388cc // indirect
 	google.golang.org/grpc v1.84.0 // indirect
-)
-
-replace (
-	github.com/whisperer-oms/whisperer/migrations => ../migrations
-	github.com/whisperer-oms/whisperer/pkg => ../pkg
-	github.com/whisperer-oms/whisperer/proto => ../proto
 )
