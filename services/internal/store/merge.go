@@ -26,8 +26,8 @@ func staging() []string {
 	}
 }
 
-// Of what is said of a delivery, the newest counts, by its attempts, then by its time. What is final stays, unless a
-// replay or a late success says more. A fact without an attempt, such as that of parking, leaves what is known of the
+// Of what is said of a delivery, the newest counts: by its attempts, then as what is said follows upon each other whatever the
+// clocks of workers and the database say: it waits for a time, then it is parked, then it ends; and then by its time. What is final stays, unless a replay or a late success says more. A fact without an attempt, such as that of parking, leaves what is known of the
 // last attempt; and all facts, however late, count attempts and tell of the first one.
 const mergeDeliveries = `
 INSERT INTO deliveries AS d (published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state, reason,
@@ -38,7 +38,7 @@ SELECT DISTINCT ON (id, published_at) published_at, id, tenant, hook_id, event_i
 FROM staging_deliveries
 WINDOW delivery AS (PARTITION BY id, published_at), answered AS (PARTITION BY id, published_at
 	ORDER BY first_attempt_at IS NULL, replay DESC, (state = 'delivered') DESC, attempts DESC, updated_at DESC)
-ORDER BY id, published_at, replay DESC, (state = 'delivered') DESC, staging_deliveries.attempts DESC, updated_at DESC
+ORDER BY id, published_at, replay DESC, (state = 'delivered') DESC, staging_deliveries.attempts DESC, CASE state WHEN 'waiting' THEN 0 WHEN 'parked' THEN 1 ELSE 2 END DESC, updated_at DESC
 ON CONFLICT (id, published_at) DO UPDATE SET
 	attempts = greatest(d.attempts, excluded.attempts), first_attempt_at = LEAST(d.first_attempt_at, excluded.first_attempt_at),
 	(state, reason, next_at, round_attempts, round_started_at, updated_at, replay, last_status, last_error) = (
@@ -49,7 +49,8 @@ ON CONFLICT (id, published_at) DO UPDATE SET
 			WHEN d.state = 'delivered' THEN excluded.replay AND excluded.attempts > d.attempts
 			WHEN excluded.state = 'delivered' THEN true
 			WHEN d.state IN ('dead', 'cancelled') THEN excluded.replay AND (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
-			ELSE (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
+			ELSE (excluded.attempts, excluded.replay, CASE excluded.state WHEN 'waiting' THEN 0 WHEN 'parked' THEN 1 ELSE 2 END, excluded.updated_at) >
+				(d.attempts, d.replay, CASE d.state WHEN 'waiting' THEN 0 WHEN 'parked' THEN 1 ELSE 2 END, d.updated_at)
 		END) n (newer),
 		LATERAL (SELECT excluded.first_attempt_at IS NOT NULL AND (newer OR d.first_attempt_at IS NULL)) t (told),
 		LATERAL (VALUES

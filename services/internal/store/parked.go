@@ -373,27 +373,29 @@ const (
 )
 
 // SettleParked tells the parked queue what became of deliveries that the drainer took. What another has taken since, since
-// the drainer had expired, is left as it is.
+// SettleParked tells the parked queue what became of deliveries that the drainer took. What another has taken since, since
+// the drainer had expired, is left as it is, and so is what was parked anew after the attempt, even where the drainer has taken
+// that, too.
 func (d *QueueStore) SettleParked(ctx context.Context, drainer uuid.UUID, list []Drained) error {
 	slices.SortFunc(list, func(a, b Drained) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // as recorders write: no circles
 	hooks, seqs, ids := make([]string, len(list)), make([]int64, len(list)), make([]string, len(list))
-	published, what := make([]string, len(list)), make([]string, len(list))
+	published, what, attempts := make([]string, len(list)), make([]string, len(list)), make([]int64, len(list))
 	for i, s := range list {
 		hooks[i], seqs[i], ids[i] = s.HookID.String(), int64(s.Event.Seq), s.ID.String() //nolint:gosec // it fits
-		published[i], what[i] = s.Event.PublishedAt.Format(time.RFC3339Nano), string(s.As)
+		published[i], what[i], attempts[i] = s.Event.PublishedAt.Format(time.RFC3339Nano), string(s.As), int64(s.Attempts)
 	}
 	err := d.byKey(ctx, func(tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			WITH told AS MATERIALIZED (
-				SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::timestamptz[], $6::text[])
-					AS k (hook_id, event_seq, id, published_at, what)),
+				SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::timestamptz[], $6::text[], $7::bigint[])
+					AS k (hook_id, event_seq, id, published_at, what, attempts)),
 			gone AS (
 				DELETE FROM parked p USING told k WHERE p.hook_id = k.hook_id AND p.event_seq = k.event_seq AND p.id = k.id
-				AND p.published_at = k.published_at AND p.taken_by = $1 AND k.what = 'gone')
+				AND p.published_at = k.published_at AND p.taken_by = $1 AND p.attempts = k.attempts AND k.what = 'gone')
 			UPDATE parked p SET taken_by = NULL, waiting = k.what = 'waits'
 			FROM told k WHERE p.hook_id = k.hook_id AND p.event_seq = k.event_seq AND p.id = k.id
-			AND p.published_at = k.published_at AND p.taken_by = $1 AND k.what <> 'gone'`,
-			drainer, pq.Array(hooks), pq.Array(seqs), pq.Array(ids), pq.Array(published), pq.Array(what))
+			AND p.published_at = k.published_at AND p.taken_by = $1 AND p.attempts = k.attempts AND k.what <> 'gone'`,
+			drainer, pq.Array(hooks), pq.Array(seqs), pq.Array(ids), pq.Array(published), pq.Array(what), pq.Array(attempts))
 		return err
 	})
 	if err != nil {
