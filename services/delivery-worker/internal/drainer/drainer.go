@@ -176,10 +176,9 @@ func (d *Drainer) round(ctx context.Context) error {
 		Release: func(ctx context.Context) error { return d.Store.CloseDrainer(ctx, id) },
 	})
 	defer r.life.Release()
-	var stop context.CancelFunc
-	r.ctx, stop = context.WithCancel(ctx)
-	defer stop()
-	defer context.AfterFunc(r.life.Context(), stop)()
+	r.ctx, r.stop = context.WithCancel(ctx)
+	defer r.stop()
+	defer context.AfterFunc(r.life.Context(), r.stop)()
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	telling, told := context.WithCancel(alive)

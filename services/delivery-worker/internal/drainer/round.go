@@ -36,6 +36,7 @@ type round struct {
 	id   uuid.UUID
 	life *lease.Held
 	ctx  context.Context //nolint:containedctx // ends with the round
+	stop context.CancelFunc
 
 	// asked has the bounds of ordered hooks; moved says that some are new.
 	asked *asking
@@ -100,28 +101,42 @@ func (r *round) run() {
 	for r.ctx.Err() == nil {
 		began := time.Now()
 		r.step()
-		urgent := false
 		select {
 		case <-r.ctx.Done():
 		case <-tick.C:
 			r.listed = true
 		case id := <-r.wake:
-			r.woken(id)
+			r.look(id)
 		case id := <-r.ended:
 			delete(r.ending, id)
 		case <-r.short:
-			urgent = true
+			signal(r.short)
 		}
-		if !urgent { // there may be more of it in a moment
-			select {
-			case <-r.short:
-			case <-r.ctx.Done():
-			case <-time.After(calm - time.Since(began)):
-			}
+		r.gather(tick.C)
+		select { // there may be more of it in a moment
+		case <-r.short:
+		case <-r.ctx.Done():
+		case <-time.After(calm - time.Since(began)):
 		}
 		r.rest(pace - time.Since(began))
 	}
 	r.giveBack()
+}
+
+// gather takes in all that has come, so that what comes at once has one consequence, whatever is looked at first.
+func (r *round) gather(tick <-chan time.Time) {
+	for {
+		select {
+		case <-tick:
+			r.listed = true
+		case id := <-r.wake:
+			r.look(id)
+		case id := <-r.ended:
+			delete(r.ending, id)
+		default:
+			return
+		}
+	}
 }
 
 // giveBack stops all hooks and returns when nothing is in hand any more.
@@ -142,16 +157,6 @@ func (r *round) rest(d time.Duration) {
 	select {
 	case <-r.ctx.Done():
 	case <-time.After(d):
-	}
-}
-
-// woken has hooks looked at that were told of.
-func (r *round) woken(id uuid.UUID) {
-	for ; ; id = <-r.wake {
-		r.look(id)
-		if len(r.wake) == 0 { // nobody else takes from it
-			return
-		}
 	}
 }
 

@@ -98,6 +98,9 @@ func (r *round) taken(wants []store.Want, places []store.Places) error {
 		x.unloaded = list
 	}
 	if err != nil {
+		// The database may have given more than was heard of, which is this drainer's for as long as it lives, and which later
+		// deliveries of ordered hooks would pass.
+		r.stop()
 		return err
 	}
 	for _, w := range wants {
