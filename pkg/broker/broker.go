@@ -79,6 +79,11 @@ func Open(o Options) (*Conn, error) {
 	return c, nil
 }
 
+// Over publishes by a JetStream that is reached already, such as a simulated one; what concerns the server itself needs Open.
+func Over(js jetstream.JetStream, log *zap.Logger) *Conn {
+	return &Conn{js: js, state: newState(log), publishing: semaphore.NewWeighted(maxPublished)}
+}
+
 // NATS is the connection itself, and JetStream what is asked through it: for what this package does not do.
 func (c *Conn) NATS() *nats.Conn { return c.nc }
 

@@ -65,6 +65,7 @@ type Bus struct {
 	*broker.Conn
 
 	nc   *nats.Conn
+	link Link
 	js   jetstream.JetStream
 	opts Options
 	log  *zap.Logger
@@ -97,6 +98,21 @@ func (b *Bus) Time(t time.Time) time.Time {
 	return there
 }
 
+// Link is the connection below JetStream: a *nats.Conn, or that of a simulation.
+type Link interface {
+	// IsConnected, IsClosed, Stats and MaxPayload are those of a *nats.Conn.
+	IsConnected() bool
+	IsClosed() bool
+	Stats() nats.Statistics
+	MaxPayload() int64
+}
+
+// Over makes a bus over a JetStream that is reached already, such as a simulated one; what concerns the server itself needs
+// Open.
+func Over(js jetstream.JetStream, link Link, log *zap.Logger) *Bus {
+	return &Bus{Conn: broker.Over(js, log), link: link, js: js, log: log, positions: map[Consumer]position{}}
+}
+
 // Connect is Open and Await.
 func Connect(ctx context.Context, o Options) (*Bus, error) {
 	b, err := Open(o)
@@ -121,5 +137,8 @@ func Open(o Options) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Bus{Conn: conn, nc: conn.NATS(), js: conn.JetStream(), opts: o, log: o.Log, positions: map[Consumer]position{}}, nil
+	return &Bus{Conn: conn, nc: conn.NATS(), link: conn.NATS(), js: conn.JetStream(), opts: o, log: o.Log, positions: map[Consumer]position{}}, nil
 }
+
+// MaxPayload is the largest message in bytes that the server takes.
+func (b *Bus) MaxPayload() int { return int(b.link.MaxPayload()) }

@@ -228,9 +228,9 @@ func (s *Subscription) awaitRoom() Room {
 		default:
 		}
 		switch {
-		case s.bus.nc.IsClosed():
+		case s.bus.link.IsClosed():
 			return Room{}
-		case !s.bus.nc.IsConnected(): // a request now would reach the server when nobody waits for its answer
+		case !s.bus.link.IsConnected(): // a request now would reach the server when nobody waits for its answer
 			s.pause()
 			continue
 		}
@@ -269,7 +269,7 @@ func (s *Subscription) pull(room Room) error {
 			return err
 		}
 	}
-	if n := s.bus.nc.Stats().Reconnects; n != s.reconnects { // it may be another server
+	if n := s.bus.link.Stats().Reconnects; n != s.reconnects { // it may be another server
 		s.reconnects, s.broken = n, true
 	}
 	pulled, err := s.consumer.Fetch(room.Messages, jetstream.FetchMaxBytes(room.Bytes), jetstream.FetchMaxWait(pullWait))
@@ -396,7 +396,7 @@ func (s *Subscription) heartbeat() {
 		}
 		over := s.ended && len(s.open) == 0
 		s.mu.Unlock()
-		if over || s.bus.nc.IsClosed() {
+		if over || s.bus.link.IsClosed() {
 			return
 		}
 		for _, msg := range old {

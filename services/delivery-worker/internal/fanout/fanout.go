@@ -4,6 +4,7 @@ package fanout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -125,6 +126,9 @@ type Deps struct {
 	From webhook.Stream
 	// Worker holds the tries.
 	Worker string
+	// DailyIDs is about how many event ids are remembered of a day, at 10 bits each, to know new ones without the ledger; 0
+	// for as many as a busy worker needs.
+	DailyIDs uint
 	// Slots bounds the deliveries that are under way, do not wait for their hook and are quick.
 	Slots int
 	// Traces gets a span for each event; nil for none.
@@ -149,7 +153,7 @@ type Fanout struct {
 func New(d Deps) *Fanout {
 	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), asking: asking{stopped: make(chan error, 1)}, doubts: doubts{came: make(chan struct{}, 1)}, gate: gate{closed: make(chan struct{})}, lives: context.Background()}
 	if d.From == webhook.OMS { // of what we publish ourselves there is little, and its ids are not worth the memory
-		f.heard = newHeard()
+		f.heard = newHeard(cmp.Or(d.DailyIDs, dayOfIDs))
 	}
 	return f
 }

@@ -35,6 +35,8 @@ const (
 // day either came to this worker or are recorded, and the ids of both are in its filters. It may take a new id for one that is
 // known, as filters do, and then the ledger is asked; never the other way round. Its clock is the stream's.
 type heard struct {
+	ids uint // that a filter takes
+
 	mu sync.Mutex
 	// run is the latest that an event came in, with the number of its events, when the first was published and when it came.
 	run         bus.Run
@@ -47,9 +49,9 @@ type heard struct {
 	turned   time.Time
 }
 
-func newHeard() *heard { return &heard{now: newFilter()} }
+func newHeard(ids uint) *heard { return &heard{ids: ids, now: newFilter(ids)} }
 
-func newFilter() *bloom.BloomFilter { return bloom.NewWithEstimates(dayOfIDs, mistaken) }
+func newFilter(ids uint) *bloom.BloomFilter { return bloom.NewWithEstimates(ids, mistaken) }
 
 // isNew says whether there was surely no event with the key in the day before the message's. It keeps the key.
 func (h *heard) isNew(m *bus.Message, key store.EventKey) bool {
@@ -63,7 +65,7 @@ func (h *heard) isNew(m *bus.Message, key store.EventKey) bool {
 	case h.turned.IsZero():
 		h.turned = m.PublishedAt
 	case m.PublishedAt.Sub(h.turned) > store.SameEvent:
-		h.now, h.old, h.turned = newFilter(), h.now, m.PublishedAt
+		h.now, h.old, h.turned = newFilter(h.ids), h.now, m.PublishedAt
 	}
 	if m.PublishedAt.Sub(h.began) > store.SameEvent { // the day before the run is over
 		h.complete = true

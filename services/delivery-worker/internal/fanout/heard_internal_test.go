@@ -19,7 +19,7 @@ type days struct {
 }
 
 func newDays() *days {
-	return &days{heard: newHeard(), at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	return &days{heard: newHeard(dayOfIDs), at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 }
 
 func idOf(n int) store.EventKey { return store.EventKey{Tenant: "acme", ID: fmt.Sprint(n)} }
