@@ -156,45 +156,27 @@ func (m *metrics) watchHooks(r *prometheus.Registry, known *store.Watch) {
 	)
 }
 
-// followEvery is how often consumers are asked how far they are behind.
-const followEvery = 2 * time.Second
+// behind sets how far a consumer is behind.
+func (m *metrics) behind(c bus.Consumer, lag bus.Lag) {
+	m.pending.WithLabelValues(string(c)).Set(float64(lag.Pending))
+	m.inFlight.WithLabelValues(string(c)).Set(float64(lag.InFlight))
+}
 
-// follow reads how far consumers are behind until ctx ends, and has the lanes keep less when the workers together hold
-// half of what the bus hands out.
-func (m *metrics) follow(ctx context.Context, b *bus.Bus, lanes *lane.Lanes) {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for {
-		crowded := false
-		for _, c := range bus.Consumers() {
-			if lag, err := b.Lag(ctx, c); err == nil {
-				m.pending.WithLabelValues(string(c)).Set(float64(lag.Pending))
-				m.inFlight.WithLabelValues(string(c)).Set(float64(lag.InFlight))
-				if c == bus.Fanout || c == bus.Retry {
-					crowded = crowded || lag.InFlight > uint64(bus.MaxInHand(c)/2) //nolint:gosec // positive
-				}
-			}
-		}
-		lanes.Crowd(crowded)
-		if used, limit, err := b.EventLogSize(ctx, webhook.OMS); err == nil {
-			m.logUsed.Set(float64(used))
-			m.logLimit.Set(float64(limit))
-		}
-		if used, limit, err := b.EventLogSize(ctx, webhook.Own); err == nil {
-			m.ownUsed.Set(float64(used))
-			m.ownLimit.Set(float64(limit))
-		}
-		if n, err := b.AsideCount(ctx); err == nil {
-			m.asideNow.Set(float64(n))
-		}
-		if n, err := b.Waiting(ctx); err == nil {
-			m.waitingNow.Set(float64(n))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// stored sets how much the bus keeps.
+func (m *metrics) stored(ctx context.Context, b *bus.Bus) {
+	if used, limit, err := b.EventLogSize(ctx, webhook.OMS); err == nil {
+		m.logUsed.Set(float64(used))
+		m.logLimit.Set(float64(limit))
+	}
+	if used, limit, err := b.EventLogSize(ctx, webhook.Own); err == nil {
+		m.ownUsed.Set(float64(used))
+		m.ownLimit.Set(float64(limit))
+	}
+	if n, err := b.AsideCount(ctx); err == nil {
+		m.asideNow.Set(float64(n))
+	}
+	if n, err := b.Waiting(ctx); err == nil {
+		m.waitingNow.Set(float64(n))
 	}
 }
 

@@ -191,7 +191,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 
 // watch starts what looks after the worker's surroundings until ctx ends.
 func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
-	parts.Go(func() { s.metrics.follow(ctx, s.bus, s.lanes) })
+	parts.Go(func() { s.follow(ctx) })
 	parts.Go(func() { s.metrics.followParked(ctx, s.db, s.log) })
 	parts.Go(func() { s.guard.run(ctx) })
 	parts.Go(func() { s.filters.run(ctx) })
@@ -335,7 +335,7 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 // build makes the parts that move deliveries; attempts are given up when ctx ends.
 func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader) {
 	deliverer := deliver.New(ctx, deliver.Deps{
-		Sender: s.send, Enter: func(e deliver.Entry) { s.lanes.Enter(lane.Attempt(e)) }, Retries: s.bus, Facts: s.facts,
+		Sender: s.send, Enter: s.lanes.Enter, Retries: s.bus, Facts: s.facts,
 		Operator: operator{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
 	history := ledger.NewReader(s.db, s.bus)

@@ -14,6 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
 )
 
 // ErrNotSettled says that what became of a delivery could not be made durable, so that its message has to come again.
@@ -22,16 +23,6 @@ var ErrNotSettled = errors.New("delivery is not settled")
 // sender makes one HTTP request; cancelled says that it was given up because the worker is ending.
 type sender interface {
 	Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool)
-}
-
-// Entry is an attempt that wants to enter its hook's lane; see package lane.
-type Entry struct {
-	Hook         *webhook.Hook
-	Size         int
-	Run          func() error
-	Park         func(webhook.Reason)
-	Slow         func()
-	Drain, Retry bool
 }
 
 // overhead is about what a delivery that waits takes besides its event's data, in bytes.
@@ -72,7 +63,7 @@ type observer interface {
 type Deps struct {
 	Sender sender
 	// Enter lets an attempt into its hook's lane, without blocking.
-	Enter    func(Entry)
+	Enter    func(lane.Attempt)
 	Retries  retries
 	Facts    facts
 	Operator operator
@@ -95,7 +86,7 @@ func New(ctx context.Context, d Deps) *Deliverer { return &Deliverer{Deps: d, ct
 // Deliver takes the delivery to its next place, on other goroutines. settled is called once: with nil when the outcome
 // is durable, else with ErrNotSettled. slow, if not nil, is called once if the attempt has to wait or takes long.
 func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
-	d.Enter(Entry{
+	d.Enter(lane.Attempt{
 		Hook: due.Hook, Size: len(due.Event.Data) + overhead, Slow: slow, Retry: due.Attempts > 0,
 		Run:  func() error { _, err := d.attempt(&due, bodies, settled); return err },
 		Park: func(reason webhook.Reason) { d.Park(&due, reason, settled) },
@@ -112,7 +103,7 @@ func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, may func() b
 		reason webhook.Reason
 	}
 	answered := make(chan answer, 1)
-	d.Enter(Entry{
+	d.Enter(lane.Attempt{
 		Hook: due.Hook, Drain: true, Retry: due.Attempts > 0,
 		Run: func() error {
 			if !may() { // it waited for a slot meanwhile

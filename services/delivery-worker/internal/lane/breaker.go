@@ -8,7 +8,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// Breaker says when a hook's receiver counts as failing. The zero value is DefaultBreaker.
+// Breaker says when a hook's receiver counts as failing.
 type Breaker struct {
 	// MinAttempts and FailureRatio within Window open the breaker.
 	MinAttempts  int
@@ -16,11 +16,6 @@ type Breaker struct {
 	Window       time.Duration
 	// Open is how long it stays open before one probe is let through.
 	Open time.Duration
-}
-
-// DefaultBreaker opens at 10 attempts of which 70 % fail within a minute, for 10 s.
-func DefaultBreaker() Breaker {
-	return Breaker{MinAttempts: 10, FailureRatio: 0.7, Window: time.Minute, Open: 10 * time.Second}
 }
 
 func (b Breaker) new() *gobreaker.TwoStepCircuitBreaker[struct{}] {

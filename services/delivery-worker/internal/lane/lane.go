@@ -86,9 +86,6 @@ type total struct {
 
 // New makes lanes without any work in them. Run them.
 func New(b Breaker, hooks Hooks) *Lanes {
-	if b == (Breaker{}) {
-		b = DefaultBreaker()
-	}
 	return &Lanes{breaker: b, hooks: hooks, lanes: map[uuid.UUID]*lane{}, busy: map[*lane]struct{}{}}
 }
 

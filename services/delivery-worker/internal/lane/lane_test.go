@@ -39,7 +39,7 @@ type road struct {
 
 func newRoad(t *testing.T) road {
 	x := &hooks{}
-	r := road{Lanes: lane.New(lane.Breaker{}, x), hooks: x, t: t}
+	r := road{Lanes: lane.New(lane.Breaker{MinAttempts: 10, FailureRatio: 0.7, Window: time.Minute, Open: 10 * time.Second}, x), hooks: x, t: t}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
