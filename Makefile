@@ -36,11 +36,20 @@ down: ## stop the containers; their data stays (docker compose down -v removes i
 
 ##### change it
 
-.PHONY: test race fuzz faults versions chart pins bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
+.PHONY: test race sim fuzz faults versions chart pins bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
 test: deps ## all tests of all modules
 	$(GOTEST) work
 race: deps ## tests of the concurrent packages under the race detector
 	$(GOTEST) -race $(CONCURRENT)
+# Two processes, as a history runs on one processor.
+SIM := $(GOTEST) ./services/delivery-worker/internal/simulation -run '^TestHistories$$' -count 1 -timeout 60m
+sim: ## HISTORIES=10000 simulated histories of workers, on two processors (SEED=1 for one, printed)
+ifeq ($(origin SEED),command line)
+	$(SIM) -v -args -seed $(SEED)
+else
+	$(SIM) -args -histories $$(($(or $(HISTORIES),10000) / 2)) -first 1 -step 2 & other=$$!; \
+	$(SIM) -args -histories $$(($(or $(HISTORIES),10000) / 2)) -first 2 -step 2 && wait $$other
+endif
 fuzz: ## every Fuzz function of the workspace, each for FUZZTIME=30s (FUZZ=Decode for some)
 	scripts/fuzz.sh $(or $(FUZZTIME),30s) '$(FUZZ)'
 faults: deps ## kill, cut off and confuse the real programs under load, some 10 minutes (SEED=1 RUN=F05 for part of it)

@@ -1,0 +1,444 @@
+package simulation_test
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+// database is a simulated PostgreSQL: as much of it as workers use, each statement as one step.
+// TestDatabaseIsLikePostgres compares it with a real one.
+type database struct {
+	mu sync.Mutex
+	// ahead is how far its clock is ahead of the workers'.
+	ahead time.Duration
+
+	hooks      map[uuid.UUID]*webhook.Hook
+	events     map[store.EventKey][]webhook.Event
+	deliveries map[store.DeliveryKey]*delivery
+	attempts   map[attemptKey]webhook.AttemptOutcome
+	parked     map[store.DeliveryKey]*parked // by its delivery, which has one hook and one event
+	backlogs   map[uuid.UUID]bool
+	leases     map[string]*leaseRow
+	drainers   map[uuid.UUID]time.Time // until when they live
+	rejected   int
+
+	// xid counts transactions, changes has the last one of each hook, gaps and workers are as in the migrations.
+	xid     int
+	changes map[uuid.UUID]int
+	gaps    []*gap
+	workers map[string]*presence
+	known   map[*store.Gaps][]*gap
+
+	ids uint64
+	// notify is called for each notification; changed after each write to a hook, ended for each delivery that ended because of its hook.
+	notify func(channel string, hook uuid.UUID)
+	ended  func(d *delivery)
+}
+
+// delivery is a row of deliveries.
+type delivery struct {
+	key                          store.DeliveryKey
+	hook                         uuid.UUID
+	tenant, eventID, typ, entity string
+	seq                          webhook.Sequence
+	state                        webhook.DeliveryState
+	reason                       webhook.Reason
+	attempts, round              int
+	replay                       bool
+	nextAt, firstAt              time.Time
+	roundAt, updated             time.Time
+}
+
+type attemptKey struct {
+	id     uuid.UUID
+	at     time.Time
+	number uint32
+}
+
+// parked is a row of the parked queue.
+type parked struct {
+	delivery
+
+	parkedAt time.Time
+	waiting  bool
+	taken    uuid.UUID
+}
+
+type leaseRow struct {
+	holder  string
+	fence   int64
+	expires time.Time
+	queue   int64 // queue_fence; 0 for null
+	foreign bool
+	sharers []uuid.UUID
+	last    time.Time
+}
+
+type gap struct {
+	hook          uuid.UUID
+	xid           int
+	tenant        string
+	since, opened time.Time
+	done          bool
+	asked         time.Time
+}
+
+type presence struct {
+	snapshot int
+	expires  time.Time
+}
+
+func newDatabase() *database {
+	return &database{
+		hooks: map[uuid.UUID]*webhook.Hook{}, events: map[store.EventKey][]webhook.Event{}, deliveries: map[store.DeliveryKey]*delivery{},
+		attempts: map[attemptKey]webhook.AttemptOutcome{}, parked: map[store.DeliveryKey]*parked{}, backlogs: map[uuid.UUID]bool{},
+		leases: map[string]*leaseRow{}, drainers: map[uuid.UUID]time.Time{}, changes: map[uuid.UUID]int{}, workers: map[string]*presence{},
+		known: map[*store.Gaps][]*gap{}, notify: func(string, uuid.UUID) {}, ended: func(*delivery) {},
+	}
+}
+
+func (d *database) now() time.Time { return micro(time.Now().Add(d.ahead)) }
+
+// micro is a time as PostgreSQL keeps it.
+func micro(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+func nanos(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return micro(time.Unix(0, n))
+}
+
+func (d *database) uuid() (id uuid.UUID) {
+	d.ids++
+	binary.BigEndian.PutUint64(id[8:], d.ids)
+	return id
+}
+
+// ordered is whisperer_ordered.
+func (d *database) ordered(hook uuid.UUID) bool {
+	h := d.hooks[hook]
+	return h != nil && h.Config.Ordering != webhook.OrderNone
+}
+
+// put writes a row of deliveries, with its triggers.
+func (d *database) put(old *delivery, row delivery) {
+	d.deliveries[row.key] = &row
+	before := delivery{}
+	if old != nil {
+		before = *old
+	}
+	if moving(row.state) || old != nil && moving(before.state) {
+		d.park(old != nil, &before, &row)
+	}
+}
+
+func moving(s webhook.DeliveryState) bool { return s == webhook.Parked || s == webhook.Waiting }
+
+// park is whisperer_park.
+func (d *database) park(update bool, old, row *delivery) {
+	if update && *old == *row {
+		return
+	}
+	waits := row.state == webhook.Waiting && d.ordered(row.hook)
+	there := d.parked[row.key]
+	switch {
+	case row.state == webhook.Parked && update && old.state == webhook.Parked && row.attempts <= old.attempts:
+		if there != nil {
+			there.reason, there.round, there.roundAt, there.parkedAt, there.replay = row.reason, row.round, row.roundAt, row.updated, row.replay
+		}
+	case row.state == webhook.Parked || waits:
+		p := &parked{delivery: *row, parkedAt: row.updated, waiting: waits}
+		d.parked[row.key] = p
+	case update:
+		delete(d.parked, row.key)
+		if there != nil && there.waiting {
+			d.notify("backlogs", row.hook)
+		}
+	}
+}
+
+// setHook writes a hook, with its triggers; nil deletes it.
+func (d *database) setHook(id uuid.UUID, h *webhook.Hook) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.writeHook(id, h)
+}
+
+func (d *database) writeHook(id uuid.UUID, h *webhook.Hook) {
+	old := d.hooks[id]
+	d.xid++
+	d.changes[id] = d.xid
+	defer d.notify("hooks", id)
+	if h == nil {
+		delete(d.hooks, id)
+		d.backlogs[id] = true
+		d.notify("backlogs", id)
+		return
+	}
+	now := d.now()
+	stored := *h
+	stored.ModifiedAt = now
+	if old == nil {
+		stored.CreatedAt, stored.Version = now, 1
+	} else {
+		stored.CreatedAt, stored.Version = old.CreatedAt, old.Version+1
+	}
+	d.hooks[id] = &stored
+	if stored.Status != webhook.Disabled && (old == nil || old.Status == webhook.Disabled || !slices.Equal(old.EventTypes, stored.EventTypes) ||
+		!bytes.Equal(old.Config.Raw, stored.Config.Raw)) {
+		d.gaps = append(d.gaps, &gap{hook: id, xid: d.xid, tenant: stored.Tenant, since: now, opened: now})
+	}
+	if old != nil && d.ordered(id) && old.Config.Ordering == webhook.OrderNone { // whisperer_order
+		for key, row := range d.deliveries {
+			if row.hook == id && row.state == webhook.Waiting && d.parked[key] == nil {
+				d.parked[key] = &parked{delivery: *row, parkedAt: row.updated, waiting: true}
+			}
+		}
+	}
+}
+
+// poll is what a worker's watch asks: what was changed since its snapshot. It makes it count as present with that.
+func (d *database) poll(worker string, snapshot int) (hooks map[uuid.UUID]*webhook.Hook, next int, gaps bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	if p := d.workers[worker]; p == nil || p.expires.Before(now) { // nobody counted with it
+		for _, g := range d.gaps {
+			if g.xid > snapshot {
+				g.done, g.opened = false, now
+			}
+		}
+	}
+	d.workers[worker] = &presence{snapshot, now.Add(2 * store.Stale)}
+	hooks = map[uuid.UUID]*webhook.Hook{}
+	for id, xid := range d.changes {
+		if xid > snapshot {
+			hooks[id] = nil
+			if h := d.hooks[id]; h != nil {
+				copied := *h
+				hooks[id] = &copied
+			}
+		}
+	}
+	for _, g := range d.gaps {
+		gaps = gaps || !g.done
+	}
+	return hooks, d.xid, gaps
+}
+
+func (d *database) leave(worker string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.workers, worker)
+}
+
+// knownGaps is KnownGaps.
+func (d *database) knownGaps() *store.Gaps {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	var list []*gap
+	for _, g := range d.gaps {
+		known := !g.done
+		for _, w := range d.workers {
+			known = known && (!w.expires.After(now) || w.snapshot >= g.xid)
+		}
+		if known {
+			list = append(list, g)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	out := &store.Gaps{Tenant: list[0].tenant}
+	for _, g := range list {
+		g.asked = now
+	}
+	d.known[out] = list
+	return out
+}
+
+// closeGaps is CloseGaps.
+func (d *database) closeGaps(g *store.Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (parked int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	since := map[uuid.UUID]time.Time{}
+	var hooks []*webhook.Hook
+	for _, x := range d.known[g] {
+		if _, there := since[x.hook]; there {
+			continue
+		}
+		since[x.hook] = x.since.Add(-store.ClockTolerance)
+		if h := d.hooks[x.hook]; h != nil && h.Status != webhook.Disabled {
+			copied := *h
+			hooks = append(hooks, &copied)
+		}
+	}
+	match := matcher(hooks)
+	for _, e := range d.eventsInOrder() {
+		if !slices.ContainsFunc(upTo, func(u webhook.Sequence) bool { return u.Stream() == e.Seq.Stream() && e.Seq <= u }) {
+			continue
+		}
+		for _, h := range match(&e) {
+			key := store.DeliveryKey{ID: webhook.DeliveryID(h.ID, e.ID), PublishedAt: e.PublishedAt}
+			if e.PublishedAt.Before(since[h.ID]) || d.deliveries[key] != nil {
+				continue
+			}
+			d.put(nil, delivery{
+				key: key, hook: h.ID, tenant: e.Tenant, eventID: e.ID, typ: e.Type, entity: e.Entity, seq: e.Seq, state: webhook.Parked,
+				reason: webhook.ReasonHookUnknown, updated: d.now(),
+			})
+			d.backlogs[h.ID] = true
+			d.notify("backlogs", h.ID)
+			parked++
+		}
+	}
+	for _, x := range d.known[g] {
+		x.done = x.done || !x.opened.After(x.asked)
+	}
+	delete(d.known, g)
+	return parked
+}
+
+func (d *database) eventsInOrder() []webhook.Event {
+	var list []webhook.Event
+	for _, of := range d.events {
+		list = append(list, of...)
+	}
+	slices.SortFunc(list, func(a, b webhook.Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	return list
+}
+
+// seen is SeenEvents.
+func (d *database) seen(events []store.Published) map[store.EventKey]store.SeenEvent {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := map[store.EventKey]store.SeenEvent{}
+	for _, p := range events {
+		for _, e := range d.events[p.EventKey] {
+			if !e.PublishedAt.Before(p.At) || !e.PublishedAt.After(p.At.Add(-store.SameEvent)) {
+				continue
+			}
+			if before, there := out[p.EventKey]; !there || e.Seq < before.Seq {
+				digest := e.Digest()
+				out[p.EventKey] = store.SeenEvent{Seq: e.Seq, Digest: digest[:]}
+			}
+		}
+	}
+	return out
+}
+
+// eventIDs is EventIDs without its limit.
+func (d *database) eventIDs(since time.Time) []store.EventKey {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []store.EventKey
+	for key, of := range d.events {
+		if slices.ContainsFunc(of, func(e webhook.Event) bool { return e.PublishedAt.After(since) }) {
+			list = append(list, key)
+		}
+	}
+	return list
+}
+
+// event is Event.
+func (d *database) event(tenant, id string, publishedAt time.Time) (webhook.Event, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.events[store.EventKey{Tenant: tenant, ID: id}] {
+		if e.PublishedAt.Equal(publishedAt) {
+			return e, nil
+		}
+	}
+	return webhook.Event{}, webhook.ErrNotFound
+}
+
+// recorded is Recorded.
+func (d *database) recorded(keys []store.DeliveryKey) map[uuid.UUID]store.Recorded {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := map[uuid.UUID]store.Recorded{}
+	for _, k := range keys {
+		if row := d.deliveries[k]; row != nil {
+			out[k.ID] = store.Recorded{State: row.state, Attempts: row.attempts, NextAt: row.nextAt}
+		}
+	}
+	return out
+}
+
+// end is EndDeliveries.
+func (d *database) end(hook uuid.UUID, limit int) (out store.Ended) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.hooks[hook]
+	state := webhook.Cancelled
+	switch {
+	case h == nil:
+		out.Reason = webhook.ReasonHookDeleted
+	case h.Status == webhook.Disabled:
+		out.Reason, state = webhook.ReasonHookDisabled, webhook.Dead
+	default:
+		return out
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(d.deliveries), compareKeys) {
+		row := d.deliveries[key]
+		if row.hook != hook || int(out.N) >= limit || row.state != webhook.Parked && (h != nil || row.state != webhook.Waiting) {
+			continue
+		}
+		next := *row
+		next.state, next.reason, next.nextAt, next.updated = state, out.Reason, time.Time{}, d.now()
+		d.put(row, next)
+		d.ended(&next)
+		out.N++
+	}
+	if out.N == 0 {
+		for key, p := range d.parked {
+			if p.hook == hook && (!p.waiting || h == nil) {
+				delete(d.parked, key)
+			}
+		}
+	}
+	return out
+}
+
+func compareKeys(a, b store.DeliveryKey) int {
+	return cmp.Or(bytes.Compare(a.ID[:], b.ID[:]), a.PublishedAt.Compare(b.PublishedAt))
+}
+
+// giveUp is GiveUp.
+func (d *database) giveUp(at webhook.Sequence, publishedAt time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, row := range d.deliveries {
+		if row.state == webhook.Waiting && row.nextAt.IsZero() && row.seq == at && row.key.PublishedAt.Equal(publishedAt) {
+			next := *row
+			next.state, next.reason, next.attempts, next.updated = webhook.Dead, webhook.ReasonPoison, row.attempts+1, d.now()
+			d.put(row, next)
+		}
+	}
+}
+
+// disable is DisableHook.
+func (d *database) disable(id uuid.UUID, version int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.hooks[id]
+	if h == nil || h.Version != version || h.Status == webhook.Disabled {
+		return false
+	}
+	next := *h
+	next.Status = webhook.Disabled
+	d.writeHook(id, &next)
+	return true
+}

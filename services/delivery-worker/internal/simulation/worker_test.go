@@ -1,0 +1,522 @@
+package simulation_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/deliver"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/drainer"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/missed"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/payload"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
+)
+
+// worker is the production code of one process, between what is simulated.
+type worker struct {
+	*world
+
+	name string
+	// dead says that nothing which it does has any effect, away that it cannot reach the database, stale that it does not
+	// learn of changes.
+	dead, away, stale atomic.Bool
+
+	mu     sync.Mutex
+	throws map[string]uint64
+	faults []time.Time
+
+	snapshot int
+	wake     chan struct{}
+	refresh  chan chan struct{}
+
+	index  *index.Index
+	lanes  *lane.Lanes
+	drain  *drainer.Drainer
+	missed *missed.Closer
+	ended  chan struct{} // closed when all of it has ended
+	subs   []*bus.Subscription
+	halt   chan struct{} // closed to begin a shutdown
+	once   sync.Once
+}
+
+// kind is what a call is: of which system, and whether it changes something there.
+type kind int
+
+const (
+	toBus kind = iota
+	askBus
+	toDatabase
+	askDatabase
+)
+
+var (
+	errDead  = errors.New("the worker is dead")
+	errFault = errors.New("the call failed")
+)
+
+// call is one request of the worker to something outside. It takes its time, may fail before or after it has had its effect,
+// and the worker may die right after it.
+func (w *worker) call(ctx context.Context, k kind, what string, effect func() error) error {
+	if w.dead.Load() {
+		return w.afterlife(k)
+	}
+	luck := w.throw(what)
+	if err := w.pass(ctx, luck.time(w.chance.slow)); err != nil {
+		return err
+	}
+	switch {
+	case w.dead.Load():
+		return w.afterlife(k)
+	case k >= toDatabase && w.away.Load(), luck.happens(w.chance.fail):
+		w.fault()
+		w.trace("%s: %s fails", w.name, what)
+		return errFault
+	}
+	err := effect()
+	if k == toBus || k == toDatabase {
+		w.trace("%s: %s", w.name, what)
+		if luck.happens(w.chance.crash) {
+			w.die("after " + what)
+			return w.afterlife(k)
+		}
+	}
+	if luck.happens(w.chance.lose) {
+		w.fault()
+		w.trace("%s: the answer to %s is lost", w.name, what)
+		return errFault
+	}
+	if luck.happens(0.2) {
+		if passed := w.pass(ctx, luck.time(0)); passed != nil {
+			return passed
+		}
+	}
+	return err
+}
+
+// afterlife lets the goroutines of a dead worker come to their end.
+func (w *worker) afterlife(k kind) error {
+	if k == toBus || k == toDatabase {
+		return nil
+	}
+	return errDead
+}
+
+// tell is a message of the worker that is not answered.
+func (w *worker) tell(what string, seq uint64, effect func()) {
+	if w.dead.Load() {
+		return
+	}
+	luck := w.throw(what)
+	time.AfterFunc(luck.time(0), func() {
+		switch {
+		case w.dead.Load():
+		case luck.happens(w.chance.lose):
+			w.fault()
+			w.trace("%s: %s %d is lost", w.name, what, seq)
+		default:
+			effect()
+			w.trace("%s: %s %d", w.name, what, seq)
+		}
+	})
+}
+
+func (w *worker) lag(what string) { _ = w.pass(context.Background(), w.throw(what).time(0)) }
+
+func (w *worker) pass(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fault notes that something went wrong, which may explain what follows.
+func (w *worker) fault() {
+	w.mu.Lock()
+	w.faults = append(w.faults, time.Now())
+	w.mu.Unlock()
+}
+
+func (w *worker) faulty(from, to time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, at := range w.faults {
+		if !at.Before(from) && !at.After(to) {
+			return true
+		}
+	}
+	return false
+}
+
+// luck is what chance has for one call: the same for the same seed, worker, kind of call and number of it, in whatever order
+// goroutines run that are ready at the same time.
+type luck struct{ state uint64 }
+
+func (w *worker) throw(what string) *luck {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.throws[what]++
+	return &luck{mix(w.seed ^ hash(w.name+" "+what) ^ mix(w.throws[what]))}
+}
+
+func hash(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
+}
+
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+func (l *luck) number() float64 {
+	l.state = mix(l.state)
+	return float64(l.state>>11) / (1 << 53)
+}
+
+func (l *luck) happens(chance float64) bool { return l.number() < chance }
+
+// time is a latency, which is hardly ever the same twice; the chance is that of a long one.
+func (l *luck) time(slow float64) time.Duration {
+	most := 2 * time.Millisecond
+	switch x := l.number(); {
+	case x < slow/4:
+		most = 4 * time.Second
+	case x < slow:
+		most = 300 * time.Millisecond
+	case x < 0.1:
+		most = 20 * time.Millisecond
+	}
+	return time.Duration(math.Ceil(l.number() * float64(most)))
+}
+
+// start starts the worker, once it knows the hooks.
+func (w *world) start(name string) *worker {
+	x := &worker{
+		world: w, name: name, throws: map[string]uint64{}, wake: make(chan struct{}, 1), refresh: make(chan chan struct{}, 16),
+		ended: make(chan struct{}), halt: make(chan struct{}),
+	}
+	w.workers = append(w.workers, x)
+	x.trace("%s starts", name)
+	go x.run()
+	return x
+}
+
+// die ends the worker as a crash does.
+func (w *worker) die(when string) {
+	if w.dead.Swap(true) {
+		return
+	}
+	w.fault()
+	w.unknown()
+	w.trace("%s dies %s", w.name, when)
+	w.stop()
+	w.crashed(w)
+}
+
+// stop begins a shutdown.
+func (w *worker) stop() { w.once.Do(func() { close(w.halt) }) }
+
+func (w *worker) run() {
+	defer close(w.ended)
+	log := zap.NewNop()
+	b := bus.Over(client{w: w, s: w.server}, link{w}, log)
+	attempts, giveUp := context.WithCancel(context.Background())
+	telling, stopTelling := context.WithCancel(context.Background())
+	taking, stopTaking := context.WithCancel(context.Background())
+	defer giveUp()
+	defer stopTelling()
+	defer stopTaking()
+
+	db := &rows{w: w, d: w.database}
+	w.index = index.New(func(id uuid.UUID, h *webhook.Hook) {
+		if h == nil {
+			w.lanes.Forget(id)
+		}
+		w.drain.Wake(id)
+	})
+	w.lanes = lane.New(lane.Breaker{MinAttempts: 3, FailureRatio: 0.7, Window: time.Minute, Open: 2 * time.Second}, w.index)
+	facts := ledger.NewWriter(b, w.name, log)
+	history := ledger.NewReader(db, b)
+	payloads := payload.NewReader(b, db)
+	deliverer := deliver.New(attempts, deliver.Deps{
+		Sender: sender{w}, Enter: w.lanes.Enter, Retries: b, Facts: facts, Operator: operator{w, db},
+		Observer: nobody{}, Log: log, MaxPayload: b.MaxPayload(),
+	})
+	w.missed = missed.New(missed.Deps{Store: db, Stream: b, History: history, Matcher: index.Matcher, Log: log, Worker: w.name})
+	w.drain = drainer.New(drainer.Deps{
+		Deliverer: deliverer, Hooks: w.index, Lanes: w.lanes, Store: db, Events: payloads, Stream: b, History: history, Log: log, Worker: w.name,
+	})
+	types := schema.NewChecks(func(string) json.RawMessage { return nil }, log)
+	evaluator := fanout.NewEvaluator(0, 1, nobody{}, log)
+
+	var background, takers, recorders sync.WaitGroup
+	known := make(chan struct{})
+	w.index.PutTenant(tenant)
+	background.Go(func() { w.watch(telling, known) })
+	background.Go(func() { w.lanes.Run(telling) })
+	background.Go(func() { facts.Run(telling) })
+	end := func() {
+		stopTaking()
+		for _, s := range w.subs {
+			s.Stop()
+		}
+		if w.dead.Load() {
+			giveUp()
+		}
+		over := make(chan struct{})
+		go func() {
+			takers.Wait()
+			close(over)
+		}()
+		select {
+		case <-over:
+		case <-time.After(10 * time.Second):
+			giveUp()
+			<-over
+		}
+	}
+	select {
+	case <-known:
+	case <-w.halt:
+		stopTelling()
+		background.Wait()
+		return
+	}
+	take := func(wg *sync.WaitGroup, ctx context.Context, c bus.Consumer, run func(context.Context, *bus.Subscription)) *bus.Subscription {
+		for {
+			sub, err := b.Subscribe(ctx, c, bus.Room{Messages: 64, Bytes: 8 << 20})
+			if err == nil {
+				wg.Go(func() { run(ctx, sub) })
+				return sub
+			}
+			if w.dead.Load() {
+				return nil
+			}
+		}
+	}
+	var recording []*bus.Subscription
+	record := func(c bus.Consumer, run func(*recorder.Recorder) func(context.Context, *bus.Subscription)) {
+		if sub := take(&recorders, telling, c, run(recorder.New(db, b, types, nobody{}, log))); sub != nil {
+			recording = append(recording, sub)
+		}
+	}
+	record(bus.FactRecorder, func(r *recorder.Recorder) func(context.Context, *bus.Subscription) { return r.RunFacts })
+	record(bus.EventRecorder, func(r *recorder.Recorder) func(context.Context, *bus.Subscription) { return r.RunEvents })
+	out := fanout.New(fanout.Deps{
+		From: webhook.OMS, Hooks: w.index, Refresher: w, Types: types, Deliverer: deliverer, Seen: db, History: history, Tries: db, Worker: w.name,
+		Rejecter: facts, Stream: b, Evaluator: evaluator, Observer: nobody{}, Log: log, Slots: 64, DailyIDs: 64,
+	})
+	again := retries.New(retries.Deps{
+		Hooks: w.index, Deliverer: deliverer, History: history, Schedule: b, Events: payloads, Own: nobody{}, Again: out.Again, Log: log, Slots: 64,
+	})
+	for _, sub := range []*bus.Subscription{take(&takers, attempts, bus.Fanout, out.Run), take(&takers, attempts, bus.Retry, again.Run)} {
+		if sub != nil {
+			w.subs = append(w.subs, sub)
+		}
+	}
+	takers.Go(func() { w.drain.Run(taking) })
+	takers.Go(func() { w.missed.Run(taking) })
+	<-w.halt
+	end()
+	for _, s := range recording {
+		s.Stop()
+	}
+	recorders.Wait()
+	stopTelling()
+	background.Wait()
+	w.trace("%s has ended", w.name)
+}
+
+// watch keeps the index as the database's hooks are, as a store.Watch does.
+func (w *worker) watch(ctx context.Context, known chan struct{}) {
+	for first := true; ctx.Err() == nil; {
+		var asked chan struct{}
+		if !first {
+			select {
+			case <-time.After(time.Second):
+			case <-w.wake:
+			case asked = <-w.refresh:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if w.stale.Load() && !first {
+			continue // whoever asked gets no answer
+		}
+		var hooks map[uuid.UUID]*webhook.Hook
+		var next int
+		var gaps bool
+		err := w.call(ctx, askDatabase, "poll", func() error {
+			hooks, next, gaps = w.database.poll(w.name, w.snapshot)
+			return nil
+		})
+		if err != nil {
+			if w.dead.Load() {
+				return
+			}
+			continue
+		}
+		for _, id := range slices.SortedFunc(maps.Keys(hooks), compareIDs) {
+			if h := hooks[id]; h == nil {
+				w.index.Remove(id)
+			} else {
+				w.index.Put(*h)
+			}
+		}
+		if w.snapshot = next; first || len(hooks) > 0 {
+			w.trace("%s knows the hooks as of change %d", w.name, next)
+			_ = w.call(ctx, askDatabase, "poll", func() error { w.database.poll(w.name, next); return nil }) // else the next one says so
+		}
+		if first {
+			first = false
+			close(known)
+		}
+		if gaps {
+			w.missed.Wake()
+		}
+		if asked != nil {
+			close(asked)
+		}
+	}
+	w.unknown()
+	w.database.leave(w.name)
+}
+
+// unknown notes that the worker ends although nobody counted with it any more, as it had not reached the database for so long:
+// what it fanned out since then by what it knew is not looked through again for hooks that are newer. Nothing mends that yet.
+func (w *worker) unknown() {
+	if w.index == nil {
+		return
+	}
+	w.database.mu.Lock()
+	p := w.database.workers[w.name]
+	expired := p != nil && p.expires.Before(w.database.now())
+	w.database.mu.Unlock()
+	if expired {
+		w.world.mu.Lock()
+		defer w.world.mu.Unlock()
+		w.blind = append(w.blind, p.snapshot)
+	}
+}
+
+// Refresh is a store.Watch's.
+func (w *worker) Refresh(ctx context.Context) error {
+	asked := make(chan struct{})
+	select {
+	case w.refresh <- asked:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-asked:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// operator stops hooks as the worker's does.
+type operator struct {
+	w  *worker
+	db *rows
+}
+
+func (o operator) Died(*webhook.Due, webhook.Reason, int, webhook.Result) {}
+
+func (o operator) Outcome(context.Context, *webhook.Due, webhook.DeliveryState, webhook.Reason, *whispererv1.AttemptFact) error {
+	return nil
+}
+
+func (o operator) Disable(h *webhook.Hook, _ string) {
+	if known := o.w.index.Get(h.ID); known != nil && known.Version == h.Version {
+		parking := *h
+		parking.Status = webhook.Paused
+		o.w.index.Put(parking)
+	}
+	go func() {
+		for !o.w.dead.Load() {
+			err := o.w.call(context.Background(), toDatabase, "disable "+o.w.nameOf(h.ID), func() error {
+				o.w.database.disable(h.ID, h.Version)
+				return nil
+			})
+			if err == nil {
+				return
+			}
+			<-time.After(500 * time.Millisecond)
+		}
+	}()
+}
+
+// nobody counts nothing.
+type nobody struct{}
+
+func (nobody) Attempted(webhook.Result, webhook.DeliveryState, time.Duration, time.Duration) {}
+func (nobody) Parked(webhook.Reason)                                                         {}
+func (nobody) FannedOut(int)                                                                 {}
+func (nobody) EventRejected(string)                                                          {}
+func (nobody) EventRepeated()                                                                {}
+func (nobody) Unasked(int)                                                                   {}
+func (nobody) Recorded(string, int, time.Duration)                                           {}
+func (nobody) SetAside(string)                                                               {}
+func (nobody) OffSchema(int)                                                                 {}
+func (nobody) FilterCost(uint64)                                                             {}
+func (nobody) FilterFailed(*webhook.Hook, *webhook.Event, error)                             {}
+func (nobody) PutOff()                                                                       {}
+func (nobody) Again(context.Context, *whispererv1.Retry) error                               { return nil }
+
+// sender is the worker's way to the receivers.
+type sender struct{ w *worker }
+
+func (s sender) Send(ctx context.Context, due *webhook.Due, _ *envelope.Bodies) (*whispererv1.AttemptFact, webhook.Result, bool) {
+	w, started := s.w, time.Now()
+	what := fmt.Sprintf("request of %s to %s", w.events.name(due.Event.ID), w.nameOf(due.Hook.ID))
+	luck := w.throw(what)
+	if w.pass(ctx, luck.time(0)) != nil || w.dead.Load() {
+		return nil, webhook.Result{}, true
+	}
+	a := w.arrive(w, due, luck)
+	if luck.happens(w.chance.crash * 3) {
+		w.die("after its " + what)
+		return nil, webhook.Result{}, true
+	}
+	if w.pass(ctx, a.takes+luck.time(0)) != nil || w.dead.Load() {
+		w.fault()
+		return nil, webhook.Result{}, true
+	}
+	a.answered = time.Now()
+	outcome := webhook.Failed
+	if a.result.Success() {
+		outcome = webhook.Succeeded
+	}
+	w.trace("%s: %s is answered by %d %s", w.name, what, a.result.Status, a.result.Class)
+	return &whispererv1.AttemptFact{
+		Number: uint32(due.Attempts + 1), StartedAt: started.UnixNano(), Outcome: string(outcome), Status: uint32(a.result.Status), ErrorClass: string(a.result.Class),
+	}, a.result, false
+}
