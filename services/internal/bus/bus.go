@@ -100,10 +100,13 @@ func (b *Bus) Time(t time.Time) time.Time {
 
 // Link is the connection below JetStream: a *nats.Conn, or that of a simulation.
 type Link interface {
-	// IsConnected, IsClosed, Stats and MaxPayload are those of a *nats.Conn.
+	// IsConnected reports whether the server can be asked now.
 	IsConnected() bool
+	// IsClosed reports whether it never can be again.
 	IsClosed() bool
+	// Stats counts reconnects.
 	Stats() nats.Statistics
+	// MaxPayload is the largest message in bytes that the server takes.
 	MaxPayload() int64
 }
 
