@@ -373,7 +373,6 @@ const (
 )
 
 // SettleParked tells the parked queue what became of deliveries that the drainer took. What another has taken since, since
-// SettleParked tells the parked queue what became of deliveries that the drainer took. What another has taken since, since
 // the drainer had expired, is left as it is, and so is what was parked anew after the attempt, even where the drainer has taken
 // that, too.
 func (d *QueueStore) SettleParked(ctx context.Context, drainer uuid.UUID, list []Drained) error {
