@@ -203,7 +203,7 @@ func parseAuth(raw json.RawMessage, p *ValidationError) *Auth {
 	}
 	for _, name := range sortedKeys(members) {
 		if name != "auth_type" && !slices.Contains(fields, name) {
-			p.Add("/auth/"+escapePointer(clip(name)), "is not a field of auth_type %s", a.AuthType)
+			p.Add("/auth/"+escapePointer(Clip(name)), "is not a field of auth_type %s", a.AuthType)
 		}
 	}
 	switch a.AuthType {
@@ -289,7 +289,7 @@ func (a *Auth) checkOAuth2(p *ValidationError) {
 	}
 	for _, name := range sortedKeys(a.Params) {
 		if reservedParams[name] || name == "" || len(name)+len(a.Params[name]) > maxAuthText || !printable(name) || !printable(a.Params[name]) {
-			p.Add("/auth/params/"+escapePointer(clip(name)), "must be printable text of at most %d bytes, and no parameter that has a field of its own", maxAuthText)
+			p.Add("/auth/params/"+escapePointer(Clip(name)), "must be printable text of at most %d bytes, and no parameter that has a field of its own", maxAuthText)
 		}
 	}
 	if len(a.Params) > 20 {

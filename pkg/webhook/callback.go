@@ -31,7 +31,7 @@ func parseCallback(raw json.RawMessage) (*Callback, error) {
 		kind, known := callbackMembers[name]
 		switch {
 		case !known:
-			p.Add("/"+escapePointer(clip(name)), "is not a known field")
+			p.Add("/"+escapePointer(Clip(name)), "is not a known field")
 		case !isNull(members[name]) && !kind.Accepts(members[name]):
 			p.Add("/"+name, "must be %s", kind.Expects())
 		}

@@ -23,6 +23,11 @@ const (
 	Cancelled DeliveryState = "cancelled"
 )
 
+// DeliveryStates lists the states that a delivery can be in.
+func DeliveryStates() []DeliveryState {
+	return []DeliveryState{Waiting, Parked, Delivered, Dead, Cancelled}
+}
+
 // Final reports whether nothing more happens to the delivery by itself.
 func (s DeliveryState) Final() bool { return s == Delivered || s == Dead || s == Cancelled }
 

@@ -131,7 +131,7 @@ func (h *Hook) checkLabels(p *ValidationError) {
 	for _, name := range sortedKeys(h.Labels) {
 		switch value := h.Labels[name]; {
 		case !labelName.MatchString(name):
-			p.Add("/labels/"+escapePointer(clip(name)), "must have a name of 1 to 63 of a-z, 0-9, _ and -, which begins with a letter")
+			p.Add("/labels/"+escapePointer(Clip(name)), "must have a name of 1 to 63 of a-z, 0-9, _ and -, which begins with a letter")
 		case value == "" || len(value) > 63 || !printable(value):
 			p.Add("/labels/"+name, "must be 1 to 63 bytes of printable text")
 		}
@@ -168,7 +168,7 @@ func (h *Hook) checkEventTypes(p *ValidationError) {
 	}
 	for _, t := range h.EventTypes {
 		if err := ValidatePattern(t); err != nil {
-			p.Add("/event_types", "%q %s", clip(t), err)
+			p.Add("/event_types", "%q %s", Clip(t), err)
 		}
 	}
 }

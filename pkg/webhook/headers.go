@@ -81,13 +81,13 @@ func (h *Hook) conflicts(p *ValidationError) {
 	for _, name := range sortedKeys(h.Headers) {
 		switch {
 		case strings.EqualFold(name, auth):
-			p.Add("/additional_headers/"+escapePointer(name), "is set by config.auth as well: leave out additional_headers' %s or config.auth", clip(name))
+			p.Add("/additional_headers/"+escapePointer(name), "is set by config.auth as well: leave out additional_headers' %s or config.auth", Clip(name))
 		case strings.EqualFold(name, key):
-			p.Add("/additional_headers/"+escapePointer(name), "is set by api_key as well: leave out additional_headers' %s or api_key", clip(name))
+			p.Add("/additional_headers/"+escapePointer(name), "is set by api_key as well: leave out additional_headers' %s or api_key", Clip(name))
 		}
 	}
 	if key != "" && strings.EqualFold(key, auth) {
-		p.Add("/api_key", "is sent as %s, which config.auth sets as well: leave out api_key or config.auth, or change config.api_key_header", clip(key))
+		p.Add("/api_key", "is sent as %s, which config.auth sets as well: leave out api_key or config.auth, or change config.api_key_header", Clip(key))
 	}
 }
 

@@ -126,7 +126,7 @@ func (c *Callback) validate(tenant string) error {
 		switch DeliveryState(on) {
 		case Delivered, Dead, Waiting, Parked, Cancelled:
 		default:
-			p.Add("/on", "%q is not an outcome: use delivered, dead, waiting, parked, cancelled", clip(on))
+			p.Add("/on", "%q is not an outcome: use delivered, dead, waiting, parked, cancelled", Clip(on))
 		}
 	}
 	return p.OrNil()
@@ -144,8 +144,8 @@ func printable(s string) bool {
 	return true
 }
 
-// clip shortens foreign text for use in an error message.
-func clip(s string) string {
+// Clip shortens foreign text for use in an error message.
+func Clip(s string) string {
 	const most = 64
 	if len(s) <= most {
 		return s

@@ -133,7 +133,7 @@ func parseCertificates(text string) ([]*x509.Certificate, error) {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return nil, errors.New("has something else than certificates in it: " + clip(block.Type))
+			return nil, errors.New("has something else than certificates in it: " + Clip(block.Type))
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {

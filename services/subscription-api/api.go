@@ -30,6 +30,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // Connections to PostgreSQL. Each use has its own, so that none takes those of the others.
@@ -137,24 +138,22 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	sender := attempt.New(egress.NewClient(egress.Options{Policy: p.policy, Version: p.version}), p.version, s.traces)
-	mask := webhook.ParseMask(s.config.MaskedParams)
 	public := strings.TrimSuffix(s.config.PublicURL, "/")
-	desk := aside.NewDesk(s.events.find, s.work, s.log)
+	cases := usecase.New(usecase.Deps{
+		Stores: usecase.Stores{Access: s.db, Hooks: s.db, History: s.history, Stats: s.history, Jobs: s.history},
+		Sender: sender, Aside: aside.NewDesk(s.events.find, s.work, s.log), URLs: p.policy, LookUps: looking, Searches: searching, Guesses: guesses,
+		Mask: webhook.ParseMask(s.config.MaskedParams), HookQuota: s.config.HookQuota,
+	})
 	api, err := httpapi.New(httpapi.Deps{
-		Hooks: s.db, EventTypes: s.db, Types: s.types, Tokens: s.db, Accounts: s.db, Audit: s.db, Replays: s.db, Trials: s.db, Aside: desk,
-		Deliveries: s.history, Events: s.history, Explained: s.history, Scanned: s.history, Jobs: s.history, Recovery: s.history,
-		LookUps: looking, Searches: searching, Guesses: guesses, Mask: mask, Sender: sender, Publisher: s.events, Published: s.db, URLs: p.policy, CursorKey: p.cursorKey,
-		PublicURL: public, Namespace: bus.Namespace(s.config.Namespace), HookQuota: s.config.HookQuota, RequestRate: s.config.RequestRate, RetryWait: s.config.RetryWait, Version: p.version, Metrics: p.registry,
-		Traces: s.traces, Log: s.log,
+		Cases: cases, Types: s.types, Publisher: s.events, Published: s.db, CursorKey: p.cursorKey, PublicURL: public,
+		Namespace: bus.Namespace(s.config.Namespace), RequestRate: s.config.RequestRate, RetryWait: s.config.RetryWait, Version: p.version,
+		Metrics: p.registry, Traces: s.traces, Log: s.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make API: %w", err)
 	}
 	pages, err := console.New(console.Deps{
-		Accounts: s.db, Sessions: s.db, Hooks: s.db, ManyHooks: s.db, EventTypes: s.db, Admin: s.db, Trials: s.db, Aside: desk,
-		History: s.history, Explained: s.history, Scanned: s.history, Stats: s.history, Health: s.history, Retries: s.history, Jobs: s.history,
-		LookUps: looking, Searches: searching, Guesses: guesses, Mask: mask, Sender: sender, Bus: s.events, URLs: p.policy, Ring: p.ring,
-		PublicURL: public, HookQuota: s.config.HookQuota, Settings: s.config.settings(), Version: p.version, Log: s.log,
+		Cases: cases, Bus: s.events, Ring: p.ring, PublicURL: public, Settings: s.config.settings(), Version: p.version, Log: s.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make console: %w", err)

@@ -7,16 +7,15 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
-
-// maxToken bounds what is hashed, in bytes.
-const maxToken = 256
 
 type signInBody struct {
 	// Next is where to go after signing in.
@@ -72,18 +71,16 @@ func (c *console) signIn(ctx context.Context, v *visit) (reply, error) {
 	refuse := func(problem string) (reply, error) {
 		return page("sign-in", "Sign in", signInBody{Next: next, Problem: problem}).with(http.StatusUnprocessableEntity), nil
 	}
-	if plain == "" || len(plain) > maxToken {
+	if plain == "" || len(plain) > usecase.MaxToken {
 		return refuse("Enter a token.")
 	}
-	addr := daemon.ClientAddr(v.r)
-	if c.Guesses.Wait(addr) > 0 {
-		answer, err := refuse("Too many tokens from here were none. Wait a few seconds.")
-		return answer.with(http.StatusTooManyRequests), err
-	}
-	token, err := c.Accounts.Authenticate(ctx, plain)
+	token, err := c.Cases.Authenticate(ctx, daemon.ClientAddr(v.r), plain, false)
+	var limited *usecase.LimitError
 	switch {
+	case errors.As(err, &limited):
+		answer, err := refuse(limited.Detail)
+		return answer.with(http.StatusTooManyRequests), err
 	case errors.Is(err, webhook.ErrNotFound):
-		c.Guesses.Wrong(ctx, addr)
 		return refuse("This is not a token that works: it is mistyped, or was revoked, or has expired.")
 	case err != nil:
 		return reply{}, err
@@ -92,7 +89,7 @@ func (c *console) signIn(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	s := session{ID: id, Token: token.ID, Expires: c.now().Add(sessionLife)}
+	s := session{ID: id, Token: token.ID, Expires: time.Now().Add(sessionLife)}
 	if token.Tenant == "" {
 		s.Tenant = webhook.DefaultTenant
 	}
@@ -116,7 +113,7 @@ func (c *console) signOut(ctx context.Context, v *visit) (reply, error) {
 	if !ok {
 		return answer, nil
 	}
-	if err := c.Sessions.EndSession(ctx, s.ID, s.Expires); err != nil {
+	if err := c.Cases.Access.EndSession(ctx, s.ID, s.Expires); err != nil {
 		c.Log.Warn("session cannot be ended", zap.Error(err))
 		answer.location = Root + "sign-in?why=half"
 	}
@@ -125,10 +122,10 @@ func (c *console) signOut(ctx context.Context, v *visit) (reply, error) {
 
 // listTenants lets an operator choose.
 func (c *console) listTenants(ctx context.Context, v *visit) (reply, error) {
-	if !v.operator() {
+	if !v.Operator() {
 		return reply{}, errForbidden
 	}
-	list, err := c.Accounts.Tenants(ctx)
+	list, err := c.Cases.Access.Tenants(ctx)
 	if err != nil {
 		return reply{}, err
 	}
@@ -137,14 +134,14 @@ func (c *console) listTenants(ctx context.Context, v *visit) (reply, error) {
 
 // setTenant is an operator's choice of what the pages are about.
 func (c *console) setTenant(ctx context.Context, v *visit) (reply, error) {
-	if !v.operator() {
+	if !v.Operator() {
 		return reply{}, errForbidden
 	}
 	name := v.posted.Get("tenant")
 	if webhook.ValidateTenant(name) != nil {
 		return reply{}, webhook.ErrNotFound
 	}
-	there, err := c.Accounts.TenantExists(ctx, name)
+	there, err := c.Cases.Access.TenantExists(ctx, name)
 	switch {
 	case err != nil:
 		return reply{}, err

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 type auditBody struct {
@@ -47,8 +48,8 @@ func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
 		{"event_type", "event types"},
 		{"tenant", "tenants"},
 	}}
-	tenant, filter := v.tenant, store.AuditFilter{Kind: body.Kind}
-	if v.operator() {
+	tenant, filter := v.Tenant, store.AuditFilter{Kind: body.Kind}
+	if v.Operator() {
 		body.Kinds = append(body.Kinds, option{ofNoTenant, "what belongs to no tenant"})
 		if body.Kind == ofNoTenant {
 			tenant, filter.Kind = "", ""
@@ -68,7 +69,7 @@ func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
 	}
 	head := newHookHead(&h, "changes")
 	body := auditBody{Head: &head}
-	if err := c.audit(ctx, v, &body, v.tenant, store.AuditFilter{Subject: h.ID.String()}); err != nil {
+	if err := c.audit(ctx, v, &body, v.Tenant, store.AuditFilter{Subject: h.ID.String()}); err != nil {
 		return reply{}, err
 	}
 	return page("hook-changes", head.Title+": changes", body), nil
@@ -76,7 +77,7 @@ func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
 
 func (c *console) audit(ctx context.Context, v *visit, body *auditBody, tenant string, filter store.AuditFilter) error {
 	at := readPage(v.form)
-	found, err := all(c.Admin.AuditLog(ctx, tenant, filter, at))
+	found, err := all(c.Cases.Access.AuditLog(ctx, tenant, filter, at))
 	if err != nil {
 		return err
 	}
@@ -103,14 +104,14 @@ func (c *console) audit(ctx context.Context, v *visit, body *auditBody, tenant s
 
 // tokenNames are the names of actors.
 func (c *console) tokenNames(ctx context.Context, tenant string) (map[store.Actor]string, error) {
-	tokens, err := c.Admin.Tokens(ctx, "")
+	tokens, err := c.Cases.Access.Tokens(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	names := map[store.Actor]string{}
 	for _, t := range tokens {
 		if t.Tenant == tenant || t.Tenant == "" {
-			names[store.Actor("token "+t.ID.String())] = t.Name
+			names[usecase.ActorOf(t.ID)] = t.Name
 		}
 	}
 	return names, nil

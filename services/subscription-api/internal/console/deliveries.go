@@ -135,19 +135,19 @@ func readDeliveryQuery(form url.Values) deliveryQuery {
 func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 	body := deliveryList{Filter: readDeliveryQuery(v.form), States: stateOptions(), Answers: answerOptions(), Spans: spanOptions()}
 	var err error
-	if body.Types, err = c.typeNames(ctx, v.tenant); err != nil {
+	if body.Types, err = c.typeNames(ctx, v.Tenant); err != nil {
 		return reply{}, err
 	}
-	filter, problem := body.Filter.filter(c.now())
+	filter, problem := body.Filter.filter(time.Now())
 	if problem != "" {
 		body.Problem = problem
 		return page("deliveries", "Deliveries", body).with(http.StatusUnprocessableEntity), nil
 	}
-	if body.Hook, err = c.hookTitle(ctx, v.tenant, filter.Hook); err != nil {
+	if body.Hook, err = c.hookTitle(ctx, v, filter.Hook); err != nil {
 		return reply{}, err
 	}
 	at := readPage(v.form)
-	found, err := c.findDeliveries(ctx, v, filter, at)
+	found, err := c.Cases.Deliveries(ctx, &v.Caller, filter, at)
 	if err != nil {
 		return reply{}, err
 	}
@@ -161,24 +161,12 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 	return page("deliveries", "Deliveries", body), nil
 }
 
-func (c *console) findDeliveries(ctx context.Context, v *visit, f store.DeliveryFilter, at store.Page) (store.Scanned[webhook.Delivery], error) {
-	if f.Scans() {
-		release, err := c.Searches.Take(ctx, v.tenant, v.token.ID.String())
-		if err != nil {
-			return store.Scanned[webhook.Delivery]{}, err
-		}
-		defer release()
-		return c.History.ScanDeliveries(ctx, v.tenant, f, at)
-	}
-	return all(c.History.Deliveries(ctx, v.tenant, f, at))
-}
-
 // hookTitle is the title of a hook; empty for no hook.
-func (c *console) hookTitle(ctx context.Context, tenant string, id uuid.UUID) (string, error) {
+func (c *console) hookTitle(ctx context.Context, v *visit, id uuid.UUID) (string, error) {
 	if id == uuid.Nil {
 		return "", nil
 	}
-	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, tenant, id))
+	h, err := c.Cases.Hook(ctx, &v.Caller, id)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return "a webhook that is not there any more", nil
@@ -232,17 +220,17 @@ func (q deliveryQuery) words(hook string) []string {
 // retryManyPage says how many deliveries of the list's filter can be tried again.
 func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
 	query := readDeliveryQuery(v.form)
-	filter, problem := query.filter(c.now())
+	filter, problem := query.filter(time.Now())
 	if problem != "" {
 		return goTo(Root + "deliveries/?" + filterOf(v.form).Encode()), nil
 	}
-	hook, err := c.hookTitle(ctx, v.tenant, filter.Hook)
+	hook, err := c.hookTitle(ctx, v, filter.Hook)
 	if err != nil {
 		return reply{}, err
 	}
 	body := retryManyBody{Most: store.MaxRetried, What: query.words(hook), Query: "?" + filterOf(v.form).Encode()}
-	body.Count, body.Counted, err = count(ctx, c.counts, "retriable "+v.tenant+body.Query, v.patience(), func(ctx context.Context) (int, error) {
-		return c.Retries.CountRetriable(ctx, v.tenant, filter)
+	body.Count, body.Counted, err = count(ctx, c.counts, "retriable "+v.Tenant+body.Query, v.patience(), func(ctx context.Context) (int, error) {
+		return c.Cases.History.CountRetriable(ctx, v.Tenant, filter)
 	})
 	if err != nil {
 		return reply{}, err
@@ -254,11 +242,11 @@ func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
 func (c *console) retryMany(ctx context.Context, v *visit) (reply, error) {
 	query := v.r.URL.Query()
 	wanted := readDeliveryQuery(query)
-	filter, problem := wanted.filter(c.now())
+	filter, problem := wanted.filter(time.Now())
 	if problem != "" {
 		return reply{}, errBadForm
 	}
-	n, err := c.Retries.RetryDeliveries(ctx, v.actor(), v.tenant, filter)
+	n, err := c.Cases.History.RetryDeliveries(ctx, v.Actor(), v.Tenant, filter)
 	if err != nil {
 		return reply{}, err
 	}

@@ -67,12 +67,12 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 	if err != nil {
 		return reply{}, err
 	}
-	d, attempts, err := c.History.Delivery(ctx, v.tenant, id)
+	d, attempts, err := c.Cases.History.Delivery(ctx, v.Tenant, id)
 	if err != nil {
 		return reply{}, err
 	}
 	body := deliveryBody{Row: newDeliveryRow(&d), NextAt: d.NextAt, Updated: d.UpdatedAt, Replay: d.Replay, Problem: problem}
-	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, d.HookID))
+	h, err := c.Cases.Hook(ctx, &v.Caller, d.HookID)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		body.HookGone = true
@@ -82,7 +82,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 		body.Hook = titleOf(&h)
 		body.CanRetry, body.Force = h.Status != webhook.Disabled, d.State == webhook.Delivered
 	}
-	e, err := c.History.FindEvent(ctx, v.tenant, d.EventID)
+	e, err := c.Cases.History.FindEvent(ctx, v.Tenant, d.EventID)
 	switch {
 	case err == nil:
 		body.Event = &eventFacts{Time: e.Time, Size: size(len(e.Data))}
@@ -90,7 +90,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 		return reply{}, err
 	}
 	for i := range attempts {
-		body.Attempts = append(body.Attempts, newAttemptView(c.maskFor(v).Attempt(attempts[i])))
+		body.Attempts = append(body.Attempts, newAttemptView(c.Cases.MaskFor(&v.Caller).Attempt(attempts[i])))
 	}
 	answer := page("delivery", "Delivery of "+d.EventType, body)
 	if problem != "" {
@@ -138,7 +138,7 @@ func (c *console) retryDelivery(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	err = c.Retries.RetryDelivery(ctx, v.actor(), v.tenant, id, v.posted.Get("force") == "true")
+	err = c.Cases.History.RetryDelivery(ctx, v.Actor(), v.Tenant, id, v.posted.Get("force") == "true")
 	var refused *store.ReplayError
 	switch {
 	case errors.As(err, &refused):

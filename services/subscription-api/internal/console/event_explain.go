@@ -2,68 +2,62 @@ package console
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/filter"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
-
-// maxOrphans bounds the deliveries to hooks that are gone which an explanation lists.
-const maxOrphans = 50
 
 type explainBody struct {
 	EventID, EventType string
 	Rows               []explainRow
-	// Orphans are deliveries to hooks that were deleted since.
-	Orphans        []deliveryRow
+	// Deleted are deliveries to hooks that were deleted since.
+	Deleted        []deliveryRow
 	Previous, Next string
 }
 
 // explainRow says why one hook did or did not get the event.
 type explainRow struct {
+	usecase.Explained
+
 	Hook  uuid.UUID
 	Title string
-	// Delivery is nil where there is none.
-	Delivery *deliveryRow
-	// Reason is a fixed word, and Detail a sentence; both are about the hook as it is now.
-	Reason, Detail string
+	// Row is the delivery; nil where there is none.
+	Row *deliveryRow
 }
 
-// Outcome is what became of it, in a word or two.
-func (r explainRow) Outcome() string {
-	switch {
-	case r.Delivery != nil:
-		return string(r.Delivery.State)
-	case r.Reason != "":
-		return "not matched"
-	default:
-		return "not recorded"
-	}
-}
+// Label is the outcome as people write it.
+func (r explainRow) Label() string { return strings.ReplaceAll(r.Outcome, "_", " ") }
 
 func (c *console) explainPage(ctx context.Context, v *visit) (reply, error) {
-	e, err := c.History.FindEvent(ctx, v.tenant, v.form.Get("id"))
+	e, err := c.Cases.FindEvent(ctx, &v.Caller, v.form.Get("id"))
 	if err != nil {
 		return reply{}, err
 	}
 	at := readHookPage(v.form)
-	hooks, more, err := c.Hooks.SortedHooks(ctx, v.tenant, store.HookFilter{}, store.HooksByName, at)
+	hooks, more, err := c.Cases.Hooks.SortedHooks(ctx, v.Tenant, store.HookFilter{}, store.HooksByName, at)
 	if err != nil {
 		return reply{}, err
 	}
-	ids := make([]uuid.UUID, len(hooks))
+	list := make([]*webhook.Hook, len(hooks))
 	for i := range hooks {
-		ids[i] = hooks[i].ID
+		list[i] = &hooks[i].Hook
 	}
-	found, err := c.Explained.DeliveriesOf(ctx, v.tenant, e.ID, e.PublishedAt, ids)
+	explained, err := c.Cases.Explain(ctx, &v.Caller, &e, list)
 	if err != nil {
 		return reply{}, err
 	}
 	body := explainBody{EventID: e.ID, EventType: e.Type}
-	for i := range hooks {
-		body.Rows = append(body.Rows, explain(&hooks[i].Hook, &e, found))
+	for i, x := range explained {
+		row := explainRow{Explained: x, Hook: list[i].ID, Title: titleOf(list[i])}
+		if x.Delivery != nil {
+			delivery := newDeliveryRow(x.Delivery)
+			row.Row = &delivery
+		}
+		body.Rows = append(body.Rows, row)
 	}
 	if n := len(hooks); n > 0 {
 		if at.After != nil || at.Before != nil && more {
@@ -74,28 +68,13 @@ func (c *console) explainPage(ctx context.Context, v *visit) (reply, error) {
 		}
 	}
 	if body.Next == "" {
-		orphans, err := c.Explained.OrphansOf(ctx, v.tenant, e.ID, e.PublishedAt, maxOrphans)
+		deleted, err := c.Cases.ExplainDeleted(ctx, &v.Caller, &e)
 		if err != nil {
 			return reply{}, err
 		}
-		body.Orphans = deliveryRows(orphans)
+		for _, x := range deleted {
+			body.Deleted = append(body.Deleted, newDeliveryRow(x.Delivery))
+		}
 	}
 	return page("event-explain", "Why event "+e.Type+" went where", body), nil
-}
-
-func explain(h *webhook.Hook, e *webhook.Event, found map[uuid.UUID]webhook.Delivery) explainRow {
-	row := explainRow{Hook: h.ID, Title: titleOf(h)}
-	if d, there := found[h.ID]; there {
-		delivery := newDeliveryRow(&d)
-		row.Delivery = &delivery
-		return row
-	}
-	if h.Unreadable != "" {
-		row.Detail = "Whether the webhook wants the event is not known here, as it cannot be read: " + h.Unreadable
-		return row
-	}
-	if row.Reason, row.Detail = filter.WhyNot(h, e); row.Reason == "" {
-		row.Detail = "The webhook wants the event as it is now. The delivery is not recorded yet, or the webhook was changed or disabled when the event came."
-	}
-	return row
 }

@@ -88,16 +88,16 @@ func problemsText(problems []webhook.FieldError) string {
 func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 	body := eventList{Filter: readEventQuery(v.form), Schemas: schemaOptions(), Spans: spanOptions()}
 	var err error
-	if body.Types, err = c.typeNames(ctx, v.tenant); err != nil {
+	if body.Types, err = c.typeNames(ctx, v.Tenant); err != nil {
 		return reply{}, err
 	}
-	filter, problem := body.Filter.filter(c.now())
+	filter, problem := body.Filter.filter(time.Now())
 	if problem != "" {
 		body.Problem = problem
 		return page("events", "Events", body).with(http.StatusUnprocessableEntity), nil
 	}
 	at := readPage(v.form)
-	found, err := c.findEvents(ctx, v, filter, at)
+	found, err := c.Cases.Events(ctx, &v.Caller, filter, at)
 	if err != nil {
 		return reply{}, err
 	}
@@ -108,18 +108,6 @@ func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 		body.Tail = Root + "events/tail?" + filterOf(v.form).Encode()
 	}
 	return page("events", "Events", body), nil
-}
-
-func (c *console) findEvents(ctx context.Context, v *visit, f store.EventFilter, at store.Page) (store.Scanned[store.EventSummary], error) {
-	if f.Scans() {
-		release, err := c.Searches.Take(ctx, v.tenant, v.token.ID.String())
-		if err != nil {
-			return store.Scanned[store.EventSummary]{}, err
-		}
-		defer release()
-		return c.History.SearchEvents(ctx, v.tenant, f, at)
-	}
-	return all(c.History.Events(ctx, v.tenant, f, at))
 }
 
 type eventBody struct {
@@ -140,11 +128,11 @@ type hookDelivery struct {
 }
 
 func (c *console) eventPage(ctx context.Context, v *visit) (reply, error) {
-	e, err := c.History.FindEvent(ctx, v.tenant, v.form.Get("id"))
+	e, err := c.Cases.FindEvent(ctx, &v.Caller, v.form.Get("id"))
 	if err != nil {
 		return reply{}, err
 	}
-	list, more, err := c.History.Deliveries(ctx, v.tenant, store.DeliveryFilter{EventID: e.ID}, store.Page{Limit: pageSize})
+	list, more, err := c.Cases.History.Deliveries(ctx, v.Tenant, store.DeliveryFilter{EventID: e.ID}, store.Page{Limit: pageSize})
 	if err != nil {
 		return reply{}, err
 	}
@@ -154,7 +142,7 @@ func (c *console) eventPage(ctx context.Context, v *visit) (reply, error) {
 		id := list[i].HookID
 		if _, known := titles[id]; !known {
 			titles[id] = id.String()
-			if h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id)); err == nil {
+			if h, err := c.Cases.Hook(ctx, &v.Caller, id); err == nil {
 				titles[id] = titleOf(&h)
 			}
 		}

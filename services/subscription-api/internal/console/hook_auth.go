@@ -1,6 +1,7 @@
 package console
 
 import (
+	"encoding/json"
 	"net/url"
 	"strings"
 
@@ -28,37 +29,32 @@ func readAuthForm(f url.Values) authForm {
 	}
 }
 
-// apply writes config.auth as the form means it; the domain judges it. What is stored stays unless the form says otherwise.
-func (f *authForm) apply(config *webhook.Config) error {
+// value is config.auth as the form means it, for the domain to judge; nil for none, or for the stored one.
+func (f *authForm) value() json.RawMessage {
 	fields := object{"auth_type": quoted(f.Mode)}
 	switch f.Mode {
-	case "basic":
+	case webhook.AuthBasic:
 		fields["username"], fields["password"] = encode(f.User), encode(f.Password)
-	case "token":
+	case webhook.AuthToken:
 		fields["url"], fields["username"], fields["password"] = encode(f.URL), encode(f.User), encode(f.Password)
 		fields.put("token_key", quoted(f.TokenKey))
 		fields.put("header_name", quoted(f.HeaderName))
 		fields.put("header_format", quoted(f.HeaderFormat))
 		fields.put("login_format", quoted(f.LoginFormat))
-	case "oauth2":
+	case webhook.AuthOAuth2:
 		fields["token_url"], fields["client_id"], fields["client_secret"] = encode(f.TokenURL), encode(f.ClientID), encode(f.ClientSecret)
 		if f.Scopes != "" {
 			fields.put("scopes", list(f.Scopes, quoted))
 		}
 		fields.put("audience", quoted(f.Audience))
-	case "none":
-		config.Auth = nil
-		return nil
 	default:
 		return nil
 	}
-	parsed, err := webhook.ParseConfig(object{"auth": fields.raw()}.raw())
-	if err != nil {
-		return err
-	}
-	config.Auth = parsed.Auth
-	return nil
+	return fields.raw()
 }
+
+// kept reports whether the stored auth stays.
+func (f *authForm) kept() bool { return f.value() == nil && f.Mode != "none" }
 
 // started reports whether there is enough of it to be judged while the person still types.
 func (f *authForm) started() bool {
@@ -72,11 +68,6 @@ func (f *authForm) started() bool {
 	default:
 		return true
 	}
-}
-
-// calls reports whether the URL of that field is called to log in.
-func (f *authForm) calls(pointer string) bool {
-	return f.Mode == "token" && pointer == "/config/auth/url" || f.Mode == "oauth2" && pointer == "/config/auth/token_url"
 }
 
 // tlsForm is how connections are made, as the form shows it.
@@ -93,14 +84,9 @@ func readTLSForm(f url.Values) tlsForm {
 	return tlsForm{Mode: get("mode"), Certificate: get("client_certificate"), Key: get("client_key"), CA: get("ca"), ServerName: get("server_name")}
 }
 
-// apply writes config.tls as apply of authForm does with auth.
-func (f *tlsForm) apply(config *webhook.Config) error {
-	switch f.Mode {
-	case "none":
-		config.TLS = nil
-		return nil
-	case "own":
-	default:
+// value is config.tls as the form means it, for the domain to judge; nil for none, or for the stored one.
+func (f *tlsForm) value() json.RawMessage {
+	if f.Mode != "own" {
 		return nil
 	}
 	fields := object{}
@@ -108,10 +94,8 @@ func (f *tlsForm) apply(config *webhook.Config) error {
 	fields.put("client_key", quoted(f.Key))
 	fields.put("ca", quoted(f.CA))
 	fields.put("server_name", quoted(f.ServerName))
-	parsed, err := webhook.ParseConfig(object{"tls": fields.raw()}.raw())
-	if err != nil {
-		return err
-	}
-	config.TLS = parsed.TLS
-	return nil
+	return fields.raw()
 }
+
+// kept reports whether the stored tls stays.
+func (f *tlsForm) kept() bool { return f.value() == nil && f.Mode != "none" }

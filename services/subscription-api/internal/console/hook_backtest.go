@@ -2,21 +2,13 @@ package console
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
-)
-
-const (
-	// backtestRange is how far back a back-test goes.
-	backtestRange = 24 * time.Hour
-	// maxBacktest is how many events it looks at, and backtestSamples how many of either kind it shows.
-	maxBacktest     = 10_000
-	backtestSamples = 5
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // backtestBody is what a hook would have got of the last day's events.
@@ -39,34 +31,29 @@ type backtestSample struct {
 	Detail string
 }
 
-// backtest tries what the form says so far, before it is saved.
+// backtest tests what the form says so far on the last day's events.
 func (c *console) backtest(ctx context.Context, v *visit) (reply, error) {
 	form := readHookForm(v.posted)
-	know, err := c.know(ctx, v.tenant)
-	if err != nil {
-		return reply{}, err
-	}
-	h := webhook.Hook{Tenant: v.tenant, Status: webhook.Active}
-	wrong := complaints{}
-	form.Auth.Mode = "none"
-	form.apply(&h, know, wrong)
+	wrong := webhook.ValidationError{}
+	b := usecase.Backtest{EventTypes: form.eventTypes(), Config: form.config(&wrong)}
 	body := backtestBody{}
-	switch {
-	case len(h.EventTypes) == 0:
+	if len(b.EventTypes) == 0 {
 		body.Problem = "Choose event types first."
-	case len(wrong["event_types"])+len(wrong["filter"])+len(wrong["config"]) > 0:
-		body.Problem = "The event types, the filter or your own keys are not right yet."
-	}
-	if body.Problem != "" {
 		return fragment("backtest", body), nil
 	}
-	now := c.now().UTC()
-	test := filter.NewBacktest(&h, backtestSamples)
-	scan := store.EventFilter{Range: store.TimeRange{From: now.Add(-backtestRange), To: now}, EventTypes: h.EventTypes}
-	if body.Truncated, err = c.Scanned.ScanEvents(ctx, v.tenant, scan, maxBacktest, test.Take); err != nil {
+	err := wrong.OrNil()
+	var test usecase.Backtested
+	if err == nil {
+		test, err = c.Cases.Backtest(ctx, &v.Caller, b)
+	}
+	switch {
+	case errors.Is(err, webhook.ErrInvalid):
+		body.Problem = "The event types, the filter or your own keys are not right yet."
+		return fragment("backtest", body), nil
+	case err != nil:
 		return reply{}, err
 	}
-	body.Scanned, body.Matched = test.Scanned, test.Matched
+	body.Scanned, body.Matched, body.Truncated = test.Scanned, test.Matched, test.Truncated
 	if test.Failed != nil {
 		body.Failed, body.Failure = test.Missed[filter.NotEvaluable], &backtestRows([]filter.Sample{*test.Failed})[0]
 		delete(test.Missed, filter.NotEvaluable)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -12,10 +13,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // typeGroup is what the form offers to tick, by the first word of the types.
@@ -37,13 +37,13 @@ type hookEdit struct {
 	Version int64
 	Form    hookForm
 	Groups  []typeGroup
-	Wrong   complaints
+	Wrong   formErrors
 	// Conflict is the hook that stands in the way.
 	Conflict *uuid.UUID
 	Steps    timetable
 	Tenant   string
-	// Try is what a test brought; nil for none.
-	Try *tryBody
+	// Test is what a test brought; nil for none.
+	Test *testBody
 	// HadAuth says that logging in is set up already, of the kind AuthType.
 	HadSecret, HadAPIKey, HadAuth, HadTLS bool
 	AuthType                              string
@@ -67,40 +67,22 @@ func (e hookEdit) Outcomes() []outcome {
 // Advanced reports whether a field of the folded part is in use or wrong.
 func (e hookEdit) Advanced() bool {
 	f := e.Form
-	for _, slot := range []string{"concurrency", "rate_limit", "ordering", "maintenance", "config"} {
-		if len(e.Wrong[slot]) > 0 {
+	for _, id := range []string{"concurrency", "rate_limit", "ordering", "maintenance", "config"} {
+		if len(e.Wrong[id]) > 0 {
 			return true
 		}
 	}
 	return f.Concurrency+f.RateLimit+f.RatePeriod+f.Ordering+f.Maintenance+f.Own != ""
 }
 
-// Slots lists the places of complaints, for answers to what is being typed.
-func (hookEdit) Slots() []string {
-	all := []string{"form"}
-	for _, slot := range slots() {
-		all = append(all, slot)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// knownTypes are the event types of the catalogue and the tenant's own.
-func (c *console) knownTypes(ctx context.Context, tenant string) ([]catalogue.Type, error) {
-	declared, err := c.EventTypes.EventTypes(ctx, tenant)
-	if err != nil {
-		return nil, err
-	}
-	types := catalogue.All()
-	for _, t := range declared {
-		types = append(types, catalogue.Type{Name: t.Name, Description: t.Description, Schema: t.Schema, Example: t.Example})
-	}
-	return append(types, catalogue.Operational()...), nil
+// FieldIDs lists the fields that errors are shown at, for answers to what is being typed.
+func (hookEdit) FieldIDs() []string {
+	return slices.Compact(slices.Sorted(maps.Values(hookFieldIDs)))
 }
 
 // typeNames are all exact event types that are known to the tenant.
 func (c *console) typeNames(ctx context.Context, tenant string) ([]string, error) {
-	types, err := c.knownTypes(ctx, tenant)
+	types, err := c.Cases.KnownTypes(ctx, tenant)
 	names := make([]string, len(types))
 	for i := range types {
 		names[i] = types[i].Name
@@ -109,7 +91,7 @@ func (c *console) typeNames(ctx context.Context, tenant string) ([]string, error
 }
 
 func (c *console) typeGroups(ctx context.Context, tenant string, ticked []string) ([]typeGroup, error) {
-	types, err := c.knownTypes(ctx, tenant)
+	types, err := c.Cases.KnownTypes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -139,11 +121,11 @@ func (c *console) editHookPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := c.Hooks.Hook(ctx, v.tenant, id)
+	h, err := c.Cases.Hooks.Hook(ctx, v.Tenant, id)
 	if err != nil {
 		return reply{}, err
 	}
-	known, err := c.typeNames(ctx, v.tenant)
+	known, err := c.typeNames(ctx, v.Tenant)
 	if err != nil {
 		return reply{}, err
 	}
@@ -152,7 +134,7 @@ func (c *console) editHookPage(ctx context.Context, v *visit) (reply, error) {
 
 // hookFormPage shows the form for a new hook (nil) or a stored one.
 func (c *console) hookFormPage(ctx context.Context, v *visit, h *webhook.Hook, form hookForm, body hookEdit) (reply, error) {
-	body.Form, body.Tenant = form, v.tenant
+	body.Form, body.Tenant = form, v.Tenant
 	body.Title, body.Action = "New webhook", Root+"hooks/"
 	if h != nil {
 		body.ID, body.Title, body.Action = &h.ID, "Edit "+titleOf(h), hookPath(h.ID)
@@ -163,10 +145,10 @@ func (c *console) hookFormPage(ctx context.Context, v *visit, h *webhook.Hook, f
 		}
 	}
 	if body.Wrong == nil {
-		body.Wrong = complaints{}
+		body.Wrong = formErrors{}
 	}
 	var err error
-	if body.Groups, err = c.typeGroups(ctx, v.tenant, form.Types); err != nil {
+	if body.Groups, err = c.typeGroups(ctx, v.Tenant, form.Types); err != nil {
 		return reply{}, err
 	}
 	body.Steps = preview(&form)
@@ -177,43 +159,21 @@ func (c *console) hookFormPage(ctx context.Context, v *visit, h *webhook.Hook, f
 	return answer, nil
 }
 
-func (c *console) know(ctx context.Context, tenant string) (knowledge, error) {
-	types, err := c.typeNames(ctx, tenant)
-	return knowledge{types: types, urls: c.URLs}, err
-}
-
-// knowForSaving is know with what only matters when the form is saved.
-func (c *console) knowForSaving(ctx context.Context, tenant string, form *hookForm) (knowledge, error) {
-	know, err := c.know(ctx, tenant)
-	if err == nil && form.Filter != "" {
-		know.filters, err = c.Hooks.Filters(ctx, tenant)
-	}
-	return know, err
-}
-
 func (c *console) createHook(ctx context.Context, v *visit) (reply, error) {
 	form := readHookForm(v.posted)
-	know, err := c.knowForSaving(ctx, v.tenant, &form)
-	if err != nil {
-		return reply{}, err
-	}
-	h := webhook.Hook{Tenant: v.tenant, Status: webhook.Active}
+	change, secret := form.change()
 	if form.Start == "paused" {
-		h.Status = webhook.Paused
+		change.Status = usecase.Some(string(webhook.Paused))
 	}
-	body := hookEdit{Wrong: complaints{}}
-	secret := form.apply(&h, know, body.Wrong)
-	if body.Wrong.any() {
-		return c.hookFormPage(ctx, v, nil, form, body)
-	}
-	stored, err := c.Hooks.CreateHook(ctx, v.actor(), h, c.HookQuota, store.IdempotencyKey{})
-	if err != nil {
+	stored, err := c.Cases.CreateHook(ctx, &v.Caller, change, store.IdempotencyKey{})
+	body := hookEdit{Wrong: formErrors{}}
+	switch {
+	case err != nil:
 		if err = refused(err, &body); err != nil {
 			return reply{}, err
 		}
 		return c.hookFormPage(ctx, v, nil, form, body)
-	}
-	if secret == "" {
+	case secret == "":
 		return goTo(withDone(hookPath(stored.ID), "created")), nil
 	}
 	return page("hook-secret", "The signing secret", secretBody{ID: stored.ID, Title: titleOf(&stored), Secret: secret, New: true}), nil
@@ -229,10 +189,12 @@ type secretBody struct {
 	OldUntil time.Time
 }
 
-// refused turns what the store refuses into complaints; other errors it returns.
+// refused turns what is wrong with a hook, and why it is not stored, into errors of the form; other errors it returns.
 func refused(err error, body *hookEdit) error {
 	var conflict *webhook.ConflictError
 	switch {
+	case errors.Is(err, webhook.ErrInvalid):
+		body.Wrong.collect(hookFieldIDs, err)
 	case errors.As(err, &conflict):
 		body.Conflict = &conflict.ID
 		body.Wrong.add("form", "There is a webhook with this target URL and these event types already.")
@@ -248,16 +210,8 @@ func refused(err error, body *hookEdit) error {
 	return nil
 }
 
-// errWrong says that the form has complaints, to the store that is about to save it.
-var errWrong = errors.New("form is wrong")
-
 func (c *console) changeHook(ctx context.Context, v *visit) (reply, error) {
 	id, err := readID(v)
-	if err != nil {
-		return reply{}, err
-	}
-	form := readHookForm(v.posted)
-	know, err := c.knowForSaving(ctx, v.tenant, &form)
 	if err != nil {
 		return reply{}, err
 	}
@@ -265,54 +219,43 @@ func (c *console) changeHook(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, errBadForm
 	}
-	body := hookEdit{Wrong: complaints{}, Version: version}
-	var before webhook.Hook
-	secret := ""
-	stored, err := c.Hooks.UpdateHook(ctx, v.actor(), v.tenant, id, store.IfVersion{version}, func(h *webhook.Hook) error {
-		before = *h
-		secret = form.apply(h, know, body.Wrong)
-		if body.Wrong.any() {
-			return errWrong
-		}
-		return nil
-	})
+	form := readHookForm(v.posted)
+	change, secret := form.change()
+	stored, err := c.Cases.ChangeHook(ctx, &v.Caller, id, store.IfVersion{version}, change)
 	switch {
 	case err == nil && secret != "":
-		return page("hook-secret", "The signing secret", secretBody{ID: id, Title: titleOf(&stored), Secret: secret}), nil
+		return page("hook-secret", "The signing secret", secretBody{ID: id, Title: titleOf(&stored.Hook), Secret: secret}), nil
 	case err == nil:
 		return goTo(withDone(hookPath(id), "changed")), nil
-	case !errors.Is(err, errWrong):
-		if err = refused(err, &body); err != nil {
-			return reply{}, err
-		}
-		if before, err = c.Hooks.Hook(ctx, v.tenant, id); err != nil {
-			return reply{}, err
-		}
+	}
+	body := hookEdit{Wrong: formErrors{}, Version: version}
+	if err = refused(err, &body); err != nil {
+		return reply{}, err
+	}
+	before, err := c.Cases.Hooks.Hook(ctx, v.Tenant, id)
+	if err != nil {
+		return reply{}, err
 	}
 	return c.hookFormPage(ctx, v, &before, form, body)
 }
 
-// checkHook answers what is being typed: what is wrong so far, and the timetable. What was not filled in yet is not
-// complained about.
+// checkHook answers what is being typed: what is wrong so far, and the timetable. What was not filled in yet is not wrong.
 func (c *console) checkHook(ctx context.Context, v *visit) (reply, error) {
 	form := readHookForm(v.posted)
-	know, err := c.know(ctx, v.tenant)
-	if err != nil {
+	body := hookEdit{Form: form, Wrong: formErrors{}, Steps: preview(&form)}
+	change, _ := form.change()
+	err := c.Cases.CheckHook(ctx, &v.Caller, change)
+	if err != nil && !errors.Is(err, webhook.ErrInvalid) {
 		return reply{}, err
 	}
-	h := webhook.Hook{Tenant: v.tenant, Status: webhook.Active}
-	body := hookEdit{Form: form, Wrong: complaints{}, Steps: preview(&form)}
-	if form.Auth.Mode == "keep" {
-		form.Auth.Mode = "none"
-	}
-	form.apply(&h, know, body.Wrong)
-	for slot, empty := range map[string]bool{
-		"target_url": form.TargetURL == "", "event_types": len(h.EventTypes) == 0, "secret_key": form.Secret == "",
+	body.Wrong.collect(hookFieldIDs, err)
+	for id, empty := range map[string]bool{
+		"target_url": form.TargetURL == "", "event_types": len(form.eventTypes()) == 0, "secret_key": form.Secret == "",
 		"api_key": form.APIKey == "", "callback": form.CallbackURL+form.CallbackSubject == "",
 		"auth": !form.Auth.started(),
 	} {
 		if empty {
-			delete(body.Wrong, slot)
+			delete(body.Wrong, id)
 		}
 	}
 	return fragment("hook-checked", body), nil
@@ -324,15 +267,11 @@ func (c *console) rotateSecret(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	body := secretBody{ID: id, Secret: signature.GenerateSecret()}
-	h, err := c.Hooks.UpdateHook(ctx, v.actor(), v.tenant, id, nil, func(h *webhook.Hook) error {
-		body.OldUntil = h.RotateSecret(body.Secret, c.now())
-		return nil
-	})
+	r, err := c.Cases.RotateSecret(ctx, &v.Caller, id, nil, usecase.Rotation{})
 	if err != nil {
 		return reply{}, err
 	}
-	body.Title = titleOf(&h)
+	body := secretBody{ID: id, Title: titleOf(&r.Hook), Secret: r.Secret, OldUntil: r.OldUntil}
 	return page("hook-secret", "The signing secret", body), nil
 }
 
@@ -351,7 +290,7 @@ func (c *console) confirmDelete(ctx context.Context, v *visit, problem string) (
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
+	h, err := c.Cases.Hook(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -367,14 +306,14 @@ func (c *console) deleteHook(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
+	h, err := c.Cases.Hook(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
 	if strings.TrimSpace(v.posted.Get("confirm")) != strings.TrimSpace(titleOf(&h)) {
 		return c.confirmDelete(ctx, v, fmt.Sprintf("This is not its name. Type %q to delete it.", titleOf(&h)))
 	}
-	if err := c.Hooks.DeleteHook(ctx, v.actor(), v.tenant, id, nil); err != nil {
+	if err := c.Cases.Hooks.DeleteHook(ctx, v.Actor(), v.Tenant, id, nil); err != nil {
 		return reply{}, err
 	}
 	return goTo(withDone(Root+"hooks/", "deleted")), nil

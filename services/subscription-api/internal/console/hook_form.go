@@ -228,13 +228,23 @@ func (f *hookForm) retries() json.RawMessage {
 	return config.raw()
 }
 
-// config is the config object that the form means, without auth. The error is for the field of the integrator's own keys.
-func (f *hookForm) config() (object, error) {
+// config is the config object that the form means; nil where the integrator's own keys cannot be read, which wrong says then.
+func (f *hookForm) config(wrong *webhook.ValidationError) json.RawMessage {
 	config := object{}
 	if f.Own != "" {
 		if err := strictObject(f.Own, &config); err != nil {
-			return nil, err
+			wrong.Collect("/config", err)
+			return nil
 		}
+	}
+	parsed, _ := webhook.ParseConfig(config.raw()) // the domain judges it later
+	switch _, hasAuth := config["auth"]; {
+	case hasAuth || parsed.Auth != nil:
+		wrong.Add("/config", "auth has fields of its own, further up")
+		return nil
+	case config["tls"] != nil:
+		wrong.Add("/config", "tls has fields of its own, further up")
+		return nil
 	}
 	config.put("format", quoted(f.Format))
 	config.put("method", quoted(f.Method))
@@ -259,7 +269,9 @@ func (f *hookForm) config() (object, error) {
 		config.put("content_fields", encode(strings.Split(f.ContentFields, "\n")))
 	}
 	config.put("start_from", quoted(f.StartFrom))
-	return config, nil
+	config.put("auth", f.Auth.value())
+	config.put("tls", f.TLS.value())
+	return config.raw()
 }
 
 // object is a JSON object that is being put together.

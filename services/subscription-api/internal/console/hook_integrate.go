@@ -51,7 +51,7 @@ func (c *console) integratePage(ctx context.Context, v *visit) (reply, error) {
 	}
 	body := integrateBody{
 		Head: newHookHead(&h, "integrate"), Signed: len(h.Secrets) > 0, Curl: c.curl(v, &h), Listen: listenCommand(&h),
-		Request: requestSample(&h, c.Version, c.now()), ExampleType: exampleType(&h),
+		Request: requestSample(&h, c.Version, time.Now()), ExampleType: exampleType(&h),
 	}
 	if body.Samples, err = samples(); err != nil {
 		return reply{}, err
@@ -140,8 +140,8 @@ func (c *console) curl(v *visit, h *webhook.Hook) string {
 		fields.put("config", h.Config.Raw)
 	}
 	tenant := ""
-	if v.operator() {
-		tenant = " -H 'X-Whisperer-Tenant: " + v.tenant + "'"
+	if v.Operator() {
+		tenant = " -H 'X-Whisperer-Tenant: " + v.Tenant + "'"
 	}
 	return fmt.Sprintf("curl -fsS %s/whisperer/hooks/ -H \"Authorization: Token $WHISPERER_TOKEN\"%s \\\n  -H 'Content-Type: application/json' -d '%s'",
 		c.base(v), tenant, strings.ReplaceAll(pretty(fields.raw()), "'", `'\''`))

@@ -46,8 +46,8 @@ func (c *console) shownHook(ctx context.Context, v *visit) (webhook.Hook, error)
 	if err != nil {
 		return webhook.Hook{}, err
 	}
-	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, id))
-	return c.maskFor(v).Hook(h), err
+	h, err := c.Cases.Hook(ctx, &v.Caller, id)
+	return c.Cases.MaskFor(&v.Caller).Hook(h), err
 }
 
 type hookBody struct {
@@ -99,19 +99,19 @@ func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
 	}
 	form := formOf(&h, nil)
 	body := hookBody{
-		Head: newHookHead(&h, "health"), Hook: h, Header: headerLines(h.Headers, v.token.Role.Covers(store.Editor)),
+		Head: newHookHead(&h, "health"), Hook: h, Header: headerLines(h.Headers, v.Token.Role.Covers(store.Editor)),
 		Retries: preview(&form), ExampleType: exampleType(&h),
 	}
 	if config := string(h.Config.Raw); config != "" && config != "{}" {
 		body.Config = pretty(h.Config.Raw)
 	}
-	recent, _, err := c.History.Deliveries(ctx, v.tenant, store.DeliveryFilter{Hook: h.ID}, store.Page{Limit: recentDeliveries})
+	recent, _, err := c.Cases.History.Deliveries(ctx, v.Tenant, store.DeliveryFilter{Hook: h.ID}, store.Page{Limit: recentDeliveries})
 	if err != nil {
 		return reply{}, err
 	}
 	body.Recent = deliveryRows(recent)
 	health, ready, err := count(ctx, c.counts, "hook "+h.ID.String(), v.patience(), func(ctx context.Context) (hookHealth, error) {
-		return c.health(ctx, v.tenant, h.ID)
+		return c.health(ctx, v.Tenant, h.ID)
 	})
 	if err != nil {
 		return reply{}, err
@@ -124,8 +124,8 @@ func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
 
 // health counts.
 func (c *console) health(ctx context.Context, tenant string, hook uuid.UUID) (h hookHealth, err error) {
-	now := c.now().UTC()
-	if h.HookStats, err = c.Stats.HookStats(ctx, tenant, hook, now); err != nil {
+	now := time.Now().UTC()
+	if h.HookStats, err = c.Cases.Stats.HookStats(ctx, tenant, hook, now); err != nil {
 		return h, err
 	}
 	for _, part := range []struct {
@@ -135,7 +135,7 @@ func (c *console) health(ctx context.Context, tenant string, hook uuid.UUID) (h 
 		count int
 	}{{&h.Day, store.Hourly, time.Hour, sparkHours}, {&h.Month, store.Daily, 24 * time.Hour, sparkDays}} {
 		since := now.Truncate(part.long).Add(-time.Duration(part.count-1) * part.long)
-		buckets, err := c.Stats.PerHook(ctx, []uuid.UUID{hook}, since, part.span)
+		buckets, err := c.Cases.Stats.PerHook(ctx, []uuid.UUID{hook}, since, part.span)
 		if err != nil {
 			return h, err
 		}

@@ -10,25 +10,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-const (
-	// settled is how old events have to be, so that what became of them is recorded.
-	settled = time.Minute
-	// shownJobs is how many of a hook's replays its page lists.
-	shownJobs = 10
-	maxRate   = 10_000
-	maxReason = 500
-)
+// shownJobs is how many of a hook's replays its page lists.
+const shownJobs = 10
 
 type replayBody struct {
 	Head  hookHead
 	Form  replayForm
-	Wrong complaints
+	Wrong formErrors
 	Spans []option
 	// States are those that can be chosen.
 	States []stateChoice
@@ -74,78 +67,54 @@ func replaySpans() []option {
 	}
 }
 
-// replay is what the form means; where something is wrong with it, the complaints say so.
-func (f *replayForm) replay(tenant string, hook uuid.UUID, now time.Time, wrong complaints) store.NewJob {
-	n := store.NewJob{Reason: f.Reason, Replay: store.Replay{
-		Tenant: tenant, HookID: hook, IncludeMissing: f.Missing, Range: f.timeRange(now, wrong),
-		EventTypes: webhook.CanonicalEventTypes(strings.FieldsFunc(f.Types, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' })),
-	}}
-	for _, word := range f.States {
-		state := webhook.DeliveryState(word)
-		if slices.ContainsFunc(replayStates(nil), func(s stateChoice) bool { return s.Value == state }) {
-			n.States = append(n.States, state)
-		}
+// replayFieldIDs are the ids of the form's fields by their pointers.
+var replayFieldIDs = map[string]string{"/from": "span", "/states": "states", "/event_types": "types", "/rate": "rate", "/reason": "reason"}
+
+// replay is what the form means; wrong gets what cannot be read.
+func (f *replayForm) replay(wrong formErrors) usecase.Replay {
+	r := usecase.Replay{
+		IncludeMissing: f.Missing, Reason: f.Reason,
+		EventTypes: strings.FieldsFunc(f.Types, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }),
 	}
-	if len(n.States) == 0 && !n.IncludeMissing {
+	for _, state := range f.States {
+		r.States = append(r.States, webhook.DeliveryState(state))
+	}
+	if len(r.States) == 0 && !r.IncludeMissing {
 		wrong.add("states", "Tick what is to be sent again")
 	}
-	if len(n.EventTypes) > webhook.MaxEventTypes {
-		wrong.add("types", "There are too many")
-	}
-	for _, t := range n.EventTypes {
-		if err := webhook.ValidatePattern(t); err != nil {
-			wrong.add("types", t+" "+err.Error())
-		}
-	}
-	var err error
-	if n.Rate, err = strconv.Atoi(f.Rate); err != nil || n.Rate < 1 || n.Rate > maxRate {
-		wrong.add("rate", "must be a whole number from 1 to "+amount(maxRate))
-	}
-	if len(f.Reason) > maxReason {
-		wrong.add("reason", "must have at most "+amount(maxReason)+" bytes")
-	}
-	return n
+	r.Rate, _ = strconv.Atoi(f.Rate) // what is no number is refused as 0 is
+	f.readRange(&r, wrong)
+	return r
 }
 
-// timeRange is of when the events were published.
-func (f *replayForm) timeRange(now time.Time, wrong complaints) store.TimeRange {
-	r := store.TimeRange{To: now.Add(-settled)}
+func (f *replayForm) readRange(r *usecase.Replay, wrong formErrors) {
 	if f.Span != "own" {
 		span, err := time.ParseDuration(f.Span)
 		if err != nil || !slices.ContainsFunc(replaySpans(), func(o option) bool { return o.Value == f.Span }) {
 			wrong.add("span", "Choose a time")
-			return r
+			return
 		}
-		r.From = now.Add(-span)
-		return r
+		r.From = time.Now().Add(-span)
+		return
 	}
-	from, ok := parseMoment(f.From)
-	if !ok {
+	var ok bool
+	if r.From, ok = parseMoment(f.From); !ok {
 		wrong.add("span", "Say from when, such as 2026-03-01 14:30")
-		return r
+		return
 	}
-	r.From = from
-	if f.To != "" {
-		to, ok := parseMoment(f.To)
-		if !ok {
-			wrong.add("span", "Say until when, such as 2026-03-01 14:30, or leave it empty")
-			return r
-		}
-		if to.Before(r.To) {
-			r.To = to
-		}
+	if r.To, ok = parseMoment(f.To); f.To != "" && !ok {
+		wrong.add("span", "Say until when, such as 2026-03-01 14:30, or leave it empty")
 	}
-	if !r.From.Before(r.To) || r.From.Year() < 2000 {
-		wrong.add("span", "The beginning must be before the end, and more than a minute ago")
-	}
-	return r
 }
+
+// momentLayout is how a browser's field for a time has it.
+const momentLayout = "2006-01-02T15:04"
 
 // parseMoment reads a time as a browser's field for one has it. The page's script sends UTC with a Z; without it, UTC is
 // what the field's label asks for.
 func parseMoment(s string) (time.Time, bool) {
 	s = strings.TrimSuffix(strings.Replace(s, " ", "T", 1), "Z")
-	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05.999999999", "2006-01-02"} {
+	for _, layout := range []string{momentLayout, "2006-01-02T15:04:05.999999999", "2006-01-02"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t.UTC(), true
 		}
@@ -153,7 +122,8 @@ func parseMoment(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-func replayStates(ticked []string) []stateChoice {
+// stateChoices are the states of which the form offers deliveries, and those that were ticked.
+func stateChoices(ticked []string) []stateChoice {
 	list := []stateChoice{
 		{Value: webhook.Dead, Text: "dead: they will not be tried again by themselves"},
 		{Value: webhook.Delivered, Text: "delivered: the receiver gets them a second time"},
@@ -170,37 +140,28 @@ func (c *console) replayPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	form := replayForm{Span: "24h", States: []string{string(webhook.Dead)}, Rate: "100", Recover: v.form.Get("recover") != ""}
+	form := replayForm{
+		Span: "24h", States: []string{string(webhook.Dead)}, Rate: strconv.Itoa(usecase.DefaultReplayRate), Recover: v.form.Get("recover") != "",
+	}
 	if form.Recover {
-		since, err := c.disabledSince(ctx, v.tenant, h.ID)
+		r, err := c.Cases.Recovery(ctx, &v.Caller, h.ID)
 		if err != nil {
 			return reply{}, err
 		}
 		form.Missing, form.Reason = true, "Recovery after the webhook was disabled"
-		if !since.IsZero() {
-			form.Span, form.From = "own", since.Format("2006-01-02T15:04")
+		if !r.From.IsZero() {
+			form.Span, form.From = "own", r.Replay.Range.From.Format(momentLayout)
+		}
+		if !r.To.IsZero() { // to the end of its minute
+			form.To = r.Replay.Range.To.Add(time.Minute).Format(momentLayout)
 		}
 	}
 	return c.showReplay(ctx, v, &h, replayBody{Form: form})
 }
 
-// disabledSince is when the hook was disabled last, or began to fail before it was; zero where that is not known.
-func (c *console) disabledSince(ctx context.Context, tenant string, hook uuid.UUID) (time.Time, error) {
-	list, _, err := c.Admin.AuditLog(ctx, tenant, store.AuditFilter{Subject: hook.String(), Kind: "hook"}, store.Page{Limit: pageSize})
-	if err != nil {
-		return time.Time{}, err
-	}
-	for _, e := range list {
-		if e.Action == "hook.disabled" {
-			return e.At, nil
-		}
-	}
-	return time.Time{}, nil
-}
-
 func (c *console) showReplay(ctx context.Context, v *visit, h *webhook.Hook, body replayBody) (reply, error) {
-	body.Head, body.Spans, body.States = newHookHead(h, "replay"), replaySpans(), replayStates(body.Form.States)
-	jobs, _, err := c.Jobs.Jobs(ctx, v.tenant, h.ID, store.Page{Limit: shownJobs})
+	body.Head, body.Spans, body.States = newHookHead(h, "replay"), replaySpans(), stateChoices(body.Form.States)
+	jobs, _, err := c.Cases.Jobs.Jobs(ctx, v.Tenant, h.ID, store.Page{Limit: shownJobs})
 	if err != nil {
 		return reply{}, err
 	}
@@ -217,41 +178,37 @@ func (c *console) showReplay(ctx context.Context, v *visit, h *webhook.Hook, bod
 	return answer, nil
 }
 
-// replayHook counts at first, and begins once the person has seen how many there are.
+// replayHook counts at first, and begins once the person has seen how many there are. What begins too early, or cannot begin, is
+// counted again.
 func (c *console) replayHook(ctx context.Context, v *visit) (reply, error) {
 	h, err := c.findHook(ctx, v)
 	if err != nil {
 		return reply{}, err
 	}
-	body := replayBody{Form: readReplayForm(v.posted), Wrong: complaints{}}
-	n := body.Form.replay(v.tenant, h.ID, c.now(), body.Wrong)
-	begin := v.posted.Get("step") == "begin"
-	if begin && n.Reason == "" {
-		body.Wrong.add("reason", "is required: it is kept with the replay and in the audit log")
-		body.Counted = len(body.Wrong) == 1
+	body := replayBody{Form: readReplayForm(v.posted), Wrong: formErrors{}}
+	replay := body.Form.replay(body.Wrong)
+	if v.posted.Get("step") == "begin" && !body.Wrong.any() {
+		job, err := c.Cases.BeginReplay(ctx, &v.Caller, h.ID, replay)
+		var refused *store.ReplayError
+		switch {
+		case err == nil:
+			return goTo(jobPath(job.ID)), nil
+		case errors.As(err, &refused):
+			body.Problem = refused.Reason
+		case replay.Reason == "":
+			body.Wrong.add("reason", "is required: it is kept with the replay and in the audit log")
+		case !errors.Is(err, webhook.ErrInvalid):
+			return reply{}, err
+		}
 	}
-	if body.Wrong.any() && !body.Counted {
-		return c.showReplay(ctx, v, &h, body)
-	}
-	if n.Total, err = c.Jobs.CountReplay(ctx, n.Replay); err != nil {
-		return reply{}, err
-	}
-	body.Counted, body.Count, body.Took = true, n.Total, wait(time.Duration(n.Total/n.Rate)*time.Second)
+	n, err := c.Cases.CountReplay(ctx, &v.Caller, h.ID, replay)
 	switch {
-	case body.Wrong.any() || !begin:
-		return c.showReplay(ctx, v, &h, body)
-	case h.Status == webhook.Disabled:
-		body.Problem = "The webhook is disabled: resume it first."
-		return c.showReplay(ctx, v, &h, body)
-	}
-	job, err := c.Jobs.CreateJob(ctx, v.actor(), n)
-	var refused *store.ReplayError
-	switch {
-	case errors.As(err, &refused):
-		body.Problem = refused.Reason
-		return c.showReplay(ctx, v, &h, body)
+	case errors.Is(err, webhook.ErrInvalid):
+		body.Wrong.collect(replayFieldIDs, err)
 	case err != nil:
 		return reply{}, err
+	case len(body.Wrong["states"])+len(body.Wrong["span"]) == 0:
+		body.Counted, body.Count, body.Took = true, n.Total, wait(time.Duration(n.Total/n.Rate)*time.Second)
 	}
-	return goTo(jobPath(job.ID)), nil
+	return c.showReplay(ctx, v, &h, body)
 }

@@ -119,17 +119,17 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 		order = store.NewestHooks
 	}
 	at := readHookPage(v.form)
-	hooks, more, err := c.Hooks.SortedHooks(ctx, v.tenant, body.Filter.filter(c.maskFor(v)), order, at)
+	hooks, more, err := c.Cases.Hooks.SortedHooks(ctx, v.Tenant, body.Filter.filter(c.Cases.MaskFor(&v.Caller)), order, at)
 	if err != nil {
 		return reply{}, err
 	}
-	if body.Total, err = c.ManyHooks.CountHooks(ctx, v.tenant, body.Filter.filter(c.maskFor(v))); err != nil {
+	if body.Total, err = c.Cases.Hooks.CountHooks(ctx, v.Tenant, body.Filter.filter(c.Cases.MaskFor(&v.Caller))); err != nil {
 		return reply{}, err
 	}
 	if body.Hooks, err = c.hookRows(ctx, v, hooks); err != nil {
 		return reply{}, err
 	}
-	if body.Types, err = c.typeNames(ctx, v.tenant); err != nil {
+	if body.Types, err = c.typeNames(ctx, v.Tenant); err != nil {
 		return reply{}, err
 	}
 	if n := len(hooks); n > 0 {
@@ -148,18 +148,18 @@ func (c *console) hookRows(ctx context.Context, v *visit, hooks []store.SortedHo
 	if len(hooks) == 0 { // the page has no place for counts
 		return nil, nil
 	}
-	since := c.now().UTC().Truncate(time.Hour).Add(-(sparkHours - 1) * time.Hour)
+	since := time.Now().UTC().Truncate(time.Hour).Add(-(sparkHours - 1) * time.Hour)
 	ids := make([]uuid.UUID, len(hooks))
 	rows := make([]hookRow, len(hooks))
 	key := strings.Builder{}
 	for i := range hooks {
 		h := hooks[i]
-		h.Hook = c.maskFor(v).Hook(h.Hook)
+		h.Hook = c.Cases.MaskFor(&v.Caller).Hook(h.Hook)
 		rows[i], ids[i] = newHookRow(&h), h.ID
 		key.WriteString(ids[i].String())
 	}
 	days, ready, err := count(ctx, c.counts, "days "+key.String(), v.patience(), func(ctx context.Context) (map[uuid.UUID][]store.Bucket, error) {
-		return c.Stats.PerHook(ctx, ids, since, store.Hourly)
+		return c.Cases.Stats.PerHook(ctx, ids, since, store.Hourly)
 	})
 	if err != nil {
 		return nil, err

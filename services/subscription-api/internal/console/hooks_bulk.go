@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"errors"
 	"net/url"
 
 	"github.com/google/uuid"
@@ -38,7 +37,7 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 	}
 	change := store.StatusChange{To: status}
 	if body.All {
-		body.IDs, change.Filter = nil, body.Filter.filter(c.maskFor(v))
+		body.IDs, change.Filter = nil, body.Filter.filter(c.Cases.MaskFor(&v.Caller))
 	} else if len(body.IDs) == 0 {
 		return goTo(withDone(body.Next, "none-ticked")), nil
 	}
@@ -51,12 +50,12 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 	}
 	var err error
 	if v.posted.Get("sure") == "" {
-		if body.Count, err = c.ManyHooks.CountStatusChange(ctx, v.tenant, change); err != nil {
+		if body.Count, err = c.Cases.Hooks.CountStatusChange(ctx, v.Tenant, change); err != nil {
 			return reply{}, err
 		}
 		return page("hooks-bulk", "Are you sure?", body), nil
 	}
-	n, err := c.ManyHooks.SetStatuses(ctx, v.actor(), v.tenant, change)
+	n, err := c.Cases.Hooks.SetStatuses(ctx, v.Actor(), v.Tenant, change)
 	if err != nil {
 		return reply{}, err
 	}
@@ -86,24 +85,12 @@ func (c *console) setStatus(ctx context.Context, v *visit) (reply, error) {
 	if !ok {
 		return reply{}, errBadForm
 	}
-	wasDisabled := false
-	_, err = c.Hooks.UpdateHook(ctx, v.actor(), v.tenant, id, nil, func(h *webhook.Hook) error {
-		wasDisabled = h.Status == webhook.Disabled
-		if status == webhook.Paused && wasDisabled {
-			return errDisabled // it gets nothing already, and says why
-		}
-		h.Status, h.DisabledReason = status, ""
-		return nil
-	})
+	changed, err := c.Cases.SetStatus(ctx, &v.Caller, id, nil, status)
 	switch {
-	case errors.Is(err, errDisabled):
-		return goTo(hookPath(id)), nil
 	case err != nil:
 		return reply{}, err
-	case wasDisabled:
+	case changed.WasDisabled && status == webhook.Active:
 		return goTo(hookPath(id) + "replay?" + url.Values{"recover": {"yes"}}.Encode()), nil
 	}
 	return goTo(withDone(hookPath(id), done)), nil
 }
-
-var errDisabled = errors.New("hook is disabled")

@@ -61,7 +61,7 @@ func (c *console) jobPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	job, err := c.Jobs.Job(ctx, v.tenant, id)
+	job, err := c.Cases.Jobs.Job(ctx, v.Tenant, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -70,14 +70,14 @@ func (c *console) jobPage(ctx context.Context, v *visit) (reply, error) {
 
 func (c *console) showJob(ctx context.Context, v *visit, job store.Job, problem string) (reply, error) {
 	body := jobBody{Job: job, What: replayText(&job), Problem: problem, Owner: string(job.Owner), Hook: "a webhook that was deleted"}
-	h, err := store.AsFarAsReadable(c.Hooks.Hook(ctx, v.tenant, job.HookID))
+	h, err := c.Cases.Hook(ctx, &v.Caller, job.HookID)
 	switch {
 	case err == nil:
 		body.Hook = titleOf(&h)
 	case !errors.Is(err, webhook.ErrNotFound):
 		return reply{}, err
 	}
-	names, err := c.tokenNames(ctx, v.tenant)
+	names, err := c.tokenNames(ctx, v.Tenant)
 	if err != nil {
 		return reply{}, err
 	}
@@ -124,11 +124,11 @@ func (c *console) changeJob(ctx context.Context, v *visit) (reply, error) {
 	if !ok {
 		return reply{}, errBadForm
 	}
-	_, err = c.Jobs.SetJobState(ctx, v.actor(), v.tenant, id, state)
+	_, err = c.Cases.Jobs.SetJobState(ctx, v.Actor(), v.Tenant, id, state)
 	var refused *store.ReplayError
 	switch {
 	case errors.As(err, &refused):
-		job, err := c.Jobs.Job(ctx, v.tenant, id)
+		job, err := c.Cases.Jobs.Job(ctx, v.Tenant, id)
 		if err != nil {
 			return reply{}, err
 		}

@@ -29,6 +29,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 func TestMain(m *testing.M) {
@@ -78,7 +79,7 @@ func reaching(t *testing.T, address string) option {
 	policy, err := egress.ParsePolicy("127.0.0.0/8", "80,443,"+u.Port())
 	require.NoError(t, err)
 	return func(d *console.Deps) {
-		d.URLs, d.Sender = policy, attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil)
+		d.Cases.URLs, d.Cases.Sender = policy, attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil)
 	}
 }
 
@@ -88,10 +89,13 @@ func newWorld(t *testing.T, options ...option) *world {
 	w := &world{db: testenv.OpenStore(t), logs: logs, bus: sync.OnceValues(func() (*bus.Bus, error) { return testenv.Bus(t), nil })}
 	policy := egress.Policy{Ports: []uint16{80, 443}}
 	deps := console.Deps{
-		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
-		Accounts: w.db, Sessions: w.db, Hooks: w.db, ManyHooks: w.db, EventTypes: w.db, History: w.db, Explained: w.db, Scanned: w.db, Stats: w.db,
-		Health: w.db, Retries: w.db, Jobs: w.db, Admin: w.db, Trials: w.db, Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), Bus: someBus{pending: 1234}, URLs: policy,
-		Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), Ring: w.db.Ring, HookQuota: 1000, Version: "test", Log: zap.New(core),
+		Cases: usecase.New(usecase.Deps{
+			Stores:  usecase.Stores{Access: w.db.DB, Hooks: w.db.DB, History: w.db.DB, Stats: w.db.DB, Jobs: w.db.DB},
+			LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
+			Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), URLs: policy,
+			Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), HookQuota: 1000,
+		}),
+		Bus: someBus{pending: 1234}, Ring: w.db.Ring, Version: "test", Log: zap.New(core),
 		Settings: []console.Setting{{Name: "WHISPERER_LOG_LEVEL", Value: "info"}, {Name: "WHISPERER_PUBLIC_URL"}},
 	}
 	for _, o := range options {

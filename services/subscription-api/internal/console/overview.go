@@ -46,8 +46,8 @@ type unhealthyRow struct {
 
 func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	body := overviewBody{}
-	counted, ready, err := count(ctx, c.counts, "overview "+v.tenant, v.patience(), func(ctx context.Context) (tenantCounts, error) {
-		return c.countTenant(ctx, v.tenant)
+	counted, ready, err := count(ctx, c.counts, "overview "+v.Tenant, v.patience(), func(ctx context.Context) (tenantCounts, error) {
+		return c.countTenant(ctx, v.Tenant)
 	})
 	if err != nil {
 		return reply{}, err
@@ -55,18 +55,18 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	if v.pending = !ready; ready {
 		body.Counts = &counted
 	}
-	if body.Unhealthy, err = c.unhealthy(ctx, v.tenant); err != nil {
+	if body.Unhealthy, err = c.unhealthy(ctx, v.Tenant); err != nil {
 		return reply{}, err
 	}
 	if body.Ill = len(body.Unhealthy) > shownUnhealthy; body.Ill {
 		body.Unhealthy = body.Unhealthy[:shownUnhealthy]
 	}
-	recent, _, err := c.History.Deliveries(ctx, v.tenant, store.DeliveryFilter{Range: lately(c.now())}, store.Page{Limit: recentDeliveries})
+	recent, _, err := c.Cases.History.Deliveries(ctx, v.Tenant, store.DeliveryFilter{Range: lately(time.Now())}, store.Page{Limit: recentDeliveries})
 	if err != nil {
 		return reply{}, err
 	}
 	body.Recent = deliveryRows(recent)
-	hooks, _, err := c.Hooks.SortedHooks(ctx, v.tenant, store.HookFilter{}, store.NewestHooks, store.HookPage{Limit: 1})
+	hooks, _, err := c.Cases.Hooks.SortedHooks(ctx, v.Tenant, store.HookFilter{}, store.NewestHooks, store.HookPage{Limit: 1})
 	if err != nil {
 		return reply{}, err
 	}
@@ -78,28 +78,28 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 }
 
 func (c *console) countTenant(ctx context.Context, tenant string) (t tenantCounts, err error) {
-	now := c.now().UTC()
+	now := time.Now().UTC()
 	since := now.Truncate(time.Minute).Add(-(hourMinutes - 1) * time.Minute)
-	minutes, err := c.Stats.PerMinute(ctx, tenant, since)
+	minutes, err := c.Cases.Stats.PerMinute(ctx, tenant, since)
 	if err != nil {
 		return t, err
 	}
 	t.Hour = newHourChart(minutes, since)
-	states, err := c.Stats.OpenStates(ctx, tenant, now.Add(-24*time.Hour))
+	states, err := c.Cases.Stats.OpenStates(ctx, tenant, now.Add(-24*time.Hour))
 	if err != nil {
 		return t, err
 	}
 	t.Waiting, t.Parked, t.Dead = states[webhook.Waiting], states[webhook.Parked], states[webhook.Dead]
-	if t.Took, err = c.Stats.Durations(ctx, tenant, since); err != nil {
+	if t.Took, err = c.Cases.Stats.Durations(ctx, tenant, since); err != nil {
 		return t, err
 	}
-	t.Resting, err = c.Health.RestingHooks(ctx, tenant)
+	t.Resting, err = c.Cases.History.RestingHooks(ctx, tenant)
 	return t, err
 }
 
 // unhealthy lists one more than are shown, so that one can say so.
 func (c *console) unhealthy(ctx context.Context, tenant string) ([]unhealthyRow, error) {
-	list, err := c.Health.UnhealthyHooks(ctx, tenant, shownUnhealthy+1)
+	list, err := c.Cases.History.UnhealthyHooks(ctx, tenant, shownUnhealthy+1)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // story fills a world with one of each thing, and returns the paths of all pages.
@@ -272,37 +274,37 @@ func TestTokensAreMadeAndRevoked(t *testing.T) {
 	require.NotContains(t, page, "/console/hooks/"+h.ID.String()+"/", "there is nothing to see any more")
 }
 
-// slowStats never answers.
-type slowStats struct{}
-
-func (slowStats) HookStats(ctx context.Context, _ string, _ uuid.UUID, _ time.Time) (store.HookStats, error) {
-	<-ctx.Done()
-	return store.HookStats{}, ctx.Err()
-}
-
-func (slowStats) PerMinute(ctx context.Context, _ string, _ time.Time) ([]store.Bucket, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-func (slowStats) PerHook(ctx context.Context, _ []uuid.UUID, _ time.Time, _ store.Span) (map[uuid.UUID][]store.Bucket, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-func (slowStats) OpenStates(ctx context.Context, _ string, _ time.Time) (map[webhook.DeliveryState]int, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-func (slowStats) Durations(ctx context.Context, _ string, _ time.Time) (store.Durations, error) {
-	<-ctx.Done()
-	return store.Durations{}, ctx.Err()
+// busy returns a store of the database that has one connection, which is in use until the test ends.
+func (w *world) busy(t *testing.T) *store.DB {
+	t.Helper()
+	one, err := store.Open(w.db.URL, 1, w.db.Ring)
+	require.NoError(t, err)
+	w.event(t, "busy", 1, "package.created", "", time.Second)
+	inUse, release := make(chan struct{}), make(chan struct{})
+	var user sync.WaitGroup
+	user.Go(func() {
+		_, err := one.ScanEvents(context.WithoutCancel(t.Context()), webhook.DefaultTenant, store.EventFilter{}, 1, func(*webhook.Event) {
+			close(inUse)
+			<-release
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		close(release)
+		user.Wait()
+		require.NoError(t, one.Close())
+	})
+	<-inUse
+	return one
 }
 
 func TestPagesDoWithoutCountsThatTakeTooLong(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(d *console.Deps) { d.Stats = slowStats{} })
+	var cases *usecase.Service
+	w := newWorld(t, func(d *console.Deps) { cases = d.Cases })
+	cases.Stats = w.busy(t)
 	p := w.signIn(t, w.operator)
 	require.NotContains(t, p.get(t, "/console/hooks/").text, `hx-select="#counts"`, "there is nothing to count and no place to show it")
 	h := w.hook(t, "north", "http://example.com/", "package.created")

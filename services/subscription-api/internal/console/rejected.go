@@ -65,9 +65,9 @@ func readRejectedQuery(form url.Values) rejectedQuery {
 
 func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
 	body := rejectedList{Filter: readRejectedQuery(v.form), Reasons: reasonOptions(), Spans: spanOptions()}
-	filter := store.RejectedFilter{Range: since(body.Filter.Since, c.now()), Reason: body.Filter.Reason, Subject: body.Filter.Subject}
+	filter := store.RejectedFilter{Range: since(body.Filter.Since, time.Now()), Reason: body.Filter.Reason, Subject: body.Filter.Subject}
 	at := readPage(v.form)
-	found, err := all(c.History.Rejected(ctx, v.tenant, filter, maxRejectedShown, at))
+	found, err := all(c.Cases.History.Rejected(ctx, v.Tenant, filter, maxRejectedShown, at))
 	if err != nil {
 		return reply{}, err
 	}

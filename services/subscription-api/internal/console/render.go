@@ -69,8 +69,8 @@ type view struct {
 func (c *console) render(v *visit, answer reply) ([]byte, error) {
 	data := view{
 		Title: answer.title, Section: section(v.r.URL.Path), Body: answer.body, Here: Root, Theme: themeOf(v.r), Done: doneText(v.form.Get("done"), v.form.Get("n")),
-		SignedIn: v.token.Role != "", Token: v.token, Tenant: v.tenant, Operator: v.operator(),
-		CanEdit: v.token.Role.Covers(store.Editor), CanAdmin: v.token.Role.Covers(store.Admin), Version: c.Version,
+		SignedIn: v.Token.Role != "", Token: v.Token, Tenant: v.Tenant, Operator: v.Operator(),
+		CanEdit: v.Token.Role.Covers(store.Editor), CanAdmin: v.Token.Role.Covers(store.Admin), Version: c.Version,
 		Pending: v.pending && v.form.Get("wait") == "" && v.r.Method == http.MethodGet,
 	}
 	if v.r.Method == http.MethodGet {

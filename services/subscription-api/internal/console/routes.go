@@ -3,8 +3,10 @@ package console
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 func (c *console) routes() *http.ServeMux {
@@ -24,11 +26,17 @@ func (c *console) routes() *http.ServeMux {
 	page(store.Viewer, "GET {$}", c.lookUp(c.overview))
 	c.hookRoutes(page)
 	c.activityRoutes(page)
-	slow := func(pattern string, h handler) {
-		mux.Handle(rooted(pattern), c.serveWithin(tryTimeout, c.admit(store.Editor, h)))
+	slow := func(limit time.Duration, least store.Role, pattern string, h handler) {
+		mux.Handle(rooted(pattern), c.serveWithin(limit+pageTimeout, c.admit(least, h)))
 	}
-	slow("POST hooks/{id}/test", c.tryHook)
-	slow("POST hooks/test", c.tryForm)
+	slow(usecase.TestTimeout, store.Editor, "POST hooks/{id}/test", c.testHook)
+	slow(usecase.TestTimeout, store.Editor, "POST hooks/test", c.testForm)
+	slow(usecase.BacktestTimeout, store.Editor, "POST hooks/backtest", c.lookUp(c.backtest))
+	slow(usecase.ReplayTimeout, store.Viewer, "GET hooks/{id}/replay", c.lookUp(c.replayPage))
+	slow(usecase.ReplayTimeout, store.Editor, "POST hooks/{id}/replay", c.lookUp(c.replayHook))
+	slow(usecase.SearchTimeout, store.Viewer, "GET deliveries/{$}", c.lookUp(c.listDeliveries))
+	slow(usecase.SearchTimeout, store.Viewer, "GET events/{$}", c.lookUp(c.listEvents))
+	slow(usecase.PutBackTime, store.Admin, "POST set-aside/{$}", c.putBack)
 	mux.Handle(rooted("GET deliveries/tail"), c.tail(c.tailDeliveries))
 	mux.Handle(rooted("GET events/tail"), c.tail(c.tailEvents))
 
@@ -40,7 +48,6 @@ func (c *console) routes() *http.ServeMux {
 	page(store.Admin, "GET audit/{$}", c.listAudit)
 	page(store.Viewer, "GET system/{$}", c.systemPage)
 	page(store.Viewer, "GET set-aside/{$}", c.listAside)
-	mux.Handle(rooted("POST set-aside/{$}"), c.serveWithin(putBackTime+pageTimeout, c.admit(store.Admin, c.putBack)))
 	page(store.Viewer, Root, c.nowhere)
 	return mux
 }
@@ -52,7 +59,6 @@ func (c *console) hookRoutes(page func(store.Role, string, handler)) {
 	page(store.Editor, "POST hooks/status", c.setStatuses)
 	page(store.Editor, "GET hooks/new", c.newHookPage)
 	page(store.Editor, "POST hooks/check", c.checkHook)
-	page(store.Editor, "POST hooks/backtest", c.lookUp(c.backtest))
 	page(store.Viewer, "GET hooks/{id}/{$}", c.lookUp(c.hookPage))
 	page(store.Editor, "POST hooks/{id}/{$}", c.changeHook)
 	page(store.Editor, "GET hooks/{id}/edit", c.editHookPage)
@@ -62,21 +68,17 @@ func (c *console) hookRoutes(page func(store.Role, string, handler)) {
 	page(store.Editor, "POST hooks/{id}/delete", c.deleteHook)
 	page(store.Viewer, "GET hooks/{id}/integrate", c.integratePage)
 	page(store.Viewer, "GET hooks/{id}/changes", c.hookChanges)
-	page(store.Editor, "GET hooks/{id}/test", c.tryPage)
-	page(store.Viewer, "GET hooks/{id}/replay", c.lookUp(c.replayPage))
-	page(store.Editor, "POST hooks/{id}/replay", c.replayHook)
+	page(store.Editor, "GET hooks/{id}/test", c.testPage)
 	page(store.Viewer, "GET jobs/{id}/{$}", c.jobPage)
 	page(store.Editor, "POST jobs/{id}/{$}", c.changeJob)
 }
 
 // activityRoutes are the pages of what happened.
 func (c *console) activityRoutes(page func(store.Role, string, handler)) {
-	page(store.Viewer, "GET deliveries/{$}", c.lookUp(c.listDeliveries))
 	page(store.Editor, "GET deliveries/retry", c.lookUp(c.retryManyPage))
 	page(store.Editor, "POST deliveries/retry", c.retryMany)
 	page(store.Viewer, "GET deliveries/{id}/{$}", c.lookUp(c.deliveryPage))
-	page(store.Editor, "POST deliveries/{id}/retry", c.retryDelivery)
-	page(store.Viewer, "GET events/{$}", c.lookUp(c.listEvents))
+	page(store.Editor, "POST deliveries/{id}/retry", c.lookUp(c.retryDelivery))
 	page(store.Viewer, "GET event", c.lookUp(c.eventPage))
 	page(store.Viewer, "GET event/explain", c.lookUp(c.explainPage))
 	page(store.Viewer, "GET rejected/{$}", c.lookUp(c.listRejected))

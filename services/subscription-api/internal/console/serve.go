@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/aside"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const (
@@ -29,10 +31,10 @@ const (
 
 // visit is one request of a person who is signed in; without a session the token is the zero value.
 type visit struct {
+	usecase.Caller
+
 	r       *http.Request
-	token   store.Token
 	session session
-	tenant  string
 	// form is the query and, for a POST, the body; posted is the body alone.
 	form, posted url.Values
 	// pending says that something was not counted in time: the page asks again once it is there.
@@ -45,17 +47,6 @@ func (v *visit) patience() time.Duration {
 		return pageTimeout - time.Second
 	}
 	return patience
-}
-
-func (v *visit) operator() bool     { return v.token.Tenant == "" }
-func (v *visit) actor() store.Actor { return store.Actor("token " + v.token.ID.String()) }
-
-// maskFor hides what is secret in URLs from those who only read.
-func (c *console) maskFor(v *visit) webhook.Mask {
-	if v.token.Role.Covers(store.Editor) {
-		return webhook.Mask{}
-	}
-	return c.Mask
 }
 
 // handler makes a reply. It writes nothing itself, so that one which takes too long can be given up on.
@@ -158,24 +149,21 @@ func (c *console) admit(least store.Role, h handler) handler {
 		if !ok {
 			return reply{}, errSignIn
 		}
-		ended, err := c.Sessions.SessionEnded(ctx, s.ID)
+		ended, err := c.Cases.Access.SessionEnded(ctx, s.ID)
 		switch {
 		case err != nil:
 			return reply{}, err
 		case ended:
 			return reply{}, errSignIn
 		}
-		token, err := c.Accounts.ValidToken(ctx, s.Token)
+		token, err := c.Cases.Access.ValidToken(ctx, s.Token)
 		switch {
 		case errors.Is(err, webhook.ErrNotFound):
 			return reply{}, errSignIn
 		case err != nil:
 			return reply{}, err
 		}
-		v.token, v.session, v.tenant = token, s, token.Tenant
-		if v.tenant == "" {
-			v.tenant = s.Tenant
-		}
+		v.Caller, v.session = usecase.Caller{Token: token, Tenant: cmp.Or(token.Tenant, s.Tenant), Chosen: true}, s
 		if !token.Role.Covers(least) {
 			return reply{}, errForbidden
 		}
@@ -186,7 +174,7 @@ func (c *console) admit(least store.Role, h handler) handler {
 // lookUp lets a handler that reads what happened do so within the share of its tenant and token.
 func (c *console) lookUp(h handler) handler {
 	return func(ctx context.Context, v *visit) (reply, error) {
-		release, err := c.LookUps.Take(ctx, v.tenant, v.token.ID.String())
+		release, err := c.Cases.LookUp(ctx, &v.Caller)
 		if err != nil {
 			return reply{}, err
 		}
@@ -209,11 +197,12 @@ func (c *console) trouble(v *visit, err error) reply {
 		return answer
 	}
 	var unreadable *store.UnreadableError
+	var forbidden *usecase.ForbiddenError
 	switch {
 	case errors.Is(err, errSignIn):
 		return c.sendToSignIn(v)
-	case errors.Is(err, errForbidden):
-		return say(http.StatusForbidden, "Not allowed", "Your token has the role "+string(v.token.Role)+", which does not allow this. Nothing was changed.")
+	case errors.Is(err, errForbidden), errors.As(err, &forbidden):
+		return say(http.StatusForbidden, "Not allowed", "Your token has the role "+string(v.Token.Role)+", which does not allow this. Nothing was changed.")
 	case errors.Is(err, errBadForm):
 		return say(http.StatusBadRequest, "Cannot be read", "What was sent is not text that can be stored. Nothing was changed.")
 	case errors.Is(err, errTooLarge):

@@ -55,7 +55,7 @@ func (c *console) openSession(value string) (s session, ok bool) {
 	if err != nil || json.Unmarshal(plain, &s) != nil {
 		return s, false
 	}
-	return s, c.now().Before(s.Expires)
+	return s, time.Now().Before(s.Expires)
 }
 
 // sessionOf reads the session of a request; ok is false for one without a session that is ours and goes on.
@@ -73,7 +73,7 @@ func (c *console) sessionCookie(r *http.Request, s session) (*http.Cookie, error
 		return nil, err
 	}
 	cookie := newCookie(r, cookieName, value) //nolint:gosec // secure but for this machine itself
-	cookie.Expires, cookie.MaxAge = s.Expires, int(s.Expires.Sub(c.now()).Seconds())
+	cookie.Expires, cookie.MaxAge = s.Expires, int(time.Until(s.Expires).Seconds())
 	return cookie, nil
 }
 

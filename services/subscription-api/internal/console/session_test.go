@@ -255,7 +255,7 @@ func TestWithoutTheDatabaseThePageSaysSo(t *testing.T) {
 	away, err := store.Open("postgres://127.0.0.1:1/x?sslmode=disable", 1, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, away.Close()) })
-	dead := newWorld(t, func(d *console.Deps) { d.Accounts = away })
+	dead := newWorld(t, func(d *console.Deps) { d.Cases.Access = away })
 	a := (&person{w: dead}).post(t, "/console/sign-in", "token", w.operator)
 	require.Equal(t, http.StatusServiceUnavailable, a.status)
 	require.Contains(t, a.text, "The database does not answer")

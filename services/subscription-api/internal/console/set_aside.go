@@ -5,29 +5,18 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/whisperer-oms/whisperer/services/internal/aside"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const (
 	asidePath = Root + "set-aside/"
 	// shownAside is how many entries a page has.
 	shownAside = 50
-	// putBackTime bounds what one press of the button puts back.
-	putBackTime = 10 * time.Second
 )
-
-// asideDesk looks after what is set aside; *aside.Desk is one.
-type asideDesk interface {
-	Count(ctx context.Context) (uint64, error)
-	List(ctx context.Context, after uint64, limit int) ([]bus.SetAside, error)
-	PutBack(ctx context.Context, actor store.Actor, numbers []uint64, atMost time.Duration) (aside.Result, error)
-	PutAllBack(ctx context.Context, actor store.Actor, atMost time.Duration) (aside.Result, error)
-}
 
 type asideBody struct {
 	// Total is how many there are in words; empty for none.
@@ -47,7 +36,7 @@ type asideRow struct {
 }
 
 func (c *console) listAside(ctx context.Context, v *visit) (reply, error) {
-	if !v.operator() {
+	if !v.Operator() {
 		return reply{}, errForbidden
 	}
 	return c.aside(ctx, v, nil)
@@ -58,7 +47,7 @@ func (c *console) aside(ctx context.Context, v *visit, done *aside.Result) (repl
 	if err != nil {
 		after = 0
 	}
-	list, err := c.Aside.List(ctx, after, shownAside+1)
+	list, err := c.Cases.Aside.List(ctx, after, shownAside+1)
 	if err != nil {
 		return reply{}, err
 	}
@@ -85,19 +74,19 @@ func (c *console) aside(ctx context.Context, v *visit, done *aside.Result) (repl
 
 // putBack puts one entry back, or all.
 func (c *console) putBack(ctx context.Context, v *visit) (reply, error) {
-	if !v.operator() {
+	if !v.Operator() {
 		return reply{}, errForbidden
 	}
 	var done aside.Result
 	var err error
 	if v.posted.Get("all") != "" {
-		done, err = c.Aside.PutAllBack(ctx, v.actor(), putBackTime)
+		done, err = c.Cases.Aside.PutAllBack(ctx, v.Actor(), usecase.PutBackTime)
 	} else {
 		number, wrong := strconv.ParseUint(v.posted.Get("number"), 10, 64)
 		if wrong != nil {
 			return reply{}, errBadForm
 		}
-		done, err = c.Aside.PutBack(ctx, v.actor(), []uint64{number}, putBackTime)
+		done, err = c.Cases.Aside.PutBack(ctx, v.Actor(), []uint64{number}, usecase.PutBackTime)
 	}
 	switch {
 	case err != nil:
@@ -113,10 +102,10 @@ func (c *console) putBack(ctx context.Context, v *visit) (reply, error) {
 
 // setAside says how many entries are set aside; it is empty for none, for whoever is no operator, and where NATS does not answer.
 func (c *console) setAside(ctx context.Context, v *visit) string {
-	if !v.operator() {
+	if !v.Operator() {
 		return ""
 	}
-	n, err := daemon.Within(ctx, busTimeout, c.Aside.Count)
+	n, err := daemon.Within(ctx, busTimeout, c.Cases.Aside.Count)
 	if err != nil || n == 0 {
 		return ""
 	}

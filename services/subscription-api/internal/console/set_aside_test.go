@@ -95,9 +95,7 @@ func TestOnlyOperatorsSeeWhatIsSetAside(t *testing.T) {
 func TestWithoutNATSThePageSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(d *console.Deps) {
-		store, ok := d.Admin.(*testenv.Store)
-		require.True(t, ok)
-		d.Aside = aside.NewDesk(func() (*bus.Bus, error) { return nil, errors.New("no nats") }, store.DB, zap.NewNop())
+		d.Cases.Aside = aside.NewDesk(func() (*bus.Bus, error) { return nil, errors.New("no nats") }, d.Cases.Access, zap.NewNop())
 	})
 	p := w.signIn(t, w.operator)
 	for _, a := range []answer{p.get(t, asidePage), p.post(t, asidePage, "all", "yes")} {

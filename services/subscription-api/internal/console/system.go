@@ -36,10 +36,10 @@ type streamRow struct {
 const workersOf = time.Hour
 
 func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
-	if !v.operator() {
+	if !v.Operator() {
 		return reply{}, errForbidden
 	}
-	tenants, err := c.Accounts.Tenants(ctx)
+	tenants, err := c.Cases.Access.Tenants(ctx)
 	if err != nil {
 		return reply{}, err
 	}
@@ -49,12 +49,12 @@ func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
 		body.Streams = c.streams(ctx)
 		body.Aside = c.setAside(ctx, v)
 	}
-	if body.Database, err = c.Health.System(ctx); err != nil {
+	if body.Database, err = c.Cases.History.System(ctx); err != nil {
 		return reply{}, err
 	}
 	body.Size = size(body.Database.Size)
-	workers, ready, err := count(ctx, c.counts, "workers "+v.tenant, v.patience(), func(ctx context.Context) ([]store.WorkerSeen, error) {
-		return c.Health.WorkersSeen(ctx, v.tenant, c.now().Add(-workersOf))
+	workers, ready, err := count(ctx, c.counts, "workers "+v.Tenant, v.patience(), func(ctx context.Context) ([]store.WorkerSeen, error) {
+		return c.Cases.History.WorkersSeen(ctx, v.Tenant, time.Now().Add(-workersOf))
 	})
 	if err != nil {
 		return reply{}, err

@@ -34,21 +34,21 @@ type rowsOf func(ctx context.Context, v *visit) (template string, body any, err 
 
 func (c *console) tailDeliveries(ctx context.Context, v *visit) (string, any, error) {
 	query := readDeliveryQuery(v.form)
-	filter, problem := query.filter(c.now())
+	filter, problem := query.filter(time.Now())
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	found, err := c.findDeliveries(ctx, v, filter, store.Page{Limit: pageSize})
+	found, err := c.Cases.Deliveries(ctx, &v.Caller, filter, store.Page{Limit: pageSize})
 	return "delivery-rows", deliveryRows(found.List), err
 }
 
 func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error) {
 	query := readEventQuery(v.form)
-	filter, problem := query.filter(c.now())
+	filter, problem := query.filter(time.Now())
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	found, err := c.findEvents(ctx, v, filter, store.Page{Limit: pageSize})
+	found, err := c.Cases.Events(ctx, &v.Caller, filter, store.Page{Limit: pageSize})
 	return "event-rows", eventRows(found.List), err
 }
 
@@ -65,7 +65,7 @@ func (c *console) tail(rows rowsOf) http.Handler {
 			http.Error(w, "not now", http.StatusServiceUnavailable)
 			return
 		}
-		release, err := c.tails.Take(r.Context(), v.tenant, v.token.ID.String())
+		release, err := c.tails.Take(r.Context(), v.Tenant, v.Token.ID.String())
 		if err != nil {
 			w.Header().Set("Retry-After", "5")
 			status := http.StatusServiceUnavailable
@@ -106,7 +106,7 @@ func (c *console) follow(ctx context.Context, w http.ResponseWriter, v *visit, r
 			}
 		}
 		html, err := daemon.Within(ctx, pageTimeout, func(ctx context.Context) ([]byte, error) {
-			release, err := c.LookUps.Take(ctx, v.tenant, v.token.ID.String())
+			release, err := c.Cases.LookUp(ctx, &v.Caller)
 			if err != nil {
 				return nil, err
 			}

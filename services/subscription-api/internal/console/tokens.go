@@ -16,8 +16,11 @@ type tokenList struct {
 	Form tokenForm
 	// Made is a new token's text, which is shown this once.
 	Made  string
-	Wrong complaints
+	Wrong formErrors
 }
+
+// tokenFieldIDs are the ids of the form's fields by their pointers.
+var tokenFieldIDs = map[string]string{"/name": "name", "/role": "role", "/tenant": "tenant", "/expires_date": "expires"}
 
 type tokenForm struct{ Name, Role, Expires string }
 
@@ -31,20 +34,20 @@ type tokenRow struct {
 
 // listTokens shows the tokens of the tenant that the pages are about.
 func (c *console) listTokens(ctx context.Context, v *visit) (reply, error) {
-	return c.tokens(ctx, v, tokenList{Form: tokenForm{Role: string(store.Viewer)}, Wrong: complaints{}})
+	return c.tokens(ctx, v, tokenList{Form: tokenForm{Role: string(store.Viewer)}, Wrong: formErrors{}})
 }
 
 func (c *console) tokens(ctx context.Context, v *visit, body tokenList) (reply, error) {
-	list, err := c.Admin.Tokens(ctx, v.tenant)
+	list, err := c.Cases.Access.Tokens(ctx, v.Tenant)
 	if err != nil {
 		return reply{}, err
 	}
 	for _, t := range list {
-		row := tokenRow{Token: t, State: "active", Own: t.ID == v.token.ID}
+		row := tokenRow{Token: t, State: "active", Own: t.ID == v.Token.ID}
 		switch {
 		case !t.RevokedAt.IsZero():
 			row.State = "revoked"
-		case !t.ExpiresAt.IsZero() && t.ExpiresAt.Before(c.now()):
+		case !t.ExpiresAt.IsZero() && t.ExpiresAt.Before(time.Now()):
 			row.State = "expired"
 		}
 		body.Rows = append(body.Rows, row)
@@ -60,23 +63,20 @@ func (c *console) createToken(ctx context.Context, v *visit) (reply, error) {
 	form := tokenForm{
 		Name: strings.TrimSpace(v.posted.Get("name")), Role: v.posted.Get("role"), Expires: v.posted.Get("expires"),
 	}
-	body := tokenList{Form: form, Wrong: complaints{}}
-	n := store.NewToken{Name: form.Name, Role: store.Role(form.Role), Tenant: v.tenant}
+	body := tokenList{Form: form, Wrong: formErrors{}}
+	n := store.NewToken{Name: form.Name, Role: store.Role(form.Role), Tenant: v.Tenant}
 	switch form.Expires {
 	case "30", "90", "365":
 		days, err := time.ParseDuration(form.Expires + "h")
 		if err != nil {
 			return reply{}, errBadForm
 		}
-		n.ExpiresAt = c.now().Add(24 * days)
+		n.ExpiresAt = time.Now().Add(24 * days)
 	}
-	plain, _, err := c.Admin.CreateToken(ctx, v.actor(), n)
-	var invalid *webhook.ValidationError
+	plain, _, err := c.Cases.CreateToken(ctx, &v.Caller, n)
 	switch {
-	case errors.As(err, &invalid):
-		for _, f := range invalid.Fields {
-			body.Wrong.add(strings.TrimPrefix(f.Pointer, "/"), f.Detail)
-		}
+	case errors.Is(err, webhook.ErrInvalid):
+		body.Wrong.collect(tokenFieldIDs, err)
 		return c.tokens(ctx, v, body)
 	case err != nil:
 		return reply{}, err
@@ -90,7 +90,7 @@ func (c *console) revokeToken(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := c.Admin.RevokeToken(ctx, v.actor(), v.tenant, id); err != nil {
+	if err := c.Cases.Access.RevokeToken(ctx, v.Actor(), v.Tenant, id); err != nil {
 		return reply{}, err
 	}
 	return goTo(withDone(Root+"tokens/", "revoked")), nil

@@ -20,7 +20,7 @@ type typeBody struct {
 
 // allTypes are the types that are known from the start, those that the tenant declared, and those by which Whisperer tells of itself.
 func (c *console) allTypes(ctx context.Context, tenant string) ([]typeBody, error) {
-	types, err := c.knownTypes(ctx, tenant)
+	types, err := c.Cases.KnownTypes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (c *console) allTypes(ctx context.Context, tenant string) ([]typeBody, erro
 }
 
 func (c *console) listTypes(ctx context.Context, v *visit) (reply, error) {
-	list, err := c.allTypes(ctx, v.tenant)
+	list, err := c.allTypes(ctx, v.Tenant)
 	if err != nil {
 		return reply{}, err
 	}
@@ -47,7 +47,7 @@ func (c *console) listTypes(ctx context.Context, v *visit) (reply, error) {
 
 func (c *console) typePage(ctx context.Context, v *visit) (reply, error) {
 	name := v.r.PathValue("name")
-	list, err := c.allTypes(ctx, v.tenant)
+	list, err := c.allTypes(ctx, v.Tenant)
 	if err != nil {
 		return reply{}, err
 	}

@@ -15,11 +15,6 @@ import (
 
 const auditPath = root + "/audit/"
 
-// auditStore keeps what was changed by whom; *store.DB is one.
-type auditStore interface {
-	AuditLog(ctx context.Context, tenant string, f store.AuditFilter, page store.Page) ([]store.AuditEntry, bool, error)
-}
-
 type (
 	auditInput struct {
 		Subject string     `query:"subject" doc:"Changes of the thing of this id or name"`
@@ -70,7 +65,7 @@ func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*audit
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Audit.AuditLog(ctx, c.tokenScope(), f, page)
+	list, more, err := s.Cases.Access.AuditLog(ctx, c.Scope(), f, page)
 	if err != nil {
 		return nil, err
 	}

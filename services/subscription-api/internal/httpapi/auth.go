@@ -12,37 +12,17 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // tenantHeader is how an operator chooses a tenant.
 const tenantHeader = "X-Whisperer-Tenant"
 
-// principal is who makes a request, and for which tenant.
-type principal struct {
-	token store.Token
-	// tenant is the token's, or the one that an operator chose, or the default one.
-	tenant string
-	// chosen says that the tenant was named, not assumed.
-	chosen bool
-}
-
-// operator reports whether the token is good for all tenants.
-func (p *principal) operator() bool { return p.token.Tenant == "" }
-
-func (p *principal) actor() store.Actor { return store.Actor("token " + p.token.ID.String()) }
-
-// tokenStore is what the guard asks; *store.DB is one.
-type tokenStore interface {
-	Authenticate(ctx context.Context, plain string) (store.Token, error)
-	TenantExists(ctx context.Context, name string) (bool, error)
-}
-
 // guard finds out who makes a request. It remembers tokens and tenants for cacheFor, so that a revoked token is good for
 // that long at the most.
 type guard struct {
-	store   tokenStore
-	guesses *daemon.Guesses
-	now     func() time.Time
+	cases *usecase.Service
+	now   func() time.Time
 
 	mu      sync.Mutex
 	tokens  map[[sha256.Size]byte]remembered
@@ -57,28 +37,24 @@ type remembered struct {
 const (
 	cacheFor  = 3 * time.Second
 	cacheSize = 10_000
-	// maxToken bounds what is hashed.
-	maxToken = 256
 )
 
-func newGuard(store tokenStore, guesses *daemon.Guesses) *guard {
-	return &guard{
-		store: store, guesses: guesses, now: time.Now, tokens: map[[sha256.Size]byte]remembered{}, tenants: map[string]time.Time{},
-	}
+func newGuard(cases *usecase.Service) *guard {
+	return &guard{cases: cases, now: time.Now, tokens: map[[sha256.Size]byte]remembered{}, tenants: map[string]time.Time{}}
 }
 
 // admit returns who makes the request. Every reason not to know is the same 401.
-func (g *guard) admit(r *http.Request) (principal, error) {
+func (g *guard) admit(r *http.Request) (usecase.Caller, error) {
 	plain, err := bearer(r.Header)
 	if err != nil {
-		return principal{}, err
+		return usecase.Caller{}, err
 	}
 	token, err := g.token(r, plain)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
-		return principal{}, unauthorized()
+		return usecase.Caller{}, unauthorized()
 	case err != nil:
-		return principal{}, err
+		return usecase.Caller{}, err
 	}
 	return g.forTenant(r.Context(), token, r.Header)
 }
@@ -96,7 +72,7 @@ func bearer(header http.Header) (string, error) {
 	scheme, plain, ok := strings.Cut(header.Get("Authorization"), " ")
 	plain = strings.TrimSpace(plain)
 	known := strings.EqualFold(scheme, "Token") || strings.EqualFold(scheme, "Bearer")
-	if !ok || !known || plain == "" || len(plain) > maxToken {
+	if !ok || !known || plain == "" || len(plain) > usecase.MaxToken {
 		return "", unauthorized()
 	}
 	return plain, nil
@@ -113,18 +89,9 @@ func (g *guard) token(r *http.Request, plain string) (store.Token, error) {
 	if ok && now.Before(hit.until) {
 		return hit.token, nil
 	}
-	addr := daemon.ClientAddr(r)
-	if !ok {
-		if wait := g.guesses.Wait(addr); wait > 0 {
-			return store.Token{}, tooMany(wait, "Too many tokens from here were none. Wait before you try another.")
-		}
-	}
 	token, err := daemon.Within(r.Context(), storeTimeout, func(ctx context.Context) (store.Token, error) {
-		return g.store.Authenticate(ctx, plain)
+		return g.cases.Authenticate(ctx, daemon.ClientAddr(r), plain, ok)
 	})
-	if errors.Is(err, webhook.ErrNotFound) {
-		g.guesses.Wrong(r.Context(), addr)
-	}
 	if err != nil {
 		return store.Token{}, err
 	}
@@ -142,22 +109,22 @@ func (g *guard) token(r *http.Request, plain string) (store.Token, error) {
 }
 
 // forTenant decides which tenant the request is about.
-func (g *guard) forTenant(ctx context.Context, token store.Token, header http.Header) (principal, error) {
+func (g *guard) forTenant(ctx context.Context, token store.Token, header http.Header) (usecase.Caller, error) {
 	named := header.Get(tenantHeader)
 	switch {
 	case token.Tenant != "" && named != "" && named != token.Tenant:
-		return principal{}, newProblem(http.StatusForbidden, "The token is not good for the tenant that "+tenantHeader+" names.")
+		return usecase.Caller{}, newProblem(http.StatusForbidden, "The token is not good for the tenant that "+tenantHeader+" names.")
 	case token.Tenant != "":
-		return principal{token: token, tenant: token.Tenant, chosen: true}, nil
+		return usecase.Caller{Token: token, Tenant: token.Tenant, Chosen: true}, nil
 	case named == "":
-		return principal{token: token, tenant: webhook.DefaultTenant}, nil
+		return usecase.Caller{Token: token, Tenant: webhook.DefaultTenant}, nil
 	case webhook.ValidateTenant(named) != nil:
-		return principal{}, badParameter(tenantHeader, "is not the name of a tenant")
+		return usecase.Caller{}, badParameter(tenantHeader, "is not the name of a tenant")
 	}
 	if err := g.tenantExists(ctx, named); err != nil {
-		return principal{}, err
+		return usecase.Caller{}, err
 	}
-	return principal{token: token, tenant: named, chosen: true}, nil
+	return usecase.Caller{Token: token, Tenant: named, Chosen: true}, nil
 }
 
 func (g *guard) tenantExists(ctx context.Context, name string) error {
@@ -169,7 +136,7 @@ func (g *guard) tenantExists(ctx context.Context, name string) error {
 		return nil
 	}
 	there, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (bool, error) {
-		return g.store.TenantExists(ctx, name)
+		return g.cases.Access.TenantExists(ctx, name)
 	})
 	switch {
 	case err != nil:

@@ -134,7 +134,7 @@ func TestGuessingIsSlowedByAddressCountedAndTold(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	guesses, err := daemon.NewGuesses(5, metrics, func(_ context.Context, about daemon.Guessed) { told <- about })
 	require.NoError(t, err)
-	w := newWorld(t, func(d *httpapi.Deps) { d.Guesses = guesses })
+	w := newWorld(t, func(d *httpapi.Deps) { d.Cases.Guesses = guesses })
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "").status)
 	guess := func(n int) *answer { return w.call(t, http.MethodGet, hooks, "", token(fmt.Sprintf("wsp_%d", n))) }
 	require.Eventually(t, func() bool { return guess(1).status == http.StatusTooManyRequests }, time.Minute, time.Millisecond)

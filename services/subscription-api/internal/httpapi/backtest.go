@@ -4,32 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
-)
-
-// eventScanner reads events of the past; *store.DB is one.
-type eventScanner interface {
-	ScanEvents(ctx context.Context, tenant string, f store.EventFilter, limit int, take func(*webhook.Event)) (more bool, err error)
-}
-
-const (
-	// backtestRange is how far back a back-test goes when it is not said.
-	backtestRange = 24 * time.Hour
-	// maxBacktest is how many events a back-test looks at, and backtestTime how long.
-	maxBacktest  = 10_000
-	backtestTime = 6 * time.Second
-	// backtestSamples is how many events of either kind are shown.
-	backtestSamples = 10
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 type (
@@ -63,7 +46,7 @@ type (
 )
 
 func (s *server) registerBacktest() {
-	register(s, route{role: store.Viewer, body: bodyOf[backtestInput](s), lookUp: true, limit: backtestTime + 4*storeTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, body: bodyOf[backtestInput](s), lookUp: true, limit: usecase.BacktestTimeout + 4*storeTimeout}, huma.Operation{
 		OperationID: "backtest-hook", Method: http.MethodPost, Path: hooksPath + "backtest/", Tags: []string{"Hooks"},
 		Summary:     "See what a hook would have got of the last day's events, before it is saved",
 		Description: "At most 10,000 events are looked at, the newest first.",
@@ -75,15 +58,18 @@ func (s *server) backtest(ctx context.Context, c *call, _ *noInput) (*backtestOu
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	hook, r, err := in.read(c.tenant, time.Now())
-	if err != nil {
-		return nil, err
+	if !in.EventTypes.Given() && !in.EventType.Given() {
+		in.EventTypes = optional[stringList]{usecase.Some(stringList{"*"})}
 	}
-	scanning, cancel := context.WithTimeout(ctx, backtestTime)
-	defer cancel()
-	test := filter.NewBacktest(&hook, backtestSamples)
-	more, err := s.Scanned.ScanEvents(scanning, c.tenant, store.EventFilter{Range: r, EventTypes: hook.EventTypes}, maxBacktest, test.Take)
+	b := usecase.Backtest{EventTypes: in.EventTypes.Value, Config: json.RawMessage(in.Config.Value.rawJSON), From: in.From.Value, To: in.To.Value}
+	if !in.EventTypes.Given() {
+		b.EventTypes = in.EventType.Value.stringList
+	}
+	test, err := s.Cases.Backtest(ctx, &c.Caller, b)
 	if err != nil {
+		if !in.EventTypes.Given() {
+			err = renamed(err, "/event_types", "/event_type")
+		}
 		return nil, err
 	}
 	var failure *backtestSample
@@ -91,7 +77,7 @@ func (s *server) backtest(ctx context.Context, c *call, _ *noInput) (*backtestOu
 		failure = &renderSamples([]filter.Sample{*test.Failed})[0]
 	}
 	return &backtestOutput{Body: backtestBody{
-		From: r.From, To: r.To, Scanned: test.Scanned, Matched: test.Matched, Missed: test.Missed, Truncated: more, Failure: failure,
+		From: test.From, To: test.To, Scanned: test.Scanned, Matched: test.Matched, Missed: test.Missed, Truncated: test.Truncated, Failure: failure,
 		Samples: renderSamples(test.Samples), Misses: renderSamples(test.MissedSamples),
 	}}, nil
 }
@@ -107,58 +93,14 @@ func renderSamples(samples []filter.Sample) []backtestSample {
 	return list
 }
 
-// read makes the hook that is tried, and the range of events that it is tried on.
-func (in *backtestInput) read(tenant string, now time.Time) (webhook.Hook, store.TimeRange, error) {
-	invalid := &webhook.ValidationError{}
-	hook := webhook.Hook{Tenant: tenant, Status: webhook.Active, EventTypes: []string{"*"}}
-	pointer := "/event_types"
-	switch {
-	case in.EventTypes.given():
-		hook.EventTypes = webhook.CanonicalEventTypes(in.EventTypes.Value)
-	case in.EventType.given():
-		hook.EventTypes, pointer = webhook.CanonicalEventTypes(in.EventType.Value.stringList), "/event_type"
-	}
-	if len(hook.EventTypes) == 0 || len(hook.EventTypes) > webhook.MaxEventTypes {
-		invalid.Add(pointer, "must name 1 to %d event types", webhook.MaxEventTypes)
-	}
-	for _, t := range hook.EventTypes {
-		if err := webhook.ValidatePattern(t); err != nil {
-			invalid.Add(pointer, "%q %s", clip(t), err)
+// renamed lets the fields of an error that have a pointer have another one.
+func renamed(err error, from, to string) error {
+	if invalid, ok := errors.AsType[*webhook.ValidationError](err); ok {
+		for i := range invalid.Fields {
+			if invalid.Fields[i].Pointer == from {
+				invalid.Fields[i].Pointer = to
+			}
 		}
 	}
-	var err error
-	if hook.Config, err = webhook.ParseConfig(json.RawMessage(in.Config.Value.rawJSON)); err != nil {
-		invalid.Collect("/config", err)
-	} else {
-		checkFilter(invalid, &hook, nil, nil)
-	}
-	r := store.TimeRange{From: in.From.Value.UTC(), To: now.UTC()}
-	if in.To.given() {
-		r.To = in.To.Value.UTC()
-	}
-	if !in.From.given() {
-		r.From = r.To.Add(-backtestRange)
-	}
-	for name, at := range map[string]time.Time{"from": r.From, "to": r.To} {
-		if checkYear(name, at) != nil {
-			invalid.Add("/"+name, "must be between the years 2000 and 2200")
-		}
-	}
-	if !r.From.Before(r.To) {
-		invalid.Add("/from", "must be before to")
-	}
-	return hook, r, invalid.OrNil()
-}
-
-// checkFilter complains about a filter that cannot be compiled, or that costs too much, alone or together with those of the
-// tenant's hooks. Of one that was there before and has not changed it does not.
-func checkFilter(invalid *webhook.ValidationError, h, before *webhook.Hook, filters map[uuid.UUID]string) {
-	if h.Config.Filter == "" || before != nil && before.Config.Filter == h.Config.Filter {
-		return
-	}
-	delete(filters, h.ID)
-	var wrong *filter.Error
-	if err := filter.CheckBeside(h.Config.Filter, slices.Collect(maps.Values(filters))); errors.As(err, &wrong) {
-		invalid.Add("/config/filter", "%s", wrong)
-	}
+	return err
 }

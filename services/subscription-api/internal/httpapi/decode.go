@@ -12,17 +12,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // optional is a field of a body: absent (the zero value), null, or a value.
-type optional[T any] struct {
-	Set   bool
-	Null  bool
-	Value T
-}
-
-// given reports a value that is not null.
-func (o *optional[T]) given() bool { return o.Set && !o.Null }
+type optional[T any] struct{ usecase.Optional[T] }
 
 // UnmarshalJSON reads the field.
 func (o *optional[T]) UnmarshalJSON(raw []byte) error {
@@ -113,7 +107,7 @@ func decodeObject(raw []byte, into any) error {
 			continue
 		}
 		invalid.Fields = append(invalid.Fields, webhook.FieldError{
-			Pointer: "/" + escapePointer(clip(name)), Detail: "is not a known field",
+			Pointer: "/" + escapePointer(webhook.Clip(name)), Detail: "is not a known field",
 		})
 	}
 	slices.SortFunc(invalid.Fields, func(a, b webhook.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
@@ -126,19 +120,12 @@ var errNoObject = errors.New("is not an object")
 func decodeBody(body []byte, into any) error {
 	err := decodeObject(body, into)
 	if errors.Is(err, errNoObject) {
-		return badBody("", "the body must be a JSON object")
+		return notAnObject()
 	}
 	return err
 }
 
-// clip shortens foreign text for use in a message.
-func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+func notAnObject() *Problem { return badBody("", "the body must be a JSON object") }
 
 // stringList is a list of strings; a null in it is refused, which encoding/json would take for "".
 type stringList []string
@@ -251,6 +238,8 @@ func (r *rawJSON) Schema(huma.Registry) *huma.Schema {
 
 // object is a field that is an object or null, whose rules the domain knows.
 type object struct{ rawJSON }
+
+func (o object) raw() json.RawMessage { return json.RawMessage(o.rawJSON) } //nolint:recvcheck // a value, as MarshalJSON
 
 func (o *object) expects() string { return "an object or null" }
 

@@ -11,16 +11,8 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
-
-// deliveryStore is what the operations on deliveries ask; *store.DB is one.
-type deliveryStore interface {
-	Deliveries(ctx context.Context, tenant string, f store.DeliveryFilter, page store.Page) ([]webhook.Delivery, bool, error)
-	ScanDeliveries(ctx context.Context, tenant string, f store.DeliveryFilter, page store.Page) (store.Scanned[webhook.Delivery], error)
-	Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error)
-	DeliveryDetails(ctx context.Context, tenant string, list []webhook.Delivery, maxData int) ([]store.DeliveryDetail, error)
-	HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (store.HookStats, error)
-}
 
 const (
 	deliveriesPath = root + "/deliveries/"
@@ -118,7 +110,7 @@ type (
 
 func (s *server) registerDeliveries() {
 	tag := []string{tagDeliveries}
-	register(s, route{role: store.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-deliveries", Method: http.MethodGet, Path: deliveriesPath, Tags: tag,
 		Summary: "List deliveries by when their events were published, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listDeliveries)
@@ -126,7 +118,7 @@ func (s *server) registerDeliveries() {
 		OperationID: "get-delivery", Method: http.MethodGet, Path: deliveriesPath + "{id}/", Tags: tag,
 		Summary: "Get a delivery with all its attempts",
 	}, s.getDelivery)
-	register(s, route{role: store.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-hook-deliveries", Method: http.MethodGet, Path: hooksPath + "{id}/deliveries/", Tags: tag,
 		Summary: "List a hook's deliveries, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listHookDeliveries)
@@ -186,19 +178,15 @@ func (s *server) listDeliveries(ctx context.Context, c *call, in *deliveryListIn
 }
 
 func (s *server) listHookDeliveries(ctx context.Context, c *call, in *hookDeliveriesInput) (*deliveryListOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
 	f, err := in.filter(time.Now())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := store.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)); err != nil {
+	if _, err := s.Cases.Hook(ctx, &c.Caller, c.id); err != nil {
 		return nil, err
 	}
-	f.Hook = id
-	return s.deliveryPage(ctx, c, f, hooksPath+id.String()+"/deliveries/")
+	f.Hook = c.id
+	return s.deliveryPage(ctx, c, f, hooksPath+c.id.String()+"/deliveries/")
 }
 
 func (s *server) deliveryPage(ctx context.Context, c *call, f store.DeliveryFilter, path string) (*deliveryListOutput, error) {
@@ -207,10 +195,8 @@ func (s *server) deliveryPage(ctx context.Context, c *call, f store.DeliveryFilt
 	if err != nil {
 		return nil, err
 	}
-	got, err := listed(ctx, s, f.Scans(), func(ctx context.Context) ([]webhook.Delivery, bool, error) {
-		return s.Deliveries.Deliveries(ctx, c.tenant, f, page)
-	}, func(ctx context.Context) (store.Scanned[webhook.Delivery], error) {
-		return s.Deliveries.ScanDeliveries(ctx, c.tenant, f, page)
+	got, err := listed(ctx, f.Scans(), func(ctx context.Context) (store.Scanned[webhook.Delivery], error) {
+		return s.Cases.Deliveries(ctx, &c.Caller, f, page)
 	})
 	if err != nil {
 		return nil, err
@@ -224,16 +210,12 @@ func (s *server) deliveryPage(ctx context.Context, c *call, f store.DeliveryFilt
 	return &deliveryListOutput{Body: out}, nil
 }
 
-func (s *server) getDelivery(ctx context.Context, c *call, in *deliveryGetInput) (*deliveryOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	return s.showDelivery(ctx, c, id)
+func (s *server) getDelivery(ctx context.Context, c *call, _ *deliveryGetInput) (*deliveryOutput, error) {
+	return s.showDelivery(ctx, c)
 }
 
-func (s *server) showDelivery(ctx context.Context, c *call, id uuid.UUID) (*deliveryOutput, error) {
-	d, attempts, err := s.Deliveries.Delivery(ctx, c.tenant, id)
+func (s *server) showDelivery(ctx context.Context, c *call) (*deliveryOutput, error) {
+	d, attempts, err := s.Cases.History.Delivery(ctx, c.Tenant, c.id)
 	if err != nil {
 		return nil, err
 	}

@@ -2,19 +2,12 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
-
-// replayStore is what asking for deliveries again needs; *store.DB is one.
-type replayStore interface {
-	RetryDelivery(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, force bool) error
-}
 
 type retryInput struct {
 	Force optional[bool] `json:"force,omitzero" doc:"Send it again although it was delivered"`
@@ -29,32 +22,20 @@ func (s *server) registerDeliveryRetry() {
 	}, s.retryDelivery)
 }
 
-func (s *server) retryDelivery(ctx context.Context, c *call, in *deliveryGetInput) (*deliveryOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
+func (s *server) retryDelivery(ctx context.Context, c *call, _ *deliveryGetInput) (*deliveryOutput, error) {
+	if err := s.parkForRetry(ctx, c); err != nil {
 		return nil, err
 	}
-	if err := s.parkForRetry(ctx, c, id); err != nil {
-		return nil, err
-	}
-	return s.showDelivery(ctx, c, id)
+	return s.showDelivery(ctx, c)
 }
 
 // parkForRetry has a delivery made again, as the options of the body say.
-func (s *server) parkForRetry(ctx context.Context, c *call, id uuid.UUID) error {
+func (s *server) parkForRetry(ctx context.Context, c *call) error {
 	var options retryInput
 	if len(c.body) > 0 {
 		if err := decodeBody(c.body, &options); err != nil {
 			return err
 		}
 	}
-	return replayProblem(s.Replays.RetryDelivery(ctx, c.actor(), c.tenant, id, options.Force.Value))
-}
-
-// replayProblem says why something cannot be sent again.
-func replayProblem(err error) error {
-	if refused, ok := errors.AsType[*store.ReplayError](err); ok {
-		return newProblem(http.StatusConflict, refused.Reason)
-	}
-	return err
+	return s.Cases.History.RetryDelivery(ctx, c.Actor(), c.Tenant, c.id, options.Force.Value)
 }

@@ -5,29 +5,13 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
-
-// eventStore is what the operations on published events ask; *store.DB is one.
-type eventStore interface {
-	Events(ctx context.Context, tenant string, f store.EventFilter, page store.Page) ([]store.EventSummary, bool, error)
-	SearchEvents(ctx context.Context, tenant string, f store.EventFilter, page store.Page) (store.Scanned[store.EventSummary], error)
-	FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error)
-	CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error)
-	Rejected(ctx context.Context, tenant string, f store.RejectedFilter, maxRaw int, page store.Page) ([]store.RejectedEvent, bool, error)
-}
-
-// explainStore is what explaining asks besides; *store.DB is one.
-type explainStore interface {
-	DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error)
-	OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error)
-}
 
 const (
 	rejectedPath = root + "/rejected-events/"
@@ -110,7 +94,7 @@ type (
 
 func (s *server) registerEventHistory() {
 	tag := []string{tagEvents}
-	register(s, route{role: store.Viewer, lookUp: true, limit: searchTimeout + storeTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Tags: tag,
 		Summary: "List events, newest first", Description: "Of the last seven days, unless from says otherwise.",
 	}, s.listEvents)
@@ -143,10 +127,8 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 	if err != nil {
 		return nil, err
 	}
-	got, err := listed(ctx, s, f.Scans(), func(ctx context.Context) ([]store.EventSummary, bool, error) {
-		return s.Events.Events(ctx, c.tenant, f, page)
-	}, func(ctx context.Context) (store.Scanned[store.EventSummary], error) {
-		return s.Events.SearchEvents(ctx, c.tenant, f, page)
+	got, err := listed(ctx, f.Scans(), func(ctx context.Context) (store.Scanned[store.EventSummary], error) {
+		return s.Cases.Events(ctx, &c.Caller, f, page)
 	})
 	if err != nil {
 		return nil, err
@@ -170,20 +152,12 @@ func sequence(q webhook.Sequence) int64 {
 	return int64(q.Number()) //nolint:gosec // has 56 bits
 }
 
-// findEvent finds the event of a path. What is no event's id names nothing.
-func (s *server) findEvent(ctx context.Context, c *call, id string) (webhook.Event, error) {
-	if len(id) > 2*webhook.MaxEventIDLength+1 || !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
-		return webhook.Event{}, notFound()
-	}
-	return s.Events.FindEvent(ctx, c.tenant, id)
-}
-
 func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eventOutput, error) {
-	e, err := s.findEvent(ctx, c, in.ID)
+	e, err := s.Cases.FindEvent(ctx, &c.Caller, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	counts, err := s.Events.CountStates(ctx, c.tenant, e.ID, e.PublishedAt)
+	counts, err := s.Cases.History.CountStates(ctx, c.Tenant, e.ID, e.PublishedAt)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +182,7 @@ func (s *server) listRejected(ctx context.Context, c *call, in *rejectedListInpu
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Events.Rejected(ctx, c.tenant, f, maxRaw, page)
+	list, more, err := s.Cases.History.Rejected(ctx, c.Tenant, f, maxRaw, page)
 	if err != nil {
 		return nil, err
 	}

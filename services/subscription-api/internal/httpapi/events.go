@@ -83,7 +83,7 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 	if span := trace.From(ctx); span.On() {
 		in.Traceparent = span.Traceparent()
 	}
-	p := publication{types: s.Types, tenant: c.tenant, headers: in, invalid: &webhook.ValidationError{}, now: time.Now()}
+	p := publication{types: s.Types, tenant: c.Tenant, headers: in, invalid: &webhook.ValidationError{}, now: time.Now()}
 	if err := p.read(c.body); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 		return nil, err
 	}
 	if err := s.Publisher.PublishEvents(ctx, p.outgoing); err != nil {
-		s.log.Warn("events could not be published", zap.String("tenant", c.tenant), zap.Int("events", len(p.outgoing)), zap.Error(err))
+		s.log.Warn("events could not be published", zap.String("tenant", c.Tenant), zap.Int("events", len(p.outgoing)), zap.Error(err))
 		return nil, p.notStored(err)
 	}
 	out := publishedBody{Results: p.published}

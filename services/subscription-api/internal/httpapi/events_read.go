@@ -159,7 +159,7 @@ func membersAtFault(e *envelope.Envelope, others []string) error {
 	}
 	wrong := &webhook.ValidationError{}
 	for _, name := range others {
-		wrong.Add("/"+escapePointer(clip(name)), "is not a known field")
+		wrong.Add("/"+escapePointer(webhook.Clip(name)), "is not a known field")
 	}
 	for _, name := range noStrings {
 		wrong.Add("/"+name, "must be a string")

@@ -3,22 +3,18 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/filter"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// What an explanation says beyond the states of deliveries.
+// Where an explanation is from.
 const (
-	notMatched = "not_matched"
-	notThere   = "not_recorded"
-
 	evaluatedNow  = "now"
 	fromTheLedger = "recorded"
 )
@@ -56,7 +52,7 @@ func (s *server) registerExplain() {
 }
 
 func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*explainOutput, error) {
-	e, err := s.findEvent(ctx, c, in.ID)
+	e, err := s.Cases.FindEvent(ctx, &c.Caller, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -66,63 +62,42 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Hooks.Hooks(ctx, c.tenant, store.HookFilter{}, page)
+	list, more, err := s.Cases.Hooks.Hooks(ctx, c.Tenant, store.HookFilter{}, page)
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]uuid.UUID, len(list))
+	hooks := make([]*webhook.Hook, len(list))
 	for i := range list {
-		ids[i] = list[i].ID
+		hooks[i] = &list[i]
 	}
-	found, err := s.Explained.DeliveriesOf(ctx, c.tenant, e.ID, e.PublishedAt, ids)
+	explained, err := s.Cases.Explain(ctx, &c.Caller, &e, hooks)
 	if err != nil {
 		return nil, err
 	}
 	out := explanationPage{Results: []explainedHook{}}
 	for i := range list {
-		out.Results = append(out.Results, explain(&list[i], &e, found))
+		out.Results = append(out.Results, renderExplained(list[i].ID, list[i].Name, &explained[i]))
 	}
 	out.Next, out.Previous = s.neighbours(c, path, scope, page, more, len(list), func(i int) store.Position {
 		return store.Position{At: list[i].CreatedAt, ID: list[i].ID}
 	})
 	if out.Next == nil {
-		orphans, err := s.Explained.OrphansOf(ctx, c.tenant, e.ID, e.PublishedAt, maxLimit)
+		deleted, err := s.Cases.ExplainDeleted(ctx, &c.Caller, &e)
 		if err != nil {
 			return nil, err
 		}
-		for i := range orphans {
-			out.Results = append(out.Results, explainDelivery("", &orphans[i]))
+		for i := range deleted {
+			out.Results = append(out.Results, renderExplained(deleted[i].Delivery.HookID, "", &deleted[i]))
 		}
 	}
 	return &explainOutput{Body: out}, nil
 }
 
-// explain says what the ledger has, or what follows from the hook as it is now.
-func explain(h *webhook.Hook, e *webhook.Event, found map[uuid.UUID]webhook.Delivery) explainedHook {
-	if d, there := found[h.ID]; there {
-		return explainDelivery(h.Name, &d)
+func renderExplained(hook uuid.UUID, name string, x *usecase.Explained) explainedHook {
+	shown := explainedHook{Hook: hook, Name: name, Outcome: x.Outcome, Reason: x.Reason, Detail: x.Detail, Evaluated: evaluatedNow}
+	if d := x.Delivery; d != nil {
+		id := d.ID.String()
+		shown.Delivery, shown.AttemptCount, shown.NextAttempt, shown.Evaluated = &id, d.Attempts, optionalTime(d.NextAt), fromTheLedger
 	}
-	x := explainedHook{Hook: h.ID, Name: h.Name, Outcome: notMatched, Evaluated: evaluatedNow}
-	if h.Unreadable != "" {
-		x.Outcome, x.Detail = notThere, "Whether the hook wants the event is not known here, as it cannot be read: "+h.Unreadable
-		return x
-	}
-	v := filter.NewJudge(h).Judge(e)
-	if x.Reason, x.Detail = v.Reason, v.Detail; v.Reason == "" {
-		x.Outcome = notThere
-		x.Detail = strings.TrimSpace("The hook wants the event as it is now. The delivery is not recorded yet, or the hook was changed or disabled when the event came. " + v.Detail)
-	}
-	return x
-}
-
-func explainDelivery(name string, d *webhook.Delivery) explainedHook {
-	id := d.ID.String()
-	x := explainedHook{
-		Hook: d.HookID, Name: name, Outcome: string(d.State), Reason: string(d.Reason), Delivery: &id, AttemptCount: d.Attempts,
-		NextAttempt: optionalTime(d.NextAt), Evaluated: fromTheLedger,
-	}
-	if d.State != webhook.Delivered {
-		x.Detail = string(d.LastError)
-	}
-	return x
+	return shown
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
@@ -49,21 +48,17 @@ func (s *server) registerHookEventRetry() {
 	}, s.retryHookEvent)
 }
 
-func (s *server) retryHookEvent(ctx context.Context, c *call, in *deliveryGetInput) (*retriedOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	last, paused, err := s.beforeRetry(ctx, c, id)
+func (s *server) retryHookEvent(ctx context.Context, c *call, _ *deliveryGetInput) (*retriedOutput, error) {
+	last, paused, err := s.beforeRetry(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, s.parkForRetry(ctx, c, id)
+		return struct{}{}, s.parkForRetry(ctx, c)
 	}); err != nil {
 		return nil, err
 	}
-	later := &retriedOutput{Status: http.StatusAccepted, Location: c.base + hookEventsPath + id.String() + "/"}
+	later := &retriedOutput{Status: http.StatusAccepted, Location: c.base + hookEventsPath + c.id.String() + "/"}
 	if paused {
 		later.Body.Detail = "The hook is paused: the attempt is made when it is resumed."
 		return later, nil
@@ -75,7 +70,7 @@ func (s *server) retryHookEvent(ctx context.Context, c *call, in *deliveryGetInp
 	default:
 		return later, nil
 	}
-	made, err := s.awaitAttempt(ctx, c, id, last)
+	made, err := s.awaitAttempt(ctx, c, last)
 	if err != nil || made == nil {
 		return later, err
 	}
@@ -83,20 +78,20 @@ func (s *server) retryHookEvent(ctx context.Context, c *call, in *deliveryGetInp
 }
 
 // beforeRetry returns the number of the last attempt, and whether the hook is paused.
-func (s *server) beforeRetry(ctx context.Context, c *call, id uuid.UUID) (last int, paused bool, err error) {
+func (s *server) beforeRetry(ctx context.Context, c *call) (last int, paused bool, err error) {
 	type found struct {
 		last   int
 		paused bool
 	}
 	look := func(ctx context.Context) (f found, err error) {
-		d, attempts, err := s.Deliveries.Delivery(ctx, c.tenant, id)
+		d, attempts, err := s.Cases.History.Delivery(ctx, c.Tenant, c.id)
 		if err != nil {
 			return f, err
 		}
 		if n := len(attempts); n > 0 {
 			f.last = attempts[n-1].Number
 		}
-		h, err := s.Hooks.Hook(ctx, c.tenant, d.HookID)
+		h, err := s.Cases.Hooks.Hook(ctx, c.Tenant, d.HookID)
 		f.paused = err == nil && h.Status == webhook.Paused
 		return f, nil // a hook that is gone is refused with its reason
 	}
@@ -106,13 +101,13 @@ func (s *server) beforeRetry(ctx context.Context, c *call, id uuid.UUID) (last i
 
 // awaitAttempt returns what became of the attempt after the last one; nil where that takes longer than a caller waits, or
 // the database cannot be asked: the attempt is made all the same.
-func (s *server) awaitAttempt(ctx context.Context, c *call, id uuid.UUID, last int) (*retriedOutput, error) {
+func (s *server) awaitAttempt(ctx context.Context, c *call, last int) (*retriedOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.RetryWait)
 	defer cancel()
 	look := time.NewTicker(retryLook)
 	defer look.Stop()
 	see := func(ctx context.Context) (*retriedOutput, error) {
-		d, attempts, err := s.Deliveries.Delivery(ctx, c.tenant, id)
+		d, attempts, err := s.Cases.History.Delivery(ctx, c.Tenant, c.id)
 		if err != nil {
 			return nil, err
 		}

@@ -80,7 +80,7 @@ func (s *server) listHookEvents(ctx context.Context, c *call, in *hookEventListI
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Deliveries.Deliveries(ctx, c.tenant, f, page)
+	list, more, err := s.Cases.History.Deliveries(ctx, c.Tenant, f, page)
 	if err != nil {
 		return nil, err
 	}
@@ -179,12 +179,8 @@ func readOldTime(name, s string) (time.Time, error) {
 	return time.Time{}, badParameter(name, "must be a time as ISO 8601 writes it, such as 2026-01-31T12:00:00Z")
 }
 
-func (s *server) getHookEvent(ctx context.Context, c *call, in *deliveryGetInput) (*hookEventOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	d, _, err := s.Deliveries.Delivery(ctx, c.tenant, id)
+func (s *server) getHookEvent(ctx context.Context, c *call, _ *deliveryGetInput) (*hookEventOutput, error) {
+	d, _, err := s.Cases.History.Delivery(ctx, c.Tenant, c.id)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +196,7 @@ const maxListedPayload = 8 << 20
 
 // hookEvents shows deliveries under their old name.
 func (s *server) hookEvents(ctx context.Context, c *call, list []webhook.Delivery) ([]hookEventBody, error) {
-	details, err := s.Deliveries.DeliveryDetails(ctx, c.tenant, list, maxListedPayload)
+	details, err := s.Cases.History.DeliveryDetails(ctx, c.Tenant, list, maxListedPayload)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +222,7 @@ func renderHookEvent(d *webhook.Delivery, detail *store.DeliveryDetail, c *call)
 		}
 	}
 	masked := c.mask.Hook(*hook)
-	shown, err := renderHook(&masked, c.token.Role)
+	shown, err := renderHook(&masked, c.Token.Role)
 	if err != nil {
 		return hookEventBody{}, err
 	}

@@ -5,9 +5,9 @@ import (
 	"maps"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
-	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // hookBody is a hook as the API shows it: without its secrets.
@@ -35,7 +35,7 @@ func renderHook(h *webhook.Hook, role store.Role) (hookBody, error) {
 		b.Unreadable = &h.Unreadable
 	}
 	if len(h.Secrets) > 0 {
-		b.PublicKey = publicKey(h.Secrets[0].Value)
+		b.PublicKey = usecase.PublicKey(h.Secrets[0].Value)
 	}
 	if len(h.EventTypes) > 0 {
 		b.EventType = h.EventTypes[0]
@@ -49,52 +49,4 @@ func renderHook(h *webhook.Hook, role store.Role) (hookBody, error) {
 		}
 	}
 	return b, nil
-}
-
-// publicKey is the public half of an ed25519 secret, nil for other secrets.
-func publicKey(secret string) *string {
-	key, err := signature.ParseKey(secret)
-	if err != nil || key.Public() == "" {
-		return nil
-	}
-	public := key.Public()
-	return &public
-}
-
-// restoreSecrets puts the stored secrets back into an auth and a tls that are as they were shown, so that what was read
-// can be written back, and tells where it did so. Where anything else has changed, the URL that a password is sent to for
-// example, a secret has to be sent again.
-func restoreSecrets(config json.RawMessage, stored *webhook.Config) (whole json.RawMessage, auth, tls bool) {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(config, &members) != nil {
-		return config, false, false
-	}
-	if stored.Auth != nil && isShown(members["auth"], stored.Auth.Shown()) {
-		auth = put(members, "auth", stored.Auth)
-	}
-	if stored.TLS != nil && isShown(members["tls"], stored.TLS.Shown()) {
-		tls = put(members, "tls", stored.TLS)
-	}
-	if !auth && !tls {
-		return config, false, false
-	}
-	whole, err := json.Marshal(members)
-	if err != nil {
-		return config, false, false
-	}
-	return whole, auth, tls
-}
-
-func put(members map[string]json.RawMessage, name string, value any) bool {
-	raw, err := json.Marshal(value)
-	if err == nil {
-		members[name] = raw
-	}
-	return err == nil
-}
-
-// isShown reports whether a member is what we show of the stored value.
-func isShown(member json.RawMessage, shown any) bool {
-	text, err := json.Marshal(shown)
-	return err == nil && webhook.SameJSON(member, text)
 }

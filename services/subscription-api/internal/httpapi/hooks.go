@@ -3,29 +3,17 @@ package httpapi
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
-
-// hookStore is what the hook operations ask; *store.DB is one.
-type hookStore interface { //nolint:interfacebloat // what hooks are asked and told
-	Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error)
-	Hooks(ctx context.Context, tenant string, f store.HookFilter, page store.Page) ([]webhook.Hook, bool, error)
-	Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error)
-	CreateHook(ctx context.Context, actor store.Actor, h webhook.Hook, quota int, key store.IdempotencyKey) (webhook.Hook, error)
-	UpdateHook(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, version store.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error)
-	DeleteHook(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, version store.IfVersion) error
-}
 
 const hooksPath = root + "/hooks/"
 
@@ -104,25 +92,22 @@ func (s *server) registerHooks() {
 }
 
 func (s *server) getHook(ctx context.Context, c *call, in *hookGetInput) (*hookOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	return show(c, new(bool))(store.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)))
+	h, err := s.Cases.Hook(ctx, &c.Caller, c.id)
+	return show(c)(usecase.Changed{Hook: h}, err)
 }
 
-// show renders what a store answers; wasDisabled is read by then.
-func show(c *call, wasDisabled *bool) func(webhook.Hook, error) (*hookOutput, error) {
-	return func(h webhook.Hook, err error) (*hookOutput, error) {
+// show renders a hook, as far as there is no error.
+func show(c *call) func(usecase.Changed, error) (*hookOutput, error) {
+	return func(changed usecase.Changed, err error) (*hookOutput, error) {
 		if err != nil {
 			return nil, err
 		}
-		h = c.mask.Hook(h)
-		body, err := renderHook(&h, c.token.Role)
+		h := c.mask.Hook(changed.Hook)
+		body, err := renderHook(&h, c.Token.Role)
 		if err != nil {
 			return nil, err
 		}
-		return &hookOutput{ETag: etag(h.Version), Link: recoveryLink(&h, *wasDisabled), Body: body}, nil
+		return &hookOutput{ETag: etag(h.Version), Link: recoveryLink(&h, changed.WasDisabled), Body: body}, nil
 	}
 }
 
@@ -131,22 +116,22 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 	if err != nil {
 		return nil, err
 	}
-	if canonical, err := s.URLs.CheckURL(in.TargetURL); err == nil {
+	if canonical, err := s.Cases.URLs.CheckURL(in.TargetURL); err == nil {
 		filter.TargetURL = canonical
 	}
-	scope := in.scope(c.tenant)
+	scope := in.scope(c.Tenant)
 	page, err := s.cursors.page(c.query, scope)
 	if err != nil {
 		return nil, err
 	}
-	hooks, more, err := s.Hooks.Hooks(ctx, c.tenant, filter, page)
+	hooks, more, err := s.Cases.Hooks.Hooks(ctx, c.Tenant, filter, page)
 	if err != nil {
 		return nil, err
 	}
 	out := hookPage{Results: make([]hookBody, len(hooks))}
 	for i := range hooks {
 		h := c.mask.Hook(hooks[i])
-		if out.Results[i], err = renderHook(&h, c.token.Role); err != nil {
+		if out.Results[i], err = renderHook(&h, c.Token.Role); err != nil {
 			return nil, err
 		}
 	}
@@ -193,27 +178,15 @@ func (s *server) createHook(ctx context.Context, c *call, in *hookCreateInput) (
 	if err != nil {
 		return nil, err
 	}
-	var fields hookInput
-	if err := decodeBody(c.body, &fields); err != nil {
-		return nil, err
-	}
-	h := newHook(c.tenant)
-	invalid := &webhook.ValidationError{}
-	e := edit{in: &fields}
-	invalid.Collect("", e.apply(&h))
-	looked, err := s.lookUp(ctx, c.tenant, &fields)
+	change, err := readHookBody(c)
 	if err != nil {
 		return nil, err
 	}
-	looked.check(invalid, &e, &h)
-	if err := invalid.OrNil(); err != nil {
-		return nil, err
-	}
-	stored, err := s.Hooks.CreateHook(ctx, c.actor(), h, s.HookQuota, key)
+	stored, err := s.Cases.CreateHook(ctx, &c.Caller, change, key)
 	if err != nil {
 		return nil, err
 	}
-	body, err := renderHook(&stored, c.token.Role)
+	body, err := renderHook(&stored, c.Token.Role)
 	if err != nil {
 		return nil, err
 	}
@@ -239,54 +212,34 @@ func (s *server) changeHook(ctx context.Context, c *call, in *hookChangeInput) (
 	return s.editHook(ctx, c, in, false)
 }
 
+// readHookBody reads a body that has a hook's fields.
+func readHookBody(c *call) (*usecase.HookChange, error) {
+	change, err := readHookInput(c.body, c.Tenant)
+	if errors.Is(err, errNoObject) {
+		return nil, notAnObject()
+	}
+	return change, err
+}
+
 func (s *server) editHook(ctx context.Context, c *call, in *hookChangeInput, replace bool) (*hookOutput, error) {
-	id, err := readID(in.ID)
+	change, err := readHookBody(c)
 	if err != nil {
 		return nil, err
 	}
-	var fields hookInput
-	if err := decodeBody(c.body, &fields); err != nil {
-		return nil, err
-	}
-	looked, err := s.lookUp(ctx, c.tenant, &fields)
-	if err != nil {
-		return nil, err
-	}
-	var wasDisabled bool
-	return show(c, &wasDisabled)(s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
-		before := *h
-		wasDisabled = h.Status == webhook.Disabled
-		invalid := &webhook.ValidationError{}
-		e := edit{in: &fields, before: &before, replace: replace}
-		invalid.Collect("", e.apply(h))
-		looked.check(invalid, &e, h)
-		return invalid.OrNil()
-	}))
+	change.Replace = replace
+	return show(c)(s.Cases.ChangeHook(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), change))
 }
 
 func (s *server) deleteHook(ctx context.Context, c *call, in *hookChangeInput) (*noOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	return &noOutput{}, s.Hooks.DeleteHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch))
+	return &noOutput{}, s.Cases.Hooks.DeleteHook(ctx, c.Actor(), c.Tenant, c.id, readIfMatch(in.IfMatch))
 }
 
 func (s *server) setStatus(status webhook.HookStatus) func(context.Context, *call, *hookChangeInput) (*hookOutput, error) {
 	return func(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
-		id, err := readID(in.ID)
-		if err != nil {
-			return nil, err
-		}
 		if err := noFields(c.body); err != nil {
 			return nil, err
 		}
-		var wasDisabled bool
-		return show(c, &wasDisabled)(s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
-			wasDisabled = h.Status == webhook.Disabled
-			h.Status, h.DisabledReason = status, ""
-			return nil
-		}))
+		return show(c)(s.Cases.SetStatus(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), status))
 	}
 }
 
@@ -296,80 +249,4 @@ func noFields(body []byte) error {
 		return nil
 	}
 	return decodeBody(body, &struct{}{})
-}
-
-// lookedUp is what had to be asked before a hook can be judged.
-type lookedUp struct {
-	urls      urlChecker
-	types     []catalogue.Type // that are known
-	canonical string           // target_url as it is stored: scheme and host in lower case
-	url       error            // what is wrong with target_url
-	callback  error            // what is wrong with callback.url
-	filters   map[uuid.UUID]string
-}
-
-func (s *server) lookUp(ctx context.Context, tenant string, fields *hookInput) (*lookedUp, error) {
-	l := &lookedUp{urls: s.URLs}
-	var err error
-	if l.types = catalogue.All(); !builtIn(fields) {
-		if l.types, err = s.knownTypes(ctx, tenant); err != nil {
-			return nil, err
-		}
-	}
-	if config, err := webhook.ParseConfig(json.RawMessage(fields.Config.Value.rawJSON)); err == nil && config.Filter != "" {
-		if l.filters, err = s.Hooks.Filters(ctx, tenant); err != nil {
-			return nil, err
-		}
-	}
-	if fields.TargetURL.given() {
-		l.canonical, l.url = s.URLs.CheckURL(fields.TargetURL.Value)
-	}
-	var callback callbackInput
-	if fields.Callback.given() && decodeObject(fields.Callback.Value.rawJSON, &callback) == nil && callback.URL.Value != "" {
-		_, l.callback = s.URLs.CheckURL(callback.URL.Value)
-	}
-	return l, nil
-}
-
-// builtIn reports whether every event type that is named is a built-in one or a pattern, so that nobody has to be asked.
-func builtIn(fields *hookInput) bool {
-	for _, name := range slices.Concat(fields.EventType.Value.stringList, fields.EventTypes.Value) {
-		name = webhook.NormalizeEventType(name)
-		if _, found := catalogue.Find(name); !found && webhook.ValidateEventType(name) == nil {
-			return false
-		}
-	}
-	return true
-}
-
-// check adds what the look-up found wrong to the complaints, and gives the hook its canonical URL.
-func (l *lookedUp) check(invalid *webhook.ValidationError, e *edit, h *webhook.Hook) {
-	before, fields := e.before, e.in
-	pointer := "/event_type"
-	if fields.EventTypes.given() {
-		pointer = "/event_types"
-	}
-	for _, t := range addedTypes(before, h.EventTypes) {
-		known := slices.ContainsFunc(l.types, func(k catalogue.Type) bool { return k.Name == t })
-		if webhook.ValidateEventType(t) == nil && !known {
-			complainUnknownType(invalid, pointer, t, l.types)
-		}
-	}
-	if l.canonical != "" {
-		h.TargetURL = l.canonical
-	}
-	if before != nil {
-		invalid.Collect("", webhook.CheckKept(before, h, e.kept))
-	}
-	if l.url != nil && !slices.ContainsFunc(invalid.Fields, func(f webhook.FieldError) bool { return f.Pointer == "/target_url" }) {
-		invalid.Collect("/target_url", l.url)
-	}
-	invalid.Collect("/callback/url", l.callback)
-	if auth := h.Config.Auth; auth != nil && fields.Config.given() {
-		if field, target := auth.Login(); target != "" {
-			_, err := l.urls.CheckURL(target)
-			invalid.Collect("/config/auth/"+field, err)
-		}
-	}
-	checkFilter(invalid, h, before, l.filters)
 }

@@ -186,7 +186,7 @@ func TestOneTargetAndSetOfTypesOnce(t *testing.T) {
 
 func TestQuota(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(d *httpapi.Deps) { d.HookQuota = 2 })
+	w := newWorld(t, func(d *httpapi.Deps) { d.Cases.HookQuota = 2 })
 	w.create(t, `{"event_type": "*", "target_url": "http://example.com/1"}`)
 	w.create(t, `{"event_type": "*", "target_url": "http://example.com/2"}`)
 	a := w.call(t, http.MethodPost, hooks, `{"event_type": "*", "target_url": "http://example.com/3"}`)

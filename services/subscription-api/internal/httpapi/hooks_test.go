@@ -153,7 +153,7 @@ func TestEveryChangeIsInTheAuditLog(t *testing.T) {
 
 func TestViewersDoNotSeeKeysInTargetURLs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(d *httpapi.Deps) { d.Mask = webhook.ParseMask("key") })
+	w := newWorld(t, func(d *httpapi.Deps) { d.Cases.Mask = webhook.ParseMask("key") })
 	hook := w.create(t, `{"event_type":"order.created","target_url":"https://example.com/in?api_key=canary&a=1"}`)
 	viewer := token(w.db.MakeToken(t, store.NewToken{Name: "viewer", Role: store.Viewer}))
 	for _, target := range []string{hooks, path(hook)} {

@@ -11,25 +11,11 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
-
-// jobStore is what the operations on jobs ask; *store.DB is one.
-type jobStore interface {
-	CountReplay(ctx context.Context, r store.Replay) (int, error)
-	CreateJob(ctx context.Context, actor store.Actor, n store.NewJob) (store.Job, error)
-	Jobs(ctx context.Context, tenant string, hook uuid.UUID, page store.Page) ([]store.Job, bool, error)
-	Job(ctx context.Context, tenant string, id uuid.UUID) (store.Job, error)
-	SetJobState(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID, state store.JobState) (store.Job, error)
-}
 
 const (
 	jobsPath = root + "/jobs/"
-	// countTimeout bounds counting what a replay is of.
-	countTimeout = 15 * time.Second
-
-	defaultRate = 100
-	maxRate     = 10_000
-	maxReason   = 500
 	// dryRun is the state of what was only counted.
 	dryRun = "dry_run"
 )
@@ -87,7 +73,7 @@ type (
 func (s *server) registerJobs() {
 	tag := []string{tagJobs}
 	register(s, route{
-		role: store.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, lookUp: true, limit: countTimeout,
+		role: store.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, lookUp: true, limit: usecase.ReplayTimeout,
 	}, huma.Operation{
 		OperationID: "replay-hook", Method: http.MethodPost, Path: hooksPath + "{id}/replay/", Tags: tag,
 		Summary:     "Send a hook's deliveries of a time range again",
@@ -114,92 +100,38 @@ func (s *server) registerJobs() {
 	}
 }
 
-// replay reads what is to be done.
-func (in *replayInput) replay(tenant string, hook uuid.UUID, now time.Time) (store.NewJob, error) {
-	invalid := &webhook.ValidationError{}
-	n := store.NewJob{Reason: in.Reason.Value, Rate: defaultRate, Replay: store.Replay{
-		Tenant: tenant, HookID: hook, States: []webhook.DeliveryState{webhook.Dead}, IncludeMissing: in.IncludeMissing.Value,
-		EventTypes: webhook.CanonicalEventTypes(in.EventTypes.Value), Range: store.TimeRange{From: in.From.Value.UTC(), To: now.Add(-store.Settled)},
-	}}
-	if in.To.given() && in.To.Value.Before(n.Range.To) {
-		n.Range.To = in.To.Value.UTC()
-	}
-	switch {
-	case !in.From.given():
-		invalid.Add("/from", "is required")
-	case checkYear("from", n.Range.From) != nil:
-		invalid.Add("/from", "must be after the year 2000")
-	case !n.Range.From.Before(n.Range.To):
-		invalid.Add("/from", "must be before to, and more than a minute ago")
-	}
-	if in.Rate.given() {
-		n.Rate = in.Rate.Value
-	}
-	if n.Rate < 1 || n.Rate > maxRate {
-		invalid.Add("/rate", "must be a whole number from 1 to %d", maxRate)
-	}
-	if !in.DryRun.Value && n.Reason == "" || len(n.Reason) > maxReason {
-		invalid.Add("/reason", "must have 1 to %d bytes", maxReason)
-	}
-	if len(n.EventTypes) > webhook.MaxEventTypes {
-		invalid.Add("/event_types", "must name at most %d event types", webhook.MaxEventTypes)
-	}
-	for _, t := range n.EventTypes {
-		if err := webhook.ValidatePattern(t); err != nil {
-			invalid.Add("/event_types", "%q %s", clip(t), err)
+// replay is what is to be done.
+func (in *replayInput) replay() usecase.Replay {
+	r := usecase.NewReplay()
+	r.From, r.To, r.EventTypes, r.IncludeMissing, r.Reason = in.From.Value, in.To.Value, in.EventTypes.Value, in.IncludeMissing.Value, in.Reason.Value
+	if in.States.Given() {
+		r.States = make([]webhook.DeliveryState, len(in.States.Value))
+		for i, name := range in.States.Value {
+			r.States[i] = webhook.DeliveryState(name)
 		}
 	}
-	if in.States.given() {
-		n.States = replayStates(invalid, in.States.Value)
+	if in.Rate.Given() {
+		r.Rate = in.Rate.Value
 	}
-	return n, invalid.OrNil()
+	return r
 }
 
-func replayStates(invalid *webhook.ValidationError, names []string) []webhook.DeliveryState {
-	states := []webhook.DeliveryState{}
-	for _, name := range names {
-		state := webhook.DeliveryState(name)
-		if !isState(state) || state == webhook.Cancelled {
-			invalid.Add("/states", "must be of dead, delivered, waiting, parked")
-			return nil
+func (s *server) replayHook(ctx context.Context, c *call, _ *hookGetInput) (*replayOutput, error) {
+	var in replayInput
+	if err := decodeBody(c.body, &in); err != nil {
+		return nil, err
+	}
+	if in.DryRun.Value {
+		n, err := s.Cases.CountReplay(ctx, &c.Caller, c.id, in.replay())
+		if err != nil {
+			return nil, err
 		}
-		if !slices.Contains(states, state) {
-			states = append(states, state)
-		}
-	}
-	return states
-}
-
-func (s *server) replayHook(ctx context.Context, c *call, in *hookGetInput) (*replayOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	var fields replayInput
-	if err := decodeBody(c.body, &fields); err != nil {
-		return nil, err
-	}
-	n, err := fields.replay(c.tenant, id, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	hook, err := s.Hooks.Hook(ctx, c.tenant, id)
-	switch {
-	case err != nil:
-		return nil, err
-	case hook.Status == webhook.Disabled && !fields.DryRun.Value:
-		return nil, newProblem(http.StatusConflict, "The hook is disabled: resume it first.")
-	}
-	if n.Total, err = s.Jobs.CountReplay(ctx, n.Replay); err != nil {
-		return nil, err
-	}
-	if fields.DryRun.Value {
-		body := renderJob(&store.Job{NewJob: n, State: dryRun, Owner: c.actor(), Counted: true})
+		body := renderJob(&store.Job{NewJob: n, State: dryRun, Owner: c.Actor(), Counted: true})
 		return &replayOutput{Status: http.StatusOK, Body: body}, nil
 	}
-	job, err := s.Jobs.CreateJob(ctx, c.actor(), n)
+	job, err := s.Cases.BeginReplay(ctx, &c.Caller, c.id, in.replay())
 	if err != nil {
-		return nil, replayProblem(err)
+		return nil, err
 	}
 	return &replayOutput{Status: http.StatusAccepted, Body: renderJob(&job)}, nil
 }
@@ -214,7 +146,7 @@ func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobL
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Jobs.Jobs(ctx, c.tenant, hook, page)
+	list, more, err := s.Cases.Jobs.Jobs(ctx, c.Tenant, hook, page)
 	if err != nil {
 		return nil, err
 	}
@@ -228,12 +160,8 @@ func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobL
 	return &jobListOutput{Body: out}, nil
 }
 
-func (s *server) getJob(ctx context.Context, c *call, in *jobInput) (*jobOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	job, err := s.Jobs.Job(ctx, c.tenant, id)
+func (s *server) getJob(ctx context.Context, c *call, _ *jobInput) (*jobOutput, error) {
+	job, err := s.Cases.Jobs.Job(ctx, c.Tenant, c.id)
 	if err != nil {
 		return nil, err
 	}
@@ -241,17 +169,13 @@ func (s *server) getJob(ctx context.Context, c *call, in *jobInput) (*jobOutput,
 }
 
 func (s *server) setJobState(state store.JobState) func(context.Context, *call, *jobInput) (*jobOutput, error) {
-	return func(ctx context.Context, c *call, in *jobInput) (*jobOutput, error) {
-		id, err := readID(in.ID)
-		if err != nil {
-			return nil, err
-		}
+	return func(ctx context.Context, c *call, _ *jobInput) (*jobOutput, error) {
 		if err := noFields(c.body); err != nil {
 			return nil, err
 		}
-		job, err := s.Jobs.SetJobState(ctx, c.actor(), c.tenant, id, state)
+		job, err := s.Cases.Jobs.SetJobState(ctx, c.Actor(), c.Tenant, c.id, state)
 		if err != nil {
-			return nil, replayProblem(err)
+			return nil, err
 		}
 		return &jobOutput{Body: renderJob(&job)}, nil
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/base64"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -134,7 +135,7 @@ func readState(s string) ([]webhook.DeliveryState, error) {
 	var states []webhook.DeliveryState
 	for name := range strings.SplitSeq(s, ",") {
 		name = strings.ToLower(strings.TrimSpace(name))
-		if !isState(webhook.DeliveryState(name)) {
+		if !slices.Contains(webhook.DeliveryStates(), webhook.DeliveryState(name)) {
 			return nil, badParameter("state", "must be of waiting, parked, delivered, dead, cancelled, separated by commas")
 		}
 		states = append(states, webhook.DeliveryState(name))
@@ -142,18 +143,9 @@ func readState(s string) ([]webhook.DeliveryState, error) {
 	return states, nil
 }
 
-func isState(s webhook.DeliveryState) bool {
-	switch s {
-	case webhook.Waiting, webhook.Parked, webhook.Delivered, webhook.Dead, webhook.Cancelled:
-		return true
-	default:
-		return false
-	}
-}
-
 // scopeOf is what a cursor is bound to: the list, the tenant and all parameters but the page's.
 func (c *call) scopeOf(list string) string {
-	v := url.Values{"list": {list}, "tenant": {c.tenant}}
+	v := url.Values{"list": {list}, "tenant": {c.Tenant}}
 	for name, values := range c.query {
 		if name != "limit" && name != "cursor" {
 			v["query."+name] = values

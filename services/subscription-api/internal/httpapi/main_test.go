@@ -33,6 +33,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
@@ -65,11 +66,14 @@ func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{db: testenv.OpenStore(t), logs: logs, bus: sync.OnceValues(func() (*bus.Bus, error) { return testenv.Bus(t), nil })}
-	deps := httpapi.Deps{
+	cases := usecase.New(usecase.Deps{
+		Stores:  usecase.Stores{Access: w.db.DB, Hooks: w.db.DB, History: w.db.DB, Stats: w.db.DB, Jobs: w.db.DB},
 		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
-		Hooks: w.db, EventTypes: w.db, Types: noTypes(), Tokens: w.db, Accounts: w.db, Audit: w.db,
-		Deliveries: w.db, Events: w.db, Explained: w.db, Scanned: w.db, Replays: w.db, Jobs: w.db, Recovery: w.db, Trials: w.db, Publisher: noBus{}, Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), Published: w.db, URLs: egress.Policy{Ports: []uint16{80, 443}},
-		Sender:    attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test", nil), // sends nothing
+		Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), URLs: egress.Policy{Ports: []uint16{80, 443}},
+		Sender: attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test", nil), // sends nothing
+	})
+	deps := httpapi.Deps{
+		Cases: cases, Types: noTypes(), Publisher: noBus{}, Published: w.db,
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
 	}
 	for _, o := range options {

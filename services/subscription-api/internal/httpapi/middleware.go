@@ -135,7 +135,7 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			zap.String("method", method), zap.String("route", route), zap.Int("status_code", status), zap.Duration("duration", took),
 		}
 		if who != nil {
-			fields = append(fields, zap.Stringer("token_id", who.token.ID), zap.String("tenant", who.tenant))
+			fields = append(fields, zap.Stringer("token_id", who.Token.ID), zap.String("tenant", who.Tenant))
 		}
 		s.log.Info("request served", fields...)
 		return nil

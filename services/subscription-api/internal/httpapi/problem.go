@@ -18,6 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/aside"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // maxFieldProblems bounds how many fields one answer complains about.
@@ -94,15 +95,39 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 	if !judged && errors.Is(ctx.Err(), context.Canceled) {
 		return newProblem(statusClientGone, "The client has gone.")
 	}
+	if problem == nil {
+		problem = refusal(err)
+	}
+	var httpErr *echo.HTTPError
+	switch {
+	case problem != nil:
+		return problem
+	case errors.Is(err, aside.ErrUnavailable):
+		s.log.Warn("what is set aside cannot be reached or put back", zap.Error(err))
+		return newProblem(http.StatusServiceUnavailable, "NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again soon.").
+			with("Retry-After", "1")
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		s.log.Warn("request cannot be served now", zap.Error(err))
+		return newProblem(http.StatusServiceUnavailable, "This cannot be done now. Try again soon.").with("Retry-After", "1")
+	case errors.As(err, &httpErr):
+		return newProblem(httpErr.Code, http.StatusText(httpErr.Code)+".")
+	default:
+		s.log.Error("request failed", zap.Error(err))
+		return newProblem(http.StatusInternalServerError, "Something went wrong here. It has been logged.")
+	}
+}
+
+// refusal is the answer to what the use cases refuse; nil for other errors.
+func refusal(err error) *Problem {
 	var (
 		unreadable *store.UnreadableError
 		invalid    *webhook.ValidationError
 		conflict   *webhook.ConflictError
-		httpErr    *echo.HTTPError
+		refused    *store.ReplayError
+		limited    *usecase.LimitError
+		forbidden  *usecase.ForbiddenError
 	)
 	switch {
-	case problem != nil:
-		return problem
 	case errors.As(err, &invalid):
 		return invalidProblem(invalid)
 	case errors.As(err, &unreadable):
@@ -112,6 +137,16 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 		p := newProblem(http.StatusConflict, "There is a hook with this target URL and these event types already.")
 		p.ExistingID = &conflict.ID
 		return p
+	case errors.As(err, &refused):
+		return newProblem(http.StatusConflict, refused.Reason)
+	case errors.As(err, &limited):
+		return tooMany(limited.Wait, limited.Detail)
+	case errors.As(err, &forbidden):
+		return newProblem(http.StatusForbidden, forbidden.Detail)
+	case errors.Is(err, store.ErrPath):
+		return badParameter("data_path", "is not an SQL/JSON path")
+	case errors.Is(err, store.ErrSlow):
+		return newProblem(http.StatusServiceUnavailable, "The search took too long. Narrow the range with from and to, or add entity or hook.").with("Retry-After", "1")
 	case errors.Is(err, webhook.ErrConflict):
 		return newProblem(http.StatusConflict, "There is a hook with this target URL and these event types already.")
 	case errors.Is(err, webhook.ErrNotFound):
@@ -130,18 +165,8 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 		return tooMany(time.Second, "This token or tenant looks up too much at once. Wait for the answers before you ask for more.")
 	case errors.Is(err, daemon.ErrBusy):
 		return newProblem(http.StatusServiceUnavailable, "Too much is being looked up at once. Try again soon.").with("Retry-After", "1")
-	case errors.Is(err, aside.ErrUnavailable):
-		s.log.Warn("what is set aside cannot be reached or put back", zap.Error(err))
-		return newProblem(http.StatusServiceUnavailable, "NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again soon.").
-			with("Retry-After", "1")
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		s.log.Warn("request cannot be served now", zap.Error(err))
-		return newProblem(http.StatusServiceUnavailable, "This cannot be done now. Try again soon.").with("Retry-After", "1")
-	case errors.As(err, &httpErr):
-		return newProblem(httpErr.Code, http.StatusText(httpErr.Code)+".")
 	default:
-		s.log.Error("request failed", zap.Error(err))
-		return newProblem(http.StatusInternalServerError, "Something went wrong here. It has been logged.")
+		return nil
 	}
 }
 

@@ -6,16 +6,11 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
-
-// recoveryStore tells what hooks missed while they were disabled; *store.DB is one.
-type recoveryStore interface {
-	Recovery(ctx context.Context, tenant string, hook uuid.UUID) (store.Recovery, error)
-}
 
 type (
 	recoveryReplay struct {
@@ -35,19 +30,15 @@ type (
 )
 
 func (s *server) registerRecovery() {
-	register(s, route{role: store.Viewer, lookUp: true, limit: countTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, lookUp: true, limit: usecase.ReplayTimeout}, huma.Operation{
 		OperationID: "get-hook-recovery", Method: http.MethodGet, Path: hooksPath + "{id}/recovery/", Tags: []string{tagJobs},
 		Summary:     "See what a hook missed while it was disabled, and how to recover it",
 		Description: "An answer that shows a hook which is disabled, or was until this request, links here (Link, rel=\"recovery\").",
 	}, s.hookRecovery)
 }
 
-func (s *server) hookRecovery(ctx context.Context, c *call, in *hookGetInput) (*recoveryOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.Recovery.Recovery(ctx, c.tenant, id)
+func (s *server) hookRecovery(ctx context.Context, c *call, _ *hookGetInput) (*recoveryOutput, error) {
+	r, err := s.Cases.Recovery(ctx, &c.Caller, c.id)
 	if err != nil {
 		return nil, err
 	}

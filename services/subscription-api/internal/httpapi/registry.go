@@ -16,15 +16,6 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// eventTypeStore is what the registry asks; *store.DB is one.
-type eventTypeStore interface {
-	EventTypes(ctx context.Context, tenant string) ([]store.EventType, error)
-	EventTypeSettings(ctx context.Context, tenant string) (map[string]store.EventTypeSettings, error)
-	SetEventType(ctx context.Context, actor store.Actor, tenant, name string, change store.EventTypeSettings) (store.EventTypeSettings, error)
-	DeclareEventType(ctx context.Context, actor store.Actor, tenant string, t store.EventType) (created bool, err error)
-	RemoveEventType(ctx context.Context, actor store.Actor, tenant, name string) error
-}
-
 // registryPath is where the predecessor lists event types.
 const (
 	eventTypesPath = root + "/event-types/"
@@ -105,11 +96,11 @@ func (s *server) registerRegistry() {
 
 // eventTypeBodies are the types that a tenant has, the built-in ones first.
 func (s *server) eventTypeBodies(ctx context.Context, tenant string) ([]eventTypeBody, error) {
-	declared, err := s.EventTypes.EventTypes(ctx, tenant)
+	declared, err := s.Cases.Hooks.EventTypes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	settings, err := s.EventTypes.EventTypeSettings(ctx, tenant)
+	settings, err := s.Cases.Hooks.EventTypeSettings(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +129,7 @@ func (b *eventTypeBody) set(settings store.EventTypeSettings) {
 }
 
 func (s *server) listEventTypes(ctx context.Context, c *call, _ *noInput) (*registryOutput, error) {
-	types, err := s.eventTypeBodies(ctx, c.tenant)
+	types, err := s.eventTypeBodies(ctx, c.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +150,7 @@ func (s *server) findEventType(ctx context.Context, tenant, name string) (eventT
 }
 
 func (s *server) getEventType(ctx context.Context, c *call, in *eventTypeName) (*eventTypeOutput, error) {
-	t, err := s.findEventType(ctx, c.tenant, in.Name)
+	t, err := s.findEventType(ctx, c.Tenant, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +166,7 @@ func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*ev
 	if err != nil {
 		return nil, err
 	}
-	settings, err := s.EventTypes.EventTypeSettings(ctx, c.tenant)
+	settings, err := s.Cases.Hooks.EventTypeSettings(ctx, c.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +177,7 @@ func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*ev
 	case t.Settings.Check == "" && len(t.Schema) == 0:
 		t.Settings.Check = webhook.SchemaOff
 	}
-	created, err := s.EventTypes.DeclareEventType(ctx, c.actor(), c.tenant, t)
+	created, err := s.Cases.Hooks.DeclareEventType(ctx, c.Actor(), c.Tenant, t)
 	if err != nil {
 		return nil, err
 	}
@@ -246,12 +237,12 @@ func (in *eventTypeInput) eventType() (store.EventType, error) {
 
 func readSettings(invalid *webhook.ValidationError, check *optional[string], deprecated *optional[bool]) store.EventTypeSettings {
 	var s store.EventTypeSettings
-	if check.given() {
+	if check.Given() {
 		if s.Check = webhook.SchemaCheck(strings.ToLower(check.Value)); !slices.Contains(webhook.SchemaChecks(), s.Check) {
 			invalid.Add("/schema_check", "must be off, warn or reject")
 		}
 	}
-	if deprecated.given() {
+	if deprecated.Given() {
 		s.Deprecated = &deprecated.Value
 	}
 	return s
@@ -262,7 +253,7 @@ func (s *server) changeEventType(ctx context.Context, c *call, in *eventTypeName
 	if err := decodeBody(c.body, &fields); err != nil {
 		return nil, err
 	}
-	t, err := s.findEventType(ctx, c.tenant, in.Name)
+	t, err := s.findEventType(ctx, c.Tenant, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +265,7 @@ func (s *server) changeEventType(ctx context.Context, c *call, in *eventTypeName
 	if err := invalid.OrNil(); err != nil {
 		return nil, err
 	}
-	now, err := s.EventTypes.SetEventType(ctx, c.actor(), c.tenant, t.Name, change)
+	now, err := s.Cases.Hooks.SetEventType(ctx, c.Actor(), c.Tenant, t.Name, change)
 	if err != nil {
 		return nil, err
 	}
@@ -287,5 +278,5 @@ func (s *server) removeEventType(ctx context.Context, c *call, in *eventTypeName
 	if webhook.ValidateEventType(name) != nil {
 		return nil, notFound()
 	}
-	return &noOutput{}, s.EventTypes.RemoveEventType(ctx, c.actor(), c.tenant, name)
+	return &noOutput{}, s.Cases.Hooks.RemoveEventType(ctx, c.Actor(), c.Tenant, name)
 }

@@ -3,14 +3,12 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/signature"
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 type (
@@ -38,64 +36,21 @@ func (s *server) registerRotate() {
 }
 
 func (s *server) rotateSecret(ctx context.Context, c *call, in *hookChangeInput) (*rotatedOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
 	var fields rotateInput
 	if len(c.body) > 0 {
 		if err := decodeBody(c.body, &fields); err != nil {
 			return nil, err
 		}
 	}
-	secret, err := fields.secret()
-	if err != nil {
-		return nil, err
-	}
-	out := rotatedBody{SecretKey: &secret, PublicKey: publicKey(secret)}
-	if out.PublicKey != nil {
-		out.SecretKey = nil
-	}
-	h, err := s.Hooks.UpdateHook(ctx, c.actor(), c.tenant, id, readIfMatch(in.IfMatch), func(h *webhook.Hook) error {
-		out.OldUntil = optionalTime(h.RotateSecret(secret, time.Now()))
-		return checkSecret(h)
+	r, err := s.Cases.RotateSecret(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), usecase.Rotation{
+		Secret: fields.SecretKey.Optional, Algorithm: fields.Algorithm.Optional,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &rotatedOutput{ETag: etag(h.Version), Body: out}, nil
-}
-
-// secret is the one that was sent, or a new one.
-func (in *rotateInput) secret() (string, error) {
-	invalid := &webhook.ValidationError{}
-	switch algorithm := strings.ToLower(in.Algorithm.Value); {
-	case in.SecretKey.given() && in.Algorithm.given():
-		invalid.Add("/algorithm", "is for a secret that is made here: leave out secret_key, or this")
-	case in.SecretKey.given():
-		return in.SecretKey.Value, nil
-	case algorithm == "" || algorithm == "hmac-sha256":
-		return signature.GenerateSecret(), nil
-	case algorithm == "ed25519":
-		return signature.GeneratePrivate(), nil
-	default:
-		invalid.Add("/algorithm", "must be hmac-sha256 or ed25519")
+	out := rotatedBody{SecretKey: &r.Secret, PublicKey: usecase.PublicKey(r.Secret), OldUntil: optionalTime(r.OldUntil)}
+	if out.PublicKey != nil {
+		out.SecretKey = nil
 	}
-	return "", invalid
-}
-
-func checkSecret(h *webhook.Hook) error {
-	if err := h.Validate(); err != nil {
-		return err
-	}
-	invalid := &webhook.ValidationError{}
-	checkKey(invalid, h.Secrets[0].Value)
-	return invalid.OrNil()
-}
-
-// checkKey complains about a secret that nothing can be signed with.
-func checkKey(invalid *webhook.ValidationError, secret string) {
-	if _, err := signature.ParseKey(secret); err != nil {
-		invalid.Add("/secret_key", "%s", err)
-	}
+	return &rotatedOutput{ETag: etag(r.Version), Body: out}, nil
 }

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"net/http"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
@@ -13,8 +11,6 @@ import (
 )
 
 const (
-	// searchTimeout bounds a page of a search by what there is no index of.
-	searchTimeout = 6 * time.Second
 	// maxSearchRange is the longest time that one search may be about.
 	maxSearchRange = 31 * 24 * time.Hour
 	// maxSearch bounds what is searched for, in bytes.
@@ -54,32 +50,12 @@ func (q *PayloadQuery) payload(from fromParam, r store.TimeRange, now time.Time)
 	return f, nil
 }
 
-// listed runs the query of a list. Where it scans, for want of an index, it ends with less than a page when it has looked at
-// enough.
-func listed[T any](ctx context.Context, s *server, scans bool, list func(context.Context) ([]T, bool, error), scan func(context.Context) (store.Scanned[T], error)) (store.Scanned[T], error) {
-	if !scans {
-		return daemon.Within(ctx, storeTimeout, func(ctx context.Context) (store.Scanned[T], error) {
-			rows, more, err := list(ctx)
-			return store.Scanned[T]{List: rows, More: more}, err
-		})
+// listed runs the query of a list, for as long as a list may take, or a search where there is no index for it.
+func listed[T any](ctx context.Context, scans bool, list func(context.Context) (T, error)) (T, error) {
+	if scans {
+		return list(ctx)
 	}
-	begin := time.Now()
-	out, err := daemon.Within(ctx, searchTimeout, func(ctx context.Context) (store.Scanned[T], error) {
-		c := callOf(ctx)
-		release, err := s.Searches.Take(ctx, c.tenant, c.token.ID.String())
-		if err != nil {
-			return store.Scanned[T]{}, err
-		}
-		defer release()
-		return scan(ctx)
-	})
-	switch {
-	case errors.Is(err, store.ErrPath):
-		return out, badParameter("data_path", "is not an SQL/JSON path")
-	case errors.Is(err, store.ErrSlow), err != nil && time.Since(begin) >= searchTimeout:
-		return out, newProblem(http.StatusServiceUnavailable, "The search took too long. Narrow the range with from and to, or add entity or hook.").with("Retry-After", "1")
-	}
-	return out, err
+	return daemon.Within(ctx, storeTimeout, list)
 }
 
 // ends are the positions of the first and last result of a page or, towards where a search has to go on, of how far it

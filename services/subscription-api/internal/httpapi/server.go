@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -22,6 +23,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // root is where everything lies.
@@ -30,54 +32,23 @@ const root = "/whisperer"
 // storeTimeout bounds what a request waits for Postgres, so that a caller hears within two seconds that it is away.
 const storeTimeout = 1500 * time.Millisecond
 
-// DefaultHookQuota is how many hooks a tenant may have.
-const DefaultHookQuota = 10_000
-
 // publisher stores events; *bus.Bus is one.
 type publisher interface {
 	PublishEvents(ctx context.Context, events []bus.Outgoing) error
 }
 
-// urlChecker judges target URLs; egress.Policy is one.
-type urlChecker interface {
-	CheckURL(raw string) (canonical string, err error)
-}
-
-// Deps are what the API works with; all are required but PublicURL and HookQuota.
+// Deps are what the API works with; all are required but PublicURL.
 type Deps struct {
-	Hooks      hookStore
-	EventTypes eventTypeStore
-	Types      typeChecker
-	Tokens     tokenStore
-	Accounts   accountStore
-	Audit      auditStore
-	Deliveries deliveryStore
-	Events     eventStore
-	Explained  explainStore
-	Scanned    eventScanner
-	Replays    replayStore
-	Jobs       jobStore
-	Recovery   recoveryStore
-	Trials     trialStore
-	Aside      asideDesk
-	Sender     trier
-	Publisher  publisher
-	Published  publishedStore
-	URLs       urlChecker
-	// LookUps are each tenant's and token's shares of looking things up, and Searches those of doing so without an index.
-	LookUps, Searches *daemon.Shares
-	// Guesses slows down those who guess tokens; nil for nobody.
-	Guesses *daemon.Guesses
-	// Mask hides what is secret in URLs from viewers.
-	Mask webhook.Mask
+	Cases     *usecase.Service
+	Types     typeChecker
+	Publisher publisher
+	Published publishedStore
 	// CursorKey authenticates the cursors of lists.
 	CursorKey []byte
 	// PublicURL begins the links in answers, such as https://hooks.example.com; empty for what the request was sent to.
 	PublicURL string
 	// Namespace begins the subjects of the installation's events.
 	Namespace bus.Namespace
-	// HookQuota is how many hooks a tenant may have; 0 for DefaultHookQuota.
-	HookQuota int
 	// RequestRate is how many requests a second each token may make; 0 for any number.
 	RequestRate int
 	Version     string
@@ -95,7 +66,6 @@ type server struct {
 	guard   *guard
 	limiter *limiter
 	cursors cursors
-	trials  *daemon.Limits
 	// awaited has a place for each retry that is waited for.
 	awaited chan struct{}
 	metrics *metrics
@@ -105,13 +75,9 @@ type server struct {
 
 // New makes the API's handler. It fails where the metrics are registered already or the document cannot be made.
 func New(d Deps) (http.Handler, error) {
-	if d.HookQuota == 0 {
-		d.HookQuota = DefaultHookQuota
-	}
 	s := &server{
-		Deps: d, log: d.Log, guard: newGuard(d.Tokens, d.Guesses), limiter: newLimiter(d.RequestRate), cursors: cursors{key: d.CursorKey}, echo: echo.New(),
+		Deps: d, log: d.Log, guard: newGuard(d.Cases), limiter: newLimiter(d.RequestRate), cursors: cursors{key: d.CursorKey}, echo: echo.New(),
 	}
-	s.trials = daemon.NewLimits(trialEvery, trialBurst)
 	s.awaited = make(chan struct{}, maxAwaited)
 	if s.RetryWait == 0 {
 		s.RetryWait = defaultRetryWait
@@ -139,7 +105,7 @@ func New(d Deps) (http.Handler, error) {
 	s.registerRecovery()
 	s.registerExplain()
 	s.registerRotate()
-	s.registerTrials()
+	s.registerTests()
 	s.registerTokens()
 	s.registerTenants()
 	s.registerAudit()
@@ -178,7 +144,10 @@ type route struct {
 
 // call is what the guard found out about a request.
 type call struct {
-	principal
+	usecase.Caller
+
+	// id is the one of the path, where the operation is about one thing that has an id.
+	id    uuid.UUID
 	query map[string][]string
 	body  []byte
 	// base is what links begin with.
@@ -248,7 +217,7 @@ func withTimeout[T any](ctx context.Context, limit time.Duration, do func(contex
 
 // lookUp does something within the share of looking things up that the caller's tenant and token have.
 func lookUp[T any](ctx context.Context, s *server, c *call, do func(context.Context) (T, error)) (T, error) {
-	release, err := s.LookUps.Take(ctx, c.tenant, c.token.ID.String())
+	release, err := s.Cases.LookUp(ctx, &c.Caller)
 	if err != nil {
 		var none T
 		return none, err
@@ -342,18 +311,16 @@ func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 	if err != nil {
 		return err
 	}
-	admitted := &call{principal: who, base: s.base(request)}
-	if !who.token.Role.Covers(store.Editor) {
-		admitted.mask = s.Mask
-	}
+	admitted := &call{Caller: who, base: s.base(request)}
+	admitted.mask = s.Cases.MaskFor(&who)
 	c.SetRequest(request.WithContext(context.WithValue(request.Context(), callKey{}, admitted)))
-	if err := s.limiter.take(who.token.ID, c.Response().Header()); err != nil {
+	if err := s.limiter.take(who.Token.ID, c.Response().Header()); err != nil {
 		return err
 	}
 	switch {
-	case !who.token.Role.Covers(r.role):
-		return newProblem(http.StatusForbidden, fmt.Sprintf("This needs a token of the role %s; this one has the role %s.", r.role, who.token.Role))
-	case r.operator && !who.operator():
+	case !who.Token.Role.Covers(r.role):
+		return newProblem(http.StatusForbidden, fmt.Sprintf("This needs a token of the role %s; this one has the role %s.", r.role, who.Token.Role))
+	case r.operator && !who.Operator():
 		return newProblem(http.StatusForbidden, "This needs an operator's token.")
 	}
 	if admitted.query, err = checkQuery(request.URL.RawQuery, op); err != nil {
@@ -364,12 +331,24 @@ func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 		if r.check != nil {
 			check = r.check
 		}
-		admitted.body, err = readBody(c, r.body != nil && !r.optional, check)
+		if admitted.body, err = readBody(c, r.body != nil && !r.optional, check); err != nil {
+			return err
+		}
+	}
+	if namesUUID(op) {
+		if admitted.id, err = readID(c.Param("id")); err != nil {
+			return err
+		}
 	}
 	if r.limit > 0 { // longer than answers usually may take; not every ResponseWriter of a test has deadlines
 		_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(r.limit + storeTimeout))
 	}
-	return err
+	return nil
+}
+
+// namesUUID reports whether the operation is about one thing, which its path has the UUID of.
+func namesUUID(op *huma.Operation) bool {
+	return slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == "path" && p.Schema.Format == "uuid" })
 }
 
 // base is the public URL, or where the request was sent to.

@@ -11,25 +11,15 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/aside"
-	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const (
-	tagLedger    = "Ledger"
-	asidePath    = root + "/ledger/set-aside/"
-	asideTimeout = 10 * time.Second
-	// putBackTime bounds what one call puts back; what is left is put back by the next one.
-	putBackTime = 20 * time.Second
-	maxPutBack  = 1000
+	tagLedger  = "Ledger"
+	asidePath  = root + "/ledger/set-aside/"
+	maxPutBack = 1000
 )
-
-// asideDesk looks after what is set aside; *aside.Desk is one.
-type asideDesk interface {
-	List(ctx context.Context, after uint64, limit int) ([]bus.SetAside, error)
-	PutBack(ctx context.Context, actor store.Actor, numbers []uint64, atMost time.Duration) (aside.Result, error)
-	PutAllBack(ctx context.Context, actor store.Actor, atMost time.Duration) (aside.Result, error)
-}
 
 type (
 	asideListInput struct {
@@ -71,12 +61,12 @@ type (
 
 func (s *server) registerAside() {
 	tag := []string{tagLedger}
-	register(s, route{role: store.Viewer, operator: true, limit: asideTimeout}, huma.Operation{
+	register(s, route{role: store.Viewer, operator: true, limit: usecase.SetAsideTimeout}, huma.Operation{
 		OperationID: "list-set-aside", Method: http.MethodGet, Path: asidePath, Tags: tag,
 		Summary:     "List ledger entries that are set aside, the oldest first (operators)",
 		Description: "PostgreSQL refused them while it took others. They are kept whole, of all tenants, until they are put back.",
 	}, s.listAside)
-	register(s, route{role: store.Admin, operator: true, body: bodyOf[putBackInput](s), limit: putBackTime + asideTimeout}, huma.Operation{
+	register(s, route{role: store.Admin, operator: true, body: bodyOf[putBackInput](s), limit: usecase.PutBackTime + usecase.SetAsideTimeout}, huma.Operation{
 		OperationID: "put-back-set-aside", Method: http.MethodPost, Path: asidePath + "put-back/", Tags: tag,
 		Summary: "Write into the ledger what was set aside, when the cause is mended (operators)",
 		Description: "What PostgreSQL takes now is recorded, and no longer set aside; the rest stays. Doing it again is harmless. " +
@@ -95,7 +85,7 @@ func (s *server) listAside(ctx context.Context, c *call, in *asideListInput) (*a
 			return nil, badParameter("after", "must be a whole number")
 		}
 	}
-	list, err := s.Aside.List(ctx, after, limit+1)
+	list, err := s.Cases.Aside.List(ctx, after, limit+1)
 	if err != nil {
 		return nil, err
 	}
@@ -122,11 +112,11 @@ func (s *server) putBack(ctx context.Context, c *call, _ *noInput) (*putBackOutp
 	}
 	invalid := &webhook.ValidationError{}
 	switch numbers := in.Numbers.Value; {
-	case in.All.Value == in.Numbers.given():
+	case in.All.Value == in.Numbers.Given():
 		invalid.Add("/numbers", "is needed, or all: true, and not both")
 	case len(numbers) > maxPutBack:
 		invalid.Add("/numbers", "has more than %d", maxPutBack)
-	case in.Numbers.given() && len(numbers) == 0:
+	case in.Numbers.Given() && len(numbers) == 0:
 		invalid.Add("/numbers", "is empty")
 	}
 	if err := invalid.OrNil(); err != nil {
@@ -135,9 +125,9 @@ func (s *server) putBack(ctx context.Context, c *call, _ *noInput) (*putBackOutp
 	var result aside.Result
 	var err error
 	if in.All.Value {
-		result, err = s.Aside.PutAllBack(ctx, c.actor(), putBackTime)
+		result, err = s.Cases.Aside.PutAllBack(ctx, c.Actor(), usecase.PutBackTime)
 	} else {
-		result, err = s.Aside.PutBack(ctx, c.actor(), in.Numbers.Value, putBackTime)
+		result, err = s.Cases.Aside.PutBack(ctx, c.Actor(), in.Numbers.Value, usecase.PutBackTime)
 	}
 	if err != nil {
 		return nil, err

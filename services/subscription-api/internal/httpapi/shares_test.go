@@ -18,7 +18,7 @@ import (
 func TestWhateverReadsWhatHappenedTakesAShare(t *testing.T) {
 	t.Parallel()
 	shares := daemon.NewShares(1, time.Millisecond, 1, 1)
-	w := newWorld(t, func(d *httpapi.Deps) { d.LookUps = shares })
+	w := newWorld(t, func(d *httpapi.Deps) { d.Cases.LookUps = shares })
 	release, err := shares.Take(t.Context(), "another tenant", "another token")
 	require.NoError(t, err)
 	asked := 0

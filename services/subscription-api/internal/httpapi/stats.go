@@ -56,15 +56,11 @@ func (s *server) registerStats() {
 	}, s.hookStats)
 }
 
-func (s *server) hookStats(ctx context.Context, c *call, in *hookGetInput) (*hookStatsOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
+func (s *server) hookStats(ctx context.Context, c *call, _ *hookGetInput) (*hookStatsOutput, error) {
+	if _, err := s.Cases.Hook(ctx, &c.Caller, c.id); err != nil {
 		return nil, err
 	}
-	if _, err := store.AsFarAsReadable(s.Hooks.Hook(ctx, c.tenant, id)); err != nil {
-		return nil, err
-	}
-	stats, err := s.Deliveries.HookStats(ctx, c.tenant, id, time.Now())
+	stats, err := s.Cases.History.HookStats(ctx, c.Tenant, c.id, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (s *server) registerTenants() {
 }
 
 func (s *server) listTenants(ctx context.Context, _ *call, _ *noInput) (*tenantListOutput, error) {
-	tenants, err := s.Accounts.Tenants(ctx)
+	tenants, err := s.Cases.Access.Tenants(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *server) createTenant(ctx context.Context, c *call, _ *noInput) (*tenant
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	created, err := s.Accounts.EnsureTenant(ctx, c.actor(), in.Name.Value)
+	created, err := s.Cases.Access.EnsureTenant(ctx, c.Actor(), in.Name.Value)
 	if err != nil {
 		return nil, err
 	}

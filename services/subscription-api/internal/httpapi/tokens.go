@@ -11,15 +11,6 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// accountStore keeps tokens and tenants; *store.DB is one.
-type accountStore interface {
-	CreateToken(ctx context.Context, actor store.Actor, n store.NewToken) (plain string, token store.Token, err error)
-	Tokens(ctx context.Context, tenant string) ([]store.Token, error)
-	RevokeToken(ctx context.Context, actor store.Actor, tenant string, id uuid.UUID) error
-	EnsureTenant(ctx context.Context, actor store.Actor, name string) (created bool, err error)
-	Tenants(ctx context.Context) ([]store.Tenant, error)
-}
-
 const tokensPath = root + "/tokens/"
 
 type (
@@ -72,16 +63,8 @@ func (s *server) registerTokens() {
 	}, s.revokeToken)
 }
 
-// tokenScope is the tenant whose tokens the caller deals with; empty for all.
-func (c *call) tokenScope() string {
-	if c.operator() && !c.chosen {
-		return ""
-	}
-	return c.tenant
-}
-
 func (s *server) listTokens(ctx context.Context, c *call, _ *noInput) (*tokenListOutput, error) {
-	tokens, err := s.Accounts.Tokens(ctx, c.tokenScope())
+	tokens, err := s.Cases.Access.Tokens(ctx, c.Scope())
 	if err != nil {
 		return nil, err
 	}
@@ -95,15 +78,8 @@ func (s *server) listTokens(ctx context.Context, c *call, _ *noInput) (*tokenLis
 func renderToken(t store.Token) TokenBody {
 	return TokenBody{
 		ID: t.ID, Name: t.Name, Tenant: t.Tenant, Role: t.Role, CreatedDate: t.CreatedAt,
-		ExpiresDate: orNull(t.ExpiresAt), RevokedDate: orNull(t.RevokedAt),
+		ExpiresDate: optionalTime(t.ExpiresAt), RevokedDate: optionalTime(t.RevokedAt),
 	}
-}
-
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 func (s *server) createToken(ctx context.Context, c *call, _ *noInput) (*newTokenOutput, error) {
@@ -111,26 +87,15 @@ func (s *server) createToken(ctx context.Context, c *call, _ *noInput) (*newToke
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	n := store.NewToken{
-		Name: in.Name.Value, Role: store.Role(in.Role.Value), Tenant: c.tokenScope(), ExpiresAt: in.ExpiresDate.Value,
-	}
-	if named := in.Tenant.Value; named != "" && named != n.Tenant {
-		if !c.operator() || c.chosen {
-			return nil, newProblem(http.StatusForbidden, "Tokens of another tenant cannot be made with this token.")
-		}
-		n.Tenant = named
-	}
-	plain, token, err := s.Accounts.CreateToken(ctx, c.actor(), n)
+	plain, token, err := s.Cases.CreateToken(ctx, &c.Caller, store.NewToken{
+		Name: in.Name.Value, Role: store.Role(in.Role.Value), Tenant: in.Tenant.Value, ExpiresAt: in.ExpiresDate.Value,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &newTokenOutput{Body: newTokenBody{TokenBody: renderToken(token), Plain: plain}}, nil
 }
 
-func (s *server) revokeToken(ctx context.Context, c *call, in *tokenID) (*noOutput, error) {
-	id, err := readID(in.ID)
-	if err != nil {
-		return nil, err
-	}
-	return &noOutput{}, s.Accounts.RevokeToken(ctx, c.actor(), c.tokenScope(), id)
+func (s *server) revokeToken(ctx context.Context, c *call, _ *tokenID) (*noOutput, error) {
+	return &noOutput{}, s.Cases.Access.RevokeToken(ctx, c.Actor(), c.Scope(), c.id)
 }

@@ -28,7 +28,7 @@ func finish(span trace.Span, method, route string, status int, who *call) {
 	span.Name(method + " " + route)
 	span.Set(trace.String("http.request.method", method), trace.String("http.route", route), trace.Int("http.response.status_code", status))
 	if who != nil {
-		span.Set(trace.String("whisperer.tenant", who.tenant))
+		span.Set(trace.String("whisperer.tenant", who.Tenant))
 	}
 	if status >= http.StatusInternalServerError {
 		span.Fail(strconv.Itoa(status))

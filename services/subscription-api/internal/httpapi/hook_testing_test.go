@@ -23,8 +23,8 @@ const signingSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 // allowLoopback lets hooks be on this machine.
 func allowLoopback(d *httpapi.Deps) {
 	policy, _ := egress.ParsePolicy("127.0.0.0/8", "")
-	d.URLs = policy
-	d.Sender = attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil)
+	d.Cases.URLs = policy
+	d.Cases.Sender = attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil)
 }
 
 // arrived is a request as a receiver saw it.

@@ -1,0 +1,139 @@
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
+)
+
+// hookFieldIDs are the ids of the form's fields by their pointers.
+var hookFieldIDs = map[string]string{
+	"/name": "name", "/event_types": "event_types", "/target_url": "target_url", "/secret_key": "secret_key",
+	"/api_key": "api_key", "/config/auth": "auth", "/additional_headers": "headers", "/callback": "callback",
+	"/retry_countdown_config": "retry", "/retry_countdown_config/kwargs": "retry", "/config": "config",
+	"/config/format": "format", "/config/method": "method", "/config/timeout": "timeout", "/config/concurrency": "concurrency",
+	"/config/rate_limit": "rate_limit", "/config/ordering": "ordering", "/config/stop_on": "stop_on",
+	"/config/api_key_header": "api_key_header", "/config/maintenance": "maintenance", "/config/filter": "filter", "/config/tls": "tls", "/config/content_fields": "content_fields",
+	"/config/start_from": "start_from",
+}
+
+// change is what the form means: all fields, of which secrets stay unless the form says otherwise. It returns the secret that was
+// made, which has to be shown once.
+func (f *hookForm) change() (c *usecase.HookChange, madeSecret string) {
+	c = &usecase.HookChange{
+		Name: usecase.Some(f.Name), EventTypes: usecase.Some(f.eventTypes()), TargetURL: usecase.Some(f.TargetURL),
+		RetryCountdownConfig: usecase.Some(f.retries()), KeepAuth: f.Auth.kept(), KeepTLS: f.TLS.kept(),
+	}
+	if f.TargetURL == "" {
+		c.TargetURL = usecase.Null[string]()
+	}
+	madeSecret = f.secrets(c)
+	c.AdditionalHeaders = usecase.Some(f.headers(&c.Unreadable))
+	c.Callback = usecase.Some(f.callback(&c.Unreadable))
+	if config := f.config(&c.Unreadable); config != nil {
+		c.Config = usecase.Some(config)
+	}
+	return c, madeSecret
+}
+
+// eventTypes are those that were ticked and those that were written.
+func (f *hookForm) eventTypes() []string {
+	return slices.Concat(f.Types, strings.FieldsFunc(f.Others, func(r rune) bool { return unicode.IsSpace(r) || r == ',' }))
+}
+
+func (f *hookForm) secrets(c *usecase.HookChange) (made string) {
+	switch f.SecretMode {
+	case "generate":
+		made = signature.GenerateSecret()
+		c.SecretKey = usecase.Some(made)
+	case "own":
+		if c.SecretKey = usecase.Some(f.Secret); f.Secret == "" {
+			c.Unreadable.Add("/secret_key", "is required")
+		}
+	case "none":
+		c.SecretKey = usecase.Null[string]()
+	}
+	switch f.APIKeyMode {
+	case "own":
+		if c.APIKey = usecase.Some(f.APIKey); f.APIKey == "" {
+			c.Unreadable.Add("/api_key", "is required")
+		}
+	case "none":
+		c.APIKey = usecase.Null[string]()
+	}
+	return made
+}
+
+// headers reads the headers: one a line, or the JSON object that the API takes.
+func (f *hookForm) headers(wrong *webhook.ValidationError) map[string]string {
+	var headers map[string]string
+	if text := strings.TrimSpace(f.Headers); strings.HasPrefix(text, "{") {
+		if err := json.Unmarshal([]byte(text), &headers); err != nil {
+			wrong.Add("/additional_headers", "%s", `is no JSON object of strings: write {"Name": "value"}, or one header a line, as Name: value`)
+		}
+		return headers
+	}
+	for line := range strings.SplitSeq(f.Headers, "\n") {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			wrong.Add("/additional_headers", "%q has no colon: write one header a line, as Name: value", strings.TrimSpace(line))
+			continue
+		}
+		if headers == nil {
+			headers = map[string]string{}
+		}
+		name = strings.TrimSpace(name)
+		if _, twice := headers[name]; twice {
+			wrong.Add("/additional_headers", "%s: is there twice", name)
+		}
+		headers[name] = strings.TrimSpace(value)
+	}
+	return headers
+}
+
+func (f *hookForm) callback(wrong *webhook.ValidationError) *webhook.Callback {
+	callback := webhook.Callback{On: f.CallbackOn}
+	switch f.CallbackMode {
+	case "url":
+		if callback.URL = f.CallbackURL; f.CallbackURL == "" {
+			wrong.Add("/callback", "The URL is required")
+		}
+	case "subject":
+		if callback.Subject = f.CallbackSubject; f.CallbackSubject == "" {
+			wrong.Add("/callback", "The subject is required")
+		}
+	default:
+		return nil
+	}
+	return callback.Normal()
+}
+
+// strictObject reads an object; each error is a sentence for people.
+func strictObject(s string, into *object) error {
+	d := json.NewDecoder(bytes.NewReader([]byte(s)))
+	err := d.Decode(into)
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("is not JSON, in line %d: %s", 1+strings.Count(s[:min(int(syntax.Offset), len(s))], "\n"), strings.TrimPrefix(syntax.Error(), "json: "))
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("is not JSON: it ends too early")
+	case err != nil || *into == nil:
+		return errors.New(`must be a JSON object, such as {"channel_id": 12}`)
+	case d.More():
+		return errors.New("has something after the object's end")
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
+)
+
+type (
+	trialInput struct {
+		EventType optional[string]     `json:"event_type,omitzero" doc:"A known type; the first that the hook names, or that its patterns cover, if it is absent"`
+		Data      optional[rawJSON]    `json:"data,omitzero" doc:"The event's data; the type's example if it is absent"`
+		Hook      optional[hookObject] `json:"hook,omitzero" doc:"Fields that are not saved yet"`
+	}
+	trialOutput struct{ Body trialBody }
+	trialBody   struct {
+		Event       string      `json:"event" doc:"The id of the event that was made for the test"`
+		EventType   string      `json:"event_type"`
+		WebhookID   uuid.UUID   `json:"webhook_id" format:"uuid" doc:"The header webhook-id that was sent: a fresh one"`
+		RequestBody string      `json:"request_body" doc:"What was sent; empty where no request could be made"`
+		Attempt     attemptBody `json:"attempt" doc:"The request, without what is secret in it, and the receiver's answer"`
+	}
+)
+
+// hookObject is a hook inside of another body, judged as a hook's own body is.
+type hookObject struct{ rawJSON }
+
+func (h *hookObject) expects() string { return "a hook's fields" }
+
+// Schema is that of a hook's body.
+func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
+	return &huma.Schema{AnyOf: []*huma.Schema{schemaOf[hookInput](r)}}
+}
+
+func (s *server) registerTests() {
+	tag := []string{"Hooks"}
+	r := route{role: store.Editor, body: bodyOf[trialInput](s), optional: true, conflict: true, limit: usecase.TestTimeout}
+	const note = " It is signed, and logs in, as a delivery does, and has the header X-Whisperer-Test: true. It is sent once, " +
+		"whatever the hook's status, is not among the deliveries, and does not count for the hook's health."
+	register(s, r, huma.Operation{
+		OperationID: "test-hook", Method: http.MethodPost, Path: hooksPath + "{id}/test/", Tags: tag,
+		Summary:     "Send an example event to a hook now, and get the receiver's answer",
+		Description: "Fields in hook are tried without being saved." + note,
+	}, s.testHook)
+	r.optional, r.conflict = false, false
+	register(s, r, huma.Operation{
+		OperationID: "test-unsaved-hook", Method: http.MethodPost, Path: hooksPath + "test/", Tags: tag,
+		Summary:     "Send an example event to a hook that is not saved, and get the receiver's answer",
+		Description: "The member hook is the body that would create it." + note,
+	}, s.testUnsavedHook)
+}
+
+func (s *server) testHook(ctx context.Context, c *call, _ *hookGetInput) (*trialOutput, error) {
+	return s.test(ctx, c, &c.id)
+}
+
+func (s *server) testUnsavedHook(ctx context.Context, c *call, _ *noInput) (*trialOutput, error) {
+	return s.test(ctx, c, nil)
+}
+
+// test sends a test as the body wants it; id is nil for a hook that is not saved.
+func (s *server) test(ctx context.Context, c *call, id *uuid.UUID) (*trialOutput, error) {
+	var in trialInput
+	if len(c.body) > 0 {
+		if err := decodeBody(c.body, &in); err != nil {
+			return nil, err
+		}
+	}
+	t := usecase.Test{
+		ID: id, EventType: in.EventType.Optional, Data: value(in.Data, func(r rawJSON) json.RawMessage { return json.RawMessage(r) }),
+	}
+	if in.Hook.Given() {
+		var err error
+		if t.Change, err = readHookInput(in.Hook.Value.rawJSON, c.Tenant); err != nil {
+			invalid := &webhook.ValidationError{}
+			invalid.Collect("/hook", err)
+			return nil, invalid
+		}
+	}
+	tested, err := s.Cases.TestHook(ctx, &c.Caller, t)
+	if err != nil {
+		return nil, err
+	}
+	return &trialOutput{Body: trialBody{
+		Event: tested.Event.ID, EventType: tested.Event.Type, WebhookID: tested.Attempt.DeliveryID, RequestBody: string(tested.RequestBody),
+		Attempt: renderAttempt(c.mask.Attempt(tested.Attempt)),
+	}}, nil
+}

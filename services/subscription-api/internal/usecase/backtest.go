@@ -1,0 +1,106 @@
+package usecase
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+const (
+	// BacktestTimeout bounds a back-test.
+	BacktestTimeout = 6 * time.Second
+
+	// backtestRange is how far back a back-test goes when it is not said.
+	backtestRange = 24 * time.Hour
+	// maxBacktest is how many events a back-test looks at, and backtestSamples how many of either kind it keeps.
+	maxBacktest     = 10_000
+	backtestSamples = 10
+)
+
+// Backtest says which events a hook is tested on before it is saved, and what of the hook matters for that.
+type Backtest struct {
+	// EventTypes are types and patterns.
+	EventTypes []string
+	Config     json.RawMessage
+	// From and To are of when the events were published: a day before To and now where they are zero.
+	From, To time.Time
+}
+
+// Backtested is what a hook would have got.
+type Backtested struct {
+	*filter.Backtest
+
+	store.TimeRange
+	// Truncated says that there were more events than were looked at.
+	Truncated bool
+}
+
+// Backtest tells what a hook would have got of the newest events of its types.
+func (s *Service) Backtest(ctx context.Context, c *Caller, b Backtest) (Backtested, error) {
+	hook, r, err := b.read(c.Tenant)
+	if err != nil {
+		return Backtested{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, BacktestTimeout)
+	defer cancel()
+	out := Backtested{Backtest: filter.NewBacktest(&hook, backtestSamples), TimeRange: r}
+	out.Truncated, err = s.History.ScanEvents(ctx, c.Tenant, store.EventFilter{Range: r, EventTypes: hook.EventTypes}, maxBacktest, out.Take)
+	return out, err
+}
+
+func (b *Backtest) read(tenant string) (webhook.Hook, store.TimeRange, error) {
+	invalid := &webhook.ValidationError{}
+	hook := webhook.Hook{Tenant: tenant, Status: webhook.Active, EventTypes: webhook.CanonicalEventTypes(b.EventTypes)}
+	if len(hook.EventTypes) == 0 || len(hook.EventTypes) > webhook.MaxEventTypes {
+		invalid.Add("/event_types", "must name 1 to %d event types", webhook.MaxEventTypes)
+	}
+	for _, t := range hook.EventTypes {
+		if err := webhook.ValidatePattern(t); err != nil {
+			invalid.Add("/event_types", "%q %s", webhook.Clip(t), err)
+		}
+	}
+	var err error
+	if hook.Config, err = webhook.ParseConfig(b.Config); err != nil {
+		invalid.Collect("/config", err)
+	} else {
+		checkFilter(invalid, &hook, nil, nil)
+	}
+	r := store.TimeRange{From: b.From.UTC(), To: b.To.UTC()}
+	if r.To.IsZero() {
+		r.To = time.Now().UTC()
+	}
+	if r.From.IsZero() {
+		r.From = r.To.Add(-backtestRange)
+	}
+	for pointer, at := range map[string]time.Time{"/from": r.From, "/to": r.To} {
+		if !storable(at) {
+			invalid.Add(pointer, "must be between the years 2000 and 2200")
+		}
+	}
+	if !r.From.Before(r.To) {
+		invalid.Add("/from", "must be before to")
+	}
+	return hook, r, invalid.OrNil()
+}
+
+// checkFilter complains about a filter that cannot be compiled, or that costs too much, alone or together with those of the
+// tenant's hooks. It does not judge one that was there before and has not changed.
+func checkFilter(invalid *webhook.ValidationError, h, before *webhook.Hook, filters map[uuid.UUID]string) {
+	if h.Config.Filter == "" || before != nil && before.Config.Filter == h.Config.Filter {
+		return
+	}
+	delete(filters, h.ID)
+	var wrong *filter.Error
+	if err := filter.CheckBeside(h.Config.Filter, slices.Collect(maps.Values(filters))); errors.As(err, &wrong) {
+		invalid.Add("/config/filter", "%s", wrong)
+	}
+}

@@ -1,0 +1,371 @@
+package usecase
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
+)
+
+// Optional is a field of a change: absent (the zero value), null, or a value.
+type Optional[T any] struct {
+	Set   bool
+	Null  bool
+	Value T
+}
+
+// Given reports a value that is not null.
+func (o *Optional[T]) Given() bool { return o.Set && !o.Null }
+
+// Some is a field with a value.
+func Some[T any](value T) Optional[T] { return Optional[T]{Set: true, Value: value} }
+
+// Null is a field that is null.
+func Null[T any]() Optional[T] { return Optional[T]{Set: true, Null: true} }
+
+// HookChange are the fields of a hook that a caller sent: of a new hook, or those of a stored one that change.
+type HookChange struct {
+	Name                  Optional[string]
+	EventType, EventTypes Optional[[]string]
+	TargetURL             Optional[string]
+	NotificationType      Optional[string]
+	SecretKey, APIKey     Optional[string]
+	AdditionalHeaders     Optional[map[string]string]
+	Callback              Optional[*webhook.Callback]
+	RetryCountdownConfig  Optional[json.RawMessage]
+	// Config may have auth and tls as they are shown: their stored secrets stay then. Where KeepAuth or KeepTLS are set, Config
+	// has none, and the stored ones stay.
+	Config            Optional[json.RawMessage]
+	KeepAuth, KeepTLS bool
+	IsActive          Optional[bool]
+	Status            Optional[string]
+	// Settings are the fields that have no place above and only a description (webhook.Fields), by name.
+	Settings map[string]json.RawMessage
+	// ReadOnly are fields that nobody can change, by name: they may be sent back as they were read.
+	ReadOnly map[string]Optional[json.RawMessage]
+	// Replace says that absent fields get their defaults, except for what a reader never sees, the secret and the API key, and the
+	// status.
+	Replace bool
+	// Unreadable is what was sent for fields and cannot be read. These fields are absent.
+	Unreadable webhook.ValidationError
+}
+
+// hookEdit applies a change to hooks. It has what had to be looked up before.
+type hookEdit struct {
+	*HookChange
+
+	urls  egress.Policy
+	types []catalogue.Type // that are known
+	// filters are those of the tenant's hooks.
+	filters map[uuid.UUID]string
+
+	before  *webhook.Hook // the hook as it is stored; nil for a new one
+	invalid *webhook.ValidationError
+	kept    webhook.Kept // the secrets that were not sent
+}
+
+// newEdit looks up what the change cannot be judged without. The tenant's filters, which count together, are looked up where the
+// change is to be saved.
+func (s *Service) newEdit(ctx context.Context, tenant string, change *HookChange, save bool) (*hookEdit, error) {
+	e := &hookEdit{HookChange: change, urls: s.URLs}
+	var err error
+	if e.types = catalogue.All(); !change.builtIn() {
+		if e.types, err = s.KnownTypes(ctx, tenant); err != nil {
+			return nil, err
+		}
+	}
+	if config, err := webhook.ParseConfig(change.Config.Value); save && err == nil && config.Filter != "" {
+		if e.filters, err = s.Hooks.Filters(ctx, tenant); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// builtIn reports whether every event type that is named is a built-in one or a pattern, so that nobody has to be asked.
+func (c *HookChange) builtIn() bool {
+	for _, name := range slices.Concat(c.EventType.Value, c.EventTypes.Value) {
+		name = webhook.NormalizeEventType(name)
+		if _, found := catalogue.Find(name); !found && webhook.ValidateEventType(name) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// create makes the hook of a change that has all of it.
+func (e *hookEdit) create(tenant string) (webhook.Hook, error) {
+	h := webhook.Hook{Tenant: tenant, Status: webhook.Active}
+	return h, e.edit(&h)
+}
+
+// apply changes a stored hook.
+func (e *hookEdit) apply(h *webhook.Hook) error {
+	before := *h
+	e.before = &before
+	return e.edit(h)
+}
+
+// edit writes the fields that were sent to the hook. The error is a *webhook.ValidationError with every field that is wrong.
+func (e *hookEdit) edit(h *webhook.Hook) error {
+	e.invalid = &webhook.ValidationError{}
+	e.kept = webhook.Kept{APIKey: !e.APIKey.Set, Headers: !e.AdditionalHeaders.Set, Auth: !e.Config.Set, TLS: !e.Config.Set}
+	if e.before == nil || e.Replace {
+		h.Name, h.NotificationType = "", webhook.NotificationREST
+		h.Headers, h.Callback, h.RetryConfig = nil, nil, nil
+		e.setConfig(h, nil)
+	}
+	e.checkReadOnly()
+	e.setEventTypes(h)
+	e.setTexts(h)
+	e.setSecrets(h)
+	if e.Callback.Set {
+		h.Callback = e.Callback.Value
+	}
+	if e.RetryCountdownConfig.Set {
+		h.RetryConfig = e.RetryCountdownConfig.Value
+	}
+	if e.Config.Set {
+		e.setConfig(h, e.Config.Value)
+	}
+	e.setSettings(h)
+	e.setStatus(h)
+	h.Trim()
+	err := h.Validate()
+	e.nameEventTypes(err)
+	e.invalid.Collect("", e.news(err))
+	e.invalid.Fields = e.firstOfEach()
+	e.check(h)
+	return e.invalid.OrNil()
+}
+
+// news leaves out what is wrong with the stored hook already, in a part that this change does not touch: a hook from before a rule
+// can still be paused or renamed.
+func (e *hookEdit) news(err error) error {
+	found, ok := err.(*webhook.ValidationError) //nolint:errorlint // Validate returns it as it is
+	touched := e.Config.Set || e.AdditionalHeaders.Set || e.APIKey.Set || e.SecretKey.Set || e.Replace
+	if !ok || e.before == nil || touched {
+		return err
+	}
+	before, _ := e.before.Validate().(*webhook.ValidationError) //nolint:errorlint // as above
+	if before == nil {
+		return err
+	}
+	found.Fields = slices.DeleteFunc(found.Fields, func(f webhook.FieldError) bool { return slices.Contains(before.Fields, f) })
+	return found.OrNil()
+}
+
+// firstOfEach are the errors so far, one for each pointer: what could not be read is not judged, too.
+func (e *hookEdit) firstOfEach() []webhook.FieldError {
+	seen := map[string]bool{}
+	for _, f := range e.Unreadable.Fields {
+		seen[f.Pointer] = true
+	}
+	return append(slices.Clone(e.Unreadable.Fields), slices.DeleteFunc(e.invalid.Fields, func(f webhook.FieldError) bool {
+		before := seen[f.Pointer]
+		seen[f.Pointer] = true
+		return before
+	})...)
+}
+
+// typesPointer is that of the field by which the caller sent the event types.
+func (e *hookEdit) typesPointer() string {
+	if e.EventTypes.Given() {
+		return "/event_types"
+	}
+	return "/event_type"
+}
+
+// nameEventTypes lets errors of the event types point at the field that the caller sent.
+func (e *hookEdit) nameEventTypes(err error) {
+	invalid, ok := err.(*webhook.ValidationError) //nolint:errorlint // Validate returns it as it is
+	if !ok {
+		return
+	}
+	for i := range invalid.Fields {
+		if invalid.Fields[i].Pointer == "/event_types" {
+			invalid.Fields[i].Pointer = e.typesPointer()
+		}
+	}
+}
+
+// setEventTypes takes event_type, event_types, or both. Of a whole hook that was read, changed and written back, the spelling that
+// differs from what is stored is the change.
+func (e *hookEdit) setEventTypes(h *webhook.Hook) {
+	one, many := webhook.CanonicalEventTypes(e.EventType.Value), webhook.CanonicalEventTypes(e.EventTypes.Value)
+	switch {
+	case e.EventType.Given() && e.EventTypes.Given():
+		h.EventTypes = e.agreedTypes(one, many)
+	case e.EventType.Given():
+		h.EventTypes = one
+	case e.EventTypes.Given():
+		h.EventTypes = many
+	case e.before == nil || e.Replace:
+		e.invalid.Add("/event_type", "is required: give event_type or event_types")
+	}
+}
+
+func (e *hookEdit) agreedTypes(one, many []string) []string {
+	same := slices.Equal(one, many)
+	first := len(one) == 1 && len(many) > 0 && one[0] == many[0]
+	switch {
+	case same || first:
+		return many
+	case e.Replace && slices.Equal(many, e.before.EventTypes):
+		return one
+	case e.Replace && len(e.before.EventTypes) > 0 && slices.Equal(one, e.before.EventTypes[:1]):
+		return many
+	}
+	e.invalid.Add("/event_type", "does not agree with event_types: give one of them")
+	return many
+}
+
+func (e *hookEdit) setTexts(h *webhook.Hook) {
+	switch {
+	case e.TargetURL.Given():
+		h.TargetURL = e.TargetURL.Value
+	case e.TargetURL.Null || e.before == nil || e.Replace:
+		e.invalid.Add("/target_url", "is required")
+	}
+	if e.Name.Set {
+		h.Name = e.Name.Value
+	}
+	if e.NotificationType.Given() {
+		h.NotificationType = strings.ToLower(e.NotificationType.Value)
+	}
+}
+
+func (e *hookEdit) setSecrets(h *webhook.Hook) {
+	if e.SecretKey.Set {
+		switch secret := e.SecretKey.Value; {
+		case secret == "":
+			h.Secrets = nil
+		case len(h.Secrets) == 0 || h.Secrets[0].Value != secret:
+			e.invalid.Collect("", checkKey(secret))
+			h.Secrets = []webhook.Secret{{Value: secret}}
+		}
+	}
+	if e.APIKey.Set {
+		h.APIKey = e.APIKey.Value
+	}
+	if e.AdditionalHeaders.Set {
+		h.Headers = e.AdditionalHeaders.Value
+	}
+}
+
+// placed are the names of the fields that have a place in HookChange.
+var placed = []string{
+	"name", "event_type", "event_types", "target_url", "notification_type", "secret_key", "api_key", "additional_headers", "callback",
+	"retry_countdown_config", "config", "is_active", "status",
+}
+
+// setSettings sets the fields that only their descriptions know.
+func (e *hookEdit) setSettings(h *webhook.Hook) {
+	for _, f := range webhook.Fields() {
+		raw, sent := e.Settings[f.Name]
+		if f.Plain() && !slices.Contains(placed, f.Name) && (sent || e.before == nil || e.Replace) {
+			e.invalid.Collect("/"+f.Name, f.Set(h, raw))
+		}
+	}
+}
+
+func (e *hookEdit) setConfig(h *webhook.Hook, raw json.RawMessage) {
+	if e.before != nil {
+		raw, e.kept.Auth, e.kept.TLS = restoreSecrets(raw, &e.before.Config)
+	}
+	config, err := webhook.ParseConfig(raw)
+	if err != nil {
+		e.invalid.Collect("/config", err)
+		return
+	}
+	if e.before != nil && config.Auth != nil && !e.kept.Auth {
+		e.invalid.Collect("", config.Auth.CheckChanged())
+	}
+	if e.before != nil && e.KeepAuth {
+		config.Auth, e.kept.Auth = e.before.Config.Auth, true
+	}
+	if e.before != nil && e.KeepTLS {
+		config.TLS, e.kept.TLS = e.before.Config.TLS, true
+	}
+	h.Config = config
+}
+
+// setStatus takes is_active and status. People set active and paused; disabled is ours.
+func (e *hookEdit) setStatus(h *webhook.Hook) {
+	now := h.Status
+	wanted, word := now, webhook.HookStatus(strings.ToLower(e.Status.Value))
+	switch {
+	case e.Status.Given() && e.IsActive.Given():
+		wanted = e.agreedStatus(now, word, e.IsActive.Value)
+	case e.Status.Given():
+		wanted = word
+	case e.IsActive.Given() && e.IsActive.Value:
+		wanted = webhook.Active
+	case e.IsActive.Given() && now == webhook.Active:
+		wanted = webhook.Paused
+	}
+	if wanted == now {
+		return
+	}
+	if wanted != webhook.Active && wanted != webhook.Paused {
+		e.invalid.Add("/status", "can be set to active or paused")
+		return
+	}
+	h.Status, h.DisabledReason = wanted, ""
+}
+
+func (e *hookEdit) agreedStatus(now, word webhook.HookStatus, active bool) webhook.HookStatus {
+	switch {
+	case active == (word == webhook.Active):
+		return word
+	case e.Replace && word == now && active:
+		return webhook.Active
+	case e.Replace && word == now:
+		return webhook.Paused
+	case e.Replace && active == (now == webhook.Active):
+		return word
+	}
+	e.invalid.Add("/is_active", "does not agree with status: give one of them")
+	return now
+}
+
+// check adds what is wrong beyond the rules that need no look-up, and gives the hook its canonical URL.
+func (e *hookEdit) check(h *webhook.Hook) {
+	for _, t := range h.EventTypes {
+		stored := e.before != nil && slices.Contains(e.before.EventTypes, t)
+		known := slices.ContainsFunc(e.types, func(k catalogue.Type) bool { return k.Name == t })
+		if !stored && !known && webhook.ValidateEventType(t) == nil {
+			addUnknownType(e.invalid, e.typesPointer(), t, e.types)
+		}
+	}
+	var wrongURL error
+	if e.TargetURL.Given() {
+		var canonical string
+		if canonical, wrongURL = e.urls.CheckURL(e.TargetURL.Value); canonical != "" {
+			h.TargetURL = canonical
+		}
+	}
+	if e.before != nil {
+		e.invalid.Collect("", webhook.CheckKept(e.before, h, e.kept))
+	}
+	if !slices.ContainsFunc(e.invalid.Fields, func(f webhook.FieldError) bool { return f.Pointer == "/target_url" }) {
+		e.invalid.Collect("/target_url", wrongURL)
+	}
+	if e.Callback.Given() && e.Callback.Value != nil && e.Callback.Value.URL != "" {
+		_, err := e.urls.CheckURL(e.Callback.Value.URL)
+		e.invalid.Collect("/callback/url", err)
+	}
+	if auth := h.Config.Auth; auth != nil && e.Config.Given() {
+		if field, target := auth.Login(); target != "" {
+			_, err := e.urls.CheckURL(target)
+			e.invalid.Collect("/config/auth/"+field, err)
+		}
+	}
+	checkFilter(e.invalid, h, e.before, e.filters)
+}

@@ -1,0 +1,127 @@
+package usecase
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+const (
+	// DefaultReplayRate is in deliveries a second.
+	DefaultReplayRate = 100
+	// ReplayTimeout bounds counting what a replay is of.
+	ReplayTimeout = 15 * time.Second
+
+	maxReplayRate   = 10_000 // deliveries a second
+	maxReplayReason = 500    // bytes
+)
+
+// Replay says which of a hook's deliveries are to be sent again.
+type Replay struct {
+	// From and To are of when the events were published. To is a minute ago at the latest, which the zero time means too.
+	From, To time.Time
+	// EventTypes are types and patterns; none for all.
+	EventTypes []string
+	States     []webhook.DeliveryState
+	// IncludeMissing adds the events that the hook wants and that caused no delivery to it.
+	IncludeMissing bool
+	// Rate is in deliveries a second.
+	Rate   int
+	Reason string
+}
+
+// NewReplay is a replay of dead deliveries at the default rate.
+func NewReplay() Replay {
+	return Replay{States: []webhook.DeliveryState{webhook.Dead}, Rate: DefaultReplayRate}
+}
+
+// CountReplay returns what BeginReplay would begin, with its Total. No reason is needed, and the hook may be disabled.
+func (s *Service) CountReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Replay) (store.NewJob, error) {
+	n, invalid := r.job(c.Tenant, hook)
+	if err := invalid.OrNil(); err != nil {
+		return n, err
+	}
+	if _, err := s.Hooks.Hook(ctx, c.Tenant, hook); err != nil {
+		return n, err
+	}
+	var err error
+	n.Total, err = s.Jobs.CountReplay(ctx, n.Replay)
+	return n, err
+}
+
+// BeginReplay counts and begins a replay. The errors are *store.ReplayError where the hook is disabled or has a job that is not
+// finished, and webhook.ErrNotFound.
+func (s *Service) BeginReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Replay) (store.Job, error) {
+	n, invalid := r.job(c.Tenant, hook)
+	if n.Reason == "" {
+		invalid.Add("/reason", "must have 1 to %d bytes", maxReplayReason)
+	}
+	if err := invalid.OrNil(); err != nil {
+		return store.Job{}, err
+	}
+	h, err := s.Hooks.Hook(ctx, c.Tenant, hook)
+	switch {
+	case err != nil:
+		return store.Job{}, err
+	case h.Status == webhook.Disabled:
+		return store.Job{}, &store.ReplayError{Reason: "The hook is disabled: resume it first."}
+	}
+	if n.Total, err = s.Jobs.CountReplay(ctx, n.Replay); err != nil {
+		return store.Job{}, err
+	}
+	return s.Jobs.CreateJob(ctx, c.Actor(), n)
+}
+
+// job is the replay as it is stored, and what is wrong with it.
+func (r *Replay) job(tenant string, hook uuid.UUID) (store.NewJob, *webhook.ValidationError) {
+	invalid := &webhook.ValidationError{}
+	n := store.NewJob{Reason: r.Reason, Rate: r.Rate, Replay: store.Replay{
+		Tenant: tenant, HookID: hook, IncludeMissing: r.IncludeMissing, EventTypes: webhook.CanonicalEventTypes(r.EventTypes),
+		Range: store.TimeRange{From: r.From.UTC(), To: time.Now().Add(-store.Settled)},
+	}}
+	if !r.To.IsZero() && r.To.Before(n.Range.To) {
+		n.Range.To = r.To.UTC()
+	}
+	switch {
+	case r.From.IsZero():
+		invalid.Add("/from", "is required")
+	case !storable(n.Range.From):
+		invalid.Add("/from", "must be after the year 2000")
+	case !n.Range.From.Before(n.Range.To):
+		invalid.Add("/from", "must be before to, and more than a minute ago")
+	}
+	if n.Rate < 1 || n.Rate > maxReplayRate {
+		invalid.Add("/rate", "must be a whole number from 1 to %d", maxReplayRate)
+	}
+	if len(n.Reason) > maxReplayReason {
+		invalid.Add("/reason", "must have 1 to %d bytes", maxReplayReason)
+	}
+	if len(n.EventTypes) > webhook.MaxEventTypes {
+		invalid.Add("/event_types", "must name at most %d event types", webhook.MaxEventTypes)
+	}
+	for _, t := range n.EventTypes {
+		if err := webhook.ValidatePattern(t); err != nil {
+			invalid.Add("/event_types", "%q %s", webhook.Clip(t), err)
+		}
+	}
+	for _, state := range r.States {
+		if state == webhook.Cancelled || !slices.Contains(webhook.DeliveryStates(), state) {
+			invalid.Add("/states", "must be of dead, delivered, waiting, parked")
+			break
+		}
+		if !slices.Contains(n.States, state) {
+			n.States = append(n.States, state)
+		}
+	}
+	return n, invalid
+}
+
+// Recovery counts what a hook missed while it was disabled last, and says which replay recovers it.
+func (s *Service) Recovery(ctx context.Context, c *Caller, hook uuid.UUID) (store.Recovery, error) {
+	return s.Jobs.Recovery(ctx, c.Tenant, hook)
+}
