@@ -207,7 +207,7 @@ func TestWhatIsWrongIsSaidAtItsField(t *testing.T) {
 		{"name", "a\x01b", "name", "printable text"},
 		{"target_url", "", "target_url", "This is required."},
 		{"target_url", "ftp://example.com/", "target_url", "This must begin with http:// or https://."},
-		{"target_url", "http://169.254.169.254/", "target_url", "may not be sent to"},
+		{"target_url", "http://169.254.169.254/", "target_url", "private addresses need WHISPERER_EGRESS_ALLOW"},
 		{"target_url", "javascript:alert(1)", "target_url", "This must begin with"},
 		{"event_types", "package.create", "event_types", "the nearest are"},
 		{"event_types", "a..b", "event_types", "is not an event type"},
