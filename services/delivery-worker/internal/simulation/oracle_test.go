@@ -143,6 +143,9 @@ func (w *world) check(h *hookStory, e *event, due *webhook.Due, a *arrival) {
 			w.wrong("%s comes %s early", what, last.next.Sub(a.at))
 		}
 	}
+	if now := w.database.hooks[h.id]; now == nil || now.Status == webhook.Disabled { // what is missing has ended with it
+		h.strict = false
+	}
 	if h.strict && !w.jumped && due.Hook.Config.Ordering != webhook.OrderNone {
 		w.checkOrder(what, h, e, due.Hook.Config.Ordering)
 	}

@@ -65,7 +65,7 @@ func (w *world) run() {
 		w.act()
 	}
 	w.mend()
-	<-time.After(2 * time.Second) // who was stale learns of it
+	<-time.After(6 * time.Second) // who was stale learns of it
 	var left []string
 	for range 600 {
 		if left = w.idle(); len(left) == 0 {

@@ -364,7 +364,7 @@ func (w *worker) watch(ctx context.Context, known chan struct{}) {
 			case <-w.wake:
 			case asked = <-w.refresh:
 			case <-ctx.Done():
-				return
+				continue // which ends it
 			}
 		}
 		if w.stale.Load() && !first {
