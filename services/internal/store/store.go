@@ -167,6 +167,6 @@ func migrator(url string) (*goose.Provider, func(), error) {
 	return p, func() { _ = db.Close() }, nil
 }
 
-func (c *core) hooks() *HookStore { return &HookStore{c} }
+func (d *core) hooks() *HookStore { return &HookStore{d} }
 
-func (c *core) history() *HistoryStore { return &HistoryStore{c} }
+func (d *core) history() *HistoryStore { return &HistoryStore{d} }

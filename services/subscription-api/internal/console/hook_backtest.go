@@ -34,8 +34,9 @@ type backtestSample struct {
 // backtest tests what the form says so far on the last day's events.
 func (c *console) backtest(ctx context.Context, v *visit) (reply, error) {
 	form := readHookForm(v.posted)
+	judged := hookForm{Filter: form.Filter, Own: form.Own} // the rest of the form may be half filled in
 	wrong := webhook.ValidationError{}
-	b := usecase.Backtest{EventTypes: form.eventTypes(), Config: form.config(&wrong)}
+	b := usecase.Backtest{EventTypes: form.eventTypes(), Config: judged.config(&wrong)}
 	body := backtestBody{}
 	if len(b.EventTypes) == 0 {
 		body.Problem = "Choose event types first."

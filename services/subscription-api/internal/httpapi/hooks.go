@@ -91,7 +91,7 @@ func (s *server) registerHooks() {
 	}, s.setStatus(webhook.Active))
 }
 
-func (s *server) getHook(ctx context.Context, c *call, in *hookGetInput) (*hookOutput, error) {
+func (s *server) getHook(ctx context.Context, c *call, _ *hookGetInput) (*hookOutput, error) {
 	h, err := s.Cases.Hook(ctx, &c.Caller, c.id)
 	return show(c)(usecase.Changed{Hook: h}, err)
 }
