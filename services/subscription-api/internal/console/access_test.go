@@ -64,7 +64,7 @@ func TestRolesAreHonoured(t *testing.T) {
 		a := viewer.get(t, path)
 		require.Equal(t, http.StatusOK, a.status, path)
 		shown := main.FindString(a.text)
-		for _, offer := range []string{`method="post" action="` + its.hook, ">Edit<", ">Delete…<", ">Send test<", ">Try all again…<", ">Count first<", "New Webhook", ">Retry now<", ">Pause<"} {
+		for _, offer := range []string{`method="post" action="` + its.hook, ">Edit<", ">Delete…<", ">Send test<", ">Retry all matching…<", ">Count first<", "New Webhook", ">Retry now<", ">Pause<"} {
 			require.NotContains(t, shown, offer, path)
 		}
 		require.NotContains(t, a.text, "/console/tokens/")
@@ -116,7 +116,7 @@ func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 		require.NotContains(t, p.get(t, path).text, "only-e-1", path)
 	}
 	require.NotContains(t, p.get(t, "/console/deliveries/?hook="+its.hookID.String()).text, "only-e-1")
-	require.Contains(t, p.get(t, "/console/deliveries/retry?wait=1&hook="+its.hookID.String()).text, "Nothing to be tried again")
+	require.Contains(t, p.get(t, "/console/deliveries/retry?wait=1&hook="+its.hookID.String()).text, "Nothing to retry")
 	p.post(t, "/console/hooks/status", "status", "pause", "all", "yes", "sure", "yes")
 	p.post(t, "/console/hooks/status", "status", "pause", "hook", its.hookID.String(), "sure", "yes")
 	p.post(t, "/console/deliveries/retry?hook="+its.hookID.String())

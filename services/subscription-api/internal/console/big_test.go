@@ -56,12 +56,12 @@ func TestARareTypeIsLookedForAFewRowsAtATime(t *testing.T) {
 			require.Equal(t, http.StatusOK, page.status)
 			next := older.FindStringSubmatch(page.text)
 			if more = next != nil; more {
-				require.Contains(t, page.text, "matches so far")
-				require.Contains(t, page.text, "Looked as far as")
+				require.Contains(t, page.text, "match so far")
+				require.Contains(t, page.text, "Searched back to")
 				query = next[1]
 			} else {
-				require.Contains(t, page.text, "matches.")
-				require.NotContains(t, page.text, "Looked as far as")
+				require.Contains(t, page.text, "match.")
+				require.NotContains(t, page.text, "Searched back to")
 			}
 		}
 		require.Greater(t, pages, 1, list)

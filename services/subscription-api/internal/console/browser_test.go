@@ -71,7 +71,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 		chromedp.WaitNotPresent(chromedp.CSS("#wrong-target_url span")), chromedp.SendKeys(chromedp.CSS(`input[value="package.created"]`), " "),
 		chromedp.Evaluate[chromedp.Void](`document.getElementById("choice").value = "linear"`),
 		chromedp.SendKeys(chromedp.ID("linear_base"), "60"), chromedp.SendKeys(chromedp.ID("max_retries"), "7"))
-	require.Eventually(t, func() bool { return strings.Contains(b.text(t, "#timetable"), " 7 more times") }, stepLimit, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(b.text(t, "#timetable"), "retried 7 times") }, stepLimit, 50*time.Millisecond)
 
 	far.status.Store(http.StatusTeapot)
 	b.do(t, press(chromedp.ID("send-test")), chromedp.WaitVisible(chromedp.CSS("#tried .sides")))
@@ -95,7 +95,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	far.status.Store(http.StatusOK)
 	b.do(t, chromedp.Click(chromedp.CSS(`.tabs a[href$="/test"]`)), chromedp.WaitVisible(chromedp.ID("data")), press(chromedp.CSS("main form .primary")),
 		chromedp.WaitVisible(chromedp.CSS(".notice.good")))
-	require.Contains(t, b.text(t, ".notice.good"), "The receiver took it: 200 OK")
+	require.Contains(t, b.text(t, ".notice.good"), "Delivered: 200 OK")
 
 	b.failAndRetry(t, w, &h)
 	b.rotatePauseAndReplay(t, w, &h)
@@ -137,7 +137,7 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 	b.do(t, chromedp.Navigate(page), press(chromedp.CSS(`form[action$="/rotate"] button`)), chromedp.WaitVisible(chromedp.ID("secret")))
 	require.NotEqual(t, h.Secrets[0].Value, b.text(t, "#secret"))
 	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), press(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.paused")))
-	require.Contains(t, b.text(t, ".notice"), "What comes for it is kept")
+	require.Contains(t, b.text(t, ".notice"), "New deliveries are parked")
 	b.do(t, press(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
 
 	var facts []*whispererv1.DeliveryFact
@@ -149,9 +149,9 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 	_, err := w.db.DisableHook(t.Context(), "worker", h.ID, nil, "All attempts failed for 5 days.")
 	require.NoError(t, err)
 	b.do(t, chromedp.Navigate(page), press(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitReady(chromedp.CSS(`[name="recover"]`)))
-	require.Contains(t, b.text(t, ".notice"), "While it was disabled, events went past it")
+	require.Contains(t, b.text(t, ".notice"), "It missed events while it was disabled")
 	b.do(t, chromedp.Navigate(page+"replay"), press(chromedp.CSS(`button[value="count"]`)), chromedp.WaitVisible(chromedp.ID("reason")))
-	require.Contains(t, b.text(t, "main h2"), "3 deliveries to be sent")
+	require.Contains(t, b.text(t, "main h2"), "3 deliveries to send")
 	b.do(t, chromedp.SendKeys(chromedp.ID("reason"), "It was down"), press(chromedp.CSS(`button[value="begin"]`)), chromedp.WaitVisible(chromedp.ID("bar")))
 	require.Contains(t, b.text(t, "#progress"), "0 of 3")
 	ctx, stop := context.WithCancel(t.Context())
@@ -173,7 +173,7 @@ func TestTheKeyboardSuffices(t *testing.T) {
 	b := newTab(t)
 	b.signIn(t, w, w.operator)
 	b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.KeyEvent("\t"))
-	require.Equal(t, "Skip to the content", get(t, b, chromedp.Evaluate[string](`document.activeElement.textContent`)))
+	require.Equal(t, "Skip to content", get(t, b, chromedp.Evaluate[string](`document.activeElement.textContent`)))
 	require.NotEqual(t, "none", get(t, b, chromedp.Evaluate[string](`getComputedStyle(document.activeElement).outlineStyle`)))
 	b.do(t, chromedp.KeyEvent("\r"), chromedp.KeyEvent("\t"), chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.ID("target_url")))
 	b.quiet(t, "keyboard")
@@ -188,11 +188,11 @@ func TestWhatIsTickedStaysTickedWhenTheFiguresCome(t *testing.T) {
 	b := newTab(t)
 	b.signIn(t, w, w.operator)
 	b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.WaitReady(chromedp.CSS("main h1")), chromedp.WaitNotPresent(chromedp.CSS("[data-pending]")),
-		chromedp.SendKeys(chromedp.CSS(`input[aria-label="Tick south"]`), " "),
+		chromedp.SendKeys(chromedp.CSS(`input[aria-label="Select south"]`), " "),
 		chromedp.Evaluate[chromedp.Void](`document.getElementById("counts").dataset.old = "yes";
 			htmx.ajax("GET", location.href, {target: "#counts", select: "#counts", swap: "outerHTML"})`), // as the page itself does once
 		chromedp.WaitNotPresent(chromedp.CSS("[data-old]")))
-	require.Equal(t, []string{"Tick south"}, get(t, b, chromedp.Evaluate[[]string](
+	require.Equal(t, []string{"Select south"}, get(t, b, chromedp.Evaluate[[]string](
 		`[...document.querySelectorAll("#counts input:checked")].map((box) => box.ariaLabel)`)))
 }
 

@@ -53,7 +53,7 @@ func TestAReplayIsCountedBeforeItBegins(t *testing.T) {
 	form := []string{"span", "24h", "state", "dead", "rate", "50"}
 	a := p.post(t, path, append(form, "step", "count")...)
 	require.Equal(t, http.StatusOK, a.status)
-	require.Contains(t, a.text, "2 deliveries to be sent")
+	require.Contains(t, a.text, "2 deliveries to send")
 	a = p.post(t, path, append(form, "step", "begin")...)
 	require.Equal(t, http.StatusUnprocessableEntity, a.status)
 	require.Contains(t, a.text, "kept with the replay")
@@ -75,7 +75,7 @@ func TestAReplayIsCountedBeforeItBegins(t *testing.T) {
 	require.Equal(t, http.StatusConflict, a.status)
 	require.Contains(t, a.text, "has a job that is not finished")
 	require.Equal(t, http.StatusBadRequest, p.post(t, job, "do", "explode").status)
-	for _, step := range []struct{ do, says string }{{"pause", "It waits until you resume it"}, {"resume", "left."}, {"cancel", "is sent."}} {
+	for _, step := range []struct{ do, says string }{{"pause", "Paused until you resume it"}, {"resume", "left."}, {"cancel", "are still sent."}} {
 		require.Equal(t, http.StatusSeeOther, p.post(t, job, "do", step.do).status)
 		require.Contains(t, p.get(t, job).text, step.says)
 	}
@@ -95,7 +95,7 @@ func TestAllThatAListShowsIsTriedAgain(t *testing.T) {
 	}
 	require.Contains(t, p.get(t, "/console/deliveries/?status=5xx").text, `href="/console/deliveries/retry?status=5xx"`)
 	a := p.get(t, "/console/deliveries/retry?wait=1&status=5xx&hook="+h.ID.String())
-	require.Contains(t, a.text, "Try 2 deliveries again?")
+	require.Contains(t, a.text, "Retry 2 deliveries?")
 	require.Contains(t, a.text, "to north")
 	a = p.post(t, "/console/deliveries/retry?status=5xx&hook="+h.ID.String())
 	require.Equal(t, http.StatusSeeOther, a.status)

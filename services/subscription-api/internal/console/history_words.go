@@ -93,7 +93,7 @@ func classText(class webhook.ErrorClass) string {
 	case webhook.ClassProtocol:
 		return "answer is no HTTP"
 	case webhook.ClassForbidden:
-		return "address is one that webhooks may not be sent to"
+		return "address is blocked"
 	case webhook.ClassHeaders:
 		return "headers of the answer are too large"
 	case webhook.ClassRequest:

@@ -103,7 +103,7 @@ func TestTheListIsFilteredAndPaged(t *testing.T) {
 
 	page := p.get(t, "/console/hooks/?search=hook+007").text
 	require.Len(t, names.FindAllString(page, -1), 1)
-	require.Contains(t, p.get(t, "/console/hooks/?status=disabled").text, "No webhook matches")
+	require.Contains(t, p.get(t, "/console/hooks/?status=disabled").text, "No webhooks match")
 	for _, place := range []string{"?after=garbage", "?before=_1", "?sort=activity&after=" + uuid.NewString() + "_x", "?after=" + uuid.NewString() + "_99999999999999999999", "?after=" + uuid.NewString() + "_9223372036854775807"} {
 		require.Contains(t, p.get(t, "/console/hooks/"+place).text, "hook 119", place)
 	}

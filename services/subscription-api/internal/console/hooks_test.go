@@ -195,7 +195,7 @@ func TestASecretIsReplacedWithoutAGap(t *testing.T) {
 	require.Len(t, stored.Secrets, 2)
 	require.Contains(t, unescape(a.text), stored.Secrets[0].Value)
 	require.NotContains(t, a.text, stored.Secrets[1].Value)
-	require.Contains(t, a.text, "The old secret signs, too, until")
+	require.Contains(t, a.text, "signed with both secrets")
 	require.Equal(t, h.Secrets[0].Value, stored.Secrets[1].Value)
 }
 
@@ -261,10 +261,10 @@ func TestWhileOneTypesOnlyWhatIsThereIsJudged(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.status)
 	require.Empty(t, slot(a, "target_url"))
 	require.Empty(t, slot(a, "event_types"))
-	require.Contains(t, a.text, "9 more times")
+	require.Contains(t, a.text, "<strong>9 times</strong>")
 	a = p.post(t, "/console/hooks/check", "target_url", "htp:", "choice", "linear", "linear_base", "60", "linear_limit", "10m", "max_retries", "3")
 	require.Contains(t, slot(a, "target_url"), "must begin with http")
-	require.Contains(t, a.text, "<strong>3 more times</strong>")
+	require.Contains(t, a.text, "<strong>3 times</strong>")
 	require.Contains(t, a.text, "6 min after the first attempt")
 	a = p.post(t, "/console/hooks/check", "choice", "linear")
 	require.Contains(t, a.text, "Fill in the schedule")

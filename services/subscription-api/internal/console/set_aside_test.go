@@ -28,7 +28,7 @@ func TestWhatIsSetAsideIsShownAndPutBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.signIn(t, w.operator)
-	require.Contains(t, p.get(t, asidePage).text, "is recorded, or being recorded")
+	require.Contains(t, p.get(t, asidePage).text, "accepted every ledger entry")
 	require.NotContains(t, p.get(t, "/console/").text, "set aside")
 	require.Contains(t, p.get(t, "/console/system/").text, "nothing is set aside")
 	w.setAside(t, 60)

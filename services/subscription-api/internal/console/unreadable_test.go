@@ -44,8 +44,8 @@ func TestAHookThatCannotBeReadIsMarkedAndHidesNoOther(t *testing.T) {
 		page := p.get(t, path)
 		require.Equal(t, http.StatusOK, page.status)
 		require.Contains(t, page.text, "Cannot be read:")
-		require.Contains(t, page.text, "or mend its row")
-		require.NotContains(t, page.text, "Replace the secret")
+		require.Contains(t, page.text, "or repair its row")
+		require.NotContains(t, page.text, "Rotate the secret")
 		for _, tab := range []string{"edit", "test", "replay", "integrate", "changes"} {
 			got := p.get(t, path+tab)
 			require.Contains(t, []int{http.StatusOK, http.StatusConflict}, got.status, tab)

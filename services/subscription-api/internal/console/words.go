@@ -59,7 +59,7 @@ func doneText(done, n string) string {
 	case "deleted":
 		return "The webhook was deleted."
 	case "paused":
-		return "The webhook is paused. What comes for it is kept until you resume it."
+		return "The webhook is paused. New deliveries are parked until you resume it."
 	case "resumed":
 		return "The webhook is active. What was kept for it is being delivered."
 	case "paused-some":
