@@ -99,7 +99,7 @@ func (f *filters) store(ctx context.Context) {
 	}
 	untold, err := f.db.AddFilterFailures(ctx, failures)
 	if err != nil {
-		f.log.Warn("failures of filters could not be written, and will be again", zap.Int("hooks", len(list)), zap.Error(err))
+		f.log.Warn("failed to record filter failures, retrying", zap.Int("hooks", len(list)), zap.Error(err))
 		f.keep(list)
 		return
 	}
@@ -124,7 +124,7 @@ func (f *filters) keep(list map[uuid.UUID]*failing) {
 // tell warns of a hook, once a day.
 func (f *filters) tell(ctx context.Context, of *failing) {
 	log := f.log.With(zap.Stringer("hook_id", of.hook.ID), zap.String("tenant", of.hook.Tenant))
-	log.Warn("a hook's filter cannot be evaluated for some events, which are not delivered to it", zap.String("event_id", of.EventID), zap.String("error", of.LastError))
+	log.Warn("hook filter fails on some events, which are not delivered to the hook", zap.String("event_id", of.EventID), zap.String("error", of.LastError))
 	ctx, cancel := context.WithTimeout(ctx, announceTime)
 	defer cancel()
 	err := f.own.Announce(ctx, of.hook.Tenant, typeFilterFailing, fmt.Sprintf("filter_failing:%s:%d", of.hook.ID, of.LastAt.UnixMilli()),
@@ -133,6 +133,6 @@ func (f *filters) tell(ctx context.Context, of *failing) {
 			"failures": of.N, "last_error": of.LastError, "last_event_id": of.EventID, "at": of.LastAt.UTC(),
 		})
 	if err != nil {
-		log.Warn("failing filter could not be announced", zap.Error(err))
+		log.Warn("failed to publish the filter failure event", zap.Error(err))
 	}
 }

@@ -61,7 +61,7 @@ func (g *guard) look(ctx context.Context) {
 	repaired, err := g.bus.RepairTopology(ctx)
 	for _, r := range repaired {
 		g.repairs.WithLabelValues(r.Name).Inc()
-		g.log.Error("topology was changed by another hand and is put right", zap.String("name", r.Name), zap.Bool("gone", r.Gone))
+		g.log.Error("streams or consumers were changed by someone else, repairing them", zap.String("name", r.Name), zap.Bool("gone", r.Gone))
 	}
 	if err == nil {
 		g.failure.Store(nil)
@@ -71,7 +71,7 @@ func (g *guard) look(ctx context.Context) {
 		return
 	}
 	if g.failure.Swap(&err) == nil { // the log is told again by who watches the checks
-		g.log.Error("topology could not be put right", zap.Error(err))
+		g.log.Error("failed to repair streams and consumers", zap.Error(err))
 	}
 	if foreign, ok := errors.AsType[*bus.ForeignError](err); ok {
 		g.taken(foreign)

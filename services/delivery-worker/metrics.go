@@ -201,7 +201,7 @@ func (m *metrics) followParked(ctx context.Context, db *store.DB, log *zap.Logge
 			ahead := ahead(asked, time.Now(), parked.At)
 			m.clockAhead.Set(ahead.Seconds())
 			if ahead.Abs() > clockTolerance {
-				log.Warn("clock differs from the database's", zap.Duration("ahead", ahead))
+				log.Warn("clock differs from PostgreSQL's", zap.Duration("ahead", ahead))
 			}
 		}
 		select {

@@ -39,7 +39,7 @@ func (o operator) Died(due *webhook.Due, reason webhook.Reason, attempts int, re
 		"reason": reason, "attempts": attempts, "last_status": result.Status, "last_error": result.Class,
 	})
 	if err != nil {
-		o.s.log.Warn("dead delivery could not be announced", zap.Stringer("delivery_id", due.ID), zap.Error(err))
+		o.s.log.Warn("failed to publish the dead delivery event", zap.Stringer("delivery_id", due.ID), zap.Error(err))
 	}
 }
 
@@ -72,7 +72,7 @@ func (o operator) disable(h *webhook.Hook, reason string) {
 	case err != nil: // never
 		return
 	case !disabled:
-		log.Info("hook is not disabled: it was changed, disabled or deleted since the attempt")
+		log.Info("hook not disabled: it was changed, disabled or deleted since the attempt")
 		return
 	}
 	log.Warn("hook disabled")
@@ -81,6 +81,6 @@ func (o operator) disable(h *webhook.Hook, reason string) {
 	err = o.s.own.Announce(ctx, h.Tenant, "hook.disabled", fmt.Sprintf("disabled:%s:%d", h.ID, h.Version),
 		"hook:"+h.ID.String(), map[string]any{"hook_id": h.ID, "name": h.Name, "target_url": h.TargetURL, "reason": reason})
 	if err != nil {
-		log.Warn("disabled hook could not be announced", zap.Error(err))
+		log.Warn("failed to publish the hook disabled event", zap.Error(err))
 	}
 }

@@ -79,7 +79,7 @@ func (o *own) later(ctx context.Context, cause error, deferred *whispererv1.Retr
 	}
 	o.deferred.Inc()
 	if told, now := o.told.Load(), time.Now().UnixNano(); now-told >= int64(tellAgain) && o.told.CompareAndSwap(told, now) {
-		o.log.Warn("the stream of callbacks and operational events takes no more: they wait among the retries and are published later; "+
+		o.log.Warn("stream OWN is full: callbacks and operational events wait among the retries; "+
 			"see which of its consumers is behind, or raise WHISPERER_OWN_MAX_BYTES and run `whisperer migrate streams --apply`",
 			zap.String("event_id", deferred.GetEventId()), zap.Error(cause))
 	}

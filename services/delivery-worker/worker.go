@@ -178,7 +178,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 
 	takers.stop()
 	if !takers.wait(s.config.ShutdownTimeout) {
-		s.log.Warn("deliveries under way are given up")
+		s.log.Warn("abandoning deliveries in flight")
 		giveUp()
 		takers.wait(lastWords)
 	}

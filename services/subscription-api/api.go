@@ -168,7 +168,7 @@ func (s *Service) reportGuesses(ctx context.Context, about daemon.Guessed) {
 		return struct{}{}, s.db.NoteGuesses(ctx, "subscription-api", about.Addr.String(), about.Wrong, about.Since)
 	})
 	if err != nil {
-		s.log.Warn("wrong tokens not written to the audit log", zap.Error(err))
+		s.log.Warn("failed to write failed sign-ins to the audit log", zap.Error(err))
 	}
 }
 

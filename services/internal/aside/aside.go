@@ -34,7 +34,7 @@ func NewDesk(find func() (*bus.Bus, error), db *store.DB, log *zap.Logger) *Desk
 
 // ErrUnavailable says that NATS does not answer, or that PostgreSQL takes nothing: it is not about an entry. What was not put
 // back before is still set aside.
-var ErrUnavailable = errors.New("what is set aside cannot be reached or put back now")
+var ErrUnavailable = errors.New("failed to reach set-aside entries now")
 
 // unavailable marks an error that is not about an entry.
 func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }

@@ -31,10 +31,10 @@ func (b *Bus) Settings(ctx context.Context) ([]Setting, error) {
 func (b *Bus) TellSettings(ctx context.Context) {
 	list, err := b.Settings(ctx)
 	if err != nil {
-		b.log.Warn("settings of streams could not be compared", zap.Error(err))
+		b.log.Warn("failed to compare stream settings", zap.Error(err))
 	}
 	for _, s := range list {
-		b.log.Warn("stream differs from this program's settings and is left as it is: `whisperer migrate streams` shows and changes it",
+		b.log.Warn("stream differs from the configured settings and is left unchanged: see `whisperer migrate streams`",
 			zap.String("stream", s.Stream), zap.String("setting", s.Name), zap.Int64("is", s.Have), zap.Int64("wanted", s.Want))
 	}
 }

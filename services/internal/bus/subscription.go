@@ -127,7 +127,7 @@ func (s *Subscription) Resume() {
 func (s *Subscription) giveBack(messages []Message) {
 	for i := range messages {
 		if err := messages[i].HandBack(0); err != nil { // it comes again when it has been silent for long enough
-			s.bus.log.Warn("message could not be handed back", zap.String("consumer", string(s.name)), zap.Error(err))
+			s.bus.log.Warn("failed to return message for redelivery", zap.String("consumer", string(s.name)), zap.Error(err))
 			return
 		}
 	}
@@ -211,7 +211,7 @@ func (s *Subscription) run() {
 			return
 		}
 		if err := s.pull(room); err != nil {
-			s.bus.log.Warn("taking messages was disturbed", zap.String("consumer", string(s.name)), zap.Error(err))
+			s.bus.log.Warn("failed to fetch messages, retrying", zap.String("consumer", string(s.name)), zap.Error(err))
 			s.doubtful, s.broken = true, true
 			s.pause()
 		}

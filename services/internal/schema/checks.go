@@ -93,7 +93,7 @@ func (c *Checks) ReplaceTypes(list []webhook.CheckedType) {
 		}
 		compiled, err := Compile(text)
 		if err != nil {
-			c.log.Error("schema cannot be used, events of its type are not checked", zap.String("tenant", t.Tenant),
+			c.log.Error("invalid schema: events of its type are not checked", zap.String("tenant", t.Tenant),
 				zap.String("event_type", t.Name), zap.Error(err))
 			continue
 		}

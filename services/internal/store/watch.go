@@ -210,9 +210,9 @@ func (w *Watch) ended(began time.Time, err error) {
 	case err == nil && first:
 		close(w.loaded)
 	case err == nil && before != nil:
-		w.Log.Info("changes of hooks are known again")
+		w.Log.Info("hook changes are visible again")
 	case err != nil && before == nil:
-		w.Log.Warn("changes of hooks could not be read, and are asked for again", zap.Error(err))
+		w.Log.Warn("failed to load hook changes, retrying", zap.Error(err))
 	}
 }
 

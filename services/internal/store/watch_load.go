@@ -128,7 +128,7 @@ func (w *Watch) note(hooks []*webhook.Hook) {
 	for _, h := range hooks {
 		if h.Unreadable != "" {
 			w.unreadable[h.ID] = true
-			w.Log.Error("hook cannot be used, its deliveries are parked", zap.Stringer("hook_id", h.ID), zap.String("reason", h.Unreadable))
+			w.Log.Error("hook cannot be loaded: its deliveries are parked", zap.Stringer("hook_id", h.ID), zap.String("reason", h.Unreadable))
 		}
 	}
 	w.unreadables.Store(int64(len(w.unreadable)))

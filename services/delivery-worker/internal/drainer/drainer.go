@@ -193,7 +193,7 @@ func (d *Drainer) round(ctx context.Context) error {
 // the same. Else they are left to workers that know the hook, as this one will soon.
 func (r *round) end(hook uuid.UUID) {
 	if err := r.endAll(hook); err != nil && r.ctx.Err() == nil {
-		r.Log.Warn("deliveries could not be ended", zap.Stringer("hook_id", hook), zap.Error(err))
+		r.Log.Warn("failed to end deliveries", zap.Stringer("hook_id", hook), zap.Error(err))
 	}
 	select {
 	case r.ended <- hook:

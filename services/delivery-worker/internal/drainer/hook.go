@@ -147,7 +147,7 @@ func (x *held) try(w work) {
 			return
 		case err != nil:
 			if x.ctx.Err() == nil {
-				x.Log.Warn("event of a parked delivery could not be read", zap.Stringer("delivery_id", w.ID), zap.Error(err))
+				x.Log.Warn("failed to read the event of a parked delivery", zap.Stringer("delivery_id", w.ID), zap.Error(err))
 			}
 			x.stop()
 		default:
@@ -234,7 +234,7 @@ func (x *held) attempt(w work) {
 
 // bury ends a delivery that was parked for longer than its event's payload is kept.
 func (x *held) bury(w work) {
-	x.Log.Warn("parked delivery is dead: its payload is not kept any more", zap.Stringer("delivery_id", w.ID),
+	x.Log.Warn("parked delivery is dead: its payload has expired", zap.Stringer("delivery_id", w.ID),
 		zap.Stringer("hook_id", x.hook.ID), zap.String("event_id", w.Event.ID))
 	x.Deliverer.Finish(&w.Due, webhook.Dead, webhook.ReasonPayloadGone, func(err error) {
 		if err != nil {

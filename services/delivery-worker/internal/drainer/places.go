@@ -115,7 +115,7 @@ func (r *round) follow(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil: // what was settled before still is
-			r.Log.Warn("how far events are settled is not known: ordered hooks wait", zap.Error(err))
+			r.Log.Warn("settled event position is unknown: ordered hooks wait", zap.Error(err))
 			for _, tenant := range tenants {
 				r.asked.ask(tenant)
 			}

@@ -258,7 +258,7 @@ func (r *round) release() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), lease.Margin)
 	defer cancel()
 	if err := r.Store.ReleaseHooks(ctx, r.id, list); err != nil { // they expire
-		r.Log.Warn("leases could not be released: they expire", zap.Int("hooks", len(list)), zap.Error(err))
+		r.Log.Warn("failed to release leases: they will expire", zap.Int("hooks", len(list)), zap.Error(err))
 	}
 	if len(empty) > 0 {
 		_ = r.Store.ForgetBacklogs(ctx, empty...) // else it is looked at again

@@ -108,7 +108,7 @@ func (r *round) tell(ctx context.Context, list []settled, attempts []store.Drain
 		if err == nil {
 			break
 		}
-		r.Log.Warn("parked queue could not be told what became of deliveries", zap.Int("deliveries", len(list)), zap.Error(err))
+		r.Log.Warn("failed to record outcomes in the parked queue", zap.Int("deliveries", len(list)), zap.Error(err))
 		select {
 		case <-ctx.Done():
 		case <-r.life.Context().Done():

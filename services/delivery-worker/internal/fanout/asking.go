@@ -42,11 +42,11 @@ func (f *Fanout) askAgainLater(ctx context.Context) {
 			return
 		case why := <-f.asking.stopped:
 			began = time.Now()
-			f.Log.Warn("the ledger cannot be asked: events go on without, so that one which is published again now may be delivered again",
+			f.Log.Warn("ledger unavailable: events are not checked for duplicates",
 				zap.Error(why))
 		case <-tick.C:
 			if !began.IsZero() && f.probe(ctx) == nil {
-				f.Log.Info("the ledger is asked again", zap.Duration("after", time.Since(began)))
+				f.Log.Info("ledger available again: events are checked for duplicates", zap.Duration("after", time.Since(began)))
 				began = time.Time{}
 				f.asking.off.Store(false)
 			}

@@ -75,7 +75,7 @@ func (f *Fanout) settle(ctx, ending context.Context, list []taken) {
 	asking, cancel := context.WithTimeout(ending, doubtTime)
 	defer cancel()
 	if err := f.Refresher.Refresh(asking); err != nil {
-		f.Log.Warn("events of unknown tenants wait, as the database cannot be asked for the tenants", zap.Int("events", len(list)), zap.Error(err))
+		f.Log.Warn("events of unknown tenants wait: failed to look up tenants", zap.Int("events", len(list)), zap.Error(err))
 		f.wait(list)
 		return
 	}

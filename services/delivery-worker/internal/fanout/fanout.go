@@ -371,12 +371,12 @@ func (f *Fanout) reject(m *bus.Message, tenant string, reason envelope.Reason, d
 
 func (f *Fanout) ack(m *bus.Message) {
 	if err := m.Ack(); err != nil {
-		f.Log.Warn("event could not be acked", zap.Error(err))
+		f.Log.Warn("failed to ack event", zap.Error(err))
 	}
 }
 
 func (f *Fanout) handBack(m *bus.Message) {
 	if err := m.HandBack(handBack); err != nil {
-		f.Log.Warn("event could not be handed back", zap.Error(err))
+		f.Log.Warn("failed to return event for redelivery", zap.Error(err))
 	}
 }

@@ -145,13 +145,13 @@ func (f *Fanout) readIDs(ctx context.Context, run bus.Run, since time.Time) bool
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		f.Log.Warn("recorded event ids could not be read: the ledger is asked for each event until they can", zap.Error(err))
+		f.Log.Warn("failed to load recorded event ids: the ledger is asked for each event meanwhile", zap.Error(err))
 	case !got.all:
-		f.Log.Info("too many event ids are recorded: the ledger is asked for each event", zap.Int("limit", maxRead))
+		f.Log.Info("too many recorded event ids: the ledger is asked for each event", zap.Int("limit", maxRead))
 		return false
 	default:
 		f.heard.finish(run)
-		f.Log.Info("new event ids are told without asking the ledger", zap.Int("recorded", got.ids), zap.Duration("took", time.Since(began)))
+		f.Log.Info("new event ids are recognized without the ledger", zap.Int("recorded", got.ids), zap.Duration("took", time.Since(began)))
 	}
 	return true
 }

@@ -62,7 +62,7 @@ func (f *Fanout) recorded(ctx context.Context, events []matched) map[uuid.UUID]s
 	}
 	if older { // what became of it may just be on its way to the ledger
 		if err := f.History.CatchUp(ctx); err != nil {
-			f.Log.Warn("late events are looked up in a ledger that is behind", zap.Int("deliveries", len(keys)), zap.Error(err))
+			f.Log.Warn("late events are looked up in a ledger that lags", zap.Int("deliveries", len(keys)), zap.Error(err))
 		}
 	}
 	recorded, err := f.History.Now(ctx, keys)

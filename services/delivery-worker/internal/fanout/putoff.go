@@ -45,7 +45,7 @@ func (f *Fanout) putOff(ctx context.Context, t taken, at time.Time) {
 	f.Evaluator.filtered.PutOff()
 	err := f.Stream.PutOff(ctx, f.Stream.Time(at), t.event)
 	if err != nil {
-		f.Log.Warn("event could not be put off, and is handed back", zap.String("event_id", t.event.ID), zap.Error(err))
+		f.Log.Warn("failed to postpone event, returned for redelivery", zap.String("event_id", t.event.ID), zap.Error(err))
 	}
 	f.finish(t, err == nil)
 }

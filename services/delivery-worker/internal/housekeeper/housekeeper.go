@@ -121,7 +121,7 @@ func (h *Housekeeper) Run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if err := h.round(ctx); err != nil && ctx.Err() == nil {
-			h.Log.Warn("housekeeping failed in part: the next round tries again", zap.Error(err))
+			h.Log.Warn("housekeeping partly failed, retrying next round", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -168,7 +168,7 @@ func (h *Housekeeper) partitions(ctx context.Context) error {
 	}
 	dropped, busy, err := h.Ledger.DropDays(ctx, now.Add(-h.Payloads), now.Add(-h.Records))
 	if busy > 0 {
-		h.Log.Info("old partitions are being read by a long transaction: they are dropped after it", zap.Int("partitions", busy))
+		h.Log.Info("a long transaction reads old partitions: dropping them when it ends", zap.Int("partitions", busy))
 	}
 	if dropped > 0 {
 		h.Log.Info("old partitions dropped", zap.Int("partitions", dropped))
@@ -221,7 +221,7 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 		}
 		if parked {
 			swept++
-			h.Log.Error("delivery was nowhere and is parked", zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
+			h.Log.Error("lost delivery found and parked", zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
 		}
 	}
 	h.Observer.Swept(swept)
@@ -244,7 +244,7 @@ func (h *Housekeeper) requeue(ctx context.Context) error {
 		}
 		if missing {
 			h.Observer.Swept(1)
-			h.Log.Error("delivery was missing from the parked queue", zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
+			h.Log.Error("delivery was missing from the parked queue and is restored", zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
 		}
 	}
 	return nil

@@ -41,7 +41,7 @@ func (h *Housekeeper) judge(ctx context.Context) error {
 	}
 	if tried >= massHooks && 2*unreachable > tried {
 		h.ours = now
-		h.Log.Error("most hooks cannot be reached: it is our network, nothing is disabled", zap.Int("hooks", tried), zap.Int("unreachable", unreachable))
+		h.Log.Error("most hooks are unreachable: assuming a network problem here, disabling none", zap.Int("hooks", tried), zap.Int("unreachable", unreachable))
 		return nil
 	}
 	list, err := h.Health.FailingHooks(ctx, now.Add(-h.Disable.After/2))

@@ -92,7 +92,7 @@ func (h *Held) Release() {
 		return struct{}{}, h.Terms.Release(ctx)
 	})
 	if err != nil {
-		h.Log.Warn("lease could not be released: it expires", zap.String("lease", h.Name), zap.Error(err))
+		h.Log.Warn("failed to release lease: it will expire", zap.String("lease", h.Name), zap.Error(err))
 	}
 }
 
@@ -114,7 +114,7 @@ func (h *Held) renew() {
 		case h.ctx.Err() != nil:
 			return
 		case err == nil, h.left() <= 0:
-			h.Log.Warn("lease was lost", zap.String("lease", h.Name), zap.Error(err))
+			h.Log.Warn("lease lost", zap.String("lease", h.Name), zap.Error(err))
 			h.cancel()
 			return
 		}

@@ -147,7 +147,7 @@ func (w *Writer) send(ctx context.Context, batch []entry) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		w.log.Warn("facts could not be stored", zap.Int("facts", len(batch)), zap.Error(err))
+		w.log.Warn("failed to store facts", zap.Int("facts", len(batch)), zap.Error(err))
 		select {
 		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():

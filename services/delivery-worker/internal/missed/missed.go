@@ -81,7 +81,7 @@ func (c *Closer) Run(ctx context.Context) {
 		case <-c.wake:
 		}
 		if err := c.round(ctx); err != nil && ctx.Err() == nil {
-			c.Log.Warn("events that hooks missed could not be looked for, and will be again", zap.Error(err))
+			c.Log.Warn("failed to look for events that hooks missed, retrying", zap.Error(err))
 		}
 	}
 }
@@ -113,7 +113,7 @@ func (c *Closer) round(ctx context.Context) error {
 		}
 		parked, err := c.Store.CloseGaps(ctx, gaps, handed, c.Matcher)
 		if parked > 0 {
-			c.Log.Info("hooks are given what was fanned out without them", zap.String("tenant", gaps.Tenant), zap.Int("deliveries", parked))
+			c.Log.Info("delivering missed events to hooks", zap.String("tenant", gaps.Tenant), zap.Int("deliveries", parked))
 		}
 		if err != nil {
 			return err

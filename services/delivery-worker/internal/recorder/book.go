@@ -95,7 +95,7 @@ func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus
 				return slices.Concat(refused, messages[i:]), err
 			case b.guilty(&messages[i]) && b.setAside(ctx, &messages[i], err):
 			default:
-				b.log.Warn("ledger entry is refused by the database: it is tried again, and set aside if others can be written",
+				b.log.Warn("ledger entry refused by PostgreSQL: retrying, set aside if other entries succeed",
 					zap.String("what", b.what), zap.Uint64("seq", messages[i].Seq), zap.Error(err))
 				refused = append(refused, messages[i])
 			}
@@ -129,10 +129,10 @@ func (b *book) guilty(m *bus.Message) bool {
 // setAside keeps the message whole where it can be put back from, and acks it then; false means that it has to come again.
 func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
 	if err := b.aside.SetAside(ctx, b.what, m, cause.Error()); err != nil {
-		b.log.Error("ledger entry could not be set aside: it is tried again", zap.String("what", b.what), zap.Uint64("seq", m.Seq), zap.Error(err))
+		b.log.Error("failed to set ledger entry aside, retrying", zap.String("what", b.what), zap.Uint64("seq", m.Seq), zap.Error(err))
 		return false
 	}
-	b.log.Error("ledger entry cannot be recorded and is set aside: see `whisperer ledger set-aside list`",
+	b.log.Error("ledger entry set aside: see `whisperer ledger set-aside list`",
 		zap.String("what", b.what), zap.Uint64("seq", m.Seq), zap.Error(cause))
 	b.observer.SetAside(b.what)
 	delete(b.refused, m.Seq)
@@ -148,7 +148,7 @@ func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 	if ctx.Err() != nil {
 		return
 	}
-	b.log.Warn("ledger could not be written: other workers get what this one had, until it can be written again",
+	b.log.Warn("failed to write the ledger: entries return to other workers until it succeeds",
 		zap.String("what", b.what), zap.Int("messages", len(left)), zap.Error(cause))
 	began := time.Now()
 	logged := began
@@ -162,12 +162,12 @@ func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 		}
 		err := b.probe(ctx)
 		if err == nil {
-			b.log.Info("ledger can be written again", zap.String("what", b.what), zap.Duration("after", time.Since(began)))
+			b.log.Info("ledger writes succeed again", zap.String("what", b.what), zap.Duration("after", time.Since(began)))
 			return
 		}
 		if time.Since(logged) >= logPause && err.Error() != cause.Error() { // another reason than the one that was logged last
 			logged, cause = time.Now(), err
-			b.log.Warn("ledger could not be written yet", zap.String("what", b.what), zap.Duration("for", time.Since(began)), zap.Error(err))
+			b.log.Warn("ledger writes still fail", zap.String("what", b.what), zap.Duration("for", time.Since(began)), zap.Error(err))
 		}
 	}
 }
@@ -181,7 +181,7 @@ func (b *book) probe(ctx context.Context) error {
 func (b *book) handBack(messages []bus.Message, delay time.Duration) {
 	for i := range messages {
 		if err := messages[i].HandBack(delay); err != nil {
-			b.log.Warn("ledger entry could not be handed back", zap.Error(err))
+			b.log.Warn("failed to return ledger entry for redelivery", zap.Error(err))
 			return
 		}
 	}
@@ -190,7 +190,7 @@ func (b *book) handBack(messages []bus.Message, delay time.Duration) {
 func (b *book) ack(messages []bus.Message) {
 	for i := range messages {
 		if err := messages[i].Ack(); err != nil {
-			b.log.Warn("ledger entry could not be acked: it is written again", zap.Error(err))
+			b.log.Warn("failed to ack ledger entry: it will be written again", zap.Error(err))
 			return
 		}
 	}

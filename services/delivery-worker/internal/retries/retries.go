@@ -116,7 +116,7 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 		m := messages[i] // settled long after the batch is used again
 		t, err := read(&m)
 		if err != nil { // written by ourselves, so this is a fault that no repetition mends
-			r.Log.Error("retry cannot be read", zap.Uint64("seq", m.Seq), zap.Error(err))
+			r.Log.Error("failed to decode retry", zap.Uint64("seq", m.Seq), zap.Error(err))
 			r.ack(&m)
 			continue
 		}
@@ -146,12 +146,12 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 	}
 	if older { // the attempt that it is for may just be on its way to the ledger
 		if err := r.History.CatchUp(ctx); err != nil {
-			r.Log.Warn("due retries are looked up in a ledger that is behind", zap.Int("retries", len(fresh)), zap.Error(err))
+			r.Log.Warn("due retries are looked up in a ledger that lags", zap.Int("retries", len(fresh)), zap.Error(err))
 		}
 	}
 	recorded, err := r.History.Now(ctx, keys)
 	if err != nil { // the usual case needs no ledger: this is the only copy of the retry
-		r.Log.Warn("due retries could not be looked up", zap.Int("retries", len(fresh)), zap.Error(err))
+		r.Log.Warn("failed to look up due retries", zap.Int("retries", len(fresh)), zap.Error(err))
 	}
 	for _, t := range fresh {
 		before, known := recorded[t.key.ID]
@@ -205,7 +205,7 @@ func (r *Retries) handle(ctx context.Context, t taken, before store.Recorded, kn
 	done := func(err error) {
 		release()
 		if err != nil {
-			r.Log.Info("retry is handed back", zap.Stringer("delivery_id", t.key.ID), zap.Error(err))
+			r.Log.Info("retry returned for redelivery", zap.Stringer("delivery_id", t.key.ID), zap.Error(err))
 			r.handBack(t.msg)
 		} else {
 			r.ack(t.msg)
@@ -289,7 +289,7 @@ func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 func (r *Retries) publish(ctx context.Context, t taken) {
 	defer r.open.Done()
 	if err := r.Own.Again(ctx, t.retry); err != nil {
-		r.Log.Warn("event of our own could not be published", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
+		r.Log.Warn("failed to publish callback or operational event", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
 		r.handBack(t.msg)
 		return
 	}
@@ -305,22 +305,22 @@ func (r *Retries) fanOut(ctx context.Context, t taken) {
 	}
 	defer r.open.Done()
 	if errors.Is(err, webhook.ErrNotFound) { // no repetition finds it
-		r.Log.Error("event that was put off is not kept any more, and is not fanned out", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
+		r.Log.Error("postponed event has expired and is not fanned out", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
 		r.ack(t.msg)
 		return
 	}
-	r.Log.Warn("event that was put off could not be read", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
+	r.Log.Warn("failed to read postponed event", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
 	r.handBack(t.msg)
 }
 
 func (r *Retries) ack(m *bus.Message) {
 	if err := m.Ack(); err != nil {
-		r.Log.Warn("retry could not be acked", zap.Error(err))
+		r.Log.Warn("failed to ack retry", zap.Error(err))
 	}
 }
 
 func (r *Retries) handBack(m *bus.Message) {
 	if err := m.HandBack(handBack); err != nil {
-		r.Log.Warn("retry could not be handed back", zap.Error(err))
+		r.Log.Warn("failed to return retry for redelivery", zap.Error(err))
 	}
 }

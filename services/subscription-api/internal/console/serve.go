@@ -220,11 +220,11 @@ func (c *console) trouble(v *visit, err error) reply {
 	case errors.Is(err, store.ErrSlow):
 		return say(http.StatusServiceUnavailable, "Took too long", "The search took too long. Choose a shorter time, or add an entity or a webhook.")
 	case errors.Is(err, aside.ErrUnavailable):
-		c.Log.Warn("what is set aside cannot be reached or put back", zap.Error(err))
+		c.Log.Warn("failed to reach set-aside entries", zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",
 			"NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again in a moment.")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		c.Log.Warn("console request cannot be served now", zap.Error(err))
+		c.Log.Warn("console request unavailable", zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",
 			"The database does not answer. Deliveries go on meanwhile and are recorded when it is back. Try again in a moment.")
 	default:
@@ -250,7 +250,7 @@ func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
 	}
 	html, err := c.render(v, answer)
 	if err != nil {
-		c.Log.Error("console page cannot be made", zap.String("template", answer.template), zap.Error(err))
+		c.Log.Error("failed to render console page", zap.String("template", answer.template), zap.Error(err))
 		http.Error(w, "Something went wrong here. It has been logged.", http.StatusInternalServerError)
 		return
 	}

@@ -91,7 +91,7 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 		return nil, err
 	}
 	if err := s.Publisher.PublishEvents(ctx, p.outgoing); err != nil {
-		s.log.Warn("events could not be published", zap.String("tenant", c.Tenant), zap.Int("events", len(p.outgoing)), zap.Error(err))
+		s.log.Warn("failed to publish events", zap.String("tenant", c.Tenant), zap.Int("events", len(p.outgoing)), zap.Error(err))
 		return nil, p.notStored(err)
 	}
 	out := publishedBody{Results: p.published}

@@ -77,7 +77,7 @@ func (s *server) checkKnown(ctx context.Context, p *publication, key store.Idemp
 	case errors.Is(err, store.ErrKeyReused):
 		return err
 	case err != nil:
-		s.log.Warn("events are published without looking up their ids", zap.String("tenant", p.tenant), zap.Error(err))
+		s.log.Warn("publishing events without checking for duplicates", zap.String("tenant", p.tenant), zap.Error(err))
 		return nil
 	}
 	if problem := p.conflicts(seen); problem != nil {

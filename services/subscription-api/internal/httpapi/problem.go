@@ -103,11 +103,11 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 	case problem != nil:
 		return problem
 	case errors.Is(err, aside.ErrUnavailable):
-		s.log.Warn("what is set aside cannot be reached or put back", zap.Error(err))
+		s.log.Warn("failed to reach set-aside entries", zap.Error(err))
 		return newProblem(http.StatusServiceUnavailable, "NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again soon.").
 			with("Retry-After", "1")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		s.log.Warn("request cannot be served now", zap.Error(err))
+		s.log.Warn("request unavailable", zap.Error(err))
 		return newProblem(http.StatusServiceUnavailable, "This cannot be done now. Try again soon.").with("Retry-After", "1")
 	case errors.As(err, &httpErr):
 		return newProblem(httpErr.Code, http.StatusText(httpErr.Code)+".")

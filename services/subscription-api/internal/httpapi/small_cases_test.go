@@ -46,5 +46,5 @@ func TestAClientThatLeavesIsNoFaultOfOurs(t *testing.T) {
 	recorder := httptest.NewRecorder()
 	w.handler.ServeHTTP(recorder, r)
 	require.Equal(t, 499, recorder.Code)
-	require.Empty(t, w.logs.FilterMessage("request cannot be served now").All())
+	require.Empty(t, w.logs.FilterMessage("request unavailable").All())
 }

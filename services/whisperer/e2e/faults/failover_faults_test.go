@@ -102,7 +102,7 @@ func TestF22FailoverOfPostgres(t *testing.T) {
 	began := time.Now()
 	w.standby()
 	w.lasts(seconds(9, 20))
-	require.Positive(t, w.said("ledger could not be written", "25006"), "the workers hear of it")
+	require.Positive(t, w.said("failed to write the ledger", "25006"), "the workers hear of it")
 	admin := w.administrator()
 	require.Equal(t, 1, w.count(admin, "SELECT pg_promote()::int"))
 	w.during(seconds(3, 20), 100*time.Millisecond, func() {
@@ -125,7 +125,7 @@ func TestF22FailoverOfPostgres(t *testing.T) {
 		note: fmt.Sprintf("%d reads only, %d sessions ended, %d serialization failures, %d deadlocks,", w.said("read-only transaction"),
 			w.said("terminating connection"), w.said("could not serialize"), w.said("deadlock detected")),
 	})
-	require.Zero(t, w.said("cannot be recorded"), "nothing healthy is put aside")
+	require.Zero(t, w.said("ledger entry set aside"), "nothing healthy is put aside")
 	require.Zero(t, w.count(admin, `SELECT count(*) FROM rejected_events`))
 	require.Zero(t, w.count(admin, `SELECT count(*) FROM (SELECT FROM deliveries GROUP BY id HAVING count(*) > 1) twice`))
 	require.Zero(t, w.count(admin, `SELECT count(*) FROM (SELECT FROM events GROUP BY tenant, id HAVING count(*) > 1) twice`))

@@ -186,7 +186,7 @@ func TestF36WhatAnOperatorMayChangeOfStreams(t *testing.T) {
 		p.stop(t)
 		p = w.run()
 	}
-	require.Positive(t, w.said("stream differs from this program's settings", fmt.Sprintf("%q", bus.StreamOMS), "max_bytes"))
+	require.Positive(t, w.said("stream differs from the configured settings", fmt.Sprintf("%q", bus.StreamOMS), "max_bytes"))
 	w.lasts(seconds(4, 60)) // in which a worker looks at the streams
 	require.EqualValues(t, size, s.config(bus.StreamOMS, "")["max_bytes"])
 	require.False(t, w.told(bus.StreamOMS), "nothing was put right")

@@ -99,7 +99,7 @@ func TestF33APasswordThatIsWrong(t *testing.T) {
 	do(`ALTER ROLE worker PASSWORD 'wrong'`)
 	do(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'worker'`)
 	w.lasts(seconds(20, 420))
-	require.Positive(t, w.said("ledger could not be written", "28P01"), "the workers hear of it")
+	require.Positive(t, w.said("failed to write the ledger", "28P01"), "the workers hear of it")
 	do(`ALTER ROLE worker PASSWORD 'right'`)
 	ended := time.Now()
 	w.lasts(2 * time.Second)

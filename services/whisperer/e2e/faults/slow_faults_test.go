@@ -55,7 +55,7 @@ func TestLongF19SlowConnections(t *testing.T) {
 	again := w.calm(w.stranger())
 	w.check(check{
 		fault: "F19 200 ms to Postgres and NATS", bound: 0, faults: []window{{began, ended}},
-		note: fmt.Sprintf("%d redelivered, %d look-ups in vain,", again, w.said("could not be looked up")),
+		note: fmt.Sprintf("%d redelivered, %d look-ups in vain,", again, w.said("failed to look up due retries")),
 	})
 }
 

@@ -31,7 +31,7 @@ func flaky(_ string, n int) testenv.Answer {
 // told says whether a worker has said at the level of errors that the stream or consumer was put right.
 func (w *world) told(name string) bool {
 	w.t.Helper()
-	return w.said(`"level":"error"`, "put right", fmt.Sprintf("%q", name)) > 0
+	return w.said(`"level":"error"`, "repair", fmt.Sprintf("%q", name)) > 0
 }
 
 // said counts the lines of workers' logs that have all the words.
@@ -137,7 +137,7 @@ func deleted(t *testing.T, stream string, cut bool, note string) *world {
 // TestLongF21RETRIESDeleted: Postgres knows of all that waited for a time, and the sweep makes up for it. Nothing is lost.
 func TestLongF21RETRIESDeleted(t *testing.T) {
 	w := deleted(t, bus.StreamRetries, false, "what waited was swept")
-	require.Positive(t, w.said("delivery was nowhere and is parked"), "something waited")
+	require.Positive(t, w.said("lost delivery found and parked"), "something waited")
 }
 
 // TestLongF21LEDGERDeleted: what was done and not recorded yet is not known any more, although receivers got it: it counts

@@ -113,7 +113,7 @@ func (s *system) story() daemon.Component {
 				return nil
 			}
 			if err := s.publish(ctx, nats, event); err != nil && ctx.Err() == nil {
-				s.log.Warn("demo event not published", zap.String("event_type", event.Type), zap.Error(err))
+				s.log.Warn("failed to publish demo event", zap.String("event_type", event.Type), zap.Error(err))
 			}
 		}
 	}}
