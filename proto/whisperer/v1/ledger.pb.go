@@ -7,12 +7,11 @@
 package whispererv1
 
 import (
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
-
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -711,17 +710,14 @@ func file_whisperer_v1_ledger_proto_rawDescGZIP() []byte {
 	return file_whisperer_v1_ledger_proto_rawDescData
 }
 
-var (
-	file_whisperer_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
-	file_whisperer_v1_ledger_proto_goTypes  = []any{
-		(*LedgerBatch)(nil),   // 0: whisperer.v1.LedgerBatch
-		(*DeliveryFact)(nil),  // 1: whisperer.v1.DeliveryFact
-		(*AttemptFact)(nil),   // 2: whisperer.v1.AttemptFact
-		(*Header)(nil),        // 3: whisperer.v1.Header
-		(*RejectedEvent)(nil), // 4: whisperer.v1.RejectedEvent
-	}
-)
-
+var file_whisperer_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_whisperer_v1_ledger_proto_goTypes = []any{
+	(*LedgerBatch)(nil),   // 0: whisperer.v1.LedgerBatch
+	(*DeliveryFact)(nil),  // 1: whisperer.v1.DeliveryFact
+	(*AttemptFact)(nil),   // 2: whisperer.v1.AttemptFact
+	(*Header)(nil),        // 3: whisperer.v1.Header
+	(*RejectedEvent)(nil), // 4: whisperer.v1.RejectedEvent
+}
 var file_whisperer_v1_ledger_proto_depIdxs = []int32{
 	1, // 0: whisperer.v1.LedgerBatch.facts:type_name -> whisperer.v1.DeliveryFact
 	4, // 1: whisperer.v1.LedgerBatch.rejected:type_name -> whisperer.v1.RejectedEvent

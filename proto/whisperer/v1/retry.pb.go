@@ -7,12 +7,11 @@
 package whispererv1
 
 import (
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
-
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -198,14 +197,11 @@ func file_whisperer_v1_retry_proto_rawDescGZIP() []byte {
 	return file_whisperer_v1_retry_proto_rawDescData
 }
 
-var (
-	file_whisperer_v1_retry_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
-	file_whisperer_v1_retry_proto_goTypes  = []any{
-		(*Retry)(nil), // 0: whisperer.v1.Retry
-		(*Event)(nil), // 1: whisperer.v1.Event
-	}
-)
-
+var file_whisperer_v1_retry_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_whisperer_v1_retry_proto_goTypes = []any{
+	(*Retry)(nil), // 0: whisperer.v1.Retry
+	(*Event)(nil), // 1: whisperer.v1.Event
+}
 var file_whisperer_v1_retry_proto_depIdxs = []int32{
 	1, // 0: whisperer.v1.Retry.event:type_name -> whisperer.v1.Event
 	1, // [1:1] is the sub-list for method output_type
