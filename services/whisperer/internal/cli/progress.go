@@ -17,10 +17,11 @@ type progress struct {
 	live  bool
 	what  string
 	begin time.Time
-	// tenth is the last one that was shown off a terminal; -1 for none.
-	tenth int
-	shown bool
-	ended bool
+	// tenth is the last one that was shown off a terminal, -1 for none, and pending the line since then.
+	tenth   int
+	pending string
+	shown   bool
+	ended   bool
 }
 
 func (a *app) progress(what string) *progress {
@@ -37,9 +38,10 @@ func (p *progress) set(done, total int, note string) {
 		note = "  " + oneLine(note)
 	}
 	if !p.live {
+		p.pending = fmt.Sprintf("%3.0f %%  %d of %d %s%s\n", part*100, done, total, p.what, note)
 		if tenth := int(part * 10); tenth != p.tenth {
 			p.tenth = tenth
-			fmt.Fprintf(p.out, "%3.0f %%  %d of %d %s%s\n", part*100, done, total, p.what, note)
+			p.flush()
 		}
 		return
 	}
@@ -53,8 +55,15 @@ func (p *progress) set(done, total int, note string) {
 	p.shown = true
 }
 
-// end leaves the line. It may be called twice.
+// flush shows the pending line.
+func (p *progress) flush() {
+	fmt.Fprint(p.out, p.pending)
+	p.pending = ""
+}
+
+// end shows where it ended, and leaves the line. It may be called twice.
 func (p *progress) end() {
+	p.flush()
 	if p.shown && !p.ended {
 		fmt.Fprintln(p.out)
 	}
