@@ -167,7 +167,7 @@ func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 		}
 		if time.Since(logged) >= logPause && err.Error() != cause.Error() { // another reason than the one that was logged last
 			logged, cause = time.Now(), err
-			b.log.Warn("ledger writes still fail", zap.String("what", b.what), zap.Duration("for", time.Since(began)), zap.Error(err))
+			b.log.Warn("failed to write the ledger, still retrying", zap.String("what", b.what), zap.Duration("for", time.Since(began)), zap.Error(err))
 		}
 	}
 }
