@@ -103,3 +103,22 @@ func TestDependenciesGoDownTheArchitecture(t *testing.T) {
 		}
 	}
 }
+
+var (
+	changeRows = regexp.MustCompile("(?m)^\\| [^|]+ \\| `([^`]+)` \\| ([^|]+) \\|$")
+	filesInRow = regexp.MustCompile("`([^`]+)`")
+)
+
+func TestFilesToOpenForAChangeHoldWhatToLookFor(t *testing.T) {
+	t.Parallel()
+	rows := changeRows.FindAllStringSubmatch(readPage(t, ".github/CONTRIBUTING.md").text, -1)
+	require.Greater(t, len(rows), 5)
+	for _, row := range rows {
+		name := regexp.MustCompile(`(^|\W)(WHISPERER_|whisperer_)?` + regexp.QuoteMeta(row[1]) + `($|\W)`)
+		files := filesInRow.FindAllStringSubmatch(row[2], -1)
+		require.NotEmpty(t, files, row[0])
+		for _, file := range files {
+			require.Regexp(t, name, readPage(t, file[1]).text, "%s: there is no %s", file[1], row[1])
+		}
+	}
+}
