@@ -322,7 +322,7 @@ func TestASlowReceiverIsNotSentToItsParkedLaneAndTheOthersDoNotWaitForIt(t *test
 	w := newWorld(t)
 	slow := w.hook("/slow", func(h *webhook.Hook) { h.Config = config(t, `{"concurrency":8}`) })
 	w.hook("/good", nil)
-	w.receiver.Answer("/slow", testenv.Answer{Status: http.StatusOK, Delay: 30 * time.Millisecond})
+	w.receiver.Answer("/slow", testenv.Answer{Status: http.StatusOK, Delay: 90 * time.Millisecond})
 	w.run()
 	const n = 400 // many more than there are slots
 	for i := range n {

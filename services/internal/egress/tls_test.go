@@ -204,6 +204,10 @@ func TestHTTP2ReceiversThatMisbehave(t *testing.T) {
 		"resets the stream": {func(f *http2.Framer, stream uint32) bool {
 			return f.WriteRSTStream(stream, http2.ErrCodeInternal) == nil
 		}, webhook.ClassReset, 1},
+		"goes away before it takes any stream": {func(f *http2.Framer, _ uint32) bool {
+			_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+			return false
+		}, webhook.ClassReset, 0},
 		"goes away after it took the stream": {func(f *http2.Framer, stream uint32) bool {
 			_ = f.WriteGoAway(stream, http2.ErrCodeNo, nil)
 			answerH2(f, stream, ":status", "200")
@@ -224,7 +228,9 @@ func TestHTTP2ReceiversThatMisbehave(t *testing.T) {
 			client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
 			got := post(t, client, "https://"+tlsName+":"+portOf(server))
 			require.Equal(t, c.class, got.Class, "%v", got.Err)
-			require.Equal(t, c.requests, server.requests.Load())
+			if c.requests > 0 { // else as often as net/http likes
+				require.Equal(t, c.requests, server.requests.Load())
+			}
 		})
 	}
 }

@@ -168,9 +168,9 @@ func (r *Receiver) InFlight() int {
 	return r.inFlight
 }
 
-// Await returns the requests to the path once there are n, within a minute.
+// Await returns the requests to the path once there are n, within some minutes.
 func (r *Receiver) Await(tb testing.TB, path string, n int) []Received {
 	tb.Helper()
-	require.Eventually(tb, func() bool { return r.Count(path) >= n }, time.Minute, 5*time.Millisecond, "requests to %s", path)
+	require.Eventually(tb, func() bool { return r.Count(path) >= n }, 5*time.Minute, 5*time.Millisecond, "requests to %s", path)
 	return r.Got(path)
 }
