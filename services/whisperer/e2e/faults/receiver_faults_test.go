@@ -40,25 +40,30 @@ func TestR07WhatRetryAfterAsksFor(t *testing.T) {
 	const own = time.Second // what the hooks' schedule says
 	cases := []struct {
 		status int
-		values []string
+		values []string // or, for a date in so much time from the answer, none
 		asked  time.Duration
+		in     time.Duration
 	}{
-		{429, []string{"4"}, 4 * time.Second},
-		{503, []string{"4"}, 4 * time.Second},
-		{429, []string{date(6 * time.Second)}, 4 * time.Second}, // at least, when the attempt is made
-		{429, []string{date(-time.Hour)}, own},
-		{429, []string{"0"}, own},
-		{429, []string{"-1"}, own},
-		{429, []string{"abc"}, own},
-		{429, []string{"abc", "3"}, 3 * time.Second},
-		{429, []string{"1000000000"}, webhook.MaxRetryAfter},
+		{429, []string{"4"}, 4 * time.Second, 0},
+		{503, []string{"4"}, 4 * time.Second, 0},
+		{429, nil, 5 * time.Second, 6 * time.Second}, // at least: dates have whole seconds
+		{429, []string{date(-time.Hour)}, own, 0},
+		{429, []string{"0"}, own, 0},
+		{429, []string{"-1"}, own, 0},
+		{429, []string{"abc"}, own, 0},
+		{429, []string{"abc", "3"}, 3 * time.Second, 0},
+		{429, []string{"1000000000"}, webhook.MaxRetryAfter, 0},
 	}
 	w.receiver.reacts(func(path string, n int) testenv.Answer {
 		var i int
 		if _, err := fmt.Sscanf(path, "/good/%d", &i); err != nil || n > 1 {
 			return testenv.Answer{}
 		}
-		return testenv.Answer{Status: cases[i].status, Header: http.Header{"Retry-After": cases[i].values}}
+		values := cases[i].values
+		if cases[i].in > 0 {
+			values = []string{date(cases[i].in)}
+		}
+		return testenv.Answer{Status: cases[i].status, Header: http.Header{"Retry-After": values}}
 	})
 	w.goodHooks(len(cases))
 	w.run()
