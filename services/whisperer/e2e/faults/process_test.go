@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -158,10 +159,18 @@ func tail(path string, n int) string {
 	return strings.Join(lines, "\n")
 }
 
+// freePort returns a port that nobody listens on, and that the kernel gives to no outgoing connection of the other tests.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	var config net.ListenConfig
+	for {
+		port := 10_000 + rand.IntN(20_000)
+		l, err := config.Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			require.NoError(t, t.Context().Err())
+			continue
+		}
+		require.NoError(t, l.Close())
+		return port
+	}
 }
