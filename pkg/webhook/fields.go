@@ -85,7 +85,7 @@ var sendingFields = []Field{
 	},
 	{
 		Name: "callback", Kind: KindOutcome,
-		Help: "Where each outcome is told: url or subject, and on, a list of outcomes. The dotted path of a function, as it was once written, " +
+		Help: "Where outcomes are sent: url or subject, and on, a list of outcomes. The dotted path of a function, as it was once written, " +
 			"means the subject whisperer.callback.<tenant>.<path>. null, {} and an empty text mean none",
 		Shown: "What to do with each outcome; null for nothing",
 		Short: "What to do with outcomes: JSON, @FILE or -; null for nothing.", Flag: Flag{Name: "callback", Placeholder: "JSON"},

@@ -50,7 +50,7 @@ type arrival struct {
 	final bool
 }
 
-// tell notes what the ledger's stream is told.
+// tell notes what was published to the ledger.
 func (w *world) tell(s *stream, m *message) {
 	if s.name != bus.StreamLedger {
 		return

@@ -243,7 +243,7 @@ func (w *world) create() {
 	}
 	retry := fmt.Appendf(nil, `{"choice":"fixed","kwargs":{"seconds":%d},"max_retries":%d,"jitter":0}`, 1+w.random.IntN(3), 1+w.random.IntN(4))
 	if w.random.IntN(5) == 0 {
-		h.strict = false // what is over by its deadline is told later
+		h.strict = false // a delivery past its deadline is recorded later, so its order is not checked
 		retry = fmt.Appendf(retry[:len(retry)-1], `,"deadline":%d}`, 3+w.random.IntN(10))
 	}
 	hook := &webhook.Hook{

@@ -69,7 +69,7 @@ func (p *publication) readBatch(body []byte) error {
 	if members == 1 && len(list) > 0 && list[0] == '[' {
 		return p.readList(list)
 	}
-	var in batchInput // what is odd about it is told as of other bodies
+	var in batchInput // the ordinary decoder reports what is wrong with it
 	if err := decodeBody(body, &in); err != nil {
 		return err
 	}
