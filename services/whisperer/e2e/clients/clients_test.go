@@ -45,6 +45,9 @@ type delivery struct {
 	header http.Header
 }
 
+// prefixed is a secret of the form that Standard Webhooks has.
+const prefixed = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
 // world is a running system and a receiver.
 type world struct {
 	url, token, nats, receiver string
@@ -136,11 +139,14 @@ func (w *world) call(t *testing.T, method, path string, in any) map[string]any {
 	return out
 }
 
-// hook makes a hook at a path of the receiver.
-func (w *world) hook(t *testing.T, path string, fields map[string]any) string {
+// hook makes a hook at a path of the receiver, for the events of one entity: tests that run side by side have one each, and so
+// none gets another's.
+func (w *world) hook(t *testing.T, entity, path, format, secret string) string {
 	t.Helper()
-	fields["target_url"], fields["event_type"] = w.receiver+path, "order.created"
-	id, ok := w.call(t, http.MethodPost, "hooks/", fields)["id"].(string)
+	id, ok := w.call(t, http.MethodPost, "hooks/", map[string]any{
+		"target_url": w.receiver + path, "event_type": "order.created", "secret_key": secret,
+		"config": map[string]any{"format": format, "filter": fmt.Sprintf("event.entity == %q", entity)},
+	})["id"].(string)
 	require.True(t, ok)
 	return id
 }
@@ -191,15 +197,15 @@ func TestForeignSoftwareWorksWithWhatIsServed(t *testing.T) {
 	})
 	t.Run("client of oapi-codegen, and CloudEvents by Go", func(t *testing.T) {
 		t.Parallel()
-		w.hook(t, "/go-cloudevents", map[string]any{"config": map[string]any{"format": "cloudevents"}})
-		w.publish(t, "of-go")
+		w.hook(t, "go:1", "/go-cloudevents", "cloudevents", prefixed)
+		w.publish(t, "go:1", "of-go")
 		out := goProgram(t, n.read("openapi.json"), w.environ(), lines(t, w.await(t, "/go-cloudevents", 1)))
 		require.Contains(t, out, "ok: a problem has its type")
 		require.Regexp(t, `event: of-go order\.created \d+ \d{16}`, out)
 	})
 	t.Run("publishing as AsyncAPI says", func(t *testing.T) {
 		t.Parallel()
-		w.hook(t, "/nats", map[string]any{"config": map[string]any{"filter": `event.entity == "nats:1"`}})
+		w.hook(t, "nats:1", "/nats", "oms", prefixed)
 		subjects := strings.Fields(n.node(t, nil, nil, "asyncapi.js"))
 		require.Contains(t, subjects, "oms.{tenant}.order.created")
 		require.NotContains(t, strings.Join(subjects, " "), "hook.disabled", "nobody else may publish that")
@@ -219,27 +225,44 @@ func TestForeignSoftwareWorksWithWhatIsServed(t *testing.T) {
 }
 
 // publish publishes an order.
-func (w *world) publish(t *testing.T, id string) {
+func (w *world) publish(t *testing.T, entity, id string) {
 	t.Helper()
-	w.call(t, http.MethodPost, "events/", map[string]any{"event_id": id, "event_type": "order.created", "entity": "order:1042", "data": w.order(t)})
+	w.call(t, http.MethodPost, "events/", map[string]any{"event_id": id, "event_type": "order.created", "entity": entity, "data": w.order(t)})
 }
+
+// publishUntil publishes one event after the other until something is true of the nth, and returns n.
+func (w *world) publishUntil(t *testing.T, entity string, is func(n int) bool) int {
+	t.Helper()
+	for began, n := time.Now(), 1; ; n++ {
+		w.publish(t, entity, fmt.Sprintf("%s-%d", entity, n))
+		if is(n) {
+			return n
+		}
+		require.Less(t, time.Since(began), time.Minute)
+	}
+}
+
+// signatures counts those of a delivery.
+func signatures(d delivery) int { return len(strings.Fields(d.Headers["webhook-signature"])) }
 
 // verified makes deliveries to hooks with all kinds of secrets, and verifies those that Go's library can.
 func (w *world) verified(t *testing.T) []delivery {
 	t.Helper()
-	const prefixed, other, plain = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "correct horse battery staple"
-	w.hook(t, "/prefixed", map[string]any{"secret_key": prefixed})
-	w.hook(t, "/plain", map[string]any{"secret_key": plain})
-	w.hook(t, "/cloudevents", map[string]any{"secret_key": prefixed, "config": map[string]any{"format": "cloudevents"}})
-	w.call(t, http.MethodPost, "hooks/"+w.hook(t, "/rotated", map[string]any{"secret_key": prefixed})+"/secret/rotate/", map[string]any{"secret_key": other})
-	ed := w.hook(t, "/ed25519", map[string]any{"secret_key": prefixed})
+	const other, plain, entity = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "correct horse battery staple", "signed:1"
+	w.hook(t, entity, "/prefixed", "oms", prefixed)
+	w.hook(t, entity, "/plain", "oms", plain)
+	w.hook(t, entity, "/cloudevents", "cloudevents", prefixed)
+	w.call(t, http.MethodPost, "hooks/"+w.hook(t, entity, "/rotated", "oms", prefixed)+"/secret/rotate/", map[string]any{"secret_key": other})
+	ed := w.hook(t, entity, "/ed25519", "oms", prefixed)
 	public, ok := w.call(t, http.MethodPost, "hooks/"+ed+"/secret/rotate/", map[string]any{"algorithm": "ed25519"})["public_key"].(string)
 	require.True(t, ok)
-	w.publish(t, "signed")
+	n := w.publishUntil(t, entity, func(n int) bool { // what a worker knows of a hook may be a second old
+		return signatures(w.await(t, "/rotated", n)[n-1]) == 2 && signatures(w.await(t, "/ed25519", n)[n-1]) == 2
+	})
 
 	var list []delivery
 	add := func(path, secret string, change ...func(d *delivery)) {
-		d := w.await(t, path, 1)[0]
+		d := w.await(t, path, n)[n-1]
 		d.Secret = secret
 		for _, c := range change {
 			c(&d)

@@ -48,7 +48,11 @@ func life(ctx context.Context) {
 	api := must(whisperer.NewClientWithResponses(os.Getenv("WHISPERER_URL"), whisperer.WithRequestEditorFn(auth)))
 	target, types, secret := os.Getenv("RECEIVER")+"/oapi-codegen", []string{"order.created"}, "secret"
 
-	made := must(api.CreateHookWithResponse(ctx, nil, whisperer.CreateHookJSONRequestBody{TargetUrl: &target, EventTypes: &types, SecretKey: &secret}))
+	const entity = "oapi-codegen:1"
+	config := map[string]any{"filter": fmt.Sprintf("event.entity == %q", entity)}
+	made := must(api.CreateHookWithResponse(ctx, nil, whisperer.CreateHookJSONRequestBody{
+		TargetUrl: &target, EventTypes: &types, SecretKey: &secret, Config: &config,
+	}))
 	check("create", made.JSON201 != nil, made.Body)
 	id := made.JSON201.Id
 	got := must(api.GetHookWithResponse(ctx, id))
@@ -65,7 +69,7 @@ func life(ctx context.Context) {
 	resumed := must(api.ResumeHookWithResponse(ctx, id, nil))
 	check("resume", resumed.JSON200 != nil && resumed.JSON200.Status == "active", resumed.Body)
 
-	event := whisperer.EventInput{EventType: ptr("order.created"), Data: map[string]any{"id": 1042}}
+	event := whisperer.EventInput{EventType: ptr("order.created"), Entity: ptr(entity), Data: map[string]any{"id": 1042}}
 	var body whisperer.PublishEventsJSONRequestBody
 	must(0, body.FromEventInput(event))
 	published := must(api.PublishEventsWithResponse(ctx, nil, body))

@@ -10,7 +10,7 @@ const made = await api.POST("/whisperer/hooks/", {
     event_types: ["order.created"],
     target_url: `${settings.receiver}/openapi-fetch`,
     secret_key: "secret",
-    config: { channel_id: 12 },
+    config: { channel_id: 12, filter: 'event.entity == "openapi-fetch:1"' },
     retry_countdown_config: { choice: "fixed", kwargs: { seconds: 60 } },
   },
 });
@@ -39,7 +39,7 @@ const resumed = await api.POST("/whisperer/hooks/{id}/resume/", { params: { path
 check("resume", resumed.data?.status === "active");
 
 const data: unknown = { id: 1042, lines: [{ sku: "AP-LAMP-OAK", quantity: 1 }] };
-const published = await api.POST("/whisperer/events/", { body: { event_type: "order.created", data } });
+const published = await api.POST("/whisperer/events/", { body: { event_type: "order.created", entity: "openapi-fetch:1", data } });
 check("publish", published.response.status === 202 && typeof published.data?.event_id === "string");
 
 const delivery = await until("list deliveries", async () => {

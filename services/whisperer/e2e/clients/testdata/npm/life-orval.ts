@@ -7,7 +7,7 @@ import { check, settings, until } from "./life.js";
 const auth = { headers: { Authorization: `Token ${settings.token}` } };
 
 const made = await createHook({
-  event_types: ["order.created"], target_url: `${settings.receiver}/orval`, secret_key: "secret", config: { channel_id: 12 },
+  event_types: ["order.created"], target_url: `${settings.receiver}/orval`, secret_key: "secret", config: { channel_id: 12, filter: 'event.entity == "orval:1"' },
 }, auth);
 check("create", made.status === 201);
 const hook = made.data;
@@ -32,7 +32,7 @@ check("pause", paused.status === 200 && paused.data.status === "paused");
 const resumed = await resumeHook(hook.id, auth);
 check("resume", resumed.status === 200 && resumed.data.status === "active");
 
-const published = await publishEvents({ event_type: "order.created", data: { id: 1042 } }, auth);
+const published = await publishEvents({ event_type: "order.created", entity: "orval:1", data: { id: 1042 } }, auth);
 check("publish", published.status === 202 && published.data.results.length === 1);
 
 const delivery = await until("list deliveries", async () => {
