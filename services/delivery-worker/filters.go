@@ -97,7 +97,7 @@ func (f *filters) store(ctx context.Context) {
 	for id, of := range list {
 		failures[id] = of.FilterFailures
 	}
-	untold, err := f.db.AddFilterFailures(ctx, failures)
+	untold, err := f.db.Hooks.AddFilterFailures(ctx, failures)
 	if err != nil {
 		f.log.Warn("failed to record filter failures, retrying", zap.Int("hooks", len(list)), zap.Error(err))
 		f.keep(list)

@@ -34,7 +34,7 @@ func TestCostlyFiltersKeepNoOtherTenantWaiting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.config.FilterBudget = 2_000_000
-	_, err := w.db.EnsureTenant(t.Context(), "test", "beta")
+	_, err := w.db.Access.EnsureTenant(t.Context(), "test", "beta")
 	require.NoError(t, err)
 	const hooks, events, others = 30, 30, 10
 	costly := strings.Repeat("event.data.items.all(i, i > 0) && ", 3) + "true" // 30,000 units
@@ -134,7 +134,7 @@ func TestWhatAFilterCannotBeEvaluatedForIsCountedAndToldOnce(t *testing.T) {
 	failures := func(n int) {
 		t.Helper()
 		require.Eventually(t, func() bool {
-			day, month, err := w.db.FilterFailures(t.Context(), h.ID, time.Now())
+			day, month, err := w.db.Hooks.FilterFailures(t.Context(), h.ID, time.Now())
 			return err == nil && day.N == n && month.N == n && (day.LastError != "") == (n > 0)
 		}, time.Minute, 20*time.Millisecond)
 	}
@@ -143,11 +143,11 @@ func TestWhatAFilterCannotBeEvaluatedForIsCountedAndToldOnce(t *testing.T) {
 	w.run()
 	w.publish("order.created", `{"event_id":"bad-3","data":{"customer":null}}`)
 	failures(3)
-	day, _, err := w.db.FilterFailures(t.Context(), h.ID, time.Now())
+	day, _, err := w.db.Hooks.FilterFailures(t.Context(), h.ID, time.Now())
 	require.NoError(t, err)
 	require.Equal(t, "bad-3", day.EventID)
 	require.Len(t, w.receiver.Got("/staff"), 1)
 	require.Len(t, w.receiver.Got("/told"), 1)
-	require.NoError(t, w.db.DeleteHook(t.Context(), "test", webhook.DefaultTenant, h.ID, nil))
+	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", webhook.DefaultTenant, h.ID, nil))
 	failures(0)
 }

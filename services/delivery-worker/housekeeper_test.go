@@ -73,7 +73,7 @@ func TestAnOutageOfOurOwnNetworkDisablesNoHook(t *testing.T) {
 	// they come back one after the other, and nothing is held against the last
 	attempts := func() int { return w.recorded(hooks[4], "e-1", time.Now(), webhook.Waiting).Attempts }
 	for i, h := range hooks[:4] {
-		_, err := w.db.UpdateHook(t.Context(), "test", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
+		_, err := w.db.Hooks.UpdateHook(t.Context(), "test", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
 			h.TargetURL = fmt.Sprintf("%s/back/%d", w.receiver.URL, i)
 			return nil
 		})
@@ -85,7 +85,7 @@ func TestAnOutageOfOurOwnNetworkDisablesNoHook(t *testing.T) {
 	before := attempts()
 	require.Eventually(t, func() bool { return attempts() > before+1 }, 60*time.Second, 100*time.Millisecond)
 	for _, h := range hooks {
-		stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, h.ID)
+		stored, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, h.ID)
 		require.NoError(t, err)
 		require.Equal(t, webhook.Active, stored.Status)
 	}

@@ -196,7 +196,7 @@ func (m *metrics) followParked(ctx context.Context, db *store.DB, log *zap.Logge
 	defer tick.Stop()
 	for {
 		asked := time.Now()
-		if parked, err := db.CountParked(ctx, mostParked); err == nil {
+		if parked, err := db.Queue.CountParked(ctx, mostParked); err == nil {
 			m.parkedNow.Set(float64(parked.N))
 			ahead := ahead(asked, time.Now(), parked.At)
 			m.clockAhead.Set(ahead.Seconds())

@@ -16,7 +16,7 @@ import (
 
 func (s *Service) housekeeper(history *ledger.Reader) *housekeeper.Housekeeper {
 	return housekeeper.New(housekeeper.Deps{
-		Ledger: s.db, Queue: s.db, Health: s.db, Leases: s.db, Stream: s.bus, History: history, Announce: s.own, Observer: s.metrics, Log: s.log,
+		Ledger: s.db.Ledger, Queue: s.db.Queue, Health: s.db.Hooks, Leases: s.db.Leases, Stream: s.bus, History: history, Announce: s.own, Observer: s.metrics, Log: s.log,
 		Worker: s.config.Worker, Every: s.config.HousekeepEvery, EventAge: s.config.EventAge, Payloads: s.config.KeepPayloads,
 		Records: s.config.KeepRecords, Overdue: s.config.SweepAfter,
 		Disable: housekeeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},
@@ -65,7 +65,7 @@ func (o operator) disable(h *webhook.Hook, reason string) {
 	log := o.s.log.With(zap.Stringer("hook_id", h.ID), zap.String("reason", reason))
 	var disabled bool
 	err := daemon.Await(context.Background(), log, "postgres", func(ctx context.Context) (err error) {
-		disabled, err = o.s.db.DisableHook(ctx, "delivery-worker", h.ID, store.IfVersion{h.Version}, reason)
+		disabled, err = o.s.db.Hooks.DisableHook(ctx, "delivery-worker", h.ID, store.IfVersion{h.Version}, reason)
 		return err
 	}, context.Canceled)
 	switch {

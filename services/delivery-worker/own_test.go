@@ -83,7 +83,7 @@ func TestNobodyElsePublishesWhatIsOurs(t *testing.T) {
 	var list []store.RejectedEvent
 	require.Eventually(t, func() bool {
 		var err error
-		list, err = w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Time{}, 20)
+		list, err = w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Time{}, 20)
 		return err == nil && len(list) == 7
 	}, time.Minute, 50*time.Millisecond)
 	reasons := map[string]int{}

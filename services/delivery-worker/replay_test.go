@@ -26,10 +26,10 @@ func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
 	w.recorded(h, "e-1", time.Now(), webhook.Waiting)
 	w.eventRecorded("e-1")
 	id := webhook.DeliveryID(h.ID, "e-1")
-	before, _, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, id)
+	before, _, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, id)
 	require.NoError(t, err)
 	w.setStatus(h, webhook.Paused)
-	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, false))
+	require.NoError(t, w.db.Jobs.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, false))
 
 	require.Eventually(t, func() bool { // the retry that was scheduled comes due, and finds that it is not wanted
 		scheduled, err := w.bus.RetryScheduled(t.Context(), h.ID, id, before.PublishedAt)
@@ -38,7 +38,7 @@ func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
 		require.NoError(t, err)
 		return !scheduled && lag.Pending == 0 && lag.InFlight == 0
 	}, 20*time.Second, 20*time.Millisecond)
-	d, _, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, id)
+	d, _, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, id)
 	require.NoError(t, err)
 	require.Equal(t, webhook.ReasonReplay, d.Reason, "it is the drainer's")
 
@@ -60,10 +60,10 @@ func TestWhatWasDeliveredIsSentAgainByForce(t *testing.T) {
 	w.recorded(h, "e-1", time.Now(), webhook.Delivered)
 	w.eventRecorded("e-1")
 	id := webhook.DeliveryID(h.ID, "e-1")
-	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, true))
+	require.NoError(t, w.db.Jobs.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, true))
 	require.Equal(t, "true", w.receiver.Await(t, "/a", 2)[1].Header.Get("X-Whisperer-Replay"))
 	require.Eventually(t, func() bool {
-		d, attempts, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, id)
+		d, attempts, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, id)
 		return err == nil && d.State == webhook.Delivered && len(attempts) == 2 && attempts[1].Replay
 	}, 20*time.Second, 20*time.Millisecond)
 }
@@ -72,7 +72,7 @@ func TestWhatWasDeliveredIsSentAgainByForce(t *testing.T) {
 func (w *world) eventRecorded(id string) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool {
-		_, err := w.db.FindEvent(w.t.Context(), webhook.DefaultTenant, id)
+		_, err := w.db.History.FindEvent(w.t.Context(), webhook.DefaultTenant, id)
 		return err == nil
 	}, 20*time.Second, 10*time.Millisecond)
 }
@@ -93,7 +93,7 @@ func TestReceiversCanOrderEventsOfTheSameTime(t *testing.T) {
 	w.recorded(h, "e-1", time.Now(), webhook.Delivered)
 	w.recorded(h, "e-2", time.Now(), webhook.Delivered)
 	w.eventRecorded("e-1")
-	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, webhook.DeliveryID(h.ID, "e-1"), true))
+	require.NoError(t, w.db.Jobs.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, webhook.DeliveryID(h.ID, "e-1"), true))
 
 	sequences := map[string]map[string]bool{}
 	for _, q := range w.receiver.Await(t, "/a", 4) {

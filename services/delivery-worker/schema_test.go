@@ -21,12 +21,12 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 	w.receiver.Await(t, "/a", 1)
 
 	check := func(c webhook.SchemaCheck) {
-		_, err := w.db.SetEventType(t.Context(), "test", webhook.DefaultTenant, "order.created", store.EventTypeSettings{Check: c})
+		_, err := w.db.Hooks.SetEventType(t.Context(), "test", webhook.DefaultTenant, "order.created", store.EventTypeSettings{Check: c})
 		require.NoError(t, err)
 	}
 	check(webhook.SchemaReject)
 	rejected := func() []store.RejectedEvent {
-		list, _, err := w.db.Rejected(t.Context(), webhook.DefaultTenant, store.RejectedFilter{}, 100, store.Page{Limit: 100})
+		list, _, err := w.db.History.Rejected(t.Context(), webhook.DefaultTenant, store.RejectedFilter{}, 100, store.Page{Limit: 100})
 		require.NoError(t, err)
 		return list
 	}
@@ -44,11 +44,11 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 		before := fmt.Sprintf("e-%d", n) // which has had time to be recorded
 		n++
 		publish(fmt.Sprintf("e-%d", n))
-		e, err := w.db.FindEvent(t.Context(), webhook.DefaultTenant, before)
+		e, err := w.db.History.FindEvent(t.Context(), webhook.DefaultTenant, before)
 		return err == nil && len(e.SchemaProblems) > 0
 	}, 20*time.Second, 100*time.Millisecond)
 	require.Eventually(t, func() bool {
-		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: h.ID}, store.Page{Limit: 100})
+		list, _, err := w.db.History.Deliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: h.ID}, store.Page{Limit: 100})
 		return err == nil && len(list) == n-len(rejected())
 	}, 20*time.Second, 50*time.Millisecond, "each event is delivered or rejected")
 }

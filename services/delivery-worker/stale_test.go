@@ -88,7 +88,7 @@ func TestNothingThatAWorkerBelievesEndsADelivery(t *testing.T) {
 		w.settled()
 		for i, h := range hooks {
 			if s.After[i] == "deleted" {
-				require.NoError(t, w.db.DeleteHook(t.Context(), "test", h.Tenant, h.ID, nil))
+				require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", h.Tenant, h.ID, nil))
 			} else {
 				w.setStatus(h, webhook.HookStatus(s.After[i]))
 			}
@@ -118,7 +118,7 @@ func TestNothingThatAWorkerBelievesEndsADelivery(t *testing.T) {
 		}
 		for i, h := range hooks { // what is left of it shall not trouble the next one
 			if s.After[i] != "deleted" {
-				require.NoError(t, w.db.DeleteHook(t.Context(), "test", h.Tenant, h.ID, nil))
+				require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", h.Tenant, h.ID, nil))
 			}
 		}
 	}
@@ -191,7 +191,7 @@ func TestAnEventRightAfterAHookWasMadeReachesIt(t *testing.T) {
 		path := fmt.Sprint("/", i)
 		h := w.hook(path, func(h *webhook.Hook) { h.EventTypes = []string{fmt.Sprintf("new%d.>", i)} })
 		w.publish(fmt.Sprintf("new%d.created", i), fmt.Sprintf(`{"event_id":"created-%d","data":{}}`, i))
-		_, err := w.db.UpdateHook(t.Context(), "test", h.Tenant, h.ID, nil, func(h *webhook.Hook) error {
+		_, err := w.db.Hooks.UpdateHook(t.Context(), "test", h.Tenant, h.ID, nil, func(h *webhook.Hook) error {
 			h.EventTypes = append(h.EventTypes, fmt.Sprintf("more%d.>", i))
 			return nil
 		})

@@ -67,13 +67,13 @@ func (p *past) publishNumbered(name string, n int) {
 func (p *past) work() {
 	p.t.Helper()
 	p.change(`UPDATE jobs SET next_at = now()`)
-	_, err := p.db.RunJobs(p.t.Context(), func(h *webhook.Hook) func(*webhook.Event) bool { return h.Matches })
+	_, err := p.db.Jobs.RunJobs(p.t.Context(), func(h *webhook.Hook) func(*webhook.Event) bool { return h.Matches })
 	require.NoError(p.t, err)
 }
 
 func (p *past) job() store.Job {
 	p.t.Helper()
-	list, _, err := p.db.Jobs(p.t.Context(), webhook.DefaultTenant, p.hook.ID, store.Page{Limit: 10})
+	list, _, err := p.db.Jobs.Jobs(p.t.Context(), webhook.DefaultTenant, p.hook.ID, store.Page{Limit: 10})
 	require.NoError(p.t, err)
 	require.Len(p.t, list, 1)
 	return list[0]
@@ -105,7 +105,7 @@ func TestAnOrderedHookGetsThePastFirstAndThenWhatIsNew(t *testing.T) {
 			p.publishNumbered("new", 30)
 			first := webhook.DeliveryID(p.hook.ID, "new-000")
 			require.Eventually(t, func() bool {
-				d, _, err := p.db.Delivery(t.Context(), webhook.DefaultTenant, first)
+				d, _, err := p.db.History.Delivery(t.Context(), webhook.DefaultTenant, first)
 				return err == nil && d.State == webhook.Parked
 			}, 20*time.Second, 10*time.Millisecond)
 			p.work()
@@ -132,7 +132,7 @@ func TestAJobThatIsCancelledHoldsNothingBack(t *testing.T) {
 	t.Parallel()
 	p := newPast(t, "hook", 5)
 	p.publishNumbered("new", 5)
-	_, err := p.db.SetJobState(context.WithoutCancel(t.Context()), "test", webhook.DefaultTenant, p.job().ID, store.JobCancelled)
+	_, err := p.db.Jobs.SetJobState(context.WithoutCancel(t.Context()), "test", webhook.DefaultTenant, p.job().ID, store.JobCancelled)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return len(p.got()) >= 5 }, 20*time.Second, 10*time.Millisecond)
 	require.Equal(t, p.want[5:], p.got())

@@ -209,7 +209,7 @@ func (s *Service) connect(ctx context.Context) error {
 		if installation, err = s.db.Installation(ctx); err != nil {
 			return err
 		}
-		s.sourcesSince, err = s.db.SourcesSince(ctx)
+		s.sourcesSince, err = s.db.Ledger.SourcesSince(ctx)
 		return err
 	}, nil)
 	if err != nil {
@@ -248,7 +248,7 @@ func (s *Service) connect(ctx context.Context) error {
 	s.metrics.watchFilters(s.registry, s.evaluator)
 	s.own = &own{bus: s.bus, mask: s.mask, deferred: s.metrics.ownDeferred, log: s.log}
 	s.metrics.watch(s.registry, s.index, s.lanes)
-	s.known, err = s.db.Watch(store.WatchOptions{
+	s.known, err = s.db.Hooks.Watch(store.WatchOptions{
 		Hooks: hookSet{s.index, s, s.config.MemoryTarget}, Types: s.types, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,
 	})
 	if err != nil {
@@ -318,12 +318,12 @@ func roomFor(s webhook.Stream, messages, bytes int) bus.Room {
 
 func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	t := &takers{}
-	facts := recorder.New(s.db.NewRecorder(), s.bus, s.types, s.metrics, s.log)
+	facts := recorder.New(s.db.Ledger.NewRecorder(), s.bus, s.types, s.metrics, s.log)
 	if err := s.take(ctx, t, bus.FactRecorder, bus.Room{Messages: 64, Bytes: recorderBytes}, facts.RunFacts); err != nil {
 		return nil, err
 	}
 	for _, from := range webhook.Streams() {
-		events := recorder.New(s.db.NewRecorder(), s.bus, s.types, s.metrics, s.log)
+		events := recorder.New(s.db.Ledger.NewRecorder(), s.bus, s.types, s.metrics, s.log)
 		events.SourcesSince = s.sourcesSince
 		if err := s.take(ctx, t, bus.RecorderOf(from), roomFor(from, 2000, recorderBytes), events.RunEvents); err != nil {
 			return nil, err
@@ -338,12 +338,12 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 		Sender: s.send, Enter: s.lanes.Enter, Retries: s.bus, Facts: s.facts,
 		Operator: operator{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
-	history := ledger.NewReader(s.db, s.bus)
-	s.missed = missed.New(missed.Deps{Store: s.db, Stream: s.bus, History: history, Matcher: index.Matcher, Log: s.log, Worker: s.config.Worker})
-	s.payloads = payload.NewReader(s.bus, s.db)
+	history := ledger.NewReader(s.db.Ledger, s.bus)
+	s.missed = missed.New(missed.Deps{Store: s.db.Ledger, Leases: s.db.Leases, Stream: s.bus, History: history, Matcher: index.Matcher, Log: s.log, Worker: s.config.Worker})
+	s.payloads = payload.NewReader(s.bus, s.db.History)
 	s.payloads.SourcesSince = s.sourcesSince
 	s.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db, Events: s.payloads,
+		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db.Queue, Leases: s.db.Leases, Events: s.payloads,
 		Stream: s.bus, History: history, Log: s.log, Worker: s.config.Worker,
 	})
 	return deliverer, history
@@ -354,7 +354,8 @@ func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer,
 	outs := map[webhook.Stream]*fanout.Fanout{}
 	for _, from := range webhook.Streams() {
 		outs[from] = fanout.New(fanout.Deps{
-			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: deliverer, Seen: s.db, History: history, Tries: s.db, Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Evaluator: s.evaluator, Observer: s.metrics, Log: s.log,
+			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: deliverer, Seen: s.db.Ledger, History: history, Tries: s.db.Leases,
+			Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Evaluator: s.evaluator, Observer: s.metrics, Log: s.log,
 			Slots: s.config.Slots, Traces: s.traces, SourcesSince: s.sourcesSince,
 		})
 		if err := s.take(ctx, t, bus.FanoutOf(from), roomFor(from, 256, fanoutBytes), outs[from].Run); err != nil {

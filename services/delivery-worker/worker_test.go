@@ -64,7 +64,7 @@ func (w *world) recorded(h webhook.Hook, eventID string, publishedAround time.Ti
 	id := webhook.DeliveryID(h.ID, eventID)
 	var found webhook.Delivery
 	require.Eventually(w.t, func() bool {
-		d, _, err := w.db.Delivery(w.t.Context(), webhook.DefaultTenant, id)
+		d, _, err := w.db.History.Delivery(w.t.Context(), webhook.DefaultTenant, id)
 		found = d
 		return err == nil && d.State == state && d.PublishedAt.Sub(publishedAround).Abs() < time.Minute
 	}, 20*time.Second, 10*time.Millisecond, "delivery %s %s, last %v", id, state, &found)
@@ -108,7 +108,7 @@ func TestAReceiverDecidesWithItsStatus(t *testing.T) {
 	require.Equal(t, 1, w.recorded(stop, "e-1", time.Now(), webhook.Dead).Attempts)
 	require.Equal(t, 2, w.recorded(exhausted, "e-1", time.Now(), webhook.Dead).Attempts)
 	require.Eventually(t, func() bool {
-		h, err := w.db.Hook(t.Context(), webhook.DefaultTenant, gone.ID)
+		h, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, gone.ID)
 		require.NoError(t, err)
 		return h.Status == webhook.Disabled && h.DisabledReason != ""
 	}, 10*time.Second, 10*time.Millisecond)
@@ -168,7 +168,7 @@ func TestWhatIsWorthNothingAnyMoreIsNotSent(t *testing.T) {
 	require.Len(t, w.receiver.Got("/a"), 1, "only what is new")
 
 	w.eventRecorded("late")
-	require.NoError(t, w.db.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, webhook.DeliveryID(h.ID, "late"), false))
+	require.NoError(t, w.db.Jobs.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, webhook.DeliveryID(h.ID, "late"), false))
 	got := w.receiver.Await(t, "/a", 2)
 	require.Equal(t, "true", got[1].Header.Get("X-Whisperer-Replay"), "a person who asks for it gets it")
 }
@@ -203,7 +203,7 @@ func TestWhatIsNoEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {
 	w.publish("order.created", `{"data":1}`, `{"data":`, ``, "\xff", `{"event_type":"order.updated","data":1}`, `{"event_id":"a\u0007b","data":1}`, `{"data":2}`)
 	w.receiver.Await(t, "/a", 2)
 	require.Eventually(t, func() bool {
-		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 100)
+		list, err := w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 100)
 		require.NoError(t, err)
 		return len(list) == 5
 	}, 10*time.Second, 10*time.Millisecond)
@@ -217,7 +217,7 @@ func TestOneIDIsOneEvent(t *testing.T) {
 	w.run()
 	w.publish("order.created", `{"event_id":"x","data":1}`, `{"event_id":"x","data":1}`, `{"event_id":"x","data":2}`, `{"event_id":"y","data":3}`)
 	require.Eventually(t, func() bool {
-		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 100)
+		list, err := w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 100)
 		require.NoError(t, err)
 		return len(list) == 1 && list[0].Reason == "id_conflict"
 	}, 10*time.Second, 10*time.Millisecond)
@@ -236,7 +236,7 @@ func TestADeletedHookCancelsWhatWaitedAndAPausedOneParks(t *testing.T) {
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	w.recorded(deleted, "e-1", time.Now(), webhook.Waiting)
 	w.recorded(paused, "e-1", time.Now(), webhook.Parked)
-	require.NoError(t, w.db.DeleteHook(t.Context(), "test", webhook.DefaultTenant, deleted.ID, nil))
+	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", webhook.DefaultTenant, deleted.ID, nil))
 	require.Equal(t, 1, w.recorded(deleted, "e-1", time.Now(), webhook.Cancelled).Attempts)
 	require.Len(t, w.receiver.Got("/deleted"), 1)
 	require.Empty(t, w.receiver.Got("/paused"))

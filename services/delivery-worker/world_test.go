@@ -82,7 +82,7 @@ func (w *world) hook(path string, edit func(h *webhook.Hook)) webhook.Hook {
 		edit(&h)
 	}
 	require.NoError(w.t, h.Validate())
-	h, err = w.db.CreateHook(w.t.Context(), "test", h, 1000, store.IdempotencyKey{})
+	h, err = w.db.Hooks.CreateHook(w.t.Context(), "test", h, 1000, store.IdempotencyKey{})
 	require.NoError(w.t, err)
 	return h
 }

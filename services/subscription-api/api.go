@@ -140,12 +140,14 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 	sender := attempt.New(egress.NewClient(egress.Options{Policy: p.policy, Version: p.version}), p.version, s.traces)
 	public := strings.TrimSuffix(s.config.PublicURL, "/")
 	cases := usecase.New(usecase.Deps{
-		Stores: usecase.Stores{Access: s.db, Hooks: s.db, History: s.history, Stats: s.history, Jobs: s.history},
+		Stores: usecase.Stores{
+			Access: s.db.Access, Hooks: s.db.Hooks, History: s.history.History, Stats: s.history.History, Jobs: s.history.Jobs,
+		},
 		Sender: sender, Aside: aside.NewDesk(s.events.find, s.work, s.log), URLs: p.policy, LookUps: looking, Searches: searching, Guesses: guesses,
 		Mask: webhook.ParseMask(s.config.MaskedParams), HookQuota: s.config.HookQuota,
 	})
 	api, err := httpapi.New(httpapi.Deps{
-		Cases: cases, Types: s.types, Publisher: s.events, Published: s.db, CursorKey: p.cursorKey, PublicURL: public,
+		Cases: cases, Types: s.types, Publisher: s.events, Published: s.db.Ledger, CursorKey: p.cursorKey, PublicURL: public,
 		Namespace: bus.Namespace(s.config.Namespace), RequestRate: s.config.RequestRate, RetryWait: s.config.RetryWait, Version: p.version,
 		Metrics: p.registry, Traces: s.traces, Log: s.log,
 	})
@@ -165,7 +167,7 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 func (s *Service) reportGuesses(ctx context.Context, about daemon.Guessed) {
 	s.log.Warn("too many wrong tokens from one address", zap.Stringer("address", about.Addr), zap.Int("wrong", about.Wrong), zap.Time("since", about.Since))
 	_, err := daemon.Within(ctx, guessTimeout, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, s.db.NoteGuesses(ctx, "subscription-api", about.Addr.String(), about.Wrong, about.Since)
+		return struct{}{}, s.db.Access.NoteGuesses(ctx, "subscription-api", about.Addr.String(), about.Wrong, about.Since)
 	})
 	if err != nil {
 		s.log.Warn("failed to write failed sign-ins to the audit log", zap.Error(err))
@@ -265,7 +267,7 @@ func (s *Service) closeDatabase() error {
 // watchTypes keeps the checked event types as they are in the database until ctx ends.
 func (s *Service) watchTypes(ctx context.Context, ready func()) error {
 	ready()
-	watch, err := s.db.Watch(store.WatchOptions{Types: s.types, Log: s.log})
+	watch, err := s.db.Hooks.Watch(store.WatchOptions{Types: s.types, Log: s.log})
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func start(t *testing.T, nats string) (addr, token, health string) {
 	db, err := store.Open(config.DatabaseURL, 1, ring)
 	require.NoError(t, err)
 	defer db.Close()
-	token, _, err = db.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Role: store.Admin})
+	token, _, err = db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Role: store.Admin})
 	require.NoError(t, err)
 
 	s, err := subscriptionapi.New(t.Context(), config, "test", zap.NewNop(), nil)

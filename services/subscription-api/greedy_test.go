@@ -62,7 +62,7 @@ func TestWhoLooksUpTooMuchKeepsNobodyElseWaiting(t *testing.T) {
 			})
 		}
 	}
-	recorder := db.NewRecorder()
+	recorder := db.Ledger.NewRecorder()
 	defer recorder.Close()
 	require.NoError(t, recorder.WriteEvents(t.Context(), events))
 	s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{

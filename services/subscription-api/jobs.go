@@ -9,6 +9,6 @@ import (
 // runJobs does replays, batch by batch, until ctx ends.
 func (s *Service) runJobs(ctx context.Context, ready func()) error {
 	ready()
-	jobs.Run(ctx, s.work, s.log)
+	jobs.Run(ctx, s.work.Jobs, s.log)
 	return nil
 }

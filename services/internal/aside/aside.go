@@ -171,15 +171,15 @@ func (d *Desk) run(ctx context.Context, actor store.Actor, do func(*work) error)
 }
 
 func (d *Desk) begin(ctx context.Context, actor store.Actor) (*work, error) {
-	w := &work{db: d.db, actor: actor, types: schema.NewChecks(catalogue.SchemaOf, d.log), recorder: d.db.NewRecorder()}
+	w := &work{db: d.db, actor: actor, types: schema.NewChecks(catalogue.SchemaOf, d.log), recorder: d.db.Ledger.NewRecorder()}
 	var err error
 	if w.bus, err = d.bus(); err != nil {
 		return nil, err
 	}
-	if w.since, err = d.db.SourcesSince(ctx); err != nil {
+	if w.since, err = d.db.Ledger.SourcesSince(ctx); err != nil {
 		return nil, err
 	}
-	checked, err := d.db.CheckedTypes(ctx)
+	checked, err := d.db.Hooks.CheckedTypes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func (w *work) note(ctx context.Context) error {
 	defer cancel()
 	done := w.done
 	w.done = nil
-	return w.db.NotePutBack(ctx, w.actor, done)
+	return w.db.Access.NotePutBack(ctx, w.actor, done)
 }
 
 // unreadableError says that an entry cannot be decoded.

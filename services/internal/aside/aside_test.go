@@ -86,7 +86,7 @@ func (s *stage) numbers() []uint64 {
 
 func (s *stage) recorded(keys ...store.DeliveryKey) int {
 	s.t.Helper()
-	found, err := s.db.Recorded(s.t.Context(), keys)
+	found, err := s.db.Ledger.Recorded(s.t.Context(), keys)
 	require.NoError(s.t, err)
 	return len(found)
 }
@@ -94,7 +94,7 @@ func (s *stage) recorded(keys ...store.DeliveryKey) int {
 // audited are the entries of the audit log, by number, the oldest first.
 func (s *stage) audited() []string {
 	s.t.Helper()
-	list, _, err := s.db.AuditLog(s.t.Context(), "", store.AuditFilter{Kind: "ledger_entry"}, store.Page{Limit: 1000})
+	list, _, err := s.db.Access.AuditLog(s.t.Context(), "", store.AuditFilter{Kind: "ledger_entry"}, store.Page{Limit: 1000})
 	require.NoError(s.t, err)
 	var out []string
 	for _, e := range slices.Backward(list) {
@@ -131,7 +131,7 @@ func TestWhatIsTakenNowIsRecordedAndWhatIsNotStays(t *testing.T) {
 	require.Equal(t, []uint64{2}, s.numbers(), "one that is refused keeps nothing else")
 	require.Equal(t, 2, s.recorded(keys...))
 	for _, id := range []string{"only-the-message-says", "e-2"} {
-		e, err := s.db.FindEvent(t.Context(), "default", id)
+		e, err := s.db.History.FindEvent(t.Context(), "default", id)
 		require.NoError(t, err)
 		require.JSONEq(t, `{"n":1}`, string(e.Data))
 		require.NotZero(t, e.Seq, "it keeps its place")
@@ -151,7 +151,7 @@ func TestWhatIsTakenNowIsRecordedAndWhatIsNotStays(t *testing.T) {
 func TestAnEventThatWasRejectedMeanwhileIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	_, err := s.db.DeclareEventType(t.Context(), "test", "default", store.EventType{
+	_, err := s.db.Hooks.DeclareEventType(t.Context(), "test", "default", store.EventType{
 		Name: "my.refused", Schema: []byte(`{"required": ["id"]}`), Settings: store.EventTypeSettings{Check: webhook.SchemaReject},
 	})
 	require.NoError(t, err)
@@ -162,7 +162,7 @@ func TestAnEventThatWasRejectedMeanwhileIsNotRecorded(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, aside.Result{PutBack: 1}, got)
 	require.Empty(t, s.numbers())
-	_, err = s.db.FindEvent(t.Context(), "default", "e-1")
+	_, err = s.db.History.FindEvent(t.Context(), "default", "e-1")
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 

@@ -18,17 +18,17 @@ import (
 func TestATokenIsStoredAsAHashAlone(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
-	secret, made, err := db.CreateToken(t.Context(), actor, store.NewToken{Name: "ci", Tenant: "default", Role: store.Editor})
+	secret, made, err := db.Access.CreateToken(t.Context(), actor, store.NewToken{Name: "ci", Tenant: "default", Role: store.Editor})
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(secret, "wsp_"))
 	require.GreaterOrEqual(t, len(secret), 30)
-	got, err := db.Authenticate(t.Context(), secret)
+	got, err := db.Access.Authenticate(t.Context(), secret)
 	require.NoError(t, err)
 	require.Equal(t, made, got)
 	var text string
 	require.NoError(t, plain.Get(&text, `SELECT string_agg(t::text, '') FROM api_tokens t`))
 	require.NotContains(t, text, secret)
-	log, _, err := db.AuditLog(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
+	log, _, err := db.Access.AuditLog(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Equal(t, "token.created", log[0].Action)
 	require.NotContains(t, string(log[0].Detail), secret)
@@ -37,20 +37,20 @@ func TestATokenIsStoredAsAHashAlone(t *testing.T) {
 func TestUnknownRevokedAndExpiredTokensAreTheSame(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	revoked, token, err := db.CreateToken(t.Context(), actor, store.NewToken{Name: "r", Role: store.Admin})
+	revoked, token, err := db.Access.CreateToken(t.Context(), actor, store.NewToken{Name: "r", Role: store.Admin})
 	require.NoError(t, err)
 	for range 2 {
-		require.NoError(t, db.RevokeToken(t.Context(), actor, "", token.ID))
+		require.NoError(t, db.Access.RevokeToken(t.Context(), actor, "", token.ID))
 	}
 	expires := time.Now().Add(100 * time.Millisecond)
-	expired, _, err := db.CreateToken(t.Context(), actor, store.NewToken{Name: "e", Role: store.Admin, ExpiresAt: expires})
+	expired, _, err := db.Access.CreateToken(t.Context(), actor, store.NewToken{Name: "e", Role: store.Admin, ExpiresAt: expires})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		_, err := db.Authenticate(t.Context(), expired)
+		_, err := db.Access.Authenticate(t.Context(), expired)
 		return err != nil
 	}, 5*time.Second, 10*time.Millisecond)
 	for _, secret := range []string{revoked, expired, "", "nope", strings.Repeat("x", 10_000), "a\x00b"} {
-		_, err := db.Authenticate(t.Context(), secret)
+		_, err := db.Access.Authenticate(t.Context(), secret)
 		require.ErrorIs(t, err, webhook.ErrNotFound)
 		require.EqualError(t, err, "token: not found")
 	}
@@ -65,7 +65,7 @@ func TestTokensThatBreakARule(t *testing.T) {
 		"/tenant":       {Name: "a", Role: store.Viewer, Tenant: "nobody"},
 		"/expires_date": {Name: "a", Role: store.Viewer, ExpiresAt: time.Now().Add(-time.Second)},
 	} {
-		_, _, err := db.CreateToken(t.Context(), actor, n)
+		_, _, err := db.Access.CreateToken(t.Context(), actor, n)
 		var invalid *webhook.ValidationError
 		require.ErrorAs(t, err, &invalid, pointer)
 		require.Equal(t, pointer, invalid.Fields[0].Pointer)
@@ -75,18 +75,18 @@ func TestTokensThatBreakARule(t *testing.T) {
 func TestTokensAreListedAndRevokedByTenant(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	_, mine, err := db.CreateToken(t.Context(), actor, store.NewToken{Name: "mine", Tenant: "default", Role: store.Viewer})
+	_, mine, err := db.Access.CreateToken(t.Context(), actor, store.NewToken{Name: "mine", Tenant: "default", Role: store.Viewer})
 	require.NoError(t, err)
-	_, operators, err := db.CreateToken(t.Context(), actor, store.NewToken{Name: "operator", Role: store.Viewer})
+	_, operators, err := db.Access.CreateToken(t.Context(), actor, store.NewToken{Name: "operator", Role: store.Viewer})
 	require.NoError(t, err)
-	list, err := db.Tokens(t.Context(), "default")
+	list, err := db.Access.Tokens(t.Context(), "default")
 	require.NoError(t, err)
 	require.Equal(t, []store.Token{mine}, list)
-	all, err := db.Tokens(t.Context(), "")
+	all, err := db.Access.Tokens(t.Context(), "")
 	require.NoError(t, err)
 	require.Equal(t, []store.Token{operators, mine}, all)
-	require.ErrorIs(t, db.RevokeToken(t.Context(), actor, "default", operators.ID), webhook.ErrNotFound)
-	require.ErrorIs(t, db.RevokeToken(t.Context(), actor, "", uuid.New()), webhook.ErrNotFound)
+	require.ErrorIs(t, db.Access.RevokeToken(t.Context(), actor, "default", operators.ID), webhook.ErrNotFound)
+	require.ErrorIs(t, db.Access.RevokeToken(t.Context(), actor, "", uuid.New()), webhook.ErrNotFound)
 }
 
 func TestRoles(t *testing.T) {
@@ -102,62 +102,62 @@ func TestEnsureTenant(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
 	for _, want := range []bool{true, false} {
-		created, err := db.EnsureTenant(t.Context(), actor, "acme")
+		created, err := db.Access.EnsureTenant(t.Context(), actor, "acme")
 		require.NoError(t, err)
 		require.Equal(t, want, created)
 	}
-	list, err := db.Tenants(t.Context())
+	list, err := db.Access.Tenants(t.Context())
 	require.NoError(t, err)
 	require.Len(t, list, 2)
 	require.Equal(t, "acme", list[0].Name)
-	there, err := db.TenantExists(t.Context(), "acme")
+	there, err := db.Access.TenantExists(t.Context(), "acme")
 	require.NoError(t, err)
 	require.True(t, there)
-	there, err = db.TenantExists(t.Context(), "nobody")
+	there, err = db.Access.TenantExists(t.Context(), "nobody")
 	require.NoError(t, err)
 	require.False(t, there)
-	_, err = db.EnsureTenant(t.Context(), actor, "Not A Name")
+	_, err = db.Access.EnsureTenant(t.Context(), actor, "Not A Name")
 	require.ErrorIs(t, err, webhook.ErrInvalid)
 }
 
 func TestEventTypesAreATenantsOwn(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	_, err := db.EnsureTenant(t.Context(), actor, "other")
+	_, err := db.Access.EnsureTenant(t.Context(), actor, "other")
 	require.NoError(t, err)
 	declared := store.EventType{
 		Name: "kiosk.opened", Description: "d", Schema: json.RawMessage(`{"type": "object"}`), Example: json.RawMessage(`{"b":1, "a":2.50}`),
 	}
 	for _, want := range []bool{true, false} {
-		created, err := db.DeclareEventType(t.Context(), actor, "default", declared)
+		created, err := db.Hooks.DeclareEventType(t.Context(), actor, "default", declared)
 		require.NoError(t, err)
 		require.Equal(t, want, created)
 	}
-	list, err := db.EventTypes(t.Context(), "default")
+	list, err := db.Hooks.EventTypes(t.Context(), "default")
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	declared.CreatedAt, declared.Settings = list[0].CreatedAt, list[0].Settings
 	require.Equal(t, declared, list[0])
 	require.Equal(t, webhook.SchemaOff, list[0].Settings.Check)
 	require.False(t, *list[0].Settings.Deprecated)
-	list, err = db.EventTypes(t.Context(), "other")
+	list, err = db.Hooks.EventTypes(t.Context(), "other")
 	require.NoError(t, err)
 	require.Empty(t, list)
-	require.ErrorIs(t, db.RemoveEventType(t.Context(), actor, "other", "kiosk.opened"), webhook.ErrNotFound)
+	require.ErrorIs(t, db.Hooks.RemoveEventType(t.Context(), actor, "other", "kiosk.opened"), webhook.ErrNotFound)
 	deprecated := true
-	now, err := db.SetEventType(t.Context(), actor, "default", "kiosk.opened", store.EventTypeSettings{Deprecated: &deprecated})
+	now, err := db.Hooks.SetEventType(t.Context(), actor, "default", "kiosk.opened", store.EventTypeSettings{Deprecated: &deprecated})
 	require.NoError(t, err)
 	require.Equal(t, store.EventTypeSettings{Check: webhook.SchemaOff, Deprecated: &deprecated}, now)
-	now, err = db.SetEventType(t.Context(), actor, "default", "kiosk.opened", store.EventTypeSettings{Check: webhook.SchemaWarn})
+	now, err = db.Hooks.SetEventType(t.Context(), actor, "default", "kiosk.opened", store.EventTypeSettings{Check: webhook.SchemaWarn})
 	require.NoError(t, err)
 	require.Equal(t, store.EventTypeSettings{Check: webhook.SchemaWarn, Deprecated: &deprecated}, now)
-	_, err = db.SetEventType(t.Context(), actor, "nobody", "kiosk.opened", now)
+	_, err = db.Hooks.SetEventType(t.Context(), actor, "nobody", "kiosk.opened", now)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
-	require.NoError(t, db.RemoveEventType(t.Context(), actor, "default", "kiosk.opened"))
-	settings, err := db.EventTypeSettings(t.Context(), "default")
+	require.NoError(t, db.Hooks.RemoveEventType(t.Context(), actor, "default", "kiosk.opened"))
+	settings, err := db.Hooks.EventTypeSettings(t.Context(), "default")
 	require.NoError(t, err)
 	require.Empty(t, settings)
-	_, err = db.DeclareEventType(t.Context(), actor, "nobody", declared)
+	_, err = db.Hooks.DeclareEventType(t.Context(), actor, "nobody", declared)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 
@@ -168,14 +168,14 @@ func TestADatabaseThatDoesNotAnswerIsUnavailable(t *testing.T) {
 	away, err := store.Open("postgres://u@127.0.0.1:1/x?sslmode=disable", 1, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, away.Close()) })
-	_, err = away.Hook(t.Context(), "default", uuid.New())
+	_, err = away.Hooks.Hook(t.Context(), "default", uuid.New())
 	require.ErrorIs(t, err, store.ErrUnavailable)
-	_, err = away.EnsureTenant(t.Context(), actor, "acme")
+	_, err = away.Access.EnsureTenant(t.Context(), actor, "acme")
 	require.ErrorIs(t, err, store.ErrUnavailable)
 
 	db, _ := open(t)
 	late, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
-	_, err = db.Tenants(late)
+	_, err = db.Access.Tenants(late)
 	require.ErrorIs(t, err, store.ErrUnavailable)
 }

@@ -24,7 +24,7 @@ func BenchmarkWriteFacts(b *testing.B) {
 			db, err := store.Open(testenv.Postgres(b), 2, ring)
 			require.NoError(b, err)
 			b.Cleanup(func() { require.NoError(b, db.Close()) })
-			r := db.NewRecorder()
+			r := db.Ledger.NewRecorder()
 			b.Cleanup(r.Close)
 			deliveries := make([]delivery, b.N)
 			for i := range deliveries {
@@ -74,7 +74,7 @@ func BenchmarkSeenEvents(b *testing.B) {
 	}
 	b.Run("seen", func(b *testing.B) {
 		for b.Loop() {
-			_, err := db.SeenEvents(b.Context(), events)
+			_, err := db.Ledger.SeenEvents(b.Context(), events)
 			require.NoError(b, err)
 		}
 	})

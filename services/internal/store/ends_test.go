@@ -39,7 +39,7 @@ func TestDeliveriesEndByWhatTheRowOfTheirHookSays(t *testing.T) {
 		h := simpleHook(1)
 		h.Name, h.TargetURL = name, h.TargetURL+"/"+name
 		h.Callback = &webhook.Callback{URL: "https://example.com/callback"}
-		h, err := db.CreateHook(t.Context(), actor, h, quota, store.IdempotencyKey{})
+		h, err := db.Hooks.CreateHook(t.Context(), actor, h, quota, store.IdempotencyKey{})
 		require.NoError(t, err)
 		carrier := webhook.CallbackHookID(h.ID)
 		states := func(hook uuid.UUID) []webhook.DeliveryState {
@@ -62,7 +62,7 @@ func TestDeliveriesEndByWhatTheRowOfTheirHookSays(t *testing.T) {
 		for hook, reason := range map[uuid.UUID]webhook.Reason{h.ID: test.hook, carrier: test.callback} {
 			var n int64
 			for more := true; more; { // one at a time
-				ended, err := db.EndDeliveries(t.Context(), hook, 1)
+				ended, err := db.Queue.EndDeliveries(t.Context(), hook, 1)
 				require.NoError(t, err)
 				require.Equal(t, reason, ended.Reason, name)
 				n += ended.N

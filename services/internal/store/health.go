@@ -173,7 +173,7 @@ func (d *QueueStore) Requeue(ctx context.Context, l LostDelivery) (bool, error) 
 
 // GiveUp makes the deliveries of an event dead whose attempts were begun and never told of, as where each worker died that
 // made them. That of the last worker is one more of those that are unknown.
-func (d *QueueStore) GiveUp(ctx context.Context, at webhook.Sequence, publishedAt time.Time) error {
+func (d *LedgerStore) GiveUp(ctx context.Context, at webhook.Sequence, publishedAt time.Time) error {
 	_, err := d.db.ExecContext(ctx, `
 		WITH given_up AS (
 			UPDATE deliveries SET state = 'dead', reason = $3, attempts = attempts + 1, updated_at = clock_timestamp()

@@ -17,7 +17,7 @@ type Lease struct {
 }
 
 // AcquireLease takes the lease if nobody has it, or the one who had it let it expire. ok is false where another has it.
-func (d *DB) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (lease Lease, ok bool, err error) {
+func (d *LeaseStore) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (lease Lease, ok bool, err error) {
 	lease = Lease{Name: name, Holder: holder}
 	err = d.db.GetContext(ctx, &lease.Fence, `
 		INSERT INTO leases AS l (name, holder, fence, expires_at) VALUES ($1, $2, 1, clock_timestamp() + $3 * interval '1 microsecond')
@@ -33,7 +33,7 @@ func (d *DB) AcquireLease(ctx context.Context, name, holder string, ttl time.Dur
 }
 
 // RenewLease prolongs the lease; ok is false where somebody else has it by now.
-func (d *DB) RenewLease(ctx context.Context, l Lease, ttl time.Duration) (ok bool, err error) {
+func (d *LeaseStore) RenewLease(ctx context.Context, l Lease, ttl time.Duration) (ok bool, err error) {
 	result, err := d.db.ExecContext(ctx, `
 		UPDATE leases SET expires_at = clock_timestamp() + $4 * interval '1 microsecond'
 		WHERE name = $1 AND holder = $2 AND fence = $3`, l.Name, l.Holder, l.Fence, ttl.Microseconds())
@@ -45,7 +45,7 @@ func (d *DB) RenewLease(ctx context.Context, l Lease, ttl time.Duration) (ok boo
 }
 
 // ReleaseLease lets others have the lease at once.
-func (d *DB) ReleaseLease(ctx context.Context, l Lease) error {
+func (d *LeaseStore) ReleaseLease(ctx context.Context, l Lease) error {
 	_, err := d.db.ExecContext(ctx, `
 		UPDATE leases SET expires_at = '-infinity' WHERE name = $1 AND holder = $2 AND fence = $3`, l.Name, l.Holder, l.Fence)
 	if err != nil {

@@ -21,7 +21,7 @@ func TestLookingUpEventsGoesByThePrimaryKeyOfAPartitionThatWasEmpty(t *testing.T
 	require.NoError(t, err)
 	again := []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e-1"}, At: noon.Add(time.Hour)}}
 	for seq := range uint64(2) { // the plan is made by the first
-		seen, err := db.SeenEvents(t.Context(), again)
+		seen, err := db.Ledger.SeenEvents(t.Context(), again)
 		require.NoError(t, err)
 		require.Len(t, seen, int(seq))
 		events := make([]webhook.Event, 300)
@@ -54,7 +54,7 @@ func TestIDsOfEventsSinceATimeAreTheNewestOfAllTenants(t *testing.T) {
 		anEvent("e-1", 1, 0), anEvent("e-2", 2, time.Second), anEvent("e-3", 3, 2*time.Second), other,
 	}))
 	ids := func(since time.Time, limit int) (ids []string, all bool) {
-		all, err := db.EventIDs(t.Context(), since, limit, func(key store.EventKey) { ids = append(ids, key.Tenant+"/"+key.ID) })
+		all, err := db.Ledger.EventIDs(t.Context(), since, limit, func(key store.EventKey) { ids = append(ids, key.Tenant+"/"+key.ID) })
 		require.NoError(t, err)
 		return ids, all
 	}

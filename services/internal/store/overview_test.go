@@ -17,7 +17,7 @@ func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 	db, _ := open(t)
 	config, err := webhook.ParseConfig(nil)
 	require.NoError(t, err)
-	h, err := db.CreateHook(t.Context(), "test", webhook.Hook{
+	h, err := db.Hooks.CreateHook(t.Context(), "test", webhook.Hook{
 		Tenant: "default", Name: "north", EventTypes: []string{"order.created"}, TargetURL: "http://example.com/", NotificationType: "rest",
 		Config: config, Status: webhook.Active,
 	}, 10, store.IdempotencyKey{})
@@ -37,7 +37,7 @@ func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 		}
 		return f
 	}
-	r := db.NewRecorder()
+	r := db.Ledger.NewRecorder()
 	defer r.Close()
 	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w", Facts: []*whispererv1.DeliveryFact{
 		fact("default", "a", minute, webhook.Delivered), fact("default", "b", minute, webhook.Dead), fact("default", "c", minute, webhook.Waiting),
@@ -45,7 +45,7 @@ func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 		fact("default", "f", minute.Add(-48*time.Hour), webhook.Dead), fact("other", "g", minute, webhook.Dead),
 	}}}))
 
-	buckets, err := db.PerMinute(t.Context(), "default", minute.Add(-time.Hour))
+	buckets, err := db.History.PerMinute(t.Context(), "default", minute.Add(-time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, []store.Bucket{
 		{At: minute.Add(-5 * time.Minute), Counts: store.Counts{Open: 1}},
@@ -53,23 +53,23 @@ func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 	}, buckets)
 	require.Equal(t, 3, buckets[1].Total())
 
-	hours, err := db.PerHook(t.Context(), []uuid.UUID{h.ID, uuid.New()}, minute.Add(-24*time.Hour), store.Hourly)
+	hours, err := db.History.PerHook(t.Context(), []uuid.UUID{h.ID, uuid.New()}, minute.Add(-24*time.Hour), store.Hourly)
 	require.NoError(t, err)
 	require.Len(t, hours, 1)
 	last := hours[h.ID][len(hours[h.ID])-1]
 	require.Equal(t, minute.Truncate(time.Hour), last.At)
 
-	states, err := db.OpenStates(t.Context(), "default", minute.Add(-24*time.Hour))
+	states, err := db.History.OpenStates(t.Context(), "default", minute.Add(-24*time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, map[webhook.DeliveryState]int{webhook.Waiting: 1, webhook.Parked: 2, webhook.Dead: 1}, states)
 
-	unhealthy, err := db.UnhealthyHooks(t.Context(), "default", 5)
+	unhealthy, err := db.History.UnhealthyHooks(t.Context(), "default", 5)
 	require.NoError(t, err)
 	require.Len(t, unhealthy, 1)
 	require.Equal(t, webhook.ClassDNS, unhealthy[0].LastClass)
 	require.Equal(t, 7, unhealthy[0].Failures)
 	require.False(t, unhealthy[0].Since.IsZero())
-	none, err := db.UnhealthyHooks(t.Context(), "other", 5)
+	none, err := db.History.UnhealthyHooks(t.Context(), "other", 5)
 	require.NoError(t, err)
 	require.Empty(t, none)
 }
@@ -77,14 +77,14 @@ func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 func TestATokenIsLookedUpByItsIDWhileItIsGood(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	_, token, err := db.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Role: store.Viewer})
+	_, token, err := db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Role: store.Viewer})
 	require.NoError(t, err)
-	found, err := db.ValidToken(t.Context(), token.ID)
+	found, err := db.Access.ValidToken(t.Context(), token.ID)
 	require.NoError(t, err)
 	require.Equal(t, token, found)
-	require.NoError(t, db.RevokeToken(t.Context(), "test", "", token.ID))
-	_, err = db.ValidToken(t.Context(), token.ID)
+	require.NoError(t, db.Access.RevokeToken(t.Context(), "test", "", token.ID))
+	_, err = db.Access.ValidToken(t.Context(), token.ID)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
-	_, err = db.ValidToken(t.Context(), uuid.New())
+	_, err = db.Access.ValidToken(t.Context(), uuid.New())
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }

@@ -53,7 +53,7 @@ func later(seconds int) func(*whispererv1.DeliveryFact) {
 
 func (b backlog) drainer(ttl time.Duration) uuid.UUID {
 	b.t.Helper()
-	id, err := b.db.OpenDrainer(b.t.Context(), "w", ttl)
+	id, err := b.db.Queue.OpenDrainer(b.t.Context(), "w", ttl)
 	require.NoError(b.t, err)
 	return id
 }
@@ -61,7 +61,7 @@ func (b backlog) drainer(ttl time.Duration) uuid.UUID {
 // lease takes the hook's lease; false where another has it.
 func (b backlog) lease(drainer uuid.UUID, alone bool, ttl time.Duration) (store.DrainLease, bool) {
 	b.t.Helper()
-	got, err := b.db.LeaseHooks(b.t.Context(), drainer, "w", []store.DrainLease{{Hook: b.hook, Alone: alone}}, ttl)
+	got, err := b.db.Queue.LeaseHooks(b.t.Context(), drainer, "w", []store.DrainLease{{Hook: b.hook, Alone: alone}}, ttl)
 	require.NoError(b.t, err)
 	if len(got) == 0 {
 		return store.DrainLease{}, false
@@ -72,7 +72,7 @@ func (b backlog) lease(drainer uuid.UUID, alone bool, ttl time.Duration) (store.
 // take returns the sequences that a drainer gets.
 func (b backlog) take(drainer uuid.UUID, w store.Want) (list []*store.ParkedDelivery, seqs []uint64) {
 	b.t.Helper()
-	list, err := b.db.TakeParked(b.t.Context(), drainer, []store.Want{w}, []store.Places{{UpTo: 1 << 40}})
+	list, err := b.db.Queue.TakeParked(b.t.Context(), drainer, []store.Want{w}, []store.Places{{UpTo: 1 << 40}})
 	require.NoError(b.t, err)
 	for _, p := range list {
 		seqs = append(seqs, uint64(p.Event.Seq))
@@ -86,7 +86,7 @@ func (b backlog) settle(drainer uuid.UUID, as store.DrainedAs, list ...*store.Pa
 	for i, p := range list {
 		told[i] = store.Drained{ParkedDelivery: p, As: as}
 	}
-	require.NoError(b.t, b.db.SettleParked(b.t.Context(), drainer, told))
+	require.NoError(b.t, b.db.Queue.SettleParked(b.t.Context(), drainer, told))
 }
 
 // queued are the sequences in the queue; those that keep others back are negative.
@@ -154,7 +154,7 @@ func TestWhatAnExpiredDrainerSaysDoesNotCount(t *testing.T) {
 	require.Equal(t, []int64{1, 2, 3}, b.queued(), "it is the next one's")
 	_, seqs = b.take(stuck, store.Want{Lease: l, Limit: 3})
 	require.Empty(t, seqs)
-	require.ErrorIs(t, db.RenewDrainer(t.Context(), stuck, []store.DrainLease{l}, time.Minute), store.ErrExpired)
+	require.ErrorIs(t, db.Queue.RenewDrainer(t.Context(), stuck, []store.DrainLease{l}, time.Minute), store.ErrExpired)
 	b.settle(stuck, store.Gone, list[1])
 	require.Equal(t, []int64{1, 3}, b.queued(), "nobody else has it: it was made")
 }
@@ -177,14 +177,14 @@ func TestDrainersTakeSideBySideOrAlone(t *testing.T) {
 	_, seqs = b.take(one, store.Want{Lease: l1, Limit: 9})
 	require.Empty(t, seqs)
 	b.settle(one, store.Back, first...)
-	require.NoError(t, db.CloseDrainer(t.Context(), two))
+	require.NoError(t, db.Queue.CloseDrainer(t.Context(), two))
 	_, seqs = b.take(one, store.Want{Lease: l1, Limit: 9})
 	require.Equal(t, []uint64{1, 2, 3, 4, 5}, seqs, "those of one that is gone, too")
 
-	require.NoError(t, db.ReleaseHooks(t.Context(), one, []store.DrainLease{l1}))
+	require.NoError(t, db.Queue.ReleaseHooks(t.Context(), one, []store.DrainLease{l1}))
 	_, ok = b.lease(one, true, time.Minute)
 	require.False(t, ok, "the other one has not released it")
-	require.NoError(t, db.ReleaseHooks(t.Context(), two, []store.DrainLease{l2}))
+	require.NoError(t, db.Queue.ReleaseHooks(t.Context(), two, []store.DrainLease{l2}))
 	l3, ok := b.lease(one, true, time.Minute)
 	require.True(t, ok)
 	require.Greater(t, l3.Fence, l2.Fence)
@@ -192,16 +192,16 @@ func TestDrainersTakeSideBySideOrAlone(t *testing.T) {
 	require.False(t, ok)
 
 	// a program that does not know the queue takes leases by name
-	_, ok, err := db.AcquireLease(t.Context(), "drain:"+b.hook.String(), "old", time.Minute)
+	_, ok, err := db.Leases.AcquireLease(t.Context(), "drain:"+b.hook.String(), "old", time.Minute)
 	require.NoError(t, err)
 	require.False(t, ok)
-	require.NoError(t, db.ReleaseHooks(t.Context(), one, []store.DrainLease{l3}))
-	old, ok, err := db.AcquireLease(t.Context(), "drain:"+b.hook.String(), "old", time.Minute)
+	require.NoError(t, db.Queue.ReleaseHooks(t.Context(), one, []store.DrainLease{l3}))
+	old, ok, err := db.Leases.AcquireLease(t.Context(), "drain:"+b.hook.String(), "old", time.Minute)
 	require.NoError(t, err)
 	require.True(t, ok)
 	_, ok = b.lease(one, false, time.Minute)
 	require.False(t, ok)
-	require.NoError(t, db.ReleaseLease(t.Context(), old))
+	require.NoError(t, db.Leases.ReleaseLease(t.Context(), old))
 	l4, ok := b.lease(one, false, time.Minute)
 	require.True(t, ok)
 	require.True(t, l4.Foreign, "what it did may be on its way")
@@ -268,16 +268,16 @@ func TestRetentionLeavesTheQueueAlone(t *testing.T) {
 	db, plain := open(t)
 	b := newBacklog(t, db, plain, 1, 2)
 	require.Eventually(t, func() bool {
-		_, busy, err := db.DropDays(t.Context(), noon.AddDate(0, 0, 1), noon.AddDate(0, 0, 1))
+		_, busy, err := db.Ledger.DropDays(t.Context(), noon.AddDate(0, 0, 1), noon.AddDate(0, 0, 1))
 		require.NoError(t, err)
 		return busy == 0
 	}, 20*time.Second, 10*time.Millisecond)
 	require.Equal(t, []int64{1, 2}, b.queued())
-	ended, err := db.EndDeliveries(t.Context(), b.hook, 10) // of no hook there is
+	ended, err := db.Queue.EndDeliveries(t.Context(), b.hook, 10) // of no hook there is
 	require.NoError(t, err)
 	require.Equal(t, webhook.ReasonHookDeleted, ended.Reason)
 	require.Empty(t, b.queued())
-	list, err := db.Backlogs(t.Context())
+	list, err := db.Queue.Backlogs(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, list)
 }
@@ -325,14 +325,14 @@ func TestALookAtABacklogLocksFewRelationsHoweverManyDaysAreKept(t *testing.T) {
 	}
 	var list []*store.ParkedDelivery
 	blocked(`SELECT FROM parked FOR UPDATE`, func() (err error) {
-		list, err = db.TakeParked(t.Context(), me, []store.Want{{Lease: l, Limit: 9, Ordering: webhook.OrderHook}}, []store.Places{{UpTo: 1 << 40}})
+		list, err = db.Queue.TakeParked(t.Context(), me, []store.Want{{Lease: l, Limit: 9, Ordering: webhook.OrderHook}}, []store.Places{{UpTo: 1 << 40}})
 		return err
 	})
 	require.Len(t, list, 2)
-	blocked(`LOCK TABLE events_`+last.Format("20060102"), func() error { return db.LoadParked(t.Context(), list, 1<<20) })
+	blocked(`LOCK TABLE events_`+last.Format("20060102"), func() error { return db.Queue.LoadParked(t.Context(), list, 1<<20) })
 	require.True(t, list[1].Loaded)
 	blocked(`SELECT FROM parked FOR UPDATE`, func() error {
-		return db.SettleParked(t.Context(), me, []store.Drained{{ParkedDelivery: list[0], As: store.Gone}, {ParkedDelivery: list[1], As: store.Back}})
+		return db.Queue.SettleParked(t.Context(), me, []store.Drained{{ParkedDelivery: list[0], As: store.Gone}, {ParkedDelivery: list[1], As: store.Back}})
 	})
 	require.Equal(t, []int64{2}, b.queued())
 }
@@ -344,18 +344,18 @@ func TestWhatIsMissingFromTheQueueIsPutBack(t *testing.T) {
 	b.tell(3, webhook.Delivered, 1, answered(200))
 	_, err := plain.ExecContext(t.Context(), `DELETE FROM parked WHERE event_seq = 2`)
 	require.NoError(t, err)
-	list, err := db.Unqueued(t.Context(), noon.Add(-time.Second), 10)
+	list, err := db.Queue.Unqueued(t.Context(), noon.Add(-time.Second), 10)
 	require.NoError(t, err)
 	require.Empty(t, list, "it may be on its way")
-	list, err = db.Unqueued(t.Context(), noon.Add(time.Second), 10)
+	list, err = db.Queue.Unqueued(t.Context(), noon.Add(time.Second), 10)
 	require.NoError(t, err)
 	require.Len(t, list, 1)
-	missing, err := db.Requeue(t.Context(), list[0])
+	missing, err := db.Queue.Requeue(t.Context(), list[0])
 	require.NoError(t, err)
 	require.True(t, missing)
 	require.Equal(t, []int64{1, 2}, b.queued())
 	b.tell(2, webhook.Delivered, 1, answered(200))
-	missing, err = db.Requeue(t.Context(), list[0])
+	missing, err = db.Queue.Requeue(t.Context(), list[0])
 	require.NoError(t, err)
 	require.False(t, missing, "it is recorded by now")
 }

@@ -79,22 +79,22 @@ func TestNoCallWaitsForASilentDatabase(t *testing.T) {
 	db, err := store.Open(s.url, 2, direct.Ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	r := db.NewRecorder()
+	r := db.Ledger.NewRecorder()
 	t.Cleanup(r.Close)
 	require.NoError(t, r.WriteEvents(t.Context(), nil))
 	require.NoError(t, db.Ready(t.Context()))
-	_, err = db.SeenEvents(t.Context(), []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e-1"}, At: noon}})
+	_, err = db.Ledger.SeenEvents(t.Context(), []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e-1"}, At: noon}})
 	require.NoError(t, err)
 	close(s.silent)
 
 	for name, call := range map[string]func(ctx context.Context) error{
 		"a look-up": func(ctx context.Context) error {
-			_, err := db.SeenEvents(ctx, []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e-1"}, At: noon}})
+			_, err := db.Ledger.SeenEvents(ctx, []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e-1"}, At: noon}})
 			return err
 		},
 		"a batch":           func(ctx context.Context) error { return r.WriteEvents(ctx, []webhook.Event{anEvent("e-1", 1, 0)}) },
-		"another lease":     func(ctx context.Context) error { _, _, err := db.AcquireLease(ctx, "a", "b", time.Minute); return err },
-		"a new transaction": func(ctx context.Context) error { return db.EnsureDay(ctx, noon) },
+		"another lease":     func(ctx context.Context) error { _, _, err := db.Leases.AcquireLease(ctx, "a", "b", time.Minute); return err },
+		"a new transaction": func(ctx context.Context) error { return db.Ledger.EnsureDay(ctx, noon) },
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		err := call(ctx)
@@ -110,7 +110,7 @@ func TestAConnectionIsClosedWellAfterACallWithADeadline(t *testing.T) {
 	db, _ := open(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err := db.Tenants(ctx)
+	_, err := db.Access.Tenants(ctx)
 	require.NoError(t, err)
 	<-time.After(1500 * time.Millisecond) // the deadline, and what is granted beyond it
 	require.NoError(t, db.Close())

@@ -79,7 +79,7 @@ func TestARecorderWhoseConnectionBreaksGoesOnWithAnother(t *testing.T) {
 			db, err := store.Open(breaking(t, testenv.Postgres(t), word, &broken), 2, nil)
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = db.Close() })
-			recorder := db.NewRecorder()
+			recorder := db.Ledger.NewRecorder()
 			t.Cleanup(recorder.Close)
 			batches := []*whispererv1.LedgerBatch{batchOf(newDelivery().fact(webhook.Delivered, 1, 0, first))}
 			broken.Store(true)
@@ -108,7 +108,7 @@ func TestADatabaseThatOnlyReadsIsUnavailableAndRefusesNothing(t *testing.T) {
 	demoted, err := store.Open(target.String(), 2, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = demoted.Close() })
-	recorder := demoted.NewRecorder()
+	recorder := demoted.Ledger.NewRecorder()
 	t.Cleanup(recorder.Close)
 	batches := []*whispererv1.LedgerBatch{batchOf(newDelivery().fact(webhook.Delivered, 1, 0, first))}
 	require.ErrorIs(t, recorder.WriteFacts(t.Context(), batches), store.ErrUnavailable)

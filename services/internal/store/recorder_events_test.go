@@ -27,7 +27,7 @@ func TestWhatIsNoEventIsKeptWithItsReason(t *testing.T) {
 	foreign.Seq, foreign.Tenant = 5, "acme"
 	batch := &whispererv1.LedgerBatch{Rejected: []*whispererv1.RejectedEvent{rejected, later, foreign, rejected}}
 	write(t, r, batch, batch)
-	list, err := db.RejectedEvents(t.Context(), "default", noon, 10)
+	list, err := db.Ledger.RejectedEvents(t.Context(), "default", noon, 10)
 	require.NoError(t, err)
 	require.Len(t, list, 2, "newest first, each once, no other tenant's")
 	require.EqualValues(t, 4, list[0].Seq)
@@ -36,7 +36,7 @@ func TestWhatIsNoEventIsKeptWithItsReason(t *testing.T) {
 		Raw: []byte("\x00\xff{"), Size: 1 << 20, Headers: "Nats-Msg-Id: a.b",
 	}, list[1])
 	require.True(t, list[1].PublishedAt.Equal(noon))
-	list, err = db.RejectedEvents(t.Context(), "default", noon.Add(time.Second), 1)
+	list, err = db.Ledger.RejectedEvents(t.Context(), "default", noon.Add(time.Second), 1)
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 }
@@ -61,12 +61,12 @@ func TestEventsAreStoredAsTheyCame(t *testing.T) {
 	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare}))
 	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare, full}), "again")
 	for _, want := range []webhook.Event{full, bare} {
-		got, err := db.Event(t.Context(), "default", want.ID, noon)
+		got, err := db.History.Event(t.Context(), "default", want.ID, noon)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 		require.Equal(t, want.Digest(), got.Digest())
 	}
-	_, err := db.Event(t.Context(), "acme", "e-1", noon)
+	_, err := db.History.Event(t.Context(), "acme", "e-1", noon)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 
@@ -116,7 +116,7 @@ func TestSeenEventsFindsTheFirstOfAnID(t *testing.T) {
 	at := func(tenant, id string, after time.Duration) store.Published {
 		return store.Published{EventKey: store.EventKey{Tenant: tenant, ID: id}, At: noon.Add(after)}
 	}
-	seen, err := db.SeenEvents(t.Context(), []store.Published{
+	seen, err := db.Ledger.SeenEvents(t.Context(), []store.Published{
 		at("default", "e-1", time.Hour), at("default", "e-2", 0), at("acme", "e-1", 0), at("default", "e-1", 23*time.Hour),
 	})
 	require.NoError(t, err)
@@ -124,11 +124,11 @@ func TestSeenEventsFindsTheFirstOfAnID(t *testing.T) {
 	for after, why := range map[time.Duration]string{
 		-time.Second: "itself", -time.Minute: "those before were published longer ago", 25 * time.Hour: "it is too late",
 	} {
-		seen, err = db.SeenEvents(t.Context(), []store.Published{at("default", "e-1", after)})
+		seen, err = db.Ledger.SeenEvents(t.Context(), []store.Published{at("default", "e-1", after)})
 		require.NoError(t, err)
 		require.Empty(t, seen, why)
 	}
-	seen, err = db.SeenEvents(t.Context(), nil)
+	seen, err = db.Ledger.SeenEvents(t.Context(), nil)
 	require.NoError(t, err)
 	require.Empty(t, seen)
 }

@@ -54,7 +54,7 @@ func TestAPartitionThatWasDroppedIsMadeAgain(t *testing.T) {
 	r := recorder(t, db)
 	d := newDelivery()
 	write(t, r, batchOf(d.fact(webhook.Parked, 0, 1)))
-	n, _, err := db.DropDays(t.Context(), noon.AddDate(0, 0, 1), noon.AddDate(0, 0, 1))
+	n, _, err := db.Ledger.DropDays(t.Context(), noon.AddDate(0, 0, 1), noon.AddDate(0, 0, 1))
 	require.NoError(t, err)
 	require.Equal(t, 4, n)
 	late := []*whispererv1.LedgerBatch{batchOf(d.fact(webhook.Parked, 0, 2))}

@@ -79,7 +79,7 @@ func write(t *testing.T, r *store.Recorder, batches ...*whispererv1.LedgerBatch)
 
 func recorder(t *testing.T, db *store.DB) *store.Recorder {
 	t.Helper()
-	r := db.NewRecorder()
+	r := db.Ledger.NewRecorder()
 	t.Cleanup(r.Close)
 	return r
 }
@@ -360,12 +360,12 @@ func TestRecordedSaysWhatTheLedgerKnows(t *testing.T) {
 	waiting, done, other := newDelivery(), newDelivery(), newDelivery()
 	write(t, recorder(t, db), batchOf(waiting.fact(webhook.Waiting, 2, 5, answered(500)), done.fact(webhook.Delivered, 1, 5, answered(200))))
 	key := func(d delivery) store.DeliveryKey { return store.DeliveryKey{ID: d.id, PublishedAt: noon} }
-	got, err := db.Recorded(t.Context(), []store.DeliveryKey{key(waiting), key(done), key(other), {ID: uuid.New(), PublishedAt: noon.AddDate(0, 0, -9)}})
+	got, err := db.Ledger.Recorded(t.Context(), []store.DeliveryKey{key(waiting), key(done), key(other), {ID: uuid.New(), PublishedAt: noon.AddDate(0, 0, -9)}})
 	require.NoError(t, err)
 	require.Equal(t, map[uuid.UUID]store.Recorded{
 		waiting.id: {State: webhook.Waiting, Attempts: 2, NextAt: noon.Add(65 * time.Second)}, done.id: {State: webhook.Delivered, Attempts: 1},
 	}, got)
-	got, err = db.Recorded(t.Context(), nil)
+	got, err = db.Ledger.Recorded(t.Context(), nil)
 	require.NoError(t, err)
 	require.Empty(t, got)
 }

@@ -35,7 +35,7 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 		if secret != "" {
 			h.Secrets = []webhook.Secret{{Value: secret}}
 		}
-		h, err = db.CreateHook(t.Context(), "test", h, 1000, store.IdempotencyKey{})
+		h, err = db.Hooks.CreateHook(t.Context(), "test", h, 1000, store.IdempotencyKey{})
 		require.NoError(t, err)
 		return h
 	}
@@ -53,7 +53,7 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 
 	db := open(current + "," + old)
 	calls := 0
-	done, err := db.Reseal(t.Context(), "test", func(int) { calls++ })
+	done, err := db.Access.Reseal(t.Context(), "test", func(int) { calls++ })
 	require.ErrorIs(t, err, seal.ErrUnknownKey)
 	require.ErrorContains(t, err, stranger.ID.String())
 	require.ErrorContains(t, err, broken.ID.String(), "the others are sealed all the same")
@@ -62,7 +62,7 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 	require.Equal(t, 2, unsealed.Hooks)
 	require.Equal(t, len(hooks), done)
 	require.Equal(t, 3, calls, "in batches")
-	keys, err := db.SealedKeys(t.Context())
+	keys, err := db.Access.SealedKeys(t.Context())
 	require.NoError(t, err)
 	require.Len(t, keys, 3, "the current one, that of the damaged row, and the lost one")
 	for _, k := range keys {
@@ -70,17 +70,17 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 	}
 	after := open(current)
 	for _, h := range hooks {
-		got, err := after.Hook(t.Context(), webhook.DefaultTenant, h.ID)
+		got, err := after.Hooks.Hook(t.Context(), webhook.DefaultTenant, h.ID)
 		require.NoError(t, err)
 		require.Equal(t, h, got, "nothing but the seal has changed")
 	}
-	log, _, err := db.AuditLog(t.Context(), "", store.AuditFilter{Kind: "secrets"}, store.Page{Limit: 10})
+	log, _, err := db.Access.AuditLog(t.Context(), "", store.AuditFilter{Kind: "secrets"}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, log, 3)
 
-	require.NoError(t, before.DeleteHook(t.Context(), "test", webhook.DefaultTenant, stranger.ID, nil))
-	require.NoError(t, before.DeleteHook(t.Context(), "test", webhook.DefaultTenant, broken.ID, nil))
-	done, err = db.Reseal(t.Context(), "test", func(int) {})
+	require.NoError(t, before.Hooks.DeleteHook(t.Context(), "test", webhook.DefaultTenant, stranger.ID, nil))
+	require.NoError(t, before.Hooks.DeleteHook(t.Context(), "test", webhook.DefaultTenant, broken.ID, nil))
+	done, err = db.Access.Reseal(t.Context(), "test", func(int) {})
 	require.NoError(t, err)
 	require.Zero(t, done)
 }

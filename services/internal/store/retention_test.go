@@ -42,7 +42,7 @@ func TestOldDaysAreDroppedAfterALongReaderAndKeepNobodyWaiting(t *testing.T) {
 	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{anEvent("e-0", 1, 0)}))
 	today := partitions(t, plain)
 	for n := range 3 {
-		require.NoError(t, db.EnsureDay(t.Context(), noon.AddDate(0, -2, n)))
+		require.NoError(t, db.Ledger.EnsureDay(t.Context(), noon.AddDate(0, -2, n)))
 	}
 	all := partitions(t, plain)
 	dump := reading(t, plain)
@@ -53,7 +53,7 @@ func TestOldDaysAreDroppedAfterALongReaderAndKeepNobodyWaiting(t *testing.T) {
 	go func() {
 		defer close(ended)
 		for range 3 { // as the housekeeper does, once and again
-			dropped, busy, err := db.DropDays(t.Context(), noon.AddDate(0, -1, 0), noon.AddDate(0, -1, 0))
+			dropped, busy, err := db.Ledger.DropDays(t.Context(), noon.AddDate(0, -1, 0), noon.AddDate(0, -1, 0))
 			if err != nil || dropped != 0 || busy != all-today {
 				t.Errorf("dropped %d, busy %d: %v", dropped, busy, err)
 			}
@@ -64,8 +64,8 @@ func TestOldDaysAreDroppedAfterALongReaderAndKeepNobodyWaiting(t *testing.T) {
 	for n := 2; ctx.Err() == nil; n++ {
 		began := time.Now()
 		require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{anEvent("e", uint64(n), time.Duration(n)*time.Second)}))
-		require.NoError(t, db.EnsureDay(t.Context(), noon.AddDate(0, 0, 1+n%50)))
-		_, err := db.SeenEvents(t.Context(), []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e"}, At: noon}})
+		require.NoError(t, db.Ledger.EnsureDay(t.Context(), noon.AddDate(0, 0, 1+n%50)))
+		_, err := db.Ledger.SeenEvents(t.Context(), []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e"}, At: noon}})
 		require.NoError(t, err)
 		_, err = plain.ExecContext(t.Context(), `SELECT count(*) FROM deliveries d JOIN attempts a USING (published_at) JOIN events e USING (published_at)`)
 		require.NoError(t, err)
@@ -77,7 +77,7 @@ func TestOldDaysAreDroppedAfterALongReaderAndKeepNobodyWaiting(t *testing.T) {
 
 	require.NoError(t, dump.Rollback())
 	require.Eventually(t, func() bool {
-		_, busy, err := db.DropDays(t.Context(), noon.AddDate(0, -1, 0), noon.AddDate(0, -1, 0))
+		_, busy, err := db.Ledger.DropDays(t.Context(), noon.AddDate(0, -1, 0), noon.AddDate(0, -1, 0))
 		require.NoError(t, err)
 		return busy == 0
 	}, 60*time.Second, 10*time.Millisecond)
@@ -91,11 +91,11 @@ func TestReadersAndWritersAndDropsNeverDeadlock(t *testing.T) {
 	db, plain := open(t)
 	r := recorder(t, db)
 	for round := range 20 {
-		require.NoError(t, db.EnsureDay(t.Context(), noon.AddDate(0, -2, 0)))
+		require.NoError(t, db.Ledger.EnsureDay(t.Context(), noon.AddDate(0, -2, 0)))
 		ended := make(chan error, 1)
 		go func() {
 			for {
-				_, busy, err := db.DropDays(t.Context(), noon.AddDate(0, -1, 0), noon.AddDate(0, -1, 0))
+				_, busy, err := db.Ledger.DropDays(t.Context(), noon.AddDate(0, -1, 0), noon.AddDate(0, -1, 0))
 				if err != nil || busy == 0 {
 					ended <- err
 					return

@@ -64,7 +64,7 @@ func (d *DB) SeedHistory(ctx context.Context, s Seed) ([]uuid.UUID, error) {
 }
 
 func (d *DB) seedHooks(ctx context.Context, tenant string, n int) ([]uuid.UUID, error) {
-	if _, err := d.EnsureTenant(ctx, "seed", tenant); err != nil {
+	if _, err := d.Access.EnsureTenant(ctx, "seed", tenant); err != nil {
 		return nil, err
 	}
 	config, err := webhook.ParseConfig(nil)
@@ -79,7 +79,7 @@ func (d *DB) seedHooks(ctx context.Context, tenant string, n int) ([]uuid.UUID, 
 			NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
 		}
 	}
-	ids, err := d.CreateHooks(ctx, "seed", tenant, list, n)
+	ids, err := d.Hooks.CreateHooks(ctx, "seed", tenant, list, n)
 	if err != nil {
 		return nil, err
 	}

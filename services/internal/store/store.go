@@ -21,15 +21,17 @@ import (
 // ErrSchema says that the database's schema is not the one that this program was built for.
 var ErrSchema = errors.New("database schema does not fit this program")
 
-// DB is a pool of connections to Whisperer's database, and all that is stored there.
+// DB is a pool of connections to Whisperer's database, and all that is stored there, cut by what it is.
 type DB struct {
 	*core
-	*HookStore
-	*AccessStore
-	*LedgerStore
-	*QueueStore
-	*HistoryStore
-	*JobStore
+
+	Hooks   *HookStore
+	Access  *AccessStore
+	Ledger  *LedgerStore
+	Queue   *QueueStore
+	History *HistoryStore
+	Jobs    *JobStore
+	Leases  *LeaseStore
 }
 
 type (
@@ -45,6 +47,8 @@ type (
 	HistoryStore struct{ *core }
 	// JobStore keeps what people asked to be done again, and does it.
 	JobStore struct{ *core }
+	// LeaseStore keeps who may do alone what several could.
+	LeaseStore struct{ *core }
 )
 
 // core is the pool that everything is asked through.
@@ -73,7 +77,9 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	c := &core{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(patient{connector, lookupSilence}), url: url, ring: ring}
 	c.creations.do, c.creations.most, c.creations.limit = c.createTogether, createdTogether, createLimit
-	return &DB{c, &HookStore{c}, &AccessStore{c}, &LedgerStore{c}, &QueueStore{c}, &HistoryStore{c}, &JobStore{c}}, nil
+	return &DB{
+		c, &HookStore{c}, &AccessStore{c}, &LedgerStore{c}, &QueueStore{c}, &HistoryStore{c}, &JobStore{c}, &LeaseStore{c},
+	}, nil
 }
 
 // withoutURL keeps a URL that cannot be parsed, and with it a password, out of messages.

@@ -29,7 +29,7 @@ type HeldLease struct {
 const maxLeases = 50
 
 // System tells how the database is doing.
-func (d *DB) System(ctx context.Context) (System, error) {
+func (d *HistoryStore) System(ctx context.Context) (System, error) {
 	var s System
 	var err error
 	if s.Schema, s.Wanted, err = d.schema(ctx); err != nil {
@@ -60,7 +60,7 @@ type WorkerSeen struct {
 
 // WorkersSeen lists the workers that made the attempts of a tenant's newest deliveries since the time, durationSample of
 // them at most.
-func (d *DB) WorkersSeen(ctx context.Context, tenant string, since time.Time) ([]WorkerSeen, error) {
+func (d *HistoryStore) WorkersSeen(ctx context.Context, tenant string, since time.Time) ([]WorkerSeen, error) {
 	var list []WorkerSeen
 	err := d.db.SelectContext(ctx, &list, `
 		SELECT a.worker, count(*) AS attempts, max(a.started_at) AS last_at FROM (

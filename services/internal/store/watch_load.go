@@ -167,7 +167,7 @@ func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *core, where string
 
 // ForgetChanges drops what was changed so long ago that everybody who asks for changes knows it or reads everything again,
 // and workers that are gone.
-func (d *HookStore) ForgetChanges(ctx context.Context) error {
+func (d *LedgerStore) ForgetChanges(ctx context.Context) error {
 	const old = 24 * forgetful
 	_, err := d.db.ExecContext(ctx, `
 		WITH known AS (

@@ -101,7 +101,7 @@ func watch(t *testing.T, db *store.DB) *hookSet {
 func watchAs(t *testing.T, db *store.DB, worker string) (*hookSet, *store.Watch) {
 	t.Helper()
 	set := &hookSet{backlogs: map[uuid.UUID]bool{}}
-	w, err := db.Watch(store.WatchOptions{Hooks: set, Worker: worker, Log: zap.NewNop()})
+	w, err := db.Hooks.Watch(store.WatchOptions{Hooks: set, Worker: worker, Log: zap.NewNop()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -132,7 +132,7 @@ func run(t *testing.T, plain *sqlx.DB, statement string, args ...any) {
 
 func createHook(t *testing.T, db *store.DB, h webhook.Hook) webhook.Hook {
 	t.Helper()
-	h, err := db.CreateHook(t.Context(), actor, h, quota, store.IdempotencyKey{})
+	h, err := db.Hooks.CreateHook(t.Context(), actor, h, quota, store.IdempotencyKey{})
 	require.NoError(t, err)
 	return h
 }
@@ -232,7 +232,7 @@ func TestWatchingEndsWhetherOrNotTheDatabaseAnswers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	ended := make(chan error, 1)
-	w, err := db.Watch(store.WatchOptions{Hooks: &hookSet{}, Log: zap.NewNop()})
+	w, err := db.Hooks.Watch(store.WatchOptions{Hooks: &hookSet{}, Log: zap.NewNop()})
 	require.NoError(t, err)
 	go func() { w.Run(ctx); ended <- w.Ready(t.Context()) }()
 	select {

@@ -54,7 +54,7 @@ func Plain(tb testing.TB, url string) *sql.DB {
 // MakeToken makes a token and returns its plain text.
 func (s *Store) MakeToken(tb testing.TB, n store.NewToken) string {
 	tb.Helper()
-	plain, _, err := s.CreateToken(tb.Context(), "test", n)
+	plain, _, err := s.Access.CreateToken(tb.Context(), "test", n)
 	if err != nil {
 		tb.Fatalf("make token %s: %v", n.Name, err)
 	}
@@ -64,7 +64,7 @@ func (s *Store) MakeToken(tb testing.TB, n store.NewToken) string {
 // MakeTenant makes a tenant where there is none of that name.
 func (s *Store) MakeTenant(tb testing.TB, name string) {
 	tb.Helper()
-	if _, err := s.EnsureTenant(tb.Context(), "test", name); err != nil {
+	if _, err := s.Access.EnsureTenant(tb.Context(), "test", name); err != nil {
 		tb.Fatalf("make tenant %s: %v", name, err)
 	}
 }

@@ -74,11 +74,11 @@ type caller struct {
 func newCaller(t *testing.T, api *target, n int) *caller {
 	t.Helper()
 	c := &caller{t: t, api: api, n: n, tenant: fmt.Sprintf("caller-%d", n), wire: wire{addr: api.addr}, tally: newTally(), ids: map[kind][]string{}}
-	_, err := api.db.EnsureTenant(t.Context(), "test", c.tenant)
+	_, err := api.db.Access.EnsureTenant(t.Context(), "test", c.tenant)
 	require.NoError(t, err)
-	own, _, err := api.db.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Tenant: c.tenant, Role: store.Admin})
+	own, _, err := api.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Tenant: c.tenant, Role: store.Admin})
 	require.NoError(t, err)
-	c.operator, _, err = api.db.CreateToken(t.Context(), "test", store.NewToken{Name: "o", Role: store.Admin})
+	c.operator, _, err = api.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "o", Role: store.Admin})
 	require.NoError(t, err)
 	c.tokens = []field{{"Token " + own, ""}, {"Bearer " + c.operator, c.tenant}}
 	for i := range 6 {
@@ -123,7 +123,7 @@ func (c *caller) record(id string, n int) {
 		c.keep(event, e.ID)
 		c.keep(delivery, deliveryID.String())
 	}
-	recorder := c.api.db.NewRecorder()
+	recorder := c.api.db.Ledger.NewRecorder()
 	defer recorder.Close()
 	require.NoError(c.t, recorder.WriteEvents(c.t.Context(), events))
 	require.NoError(c.t, recorder.WriteFacts(c.t.Context(), []*whispererv1.LedgerBatch{{Worker: "w", Facts: facts}}))

@@ -27,7 +27,7 @@ func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
 			Data: json.RawMessage(`{"id":1}`),
 		}
 	}
-	recorder := s.db.NewRecorder()
+	recorder := s.db.Ledger.NewRecorder()
 	require.NoError(t, recorder.WriteEvents(t.Context(), events))
 	recorder.Close()
 	s.start("delivery-worker", "WHISPERER_WORKER=one")
@@ -35,7 +35,7 @@ func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
 		s.receiver.URL+"/a", secret))
 
 	job := func() store.Job {
-		list, _, err := s.db.Jobs(t.Context(), webhook.DefaultTenant, uuid.MustParse(hook), store.Page{Limit: 10})
+		list, _, err := s.db.Jobs.Jobs(t.Context(), webhook.DefaultTenant, uuid.MustParse(hook), store.Page{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, list, 1)
 		return list[0]

@@ -243,7 +243,7 @@ func (d *drill) putBack(id string) {
 	require.Equal(d.t, http.StatusOK, status, text)
 	require.Contains(d.t, text, `"stay":0`)
 	require.NotContains(d.t, text, `"put_back":0`)
-	_, err = d.db.FindEvent(d.t.Context(), webhook.DefaultTenant, id)
+	_, err = d.db.History.FindEvent(d.t.Context(), webhook.DefaultTenant, id)
 	require.NoError(d.t, err, "it is in the ledger")
 	n, err := d.bus.AsideCount(d.t.Context())
 	require.NoError(d.t, err)

@@ -109,7 +109,7 @@ func TestNoSecretGetsOut(t *testing.T) {
 	require.True(t, ok)
 	require.Contains(t, fmt.Sprint(header), partly, "the canaries have flown where they belong")
 
-	viewer, _, err := s.db.CreateToken(t.Context(), "test", store.NewToken{Name: "v", Tenant: webhook.DefaultTenant, Role: store.Viewer})
+	viewer, _, err := s.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "v", Tenant: webhook.DefaultTenant, Role: store.Viewer})
 	require.NoError(t, err)
 	toViewers, toAdmins := wander(t, s, viewer, ids)
 	require.Empty(t, birds(toViewers, secretly, partly, s.token, viewer), "what viewers are shown")

@@ -51,7 +51,7 @@ func (s *system) awaitRecorded(hook string, want map[string]webhook.DeliveryStat
 	var last string
 	done := func() bool {
 		for event, state := range left {
-			d, _, err := s.db.Delivery(s.t.Context(), webhook.DefaultTenant, webhook.DeliveryID(id, event))
+			d, _, err := s.db.History.Delivery(s.t.Context(), webhook.DefaultTenant, webhook.DeliveryID(id, event))
 			if err != nil || d.State != state || attempts != 0 && d.Attempts != attempts {
 				last = fmt.Sprintf("%s is %q by %q after %d attempts, not %q: %v", event, d.State, d.Reason, d.Attempts, state, err)
 				return false
@@ -174,7 +174,7 @@ func TestAnUnreadableEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {
 	require.NoError(t, s.publish(t.Context(), `{"event_id":"after","data":{}}`))
 	s.awaitRecorded(hook, map[string]webhook.DeliveryState{"before": webhook.Delivered, "after": webhook.Delivered}, 1)
 	require.Eventually(t, func() bool {
-		list, err := s.db.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 10)
+		list, err := s.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 10)
 		require.NoError(t, err)
 		return len(list) == 1 && list[0].Reason == "unreadable" && string(list[0].Raw) == `{"event_id":"bad","data":`
 	}, 10*time.Second, 10*time.Millisecond)

@@ -77,7 +77,7 @@ func newOldSystem(t *testing.T, old string) *system {
 	s.db, err = store.Open(database, 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.db.Close() })
-	s.token, _, err = s.db.CreateToken(t.Context(), "test", store.NewToken{Name: "test", Role: store.Admin})
+	s.token, _, err = s.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "test", Role: store.Admin})
 	require.NoError(t, err)
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: nats, Name: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
@@ -165,7 +165,7 @@ func upgrade(t *testing.T, old string) {
 		}
 		require.Equal(t, fmt.Sprintf("e-%04d", n), before)
 	}
-	count, err := s.db.CountParked(t.Context(), 10)
+	count, err := s.db.Queue.CountParked(t.Context(), 10)
 	require.NoError(t, err)
 	require.Zero(t, count.N)
 }

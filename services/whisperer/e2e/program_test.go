@@ -90,7 +90,7 @@ func newSystemOn(t *testing.T, database, nats string) *system {
 	s.db, err = store.Open(database, 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.db.Close() })
-	s.token, _, err = s.db.CreateToken(t.Context(), "test", store.NewToken{Name: "test", Role: store.Admin})
+	s.token, _, err = s.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "test", Role: store.Admin})
 	require.NoError(t, err)
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: nats, Name: "test", Log: zap.NewNop()})
 	require.NoError(t, err)

@@ -418,7 +418,7 @@ func (g *ground) delivered(ids ...string) {
 	g.t.Helper()
 	for _, id := range ids {
 		require.Eventually(g.t, func() bool {
-			d, _, err := g.db.Delivery(g.t.Context(), webhook.DefaultTenant, webhook.DeliveryID(g.hook, id))
+			d, _, err := g.db.History.Delivery(g.t.Context(), webhook.DefaultTenant, webhook.DeliveryID(g.hook, id))
 			return err == nil && d.State == webhook.Delivered
 		}, 60*time.Second, 50*time.Millisecond, "%s is delivered and in the ledger", id)
 	}
@@ -430,7 +430,7 @@ func (g *ground) makeHook() {
 	g.receiver = testenv.NewReceiver(g.t)
 	config, err := webhook.ParseConfig(nil)
 	require.NoError(g.t, err)
-	h, err := g.db.CreateHook(g.t.Context(), "test", webhook.Hook{
+	h, err := g.db.Hooks.CreateHook(g.t.Context(), "test", webhook.Hook{
 		Tenant: webhook.DefaultTenant, EventTypes: []string{"order.created"}, TargetURL: g.receiver.URL + "/", NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
 	}, 10, store.IdempotencyKey{})
 	require.NoError(g.t, err)

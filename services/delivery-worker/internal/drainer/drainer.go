@@ -50,7 +50,7 @@ type lanes interface {
 	Able(h *webhook.Hook) (able, probing bool)
 }
 
-// parked is implemented by *store.DB.
+// parked is implemented by *store.QueueStore.
 type parked interface {
 	backlogs
 	drainers
@@ -72,7 +72,6 @@ type drainers interface {
 }
 
 type leases interface {
-	lease.Store
 	LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []store.DrainLease, ttl time.Duration) ([]store.DrainLease, error)
 	ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []store.DrainLease) error
 	Attempted(ctx context.Context, leases []store.DrainLease) error
@@ -104,6 +103,7 @@ type Deps struct {
 	Hooks     hooks
 	Lanes     lanes
 	Store     parked
+	Leases    lease.Store
 	Events    events
 	Stream    stream
 	History   history
@@ -208,7 +208,7 @@ func (r *round) endAll(hook uuid.UUID) error {
 	case <-r.ctx.Done():
 		return nil
 	}
-	held, err := lease.Take(r.ctx, r.Store, "drain:"+hook.String(), r.Worker, r.Log)
+	held, err := lease.Take(r.ctx, r.Leases, "drain:"+hook.String(), r.Worker, r.Log)
 	if err != nil || held == nil {
 		return err
 	}

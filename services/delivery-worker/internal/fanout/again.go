@@ -68,7 +68,7 @@ func (f *Fanout) suspect(ctx context.Context, m *bus.Message) {
 		f.handBack(m)
 	case lease.Fence > 1:
 		// what was begun of it must not be found by the sweep, and tried again; it is not read to see what that may be
-		if !f.insist(ctx, m, func() error { return f.Tries.GiveUp(ctx, m.Place(), m.PublishedAt) }) {
+		if !f.insist(ctx, m, func() error { return f.Seen.GiveUp(ctx, m.Place(), m.PublishedAt) }) {
 			f.handBack(m)
 			return
 		}

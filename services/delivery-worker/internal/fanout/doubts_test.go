@@ -37,12 +37,12 @@ func TestAnEventOfATenantThatIsNotKnownYetIsNotRejected(t *testing.T) {
 	s := newStage(t)
 	s.hook("*")
 	s.start(16)
-	_, err := s.db.EnsureTenant(t.Context(), "test", "late")
+	_, err := s.db.Access.EnsureTenant(t.Context(), "test", "late")
 	require.NoError(t, err)
 	h := s.hook("*")
 	s.hooks.Remove(h.ID)
 	h.Tenant, h.TargetURL, h.NotificationType = "late", "http://example.com/", webhook.NotificationREST
-	_, err = s.db.CreateHook(t.Context(), "test", h, 10, store.IdempotencyKey{})
+	_, err = s.db.Hooks.CreateHook(t.Context(), "test", h, 10, store.IdempotencyKey{})
 	require.NoError(t, err)
 	s.publishOf("late", "nobody", "acme")
 	require.Eventually(t, func() bool { return s.count() == 1 }, 15*time.Second, 5*time.Millisecond, "known tenants wait for nothing")
@@ -65,7 +65,7 @@ func TestEventsOfUnknownTenantsAreHandedBackWhereTheDatabaseCannotBeAsked(t *tes
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = away.Close() })
 	knowing := s.watch
-	s.watch, err = away.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
+	s.watch, err = away.Hooks.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
 	require.NoError(t, err)
 	s.know()
 	stop := s.start(16)

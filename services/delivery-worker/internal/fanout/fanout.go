@@ -17,6 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 	"github.com/whisperer-oms/whisperer/services/internal/schema"
@@ -62,15 +63,10 @@ type deliverer interface {
 	Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func())
 }
 
-// seen is implemented by *store.DB.
+// seen is implemented by *store.LedgerStore.
 type seen interface {
 	SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error)
 	EventIDs(ctx context.Context, since time.Time, limit int, take func(store.EventKey)) (all bool, err error)
-}
-
-// tries is implemented by *store.DB: the fence of a lease counts who has had it.
-type tries interface {
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (lease store.Lease, ok bool, err error)
 	GiveUp(ctx context.Context, seq webhook.Sequence, publishedAt time.Time) error
 }
 
@@ -114,7 +110,8 @@ type Deps struct {
 	Deliverer deliverer
 	Seen      seen
 	History   history
-	Tries     tries
+	// Tries are the leases of events that are tried again: the fence of one counts who has had it.
+	Tries     lease.Store
 	Rejecter  rejecter
 	Stream    stream
 	Evaluator *Evaluator

@@ -12,19 +12,18 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
-	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // asked counts the events that the ledger is asked for.
 type asked struct {
-	*testenv.Store
+	*store.LedgerStore
 
 	events atomic.Int64
 }
 
 func (a *asked) SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error) {
 	a.events.Add(int64(len(events)))
-	return a.Store.SeenEvents(ctx, events)
+	return a.LedgerStore.SeenEvents(ctx, events)
 }
 
 // event is a body with the id.

@@ -60,14 +60,14 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	db := testenv.OpenStore(t)
-	s := &stage{t: t, db: db, seen: &asked{Store: db}, hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
+	s := &stage{t: t, db: db, seen: &asked{LedgerStore: db.Ledger}, hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
 	var err error
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(s.bus.Close)
 	require.NoError(t, s.bus.EnsureTopology(t.Context()))
 	s.hooks.PutTenant("acme")
-	s.watch, err = db.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
+	s.watch, err = db.Hooks.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
 	require.NoError(t, err)
 	return s
 }
@@ -120,7 +120,7 @@ func (s *stage) start(slots int) (stop func()) {
 		s.evaluator = fanout.NewEvaluator(0, 1, s, zap.NewNop())
 	}
 	s.fanout = fanout.New(fanout.Deps{
-		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db, s.bus), Tries: s.db, Worker: "w-1", Rejecter: s, Stream: s.bus, Evaluator: s.evaluator, Observer: s, Log: zap.NewNop(), Slots: slots,
+		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db.Ledger, s.bus), Tries: s.db.Leases, Worker: "w-1", Rejecter: s, Stream: s.bus, Evaluator: s.evaluator, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -239,7 +239,7 @@ func (s *stage) record(seq uint64, hook uuid.UUID, f *whispererv1.DeliveryFact) 
 	id := webhook.DeliveryID(hook, f.GetEventId())
 	f.DeliveryId, f.HookId, f.Tenant, f.EventSeq = id[:], hook[:], "acme", seq
 	f.PublishedAt, f.At = stored.PublishedAt.UnixNano(), time.Now().UnixNano()
-	recorder := s.db.NewRecorder()
+	recorder := s.db.Ledger.NewRecorder()
 	defer recorder.Close()
 	require.NoError(s.t, recorder.WriteFacts(s.t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{f}}}))
 }
@@ -251,7 +251,7 @@ func (s *stage) recordEvent(seq uint64) {
 	require.NoError(s.t, err)
 	e, err := envelope.Decode(envelope.Published{Tenant: "acme", Type: "order.created", Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt})
 	require.NoError(s.t, err)
-	recorder := s.db.NewRecorder()
+	recorder := s.db.Ledger.NewRecorder()
 	defer recorder.Close()
 	require.NoError(s.t, recorder.WriteEvents(s.t.Context(), []webhook.Event{e}))
 }

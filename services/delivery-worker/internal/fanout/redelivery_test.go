@@ -92,7 +92,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 		Attempt: &whispererv1.AttemptFact{Number: 1, StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Unknown), Url: hook.TargetURL},
 	})
 	// as the worker did that died of it in the last try
-	_, first, err := s.db.AcquireLease(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
+	_, first, err := s.db.Leases.AcquireLease(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
 	require.NoError(t, err)
 	require.True(t, first)
 	s.start(16)
@@ -100,7 +100,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	require.Len(t, s.rejected, 1)
 	require.Equal(t, "poison", s.rejected[0].GetReason())
 	require.EqualValues(t, 1, s.rejected[0].GetSeq())
-	delivery, attempts, err := s.db.Delivery(t.Context(), "acme", begun)
+	delivery, attempts, err := s.db.History.Delivery(t.Context(), "acme", begun)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Dead, delivery.State, "the sweep does not try again what was begun")
 	require.Equal(t, 2, delivery.Attempts)

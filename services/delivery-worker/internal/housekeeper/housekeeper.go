@@ -36,23 +36,23 @@ const (
 // ReasonSwept marks a delivery that was nowhere and was put right.
 const ReasonSwept webhook.Reason = "swept"
 
-// ledger is implemented by *store.DB.
+// ledger is implemented by *store.LedgerStore.
 type ledger interface {
 	EnsureDay(ctx context.Context, at time.Time) error
-	DropFilterFailures(ctx context.Context, now time.Time) error
 	DropDays(ctx context.Context, payloads, others time.Time) (dropped, busy int, err error)
-	Overdue(ctx context.Context, before time.Time, limit int) ([]store.LostDelivery, error)
-	ParkLost(ctx context.Context, l store.LostDelivery, before time.Time, reason string) (bool, error)
 }
 
-// queue is implemented by *store.DB.
+// queue is implemented by *store.QueueStore.
 type queue interface {
+	Overdue(ctx context.Context, before time.Time, limit int) ([]store.LostDelivery, error)
+	ParkLost(ctx context.Context, l store.LostDelivery, before time.Time, reason string) (bool, error)
 	Unqueued(ctx context.Context, before time.Time, limit int) ([]store.LostDelivery, error)
 	Requeue(ctx context.Context, l store.LostDelivery) (bool, error)
 }
 
-// health is implemented by *store.DB.
+// health is implemented by *store.HookStore.
 type health interface {
+	DropFilterFailures(ctx context.Context, now time.Time) error
 	FailingHooks(ctx context.Context, before time.Time) ([]store.Failing, error)
 	Reach(ctx context.Context, since time.Time) (tried, unreachable int, err error)
 	Warned(ctx context.Context, actor store.Actor, f store.Failing, percent int) error
@@ -163,7 +163,7 @@ func (h *Housekeeper) partitions(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := h.Ledger.DropFilterFailures(ctx, now); err != nil {
+	if err := h.Health.DropFilterFailures(ctx, now); err != nil {
 		return err
 	}
 	dropped, busy, err := h.Ledger.DropDays(ctx, now.Add(-h.Payloads), now.Add(-h.Records))
@@ -196,7 +196,7 @@ func (h *Housekeeper) trim(ctx context.Context) error {
 // sweep finds deliveries that wait for a time which is past, although no retry of theirs is on the bus, and parks them.
 func (h *Housekeeper) sweep(ctx context.Context) error {
 	before := h.Stream.Time(time.Now()).Add(-h.Overdue)
-	list, err := h.Ledger.Overdue(ctx, before, sweepAtOnce)
+	list, err := h.Queue.Overdue(ctx, before, sweepAtOnce)
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 	}
 	swept := 0
 	for _, l := range list {
-		parked, err := h.Ledger.ParkLost(ctx, l, before, string(ReasonSwept))
+		parked, err := h.Queue.ParkLost(ctx, l, before, string(ReasonSwept))
 		if err != nil {
 			return err
 		}

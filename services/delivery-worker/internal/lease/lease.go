@@ -20,7 +20,7 @@ const (
 	Margin = 3 * time.Second
 )
 
-// Store is implemented by *store.DB.
+// Store is implemented by *store.LeaseStore.
 type Store interface {
 	// AcquireLease takes a lease; ok is false where another has it.
 	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (l store.Lease, ok bool, err error)

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 func take(t *testing.T, db *testenv.Store, holder string) *lease.Held {
 	t.Helper()
-	h, err := lease.Take(t.Context(), db, "housekeeper", holder, zap.NewNop())
+	h, err := lease.Take(t.Context(), db.Leases, "housekeeper", holder, zap.NewNop())
 	require.NoError(t, err)
 	return h
 }
@@ -45,11 +45,11 @@ func TestALeaseThatAnotherHasEnds(t *testing.T) {
 	t.Parallel()
 	db := testenv.OpenStore(t)
 	first := take(t, db, "w-1")
-	l, ok, err := db.AcquireLease(t.Context(), "housekeeper", "w-2", lease.Time)
+	l, ok, err := db.Leases.AcquireLease(t.Context(), "housekeeper", "w-2", lease.Time)
 	require.NoError(t, err)
 	require.False(t, ok)
 	l.Fence, l.Holder = 1, "w-1"
-	require.NoError(t, db.ReleaseLease(t.Context(), l)) // as if it had expired
+	require.NoError(t, db.Leases.ReleaseLease(t.Context(), l)) // as if it had expired
 	second := take(t, db, "w-2")
 	require.NotNil(t, second)
 	defer second.Release()

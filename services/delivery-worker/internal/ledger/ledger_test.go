@@ -277,9 +277,9 @@ type books struct {
 func newBooks(t *testing.T) *books {
 	t.Helper()
 	db := testenv.OpenStore(t)
-	b := &books{t: t, bus: connect(t), recorder: db.NewRecorder()}
+	b := &books{t: t, bus: connect(t), recorder: db.Ledger.NewRecorder()}
 	t.Cleanup(b.recorder.Close)
-	b.reader = ledger.NewReader(db, b.bus)
+	b.reader = ledger.NewReader(db.Ledger, b.bus)
 	var err error
 	b.sub, err = b.bus.Subscribe(t.Context(), bus.FactRecorder, bus.Room{Messages: 16})
 	require.NoError(t, err)

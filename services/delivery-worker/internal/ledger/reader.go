@@ -25,7 +25,7 @@ const (
 // ErrBehind says that Postgres does not have all facts yet, so that it cannot be asked.
 var ErrBehind = errors.New("recorder is behind the ledger")
 
-// attempts is implemented by *store.DB.
+// attempts is implemented by *store.LedgerStore.
 type attempts interface {
 	Recorded(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
 }

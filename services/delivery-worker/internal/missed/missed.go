@@ -24,9 +24,8 @@ const (
 	tidyEvery = time.Hour
 )
 
-// deliveries is implemented by *store.DB.
+// deliveries is implemented by *store.LedgerStore.
 type deliveries interface {
-	lease.Store
 	KnownGaps(ctx context.Context) (*store.Gaps, error)
 	CloseGaps(ctx context.Context, g *store.Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (int, error)
 	ForgetChanges(ctx context.Context) error
@@ -45,6 +44,7 @@ type history interface {
 // Deps are a Closer's collaborators; all are required.
 type Deps struct {
 	Store   deliveries
+	Leases  lease.Store
 	Stream  stream
 	History history
 	// Matcher returns what finds, of the given hooks, those that an event goes to.
@@ -88,7 +88,7 @@ func (c *Closer) Run(ctx context.Context) {
 
 // round closes all gaps that can be closed, if no other worker does.
 func (c *Closer) round(ctx context.Context) error {
-	held, err := lease.Take(ctx, c.Store, leaseName, c.Worker, c.Log)
+	held, err := lease.Take(ctx, c.Leases, leaseName, c.Worker, c.Log)
 	if err != nil || held == nil {
 		return err
 	}

@@ -17,7 +17,7 @@ type stream interface {
 	Event(ctx context.Context, at webhook.Sequence) (bus.Stored, error)
 }
 
-// ledger is implemented by *store.DB.
+// ledger is implemented by *store.HistoryStore.
 type ledger interface {
 	Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error)
 }

@@ -51,7 +51,7 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, db: testenv.OpenStore(t), types: schema.NewChecks(catalogue.SchemaOf, zap.NewNop()), recorded: map[string]int{}, aside: map[string]int{}}
 	var err error
-	s.Recorder = s.db.NewRecorder()
+	s.Recorder = s.db.Ledger.NewRecorder()
 	t.Cleanup(s.Close)
 	s.natsURL = testenv.NATS(t)
 	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: s.natsURL, Name: t.Name(), Log: zap.NewNop()})
@@ -68,7 +68,7 @@ func (s *stage) as(role string) {
 	s.t.Cleanup(func() {
 		_, _ = s.plain().ExecContext(context.Background(), `DROP OWNED BY `+role+`; DROP ROLE `+role)
 	})
-	require.NoError(s.t, s.db.EnsureDay(s.t.Context(), noon))
+	require.NoError(s.t, s.db.Ledger.EnsureDay(s.t.Context(), noon))
 	s.exec(`GRANT ALL ON ALL TABLES IN SCHEMA public TO ` + role)
 	s.exec(`GRANT ALL ON SCHEMA public TO ` + role)
 	at, err := url.Parse(s.db.URL)
@@ -79,7 +79,7 @@ func (s *stage) as(role string) {
 	db, err := store.Open(at.String(), 4, s.db.Ring)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = db.Close() })
-	s.Recorder = db.NewRecorder()
+	s.Recorder = db.Ledger.NewRecorder()
 	s.t.Cleanup(s.Close)
 }
 
@@ -179,7 +179,7 @@ func (s *stage) tell(state string) store.DeliveryKey {
 
 func (s *stage) inTheLedger(keys []store.DeliveryKey) int {
 	s.t.Helper()
-	found, err := s.db.Recorded(s.t.Context(), keys)
+	found, err := s.db.Ledger.Recorded(s.t.Context(), keys)
 	require.NoError(s.t, err)
 	return len(found)
 }
@@ -347,7 +347,7 @@ func TestEventsAreWrittenAndWhatIsNoneIsPassedOver(t *testing.T) {
 	for i := range events {
 		stored, err := s.bus.Event(t.Context(), webhook.Sequence(i+1))
 		require.NoError(t, err)
-		e, err := s.db.Event(t.Context(), "default", fmt.Sprintf("e-%d", i), stored.PublishedAt)
+		e, err := s.db.History.Event(t.Context(), "default", fmt.Sprintf("e-%d", i), stored.PublishedAt)
 		if i == 20 {
 			require.ErrorIs(t, err, webhook.ErrNotFound)
 			continue
@@ -381,7 +381,7 @@ func TestEventsAreMarkedThatTheSchemaOfTheirTypeHasSomethingAgainst(t *testing.T
 	for i := range 4 {
 		for j := range 2 {
 			id := fmt.Sprintf("e-%d%d", i, j)
-			if e, err := s.db.FindEvent(t.Context(), "default", id); err == nil {
+			if e, err := s.db.History.FindEvent(t.Context(), "default", id); err == nil {
 				got[id] = len(e.SchemaProblems)
 			}
 		}

@@ -68,7 +68,7 @@ func (s *stage) start() {
 	sub, err := s.bus.Subscribe(s.t.Context(), bus.Retry, bus.Room{Messages: 16})
 	require.NoError(s.t, err)
 	r := retries.New(retries.Deps{
-		Hooks: s.hooks, Deliverer: s, History: ledger.NewReader(s.db, s.bus), Schedule: s.bus, Events: payload.NewReader(s.bus, s.db), Log: zap.NewNop(), Slots: 4,
+		Hooks: s.hooks, Deliverer: s, History: ledger.NewReader(s.db.Ledger, s.bus), Schedule: s.bus, Events: payload.NewReader(s.bus, s.db.History), Log: zap.NewNop(), Slots: 4,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -134,7 +134,7 @@ func (s *stage) record(state webhook.DeliveryState, attempts uint32, nextAt time
 	if !nextAt.IsZero() {
 		f.NextAt = nextAt.UnixNano()
 	}
-	r := s.db.NewRecorder()
+	r := s.db.Ledger.NewRecorder()
 	defer r.Close()
 	require.NoError(s.t, r.WriteFacts(s.t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{f}}}))
 }
@@ -167,7 +167,7 @@ func TestAnEventThatDoesNotTravelIsReadAgain(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
 			if trimmed {
-				recorder := s.db.NewRecorder()
+				recorder := s.db.Ledger.NewRecorder()
 				defer recorder.Close()
 				require.NoError(t, recorder.WriteEvents(t.Context(), []webhook.Event{s.event}))
 			}

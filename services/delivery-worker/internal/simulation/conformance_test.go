@@ -34,8 +34,6 @@ type side struct {
 
 	store interface {
 		Recorded(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
-		EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (store.Ended, error)
-		Backlogs(ctx context.Context) ([]uuid.UUID, error)
 		SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error)
 		KnownGaps(ctx context.Context) (*store.Gaps, error)
 	}
@@ -45,6 +43,10 @@ type side struct {
 		LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []store.DrainLease, ttl time.Duration) ([]store.DrainLease, error)
 		ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []store.DrainLease) error
 		TakeParked(ctx context.Context, drainer uuid.UUID, wants []store.Want, places []store.Places) ([]*store.ParkedDelivery, error)
+	}
+	hooks interface {
+		EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (store.Ended, error)
+		Backlogs(ctx context.Context) ([]uuid.UUID, error)
 	}
 	settle func(ctx context.Context, drainer uuid.UUID, list []store.Drained) error
 	moving func(ctx context.Context, hooks []uuid.UUID, places []store.Places) ([]uuid.UUID, error)
@@ -117,7 +119,7 @@ func (s *side) one(r *rand.Rand, began time.Time) string {
 		if r.IntN(3) > 0 {
 			return "hook " + s.edit(r, hook)
 		}
-		ended, err := s.store.EndDeliveries(ctx, hook, 100)
+		ended, err := s.hooks.EndDeliveries(ctx, hook, 100)
 		return fmt.Sprint("ended ", ok(s.T, ended, err))
 	}
 }
@@ -202,7 +204,7 @@ func (s *side) looks(began time.Time) string {
 			out += fmt.Sprintln(k.ID, r.State, r.Attempts, r.NextAt.UTC())
 		}
 	}
-	backlogs, err := s.store.Backlogs(s.Context())
+	backlogs, err := s.hooks.Backlogs(s.Context())
 	slices.SortFunc(backlogs, compareIDs)
 	seen, seenErr := s.store.SeenEvents(s.Context(), events)
 	return out + fmt.Sprint(ok(s.T, backlogs, err), len(ok(s.T, seen, seenErr)))
@@ -213,7 +215,7 @@ func simulated(t *testing.T) *side {
 	w.chance = chance{}
 	d := newDatabase()
 	x := &rows{w: &worker{world: w, name: "w", throws: map[string]uint64{}}, d: d}
-	return &side{T: t, recording: x, store: x, queue: x, settle: x.SettleParked, moving: x.Moving, change: func(id uuid.UUID, edit func(*webhook.Hook)) {
+	return &side{T: t, recording: x, store: x, queue: x, hooks: x, settle: x.SettleParked, moving: x.Moving, change: func(id uuid.UUID, edit func(*webhook.Hook)) {
 		if edit == nil {
 			if d.hooks[id] != nil {
 				d.setHook(id, nil)
@@ -245,22 +247,22 @@ func matchAll(hooks []*webhook.Hook) func(*webhook.Event) []*webhook.Hook {
 func live(t *testing.T) *side {
 	db := testenv.OpenStore(t)
 	db.MakeTenant(t, tenant)
-	r := db.NewRecorder()
+	r := db.Ledger.NewRecorder()
 	t.Cleanup(r.Close)
 	plain := testenv.Plain(t, db.URL)
-	return &side{T: t, recording: r, store: db, queue: db, settle: db.SettleParked, moving: db.Moving, change: func(id uuid.UUID, edit func(*webhook.Hook)) {
+	return &side{T: t, recording: r, store: db.Ledger, queue: db.Queue, hooks: db.Queue, settle: db.Queue.SettleParked, moving: db.Queue.Moving, change: func(id uuid.UUID, edit func(*webhook.Hook)) {
 		ctx := t.Context()
 		if edit == nil {
-			if err := db.DeleteHook(ctx, "test", tenant, id, nil); !errors.Is(err, webhook.ErrNotFound) {
+			if err := db.Hooks.DeleteHook(ctx, "test", tenant, id, nil); !errors.Is(err, webhook.ErrNotFound) {
 				require.NoError(t, err)
 			}
 			return
 		}
-		_, err := db.UpdateHook(ctx, "test", tenant, id, nil, func(h *webhook.Hook) error { edit(h); return nil })
+		_, err := db.Hooks.UpdateHook(ctx, "test", tenant, id, nil, func(h *webhook.Hook) error { edit(h); return nil })
 		if errors.Is(err, webhook.ErrNotFound) {
 			h := hookOf(id)
 			edit(&h)
-			stored, err := db.CreateHook(ctx, "test", h, 1000, store.IdempotencyKey{})
+			stored, err := db.Hooks.CreateHook(ctx, "test", h, 1000, store.IdempotencyKey{})
 			require.NoError(t, err)
 			_, err = plain.ExecContext(ctx, `UPDATE hooks SET id = $1 WHERE id = $2`, id, stored.ID)
 			require.NoError(t, err)
@@ -268,7 +270,7 @@ func live(t *testing.T) *side {
 		}
 		require.NoError(t, err)
 	}, gaps: func(g *store.Gaps, upTo webhook.Sequence) int {
-		n, err := db.CloseGaps(t.Context(), g, []webhook.Sequence{upTo}, matchAll)
+		n, err := db.Ledger.CloseGaps(t.Context(), g, []webhook.Sequence{upTo}, matchAll)
 		return ok(t, n, err)
 	}}
 }

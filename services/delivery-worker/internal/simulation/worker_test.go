@@ -269,9 +269,9 @@ func (w *worker) run() {
 		Sender: sender{w}, Enter: w.lanes.Enter, Retries: b, Facts: facts, Operator: operator{w, db},
 		Observer: nobody{}, Log: log, MaxPayload: b.MaxPayload(),
 	})
-	w.missed = missed.New(missed.Deps{Store: db, Stream: b, History: history, Matcher: index.Matcher, Log: log, Worker: w.name})
+	w.missed = missed.New(missed.Deps{Store: db, Leases: db, Stream: b, History: history, Matcher: index.Matcher, Log: log, Worker: w.name})
 	w.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: w.index, Lanes: w.lanes, Store: db, Events: payloads, Stream: b, History: history, Log: log, Worker: w.name,
+		Deliverer: deliverer, Hooks: w.index, Lanes: w.lanes, Store: db, Leases: db, Events: payloads, Stream: b, History: history, Log: log, Worker: w.name,
 	})
 	types := schema.NewChecks(func(string) json.RawMessage { return nil }, log)
 	evaluator := fanout.NewEvaluator(0, 1, nobody{}, log)

@@ -120,10 +120,10 @@ func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	p.post(t, "/console/hooks/status", "status", "pause", "all", "yes", "sure", "yes")
 	p.post(t, "/console/hooks/status", "status", "pause", "hook", its.hookID.String(), "sure", "yes")
 	p.post(t, "/console/deliveries/retry?hook="+its.hookID.String())
-	stored, err := w.db.Hook(t.Context(), "default", its.hookID)
+	stored, err := w.db.Hooks.Hook(t.Context(), "default", its.hookID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Active, stored.Status)
-	d, _, err := w.db.Delivery(t.Context(), "default", its.deliveryID)
+	d, _, err := w.db.History.Delivery(t.Context(), "default", its.deliveryID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Dead, d.State)
 }

@@ -85,7 +85,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	require.True(t, strings.HasPrefix(secret, "whsec_"))
 	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
 	require.Contains(t, b.text(t, "h1"), "North shop")
-	hooks, _, err := w.db.Hooks(t.Context(), "default", store.HookFilter{}, store.Page{Limit: 2})
+	hooks, _, err := w.db.Hooks.Hooks(t.Context(), "default", store.HookFilter{}, store.Page{Limit: 2})
 	require.NoError(t, err)
 	require.Len(t, hooks, 1, "a test stores nothing")
 	h := hooks[0]
@@ -146,7 +146,7 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 		facts = append(facts, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
 	}
 	w.record(t, facts...)
-	_, err := w.db.DisableHook(t.Context(), "worker", h.ID, nil, "All attempts failed for 5 days.")
+	_, err := w.db.Hooks.DisableHook(t.Context(), "worker", h.ID, nil, "All attempts failed for 5 days.")
 	require.NoError(t, err)
 	b.do(t, chromedp.Navigate(page), press(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitReady(chromedp.CSS(`[name="recover"]`)))
 	require.Contains(t, b.text(t, ".notice"), "It missed events while it was disabled")
@@ -158,7 +158,7 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		jobs.Run(ctx, w.db.DB, zap.NewNop())
+		jobs.Run(ctx, w.db.Jobs, zap.NewNop())
 	}()
 	b.do(t, chromedp.WaitVisible(chromedp.CSS("#progress .pill.completed"))) // by itself
 	stop()
@@ -240,15 +240,15 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 			config, err = webhook.ParseConfig(nil)
 		}
 		require.NoError(t, err)
-		h, err := w.db.CreateHook(t.Context(), "test", webhook.Hook{
+		h, err := w.db.Hooks.CreateHook(t.Context(), "test", webhook.Hook{
 			Tenant: "default", Name: strings.ReplaceAll(attack, "\u2028", ""), EventTypes: []string{"package.created"}, NotificationType: "rest",
 			TargetURL: fmt.Sprintf("http://example.com/%d/%s", i, attack), Headers: map[string]string{"X-A": attack}, Config: config,
 			Callback: &webhook.Callback{URL: attack}, Status: webhook.Active,
 		}, 1000, store.IdempotencyKey{})
 		require.NoError(t, err)
-		_, err = w.db.DisableHook(t.Context(), store.Actor(attack), h.ID, nil, attack)
+		_, err = w.db.Hooks.DisableHook(t.Context(), store.Actor(attack), h.ID, nil, attack)
 		require.NoError(t, err)
-		_, err = w.db.DeclareEventType(t.Context(), "test", "default", store.EventType{
+		_, err = w.db.Hooks.DeclareEventType(t.Context(), "test", "default", store.EventType{
 			Name: fmt.Sprintf("attack.no_%d", i), Description: attack, Example: []byte(fmt.Sprintf("%q", attack)),
 		})
 		require.NoError(t, err)

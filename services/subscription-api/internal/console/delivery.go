@@ -138,7 +138,7 @@ func (c *console) retryDelivery(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	err = c.Cases.History.RetryDelivery(ctx, v.Actor(), v.Tenant, id, v.posted.Get("force") == "true")
+	err = c.Cases.Jobs.RetryDelivery(ctx, v.Actor(), v.Tenant, id, v.posted.Get("force") == "true")
 	var refused *store.ReplayError
 	switch {
 	case errors.As(err, &refused):

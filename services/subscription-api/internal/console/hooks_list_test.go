@@ -22,7 +22,7 @@ func TestPausingResumingAndDeleting(t *testing.T) {
 	p := w.signIn(t, w.operator)
 	path := "/console/hooks/" + h.ID.String() + "/"
 	status := func(id uuid.UUID) webhook.HookStatus {
-		stored, err := w.db.Hook(t.Context(), "default", id)
+		stored, err := w.db.Hooks.Hook(t.Context(), "default", id)
 		require.NoError(t, err)
 		return stored.Status
 	}

@@ -90,7 +90,7 @@ func newWorld(t *testing.T, options ...option) *world {
 	policy := egress.Policy{Ports: []uint16{80, 443}}
 	deps := console.Deps{
 		Cases: usecase.New(usecase.Deps{
-			Stores:  usecase.Stores{Access: w.db.DB, Hooks: w.db.DB, History: w.db.DB, Stats: w.db.DB, Jobs: w.db.DB},
+			Stores:  usecase.Stores{Access: w.db.Access, Hooks: w.db.Hooks, History: w.db.History, Stats: w.db.History, Jobs: w.db.Jobs},
 			LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
 			Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), URLs: policy,
 			Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), HookQuota: 1000,
@@ -115,7 +115,7 @@ func (w *world) hook(t *testing.T, name, target string, types ...string) webhook
 	t.Helper()
 	config, err := webhook.ParseConfig(nil)
 	require.NoError(t, err)
-	h, err := w.db.CreateHook(t.Context(), "test", webhook.Hook{
+	h, err := w.db.Hooks.CreateHook(t.Context(), "test", webhook.Hook{
 		Tenant: webhook.DefaultTenant, Name: name, EventTypes: webhook.CanonicalEventTypes(types), TargetURL: target,
 		NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
 		Secrets: []webhook.Secret{{Value: "canary-secret-of-a-hook"}},
@@ -132,7 +132,7 @@ func (w *world) event(t *testing.T, id string, seq uint64, eventType, entity str
 		ID: id, Tenant: webhook.DefaultTenant, Type: eventType, Time: at, PublishedAt: at, Seq: webhook.Sequence(seq), Entity: entity,
 		Data: []byte(`{"id":61,"note":"<b>bold</b>"}`), SchemaProblems: problems,
 	}
-	r := w.db.NewRecorder()
+	r := w.db.Ledger.NewRecorder()
 	defer r.Close()
 	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{e}))
 	return e
@@ -151,7 +151,7 @@ func (w *world) setAside(t *testing.T, n int) {
 // reject stores something that was published to the type's subject and is no event.
 func (w *world) reject(t *testing.T, seq uint64, eventType, reason, detail string, ago time.Duration) {
 	t.Helper()
-	r := w.db.NewRecorder()
+	r := w.db.Ledger.NewRecorder()
 	defer r.Close()
 	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w-1", Rejected: []*whispererv1.RejectedEvent{{
 		PublishedAt: time.Now().Add(-ago).UnixNano(), Seq: seq, Subject: "oms.default." + eventType, Tenant: "default", Reason: reason,
@@ -162,7 +162,7 @@ func (w *world) reject(t *testing.T, seq uint64, eventType, reason, detail strin
 // replay asks for a hook's dead deliveries of the last day again.
 func (w *world) replay(t *testing.T, hook uuid.UUID, reason string) store.Job {
 	t.Helper()
-	job, err := w.db.CreateJob(t.Context(), "test", store.NewJob{Reason: reason, Rate: 5, Total: 7, Replay: store.Replay{
+	job, err := w.db.Jobs.CreateJob(t.Context(), "test", store.NewJob{Reason: reason, Rate: 5, Total: 7, Replay: store.Replay{
 		Tenant: webhook.DefaultTenant, HookID: hook, States: []webhook.DeliveryState{webhook.Dead},
 		Range: store.TimeRange{From: time.Now().Add(-24 * time.Hour), To: time.Now()},
 	}})
@@ -173,7 +173,7 @@ func (w *world) replay(t *testing.T, hook uuid.UUID, reason string) store.Job {
 // record writes what became of deliveries, as a worker's recorder does.
 func (w *world) record(t *testing.T, facts ...*whispererv1.DeliveryFact) {
 	t.Helper()
-	r := w.db.NewRecorder()
+	r := w.db.Ledger.NewRecorder()
 	defer r.Close()
 	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w-1", Facts: facts}}))
 }

@@ -28,9 +28,9 @@ func story(t *testing.T, w *world) []string {
 	north := w.hook(t, "North shop", "http://example.com/north", "package.>", "order.created", "shipment.created", "transfer.>")
 	south := w.hook(t, "South shop", "http://example.com/south?key=hidden", "package.created")
 	w.hook(t, "", "http://example.com/nameless", "*")
-	_, err := w.db.DisableHook(t.Context(), "test", w.hook(t, "Old ERP", "http://example.com/old", "order.>").ID, nil, "The receiver answered 410 Gone.")
+	_, err := w.db.Hooks.DisableHook(t.Context(), "test", w.hook(t, "Old ERP", "http://example.com/old", "order.>").ID, nil, "The receiver answered 410 Gone.")
 	require.NoError(t, err)
-	_, err = w.db.UpdateHook(t.Context(), "test", "default", w.hook(t, "Warehouse", "http://example.com/wms", "transfer.>").ID, nil, func(h *webhook.Hook) error {
+	_, err = w.db.Hooks.UpdateHook(t.Context(), "test", "default", w.hook(t, "Warehouse", "http://example.com/wms", "transfer.>").ID, nil, func(h *webhook.Hook) error {
 		h.Status = webhook.Paused
 		return nil
 	})
@@ -162,12 +162,12 @@ func TestADeliveryIsShownAttemptByAttempt(t *testing.T) {
 	require.NotContains(t, event.text, `<b>bold</b>`)
 
 	require.Equal(t, path+"?done=retried", p.post(t, path+"retry").header.Get("Location"))
-	d, _, err := w.db.Delivery(t.Context(), "default", webhook.DeliveryID(h.ID, e.ID))
+	d, _, err := w.db.History.Delivery(t.Context(), "default", webhook.DeliveryID(h.ID, e.ID))
 	require.NoError(t, err)
 	require.Equal(t, webhook.Parked, d.State)
 	require.Contains(t, p.get(t, path).text, "a person asked for it again")
 
-	require.NoError(t, w.db.DeleteHook(t.Context(), "test", "default", h.ID, nil))
+	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", "default", h.ID, nil))
 	a = p.post(t, path+"retry")
 	require.Equal(t, http.StatusConflict, a.status)
 	require.Contains(t, a.text, "Its hook has been deleted.")
@@ -254,21 +254,21 @@ func TestTokensAreMadeAndRevoked(t *testing.T) {
 	require.Contains(t, a.text, "This must have 1 to 255 bytes.")
 	a = p.post(t, "/console/tokens/", "name", "script", "role", "editor", "expires", "30")
 	plain := regexp.MustCompile(`wsp_[A-Z0-9]+`).FindString(a.text)
-	token, err := w.db.Authenticate(t.Context(), plain)
+	token, err := w.db.Access.Authenticate(t.Context(), plain)
 	require.NoError(t, err)
 	require.Equal(t, store.Editor, token.Role)
 	require.Equal(t, "default", token.Tenant)
 	require.WithinDuration(t, time.Now().Add(30*24*time.Hour), token.ExpiresAt, time.Minute)
 	require.NotContains(t, p.get(t, "/console/tokens/").text, plain)
 	require.Equal(t, http.StatusSeeOther, p.post(t, "/console/tokens/"+token.ID.String()+"/revoke").status)
-	_, err = w.db.Authenticate(t.Context(), plain)
+	_, err = w.db.Access.Authenticate(t.Context(), plain)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 	require.Equal(t, http.StatusNotFound, p.post(t, "/console/tokens/"+uuid.NewString()+"/revoke").status)
 	require.Contains(t, p.get(t, "/console/audit/").text, "token revoked")
 
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	require.Contains(t, p.get(t, "/console/audit/").text, "/console/hooks/"+h.ID.String()+"/")
-	require.NoError(t, w.db.DeleteHook(t.Context(), "test", "default", h.ID, nil))
+	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", "default", h.ID, nil))
 	page := p.get(t, "/console/audit/").text
 	require.Contains(t, page, "webhook deleted")
 	require.NotContains(t, page, "/console/hooks/"+h.ID.String()+"/", "there is nothing to see any more")
@@ -283,7 +283,7 @@ func (w *world) busy(t *testing.T) *store.DB {
 	inUse, release := make(chan struct{}), make(chan struct{})
 	var user sync.WaitGroup
 	user.Go(func() {
-		_, err := one.ScanEvents(context.WithoutCancel(t.Context()), webhook.DefaultTenant, store.EventFilter{}, 1, func(*webhook.Event) {
+		_, err := one.History.ScanEvents(context.WithoutCancel(t.Context()), webhook.DefaultTenant, store.EventFilter{}, 1, func(*webhook.Event) {
 			close(inUse)
 			<-release
 		})
@@ -304,7 +304,7 @@ func TestPagesDoWithoutCountsThatTakeTooLong(t *testing.T) {
 	t.Parallel()
 	var cases *usecase.Service
 	w := newWorld(t, func(d *console.Deps) { cases = d.Cases })
-	cases.Stats = w.busy(t)
+	cases.Stats = w.busy(t).History
 	p := w.signIn(t, w.operator)
 	require.NotContains(t, p.get(t, "/console/hooks/").text, `hx-select="#counts"`, "there is nothing to count and no place to show it")
 	h := w.hook(t, "north", "http://example.com/", "package.created")

@@ -69,11 +69,11 @@ func TestOverTLSTheCookieIsOfThisHostAlone(t *testing.T) {
 func TestASessionEndsWithItsToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	plain, token, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "short", Role: store.Viewer})
+	plain, token, err := w.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "short", Role: store.Viewer})
 	require.NoError(t, err)
 	p := w.signIn(t, plain)
 	require.Equal(t, http.StatusOK, p.get(t, "/console/").status)
-	require.NoError(t, w.db.RevokeToken(t.Context(), "test", "", token.ID))
+	require.NoError(t, w.db.Access.RevokeToken(t.Context(), "test", "", token.ID))
 	a := p.get(t, "/console/")
 	require.Equal(t, http.StatusSeeOther, a.status)
 	require.Equal(t, "/console/sign-in?why=ended", a.header.Get("Location"))
@@ -84,13 +84,13 @@ func TestAnOpenTailEndsWithItsToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.event(t, "e-1", 1, "package.created", "", time.Minute)
-	plain, made, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "a", Role: store.Viewer, Tenant: webhook.DefaultTenant})
+	plain, made, err := w.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "a", Role: store.Viewer, Tenant: webhook.DefaultTenant})
 	require.NoError(t, err)
 	p := w.signIn(t, plain)
 	revoked := time.Time{}
 	p.follow(t, "/console/events/tail", func(text string) bool {
 		if revoked.IsZero() && strings.Contains(text, "retry") {
-			require.NoError(t, w.db.RevokeToken(t.Context(), "test", webhook.DefaultTenant, made.ID))
+			require.NoError(t, w.db.Access.RevokeToken(t.Context(), "test", webhook.DefaultTenant, made.ID))
 			revoked = time.Now()
 		}
 		return false
@@ -190,7 +190,7 @@ func TestOtherSitesCanDoNothing(t *testing.T) {
 			require.Empty(t, a.header.Get("Set-Cookie"))
 		}
 	}
-	stored, err := w.db.Hook(t.Context(), "default", h.ID)
+	stored, err := w.db.Hooks.Hook(t.Context(), "default", h.ID)
 	require.NoError(t, err)
 	require.Equal(t, h.Version, stored.Version)
 }
@@ -255,7 +255,7 @@ func TestWithoutTheDatabaseThePageSaysSo(t *testing.T) {
 	away, err := store.Open("postgres://127.0.0.1:1/x?sslmode=disable", 1, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, away.Close()) })
-	dead := newWorld(t, func(d *console.Deps) { d.Cases.Access = away })
+	dead := newWorld(t, func(d *console.Deps) { d.Cases.Access = away.Access })
 	a := (&person{w: dead}).post(t, "/console/sign-in", "token", w.operator)
 	require.Equal(t, http.StatusServiceUnavailable, a.status)
 	require.Contains(t, a.text, "The database does not answer")

@@ -18,7 +18,7 @@ func (w *world) entries(t *testing.T, tenants ...string) []store.AuditEntry {
 	t.Helper()
 	var all []store.AuditEntry
 	for _, of := range tenants {
-		list, _, err := w.db.AuditLog(t.Context(), of, store.AuditFilter{}, store.Page{Limit: 10_000})
+		list, _, err := w.db.Access.AuditLog(t.Context(), of, store.AuditFilter{}, store.Page{Limit: 10_000})
 		require.NoError(t, err)
 		all = append(all, list...)
 	}
@@ -35,7 +35,7 @@ func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 	w, _ := newBus(t)
 	w.db.MakeTenant(t, "acme")
 	mine := &stock{world: w, tenant: "acme"}
-	plain, made, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "auditor", Role: store.Admin})
+	plain, made, err := w.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "auditor", Role: store.Admin})
 	require.NoError(t, err)
 	// what is needed beyond the matrix to change something
 	bodies := map[string]string{

@@ -19,9 +19,9 @@ import (
 func TestEveryReasonNotToKnowACallerIsTheSame401(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	revoked, token1, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "r", Tenant: "default", Role: store.Admin})
+	revoked, token1, err := w.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "r", Tenant: "default", Role: store.Admin})
 	require.NoError(t, err)
-	require.NoError(t, w.db.RevokeToken(t.Context(), "test", "default", token1.ID))
+	require.NoError(t, w.db.Access.RevokeToken(t.Context(), "test", "default", token1.ID))
 	expires := time.Now().Add(150 * time.Millisecond)
 	expired := w.db.MakeToken(t, store.NewToken{Name: "e", Role: store.Admin, ExpiresAt: expires})
 	require.Eventually(t, func() bool { return time.Now().After(expires) }, time.Second, 10*time.Millisecond)
@@ -50,7 +50,7 @@ func TestEveryReasonNotToKnowACallerIsTheSame401(t *testing.T) {
 func TestARevokedTokenIsRefusedWithinFiveSeconds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	plain, made, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Tenant: "default", Role: store.Viewer})
+	plain, made, err := w.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Tenant: "default", Role: store.Viewer})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "", token(plain)).status)
 	require.Equal(t, http.StatusNoContent, w.call(t, http.MethodDelete, "/whisperer/tokens/"+made.ID.String()+"/", "").status)

@@ -16,7 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// publishedStore knows what was published before; *store.DB is one.
+// publishedStore knows what was published before; *store.LedgerStore is one.
 type publishedStore interface {
 	ClaimPublishKey(ctx context.Context, tenant string, key store.IdempotencyKey) error
 	SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error)

@@ -30,7 +30,7 @@ func newBus(t *testing.T) (w *world, published func() []bus.Stored) {
 	require.NoError(t, b.EnsureTopology(t.Context()))
 	types := noTypes()
 	w = newWorld(t, func(d *httpapi.Deps) { d.Publisher, d.Types = b, types })
-	watch, err := w.db.Watch(store.WatchOptions{Types: types, Log: zap.NewNop()})
+	watch, err := w.db.Hooks.Watch(store.WatchOptions{Types: types, Log: zap.NewNop()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup

@@ -176,7 +176,7 @@ func TestEventsAreListedAndShownWithTheirExactData(t *testing.T) {
 func TestRejectedEventsAreListed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r := w.db.NewRecorder()
+	r := w.db.Ledger.NewRecorder()
 	defer r.Close()
 	at := time.Now().Add(-time.Minute)
 	var rejected []*whispererv1.RejectedEvent

@@ -156,7 +156,7 @@ func TestATestReachesNoForbiddenAddress(t *testing.T) {
 
 	config, err := webhook.ParseConfig(nil)
 	require.NoError(t, err)
-	byHand, err := w.db.CreateHook(t.Context(), "test", webhook.Hook{
+	byHand, err := w.db.Hooks.CreateHook(t.Context(), "test", webhook.Hook{
 		Tenant: webhook.DefaultTenant, EventTypes: []string{"order.created"}, TargetURL: url, NotificationType: webhook.NotificationREST,
 		Config: config, Status: webhook.Active,
 	}, 10, store.IdempotencyKey{})
@@ -220,7 +220,7 @@ func TestTestsAreForEditorsOfTheTenantAndAudited(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodPost, path, "", token(stranger)).status)
 	require.Empty(t, requests)
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodPost, path, "").status)
-	log, _, err := w.db.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 1})
+	log, _, err := w.db.Access.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 1})
 	require.NoError(t, err)
 	require.Equal(t, "hook.tested", log[0].Action)
 	require.Equal(t, hook["id"], log[0].Subject)

@@ -58,7 +58,7 @@ func TestPutOfWhatWasReadChangesNothingButWhatWasChanged(t *testing.T) {
 			require.Equal(t, value, same.json[name], name)
 		}
 	}
-	stored, err := w.db.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
+	stored, err := w.db.Hooks.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
 	require.NoError(t, err)
 	require.Equal(t, "s", stored.Secrets[0].Value)
 	require.Equal(t, "k", stored.APIKey)
@@ -171,7 +171,7 @@ func TestPauseAndResume(t *testing.T) {
 	require.InDelta(t, 2, again.json["version"], 0)
 	require.Equal(t, "active", w.call(t, http.MethodPost, path(hook)+"resume/", "").json["status"])
 
-	_, err := w.db.DisableHook(t.Context(), "test", uuid.MustParse(hook["id"].(string)), nil, "the receiver answered 410")
+	_, err := w.db.Hooks.DisableHook(t.Context(), "test", uuid.MustParse(hook["id"].(string)), nil, "the receiver answered 410")
 	require.NoError(t, err)
 	disabled := w.call(t, http.MethodGet, path(hook), "")
 	require.Equal(t, "disabled", disabled.json["status"])

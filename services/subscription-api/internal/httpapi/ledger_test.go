@@ -21,7 +21,7 @@ const (
 // recorded writes the ledger as a worker's recorder does.
 func (w *world) recorded(t *testing.T, facts ...*whispererv1.DeliveryFact) {
 	t.Helper()
-	r := w.db.NewRecorder()
+	r := w.db.Ledger.NewRecorder()
 	defer r.Close()
 	require.NoError(t, r.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{{Worker: "w-1", Facts: facts}}))
 }
@@ -29,7 +29,7 @@ func (w *world) recorded(t *testing.T, facts ...*whispererv1.DeliveryFact) {
 // published writes events to the ledger.
 func (w *world) published(t *testing.T, events ...webhook.Event) {
 	t.Helper()
-	r := w.db.NewRecorder()
+	r := w.db.Ledger.NewRecorder()
 	defer r.Close()
 	require.NoError(t, r.WriteEvents(t.Context(), events))
 }
@@ -77,7 +77,7 @@ func newFact(hook uuid.UUID, e *webhook.Event, state webhook.DeliveryState, reas
 func (w *world) state(t *testing.T, hook uuid.UUID, e *webhook.Event) store.Recorded {
 	t.Helper()
 	id := webhook.DeliveryID(hook, e.ID)
-	found, err := w.db.Recorded(t.Context(), []store.DeliveryKey{{ID: id, PublishedAt: e.PublishedAt}})
+	found, err := w.db.Ledger.Recorded(t.Context(), []store.DeliveryKey{{ID: id, PublishedAt: e.PublishedAt}})
 	require.NoError(t, err)
 	return found[id]
 }

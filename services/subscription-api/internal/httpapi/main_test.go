@@ -67,13 +67,13 @@ func newWorld(t *testing.T, options ...option) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{db: testenv.OpenStore(t), logs: logs, bus: sync.OnceValues(func() (*bus.Bus, error) { return testenv.Bus(t), nil })}
 	cases := usecase.New(usecase.Deps{
-		Stores:  usecase.Stores{Access: w.db.DB, Hooks: w.db.DB, History: w.db.DB, Stats: w.db.DB, Jobs: w.db.DB},
+		Stores:  usecase.Stores{Access: w.db.Access, Hooks: w.db.Hooks, History: w.db.History, Stats: w.db.History, Jobs: w.db.Jobs},
 		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
 		Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), URLs: egress.Policy{Ports: []uint16{80, 443}},
 		Sender: attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test", nil), // sends nothing
 	})
 	deps := httpapi.Deps{
-		Cases: cases, Types: noTypes(), Publisher: noBus{}, Published: w.db,
+		Cases: cases, Types: noTypes(), Publisher: noBus{}, Published: w.db.Ledger,
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
 	}
 	for _, o := range options {

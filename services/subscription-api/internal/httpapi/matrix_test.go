@@ -174,7 +174,7 @@ func (s *stock) make(t *testing.T, of thing) string {
 		}
 		return id
 	case aToken:
-		_, token, err := s.db.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Tenant: s.tenant, Role: store.Viewer})
+		_, token, err := s.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Tenant: s.tenant, Role: store.Viewer})
 		require.NoError(t, err)
 		return token.ID.String()
 	case anEventType:
@@ -219,9 +219,9 @@ func (w *world) callers(t *testing.T) []caller {
 	}
 	soon := time.Now().Add(50 * time.Millisecond)
 	expired := w.db.MakeToken(t, store.NewToken{Name: "e", Tenant: "acme", Role: store.Admin, ExpiresAt: soon})
-	revoked, made, err := w.db.CreateToken(t.Context(), "test", store.NewToken{Name: "r", Tenant: "acme", Role: store.Admin})
+	revoked, made, err := w.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "r", Tenant: "acme", Role: store.Admin})
 	require.NoError(t, err)
-	require.NoError(t, w.db.RevokeToken(t.Context(), "test", "acme", made.ID))
+	require.NoError(t, w.db.Access.RevokeToken(t.Context(), "test", "acme", made.ID))
 	require.Eventually(t, func() bool { return time.Now().After(soon) }, time.Second, 5*time.Millisecond)
 	return append(list, caller{name: "nobody", unknown: true, change: []with{header("Authorization", "")}},
 		caller{name: "an expired token", unknown: true, change: []with{token(expired)}},

@@ -214,7 +214,7 @@ func TestWhatIsWrittenBackChangesNothing(t *testing.T) {
 		require.Equal(t, http.StatusOK, a.status, a.text)
 		require.InDelta(t, 1, a.json["version"], 0, "%s %s", c.method, c.body)
 	}
-	log, _, err := w.db.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 50})
+	log, _, err := w.db.Access.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 50})
 	require.NoError(t, err)
 	changes := 0
 	for i := range log {

@@ -73,8 +73,8 @@ func TestADatabaseThatIsAwayIsAnsweredWith503(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, away.Close()) })
 	for name, without := range map[string]option{
-		"hooks":  func(d *httpapi.Deps) { d.Cases.Hooks = away },
-		"tokens": func(d *httpapi.Deps) { d.Cases.Access = away }, // nobody can be known, which is no 401
+		"hooks":  func(d *httpapi.Deps) { d.Cases.Hooks = away.Hooks },
+		"tokens": func(d *httpapi.Deps) { d.Cases.Access = away.Access }, // nobody can be known, which is no 401
 	} {
 		w := newWorld(t, without)
 		begin := time.Now()

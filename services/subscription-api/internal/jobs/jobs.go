@@ -21,7 +21,7 @@ const (
 )
 
 // Run does what is due until ctx ends. A batch that is given up then is done anew by whoever runs jobs next.
-func Run(ctx context.Context, s *store.DB, log *zap.Logger) {
+func Run(ctx context.Context, s *store.JobStore, log *zap.Logger) {
 	told := daemon.NewTeller(log)
 	for ctx.Err() == nil {
 		worked, err := batch(ctx, s)
@@ -38,7 +38,7 @@ func Run(ctx context.Context, s *store.DB, log *zap.Logger) {
 	}
 }
 
-func batch(ctx context.Context, s *store.DB) (bool, error) {
+func batch(ctx context.Context, s *store.JobStore) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	return s.RunJobs(ctx, Wants)

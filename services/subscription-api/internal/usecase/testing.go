@@ -65,7 +65,7 @@ func (s *Service) TestHook(ctx context.Context, c *Caller, t Test) (Tested, erro
 		return Tested{}, &LimitError{Wait: wait, Detail: "Tests are limited to one in a second."}
 	}
 	if _, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, s.Hooks.NoteTest(ctx, c.Actor(), c.Tenant, p.hook.ID, p.event.Type, hostOf(p.hook.TargetURL))
+		return struct{}{}, s.Access.NoteTest(ctx, c.Actor(), c.Tenant, p.hook.ID, p.event.Type, hostOf(p.hook.TargetURL))
 	}); err != nil {
 		return Tested{}, err
 	}

@@ -36,15 +36,15 @@ const (
 // Stores are where everything is kept, by what it is. Each may have connections of its own.
 type Stores struct {
 	// Access has tokens, tenants, sessions and the audit log.
-	Access *store.DB
+	Access *store.AccessStore
 	// Hooks has hooks and event types.
-	Hooks *store.DB
+	Hooks *store.HookStore
 	// History has events and what became of them.
-	History *store.DB
+	History *store.HistoryStore
 	// Stats counts what History has, which may take long.
-	Stats *store.DB
+	Stats *store.HistoryStore
 	// Jobs has replays.
-	Jobs *store.DB
+	Jobs *store.JobStore
 }
 
 // Deps are what the use cases work with. All are required but Guesses, Mask and HookQuota.

@@ -39,7 +39,7 @@ func (w *world) runAPI(port int, token string, env ...string) *api {
 // administrated is an API and a token for it that may do everything.
 func (w *world) administrated(env ...string) *api {
 	w.t.Helper()
-	token, _, err := w.db.CreateToken(w.t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
+	token, _, err := w.db.Access.CreateToken(w.t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(w.t, err)
 	a := w.runAPI(freePort(w.t), token, env...)
 	a.awaitReady(w.t, 20*time.Second)
@@ -82,7 +82,7 @@ func TestF04KillingTheAPI(t *testing.T) {
 	w := newWorld(t, true)
 	w.goodHooks(1)
 	w.run()
-	token, _, err := w.db.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
+	token, _, err := w.db.Access.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	port := freePort(t)
 	a := w.runAPI(port, token)
@@ -121,7 +121,7 @@ func TestF04KillingTheAPI(t *testing.T) {
 	over := time.Now()
 	require.NotEmpty(t, created)
 	for key, id := range created {
-		stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, id)
+		stored, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, id)
 		require.NoError(t, err, "the hook of %s was answered", key)
 		require.NotEmpty(t, stored.Secrets, "no hook is there in half")
 	}

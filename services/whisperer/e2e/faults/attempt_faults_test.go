@@ -94,7 +94,7 @@ func TestR17AReceiverThatAnswersBeforeItHasRead(t *testing.T) {
 	require.Positive(t, dropped.Load())
 	incomplete := 0
 	for _, d := range w.history().deliveries {
-		_, attempts, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
+		_, attempts, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
 		require.NoError(t, err)
 		for _, a := range attempts {
 			if a.Class == webhook.ClassIncomplete {
@@ -129,7 +129,7 @@ func TestR18A410OfTheURLBeforeAnEdit(t *testing.T) {
 	for i, moved := range w.hooks {
 		require.Eventually(t, func() bool { return w.receiver.Count(fmt.Sprintf("/old/%d", i)) > 0 }, 20*time.Second, time.Millisecond)
 		var err error
-		edited[i], err = w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil, func(h *webhook.Hook) error {
+		edited[i], err = w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil, func(h *webhook.Hook) error {
 			h.TargetURL = fmt.Sprintf("%s/new/%d", w.receiver.URL, i)
 			return nil
 		})
@@ -142,7 +142,7 @@ func TestR18A410OfTheURLBeforeAnEdit(t *testing.T) {
 	stop()
 	w.check(check{fault: "R18 410 of the URL before an edit", bound: 0, faults: []window{{began, time.Now()}}})
 	for i, moved := range w.hooks {
-		stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, moved.ID)
+		stored, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, moved.ID)
 		require.NoError(t, err)
 		require.Equal(t, webhook.Active, stored.Status)
 		require.Equal(t, edited[i].Version, stored.Version)
@@ -171,7 +171,7 @@ func TestR19RetryAfterAndDeadlines(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, w.publish(t.Context(), event("e-1", "", "{}")))
 	w.lasts(12 * time.Second)
-	_, err := w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, brief.ID, nil, func(h *webhook.Hook) error {
+	_, err := w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, brief.ID, nil, func(h *webhook.Hook) error {
 		h.Status = webhook.Active
 		return nil
 	})
@@ -306,7 +306,7 @@ func TestR21AnEventThatAReplicaDoesNotHave(t *testing.T) {
 	for i := range n {
 		stranger.done("STREAM.MSG.DELETE."+bus.StreamOMS, map[string]any{"seq": second + i}) // as a replica answers that has not got it yet
 	}
-	_, err := w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
+	_, err := w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
 		h.Status = webhook.Active
 		return nil
 	})

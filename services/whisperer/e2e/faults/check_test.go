@@ -166,7 +166,7 @@ func (w *world) history() history {
 	for more := true; more; {
 		var list []webhook.Delivery
 		var err error
-		list, more, err = w.db.Deliveries(w.t.Context(), webhook.DefaultTenant, store.DeliveryFilter{}, page)
+		list, more, err = w.db.History.Deliveries(w.t.Context(), webhook.DefaultTenant, store.DeliveryFilter{}, page)
 		require.NoError(w.t, err)
 		for _, d := range list {
 			h.deliveries[d.ID] = d
@@ -247,7 +247,7 @@ func (w *world) extras(h history, repeat time.Duration, p *problems) (extras, sa
 // accounted checks that each receipt is an attempt in the ledger.
 func (w *world) accounted(id uuid.UUID, list []receipt, p *problems) {
 	w.t.Helper()
-	_, attempts, err := w.db.Delivery(w.t.Context(), webhook.DefaultTenant, id)
+	_, attempts, err := w.db.History.Delivery(w.t.Context(), webhook.DefaultTenant, id)
 	if err != nil {
 		p.add("delivery %s: %v", id, err)
 		return

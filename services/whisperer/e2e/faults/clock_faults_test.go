@@ -47,7 +47,7 @@ func TestLongF18ClocksThatStep(t *testing.T) {
 	usual, usualAPI := worker, subscriptionAPI
 	worker, subscriptionAPI = wrongWorker, wrongAPI // no scenario runs beside this one
 	w.run(clockFile + "=" + clock)
-	token, _, err := w.db.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
+	token, _, err := w.db.Access.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	a := w.runAPI(freePort(t), token, clockFile+"="+clock)
 	worker, subscriptionAPI = usual, usualAPI

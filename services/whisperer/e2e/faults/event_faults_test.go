@@ -44,7 +44,7 @@ func TestE01WhatIsNoEventAmongEvents(t *testing.T) {
 	ended := time.Now()
 	reasons := map[string]int{}
 	require.Eventually(t, func() bool {
-		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10_000)
+		list, err := w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10_000)
 		require.NoError(t, err)
 		clear(reasons)
 		for _, r := range list {
@@ -82,7 +82,7 @@ func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
 	}
 	w.run()
 	require.Eventually(t, func() bool {
-		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10)
+		list, err := w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10)
 		require.NoError(t, err)
 		return len(list) == 1 && list[0].Reason == "poison"
 	}, 2*again, 100*time.Millisecond, "it is put aside")
@@ -126,7 +126,7 @@ func TestE03TheSameEventAgain(t *testing.T) {
 		again(fmt.Sprintf("e-%d", n), "", "2")
 	}
 	require.Eventually(t, func() bool {
-		list, err := w.db.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10_000)
+		list, err := w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10_000)
 		require.NoError(t, err)
 		return len(list) == events
 	}, 20*time.Second, 50*time.Millisecond, "the same id with another body is a conflict")
@@ -142,7 +142,7 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 	w.lasts(2 * time.Second)
 	began := time.Now()
 	edit := func(hook webhook.Hook, change func(h *webhook.Hook)) {
-		_, err := w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
+		_, err := w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
 			change(h)
 			return nil
 		})
@@ -165,7 +165,7 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 		edit(paused, func(h *webhook.Hook) { h.Status = webhook.Active })
 		w.lasts(w.between(100*time.Millisecond, 900*time.Millisecond))
 	}
-	require.NoError(t, w.db.DeleteHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil))
+	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil))
 	quiet("/moved/5", "deleted")
 	ended := time.Now()
 	stop()
@@ -206,7 +206,7 @@ func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
 	w.run("WHISPERER_BREAKER_ATTEMPTS=1000") // at first, all that it sees are failures
 	stop := w.load(10, 1)
 	enter := func(name string, secrets ...webhook.Secret) {
-		_, err := w.db.UpdateHook(context.WithoutCancel(t.Context()), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
+		_, err := w.db.Hooks.UpdateHook(context.WithoutCancel(t.Context()), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
 			h.Secrets = secrets
 			return nil
 		})

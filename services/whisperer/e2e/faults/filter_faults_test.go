@@ -22,7 +22,7 @@ import (
 func TestF40CostlyFilters(t *testing.T) {
 	w := newWorld(t, false)
 	const costly, events, others = 200, 30, 200
-	_, err := w.db.EnsureTenant(t.Context(), "faults", "beta")
+	_, err := w.db.Access.EnsureTenant(t.Context(), "faults", "beta")
 	require.NoError(t, err)
 	filter, err := json.Marshal(map[string]any{
 		"concurrency": concurrency, "filter": "event.data.items.all(a, event.data.items.all(b, a + b >= 0))", // never comes to its end

@@ -110,7 +110,7 @@ func (w *world) latencies(url, token string, n int) []time.Duration {
 // the API stops in time.
 func TestF24HeldConnections(t *testing.T) {
 	w := newWorld(t, false)
-	token, _, err := w.db.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
+	token, _, err := w.db.Access.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	a := w.runAPI(freePort(t), token)
 	a.awaitReady(t, 20*time.Second)

@@ -165,10 +165,10 @@ func (w *world) beside(t *testing.T, r trait) {
 	if again {
 		during = min(during, w.quality(t, seconds(3, 20)))
 	}
-	stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, bad.ID)
+	stored, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, bad.ID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Active, stored.Status, "%s: only 410 disables at once", r.id)
-	require.NoError(t, w.db.DeleteHook(t.Context(), "faults", webhook.DefaultTenant, bad.ID, nil))
+	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "faults", webhook.DefaultTenant, bad.ID, nil))
 	if again {
 		before = max(before, w.quality(t, seconds(2, 20)))
 	}
@@ -189,7 +189,7 @@ func (w *world) noSilentRequest(t *testing.T, id string, bad webhook.Hook, h *ho
 	t.Helper()
 	var attempts int
 	require.Eventually(t, func() bool {
-		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: bad.ID}, store.Page{Limit: 5000})
+		list, _, err := w.db.History.Deliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: bad.ID}, store.Page{Limit: 5000})
 		require.NoError(t, err)
 		attempts = 0
 		for _, d := range list {
@@ -234,13 +234,13 @@ func (w *world) attempt(t *testing.T, hook webhook.Hook) webhook.Attempt {
 	var first webhook.Attempt
 	require.Eventually(t, func() bool {
 		tried := store.DeliveryFilter{Hook: hook.ID, States: []webhook.DeliveryState{webhook.Delivered, webhook.Waiting, webhook.Dead}}
-		list, _, err := w.db.Deliveries(t.Context(), webhook.DefaultTenant, tried, store.Page{Limit: 200})
+		list, _, err := w.db.History.Deliveries(t.Context(), webhook.DefaultTenant, tried, store.Page{Limit: 200})
 		require.NoError(t, err)
 		for _, d := range list {
 			if d.Attempts == 0 {
 				continue
 			}
-			_, attempts, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
+			_, attempts, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
 			require.NoError(t, err)
 			if len(attempts) > 0 {
 				first = attempts[0]

@@ -101,7 +101,7 @@ func TestF31AHookThatWorkersCannotOpen(t *testing.T) {
 	lost, _, _ := w.reached("own", n, events)
 	require.Zero(t, lost, "the others work")
 	require.Eventually(t, func() bool {
-		parked, err := w.db.CountParked(t.Context(), 10_000)
+		parked, err := w.db.Queue.CountParked(t.Context(), 10_000)
 		return err == nil && parked.N == n*events
 	}, 20*time.Second, 50*time.Millisecond, "what cannot be sent is parked")
 	ready, _ := lacking.readiness(t)

@@ -37,7 +37,7 @@ func newCrowd(t *testing.T, hooks, workers, days int, config string) *crowd {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.plain.Close() })
 	for day := range days {
-		require.NoError(t, w.db.EnsureDay(t.Context(), time.Now().AddDate(0, 0, -day)))
+		require.NoError(t, w.db.Ledger.EnsureDay(t.Context(), time.Now().AddDate(0, 0, -day)))
 	}
 	for i := range hooks {
 		c.add(fmt.Sprintf("/%d", i), config)
@@ -84,7 +84,7 @@ func (c *crowd) park(n int) {
 	c.lasts(2 * time.Second) // a pause is obeyed within 1 s
 	c.publishAll(n)
 	require.Eventually(c.t, func() bool {
-		count, err := c.db.CountParked(c.t.Context(), 1<<30)
+		count, err := c.db.Queue.CountParked(c.t.Context(), 1<<30)
 		require.NoError(c.t, err)
 		return count.N == n*len(c.hooks)
 	}, 5*time.Minute, 250*time.Millisecond)

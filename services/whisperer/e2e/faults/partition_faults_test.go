@@ -60,7 +60,7 @@ func TestF10PartitionsOfTheAPIAndOfAReceiver(t *testing.T) {
 	require.NoError(t, err)
 	toPostgres, toNATS := newProxy(t, database.Host, false), newProxy(t, w.natsURL()[len("nats://"):], true)
 	database.Host = toPostgres.at
-	token, _, err := w.db.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
+	token, _, err := w.db.Access.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	a := w.runAPI(freePort(t), token, "WHISPERER_DATABASE_URL="+database.String(), "WHISPERER_NATS_URL=nats://"+toNATS.at)
 	a.awaitReady(t, 20*time.Second)

@@ -27,7 +27,7 @@ func TestR06AReceiverThatIsGone(t *testing.T) {
 	w.lasts(3 * time.Second)
 	stop()
 	require.Equal(t, before, h.requests.Load(), "a second after 410 nothing comes any more")
-	stored, err := w.db.Hook(t.Context(), webhook.DefaultTenant, bad.ID)
+	stored, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, bad.ID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Disabled, stored.Status)
 	w.check(check{fault: "R06 410 disables", bound: 0, note: fmt.Sprintf("%d requests,", before)})
@@ -117,7 +117,7 @@ func TestR16AllReceiversDown(t *testing.T) {
 	var urls []string
 	for i, h := range w.hooks {
 		urls = append(urls, h.TargetURL)
-		_, err := w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
+		_, err := w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
 			h.TargetURL = fmt.Sprintf("%s/%d", silent.url, i)
 			return nil
 		})
@@ -127,7 +127,7 @@ func TestR16AllReceiversDown(t *testing.T) {
 	began := time.Now()
 	w.lasts(10 * time.Second)
 	for i, h := range w.hooks {
-		stored, err := w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
+		stored, err := w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
 			h.TargetURL = urls[i]
 			return nil
 		})

@@ -104,7 +104,7 @@ func TestF33APasswordThatIsWrong(t *testing.T) {
 	ended := time.Now()
 	w.lasts(2 * time.Second)
 	stop()
-	_, err = w.db.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, paused.ID, nil, func(h *webhook.Hook) error {
+	_, err = w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, paused.ID, nil, func(h *webhook.Hook) error {
 		h.Status = webhook.Active
 		return nil
 	})

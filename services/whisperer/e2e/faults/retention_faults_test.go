@@ -24,7 +24,7 @@ func (w *world) dump(admin *sql.Conn, days int) (end func()) {
 	ctx := context.WithoutCancel(w.t.Context())
 	for {
 		for day := range days {
-			require.NoError(w.t, w.db.EnsureDay(ctx, time.Date(2020, 2, 1+day, 0, 0, 0, 0, time.UTC)))
+			require.NoError(w.t, w.db.Ledger.EnsureDay(ctx, time.Date(2020, 2, 1+day, 0, 0, 0, 0, time.UTC)))
 		}
 		tx, err := admin.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 		require.NoError(w.t, err)
@@ -78,7 +78,7 @@ func TestF38OldDaysAreDroppedBesideADump(t *testing.T) {
 			for _, list := range []string{"/whisperer/events/", "/whisperer/deliveries/", "/whisperer/deliveries/?state=delivered"} {
 				require.Equal(t, http.StatusOK, a.get(t, list).status, list)
 			}
-			require.NoError(t, w.db.EnsureDay(t.Context(), time.Now().AddDate(0, 0, 10+i)))
+			require.NoError(t, w.db.Ledger.EnsureDay(t.Context(), time.Now().AddDate(0, 0, 10+i)))
 		}
 		require.Positive(t, w.count(admin, `SELECT count(*) `+old), "they are dropped after the reader")
 		faults[i].ended = time.Now()

@@ -68,7 +68,7 @@ func TestF02KillingAWorkerBeforeItCanTell(t *testing.T) {
 	w.run()
 	w.check(check{fault: "F02 kill between answer and record", bound: events * hooks, faults: []window{{began, ended}}, repeat: again + slack})
 	for _, d := range w.history().deliveries {
-		_, attempts, err := w.db.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
+		_, attempts, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
 		require.NoError(t, err)
 		require.Len(t, attempts, 2)
 		require.Equal(t, webhook.Unknown, attempts[0].Outcome)

@@ -201,7 +201,7 @@ func (w *world) hook(target string, edit func(h *webhook.Hook)) webhook.Hook {
 	if edit != nil {
 		edit(&h)
 	}
-	h, err := w.db.CreateHook(w.t.Context(), "faults", h, 1000, store.IdempotencyKey{})
+	h, err := w.db.Hooks.CreateHook(w.t.Context(), "faults", h, 1000, store.IdempotencyKey{})
 	require.NoError(w.t, err)
 	return h
 }

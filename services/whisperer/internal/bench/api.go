@@ -87,7 +87,7 @@ func makeToken(ctx context.Context, databaseURL, key string) (string, error) {
 		return "", err
 	}
 	defer db.Close()
-	plain, _, err := db.CreateToken(ctx, actor, store.NewToken{Name: "bench", Tenant: webhook.DefaultTenant, Role: store.Editor})
+	plain, _, err := db.Access.CreateToken(ctx, actor, store.NewToken{Name: "bench", Tenant: webhook.DefaultTenant, Role: store.Editor})
 	return plain, err
 }
 

@@ -64,7 +64,7 @@ func (b *bench) change(ctx context.Context, y *system, db *store.DB, n int) (com
 	if err != nil {
 		return committed, err
 	}
-	if _, err := db.CreateHooks(ctx, actor, webhook.DefaultTenant, []webhook.Hook{h}, 1_000_000); err != nil {
+	if _, err := db.Hooks.CreateHooks(ctx, actor, webhook.DefaultTenant, []webhook.Hook{h}, 1_000_000); err != nil {
 		return committed, err
 	}
 	committed = time.Now()

@@ -172,7 +172,7 @@ func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) erro
 	}
 	for len(hooks) > 0 {
 		n := min(len(hooks), hooksAtOnce)
-		if _, err := db.CreateHooks(ctx, actor, webhook.DefaultTenant, hooks[:n], s.Hooks+s.Registered); err != nil {
+		if _, err := db.Hooks.CreateHooks(ctx, actor, webhook.DefaultTenant, hooks[:n], s.Hooks+s.Registered); err != nil {
 			return err
 		}
 		hooks = hooks[n:]

@@ -115,7 +115,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			defer db.Close()
-			if _, err := db.EnsureTenant(context.Background(), "test", tenant); err != nil {
+			if _, err := db.Access.EnsureTenant(context.Background(), "test", tenant); err != nil {
 				return err
 			}
 			for _, token := range []struct {
@@ -125,7 +125,7 @@ func TestScripts(t *testing.T) {
 				{"WHISPERER_TOKEN", store.NewToken{Name: "script", Tenant: tenant, Role: store.Admin}},
 				{"VIEWER", store.NewToken{Name: "viewer", Tenant: tenant, Role: store.Viewer}},
 			} {
-				plain, _, err := db.CreateToken(context.Background(), "test", token.NewToken)
+				plain, _, err := db.Access.CreateToken(context.Background(), "test", token.NewToken)
 				if err != nil {
 					return err
 				}

@@ -132,11 +132,11 @@ func (i *importer) prepare(ctx context.Context) error {
 		return err
 	}
 	if !i.DryRun {
-		if _, err := i.db.EnsureTenant(ctx, importActor, i.tenant); err != nil {
+		if _, err := i.db.Access.EnsureTenant(ctx, importActor, i.tenant); err != nil {
 			return fmt.Errorf("create tenant %s: %w", i.tenant, err)
 		}
 	}
-	declared, err := i.db.EventTypes(ctx, i.tenant)
+	declared, err := i.db.Hooks.EventTypes(ctx, i.tenant)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (i *importer) take(ctx context.Context, r *django.Row) (importedRow, error)
 		done.Notes = reasons
 		return done, nil
 	}
-	before, err := i.db.Hook(ctx, i.tenant, h.ID)
+	before, err := i.db.Hooks.Hook(ctx, i.tenant, h.ID)
 	switch {
 	case err == nil:
 		done.Done, done.Notes = rowUnchanged, nil
@@ -226,7 +226,7 @@ func (i *importer) store(ctx context.Context, h webhook.Hook, done importedRow) 
 			return done, err
 		}
 	}
-	_, err := i.db.ImportHook(ctx, importActor, h)
+	_, err := i.db.Hooks.ImportHook(ctx, importActor, h)
 	if errors.Is(err, webhook.ErrConflict) {
 		done.Done, done.Notes = rowRefused, []string{"its id or its target URL and event type have another hook: " + err.Error()}
 		return done, nil
@@ -236,7 +236,7 @@ func (i *importer) store(ctx context.Context, h webhook.Hook, done importedRow) 
 
 // holder is the stored hook that has the target and the types already.
 func (i *importer) holder(ctx context.Context, h *webhook.Hook) (uuid.UUID, bool, error) {
-	hooks, _, err := i.db.Hooks(ctx, i.tenant, store.HookFilter{TargetURL: h.TargetURL, EventType: h.EventTypes[0]}, store.Page{Limit: 250})
+	hooks, _, err := i.db.Hooks.Hooks(ctx, i.tenant, store.HookFilter{TargetURL: h.TargetURL, EventType: h.EventTypes[0]}, store.Page{Limit: 250})
 	for n := range hooks {
 		if slices.Equal(hooks[n].EventTypes, h.EventTypes) {
 			return hooks[n].ID, true, nil
@@ -250,7 +250,7 @@ func (i *importer) declare(ctx context.Context, name string) error {
 		return nil
 	}
 	i.types = append(i.types, name)
-	_, err := i.db.DeclareEventType(ctx, importActor, i.tenant, store.EventType{Name: name, Description: "Imported from Django."})
+	_, err := i.db.Hooks.DeclareEventType(ctx, importActor, i.tenant, store.EventType{Name: name, Description: "Imported from Django."})
 	return err
 }
 

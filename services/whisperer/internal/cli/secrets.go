@@ -50,7 +50,7 @@ func (c *secretsStatus) Run(ctx context.Context, a *app) error {
 }
 
 func (a *app) printKeys(ctx context.Context, db *store.DB) error {
-	keys, err := db.SealedKeys(ctx)
+	keys, err := db.Access.SealedKeys(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (c *secretsReseal) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	done, err := db.Reseal(ctx, "cli", func(done int) { fmt.Fprintf(a.Err, "%d hooks sealed anew\n", done) })
+	done, err := db.Access.Reseal(ctx, "cli", func(done int) { fmt.Fprintf(a.Err, "%d hooks sealed anew\n", done) })
 	if unsealed, ok := errors.AsType[*store.UnsealedError](err); ok {
 		return fmt.Errorf("%d hooks sealed anew; give the keys that the others need, or set their secrets again: %w", done, unsealed)
 	}

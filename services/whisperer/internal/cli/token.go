@@ -67,7 +67,7 @@ func (c *tokenCreate) direct(ctx context.Context, a *app) error {
 		return err
 	}
 	if a.Tenant != "" {
-		if _, err := db.EnsureTenant(ctx, cliActor, a.Tenant); err != nil {
+		if _, err := db.Access.EnsureTenant(ctx, cliActor, a.Tenant); err != nil {
 			return fmt.Errorf("create tenant %s: %w", a.Tenant, err)
 		}
 	}
@@ -75,7 +75,7 @@ func (c *tokenCreate) direct(ctx context.Context, a *app) error {
 	if c.Expires > 0 {
 		n.ExpiresAt = time.Now().Add(c.Expires)
 	}
-	plain, made, err := db.CreateToken(ctx, cliActor, n)
+	plain, made, err := db.Access.CreateToken(ctx, cliActor, n)
 	if err != nil {
 		return err
 	}

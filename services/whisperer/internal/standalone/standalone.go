@@ -188,12 +188,12 @@ func (s *system) ensureToken(ctx context.Context) error {
 		return err
 	}
 	if s.token != "" {
-		if _, err := db.Authenticate(ctx, s.token); err == nil {
+		if _, err := db.Access.Authenticate(ctx, s.token); err == nil {
 			return nil
 		}
 	}
 	n := store.NewToken{Name: "standalone", Role: store.Admin}
-	if s.token, _, err = db.CreateToken(ctx, "standalone", n); err != nil {
+	if s.token, _, err = db.Access.CreateToken(ctx, "standalone", n); err != nil {
 		return err
 	}
 	return s.data.write(tokenFile, s.token)

@@ -143,13 +143,13 @@ func (w *world) prepare(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	if w.token, _, err = db.CreateToken(ctx, "bench", store.NewToken{Name: "bench", Role: store.Admin}); err != nil {
+	if w.token, _, err = db.Access.CreateToken(ctx, "bench", store.NewToken{Name: "bench", Role: store.Admin}); err != nil {
 		return err
 	}
 	if w.samples, err = db.SampleDeliveries(ctx, webhook.DefaultTenant, w.attempts, 1000); err != nil {
 		return err
 	}
-	w.waiting, _, err = db.Deliveries(ctx, webhook.DefaultTenant, store.DeliveryFilter{States: []webhook.DeliveryState{webhook.Waiting}}, store.Page{Limit: 100})
+	w.waiting, _, err = db.History.Deliveries(ctx, webhook.DefaultTenant, store.DeliveryFilter{States: []webhook.DeliveryState{webhook.Waiting}}, store.Page{Limit: 100})
 	if err != nil {
 		return err
 	}
