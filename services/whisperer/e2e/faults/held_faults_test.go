@@ -105,25 +105,28 @@ func (w *world) latencies(url, token string, n int) []time.Duration {
 	return list
 }
 
-// TestF24HeldConnections holds more connections open than the API takes (20,000 where everything is asked for), which never
-// finish a header or a body, or never read an answer. Good clients and probes are served meanwhile, memory comes back, and
-// the API stops in time.
+// TestF24HeldConnections holds more connections open than the API takes (20,000 where everything is asked for, and then as many
+// with an API that takes them all), which never finish a header or a body, or never read an answer. Good clients and probes are
+// served meanwhile, memory comes back, and the API stops in time.
 func TestF24HeldConnections(t *testing.T) {
+	crowd, asked := 3_000, 250
+	if *full {
+		crowd, asked = 20_000, 1000
+	}
+	crowd = openFiles(t, crowd)
+	heldOpen(t, "", crowd, asked)
+	if *full {
+		heldOpen(t, ", all taken", crowd, asked, fmt.Sprintf("WHISPERER_MAX_CONNECTIONS=%d", crowd+100))
+	}
+}
+
+func heldOpen(t *testing.T, how string, crowd, asked int, env ...string) {
+	t.Helper()
 	w := newWorld(t, false)
 	token, _, err := w.db.Access.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
-	a := w.runAPI(freePort(t), token)
+	a := w.runAPI(freePort(t), token, env...)
 	a.awaitReady(t, 20*time.Second)
-	crowd := 3_000
-	if *full {
-		crowd = 20_000
-	}
-	var limit syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
-	if possible := int(limit.Cur) - 1000; possible < crowd {
-		t.Logf("%d connections instead of %d: this machine allows %d open files", possible, crowd, limit.Cur)
-		crowd = possible
-	}
 	list, addr := a.url+"/whisperer/hooks/", a.url[len("http://"):]
 	kinds := []struct {
 		name  string
@@ -139,7 +142,6 @@ func TestF24HeldConnections(t *testing.T) {
 		{"slow readers", []string{manyRequests("GET /whisperer/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n", 100)}},
 		{"idle ones", []string{"", "GET /whisperer/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"}},
 	}
-	const asked = 1000
 	few := slices.Concat(kinds[0].texts, kinds[1].texts, kinds[2].texts, kinds[3].texts)
 	warm := w.hold(addr, 500, few...)
 	w.latencies(list, token, asked)
@@ -156,19 +158,39 @@ func TestF24HeldConnections(t *testing.T) {
 		if *full { // Go gives memory back within some minutes
 			require.Eventually(t, func() bool { return a.status("VmRSS") <= resident*6/5 }, 5*time.Minute, time.Second, "memory comes back")
 		}
-		results.add(result{fault: "F24 " + kind.name, part: true, before: before, during: during, note: fmt.Sprintf(
+		results.add(result{fault: "F24 " + kind.name + how, part: true, before: before, during: during, note: fmt.Sprintf(
 			"%d held, %d opened; /readyz p99 %s; memory %d MiB before, %d during, %d after", crowd, opened, short(probed), resident>>10, peak>>10, a.status("VmRSS")>>10)})
 		require.Less(t, during, 2*time.Second)
 		require.Less(t, probed, 2*time.Second)
 	}
-	h := w.hold(addr, 500, few...)
-	require.Eventually(t, func() bool { return h.opened.Load() >= 500 }, time.Minute, 100*time.Millisecond)
+	last := 500
+	if *full {
+		last = crowd
+	}
+	h := w.hold(addr, last, few...)
+	require.Eventually(t, func() bool { return h.opened.Load() >= int64(last) }, 2*time.Minute, 100*time.Millisecond)
 	began := time.Now()
 	a.stop(t)
 	took := time.Since(began)
 	h.end()
-	results.add(result{fault: "F24 SIGTERM beside 500 of them", part: true, note: "stopped after " + short(took)})
+	results.add(result{fault: fmt.Sprintf("F24 SIGTERM beside %d of them%s", last, how), part: true, note: "stopped after " + short(took)})
 	require.Less(t, took, 5*time.Second+slack)
+}
+
+// openFiles lets this process, and those that it starts from now on, have so many connections, and returns how many that are:
+// root may raise the limit.
+func openFiles(t *testing.T, connections int) int {
+	t.Helper()
+	const others = 1000 // files of other kinds
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	wanted := syscall.Rlimit{Cur: uint64(connections + others), Max: max(limit.Max, uint64(connections+others))}
+	if limit.Cur >= wanted.Cur || syscall.Setrlimit(syscall.RLIMIT_NOFILE, &wanted) == nil {
+		return connections
+	}
+	possible := int(limit.Cur) - others
+	t.Logf("%d connections instead of %d: this machine allows %d open files", possible, connections, limit.Cur)
+	return possible
 }
 
 func manyRequests(one string, n int) string {
