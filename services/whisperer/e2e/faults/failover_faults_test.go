@@ -88,6 +88,7 @@ func contend(ctx context.Context, admin *sql.Conn) {
 // connections are reset in the middle of whatever they do, and transactions are rolled back because others were in the
 // way (40001, 40P01).
 func TestF22FailoverOfPostgres(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, true)
 	w.goodHooks(hooks)
 	w.receiver.reacts(flaky)

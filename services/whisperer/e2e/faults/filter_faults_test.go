@@ -20,6 +20,7 @@ import (
 // evaluation may cost, while another publishes 20 events a second. All of the other tenant's arrive before the costly tenant is
 // through, and all of the costly tenant's arrive at last.
 func TestF40CostlyFilters(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	const costly, events, others = 200, 30, 200
 	_, err := w.db.Access.EnsureTenant(t.Context(), "faults", "beta")

@@ -38,7 +38,7 @@ type trait struct {
 // class is a failure of one of the classes, in time.
 func class(classes ...webhook.ErrorClass) func(webhook.Attempt) bool {
 	return func(a webhook.Attempt) bool {
-		return a.Outcome == webhook.Failed && slices.Contains(classes, a.Class) && a.Duration < impatient+time.Second
+		return a.Outcome == webhook.Failed && slices.Contains(classes, a.Class) && a.Duration < impatient+slack
 	}
 }
 
@@ -51,7 +51,7 @@ func code(status int, outcome webhook.AttemptOutcome) func(webhook.Attempt) bool
 func late(after time.Duration, status int) func(webhook.Attempt) bool {
 	return func(a webhook.Attempt) bool {
 		return a.Outcome == webhook.Failed && a.Class == webhook.ClassTimeout && a.Status == status &&
-			a.Duration >= after && a.Duration < after+time.Second
+			a.Duration >= after && a.Duration < after+slack
 	}
 }
 
@@ -137,19 +137,30 @@ func certificates(t *testing.T, ca *authority) []trait {
 	}
 }
 
+// TestR01ToR15OneHostileReceiverAmongGoodOnes has hostile receivers come one after the other, in worlds that each take every
+// third: some of them take half a minute to wait for. Nothing else runs beside them, as it is latencies that are compared.
 func TestR01ToR15OneHostileReceiverAmongGoodOnes(t *testing.T) {
-	w := newWorld(t, false)
-	w.goodHooks(8)
-	ca := newAuthority(t)
-	w.run(ca.trusted(w))
-	w.run(ca.trusted(w))
-	stop := w.load(40, 1)
-	w.lasts(2 * time.Second)
-	for _, r := range slices.Concat(connections(), answers(), certificates(t, ca)) {
-		t.Run(r.id, func(t *testing.T) { w.beside(t, r) })
+	const worlds = 3
+	for first := range worlds {
+		name := fmt.Sprintf("%d of %d", first+1, worlds)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, false)
+			w.goodHooks(8)
+			ca := newAuthority(t)
+			w.run(ca.trusted(w))
+			w.run(ca.trusted(w))
+			stop := w.load(15, 1)
+			w.lasts(2 * time.Second)
+			for i, r := range slices.Concat(connections(), answers(), certificates(t, ca)) {
+				if i%worlds == first {
+					t.Run(r.id, func(t *testing.T) { w.beside(t, r) })
+				}
+			}
+			stop()
+			w.check(check{fault: "R01-R15 good hooks beside them, " + name, bound: 0})
+		})
 	}
-	stop()
-	w.check(check{fault: "R01-R15 good hooks beside them", bound: 0})
 }
 
 // beside lets a hostile receiver be among the good ones for a while.

@@ -169,6 +169,7 @@ func TestF31AWorkerThatDoesNotHearOfChanges(t *testing.T) {
 
 // TestF31APoolerInTransactionMode has a program behind PgBouncer in transaction mode: it is not ready and says what to do.
 func TestF31APoolerInTransactionMode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	p := w.start("WHISPERER_DATABASE_URL=" + testenv.PgBouncer(t, w.pg.URL("postgres"), "transaction"))
 	require.Eventually(t, func() bool {

@@ -38,6 +38,7 @@ func (w *world) mixed(name string, large, small int) {
 // TestF30LargeEventsInLittleMemory sends a worker far more bytes of events than it has memory, while PostgreSQL is there,
 // hangs and is away.
 func TestF30LargeEventsInLittleMemory(t *testing.T) {
+	t.Parallel()
 	const limit = 512 << 20
 	large, small := 320, 2000 // of each phase
 	if *full {

@@ -157,6 +157,7 @@ func (c *crowd) quiet() {
 
 // manyOrdered: hooks that keep an order, in a database with many days.
 func manyOrdered(t *testing.T, hooks, workers, events int) {
+	t.Helper()
 	c := newCrowd(t, hooks, workers, 90, `{"ordering":"hook"}`)
 	c.park(events)
 	began := time.Now()
@@ -173,11 +174,16 @@ func manyOrdered(t *testing.T, hooks, workers, events int) {
 	})
 }
 
-func TestF41ManyOrderedHooks(t *testing.T)     { manyOrdered(t, 100, 4, 100) }
+func TestF41ManyOrderedHooks(t *testing.T) {
+	t.Parallel()
+	manyOrdered(t, 100, 4, 100)
+}
+
 func TestLongF41ManyOrderedHooks(t *testing.T) { manyOrdered(t, 1000, 8, 100) }
 
 // manyRated: hooks with a rate get less than it allows, and all of it is parked first.
 func manyRated(t *testing.T, hooks int) {
+	t.Helper()
 	c := newCrowd(t, hooks, 2, 90, `{"rate_limit":{"limit":10,"period":1}}`)
 	usage := func() (transactions float64, cpu time.Duration) {
 		require.NoError(t, c.plain.QueryRowContext(t.Context(), `SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database`).Scan(&transactions))
@@ -206,7 +212,11 @@ func manyRated(t *testing.T, hooks int) {
 	require.Less(t, rate, 300.0)
 }
 
-func TestF42ManyHooksWithARate(t *testing.T)     { manyRated(t, 50) }
+func TestF42ManyHooksWithARate(t *testing.T) {
+	t.Parallel()
+	manyRated(t, 50)
+}
+
 func TestLongF42ManyHooksWithARate(t *testing.T) { manyRated(t, 500) }
 
 // postgresCPU is what all processes of Postgres have used, those that have ended, too.
@@ -239,6 +249,7 @@ func (c *crowd) postgresCPU() time.Duration {
 
 // stuck has one of three workers stuck while they drain, and counts how long the others stand still.
 func stuck(t *testing.T, fault string, stick func(c *crowd, p *process, proxied *proxy), release func(p *process, proxied *proxy)) {
+	t.Parallel()
 	c := newCrowd(t, 0, 2, 1, ``)
 	for i := range 10 {
 		c.add(fmt.Sprintf("/ordered/%d", i), `{"ordering":"hook"}`)
@@ -251,7 +262,11 @@ func stuck(t *testing.T, fault string, stick func(c *crowd, p *process, proxied 
 	database.Host = proxied.at
 	victim := c.run("WHISPERER_DATABASE_URL=" + database.String())
 	c.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 10 * time.Millisecond} })
-	c.park(1500)
+	backlog := 500
+	if *full {
+		backlog = 1500
+	}
+	c.park(backlog)
 	c.pause(false)
 	require.Eventually(t, func() bool { return c.receiver.Count("/ordered/0") > 20 && c.receiver.Count("/free/0") > 20 }, time.Minute, 10*time.Millisecond)
 	stick(c, victim, proxied)

@@ -49,6 +49,7 @@ func (a *api) get(t *testing.T, path string) reply {
 // the workers. What is answered well is stored; what cannot be done is answered with 503 in a bounded time. Without
 // Postgres the API is not ready. Without NATS it is, as it says in its health check: hooks can still be managed.
 func TestF10PartitionsOfTheAPIAndOfAReceiver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	toReceiver := newProxy(t, strings.TrimPrefix(w.receiver.URL, "http://"), false)
 	w.goodHooks(1)
@@ -89,7 +90,7 @@ func (w *world) withoutPostgres(a *api, p *proxy) time.Duration {
 	t.Helper()
 	p.cut(true, true)
 	began := time.Now()
-	require.Eventually(t, func() bool { return !a.ready(t.Context()) }, 5*time.Second, 10*time.Millisecond, "not ready")
+	require.Eventually(t, func() bool { return !a.ready(t.Context()) }, 5*time.Second+slack, 10*time.Millisecond, "not ready")
 	unready := time.Since(began)
 	var open sync.WaitGroup
 	replies := make([]reply, 20)

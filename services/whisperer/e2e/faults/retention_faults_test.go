@@ -51,6 +51,7 @@ func (w *world) grows(what string, n int, number func() int) {
 // TestF38OldDaysAreDroppedBesideADump has workers drop old days while a transaction reads everything, again and again. As long
 // as it does, events are fanned out, recorded and looked up and a hook with a rate is drained; the days go when it has ended.
 func TestF38OldDaysAreDroppedBesideADump(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(2)
 	w.hook(w.receiver.URL+"/slow", func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":5,"period":1}}`) })

@@ -33,10 +33,8 @@ func (w *world) outlives(rate int, down, after time.Duration, away, back func())
 	return during
 }
 
-func outage(t *testing.T, fault string, parallel bool, down time.Duration, durable bool, away, back func(w *world)) {
-	if parallel {
-		t.Parallel()
-	}
+func outage(t *testing.T, fault string, down time.Duration, durable bool, away, back func(w *world)) {
+	t.Parallel()
 	w := newWorld(t, durable)
 	w.goodHooks(hooks)
 	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 20 * time.Millisecond} })
@@ -48,23 +46,23 @@ func outage(t *testing.T, fault string, parallel bool, down time.Duration, durab
 }
 
 func TestF05KillingNATSForASecond(t *testing.T) {
-	outage(t, "F05 kill -9 nats-server", false, time.Second, false, func(w *world) { w.nats.kill() }, (*world).startNATS)
+	outage(t, "F05 kill -9 nats-server", time.Second, false, func(w *world) { w.nats.kill() }, (*world).startNATS)
 }
 
 func TestF05KillingNATSForHalfAMinute(t *testing.T) {
-	outage(t, "F05 kill -9 nats-server", true, 30*time.Second, false, func(w *world) { w.nats.kill() }, (*world).startNATS)
+	outage(t, "F05 kill -9 nats-server", 30*time.Second, false, func(w *world) { w.nats.kill() }, (*world).startNATS)
 }
 
 func TestF06KillingPostgresForASecond(t *testing.T) {
-	outage(t, "F06 kill -9 Postgres", false, time.Second, true, (*world).killPostgres, (*world).startPostgres)
+	outage(t, "F06 kill -9 Postgres", time.Second, true, (*world).killPostgres, (*world).startPostgres)
 }
 
 func TestF06KillingPostgresForLong(t *testing.T) {
-	outage(t, "F06 kill -9 Postgres", true, seconds(30, 600), true, (*world).killPostgres, (*world).startPostgres)
+	outage(t, "F06 kill -9 Postgres", seconds(30, 600), true, (*world).killPostgres, (*world).startPostgres)
 }
 
 func TestF12NATSDownForLong(t *testing.T) {
-	outage(t, "F12 nats-server down", true, seconds(60, 600), false, func(w *world) { w.nats.kill() }, (*world).startNATS)
+	outage(t, "F12 nats-server down", seconds(60, 600), false, func(w *world) { w.nats.kill() }, (*world).startNATS)
 }
 
 // cut is a partition between one of two workers and a server.
@@ -129,8 +127,8 @@ func TestF13BothDownAtTheStart(t *testing.T) {
 	w.lasts(2 * time.Second)
 	w.startPostgres()
 	ended := time.Now()
-	one.awaitReady(t, 10*time.Second)
-	two.awaitReady(t, 10*time.Second)
+	one.awaitReady(t, 10*time.Second+slack)
+	two.awaitReady(t, 10*time.Second+slack)
 	stop := w.load(50, 1)
 	w.lasts(3 * time.Second)
 	stop()

@@ -16,6 +16,7 @@ import (
 // TestF37PostgresThatSaysNothing lets Postgres fall silent under load, for all workers: stopped, and behind a network in which
 // everything gets lost. How fast fan-out goes on is a figure of the table; everything is recorded afterwards.
 func TestF37PostgresThatSaysNothing(t *testing.T) {
+	t.Parallel()
 	for name, fall := range map[string]func(w *world, p *proxy) (end func()){
 		"is stopped": func(w *world, _ *proxy) func() { return w.hangPostgres(w.administrator()) },
 		"is behind a black hole": func(_ *world, p *proxy) func() {

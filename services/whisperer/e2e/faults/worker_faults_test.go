@@ -26,6 +26,7 @@ func seconds(smoke, whole int) time.Duration {
 }
 
 func TestF01KillingWorkersMidDelivery(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
 	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: time.Second} })
@@ -137,6 +138,7 @@ func TestF03KillingAWorkerBetweenRecordAndAck(t *testing.T) {
 }
 
 func TestF14RollingRestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
 	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 20 * time.Millisecond} })
@@ -153,10 +155,11 @@ func TestF14RollingRestart(t *testing.T) {
 	ended := time.Now()
 	w.lasts(4 * time.Second)
 	stop()
-	w.check(check{fault: "F14 rolling restart of 3 workers", bound: 0, faults: []window{{began, ended}}, recovery: 2 * time.Second})
+	w.check(check{fault: "F14 rolling restart of 3 workers", bound: 0, faults: []window{{began, ended}}, recovery: 2*time.Second + slack})
 }
 
 func TestF15ScalingFrom1To8To2(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
 	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Delay: 20 * time.Millisecond} })
@@ -178,7 +181,7 @@ func TestF15ScalingFrom1To8To2(t *testing.T) {
 	require.False(t, first.alive())
 	w.lasts(5 * time.Second)
 	stop()
-	w.check(check{fault: "F15 scale 1 to 8 to 2 workers", bound: 0, faults: []window{{began, ended}}, recovery: 5 * time.Second})
+	w.check(check{fault: "F15 scale 1 to 8 to 2 workers", bound: 0, faults: []window{{began, ended}}, recovery: 5*time.Second + slack})
 }
 
 func TestF16AWorkerThatSleepsAndWakes(t *testing.T) {

@@ -301,6 +301,28 @@ func (w *world) lasts(d time.Duration) {
 	}
 }
 
+// ceases waits until a number has stood still for so long; what makes it grow has to end within a second, and what a busy
+// machine adds.
+func (w *world) ceases(what string, still time.Duration, number func() int) {
+	w.t.Helper()
+	began := time.Now()
+	last, grown := number(), began.Add(time.Second)
+	for time.Since(grown) < still {
+		w.lasts(20 * time.Millisecond)
+		if n := number(); n != last {
+			last, grown = n, later(grown, time.Now())
+		}
+		require.Less(w.t, grown.Sub(began), time.Second+slack, what)
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // between is a random time, the same one for the same seed.
 func (w *world) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(w.chance.Int64N(int64(high-low)))
