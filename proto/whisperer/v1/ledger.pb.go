@@ -28,6 +28,7 @@ type LedgerBatch struct {
 	Worker        string           `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
 	Facts         []*DeliveryFact  `protobuf:"bytes,2,rep,name=facts,proto3" json:"facts,omitempty"`
 	Rejected      []*RejectedEvent `protobuf:"bytes,3,rep,name=rejected,proto3" json:"rejected,omitempty"`
+	Stale         []*StaleFanout   `protobuf:"bytes,4,rep,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -83,6 +84,77 @@ func (x *LedgerBatch) GetRejected() []*RejectedEvent {
 	return nil
 }
 
+func (x *LedgerBatch) GetStale() []*StaleFanout {
+	if x != nil {
+		return x.Stale
+	}
+	return nil
+}
+
+// StaleFanout says that events of a tenant were fanned out by a worker that had not heard of changed hooks for some time. It is
+// told before they are acknowledged: what newer hooks missed of them is looked for once more.
+type StaleFanout struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tenant string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// A pg_snapshot: up to which the worker knew all changes.
+	Snapshot string `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// When the first of the events was stored: Unix time in nanoseconds.
+	Since         int64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StaleFanout) Reset() {
+	*x = StaleFanout{}
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StaleFanout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StaleFanout) ProtoMessage() {}
+
+func (x *StaleFanout) ProtoReflect() protoreflect.Message {
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StaleFanout.ProtoReflect.Descriptor instead.
+func (*StaleFanout) Descriptor() ([]byte, []int) {
+	return file_whisperer_v1_ledger_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *StaleFanout) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *StaleFanout) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *StaleFanout) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // DeliveryFact says where a delivery is now, and what attempt, if any, brought it there.
 type DeliveryFact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -121,7 +193,7 @@ type DeliveryFact struct {
 
 func (x *DeliveryFact) Reset() {
 	*x = DeliveryFact{}
-	mi := &file_whisperer_v1_ledger_proto_msgTypes[1]
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -133,7 +205,7 @@ func (x *DeliveryFact) String() string {
 func (*DeliveryFact) ProtoMessage() {}
 
 func (x *DeliveryFact) ProtoReflect() protoreflect.Message {
-	mi := &file_whisperer_v1_ledger_proto_msgTypes[1]
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -146,7 +218,7 @@ func (x *DeliveryFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryFact.ProtoReflect.Descriptor instead.
 func (*DeliveryFact) Descriptor() ([]byte, []int) {
-	return file_whisperer_v1_ledger_proto_rawDescGZIP(), []int{1}
+	return file_whisperer_v1_ledger_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *DeliveryFact) GetDeliveryId() []byte {
@@ -309,7 +381,7 @@ type AttemptFact struct {
 
 func (x *AttemptFact) Reset() {
 	*x = AttemptFact{}
-	mi := &file_whisperer_v1_ledger_proto_msgTypes[2]
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +393,7 @@ func (x *AttemptFact) String() string {
 func (*AttemptFact) ProtoMessage() {}
 
 func (x *AttemptFact) ProtoReflect() protoreflect.Message {
-	mi := &file_whisperer_v1_ledger_proto_msgTypes[2]
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +406,7 @@ func (x *AttemptFact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFact.ProtoReflect.Descriptor instead.
 func (*AttemptFact) Descriptor() ([]byte, []int) {
-	return file_whisperer_v1_ledger_proto_rawDescGZIP(), []int{2}
+	return file_whisperer_v1_ledger_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AttemptFact) GetNumber() uint32 {
@@ -473,7 +545,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_whisperer_v1_ledger_proto_msgTypes[3]
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +557,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_whisperer_v1_ledger_proto_msgTypes[3]
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +570,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_whisperer_v1_ledger_proto_rawDescGZIP(), []int{3}
+	return file_whisperer_v1_ledger_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Header) GetName() string {
@@ -539,7 +611,7 @@ type RejectedEvent struct {
 
 func (x *RejectedEvent) Reset() {
 	*x = RejectedEvent{}
-	mi := &file_whisperer_v1_ledger_proto_msgTypes[4]
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +623,7 @@ func (x *RejectedEvent) String() string {
 func (*RejectedEvent) ProtoMessage() {}
 
 func (x *RejectedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_whisperer_v1_ledger_proto_msgTypes[4]
+	mi := &file_whisperer_v1_ledger_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +636,7 @@ func (x *RejectedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectedEvent.ProtoReflect.Descriptor instead.
 func (*RejectedEvent) Descriptor() ([]byte, []int) {
-	return file_whisperer_v1_ledger_proto_rawDescGZIP(), []int{4}
+	return file_whisperer_v1_ledger_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RejectedEvent) GetSeq() uint64 {
@@ -634,11 +706,16 @@ var File_whisperer_v1_ledger_proto protoreflect.FileDescriptor
 
 const file_whisperer_v1_ledger_proto_rawDesc = "" +
 	"\n" +
-	"\x19whisperer/v1/ledger.proto\x12\fwhisperer.v1\"\x90\x01\n" +
+	"\x19whisperer/v1/ledger.proto\x12\fwhisperer.v1\"\xc1\x01\n" +
 	"\vLedgerBatch\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x120\n" +
 	"\x05facts\x18\x02 \x03(\v2\x1a.whisperer.v1.DeliveryFactR\x05facts\x127\n" +
-	"\brejected\x18\x03 \x03(\v2\x1b.whisperer.v1.RejectedEventR\brejected\"\x99\x04\n" +
+	"\brejected\x18\x03 \x03(\v2\x1b.whisperer.v1.RejectedEventR\brejected\x12/\n" +
+	"\x05stale\x18\x04 \x03(\v2\x19.whisperer.v1.StaleFanoutR\x05stale\"W\n" +
+	"\vStaleFanout\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
+	"\bsnapshot\x18\x02 \x01(\tR\bsnapshot\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\"\x99\x04\n" +
 	"\fDeliveryFact\x12\x1f\n" +
 	"\vdelivery_id\x18\x01 \x01(\fR\n" +
 	"deliveryId\x12\x17\n" +
@@ -710,24 +787,26 @@ func file_whisperer_v1_ledger_proto_rawDescGZIP() []byte {
 	return file_whisperer_v1_ledger_proto_rawDescData
 }
 
-var file_whisperer_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_whisperer_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_whisperer_v1_ledger_proto_goTypes = []any{
 	(*LedgerBatch)(nil),   // 0: whisperer.v1.LedgerBatch
-	(*DeliveryFact)(nil),  // 1: whisperer.v1.DeliveryFact
-	(*AttemptFact)(nil),   // 2: whisperer.v1.AttemptFact
-	(*Header)(nil),        // 3: whisperer.v1.Header
-	(*RejectedEvent)(nil), // 4: whisperer.v1.RejectedEvent
+	(*StaleFanout)(nil),   // 1: whisperer.v1.StaleFanout
+	(*DeliveryFact)(nil),  // 2: whisperer.v1.DeliveryFact
+	(*AttemptFact)(nil),   // 3: whisperer.v1.AttemptFact
+	(*Header)(nil),        // 4: whisperer.v1.Header
+	(*RejectedEvent)(nil), // 5: whisperer.v1.RejectedEvent
 }
 var file_whisperer_v1_ledger_proto_depIdxs = []int32{
-	1, // 0: whisperer.v1.LedgerBatch.facts:type_name -> whisperer.v1.DeliveryFact
-	4, // 1: whisperer.v1.LedgerBatch.rejected:type_name -> whisperer.v1.RejectedEvent
-	2, // 2: whisperer.v1.DeliveryFact.attempt:type_name -> whisperer.v1.AttemptFact
-	3, // 3: whisperer.v1.RejectedEvent.headers:type_name -> whisperer.v1.Header
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2, // 0: whisperer.v1.LedgerBatch.facts:type_name -> whisperer.v1.DeliveryFact
+	5, // 1: whisperer.v1.LedgerBatch.rejected:type_name -> whisperer.v1.RejectedEvent
+	1, // 2: whisperer.v1.LedgerBatch.stale:type_name -> whisperer.v1.StaleFanout
+	3, // 3: whisperer.v1.DeliveryFact.attempt:type_name -> whisperer.v1.AttemptFact
+	4, // 4: whisperer.v1.RejectedEvent.headers:type_name -> whisperer.v1.Header
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_whisperer_v1_ledger_proto_init() }
@@ -741,7 +820,7 @@ func file_whisperer_v1_ledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_whisperer_v1_ledger_proto_rawDesc), len(file_whisperer_v1_ledger_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

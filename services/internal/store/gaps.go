@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
 const (
@@ -31,7 +33,7 @@ type Gaps struct {
 	Tenant string
 	// asked is when they were looked for, by the database's clock.
 	asked time.Time
-	// since is when the first change of each hook was.
+	// since is when the first change of each hook was, or when the first event was published that has to be looked at again.
 	since map[uuid.UUID]time.Time
 	xids  map[uuid.UUID][]string
 }
@@ -49,8 +51,8 @@ func (d *LedgerStore) KnownGaps(ctx context.Context) (*Gaps, error) {
 		WITH known AS (
 			SELECT * FROM hook_gaps g WHERE NOT done AND NOT EXISTS (
 				SELECT FROM workers w WHERE w.expires_at > clock_timestamp() AND NOT pg_visible_in_snapshot(g.xid, w.snapshot)))
-		SELECT hook_id, xid::text AS xid, tenant, since, now() AS asked FROM known
-		WHERE tenant = (SELECT tenant FROM known ORDER BY since LIMIT 1) ORDER BY since LIMIT $1`, maxGaps)
+		SELECT hook_id, xid::text AS xid, tenant, coalesce(look_from, since) AS since, now() AS asked FROM known
+		WHERE tenant = (SELECT tenant FROM known ORDER BY since LIMIT 1) ORDER BY coalesce(look_from, since) LIMIT $1`, maxGaps)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list gaps: %w", err))
 	}
@@ -210,6 +212,34 @@ func (d *core) forgetGaps(ctx context.Context, g *Gaps) error {
 		WHERE g.hook_id = k.hook_id AND g.xid = k.xid::xid8 AND opened_at <= $3`, pq.Array(hooks), pq.Array(xids), g.asked)
 	if err != nil {
 		return translate(fmt.Errorf("close gaps: %w", err))
+	}
+	return nil
+}
+
+// reopenGaps has events looked at again that were fanned out by workers which did not know of changed hooks yet, and which
+// nobody may have counted with.
+func reopenGaps(ctx context.Context, tx *sql.Tx, stale []*whispererv1.StaleFanout) error {
+	if len(stale) == 0 {
+		return nil
+	}
+	tenants, snapshots, since := make([]string, len(stale)), make([]string, len(stale)), make([]string, len(stale))
+	for i, s := range stale {
+		tenants[i], snapshots[i], since[i] = s.GetTenant(), s.GetSnapshot(), time.Unix(0, s.GetSince()).UTC().Format(time.RFC3339Nano)
+	}
+	_, err := tx.ExecContext(ctx, `
+		WITH told AS (
+			SELECT tenant, snapshot, min(since) AS since FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS t (tenant, snapshot, since)
+			GROUP BY tenant, snapshot),
+		unknown AS (
+			SELECT hook_id, xid, (SELECT min(t.since) FROM told t WHERE t.tenant = g.tenant AND NOT pg_visible_in_snapshot(g.xid, t.snapshot::pg_snapshot)) AS look_from
+			FROM hook_gaps g WHERE EXISTS (
+				SELECT FROM told t WHERE t.tenant = g.tenant AND NOT pg_visible_in_snapshot(g.xid, t.snapshot::pg_snapshot))
+			ORDER BY hook_id, xid FOR UPDATE)
+		UPDATE hook_gaps g SET done = false, opened_at = clock_timestamp(), look_from = greatest(since,
+			CASE WHEN done THEN u.look_from ELSE least(u.look_from, coalesce(g.look_from, since)) END)
+		FROM unknown u WHERE (g.hook_id, g.xid) = (u.hook_id, u.xid)`, pq.Array(tenants), pq.Array(snapshots), pq.Array(since))
+	if err != nil {
+		return fmt.Errorf("reopen gaps: %w", err)
 	}
 	return nil
 }

@@ -121,6 +121,7 @@ type facts struct {
 	// first are facts about deliveries of which nothing was told before; later may be about any.
 	first, later []fact
 	rejected     []*whispererv1.RejectedEvent
+	stale        []*whispererv1.StaleFanout
 }
 
 // fact is a fact and who told it.
@@ -144,6 +145,7 @@ func factsOf(batches []*whispererv1.LedgerBatch) *facts {
 			out.days = appendDay(out.days, time.Unix(0, e.GetPublishedAt()).UTC())
 			out.rejected = append(out.rejected, e)
 		}
+		out.stale = append(out.stale, b.GetStale()...)
 	}
 	return out
 }
@@ -162,7 +164,7 @@ func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.Ledger
 			return err
 		}
 	}
-	if len(f.later) == 0 && len(f.rejected) == 0 {
+	if len(f.later) == 0 && len(f.rejected) == 0 && len(f.stale) == 0 {
 		return nil
 	}
 	return r.writeLater(ctx, f)
@@ -196,7 +198,10 @@ func (r *Recorder) writeLater(ctx context.Context, f *facts) error {
 		if err := writeHealth(ctx, tx, told); err != nil {
 			return err
 		}
-		return r.reject(ctx, tx, f.rejected)
+		if err := r.reject(ctx, tx, f.rejected); err != nil {
+			return err
+		}
+		return reopenGaps(ctx, tx, f.stale)
 	})
 }
 

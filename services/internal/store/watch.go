@@ -79,6 +79,7 @@ type Watch struct {
 
 	mu     sync.Mutex
 	asked  time.Time     // when the last poll that succeeded began; zero before the first
+	known  string        // the snapshot up to which everything is known since
 	tried  time.Time     // when the last poll that has ended began
 	failed error         // why the last poll failed
 	polled chan struct{} // closed when the poll under way, or the next one, has ended
@@ -111,6 +112,17 @@ func (w *Watch) Age() time.Duration {
 		return 0
 	}
 	return time.Since(w.asked)
+}
+
+// StaleAt returns the snapshot up to which everything is known, where others may not count with this worker any more, and ""
+// where they surely do. Whoever acts on what is known asks before.
+func (w *Watch) StaleAt() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.asked) <= Stale {
+		return ""
+	}
+	return w.known
 }
 
 // Unreadable is how many hooks cannot be opened or read by this program.
@@ -201,7 +213,7 @@ func (w *Watch) ended(began time.Time, err error) {
 	first, before := w.asked.IsZero(), w.failed
 	w.tried, w.failed = began, err
 	if err == nil {
-		w.asked = began
+		w.asked, w.known = began, w.snapshot
 	}
 	close(w.polled)
 	w.polled = make(chan struct{})
@@ -235,11 +247,6 @@ func (w *Watch) poll(ctx context.Context) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if a.late && w.Worker != "" {
-		if err := w.reopen(ctx); err != nil {
-			return false, err
-		}
-	}
 	if !a.server.Equal(w.server) || w.Age() > forgetful {
 		return true, w.reload(ctx)
 	}
@@ -258,20 +265,27 @@ type answer struct {
 	snapshot string
 	server   time.Time
 	changes  []change
-	// late says that nobody counted with this worker for some time, gaps that there are some to be closed.
-	late, gaps bool
+	gaps     bool // there are some to be closed
 }
 
 // ask returns what was committed since the snapshot, and the next one. Transactions of the future are of another server,
-// whose data was restored here.
+// whose data was restored here. Gaps that were closed while nobody counted with this worker, which did not know of them, are
+// opened again, by the same statement that makes others count with it.
 func (w *Watch) ask(ctx context.Context) (answer, error) {
 	rows, err := w.polls.QueryContext(ctx, `
-		WITH present AS (
+		WITH before AS (SELECT coalesce((SELECT expires_at < clock_timestamp() FROM workers WHERE id = $2), true) AS late),
+		present AS (
 			INSERT INTO workers (id, name, snapshot, unreadable, expires_at)
 			SELECT $2, $3, $1::pg_snapshot, $4, clock_timestamp() + $5 * interval '1 microsecond' WHERE $3 <> ''
-			ON CONFLICT (id) DO UPDATE SET snapshot = excluded.snapshot, unreadable = excluded.unreadable, expires_at = excluded.expires_at)
+			ON CONFLICT (id) DO UPDATE SET snapshot = excluded.snapshot, unreadable = excluded.unreadable, expires_at = excluded.expires_at),
+		unknown AS (
+			SELECT hook_id, xid FROM hook_gaps WHERE $3 <> '' AND (SELECT late FROM before) AND NOT pg_visible_in_snapshot(xid, $1::pg_snapshot)
+			ORDER BY hook_id, xid FOR UPDATE),
+		reopened AS (
+			UPDATE hook_gaps g SET done = false, opened_at = clock_timestamp(), look_from = NULL FROM unknown u
+			WHERE (g.hook_id, g.xid) = (u.hook_id, u.xid))
 		SELECT pg_current_snapshot()::text, pg_postmaster_start_time(), EXISTS (SELECT FROM hook_gaps WHERE NOT done),
-			coalesce((SELECT expires_at < clock_timestamp() FROM workers WHERE id = $2), true), coalesce(c.kind, ''), coalesce(c.key, '')
+			coalesce(c.kind, ''), coalesce(c.key, '')
 		FROM (VALUES (true)) always LEFT JOIN changes c ON c.xid >= pg_snapshot_xmin($1::pg_snapshot)
 			AND c.xid < pg_snapshot_xmax(pg_current_snapshot()) AND NOT pg_visible_in_snapshot(c.xid, $1::pg_snapshot)`,
 		w.snapshot, w.id, w.Worker, w.Unreadable(), presence.Microseconds())
@@ -282,7 +296,7 @@ func (w *Watch) ask(ctx context.Context) (answer, error) {
 	var a answer
 	for rows.Next() {
 		var c change
-		if err := rows.Scan(&a.snapshot, &a.server, &a.gaps, &a.late, &c.kind, &c.key); err != nil {
+		if err := rows.Scan(&a.snapshot, &a.server, &a.gaps, &c.kind, &c.key); err != nil {
 			return answer{}, translate(fmt.Errorf("read changes: %w", err))
 		}
 		if c.kind != "" {
@@ -293,14 +307,4 @@ func (w *Watch) ask(ctx context.Context) (answer, error) {
 		return answer{}, translate(fmt.Errorf("read changes: %w", err))
 	}
 	return a, nil
-}
-
-// reopen has gaps closed again that were closed while nobody counted with this worker, which did not know of them.
-func (w *Watch) reopen(ctx context.Context) error {
-	_, err := w.polls.ExecContext(ctx, `
-		UPDATE hook_gaps SET done = false, opened_at = clock_timestamp() WHERE NOT pg_visible_in_snapshot(xid, $1::pg_snapshot)`, w.snapshot)
-	if err != nil {
-		return translate(fmt.Errorf("reopen gaps: %w", err))
-	}
-	return nil
 }

@@ -166,16 +166,16 @@ func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *core, where string
 }
 
 // ForgetChanges drops what was changed so long ago that everybody who asks for changes knows it or reads everything again,
-// and workers that are gone.
+// workers that are gone, and gaps that are older than what the event log may still have been fanned out of.
 func (d *LedgerStore) ForgetChanges(ctx context.Context) error {
-	const old = 24 * forgetful
+	const old, olderThanEvents = 24 * forgetful, 8 * 24 * time.Hour
 	_, err := d.db.ExecContext(ctx, `
 		WITH known AS (
 			DELETE FROM changes WHERE at < clock_timestamp() - $1 * interval '1 second' AND kind <> 'type'
 			AND xid < pg_snapshot_xmin(pg_current_snapshot())
 			AND NOT EXISTS (SELECT FROM workers w WHERE w.expires_at > clock_timestamp() AND NOT pg_visible_in_snapshot(xid, w.snapshot))),
 		gone AS (DELETE FROM workers WHERE expires_at < clock_timestamp() - $1 * interval '1 second')
-		DELETE FROM hook_gaps WHERE done AND since < clock_timestamp() - $1 * interval '1 second'`, int(old.Seconds()))
+		DELETE FROM hook_gaps WHERE done AND since < clock_timestamp() - $2 * interval '1 second'`, int(old.Seconds()), int(olderThanEvents.Seconds()))
 	if err != nil {
 		return translate(fmt.Errorf("forget old changes: %w", err))
 	}

@@ -85,7 +85,7 @@ func TestStrangersDoNotMakeTheDatabaseBusy(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.know()
-	asked := &counting{refresher: s.watch}
+	asked := &counting{Watch: s.watch}
 	s.refresher = asked
 	began := time.Now()
 	s.start(16)
@@ -99,13 +99,11 @@ func TestStrangersDoNotMakeTheDatabaseBusy(t *testing.T) {
 
 // counting counts how often it was asked, by one at a time.
 type counting struct {
-	refresher interface {
-		Refresh(ctx context.Context) error
-	}
+	*store.Watch
 	n int
 }
 
 func (c *counting) Refresh(ctx context.Context) error {
 	c.n++
-	return c.refresher.Refresh(ctx)
+	return c.Watch.Refresh(ctx)
 }

@@ -56,6 +56,7 @@ type matcher interface {
 // refresher is implemented by *store.Watch, which keeps the matcher current.
 type refresher interface {
 	Refresh(ctx context.Context) error
+	StaleAt() (snapshot string)
 }
 
 // deliverer makes the attempts.
@@ -80,6 +81,7 @@ type history interface {
 // rejecter is the ledger's writer.
 type rejecter interface {
 	Rejected(r *whispererv1.RejectedEvent, stored func())
+	Stale(s *whispererv1.StaleFanout, stored func())
 }
 
 // checker is implemented by *schema.Checks.
@@ -181,6 +183,8 @@ type taken struct {
 	msg    *bus.Message
 	event  *webhook.Event
 	digest [32]byte
+	// stale is up to which snapshot the hooks were known that it was matched with, where others may not have counted with that.
+	stale string
 	// again says that the event was put off, and over, if not nil, is called when its message is settled.
 	again bool
 	over  func()

@@ -41,11 +41,14 @@ type stage struct {
 	// refresher is asked instead of the watch, unless nil.
 	refresher interface {
 		Refresh(ctx context.Context) error
+		StaleAt() string
 	}
 
 	mu        sync.Mutex
 	dues      []webhook.Due
 	rejected  []*whispererv1.RejectedEvent
+	stale     []*whispererv1.StaleFanout
+	tell      chan struct{} // unless nil, the ledger stores what is told of stale knowledge when it is closed
 	repeated  int
 	unasked   int
 	evaluator *fanout.Evaluator
@@ -159,6 +162,19 @@ func (s *stage) Rejected(r *whispererv1.RejectedEvent, stored func()) {
 	s.rejected = append(s.rejected, r)
 	s.mu.Unlock()
 	stored()
+}
+
+func (s *stage) Stale(told *whispererv1.StaleFanout, stored func()) {
+	s.mu.Lock()
+	s.stale = append(s.stale, told)
+	tell := s.tell
+	s.mu.Unlock()
+	go func() {
+		if tell != nil {
+			<-tell
+		}
+		stored()
+	}()
 }
 
 func (s *stage) FannedOut(int) {}

@@ -7,11 +7,13 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
 // match finds the hooks that an event goes to: at once where no filter has a say, or later, by the evaluator.
 func (f *Fanout) match(ctx context.Context, t taken) (matched, bool) {
+	t.stale = f.Refresher.StaleAt()
 	candidates := f.Hooks.Candidates(t.event)
 	hooks := make([]*webhook.Hook, 0, len(candidates))
 	for _, c := range candidates {
@@ -63,14 +65,26 @@ func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event, ov
 	}
 }
 
-// finish acks an event that is done with, and hands back one that is not.
+// finish acks an event that is done with, and hands back one that is not. That it was fanned out by what was known some time
+// ago is told before: this worker may never hear of the hooks that missed it.
 func (f *Fanout) finish(t taken, done bool) {
-	if done {
-		f.ack(t.msg)
-	} else {
-		f.handBack(t.msg)
+	settle := f.ack
+	if !done {
+		settle = f.handBack
 	}
-	if t.over != nil {
-		t.over()
+	over := func() {
+		settle(t.msg)
+		if t.over != nil {
+			t.over()
+		}
 	}
+	if !done || t.stale == "" {
+		over()
+		return
+	}
+	f.open.Add(1)
+	f.Rejecter.Stale(&whispererv1.StaleFanout{Tenant: t.event.Tenant, Snapshot: t.stale, Since: t.event.PublishedAt.UnixNano()}, func() {
+		over()
+		f.open.Done()
+	})
 }

@@ -196,6 +196,30 @@ func TestBatchesFitIntoAMessage(t *testing.T) {
 	require.Equal(t, 1, rejected)
 }
 
+// Events of a tenant that were fanned out by the same old knowledge are one entry of a batch.
+func TestOldKnowledgeIsToldOnceABatch(t *testing.T) {
+	t.Parallel()
+	g := &gate{Bus: connect(t), open: make(chan struct{})}
+	w := run(t, g)
+	var stored sync.WaitGroup
+	stored.Add(5)
+	w.Fact(numbered(0), stored.Done)
+	require.Eventually(t, func() bool { return len(g.sizes()) == 1 }, 5*time.Second, time.Millisecond)
+	w.Stale(&whispererv1.StaleFanout{Tenant: "acme", Snapshot: "1:7:", Since: 3}, stored.Done)
+	w.Stale(&whispererv1.StaleFanout{Tenant: "acme", Snapshot: "1:7:", Since: 2}, stored.Done)
+	w.Stale(&whispererv1.StaleFanout{Tenant: "acme", Snapshot: "1:8:", Since: 4}, stored.Done)
+	w.Stale(&whispererv1.StaleFanout{Tenant: "other", Snapshot: "1:7:", Since: 1}, stored.Done)
+	close(g.open)
+	stored.Wait()
+	var told []string
+	for _, batch := range batches(t, g.Bus) {
+		for _, s := range batch.GetStale() {
+			told = append(told, fmt.Sprint(s.GetTenant(), " ", s.GetSnapshot(), " ", s.GetSince()))
+		}
+	}
+	require.Equal(t, []string{"acme 1:7: 2", "acme 1:8: 4", "other 1:7: 1"}, told)
+}
+
 func TestABatchWhoseAnswerGotLostIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	g := &gate{Bus: connect(t)}

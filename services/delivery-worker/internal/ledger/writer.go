@@ -32,6 +32,7 @@ type publisher interface {
 type entry struct {
 	fact     *whispererv1.DeliveryFact
 	rejected *whispererv1.RejectedEvent
+	stale    *whispererv1.StaleFanout
 	size     int
 	stored   func()
 }
@@ -65,6 +66,11 @@ func (w *Writer) Fact(f *whispererv1.DeliveryFact, stored func()) {
 // Rejected tells of something on the OMS stream that is no event; stored is called as by Fact.
 func (w *Writer) Rejected(r *whispererv1.RejectedEvent, stored func()) {
 	w.put(entry{rejected: r, size: 200 + len(r.GetRaw()) + headerSize(r.GetHeaders()), stored: stored})
+}
+
+// Stale tells that an event was fanned out by what this worker knew some time ago; stored is called as by Fact.
+func (w *Writer) Stale(s *whispererv1.StaleFanout, stored func()) {
+	w.put(entry{stale: s, size: 100 + len(s.GetTenant()) + len(s.GetSnapshot()), stored: stored})
 }
 
 // put waits until there is room: a stream that cannot be reached slows down those who have something to tell.
@@ -132,10 +138,13 @@ func (w *Writer) fill(first entry) (batch []entry, left *entry) {
 func (w *Writer) send(ctx context.Context, batch []entry) bool {
 	out := &whispererv1.LedgerBatch{Worker: w.worker}
 	for _, e := range batch {
-		if e.fact != nil {
+		switch {
+		case e.fact != nil:
 			out.Facts = append(out.Facts, e.fact)
-		} else {
+		case e.rejected != nil:
 			out.Rejected = append(out.Rejected, e.rejected)
+		default:
+			addStale(out, e.stale)
 		}
 	}
 	id := uuid.NewString() // the same for every repetition: the stream keeps one
@@ -159,4 +168,15 @@ func (w *Writer) send(ctx context.Context, batch []entry) bool {
 		batch[i].stored()
 	}
 	return true
+}
+
+// addStale adds to a batch, once for all events of a tenant that were fanned out by the same knowledge.
+func addStale(out *whispererv1.LedgerBatch, s *whispererv1.StaleFanout) {
+	for _, there := range out.GetStale() {
+		if there.GetTenant() == s.GetTenant() && there.GetSnapshot() == s.GetSnapshot() {
+			there.Since = min(there.GetSince(), s.GetSince())
+			return
+		}
+	}
+	out.Stale = append(out.Stale, s)
 }

@@ -89,6 +89,7 @@ type gap struct {
 	xid           int
 	tenant        string
 	since, opened time.Time
+	from          time.Time // look_from
 	done          bool
 	asked         time.Time
 }
@@ -216,11 +217,26 @@ func (d *database) poll(worker string, snapshot int) (hooks map[uuid.UUID]*webho
 	if p := d.workers[worker]; p == nil || p.expires.Before(now) { // nobody counted with it
 		for _, g := range d.gaps {
 			if g.xid > snapshot {
-				g.done, g.opened = false, now
+				g.done, g.opened, g.from = false, now, time.Time{}
 			}
 		}
 	}
 	d.workers[worker] = &presence{snapshot, now.Add(2 * store.Stale)}
+	for _, g := range d.gaps {
+		gaps = gaps || !g.done
+	}
+	hooks, next = d.since(snapshot)
+	return hooks, next, gaps
+}
+
+// changed is what a worker reads before anybody counts with it.
+func (d *database) changed(snapshot int) (hooks map[uuid.UUID]*webhook.Hook, next int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.since(snapshot)
+}
+
+func (d *database) since(snapshot int) (hooks map[uuid.UUID]*webhook.Hook, next int) {
 	hooks = map[uuid.UUID]*webhook.Hook{}
 	for id, xid := range d.changes {
 		if xid > snapshot {
@@ -231,10 +247,7 @@ func (d *database) poll(worker string, snapshot int) (hooks map[uuid.UUID]*webho
 			}
 		}
 	}
-	for _, g := range d.gaps {
-		gaps = gaps || !g.done
-	}
-	return hooks, d.xid, gaps
+	return hooks, d.xid
 }
 
 func (d *database) leave(worker string) {
@@ -276,10 +289,18 @@ func (d *database) closeGaps(g *store.Gaps, upTo []webhook.Sequence, matcher fun
 	since := map[uuid.UUID]time.Time{}
 	var hooks []*webhook.Hook
 	for _, x := range d.known[g] {
-		if _, there := since[x.hook]; there {
+		from := x.since
+		if !x.from.IsZero() {
+			from = x.from
+		}
+		from = from.Add(-store.ClockTolerance)
+		if before, there := since[x.hook]; there {
+			if from.Before(before) {
+				since[x.hook] = from
+			}
 			continue
 		}
-		since[x.hook] = x.since.Add(-store.ClockTolerance)
+		since[x.hook] = from
 		if h := d.hooks[x.hook]; h != nil && h.Status != webhook.Disabled {
 			copied := *h
 			hooks = append(hooks, &copied)

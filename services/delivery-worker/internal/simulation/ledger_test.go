@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,6 +40,35 @@ func (d *database) writeFacts(batches []*whispererv1.LedgerBatch) {
 		later = append(first, later...)
 	}
 	d.merge(later)
+	for _, b := range batches {
+		for _, s := range b.GetStale() {
+			d.reopen(s)
+		}
+	}
+}
+
+// reopen is reopenGaps.
+func (d *database) reopen(s *whispererv1.StaleFanout) {
+	snapshot, err := strconv.Atoi(s.GetSnapshot())
+	if err != nil {
+		panic(err)
+	}
+	for _, g := range d.gaps {
+		if g.tenant != s.GetTenant() || g.xid <= snapshot {
+			continue
+		}
+		from, open := nanos(s.GetSince()), g.from
+		if open.IsZero() {
+			open = g.since
+		}
+		if !g.done && open.Before(from) {
+			from = open
+		}
+		if from.Before(g.since) {
+			from = g.since
+		}
+		g.done, g.opened, g.from = false, d.now(), from
+	}
 }
 
 func (d *database) areNew(list []*whispererv1.DeliveryFact) bool {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
@@ -57,6 +59,9 @@ func (w *world) run() {
 		pause := time.Duration(w.random.IntN(300)) * time.Millisecond
 		if w.random.IntN(8) == 0 {
 			pause *= 20
+		}
+		if w.random.IntN(4) == 0 && slices.ContainsFunc(w.workers, (*worker).deaf) { // until nobody counts with it
+			pause += 2 * store.Stale
 		}
 		<-time.After(pause + time.Duration(w.random.IntN(1_000_000)))
 		w.mu.Lock()

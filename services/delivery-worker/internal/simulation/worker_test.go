@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/schema"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 // worker is the production code of one process, between what is simulated.
@@ -46,6 +48,7 @@ type worker struct {
 	faults []time.Time
 
 	snapshot int
+	asked    time.Time // when the last poll that succeeded began
 	wake     chan struct{}
 	refresh  chan chan struct{}
 
@@ -151,6 +154,9 @@ func (w *worker) pass(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// deaf says that the worker lives and does not hear of changes.
+func (w *worker) deaf() bool { return !w.dead.Load() && (w.stale.Load() || w.away.Load()) }
+
 // fault notes that something went wrong, which may explain what follows.
 func (w *worker) fault() {
 	w.mu.Lock()
@@ -234,7 +240,6 @@ func (w *worker) die(when string) {
 		return
 	}
 	w.fault()
-	w.unknown()
 	w.trace("%s dies %s", w.name, when)
 	w.stop()
 	w.crashed(w)
@@ -373,8 +378,13 @@ func (w *worker) watch(ctx context.Context, known chan struct{}) {
 		var hooks map[uuid.UUID]*webhook.Hook
 		var next int
 		var gaps bool
+		began := time.Now()
 		err := w.call(ctx, askDatabase, "poll", func() error {
-			hooks, next, gaps = w.database.poll(w.name, w.snapshot)
+			if first {
+				hooks, next = w.database.changed(0)
+			} else {
+				hooks, next, gaps = w.database.poll(w.name, w.snapshot)
+			}
 			return nil
 		})
 		if err != nil {
@@ -390,10 +400,16 @@ func (w *worker) watch(ctx context.Context, known chan struct{}) {
 				w.index.Put(*h)
 			}
 		}
-		if w.snapshot = next; first || len(hooks) > 0 {
+		if first || len(hooks) > 0 {
 			w.trace("%s knows the hooks as of change %d", w.name, next)
-			_ = w.call(ctx, askDatabase, "poll", func() error { w.database.poll(w.name, next); return nil }) // else the next one says so
+			err := w.call(ctx, askDatabase, "poll", func() error { w.database.poll(w.name, next); return nil })
+			if err != nil && first { // nobody counts with it yet
+				continue
+			}
 		}
+		w.mu.Lock()
+		w.snapshot, w.asked = next, began
+		w.mu.Unlock()
 		if first {
 			first = false
 			close(known)
@@ -405,25 +421,17 @@ func (w *worker) watch(ctx context.Context, known chan struct{}) {
 			close(asked)
 		}
 	}
-	w.unknown()
 	w.database.leave(w.name)
 }
 
-// unknown notes that the worker ends although nobody counted with it any more, as it had not reached the database for so long:
-// what it fanned out since then by what it knew is not looked through again for hooks that are newer. Nothing mends that yet.
-func (w *worker) unknown() {
-	if w.index == nil {
-		return
+// StaleAt is a store.Watch's.
+func (w *worker) StaleAt() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.asked) <= store.Stale {
+		return ""
 	}
-	w.database.mu.Lock()
-	p := w.database.workers[w.name]
-	expired := p != nil && p.expires.Before(w.database.now())
-	w.database.mu.Unlock()
-	if expired {
-		w.world.mu.Lock()
-		defer w.world.mu.Unlock()
-		w.blind = append(w.blind, p.snapshot)
-	}
+	return strconv.Itoa(w.snapshot)
 }
 
 // Refresh is a store.Watch's.

@@ -49,8 +49,6 @@ type world struct {
 	broken  []string
 	ended   map[store.DeliveryKey]bool // because of their hook
 	starts  int
-	// blind are the snapshots of workers that ended while nobody counted with them.
-	blind []int
 }
 
 // events are those that were published.
@@ -79,7 +77,6 @@ type hookStory struct {
 	name     string
 	versions []version
 	receiver mode
-	changes  []int // of the database
 	// strict says that it has kept its order, types and existence since it was created.
 	strict  bool
 	xid     int
@@ -277,7 +274,6 @@ func parsed(config map[string]any) webhook.Config {
 // write changes a hook in the database; nil deletes it.
 func (w *world) write(h *hookStory, hook *webhook.Hook, what string) {
 	w.database.setHook(h.id, hook)
-	h.changes = append(h.changes, w.database.xid)
 	w.versioned(h)
 	if now := h.now(); now != nil {
 		what += fmt.Sprintf(": %s, %v, %s, retries %s", now.Status, now.EventTypes, now.Config.Raw, now.RetryConfig)

@@ -35,18 +35,30 @@ func (p *process) readiness(t *testing.T) (ready bool, text string) {
 func (w *world) newcomers(prefix string, n, events int) (hooks []webhook.Hook) {
 	w.t.Helper()
 	for i := range n {
-		name := fmt.Sprintf("%s%d", prefix, i)
-		h := w.hook(w.receiver.URL+"/"+name, func(h *webhook.Hook) { h.EventTypes = []string{name + ".>"} })
-		var list []bus.Outgoing
-		for e := range events {
-			one := event(fmt.Sprintf("%s-%d", name, e), "", `{}`)
-			one.Type = name + ".created"
-			list = append(list, one)
-		}
-		require.NoError(w.t, w.bus.PublishEvents(w.t.Context(), list))
-		hooks = append(hooks, h)
+		hooks = append(hooks, w.newcomer(prefix, i))
+		w.greet(prefix, i, events)
 	}
 	return hooks
+}
+
+// newcomer makes a hook for a type of its own.
+func (w *world) newcomer(prefix string, i int) webhook.Hook {
+	w.t.Helper()
+	name := fmt.Sprintf("%s%d", prefix, i)
+	return w.hook(w.receiver.URL+"/"+name, func(h *webhook.Hook) { h.EventTypes = []string{name + ".>"} })
+}
+
+// greet publishes events of a newcomer's type.
+func (w *world) greet(prefix string, i, events int) {
+	w.t.Helper()
+	name := fmt.Sprintf("%s%d", prefix, i)
+	var list []bus.Outgoing
+	for e := range events {
+		one := event(fmt.Sprintf("%s-%d", name, e), "", `{}`)
+		one.Type = name + ".created"
+		list = append(list, one)
+	}
+	require.NoError(w.t, w.bus.PublishEvents(w.t.Context(), list))
 }
 
 // reached counts how many of n newcomers' events came, how often one came again, and how long it took from now.
@@ -164,6 +176,51 @@ func TestF31AWorkerThatDoesNotHearOfChanges(t *testing.T) {
 		fault: "F31 a worker does not hear of changes", acked: 2 * n * events, lost: lost + lost2, extras: doubled + doubled2, bound: underWay, recovery: took + took2,
 	})
 	require.Zero(t, lost+lost2)
+	require.Empty(t, w.ended())
+}
+
+// TestF31AWorkerThatDiesBeforeItHearsOfChanges cuts one of two workers off Postgres for so long that nobody counts with it any
+// more, and kills it. What it fanned out meanwhile reaches hooks that it had never heard of.
+func TestF31AWorkerThatDiesBeforeItHearsOfChanges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	database, err := url.Parse(w.pg.URL("postgres"))
+	require.NoError(t, err)
+	p := newProxy(t, database.Host, false)
+	database.Host = p.at
+	w.run()
+	cut := w.run("WHISPERER_DATABASE_URL=" + database.String())
+	plain := testenv.Plain(t, w.pg.URL("postgres"))
+	counts := func(query string, want int) func() bool {
+		return func() bool {
+			var n int
+			require.NoError(t, plain.QueryRowContext(t.Context(), query).Scan(&n))
+			return n == want
+		}
+	}
+	p.cut(true, true)
+	require.Eventually(t, counts(`SELECT count(*) FROM workers WHERE expires_at > clock_timestamp()`, 1), 30*time.Second, 100*time.Millisecond)
+	n := 20
+	if *full {
+		n = 200
+	}
+	for i := range n {
+		w.newcomer("unheard", i)
+	}
+	require.Eventually(t, counts(`SELECT count(*) FROM hook_gaps WHERE NOT done`, 0), 30*time.Second, 100*time.Millisecond)
+	const events = 20
+	for i := range n {
+		w.greet("unheard", i, events)
+	}
+	require.Eventually(t, func() bool {
+		lag, err := w.bus.Lag(t.Context(), bus.Fanout)
+		return err == nil && lag.Done(lag.Last)
+	}, 30*time.Second, 50*time.Millisecond, "all is fanned out")
+	cut.kill()
+	lost, doubled, took := w.reached("unheard", n, events)
+	results.add(result{fault: "F31 a worker dies before it hears of changes", acked: n * events, lost: lost, extras: doubled, bound: underWay, recovery: took})
+	require.Zero(t, lost)
+	require.LessOrEqual(t, doubled, underWay)
 	require.Empty(t, w.ended())
 }
 

@@ -1,0 +1,70 @@
+package fanout_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+// staleAt knows the hooks up to a snapshot, of some time ago.
+type staleAt struct {
+	*store.Watch
+	snapshot atomic.Pointer[string]
+}
+
+func (s *staleAt) StaleAt() string { return *s.snapshot.Load() }
+
+// What was fanned out by what was known some time ago is acknowledged when the ledger has that, whether or not a hook wanted it:
+// newer hooks may. What hooks were known of when the event was matched counts, and not what is known when it is settled.
+func TestWhatIsFannedOutByOldKnowledgeIsToldBeforeItIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	known := &staleAt{Watch: s.watch}
+	old, fresh := "1:7:", ""
+	known.snapshot.Store(&old)
+	s.refresher, s.tell = known, make(chan struct{})
+	s.hook("order.created")
+	settled := make(chan func(error), 1)
+	s.deliver = func(_ webhook.Due, done func(error), _ func()) { settled <- done }
+	began := time.Now().Add(-time.Minute)
+	s.start(16)
+	s.publish(`{"event_id":"wanted","data":{}}`)
+	done := <-settled
+	known.snapshot.Store(&fresh)
+	done(nil)
+	s.toldOf(1)
+	known.snapshot.Store(&old)
+	require.NoError(t, s.bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.unwanted", Body: []byte(`{"event_id":"unwanted","data":{}}`)}}))
+	s.toldOf(2)
+	lag, err := s.bus.Lag(t.Context(), bus.Fanout)
+	require.NoError(t, err)
+	require.Equal(t, uint64(2), lag.InFlight)
+	known.snapshot.Store(&fresh)
+	close(s.tell)
+	s.awaitSettled()
+	s.publish(`{"event_id":"after","data":{}}`)
+	(<-settled)(nil)
+	s.awaitSettled()
+	s.toldOf(2)
+	for _, told := range s.stale {
+		require.Equal(t, "acme", told.GetTenant())
+		require.Equal(t, old, told.GetSnapshot())
+		require.True(t, time.Unix(0, told.GetSince()).After(began))
+	}
+}
+
+// toldOf waits until the ledger was told of so many events.
+func (s *stage) toldOf(n int) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.stale) == n
+	}, 15*time.Second, 5*time.Millisecond)
+}
