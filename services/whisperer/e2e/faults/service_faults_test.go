@@ -19,6 +19,7 @@ func (w *world) outlives(rate int, down, after time.Duration, away, back func())
 	w.t.Helper()
 	stop := w.load(rate, 1)
 	w.lasts(4 * time.Second)
+	w.catchesUp()
 	during := window{began: time.Now()}
 	away()
 	w.lasts(down)

@@ -193,6 +193,7 @@ func TestF16AWorkerThatSleepsAndWakes(t *testing.T) {
 	w.run()
 	stop := w.load(40, 1)
 	w.lasts(5 * time.Second)
+	w.catchesUp()
 	began := time.Now()
 	zombie.signal(syscall.SIGSTOP)
 	w.lasts(seconds(45, 60))

@@ -301,6 +301,17 @@ func (w *world) lasts(d time.Duration) {
 	}
 }
 
+// catchesUp waits until nothing is parked, as it is on a busy machine: the attempts of a worker that drains a backlog are beyond
+// its slots, and leave no trace where it dies in them.
+func (w *world) catchesUp() {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool {
+		parked, err := w.db.Queue.CountParked(w.t.Context(), 1)
+		require.NoError(w.t, err)
+		return parked.N == 0
+	}, 2*time.Minute, 20*time.Millisecond, "the workers do not keep up with the load")
+}
+
 // ceases waits until a number has stood still for so long; what makes it grow has to end within a second, and what a busy
 // machine adds.
 func (w *world) ceases(what string, still time.Duration, number func() int) {
