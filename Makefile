@@ -67,13 +67,13 @@ chart: ## what the Helm chart, the dashboard and the alerts say is valid and tru
 pins: ## make pin finds the images and writes their digests, against a registry of its own
 	cd scripts/release && GOWORK=off $(GOTEST) -count=1 -run Pin .
 bench: deps ## deliveries per second of the whole system on this machine
-	go run ./services/whisperer/cmd/whisperer bench
+	go run ./services/bench/cmd/bench
 # Both fill a database first, unless KEEP names the folder of one that was filled before: 10,000,000 attempts are 12 GB.
-HISTORY := bench history --attempts $(or $(ATTEMPTS),200000) $(if $(KEEP),--keep $(KEEP))
+HISTORY := history --attempts $(or $(ATTEMPTS),200000) $(if $(KEEP),--keep $(KEEP))
 bench-history: deps ## how long looking up what happened takes, in a database with much of it (ATTEMPTS=10000000 KEEP=folder)
-	go run ./services/whisperer/cmd/whisperer $(HISTORY) --only look-ups
+	go run ./services/bench/cmd/bench $(HISTORY) --only look-ups
 bench-console: deps ## how long the console's pages take, with 10,000 hooks and that database (ATTEMPTS=10000000 KEEP=folder)
-	go run ./services/whisperer/cmd/whisperer $(HISTORY) --only pages
+	go run ./services/bench/cmd/bench $(HISTORY) --only pages
 bench-go: ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/internal/... ./services/delivery-worker/...
 screenshots: deps ## pictures of all pages of the console, in ./screenshots

@@ -92,8 +92,11 @@ func TestNoCallWaitsForASilentDatabase(t *testing.T) {
 			_, err := db.Ledger.SeenEvents(ctx, []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e-1"}, At: noon}})
 			return err
 		},
-		"a batch":           func(ctx context.Context) error { return r.WriteEvents(ctx, []webhook.Event{anEvent("e-1", 1, 0)}) },
-		"another lease":     func(ctx context.Context) error { _, _, err := db.Leases.AcquireLease(ctx, "a", "b", time.Minute); return err },
+		"a batch": func(ctx context.Context) error { return r.WriteEvents(ctx, []webhook.Event{anEvent("e-1", 1, 0)}) },
+		"another lease": func(ctx context.Context) error {
+			_, _, err := db.Leases.AcquireLease(ctx, "a", "b", time.Minute)
+			return err
+		},
 		"a new transaction": func(ctx context.Context) error { return db.Ledger.EnsureDay(ctx, noon) },
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

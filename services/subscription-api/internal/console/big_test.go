@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/seed"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // maxFirstLoad bounds what a browser gets for a page that it never saw, its files included, in bytes.
@@ -18,7 +19,7 @@ const maxFirstLoad = 150 << 10
 func TestPagesAreSmallHoweverMuchThereIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	hooks, err := w.db.SeedHistory(t.Context(), store.Seed{Hooks: 500, Attempts: 20_000, EventTypes: []string{"order.created", "package.created"}})
+	hooks, err := seed.History(t.Context(), w.db.DB, testenv.Plain(t, w.db.URL), seed.Options{Hooks: 500, Attempts: 20_000, EventTypes: []string{"order.created", "package.created"}})
 	require.NoError(t, err)
 	p := w.signIn(t, w.operator)
 	zipped := func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") }
@@ -27,7 +28,7 @@ func TestPagesAreSmallHoweverMuchThereIs(t *testing.T) {
 		files += len(p.send(t, http.MethodGet, file, nil, zipped).text)
 	}
 	require.Positive(t, files)
-	sample, err := w.db.SampleDeliveries(t.Context(), webhook.DefaultTenant, 20_000, 100)
+	sample, err := seed.Sample(t.Context(), testenv.Plain(t, w.db.URL), webhook.DefaultTenant, 20_000, 100)
 	require.NoError(t, err)
 	require.NotEmpty(t, sample)
 	hook := "hooks/" + hooks[0].String() + "/"
@@ -45,7 +46,7 @@ func TestPagesAreSmallHoweverMuchThereIs(t *testing.T) {
 func TestARareTypeIsLookedForAFewRowsAtATime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	_, err := w.db.SeedHistory(t.Context(), store.Seed{Hooks: 10, Attempts: 20_000, EventTypes: []string{"order.created"}})
+	_, err := seed.History(t.Context(), w.db.DB, testenv.Plain(t, w.db.URL), seed.Options{Hooks: 10, Attempts: 20_000, EventTypes: []string{"order.created"}})
 	require.NoError(t, err)
 	p := w.signIn(t, w.operator)
 	older := regexp.MustCompile(`href="(\?[^"]+)" rel="next"`)

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/seed"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestEventsAndDeliveriesAreFoundByWhatIsInPayloads(t *testing.T) {
@@ -79,7 +80,7 @@ func TestEventsAndDeliveriesAreFoundByWhatIsInPayloads(t *testing.T) {
 func TestASearchThroughMuchGoesOnFromPageToPage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	_, err := w.db.SeedHistory(t.Context(), store.Seed{Hooks: 40, Attempts: 25_000, EventTypes: []string{"order.created", "order.updated"}})
+	_, err := seed.History(t.Context(), w.db.DB, testenv.Plain(t, w.db.URL), seed.Options{Hooks: 40, Attempts: 25_000, EventTypes: []string{"order.created", "order.updated"}})
 	require.NoError(t, err)
 	from := "&limit=250&from=" + url.QueryEscape(time.Now().Add(-30*24*time.Hour).Format(time.RFC3339))
 	for _, query := range []string{

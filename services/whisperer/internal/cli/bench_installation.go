@@ -17,6 +17,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/load"
 )
 
+type benchCommand struct {
+	Installation benchInstallation `cmd:"" default:"withargs" help:"Publish events and receive their webhooks here (also without the word installation)."`
+}
+
 type benchInstallation struct {
 	Rate        float64       `help:"Events a second." default:"50" placeholder:"N"`
 	Duration    time.Duration `help:"How long to publish." default:"10s" placeholder:"DURATION"`

@@ -73,7 +73,7 @@ type commands struct {
 	ImportDjango importDjangoCommand `cmd:"" help:"Take over the hooks of the Django application before Whisperer, from a dump."`
 	NATS         natsCommand         `cmd:"" name:"nats" help:"Prepare NATS for an installation."`
 	Doctor       doctorCommand       `cmd:"" help:"Look at everything an installation stands on, and say what mends what is wrong."`
-	Bench        benchCommand        `cmd:"" help:"Measure a machine or an installation: deliveries per second, what they cost, how late they come."`
+	Bench        benchCommand        `cmd:"" help:"Measure an installation: deliveries per second, and how late they come."`
 	Healthcheck  healthcheckCommand  `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`
 	Completion   completionCommand   `cmd:"" help:"Print a script that completes commands in a shell."`
 	Manual       manualCommand       `cmd:"" help:"Print the reference of all commands."`
@@ -119,7 +119,7 @@ func Run(ctx context.Context, p Program) int {
 func newParser(c *commands, options ...kong.Option) (*kong.Kong, error) {
 	c.Hook.Create.hookFlags, c.Hook.Update.hookFlags = newHookFlags(), newHookFlags()
 	return kong.New(c, append(options,
-		kong.Name("whisperer"), kong.Description(description), kong.Vars{"data_dir": DataDir, "scenarios": scenarioNames()},
+		kong.Name("whisperer"), kong.Description(description), kong.Vars{"data_dir": DataDir},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}))...)
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/whisperer/internal/bench"
+	"github.com/whisperer-oms/whisperer/services/bench"
 )
 
 // partArgument makes this test binary a part of the bench that runs in it.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/seed"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
@@ -138,15 +139,16 @@ func (w *world) run(ctx context.Context, report *Report) (err error) {
 
 // prepare makes a token, and takes samples of what there is.
 func (w *world) prepare(ctx context.Context) error {
-	db, err := open(w.url)
+	db, plain, err := open(w.url)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	defer plain.Close()
 	if w.token, _, err = db.Access.CreateToken(ctx, "bench", store.NewToken{Name: "bench", Role: store.Admin}); err != nil {
 		return err
 	}
-	if w.samples, err = db.SampleDeliveries(ctx, webhook.DefaultTenant, w.attempts, 1000); err != nil {
+	if w.samples, err = seed.Sample(ctx, plain, webhook.DefaultTenant, w.attempts, 1000); err != nil {
 		return err
 	}
 	w.waiting, _, err = db.History.Deliveries(ctx, webhook.DefaultTenant, store.DeliveryFilter{States: []webhook.DeliveryState{webhook.Waiting}}, store.Page{Limit: 100})

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 	"github.com/whisperer-oms/whisperer/services/internal/localpg"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/seed"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
@@ -98,18 +100,19 @@ func (o *Options) seed(ctx context.Context, dir string, s *seeded) error {
 		if _, err := store.Migrate(ctx, url); err != nil {
 			return err
 		}
-		db, err := open(url)
+		db, plain, err := open(url)
 		if err != nil {
 			return err
 		}
 		defer db.Close()
+		defer plain.Close()
 		var types []string
 		for _, t := range catalogue.All() {
 			types = append(types, t.Name)
 		}
 		begin := time.Now()
 		s.Asked.Attempts, s.Asked.Hooks, s.At = o.Attempts, o.Hooks, begin.UTC()
-		s.Hooks, err = db.SeedHistory(ctx, store.Seed{Hooks: o.Hooks, Attempts: o.Attempts, EventTypes: types, Progress: func(n int) {
+		s.Hooks, err = seed.History(ctx, db, plain, seed.Options{Hooks: o.Hooks, Attempts: o.Attempts, EventTypes: types, Progress: func(n int) {
 			s.Attempts = n
 			fmt.Fprintf(o.Progress, "%d attempts seeded in %s\n", n, time.Since(begin).Round(time.Second))
 		}})
@@ -139,11 +142,19 @@ func (o *Options) serving(ctx context.Context, dir string, settings map[string]s
 	return do(server.URL("postgres"))
 }
 
-// open opens the database with a key of the moment: nothing in a made-up history is sealed.
-func open(url string) (*store.DB, error) {
+// open opens the database, and the way beside the store that a made-up history takes, with a key of the moment: nothing in a made-up history is sealed.
+func open(url string) (*store.DB, *sql.DB, error) {
 	ring, err := seal.ParseRing(seal.NewKey())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return store.Open(url, 2, ring)
+	db, err := store.Open(url, 2, ring)
+	if err != nil {
+		return nil, nil, err
+	}
+	plain, err := sql.Open("postgres", url)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open database: %w", err), db.Close())
+	}
+	return db, plain, nil
 }

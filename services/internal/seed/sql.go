@@ -1,4 +1,4 @@
-package store
+package seed
 
 // The statements of the made-up history. What looks random in it is a hash of numbers: the same each time.
 const (

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/whisperer-oms/whisperer/services/whisperer/internal/bench/history"
+	"github.com/whisperer-oms/whisperer/services/bench/history"
 )
 
 // folder is one that PostgreSQL's user can pass through.

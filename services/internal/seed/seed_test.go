@@ -1,27 +1,32 @@
-package store_test
+package seed_test
 
 import (
+	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/seed"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 func TestAMadeUpHistoryHasWhatIsLookedUp(t *testing.T) {
 	t.Parallel()
-	db, plain := open(t)
+	db := testenv.OpenStore(t)
+	plain := testenv.Plain(t, db.URL)
 	told := 0
-	hooks, err := db.SeedHistory(t.Context(), store.Seed{
+	hooks, err := seed.History(t.Context(), db.DB, plain, seed.Options{
 		Hooks: 40, Attempts: 10_000, EventTypes: []string{"order.created"}, Progress: func(n int) { told = n },
 	})
 	require.NoError(t, err)
 	require.Len(t, hooks, 32, "of the default tenant")
 	require.InEpsilon(t, 10_000, told, 0.15)
 	var attempts int
-	require.NoError(t, plain.GetContext(t.Context(), &attempts, `SELECT count(*) FROM attempts`))
+	require.NoError(t, plain.QueryRowContext(t.Context(), `SELECT count(*) FROM attempts`).Scan(&attempts))
 	require.Equal(t, told, attempts)
 
 	resting, err := db.History.RestingHooks(t.Context(), webhook.DefaultTenant)
@@ -30,7 +35,7 @@ func TestAMadeUpHistoryHasWhatIsLookedUp(t *testing.T) {
 	ill, err := db.History.UnhealthyHooks(t.Context(), webhook.DefaultTenant, 10)
 	require.NoError(t, err)
 	require.Len(t, ill, 1)
-	sample, err := db.SampleDeliveries(t.Context(), webhook.DefaultTenant, told, 100)
+	sample, err := seed.Sample(t.Context(), plain, webhook.DefaultTenant, told, 100)
 	require.NoError(t, err)
 	require.Len(t, sample, 100)
 	stats, err := db.History.HookStats(t.Context(), webhook.DefaultTenant, hooks[0], time.Now())
