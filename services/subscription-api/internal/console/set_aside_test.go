@@ -95,7 +95,7 @@ func TestOnlyOperatorsSeeWhatIsSetAside(t *testing.T) {
 func TestWithoutNATSThePageSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(d *console.Deps) {
-		d.Cases.Aside = aside.NewDesk(func() (*bus.Bus, error) { return nil, errors.New("no nats") }, nil, zap.NewNop())
+		d.Cases.Aside = aside.NewDesk(func() (*bus.Bus, error) { return nil, errors.New("no nats") }, testenv.OpenStore(t).DB, zap.NewNop())
 	})
 	p := w.signIn(t, w.operator)
 	for _, a := range []answer{p.get(t, asidePage), p.post(t, asidePage, "all", "yes")} {

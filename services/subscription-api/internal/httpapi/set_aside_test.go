@@ -142,7 +142,7 @@ func TestOnlyOperatorsMaySeeWhatIsSetAside(t *testing.T) {
 func TestWithoutNATSWhatIsSetAsideCannotBeReached(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(d *httpapi.Deps) {
-		d.Cases.Aside = aside.NewDesk(func() (*bus.Bus, error) { return nil, errors.New("no nats " + uuid.NewString()) }, nil, zap.NewNop())
+		d.Cases.Aside = aside.NewDesk(func() (*bus.Bus, error) { return nil, errors.New("no nats " + uuid.NewString()) }, testenv.OpenStore(t).DB, zap.NewNop())
 	})
 	for _, a := range []*answer{w.call(t, http.MethodGet, setAside, ""), w.call(t, http.MethodPost, setAside+"put-back/", `{"all":true}`)} {
 		require.Equal(t, http.StatusServiceUnavailable, a.status)
