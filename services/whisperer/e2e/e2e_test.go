@@ -65,7 +65,7 @@ func (s *system) awaitRecorded(hook string, want map[string]webhook.DeliveryStat
 			s.t.Log("the first that it does not have:", last)
 		}
 	}()
-	require.Eventually(s.t, done, 30*time.Second, 50*time.Millisecond, "the ledger does not have all deliveries of hook %s", hook)
+	require.Eventually(s.t, done, 2*time.Minute, 50*time.Millisecond, "the ledger does not have all deliveries of hook %s", hook)
 }
 
 // load publishes n events, eight at a time, and returns the ids that JetStream has acknowledged.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,7 +41,15 @@ const (
 // binaries is the folder that the programs were built into.
 var binaries string
 
+// sideBySide is how many tests run at once at least, where -parallel does not say it: they wait for programs most of the time.
+const sideBySide = 4
+
 func TestMain(m *testing.M) {
+	if runtime.GOMAXPROCS(0) < sideBySide {
+		if err := flag.Set("test.parallel", strconv.Itoa(sideBySide)); err != nil {
+			panic(err)
+		}
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "whisperer-e2e-")
 		if err != nil {

@@ -357,7 +357,7 @@ func (p *running) named(words []string, staysReady bool) {
 		status, text := p.readiness("/readyz")
 		told := staysReady || status == http.StatusServiceUnavailable && containsAll(text, words)
 		return told && p.says(words) > 0
-	}, 60*time.Second, 50*time.Millisecond, "%s has to say %q", p.name, words)
+	}, 2*time.Minute, 50*time.Millisecond, "%s has to say %q", p.name, words)
 }
 
 // endure is what a program goes through that meets a mistake.
