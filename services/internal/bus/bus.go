@@ -48,7 +48,9 @@ type Options struct {
 	// OMSMaxBytes bounds the event log where it is made, and OwnMaxBytes the stream of what we publish ourselves; 0 is
 	// DefaultOMSMaxBytes and DefaultOwnMaxBytes.
 	OMSMaxBytes, OwnMaxBytes int64
-	Log                      *zap.Logger
+	// Partitions of the event log where it is made; 0 is DefaultPartitions.
+	Partitions int
+	Log        *zap.Logger
 }
 
 // DefaultOMSMaxBytes bounds the event log, and DefaultOwnMaxBytes what we publish ourselves.
@@ -71,7 +73,7 @@ type Bus struct {
 	log  *zap.Logger
 
 	repairing sync.Mutex
-	positions map[Consumer]position
+	positions map[string]position // by durable
 	clock     atomic.Pointer[reading]
 	// acceptUntil is that of isOurs; nil for never.
 	acceptUntil atomic.Pointer[time.Time]
@@ -110,10 +112,10 @@ type Link interface {
 	MaxPayload() int64
 }
 
-// Over makes a bus over a JetStream that is reached already, such as a simulated one; what concerns the server itself needs
-// Open.
-func Over(js jetstream.JetStream, link Link, log *zap.Logger) *Bus {
-	return &Bus{Conn: broker.Over(js, log), link: link, js: js, log: log, positions: map[Consumer]position{}}
+// Over makes a bus over a JetStream that is reached already, such as a simulated one, whose event log has so many partitions; what
+// concerns the server itself needs Open.
+func Over(js jetstream.JetStream, link Link, partitions int, log *zap.Logger) *Bus {
+	return &Bus{Conn: broker.Over(js, log), link: link, js: js, opts: Options{Partitions: partitions}, log: log, positions: map[string]position{}}
 }
 
 // Connect is Open and Await.
@@ -132,7 +134,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 // Open begins to connect to NATS, which goes on for as long as it takes: Ready says why it takes long. The error says what
 // cannot be used of the options.
 func Open(o Options) (*Bus, error) {
-	o.Replicas = cmp.Or(o.Replicas, 1)
+	o.Replicas, o.Partitions = cmp.Or(o.Replicas, 1), cmp.Or(o.Partitions, DefaultPartitions)
 	o.OMSMaxBytes, o.OwnMaxBytes = cmp.Or(o.OMSMaxBytes, DefaultOMSMaxBytes), cmp.Or(o.OwnMaxBytes, DefaultOwnMaxBytes)
 	conn, err := broker.Open(broker.Options{
 		URL: o.URL, InProcess: o.InProcess, Name: o.Name, Credentials: o.Credentials, Inbox: ProgramInbox, Namespace: o.Namespace, Log: o.Log,
@@ -140,7 +142,7 @@ func Open(o Options) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Bus{Conn: conn, nc: conn.NATS(), link: conn.NATS(), js: conn.JetStream(), opts: o, log: o.Log, positions: map[Consumer]position{}}, nil
+	return &Bus{Conn: conn, nc: conn.NATS(), link: conn.NATS(), js: conn.JetStream(), opts: o, log: o.Log, positions: map[string]position{}}, nil
 }
 
 // MaxPayload is the largest message in bytes that the server takes.

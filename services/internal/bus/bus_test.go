@@ -113,7 +113,11 @@ func TestTheTopologyCanBeMadeAgainAndByManyAtOnce(t *testing.T) {
 		names = append(names, name)
 	}
 	require.ElementsMatch(t, []string{"OMS", "OWN", "RETRIES", "LEDGER", "SETASIDE"}, names)
-	for stream, consumers := range map[string][]string{"OMS": {"fanout", "event-recorder"}, "OWN": {"own-fanout", "own-recorder"}, "RETRIES": {"retry"}, "LEDGER": {"recorder"}} {
+	ofOMS := []string{"fanout", "event-recorder"}
+	for n := range bus.DefaultPartitions {
+		ofOMS = append(ofOMS, fmt.Sprintf("fanout-%02d", n))
+	}
+	for stream, consumers := range map[string][]string{"OMS": ofOMS, "OWN": {"own-fanout", "own-recorder"}, "RETRIES": {"retry"}, "LEDGER": {"recorder"}} {
 		s, err := js.Stream(t.Context(), stream)
 		require.NoError(t, err)
 		var got []string

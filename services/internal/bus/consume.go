@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,6 +14,7 @@ import (
 // Message is one delivery of a stored message by a consumer. It must be settled: Ack or HandBack. Until then the bus
 // tells the server that it is being worked on.
 type Message struct {
+	// Subject is what it was published under.
 	Subject string
 	Data    []byte
 	// Seq is the message's sequence in its stream.
@@ -29,12 +31,13 @@ type Message struct {
 	// Run tells what else came to its subscription.
 	Run Run
 
-	msg jetstream.Msg
-	sub *Subscription
+	msg    jetstream.Msg
+	sub    *Subscription
+	source *source
 }
 
-// Run is a stretch of a stream, in the order of time, of which every message came to one subscription: whatever others got
-// of it, came here too.
+// Run is a stretch of a stream, in the order of time within each partition, of which every message came to one subscription:
+// whatever others got of it, came here too.
 type Run struct {
 	// ID tells the runs of a subscription apart; a later one is higher, and the first is 1.
 	ID uint64
@@ -77,14 +80,16 @@ func (m *Message) HandBack(delay time.Duration) error {
 	return nil
 }
 
-func message(msg jetstream.Msg, s *Subscription) (Message, error) {
+func message(msg jetstream.Msg, src *source) (Message, error) {
+	s := src.sub
 	meta, err := msg.Metadata()
 	if err != nil {
 		return Message{}, fmt.Errorf("read metadata: %w", err)
 	}
+	run, older := src.follow(meta)
 	return Message{
-		Subject: msg.Subject(), Data: msg.Data(), Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp.UTC().Truncate(time.Microsecond),
-		Ours: s.name.streamOfEvents() == webhook.Own || s.bus.isOurs(meta.Timestamp), Deliveries: meta.NumDelivered, Older: s.older(meta), Run: s.follow(meta), msg: msg, sub: s,
+		Subject: s.bus.published(msg.Subject()), Data: msg.Data(), Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp.UTC().Truncate(time.Microsecond),
+		Ours: s.name.streamOfEvents() == webhook.Own || s.bus.isOurs(meta.Timestamp), Deliveries: meta.NumDelivered, Older: older, Run: run, msg: msg, sub: s, source: src,
 	}, nil
 }
 
@@ -106,22 +111,47 @@ func (l Lag) Done(upTo uint64) bool {
 }
 
 // Lag asks how far the consumer is behind.
-func (b *Bus) Lag(ctx context.Context, c Consumer) (Lag, error) {
+func (b *Bus) Lag(ctx context.Context, c Consumer) (Lag, error) { return b.lag(ctx, c, b.durables(c)) }
+
+// LagOf asks how far the consumer is behind with a partition's messages, those among them that were stored before there were
+// partitions.
+func (b *Bus) LagOf(ctx context.Context, c Consumer, partition int) (Lag, error) {
+	of := b.durables(c)
+	if c == Fanout {
+		of = []durable{of[0], b.partition(partition)}
+	}
+	return b.lag(ctx, c, of)
+}
+
+// lag adds up how far the durables are behind. Those that have nothing to do hold nobody up.
+func (b *Bus) lag(ctx context.Context, c Consumer, of []durable) (Lag, error) {
 	asked := time.Now()
-	source, _ := c.source()
-	stream, err := b.stream(ctx, source)
+	name, _ := c.source()
+	stream, err := b.stream(ctx, name)
 	if err != nil {
 		return Lag{}, err
 	}
 	b.clock.Store(&reading{server: stream.CachedInfo().TimeStamp, at: asked})
-	state := stream.CachedInfo().State // before the consumer, so that it is never ahead
-	consumer, err := stream.Consumer(ctx, string(c))
-	if err != nil {
-		return Lag{}, fmt.Errorf("look up consumer %s: %w", c, err)
+	state := stream.CachedInfo().State // before the consumers, so that none is ever ahead
+	all := Lag{Last: state.LastSeq, Stored: state.Msgs}
+	var idle uint64
+	busy := uint64(math.MaxUint64)
+	for _, d := range of {
+		consumer, err := stream.Consumer(ctx, d.name)
+		if err != nil {
+			return Lag{}, fmt.Errorf("look up consumer %s: %w", d.name, err)
+		}
+		info := consumer.CachedInfo()
+		inFlight := uint64(max(0, info.NumAckPending))
+		all.Pending, all.InFlight, all.Handed = all.Pending+info.NumPending, all.InFlight+inFlight, max(all.Handed, info.Delivered.Stream)
+		if info.NumPending+inFlight > 0 {
+			busy = min(busy, info.AckFloor.Stream)
+		} else {
+			idle = max(idle, info.AckFloor.Stream)
+		}
 	}
-	info := consumer.CachedInfo()
-	return Lag{
-		Pending: info.NumPending, InFlight: uint64(max(0, info.NumAckPending)), Settled: info.AckFloor.Stream, Handed: info.Delivered.Stream,
-		Last: state.LastSeq, Stored: state.Msgs,
-	}, nil
+	if all.Settled = busy; busy == math.MaxUint64 {
+		all.Settled = idle
+	}
+	return all, nil
 }

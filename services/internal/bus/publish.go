@@ -171,7 +171,7 @@ func (b *Bus) Event(ctx context.Context, at webhook.Sequence) (Stored, error) {
 	case err != nil:
 		return Stored{}, fmt.Errorf("read event %d: %w", at.Number(), err)
 	}
-	tenant, eventType := b.opts.Namespace.SplitEventSubject(msg.Subject)
+	tenant, eventType := b.opts.Namespace.SplitEventSubject(b.published(msg.Subject))
 	return Stored{
 		Tenant: tenant, Type: eventType, Data: msg.Data, Headers: msg.Header, Seq: at, Ours: at.Stream() == webhook.Own || b.isOurs(msg.Time),
 		PublishedAt: msg.Time.UTC().Truncate(time.Microsecond),

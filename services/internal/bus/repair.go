@@ -64,10 +64,12 @@ func (b *Bus) RepairTopology(ctx context.Context) ([]Repaired, error) {
 			if source, _ := c.source(); source != cfg.Name {
 				continue
 			}
-			repaired, err := b.repairConsumer(ctx, c, stream)
-			done = append(done, repaired...)
-			if err != nil {
-				return done, fmt.Errorf("repair consumer %s: %w", c, err)
+			for _, d := range b.durables(c) {
+				repaired, err := b.repairConsumer(ctx, c, d, stream)
+				done = append(done, repaired...)
+				if err != nil {
+					return done, fmt.Errorf("repair consumer %s: %w", d.name, err)
+				}
 			}
 		}
 	}
@@ -112,6 +114,9 @@ func promised(now, cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	want.Subjects, want.Retention, want.Discard, want.Duplicates = cfg.Subjects, cfg.Retention, cfg.Discard, cfg.Duplicates
 	want.AllowDirect, want.AllowAtomicPublish, want.AllowMsgSchedules = cfg.AllowDirect, cfg.AllowAtomicPublish, cfg.AllowMsgSchedules
 	want.DenyDelete, want.DenyPurge = now.DenyDelete || cfg.DenyDelete, now.DenyPurge || cfg.DenyPurge // the server takes neither back
+	if want.SubjectTransform != nil {                                                                  // whether there are partitions is a setting; what they are like is not
+		want.SubjectTransform = cfg.SubjectTransform
+	}
 	want.MaxAge, want.DiscardNewPerSubject, want.NoAck = 0, false, false
 	want.MaxMsgs, want.MaxMsgsPerSubject = min(now.MaxMsgs, 0), min(now.MaxMsgsPerSubject, 0)
 	want.MaxMsgSize, want.MaxConsumers = min(now.MaxMsgSize, 0), min(now.MaxConsumers, 0)
@@ -137,12 +142,12 @@ func unlimited(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	return cfg
 }
 
-func (b *Bus) repairConsumer(ctx context.Context, c Consumer, stream *jetstream.StreamInfo) ([]Repaired, error) {
-	consumer, err := b.js.Consumer(ctx, stream.Config.Name, string(c))
+func (b *Bus) repairConsumer(ctx context.Context, c Consumer, d durable, stream *jetstream.StreamInfo) ([]Repaired, error) {
+	consumer, err := b.js.Consumer(ctx, stream.Config.Name, d.name)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		cfg := b.consumer(c)
-		if before, ok := b.positions[c]; ok && c.takesEvents() && before.stream.Equal(stream.Created) {
+		cfg := b.consumer(c, d)
+		if before, ok := b.positions[d.name]; ok && c.takesEvents() && before.stream.Equal(stream.Created) {
 			cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, before.settled+1
 		}
 		if _, err := b.js.CreateConsumer(ctx, stream.Config.Name, cfg); err != nil {
@@ -151,13 +156,13 @@ func (b *Bus) repairConsumer(ctx context.Context, c Consumer, stream *jetstream.
 			}
 			return nil, err
 		}
-		return []Repaired{{Name: string(c), Gone: true}}, nil
+		return []Repaired{{Name: d.name, Gone: true}}, nil
 	case err != nil:
 		return nil, err
 	}
 	info := consumer.CachedInfo()
-	b.positions[c] = position{stream: stream.Created, settled: info.AckFloor.Stream}
-	want, cfg := info.Config, b.consumer(c)
+	b.positions[d.name] = position{stream: stream.Created, settled: info.AckFloor.Stream}
+	want, cfg := info.Config, b.consumer(c, d)
 	want.FilterSubject, want.FilterSubjects, want.AckPolicy, want.AckWait = cfg.FilterSubject, nil, cfg.AckPolicy, cfg.AckWait
 	want.MaxDeliver, want.MaxAckPending, want.BackOff, want.HeadersOnly = cfg.MaxDeliver, cfg.MaxAckPending, nil, false
 	want.MaxRequestBatch, want.MaxRequestExpires, want.MaxRequestMaxBytes, want.InactiveThreshold = 0, 0, 0, 0
@@ -170,5 +175,5 @@ func (b *Bus) repairConsumer(ctx context.Context, c Consumer, stream *jetstream.
 	if _, err := b.js.UpdateConsumer(ctx, stream.Config.Name, want); err != nil {
 		return nil, err
 	}
-	return []Repaired{{Name: string(c)}}, nil
+	return []Repaired{{Name: d.name}}, nil
 }

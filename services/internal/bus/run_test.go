@@ -42,7 +42,7 @@ func TestARunEndsWhereAnotherGotAMessage(t *testing.T) {
 		return err == nil && lag.InFlight == 1
 	}, 10*time.Second, 5*time.Millisecond)
 	publish(t, b, 1)
-	other, err := js.Consumer(t.Context(), bus.StreamOMS, string(bus.Fanout))
+	other, err := js.Consumer(t.Context(), bus.StreamOMS, fanoutOf(b))
 	require.NoError(t, err)
 	fetched, err := other.Fetch(1, jetstream.FetchMaxWait(10*time.Second))
 	require.NoError(t, err)

@@ -11,7 +11,7 @@ import (
 
 // Setting is one of a stream that an operator may change, and that differs from the program's.
 type Setting struct {
-	// Stream is its full name, Name max_bytes or replicas.
+	// Stream is its full name, Name max_bytes, replicas or partitions.
 	Stream, Name string
 	Have, Want   int64
 }
@@ -48,6 +48,8 @@ func (b *Bus) ApplySettings(ctx context.Context) error {
 				now.MaxBytes = s.Want
 			case settingReplicas:
 				now.Replicas = int(s.Want)
+			case settingPartitions:
+				now.SubjectTransform = b.partitioning()
 			}
 		}
 		if len(differ) == 0 {
@@ -60,10 +62,11 @@ func (b *Bus) ApplySettings(ctx context.Context) error {
 	})
 }
 
-// The names of settings are those of NATS.
+// The names of settings; but for the partitions, they are those of NATS.
 const (
-	settingBytes    = "max_bytes"
-	settingReplicas = "replicas"
+	settingBytes      = "max_bytes"
+	settingReplicas   = "replicas"
+	settingPartitions = "partitions"
 )
 
 // compare calls do with each stream that is there, and how it differs.
@@ -88,6 +91,9 @@ func (b *Bus) compare(ctx context.Context, do func(now jetstream.StreamConfig, d
 		if cfg.Replicas != now.Replicas {
 			differ = append(differ, Setting{Stream: cfg.Name, Name: settingReplicas, Have: int64(now.Replicas), Want: int64(cfg.Replicas)})
 		}
+		if cfg.SubjectTransform != nil && now.SubjectTransform == nil {
+			differ = append(differ, Setting{Stream: cfg.Name, Name: settingPartitions, Want: int64(b.opts.Partitions)})
+		}
 		if err := do(now, differ); err != nil {
 			return err
 		}
@@ -101,21 +107,30 @@ func (b *Bus) followReplicas(ctx context.Context, stream jetstream.StreamConfig)
 		if source, _ := c.source(); b.opts.Namespace.Stream(source) != stream.Name {
 			continue
 		}
-		consumer, err := b.js.Consumer(ctx, stream.Name, string(c))
-		switch {
-		case errors.Is(err, jetstream.ErrConsumerNotFound):
-			continue
-		case err != nil:
-			return fmt.Errorf("look up consumer %s: %w", c, err)
+		for _, d := range b.durables(c) {
+			if err := b.followReplicasOf(ctx, d, stream); err != nil {
+				return err
+			}
 		}
-		cfg := consumer.CachedInfo().Config
-		if cfg.Replicas == 0 || cfg.Replicas == stream.Replicas {
-			continue
-		}
-		cfg.Replicas = 0
-		if _, err := b.js.UpdateConsumer(ctx, stream.Name, cfg); err != nil {
-			return fmt.Errorf("change consumer %s: %w", c, err)
-		}
+	}
+	return nil
+}
+
+func (b *Bus) followReplicasOf(ctx context.Context, d durable, stream jetstream.StreamConfig) error {
+	consumer, err := b.js.Consumer(ctx, stream.Name, d.name)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look up consumer %s: %w", d.name, err)
+	}
+	cfg := consumer.CachedInfo().Config
+	if cfg.Replicas == 0 || cfg.Replicas == stream.Replicas {
+		return nil
+	}
+	cfg.Replicas = 0
+	if _, err := b.js.UpdateConsumer(ctx, stream.Name, cfg); err != nil {
+		return fmt.Errorf("change consumer %s: %w", d.name, err)
 	}
 	return nil
 }

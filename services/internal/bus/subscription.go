@@ -3,13 +3,12 @@ package bus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-
-	"github.com/whisperer-oms/whisperer/pkg/broker"
 )
 
 const (
@@ -35,65 +34,61 @@ const messageOverhead = 512
 // knows of each that the server has handed out, and can tell the server that it is in good hands.
 type Subscription struct {
 	bus      *Bus
-	consumer jetstream.Consumer
 	name     Consumer
 	capacity Room
 	linger   time.Duration
 	stop     func()
 	stopping chan struct{}
-	// handed is the highest number that the consumer gave to a message which it handed out to us; doubtful says that the
-	// consumer may be another one by now.
-	handed   uint64
-	doubtful bool
-	// stretch is the run under way, last and lastAt its newest message. broken says that the next message begins another
-	// run, whatever it is.
-	stretch    Run
-	last       uint64
-	lastAt     time.Time
-	broken     bool
-	reconnects uint64
+	sources  []*source
+	turn     int // whose turn it is to be taken from first
 
 	mu    sync.Mutex
-	queue []Message       // handed out by the server and not by us
-	hurry bool            // the queue may have facts that somebody waits for
+	hurry bool            // a queue may have facts that somebody waits for
 	open  map[uint64]held // by sequence: handed out by the server and not settled
 	bytes int             // of the open ones
-	ended bool            // nothing more comes into the queue
+	left  int             // sources that have not ended
+	// stretch is the run under way.
+	stretch Run
 	// paused says that nothing is asked for, and that what comes all the same goes back at once.
 	paused bool
-	// filled and room have a token when there may be something in the queue, or nothing will be, and when there may be
-	// room in it.
-	filled, room chan struct{}
+	// filled has a token when there may be something in a queue, or nothing will be.
+	filled chan struct{}
 }
 
 type held struct {
 	msg         jetstream.Msg
+	source      *source
 	publishedAt time.Time
 	since       time.Time
 }
 
 // Subscribe takes messages from the consumer, no more than there is room for.
 func (b *Bus) Subscribe(ctx context.Context, c Consumer, room Room) (*Subscription, error) {
-	consumer, err := b.lookUp(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("open consumer %s: %w", c, err)
-	}
 	room.Messages = max(1, room.Messages)
-	room.Bytes = max(room.Bytes, 2*(b.MaxPayload()+messageOverhead))
+	room.Bytes = max(room.Bytes, 2*b.largest())
 	s := &Subscription{
-		bus: b, consumer: consumer, name: c, capacity: room, stopping: make(chan struct{}),
-		open: map[uint64]held{}, filled: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		bus: b, name: c, capacity: room, stopping: make(chan struct{}), open: map[uint64]held{}, filled: make(chan struct{}, 1),
 	}
+	for _, d := range b.durables(c) {
+		src := &source{sub: s, name: d.name, room: make(chan struct{}, 1)}
+		if err := src.lookUp(ctx); err != nil {
+			return nil, fmt.Errorf("open consumer %s: %w", d.name, err)
+		}
+		at := src.consumer.CachedInfo().Delivered
+		src.handed, s.stretch.After = at.Consumer, max(s.stretch.After, at.Stream)
+		s.sources = append(s.sources, src)
+	}
+	s.left = len(s.sources)
 	s.stop = sync.OnceFunc(func() { close(s.stopping) })
-	go s.run()
+	for _, src := range s.sources {
+		go src.run()
+	}
 	go s.heartbeat()
 	return s, nil
 }
 
-func (b *Bus) lookUp(ctx context.Context, c Consumer) (jetstream.Consumer, error) {
-	source, _ := c.source()
-	return b.js.Consumer(ctx, b.opts.Namespace.Stream(source), string(c))
-}
+// largest is about what the largest message takes in memory that the server takes, in bytes.
+func (b *Bus) largest() int { return b.MaxPayload() + messageOverhead }
 
 // Linger makes TakeBatch wait for up to d after the first message that came to an empty queue: those that follow it share its
 // batch. It does not wait for more than it may take, nor with facts that somebody waits for. Call it before the first TakeBatch.
@@ -110,8 +105,11 @@ func (s *Subscription) Stopping() <-chan struct{} { return s.stopping }
 func (s *Subscription) Pause() {
 	s.mu.Lock()
 	s.paused = true
-	queue := s.queue
-	s.queue = nil
+	var queue []Message
+	for _, src := range s.sources {
+		queue = append(queue, src.queue...)
+		src.queue = nil
+	}
 	s.mu.Unlock()
 	s.giveBack(queue)
 }
@@ -121,7 +119,14 @@ func (s *Subscription) Resume() {
 	s.mu.Lock()
 	s.paused = false
 	s.mu.Unlock()
-	signal(s.room)
+	s.roomAgain()
+}
+
+// roomAgain has all sources look whether they have room.
+func (s *Subscription) roomAgain() {
+	for _, src := range s.sources {
+		signal(src.room)
+	}
 }
 
 func (s *Subscription) giveBack(messages []Message) {
@@ -133,26 +138,22 @@ func (s *Subscription) giveBack(messages []Message) {
 	}
 }
 
-// TakeBatch waits for one message, then takes all that are there already, up to limit; batch is used again. It returns
-// false when the subscription has ended or ctx is done.
+// TakeBatch waits for one message, then takes all that are there already, up to limit, from all partitions alike; batch is used
+// again. It returns false when the subscription has ended or ctx is done.
 func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int) ([]Message, bool) {
 	clear(batch) // the messages of the last batch are not kept in memory while this waits
 	batch = batch[:0]
 	for {
 		s.mu.Lock()
-		n, ended := min(limit, len(s.queue)), s.ended
-		batch = append(batch, s.queue[:n]...)
-		clear(s.queue[:n]) // nor by the part of the array that is left behind
-		s.queue = s.queue[n:]
-		left := len(s.queue)
+		batch = s.takeInTurns(batch, limit)
+		left, ended := s.queued(), s.left == 0
 		s.hurry = s.hurry && left > 0
 		s.mu.Unlock()
-		signal(s.room)
 		if left > 0 || ended {
 			signal(s.filled) // for whoever else waits
 		}
-		if n > 0 || ended {
-			return batch, n > 0
+		if len(batch) > 0 || ended {
+			return batch, len(batch) > 0
 		}
 		select {
 		case <-s.filled:
@@ -163,6 +164,34 @@ func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int
 			return batch, false
 		}
 	}
+}
+
+// takeInTurns takes up to limit messages, as many from each source as are left for it where all get alike; the lock is held.
+func (s *Subscription) takeInTurns(batch []Message, limit int) []Message {
+	var busy []*source
+	for i := range s.sources {
+		if src := s.sources[(s.turn+i)%len(s.sources)]; len(src.queue) > 0 {
+			busy = append(busy, src)
+		}
+	}
+	s.turn = (s.turn + 1) % len(s.sources)
+	slices.SortStableFunc(busy, func(a, b *source) int { return len(a.queue) - len(b.queue) }) // what one leaves is for the others
+	for i, src := range busy {
+		n := min(len(src.queue), max(1, (limit-len(batch))/(len(busy)-i)), limit-len(batch))
+		batch = append(batch, src.queue[:n]...)
+		clear(src.queue[:n]) // the array that is left behind does not keep them in memory
+		src.queue = src.queue[n:]
+		signal(src.room)
+	}
+	return batch
+}
+
+// queued counts what was not taken; the lock is held.
+func (s *Subscription) queued() (n int) {
+	for _, src := range s.sources {
+		n += len(src.queue)
+	}
+	return n
 }
 
 // await returns when it is time to take what has come, and false when ctx is done.
@@ -187,7 +216,7 @@ func (s *Subscription) await(ctx context.Context, limit int) bool {
 func (s *Subscription) hurried(limit int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ended || len(s.queue) >= limit || s.hurry
+	return s.left == 0 || s.queued() >= limit || s.hurry
 }
 
 // signal leaves a token, unless one is there.
@@ -198,135 +227,6 @@ func signal(c chan struct{}) {
 	}
 }
 
-func (s *Subscription) run() {
-	defer func() {
-		s.mu.Lock()
-		s.ended = true
-		s.mu.Unlock()
-		signal(s.filled)
-	}()
-	for {
-		room := s.awaitRoom()
-		if room.Messages == 0 {
-			return
-		}
-		if err := s.pull(room); err != nil {
-			s.bus.log.Warn("failed to fetch messages, retrying", zap.String("consumer", string(s.name)), zap.Error(err))
-			s.doubtful, s.broken = true, true
-			s.pause()
-		}
-	}
-}
-
-// awaitRoom waits until half of the queue is free and the largest message fits in, and returns what fits in; no messages
-// when the subscription stops.
-func (s *Subscription) awaitRoom() Room {
-	for {
-		select {
-		case <-s.stopping:
-			return Room{}
-		default:
-		}
-		switch {
-		case s.bus.link.IsClosed():
-			return Room{}
-		case !s.bus.link.IsConnected(): // a request now would reach the server when nobody waits for its answer
-			s.pause()
-			continue
-		}
-		s.mu.Lock()
-		free, tight := Room{Messages: s.capacity.Messages - len(s.queue), Bytes: s.capacity.Bytes - s.bytes}, s.tight(s.bytes)
-		paused := s.paused
-		s.mu.Unlock()
-		if 2*free.Messages >= s.capacity.Messages && !tight && !paused {
-			return free
-		}
-		select {
-		case <-s.room:
-		case <-s.stopping:
-			return Room{}
-		}
-	}
-}
-
-// tight reports whether the largest message may not fit in beside so many bytes.
-func (s *Subscription) tight(bytes int) bool {
-	return bytes+s.bus.MaxPayload()+messageOverhead > s.capacity.Bytes
-}
-
-// Full reports whether what is not settled leaves no room for another message: whoever keeps one that cannot be worked on
-// for now should hand it back.
-func (s *Subscription) Full() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tight(s.bytes)
-}
-
-// pull asks the server for as many messages as there is room for, and takes those that come while the request is open.
-func (s *Subscription) pull(room Room) error {
-	if s.doubtful {
-		if err := s.lookUp(); err != nil {
-			return err
-		}
-	}
-	if n := s.bus.link.Stats().Reconnects; n != s.reconnects { // it may be another server
-		s.reconnects, s.broken = n, true
-	}
-	pulled, err := s.consumer.Fetch(room.Messages, jetstream.FetchMaxBytes(room.Bytes), jetstream.FetchMaxWait(pullWait))
-	if err != nil {
-		return fmt.Errorf("ask for messages: %w", err)
-	}
-	for msg := range pulled.Messages() {
-		m, err := message(msg, s)
-		if err != nil {
-			return err
-		}
-		if !s.hold(&m) {
-			s.giveBack([]Message{m})
-		}
-		signal(s.filled)
-	}
-	if err := pulled.Error(); err != nil {
-		return fmt.Errorf("take messages: %w", err)
-	}
-	return nil
-}
-
-// lookUp finds out which consumer it is that messages come from.
-func (s *Subscription) lookUp() error {
-	ctx, cancel := context.WithTimeout(context.Background(), broker.PublishDeadline)
-	defer cancel()
-	consumer, err := s.bus.lookUp(ctx, s.name)
-	if err != nil {
-		return fmt.Errorf("look up consumer: %w", err)
-	}
-	s.consumer, s.doubtful = consumer, false
-	return nil
-}
-
-// older says whether the message was published before the consumer was made. A consumer that counts from 1 again is
-// another one.
-func (s *Subscription) older(meta *jetstream.MsgMetadata) bool {
-	if meta.Sequence.Consumer < s.handed {
-		s.doubtful, s.broken = s.lookUp() != nil, true
-	}
-	s.handed = meta.Sequence.Consumer
-	return s.doubtful || meta.Timestamp.Before(s.consumer.CachedInfo().Created)
-}
-
-// follow returns the run that the message belongs to.
-func (s *Subscription) follow(meta *jetstream.MsgMetadata) Run {
-	seq := meta.Sequence.Stream
-	if again := meta.NumDelivered > 1 && seq <= s.last; again && !s.broken {
-		return s.stretch
-	}
-	if s.broken || s.stretch.ID == 0 || seq != s.last+1 || meta.Timestamp.Before(s.lastAt) {
-		s.stretch, s.broken = Run{ID: s.stretch.ID + 1, After: seq - 1}, false
-	}
-	s.last, s.lastAt = seq, meta.Timestamp
-	return s.stretch
-}
-
 // hold queues a message. One that is in our hands already is not taken twice: the server did not hear that we work on it,
 // or does not know any more that it had handed it out, and gets its answer when the work is done. It returns false where
 // the message has to go back, as the subscription is paused.
@@ -334,22 +234,24 @@ func (s *Subscription) hold(m *Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, there := s.open[m.Seq]
-	s.open[m.Seq] = held{msg: m.msg, publishedAt: m.PublishedAt, since: time.Now()}
+	s.open[m.Seq] = held{msg: m.msg, source: m.source, publishedAt: m.PublishedAt, since: time.Now()}
 	s.bytes += size(m.msg)
+	m.source.bytes += size(m.msg)
 	if there {
 		s.bytes -= size(before.msg)
+		before.source.bytes -= size(before.msg)
 	}
 	if !there || !before.publishedAt.Equal(m.PublishedAt) { // a new stream counts from 1 again
 		if s.paused {
 			return false
 		}
-		s.queue = append(s.queue, *m)
+		m.source.queue = append(m.source.queue, *m)
 		s.hurry = s.hurry || s.name == FactRecorder && len(m.Headers()[headerMayWait]) == 0
 		return true
 	}
-	for i := range s.queue { // who takes it has to know that others may have had it
-		if s.queue[i].Seq == m.Seq {
-			s.queue[i] = *m
+	for i := range m.source.queue { // who takes it has to know that others may have had it
+		if m.source.queue[i].Seq == m.Seq {
+			m.source.queue[i] = *m
 		}
 	}
 	return true
@@ -374,9 +276,12 @@ func (s *Subscription) settled(m *Message) jetstream.Msg {
 		return m.msg
 	}
 	delete(s.open, m.Seq)
-	was := s.tight(s.bytes)
-	if s.bytes -= size(h.msg); was && !s.tight(s.bytes) {
-		signal(s.room)
+	s.bytes -= size(h.msg)
+	h.source.bytes -= size(h.msg)
+	for _, src := range s.sources {
+		if src.waits && !src.tight() {
+			signal(src.room)
+		}
 	}
 	return h.msg
 }
@@ -394,7 +299,7 @@ func (s *Subscription) heartbeat() {
 				old = append(old, h.msg)
 			}
 		}
-		over := s.ended && len(s.open) == 0
+		over := s.left == 0 && len(s.open) == 0
 		s.mu.Unlock()
 		if over || s.bus.link.IsClosed() {
 			return

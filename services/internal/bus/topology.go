@@ -26,12 +26,12 @@ const (
 	ledgerSubject  = "ledger.facts"
 )
 
-// Consumer names one of the durable pull consumers, which all workers share.
+// Consumer names what all workers share the messages of: a durable pull consumer of JetStream, or several.
 type Consumer string
 
 // The consumers of the topology.
 const (
-	// Fanout takes each event of the event log to be delivered.
+	// Fanout takes each event of the event log to be delivered, from its partitions in turns.
 	Fanout Consumer = "fanout"
 	// EventRecorder takes each event of the event log to be written to Postgres.
 	EventRecorder Consumer = "event-recorder"
@@ -77,16 +77,20 @@ func nameOf(s webhook.Stream) string {
 func Topology() []string {
 	names := []string{StreamOMS, StreamOwn, StreamRetries, StreamLedger, StreamAside}
 	for _, c := range Consumers() {
-		names = append(names, string(c))
+		for _, d := range (&Bus{opts: Options{Partitions: DefaultPartitions}}).durables(c) {
+			names = append(names, d.name)
+		}
 	}
 	return names
 }
 
-// source is where the consumer takes from, and filter what.
+// source is where the consumer takes from, and filter what; empty for all of it.
 func (c Consumer) source() (stream, filter string) {
 	switch c {
-	case Fanout, EventRecorder:
+	case Fanout:
 		return StreamOMS, broker.EventPrefix + ">"
+	case EventRecorder: // whatever partition it is in
+		return StreamOMS, ""
 	case OwnFanout, OwnRecorder:
 		return StreamOwn, broker.OwnPrefix + ">"
 	case Retry:
@@ -115,7 +119,7 @@ func (c Consumer) streamOfEvents() webhook.Stream {
 	return webhook.OMS
 }
 
-// MaxInHand bounds what all workers together hold of a consumer's messages. Events wait in workers' lanes for hooks that
+// MaxInHand bounds what all workers together hold of a consumer's messages, of each partition's if it has some. Events wait in workers' lanes for hooks that
 // are slow, so there are more of them; a server writes the whole list as it changes, so there is a limit.
 func MaxInHand(c Consumer) int {
 	if c == Fanout {
@@ -145,7 +149,7 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 			// The event log. Nothing in it ages by itself: the housekeeper trims it, never past what was fanned out.
 			Name: StreamOMS, Subjects: []string{broker.EventPrefix + ">"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.OMSMaxBytes,
-			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, AllowAtomicPublish: true,
+			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, AllowAtomicPublish: true, SubjectTransform: b.partitioning(),
 			Description: "events from the order management system",
 		},
 		{
@@ -187,11 +191,10 @@ func (b *Bus) named(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	return cfg
 }
 
-// consumer is what the consumer is like, begun at the first message of its stream, of which it has as many copies.
-func (b *Bus) consumer(c Consumer) jetstream.ConsumerConfig {
-	_, filter := c.source()
+// consumer is what one of a Consumer's is like, begun at the first message of its stream, of which it has as many copies.
+func (b *Bus) consumer(c Consumer, d durable) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: string(c), FilterSubject: b.opts.Namespace.Subject(filter), AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.ackWait(),
+		Durable: d.name, FilterSubject: d.filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.ackWait(),
 		MaxDeliver: -1, MaxAckPending: MaxInHand(c), Metadata: map[string]string{versionKey: strconv.Itoa(topologyVersion)},
 	}
 }
@@ -206,9 +209,9 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 }
 
 // topologyVersion grows with every change of what streams and consumers are like; 3 is the first with a stream for what
-// we publish ourselves. versionKey is its name in their metadata.
+// we publish ourselves, 4 the first that spreads tenants over partitions. versionKey is its name in their metadata.
 const (
-	topologyVersion = 3
+	topologyVersion = 4
 	versionKey      = "whisperer_topology"
 )
 

@@ -309,7 +309,9 @@ func TestAnOlderDatabaseIsBroughtUpToTheEventLog(t *testing.T) {
 	d.run("createdb", "--maintenance-db="+d.server.URL("postgres"), "restored")
 	d.run("pg_restore", "--dbname="+database, dump)
 	for _, consumer := range []bus.Consumer{bus.Fanout, bus.EventRecorder} {
-		testenv.RemoveConsumer(t, d.nats, bus.StreamOMS, string(consumer))
+		for _, name := range d.bus.Durables(consumer) {
+			testenv.RemoveConsumer(t, d.nats, bus.StreamOMS, name)
+		}
 	}
 	d.goOn(database, d.nats)
 	d.allArrive(slices.Concat(before, acked))

@@ -86,7 +86,8 @@ type queue interface {
 
 // stream is implemented by *bus.Bus.
 type stream interface {
-	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
+	LagOf(ctx context.Context, c bus.Consumer, partition int) (bus.Lag, error)
+	Partition(tenant string) int
 	HasPutOff(ctx context.Context, tenant string) (bool, error)
 	PurgeRetries(ctx context.Context, hook uuid.UUID) error
 	Time(t time.Time) time.Time

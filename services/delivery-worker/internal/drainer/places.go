@@ -30,13 +30,13 @@ var everywhere = []store.Places{{UpTo: math.MaxInt64}}
 // those that are parked already. What was parked of all others is in the queue, and stays true.
 type bounds struct{ places []store.Places }
 
-// bound finds the bounds that are true now, and the tenants of those given whose hooks they are for.
+// bound finds the bounds of a partition that are true now, and the tenants of those given whose hooks they are for.
 //
 // Between what the order management system tells and what we tell ourselves there is no order.
-func (d *Drainer) bound(ctx context.Context, tenants []string) (b *bounds, of []string, err error) {
+func (d *Drainer) bound(ctx context.Context, partition int, tenants []string) (b *bounds, of []string, err error) {
 	b = &bounds{}
 	for _, s := range webhook.Streams() {
-		lag, err := d.Stream.Lag(ctx, bus.FanoutOf(s))
+		lag, err := d.Stream.LagOf(ctx, bus.FanoutOf(s), partition)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -109,20 +109,26 @@ func (r *round) follow(ctx context.Context) {
 			return
 		case <-r.asked.come:
 		}
-		tenants := r.asked.all()
-		b, of, err := r.bound(ctx, tenants)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil: // what was settled before still is
-			r.Log.Warn("settled event position is unknown: ordered hooks wait", zap.Error(err))
-			for _, tenant := range tenants {
-				r.asked.ask(tenant)
+		partitions := map[int][]string{}
+		for _, tenant := range r.asked.all() {
+			n := r.Stream.Partition(tenant)
+			partitions[n] = append(partitions[n], tenant)
+		}
+		for n, tenants := range partitions {
+			b, of, err := r.bound(ctx, n, tenants)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil: // what was settled before still is
+				r.Log.Warn("settled event position is unknown: ordered hooks wait", zap.Error(err))
+				for _, tenant := range tenants {
+					r.asked.ask(tenant)
+				}
+			default:
+				r.asked.tell(b, of)
+				r.moved.Store(true)
+				r.wakeUp()
 			}
-		default:
-			r.asked.tell(b, of)
-			r.moved.Store(true)
-			r.wakeUp()
 		}
 		select {
 		case <-ctx.Done():

@@ -45,7 +45,7 @@ func (f *Fanout) insist(ctx context.Context, m *bus.Message, ask func() error) b
 			return false
 		case <-time.After(askAgain):
 		}
-		if f.sub.Full() || m.Deliveries <= poisonAfter && time.Since(began) > askFor { // what waits takes the room of events that could go on
+		if m.Crowds() || m.Deliveries <= poisonAfter && time.Since(began) > askFor { // what waits takes the room of events that could go on
 			return false
 		}
 	}

@@ -31,7 +31,7 @@ type doubts struct {
 func (f *Fanout) doubt(t taken) {
 	f.doubts.mu.Lock()
 	defer f.doubts.mu.Unlock()
-	if f.doubts.ended || f.sub.Full() {
+	if f.doubts.ended || t.msg.Crowds() {
 		f.handBack(t.msg)
 		return
 	}

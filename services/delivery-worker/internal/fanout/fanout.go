@@ -143,7 +143,6 @@ type Fanout struct {
 	asking asking
 	doubts doubts
 	open   sync.WaitGroup
-	sub    *bus.Subscription
 	gate   gate
 	lives  context.Context //nolint:containedctx // that of Run, for those who work for it
 }
@@ -160,7 +159,7 @@ func New(d Deps) *Fanout {
 // Run takes events until the subscription has ended, then waits until all that it took are settled. ctx ends when they
 // have to be given up.
 func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
-	f.sub, f.lives = sub, ctx
+	f.lives = ctx
 	ending, end := context.WithCancel(ctx)
 	defer end()
 	if f.heard != nil {

@@ -42,8 +42,10 @@ type heard struct {
 	run         bus.Run
 	events      int
 	began, came time.Time
-	// complete says that the ids of the day before the run are in the filters, too.
+	// complete says that the ids of the day before since are in the filters, too. What other partitions have of older events is
+	// looked up.
 	complete bool
+	since    time.Time
 	// now has the ids since turned, and old those of the day before that, and maybe more.
 	now, old *bloom.BloomFilter
 	turned   time.Time
@@ -68,11 +70,14 @@ func (h *heard) isNew(m *bus.Message, key store.EventKey) bool {
 		h.now, h.old, h.turned = newFilter(h.ids), h.now, m.PublishedAt
 	}
 	if m.PublishedAt.Sub(h.began) > store.SameEvent { // the day before the run is over
-		h.complete = true
+		if !h.complete {
+			h.complete, h.since = true, m.PublishedAt
+		}
 	}
 	name := nameOf(key)
 	known := h.now.TestOrAddString(name) || h.old != nil && h.old.TestString(name)
-	return h.complete && !known && m.Run == h.run && !m.Redelivered() && !m.Older
+	early := m.PublishedAt.Before(h.since) || m.PublishedAt.Before(h.turned)
+	return h.complete && !known && !early && m.Run == h.run && !m.Redelivered() && !m.Older
 }
 
 func nameOf(key store.EventKey) string { return key.Tenant + " " + key.ID }
@@ -95,7 +100,9 @@ func (h *heard) add(key store.EventKey) {
 func (h *heard) finish(run bus.Run) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.complete = h.complete || h.run == run
+	if !h.complete && h.run == run {
+		h.complete, h.since = true, h.began
+	}
 }
 
 // hear reads the recorded ids whenever this worker turns out to get all events, until ctx ends.

@@ -33,7 +33,8 @@ type deliveries interface {
 
 // stream is implemented by *bus.Bus.
 type stream interface {
-	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
+	LagOf(ctx context.Context, c bus.Consumer, partition int) (bus.Lag, error)
+	Partition(tenant string) int
 }
 
 // history is the ledger's reader.
@@ -101,14 +102,15 @@ func (c *Closer) round(ctx context.Context) error {
 		}
 		// what was not handed out by now is matched by workers that know of the changes
 		var handed []webhook.Sequence
+		partition := c.Stream.Partition(gaps.Tenant)
 		for _, s := range webhook.Streams() {
-			lag, err := c.Stream.Lag(ctx, bus.FanoutOf(s))
+			lag, err := c.Stream.LagOf(ctx, bus.FanoutOf(s), partition)
 			if err != nil {
 				return err
 			}
 			handed = append(handed, webhook.SequenceIn(s, lag.Handed))
 		}
-		if ok, err := c.settled(ctx, handed); err != nil || !ok {
+		if ok, err := c.settled(ctx, partition, handed); err != nil || !ok {
 			return err
 		}
 		parked, err := c.Store.CloseGaps(ctx, gaps, handed, c.Matcher)
@@ -122,12 +124,12 @@ func (c *Closer) round(ctx context.Context) error {
 }
 
 // settled waits until what became of all events up to the sequences is recorded; false means that it takes too long.
-func (c *Closer) settled(ctx context.Context, handed []webhook.Sequence) (bool, error) {
+func (c *Closer) settled(ctx context.Context, partition int, handed []webhook.Sequence) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
 	for _, upTo := range handed {
 		for _, consumer := range []bus.Consumer{bus.FanoutOf(upTo.Stream()), bus.RecorderOf(upTo.Stream())} {
-			if ok, err := c.done(ctx, consumer, upTo.Number()); err != nil || !ok {
+			if ok, err := c.done(ctx, consumer, partition, upTo.Number()); err != nil || !ok {
 				return false, err
 			}
 		}
@@ -135,10 +137,10 @@ func (c *Closer) settled(ctx context.Context, handed []webhook.Sequence) (bool, 
 	return true, c.History.CatchUp(ctx)
 }
 
-// done waits until the consumer is done with all up to the number; false means that ctx ended before.
-func (c *Closer) done(ctx context.Context, consumer bus.Consumer, upTo uint64) (bool, error) {
+// done waits until the consumer is done with all of the partition up to the number; false means that ctx ended before.
+func (c *Closer) done(ctx context.Context, consumer bus.Consumer, partition int, upTo uint64) (bool, error) {
 	for {
-		lag, err := c.Stream.Lag(ctx, consumer)
+		lag, err := c.Stream.LagOf(ctx, consumer, partition)
 		if err != nil || lag.Done(upTo) {
 			return err == nil, err
 		}

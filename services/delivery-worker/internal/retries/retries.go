@@ -82,7 +82,6 @@ type Retries struct {
 	Deps
 	slots chan struct{}
 	open  sync.WaitGroup
-	sub   *bus.Subscription
 }
 
 // New makes a Retries.
@@ -99,7 +98,6 @@ type taken struct {
 // Run takes due retries until the subscription has ended, then waits until all that it took are settled. ctx ends when
 // they have to be given up.
 func (r *Retries) Run(ctx context.Context, sub *bus.Subscription) {
-	r.sub = sub
 	var messages []bus.Message
 	for more := true; more; {
 		messages, more = sub.TakeBatch(ctx, messages, batch)
@@ -192,7 +190,7 @@ func (r *Retries) resume(ctx context.Context, t taken) {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
-		if ctx.Err() != nil || r.sub.Full() { // what waits takes the room of retries that could go on
+		if ctx.Err() != nil || t.msg.Crowds() { // what waits takes the room of retries that could go on
 			r.handBack(t.msg)
 			r.open.Done()
 			return

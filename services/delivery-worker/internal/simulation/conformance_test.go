@@ -313,9 +313,9 @@ func TestServerIsLikeJetStream(t *testing.T) { //nolint:paralleltest // the hist
 	t.Cleanup(served.Close)
 	require.NoError(t, served.EnsureTopology(t.Context()))
 	w := newWorld(1)
-	w.chance, w.server.stored = chance{}, func(*stream, *message) {}
+	w.chance, w.server.stored, w.server.spread = chance{}, func(*stream, *message) {}, true
 	x := &worker{world: w, name: "w", throws: map[string]uint64{}}
-	made := bus.Over(client{w: x, s: w.server}, link{x}, zap.NewNop())
+	made := bus.Over(client{w: x, s: w.server}, link{x}, 1, zap.NewNop())
 	t.Cleanup(func() { x.dead.Store(true) })
 	require.Equal(t, onBus(t, served), onBus(t, made))
 }

@@ -25,6 +25,8 @@ type server struct {
 	streams map[string]*stream
 	// ahead is how far its clock is ahead of the workers'.
 	ahead time.Duration
+	// spread says that the event log has a partition, which is that of all tenants.
+	spread bool
 	// stored is called for each message that a stream has stored.
 	stored func(s *stream, m *message)
 }
@@ -82,7 +84,7 @@ func newServer() *server {
 		queue        bool
 		consumers    map[bus.Consumer]string
 	}{
-		{bus.StreamOMS, "oms.", false, map[bus.Consumer]string{bus.Fanout: "oms.", bus.EventRecorder: "oms."}},
+		{bus.StreamOMS, "oms.", false, map[bus.Consumer]string{bus.Fanout: "oms.", bus.Fanout + "-00": "part.0.", bus.EventRecorder: ""}},
 		{bus.StreamOwn, "own.", false, map[bus.Consumer]string{bus.OwnFanout: "own.", bus.OwnRecorder: "own."}},
 		{bus.StreamRetries, "retry.", true, map[bus.Consumer]string{bus.Retry: "retry.due."}},
 		{bus.StreamLedger, "ledger.", true, map[bus.Consumer]string{bus.FactRecorder: "ledger."}},
@@ -132,6 +134,9 @@ func (s *server) publish(subject string, header nats.Header, data []byte) uint64
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.streamOf(subject)
+	if rest, ok := strings.CutPrefix(subject, "oms."); ok && s.spread {
+		subject = "part.0." + rest
+	}
 	if id := header.Get(nats.MsgIdHdr); id != "" {
 		if at, there := st.ids[id]; there && s.now().Sub(at) < dedupWindow {
 			return st.last

@@ -251,7 +251,7 @@ func (w *worker) stop() { w.once.Do(func() { close(w.halt) }) }
 func (w *worker) run() {
 	defer close(w.ended)
 	log := zap.NewNop()
-	b := bus.Over(client{w: w, s: w.server}, link{w}, log)
+	b := bus.Over(client{w: w, s: w.server}, link{w}, 1, log)
 	attempts, giveUp := context.WithCancel(context.Background())
 	telling, stopTelling := context.WithCancel(context.Background())
 	taking, stopTaking := context.WithCancel(context.Background())

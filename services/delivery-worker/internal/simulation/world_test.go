@@ -137,6 +137,9 @@ func newWorld(seed uint64) *world {
 		events: events{byID: map[string]*event{}}, told: map[store.DeliveryKey][]*fact{}, arrived: map[store.DeliveryKey][]*arrival{}, ended: map[store.DeliveryKey]bool{},
 	}
 	w.server.stored = w.tell
+	if w.server.spread = w.random.IntN(3) > 0; !w.server.spread && w.random.IntN(2) > 0 {
+		time.AfterFunc(time.Duration(w.random.IntN(6000))*time.Millisecond, w.spread)
+	}
 	w.database.notify = w.notify
 	w.database.ended = func(d *delivery) { w.endedBy(d) }
 	switch w.random.IntN(4) {
@@ -149,6 +152,14 @@ func newWorld(seed uint64) *world {
 		w.chance = chance{fail: 0.005, lose: 0.005, slow: 0.01, crash: 0.003}
 	}
 	return w
+}
+
+// spread gives the event log a partition, while it is used.
+func (w *world) spread() {
+	w.server.mu.Lock()
+	defer w.server.mu.Unlock()
+	w.server.spread = true
+	w.trace("the event log has a partition from now on")
 }
 
 // notify tells live workers what a trigger tells, unless that is lost.

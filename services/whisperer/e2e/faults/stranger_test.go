@@ -108,18 +108,22 @@ func (s *stranger) first(stream string) int {
 	return max(1, int(first))
 }
 
-// redelivered is how many messages the consumer has handed out again; all in its stream are for it.
-func (s *stranger) redelivered(stream, consumer string) int {
+// redelivered is how many messages the consumers have handed out again; all in their stream are for one of them.
+func (s *stranger) redelivered(stream string, consumers ...string) int {
 	s.t.Helper()
-	var info struct {
-		Delivered struct {
-			Consumer int `json:"consumer_seq"`
-			Stream   int `json:"stream_seq"`
-		} `json:"delivered"`
+	handed, last := 0, 0
+	for _, consumer := range consumers {
+		var info struct {
+			Delivered struct {
+				Consumer int `json:"consumer_seq"`
+				Stream   int `json:"stream_seq"`
+			} `json:"delivered"`
+		}
+		content, err := json.Marshal(s.done("CONSUMER.INFO."+stream+"."+consumer, nil))
+		require.NoError(s.t, err)
+		require.NoError(s.t, json.Unmarshal(content, &info))
+		handed, last = handed+info.Delivered.Consumer, max(last, info.Delivered.Stream)
 	}
-	content, err := json.Marshal(s.done("CONSUMER.INFO."+stream+"."+consumer, nil))
-	require.NoError(s.t, err)
-	require.NoError(s.t, json.Unmarshal(content, &info))
-	require.Positive(s.t, info.Delivered.Consumer)
-	return info.Delivered.Consumer - (info.Delivered.Stream - s.first(stream) + 1)
+	require.Positive(s.t, handed)
+	return handed - (last - s.first(stream) + 1)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
@@ -64,26 +65,30 @@ func TestF21ConsumersDeletedAndSettingsChanged(t *testing.T) {
 	stop := w.load(40, 1)
 	w.lasts(3 * time.Second)
 	began := time.Now()
-	consumers := map[bus.Consumer]string{
-		bus.Fanout: bus.StreamOMS, bus.EventRecorder: bus.StreamOMS, bus.Retry: bus.StreamRetries, bus.FactRecorder: bus.StreamLedger,
+	consumers := map[string]string{
+		string(bus.EventRecorder): bus.StreamOMS, string(bus.Retry): bus.StreamRetries, string(bus.FactRecorder): bus.StreamLedger,
+	}
+	for _, name := range w.bus.Durables(bus.Fanout) {
+		consumers[name] = bus.StreamOMS
 	}
 	for consumer, stream := range consumers {
-		s.done("CONSUMER.DELETE."+stream+"."+string(consumer), nil)
+		s.done("CONSUMER.DELETE."+stream+"."+consumer, nil)
 	}
 	var slowest time.Duration
 	for consumer, stream := range consumers {
-		require.Eventually(t, func() bool { return s.config(stream, string(consumer)) != nil && w.told(string(consumer)) }, alarm+slack, 50*time.Millisecond, consumer)
+		require.Eventually(t, func() bool { return s.config(stream, consumer) != nil && w.told(consumer) }, alarm+slack, 50*time.Millisecond, consumer)
 	}
 	slowest = max(slowest, time.Since(began))
 	w.lasts(2 * time.Second)
 	changed := time.Now()
-	s.change(bus.StreamOMS, string(bus.Fanout), "max_ack_pending", 1)
+	partition := w.bus.Durables(bus.Fanout)[1+w.bus.Partition(webhook.DefaultTenant)]
+	s.change(bus.StreamOMS, partition, "max_ack_pending", 1)
 	s.change(bus.StreamRetries, string(bus.Retry), "max_deliver", 1)
 	for _, stream := range []string{bus.StreamOMS, bus.StreamRetries, bus.StreamLedger} {
 		s.change(stream, "", "max_age", time.Hour)
 	}
 	require.Eventually(t, func() bool {
-		right := s.config(bus.StreamOMS, string(bus.Fanout))["max_ack_pending"] == float64(bus.MaxInHand(bus.Fanout)) &&
+		right := s.config(bus.StreamOMS, partition)["max_ack_pending"] == float64(bus.MaxInHand(bus.Fanout)) &&
 			s.config(bus.StreamRetries, string(bus.Retry))["max_deliver"] == float64(-1)
 		for _, stream := range []string{bus.StreamOMS, bus.StreamRetries, bus.StreamLedger} {
 			right = right && s.config(stream, "")["max_age"] == float64(0) && w.told(stream)

@@ -1,0 +1,188 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/broker"
+)
+
+// source is one of the consumers of JetStream that a subscription takes from, each as much as it has room for beside the others.
+type source struct {
+	sub      *Subscription
+	name     string
+	consumer jetstream.Consumer
+	// handed is the number that the consumer gave to the message which it handed out to us last; doubtful says that the
+	// consumer may be another one by now.
+	handed   uint64
+	doubtful bool
+	// lastAt is when the newest message was stored, and last its sequence. broken says that the next message begins another run,
+	// whatever it is.
+	lastAt     time.Time
+	last       uint64
+	broken     bool
+	reconnects uint64
+
+	// The subscription's lock is that of what follows.
+	queue []Message // handed out by the server and not by us
+	bytes int       // of what is not settled
+	waits bool      // for room in bytes
+	// room has a token when there may be room.
+	room chan struct{}
+}
+
+func (x *source) run() {
+	s := x.sub
+	defer func() {
+		s.mu.Lock()
+		s.left--
+		s.mu.Unlock()
+		signal(s.filled)
+	}()
+	for {
+		room := x.awaitRoom()
+		if room.Messages == 0 {
+			return
+		}
+		if err := x.pull(room); err != nil {
+			s.bus.log.Warn("failed to fetch messages, retrying", zap.String("consumer", x.name), zap.Error(err))
+			x.doubtful, x.broken = true, true
+			s.pause()
+		}
+	}
+}
+
+// awaitRoom waits until half of the queue is free and the largest message fits in, and returns what fits in; no messages
+// when the subscription stops.
+func (x *source) awaitRoom() Room {
+	s := x.sub
+	for {
+		select {
+		case <-s.stopping:
+			return Room{}
+		default:
+		}
+		switch {
+		case s.bus.link.IsClosed():
+			return Room{}
+		case !s.bus.link.IsConnected(): // a request now would reach the server when nobody waits for its answer
+			s.pause()
+			continue
+		}
+		s.mu.Lock()
+		free, tight := Room{Messages: s.capacity.Messages - len(x.queue), Bytes: x.free()}, x.tight()
+		x.waits = tight
+		paused := s.paused
+		s.mu.Unlock()
+		if 2*free.Messages >= s.capacity.Messages && !tight && !paused {
+			return free
+		}
+		select {
+		case <-x.room:
+		case <-s.stopping:
+			return Room{}
+		}
+	}
+}
+
+// tight reports whether the largest message may not fit in; the lock is held. No source of several has more than is left
+// for the others, so that there is always room for one that has little.
+func (x *source) tight() bool {
+	s := x.sub
+	used := s.bytes + s.bus.largest()
+	if len(s.sources) > 1 {
+		used += x.bytes
+	}
+	return used > s.capacity.Bytes
+}
+
+// free is how many bytes may be asked for; the lock is held. Requests of all sources are open at once, and each asks for its part.
+func (x *source) free() int {
+	s := x.sub
+	free := s.capacity.Bytes - s.bytes
+	if n := len(s.sources); n > 1 {
+		free = min(free, max(s.capacity.Bytes/n, s.bus.largest()))
+	}
+	return free
+}
+
+// Crowds reports whether what is not settled leaves no room for another message of the kind: whoever keeps one that cannot
+// be worked on for now should hand it back.
+func (m *Message) Crowds() bool {
+	m.sub.mu.Lock()
+	defer m.sub.mu.Unlock()
+	return m.source.tight()
+}
+
+// pull asks the server for as many messages as there is room for, and takes those that come while the request is open.
+func (x *source) pull(room Room) error {
+	s := x.sub
+	if x.doubtful {
+		ctx, cancel := context.WithTimeout(context.Background(), broker.PublishDeadline)
+		defer cancel()
+		if err := x.lookUp(ctx); err != nil {
+			return fmt.Errorf("look up consumer: %w", err)
+		}
+	}
+	if n := s.bus.link.Stats().Reconnects; n != x.reconnects { // it may be another server
+		x.reconnects, x.broken = n, true
+	}
+	pulled, err := x.consumer.Fetch(room.Messages, jetstream.FetchMaxBytes(room.Bytes), jetstream.FetchMaxWait(pullWait))
+	if err != nil {
+		return fmt.Errorf("ask for messages: %w", err)
+	}
+	for msg := range pulled.Messages() {
+		m, err := message(msg, x)
+		if err != nil {
+			return err
+		}
+		if !s.hold(&m) {
+			s.giveBack([]Message{m})
+		}
+		signal(s.filled)
+	}
+	if err := pulled.Error(); err != nil {
+		return fmt.Errorf("take messages: %w", err)
+	}
+	return nil
+}
+
+// lookUp finds out which consumer it is that messages come from.
+func (x *source) lookUp(ctx context.Context) error {
+	stream, _ := x.sub.name.source()
+	consumer, err := x.sub.bus.js.Consumer(ctx, x.sub.bus.opts.Namespace.Stream(stream), x.name)
+	if err != nil {
+		return err
+	}
+	x.consumer, x.doubtful = consumer, false
+	return nil
+}
+
+// follow returns the run that the message belongs to, and says whether it was published before the consumer was made. A
+// consumer that counts from 1 again is another one, and one that has left numbers out gave those to others.
+func (x *source) follow(meta *jetstream.MsgMetadata) (run Run, older bool) {
+	number, seq := meta.Sequence.Consumer, meta.Sequence.Stream
+	if number < x.handed {
+		ctx, cancel := context.WithTimeout(context.Background(), broker.PublishDeadline)
+		defer cancel()
+		x.doubtful, x.broken = x.lookUp(ctx) != nil, true
+	}
+	again := meta.NumDelivered > 1 && seq <= x.last
+	missed := number != x.handed+1 || !again && meta.Timestamp.Before(x.lastAt)
+	x.handed = number
+	if !again {
+		x.last, x.lastAt = seq, meta.Timestamp
+	}
+	s := x.sub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.broken || missed || s.stretch.ID == 0 {
+		// others have got nothing of this consumer from the message on, unless it comes again, and nothing new of the other ones
+		s.stretch, x.broken = Run{ID: s.stretch.ID + 1, After: max(s.stretch.After, seq-1)}, meta.NumDelivered > 1
+	}
+	return s.stretch, x.doubtful || meta.Timestamp.Before(x.consumer.CachedInfo().Created)
+}
