@@ -42,7 +42,7 @@ const (
 	databaseConns = 9
 	// What is taken from the bus and not settled yet is bounded by bytes, so that large events do not take more memory than
 	// the target leaves: an event is kept about three times, as it came, as it is sent and as it is recorded.
-	fanoutBytes   = 32 << 20
+	fanoutBytes   = 24 << 20 // half of it for one partition, and what all others may have asked for by then
 	retryBytes    = 16 << 20
 	recorderBytes = 16 << 20
 	// Callbacks and operational events are few and small.

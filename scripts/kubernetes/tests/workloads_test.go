@@ -187,8 +187,15 @@ func TestWhatIsScaledByItselfHasNoNumberOfReplicas(t *testing.T) {
 			}
 			for _, s := range of[*scaledObject](objects) {
 				targets = append(targets, s.Spec.ScaleTargetRef.Name)
-				require.Equal(t, "nats-jetstream", s.Spec.Triggers[0].Type)
-				require.Equal(t, "fanout", s.Spec.Triggers[0].Metadata["consumer"])
+				consumers := []string{"fanout"}
+				for n := range 16 {
+					consumers = append(consumers, fmt.Sprintf("fanout-%02d", n))
+				}
+				for i, trigger := range s.Spec.Triggers {
+					require.Equal(t, "nats-jetstream", trigger.Type)
+					require.Equal(t, consumers[i], trigger.Metadata["consumer"])
+				}
+				require.Len(t, s.Spec.Triggers, len(consumers))
 			}
 			require.Equal(t, test.scaled, targets)
 			for _, d := range of[*apps.Deployment](objects) {

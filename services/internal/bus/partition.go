@@ -11,7 +11,7 @@ import (
 )
 
 // DefaultPartitions is over how many partitions the event log spreads tenants. Those of one partition wait for each other, and
-// for nobody else.
+// for nobody else. The chart's autoscaling names a consumer for each.
 const DefaultPartitions = 16
 
 // partitionPrefix begins the subjects under which the event log stores what is published under broker.EventPrefix.
