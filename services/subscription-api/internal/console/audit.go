@@ -47,15 +47,16 @@ func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
 		{"token", "tokens"},
 		{"event_type", "event types"},
 		{"tenant", "tenants"},
+		{"ledger_entry", "ledger entries that were put back"},
 	}}
-	tenant, filter := v.Tenant, store.AuditFilter{Kind: body.Kind}
+	who, filter := v.Caller, store.AuditFilter{Kind: body.Kind}
 	if v.Operator() {
 		body.Kinds = append(body.Kinds, option{ofNoTenant, "what belongs to no tenant"})
 		if body.Kind == ofNoTenant {
-			tenant, filter.Kind = "", ""
+			who.Chosen, filter.Kind = false, ""
 		}
 	}
-	if err := c.audit(ctx, v, &body, tenant, filter); err != nil {
+	if err := c.audit(ctx, v, &body, &who, filter); err != nil {
 		return reply{}, err
 	}
 	return page("audit", "Audit log", body), nil
@@ -69,19 +70,19 @@ func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
 	}
 	head := newHookHead(&h, "changes")
 	body := auditBody{Head: &head}
-	if err := c.audit(ctx, v, &body, v.Tenant, store.AuditFilter{Subject: h.ID.String()}); err != nil {
+	if err := c.audit(ctx, v, &body, &v.Caller, store.AuditFilter{Subject: h.ID.String()}); err != nil {
 		return reply{}, err
 	}
 	return page("hook-changes", head.Title+": changes", body), nil
 }
 
-func (c *console) audit(ctx context.Context, v *visit, body *auditBody, tenant string, filter store.AuditFilter) error {
+func (c *console) audit(ctx context.Context, v *visit, body *auditBody, who *usecase.Caller, filter store.AuditFilter) error {
 	at := readPage(v.form)
-	found, err := all(c.Cases.Access.AuditLog(ctx, tenant, filter, at))
+	found, err := all(c.Cases.AuditLog(ctx, who, filter, at))
 	if err != nil {
 		return err
 	}
-	names, err := c.tokenNames(ctx, tenant)
+	names, err := c.Cases.ActorNames(ctx, who.Scope())
 	if err != nil {
 		return err
 	}
@@ -100,21 +101,6 @@ func (c *console) audit(ctx context.Context, v *visit, body *auditBody, tenant s
 		return store.Position{At: e.At, ID: e.ID}
 	})
 	return nil
-}
-
-// tokenNames are the names of actors.
-func (c *console) tokenNames(ctx context.Context, tenant string) (map[store.Actor]string, error) {
-	tokens, err := c.Cases.Access.Tokens(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	names := map[store.Actor]string{}
-	for _, t := range tokens {
-		if t.Tenant == tenant || t.Tenant == "" {
-			names[usecase.ActorOf(t.ID)] = t.Name
-		}
-	}
-	return names, nil
 }
 
 func newAuditRow(e *store.AuditEntry, names map[store.Actor]string) auditRow {

@@ -230,7 +230,7 @@ func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
 	}
 	body := retryManyBody{Most: store.MaxRetried, What: query.words(hook), Query: "?" + filterOf(v.form).Encode()}
 	body.Count, body.Counted, err = count(ctx, c.counts, "retriable "+v.Tenant+body.Query, v.patience(), func(ctx context.Context) (int, error) {
-		return c.Cases.Jobs.CountRetriable(ctx, v.Tenant, filter)
+		return c.Cases.CountRetriable(ctx, &v.Caller, filter)
 	})
 	if err != nil {
 		return reply{}, err
@@ -246,7 +246,7 @@ func (c *console) retryMany(ctx context.Context, v *visit) (reply, error) {
 	if problem != "" {
 		return reply{}, errBadForm
 	}
-	n, err := c.Cases.Jobs.RetryDeliveries(ctx, v.Actor(), v.Tenant, filter)
+	n, err := c.Cases.RetryDeliveries(ctx, &v.Caller, filter)
 	if err != nil {
 		return reply{}, err
 	}

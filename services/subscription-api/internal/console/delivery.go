@@ -67,7 +67,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 	if err != nil {
 		return reply{}, err
 	}
-	d, attempts, err := c.Cases.History.Delivery(ctx, v.Tenant, id)
+	d, attempts, err := c.Cases.Delivery(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -82,7 +82,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 		body.Hook = titleOf(&h)
 		body.CanRetry, body.Force = h.Status != webhook.Disabled, d.State == webhook.Delivered
 	}
-	e, err := c.Cases.History.FindEvent(ctx, v.Tenant, d.EventID)
+	e, err := c.Cases.FindEvent(ctx, &v.Caller, d.EventID)
 	switch {
 	case err == nil:
 		body.Event = &eventFacts{Time: e.Time, Size: size(len(e.Data))}
@@ -138,7 +138,7 @@ func (c *console) retryDelivery(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	err = c.Cases.Jobs.RetryDelivery(ctx, v.Actor(), v.Tenant, id, v.posted.Get("force") == "true")
+	err = c.Cases.RetryDelivery(ctx, &v.Caller, id, v.posted.Get("force") == "true")
 	var refused *store.ReplayError
 	switch {
 	case errors.As(err, &refused):

@@ -313,7 +313,7 @@ func (c *console) deleteHook(ctx context.Context, v *visit) (reply, error) {
 	if strings.TrimSpace(v.posted.Get("confirm")) != strings.TrimSpace(titleOf(&h)) {
 		return c.confirmDelete(ctx, v, fmt.Sprintf("This is not its name. Type %q to delete it.", titleOf(&h)))
 	}
-	if err := c.Cases.Hooks.DeleteHook(ctx, v.Actor(), v.Tenant, id, nil); err != nil {
+	if err := c.Cases.DeleteHook(ctx, &v.Caller, id, nil); err != nil {
 		return reply{}, err
 	}
 	return goTo(withDone(Root+"hooks/", "deleted")), nil

@@ -161,7 +161,7 @@ func (c *console) replayPage(ctx context.Context, v *visit) (reply, error) {
 
 func (c *console) showReplay(ctx context.Context, v *visit, h *webhook.Hook, body replayBody) (reply, error) {
 	body.Head, body.Spans, body.States = newHookHead(h, "replay"), replaySpans(), stateChoices(body.Form.States)
-	jobs, _, err := c.Cases.Jobs.Jobs(ctx, v.Tenant, h.ID, store.Page{Limit: shownJobs})
+	jobs, _, err := c.Cases.ReplayJobs(ctx, &v.Caller, h.ID, store.Page{Limit: shownJobs})
 	if err != nil {
 		return reply{}, err
 	}

@@ -50,12 +50,12 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 	}
 	var err error
 	if v.posted.Get("sure") == "" {
-		if body.Count, err = c.Cases.Hooks.CountStatusChange(ctx, v.Tenant, change); err != nil {
+		if body.Count, err = c.Cases.CountStatuses(ctx, &v.Caller, change); err != nil {
 			return reply{}, err
 		}
 		return page("hooks-bulk", "Are you sure?", body), nil
 	}
-	n, err := c.Cases.Hooks.SetStatuses(ctx, v.Actor(), v.Tenant, change)
+	n, err := c.Cases.SetStatuses(ctx, &v.Caller, change)
 	if err != nil {
 		return reply{}, err
 	}

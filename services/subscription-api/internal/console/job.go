@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 func jobPath(id uuid.UUID) string { return Root + "jobs/" + id.String() + "/" }
@@ -61,7 +63,7 @@ func (c *console) jobPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	job, err := c.Cases.Jobs.Job(ctx, v.Tenant, id)
+	job, err := c.Cases.Job(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -77,7 +79,7 @@ func (c *console) showJob(ctx context.Context, v *visit, job store.Job, problem 
 	case !errors.Is(err, webhook.ErrNotFound):
 		return reply{}, err
 	}
-	names, err := c.tokenNames(ctx, v.Tenant)
+	names, err := c.Cases.ActorNames(ctx, v.Tenant)
 	if err != nil {
 		return reply{}, err
 	}
@@ -119,16 +121,15 @@ func (c *console) changeJob(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	states := map[string]store.JobState{"pause": store.JobPaused, "resume": store.JobRunning, "cancel": store.JobCancelled}
-	state, ok := states[v.posted.Get("do")]
-	if !ok {
+	do := usecase.JobChange(v.posted.Get("do"))
+	if !slices.Contains(usecase.JobChanges(), do) {
 		return reply{}, errBadForm
 	}
-	_, err = c.Cases.Jobs.SetJobState(ctx, v.Actor(), v.Tenant, id, state)
+	_, err = c.Cases.ChangeJob(ctx, &v.Caller, id, do)
 	var refused *store.ReplayError
 	switch {
 	case errors.As(err, &refused):
-		job, err := c.Cases.Jobs.Job(ctx, v.Tenant, id)
+		job, err := c.Cases.Job(ctx, &v.Caller, id)
 		if err != nil {
 			return reply{}, err
 		}

@@ -36,9 +36,6 @@ type asideRow struct {
 }
 
 func (c *console) listAside(ctx context.Context, v *visit) (reply, error) {
-	if !v.Operator() {
-		return reply{}, errForbidden
-	}
 	return c.aside(ctx, v, nil)
 }
 
@@ -47,7 +44,7 @@ func (c *console) aside(ctx context.Context, v *visit, done *aside.Result) (repl
 	if err != nil {
 		after = 0
 	}
-	list, err := c.Cases.Aside.List(ctx, after, shownAside+1)
+	list, err := c.Cases.SetAside(ctx, &v.Caller, after, shownAside+1)
 	if err != nil {
 		return reply{}, err
 	}
@@ -74,20 +71,15 @@ func (c *console) aside(ctx context.Context, v *visit, done *aside.Result) (repl
 
 // putBack puts one entry back, or all.
 func (c *console) putBack(ctx context.Context, v *visit) (reply, error) {
-	if !v.Operator() {
-		return reply{}, errForbidden
-	}
-	var done aside.Result
-	var err error
-	if v.posted.Get("all") != "" {
-		done, err = c.Cases.Aside.PutAllBack(ctx, v.Actor(), usecase.PutBackTime)
-	} else {
-		number, wrong := strconv.ParseUint(v.posted.Get("number"), 10, 64)
-		if wrong != nil {
+	what := usecase.PutBack{All: v.posted.Get("all") != ""}
+	if !what.All {
+		number, err := strconv.ParseUint(v.posted.Get("number"), 10, 64)
+		if err != nil {
 			return reply{}, errBadForm
 		}
-		done, err = c.Cases.Aside.PutBack(ctx, v.Actor(), []uint64{number}, usecase.PutBackTime)
+		what.Numbers = usecase.Some([]uint64{number})
 	}
+	done, err := c.Cases.PutBack(ctx, &v.Caller, what)
 	switch {
 	case err != nil:
 		return reply{}, err
@@ -102,10 +94,7 @@ func (c *console) putBack(ctx context.Context, v *visit) (reply, error) {
 
 // setAside says how many entries are set aside; it is empty for none, for whoever is no operator, and where NATS does not answer.
 func (c *console) setAside(ctx context.Context, v *visit) string {
-	if !v.Operator() {
-		return ""
-	}
-	n, err := daemon.Within(ctx, busTimeout, c.Cases.Aside.Count)
+	n, err := daemon.Within(ctx, busTimeout, func(ctx context.Context) (uint64, error) { return c.Cases.CountSetAside(ctx, &v.Caller) })
 	if err != nil || n == 0 {
 		return ""
 	}

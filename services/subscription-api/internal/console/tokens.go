@@ -38,7 +38,7 @@ func (c *console) listTokens(ctx context.Context, v *visit) (reply, error) {
 }
 
 func (c *console) tokens(ctx context.Context, v *visit, body tokenList) (reply, error) {
-	list, err := c.Cases.Access.Tokens(ctx, v.Tenant)
+	list, err := c.Cases.Tokens(ctx, &v.Caller)
 	if err != nil {
 		return reply{}, err
 	}
@@ -90,7 +90,7 @@ func (c *console) revokeToken(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := c.Cases.Access.RevokeToken(ctx, v.Actor(), v.Tenant, id); err != nil {
+	if err := c.Cases.RevokeToken(ctx, &v.Caller, id); err != nil {
 		return reply{}, err
 	}
 	return goTo(withDone(Root+"tokens/", "revoked")), nil

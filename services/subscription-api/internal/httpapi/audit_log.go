@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const auditPath = root + "/audit/"
@@ -48,13 +49,10 @@ func (s *server) registerAudit() {
 	}, s.listAudit)
 }
 
-// auditKinds are the kinds of things that changes are of.
-var auditKinds = []string{"hook", "delivery", "job", "token", "event_type", "tenant", "ledger_entry"}
-
 func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*auditOutput, error) {
 	f := store.AuditFilter{Subject: in.Subject, Kind: in.Kind}
-	if f.Kind != "" && !slices.Contains(auditKinds, f.Kind) {
-		return nil, badParameter("kind", "must be one of "+strings.Join(auditKinds, ", "))
+	if f.Kind != "" && !slices.Contains(usecase.AuditKinds(), f.Kind) {
+		return nil, badParameter("kind", "must be one of "+strings.Join(usecase.AuditKinds(), ", "))
 	}
 	var err error
 	if f.Range, err = readRange(in.From, in.To, time.Now()); err != nil {
@@ -65,7 +63,7 @@ func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*audit
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Cases.Access.AuditLog(ctx, c.Scope(), f, page)
+	list, more, err := s.Cases.AuditLog(ctx, &c.Caller, f, page)
 	if err != nil {
 		return nil, err
 	}

@@ -215,7 +215,7 @@ func (s *server) getDelivery(ctx context.Context, c *call, _ *deliveryGetInput) 
 }
 
 func (s *server) showDelivery(ctx context.Context, c *call) (*deliveryOutput, error) {
-	d, attempts, err := s.Cases.History.Delivery(ctx, c.Tenant, c.id)
+	d, attempts, err := s.Cases.Delivery(ctx, &c.Caller, c.id)
 	if err != nil {
 		return nil, err
 	}

@@ -37,5 +37,5 @@ func (s *server) parkForRetry(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	return s.Cases.Jobs.RetryDelivery(ctx, c.Actor(), c.Tenant, c.id, options.Force.Value)
+	return s.Cases.RetryDelivery(ctx, &c.Caller, c.id, options.Force.Value)
 }

@@ -231,7 +231,7 @@ func (s *server) editHook(ctx context.Context, c *call, in *hookChangeInput, rep
 }
 
 func (s *server) deleteHook(ctx context.Context, c *call, in *hookChangeInput) (*noOutput, error) {
-	return &noOutput{}, s.Cases.Hooks.DeleteHook(ctx, c.Actor(), c.Tenant, c.id, readIfMatch(in.IfMatch))
+	return &noOutput{}, s.Cases.DeleteHook(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch))
 }
 
 func (s *server) setStatus(status webhook.HookStatus) func(context.Context, *call, *hookChangeInput) (*hookOutput, error) {

@@ -86,17 +86,17 @@ func (s *server) registerJobs() {
 		OperationID: "get-job", Method: http.MethodGet, Path: jobsPath + "{id}/", Tags: tag, Summary: "Get a job and how far it is",
 	}, s.getJob)
 	for _, change := range []struct {
-		verb, summary string
-		state         store.JobState
+		do      usecase.JobChange
+		summary string
 	}{
-		{"pause", "Pause a job", store.JobPaused},
-		{"resume", "Go on with a paused job", store.JobRunning},
-		{"cancel", "End a job; what it has handed to the hook already is sent", store.JobCancelled},
+		{usecase.PauseJob, "Pause a job"},
+		{usecase.ResumeJob, "Go on with a paused job"},
+		{usecase.CancelJob, "End a job; what it has handed to the hook already is sent"},
 	} {
 		register(s, route{role: store.Editor, conflict: true}, huma.Operation{
-			OperationID: change.verb + "-job", Method: http.MethodPost, Path: jobsPath + "{id}/" + change.verb + "/", Tags: tag,
+			OperationID: string(change.do) + "-job", Method: http.MethodPost, Path: jobsPath + "{id}/" + string(change.do) + "/", Tags: tag,
 			Summary: change.summary,
-		}, s.setJobState(change.state))
+		}, s.changeJob(change.do))
 	}
 }
 
@@ -146,7 +146,7 @@ func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobL
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Cases.Jobs.Jobs(ctx, c.Tenant, hook, page)
+	list, more, err := s.Cases.ReplayJobs(ctx, &c.Caller, hook, page)
 	if err != nil {
 		return nil, err
 	}
@@ -161,19 +161,19 @@ func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobL
 }
 
 func (s *server) getJob(ctx context.Context, c *call, _ *jobInput) (*jobOutput, error) {
-	job, err := s.Cases.Jobs.Job(ctx, c.Tenant, c.id)
+	job, err := s.Cases.Job(ctx, &c.Caller, c.id)
 	if err != nil {
 		return nil, err
 	}
 	return &jobOutput{Body: renderJob(&job)}, nil
 }
 
-func (s *server) setJobState(state store.JobState) func(context.Context, *call, *jobInput) (*jobOutput, error) {
+func (s *server) changeJob(do usecase.JobChange) func(context.Context, *call, *jobInput) (*jobOutput, error) {
 	return func(ctx context.Context, c *call, _ *jobInput) (*jobOutput, error) {
 		if err := noFields(c.body); err != nil {
 			return nil, err
 		}
-		job, err := s.Cases.Jobs.SetJobState(ctx, c.Actor(), c.Tenant, c.id, state)
+		job, err := s.Cases.ChangeJob(ctx, &c.Caller, c.id, do)
 		if err != nil {
 			return nil, err
 		}

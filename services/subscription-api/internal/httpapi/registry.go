@@ -4,28 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
-	"github.com/whisperer-oms/whisperer/services/internal/schema"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // registryPath is where the predecessor lists event types.
 const (
 	eventTypesPath = root + "/event-types/"
 	registryPath   = hooksPath + "registry/"
-)
-
-// Limits of declared event types: of a description in characters, of a document in bytes.
-const (
-	maxTypeDescription = 1024
-	maxTypeDocument    = schema.MaxSize
 )
 
 type (
@@ -94,67 +83,28 @@ func (s *server) registerRegistry() {
 	}
 }
 
-// eventTypeBodies are the types that a tenant has, the built-in ones first.
-func (s *server) eventTypeBodies(ctx context.Context, tenant string) ([]eventTypeBody, error) {
-	declared, err := s.Cases.Hooks.EventTypes(ctx, tenant)
-	if err != nil {
-		return nil, err
-	}
-	settings, err := s.Cases.Hooks.EventTypeSettings(ctx, tenant)
-	if err != nil {
-		return nil, err
-	}
-	types := []eventTypeBody{}
-	for _, t := range slices.Concat(catalogue.All(), catalogue.Operational()) {
-		types = append(types, eventTypeBody{
-			Name: t.Name, Description: t.Description, Schema: rawJSON(t.Schema), Example: rawJSON(t.Example), BuiltIn: true,
-		})
-	}
-	for _, t := range declared {
-		types = append(types, eventTypeBody{
-			Name: t.Name, Description: t.Description, Schema: rawJSON(t.Schema), Example: rawJSON(t.Example),
-		})
-	}
-	for i := range types {
-		types[i].set(settings[types[i].Name])
-	}
-	return types, nil
-}
-
-func (b *eventTypeBody) set(settings store.EventTypeSettings) {
-	b.SchemaCheck, b.Deprecated = string(webhook.SchemaOff), settings.Deprecated != nil && *settings.Deprecated
-	if settings.Check != "" {
-		b.SchemaCheck = string(settings.Check)
+func renderEventType(t *usecase.EventType) eventTypeBody {
+	return eventTypeBody{
+		Name: t.Name, Description: t.Description, Schema: rawJSON(t.Schema), Example: rawJSON(t.Example),
+		BuiltIn: t.Origin != usecase.Declared, SchemaCheck: string(t.Check), Deprecated: t.Deprecated,
 	}
 }
 
 func (s *server) listEventTypes(ctx context.Context, c *call, _ *noInput) (*registryOutput, error) {
-	types, err := s.eventTypeBodies(ctx, c.Tenant)
+	types, err := s.Cases.EventTypes(ctx, &c.Caller)
 	if err != nil {
 		return nil, err
 	}
-	return &registryOutput{Body: eventTypePage{Results: types}}, nil
-}
-
-func (s *server) findEventType(ctx context.Context, tenant, name string) (eventTypeBody, error) {
-	types, err := s.eventTypeBodies(ctx, tenant)
-	if err != nil {
-		return eventTypeBody{}, err
+	out := &registryOutput{}
+	for i := range types {
+		out.Body.Results = append(out.Body.Results, renderEventType(&types[i]))
 	}
-	name = webhook.NormalizeEventType(name)
-	i := slices.IndexFunc(types, func(t eventTypeBody) bool { return t.Name == name })
-	if i < 0 {
-		return eventTypeBody{}, notFound()
-	}
-	return types[i], nil
+	return out, nil
 }
 
 func (s *server) getEventType(ctx context.Context, c *call, in *eventTypeName) (*eventTypeOutput, error) {
-	t, err := s.findEventType(ctx, c.Tenant, in.Name)
-	if err != nil {
-		return nil, err
-	}
-	return &eventTypeOutput{Status: http.StatusOK, Body: t}, nil
+	t, err := s.Cases.EventType(ctx, &c.Caller, in.Name)
+	return &eventTypeOutput{Status: http.StatusOK, Body: renderEventType(&t)}, err
 }
 
 func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*eventTypeOutput, error) {
@@ -162,121 +112,26 @@ func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*ev
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	t, err := in.eventType()
-	if err != nil {
-		return nil, err
-	}
-	settings, err := s.Cases.Hooks.EventTypeSettings(ctx, c.Tenant)
-	if err != nil {
-		return nil, err
-	}
-	before, there := settings[t.Name]
-	switch {
-	case !there && t.Settings.Check == "" && len(t.Schema) > 0:
-		t.Settings.Check = webhook.SchemaWarn
-	case t.Settings.Check == "" && len(t.Schema) == 0:
-		t.Settings.Check = webhook.SchemaOff
-	}
-	created, err := s.Cases.Hooks.DeclareEventType(ctx, c.Actor(), c.Tenant, t)
-	if err != nil {
-		return nil, err
-	}
-	out := &eventTypeOutput{Status: http.StatusOK, Body: eventTypeBody{
-		Name: t.Name, Description: t.Description, Schema: rawJSON(t.Schema), Example: rawJSON(t.Example),
-	}}
-	out.Body.set(merged(before, t.Settings))
+	t, created, err := s.Cases.DeclareEventType(ctx, &c.Caller, usecase.Declaration{
+		Name: in.Name.Value, Description: in.Description.Value, Schema: json.RawMessage(in.Schema.Value.rawJSON),
+		Example: json.RawMessage(in.Example.Value), TypeChange: usecase.TypeChange{Check: in.SchemaCheck.Optional, Deprecated: in.Deprecated.Optional},
+	})
+	out := &eventTypeOutput{Status: http.StatusOK, Body: renderEventType(&t)}
 	if created {
 		out.Status = http.StatusCreated
 	}
-	return out, nil
-}
-
-// merged is what a change makes of settings.
-func merged(before, change store.EventTypeSettings) store.EventTypeSettings {
-	if change.Check != "" {
-		before.Check = change.Check
-	}
-	if change.Deprecated != nil {
-		before.Deprecated = change.Deprecated
-	}
-	return before
-}
-
-func (in *eventTypeInput) eventType() (store.EventType, error) {
-	invalid := &webhook.ValidationError{}
-	t := store.EventType{
-		Name: webhook.NormalizeEventType(in.Name.Value), Description: in.Description.Value,
-		Schema: json.RawMessage(in.Schema.Value.rawJSON), Example: json.RawMessage(in.Example.Value),
-		Settings: readSettings(invalid, &in.SchemaCheck, &in.Deprecated),
-	}
-	invalid.Collect("/name", webhook.ValidateEventType(t.Name))
-	if known, _ := catalogue.Find(t.Name); known.Name != "" || webhook.IsReserved(t.Name) {
-		invalid.Add("/name", "is an event type that is known from the start and cannot be declared")
-	}
-	if utf8.RuneCountInString(t.Description) > maxTypeDescription {
-		invalid.Add("/description", "must be at most %d characters", maxTypeDescription)
-	}
-	if len(t.Example) > maxTypeDocument {
-		invalid.Add("/example", "must be at most %d bytes", maxTypeDocument)
-	}
-	if len(t.Schema) == 0 {
-		if t.Settings.Check != "" && t.Settings.Check != webhook.SchemaOff {
-			invalid.Add("/schema_check", "needs a schema")
-		}
-		return t, invalid.OrNil()
-	}
-	compiled, err := schema.Compile(t.Schema)
-	switch {
-	case err != nil:
-		invalid.Collect("/schema", err)
-	case len(t.Example) > 0:
-		invalid.Collect("/example", compiled.Check(t.Example))
-	}
-	return t, invalid.OrNil()
-}
-
-func readSettings(invalid *webhook.ValidationError, check *optional[string], deprecated *optional[bool]) store.EventTypeSettings {
-	var s store.EventTypeSettings
-	if check.Given() {
-		if s.Check = webhook.SchemaCheck(strings.ToLower(check.Value)); !slices.Contains(webhook.SchemaChecks(), s.Check) {
-			invalid.Add("/schema_check", "must be off, warn or reject")
-		}
-	}
-	if deprecated.Given() {
-		s.Deprecated = &deprecated.Value
-	}
-	return s
+	return out, err
 }
 
 func (s *server) changeEventType(ctx context.Context, c *call, in *eventTypeName) (*eventTypeOutput, error) {
-	var fields eventTypeChange
-	if err := decodeBody(c.body, &fields); err != nil {
+	var change eventTypeChange
+	if err := decodeBody(c.body, &change); err != nil {
 		return nil, err
 	}
-	t, err := s.findEventType(ctx, c.Tenant, in.Name)
-	if err != nil {
-		return nil, err
-	}
-	invalid := &webhook.ValidationError{}
-	change := readSettings(invalid, &fields.SchemaCheck, &fields.Deprecated)
-	if change.Check != "" && change.Check != webhook.SchemaOff && len(t.Schema) == 0 {
-		invalid.Add("/schema_check", "needs a schema, and the type has none")
-	}
-	if err := invalid.OrNil(); err != nil {
-		return nil, err
-	}
-	now, err := s.Cases.Hooks.SetEventType(ctx, c.Actor(), c.Tenant, t.Name, change)
-	if err != nil {
-		return nil, err
-	}
-	t.set(now)
-	return &eventTypeOutput{Status: http.StatusOK, Body: t}, nil
+	t, err := s.Cases.ChangeEventType(ctx, &c.Caller, in.Name, usecase.TypeChange{Check: change.SchemaCheck.Optional, Deprecated: change.Deprecated.Optional})
+	return &eventTypeOutput{Status: http.StatusOK, Body: renderEventType(&t)}, err
 }
 
 func (s *server) removeEventType(ctx context.Context, c *call, in *eventTypeName) (*noOutput, error) {
-	name := webhook.NormalizeEventType(in.Name)
-	if webhook.ValidateEventType(name) != nil {
-		return nil, notFound()
-	}
-	return &noOutput{}, s.Cases.Hooks.RemoveEventType(ctx, c.Actor(), c.Tenant, name)
+	return &noOutput{}, s.Cases.RemoveEventType(ctx, &c.Caller, in.Name)
 }

@@ -9,16 +9,13 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/aside"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const (
-	tagLedger  = "Ledger"
-	asidePath  = root + "/ledger/set-aside/"
-	maxPutBack = 1000
+	tagLedger = "Ledger"
+	asidePath = root + "/ledger/set-aside/"
 )
 
 type (
@@ -85,7 +82,7 @@ func (s *server) listAside(ctx context.Context, c *call, in *asideListInput) (*a
 			return nil, badParameter("after", "must be a whole number")
 		}
 	}
-	list, err := s.Cases.Aside.List(ctx, after, limit+1)
+	list, err := s.Cases.SetAside(ctx, &c.Caller, after, limit+1)
 	if err != nil {
 		return nil, err
 	}
@@ -110,25 +107,7 @@ func (s *server) putBack(ctx context.Context, c *call, _ *noInput) (*putBackOutp
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	invalid := &webhook.ValidationError{}
-	switch numbers := in.Numbers.Value; {
-	case in.All.Value == in.Numbers.Given():
-		invalid.Add("/numbers", "is needed, or all: true, and not both")
-	case len(numbers) > maxPutBack:
-		invalid.Add("/numbers", "has more than %d", maxPutBack)
-	case in.Numbers.Given() && len(numbers) == 0:
-		invalid.Add("/numbers", "is empty")
-	}
-	if err := invalid.OrNil(); err != nil {
-		return nil, err
-	}
-	var result aside.Result
-	var err error
-	if in.All.Value {
-		result, err = s.Cases.Aside.PutAllBack(ctx, c.Actor(), usecase.PutBackTime)
-	} else {
-		result, err = s.Cases.Aside.PutBack(ctx, c.Actor(), in.Numbers.Value, usecase.PutBackTime)
-	}
+	result, err := s.Cases.PutBack(ctx, &c.Caller, usecase.PutBack{Numbers: in.Numbers.Optional, All: in.All.Value})
 	if err != nil {
 		return nil, err
 	}

@@ -46,8 +46,8 @@ func (s *server) registerTenants() {
 	}, s.createTenant)
 }
 
-func (s *server) listTenants(ctx context.Context, _ *call, _ *noInput) (*tenantListOutput, error) {
-	tenants, err := s.Cases.Access.Tenants(ctx)
+func (s *server) listTenants(ctx context.Context, c *call, _ *noInput) (*tenantListOutput, error) {
+	tenants, err := s.Cases.Tenants(ctx, &c.Caller)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *server) createTenant(ctx context.Context, c *call, _ *noInput) (*tenant
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	created, err := s.Cases.Access.EnsureTenant(ctx, c.Actor(), in.Name.Value)
+	created, err := s.Cases.CreateTenant(ctx, &c.Caller, in.Name.Value)
 	if err != nil {
 		return nil, err
 	}

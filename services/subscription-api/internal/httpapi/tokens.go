@@ -64,7 +64,7 @@ func (s *server) registerTokens() {
 }
 
 func (s *server) listTokens(ctx context.Context, c *call, _ *noInput) (*tokenListOutput, error) {
-	tokens, err := s.Cases.Access.Tokens(ctx, c.Scope())
+	tokens, err := s.Cases.Tokens(ctx, &c.Caller)
 	if err != nil {
 		return nil, err
 	}
@@ -97,5 +97,5 @@ func (s *server) createToken(ctx context.Context, c *call, _ *noInput) (*newToke
 }
 
 func (s *server) revokeToken(ctx context.Context, c *call, _ *tokenID) (*noOutput, error) {
-	return &noOutput{}, s.Cases.Access.RevokeToken(ctx, c.Actor(), c.Scope(), c.id)
+	return &noOutput{}, s.Cases.RevokeToken(ctx, &c.Caller, c.id)
 }

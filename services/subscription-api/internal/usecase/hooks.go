@@ -153,3 +153,18 @@ func addUnknownType(into *webhook.ValidationError, pointer, name string, types [
 	}
 	into.Add(pointer, "%q is not a known event type; the nearest are %s", webhook.Clip(name), strings.Join(catalogue.Nearest(name, names, 3), ", "))
 }
+
+// DeleteHook deletes a hook, if it has the version; its deliveries end. The errors are webhook.ErrNotFound and webhook.ErrVersion.
+func (s *Service) DeleteHook(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion) error {
+	return s.Hooks.DeleteHook(ctx, c.Actor(), c.Tenant, id, version)
+}
+
+// CountStatuses says how many hooks SetStatuses would change.
+func (s *Service) CountStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
+	return s.Hooks.CountStatusChange(ctx, c.Tenant, change)
+}
+
+// SetStatuses pauses or resumes many hooks at once, and says how many.
+func (s *Service) SetStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
+	return s.Hooks.SetStatuses(ctx, c.Actor(), c.Tenant, change)
+}

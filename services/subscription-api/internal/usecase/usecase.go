@@ -26,13 +26,6 @@ const DefaultHookQuota = 10_000
 // storeTimeout bounds what a use case waits for PostgreSQL before it goes on with something that takes longer.
 const storeTimeout = 1500 * time.Millisecond
 
-const (
-	// SetAsideTimeout bounds listing what is set aside.
-	SetAsideTimeout = 10 * time.Second
-	// PutBackTime is how long one request puts back what is set aside; what is left is put back by the next one.
-	PutBackTime = 20 * time.Second
-)
-
 // Stores are where everything is kept, by what it is. Each may have connections of its own.
 type Stores struct {
 	// Access has tokens, tenants, sessions and the audit log.

@@ -1,0 +1,65 @@
+package usecase
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+// Delivery returns one of the tenant's deliveries with its attempts. The error is webhook.ErrNotFound.
+func (s *Service) Delivery(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
+	return s.History.Delivery(ctx, c.Tenant, id)
+}
+
+// RetryDelivery has a delivery made again, at once; one that was delivered only with force. The errors are *store.ReplayError and
+// webhook.ErrNotFound.
+func (s *Service) RetryDelivery(ctx context.Context, c *Caller, id uuid.UUID, force bool) error {
+	return s.Jobs.RetryDelivery(ctx, c.Actor(), c.Tenant, id, force)
+}
+
+// CountRetriable says how many deliveries RetryDeliveries would have made again, at most store.MaxRetried.
+func (s *Service) CountRetriable(ctx context.Context, c *Caller, f store.DeliveryFilter) (int, error) {
+	return s.Jobs.CountRetriable(ctx, c.Tenant, f)
+}
+
+// RetryDeliveries has deliveries made again, at once, and says how many: at most store.MaxRetried.
+func (s *Service) RetryDeliveries(ctx context.Context, c *Caller, f store.DeliveryFilter) (int, error) {
+	return s.Jobs.RetryDeliveries(ctx, c.Actor(), c.Tenant, f)
+}
+
+// ReplayJobs lists the tenant's jobs, newest first; those of one hook, unless it is uuid.Nil.
+func (s *Service) ReplayJobs(ctx context.Context, c *Caller, hook uuid.UUID, page store.Page) (list []store.Job, more bool, err error) {
+	return s.Jobs.Jobs(ctx, c.Tenant, hook, page)
+}
+
+// Job returns one of the tenant's jobs. The error is webhook.ErrNotFound.
+func (s *Service) Job(ctx context.Context, c *Caller, id uuid.UUID) (store.Job, error) {
+	return s.Jobs.Job(ctx, c.Tenant, id)
+}
+
+// JobChange is what a person does to a job.
+type JobChange string
+
+// Changes of jobs.
+const (
+	PauseJob  JobChange = "pause"
+	ResumeJob JobChange = "resume"
+	CancelJob JobChange = "cancel"
+)
+
+// JobChanges are all of them.
+func JobChanges() []JobChange { return []JobChange{PauseJob, ResumeJob, CancelJob} }
+
+// ChangeJob pauses, resumes or cancels a job. The errors are *store.ReplayError where it is finished, and webhook.ErrNotFound; so is
+// a change that there is not.
+func (s *Service) ChangeJob(ctx context.Context, c *Caller, id uuid.UUID, change JobChange) (store.Job, error) {
+	states := map[JobChange]store.JobState{PauseJob: store.JobPaused, ResumeJob: store.JobRunning, CancelJob: store.JobCancelled}
+	state, there := states[change]
+	if !there {
+		return store.Job{}, webhook.ErrNotFound
+	}
+	return s.Jobs.SetJobState(ctx, c.Actor(), c.Tenant, id, state)
+}

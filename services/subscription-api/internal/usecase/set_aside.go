@@ -1,0 +1,65 @@
+package usecase
+
+import (
+	"context"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/aside"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+)
+
+const (
+	// SetAsideTimeout bounds listing what is set aside.
+	SetAsideTimeout = 10 * time.Second
+	// PutBackTime is how long one request puts back what is set aside; what is left is put back by the next one.
+	PutBackTime = 20 * time.Second
+
+	maxPutBack = 1000
+)
+
+// SetAside lists ledger entries that are set aside, those with greater numbers than after, for operators: the error is
+// *ForbiddenError for others.
+func (s *Service) SetAside(ctx context.Context, c *Caller, after uint64, limit int) ([]bus.SetAside, error) {
+	if err := c.mustOperate(); err != nil {
+		return nil, err
+	}
+	return s.Aside.List(ctx, after, limit)
+}
+
+// CountSetAside says how many entries are set aside, for operators.
+func (s *Service) CountSetAside(ctx context.Context, c *Caller) (uint64, error) {
+	if err := c.mustOperate(); err != nil {
+		return 0, err
+	}
+	return s.Aside.Count(ctx)
+}
+
+// PutBack is which entries are to be put back: either some, or all.
+type PutBack struct {
+	Numbers Optional[[]uint64]
+	All     bool
+}
+
+// PutBack writes into the ledger what was set aside, for operators. The errors are *ForbiddenError and *webhook.ValidationError.
+func (s *Service) PutBack(ctx context.Context, c *Caller, what PutBack) (aside.Result, error) {
+	if err := c.mustOperate(); err != nil {
+		return aside.Result{}, err
+	}
+	invalid := &webhook.ValidationError{}
+	switch numbers := what.Numbers.Value; {
+	case what.All == what.Numbers.Given():
+		invalid.Add("/numbers", "is needed, or all: true, and not both")
+	case len(numbers) > maxPutBack:
+		invalid.Add("/numbers", "has more than %d", maxPutBack)
+	case what.Numbers.Given() && len(numbers) == 0:
+		invalid.Add("/numbers", "is empty")
+	}
+	if err := invalid.OrNil(); err != nil {
+		return aside.Result{}, err
+	}
+	if what.All {
+		return s.Aside.PutAllBack(ctx, c.Actor(), PutBackTime)
+	}
+	return s.Aside.PutBack(ctx, c.Actor(), what.Numbers.Value, PutBackTime)
+}
