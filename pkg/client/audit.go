@@ -24,7 +24,7 @@ type AuditEntry struct {
 
 // AuditFilter narrows a list of changes; empty fields let everything pass. Without From the list goes back seven days.
 type AuditFilter struct {
-	// Subject is the id or name of a thing; Kind one of hook, delivery, job, token, event_type, tenant.
+	// Subject is the id or name of a thing; Kind one of hook, delivery, job, token, event_type, tenant, ledger_entry.
 	Subject  string
 	Kind     string
 	From, To time.Time

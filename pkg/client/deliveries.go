@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -92,14 +93,29 @@ type DeliveryFilter struct {
 	Entity    string
 	State     string
 	Status    int
-	From, To  time.Time
+	// StatusClass is 2xx, 3xx, 4xx, 5xx, or none where there was no answer.
+	StatusClass string
+	From, To    time.Time
+	DataFilter
+}
+
+// DataFilter narrows a list by the events' data. It needs From, and at most 31 days.
+type DataFilter struct {
+	// DataContains is JSON that the data has to contain, DataPath an SQL/JSON path that has to find something in it, and DataText
+	// text in it as it was published.
+	DataContains, DataPath, DataText string
+}
+
+func (f *DataFilter) add(to url.Values) url.Values {
+	maps.Copy(to, queryOf(map[string]string{"data_contains": f.DataContains, "data_path": f.DataPath, "data_text": f.DataText}))
+	return to
 }
 
 func (f *DeliveryFilter) query() url.Values {
-	return queryOf(map[string]string{
+	return f.add(queryOf(map[string]string{
 		"hook": idParameter(f.Hook), "event": f.Event, "event_type": f.EventType, "entity": f.Entity, "state": f.State,
-		"status": numberParameter(f.Status), "from": timeParameter(f.From), "to": timeParameter(f.To),
-	})
+		"status": numberParameter(f.Status), "status_class": f.StatusClass, "from": timeParameter(f.From), "to": timeParameter(f.To),
+	}))
 }
 
 // Deliveries lists deliveries, newest first, fetching page after page. It ends after the first error.

@@ -56,13 +56,14 @@ type EventFilter struct {
 	// OffSchema leaves the events that the schema of their type has something against.
 	OffSchema bool
 	From, To  time.Time
+	DataFilter
 }
 
 // Events lists events, newest first, fetching page after page. It ends after the first error.
 func (c *Client) Events(ctx context.Context, f EventFilter) iter.Seq2[EventSummary, error] {
-	q := queryOf(map[string]string{
+	q := f.add(queryOf(map[string]string{
 		"event_type": f.EventType, "entity": f.Entity, "from": timeParameter(f.From), "to": timeParameter(f.To),
-	})
+	}))
 	if f.OffSchema {
 		q.Set("off_schema", "true")
 	}

@@ -16,7 +16,7 @@ type auditList struct {
 	rangeFlags
 
 	Subject string `help:"Only changes of the thing of this id or name." placeholder:"ID"`
-	Kind    string `help:"Only changes of hook, delivery, job, token, event_type or tenant." enum:"hook,delivery,job,token,event_type,tenant," default:"" placeholder:"KIND"`
+	Kind    string `help:"Only changes of hook, delivery, job, token, event_type, tenant or ledger_entry." enum:"hook,delivery,job,token,event_type,tenant,ledger_entry," default:"" placeholder:"KIND"`
 }
 
 // Run lists.

@@ -25,11 +25,13 @@ type deliveryFlags struct {
 	Entity    string    `help:"Only those of events about this, such as package:61." placeholder:"TEXT"`
 	State     string    `help:"Only those that are waiting, parked, delivered, dead, cancelled; several separated by commas." placeholder:"STATE"`
 	Status    int       `help:"Only those whose last attempt was answered with this HTTP status." placeholder:"N"`
+
+	StatusClass string `help:"Only those whose last attempt was answered with such a status, or, with none, not answered." enum:"2xx,3xx,4xx,5xx,none," default:"" placeholder:"2xx|3xx|4xx|5xx|none"`
 }
 
 func (c *deliveryFlags) filter() client.DeliveryFilter {
 	return client.DeliveryFilter{
-		Hook: c.Hook, Event: c.Event, EventType: c.EventType, Entity: c.Entity, State: c.State, Status: c.Status,
+		Hook: c.Hook, Event: c.Event, EventType: c.EventType, Entity: c.Entity, State: c.State, Status: c.Status, StatusClass: c.StatusClass,
 	}
 }
 
@@ -37,6 +39,7 @@ type deliveryList struct {
 	deliveryFlags
 	listFlags
 	rangeFlags
+	dataFlags
 }
 
 // Run lists.
@@ -46,6 +49,7 @@ func (c *deliveryList) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	filter := c.filter()
+	filter.DataFilter = client.DataFilter(c.dataFlags)
 	if filter.From, filter.To, err = c.times(time.Now()); err != nil {
 		return err
 	}

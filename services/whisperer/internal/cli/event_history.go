@@ -12,9 +12,11 @@ import (
 type eventList struct {
 	listFlags
 	rangeFlags
+	dataFlags
 
 	EventType string `help:"Only events of this type or pattern." short:"e" placeholder:"TYPE"`
 	Entity    string `help:"Only events about this, such as package:61." placeholder:"TEXT"`
+	OffSchema bool   `help:"Only events that the schema of their type has something against."`
 }
 
 // Run lists.
@@ -27,7 +29,9 @@ func (c *eventList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	filter := client.EventFilter{EventType: c.EventType, Entity: c.Entity, From: from, To: to}
+	filter := client.EventFilter{
+		EventType: c.EventType, Entity: c.Entity, OffSchema: c.OffSchema, From: from, To: to, DataFilter: client.DataFilter(c.dataFlags),
+	}
 	list, err := take(api.Events(ctx, filter), c.Limit)
 	if err != nil {
 		return err

@@ -16,6 +16,13 @@ type rangeFlags struct {
 	Until time.Duration `help:"How far back to begin (default: now)." placeholder:"DURATION"`
 }
 
+// dataFlags narrow a list by the events' data.
+type dataFlags struct {
+	DataContains string `help:"Only those whose event's data contains this; with --since, for at most 31 days." placeholder:"JSON"`
+	DataPath     string `help:"Only those in whose event's data this SQL/JSON path finds something; with --since, too." placeholder:"PATH"`
+	DataText     string `help:"Only those with this text in their event's data as it was published; with --since, too." placeholder:"TEXT"`
+}
+
 // times are the ends of the range; zero where nothing was given.
 func (r rangeFlags) times(now time.Time) (from, to time.Time, err error) {
 	if r.Since < 0 || r.Until < 0 {

@@ -1,0 +1,86 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
+)
+
+// filtersOf are the parameters of the API's lists, as its document has them, without those of paging.
+func filtersOf(t *testing.T) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile("../../../subscription-api/internal/httpapi/testdata/openapi.golden.json")
+	require.NoError(t, err)
+	var document struct {
+		Paths map[string]struct {
+			Get struct {
+				Parameters []struct{ Name, In string }
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &document))
+	filters := map[string][]string{}
+	for path, operations := range document.Paths {
+		for _, p := range operations.Get.Parameters {
+			if p.In == "query" && !slices.Contains([]string{"limit", "cursor", "after"}, p.Name) {
+				filters[path] = append(filters[path], p.Name)
+			}
+		}
+		slices.Sort(filters[path])
+	}
+	return filters
+}
+
+func TestWhatListsAreNarrowedByIsThatOfTheAPI(t *testing.T) {
+	t.Parallel()
+	const id = "0190a5a0-0000-7000-8000-000000000001"
+	data := []string{"--since=1h", "--until=1m", `--data-contains={"a":1}`, "--data-path=$.a", "--data-text=a"}
+	commands := map[string][]string{
+		"/whisperer/audit/": {"audit", "list", "--since=1h", "--until=1m", "--subject=a", "--kind=hook"},
+		"/whisperer/deliveries/": slices.Concat([]string{
+			"delivery", "list", "--hook=" + id, "--event=a", "--event-type=a", "--entity=a", "--state=dead", "--status=500",
+			"--status-class=5xx",
+		}, data),
+		"/whisperer/events/":          slices.Concat([]string{"event", "list", "--event-type=a", "--entity=a", "--off-schema"}, data),
+		"/whisperer/hooks/":           {"hook", "list", "--target-url=a", "--event-type=a", "--status=active", "--search=a"},
+		"/whisperer/jobs/":            {"job", "list", "--hook=" + id},
+		"/whisperer/rejected-events/": {"rejected", "list", "--since=1h", "--until=1m", "--reason=a", "--subject=a"},
+	}
+	// Without a word of their own: what --status=active says, and lists of a hook, and what the predecessor called them.
+	elsewhere := map[string][]string{"/whisperer/hooks/": {"is_active"}}
+	aliases := []string{"/whisperer/hooks/{id}/deliveries/", "/whisperer/hook_events/"}
+	for path, want := range filtersOf(t) {
+		if slices.Contains(aliases, path) || len(want) == 0 {
+			continue
+		}
+		args, there := commands[path]
+		require.True(t, there, path)
+		var sent []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			require.Equal(t, path, r.URL.Path)
+			for name := range r.URL.Query() {
+				if name != "limit" {
+					sent = append(sent, name)
+				}
+			}
+			_, _ = w.Write([]byte(`{"next":null,"previous":null,"results":[]}`))
+		}))
+		var out, problems strings.Builder
+		code := cli.Run(t.Context(), cli.Program{
+			Args: append([]string{"--url=" + server.URL, "--token=t"}, args...), In: strings.NewReader(""), Out: &out, Err: &problems,
+		})
+		server.Close()
+		require.Zero(t, code, problems.String())
+		sent = append(sent, elsewhere[path]...)
+		slices.Sort(sent)
+		require.Equal(t, want, sent, path)
+	}
+}
