@@ -64,8 +64,9 @@ func TestWhatListsAreNarrowedByIsThatOfTheAPI(t *testing.T) {
 		args, there := commands[path]
 		require.True(t, there, path)
 		var sent []string
+		asked := ""
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			require.Equal(t, path, r.URL.Path)
+			asked = r.URL.Path
 			for name := range r.URL.Query() {
 				if name != "limit" {
 					sent = append(sent, name)
@@ -79,6 +80,7 @@ func TestWhatListsAreNarrowedByIsThatOfTheAPI(t *testing.T) {
 		})
 		server.Close()
 		require.Zero(t, code, problems.String())
+		require.Equal(t, path, asked)
 		sent = append(sent, elsewhere[path]...)
 		slices.Sort(sent)
 		require.Equal(t, want, sent, path)
