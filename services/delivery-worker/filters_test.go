@@ -13,6 +13,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // numbers is an event's data with 2,000 numbers.
@@ -150,4 +151,43 @@ func TestWhatAFilterCannotBeEvaluatedForIsCountedAndToldOnce(t *testing.T) {
 	require.Len(t, w.receiver.Got("/told"), 1)
 	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", webhook.DefaultTenant, h.ID, nil))
 	failures(0)
+}
+
+// Events that were fanned out before workers knew of hooks with costly filters are evaluated by the budget of their tenant. What
+// hooks of another tenant missed since is not kept waiting for that.
+func TestCostlyFiltersKeepNoOtherTenantsMissedEventsWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.config.FilterBudget = 1 // one event, and then none for hours
+	_, err := w.db.Access.EnsureTenant(t.Context(), "test", "beta")
+	require.NoError(t, err)
+	w.run()
+	db := testenv.Plain(t, w.config.DatabaseURL)
+	exec := func(statement string, args ...any) {
+		_, err := db.ExecContext(t.Context(), statement, args...)
+		require.NoError(t, err)
+	}
+	exec(`ALTER TABLE hooks DISABLE TRIGGER hooks_changed`)
+	const events = 10
+	missed := func(path, tenant string, config map[string]any) {
+		h := w.hook(path, func(h *webhook.Hook) {
+			filtered(t, config)(h)
+			h.Tenant = tenant
+		})
+		for i := range events {
+			body := fmt.Appendf(nil, `{"event_id":"%s-%d","data":%s}`, path[1:], i, numbers())
+			require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: tenant, Type: "order.created", Body: body}}))
+		}
+		w.settled()
+		exec(`INSERT INTO hook_gaps (hook_id, xid, tenant, since) VALUES ($1, pg_current_xact_id(), $2, $3)`, h.ID, tenant, h.CreatedAt)
+		exec(`SELECT whisperer_changed('hook', $1)`, h.ID.String())
+	}
+	missed("/costly", webhook.DefaultTenant, map[string]any{"filter": "event.data.items.all(i, i > 0)"})
+	w.receiver.Await(t, "/costly", 1)
+	for _, path := range []string{"/one", "/two"} {
+		missed(path, "beta", nil)
+		w.receiver.Await(t, path, events)
+	}
+	require.Len(t, w.receiver.Got("/costly"), 1)
+	require.Less(t, w.metric("whisperer_filter_cost_units_total"), 2*10_000.0, "one evaluation")
 }

@@ -339,7 +339,7 @@ func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader
 		Operator: operator{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
 	history := ledger.NewReader(s.db.Ledger, s.bus)
-	s.missed = missed.New(missed.Deps{Store: s.db.Ledger, Leases: s.db.Leases, Stream: s.bus, History: history, Matcher: index.Matcher, Log: s.log, Worker: s.config.Worker})
+	s.missed = missed.New(missed.Deps{Store: s.db.Ledger, Leases: s.db.Leases, Stream: s.bus, History: history, Among: index.Among, Filters: s.evaluator, Log: s.log, Worker: s.config.Worker})
 	s.payloads = payload.NewReader(s.bus, s.db.History)
 	s.payloads.SourcesSince = s.sourcesSince
 	s.drain = drainer.New(drainer.Deps{

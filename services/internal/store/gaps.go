@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,15 +32,17 @@ const ClockTolerance = time.Second
 // of what was published since them may have been fanned out by workers that did not.
 type Gaps struct {
 	Tenant string
-	// asked is when they were looked for, by the database's clock.
-	asked time.Time
-	// since is when the first change of each hook was, or when the first event was published that has to be looked at again.
-	since map[uuid.UUID]time.Time
-	xids  map[uuid.UUID][]string
+	// Since is from when on events are looked through for a hook, or for what carries its callbacks: its first change, or the
+	// first event that has to be looked at again.
+	Since map[uuid.UUID]time.Time
+	// begin is the first of these, and asked when they were looked for, by the database's clock.
+	begin, asked time.Time
+	xids         map[uuid.UUID][]string
 }
 
-// KnownGaps returns the gaps of the tenant that has the oldest one which every worker knows; there are none if it is nil.
-func (d *LedgerStore) KnownGaps(ctx context.Context) (*Gaps, error) {
+// KnownGaps returns the gaps of the tenant, other than some, that has the oldest one which every worker knows; there are none if it
+// is nil.
+func (d *LedgerStore) KnownGaps(ctx context.Context, others []string) (*Gaps, error) {
 	var rows []struct {
 		Hook   uuid.UUID `db:"hook_id"`
 		XID    string    `db:"xid"`
@@ -49,91 +52,53 @@ func (d *LedgerStore) KnownGaps(ctx context.Context) (*Gaps, error) {
 	}
 	err := d.db.SelectContext(ctx, &rows, `
 		WITH known AS (
-			SELECT * FROM hook_gaps g WHERE NOT done AND NOT EXISTS (
+			SELECT * FROM hook_gaps g WHERE NOT done AND tenant <> ALL(coalesce($2::text[], '{}')) AND NOT EXISTS (
 				SELECT FROM workers w WHERE w.expires_at > clock_timestamp() AND NOT pg_visible_in_snapshot(g.xid, w.snapshot)))
 		SELECT hook_id, xid::text AS xid, tenant, coalesce(look_from, since) AS since, now() AS asked FROM known
-		WHERE tenant = (SELECT tenant FROM known ORDER BY since LIMIT 1) ORDER BY coalesce(look_from, since) LIMIT $1`, maxGaps)
+		WHERE tenant = (SELECT tenant FROM known ORDER BY since LIMIT 1) ORDER BY coalesce(look_from, since) LIMIT $1`, maxGaps, pq.Array(others))
 	if err != nil {
 		return nil, translate(fmt.Errorf("list gaps: %w", err))
 	}
 	if len(rows) == 0 {
 		return nil, nil //nolint:nilnil // there are none
 	}
-	g := &Gaps{Tenant: rows[0].Tenant, asked: rows[0].Asked, since: map[uuid.UUID]time.Time{}, xids: map[uuid.UUID][]string{}}
+	g := &Gaps{Tenant: rows[0].Tenant, asked: rows[0].Asked, begin: rows[0].Since.Add(-ClockTolerance), Since: map[uuid.UUID]time.Time{}, xids: map[uuid.UUID][]string{}}
 	for _, r := range rows {
-		if _, there := g.since[r.Hook]; !there {
-			g.since[r.Hook] = r.Since.Add(-ClockTolerance)
+		if since := r.Since.Add(-ClockTolerance); len(g.xids[r.Hook]) == 0 {
+			g.Since[r.Hook], g.Since[webhook.CallbackHookID(r.Hook)] = since, since
 		}
 		g.xids[r.Hook] = append(g.xids[r.Hook], r.XID)
 	}
 	return g, nil
 }
 
-// CloseGaps parks for the hooks what they missed of the events up to a sequence of each stream, and returns how many
-// deliveries that are. What became of all these events has to be recorded before. matcher makes what finds the hooks that an
-// event goes to.
-func (d *LedgerStore) CloseGaps(ctx context.Context, g *Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (parked int, err error) {
-	ids, begin := make([]uuid.UUID, 0, len(g.since)), time.Now()
-	for id, since := range g.since {
+// GapHooks returns the hooks that the gaps are of, but for those that get nothing.
+func (d *LedgerStore) GapHooks(ctx context.Context, g *Gaps) ([]*webhook.Hook, error) {
+	ids := make([]uuid.UUID, 0, len(g.xids))
+	for id := range g.xids {
 		ids = append(ids, id)
-		if since.Before(begin) {
-			begin = since
-		}
 	}
-	hooks, err := loadHooks(ctx, d.db, d.core, `WHERE id = ANY($1::uuid[]) AND status <> 'disabled'`, textArray(uuidList(ids)))
-	if err != nil {
-		return 0, err
-	}
-	since := make(map[uuid.UUID]time.Time, len(hooks))
-	filters := false
-	for _, h := range hooks {
-		since[h.ID] = g.since[h.ID]
-		since[webhook.CallbackHookID(h.ID)] = g.since[h.ID]
-		filters = filters || h.Config.Filter != ""
-	}
-	match := matcher(hooks)
-	for at := (gapPage{tenant: g.Tenant, at: begin, upTo: upTo, payloads: filters}); len(hooks) > 0; {
-		events, err := d.gapEvents(ctx, &at)
-		if err != nil {
-			return parked, err
-		}
-		if len(events) == 0 {
-			break
-		}
-		var missed []missedEvent
-		for i := range events {
-			for _, h := range match(&events[i]) {
-				if !events[i].PublishedAt.Before(since[h.ID]) {
-					missed = append(missed, missedEvent{h.ID, &events[i]})
-				}
-			}
-		}
-		for len(missed) > 0 {
-			part := missed[:min(len(missed), maxGapPairs)]
-			missed = missed[len(part):]
-			n, err := d.parkMissed(ctx, part)
-			if err != nil {
-				return parked, err
-			}
-			parked += n
-		}
-	}
-	return parked, d.forgetGaps(ctx, g)
+	return loadHooks(ctx, d.db, d.core, `WHERE id = ANY($1::uuid[]) AND status <> 'disabled'`, textArray(uuidList(ids)))
 }
 
-// gapPage is where a pass over a tenant's events is.
-type gapPage struct {
-	tenant   string
-	at       time.Time
-	seq      int64
-	upTo     []webhook.Sequence
-	payloads bool
+// Place is how far a pass over a tenant's events has come.
+type Place struct {
+	At  time.Time
+	Seq webhook.Sequence
 }
 
-// gapEvents reads the next events, and their payloads where filters may want them.
-func (d *core) gapEvents(ctx context.Context, p *gapPage) ([]webhook.Event, error) {
-	streams, numbers := make([]int64, len(p.upTo)), make([]int64, len(p.upTo))
-	for i, last := range p.upTo {
+// After is the place after an event.
+func After(e *webhook.Event) Place { return Place{e.PublishedAt, e.Seq} }
+
+// GapEvents returns the next events after a place, at most up to a sequence of each stream, and none where there are no more;
+// with their payloads where filters may want them.
+func (d *LedgerStore) GapEvents(ctx context.Context, g *Gaps, after Place, upTo []webhook.Sequence, payloads bool) ([]webhook.Event, error) {
+	if after.At.IsZero() {
+		after.At = g.begin
+	}
+	seq := int64(after.Seq) //nolint:gosec // a sequence fits
+	streams, numbers := make([]int64, len(upTo)), make([]int64, len(upTo))
+	for i, last := range upTo {
 		streams[i], numbers[i] = int64(webhook.SequenceIn(last.Stream(), 0)), int64(last) //nolint:gosec // a sequence fits
 	}
 	var rows []eventRow
@@ -146,35 +111,46 @@ func (d *core) gapEvents(ctx context.Context, p *gapPage) ([]webhook.Event, erro
 				ORDER BY published_at, seq LIMIT $6
 			) next
 		) page WHERE before < $7 ORDER BY published_at, seq`,
-		p.tenant, p.at, p.seq, pq.Array(streams), p.payloads, maxGapEvents, maxGapBytes, pq.Array(numbers))
+		g.Tenant, after.At, seq, pq.Array(streams), payloads, maxGapEvents, maxGapBytes, pq.Array(numbers))
 	if err != nil {
 		return nil, translate(fmt.Errorf("list events of gaps: %w", err))
 	}
 	events := make([]webhook.Event, len(rows))
 	for i, r := range rows {
-		events[i] = r.event(p.tenant)
-		p.at, p.seq = r.PublishedAt, r.Seq
+		events[i] = r.event(g.Tenant)
 	}
 	return events, nil
 }
 
-// missedEvent is an event that a hook should have got.
-type missedEvent struct {
-	hook  uuid.UUID
-	event *webhook.Event
+// Missed is an event that a hook should have got.
+type Missed struct {
+	Hook  uuid.UUID
+	Event *webhook.Event
 }
 
-// parkMissed parks what has no delivery, and returns how many that are. In the order of the keys, so that several who do the
-// same do not wait for each other in a circle.
-func (d *core) parkMissed(ctx context.Context, missed []missedEvent) (n int, err error) {
+// ParkMissed parks what has no delivery, and returns how many that are.
+func (d *LedgerStore) ParkMissed(ctx context.Context, missed []Missed) (parked int, err error) {
+	for part := range slices.Chunk(missed, maxGapPairs) {
+		n, err := d.parkMissed(ctx, part)
+		if err != nil {
+			return parked, err
+		}
+		parked += n
+	}
+	return parked, nil
+}
+
+// parkMissed is for so many at once. In the order of the keys, so that several who do the same do not wait for each other in a
+// circle.
+func (d *core) parkMissed(ctx context.Context, missed []Missed) (n int, err error) {
 	size := len(missed)
 	ids, hooks, tenants := make([]string, size), make([]string, size), make([]string, size)
 	events, types, entities := make([]string, size), make([]string, size), make([]string, size)
 	published, seqs := make([]string, size), make([]int64, size)
 	for i, m := range missed {
-		ids[i], hooks[i], tenants[i] = webhook.DeliveryID(m.hook, m.event.ID).String(), m.hook.String(), m.event.Tenant
-		events[i], types[i], entities[i] = m.event.ID, m.event.Type, m.event.Entity
-		published[i], seqs[i] = m.event.PublishedAt.Format(time.RFC3339Nano), int64(m.event.Seq) //nolint:gosec // a stream's sequence fits
+		ids[i], hooks[i], tenants[i] = webhook.DeliveryID(m.Hook, m.Event.ID).String(), m.Hook.String(), m.Event.Tenant
+		events[i], types[i], entities[i] = m.Event.ID, m.Event.Type, m.Event.Entity
+		published[i], seqs[i] = m.Event.PublishedAt.Format(time.RFC3339Nano), int64(m.Event.Seq) //nolint:gosec // a stream's sequence fits
 	}
 	err = d.transact(ctx, func(tx *sqlx.Tx) error {
 		var got []uuid.UUID
@@ -199,8 +175,9 @@ func (d *core) parkMissed(ctx context.Context, missed []missedEvent) (n int, err
 	return n, nil
 }
 
-// forgetGaps marks gaps as closed.
-func (d *core) forgetGaps(ctx context.Context, g *Gaps) error {
+// CloseGaps marks gaps as closed, but for those that were opened again since they were looked for. What became of all events that
+// were looked through has to be recorded before.
+func (d *LedgerStore) CloseGaps(ctx context.Context, g *Gaps) error {
 	var hooks, xids []string
 	for id, list := range g.xids {
 		for _, xid := range list {

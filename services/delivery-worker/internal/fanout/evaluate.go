@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -148,13 +149,7 @@ func (v *Evaluator) offer(j *job) (again time.Time, space chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := time.Now()
-	a := v.accounts[j.event.Tenant]
-	if a == nil {
-		v.forget(now)
-		a = &account{tenant: j.event.Tenant, balance: v.budget * burst.Seconds(), at: now, average: newcomer, spaces: make(chan struct{}, 1)}
-		v.accounts[a.tenant] = a
-	}
-	v.refill(a, now)
+	a := v.account(j.event.Tenant, now)
 	if v.budget > 0 && (v.wait(a) > longestWait || !j.again && a.next.After(now)) {
 		return v.later(a, now), nil
 	}
@@ -174,6 +169,18 @@ func (v *Evaluator) offer(j *job) (again time.Time, space chan struct{}) {
 		go v.run(a)
 	}
 	return time.Time{}, nil
+}
+
+// account is a tenant's, up to date; the lock is held.
+func (v *Evaluator) account(tenant string, now time.Time) *account {
+	a := v.accounts[tenant]
+	if a == nil {
+		v.forget(now)
+		a = &account{tenant: tenant, balance: v.budget * burst.Seconds(), at: now, average: newcomer, spaces: make(chan struct{}, 1)}
+		v.accounts[tenant] = a
+	}
+	v.refill(a, now)
+	return a
 }
 
 // later is when the next event of a tenant that is put off comes again: one after the other, as its budget lets them. The lock
@@ -270,7 +277,12 @@ func (v *Evaluator) evaluate(a *account, jobs []*job) {
 			of.gate.leave()
 			continue
 		}
-		done = append(done, matched{j.taken, v.match(a, j)})
+		hooks, units := v.match(j.event, j.candidates, v.filtered.FilterFailed)
+		v.mu.Lock()
+		a.balance -= units
+		a.average += (units - a.average) / 8
+		v.mu.Unlock()
+		done = append(done, matched{j.taken, hooks})
 	}
 	flush()
 }
@@ -284,19 +296,46 @@ func (v *Evaluator) due(a *account, j *job) (wait time.Duration, again time.Time
 	defer v.mu.Unlock()
 	now := time.Now()
 	v.refill(a, now)
-	wait = time.Duration(max(0, -a.balance/v.budget) * float64(time.Second))
+	wait = v.debt(a)
 	if wait > 0 && now.Add(wait).Sub(j.since) > longestWait {
 		return 0, v.later(a, now)
 	}
 	return wait, again
 }
 
-// match evaluates the filters for an event, one at a time in turns with other tenants.
-func (v *Evaluator) match(a *account, j *job) []*webhook.Hook {
-	var hooks []*webhook.Hook
+// debt is how long it takes until a tenant has some of its budget again; the lock is held.
+func (v *Evaluator) debt(a *account) time.Duration {
+	if v.budget == 0 {
+		return 0
+	}
+	return time.Duration(max(0, -a.balance/v.budget) * float64(time.Second))
+}
+
+// Match returns the hooks that an event goes to that was matched before, by the budget of its tenant as for any other. Where that
+// is used up, it evaluates nothing and returns for how long. Failures were counted when it was matched first.
+func (v *Evaluator) Match(e *webhook.Event, candidates []filter.Candidate) (hooks []*webhook.Hook, wait time.Duration) {
+	if slices.ContainsFunc(candidates, func(c filter.Candidate) bool { return c.Filter != nil }) {
+		v.mu.Lock()
+		wait = v.debt(v.account(e.Tenant, time.Now()))
+		v.mu.Unlock()
+	}
+	if wait > 0 {
+		return nil, wait
+	}
+	hooks, units := v.match(e, candidates, func(*webhook.Hook, *webhook.Event, error) {})
+	if units > 0 {
+		v.mu.Lock()
+		v.account(e.Tenant, time.Now()).balance -= units
+		v.mu.Unlock()
+	}
+	return hooks, 0
+}
+
+// match evaluates the filters for an event, one at a time in turns with other tenants, and returns what that has cost.
+func (v *Evaluator) match(e *webhook.Event, candidates []filter.Candidate, failed func(*webhook.Hook, *webhook.Event, error)) (hooks []*webhook.Hook, cost float64) {
 	var units uint64
-	in := filter.NewInput(j.event)
-	for _, c := range j.candidates {
+	in := filter.NewInput(e)
+	for _, c := range candidates {
 		if c.Filter == nil {
 			hooks = append(hooks, c.Hook)
 			continue
@@ -309,17 +348,13 @@ func (v *Evaluator) match(a *account, j *job) []*webhook.Hook {
 		units += max(r.Cost, uint64(took/unitTime)) //nolint:gosec // not negative
 		switch {
 		case r.Err != nil:
-			v.filtered.FilterFailed(c.Hook, j.event, r.Err)
+			failed(c.Hook, e, r.Err)
 		case r.Matched:
 			hooks = append(hooks, c.Hook)
 		}
 	}
 	v.filtered.FilterCost(units)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	a.balance -= float64(units)
-	a.average += (float64(units) - a.average) / 8
-	return hooks
+	return hooks, float64(units)
 }
 
 // gate is passed by those who work for a fan-out, and closed when it ends.

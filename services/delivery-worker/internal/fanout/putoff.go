@@ -26,7 +26,8 @@ func (f *Fanout) match(ctx context.Context, t taken) (matched, bool) {
 	case len(hooks) == len(candidates):
 		return matched{t, hooks}, true
 	case !t.again && t.msg.Deliveries > poisonAfter: // this is its last try, which must not end by its being handed back
-		return matched{t, f.Evaluator.match(&account{}, j)}, true
+		hooks, _ := f.Evaluator.match(t.event, candidates, f.Evaluator.filtered.FilterFailed)
+		return matched{t, hooks}, true
 	}
 	if !f.gate.enter() {
 		f.finish(t, false)

@@ -107,11 +107,12 @@ func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 	}
 }
 
-// Matcher returns what finds, of the given hooks and those that carry their callbacks, those that an event goes to.
-func Matcher(hooks []*webhook.Hook) func(*webhook.Event) []*webhook.Hook {
+// Among returns what finds, of the given hooks and those that carry their callbacks, those that an event goes to, as far as that
+// can be told without their filters.
+func Among(hooks []*webhook.Hook) func(*webhook.Event) []filter.Candidate {
 	x := New(nil)
 	x.Replace(WithCarriers(hooks), nil)
-	return func(e *webhook.Event) []*webhook.Hook { return x.Match(e, nil) }
+	return x.Candidates
 }
 
 // WithCarriers returns the hooks and what carries the callbacks of those that have one.

@@ -4,6 +4,7 @@ package missed
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,6 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
@@ -20,15 +22,25 @@ const (
 	// take: what waits for longer is tried again later.
 	settlePoll  = 50 * time.Millisecond
 	settleLimit = 2 * time.Minute
+	// turnTime is how long a tenant's turn is, and lookAgain how soon it is looked for other tenants' gaps while all wait.
+	turnTime  = 250 * time.Millisecond
+	lookAgain = time.Second
 	// tidyEvery is how often what nobody asks for any more is dropped.
 	tidyEvery = time.Hour
 )
 
 // deliveries is implemented by *store.LedgerStore.
 type deliveries interface {
-	KnownGaps(ctx context.Context) (*store.Gaps, error)
-	CloseGaps(ctx context.Context, g *store.Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (int, error)
+	gaps
 	ForgetChanges(ctx context.Context) error
+}
+
+type gaps interface {
+	KnownGaps(ctx context.Context, others []string) (*store.Gaps, error)
+	GapHooks(ctx context.Context, g *store.Gaps) ([]*webhook.Hook, error)
+	GapEvents(ctx context.Context, g *store.Gaps, after store.Place, upTo []webhook.Sequence, payloads bool) ([]webhook.Event, error)
+	ParkMissed(ctx context.Context, missed []store.Missed) (parked int, err error)
+	CloseGaps(ctx context.Context, g *store.Gaps) error
 }
 
 // stream is implemented by *bus.Bus.
@@ -42,14 +54,20 @@ type history interface {
 	CatchUp(ctx context.Context) error
 }
 
+// filters is implemented by *fanout.Evaluator.
+type filters interface {
+	Match(e *webhook.Event, candidates []filter.Candidate) (hooks []*webhook.Hook, wait time.Duration)
+}
+
 // Deps are a Closer's collaborators; all are required.
 type Deps struct {
 	Store   deliveries
 	Leases  lease.Store
 	Stream  stream
 	History history
-	// Matcher returns what finds, of the given hooks, those that an event goes to.
-	Matcher func(hooks []*webhook.Hook) func(*webhook.Event) []*webhook.Hook
+	// Among returns what finds, of the given hooks, those that an event goes to if their filters let it.
+	Among   func(hooks []*webhook.Hook) func(*webhook.Event) []filter.Candidate
+	Filters filters
 	Log     *zap.Logger
 	// Worker holds the lease.
 	Worker string
@@ -87,7 +105,8 @@ func (c *Closer) Run(ctx context.Context) {
 	}
 }
 
-// round closes all gaps that can be closed, if no other worker does.
+// round closes all gaps that can be closed, if no other worker does: a pass over the events of each tenant, in turns, so that none
+// waits for another one that has many events, or costly filters.
 func (c *Closer) round(ctx context.Context) error {
 	held, err := lease.Take(ctx, c.Leases, leaseName, c.Worker, c.Log)
 	if err != nil || held == nil {
@@ -95,41 +114,152 @@ func (c *Closer) round(ctx context.Context) error {
 	}
 	defer held.Release()
 	ctx = held.Context()
+	var passes []*pass
 	for {
-		gaps, err := c.Store.KnownGaps(ctx)
-		if err != nil || gaps == nil {
-			return c.tidy(ctx, err)
-		}
-		// what was not handed out by now is matched by workers that know of the changes
-		var handed []webhook.Sequence
-		partition := c.Stream.Partition(gaps.Tenant)
-		for _, s := range webhook.Streams() {
-			lag, err := c.Stream.LagOf(ctx, bus.FanoutOf(s), partition)
-			if err != nil {
-				return err
-			}
-			handed = append(handed, webhook.SequenceIn(s, lag.Handed))
-		}
-		if ok, err := c.settled(ctx, partition, handed); err != nil || !ok {
-			return err
-		}
-		parked, err := c.Store.CloseGaps(ctx, gaps, handed, c.Matcher)
-		if parked > 0 {
-			c.Log.Info("delivering missed events to hooks", zap.String("tenant", gaps.Tenant), zap.Int("deliveries", parked))
-		}
+		p, err := c.begin(ctx, passes)
 		if err != nil {
 			return err
+		}
+		if p != nil {
+			passes = append(passes, p)
+		}
+		if len(passes) == 0 {
+			return c.tidy(ctx)
+		}
+		var next time.Time
+		if passes, next, err = c.turns(ctx, passes); err != nil {
+			return err
+		}
+		if p != nil { // there may be more to be begun
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Until(next)):
 		}
 	}
 }
 
-// settled waits until what became of all events up to the sequences is recorded; false means that it takes too long.
-func (c *Closer) settled(ctx context.Context, partition int, handed []webhook.Sequence) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, settleLimit)
-	defer cancel()
-	for _, upTo := range handed {
+// turns gives each pass a turn. It returns those that are not over, and when the next turn is.
+func (c *Closer) turns(ctx context.Context, passes []*pass) (left []*pass, next time.Time, err error) {
+	next = time.Now().Add(lookAgain)
+	for _, p := range passes {
+		over, err := c.turn(ctx, p)
+		if err != nil {
+			return nil, next, err
+		}
+		if !over {
+			left = append(left, p)
+		}
+		if over || p.next.Before(next) {
+			next = p.next
+		}
+	}
+	return left, next, nil
+}
+
+// pass is one over the events that hooks of a tenant may have missed.
+type pass struct {
+	gaps *store.Gaps
+	// upTo is what was handed out of the tenant's partition of each stream when it began: the rest is matched by workers that know of the changes.
+	partition int
+	upTo      []webhook.Sequence
+	// settled says that what became of all that is recorded; it is not waited for beyond until.
+	settled bool
+	until   time.Time
+	// place is how far it has come, next when its next turn is, and parked what it has found.
+	place  store.Place
+	next   time.Time
+	parked int
+}
+
+// begin begins a pass for a tenant that has none; nil where there is none to be begun.
+func (c *Closer) begin(ctx context.Context, passes []*pass) (*pass, error) {
+	others := make([]string, len(passes))
+	for i, p := range passes {
+		others[i] = p.gaps.Tenant
+	}
+	gaps, err := c.Store.KnownGaps(ctx, others)
+	if err != nil || gaps == nil {
+		return nil, err
+	}
+	p := &pass{gaps: gaps, partition: c.Stream.Partition(gaps.Tenant), until: time.Now().Add(settleLimit)}
+	for _, s := range webhook.Streams() {
+		lag, err := c.Stream.LagOf(ctx, bus.FanoutOf(s), p.partition)
+		if err != nil {
+			return nil, err
+		}
+		p.upTo = append(p.upTo, webhook.SequenceIn(s, lag.Handed))
+	}
+	return p, nil
+}
+
+// turn takes a pass on, for turnTime or for as long as the tenant has a budget, and reports whether it is over.
+func (c *Closer) turn(ctx context.Context, p *pass) (over bool, err error) {
+	if time.Now().Before(p.next) {
+		return false, nil
+	}
+	if !p.settled {
+		if p.settled, err = c.settled(ctx, p); err != nil || !p.settled {
+			p.next = time.Now().Add(settlePoll)
+			return time.Now().After(p.until), err
+		}
+	}
+	hooks, err := c.Store.GapHooks(ctx, p.gaps)
+	if err != nil {
+		return false, err
+	}
+	filtered := slices.ContainsFunc(hooks, func(h *webhook.Hook) bool { return h.Config.Filter != "" })
+	candidates := c.Among(hooks)
+	for end := time.Now().Add(turnTime); len(hooks) > 0; {
+		events, err := c.Store.GapEvents(ctx, p.gaps, p.place, p.upTo, filtered)
+		if err != nil {
+			return false, err
+		}
+		if len(events) == 0 {
+			break
+		}
+		missed, wait := c.look(p, events, candidates, end)
+		n, err := c.Store.ParkMissed(ctx, missed)
+		if p.parked += n; err != nil {
+			return false, err
+		}
+		if now := time.Now(); wait > 0 || now.After(end) {
+			p.next = now.Add(wait)
+			return false, nil
+		}
+	}
+	if p.parked > 0 {
+		c.Log.Info("delivering missed events to hooks", zap.String("tenant", p.gaps.Tenant), zap.Int("deliveries", p.parked))
+	}
+	return true, c.Store.CloseGaps(ctx, p.gaps)
+}
+
+// look finds the hooks that events should have gone to, until the turn ends or the tenant's budget has to be waited for.
+func (c *Closer) look(p *pass, events []webhook.Event, candidates func(*webhook.Event) []filter.Candidate, end time.Time) (missed []store.Missed, wait time.Duration) {
+	for i := range events {
+		e := &events[i]
+		list := slices.DeleteFunc(candidates(e), func(f filter.Candidate) bool { return e.PublishedAt.Before(p.gaps.Since[f.ID]) })
+		hooks, wait := c.Filters.Match(e, list)
+		if wait > 0 {
+			return missed, wait
+		}
+		for _, h := range hooks {
+			missed = append(missed, store.Missed{Hook: h.ID, Event: e})
+		}
+		if p.place = store.After(e); time.Now().After(end) {
+			return missed, 0
+		}
+	}
+	return missed, 0
+}
+
+// settled reports whether what became of all events that a pass looks through is recorded.
+func (c *Closer) settled(ctx context.Context, p *pass) (bool, error) {
+	for _, upTo := range p.upTo {
 		for _, consumer := range []bus.Consumer{bus.FanoutOf(upTo.Stream()), bus.RecorderOf(upTo.Stream())} {
-			if ok, err := c.done(ctx, consumer, partition, upTo.Number()); err != nil || !ok {
+			if lag, err := c.Stream.LagOf(ctx, consumer, p.partition); err != nil || !lag.Done(upTo.Number()) {
 				return false, err
 			}
 		}
@@ -137,24 +267,9 @@ func (c *Closer) settled(ctx context.Context, partition int, handed []webhook.Se
 	return true, c.History.CatchUp(ctx)
 }
 
-// done waits until the consumer is done with all of the partition up to the number; false means that ctx ended before.
-func (c *Closer) done(ctx context.Context, consumer bus.Consumer, partition int, upTo uint64) (bool, error) {
-	for {
-		lag, err := c.Stream.LagOf(ctx, consumer, partition)
-		if err != nil || lag.Done(upTo) {
-			return err == nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return false, nil
-		case <-time.After(settlePoll):
-		}
-	}
-}
-
-func (c *Closer) tidy(ctx context.Context, err error) error {
-	if err != nil || time.Since(c.tidied) < tidyEvery {
-		return err
+func (c *Closer) tidy(ctx context.Context) error {
+	if time.Since(c.tidied) < tidyEvery {
+		return nil
 	}
 	c.tidied = time.Now()
 	return c.Store.ForgetChanges(ctx)

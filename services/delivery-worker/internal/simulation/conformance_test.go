@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,15 +28,24 @@ type recording interface {
 	WriteEvents(ctx context.Context, events []webhook.Event) error
 }
 
+// gaps is what gaps are closed with.
+type gaps interface {
+	KnownGaps(ctx context.Context, others []string) (*store.Gaps, error)
+	GapHooks(ctx context.Context, g *store.Gaps) ([]*webhook.Hook, error)
+	GapEvents(ctx context.Context, g *store.Gaps, after store.Place, upTo []webhook.Sequence, payloads bool) ([]webhook.Event, error)
+	ParkMissed(ctx context.Context, missed []store.Missed) (parked int, err error)
+	CloseGaps(ctx context.Context, g *store.Gaps) error
+}
+
 // side is a database, simulated or not, and what it calls its drainers.
 type side struct {
 	*testing.T
 	recording
 
 	store interface {
+		gaps
 		Recorded(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
 		SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error)
-		KnownGaps(ctx context.Context) (*store.Gaps, error)
 	}
 	queue interface {
 		OpenDrainer(ctx context.Context, worker string, ttl time.Duration) (uuid.UUID, error)
@@ -51,11 +61,14 @@ type side struct {
 	settle func(ctx context.Context, drainer uuid.UUID, list []store.Drained) error
 	moving func(ctx context.Context, hooks []uuid.UUID, places []store.Places) ([]uuid.UUID, error)
 	change func(id uuid.UUID, edit func(*webhook.Hook)) // nil deletes
-	gaps   func(g *store.Gaps, upTo webhook.Sequence) int
+	// snapshot is up to which all changes are known, and age has all gaps begin earlier.
+	snapshot func() string
+	age      func(by time.Duration)
 
 	drainers [2]uuid.UUID
 	leases   [2][]store.DrainLease
 	taken    [2][]*store.ParkedDelivery
+	stale    []string // snapshots of before
 }
 
 func ok[T any](t *testing.T, value T, err error) T {
@@ -78,7 +91,17 @@ func eventAt(at time.Time, i int) webhook.Event {
 func (s *side) one(r *rand.Rand, began time.Time) string {
 	ctx, d := s.Context(), r.IntN(2)
 	hook := hookAt(r.IntN(4))
-	switch r.IntN(11) {
+	switch r.IntN(13) {
+	case 11:
+		s.stale = append(s.stale, s.snapshot())
+		if n := len(s.stale); n%8 == 0 {
+			s.age(time.Hour)
+		}
+		told := &whispererv1.StaleFanout{Tenant: tenant, Snapshot: s.stale[r.IntN(len(s.stale))], Since: eventAt(began, r.IntN(5)).PublishedAt.UnixNano()}
+		require.NoError(s, s.WriteFacts(ctx, []*whispererv1.LedgerBatch{{Worker: "w", Stale: []*whispererv1.StaleFanout{told}}}))
+		return "stale"
+	case 12:
+		return s.closeGaps(webhook.Sequence(r.IntN(6)))
 	case 0, 1, 2, 3:
 		var facts []*whispererv1.DeliveryFact
 		for range 1 + r.IntN(3) {
@@ -122,6 +145,37 @@ func (s *side) one(r *rand.Rand, began time.Time) string {
 		ended, err := s.hooks.EndDeliveries(ctx, hook, 100)
 		return fmt.Sprint("ended ", ok(s.T, ended, err))
 	}
+}
+
+// closeGaps closes the gaps that are open, for all hooks alike.
+func (s *side) closeGaps(upTo webhook.Sequence) string {
+	ctx, parked, seen := s.Context(), 0, 0
+	gaps, err := s.store.KnownGaps(ctx, nil)
+	if require.NoError(s, err); gaps == nil {
+		return "no gaps"
+	}
+	hooks, err := s.store.GapHooks(ctx, gaps)
+	require.NoError(s, err)
+	for place := (store.Place{}); ; {
+		events, err := s.store.GapEvents(ctx, gaps, place, []webhook.Sequence{upTo}, false)
+		if require.NoError(s, err); len(events) == 0 {
+			break
+		}
+		var missed []store.Missed
+		for i := range events {
+			for _, h := range hooks {
+				if !events[i].PublishedAt.Before(gaps.Since[h.ID]) {
+					missed = append(missed, store.Missed{Hook: h.ID, Event: &events[i]})
+				}
+			}
+			place = store.After(&events[i])
+		}
+		n, err := s.store.ParkMissed(ctx, missed)
+		require.NoError(s, err)
+		parked, seen = parked+n, seen+len(events)
+	}
+	require.NoError(s, s.store.CloseGaps(ctx, gaps))
+	return fmt.Sprintf("closed after %d events, %d parked", seen, parked)
 }
 
 func (s *side) edit(r *rand.Rand, hook uuid.UUID) string {
@@ -228,8 +282,10 @@ func simulated(t *testing.T) *side {
 		}
 		edit(&next)
 		d.setHook(id, &next)
-	}, gaps: func(g *store.Gaps, upTo webhook.Sequence) int {
-		return d.closeGaps(g, []webhook.Sequence{upTo}, matchAll)
+	}, snapshot: func() string { return strconv.Itoa(d.xid) }, age: func(by time.Duration) {
+		for _, g := range d.gaps {
+			g.since = g.since.Add(-by)
+		}
 	}}
 }
 
@@ -238,10 +294,6 @@ func hookOf(id uuid.UUID) webhook.Hook {
 		ID: id, Tenant: tenant, EventTypes: []string{"*"}, TargetURL: "https://x.example/" + id.String(), NotificationType: webhook.NotificationREST,
 		Config: parsed(map[string]any{}), Status: webhook.Active,
 	}
-}
-
-func matchAll(hooks []*webhook.Hook) func(*webhook.Event) []*webhook.Hook {
-	return func(*webhook.Event) []*webhook.Hook { return hooks }
 }
 
 func live(t *testing.T) *side {
@@ -269,9 +321,12 @@ func live(t *testing.T) *side {
 			return
 		}
 		require.NoError(t, err)
-	}, gaps: func(g *store.Gaps, upTo webhook.Sequence) int {
-		n, err := db.Ledger.CloseGaps(t.Context(), g, []webhook.Sequence{upTo}, matchAll)
-		return ok(t, n, err)
+	}, snapshot: func() (now string) {
+		require.NoError(t, plain.QueryRowContext(t.Context(), `SELECT pg_current_snapshot()::text`).Scan(&now))
+		return now
+	}, age: func(by time.Duration) {
+		_, err := plain.ExecContext(t.Context(), `UPDATE hook_gaps SET since = since - $1 * interval '1 second'`, by.Seconds())
+		require.NoError(t, err)
 	}}
 }
 
@@ -295,9 +350,7 @@ func TestDatabaseIsLikePostgres(t *testing.T) { //nolint:paralleltest // the his
 		}
 		events := []webhook.Event{eventAt(began, 0), eventAt(began, 1), eventAt(began.Add(time.Minute), 0)}
 		require.NoError(t, s.WriteEvents(t.Context(), events))
-		gaps, err := s.store.KnownGaps(t.Context())
-		require.NotNil(t, ok(t, gaps, err))
-		require.Zero(t, s.gaps(gaps, 10), "events from before the hooks")
+		require.Equal(t, "closed after 0 events, 0 parked", s.closeGaps(10), "events from before the hooks")
 	}
 	for i := range steps {
 		said, must := a.one(first, began), b.one(second, began)

@@ -257,79 +257,93 @@ func (d *database) leave(worker string) {
 }
 
 // knownGaps is KnownGaps.
-func (d *database) knownGaps() *store.Gaps {
+func (d *database) knownGaps(others []string) *store.Gaps {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
-	var list []*gap
+	out := &store.Gaps{Tenant: tenant, Since: map[uuid.UUID]time.Time{}}
 	for _, g := range d.gaps {
-		known := !g.done
+		known := !g.done && !slices.Contains(others, g.tenant)
 		for _, w := range d.workers {
 			known = known && (!w.expires.After(now) || w.snapshot >= g.xid)
 		}
-		if known {
-			list = append(list, g)
+		if !known {
+			continue
+		}
+		g.asked = now
+		d.known[out] = append(d.known[out], g)
+		from := g.since
+		if !g.from.IsZero() {
+			from = g.from
+		}
+		from = from.Add(-store.ClockTolerance)
+		if before, there := out.Since[g.hook]; !there || from.Before(before) {
+			out.Since[g.hook], out.Since[webhook.CallbackHookID(g.hook)] = from, from
 		}
 	}
-	if len(list) == 0 {
+	if len(out.Since) == 0 {
 		return nil
 	}
-	out := &store.Gaps{Tenant: list[0].tenant}
-	for _, g := range list {
-		g.asked = now
-	}
-	d.known[out] = list
 	return out
 }
 
-// closeGaps is CloseGaps.
-func (d *database) closeGaps(g *store.Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (parked int) {
+// gapHooks is GapHooks.
+func (d *database) gapHooks(g *store.Gaps) (hooks []*webhook.Hook) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	since := map[uuid.UUID]time.Time{}
-	var hooks []*webhook.Hook
-	for _, x := range d.known[g] {
-		from := x.since
-		if !x.from.IsZero() {
-			from = x.from
-		}
-		from = from.Add(-store.ClockTolerance)
-		if before, there := since[x.hook]; there {
-			if from.Before(before) {
-				since[x.hook] = from
-			}
-			continue
-		}
-		since[x.hook] = from
-		if h := d.hooks[x.hook]; h != nil && h.Status != webhook.Disabled {
+	for _, id := range slices.SortedFunc(maps.Keys(g.Since), compareIDs) {
+		if h := d.hooks[id]; h != nil && h.Status != webhook.Disabled {
 			copied := *h
 			hooks = append(hooks, &copied)
 		}
 	}
-	match := matcher(hooks)
+	return hooks
+}
+
+// gapEvents is GapEvents, of so many at once.
+func (d *database) gapEvents(g *store.Gaps, after store.Place, upTo []webhook.Sequence, most int) (list []webhook.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	begin := slices.MinFunc(slices.Collect(maps.Values(g.Since)), time.Time.Compare)
 	for _, e := range d.eventsInOrder() {
-		if !slices.ContainsFunc(upTo, func(u webhook.Sequence) bool { return u.Stream() == e.Seq.Stream() && e.Seq <= u }) {
-			continue
-		}
-		for _, h := range match(&e) {
-			key := store.DeliveryKey{ID: webhook.DeliveryID(h.ID, e.ID), PublishedAt: e.PublishedAt}
-			if e.PublishedAt.Before(since[h.ID]) || d.deliveries[key] != nil {
-				continue
-			}
-			d.put(nil, delivery{
-				key: key, hook: h.ID, tenant: e.Tenant, eventID: e.ID, typ: e.Type, entity: e.Entity, seq: e.Seq, state: webhook.Parked,
-				reason: webhook.ReasonHookUnknown, updated: d.now(),
-			})
-			d.backlogs[h.ID] = true
-			d.notify("backlogs", h.ID)
-			parked++
+		handed := slices.ContainsFunc(upTo, func(u webhook.Sequence) bool { return u.Stream() == e.Seq.Stream() && e.Seq <= u })
+		beyond := cmp.Or(e.PublishedAt.Compare(after.At), cmp.Compare(e.Seq, after.Seq)) > 0
+		if e.Tenant == g.Tenant && handed && beyond && !e.PublishedAt.Before(begin) && len(list) < most {
+			list = append(list, e)
 		}
 	}
+	return list
+}
+
+// parkMissed is ParkMissed.
+func (d *database) parkMissed(missed []store.Missed) (parked int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, m := range missed {
+		e := m.Event
+		key := store.DeliveryKey{ID: webhook.DeliveryID(m.Hook, e.ID), PublishedAt: e.PublishedAt}
+		if d.deliveries[key] != nil {
+			continue
+		}
+		d.put(nil, delivery{
+			key: key, hook: m.Hook, tenant: e.Tenant, eventID: e.ID, typ: e.Type, entity: e.Entity, seq: e.Seq, state: webhook.Parked,
+			reason: webhook.ReasonHookUnknown, updated: d.now(),
+		})
+		d.backlogs[m.Hook] = true
+		d.notify("backlogs", m.Hook)
+		parked++
+	}
+	return parked
+}
+
+// closeGaps is CloseGaps.
+func (d *database) closeGaps(g *store.Gaps) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, x := range d.known[g] {
 		x.done = x.done || !x.opened.After(x.asked)
 	}
 	delete(d.known, g)
-	return parked
 }
 
 func (d *database) eventsInOrder() []webhook.Event {

@@ -154,19 +154,33 @@ func (s *rows) SettleParked(ctx context.Context, drainer uuid.UUID, list []store
 	return s.do(ctx, toDatabase, fmt.Sprintf("settle %d parked", len(list)), func() { s.d.settle(drainer, list) })
 }
 
-func (s *rows) KnownGaps(ctx context.Context) (out *store.Gaps, err error) {
-	err = s.do(ctx, askDatabase, "list gaps", func() { out = s.d.knownGaps() })
+func (s *rows) KnownGaps(ctx context.Context, others []string) (out *store.Gaps, err error) {
+	err = s.do(ctx, askDatabase, "list gaps", func() { out = s.d.knownGaps(others) })
 	return out, err
 }
 
-func (s *rows) CloseGaps(ctx context.Context, g *store.Gaps, upTo []webhook.Sequence, matcher func([]*webhook.Hook) func(*webhook.Event) []*webhook.Hook) (n int, err error) {
-	err = s.do(ctx, toDatabase, "close gaps", func() {
-		for _, x := range s.d.known[g] {
-			s.w.trace("%s closes the gap of %s since change %d up to %d", s.w.name, s.w.nameOf(x.hook), x.xid, upTo[0])
-		}
-		n = s.d.closeGaps(g, upTo, matcher)
-	})
+func (s *rows) GapHooks(ctx context.Context, g *store.Gaps) (out []*webhook.Hook, err error) {
+	err = s.do(ctx, askDatabase, "list hooks of gaps", func() { out = s.d.gapHooks(g) })
+	return out, err
+}
+
+func (s *rows) GapEvents(ctx context.Context, g *store.Gaps, after store.Place, upTo []webhook.Sequence, _ bool) (out []webhook.Event, err error) {
+	err = s.do(ctx, askDatabase, "list events of gaps", func() { out = s.d.gapEvents(g, after, upTo, 2) })
+	return out, err
+}
+
+func (s *rows) ParkMissed(ctx context.Context, missed []store.Missed) (n int, err error) {
+	err = s.do(ctx, toDatabase, fmt.Sprintf("park %d missed", len(missed)), func() { n = s.d.parkMissed(missed) })
 	return n, err
+}
+
+func (s *rows) CloseGaps(ctx context.Context, g *store.Gaps) error {
+	return s.do(ctx, toDatabase, "close gaps", func() {
+		for _, x := range s.d.known[g] {
+			s.w.trace("%s closes the gap of %s since change %d", s.w.name, s.w.nameOf(x.hook), x.xid)
+		}
+		s.d.closeGaps(g)
+	})
 }
 
 func (s *rows) ForgetChanges(context.Context) error { return nil }

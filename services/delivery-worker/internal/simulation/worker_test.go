@@ -267,6 +267,7 @@ func (w *worker) run() {
 		w.drain.Wake(id)
 	})
 	w.lanes = lane.New(lane.Breaker{MinAttempts: 3, FailureRatio: 0.7, Window: time.Minute, Open: 2 * time.Second}, w.index)
+	evaluator := fanout.NewEvaluator(0, 1, nobody{}, log)
 	facts := ledger.NewWriter(b, w.name, log)
 	history := ledger.NewReader(db, b)
 	payloads := payload.NewReader(b, db)
@@ -274,12 +275,11 @@ func (w *worker) run() {
 		Sender: sender{w}, Enter: w.lanes.Enter, Retries: b, Facts: facts, Operator: operator{w, db},
 		Observer: nobody{}, Log: log, MaxPayload: b.MaxPayload(),
 	})
-	w.missed = missed.New(missed.Deps{Store: db, Leases: db, Stream: b, History: history, Matcher: index.Matcher, Log: log, Worker: w.name})
+	w.missed = missed.New(missed.Deps{Store: db, Leases: db, Stream: b, History: history, Among: index.Among, Filters: evaluator, Log: log, Worker: w.name})
 	w.drain = drainer.New(drainer.Deps{
 		Deliverer: deliverer, Hooks: w.index, Lanes: w.lanes, Store: db, Leases: db, Events: payloads, Stream: b, History: history, Log: log, Worker: w.name,
 	})
 	types := schema.NewChecks(func(string) json.RawMessage { return nil }, log)
-	evaluator := fanout.NewEvaluator(0, 1, nobody{}, log)
 
 	var background, takers, recorders sync.WaitGroup
 	known := make(chan struct{})
