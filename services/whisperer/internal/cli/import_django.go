@@ -170,7 +170,7 @@ func (i *importer) take(ctx context.Context, r *django.Row) (importedRow, error)
 	switch {
 	case err == nil:
 		done.Done, done.Notes = rowUnchanged, nil
-		if names := django.Differences(&before, &h); len(names) > 0 {
+		if names := webhook.Changed(&before, &h); len(names) > 0 {
 			done.Done = rowDiffers
 			done.Notes = []string{"is there with another " + strings.Join(names, ", ") + ", and is left as it is"}
 		}

@@ -88,9 +88,9 @@ func TestHookKeepsWhatTheRowSays(t *testing.T) {
 
 	again, _, err := rows[0].Hook("acme", webhook.FormatWhisperer)
 	require.NoError(t, err)
-	require.Empty(t, django.Differences(&h, &again))
+	require.Empty(t, webhook.Changed(&h, &again))
 	again.Secrets, again.Status = nil, webhook.Paused
-	require.Equal(t, []string{"secret_key", "status"}, django.Differences(&h, &again))
+	require.Equal(t, []string{"status", "secret_key"}, webhook.Changed(&h, &again))
 }
 
 func TestHookIDs(t *testing.T) {

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -119,27 +117,6 @@ func withFormat(raw json.RawMessage, format webhook.Format) (json.RawMessage, er
 		return nil, fmt.Errorf("encode config: %w", err)
 	}
 	return out, nil
-}
-
-// Differences names the fields in which two hooks differ, as the API spells them; times and versions do not count.
-func Differences(a, b *webhook.Hook) []string {
-	var names []string
-	note := func(name string, same bool) {
-		if !same {
-			names = append(names, name)
-		}
-	}
-	note("name", a.Name == b.Name)
-	note("event_types", slices.Equal(a.EventTypes, b.EventTypes))
-	note("target_url", a.TargetURL == b.TargetURL)
-	note("secret_key", slices.Equal(a.Secrets, b.Secrets))
-	note("api_key", a.APIKey == b.APIKey)
-	note("additional_headers", len(a.Headers)+len(b.Headers) == 0 || reflect.DeepEqual(a.Headers, b.Headers))
-	note("callback", reflect.DeepEqual(a.Callback, b.Callback))
-	note("retry_countdown_config", webhook.SameJSON(a.RetryConfig, b.RetryConfig))
-	note("config", webhook.SameJSON(a.Config.Raw, b.Config.Raw) && reflect.DeepEqual(a.Config.Auth, b.Config.Auth))
-	note("status", a.Status == b.Status)
-	return names
 }
 
 func emptyObject(raw json.RawMessage) bool {
