@@ -16,12 +16,6 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// publishedStore knows what was published before; *store.LedgerStore is one.
-type publishedStore interface {
-	ClaimPublishKey(ctx context.Context, tenant string, key store.IdempotencyKey) error
-	SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error)
-}
-
 // knownTimeout bounds what publishing waits for the database, without which it goes on.
 const knownTimeout = 500 * time.Millisecond
 

@@ -15,7 +15,6 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -151,20 +150,9 @@ func TestABatchThatIsStoredInPartSaysWhichEventsAreNot(t *testing.T) {
 	require.Contains(t, a.json["detail"], "The others are stored")
 }
 
-// awayStore is a database that cannot be asked.
-type awayStore struct{}
-
-func (awayStore) ClaimPublishKey(context.Context, string, store.IdempotencyKey) error {
-	return store.ErrUnavailable
-}
-
-func (awayStore) SeenEvents(context.Context, []store.Published) (map[store.EventKey]store.SeenEvent, error) {
-	return nil, store.ErrUnavailable
-}
-
 func TestPublishingGoesOnWhereIDsCannotBeLookedUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(d *httpapi.Deps) { d.Published, d.Publisher = awayStore{}, anyBus{} })
+	w := newWorld(t, func(d *httpapi.Deps) { d.Published, d.Publisher = away(t).Ledger, anyBus{} })
 	a := w.call(t, http.MethodPost, events, `{"event_type":"order.created","event_id":"1","data":1}`, header("Idempotency-Key", "k"))
 	require.Equal(t, http.StatusAccepted, a.status, a.text)
 }

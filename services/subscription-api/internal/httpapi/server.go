@@ -42,7 +42,7 @@ type Deps struct {
 	Cases     *usecase.Service
 	Types     typeChecker
 	Publisher publisher
-	Published publishedStore
+	Published *store.LedgerStore
 	// CursorKey authenticates the cursors of lists.
 	CursorKey []byte
 	// PublicURL begins the links in answers, such as https://hooks.example.com; empty for what the request was sent to.

@@ -62,16 +62,23 @@ func TestAFrozenDatabaseIsAnsweredWith503InTime(t *testing.T) {
 	require.Eventually(t, func() bool { return w.call(t, http.MethodGet, hooks, "").status == http.StatusOK }, 5*time.Second, 50*time.Millisecond)
 }
 
-func TestADatabaseThatIsAwayIsAnsweredWith503(t *testing.T) {
-	t.Parallel()
+// away is a database that does not answer.
+func away(t *testing.T) *store.DB {
+	t.Helper()
 	nobody, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, nobody.Close())
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	away, err := store.Open("postgres://u@"+nobody.Addr().String()+"/x?sslmode=disable", 2, ring)
+	db, err := store.Open("postgres://u@"+nobody.Addr().String()+"/x?sslmode=disable", 2, ring)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, away.Close()) })
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+func TestADatabaseThatIsAwayIsAnsweredWith503(t *testing.T) {
+	t.Parallel()
+	away := away(t)
 	for name, without := range map[string]option{
 		"hooks":  func(d *httpapi.Deps) { d.Cases.Hooks = away.Hooks },
 		"tokens": func(d *httpapi.Deps) { d.Cases.Access = away.Access }, // nobody can be known, which is no 401
