@@ -41,9 +41,8 @@ type Config struct {
 	HousekeepEvery  time.Duration `env:"HOUSEKEEP_EVERY" envDefault:"1m" desc:"how often partitions, the event log, lost deliveries and failing hooks are looked after"`
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long deliveries under way may take to finish at the end"`
 	MemoryTarget    int64         `env:"MEMORY_TARGET" envDefault:"218103808" desc:"bytes of memory that a worker tries to stay below; it takes more where its hooks need it; 0 for no target, and GOMEMLIMIT and GOGC go first"`
-	LogLevel        string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error; debug also tells of each success"`
-	LogFormat       string        `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
 
+	daemon.Logging
 	// NATS says as whom to connect to it, and whom to trust.
 	NATS bus.Credentials `envPrefix:"NATS_"`
 }

@@ -87,6 +87,19 @@ type Service struct {
 	sourcesSince time.Time
 }
 
+// Open makes the worker of a program of its own.
+func Open(ctx context.Context, c Config, p daemon.Process) ([]daemon.Component, error) {
+	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-delivery-worker", Version: p.Version, Environ: p.Environ, Log: p.Log})
+	if err != nil {
+		return nil, err
+	}
+	s, err := New(ctx, c, p.Version, p.Log, traces)
+	if err != nil {
+		return nil, err
+	}
+	return s.Components(), nil
+}
+
 // New makes a worker and opens its health address; it connects to nothing yet. Events and attempts are traced where
 // traces is not nil.
 func New(ctx context.Context, c Config, version string, log *zap.Logger, traces *trace.Tracer) (*Service, error) {

@@ -72,6 +72,19 @@ type Service struct {
 	installation uuid.UUID
 }
 
+// Open makes the API of a program of its own.
+func Open(ctx context.Context, c Config, p daemon.Process) ([]daemon.Component, error) {
+	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-subscription-api", Version: p.Version, Environ: p.Environ, Log: p.Log})
+	if err != nil {
+		return nil, err
+	}
+	s, err := New(ctx, c, p.Version, p.Log, traces)
+	if err != nil {
+		return nil, err
+	}
+	return s.Components(), nil
+}
+
 // New makes the API and opens its addresses; it connects to nothing yet. Requests are traced where traces is not nil.
 func New(ctx context.Context, c Config, version string, log *zap.Logger, traces *trace.Tracer) (_ *Service, err error) {
 	ring, err := seal.ParseRing(c.MasterKey)

@@ -36,9 +36,8 @@ type Config struct {
 	OMSMaxBytes              int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size in bytes of the event log where it is made; publishers get an error when it is full; whisperer migrate streams changes it later"`
 	OwnMaxBytes              int64         `env:"OWN_MAX_BYTES" envDefault:"268435456" desc:"size in bytes of the stream of callbacks and operational events where it is made; what has no room is published later"`
 	ShutdownTimeout          time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests under way may take to finish at the end"`
-	LogLevel                 string        `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
-	LogFormat                string        `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
 
+	daemon.Logging
 	// NATS says as whom to connect to it, and whom to trust.
 	NATS bus.Credentials `envPrefix:"NATS_"`
 }

@@ -2,24 +2,10 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"os"
-
 	deliveryworker "github.com/whisperer-oms/whisperer/services/delivery-worker"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
 var version = "dev"
 
-func main() {
-	ctx := context.Background()
-	run := deliveryworker.Main
-	if len(os.Args) > 1 && os.Args[1] == "healthcheck" {
-		run = deliveryworker.HealthCheck
-	}
-	if err := run(ctx, os.Environ(), daemon.Version(version)); err != nil {
-		fmt.Fprintln(os.Stderr, "delivery-worker:", err)
-		os.Exit(1)
-	}
-}
+func main() { daemon.Main("delivery-worker", version, deliveryworker.Open) }

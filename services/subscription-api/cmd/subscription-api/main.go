@@ -2,23 +2,10 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"os"
-
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
 var version = "dev"
 
-func main() {
-	run := subscriptionapi.Main
-	if len(os.Args) > 1 && os.Args[1] == "healthcheck" {
-		run = subscriptionapi.HealthCheck
-	}
-	if err := run(context.Background(), os.Environ(), daemon.Version(version)); err != nil {
-		fmt.Fprintln(os.Stderr, "subscription-api:", err)
-		os.Exit(1)
-	}
-}
+func main() { daemon.Main("subscription-api", version, subscriptionapi.Open) }

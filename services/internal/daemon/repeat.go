@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"context"
+	"time"
+)
+
+// Sleep returns true after d, and false as soon as ctx ends.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// Every calls do now and then once per interval, one call at a time, until ctx ends.
+func Every(ctx context.Context, interval time.Duration, do func(context.Context)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		do(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Until tries once per interval until it succeeds, and tells failed of each error before that. It returns false if ctx
+// ends first.
+func Until(ctx context.Context, interval time.Duration, try func() error, failed func(error)) bool {
+	for {
+		err := try()
+		if err == nil {
+			return true
+		}
+		failed(err)
+		if !Sleep(ctx, interval) {
+			return false
+		}
+	}
+}
