@@ -47,7 +47,7 @@ func (a *apiPart) start(ctx context.Context, environ []string, version string) (
 	if err != nil {
 		return nil, err
 	}
-	service, err := subscriptionapi.New(context.WithoutCancel(ctx), config, version, log.With(zap.String("part", "subscription-api")), nil)
+	service, err := subscriptionapi.New(context.WithoutCancel(ctx), config, daemon.Process{Version: version, Log: log.With(zap.String("part", "subscription-api"))})
 	if err != nil {
 		return nil, err
 	}

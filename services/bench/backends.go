@@ -65,7 +65,7 @@ func (w *workerPart) start(ctx context.Context, environ []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := deliveryworker.New(context.WithoutCancel(ctx), config, w.version, log.With(zap.String("part", "delivery-worker")), nil)
+	service, err := deliveryworker.New(context.WithoutCancel(ctx), config, daemon.Process{Version: w.version, Log: log.With(zap.String("part", "delivery-worker"))})
 	if err != nil {
 		return nil, err
 	}

@@ -38,10 +38,10 @@ type response struct {
 	Truncated  bool              `json:"truncated"`
 }
 
-// Outcome implements deliver's operator. A callback by HTTP is an event that only the hook which carries it gets: it is
+// Notify implements deliver's operator. A callback by HTTP is an event that only the hook which carries it gets: it is
 // signed, retried and recorded like any delivery. The id says the same for the same outcome, so that telling it again
 // is one callback.
-func (o operator) Outcome(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error {
+func (o operator) Notify(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error {
 	told := outcome{
 		Outcome: state, Reason: reason, DeliveryID: due.ID.String(), HookID: due.Hook.ID.String(), EventID: due.Event.ID,
 		EventType: due.Event.Type, Entity: due.Event.Entity, Sequence: due.Event.Seq.Number(), Attempts: due.Attempts, At: time.Now().UTC(),

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
@@ -69,19 +70,10 @@ func (f *filters) FilterFailed(h *webhook.Hook, e *webhook.Event, err error) {
 
 // run writes what there is until ctx ends, and once more then.
 func (f *filters) run(ctx context.Context) {
-	tick := time.NewTicker(storeFailures)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			f.store(ctx)
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
-			defer cancel()
-			f.store(last)
-			return
-		}
-	}
+	daemon.Every(ctx, storeFailures, f.store)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	f.store(last)
 }
 
 // store writes what there is; what cannot be written is written with what comes next.
@@ -104,7 +96,7 @@ func (f *filters) store(ctx context.Context) {
 		return
 	}
 	for _, id := range untold {
-		f.tell(ctx, list[id])
+		f.warn(ctx, list[id])
 	}
 }
 
@@ -121,18 +113,13 @@ func (f *filters) keep(list map[uuid.UUID]*failing) {
 	}
 }
 
-// tell warns of a hook, once a day.
-func (f *filters) tell(ctx context.Context, of *failing) {
-	log := f.log.With(zap.Stringer("hook_id", of.hook.ID), zap.String("tenant", of.hook.Tenant))
-	log.Warn("hook filter fails on some events, which are not delivered to the hook", zap.String("event_id", of.EventID), zap.String("error", of.LastError))
-	ctx, cancel := context.WithTimeout(ctx, announceTime)
-	defer cancel()
-	err := f.own.Announce(ctx, of.hook.Tenant, typeFilterFailing, fmt.Sprintf("filter_failing:%s:%d", of.hook.ID, of.LastAt.UnixMilli()),
+// warn warns of a hook, once a day.
+func (f *filters) warn(ctx context.Context, of *failing) {
+	f.log.Warn("hook filter fails on some events, which are not delivered to the hook", zap.Stringer("hook_id", of.hook.ID),
+		zap.String("tenant", of.hook.Tenant), zap.String("event_id", of.EventID), zap.String("error", of.LastError))
+	f.own.tryAnnounce(ctx, of.hook.Tenant, typeFilterFailing, fmt.Sprintf("filter_failing:%s:%d", of.hook.ID, of.LastAt.UnixMilli()),
 		"hook:"+of.hook.ID.String(), map[string]any{
 			"hook_id": of.hook.ID, "name": of.hook.Name, "target_url": of.hook.TargetURL, "filter": of.hook.Config.Filter,
 			"failures": of.N, "last_error": of.LastError, "last_event_id": of.EventID, "at": of.LastAt.UTC(),
 		})
-	if err != nil {
-		log.Warn("failed to publish the filter failure event", zap.Error(err))
-	}
 }

@@ -26,35 +26,22 @@ type guard struct {
 	taken context.CancelCauseFunc
 }
 
-func newGuard(b *bus.Bus, repairs *prometheus.CounterVec, log *zap.Logger) *guard {
-	return &guard{bus: b, repairs: repairs, log: log}
-}
-
 // ensure makes the topology at the start.
 func (g *guard) ensure(ctx context.Context) error {
 	err := g.bus.EnsureTopology(ctx)
-	if err != nil {
-		g.failure.Store(&err)
-	} else {
-		g.failure.Store(nil)
-	}
+	g.note(err)
 	return err
 }
 
-// run looks at the topology until ctx ends.
-func (g *guard) run(ctx context.Context) {
-	tick := time.NewTicker(guardEvery)
-	defer tick.Stop()
-	for {
-		g.look(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// note keeps what is wrong with the topology, and returns whether something was before.
+func (g *guard) note(err error) (failed bool) {
+	if err == nil {
+		return g.failure.Swap(nil) != nil
 	}
+	return g.failure.Swap(&err) != nil
 }
 
+// look puts the topology right.
 func (g *guard) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, guardEvery)
 	defer cancel()
@@ -63,14 +50,10 @@ func (g *guard) look(ctx context.Context) {
 		g.repairs.WithLabelValues(r.Name).Inc()
 		g.log.Error("streams or consumers were changed by someone else, repairing them", zap.String("name", r.Name), zap.Bool("gone", r.Gone))
 	}
-	if err == nil {
-		g.failure.Store(nil)
+	if err != nil && ctx.Err() != nil { // the server is away, which the check of the connection tells
 		return
 	}
-	if ctx.Err() != nil { // the server is away, which the check of the connection tells
-		return
-	}
-	if g.failure.Swap(&err) == nil { // the log is told again by who watches the checks
+	if failed := g.note(err); err != nil && !failed { // the log is told again by who watches the checks
 		g.log.Error("failed to repair streams and consumers", zap.Error(err))
 	}
 	if foreign, ok := errors.AsType[*bus.ForeignError](err); ok {

@@ -9,47 +9,19 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 )
 
-// hookSet is what Postgres keeps current: the index, in which a hook that has a callback comes with the hook that
-// carries it, and the worker's drainer, which is told of backlogs.
+// hookSet is what Postgres keeps current: the index, and the worker's drainer, which is told of backlogs.
 type hookSet struct {
 	*index.Index
 	worker *Service
-	// memory is the target of aimAt.
-	memory int64
 }
 
 // Replace implements store.HookSet.
 func (s hookSet) Replace(hooks []*webhook.Hook, tenants []string) {
-	s.Index.Replace(index.WithCarriers(hooks), tenants)
+	s.Index.Replace(hooks, tenants)
 	if len(hooks) > manyHooks {
 		debug.FreeOSMemory() // collects garbage first
 	}
-	aimAt(s.memory)
-}
-
-// Put implements store.HookSet.
-func (s hookSet) Put(h webhook.Hook) {
-	s.Index.Put(h)
-	if c := h.CallbackHook(); c != nil {
-		s.Index.Put(*c)
-	} else {
-		s.Index.Remove(webhook.CallbackHookID(h.ID))
-	}
-}
-
-// Remove implements store.HookSet.
-func (s hookSet) Remove(id uuid.UUID) {
-	s.Index.Remove(id)
-	s.Index.Remove(webhook.CallbackHookID(id))
-}
-
-// SetTenant implements store.HookSet.
-func (s hookSet) SetTenant(name string, there bool) {
-	if there {
-		s.PutTenant(name)
-	} else {
-		s.RemoveTenant(name)
-	}
+	aimAt(s.worker.config.MemoryTarget)
 }
 
 // PutBacklog implements store.HookSet.

@@ -5,12 +5,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
@@ -50,51 +48,43 @@ type metrics struct {
 }
 
 func newMetrics(r *prometheus.Registry) *metrics {
+	f := promauto.With(prometheus.WrapRegistererWithPrefix("whisperer_", r))
 	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "whisperer_" + name, Help: help})
-		r.MustRegister(c)
-		return c
+		return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "whisperer_" + name, Help: help}, labels)
-		r.MustRegister(c)
-		return c
+		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "whisperer_" + name, Help: help}, labels)
-		r.MustRegister(g)
-		return g
+	gauge := func(name, help string) prometheus.Gauge {
+		return f.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
-	gaugeOf := func(name, help string) prometheus.Gauge { return gauges(name, help).WithLabelValues() }
+	gauges := func(name, help, label string) *prometheus.GaugeVec {
+		return f.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{label})
+	}
+	histogram := func(name, help string, shortest float64, buckets int) prometheus.HistogramOpts {
+		return prometheus.HistogramOpts{Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(shortest, 2, buckets)}
+	}
 	m := &metrics{
-		waitingNow: gaugeOf("deliveries_waiting", "Deliveries that wait for the time of their next attempt."),
-		parkedNow:  gaugeOf("deliveries_parked", "Deliveries that wait for their hook."),
-		clockAhead: gaugeOf("clock_ahead_seconds", "How far this machine's clock is ahead of the database's."),
-		logUsed:    gaugeOf("event_log_bytes", "Size of the event log."),
-		logLimit:   gaugeOf("event_log_limit_bytes", "Size from which the event log refuses publishers."),
-		ownUsed:    gaugeOf("own_events_bytes", "Size of the stream of callbacks and operational events."),
-		ownLimit:   gaugeOf("own_events_limit_bytes", "Size from which that stream takes no more."),
-		attempts:   counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "whisperer_attempt_duration_seconds", Help: "How long attempts took.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
-		}),
-		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "whisperer_delivery_lag_seconds", Help: "From the publication of an event to its first attempt at a hook.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 20),
-		}),
-		parked:     counters("deliveries_parked_total", "Deliveries that were parked, by reason.", "reason"),
-		events:     counter("events_total", "Events that were fanned out."),
-		deliveries: counter("deliveries_total", "Deliveries that events fanned out to."),
-		repeated:   counter("events_repeated_total", "Events that were published again with the same id and body."),
-		unasked:    counter("events_unasked_total", "Events that went on although the ledger could not be asked whether they were published before; should stay 0."),
-		rejected:   counters("events_rejected_total", "Events that were rejected, by reason.", "reason"),
-		recorded:   counters("recorder_messages_total", "Messages written to Postgres.", "what"),
-		recordSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "whisperer_recorder_write_seconds", Help: "How long writing a batch to Postgres took.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
-		}, []string{"what"}),
+		waitingNow:     gauge("deliveries_waiting", "Deliveries that wait for the time of their next attempt."),
+		parkedNow:      gauge("deliveries_parked", "Deliveries that wait for their hook."),
+		clockAhead:     gauge("clock_ahead_seconds", "How far this machine's clock is ahead of the database's."),
+		logUsed:        gauge("event_log_bytes", "Size of the event log."),
+		logLimit:       gauge("event_log_limit_bytes", "Size from which the event log refuses publishers."),
+		ownUsed:        gauge("own_events_bytes", "Size of the stream of callbacks and operational events."),
+		ownLimit:       gauge("own_events_limit_bytes", "Size from which that stream takes no more."),
+		attempts:       counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
+		duration:       f.NewHistogram(histogram("attempt_duration_seconds", "How long attempts took.", 0.001, 15)),
+		lag:            f.NewHistogram(histogram("delivery_lag_seconds", "From the publication of an event to its first attempt at a hook.", 0.0005, 20)),
+		parked:         counters("deliveries_parked_total", "Deliveries that were parked, by reason.", "reason"),
+		events:         counter("events_total", "Events that were fanned out."),
+		deliveries:     counter("deliveries_total", "Deliveries that events fanned out to."),
+		repeated:       counter("events_repeated_total", "Events that were published again with the same id and body."),
+		unasked:        counter("events_unasked_total", "Events that went on although the ledger could not be asked whether they were published before; should stay 0."),
+		rejected:       counters("events_rejected_total", "Events that were rejected, by reason.", "reason"),
+		recorded:       counters("recorder_messages_total", "Messages written to Postgres.", "what"),
+		recordSeconds:  f.NewHistogramVec(histogram("recorder_write_seconds", "How long writing a batch to Postgres took.", 0.001, 14), []string{"what"}),
 		setAside:       counters("recorder_set_aside_total", "Messages that PostgreSQL refused while it took others, and that were set aside whole.", "what"),
-		asideNow:       gaugeOf("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
+		asideNow:       gauge("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
 		offSchema:      counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
 		swept:          counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
 		ownDeferred:    counter("own_events_deferred_total", "Callbacks and operational events for which their stream had no room and that wait to be published later; should stay 0."),
@@ -106,7 +96,6 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		filterFailures: counters("filter_failures_total", "Events that a hook's filter could not be evaluated for, and that it did not get: error or cost.", "reason"),
 		inFlight:       gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
 	}
-	r.MustRegister(m.duration, m.lag, m.recordSeconds)
 	m.zero()
 	return m
 }
@@ -114,8 +103,8 @@ func newMetrics(r *prometheus.Registry) *metrics {
 // zero makes counters that alerts look at: one that begins at 1 does not grow, and one that is not there does not stand still.
 func (m *metrics) zero() {
 	for _, what := range []string{bus.AsideFacts, bus.AsideEvents} {
-		m.setAside.WithLabelValues(what) // from 0 on: an alert on its growth does not see a counter that begins at 1
-		m.recorded.WithLabelValues(what) // and one on its standing still none that is not there
+		m.setAside.WithLabelValues(what)
+		m.recorded.WithLabelValues(what)
 	}
 	for _, reason := range []string{"error", "cost"} {
 		m.filterFailures.WithLabelValues(reason)
@@ -126,34 +115,21 @@ func (m *metrics) zero() {
 }
 
 // watch registers what is read when it is asked for.
-func (m *metrics) watch(r *prometheus.Registry, x *index.Index, lanes *lane.Lanes) {
+func (m *metrics) watch(r *prometheus.Registry, s *Service) {
+	f := promauto.With(prometheus.WrapRegistererWithPrefix("whisperer_", r))
 	gauge := func(name, help string, read func() float64) {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "whisperer_" + name, Help: help}, read))
+		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read)
 	}
-	gauge("hooks", "Hooks in this worker's index.", func() float64 { return float64(x.Len()) })
-	gauge("attempts_running", "Attempts under way.", func() float64 { n, _ := lanes.Load(); return float64(n) })
-	gauge("breakers_open", "Hooks whose breaker is open at this worker.", func() float64 { n, _ := lanes.Breakers(); return float64(n) })
-	gauge("breakers_half_open", "Hooks whose receiver is being probed.", func() float64 { _, n := lanes.Breakers(); return float64(n) })
-	gauge("attempts_waiting", "Attempts that wait for a slot of their hook's lane.", func() float64 { _, n := lanes.Load(); return float64(n) })
-}
-
-// watchFilters registers how many tenants wait for their budget.
-func (m *metrics) watchFilters(r *prometheus.Registry, v *fanout.Evaluator) {
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "whisperer_filter_tenants_waiting", Help: "Tenants whose filters have used up their budget at this worker, so that their events wait.",
-	}, func() float64 { return float64(v.Waiting()) }))
-}
-
-// watchHooks registers how well hooks are known.
-func (m *metrics) watchHooks(r *prometheus.Registry, known *store.Watch) {
-	r.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "whisperer_hook_index_age_seconds", Help: "How old this worker's knowledge of hooks is; normally below 2.",
-		}, func() float64 { return known.Age().Seconds() }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "whisperer_hooks_unreadable", Help: "Hooks that this worker cannot open or read, and parks for; should stay 0.",
-		}, func() float64 { return float64(known.Unreadable()) }),
-	)
+	gauge("hooks", "Hooks in this worker's index.", func() float64 { return float64(s.index.Len()) })
+	gauge("attempts_running", "Attempts under way.", func() float64 { n, _ := s.limiter.Load(); return float64(n) })
+	gauge("attempts_waiting", "Attempts that wait for a slot of their hook.", func() float64 { _, n := s.limiter.Load(); return float64(n) })
+	gauge("breakers_open", "Hooks whose breaker is open at this worker.", func() float64 { n, _ := s.limiter.Breakers(); return float64(n) })
+	gauge("breakers_half_open", "Hooks whose receiver is being probed.", func() float64 { _, n := s.limiter.Breakers(); return float64(n) })
+	gauge("filter_tenants_waiting", "Tenants whose filters have used up their budget at this worker, so that their events wait.",
+		func() float64 { return float64(s.evaluator.Waiting()) })
+	gauge("hook_index_age_seconds", "How old this worker's knowledge of hooks is; normally below 2.", func() float64 { return s.known.Age().Seconds() })
+	gauge("hooks_unreadable", "Hooks that this worker cannot open or read, and parks for; should stay 0.",
+		func() float64 { return float64(s.known.Unreadable()) })
 }
 
 // behind sets how far a consumer is behind.
@@ -164,13 +140,11 @@ func (m *metrics) behind(c bus.Consumer, lag bus.Lag) {
 
 // stored sets how much the bus keeps.
 func (m *metrics) stored(ctx context.Context, b *bus.Bus) {
-	if used, limit, err := b.EventLogSize(ctx, webhook.OMS); err == nil {
-		m.logUsed.Set(float64(used))
-		m.logLimit.Set(float64(limit))
-	}
-	if used, limit, err := b.EventLogSize(ctx, webhook.Own); err == nil {
-		m.ownUsed.Set(float64(used))
-		m.ownLimit.Set(float64(limit))
+	for stream, gauges := range map[webhook.Stream][2]prometheus.Gauge{webhook.OMS: {m.logUsed, m.logLimit}, webhook.Own: {m.ownUsed, m.ownLimit}} {
+		if used, limit, err := b.EventLogSize(ctx, stream); err == nil {
+			gauges[0].Set(float64(used))
+			gauges[1].Set(float64(limit))
+		}
 	}
 	if n, err := b.AsideCount(ctx); err == nil {
 		m.asideNow.Set(float64(n))
@@ -190,25 +164,18 @@ const (
 // database is seconds old.
 const clockTolerance = 5 * time.Second
 
-// followParked counts what is parked, and compares the clock with that of the database, until ctx ends.
-func (m *metrics) followParked(ctx context.Context, db *store.DB, log *zap.Logger) {
-	tick := time.NewTicker(countParkedEvery)
-	defer tick.Stop()
-	for {
-		asked := time.Now()
-		if parked, err := db.Queue.CountParked(ctx, mostParked); err == nil {
-			m.parkedNow.Set(float64(parked.N))
-			ahead := ahead(asked, time.Now(), parked.At)
-			m.clockAhead.Set(ahead.Seconds())
-			if ahead.Abs() > clockTolerance {
-				log.Warn("clock differs from PostgreSQL's", zap.Duration("ahead", ahead))
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// countParked counts what is parked, and compares the clock with that of the database.
+func (m *metrics) countParked(ctx context.Context, db *store.DB, log *zap.Logger) {
+	asked := time.Now()
+	parked, err := db.Queue.CountParked(ctx, mostParked)
+	if err != nil {
+		return
+	}
+	m.parkedNow.Set(float64(parked.N))
+	ahead := ahead(asked, time.Now(), parked.At)
+	m.clockAhead.Set(ahead.Seconds())
+	if ahead.Abs() > clockTolerance {
+		log.Warn("clock differs from PostgreSQL's", zap.Duration("ahead", ahead))
 	}
 }
 

@@ -3,20 +3,18 @@ package deliveryworker
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/housekeeper"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-func (s *Service) housekeeper(history *ledger.Reader) *housekeeper.Housekeeper {
+func (s *Service) housekeeper() *housekeeper.Housekeeper {
 	return housekeeper.New(housekeeper.Deps{
-		Ledger: s.db.Ledger, Queue: s.db.Queue, Health: s.db.Hooks, Leases: s.db.Leases, Stream: s.bus, History: history, Announce: s.own, Observer: s.metrics, Log: s.log,
+		DB: s.db, Bus: s.bus, History: s.history, Announce: s.own, Observer: s.metrics, Log: s.log,
 		Worker: s.config.Worker, Every: s.config.HousekeepEvery, EventAge: s.config.EventAge, Payloads: s.config.KeepPayloads,
 		Records: s.config.KeepRecords, Overdue: s.config.SweepAfter,
 		Disable: housekeeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},
@@ -26,21 +24,12 @@ func (s *Service) housekeeper(history *ledger.Reader) *housekeeper.Housekeeper {
 // operator tells people, and other programs, of what happens to hooks and deliveries.
 type operator struct{ s *Service }
 
-// announceTime bounds the publication of an operational event; announcements are not worth more.
-const announceTime = 10 * time.Second
-
-// Died implements deliver's operator.
-func (o operator) Died(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result) {
-	ctx, cancel := context.WithTimeout(context.Background(), announceTime)
-	defer cancel()
-	id := fmt.Sprintf("dead:%s:%d", due.ID, attempts)
-	err := o.s.own.Announce(ctx, due.Event.Tenant, typeDead, id, due.Event.Entity, map[string]any{
+// OnDead implements deliver's operator.
+func (o operator) OnDead(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result) {
+	o.s.own.tryAnnounce(context.Background(), due.Event.Tenant, typeDead, fmt.Sprintf("dead:%s:%d", due.ID, attempts), due.Event.Entity, map[string]any{
 		"delivery_id": due.ID, "hook_id": due.Hook.ID, "event_id": due.Event.ID, "event_type": due.Event.Type,
 		"reason": reason, "attempts": attempts, "last_status": result.Status, "last_error": result.Class,
 	})
-	if err != nil {
-		o.s.log.Warn("failed to publish the dead delivery event", zap.Stringer("delivery_id", due.ID), zap.Error(err))
-	}
 }
 
 // typeDead is the operational event of a delivery that will not be tried again by itself.
@@ -76,11 +65,6 @@ func (o operator) disable(h *webhook.Hook, reason string) {
 		return
 	}
 	log.Warn("hook disabled")
-	ctx, cancel := context.WithTimeout(context.Background(), announceTime)
-	defer cancel()
-	err = o.s.own.Announce(ctx, h.Tenant, "hook.disabled", fmt.Sprintf("disabled:%s:%d", h.ID, h.Version),
+	o.s.own.tryAnnounce(context.Background(), h.Tenant, "hook.disabled", fmt.Sprintf("disabled:%s:%d", h.ID, h.Version),
 		"hook:"+h.ID.String(), map[string]any{"hook_id": h.ID, "name": h.Name, "target_url": h.TargetURL, "reason": reason})
-	if err != nil {
-		log.Warn("failed to publish the hook disabled event", zap.Error(err))
-	}
 }

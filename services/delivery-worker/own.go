@@ -32,6 +32,8 @@ type own struct {
 const (
 	// deferTime is how soon an event is published again for which the stream had no room.
 	deferTime = 15 * time.Second
+	// announceTime bounds an announcement that nobody waits for.
+	announceTime = 10 * time.Second
 	// tellAgain is how often a full stream is logged.
 	tellAgain = time.Minute
 )
@@ -46,6 +48,15 @@ func (o *own) Announce(ctx context.Context, tenant, eventType, id, entity string
 		return fmt.Errorf("encode %s: %w", eventType, err)
 	}
 	return o.publish(ctx, tenant, &whispererv1.Event{Id: id, Type: eventType, Entity: entity, Data: text})
+}
+
+// tryAnnounce announces what is not worth waiting for: a failure is logged.
+func (o *own) tryAnnounce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) {
+	ctx, cancel := context.WithTimeout(ctx, announceTime)
+	defer cancel()
+	if err := o.Announce(ctx, tenant, eventType, id, entity, data); err != nil {
+		o.log.Warn("failed to publish operational event", zap.String("event_type", eventType), zap.String("event_id", id), zap.Error(err))
+	}
 }
 
 // publish returns when JetStream has stored the event. Its id gets the mark of those that are ours. Deliveries must not

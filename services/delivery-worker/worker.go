@@ -20,10 +20,9 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/drainer"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/missed"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/payload"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
 	"github.com/whisperer-oms/whisperer/services/internal/attempt"
@@ -69,11 +68,14 @@ type Service struct {
 	own   *own
 	index *index.Index
 	// known keeps the index and the checked types equal to the database.
-	known *store.Watch
-	types *schema.Checks
-	lanes *lane.Lanes
-	send  *attempt.Sender
-	facts *ledger.Writer
+	known   *store.Watch
+	types   *schema.Checks
+	limiter *limiter.Limiter
+	send    *attempt.Sender
+	facts   *ledger.Writer
+	history *ledger.Reader
+	// deliverer's attempts are given up at the end of the worker.
+	deliverer *deliver.Deliverer
 	// filters and evaluator are shared by all that fan events out.
 	filters   *filters
 	evaluator *fanout.Evaluator
@@ -81,28 +83,10 @@ type Service struct {
 	guard     *guard
 	// missed makes up for what was fanned out before all workers knew of a hook.
 	missed *missed.Closer
-	// payloads finds events of deliveries that do not carry them.
-	payloads *payload.Reader
-	// sourcesSince is envelope.Published's.
-	sourcesSince time.Time
 }
 
-// Open makes the worker of a program of its own.
-func Open(ctx context.Context, c Config, p daemon.Process) ([]daemon.Component, error) {
-	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-delivery-worker", Version: p.Version, Environ: p.Environ, Log: p.Log})
-	if err != nil {
-		return nil, err
-	}
-	s, err := New(ctx, c, p.Version, p.Log, traces)
-	if err != nil {
-		return nil, err
-	}
-	return s.Components(), nil
-}
-
-// New makes a worker and opens its health address; it connects to nothing yet. Events and attempts are traced where
-// traces is not nil.
-func New(ctx context.Context, c Config, version string, log *zap.Logger, traces *trace.Tracer) (*Service, error) {
+// New makes a worker and opens its health address; it connects to nothing yet.
+func New(ctx context.Context, c Config, p daemon.Process) (*Service, error) {
 	ring, err := seal.ParseRing(c.MasterKey)
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
@@ -111,12 +95,16 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	if err != nil {
 		return nil, fmt.Errorf("read egress policy: %w", err)
 	}
+	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-delivery-worker", Version: p.Version, Environ: p.Environ, Log: p.Log})
+	if err != nil {
+		return nil, err
+	}
 	db, err := store.Open(c.DatabaseURL, databaseConns, ring)
 	if err != nil {
 		return nil, err
 	}
 	c.MemoryTarget = memoryTarget(c.MemoryTarget)
-	registry := daemon.NewRegistry(version)
+	registry := daemon.NewRegistry(p.Version)
 	health, err := daemon.NewHealth(ctx, c.HealthListen, registry)
 	if err != nil {
 		_ = db.Close()
@@ -127,8 +115,8 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 		c.Worker = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
 	return &Service{
-		config: c, log: log, health: health, registry: registry, metrics: newMetrics(registry), db: db, policy: policy, version: version,
-		traces: traces, mask: webhook.ParseMask(c.MaskedParams),
+		config: c, log: p.Log, version: p.Version, traces: traces, health: health, registry: registry, metrics: newMetrics(registry),
+		db: db, policy: policy, mask: webhook.ParseMask(c.MaskedParams),
 	}, nil
 }
 
@@ -162,10 +150,10 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	telling, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTelling()
 
-	deliverer, history := s.build(attempts)
+	s.build(attempts)
 	var background sync.WaitGroup
 	background.Go(func() { s.known.Run(telling) })
-	background.Go(func() { s.lanes.Run(telling) })
+	background.Go(func() { s.limiter.Run(telling) })
 	background.Go(func() { s.facts.Run(telling) })
 	s.watch(telling, &background)
 	select {
@@ -179,13 +167,13 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	takers, err := s.startTakers(attempts, deliverer, history)
+	takers, err := s.startTakers(attempts)
 	if err != nil {
 		return err
 	}
 	takers.wg.Go(func() { s.drain.Run(ctx) })
 	takers.wg.Go(func() { s.missed.Run(ctx) })
-	takers.wg.Go(func() { s.housekeeper(history).Run(ctx) })
+	takers.wg.Go(func() { s.housekeeper().Run(ctx) })
 	ready()
 	<-ctx.Done()
 
@@ -204,9 +192,11 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 
 // watch starts what looks after the worker's surroundings until ctx ends.
 func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
-	parts.Go(func() { s.follow(ctx) })
-	parts.Go(func() { s.metrics.followParked(ctx, s.db, s.log) })
-	parts.Go(func() { s.guard.run(ctx) })
+	parts.Go(func() { daemon.Every(ctx, lagEvery, s.measureLag) })
+	parts.Go(func() {
+		daemon.Every(ctx, countParkedEvery, func(ctx context.Context) { s.metrics.countParked(ctx, s.db, s.log) })
+	})
+	parts.Go(func() { daemon.Every(ctx, guardEvery, s.guard.look) })
 	parts.Go(func() { s.filters.run(ctx) })
 }
 
@@ -215,6 +205,7 @@ func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 func (s *Service) connect(ctx context.Context) error {
 	s.health.AddCheck("postgres", s.db.ReadyToRecord)
 	var installation uuid.UUID
+	var sourcesSince time.Time
 	err := daemon.Await(ctx, s.log, "postgres", func(ctx context.Context) (err error) {
 		if err = s.db.ReadyToRecord(ctx); err != nil {
 			return err
@@ -222,7 +213,7 @@ func (s *Service) connect(ctx context.Context) error {
 		if installation, err = s.db.Installation(ctx); err != nil {
 			return err
 		}
-		s.sourcesSince, err = s.db.Ledger.SourcesSince(ctx)
+		sourcesSince, err = s.db.Ledger.SourcesSince(ctx)
 		return err
 	}, nil)
 	if err != nil {
@@ -231,7 +222,7 @@ func (s *Service) connect(ctx context.Context) error {
 	s.bus, err = bus.Open(bus.Options{
 		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker, Credentials: s.config.NATS, Namespace: bus.Namespace(s.config.Namespace),
 		Installation: installation.String(), Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes,
-		OwnMaxBytes: s.config.OwnMaxBytes, Log: s.log,
+		OwnMaxBytes: s.config.OwnMaxBytes, SourcesSince: sourcesSince, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -241,7 +232,7 @@ func (s *Service) connect(ctx context.Context) error {
 		s.bus.Close()
 		return err
 	}
-	s.guard = newGuard(s.bus, s.metrics.repairs, s.log)
+	s.guard = &guard{bus: s.bus, repairs: s.metrics.repairs, log: s.log}
 	s.health.AddCheck("topology", s.guard.ready)
 	if err := daemon.Await(ctx, s.log, "nats", s.guard.ensure, broker.ErrServerTooOld); err != nil {
 		s.bus.Close()
@@ -251,25 +242,23 @@ func (s *Service) connect(ctx context.Context) error {
 	client := egress.NewClient(egress.Options{Policy: s.policy, MaxIdlePerHost: webhook.MaxConcurrency, Version: s.version})
 	s.send = attempt.New(client, s.version, s.traces)
 	s.index = index.New(s.hookChanged)
-	s.lanes = lane.New(lane.Breaker{
-		MinAttempts: s.config.BreakerAttempts, FailureRatio: s.config.BreakerRatio, Window: time.Minute, Open: s.config.BreakerOpen,
-	}, s.index)
+	s.limiter = limiter.New(limiter.Breaker{
+		MinAttempts: s.config.BreakerAttempts, FailureRatio: s.config.BreakerRatio, Open: s.config.BreakerOpen,
+	}, s.index.Get)
 	s.types = schema.NewChecks(catalogue.SchemaOf, s.log)
 	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
 	s.filters = &filters{Service: s, failing: map[uuid.UUID]*failing{}}
 	s.evaluator = fanout.NewEvaluator(s.config.FilterBudget, runtime.GOMAXPROCS(0)/2, s.filters, s.log)
-	s.metrics.watchFilters(s.registry, s.evaluator)
 	s.own = &own{bus: s.bus, mask: s.mask, deferred: s.metrics.ownDeferred, log: s.log}
-	s.metrics.watch(s.registry, s.index, s.lanes)
 	s.known, err = s.db.Hooks.Watch(store.WatchOptions{
-		Hooks: hookSet{s.index, s, s.config.MemoryTarget}, Types: s.types, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,
+		Hooks: hookSet{s.index, s}, Types: s.types, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,
 	})
 	if err != nil {
 		s.bus.Close()
 		return err
 	}
 	s.health.AddCheck("hooks", s.known.Ready)
-	s.metrics.watchHooks(s.registry, s.known)
+	s.metrics.watch(s.registry, s)
 	return nil
 }
 
@@ -277,7 +266,7 @@ func (s *Service) connect(ctx context.Context) error {
 func (s *Service) hookChanged(id uuid.UUID, h *webhook.Hook) {
 	if h == nil {
 		s.send.Forget(id)
-		s.lanes.Forget(id)
+		s.limiter.Forget(id)
 	}
 	s.drain.Wake(id)
 }
@@ -296,17 +285,11 @@ func (t *takers) stop() {
 
 // wait returns true when all have ended, false when that takes longer than the limit.
 func (t *takers) wait(limit time.Duration) bool {
-	done := make(chan struct{})
-	go func() {
+	_, err := daemon.Within(context.Background(), limit, func(context.Context) (struct{}, error) {
 		t.wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return true
-	case <-time.After(limit):
-		return false
-	}
+		return struct{}{}, nil
+	})
+	return err == nil
 }
 
 // take starts a part on a subscription of its own.
@@ -331,14 +314,14 @@ func roomFor(s webhook.Stream, messages, bytes int) bus.Room {
 
 func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	t := &takers{}
-	facts := recorder.New(s.db.Ledger.NewRecorder(), s.bus, s.types, s.metrics, s.log)
-	if err := s.take(ctx, t, bus.FactRecorder, bus.Room{Messages: 64, Bytes: recorderBytes}, facts.RunFacts); err != nil {
+	newRecorder := func() *recorder.Recorder {
+		return recorder.New(s.db.Ledger.NewRecorder(), s.bus, s.types, s.metrics, s.log)
+	}
+	if err := s.take(ctx, t, bus.FactRecorder, bus.Room{Messages: 64, Bytes: recorderBytes}, newRecorder().RunFacts); err != nil {
 		return nil, err
 	}
 	for _, from := range webhook.Streams() {
-		events := recorder.New(s.db.Ledger.NewRecorder(), s.bus, s.types, s.metrics, s.log)
-		events.SourcesSince = s.sourcesSince
-		if err := s.take(ctx, t, bus.RecorderOf(from), roomFor(from, 2000, recorderBytes), events.RunEvents); err != nil {
+		if err := s.take(ctx, t, bus.RecorderOf(from), roomFor(from, 2000, recorderBytes), newRecorder().RunEvents); err != nil {
 			return nil, err
 		}
 	}
@@ -346,42 +329,38 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 }
 
 // build makes the parts that move deliveries; attempts are given up when ctx ends.
-func (s *Service) build(ctx context.Context) (*deliver.Deliverer, *ledger.Reader) {
-	deliverer := deliver.New(ctx, deliver.Deps{
-		Sender: s.send, Enter: s.lanes.Enter, Retries: s.bus, Facts: s.facts,
+func (s *Service) build(ctx context.Context) {
+	s.deliverer = deliver.New(ctx, deliver.Deps{
+		Sender: s.send, Enter: s.limiter.Enter, Retries: s.bus, Facts: s.facts,
 		Operator: operator{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
-	history := ledger.NewReader(s.db.Ledger, s.bus)
-	s.missed = missed.New(missed.Deps{Store: s.db.Ledger, Leases: s.db.Leases, Stream: s.bus, History: history, Among: index.Among, Filters: s.evaluator, Log: s.log, Worker: s.config.Worker})
-	s.payloads = payload.NewReader(s.bus, s.db.History)
-	s.payloads.SourcesSince = s.sourcesSince
+	s.history = ledger.NewReader(s.db.Ledger, s.db.History, s.bus)
+	s.missed = missed.New(missed.Deps{Store: s.db.Ledger, Leases: s.db.Leases, Bus: s.bus, History: s.history, Among: index.Among, Filters: s.evaluator, Log: s.log, Worker: s.config.Worker})
 	s.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: s.index, Lanes: s.lanes, Store: s.db.Queue, Leases: s.db.Leases, Events: s.payloads,
-		Stream: s.bus, History: history, Log: s.log, Worker: s.config.Worker,
+		Deliverer: s.deliverer, Hooks: s.index, Limiter: s.limiter, Store: s.db.Queue, Leases: s.db.Leases, Bus: s.bus, History: s.history, Log: s.log, Worker: s.config.Worker,
 	})
-	return deliverer, history
 }
 
-func (s *Service) startTakers(ctx context.Context, deliverer *deliver.Deliverer, history *ledger.Reader) (*takers, error) {
+func (s *Service) startTakers(ctx context.Context) (*takers, error) {
 	t := &takers{}
 	outs := map[webhook.Stream]*fanout.Fanout{}
 	for _, from := range webhook.Streams() {
 		outs[from] = fanout.New(fanout.Deps{
-			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: deliverer, Seen: s.db.Ledger, History: history, Tries: s.db.Leases,
-			Worker: s.config.Worker, Rejecter: s.facts, Stream: s.bus, Evaluator: s.evaluator, Observer: s.metrics, Log: s.log,
-			Slots: s.config.Slots, Traces: s.traces, SourcesSince: s.sourcesSince,
+			From: from, Hooks: s.index, Refresher: s.known, Types: s.types, Deliverer: s.deliverer, Seen: s.db.Ledger, History: s.history, Tries: s.db.Leases,
+			Worker: s.config.Worker, Rejecter: s.facts, Bus: s.bus, Evaluator: s.evaluator, Observer: s.metrics, Log: s.log,
+			Slots: s.config.Slots, Traces: s.traces,
 		})
 		if err := s.take(ctx, t, bus.FanoutOf(from), roomFor(from, 256, fanoutBytes), outs[from].Run); err != nil {
 			return nil, err
 		}
 	}
-	again := retries.New(retries.Deps{
-		Hooks: s.index, Deliverer: deliverer, History: history, Schedule: s.bus, Events: s.payloads, Own: s.own, Log: s.log, Slots: s.config.Slots,
-		Again: func(ctx context.Context, m *bus.Message, e *webhook.Event, over func()) {
+	due := retries.New(retries.Deps{
+		Hooks: s.index, Deliverer: s.deliverer, History: s.history, Bus: s.bus, Own: s.own, Log: s.log, Slots: s.config.Slots,
+		FanOut: func(ctx context.Context, m *bus.Message, e *webhook.Event, over func()) {
 			outs[e.Seq.Stream()].Again(ctx, m, e, over)
 		},
 	})
-	if err := s.take(ctx, t, bus.Retry, bus.Room{Messages: 256, Bytes: retryBytes}, again.Run); err != nil {
+	if err := s.take(ctx, t, bus.Retry, bus.Room{Messages: 256, Bytes: retryBytes}, due.Run); err != nil {
 		return nil, err
 	}
 	return t, nil

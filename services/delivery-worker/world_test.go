@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) run() (stop func()) {
 	w.t.Helper()
 	log := zaptest.NewLogger(w.t, zaptest.Level(zap.InfoLevel))
-	service, err := deliveryworker.New(w.t.Context(), w.config, "test", log, nil)
+	service, err := deliveryworker.New(w.t.Context(), w.config, daemon.Process{Version: "test", Log: log})
 	require.NoError(w.t, err)
 	w.health, w.service = service.HealthAddr(), service
 	end, err := daemon.Start(context.Background(), log, service.Components()...)

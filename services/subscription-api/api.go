@@ -72,21 +72,8 @@ type Service struct {
 	installation uuid.UUID
 }
 
-// Open makes the API of a program of its own.
-func Open(ctx context.Context, c Config, p daemon.Process) ([]daemon.Component, error) {
-	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-subscription-api", Version: p.Version, Environ: p.Environ, Log: p.Log})
-	if err != nil {
-		return nil, err
-	}
-	s, err := New(ctx, c, p.Version, p.Log, traces)
-	if err != nil {
-		return nil, err
-	}
-	return s.Components(), nil
-}
-
-// New makes the API and opens its addresses; it connects to nothing yet. Requests are traced where traces is not nil.
-func New(ctx context.Context, c Config, version string, log *zap.Logger, traces *trace.Tracer) (_ *Service, err error) {
+// New makes the API and opens its addresses; it connects to nothing yet.
+func New(ctx context.Context, c Config, p daemon.Process) (_ *Service, err error) {
 	ring, err := seal.ParseRing(c.MasterKey)
 	if err != nil {
 		return nil, fmt.Errorf("read master key: %w", err)
@@ -94,6 +81,10 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	policy, err := egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
 	if err != nil {
 		return nil, fmt.Errorf("read egress policy: %w", err)
+	}
+	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-subscription-api", Version: p.Version, Environ: p.Environ, Log: p.Log})
+	if err != nil {
+		return nil, err
 	}
 	proxies, err := daemon.ParseProxies(c.TrustedProxies)
 	if err != nil {
@@ -103,7 +94,7 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, log: log, database: make(chan struct{}), events: &publisher{}, traces: traces, types: schema.NewChecks(catalogue.SchemaOf, log)}
+	s := &Service{config: c, log: p.Log, database: make(chan struct{}), events: &publisher{}, traces: traces, types: schema.NewChecks(catalogue.SchemaOf, p.Log)}
 	defer func() {
 		if err != nil {
 			_ = s.closeDatabase()
@@ -112,17 +103,17 @@ func New(ctx context.Context, c Config, version string, log *zap.Logger, traces 
 	if err := s.openDatabase(ring); err != nil {
 		return nil, err
 	}
-	registry := daemon.NewRegistry(version)
+	registry := daemon.NewRegistry(p.Version)
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "whisperer_api_nats_up", Help: "1 while events can be published, else 0.",
 	}, s.events.up))
-	handler, err := s.handler(parts{ring: ring, policy: policy, cursorKey: cursorKey, registry: registry, version: version})
+	handler, err := s.handler(parts{ring: ring, policy: policy, cursorKey: cursorKey, registry: registry, version: p.Version})
 	if err != nil {
 		return nil, err
 	}
 	if s.http, err = daemon.NewServer(ctx, daemon.ServerOptions{
 		Name: "api", Addr: c.Listen, Handler: handler, MaxConns: c.MaxConnections, MaxConnsPerAddr: c.MaxConnectionsPerAddress,
-		Proxies: proxies, StopTimeout: c.ShutdownTimeout, Metrics: registry, Log: log,
+		Proxies: proxies, StopTimeout: c.ShutdownTimeout, Metrics: registry, Log: p.Log,
 	}); err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func start(t *testing.T, nats string) (addr, token, health string) {
 	token, _, err = db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Role: store.Admin})
 	require.NoError(t, err)
 
-	s, err := subscriptionapi.New(t.Context(), config, "test", zap.NewNop(), nil)
+	s, err := subscriptionapi.New(t.Context(), config, daemon.Process{Version: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
 	stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)
 	require.NoError(t, err)
@@ -181,7 +181,7 @@ func TestASchemaThatDoesNotFitIsWaitedForAndTheCheckSaysWhatToDo(t *testing.T) {
 	s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
 		DatabaseURL: database, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0",
 		HealthListen: "127.0.0.1:0", HookQuota: 1, Replicas: 1, EgressPorts: "80",
-	}, "test", zap.NewNop(), nil)
+	}, daemon.Process{Version: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)

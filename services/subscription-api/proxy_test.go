@@ -39,7 +39,7 @@ func TestOnlyTrustedProxiesSayWhoTheClientIsAndWhetherItUsedTLS(t *testing.T) {
 		s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
 			DatabaseURL: db.URL, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0", TrustedProxies: test.proxies,
 			EgressPorts: "80", HookQuota: 1000, MaxConnections: 1000, WrongTokens: 1000, MaxConnectionsPerAddress: 1000, Replicas: 1, ShutdownTimeout: 5 * time.Second,
-		}, "test", zap.NewNop(), nil)
+		}, daemon.Process{Version: "test", Log: zap.NewNop()})
 		require.NoError(t, err)
 		stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)
 		require.NoError(t, err)

@@ -20,7 +20,7 @@ func (w *world) serve(ctx context.Context) (stop func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := subscriptionapi.New(ctx, config, w.options.Version, zap.NewNop(), nil)
+	service, err := subscriptionapi.New(ctx, config, daemon.Process{Version: w.options.Version, Log: zap.NewNop()})
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,9 @@ type Options struct {
 	OMSMaxBytes, OwnMaxBytes int64
 	// Partitions of the event log where it is made; 0 is DefaultPartitions.
 	Partitions int
-	Log        *zap.Logger
+	// SourcesSince is envelope.Published's, for the events that are read.
+	SourcesSince time.Time
+	Log          *zap.Logger
 }
 
 // DefaultOMSMaxBytes bounds the event log, and DefaultOwnMaxBytes what we publish ourselves.

@@ -7,9 +7,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
+
+// redeliverAfter is how soon a message that could not be done with comes again.
+const redeliverAfter = 2 * time.Second
 
 // Message is one delivery of a stored message by a consumer. It must be settled: Ack or HandBack. Until then the bus
 // tells the server that it is being worked on.
@@ -23,8 +28,6 @@ type Message struct {
 	PublishedAt time.Time
 	// Deliveries counts how often it was handed out, this time included.
 	Deliveries uint64
-	// Ours says of an event that it may be of a type that is ours alone.
-	Ours bool
 	// Older says that it was published before its consumer was made, which may stand in for one that was deleted and that
 	// had handed the message out: who takes it asks the ledger.
 	Older bool
@@ -59,9 +62,21 @@ func (m *Message) Place() webhook.Sequence {
 	return webhook.SequenceIn(m.sub.name.streamOfEvents(), m.Seq)
 }
 
-// Names returns the tenant and the event type that the event's subject says.
-func (m *Message) Names() (tenant, eventType string) {
-	return m.sub.bus.opts.Namespace.SplitEventSubject(m.Subject)
+// Published is the event that the message carries, to be decoded.
+func (m *Message) Published() envelope.Published {
+	return m.sub.bus.event(m.Subject, m.msg.Headers(), m.Data, m.Place(), m.PublishedAt)
+}
+
+// Settle acks the message, or has it come again, to another worker or to this one, where err says why it is not done
+// with. A message of which the server does not hear comes again, too.
+func (m *Message) Settle(err error) {
+	settle := m.Ack
+	if err != nil {
+		settle = func() error { return m.HandBack(redeliverAfter) }
+	}
+	if failed := settle(); failed != nil {
+		m.sub.log().Warn("failed to settle message: it will come again", zap.Error(failed))
+	}
 }
 
 // Ack settles the message. A lost ack means that it comes again; whoever gets it asks the ledger.
@@ -89,7 +104,7 @@ func message(msg jetstream.Msg, src *source) (Message, error) {
 	run, older := src.follow(meta)
 	return Message{
 		Subject: s.bus.published(msg.Subject()), Data: msg.Data(), Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp.UTC().Truncate(time.Microsecond),
-		Ours: s.name.streamOfEvents() == webhook.Own || s.bus.isOurs(meta.Timestamp), Deliveries: meta.NumDelivered, Older: older, Run: run, msg: msg, sub: s, source: src,
+		Deliveries: meta.NumDelivered, Older: older, Run: run, msg: msg, sub: s, source: src,
 	}, nil
 }
 

@@ -34,7 +34,7 @@ func bodies(t *testing.T, b *bus.Bus) []string {
 	for seq := range lag.Last {
 		stored, err := b.Event(t.Context(), webhook.Sequence(seq+1))
 		require.NoError(t, err)
-		all = append(all, string(stored.Data))
+		all = append(all, string(stored.Body))
 	}
 	return all
 }

@@ -52,7 +52,7 @@ func TestTenantsAreTakenInTurns(t *testing.T) {
 		cancel()
 		require.True(t, ok, "%v", taken)
 		for _, m := range batch {
-			tenant, eventType := m.Names()
+			tenant, eventType := m.Published().Tenant, m.Published().Type
 			require.Equal(t, "order.created", eventType)
 			require.Equal(t, "oms."+tenant+".order.created", m.Subject, "as it was published")
 			taken[tenant]++
@@ -73,7 +73,7 @@ func TestATenantThatSettlesNothingHoldsUpItsOwnPartitionAlone(t *testing.T) {
 	settled := 0
 	for range 10 {
 		m := next(t, sub, 10*time.Second)
-		if tenant, _ := m.Names(); tenant == quiet {
+		if m.Published().Tenant == quiet {
 			require.NoError(t, m.Ack())
 			settled++
 		}

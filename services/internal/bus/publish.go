@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/whisperer-oms/whisperer/pkg/broker"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
@@ -159,23 +160,28 @@ func (b *Bus) PublishOwn(ctx context.Context, e Outgoing) error {
 
 // Event reads a message of a stream of events again. The error is webhook.ErrNotFound where the stream does not hold it any
 // more, or is another one that was made since.
-func (b *Bus) Event(ctx context.Context, at webhook.Sequence) (Stored, error) {
+func (b *Bus) Event(ctx context.Context, at webhook.Sequence) (envelope.Published, error) {
 	stream, err := b.stream(ctx, nameOf(at.Stream()))
 	if err != nil {
-		return Stored{}, err
+		return envelope.Published{}, err
 	}
 	msg, err := stream.GetMsg(ctx, at.Number())
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return Stored{}, missing(ctx, stream, at.Number())
+		return envelope.Published{}, missing(ctx, stream, at.Number())
 	case err != nil:
-		return Stored{}, fmt.Errorf("read event %d: %w", at.Number(), err)
+		return envelope.Published{}, fmt.Errorf("read event %d: %w", at.Number(), err)
 	}
-	tenant, eventType := b.opts.Namespace.SplitEventSubject(b.published(msg.Subject))
-	return Stored{
-		Tenant: tenant, Type: eventType, Data: msg.Data, Headers: msg.Header, Seq: at, Ours: at.Stream() == webhook.Own || b.isOurs(msg.Time),
-		PublishedAt: msg.Time.UTC().Truncate(time.Microsecond),
-	}, nil
+	return b.event(b.published(msg.Subject), msg.Header, msg.Data, at, msg.Time), nil
+}
+
+// event is a message of a stream of events, and the subject that it was published under.
+func (b *Bus) event(subject string, headers nats.Header, body []byte, at webhook.Sequence, stored time.Time) envelope.Published {
+	tenant, eventType := b.opts.Namespace.SplitEventSubject(subject)
+	return envelope.Published{
+		Tenant: tenant, Type: eventType, Headers: headers, Body: body, Seq: at, PublishedAt: stored.UTC().Truncate(time.Microsecond),
+		Ours: at.Stream() == webhook.Own || b.isOurs(stored), SourcesSince: b.opts.SourcesSince,
+	}
 }
 
 // missing says what it means that a message was not found. Any replica may have answered, one that lags behind too: only the
@@ -190,18 +196,6 @@ func missing(ctx context.Context, stream jetstream.Stream, seq uint64) error {
 	default:
 		return fmt.Errorf("read event %d: a replica does not have it, although the stream holds %d to %d", seq, info.State.FirstSeq, info.State.LastSeq)
 	}
-}
-
-// Stored is an event as its stream holds it.
-type Stored struct {
-	// Tenant and Type are those of its subject.
-	Tenant, Type string
-	Data         []byte
-	Headers      map[string][]string
-	Seq          webhook.Sequence
-	// Ours says that it may be of a type that is ours alone.
-	Ours        bool
-	PublishedAt time.Time
 }
 
 func (b *Bus) retryAtSubject(hook, delivery uuid.UUID, publishedAt time.Time) string {

@@ -141,7 +141,7 @@ func (x *source) pull(room Room) error {
 			return err
 		}
 		if !s.hold(&m) {
-			s.giveBack([]Message{m})
+			s.HandBack([]Message{m}, 0)
 		}
 		signal(s.filled)
 	}

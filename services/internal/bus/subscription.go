@@ -111,7 +111,7 @@ func (s *Subscription) Pause() {
 		src.queue = nil
 	}
 	s.mu.Unlock()
-	s.giveBack(queue)
+	s.HandBack(queue, 0)
 }
 
 // Resume ends what Pause began.
@@ -129,13 +129,29 @@ func (s *Subscription) roomAgain() {
 	}
 }
 
-func (s *Subscription) giveBack(messages []Message) {
+// HandBack gives messages to other workers, or to this one again, after the delay. Those of which the server does not hear
+// come again when they have been silent for long enough.
+func (s *Subscription) HandBack(messages []Message, delay time.Duration) {
+	s.each(messages, "failed to return message for redelivery", func(m *Message) error { return m.HandBack(delay) })
+}
+
+// Ack settles messages. Those of which the server does not hear come again.
+func (s *Subscription) Ack(messages []Message) {
+	s.each(messages, "failed to ack message: it will come again", (*Message).Ack)
+}
+
+// each stops at the first failure, since a connection that is gone is so for all.
+func (s *Subscription) each(messages []Message, failure string, do func(*Message) error) {
 	for i := range messages {
-		if err := messages[i].HandBack(0); err != nil { // it comes again when it has been silent for long enough
-			s.bus.log.Warn("failed to return message for redelivery", zap.String("consumer", string(s.name)), zap.Error(err))
+		if err := do(&messages[i]); err != nil {
+			s.log().Warn(failure, zap.Error(err))
 			return
 		}
 	}
+}
+
+func (s *Subscription) log() *zap.Logger {
+	return s.bus.log.With(zap.String("consumer", string(s.name)))
 }
 
 // TakeBatch waits for one message, then takes all that are there already, up to limit, from all partitions alike; batch is used

@@ -119,7 +119,7 @@ func (c Consumer) streamOfEvents() webhook.Stream {
 	return webhook.OMS
 }
 
-// MaxInHand bounds what all workers together hold of a consumer's messages, of each partition's if it has some. Events wait in workers' lanes for hooks that
+// MaxInHand bounds what all workers together hold of a consumer's messages, of each partition's if it has some. Events wait in workers' limiters for hooks that
 // are slow, so there are more of them; a server writes the whole list as it changes, so there is a limit.
 func MaxInHand(c Consumer) int {
 	if c == Fanout {

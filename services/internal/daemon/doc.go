@@ -2,10 +2,11 @@
 // environment, a logger, a registry of metrics, the health endpoints, and a run group that starts components in order and
 // stops them in reverse.
 //
-//	func main() { daemon.Main("service", version, open) }
+//	func main() { os.Exit(daemon.Main("service", version, os.Args[1:], os.Environ(), New)) }
 //
-//	func open(ctx context.Context, config Config, p daemon.Process) ([]daemon.Component, error) {
-//		health, err := daemon.NewHealth(ctx, config.HealthListen, daemon.NewRegistry(p.Version))
-//		return []daemon.Component{health.Server(), database, worker, health.Gate()}, err
+//	func New(ctx context.Context, config Config, p daemon.Process) (*Service, error)
+//
+//	func (s *Service) Components() []daemon.Component {
+//		return []daemon.Component{s.health.Server(), s.database, s.worker, s.health.Gate()}
 //	}
 package daemon

@@ -18,26 +18,30 @@ type Logging struct {
 // Process is what a service is given beside its configuration.
 type Process struct {
 	Version string
+	// Environ has the settings that are others', such as OpenTelemetry's; without any there are no traces.
 	Environ []string
 	Log     *zap.Logger
 }
 
-// Main is the main function of a service: it runs the components that open makes, with the configuration that the
+// Main is the main function of a service, and returns its exit code: it runs what open makes, with the configuration that the
 // environment gives, until a signal comes. With the argument healthcheck it asks a running one, configured by the same
 // environment, whether it is ready. version is what was linked in.
-func Main[C any](name, version string, open func(context.Context, C, Process) ([]Component, error)) {
-	ctx, environ := context.Background(), os.Environ()
+func Main[C any, S interface{ Components() []Component }](
+	name, version string, args, environ []string, open func(context.Context, C, Process) (S, error),
+) (code int) {
+	ctx := context.Background()
 	run := func() error { return runService(ctx, Process{Version: Version(version), Environ: environ}, open) }
-	if len(os.Args) > 1 && os.Args[1] == "healthcheck" {
+	if len(args) > 0 && args[0] == "healthcheck" {
 		run = func() error { return healthCheck[C](ctx, environ) }
 	}
 	if err := run(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
-func runService[C any](ctx context.Context, p Process, open func(context.Context, C, Process) ([]Component, error)) error {
+func runService[C any, S interface{ Components() []Component }](ctx context.Context, p Process, open func(context.Context, C, Process) (S, error)) error {
 	config, err := LoadConfig[C](p.Environ)
 	if err != nil {
 		return err
@@ -52,11 +56,11 @@ func runService[C any](ctx context.Context, p Process, open func(context.Context
 	for _, warning := range Unknown(p.Environ) {
 		p.Log.Warn(warning)
 	}
-	components, err := open(ctx, config, p)
+	service, err := open(ctx, config, p)
 	if err != nil {
 		return err
 	}
-	return Run(ctx, p.Log, components...)
+	return Run(ctx, p.Log, service.Components()...)
 }
 
 func healthCheck[C any](ctx context.Context, environ []string) error {

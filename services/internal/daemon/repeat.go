@@ -28,17 +28,18 @@ func Every(ctx context.Context, interval time.Duration, do func(context.Context)
 	}
 }
 
-// Until tries once per interval until it succeeds, and tells failed of each error before that. It returns false if ctx
+// Until tries once per interval until it succeeds, and passes each error before that to failed. It returns false if ctx
 // ends first.
 func Until(ctx context.Context, interval time.Duration, try func() error, failed func(error)) bool {
-	for {
+	for ctx.Err() == nil {
 		err := try()
 		if err == nil {
 			return true
 		}
-		failed(err)
-		if !Sleep(ctx, interval) {
-			return false
+		if ctx.Err() == nil {
+			failed(err)
 		}
+		Sleep(ctx, interval)
 	}
+	return false
 }

@@ -71,7 +71,7 @@ func startTarget(t *testing.T) *target {
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
 	core, logs := observer.New(zapcore.ErrorLevel)
-	s, err := subscriptionapi.New(t.Context(), config, "test", zap.New(core), nil)
+	s, err := subscriptionapi.New(t.Context(), config, daemon.Process{Version: "test", Log: zap.New(core)})
 	require.NoError(t, err)
 	stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)
 	require.NoError(t, err)

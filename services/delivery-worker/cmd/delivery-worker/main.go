@@ -2,10 +2,14 @@
 package main
 
 import (
+	"os"
+
 	deliveryworker "github.com/whisperer-oms/whisperer/services/delivery-worker"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
 var version = "dev"
 
-func main() { daemon.Main("delivery-worker", version, deliveryworker.Open) }
+func main() {
+	os.Exit(daemon.Main("delivery-worker", version, os.Args[1:], os.Environ(), deliveryworker.New))
+}

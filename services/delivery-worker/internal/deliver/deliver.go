@@ -8,13 +8,13 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
 // ErrNotSettled says that what became of a delivery could not be made durable, so that its message has to come again.
@@ -28,7 +28,7 @@ type sender interface {
 // overhead is about what a delivery that waits takes besides its event's data, in bytes.
 const overhead = 2 << 10
 
-// errFailed tells a lane that its receiver failed; what exactly is in the ledger.
+// errFailed tells the limiter that the receiver failed; how is in the ledger.
 var errFailed = errors.New("receiver failed")
 
 // retries is implemented by *bus.Bus.
@@ -47,10 +47,10 @@ type facts interface {
 type operator interface {
 	// Disable stops a hook whose receiver wants no more.
 	Disable(hook *webhook.Hook, reason string)
-	// Died tells that a delivery will not be tried again by itself, after so many attempts.
-	Died(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result)
-	// Outcome tells whoever the hook's callback names; the attempt is nil where none led to the state.
-	Outcome(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error
+	// OnDead is called for a delivery that will not be tried again by itself, after so many attempts.
+	OnDead(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result)
+	// Notify notifies whoever the hook's callback names of an outcome; the attempt is nil where none led to the state.
+	Notify(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error
 }
 
 // observer counts; all its methods are cheap.
@@ -62,8 +62,8 @@ type observer interface {
 // Deps are a Deliverer's collaborators; all are required.
 type Deps struct {
 	Sender sender
-	// Enter lets an attempt into its hook's lane, without blocking.
-	Enter    func(lane.Attempt)
+	// Enter lets an attempt through its hook's limiter, without blocking.
+	Enter    func(limiter.Attempt)
 	Retries  retries
 	Facts    facts
 	Operator operator
@@ -86,7 +86,7 @@ func New(ctx context.Context, d Deps) *Deliverer { return &Deliverer{Deps: d, ct
 // Deliver takes the delivery to its next place, on other goroutines. settled is called once: with nil when the outcome
 // is durable, else with ErrNotSettled. slow, if not nil, is called once if the attempt has to wait or takes long.
 func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
-	d.Enter(lane.Attempt{
+	d.Enter(limiter.Attempt{
 		Hook: due.Hook, Size: len(due.Event.Data) + overhead, Slow: slow, Retry: due.Attempts > 0,
 		Run:  func() error { _, err := d.attempt(&due, bodies, settled); return err },
 		Park: func(reason webhook.Reason) { d.Park(&due, reason, settled) },
@@ -95,29 +95,24 @@ func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled fu
 
 // Drain makes the next attempt of a parked delivery and returns the state that it led to, before that is durable;
 // settled is called when it is, as by Deliver. Where the hook cannot take the attempt, the delivery stays as it was,
-// settled is not called, and the state is Parked with the reason. So it is where may, asked right before the request,
-// says no. Drain blocks until the receiver has answered.
-func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, may func() bool, settled func(error)) (webhook.DeliveryState, webhook.Reason) {
-	type answer struct {
-		state  webhook.DeliveryState
-		reason webhook.Reason
-	}
-	answered := make(chan answer, 1)
-	d.Enter(lane.Attempt{
+// settled is not called, and the state is Parked. So it is where may, asked right before the request, says no. Drain
+// blocks until the receiver has answered.
+func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, may func() bool, settled func(error)) webhook.DeliveryState {
+	answered := make(chan webhook.DeliveryState, 1)
+	d.Enter(limiter.Attempt{
 		Hook: due.Hook, Drain: true, Retry: due.Attempts > 0,
 		Run: func() error {
 			if !may() { // it waited for a slot meanwhile
-				answered <- answer{webhook.Parked, webhook.ReasonConcurrency}
+				answered <- webhook.Parked
 				return context.Canceled
 			}
 			state, err := d.attempt(&due, bodies, settled)
-			answered <- answer{state: state}
+			answered <- state
 			return err
 		},
-		Park: func(reason webhook.Reason) { answered <- answer{webhook.Parked, reason} },
+		Park: func(webhook.Reason) { answered <- webhook.Parked },
 	})
-	a := <-answered
-	return a.state, a.reason
+	return <-answered
 }
 
 // Park records that the delivery waits for its hook.
@@ -128,13 +123,13 @@ func (d *Deliverer) Park(due *webhook.Due, reason webhook.Reason, settled func(e
 
 // Finish records that the delivery gets into a state without an attempt. It does not block.
 func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error)) {
-	record := func() { d.record(due, outcome{state: state, reason: reason, attempts: due.Attempts}, settled) }
+	record := func() { d.Facts.Fact(d.fact(due, state, reason), func() { settled(nil) }) }
 	if !due.Hook.Callback.Wants(state) {
 		record()
 		return
 	}
 	go func() {
-		if !d.tell(due, state, reason, nil) {
+		if !d.notify(due, state, reason, nil) {
 			settled(ErrNotSettled)
 			return
 		}
@@ -142,34 +137,22 @@ func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason
 	}()
 }
 
-// tell has the hook's callback told of an outcome, for as long as it takes; false means that the worker is ending. It
+// notify has the hook's callback told of an outcome, for as long as it takes; false means that the worker is ending. It
 // comes before the record: told twice is the same callback, not told at all is none.
-func (d *Deliverer) tell(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) bool {
-	if !due.Hook.Callback.Wants(state) {
-		return true
-	}
-	return d.insist("callback could not be published", due, func() error {
-		return d.Operator.Outcome(d.ctx, due, state, reason, attempt)
+func (d *Deliverer) notify(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) bool {
+	return !due.Hook.Callback.Wants(state) || d.retryUntilStopped("callback could not be published", due, func() error {
+		return d.Operator.Notify(d.ctx, due, state, reason, attempt)
 	})
 }
 
-// insist tries again until it succeeds; false means that the worker is ending.
-func (d *Deliverer) insist(failure string, due *webhook.Due, try func() error) bool {
-	for {
-		err := try()
-		if err == nil {
-			return true
-		}
+// retryUntilStopped tries until it succeeds; false means that the worker is ending.
+func (d *Deliverer) retryUntilStopped(failure string, due *webhook.Due, try func() error) bool {
+	return daemon.Until(d.ctx, 500*time.Millisecond, try, func(err error) {
 		d.Log.Warn(failure, zap.Stringer("delivery_id", due.ID), zap.Error(err))
-		select {
-		case <-d.ctx.Done():
-			return false
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+	})
 }
 
-// attempt makes one request and says what follows from it; the error is the lane's.
+// attempt makes one request and says what follows from it; the error is the limiter's.
 func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled func(error)) (webhook.DeliveryState, error) {
 	started := time.Now()
 	if due.Unknown && !d.unknown(due) {
@@ -177,7 +160,7 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 		return webhook.Parked, context.Canceled
 	}
 	if due.Expired(d.Retries.Time(started)) {
-		d.died(due, webhook.ReasonExpired, due.Attempts, webhook.Result{})
+		d.onDead(due, webhook.ReasonExpired, due.Attempts, webhook.Result{})
 		d.Finish(due, webhook.Dead, webhook.ReasonExpired, settled)
 		return webhook.Dead, context.Canceled
 	}
@@ -196,18 +179,20 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 	d.Observer.Attempted(result, decision.State, now.Sub(started), firstLag(due, started))
 	d.log(due, result, decision, now.Sub(started))
 	if decision.State == webhook.Dead {
-		d.died(due, decision.Reason, due.Attempts+1, result)
+		d.onDead(due, decision.Reason, due.Attempts+1, result)
 	}
 	if decision.DisableHook {
 		d.Operator.Disable(due.Hook, "The receiver answered 410 Gone.")
 	}
-	if decision.State == webhook.Waiting && !d.schedule(due, decision.NextAt) || !d.tell(due, decision.State, decision.Reason, attempt) {
+	if decision.State == webhook.Waiting && !d.schedule(due, decision.NextAt) || !d.notify(due, decision.State, decision.Reason, attempt) {
 		settled(ErrNotSettled)
 		return webhook.Parked, context.Canceled
 	}
-	d.record(due, outcome{
-		state: decision.State, reason: decision.Reason, attempts: due.Attempts + 1, nextAt: decision.NextAt, attempt: attempt,
-	}, settled)
+	f := d.fact(due, decision.State, decision.Reason)
+	f.Attempts++
+	f.RoundAttempts++
+	f.NextAt, f.Attempt = nanos(decision.NextAt), attempt
+	d.Facts.Fact(f, func() { settled(nil) })
 	if !result.Success() {
 		return decision.State, errFailed
 	}
@@ -224,10 +209,10 @@ func begin(round *webhook.Round, parkedAt, now time.Time) {
 	}
 }
 
-// died tells of a delivery that will not be tried again by itself, unless that would be told by a delivery again.
-func (d *Deliverer) died(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result) {
+// onDead passes on that a delivery is dead, unless what follows from that would be a delivery of the same kind again.
+func (d *Deliverer) onDead(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result) {
 	if !webhook.IsOperational(due.Event.Type) {
-		d.Operator.Died(due, reason, attempts, result)
+		d.Operator.OnDead(due, reason, attempts, result)
 	}
 }
 
@@ -280,7 +265,7 @@ func (d *Deliverer) log(due *webhook.Due, result webhook.Result, decision webhoo
 // schedule stores the next retry, for as long as it takes; false means that the worker is ending.
 func (d *Deliverer) schedule(due *webhook.Due, nextAt time.Time) bool {
 	retry := d.retry(due, nextAt)
-	return d.insist("retry could not be scheduled", due, func() error { return d.Retries.ScheduleRetry(d.ctx, nextAt, retry) })
+	return d.retryUntilStopped("retry could not be scheduled", due, func() error { return d.Retries.ScheduleRetry(d.ctx, nextAt, retry) })
 }
 
 // room is what a retry's message may need beside its event, in bytes.
@@ -300,32 +285,12 @@ func (d *Deliverer) retry(due *webhook.Due, nextAt time.Time) *whispererv1.Retry
 	return r
 }
 
-type outcome struct {
-	state    webhook.DeliveryState
-	reason   webhook.Reason
-	attempts int
-	nextAt   time.Time
-	attempt  *whispererv1.AttemptFact
-}
-
-func (d *Deliverer) record(due *webhook.Due, o outcome, settled func(error)) {
-	f := d.fact(due, o.state, o.reason)
-	f.Attempts = uint32(o.attempts) //nolint:gosec // small
-	if f.Attempt = o.attempt; o.attempt != nil {
-		f.RoundAttempts++
-	}
-	if !o.nextAt.IsZero() {
-		f.NextAt = o.nextAt.UnixNano()
-	}
-	d.Facts.Fact(f, func() { settled(nil) })
-}
-
 // fact is what the ledger is told of a delivery, without an attempt. Its time says which of two is newer that say
 // different things after the same attempt, perhaps of two workers: they must go by the same clock.
 func (d *Deliverer) fact(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason) *whispererv1.DeliveryFact {
 	e := due.Event
 	return &whispererv1.DeliveryFact{
-		DeliveryId: id(due.ID), HookId: id(due.Hook.ID), Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity,
+		DeliveryId: due.ID[:], HookId: due.Hook.ID[:], Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity,
 		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), Attempts: uint32(due.Attempts), //nolint:gosec // small
 		At: d.Retries.Time(time.Now()).UnixNano(), Replay: due.Replay, EventSeq: uint64(e.Seq), RoundAttempts: uint32(due.Round.Retries), //nolint:gosec // small
 		RoundStartedAt: nanos(due.Round.StartedAt), First: due.First,
@@ -338,5 +303,3 @@ func nanos(t time.Time) int64 {
 	}
 	return t.UnixNano()
 }
-
-func id(u uuid.UUID) []byte { return u[:] }

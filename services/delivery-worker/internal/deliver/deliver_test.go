@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/deliver"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 )
 
 // told is a fact and how to say that the ledger has it.
@@ -46,7 +46,7 @@ func (*surroundings) Parked(webhook.Reason) {}
 func deliverer(ctx context.Context) (*deliver.Deliverer, *surroundings) {
 	s := &surroundings{facts: make(chan told, 10), sent: make(chan int, 10)}
 	return deliver.New(ctx, deliver.Deps{
-		Sender: s, Enter: func(e lane.Attempt) { go func() { _ = e.Run() }() }, Retries: s, Facts: s, Observer: s, Log: zap.NewNop(),
+		Sender: s, Enter: func(e limiter.Attempt) { go func() { _ = e.Run() }() }, Retries: s, Facts: s, Observer: s, Log: zap.NewNop(),
 	}), s
 }
 

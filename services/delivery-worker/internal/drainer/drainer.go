@@ -13,9 +13,12 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/deliver"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
@@ -28,27 +31,6 @@ const (
 	// which has to be renewed in time.
 	endAtOnce = 4
 )
-
-// deliverer makes the attempts.
-type deliverer interface {
-	Drain(due webhook.Due, bodies *envelope.Bodies, may func() bool, settled func(error)) (webhook.DeliveryState, webhook.Reason)
-	Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error))
-}
-
-// events reads events again; webhook.ErrNotFound says that they are not kept any more.
-type events interface {
-	Event(ctx context.Context, of *webhook.Event) (webhook.Event, error)
-}
-
-// hooks is the hook index.
-type hooks interface {
-	Get(id uuid.UUID) *webhook.Hook
-}
-
-// lanes says whether a hook could take an attempt.
-type lanes interface {
-	Able(h *webhook.Hook) (able, probing bool)
-}
 
 // parked is implemented by *store.QueueStore.
 type parked interface {
@@ -84,30 +66,15 @@ type queue interface {
 	SettleParked(ctx context.Context, drainer uuid.UUID, list []store.Drained) error
 }
 
-// stream is implemented by *bus.Bus.
-type stream interface {
-	LagOf(ctx context.Context, c bus.Consumer, partition int) (bus.Lag, error)
-	Partition(tenant string) int
-	HasPutOff(ctx context.Context, tenant string) (bool, error)
-	PurgeRetries(ctx context.Context, hook uuid.UUID) error
-	Time(t time.Time) time.Time
-}
-
-// history is the ledger's reader.
-type history interface {
-	CatchUp(ctx context.Context) error
-}
-
 // Deps are a Drainer's collaborators; all are required.
 type Deps struct {
-	Deliverer deliverer
-	Hooks     hooks
-	Lanes     lanes
+	Deliverer *deliver.Deliverer
+	Hooks     *index.Index
+	Limiter   *limiter.Limiter
 	Store     parked
 	Leases    lease.Store
-	Events    events
-	Stream    stream
-	History   history
+	Bus       *bus.Bus
+	History   *ledger.Reader
 	Log       *zap.Logger
 	// Worker holds the leases.
 	Worker string
@@ -137,8 +104,6 @@ func (d *Drainer) Wake(hook uuid.UUID) {
 	}
 }
 
-func (d *Drainer) wakeUp() { signal(d.short) }
-
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -151,10 +116,7 @@ func (d *Drainer) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := d.round(ctx); err != nil && ctx.Err() == nil {
 			d.told.Tell("nothing can be drained", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(look):
-			}
+			daemon.Sleep(ctx, look)
 		}
 	}
 	d.endings.Wait()
@@ -168,11 +130,10 @@ func (d *Drainer) round(ctx context.Context) error {
 		return err
 	}
 	r := &round{
-		Drainer: d, settler: newSettler(), id: id, asked: newAsking(), ended: make(chan uuid.UUID),
-		held: map[uuid.UUID]*held{}, waits: map[uuid.UUID]bool{}, ending: map[uuid.UUID]bool{},
+		Drainer: d, id: id, calls: make(chan func()), toSettle: make(chan struct{}, 1), attempted: map[*held]bool{},
+		held: map[uuid.UUID]*held{}, waits: map[uuid.UUID]bool{}, ending: map[uuid.UUID]bool{}, bounds: map[string]*bounds{}, asked: map[string]bool{},
 	}
-	alive := context.WithoutCancel(ctx) // attempts under way are finished
-	r.life = lease.Hold(alive, began, lease.Terms{
+	r.life = lease.Hold(context.WithoutCancel(ctx), began, lease.Terms{ // attempts under way are finished
 		Name: "drainer", Renew: r.renew, Log: d.Log,
 		Release: func(ctx context.Context) error { return d.Store.CloseDrainer(ctx, id) },
 	})
@@ -180,12 +141,10 @@ func (d *Drainer) round(ctx context.Context) error {
 	r.ctx, r.stop = context.WithCancel(ctx)
 	defer r.stop()
 	defer context.AfterFunc(r.life.Context(), r.stop)()
-	var parts sync.WaitGroup
-	defer parts.Wait()
-	telling, told := context.WithCancel(alive)
-	defer told()
-	parts.Go(func() { r.runSettler(telling) })
-	parts.Go(func() { r.follow(r.ctx) })
+	settling, over := context.WithCancel(context.WithoutCancel(ctx))
+	defer r.parts.Wait()
+	defer over()
+	r.parts.Go(func() { r.settleAll(settling) })
 	r.run()
 	return nil
 }
@@ -196,10 +155,7 @@ func (r *round) end(hook uuid.UUID) {
 	if err := r.endAll(hook); err != nil && r.ctx.Err() == nil {
 		r.Log.Warn("failed to end deliveries", zap.Stringer("hook_id", hook), zap.Error(err))
 	}
-	select {
-	case r.ended <- hook:
-	case <-r.ctx.Done():
-	}
+	r.call(func() { delete(r.ending, hook) })
 }
 
 func (r *round) endAll(hook uuid.UUID) error {
@@ -223,7 +179,7 @@ func (r *round) endAll(hook uuid.UUID) error {
 			continue
 		}
 		if ended.Reason == webhook.ReasonHookDeleted {
-			if err := r.Stream.PurgeRetries(held.Context(), hook); err != nil {
+			if err := r.Bus.PurgeRetries(held.Context(), hook); err != nil {
 				return err
 			}
 		}

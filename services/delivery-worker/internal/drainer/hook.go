@@ -1,7 +1,6 @@
 package drainer
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
@@ -24,28 +24,30 @@ const (
 	slow = time.Second
 )
 
+// work is a parked delivery on its way to its next attempt.
+type work = *store.ParkedDelivery
+
 // held is a hook that this worker drains: it has the hook's lease, and some of its deliveries in hand.
 type held struct {
 	*round
 
-	hook    *webhook.Hook
-	lease   store.DrainLease
-	limiter *rate.Limiter
-	lineup  *lineup
-	probe   sync.Mutex // one probe at a time; the others see what it led to
+	hook  *webhook.Hook
+	lease store.DrainLease
+	rate  *rate.Limiter
+	probe sync.Mutex // one probe at a time; the others see what it led to
 	// stopped says that the hook, or this worker, can do no more, or that its turn is over.
 	stopped atomic.Bool
-	// open are the deliveries that were taken and are not settled, todo those of them that were not tried yet; attempted is
+	// open are the deliveries that were taken and are not settled, todo those of them that were not tried yet; attemptedAt is
 	// when the last attempt began, in nanoseconds.
-	open, todo, attempted atomic.Int64
-
+	open, todo, attemptedAt atomic.Int64
 	// low is how few deliveries to be tried are few enough to take more.
 	low atomic.Int64
 
-	// Of ordered hooks: what is open of each key, and whether that has to wait for an earlier delivery.
-	mu      sync.Mutex
-	keys    map[string]int
-	blocked map[string]bool
+	mu sync.Mutex
+	// ready are lines with deliveries that could be tried, lines those of keys that have some in hand.
+	ready   []*line
+	lines   map[string]*line
+	workers int // at most the hook's concurrency
 
 	// Of the round alone.
 	more      bool // there may be some to take
@@ -58,24 +60,31 @@ type held struct {
 	idleSince time.Time
 }
 
+// line has deliveries of one key, which are tried one after the other.
+type line struct {
+	work []work
+	open int // taken and not settled
+	// blocked says that the others have to wait for one that was tried: it is of the one goroutine that tries them.
+	blocked bool
+}
+
 func (r *round) hold(h *webhook.Hook, l store.DrainLease) *held {
 	now := time.Now()
 	x := &held{
-		round: r, hook: h, lease: l, limiter: rate.NewLimiter(rate.Inf, 1), keys: map[string]int{}, blocked: map[string]bool{}, more: true,
+		round: r, hook: h, lease: l, rate: rate.NewLimiter(rate.Inf, 1), lines: map[string]*line{}, more: true,
 		size: min(page, 2*h.Config.Concurrency), began: now, taken: now, idleSince: now,
 	}
 	if limit := h.Config.RateLimit; limit != nil {
 		// attempts are spaced evenly, so that no window of the period holds more than its limit; one whose worker died in it is
 		// not known, and the next one comes sooner
-		x.limiter = rate.NewLimiter(perSecond(limit), 1)
+		x.rate = rate.NewLimiter(perSecond(limit), 1)
 		if last := l.LastAttemptAt; !last.IsZero() {
 			if last.After(now) { // by the clock of another worker
 				last = now
 			}
-			x.limiter.AllowN(last, 1)
+			x.rate.AllowN(last, 1)
 		}
 	}
-	x.lineup = newLineup(max(1, h.Config.Concurrency), x.try)
 	return x
 }
 
@@ -99,23 +108,21 @@ func (x *held) key(e *webhook.Event) string {
 
 // want is how many deliveries the hook should be given now.
 func (x *held) want() int {
-	able, probing := x.Lanes.Able(x.hook)
-	todo := int(x.todo.Load())
+	able, probing := x.Limiter.Able(x.hook)
 	switch {
 	case !able || probing && x.open.Load() > 0:
 		return 0
 	case probing:
 		return 1
-	case x.hook.Config.RateLimit != nil: // what it can have in the time of a lease's renewal
-		limit := max(1, min(page, int(float64(perSecond(x.hook.Config.RateLimit))*maxPage.Seconds())))
-		if 2*todo > limit {
-			return 0
-		}
-		return limit
-	case 2*todo > x.size:
+	}
+	n := x.size
+	if limit := x.hook.Config.RateLimit; limit != nil { // what it can have in the time of a lease's renewal
+		n = max(1, min(page, int(float64(perSecond(limit))*maxPage.Seconds())))
+	}
+	if 2*int(x.todo.Load()) > n {
 		return 0
 	}
-	return x.size
+	return n
 }
 
 // resize makes the next page larger or smaller by what the last one took.
@@ -132,16 +139,85 @@ func (x *held) resize() {
 // may reports whether the hook is still the same, and this worker the one that may act for it.
 func (x *held) may() bool { return x.life.Valid() && x.Hooks.Get(x.hook.ID) == x.hook }
 
+// take counts deliveries that were taken.
+func (x *held) take(list []work) {
+	x.unloaded = list
+	x.open.Add(int64(len(list)))
+	x.todo.Add(int64(len(list)))
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, w := range list {
+		if key := x.key(w.Event); key != "" {
+			if x.lines[key] == nil {
+				x.lines[key] = &line{}
+			}
+			x.lines[key].open++
+		}
+	}
+}
+
+// put has a delivery tried after those of its key, and beside all others.
+func (x *held) put(w work) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	ln := &line{}
+	if key := x.key(w.Event); key != "" {
+		ln = x.lines[key]
+	}
+	if ln.work = append(ln.work, w); len(ln.work) > 1 {
+		return
+	}
+	x.ready = append(x.ready, ln)
+	if x.workers < max(1, x.hook.Config.Concurrency) {
+		x.workers++
+		go x.tryAll()
+	}
+}
+
+// tryAll tries what is ready.
+func (x *held) tryAll() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for len(x.ready) > 0 {
+		ln := x.ready[0]
+		x.ready = x.ready[1:]
+		w := ln.work[0]
+		x.mu.Unlock()
+		x.try(ln, w)
+		x.mu.Lock()
+		if ln.work = ln.work[1:]; len(ln.work) > 0 {
+			x.ready = append(x.ready, ln)
+		}
+	}
+	x.workers--
+}
+
+// leaveHand counts a delivery that is settled.
+func (x *held) leaveHand(w work) {
+	if key := x.key(w.Event); key != "" {
+		x.mu.Lock()
+		if ln := x.lines[key]; ln.open > 1 {
+			ln.open--
+		} else { // Postgres gives no more of the key, if it is to be kept back
+			delete(x.lines, key)
+		}
+		x.mu.Unlock()
+	}
+	if x.open.Add(-1) == 0 {
+		signal(x.short)
+	}
+}
+
 // try makes the next attempt of a delivery, if the hook is able.
-func (x *held) try(w work) {
+func (x *held) try(ln *line, w work) {
 	defer func() {
 		if x.todo.Add(-1) == x.low.Load() {
-			x.wakeUp()
+			signal(x.short)
 		}
 	}()
 	w.Hook = x.hook
 	if w.EventMissing {
-		switch e, err := x.Events.Event(x.ctx, w.Event); {
+		switch e, err := x.History.Event(x.ctx, w.Event); {
 		case errors.Is(err, webhook.ErrNotFound):
 			x.bury(w)
 			return
@@ -154,58 +230,56 @@ func (x *held) try(w work) {
 			w.Event = &e
 		}
 	}
-	if x.stopped.Load() || x.isBlocked(x.key(w.Event)) {
-		x.settle(x, w, store.Back)
+	if x.stopped.Load() || ln.blocked {
+		x.settle(w, store.Back)
 		return
 	}
-	if !w.Expired(x.Stream.Time(time.Now())) && !x.wait(x.ctx) { // what is not sent any more needs no rate
+	if !w.Expired(x.Bus.Time(time.Now())) && !x.wait() { // what is not sent any more needs no rate
 		x.giveBack(w)
 		return
 	}
-	able, probing := x.Lanes.Able(x.hook)
+	able, probing := x.Limiter.Able(x.hook)
 	if able && probing {
 		x.probe.Lock()
 		defer x.probe.Unlock()
-		able, _ = x.Lanes.Able(x.hook)
+		able, _ = x.Limiter.Able(x.hook)
 	}
 	if !able || x.stopped.Load() {
 		x.giveBack(w)
 		return
 	}
-	x.attempt(w)
+	x.attempt(ln, w)
 }
 
 func (x *held) stop() {
 	if !x.stopped.Swap(true) {
-		x.wakeUp()
+		signal(x.short)
 	}
 }
 
 func (x *held) giveBack(w work) {
 	x.stop()
-	x.settle(x, w, store.Back)
+	x.settle(w, store.Back)
 }
 
 // wait returns true when the hook's rate lets it have the next attempt, and false as soon as this worker may not make it.
-func (x *held) wait(ctx context.Context) bool {
-	for reserved := x.limiter.Reserve(); x.may() && !x.stopped.Load(); {
+func (x *held) wait() bool {
+	for reserved := x.rate.Reserve(); x.may() && !x.stopped.Load(); {
 		left := reserved.Delay()
 		if left == 0 {
 			return true
 		}
-		select {
-		case <-ctx.Done():
+		if !daemon.Sleep(x.ctx, min(left, look/4)) {
 			return false
-		case <-time.After(min(left, look/4)):
 		}
 	}
 	return false
 }
 
-func (x *held) attempt(w work) {
-	x.attempted.Store(time.Now().UnixNano())
+func (x *held) attempt(ln *line, w work) {
+	x.attemptedAt.Store(time.Now().UnixNano())
 	if l := x.hook.Config.RateLimit; l != nil && l.Period/time.Duration(l.Limit) >= slow {
-		x.remember(x)
+		x.remember()
 	}
 	as, failed := store.Gone, error(nil)
 	var half atomic.Bool
@@ -214,10 +288,10 @@ func (x *held) attempt(w work) {
 			if failed != nil {
 				as = store.Back
 			}
-			x.settle(x, w, as)
+			x.settle(w, as)
 		}
 	}
-	state, _ := x.Deliverer.Drain(w.Due, envelope.NewBodies(w.Event), x.may, func(err error) {
+	state := x.Deliverer.Drain(w.Due, envelope.NewBodies(w.Event), x.may, func(err error) {
 		failed = err
 		both()
 	})
@@ -227,7 +301,7 @@ func (x *held) attempt(w work) {
 		return
 	case state == webhook.Waiting && x.ordered(): // keeps back what has to come after it
 		as = store.KeepsBack
-		x.block(x.key(w.Event))
+		ln.blocked = true
 	}
 	both()
 }
@@ -238,58 +312,9 @@ func (x *held) bury(w work) {
 		zap.Stringer("hook_id", x.hook.ID), zap.String("event_id", w.Event.ID))
 	x.Deliverer.Finish(&w.Due, webhook.Dead, webhook.ReasonPayloadGone, func(err error) {
 		if err != nil {
-			x.settle(x, w, store.Back)
+			x.settle(w, store.Back)
 		} else {
-			x.settle(x, w, store.Gone)
+			x.settle(w, store.Gone)
 		}
 	})
-}
-
-// take counts deliveries that were taken, of each key.
-func (x *held) take(list []work) {
-	x.open.Add(int64(len(list)))
-	x.todo.Add(int64(len(list)))
-	if !x.ordered() {
-		return
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for _, w := range list {
-		x.keys[x.key(w.Event)]++
-	}
-}
-
-// settled counts one that is in hand no more.
-func (x *held) settled(w work) {
-	if x.ordered() {
-		x.mu.Lock()
-		key := x.key(w.Event)
-		if x.keys[key]--; x.keys[key] <= 0 { // Postgres gives no more of the key, if it is to be kept back
-			delete(x.keys, key)
-			delete(x.blocked, key)
-		}
-		x.mu.Unlock()
-	}
-	if x.open.Add(-1) == 0 {
-		x.wakeUp()
-	}
-}
-
-// block has what is in hand of the key kept back.
-func (x *held) block(key string) {
-	if key == "" {
-		return
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.blocked[key] = true
-}
-
-func (x *held) isBlocked(key string) bool {
-	if key == "" {
-		return false
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.blocked[key]
 }

@@ -3,7 +3,9 @@ package drainer
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
@@ -26,44 +29,55 @@ const (
 	turn, seldomTurn = 2 * time.Second, 30 * time.Second
 	// linger is how long a lease is kept of a hook that has nothing parked.
 	linger = 3 * time.Second
+	// maxOpen bounds the deliveries that are in hand.
+	maxOpen = 20_000
+	// maxBytes bounds the events of parked deliveries that are in memory, maxLoad those that are read at once.
+	maxBytes, maxLoad = 32 << 20, 4 << 20
 )
 
 // round is the life of one drainer, as the parked queue knows it: until it has expired, or ends.
 type round struct {
 	*Drainer
-	*settler
 
-	id   uuid.UUID
-	life *lease.Held
-	ctx  context.Context //nolint:containedctx // ends with the round
-	stop context.CancelFunc
-
-	// asked has the bounds of ordered hooks; moved says that some are new.
-	asked *asking
-	moved atomic.Bool
+	id    uuid.UUID
+	life  *lease.Held
+	ctx   context.Context //nolint:containedctx // ends with the round
+	stop  context.CancelFunc
+	parts sync.WaitGroup
 
 	leases atomic.Pointer[[]*held] // for those who renew them
 	bytes  atomic.Int64            // of events in memory
+	calls  chan func()             // for the loop to make
+
+	settling  sync.Mutex
+	settled   []settled
+	attempted map[*held]bool // whose last attempt is to be remembered
+	toSettle  chan struct{}  // has a token when there may be some
 
 	// Of the loop alone.
 	held    map[uuid.UUID]*held
 	waiting []uuid.UUID // for their turn, in order
 	waits   map[uuid.UUID]bool
 	ending  map[uuid.UUID]bool
-	ended   chan uuid.UUID
 	listed  bool // all backlogs are to be listed
+	// bounds are of tenants that have ordered hooks; asked are those for which new ones are wanted, and asking says that they
+	// are being found.
+	bounds map[string]*bounds
+	asked  map[string]bool
+	asking bool
 }
 
-// free gives memory for events back.
-func (r *round) free(bytes int) {
-	if left := r.bytes.Add(int64(-bytes)); left+int64(bytes) >= maxBytes {
-		r.wakeUp()
+// call has the loop make a call, unless the round is over.
+func (r *round) call(do func()) {
+	select {
+	case r.calls <- do:
+	case <-r.ctx.Done():
 	}
 }
 
 func (x *held) leaseNow() store.DrainLease {
 	l := x.lease
-	if at := x.attempted.Load(); at > 0 && x.hook.Config.RateLimit != nil {
+	if at := x.attemptedAt.Load(); at > 0 && x.hook.Config.RateLimit != nil {
 		l.LastAttemptAt = time.Unix(0, at)
 	}
 	return l
@@ -86,10 +100,7 @@ func (r *round) renew(ctx context.Context) (bool, error) {
 
 // publish shows the leases to who renews them.
 func (r *round) publish() {
-	list := make([]*held, 0, len(r.held))
-	for _, x := range r.held {
-		list = append(list, x)
-	}
+	list := slices.Collect(maps.Values(r.held))
 	r.leases.Store(&list)
 }
 
@@ -107,18 +118,20 @@ func (r *round) run() {
 			r.listed = true
 		case id := <-r.wake:
 			r.look(id)
-		case id := <-r.ended:
-			delete(r.ending, id)
+		case do := <-r.calls:
+			do()
 		case <-r.short:
 			signal(r.short)
 		}
 		r.gather(tick.C)
 		select { // there may be more of it in a moment
 		case <-r.short:
+		case do := <-r.calls:
+			do()
 		case <-r.ctx.Done():
 		case <-time.After(calm - time.Since(began)):
 		}
-		r.rest(pace - time.Since(began))
+		daemon.Sleep(r.ctx, pace-time.Since(began))
 	}
 	r.giveBack()
 }
@@ -131,8 +144,8 @@ func (r *round) gather(tick <-chan time.Time) {
 			r.listed = true
 		case id := <-r.wake:
 			r.look(id)
-		case id := <-r.ended:
-			delete(r.ending, id)
+		case do := <-r.calls:
+			do()
 		default:
 			return
 		}
@@ -153,13 +166,6 @@ func (r *round) giveBack() {
 	}
 }
 
-func (r *round) rest(d time.Duration) {
-	select {
-	case <-r.ctx.Done():
-	case <-time.After(d):
-	}
-}
-
 // look has a hook drained, or its deliveries ended, if it is not being drained.
 func (r *round) look(id uuid.UUID) {
 	if x := r.held[id]; x != nil {
@@ -173,7 +179,7 @@ func (r *round) look(id uuid.UUID) {
 		r.ending[id] = true
 		r.endings.Go(func() { r.end(id) })
 	default:
-		if able, _ := r.Lanes.Able(h); able {
+		if able, _ := r.Limiter.Able(h); able {
 			r.waits[id] = true
 			r.waiting = append(r.waiting, id)
 		}
@@ -186,19 +192,15 @@ func (r *round) step() {
 		r.listed = false
 		r.list()
 	}
-	if r.moved.Swap(false) {
-		for _, x := range r.held {
-			x.more, x.moving = x.more || x.moving, false
-		}
-	}
 	r.release()
 	for _, do := range []func() error{r.lease, r.take, r.load} {
 		if err := do(); err != nil && r.ctx.Err() == nil {
 			r.told.Tell("drain failed", err)
-			r.rest(look / 4)
-			return
+			daemon.Sleep(r.ctx, look/4)
+			break
 		}
 	}
+	r.ask()
 }
 
 func (r *round) list() {
@@ -230,7 +232,7 @@ func (r *round) release() {
 		}
 		if x.stopped.Load() {
 			for _, w := range x.unloaded {
-				r.settle(x, w, store.Back)
+				x.settle(w, store.Back)
 			}
 			x.todo.Add(-int64(len(x.unloaded)))
 			x.unloaded = nil
@@ -265,12 +267,6 @@ func (r *round) release() {
 	}
 }
 
-// drainedAlone reports whether one worker at a time may drain the hook.
-func drainedAlone(h *webhook.Hook) bool {
-	_, alone := h.Config.Drained()
-	return alone
-}
-
 // lease takes the leases of hooks that wait, as far as there is room.
 func (r *round) lease() error {
 	room := min(leaseAtOnce, atOnce-len(r.held))
@@ -283,10 +279,11 @@ func (r *round) lease() error {
 		if h == nil || h.Status != webhook.Active {
 			continue
 		}
-		if able, _ := r.Lanes.Able(h); !able {
+		if able, _ := r.Limiter.Able(h); !able {
 			continue
 		}
-		wanted = append(wanted, store.DrainLease{Hook: id, Alone: drainedAlone(h)})
+		_, alone := h.Config.Drained()
+		wanted = append(wanted, store.DrainLease{Hook: id, Alone: alone})
 	}
 	if len(wanted) == 0 {
 		return nil
@@ -303,11 +300,114 @@ func (r *round) lease() error {
 	}
 	for _, l := range got {
 		h := r.Hooks.Get(l.Hook)
-		if h == nil || drainedAlone(h) != l.Alone { // it changed meanwhile: it is released
+		if h == nil {
 			h = &webhook.Hook{ID: l.Hook}
 		}
-		r.held[l.Hook] = r.hold(h, l)
+		x := r.hold(h, l)
+		if _, alone := h.Config.Drained(); alone != l.Alone { // it changed meanwhile
+			x.over = true
+			x.stop()
+		}
+		r.held[l.Hook] = x
 	}
 	r.publish()
 	return nil
+}
+
+// take takes deliveries for the hooks that have few in hand.
+func (r *round) take() error {
+	var free []store.Want
+	inOrder := map[*bounds][]store.Want{}
+	room := maxOpen
+	for _, x := range r.held {
+		room -= int(x.open.Load())
+	}
+	for _, x := range r.held {
+		if !x.more || x.stopped.Load() || len(x.unloaded) > 0 || !x.may() {
+			continue
+		}
+		n := x.want()
+		if n == 0 {
+			if x.open.Load() == 0 {
+				x.more = false // its receiver is failing; it is looked at again soon
+			}
+			continue
+		}
+		if n = min(n, room); n <= 0 {
+			continue
+		}
+		room -= n
+		w := store.Want{Lease: x.lease, Limit: n, Ordering: x.hook.Config.Ordering}
+		if !x.ordered() {
+			free = append(free, w)
+		} else if b := r.bounds[x.hook.Tenant]; b != nil {
+			inOrder[b] = append(inOrder[b], w)
+		} else {
+			x.more, x.moving = false, true
+			r.asked[x.hook.Tenant] = true
+		}
+	}
+	if len(free) > 0 {
+		if err := r.takePage(free, everywhere); err != nil {
+			return err
+		}
+	}
+	for b, wants := range inOrder {
+		if err := r.takeInOrder(b, wants); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *round) takePage(wants []store.Want, places []store.Places) error {
+	list, err := r.Store.TakeParked(r.ctx, r.id, wants, places)
+	by := map[uuid.UUID][]work{}
+	for _, w := range list {
+		by[w.HookID] = append(by[w.HookID], w)
+	}
+	for id, list := range by {
+		r.held[id].take(list)
+	}
+	if err != nil {
+		// The database may have given more than was heard of, which is this drainer's for as long as it lives, and which later
+		// deliveries of ordered hooks would pass.
+		r.stop()
+		return err
+	}
+	for _, w := range wants {
+		x, n := r.held[w.Lease.Hook], len(by[w.Lease.Hook])
+		x.more = n >= w.Limit
+		x.low.Store(int64(w.Limit / 2))
+		if n > 0 {
+			x.resize()
+		}
+	}
+	return nil
+}
+
+// load reads the events of deliveries that were taken, as far as there is memory for them, and has their attempts made.
+func (r *round) load() error {
+	for {
+		room := maxBytes - int(r.bytes.Load())
+		var list []work
+		for _, x := range r.held {
+			if !x.stopped.Load() && len(list) < page {
+				list = append(list, slices.DeleteFunc(slices.Clone(x.unloaded), func(w work) bool { return w.Loaded })...)
+			}
+		}
+		if len(list) == 0 || room <= 0 {
+			return nil
+		}
+		if err := r.Store.LoadParked(r.ctx, list, min(room, maxLoad)); err != nil {
+			return err
+		}
+		for _, x := range r.held {
+			for len(x.unloaded) > 0 && x.unloaded[0].Loaded {
+				r.bytes.Add(int64(x.unloaded[0].Size))
+				x.put(x.unloaded[0])
+				x.unloaded = x.unloaded[1:]
+			}
+		}
+	}
 }

@@ -2,7 +2,6 @@ package drainer
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,107 +17,88 @@ const (
 	maxFlush = 2000
 )
 
-// settler tells the parked queue what became of deliveries, many at once.
-type settler struct {
-	mu       sync.Mutex
-	list     []settled
-	attempts map[*held]bool // whose last attempt is to be remembered
-	come     chan struct{}
-}
-
 type settled struct {
 	of *held
 	store.Drained
 }
 
-func newSettler() *settler {
-	return &settler{attempts: map[*held]bool{}, come: make(chan struct{}, 1)}
+// settle has the parked queue told what became of a delivery, with others.
+func (x *held) settle(w work, as store.DrainedAs) {
+	x.settling.Lock()
+	x.settled = append(x.settled, settled{x, store.Drained{ParkedDelivery: w, As: as}})
+	x.settling.Unlock()
+	signal(x.toSettle)
 }
 
-// settle has it told what became of a delivery.
-func (s *settler) settle(of *held, w work, as store.DrainedAs) {
-	s.mu.Lock()
-	s.list = append(s.list, settled{of, store.Drained{ParkedDelivery: w, As: as}})
-	s.mu.Unlock()
-	signal(s.come)
+// remember has the parked queue told when the hook's last attempt was.
+func (x *held) remember() {
+	x.settling.Lock()
+	x.attempted[x] = true
+	x.settling.Unlock()
+	signal(x.toSettle)
 }
 
-// remember has it told when the hook's last attempt was.
-func (s *settler) remember(of *held) {
-	s.mu.Lock()
-	s.attempts[of] = true
-	s.mu.Unlock()
-	signal(s.come)
-}
-
-func (s *settler) next() (list []settled, attempts []store.DrainLease) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := min(len(s.list), maxFlush)
-	list, s.list = s.list[:n:n], s.list[n:]
-	for x := range s.attempts {
+func (r *round) nextToSettle() (list []settled, attempts []store.DrainLease) {
+	r.settling.Lock()
+	defer r.settling.Unlock()
+	n := min(len(r.settled), maxFlush)
+	list, r.settled = r.settled[:n:n], r.settled[n:]
+	for x := range r.attempted {
 		attempts = append(attempts, x.leaseNow())
 	}
-	clear(s.attempts)
+	clear(r.attempted)
 	return list, attempts
 }
 
-// runSettler settles until ctx ends. A write that failed is repeated, unless the drainer has expired: its rows are then others'.
-func (r *round) runSettler(ctx context.Context) {
+// settleAll settles until ctx ends.
+func (r *round) settleAll(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.come:
+		case <-r.toSettle:
 		}
-		for began := time.Now(); ; began = time.Now() {
-			list, attempts := r.next()
+		for {
+			began := time.Now()
+			list, attempts := r.nextToSettle()
 			if len(list)+len(attempts) == 0 {
 				break
 			}
-			r.tell(ctx, list, attempts)
-			if len(list) == maxFlush {
-				continue
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(flush - time.Since(began)):
+			r.record(list, attempts)
+			if len(list) < maxFlush {
+				daemon.Sleep(ctx, flush-time.Since(began))
 			}
 		}
 	}
 }
 
-func (r *round) tell(ctx context.Context, list []settled, attempts []store.DrainLease) {
-	told := make([]store.Drained, len(list))
+// record repeats a write that failed, unless the drainer has expired: its rows are then others'.
+func (r *round) record(list []settled, attempts []store.DrainLease) {
+	drained := make([]store.Drained, len(list))
 	for i := range list {
-		told[i] = list[i].Drained
+		drained[i] = list[i].Drained
 	}
-	for r.life.Context().Err() == nil && ctx.Err() == nil {
-		_, err := daemon.Within(ctx, lease.Margin, func(ctx context.Context) (struct{}, error) {
+	life := r.life.Context()
+	daemon.Until(life, look/4, func() error {
+		_, err := daemon.Within(life, lease.Margin, func(ctx context.Context) (none struct{}, err error) {
 			if len(attempts) > 0 {
-				if err := r.Store.Attempted(ctx, attempts); err != nil {
-					return struct{}{}, err
-				}
+				err = r.Store.Attempted(ctx, attempts)
 			}
-			if len(told) == 0 {
-				return struct{}{}, nil
+			if err == nil && len(drained) > 0 {
+				err = r.Store.SettleParked(ctx, r.id, drained)
 			}
-			return struct{}{}, r.Store.SettleParked(ctx, r.id, told)
+			return none, err
 		})
-		if err == nil {
-			break
-		}
+		return err
+	}, func(err error) {
 		r.Log.Warn("failed to record outcomes in the parked queue", zap.Int("deliveries", len(list)), zap.Error(err))
-		select {
-		case <-ctx.Done():
-		case <-r.life.Context().Done():
-		case <-time.After(look / 4):
-		}
-	}
+	})
 	freed := 0
 	for i := range list {
 		freed += list[i].Size
-		list[i].of.settled(list[i].ParkedDelivery)
+		list[i].of.leaveHand(list[i].ParkedDelivery)
 	}
-	r.free(freed)
+	if left := r.bytes.Add(int64(-freed)); left+int64(freed) >= maxBytes {
+		signal(r.short)
+	}
 }

@@ -80,13 +80,6 @@ type job struct {
 	since      time.Time
 }
 
-// matched is an event with the hooks that it goes to.
-type matched struct {
-	taken
-
-	hooks []*webhook.Hook
-}
-
 // NewEvaluator makes an evaluator that lets a tenant use so many cost units a second, 0 for any number, and that makes so
 // many evaluations at once.
 func NewEvaluator(budget int64, atOnce int, filtered Filtered, log *zap.Logger) *Evaluator {
@@ -239,13 +232,13 @@ func (v *Evaluator) run(a *account) {
 
 // evaluate has events of one tenant fanned out, as soon as they are evaluated or the budget has to be waited for.
 func (v *Evaluator) evaluate(a *account, jobs []*job) {
-	var done []matched
+	var done []taken
 	var of *Fanout
 	flush := func() {
 		if len(done) > 0 {
 			of.fanOutAll(of.lives, done)
 			for range done {
-				of.gate.leave()
+				of.leave()
 			}
 		}
 		done = nil
@@ -261,7 +254,7 @@ func (v *Evaluator) evaluate(a *account, jobs []*job) {
 		}
 		if !again.IsZero() {
 			go func() {
-				defer j.fanout.gate.leave()
+				defer j.fanout.leave()
 				j.fanout.putOff(j.fanout.lives, j.taken, again)
 			}()
 			continue
@@ -269,12 +262,12 @@ func (v *Evaluator) evaluate(a *account, jobs []*job) {
 		if wait > 0 {
 			select {
 			case <-time.After(wait):
-			case <-of.gate.closed:
+			case <-of.ending.Done():
 			}
 		}
-		if of.gate.isClosed() { // the worker is ending: others have a budget, too
-			of.finish(j.taken, false)
-			of.gate.leave()
+		if of.ending.Err() != nil { // the worker is ending: others have a budget, too
+			of.finish(j.taken, errNotSettled)
+			of.leave()
 			continue
 		}
 		hooks, units := v.match(j.event, j.candidates, v.filtered.FilterFailed)
@@ -282,7 +275,8 @@ func (v *Evaluator) evaluate(a *account, jobs []*job) {
 		a.balance -= units
 		a.average += (units - a.average) / 8
 		v.mu.Unlock()
-		done = append(done, matched{j.taken, hooks})
+		j.hooks = hooks
+		done = append(done, j.taken)
 	}
 	flush()
 }
@@ -355,41 +349,4 @@ func (v *Evaluator) match(e *webhook.Event, candidates []filter.Candidate, faile
 	}
 	v.filtered.FilterCost(units)
 	return hooks, float64(units)
-}
-
-// gate is passed by those who work for a fan-out, and closed when it ends.
-type gate struct {
-	mu     sync.Mutex
-	inside sync.WaitGroup
-	closed chan struct{}
-}
-
-// enter returns false when the gate is closed.
-func (g *gate) enter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.isClosed() {
-		return false
-	}
-	g.inside.Add(1)
-	return true
-}
-
-func (g *gate) leave() { g.inside.Done() }
-
-func (g *gate) isClosed() bool {
-	select {
-	case <-g.closed:
-		return true
-	default:
-		return false
-	}
-}
-
-// close lets nobody in any more and waits for those inside.
-func (g *gate) close() {
-	g.mu.Lock()
-	close(g.closed)
-	g.mu.Unlock()
-	g.inside.Wait()
 }

@@ -17,9 +17,10 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
-	"github.com/whisperer-oms/whisperer/services/internal/filter"
 	"github.com/whisperer-oms/whisperer/services/internal/schema"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
@@ -30,8 +31,6 @@ const (
 	batch = 64
 	// lookUp bounds the question whether an id was seen before: an event does not wait longer for it.
 	lookUp = 250 * time.Millisecond
-	// handBack is how soon an event that could not be settled comes again.
-	handBack = 2 * time.Second
 	// askAgain is how soon a ledger that could not answer is asked again.
 	askAgain = time.Second
 	// askFor is for how long a worker keeps an event that waits for the ledger.
@@ -41,19 +40,16 @@ const (
 	late = 15 * time.Second
 	// poisonAfter is how often an event may come before it is suspected to kill its workers.
 	poisonAfter = 5
-	// tryTime is how soon after the try of a suspect another one counts.
+	// tryTime is how soon after the try of a poison candidate another one counts.
 	tryTime = time.Second
 	// rawLimit is how much of a rejected body is kept.
 	rawLimit = 64 << 10
 )
 
-// matcher is the hook index.
-type matcher interface {
-	Candidates(e *webhook.Event) []filter.Candidate
-	HasTenant(name string) bool
-}
+// errNotSettled has an event come again.
+var errNotSettled = errors.New("event is not settled")
 
-// refresher is implemented by *store.Watch, which keeps the matcher current.
+// refresher is implemented by *store.Watch, which keeps the index current.
 type refresher interface {
 	Refresh(ctx context.Context) error
 	StaleAt() (snapshot string)
@@ -71,29 +67,10 @@ type seen interface {
 	GiveUp(ctx context.Context, seq webhook.Sequence, publishedAt time.Time) error
 }
 
-// history is the ledger's reader.
-type history interface {
-	CatchUp(ctx context.Context) error
-	Certain(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
-	Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
-}
-
 // rejecter is the ledger's writer.
 type rejecter interface {
 	Rejected(r *whispererv1.RejectedEvent, stored func())
 	Stale(s *whispererv1.StaleFanout, stored func())
-}
-
-// checker is implemented by *schema.Checks.
-type checker interface {
-	Find(tenant, eventType string) *schema.Check
-}
-
-// stream is implemented by *bus.Bus: its time is the stream's.
-type stream interface {
-	Time(t time.Time) time.Time
-	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
-	PutOff(ctx context.Context, until time.Time, e *webhook.Event) error
 }
 
 // observer counts.
@@ -106,21 +83,19 @@ type observer interface {
 
 // Deps are a Fanout's collaborators; all but Traces are required.
 type Deps struct {
-	Hooks     matcher
+	Hooks     *index.Index
 	Refresher refresher
-	Types     checker
+	Types     *schema.Checks
 	Deliverer deliverer
 	Seen      seen
-	History   history
+	History   *ledger.Reader
 	// Tries are the leases of events that are tried again: the fence of one counts who has had it.
 	Tries     lease.Store
 	Rejecter  rejecter
-	Stream    stream
+	Bus       *bus.Bus
 	Evaluator *Evaluator
 	Observer  observer
 	Log       *zap.Logger
-	// SourcesSince is envelope.Published's.
-	SourcesSince time.Time
 	// From is the stream that the events come from.
 	From webhook.Stream
 	// Worker holds the tries.
@@ -139,19 +114,26 @@ type Fanout struct {
 	Deps
 	slots  chan struct{}
 	recent recent
-	heard  *heard // nil where the ledger is asked for every id
-	asking asking
-	doubts doubts
-	open   sync.WaitGroup
-	gate   gate
-	lives  context.Context //nolint:containedctx // that of Run, for those who work for it
+	seen   *seenIDs // nil where the ledger is asked for every id
+	// unasked says that the ledger is not asked for now, since it does not answer.
+	unasked atomic.Bool
+	open    sync.WaitGroup
+	lives   context.Context //nolint:containedctx // that of Run, for those who work for it
+
+	mu     sync.Mutex
+	ending context.Context //nolint:containedctx // ends when nothing more is taken
+	end    context.CancelFunc
+	// unknown are events whose tenant is not known, lookingUp says that somebody looks their tenants up.
+	unknown   []taken
+	lookingUp bool
 }
 
 // New makes a fan-out.
 func New(d Deps) *Fanout {
-	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), asking: asking{stopped: make(chan error, 1)}, doubts: doubts{came: make(chan struct{}, 1)}, gate: gate{closed: make(chan struct{})}, lives: context.Background()}
+	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), lives: context.Background()}
+	f.ending, f.end = context.WithCancel(context.Background())
 	if d.From == webhook.OMS { // of what we publish ourselves there is little, and its ids are not worth the memory
-		f.heard = newHeard(cmp.Or(d.DailyIDs, dayOfIDs))
+		f.seen = newSeenIDs(cmp.Or(d.DailyIDs, dayOfIDs))
 	}
 	return f
 }
@@ -160,29 +142,41 @@ func New(d Deps) *Fanout {
 // have to be given up.
 func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
 	f.lives = ctx
-	ending, end := context.WithCancel(ctx)
-	defer end()
-	if f.heard != nil {
-		f.open.Go(func() { f.hear(ending) })
+	if f.seen != nil {
+		f.open.Go(func() { f.readSeenIDs(f.ending) })
 	}
-	f.open.Go(func() { f.askAgainLater(ending) })
-	f.open.Go(func() { f.settleDoubts(ctx, ending) })
 	var messages []bus.Message
 	for more := true; more; {
 		messages, more = sub.TakeBatch(ctx, messages, batch)
 		f.take(ctx, messages)
 	}
-	end()
-	f.gate.close()
+	f.mu.Lock()
+	f.end()
+	f.mu.Unlock()
 	f.open.Wait()
 }
+
+// enter lets somebody work for the fan-out, until leave; false means that it is ending.
+func (f *Fanout) enter() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ending.Err() != nil {
+		return false
+	}
+	f.open.Add(1)
+	return true
+}
+
+func (f *Fanout) leave() { f.open.Done() }
 
 // taken is a message that could be read.
 type taken struct {
 	msg    *bus.Message
 	event  *webhook.Event
 	digest [32]byte
-	// stale is up to which snapshot the hooks were known that it was matched with, where others may not have counted with that.
+	// hooks are those that the event goes to, once it is matched; stale is up to which snapshot they were known, where others
+	// may not have counted with that.
+	hooks []*webhook.Hook
 	stale string
 	// again says that the event was put off, and over, if not nil, is called when its message is settled.
 	again bool
@@ -194,7 +188,7 @@ func (f *Fanout) take(ctx context.Context, messages []bus.Message) {
 	for i := range messages {
 		m := messages[i] // settled long after the batch is used again
 		if m.Deliveries > poisonAfter {
-			f.open.Go(func() { f.suspect(ctx, &m) })
+			f.open.Go(func() { f.tryPoisonCandidate(ctx, &m) })
 			continue
 		}
 		list = append(list, &m)
@@ -209,7 +203,7 @@ func (f *Fanout) handle(ctx context.Context, messages []*bus.Message) {
 		switch {
 		case !ok:
 		case !f.Hooks.HasTenant(e.Tenant):
-			f.doubt(taken{msg: m, event: e})
+			f.lookUpTenant(taken{msg: m, event: e})
 		case f.fits(m, e):
 			events = append(events, taken{msg: m, event: e, digest: e.Digest()})
 		}
@@ -223,7 +217,7 @@ func (f *Fanout) goOn(ctx context.Context, events []taken) {
 		return
 	}
 	known := f.known(ctx, events)
-	var found []matched
+	var found []taken
 	for _, t := range events {
 		key := store.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
 		if first, ok := f.first(key, t, known); ok {
@@ -232,7 +226,7 @@ func (f *Fanout) goOn(ctx context.Context, events []taken) {
 				continue
 			}
 			f.Observer.EventRepeated()
-			f.ack(t.msg)
+			t.msg.Settle(nil)
 			continue
 		}
 		if m, ok := f.match(ctx, t); ok {
@@ -244,19 +238,15 @@ func (f *Fanout) goOn(ctx context.Context, events []taken) {
 
 // read decodes a message, and rejects one that is no event.
 func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
-	tenant, eventType := m.Names()
-	e, err := envelope.Decode(envelope.Published{
-		Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Place(), PublishedAt: m.PublishedAt,
-		Ours:         m.Ours,
-		SourcesSince: f.SourcesSince,
-	})
+	published := m.Published()
+	e, err := envelope.Decode(published)
 	var rejected *envelope.RejectedError
 	switch {
 	case errors.As(err, &rejected):
-		f.reject(m, tenant, rejected.Reason, rejected.Error())
+		f.reject(m, published.Tenant, rejected.Reason, rejected.Error())
 		return nil, false
 	case err != nil:
-		f.reject(m, tenant, envelope.Unreadable, err.Error())
+		f.reject(m, published.Tenant, envelope.Unreadable, err.Error())
 		return nil, false
 	}
 	return &e, true
@@ -274,21 +264,21 @@ func (f *Fanout) fits(m *bus.Message, e *webhook.Event) bool {
 }
 
 // fanOutAll has events delivered to all hooks that match, but for what is recorded.
-func (f *Fanout) fanOutAll(ctx context.Context, events []matched) {
+func (f *Fanout) fanOutAll(ctx context.Context, events []taken) {
 	recorded := f.recorded(ctx, events)
-	for _, m := range events {
-		if (m.msg.Redelivered() || m.again) && len(m.hooks) > 0 {
-			f.open.Go(func() { f.resume(ctx, m.taken, m.hooks) }) // asking the ledger may take a while
+	for _, t := range events {
+		if (t.msg.Redelivered() || t.again) && len(t.hooks) > 0 {
+			f.open.Go(func() { f.resume(ctx, t) }) // asking the ledger may take a while
 			continue
 		}
-		f.deliver(m.taken, dues(m.taken, m.hooks, recorded))
+		f.deliver(t, dues(t, recorded))
 	}
 }
 
 // dues are the deliveries of an event that are not recorded, or only as begun.
-func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]store.Recorded) []webhook.Due {
-	list := make([]webhook.Due, 0, len(hooks))
-	for _, h := range hooks {
+func dues(t taken, recorded map[uuid.UUID]store.Recorded) []webhook.Due {
+	list := make([]webhook.Due, 0, len(t.hooks))
+	for _, h := range t.hooks {
 		due := webhook.FirstDue(h, t.event)
 		before, known := recorded[due.ID]
 		if known && !before.Interrupted() {
@@ -305,7 +295,7 @@ func dues(t taken, hooks []*webhook.Hook, recorded map[uuid.UUID]store.Recorded)
 func (f *Fanout) deliver(t taken, dues []webhook.Due) {
 	f.Observer.FannedOut(len(dues))
 	if len(dues) == 0 {
-		f.finish(t, true)
+		f.finish(t, nil)
 		return
 	}
 	f.open.Add(1)
@@ -327,8 +317,10 @@ func (f *Fanout) deliver(t taken, dues []webhook.Due) {
 			}
 			if failed.Load() {
 				span.Fail("not_settled")
+				f.finish(t, errNotSettled)
+			} else {
+				f.finish(t, nil)
 			}
-			f.finish(t, !failed.Load())
 			span.End()
 			f.open.Done()
 		}, release)
@@ -364,19 +356,7 @@ func (f *Fanout) reject(m *bus.Message, tenant string, reason envelope.Reason, d
 	}
 	f.open.Add(1)
 	f.Rejecter.Rejected(r, func() {
-		f.ack(m)
+		m.Settle(nil)
 		f.open.Done()
 	})
-}
-
-func (f *Fanout) ack(m *bus.Message) {
-	if err := m.Ack(); err != nil {
-		f.Log.Warn("failed to ack event", zap.Error(err))
-	}
-}
-
-func (f *Fanout) handBack(m *bus.Message) {
-	if err := m.HandBack(handBack); err != nil {
-		f.Log.Warn("failed to return event for redelivery", zap.Error(err))
-	}
 }

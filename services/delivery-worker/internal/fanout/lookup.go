@@ -12,19 +12,25 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
+const (
+	// probeEvery is how often a ledger is asked that could not be asked, and probeTime how long the answer may take.
+	probeEvery = time.Second
+	probeTime  = 2 * time.Second
+)
+
 // known asks the ledger which ids it has, but for those that are surely new. Where it cannot answer in time, events go on:
 // better twice than not at all.
 func (f *Fanout) known(ctx context.Context, events []taken) map[store.EventKey]store.SeenEvent {
 	var published []store.Published
 	for _, t := range events {
-		if key := (store.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}); f.heard == nil || !f.heard.isNew(t.msg, key) {
+		if key := (store.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}); f.seen == nil || !f.seen.isNew(t.msg, key) {
 			published = append(published, store.Published{EventKey: key, At: t.event.PublishedAt})
 		}
 	}
 	if len(published) == 0 {
 		return nil
 	}
-	if f.asking.off.Load() {
+	if f.unasked.Load() {
 		f.Observer.Unasked(len(published))
 		return nil
 	}
@@ -48,16 +54,16 @@ func (f *Fanout) first(key store.EventKey, t taken, known map[store.EventKey]sto
 }
 
 // recorded returns what the ledger has of deliveries of events that are late, or whose consumer was made again. Where it cannot answer, events go on.
-func (f *Fanout) recorded(ctx context.Context, events []matched) map[uuid.UUID]store.Recorded {
+func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]store.Recorded {
 	var keys []store.DeliveryKey
-	older, before := false, f.Stream.Time(time.Now()).Add(-late)
+	older, before := false, f.Bus.Time(time.Now()).Add(-late)
 	for _, t := range events {
 		if !t.msg.Redelivered() && !t.again && (t.msg.Older || t.event.PublishedAt.Before(before)) {
 			older = older || t.msg.Older
-			keys = append(keys, deliveryKeys(t.event, t.hooks)...)
+			keys = append(keys, deliveryKeys(t)...)
 		}
 	}
-	if len(keys) == 0 || f.asking.off.Load() {
+	if len(keys) == 0 || f.unasked.Load() {
 		return nil
 	}
 	if older { // what became of it may just be on its way to the ledger
@@ -72,10 +78,34 @@ func (f *Fanout) recorded(ctx context.Context, events []matched) map[uuid.UUID]s
 	return recorded
 }
 
-func deliveryKeys(e *webhook.Event, hooks []*webhook.Hook) []store.DeliveryKey {
-	keys := make([]store.DeliveryKey, len(hooks))
-	for i, h := range hooks {
-		keys[i] = store.DeliveryKey{ID: webhook.DeliveryID(h.ID, e.ID), PublishedAt: e.PublishedAt}
+func deliveryKeys(t taken) []store.DeliveryKey {
+	keys := make([]store.DeliveryKey, len(t.hooks))
+	for i, h := range t.hooks {
+		keys[i] = store.DeliveryKey{ID: webhook.DeliveryID(h.ID, t.event.ID), PublishedAt: t.event.PublishedAt}
 	}
 	return keys
+}
+
+// stopAsking has the ledger not asked about fresh events after a question failed. One that does not answer would hold up each
+// batch: events go on without asking, until it answers a probe that no event waits for.
+func (f *Fanout) stopAsking(why error) {
+	if !f.unasked.CompareAndSwap(false, true) {
+		return
+	}
+	began := time.Now()
+	f.Log.Warn("ledger unavailable: events are not checked for duplicates", zap.Error(why))
+	f.open.Go(func() {
+		if daemon.Sleep(f.ending, probeEvery) && daemon.Until(f.ending, probeEvery, f.probe, func(error) {}) {
+			f.Log.Info("ledger available again: events are checked for duplicates", zap.Duration("after", time.Since(began)))
+			f.unasked.Store(false)
+		}
+	})
+}
+
+// probe asks for an event that there is none of.
+func (f *Fanout) probe() error {
+	_, err := daemon.Within(f.ending, probeTime, func(ctx context.Context) (map[store.EventKey]store.SeenEvent, error) {
+		return f.Seen.SeenEvents(ctx, []store.Published{{At: f.Bus.Time(time.Now())}})
+	})
+	return err
 }

@@ -69,7 +69,7 @@ func newStage(t *testing.T) *stage {
 	require.NoError(t, err)
 	t.Cleanup(s.bus.Close)
 	require.NoError(t, s.bus.EnsureTopology(t.Context()))
-	s.hooks.PutTenant("acme")
+	s.hooks.SetTenant("acme", true)
 	s.watch, err = db.Hooks.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
 	require.NoError(t, err)
 	return s
@@ -80,7 +80,7 @@ type added struct{ *index.Index }
 
 func (x added) Replace(hooks []*webhook.Hook, names []string) {
 	for _, name := range names {
-		x.PutTenant(name)
+		x.SetTenant(name, true)
 	}
 	for _, h := range hooks {
 		x.Put(*h)
@@ -89,7 +89,7 @@ func (x added) Replace(hooks []*webhook.Hook, names []string) {
 
 func (x added) SetTenant(name string, there bool) {
 	if there {
-		x.PutTenant(name)
+		x.Index.SetTenant(name, true)
 	}
 }
 
@@ -123,7 +123,7 @@ func (s *stage) start(slots int) (stop func()) {
 		s.evaluator = fanout.NewEvaluator(0, 1, s, zap.NewNop())
 	}
 	s.fanout = fanout.New(fanout.Deps{
-		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db.Ledger, s.bus), Tries: s.db.Leases, Worker: "w-1", Rejecter: s, Stream: s.bus, Evaluator: s.evaluator, Observer: s, Log: zap.NewNop(), Slots: slots,
+		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db.Ledger, s.db.History, s.bus), Tries: s.db.Leases, Worker: "w-1", Rejecter: s, Bus: s.bus, Evaluator: s.evaluator, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -265,7 +265,7 @@ func (s *stage) recordEvent(seq uint64) {
 	s.t.Helper()
 	stored, err := s.bus.Event(s.t.Context(), webhook.Sequence(seq))
 	require.NoError(s.t, err)
-	e, err := envelope.Decode(envelope.Published{Tenant: "acme", Type: "order.created", Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt})
+	e, err := envelope.Decode(stored)
 	require.NoError(s.t, err)
 	recorder := s.db.Ledger.NewRecorder()
 	defer recorder.Close()

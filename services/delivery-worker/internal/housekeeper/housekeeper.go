@@ -9,12 +9,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
@@ -36,42 +37,6 @@ const (
 // ReasonSwept marks a delivery that was nowhere and was put right.
 const ReasonSwept webhook.Reason = "swept"
 
-// ledger is implemented by *store.LedgerStore.
-type ledger interface {
-	EnsureDay(ctx context.Context, at time.Time) error
-	DropDays(ctx context.Context, payloads, others time.Time) (dropped, busy int, err error)
-}
-
-// queue is implemented by *store.QueueStore.
-type queue interface {
-	Overdue(ctx context.Context, before time.Time, limit int) ([]store.LostDelivery, error)
-	ParkLost(ctx context.Context, l store.LostDelivery, before time.Time, reason string) (bool, error)
-	Unqueued(ctx context.Context, before time.Time, limit int) ([]store.LostDelivery, error)
-	Requeue(ctx context.Context, l store.LostDelivery) (bool, error)
-}
-
-// health is implemented by *store.HookStore.
-type health interface {
-	DropFilterFailures(ctx context.Context, now time.Time) error
-	FailingHooks(ctx context.Context, before time.Time) ([]store.Failing, error)
-	Reach(ctx context.Context, since time.Time) (tried, unreachable int, err error)
-	Warned(ctx context.Context, actor store.Actor, f store.Failing, percent int) error
-	DisableHook(ctx context.Context, actor store.Actor, id uuid.UUID, version store.IfVersion, reason string) (bool, error)
-}
-
-// stream is implemented by *bus.Bus.
-type stream interface {
-	Time(ours time.Time) time.Time
-	TrimEvents(ctx context.Context, t bus.Trim) (uint64, error)
-	RetryScheduled(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (bool, error)
-	RetriesOf(ctx context.Context, hook uuid.UUID) (uint64, error)
-}
-
-// history is the ledger's reader.
-type history interface {
-	CatchUp(ctx context.Context) error
-}
-
 // announcer publishes operational events.
 type announcer interface {
 	Announce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error
@@ -85,12 +50,9 @@ type observer interface {
 
 // Deps are a Housekeeper's collaborators and settings; all are required.
 type Deps struct {
-	Ledger   ledger
-	Queue    queue
-	Health   health
-	Leases   lease.Store
-	Stream   stream
-	History  history
+	DB       *store.DB
+	Bus      *bus.Bus
+	History  *ledger.Reader
 	Announce announcer
 	Observer observer
 	Log      *zap.Logger
@@ -117,23 +79,16 @@ func New(d Deps) *Housekeeper { return &Housekeeper{Deps: d} }
 
 // Run does a round at once and then regularly, until ctx ends.
 func (h *Housekeeper) Run(ctx context.Context) {
-	tick := time.NewTicker(h.Every)
-	defer tick.Stop()
-	for {
+	daemon.Every(ctx, h.Every, func(ctx context.Context) {
 		if err := h.round(ctx); err != nil && ctx.Err() == nil {
 			h.Log.Warn("housekeeping partly failed, retrying next round", zap.Error(err))
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	})
 }
 
 // round does everything once, if no other worker does: every duty, whatever became of the one before.
 func (h *Housekeeper) round(ctx context.Context) error {
-	held, err := lease.Take(ctx, h.Leases, leaseName, h.Worker, h.Log)
+	held, err := lease.Take(ctx, h.DB.Leases, leaseName, h.Worker, h.Log)
 	if err != nil || held == nil {
 		return err
 	}
@@ -157,16 +112,16 @@ func (h *Housekeeper) round(ctx context.Context) error {
 
 // partitions makes those of the days to come and drops those that are too old.
 func (h *Housekeeper) partitions(ctx context.Context) error {
-	now := h.Stream.Time(time.Now()) // a clock of ours that is far ahead must not drop what is not old
+	now := h.Bus.Time(time.Now()) // a clock of ours that is far ahead must not drop what is not old
 	for day := range ahead + 1 {
-		if err := h.Ledger.EnsureDay(ctx, now.AddDate(0, 0, day)); err != nil {
+		if err := h.DB.Ledger.EnsureDay(ctx, now.AddDate(0, 0, day)); err != nil {
 			return err
 		}
 	}
-	if err := h.Health.DropFilterFailures(ctx, now); err != nil {
+	if err := h.DB.Hooks.DropFilterFailures(ctx, now); err != nil {
 		return err
 	}
-	dropped, busy, err := h.Ledger.DropDays(ctx, now.Add(-h.Payloads), now.Add(-h.Records))
+	dropped, busy, err := h.DB.Ledger.DropDays(ctx, now.Add(-h.Payloads), now.Add(-h.Records))
 	if busy > 0 {
 		h.Log.Info("a long transaction reads old partitions: dropping them when it ends", zap.Int("partitions", busy))
 	}
@@ -183,7 +138,7 @@ func (h *Housekeeper) trim(ctx context.Context) error {
 		{Stream: webhook.OMS, MaxAge: h.EventAge, HighWater: highWater, LowWater: lowWater},
 		{Stream: webhook.Own, MaxAge: ownAge, HighWater: highWater, LowWater: lowWater},
 	} {
-		n, err := h.Stream.TrimEvents(ctx, t)
+		n, err := h.Bus.TrimEvents(ctx, t)
 		if n > 0 {
 			h.Observer.Trimmed(n)
 			h.Log.Info("event log trimmed", zap.Stringer("stream", t.Stream), zap.Uint64("events", n))
@@ -195,56 +150,50 @@ func (h *Housekeeper) trim(ctx context.Context) error {
 
 // sweep finds deliveries that wait for a time which is past, although no retry of theirs is on the bus, and parks them.
 func (h *Housekeeper) sweep(ctx context.Context) error {
-	before := h.Stream.Time(time.Now()).Add(-h.Overdue)
-	list, err := h.Queue.Overdue(ctx, before, sweepAtOnce)
+	before := h.Bus.Time(time.Now()).Add(-h.Overdue)
+	list, err := h.DB.Queue.Overdue(ctx, before, sweepAtOnce)
 	if err != nil {
 		return err
 	}
 	list = slices.DeleteFunc(list, func(l store.LostDelivery) bool {
-		if n, err := h.Stream.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
+		if n, err := h.Bus.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
 			return true // due, and only late
 		}
-		scheduled, err := h.Stream.RetryScheduled(ctx, l.HookID, l.ID, l.PublishedAt)
+		scheduled, err := h.Bus.RetryScheduled(ctx, l.HookID, l.ID, l.PublishedAt)
 		return err != nil || scheduled
 	})
+	return h.restore(ctx, list, "lost delivery found and parked", func(l store.LostDelivery) (bool, error) {
+		return h.DB.Queue.ParkLost(ctx, l, before, string(ReasonSwept))
+	})
+}
+
+// requeue puts deliveries back into the parked queue that are missing there, although nothing was told of them since.
+func (h *Housekeeper) requeue(ctx context.Context) error {
+	list, err := h.DB.Queue.Unqueued(ctx, h.Bus.Time(time.Now()).Add(-h.Overdue), sweepAtOnce)
+	if err != nil {
+		return err
+	}
+	return h.restore(ctx, list, "delivery was missing from the parked queue and is restored", func(l store.LostDelivery) (bool, error) {
+		return h.DB.Queue.Requeue(ctx, l)
+	})
+}
+
+// restore puts lost deliveries right, unless one turns out not to be lost.
+func (h *Housekeeper) restore(ctx context.Context, list []store.LostDelivery, message string, put func(store.LostDelivery) (bool, error)) error {
 	if len(list) == 0 {
 		return nil
 	}
 	if err := h.History.CatchUp(ctx); err != nil { // the attempt may have been made since, and be on its way to the ledger
 		return err
 	}
-	swept := 0
 	for _, l := range list {
-		parked, err := h.Queue.ParkLost(ctx, l, before, string(ReasonSwept))
+		restored, err := put(l)
 		if err != nil {
 			return err
 		}
-		if parked {
-			swept++
-			h.Log.Error("lost delivery found and parked", zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
-		}
-	}
-	h.Observer.Swept(swept)
-	return nil
-}
-
-// requeue puts deliveries back into the parked queue that are missing there, although nothing was told of them since.
-func (h *Housekeeper) requeue(ctx context.Context) error {
-	list, err := h.Queue.Unqueued(ctx, h.Stream.Time(time.Now()).Add(-h.Overdue), sweepAtOnce)
-	if err != nil || len(list) == 0 {
-		return err
-	}
-	if err := h.History.CatchUp(ctx); err != nil {
-		return err
-	}
-	for _, l := range list {
-		missing, err := h.Queue.Requeue(ctx, l)
-		if err != nil {
-			return err
-		}
-		if missing {
+		if restored {
 			h.Observer.Swept(1)
-			h.Log.Error("delivery was missing from the parked queue and is restored", zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
+			h.Log.Error(message, zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
 		}
 	}
 	return nil

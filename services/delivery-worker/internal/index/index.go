@@ -78,14 +78,19 @@ func (x *Index) Len() int {
 	return len(x.hooks)
 }
 
-// Replace takes all hooks and tenants there are.
+// Replace takes all hooks and tenants there are, and what carries the hooks' callbacks.
 func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 	x.mu.Lock()
 	before := x.hooks
 	x.hooks = make(map[uuid.UUID]*entry, len(hooks))
 	x.tenants = make(map[string]*tenant, len(tenants))
 	for _, name := range tenants {
-		x.tenants[name] = &tenant{exact: map[string][]*entry{}}
+		x.tenant(name)
+	}
+	for _, h := range slices.Clip(hooks) {
+		if c := h.CallbackHook(); c != nil {
+			hooks = append(hooks, c)
+		}
 	}
 	changed := make([]*webhook.Hook, 0, len(hooks))
 	for _, h := range hooks {
@@ -111,26 +116,25 @@ func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 // can be told without their filters.
 func Among(hooks []*webhook.Hook) func(*webhook.Event) []filter.Candidate {
 	x := New(nil)
-	x.Replace(WithCarriers(hooks), nil)
+	x.Replace(hooks, nil)
 	return x.Candidates
 }
 
-// WithCarriers returns the hooks and what carries the callbacks of those that have one.
-func WithCarriers(hooks []*webhook.Hook) []*webhook.Hook {
-	for i := range slices.Clip(hooks) {
-		if c := hooks[i].CallbackHook(); c != nil {
-			hooks = append(hooks, c)
-		}
+// Put takes a hook that is new or has changed, with what carries its callbacks.
+func (x *Index) Put(h webhook.Hook) {
+	x.put(&h)
+	if c := h.CallbackHook(); c != nil {
+		x.put(c)
+	} else {
+		x.remove(webhook.CallbackHookID(h.ID))
 	}
-	return hooks
 }
 
-// Put takes a hook that is new or has changed.
-func (x *Index) Put(h webhook.Hook) {
-	if old := x.Get(h.ID); old != nil && same(old, &h) {
+func (x *Index) put(h *webhook.Hook) {
+	if old := x.Get(h.ID); old != nil && same(old, h) {
 		return
 	}
-	e := newEntry(&h)
+	e := newEntry(h)
 	x.mu.Lock()
 	x.drop(h.ID)
 	x.add(e)
@@ -138,8 +142,13 @@ func (x *Index) Put(h webhook.Hook) {
 	x.tell(h.ID, e.Hook)
 }
 
-// Remove forgets a hook, if it is known.
+// Remove forgets a hook, if it is known, and what carries its callbacks.
 func (x *Index) Remove(id uuid.UUID) {
+	x.remove(id)
+	x.remove(webhook.CallbackHookID(id))
+}
+
+func (x *Index) remove(id uuid.UUID) {
 	x.mu.Lock()
 	known := x.hooks[id] != nil
 	x.drop(id)
@@ -147,13 +156,6 @@ func (x *Index) Remove(id uuid.UUID) {
 	if known {
 		x.tell(id, nil)
 	}
-}
-
-// RemoveTenant forgets a tenant, if it is known. Its hooks are removed each by itself.
-func (x *Index) RemoveTenant(name string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.tenants, name)
 }
 
 // same reports whether two hooks with the same id are equal. The version alone does not say so: there are changes by plain
@@ -166,13 +168,25 @@ func same(a, b *webhook.Hook) bool {
 		reflect.DeepEqual(a.Config.Auth, b.Config.Auth) && reflect.DeepEqual(a.Config.TLS, b.Config.TLS)
 }
 
-// PutTenant takes a tenant that is new.
-func (x *Index) PutTenant(name string) {
+// SetTenant takes a tenant that is new, or forgets one. Its hooks are removed each by itself.
+func (x *Index) SetTenant(name string, there bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.tenants[name] == nil {
-		x.tenants[name] = &tenant{exact: map[string][]*entry{}}
+	if !there {
+		delete(x.tenants, name)
+	} else {
+		x.tenant(name)
 	}
+}
+
+// tenant returns a tenant, which is made if there is none; the lock is held.
+func (x *Index) tenant(name string) *tenant {
+	t := x.tenants[name]
+	if t == nil {
+		t = &tenant{exact: map[string][]*entry{}}
+		x.tenants[name] = t
+	}
+	return t
 }
 
 func (x *Index) tell(id uuid.UUID, h *webhook.Hook) {
@@ -272,11 +286,7 @@ func (n *node) match(rest string, found []*entry) []*entry {
 // add puts a hook in; the lock is held.
 func (x *Index) add(h *entry) {
 	x.hooks[h.ID] = h
-	t := x.tenants[h.Tenant]
-	if t == nil {
-		t = &tenant{exact: map[string][]*entry{}}
-		x.tenants[h.Tenant] = t
-	}
+	t := x.tenant(h.Tenant)
 	for _, pattern := range h.EventTypes {
 		if !webhook.IsPattern(pattern) {
 			t.exact[pattern] = append(t.exact[pattern], h)
@@ -300,9 +310,7 @@ func (x *Index) drop(id uuid.UUID) {
 	}
 	for _, pattern := range h.EventTypes {
 		if !webhook.IsPattern(pattern) {
-			if left := without(t.exact[pattern], h); len(left) > 0 {
-				t.exact[pattern] = left
-			} else {
+			if t.exact[pattern] = without(t.exact[pattern], h); len(t.exact[pattern]) == 0 {
 				delete(t.exact, pattern)
 			}
 			continue
@@ -315,12 +323,9 @@ func (x *Index) drop(id uuid.UUID) {
 
 // without removes h without keeping the order.
 func without(hooks []*entry, h *entry) []*entry {
-	for i, other := range hooks {
-		if other == h {
-			last := len(hooks) - 1
-			hooks[i], hooks[last] = hooks[last], nil
-			return hooks[:last]
-		}
+	if i, last := slices.Index(hooks, h), len(hooks)-1; i >= 0 {
+		hooks[i], hooks[last] = hooks[last], nil
+		return hooks[:last]
 	}
 	return hooks
 }

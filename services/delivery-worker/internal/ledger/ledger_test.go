@@ -303,7 +303,7 @@ func newBooks(t *testing.T) *books {
 	db := testenv.OpenStore(t)
 	b := &books{t: t, bus: connect(t), recorder: db.Ledger.NewRecorder()}
 	t.Cleanup(b.recorder.Close)
-	b.reader = ledger.NewReader(db.Ledger, b.bus)
+	b.reader = ledger.NewReader(db.Ledger, db.History, b.bus)
 	var err error
 	b.sub, err = b.bus.Subscribe(t.Context(), bus.FactRecorder, bus.Room{Messages: 16})
 	require.NoError(t, err)

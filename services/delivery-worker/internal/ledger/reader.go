@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
@@ -30,20 +32,23 @@ type attempts interface {
 	Recorded(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
 }
 
-// lagging is implemented by *bus.Bus.
-type lagging interface {
-	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
+// events is implemented by *store.HistoryStore.
+type events interface {
+	Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error)
 }
 
-// Reader answers what had happened to a delivery before.
+// Reader answers what had happened to a delivery before, and finds the events of those that do not carry theirs.
 type Reader struct {
-	store attempts
-	bus   lagging
-	one   singleflight.Group
+	attempts attempts
+	events   events
+	bus      *bus.Bus
+	one      singleflight.Group
 }
 
 // NewReader makes a reader.
-func NewReader(s attempts, b lagging) *Reader { return &Reader{store: s, bus: b} }
+func NewReader(a attempts, e events, b *bus.Bus) *Reader {
+	return &Reader{attempts: a, events: e, bus: b}
+}
 
 // Certain returns what was recorded of the deliveries, after every fact that is in the stream now has reached
 // Postgres. It returns ErrBehind where that takes too long, and the store's error where it cannot be asked.
@@ -70,7 +75,7 @@ func (r *Reader) CatchUp(ctx context.Context) error {
 // network is gone and nothing ends the question: the driver reads on for an answer after its context has ended.
 func (r *Reader) Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error) {
 	found, err := daemon.Within(ctx, nowDeadline, func(ctx context.Context) (map[uuid.UUID]store.Recorded, error) {
-		return r.store.Recorded(ctx, keys)
+		return r.attempts.Recorded(ctx, keys)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ask the ledger: %w", err)
@@ -81,25 +86,53 @@ func (r *Reader) Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UU
 func (r *Reader) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUpDeadline)
 	defer cancel()
-	lag, err := r.bus.Lag(ctx, bus.FactRecorder)
-	if err != nil {
-		return fmt.Errorf("ask the ledger: %w", err)
-	}
-	target := lag.Last
-	tick := time.NewTicker(catchUpPoll)
-	defer tick.Stop()
-	for !lag.Done(target) {
-		select {
-		case <-ctx.Done():
-			return ErrBehind
-		case <-tick.C:
-		}
-		switch lag, err = r.bus.Lag(ctx, bus.FactRecorder); {
-		case ctx.Err() != nil: // the time ran out while it was asked
+	for target := uint64(0); ; {
+		lag, err := r.bus.Lag(ctx, bus.FactRecorder)
+		switch {
+		case err != nil && ctx.Err() != nil && target > 0: // the time ran out while it was asked
 			return ErrBehind
 		case err != nil:
 			return fmt.Errorf("ask the ledger: %w", err)
 		}
+		if target == 0 {
+			target = lag.Last
+		}
+		if lag.Done(target) {
+			return nil
+		}
+		if !daemon.Sleep(ctx, catchUpPoll) {
+			return ErrBehind
+		}
 	}
-	return nil
+}
+
+// Event reads an event of which the tenant, id, sequence and time of publication are known, in the event log or else in
+// Postgres. webhook.ErrNotFound comes where neither keeps it any more; with any other error it may be found later.
+func (r *Reader) Event(ctx context.Context, of *webhook.Event) (webhook.Event, error) {
+	e, err := r.logged(ctx, of)
+	if err == nil {
+		return e, nil
+	}
+	e, dbErr := r.events.Event(ctx, of.Tenant, of.ID, of.PublishedAt)
+	if dbErr == nil {
+		return e, nil
+	}
+	if !errors.Is(dbErr, webhook.ErrNotFound) {
+		err = dbErr
+	}
+	return e, fmt.Errorf("find event %s: %w", of.ID, err)
+}
+
+// logged reads the event from the log. A log that was lost and made anew counts from 1 again: then the sequence is another
+// event's, maybe another tenant's.
+func (r *Reader) logged(ctx context.Context, of *webhook.Event) (webhook.Event, error) {
+	stored, err := r.bus.Event(ctx, of.Seq)
+	if err != nil {
+		return webhook.Event{}, err
+	}
+	e, err := envelope.Decode(stored)
+	if err != nil || e.Tenant != of.Tenant || e.ID != of.ID || !e.PublishedAt.Equal(of.PublishedAt) {
+		return webhook.Event{}, fmt.Errorf("event %d is another one: %w", of.Seq, webhook.ErrNotFound)
+	}
+	return e, nil
 }

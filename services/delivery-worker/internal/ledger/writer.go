@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
 // Limits of one batch.
@@ -107,12 +108,8 @@ func (w *Writer) Run(ctx context.Context) {
 		if batch, left = w.fill(*left); !w.send(ctx, batch) {
 			return
 		}
-		if left == nil && len(batch) < maxBatchFacts {
-			select {
-			case <-time.After(pace - time.Since(began)):
-			case <-ctx.Done():
-				return
-			}
+		if left == nil && len(batch) < maxBatchFacts && !daemon.Sleep(ctx, pace-time.Since(began)) {
+			return
 		}
 	}
 }
@@ -148,20 +145,11 @@ func (w *Writer) send(ctx context.Context, batch []entry) bool {
 		}
 	}
 	id := uuid.NewString() // the same for every repetition: the stream keeps one
-	for {
-		err := w.bus.PublishFacts(ctx, id, out)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			return false
-		}
+	stored := daemon.Until(ctx, 500*time.Millisecond, func() error { return w.bus.PublishFacts(ctx, id, out) }, func(err error) {
 		w.log.Warn("failed to store facts", zap.Int("facts", len(batch)), zap.Error(err))
-		select {
-		case <-time.After(500 * time.Millisecond):
-		case <-ctx.Done():
-			return false
-		}
+	})
+	if !stored {
+		return false
 	}
 	for i := range batch {
 		w.room.Release(batch[i].weight())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lease"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
@@ -43,17 +44,6 @@ type gaps interface {
 	CloseGaps(ctx context.Context, g *store.Gaps) error
 }
 
-// stream is implemented by *bus.Bus.
-type stream interface {
-	LagOf(ctx context.Context, c bus.Consumer, partition int) (bus.Lag, error)
-	Partition(tenant string) int
-}
-
-// history is the ledger's reader.
-type history interface {
-	CatchUp(ctx context.Context) error
-}
-
 // filters is implemented by *fanout.Evaluator.
 type filters interface {
 	Match(e *webhook.Event, candidates []filter.Candidate) (hooks []*webhook.Hook, wait time.Duration)
@@ -63,8 +53,8 @@ type filters interface {
 type Deps struct {
 	Store   deliveries
 	Leases  lease.Store
-	Stream  stream
-	History history
+	Bus     *bus.Bus
+	History *ledger.Reader
 	// Among returns what finds, of the given hooks, those that an event goes to if their filters let it.
 	Among   func(hooks []*webhook.Hook) func(*webhook.Event) []filter.Candidate
 	Filters filters
@@ -184,9 +174,9 @@ func (c *Closer) begin(ctx context.Context, passes []*pass) (*pass, error) {
 	if err != nil || gaps == nil {
 		return nil, err
 	}
-	p := &pass{gaps: gaps, partition: c.Stream.Partition(gaps.Tenant), until: time.Now().Add(settleLimit)}
+	p := &pass{gaps: gaps, partition: c.Bus.Partition(gaps.Tenant), until: time.Now().Add(settleLimit)}
 	for _, s := range webhook.Streams() {
-		lag, err := c.Stream.LagOf(ctx, bus.FanoutOf(s), p.partition)
+		lag, err := c.Bus.LagOf(ctx, bus.FanoutOf(s), p.partition)
 		if err != nil {
 			return nil, err
 		}
@@ -259,7 +249,7 @@ func (c *Closer) look(p *pass, events []webhook.Event, candidates func(*webhook.
 func (c *Closer) settled(ctx context.Context, p *pass) (bool, error) {
 	for _, upTo := range p.upTo {
 		for _, consumer := range []bus.Consumer{bus.FanoutOf(upTo.Stream()), bus.RecorderOf(upTo.Stream())} {
-			if lag, err := c.Stream.LagOf(ctx, consumer, p.partition); err != nil || !lag.Done(upTo.Number()) {
+			if lag, err := c.Bus.LagOf(ctx, consumer, p.partition); err != nil || !lag.Done(upTo.Number()) {
 				return false, err
 			}
 		}

@@ -44,7 +44,7 @@ func (b *book) record(ctx context.Context, messages []bus.Message) (left []bus.M
 		case errors.As(err, &unreadable): // by anybody who is as old as this program
 			one := messages[unreadable.at : unreadable.at+1]
 			if !b.setAside(ctx, &one[0], err) {
-				b.handBack(one, again)
+				b.sub.HandBack(one, again)
 			}
 			messages = slices.Concat(messages[:unreadable.at], messages[unreadable.at+1:])
 		case !store.Refused(err):
@@ -76,7 +76,7 @@ func (b *book) try(ctx context.Context, messages []bus.Message) error {
 	for i := range messages {
 		delete(b.refused, messages[i].Seq)
 	}
-	b.ack(messages)
+	b.sub.Ack(messages)
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (b *book) try(ctx context.Context, messages []bus.Message) error {
 // were written: only then is it known that it is the message.
 func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus.Message, err error) {
 	written := b.written
-	b.suspect(messages)
+	b.noteRefused(messages)
 	for round := range 2 {
 		var refused []bus.Message
 		for i := range messages {
@@ -104,12 +104,12 @@ func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus
 			break // nothing was written, so there is nothing to be learnt
 		}
 	}
-	b.handBack(messages, again)
+	b.sub.HandBack(messages, again)
 	return nil, nil
 }
 
-// suspect keeps that the messages were refused, together or each.
-func (b *book) suspect(messages []bus.Message) {
+// noteRefused keeps that the messages were refused, together or each.
+func (b *book) noteRefused(messages []bus.Message) {
 	if len(b.refused) >= maxRefused {
 		clear(b.refused)
 	}
@@ -128,7 +128,7 @@ func (b *book) guilty(m *bus.Message) bool {
 
 // setAside keeps the message whole where it can be put back from, and acks it then; false means that it has to come again.
 func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
-	if err := b.aside.SetAside(ctx, b.what, m, cause.Error()); err != nil {
+	if err := b.bus.SetAside(ctx, b.what, m, cause.Error()); err != nil {
 		b.log.Error("failed to set ledger entry aside, retrying", zap.String("what", b.what), zap.Uint64("seq", m.Seq), zap.Error(err))
 		return false
 	}
@@ -136,7 +136,7 @@ func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
 		zap.String("what", b.what), zap.Uint64("seq", m.Seq), zap.Error(cause))
 	b.observer.SetAside(b.what)
 	delete(b.refused, m.Seq)
-	b.ack([]bus.Message{*m})
+	b.sub.Ack([]bus.Message{*m})
 	return true
 }
 
@@ -144,7 +144,7 @@ func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
 func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 	b.sub.Pause()
 	defer b.sub.Resume()
-	b.handBack(left, 0)
+	b.sub.HandBack(left, 0)
 	if ctx.Err() != nil {
 		return
 	}
@@ -176,22 +176,4 @@ func (b *book) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	return b.writer.Probe(ctx)
-}
-
-func (b *book) handBack(messages []bus.Message, delay time.Duration) {
-	for i := range messages {
-		if err := messages[i].HandBack(delay); err != nil {
-			b.log.Warn("failed to return ledger entry for redelivery", zap.Error(err))
-			return
-		}
-	}
-}
-
-func (b *book) ack(messages []bus.Message) {
-	for i := range messages {
-		if err := messages[i].Ack(); err != nil {
-			b.log.Warn("failed to ack ledger entry: it will be written again", zap.Error(err))
-			return
-		}
-	}
 }

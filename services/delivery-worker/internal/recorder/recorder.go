@@ -44,11 +44,6 @@ type writer interface {
 	Probe(ctx context.Context) error
 }
 
-// aside is implemented by *bus.Bus.
-type aside interface {
-	SetAside(ctx context.Context, what string, m *bus.Message, reason string) error
-}
-
 // observer counts.
 type observer interface {
 	Recorded(what string, n int, took time.Duration)
@@ -56,25 +51,18 @@ type observer interface {
 	OffSchema(events int)
 }
 
-// checker is implemented by *schema.Checks.
-type checker interface {
-	Find(tenant, eventType string) *schema.Check
-}
-
 // Recorder writes with one connection; run as many as the database likes.
 type Recorder struct {
 	writer   writer
-	aside    aside
-	types    checker
+	bus      *bus.Bus
+	types    *schema.Checks
 	observer observer
 	log      *zap.Logger
-	// SourcesSince is envelope.Published's.
-	SourcesSince time.Time
 }
 
 // New makes a recorder.
-func New(w writer, a aside, types checker, o observer, log *zap.Logger) *Recorder {
-	return &Recorder{writer: w, aside: a, types: types, observer: o, log: log}
+func New(w writer, b *bus.Bus, types *schema.Checks, o observer, log *zap.Logger) *Recorder {
+	return &Recorder{writer: w, bus: b, types: types, observer: o, log: log}
 }
 
 // RunFacts writes facts until the subscription has ended or ctx is done.
@@ -99,13 +87,8 @@ func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
 	sub.Linger(eventLinger)
 	r.run(ctx, sub, bus.AsideEvents, eventBatch, func(ctx context.Context, messages []bus.Message) error {
 		events, marked := make([]webhook.Event, 0, len(messages)), 0
-		for _, m := range messages {
-			tenant, eventType := m.Names()
-			e, err := envelope.Decode(envelope.Published{
-				Tenant: tenant, Type: eventType, Headers: m.Headers(), Body: m.Data, Seq: m.Place(), PublishedAt: m.PublishedAt,
-				Ours:         m.Ours,
-				SourcesSince: r.SourcesSince,
-			})
+		for i := range messages {
+			e, err := envelope.Decode(messages[i].Published())
 			if err != nil || !r.types.Find(e.Tenant, e.Type).Mark(&e) {
 				continue
 			}

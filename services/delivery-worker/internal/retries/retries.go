@@ -16,45 +16,21 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-const (
-	// batch is how many due retries are looked up in the ledger at once.
-	batch = 64
-	// handBack is how soon a retry that could not be settled comes again.
-	handBack = 2 * time.Second
-)
+// batch is how many due retries are looked up in the ledger at once.
+const batch = 64
 
 // deliverer makes the attempts.
 type deliverer interface {
 	Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func())
 	Park(due *webhook.Due, reason webhook.Reason, settled func(error))
 	Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error))
-}
-
-// hooks is the hook index.
-type hooks interface {
-	Get(id uuid.UUID) *webhook.Hook
-}
-
-// history is the ledger's reader.
-type history interface {
-	CatchUp(ctx context.Context) error
-	Certain(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
-	Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
-}
-
-// schedule is implemented by *bus.Bus.
-type schedule interface {
-	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
-	RetryScheduled(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (bool, error)
-}
-
-// events reads events again; webhook.ErrNotFound says that they are not kept any more.
-type events interface {
-	Event(ctx context.Context, of *webhook.Event) (webhook.Event, error)
 }
 
 // own publishes what had to wait for room in its stream.
@@ -64,15 +40,14 @@ type own interface {
 
 // Deps are a Retries' collaborators; all are required.
 type Deps struct {
-	Hooks     hooks
+	Hooks     *index.Index
 	Deliverer deliverer
-	History   history
-	Schedule  schedule
-	Events    events
+	History   *ledger.Reader
+	Bus       *bus.Bus
 	Own       own
-	// Again fans out an event that was put off; over is called when its message is settled.
-	Again func(ctx context.Context, m *bus.Message, e *webhook.Event, over func())
-	Log   *zap.Logger
+	// FanOut fans out an event that was put off; over is called when its message is settled.
+	FanOut func(ctx context.Context, m *bus.Message, e *webhook.Event, over func())
+	Log    *zap.Logger
 	// Slots bounds the retries that are under way, do not wait for their hook and are quick.
 	Slots int
 }
@@ -81,7 +56,7 @@ type Deps struct {
 type Retries struct {
 	Deps
 	slots chan struct{}
-	open  sync.WaitGroup
+	open  sync.WaitGroup // what was taken and is not settled
 }
 
 // New makes a Retries.
@@ -115,29 +90,20 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 		t, err := read(&m)
 		if err != nil { // written by ourselves, so this is a fault that no repetition mends
 			r.Log.Error("failed to decode retry", zap.Uint64("seq", m.Seq), zap.Error(err))
-			r.ack(&m)
+			m.Settle(nil)
 			continue
 		}
-		if t.hook == uuid.Nil { // no delivery, but an event: of ours, to be published, or one that was put off
-			r.open.Add(1)
-			if t.retry.GetEvent() != nil {
-				go r.publish(ctx, t)
-			} else {
-				go r.fanOut(ctx, t)
-			}
-			continue
-		}
-		if m.Redelivered() {
-			r.open.Add(1)
+		r.open.Add(1)
+		switch {
+		case t.hook == uuid.Nil && t.retry.GetEvent() != nil: // no delivery, but an event of ours that is to be published
+			go r.publish(ctx, t)
+		case t.hook == uuid.Nil: // or one that was put off
+			go r.fanOut(ctx, t)
+		case m.Redelivered(), slices.ContainsFunc(keys, func(k store.DeliveryKey) bool { return k.ID == t.key.ID }): // of another event with this id
 			go r.resume(ctx, t)
-			continue
+		default:
+			fresh, keys, older = append(fresh, t), append(keys, t.key), older || m.Older
 		}
-		if slices.ContainsFunc(keys, func(k store.DeliveryKey) bool { return k.ID == t.key.ID }) { // of another event with this id
-			r.open.Add(1)
-			go r.resume(ctx, t)
-			continue
-		}
-		fresh, keys, older = append(fresh, t), append(keys, t.key), older || m.Older
 	}
 	if len(fresh) == 0 {
 		return
@@ -153,7 +119,6 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 	}
 	for _, t := range fresh {
 		before, known := recorded[t.key.ID]
-		r.open.Add(1)
 		r.slots <- struct{}{}
 		go r.handle(ctx, t, before, known, sync.OnceFunc(func() { <-r.slots }))
 	}
@@ -164,13 +129,10 @@ func read(m *bus.Message) (taken, error) {
 	if err := proto.Unmarshal(m.Data, &retry); err != nil {
 		return taken{}, fmt.Errorf("decode retry: %w", err)
 	}
-	id, err := uuid.FromBytes(retry.GetDeliveryId())
-	if err != nil {
-		return taken{}, fmt.Errorf("read delivery id: %w", err)
-	}
-	hook, err := uuid.FromBytes(retry.GetHookId())
-	if err != nil {
-		return taken{}, fmt.Errorf("read hook id: %w", err)
+	id, idErr := uuid.FromBytes(retry.GetDeliveryId())
+	hook, hookErr := uuid.FromBytes(retry.GetHookId())
+	if err := errors.Join(idErr, hookErr); err != nil {
+		return taken{}, fmt.Errorf("read ids: %w", err)
 	}
 	key := store.DeliveryKey{ID: id, PublishedAt: time.Unix(0, retry.GetPublishedAt()).UTC()}
 	return taken{msg: m, retry: &retry, key: key, hook: hook}, nil
@@ -186,13 +148,8 @@ func (r *Retries) resume(ctx context.Context, t taken) {
 			return
 		}
 		r.Log.Warn("redelivered retry waits for the ledger", zap.Stringer("delivery_id", t.key.ID), zap.Error(err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-		if ctx.Err() != nil || t.msg.Crowds() { // what waits takes the room of retries that could go on
-			r.handBack(t.msg)
-			r.open.Done()
+		if !daemon.Sleep(ctx, time.Second) || t.msg.Crowds() { // what waits takes the room of retries that could go on
+			r.settle(t, err)
 			return
 		}
 	}
@@ -202,13 +159,7 @@ func (r *Retries) resume(ctx context.Context, t taken) {
 func (r *Retries) handle(ctx context.Context, t taken, before store.Recorded, known bool, release func()) {
 	done := func(err error) {
 		release()
-		if err != nil {
-			r.Log.Info("retry returned for redelivery", zap.Stringer("delivery_id", t.key.ID), zap.Error(err))
-			r.handBack(t.msg)
-		} else {
-			r.ack(t.msg)
-		}
-		r.open.Done()
+		r.settle(t, err)
 	}
 	switch {
 	case known && before.State.Final() && !t.retry.GetReplay():
@@ -255,7 +206,7 @@ func (r *Retries) reschedule(ctx context.Context, t taken, before store.Recorded
 	if before.State != webhook.Waiting || before.NextAt.IsZero() {
 		return nil
 	}
-	scheduled, err := r.Schedule.RetryScheduled(ctx, t.hook, t.key.ID, t.key.PublishedAt)
+	scheduled, err := r.Bus.RetryScheduled(ctx, t.hook, t.key.ID, t.key.PublishedAt)
 	if err != nil || scheduled {
 		return err
 	}
@@ -264,7 +215,7 @@ func (r *Retries) reschedule(ctx context.Context, t taken, before store.Recorded
 	next.Attempts += made
 	next.RoundAttempts += made
 	next.DueAt = before.NextAt.UnixNano()
-	return r.Schedule.ScheduleRetry(ctx, before.NextAt, next)
+	return r.Bus.ScheduleRetry(ctx, before.NextAt, next)
 }
 
 // event is the event of a retry: it travels along, or is read again where it is too large for that. With an error, it has
@@ -276,7 +227,7 @@ func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 	known := webhook.Event{
 		ID: t.retry.GetEventId(), Tenant: t.retry.GetTenant(), Seq: webhook.Sequence(t.retry.GetEventSeq()), PublishedAt: t.key.PublishedAt,
 	}
-	e, err := r.Events.Event(ctx, &known)
+	e, err := r.History.Event(ctx, &known)
 	if err != nil {
 		return known, err
 	}
@@ -284,41 +235,26 @@ func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 }
 
 // publish publishes an event of ours, for which there was no room at the time.
-func (r *Retries) publish(ctx context.Context, t taken) {
-	defer r.open.Done()
-	if err := r.Own.Again(ctx, t.retry); err != nil {
-		r.Log.Warn("failed to publish callback or operational event", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
-		r.handBack(t.msg)
-		return
-	}
-	r.ack(t.msg)
-}
+func (r *Retries) publish(ctx context.Context, t taken) { r.settle(t, r.Own.Again(ctx, t.retry)) }
 
 // fanOut has an event fanned out that was put off.
 func (r *Retries) fanOut(ctx context.Context, t taken) {
 	event, err := r.event(ctx, t)
-	if err == nil {
-		r.Again(ctx, t.msg, &event, r.open.Done)
-		return
-	}
-	defer r.open.Done()
-	if errors.Is(err, webhook.ErrNotFound) { // no repetition finds it
+	switch {
+	case err == nil:
+		r.FanOut(ctx, t.msg, &event, r.open.Done)
+	case errors.Is(err, webhook.ErrNotFound): // no repetition finds it
 		r.Log.Error("postponed event has expired and is not fanned out", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
-		r.ack(t.msg)
-		return
-	}
-	r.Log.Warn("failed to read postponed event", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
-	r.handBack(t.msg)
-}
-
-func (r *Retries) ack(m *bus.Message) {
-	if err := m.Ack(); err != nil {
-		r.Log.Warn("failed to ack retry", zap.Error(err))
+		r.settle(t, nil)
+	default:
+		r.settle(t, err)
 	}
 }
 
-func (r *Retries) handBack(m *bus.Message) {
-	if err := m.HandBack(handBack); err != nil {
-		r.Log.Warn("failed to return retry for redelivery", zap.Error(err))
+func (r *Retries) settle(t taken, err error) {
+	if err != nil {
+		r.Log.Warn("retry returned for redelivery", zap.Stringer("delivery_id", t.key.ID), zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
 	}
+	t.msg.Settle(err)
+	r.open.Done()
 }

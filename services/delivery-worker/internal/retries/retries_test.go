@@ -17,7 +17,6 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/payload"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
@@ -56,9 +55,7 @@ func newStage(t *testing.T) *stage {
 	require.NoError(t, s.bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.created", Body: []byte(`{"event_id":"e-1","data":{"id":1}}`)}}))
 	stored, err := s.bus.Event(t.Context(), 1)
 	require.NoError(t, err)
-	s.event, err = envelope.Decode(envelope.Published{
-		Tenant: "acme", Type: "order.created", Body: stored.Data, Seq: stored.Seq, PublishedAt: stored.PublishedAt,
-	})
+	s.event, err = envelope.Decode(stored)
 	require.NoError(t, err)
 	return s
 }
@@ -68,7 +65,7 @@ func (s *stage) start() {
 	sub, err := s.bus.Subscribe(s.t.Context(), bus.Retry, bus.Room{Messages: 16})
 	require.NoError(s.t, err)
 	r := retries.New(retries.Deps{
-		Hooks: s.hooks, Deliverer: s, History: ledger.NewReader(s.db.Ledger, s.bus), Schedule: s.bus, Events: payload.NewReader(s.bus, s.db.History), Log: zap.NewNop(), Slots: 4,
+		Hooks: s.hooks, Deliverer: s, History: ledger.NewReader(s.db.Ledger, s.db.History, s.bus), Bus: s.bus, Log: zap.NewNop(), Slots: 4,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -23,10 +23,9 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/drainer"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/fanout"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/missed"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/payload"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
@@ -52,14 +51,14 @@ type worker struct {
 	wake     chan struct{}
 	refresh  chan chan struct{}
 
-	index  *index.Index
-	lanes  *lane.Lanes
-	drain  *drainer.Drainer
-	missed *missed.Closer
-	ended  chan struct{} // closed when all of it has ended
-	subs   []*bus.Subscription
-	halt   chan struct{} // closed to begin a shutdown
-	once   sync.Once
+	index   *index.Index
+	limiter *limiter.Limiter
+	drain   *drainer.Drainer
+	missed  *missed.Closer
+	ended   chan struct{} // closed when all of it has ended
+	subs    []*bus.Subscription
+	halt    chan struct{} // closed to begin a shutdown
+	once    sync.Once
 }
 
 // kind is what a call is: of which system, and whether it changes something there.
@@ -262,30 +261,29 @@ func (w *worker) run() {
 	db := &rows{w: w, d: w.database}
 	w.index = index.New(func(id uuid.UUID, h *webhook.Hook) {
 		if h == nil {
-			w.lanes.Forget(id)
+			w.limiter.Forget(id)
 		}
 		w.drain.Wake(id)
 	})
-	w.lanes = lane.New(lane.Breaker{MinAttempts: 3, FailureRatio: 0.7, Window: time.Minute, Open: 2 * time.Second}, w.index)
+	w.limiter = limiter.New(limiter.Breaker{MinAttempts: 3, FailureRatio: 0.7, Open: 2 * time.Second}, w.index.Get)
 	evaluator := fanout.NewEvaluator(0, 1, nobody{}, log)
 	facts := ledger.NewWriter(b, w.name, log)
-	history := ledger.NewReader(db, b)
-	payloads := payload.NewReader(b, db)
+	history := ledger.NewReader(db, db, b)
 	deliverer := deliver.New(attempts, deliver.Deps{
-		Sender: sender{w}, Enter: w.lanes.Enter, Retries: b, Facts: facts, Operator: operator{w, db},
+		Sender: sender{w}, Enter: w.limiter.Enter, Retries: b, Facts: facts, Operator: operator{w, db},
 		Observer: nobody{}, Log: log, MaxPayload: b.MaxPayload(),
 	})
-	w.missed = missed.New(missed.Deps{Store: db, Leases: db, Stream: b, History: history, Among: index.Among, Filters: evaluator, Log: log, Worker: w.name})
+	w.missed = missed.New(missed.Deps{Store: db, Leases: db, Bus: b, History: history, Among: index.Among, Filters: evaluator, Log: log, Worker: w.name})
 	w.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: w.index, Lanes: w.lanes, Store: db, Leases: db, Events: payloads, Stream: b, History: history, Log: log, Worker: w.name,
+		Deliverer: deliverer, Hooks: w.index, Limiter: w.limiter, Store: db, Leases: db, Bus: b, History: history, Log: log, Worker: w.name,
 	})
 	types := schema.NewChecks(func(string) json.RawMessage { return nil }, log)
 
 	var background, takers, recorders sync.WaitGroup
 	known := make(chan struct{})
-	w.index.PutTenant(tenant)
+	w.index.SetTenant(tenant, true)
 	background.Go(func() { w.watch(telling, known) })
-	background.Go(func() { w.lanes.Run(telling) })
+	background.Go(func() { w.limiter.Run(telling) })
 	background.Go(func() { facts.Run(telling) })
 	end := func() {
 		stopTaking()
@@ -336,10 +334,10 @@ func (w *worker) run() {
 	record(bus.EventRecorder, func(r *recorder.Recorder) func(context.Context, *bus.Subscription) { return r.RunEvents })
 	out := fanout.New(fanout.Deps{
 		From: webhook.OMS, Hooks: w.index, Refresher: w, Types: types, Deliverer: deliverer, Seen: db, History: history, Tries: db, Worker: w.name,
-		Rejecter: facts, Stream: b, Evaluator: evaluator, Observer: nobody{}, Log: log, Slots: 64, DailyIDs: 64,
+		Rejecter: facts, Bus: b, Evaluator: evaluator, Observer: nobody{}, Log: log, Slots: 64, DailyIDs: 64,
 	})
 	again := retries.New(retries.Deps{
-		Hooks: w.index, Deliverer: deliverer, History: history, Schedule: b, Events: payloads, Own: nobody{}, Again: out.Again, Log: log, Slots: 64,
+		Hooks: w.index, Deliverer: deliverer, History: history, Bus: b, Own: nobody{}, FanOut: out.Again, Log: log, Slots: 64,
 	})
 	for _, sub := range []*bus.Subscription{take(&takers, attempts, bus.Fanout, out.Run), take(&takers, attempts, bus.Retry, again.Run)} {
 		if sub != nil {
@@ -456,9 +454,9 @@ type operator struct {
 	db *rows
 }
 
-func (o operator) Died(*webhook.Due, webhook.Reason, int, webhook.Result) {}
+func (o operator) OnDead(*webhook.Due, webhook.Reason, int, webhook.Result) {}
 
-func (o operator) Outcome(context.Context, *webhook.Due, webhook.DeliveryState, webhook.Reason, *whispererv1.AttemptFact) error {
+func (o operator) Notify(context.Context, *webhook.Due, webhook.DeliveryState, webhook.Reason, *whispererv1.AttemptFact) error {
 	return nil
 }
 

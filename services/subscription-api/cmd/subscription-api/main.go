@@ -2,10 +2,14 @@
 package main
 
 import (
+	"os"
+
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
 var version = "dev"
 
-func main() { daemon.Main("subscription-api", version, subscriptionapi.Open) }
+func main() {
+	os.Exit(daemon.Main("subscription-api", version, os.Args[1:], os.Environ(), subscriptionapi.New))
+}

@@ -19,13 +19,11 @@ import (
 )
 
 // record writes what was published to the ledger, as a worker does.
-func record(t *testing.T, w *world, messages []bus.Stored) {
+func record(t *testing.T, w *world, messages []envelope.Published) {
 	t.Helper()
 	var list []webhook.Event
 	for _, m := range messages {
-		e, err := envelope.Decode(envelope.Published{
-			Tenant: m.Tenant, Type: m.Type, Headers: m.Headers, Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
-		})
+		e, err := envelope.Decode(m)
 		require.NoError(t, err)
 		list = append(list, e)
 	}

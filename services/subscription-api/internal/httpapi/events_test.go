@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
@@ -22,7 +23,7 @@ import (
 const events = "/whisperer/events/"
 
 // newBus is a world whose events go to a nats-server of its own; published reads the OMS stream.
-func newBus(t *testing.T) (w *world, published func() []bus.Stored) {
+func newBus(t *testing.T) (w *world, published func() []envelope.Published) {
 	t.Helper()
 	b, err := bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
@@ -39,8 +40,8 @@ func newBus(t *testing.T) (w *world, published func() []bus.Stored) {
 		cancel()
 		watching.Wait()
 	})
-	return w, func() []bus.Stored {
-		var messages []bus.Stored
+	return w, func() []envelope.Published {
+		var messages []envelope.Published
 		for seq := webhook.Sequence(1); ; seq++ {
 			m, err := b.Event(t.Context(), seq)
 			if err != nil { // the end
@@ -61,7 +62,7 @@ func TestAnEventIsStoredByteForByteBeforeTheAnswer(t *testing.T) {
 	m := published()
 	require.Len(t, m, 1)
 	require.Equal(t, "default package.created", m[0].Tenant+" "+m[0].Type)
-	require.Equal(t, body, string(m[0].Data))
+	require.Equal(t, body, string(m[0].Body))
 	require.Equal(t, "application/json", m[0].Headers["Content-Type"][0])
 	require.Equal(t, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", m[0].Headers["traceparent"][0])
 }
@@ -82,8 +83,8 @@ func TestABatchIsStoredInItsOrder(t *testing.T) {
 	m := published()
 	require.Len(t, m, 4)
 	require.Equal(t, "acme order.created", m[0].Tenant+" "+m[0].Type)
-	require.JSONEq(t, `{"event_type":"order.created","event_id":"a1","data": {"x" : 1} }`, string(m[0].Data))
-	require.Contains(t, string(m[0].Data), `{"x" : 1} }`)
+	require.JSONEq(t, `{"event_type":"order.created","event_id":"a1","data": {"x" : 1} }`, string(m[0].Body))
+	require.Contains(t, string(m[0].Body), `{"x" : 1} }`)
 	require.Equal(t, "acme my.own", m[1].Tenant+" "+m[1].Type)
 	require.NotEmpty(t, m[1].Headers["Nats-Msg-Id"], "the made-up id travels with the event")
 }

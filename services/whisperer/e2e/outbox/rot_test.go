@@ -59,7 +59,7 @@ func (w *world) found() map[string]bool {
 	bodies := map[string]bool{}
 	for before := range last.Last {
 		if m, err := w.bus.Event(w.t.Context(), webhook.SequenceIn(webhook.OMS, before+1)); err == nil {
-			bodies[string(m.Data)] = true
+			bodies[string(m.Body)] = true
 		}
 	}
 	return bodies

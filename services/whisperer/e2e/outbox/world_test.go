@@ -179,9 +179,7 @@ func (w *world) stream() []webhook.Event {
 	for i := range lag.Last {
 		m, err := w.bus.Event(w.t.Context(), webhook.Sequence(i+1))
 		require.NoError(w.t, err)
-		e, err := envelope.Decode(envelope.Published{
-			Tenant: m.Tenant, Type: m.Type, Headers: m.Headers, Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
-		})
+		e, err := envelope.Decode(m)
 		require.NoError(w.t, err)
 		all = append(all, e)
 	}

@@ -55,9 +55,7 @@ func stream(t *testing.T, b *bus.Bus) []webhook.Event {
 	for i := range lag.Last {
 		m, err := b.Event(t.Context(), webhook.Sequence(i+1))
 		require.NoError(t, err)
-		e, err := envelope.Decode(envelope.Published{
-			Tenant: m.Tenant, Type: m.Type, Headers: m.Headers, Body: m.Data, Seq: m.Seq, PublishedAt: m.PublishedAt,
-		})
+		e, err := envelope.Decode(m)
 		require.NoError(t, err)
 		all = append(all, e)
 	}

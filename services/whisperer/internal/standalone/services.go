@@ -53,7 +53,7 @@ func (s *system) newAPI(ctx context.Context) ([]daemon.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := subscriptionapi.New(ctx, config, s.opts.Version, s.log.With(zap.String("part", "subscription-api")), nil)
+	api, err := subscriptionapi.New(ctx, config, daemon.Process{Version: s.opts.Version, Log: s.log.With(zap.String("part", "subscription-api"))})
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (s *system) newWorker(ctx context.Context) ([]daemon.Component, error) {
 		return nil, err
 	}
 	s.natsAs = config.NATS
-	worker, err := deliveryworker.New(ctx, config, s.opts.Version, s.log.With(zap.String("part", "delivery-worker")), nil)
+	worker, err := deliveryworker.New(ctx, config, daemon.Process{Version: s.opts.Version, Log: s.log.With(zap.String("part", "delivery-worker"))})
 	if err != nil {
 		return nil, err
 	}

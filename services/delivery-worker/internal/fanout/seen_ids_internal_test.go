@@ -11,15 +11,15 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// days is a heard that is fed an hour at a time.
+// days is seenIDs that is fed an hour at a time.
 type days struct {
-	*heard
+	*seenIDs
 
 	at time.Time
 }
 
 func newDays() *days {
-	return &days{heard: newHeard(dayOfIDs), at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	return &days{seenIDs: newSeenIDs(dayOfIDs), at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 }
 
 func idOf(n int) store.EventKey { return store.EventKey{Tenant: "acme", ID: fmt.Sprint(n)} }

@@ -1,6 +1,7 @@
-package lane
+package limiter
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -10,120 +11,85 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// lane is one hook's.
-type lane struct {
-	all     *Lanes
+// bulkhead holds the attempts of one hook. Its lists are in the order of the attempts' coming to them.
+type bulkhead struct {
+	all     *Limiter
 	hook    uuid.UUID
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu       sync.Mutex
 	gone     bool // dropped: whoever found it before looks again
 	capacity int
-	running  list
+	running  []*entry
 	// fresh and drained wait for a slot; they get it in turns.
-	fresh, drained list
+	fresh, drained []*entry
 	freshBytes     int
 	runningBytes   int
 	drainedNext    bool
-	// progress is when an attempt last ended, or when the lane became full; used, when one began or ended.
+	// progress is when an attempt last ended, or when the bulkhead became full; used, when one began or ended.
 	progress, used time.Time
 	// latency is a moving average of attempts' durations.
 	latency time.Duration
 }
 
-// entry is work in a lane.
+// entry is an attempt in a bulkhead.
 type entry struct {
 	Attempt
-	since      time.Time
-	done       func(error) // tells the breaker
-	slow       bool        // Slow was called, or is about to be
-	prev, next *entry
-}
-
-// list has entries in the order of their coming.
-type list struct {
-	oldest, newest *entry
-	n              int
-}
-
-func (l *list) push(e *entry) {
-	e.prev, e.next = l.newest, nil
-	if l.newest != nil {
-		l.newest.next = e
-	} else {
-		l.oldest = e
-	}
-	l.newest = e
-	l.n++
-}
-
-func (l *list) remove(e *entry) {
-	if e.prev != nil {
-		e.prev.next = e.next
-	} else {
-		l.oldest = e.next
-	}
-	if e.next != nil {
-		e.next.prev = e.prev
-	} else {
-		l.newest = e.prev
-	}
-	l.n--
+	since time.Time
+	done  func(error) // tells the breaker
+	slow  bool        // Slow was called, or is about to be
 }
 
 // waiting counts what waits; the lock is held.
-func (l *lane) waiting() int { return l.fresh.n + l.drained.n }
+func (l *bulkhead) waiting() int { return len(l.fresh) + len(l.drained) }
 
 // keep counts fresh work that begins to wait, or with negative numbers no longer does; the lock is held.
-func (l *lane) keep(n, size int) {
+func (l *bulkhead) keep(n, size int) {
 	l.freshBytes += n * size
-	l.all.total.waiting.Add(int64(n))
-	l.all.total.waitingBytes.Add(int64(n * size))
-}
-
-// full reports whether there is no slot; the lock is held.
-func (l *lane) full() bool {
-	t := &l.all.total
-	return l.running.n >= l.capacity ||
-		l.running.n > 0 && (t.running.Load() >= maxRunning || int64(l.runningBytes) >= maxRunningBytes-t.runningBytes.Load())
+	l.all.waiting.add(n, size)
 }
 
 // run counts attempts that begin to run, or with negative numbers no longer do; the lock is held.
-func (l *lane) run(n, size int) {
+func (l *bulkhead) run(n, size int) {
 	l.runningBytes += n * size
-	l.all.total.running.Add(int64(n))
-	l.all.total.runningBytes.Add(int64(n * size))
+	l.all.running.add(n, size)
+}
+
+// full reports whether there is no slot; the lock is held.
+func (l *bulkhead) full() bool {
+	all := &l.all.running
+	return len(l.running) >= l.capacity ||
+		len(l.running) > 0 && (all.n.Load() >= maxRunning || int64(l.runningBytes) >= maxRunningBytes-all.bytes.Load())
 }
 
 // tooBusy reports whether a newcomer would wait longer than patience, or take the room of others; the lock is held.
-func (l *lane) tooBusy(size int, now time.Time) bool {
-	t := &l.all.total
+func (l *bulkhead) tooBusy(size int, now time.Time) bool {
 	switch {
 	case now.Sub(l.progress) > l.stall(),
 		time.Duration(l.waiting()+1)*l.latency/time.Duration(l.capacity) > patience,
-		t.crowded.Load() && l.waiting() >= l.capacity:
+		l.all.crowded.Load() && l.waiting() >= l.capacity:
 		return true
 	}
-	return int64(l.fresh.n) >= maxWaiting-t.waiting.Load() || int64(l.freshBytes+size) > maxWaitingBytes-t.waitingBytes.Load()
+	all := &l.all.waiting
+	return int64(len(l.fresh)) >= maxWaiting-all.n.Load() || int64(l.freshBytes+size) > maxWaitingBytes-all.bytes.Load()
 }
 
-// stall is how long the lane may go without an attempt ending; the lock is held.
-func (l *lane) stall() time.Duration { return min(max(stalled, 2*l.latency), patience) }
+// stall is how long it may take until an attempt ends; the lock is held.
+func (l *bulkhead) stall() time.Duration { return min(max(stalled, 2*l.latency), patience) }
 
 // admit gives an entry, which has to run then, a slot, or says why not; the lock is held and there is a free slot.
-func (l *lane) admit(e *entry, now time.Time) webhook.Reason {
+func (l *bulkhead) admit(e *entry, now time.Time) webhook.Reason {
 	done, err := l.breaker.Allow()
 	if err != nil {
 		return webhook.ReasonBreaker
 	}
-	e.since, e.done = now, done
-	l.used = now
-	if l.running.n == 0 {
+	e.since, e.done, l.used = now, done, now
+	if len(l.running) == 0 {
 		l.all.busyMu.Lock()
 		l.all.busy[l] = struct{}{}
 		l.all.busyMu.Unlock()
 	}
-	l.running.push(e)
+	l.running = append(l.running, e)
 	l.run(1, e.Size)
 	if l.full() {
 		l.progress = now
@@ -132,7 +98,7 @@ func (l *lane) admit(e *entry, now time.Time) webhook.Reason {
 }
 
 // work runs an entry, and those that waited for its slot: a goroutine whose stack has grown is better used again.
-func (l *lane) work(e *entry) {
+func (l *bulkhead) work(e *entry) {
 	for e != nil {
 		err := e.Run()
 		e.done(err)
@@ -141,11 +107,12 @@ func (l *lane) work(e *entry) {
 }
 
 // finish frees the slot of an entry and gives it to the next, which is returned to be run.
-func (l *lane) finish(e *entry) (next *entry) {
+func (l *bulkhead) finish(e *entry) (next *entry) {
 	now := time.Now()
 	var refused []*entry
 	l.mu.Lock()
-	l.running.remove(e)
+	at := slices.Index(l.running, e)
+	l.running = slices.Delete(l.running, at, at+1)
 	l.run(-1, e.Size)
 	l.progress, l.used = now, now
 	l.latency += (now.Sub(e.since) - l.latency) / 8
@@ -160,7 +127,7 @@ func (l *lane) finish(e *entry) (next *entry) {
 			go l.work(first)
 		}
 	}
-	if l.running.n == 0 {
+	if len(l.running) == 0 {
 		l.all.busyMu.Lock()
 		delete(l.all.busy, l)
 		l.all.busyMu.Unlock()
@@ -173,14 +140,15 @@ func (l *lane) finish(e *entry) (next *entry) {
 }
 
 // pop takes the next that waits, fresh and drained ones in turns; the lock is held and there is one.
-func (l *lane) pop() *entry {
+func (l *bulkhead) pop() *entry {
 	from := &l.fresh
-	if l.drained.n > 0 && (l.drainedNext || l.fresh.n == 0) {
+	if len(l.drained) > 0 && (l.drainedNext || len(l.fresh) == 0) {
 		from = &l.drained
 	}
 	l.drainedNext = from == &l.fresh
-	e := from.oldest
-	from.remove(e)
+	e := (*from)[0]
+	(*from)[0] = nil // not kept in memory by the part of the array that is left behind
+	*from = (*from)[1:]
 	if !e.Drain {
 		l.keep(-1, e.Size)
 	}
@@ -188,11 +156,14 @@ func (l *lane) pop() *entry {
 }
 
 // look parks what has waited too long, or for a hook that has changed meanwhile, and marks what has run long.
-func (l *lane) look(now time.Time) {
+func (l *bulkhead) look(now time.Time) {
 	var slow []*entry
 	l.mu.Lock()
-	for _, there := range [2]*list{&l.running, &l.fresh} {
-		for e := there.oldest; e != nil && now.Sub(e.since) > quick; e = e.next {
+	for _, there := range [2][]*entry{l.running, l.fresh} {
+		for _, e := range there {
+			if now.Sub(e.since) <= quick {
+				break
+			}
 			if !e.slow {
 				e.slow = true
 				slow = append(slow, e)
@@ -212,28 +183,27 @@ func (l *lane) look(now time.Time) {
 }
 
 // late takes out what should not wait any more, and says why; the lock is held.
-func (l *lane) late(now time.Time) (late []*entry, reason webhook.Reason) {
+func (l *bulkhead) late(now time.Time) (late []*entry, reason webhook.Reason) {
 	if l.waiting() == 0 {
 		return nil, webhook.ReasonNone
 	}
-	h := l.all.hooks.Get(l.hook)
+	h := l.all.hook(l.hook)
 	reason = webhook.ReasonConcurrency
 	if h != nil && h.Status == webhook.Paused {
 		reason = webhook.ReasonPaused
 	}
 	hanging := now.Sub(l.progress) > l.stall()
-	crowded := l.all.total.crowded.Load() && l.fresh.n > l.capacity
-	for _, waiting := range [2]*list{&l.fresh, &l.drained} {
-		for e := waiting.oldest; e != nil; e = e.next {
-			if e.Hook == h && (e.Drain || !hanging && !crowded && now.Sub(e.since) <= patience) {
-				continue
-			}
-			waiting.remove(e)
-			if !e.Drain {
-				l.keep(-1, e.Size)
-			}
-			late = append(late, e)
+	crowded := l.all.crowded.Load() && len(l.fresh) > l.capacity
+	leaves := func(e *entry) bool {
+		if e.Hook == h && (e.Drain || !hanging && !crowded && now.Sub(e.since) <= patience) {
+			return false
 		}
+		if !e.Drain {
+			l.keep(-1, e.Size)
+		}
+		late = append(late, e)
+		return true
 	}
+	l.fresh, l.drained = slices.DeleteFunc(l.fresh, leaves), slices.DeleteFunc(l.drained, leaves)
 	return late, reason
 }

@@ -22,19 +22,19 @@ const (
 	// light load, and hundreds at once under a heavy one.
 	enough     = 8
 	longEnough = time.Second
-	// hearEvery is how often it is looked whether that is so. What is read then from the ledger, at most maxRead ids and at
+	// lookEvery is how often it is looked whether that is so. What is read then from the ledger, at most maxRead ids and at
 	// most every readPause and for readLimit, takes one part in readShare of the time.
-	hearEvery = 500 * time.Millisecond
+	lookEvery = 500 * time.Millisecond
 	maxRead   = 500_000
 	readPause = time.Minute
 	readLimit = time.Minute
 	readShare = 100
 )
 
-// heard knows that an id is new without asking the ledger, while one worker gets all events: then the events of the last
+// seenIDs knows that an id is new without asking the ledger, while one worker gets all events: then the events of the last
 // day either came to this worker or are recorded, and the ids of both are in its filters. It may take a new id for one that is
 // known, as filters do, and then the ledger is asked; never the other way round. Its clock is the stream's.
-type heard struct {
+type seenIDs struct {
 	ids uint // that a filter takes
 
 	mu sync.Mutex
@@ -51,87 +51,80 @@ type heard struct {
 	turned   time.Time
 }
 
-func newHeard(ids uint) *heard { return &heard{ids: ids, now: newFilter(ids)} }
+func newSeenIDs(ids uint) *seenIDs { return &seenIDs{ids: ids, now: newFilter(ids)} }
 
 func newFilter(ids uint) *bloom.BloomFilter { return bloom.NewWithEstimates(ids, mistaken) }
 
 // isNew says whether there was surely no event with the key in the day before the message's. It keeps the key.
-func (h *heard) isNew(m *bus.Message, key store.EventKey) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if m.Run.ID > h.run.ID {
-		h.run, h.events, h.began, h.came, h.complete = m.Run, 0, m.PublishedAt, time.Now(), false
+func (s *seenIDs) isNew(m *bus.Message, key store.EventKey) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.Run.ID > s.run.ID {
+		s.run, s.events, s.began, s.came, s.complete = m.Run, 0, m.PublishedAt, time.Now(), false
 	}
-	h.events++
+	s.events++
 	switch {
-	case h.turned.IsZero():
-		h.turned = m.PublishedAt
-	case m.PublishedAt.Sub(h.turned) > store.SameEvent:
-		h.now, h.old, h.turned = newFilter(h.ids), h.now, m.PublishedAt
+	case s.turned.IsZero():
+		s.turned = m.PublishedAt
+	case m.PublishedAt.Sub(s.turned) > store.SameEvent:
+		s.now, s.old, s.turned = newFilter(s.ids), s.now, m.PublishedAt
 	}
-	if m.PublishedAt.Sub(h.began) > store.SameEvent { // the day before the run is over
-		if !h.complete {
-			h.complete, h.since = true, m.PublishedAt
+	if m.PublishedAt.Sub(s.began) > store.SameEvent { // the day before the run is over
+		if !s.complete {
+			s.complete, s.since = true, m.PublishedAt
 		}
 	}
 	name := nameOf(key)
-	known := h.now.TestOrAddString(name) || h.old != nil && h.old.TestString(name)
-	early := m.PublishedAt.Before(h.since) || m.PublishedAt.Before(h.turned)
-	return h.complete && !known && !early && m.Run == h.run && !m.Redelivered() && !m.Older
+	known := s.now.TestOrAddString(name) || s.old != nil && s.old.TestString(name)
+	early := m.PublishedAt.Before(s.since) || m.PublishedAt.Before(s.turned)
+	return s.complete && !known && !early && m.Run == s.run && !m.Redelivered() && !m.Older
 }
 
 func nameOf(key store.EventKey) string { return key.Tenant + " " + key.ID }
 
 // lacking returns the run for which the ids of the day before are worth reading, and when that day began.
-func (h *heard) lacking(now time.Time) (run bus.Run, since time.Time, ok bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.run, h.began.Add(-store.SameEvent), !h.complete && h.events >= enough && now.Sub(h.came) >= longEnough
+func (s *seenIDs) lacking(now time.Time) (run bus.Run, since time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.run, s.began.Add(-store.SameEvent), !s.complete && s.events >= enough && now.Sub(s.came) >= longEnough
 }
 
 // add keeps a key that is recorded.
-func (h *heard) add(key store.EventKey) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.now.AddString(nameOf(key))
+func (s *seenIDs) add(key store.EventKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.AddString(nameOf(key))
 }
 
 // finish says that all ids of the day before the run were added.
-func (h *heard) finish(run bus.Run) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.complete && h.run == run {
-		h.complete, h.since = true, h.began
+func (s *seenIDs) finish(run bus.Run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.complete && s.run == run {
+		s.complete, s.since = true, s.began
 	}
 }
 
-// hear reads the recorded ids whenever this worker turns out to get all events, until ctx ends.
-func (f *Fanout) hear(ctx context.Context) {
-	tick := time.NewTicker(hearEvery)
-	defer tick.Stop()
+// readSeenIDs reads the recorded ids whenever this worker turns out to get all events, until ctx ends.
+func (f *Fanout) readSeenIDs(ctx context.Context) {
 	var notBefore time.Time
 	var hopeless bus.Run // there are more ids before it than are read
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
+	daemon.Every(ctx, lookEvery, func(ctx context.Context) {
 		now := time.Now()
-		run, since, ok := f.heard.lacking(now)
+		run, since, ok := f.seen.lacking(now)
 		if !ok || run == hopeless || now.Before(notBefore) || !f.settled(ctx, run.After) {
-			continue
+			return
 		}
 		if !f.readIDs(ctx, run, since) {
 			hopeless = run
 		}
 		notBefore = time.Now().Add(max(readPause, readShare*time.Since(now)))
-	}
+	})
 }
 
 // settled says whether the events up to a sequence are recorded.
 func (f *Fanout) settled(ctx context.Context, seq uint64) bool {
-	lag, err := f.Stream.Lag(ctx, bus.EventRecorder)
+	lag, err := f.Bus.Lag(ctx, bus.EventRecorder)
 	return err == nil && lag.Done(seq)
 }
 
@@ -144,7 +137,7 @@ func (f *Fanout) readIDs(ctx context.Context, run bus.Run, since time.Time) bool
 	began := time.Now()
 	got, err := daemon.Within(ctx, readLimit, func(ctx context.Context) (got read, err error) {
 		got.all, err = f.Seen.EventIDs(ctx, since, maxRead, func(key store.EventKey) {
-			f.heard.add(key)
+			f.seen.add(key)
 			got.ids++
 		})
 		return got, err
@@ -157,7 +150,7 @@ func (f *Fanout) readIDs(ctx context.Context, run bus.Run, since time.Time) bool
 		f.Log.Info("too many recorded event ids: the ledger is asked for each event", zap.Int("limit", maxRead))
 		return false
 	default:
-		f.heard.finish(run)
+		f.seen.finish(run)
 		f.Log.Info("new event ids are recognized without the ledger", zap.Int("recorded", got.ids), zap.Duration("took", time.Since(began)))
 	}
 	return true

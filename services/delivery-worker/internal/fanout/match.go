@@ -12,74 +12,70 @@ import (
 )
 
 // match finds the hooks that an event goes to: at once where no filter has a say, or later, by the evaluator.
-func (f *Fanout) match(ctx context.Context, t taken) (matched, bool) {
+func (f *Fanout) match(ctx context.Context, t taken) (taken, bool) {
 	t.stale = f.Refresher.StaleAt()
 	candidates := f.Hooks.Candidates(t.event)
-	hooks := make([]*webhook.Hook, 0, len(candidates))
+	t.hooks = make([]*webhook.Hook, 0, len(candidates))
 	for _, c := range candidates {
 		if c.Filter == nil {
-			hooks = append(hooks, c.Hook)
+			t.hooks = append(t.hooks, c.Hook)
 		}
 	}
 	j := &job{taken: t, fanout: f, candidates: candidates}
 	switch {
-	case len(hooks) == len(candidates):
-		return matched{t, hooks}, true
+	case len(t.hooks) == len(candidates):
+		return t, true
 	case !t.again && t.msg.Deliveries > poisonAfter: // this is its last try, which must not end by its being handed back
-		hooks, _ := f.Evaluator.match(t.event, candidates, f.Evaluator.filtered.FilterFailed)
-		return matched{t, hooks}, true
+		t.hooks, _ = f.Evaluator.match(t.event, candidates, f.Evaluator.filtered.FilterFailed)
+		return t, true
 	}
-	if !f.gate.enter() {
-		f.finish(t, false)
-		return matched{}, false
+	if !f.enter() {
+		f.finish(t, errNotSettled)
+		return taken{}, false
 	}
 	if again, ok := f.Evaluator.submit(ctx, j); !ok {
 		go func() {
-			defer f.gate.leave()
+			defer f.leave()
 			f.putOff(ctx, t, again)
 		}()
 	}
-	return matched{}, false
+	return taken{}, false
 }
 
 // putOff has an event come again at a time. It is among the retries then, where it holds up neither the events behind it nor
 // the trimming of the event log.
 func (f *Fanout) putOff(ctx context.Context, t taken, at time.Time) {
 	f.Evaluator.filtered.PutOff()
-	err := f.Stream.PutOff(ctx, f.Stream.Time(at), t.event)
+	err := f.Bus.PutOff(ctx, f.Bus.Time(at), t.event)
 	if err != nil {
 		f.Log.Warn("failed to postpone event, returned for redelivery", zap.String("event_id", t.event.ID), zap.Error(err))
 	}
-	f.finish(t, err == nil)
+	f.finish(t, err)
 }
 
 // Again fans out an event that was put off. over is called when its message is settled.
 func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event, over func()) {
 	t := taken{msg: m, event: e, again: true, over: over}
-	if !f.gate.enter() {
-		f.finish(t, false)
+	if !f.enter() {
+		f.finish(t, errNotSettled)
 		return
 	}
-	defer f.gate.leave()
+	defer f.leave()
 	if found, ok := f.match(ctx, t); ok {
-		f.fanOutAll(ctx, []matched{found})
+		f.fanOutAll(ctx, []taken{found})
 	}
 }
 
 // finish acks an event that is done with, and hands back one that is not. That it was fanned out by what was known some time
 // ago is told before: this worker may never hear of the hooks that missed it.
-func (f *Fanout) finish(t taken, done bool) {
-	settle := f.ack
-	if !done {
-		settle = f.handBack
-	}
+func (f *Fanout) finish(t taken, err error) {
 	over := func() {
-		settle(t.msg)
+		t.msg.Settle(err)
 		if t.over != nil {
 			t.over()
 		}
 	}
-	if !done || t.stale == "" {
+	if err != nil || t.stale == "" {
 		over()
 		return
 	}

@@ -1,4 +1,4 @@
-package lane_test
+package limiter_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/lane"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 )
 
 // hooks is an index.
@@ -30,16 +30,16 @@ func (x *hooks) put(h webhook.Hook) *webhook.Hook {
 	return &h
 }
 
-// road is lanes whose attempts take until they are told to end.
-type road struct {
-	*lane.Lanes
+// stage is a limiter whose attempts take until they are told to end.
+type stage struct {
+	*limiter.Limiter
 	*hooks
 	t *testing.T
 }
 
-func newRoad(t *testing.T) road {
+func newStage(t *testing.T) stage {
 	x := &hooks{}
-	r := road{Lanes: lane.New(lane.Breaker{MinAttempts: 10, FailureRatio: 0.7, Window: time.Minute, Open: 10 * time.Second}, x), hooks: x, t: t}
+	r := stage{Limiter: limiter.New(limiter.Breaker{MinAttempts: 10, FailureRatio: 0.7, Open: 10 * time.Second}, x.Get), hooks: x, t: t}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
@@ -50,7 +50,7 @@ func newRoad(t *testing.T) road {
 	return r
 }
 
-func (r road) hook(concurrency int) *webhook.Hook {
+func (r stage) hook(concurrency int) *webhook.Hook {
 	return r.put(webhook.Hook{ID: uuid.New(), Status: webhook.Active, Config: webhook.Config{Concurrency: concurrency, Ordering: webhook.OrderNone}})
 }
 
@@ -63,8 +63,8 @@ type load struct {
 
 func newLoad() *load { return &load{end: make(chan error)} }
 
-func (l *load) attempt(h *webhook.Hook, edit ...func(a *lane.Attempt)) lane.Attempt {
-	a := lane.Attempt{Hook: h, Run: func() error {
+func (l *load) attempt(h *webhook.Hook, edit ...func(a *limiter.Attempt)) limiter.Attempt {
+	a := limiter.Attempt{Hook: h, Run: func() error {
 		l.started.Add(1)
 		return <-l.end
 	}, Park: func(reason webhook.Reason) {
@@ -110,9 +110,9 @@ func (l *load) pace(t *testing.T, every time.Duration) {
 	}()
 }
 
-func TestDeliveriesOfASlowReceiverWaitInItsLaneAndAllAreMade(t *testing.T) {
+func TestDeliveriesOfASlowReceiverWaitAndAllAreMade(t *testing.T) {
 	t.Parallel()
-	r, l := newRoad(t), newLoad()
+	r, l := newStage(t), newLoad()
 	h := r.hook(2)
 	l.pace(t, 2*time.Millisecond)
 	const n = 600
@@ -124,9 +124,9 @@ func TestDeliveriesOfASlowReceiverWaitInItsLaneAndAllAreMade(t *testing.T) {
 	require.Zero(t, l.parkedFor(webhook.ReasonConcurrency))
 }
 
-func TestOneLaneKeepsNoMoreThanItLeavesToTheOthers(t *testing.T) {
+func TestOneHookKeepsNoMoreThanItLeavesToTheOthers(t *testing.T) {
 	t.Parallel()
-	r, greedy, other := newRoad(t), newLoad(), newLoad()
+	r, greedy, other := newStage(t), newLoad(), newLoad()
 	h := r.hook(1)
 	for range 6000 {
 		r.Enter(greedy.attempt(h))
@@ -146,11 +146,11 @@ func TestOneLaneKeepsNoMoreThanItLeavesToTheOthers(t *testing.T) {
 
 func TestLargeEventsWaitInSmallNumbers(t *testing.T) {
 	t.Parallel()
-	r, l := newRoad(t), newLoad()
+	r, l := newStage(t), newLoad()
 	h := r.hook(1)
 	l.pace(t, 20*time.Millisecond)
 	for range 100 {
-		r.Enter(l.attempt(h, func(a *lane.Attempt) { a.Size = 1 << 20 }))
+		r.Enter(l.attempt(h, func(a *limiter.Attempt) { a.Size = 1 << 20 }))
 	}
 	_, waiting := r.Load()
 	require.InDelta(t, 8, waiting, 2, "half of 16 MiB")
@@ -158,15 +158,15 @@ func TestLargeEventsWaitInSmallNumbers(t *testing.T) {
 
 func TestLargeEventsOfAHangingReceiverLeaveRoomForOthers(t *testing.T) {
 	t.Parallel()
-	r, greedy, other := newRoad(t), newLoad(), newLoad()
+	r, greedy, other := newStage(t), newLoad(), newLoad()
 	h := r.hook(32)
 	for range 32 {
-		r.Enter(greedy.attempt(h, func(a *lane.Attempt) { a.Size = 1 << 20 }))
+		r.Enter(greedy.attempt(h, func(a *limiter.Attempt) { a.Size = 1 << 20 }))
 	}
 	eventually(t, func() bool { running, _ := r.Load(); return running == 8 }, "half of 16 MiB")
 	second := r.hook(32)
 	for range 32 {
-		r.Enter(other.attempt(second, func(a *lane.Attempt) { a.Size = 4 << 10 }))
+		r.Enter(other.attempt(second, func(a *limiter.Attempt) { a.Size = 4 << 10 }))
 	}
 	eventually(t, func() bool { return other.started.Load() == 32 }, "there is room for small ones")
 	require.EqualValues(t, 8, greedy.started.Load())
@@ -174,7 +174,7 @@ func TestLargeEventsOfAHangingReceiverLeaveRoomForOthers(t *testing.T) {
 
 func TestNothingWaitsForAReceiverThatHangs(t *testing.T) {
 	t.Parallel()
-	r, l := newRoad(t), newLoad()
+	r, l := newStage(t), newLoad()
 	h := r.hook(2)
 	for range 10 {
 		r.Enter(l.attempt(h))
@@ -189,7 +189,7 @@ func TestNothingWaitsForAReceiverThatHangs(t *testing.T) {
 
 func TestWhatWaitsIsParkedWhenItsHookIsPausedOrChangedOrGone(t *testing.T) {
 	t.Parallel()
-	r := newRoad(t)
+	r := newStage(t)
 	for name, c := range map[string]struct {
 		change func(h webhook.Hook)
 		reason webhook.Reason
@@ -204,7 +204,7 @@ func TestWhatWaitsIsParkedWhenItsHookIsPausedOrChangedOrGone(t *testing.T) {
 			for range 3 {
 				r.Enter(l.attempt(h))
 			}
-			r.Enter(l.attempt(h, func(a *lane.Attempt) { a.Drain = true }))
+			r.Enter(l.attempt(h, func(a *limiter.Attempt) { a.Drain = true }))
 			c.change(*h)
 			eventually(t, func() bool { return l.parkedFor(c.reason) == 3 }, "all that waited")
 			close(l.end)
@@ -215,12 +215,12 @@ func TestWhatWaitsIsParkedWhenItsHookIsPausedOrChangedOrGone(t *testing.T) {
 
 func TestWhatIsDrainedAndWhatIsNewTakeTurns(t *testing.T) {
 	t.Parallel()
-	r, l := newRoad(t), newLoad()
+	r, l := newStage(t), newLoad()
 	h := r.hook(1)
 	var mu sync.Mutex
 	var order []string
 	enter := func(name string, drain bool) {
-		r.Enter(l.attempt(h, func(a *lane.Attempt) {
+		r.Enter(l.attempt(h, func(a *limiter.Attempt) {
 			a.Drain = drain
 			a.Run = func() error {
 				mu.Lock()
@@ -244,9 +244,9 @@ func TestWhatIsDrainedAndWhatIsNewTakeTurns(t *testing.T) {
 	require.Equal(t, []string{"first", "new", "drained", "new", "drained", "new", "drained"}, order)
 }
 
-func TestLanesKeepLittleWhileTheWorkersHoldTooMuch(t *testing.T) {
+func TestLittleWaitsWhileTheWorkersHoldTooMuch(t *testing.T) {
 	t.Parallel()
-	r, l := newRoad(t), newLoad()
+	r, l := newStage(t), newLoad()
 	h := r.hook(4)
 	l.pace(t, 20*time.Millisecond)
 	for range 100 {
@@ -262,7 +262,7 @@ func TestLanesKeepLittleWhileTheWorkersHoldTooMuch(t *testing.T) {
 func TestABreakerOpensByNumbersAndProbesWithOne(t *testing.T) {
 	t.Parallel()
 	x := &hooks{}
-	r := road{Lanes: lane.New(lane.Breaker{MinAttempts: 4, FailureRatio: 0.5, Window: time.Minute, Open: 100 * time.Millisecond}, x), hooks: x, t: t}
+	r := stage{Limiter: limiter.New(limiter.Breaker{MinAttempts: 4, FailureRatio: 0.5, Open: 100 * time.Millisecond}, x.Get), hooks: x, t: t}
 	h, l := r.hook(8), newLoad()
 	for i := range 4 {
 		r.Enter(l.attempt(h))
