@@ -135,7 +135,13 @@ func (d *Drainer) round(ctx context.Context) error {
 	}
 	r.life = lease.Hold(context.WithoutCancel(ctx), began, lease.Terms{ // attempts under way are finished
 		Name: "drainer", Renew: r.renew, Log: d.Log,
-		Release: func(ctx context.Context) error { return d.Store.CloseDrainer(ctx, id) },
+		Release: func(ctx context.Context) error {
+			err := d.Store.CloseDrainer(ctx, id)
+			if err == nil && len(r.kept) > 0 {
+				err = d.Store.ReleaseHooks(ctx, id, r.kept)
+			}
+			return err
+		},
 	})
 	defer r.life.Release()
 	r.ctx, r.stop = context.WithCancel(ctx)

@@ -60,6 +60,10 @@ type round struct {
 	waits   map[uuid.UUID]bool
 	ending  map[uuid.UUID]bool
 	listed  bool // all backlogs are to be listed
+	// unheard says that the drainer may have taken more than was heard of. Its leases are then kept until it is closed, or
+	// expire after it: whoever has them before would pass what it has.
+	unheard bool
+	kept    []store.DrainLease
 	// bounds are of tenants that have ordered hooks; asked are those for which new ones are wanted, and asking says that they
 	// are being found.
 	bounds map[string]*bounds
@@ -257,6 +261,10 @@ func (r *round) release() {
 		return
 	}
 	r.publish()
+	if r.unheard {
+		r.kept = append(r.kept, list...)
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), lease.Margin)
 	defer cancel()
 	if err := r.Store.ReleaseHooks(ctx, r.id, list); err != nil { // they expire
@@ -372,6 +380,7 @@ func (r *round) takePage(wants []store.Want, places []store.Places) error {
 	if err != nil {
 		// The database may have given more than was heard of, which is this drainer's for as long as it lives, and which later
 		// deliveries of ordered hooks would pass.
+		r.unheard = true
 		r.stop()
 		return err
 	}
