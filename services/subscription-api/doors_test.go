@@ -36,7 +36,7 @@ func openDoors(t *testing.T) *doors {
 	s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
 		DatabaseURL: d.db.URL, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
 		EgressPorts: "80,443", HookQuota: 1000, MaxConnections: 100, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 100, Replicas: 1, ShutdownTimeout: 5 * time.Second,
-	}, "test", zap.NewNop(), nil)
+	}, daemon.Process{Version: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
 	stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)
 	require.NoError(t, err)
