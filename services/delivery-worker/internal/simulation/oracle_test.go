@@ -137,6 +137,7 @@ func (w *world) check(h *hookStory, e *event, due *webhook.Due, a *arrival) {
 		w.wrong("%s is retry %d of %d", what, due.Round.Retries, most)
 	}
 	w.checkDouble(what, due, a)
+	w.checkPatience(what, due, a)
 	if told := w.told[keyOf(due)]; len(told) > 0 && !w.steps {
 		if last := told[len(told)-1]; last.state == webhook.Waiting && a.at.Before(last.next) {
 			w.wrong("%s comes %s early", what, last.next.Sub(a.at))
@@ -166,6 +167,17 @@ func (w *world) checkDouble(what string, due *webhook.Due, a *arrival) {
 			w.wrong("%s is a double: attempt %d is under way", what, before.number)
 		}
 		return
+	}
+}
+
+// checkPatience has no request come before the time that its receiver asked for.
+func (w *world) checkPatience(what string, due *webhook.Due, a *arrival) {
+	for _, before := range w.arrived[keyOf(due)] {
+		early := before.answered.Add(before.result.RetryAfter).Sub(a.at)
+		if !before.answered.IsZero() && before.result.RetryAfter > 0 && early > 0 && !w.steps && !before.worker.dead.Load() &&
+			!before.worker.faulty(before.at.Add(-time.Second), a.at) {
+			w.wrong("%s comes %s before its receiver wants it", what, early)
+		}
 	}
 }
 
