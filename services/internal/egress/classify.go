@@ -67,7 +67,8 @@ func classify(err error, stage int32) *failure {
 	case strings.Contains(text, "client conn could not be established"): // by HTTP/2, which does not say what came instead
 		return &failure{class: webhook.ClassReset, text: "the receiver closed the connection before the request", cause: err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), // closed by our reader, on their end
-		strings.Contains(text, "server closed idle connection"), strings.Contains(text, "GOAWAY"): // by HTTP/2, before the stream
+		strings.Contains(text, "server closed idle connection"),
+		strings.Contains(text, "GOAWAY"), strings.Contains(text, "http2: client conn"): // by HTTP/2, before the stream
 		return &failure{class: webhook.ClassReset, text: "the receiver closed the connection without an answer", cause: err}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), strings.Contains(text, "stream error:"):
 		return &failure{class: webhook.ClassReset, text: "the receiver reset the connection", cause: err}

@@ -5,15 +5,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -177,6 +180,31 @@ func answerH2(f *http2.Framer, stream uint32, fields ...string) {
 		rest = rest[len(next):]
 		_ = f.WriteContinuation(stream, len(rest) == 0, next)
 	}
+}
+
+// A receiver goes away and closes the connection while several requests are on it, each of which net/http tells of in words of its
+// own: which of them it is depends on the moment.
+func TestAnHTTP2ReceiverThatGoesAwayAmongManyRequestsResetsThemAll(t *testing.T) {
+	t.Parallel()
+	ca := testenv.NewAuthority(t)
+	server := h2Frames(t, ca, func(f *http2.Framer, frame http2.Frame, _ int) bool {
+		if end, ok := frame.(*http2.DataFrame); !ok || !end.StreamEnded() {
+			return true
+		}
+		_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+		return false
+	})
+	client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
+	var hands sync.WaitGroup
+	for range 8 {
+		hands.Go(func() {
+			for range 16 {
+				got := post(t, client, "https://"+tlsName+":"+portOf(server))
+				assert.Equal(t, webhook.ClassReset, got.Class, "%v", errors.Unwrap(got.Err))
+			}
+		})
+	}
+	hands.Wait()
 }
 
 func TestHTTP2ReceiversThatMisbehave(t *testing.T) {
