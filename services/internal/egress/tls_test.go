@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -195,16 +194,21 @@ func TestAnHTTP2ReceiverThatGoesAwayAmongManyRequestsResetsThemAll(t *testing.T)
 		return false
 	})
 	client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
+	all := make([][16]egress.Response, 8)
 	var hands sync.WaitGroup
-	for range 8 {
+	for hand := range all {
 		hands.Go(func() {
-			for range 16 {
-				got := post(t, client, "https://"+tlsName+":"+portOf(server))
-				assert.Equal(t, webhook.ClassReset, got.Class, "%v", errors.Unwrap(got.Err))
+			for i := range all[hand] {
+				all[hand][i] = post(t, client, "https://"+tlsName+":"+portOf(server))
 			}
 		})
 	}
 	hands.Wait()
+	for _, list := range all {
+		for _, got := range list {
+			require.Equal(t, webhook.ClassReset, got.Class, "%v", errors.Unwrap(got.Err))
+		}
+	}
 }
 
 func TestHTTP2ReceiversThatMisbehave(t *testing.T) {
