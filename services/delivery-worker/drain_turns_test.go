@@ -20,12 +20,12 @@ func TestARateLimitHoldsOverAllWorkers(t *testing.T) {
 	w.run()
 	w.config.Worker = "two"
 	w.run()
+	began := time.Now()
 	for i := range 25 {
 		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, i))
 	}
-	got := w.receiver.Await(t, "/a", 25)
-	for i := range got[:len(got)-10] {
-		require.GreaterOrEqual(t, got[i+10].At.Sub(got[i].At), 900*time.Millisecond, "requests %d to %d", i, i+10)
+	for i, got := range w.receiver.Await(t, "/a", 25) { // a busy machine may bunch them, but not bring any sooner
+		require.GreaterOrEqual(t, got.At.Sub(began), time.Duration(i/10)*time.Second-100*time.Millisecond, "request %d", i)
 	}
 }
 
