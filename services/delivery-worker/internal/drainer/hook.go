@@ -34,7 +34,7 @@ type held struct {
 	hook  *webhook.Hook
 	lease store.DrainLease
 	rate  *rate.Limiter
-	probe sync.Mutex // one probe at a time; the others see what it led to
+	probe chan struct{} // one probe at a time; the others see what it led to
 	// stopped says that the hook, or this worker, can do no more, or that its turn is over.
 	stopped atomic.Bool
 	// open are the deliveries that were taken and are not settled, todo those of them that were not tried yet; attemptedAt is
@@ -71,7 +71,7 @@ type line struct {
 func (r *round) hold(h *webhook.Hook, l store.DrainLease) *held {
 	now := time.Now()
 	x := &held{
-		round: r, hook: h, lease: l, rate: rate.NewLimiter(rate.Inf, 1), lines: map[string]*line{}, more: true,
+		round: r, hook: h, lease: l, rate: rate.NewLimiter(rate.Inf, 1), probe: make(chan struct{}, 1), lines: map[string]*line{}, more: true,
 		size: min(page, 2*h.Config.Concurrency), began: now, taken: now, idleSince: now,
 	}
 	if limit := h.Config.RateLimit; limit != nil {
@@ -240,8 +240,8 @@ func (x *held) try(ln *line, w work) {
 	}
 	able, probing := x.Limiter.Able(x.hook)
 	if able && probing {
-		x.probe.Lock()
-		defer x.probe.Unlock()
+		x.probe <- struct{}{}
+		defer func() { <-x.probe }()
 		able, _ = x.Limiter.Able(x.hook)
 	}
 	if !able || x.stopped.Load() {
