@@ -45,8 +45,10 @@ type held struct {
 
 	mu sync.Mutex
 	// ready are lines with deliveries that could be tried, lines those of keys that have some in hand.
-	ready   []*line
-	lines   map[string]*line
+	ready []*line
+	lines map[string]*line
+	// kept are the keys of lines that are blocked and have none in hand, until no page is on its way any more that may have some.
+	kept    []string
 	workers int // at most the hook's concurrency
 
 	// Of the round alone.
@@ -156,6 +158,18 @@ func (x *held) take(list []work) {
 	}
 }
 
+// forget forgets the lines of which nothing is in hand. Postgres knows by now what it is to keep back of them.
+func (x *held) forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, key := range x.kept {
+		if ln := x.lines[key]; ln != nil && ln.open == 0 {
+			delete(x.lines, key)
+		}
+	}
+	x.kept = nil
+}
+
 // put has a delivery tried after those of its key, and beside all others.
 func (x *held) put(w work) {
 	x.mu.Lock()
@@ -196,9 +210,12 @@ func (x *held) tryAll() {
 func (x *held) leaveHand(w work) {
 	if key := x.key(w.Event); key != "" {
 		x.mu.Lock()
-		if ln := x.lines[key]; ln.open > 1 {
-			ln.open--
-		} else { // Postgres gives no more of the key, if it is to be kept back
+		ln := x.lines[key]
+		switch ln.open--; {
+		case ln.open > 0:
+		case ln.blocked: // more of the key may be on its way here, from before Postgres knew that it is to be kept back
+			x.kept = append(x.kept, key)
+		default:
 			delete(x.lines, key)
 		}
 		x.mu.Unlock()

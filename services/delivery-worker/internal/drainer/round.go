@@ -345,6 +345,7 @@ func (r *round) take() error {
 			continue
 		}
 		room -= n
+		x.forget()
 		w := store.Want{Lease: x.lease, Limit: n, Ordering: x.hook.Config.Ordering}
 		if !x.ordered() {
 			free = append(free, w)
