@@ -53,7 +53,7 @@ func (g *guard) look(ctx context.Context) {
 	if err != nil && ctx.Err() != nil { // the server is away, which the check of the connection tells
 		return
 	}
-	if failed := g.note(err); err != nil && !failed { // the log is told again by who watches the checks
+	if failed := g.note(err); err != nil && !failed { // a failure that lasts is logged by the health checks
 		g.log.Error("failed to repair streams and consumers", zap.Error(err))
 	}
 	if foreign, ok := errors.AsType[*bus.ForeignError](err); ok {

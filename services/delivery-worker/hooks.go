@@ -9,7 +9,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 )
 
-// hookSet is what Postgres keeps current: the index, and the worker's drainer, which is told of backlogs.
+// hookSet receives changes of hooks from PostgreSQL: it updates the index, and wakes the drainer for a hook that has a backlog.
 type hookSet struct {
 	*index.Index
 	worker *Service

@@ -77,9 +77,7 @@ func nameOf(s webhook.Stream) string {
 func Topology() []string {
 	names := []string{StreamOMS, StreamOwn, StreamRetries, StreamLedger, StreamAside}
 	for _, c := range Consumers() {
-		for _, d := range (&Bus{opts: Options{Partitions: DefaultPartitions}}).durables(c) {
-			names = append(names, d.name)
-		}
+		names = append(names, (&Bus{opts: Options{Partitions: DefaultPartitions}}).Durables(c)...)
 	}
 	return names
 }

@@ -83,7 +83,7 @@ func (c *historyCommand) Validate() error {
 	return nil
 }
 
-// Run measures.
+// Run measures look-ups or pages, in a made-up history, and prints the report.
 func (c *historyCommand) Run(ctx context.Context, all *commands) error {
 	report, err := history.Run(ctx, history.Options{
 		Attempts: c.Attempts, Hooks: c.Hooks, Requests: c.Requests, Dir: c.Dir, Keep: c.Keep, Part: history.Part(c.Only),

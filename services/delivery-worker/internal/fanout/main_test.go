@@ -48,7 +48,7 @@ type stage struct {
 	dues      []webhook.Due
 	rejected  []*whispererv1.RejectedEvent
 	stale     []*whispererv1.StaleFanout
-	tell      chan struct{} // unless nil, the ledger stores what is told of stale knowledge when it is closed
+	tell      chan struct{} // if not nil, the ledger stores notes of stale knowledge only after this is closed
 	repeated  int
 	unasked   int
 	evaluator *fanout.Evaluator

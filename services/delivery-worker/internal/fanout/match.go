@@ -66,8 +66,8 @@ func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event, ov
 	}
 }
 
-// finish acks an event that is done with, and hands back one that is not. That it was fanned out by what was known some time
-// ago is told before: this worker may never hear of the hooks that missed it.
+// finish acks an event that is done with, and returns one that is not for redelivery. If the event was fanned out by an old index, the
+// ledger stores that first: this worker may die before it hears of the hooks that missed the event.
 func (f *Fanout) finish(t taken, err error) {
 	over := func() {
 		t.msg.Settle(err)

@@ -30,7 +30,7 @@ func (x *hooks) put(h webhook.Hook) *webhook.Hook {
 	return &h
 }
 
-// stage is a limiter whose attempts take until they are told to end.
+// stage is a limiter whose attempts run until the test ends them.
 type stage struct {
 	*limiter.Limiter
 	*hooks
