@@ -28,6 +28,7 @@ type Hook struct {
 	IsActive             bool               `json:"is_active"`
 	Status               webhook.HookStatus `json:"status" enum:"active,paused,disabled"`
 	DisabledReason       string             `json:"disabled_reason"`
+	PausedUntil          *time.Time         `json:"paused_until"`
 	Unreadable           *string            `json:"unreadable"`
 	CreatedDate          time.Time          `json:"created_date"`
 	ModifiedDate         time.Time          `json:"modified_date"`

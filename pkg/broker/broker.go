@@ -49,6 +49,7 @@ type Conn struct {
 	state     *state
 	// publishing has room for the events that are on their way to the server.
 	publishing *semaphore.Weighted
+	acks       *acks
 }
 
 // Open begins to connect to NATS, which goes on for as long as it takes: Ready says why it takes long. The error says what
@@ -76,6 +77,7 @@ func Open(o Options) (*Conn, error) {
 		c.nc.Close()
 		return nil, fmt.Errorf("open jetstream: %w", err)
 	}
+	c.acks = newAcks(c.nc, c.publishing)
 	return c, nil
 }
 

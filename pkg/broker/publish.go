@@ -36,76 +36,86 @@ func (e *PublishError) Unwrap() error { return e.Err }
 // PublishEvents returns when JetStream has stored all the events, in their order; who publishes more than the server takes
 // waits. The error is a *PublishError; publishing all again with the same ids doubles nothing.
 func (c *Conn) PublishEvents(ctx context.Context, events []Outgoing) error {
-	failed := &PublishError{Stored: make([]bool, len(events))}
-	for done := 0; done < len(events) && failed.Err == nil; {
+	for done := 0; done < len(events); {
 		n := min(len(events)-done, maxPublished)
-		failed.Err = c.publish(ctx, events[done:done+n], failed.Stored[done:])
+		p, err := c.publish(ctx, events[done:done+n])
+		if err != nil {
+			failed := &PublishError{Stored: make([]bool, len(events)), Err: err}
+			for i := range done {
+				failed.Stored[i] = true
+			}
+			copy(failed.Stored[done:], p)
+			return failed
+		}
 		done += n
-	}
-	if failed.Err != nil {
-		return failed
 	}
 	return nil
 }
 
-// publish publishes at most maxPublished events, says which are stored, and returns the first error. Events that are given up
-// keep their room for as long as the server may still answer: else those that follow would have none.
-func (c *Conn) publish(ctx context.Context, events []Outgoing, stored []bool) error {
-	if err := c.publishing.Acquire(ctx, int64(len(events))); err != nil {
-		return err
-	}
-	var first error
-	futures := make([]jetstream.PubAckFuture, 0, len(events))
-	for i := range events {
-		future, err := c.js.PublishMsgAsync(c.Message(&events[i]))
-		if err != nil {
-			first = err
-			break
-		}
-		futures = append(futures, future)
-	}
+// publish publishes at most maxPublished events, and returns the first error and then which of them are stored. Events that are
+// given up keep their room for as long as the server may still answer: else those that follow would have none.
+func (c *Conn) publish(ctx context.Context, events []Outgoing) (stored []bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, PublishDeadline)
 	defer cancel()
-	open := futures[:0]
-	for i, f := range futures {
-		done, err := settled(ctx, f)
-		if !done {
-			open = append(open, f)
-		}
-		stored[i] = err == nil
-		if first == nil {
-			first = err
+	if err := c.publishing.Acquire(ctx, int64(len(events))); err != nil {
+		return nil, err
+	}
+	p, err := c.acks.expect(len(events))
+	if err != nil {
+		c.publishing.Release(int64(len(events)))
+		return nil, err
+	}
+	err = c.send(p, events)
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		if c.acks.giveUp(p) && err == nil {
+			err = ctx.Err()
 		}
 	}
-	c.publishing.Release(int64(len(events) - len(open)))
-	if len(open) > 0 {
-		go func(ctx context.Context) {
-			for _, f := range open {
-				_, _ = settled(ctx, f) // it takes no longer than the client's own timeout
-				c.publishing.Release(1)
-			}
-		}(context.WithoutCancel(ctx))
+	if err == nil {
+		err = p.err
 	}
-	return first
+	for _, i := range p.unheard {
+		if err != nil {
+			break
+		}
+		// the client's own way tries again: nobody hears anything while the leader of a stream changes
+		err = c.PublishMsg(ctx, c.Message(&events[i]))
+		p.stored[i] = err == nil
+	}
+	return p.stored, err
+}
+
+// send sends the events to be answered to p. With an error the rest of them is not sent.
+func (c *Conn) send(p *publication, events []Outgoing) error {
+	msg := nats.NewMsg("")
+	for i := range events {
+		e := &events[i]
+		if i == 0 || e.Tenant != events[i-1].Tenant || e.Type != events[i-1].Type {
+			msg.Subject = c.namespace.EventSubject(e.Tenant, e.Type)
+		}
+		e.fill(msg)
+		msg.Reply = c.acks.reply(p, i)
+		if err := c.nc.PublishMsg(msg); err != nil { // else it was copied, and msg can be used again
+			c.acks.unsent(p, len(events)-i)
+			return err
+		}
+	}
+	return nil
 }
 
 // wait returns when the server has stored the message, or said or shown that it will not.
 func wait(ctx context.Context, f jetstream.PubAckFuture) error {
 	ctx, cancel := context.WithTimeout(ctx, PublishDeadline)
 	defer cancel()
-	_, err := settled(ctx, f)
-	return err
-}
-
-// settled is wait without a deadline of its own; done is false where ctx ended first.
-func settled(ctx context.Context, f jetstream.PubAckFuture) (done bool, err error) {
 	select {
 	case <-f.Ok():
-		return true, nil
+		return nil
 	case err := <-f.Err():
-		return true, err
+		return err
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -154,12 +164,35 @@ func (p *Pending) Wait(ctx context.Context) error {
 // Message is the event as it is sent.
 func (c *Conn) Message(e *Outgoing) *nats.Msg {
 	msg := nats.NewMsg(c.namespace.EventSubject(e.Tenant, e.Type))
-	msg.Data = e.Body
-	for name, value := range e.Header {
-		msg.Header.Set(name, value)
-	}
-	if e.ID != "" {
-		msg.Header.Set(nats.MsgIdHdr, e.ID)
-	}
+	e.fill(msg)
 	return msg
+}
+
+// fill makes the body and the headers those of the event, in a message that may have been used for another one.
+func (e *Outgoing) fill(msg *nats.Msg) {
+	msg.Data = e.Body
+	headers := len(e.Header)
+	if e.ID != "" {
+		headers++
+	}
+	for range 2 {
+		for name, value := range e.Header {
+			set(msg.Header, name, value)
+		}
+		if e.ID != "" {
+			set(msg.Header, nats.MsgIdHdr, e.ID)
+		}
+		if len(msg.Header) == headers {
+			return
+		}
+		clear(msg.Header) // others were there
+	}
+}
+
+func set(h nats.Header, name, value string) {
+	if before := h[name]; len(before) == 1 {
+		before[0] = value
+		return
+	}
+	h[name] = []string{value}
 }

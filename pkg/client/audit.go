@@ -2,36 +2,31 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"iter"
+	"net/url"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
-// AuditEntry is one change: who did what to which thing.
-type AuditEntry struct {
-	ID uuid.UUID `json:"id"`
-	// Actor is token and its id, or the name of a program.
-	Actor string `json:"actor"`
-	// Action is a kind and a verb, such as hook.created.
-	Action string `json:"action"`
-	// Subject is the id or name of the thing.
-	Subject     string          `json:"subject"`
-	Detail      json.RawMessage `json:"detail"`
-	CreatedDate time.Time       `json:"created_date"`
-}
+const auditPath = "/whisperer/audit/"
 
 // AuditFilter narrows a list of changes; empty fields let everything pass. Without From the list goes back seven days.
 type AuditFilter struct {
-	// Subject is the id or name of a thing; Kind one of hook, delivery, job, token, event_type, tenant, ledger_entry.
-	Subject  string
-	Kind     string
+	// Subject is the id or name of a thing; Kind one of hook, delivery, job, token, event_type, tenant, ledger_entry, signing_key,
+	// erasure, retention, view.
+	Subject string
+	Kind    string
+	// Actor is the name or id of a token, or a program.
+	Actor    string
 	From, To time.Time
 }
 
+func (f *AuditFilter) query() url.Values {
+	return queryOf(map[string]string{"subject": f.Subject, "kind": f.Kind, "actor": f.Actor, "from": timeParameter(f.From), "to": timeParameter(f.To)})
+}
+
 // Audit lists who changed what, newest first, fetching page after page. It ends after the first error.
-func (c *Client) Audit(ctx context.Context, f AuditFilter) iter.Seq2[AuditEntry, error] {
-	q := queryOf(map[string]string{"subject": f.Subject, "kind": f.Kind, "from": timeParameter(f.From), "to": timeParameter(f.To)})
-	return pages[AuditEntry](ctx, c, "/whisperer/audit/", q)
+func (c *Client) Audit(ctx context.Context, f AuditFilter) iter.Seq2[api.AuditEntry, error] {
+	return pages[api.AuditEntry](ctx, c, auditPath, f.query())
 }

@@ -108,6 +108,24 @@ func (c *Client) do(ctx context.Context, r request, into any) error {
 	return nil
 }
 
+// stream makes a call whose answer is read as it comes, however long it is: ctx bounds it, not the client's timeout. The errors are
+// those of do.
+func (c *Client) stream(ctx context.Context, r request) (*http.Response, error) {
+	streaming := *c
+	streaming.http = new(*c.http)
+	streaming.http.Timeout = 0
+	answer, err := streaming.send(ctx, r)
+	if err != nil || answer.StatusCode == http.StatusOK {
+		return answer, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read answer of %s: %w", c.root.Host, errors.Join(ErrUnavailable, err))
+	}
+	return nil, newProblem(answer, body)
+}
+
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	target := *c.root
 	target.Path += r.path

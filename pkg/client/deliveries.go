@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -18,76 +19,14 @@ const (
 	eventsPath     = "/whisperer/events/"
 )
 
-// Delivery is one event for one hook.
-type Delivery struct {
-	ID           uuid.UUID             `json:"id"`
-	Hook         uuid.UUID             `json:"hook"`
-	Event        string                `json:"event"`
-	EventType    string                `json:"event_type"`
-	Entity       string                `json:"entity"`
-	State        webhook.DeliveryState `json:"state"`
-	Reason       webhook.Reason        `json:"reason"`
-	AttemptCount int                   `json:"attempt_count"`
-	// Status is the HTTP status of the last attempt; nil where no answer came.
-	Status           *int               `json:"status"`
-	ErrorClass       webhook.ErrorClass `json:"error_class"`
-	Replay           bool               `json:"replay"`
-	NextAttemptDate  *time.Time         `json:"next_attempt_date"`
-	FirstAttemptDate *time.Time         `json:"first_attempt_date"`
-	CreatedDate      time.Time          `json:"created_date"`
-	ModifiedDate     time.Time          `json:"modified_date"`
-	// Attempts are nil in lists.
-	Attempts []Attempt `json:"attempts,omitempty"`
-}
-
-// Attempt is one HTTP request for a delivery.
-type Attempt struct {
-	Number    int       `json:"number"`
-	StartedAt time.Time `json:"started_at"`
-	// Duration is in seconds.
-	Duration float64                `json:"duration"`
-	Outcome  webhook.AttemptOutcome `json:"outcome"`
-	// Status is the HTTP status; nil where no answer came.
-	Status     *int               `json:"status"`
-	ErrorClass webhook.ErrorClass `json:"error_class"`
-	Error      string             `json:"error"`
-	Replay     bool               `json:"replay"`
-	Worker     string             `json:"worker"`
-	Method     string             `json:"method"`
-	URL        string             `json:"url"`
-	// RequestHeaders hide the integrator's own values.
-	RequestHeaders []Header `json:"request_headers"`
-	// RequestSize is the body's, in bytes.
-	RequestSize     int      `json:"request_size"`
-	ResponseHeaders []Header `json:"response_headers"`
-	// ResponseBody is at most 16 KiB, or 64 KiB that were decoded from them.
-	ResponseBody string `json:"response_body"`
-	// ResponseBodyDecoded says that the receiver sent the body compressed.
-	ResponseBodyDecoded bool `json:"response_body_decoded"`
-	// ResponseBodyIsBase64 says that the body was no text.
-	ResponseBodyIsBase64 bool    `json:"response_body_is_base64"`
-	Truncated            bool    `json:"truncated"`
-	Timings              Timings `json:"timings"`
-}
-
-// Header is one HTTP header line.
-type Header struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
-// Timings are the parts of an attempt's duration in seconds; 0 on a connection that was there already.
-type Timings struct {
-	DNS       float64 `json:"dns"`
-	Connect   float64 `json:"connect"`
-	TLS       float64 `json:"tls"`
-	FirstByte float64 `json:"first_byte"`
-}
-
 // DeliveryFilter narrows a list of deliveries; empty fields let everything pass. Without Event and From the list goes
 // back seven days.
 type DeliveryFilter struct {
-	Hook      uuid.UUID
+	// IDPrefix is how the id begins: at least 4 hexadecimal digits.
+	IDPrefix string
+	Hook     uuid.UUID
+	// Labels are those that the hook has to have; an empty value is any.
+	Labels    webhook.LabelSelector
 	Event     string
 	EventType string
 	Entity    string
@@ -113,56 +52,50 @@ func (f *DataFilter) add(to url.Values) url.Values {
 
 func (f *DeliveryFilter) query() url.Values {
 	return f.add(queryOf(map[string]string{
-		"hook": idParameter(f.Hook), "event": f.Event, "event_type": f.EventType, "entity": f.Entity, "state": f.State,
+		"id_prefix": f.IDPrefix, "hook": idParameter(f.Hook), "label": f.Labels.String(), "event": f.Event, "event_type": f.EventType, "entity": f.Entity, "state": f.State,
 		"status": numberParameter(f.Status), "status_class": f.StatusClass, "from": timeParameter(f.From), "to": timeParameter(f.To),
 	}))
 }
 
 // Deliveries lists deliveries, newest first, fetching page after page. It ends after the first error.
-func (c *Client) Deliveries(ctx context.Context, filter DeliveryFilter) iter.Seq2[Delivery, error] {
-	return pages[Delivery](ctx, c, deliveriesPath, filter.query())
+func (c *Client) Deliveries(ctx context.Context, filter DeliveryFilter) iter.Seq2[api.Delivery, error] {
+	return pages[api.Delivery](ctx, c, deliveriesPath, filter.query())
 }
 
 // Delivery returns a delivery with its attempts.
-func (c *Client) Delivery(ctx context.Context, id uuid.UUID) (Delivery, error) {
-	var d Delivery
+func (c *Client) Delivery(ctx context.Context, id uuid.UUID) (api.DeliveryDetail, error) {
+	var d api.DeliveryDetail
 	err := c.do(ctx, request{method: http.MethodGet, path: deliveriesPath + id.String() + "/"}, &d)
 	return d, err
 }
 
 // RetryDelivery has a delivery tried again at once; with force also one that was delivered.
-func (c *Client) RetryDelivery(ctx context.Context, id uuid.UUID, force bool) (Delivery, error) {
-	var d Delivery
+func (c *Client) RetryDelivery(ctx context.Context, id uuid.UUID, force bool) (api.DeliveryDetail, error) {
+	var d api.DeliveryDetail
 	body := map[string]bool{"force": force}
 	err := c.do(ctx, request{method: http.MethodPost, path: deliveriesPath + id.String() + "/retry/", body: body}, &d)
 	return d, err
 }
 
-// Explained says why a hook did or did not get an event.
-type Explained struct {
-	Hook         uuid.UUID `json:"hook"`
-	Name         string    `json:"name"`
-	Outcome      string    `json:"outcome"`
-	Reason       string    `json:"reason"`
-	Detail       string    `json:"detail"`
-	Delivery     *string   `json:"delivery"`
-	AttemptCount int       `json:"attempt_count"`
-	Evaluated    string    `json:"evaluated"`
+// Elsewhere says where a delivery is sent besides its hook's target.
+type Elsewhere struct {
+	TargetURL string `json:"target_url"`
+	// SecretKey signs the request; empty for none.
+	SecretKey string `json:"secret_key,omitempty"`
+	// SignAsHook signs it as the hook's are signed.
+	SignAsHook bool `json:"sign_as_hook,omitempty"`
+}
+
+// ReplayDelivery sends what a delivery's hook is sent of its event to another URL now, and returns the answer. It is no attempt of the delivery.
+func (c *Client) ReplayDelivery(ctx context.Context, id uuid.UUID, to Elsewhere) (api.TestResult, error) {
+	var result api.TestResult
+	err := c.do(ctx, request{method: http.MethodPost, path: deliveriesPath + id.String() + "/replay/", body: to}, &result)
+	return result, err
 }
 
 // Explain says for every hook why it did or did not get the event.
-func (c *Client) Explain(ctx context.Context, eventID string) iter.Seq2[Explained, error] {
-	return pages[Explained](ctx, c, eventsPath+eventID+"/explain/", nil)
-}
-
-// Rotated is a hook's new secret.
-type Rotated struct {
-	// SecretKey is empty for an ed25519 key, of which nobody learns the private half.
-	SecretKey string `json:"secret_key"`
-	// PublicKey verifies the signatures of an ed25519 key; empty for other secrets.
-	PublicKey string `json:"public_key"`
-	// OldUntil is until when the one before signs, too; nil where there was none.
-	OldUntil *time.Time `json:"old_until"`
+func (c *Client) Explain(ctx context.Context, eventID string) iter.Seq2[api.ExplainedHook, error] {
+	return pages[api.ExplainedHook](ctx, c, eventsPath+eventID+"/explain/", nil)
 }
 
 // Algorithms of secrets that the API makes.
@@ -172,8 +105,8 @@ const (
 )
 
 // RotateSecret gives a hook a new secret of the algorithm, HMAC if it is empty, which is never shown again.
-func (c *Client) RotateSecret(ctx context.Context, hook uuid.UUID, algorithm string) (Rotated, error) {
-	var r Rotated
+func (c *Client) RotateSecret(ctx context.Context, hook uuid.UUID, algorithm string) (api.Rotated, error) {
+	var r api.Rotated
 	body := map[string]string{}
 	if algorithm != "" {
 		body["algorithm"] = algorithm

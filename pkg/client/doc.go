@@ -6,5 +6,5 @@
 //		TargetURL:  client.Set("https://example.com/webhooks"),
 //	})
 //
-// What the API refuses comes back as a *ProblemErrorError, which works with errors.Is and the sentinels of pkg/webhook.
+// What calls return are the types of pkg/api. What the API refuses comes back as a *ProblemError, which works with errors.Is and the sentinels of pkg/webhook.
 package client

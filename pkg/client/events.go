@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
 // Event is an event to publish. Type and Data are needed.
@@ -23,14 +25,9 @@ type Event struct {
 	Data         json.RawMessage `json:"data"`
 }
 
-// Published says what became of an event that was published.
-type Published struct {
-	ID string `json:"event_id"`
-}
-
 // Publish publishes one event and returns when it is stored.
-func (c *Client) Publish(ctx context.Context, e Event) (Published, error) {
-	var p Published
+func (c *Client) Publish(ctx context.Context, e Event) (api.Published, error) {
+	var p api.Published
 	err := c.do(ctx, request{method: http.MethodPost, path: "/whisperer/events/", body: e}, &p)
 	return p, err
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -34,6 +35,8 @@ type HookFilter struct {
 	TargetURL string
 	EventType string
 	Status    webhook.HookStatus
+	// Labels are those that a hook has to have; an empty value is any.
+	Labels webhook.LabelSelector
 	// Search finds a part of the name or of the target URL.
 	Search string
 	// PageSize is how many come with one request, 250 at the most; 0 for the API's default.
@@ -42,7 +45,7 @@ type HookFilter struct {
 
 func (f HookFilter) query() url.Values {
 	return queryOf(map[string]string{
-		"target_url": f.TargetURL, "event_type": f.EventType, "status": string(f.Status), "search": f.Search,
+		"target_url": f.TargetURL, "event_type": f.EventType, "status": string(f.Status), "search": f.Search, "label": f.Labels.String(),
 		"limit": numberParameter(f.PageSize),
 	})
 }
@@ -96,6 +99,14 @@ func (c *Client) PauseHook(ctx context.Context, id uuid.UUID) (Hook, error) {
 	return h, err
 }
 
+// PauseHookUntil is PauseHook with a time at which the hook becomes active again by itself.
+func (c *Client) PauseHookUntil(ctx context.Context, id uuid.UUID, until time.Time) (Hook, error) {
+	var h Hook
+	body := map[string]time.Time{"until": until}
+	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(id, "pause/"), body: body}, &h)
+	return h, err
+}
+
 // ResumeHook makes a paused or disabled hook active again.
 func (c *Client) ResumeHook(ctx context.Context, id uuid.UUID) (Hook, error) {
 	var h Hook
@@ -103,36 +114,21 @@ func (c *Client) ResumeHook(ctx context.Context, id uuid.UUID) (Hook, error) {
 	return h, err
 }
 
-// RetryStep is one line of a retry timetable; all in seconds.
-type RetryStep struct {
-	Retry    int     `json:"retry"`
-	DelayMin float64 `json:"delay_min"`
-	DelayMax float64 `json:"delay_max"`
-	AfterMin float64 `json:"after_min"`
-	AfterMax float64 `json:"after_max"`
-}
-
 // PreviewRetries gives the timetable of a retry_countdown_config; nil for the default one.
-func (c *Client) PreviewRetries(ctx context.Context, config json.RawMessage) ([]RetryStep, error) {
+func (c *Client) PreviewRetries(ctx context.Context, config json.RawMessage) ([]api.RetryStep, error) {
 	var answer struct {
-		Retries []RetryStep `json:"retries"`
+		Retries []api.RetryStep `json:"retries"`
 	}
 	body := map[string]json.RawMessage{"retry_countdown_config": config}
 	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath + "preview-retries/", body: body}, &answer)
 	return answer.Retries, err
 }
 
-// page is one page of a list.
-type page[T any] struct {
-	Next    *string `json:"next"`
-	Results []T     `json:"results"`
-}
-
 // pages walks a list. Of the API's link to the next page only the query counts: the token is not sent elsewhere.
 func pages[T any](ctx context.Context, c *Client, path string, query url.Values) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
-			var p page[T]
+			var p api.Page[T]
 			if err := c.do(ctx, request{method: http.MethodGet, path: path, query: query}, &p); err != nil {
 				var none T
 				yield(none, err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
@@ -15,23 +16,10 @@ import (
 // webhook.ErrNotFound (404), webhook.ErrConflict (409), webhook.ErrVersion (412), webhook.ErrInvalid (400, 413, 415
 // and 422), ErrRefused (401 and 403), ErrUnavailable (429, 502, 503 and 504).
 type ProblemError struct {
-	Type   string         `json:"type,omitempty"`
-	Title  string         `json:"title,omitempty"`
-	Status int            `json:"status"`
-	Detail string         `json:"detail,omitempty"`
-	Errors []FieldProblem `json:"errors,omitempty"`
-	// ExistingID is that of the hook which stands in the way of a 409; empty where there is none.
-	ExistingID string `json:"existing_id,omitempty"`
+	api.Problem
+
 	// RetryAfter is what the Retry-After header asked for; 0 where there was none.
 	RetryAfter time.Duration `json:"-"`
-}
-
-// FieldProblem says what is wrong with one field.
-type FieldProblem struct {
-	// Pointer is the RFC 6901 JSON pointer of the field in the body that was sent, or the name of a parameter.
-	Pointer string `json:"pointer"`
-	// Detail is one sentence for people.
-	Detail string `json:"detail"`
 }
 
 // Error is one line: status, title, detail and each field.

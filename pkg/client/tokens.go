@@ -7,26 +7,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
 )
-
-// Token is an API token without its secret.
-type Token struct {
-	ID   uuid.UUID `json:"id"`
-	Name string    `json:"name"`
-	// Tenant is empty for an operator's token.
-	Tenant      string     `json:"tenant"`
-	Role        string     `json:"role"`
-	CreatedDate time.Time  `json:"created_date"`
-	ExpiresDate *time.Time `json:"expires_date"`
-	RevokedDate *time.Time `json:"revoked_date"`
-}
-
-// NewToken is a token that has just been made, with its secret, which is never shown again.
-type NewToken struct {
-	Token
-
-	Secret string `json:"token"`
-}
 
 // TokenFields say what token to make.
 type TokenFields struct {
@@ -42,13 +25,13 @@ type TokenFields struct {
 const tokensPath = "/whisperer/tokens/"
 
 // Tokens lists the tokens that the caller may see, newest first.
-func (c *Client) Tokens(ctx context.Context) iter.Seq2[Token, error] {
-	return pages[Token](ctx, c, tokensPath, nil)
+func (c *Client) Tokens(ctx context.Context) iter.Seq2[api.Token, error] {
+	return pages[api.Token](ctx, c, tokensPath, nil)
 }
 
 // CreateToken makes a token.
-func (c *Client) CreateToken(ctx context.Context, fields TokenFields) (NewToken, error) {
-	var t NewToken
+func (c *Client) CreateToken(ctx context.Context, fields TokenFields) (api.NewToken, error) {
+	var t api.NewToken
 	err := c.do(ctx, request{method: http.MethodPost, path: tokensPath, body: fields}, &t)
 	return t, err
 }

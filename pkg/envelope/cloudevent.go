@@ -71,7 +71,7 @@ func readBinaryCloudEvent(in Published) (fields, error) {
 		return f, err
 	}
 	if f.traceparent == "" {
-		f.traceparent = header(in.Headers, "traceparent")
+		f.traceparent, f.tracestate = header(in.Headers, "traceparent"), header(in.Headers, "tracestate")
 	}
 	f.data = bytes.TrimSpace(in.Body)
 	members := make(map[string]json.RawMessage, len(attributes))
@@ -127,7 +127,7 @@ func cloudEvent(attributes map[string]string, prefix string) (fields, error) {
 	}
 	return fields{
 		id: attributes["id"], typ: webhook.ForeignEventType(attributes["type"]), time: attributes["time"], entity: attributes["subject"],
-		source: attributes["source"], traceparent: attributes["traceparent"],
+		source: attributes["source"], traceparent: attributes["traceparent"], tracestate: attributes["tracestate"],
 	}, nil
 }
 

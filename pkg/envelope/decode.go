@@ -22,7 +22,9 @@ const MaxDepth = 64
 const (
 	TypeJSON        = "application/json"
 	TypeCloudEvents = "application/cloudevents+json"
-	TypeProtobuf    = "application/protobuf"
+	// TypeCloudEventsBatch is several of them in an array.
+	TypeCloudEventsBatch = "application/cloudevents-batch+json"
+	TypeProtobuf         = "application/protobuf"
 )
 
 // Published is a message as it came, with what the transport knows of it.
@@ -83,8 +85,8 @@ func reject(reason Reason, field, format string, args ...any) error {
 
 // fields are an event's parts as the body had them; empty means that the transport decides.
 type fields struct {
-	id, typ, time, entity, traceparent string
-	context, filter, data              json.RawMessage
+	id, typ, time, entity, traceparent, tracestate string
+	context, filter, data                          json.RawMessage
 	// source and attributes are a CloudEvent's.
 	source     string
 	attributes json.RawMessage
@@ -130,13 +132,13 @@ func readJSON(in Published) (fields, error) {
 	if err := CheckJSON(in.Body, MaxDepth); err != nil {
 		return fields{}, err
 	}
-	traceparent := header(in.Headers, "traceparent")
+	traceparent, tracestate := header(in.Headers, "traceparent"), header(in.Headers, "tracestate")
 	e, ok := open(in.Body)
 	if !ok {
-		return fields{data: bytes.TrimSpace(in.Body), traceparent: traceparent}, nil
+		return fields{data: bytes.TrimSpace(in.Body), traceparent: traceparent, tracestate: tracestate}, nil
 	}
 	f, err := e.fields()
-	f.traceparent = traceparent
+	f.traceparent, f.tracestate = traceparent, tracestate
 	return f, err
 }
 
@@ -146,7 +148,7 @@ func readProtobuf(body []byte) (fields, error) {
 		return fields{}, reject(Unreadable, "", "the body is not a whisperer.v1.Event")
 	}
 	f := fields{
-		id: e.GetId(), typ: e.GetType(), entity: e.GetEntity(), traceparent: e.GetTraceparent(),
+		id: e.GetId(), typ: e.GetType(), entity: e.GetEntity(), traceparent: e.GetTraceparent(), tracestate: e.GetTracestate(),
 		context: e.GetContext(), filter: e.GetConfigFilter(), data: e.GetData(),
 	}
 	if t := e.GetTime(); t != nil {
@@ -225,7 +227,9 @@ func (f fields) event(in Published) (webhook.Event, error) {
 	case len(e.ConfigFilter) > 0 && e.ConfigFilter[0] != '{':
 		return e, reject(BadField, "config_filter", "must be an object")
 	}
-	e.Traceparent = traceparentOf(f.traceparent)
+	if e.Traceparent = traceparentOf(f.traceparent); e.Traceparent != "" {
+		e.Tracestate = tracestateOf(f.tracestate)
+	}
 	return e, nil
 }
 
@@ -263,6 +267,15 @@ func validTraceparent(s string) bool {
 		}
 	}
 	return s[3:35] != strings.Repeat("0", 32) && s[36:52] != strings.Repeat("0", 16)
+}
+
+// tracestateOf is the tracestate as it is passed on, empty where it cannot be (W3C Trace Context, section 3.3).
+func tracestateOf(s string) string {
+	const most = 512
+	if len(s) > most || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return ""
+	}
+	return strings.TrimSpace(s)
 }
 
 // header looks a header up without regard to case: NATS keeps the publisher's spelling.

@@ -83,7 +83,13 @@ func TestBodiesAreReadInAnyOfTheFormsOfTheContract(t *testing.T) {
 		"a trace in the header": {published(`1`, "Traceparent", trace), func(e *webhook.Event) {
 			e.Traceparent, e.Data = trace, json.RawMessage(`1`)
 		}},
-		"a trace that is none is left out": {published(`1`, "traceparent", "00-abc"), data(`1`)},
+		"a trace with what others keep in it": {published(`1`, "traceparent", trace, "Tracestate", " a=1, b@c=2"), func(e *webhook.Event) {
+			e.Traceparent, e.Tracestate, e.Data = trace, "a=1, b@c=2", json.RawMessage(`1`)
+		}},
+		"state that cannot be a header": {published(`1`, "traceparent", trace, "tracestate", "a=ü"), func(e *webhook.Event) {
+			e.Traceparent, e.Data = trace, json.RawMessage(`1`)
+		}},
+		"a trace that is none is left out": {published(`1`, "traceparent", "00-abc", "tracestate", "a=1"), data(`1`)},
 		"a trace of zeroes is left out":    {published(`1`, "traceparent", "00-"+strings.Repeat("0", 32)+"-00f067aa0ba902b7-01"), data(`1`)},
 		"CloudEvents in one JSON object": {published(`{"specversion":"1.0","id":"e-1","source":"/oms","type":"package.created","subject":"package:61",
 			"time":"2026-02-28T23:59:59.5+02:00","datacontenttype":"application/json","data":{"id":61},"traceparent":"`+trace+`","extension":1}`,
@@ -300,7 +306,11 @@ func FuzzDecode(f *testing.F) {
 		require.NoError(t, webhook.ValidateEventID(e.ID))
 		require.True(t, json.Valid(e.Data))
 		require.Contains(t, body, string(e.Data), "data is a part of the body")
+		require.True(t, json.Valid(envelope.Thin(&e, "https://example.com").Bytes))
 		for _, format := range webhook.Formats() {
+			if format == webhook.FormatThin {
+				continue
+			}
 			encoded, err := envelope.Encode(format, &e)
 			require.NoError(t, err)
 			require.True(t, json.Valid(encoded.Bytes), "%s: %s", format, encoded.Bytes)

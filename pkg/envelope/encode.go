@@ -3,6 +3,7 @@ package envelope
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -17,7 +18,22 @@ type Body struct {
 	Bytes       []byte
 }
 
-// Encode writes the event in the format. The event's data goes in as the exact bytes that were published. It returns an
+// Thin is the body of the format thin: what the event is about, and the URL at which the API at base has it.
+func Thin(e *webhook.Event, base string) Body {
+	b := appendString([]byte(`{"type":`), e.Type)
+	b = appendString(append(b, `,"id":`...), e.ID)
+	b = appendTime(append(b, `,"time":`...), e.Time)
+	b = append(b, `,"entity":`...)
+	if e.Entity == "" {
+		b = append(b, `null`...)
+	} else {
+		b = appendString(b, e.Entity)
+	}
+	b = appendString(append(b, `,"url":`...), base+"/whisperer/events/"+url.PathEscape(e.ID)+"/")
+	return Body{ContentType: TypeJSON, Bytes: append(b, '}')}
+}
+
+// Encode writes the event in a format other than thin. The event's data goes in as the exact bytes that were published. It returns an
 // error for a format that there is not.
 func Encode(format webhook.Format, e *webhook.Event) (Body, error) {
 	b := make([]byte, 0, len(e.Data)+len(e.Context)+len(e.CloudEvent)+256)
@@ -54,6 +70,26 @@ func Encode(format webhook.Format, e *webhook.Event) (Body, error) {
 	return body, nil
 }
 
+// Join makes one body of several of the same format: a JSON array, which for CloudEvents is their JSON batch format.
+func Join(format webhook.Format, bodies []Body) Body {
+	size := len("[]")
+	for i := range bodies {
+		size += len(bodies[i].Bytes) + len(",")
+	}
+	b := append(make([]byte, 0, size), '[')
+	for i := range bodies {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, bodies[i].Bytes...)
+	}
+	joined := Body{ContentType: TypeJSON, Bytes: append(b, ']')}
+	if format == webhook.FormatCloudEvents {
+		joined.ContentType = TypeCloudEventsBatch
+	}
+	return joined
+}
+
 func appendString(b []byte, s string) []byte {
 	quoted, err := json.Marshal(s)
 	if err != nil { // a string always has a JSON form
@@ -72,7 +108,7 @@ func appendTime(b []byte, t time.Time) []byte {
 func ToProto(e *webhook.Event) *whispererv1.Event {
 	return &whispererv1.Event{
 		Id: e.ID, Type: e.Type, Time: timestamppb.New(e.Time), Entity: e.Entity, Context: e.Context,
-		ConfigFilter: e.ConfigFilter, Data: e.Data, Traceparent: e.Traceparent, CloudEvent: e.CloudEvent,
+		ConfigFilter: e.ConfigFilter, Data: e.Data, Traceparent: e.Traceparent, Tracestate: e.Tracestate, CloudEvent: e.CloudEvent,
 	}
 }
 
@@ -81,6 +117,6 @@ func FromProto(p *whispererv1.Event, tenant string, seq webhook.Sequence, publis
 	return webhook.Event{
 		ID: p.GetId(), Tenant: tenant, Type: p.GetType(), Time: p.GetTime().AsTime(), PublishedAt: publishedAt, Seq: seq,
 		Entity: p.GetEntity(), Context: p.GetContext(), ConfigFilter: p.GetConfigFilter(), Data: p.GetData(),
-		Traceparent: p.GetTraceparent(), CloudEvent: p.GetCloudEvent(),
+		Traceparent: p.GetTraceparent(), Tracestate: p.GetTracestate(), CloudEvent: p.GetCloudEvent(),
 	}
 }

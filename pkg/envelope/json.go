@@ -82,6 +82,11 @@ func text(raw json.RawMessage) (s string, ok bool) {
 	if n := len(raw); n >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw[1 : n-1]), true
 	}
+	return escapedText(raw)
+}
+
+// escapedText is apart so that text costs no more than its string.
+func escapedText(raw json.RawMessage) (s string, ok bool) {
 	return s, json.Unmarshal(raw, &s) == nil
 }
 

@@ -32,14 +32,20 @@ const (
 	ClassHeaders        ErrorClass = "response_headers_too_large"
 	ClassRequest        ErrorClass = "request_invalid"
 	ClassAuth           ErrorClass = "auth_failed"
+	ClassTransform      ErrorClass = "transform_failed"
+	ClassCondition      ErrorClass = "success_condition"
+	ClassSigning        ErrorClass = "signing_key_missing"
 )
+
+// Asked reports whether the receiver can have anything to do with it: where nothing could be made to be sent, it has not.
+func (c ErrorClass) Asked() bool { return c != ClassTransform && c != ClassSigning }
 
 // AttemptOutcome is what became of one HTTP request.
 type AttemptOutcome string
 
 // Outcomes of attempts.
 const (
-	// Succeeded: the receiver answered 2xx.
+	// Succeeded: the receiver gave an answer that counts as delivered.
 	Succeeded AttemptOutcome = "succeeded"
 	// Failed: anything else that we saw.
 	Failed AttemptOutcome = "failed"
@@ -66,10 +72,12 @@ type Attempt struct {
 	Worker string
 	Replay bool
 
-	Method          string
-	URL             string
-	RequestHeaders  []Header
-	RequestSize     int
+	Method         string
+	URL            string
+	RequestHeaders []Header
+	RequestSize    int
+	// BodyDigest is the SHA-256 of the body; nil where none was sent, or nobody knows which.
+	BodyDigest      []byte
 	ResponseHeaders []Header
 	// ResponseBody is at most 16 KiB.
 	ResponseBody []byte

@@ -42,6 +42,9 @@ const (
 	defaultHeaderFormat = "Bearer {token}"
 	maxTokenLife        = 30 * 24 * time.Hour
 	maxAuthText         = 1024
+	maxLoginField       = 256 // of a user name too
+	maxScopes           = 100
+	maxAuthParams       = 20
 )
 
 // Auth is config.auth. AuthType says which fields mean something; Password, ClientSecret and Params are secret.
@@ -79,11 +82,18 @@ type Auth struct {
 	AuthStyle string `json:"auth_style,omitempty"`
 }
 
-// authFields are the fields of each auth_type.
-var authFields = map[string][]string{
-	AuthBasic:  {"username", "password"},
-	AuthToken:  {"url", "username", "password", "token_key", "header_format", "header_name", "login_format", "username_field", "password_field", "expires_in"},
-	AuthOAuth2: {"token_url", "client_id", "client_secret", "scopes", "audience", "params", "auth_style"},
+// secretField is a field that is never shown.
+type secretField struct {
+	name  string
+	value *string
+}
+
+// secrets are the secret fields of the auth_type, besides the parameters.
+func (a *Auth) secrets() []secretField {
+	if a.AuthType == AuthOAuth2 {
+		return []secretField{{"client_secret", &a.ClientSecret}}
+	}
+	return []secretField{{"password", &a.Password}}
 }
 
 // Shown is what anybody may see of it: without the password and the client secret, and with *** for the parameters.
@@ -173,7 +183,8 @@ func liftAuth(keys map[string]json.RawMessage) {
 		return
 	}
 	auth := map[string]json.RawMessage{}
-	for _, name := range append([]string{"auth_type"}, authFields[strings.ToLower(authType)]...) {
+	needed, others := AuthFields(strings.ToLower(authType))
+	for _, name := range slices.Concat([]string{"auth_type"}, needed, others) {
 		if value, there := keys[name]; there {
 			auth[name] = value
 			delete(keys, name)
@@ -191,8 +202,8 @@ func parseAuth(raw json.RawMessage, p *ValidationError) *Auth {
 		return nil
 	}
 	a.AuthType, a.LoginFormat, a.AuthStyle = strings.ToLower(a.AuthType), strings.ToLower(a.LoginFormat), strings.ToLower(a.AuthStyle)
-	fields, known := authFields[a.AuthType]
-	if !known {
+	form := authTypes.Named(a.AuthType)
+	if form == nil {
 		p.Add("/auth/auth_type", "must be basic, token or oauth2")
 		return nil
 	}
@@ -202,7 +213,7 @@ func parseAuth(raw json.RawMessage, p *ValidationError) *Auth {
 		return nil
 	}
 	for _, name := range sortedKeys(members) {
-		if name != "auth_type" && !slices.Contains(fields, name) {
+		if name != authTypes.By && !slices.ContainsFunc(form.Members, func(f Field) bool { return f.Name == name }) {
 			p.Add("/auth/"+escapePointer(Clip(name)), "is not a field of auth_type %s", a.AuthType)
 		}
 	}
@@ -219,8 +230,8 @@ func parseAuth(raw json.RawMessage, p *ValidationError) *Auth {
 }
 
 func (a *Auth) checkPassword(p *ValidationError) {
-	if a.Username == "" || len(a.Username) > 256 || !printable(a.Username) {
-		p.Add("/auth/username", "must be 1 to 256 bytes of printable text")
+	if a.Username == "" || len(a.Username) > maxLoginField || !printable(a.Username) {
+		p.Add("/auth/username", "must be 1 to %d bytes of printable text", maxLoginField)
 	}
 	if len(a.Password) > maxAuthText || !printable(a.Password) {
 		p.Add("/auth/password", "must be at most %d bytes of printable text", maxAuthText)
@@ -247,8 +258,8 @@ func (a *Auth) checkToken(p *ValidationError) {
 		p.Add("/auth/header_name", "must be a header name that is not reserved")
 	}
 	for name, value := range map[string]string{"username_field": a.UsernameField, "password_field": a.PasswordField} {
-		if len(value) > 256 || !printable(value) {
-			p.Add("/auth/"+name, "must be at most 256 bytes of printable text")
+		if len(value) > maxLoginField || !printable(value) {
+			p.Add("/auth/"+name, "must be at most %d bytes of printable text", maxLoginField)
 		}
 	}
 	if user, password := a.LoginFields(); user == password {
@@ -281,8 +292,8 @@ func (a *Auth) checkOAuth2(p *ValidationError) {
 			break
 		}
 	}
-	if len(a.Scopes) > 100 {
-		p.Add("/auth/scopes", "must be at most 100")
+	if len(a.Scopes) > maxScopes {
+		p.Add("/auth/scopes", "must be at most %d", maxScopes)
 	}
 	if len(a.Audience) > maxAuthText || !printable(a.Audience) {
 		p.Add("/auth/audience", "must be at most %d bytes of printable text", maxAuthText)
@@ -292,8 +303,8 @@ func (a *Auth) checkOAuth2(p *ValidationError) {
 			p.Add("/auth/params/"+escapePointer(Clip(name)), "must be printable text of at most %d bytes, and no parameter that has a field of its own", maxAuthText)
 		}
 	}
-	if len(a.Params) > 20 {
-		p.Add("/auth/params", "must be at most 20")
+	if len(a.Params) > maxAuthParams {
+		p.Add("/auth/params", "must be at most %d", maxAuthParams)
 	}
 	if a.AuthStyle != "" && a.AuthStyle != AuthStyleHeader && a.AuthStyle != AuthStyleParams {
 		p.Add("/auth/auth_style", "must be header or params")

@@ -3,6 +3,7 @@ package webhook
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -17,8 +18,21 @@ type Callback struct {
 	On []string `json:"on,omitempty"`
 }
 
+// callbackOutcomes are the states of deliveries that a callback may be told of.
+var callbackOutcomes = []DeliveryState{Delivered, Dead, Waiting, Parked, Cancelled}
+
 // callbackMembers are the members of a callback.
-var callbackMembers = map[string]Kind{"url": KindText, "subject": KindText, "on": KindTexts}
+var callbackMembers = []Field{
+	{Name: "url", Kind: KindText, MaxLength: MaxTargetURL, Example: "https://oms.example.com/outcomes", Help: "Outcomes are sent here by POST"},
+	{
+		Name: "subject", Kind: KindText, Example: "whisperer.callback.default.outcomes",
+		Help: "Outcomes are published to this NATS subject, which begins with whisperer.callback.<tenant>.; either this or url is needed",
+	},
+	{
+		Name: "on", Kind: KindTexts, Choices: texts(callbackOutcomes), Example: `["delivered", "dead"]`, Default: `["delivered", "dead"]`,
+		Help: "The outcomes to be told of",
+	},
+}
 
 // parseCallback reads the object that means a callback; {} means none. A *ValidationError points at each bad member.
 func parseCallback(raw json.RawMessage) (*Callback, error) {
@@ -28,12 +42,12 @@ func parseCallback(raw json.RawMessage) (*Callback, error) {
 	}
 	p := &ValidationError{}
 	for _, name := range sortedKeys(members) {
-		kind, known := callbackMembers[name]
+		i := slices.IndexFunc(callbackMembers, func(f Field) bool { return f.Name == name })
 		switch {
-		case !known:
+		case i < 0:
 			p.Add("/"+escapePointer(Clip(name)), "is not a known field")
-		case !isNull(members[name]) && !kind.Accepts(members[name]):
-			p.Add("/"+name, "must be %s", kind.Expects())
+		case !isNull(members[name]) && !callbackMembers[i].Kind.Accepts(members[name]):
+			p.Add("/"+name, "must be %s", callbackMembers[i].Kind.Expects())
 		}
 	}
 	if err := p.OrNil(); err != nil || len(members) == 0 {
@@ -86,6 +100,15 @@ func CallbackOwner(eventType string) (hook uuid.UUID, ok bool) {
 	return hook, err == nil
 }
 
+// CallbackID is the id of what tells of an outcome of a delivery, after so many attempts, without the prefix of reserved ids. It is the
+// same for the same outcome, so that telling it again is one callback.
+func CallbackID(delivery uuid.UUID, attempts int, state DeliveryState) string {
+	return fmt.Sprintf("%s%d:%s", CallbackIDPrefix(delivery), attempts, state)
+}
+
+// CallbackIDPrefix begins the ids of all callbacks that tell of a delivery.
+func CallbackIDPrefix(delivery uuid.UUID) string { return "callback:" + delivery.String() + ":" }
+
 // CallbackHookID is the id of the hook that carries another hook's callbacks.
 func CallbackHookID(hook uuid.UUID) uuid.UUID { return uuid.NewSHA1(hook, []byte("callback")) }
 
@@ -96,7 +119,7 @@ func (h *Hook) Carrier() bool {
 }
 
 // CallbackHook is the hook that carries the hook's callbacks to their URL, nil where there are none to carry. It signs
-// with the same secrets, retries on the default schedule, and has no callback of its own.
+// with the same secrets, or as HTTP Message Signatures where the hook does, retries on the default schedule, and has no callback of its own.
 func (h *Hook) CallbackHook() *Hook {
 	if h.Callback == nil || h.Callback.URL == "" {
 		return nil
@@ -104,6 +127,9 @@ func (h *Hook) CallbackHook() *Hook {
 	config, err := ParseConfig([]byte(`{"format":"raw"}`))
 	if err != nil {
 		return nil // it is valid
+	}
+	if h.Config.Signature.Message() {
+		config.Signature = h.Config.Signature
 	}
 	status := Active
 	if h.Unreadable != "" { // its secrets are not known

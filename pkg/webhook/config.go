@@ -18,11 +18,13 @@ const (
 	FormatStandard    Format = "standard"
 	FormatCloudEvents Format = "cloudevents"
 	FormatRaw         Format = "raw"
+	// FormatThin has no data, but the URL that it is fetched from.
+	FormatThin Format = "thin"
 )
 
 // Formats lists all formats, the default first.
 func Formats() []Format {
-	return []Format{FormatOMS, FormatWhisperer, FormatStandard, FormatCloudEvents, FormatRaw}
+	return []Format{FormatOMS, FormatWhisperer, FormatStandard, FormatCloudEvents, FormatRaw, FormatThin}
 }
 
 // Defaults and limits of config keys.
@@ -48,19 +50,37 @@ type Config struct {
 	Method        string
 	Timeout       time.Duration
 	Concurrency   int
-	StopOn        []int
+	// Success is which answers count as delivered.
+	Success Success
+	StopOn  []int
 	// Filter is a CEL expression that an event has to pass; empty for none. Whether it compiles is package filter's to say.
-	Filter       string
+	Filter string
+	// Transform is a CEL expression whose value is sent as an event's data; empty for what was published.
+	Transform string
+	// Signature is how requests are signed besides Standard Webhooks; nil for not at all.
+	Signature *SignatureScheme
+	// HeadersFrom are headers by name, whose values CEL expressions make of the event.
+	HeadersFrom  map[string]string
 	APIKeyHeader string
 	// RateLimit bounds the attempts over all workers; nil for no bound.
-	RateLimit   *RateLimit
-	Ordering    Ordering
+	RateLimit *RateLimit
+	// Ordering is OrderEntity at least where Collapse is set.
+	Ordering Ordering
+	Collapse Collapse
+	// Batch is how many events go in one request; nil for one each.
+	Batch       *Batch
 	Maintenance []Window
 	// StartFrom is how far back the hook begins when it is created; nil for its creation.
 	StartFrom *StartFrom
 
 	own map[string]any // all of the object, for Contains
 }
+
+// Makes reports whether expressions make something of each event.
+func (c *Config) Makes() bool { return c.Transform != "" || len(c.HeadersFrom) > 0 }
+
+// Evaluates reports whether an attempt evaluates expressions, which cost the tenant of its budget.
+func (c *Config) Evaluates() bool { return c.Makes() || c.Success.Condition != "" }
 
 // RateLimit is at most Limit attempts in each Period.
 type RateLimit struct {
@@ -78,6 +98,26 @@ const (
 	OrderHook   Ordering = "hook"   // all events of the hook
 )
 
+// Key returns what events of an entity share with those that they keep an order with; ordered is false where they keep none.
+func (o Ordering) Key(entity string) (key string, ordered bool) {
+	switch {
+	case o == OrderHook:
+		return "", true
+	case o == OrderEntity && entity != "":
+		return entity, true
+	}
+	return "", false
+}
+
+// Collapse is of which deliveries that wait for a hook only the newest is sent.
+type Collapse string
+
+// The ways to collapse.
+const (
+	CollapseNone   Collapse = "none"
+	CollapseEntity Collapse = "entity" // of those of one entity
+)
+
 // Drained reports whether all deliveries go through the parked queue, where one worker at a time can keep the order and
 // the rate.
 func (c *Config) Drained() (Reason, bool) {
@@ -86,8 +126,15 @@ func (c *Config) Drained() (Reason, bool) {
 		return ReasonOrdered, true
 	case c.RateLimit != nil:
 		return ReasonRate, true
+	case c.Batch != nil:
+		return ReasonBatch, true
 	}
 	return ReasonNone, false
+}
+
+// ParksRetries reports whether a retry whose time has come is parked like any other delivery, and not sent at once.
+func (c *Config) ParksRetries() bool {
+	return c.RateLimit != nil || c.Collapse == CollapseEntity || c.Batch != nil
 }
 
 // ParseConfig reads a hook's config object; null and empty mean {}. A *ValidationError points at each bad key,
@@ -95,7 +142,7 @@ func (c *Config) Drained() (Reason, bool) {
 func ParseConfig(raw json.RawMessage) (Config, error) {
 	c := Config{
 		Raw: json.RawMessage("{}"), Format: FormatOMS, Method: "POST", Timeout: DefaultTimeout,
-		Concurrency: DefaultConcurrency, APIKeyHeader: DefaultAPIKeyField, Ordering: OrderNone,
+		Concurrency: DefaultConcurrency, APIKeyHeader: DefaultAPIKeyField, Ordering: OrderNone, Collapse: CollapseNone,
 	}
 	if isNull(raw) {
 		return c, nil
@@ -109,10 +156,21 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 	}
 	p := &ValidationError{}
 	for i := range configKeys {
-		if raw := keys[configKeys[i].Name]; !isNull(raw) && !configKeys[i].Hidden {
-			configKeys[i].key(&c, raw, p)
+		k := &configKeys[i]
+		raw := keys[k.Name]
+		if isNull(raw) || k.Hidden {
+			continue
 		}
+		if problem := k.Refuses(raw); problem != "" {
+			p.Add("/"+k.Name, "%s", problem)
+			continue
+		}
+		k.key(&c, raw, p)
 	}
+	if c.Collapse == CollapseEntity && c.Ordering == OrderNone { // else an older event might come after a newer one
+		c.Ordering = OrderEntity
+	}
+	c.checkBatch(p)
 	c.Raw = slices.Clone(raw)
 	if c.secrets(keys, p) {
 		stripped, err := json.Marshal(keys)
@@ -132,14 +190,14 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 	return c, nil
 }
 
-// Shown is the config as the API shows it: with auth and tls, without what is secret of them. A config that has neither is as it
-// was written.
+// Shown is the config as the API shows it: with auth and tls, without what is secret of them, and canonical.
 func (c *Config) Shown() (json.RawMessage, error) {
+	plain := canonicalMembers(c.Raw, configKeys)
 	if c.Auth == nil && c.TLS == nil {
-		return c.Raw, nil
+		return plain, nil
 	}
 	keys := map[string]json.RawMessage{}
-	if err := json.Unmarshal(c.Raw, &keys); err != nil {
+	if err := json.Unmarshal(plain, &keys); err != nil {
 		return nil, fmt.Errorf("read config: %w", err)
 	}
 	var err error
@@ -191,22 +249,13 @@ const (
 	maxRatePeriod = 24 * time.Hour
 )
 
+// rateMembers are those of config.rate_limit.
+var rateMembers = []Field{
+	{Name: "limit", Kind: KindNumber, Low: 1, High: maxRate, Needed: true, Example: "100", Help: "How many attempts each period has at most"},
+	{Name: "period", Kind: KindSeconds, Low: 1, High: maxRatePeriod.Seconds(), Needed: true, Example: "60", Help: "How many seconds a period has"},
+}
+
 func parseRateLimit(raw json.RawMessage, p *ValidationError) *RateLimit {
-	var in struct {
-		Limit  json.RawMessage `json:"limit"`
-		Period json.RawMessage `json:"period"`
-	}
-	if err := decodeStrict(raw, &in); err != nil {
-		p.Collect("/rate_limit", err)
-		return nil
-	}
-	limit, ok := wholeNumber(in.Limit)
-	if isNull(in.Limit) || !ok || limit < 1 || limit > maxRate {
-		p.Add("/rate_limit/limit", "must be a whole number from 1 to %d", maxRate)
-	}
-	period, ok := secondsOf(in.Period, maxRatePeriod)
-	if !ok {
-		p.Add("/rate_limit/period", "must be whole seconds from 1 to %d", int(maxRatePeriod.Seconds()))
-	}
-	return &RateLimit{Limit: limit, Period: period}
+	in := readMembers("/rate_limit", rateMembers, raw, p)
+	return &RateLimit{Limit: numberIn(in, "limit"), Period: time.Duration(numberIn(in, "period")) * time.Second}
 }

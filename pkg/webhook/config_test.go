@@ -119,6 +119,15 @@ func TestRefusedConfigsPointAtWhatIsWrong(t *testing.T) {
 		"auth without a user":                {`{"auth":{"auth_type":"basic"}}`, []string{"/auth/username"}},
 		"auth with a line feed":              {`{"auth":{"auth_type":"basic","username":"u","password":"a\nb"}}`, []string{"/auth/password"}},
 		"auth with a field that is unknown":  {`{"auth":{"auth_type":"basic","user":"u"}}`, []string{"/auth/user"}},
+		"batch is no object":                 {`{"batch":10}`, []string{"/batch"}},
+		"batch of one":                       {`{"batch":{"max_events":1,"max_wait":1}}`, []string{"/batch/max_events"}},
+		"batch without its keys":             {`{"batch":{}}`, []string{"/batch/max_events", "/batch/max_wait"}},
+		"batch too large and too slow":       {`{"batch":{"max_events":101,"max_wait":61}}`, []string{"/batch/max_events", "/batch/max_wait"}},
+		"batch with half an event":           {`{"batch":{"max_events":2.5,"max_wait":0}}`, []string{"/batch/max_events", "/batch/max_wait"}},
+		"batch with another key":             {`{"batch":{"max_events":2,"max_wait":1,"max_bytes":1}}`, []string{"/batch/max_bytes"}},
+		"headers of events of a batch":       {`{"batch":{"max_events":2,"max_wait":1},"headers_from":{"X-Route":"event.entity"}}`, []string{"/headers_from"}},
+		"a way to collapse that is unknown":  {`{"collapse":"hook"}`, []string{"/collapse"}},
+		"collapse as a switch":               {`{"collapse":true}`, []string{"/collapse"}},
 		"an ordering that is unknown":        {`{"ordering":"strict"}`, []string{"/ordering"}},
 		"a rate of 0":                        {`{"rate_limit":{"limit":0,"period":1}}`, []string{"/rate_limit/limit"}},
 		"a rate of a thousand million":       {`{"rate_limit":{"limit":1000000000,"period":1}}`, []string{"/rate_limit/limit"}},
@@ -227,4 +236,18 @@ func FuzzParseConfig(f *testing.F) {
 		require.NoError(t, err)
 		require.True(t, auth == nil || c.Auth == nil)
 	})
+}
+
+func TestAHookThatCollapsesKeepsTheOrderOfItsEntities(t *testing.T) {
+	t.Parallel()
+	for config, want := range map[string]webhook.Ordering{
+		`{"collapse":"Entity"}`: webhook.OrderEntity, `{"collapse":"entity","ordering":"none"}`: webhook.OrderEntity,
+		`{"collapse":"entity","ordering":"hook"}`: webhook.OrderHook, `{"collapse":"none"}`: webhook.OrderNone,
+	} {
+		c, err := webhook.ParseConfig(json.RawMessage(config))
+		require.NoError(t, err)
+		require.Equal(t, want, c.Ordering, config)
+		_, drained := c.Drained()
+		require.Equal(t, want != webhook.OrderNone, drained)
+	}
 }

@@ -15,21 +15,25 @@ const (
 	Waiting DeliveryState = "waiting"
 	// Parked: waits for its hook, not for a time.
 	Parked DeliveryState = "parked"
-	// Delivered: a receiver answered 2xx. Final.
+	// Delivered: a receiver gave an answer that counts, 2xx unless its hook says otherwise. Final.
 	Delivered DeliveryState = "delivered"
 	// Dead: it will not be tried again by itself. Final.
 	Dead DeliveryState = "dead"
 	// Cancelled: its hook was deleted before it could be delivered. Final.
 	Cancelled DeliveryState = "cancelled"
+	// Superseded: a newer event of its entity waited for the same hook, and that one goes out instead. Final.
+	Superseded DeliveryState = "superseded"
 )
 
 // DeliveryStates lists the states that a delivery can be in.
 func DeliveryStates() []DeliveryState {
-	return []DeliveryState{Waiting, Parked, Delivered, Dead, Cancelled}
+	return []DeliveryState{Waiting, Parked, Delivered, Dead, Cancelled, Superseded}
 }
 
 // Final reports whether nothing more happens to the delivery by itself.
-func (s DeliveryState) Final() bool { return s == Delivered || s == Dead || s == Cancelled }
+func (s DeliveryState) Final() bool {
+	return s == Delivered || s == Dead || s == Cancelled || s == Superseded
+}
 
 // DeliveryID derives the id of the delivery of an event to a hook (UUID version 5 in the hook's namespace).
 func DeliveryID(hook uuid.UUID, eventID string) uuid.UUID { return uuid.NewSHA1(hook, []byte(eventID)) }
@@ -46,9 +50,11 @@ const (
 	ReasonExpired      Reason = "expired"           // dead: the deadline passed
 	ReasonStopStatus   Reason = "stop_status"       // dead: the hook's stop_on lists the status
 	ReasonGone         Reason = "gone"              // dead: the receiver answered 410
+	ReasonTransform    Reason = "transform_failed"  // dead: the hook's expressions could not make a request of its event
 	ReasonHookDisabled Reason = "hook_disabled"     // dead: the hook was disabled while it waited
 	ReasonPoison       Reason = "poison"            // dead: its event killed workers again and again
 	ReasonPayloadGone  Reason = "payload_gone"      // dead: its event's payload is not kept any more
+	ReasonErased       Reason = "erased"            // dead: its event's payload was erased
 	ReasonHookDeleted  Reason = "hook_deleted"      // cancelled
 	ReasonPaused       Reason = "paused"            // parked: a person paused the hook
 	ReasonConcurrency  Reason = "concurrency_limit" // parked: over the hook's cap
@@ -57,6 +63,7 @@ const (
 	ReasonOrdered      Reason = "ordered"           // parked: an earlier delivery has to go first
 	ReasonMaintenance  Reason = "maintenance"       // parked: inside a maintenance window
 	ReasonReplay       Reason = "replay"            // parked: a person asked for it
+	ReasonBatch        Reason = "batch"             // parked: it waits for others of its batch
 	ReasonHookUnknown  Reason = "hook_unknown"      // parked: its worker did not know the hook, or knew it as disabled
 )
 
@@ -83,6 +90,10 @@ type Delivery struct {
 	LastError ErrorClass
 	// Replay says that a person asked for the current round of attempts.
 	Replay bool
+	// SupersededBy is the delivery that took its place when it was superseded; nil in any other state.
+	SupersededBy *uuid.UUID
+	// Erased is the event's, where the delivery was read by itself.
+	Erased *Erased
 }
 
 // Due is a delivery whose next attempt is to be made now.

@@ -15,5 +15,7 @@
 //	     └─────────────────────────────────────────────────────────────┴┘
 //	                                  hook deleted ───────────► cancelled
 //
-// Delivered, dead and cancelled are final; only a person's replay leaves them.
+// A delivery that waits while a newer event of its entity does is superseded by that one, if its hook wants so.
+//
+// Delivered, dead, cancelled and superseded are final; only a person's replay leaves them.
 package webhook

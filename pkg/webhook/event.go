@@ -55,9 +55,35 @@ type Event struct {
 	Data json.RawMessage
 	// Traceparent is the W3C trace context that the publisher sent; may be empty.
 	Traceparent string
+	// Tracestate is what other systems keep in that trace; empty where Traceparent is.
+	Tracestate string
 	// SchemaProblems is what the JSON Schema of the type has against Data, with pointers into it; nil for nothing, or where
 	// it was not checked. They are known of recorded events.
 	SchemaProblems []FieldError
+	// Erased says that the payload was erased: Data is null, and Context, ConfigFilter and CloudEvent are nil. It is nil for others.
+	Erased *Erased
+}
+
+// Erased says when a payload was erased, and by whom.
+type Erased struct {
+	At time.Time
+	// By is an actor of the audit log, or ErasedByRetention.
+	By string
+}
+
+// ErasedByRetention is who erases what is kept for as long as its retention says.
+const ErasedByRetention = "retention"
+
+// MaxRetentionDays is for how many days a retention policy may keep payloads.
+const MaxRetentionDays = 3650
+
+// String says it in words.
+func (e *Erased) String() string {
+	by := e.By
+	if by == ErasedByRetention {
+		by = "its retention policy"
+	}
+	return fmt.Sprintf("erased on %s by %s", e.At.UTC().Format("2 January 2006 15:04 MST"), by)
 }
 
 // Digest is the SHA-256 of what makes two publications of one id the same event: type, entity, context, config filter

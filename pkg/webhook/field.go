@@ -21,12 +21,14 @@ const (
 	KindFlag       Kind = "flag"         // true or false, in the spellings that the API takes
 	KindTime       Kind = "time"
 	KindID         Kind = "id"
-	KindNumber     Kind = "number"
+	KindNumber     Kind = "number"  // a whole number
+	KindReal       Kind = "real"    // a number, whole or not
 	KindNumbers    Kind = "numbers" // a list of numbers
 	KindSeconds    Kind = "seconds"
 	KindObject     Kind = "object" // an object or null, whose rules the field knows
 	KindOutcome    Kind = "outcome"
-	KindList       Kind = "list" // a list of objects
+	KindList       Kind = "list"     // a list of objects
+	KindStatuses   Kind = "statuses" // a list of HTTP statuses and ranges of them
 )
 
 // kindWords say what the kinds take that Accepts judges.
@@ -83,12 +85,23 @@ type Field struct {
 	Short, Label string
 	// Example is shown where nothing was entered.
 	Example string
-	// MaxLength bounds a text, in characters; 0 for no bound that is documented.
-	MaxLength int
+	// MaxLength bounds a text, in characters; 0 for no bound that is documented. MaxItems bounds a list or an object of strings.
+	MaxLength, MaxItems int
+	// Low and High bound a number, and each of a list of numbers; High is 0 where there are no bounds.
+	Low, High float64
 	// Choices are the words that a text may be, the default first.
 	Choices []string
+	// Default is the JSON that an absent value means; empty for nothing, and for the first of Choices.
+	Default string
+	// Needed members have to be there.
+	Needed bool
+	// Members are those of an object, or of each object of a list; Variants the forms that differ in some of them.
+	Members  []Field
+	Variants Variants
 	// ReadOnly fields are only shown. Hidden ones are only taken: nobody is shown them again.
 	ReadOnly, Hidden bool
+	// AsWritten numbers come back as they were sent, in quotes or null too: the predecessor answered so.
+	AsWritten bool
 	// Nullable says of a read-only field that it may be null.
 	Nullable bool
 	// Flag is the CLI's for it; the zero Flag for none.
@@ -172,7 +185,7 @@ func plainJSON(v any) json.RawMessage {
 // are left out.
 func (h *Hook) Document() json.RawMessage { return h.document(false) }
 
-// Shown is Document as the API shows it: with the members that would be null.
+// Shown is Document as the API shows it: canonical, and with the members that would be null.
 func (h *Hook) Shown() json.RawMessage { return h.document(true) }
 
 func (h *Hook) document(all bool) json.RawMessage {
@@ -184,6 +197,9 @@ func (h *Hook) document(all bool) json.RawMessage {
 			continue
 		}
 		text := f.Text(h)
+		if all && f.Name != "config" { // which Config.Shown shows
+			text = f.Canonical(text)
+		}
 		switch {
 		case isNull(text) && !all:
 			continue
@@ -240,8 +256,8 @@ func (h *Hook) ReadDocument(document json.RawMessage) error {
 	return first
 }
 
-// Changed names the fields in which two hooks differ, as the API spells them. The order of keys, and how a number is written, do
-// not matter.
+// Changed names the fields in which two hooks differ, as the API spells them. The order of keys, and how numbers and words are written,
+// do not matter.
 func Changed(before, after *Hook) []string {
 	var changed []string
 	for i := range fields {
@@ -251,7 +267,7 @@ func Changed(before, after *Hook) []string {
 		}
 		a, b := reflect.ValueOf(f.at(before)).Elem(), reflect.ValueOf(f.at(after)).Elem()
 		bothEmpty := (a.Kind() == reflect.Map || a.Kind() == reflect.Slice) && a.Len()+b.Len() == 0
-		if !bothEmpty && !SameJSON(f.Text(before), f.Text(after)) {
+		if !bothEmpty && !SameJSON(f.Canonical(f.Text(before)), f.Canonical(f.Text(after))) {
 			changed = append(changed, f.Name)
 		}
 		if f.Name == "config" {

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"encoding/json"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -26,7 +25,7 @@ var fields = slices.Concat(identityFields, sendingFields, stateFields) //nolint:
 var identityFields = []Field{
 	{Name: "id", Kind: KindID, ReadOnly: true},
 	{
-		Name: "name", Kind: KindText, MaxLength: MaxHookName, Help: "Tells hooks apart", Flag: Flag{Name: "name", Placeholder: "TEXT"},
+		Name: "name", Kind: KindText, MaxLength: MaxHookName, Example: "Acme, orders", Help: "Tells hooks apart", Flag: Flag{Name: "name", Placeholder: "TEXT"},
 		at: func(h *Hook) any { return &h.Name }, check: (*Hook).checkName, searched: true, Kept: true,
 	},
 	{
@@ -34,13 +33,13 @@ var identityFields = []Field{
 		Shown: "The first of event_types",
 	},
 	{
-		Name: "event_types", Kind: KindTexts, Help: "Event types, such as package.created, and patterns, such as package.> or *.status.*",
+		Name: "event_types", Kind: KindTexts, MaxItems: MaxEventTypes, Example: `["package.*", "order.>"]`, Help: "Event types, such as package.created, and patterns, such as package.> or *.status.*",
 		Shown: "Types and patterns, sorted", Short: "Event type or pattern; may be repeated.",
 		Flag: Flag{Name: "event-type", Short: "e", Placeholder: "TYPE"},
 		at:   func(h *Hook) any { return &h.EventTypes }, check: (*Hook).checkEventTypes, searched: true, Kept: true,
 	},
 	{
-		Name: "target_url", Kind: KindText, MaxLength: MaxTargetURL, Help: "Where to send events: http or https", Shown: "Where events are sent",
+		Name: "target_url", Kind: KindText, MaxLength: MaxTargetURL, Example: "https://partner.example.com/hooks", Help: "Where to send events: http or https", Shown: "Where events are sent",
 		Short: "Where to deliver.", Flag: Flag{Name: "target-url", Short: "t", Placeholder: "URL"},
 		at: func(h *Hook) any { return &h.TargetURL }, check: (*Hook).checkTarget, searched: true, Kept: true,
 	},
@@ -75,7 +74,7 @@ var sendingFields = []Field{
 	},
 	{Name: "has_api_key", Kind: KindFlag, ReadOnly: true, Help: "Whether an API key is sent"},
 	{
-		Name: "additional_headers", Kind: KindTextMap, Help: "Sent with every request",
+		Name: "additional_headers", Kind: KindTextMap, MaxItems: MaxHeaders, Example: `{"X-Shop": "12"}`, Help: "Sent with every request",
 		Shown: "Sent with every request. Viewers see *** for the values",
 		Short: "Send this header too, as 'Name: value'; may be repeated.", Flag: Flag{Name: "header", Placeholder: "HEADER"},
 		at: func(h *Hook) any { return &h.Headers }, sealed: true, check: func(h *Hook, p *ValidationError) {
@@ -84,7 +83,7 @@ var sendingFields = []Field{
 		},
 	},
 	{
-		Name: "callback", Kind: KindOutcome,
+		Name: "callback", Kind: KindOutcome, Members: callbackMembers, Example: `{"url": "https://oms.example.com/outcomes", "on": ["delivered", "dead"]}`,
 		Help: "Where outcomes are sent: url or subject, and on, a list of outcomes. The dotted path of a function, as it was once written, " +
 			"means the subject whisperer.callback.<tenant>.<path>. null, {} and an empty text mean none",
 		Shown: "What to do with each outcome; null for nothing",
@@ -96,7 +95,8 @@ var sendingFields = []Field{
 		},
 	},
 	{
-		Name: "retry_countdown_config", Kind: KindObject,
+		Name: "retry_countdown_config", Kind: KindObject, Members: retryOptions, Variants: retryChoices,
+		Example: `{"choice": "linear", "kwargs": {"base": 60, "limit": 600}}`,
 		Help: "choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default " +
 			"schedule",
 		Shown: "The retry schedule; null for the default one",
@@ -107,35 +107,17 @@ var sendingFields = []Field{
 		},
 	},
 	{
-		Name: "config", Kind: KindObject, Help: keysHelp(),
+		Name: "config", Kind: KindObject, Members: configKeys, Example: `{"channel_id": 12, "format": "standard", "timeout": 10}`,
+		Help:  "Settings: the keys that are described here have a meaning, all others are your own",
 		Shown: "Settings with a meaning, and the integrator's own. What is secret in auth and tls is not shown",
 		Short: "Config object: JSON, @FILE or -.", Flag: Flag{Name: "config", Placeholder: "JSON"},
 		at: func(h *Hook) any { return &h.Config }, check: (*Hook).checkConfig,
 	},
 	{
-		Name: "labels", Kind: KindTextMap, Help: "Names and values by which many hooks are managed, such as partner and acme",
+		Name: "labels", Kind: KindTextMap, MaxItems: maxLabels, Example: `{"partner": "acme"}`, Help: "Names and values by which many hooks are managed, such as partner and acme",
 		Short: "Give it this label, as name=value; may be repeated.", Flag: Flag{Name: "label", Placeholder: "LABEL"},
 		at: func(h *Hook) any { return &h.Labels }, check: (*Hook).checkLabels,
 	},
-}
-
-// maxLabels is how many labels a hook may have.
-const maxLabels = 20
-
-var labelName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
-
-func (h *Hook) checkLabels(p *ValidationError) {
-	if len(h.Labels) > maxLabels {
-		p.Add("/labels", "has more than %d labels", maxLabels)
-	}
-	for _, name := range sortedKeys(h.Labels) {
-		switch value := h.Labels[name]; {
-		case !labelName.MatchString(name):
-			p.Add("/labels/"+escapePointer(Clip(name)), "must have a name of 1 to 63 of a-z, 0-9, _ and -, which begins with a letter")
-		case value == "" || len(value) > 63 || !printable(value):
-			p.Add("/labels/"+name, "must be 1 to 63 bytes of printable text")
-		}
-	}
 }
 
 // stateFields say whether the hook is at work, and since when.
@@ -144,6 +126,11 @@ var stateFields = []Field{
 	{
 		Name: "disabled_reason", Kind: KindText, ReadOnly: true, Help: "Why the status is disabled",
 		at: func(h *Hook) any { return &h.DisabledReason }, searched: true,
+	},
+	{
+		Name: "paused_until", Kind: KindTime, ReadOnly: true, Nullable: true,
+		Help: "When a paused hook becomes active again by itself; null for one that stays paused, and for others. Pausing sets it",
+		at:   func(h *Hook) any { return &h.PausedUntil }, searched: true,
 	},
 	{
 		Name: "unreadable", Kind: KindText, ReadOnly: true, Nullable: true,
@@ -227,9 +214,24 @@ func (h *Hook) setCallback(raw json.RawMessage) error {
 }
 
 func (h *Hook) checkConfig(p *ValidationError) {
+	for _, status := range h.Config.StopOn {
+		if h.Config.Success.Counts(status) {
+			p.Add("/config/stop_on", "has %d, which counts as delivered by success", status)
+		}
+	}
+	if h.Config.Format == FormatThin && h.Config.Transform != "" {
+		p.Add("/config/transform", "means nothing beside the format thin, which sends no data")
+	}
+	if h.Config.Format == FormatThin && h.Config.ContentFields != nil {
+		p.Add("/config/content_fields", "means nothing beside the format thin, which sends no data")
+	}
+	if h.Config.Transform != "" && h.Config.ContentFields != nil {
+		p.Add("/config/content_fields", "means nothing beside transform, which says what is sent")
+	}
 	if h.Config.TLS != nil && !strings.HasPrefix(strings.ToLower(h.TargetURL), "https:") {
 		p.Add("/config/tls", "means nothing for a target_url that is not https")
 	}
+	h.checkScheme(p)
 	if auth := h.Config.Auth; auth != nil && auth.AuthType == AuthBasic && strings.Contains(auth.Username, ":") {
 		p.Add("/config/auth/username", "must not contain a colon: receivers take what comes after it for the password (RFC 7617 section 2)")
 	}

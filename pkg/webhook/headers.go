@@ -1,8 +1,10 @@
 package webhook
 
 import (
+	"errors"
 	"maps"
 	"net/textproto"
+	"slices"
 	"strings"
 )
 
@@ -78,17 +80,44 @@ func (h *Hook) conflicts(p *ValidationError) {
 	if h.APIKey != "" {
 		key = h.Config.APIKeyHeader
 	}
-	for _, name := range sortedKeys(h.Headers) {
-		switch {
-		case strings.EqualFold(name, auth):
-			p.Add("/additional_headers/"+escapePointer(name), "is set by config.auth as well: leave out additional_headers' %s or config.auth", Clip(name))
-		case strings.EqualFold(name, key):
-			p.Add("/additional_headers/"+escapePointer(name), "is set by api_key as well: leave out additional_headers' %s or api_key", Clip(name))
+	both := func(field, of string, headers map[string]string) {
+		for _, name := range sortedKeys(headers) {
+			switch {
+			case strings.EqualFold(name, auth):
+				p.Add(field+"/"+escapePointer(name), "is set by config.auth as well: leave out %s %s or config.auth", of, Clip(name))
+			case strings.EqualFold(name, key):
+				p.Add(field+"/"+escapePointer(name), "is set by api_key as well: leave out %s %s or api_key", of, Clip(name))
+			case slices.ContainsFunc(h.Config.Signature.Headers(), func(s string) bool { return strings.EqualFold(name, s) }):
+				p.Add(field+"/"+escapePointer(name), "is set by config.signature as well: leave out %s %s or config.signature", of, Clip(name))
+			}
+		}
+	}
+	both("/additional_headers", "additional_headers'", h.Headers)
+	both("/config/headers_from", "headers_from's", h.Config.HeadersFrom)
+	for _, name := range sortedKeys(h.Config.HeadersFrom) {
+		for fixed := range h.Headers {
+			if strings.EqualFold(name, fixed) {
+				p.Add("/config/headers_from/"+escapePointer(name), "is set by additional_headers as well: leave out one of them")
+			}
+		}
+	}
+	for _, name := range h.Config.Signature.Headers() {
+		if strings.EqualFold(name, auth) || strings.EqualFold(name, key) {
+			p.Add("/config/signature", "sets %s, which api_key or config.auth sets as well", Clip(name))
 		}
 	}
 	if key != "" && strings.EqualFold(key, auth) {
 		p.Add("/api_key", "is sent as %s, which config.auth sets as well: leave out api_key or config.auth, or change config.api_key_header", Clip(key))
 	}
+}
+
+// HeaderValue is a header's value without the blanks around it, or an error that says why a request cannot have it.
+func HeaderValue(value string) (string, error) {
+	value = textproto.TrimString(value)
+	if problem := headerValueProblem(value); problem != "" {
+		return "", errors.New(problem)
+	}
+	return value, nil
 }
 
 func headerNameProblem(name string) string {

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -55,6 +56,8 @@ type Hook struct {
 	Status      HookStatus
 	// DisabledReason says in one sentence why the status is Disabled.
 	DisabledReason string
+	// PausedUntil is when a paused hook becomes active again by itself; zero for one that stays paused, and for others.
+	PausedUntil time.Time
 	// Unreadable says why not all of the hook could be read, and what is not set, as where its secrets are sealed with another
 	// master key; empty for what is whole.
 	Unreadable string
@@ -123,10 +126,8 @@ func (c *Callback) validate(tenant string) error {
 		}
 	}
 	for _, on := range c.On {
-		switch DeliveryState(on) {
-		case Delivered, Dead, Waiting, Parked, Cancelled:
-		default:
-			p.Add("/on", "%q is not an outcome: use delivered, dead, waiting, parked, cancelled", Clip(on))
+		if !slices.Contains(callbackOutcomes, DeliveryState(on)) {
+			p.Add("/on", "%q is not an outcome: use %s", Clip(on), strings.Join(texts(callbackOutcomes), ", "))
 		}
 	}
 	return p.OrNil()

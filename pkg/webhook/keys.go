@@ -16,10 +16,13 @@ func Methods() []string { return []string{"POST", "PUT", "PATCH"} }
 // Orderings lists all orderings, the default first.
 func Orderings() []Ordering { return []Ordering{OrderNone, OrderEntity, OrderHook} }
 
+// Collapses lists all ways to collapse, the default first.
+func Collapses() []Collapse { return []Collapse{CollapseNone, CollapseEntity} }
+
 var configKeys = []Field{
 	{
-		Name: "format", Kind: KindText, Choices: texts(Formats()), Help: "The shape of the body: oms, whisperer, standard, cloudevents or raw",
-		key: choice("format", Formats(), strings.ToLower, "must be one of oms, whisperer, standard, cloudevents, raw",
+		Name: "format", Kind: KindText, Choices: texts(Formats()), Help: "The shape of the body: oms, whisperer, standard, cloudevents, raw or thin",
+		key: choice("format", Formats(), strings.ToLower, "must be one of oms, whisperer, standard, cloudevents, raw, thin",
 			func(c *Config) *Format { return &c.Format }),
 	},
 	{
@@ -27,7 +30,7 @@ var configKeys = []Field{
 		key: choice("method", Methods(), strings.ToUpper, "must be POST, PUT or PATCH", func(c *Config) *string { return &c.Method }),
 	},
 	{
-		Name: "filter", Kind: KindText, Help: "A CEL expression over event.type, event.data, event.context and event.entity that an event has to pass",
+		Name: "filter", Kind: KindText, Example: `event.data.total > 100`, Help: "A CEL expression over event.type, event.data, event.context and event.entity that an event has to pass",
 		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
 			if json.Unmarshal(raw, &c.Filter) != nil {
 				p.Add("/filter", "must be a CEL expression as a string")
@@ -35,38 +38,55 @@ var configKeys = []Field{
 		},
 	},
 	{
-		Name: "content_fields", Kind: KindTexts, Help: "JSON pointers to what is sent of an event's data; absent for all of it",
-		key: func(c *Config, raw json.RawMessage, p *ValidationError) { c.ContentFields = parseContentFields(raw, p) },
-	},
-	{
-		Name: "auth", Kind: KindObject, Hidden: true, Help: "How to log in at the receiver: auth_type basic, token or oauth2, and its fields",
-		key: func(c *Config, raw json.RawMessage, p *ValidationError) { c.Auth = parseAuth(raw, p) },
-	},
-	{
-		Name: "tls", Kind: KindObject, Hidden: true, Help: "A client certificate with its key, a CA that alone may vouch for the receiver, and its name",
-		key: func(c *Config, raw json.RawMessage, p *ValidationError) { c.TLS = parseTLS(raw, time.Now(), p) },
-	},
-	{
-		Name: "timeout", Kind: KindSeconds, Help: "How many seconds an attempt may take, 1 to 30; 15 if absent",
+		Name: "transform", Kind: KindText, Example: `{"order": event.data.id}`, Help: "A CEL expression over the event and hook.config whose value is sent as data",
 		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
-			var ok bool
-			if c.Timeout, ok = secondsOf(raw, MaxTimeout); !ok {
-				p.Add("/timeout", "must be whole seconds from 1 to %d", int(MaxTimeout.Seconds()))
+			if json.Unmarshal(raw, &c.Transform) != nil {
+				p.Add("/transform", "must be a CEL expression as a string")
 			}
 		},
 	},
 	{
-		Name: "concurrency", Kind: KindNumber, Help: "How many attempts each worker makes at the same time, 1 to 1,000; 32 if absent",
-		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
-			var ok bool
-			if c.Concurrency, ok = wholeNumber(raw); !ok || c.Concurrency < 1 || c.Concurrency > MaxConcurrency {
-				p.Add("/concurrency", "must be a whole number from 1 to %d", MaxConcurrency)
-			}
+		Name: "headers_from", Kind: KindTextMap, MaxItems: MaxHeaders, Example: `{"X-Order": "string(event.data.id)"}`,
+		Help: "Headers by name, whose values CEL expressions make of the event; the rules of additional_headers hold",
+		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.HeadersFrom = parseHeadersFrom(raw, p) },
+	},
+	{
+		Name: "content_fields", Kind: KindTexts, MaxItems: maxContentFields, Example: `["/id", "/customer/email"]`,
+		Help: "JSON pointers to what is sent of an event's data; absent for all of it",
+		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.ContentFields = parseContentFields(raw, p) },
+	},
+	{
+		Name: "auth", Kind: KindObject, Hidden: true, Variants: authTypes, Example: `{"auth_type": "basic", "username": "shop", "password": "secret"}`,
+		Help: "How to log in at the receiver: auth_type basic, token or oauth2, and its fields",
+		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.Auth = parseAuth(raw, p) },
+	},
+	{
+		Name: "tls", Kind: KindObject, Hidden: true, Members: tlsMembers, Example: `{"server_name": "hooks.example.com"}`,
+		Help: "A client certificate with its key, a CA that alone may vouch for the receiver, and its name",
+		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.TLS = parseTLS(raw, time.Now(), p) },
+	},
+	{
+		Name: "signature", Kind: KindObject, Members: schemeMembers, Example: `{"preset": "github"}`,
+		Help: "A signature besides Standard Webhooks': preset (github, shopify, slack, stripe, or rfc9421 with algorithm), or header, value, content, algorithm, encoding and timestamp_header",
+		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.Signature = parseScheme(raw, p) },
+	},
+	{
+		Name: "timeout", Kind: KindSeconds, AsWritten: true, Low: 1, High: MaxTimeout.Seconds(), Default: "15", Example: "15",
+		Help: "How many seconds an attempt may take, 1 to 30; 15 if absent",
+		key: func(c *Config, raw json.RawMessage, _ *ValidationError) {
+			n, _ := wholeNumber(raw)
+			c.Timeout = time.Duration(n) * time.Second
 		},
 	},
 	{
-		Name: "rate_limit", Kind: KindObject, Help: "limit and period: at most so many attempts in each period of so many seconds, over all workers",
-		key: func(c *Config, raw json.RawMessage, p *ValidationError) { c.RateLimit = parseRateLimit(raw, p) },
+		Name: "concurrency", Kind: KindNumber, Low: 1, High: MaxConcurrency, Default: "32", Example: "32",
+		Help: "How many attempts each worker makes at the same time, 1 to 1,000; 32 if absent",
+		key:  func(c *Config, raw json.RawMessage, _ *ValidationError) { c.Concurrency, _ = wholeNumber(raw) },
+	},
+	{
+		Name: "rate_limit", Kind: KindObject, Members: rateMembers, Example: `{"limit": 100, "period": 60}`,
+		Help: "limit and period: at most so many attempts in each period of so many seconds, over all workers",
+		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.RateLimit = parseRateLimit(raw, p) },
 	},
 	{
 		Name: "ordering", Kind: KindText, Choices: texts(Orderings()), Help: "What is delivered in the order of publication: none, entity or hook",
@@ -74,11 +94,28 @@ var configKeys = []Field{
 			func(c *Config) *Ordering { return &c.Ordering }),
 	},
 	{
-		Name: "maintenance", Kind: KindList, Help: "Windows, each with start, end, days and timezone, in which deliveries are parked",
-		key: func(c *Config, raw json.RawMessage, p *ValidationError) { c.Maintenance = parseWindows(raw, p) },
+		Name: "collapse", Kind: KindText, Choices: texts(Collapses()),
+		Help: "entity: of the events of one entity that wait for the hook, send only the newest; none for all of them. It keeps the order of ordering: entity",
+		key:  choice("collapse", Collapses(), strings.ToLower, "must be none or entity", func(c *Config) *Collapse { return &c.Collapse }),
 	},
 	{
-		Name: "stop_on", Kind: KindNumbers, Help: "HTTP statuses from 300 to 599 after which a delivery is dead at once",
+		Name: "batch", Kind: KindObject, Members: batchMembers, Example: `{"max_events": 100, "max_wait": 5}`,
+		Help: "max_events (2 to 100) and max_wait (1 to 60 seconds): several events in one request, as a JSON array",
+		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.Batch = parseBatch(raw, p) },
+	},
+	{
+		Name: "maintenance", Kind: KindList, Members: windowMembers, MaxItems: maxWindows,
+		Example: `[{"start": "22:00", "end": "02:00", "days": ["sat", "sun"], "timezone": "Europe/Berlin"}]`,
+		Help:    "Windows, each with start, end, days and timezone, in which deliveries are parked",
+		key:     func(c *Config, raw json.RawMessage, p *ValidationError) { c.Maintenance = parseWindows(raw, p) },
+	},
+	{
+		Name: "success", Kind: KindObject, Members: successMembers, Example: `{"statuses": ["200-299", 409], "condition": "response.body.ok"}`,
+		Help: "statuses and condition: which answers count as delivered; statuses and ranges (2xx if absent), and a CEL expression over response.status and response.body",
+		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.Success = parseSuccess(raw, p) },
+	},
+	{
+		Name: "stop_on", Kind: KindNumbers, Low: 300, High: 599, Example: "[400, 404]", Help: "HTTP statuses from 300 to 599 after which a delivery is dead at once",
 		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
 			err := json.Unmarshal(raw, &c.StopOn)
 			if err != nil || slices.ContainsFunc(c.StopOn, func(s int) bool { return s < 300 || s > 599 }) {
@@ -87,7 +124,8 @@ var configKeys = []Field{
 		},
 	},
 	{
-		Name: "api_key_header", Kind: KindText, Help: "The header that api_key is sent in; X-API-Key if absent",
+		Name: "api_key_header", Kind: KindText, MaxLength: MaxHeaderName, Default: `"` + DefaultAPIKeyField + `"`, Example: "X-Shop-Key",
+		Help: "The header that api_key is sent in; X-API-Key if absent",
 		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
 			if json.Unmarshal(raw, &c.APIKeyHeader) != nil || headerNameProblem(c.APIKeyHeader) != "" {
 				p.Add("/api_key_header", "must be a header name that is not reserved")
@@ -95,8 +133,7 @@ var configKeys = []Field{
 		},
 	},
 	{
-		Name: "start_from", Kind: KindText, Help: "How far back a new hook begins: a time, or a duration such as P7D",
-		Short: "how far back a new hook begins: a time, or a duration such as P7D",
+		Name: "start_from", Kind: KindText, Example: "P7D", Help: "How far back a new hook begins: a time, or a duration such as P7D",
 		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
 			var ok bool
 			if c.StartFrom, ok = parseStartFrom(raw); !ok {
@@ -113,18 +150,6 @@ func choice[T ~string](name string, of []T, spell func(string) string, rule stri
 			p.Add("/"+name, "%s", rule)
 		}
 	}
-}
-
-// keysHelp says which keys of a config have a meaning.
-func keysHelp() string {
-	names := make([]string, len(configKeys))
-	for i, k := range configKeys {
-		names[i] = k.Name
-		if k.Short != "" {
-			names[i] += " (" + k.Short + ")"
-		}
-	}
-	return strings.Join(names, ", ") + " have a meaning; all other keys are your own"
 }
 
 func texts[T ~string](words []T) []string {

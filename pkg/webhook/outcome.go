@@ -18,8 +18,8 @@ type Result struct {
 	RetryAfter time.Duration
 }
 
-// Success reports a 2xx answer that came to its end in time.
-func (r Result) Success() bool { return r.Class == ClassNone && r.Status >= 200 && r.Status <= 299 }
+// Success reports an answer that counts as delivered: whoever made the attempt has classed what does not.
+func (r Result) Success() bool { return r.Class == ClassNone && r.Status != 0 }
 
 // Round is the run of attempts that an attempt belongs to: the first one, or one that a replay began.
 type Round struct {
@@ -44,13 +44,15 @@ type Decision struct {
 
 // Decide says what follows from an attempt. now is when the attempt ended; random, in [0, 1), places the jitter.
 //
-// 2xx, in time, is success. 410 disables the hook (Standard Webhooks 1.0.0). A status that stop_on lists is final. All else is
+// What counts as delivered (config.success; 2xx by default), in time, is success. What could not be made of the event is not tried again: it would fail again. 410 disables the hook (Standard Webhooks 1.0.0). A status that stop_on lists is final. All else is
 // retried on the hook's schedule; a receiver's Retry-After (RFC 9110 section 10.2.3), up to MaxRetryAfter, is the least that
 // is waited, and never makes the schedule go faster.
 func Decide(c Countdown, stopOn []int, round Round, result Result, now time.Time, random float64) Decision {
 	switch {
 	case result.Success():
 		return Decision{State: Delivered}
+	case result.Class == ClassTransform:
+		return Decision{State: Dead, Reason: ReasonTransform}
 	case result.Status == 410:
 		return Decision{State: Dead, Reason: ReasonGone, DisableHook: true}
 	case result.Status != 0 && slices.Contains(stopOn, result.Status):

@@ -92,6 +92,9 @@ func TestARetryIsNeverEarlierThanAskedNorBeyondItsBounds(t *testing.T) {
 			Status:     rapid.SampledFrom([]int{0, 200, 302, 404, http.StatusGone, 429, 500, 503}).Draw(t, "status"),
 			RetryAfter: time.Duration(rapid.Int64Range(0, int64(48*time.Hour)).Draw(t, "retry after")),
 		}
+		if result.Status > 299 {
+			result.Class = webhook.ClassStatus
+		}
 		d := webhook.Decide(c, []int{404}, round, result, now, 0.3)
 		switch d.State {
 		case webhook.Delivered:

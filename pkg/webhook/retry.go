@@ -161,24 +161,7 @@ func parseCountdown(raw json.RawMessage) (Countdown, error) {
 	in.Choice = Choice(strings.ToLower(string(in.Choice)))
 	p := &ValidationError{}
 	c := Countdown{Choice: in.Choice, MaxRetries: MaxRetries, Limit: MaxRetryDelay}
-	k := kwargs{values: in.Kwargs, p: p}
-	switch in.Choice {
-	case Fixed:
-		c.Delays = []time.Duration{k.seconds("seconds")}
-	case Linear:
-		c.Base, c.Limit = k.number("base", 0, MaxRetryDelay.Seconds()), k.optionalSeconds("limit", MaxRetryDelay)
-	case Exponential:
-		c.Base, c.Factor = k.number("base", 0, 1000), k.optionalNumber("factor", 1, 0.001, MaxRetryDelay.Seconds())
-		c.Limit = k.optionalSeconds("limit", MaxRetryDelay)
-	case Random:
-		c.Min, c.Max = k.seconds("min_value"), k.seconds("max_value")
-	case Schedule:
-		c.Delays = k.schedule("seconds")
-		c.MaxRetries = len(c.Delays)
-	default:
-		p.Add("/choice", "must be one of fixed, linear, exponential, random, schedule")
-	}
-	k.refuseUnknown()
+	c.kwargs(in.Kwargs, p)
 	c.options(in, p)
 	if err := p.OrNil(); err != nil {
 		return Countdown{}, err
@@ -186,113 +169,101 @@ func parseCountdown(raw json.RawMessage) (Countdown, error) {
 	return c, nil
 }
 
+// kwargs reads the parameters of the choice, as retryChoices describes them.
+func (c *Countdown) kwargs(given map[string]json.RawMessage, p *ValidationError) {
+	choice := retryChoices.Named(string(c.Choice))
+	if choice == nil {
+		p.Add("/choice", "must be one of %s", strings.Join(retryChoices.names(), ", "))
+		choice = &Variant{}
+	}
+	values := map[string]float64{}
+	for i := range choice.Members {
+		f := &choice.Members[i]
+		raw := given[f.Name]
+		switch {
+		case f.Kind == KindNumbers:
+			c.Delays = scheduleOf(f, raw, p)
+			c.MaxRetries = len(c.Delays)
+			continue
+		case isNull(raw) && !f.Needed:
+			raw = json.RawMessage(f.Default)
+		}
+		if problem := f.Refuses(raw); problem != "" {
+			p.Add("/kwargs/"+f.Name, "%s", problem)
+		}
+		values[f.Name], _ = number(raw)
+	}
+	for _, name := range sortedKeys(given) {
+		if !slices.ContainsFunc(choice.Members, func(f Field) bool { return f.Name == name }) {
+			p.Add("/kwargs/"+escapePointer(name), "is not a parameter of this choice")
+		}
+	}
+	seconds := func(name string) time.Duration { return time.Duration(values[name]) * time.Second }
+	switch c.Choice {
+	case Fixed:
+		c.Delays = []time.Duration{seconds("seconds")}
+	case Linear, Exponential:
+		c.Base, c.Factor, c.Limit = values["base"], values["factor"], seconds("limit")
+	case Random:
+		c.Min, c.Max = seconds("min_value"), seconds("max_value")
+	case Schedule: // its delays are a list
+	}
+}
+
 // options reads what every choice may have.
 func (c *Countdown) options(in countdownJSON, p *ValidationError) {
-	if in.MaxRetries != nil {
-		n, ok := wholeNumber(*in.MaxRetries)
-		switch {
-		case !ok || n < 1 || n > MaxRetries:
-			p.Add("/max_retries", "must be a whole number from 1 to %d", MaxRetries)
-		case in.Choice == Schedule && n > len(c.Delays):
+	given := map[string]*json.RawMessage{"max_retries": in.MaxRetries, "jitter": in.Jitter, "deadline": in.Deadline}
+	for i := range retryOptions {
+		f := &retryOptions[i]
+		if raw := given[f.Name]; raw != nil {
+			if problem := f.Refuses(*raw); problem != "" {
+				p.Add("/"+f.Name, "%s", problem)
+				given[f.Name] = nil
+			}
+		}
+	}
+	if raw := given["max_retries"]; raw != nil {
+		n, _ := wholeNumber(*raw)
+		if c.MaxRetries = n; in.Choice == Schedule && n > len(c.Delays) {
 			p.Add("/max_retries", "must not be more than the schedule's %d delays", len(c.Delays))
-		default:
-			c.MaxRetries = n
 		}
 	}
-	if in.Jitter != nil {
-		var ok bool
-		if c.Jitter, ok = number(*in.Jitter); !ok || c.Jitter < 0 || c.Jitter > 1 {
-			p.Add("/jitter", "must be a number from 0 to 1")
-		}
+	if raw := given["jitter"]; raw != nil {
+		c.Jitter, _ = number(*raw)
 	}
-	if in.Deadline != nil {
-		d, ok := secondsOf(*in.Deadline, MaxRetrySpan)
-		if !ok {
-			p.Add("/deadline", "must be whole seconds from 1 to %d", int(MaxRetrySpan.Seconds()))
-		}
-		c.Deadline = d
+	if raw := given["deadline"]; raw != nil {
+		n, _ := wholeNumber(*raw)
+		c.Deadline = time.Duration(n) * time.Second
 	}
 }
 
-// kwargs reads a choice's parameters and remembers which were asked for.
-type kwargs struct {
-	values map[string]json.RawMessage
-	known  []string
-	p      *ValidationError
-}
-
-func (k *kwargs) take(name string) (json.RawMessage, bool) {
-	k.known = append(k.known, name)
-	v, ok := k.values[name]
-	return v, ok && !isNull(v)
-}
-
-func (k *kwargs) seconds(name string) time.Duration {
-	raw, ok := k.take(name)
-	d, valid := delayOf(raw)
-	if !ok || !valid {
-		k.p.Add("/kwargs/"+name, "must be whole seconds from 0 to %d", int(MaxRetryDelay.Seconds()))
-	}
-	return d
-}
-
-func (k *kwargs) optionalSeconds(name string, def time.Duration) time.Duration {
-	if v, ok := k.values[name]; !ok || isNull(v) {
-		k.known = append(k.known, name)
-		return def
-	}
-	return k.seconds(name)
-}
-
-func (k *kwargs) number(name string, low, high float64) float64 {
-	raw, ok := k.take(name)
-	f, valid := number(raw)
-	if !ok || !valid || f < low || f > high {
-		k.p.Add("/kwargs/"+name, "must be a number from %g to %g", low, high)
-	}
-	return f
-}
-
-func (k *kwargs) optionalNumber(name string, def, low, high float64) float64 {
-	if v, ok := k.values[name]; !ok || isNull(v) {
-		k.known = append(k.known, name)
-		return def
-	}
-	return k.number(name, low, high)
-}
-
-func (k *kwargs) schedule(name string) []time.Duration {
-	raw, ok := k.take(name)
+// scheduleOf reads the delays of a schedule.
+func scheduleOf(f *Field, raw json.RawMessage, p *ValidationError) []time.Duration {
 	var list []json.RawMessage
-	if !ok || json.Unmarshal(raw, &list) != nil || len(list) == 0 || len(list) > MaxRetries {
-		k.p.Add("/kwargs/"+name, "must be a list of 1 to %d delays in whole seconds", MaxRetries)
+	if isNull(raw) || json.Unmarshal(raw, &list) != nil || len(list) == 0 || len(list) > f.MaxItems {
+		p.Add("/kwargs/"+f.Name, "must be a list of 1 to %d delays in whole seconds", f.MaxItems)
 		return nil
 	}
 	delays := make([]time.Duration, len(list))
+	delay := Field{Kind: KindSeconds, Low: f.Low, High: f.High}
 	var sum time.Duration
 	for i, item := range list {
-		d, valid := delayOf(item)
-		if !valid {
-			k.p.Add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must be whole seconds from 0 to %d", int(MaxRetryDelay.Seconds()))
+		problem := delay.Refuses(item)
+		if problem != "" {
+			p.Add(fmt.Sprintf("/kwargs/%s/%d", f.Name, i), "%s", problem)
+		} else {
+			n, _ := wholeNumber(item)
+			delays[i] = time.Duration(n) * time.Second
 		}
-		if valid && i > 0 && d < delays[i-1] {
-			k.p.Add(fmt.Sprintf("/kwargs/%s/%d", name, i), "must not be less than the delay before it")
+		if problem == "" && i > 0 && delays[i] < delays[i-1] {
+			p.Add(fmt.Sprintf("/kwargs/%s/%d", f.Name, i), "must not be less than the delay before it")
 		}
-		delays[i] = d
-		sum += d
+		sum += delays[i]
 	}
 	if sum > MaxRetrySpan {
-		k.p.Add("/kwargs/"+name, "adds up to more than %d days", int(MaxRetrySpan.Hours()/24))
+		p.Add("/kwargs/"+f.Name, "adds up to more than %d days", int(MaxRetrySpan.Hours()/24))
 	}
 	return delays
-}
-
-func (k *kwargs) refuseUnknown() {
-	for _, name := range sortedKeys(k.values) {
-		if !slices.Contains(k.known, name) {
-			k.p.Add("/kwargs/"+escapePointer(name), "is not a parameter of this choice")
-		}
-	}
 }
 
 // digits returns the text of a number, which may be in quotes, as forms and the predecessor's clients send it.
@@ -320,22 +291,4 @@ func number(raw json.RawMessage) (float64, bool) {
 	text := digits(raw)
 	err := json.Unmarshal([]byte(text), &f)
 	return f, err == nil && text != "null"
-}
-
-// secondsOf reads whole seconds from 1 to the limit.
-func secondsOf(raw json.RawMessage, limit time.Duration) (time.Duration, bool) {
-	n, ok := wholeNumber(raw)
-	if !ok || n < 1 || n > int(limit.Seconds()) {
-		return 0, false
-	}
-	return time.Duration(n) * time.Second, true
-}
-
-// delayOf reads the whole seconds of a delay, of which 0 is at once.
-func delayOf(raw json.RawMessage) (time.Duration, bool) {
-	n, ok := wholeNumber(raw)
-	if !ok || n < 0 || n > int(MaxRetryDelay.Seconds()) {
-		return 0, false
-	}
-	return time.Duration(n) * time.Second, true
 }

@@ -28,6 +28,26 @@ type TLS struct {
 	ServerName string `json:"server_name,omitempty"`
 }
 
+// tlsMembers are those of config.tls.
+var tlsMembers = []Field{
+	{
+		Name: "client_certificate", Kind: KindText, MaxLength: maxPEM, Example: "-----BEGIN CERTIFICATE-----…",
+		Help: "A certificate, and those that vouch for it, in PEM",
+	},
+	{
+		Name: "client_key", Kind: KindText, MaxLength: maxPEM, Hidden: true, Example: "-----BEGIN PRIVATE KEY-----…",
+		Help: "The private key of client_certificate in PEM, without a passphrase; sealed, and never shown again",
+	},
+	{
+		Name: "ca", Kind: KindText, MaxLength: maxPEM, Example: "-----BEGIN CERTIFICATE-----…",
+		Help: "The certificates in PEM that alone may vouch for the receiver's; those that the system trusts if absent",
+	},
+	{
+		Name: "server_name", Kind: KindText, MaxLength: maxServerName, Example: "hooks.example.com",
+		Help: "The name that the receiver's certificate has to be for; the host of target_url if absent",
+	},
+}
+
 // Shown is what anybody may see of it: without the private key.
 func (t *TLS) Shown() *TLS {
 	shown := *t

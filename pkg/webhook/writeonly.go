@@ -22,7 +22,7 @@ func CheckKept(before, after *Hook, kept Kept) error {
 	}
 	if kept.Headers {
 		for _, name := range sortedKeys(after.Headers) {
-			if secretHeader(name) {
+			if SecretHeader(name) {
 				p.Add("/additional_headers/"+escapePointer(name), again)
 			}
 		}
@@ -61,22 +61,8 @@ func (a *Auth) CheckChanged() error {
 	return p.OrNil()
 }
 
-// secretField is a field that is never shown.
-type secretField struct {
-	name  string
-	value *string
-}
-
-// secrets are the secret fields of the auth_type, besides the parameters.
-func (a *Auth) secrets() []secretField {
-	if a.AuthType == AuthOAuth2 {
-		return []secretField{{"client_secret", &a.ClientSecret}}
-	}
-	return []secretField{{"password", &a.Password}}
-}
-
-// secretHeader reports whether a header of that name is likely to have a secret in it.
-func secretHeader(name string) bool {
+// SecretHeader reports whether a header of that name is likely to have a secret in it.
+func SecretHeader(name string) bool {
 	name = strings.ToLower(name)
 	words := []string{"auth", "credential", "key", "pass", "secret", "session", "signature", "token"}
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) })

@@ -68,7 +68,7 @@ func (b *bench) startAPI(ctx context.Context, y *system, s Scenario, databaseURL
 	if y.token, err = makeToken(ctx, databaseURL, y.key); err != nil {
 		return err
 	}
-	target, err := url.Parse(b.target)
+	target, err := url.Parse(b.targets.Plain)
 	if err != nil {
 		return fmt.Errorf("read URL of receiver: %w", err)
 	}
@@ -112,7 +112,7 @@ func (b *bench) send(ctx context.Context, y *system, s Scenario) (took []int64, 
 func (b *bench) hookBody() (template, error) {
 	mark, at := newMark(), 0
 	text, err := json.Marshal(map[string]any{
-		"target_url": b.target + "new/" + mark, "event_type": otherType, "secret_key": "bench", "additional_headers": map[string]string{"X-Shop": "1"},
+		"target_url": b.targets.Plain + "new/" + mark, "event_type": otherType, "secret_key": "bench", "additional_headers": map[string]string{"X-Shop": "1"},
 	})
 	if err == nil {
 		at = findMark(text)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,31 +14,53 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/natsd"
 )
 
-// natsPart is a nats-server in a process of its own.
-type natsPart struct{ server *natsd.Server }
+// natsPart is a nats-server in a process of its own, or some of them.
+type natsPart struct{ nodes []*natsd.Server }
 
 func newNATS() role {
 	n := &natsPart{}
 	return role{verbs: map[string]verb{verbStart: taking(n.start)}, stop: func() {
-		if n.server != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
-			defer cancel()
-			_ = n.server.Shutdown(ctx) // its store is thrown away
+		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+		defer cancel()
+		for _, node := range n.nodes {
+			_ = node.Shutdown(ctx) // its store is thrown away
 		}
 	}}
 }
 
-// start returns the URL; the folder keeps the streams.
-func (n *natsPart) start(ctx context.Context, dir string) (any, error) {
+// natsOptions say what NATS is like, and which folder keeps the streams.
+type natsOptions struct {
+	Dir    string
+	Nodes  int
+	Strict bool
+}
+
+// start returns the URLs, separated by commas.
+func (n *natsPart) start(ctx context.Context, o natsOptions) (any, error) {
 	log, err := daemon.NewLogger("warn", "json", os.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	n.server, err = natsd.Start(ctx, natsd.Options{StoreDir: dir, Port: natsd.RandomPort, Durability: natsd.Fast, Logger: log})
-	if err != nil {
-		return nil, err
+	options := natsd.Options{StoreDir: o.Dir, Port: natsd.RandomPort, Durability: natsd.Fast, Logger: log}
+	if o.Strict {
+		options.Durability = natsd.Strict
 	}
-	return n.server.ClientURL(), nil
+	if o.Nodes > 1 {
+		if n.nodes, err = natsd.StartCluster(ctx, options, o.Nodes); err != nil {
+			return nil, err
+		}
+	} else {
+		node, err := natsd.Start(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		n.nodes = []*natsd.Server{node}
+	}
+	urls := make([]string, len(n.nodes))
+	for i, node := range n.nodes {
+		urls[i] = node.ClientURL()
+	}
+	return strings.Join(urls, ","), nil
 }
 
 // workerPart is a delivery-worker, configured by environment variables as in production.

@@ -24,6 +24,8 @@ const (
 	Down Later = "down"
 	// Asked: the receiver asks for each delivery to come again later, spread evenly; its latency is how late it comes.
 	Asked Later = "asked"
+	// Failing: the receiver refuses every tenth event once; what it gets then is as late as the retry.
+	Failing Later = "failing"
 )
 
 // Of a receiver that asks for retries.
@@ -64,28 +66,39 @@ func (s *Scenario) patience() time.Duration {
 }
 
 // settings are what workers have set otherwise than usual: receivers that ask for retries do not count as failing.
-func (s *Scenario) settings() []string {
-	if s.Later != Asked {
-		return nil
+func (s *Scenario) settings() (list []string) {
+	if s.Later == Asked {
+		list = append(list, daemon.Prefix+"BREAKER_ATTEMPTS=1000000000")
 	}
-	return []string{daemon.Prefix + "BREAKER_ATTEMPTS=1000000000"}
+	if s.Nodes > 1 {
+		list = append(list, daemon.Prefix+"STREAM_REPLICAS="+strconv.Itoa(s.Nodes))
+	}
+	return list
 }
 
 // config is that of the scenario's hooks.
 func (s *Scenario) config() (webhook.Config, error) {
-	if s.Ordering == "" {
+	switch {
+	case s.Limited > 0:
+		return webhook.ParseConfig(fmt.Appendf(nil, `{"rate_limit":{"limit":%d,"period":1}}`, s.Limited))
+	case s.Ordering != "":
+		return webhook.ParseConfig(fmt.Appendf(nil, `{"ordering":%q}`, s.Ordering))
+	default:
 		return webhook.ParseConfig(nil)
 	}
-	return webhook.ParseConfig([]byte(fmt.Sprintf(`{"ordering":%q}`, s.Ordering)))
 }
 
 // retries is the schedule of the scenario's hooks; nil for the usual one. That grows to minutes while a receiver is down,
 // and the head of an ordered backlog would not be tried again before they are over.
 func (s *Scenario) retries() json.RawMessage {
-	if s.Later != Down {
+	switch s.Later {
+	case Down:
+		return json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":10}}`)
+	case Failing:
+		return json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
+	default:
 		return nil
 	}
-	return json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":10}}`)
 }
 
 // park publishes a scenario's events in their order, while the receiver is down, and returns when all are parked.
@@ -139,6 +152,16 @@ func (x *reception) refuse(w http.ResponseWriter, hook, seq int, now time.Time) 
 			return time.Time{}, false
 		default:
 		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return time.Time{}, true
+	case Failing:
+		x.later.mu.Lock()
+		defer x.later.mu.Unlock()
+		key := [2]int{hook, seq}
+		if _, again := x.later.dues[key]; again || seq%10 > 0 {
+			return time.Time{}, false
+		}
+		x.later.dues[key] = now
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return time.Time{}, true
 	case Asked:

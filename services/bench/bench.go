@@ -34,6 +34,8 @@ type Options struct {
 	ProfileDir string
 	// Command is this program with the arguments that make it call ServePart; the part's name is added.
 	Command []string
+	// CoreHour is what an hour of a core costs, in euros; 0 for unknown.
+	CoreHour float64
 	// Version of this program.
 	Version string
 	// Progress gets a line for each step.
@@ -72,7 +74,7 @@ type bench struct {
 	payload  payload
 	receiver *part
 	client   *part
-	target   string // the receiver's URL
+	targets  targets
 }
 
 // Run measures the scenarios. It stops all that it has started before it returns, also when ctx ends. What went wrong
@@ -98,7 +100,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 		return Report{}, err
 	}
 	defer b.receiver.stop()
-	if err := b.receiver.do(ctx, verbStart, nil, &b.target); err != nil {
+	if err := b.receiver.do(ctx, verbStart, b.authority(), &b.targets); err != nil {
 		return Report{}, err
 	}
 	if b.client, err = b.startPart(ctx, roleClient, b.dir); err != nil {
@@ -113,7 +115,7 @@ func (b *bench) all(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	report := Report{At: time.Now().UTC(), Version: b.Version, Machine: machine, Size: b.Size, Runs: b.Runs}
+	report := Report{At: time.Now().UTC(), Version: b.Version, Machine: machine, Size: b.Size, Runs: b.Runs, CoreHour: b.CoreHour}
 	for _, s := range b.Scenarios {
 		s.Events = max(1, int(float64(s.Events)*b.Scale))
 		report.Results = append(report.Results, Result{Scenario: s})
@@ -135,6 +137,17 @@ func (b *bench) all(ctx context.Context) (Report, error) {
 	}
 	report.compare()
 	return report, nil
+}
+
+// authority is the file with the certificate that all parts trust.
+func (b *bench) authority() string { return filepath.Join(b.dir, "authority.pem") }
+
+// target is what a scenario's hooks add their index to.
+func (b *bench) target(s Scenario) string {
+	if s.TLS {
+		return b.targets.TLS
+	}
+	return b.targets.Plain
 }
 
 func (b *bench) tell(format string, args ...any) {

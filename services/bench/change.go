@@ -60,11 +60,11 @@ func (b *bench) measureChanges(ctx context.Context, y *system) ([]float64, error
 // change creates hook n, publishes events for it until one arrives, and returns when the hook was committed.
 func (b *bench) change(ctx context.Context, y *system, db *store.DB, n int) (committed time.Time, err error) {
 	name := "bench.change.n" + strconv.Itoa(n)
-	h, err := newHook(b.target+strconv.Itoa(n), name)
+	h, err := newHook(b.targets.Plain+strconv.Itoa(n), name)
 	if err != nil {
 		return committed, err
 	}
-	if _, err := db.Hooks.CreateHooks(ctx, actor, webhook.DefaultTenant, []webhook.Hook{h}, 1_000_000); err != nil {
+	if _, err := db.Hooks.CreateMany(ctx, actor, webhook.DefaultTenant, []webhook.Hook{h}, 1_000_000); err != nil {
 		return committed, err
 	}
 	committed = time.Now()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -44,6 +45,7 @@ func newClient() role {
 		MaxIdleConns:        4096,
 		MaxIdleConnsPerHost: 1024,
 		DisableCompression:  true,
+		TLSClientConfig:     &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(0), MinVersion: tls.VersionTLS12},
 		ReadBufferSize:      16 << 10,
 		WriteBufferSize:     16 << 10,
 	}

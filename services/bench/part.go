@@ -55,6 +55,7 @@ func (b *bench) startPart(ctx context.Context, role, dir string) (*part, error) 
 	//nolint:noctx,gosec // this program itself; it outlives the context to stop in good order
 	command := exec.Command(b.Command[0], args...)
 	command.Stderr = log
+	command.Env = append(command.Environ(), "SSL_CERT_FILE="+b.authority())
 	// a group of its own: an interrupt at the terminal is for the bench, which ends its parts in order
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := command.StdinPipe()

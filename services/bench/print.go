@@ -59,12 +59,20 @@ func (t *table) write(out io.Writer) {
 
 func (r *Report) figures() *table {
 	t := &table{}
-	t.row("", "deliveries/s", "CPU µs/delivery", "p50 ms", "p95 ms", "p99 ms", "max ms")
+	heads := []string{"", "deliveries/s", "CPU µs/delivery", "p50 ms", "p95 ms", "p99 ms", "max ms"}
+	if r.CoreHour > 0 {
+		heads = append(heads, "€/million")
+	}
+	t.row(heads...)
 	for i := range r.Results {
 		x := &r.Results[i]
 		t.row(fmt.Sprintf("%s: %s (%s deliveries)", x.Scenario.Name, x.Scenario.Title, thousands(float64(x.System.Deliveries))))
 		line := func(name string, f *Figures) {
-			t.row("  "+name, thousands(f.PerSecond), number(f.CPU), number(f.P50), number(f.P95), number(f.P99), number(f.Max))
+			cells := []string{"  " + name, thousands(f.PerSecond), number(f.CPU), number(f.P50), number(f.P95), number(f.P99), number(f.Max)}
+			if r.CoreHour > 0 { // a microsecond for each is a second for a million
+				cells = append(cells, number(f.CPU*r.CoreHour/time.Hour.Seconds()))
+			}
+			t.row(cells...)
 		}
 		line("Whisperer", &x.System)
 		line("plain client", &x.Bare)

@@ -2,10 +2,13 @@ package bench
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +31,8 @@ const pathPrefix = "/h/"
 type expectation struct {
 	Hooks, Events int
 	Delay         time.Duration
+	// Close has connections end after an answer.
+	Close bool
 	// Hanging is the index of a hook that gets no answer before a release; -1 for none.
 	Hanging int
 	// Later has deliveries refused at first: until a release, or for Wait and up to Spread more.
@@ -77,6 +82,7 @@ func (g *got) began() time.Time {
 // receiver is the program behind all hooks' target URLs.
 type receiver struct {
 	server *http.Server
+	tls    *httptest.Server
 	now    atomic.Pointer[reception]
 }
 
@@ -105,9 +111,11 @@ func newReceiver() role {
 	r := &receiver{}
 	r.server = &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
 	r.expect(expectation{Hanging: -1})
+	r.tls = httptest.NewUnstartedServer(r)
 	return role{stop: func() {
 		r.now.Load().release()
 		_ = r.server.Close()
+		_ = r.tls.Config.Close()
 	}, verbs: map[string]verb{
 		verbStart: taking(r.start),
 		verbExpect: taking(func(_ context.Context, e expectation) (any, error) {
@@ -126,14 +134,22 @@ func newReceiver() role {
 	}}
 }
 
-// start listens and returns the URL that a hook's index is added to.
-func (r *receiver) start(ctx context.Context, _ any) (any, error) {
+// targets are the URLs that a hook's index is added to.
+type targets struct{ Plain, TLS string }
+
+// start listens, and writes the certificate of the authority that the one by TLS is to be trusted for.
+func (r *receiver) start(ctx context.Context, authority string) (any, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	go func() { _ = r.server.Serve(listener) }() // ends when it is closed
-	return "http://" + listener.Addr().String() + pathPrefix, nil
+	r.tls.StartTLS()
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.tls.Certificate().Raw})
+	if err := os.WriteFile(authority, certificate, 0o600); err != nil {
+		return nil, fmt.Errorf("write certificate: %w", err)
+	}
+	return targets{Plain: "http://" + listener.Addr().String() + pathPrefix, TLS: r.tls.URL + pathPrefix}, nil
 }
 
 func (r *receiver) expect(e expectation) {
@@ -168,6 +184,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		case <-q.Context().Done():
 		}
 		return
+	}
+	if x.Close {
+		w.Header().Set("Connection", "close")
 	}
 	due, refused := x.refuse(w, hook, seq, now)
 	if refused {

@@ -15,6 +15,8 @@ type Report struct {
 	Size    int      `json:"size"`
 	Runs    int      `json:"runs"`
 	Results []Result `json:"results"`
+	// CoreHour is what an hour of a core costs, in euros; 0 for unknown.
+	CoreHour float64 `json:"core_hour_eur,omitempty"`
 }
 
 // Machine is what the figures are of.

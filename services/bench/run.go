@@ -14,6 +14,7 @@ import (
 // How long things are waited for.
 const (
 	pollEvery = 20 * time.Millisecond
+	askEvery  = 100 * time.Millisecond // of NATS, whose CPU is measured meanwhile
 	// stuckAfter is how long no delivery may come before those that miss count as lost; the first retry is due in 5 s.
 	stuckAfter = 20 * time.Second
 	// quietLimit bounds the wait for everything to be recorded.
@@ -48,6 +49,9 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 	warm.Events, warm.Rate, warm.Hanging, warm.Later = warmUp, 0, false, ""
 	if s.Rate > 0 {
 		warm.Rate = max(s.Rate, 100)
+	}
+	if s.Limited > 0 {
+		warm.Events = s.Limited
 	}
 	if err := b.warm(ctx, y, warm); err != nil {
 		return run, err
@@ -156,7 +160,7 @@ func (b *bench) load(ctx context.Context, y *system, s Scenario, run string) (l 
 		}
 	} else {
 		e := expectation{
-			Hooks: s.Hooks, Events: s.Events, Delay: s.Delay, Hanging: s.hanging(), Later: s.Later, Wait: s.wait(), Spread: s.spread(),
+			Hooks: s.Hooks, Events: s.Events, Delay: s.Delay, Close: s.Close, Hanging: s.hanging(), Later: s.Later, Wait: s.wait(), Spread: s.spread(),
 		}
 		if err := b.receiver.do(ctx, verbExpect, e, nil); err != nil {
 			return l, err
@@ -233,7 +237,7 @@ func (b *bench) await(ctx context.Context, n int64, patience time.Duration) erro
 
 // awaitQuiet returns true when every event is settled and everything is recorded.
 func (y *system) awaitQuiet(ctx context.Context) (bool, error) {
-	poll := time.NewTicker(pollEvery)
+	poll := time.NewTicker(askEvery)
 	defer poll.Stop()
 	limit := time.Now().Add(quietLimit)
 	for time.Now().Before(limit) {
@@ -290,13 +294,13 @@ func (b *bench) bare(ctx context.Context, s Scenario) (Figures, error) {
 }
 
 func (b *bench) post(ctx context.Context, s Scenario) (g got, begin time.Time, err error) {
-	e := expectation{Hooks: s.Hooks, Events: s.Events, Delay: s.Delay, Hanging: -1}
+	e := expectation{Hooks: s.Hooks, Events: s.Events, Delay: s.Delay, Close: s.Close, Hanging: -1}
 	if err := b.receiver.do(ctx, verbExpect, e, nil); err != nil {
 		return g, begin, err
 	}
 	begin = time.Now()
 	err = b.client.do(ctx, verbPost, errand{
-		URL: b.target, Hooks: s.Hooks, Events: s.Events, Rate: s.Rate, Goroutines: s.Goroutines,
+		URL: b.target(s), Hooks: s.Hooks, Events: s.Events, Rate: s.Rate, Goroutines: s.Goroutines,
 		Body: b.payload.delivered.text, Mark: b.payload.delivered.mark,
 	}, nil)
 	if err != nil {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -14,6 +15,10 @@ type Scenario struct {
 	Events int `json:"events"`
 	// Named is how many there are when the scenario is asked for by name; 0 for the same.
 	Named int `json:"-"`
+	// Table says that it is a row of the table that docs/performance.md begins with; Apart, that it is measured only where it is
+	// asked for, as it takes long.
+	Table bool `json:"-"`
+	Apart bool `json:"-"`
 	// Rate of events in a second; 0 is as fast as they go.
 	Rate float64 `json:"rate,omitempty"`
 	// Hooks that match each event.
@@ -30,6 +35,15 @@ type Scenario struct {
 	Registered int `json:"registered,omitempty"`
 	// Workers that share the deliveries; with none, what the API answers is measured.
 	Workers int `json:"workers"`
+	// TLS says that the receivers have it; Close, that they end each connection after an answer, so that the next one resumes its
+	// session.
+	TLS   bool `json:"tls,omitempty"`
+	Close bool `json:"close,omitempty"`
+	// Nodes of NATS, each of which has a copy of every stream; 0 is 1. Strict is its durability.
+	Nodes  int  `json:"nodes,omitempty"`
+	Strict bool `json:"strict,omitempty"`
+	// Limited is how many deliveries a second each hook takes; 0 is as many as come.
+	Limited int `json:"limited,omitempty"`
 	// Delay is what the receiver takes to answer.
 	Delay time.Duration `json:"delay,omitempty"`
 	// Later says why deliveries are not made at once; empty where they are.
@@ -45,8 +59,17 @@ type Scenario struct {
 // slow is what a receiver takes that has something to do.
 const slow = 50 * time.Millisecond
 
-// Scenarios are all that there are. To add one is to add it here.
+// Scenarios are all that there are. To add one is to add it to one of the lists.
 func Scenarios() []Scenario {
+	table := inTable()
+	for i := range table {
+		table[i].Table = true
+	}
+	return slices.Concat(table, conditions(), growth())
+}
+
+// inTable are the rows of the table that docs/performance.md begins with.
+func inTable() []Scenario {
 	return []Scenario{
 		{Name: "one-hook", Title: "one hook, as fast as it goes", Events: 30_000, Hooks: 1, Workers: 1, Goroutines: 64},
 		{Name: "fan-out", Title: "20 hooks, each event to all of them", Events: 2500, Hooks: 20, Workers: 1, Goroutines: 64},
@@ -56,6 +79,31 @@ func Scenarios() []Scenario {
 		{Name: "accept", Title: "accepting events by HTTP, one a request, 64 at once", Events: 60_000, HTTP: true, Hooks: 1, Goroutines: 64},
 		{Name: "accept-100", Title: "accepting events by HTTP, 100 a request, 16 at once", Events: 200_000, HTTP: true, Batch: 100, Hooks: 1, Goroutines: 16},
 		{Name: "create-hooks", Title: "creating hooks, 8 at once", Events: 10_000, Creates: true, Hooks: 1, Goroutines: 8},
+		{Name: "fan-out-http", Title: "20 hooks, events by HTTP", Events: 2500, HTTP: true, Hooks: 20, Workers: 1, Goroutines: 64},
+		{
+			Name: "limited", Title: "500 hooks that take 10 a second each, and get 20 for 5 s", Events: 100, Rate: 20, Hooks: 500, Workers: 1,
+			Limited: 10,
+		},
+		{Name: "rest", Title: "one event a second, 2 workers: what a second costs", Events: 10, Rate: 1, Hooks: 1, Workers: 2},
+	}
+}
+
+// conditions are what receivers, hooks and NATS may be like.
+func conditions() []Scenario {
+	return []Scenario{
+		{Name: "tls", Title: "20 hooks by TLS", Events: 2500, Hooks: 20, Workers: 1, TLS: true, Goroutines: 64, Against: "fan-out"},
+		{
+			Name: "tls-resumed", Title: "20 hooks by TLS, a connection with a resumed session for each delivery", Events: 200, Hooks: 20, Workers: 1,
+			TLS: true, Close: true, Goroutines: 64, Against: "tls",
+		},
+		{Name: "away-20", Title: "20 hooks, receivers 20 ms away", Events: 1000, Hooks: 20, Workers: 1, Delay: 20 * time.Millisecond, Goroutines: 640},
+		{Name: "away-50", Title: "20 hooks, receivers 50 ms away", Events: 500, Hooks: 20, Workers: 1, Delay: slow, Goroutines: 640},
+		{
+			Name: "failing", Title: "20 hooks, a tenth of the deliveries fails once", Events: 1000, Hooks: 20, Workers: 1, Later: Failing, Goroutines: 64,
+			Against: "fan-out",
+		},
+		{Name: "strict", Title: "one hook, every message synced to the disk", Events: 10_000, Hooks: 1, Workers: 1, Strict: true, Goroutines: 64, Against: "one-hook"},
+		{Name: "r3", Title: "one hook, 3 nodes of NATS", Events: 10_000, Hooks: 1, Workers: 1, Nodes: 3, Goroutines: 64, Against: "one-hook"},
 		{Name: "healthy", Title: "ten hooks, 50 events/s", Events: 400, Rate: 50, Hooks: 10, Workers: 1},
 		{
 			Name: "hanging", Title: "the same, and one of the ten never answers", Events: 500, Rate: 50, Hooks: 10,
@@ -65,6 +113,16 @@ func Scenarios() []Scenario {
 			Name: "registered", Title: "100,000 hooks, one of them matches", Events: 30_000, Hooks: 1, Registered: 99_999,
 			Workers: 1, Goroutines: 64, Against: "one-hook",
 		},
+		{
+			Name: "million", Apart: true, Title: "1,000,000 hooks, one of them matches", Events: 30_000, Hooks: 1, Registered: 999_999,
+			Workers: 1, Goroutines: 64, Against: "one-hook",
+		},
+	}
+}
+
+// growth are more workers, and much that waits.
+func growth() []Scenario {
+	return []Scenario{
 		{
 			Name: "workers-1", Title: "1 worker, a receiver that takes 50 ms", Events: 2500, Hooks: 1, Workers: 1,
 			Delay: slow, Goroutines: 32,
@@ -76,6 +134,14 @@ func Scenarios() []Scenario {
 		{
 			Name: "workers-4", Title: "4 workers, a receiver that takes 50 ms", Events: 10_000, Hooks: 1, Workers: 4,
 			Delay: slow, Goroutines: 128, Against: "workers-1",
+		},
+		{
+			Name: "workers-1-r3", Title: "1 worker, a receiver that takes 50 ms, 3 nodes of NATS", Events: 2500, Hooks: 1, Workers: 1, Nodes: 3,
+			Delay: slow, Goroutines: 32, Against: "workers-1",
+		},
+		{
+			Name: "workers-4-r3", Title: "4 workers, a receiver that takes 50 ms, 3 nodes of NATS", Events: 10_000, Hooks: 1, Workers: 4, Nodes: 3,
+			Delay: slow, Goroutines: 128, Against: "workers-1-r3",
 		},
 		{
 			Name: "parked", Title: "all of them parked for a hook whose receiver was down, from its return on", Events: 20_000,

@@ -71,7 +71,7 @@ func (b *bench) startSystem(ctx context.Context, s Scenario) (_ *system, err err
 	if y.nats, err = b.startPart(ctx, roleNATS, y.dir); err != nil {
 		return nil, err
 	}
-	if err := y.nats.do(ctx, verbStart, filepath.Join(y.dir, "nats"), &natsURL); err != nil {
+	if err := y.nats.do(ctx, verbStart, natsOptions{Dir: filepath.Join(y.dir, "nats"), Nodes: s.Nodes, Strict: s.Strict}, &natsURL); err != nil {
 		return nil, err
 	}
 	if err := b.startAPI(ctx, y, s, databaseURL, natsURL); err != nil {
@@ -153,7 +153,7 @@ func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) erro
 	defer db.Close()
 	var hooks []webhook.Hook
 	for n := range s.Hooks {
-		h, err := newHook(b.target+strconv.Itoa(n), eventType)
+		h, err := newHook(b.target(s)+strconv.Itoa(n), eventType)
 		if err != nil {
 			return err
 		}
@@ -164,7 +164,7 @@ func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) erro
 		hooks = append(hooks, h)
 	}
 	for n := range s.Registered {
-		h, err := newHook(b.target+"other/"+strconv.Itoa(n), otherType)
+		h, err := newHook(b.targets.Plain+"other/"+strconv.Itoa(n), otherType)
 		if err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (b *bench) makeHooks(ctx context.Context, s Scenario, url, key string) erro
 	}
 	for len(hooks) > 0 {
 		n := min(len(hooks), hooksAtOnce)
-		if _, err := db.Hooks.CreateHooks(ctx, actor, webhook.DefaultTenant, hooks[:n], s.Hooks+s.Registered); err != nil {
+		if _, err := db.Hooks.CreateMany(ctx, actor, webhook.DefaultTenant, hooks[:n], s.Hooks+s.Registered); err != nil {
 			return err
 		}
 		hooks = hooks[n:]

@@ -8,7 +8,7 @@ import (
 )
 
 // lagEvery is how often consumers are asked how far they are behind.
-const lagEvery = 2 * time.Second
+const lagEvery = 5 * time.Second
 
 // measureLag reads how far consumers are behind, and has the limiter keep less when the workers together hold half of what
 // the bus hands out.

@@ -51,7 +51,7 @@ func (o operator) Notify(ctx context.Context, due *webhook.Due, state webhook.De
 		told.ErrorClass = attempt.GetErrorClass()
 		told.Error, told.Response = answerOf(o.s.mask, attempt)
 	}
-	id := fmt.Sprintf("callback:%s:%d:%s", due.ID, told.Attempts, state)
+	id := webhook.CallbackID(due.ID, told.Attempts, state)
 	data, err := json.Marshal(told)
 	if err != nil {
 		return fmt.Errorf("encode callback: %w", err)

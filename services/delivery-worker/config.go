@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/broker"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
@@ -18,6 +19,7 @@ type Config struct {
 	NATSURL         string        `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" desc:"NATS servers, separated by commas"`
 	MasterKey       string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that seal secrets: base64 of 32 bytes each, separated by commas, the current one first"`
 	HealthListen    string        `env:"HEALTH_LISTEN" envDefault:":9091" desc:"address of /healthz, /readyz and /metrics"`
+	PublicURL       string        `env:"PUBLIC_URL" desc:"where others reach the API, such as https://hooks.example.com: links in answers and the URLs of the format thin begin with it; without it links begin with what a request was sent to, and no hook can be thin"`
 	EgressAllow     string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
 	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
 	MaskedParams    string        `env:"MASKED_PARAMS" envDefault:"auth,code,key,pass,secret,sig,token" desc:"words in the names of query parameters of target URLs whose values viewers do not see, separated by commas"`
@@ -40,6 +42,8 @@ type Config struct {
 	SweepAfter      time.Duration `env:"SWEEP_AFTER" envDefault:"5m" desc:"how late an attempt is before its delivery is looked for and put right"`
 	HousekeepEvery  time.Duration `env:"HOUSEKEEP_EVERY" envDefault:"1m" desc:"how often partitions, the event log, lost deliveries and failing hooks are looked after"`
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long deliveries under way may take to finish at the end"`
+	MetricsLabel    string        `env:"METRICS_LABEL" desc:"label of hooks by whose value metrics count attempts, for as many values as tenants; empty for none"`
+	MetricsTop      int           `env:"METRICS_TOP" envDefault:"20" desc:"hooks, and tenants, that metrics name, those with most; the others are counted together as other; 0 to 1000"`
 	MemoryTarget    int64         `env:"MEMORY_TARGET" envDefault:"218103808" desc:"bytes of memory that a worker tries to stay below; it takes more where its hooks need it; 0 for no target, and GOMEMLIMIT and GOGC go first"`
 
 	daemon.Logging
@@ -56,6 +60,7 @@ func (c Config) Validate() error {
 		}
 	}
 	add("DATABASE_URL", daemon.ValidateURL(c.DatabaseURL, "postgres", "postgresql"))
+	add("PUBLIC_URL", daemon.ValidatePublicURL(c.PublicURL))
 	add("NATS_URL", broker.ValidateURL(c.NATSURL))
 	problems = append(problems, c.NATS.Validate())
 	_, err := seal.ParseRing(c.MasterKey)
@@ -85,6 +90,12 @@ func (c Config) Validate() error {
 	}
 	if c.FilterBudget < 0 {
 		add("FILTER_BUDGET", errors.New("must not be negative"))
+	}
+	if c.MetricsTop < 0 || c.MetricsTop > 1000 {
+		add("METRICS_TOP", errors.New("must be from 0 to 1000"))
+	}
+	if c.MetricsLabel != "" && !webhook.IsLabelName(c.MetricsLabel) {
+		add("METRICS_LABEL", errors.New("must be the name of a label: 1 to 63 of a-z, 0-9, _ and -, which begins with a letter"))
 	}
 	if c.MemoryTarget < 0 {
 		add("MEMORY_TARGET", errors.New("must not be negative"))

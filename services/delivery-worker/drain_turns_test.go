@@ -42,12 +42,12 @@ func TestAHookThatWaitsForItsRateObeysItsChanges(t *testing.T) {
 		w.recorded(h, "e-1", time.Now(), webhook.Delivered)
 		w.recorded(h, "e-2", time.Now(), webhook.Parked)
 	}
-	_, err := w.db.Hooks.UpdateHook(t.Context(), "test", webhook.DefaultTenant, changed.ID, nil, func(h *webhook.Hook) error {
+	_, err := w.db.Hooks.Update(t.Context(), "test", webhook.DefaultTenant, changed.ID, nil, func(h *webhook.Hook) error {
 		h.Config = config(t, `{"rate_limit":{"limit":100,"period":1}}`)
 		return nil
 	})
 	require.NoError(t, err)
-	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", webhook.DefaultTenant, deleted.ID, nil))
+	require.NoError(t, w.db.Hooks.Delete(t.Context(), "test", webhook.DefaultTenant, deleted.ID, nil))
 	w.recorded(changed, "e-2", time.Now(), webhook.Delivered)
 	w.recorded(deleted, "e-2", time.Now(), webhook.Cancelled)
 	require.Len(t, w.receiver.Got("/deleted"), 1)
@@ -69,10 +69,10 @@ func TestHooksThatWaitForTheirRateKeepNobodyWaiting(t *testing.T) {
 	}
 	w.publish("order.created", `{"event_id":"e-2","data":{}}`)
 	require.Eventually(t, func() bool {
-		list, err := w.db.Queue.Backlogs(t.Context())
+		list, err := w.db.Queue.ListBacklogs(t.Context())
 		require.NoError(t, err)
 		return len(list) >= hooks
-	}, 10*time.Second, 20*time.Millisecond)
+	}, 2*time.Minute, 20*time.Millisecond)
 	w.publish("order.created", `{"event_id":"e-3","data":{}}`)
 	w.receiver.Await(t, "/often", 3)
 	w.receiver.Await(t, "/ordered", 3)

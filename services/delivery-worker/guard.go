@@ -14,7 +14,7 @@ import (
 )
 
 // guardEvery is how often the topology is looked at.
-const guardEvery = 3 * time.Second
+const guardEvery = 5 * time.Second
 
 // guard puts streams and consumers right that another hand deleted or changed.
 type guard struct {

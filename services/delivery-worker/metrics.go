@@ -10,7 +10,9 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/erase"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // metrics are what the worker counts; it is the observer of its parts.
@@ -19,6 +21,8 @@ type metrics struct {
 	duration       prometheus.Histogram
 	lag            prometheus.Histogram
 	parked         *prometheus.CounterVec
+	superseded     prometheus.Counter
+	batches        prometheus.Counter
 	events         prometheus.Counter
 	deliveries     prometheus.Counter
 	repeated       prometheus.Counter
@@ -39,16 +43,29 @@ type metrics struct {
 	ownDeferred    prometheus.Counter
 	swept          prometheus.Counter
 	trimmed        prometheus.Counter
+	erasuresNow    prometheus.Gauge
+	erasures       *erase.Metrics
 	pending        *prometheus.GaugeVec
 	inFlight       *prometheus.GaugeVec
 	repairs        *prometheus.CounterVec
 	filterCost     prometheus.Counter
 	filterPutOff   prometheus.Counter
 	filterFailures *prometheus.CounterVec
+
+	transformFailures *prometheus.CounterVec
+
+	failingNow prometheus.Gauge
+	hooks      *namedHooks
+	tenants    *named
+	// label is that of hooks by whose value attempts are counted in labels; both are empty for none.
+	label  string
+	labels *named
 }
 
-func newMetrics(r *prometheus.Registry) *metrics {
-	f := promauto.With(prometheus.WrapRegistererWithPrefix("whisperer_", r))
+// newMetrics makes metrics that name so many tenants and hooks.
+func newMetrics(r *prometheus.Registry, most int, label string) *metrics {
+	prefixed := prometheus.WrapRegistererWithPrefix("whisperer_", r)
+	f := promauto.With(prefixed)
 	counter := func(name, help string) prometheus.Counter {
 		return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -65,37 +82,45 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		return prometheus.HistogramOpts{Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(shortest, 2, buckets)}
 	}
 	m := &metrics{
-		waitingNow:     gauge("deliveries_waiting", "Deliveries that wait for the time of their next attempt."),
-		parkedNow:      gauge("deliveries_parked", "Deliveries that wait for their hook."),
-		clockAhead:     gauge("clock_ahead_seconds", "How far this machine's clock is ahead of the database's."),
-		logUsed:        gauge("event_log_bytes", "Size of the event log."),
-		logLimit:       gauge("event_log_limit_bytes", "Size from which the event log refuses publishers."),
-		ownUsed:        gauge("own_events_bytes", "Size of the stream of callbacks and operational events."),
-		ownLimit:       gauge("own_events_limit_bytes", "Size from which that stream takes no more."),
-		attempts:       counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
-		duration:       f.NewHistogram(histogram("attempt_duration_seconds", "How long attempts took.", 0.001, 15)),
-		lag:            f.NewHistogram(histogram("delivery_lag_seconds", "From the publication of an event to its first attempt at a hook.", 0.0005, 20)),
-		parked:         counters("deliveries_parked_total", "Deliveries that were parked, by reason.", "reason"),
-		events:         counter("events_total", "Events that were fanned out."),
-		deliveries:     counter("deliveries_total", "Deliveries that events fanned out to."),
-		repeated:       counter("events_repeated_total", "Events that were published again with the same id and body."),
-		unasked:        counter("events_unasked_total", "Events that went on although the ledger could not be asked whether they were published before; should stay 0."),
-		rejected:       counters("events_rejected_total", "Events that were rejected, by reason.", "reason"),
-		recorded:       counters("recorder_messages_total", "Messages written to Postgres.", "what"),
-		recordSeconds:  f.NewHistogramVec(histogram("recorder_write_seconds", "How long writing a batch to Postgres took.", 0.001, 14), []string{"what"}),
-		setAside:       counters("recorder_set_aside_total", "Messages that PostgreSQL refused while it took others, and that were set aside whole.", "what"),
-		asideNow:       gauge("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
-		offSchema:      counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
-		swept:          counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
-		ownDeferred:    counter("own_events_deferred_total", "Callbacks and operational events for which their stream had no room and that wait to be published later; should stay 0."),
-		trimmed:        counter("events_trimmed_total", "Events that were dropped from the event log and from our own."),
-		pending:        gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
-		repairs:        counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
-		filterCost:     counter("filter_cost_units_total", "Cost units that the evaluation of filters has used; a core makes some 20 million a second."),
-		filterPutOff:   counter("filter_events_put_off_total", "Events that wait and come again later, since the filters of their tenant have used up its budget."),
-		filterFailures: counters("filter_failures_total", "Events that a hook's filter could not be evaluated for, and that it did not get: error or cost.", "reason"),
-		inFlight:       gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
+		waitingNow:        gauge("deliveries_waiting", "Deliveries that wait for the time of their next attempt."),
+		parkedNow:         gauge("deliveries_parked", "Deliveries that wait for their hook."),
+		clockAhead:        gauge("clock_ahead_seconds", "How far this machine's clock is ahead of the database's."),
+		logUsed:           gauge("event_log_bytes", "Size of the event log."),
+		logLimit:          gauge("event_log_limit_bytes", "Size from which the event log refuses publishers."),
+		ownUsed:           gauge("own_events_bytes", "Size of the stream of callbacks and operational events."),
+		ownLimit:          gauge("own_events_limit_bytes", "Size from which that stream takes no more."),
+		attempts:          counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
+		duration:          f.NewHistogram(histogram("attempt_duration_seconds", "How long attempts took.", 0.001, 15)),
+		lag:               f.NewHistogram(histogram("delivery_lag_seconds", "From the publication of an event to its first attempt at a hook.", 0.0005, 20)),
+		parked:            counters("deliveries_parked_total", "Deliveries that were parked, by reason.", "reason"),
+		events:            counter("events_total", "Events that were fanned out."),
+		deliveries:        counter("deliveries_total", "Deliveries that events fanned out to."),
+		repeated:          counter("events_repeated_total", "Events that were published again with the same id and body."),
+		unasked:           counter("events_unasked_total", "Events that went on although the ledger could not be asked whether they were published before; should stay 0."),
+		rejected:          counters("events_rejected_total", "Events that were rejected, by reason.", "reason"),
+		recorded:          counters("recorder_messages_total", "Messages written to Postgres.", "what"),
+		recordSeconds:     f.NewHistogramVec(histogram("recorder_write_seconds", "How long writing a batch to Postgres took.", 0.001, 14), []string{"what"}),
+		setAside:          counters("recorder_set_aside_total", "Messages that PostgreSQL refused while it took others, and that were set aside whole.", "what"),
+		asideNow:          gauge("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
+		offSchema:         counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
+		batches:           counter("batches_total", "Requests with batches; attempts are counted for each delivery in them."),
+		superseded:        counter("deliveries_superseded_total", "Deliveries that were not sent since a newer one of their entity was, as their hooks collapse."),
+		swept:             counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
+		ownDeferred:       counter("own_events_deferred_total", "Callbacks and operational events for which their stream had no room and that wait to be published later; should stay 0."),
+		trimmed:           counter("events_trimmed_total", "Events that were dropped from the event log and from our own."),
+		erasuresNow:       gauge("erasures_running", "Erasures that people asked for and that are not done."),
+		erasures:          erase.NewMetrics(r),
+		pending:           gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
+		repairs:           counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
+		filterCost:        counter("filter_cost_units_total", "Cost units that the evaluation of filters and transforms has used; a core makes some 20 million a second."),
+		filterPutOff:      counter("filter_events_put_off_total", "Events that wait and come again later, since the filters of their tenant have used up its budget."),
+		filterFailures:    counters("filter_failures_total", "Events that a hook's filter could not be evaluated for, and that it did not get: error or cost.", "reason"),
+		transformFailures: counters("transform_failures_total", "Deliveries that are dead since a hook's transform could not be evaluated for their event: error or cost.", "reason"),
+		inFlight:          gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
+		failingNow:        gauge("hooks_failing", "Active hooks whose attempts have failed since their last success."),
+		hooks:             newNamedHooks(prefixed),
 	}
+	m.nameSeries(counters, most, label)
 	m.zero()
 	return m
 }
@@ -108,6 +133,7 @@ func (m *metrics) zero() {
 	}
 	for _, reason := range []string{"error", "cost"} {
 		m.filterFailures.WithLabelValues(reason)
+		m.transformFailures.WithLabelValues(reason)
 	}
 	for _, name := range bus.Topology() {
 		m.repairs.WithLabelValues(name)
@@ -164,14 +190,17 @@ const (
 // database is seconds old.
 const clockTolerance = 5 * time.Second
 
-// countParked counts what is parked, and compares the clock with that of the database.
+// countParked counts what is parked and the erasures that run, and compares the clock with that of the database.
 func (m *metrics) countParked(ctx context.Context, db *store.DB, log *zap.Logger) {
 	asked := time.Now()
-	parked, err := db.Queue.CountParked(ctx, mostParked)
+	parked, err := db.Queue.Count(ctx, mostParked)
 	if err != nil {
 		return
 	}
 	m.parkedNow.Set(float64(parked.N))
+	if n, err := db.Erasures.CountRunning(ctx); err == nil {
+		m.erasuresNow.Set(float64(n))
+	}
 	ahead := ahead(asked, time.Now(), parked.At)
 	m.clockAhead.Set(ahead.Seconds())
 	if ahead.Abs() > clockTolerance {
@@ -191,25 +220,53 @@ func ahead(asked, answered, other time.Time) time.Duration {
 }
 
 // Attempted counts an attempt; lag is from the event's publication to the attempt's begin, 0 for retries.
-func (m *metrics) Attempted(result webhook.Result, state webhook.DeliveryState, took, lag time.Duration) {
+func (m *metrics) Attempted(due *webhook.Due, result webhook.Result, state webhook.DeliveryState, took, lag time.Duration) {
 	m.attempts.WithLabelValues(string(state), string(result.Class)).Inc()
-	m.duration.Observe(took.Seconds())
+	trace.Observe(m.duration, took.Seconds(), due.Event.Traceparent)
 	if lag > 0 {
-		m.lag.Observe(lag.Seconds())
+		trace.Observe(m.lag, lag.Seconds(), due.Event.Traceparent)
+	}
+	outcome := attemptFailed
+	if result.Success() {
+		outcome = attemptDelivered
+	}
+	m.tenants.add(due.Event.Tenant, outcome)
+	if value := due.Hook.Labels[m.label]; value != "" && m.labels != nil {
+		m.labels.add(value, outcome)
 	}
 }
+
+// rank gives names anew.
+func (m *metrics) rank() {
+	m.tenants.rank()
+	if m.labels != nil {
+		m.labels.rank()
+	}
+}
+
+// Batched counts a request with a batch.
+func (m *metrics) Batched() { m.batches.Inc() }
+
+// Superseded counts deliveries that were superseded.
+func (m *metrics) Superseded(n int) { m.superseded.Add(float64(n)) }
 
 // Parked counts a delivery that was parked.
 func (m *metrics) Parked(reason webhook.Reason) { m.parked.WithLabelValues(string(reason)).Inc() }
 
 // FannedOut counts an event and its deliveries.
-func (m *metrics) FannedOut(deliveries int) {
+func (m *metrics) FannedOut(tenant string, deliveries int) {
 	m.events.Inc()
 	m.deliveries.Add(float64(deliveries))
+	m.tenants.add(tenant, eventFannedOut)
 }
 
-// EventRejected counts a rejected event.
-func (m *metrics) EventRejected(reason string) { m.rejected.WithLabelValues(reason).Inc() }
+// EventRejected counts a rejected event; tenant is empty where there is no such tenant.
+func (m *metrics) EventRejected(tenant, reason string) {
+	m.rejected.WithLabelValues(reason).Inc()
+	if tenant != "" {
+		m.tenants.add(tenant, eventRejected)
+	}
+}
 
 // EventRepeated counts an event that was there already.
 func (m *metrics) EventRepeated() { m.repeated.Inc() }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // documented returns the rows of the table of metrics in docs/operations.md: name, kind and labels of each metric of
@@ -79,15 +80,21 @@ func exported(t *testing.T, health string) (rows []string) {
 func TestTheManualListsTheMetricsThatTheWorkerExports(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.hook("/good", func(h *webhook.Hook) { h.EventTypes = []string{"order.created"} })
+	w.config.MetricsLabel = "partner"
+	w.hook("/good", func(h *webhook.Hook) {
+		h.EventTypes, h.Labels = []string{"order.created"}, map[string]string{"partner": "acme"}
+	})
 	w.hook("/paused", func(h *webhook.Hook) { h.EventTypes, h.Status = []string{"order.created"}, webhook.Paused })
+	w.hook("/rare", func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":1,"period":3600}}`) })
+	w.hook("/bad", nil)
+	w.receiver.Answer("/bad", testenv.Answer{Status: http.StatusBadGateway})
 	w.run()
-	w.publish("order.created", `{"id":1}`, `this is not JSON`)
+	w.publish("order.created", `{"id":1}`, `{"id":2}`, `this is not JSON`)
 
 	want := documented(t, "worker", "both")
 	require.NotEmpty(t, want)
 	// a counter with labels is there once something was counted
-	require.Eventually(t, func() bool { return len(exported(t, w.health)) >= len(want) }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return len(exported(t, w.health)) >= len(want) }, 2*time.Minute, 50*time.Millisecond)
 	require.Equal(t, want, exported(t, w.health))
 }
 

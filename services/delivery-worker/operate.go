@@ -3,18 +3,25 @@ package deliveryworker
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/housekeeper"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/erase"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 func (s *Service) housekeeper() *housekeeper.Housekeeper {
 	return housekeeper.New(housekeeper.Deps{
-		DB: s.db, Bus: s.bus, History: s.history, Announce: s.own, Observer: s.metrics, Log: s.log,
+		DB: s.db, Bus: s.bus, Eraser: erase.New(s.db, func() (*bus.Bus, error) { return s.bus, nil }, s.metrics.erasures, s.log), History: s.history, Announce: s.own,
+		Wanted: func(tenant, eventType string) bool {
+			return len(s.index.Candidates(&webhook.Event{Tenant: tenant, Type: eventType, PublishedAt: s.bus.Time(time.Now())})) > 0
+		},
+		Observer: s.metrics, Log: s.log,
 		Worker: s.config.Worker, Every: s.config.HousekeepEvery, EventAge: s.config.EventAge, Payloads: s.config.KeepPayloads,
 		Records: s.config.KeepRecords, Overdue: s.config.SweepAfter,
 		Disable: housekeeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},
@@ -54,7 +61,7 @@ func (o operator) disable(h *webhook.Hook, reason string) {
 	log := o.s.log.With(zap.Stringer("hook_id", h.ID), zap.String("reason", reason))
 	var disabled bool
 	err := daemon.Await(context.Background(), log, "postgres", func(ctx context.Context) (err error) {
-		disabled, err = o.s.db.Hooks.DisableHook(ctx, "delivery-worker", h.ID, store.IfVersion{h.Version}, reason)
+		disabled, err = o.s.db.Hooks.Disable(ctx, "delivery-worker", h.ID, store.IfVersion{h.Version}, reason)
 		return err
 	}, context.Canceled)
 	switch {

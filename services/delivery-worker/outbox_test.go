@@ -59,6 +59,6 @@ func TestAnOutboxThatRepeatsItselfAfterAnOutageIsDeliveredOnce(t *testing.T) {
 		lag, err := w.bus.Lag(t.Context(), bus.Fanout)
 		require.NoError(t, err)
 		return lag.Stored == 2*n && lag.Settled == lag.Last
-	}, 20*time.Second, 20*time.Millisecond, "the stream has each twice, and the worker is done with all")
+	}, 2*time.Minute, 20*time.Millisecond, "the stream has each twice, and the worker is done with all")
 	require.Len(t, w.receiver.Got("/a"), n)
 }

@@ -41,7 +41,7 @@ func TestAFullEventLogDrainsByItselfWithACallbackAtEachHook(t *testing.T) {
 	w.run()
 	w.receiver.Await(t, "/a", stored)
 	w.receiver.Await(t, "/told", stored)
-	require.Eventually(t, func() bool { return w.bus.PublishEvents(t.Context(), event(stored)) == nil }, time.Minute, 50*time.Millisecond,
+	require.Eventually(t, func() bool { return w.bus.PublishEvents(t.Context(), event(stored)) == nil }, 2*time.Minute, 50*time.Millisecond,
 		"it has room again")
 	w.receiver.Await(t, "/told", stored+1)
 }
@@ -59,7 +59,7 @@ func TestACallbackForWhichThereIsNoRoomHoldsNothingUpAndIsPublishedLater(t *test
 	require.Eventually(t, func() bool {
 		lag, err := w.bus.Lag(t.Context(), bus.Fanout)
 		return err == nil && lag.Settled == 3
-	}, time.Minute, 10*time.Millisecond, "the deliveries are settled")
+	}, 2*time.Minute, 10*time.Millisecond, "the deliveries are settled")
 	waiting, err := w.bus.Waiting(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 3, waiting)
@@ -85,7 +85,7 @@ func TestNobodyElsePublishesWhatIsOurs(t *testing.T) {
 		var err error
 		list, err = w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Time{}, 20)
 		return err == nil && len(list) == 7
-	}, time.Minute, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 	reasons := map[string]int{}
 	for _, r := range list {
 		reasons[r.Reason]++

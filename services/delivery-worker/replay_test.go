@@ -26,7 +26,7 @@ func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
 	w.recorded(h, "e-1", time.Now(), webhook.Waiting)
 	w.eventRecorded("e-1")
 	id := webhook.DeliveryID(h.ID, "e-1")
-	before, _, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, id)
+	before, _, err := w.db.History.GetDelivery(t.Context(), webhook.DefaultTenant, id)
 	require.NoError(t, err)
 	w.setStatus(h, webhook.Paused)
 	require.NoError(t, w.db.Jobs.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, false))
@@ -37,8 +37,8 @@ func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
 		lag, err := w.bus.Lag(t.Context(), bus.Retry)
 		require.NoError(t, err)
 		return !scheduled && lag.Pending == 0 && lag.InFlight == 0
-	}, 20*time.Second, 20*time.Millisecond)
-	d, _, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, id)
+	}, 2*time.Minute, 20*time.Millisecond)
+	d, _, err := w.db.History.GetDelivery(t.Context(), webhook.DefaultTenant, id)
 	require.NoError(t, err)
 	require.Equal(t, webhook.ReasonReplay, d.Reason, "it is the drainer's")
 
@@ -63,9 +63,9 @@ func TestWhatWasDeliveredIsSentAgainByForce(t *testing.T) {
 	require.NoError(t, w.db.Jobs.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, true))
 	require.Equal(t, "true", w.receiver.Await(t, "/a", 2)[1].Header.Get("X-Whisperer-Replay"))
 	require.Eventually(t, func() bool {
-		d, attempts, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, id)
+		d, attempts, err := w.db.History.GetDelivery(t.Context(), webhook.DefaultTenant, id)
 		return err == nil && d.State == webhook.Delivered && len(attempts) == 2 && attempts[1].Replay
-	}, 20*time.Second, 20*time.Millisecond)
+	}, 2*time.Minute, 20*time.Millisecond)
 }
 
 // eventRecorded waits until the ledger has the event's payload.
@@ -74,7 +74,7 @@ func (w *world) eventRecorded(id string) {
 	require.Eventually(w.t, func() bool {
 		_, err := w.db.History.FindEvent(w.t.Context(), webhook.DefaultTenant, id)
 		return err == nil
-	}, 20*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 }
 
 func TestReceiversCanOrderEventsOfTheSameTime(t *testing.T) {

@@ -26,7 +26,7 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 	}
 	check(webhook.SchemaReject)
 	rejected := func() []store.RejectedEvent {
-		list, _, err := w.db.History.Rejected(t.Context(), webhook.DefaultTenant, store.RejectedFilter{}, 100, store.Page{Limit: 100})
+		list, _, err := w.db.History.ListRejected(t.Context(), webhook.DefaultTenant, store.RejectedFilter{}, 100, store.Page{Limit: 100})
 		require.NoError(t, err)
 		return list
 	}
@@ -35,7 +35,7 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 		n++
 		publish(fmt.Sprintf("e-%d", n))
 		return len(rejected()) > 0
-	}, 20*time.Second, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 	require.Equal(t, "schema", rejected()[0].Reason)
 	require.Contains(t, rejected()[0].Detail, "/id: is of type string and must be integer")
 
@@ -46,9 +46,9 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 		publish(fmt.Sprintf("e-%d", n))
 		e, err := w.db.History.FindEvent(t.Context(), webhook.DefaultTenant, before)
 		return err == nil && len(e.SchemaProblems) > 0
-	}, 20*time.Second, 100*time.Millisecond)
+	}, 2*time.Minute, 100*time.Millisecond)
 	require.Eventually(t, func() bool {
-		list, _, err := w.db.History.Deliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: h.ID}, store.Page{Limit: 100})
+		list, _, err := w.db.History.ListDeliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: h.ID}, store.Page{Limit: 100})
 		return err == nil && len(list) == n-len(rejected())
-	}, 20*time.Second, 50*time.Millisecond, "each event is delivered or rejected")
+	}, 2*time.Minute, 50*time.Millisecond, "each event is delivered or rejected")
 }

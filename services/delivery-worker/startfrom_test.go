@@ -60,20 +60,20 @@ func (p *past) publishNumbered(name string, n int) {
 		var there int
 		require.NoError(p.t, p.plain.QueryRowContext(p.t.Context(), `SELECT count(*) FROM events`).Scan(&there))
 		return there == len(p.want)
-	}, 20*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 }
 
 // work does one batch of the job, as the API would when it is due.
 func (p *past) work() {
 	p.t.Helper()
 	p.change(`UPDATE jobs SET next_at = now()`)
-	_, err := p.db.Jobs.RunJobs(p.t.Context(), func(h *webhook.Hook) func(*webhook.Event) bool { return h.Matches })
+	_, err := p.db.Jobs.RunBatch(p.t.Context(), func(h *webhook.Hook) func(*webhook.Event) bool { return h.Matches })
 	require.NoError(p.t, err)
 }
 
 func (p *past) job() store.Job {
 	p.t.Helper()
-	list, _, err := p.db.Jobs.Jobs(p.t.Context(), webhook.DefaultTenant, p.hook.ID, store.Page{Limit: 10})
+	list, _, err := p.db.Jobs.List(p.t.Context(), webhook.DefaultTenant, p.hook.ID, store.Page{Limit: 10})
 	require.NoError(p.t, err)
 	require.Len(p.t, list, 1)
 	return list[0]
@@ -105,14 +105,14 @@ func TestAnOrderedHookGetsThePastFirstAndThenWhatIsNew(t *testing.T) {
 			p.publishNumbered("new", 30)
 			first := webhook.DeliveryID(p.hook.ID, "new-000")
 			require.Eventually(t, func() bool {
-				d, _, err := p.db.History.Delivery(t.Context(), webhook.DefaultTenant, first)
+				d, _, err := p.db.History.GetDelivery(t.Context(), webhook.DefaultTenant, first)
 				return err == nil && d.State == webhook.Parked
-			}, 20*time.Second, 10*time.Millisecond)
+			}, 2*time.Minute, 10*time.Millisecond)
 			p.work()
-			require.Eventually(t, func() bool { return len(p.got()) >= 100 }, 20*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return len(p.got()) >= 100 }, 2*time.Minute, 10*time.Millisecond)
 			require.Equal(t, p.want[:100], p.got(), "what is new waits for the rest of the past")
 			p.finish()
-			require.Eventually(t, func() bool { return len(p.got()) >= len(p.want) }, 20*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return len(p.got()) >= len(p.want) }, 2*time.Minute, 10*time.Millisecond)
 			require.Equal(t, p.want, p.got())
 		})
 	}
@@ -124,7 +124,7 @@ func TestAnOrderedHookGetsThePastOfAStreamThatWasLost(t *testing.T) {
 	p.change(`UPDATE events SET seq = seq + 1000000`)
 	p.publishNumbered("new", 5)
 	p.finish()
-	require.Eventually(t, func() bool { return len(p.got()) >= len(p.want) }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(p.got()) >= len(p.want) }, 2*time.Minute, 10*time.Millisecond)
 	require.Equal(t, p.want, p.got())
 }
 
@@ -132,8 +132,8 @@ func TestAJobThatIsCancelledHoldsNothingBack(t *testing.T) {
 	t.Parallel()
 	p := newPast(t, "hook", 5)
 	p.publishNumbered("new", 5)
-	_, err := p.db.Jobs.SetJobState(context.WithoutCancel(t.Context()), "test", webhook.DefaultTenant, p.job().ID, store.JobCancelled)
+	_, err := p.db.Jobs.SetState(context.WithoutCancel(t.Context()), "test", webhook.DefaultTenant, p.job().ID, store.JobCancelled)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(p.got()) >= 5 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(p.got()) >= 5 }, 2*time.Minute, 10*time.Millisecond)
 	require.Equal(t, p.want[5:], p.got())
 }

@@ -24,12 +24,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/missed"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/recorder"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/relay"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/retries"
 	"github.com/whisperer-oms/whisperer/services/internal/attempt"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/httpsig"
 	"github.com/whisperer-oms/whisperer/services/internal/schema"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
@@ -70,8 +72,10 @@ type Service struct {
 	// known keeps the index and the checked types equal to the database.
 	known   *store.Watch
 	types   *schema.Checks
+	erased  erasedSet
 	limiter *limiter.Limiter
 	send    *attempt.Sender
+	relay   *relay.Relay
 	facts   *ledger.Writer
 	history *ledger.Reader
 	// deliverer's attempts are given up at the end of the worker.
@@ -115,7 +119,7 @@ func New(ctx context.Context, c Config, p daemon.Process) (*Service, error) {
 		c.Worker = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
 	return &Service{
-		config: c, log: p.Log, version: p.Version, traces: traces, health: health, registry: registry, metrics: newMetrics(registry),
+		config: c, log: p.Log, version: p.Version, traces: traces, health: health, registry: registry, metrics: newMetrics(registry, c.MetricsTop, c.MetricsLabel),
 		db: db, policy: policy, mask: webhook.ParseMask(c.MaskedParams),
 	}, nil
 }
@@ -196,8 +200,24 @@ func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 	parts.Go(func() {
 		daemon.Every(ctx, countParkedEvery, func(ctx context.Context) { s.metrics.countParked(ctx, s.db, s.log) })
 	})
+	parts.Go(func() {
+		daemon.Every(ctx, s.config.HousekeepEvery, func(ctx context.Context) { s.metrics.nameHooks(ctx, s.db, s.config.MetricsTop) })
+	})
+	parts.Go(func() { daemon.Every(ctx, rankEvery, func(context.Context) { s.metrics.rank() }) })
 	parts.Go(func() { daemon.Every(ctx, guardEvery, s.guard.look) })
 	parts.Go(func() { s.filters.run(ctx) })
+	parts.Go(func() { s.relayCopies(ctx) })
+}
+
+// relayCopies sends copies of requests to people who listen, until ctx ends. Where NATS lets nobody listen, nothing else is worse for it.
+func (s *Service) relayCopies(ctx context.Context) {
+	stop, err := s.bus.Wishes(s.relay.Hear)
+	if err != nil {
+		s.log.Warn("nobody can listen to deliveries", zap.Error(err))
+		return
+	}
+	defer stop()
+	s.relay.Run(ctx)
 }
 
 // connect waits for Postgres and NATS, and makes the parts that need them. A schema that does not fit, and streams of
@@ -220,7 +240,7 @@ func (s *Service) connect(ctx context.Context) error {
 		return err
 	}
 	s.bus, err = bus.Open(bus.Options{
-		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker, Credentials: s.config.NATS, Namespace: bus.Namespace(s.config.Namespace),
+		URL: s.config.NATSURL, Name: "delivery-worker " + s.config.Worker + " " + s.version, Credentials: s.config.NATS, Namespace: bus.Namespace(s.config.Namespace),
 		Installation: installation.String(), Replicas: s.config.Replicas, OMSMaxBytes: s.config.OMSMaxBytes,
 		OwnMaxBytes: s.config.OwnMaxBytes, SourcesSince: sourcesSince, Log: s.log,
 	})
@@ -228,33 +248,43 @@ func (s *Service) connect(ctx context.Context) error {
 		return err
 	}
 	s.health.AddCheck("nats", s.bus.Ready)
-	if err := s.bus.Await(ctx); err != nil {
+	if err := s.makeParts(ctx); err != nil {
 		s.bus.Close()
+		return err
+	}
+	return nil
+}
+
+// makeParts waits for the topology and makes the parts that work on it.
+func (s *Service) makeParts(ctx context.Context) (err error) {
+	if err := s.bus.Await(ctx); err != nil {
 		return err
 	}
 	s.guard = &guard{bus: s.bus, repairs: s.metrics.repairs, log: s.log}
 	s.health.AddCheck("topology", s.guard.ready)
 	if err := daemon.Await(ctx, s.log, "nats", s.guard.ensure, broker.ErrServerTooOld); err != nil {
-		s.bus.Close()
 		return err
 	}
 	s.bus.TellSettings(ctx)
 	client := egress.NewClient(egress.Options{Policy: s.policy, MaxIdlePerHost: webhook.MaxConcurrency, Version: s.version})
-	s.send = attempt.New(client, s.version, s.traces)
 	s.index = index.New(s.hookChanged)
 	s.limiter = limiter.New(limiter.Breaker{
 		MinAttempts: s.config.BreakerAttempts, FailureRatio: s.config.BreakerRatio, Open: s.config.BreakerOpen,
 	}, s.index.Get)
 	s.types = schema.NewChecks(catalogue.SchemaOf, s.log)
 	s.facts = ledger.NewWriter(s.bus, s.config.Worker, s.log)
-	s.filters = &filters{Service: s, failing: map[uuid.UUID]*failing{}}
+	s.filters = newFilters(s)
 	s.evaluator = fanout.NewEvaluator(s.config.FilterBudget, runtime.GOMAXPROCS(0)/2, s.filters, s.log)
+	keys := &httpsig.Ring{}
+	s.relay = relay.New(s.bus, s.config.Worker, s.log)
+	s.send = attempt.New(attempt.Options{
+		Client: client, Keys: keys, PublicURL: s.config.PublicURL, Version: s.version, Traces: s.traces, Maker: s.evaluator, Copier: s.relay,
+	})
 	s.own = &own{bus: s.bus, mask: s.mask, deferred: s.metrics.ownDeferred, log: s.log}
 	s.known, err = s.db.Hooks.Watch(store.WatchOptions{
-		Hooks: hookSet{s.index, s}, Types: s.types, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,
+		Hooks: hookSet{s.index, s}, Types: s.types, Keys: keys, Erased: &s.erased, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,
 	})
 	if err != nil {
-		s.bus.Close()
 		return err
 	}
 	s.health.AddCheck("hooks", s.known.Ready)
@@ -332,12 +362,13 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 func (s *Service) build(ctx context.Context) {
 	s.deliverer = deliver.New(ctx, deliver.Deps{
 		Sender: s.send, Enter: s.limiter.Enter, Retries: s.bus, Facts: s.facts,
-		Operator: operator{s}, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
+		Operator: operator{s}, Erased: s.erased.has, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
 	s.history = ledger.NewReader(s.db.Ledger, s.db.History, s.bus)
 	s.missed = missed.New(missed.Deps{Store: s.db.Ledger, Leases: s.db.Leases, Bus: s.bus, History: s.history, Among: index.Among, Filters: s.evaluator, Log: s.log, Worker: s.config.Worker})
 	s.drain = drainer.New(drainer.Deps{
-		Deliverer: s.deliverer, Hooks: s.index, Limiter: s.limiter, Store: s.db.Queue, Leases: s.db.Leases, Bus: s.bus, History: s.history, Log: s.log, Worker: s.config.Worker,
+		Deliverer: s.deliverer, Hooks: s.index, Limiter: s.limiter, Store: s.db.Queue, Leases: s.db.Leases, Bus: s.bus, History: s.history, Superseded: s.metrics.Superseded, Log: s.log,
+		Worker: s.config.Worker,
 	})
 }
 

@@ -36,6 +36,7 @@ func TestEachFormatReachesItsHookSignedAndWithTheExactData(t *testing.T) {
 		webhook.FormatStandard:    `{"type":"package.created","timestamp":"2026-03-01T10:00:00.25Z","data":` + data + `}`,
 		webhook.FormatCloudEvents: `{"specversion":"1.0","id":"e-1","source":"/whisperer/default","type":"package.created","subject":"package:61","time":"2026-03-01T10:00:00.25Z","datacontenttype":"application/json","sequence":"%s","data":` + data + `}`,
 		webhook.FormatRaw:         data,
+		webhook.FormatThin:        `{"type":"package.created","id":"e-1","time":"2026-03-01T10:00:00.25Z","entity":"package:61","url":"https://hooks.example.com/whisperer/events/e-1/"}`,
 	}
 	key, err := signature.ParseVerifyKey("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	require.NoError(t, err)
@@ -51,7 +52,7 @@ func TestEachFormatReachesItsHookSignedAndWithTheExactData(t *testing.T) {
 		require.Equal(t, "1", got.Header.Get("X-Whisperer-Attempt"))
 		require.Equal(t, got.Header.Get("webhook-id"), got.Header.Get("X-Whisperer-Delivery"))
 		require.Equal(t, "Whisperer/test", got.Header.Get("User-Agent"))
-		require.Regexp(t, `^00-[0-9a-f]{32}-[0-9a-f]{16}-01$`, got.Header.Get("traceparent"))
+		require.Regexp(t, `^00-[0-9a-f]{32}-[0-9a-f]{16}-00$`, got.Header.Get("traceparent"))
 		require.Equal(t, "k-123", got.Header.Get("X-Api-Key"))
 		require.Equal(t, "7", got.Header.Get("X-Shop"))
 	}
@@ -64,10 +65,10 @@ func (w *world) recorded(h webhook.Hook, eventID string, publishedAround time.Ti
 	id := webhook.DeliveryID(h.ID, eventID)
 	var found webhook.Delivery
 	require.Eventually(w.t, func() bool {
-		d, _, err := w.db.History.Delivery(w.t.Context(), webhook.DefaultTenant, id)
+		d, _, err := w.db.History.GetDelivery(w.t.Context(), webhook.DefaultTenant, id)
 		found = d
 		return err == nil && d.State == state && d.PublishedAt.Sub(publishedAround).Abs() < time.Minute
-	}, 20*time.Second, 10*time.Millisecond, "delivery %s %s, last %v", id, state, &found)
+	}, 2*time.Minute, 10*time.Millisecond, "delivery %s %s, last %v", id, state, &found)
 	return found
 }
 
@@ -108,10 +109,10 @@ func TestAReceiverDecidesWithItsStatus(t *testing.T) {
 	require.Equal(t, 1, w.recorded(stop, "e-1", time.Now(), webhook.Dead).Attempts)
 	require.Equal(t, 2, w.recorded(exhausted, "e-1", time.Now(), webhook.Dead).Attempts)
 	require.Eventually(t, func() bool {
-		h, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, gone.ID)
+		h, err := w.db.Hooks.Get(t.Context(), webhook.DefaultTenant, gone.ID)
 		require.NoError(t, err)
 		return h.Status == webhook.Disabled && h.DisabledReason != ""
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	w.publish("order.created", `{"event_id":"e-2","data":{}}`)
 	w.recorded(stop, "e-2", time.Now(), webhook.Dead)
 	require.Len(t, w.receiver.Got("/gone"), 1)
@@ -206,7 +207,7 @@ func TestWhatIsNoEventIsRejectedAndItsNeighboursAreDelivered(t *testing.T) {
 		list, err := w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 100)
 		require.NoError(t, err)
 		return len(list) == 5
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	require.Len(t, w.receiver.Got("/a"), 2)
 }
 
@@ -220,7 +221,7 @@ func TestOneIDIsOneEvent(t *testing.T) {
 		list, err := w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, time.Now().Add(-time.Hour), 100)
 		require.NoError(t, err)
 		return len(list) == 1 && list[0].Reason == "id_conflict"
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	require.Len(t, w.receiver.Await(t, "/a", 2), 2)
 }
 
@@ -236,10 +237,39 @@ func TestADeletedHookCancelsWhatWaitedAndAPausedOneParks(t *testing.T) {
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	w.recorded(deleted, "e-1", time.Now(), webhook.Waiting)
 	w.recorded(paused, "e-1", time.Now(), webhook.Parked)
-	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", webhook.DefaultTenant, deleted.ID, nil))
+	require.NoError(t, w.db.Hooks.Delete(t.Context(), "test", webhook.DefaultTenant, deleted.ID, nil))
 	require.Equal(t, 1, w.recorded(deleted, "e-1", time.Now(), webhook.Cancelled).Attempts)
 	require.Len(t, w.receiver.Got("/deleted"), 1)
 	require.Empty(t, w.receiver.Got("/paused"))
+}
+
+func TestNothingOfADeletedHookEndsUntilThatCannotBeUndone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	busy := func(testenv.Received) testenv.Answer { return testenv.Answer{Status: http.StatusServiceUnavailable} }
+	w.receiver.React(busy)
+	h := w.hook("/a", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
+	})
+	w.run()
+	w.publish("order.created", `{"event_id":"waiting","data":{}}`)
+	w.receiver.Await(t, "/a", 1)
+	require.NoError(t, w.db.Hooks.DeleteSoon(t.Context(), "test", h.Tenant, h.ID))
+	w.recorded(h, "waiting", time.Now(), webhook.Parked)
+	w.publish("order.created", `{"event_id":"meanwhile","data":{}}`)
+	w.recorded(h, "meanwhile", time.Now(), webhook.Parked)
+	w.receiver.React(nil)
+	require.NoError(t, w.db.Hooks.Undelete(t.Context(), "test", h.Tenant, h.ID))
+	w.recorded(h, "waiting", time.Now(), webhook.Delivered)
+	w.recorded(h, "meanwhile", time.Now(), webhook.Delivered)
+
+	require.NoError(t, w.db.Hooks.DeleteSoon(t.Context(), "test", h.Tenant, h.ID))
+	w.receiver.React(busy) // whoever does not know yet
+	w.publish("order.created", `{"event_id":"last","data":{}}`)
+	w.recorded(h, "last", time.Now(), webhook.Parked)
+	_, err := testenv.Plain(t, w.config.DatabaseURL).ExecContext(t.Context(), `UPDATE hooks SET deleted_at = deleted_at - interval '1 minute'`)
+	require.NoError(t, err)
+	w.recorded(h, "last", time.Now(), webhook.Cancelled) // the housekeeper carries it out
 }
 
 func TestAStoppedWorkerHandsOverWithoutLossOrRepetition(t *testing.T) {

@@ -10,7 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	deliveryworker "github.com/whisperer-oms/whisperer/services/delivery-worker"
@@ -33,32 +35,41 @@ type world struct {
 	// health is where the worker that was started last tells of itself.
 	health  string
 	service *deliveryworker.Service
+	// logs are what workers that were started with run logged, from info on.
+	logs *observer.ObservedLogs
 }
 
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldOn(t, testenv.NATS(t))
+}
+
+func newWorldOn(t *testing.T, natsURL string) *world {
 	t.Helper()
 	key := seal.NewKey()
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
 	w := &world{t: t, receiver: testenv.NewReceiver(t), config: deliveryworker.Config{
-		DatabaseURL: testenv.Postgres(t), NATSURL: testenv.NATS(t), MasterKey: key, HealthListen: "127.0.0.1:0",
-		EgressAllow: "127.0.0.0/8", EgressPorts: "443", Slots: 64, BreakerAttempts: 10, BreakerRatio: 0.7, BreakerOpen: 2 * time.Second, Replicas: 1, OMSMaxBytes: 64 << 20,
+		DatabaseURL: testenv.Postgres(t), NATSURL: natsURL, MasterKey: key, HealthListen: "127.0.0.1:0",
+		EgressAllow: "127.0.0.0/8", PublicURL: "https://hooks.example.com", EgressPorts: "443", Slots: 64, BreakerAttempts: 10, BreakerRatio: 0.7, BreakerOpen: 2 * time.Second, Replicas: 1, OMSMaxBytes: 64 << 20,
 		EventAge: time.Hour, KeepPayloads: 24 * time.Hour, KeepRecords: 48 * time.Hour, DisableAfter: 120 * time.Hour,
-		DisableFailures: 20, DisableSpan: 12 * time.Hour, HousekeepEvery: time.Second, SweepAfter: 5 * time.Minute, ShutdownTimeout: 10 * time.Second,
+		DisableFailures: 20, DisableSpan: 12 * time.Hour, HousekeepEvery: time.Second, MetricsTop: 2, SweepAfter: 5 * time.Minute, ShutdownTimeout: 10 * time.Second,
 	}}
 	w.db, err = store.Open(w.config.DatabaseURL, 4, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.db.Close() })
-	w.bus, err = bus.Connect(t.Context(), bus.Options{URL: w.config.NATSURL, Name: "test", Log: zap.NewNop()})
-	require.NoError(t, err)
-	t.Cleanup(w.bus.Close)
+	w.bus = testenv.Connect(t, w.config.NATSURL)
 	return w
 }
 
 // run starts a worker and returns what stops it; it is stopped at the end of the test in any case.
 func (w *world) run() (stop func()) {
 	w.t.Helper()
-	log := zaptest.NewLogger(w.t, zaptest.Level(zap.InfoLevel))
+	core, logs := observer.New(zap.InfoLevel)
+	log := zaptest.NewLogger(w.t, zaptest.Level(zap.InfoLevel), zaptest.WrapOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewTee(c, core)
+	})))
+	w.logs = logs
 	service, err := deliveryworker.New(w.t.Context(), w.config, daemon.Process{Version: "test", Log: log})
 	require.NoError(w.t, err)
 	w.health, w.service = service.HealthAddr(), service
@@ -72,19 +83,12 @@ func (w *world) run() (stop func()) {
 // hook stores a hook at the receiver's path; edit may change it before.
 func (w *world) hook(path string, edit func(h *webhook.Hook)) webhook.Hook {
 	w.t.Helper()
-	config, err := webhook.ParseConfig(nil)
-	require.NoError(w.t, err)
-	h := webhook.Hook{
-		Tenant: webhook.DefaultTenant, EventTypes: []string{"*"}, TargetURL: w.receiver.URL + path,
-		NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
-	}
-	if edit != nil {
-		edit(&h)
-	}
-	require.NoError(w.t, h.Validate())
-	h, err = w.db.Hooks.CreateHook(w.t.Context(), "test", h, 1000, store.IdempotencyKey{})
-	require.NoError(w.t, err)
-	return h
+	return testenv.MakeHook(w.t, w.db, w.receiver.URL+path, func(h *webhook.Hook) {
+		if edit != nil {
+			edit(h)
+		}
+		require.NoError(w.t, h.Validate())
+	})
 }
 
 func config(t *testing.T, text string) webhook.Config {

@@ -3,7 +3,6 @@ package subscriptionapi
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/broker"
@@ -20,7 +19,7 @@ type Config struct {
 	MasterKey                string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that seal secrets: base64 of 32 bytes each, separated by commas, the current one first"`
 	Listen                   string        `env:"LISTEN" envDefault:":8080" desc:"address of the API"`
 	HealthListen             string        `env:"HEALTH_LISTEN" envDefault:":9090" desc:"address of /healthz, /readyz and /metrics"`
-	PublicURL                string        `env:"PUBLIC_URL" desc:"what links in answers begin with, such as https://hooks.example.com; what a request was sent to if empty"`
+	PublicURL                string        `env:"PUBLIC_URL" desc:"where others reach the API, such as https://hooks.example.com: links in answers and the URLs of the format thin begin with it; without it links begin with what a request was sent to, and no hook can be thin"`
 	EgressAllow              string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
 	EgressPorts              string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
 	HookQuota                int           `env:"HOOK_QUOTA" envDefault:"10000" desc:"hooks that a tenant may have"`
@@ -61,12 +60,7 @@ func (c Config) Validate() error {
 	if c.OMSMaxBytes < 0 || c.OwnMaxBytes < 0 {
 		add("OMS_MAX_BYTES, WHISPERER_OWN_MAX_BYTES", errors.New("must not be negative"))
 	}
-	if c.PublicURL != "" {
-		u, err := url.Parse(c.PublicURL)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-			add("PUBLIC_URL", errors.New("must be an http or https URL without query"))
-		}
-	}
+	add("PUBLIC_URL", daemon.ValidatePublicURL(c.PublicURL))
 	if c.HookQuota < 1 {
 		add("HOOK_QUOTA", errors.New("must be at least 1"))
 	}

@@ -2,7 +2,12 @@ package subscriptionapi
 
 import (
 	"context"
+	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/erase"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/jobs"
 )
 
@@ -10,5 +15,42 @@ import (
 func (s *Service) runJobs(ctx context.Context, ready func()) error {
 	ready()
 	jobs.Run(ctx, s.work.Jobs, s.log)
+	return nil
+}
+
+// runErasures erases what people asked for, batch by batch, until ctx ends.
+func (s *Service) runErasures(ctx context.Context, ready func()) error {
+	ready()
+	jobs.Erase(ctx, erase.New(s.work, s.events.find, s.erasures, s.log), s.log)
+	return nil
+}
+
+const (
+	// pausesEvery is how often pauses and deletions that are over are looked for, and pausesTime bounds a look.
+	pausesEvery, pausesTime = time.Second, 10 * time.Second
+)
+
+// endPauses resumes hooks whose pause is over, and removes those whose deletion cannot be undone any more, until ctx ends. The workers' housekeeper does so, too.
+func (s *Service) endPauses(ctx context.Context, ready func()) error {
+	ready()
+	told := daemon.NewTeller(s.log)
+	daemon.Every(ctx, pausesEvery, func(ctx context.Context) {
+		ended, err := daemon.Within(ctx, pausesTime, func(ctx context.Context) (int, error) {
+			return s.work.Hooks.EndPauses(ctx, "subscription-api")
+		})
+		switch {
+		case err != nil && ctx.Err() == nil:
+			told.Tell("failed to end pauses", err)
+		case ended > 0:
+			s.log.Info("pauses of hooks ended", zap.Int("hooks", ended))
+		}
+		removed, err := daemon.Within(ctx, pausesTime, s.work.Hooks.EndDeletions)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			told.Tell("failed to remove deleted hooks", err)
+		case removed > 0:
+			s.log.Info("deleted hooks removed", zap.Int("hooks", removed))
+		}
+	})
 	return nil
 }

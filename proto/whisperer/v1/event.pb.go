@@ -43,7 +43,9 @@ type Event struct {
 	// W3C trace context.
 	Traceparent string `protobuf:"bytes,8,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// The attributes of a CloudEvent as they came, a JSON object. Ignored in what is published.
-	CloudEvent    []byte `protobuf:"bytes,9,opt,name=cloud_event,json=cloudEvent,proto3" json:"cloud_event,omitempty"`
+	CloudEvent []byte `protobuf:"bytes,9,opt,name=cloud_event,json=cloudEvent,proto3" json:"cloud_event,omitempty"`
+	// What the systems that a trace went through keep in it (W3C).
+	Tracestate    string `protobuf:"bytes,10,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,11 +143,18 @@ func (x *Event) GetCloudEvent() []byte {
 	return nil
 }
 
+func (x *Event) GetTracestate() string {
+	if x != nil {
+		return x.Tracestate
+	}
+	return ""
+}
+
 var File_whisperer_v1_event_proto protoreflect.FileDescriptor
 
 const file_whisperer_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18whisperer/v1/event.proto\x12\fwhisperer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x02\n" +
+	"\x18whisperer/v1/event.proto\x12\fwhisperer.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x02\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12.\n" +
@@ -156,7 +165,11 @@ const file_whisperer_v1_event_proto_rawDesc = "" +
 	"\x04data\x18\a \x01(\fR\x04data\x12 \n" +
 	"\vtraceparent\x18\b \x01(\tR\vtraceparent\x12\x1f\n" +
 	"\vcloud_event\x18\t \x01(\fR\n" +
-	"cloudEventBCZAgithub.com/whisperer-oms/whisperer/proto/whisperer/v1;whispererv1b\x06proto3"
+	"cloudEvent\x12\x1e\n" +
+	"\n" +
+	"tracestate\x18\n" +
+	" \x01(\tR\n" +
+	"tracestateBCZAgithub.com/whisperer-oms/whisperer/proto/whisperer/v1;whispererv1b\x06proto3"
 
 var (
 	file_whisperer_v1_event_proto_rawDescOnce sync.Once

@@ -375,8 +375,10 @@ type AttemptFact struct {
 	// Header lines as HTTP writes them, "Name: value" joined by line feeds, without what is secret.
 	RequestHeaders  string `protobuf:"bytes,19,opt,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
 	ResponseHeaders string `protobuf:"bytes,20,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// SHA-256 of the body that was sent; empty where none was.
+	BodyDigest    []byte `protobuf:"bytes,21,opt,name=body_digest,json=bodyDigest,proto3" json:"body_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttemptFact) Reset() {
@@ -533,6 +535,13 @@ func (x *AttemptFact) GetResponseHeaders() string {
 		return x.ResponseHeaders
 	}
 	return ""
+}
+
+func (x *AttemptFact) GetBodyDigest() []byte {
+	if x != nil {
+		return x.BodyDigest
+	}
+	return nil
 }
 
 type Header struct {
@@ -737,7 +746,7 @@ const file_whisperer_v1_ledger_proto_rawDesc = "" +
 	"\tevent_seq\x18\x0f \x01(\x04R\beventSeq\x12%\n" +
 	"\x0eround_attempts\x18\x10 \x01(\rR\rroundAttempts\x12(\n" +
 	"\x10round_started_at\x18\x11 \x01(\x03R\x0eroundStartedAt\x12\x14\n" +
-	"\x05first\x18\x12 \x01(\bR\x05first\"\x96\x04\n" +
+	"\x05first\x18\x12 \x01(\bR\x05first\"\xb7\x04\n" +
 	"\vAttemptFact\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1d\n" +
 	"\n" +
@@ -759,7 +768,9 @@ const file_whisperer_v1_ledger_proto_rawDesc = "" +
 	"\n" +
 	"first_byte\x18\x12 \x01(\x03R\tfirstByte\x12'\n" +
 	"\x0frequest_headers\x18\x13 \x01(\tR\x0erequestHeaders\x12)\n" +
-	"\x10response_headers\x18\x14 \x01(\tR\x0fresponseHeadersJ\x04\b\n" +
+	"\x10response_headers\x18\x14 \x01(\tR\x0fresponseHeaders\x12\x1f\n" +
+	"\vbody_digest\x18\x15 \x01(\fR\n" +
+	"bodyDigestJ\x04\b\n" +
 	"\x10\vJ\x04\b\f\x10\r\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +

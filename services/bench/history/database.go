@@ -120,7 +120,7 @@ func (o *Options) seed(ctx context.Context, dir string, s *seeded) error {
 			return err
 		}
 		s.Took = time.Since(begin)
-		store, err := db.History.System(ctx)
+		store, err := db.History.DescribeSystem(ctx)
 		s.Bytes = store.Size
 		return err
 	})

@@ -38,6 +38,8 @@ type Part string
 const (
 	LookUps Part = "look-ups" // over the API
 	Pages   Part = "pages"    // of the console
+	// Manifest is one long manifest, and the memory that it takes.
+	Manifest Part = "manifest"
 )
 
 // Figures are what one kind of request took.
@@ -63,7 +65,8 @@ type Report struct {
 	// LookUps are over the API.
 	LookUps []Figures `json:"look_ups"`
 	// Pages are of the console.
-	Pages []Figures `json:"pages"`
+	Pages    []Figures        `json:"pages"`
+	Manifest *ManifestFigures `json:"manifest,omitempty"`
 }
 
 // Run makes a database with so much history, or takes the one that was kept, asks for all kinds of it over HTTP, and
@@ -80,6 +83,9 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	report := &Report{Attempts: s.Attempts, Hooks: s.Asked.Hooks, Bytes: s.Bytes, Seeding: s.Took}
 	return report, o.serving(ctx, dir, nil, func(url string) error {
+		if _, err := store.Migrate(ctx, url); err != nil { // a database that was kept may be of an older version
+			return err
+		}
 		w := &world{url: url, options: o, hooks: s.Hooks, attempts: s.Attempts}
 		return w.run(ctx, report)
 	})
@@ -112,7 +118,12 @@ func (w *world) run(ctx context.Context, report *Report) (err error) {
 		fmt.Fprintf(w.options.Progress, "%s: p50 %s, p99 %s\n", f.Name, f.P50, f.P99)
 		*to = append(*to, f)
 	}
-	if w.options.Part != Pages {
+	if w.options.Part == "" || w.options.Part == Manifest {
+		if report.Manifest, err = w.measureManifest(ctx); err != nil {
+			return err
+		}
+	}
+	if w.options.Part == "" || w.options.Part == LookUps {
 		for _, l := range w.lookUps() {
 			f, err := w.measureLookUp(ctx, l)
 			if err != nil {
@@ -121,7 +132,7 @@ func (w *world) run(ctx context.Context, report *Report) (err error) {
 			add(&report.LookUps, f)
 		}
 	}
-	if w.options.Part == LookUps {
+	if w.options.Part != "" && w.options.Part != Pages {
 		return nil
 	}
 	if err := w.signIn(ctx); err != nil {
@@ -151,7 +162,7 @@ func (w *world) prepare(ctx context.Context) error {
 	if w.samples, err = seed.Sample(ctx, plain, webhook.DefaultTenant, w.attempts, 1000); err != nil {
 		return err
 	}
-	w.waiting, _, err = db.History.Deliveries(ctx, webhook.DefaultTenant, store.DeliveryFilter{States: []webhook.DeliveryState{webhook.Waiting}}, store.Page{Limit: 100})
+	w.waiting, _, err = db.History.ListDeliveries(ctx, webhook.DefaultTenant, store.DeliveryFilter{States: []webhook.DeliveryState{webhook.Waiting}}, store.Page{Limit: 100})
 	if err != nil {
 		return err
 	}
@@ -164,6 +175,10 @@ func (w *world) prepare(ctx context.Context) error {
 // Print writes the report for people.
 func (r *Report) Print(out io.Writer) {
 	fmt.Fprintf(out, "%d attempts of %d hooks in %d MB, seeded in %s\n", r.Attempts, r.Hooks, r.Bytes/1e6, r.Seeding.Round(time.Second))
+	if m := r.Manifest; m != nil {
+		fmt.Fprintf(out, "a manifest of %d deliveries in %s: %.0f a second, %d MB of heap in use before, %d MB at most meanwhile\n",
+			m.Rows, m.Took.Round(time.Millisecond), float64(m.Rows)/m.Took.Seconds(), m.Before>>20, m.Heap>>20)
+	}
 	for _, part := range []struct {
 		title   string
 		figures []Figures

@@ -94,7 +94,7 @@ func (s *stage) recorded(keys ...store.DeliveryKey) int {
 // audited are the entries of the audit log, by number, the oldest first.
 func (s *stage) audited() []string {
 	s.t.Helper()
-	list, _, err := s.db.Access.AuditLog(s.t.Context(), "", store.AuditFilter{Kind: "ledger_entry"}, store.Page{Limit: 1000})
+	list, _, err := s.db.Access.ListAudit(s.t.Context(), "", store.AuditFilter{Kind: "ledger_entry"}, store.Page{Limit: 1000})
 	require.NoError(s.t, err)
 	var out []string
 	for _, e := range slices.Backward(list) {

@@ -5,6 +5,7 @@ package attempt
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/filter"
+	"github.com/whisperer-oms/whisperer/services/internal/httpsig"
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
@@ -48,8 +51,12 @@ const hidden = "[hidden]"
 // Sender is safe for concurrent use.
 type Sender struct {
 	client    *egress.Client
+	keys      *httpsig.Ring
+	publicURL string
 	userAgent string
 	traces    *trace.Tracer
+	maker     Maker
+	copier    Copier
 
 	mu       sync.RWMutex
 	prepared map[uuid.UUID]*prepared
@@ -67,18 +74,54 @@ type prepared struct {
 	theirs egress.Header
 	// hidden are the names of headers whose values are the integrator's, and not recorded.
 	hidden []string
+	// transform makes the data that is sent; nil for what was published.
+	transform *filter.Transform
+	// condition has to hold for an answer that counts as delivered; nil for none.
+	condition *filter.Condition
 	// err says why no request can be made.
 	err error
 }
 
 type key struct {
 	key       signature.Key
+	secret    string // as it was given; kept for a scheme of the hook's own only
 	expiresAt time.Time
 }
 
-// New makes a sender whose requests go through the client. Attempts are traced where traces is not nil.
-func New(client *egress.Client, version string, traces *trace.Tracer) *Sender {
-	return &Sender{client: client, userAgent: "Whisperer/" + version, traces: traces, prepared: map[uuid.UUID]*prepared{}}
+// Maker evaluates the expressions of hooks when the tenant may use more of its budget.
+type Maker interface {
+	// Spend evaluates what says itself how many units that has cost. The error is that of ctx.
+	Spend(ctx context.Context, tenant string, evaluate func() (units uint64)) error
+	// Make evaluates the transform of a hook for an event. The error is that of the evaluation, or of ctx.
+	Make(ctx context.Context, t *filter.Transform, h *webhook.Hook, e *webhook.Event) (filter.Made, error)
+}
+
+// Options say what a Sender works with. Only Client is required.
+type Options struct {
+	Client *egress.Client
+	// Keys sign for hooks that want HTTP Message Signatures.
+	Keys *httpsig.Ring
+	// PublicURL is where receivers reach the API, for the format thin.
+	PublicURL string
+	// Version of Whisperer, for User-Agent.
+	Version string
+	// Traces gets a span for each attempt.
+	Traces *trace.Tracer
+	// Maker is one without a budget where it is nil.
+	Maker Maker
+	// Copier gets copies of requests; nil for nobody.
+	Copier Copier
+}
+
+// New makes a sender.
+func New(o Options) *Sender {
+	if o.Maker == nil {
+		o.Maker = unmetered{}
+	}
+	return &Sender{
+		client: o.Client, keys: o.Keys, publicURL: strings.TrimSuffix(o.PublicURL, "/"), userAgent: "Whisperer/" + o.Version, traces: o.Traces, maker: o.Maker, copier: o.Copier,
+		prepared: map[uuid.UUID]*prepared{},
+	}
 }
 
 // Forget drops what is remembered of a hook that is gone.
@@ -102,23 +145,38 @@ func (s *Sender) send(ctx context.Context, p *prepared, due *webhook.Due, bodies
 }
 
 func (s *Sender) request(ctx context.Context, p *prepared, due *webhook.Due, bodies *envelope.Bodies, span trace.Span) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
-	number := uint32(due.Attempts + 1) //nolint:gosec // small
-	body, err := bodies.Get(due.Hook.Config.Format, due.Hook.Config.ContentFields)
-	if p.err != nil {
-		err = p.err
+	body, class, err := s.content(ctx, p, due, bodies)
+	switch {
+	case err != nil && class == webhook.ClassTransform && ctx.Err() != nil:
+		return nil, webhook.Result{}, true
+	case err != nil:
+		return unsent(due, class, err), webhook.Result{Class: class}, false
+	case due.Hook.Config.Batch != nil:
+		body = content{Body: envelope.Join(due.Hook.Config.Format, []envelope.Body{body.Body}), batch: []*webhook.Due{due}}
 	}
-	if err != nil {
-		return &whispererv1.AttemptFact{
-			Number: number, StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Failed), Method: due.Hook.Config.Method,
-			Url: due.Hook.TargetURL, ErrorClass: string(webhook.ClassRequest), Error: err.Error(),
-		}, webhook.Result{Class: webhook.ClassRequest}, false
+	return s.made(ctx, p, due, body, span)
+}
+
+// unsent is an attempt of which no request could be made.
+func unsent(due *webhook.Due, class webhook.ErrorClass, err error) *whispererv1.AttemptFact {
+	return &whispererv1.AttemptFact{
+		Number: number(due), StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Failed), Method: due.Hook.Config.Method,
+		Url: due.Hook.TargetURL, ErrorClass: string(class), Error: err.Error(),
 	}
+}
+
+// number is that of a delivery's next attempt.
+func number(due *webhook.Due) uint32 { return uint32(due.Attempts + 1) } //nolint:gosec // small
+
+// made makes the request.
+func (s *Sender) made(ctx context.Context, p *prepared, due *webhook.Due, body content, span trace.Span) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
 	recorded, r := s.exchange(ctx, p, due, body, span)
 	if r.Cancelled {
 		return nil, webhook.Result{}, true
 	}
+	s.judge(ctx, p, due, &r)
 	attempt = &whispererv1.AttemptFact{
-		Number: number, StartedAt: r.Started.UnixNano(), Duration: int64(r.Duration), Outcome: string(webhook.Failed),
+		Number: number(due), StartedAt: r.Started.UnixNano(), Duration: int64(r.Duration), Outcome: string(webhook.Failed),
 		Status: uint32(r.Status), ErrorClass: string(r.Class), Method: due.Hook.Config.Method, Url: due.Hook.TargetURL, //nolint:gosec // small
 		RequestHeaders: recorded, RequestSize: uint32(len(body.Bytes)), ResponseHeaders: lines(egress.HeaderOf(r.Header)), //nolint:gosec // at most 1 MiB
 		ResponseBody: r.Body, Truncated: r.Truncated, Dns: int64(r.Timings.DNS), Connect: int64(r.Timings.Connect), Tls: int64(r.Timings.TLS),
@@ -129,21 +187,27 @@ func (s *Sender) request(ctx context.Context, p *prepared, due *webhook.Due, bod
 	}
 	if recorded == "" { // nothing was sent
 		attempt.RequestSize = 0
+	} else {
+		digest := sha256.Sum256(body.Bytes)
+		attempt.BodyDigest = digest[:]
 	}
 	result = webhook.Result{Status: r.Status, Class: r.Class, RetryAfter: r.RetryAfter}
 	if result.Success() {
 		attempt.Outcome = string(webhook.Succeeded)
 	}
+	s.copy(due, &body, attempt)
 	return attempt, result, false
 }
 
 // exchange sends the request and returns its headers as they are recorded, and the answer. A receiver that does not take
 // the token of a login before is asked once more with a new one: it has not taken the request either.
-func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, body envelope.Body, span trace.Span) (recorded string, r egress.Response) {
+func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, body content, span trace.Span) (recorded string, r egress.Response) {
 	started := time.Now()
-	request := egress.Request{Target: p.target, Method: due.Hook.Config.Method, Body: body.Bytes, Timeout: due.Hook.Config.Timeout}
+	request := egress.Request{Target: p.target, Method: due.Hook.Config.Method, Body: body.Bytes, Timeout: due.Hook.Config.Timeout, Success: due.Hook.Config.Success}
 	if p.session == nil {
-		request.Header = s.header(due, p, body, started, span)
+		if request.Header, r.Err = s.header(due, p, body, started, span); r.Err != nil {
+			return "", unsigned(started, r.Err)
+		}
 		return lines(request.Header, p.hidden...), s.client.Do(ctx, request)
 	}
 	bounded, cancel := context.WithDeadline(ctx, started.Add(request.Timeout))
@@ -155,7 +219,9 @@ func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, bo
 			break
 		}
 		now := time.Now()
-		request.Header = s.header(due, p, body, now, span)
+		if request.Header, err = s.header(due, p, body, now, span); err != nil {
+			return "", unsigned(started, err)
+		}
 		request.Header.Set(p.session.header, value)
 		request.Timeout = max(time.Until(started.Add(due.Hook.Config.Timeout)), time.Millisecond)
 		recorded = lines(request.Header, p.hidden...)
@@ -209,6 +275,14 @@ func (s *Sender) build(h *webhook.Hook, before *session) *prepared {
 	p := &prepared{hook: h, session: newSession(s.client, h, before)}
 	p.target, _ = s.client.Prepare(h.TargetURL) // one that is forbidden is answered so by Do
 	var err error
+	if p.transform, err = filter.NewTransform(h); err != nil {
+		p.err = fmt.Errorf("transform cannot be used: %w", err)
+		return p
+	}
+	if p.condition, err = filter.NewCondition(h); err != nil {
+		p.err = fmt.Errorf("success.condition cannot be used: %w", err)
+		return p
+	}
 	if p.target, err = s.client.WithTLS(p.target, h.Config.TLS); err != nil {
 		p.err = fmt.Errorf("tls cannot be used: %w", err)
 		return p
@@ -219,7 +293,11 @@ func (s *Sender) build(h *webhook.Hook, before *session) *prepared {
 			p.err = fmt.Errorf("secret_key cannot be used: %w", err)
 			return p
 		}
-		p.keys = append(p.keys, key{key: k, expiresAt: secret.ExpiresAt})
+		made := key{key: k, expiresAt: secret.ExpiresAt}
+		if h.Config.Signature != nil && !h.Config.Signature.Message() {
+			made.secret = secret.Value
+		}
+		p.keys = append(p.keys, made)
 	}
 	p.addTheirs(s.userAgent)
 	return p
@@ -253,22 +331,32 @@ func (p *prepared) addTheirs(userAgent string) {
 	}
 }
 
-// header writes all headers of an attempt, by name. Where a name is ours and theirs, ours is sent.
-func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now time.Time, span trace.Span) egress.Header {
-	h := make(egress.Header, 0, 16+len(p.theirs))
+// header writes all headers of an attempt, by name. Where a name is ours and theirs, ours is sent. The error says why it cannot be signed.
+func (s *Sender) header(due *webhook.Due, p *prepared, body content, now time.Time, span trace.Span) (egress.Header, error) {
+	h := make(egress.Header, 0, 16+len(p.theirs)+len(body.headers))
 	h = append(h, p.theirs...)
+	h = append(h, body.headers...)
 	id := due.ID.String()
 	h.Set("Content-Type", body.ContentType)
 	h.Set(headerTrace, traceparent(span, due.Event.Traceparent))
+	if due.Event.Tracestate != "" {
+		h.Set("Tracestate", due.Event.Tracestate)
+	}
 	h.Set("Webhook-Id", id)
-	s.sign(&h, p, id, body, now)
+	if err := s.sign(&h, p, id, body.Body, now); err != nil {
+		return nil, err
+	}
 	h.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	h.Set(headerAttempt, strconv.Itoa(due.Attempts+1))
-	h.Set(headerDelivery, id)
-	h.Set(headerEvent, due.Event.Type)
-	h.Set(headerEventID, webhook.HeaderText(due.Event.ID))
-	if due.Event.Seq != 0 { // a test is of no published event
-		h.Set(headerSequence, strconv.FormatUint(due.Event.Seq.Number(), 10))
+	if body.batch != nil {
+		list(&h, body.batch)
+	} else {
+		h.Set(headerDelivery, id)
+		h.Set(headerEvent, due.Event.Type)
+		h.Set(headerEventID, webhook.HeaderText(due.Event.ID))
+		if due.Event.Seq != 0 { // a test is of no published event
+			h.Set(headerSequence, strconv.FormatUint(due.Event.Seq.Number(), 10))
+		}
 	}
 	if due.Replay {
 		h.Set(headerReplay, "true")
@@ -277,28 +365,7 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body envelope.Body, now t
 		h.Set(headerTest, "true")
 	}
 	h.Sort()
-	return h
-}
-
-// sign signs with the keys that are good still. X-Whisperer-Signature has room for one signature only: while a rotation is
-// on it is that of the oldest key, which a receiver that knows no other header has until then.
-func (s *Sender) sign(h *egress.Header, p *prepared, id string, body envelope.Body, now time.Time) {
-	keys := make([]signature.Key, 0, len(p.keys))
-	for _, k := range p.keys {
-		if k.expiresAt.IsZero() || now.Before(k.expiresAt) {
-			keys = append(keys, k.key)
-		}
-	}
-	if len(keys) == 0 {
-		return
-	}
-	h.Set("Webhook-Signature", signature.Sign(id, now, body.Bytes, keys))
-	for _, key := range slices.Backward(keys) {
-		if legacy := signature.LegacySign(body.Bytes, key); legacy != "" {
-			h.Set(signature.HeaderLegacy, legacy)
-			return
-		}
-	}
+	return h, nil
 }
 
 // lines writes a header for the ledger; the values of those named are hidden.

@@ -23,6 +23,7 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/attempt"
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/httpsig"
 )
 
 const (
@@ -60,7 +61,7 @@ func newSender(t *testing.T, allow string) *attempt.Sender {
 	require.NoError(t, err)
 	client := egress.NewClient(egress.Options{Policy: policy, Version: "1.2.3"})
 	t.Cleanup(client.Close)
-	return attempt.New(client, "1.2.3", nil)
+	return attempt.New(attempt.Options{Client: client, Version: "1.2.3"})
 }
 
 func due(t *testing.T, url, config string) *webhook.Due {
@@ -91,6 +92,53 @@ func recorded(a *whispererv1.AttemptFact, name string) string {
 	return ""
 }
 
+func TestAHooksOwnSignatureIsSentBesideStandardWebhooks(t *testing.T) {
+	t.Parallel()
+	url, requests := receiver(t, 200)
+	d := due(t, url, `{"signature":{"preset":"stripe"}}`)
+	d.Hook.Secrets = []webhook.Secret{{Value: "new"}, {Value: "old", ExpiresAt: time.Now().Add(time.Hour)}, {Value: "gone", ExpiresAt: time.Now().Add(-time.Hour)}}
+	send(t, newSender(t, "127.0.0.1"), d)
+	r := <-requests
+	require.Regexp(t, `^v1,\S+ v1,\S+$`, r.Get("Webhook-Signature"))
+	mac := hmac.New(sha256.New, []byte("old")) // while a rotation is on the receiver has the old secret
+	mac.Write([]byte(r.Get("Webhook-Timestamp") + "." + r.body))
+	require.Equal(t, "t="+r.Get("Webhook-Timestamp")+",v1="+hex.EncodeToString(mac.Sum(nil)), r.Get("Stripe-Signature"))
+}
+
+func TestNothingIsSentUnsignedWithoutASigningKey(t *testing.T) {
+	t.Parallel()
+	url, requests := receiver(t, 200)
+	policy, err := egress.ParsePolicy("127.0.0.1", "")
+	require.NoError(t, err)
+	client := egress.NewClient(egress.Options{Policy: policy})
+	t.Cleanup(client.Close)
+	keys := &httpsig.Ring{}
+	s := attempt.New(attempt.Options{Client: client, Keys: keys})
+	for _, algorithm := range webhook.MessageAlgorithms() {
+		d := due(t, url, `{"signature":{"preset":"rfc9421","algorithm":"`+algorithm+`"}}`)
+		d.Hook.Secrets = []webhook.Secret{{Value: "a secret does not do instead"}}
+		a, result := send(t, s, d)
+		require.Equal(t, webhook.ClassSigning, result.Class)
+		require.Zero(t, a.GetRequestSize())
+		require.Contains(t, a.GetError(), "no "+algorithm+" signing key yet")
+		next := webhook.Decide(webhook.DefaultCountdown(), nil, webhook.Round{StartedAt: time.Now()}, result, time.Now(), 0)
+		require.Equal(t, webhook.Waiting, next.State, "it is tried again")
+		require.False(t, result.Class.Asked(), "no receiver is blamed for it")
+	}
+	require.Empty(t, requests)
+
+	key, err := httpsig.Generate(webhook.ECDSAP256)
+	require.NoError(t, err)
+	key.Tenant, key.State = "acme", httpsig.Current
+	keys.Replace([]httpsig.Key{key})
+	_, result := send(t, s, due(t, url+"/a?b=c", `{"signature":{"preset":"rfc9421"}}`))
+	require.True(t, result.Success())
+	r := <-requests
+	require.Contains(t, r.Get("Signature-Input"), ";created="+r.Get("Webhook-Timestamp")+`;keyid="`+key.ID+`"`)
+	require.NotEmpty(t, r.Get("Signature"))
+	require.NotEmpty(t, r.Get("Content-Digest"))
+}
+
 func TestARequestSaysWhatItIs(t *testing.T) {
 	t.Parallel()
 	url, requests := receiver(t, 200)
@@ -109,7 +157,7 @@ func TestARequestSaysWhatItIs(t *testing.T) {
 		require.Equal(t, want, recorded(attempt, name), name)
 	}
 	require.Regexp(t, `^\d{10}$`, r.Get("Webhook-Timestamp"))
-	require.Regexp(t, `^00-[0-9a-f]{32}-[0-9a-f]{16}-01$`, r.Get("Traceparent"))
+	require.Regexp(t, `^00-[0-9a-f]{32}-[0-9a-f]{16}-00$`, r.Get("Traceparent"))
 
 	require.True(t, result.Success())
 	require.EqualValues(t, 3, attempt.GetNumber())
@@ -118,6 +166,8 @@ func TestARequestSaysWhatItIs(t *testing.T) {
 	require.Equal(t, "POST "+url, attempt.GetMethod()+" "+attempt.GetUrl())
 	require.Equal(t, "answered", string(attempt.GetResponseBody()))
 	require.EqualValues(t, len(r.body), attempt.GetRequestSize())
+	digest := sha256.Sum256([]byte(r.body))
+	require.Equal(t, digest[:], attempt.GetBodyDigest())
 	require.Positive(t, attempt.GetDuration())
 	require.Empty(t, attempt.GetError())
 	lines := webhook.ParseHeaderLines(attempt.GetRequestHeaders())

@@ -13,7 +13,7 @@ import (
 
 // Trial is what became of a test.
 type Trial struct {
-	// Attempt has a fresh delivery id, which is the header webhook-id. What is secret in its request is hidden.
+	// Attempt has the id that was the header webhook-id. What is secret in its request is hidden.
 	Attempt webhook.Attempt
 	// RequestBody is what was sent; nil where no request could be made.
 	RequestBody []byte
@@ -23,8 +23,13 @@ type Trial struct {
 // hook need not be stored, and nothing is remembered of it: a test logs in anew. The error is that of ctx, which ended
 // before the answer came.
 func (s *Sender) Try(ctx context.Context, h *webhook.Hook, e *webhook.Event) (Trial, error) {
+	return s.TryAs(ctx, uuid.New(), h, e)
+}
+
+// TryAs is Try with an id that is given.
+func (s *Sender) TryAs(ctx context.Context, id uuid.UUID, h *webhook.Hook, e *webhook.Event) (Trial, error) {
 	bodies := envelope.NewBodies(e)
-	due := webhook.Due{ID: uuid.New(), Hook: h, Event: e, Test: true}
+	due := webhook.Due{ID: id, Hook: h, Event: e, Test: true}
 	fact, _, cancelled := s.send(ctx, s.build(h, nil), &due, bodies)
 	if cancelled {
 		return Trial{}, ctx.Err()
@@ -33,7 +38,7 @@ func (s *Sender) Try(ctx context.Context, h *webhook.Hook, e *webhook.Event) (Tr
 	trial.Attempt.DeliveryID, trial.Attempt.HookID, trial.Attempt.Tenant = due.ID, h.ID, h.Tenant
 	trial.Attempt.PublishedAt = e.PublishedAt
 	if fact.GetRequestSize() > 0 {
-		body, err := bodies.Get(h.Config.Format, h.Config.ContentFields)
+		body, err := s.Body(h, e)
 		if err != nil {
 			return Trial{}, err
 		}
@@ -47,7 +52,7 @@ func fromFact(f *whispererv1.AttemptFact) webhook.Attempt {
 		Number: int(f.GetNumber()), StartedAt: time.Unix(0, f.GetStartedAt()).UTC(), Duration: time.Duration(f.GetDuration()),
 		Outcome: webhook.AttemptOutcome(f.GetOutcome()), Status: int(f.GetStatus()), Class: webhook.ErrorClass(f.GetErrorClass()),
 		Error: f.GetError(), Method: f.GetMethod(), URL: f.GetUrl(), RequestHeaders: webhook.ParseHeaderLines(f.GetRequestHeaders()),
-		RequestSize: int(f.GetRequestSize()), ResponseHeaders: webhook.ParseHeaderLines(f.GetResponseHeaders()), ResponseBody: f.GetResponseBody(),
+		RequestSize: int(f.GetRequestSize()), BodyDigest: f.GetBodyDigest(), ResponseHeaders: webhook.ParseHeaderLines(f.GetResponseHeaders()), ResponseBody: f.GetResponseBody(),
 		Truncated: f.GetTruncated(), Timings: webhook.Timings{
 			DNS: time.Duration(f.GetDns()), Connect: time.Duration(f.GetConnect()), TLS: time.Duration(f.GetTls()),
 			FirstByte: time.Duration(f.GetFirstByte()),

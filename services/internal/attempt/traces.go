@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
+	"net/url"
+	"strconv"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
@@ -15,11 +17,24 @@ func (s *Sender) begin(due *webhook.Due, p *prepared) trace.Span {
 	if !s.traces.On() {
 		return trace.Span{}
 	}
-	return s.traces.Start(trace.Client, "attempt", due.Event.Traceparent,
+	facts := []trace.Attribute{
 		trace.String("whisperer.tenant", due.Event.Tenant), trace.String("whisperer.event.id", due.Event.ID),
 		trace.String("whisperer.event.type", due.Event.Type), trace.String("whisperer.hook.id", due.Hook.ID.String()),
 		trace.String("whisperer.delivery.id", due.ID.String()), trace.Int("whisperer.attempt", due.Attempts+1),
-		trace.String("http.request.method", due.Hook.Config.Method), trace.String("server.address", p.target.Host()))
+		trace.String("http.request.method", due.Hook.Config.Method),
+	}
+	if where, err := url.Parse(p.target.URL()); err == nil {
+		port, err := strconv.Atoi(where.Port())
+		if err != nil {
+			port = map[string]int{"http": 80, "https": 443}[where.Scheme]
+		}
+		facts = append(facts, trace.String("server.address", where.Hostname()), trace.Int("server.port", port),
+			trace.String("url.scheme", where.Scheme), trace.String("url.full", where.Scheme+"://"+where.Host+"/REDACTED"))
+	}
+	if due.Attempts > 0 {
+		facts = append(facts, trace.Int("http.request.resend_count", due.Attempts))
+	}
+	return s.traces.Start(trace.Client, "attempt", due.Event.Traceparent, due.Event.Tracestate, facts...)
 }
 
 // finish ends an attempt's span.
@@ -33,6 +48,8 @@ func finish(span trace.Span, result webhook.Result, cancelled bool) {
 	switch {
 	case cancelled:
 		span.Fail("cancelled")
+	case !result.Success() && result.Status != 0:
+		span.Fail(strconv.Itoa(result.Status))
 	case !result.Success():
 		span.Fail(string(result.Class))
 	}
@@ -40,7 +57,7 @@ func finish(span trace.Span, result webhook.Result, cancelled bool) {
 }
 
 // traceparent is what the receiver gets: the attempt's span; else the event's trace with a span id of our own, or a
-// trace that begins here (W3C Trace Context).
+// trace that begins here, which nobody samples (W3C Trace Context).
 func traceparent(span trace.Span, parent string) string {
 	if span.On() {
 		return span.Traceparent()
@@ -49,7 +66,7 @@ func traceparent(span trace.Span, parent string) string {
 	if parent != "" {
 		return parent[:36] + id + parent[52:]
 	}
-	return "00-" + newID() + newID() + "-" + id + "-01"
+	return "00-" + newID() + newID() + "-" + id + "-00"
 }
 
 // newID is half a trace's id, or a span's, never all zeroes. It is no secret: asking the system for chance costs as much as

@@ -17,26 +17,22 @@ func EventSubjects(namespace Namespace, tenant string) string {
 }
 
 // ProgramAccess is what subscription-api and delivery-worker need: the streams of their namespace, and neither the deletion
-// of a stream or of a message in it, nor its backup and restoration, nor the ledger's purge. A message that was set aside is
-// deleted when it is put back.
+// of a stream, nor its backup and restoration, nor what removes anything from the ledger but recording it. Messages of the other
+// streams are deleted to erase what is in them, and when what was set aside is put back.
 func ProgramAccess(namespace Namespace) Access {
 	access := Access{
 		DenyPublish: []string{"$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.SNAPSHOT.>", "$JS.API.STREAM.RESTORE.>"},
-		Subscribe:   []string{ProgramInbox + ".>"},
+		Subscribe:   []string{ProgramInbox + ".>", namespace.Subject(relaySubjects)},
 	}
 	for _, stream := range (&Bus{}).streams() {
 		for _, subject := range stream.Subjects {
 			access.Publish = append(access.Publish, namespace.Subject(subject))
 		}
-		name := namespace.Stream(stream.Name)
-		if stream.Name != StreamAside {
-			access.DenyPublish = append(access.DenyPublish, "$JS.API.STREAM.MSG.DELETE."+name)
-		}
-		if stream.Name == StreamLedger {
-			access.DenyPublish = append(access.DenyPublish, "$JS.API.STREAM.PURGE."+name)
+		if name := namespace.Stream(stream.Name); stream.Name == StreamLedger {
+			access.DenyPublish = append(access.DenyPublish, "$JS.API.STREAM.MSG.DELETE."+name, "$JS.API.STREAM.PURGE."+name)
 		}
 	}
-	access.Publish = append(access.Publish, "whisperer.callback.>", "$JS.API.>", "$JS.ACK.>")
+	access.Publish = append(access.Publish, namespace.Subject(relaySubjects), "whisperer.callback.>", "$JS.API.>", "$JS.ACK.>")
 	return access
 }
 

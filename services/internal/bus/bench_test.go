@@ -1,7 +1,10 @@
 package bus_test
 
 import (
+	"bytes"
 	"fmt"
+	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,6 +41,31 @@ func BenchmarkTake(b *testing.B) {
 					require.NoError(b, batch[i].Ack())
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkPublish is what publishing events of 1 KiB costs a program, some requests at once.
+func BenchmarkPublish(b *testing.B) {
+	for _, n := range []int{1, 100} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			conn := testenv.Bus(b)
+			body := bytes.Repeat([]byte("x"), 1024)
+			header := map[string]string{"Content-Type": "application/json"}
+			var calls atomic.Int64
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					events, call := make([]bus.Outgoing, n), calls.Add(1)
+					for i := range events {
+						events[i] = bus.Outgoing{Tenant: "default", Type: "order.created", ID: fmt.Sprintf("%d-%d", call, i), Header: header, Body: body}
+					}
+					if err := conn.PublishEvents(b.Context(), events); err != nil {
+						b.Error(err)
+					}
+				}
+			})
 		})
 	}
 }

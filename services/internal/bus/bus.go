@@ -77,6 +77,7 @@ type Bus struct {
 	repairing sync.Mutex
 	positions map[string]position // by durable
 	clock     atomic.Pointer[reading]
+	pulse     pulse
 	// acceptUntil is that of isOurs; nil for never.
 	acceptUntil atomic.Pointer[time.Time]
 }

@@ -37,6 +37,7 @@ type Message struct {
 	msg    jetstream.Msg
 	sub    *Subscription
 	source *source
+	asked  time.Time // when the request began that it answers
 }
 
 // Run is a stretch of a stream, in the order of time within each partition, of which every message came to one subscription:
@@ -48,8 +49,11 @@ type Run struct {
 	After uint64
 }
 
-// Redelivered says that a worker got the message before and did not settle it.
-func (m *Message) Redelivered() bool { return m.Deliveries > 1 }
+// Redelivered says that a worker got the message before and did not settle it, or that another may have got it since.
+func (m *Message) Redelivered() bool { return m.Deliveries > 1 || m.Stale() }
+
+// Stale says that another worker may have got the message since this one did, as this process was stopped.
+func (m *Message) Stale() bool { return m.sub != nil && m.sub.bus.Stopped(m.asked) }
 
 // Header returns the first value of a header, empty where there is none.
 func (m *Message) Header(name string) string { return m.msg.Headers().Get(name) }
@@ -87,15 +91,19 @@ func (m *Message) Ack() error {
 	return nil
 }
 
-// HandBack gives the message to another worker, or to this one again, after the delay.
+// HandBack gives the message to another worker, or to this one again, after the delay. One that another may have by now is let go.
 func (m *Message) HandBack(delay time.Duration) error {
-	if err := m.sub.settled(m).NakWithDelay(delay); err != nil {
+	msg := m.sub.settled(m)
+	if m.Stale() {
+		return nil
+	}
+	if err := msg.NakWithDelay(delay); err != nil {
 		return fmt.Errorf("hand back message %d: %w", m.Seq, err)
 	}
 	return nil
 }
 
-func message(msg jetstream.Msg, src *source) (Message, error) {
+func message(msg jetstream.Msg, src *source, asked time.Time) (Message, error) {
 	s := src.sub
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -104,7 +112,7 @@ func message(msg jetstream.Msg, src *source) (Message, error) {
 	run, older := src.follow(meta)
 	return Message{
 		Subject: s.bus.published(msg.Subject()), Data: msg.Data(), Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp.UTC().Truncate(time.Microsecond),
-		Deliveries: meta.NumDelivered, Older: older, Run: run, msg: msg, sub: s, source: src,
+		Deliveries: meta.NumDelivered, Older: older, Run: run, msg: msg, sub: s, source: src, asked: asked,
 	}, nil
 }
 

@@ -54,7 +54,7 @@ func TestLingeringLetsMessagesShareABatch(t *testing.T) {
 	t.Parallel()
 	b, _ := ready(t)
 	sub := subscribe(t, b, bus.Fanout, 16)
-	sub.Linger(2 * time.Second)
+	sub.Linger(bus.Linger{Quiet: 2 * time.Second, Most: time.Minute})
 	taken := make(chan int)
 	go func() {
 		batch, _ := sub.TakeBatch(t.Context(), nil, 16)
@@ -70,11 +70,24 @@ func TestLingeringLetsMessagesShareABatch(t *testing.T) {
 	require.Equal(t, 3, <-taken)
 }
 
+func TestLingeringEndsWhereMuchIsKept(t *testing.T) {
+	t.Parallel()
+	b, _ := ready(t)
+	large := make([]byte, b.MaxPayload()-1024)
+	sub, err := b.Subscribe(t.Context(), bus.Fanout, bus.Room{Messages: 16, Bytes: 2 * b.MaxPayload()})
+	require.NoError(t, err)
+	t.Cleanup(sub.Stop)
+	sub.Linger(bus.Linger{Quiet: time.Hour, Most: time.Hour})
+	require.NoError(t, b.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.created", Body: large}, {Tenant: "acme", Type: "order.created", Body: large}}))
+	batch, _ := sub.TakeBatch(t.Context(), nil, 16)
+	require.NotEmpty(t, batch)
+}
+
 func TestFactsThatSomebodyWaitsForDoNotLinger(t *testing.T) {
 	t.Parallel()
 	b, _ := ready(t)
 	sub := subscribe(t, b, bus.FactRecorder, 16)
-	sub.Linger(time.Hour)
+	sub.Linger(bus.Linger{Quiet: time.Hour, Most: time.Hour})
 	taken := make(chan int)
 	go func() {
 		for {

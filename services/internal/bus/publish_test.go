@@ -10,14 +10,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 // quiet is a way to a server whose answers do not come through while it is locked.
-type quiet struct{ sync.Mutex }
+type quiet struct {
+	sync.Mutex
+	clients sync.Map // net.Conn
+}
+
+// cut ends the connections that there are.
+func (q *quiet) cut() {
+	q.clients.Range(func(client, _ any) bool { return client.(net.Conn).Close() == nil })
+}
 
 // Write implements io.Writer for what the server says.
 func (q *quiet) Write(p []byte) (int, error) {
@@ -43,6 +54,7 @@ func (q *quiet) proxy(t *testing.T, url string) string {
 				_ = client.Close()
 				continue
 			}
+			q.clients.Store(client, true)
 			go func() { _, _ = io.Copy(server, client) }()
 			go func() { _, _ = io.Copy(io.MultiWriter(q, client), server) }()
 		}
@@ -89,4 +101,62 @@ func TestEventsThatWereGivenUpKeepTheirRoom(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded, "nothing was answered, and nothing refused")
 	}
 	require.NoError(t, b.PublishEvents(t.Context(), manyEvents("last", 3000)), "all of the room, which is free again")
+}
+
+func TestALostConnectionEndsWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	way, url := &quiet{}, testenv.NATS(t)
+	b, direct := program(t, bus.Options{URL: way.proxy(t, url)}), program(t, bus.Options{URL: url})
+	require.NoError(t, b.EnsureTopology(t.Context()))
+	way.Lock()
+	told := make(chan error, 1)
+	go func() { told <- b.PublishEvents(t.Context(), manyEvents("e", 3)) }()
+	last := func() uint64 {
+		lag, err := direct.Lag(t.Context(), bus.EventRecorder)
+		require.NoError(t, err)
+		return lag.Last
+	}
+	require.Eventually(t, func() bool { return last() == 3 }, 20*time.Second, 10*time.Millisecond)
+	way.cut()
+	err := <-told
+	way.Unlock()
+	require.ErrorIs(t, err, nats.ErrDisconnected)
+	var failed *bus.PublishError
+	require.ErrorAs(t, err, &failed)
+	require.Equal(t, []bool{false, false, false}, failed.Stored, "as far as is known")
+	require.Eventually(t, func() bool { return b.PublishEvents(t.Context(), manyEvents("e", 3)) == nil }, 20*time.Second, 10*time.Millisecond)
+	require.EqualValues(t, 3, last())
+}
+
+func TestEventsOfWhichNobodyHearsAreNotStored(t *testing.T) {
+	t.Parallel()
+	b := program(t, bus.Options{URL: testenv.NATS(t)}) // without streams
+	err := b.PublishEvents(t.Context(), manyEvents("e", 2))
+	require.ErrorIs(t, err, jetstream.ErrNoStreamResponse)
+	var failed *bus.PublishError
+	require.ErrorAs(t, err, &failed)
+	require.Equal(t, []bool{false, false}, failed.Stored)
+}
+
+func TestHeadersOfOneEventDoNotGoOnWithAnother(t *testing.T) {
+	t.Parallel()
+	b := testenv.Bus(t)
+	events := manyEvents("e", 4)
+	events[0].Header = map[string]string{"Content-Type": "application/json", "traceparent": "1"}
+	events[1].Header = map[string]string{"Content-Type": "text/json", "ce-id": "2"}
+	events[2].ID = ""
+	require.NoError(t, b.PublishEvents(t.Context(), events))
+	for i, want := range []map[string][]string{
+		{"Content-Type": {"application/json"}, "traceparent": {"1"}, nats.MsgIdHdr: {"e-0"}},
+		{"Content-Type": {"text/json"}, "ce-id": {"2"}, nats.MsgIdHdr: {"e-1"}},
+		{},
+		{nats.MsgIdHdr: {"e-3"}},
+	} {
+		e, err := b.Event(t.Context(), webhook.Sequence(i+1))
+		require.NoError(t, err)
+		for _, theServers := range []string{"Nats-Sequence", "Nats-Stream", "Nats-Subject", "Nats-Time-Stamp"} {
+			delete(e.Headers, theServers)
+		}
+		require.Equal(t, want, e.Headers)
+	}
 }

@@ -26,6 +26,8 @@ type source struct {
 	last       uint64
 	broken     bool
 	reconnects uint64
+	idle       bool // the last request brought nothing
+	large      int  // about the largest message of late, in bytes
 
 	// The subscription's lock is that of what follows.
 	queue []Message // handed out by the server and not by us
@@ -131,12 +133,26 @@ func (x *source) pull(room Room) error {
 	if n := s.bus.link.Stats().Reconnects; n != x.reconnects { // it may be another server
 		x.reconnects, x.broken = n, true
 	}
-	pulled, err := x.consumer.Fetch(room.Messages, jetstream.FetchMaxBytes(room.Bytes), jetstream.FetchMaxWait(pullWait))
+	wait := pullWait
+	if x.idle {
+		wait = idleWait
+	}
+	options := []jetstream.FetchOpt{jetstream.FetchMaxWait(wait)}
+	if x.replicated() {
+		room.Messages = min(room.Messages, max(1, room.Bytes/(2*x.large)))
+	} else {
+		options = append(options, jetstream.FetchMaxBytes(room.Bytes))
+	}
+	asked := time.Now()
+	pulled, err := x.consumer.Fetch(room.Messages, options...)
 	if err != nil {
 		return fmt.Errorf("ask for messages: %w", err)
 	}
+	x.idle = true
+	largest := 0
 	for msg := range pulled.Messages() {
-		m, err := message(msg, x)
+		x.idle, largest = false, max(largest, size(msg))
+		m, err := message(msg, x, asked)
 		if err != nil {
 			return err
 		}
@@ -145,11 +161,23 @@ func (x *source) pull(room Room) error {
 		}
 		signal(s.filled)
 	}
+	x.large = max(largest, x.large-x.large/8, smallest)
 	if err := pulled.Error(); err != nil {
 		return fmt.Errorf("take messages: %w", err)
 	}
 	return nil
 }
+
+// replicated reports whether the consumer has copies. Then the server says that a request with a bound in bytes is through before it
+// has sent all that belongs to it, which waits for the copies; the client listens no longer, and the rest comes again when its ackWait
+// is over. So the number is bounded instead, by what was large of late.
+func (x *source) replicated() bool {
+	cluster := x.consumer.CachedInfo().Cluster
+	return cluster != nil && len(cluster.Replicas) > 0
+}
+
+// firstLarge and smallest are what large is at first and at least, in bytes.
+const firstLarge, smallest = 64 << 10, 2 << 10
 
 // lookUp finds out which consumer it is that messages come from.
 func (x *source) lookUp(ctx context.Context) error {

@@ -13,8 +13,10 @@ import (
 
 const (
 	// pullWait is how long one request for messages is open at the server; a subscription that stops waits for its end,
-	// because what the server sends to a request that was given up is lost until its ackWait is over.
-	pullWait = time.Second
+	// because what the server sends to a request that was given up is lost until its ackWait is over. idleWait is it where the
+	// request before brought nothing: most partitions have nothing most of the time, and a request costs both sides what an
+	// event costs them.
+	pullWait, idleWait = time.Second, 3 * time.Second
 	// pullRetry is how soon a server that did not answer a request is asked again.
 	pullRetry = 250 * time.Millisecond
 )
@@ -36,7 +38,7 @@ type Subscription struct {
 	bus      *Bus
 	name     Consumer
 	capacity Room
-	linger   time.Duration
+	linger   Linger
 	stop     func()
 	stopping chan struct{}
 	sources  []*source
@@ -70,7 +72,7 @@ func (b *Bus) Subscribe(ctx context.Context, c Consumer, room Room) (*Subscripti
 		bus: b, name: c, capacity: room, stopping: make(chan struct{}), open: map[uint64]held{}, filled: make(chan struct{}, 1),
 	}
 	for _, d := range b.durables(c) {
-		src := &source{sub: s, name: d.name, room: make(chan struct{}, 1)}
+		src := &source{sub: s, name: d.name, room: make(chan struct{}, 1), large: firstLarge}
 		if err := src.lookUp(ctx); err != nil {
 			return nil, fmt.Errorf("open consumer %s: %w", d.name, err)
 		}
@@ -90,11 +92,15 @@ func (b *Bus) Subscribe(ctx context.Context, c Consumer, room Room) (*Subscripti
 // largest is about what the largest message takes in memory that the server takes, in bytes.
 func (b *Bus) largest() int { return b.MaxPayload() + messageOverhead }
 
-// Linger makes TakeBatch wait for up to d after the first message that came to an empty queue: those that follow it share its
-// batch. It does not wait for more than it may take, nor with facts that somebody waits for. Call it before the first TakeBatch.
-func (s *Subscription) Linger(d time.Duration) { s.linger = d }
+// Linger is how long TakeBatch waits after the first message that came to an empty queue, for those that follow to share its
+// batch: until none has come for the time of Quiet, but no longer than Most.
+type Linger struct{ Quiet, Most time.Duration }
 
-// Stop ends taking, which takes up to a second. What was prefetched until then still comes out of TakeBatch; take it.
+// Linger makes TakeBatch wait. It does not wait for more than it may take, while much is kept, nor with facts that somebody waits
+// for. Call it before the first TakeBatch.
+func (s *Subscription) Linger(l Linger) { s.linger = l }
+
+// Stop ends taking, which takes up to three seconds. What was prefetched until then still comes out of TakeBatch; take it.
 func (s *Subscription) Stop() { s.stop() }
 
 // Stopping is closed when Stop is called.
@@ -176,7 +182,7 @@ func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int
 		case <-ctx.Done():
 			return batch, false
 		}
-		if s.linger > 0 && !s.await(ctx, limit) {
+		if s.linger.Most > 0 && !s.await(ctx, limit) {
 			return batch, false
 		}
 	}
@@ -212,12 +218,16 @@ func (s *Subscription) queued() (n int) {
 
 // await returns when it is time to take what has come, and false when ctx is done.
 func (s *Subscription) await(ctx context.Context, limit int) bool {
-	enough := time.NewTimer(s.linger)
+	enough, quiet := time.NewTimer(s.linger.Most), time.NewTimer(s.linger.Quiet)
 	defer enough.Stop()
+	defer quiet.Stop()
 	for !s.hurried(limit) {
 		select {
 		case <-s.filled:
+			quiet.Reset(s.linger.Quiet)
 		case <-enough.C:
+			return true
+		case <-quiet.C:
 			return true
 		case <-s.stopping:
 			return true
@@ -228,11 +238,12 @@ func (s *Subscription) await(ctx context.Context, limit int) bool {
 	return true
 }
 
-// hurried reports whether there is nothing to wait for: as many messages as are taken at once, one that cannot wait, or the end.
+// hurried reports whether there is nothing to wait for: as many messages as are taken at once, half of what may be kept or no
+// room for another, one that cannot wait, or the end.
 func (s *Subscription) hurried(limit int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.left == 0 || s.queued() >= limit || s.hurry
+	return s.left == 0 || s.queued() >= limit || 2*s.bytes >= s.capacity.Bytes || s.hurry || slices.ContainsFunc(s.sources, (*source).tight)
 }
 
 // signal leaves a token, unless one is there.
@@ -308,6 +319,7 @@ func (s *Subscription) heartbeat() {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	for now := range tick.C {
+		s.bus.pulse.feel()
 		s.mu.Lock()
 		var old []jetstream.Msg
 		for _, h := range s.open {

@@ -155,14 +155,14 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 			// delivered, and with that their callbacks published.
 			Name: StreamOwn, Subjects: []string{broker.OwnPrefix + ">"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.OwnMaxBytes,
-			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, DenyDelete: true,
+			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true,
 			Description: "callbacks and operational events",
 		},
 		{
 			// Schedules refuse DiscardNew, and limits would drop what waits: the server's store limit is the guard.
 			Name: StreamRetries, Subjects: []string{retryAtPrefix + ">", retryDuePrefix + ">"},
 			Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld,
-			AllowMsgSchedules: true, Duplicates: dedupWindow, Replicas: b.opts.Replicas, DenyDelete: true,
+			AllowMsgSchedules: true, Duplicates: dedupWindow, Replicas: b.opts.Replicas,
 			Description: "deliveries that wait for a time",
 		},
 		{
@@ -207,9 +207,9 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 }
 
 // topologyVersion grows with every change of what streams and consumers are like; 3 is the first with a stream for what
-// we publish ourselves, 4 the first that spreads tenants over partitions. versionKey is its name in their metadata.
+// we publish ourselves, 4 the first that spreads tenants over partitions, 5 the first whose payloads can be erased. versionKey is its name in their metadata.
 const (
-	topologyVersion = 4
+	topologyVersion = 5
 	versionKey      = "whisperer_topology"
 )
 

@@ -94,7 +94,7 @@ func TestAnEarlierProgramLeavesANewerTopologyAsItIs(t *testing.T) {
 	stream, err := js.Stream(t.Context(), bus.StreamOMS)
 	require.NoError(t, err)
 	newer := stream.CachedInfo().Config
-	require.Equal(t, "4", newer.Metadata["whisperer_topology"])
+	require.Equal(t, "5", newer.Metadata["whisperer_topology"])
 	newer.Metadata["whisperer_topology"] = "99"
 	newer.Subjects = append(newer.Subjects, "oms2.>")
 	_, err = js.UpdateStream(t.Context(), newer)

@@ -58,7 +58,7 @@ func NewHealth(ctx context.Context, addr string, registry *prometheus.Registry) 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /readyz", h.readyz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry, EnableOpenMetrics: true}))
 	var err error
 	h.server, err = NewServer(ctx, ServerOptions{
 		Name: "health", Addr: addr, Handler: mux, MaxConns: healthConns, StopTimeout: healthStopTimeout, Metrics: registry,

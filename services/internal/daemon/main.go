@@ -3,8 +3,12 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
+	"text/tabwriter"
 
 	"go.uber.org/zap"
 )
@@ -23,22 +27,53 @@ type Process struct {
 	Log     *zap.Logger
 }
 
+// errUsage is what the command line must not have.
+var errUsage = errors.New("unknown argument")
+
 // Main is the main function of a service, and returns its exit code: it runs what open makes, with the configuration that the
 // environment gives, until a signal comes. With the argument healthcheck it asks a running one, configured by the same
-// environment, whether it is ready. version is what was linked in.
+// environment, whether it is ready; --help and --version print. version is what was linked in.
 func Main[C any, S interface{ Components() []Component }](
 	name, version string, args, environ []string, open func(context.Context, C, Process) (S, error),
 ) (code int) {
 	ctx := context.Background()
-	run := func() error { return runService(ctx, Process{Version: Version(version), Environ: environ}, open) }
-	if len(args) > 0 && args[0] == "healthcheck" {
-		run = func() error { return healthCheck[C](ctx, environ) }
+	var err error
+	switch strings.Join(args, " ") {
+	case "":
+		err = runService(ctx, Process{Version: Version(version), Environ: environ}, open)
+	case "healthcheck":
+		err = healthCheck[C](ctx, environ)
+	case "--help", "-h", "help":
+		err = help[C](os.Stdout, name)
+	case "--version", "version":
+		_, err = fmt.Fprintln(os.Stdout, name, Version(version))
+	default:
+		err = fmt.Errorf("%w %q; see %s --help", errUsage, args, name)
 	}
-	if err := run(); err != nil {
+	switch {
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return 2
+	case err != nil:
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return 1
 	}
 	return 0
+}
+
+// help prints how a service is called and the variables that configure it.
+func help[C any](out io.Writer, name string) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "Usage: %s              run until SIGTERM\n       %s healthcheck  exit 0 if a running one is ready\n       %s --version\n\n", name, name, name)
+	fmt.Fprintln(t, "It is configured by environment variables, traces by those of OpenTelemetry:")
+	for _, v := range Describe[C]() {
+		fallback := v.Default
+		if v.Required {
+			fallback = "required"
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", v.Name, fallback, v.Description)
+	}
+	return t.Flush()
 }
 
 func runService[C any, S interface{ Components() []Component }](ctx context.Context, p Process, open func(context.Context, C, Process) (S, error)) error {
@@ -55,6 +90,9 @@ func runService[C any, S interface{ Components() []Component }](ctx context.Cont
 	}
 	for _, warning := range Unknown(p.Environ) {
 		p.Log.Warn(warning)
+	}
+	for _, problem := range Published(p.Environ) {
+		p.Log.Error(problem)
 	}
 	service, err := open(ctx, config, p)
 	if err != nil {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -13,7 +14,7 @@ import (
 // command line, of containers and of tests. What begins with one that ends with an underscore is known, too.
 func beside() []string {
 	return []string{
-		"URL", "NATS_MONITORING", "TOKEN", "TENANT", "SECRET", "PGBIN", "WORKERS", "GRACE", "HEALTH_ADDR", "REQUEST_TIMEOUT", "UPDATE_GOLDEN", "TEST_", "FAULTS_",
+		"URL", "NATS_MONITORING", "TOKEN", "TENANT", "PROFILE", "SECRET", "PGBIN", "WORKERS", "GRACE", "HEALTH_ADDR", "REQUEST_TIMEOUT", "UPDATE_GOLDEN", "TEST_", "FAULTS_",
 	}
 }
 
@@ -25,7 +26,7 @@ func others() []string {
 		"MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "TRUSTED_PROXIES", "WRONG_TOKENS", "MASKED_PARAMS",
 		"NAMESPACE", "STREAM_REPLICAS", "OMS_MAX_BYTES", "OWN_MAX_BYTES", "SHUTDOWN_TIMEOUT", "LOG_LEVEL", "LOG_FORMAT", "WORKER", "SLOTS", "FILTER_BUDGET", "BREAKER_ATTEMPTS", "BREAKER_RATIO",
 		"BREAKER_OPEN", "EVENT_AGE", "KEEP_PAYLOADS", "KEEP_RECORDS", "DISABLE_AFTER", "DISABLE_FAILURES", "DISABLE_SPAN", "SWEEP_AFTER",
-		"HOUSEKEEP_EVERY", "MEMORY_TARGET", "NATS_CREDS", "NATS_CREDS_FILE", "NATS_NKEY", "NATS_NKEY_FILE", "NATS_USER", "NATS_PASSWORD",
+		"HOUSEKEEP_EVERY", "METRICS_LABEL", "METRICS_TOP", "MEMORY_TARGET", "NATS_CREDS", "NATS_CREDS_FILE", "NATS_NKEY", "NATS_NKEY_FILE", "NATS_USER", "NATS_PASSWORD",
 		"NATS_PASSWORD_FILE", "NATS_TOKEN", "NATS_TOKEN_FILE", "NATS_CLIENT_CERT", "NATS_CLIENT_CERT_FILE", "NATS_CLIENT_KEY", "NATS_CLIENT_KEY_FILE",
 		"NATS_CA", "NATS_CA_FILE",
 	}
@@ -50,6 +51,15 @@ func Unknown(environ []string) []string {
 		warnings = append(warnings, warning)
 	}
 	return warnings
+}
+
+// ValidatePublicURL reports what is wrong with a URL that others begin with; an empty one is none.
+func ValidatePublicURL(text string) error {
+	u, err := url.Parse(text)
+	if text != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "") {
+		return errors.New("must be an http or https URL without query")
+	}
+	return nil
 }
 
 // ValidateURL reports what is wrong with a URL that has one of the schemes, without what may be a password in it.

@@ -138,6 +138,12 @@ func (t Target) Host() string {
 	return t.template.URL.Host
 }
 
+// Path returns what a request asks for, as HTTP/1.1's request line has it: the path and the query. It is empty for a target that is refused.
+func (t Target) Path() string {
+	path, _, _ := strings.Cut(strings.TrimPrefix(t.line, " "), " ")
+	return path
+}
+
 // Prepare checks a URL as CheckURL does and returns the Target for it. With an error, the Target is one that Do answers
 // with webhook.ClassForbidden, without any connection: a caller with a stored hook need not treat it apart.
 func (c *Client) Prepare(raw string) (Target, error) {
@@ -166,7 +172,7 @@ func sentAs(u *url.URL, path string) *url.URL {
 
 // Request is one request to send.
 type Request struct {
-	// Method is POST, PUT, PATCH or GET; empty for POST.
+	// Method is POST, PUT, PATCH, GET or OPTIONS; empty for POST.
 	Method string
 	Target Target
 	// Header may be given a User-Agent: it must be neither shared nor used after. HTTP/1.1 sends the names as they are spelt.
@@ -176,13 +182,15 @@ type Request struct {
 	// Timeout bounds everything, the body of the answer included: webhook.DefaultTimeout if it is zero,
 	// webhook.MaxTimeout at most.
 	Timeout time.Duration
+	// Success is which statuses count as delivered; its condition is the caller's to judge.
+	Success webhook.Success
 }
 
 // Do sends one request and waits for the answer. It never follows a redirect and never sends twice what a receiver may
 // have seen: sent again is only what the receiver has declared unprocessed (HTTP/2), or of which no byte was written
 // because an idle connection turned out to be closed.
 func (c *Client) Do(ctx context.Context, r Request) Response {
-	out := Response{Started: time.Now()}
+	out := Response{Started: time.Now(), success: r.Success}
 	if err := r.check(); err != nil {
 		out.fail(err, stageNone)
 	} else {
@@ -266,7 +274,7 @@ func (r Request) check() error {
 		return err
 	}
 	switch r.Method {
-	case "", http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet:
+	case "", http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet, http.MethodOptions:
 		return nil
 	default:
 		return &failure{class: webhook.ClassRequest, text: "the request has a method that is not sent"}

@@ -56,11 +56,30 @@ type Response struct {
 	Duration time.Duration
 	// Timings are of the connection that was made for this request; DNS, Connect and TLS are zero if a pooled one was used.
 	Timings webhook.Timings
+
+	success webhook.Success
 }
 
-// Success reports a 2xx answer.
+// Success reports an answer that counts as delivered.
 func (r Response) Success() bool {
-	return r.Class == webhook.ClassNone && !r.Cancelled && r.Status >= 200 && r.Status <= 299
+	return r.Class == webhook.ClassNone && !r.Cancelled && r.Status != 0
+}
+
+// classify says what a status is.
+func (r *Response) classify(status int) {
+	switch s := status; {
+	case s < 200: // 101: nobody asked to switch; what follows is not a body
+		r.Class, r.Err = webhook.ClassProtocol, errors.New("the receiver did not answer in valid HTTP")
+	case r.success.Counts(s):
+	case s <= 299:
+		r.Class, r.Err = webhook.ClassStatus, fmt.Errorf("the receiver answered %s, which the hook's config.success does not count as delivered", statusText(s))
+	case s == http.StatusNotModified: // which answers a condition that no request of ours has
+		r.Class, r.Err = webhook.ClassRedirect, fmt.Errorf("the receiver answered %s, which is no answer to a delivery", statusText(s))
+	case s <= 399:
+		r.Class, r.Err = webhook.ClassRedirect, fmt.Errorf("the receiver answered %s: redirects are not followed", statusText(s))
+	default:
+		r.Class, r.Err = webhook.ClassStatus, fmt.Errorf("the receiver answered %s", statusText(s))
+	}
 }
 
 // receive takes over what is worth keeping of an answer. It returns how the body ended: io.EOF if it came to its end, nil
@@ -72,23 +91,15 @@ func (c *Client) receive(out *Response, resp *http.Response) (end error) {
 	if values := resp.Header["Retry-After"]; len(values) > 0 {
 		out.RetryAfter, out.HasRetryAfter = retryAfter(values, time.Now())
 	}
-	switch s := resp.StatusCode; {
-	case s == http.StatusResetContent: // HTTP/1.1 has its end elsewhere (RFC 9110 section 15.3.6), and some leave it out
+	out.classify(resp.StatusCode)
+	switch {
+	case resp.StatusCode < 200:
+		return nil
+	case resp.StatusCode == http.StatusResetContent: // HTTP/1.1 has its end elsewhere (RFC 9110 section 15.3.6), and some leave it out
 		if out.Truncated = cut; resp.ContentLength == 0 {
 			return io.EOF
 		}
 		return nil
-	case s >= 200 && s <= 299:
-	case s < 200: // 101: nobody asked to switch; what follows is not a body
-		out.Class, out.Err = webhook.ClassProtocol, errors.New("the receiver did not answer in valid HTTP")
-		return nil
-	case s == http.StatusNotModified: // which answers a condition that no request of ours has
-		out.Class, out.Err = webhook.ClassRedirect, fmt.Errorf("the receiver answered %s, which is no answer to a delivery", statusText(s))
-	case s <= 399 && s >= 300:
-		out.Class = webhook.ClassRedirect
-		out.Err = fmt.Errorf("the receiver answered %s: redirects are not followed", statusText(s))
-	default:
-		out.Class, out.Err = webhook.ClassStatus, fmt.Errorf("the receiver answered %s", statusText(s))
 	}
 	out.Body, out.Truncated, end = c.readBody(resp)
 	out.Truncated = out.Truncated || cut

@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"sync"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// keptEstimates is how many estimates of filters are remembered.
+// keptEstimates is how many estimates of expressions are remembered.
 const keptEstimates = 50_000
 
 var estimates struct { //nolint:gochecknoglobals // a cache: an estimate is the same for everybody
@@ -14,16 +16,16 @@ var estimates struct { //nolint:gochecknoglobals // a cache: an estimate is the 
 	kept map[[sha256.Size]byte]uint64
 }
 
-// estimateOf is the estimate of a filter that was saved; one that cannot be compiled costs nothing.
-func estimateOf(text string) uint64 {
-	key := sha256.Sum256([]byte(text))
+// estimateOf is the estimate of an expression that was saved; one that cannot be compiled costs nothing.
+func estimateOf(x webhook.Expression) uint64 {
+	key := sha256.Sum256([]byte(string(x.Kind) + "\x00" + x.Text))
 	estimates.mu.Lock()
 	n, there := estimates.kept[key]
 	estimates.mu.Unlock()
 	if there {
 		return n
 	}
-	if f, err := Compile(text); err == nil {
+	if f, err := dialects[x.Kind].compile(x.Text); err == nil {
 		n = f.Estimate()
 	}
 	estimates.mu.Lock()
@@ -35,17 +37,20 @@ func estimateOf(text string) uint64 {
 	return n
 }
 
-// CheckBeside is Check for a filter of a tenant that has others. The error is an *Error.
-func CheckBeside(text string, others []string) error {
-	f, err := Check(text)
+// CheckBeside is Check for an expression of a tenant that has others. The error is an *Error.
+func CheckBeside(text webhook.Expression, others []webhook.Expression) error {
+	x, err := dialects[text.Kind].compile(text.Text)
 	if err != nil {
 		return err
 	}
-	total := f.Estimate()
+	if err := x.tooCostly(); err != nil {
+		return err
+	}
+	total := x.Estimate()
 	for _, other := range others {
 		if total += min(estimateOf(other), MaxTenantEstimate); total > MaxTenantEstimate {
-			return &Error{Detail: fmt.Sprintf("costs up to %d units for an event, and together with the other filters of the tenant more than the limit of %d: "+
-				"use fewer filters with loops", f.Estimate(), MaxTenantEstimate)}
+			return &Error{Detail: fmt.Sprintf("costs up to %d units for an event, and together with the other filters and transforms of the tenant more than the "+
+				"limit of %d: use fewer with loops", x.Estimate(), MaxTenantEstimate)}
 		}
 	}
 	return nil

@@ -34,10 +34,13 @@ const (
 type tracker struct{}
 
 // CallCost implements cost.ActualCostEstimator.
-func (tracker) CallCost(function, overload string, args []ref.Val, _ ref.Val) *uint64 {
+func (tracker) CallCost(function, overload string, args []ref.Val, result ref.Val) *uint64 {
 	n := uint64(1)
 	for _, arg := range args {
 		n += textCost(arg)
+	}
+	if made[function] {
+		n += sizeOf(result, MaxCost) + argumentCost(args)
 	}
 	switch {
 	case function == operators.Equals || function == operators.NotEquals || function == operators.In || overload == overloads.InList:
@@ -153,9 +156,6 @@ func (estimator) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode)
 	return nil
 }
 
-// Estimate is what an evaluation costs at most where lists, maps and texts of the event have up to 100 items.
-func (f *Filter) Estimate() uint64 { return f.estimate }
-
 func estimated(env *cel.Env, ast *cel.Ast) (uint64, error) {
 	e, err := env.EstimateCost(ast, estimator{})
 	if err != nil {
@@ -166,7 +166,8 @@ func estimated(env *cel.Env, ast *cel.Ast) (uint64, error) {
 
 // bounded has values looked at before they are compared: a comparison cannot be stopped, and lists of lists that an
 // expression builds by doubling them have no end.
-func bounded() cel.ProgramOption {
+func bounded(equal func(l, r ref.Val) ref.Val) cel.ProgramOption {
+	comparisons := comparisonsBy(equal)
 	return cel.CustomDecoratorV2(func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 		call, ok := i.(interpreter.InterpretableCall)
 		if !ok || len(call.Args()) != 2 {
@@ -185,13 +186,24 @@ func bounded() cel.ProgramOption {
 	})
 }
 
-var comparisons = map[string]func(l, r ref.Val) ref.Val{
-	operators.Equals:    types.Equal,
-	operators.NotEquals: func(l, r ref.Val) ref.Val { return types.Bool(types.Equal(l, r) != types.True) },
-	operators.In: func(l, r ref.Val) ref.Val {
-		if c, ok := r.(traits.Container); ok {
-			return c.Contains(l)
-		}
-		return types.MaybeNoSuchOverloadErr(r)
-	},
+// comparisonsBy are CEL's comparisons, whose bounds are looked at, with an equality.
+func comparisonsBy(equal func(l, r ref.Val) ref.Val) map[string]func(l, r ref.Val) ref.Val {
+	return map[string]func(l, r ref.Val) ref.Val{
+		operators.Equals:    equal,
+		operators.NotEquals: func(l, r ref.Val) ref.Val { return types.Bool(equal(l, r) != types.True) },
+		operators.In: func(l, r ref.Val) ref.Val {
+			switch r := r.(type) {
+			case traits.Mapper:
+				return r.Contains(l)
+			case traits.Lister:
+				for i := range length(r) {
+					if equal(r.Get(types.Int(i)), l) == types.True {
+						return types.True
+					}
+				}
+				return types.False
+			}
+			return types.MaybeNoSuchOverloadErr(r)
+		},
+	}
 }

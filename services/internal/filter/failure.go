@@ -9,11 +9,11 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// EvalError says why a filter could not be evaluated for an event. What it says is found out when it is asked.
+// EvalError says why an expression could not be evaluated for an event. What it says is found out when it is asked.
 type EvalError struct {
-	err    error
-	filter *Filter
-	vars   map[string]any
+	err  error
+	of   *expression // nil where none was evaluated
+	vars map[string]any
 }
 
 // Unwrap is CEL's own error.
@@ -27,24 +27,28 @@ func (f *EvalError) TooCostly() bool {
 
 // Error says why, and how the expression has to be changed where that is known.
 func (f *EvalError) Error() string {
-	text := strings.TrimPrefix(f.err.Error(), "evaluate filter: ")
+	prefix := "evaluate filter: "
+	if f.of != nil {
+		prefix = "evaluate " + f.of.name + ": "
+	}
+	text := f.err.Error()
 	switch {
 	case f.TooCostly():
-		return fmt.Sprintf("evaluate filter: it costs more than %d units for this event: the lists are too long for its loops, or the texts", MaxCost)
-	case f.filter == nil:
-		return "evaluate filter: " + short(text)
+		return fmt.Sprintf(prefix+"it costs more than %d units for this event: the lists are too long for its loops, or the texts", MaxCost)
+	case f.of == nil:
+		return prefix + short(text)
 	case strings.Contains(text, "no such key"), strings.Contains(text, "no such overload"), strings.Contains(text, "unsupported index type"):
 		if hint := f.hint(); hint != "" {
-			return "evaluate filter: " + short(text) + ": " + short(hint)
+			return prefix + short(text) + ": " + short(hint)
 		}
 	}
-	return "evaluate filter: " + short(text)
+	return prefix + short(text)
 }
 
 // hint names the first field that the expression asks for and that has no value, and says how to ask before.
 func (f *EvalError) hint() string {
 	_, key, _ := strings.Cut(f.err.Error(), "no such key: ")
-	for _, field := range fieldsOf(f.filter.checked.NativeRep().Expr(), nil) {
+	for _, field := range fieldsOf(f.of.checked.NativeRep().Expr(), nil) {
 		if name, hint := f.missing(pathOf(field)); hint != "" && (key == "" || key == name) {
 			return hint
 		}

@@ -5,15 +5,17 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// MaxLength is how long an expression may be, in bytes.
+// MaxLength is how long a filter may be, in bytes.
 const MaxLength = 4 << 10
 
 // Error says what is wrong with an expression, and where.
@@ -31,60 +33,42 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Detail)
 }
 
-// environment is what expressions can refer to. Names with dots make a misspelt field of event an error on saving.
+// environment is what filters can refer to. Names with dots make a misspelt field of event an error on saving.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewCustomEnv(append(language(),
-		cel.Variable("event.type", cel.StringType), cel.Variable("event.entity", cel.StringType),
-		cel.Variable("event.data", cel.DynType), cel.Variable("event.context", cel.DynType),
-		cel.ParserRecursionLimit(50), cel.ParserExpressionSizeLimit(MaxLength),
-	)...)
+	return cel.NewCustomEnv(slices.Concat(language(), eventVariables(), bounds(MaxLength))...)
 })
 
-// Filter is a compiled expression. It is safe for concurrent use.
-type Filter struct {
-	text    string
-	checked *cel.Ast
-	program cel.Program
-	// estimate is what Estimate returns.
-	estimate uint64
+// eventVariables are what expressions can ask of an event.
+func eventVariables() []cel.EnvOption {
+	return []cel.EnvOption{
+		cel.Variable("event.type", cel.StringType), cel.Variable("event.entity", cel.StringType),
+		cel.Variable("event.data", cel.DynType), cel.Variable("event.context", cel.DynType),
+	}
 }
 
-// Compile checks an expression. The error is an *Error.
+var filters = dialect{ //nolint:gochecknoglobals // a constant
+	name: "filter", env: environment, longest: MaxLength, complain: wantsBool, options: []cel.ProgramOption{bounded(types.Equal)},
+}
+
+// Filter is a compiled filter. It is safe for concurrent use.
+type Filter struct{ expression }
+
+// Compile checks a filter. The error is an *Error.
 func Compile(text string) (*Filter, error) {
-	if len(text) > MaxLength {
-		return nil, &Error{Detail: fmt.Sprintf("the expression is longer than %d bytes", MaxLength)}
-	}
-	env, err := environment()
+	x, err := filters.compile(text)
 	if err != nil {
-		return nil, &Error{Detail: "filters are not available: " + err.Error()}
+		return nil, err
 	}
-	ast, issues := env.Compile(text)
-	if issues != nil && issues.Err() != nil {
-		first := issues.Errors()[0]
-		return nil, &Error{Line: first.Location.Line(), Column: first.Location.Column() + 1, Detail: first.Message}
-	}
-	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
-		return nil, &Error{Detail: fmt.Sprintf("the expression gives a %s, and must give true or false", t)}
-	}
-	program, err := env.Program(ast, literals(), bounded(), cel.CostTracking(tracker{}), cel.CostLimit(MaxCost), cel.EvalOptions(cel.OptOptimize))
-	if err != nil {
-		return nil, &Error{Detail: err.Error()}
-	}
-	most, err := estimated(env, ast)
-	if err != nil {
-		return nil, &Error{Detail: err.Error()}
-	}
-	return &Filter{text: text, checked: ast, program: program, estimate: most}, nil
+	return &Filter{x}, nil
 }
 
 // Check is Compile for a filter that is about to be saved: it may not cost too much, either.
 func Check(text string) (*Filter, error) {
 	f, err := Compile(text)
-	if err == nil && f.estimate > MaxEstimate {
-		return nil, &Error{Detail: fmt.Sprintf("costs up to %d units for an event with lists of %d items, and the limit is %d: "+
-			"use fewer loops inside of loops", f.estimate, usualItems, MaxEstimate)}
+	if err != nil {
+		return nil, err
 	}
-	return f, err
+	return f, f.tooCostly()
 }
 
 // Candidate is a hook that an event goes to if its filter, which may be nil, lets it.
@@ -93,9 +77,6 @@ type Candidate struct {
 
 	Filter *Filter
 }
-
-// String is the expression.
-func (f *Filter) String() string { return f.text }
 
 // Result is what came of an evaluation.
 type Result struct {
@@ -121,19 +102,15 @@ func (f *Filter) Evaluate(in *Input) Result {
 		r.Err = &EvalError{err: err}
 		return r
 	}
-	out, details, err := f.program.Eval(vars)
-	if details != nil && details.ActualCost() != nil {
-		r.Cost += *details.ActualCost()
-	}
-	switch {
-	case err != nil:
-		r.Err = &EvalError{err: err, filter: f, vars: vars}
+	out, cost, err := f.eval(vars)
+	r.Cost += cost
+	if err != nil {
+		r.Err = err
 		return r
-	default:
-		matched, ok := out.Value().(bool)
-		if r.Matched = matched; !ok {
-			r.Err = &EvalError{err: errors.New("the expression does not give true or false")}
-		}
+	}
+	matched, ok := out.Value().(bool)
+	if r.Matched = matched; !ok {
+		r.Err = &EvalError{err: errors.New("the expression does not give true or false")}
 	}
 	return r
 }

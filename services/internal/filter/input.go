@@ -22,9 +22,10 @@ type read struct {
 }
 
 // NewInput makes the input of an event; nothing is read before a filter needs it.
-func NewInput(e *webhook.Event) *Input {
+func NewInput(e *webhook.Event) *Input { return newInput(e, reader{}) }
+
+func newInput(e *webhook.Event, r reader) *Input {
 	return &Input{read: sync.OnceValues(func() (read, error) {
-		r := reader{}
 		vars := map[string]any{"event.type": e.Type, "event.entity": e.Entity, "event.context": nil}
 		if !gjson.ValidBytes(e.Data) {
 			return read{}, errors.New("read event data: it is not JSON")
@@ -48,12 +49,18 @@ func (in *Input) variables() (vars map[string]any, cost uint64, err error) {
 }
 
 // reader counts the values that it has read.
-type reader struct{ values uint64 }
+type reader struct {
+	values uint64
+	// digits says that numbers keep how they are written.
+	digits bool
+}
 
 // value is the value of valid JSON.
 func (r *reader) value(of gjson.Result) any {
 	r.values++
 	switch {
+	case of.Type == gjson.Number && r.digits:
+		return kept(of.Raw)
 	case of.Type == gjson.Number:
 		return exact(of.Raw)
 	case of.IsObject():

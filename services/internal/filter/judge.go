@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -59,15 +61,6 @@ func (j *Judge) Judge(e *webhook.Event) Verdict {
 	return v
 }
 
-// WhyNot says in a word and in a sentence what keeps the event from the hook as it is now; nothing where nothing does.
-func WhyNot(h *webhook.Hook, e *webhook.Event) (reason, detail string) {
-	v := NewJudge(h).Judge(e)
-	if v.Reason == "" {
-		return "", ""
-	}
-	return v.Reason, v.Detail
-}
-
 func (j *Judge) filtered(e *webhook.Event) Verdict {
 	switch {
 	case j.broken != nil:
@@ -113,17 +106,38 @@ type Backtest struct {
 	Samples, MissedSamples []Sample
 	// Failed is the first that the filter could not be evaluated for, nil where there is none.
 	Failed *Sample
+
+	// Transforms says that the hook has a transform. Made and Unmade are how many events it was evaluated for, and could not be, of
+	// at most maxMade; Unmakeable is the first of those.
+	Transforms   bool
+	Made, Unmade int
+	Unmakeable   *Sample
+	transform    *Transform
 }
 
 // Sample is an event with what was said of it.
 type Sample struct {
 	Event   *webhook.Event
 	Verdict Verdict
+	// Data is what the transform makes of the event's, and Problem why it cannot be shown; both are empty for hooks without one.
+	Data    json.RawMessage
+	Problem string
+	// Headers are those that are made of the event.
+	Headers []webhook.Header
 }
+
+// maxMade is how many events a back-test evaluates a transform for, and MaxShownData how large data may be that it shows, in bytes.
+const (
+	maxMade      = 1000
+	MaxShownData = 64 << 10
+)
 
 // NewBacktest begins a back-test that keeps so many samples of either kind.
 func NewBacktest(h *webhook.Hook, samples int) *Backtest {
-	return &Backtest{judge: NewJudge(h), samples: samples, Missed: map[string]int{}}
+	b := &Backtest{judge: NewJudge(h), samples: samples, Missed: map[string]int{}}
+	b.transform, _ = NewTransform(h) // whether it compiles was asked before
+	b.Transforms = b.transform != nil
+	return b
 }
 
 // Take judges an event.
@@ -143,6 +157,34 @@ func (b *Backtest) Take(e *webhook.Event) {
 	if v.Reason != NotOfTypes && len(*list) < b.samples {
 		*list = append(*list, Sample{Event: e, Verdict: b.judge.Judge(e)})
 	}
+	if v.Reason == "" && b.transform != nil && b.Made+b.Unmade < maxMade {
+		b.makeOf(e)
+	}
+}
+
+// makeOf evaluates the transform for an event that the hook wants, which may be the newest sample.
+func (b *Backtest) makeOf(e *webhook.Event) {
+	var sample *Sample
+	if n := len(b.Samples); n > 0 && b.Samples[n-1].Event == e {
+		sample = &b.Samples[n-1]
+	}
+	made, err := b.transform.Make(e)
+	switch {
+	case err != nil:
+		b.Unmade++
+		if b.Unmakeable == nil {
+			b.Unmakeable = &Sample{Event: e, Problem: err.Error()}
+		}
+		if sample != nil {
+			sample.Problem = err.Error()
+		}
+		return
+	case sample != nil && len(made.Data) > MaxShownData:
+		sample.Problem = fmt.Sprintf("%d bytes, which is too large to be shown", len(made.Data))
+	case sample != nil:
+		sample.Data, sample.Headers = made.Data, made.Headers
+	}
+	b.Made++
 }
 
 // quick is Judge without what the filter saw, which takes longer to find out than whether it matches.

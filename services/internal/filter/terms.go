@@ -33,11 +33,11 @@ func (f *Filter) Terms(in *Input) []Term {
 	if err != nil {
 		return nil
 	}
-	env, err := environment()
+	env, err := f.env()
 	if err != nil {
 		return nil
 	}
-	program, err := env.Program(f.checked, literals(), bounded(), cel.CostTracking(tracker{}), cel.CostLimit(MaxCost), cel.EvalOptions(cel.OptExhaustiveEval))
+	program, err := env.Program(f.checked, append(f.programOptions(), cel.EvalOptions(cel.OptExhaustiveEval))...)
 	if err != nil {
 		return nil
 	}

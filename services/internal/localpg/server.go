@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/whisperer-oms/whisperer/services/internal/freeport"
 )
 
 const (
@@ -144,7 +145,7 @@ func (s *Server) prepare(ctx context.Context, o Options, bin binaries, who accou
 	}
 	s.password = strings.TrimSpace(string(password))
 	if s.tcp && s.port == 0 {
-		s.port, err = freePort(ctx)
+		s.port, err = freeport.Find(ctx)
 	}
 	return who, err
 }
@@ -326,19 +327,4 @@ func (s *Server) release() {
 	if s.kept != nil {
 		s.kept.release()
 	}
-}
-
-// freePort asks the system for a port that is free now.
-func freePort(ctx context.Context) (int, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find free port: %w", err)
-	}
-	defer func() { _ = listener.Close() }()
-	address, err := netip.ParseAddrPort(listener.Addr().String())
-	if err != nil {
-		return 0, fmt.Errorf("find free port: %w", err)
-	}
-	return int(address.Port()), nil
 }

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"path/filepath"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/whisperer-oms/whisperer/services/internal/freeport"
 )
 
 // member is what makes a server one of a cluster.
@@ -24,7 +25,7 @@ func StartCluster(ctx context.Context, o Options, n int) ([]*Server, error) {
 	members := make([]member, n)
 	var routes []*url.URL
 	for i := range members {
-		port, err := freePort(ctx)
+		port, err := freeport.Find(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -53,17 +54,4 @@ func (m *member) apply(settings *server.Options) {
 	settings.ServerName = m.name
 	settings.Cluster = server.ClusterOpts{Name: "whisperer", Host: "127.0.0.1", Port: m.port, NoAdvertise: true}
 	settings.Routes = m.routes
-}
-
-func freePort(ctx context.Context) (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	address, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, errors.New("find a free port: it is none of TCP")
-	}
-	return address.Port, nil
 }

@@ -81,7 +81,7 @@ func (s *Schema) Check(data json.RawMessage) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &invalid):
-		return &webhook.ValidationError{Fields: fields(invalid)}
+		return &webhook.ValidationError{Fields: fieldErrors(invalid)}
 	default:
 		return problem("", "cannot be checked: %s", err)
 	}
@@ -155,7 +155,7 @@ func uncompilable(err error) error {
 	)
 	switch {
 	case errors.As(err, &invalid) && errors.As(invalid.Err, &cause):
-		return &webhook.ValidationError{Fields: fields(cause)}
+		return &webhook.ValidationError{Fields: fieldErrors(cause)}
 	case errors.As(err, &missing):
 		return problem("", "refers to %s, which is not there", clip(fragment(missing.URL)))
 	case errors.As(err, &outside):

@@ -81,7 +81,7 @@ func seedHooks(ctx context.Context, stored *store.DB, db *sql.DB, tenant string,
 			NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
 		}
 	}
-	ids, err := stored.Hooks.CreateHooks(ctx, "seed", tenant, list, n)
+	ids, err := stored.Hooks.CreateMany(ctx, "seed", tenant, list, n)
 	if err != nil {
 		return nil, err
 	}

@@ -29,10 +29,10 @@ func TestAMadeUpHistoryHasWhatIsLookedUp(t *testing.T) {
 	require.NoError(t, plain.QueryRowContext(t.Context(), `SELECT count(*) FROM attempts`).Scan(&attempts))
 	require.Equal(t, told, attempts)
 
-	resting, err := db.History.RestingHooks(t.Context(), webhook.DefaultTenant)
+	resting, err := db.History.CountResting(t.Context(), webhook.DefaultTenant)
 	require.NoError(t, err)
 	require.Equal(t, 1, resting, "the one whose deliveries are parked by the breaker")
-	ill, err := db.History.UnhealthyHooks(t.Context(), webhook.DefaultTenant, 10)
+	ill, err := db.History.ListUnhealthy(t.Context(), webhook.DefaultTenant, 10)
 	require.NoError(t, err)
 	require.Len(t, ill, 1)
 	sample, err := seed.Sample(t.Context(), plain, webhook.DefaultTenant, told, 100)

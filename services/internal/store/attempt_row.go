@@ -10,7 +10,8 @@ import (
 
 // attemptRowColumns are those of attemptRow.
 const attemptRowColumns = `number, hook_id, started_at, duration_us, outcome, status, error_class, error, worker, replay, method, url,
-	request_size, request_headers, response_headers, response_body, truncated, dns_us, connect_us, tls_us, first_byte_us`
+	request_size, request_headers, response_headers, response_body, truncated, dns_us, connect_us, tls_us, first_byte_us,
+	body_digest`
 
 type attemptRow struct {
 	Number          int       `db:"number"`
@@ -34,6 +35,7 @@ type attemptRow struct {
 	Connect         int64     `db:"connect_us"`
 	TLS             int64     `db:"tls_us"`
 	FirstByte       int64     `db:"first_byte_us"`
+	BodyDigest      []byte    `db:"body_digest"`
 }
 
 func (r *attemptRow) attempt() webhook.Attempt {
@@ -41,7 +43,7 @@ func (r *attemptRow) attempt() webhook.Attempt {
 		Number: r.Number, HookID: r.HookID, StartedAt: r.StartedAt.UTC(), Duration: fromMicros(r.Duration),
 		Outcome: webhook.AttemptOutcome(r.Outcome), Status: r.Status, Class: webhook.ErrorClass(r.ErrorClass), Error: r.Error,
 		Worker: r.Worker, Replay: r.Replay, Method: r.Method, URL: r.URL, RequestHeaders: webhook.ParseHeaderLines(r.RequestHeaders),
-		RequestSize: r.RequestSize, ResponseHeaders: webhook.ParseHeaderLines(r.ResponseHeaders), ResponseBody: r.ResponseBody,
+		RequestSize: r.RequestSize, BodyDigest: r.BodyDigest, ResponseHeaders: webhook.ParseHeaderLines(r.ResponseHeaders), ResponseBody: r.ResponseBody,
 		Truncated: r.Truncated, Timings: webhook.Timings{
 			DNS: fromMicros(r.DNS), Connect: fromMicros(r.Connect), TLS: fromMicros(r.TLS), FirstByte: fromMicros(r.FirstByte),
 		},

@@ -116,6 +116,30 @@ func (d *AccessStore) NoteTest(ctx context.Context, actor Actor, tenant string, 
 	})
 }
 
+// NoteRelay writes to the audit log that somebody listens to what is sent to a hook, or to all of the tenant's where the id is zero.
+func (d *AccessStore) NoteRelay(ctx context.Context, actor Actor, tenant string, hook uuid.UUID, eventTypes []string) error {
+	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
+		subject := hook.String()
+		if hook == uuid.Nil {
+			subject = "all"
+		}
+		detail := map[string]any{}
+		if len(eventTypes) > 0 {
+			detail["event_types"] = eventTypes
+		}
+		return audited{tenant: tenant, action: "hook.relayed", subject: subject, detail: detail}, nil
+	})
+}
+
+// NoteReplayElsewhere writes to the audit log that somebody has a delivery sent to a host that is not its hook's, signed by what signer says.
+func (d *AccessStore) NoteReplayElsewhere(ctx context.Context, actor Actor, tenant string, delivery uuid.UUID, host, signer string) error {
+	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
+		return audited{
+			tenant: tenant, action: "delivery.sent_elsewhere", subject: delivery.String(), detail: map[string]any{"host": host, "signed": signer},
+		}, nil
+	})
+}
+
 // NoteGuesses writes to the audit log of no tenant that so many tokens that are none came from an address since then.
 func (d *AccessStore) NoteGuesses(ctx context.Context, actor Actor, addr string, wrong int, since time.Time) error {
 	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
@@ -153,13 +177,15 @@ type AuditFilter struct {
 	Subject string
 	// Kind is the noun that actions begin with, such as hook.
 	Kind string
+	// Actors are those of which one has to have made the change; nil for anybody.
+	Actors []Actor
 	// Range bounds when it was.
 	Range TimeRange
 }
 
-// AuditLog lists the changes of a tenant's things, newest first; tenant "" lists those of no tenant. more says that there
+// ListAudit lists the changes of a tenant's things, newest first; tenant "" lists those of no tenant. more says that there
 // are others beyond the page, in the direction that the page was asked for.
-func (d *AccessStore) AuditLog(ctx context.Context, tenant string, f AuditFilter, page Page) (list []AuditEntry, more bool, err error) {
+func (d *AccessStore) ListAudit(ctx context.Context, tenant string, f AuditFilter, page Page) (list []AuditEntry, more bool, err error) {
 	c := &clauses{}
 	if tenant == "" {
 		c.fixed("tenant IS NULL")
@@ -171,6 +197,13 @@ func (d *AccessStore) AuditLog(ctx context.Context, tenant string, f AuditFilter
 	}
 	if f.Kind != "" {
 		c.add("starts_with(action, %s || '.')", f.Kind)
+	}
+	if f.Actors != nil {
+		actors := make([]string, len(f.Actors))
+		for i, a := range f.Actors {
+			actors[i] = string(a)
+		}
+		c.add("actor = ANY(%s::text[])", textArray(actors))
 	}
 	c.published("at", f.Range)
 	tail := c.page(page, "at", "id", byUUID)

@@ -31,13 +31,13 @@ func TestANewHookGetsEventsFromBeforeItExisted(t *testing.T) {
 	h.Config, err = webhook.ParseConfig(json.RawMessage(`{"start_from": "PT4H"}`))
 	require.NoError(t, err)
 	key := store.IdempotencyKey{Key: "once", Fingerprint: [32]byte{1}}
-	created, err := db.Hooks.CreateHook(t.Context(), actor, h, quota, key)
+	created, err := db.Hooks.Create(t.Context(), actor, h, quota, key)
 	require.NoError(t, err)
-	again, err := db.Hooks.CreateHook(t.Context(), actor, h, quota, key)
+	again, err := db.Hooks.Create(t.Context(), actor, h, quota, key)
 	require.NoError(t, err)
 	require.Equal(t, created.ID, again.ID)
 	job := func() store.Job {
-		list, _, err := db.Jobs.Jobs(t.Context(), "default", created.ID, store.Page{Limit: 10})
+		list, _, err := db.Jobs.List(t.Context(), "default", created.ID, store.Page{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, list, 1)
 		return list[0]
@@ -47,7 +47,7 @@ func TestANewHookGetsEventsFromBeforeItExisted(t *testing.T) {
 	require.False(t, job().Counted)
 	work := func() {
 		for worked := true; worked; {
-			worked, err = db.Jobs.RunJobs(t.Context(), func(*webhook.Hook) func(*webhook.Event) bool { return func(*webhook.Event) bool { return true } })
+			worked, err = db.Jobs.RunBatch(t.Context(), func(*webhook.Hook) func(*webhook.Event) bool { return func(*webhook.Event) bool { return true } })
 			require.NoError(t, err)
 		}
 	}
@@ -61,14 +61,14 @@ func TestANewHookGetsEventsFromBeforeItExisted(t *testing.T) {
 	require.NoError(t, err)
 	work()
 	require.Equal(t, store.JobCompleted, job().State)
-	parked, err := db.Queue.Parked(t.Context(), created.ID, 0, 100, 10)
+	parked, err := db.Queue.List(t.Context(), created.ID, 0, 100, 10)
 	require.NoError(t, err)
 	require.Len(t, parked, 2)
 	require.Equal(t, "e-1", parked[0].Event.ID)
 	require.Equal(t, "e-2", parked[1].Event.ID)
 	require.WithinDuration(t, time.Now(), parked[0].ParkedAt, time.Minute)
 
-	audit, _, err := db.Access.AuditLog(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
+	audit, _, err := db.Access.ListAudit(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Equal(t, "job.completed", audit[0].Action)
 	require.Contains(t, string(audit[1].Detail), job().ID.String(), "the hook's creation tells of the job")
@@ -82,10 +82,10 @@ func TestAHookThatBeginsNowHasNoBackfill(t *testing.T) {
 		var err error
 		h.Config, err = webhook.ParseConfig(json.RawMessage(config))
 		require.NoError(t, err)
-		_, err = db.Hooks.CreateHook(t.Context(), actor, h, quota, store.IdempotencyKey{})
+		_, err = db.Hooks.Create(t.Context(), actor, h, quota, store.IdempotencyKey{})
 		require.NoError(t, err)
 	}
-	list, _, err := db.Jobs.Jobs(t.Context(), "default", [16]byte{}, store.Page{Limit: 10})
+	list, _, err := db.Jobs.List(t.Context(), "default", [16]byte{}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Empty(t, list)
 }

@@ -40,7 +40,7 @@ func names(t *testing.T, db *store.DB, f store.HookFilter, order store.HookOrder
 	var last []store.SortedHook
 	for more := true; more; {
 		var err error
-		last, more, err = db.Hooks.SortedHooks(t.Context(), "default", f, order, page)
+		last, more, err = db.Hooks.ListSorted(t.Context(), "default", f, order, page)
 		require.NoError(t, err)
 		for i := range last {
 			list = append(list, last[i].Name)
@@ -53,7 +53,7 @@ func names(t *testing.T, db *store.DB, f store.HookFilter, order store.HookOrder
 	for more := len(last) > 0; more; {
 		page = store.HookPage{Limit: 2, Before: &last[0].Key}
 		var err error
-		last, more, err = db.Hooks.SortedHooks(t.Context(), "default", f, order, page)
+		last, more, err = db.Hooks.ListSorted(t.Context(), "default", f, order, page)
 		require.NoError(t, err)
 		var these []string
 		for i := range last {
@@ -72,7 +72,7 @@ func TestHooksAreListedInEachOrder(t *testing.T) {
 	for i, name := range []string{"delta", "Alpha", "charlie", "Bravo", "echo"} {
 		h := simpleHook(i)
 		h.Name = name
-		stored, err := db.Hooks.CreateHook(t.Context(), actor, h, quota, store.IdempotencyKey{})
+		stored, err := db.Hooks.Create(t.Context(), actor, h, quota, store.IdempotencyKey{})
 		require.NoError(t, err)
 		ids[name] = stored.ID
 	}
@@ -96,7 +96,7 @@ func TestHooksAreListedInEachOrder(t *testing.T) {
 	require.Equal(t, []string{"Bravo", "charlie"}, names(t, db, all, store.FailingHooksFirst)[:2])
 	require.Equal(t, []string{"Alpha", "charlie", "Bravo"}, names(t, db, all, store.LatestHooksFirst)[:3])
 	require.Equal(t, []string{"Alpha"}, names(t, db, store.HookFilter{Search: "alp"}, store.HooksByName))
-	n, err := db.Hooks.CountHooks(t.Context(), "default", store.HookFilter{Search: "a"})
+	n, err := db.Hooks.Count(t.Context(), "default", store.HookFilter{Search: "a"})
 	require.NoError(t, err)
 	require.Equal(t, 5, n, "https://example.com/ has one, too")
 }
@@ -106,18 +106,18 @@ func TestManyHooksArePausedAndResumedAtOnce(t *testing.T) {
 	db, _ := open(t)
 	var ids []uuid.UUID
 	for i := range 4 {
-		h, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(i), quota, store.IdempotencyKey{})
+		h, err := db.Hooks.Create(t.Context(), actor, simpleHook(i), quota, store.IdempotencyKey{})
 		require.NoError(t, err)
 		ids = append(ids, h.ID)
 	}
-	_, err := db.Hooks.DisableHook(t.Context(), actor, ids[3], nil, "gone")
+	_, err := db.Hooks.Disable(t.Context(), actor, ids[3], nil, "gone")
 	require.NoError(t, err)
 	pause := store.StatusChange{To: webhook.Paused, Filter: store.HookFilter{Search: "example.com"}}
-	some := store.StatusChange{To: webhook.Paused, IDs: ids[:2]}
+	some := store.StatusChange{To: webhook.Paused, Filter: store.HookFilter{IDs: ids[:2]}}
 	for _, c := range []struct {
 		change store.StatusChange
 		want   int
-	}{{some, 2}, {some, 0}, {pause, 1}, {store.StatusChange{To: webhook.Active}, 4}, {store.StatusChange{To: webhook.Paused, IDs: []uuid.UUID{}}, 0}} {
+	}{{some, 2}, {some, 0}, {pause, 1}, {store.StatusChange{To: webhook.Active}, 4}, {store.StatusChange{To: webhook.Paused, Filter: store.HookFilter{IDs: []uuid.UUID{}}}, 0}} {
 		n, err := db.Hooks.CountStatusChange(t.Context(), "default", c.change)
 		require.NoError(t, err)
 		require.Equal(t, c.want, n)
@@ -128,23 +128,23 @@ func TestManyHooksArePausedAndResumedAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, n, "another tenant's are left alone")
 	}
-	h, err := db.Hooks.Hook(t.Context(), "default", ids[3])
+	h, err := db.Hooks.Get(t.Context(), "default", ids[3])
 	require.NoError(t, err)
 	require.Equal(t, webhook.Active, h.Status)
 	require.Empty(t, h.DisabledReason)
 
-	log, more, err := db.Access.AuditLog(t.Context(), "default", store.AuditFilter{Subject: ids[0].String(), Kind: "hook"}, store.Page{Limit: 2})
+	log, more, err := db.Access.ListAudit(t.Context(), "default", store.AuditFilter{Subject: ids[0].String(), Kind: "hook"}, store.Page{Limit: 2})
 	require.NoError(t, err)
 	require.True(t, more)
 	require.Equal(t, []string{"hook.resumed", "hook.paused"}, []string{log[0].Action, log[1].Action})
-	log, more, err = db.Access.AuditLog(t.Context(), "default", store.AuditFilter{Subject: ids[0].String()}, store.Page{
+	log, more, err = db.Access.ListAudit(t.Context(), "default", store.AuditFilter{Subject: ids[0].String()}, store.Page{
 		Limit: 2, Older: &store.Position{At: log[1].At, ID: log[1].ID},
 	})
 	require.NoError(t, err)
 	require.False(t, more)
 	require.Len(t, log, 1)
 	require.Equal(t, "hook.created", log[0].Action)
-	log, _, err = db.Access.AuditLog(t.Context(), "default", store.AuditFilter{Kind: "token"}, store.Page{Limit: 2})
+	log, _, err = db.Access.ListAudit(t.Context(), "default", store.AuditFilter{Kind: "token"}, store.Page{Limit: 2})
 	require.NoError(t, err)
 	require.Empty(t, log)
 }
@@ -152,11 +152,11 @@ func TestManyHooksArePausedAndResumedAtOnce(t *testing.T) {
 func TestAllDeliveriesOfAFilterAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
-	h, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
+	h, err := db.Hooks.Create(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
-	off, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(2), quota, store.IdempotencyKey{})
+	off, err := db.Hooks.Create(t.Context(), actor, simpleHook(2), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
-	_, err = db.Hooks.DisableHook(t.Context(), actor, off.ID, nil, "gone")
+	_, err = db.Hooks.Disable(t.Context(), actor, off.ID, nil, "gone")
 	require.NoError(t, err)
 	r := recorder(t, db)
 	var facts []*whispererv1.DeliveryFact
@@ -176,14 +176,14 @@ func TestAllDeliveriesOfAFilterAreTriedAgain(t *testing.T) {
 	}
 	write(t, r, batchOf(facts...))
 	require.NoError(t, r.WriteEvents(t.Context(), events))
-	n, err := db.Jobs.CountRetriable(t.Context(), "default", store.DeliveryFilter{})
+	n, err := db.Jobs.CountRetriable(t.Context(), "default", store.DeliveryFilter{}, false)
 	require.NoError(t, err)
 	require.Equal(t, 2, n, "the dead one and the waiting one")
 	dead := store.DeliveryFilter{States: []webhook.DeliveryState{webhook.Dead}}
-	n, err = db.Jobs.RetryDeliveries(t.Context(), actor, "default", dead)
+	n, err = db.Jobs.RetryDeliveries(t.Context(), actor, "default", dead, false)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	n, err = db.Jobs.RetryDeliveries(t.Context(), actor, "default", dead)
+	n, err = db.Jobs.RetryDeliveries(t.Context(), actor, "default", dead, false)
 	require.NoError(t, err)
 	require.Zero(t, n)
 	var states []string
@@ -193,7 +193,7 @@ func TestAllDeliveriesOfAFilterAreTriedAgain(t *testing.T) {
 	var backlogs int
 	require.NoError(t, plain.GetContext(t.Context(), &backlogs, `SELECT count(*) FROM backlogs WHERE hook_id = $1`, h.ID))
 	require.Equal(t, 1, backlogs)
-	log, _, err := db.Access.AuditLog(t.Context(), "default", store.AuditFilter{Kind: "delivery"}, store.Page{Limit: 5})
+	log, _, err := db.Access.ListAudit(t.Context(), "default", store.AuditFilter{Kind: "delivery"}, store.Page{Limit: 5})
 	require.NoError(t, err)
 	require.Len(t, log, 1)
 	require.JSONEq(t, `{"deliveries":1}`, string(log[0].Detail))
@@ -204,7 +204,7 @@ func TestTheDatabaseTellsOfItself(t *testing.T) {
 	db, plain := open(t)
 	plain.MustExecContext(t.Context(), `INSERT INTO leases (name, holder, fence, expires_at) VALUES
 		('drain:a', 'w-1', 3, now() + interval '1 minute'), ('drain:b', 'w-2', 1, now() - interval '1 minute')`)
-	s, err := db.History.System(t.Context())
+	s, err := db.History.DescribeSystem(t.Context())
 	require.NoError(t, err)
 	require.Regexp(t, `^\d+(\.\d+)*$`, s.Server)
 	require.Equal(t, s.Wanted, s.Schema)
@@ -214,15 +214,15 @@ func TestTheDatabaseTellsOfItself(t *testing.T) {
 
 	d := newDelivery()
 	write(t, recorder(t, db), &whispererv1.LedgerBatch{Worker: "w-7", Facts: []*whispererv1.DeliveryFact{d.fact(webhook.Delivered, 1, 0, answered(200))}})
-	seen, err := db.History.WorkersSeen(t.Context(), "default", time.Time{})
+	seen, err := db.History.ListWorkers(t.Context(), "default", time.Time{})
 	require.NoError(t, err)
 	require.Len(t, seen, 1)
 	require.Equal(t, "w-7", seen[0].Worker)
 	require.Equal(t, 1, seen[0].Attempts)
-	took, err := db.History.Durations(t.Context(), "default", time.Time{})
+	took, err := db.History.MeasureDurations(t.Context(), "default", time.Time{})
 	require.NoError(t, err)
 	require.Equal(t, 1, took.Attempts)
-	resting, err := db.History.RestingHooks(t.Context(), "default")
+	resting, err := db.History.CountResting(t.Context(), "default")
 	require.NoError(t, err)
 	require.Zero(t, resting)
 }

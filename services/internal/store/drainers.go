@@ -167,8 +167,8 @@ func (d *QueueStore) ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases
 	return nil
 }
 
-// Attempted remembers when hooks had their last attempts, so that whoever drains them next keeps their rates.
-func (d *QueueStore) Attempted(ctx context.Context, leases []DrainLease) error {
+// NoteAttempts remembers when hooks had their last attempts, so that whoever drains them next keeps their rates.
+func (d *QueueStore) NoteAttempts(ctx context.Context, leases []DrainLease) error {
 	names, fences, attempts := leaseArrays(leases)
 	_, err := d.db.ExecContext(ctx, `
 		UPDATE leases l SET last_attempt_at = greatest(l.last_attempt_at, k.attempt_at)
@@ -180,9 +180,9 @@ func (d *QueueStore) Attempted(ctx context.Context, leases []DrainLease) error {
 	return nil
 }
 
-// Backfilled returns, for each of the hooks that a running job gives what is from before it existed, up to which place of the
+// FindBackfills returns, for each of the hooks that a running job gives what is from before it existed, up to which place of the
 // OMS stream that is done. What comes later has to wait where the hook keeps an order.
-func (d *QueueStore) Backfilled(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error) {
+func (d *QueueStore) FindBackfills(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error) {
 	var rows []struct {
 		Hook   uuid.UUID `db:"hook_id"`
 		Cursor uuid.UUID `db:"cursor_id"`

@@ -39,7 +39,7 @@ func TestDeliveriesEndByWhatTheRowOfTheirHookSays(t *testing.T) {
 		h := simpleHook(1)
 		h.Name, h.TargetURL = name, h.TargetURL+"/"+name
 		h.Callback = &webhook.Callback{URL: "https://example.com/callback"}
-		h, err := db.Hooks.CreateHook(t.Context(), actor, h, quota, store.IdempotencyKey{})
+		h, err := db.Hooks.Create(t.Context(), actor, h, quota, store.IdempotencyKey{})
 		require.NoError(t, err)
 		carrier := webhook.CallbackHookID(h.ID)
 		states := func(hook uuid.UUID) []webhook.DeliveryState {

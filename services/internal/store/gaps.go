@@ -106,7 +106,7 @@ func (d *LedgerStore) GapEvents(ctx context.Context, g *Gaps, after Place, upTo 
 		SELECT published_at, seq, id, type, time, entity, context, config_filter, data FROM (
 			SELECT *, sum(octet_length(data)) OVER (ORDER BY published_at, seq ROWS UNBOUNDED PRECEDING) - octet_length(data) AS before FROM (
 				SELECT published_at, seq, id, type, time, entity, context, config_filter, CASE WHEN $5 THEN data ELSE '' END AS data
-				FROM events WHERE tenant = $1 AND published_at >= $2 AND (published_at, seq) > ($2, $3)
+				FROM events WHERE tenant = $1 AND erased_at IS NULL AND published_at >= $2 AND (published_at, seq) > ($2, $3)
 					AND EXISTS (SELECT FROM unnest($4::bigint[], $8::bigint[]) AS s (first, last) WHERE seq BETWEEN s.first AND s.last)
 				ORDER BY published_at, seq LIMIT $6
 			) next

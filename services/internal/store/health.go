@@ -29,9 +29,9 @@ type Failing struct {
 	Warned int `db:"warned"`
 }
 
-// FailingHooks lists the active hooks that have been failing since before the given time, and those that recovered
+// ListFailing lists the active hooks that have been failing since before the given time, and those that recovered
 // after a warning.
-func (d *HookStore) FailingHooks(ctx context.Context, before time.Time) ([]Failing, error) {
+func (d *HookStore) ListFailing(ctx context.Context, before time.Time) ([]Failing, error) {
 	var list []Failing
 	err := d.db.SelectContext(ctx, &list, `
 		SELECT h.hook_id, h.tenant, k.name, k.target_url, k.version, h.failing_since, h.last_failure_at, h.failures, h.last_class, h.warned
@@ -43,8 +43,8 @@ func (d *HookStore) FailingHooks(ctx context.Context, before time.Time) ([]Faili
 	return list, nil
 }
 
-// Reach counts the hooks that had attempts since the given time, and those of them whose last one did not even connect.
-func (d *HookStore) Reach(ctx context.Context, since time.Time) (tried, unreachable int, err error) {
+// CountReach counts the hooks that had attempts since the given time, and those of them whose last one did not even connect.
+func (d *HookStore) CountReach(ctx context.Context, since time.Time) (tried, unreachable int, err error) {
 	var row struct {
 		Tried       int `db:"tried"`
 		Unreachable int `db:"unreachable"`
@@ -71,8 +71,8 @@ func forgetFailures(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error 
 	return nil
 }
 
-// Warned remembers how far on the way to being disabled people were warned, and says so in the audit log.
-func (d *HookStore) Warned(ctx context.Context, actor Actor, f Failing, percent int) error {
+// NoteWarning remembers how far on the way to being disabled people were warned, and says so in the audit log.
+func (d *HookStore) NoteWarning(ctx context.Context, actor Actor, f Failing, percent int) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		if _, err := tx.ExecContext(ctx, `UPDATE hook_health SET warned = $2 WHERE hook_id = $1`, f.HookID, percent); err != nil {
 			return audited{}, fmt.Errorf("remember warning of hook %s: %w", f.HookID, err)
@@ -91,15 +91,16 @@ func (d *HookStore) Warned(ctx context.Context, actor Actor, f Failing, percent 
 // LostDelivery is one that should have had an attempt long ago.
 type LostDelivery struct {
 	DeliveryKey
-	HookID uuid.UUID
+	HookID  uuid.UUID
+	EventID string
 }
 
-// Overdue lists deliveries whose next attempt was due before the given time, or that a worker left behind then in the
+// ListOverdue lists deliveries whose next attempt was due before the given time, or that a worker left behind then in the
 // middle of an attempt.
-func (d *QueueStore) Overdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
+func (d *QueueStore) ListOverdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
 	var rows []lostRow
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT id, published_at, hook_id FROM deliveries
+		SELECT id, published_at, hook_id, event_id FROM deliveries
 		WHERE state = 'waiting' AND (next_at < $1 OR next_at IS NULL AND updated_at < $1) ORDER BY next_at LIMIT $2`, before, limit)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list overdue deliveries: %w", err))
@@ -111,12 +112,13 @@ type lostRow struct {
 	ID          uuid.UUID `db:"id"`
 	PublishedAt time.Time `db:"published_at"`
 	HookID      uuid.UUID `db:"hook_id"`
+	EventID     string    `db:"event_id"`
 }
 
 func lost(rows []lostRow) []LostDelivery {
 	list := make([]LostDelivery, len(rows))
 	for i, r := range rows {
-		list[i] = LostDelivery{DeliveryKey: DeliveryKey{ID: r.ID, PublishedAt: r.PublishedAt.UTC()}, HookID: r.HookID}
+		list[i] = LostDelivery{DeliveryKey: DeliveryKey{ID: r.ID, PublishedAt: r.PublishedAt.UTC()}, HookID: r.HookID, EventID: r.EventID}
 	}
 	return list
 }
@@ -139,12 +141,12 @@ func (d *QueueStore) ParkLost(ctx context.Context, l LostDelivery, before time.T
 	return parked, nil
 }
 
-// Unqueued lists deliveries that the ledger has as parked since before the given time and that are not in the parked queue.
+// ListUnqueued lists deliveries that the ledger has as parked since before the given time and that are not in the parked queue.
 // What became of them is on its way to the ledger, or was lost with its stream.
-func (d *QueueStore) Unqueued(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
+func (d *QueueStore) ListUnqueued(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
 	var rows []lostRow
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT id, published_at, hook_id FROM deliveries d
+		SELECT id, published_at, hook_id, event_id FROM deliveries d
 		WHERE state = 'parked' AND updated_at < $1 AND NOT EXISTS (
 			SELECT FROM parked p WHERE p.hook_id = d.hook_id AND p.event_seq = d.event_seq AND p.id = d.id AND p.published_at = d.published_at)
 		LIMIT $2`, before, limit)
@@ -154,7 +156,7 @@ func (d *QueueStore) Unqueued(ctx context.Context, before time.Time, limit int) 
 	return lost(rows), nil
 }
 
-// Requeue puts a delivery of Unqueued into the parked queue, if it is still parked; it reports whether it was. All that was
+// Requeue puts a delivery of ListUnqueued into the parked queue, if it is still parked; it reports whether it was. All that was
 // told the ledger when it was listed has to be recorded before.
 func (d *QueueStore) Requeue(ctx context.Context, l LostDelivery) (bool, error) {
 	result, err := d.db.ExecContext(ctx, `

@@ -38,13 +38,14 @@ type health struct {
 	lastAt                   int64
 }
 
-// healthOf sums up the attempts that facts tell of, ordered by hook. What is unknown says nothing of a receiver.
+// healthOf sums up the attempts that facts tell of, ordered by hook. What is unknown, and what could not be made of an event,
+// say nothing of a receiver.
 func healthOf(facts []fact) []*health {
 	byHook := map[uuid.UUID]*health{}
 	each := func(do func(h *health, a *whispererv1.AttemptFact)) {
 		for _, f := range facts {
 			a := f.GetAttempt()
-			if a == nil || a.GetOutcome() == string(webhook.Unknown) {
+			if a == nil || a.GetOutcome() == string(webhook.Unknown) || !webhook.ErrorClass(a.GetErrorClass()).Asked() {
 				continue
 			}
 			id, _ := uuid.FromBytes(f.GetHookId())

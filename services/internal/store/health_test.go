@@ -25,7 +25,7 @@ func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
 		write(t, rec, batchOf(f))
 	}
 	failing := func() map[uuid.UUID]store.Failing {
-		list, err := db.Hooks.FailingHooks(t.Context(), now.Add(time.Minute))
+		list, err := db.Hooks.ListFailing(t.Context(), now.Add(time.Minute))
 		require.NoError(t, err)
 		byID := map[uuid.UUID]store.Failing{}
 		for _, f := range list {
@@ -34,15 +34,15 @@ func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
 		return byID
 	}
 	for i := range 5 {
-		h, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(i), quota, store.IdempotencyKey{})
+		h, err := db.Hooks.Create(t.Context(), actor, simpleHook(i), quota, store.IdempotencyKey{})
 		require.NoError(t, err)
 		ids = append(ids, h.ID)
 		fails(h.ID, 1, 120*time.Hour)
 	}
 	require.Len(t, failing(), 5)
-	require.NoError(t, db.Hooks.Warned(t.Context(), actor, failing()[ids[0]], 90))
+	require.NoError(t, db.Hooks.NoteWarning(t.Context(), actor, failing()[ids[0]], 90))
 	edit := func(id uuid.UUID, change func(*webhook.Hook)) {
-		_, err := db.Hooks.UpdateHook(t.Context(), actor, webhook.DefaultTenant, id, nil, func(h *webhook.Hook) error {
+		_, err := db.Hooks.Update(t.Context(), actor, webhook.DefaultTenant, id, nil, func(h *webhook.Hook) error {
 			change(h)
 			return nil
 		})
@@ -54,7 +54,7 @@ func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
 	// Paused and resumed; disabled and resumed beside others; moved; only renamed; only paused.
 	edit(ids[0], to(webhook.Paused))
 	edit(ids[0], to(webhook.Active))
-	_, err := db.Hooks.DisableHook(t.Context(), actor, ids[1], nil, "every attempt failed")
+	_, err := db.Hooks.Disable(t.Context(), actor, ids[1], nil, "every attempt failed")
 	require.NoError(t, err)
 	n, err := db.Hooks.SetStatuses(t.Context(), actor, webhook.DefaultTenant, store.StatusChange{To: webhook.Active})
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,8 +19,14 @@ func textArray(list []string) any { return pq.Array(list) }
 
 // DeliveryFilter narrows a list of deliveries; zero fields let everything pass.
 type DeliveryFilter struct {
-	Range   TimeRange
-	Hook    uuid.UUID
+	Range TimeRange
+	// IDs bounds the ids; nil for no bound.
+	IDs *IDRange
+	// OneOf are the ids, of which a delivery has to have one; nil for any.
+	OneOf []uuid.UUID
+	Hook  uuid.UUID
+	// Labels are those that the hook has to have.
+	Labels  webhook.LabelSelector
 	EventID string
 	// EventTypes are types and patterns in canonical spelling, of which one has to cover the event's.
 	EventTypes []string
@@ -34,8 +41,23 @@ type DeliveryFilter struct {
 	Payload PayloadFilter
 }
 
+// IDRange is the ids from First to Last, both included.
+type IDRange struct{ First, Last uuid.UUID }
+
+// IDsFrom are the ids that begin with at least 4 hexadecimal digits, between which there may be dashes; false for other texts.
+func IDsFrom(text string) (IDRange, bool) {
+	const least, whole = 4, 2 * len(uuid.UUID{})
+	digits := strings.ReplaceAll(text, "-", "")
+	if len(digits) < least || len(digits) > whole {
+		return IDRange{}, false
+	}
+	first, err := uuid.Parse(digits + strings.Repeat("0", whole-len(digits)))
+	last, lastErr := uuid.Parse(digits + strings.Repeat("f", whole-len(digits)))
+	return IDRange{First: first, Last: last}, err == nil && lastErr == nil
+}
+
 const deliveryView = `id, tenant, hook_id, event_id, event_type, entity, published_at, state, reason, attempts, next_at,
-	first_attempt_at, updated_at, last_status, last_error, replay`
+	first_attempt_at, updated_at, last_status, last_error, replay, superseded_by`
 
 type deliveryRow struct {
 	ID             uuid.UUID    `db:"id"`
@@ -54,6 +76,7 @@ type deliveryRow struct {
 	LastStatus     int          `db:"last_status"`
 	LastError      string       `db:"last_error"`
 	Replay         bool         `db:"replay"`
+	SupersededBy   *uuid.UUID   `db:"superseded_by"`
 }
 
 func (r *deliveryRow) delivery() webhook.Delivery {
@@ -65,6 +88,9 @@ func (r *deliveryRow) delivery() webhook.Delivery {
 	}
 	if r.NextAt.Valid && d.State == webhook.Waiting {
 		d.NextAt = r.NextAt.Time.UTC()
+	}
+	if d.State == webhook.Superseded { // what a replay has taken out of that state keeps it no more
+		d.SupersededBy = r.SupersededBy
 	}
 	if r.FirstAttemptAt.Valid {
 		d.FirstAttemptAt = r.FirstAttemptAt.Time.UTC()
@@ -80,9 +106,9 @@ func deliveries(rows []deliveryRow) []webhook.Delivery {
 	return list
 }
 
-// Deliveries lists a tenant's deliveries by when their events were published, the newest first. more says that there
+// ListDeliveries lists a tenant's deliveries by when their events were published, the newest first. more says that there
 // are others beyond the page, in the direction that the page was asked for.
-func (d *HistoryStore) Deliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (list []webhook.Delivery, more bool, err error) {
+func (d *HistoryStore) ListDeliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (list []webhook.Delivery, more bool, err error) {
 	c := &clauses{}
 	f.conditions(c, tenant)
 	tail := c.page(page, "published_at", "id", byUUID)
@@ -95,12 +121,12 @@ func (d *HistoryStore) Deliveries(ctx context.Context, tenant string, f Delivery
 	return deliveries(rows), more, nil
 }
 
-// ScanDeliveries is Deliveries that ends once it has looked at enough of them, page full or not.
+// ScanDeliveries is ListDeliveries that ends once it has looked at enough of them, page full or not.
 func (d *HistoryStore) ScanDeliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (Scanned[webhook.Delivery], error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
 	most := maxScanned
-	if !f.Payload.Empty() || f.Hook != uuid.Nil {
+	if !f.Payload.Empty() || f.Hook != uuid.Nil || len(f.Labels) > 0 {
 		most = maxScannedScattered
 	}
 	inner := c.scan(most, page, "published_at", "id", byUUID)
@@ -112,8 +138,8 @@ func (d *HistoryStore) ScanDeliveries(ctx context.Context, tenant string, f Deli
 	if err := d.search(ctx, &f.Payload, &rows, query, hits.args); err != nil {
 		return Scanned[webhook.Delivery]{}, fmt.Errorf("scan deliveries: %w", err)
 	}
-	rows, more, reached := cutScanned(rows, most, page, func(r *scannedDelivery) (looked, Position) {
-		return r.looked, Position{At: r.PublishedAt.UTC(), ID: r.ID}
+	rows, more, reached := cutScanned(rows, most, page, func(r *scannedDelivery) (scannedRow, Position) {
+		return r.scannedRow, Position{At: r.PublishedAt.UTC(), ID: r.ID}
 	})
 	list := make([]webhook.Delivery, len(rows))
 	for i := range rows {
@@ -124,13 +150,13 @@ func (d *HistoryStore) ScanDeliveries(ctx context.Context, tenant string, f Deli
 
 type scannedDelivery struct {
 	deliveryRow
-	looked
+	scannedRow
 }
 
 // Scans reports whether deliveries are read one by one that are not in the list: there is no index of payloads, of types,
-// nor of the statuses of what was delivered. Where the event or its entity is given, these are few.
+// nor of the statuses of what was delivered. Where the event, its entity or the beginning of the id is given, these are few.
 func (f *DeliveryFilter) Scans() bool {
-	if f.EventID != "" || f.Entity != "" || f.Object != "" {
+	if f.OneOf != nil || f.EventID != "" || f.Entity != "" || f.Object != "" || f.IDs != nil {
 		return false
 	}
 	status := f.MinStatus != nil || f.MaxStatus != nil
@@ -146,8 +172,22 @@ func (f *DeliveryFilter) conditions(c *clauses, tenant string) {
 func (f *DeliveryFilter) indexed(c *clauses, tenant string) {
 	c.add("tenant = %s", tenant)
 	c.published("published_at", f.Range)
+	if f.IDs != nil {
+		c.add("id >= %s", f.IDs.First)
+		c.add("id <= %s", f.IDs.Last)
+	}
+	if f.OneOf != nil {
+		c.add("id = ANY(%s::uuid[])", textArray(uuidList(f.OneOf)))
+	}
 	if f.Hook != uuid.Nil {
 		c.add("hook_id = %s", f.Hook)
+	}
+	if len(f.Labels) > 0 {
+		h := &clauses{args: c.args}
+		h.add("h.tenant = %s", tenant)
+		h.labelled("h.spec", f.Labels)
+		c.args = h.args
+		c.fixed("hook_id = ANY(ARRAY(SELECT h.id FROM hooks h WHERE " + h.where() + "))")
 	}
 	if f.EventID != "" {
 		c.add("event_id = %s", f.EventID)
@@ -159,7 +199,7 @@ func (f *DeliveryFilter) indexed(c *clauses, tenant string) {
 		c.states(f.States)
 	}
 	if f.unsuccessful() && len(f.States) == 0 {
-		c.fixed("state <> 'delivered'") // what was delivered was answered with 2xx: of the others there is an index
+		c.fixed("state <> 'delivered'") // which hooks may count as delivered: those are found with that state
 	}
 	if f.unsuccessful() {
 		f.status(c)
@@ -186,7 +226,7 @@ func (f *DeliveryFilter) scanned(c *clauses) {
 
 // unsuccessful reports whether the statuses asked for are no successes.
 func (f *DeliveryFilter) unsuccessful() bool {
-	return f.MaxStatus != nil && *f.MaxStatus < 200 || f.MinStatus != nil && *f.MinStatus > 299
+	return (f.MaxStatus != nil && *f.MaxStatus < 200 || f.MinStatus != nil && *f.MinStatus > 299) && !slices.Contains(f.States, webhook.Delivered)
 }
 
 func (f *DeliveryFilter) status(c *clauses) {
@@ -232,9 +272,9 @@ func (c *clauses) states(states []webhook.DeliveryState) {
 	}
 }
 
-// Delivery returns one delivery with its attempts, the first one first. The error is webhook.ErrNotFound where the
+// GetDelivery returns one delivery with its attempts, the first one first. The error is webhook.ErrNotFound where the
 // tenant has no such delivery.
-func (d *HistoryStore) Delivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
+func (d *HistoryStore) GetDelivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
 	var row deliveryRow
 	err := d.db.GetContext(ctx, &row, `
 		SELECT `+deliveryView+` FROM deliveries WHERE id = $1 AND tenant = $2 ORDER BY published_at DESC LIMIT 1`, id, tenant)
@@ -245,7 +285,18 @@ func (d *HistoryStore) Delivery(ctx context.Context, tenant string, id uuid.UUID
 		return webhook.Delivery{}, nil, translate(fmt.Errorf("get delivery %s: %w", id, err))
 	}
 	attempts, err := d.attempts(ctx, tenant, id, row.PublishedAt)
-	return row.delivery(), attempts, err
+	if err != nil {
+		return webhook.Delivery{}, nil, err
+	}
+	delivery := row.delivery()
+	var of erasedColumns
+	err = d.db.GetContext(ctx, &of, `SELECT erased_at, erased_by FROM events WHERE tenant = $1 AND id = $2 AND published_at = $3`,
+		tenant, row.EventID, row.PublishedAt)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return webhook.Delivery{}, nil, translate(fmt.Errorf("get event of delivery %s: %w", id, err))
+	}
+	delivery.Erased = of.erased()
+	return delivery, attempts, nil
 }
 
 func (d *core) attempts(ctx context.Context, tenant string, delivery uuid.UUID, publishedAt time.Time) ([]webhook.Attempt, error) {

@@ -40,18 +40,21 @@ type EventSummary struct {
 	Size int `db:"size"`
 	// SchemaProblems is as in webhook.Event.
 	SchemaProblems []webhook.FieldError `db:"-"`
+	// Erased is as in webhook.Event.
+	Erased *webhook.Erased `db:"-"`
 }
 
 type eventSummaryRow struct {
 	EventSummary
 
 	Problems []byte `db:"schema_problems"`
+	erasedColumns
 }
 
-// Events lists a tenant's events by when they were published, the newest first. more says that there are others beyond
+// ListEvents lists a tenant's events by when they were published, the newest first. more says that there are others beyond
 // the page, in the direction that the page was asked for. Positions are SeqPositions. The error is ErrPath where the
 // payload's path cannot be read.
-func (d *HistoryStore) Events(ctx context.Context, tenant string, f EventFilter, page Page) (list []EventSummary, more bool, err error) {
+func (d *HistoryStore) ListEvents(ctx context.Context, tenant string, f EventFilter, page Page) (list []EventSummary, more bool, err error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
 	f.scanned(c)
@@ -69,7 +72,7 @@ func (d *HistoryStore) Events(ctx context.Context, tenant string, f EventFilter,
 	return list, more, nil
 }
 
-// SearchEvents is Events that ends once it has looked at enough of them, page full or not.
+// SearchEvents is ListEvents that ends once it has looked at enough of them, page full or not.
 func (d *HistoryStore) SearchEvents(ctx context.Context, tenant string, f EventFilter, page Page) (Scanned[EventSummary], error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
@@ -81,13 +84,13 @@ func (d *HistoryStore) SearchEvents(ctx context.Context, tenant string, f EventF
 	query := `SELECT ` + columns + ` FROM events WHERE ` + c.where() + inner
 	hits := &clauses{args: c.args}
 	f.scanned(hits)
-	query = scanQuery("events", "id, seq, type, time, published_at, entity, size, schema_problems", query, maxScanned, hits, page, "published_at", "seq")
+	query = scanQuery("events", "id, seq, type, time, published_at, entity, size, schema_problems, erased_at, erased_by", query, maxScanned, hits, page, "published_at", "seq")
 	var rows []scannedEvent
 	if err := d.search(ctx, &f.Payload, &rows, query, hits.args); err != nil {
 		return Scanned[EventSummary]{}, fmt.Errorf("search events: %w", err)
 	}
-	rows, more, reached := cutScanned(rows, maxScanned, page, func(r *scannedEvent) (looked, Position) {
-		return r.looked, SeqPosition(r.PublishedAt.UTC(), uint64(r.Seq)) //nolint:gosec // never negative
+	rows, more, reached := cutScanned(rows, maxScanned, page, func(r *scannedEvent) (scannedRow, Position) {
+		return r.scannedRow, SeqPosition(r.PublishedAt.UTC(), uint64(r.Seq)) //nolint:gosec // never negative
 	})
 	list := make([]EventSummary, len(rows))
 	for i := range rows {
@@ -98,10 +101,10 @@ func (d *HistoryStore) SearchEvents(ctx context.Context, tenant string, f EventF
 
 type scannedEvent struct {
 	eventSummaryRow
-	looked
+	scannedRow
 }
 
-const eventView = `id, seq, type, time, published_at, entity, octet_length(data) AS size, schema_problems`
+const eventView = `id, seq, type, time, published_at, entity, CASE WHEN erased_at IS NULL THEN octet_length(data) ELSE 0 END AS size, schema_problems, erased_at, erased_by`
 
 // indexed adds the conditions that an index serves.
 func (f *EventFilter) indexed(c *clauses, tenant string) {
@@ -126,6 +129,7 @@ func (f *EventFilter) scanned(c *clauses) {
 func (r *eventSummaryRow) summary() EventSummary {
 	e := r.EventSummary
 	e.Time, e.PublishedAt, e.SchemaProblems = r.Time.UTC(), r.PublishedAt.UTC(), problemsOf(r.Problems)
+	e.Erased = r.erased()
 	return e
 }
 
@@ -141,7 +145,7 @@ func (d *HistoryStore) FindEvent(ctx context.Context, tenant, id string) (webhoo
 	case err != nil:
 		return webhook.Event{}, translate(fmt.Errorf("find event %s: %w", id, err))
 	}
-	return d.Event(ctx, tenant, id, publishedAt.UTC())
+	return d.GetEvent(ctx, tenant, id, publishedAt.UTC())
 }
 
 // CountStates counts the deliveries of an event by their state.
@@ -185,7 +189,7 @@ func (d *HistoryStore) OrphansOf(ctx context.Context, tenant, eventID string, pu
 	var rows []deliveryRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT `+deliveryView+` FROM deliveries d
-		WHERE tenant = $1 AND event_id = $2 AND published_at = $3 AND NOT EXISTS (SELECT FROM hooks h WHERE h.id = d.hook_id)
+		WHERE tenant = $1 AND event_id = $2 AND published_at = $3 AND NOT EXISTS (SELECT FROM hooks h WHERE h.id = d.hook_id AND h.deleted_at IS NULL)
 		ORDER BY id LIMIT $4`, tenant, eventID, publishedAt, limit)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list deliveries of event %s to former hooks: %w", eventID, err))
@@ -201,9 +205,9 @@ type RejectedFilter struct {
 	Subject string
 }
 
-// Rejected lists a tenant's rejected events, the newest first. more is as in Events, and so are positions. Raw is cut to
+// ListRejected lists a tenant's rejected events, the newest first. more is as in ListEvents, and so are positions. Raw is cut to
 // maxRaw bytes.
-func (d *HistoryStore) Rejected(ctx context.Context, tenant string, f RejectedFilter, maxRaw int, page Page) (list []RejectedEvent, more bool, err error) {
+func (d *HistoryStore) ListRejected(ctx context.Context, tenant string, f RejectedFilter, maxRaw int, page Page) (list []RejectedEvent, more bool, err error) {
 	c := &clauses{}
 	raw := c.arg(maxRaw)
 	c.add("tenant = %s", tenant)

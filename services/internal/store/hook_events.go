@@ -53,7 +53,7 @@ func (d *core) hooksOf(ctx context.Context, tenant string, list []webhook.Delive
 		ids[i] = list[i].HookID
 	}
 	var rows []hookRow
-	err := d.db.SelectContext(ctx, &rows, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = ANY($2::uuid[])`,
+	err := d.db.SelectContext(ctx, &rows, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = ANY($2::uuid[]) AND deleted_at IS NULL`,
 		tenant, textArray(uuidList(ids)))
 	if err != nil {
 		return nil, translate(fmt.Errorf("list hooks of deliveries: %w", err))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 const hookInsertColumns = `id, tenant, name, event_types, target_url, status, disabled_reason, sealed, sealed_key_id, spec`
 
 // hookColumns are those of hookRow.
-const hookColumns = hookInsertColumns + `, created_at, modified_at, version`
+const hookColumns = hookInsertColumns + `, created_at, modified_at, version, paused_until`
 
 // hookRow is a row of hooks: columns for what is searched by, what is secret sealed, and all else as one document.
 type hookRow struct {
@@ -34,6 +35,7 @@ type hookRow struct {
 	CreatedAt      time.Time      `db:"created_at"`
 	ModifiedAt     time.Time      `db:"modified_at"`
 	Version        int64          `db:"version"`
+	PausedUntil    sql.NullTime   `db:"paused_until"`
 }
 
 // hookSecrets is what is sealed of a hook.
@@ -50,6 +52,7 @@ func newHookRow(h *webhook.Hook, ring *seal.Ring) (hookRow, error) {
 	row := hookRow{
 		ID: h.ID, Tenant: h.Tenant, Name: h.Name, EventTypes: h.EventTypes, TargetURL: h.TargetURL, Status: string(h.Status),
 		DisabledReason: h.DisabledReason, Spec: string(h.Document()), CreatedAt: h.CreatedAt, ModifiedAt: h.ModifiedAt, Version: h.Version,
+		PausedUntil: sql.NullTime{Time: h.PausedUntil, Valid: !h.PausedUntil.IsZero()},
 	}
 	s := hookSecrets{Secrets: h.Secrets, APIKey: h.APIKey, Headers: h.Headers, Auth: h.Config.Auth, TLS: h.Config.TLS}
 	if len(s.Secrets) > 0 || s.APIKey != "" || len(s.Headers) > 0 || s.Auth != nil || s.TLS != nil {
@@ -100,8 +103,8 @@ func (e *UnreadableError) Error() string {
 	return fmt.Sprintf("hook %s cannot be read: %s", e.Hook.ID, e.Hook.Unreadable)
 }
 
-// AsFarAsReadable turns an answer with an UnreadableError into what of the hook can be read, for those who only show it.
-func AsFarAsReadable(h webhook.Hook, err error) (webhook.Hook, error) {
+// IgnoreUnreadable turns an answer with an UnreadableError into what of the hook can be read, for those who only show it.
+func IgnoreUnreadable(h webhook.Hook, err error) (webhook.Hook, error) {
 	if unreadable, ok := errors.AsType[*UnreadableError](err); ok {
 		return unreadable.Hook, nil
 	}
@@ -145,6 +148,9 @@ func (r *hookRow) hookWith(ring *seal.Ring, parse func(spec string) (webhook.Hoo
 	h.ID, h.Tenant, h.Name, h.EventTypes, h.TargetURL = r.ID, r.Tenant, r.Name, r.EventTypes, r.TargetURL
 	h.Status, h.DisabledReason = webhook.HookStatus(r.Status), r.DisabledReason
 	h.CreatedAt, h.ModifiedAt, h.Version = r.CreatedAt.UTC(), r.ModifiedAt.UTC(), r.Version
+	if h.PausedUntil = (time.Time{}); r.PausedUntil.Valid {
+		h.PausedUntil = r.PausedUntil.Time.UTC()
+	}
 	if err != nil {
 		return h, fmt.Errorf("hook %s: %w", r.ID, err)
 	}

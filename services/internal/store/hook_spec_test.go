@@ -24,7 +24,7 @@ func TestOlderProgramsAndTheDocumentAgree(t *testing.T) {
 	const config = `{"b": 1.10,  "a":"<é>&","format":"raw"}`
 	parsed, err := webhook.ParseConfig(json.RawMessage(config))
 	require.NoError(t, err)
-	h, err := db.Hooks.CreateHook(t.Context(), actor, webhook.Hook{
+	h, err := db.Hooks.Create(t.Context(), actor, webhook.Hook{
 		Tenant: "default", Name: "a", EventTypes: []string{"order.created"}, TargetURL: "https://erp.example/spec",
 		NotificationType: webhook.NotificationREST, Config: parsed, Status: webhook.Active,
 		Callback: &webhook.Callback{URL: "https://oms.example/cb"}, RetryConfig: json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":60}}`),
@@ -47,7 +47,7 @@ func TestOlderProgramsAndTheDocumentAgree(t *testing.T) {
 	var spec string
 	require.NoError(t, plain.Get(&spec, `SELECT spec FROM hooks WHERE id = $1`, h.ID))
 	require.Equal(t, `{"notification_type":"rest","config":{"own": 2.50},"next":{"a":"x"}}`, spec) //nolint:testifylint // to the byte
-	read, err := db.Hooks.Hook(t.Context(), "default", h.ID)
+	read, err := db.Hooks.Get(t.Context(), "default", h.ID)
 	require.NoError(t, err)
 	require.Nil(t, read.Callback)
 	require.Empty(t, read.RetryConfig)
@@ -55,7 +55,7 @@ func TestOlderProgramsAndTheDocumentAgree(t *testing.T) {
 
 	// A change of neither, and one that the newer program makes.
 	run(t, plain, `UPDATE hooks SET name = 'b' WHERE id = $1`, h.ID)
-	_, err = db.Hooks.UpdateHook(t.Context(), actor, "default", h.ID, nil, func(h *webhook.Hook) error {
+	_, err = db.Hooks.Update(t.Context(), actor, "default", h.ID, nil, func(h *webhook.Hook) error {
 		h.Callback = &webhook.Callback{Subject: "whisperer.callback.default.x"}
 		return nil
 	})

@@ -22,6 +22,8 @@ var ErrQuota = errors.New("quota is used up")
 
 // HookFilter narrows a list of hooks; zero fields let everything pass.
 type HookFilter struct {
+	// IDs are those of which a hook has to have one; nil for any.
+	IDs []uuid.UUID
 	// TargetURL is compared exactly.
 	TargetURL string
 	Status    webhook.HookStatus
@@ -29,7 +31,9 @@ type HookFilter struct {
 	NotStatus webhook.HookStatus
 	// EventType is one of the hook's types or patterns, in canonical spelling.
 	EventType string
-	// Search is a part of the name or the target URL, in any case, or the id.
+	// Labels are those that the hook has to have.
+	Labels webhook.LabelSelector
+	// Search is a part of the name or the target URL, in any case, or the first six or more characters of the id.
 	Search string
 	// Mask hides from TargetURL and Search what it hides from who asks.
 	Mask webhook.Mask
@@ -58,11 +62,16 @@ func (v IfVersion) check(id uuid.UUID, have int64) error {
 	return nil
 }
 
-// Hook returns one hook. The error is webhook.ErrNotFound where the tenant has no such hook, and an *UnreadableError where
+// Get returns one hook. The error is webhook.ErrNotFound where the tenant has no such hook, and an *UnreadableError where
 // not all of it can be read.
-func (d *HookStore) Hook(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error) {
+func (d *HookStore) Get(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error) {
+	return d.get(ctx, `deleted_at IS NULL`, tenant, id)
+}
+
+// get is Get for a hook that meets a condition.
+func (d *HookStore) get(ctx context.Context, condition, tenant string, id uuid.UUID) (webhook.Hook, error) {
 	var row hookRow
-	err := d.db.GetContext(ctx, &row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2`, tenant, id)
+	err := d.db.GetContext(ctx, &row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2 AND `+condition, tenant, id)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return webhook.Hook{}, fmt.Errorf("hook %s: %w", id, webhook.ErrNotFound)
@@ -72,9 +81,9 @@ func (d *HookStore) Hook(ctx context.Context, tenant string, id uuid.UUID) (webh
 	return row.hook(d.ring)
 }
 
-// Hooks lists a tenant's hooks, newest first. more says that there are others beyond the page, in the direction that
+// List lists a tenant's hooks, newest first. more says that there are others beyond the page, in the direction that
 // the page was asked for. Of a hook that cannot be read there is what can be, and why.
-func (d *HookStore) Hooks(ctx context.Context, tenant string, f HookFilter, page Page) (hooks []webhook.Hook, more bool, err error) {
+func (d *HookStore) List(ctx context.Context, tenant string, f HookFilter, page Page) (hooks []webhook.Hook, more bool, err error) {
 	where, args := f.where(tenant)
 	order := `ORDER BY created_at DESC, id DESC`
 	switch {
@@ -107,11 +116,14 @@ func (d *HookStore) Hooks(ctx context.Context, tenant string, f HookFilter, page
 
 // where is the condition that the filter means; it holds placeholders only.
 func (f *HookFilter) where(tenant string) (condition string, args []any) {
-	conditions := []string{"tenant = $1"}
+	conditions := []string{"tenant = $1", "deleted_at IS NULL"}
 	args = []any{tenant}
 	add := func(format string, value any) {
 		args = append(args, value)
 		conditions = append(conditions, fmt.Sprintf(format, len(args)))
+	}
+	if f.IDs != nil {
+		add(`id = ANY($%d::uuid[])`, textArray(uuidList(f.IDs)))
 	}
 	target := "target_url"
 	if pattern := f.Mask.Pattern(); pattern != "" && (f.TargetURL != "" || f.Search != "") {
@@ -130,34 +142,58 @@ func (f *HookFilter) where(tenant string) (condition string, args []any) {
 	if f.EventType != "" {
 		add(`$%d = ANY (event_types)`, f.EventType)
 	}
+	if len(f.Labels) > 0 {
+		c := &clauses{args: args}
+		c.labelled("spec", f.Labels)
+		args, conditions = c.args, append(conditions, c.conditions...)
+	}
 	if f.Search != "" {
-		add(`(strpos(lower(name || E'\n' || `+target+`), lower($%[1]d)) > 0 OR id::text = lower($%[1]d))`, f.Search)
+		add(`(strpos(lower(name || E'\n' || `+target+`), lower($%[1]d)) > 0 OR length($%[1]d) >= 6 AND starts_with(id::text, lower($%[1]d)))`, f.Search)
 	}
 	return strings.Join(conditions, " AND "), args
 }
 
-// Filters returns the filters of a tenant's hooks that have one, by the hooks' ids.
-func (d *HookStore) Filters(ctx context.Context, tenant string) (map[uuid.UUID]string, error) {
+// Titles returns the names and target URLs of those of a tenant's hooks that are there, by their ids; the rest of the hooks is empty.
+func (d *HookStore) Titles(ctx context.Context, tenant string, ids []uuid.UUID) (map[uuid.UUID]webhook.Hook, error) {
+	var rows []struct {
+		ID     uuid.UUID `db:"id"`
+		Name   string    `db:"name"`
+		Target string    `db:"target_url"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `SELECT id, name, target_url FROM hooks WHERE tenant = $1 AND id = ANY ($2::uuid[])`, tenant, textArray(uuidList(ids)))
+	if err != nil {
+		return nil, translate(fmt.Errorf("list titles of hooks: %w", err))
+	}
+	titles := make(map[uuid.UUID]webhook.Hook, len(rows))
+	for _, r := range rows {
+		titles[r.ID] = webhook.Hook{ID: r.ID, Name: r.Name, TargetURL: r.Target}
+	}
+	return titles, nil
+}
+
+// Expressions returns the expressions of a tenant's hooks that have some, by the hooks' ids.
+func (d *HookStore) Expressions(ctx context.Context, tenant string) (map[uuid.UUID][]webhook.Expression, error) {
 	var rows []struct {
 		ID   uuid.UUID `db:"id"`
 		Spec string    `db:"spec"`
 	}
 	err := d.db.SelectContext(ctx, &rows, `SELECT id, spec FROM hooks WHERE tenant = $1`, tenant)
 	if err != nil {
-		return nil, translate(fmt.Errorf("list filters: %w", err))
+		return nil, translate(fmt.Errorf("list expressions: %w", err))
 	}
-	filters := map[uuid.UUID]string{}
+	expressions := map[uuid.UUID][]webhook.Expression{}
 	for _, r := range rows {
 		var spec struct { // PostgreSQL does not read all JSON
-			Config struct {
-				Filter string `json:"filter"`
-			} `json:"config"`
+			Config json.RawMessage `json:"config"`
 		}
-		if json.Unmarshal([]byte(r.Spec), &spec) == nil && spec.Config.Filter != "" {
-			filters[r.ID] = spec.Config.Filter
+		if json.Unmarshal([]byte(r.Spec), &spec) != nil {
+			continue
+		}
+		if config, err := webhook.ParseConfig(spec.Config); err == nil {
+			expressions[r.ID] = config.Expressions()
 		}
 	}
-	return filters, nil
+	return expressions, nil
 }
 
 // lockTenant makes creations for one tenant wait for each other, so that none slips past its quota or its key.
@@ -175,7 +211,7 @@ func lockTenant(ctx context.Context, tx *sqlx.Tx, tenant string) error {
 
 func checkQuota(ctx context.Context, tx *sqlx.Tx, tenant string, quota int) error {
 	var have int
-	if err := tx.GetContext(ctx, &have, `SELECT count(*) FROM hooks WHERE tenant = $1`, tenant); err != nil {
+	if err := tx.GetContext(ctx, &have, `SELECT count(*) FROM hooks WHERE tenant = $1 AND deleted_at IS NULL`, tenant); err != nil {
 		return fmt.Errorf("count hooks: %w", err)
 	}
 	if have >= quota {
@@ -214,12 +250,12 @@ func (d *core) explainConflict(ctx context.Context, h *webhook.Hook, err error) 
 	return &webhook.ConflictError{ID: id}
 }
 
-// UpdateHook changes a hook by edit, which sees it as stored and leaves it valid; ids, times and versions that edit
+// Update changes a hook by edit, which sees it as stored and leaves it valid; ids, times and versions that edit
 // sets do not count. An edit that changes nothing leaves the version as it is.
 //
 // The errors are edit's, webhook.ErrNotFound, *UnreadableError, webhook.ErrVersion where the hook has another version, and
 // *webhook.ConflictError where another hook has the same target URL and event types.
-func (d *HookStore) UpdateHook(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error) {
+func (d *HookStore) Update(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error) {
 	var after webhook.Hook
 	var stored hookRow
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
@@ -261,7 +297,7 @@ func (d *HookStore) UpdateHook(ctx context.Context, actor Actor, tenant string, 
 }
 
 func lockHook(ctx context.Context, tx *sqlx.Tx, row *hookRow, tenant string, id uuid.UUID, version IfVersion) error {
-	err := tx.GetContext(ctx, row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2 FOR UPDATE`, tenant, id)
+	err := tx.GetContext(ctx, row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2 AND deleted_at IS NULL FOR UPDATE`, tenant, id)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("hook %s: %w", id, webhook.ErrNotFound)
@@ -278,9 +314,9 @@ func (d *core) storeHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook, stor
 	}
 	err = tx.GetContext(ctx, stored, `
 		UPDATE hooks SET name = $2, event_types = $3, target_url = $4, status = $5, disabled_reason = $6, sealed = $7,
-			sealed_key_id = $8, spec = $9, modified_at = now(), version = version + 1
+			sealed_key_id = $8, spec = $9, paused_until = $10, modified_at = now(), version = version + 1
 		WHERE id = $1 RETURNING `+hookColumns,
-		row.ID, row.Name, row.EventTypes, row.TargetURL, row.Status, row.DisabledReason, row.Sealed, row.SealedKeyID, row.Spec)
+		row.ID, row.Name, row.EventTypes, row.TargetURL, row.Status, row.DisabledReason, row.Sealed, row.SealedKeyID, row.Spec, row.PausedUntil)
 	if err != nil {
 		return fmt.Errorf("update hook %s: %w", row.ID, err)
 	}
@@ -288,7 +324,7 @@ func (d *core) storeHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook, stor
 }
 
 func updateAction(changed []string, status webhook.HookStatus) string {
-	if !slices.Contains(changed, "status") {
+	if !slices.Contains(changed, "status") && !slices.Contains(changed, "paused_until") {
 		return "hook.updated"
 	}
 	switch status {
@@ -303,9 +339,9 @@ func updateAction(changed []string, status webhook.HookStatus) string {
 	}
 }
 
-// DisableHook sets the status of a hook to disabled, of whatever tenant, and says why. It reports whether that changed
+// Disable sets the status of a hook to disabled, of whatever tenant, and says why. It reports whether that changed
 // anything: a hook that is disabled or gone, or that has another version than what the reason is about, is left alone.
-func (d *HookStore) DisableHook(ctx context.Context, actor Actor, id uuid.UUID, version IfVersion, reason string) (disabled bool, err error) {
+func (d *HookStore) Disable(ctx context.Context, actor Actor, id uuid.UUID, version IfVersion, reason string) (disabled bool, err error) {
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var tenant string
 		err := tx.GetContext(ctx, &tenant, `
@@ -324,21 +360,4 @@ func (d *HookStore) DisableHook(ctx context.Context, actor Actor, id uuid.UUID, 
 		}, nil
 	})
 	return disabled && err == nil, err
-}
-
-// DeleteHook removes a hook. The errors are webhook.ErrNotFound, and webhook.ErrVersion where the hook has another
-// version.
-func (d *HookStore) DeleteHook(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion) error {
-	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
-		var row hookRow
-		if err := lockHook(ctx, tx, &row, tenant, id, version); err != nil {
-			return audited{}, err
-		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM hooks WHERE id = $1`, id); err != nil {
-			return audited{}, fmt.Errorf("delete hook %s: %w", id, err)
-		}
-		return audited{
-			tenant: tenant, action: "hook.deleted", subject: id.String(), detail: map[string]any{"name": row.Name},
-		}, nil
-	})
 }

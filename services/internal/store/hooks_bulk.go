@@ -10,12 +10,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// CreateHooks stores new hooks of one tenant, which must be valid, with new ids: all of them or, with an error, none.
+// CreateMany stores new hooks of one tenant, which must be valid, with new ids: all of them or, with an error, none.
 // It returns the ids in the hooks' order. quota is how many hooks the tenant may have.
 //
 // The errors are webhook.ErrConflict where two hooks, stored or new, have the same target URL and event types, ErrQuota,
 // and webhook.ErrNotFound where the tenant does not exist.
-func (d *HookStore) CreateHooks(ctx context.Context, actor Actor, tenant string, hooks []webhook.Hook, quota int) ([]uuid.UUID, error) {
+func (d *HookStore) CreateMany(ctx context.Context, actor Actor, tenant string, hooks []webhook.Hook, quota int) ([]uuid.UUID, error) {
 	rows := make([]hookRow, len(hooks))
 	ids := make([]uuid.UUID, len(hooks))
 	entries := make([]audited, len(hooks))

@@ -25,10 +25,10 @@ func TestManyHooksAreStoredAtOnceOrNone(t *testing.T) {
 			Secrets: []webhook.Secret{{Value: "secret"}}, RetryConfig: []byte(`{"choice":"fixed","kwargs":{"seconds":60}}`),
 		}
 	}
-	ids, err := db.Hooks.CreateHooks(t.Context(), "test", webhook.DefaultTenant, hooks, 100)
+	ids, err := db.Hooks.CreateMany(t.Context(), "test", webhook.DefaultTenant, hooks, 100)
 	require.NoError(t, err)
 	require.Len(t, ids, len(hooks))
-	stored, err := db.Hooks.Hook(t.Context(), webhook.DefaultTenant, ids[7])
+	stored, err := db.Hooks.Get(t.Context(), webhook.DefaultTenant, ids[7])
 	require.NoError(t, err)
 	require.Equal(t, hooks[7].TargetURL, stored.TargetURL)
 	require.Equal(t, hooks[7].Name, stored.Name)
@@ -38,19 +38,19 @@ func TestManyHooksAreStoredAtOnceOrNone(t *testing.T) {
 	require.JSONEq(t, string(hooks[7].RetryConfig), string(stored.RetryConfig))
 	require.JSONEq(t, `{"channel_id": 12}`, string(stored.Config.Raw))
 
-	log, _, err := db.Access.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{Subject: ids[7].String()}, store.Page{Limit: 2})
+	log, _, err := db.Access.ListAudit(t.Context(), webhook.DefaultTenant, store.AuditFilter{Subject: ids[7].String()}, store.Page{Limit: 2})
 	require.NoError(t, err)
 	require.Len(t, log, 1)
 	require.Equal(t, "hook.created", log[0].Action)
 
 	hooks[0].TargetURL = "https://example.com/new"
-	_, err = db.Hooks.CreateHooks(t.Context(), "test", webhook.DefaultTenant, hooks[:2], 100)
+	_, err = db.Hooks.CreateMany(t.Context(), "test", webhook.DefaultTenant, hooks[:2], 100)
 	require.ErrorIs(t, err, webhook.ErrConflict)
-	_, err = db.Hooks.CreateHooks(t.Context(), "test", webhook.DefaultTenant, hooks[:1], 50)
+	_, err = db.Hooks.CreateMany(t.Context(), "test", webhook.DefaultTenant, hooks[:1], 50)
 	require.ErrorIs(t, err, store.ErrQuota)
-	_, err = db.Hooks.CreateHooks(t.Context(), "test", "nobody", hooks[:1], 50)
+	_, err = db.Hooks.CreateMany(t.Context(), "test", "nobody", hooks[:1], 50)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
-	list, _, err := db.Hooks.Hooks(t.Context(), webhook.DefaultTenant, store.HookFilter{}, store.Page{Limit: 250})
+	list, _, err := db.Hooks.List(t.Context(), webhook.DefaultTenant, store.HookFilter{}, store.Page{Limit: 250})
 	require.NoError(t, err)
 	require.Len(t, list, 50, "none of those that were refused")
 }

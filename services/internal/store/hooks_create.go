@@ -33,13 +33,13 @@ type creation struct {
 	key   IdempotencyKey
 }
 
-// CreateHook stores a new hook, which must be valid, with a new id, and returns it as stored. quota is how many hooks
+// Create stores a new hook, which must be valid, with a new id, and returns it as stored. quota is how many hooks
 // the tenant may have. With a key that was used before for the same request it returns that request's hook instead. A tenant's
 // hooks that are created at once share transactions.
 //
 // The errors are *webhook.ConflictError where the tenant has a hook of the same target URL and event types, ErrQuota,
 // ErrKeyReused, and webhook.ErrNotFound where the tenant does not exist.
-func (d *HookStore) CreateHook(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
+func (d *HookStore) Create(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
 	var err error
 	if h.ID, err = uuid.NewV7(); err != nil {
 		return webhook.Hook{}, fmt.Errorf("make hook id: %w", err)
@@ -56,7 +56,7 @@ func (d *HookStore) CreateHook(ctx context.Context, actor Actor, h webhook.Hook,
 }
 
 // createTogether creates hooks of one tenant. Requests that are repeated meanwhile have to wait for the first one.
-func (d *core) createTogether(ctx context.Context, tenant string, list []*creation) []done[hookRow] {
+func (d *core) createTogether(ctx context.Context, tenant string, list []*creation) []outcome[hookRow] {
 	for i := 1; i < len(list); i++ {
 		if list[i].key.Key != "" && slices.ContainsFunc(list[:i], func(c *creation) bool { return c.key.Key == list[i].key.Key }) {
 			return append(d.createAll(ctx, tenant, list[:i]), d.createTogether(ctx, tenant, list[i:])...)
@@ -66,8 +66,8 @@ func (d *core) createTogether(ctx context.Context, tenant string, list []*creati
 }
 
 // createAll creates hooks in one transaction. Where one of them has all fail, each is created by itself.
-func (d *core) createAll(ctx context.Context, tenant string, list []*creation) []done[hookRow] {
-	answers := make([]done[hookRow], len(list))
+func (d *core) createAll(ctx context.Context, tenant string, list []*creation) []outcome[hookRow] {
+	answers := make([]outcome[hookRow], len(list))
 	err := d.transact(ctx, func(tx *sqlx.Tx) error { return create(ctx, tx, tenant, list, answers) })
 	switch {
 	case err == nil:
@@ -82,12 +82,12 @@ func (d *core) createAll(ctx context.Context, tenant string, list []*creation) [
 }
 
 // create creates hooks in a transaction, and says what became of each. The error is of all of them.
-func create(ctx context.Context, tx *sqlx.Tx, tenant string, list []*creation, answers []done[hookRow]) error {
+func create(ctx context.Context, tx *sqlx.Tx, tenant string, list []*creation, answers []outcome[hookRow]) error {
 	if err := lockTenant(ctx, tx, tenant); err != nil {
 		return err
 	}
 	var have int
-	if err := tx.GetContext(ctx, &have, `SELECT count(*) FROM hooks WHERE tenant = $1`, tenant); err != nil {
+	if err := tx.GetContext(ctx, &have, `SELECT count(*) FROM hooks WHERE tenant = $1 AND deleted_at IS NULL`, tenant); err != nil {
 		return fmt.Errorf("count hooks: %w", err)
 	}
 	var wanted []int
@@ -111,7 +111,7 @@ func create(ctx context.Context, tx *sqlx.Tx, tenant string, list []*creation, a
 
 // insertHooks stores those hooks of the list that are wanted, with all that comes with them. One that is there already is a
 // conflict of its own.
-func insertHooks(ctx context.Context, tx *sqlx.Tx, list []*creation, wanted []int, answers []done[hookRow]) error {
+func insertHooks(ctx context.Context, tx *sqlx.Tx, list []*creation, wanted []int, answers []outcome[hookRow]) error {
 	if len(wanted) == 0 {
 		return nil
 	}

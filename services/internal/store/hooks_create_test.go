@@ -31,7 +31,7 @@ func TestHooksThatAreCreatedAtOnceStandForThemselves(t *testing.T) {
 	var wait sync.WaitGroup
 	for i, h := range hooks {
 		by := []store.Actor{"one", "another"}[i%2]
-		wait.Go(func() { created[i], errs[i] = db.Hooks.CreateHook(t.Context(), by, h, quota, store.IdempotencyKey{}) })
+		wait.Go(func() { created[i], errs[i] = db.Hooks.Create(t.Context(), by, h, quota, store.IdempotencyKey{}) })
 	}
 	wait.Wait()
 

@@ -106,9 +106,9 @@ func (o HookOrder) key() hookKey {
 	}
 }
 
-// SortedHooks lists a tenant's hooks in an order. more says that there are others beyond the page, in the direction that
+// ListSorted lists a tenant's hooks in an order. more says that there are others beyond the page, in the direction that
 // the page was asked for.
-func (d *HookStore) SortedHooks(ctx context.Context, tenant string, f HookFilter, order HookOrder, page HookPage) (list []SortedHook, more bool, err error) {
+func (d *HookStore) ListSorted(ctx context.Context, tenant string, f HookFilter, order HookOrder, page HookPage) (list []SortedHook, more bool, err error) {
 	key := order.key()
 	where, args := f.where(tenant)
 	descending, place := key.descending, page.After

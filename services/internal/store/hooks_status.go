@@ -13,9 +13,7 @@ import (
 // StatusChange pauses or resumes many hooks of a tenant.
 type StatusChange struct {
 	// To is Active or Paused. Pausing leaves disabled hooks alone: they get nothing already, and say why.
-	To webhook.HookStatus
-	// IDs are the hooks; nil for all of the filter.
-	IDs    []uuid.UUID
+	To     webhook.HookStatus
 	Filter HookFilter
 }
 
@@ -27,15 +25,11 @@ func (s *StatusChange) where(tenant string) (condition string, args []any) {
 	if s.To == webhook.Paused {
 		condition += ` AND status <> 'disabled'`
 	}
-	if s.IDs != nil {
-		args = append(args, textArray(uuidList(s.IDs)))
-		condition += fmt.Sprintf(` AND id = ANY($%d::uuid[])`, len(args))
-	}
 	return condition, args
 }
 
-// CountHooks counts a tenant's hooks.
-func (d *HookStore) CountHooks(ctx context.Context, tenant string, f HookFilter) (int, error) {
+// Count counts a tenant's hooks.
+func (d *HookStore) Count(ctx context.Context, tenant string, f HookFilter) (int, error) {
 	where, args := f.where(tenant)
 	var n int
 	if err := d.db.GetContext(ctx, &n, `SELECT count(*) FROM hooks WHERE `+where, args...); err != nil {

@@ -62,12 +62,12 @@ func TestAHookComesBackAsItWasStored(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
 	want := fullHook(t)
-	created, err := db.Hooks.CreateHook(t.Context(), actor, want, quota, store.IdempotencyKey{})
+	created, err := db.Hooks.Create(t.Context(), actor, want, quota, store.IdempotencyKey{})
 	require.NoError(t, err)
 	require.Equal(t, int64(1), created.Version)
 	require.WithinDuration(t, time.Now(), created.CreatedAt, time.Minute)
 	require.Equal(t, time.UTC, created.CreatedAt.Location())
-	got, err := db.Hooks.Hook(t.Context(), "default", created.ID)
+	got, err := db.Hooks.Get(t.Context(), "default", created.ID)
 	require.NoError(t, err)
 	require.Equal(t, created, got)
 	require.JSONEq(t, string(want.RetryConfig), string(got.RetryConfig))
@@ -78,9 +78,9 @@ func TestAHookComesBackAsItWasStored(t *testing.T) {
 func TestSecretsAreSealedAtRest(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
-	created, err := db.Hooks.CreateHook(t.Context(), actor, fullHook(t), quota, store.IdempotencyKey{})
+	created, err := db.Hooks.Create(t.Context(), actor, fullHook(t), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
-	_, err = db.Hooks.UpdateHook(t.Context(), actor, "default", created.ID, nil, func(h *webhook.Hook) error {
+	_, err = db.Hooks.Update(t.Context(), actor, "default", created.ID, nil, func(h *webhook.Hook) error {
 		h.APIKey = "canary-key-2"
 		return nil
 	})
@@ -93,11 +93,11 @@ func TestSecretsAreSealedAtRest(t *testing.T) {
 		require.NotContains(t, text, fmt.Sprintf("%x", "canary"))
 	}
 	other := simpleHook(1)
-	stored, err := db.Hooks.CreateHook(t.Context(), actor, other, quota, store.IdempotencyKey{})
+	stored, err := db.Hooks.Create(t.Context(), actor, other, quota, store.IdempotencyKey{})
 	require.NoError(t, err)
 	_, err = plain.Exec(`UPDATE hooks SET (sealed, sealed_key_id) = (SELECT sealed, sealed_key_id FROM hooks WHERE id = $1) WHERE id = $2`, created.ID, stored.ID)
 	require.NoError(t, err)
-	_, err = db.Hooks.Hook(t.Context(), "default", stored.ID)
+	_, err = db.Hooks.Get(t.Context(), "default", stored.ID)
 	require.Error(t, err, "a box that was copied to another hook does not open")
 }
 
@@ -106,34 +106,34 @@ func TestHooksOfAnotherTenantAreNotFound(t *testing.T) {
 	db, _ := open(t)
 	_, err := db.Access.EnsureTenant(t.Context(), actor, "other")
 	require.NoError(t, err)
-	h, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
+	h, err := db.Hooks.Create(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
-	_, err = db.Hooks.Hook(t.Context(), "other", h.ID)
+	_, err = db.Hooks.Get(t.Context(), "other", h.ID)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
-	_, err = db.Hooks.UpdateHook(t.Context(), actor, "other", h.ID, nil, func(*webhook.Hook) error { return nil })
+	_, err = db.Hooks.Update(t.Context(), actor, "other", h.ID, nil, func(*webhook.Hook) error { return nil })
 	require.ErrorIs(t, err, webhook.ErrNotFound)
-	require.ErrorIs(t, db.Hooks.DeleteHook(t.Context(), actor, "other", h.ID, nil), webhook.ErrNotFound)
-	list, _, err := db.Hooks.Hooks(t.Context(), "other", store.HookFilter{}, store.Page{Limit: 10})
+	require.ErrorIs(t, db.Hooks.Delete(t.Context(), actor, "other", h.ID, nil), webhook.ErrNotFound)
+	list, _, err := db.Hooks.List(t.Context(), "other", store.HookFilter{}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Empty(t, list)
 	nobody := simpleHook(1)
 	nobody.Tenant = "nobody"
-	_, err = db.Hooks.CreateHook(t.Context(), actor, nobody, quota, store.IdempotencyKey{})
+	_, err = db.Hooks.Create(t.Context(), actor, nobody, quota, store.IdempotencyKey{})
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 
 func TestTheSameTargetAndTypesConflict(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	first, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
+	first, err := db.Hooks.Create(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
-	second, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(2), quota, store.IdempotencyKey{})
+	second, err := db.Hooks.Create(t.Context(), actor, simpleHook(2), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
 	var conflict *webhook.ConflictError
-	_, err = db.Hooks.CreateHook(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
+	_, err = db.Hooks.Create(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
 	require.ErrorAs(t, err, &conflict)
 	require.Equal(t, first.ID, conflict.ID)
-	_, err = db.Hooks.UpdateHook(t.Context(), actor, "default", second.ID, nil, func(h *webhook.Hook) error {
+	_, err = db.Hooks.Update(t.Context(), actor, "default", second.ID, nil, func(h *webhook.Hook) error {
 		h.TargetURL = first.TargetURL
 		return nil
 	})
@@ -147,7 +147,7 @@ func TestTheQuotaHoldsForConcurrentCreations(t *testing.T) {
 	var wait sync.WaitGroup
 	errs := make([]error, 12)
 	for i := range errs {
-		wait.Go(func() { _, errs[i] = db.Hooks.CreateHook(t.Context(), actor, simpleHook(i), 5, store.IdempotencyKey{}) })
+		wait.Go(func() { _, errs[i] = db.Hooks.Create(t.Context(), actor, simpleHook(i), 5, store.IdempotencyKey{}) })
 	}
 	wait.Wait()
 	refused := 0
@@ -168,7 +168,7 @@ func TestOneKeyMakesOneHook(t *testing.T) {
 	ids := make([]uuid.UUID, 8)
 	for i := range ids {
 		wait.Go(func() {
-			if h, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(1), quota, key); err == nil {
+			if h, err := db.Hooks.Create(t.Context(), actor, simpleHook(1), quota, key); err == nil {
 				ids[i] = h.ID
 			}
 		})
@@ -179,22 +179,22 @@ func TestOneKeyMakesOneHook(t *testing.T) {
 		require.NotEqual(t, uuid.Nil, id)
 	}
 	other := store.IdempotencyKey{Key: "k", Fingerprint: sha256.Sum256([]byte("b"))}
-	_, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(2), quota, other)
+	_, err := db.Hooks.Create(t.Context(), actor, simpleHook(2), quota, other)
 	require.ErrorIs(t, err, store.ErrKeyReused)
 
 	_, err = plain.Exec(`UPDATE idempotency_keys SET created_at = now() - interval '25 hours'`)
 	require.NoError(t, err)
-	_, err = db.Hooks.CreateHook(t.Context(), actor, simpleHook(2), quota, other)
+	_, err = db.Hooks.Create(t.Context(), actor, simpleHook(2), quota, other)
 	require.NoError(t, err, "a key is forgotten after a day")
 }
 
 func TestUpdateCountsVersionsAndChecksThem(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	h, err := db.Hooks.CreateHook(t.Context(), actor, fullHook(t), quota, store.IdempotencyKey{})
+	h, err := db.Hooks.Create(t.Context(), actor, fullHook(t), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
 	update := func(version store.IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error) {
-		return db.Hooks.UpdateHook(t.Context(), actor, "default", h.ID, version, edit)
+		return db.Hooks.Update(t.Context(), actor, "default", h.ID, version, edit)
 	}
 	nothing := func(*webhook.Hook) error { return nil }
 	same, err := update(nil, nothing)
@@ -216,23 +216,23 @@ func TestUpdateCountsVersionsAndChecksThem(t *testing.T) {
 	refusal := errors.New("refused")
 	_, err = update(nil, func(h *webhook.Hook) error { h.Name = "x"; return refusal })
 	require.ErrorIs(t, err, refusal)
-	got, err := db.Hooks.Hook(t.Context(), "default", h.ID)
+	got, err := db.Hooks.Get(t.Context(), "default", h.ID)
 	require.NoError(t, err)
 	require.Equal(t, renamed, got)
-	require.ErrorIs(t, db.Hooks.DeleteHook(t.Context(), actor, "default", h.ID, store.IfVersion{1}), webhook.ErrVersion)
-	require.NoError(t, db.Hooks.DeleteHook(t.Context(), actor, "default", h.ID, store.IfVersion{2}))
+	require.ErrorIs(t, db.Hooks.Delete(t.Context(), actor, "default", h.ID, store.IfVersion{1}), webhook.ErrVersion)
+	require.NoError(t, db.Hooks.Delete(t.Context(), actor, "default", h.ID, store.IfVersion{2}))
 }
 
 func TestConcurrentUpdatesDoNotLoseOne(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	h, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(0), quota, store.IdempotencyKey{})
+	h, err := db.Hooks.Create(t.Context(), actor, simpleHook(0), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
 	var wait sync.WaitGroup
 	errs := make([]error, 10)
 	for i := range errs {
 		wait.Go(func() {
-			_, errs[i] = db.Hooks.UpdateHook(t.Context(), actor, "default", h.ID, nil, func(h *webhook.Hook) error {
+			_, errs[i] = db.Hooks.Update(t.Context(), actor, "default", h.ID, nil, func(h *webhook.Hook) error {
 				h.Name += "x"
 				return nil
 			})
@@ -240,7 +240,7 @@ func TestConcurrentUpdatesDoNotLoseOne(t *testing.T) {
 	}
 	wait.Wait()
 	require.NoError(t, errors.Join(errs...))
-	got, err := db.Hooks.Hook(t.Context(), "default", h.ID)
+	got, err := db.Hooks.Get(t.Context(), "default", h.ID)
 	require.NoError(t, err)
 	require.Equal(t, "0xxxxxxxxxx", got.Name)
 	require.Equal(t, int64(11), got.Version)
@@ -249,17 +249,17 @@ func TestConcurrentUpdatesDoNotLoseOne(t *testing.T) {
 func TestDisableHook(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	h, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
+	h, err := db.Hooks.Create(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
 	for _, want := range []bool{true, false} {
-		disabled, err := db.Hooks.DisableHook(t.Context(), actor, h.ID, nil, "gone")
+		disabled, err := db.Hooks.Disable(t.Context(), actor, h.ID, nil, "gone")
 		require.NoError(t, err)
 		require.Equal(t, want, disabled)
 	}
-	disabled, err := db.Hooks.DisableHook(t.Context(), actor, uuid.New(), nil, "gone")
+	disabled, err := db.Hooks.Disable(t.Context(), actor, uuid.New(), nil, "gone")
 	require.NoError(t, err)
 	require.False(t, disabled)
-	got, err := db.Hooks.Hook(t.Context(), "default", h.ID)
+	got, err := db.Hooks.Get(t.Context(), "default", h.ID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Disabled, got.Status)
 	require.Equal(t, "gone", got.DisabledReason)
@@ -270,14 +270,14 @@ func TestDisableHook(t *testing.T) {
 func TestAHookThatWasEditedIsNotDisabledForWhatItWasBefore(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	h, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
+	h, err := db.Hooks.Create(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
-	edited, err := db.Hooks.UpdateHook(t.Context(), actor, "default", h.ID, nil, func(h *webhook.Hook) error { h.TargetURL += "/new"; return nil })
+	edited, err := db.Hooks.Update(t.Context(), actor, "default", h.ID, nil, func(h *webhook.Hook) error { h.TargetURL += "/new"; return nil })
 	require.NoError(t, err)
-	disabled, err := db.Hooks.DisableHook(t.Context(), actor, h.ID, store.IfVersion{h.Version}, "gone")
+	disabled, err := db.Hooks.Disable(t.Context(), actor, h.ID, store.IfVersion{h.Version}, "gone")
 	require.NoError(t, err)
 	require.False(t, disabled)
-	disabled, err = db.Hooks.DisableHook(t.Context(), actor, h.ID, store.IfVersion{edited.Version}, "gone")
+	disabled, err = db.Hooks.Disable(t.Context(), actor, h.ID, store.IfVersion{edited.Version}, "gone")
 	require.NoError(t, err)
 	require.True(t, disabled)
 }
@@ -285,17 +285,17 @@ func TestAHookThatWasEditedIsNotDisabledForWhatItWasBefore(t *testing.T) {
 func TestChangesAreAudited(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	h, err := db.Hooks.CreateHook(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
+	h, err := db.Hooks.Create(t.Context(), actor, simpleHook(1), quota, store.IdempotencyKey{})
 	require.NoError(t, err)
 	set := func(status webhook.HookStatus) {
-		_, err := db.Hooks.UpdateHook(t.Context(), "token x", "default", h.ID, nil, func(h *webhook.Hook) error { h.Status = status; return nil })
+		_, err := db.Hooks.Update(t.Context(), "token x", "default", h.ID, nil, func(h *webhook.Hook) error { h.Status = status; return nil })
 		require.NoError(t, err)
 	}
 	set(webhook.Paused)
 	set(webhook.Paused)
 	set(webhook.Active)
-	require.NoError(t, db.Hooks.DeleteHook(t.Context(), actor, "default", h.ID, nil))
-	log, _, err := db.Access.AuditLog(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
+	require.NoError(t, db.Hooks.Delete(t.Context(), actor, "default", h.ID, nil))
+	log, _, err := db.Access.ListAudit(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	var actions []string
 	for _, e := range log {

@@ -46,7 +46,7 @@ func (k IdempotencyKey) recall(ctx context.Context, tx *sqlx.Tx, tenant string) 
 	case subtle.ConstantTimeCompare(before.Fingerprint, k.Fingerprint[:]) != 1:
 		return row, false, ErrKeyReused
 	}
-	err = tx.GetContext(ctx, &row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2`, tenant, before.HookID)
+	err = tx.GetContext(ctx, &row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2 AND deleted_at IS NULL`, tenant, before.HookID)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return row, false, ErrKeyReused

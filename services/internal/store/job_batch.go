@@ -32,13 +32,14 @@ func (r *Replay) conditions(c *clauses) {
 		c.wantsType("d.event_type", r.EventTypes)
 	}
 	c.add("d.state = ANY(%s::text[])", textArray(stateNames(r.States)))
-	c.fixed("EXISTS (SELECT FROM events e WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at)")
+	c.fixed("EXISTS (SELECT FROM events e WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at AND e.erased_at IS NULL)")
 }
 
 // missing are the conditions of events of a type that the hook wants and which caused no delivery to it.
 func (r *Replay) missing(c *clauses, hook *webhook.Hook) {
 	c.add("e.tenant = %s", r.Tenant)
 	c.published("e.published_at", r.Range)
+	c.fixed("e.erased_at IS NULL")
 	c.wantsType("e.type", hook.EventTypes)
 	if len(r.EventTypes) > 0 {
 		c.wantsType("e.type", r.EventTypes)
@@ -58,7 +59,7 @@ func (d *JobStore) CountReplay(ctx context.Context, r Replay) (int, error) {
 	if !r.IncludeMissing {
 		return n, nil
 	}
-	hook, err := d.hooks().Hook(ctx, r.Tenant, r.HookID)
+	hook, err := d.hooks().Get(ctx, r.Tenant, r.HookID)
 	if err != nil {
 		return 0, err
 	}
@@ -80,10 +81,10 @@ func (d *JobStore) CountReplay(ctx context.Context, r Replay) (int, error) {
 	return n, nil
 }
 
-// RunJobs does one batch of the job that is due first, of whatever tenant, and reports whether there was one. Several may
+// RunBatch does one batch of the job that is due first, of whatever tenant, and reports whether there was one. Several may
 // run jobs at once: a job is one's alone for the time of a batch, and what a batch did is stored together with how far
 // the job has got.
-func (d *JobStore) RunJobs(ctx context.Context, match Match) (worked bool, err error) {
+func (d *JobStore) RunBatch(ctx context.Context, match Match) (worked bool, err error) {
 	if err := d.countJobs(ctx); err != nil {
 		return false, err
 	}
@@ -116,7 +117,7 @@ type step struct {
 }
 
 func (d *core) batch(ctx context.Context, tx *sqlx.Tx, row *jobRow, match Match) (audited, error) {
-	hook, err := d.hooks().Hook(ctx, row.Tenant, row.HookID)
+	hook, err := d.hooks().get(ctx, `true`, row.Tenant, row.HookID) // a deletion that can be undone ends no job
 	var unreadable *UnreadableError
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):

@@ -109,9 +109,9 @@ func (r *jobRow) job() Job {
 	return j
 }
 
-// CreateJob stores a job, which is begun at once. The errors are *ReplayError where the hook has a job that is not
+// Create stores a job, which is begun at once. The errors are *ReplayError where the hook has a job that is not
 // finished, and webhook.ErrNotFound where the tenant has no such hook.
-func (d *JobStore) CreateJob(ctx context.Context, actor Actor, n NewJob) (Job, error) {
+func (d *JobStore) Create(ctx context.Context, actor Actor, n NewJob) (Job, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Job{}, fmt.Errorf("make job id: %w", err)
@@ -120,7 +120,7 @@ func (d *JobStore) CreateJob(ctx context.Context, actor Actor, n NewJob) (Job, e
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		err := tx.GetContext(ctx, &row, `
 			INSERT INTO jobs (id, tenant, hook_id, owner, reason, rate, from_at, to_at, event_types, states, include_missing, total, cursor_at)
-			SELECT $1, tenant, id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7 FROM hooks WHERE tenant = $2 AND id = $3
+			SELECT $1, tenant, id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $7 FROM hooks WHERE tenant = $2 AND id = $3 AND deleted_at IS NULL
 			RETURNING `+jobColumns,
 			id, n.Tenant, n.HookID, string(actor), n.Reason, n.Rate, n.Range.From, n.Range.To, pq.Array(notNil(n.EventTypes)),
 			pq.Array(stateNames(n.States)), n.IncludeMissing, n.Total)
@@ -158,8 +158,8 @@ func stateNames(states []webhook.DeliveryState) []string {
 	return names
 }
 
-// Jobs lists a tenant's jobs, the newest first; hook, if set, restricts it to one hook.
-func (d *JobStore) Jobs(ctx context.Context, tenant string, hook uuid.UUID, page Page) (list []Job, more bool, err error) {
+// List lists a tenant's jobs, the newest first; hook, if set, restricts it to one hook.
+func (d *JobStore) List(ctx context.Context, tenant string, hook uuid.UUID, page Page) (list []Job, more bool, err error) {
 	c := &clauses{}
 	c.add("tenant = %s", tenant)
 	if hook != uuid.Nil {
@@ -177,8 +177,8 @@ func (d *JobStore) Jobs(ctx context.Context, tenant string, hook uuid.UUID, page
 	return list, more, nil
 }
 
-// Job returns one job. The error is webhook.ErrNotFound where the tenant has no such job.
-func (d *JobStore) Job(ctx context.Context, tenant string, id uuid.UUID) (Job, error) {
+// Get returns one job. The error is webhook.ErrNotFound where the tenant has no such job.
+func (d *JobStore) Get(ctx context.Context, tenant string, id uuid.UUID) (Job, error) {
 	var row jobRow
 	err := d.db.GetContext(ctx, &row, `SELECT `+jobColumns+` FROM jobs WHERE tenant = $1 AND id = $2`, tenant, id)
 	switch {
@@ -190,9 +190,9 @@ func (d *JobStore) Job(ctx context.Context, tenant string, id uuid.UUID) (Job, e
 	return row.job(), nil
 }
 
-// SetJobState pauses, resumes or cancels a job that is not finished, and returns it. Doing it again changes nothing. The
+// SetState pauses, resumes or cancels a job that is not finished, and returns it. Doing it again changes nothing. The
 // errors are *ReplayError where the job is finished otherwise, and webhook.ErrNotFound where the tenant has no such job.
-func (d *JobStore) SetJobState(ctx context.Context, actor Actor, tenant string, id uuid.UUID, state JobState) (Job, error) {
+func (d *JobStore) SetState(ctx context.Context, actor Actor, tenant string, id uuid.UUID, state JobState) (Job, error) {
 	var row jobRow
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		err := tx.GetContext(ctx, &row, `SELECT `+jobColumns+` FROM jobs WHERE tenant = $1 AND id = $2 FOR UPDATE`, tenant, id)

@@ -16,8 +16,8 @@ type Lease struct {
 	Fence int64
 }
 
-// AcquireLease takes the lease if nobody has it, or the one who had it let it expire. ok is false where another has it.
-func (d *LeaseStore) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (lease Lease, ok bool, err error) {
+// Acquire takes the lease if nobody has it, or the one who had it let it expire. ok is false where another has it.
+func (d *LeaseStore) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (lease Lease, ok bool, err error) {
 	lease = Lease{Name: name, Holder: holder}
 	err = d.db.GetContext(ctx, &lease.Fence, `
 		INSERT INTO leases AS l (name, holder, fence, expires_at) VALUES ($1, $2, 1, clock_timestamp() + $3 * interval '1 microsecond')
@@ -32,8 +32,8 @@ func (d *LeaseStore) AcquireLease(ctx context.Context, name, holder string, ttl 
 	return lease, true, nil
 }
 
-// RenewLease prolongs the lease; ok is false where somebody else has it by now.
-func (d *LeaseStore) RenewLease(ctx context.Context, l Lease, ttl time.Duration) (ok bool, err error) {
+// Renew prolongs the lease; ok is false where somebody else has it by now.
+func (d *LeaseStore) Renew(ctx context.Context, l Lease, ttl time.Duration) (ok bool, err error) {
 	result, err := d.db.ExecContext(ctx, `
 		UPDATE leases SET expires_at = clock_timestamp() + $4 * interval '1 microsecond'
 		WHERE name = $1 AND holder = $2 AND fence = $3`, l.Name, l.Holder, l.Fence, ttl.Microseconds())
@@ -44,8 +44,8 @@ func (d *LeaseStore) RenewLease(ctx context.Context, l Lease, ttl time.Duration)
 	return n == 1, err
 }
 
-// ReleaseLease lets others have the lease at once.
-func (d *LeaseStore) ReleaseLease(ctx context.Context, l Lease) error {
+// Release lets others have the lease at once.
+func (d *LeaseStore) Release(ctx context.Context, l Lease) error {
 	_, err := d.db.ExecContext(ctx, `
 		UPDATE leases SET expires_at = '-infinity' WHERE name = $1 AND holder = $2 AND fence = $3`, l.Name, l.Holder, l.Fence)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,7 @@ type DeliveryKey struct {
 // Recorded is what the ledger knows of a delivery.
 type Recorded struct {
 	State    webhook.DeliveryState
+	Reason   webhook.Reason
 	Attempts int
 	// NextAt is zero unless the state is Waiting.
 	NextAt time.Time
@@ -54,11 +56,12 @@ func (d *LedgerStore) Recorded(ctx context.Context, keys []DeliveryKey) (map[uui
 		ID          uuid.UUID  `db:"id"`
 		PublishedAt time.Time  `db:"published_at"`
 		State       string     `db:"state"`
+		Reason      string     `db:"reason"`
 		Attempts    int        `db:"attempts"`
 		NextAt      *time.Time `db:"next_at"`
 	}
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT id, published_at, state, attempts, next_at FROM deliveries
+		SELECT id, published_at, state, reason, attempts, next_at FROM deliveries
 		WHERE id = ANY($1::uuid[]) AND published_at BETWEEN $2 AND $3`, pq.Array(ids), first, last)
 	if err != nil {
 		return nil, translate(fmt.Errorf("look up deliveries: %w", err))
@@ -68,7 +71,7 @@ func (d *LedgerStore) Recorded(ctx context.Context, keys []DeliveryKey) (map[uui
 		if !r.PublishedAt.Equal(publishedAt[r.ID]) {
 			continue
 		}
-		rec := Recorded{State: webhook.DeliveryState(r.State), Attempts: r.Attempts}
+		rec := Recorded{State: webhook.DeliveryState(r.State), Reason: webhook.Reason(r.Reason), Attempts: r.Attempts}
 		if r.NextAt != nil {
 			rec.NextAt = r.NextAt.UTC()
 		}
@@ -77,8 +80,43 @@ func (d *LedgerStore) Recorded(ctx context.Context, keys []DeliveryKey) (map[uui
 	return found, nil
 }
 
-// Event reads an event whole. It returns webhook.ErrNotFound where the ledger has none.
-func (d *HistoryStore) Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error) {
+// InterruptedDelivery is one that was interrupted, with the event and the hook that it is of.
+type InterruptedDelivery struct {
+	DeliveryKey
+
+	Hook     uuid.UUID
+	Attempts int
+}
+
+// Interrupted finds the deliveries of events that were interrupted, whatever hooks the events go to by now.
+func (d *LedgerStore) Interrupted(ctx context.Context, events []Published) ([]InterruptedDelivery, error) {
+	tenants, ids, published := make([]string, len(events)), make([]string, len(events)), make([]string, len(events))
+	for i, e := range events {
+		tenants[i], ids[i], published[i] = e.Tenant, e.ID, e.At.Format(time.RFC3339Nano)
+	}
+	var rows []struct {
+		ID          uuid.UUID `db:"id"`
+		PublishedAt time.Time `db:"published_at"`
+		HookID      uuid.UUID `db:"hook_id"`
+		Attempts    int       `db:"attempts"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `
+		SELECT d.id, d.published_at, d.hook_id, d.attempts FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS e (tenant, id, published_at)
+		JOIN deliveries d ON d.event_id = e.id AND d.published_at = e.published_at AND d.tenant = e.tenant
+		WHERE d.state = $4 AND d.next_at IS NULL`,
+		pq.Array(tenants), pq.Array(ids), pq.Array(published), string(webhook.Waiting))
+	if err != nil {
+		return nil, translate(fmt.Errorf("look up interrupted deliveries: %w", err))
+	}
+	found := make([]InterruptedDelivery, len(rows))
+	for i, r := range rows {
+		found[i] = InterruptedDelivery{DeliveryKey: DeliveryKey{ID: r.ID, PublishedAt: r.PublishedAt.UTC()}, Hook: r.HookID, Attempts: r.Attempts}
+	}
+	return found, nil
+}
+
+// GetEvent reads an event whole. It returns webhook.ErrNotFound where the ledger has none.
+func (d *HistoryStore) GetEvent(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error) {
 	r := eventRow{ID: id, PublishedAt: publishedAt}
 	err := d.db.GetContext(ctx, &r, `
 		SELECT `+eventRowColumns+` FROM events WHERE tenant = $1 AND id = $2 AND published_at = $3`, tenant, id, publishedAt)
@@ -92,7 +130,7 @@ func (d *HistoryStore) Event(ctx context.Context, tenant, id string, publishedAt
 }
 
 // eventRowColumns are those of eventRow but for its key.
-const eventRowColumns = `seq, type, time, entity, context, config_filter, data, traceparent, schema_problems, cloud_event`
+const eventRowColumns = `seq, type, time, entity, context, config_filter, data, traceparent, schema_problems, cloud_event, erased_at, erased_by`
 
 // eventRow is a recorded event, or as much of it as was asked for.
 type eventRow struct {
@@ -108,13 +146,33 @@ type eventRow struct {
 	Traceparent  string    `db:"traceparent"`
 	Problems     []byte    `db:"schema_problems"`
 	CloudEvent   *string   `db:"cloud_event"`
+	erasedColumns
+}
+
+// erasedColumns are those of events that say whether the payload is still there.
+type erasedColumns struct {
+	ErasedAt *time.Time `db:"erased_at"`
+	ErasedBy *string    `db:"erased_by"`
+}
+
+func (r *erasedColumns) erased() *webhook.Erased {
+	if r.ErasedAt == nil {
+		return nil
+	}
+	e := &webhook.Erased{At: r.ErasedAt.UTC()}
+	if r.ErasedBy != nil {
+		e.By = *r.ErasedBy
+	}
+	return e
 }
 
 func (r *eventRow) event(tenant string) webhook.Event {
+	traceparent, tracestate, _ := strings.Cut(r.Traceparent, " ")
 	return webhook.Event{
 		ID: r.ID, Tenant: tenant, Type: r.Type, Time: r.Time.UTC(), PublishedAt: r.PublishedAt.UTC(), Seq: webhook.Sequence(r.Seq), //nolint:gosec // never negative
 		Entity: r.Entity, Context: optionalBytes(r.Context), ConfigFilter: optionalBytes(r.ConfigFilter), Data: []byte(r.Data),
-		Traceparent: r.Traceparent, SchemaProblems: problemsOf(r.Problems), CloudEvent: optionalBytes(r.CloudEvent),
+		Traceparent: traceparent, Tracestate: tracestate, SchemaProblems: problemsOf(r.Problems), CloudEvent: optionalBytes(r.CloudEvent),
+		Erased: r.erased(),
 	}
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
@@ -13,7 +14,7 @@ const (
 		first_attempt_at, round_attempts, round_started_at, updated_at, last_status, last_error, replay`
 	attemptColumns = `published_at, delivery_id, number, tenant, hook_id, started_at, duration_us, outcome, status, error_class,
 		error, worker, replay, method, url, request_size, request_headers, response_headers, response_body, truncated, dns_us,
-		connect_us, tls_us, first_byte_us`
+		connect_us, tls_us, first_byte_us, body_digest`
 	eventColumns = `published_at, tenant, id, seq, type, time, entity, context, config_filter, data, digest, traceparent,
 		schema_problems, cloud_event`
 	rejectedColumns = `published_at, seq, subject, tenant, reason, detail, raw, size, headers`
@@ -69,6 +70,7 @@ func writeAttempt(c *copyOut, worker string, f *whispererv1.DeliveryFact) {
 	c.micros(a.GetConnect())
 	c.micros(a.GetTls())
 	c.micros(a.GetFirstByte())
+	c.optionalBytes(a.GetBodyDigest())
 	c.end()
 }
 
@@ -98,7 +100,7 @@ func writeEvent(c *copyOut, e *webhook.Event) {
 	c.optionalText(e.ConfigFilter)
 	c.text(view(e.Data))
 	c.bytes(digest[:])
-	c.text(e.Traceparent)
+	c.text(strings.TrimSpace(e.Traceparent + " " + e.Tracestate)) // one column: they go together
 	c.optionalText(problemsText(e.SchemaProblems))
 	c.optionalText(e.CloudEvent)
 	c.end()

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -112,6 +113,18 @@ func (c *clauses) wantsType(column string, patterns []string) {
 		return
 	}
 	c.add(column+" ~ ANY(%s::text[])", textArray(typeRegexes(patterns)))
+}
+
+// labelled adds the condition that the column, spec of hooks, has the labels.
+func (c *clauses) labelled(column string, labels webhook.LabelSelector) {
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		label := column + " -> 'labels' ->> " + c.arg(name)
+		if value := labels[name]; value != "" {
+			c.conditions = append(c.conditions, label+" = "+c.arg(value))
+		} else {
+			c.fixed(label + " IS NOT NULL")
+		}
+	}
 }
 
 // ofEntity adds the condition that the column, entity of events, is the given one.

@@ -19,16 +19,16 @@ func TestASearchSeesOfATargetURLWhatItsReaderSees(t *testing.T) {
 	} {
 		h := simpleHook(i)
 		h.TargetURL = target
-		_, err := db.Hooks.CreateHook(t.Context(), actor, h, quota, store.IdempotencyKey{})
+		_, err := db.Hooks.Create(t.Context(), actor, h, quota, store.IdempotencyKey{})
 		require.NoError(t, err)
 	}
 	mask := webhook.ParseMask("key")
 	found := func(f store.HookFilter) int {
-		n, err := db.Hooks.CountHooks(t.Context(), webhook.DefaultTenant, f)
+		n, err := db.Hooks.Count(t.Context(), webhook.DefaultTenant, f)
 		require.NoError(t, err)
-		list, _, err := db.Hooks.Hooks(t.Context(), webhook.DefaultTenant, f, store.Page{Limit: 10})
+		list, _, err := db.Hooks.List(t.Context(), webhook.DefaultTenant, f, store.Page{Limit: 10})
 		require.NoError(t, err)
-		sorted, _, err := db.Hooks.SortedHooks(t.Context(), webhook.DefaultTenant, f, store.HooksByName, store.HookPage{Limit: 10})
+		sorted, _, err := db.Hooks.ListSorted(t.Context(), webhook.DefaultTenant, f, store.HooksByName, store.HookPage{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, list, n)
 		require.Len(t, sorted, n)

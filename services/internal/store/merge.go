@@ -48,7 +48,7 @@ ON CONFLICT (id, published_at) DO UPDATE SET
 		FROM (SELECT CASE
 			WHEN d.state = 'delivered' THEN excluded.replay AND excluded.attempts > d.attempts
 			WHEN excluded.state = 'delivered' THEN true
-			WHEN d.state IN ('dead', 'cancelled') THEN excluded.replay AND (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
+			WHEN d.state IN ('dead', 'cancelled', 'superseded') THEN excluded.replay AND (excluded.attempts, excluded.updated_at) > (d.attempts, d.updated_at)
 			ELSE (excluded.attempts, excluded.replay, CASE excluded.state WHEN 'waiting' THEN 0 WHEN 'parked' THEN 1 ELSE 2 END, excluded.updated_at) >
 				(d.attempts, d.replay, CASE d.state WHEN 'waiting' THEN 0 WHEN 'parked' THEN 1 ELSE 2 END, d.updated_at)
 		END) n (newer),
@@ -71,7 +71,8 @@ ON CONFLICT (delivery_id, number, published_at) DO UPDATE SET
 	method = excluded.method, url = excluded.url, request_size = excluded.request_size,
 	request_headers = excluded.request_headers, response_headers = excluded.response_headers,
 	response_body = excluded.response_body, truncated = excluded.truncated, dns_us = excluded.dns_us,
-	connect_us = excluded.connect_us, tls_us = excluded.tls_us, first_byte_us = excluded.first_byte_us
+	connect_us = excluded.connect_us, tls_us = excluded.tls_us, first_byte_us = excluded.first_byte_us,
+	body_digest = excluded.body_digest
 WHERE a.outcome = 'unknown' AND excluded.outcome <> 'unknown'
 RETURNING delivery_id, number`
 
@@ -85,8 +86,21 @@ WHERE NOT EXISTS (
 ORDER BY s.tenant, s.id, s.seq
 ON CONFLICT (tenant, id, published_at) DO NOTHING`
 
+// noteCopies remembers where those are that were left out.
+const noteCopies = `
+INSERT INTO event_copies SELECT s.tenant, s.id, s.seq, s.published_at FROM staging_events s
+WHERE NOT EXISTS (SELECT FROM events e WHERE e.tenant = s.tenant AND e.id = s.id AND e.published_at = s.published_at AND e.seq = s.seq)
+ORDER BY 1, 2, 3, 4 ON CONFLICT DO NOTHING`
+
 const mergeRejected = `
 INSERT INTO rejected_events SELECT DISTINCT ON (published_at, seq) * FROM staging_rejected ON CONFLICT DO NOTHING`
+
+// eraseRejected erases what was just written of rejected events that repeat the id of an erased one.
+const eraseRejected = `
+UPDATE rejected_events r SET raw = '', headers = '', detail = ''
+FROM staging_rejected s JOIN event_copies c ON c.published_at = s.published_at AND c.seq = s.seq
+JOIN erased_events x ON x.tenant = c.tenant AND x.event_id = c.event_id AND c.published_at <= x.erased_at
+WHERE r.published_at = s.published_at AND r.seq = s.seq`
 
 // merge merges what is in the staging tables of deliveries and attempts, and returns the facts whose attempts were not
 // recorded before.

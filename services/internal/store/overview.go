@@ -23,14 +23,14 @@ type Counts struct {
 // Total is all of them.
 func (c Counts) Total() int { return c.Delivered + c.Open + c.Dead }
 
-// Bucket counts the deliveries of the events that were published in a minute, or an hour, from At on.
+// Bucket counts the deliveries of the events that were published in an hour, from At on.
 type Bucket struct {
 	Counts
 
 	At time.Time
 }
 
-// countStates are the columns of Counts. Cancelled deliveries are in none.
+// countStates are the columns of Counts. Cancelled and superseded deliveries are in none.
 const countStates = `count(*) FILTER (WHERE state = 'delivered') AS delivered,
 	count(*) FILTER (WHERE state IN ('waiting', 'parked')) AS open, count(*) FILTER (WHERE state = 'dead') AS dead`
 
@@ -46,42 +46,16 @@ func (r *bucketRow) bucket() Bucket {
 	return Bucket{At: r.At.UTC(), Counts: Counts{Delivered: r.Delivered, Open: r.Open, Dead: r.Dead}}
 }
 
-// PerMinute counts a tenant's deliveries of events published since the time, minute by minute, the first one first;
-// minutes without any are left out.
-func (d *HistoryStore) PerMinute(ctx context.Context, tenant string, since time.Time) ([]Bucket, error) {
+// CountPerHook counts the deliveries of some hooks, which must be of one tenant, to which events published since the time
+// were to go: by hook and hour in UTC, the first one first; hours without any are left out.
+func (d *HistoryStore) CountPerHook(ctx context.Context, hooks []uuid.UUID, since time.Time) (map[uuid.UUID][]Bucket, error) {
 	var rows []bucketRow
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT date_trunc('minute', published_at) AS at, `+countStates+`
-		FROM deliveries WHERE tenant = $1 AND published_at >= $2 GROUP BY 1 ORDER BY 1`, tenant, since)
-	if err != nil {
-		return nil, translate(fmt.Errorf("count deliveries per minute: %w", err))
-	}
-	list := make([]Bucket, len(rows))
-	for i := range rows {
-		list[i] = rows[i].bucket()
-	}
-	return list, nil
-}
-
-// Span is how long a bucket is.
-type Span string
-
-// The spans, in UTC.
-const (
-	Hourly Span = "hour"
-	Daily  Span = "day"
-)
-
-// PerHook counts the deliveries of some hooks, which must be of one tenant, to which events published since the time
-// were to go: by hook and span, the first one first; spans without any are left out.
-func (d *HistoryStore) PerHook(ctx context.Context, hooks []uuid.UUID, since time.Time, span Span) (map[uuid.UUID][]Bucket, error) {
-	var rows []bucketRow
-	err := d.db.SelectContext(ctx, &rows, `
-		SELECT hook_id, date_trunc($3, published_at, 'UTC') AS at, `+countStates+`
+		SELECT hook_id, date_trunc('hour', published_at, 'UTC') AS at, `+countStates+`
 		FROM deliveries WHERE hook_id = ANY($1::uuid[]) AND published_at >= $2 GROUP BY 1, 2 ORDER BY 1, 2`,
-		textArray(uuidList(hooks)), since, string(span))
+		textArray(uuidList(hooks)), since)
 	if err != nil {
-		return nil, translate(fmt.Errorf("count deliveries per %s: %w", span, err))
+		return nil, translate(fmt.Errorf("count deliveries per hour: %w", err))
 	}
 	buckets := make(map[uuid.UUID][]Bucket, len(hooks))
 	for i := range rows {
@@ -90,9 +64,9 @@ func (d *HistoryStore) PerHook(ctx context.Context, hooks []uuid.UUID, since tim
 	return buckets, nil
 }
 
-// OpenStates counts a tenant's deliveries that are waiting or parked, of whatever age, and those of events published
+// CountOpen counts a tenant's deliveries that are waiting or parked, of whatever age, and those of events published
 // since the time that are dead.
-func (d *HistoryStore) OpenStates(ctx context.Context, tenant string, since time.Time) (map[webhook.DeliveryState]int, error) {
+func (d *HistoryStore) CountOpen(ctx context.Context, tenant string, since time.Time) (map[webhook.DeliveryState]int, error) {
 	var rows []struct {
 		State string `db:"state"`
 		N     int    `db:"n"`
@@ -118,8 +92,8 @@ type Durations struct {
 	P50, P99 time.Duration
 }
 
-// Durations measures the answered attempts of a tenant's newest deliveries since the time, durationSample of them at most.
-func (d *HistoryStore) Durations(ctx context.Context, tenant string, since time.Time) (Durations, error) {
+// MeasureDurations measures the answered attempts of a tenant's newest deliveries since the time, durationSample of them at most.
+func (d *HistoryStore) MeasureDurations(ctx context.Context, tenant string, since time.Time) (Durations, error) {
 	var s Durations
 	var p50, p99 float64
 	err := d.db.QueryRowxContext(ctx, `
@@ -137,9 +111,9 @@ func (d *HistoryStore) Durations(ctx context.Context, tenant string, since time.
 	return s, nil
 }
 
-// RestingHooks counts a tenant's hooks whose deliveries are parked because their breaker is open: the receiver fails and
+// CountResting counts a tenant's hooks whose deliveries are parked because their breaker is open: the receiver fails and
 // gets a rest.
-func (d *HistoryStore) RestingHooks(ctx context.Context, tenant string) (int, error) {
+func (d *HistoryStore) CountResting(ctx context.Context, tenant string) (int, error) {
 	var n int
 	err := d.db.GetContext(ctx, &n, `
 		SELECT count(*) FROM hooks k
@@ -165,9 +139,9 @@ type Unhealthy struct {
 	LastClass webhook.ErrorClass
 }
 
-// UnhealthyHooks lists a tenant's active hooks whose attempts fail, those that have failed longest first, and then the
+// ListUnhealthy lists a tenant's active hooks whose attempts fail, those that have failed longest first, and then the
 // disabled ones; at most limit.
-func (d *HistoryStore) UnhealthyHooks(ctx context.Context, tenant string, limit int) ([]Unhealthy, error) {
+func (d *HistoryStore) ListUnhealthy(ctx context.Context, tenant string, limit int) ([]Unhealthy, error) {
 	var rows []struct {
 		HookID         uuid.UUID    `db:"id"`
 		Name           string       `db:"name"`
@@ -182,7 +156,7 @@ func (d *HistoryStore) UnhealthyHooks(ctx context.Context, tenant string, limit 
 		SELECT k.id, k.name, k.target_url, k.status, k.disabled_reason, h.failing_since, COALESCE(h.failures, 0) AS failures,
 			COALESCE(h.last_class, '') AS last_class
 		FROM hooks k LEFT JOIN hook_health h ON h.hook_id = k.id
-		WHERE k.tenant = $1 AND (k.status = 'disabled' OR k.status = 'active' AND h.failing_since IS NOT NULL)
+		WHERE k.tenant = $1 AND k.deleted_at IS NULL AND (k.status = 'disabled' OR k.status = 'active' AND h.failing_since IS NOT NULL)
 		ORDER BY k.status, h.failing_since NULLS LAST, k.id LIMIT $2`, tenant, limit)
 	if err != nil {
 		return nil, translate(fmt.Errorf("list unhealthy hooks: %w", err))

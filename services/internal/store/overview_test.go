@@ -10,18 +10,13 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
-	config, err := webhook.ParseConfig(nil)
-	require.NoError(t, err)
-	h, err := db.Hooks.CreateHook(t.Context(), "test", webhook.Hook{
-		Tenant: "default", Name: "north", EventTypes: []string{"order.created"}, TargetURL: "http://example.com/", NotificationType: "rest",
-		Config: config, Status: webhook.Active,
-	}, 10, store.IdempotencyKey{})
-	require.NoError(t, err)
+	h := testenv.MakeHook(t, db, "http://example.com/", func(h *webhook.Hook) { h.Name, h.EventTypes = "north", []string{"order.created"} })
 
 	now := time.Now().UTC()
 	minute := now.Truncate(time.Minute)
@@ -45,31 +40,38 @@ func TestAnOverviewCountsOneTenantsDeliveries(t *testing.T) {
 		fact("default", "f", minute.Add(-48*time.Hour), webhook.Dead), fact("other", "g", minute, webhook.Dead),
 	}}}))
 
-	buckets, err := db.History.PerMinute(t.Context(), "default", minute.Add(-time.Hour))
-	require.NoError(t, err)
-	require.Equal(t, []store.Bucket{
-		{At: minute.Add(-5 * time.Minute), Counts: store.Counts{Open: 1}},
-		{At: minute, Counts: store.Counts{Delivered: 1, Open: 1, Dead: 1}},
-	}, buckets)
-	require.Equal(t, 3, buckets[1].Total())
+	series := func(hook uuid.UUID, by store.Series) []store.Point {
+		points, err := db.History.TimeSeries(t.Context(), "default", hook, minute.Add(-time.Hour), time.Minute, by)
+		require.NoError(t, err)
+		return points
+	}
+	for _, hook := range []uuid.UUID{uuid.Nil, h.ID} {
+		states := series(hook, store.ByState)
+		require.Equal(t, store.Point{At: minute.Add(-5 * time.Minute), Values: []int64{0, 1, 0}}, states[0])
+		require.Equal(t, minute, states[1].At)
+		require.Empty(t, series(hook, store.ByDuration), "nothing was answered")
+		require.Equal(t, []int64{0, 0, 0, 0, 0, 1}, series(hook, store.ByStatus)[0].Values)
+	}
+	require.Equal(t, store.Point{At: minute, Values: []int64{1, 1, 1}}, series(uuid.Nil, store.ByState)[1])
+	require.EqualValues(t, 4, series(h.ID, store.ByState)[1].Total(), "with that of the other tenant, which shares its hook here")
 
-	hours, err := db.History.PerHook(t.Context(), []uuid.UUID{h.ID, uuid.New()}, minute.Add(-24*time.Hour), store.Hourly)
+	hours, err := db.History.CountPerHook(t.Context(), []uuid.UUID{h.ID, uuid.New()}, minute.Add(-24*time.Hour))
 	require.NoError(t, err)
 	require.Len(t, hours, 1)
 	last := hours[h.ID][len(hours[h.ID])-1]
 	require.Equal(t, minute.Truncate(time.Hour), last.At)
 
-	states, err := db.History.OpenStates(t.Context(), "default", minute.Add(-24*time.Hour))
+	states, err := db.History.CountOpen(t.Context(), "default", minute.Add(-24*time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, map[webhook.DeliveryState]int{webhook.Waiting: 1, webhook.Parked: 2, webhook.Dead: 1}, states)
 
-	unhealthy, err := db.History.UnhealthyHooks(t.Context(), "default", 5)
+	unhealthy, err := db.History.ListUnhealthy(t.Context(), "default", 5)
 	require.NoError(t, err)
 	require.Len(t, unhealthy, 1)
 	require.Equal(t, webhook.ClassDNS, unhealthy[0].LastClass)
 	require.Equal(t, 7, unhealthy[0].Failures)
 	require.False(t, unhealthy[0].Since.IsZero())
-	none, err := db.History.UnhealthyHooks(t.Context(), "other", 5)
+	none, err := db.History.ListUnhealthy(t.Context(), "other", 5)
 	require.NoError(t, err)
 	require.Empty(t, none)
 }
@@ -79,12 +81,12 @@ func TestATokenIsLookedUpByItsIDWhileItIsGood(t *testing.T) {
 	db, _ := open(t)
 	_, token, err := db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "t", Role: store.Viewer})
 	require.NoError(t, err)
-	found, err := db.Access.ValidToken(t.Context(), token.ID)
+	found, err := db.Access.FindToken(t.Context(), token.ID)
 	require.NoError(t, err)
 	require.Equal(t, token, found)
 	require.NoError(t, db.Access.RevokeToken(t.Context(), "test", "", token.ID))
-	_, err = db.Access.ValidToken(t.Context(), token.ID)
+	_, err = db.Access.FindToken(t.Context(), token.ID)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
-	_, err = db.Access.ValidToken(t.Context(), uuid.New())
+	_, err = db.Access.FindToken(t.Context(), uuid.New())
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }

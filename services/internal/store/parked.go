@@ -1,12 +1,12 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,9 +21,9 @@ import (
 // their hook, and settles them once the outcome is in the ledger's stream: what is on its way from there to PostgreSQL is
 // nothing that another drainer has to wait for.
 
-// Backlogs lists the hooks that have rows in the parked queue, and those that were deleted or touched and may have
+// ListBacklogs lists the hooks that have rows in the parked queue, and those that were deleted or touched and may have
 // deliveries to be ended.
-func (d *QueueStore) Backlogs(ctx context.Context) ([]uuid.UUID, error) {
+func (d *QueueStore) ListBacklogs(ctx context.Context) ([]uuid.UUID, error) {
 	var list []uuid.UUID
 	err := d.db.SelectContext(ctx, &list, `
 		WITH RECURSIVE queued AS (
@@ -56,8 +56,8 @@ type ParkedCount struct {
 	At time.Time `db:"at"`
 }
 
-// CountParked counts the parked deliveries of all hooks, but not beyond most.
-func (d *QueueStore) CountParked(ctx context.Context, most int) (ParkedCount, error) {
+// Count counts the parked deliveries of all hooks, but not beyond most.
+func (d *QueueStore) Count(ctx context.Context, most int) (ParkedCount, error) {
 	var c ParkedCount
 	err := d.db.GetContext(ctx, &c, `
 		SELECT count(*) AS n, clock_timestamp() AS at FROM (SELECT FROM parked WHERE NOT waiting LIMIT $1) p`, most)
@@ -77,27 +77,30 @@ type ParkedDelivery struct {
 	Loaded, EventMissing bool
 	// Size is how many bytes of data were looked up.
 	Size int
+	// Batch is shared by deliveries that were sent together before; nil for one that was not.
+	Batch uuid.NullUUID
 }
 
 type parkedRow struct {
-	HookID         uuid.UUID    `db:"hook_id"`
-	ID             uuid.UUID    `db:"id"`
-	Tenant         string       `db:"tenant"`
-	EventID        string       `db:"event_id"`
-	EventSeq       int64        `db:"event_seq"`
-	EventType      string       `db:"event_type"`
-	Entity         string       `db:"entity"`
-	PublishedAt    time.Time    `db:"published_at"`
-	Attempts       int          `db:"attempts"`
-	RoundAttempts  int          `db:"round_attempts"`
-	RoundStartedAt sql.NullTime `db:"round_started_at"`
-	ParkedAt       time.Time    `db:"parked_at"`
-	Replay         bool         `db:"replay"`
+	HookID         uuid.UUID     `db:"hook_id"`
+	ID             uuid.UUID     `db:"id"`
+	Tenant         string        `db:"tenant"`
+	EventID        string        `db:"event_id"`
+	EventSeq       int64         `db:"event_seq"`
+	EventType      string        `db:"event_type"`
+	Entity         string        `db:"entity"`
+	PublishedAt    time.Time     `db:"published_at"`
+	Attempts       int           `db:"attempts"`
+	RoundAttempts  int           `db:"round_attempts"`
+	RoundStartedAt sql.NullTime  `db:"round_started_at"`
+	ParkedAt       time.Time     `db:"parked_at"`
+	Replay         bool          `db:"replay"`
+	Batch          uuid.NullUUID `db:"batch"`
 }
 
 // parkedColumns are those of parkedRow.
 const parkedColumns = `p.hook_id, p.id, p.tenant, p.event_id, p.event_seq, p.event_type, p.entity, p.published_at, p.attempts,
-	p.round_attempts, p.round_started_at, p.parked_at, p.replay`
+	p.round_attempts, p.round_started_at, p.parked_at, p.replay, p.batch`
 
 func (r *parkedRow) delivery() *ParkedDelivery {
 	e := &webhook.Event{
@@ -110,13 +113,13 @@ func (r *parkedRow) delivery() *ParkedDelivery {
 	}
 	return &ParkedDelivery{
 		Due:    webhook.Due{ID: r.ID, Event: e, Attempts: r.Attempts, Round: round, ParkedAt: r.ParkedAt.UTC(), Replay: r.Replay},
-		HookID: r.HookID,
+		HookID: r.HookID, Batch: r.Batch,
 	}
 }
 
-// Parked looks at the hook's parked deliveries, and takes none: those after one place and up to another, in the order of
+// List looks at the hook's parked deliveries, and takes none: those after one place and up to another, in the order of
 // events, at most limit, and no more than fit into some megabytes, but for the first.
-func (d *QueueStore) Parked(ctx context.Context, hook uuid.UUID, after, upTo webhook.Sequence, limit int) ([]*ParkedDelivery, error) {
+func (d *QueueStore) List(ctx context.Context, hook uuid.UUID, after, upTo webhook.Sequence, limit int) ([]*ParkedDelivery, error) {
 	var rows []parkedRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT `+parkedColumns+` FROM parked p WHERE hook_id = $1 AND event_seq > $2 AND event_seq <= $3 AND NOT waiting
@@ -128,7 +131,7 @@ func (d *QueueStore) Parked(ctx context.Context, hook uuid.UUID, after, upTo web
 	for i := range rows {
 		list[i] = rows[i].delivery()
 	}
-	if err := d.LoadParked(ctx, list, maxParkedBytes); err != nil {
+	if err := d.Load(ctx, list, maxParkedBytes); err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(list, func(p *ParkedDelivery) bool { return !p.Loaded }), nil
@@ -155,28 +158,35 @@ type Want struct {
 	Ordering webhook.Ordering
 	// BackfilledTo bounds places that say so; zero for no bound.
 	BackfilledTo webhook.Sequence
+	// Batch asks for deliveries that are sent together: those that were so before, all of them or none, and of the others as many as
+	// fill batches, or have waited long enough; nil for single ones.
+	Batch *webhook.Batch
 }
 
-// TakeParked takes the next deliveries of hooks, each in the order of the places, and within them in that of the events. They
+// Take takes the next deliveries of hooks, each in the order of the places, and within them in that of the events. They
 // are the drainer's until it settles them, or expires. A lease that is another's by now, and a drainer that has expired, get
 // nothing.
-func (d *QueueStore) TakeParked(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
-	var list []*ParkedDelivery
-	for _, alone := range []bool{true, false} {
-		part := make([]Want, 0, len(wants))
-		for _, w := range wants {
-			if w.Lease.Alone == alone {
-				part = append(part, w)
-			}
+func (d *QueueStore) Take(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
+	var single, shared, batches []Want
+	for _, w := range wants {
+		switch {
+		case w.Batch != nil:
+			batches = append(batches, w)
+		case w.Lease.Alone:
+			single = append(single, w)
+		default:
+			shared = append(shared, w)
 		}
-		if len(part) == 0 {
+	}
+	var list []*ParkedDelivery
+	for _, part := range []struct {
+		wants []Want
+		take  func(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error)
+	}{{single, d.takeAlone}, {batches, d.takeBatches}, {shared, d.takeShared}} {
+		if len(part.wants) == 0 {
 			continue
 		}
-		lock := `FOR UPDATE SKIP LOCKED` // others take of it, too
-		if alone {
-			lock = `` // nobody else does, and nothing may be passed over
-		}
-		taken, err := d.takeParked(ctx, drainer, part, places, lock)
+		taken, err := part.take(ctx, drainer, part.wants, places)
 		if err != nil {
 			return list, translate(fmt.Errorf("take parked deliveries: %w", err))
 		}
@@ -185,7 +195,33 @@ func (d *QueueStore) TakeParked(ctx context.Context, drainer uuid.UUID, wants []
 	return list, nil
 }
 
-func (d *core) takeParked(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places, lock string) ([]*ParkedDelivery, error) {
+// takeAlone takes deliveries of hooks of which nobody else takes any, and passes nothing over that is locked.
+func (d *core) takeAlone(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
+	return d.takeParked(ctx, "", nextArgs(drainer, wants, places), places)
+}
+
+// takeShared takes deliveries of hooks of which others take some, too.
+func (d *core) takeShared(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
+	return d.takeParked(ctx, `FOR UPDATE SKIP LOCKED`, nextArgs(drainer, wants, places), places)
+}
+
+func (d *core) takeParked(ctx context.Context, lock string, args []any, places []Places) ([]*ParkedDelivery, error) {
+	var rows []parkedRow
+	err := d.byKey(ctx, func(tx *sqlx.Tx) error {
+		return tx.SelectContext(ctx, &rows, nextParked(lock)+`
+		UPDATE parked p SET taken_by = $1 FROM next
+		WHERE p.hook_id = next.hook_id AND p.event_seq = next.event_seq AND p.id = next.id AND p.published_at = next.published_at
+		RETURNING `+parkedColumns,
+			args...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return inPlaces(rows, places), nil
+}
+
+// nextArgs are those of nextParked.
+func nextArgs(drainer uuid.UUID, wants []Want, places []Places) []any {
 	hooks, names, fences := make([]string, len(wants)), make([]string, len(wants)), make([]int64, len(wants))
 	limits, orderings, backfilled := make([]int64, len(wants)), make([]string, len(wants)), make([]int64, len(wants))
 	for i, w := range wants {
@@ -200,14 +236,20 @@ func (d *core) takeParked(ctx context.Context, drainer uuid.UUID, wants []Want, 
 			before[i] = &text
 		}
 	}
-	var rows []parkedRow
-	err := d.byKey(ctx, func(tx *sqlx.Tx) error {
-		return tx.SelectContext(ctx, &rows, `
+	return []any{
+		drainer, pq.Array(hooks), pq.Array(names), pq.Array(fences), pq.Array(limits), pq.Array(orderings), pq.Array(backfilled),
+		pq.Array(after), pq.Array(upTo), pq.Array(before), pq.Array(bounded),
+	}
+}
+
+// nextParked begins a statement about the next deliveries of hooks, each in the order of the places; lock is how they are locked.
+func nextParked(lock string) string {
+	return `
 		WITH live AS MATERIALIZED (
 			SELECT coalesce(array_agg(id) FILTER (WHERE id <> $1), '{}') AS others, coalesce(bool_or(id = $1), false) AS mine
 			FROM drainers WHERE expires_at > clock_timestamp()),
 		next AS MATERIALIZED (
-			SELECT p.hook_id, p.event_seq, p.id, p.published_at, r.n
+			SELECT p.hook_id, p.event_seq, p.id, p.published_at, p.entity, p.batch, p.parked_at, r.n
 			FROM live CROSS JOIN unnest($2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
 				AS w (hook_id, lease, fence, most, ordering, backfilled)
 			JOIN leases l ON l.name = w.lease AND l.fence = w.fence AND l.expires_at > clock_timestamp()
@@ -216,24 +258,19 @@ func (d *core) takeParked(ctx context.Context, drainer uuid.UUID, wants []Want, 
 			CROSS JOIN unnest($8::bigint[], $9::bigint[], $10::timestamptz[], $11::bool[]) WITH ORDINALITY
 				AS r (after, up_to, before, bounded, n)
 			CROSS JOIN LATERAL (
-				SELECT hook_id, event_seq, id, published_at FROM parked p
+				SELECT hook_id, event_seq, id, published_at, entity, batch, parked_at FROM parked p
 				WHERE p.hook_id = w.hook_id AND p.event_seq > r.after
 				AND p.event_seq <= least(r.up_to, CASE WHEN r.bounded THEN nullif(w.backfilled, 0) END)
 				AND NOT waiting AND (taken_by IS NULL OR taken_by <> $1 AND taken_by <> ALL (live.others))
 				AND (r.before IS NULL OR published_at < r.before)
 				AND (b.entities IS NULL OR w.ordering = 'entity' AND (entity = '' OR entity <> ALL (b.entities)))
-				ORDER BY event_seq LIMIT w.most `+lock+`
+				ORDER BY event_seq LIMIT w.most ` + lock + `
 			) p
-			WHERE live.mine)
-		UPDATE parked p SET taken_by = $1 FROM next
-		WHERE p.hook_id = next.hook_id AND p.event_seq = next.event_seq AND p.id = next.id AND p.published_at = next.published_at
-		RETURNING `+parkedColumns,
-			drainer, pq.Array(hooks), pq.Array(names), pq.Array(fences), pq.Array(limits), pq.Array(orderings), pq.Array(backfilled),
-			pq.Array(after), pq.Array(upTo), pq.Array(before), pq.Array(bounded))
-	})
-	if err != nil {
-		return nil, err
-	}
+			WHERE live.mine)`
+}
+
+// inPlaces are the deliveries of rows in the order of their places, and within them in that of the events.
+func inPlaces(rows []parkedRow, places []Places) []*ParkedDelivery {
 	list := make([]*ParkedDelivery, len(rows))
 	for i := range rows {
 		list[i] = rows[i].delivery()
@@ -246,7 +283,7 @@ func (d *core) takeParked(ctx context.Context, drainer uuid.UUID, wants []Want, 
 	slices.SortStableFunc(list, func(a, b *ParkedDelivery) int {
 		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a.Event.Seq, b.Event.Seq))
 	})
-	return list, nil
+	return list
 }
 
 // byKey does something in a transaction whose plans look rows of the parked queue up by their keys, whatever is known of the
@@ -262,8 +299,8 @@ func (d *core) byKey(ctx context.Context, do func(tx *sqlx.Tx) error) error {
 	})
 }
 
-// Moving lists those of the hooks that have parked deliveries beyond all places, which no retry keeps back.
-func (d *QueueStore) Moving(ctx context.Context, hooks []uuid.UUID, places []Places) ([]uuid.UUID, error) {
+// FindMoving lists those of the hooks that have parked deliveries beyond all places, which no retry keeps back.
+func (d *QueueStore) FindMoving(ctx context.Context, hooks []uuid.UUID, places []Places) ([]uuid.UUID, error) {
 	after, upTo := make([]int64, len(places)), make([]int64, len(places))
 	for i, p := range places {
 		after[i], upTo[i] = int64(p.UpTo), int64(webhook.SequenceIn(p.UpTo.Stream()+1, 0)-1) //nolint:gosec // it fits
@@ -280,9 +317,9 @@ func (d *QueueStore) Moving(ctx context.Context, hooks []uuid.UUID, places []Pla
 	return list, nil
 }
 
-// LoadParked looks the events up of deliveries that were taken, those of one day at a time: at most so many bytes of data,
+// Load looks the events up of deliveries that were taken, those of one day at a time: at most so many bytes of data,
 // but for the first one. It reports which are left out by Loaded.
-func (d *QueueStore) LoadParked(ctx context.Context, list []*ParkedDelivery, bytes int) error {
+func (d *QueueStore) Load(ctx context.Context, list []*ParkedDelivery, bytes int) error {
 	days := map[time.Time][]*ParkedDelivery{}
 	var order []time.Time
 	for _, p := range list {
@@ -311,12 +348,12 @@ func (d *core) loadDay(ctx context.Context, day time.Time, list []*ParkedDeliver
 	}
 	var found []loadedRow
 	err = d.db.SelectContext(ctx, &found, `
-		SELECT n, size, time, context, config_filter, data, traceparent, cloud_event FROM (
+		SELECT n, size, time, context, config_filter, data, traceparent, cloud_event, erased_at, erased_by FROM (
 			SELECT k.n, e.*, coalesce(octet_length(e.data), 0) AS size,
 				sum(coalesce(octet_length(e.data), 0)) OVER (ORDER BY k.n ROWS UNBOUNDED PRECEDING) - coalesce(octet_length(e.data), 0) AS before
 			FROM unnest($1::text[], $2::text[], $3::timestamptz[]) WITH ORDINALITY AS k (tenant, id, published_at, n)
 			LEFT JOIN LATERAL (
-				SELECT time, context, config_filter, data, traceparent, cloud_event FROM events e
+				SELECT time, context, config_filter, data, traceparent, cloud_event, erased_at, erased_by FROM events e
 				WHERE e.tenant = k.tenant AND e.id = k.id AND e.published_at = k.published_at
 				AND e.published_at >= $4::timestamptz AND e.published_at < $5::timestamptz LIMIT 1) e ON true
 		) page WHERE before < $6 ORDER BY n`,
@@ -340,6 +377,7 @@ type loadedRow struct {
 	Data         sql.NullString `db:"data"`
 	Traceparent  sql.NullString `db:"traceparent"`
 	CloudEvent   *string        `db:"cloud_event"`
+	erasedColumns
 }
 
 func (r *loadedRow) into(p *ParkedDelivery) {
@@ -348,57 +386,7 @@ func (r *loadedRow) into(p *ParkedDelivery) {
 		return
 	}
 	e := p.Event
-	e.Time, e.Data, e.Traceparent = r.Time.Time.UTC(), []byte(r.Data.String), r.Traceparent.String
+	e.Time, e.Data, e.Erased = r.Time.Time.UTC(), []byte(r.Data.String), r.erased()
+	e.Traceparent, e.Tracestate, _ = strings.Cut(r.Traceparent.String, " ")
 	e.Context, e.ConfigFilter, e.CloudEvent = optionalBytes(r.Context), optionalBytes(r.ConfigFilter), optionalBytes(r.CloudEvent)
-}
-
-// Drained is what became of a delivery that was taken.
-type Drained struct {
-	*ParkedDelivery
-
-	As DrainedAs
-}
-
-// DrainedAs is what becomes of a row of the parked queue.
-type DrainedAs string
-
-// What becomes of rows.
-const (
-	// Gone: it was tried, and what became of it is in the ledger's stream.
-	Gone DrainedAs = "gone"
-	// KeepsBack: so it is, and it waits for a retry that has to come before others.
-	KeepsBack DrainedAs = "waits"
-	// Back: it was not tried.
-	Back DrainedAs = "back"
-)
-
-// SettleParked tells the parked queue what became of deliveries that the drainer took. What another has taken since, since
-// the drainer had expired, is left as it is, and so is what was parked anew after the attempt, even where the drainer has taken
-// that, too.
-func (d *QueueStore) SettleParked(ctx context.Context, drainer uuid.UUID, list []Drained) error {
-	slices.SortFunc(list, func(a, b Drained) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // as recorders write: no circles
-	hooks, seqs, ids := make([]string, len(list)), make([]int64, len(list)), make([]string, len(list))
-	published, what, attempts := make([]string, len(list)), make([]string, len(list)), make([]int64, len(list))
-	for i, s := range list {
-		hooks[i], seqs[i], ids[i] = s.HookID.String(), int64(s.Event.Seq), s.ID.String() //nolint:gosec // it fits
-		published[i], what[i], attempts[i] = s.Event.PublishedAt.Format(time.RFC3339Nano), string(s.As), int64(s.Attempts)
-	}
-	err := d.byKey(ctx, func(tx *sqlx.Tx) error {
-		_, err := tx.ExecContext(ctx, `
-			WITH told AS MATERIALIZED (
-				SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::timestamptz[], $6::text[], $7::bigint[])
-					AS k (hook_id, event_seq, id, published_at, what, attempts)),
-			gone AS (
-				DELETE FROM parked p USING told k WHERE p.hook_id = k.hook_id AND p.event_seq = k.event_seq AND p.id = k.id
-				AND p.published_at = k.published_at AND p.taken_by = $1 AND p.attempts = k.attempts AND k.what = 'gone')
-			UPDATE parked p SET taken_by = NULL, waiting = k.what = 'waits'
-			FROM told k WHERE p.hook_id = k.hook_id AND p.event_seq = k.event_seq AND p.id = k.id
-			AND p.published_at = k.published_at AND p.taken_by = $1 AND p.attempts = k.attempts AND k.what <> 'gone'`,
-			drainer, pq.Array(hooks), pq.Array(seqs), pq.Array(ids), pq.Array(published), pq.Array(what), pq.Array(attempts))
-		return err
-	})
-	if err != nil {
-		return translate(fmt.Errorf("settle parked deliveries: %w", err))
-	}
-	return nil
 }

@@ -72,7 +72,7 @@ func (b backlog) lease(drainer uuid.UUID, alone bool, ttl time.Duration) (store.
 // take returns the sequences that a drainer gets.
 func (b backlog) take(drainer uuid.UUID, w store.Want) (list []*store.ParkedDelivery, seqs []uint64) {
 	b.t.Helper()
-	list, err := b.db.Queue.TakeParked(b.t.Context(), drainer, []store.Want{w}, []store.Places{{UpTo: 1 << 40}})
+	list, err := b.db.Queue.Take(b.t.Context(), drainer, []store.Want{w}, []store.Places{{UpTo: 1 << 40}})
 	require.NoError(b.t, err)
 	for _, p := range list {
 		seqs = append(seqs, uint64(p.Event.Seq))
@@ -86,7 +86,7 @@ func (b backlog) settle(drainer uuid.UUID, as store.DrainedAs, list ...*store.Pa
 	for i, p := range list {
 		told[i] = store.Drained{ParkedDelivery: p, As: as}
 	}
-	require.NoError(b.t, b.db.Queue.SettleParked(b.t.Context(), drainer, told))
+	require.NoError(b.t, b.db.Queue.Settle(b.t.Context(), drainer, told))
 }
 
 // queued are the sequences in the queue; those that keep others back are negative.
@@ -192,16 +192,16 @@ func TestDrainersTakeSideBySideOrAlone(t *testing.T) {
 	require.False(t, ok)
 
 	// a program that does not know the queue takes leases by name
-	_, ok, err := db.Leases.AcquireLease(t.Context(), "drain:"+b.hook.String(), "old", time.Minute)
+	_, ok, err := db.Leases.Acquire(t.Context(), "drain:"+b.hook.String(), "old", time.Minute)
 	require.NoError(t, err)
 	require.False(t, ok)
 	require.NoError(t, db.Queue.ReleaseHooks(t.Context(), one, []store.DrainLease{l3}))
-	old, ok, err := db.Leases.AcquireLease(t.Context(), "drain:"+b.hook.String(), "old", time.Minute)
+	old, ok, err := db.Leases.Acquire(t.Context(), "drain:"+b.hook.String(), "old", time.Minute)
 	require.NoError(t, err)
 	require.True(t, ok)
 	_, ok = b.lease(one, false, time.Minute)
 	require.False(t, ok)
-	require.NoError(t, db.Leases.ReleaseLease(t.Context(), old))
+	require.NoError(t, db.Leases.Release(t.Context(), old))
 	l4, ok := b.lease(one, false, time.Minute)
 	require.True(t, ok)
 	require.True(t, l4.Foreign, "what it did may be on its way")
@@ -277,7 +277,7 @@ func TestRetentionLeavesTheQueueAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, webhook.ReasonHookDeleted, ended.Reason)
 	require.Empty(t, b.queued())
-	list, err := db.Queue.Backlogs(t.Context())
+	list, err := db.Queue.ListBacklogs(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, list)
 }
@@ -325,14 +325,14 @@ func TestALookAtABacklogLocksFewRelationsHoweverManyDaysAreKept(t *testing.T) {
 	}
 	var list []*store.ParkedDelivery
 	blocked(`SELECT FROM parked FOR UPDATE`, func() (err error) {
-		list, err = db.Queue.TakeParked(t.Context(), me, []store.Want{{Lease: l, Limit: 9, Ordering: webhook.OrderHook}}, []store.Places{{UpTo: 1 << 40}})
+		list, err = db.Queue.Take(t.Context(), me, []store.Want{{Lease: l, Limit: 9, Ordering: webhook.OrderHook}}, []store.Places{{UpTo: 1 << 40}})
 		return err
 	})
 	require.Len(t, list, 2)
-	blocked(`LOCK TABLE events_`+last.Format("20060102"), func() error { return db.Queue.LoadParked(t.Context(), list, 1<<20) })
+	blocked(`LOCK TABLE events_`+last.Format("20060102"), func() error { return db.Queue.Load(t.Context(), list, 1<<20) })
 	require.True(t, list[1].Loaded)
 	blocked(`SELECT FROM parked FOR UPDATE`, func() error {
-		return db.Queue.SettleParked(t.Context(), me, []store.Drained{{ParkedDelivery: list[0], As: store.Gone}, {ParkedDelivery: list[1], As: store.Back}})
+		return db.Queue.Settle(t.Context(), me, []store.Drained{{ParkedDelivery: list[0], As: store.Gone}, {ParkedDelivery: list[1], As: store.Back}})
 	})
 	require.Equal(t, []int64{2}, b.queued())
 }
@@ -344,10 +344,10 @@ func TestWhatIsMissingFromTheQueueIsPutBack(t *testing.T) {
 	b.tell(3, webhook.Delivered, 1, answered(200))
 	_, err := plain.ExecContext(t.Context(), `DELETE FROM parked WHERE event_seq = 2`)
 	require.NoError(t, err)
-	list, err := db.Queue.Unqueued(t.Context(), noon.Add(-time.Second), 10)
+	list, err := db.Queue.ListUnqueued(t.Context(), noon.Add(-time.Second), 10)
 	require.NoError(t, err)
 	require.Empty(t, list, "it may be on its way")
-	list, err = db.Queue.Unqueued(t.Context(), noon.Add(time.Second), 10)
+	list, err = db.Queue.ListUnqueued(t.Context(), noon.Add(time.Second), 10)
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	missing, err := db.Queue.Requeue(t.Context(), list[0])

@@ -30,7 +30,7 @@ func (f *PayloadFilter) conditions(c *clauses, column string) {
 		c.add("strpos("+column+", %s) > 0", f.Text)
 	}
 	if len(f.Contains) > 0 {
-		if needle := needle(f.Contains); needle != "" { // to look for text costs a quarter of reading JSON
+		if needle := longestString(f.Contains); needle != "" { // to look for text costs a quarter of reading JSON
 			c.add("(strpos("+column+", %s) > 0 OR strpos("+column+", '\\') > 0)", needle)
 		}
 		c.add("whisperer_jsonb("+column+") @> %s::jsonb", string(f.Contains))
@@ -40,10 +40,10 @@ func (f *PayloadFilter) conditions(c *clauses, column string) {
 	}
 }
 
-// needle returns text that is in every JSON document that contains the given one, unless the document has an escape, which
+// longestString returns text that is in every JSON document that contains the given one, unless the document has an escape, which
 // begins with a backslash; empty where there is none. It is the longest string of the values or, where there is none, of
 // the keys: numbers can be written in many ways.
-func needle(contains json.RawMessage) string {
+func longestString(contains json.RawMessage) string {
 	decoder := json.NewDecoder(bytes.NewReader(contains))
 	decoder.UseNumber()
 	var document any

@@ -63,5 +63,5 @@ func (d *core) findCloudEvent(ctx context.Context, tenant, id string) (webhook.E
 	if len(rows) == 0 {
 		return webhook.Event{}, fmt.Errorf("event %s: %w", id, webhook.ErrNotFound)
 	}
-	return d.history().Event(ctx, tenant, rows[0].ID, rows[0].PublishedAt.UTC())
+	return d.history().GetEvent(ctx, tenant, rows[0].ID, rows[0].PublishedAt.UTC())
 }

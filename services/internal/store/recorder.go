@@ -176,6 +176,9 @@ func (r *Recorder) writeFirst(ctx context.Context, f *facts) error {
 		if err := r.add(ctx, "deliveries", "attempts", f.first); err != nil {
 			return err
 		}
+		if err := eraseAgain(ctx, tx, eventsOf(f.first)); err != nil {
+			return err
+		}
 		if err := tellParked(ctx, tx, f.first); err != nil {
 			return err
 		}
@@ -190,6 +193,9 @@ func (r *Recorder) writeLater(ctx context.Context, f *facts) error {
 		}
 		told, err := merge(ctx, tx, f.later)
 		if err != nil {
+			return err
+		}
+		if err := eraseAgain(ctx, tx, eventsOf(f.later)); err != nil {
 			return err
 		}
 		if err := tellParked(ctx, tx, f.later); err != nil {
@@ -244,6 +250,9 @@ func (r *Recorder) reject(ctx context.Context, tx *sql.Tx, list []*whispererv1.R
 	if _, err := tx.ExecContext(ctx, mergeRejected); err != nil {
 		return fmt.Errorf("merge rejected events: %w", err)
 	}
+	if _, err := tx.ExecContext(ctx, eraseRejected); err != nil {
+		return fmt.Errorf("erase rejected copies of events: %w", err)
+	}
 	return nil
 }
 
@@ -260,7 +269,12 @@ func (r *Recorder) WriteEvents(ctx context.Context, events []webhook.Event) erro
 	}
 	err := r.unheard(ctx, events)
 	if err == nil {
-		err = r.write(ctx, days, func(*sql.Tx) error { return copyInto(ctx, r.conn, "events", eventColumns, rows) })
+		err = r.write(ctx, days, func(tx *sql.Tx) error {
+			if err := copyInto(ctx, r.conn, "events", eventColumns, rows); err != nil {
+				return err
+			}
+			return eraseAgain(ctx, tx, keysOf(events))
+		})
 	}
 	if !errors.Is(err, errThere) {
 		return err
@@ -272,8 +286,28 @@ func (r *Recorder) WriteEvents(ctx context.Context, events []webhook.Event) erro
 		if _, err := tx.ExecContext(ctx, mergeEvents); err != nil {
 			return fmt.Errorf("merge events: %w", err)
 		}
-		return nil
+		if _, err := tx.ExecContext(ctx, noteCopies); err != nil {
+			return fmt.Errorf("note repeated events: %w", err)
+		}
+		return eraseAgain(ctx, tx, keysOf(events))
 	})
+}
+
+func keysOf(events []webhook.Event) []EventKey {
+	keys := make([]EventKey, len(events))
+	for i := range events {
+		keys[i] = EventKey{events[i].Tenant, events[i].ID}
+	}
+	return keys
+}
+
+// eventsOf are the events that facts are about.
+func eventsOf(list []fact) []EventKey {
+	keys := make([]EventKey, len(list))
+	for i, f := range list {
+		keys[i] = EventKey{f.GetTenant(), f.GetEventId()}
+	}
+	return keys
 }
 
 func appendDay(days []time.Time, at time.Time) []time.Time {

@@ -53,6 +53,7 @@ func TestEventsAreStoredAsTheyCame(t *testing.T) {
 	db, _ := open(t)
 	full := anEvent("e-1", 1, 0)
 	full.Entity, full.Traceparent = "order:1 ü", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	full.Tracestate = "a=1, b=2"
 	full.Context, full.ConfigFilter = []byte(`{ "a":1.0 }`), []byte(`{"channel_id": 12}`)
 	full.Data = []byte("{ \"b\":1e400,\t\"b\":\"\\u0000\u2028\\ud800\" }")
 	bare := anEvent("e-2", 2, 0)
@@ -61,12 +62,12 @@ func TestEventsAreStoredAsTheyCame(t *testing.T) {
 	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare}))
 	require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{full, bare, full}), "again")
 	for _, want := range []webhook.Event{full, bare} {
-		got, err := db.History.Event(t.Context(), "default", want.ID, noon)
+		got, err := db.History.GetEvent(t.Context(), "default", want.ID, noon)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 		require.Equal(t, want.Digest(), got.Digest())
 	}
-	_, err := db.History.Event(t.Context(), "acme", "e-1", noon)
+	_, err := db.History.GetEvent(t.Context(), "acme", "e-1", noon)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 

@@ -256,7 +256,7 @@ func TestAttemptsAreStoredWholeAndStrangersTextIsMadeSafe(t *testing.T) {
 		f.Attempt.RequestHeaders = "Webhook-Id: x\nX-A: 1"
 		f.Attempt.ResponseHeaders = "X-Evil: ok\x00"
 		f.Attempt.ResponseBody = []byte("\x00\xff<script>")
-		f.Attempt.Truncated, f.Attempt.RequestSize = true, 17
+		f.Attempt.Truncated, f.Attempt.RequestSize, f.Attempt.BodyDigest = true, 17, []byte("\x00\xffdigest")
 	})))
 	var got struct {
 		Worker, Error, Request, Response, Method, URL string

@@ -28,10 +28,10 @@ type Recovery struct {
 	Missed int
 }
 
-// Recovery counts what the hook missed: deliveries that failed or were ended because it was disabled, those which disabled it
+// FindRecovery counts what the hook missed: deliveries that failed or were ended because it was disabled, those which disabled it
 // because the receiver was gone, and events that caused none meanwhile. What was recovered is not missed any more. The error is webhook.ErrNotFound where the tenant has no
 // such hook.
-func (d *JobStore) Recovery(ctx context.Context, tenant string, hook uuid.UUID) (Recovery, error) {
+func (d *JobStore) FindRecovery(ctx context.Context, tenant string, hook uuid.UUID) (Recovery, error) {
 	var row struct {
 		From  *time.Time `db:"disabled_from"`
 		To    *time.Time `db:"disabled_to"`

@@ -30,8 +30,8 @@ const parkAgain = `state = 'parked', reason = 'replay', replay = true, next_at =
 	round_started_at = NULL, updated_at = clock_timestamp()`
 
 // RetryDelivery parks a delivery for another round of attempts, as a person asked. With force that may be one that was
-// delivered. The errors are webhook.ErrNotFound, and *ReplayError where it cannot be sent again: it was delivered, its
-// hook is gone or disabled, or its payload is not there.
+// delivered or superseded. The errors are webhook.ErrNotFound, and *ReplayError where it cannot be sent again: it was delivered or
+// superseded, its hook is gone or disabled, or its payload is not there.
 func (d *JobStore) RetryDelivery(ctx context.Context, actor Actor, tenant string, id uuid.UUID, force bool) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var row struct {
@@ -40,11 +40,12 @@ func (d *JobStore) RetryDelivery(ctx context.Context, actor Actor, tenant string
 			State       string         `db:"state"`
 			HookStatus  sql.NullString `db:"status"`
 			Payload     bool           `db:"payload"`
+			erasedColumns
 		}
 		err := tx.GetContext(ctx, &row, `
-			SELECT d.published_at, d.hook_id, d.state, h.status, EXISTS (
-				SELECT FROM events e WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at) AS payload
+			SELECT d.published_at, d.hook_id, d.state, h.status, e.id IS NOT NULL AS payload, e.erased_at, e.erased_by
 			FROM deliveries d LEFT JOIN hooks h ON h.id = d.hook_id
+			LEFT JOIN events e ON e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at
 			WHERE d.id = $1 AND d.tenant = $2 ORDER BY d.published_at DESC LIMIT 1 FOR UPDATE OF d`, id, tenant)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
@@ -57,6 +58,10 @@ func (d *JobStore) RetryDelivery(ctx context.Context, actor Actor, tenant string
 			return audited{}, refuseReplay("Its hook is disabled: resume the hook first.")
 		case row.State == string(webhook.Delivered) && !force:
 			return audited{}, refuseReplay(`It was delivered. To send it again nevertheless, send {"force": true}.`)
+		case row.State == string(webhook.Superseded) && !force:
+			return audited{}, refuseReplay(`It was superseded: a newer event of the same entity took its place. To send it nevertheless, send {"force": true}.`)
+		case row.erased() != nil:
+			return audited{}, refuseReplay("The event's payload was " + row.erased().String() + ".")
 		case !row.Payload:
 			return audited{}, refuseReplay("The event's payload is not there: it is kept for a limited time only.")
 		}

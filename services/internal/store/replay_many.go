@@ -12,19 +12,23 @@ import (
 const MaxRetried = 10_000
 
 // retriable chooses the ids of the newest deliveries of the filter that can be tried again: they are not under way, their
-// hook is there and not disabled, and their payload is kept.
-func (f *DeliveryFilter) retriable(c *clauses, tenant string) string {
+// hook is there and not disabled, and their payload is kept. With force those that were delivered or superseded are, too.
+func (f *DeliveryFilter) retriable(c *clauses, tenant string, force bool) string {
 	f.conditions(c, tenant)
-	return `SELECT id, published_at, hook_id FROM deliveries d WHERE ` + c.where() + ` AND state IN ('waiting', 'dead', 'cancelled')
+	states := `'waiting', 'dead', 'cancelled'`
+	if force {
+		states += `, 'delivered', 'superseded'`
+	}
+	return `SELECT id, published_at, hook_id FROM deliveries d WHERE ` + c.where() + ` AND state IN (` + states + `)
 		AND EXISTS (SELECT FROM hooks h WHERE h.id = d.hook_id AND h.status <> 'disabled')
-		AND EXISTS (SELECT FROM events e WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at)
+		AND EXISTS (SELECT FROM events e WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at AND e.erased_at IS NULL)
 		ORDER BY published_at DESC, id DESC LIMIT ` + c.arg(MaxRetried)
 }
 
 // CountRetriable counts the deliveries that RetryDeliveries would try again, MaxRetried at most.
-func (d *JobStore) CountRetriable(ctx context.Context, tenant string, f DeliveryFilter) (int, error) {
+func (d *JobStore) CountRetriable(ctx context.Context, tenant string, f DeliveryFilter, force bool) (int, error) {
 	c := &clauses{}
-	query := f.retriable(c, tenant)
+	query := f.retriable(c, tenant, force)
 	var n int
 	if err := d.db.GetContext(ctx, &n, `SELECT count(*) FROM (`+query+`) chosen`, c.args...); err != nil {
 		return 0, translate(fmt.Errorf("count deliveries to retry: %w", err))
@@ -33,13 +37,13 @@ func (d *JobStore) CountRetriable(ctx context.Context, tenant string, f Delivery
 }
 
 // RetryDeliveries parks the newest deliveries of the filter, MaxRetried at most, for another round of attempts, as
-// RetryDelivery does with one, and returns how many there were. Those that were delivered or are parked are left alone,
-// and so are those that cannot be sent again.
-func (d *JobStore) RetryDeliveries(ctx context.Context, actor Actor, tenant string, f DeliveryFilter) (int, error) {
+// RetryDelivery does with one, and returns how many there were. Those that are parked, or, without force, were delivered are left
+// alone, and so are those that cannot be sent again.
+func (d *JobStore) RetryDeliveries(ctx context.Context, actor Actor, tenant string, f DeliveryFilter, force bool) (int, error) {
 	var hooks []uuid.UUID
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		c := &clauses{}
-		query := f.retriable(c, tenant)
+		query := f.retriable(c, tenant, force)
 		err := tx.SelectContext(ctx, &hooks, `
 			WITH chosen AS MATERIALIZED (`+query+` FOR UPDATE OF d SKIP LOCKED)
 			UPDATE deliveries SET `+parkAgain+` FROM chosen
@@ -53,10 +57,11 @@ func (d *JobStore) RetryDeliveries(ctx context.Context, actor Actor, tenant stri
 		if err := touchBacklog(ctx, tx, hooks...); err != nil {
 			return audited{}, err
 		}
-		return audited{
-			tenant: tenant, action: "delivery.retried_many", subject: tenant,
-			detail: map[string]any{"deliveries": len(hooks)},
-		}, nil
+		detail := map[string]any{"deliveries": len(hooks)}
+		if force {
+			detail["force"] = true
+		}
+		return audited{tenant: tenant, action: "delivery.retried_many", subject: tenant, detail: detail}, nil
 	})
 	if err != nil {
 		return 0, err

@@ -18,36 +18,45 @@ const resealBatch = 50
 type SealedKey struct {
 	// ID of the key, which says nothing about it.
 	ID string
-	// Hooks is how many have secrets that are sealed with it.
-	Hooks int
+	// Hooks is how many have secrets that are sealed with it, and SigningKeys how many of those are.
+	Hooks, SigningKeys int
 	// Current says that new secrets are sealed with it, and Known that it is configured at all.
 	Current, Known bool
 }
 
-// SealedKeys lists the master keys that hooks' secrets are sealed with, by id.
+// SealedKeys lists the master keys that hooks' secrets and signing keys are sealed with, by id.
 func (d *AccessStore) SealedKeys(ctx context.Context) ([]SealedKey, error) {
 	var rows []struct {
 		ID    string `db:"id"`
 		Hooks int    `db:"hooks"`
+		Keys  int    `db:"keys"`
 	}
 	err := d.db.SelectContext(ctx, &rows, `
-		SELECT sealed_key_id AS id, count(*) AS hooks FROM hooks WHERE sealed_key_id IS NOT NULL GROUP BY 1 ORDER BY 1`)
+		SELECT id, sum(hooks) AS hooks, sum(keys) AS keys FROM (
+			SELECT sealed_key_id AS id, count(*) AS hooks, 0 AS keys FROM hooks WHERE sealed_key_id IS NOT NULL GROUP BY 1
+			UNION ALL SELECT sealed_key_id, 0, count(*) FROM signing_keys WHERE sealed_key_id IS NOT NULL GROUP BY 1) AS sealed
+		GROUP BY 1 ORDER BY 1`)
 	if err != nil {
-		return nil, translate(fmt.Errorf("count sealed hooks: %w", err))
+		return nil, translate(fmt.Errorf("count sealed secrets: %w", err))
 	}
 	keys := make([]SealedKey, len(rows))
 	for i, r := range rows {
-		keys[i] = SealedKey{ID: r.ID, Hooks: r.Hooks, Current: r.ID == d.ring.CurrentKeyID(), Known: d.ring.Knows(r.ID)}
+		keys[i] = SealedKey{ID: r.ID, Hooks: r.Hooks, SigningKeys: r.Keys, Current: r.ID == d.ring.CurrentKeyID(), Known: d.ring.Knows(r.ID)}
 	}
 	return keys, nil
 }
 
-// Reseal seals all hooks' secrets anew with the current master key, a few hooks in each transaction, and returns how many
+// Reseal seals all hooks' secrets and the signing keys anew with the current master key, a few hooks in each transaction, and returns how many hooks
 // it has done. Nothing else of a hook changes, its version neither; services that know both keys notice nothing. told
 // hears of each batch. A hook whose secrets cannot be opened - its key is not configured, or its row was damaged - is left as it is: an
 // *UnsealedError names such hooks, after all others were done.
 func (d *AccessStore) Reseal(ctx context.Context, actor Actor, told func(done int)) (done int, err error) {
 	var unsealed UnsealedError
+	_, unreadable, err := d.resealKeys(ctx, actor)
+	if err != nil {
+		return 0, err
+	}
+	unsealed.add(unreadable)
 	for last := (uuid.UUID{}); ; {
 		var rows []hookRow
 		var resealed int
@@ -97,17 +106,17 @@ func (d *core) resealHook(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, plain 
 // maxNamed is how many hooks an UnsealedError names.
 const maxNamed = 20
 
-// UnsealedError names hooks whose secrets could not be sealed anew, because they could not be opened.
+// UnsealedError names hooks whose secrets, and signing keys, that could not be sealed anew, because they could not be opened.
 type UnsealedError struct {
-	// Hooks is how many there are, and Reasons why, of the first few.
-	Hooks   int
+	// Count is how many there are, and Reasons why, of the first few.
+	Count   int
 	Reasons []error
 }
 
 // Error names them.
 func (e *UnsealedError) Error() string {
-	text := fmt.Sprintf("%d hooks are not sealed anew: %v", e.Hooks, errors.Join(e.Reasons...))
-	if more := e.Hooks - len(e.Reasons); more > 0 {
+	text := fmt.Sprintf("%d secrets are not sealed anew: %v", e.Count, errors.Join(e.Reasons...))
+	if more := e.Count - len(e.Reasons); more > 0 {
 		text += fmt.Sprintf("\nand %d more", more)
 	}
 	return text
@@ -117,12 +126,12 @@ func (e *UnsealedError) Error() string {
 func (e *UnsealedError) Unwrap() []error { return e.Reasons }
 
 func (e *UnsealedError) add(reasons []error) {
-	e.Hooks += len(reasons)
+	e.Count += len(reasons)
 	e.Reasons = append(e.Reasons, reasons[:min(len(reasons), maxNamed-len(e.Reasons))]...)
 }
 
 func (e *UnsealedError) orNil() error {
-	if e.Hooks == 0 {
+	if e.Count == 0 {
 		return nil
 	}
 	return e

@@ -26,18 +26,11 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 	}
 	lost, old, current := seal.NewKey(), seal.NewKey(), seal.NewKey()
 	create := func(db *store.DB, n int, secret string) webhook.Hook {
-		config, err := webhook.ParseConfig(nil)
-		require.NoError(t, err)
-		h := webhook.Hook{
-			Tenant: webhook.DefaultTenant, EventTypes: []string{"*"}, TargetURL: fmt.Sprintf("http://example.com/%d", n),
-			NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
-		}
-		if secret != "" {
-			h.Secrets = []webhook.Secret{{Value: secret}}
-		}
-		h, err = db.Hooks.CreateHook(t.Context(), "test", h, 1000, store.IdempotencyKey{})
-		require.NoError(t, err)
-		return h
+		return testenv.MakeHook(t, db, fmt.Sprintf("http://example.com/%d", n), func(h *webhook.Hook) {
+			if secret != "" {
+				h.Secrets = []webhook.Secret{{Value: secret}}
+			}
+		})
 	}
 	before := open(old)
 	hooks := make([]webhook.Hook, 120)
@@ -59,7 +52,7 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 	require.ErrorContains(t, err, broken.ID.String(), "the others are sealed all the same")
 	var unsealed *store.UnsealedError
 	require.ErrorAs(t, err, &unsealed)
-	require.Equal(t, 2, unsealed.Hooks)
+	require.Equal(t, 2, unsealed.Count)
 	require.Equal(t, len(hooks), done)
 	require.Equal(t, 3, calls, "in batches")
 	keys, err := db.Access.SealedKeys(t.Context())
@@ -70,16 +63,16 @@ func TestSecretsAreSealedAnewWithTheCurrentKey(t *testing.T) {
 	}
 	after := open(current)
 	for _, h := range hooks {
-		got, err := after.Hooks.Hook(t.Context(), webhook.DefaultTenant, h.ID)
+		got, err := after.Hooks.Get(t.Context(), webhook.DefaultTenant, h.ID)
 		require.NoError(t, err)
 		require.Equal(t, h, got, "nothing but the seal has changed")
 	}
-	log, _, err := db.Access.AuditLog(t.Context(), "", store.AuditFilter{Kind: "secrets"}, store.Page{Limit: 10})
+	log, _, err := db.Access.ListAudit(t.Context(), "", store.AuditFilter{Kind: "secrets"}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, log, 3)
 
-	require.NoError(t, before.Hooks.DeleteHook(t.Context(), "test", webhook.DefaultTenant, stranger.ID, nil))
-	require.NoError(t, before.Hooks.DeleteHook(t.Context(), "test", webhook.DefaultTenant, broken.ID, nil))
+	require.NoError(t, before.Hooks.Delete(t.Context(), "test", webhook.DefaultTenant, stranger.ID, nil))
+	require.NoError(t, before.Hooks.Delete(t.Context(), "test", webhook.DefaultTenant, broken.ID, nil))
 	done, err = db.Access.Reseal(t.Context(), "test", func(int) {})
 	require.NoError(t, err)
 	require.Zero(t, done)

@@ -61,7 +61,7 @@ func (d *LedgerStore) DropDays(ctx context.Context, payloads, others time.Time) 
 			return dropped, busy, translate(fmt.Errorf("drop partition %s: %w", o.Name, err))
 		default:
 			stuck[o.Parent] = stuck[o.Parent] || o.State != "detached"
-			if inTheWay(err) {
+			if isLockConflict(err) {
 				busy++
 			} else {
 				failed = append(failed, translate(fmt.Errorf("drop partition %s: %w", o.Name, err)))
@@ -71,8 +71,16 @@ func (d *LedgerStore) DropDays(ctx context.Context, payloads, others time.Time) 
 	return dropped, busy, errors.Join(failed...)
 }
 
-// inTheWay reports whether others used what was to be locked: it was not waited for any longer.
-func inTheWay(err error) bool {
+// DropCopies forgets where copies of events were that were published before the time.
+func (d *LedgerStore) DropCopies(ctx context.Context, before time.Time) error {
+	if _, err := d.db.ExecContext(ctx, `DELETE FROM event_copies WHERE published_at < $1`, before); err != nil {
+		return translate(fmt.Errorf("forget copies of events: %w", err))
+	}
+	return nil
+}
+
+// isLockConflict reports whether others used what was to be locked: it was not waited for any longer.
+func isLockConflict(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || isCode(err, "55P03") || isCode(err, "57014") || isCode(err, "40P01") // lock_not_available, query_canceled, deadlock_detected
 }
 

@@ -18,6 +18,7 @@ func (d *HistoryStore) ScanEvents(ctx context.Context, tenant string, f EventFil
 	c := &clauses{}
 	c.add("tenant = %s", tenant)
 	c.published("published_at", f.Range)
+	c.fixed("erased_at IS NULL")
 	if len(f.EventTypes) > 0 {
 		c.wantsType("type", f.EventTypes)
 	}

@@ -54,9 +54,9 @@ type Scanned[T any] struct {
 	Reached *Position
 }
 
-// looked is what a row that was looked at has besides: its number, and whether it is one of those looked for. The last one
+// scannedRow is what a row that was looked at has besides: its number, and whether it is one of those looked for. The last one
 // need not be, and tells how far it came.
-type looked struct {
+type scannedRow struct {
 	N   int  `db:"n"`
 	Hit bool `db:"hit"`
 }
@@ -80,7 +80,7 @@ func scanQuery(name, columns, rows string, most int, hits *clauses, p Page, at, 
 }
 
 // cutScanned drops the row beyond the page and one that was only looked at, and puts the newest first.
-func cutScanned[R any](rows []R, most int, p Page, of func(*R) (looked, Position)) (list []R, more bool, reached *Position) {
+func cutScanned[R any](rows []R, most int, p Page, of func(*R) (scannedRow, Position)) (list []R, more bool, reached *Position) {
 	for i := range rows {
 		switch row, at := of(&rows[i]); {
 		case row.Hit && len(list) == p.Limit:

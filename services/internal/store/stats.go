@@ -25,10 +25,7 @@ type HookStats struct {
 	// them at most, that got an answer.
 	Attempts int
 	P50, P99 time.Duration
-	// FailingSince is when the first failure without a success after it was; zero where the hook does not fail.
-	FailingSince time.Time
-	// Failures is how many there were since.
-	Failures int
+	Failure
 	// Reasons counts the parked deliveries by why they are parked.
 	Reasons map[webhook.Reason]int
 	// NextAt is when the earliest retry is due; zero where none waits.
@@ -36,8 +33,9 @@ type HookStats struct {
 	// Answers counts the newest attempts, those that P50 and P99 are of and those without an answer, by HTTP status or,
 	// where there was none, by what went wrong.
 	Answers []AnswerCount
-	// FilterDay and FilterMonth are events of the last 24 hours and 30 days that the filter could not be evaluated for.
-	FilterDay, FilterMonth FilterFailures
+	// FilterDay, FilterMonth, TransformDay and TransformMonth are events of the last 24 hours and 30 days that the filter, or the
+	// transform, could not be evaluated for.
+	FilterDay, FilterMonth, TransformDay, TransformMonth ExpressionFailures
 }
 
 // AnswerCount is how many attempts were answered alike.
@@ -55,7 +53,10 @@ func (d *HistoryStore) HookStats(ctx context.Context, tenant string, hook uuid.U
 		return s, err
 	}
 	var err error
-	if s.FilterDay, s.FilterMonth, err = d.hooks().FilterFailures(ctx, hook, now); err != nil {
+	if s.FilterDay, s.FilterMonth, err = d.hooks().Failures(ctx, webhook.FilterExpression, hook, now); err != nil {
+		return s, err
+	}
+	if s.TransformDay, s.TransformMonth, err = d.hooks().Failures(ctx, webhook.TransformExpression, hook, now); err != nil {
 		return s, err
 	}
 	if err := d.openOf(ctx, &s, tenant, hook); err != nil {
@@ -67,17 +68,33 @@ func (d *HistoryStore) HookStats(ctx context.Context, tenant string, hook uuid.U
 	if err := d.answers(ctx, &s, tenant, hook, day); err != nil {
 		return s, err
 	}
+	s.Failure, err = d.Failure(ctx, tenant, hook)
+	return s, err
+}
+
+// Failure says since when a hook's attempts fail, and how.
+type Failure struct {
+	// FailingSince is when the first failure without a success after it was; zero where the hook does not fail.
+	FailingSince time.Time
+	// Failures is how many there were since, and LastClass what the last one was.
+	Failures  int
+	LastClass webhook.ErrorClass
+}
+
+// Failure reads whether the attempts of a hook fail.
+func (d *HistoryStore) Failure(ctx context.Context, tenant string, hook uuid.UUID) (f Failure, err error) {
 	var since sql.NullTime
 	err = d.db.QueryRowxContext(ctx, `
-		SELECT failing_since, failures FROM hook_health WHERE hook_id = $1 AND tenant = $2`, hook, tenant).Scan(&since, &s.Failures)
+		SELECT failing_since, failures, last_class FROM hook_health WHERE hook_id = $1 AND tenant = $2`, hook, tenant).
+		Scan(&since, &f.Failures, &f.LastClass)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
-		return s, translate(fmt.Errorf("read health of hook %s: %w", hook, err))
+		return f, translate(fmt.Errorf("read health of hook %s: %w", hook, err))
 	case since.Valid:
-		s.FailingSince = since.Time.UTC()
+		f.FailingSince = since.Time.UTC()
 	}
-	return s, nil
+	return f, nil
 }
 
 // openOf counts what is parked, by its reason, and what waits, and until when.

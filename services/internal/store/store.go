@@ -25,13 +25,14 @@ var ErrSchema = errors.New("database schema does not fit this program")
 type DB struct {
 	*core
 
-	Hooks   *HookStore
-	Access  *AccessStore
-	Ledger  *LedgerStore
-	Queue   *QueueStore
-	History *HistoryStore
-	Jobs    *JobStore
-	Leases  *LeaseStore
+	Hooks    *HookStore
+	Access   *AccessStore
+	Ledger   *LedgerStore
+	Queue    *QueueStore
+	History  *HistoryStore
+	Jobs     *JobStore
+	Leases   *LeaseStore
+	Erasures *ErasureStore
 }
 
 type (
@@ -49,6 +50,8 @@ type (
 	JobStore struct{ *core }
 	// LeaseStore keeps who may do alone what several could.
 	LeaseStore struct{ *core }
+	// ErasureStore keeps which payloads are to be erased, and erases them.
+	ErasureStore struct{ *core }
 )
 
 // core is the pool that everything is asked through.
@@ -60,7 +63,7 @@ type core struct {
 	// direct is set once connections have proved to be sessions of their own.
 	direct atomic.Bool
 
-	creations together[*creation, hookRow]
+	creations batcher[*creation, hookRow]
 }
 
 // Open makes a pool of at most maxConns connections for the URL, and has two more where SeenEvents is asked. ring opens and
@@ -71,14 +74,14 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read database URL: %w", withoutURL(err))
 	}
-	db := sql.OpenDB(patient{connector, silence})
+	db := sql.OpenDB(deadlineConnector{connector, silence})
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	c := &core{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(patient{connector, lookupSilence}), url: url, ring: ring}
+	c := &core{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(deadlineConnector{connector, lookupSilence}), url: url, ring: ring}
 	c.creations.do, c.creations.most, c.creations.limit = c.createTogether, createdTogether, createLimit
 	return &DB{
-		c, &HookStore{c}, &AccessStore{c}, &LedgerStore{c}, &QueueStore{c}, &HistoryStore{c}, &JobStore{c}, &LeaseStore{c},
+		c, &HookStore{c}, &AccessStore{c}, &LedgerStore{c}, &QueueStore{c}, &HistoryStore{c}, &JobStore{c}, &LeaseStore{c}, &ErasureStore{c},
 	}, nil
 }
 

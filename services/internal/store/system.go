@@ -28,8 +28,8 @@ type HeldLease struct {
 // maxLeases bounds the leases of a System: there is one for each hook that is being drained.
 const maxLeases = 50
 
-// System tells how the database is doing.
-func (d *HistoryStore) System(ctx context.Context) (System, error) {
+// DescribeSystem tells how the database is doing.
+func (d *HistoryStore) DescribeSystem(ctx context.Context) (System, error) {
 	var s System
 	var err error
 	if s.Schema, s.Wanted, err = d.schema(ctx); err != nil {
@@ -58,9 +58,9 @@ type WorkerSeen struct {
 	LastAt   time.Time `db:"last_at"`
 }
 
-// WorkersSeen lists the workers that made the attempts of a tenant's newest deliveries since the time, durationSample of
+// ListWorkers lists the workers that made the attempts of a tenant's newest deliveries since the time, durationSample of
 // them at most.
-func (d *HistoryStore) WorkersSeen(ctx context.Context, tenant string, since time.Time) ([]WorkerSeen, error) {
+func (d *HistoryStore) ListWorkers(ctx context.Context, tenant string, since time.Time) ([]WorkerSeen, error) {
 	var list []WorkerSeen
 	err := d.db.SelectContext(ctx, &list, `
 		SELECT a.worker, count(*) AS attempts, max(a.started_at) AS last_at FROM (

@@ -60,6 +60,36 @@ type Token struct {
 	ExpiresAt time.Time
 	// RevokedAt is zero for a token that is not revoked.
 	RevokedAt time.Time
+	// LastUsedAt is when the token was used last, to the minute; zero for one that was not used since that is recorded.
+	LastUsedAt time.Time
+}
+
+// TokenState says whether a token is good.
+type TokenState string
+
+// The states of a token.
+const (
+	TokenActive   TokenState = "active"
+	TokenExpiring TokenState = "expiring" // good, for less than ExpiresSoon
+	TokenExpired  TokenState = "expired"
+	TokenRevoked  TokenState = "revoked"
+)
+
+// ExpiresSoon is how long before a token expires people are warned of it.
+const ExpiresSoon = 14 * 24 * time.Hour
+
+// State says whether the token is good now.
+func (t *Token) State(now time.Time) TokenState {
+	switch {
+	case !t.RevokedAt.IsZero():
+		return TokenRevoked
+	case t.ExpiresAt.IsZero(), t.ExpiresAt.After(now.Add(ExpiresSoon)):
+		return TokenActive
+	case t.ExpiresAt.After(now):
+		return TokenExpiring
+	default:
+		return TokenExpired
+	}
 }
 
 // NewToken is what CreateToken needs to know.
@@ -82,9 +112,10 @@ type tokenRow struct {
 	CreatedAt time.Time    `db:"created_at"`
 	ExpiresAt sql.NullTime `db:"expires_at"`
 	RevokedAt sql.NullTime `db:"revoked_at"`
+	LastUsed  sql.NullTime `db:"last_used_at"`
 }
 
-const tokenColumns = `id, name, COALESCE(tenant, '') AS tenant, role, hash, created_at, expires_at, revoked_at`
+const tokenColumns = `id, name, COALESCE(tenant, '') AS tenant, role, hash, created_at, expires_at, revoked_at, last_used_at`
 
 func (r *tokenRow) token() Token {
 	t := Token{ID: r.ID, Name: r.Name, Tenant: r.Tenant, Role: Role(r.Role), CreatedAt: r.CreatedAt.UTC()}
@@ -93,6 +124,9 @@ func (r *tokenRow) token() Token {
 	}
 	if r.RevokedAt.Valid {
 		t.RevokedAt = r.RevokedAt.Time.UTC()
+	}
+	if r.LastUsed.Valid {
+		t.LastUsedAt = r.LastUsed.Time.UTC()
 	}
 	return t
 }
@@ -173,9 +207,9 @@ func (d *AccessStore) Authenticate(ctx context.Context, plain string) (Token, er
 	return row.token(), nil
 }
 
-// Tokens lists the tokens of a tenant, revoked ones too, the newest first; tenant "" lists those of all tenants and of
+// ListTokens lists the tokens of a tenant, revoked ones too, the newest first; tenant "" lists those of all tenants and of
 // the operators.
-func (d *AccessStore) Tokens(ctx context.Context, tenant string) ([]Token, error) {
+func (d *AccessStore) ListTokens(ctx context.Context, tenant string) ([]Token, error) {
 	var rows []tokenRow
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT `+tokenColumns+` FROM api_tokens
@@ -214,9 +248,9 @@ func (d *AccessStore) RevokeToken(ctx context.Context, actor Actor, tenant strin
 	})
 }
 
-// ValidToken returns a token by its id. As with Authenticate, it is webhook.ErrNotFound where there is none, and where it
+// FindToken returns a token by its id. As with Authenticate, it is webhook.ErrNotFound where there is none, and where it
 // has expired or was revoked.
-func (d *AccessStore) ValidToken(ctx context.Context, id uuid.UUID) (Token, error) {
+func (d *AccessStore) FindToken(ctx context.Context, id uuid.UUID) (Token, error) {
 	var row tokenRow
 	err := d.db.GetContext(ctx, &row, `
 		SELECT `+tokenColumns+` FROM api_tokens
@@ -228,4 +262,19 @@ func (d *AccessStore) ValidToken(ctx context.Context, id uuid.UUID) (Token, erro
 		return Token{}, translate(fmt.Errorf("look up token %s: %w", id, err))
 	}
 	return row.token(), nil
+}
+
+// RecordTokenUses writes down when tokens were used; a later time that is known already stays.
+func (d *AccessStore) RecordTokenUses(ctx context.Context, uses map[uuid.UUID]time.Time) error {
+	ids, times := make([]string, 0, len(uses)), make([]string, 0, len(uses))
+	for id, at := range uses {
+		ids, times = append(ids, id.String()), append(times, at.UTC().Format(time.RFC3339Nano))
+	}
+	_, err := d.db.ExecContext(ctx, `
+		UPDATE api_tokens t SET last_used_at = u.at FROM unnest($1::uuid[], $2::timestamptz[]) AS u (id, at)
+		WHERE t.id = u.id AND (t.last_used_at IS NULL OR t.last_used_at < u.at)`, textArray(ids), textArray(times))
+	if err != nil {
+		return translate(fmt.Errorf("record uses of tokens: %w", err))
+	}
+	return nil
 }

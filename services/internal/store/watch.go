@@ -51,9 +51,12 @@ const (
 
 // WatchOptions say what a Watch keeps current.
 type WatchOptions struct {
-	// Hooks and Types are kept equal to the database; nil for what is not wanted.
+	// Hooks, Types and Keys are kept equal to the database; nil for what is not wanted.
 	Hooks HookSet
 	Types TypeSet
+	Keys  KeySet
+	// Erased is kept equal to the events that are erased; nil for what is not wanted.
+	Erased ErasedSet
 	// Worker is the name of a worker that fans events out, which others then count with; empty for other programs.
 	Worker string
 	// Gaps, if not nil, is called when there are gaps to be closed; it must not block.
@@ -93,7 +96,7 @@ func (d *HookStore) Watch(o WatchOptions) (*Watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read database URL: %w", withoutURL(err))
 	}
-	db := sql.OpenDB(patient{connector, pollDeadline})
+	db := sql.OpenDB(deadlineConnector{connector, pollDeadline})
 	db.SetMaxOpenConns(1)
 	return &Watch{
 		WatchOptions: o, db: d, polls: sqlx.NewDb(db, "postgres"), id: uuid.New(), wake: make(chan struct{}, 1),

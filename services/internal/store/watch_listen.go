@@ -16,6 +16,7 @@ const (
 	backlogChannel = "whisperer_backlogs" // one hook
 	parkedChannel  = "whisperer_parked"   // hooks, with spaces between them
 	typesChannel   = "whisperer_event_types"
+	keysChannel    = "whisperer_signing_keys"
 )
 
 const (
@@ -48,7 +49,7 @@ func (w *Watch) listenOnce(ctx context.Context) {
 			_ = listener.Close()
 		}
 	}()
-	channels := []string{typesChannel}
+	channels := []string{typesChannel, keysChannel}
 	if w.Hooks != nil {
 		channels = append(channels, hooksChannel, tenantsChannel, backlogChannel, parkedChannel)
 	}

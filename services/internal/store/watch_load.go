@@ -27,21 +27,29 @@ func (w *Watch) reload(ctx context.Context) error {
 	if err != nil {
 		return translate(fmt.Errorf("load hooks: %w", err))
 	}
+	var tenants []string
+	var hooks []*webhook.Hook
 	if w.Hooks != nil {
-		var tenants []string
 		if err := w.polls.SelectContext(ctx, &tenants, `SELECT name FROM tenants`); err != nil {
 			return translate(fmt.Errorf("load tenants: %w", err))
 		}
-		hooks, err := w.load(ctx, "")
-		if err != nil {
+		if hooks, err = w.load(ctx, ""); err != nil {
 			return err
 		}
+	}
+	if err := w.loadKeys(ctx, nil); err != nil { // before the hooks that want them are known
+		return err
+	}
+	if w.Hooks != nil {
 		clear(w.unreadable)
 		w.note(hooks)
 		w.Hooks.Replace(hooks, tenants)
 		w.Log.Info("hooks loaded", zap.Int("hooks", len(hooks)), zap.Int("tenants", len(tenants)))
 	}
 	if err := w.loadTypes(ctx); err != nil {
+		return err
+	}
+	if err := w.loadErased(ctx); err != nil {
 		return err
 	}
 	first := w.snapshot == ""
@@ -55,8 +63,8 @@ func (w *Watch) reload(ctx context.Context) error {
 // apply brings changes into the sets.
 func (w *Watch) apply(ctx context.Context, changes []change) error {
 	var hooks []uuid.UUID
-	var tenants []string
-	types := false
+	var tenants, keys []string
+	types, erased := false, false
 	for _, c := range changes {
 		switch c.kind {
 		case "all":
@@ -65,12 +73,21 @@ func (w *Watch) apply(ctx context.Context, changes []change) error {
 			tenants = append(tenants, c.key)
 		case "type":
 			types = true
+		case "signing_keys":
+			keys = append(keys, c.key)
+		case "erasure":
+			erased = true
 		case "hook":
 			id, err := uuid.Parse(c.key)
 			if err != nil {
 				return fmt.Errorf("read id of changed hook: %w", err)
 			}
 			hooks = append(hooks, id)
+		}
+	}
+	if len(keys) > 0 { // before the hooks that want them are known
+		if err := w.loadKeys(ctx, keys); err != nil {
+			return err
 		}
 	}
 	if w.Hooks != nil {
@@ -81,6 +98,11 @@ func (w *Watch) apply(ctx context.Context, changes []change) error {
 			if err := w.applyHooks(ctx, part); err != nil {
 				return err
 			}
+		}
+	}
+	if erased {
+		if err := w.loadErased(ctx); err != nil {
+			return err
 		}
 	}
 	if types {
@@ -146,7 +168,7 @@ func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *core, where string
 	}
 	defer rows.Close()
 	var hooks []*webhook.Hook // not in one piece: most of them are dropped when all are loaded again
-	common := newCommon()
+	common := newInterned()
 	for rows.Next() {
 		var row hookRow
 		if err := rows.StructScan(&row); err != nil {

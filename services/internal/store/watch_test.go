@@ -132,7 +132,7 @@ func run(t *testing.T, plain *sqlx.DB, statement string, args ...any) {
 
 func createHook(t *testing.T, db *store.DB, h webhook.Hook) webhook.Hook {
 	t.Helper()
-	h, err := db.Hooks.CreateHook(t.Context(), actor, h, quota, store.IdempotencyKey{})
+	h, err := db.Hooks.Create(t.Context(), actor, h, quota, store.IdempotencyKey{})
 	require.NoError(t, err)
 	return h
 }

@@ -17,14 +17,21 @@ const asideTime = time.Minute
 // Bus connects to a nats-server of the test's own, with the topology.
 func Bus(tb testing.TB) *bus.Bus {
 	tb.Helper()
-	b, err := bus.Connect(tb.Context(), bus.Options{URL: NATS(tb), Name: tb.Name(), Log: zap.NewNop()})
-	if err == nil {
-		tb.Cleanup(b.Close)
-		err = b.EnsureTopology(tb.Context())
-	}
-	if err != nil {
+	b := Connect(tb, NATS(tb))
+	if err := b.EnsureTopology(tb.Context()); err != nil {
 		tb.Fatalf("make the test's topology: %v", err)
 	}
+	return b
+}
+
+// Connect connects to the nats-server at the URL, with what the programs say by default.
+func Connect(tb testing.TB, url string) *bus.Bus {
+	tb.Helper()
+	b, err := bus.Connect(tb.Context(), bus.Options{URL: url, Name: tb.Name(), Log: zap.NewNop()})
+	if err != nil {
+		tb.Fatalf("connect the test to nats: %v", err)
+	}
+	tb.Cleanup(b.Close)
 	return b
 }
 

@@ -31,6 +31,7 @@ type Receiver struct {
 // Received is a whole request.
 type Received struct {
 	Method string
+	URL    string // as it was sent to
 	Path   string
 	Number int // of the requests to the path, from 1
 	Header http.Header
@@ -77,7 +78,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if err != nil {
 		return
 	}
-	answer := r.receive(Received{Method: q.Method, Path: q.URL.Path, Header: q.Header, Body: string(body), At: time.Now()})
+	answer := r.receive(Received{Method: q.Method, URL: "http://" + q.Host + q.RequestURI, Path: q.URL.Path, Header: q.Header, Body: string(body), At: time.Now()})
 	if answer.Hold != nil {
 		<-answer.Hold
 	}

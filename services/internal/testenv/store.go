@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"testing"
 
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
@@ -60,6 +61,36 @@ func (s *Store) MakeToken(tb testing.TB, n store.NewToken) string {
 	}
 	return plain
 }
+
+// Hook is an active hook of the default tenant for all events, as somebody makes who says nothing but a target; edit may change it.
+func Hook(tb testing.TB, target string, edit ...func(*webhook.Hook)) webhook.Hook {
+	tb.Helper()
+	config, err := webhook.ParseConfig(nil)
+	if err != nil {
+		tb.Fatalf("read empty config: %v", err)
+	}
+	h := webhook.Hook{
+		Tenant: webhook.DefaultTenant, EventTypes: []string{"*"}, TargetURL: target,
+		NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
+	}
+	for _, e := range edit {
+		e(&h)
+	}
+	return h
+}
+
+// MakeHook stores such a hook.
+func MakeHook(tb testing.TB, db *store.DB, target string, edit ...func(*webhook.Hook)) webhook.Hook {
+	tb.Helper()
+	h, err := db.Hooks.Create(tb.Context(), "test", Hook(tb, target, edit...), hookQuota, store.IdempotencyKey{})
+	if err != nil {
+		tb.Fatalf("make hook: %v", err)
+	}
+	return h
+}
+
+// hookQuota is more hooks than a test makes.
+const hookQuota = 1_000_000
 
 // MakeTenant makes a tenant where there is none of that name.
 func (s *Store) MakeTenant(tb testing.TB, name string) {

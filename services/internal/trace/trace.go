@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -120,18 +121,31 @@ func (t *Tracer) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// Start begins a span below the parent, a W3C traceparent. Where that is empty or none, a trace begins.
-func (t *Tracer) Start(kind Kind, name, parent string, attributes ...Attribute) Span {
+// Start begins a span below the parent, a W3C traceparent with its tracestate. Where that is empty or none, a trace begins.
+func (t *Tracer) Start(kind Kind, name, parent, state string, attributes ...Attribute) Span {
 	if !t.On() {
 		return Span{}
 	}
-	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": parent})
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": parent, "tracestate": state})
 	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKind(kind)), trace.WithAttributes(attributes...))
 	return Span{span: span}
 }
 
 // Span is a part of a trace, from Start to End. The zero Span is none, and all its methods do nothing.
-type Span struct{ span trace.Span }
+type Span struct {
+	span trace.Span
+	// remote is the traceparent of Remote.
+	remote string
+}
+
+// Remote is the caller's span, where none is made here: it is known by its traceparent alone, empty for none or for one that is
+// not valid, and On is false.
+func Remote(traceparent string) Span {
+	if !valid(traceparent) {
+		return Span{}
+	}
+	return Span{remote: traceparent}
+}
 
 // On reports whether it is a span.
 func (s Span) On() bool { return s.span != nil }
@@ -139,7 +153,7 @@ func (s Span) On() bool { return s.span != nil }
 // Traceparent is the W3C traceparent by which others continue below this span; empty where it is none.
 func (s Span) Traceparent() string {
 	if s.span == nil {
-		return ""
+		return s.remote
 	}
 	c := s.span.SpanContext()
 	return "00-" + c.TraceID().String() + "-" + c.SpanID().String() + "-" + c.TraceFlags().String()
@@ -174,11 +188,26 @@ func (s Span) End() {
 	}
 }
 
+// Observe counts a value, with the trace as its example where that is sampled.
+func Observe(o prometheus.Observer, value float64, traceparent string) {
+	with, ok := o.(prometheus.ExemplarObserver)
+	if !ok || traceparent == "" {
+		o.Observe(value)
+		return
+	}
+	c := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": traceparent}))
+	if !c.IsSampled() {
+		o.Observe(value)
+		return
+	}
+	with.ObserveWithExemplar(value, prometheus.Labels{"trace_id": c.TraceID().String()})
+}
+
 type spanKey struct{}
 
 // With puts a span into a context; one that is none leaves it as it is.
 func With(ctx context.Context, s Span) context.Context {
-	if s.span == nil {
+	if s == (Span{}) {
 		return ctx
 	}
 	return context.WithValue(ctx, spanKey{}, s)

@@ -33,6 +33,7 @@ const (
 	job
 	token
 	eventType
+	erasure
 )
 
 // kindOf is what the id in an operation's path is of.
@@ -46,6 +47,8 @@ func kindOf(op *operation) kind {
 		return hook
 	case strings.Contains(op.path, "/events/"):
 		return event
+	case strings.Contains(op.path, "/erasures/"):
+		return erasure
 	case strings.Contains(op.path, "/jobs/"):
 		return job
 	case strings.Contains(op.path, "/tokens/"):
@@ -190,10 +193,13 @@ func (c *caller) request(by *chance, op *operation) *request {
 		c.spoil(by, r, body)
 	}
 	if r.expect == accepted {
-		r.kept = map[string]kind{"create-hook": hook, "create-token": token, "replay-hook": job, "declare-event-type": eventType}[op.id]
+		r.kept = map[string]kind{"create-hook": hook, "create-token": token, "replay-hook": job, "declare-event-type": eventType, "erase": erasure}[op.id]
 	}
 	return r
 }
+
+// relayOp is the operation that streams until the time in its query is over.
+const relayOp = "relay-deliveries"
 
 func (c *caller) parameters(by *chance, r *request) {
 	query := url.Values{}
@@ -220,6 +226,10 @@ func (c *caller) parameters(by *chance, r *request) {
 			query.Del("created_date__gte")
 		}
 	}
+	if r.op.id == relayOp { // a hook that is none is refused
+		query.Del("hook")
+		query.Set("seconds", "1")
+	}
 	r.query = query.Encode()
 	for _, p := range r.op.parameters("header") {
 		if v := by.parameter(r.op.id, p.Name, "string", "", nil); v != "" && by.oneIn(4) {
@@ -236,8 +246,9 @@ func (c *caller) body(by *chance, r *request) object {
 	fields, names := r.op.properties()
 	body := object{}
 	for _, name := range names {
-		needed := r.op.needs(name) || name == "event_type" && r.op.method != http.MethodPatch && strings.HasSuffix(r.op.id, "-hook") || r.op.id == "replay-hook" && name == "reason" || r.op.id == "test-unsaved-hook" && name == "hook" ||
-			r.op.id == "put-back-set-aside" && name == "all"
+		needed := r.op.needs(name) || name == "event_type" && r.op.method != http.MethodPatch && strings.HasSuffix(r.op.id, "-hook") || strings.HasPrefix(r.op.id, "replay-hook") && name == "reason" || strings.HasSuffix(r.op.id, "-hooks") && name == "all" || r.op.id == "retry-deliveries" && name == "from" || r.op.id == "test-unsaved-hook" && name == "hook" ||
+			r.op.id == "put-back-set-aside" && name == "all" || r.op.id == "rotate-signing-keys" && name == "revoke" ||
+			r.op.id == "set-retention" || r.op.id == "erase" && (name == "events" || name == "reason")
 		if !needed && (!optional(r.op.id, name) || !by.oneIn(3)) {
 			continue
 		}

@@ -17,9 +17,15 @@ func (c *chance) bad(op, name string) (any, bool) {
 	switch op + "." + name {
 	case "publish-events.event_type":
 		return pick[any](c, "", " ", "a b", "a..b", "*", "order.>", strings.Repeat("a", 129), "a\nb", 1, object{}, []any{"order.created"}), true
-	case "backtest-hook.event_type": // also of a type that is declared later
+	case "pause-hooks.target_url", "resume-hooks.target_url", "replay-hooks.target_url": // a text that hooks have or not
+		return pick[any](c, 1, true, []any{}, object{}), true
+	case "pause-hooks.status", "resume-hooks.status", "replay-hooks.status":
+		return pick[any](c, "on", 1, object{}), true
+	case "retry-deliveries.states":
+		return pick[any](c, []any{"x"}, []any{nil}, []any{"parked"}, "dead", 1), true
+	case "backtest-hook.event_type", "pause-hooks.event_type", "resume-hooks.event_type", "replay-hooks.event_type", "set-retention.event_type": // also of a type that is declared later
 		return pick[any](c, " ", "a b", "a..b", ".a", strings.Repeat("a", 129), "a\nb", 1, object{}, []any{1}), true
-	case "replay-hook.event_types":
+	case "replay-hook.event_types", "replay-hooks.event_types", "retry-deliveries.event_types":
 		return pick[any](c, []any{""}, []any{"a b"}, []any{nil}, c.manyTypes(), "x y", 1, object{}), true
 	}
 	switch name {
@@ -67,7 +73,7 @@ func (c *chance) bad(op, name string) (any, bool) {
 		return pick[any](c, []any{}, []any{""}, []any{"a b"}, []any{nil}, c.manyTypes(), "x y", 1, object{}), true
 	case "is_active": // the words and numbers of form fields are taken
 		return pick[any](c, "maybe", 2, 0.5, []any{}, object{}), true
-	case "force", "dry_run", "include_missing":
+	case "force", "dry_run", "include_missing", "sign_as_hook":
 		return pick[any](c, "true", 1, 0, "", []any{}), true
 	case "event_id":
 		return pick[any](c, "", strings.Repeat("e", 256), "a\nb", "\x7f", 1, object{}), true
@@ -264,6 +270,9 @@ func (c *chance) spoilQuery(r *request) {
 	value := pick(c, "\x00", "\xff\xfe", "-1", "0", "1e9", "9223372036854775808", " ", "a b", "' OR 1=1 --", "💥", "../..", "*", ">", ",", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-13-45T99:99:99Z",
 		"2026-01-01T00:00:00+99:99", "True", "yes", strings.Repeat("v", 5000), "00000000-0000-0000-0000-000000000000", "{}", "[]", "dead,dead", "eyJhIjoxfQ", "%", "\\")
 	r.query = url.QueryEscape(p.Name) + "=" + url.QueryEscape(value)
+	if r.op.id == relayOp && p.Name != "seconds" {
+		r.query += "&seconds=1"
+	}
 	r.maybe("query", p.Name+" odd")
 	_, notInt := strconv.ParseInt(value, 10, 64)
 	switch {

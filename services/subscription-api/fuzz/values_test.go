@@ -66,11 +66,25 @@ func (c *chance) good(op, name string) (any, bool) {
 		return pick(c, "acme", "t-"+c.unique, "a_b-1", strings.Repeat("t", 63)), true
 	case "declare-event-type.name":
 		return pick(c, "kiosk.opened", "kiosk."+strings.ReplaceAll(c.unique, "-", "_"), "a", strings.Repeat("k", 128)), true
-	case "put-back-set-aside.all":
+	case "pause-hooks.status", "resume-hooks.status", "replay-hooks.status":
+		return pick(c, "active", "paused", "disabled"), true
+	case "pause-hooks.labels", "resume-hooks.labels", "replay-hooks.labels", "retry-deliveries.labels":
+		return pick(c, object{}, object{"partner": "acme"}, object{"partner": ""}), true
+	case "retry-deliveries.states":
+		return some(c, "dead", "waiting", "cancelled"), true
+	case "put-back-set-aside.all", "pause-hooks.all", "resume-hooks.all", "replay-hooks.all", "rotate-signing-keys.revoke":
 		return true, true
-	case "replay-hook.states":
+	case "rotate-signing-keys.algorithm":
+		return pick(c, "ecdsa-p256-sha256", "ed25519"), true
+	case "set-retention.event_type":
+		return c.pattern(), true
+	case "set-retention.days":
+		return pick[any](c, nil, 1, 7, 3650), true
+	case "erase.events":
+		return []any{"e-" + c.unique, "other"}, true
+	case "replay-hook.states", "replay-hooks.states":
 		return some(c, "dead", "delivered", "waiting", "parked"), true
-	case "replay-hook.event_types", "create-hook.event_types", "replace-hook.event_types", "change-hook.event_types":
+	case "replay-hook.event_types", "replay-hooks.event_types", "retry-deliveries.event_types", "create-hook.event_types", "replace-hook.event_types", "change-hook.event_types":
 		return some(c, "package.created", "order.>", "*.status.*", "shipment-created", "*"), true
 	case "publish-events.event_type":
 		return pick(c, c.eventType(), "my.own.type"), true
@@ -80,7 +94,7 @@ func (c *chance) good(op, name string) (any, bool) {
 		return c.eventType(), true
 	case "test-unsaved-hook.hook":
 		return object{"event_type": c.pattern(), "target_url": c.receiver + "/?" + c.unique, "secret_key": "secret", "config": c.config()}, true
-	case "list-deliveries.status", "list-hook-deliveries.status":
+	case "list-deliveries.status", "list-hook-deliveries.status", "export-deliveries.status", "export-attempts.status":
 		return pick(c, 0, 200, 404, 599), true
 	case "list-hooks.target_url", "list-hooks.search":
 		return pick(c, c.receiver+"/a", "a", "ü%_\\"), true
@@ -145,7 +159,7 @@ func (c *chance) good(op, name string) (any, bool) {
 // optional says which fields a valid body does better without: they contradict others, or are not the caller's to set.
 func optional(op, name string) bool {
 	switch op + "." + name {
-	case "test-hook.hook", "create-token.tenant", "replay-hook.to", "create-hook.event_types", "replace-hook.event_types", "change-hook.event_types",
+	case "erase.entity", "erase.path", "erase.to", "test-hook.hook", "replay-delivery.sign_as_hook", "create-token.tenant", "replay-hook.to", "replay-hooks.to", "retry-deliveries.to", "create-hook.event_types", "replace-hook.event_types", "change-hook.event_types",
 		"create-hook.is_active", "replace-hook.is_active", "change-hook.is_active":
 		return false
 	}
@@ -180,6 +194,7 @@ func (c *chance) config() any {
 		"filter": pick(c, "", `event.type == "order.created"`, `event.data.total > 10.0 && event.entity.startsWith("order:")`),
 		"auth":   object{"auth_type": "basic", "username": "u", "password": "p"}, "rate_limit": object{"limit": 10, "period": 60},
 		"ordering": pick(c, "none", "entity", "hook"), "channel_id": 12, "their own": c.json(2),
+		"signature":   pick(c, object{"preset": "rfc9421"}, object{"preset": "rfc9421", "algorithm": "ed25519"}),
 		"maintenance": []object{{"start": "22:00", "end": "02:00", "days": []string{"sat", "sun"}, "timezone": "Europe/Berlin"}},
 	}
 	config := object{}

@@ -35,12 +35,12 @@ func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
 		s.receiver.URL+"/a", secret))
 
 	job := func() store.Job {
-		list, _, err := s.db.Jobs.Jobs(t.Context(), webhook.DefaultTenant, uuid.MustParse(hook), store.Page{Limit: 10})
+		list, _, err := s.db.Jobs.List(t.Context(), webhook.DefaultTenant, uuid.MustParse(hook), store.Page{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, list, 1)
 		return list[0]
 	}
-	require.Eventually(t, func() bool { return job().Done > 0 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return job().Done > 0 }, 2*time.Minute, time.Millisecond)
 	s.server.signal(syscall.SIGKILL)
 	<-s.server.ended
 	require.Less(t, job().Done, n, "it was killed on the way")
@@ -48,7 +48,7 @@ func TestAJobOutlivesTheAPIThatWorksOnIt(t *testing.T) {
 	require.Error(t, err)
 
 	s.start("subscription-api", "WHISPERER_LISTEN=127.0.0.1:0")
-	require.Eventually(t, func() bool { return len(s.receiver.All()) >= n }, 60*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.receiver.All()) >= n }, 2*time.Minute, 20*time.Millisecond)
 	seen := map[string]bool{}
 	for _, q := range s.receiver.All() {
 		requireSigned(t, q)

@@ -137,7 +137,7 @@ func (d *drill) before(n int) []string {
 	require.Eventually(d.t, func() bool { // events are recorded apart from what became of them
 		lag, err := d.bus.Lag(d.t.Context(), bus.EventRecorder)
 		return err == nil && lag.Pending+lag.InFlight == 0
-	}, 20*time.Second, 10*time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	return ids
 }
 
@@ -231,7 +231,7 @@ func (d *drill) setAside(id string) {
 		require.NoError(d.t, d.publish(d.t.Context(), fmt.Sprintf(`{"event_id":"beside-%s-%d","data":{"n":1}}`, id, n)))
 		aside, err := d.bus.AsideCount(d.t.Context())
 		return err == nil && aside == 1
-	}, 30*time.Second, 200*time.Millisecond, "it is set aside")
+	}, 2*time.Minute, 200*time.Millisecond, "it is set aside")
 }
 
 // putBack mends the cause, and has the API put back what was set aside.
@@ -286,7 +286,7 @@ func TestABackupUnderTrafficIsRestoredAndLosesNothing(t *testing.T) {
 	require.Equal(t, http.StatusOK, status, text)
 	require.Eventually(t, func() bool {
 		return slices.ContainsFunc(d.receiver.All(), func(q testenv.Received) bool { return q.Path == "/own" && eventID(q) == own })
-	}, 30*time.Second, 50*time.Millisecond, "what Whisperer published itself is in its own stream alone")
+	}, 2*time.Minute, 50*time.Millisecond, "what Whisperer published itself is in its own stream alone")
 	d.putBack("refused")
 	extras(t, slices.DeleteFunc(d.receiver.All(), func(q testenv.Received) bool { return q.Path == "/failed" })) // the same ids with the same bytes
 }
@@ -299,7 +299,7 @@ func TestAnOlderDatabaseIsBroughtUpToTheEventLog(t *testing.T) {
 	d.run("pg_dump", "--format=custom", "--file="+dump, d.server.URL("postgres"))
 	acked := keys(func() map[string]time.Time {
 		stop := d.traffic("since")
-		require.Eventually(t, func() bool { return len(distinct(d.receiver.All())) > len(before)+50 }, 20*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return len(distinct(d.receiver.All())) > len(before)+50 }, 2*time.Minute, 10*time.Millisecond)
 		return stop()
 	}(), time.Now())
 	d.await(d.paused, acked, webhook.Parked) // which is lost with the database, and nowhere else
@@ -329,7 +329,7 @@ func TestWithoutTheBackupOfNATSWhatIsPublishedAgainIsMadeUpFor(t *testing.T) {
 		require.NoError(t, d.publish(t.Context(), `{"event_id":"`+id+`","data":{"n":`+fmt.Sprint(n)+`}}`))
 		lost = append(lost, id)
 	}
-	require.Eventually(t, func() bool { return d.receiver.InFlight() >= len(lost) }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return d.receiver.InFlight() >= len(lost) }, 2*time.Minute, 10*time.Millisecond)
 	d.die()
 	d.receiver.Delay(0)
 
@@ -343,7 +343,7 @@ func TestWithoutTheBackupOfNATSWhatIsPublishedAgainIsMadeUpFor(t *testing.T) {
 			found[q.Path+eventID(q)] = true
 		}
 		return !slices.ContainsFunc(before, func(id string) bool { return !found["/failed"+id] })
-	}, 60*time.Second, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 	for _, id := range lost {
 		require.NoError(t, d.publish(t.Context(), `{"event_id":"`+id+`","data":{"n":`+strings.TrimPrefix(id, "lost-")+`}}`))
 	}

@@ -89,15 +89,15 @@ func TestNoURLLeadsInsideHoweverItGotThere(t *testing.T) {
 	require.NoError(t, s.publish(t.Context(), `{"event_id":"e-1","data":1}`))
 	for id, class := range want {
 		require.Eventually(t, func() bool {
-			d, _, err := s.db.History.Delivery(t.Context(), webhook.DefaultTenant, webhook.DeliveryID(uuid.MustParse(id), "e-1"))
+			d, _, err := s.db.History.GetDelivery(t.Context(), webhook.DefaultTenant, webhook.DeliveryID(uuid.MustParse(id), "e-1"))
 			return err == nil && (d.State == webhook.Delivered || d.State == webhook.Dead) && d.LastError == class
-		}, 30*time.Second, 50*time.Millisecond, "%s: %q", id, class)
+		}, 2*time.Minute, 50*time.Millisecond, "%s: %q", id, class)
 	}
 	delivered := webhook.DeliveryID(uuid.MustParse(called), "e-1")
 	callback := webhook.DeliveryID(webhook.CallbackHookID(uuid.MustParse(called)), fmt.Sprintf("%scallback:%s:1:%s", webhook.ReservedIDPrefix, delivered, webhook.Delivered))
 	require.Eventually(t, func() bool {
-		d, _, err := s.db.History.Delivery(t.Context(), webhook.DefaultTenant, callback)
+		d, _, err := s.db.History.GetDelivery(t.Context(), webhook.DefaultTenant, callback)
 		return err == nil && d.LastError == webhook.ClassForbidden
-	}, 30*time.Second, 50*time.Millisecond, "a callback is a delivery like any other")
+	}, 2*time.Minute, 50*time.Millisecond, "a callback is a delivery like any other")
 	require.Zero(t, came.Load(), "nobody has even connected")
 }

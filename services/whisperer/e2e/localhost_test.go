@@ -94,6 +94,6 @@ func tryOut(t *testing.T, hosts string) (api, token string) {
 		}
 		defer res.Body.Close()
 		return res.StatusCode == http.StatusOK && read("token") != ""
-	}, time.Minute, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 	return read("url"), read("token")
 }

@@ -88,7 +88,7 @@ func TestWhatIsMaskedIsNowhereToBeSeen(t *testing.T) {
 		s.awaitRecorded(id, map[string]webhook.DeliveryState{"e-1": state}, 0)
 	}
 	pageOf := func(f store.DeliveryFilter) []webhook.Delivery {
-		list, _, err := s.db.History.Deliveries(t.Context(), webhook.DefaultTenant, f, store.Page{Limit: 250})
+		list, _, err := s.db.History.ListDeliveries(t.Context(), webhook.DefaultTenant, f, store.Page{Limit: 250})
 		require.NoError(t, err)
 		return list
 	}
@@ -102,7 +102,7 @@ func TestWhatIsMaskedIsNowhereToBeSeen(t *testing.T) {
 			}
 		}
 		return told == 5 && len(pageOf(store.DeliveryFilter{Hook: uuid.MustParse(operations)})) > 0
-	}, 30*time.Second, 50*time.Millisecond)
+	}, 2*time.Minute, 50*time.Millisecond)
 
 	viewer, _, err := s.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "v", Tenant: webhook.DefaultTenant, Role: store.Viewer})
 	require.NoError(t, err)
@@ -144,13 +144,13 @@ func forbidden() []string {
 func seen(t *testing.T, s *system, token string, ids []string) (answers, pages string) {
 	t.Helper()
 	paths := []string{"hooks/", "hooks/?search=", "events/", "events/?event_type=>", "events/e-1/", "events/e-1/explain/", "deliveries/", "hook_events/", "jobs/", "rejected-events/", "audit/"}
-	events, _, err := s.db.History.Events(t.Context(), webhook.DefaultTenant, store.EventFilter{}, store.Page{Limit: 250})
+	events, _, err := s.db.History.ListEvents(t.Context(), webhook.DefaultTenant, store.EventFilter{}, store.Page{Limit: 250})
 	require.NoError(t, err)
 	require.NotEmpty(t, events)
 	for _, e := range events {
 		paths = append(paths, "events/"+url.PathEscape(e.ID)+"/", "events/"+url.PathEscape(e.ID)+"/explain/")
 	}
-	deliveries, _, err := s.db.History.Deliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{}, store.Page{Limit: 250})
+	deliveries, _, err := s.db.History.ListDeliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{}, store.Page{Limit: 250})
 	require.NoError(t, err)
 	for i := range deliveries {
 		id := deliveries[i].ID.String() + "/"

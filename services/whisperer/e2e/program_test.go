@@ -17,17 +17,16 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/freeport"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
@@ -90,8 +89,8 @@ func newSystem(t *testing.T) *system {
 	return newSystemOn(t, testenv.Postgres(t), testenv.NATS(t))
 }
 
-// newSystemOn starts the API on a migrated database and a NATS.
-func newSystemOn(t *testing.T, database, nats string) *system {
+// newSystemOn starts the API on a migrated database and a NATS, with more of an environment.
+func newSystemOn(t *testing.T, database, nats string, env ...string) *system {
 	t.Helper()
 	key := seal.NewKey()
 	ring, err := seal.ParseRing(key)
@@ -102,14 +101,12 @@ func newSystemOn(t *testing.T, database, nats string) *system {
 	t.Cleanup(func() { _ = s.db.Close() })
 	s.token, _, err = s.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "test", Role: store.Admin})
 	require.NoError(t, err)
-	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: nats, Name: "test", Log: zap.NewNop()})
-	require.NoError(t, err)
-	t.Cleanup(s.bus.Close)
+	s.bus = testenv.Connect(t, nats)
 	s.env = append(os.Environ(), "WHISPERER_DATABASE_URL="+database, "WHISPERER_NATS_URL="+nats, "WHISPERER_MASTER_KEY="+key,
 		"WHISPERER_EGRESS_ALLOW=127.0.0.0/8")
 	address := freeAddress(t)
 	s.api = "http://" + address
-	s.server = s.start("subscription-api", "WHISPERER_LISTEN="+address)
+	s.server = s.start("subscription-api", append(env, "WHISPERER_LISTEN="+address)...)
 	return s
 }
 
@@ -157,7 +154,7 @@ func (s *system) start(name string, env ...string) *program {
 		}
 		defer res.Body.Close()
 		return res.StatusCode == http.StatusOK
-	}, 20*time.Second, 10*time.Millisecond, "%s is not ready", name)
+	}, 2*time.Minute, 10*time.Millisecond, "%s is not ready", name)
 	return p
 }
 
@@ -171,19 +168,16 @@ func (p *program) stop(t *testing.T) {
 	require.NoError(t, p.err, "exit code of a program that was asked to stop")
 }
 
-// given are the addresses that freeAddress gave, and whose programs may not listen yet.
-var given sync.Map
-
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		require.NoError(t, l.Close())
-		if _, twice := given.LoadOrStore(l.Addr().String(), true); !twice {
-			return l.Addr().String()
-		}
-	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	port, err := freeport.Find(t.Context())
+	require.NoError(t, err)
+	return port
 }
 
 // hook makes a hook through the API and returns its id.

@@ -125,7 +125,7 @@ func (s *shop) at(path string) []*http.Request {
 // await waits until a path has got n requests.
 func (s *shop) await(t *testing.T, path string, n int) []*http.Request {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(s.at(path)) >= n }, 30*time.Second, 20*time.Millisecond, "%s: %d requests", path, len(s.at(path)))
+	require.Eventually(t, func() bool { return len(s.at(path)) >= n }, 2*time.Minute, 20*time.Millisecond, "%s: %d requests", path, len(s.at(path)))
 	return s.at(path)
 }
 
@@ -265,7 +265,7 @@ func (s *script) lookUp(hooks map[string]string, before time.Time) {
 	fixed := hooks["/flaky/fixed"]
 	require.Eventually(s.t, func() bool {
 		return s.found("?webhook="+fixed+"&delivered=true") == 1 && s.found("?webhook="+hooks["/dead"]+"&delivered=false&response_http_status=502") == 1
-	}, 30*time.Second, 100*time.Millisecond)
+	}, 2*time.Minute, 100*time.Millisecond)
 	status, list := s.do(http.MethodGet, "/whisperer/hook_events/?webhook="+fixed, nil)
 	require.Equal(s.t, http.StatusOK, status)
 	event := list["results"].([]any)[0].(map[string]any)
@@ -297,7 +297,7 @@ func (s *script) retry(hook string, shop *shop) {
 		_, list := s.do(http.MethodGet, "/whisperer/hook_events/?webhook="+hook, nil)
 		event = list["results"].([]any)[0].(map[string]any)
 		return event["state"] == "dead"
-	}, 30*time.Second, 100*time.Millisecond)
+	}, 2*time.Minute, 100*time.Millisecond)
 	tried := len(shop.at("/dead"))
 	status, answer := s.do(http.MethodPost, fmt.Sprintf("/whisperer/hook_events/%s/retry", event["id"]), nil)
 	require.Equal(s.t, http.StatusOK, status, answer)
@@ -306,5 +306,5 @@ func (s *script) retry(hook string, shop *shop) {
 	got := shop.await(s.t, "/dead", tried+1)
 	require.Equal(s.t, "true", got[tried].Header.Get("X-Whisperer-Replay"))
 	require.Equal(s.t, got[0].Header.Get("Webhook-Id"), got[tried].Header.Get("Webhook-Id"))
-	require.Eventually(s.t, func() bool { return s.found("?webhook="+hook+"&delivered=true") == 1 }, 30*time.Second, 100*time.Millisecond)
+	require.Eventually(s.t, func() bool { return s.found("?webhook="+hook+"&delivered=true") == 1 }, 2*time.Minute, 100*time.Millisecond)
 }

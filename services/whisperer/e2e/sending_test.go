@@ -172,7 +172,7 @@ func TestTheMasterKeyIsChangedWhileEverythingRuns(t *testing.T) {
 
 	published := make(chan map[string]webhook.DeliveryState, 1)
 	go func() { published <- s.load(500) }()
-	require.Eventually(t, func() bool { return len(s.receiver.All()) > 20 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.receiver.All()) > 20 }, 2*time.Minute, time.Millisecond)
 	reseal := exec.CommandContext(t.Context(), "go", "run", "./services/whisperer/cmd/whisperer", "secrets", "reseal", "--database-url", database, "--master-key", fresh+","+old, "--json")
 	reseal.Dir = root
 	var out, complaints bytes.Buffer
@@ -218,7 +218,7 @@ func TestAHooksOwnRulesAreKept(t *testing.T) {
 	s.awaitRecorded(everything, map[string]webhook.DeliveryState{"e-1": webhook.Delivered}, 1)
 	require.Eventually(t, func() bool {
 		return s.receiver.Count("/told") == 2 && s.receiver.Count("/told-of-everything") == 1
-	}, 30*time.Second, 20*time.Millisecond)
+	}, 2*time.Minute, 20*time.Millisecond)
 
 	var reasons []string
 	for _, id := range []string{stop, late} {

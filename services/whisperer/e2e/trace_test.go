@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -69,7 +72,10 @@ func (c *traces) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			for _, s := range scope.GetSpans() {
 				facts := map[string]string{}
 				for _, fact := range s.GetAttributes() {
-					facts[fact.GetKey()] = fact.GetValue().GetStringValue() // numbers are empty
+					facts[fact.GetKey()] = fact.GetValue().GetStringValue()
+					if n, ok := fact.GetValue().GetValue().(*common.AnyValue_IntValue); ok {
+						facts[fact.GetKey()] = strconv.FormatInt(n.IntValue, 10)
+					}
 				}
 				c.spans = append(c.spans, span{
 					service: service, name: s.GetName(), kind: s.GetKind(), id: hex.EncodeToString(s.GetSpanId()), facts: facts,
@@ -116,25 +122,41 @@ func TestATraceGoesFromThePublisherToTheReceiver(t *testing.T) {
 	publish := func(trace, flags string) {
 		require.NoError(t, s.bus.PublishEvents(t.Context(), []bus.Outgoing{{
 			Tenant: webhook.DefaultTenant, Type: "order.created", Body: []byte(`{"event_id":"` + trace + `","data":"canary-data"}`),
-			Header: map[string]string{"traceparent": "00-" + trace + "-" + origin + "-" + flags},
+			Header: map[string]string{"traceparent": "00-" + trace + "-" + origin + "-" + flags, "tracestate": "vendor=1"},
 		}}))
 	}
 	const unsampled = "0af7651916cd43dd8448eb211c80319d"
 	publish(unsampled, "00")
-	require.Eventually(t, func() bool { return len(s.receiver.All()) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.receiver.All()) == 2 }, 2*time.Minute, 10*time.Millisecond)
 	publish(traceID, "01")
-	require.Eventually(t, func() bool { return len(c.of(traceID)) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.of(traceID)) == 2 }, 2*time.Minute, 10*time.Millisecond)
 
 	list := c.of(traceID)
 	attempt, out := list[0], list[1]
 	require.Equal(t, "fan out", out.name)
 	require.Equal(t, origin, out.parent)
 	require.Equal(t, otlp.Span_SPAN_KIND_CONSUMER, out.kind)
+	for name, value := range map[string]string{
+		"messaging.system": "nats", "messaging.operation.type": "process", "messaging.operation.name": "fan out", "messaging.message.id": traceID,
+	} {
+		require.Equal(t, value, out.facts[name], name)
+	}
+	where, err := url.Parse(s.receiver.URL)
+	require.NoError(t, err)
+	for name, value := range map[string]string{
+		"http.request.method": "POST", "url.scheme": "http", "url.full": s.receiver.URL + "/REDACTED", "server.address": where.Hostname(), "server.port": where.Port(),
+		"http.response.status_code": "200", "http.request.resend_count": "",
+	} {
+		require.Equal(t, value, attempt.facts[name], name)
+	}
 	require.Equal(t, "attempt", attempt.name)
 	require.Equal(t, out.id, attempt.parent)
 	require.Equal(t, "whisperer-delivery-worker", attempt.service)
 	got := s.receiver.All()
 	require.Equal(t, "00-"+traceID+"-"+attempt.id+"-01", got[2].Header.Get("traceparent"), "the receiver goes on below the attempt")
+	for _, q := range got {
+		require.Equal(t, "vendor=1", q.Header.Get("tracestate"), "others keep it, retries too")
+	}
 	require.Regexp(t, "^00-"+unsampled+"-[0-9a-f]{16}-00$", got[0].Header.Get("traceparent"), "the publisher has decided not to sample it")
 	require.Empty(t, c.of(unsampled))
 	c.mu.Lock()
@@ -169,7 +191,7 @@ func TestRetriesAndRequestsToTheAPIAreTraced(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
 	require.Equal(t, http.StatusAccepted, answer.StatusCode)
-	require.Eventually(t, func() bool { return len(c.of(traceID)) == 4 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.of(traceID)) == 4 }, 2*time.Minute, 10*time.Millisecond)
 	list := c.of(traceID) // POST, attempt, attempt, fan out
 	request, out := list[0], list[3]
 	require.Equal(t, "POST /whisperer/events/", request.name)
@@ -181,5 +203,8 @@ func TestRetriesAndRequestsToTheAPIAreTraced(t *testing.T) {
 		require.Equal(t, attempt.failed, i == 0)
 		require.Equal(t, "00-"+traceID+"-"+attempt.id+"-01", s.receiver.All()[i].Header.Get("traceparent"))
 	}
-	require.Equal(t, "http_status", list[1].facts["error.type"])
+	require.Equal(t, "503", list[1].facts["error.type"])
+	require.Equal(t, "1", list[2].facts["http.request.resend_count"])
+	require.Equal(t, "http", request.facts["url.scheme"])
+	require.Equal(t, "127.0.0.1", request.facts["server.address"])
 }

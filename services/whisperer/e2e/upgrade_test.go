@@ -94,7 +94,7 @@ func (s *system) waits(name, why string) {
 		defer answer.Body.Close()
 		text, _ := io.ReadAll(answer.Body)
 		return answer.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(text), why) && strings.Contains(said(), why)
-	}, 20*time.Second, 50*time.Millisecond, "%s does not say %q", name, why)
+	}, 2*time.Minute, 50*time.Millisecond, "%s does not say %q", name, why)
 	stop()
 	_ = cmd.Wait() // it was killed
 	require.Equal(s.t, 1, strings.Count(said(), why), said())
@@ -109,7 +109,7 @@ func (s *system) newHook(path string) string {
 		n++
 		require.NoError(s.t, s.publish(s.t.Context(), fmt.Sprintf(`{"event_id":"probe-%s-%d","data":1}`, path[1:], n)))
 		return slices.ContainsFunc(s.receiver.All(), func(r testenv.Received) bool { return r.Path == path })
-	}, 20*time.Second, 200*time.Millisecond, "no worker knows the hook")
+	}, 2*time.Minute, 200*time.Millisecond, "no worker knows the hook")
 	return id
 }
 

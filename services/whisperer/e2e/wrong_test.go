@@ -5,14 +5,12 @@ import (
 	"database/sql"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,7 +115,7 @@ func mistakes() map[string]mistake {
 				g.exec(`ALTER DATABASE whisperer ALLOW_CONNECTIONS false`)
 				require.Eventually(g.t, func() bool { // the test's own sessions, too
 					return g.tryExec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'whisperer'`, `ALTER DATABASE whisperer RENAME TO away`) == nil
-				}, 20*time.Second, 50*time.Millisecond)
+				}, 2*time.Minute, 50*time.Millisecond)
 			},
 			mend:      exec(`ALTER DATABASE away RENAME TO whisperer`, `ALTER DATABASE whisperer ALLOW_CONNECTIONS true`),
 			words:     []string{"there is no such database", "WHISPERER_DATABASE_URL"},
@@ -209,15 +207,6 @@ func (g *ground) tryExec(statements ...string) error {
 		}
 	}
 	return nil
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	_, port, err := net.SplitHostPort(freeAddress(t))
-	require.NoError(t, err)
-	n, err := strconv.Atoi(port)
-	require.NoError(t, err)
-	return n
 }
 
 // writeNATS writes the server's configuration, with the programs' password.
@@ -381,7 +370,7 @@ func (g *ground) endure(m mistake, programs func() []*running, atStart bool) {
 	if !atStart && !m.ofNATS {
 		require.Eventually(t, func() bool {
 			return slices.ContainsFunc(g.receiver.All(), func(r testenv.Received) bool { return eventID(r) == "e-2" })
-		}, 60*time.Second, 50*time.Millisecond, "deliveries go on")
+		}, 2*time.Minute, 50*time.Millisecond, "deliveries go on")
 	}
 	select { // whoever complains each second does so in this time
 	case <-time.After(5 * time.Second):
@@ -397,7 +386,7 @@ func (g *ground) endure(m mistake, programs func() []*running, atStart bool) {
 	}
 	m.mend(g)
 	for _, p := range met {
-		require.Eventually(t, p.ready, 60*time.Second, 50*time.Millisecond, "%s goes on by itself", p.name)
+		require.Eventually(t, p.ready, 2*time.Minute, 50*time.Millisecond, "%s goes on by itself", p.name)
 	}
 	g.publish("e-3")
 	g.delivered("e-1", "e-2", "e-3")
@@ -410,7 +399,7 @@ func (g *ground) publish(id string) {
 	g.t.Helper()
 	require.Eventually(g.t, func() bool {
 		return g.bus.PublishEvents(g.t.Context(), []bus.Outgoing{{Tenant: webhook.DefaultTenant, Type: "order.created", ID: id, Body: []byte(`{"data":1}`)}}) == nil
-	}, 30*time.Second, 100*time.Millisecond, "publish %s", id)
+	}, 2*time.Minute, 100*time.Millisecond, "publish %s", id)
 }
 
 // delivered waits until the ledger has it.
@@ -418,9 +407,9 @@ func (g *ground) delivered(ids ...string) {
 	g.t.Helper()
 	for _, id := range ids {
 		require.Eventually(g.t, func() bool {
-			d, _, err := g.db.History.Delivery(g.t.Context(), webhook.DefaultTenant, webhook.DeliveryID(g.hook, id))
+			d, _, err := g.db.History.GetDelivery(g.t.Context(), webhook.DefaultTenant, webhook.DeliveryID(g.hook, id))
 			return err == nil && d.State == webhook.Delivered
-		}, 60*time.Second, 50*time.Millisecond, "%s is delivered and in the ledger", id)
+		}, 2*time.Minute, 50*time.Millisecond, "%s is delivered and in the ledger", id)
 	}
 }
 
@@ -428,13 +417,7 @@ func (g *ground) delivered(ids ...string) {
 func (g *ground) makeHook() {
 	g.t.Helper()
 	g.receiver = testenv.NewReceiver(g.t)
-	config, err := webhook.ParseConfig(nil)
-	require.NoError(g.t, err)
-	h, err := g.db.Hooks.CreateHook(g.t.Context(), "test", webhook.Hook{
-		Tenant: webhook.DefaultTenant, EventTypes: []string{"order.created"}, TargetURL: g.receiver.URL + "/", NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
-	}, 10, store.IdempotencyKey{})
-	require.NoError(g.t, err)
-	g.hook = h.ID
+	g.hook = testenv.MakeHook(g.t, g.db, g.receiver.URL+"/", func(h *webhook.Hook) { h.EventTypes = []string{"order.created"} }).ID
 }
 
 func (g *ground) startBoth() []*running {
@@ -466,7 +449,7 @@ func TestProgramsThatRunOutliveMistakes(t *testing.T) {
 			g.makeHook()
 			programs := g.startBoth()
 			for _, p := range programs {
-				require.Eventually(t, p.ready, 60*time.Second, 50*time.Millisecond, p.name)
+				require.Eventually(t, p.ready, 2*time.Minute, 50*time.Millisecond, p.name)
 			}
 			g.publish("e-1")
 			g.delivered("e-1")

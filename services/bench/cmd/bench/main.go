@@ -71,7 +71,7 @@ type historyCommand struct {
 	Hooks    int    `help:"Webhooks that the attempts are of." default:"10000" placeholder:"N"`
 	Requests int    `help:"Requests of each kind." default:"200" placeholder:"N"`
 	Dir      string `help:"Where the throw-away database goes: on the disk to be measured (default: /var/tmp)." placeholder:"FOLDER" xor:"folder"`
-	Only     string `help:"Measure this part only." enum:",look-ups,pages" default:"" placeholder:"look-ups|pages"`
+	Only     string `help:"Measure this part only." enum:",look-ups,pages,manifest" default:"" placeholder:"look-ups|pages|manifest"`
 	Keep     string `help:"Keep the database in this folder, and use the one that is there: filling it takes longer than measuring." placeholder:"FOLDER" xor:"folder"`
 }
 
@@ -83,7 +83,7 @@ func (c *historyCommand) Validate() error {
 	return nil
 }
 
-// Run measures look-ups or pages, in a made-up history, and prints the report.
+// Run measures look-ups, pages and a manifest, in a made-up history, and prints the report.
 func (c *historyCommand) Run(ctx context.Context, all *commands) error {
 	report, err := history.Run(ctx, history.Options{
 		Attempts: c.Attempts, Hooks: c.Hooks, Requests: c.Requests, Dir: c.Dir, Keep: c.Keep, Part: history.Part(c.Only),
@@ -97,6 +97,8 @@ func (c *historyCommand) Run(ctx context.Context, all *commands) error {
 
 type machineCommand struct {
 	Only    []string `help:"Measure these scenarios only, in their full size: ${scenarios}." placeholder:"NAME"`
+	Table   bool     `help:"Measure the rows of the table in docs/performance.md."`
+	Euros   float64  `help:"Price of a core for an hour, to reckon what a million deliveries cost." name:"core-hour" placeholder:"EUROS"`
 	Runs    int      `help:"Runs of each; the figures are medians." default:"1" placeholder:"N"`
 	Scale   float64  `help:"Multiply the numbers of events." default:"1" placeholder:"TIMES"`
 	Size    int      `help:"Size of the bodies in bytes." default:"1024" placeholder:"BYTES"`
@@ -119,7 +121,7 @@ func (c *machineCommand) Run(ctx context.Context, all *commands) error {
 		return err
 	}
 	report, err := bench.Run(ctx, bench.Options{
-		Scenarios: scenarios, Runs: c.Runs, Scale: c.Scale, Size: c.Size, Dir: c.Dir, ProfileDir: c.Profile,
+		Scenarios: scenarios, Runs: c.Runs, Scale: c.Scale, Size: c.Size, Dir: c.Dir, ProfileDir: c.Profile, CoreHour: c.Euros,
 		Command: []string{program, "machine", "--part"}, Version: daemon.Version(""), Progress: os.Stderr,
 	})
 	if err != nil {
@@ -132,7 +134,7 @@ func (c *machineCommand) Run(ctx context.Context, all *commands) error {
 func (c *machineCommand) scenarios() ([]bench.Scenario, error) {
 	all := bench.Scenarios()
 	if len(c.Only) == 0 {
-		return all, nil
+		return slices.DeleteFunc(all, func(s bench.Scenario) bool { return s.Apart || c.Table && !s.Table }), nil
 	}
 	for _, name := range c.Only {
 		if !slices.ContainsFunc(all, func(s bench.Scenario) bool { return s.Name == name }) {

@@ -8,7 +8,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
-var version = "dev"
+// version is set by the build; see daemon.Version.
+var version string
 
 func main() {
 	os.Exit(daemon.Main("delivery-worker", version, os.Args[1:], os.Environ(), deliveryworker.New))

@@ -15,6 +15,8 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/erase"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // ErrNotSettled says that what became of a delivery could not be made durable, so that its message has to come again.
@@ -23,6 +25,8 @@ var ErrNotSettled = errors.New("delivery is not settled")
 // sender makes one HTTP request; cancelled says that it was given up because the worker is ending.
 type sender interface {
 	Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool)
+	// SendBatch makes one of several deliveries, and returns what became of each.
+	SendBatch(ctx context.Context, dues []*webhook.Due, bodies []*envelope.Bodies) (attempts []*whispererv1.AttemptFact, results []webhook.Result, cancelled bool)
 }
 
 // overhead is about what a delivery that waits takes besides its event's data, in bytes.
@@ -35,6 +39,8 @@ var errFailed = errors.New("receiver failed")
 type retries interface {
 	// Time returns what the clock that retries are timed by, and all workers go by, shows at a time of ours.
 	Time(ours time.Time) time.Time
+	// Stopped reports whether this process did not run for so long since the time that another worker may have the delivery.
+	Stopped(since time.Time) bool
 	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
 }
 
@@ -55,8 +61,10 @@ type operator interface {
 
 // observer counts; all its methods are cheap.
 type observer interface {
-	Attempted(result webhook.Result, state webhook.DeliveryState, took, lag time.Duration)
+	Attempted(due *webhook.Due, result webhook.Result, state webhook.DeliveryState, took, lag time.Duration)
 	Parked(reason webhook.Reason)
+	// Batched is called for each request with a batch.
+	Batched()
 }
 
 // Deps are a Deliverer's collaborators; all are required.
@@ -67,6 +75,8 @@ type Deps struct {
 	Retries  retries
 	Facts    facts
 	Operator operator
+	// Erased reports whether the event's payload is erased, or is being erased: nothing of it may be sent, or told, any more.
+	Erased   func(e *webhook.Event) bool
 	Observer observer
 	Log      *zap.Logger
 	// MaxPayload is the largest message in bytes that the bus takes.
@@ -86,9 +96,17 @@ func New(ctx context.Context, d Deps) *Deliverer { return &Deliverer{Deps: d, ct
 // Deliver takes the delivery to its next place, on other goroutines. settled is called once: with nil when the outcome
 // is durable, else with ErrNotSettled. slow, if not nil, is called once if the attempt has to wait or takes long.
 func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
+	entered := time.Now()
 	d.Enter(limiter.Attempt{
 		Hook: due.Hook, Size: len(due.Event.Data) + overhead, Slow: slow, Retry: due.Attempts > 0,
-		Run:  func() error { _, err := d.attempt(&due, bodies, settled); return err },
+		Run: func() error {
+			if d.Retries.Stopped(entered) { // while it waited for a slot
+				settled(ErrNotSettled)
+				return context.Canceled
+			}
+			_, err := d.attempt(&due, bodies, settled)
+			return err
+		},
 		Park: func(reason webhook.Reason) { d.Park(&due, reason, settled) },
 	})
 }
@@ -141,6 +159,9 @@ func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason
 // comes before the record: told twice is the same callback, not told at all is none.
 func (d *Deliverer) notify(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) bool {
 	return !due.Hook.Callback.Wants(state) || d.retryUntilStopped("callback could not be published", due, func() error {
+		if d.Erased(due.Event) { // asked each time, as for retries: while the receiver had it, or since
+			erase.Strip(attempt)
+		}
 		return d.Operator.Notify(d.ctx, due, state, reason, attempt)
 	})
 }
@@ -148,7 +169,7 @@ func (d *Deliverer) notify(due *webhook.Due, state webhook.DeliveryState, reason
 // retryUntilStopped tries until it succeeds; false means that the worker is ending.
 func (d *Deliverer) retryUntilStopped(failure string, due *webhook.Due, try func() error) bool {
 	return daemon.Until(d.ctx, 500*time.Millisecond, try, func(err error) {
-		d.Log.Warn(failure, zap.Stringer("delivery_id", due.ID), zap.Error(err))
+		d.Log.Warn(failure, trace.Delivery(due), zap.Error(err))
 	})
 }
 
@@ -159,44 +180,89 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 		settled(ErrNotSettled)
 		return webhook.Parked, context.Canceled
 	}
-	if due.Expired(d.Retries.Time(started)) {
-		d.onDead(due, webhook.ReasonExpired, due.Attempts, webhook.Result{})
-		d.Finish(due, webhook.Dead, webhook.ReasonExpired, settled)
+	if end := d.unwanted(due, started); end != nil {
+		end(settled)
 		return webhook.Dead, context.Canceled
 	}
 	begin(&due.Round, due.ParkedAt, d.Retries.Time(started))
 	attempt, result, cancelled := d.Sender.Send(d.ctx, due, bodies)
-	if cancelled {
+	if cancelled || !result.Success() && d.Retries.Stopped(started) { // the answer may have come in time, and not been read
 		settled(ErrNotSettled)
 		return webhook.Parked, context.Canceled
 	}
-	now := time.Now()
+	return d.conclude(due, answer{attempt, result, started, time.Now(), rand.Float64()}, d.decide, settled) //nolint:gosec // jitter
+}
+
+// unwanted returns what ends a delivery that is not to be sent any more; nil for one that is.
+func (d *Deliverer) unwanted(due *webhook.Due, now time.Time) (end func(settled func(error))) {
+	switch {
+	case d.Erased(due.Event):
+		return func(settled func(error)) {
+			d.Facts.Fact(d.fact(due, webhook.Dead, webhook.ReasonErased), func() { settled(nil) })
+		}
+	case due.Expired(d.Retries.Time(now)):
+		return func(settled func(error)) {
+			d.onDead(due, webhook.ReasonExpired, due.Attempts, webhook.Result{})
+			d.Finish(due, webhook.Dead, webhook.ReasonExpired, settled)
+		}
+	}
+	return nil
+}
+
+// answer is what came of an attempt.
+type answer struct {
+	attempt        *whispererv1.AttemptFact
+	result         webhook.Result
+	started, ended time.Time
+	// random places the jitter of a retry.
+	random float64
+}
+
+// decide says what follows from an answer by the hook's schedule.
+func (d *Deliverer) decide(due *webhook.Due, a *answer) webhook.Decision {
 	var countdown webhook.Countdown // a success does not need it
-	if !result.Success() {
+	if !a.result.Success() {
 		countdown = due.Hook.Countdown()
 	}
-	decision := webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, result, d.Retries.Time(now), rand.Float64()) //nolint:gosec // jitter
-	d.Observer.Attempted(result, decision.State, now.Sub(started), firstLag(due, started))
-	d.log(due, result, decision, now.Sub(started))
+	return webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, a.result, d.Retries.Time(a.ended), a.random)
+}
+
+// conclude does what follows from an answer; the error is the limiter's.
+func (d *Deliverer) conclude(due *webhook.Due, a answer, decide func(*webhook.Due, *answer) webhook.Decision, settled func(error)) (webhook.DeliveryState, error) {
+	decision := decide(due, &a)
+	d.Observer.Attempted(due, a.result, decision.State, a.ended.Sub(a.started), firstLag(due, a.started))
+	d.log(due, a.result, decision, a.ended.Sub(a.started))
 	if decision.State == webhook.Dead {
-		d.onDead(due, decision.Reason, due.Attempts+1, result)
+		d.onDead(due, decision.Reason, due.Attempts+1, a.result)
 	}
 	if decision.DisableHook {
 		d.Operator.Disable(due.Hook, "The receiver answered 410 Gone.")
 	}
-	if decision.State == webhook.Waiting && !d.schedule(due, decision.NextAt) || !d.notify(due, decision.State, decision.Reason, attempt) {
+	if decision.State == webhook.Waiting && !d.schedule(due, &decision) {
 		settled(ErrNotSettled)
 		return webhook.Parked, context.Canceled
 	}
+	if !d.notify(due, decision.State, decision.Reason, a.attempt) {
+		settled(ErrNotSettled)
+		return webhook.Parked, context.Canceled
+	}
+	if d.Erased(due.Event) {
+		erase.Strip(a.attempt)
+	}
 	f := d.fact(due, decision.State, decision.Reason)
 	f.Attempts++
-	f.RoundAttempts++
-	f.NextAt, f.Attempt = nanos(decision.NextAt), attempt
-	d.Facts.Fact(f, func() { settled(nil) })
-	if !result.Success() {
-		return decision.State, errFailed
+	if decision.State != webhook.Parked { // what was too much at once costs none of its retries
+		f.RoundAttempts++
 	}
-	return decision.State, nil
+	f.NextAt, f.Attempt = nanos(decision.NextAt), a.attempt
+	d.Facts.Fact(f, func() { settled(nil) })
+	switch {
+	case a.result.Success():
+		return decision.State, nil
+	case !a.result.Class.Asked(), decision.State == webhook.Parked: // nobody was asked, or it was too much at once
+		return decision.State, context.Canceled
+	}
+	return decision.State, errFailed
 }
 
 // begin has a round begin now, or go on after its delivery was parked: that time is none of the schedule's.
@@ -256,16 +322,23 @@ func (d *Deliverer) log(due *webhook.Due, result webhook.Result, decision webhoo
 		return
 	}
 	entry.Write(
-		zap.Stringer("delivery_id", due.ID), zap.Stringer("hook_id", due.Hook.ID), zap.String("event_id", due.Event.ID),
+		trace.Delivery(due),
 		zap.String("event_type", due.Event.Type), zap.Int("attempt", due.Attempts+1), zap.String("outcome", string(decision.State)),
 		zap.String("reason", string(decision.Reason)), zap.Int("status_code", result.Status),
 		zap.String("error_class", string(result.Class)), zap.Duration("duration", took), zap.Time("next_at", decision.NextAt))
 }
 
-// schedule stores the next retry, for as long as it takes; false means that the worker is ending.
-func (d *Deliverer) schedule(due *webhook.Due, nextAt time.Time) bool {
-	retry := d.retry(due, nextAt)
-	return d.retryUntilStopped("retry could not be scheduled", due, func() error { return d.Retries.ScheduleRetry(d.ctx, nextAt, retry) })
+// schedule stores the next retry, for as long as it takes, unless the event is erased: then there is none, and the decision says so.
+// False means that the worker is ending.
+func (d *Deliverer) schedule(due *webhook.Due, decision *webhook.Decision) bool {
+	retry := d.retry(due, decision.NextAt)
+	return d.retryUntilStopped("retry could not be scheduled", due, func() error {
+		if d.Erased(due.Event) { // asked each time: whoever erases waits for a publish that is under way, and for nothing else
+			decision.State, decision.Reason, decision.NextAt = webhook.Dead, webhook.ReasonErased, time.Time{}
+			return nil
+		}
+		return d.Retries.ScheduleRetry(d.ctx, decision.NextAt, retry)
+	})
 }
 
 // room is what a retry's message may need beside its event, in bytes.

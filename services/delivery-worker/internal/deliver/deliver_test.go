@@ -35,18 +35,27 @@ func (s *surroundings) Send(_ context.Context, due *webhook.Due, _ *envelope.Bod
 	return &whispererv1.AttemptFact{}, webhook.Result{Status: 200}, false
 }
 
+func (*surroundings) SendBatch(context.Context, []*webhook.Due, []*envelope.Bodies) ([]*whispererv1.AttemptFact, []webhook.Result, bool) {
+	panic("nothing is sent in batches")
+}
+
 func (*surroundings) Time(ours time.Time) time.Time { return ours }
+
+func (*surroundings) Stopped(time.Time) bool { return false }
 
 func (*surroundings) ScheduleRetry(context.Context, time.Time, *whispererv1.Retry) error { return nil }
 
-func (*surroundings) Attempted(webhook.Result, webhook.DeliveryState, time.Duration, time.Duration) {}
+func (*surroundings) Attempted(*webhook.Due, webhook.Result, webhook.DeliveryState, time.Duration, time.Duration) {
+}
 
 func (*surroundings) Parked(webhook.Reason) {}
+func (*surroundings) Batched()              {}
 
 func deliverer(ctx context.Context) (*deliver.Deliverer, *surroundings) {
 	s := &surroundings{facts: make(chan told, 10), sent: make(chan int, 10)}
 	return deliver.New(ctx, deliver.Deps{
 		Sender: s, Enter: func(e limiter.Attempt) { go func() { _ = e.Run() }() }, Retries: s, Facts: s, Observer: s, Log: zap.NewNop(),
+		Erased: func(*webhook.Event) bool { return false },
 	}), s
 }
 

@@ -38,13 +38,14 @@ type parked interface {
 	drainers
 	leases
 	queue
+	outcomes
 }
 
 type backlogs interface {
-	Backlogs(ctx context.Context) ([]uuid.UUID, error)
+	ListBacklogs(ctx context.Context) ([]uuid.UUID, error)
 	ForgetBacklogs(ctx context.Context, hooks ...uuid.UUID) error
 	EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (store.Ended, error)
-	Backfilled(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error)
+	FindBackfills(ctx context.Context, hooks []uuid.UUID) (map[uuid.UUID]uint64, error)
 }
 
 type drainers interface {
@@ -56,14 +57,19 @@ type drainers interface {
 type leases interface {
 	LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []store.DrainLease, ttl time.Duration) ([]store.DrainLease, error)
 	ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []store.DrainLease) error
-	Attempted(ctx context.Context, leases []store.DrainLease) error
+	NoteAttempts(ctx context.Context, leases []store.DrainLease) error
 }
 
 type queue interface {
-	TakeParked(ctx context.Context, drainer uuid.UUID, wants []store.Want, places []store.Places) ([]*store.ParkedDelivery, error)
-	Moving(ctx context.Context, hooks []uuid.UUID, places []store.Places) ([]uuid.UUID, error)
-	LoadParked(ctx context.Context, list []*store.ParkedDelivery, bytes int) error
-	SettleParked(ctx context.Context, drainer uuid.UUID, list []store.Drained) error
+	Supersede(ctx context.Context, drainer uuid.UUID, lease store.DrainLease) (n int, more bool, err error)
+	Take(ctx context.Context, drainer uuid.UUID, wants []store.Want, places []store.Places) ([]*store.ParkedDelivery, error)
+	FindMoving(ctx context.Context, hooks []uuid.UUID, places []store.Places) ([]uuid.UUID, error)
+	Load(ctx context.Context, list []*store.ParkedDelivery, bytes int) error
+}
+
+type outcomes interface {
+	SetBatch(ctx context.Context, drainer uuid.UUID, list []*store.ParkedDelivery, batches []uuid.UUID) (ok bool, err error)
+	Settle(ctx context.Context, drainer uuid.UUID, list []store.Drained) error
 }
 
 // Deps are a Drainer's collaborators; all are required.
@@ -75,7 +81,9 @@ type Deps struct {
 	Leases    lease.Store
 	Bus       *bus.Bus
 	History   *ledger.Reader
-	Log       *zap.Logger
+	// Superseded counts deliveries that were superseded.
+	Superseded func(n int)
+	Log        *zap.Logger
 	// Worker holds the leases.
 	Worker string
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 const (
@@ -54,9 +55,12 @@ type held struct {
 	// Of the round alone.
 	more      bool // there may be some to take
 	moving    bool // there are some beyond what is settled
+	collapse  collapse
 	over      bool // its turn
 	unloaded  []work
-	size      int // of the next page
+	forming   []work // a batch
+	alone     int    // from so many retries on, the last one at the latest, a delivery is not sent with others
+	size      int    // of the next page
 	began     time.Time
 	taken     time.Time
 	idleSince time.Time
@@ -64,8 +68,8 @@ type held struct {
 
 // line has deliveries of one key, which are tried one after the other.
 type line struct {
-	work []work
-	open int // taken and not settled
+	work [][]work // each is tried at once
+	open int      // taken and not settled
 	// blocked says that the others have to wait for one that was tried: it is of the one goroutine that tries them.
 	blocked bool
 }
@@ -75,6 +79,10 @@ func (r *round) hold(h *webhook.Hook, l store.DrainLease) *held {
 	x := &held{
 		round: r, hook: h, lease: l, rate: rate.NewLimiter(rate.Inf, 1), probe: make(chan struct{}, 1), lines: map[string]*line{}, more: true,
 		size: min(page, 2*h.Config.Concurrency), began: now, taken: now, idleSince: now,
+	}
+	if b := h.Config.Batch; b != nil {
+		x.size = min(page, x.size*b.MaxEvents)
+		x.alone = max(1, min(webhook.MaxBatchFailures, h.Countdown().MaxRetries))
 	}
 	if limit := h.Config.RateLimit; limit != nil {
 		// attempts are spaced evenly, so that no window of the period holds more than its limit; one whose worker died in it is
@@ -98,6 +106,9 @@ func (x *held) ordered() bool { return x.hook.Config.Ordering != webhook.OrderNo
 
 // key is shared by deliveries that keep an order among themselves.
 func (x *held) key(e *webhook.Event) string {
+	if x.hook.Config.Batch != nil && x.ordered() { // a batch has events of many
+		return "hook"
+	}
 	switch x.hook.Config.Ordering {
 	case webhook.OrderHook:
 		return "hook"
@@ -111,15 +122,22 @@ func (x *held) key(e *webhook.Event) string {
 // want is how many deliveries the hook should be given now.
 func (x *held) want() int {
 	able, probing := x.Limiter.Able(x.hook)
+	batch := x.hook.Config.Batch
 	switch {
 	case !able || probing && x.open.Load() > 0:
 		return 0
-	case probing:
+	case probing && batch == nil:
 		return 1
 	}
 	n := x.size
 	if limit := x.hook.Config.RateLimit; limit != nil { // what it can have in the time of a lease's renewal
 		n = max(1, min(page, int(float64(perSecond(limit))*maxPage.Seconds())))
+		if batch != nil {
+			n = min(page, n*batch.MaxEvents)
+		}
+	}
+	if batch != nil { // those of a batch may not be next to each other
+		n = max(n, 8*batch.MaxEvents)
 	}
 	if 2*int(x.todo.Load()) > n {
 		return 0
@@ -170,15 +188,15 @@ func (x *held) forget() {
 	x.kept = nil
 }
 
-// put has a delivery tried after those of its key, and beside all others.
-func (x *held) put(w work) {
+// put has deliveries, which are of one batch if they are several, tried after those of their key, and beside all others.
+func (x *held) put(list ...work) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	ln := &line{}
-	if key := x.key(w.Event); key != "" {
+	if key := x.key(list[0].Event); key != "" {
 		ln = x.lines[key]
 	}
-	if ln.work = append(ln.work, w); len(ln.work) > 1 {
+	if ln.work = append(ln.work, list); len(ln.work) > 1 {
 		return
 	}
 	x.ready = append(x.ready, ln)
@@ -195,9 +213,13 @@ func (x *held) tryAll() {
 	for len(x.ready) > 0 {
 		ln := x.ready[0]
 		x.ready = x.ready[1:]
-		w := ln.work[0]
+		list := ln.work[0]
 		x.mu.Unlock()
-		x.try(ln, w)
+		if x.hook.Config.Batch != nil {
+			x.tryBatch(ln, list)
+		} else {
+			x.try(ln, list[0])
+		}
 		x.mu.Lock()
 		if ln.work = ln.work[1:]; len(ln.work) > 0 {
 			x.ready = append(x.ready, ln)
@@ -225,47 +247,69 @@ func (x *held) leaveHand(w work) {
 	}
 }
 
+// tried counts deliveries that are tried.
+func (x *held) tried(n int) {
+	left, low := x.todo.Add(-int64(n)), x.low.Load()
+	if left <= low && left+int64(n) > low {
+		signal(x.short)
+	}
+}
+
 // try makes the next attempt of a delivery, if the hook is able.
 func (x *held) try(ln *line, w work) {
-	defer func() {
-		if x.todo.Add(-1) == x.low.Load() {
-			signal(x.short)
-		}
-	}()
-	w.Hook = x.hook
-	if w.EventMissing {
-		switch e, err := x.History.Event(x.ctx, w.Event); {
-		case errors.Is(err, webhook.ErrNotFound):
-			x.bury(w)
-			return
-		case err != nil:
-			if x.ctx.Err() == nil {
-				x.Log.Warn("failed to read the event of a parked delivery", zap.Stringer("delivery_id", w.ID), zap.Error(err))
-			}
-			x.stop()
-		default:
-			w.Event = &e
-		}
+	defer x.tried(1)
+	if !x.complete(w) {
+		return
 	}
 	if x.stopped.Load() || ln.blocked {
 		x.settle(w, store.Back)
 		return
 	}
-	if !w.Expired(x.Bus.Time(time.Now())) && !x.wait() { // what is not sent any more needs no rate
-		x.giveBack(w)
-		return
-	}
-	able, probing := x.Limiter.Able(x.hook)
-	if able && probing {
-		x.probe <- struct{}{}
-		defer func() { <-x.probe }()
-		able, _ = x.Limiter.Able(x.hook)
-	}
-	if !able || x.stopped.Load() {
+	over, ok := x.turn(w.Expired(x.Bus.Time(time.Now()))) // what is not sent any more needs no rate
+	defer over()
+	if !ok {
 		x.giveBack(w)
 		return
 	}
 	x.attempt(ln, w)
+}
+
+// complete reads what is missing of a delivery's event; false means that there is no such event any more, and the delivery is over.
+func (x *held) complete(w work) bool {
+	w.Hook = x.hook
+	if !w.EventMissing {
+		return true
+	}
+	e, err := x.History.Event(x.ctx, w.Event)
+	switch {
+	case errors.Is(err, webhook.ErrNotFound):
+		x.bury(w)
+		return false
+	case err != nil:
+		if x.ctx.Err() == nil {
+			x.Log.Warn("failed to read the event of a parked delivery", trace.Delivery(&w.Due), zap.Error(err))
+		}
+		x.stop()
+	default:
+		w.Event = &e
+	}
+	return true
+}
+
+// turn waits until the hook's rate lets it have the next attempt, unless that is free, and reports whether the hook is able to take
+// it. over is to be called after the attempt.
+func (x *held) turn(free bool) (over func(), ok bool) {
+	over = func() {}
+	if !free && !x.wait() {
+		return over, false
+	}
+	able, probing := x.Limiter.Able(x.hook)
+	if able && probing {
+		x.probe <- struct{}{}
+		over = func() { <-x.probe }
+		able, _ = x.Limiter.Able(x.hook)
+	}
+	return over, able && !x.stopped.Load()
 }
 
 func (x *held) stop() {
@@ -274,9 +318,11 @@ func (x *held) stop() {
 	}
 }
 
-func (x *held) giveBack(w work) {
+func (x *held) giveBack(list ...work) {
 	x.stop()
-	x.settle(w, store.Back)
+	for _, w := range list {
+		x.settle(w, store.Back)
+	}
 }
 
 // wait returns true when the hook's rate lets it have the next attempt, and false as soon as this worker may not make it.
@@ -293,11 +339,16 @@ func (x *held) wait() bool {
 	return false
 }
 
-func (x *held) attempt(ln *line, w work) {
+// begin notes that the hook has an attempt now.
+func (x *held) begin() {
 	x.attemptedAt.Store(time.Now().UnixNano())
 	if l := x.hook.Config.RateLimit; l != nil && l.Period/time.Duration(l.Limit) >= slow {
 		x.remember()
 	}
+}
+
+func (x *held) attempt(ln *line, w work) {
+	x.begin()
 	as, failed := store.Gone, error(nil)
 	var half atomic.Bool
 	both := func() { // the outcome is known, and it is durable or cannot be made so
@@ -325,8 +376,7 @@ func (x *held) attempt(ln *line, w work) {
 
 // bury ends a delivery that was parked for longer than its event's payload is kept.
 func (x *held) bury(w work) {
-	x.Log.Warn("parked delivery is dead: its payload has expired", zap.Stringer("delivery_id", w.ID),
-		zap.Stringer("hook_id", x.hook.ID), zap.String("event_id", w.Event.ID))
+	x.Log.Warn("parked delivery is dead: its payload has expired", trace.Delivery(&w.Due))
 	x.Deliverer.Finish(&w.Due, webhook.Dead, webhook.ReasonPayloadGone, func(err error) {
 		if err != nil {
 			x.settle(w, store.Back)

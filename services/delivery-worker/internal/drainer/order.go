@@ -103,7 +103,7 @@ func (r *round) takeInOrder(b *bounds, wants []store.Want) error {
 	for i, w := range wants {
 		hooks[i] = w.Lease.Hook
 	}
-	running, err := r.Store.Backfilled(r.ctx, hooks)
+	running, err := r.Store.FindBackfills(r.ctx, hooks)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (r *round) takeInOrder(b *bounds, wants []store.Want) error {
 	}
 	// without the places of lost streams: nothing comes there
 	settled := slices.DeleteFunc(slices.Clone(b.places), func(p store.Places) bool { return !p.Before.IsZero() })
-	moving, err := r.Store.Moving(r.ctx, dry, settled)
+	moving, err := r.Store.FindMoving(r.ctx, dry, settled)
 	for _, id := range moving {
 		r.held[id].moving = true
 		r.asked[r.held[id].hook.Tenant] = true

@@ -82,10 +82,10 @@ func (r *round) record(list []settled, attempts []store.DrainLease) {
 	daemon.Until(life, look/4, func() error {
 		_, err := daemon.Within(life, lease.Margin, func(ctx context.Context) (none struct{}, err error) {
 			if len(attempts) > 0 {
-				err = r.Store.Attempted(ctx, attempts)
+				err = r.Store.NoteAttempts(ctx, attempts)
 			}
 			if err == nil && len(drained) > 0 {
-				err = r.Store.SettleParked(ctx, r.id, drained)
+				err = r.Store.Settle(ctx, r.id, drained)
 			}
 			return none, err
 		})

@@ -37,6 +37,8 @@ type Filtered interface {
 	FilterCost(units uint64)
 	// FilterFailed counts an event that a hook's filter could not be evaluated for.
 	FilterFailed(h *webhook.Hook, e *webhook.Event, err error)
+	// TransformFailed counts an event that a hook's expressions could make no request of.
+	TransformFailed(h *webhook.Hook, e *webhook.Event, err error)
 	// PutOff counts an event that comes again later, since its tenant's filters have cost too much.
 	PutOff()
 }
@@ -65,6 +67,7 @@ type account struct {
 	balance float64
 	at      time.Time
 	average float64 // cost of an event
+	making  float64 // cost of what an attempt evaluates, as far as is known
 	// next is when the next event that is put off comes again.
 	next   time.Time
 	told   time.Time
@@ -169,7 +172,7 @@ func (v *Evaluator) account(tenant string, now time.Time) *account {
 	a := v.accounts[tenant]
 	if a == nil {
 		v.forget(now)
-		a = &account{tenant: tenant, balance: v.budget * burst.Seconds(), at: now, average: newcomer, spaces: make(chan struct{}, 1)}
+		a = &account{tenant: tenant, balance: v.budget * burst.Seconds(), at: now, average: newcomer, making: newcomer, spaces: make(chan struct{}, 1)}
 		v.accounts[tenant] = a
 	}
 	v.refill(a, now)
@@ -318,11 +321,66 @@ func (v *Evaluator) Match(e *webhook.Event, candidates []filter.Candidate) (hook
 	}
 	hooks, units := v.match(e, candidates, func(*webhook.Hook, *webhook.Event, error) {})
 	if units > 0 {
-		v.mu.Lock()
-		v.account(e.Tenant, time.Now()).balance -= units
-		v.mu.Unlock()
+		v.settle(e.Tenant, -units)
 	}
 	return hooks, 0
+}
+
+// Make makes what a hook sends of an event.
+func (v *Evaluator) Make(ctx context.Context, t *filter.Transform, h *webhook.Hook, e *webhook.Event) (made filter.Made, err error) {
+	gaveUp := v.Spend(ctx, e.Tenant, func() uint64 {
+		made, err = t.Make(e)
+		return made.Cost
+	})
+	if gaveUp != nil {
+		return made, gaveUp
+	}
+	if err != nil {
+		v.filtered.TransformFailed(h, e, err)
+	}
+	return made, err
+}
+
+// Spend evaluates by the budget of a tenant, which is waited for up to longestWait: an event was not fanned out before there was some,
+// and a retry or a replay holds up its own hook alone. The error is that of ctx, which ended before.
+func (v *Evaluator) Spend(ctx context.Context, tenant string, evaluate func() uint64) error {
+	v.mu.Lock()
+	a := v.account(tenant, time.Now())
+	wait, reserved := v.debt(a), a.making // many attempts begin at once
+	a.balance -= reserved
+	v.mu.Unlock()
+	if wait > 0 {
+		select {
+		case <-time.After(min(wait, longestWait)):
+		case <-ctx.Done():
+			v.settle(tenant, reserved)
+			return ctx.Err()
+		}
+	}
+	units := v.timed(evaluate)
+	v.mu.Lock()
+	a = v.account(tenant, time.Now())
+	a.making += (float64(units) - a.making) / 8
+	v.mu.Unlock()
+	v.settle(tenant, reserved-float64(units))
+	v.filtered.FilterCost(units)
+	return nil
+}
+
+// settle gives a tenant units back, or takes some.
+func (v *Evaluator) settle(tenant string, units float64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.account(tenant, time.Now()).balance += units
+}
+
+// timed evaluates in turns with others. What took longer than its units say costs more.
+func (v *Evaluator) timed(evaluate func() uint64) uint64 {
+	v.slots <- struct{}{}
+	defer func() { <-v.slots }()
+	began := time.Now()
+	units := evaluate()
+	return max(units, uint64(time.Since(began)/unitTime)) //nolint:gosec // not negative
 }
 
 // match evaluates the filters for an event, one at a time in turns with other tenants, and returns what that has cost.
@@ -334,12 +392,11 @@ func (v *Evaluator) match(e *webhook.Event, candidates []filter.Candidate, faile
 			hooks = append(hooks, c.Hook)
 			continue
 		}
-		v.slots <- struct{}{}
-		began := time.Now()
-		r := c.Filter.Evaluate(in)
-		took := time.Since(began)
-		<-v.slots
-		units += max(r.Cost, uint64(took/unitTime)) //nolint:gosec // not negative
+		var r filter.Result
+		units += v.timed(func() uint64 {
+			r = c.Filter.Evaluate(in)
+			return r.Cost
+		})
 		switch {
 		case r.Err != nil:
 			failed(c.Hook, e, r.Err)

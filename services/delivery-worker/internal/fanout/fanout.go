@@ -58,6 +58,7 @@ type refresher interface {
 // deliverer makes the attempts.
 type deliverer interface {
 	Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func())
+	Park(due *webhook.Due, reason webhook.Reason, settled func(error))
 }
 
 // seen is implemented by *store.LedgerStore.
@@ -75,8 +76,8 @@ type rejecter interface {
 
 // observer counts.
 type observer interface {
-	FannedOut(deliveries int)
-	EventRejected(reason string)
+	FannedOut(tenant string, deliveries int)
+	EventRejected(tenant, reason string)
 	EventRepeated()
 	Unasked(events int)
 }
@@ -222,7 +223,7 @@ func (f *Fanout) goOn(ctx context.Context, events []taken) {
 		key := store.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}
 		if first, ok := f.first(key, t, known); ok {
 			if !bytes.Equal(first.Digest, t.digest[:]) {
-				f.reject(t.msg, t.event.Tenant, envelope.IDConflict, "an event with this id and another body was published within 24 hours")
+				f.reject(t.msg, t.event, envelope.IDConflict, "an event with this id and another body was published within 24 hours")
 				continue
 			}
 			f.Observer.EventRepeated()
@@ -243,10 +244,10 @@ func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 	var rejected *envelope.RejectedError
 	switch {
 	case errors.As(err, &rejected):
-		f.reject(m, published.Tenant, rejected.Reason, rejected.Error())
+		f.reject(m, nil, rejected.Reason, rejected.Error())
 		return nil, false
 	case err != nil:
-		f.reject(m, published.Tenant, envelope.Unreadable, err.Error())
+		f.reject(m, nil, envelope.Unreadable, err.Error())
 		return nil, false
 	}
 	return &e, true
@@ -256,7 +257,7 @@ func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 func (f *Fanout) fits(m *bus.Message, e *webhook.Event) bool {
 	if check := f.Types.Find(e.Tenant, e.Type); check.Rejects(e.PublishedAt) {
 		if err := check.Problems(e.Data); err != nil {
-			f.reject(m, e.Tenant, envelope.OffSchema, "the data does not fit the schema of its type: "+err.Error())
+			f.reject(m, e, envelope.OffSchema, "the data does not fit the schema of its type: "+err.Error())
 			return false
 		}
 	}
@@ -265,13 +266,23 @@ func (f *Fanout) fits(m *bus.Message, e *webhook.Event) bool {
 
 // fanOutAll has events delivered to all hooks that match, but for what is recorded.
 func (f *Fanout) fanOutAll(ctx context.Context, events []taken) {
-	recorded := f.recorded(ctx, events)
+	var older, fresh []taken
 	for _, t := range events {
-		if (t.msg.Redelivered() || t.again) && len(t.hooks) > 0 {
+		switch {
+		case t.msg.Redelivered() || t.again && len(t.hooks) > 0:
 			f.open.Go(func() { f.resume(ctx, t) }) // asking the ledger may take a while
-			continue
+		case t.msg.Older: // most of them were delivered before their consumer was made again
+			older = append(older, t)
+		default:
+			fresh = append(fresh, t)
 		}
-		f.deliver(t, dues(t, recorded))
+	}
+	if len(older) > 0 {
+		f.open.Go(func() { f.resume(ctx, older...) })
+	}
+	recorded := f.recorded(ctx, fresh)
+	for _, t := range fresh {
+		f.deliver(t, dues(t, recorded), nil)
 	}
 }
 
@@ -291,10 +302,11 @@ func dues(t taken, recorded map[uuid.UUID]store.Recorded) []webhook.Due {
 	return list
 }
 
-// deliver has all of an event's deliveries made and settles its message when the last of them is.
-func (f *Fanout) deliver(t taken, dues []webhook.Due) {
-	f.Observer.FannedOut(len(dues))
-	if len(dues) == 0 {
+// deliver has an event's deliveries made, and those parked that it has left over from before, and settles its message when the last
+// of them is.
+func (f *Fanout) deliver(t taken, dues, left []webhook.Due) {
+	f.Observer.FannedOut(t.event.Tenant, len(dues))
+	if len(dues)+len(left) == 0 {
 		f.finish(t, nil)
 		return
 	}
@@ -302,27 +314,33 @@ func (f *Fanout) deliver(t taken, dues []webhook.Due) {
 	span := f.begin(t, len(dues))
 	bodies := envelope.NewBodies(t.event)
 	var failed atomic.Bool
-	var left atomic.Int64
-	left.Store(int64(len(dues)))
+	var open atomic.Int64
+	open.Store(int64(len(dues) + len(left)))
+	settled := func(err error) {
+		if err != nil {
+			failed.Store(true)
+		}
+		if open.Add(-1) > 0 {
+			return
+		}
+		if failed.Load() {
+			span.Fail("not_settled")
+			f.finish(t, errNotSettled)
+		} else {
+			f.finish(t, nil)
+		}
+		span.End()
+		f.open.Done()
+	}
+	for i := range left {
+		f.Deliverer.Park(&left[i], webhook.ReasonHookUnknown, settled)
+	}
 	for _, due := range dues {
 		f.slots <- struct{}{}
 		release := sync.OnceFunc(func() { <-f.slots })
 		f.Deliverer.Deliver(due, bodies, func(err error) {
 			release()
-			if err != nil {
-				failed.Store(true)
-			}
-			if left.Add(-1) > 0 {
-				return
-			}
-			if failed.Load() {
-				span.Fail("not_settled")
-				f.finish(t, errNotSettled)
-			} else {
-				f.finish(t, nil)
-			}
-			span.End()
-			f.open.Done()
+			settled(err)
 		}, release)
 	}
 }
@@ -333,17 +351,29 @@ func (f *Fanout) begin(t taken, deliveries int) trace.Span {
 	if !f.Traces.On() {
 		return trace.Span{}
 	}
-	span := f.Traces.Start(trace.Consumer, "fan out", t.event.Traceparent,
+	span := f.Traces.Start(trace.Consumer, "fan out", t.event.Traceparent, t.event.Tracestate,
 		trace.String("messaging.system", "nats"), trace.String("messaging.destination.name", t.msg.Subject),
+		trace.String("messaging.operation.type", "process"), trace.String("messaging.operation.name", "fan out"),
+		trace.String("messaging.consumer.group.name", "fanout"), trace.String("messaging.message.id", t.event.ID),
+		trace.Int("messaging.message.body.size", len(t.msg.Data)),
 		trace.String("whisperer.tenant", t.event.Tenant), trace.String("whisperer.event.id", t.event.ID),
 		trace.String("whisperer.event.type", t.event.Type), trace.Int("whisperer.deliveries", deliveries))
 	t.event.Traceparent = span.Traceparent()
 	return span
 }
 
-func (f *Fanout) reject(m *bus.Message, tenant string, reason envelope.Reason, detail string) {
-	f.Observer.EventRejected(string(reason))
-	f.Log.Warn("event rejected", zap.Uint64("seq", m.Seq), zap.String("subject", m.Subject), zap.String("reason", string(reason)),
+// reject rejects what a message carries; the event is nil where it cannot be read.
+func (f *Fanout) reject(m *bus.Message, e *webhook.Event, reason envelope.Reason, detail string) {
+	tenant, about := m.Published().Tenant, trace.Message(m.Header)
+	if e != nil {
+		about = trace.Event(e)
+	}
+	known := tenant
+	if !f.Hooks.HasTenant(tenant) { // anybody may have made it up
+		known = ""
+	}
+	f.Observer.EventRejected(known, string(reason))
+	f.Log.Warn("event rejected", about, zap.Uint64("seq", m.Seq), zap.String("subject", m.Subject), zap.String("reason", string(reason)),
 		zap.String("detail", detail))
 	r := &whispererv1.RejectedEvent{
 		Seq: uint64(m.Place()), PublishedAt: m.PublishedAt.UnixNano(), Subject: m.Subject, Tenant: tenant, Reason: string(reason),

@@ -34,9 +34,14 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[store.EventKey]s
 		f.Observer.Unasked(len(published))
 		return nil
 	}
-	known, err := daemon.Within(ctx, lookUp, func(ctx context.Context) (map[store.EventKey]store.SeenEvent, error) {
+	ask := func(ctx context.Context) (map[store.EventKey]store.SeenEvent, error) {
 		return f.Seen.SeenEvents(ctx, published)
-	})
+	}
+	began := time.Now()
+	known, err := daemon.Within(ctx, lookUp, ask)
+	if err != nil && f.Bus.Stopped(began) { // the answer had no time
+		known, err = daemon.Within(ctx, lookUp, ask)
+	}
 	if err != nil {
 		f.Observer.Unasked(len(published))
 		f.stopAsking(err)
@@ -53,23 +58,17 @@ func (f *Fanout) first(key store.EventKey, t taken, known map[store.EventKey]sto
 	return before, before.Seq != 0 && before.Seq.Before(t.event.Seq)
 }
 
-// recorded returns what the ledger has of deliveries of events that are late, or whose consumer was made again. Where it cannot answer, events go on.
+// recorded returns what the ledger has of deliveries of events that are late. Where it cannot answer, events go on.
 func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]store.Recorded {
 	var keys []store.DeliveryKey
-	older, before := false, f.Bus.Time(time.Now()).Add(-late)
+	before := f.Bus.Time(time.Now()).Add(-late)
 	for _, t := range events {
-		if !t.msg.Redelivered() && !t.again && (t.msg.Older || t.event.PublishedAt.Before(before)) {
-			older = older || t.msg.Older
+		if !t.again && t.event.PublishedAt.Before(before) {
 			keys = append(keys, deliveryKeys(t)...)
 		}
 	}
 	if len(keys) == 0 || f.unasked.Load() {
 		return nil
-	}
-	if older { // what became of it may just be on its way to the ledger
-		if err := f.History.CatchUp(ctx); err != nil {
-			f.Log.Warn("late events are looked up in a ledger that lags", zap.Int("deliveries", len(keys)), zap.Error(err))
-		}
 	}
 	recorded, err := f.History.Now(ctx, keys)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,10 @@ type stage struct {
 	sub   *bus.Subscription
 	seen  *asked
 
+	natsURL string
+	// unanswered is how many look-ups of deliveries get no answer.
+	unanswered atomic.Int64
+
 	// watch asks the database for tenants; it is held back by who does not run it.
 	watch *store.Watch
 	// refresher is asked instead of the watch, unless nil.
@@ -46,6 +51,7 @@ type stage struct {
 
 	mu        sync.Mutex
 	dues      []webhook.Due
+	parked    []webhook.Due
 	rejected  []*whispererv1.RejectedEvent
 	stale     []*whispererv1.StaleFanout
 	tell      chan struct{} // if not nil, the ledger stores notes of stale knowledge only after this is closed
@@ -64,11 +70,10 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	db := testenv.OpenStore(t)
 	s := &stage{t: t, db: db, seen: &asked{LedgerStore: db.Ledger}, hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
-	var err error
-	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
-	require.NoError(t, err)
-	t.Cleanup(s.bus.Close)
+	s.natsURL = testenv.NATS(t)
+	s.bus = testenv.Connect(t, s.natsURL)
 	require.NoError(t, s.bus.EnsureTopology(t.Context()))
+	var err error
 	s.hooks.SetTenant("acme", true)
 	s.watch, err = db.Hooks.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
 	require.NoError(t, err)
@@ -123,7 +128,7 @@ func (s *stage) start(slots int) (stop func()) {
 		s.evaluator = fanout.NewEvaluator(0, 1, s, zap.NewNop())
 	}
 	s.fanout = fanout.New(fanout.Deps{
-		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(s.db.Ledger, s.db.History, s.bus), Tries: s.db.Leases, Worker: "w-1", Rejecter: s, Bus: s.bus, Evaluator: s.evaluator, Observer: s, Log: zap.NewNop(), Slots: slots,
+		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(lookUps{s.db.Ledger, s}, s.db.History, s.bus), Tries: s.db.Leases, Worker: "w-1", Rejecter: s, Bus: s.bus, Evaluator: s.evaluator, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -142,6 +147,19 @@ func (s *stage) start(slots int) (stop func()) {
 	return stop
 }
 
+// lookUps are those of a ledger that cannot be reached at first.
+type lookUps struct {
+	*store.LedgerStore
+	s *stage
+}
+
+func (l lookUps) Recorded(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error) {
+	if l.s.unanswered.Add(-1) >= 0 {
+		return nil, store.ErrUnavailable
+	}
+	return l.LedgerStore.Recorded(ctx, keys)
+}
+
 func (s *stage) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
 	if _, err := bodies.Get(webhook.FormatOMS, nil); err != nil {
 		s.t.Error(err)
@@ -155,6 +173,13 @@ func (s *stage) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(e
 		return
 	}
 	deliver(due, settled, slow)
+}
+
+func (s *stage) Park(due *webhook.Due, _ webhook.Reason, settled func(error)) {
+	s.mu.Lock()
+	s.parked = append(s.parked, *due)
+	s.mu.Unlock()
+	settled(nil)
 }
 
 func (s *stage) Rejected(r *whispererv1.RejectedEvent, stored func()) {
@@ -177,13 +202,15 @@ func (s *stage) Stale(told *whispererv1.StaleFanout, stored func()) {
 	}()
 }
 
-func (s *stage) FannedOut(int) {}
+func (s *stage) FannedOut(string, int) {}
 
 func (s *stage) FilterCost(units uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.units += units
 }
+
+func (*stage) TransformFailed(*webhook.Hook, *webhook.Event, error) {}
 
 func (s *stage) FilterFailed(_ *webhook.Hook, _ *webhook.Event, err error) {
 	s.mu.Lock()
@@ -197,7 +224,7 @@ func (s *stage) PutOff() {
 	s.putOff++
 }
 
-func (s *stage) EventRejected(string) {}
+func (s *stage) EventRejected(string, string) {}
 
 func (s *stage) EventRepeated() {
 	s.mu.Lock()
@@ -240,9 +267,9 @@ func (s *stage) awaitSettled() {
 }
 
 func (s *stage) hook(types ...string) webhook.Hook {
-	config, err := webhook.ParseConfig(nil)
-	require.NoError(s.t, err)
-	h := webhook.Hook{ID: uuid.New(), Tenant: "acme", EventTypes: types, Config: config, Status: webhook.Active, CreatedAt: time.Now().Add(-time.Hour)}
+	h := testenv.Hook(s.t, "https://example.com/", func(h *webhook.Hook) {
+		h.ID, h.Tenant, h.EventTypes, h.CreatedAt = uuid.New(), "acme", types, time.Now().Add(-time.Hour)
+	})
 	s.hooks.Put(h)
 	return h
 }

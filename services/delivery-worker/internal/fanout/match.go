@@ -9,15 +9,17 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// match finds the hooks that an event goes to: at once where no filter has a say, or later, by the evaluator.
+// match finds the hooks that an event goes to: at once where no filter has a say and nothing has to be made of the event, or later,
+// by the evaluator.
 func (f *Fanout) match(ctx context.Context, t taken) (taken, bool) {
 	t.stale = f.Refresher.StaleAt()
 	candidates := f.Hooks.Candidates(t.event)
 	t.hooks = make([]*webhook.Hook, 0, len(candidates))
 	for _, c := range candidates {
-		if c.Filter == nil {
+		if c.Filter == nil && !c.Config.Evaluates() {
 			t.hooks = append(t.hooks, c.Hook)
 		}
 	}
@@ -48,7 +50,7 @@ func (f *Fanout) putOff(ctx context.Context, t taken, at time.Time) {
 	f.Evaluator.filtered.PutOff()
 	err := f.Bus.PutOff(ctx, f.Bus.Time(at), t.event)
 	if err != nil {
-		f.Log.Warn("failed to postpone event, returned for redelivery", zap.String("event_id", t.event.ID), zap.Error(err))
+		f.Log.Warn("failed to postpone event, returned for redelivery", trace.Event(t.event), zap.Error(err))
 	}
 	f.finish(t, err)
 }

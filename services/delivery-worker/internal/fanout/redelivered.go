@@ -3,28 +3,60 @@ package fanout
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// resume delivers what the ledger does not know of yet. It asks that for as long as it takes, since what it has must not be
-// sent again.
-func (f *Fanout) resume(ctx context.Context, t taken) {
-	var recorded map[uuid.UUID]store.Recorded
-	keys := deliveryKeys(t)
-	ok := f.retryUntilStopped(ctx, t.msg, func() (err error) { recorded, err = f.History.Certain(ctx, keys); return err })
-	if !ok {
-		f.finish(t, errNotSettled)
-		return
+// resume delivers what the ledger does not know of yet of events that others may have had. It asks that for as long as it takes,
+// since what it has must not be sent again. What was begun for hooks that an event does not go to any more is left to whoever
+// drains them, as a retry of theirs would be.
+func (f *Fanout) resume(ctx context.Context, events ...taken) {
+	var keys []store.DeliveryKey
+	published := make([]store.Published, len(events))
+	for i, t := range events {
+		keys = append(keys, deliveryKeys(t)...)
+		published[i] = store.Published{EventKey: store.EventKey{Tenant: t.event.Tenant, ID: t.event.ID}, At: t.event.PublishedAt}
 	}
-	f.deliver(t, dues(t, recorded))
+	var recorded map[uuid.UUID]store.Recorded
+	var interrupted []store.InterruptedDelivery
+	ok := f.retryUntilStopped(ctx, events[0].msg, func() (err error) {
+		if recorded, err = f.History.Certain(ctx, keys); err == nil {
+			interrupted, err = f.History.Interrupted(ctx, published)
+		}
+		return err
+	})
+	for _, t := range events {
+		if !ok {
+			f.finish(t, errNotSettled)
+			continue
+		}
+		f.deliver(t, dues(t, recorded), begun(t, interrupted))
+	}
+}
+
+// begun are the interrupted deliveries of an event to hooks that it does not go to.
+func begun(t taken, interrupted []store.InterruptedDelivery) []webhook.Due {
+	var list []webhook.Due
+	for _, d := range interrupted {
+		due := webhook.FirstDue(&webhook.Hook{ID: d.Hook}, t.event)
+		goes := slices.ContainsFunc(t.hooks, func(h *webhook.Hook) bool { return h.ID == d.Hook })
+		if due.ID != d.ID || !d.PublishedAt.Equal(t.event.PublishedAt) || goes {
+			continue
+		}
+		due.Attempts, due.First = d.Attempts, false
+		list = append(list, due)
+	}
+	return list
 }
 
 // retryUntilStopped asks until there is an answer; false means that the event has to be handed back: the worker is ending, or
@@ -35,7 +67,7 @@ func (f *Fanout) retryUntilStopped(ctx context.Context, m *bus.Message, ask func
 		if err == nil {
 			return true
 		}
-		f.Log.Warn("redelivered event waits for the ledger", zap.Uint64("seq", m.Seq), zap.Error(err))
+		f.Log.Warn("redelivered event waits for the ledger", trace.Message(m.Header), zap.Uint64("seq", m.Seq), zap.Error(err))
 		if !daemon.Sleep(ctx, askAgain) || m.Crowds() || // what waits takes the room of events that could go on
 			m.Deliveries <= poisonAfter && time.Since(began) > askFor {
 			return false
@@ -51,7 +83,7 @@ func (f *Fanout) tryPoisonCandidate(ctx context.Context, m *bus.Message) {
 	var ours bool
 	ok := f.retryUntilStopped(ctx, m, func() (err error) {
 		if err = f.History.CatchUp(ctx); err == nil {
-			lease, ours, err = f.Tries.AcquireLease(ctx, tryName(m), f.Worker, tryTime)
+			lease, ours, err = f.Tries.Acquire(ctx, tryName(m), f.Worker, tryTime)
 		}
 		return err
 	})
@@ -64,7 +96,7 @@ func (f *Fanout) tryPoisonCandidate(ctx context.Context, m *bus.Message) {
 			m.Settle(errNotSettled)
 			return
 		}
-		f.reject(m, m.Published().Tenant, envelope.Poison, "it was handed to workers too often without being settled")
+		f.reject(m, nil, envelope.Poison, "it was handed to workers too often without being settled")
 	default:
 		f.handle(ctx, []*bus.Message{m})
 	}

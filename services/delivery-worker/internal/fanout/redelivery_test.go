@@ -12,6 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
 func TestAnEventThatCouldNotBeSettledComesAgainForWhatIsMissing(t *testing.T) {
@@ -59,6 +60,52 @@ func TestADeliveryWhoseSecondWorkerDiedTooIsMadeAgain(t *testing.T) {
 	require.Equal(t, 1, dues[1].Attempts, "the attempt that it told of is not told of again")
 }
 
+// What a worker began and another took over, which died too, is not forgotten where the hook wants no such events any more.
+func TestADeliveryThatWasBegunGoesOnThoughItsHookWantsOtherEventsNow(t *testing.T) {
+	t.Parallel()
+	for name, stays := range map[string]bool{"another hook wants it": true, "no hook wants it": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			hook := s.hook("package.created")
+			if stays {
+				s.hook("*")
+			}
+			s.publish(`{"event_id":"e-1","data":1}`)
+			s.record(1, hook.ID, &whispererv1.DeliveryFact{
+				EventId: "e-1", State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1,
+			})
+			s.handedOut(1)
+			s.start(16)
+			s.awaitSettled()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			require.Len(t, s.parked, 1)
+			require.Equal(t, hook.ID, s.parked[0].Hook.ID)
+			require.Equal(t, 1, s.parked[0].Attempts)
+		})
+	}
+}
+
+func TestWhatWasDeliveredBeforeItsConsumerWasMadeAgainWaitsForTheLedger(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	known, missed := s.hook("*"), s.hook("*")
+	s.publish(`{"event_id":"e-1","data":1}`)
+	s.record(1, known.ID, &whispererv1.DeliveryFact{EventId: "e-1", State: string(webhook.Delivered), Attempts: 1})
+	for _, name := range s.bus.Durables(bus.Fanout) {
+		testenv.RemoveConsumer(t, s.natsURL, bus.StreamOMS, name)
+	}
+	require.NoError(t, s.bus.EnsureTopology(t.Context()))
+	s.unanswered.Store(2)
+	s.start(16)
+	s.awaitSettled()
+	require.Negative(t, s.unanswered.Load(), "it is asked until it answers")
+	dues := s.delivered()
+	require.Len(t, dues, 1)
+	require.Equal(t, missed.ID, dues[0].Hook.ID)
+}
+
 // handedOut lets workers take the first event and give it back, so many times.
 func (s *stage) handedOut(times int) {
 	s.t.Helper()
@@ -92,7 +139,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 		Attempt: &whispererv1.AttemptFact{Number: 1, StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Unknown), Url: hook.TargetURL},
 	})
 	// as the worker did that died of it in the last try
-	_, first, err := s.db.Leases.AcquireLease(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
+	_, first, err := s.db.Leases.Acquire(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
 	require.NoError(t, err)
 	require.True(t, first)
 	s.start(16)
@@ -100,7 +147,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	require.Len(t, s.rejected, 1)
 	require.Equal(t, "poison", s.rejected[0].GetReason())
 	require.EqualValues(t, 1, s.rejected[0].GetSeq())
-	delivery, attempts, err := s.db.History.Delivery(t.Context(), "acme", begun)
+	delivery, attempts, err := s.db.History.GetDelivery(t.Context(), "acme", begun)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Dead, delivery.State, "the sweep does not try again what was begun")
 	require.Equal(t, 2, delivery.Attempts)

@@ -67,7 +67,7 @@ func (f *Fanout) settleUnknown(list []taken) {
 	for _, t := range list {
 		switch {
 		case !f.Hooks.HasTenant(t.event.Tenant):
-			f.reject(t.msg, t.event.Tenant, envelope.UnknownTenant, "there is no such tenant")
+			f.reject(t.msg, t.event, envelope.UnknownTenant, "there is no such tenant")
 		case f.fits(t.msg, t.event):
 			t.digest = t.event.Digest()
 			events = append(events, t)

@@ -42,7 +42,7 @@ func TestAnEventOfATenantThatIsNotKnownYetIsNotRejected(t *testing.T) {
 	h := s.hook("*")
 	s.hooks.Remove(h.ID)
 	h.Tenant, h.TargetURL, h.NotificationType = "late", "http://example.com/", webhook.NotificationREST
-	_, err = s.db.Hooks.CreateHook(t.Context(), "test", h, 10, store.IdempotencyKey{})
+	_, err = s.db.Hooks.Create(t.Context(), "test", h, 10, store.IdempotencyKey{})
 	require.NoError(t, err)
 	s.publishOf("late", "nobody", "acme")
 	require.Eventually(t, func() bool { return s.count() == 1 }, 15*time.Second, 5*time.Millisecond, "known tenants wait for nothing")

@@ -16,6 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/ledger"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/erase"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
@@ -53,7 +54,10 @@ type Deps struct {
 	DB       *store.DB
 	Bus      *bus.Bus
 	History  *ledger.Reader
+	Eraser   *erase.Eraser
 	Announce announcer
+	// Wanted reports whether a hook of the tenant gets events of the type, as far as this worker knows.
+	Wanted   func(tenant, eventType string) bool
 	Observer observer
 	Log      *zap.Logger
 	// Worker holds the lease.
@@ -72,10 +76,12 @@ type Housekeeper struct {
 	Deps
 	// ours is when our own network was at fault last, as far as this one has seen.
 	ours time.Time
+	// told is up to which day each tenant was told of manifests, as far as this one has seen.
+	told map[string]time.Time
 }
 
 // New makes a housekeeper. Run it.
-func New(d Deps) *Housekeeper { return &Housekeeper{Deps: d} }
+func New(d Deps) *Housekeeper { return &Housekeeper{Deps: d, told: map[string]time.Time{}} }
 
 // Run does a round at once and then regularly, until ctx ends.
 func (h *Housekeeper) Run(ctx context.Context) {
@@ -97,7 +103,7 @@ func (h *Housekeeper) round(ctx context.Context) error {
 	for _, duty := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"event log", h.trim}, {"sweep", h.sweep}, {"parked queue", h.requeue}, {"health", h.judge}, {"partitions", h.partitions}} {
+	}{{"event log", h.trim}, {"sweep", h.sweep}, {"parked queue", h.requeue}, {"pauses", h.endPauses}, {"health", h.judge}, {"payload retention", h.expire}, {"manifests", h.manifests}, {"partitions", h.partitions}} {
 		if !held.Valid() {
 			break
 		}
@@ -110,6 +116,23 @@ func (h *Housekeeper) round(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
+// expire erases payloads that their tenants keep for a shorter time than all others.
+func (h *Housekeeper) expire(ctx context.Context) error {
+	n, err := h.Eraser.Expire(ctx, h.Bus.Time(time.Now()))
+	if n > 0 {
+		h.Log.Info("payloads erased by retention policies", zap.Int("events", n))
+	}
+	return err
+}
+
+// endPauses resumes hooks whose pause is over, and removes those whose deletion cannot be undone any more, as the API does where it
+// runs.
+func (h *Housekeeper) endPauses(ctx context.Context) error {
+	_, pauses := h.DB.Hooks.EndPauses(ctx, actor)
+	_, deletions := h.DB.Hooks.EndDeletions(ctx)
+	return errors.Join(pauses, deletions)
+}
+
 // partitions makes those of the days to come and drops those that are too old.
 func (h *Housekeeper) partitions(ctx context.Context) error {
 	now := h.Bus.Time(time.Now()) // a clock of ours that is far ahead must not drop what is not old
@@ -118,7 +141,10 @@ func (h *Housekeeper) partitions(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := h.DB.Hooks.DropFilterFailures(ctx, now); err != nil {
+	if err := h.DB.Hooks.DropFailures(ctx, now); err != nil {
+		return err
+	}
+	if err := h.DB.Ledger.DropCopies(ctx, now.Add(-max(h.Records, h.EventAge))); err != nil {
 		return err
 	}
 	dropped, busy, err := h.DB.Ledger.DropDays(ctx, now.Add(-h.Payloads), now.Add(-h.Records))
@@ -151,7 +177,7 @@ func (h *Housekeeper) trim(ctx context.Context) error {
 // sweep finds deliveries that wait for a time which is past, although no retry of theirs is on the bus, and parks them.
 func (h *Housekeeper) sweep(ctx context.Context) error {
 	before := h.Bus.Time(time.Now()).Add(-h.Overdue)
-	list, err := h.DB.Queue.Overdue(ctx, before, sweepAtOnce)
+	list, err := h.DB.Queue.ListOverdue(ctx, before, sweepAtOnce)
 	if err != nil {
 		return err
 	}
@@ -169,7 +195,7 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 
 // requeue puts deliveries back into the parked queue that are missing there, although nothing was told of them since.
 func (h *Housekeeper) requeue(ctx context.Context) error {
-	list, err := h.DB.Queue.Unqueued(ctx, h.Bus.Time(time.Now()).Add(-h.Overdue), sweepAtOnce)
+	list, err := h.DB.Queue.ListUnqueued(ctx, h.Bus.Time(time.Now()).Add(-h.Overdue), sweepAtOnce)
 	if err != nil {
 		return err
 	}
@@ -193,7 +219,7 @@ func (h *Housekeeper) restore(ctx context.Context, list []store.LostDelivery, me
 		}
 		if restored {
 			h.Observer.Swept(1)
-			h.Log.Error(message, zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID))
+			h.Log.Error(message, zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID), zap.String("event_id", l.EventID))
 		}
 	}
 	return nil

@@ -22,12 +22,12 @@ const (
 
 // Store is implemented by *store.LeaseStore.
 type Store interface {
-	// AcquireLease takes a lease; ok is false where another has it.
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (l store.Lease, ok bool, err error)
-	// RenewLease prolongs it; ok is false where another has it by now.
-	RenewLease(ctx context.Context, l store.Lease, ttl time.Duration) (ok bool, err error)
-	// ReleaseLease lets others have it at once.
-	ReleaseLease(ctx context.Context, l store.Lease) error
+	// Acquire takes a lease; ok is false where another has it.
+	Acquire(ctx context.Context, name, holder string, ttl time.Duration) (l store.Lease, ok bool, err error)
+	// Renew prolongs it; ok is false where another has it by now.
+	Renew(ctx context.Context, l store.Lease, ttl time.Duration) (ok bool, err error)
+	// Release lets others have it at once.
+	Release(ctx context.Context, l store.Lease) error
 }
 
 // Terms say how a lease that was taken is kept and given back.
@@ -54,14 +54,14 @@ type Held struct {
 // Take takes a lease alone. It returns nil where another worker has it.
 func Take(ctx context.Context, s Store, name, holder string, log *zap.Logger) (*Held, error) {
 	begin := time.Now()
-	l, ok, err := s.AcquireLease(ctx, name, holder, Time)
+	l, ok, err := s.Acquire(ctx, name, holder, Time)
 	if err != nil || !ok {
 		return nil, err
 	}
 	return Hold(ctx, begin, Terms{
 		Name: name, Log: log,
-		Renew:   func(ctx context.Context) (bool, error) { return s.RenewLease(ctx, l, Time) },
-		Release: func(ctx context.Context) error { return s.ReleaseLease(ctx, l) },
+		Renew:   func(ctx context.Context) (bool, error) { return s.Renew(ctx, l, Time) },
+		Release: func(ctx context.Context) error { return s.Release(ctx, l) },
 	}), nil
 }
 

@@ -45,11 +45,11 @@ func TestALeaseThatAnotherHasEnds(t *testing.T) {
 	t.Parallel()
 	db := testenv.OpenStore(t)
 	first := take(t, db, "w-1")
-	l, ok, err := db.Leases.AcquireLease(t.Context(), "housekeeper", "w-2", lease.Time)
+	l, ok, err := db.Leases.Acquire(t.Context(), "housekeeper", "w-2", lease.Time)
 	require.NoError(t, err)
 	require.False(t, ok)
 	l.Fence, l.Holder = 1, "w-1"
-	require.NoError(t, db.Leases.ReleaseLease(t.Context(), l)) // as if it had expired
+	require.NoError(t, db.Leases.Release(t.Context(), l)) // as if it had expired
 	second := take(t, db, "w-2")
 	require.NotNil(t, second)
 	defer second.Release()

@@ -25,15 +25,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-func connect(t *testing.T) *bus.Bus {
-	t.Helper()
-	b, err := bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
-	require.NoError(t, err)
-	t.Cleanup(b.Close)
-	require.NoError(t, b.EnsureTopology(t.Context()))
-	return b
-}
-
 // gate is the real bus with a gate before it and lost answers behind it.
 type gate struct {
 	*bus.Bus
@@ -126,7 +117,7 @@ func batches(t *testing.T, b *bus.Bus) []*whispererv1.LedgerBatch {
 
 func TestALoneFactLeavesAtOnce(t *testing.T) {
 	t.Parallel()
-	g := &gate{Bus: connect(t)}
+	g := &gate{Bus: testenv.Bus(t)}
 	w := run(t, g)
 	for n := range 5 {
 		stored := make(chan struct{})
@@ -142,7 +133,7 @@ func TestALoneFactLeavesAtOnce(t *testing.T) {
 
 func TestBatchesGrowWhileTheOneBeforeIsUnderWay(t *testing.T) {
 	t.Parallel()
-	g := &gate{Bus: connect(t), open: make(chan struct{})}
+	g := &gate{Bus: testenv.Bus(t), open: make(chan struct{})}
 	w := run(t, g)
 	var stored sync.WaitGroup
 	stored.Add(5001)
@@ -166,7 +157,7 @@ func TestBatchesGrowWhileTheOneBeforeIsUnderWay(t *testing.T) {
 
 func TestBatchesFitIntoAMessage(t *testing.T) {
 	t.Parallel()
-	g := &gate{Bus: connect(t), open: make(chan struct{})}
+	g := &gate{Bus: testenv.Bus(t), open: make(chan struct{})}
 	w := run(t, g)
 	var stored sync.WaitGroup
 	stored.Add(103)
@@ -199,7 +190,7 @@ func TestBatchesFitIntoAMessage(t *testing.T) {
 // Events of a tenant that were fanned out by the same old knowledge are one entry of a batch.
 func TestOldKnowledgeIsToldOnceABatch(t *testing.T) {
 	t.Parallel()
-	g := &gate{Bus: connect(t), open: make(chan struct{})}
+	g := &gate{Bus: testenv.Bus(t), open: make(chan struct{})}
 	w := run(t, g)
 	var stored sync.WaitGroup
 	stored.Add(5)
@@ -222,7 +213,7 @@ func TestOldKnowledgeIsToldOnceABatch(t *testing.T) {
 
 func TestABatchWhoseAnswerGotLostIsStoredOnce(t *testing.T) {
 	t.Parallel()
-	g := &gate{Bus: connect(t)}
+	g := &gate{Bus: testenv.Bus(t)}
 	g.lose.Store(2)
 	w := run(t, g)
 	calls := make(chan struct{}, 10)
@@ -240,7 +231,7 @@ func TestABatchWhoseAnswerGotLostIsStoredOnce(t *testing.T) {
 
 func TestFactsOfManyAreAllStoredAndEachOnesInOrder(t *testing.T) {
 	t.Parallel()
-	g := &gate{Bus: connect(t)}
+	g := &gate{Bus: testenv.Bus(t)}
 	g.lose.Store(1)
 	w := run(t, g)
 	const tellers, each = 8, 500
@@ -271,7 +262,7 @@ func TestFactsOfManyAreAllStoredAndEachOnesInOrder(t *testing.T) {
 
 func TestAWriterThatIsStoppedTellsNoLies(t *testing.T) {
 	t.Parallel()
-	g := &gate{Bus: connect(t), open: make(chan struct{})}
+	g := &gate{Bus: testenv.Bus(t), open: make(chan struct{})}
 	w := ledger.NewWriter(g, "w-1", zap.NewNop())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -301,7 +292,7 @@ type books struct {
 func newBooks(t *testing.T) *books {
 	t.Helper()
 	db := testenv.OpenStore(t)
-	b := &books{t: t, bus: connect(t), recorder: db.Ledger.NewRecorder()}
+	b := &books{t: t, bus: testenv.Bus(t), recorder: db.Ledger.NewRecorder()}
 	t.Cleanup(b.recorder.Close)
 	b.reader = ledger.NewReader(db.Ledger, db.History, b.bus)
 	var err error

@@ -30,11 +30,12 @@ var ErrBehind = errors.New("recorder is behind the ledger")
 // attempts is implemented by *store.LedgerStore.
 type attempts interface {
 	Recorded(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
+	Interrupted(ctx context.Context, events []store.Published) ([]store.InterruptedDelivery, error)
 }
 
 // events is implemented by *store.HistoryStore.
 type events interface {
-	Event(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error)
+	GetEvent(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error)
 }
 
 // Reader answers what had happened to a delivery before, and finds the events of those that do not carry theirs.
@@ -83,6 +84,17 @@ func (r *Reader) Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UU
 	return found, nil
 }
 
+// Interrupted returns the deliveries of events that were interrupted, as far as Postgres knows.
+func (r *Reader) Interrupted(ctx context.Context, events []store.Published) ([]store.InterruptedDelivery, error) {
+	found, err := daemon.Within(ctx, nowDeadline, func(ctx context.Context) ([]store.InterruptedDelivery, error) {
+		return r.attempts.Interrupted(ctx, events)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask the ledger: %w", err)
+	}
+	return found, nil
+}
+
 func (r *Reader) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUpDeadline)
 	defer cancel()
@@ -113,7 +125,7 @@ func (r *Reader) Event(ctx context.Context, of *webhook.Event) (webhook.Event, e
 	if err == nil {
 		return e, nil
 	}
-	e, dbErr := r.events.Event(ctx, of.Tenant, of.ID, of.PublishedAt)
+	e, dbErr := r.events.GetEvent(ctx, of.Tenant, of.ID, of.PublishedAt)
 	if dbErr == nil {
 		return e, nil
 	}

@@ -166,7 +166,7 @@ func unable(a *Attempt, now time.Time) webhook.Reason {
 		return webhook.ReasonNone
 	}
 	reason, _ := config.Drained()
-	if a.Retry && reason == webhook.ReasonOrdered && config.RateLimit == nil {
+	if a.Retry && reason == webhook.ReasonOrdered && !config.ParksRetries() {
 		return webhook.ReasonNone // the one that the others wait for
 	}
 	return reason

@@ -10,6 +10,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // book is what one recorder writes of one kind.
@@ -96,7 +97,7 @@ func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus
 			case b.guilty(&messages[i]) && b.setAside(ctx, &messages[i], err):
 			default:
 				b.log.Warn("ledger entry refused by PostgreSQL: retrying, set aside if other entries succeed",
-					zap.String("what", b.what), zap.Uint64("seq", messages[i].Seq), zap.Error(err))
+					zap.String("what", b.what), zap.Uint64("seq", messages[i].Seq), trace.Message(messages[i].Header), zap.Error(err))
 				refused = append(refused, messages[i])
 			}
 		}
@@ -129,11 +130,11 @@ func (b *book) guilty(m *bus.Message) bool {
 // setAside keeps the message whole where it can be put back from, and acks it then; false means that it has to come again.
 func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
 	if err := b.bus.SetAside(ctx, b.what, m, cause.Error()); err != nil {
-		b.log.Error("failed to set ledger entry aside, retrying", zap.String("what", b.what), zap.Uint64("seq", m.Seq), zap.Error(err))
+		b.log.Error("failed to set ledger entry aside, retrying", zap.String("what", b.what), zap.Uint64("seq", m.Seq), trace.Message(m.Header), zap.Error(err))
 		return false
 	}
 	b.log.Error("ledger entry set aside: see `whisperer ledger set-aside list`",
-		zap.String("what", b.what), zap.Uint64("seq", m.Seq), zap.Error(cause))
+		zap.String("what", b.what), zap.Uint64("seq", m.Seq), trace.Message(m.Header), zap.Error(cause))
 	b.observer.SetAside(b.what)
 	delete(b.refused, m.Seq)
 	b.sub.Ack([]bus.Message{*m})

@@ -20,11 +20,11 @@ const (
 	// factBatches and eventBatch bound what goes into one transaction.
 	factBatches = 32
 	eventBatch  = 1000
-	// eventLinger lets an event be delivered before it is recorded: nobody waits for its record, and where little happens its
-	// transaction would take the processors from the delivery. Until then other workers do not know its id. factLinger has
-	// deliveries that went well at once share a transaction: it costs many times what a row does.
-	eventLinger = 20 * time.Millisecond
-	factLinger  = 100 * time.Millisecond
+	// eventLinger lets an event be delivered before it is recorded. It is short, as until then other workers do not know its id, and
+	// one with the same id and another body goes out. quiet and linger have deliveries that went well at once share a transaction:
+	// it costs many times what a row does, and nobody waits for these.
+	eventLinger   = 20 * time.Millisecond
+	quiet, linger = 100 * time.Millisecond, 500 * time.Millisecond
 	// again is how soon something is tried again that could not be done.
 	again = time.Second
 	// writeTime bounds a transaction: what it has in hand is missing from the ledger meanwhile, and another worker may be
@@ -67,7 +67,7 @@ func New(w writer, b *bus.Bus, types *schema.Checks, o observer, log *zap.Logger
 
 // RunFacts writes facts until the subscription has ended or ctx is done.
 func (r *Recorder) RunFacts(ctx context.Context, sub *bus.Subscription) {
-	sub.Linger(factLinger)
+	sub.Linger(bus.Linger{Quiet: quiet, Most: linger})
 	r.run(ctx, sub, bus.AsideFacts, factBatches, func(ctx context.Context, messages []bus.Message) error {
 		batches := make([]*whispererv1.LedgerBatch, 0, len(messages))
 		for i := range messages {
@@ -84,7 +84,7 @@ func (r *Recorder) RunFacts(ctx context.Context, sub *bus.Subscription) {
 // RunEvents writes events until the subscription has ended or ctx is done. What is no event is the fan-out's to reject;
 // events that the schema of their type has something against are marked.
 func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
-	sub.Linger(eventLinger)
+	sub.Linger(bus.Linger{Quiet: eventLinger, Most: eventLinger})
 	r.run(ctx, sub, bus.AsideEvents, eventBatch, func(ctx context.Context, messages []bus.Message) error {
 		events, marked := make([]webhook.Event, 0, len(messages)), 0
 		for i := range messages {

@@ -50,13 +50,10 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, db: testenv.OpenStore(t), types: schema.NewChecks(catalogue.SchemaOf, zap.NewNop()), recorded: map[string]int{}, aside: map[string]int{}}
-	var err error
 	s.Recorder = s.db.Ledger.NewRecorder()
 	t.Cleanup(s.Close)
 	s.natsURL = testenv.NATS(t)
-	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: s.natsURL, Name: t.Name(), Log: zap.NewNop()})
-	require.NoError(t, err)
-	t.Cleanup(s.bus.Close)
+	s.bus = testenv.Connect(t, s.natsURL)
 	require.NoError(t, s.bus.EnsureTopology(t.Context()))
 	return s
 }
@@ -347,7 +344,7 @@ func TestEventsAreWrittenAndWhatIsNoneIsPassedOver(t *testing.T) {
 	for i := range events {
 		stored, err := s.bus.Event(t.Context(), webhook.Sequence(i+1))
 		require.NoError(t, err)
-		e, err := s.db.History.Event(t.Context(), "default", fmt.Sprintf("e-%d", i), stored.PublishedAt)
+		e, err := s.db.History.GetEvent(t.Context(), "default", fmt.Sprintf("e-%d", i), stored.PublishedAt)
 		if i == 20 {
 			require.ErrorIs(t, err, webhook.ErrNotFound)
 			continue

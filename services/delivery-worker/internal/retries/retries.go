@@ -21,6 +21,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // batch is how many due retries are looked up in the ledger at once.
@@ -89,7 +90,7 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 		m := messages[i] // settled long after the batch is used again
 		t, err := read(&m)
 		if err != nil { // written by ourselves, so this is a fault that no repetition mends
-			r.Log.Error("failed to decode retry", zap.Uint64("seq", m.Seq), zap.Error(err))
+			r.Log.Error("failed to decode retry", zap.Uint64("seq", m.Seq), zap.String("subject", m.Subject), zap.Error(err))
 			m.Settle(nil)
 			continue
 		}
@@ -147,7 +148,8 @@ func (r *Retries) resume(ctx context.Context, t taken) {
 			r.handle(ctx, t, before, known, func() {})
 			return
 		}
-		r.Log.Warn("redelivered retry waits for the ledger", zap.Stringer("delivery_id", t.key.ID), zap.Error(err))
+		r.Log.Warn("redelivered retry waits for the ledger", zap.Stringer("delivery_id", t.key.ID), zap.String("event_id", t.retry.GetEventId()),
+			trace.ID(t.retry.GetEvent().GetTraceparent()), zap.Error(err))
 		if !daemon.Sleep(ctx, time.Second) || t.msg.Crowds() { // what waits takes the room of retries that could go on
 			r.settle(t, err)
 			return
@@ -162,7 +164,7 @@ func (r *Retries) handle(ctx context.Context, t taken, before store.Recorded, kn
 		r.settle(t, err)
 	}
 	switch {
-	case known && before.State.Final() && !t.retry.GetReplay():
+	case known && before.State.Final() && (!t.retry.GetReplay() || before.Reason == webhook.ReasonErased):
 		done(nil)
 		return
 	case known && before.State == webhook.Parked && before.Attempts >= int(t.retry.GetAttempts()):
@@ -244,7 +246,8 @@ func (r *Retries) fanOut(ctx context.Context, t taken) {
 	case err == nil:
 		r.FanOut(ctx, t.msg, &event, r.open.Done)
 	case errors.Is(err, webhook.ErrNotFound): // no repetition finds it
-		r.Log.Error("postponed event has expired and is not fanned out", zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
+		r.Log.Error("postponed event has expired and is not fanned out", zap.String("event_id", t.retry.GetEventId()),
+			trace.ID(t.retry.GetEvent().GetTraceparent()), zap.Error(err))
 		r.settle(t, nil)
 	default:
 		r.settle(t, err)
@@ -253,7 +256,8 @@ func (r *Retries) fanOut(ctx context.Context, t taken) {
 
 func (r *Retries) settle(t taken, err error) {
 	if err != nil {
-		r.Log.Warn("retry returned for redelivery", zap.Stringer("delivery_id", t.key.ID), zap.String("event_id", t.retry.GetEventId()), zap.Error(err))
+		r.Log.Warn("retry returned for redelivery", zap.Stringer("delivery_id", t.key.ID), zap.String("event_id", t.retry.GetEventId()),
+			trace.ID(t.retry.GetEvent().GetTraceparent()), zap.Error(err))
 	}
 	t.msg.Settle(err)
 	r.open.Done()

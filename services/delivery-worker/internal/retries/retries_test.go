@@ -42,15 +42,8 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, db: testenv.OpenStore(t), hooks: index.New(nil)}
-	var err error
-	s.bus, err = bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
-	require.NoError(t, err)
-	t.Cleanup(s.bus.Close)
-	require.NoError(t, s.bus.EnsureTopology(t.Context()))
-	config, err := webhook.ParseConfig(nil)
-	require.NoError(t, err)
-	s.hook = webhook.Hook{ID: uuid.New(), Tenant: "acme", EventTypes: []string{"*"}, Config: config, Status: webhook.Active}
+	s := &stage{t: t, db: testenv.OpenStore(t), bus: testenv.Bus(t), hooks: index.New(nil)}
+	s.hook = testenv.Hook(t, "https://example.com/", func(h *webhook.Hook) { h.ID, h.Tenant = uuid.New(), "acme" })
 	s.hooks.Put(s.hook)
 	require.NoError(t, s.bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.created", Body: []byte(`{"event_id":"e-1","data":{"id":1}}`)}}))
 	stored, err := s.bus.Event(t.Context(), 1)

@@ -45,6 +45,7 @@ type side struct {
 	store interface {
 		gaps
 		Recorded(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error)
+		Interrupted(ctx context.Context, events []store.Published) ([]store.InterruptedDelivery, error)
 		SeenEvents(ctx context.Context, events []store.Published) (map[store.EventKey]store.SeenEvent, error)
 	}
 	queue interface {
@@ -52,15 +53,17 @@ type side struct {
 		CloseDrainer(ctx context.Context, drainer uuid.UUID) error
 		LeaseHooks(ctx context.Context, drainer uuid.UUID, worker string, wanted []store.DrainLease, ttl time.Duration) ([]store.DrainLease, error)
 		ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []store.DrainLease) error
-		TakeParked(ctx context.Context, drainer uuid.UUID, wants []store.Want, places []store.Places) ([]*store.ParkedDelivery, error)
+		Take(ctx context.Context, drainer uuid.UUID, wants []store.Want, places []store.Places) ([]*store.ParkedDelivery, error)
 	}
 	hooks interface {
 		EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (store.Ended, error)
-		Backlogs(ctx context.Context) ([]uuid.UUID, error)
+		ListBacklogs(ctx context.Context) ([]uuid.UUID, error)
 	}
-	settle func(ctx context.Context, drainer uuid.UUID, list []store.Drained) error
-	moving func(ctx context.Context, hooks []uuid.UUID, places []store.Places) ([]uuid.UUID, error)
-	change func(id uuid.UUID, edit func(*webhook.Hook)) // nil deletes
+	supersede func(ctx context.Context, drainer uuid.UUID, lease store.DrainLease) (n int, more bool, err error)
+	setBatch  func(ctx context.Context, drainer uuid.UUID, list []*store.ParkedDelivery, batches []uuid.UUID) (ok bool, err error)
+	settle    func(ctx context.Context, drainer uuid.UUID, list []store.Drained) error
+	moving    func(ctx context.Context, hooks []uuid.UUID, places []store.Places) ([]uuid.UUID, error)
+	change    func(id uuid.UUID, edit func(*webhook.Hook)) // nil deletes
 	// snapshot is up to which all changes are known, and age has all gaps begin earlier.
 	snapshot func() string
 	age      func(by time.Duration)
@@ -91,7 +94,7 @@ func eventAt(at time.Time, i int) webhook.Event {
 func (s *side) one(r *rand.Rand, began time.Time) string {
 	ctx, d := s.Context(), r.IntN(2)
 	hook := hookAt(r.IntN(4))
-	switch r.IntN(13) {
+	switch r.IntN(15) {
 	case 11:
 		s.stale = append(s.stale, s.snapshot())
 		if n := len(s.stale); n%8 == 0 {
@@ -130,6 +133,20 @@ func (s *side) one(r *rand.Rand, began time.Time) string {
 		return fmt.Sprint("leases ", d, list)
 	case 7, 8:
 		return s.take(r, d)
+	case 14:
+		list, batches := s.taken[d], make([]uuid.UUID, len(s.taken[d]))
+		for i := range batches {
+			batches[i] = hookAt(r.IntN(2))
+		}
+		all, err := s.setBatch(ctx, s.drainers[d], list, batches)
+		return fmt.Sprint("batches ", ok(s.T, all, err))
+	case 13:
+		at := slices.IndexFunc(s.leases[d], func(l store.DrainLease) bool { return l.Hook == hook })
+		if at < 0 {
+			return ""
+		}
+		n, _, err := s.supersede(ctx, s.drainers[d], s.leases[d][at])
+		return fmt.Sprint("superseded ", ok(s.T, n, err))
 	case 9:
 		var list []store.Drained
 		for _, p := range s.taken[d] {
@@ -201,12 +218,16 @@ func (s *side) take(r *rand.Rand, d int) string {
 	for i, o := range orders {
 		for _, l := range s.leases[d] {
 			if l.Hook == hookAt(i) {
-				wants = append(wants, store.Want{Lease: l, Limit: 1 + r.IntN(3), Ordering: o})
+				w := store.Want{Lease: l, Limit: 1 + r.IntN(3), Ordering: o}
+				if l.Alone && r.IntN(2) == 0 {
+					w.Batch = &webhook.Batch{MaxEvents: 2, MaxWait: []time.Duration{-24 * time.Hour, 24 * time.Hour}[r.IntN(2)]}
+				}
+				wants = append(wants, w)
 			}
 		}
 	}
 	places := []store.Places{{UpTo: webhook.Sequence(1 + r.IntN(6))}}
-	list, err := s.queue.TakeParked(s.Context(), s.drainers[d], wants, places)
+	list, err := s.queue.Take(s.Context(), s.drainers[d], wants, places)
 	require.NoError(s, err)
 	out := fmt.Sprint("taken by ", d, places[0].UpTo, ":")
 	var got []string
@@ -242,7 +263,7 @@ func someFact(r *rand.Rand, began time.Time, hook uuid.UUID) *whispererv1.Delive
 // looks is what the database says of all there is.
 func (s *side) looks(began time.Time) string {
 	var keys []store.DeliveryKey
-	var events []store.Published
+	var events, published []store.Published
 	for i := range 4 {
 		for n := range 5 {
 			e := eventAt(began, n)
@@ -258,7 +279,14 @@ func (s *side) looks(began time.Time) string {
 			out += fmt.Sprintln(k.ID, r.State, r.Attempts, r.NextAt.UTC())
 		}
 	}
-	backlogs, err := s.hooks.Backlogs(s.Context())
+	for n := range 5 {
+		e := eventAt(began, n)
+		published = append(published, store.Published{EventKey: store.EventKey{Tenant: tenant, ID: e.ID}, At: e.PublishedAt})
+	}
+	interrupted, err := s.store.Interrupted(s.Context(), published)
+	slices.SortFunc(interrupted, func(a, b store.InterruptedDelivery) int { return compareKeys(a.DeliveryKey, b.DeliveryKey) })
+	out += fmt.Sprintln(ok(s.T, interrupted, err))
+	backlogs, err := s.hooks.ListBacklogs(s.Context())
 	slices.SortFunc(backlogs, compareIDs)
 	seen, seenErr := s.store.SeenEvents(s.Context(), events)
 	return out + fmt.Sprint(ok(s.T, backlogs, err), len(ok(s.T, seen, seenErr)))
@@ -269,7 +297,7 @@ func simulated(t *testing.T) *side {
 	w.chance = chance{}
 	d := newDatabase()
 	x := &rows{w: &worker{world: w, name: "w", throws: map[string]uint64{}}, d: d}
-	return &side{T: t, recording: x, store: x, queue: x, hooks: x, settle: x.SettleParked, moving: x.Moving, change: func(id uuid.UUID, edit func(*webhook.Hook)) {
+	return &side{T: t, recording: x, store: x, queue: x, hooks: x, supersede: x.Supersede, setBatch: x.SetBatch, settle: x.Settle, moving: x.FindMoving, change: func(id uuid.UUID, edit func(*webhook.Hook)) {
 		if edit == nil {
 			if d.hooks[id] != nil {
 				d.setHook(id, nil)
@@ -302,19 +330,19 @@ func live(t *testing.T) *side {
 	r := db.Ledger.NewRecorder()
 	t.Cleanup(r.Close)
 	plain := testenv.Plain(t, db.URL)
-	return &side{T: t, recording: r, store: db.Ledger, queue: db.Queue, hooks: db.Queue, settle: db.Queue.SettleParked, moving: db.Queue.Moving, change: func(id uuid.UUID, edit func(*webhook.Hook)) {
+	return &side{T: t, recording: r, store: db.Ledger, queue: db.Queue, hooks: db.Queue, supersede: db.Queue.Supersede, setBatch: db.Queue.SetBatch, settle: db.Queue.Settle, moving: db.Queue.FindMoving, change: func(id uuid.UUID, edit func(*webhook.Hook)) {
 		ctx := t.Context()
 		if edit == nil {
-			if err := db.Hooks.DeleteHook(ctx, "test", tenant, id, nil); !errors.Is(err, webhook.ErrNotFound) {
+			if err := db.Hooks.Delete(ctx, "test", tenant, id, nil); !errors.Is(err, webhook.ErrNotFound) {
 				require.NoError(t, err)
 			}
 			return
 		}
-		_, err := db.Hooks.UpdateHook(ctx, "test", tenant, id, nil, func(h *webhook.Hook) error { edit(h); return nil })
+		_, err := db.Hooks.Update(ctx, "test", tenant, id, nil, func(h *webhook.Hook) error { edit(h); return nil })
 		if errors.Is(err, webhook.ErrNotFound) {
 			h := hookOf(id)
 			edit(&h)
-			stored, err := db.Hooks.CreateHook(ctx, "test", h, 1000, store.IdempotencyKey{})
+			stored, err := db.Hooks.Create(ctx, "test", h, 1000, store.IdempotencyKey{})
 			require.NoError(t, err)
 			_, err = plain.ExecContext(ctx, `UPDATE hooks SET id = $1 WHERE id = $2`, id, stored.ID)
 			require.NoError(t, err)
@@ -393,7 +421,7 @@ func onBus(t *testing.T, b *bus.Bus) (said []string) {
 		return list[0]
 	}
 	for _, id := range []string{"1", "2", "2", "3"} {
-		require.NoError(t, b.PublishEvents(ctx, []bus.Outgoing{{Tenant: tenant, Type: "order.created", ID: id, Body: []byte(id)}}))
+		require.NoError(t, b.PublishMsg(ctx, b.Message(&bus.Outgoing{Tenant: tenant, Type: "order.created", ID: id, Body: []byte(id)})))
 	}
 	lag(bus.Fanout, func(l bus.Lag) bool { return l.Pending == 3 })
 	sub, err := b.Subscribe(ctx, bus.Fanout, bus.Room{Messages: 8})

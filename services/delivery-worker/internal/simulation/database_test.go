@@ -57,6 +57,7 @@ type delivery struct {
 	replay                       bool
 	nextAt, firstAt              time.Time
 	roundAt, updated             time.Time
+	supersededBy                 uuid.UUID
 }
 
 type attemptKey struct {
@@ -72,6 +73,7 @@ type parked struct {
 	parkedAt time.Time
 	waiting  bool
 	taken    uuid.UUID
+	batch    uuid.NullUUID
 }
 
 type leaseRow struct {
@@ -129,7 +131,7 @@ func (d *database) uuid() (id uuid.UUID) {
 // ordered is whisperer_ordered.
 func (d *database) ordered(hook uuid.UUID) bool {
 	h := d.hooks[hook]
-	return h != nil && h.Config.Ordering != webhook.OrderNone
+	return h != nil && (h.Config.Ordering != webhook.OrderNone || h.Config.Batch != nil)
 }
 
 // put writes a row of deliveries, with its triggers.
@@ -157,9 +159,15 @@ func (d *database) park(update bool, old, row *delivery) {
 	case row.state == webhook.Parked && update && old.state == webhook.Parked && row.attempts <= old.attempts:
 		if there != nil {
 			there.reason, there.round, there.roundAt, there.parkedAt, there.replay = row.reason, row.round, row.roundAt, row.updated, row.replay
+			if row.reason == webhook.ReasonReplay {
+				there.batch = uuid.NullUUID{}
+			}
 		}
 	case row.state == webhook.Parked || waits:
 		p := &parked{delivery: *row, parkedAt: row.updated, waiting: waits}
+		if there != nil && row.reason != webhook.ReasonReplay {
+			p.batch = there.batch
+		}
 		d.parked[row.key] = p
 	case update:
 		delete(d.parked, row.key)
@@ -200,7 +208,7 @@ func (d *database) writeHook(id uuid.UUID, h *webhook.Hook) {
 		!bytes.Equal(old.Config.Raw, stored.Config.Raw)) {
 		d.gaps = append(d.gaps, &gap{hook: id, xid: d.xid, tenant: stored.Tenant, since: now, opened: now})
 	}
-	if old != nil && d.ordered(id) && old.Config.Ordering == webhook.OrderNone { // whisperer_order
+	if old != nil && d.ordered(id) && old.Config.Ordering == webhook.OrderNone && old.Config.Batch == nil { // whisperer_order
 		for key, row := range d.deliveries {
 			if row.hook == id && row.state == webhook.Waiting && d.parked[key] == nil {
 				d.parked[key] = &parked{delivery: *row, parkedAt: row.updated, waiting: true}
@@ -387,7 +395,7 @@ func (d *database) eventIDs(since time.Time) []store.EventKey {
 	return list
 }
 
-// event is Event.
+// event is HistoryStore.GetEvent.
 func (d *database) event(tenant, id string, publishedAt time.Time) (webhook.Event, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -397,6 +405,20 @@ func (d *database) event(tenant, id string, publishedAt time.Time) (webhook.Even
 		}
 	}
 	return webhook.Event{}, webhook.ErrNotFound
+}
+
+// interrupted is Interrupted.
+func (d *database) interrupted(events []store.Published) (out []store.InterruptedDelivery) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for key, row := range d.deliveries {
+		of := store.Published{EventKey: store.EventKey{Tenant: row.tenant, ID: row.eventID}, At: key.PublishedAt}
+		if slices.Contains(events, of) && row.state == webhook.Waiting && row.nextAt.IsZero() {
+			out = append(out, store.InterruptedDelivery{DeliveryKey: key, Hook: row.hook, Attempts: row.attempts})
+		}
+	}
+	slices.SortFunc(out, func(a, b store.InterruptedDelivery) int { return compareKeys(a.DeliveryKey, b.DeliveryKey) })
+	return out
 }
 
 // recorded is Recorded.
@@ -464,7 +486,7 @@ func (d *database) giveUp(at webhook.Sequence, publishedAt time.Time) {
 	}
 }
 
-// disable is DisableHook.
+// disable is HookStore.Disable.
 func (d *database) disable(id uuid.UUID, version int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

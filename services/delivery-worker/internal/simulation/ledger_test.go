@@ -152,7 +152,7 @@ func newer(old, row *delivery) bool {
 		return row.replay && row.attempts > old.attempts
 	case row.state == webhook.Delivered:
 		return true
-	case old.state == webhook.Dead || old.state == webhook.Cancelled:
+	case old.state == webhook.Dead || old.state == webhook.Cancelled || old.state == webhook.Superseded:
 		return row.replay && later
 	}
 	return cmp.Or(cmp.Compare(row.attempts, old.attempts), order(row.replay, old.replay), cmp.Compare(stage(row.state), stage(old.state)), row.updated.Compare(old.updated)) > 0
@@ -165,7 +165,7 @@ func stage(s webhook.DeliveryState) int {
 		return 0
 	case webhook.Parked:
 		return 1
-	case webhook.Delivered, webhook.Dead, webhook.Cancelled:
+	case webhook.Delivered, webhook.Dead, webhook.Cancelled, webhook.Superseded:
 	}
 	return 2
 }

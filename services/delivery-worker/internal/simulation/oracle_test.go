@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,6 +42,7 @@ type arrival struct {
 	at, answered time.Time // answered is zero where nobody got the answer
 	worker       *worker
 	number       int
+	after        []string // what comes before it in the same request
 	takes        time.Duration
 	result       webhook.Result
 	// good says that the receiver has done what it was asked for, whatever its sender learns of that.
@@ -74,6 +76,7 @@ func (w *world) endedBy(d *delivery) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ended[d.key] = true
+	w.superseded[d.key] = d.state == webhook.Superseded
 	w.trace("%s for %s is %s: %s", d.eventID, w.nameOf(d.hook), d.state, d.reason)
 }
 
@@ -86,12 +89,12 @@ func (w *world) story(hook uuid.UUID) *hookStory {
 	return nil
 }
 
-// arrive is a request that comes to its receiver.
-func (w *world) arrive(x *worker, due *webhook.Due, luck *luck) *arrival {
+// arrive is a request with some deliveries that comes to its receiver.
+func (w *world) arrive(x *worker, dues []*webhook.Due, luck *luck) []*arrival {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	h, e := w.story(due.Hook.ID), w.events.byID[due.Event.ID]
-	a := &arrival{at: time.Now(), worker: x, number: due.Attempts + 1, takes: 5 * time.Millisecond}
+	h := w.story(dues[0].Hook.ID)
+	a := &arrival{at: time.Now(), worker: x, takes: 5 * time.Millisecond}
 	m := h.receiver
 	if m == flaky && luck.happens(0.5) || m == gone && w.calm {
 		m = failing
@@ -111,12 +114,22 @@ func (w *world) arrive(x *worker, due *webhook.Due, luck *luck) *arrival {
 	case gone:
 		a.result = webhook.Result{Status: 410, Class: webhook.ClassStatus}
 	}
-	most := due.Hook.Countdown().MaxRetries
-	a.final = a.result.Success() || a.result.Status == 410 || due.Round.Retries == most
-	w.trace("%s: request %d of %s to %s arrives (%s)", x.name, a.number, e.id, h.name, m)
-	w.check(h, e, due, a)
-	w.arrived[keyOf(due)] = append(w.arrived[keyOf(due)], a)
-	return a
+	all := make([]*arrival, len(dues))
+	for i, due := range dues {
+		one, e := *a, w.events.byID[due.Event.ID]
+		one.number = due.Attempts + 1
+		for _, before := range dues[:i] {
+			one.after = append(one.after, before.Event.ID)
+		}
+		one.final = a.result.Success() || a.result.Status == 410 || due.Round.Retries == due.Hook.Countdown().MaxRetries
+		w.trace("%s: request %d of %s to %s arrives (%s)", x.name, one.number, e.id, h.name, m)
+		w.check(h, e, due, &one)
+		all[i] = &one
+	}
+	for i, due := range dues {
+		w.arrived[keyOf(due)] = append(w.arrived[keyOf(due)], all[i])
+	}
+	return all
 }
 
 func keyOf(due *webhook.Due) store.DeliveryKey {
@@ -136,6 +149,9 @@ func (w *world) check(h *hookStory, e *event, due *webhook.Due, a *arrival) {
 	if most := due.Hook.Countdown().MaxRetries; due.Round.Retries > most {
 		w.wrong("%s is retry %d of %d", what, due.Round.Retries, most)
 	}
+	if w.superseded[keyOf(due)] {
+		w.wrong("%s, which is superseded", what)
+	}
 	w.checkDouble(what, due, a)
 	w.checkPatience(what, due, a)
 	if told := w.told[keyOf(due)]; len(told) > 0 && !w.steps {
@@ -147,7 +163,7 @@ func (w *world) check(h *hookStory, e *event, due *webhook.Due, a *arrival) {
 		h.strict = false
 	}
 	if h.strict && !w.jumped && due.Hook.Config.Ordering != webhook.OrderNone {
-		w.checkOrder(what, h, e, due.Hook.Config.Ordering)
+		w.checkOrder(what, h, e, a, due.Hook.Config.Ordering)
 	}
 }
 
@@ -182,7 +198,7 @@ func (w *world) checkPatience(what string, due *webhook.Due, a *arrival) {
 }
 
 // checkOrder has all be over that comes before the event, and belongs to it.
-func (w *world) checkOrder(what string, h *hookStory, e *event, ordering webhook.Ordering) {
+func (w *world) checkOrder(what string, h *hookStory, e *event, a *arrival, ordering webhook.Ordering) {
 	for _, earlier := range w.events.list {
 		if earlier == e {
 			return
@@ -196,7 +212,7 @@ func (w *world) checkOrder(what string, h *hookStory, e *event, ordering webhook
 		}
 		id := store.DeliveryKey{ID: webhook.DeliveryID(h.id, earlier.id), PublishedAt: earlier.stored}
 		deadline := h.versions[0].hook.Countdown().Deadline
-		over := w.ended[id] || deadline > 0 && time.Since(earlier.at) > deadline
+		over := w.ended[id] || slices.Contains(a.after, earlier.id) || deadline > 0 && time.Since(earlier.at) > deadline
 		for _, f := range w.told[id] {
 			over = over || f.state.Final()
 		}
@@ -298,11 +314,33 @@ func (w *world) judgeOne(h *hookStory, e *event) {
 		if last != nil {
 			w.wrong("%s is cancelled, and the hook is there", what)
 		}
+	case webhook.Superseded:
+		if delivered {
+			w.wrong("%s was delivered, and is recorded as superseded", what)
+		}
+		w.judgeSuperseded(what, h, row)
 	case webhook.Parked, webhook.Waiting:
 		if delivered {
 			w.wrong("%s was delivered, and is recorded as %s", what, row.state)
 		}
 	}
+}
+
+// judgeSuperseded looks whether a newer event of the same entity took the place of a delivery.
+func (w *world) judgeSuperseded(what string, h *hookStory, row *delivery) {
+	collapses := false
+	for _, v := range h.versions {
+		collapses = collapses || v.hook != nil && v.hook.Config.Collapse == webhook.CollapseEntity
+	}
+	if !collapses {
+		w.wrong("%s is superseded, and its hook never collapsed", what)
+	}
+	for _, by := range w.database.deliveries {
+		if by.key.ID == row.supersededBy && by.hook == row.hook && by.entity == row.entity && by.entity != "" && by.seq > row.seq {
+			return
+		}
+	}
+	w.wrong("%s is superseded by %s, which is not newer", what, row.supersededBy)
 }
 
 func (w *world) judgeDead(what string, h *hookStory, row *delivery) {

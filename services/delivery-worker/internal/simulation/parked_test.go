@@ -19,7 +19,7 @@ func compareIDs(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
 
 func leaseName(hook uuid.UUID) string { return "drain:" + hook.String() }
 
-// backlogsOf is Backlogs.
+// backlogsOf is QueueStore.ListBacklogs.
 func (d *database) backlogsOf() []uuid.UUID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -133,7 +133,7 @@ func (d *database) releaseHooks(drainer uuid.UUID, leases []store.DrainLease) {
 	}
 }
 
-// attemptedNow is Attempted.
+// attemptedNow is QueueStore.NoteAttempts.
 func (d *database) attemptedNow(leases []store.DrainLease) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -187,7 +187,7 @@ func (d *database) release(l store.Lease) {
 	}
 }
 
-// take is TakeParked.
+// take is QueueStore.Take.
 func (d *database) take(drainer uuid.UUID, wants []store.Want, places []store.Places) []*store.ParkedDelivery {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -210,6 +210,7 @@ func (d *database) take(drainer uuid.UUID, wants []store.Want, places []store.Pl
 				entities[p.entity], blocked = true, true
 			}
 		}
+		var next []*parked
 		for _, r := range places {
 			n := 0
 			for _, p := range queue {
@@ -223,9 +224,15 @@ func (d *database) take(drainer uuid.UUID, wants []store.Want, places []store.Pl
 					continue
 				}
 				n++
-				p.taken = drainer
-				out = append(out, p.due())
+				next = append(next, p)
 			}
+		}
+		if w.Batch != nil {
+			next = d.together(next, &w, now)
+		}
+		for _, p := range next {
+			p.taken = drainer
+			out = append(out, p.due())
 		}
 	}
 	place := func(p *store.ParkedDelivery) int {
@@ -237,6 +244,41 @@ func (d *database) take(drainer uuid.UUID, wants []store.Want, places []store.Pl
 		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a.Event.Seq, b.Event.Seq))
 	})
 	return out
+}
+
+// supersede is QueueStore.Supersede.
+func (d *database) supersede(drainer uuid.UUID, lease store.DrainLease) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	row := d.leases[leaseName(lease.Hook)]
+	if !d.drainers[drainer].After(now) || row == nil || row.fence != lease.Fence || !row.expires.After(now) {
+		return 0
+	}
+	newest := map[string]uuid.UUID{}
+	for _, p := range slices.Backward(d.queueOf(lease.Hook)) {
+		if p.entity == "" || p.replay {
+			continue
+		}
+		by, there := newest[p.entity]
+		if !there {
+			newest[p.entity] = p.key.ID
+			continue
+		}
+		if p.taken != uuid.Nil && d.drainers[p.taken].After(now) {
+			continue
+		}
+		old := d.deliveries[p.key]
+		if !moving(old.state) || old.replay {
+			continue
+		}
+		next := *old
+		next.state, next.reason, next.nextAt, next.updated, next.supersededBy = webhook.Superseded, webhook.ReasonNone, time.Time{}, now, by
+		d.put(old, next)
+		d.ended(&next)
+		n++
+	}
+	return n
 }
 
 // queueOf are the hook's rows in the order of events.
@@ -253,13 +295,13 @@ func (d *database) queueOf(hook uuid.UUID) []*parked {
 
 func (p *parked) due() *store.ParkedDelivery {
 	e := &webhook.Event{ID: p.eventID, Tenant: p.tenant, Type: p.typ, PublishedAt: p.key.PublishedAt, Seq: p.seq, Entity: p.entity}
-	return &store.ParkedDelivery{HookID: p.hook, Due: webhook.Due{
+	return &store.ParkedDelivery{HookID: p.hook, Batch: p.batch, Due: webhook.Due{
 		ID: p.key.ID, Event: e, Attempts: p.attempts, ParkedAt: p.parkedAt, Replay: p.replay,
 		Round: webhook.Round{Retries: p.round, PublishedAt: e.PublishedAt, StartedAt: p.roundAt},
 	}}
 }
 
-// moving is Moving.
+// moving is QueueStore.FindMoving.
 func (d *database) moving(hooks []uuid.UUID, places []store.Places) []uuid.UUID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -275,7 +317,7 @@ func (d *database) moving(hooks []uuid.UUID, places []store.Places) []uuid.UUID 
 	})
 }
 
-// load is LoadParked without its bounds.
+// load is QueueStore.Load without its bounds.
 func (d *database) load(list []*store.ParkedDelivery) {
 	for _, p := range list {
 		e, err := d.event(p.Event.Tenant, p.Event.ID, p.Event.PublishedAt)
@@ -286,7 +328,43 @@ func (d *database) load(list []*store.ParkedDelivery) {
 	}
 }
 
-// settle is SettleParked.
+// setBatch is QueueStore.SetBatch.
+func (d *database) setBatch(drainer uuid.UUID, list []*store.ParkedDelivery, batches []uuid.UUID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := true
+	for i, s := range list {
+		p := d.parked[store.DeliveryKey{ID: s.ID, PublishedAt: s.Event.PublishedAt}]
+		if p == nil || p.taken != drainer {
+			all = false
+			continue
+		}
+		p.batch = uuid.NullUUID{UUID: batches[i], Valid: true}
+	}
+	return all
+}
+
+// together leaves of what is next that which may be sent together now.
+func (d *database) together(next []*parked, w *store.Want, now time.Time) []*parked {
+	list := make([]store.BatchCandidate, len(next))
+	for i, p := range next {
+		list[i] = store.BatchCandidate{Entity: p.entity, ParkedAt: p.parkedAt, Batch: p.batch}
+		for _, q := range d.parked {
+			if p.batch.Valid && q.hook == p.hook && q.batch == p.batch {
+				list[i].Together++
+			}
+		}
+	}
+	var ready []*parked
+	for i, is := range store.ReadyForBatches(list, w.Batch, w.Ordering, now) {
+		if is {
+			ready = append(ready, next[i])
+		}
+	}
+	return ready
+}
+
+// settle is QueueStore.Settle.
 func (d *database) settle(drainer uuid.UUID, list []store.Drained) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -39,17 +39,17 @@ func (s *rows) EventIDs(ctx context.Context, since time.Time, _ int, take func(s
 	return true, err
 }
 
-func (s *rows) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (l store.Lease, ok bool, err error) {
+func (s *rows) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (l store.Lease, ok bool, err error) {
 	err = s.do(ctx, toDatabase, "take lease "+s.w.short(name), func() { l, ok = s.d.acquire(name, holder, ttl) })
 	return l, ok, err
 }
 
-func (s *rows) RenewLease(ctx context.Context, l store.Lease, ttl time.Duration) (ok bool, err error) {
+func (s *rows) Renew(ctx context.Context, l store.Lease, ttl time.Duration) (ok bool, err error) {
 	err = s.do(ctx, toDatabase, "renew lease "+s.w.short(l.Name), func() { ok = s.d.renew(l, ttl) })
 	return ok, err
 }
 
-func (s *rows) ReleaseLease(ctx context.Context, l store.Lease) error {
+func (s *rows) Release(ctx context.Context, l store.Lease) error {
 	return s.do(ctx, toDatabase, "release lease "+s.w.short(l.Name), func() { s.d.release(l) })
 }
 
@@ -62,7 +62,12 @@ func (s *rows) Recorded(ctx context.Context, keys []store.DeliveryKey) (out map[
 	return out, err
 }
 
-func (s *rows) Event(ctx context.Context, tenant, id string, publishedAt time.Time) (e webhook.Event, err error) {
+func (s *rows) Interrupted(ctx context.Context, events []store.Published) (out []store.InterruptedDelivery, err error) {
+	err = s.do(ctx, askDatabase, "look up interrupted deliveries", func() { out = s.d.interrupted(events) })
+	return out, err
+}
+
+func (s *rows) GetEvent(ctx context.Context, tenant, id string, publishedAt time.Time) (e webhook.Event, err error) {
 	err = s.w.call(ctx, askDatabase, "read event", func() (err error) {
 		e, err = s.d.event(tenant, id, publishedAt)
 		return err
@@ -80,7 +85,7 @@ func (s *rows) WriteEvents(ctx context.Context, events []webhook.Event) error {
 
 func (s *rows) Probe(ctx context.Context) error { return s.do(ctx, askDatabase, "probe", func() {}) }
 
-func (s *rows) Backlogs(ctx context.Context) (out []uuid.UUID, err error) {
+func (s *rows) ListBacklogs(ctx context.Context) (out []uuid.UUID, err error) {
 	err = s.do(ctx, askDatabase, "list backlogs", func() { out = s.d.backlogsOf() })
 	return out, err
 }
@@ -94,7 +99,7 @@ func (s *rows) EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (ou
 	return out, err
 }
 
-func (s *rows) Backfilled(ctx context.Context, _ []uuid.UUID) (map[uuid.UUID]uint64, error) {
+func (s *rows) FindBackfills(ctx context.Context, _ []uuid.UUID) (map[uuid.UUID]uint64, error) {
 	return nil, s.do(ctx, askDatabase, "look for backfills", func() {})
 }
 
@@ -120,11 +125,11 @@ func (s *rows) ReleaseHooks(ctx context.Context, drainer uuid.UUID, leases []sto
 	return s.do(ctx, toDatabase, "release leases", func() { s.d.releaseHooks(drainer, leases) })
 }
 
-func (s *rows) Attempted(ctx context.Context, leases []store.DrainLease) error {
+func (s *rows) NoteAttempts(ctx context.Context, leases []store.DrainLease) error {
 	return s.do(ctx, toDatabase, "remember attempts", func() { s.d.attemptedNow(leases) })
 }
 
-func (s *rows) TakeParked(ctx context.Context, drainer uuid.UUID, wants []store.Want, places []store.Places) (out []*store.ParkedDelivery, err error) {
+func (s *rows) Take(ctx context.Context, drainer uuid.UUID, wants []store.Want, places []store.Places) (out []*store.ParkedDelivery, err error) {
 	err = s.do(ctx, toDatabase, fmt.Sprintf("take parked of %d hooks", len(wants)), func() {
 		out = s.d.take(drainer, wants, places)
 		for _, p := range out {
@@ -137,12 +142,17 @@ func (s *rows) TakeParked(ctx context.Context, drainer uuid.UUID, wants []store.
 	return out, nil
 }
 
-func (s *rows) Moving(ctx context.Context, hooks []uuid.UUID, places []store.Places) (out []uuid.UUID, err error) {
+func (s *rows) Supersede(ctx context.Context, drainer uuid.UUID, lease store.DrainLease) (n int, more bool, err error) {
+	err = s.do(ctx, toDatabase, "supersede deliveries of "+s.w.nameOf(lease.Hook), func() { n = s.d.supersede(drainer, lease) })
+	return n, false, err
+}
+
+func (s *rows) FindMoving(ctx context.Context, hooks []uuid.UUID, places []store.Places) (out []uuid.UUID, err error) {
 	err = s.do(ctx, askDatabase, "look beyond", func() { out = s.d.moving(hooks, places) })
 	return out, err
 }
 
-func (s *rows) LoadParked(ctx context.Context, list []*store.ParkedDelivery, _ int) error {
+func (s *rows) Load(ctx context.Context, list []*store.ParkedDelivery, _ int) error {
 	err := s.do(ctx, askDatabase, "load parked", func() {})
 	if err == nil {
 		s.d.load(list)
@@ -150,7 +160,12 @@ func (s *rows) LoadParked(ctx context.Context, list []*store.ParkedDelivery, _ i
 	return err
 }
 
-func (s *rows) SettleParked(ctx context.Context, drainer uuid.UUID, list []store.Drained) error {
+func (s *rows) SetBatch(ctx context.Context, drainer uuid.UUID, list []*store.ParkedDelivery, batches []uuid.UUID) (ok bool, err error) {
+	err = s.do(ctx, toDatabase, fmt.Sprintf("remember a batch of %d", len(list)), func() { ok = s.d.setBatch(drainer, list, batches) })
+	return ok, err
+}
+
+func (s *rows) Settle(ctx context.Context, drainer uuid.UUID, list []store.Drained) error {
 	return s.do(ctx, toDatabase, fmt.Sprintf("settle %d parked", len(list)), func() { s.d.settle(drainer, list) })
 }
 

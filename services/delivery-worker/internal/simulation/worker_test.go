@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -271,11 +272,13 @@ func (w *worker) run() {
 	history := ledger.NewReader(db, db, b)
 	deliverer := deliver.New(attempts, deliver.Deps{
 		Sender: sender{w}, Enter: w.limiter.Enter, Retries: b, Facts: facts, Operator: operator{w, db},
+		Erased:   func(*webhook.Event) bool { return false },
 		Observer: nobody{}, Log: log, MaxPayload: b.MaxPayload(),
 	})
 	w.missed = missed.New(missed.Deps{Store: db, Leases: db, Bus: b, History: history, Among: index.Among, Filters: evaluator, Log: log, Worker: w.name})
 	w.drain = drainer.New(drainer.Deps{
-		Deliverer: deliverer, Hooks: w.index, Limiter: w.limiter, Store: db, Leases: db, Bus: b, History: history, Log: log, Worker: w.name,
+		Deliverer: deliverer, Hooks: w.index, Limiter: w.limiter, Store: db, Leases: db, Bus: b, History: history, Superseded: func(int) {}, Log: log,
+		Worker: w.name,
 	})
 	types := schema.NewChecks(func(string) json.RawMessage { return nil }, log)
 
@@ -483,46 +486,66 @@ func (o operator) Disable(h *webhook.Hook, _ string) {
 // nobody counts nothing.
 type nobody struct{}
 
-func (nobody) Attempted(webhook.Result, webhook.DeliveryState, time.Duration, time.Duration) {}
-func (nobody) Parked(webhook.Reason)                                                         {}
-func (nobody) FannedOut(int)                                                                 {}
-func (nobody) EventRejected(string)                                                          {}
-func (nobody) EventRepeated()                                                                {}
-func (nobody) Unasked(int)                                                                   {}
-func (nobody) Recorded(string, int, time.Duration)                                           {}
-func (nobody) SetAside(string)                                                               {}
-func (nobody) OffSchema(int)                                                                 {}
-func (nobody) FilterCost(uint64)                                                             {}
-func (nobody) FilterFailed(*webhook.Hook, *webhook.Event, error)                             {}
-func (nobody) PutOff()                                                                       {}
-func (nobody) Again(context.Context, *whispererv1.Retry) error                               { return nil }
+func (nobody) Attempted(*webhook.Due, webhook.Result, webhook.DeliveryState, time.Duration, time.Duration) {
+}
+func (nobody) Parked(webhook.Reason)                                {}
+func (nobody) FannedOut(string, int)                                {}
+func (nobody) EventRejected(string, string)                         {}
+func (nobody) EventRepeated()                                       {}
+func (nobody) Unasked(int)                                          {}
+func (nobody) Recorded(string, int, time.Duration)                  {}
+func (nobody) SetAside(string)                                      {}
+func (nobody) OffSchema(int)                                        {}
+func (nobody) FilterCost(uint64)                                    {}
+func (nobody) FilterFailed(*webhook.Hook, *webhook.Event, error)    {}
+func (nobody) TransformFailed(*webhook.Hook, *webhook.Event, error) {}
+func (nobody) Batched()                                             {}
+func (nobody) PutOff()                                              {}
+func (nobody) Again(context.Context, *whispererv1.Retry) error      { return nil }
 
 // sender is the worker's way to the receivers.
 type sender struct{ w *worker }
 
-func (s sender) Send(ctx context.Context, due *webhook.Due, _ *envelope.Bodies) (*whispererv1.AttemptFact, webhook.Result, bool) {
-	w, started := s.w, time.Now()
-	what := fmt.Sprintf("request of %s to %s", w.events.name(due.Event.ID), w.nameOf(due.Hook.ID))
-	luck := w.throw(what)
-	if w.pass(ctx, luck.time(0)) != nil || w.dead.Load() {
+func (s sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (*whispererv1.AttemptFact, webhook.Result, bool) {
+	attempts, results, cancelled := s.SendBatch(ctx, []*webhook.Due{due}, []*envelope.Bodies{bodies})
+	if cancelled {
 		return nil, webhook.Result{}, true
 	}
-	a := w.arrive(w, due, luck)
+	return attempts[0], results[0], false
+}
+
+func (s sender) SendBatch(ctx context.Context, dues []*webhook.Due, _ []*envelope.Bodies) ([]*whispererv1.AttemptFact, []webhook.Result, bool) {
+	w, started := s.w, time.Now()
+	names := make([]string, len(dues))
+	for i, due := range dues {
+		names[i] = w.events.name(due.Event.ID)
+	}
+	what := fmt.Sprintf("request of %s to %s", strings.Join(names, ","), w.nameOf(dues[0].Hook.ID))
+	luck := w.throw(what)
+	if w.pass(ctx, luck.time(0)) != nil || w.dead.Load() {
+		return nil, nil, true
+	}
+	list := w.arrive(w, dues, luck)
+	a := list[0]
 	if luck.happens(w.chance.crash * 3) {
 		w.die("after its " + what)
-		return nil, webhook.Result{}, true
+		return nil, nil, true
 	}
 	if w.pass(ctx, a.takes+luck.time(0)) != nil || w.dead.Load() {
 		w.fault()
-		return nil, webhook.Result{}, true
+		return nil, nil, true
 	}
-	a.answered = time.Now()
-	outcome := webhook.Failed
+	outcome, now := webhook.Failed, time.Now()
 	if a.result.Success() {
 		outcome = webhook.Succeeded
 	}
 	w.trace("%s: %s is answered by %d %s", w.name, what, a.result.Status, a.result.Class)
-	return &whispererv1.AttemptFact{
-		Number: uint32(due.Attempts + 1), StartedAt: started.UnixNano(), Outcome: string(outcome), Status: uint32(a.result.Status), ErrorClass: string(a.result.Class),
-	}, a.result, false
+	attempts, results := make([]*whispererv1.AttemptFact, len(dues)), make([]webhook.Result, len(dues))
+	for i, due := range dues {
+		list[i].answered, results[i] = now, a.result
+		attempts[i] = &whispererv1.AttemptFact{
+			Number: uint32(due.Attempts + 1), StartedAt: started.UnixNano(), Outcome: string(outcome), Status: uint32(a.result.Status), ErrorClass: string(a.result.Class),
+		}
+	}
+	return attempts, results, false
 }

@@ -47,8 +47,10 @@ type world struct {
 	mu      sync.Mutex // of what follows, and of stories
 	arrived map[store.DeliveryKey][]*arrival
 	broken  []string
-	ended   map[store.DeliveryKey]bool // because of their hook
-	starts  int
+	ended   map[store.DeliveryKey]bool // because of their hook, or of a newer one
+	// superseded are those of them that a newer one took the place of.
+	superseded map[store.DeliveryKey]bool
+	starts     int
 }
 
 // events are those that were published.
@@ -135,6 +137,7 @@ func newWorld(seed uint64) *world {
 	w := &world{
 		seed: seed, random: rand.New(rand.NewPCG(seed, 0)), server: newServer(), database: newDatabase(), began: time.Now(),
 		events: events{byID: map[string]*event{}}, told: map[store.DeliveryKey][]*fact{}, arrived: map[store.DeliveryKey][]*arrival{}, ended: map[store.DeliveryKey]bool{},
+		superseded: map[store.DeliveryKey]bool{},
 	}
 	w.server.stored = w.tell
 	if w.server.spread = w.random.IntN(3) > 0; !w.server.spread && w.random.IntN(2) > 0 {
@@ -249,6 +252,12 @@ func (w *world) create() {
 	case 3:
 		config["rate_limit"] = map[string]any{"limit": 2 + w.random.IntN(5), "period": 1}
 	}
+	if w.random.IntN(4) == 0 {
+		config["collapse"] = "entity"
+	}
+	if w.random.IntN(4) == 0 {
+		config["batch"] = map[string]any{"max_events": 2 + w.random.IntN(3), "max_wait": 1 + w.random.IntN(2)}
+	}
 	retry := fmt.Appendf(nil, `{"choice":"fixed","kwargs":{"seconds":%d},"max_retries":%d,"jitter":0}`, 1+w.random.IntN(3), 1+w.random.IntN(4))
 	if w.random.IntN(5) == 0 {
 		h.strict = false // a delivery past its deadline is recorded later, so its order is not checked
@@ -328,6 +337,9 @@ func (w *world) edit() {
 		config := map[string]any{"concurrency": 1 + w.random.IntN(3)}
 		if w.random.IntN(2) == 0 {
 			config["ordering"] = "hook"
+		}
+		if w.random.IntN(2) == 0 {
+			config["collapse"] = "entity"
 		}
 		next.Config = parsed(config)
 		w.write(h, &next, "given another config")

@@ -8,7 +8,8 @@ import (
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
 )
 
-var version = "dev"
+// version is set by the build; see daemon.Version.
+var version string
 
 func main() {
 	os.Exit(daemon.Main("subscription-api", version, os.Args[1:], os.Environ(), subscriptionapi.New))

@@ -81,8 +81,14 @@ func TestRolesAreHonoured(t *testing.T) {
 		a := viewer.send(t, c.method, c.path, formOf("status", "pause", "confirm", "north"))
 		require.Equal(t, http.StatusForbidden, a.status, c.path)
 	}
-	for _, path := range []string{"/console/tokens/", "/console/audit/"} {
+	for _, path := range []string{"/console/tokens/", "/console/audit/", erasuresURL, erasuresURL + uuid.NewString() + "/", erasuresURL + uuid.NewString() + "/certificate", retentionURL} {
 		require.Equal(t, http.StatusForbidden, editor.get(t, path).status, path)
+	}
+	for _, path := range []string{erasuresURL, erasuresURL + uuid.NewString() + "/cancel", retentionURL, retentionURL + "remove"} {
+		require.Equal(t, http.StatusForbidden, editor.post(t, path, "by", "entity", "entity", "package:61", "reason", "no", "step", "begin").status, path)
+	}
+	for _, p := range []*person{viewer, editor} {
+		require.NotRegexp(t, "/console/(erasures|retention)/", p.get(t, "/console/").text)
 	}
 	require.Equal(t, http.StatusForbidden, editor.post(t, "/console/tokens/", "name", "x", "role", "admin").status)
 	require.Equal(t, http.StatusOK, editor.get(t, its.hook+"edit").status)
@@ -120,10 +126,10 @@ func TestAnotherTenantsThingsAreNotThere(t *testing.T) {
 	p.post(t, "/console/hooks/status", "status", "pause", "all", "yes", "sure", "yes")
 	p.post(t, "/console/hooks/status", "status", "pause", "hook", its.hookID.String(), "sure", "yes")
 	p.post(t, "/console/deliveries/retry?hook="+its.hookID.String())
-	stored, err := w.db.Hooks.Hook(t.Context(), "default", its.hookID)
+	stored, err := w.db.Hooks.Get(t.Context(), "default", its.hookID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Active, stored.Status)
-	d, _, err := w.db.History.Delivery(t.Context(), "default", its.deliveryID)
+	d, _, err := w.db.History.GetDelivery(t.Context(), "default", its.deliveryID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Dead, d.State)
 }

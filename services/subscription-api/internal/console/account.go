@@ -113,7 +113,7 @@ func (c *console) signOut(ctx context.Context, v *visit) (reply, error) {
 	if !ok {
 		return answer, nil
 	}
-	if err := c.Cases.Access.EndSession(ctx, s.ID, s.Expires); err != nil {
+	if err := c.Cases.EndSession(ctx, s.ID, s.Expires); err != nil {
 		c.Log.Warn("failed to end session", zap.Error(err))
 		answer.location = Root + "sign-in?why=half"
 	}
@@ -129,6 +129,26 @@ func (c *console) listTenants(ctx context.Context, v *visit) (reply, error) {
 	return page("tenants", "Tenants", list), nil
 }
 
+// setHandshake changes a tenant's policy.
+func (c *console) setHandshake(ctx context.Context, v *visit) (reply, error) {
+	name := v.posted.Get("tenant")
+	there, err := c.Cases.TenantExists(ctx, name)
+	switch {
+	case err != nil:
+		return reply{}, err
+	case !there:
+		return reply{}, webhook.ErrNotFound
+	}
+	_, err = c.Cases.CreateTenant(ctx, &v.Caller, name, usecase.Some(v.posted.Get("handshake")))
+	switch {
+	case errors.Is(err, webhook.ErrInvalid):
+		return goTo(withDone(Root+"tenants/", "no-public-url")), nil
+	case err != nil:
+		return reply{}, err
+	}
+	return goTo(withDone(Root+"tenants/", "handshake")), nil
+}
+
 // setTenant is an operator's choice of what the pages are about.
 func (c *console) setTenant(ctx context.Context, v *visit) (reply, error) {
 	if !v.Operator() {
@@ -138,7 +158,7 @@ func (c *console) setTenant(ctx context.Context, v *visit) (reply, error) {
 	if webhook.ValidateTenant(name) != nil {
 		return reply{}, webhook.ErrNotFound
 	}
-	there, err := c.Cases.Access.TenantExists(ctx, name)
+	there, err := c.Cases.TenantExists(ctx, name)
 	switch {
 	case err != nil:
 		return reply{}, err

@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -20,11 +21,18 @@ type auditBody struct {
 	Rows  []auditRow
 	Kind  string
 	Kinds []option
+	// Actor and Subject are what was asked for.
+	Actor, Subject string
+	Filter         auditSpan
+	// Problem says what cannot be looked for; empty where it can.
+	Problem string
+	// Export is the query of the list as a file.
+	Export string
 	paging
 }
 
 type auditRow struct {
-	store.AuditEntry
+	usecase.AuditEntry
 
 	// What says it in words.
 	What string
@@ -38,8 +46,49 @@ type auditRow struct {
 // ofNoTenant is what operators choose to see the changes of what belongs to no tenant.
 const ofNoTenant = "installation"
 
+// Narrowed reports whether not all changes are shown.
+func (b *auditBody) Narrowed() bool {
+	return b.Kind != "" || b.Actor != "" || b.Subject != "" || b.Filter.Since != ""
+}
+
+// auditSpan is when changes were made: at any time unless it says otherwise.
+type auditSpan struct{ spanQuery }
+
+// SpanLabel is what the field is called.
+func (auditSpan) SpanLabel() string { return "When" }
+
+// Spans are the choices.
+func (s auditSpan) Spans() []option {
+	return append([]option{{"", "any time"}, {"week", "last 7 days"}}, s.spanQuery.Spans()[1:]...)
+}
+
+// auditOf is whose changes the page is about, and which of them; a problem is a sentence for people.
+func (c *console) auditOf(ctx context.Context, v *visit) (who usecase.Caller, f usecase.AuditFilter, problem string, err error) {
+	who = v.Caller
+	f = usecase.AuditFilter{Kind: v.form.Get("kind"), Subject: strings.TrimSpace(v.form.Get("subject"))}
+	if v.Operator() && f.Kind == ofNoTenant {
+		who.Chosen, f.Kind = false, ""
+	}
+	if span := readSpan(v.form); span.Since != "" {
+		if span.Since == ownSpan && span.From == "" {
+			span.From = "2000-01-01T00:00" // changes are kept for ever
+		}
+		if f.Range, problem = span.timeRange(time.Now()); problem != "" {
+			return who, f, problem, nil
+		}
+	}
+	actor := strings.TrimSpace(v.form.Get("actor"))
+	switch {
+	case len(actor) > usecase.MaxActor, len(f.Subject) > usecase.MaxActor:
+		return who, f, "No name is that long.", nil
+	case actor != "":
+		f.Actors, err = c.Cases.Actors(ctx, &who, actor)
+	}
+	return who, f, "", err
+}
+
 func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
-	body := auditBody{Kind: v.form.Get("kind"), Kinds: []option{
+	body := auditBody{Kind: v.form.Get("kind"), Actor: v.form.Get("actor"), Subject: v.form.Get("subject"), Filter: auditSpan{readSpan(v.form)}, Kinds: []option{
 		{"", "everything"},
 		{"hook", "webhooks"},
 		{"delivery", "deliveries"},
@@ -48,18 +97,26 @@ func (c *console) listAudit(ctx context.Context, v *visit) (reply, error) {
 		{"event_type", "event types"},
 		{"tenant", "tenants"},
 		{"ledger_entry", "ledger entries that were put back"},
+		{"signing_key", "signing keys"},
+		{"erasure", "erasures"},
+		{"retention", "retention policies"},
+		{"view", "saved views"},
 	}}
-	who, filter := v.Caller, store.AuditFilter{Kind: body.Kind}
 	if v.Operator() {
 		body.Kinds = append(body.Kinds, option{ofNoTenant, "what belongs to no tenant"})
-		if body.Kind == ofNoTenant {
-			who.Chosen, filter.Kind = false, ""
-		}
 	}
+	who, filter, problem, err := c.auditOf(ctx, v)
+	if err != nil {
+		return reply{}, err
+	}
+	if body.Problem = problem; problem != "" {
+		return page("audit", "Audit log", &body).with(http.StatusUnprocessableEntity), nil
+	}
+	body.Export = "?" + filterOf(v.form).Encode()
 	if err := c.audit(ctx, v, &body, &who, filter); err != nil {
 		return reply{}, err
 	}
-	return page("audit", "Audit log", body), nil
+	return page("audit", "Audit log", &body), nil
 }
 
 // hookChanges is the part of the audit log that is about one hook. Its owner may see it, as they may see the hook.
@@ -68,17 +125,20 @@ func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	head := newHookHead(&h, "changes")
+	head, err := c.hookHead(ctx, &h, "changes")
+	if err != nil {
+		return reply{}, err
+	}
 	body := auditBody{Head: &head}
-	if err := c.audit(ctx, v, &body, &v.Caller, store.AuditFilter{Subject: h.ID.String()}); err != nil {
+	if err := c.audit(ctx, v, &body, &v.Caller, usecase.AuditFilter{Subject: h.ID.String()}); err != nil {
 		return reply{}, err
 	}
 	return page("hook-changes", head.Title+": changes", body), nil
 }
 
-func (c *console) audit(ctx context.Context, v *visit, body *auditBody, who *usecase.Caller, filter store.AuditFilter) error {
+func (c *console) audit(ctx context.Context, v *visit, body *auditBody, who *usecase.Caller, filter usecase.AuditFilter) error {
 	at := readPage(v.form)
-	found, err := all(c.Cases.AuditLog(ctx, who, filter, at))
+	found, err := wholePage(c.Cases.AuditLog(ctx, who, filter, at))
 	if err != nil {
 		return err
 	}
@@ -87,8 +147,11 @@ func (c *console) audit(ctx context.Context, v *visit, body *auditBody, who *use
 		return err
 	}
 	gone := map[string]bool{}
-	for i := range found.List {
-		gone[found.List[i].Subject] = gone[found.List[i].Subject] || found.List[i].Action == "hook.deleted"
+	for i := range found.List { // the newest first
+		e := &found.List[i]
+		if _, known := gone[e.Subject]; !known && (e.Action == "hook.deleted" || e.Action == "hook.restored") {
+			gone[e.Subject] = e.Action == "hook.deleted"
+		}
 	}
 	for i := range found.List {
 		row := newAuditRow(&found.List[i], names)
@@ -97,16 +160,16 @@ func (c *console) audit(ctx context.Context, v *visit, body *auditBody, who *use
 		}
 		body.Rows = append(body.Rows, row)
 	}
-	body.paging = neighbours(v.form, at, found, func(e *store.AuditEntry) store.Position {
-		return store.Position{At: e.At, ID: e.ID}
+	body.paging = neighbours(v.form, at, found, func(e *usecase.AuditEntry) usecase.Position {
+		return usecase.Position{At: e.At, ID: e.ID}
 	})
 	return nil
 }
 
-func newAuditRow(e *store.AuditEntry, names map[store.Actor]string) auditRow {
+func newAuditRow(e *usecase.AuditEntry, names map[usecase.Actor]string) auditRow {
 	row := auditRow{AuditEntry: *e, What: actionText(e.Action), Short: e.Subject, Text: detailText(e.Detail)}
 	if name := names[e.Actor]; name != "" {
-		row.Actor = store.Actor(name)
+		row.Actor = usecase.Actor(name)
 	}
 	id, err := uuid.Parse(e.Subject)
 	if err != nil {
@@ -121,6 +184,8 @@ func newAuditRow(e *store.AuditEntry, names map[store.Actor]string) auditRow {
 		row.Link = Root + "deliveries/" + id.String() + "/"
 	case "job":
 		row.Link = jobPath(id)
+	case "erasure":
+		row.Link = erasurePath(id)
 	}
 	return row
 }
@@ -146,6 +211,9 @@ func detailText(detail json.RawMessage) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		value := fields[name]
+		if value == nil {
+			continue
+		}
 		if list, ok := value.([]any); ok {
 			words := make([]string, len(list))
 			for i, word := range list {

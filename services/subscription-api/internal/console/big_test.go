@@ -68,3 +68,28 @@ func TestARareTypeIsLookedForAFewRowsAtATime(t *testing.T) {
 		require.Greater(t, pages, 1, list)
 	}
 }
+
+// TestTheFirstLoadOfTheOverviewIsSmall counts every byte that a browser without a cache needs for the overview: the page and all that it
+// names, before compression.
+func TestTheFirstLoadOfTheOverviewIsSmall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	story(t, w)
+	p := w.signIn(t, w.operator)
+	page := p.get(t, "/console/?wait=1")
+	zipped := func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") }
+	plain, sent := len(page.text), len(p.send(t, http.MethodGet, "/console/?wait=1", nil, zipped).text)
+	t.Logf("%7d bytes, %6d as sent: the page", plain, sent)
+	files := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?:href|src)="(/console/static/[^"]+)"`).FindAllStringSubmatch(page.text, -1) {
+		files[m[1]] = true
+	}
+	require.Len(t, files, 5)
+	for file := range files {
+		n, z := len(p.get(t, file).text), len(p.send(t, http.MethodGet, file, nil, zipped).text)
+		t.Logf("%7d bytes, %6d as sent: %s", n, z, file)
+		plain, sent = plain+n, sent+z
+	}
+	t.Logf("%7d bytes, %6d as sent: in all", plain, sent)
+	require.LessOrEqual(t, plain, 150_000)
+}

@@ -22,37 +22,29 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/jobs"
 )
 
 // screenshots is where `make screenshots` wants pictures of all pages; empty for none.
 var screenshots = flag.String("screenshots", "", "folder to write pictures of all pages to")
 
-// receiver is a program behind a hook, which answers as it is told.
-type receiver struct {
-	*httptest.Server
-
-	status atomic.Int64
-}
-
-func newReceiver(t *testing.T) *receiver {
-	t.Helper()
-	r := &receiver{}
-	r.status.Store(http.StatusOK)
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		w.Header().Set("X-Canary", "<b>header</b>")
-		w.WriteHeader(int(r.status.Load()))
-		fmt.Fprintf(w, `{"got":%q,"test":%q}`, q.Header.Get("X-Whisperer-Event"), q.Header.Get("X-Whisperer-Test"))
-	}))
-	t.Cleanup(r.Close)
-	return r
+// echo answers with what it was told about, and the status.
+func echo(status int) func(testenv.Received) testenv.Answer {
+	return func(q testenv.Received) testenv.Answer {
+		return testenv.Answer{
+			Status: status, Header: http.Header{"X-Canary": {"<b>header</b>"}},
+			Body: fmt.Sprintf(`{"got":%q,"test":%q}`, q.Header.Get("X-Whisperer-Event"), q.Header.Get("X-Whisperer-Test")),
+		}
+	}
 }
 
 // TestTheLifeOfAHookThroughThePages creates one with bad and then good input, tests it, sees a delivery fail, retries,
 // rotates, pauses, replays and deletes.
 func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	t.Parallel()
-	far := newReceiver(t)
+	far := testenv.NewReceiver(t)
+	far.React(echo(http.StatusOK))
 	w := newWorld(t, reaching(t, far.URL))
 	b := newTab(t)
 	b.signIn(t, w, w.operator)
@@ -73,7 +65,7 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 		chromedp.SendKeys(chromedp.ID("linear_base"), "60"), chromedp.SendKeys(chromedp.ID("max_retries"), "7"))
 	require.Eventually(t, func() bool { return strings.Contains(b.text(t, "#timetable"), "retried 7 times") }, stepLimit, 50*time.Millisecond)
 
-	far.status.Store(http.StatusTeapot)
+	far.React(echo(http.StatusTeapot))
 	b.do(t, press(chromedp.ID("send-test")), chromedp.WaitVisible(chromedp.CSS("#tried .sides")))
 	require.Contains(t, b.text(t, "#tried"), "418 I'm a teapot")
 	require.Contains(t, b.text(t, "#tried"), `"got": "package.created"`)
@@ -85,14 +77,14 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	require.True(t, strings.HasPrefix(secret, "whsec_"))
 	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
 	require.Contains(t, b.text(t, "h1"), "North shop")
-	hooks, _, err := w.db.Hooks.Hooks(t.Context(), "default", store.HookFilter{}, store.Page{Limit: 2})
+	hooks, _, err := w.db.Hooks.List(t.Context(), "default", store.HookFilter{}, store.Page{Limit: 2})
 	require.NoError(t, err)
 	require.Len(t, hooks, 1, "a test stores nothing")
 	h := hooks[0]
 	require.Equal(t, secret, h.Secrets[0].Value)
 	require.JSONEq(t, `{"choice":"linear","kwargs":{"base":60},"max_retries":7}`, string(h.RetryConfig))
 
-	far.status.Store(http.StatusOK)
+	far.React(echo(http.StatusOK))
 	b.do(t, chromedp.Click(chromedp.CSS(`.tabs a[href$="/test"]`)), chromedp.WaitVisible(chromedp.ID("data")), press(chromedp.CSS("main form .primary")),
 		chromedp.WaitVisible(chromedp.CSS(".notice.good")))
 	require.Contains(t, b.text(t, ".notice.good"), "Delivered: 200 OK")
@@ -106,7 +98,9 @@ func TestTheLifeOfAHookThroughThePages(t *testing.T) {
 	}
 	b.do(t, chromedp.Navigate(w.url+"/console/hooks/"+h.ID.String()+"/delete"), chromedp.SendKeys(chromedp.ID("confirm"), "wrong\r"), chromedp.WaitVisible(chromedp.CSS(`#confirm[aria-invalid]`)))
 	b.do(t, chromedp.SendKeys(chromedp.ID("confirm"), "North shop\r"), chromedp.WaitVisible(chromedp.CSS(".empty")))
-	require.Contains(t, b.text(t, ".notice"), "was deleted")
+	require.Contains(t, b.text(t, ".notice"), "Deleted North shop")
+	b.do(t, press(chromedp.CSS(".notice button")), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
+	require.Contains(t, b.text(t, ".notice"), "is back as it was")
 	b.quiet(t, "life of a hook")
 }
 
@@ -115,8 +109,7 @@ func (b *tab) failAndRetry(t *testing.T, w *world, h *webhook.Hook) {
 	t.Helper()
 	first := w.event(t, "e-0", 1, "package.created", "package:60", 0)
 	w.record(t, fact(h.ID, &first, webhook.Delivered, "", answered(200, "ok")))
-	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/?hook="+h.ID.String()), press(chromedp.CSS("[data-follow]")),
-		chromedp.WaitVisible(chromedp.CSS(`[aria-pressed="true"]`)))
+	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/?hook="+h.ID.String()), chromedp.WaitVisible(chromedp.CSS(`[aria-pressed="true"]`)))
 	e := w.event(t, "e-1", 2, "package.created", "package:61", 0)
 	w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(503, "busy")))
 	b.do(t, chromedp.WaitVisible(chromedp.CSS("#deliveries .pill.dead")), chromedp.Click(chromedp.CSS("#deliveries tr.fresh td.main a")),
@@ -134,7 +127,7 @@ func (b *tab) failAndRetry(t *testing.T, w *world, h *webhook.Hook) {
 func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 	t.Helper()
 	page := w.url + "/console/hooks/" + h.ID.String() + "/"
-	b.do(t, chromedp.Navigate(page), press(chromedp.CSS(`form[action$="/rotate"] button`)), chromedp.WaitVisible(chromedp.ID("secret")))
+	b.do(t, chromedp.Navigate(page), press(chromedp.CSS(`form[action$="/rotate"] summary`)), press(chromedp.CSS(`form[action$="/rotate"] button`)), chromedp.WaitVisible(chromedp.ID("secret")))
 	require.NotEqual(t, h.Secrets[0].Value, b.text(t, "#secret"))
 	b.do(t, chromedp.Click(chromedp.CSS("main a.primary")), press(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(".pill.paused")))
 	require.Contains(t, b.text(t, ".notice"), "New deliveries are parked")
@@ -146,7 +139,7 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 		facts = append(facts, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(500, "no")))
 	}
 	w.record(t, facts...)
-	_, err := w.db.Hooks.DisableHook(t.Context(), "worker", h.ID, nil, "All attempts failed for 5 days.")
+	_, err := w.db.Hooks.Disable(t.Context(), "worker", h.ID, nil, "All attempts failed for 5 days.")
 	require.NoError(t, err)
 	b.do(t, chromedp.Navigate(page), press(chromedp.CSS(`button[value="resume"]`)), chromedp.WaitReady(chromedp.CSS(`[name="recover"]`)))
 	require.Contains(t, b.text(t, ".notice"), "It missed events while it was disabled")
@@ -164,6 +157,27 @@ func (b *tab) rotatePauseAndReplay(t *testing.T, w *world, h *webhook.Hook) {
 	stop()
 	<-ended
 	require.Contains(t, b.text(t, "#progress"), "3 of 3")
+}
+
+func TestPagesUpdateThemselvesAndSayOnceWhatWasDone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook(t, "North", "http://example.com/north", "package.>")
+	b := newTab(t)
+	b.signIn(t, w, w.operator)
+	hook := w.url + "/console/hooks/" + h.ID.String() + "/"
+	b.do(t, chromedp.Navigate(hook), press(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(".notice.good")))
+	require.True(t, get(t, b, chromedp.Poll[bool](`!location.search.includes("done")`)))
+	b.do(t, chromedp.Reload(), chromedp.WaitVisible(chromedp.CSS(".pill.paused")), chromedp.WaitNotPresent(chromedp.CSS(".notice.good")))
+	for i, page := range []string{w.url + "/console/", hook} {
+		b.do(t, chromedp.Navigate(page), chromedp.WaitReady(chromedp.ID("recent")))
+		e := w.event(t, fmt.Sprintf("e-%d", i), uint64(i+1), "package.created", "package:60", 0)
+		w.record(t, fact(h.ID, &e, webhook.Delivered, "", answered(200, "ok")))
+		b.do(t, chromedp.WaitVisible(chromedp.CSS(`#recent tr[id="d-`+webhook.DeliveryID(h.ID, e.ID).String()+`"]`)))
+	}
+	b.do(t, chromedp.KeyEvent("k", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.WaitReady(chromedp.CSS("[data-find]:focus")),
+		chromedp.SendKeys(chromedp.CSS("[data-find]"), "e-1\r"), chromedp.WaitVisible(chromedp.CSS(".found a")))
+	b.quiet(t, "pages that update themselves")
 }
 
 func TestTheKeyboardSuffices(t *testing.T) {
@@ -240,13 +254,13 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 			config, err = webhook.ParseConfig(nil)
 		}
 		require.NoError(t, err)
-		h, err := w.db.Hooks.CreateHook(t.Context(), "test", webhook.Hook{
+		h, err := w.db.Hooks.Create(t.Context(), "test", webhook.Hook{
 			Tenant: "default", Name: strings.ReplaceAll(attack, "\u2028", ""), EventTypes: []string{"package.created"}, NotificationType: "rest",
 			TargetURL: fmt.Sprintf("http://example.com/%d/%s", i, attack), Headers: map[string]string{"X-A": attack}, Config: config,
 			Callback: &webhook.Callback{URL: attack}, Status: webhook.Active,
 		}, 1000, store.IdempotencyKey{})
 		require.NoError(t, err)
-		_, err = w.db.Hooks.DisableHook(t.Context(), store.Actor(attack), h.ID, nil, attack)
+		_, err = w.db.Hooks.Disable(t.Context(), store.Actor(attack), h.ID, nil, attack)
 		require.NoError(t, err)
 		_, err = w.db.Hooks.DeclareEventType(t.Context(), "test", "default", store.EventType{
 			Name: fmt.Sprintf("attack.no_%d", i), Description: attack, Example: []byte(fmt.Sprintf("%q", attack)),
@@ -290,7 +304,7 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 		require.False(t, get(t, b, chromedp.Evaluate[bool](`"__pwned" in window`)))
 	}
 	b.do(t, press(chromedp.ID("try-filter")), chromedp.WaitVisible(chromedp.CSS("#backtest .samples")))
-	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/"), press(chromedp.CSS("[data-follow]")))
+	b.do(t, chromedp.Navigate(w.url+"/console/deliveries/"), chromedp.WaitVisible(chromedp.CSS(`[aria-pressed="true"]`)))
 	e := w.event(t, attacks()[0]+"2", 99, "package.created", attacks()[0], 0)
 	w.record(t, fact(w.hook(t, "late", "http://example.com/late", "package.created").ID, &e, webhook.Dead, "", unanswered(webhook.ClassTLS, attacks()[0])))
 	b.do(t, chromedp.WaitVisible(chromedp.CSS("#deliveries tr.fresh")))
@@ -304,18 +318,39 @@ type finding struct {
 	Nodes            []struct{ HTML, FailureSummary string }
 }
 
-// TestEveryPageIsAccessible runs axe-core on every page, as a wide light one, as a wide dark one and as a narrow dark one.
+// look is how wide a page is and which colors it has.
+type look struct {
+	name          string
+	width, height int64
+	scheme        string
+}
+
+// looks are those in which every page is judged; for pictures there are all widths in both schemes.
+func looks() []look {
+	list := []look{{"light", 1280, 900, "light"}, {"dark", 1280, 900, "dark"}, {"middle-dark", 1024, 768, "dark"}, {"narrow", 375, 812, "light"}}
+	if *screenshots != "" {
+		list = append(list, look{"middle", 1024, 768, "light"}, look{"narrow-dark", 375, 812, "dark"})
+	}
+	return list
+}
+
+// TestEveryPageIsAccessible runs axe-core on every page in all looks, and measures that nothing overhangs.
 func TestEveryPageIsAccessible(t *testing.T) {
 	t.Parallel()
 	axe, err := os.ReadFile("testdata/axe.min.js")
 	require.NoError(t, err)
 	w := newWorld(t)
-	paths := story(t, w)
-	for _, look := range []struct {
-		name          string
-		width, height int64
-		scheme        string
-	}{{"light", 1280, 900, "light"}, {"dark", 1280, 900, "dark"}, {"narrow", 375, 812, "light"}} {
+	paths := append(story(t, w), "deliveries/?entity=package%3A61")
+	p := w.signIn(t, w.operator)
+	for _, view := range [][3]string{
+		{"deliveries", "Not delivered, last day", "since=24h&state=waiting%2Cparked%2Cdead"},
+		{"deliveries", "Dead", "state=dead"},
+		{"hooks", "Failing longest first", "sort=failing"},
+		{"events", "A rather long name of a view that somebody has made of all", "entity=a"},
+	} {
+		p.post(t, "/console/views/", "list", view[0], "name", view[1], "query", view[2])
+	}
+	for _, look := range looks() {
 		t.Run(look.name, func(t *testing.T) {
 			t.Parallel()
 			b := newTab(t)
@@ -339,14 +374,35 @@ func TestEveryPageIsAccessible(t *testing.T) {
 			b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll('input[name="hook"]')].pop().checked = true`),
 				press(chromedp.CSS(`button[value="pause"]`)), chromedp.WaitVisible(chromedp.CSS(`input[name="sure"] ~ p`)))
 			b.judge(t, string(axe), look.name, "hooks/status", look.width)
+			b.do(t, chromedp.Navigate(w.url+"/console/hooks/"), chromedp.Evaluate[chromedp.Void](`document.querySelector('input[name="all"][value="yes"]').checked = true`),
+				press(chromedp.CSS(`button[formaction="/console/hooks/replay"]`)), chromedp.WaitVisible(chromedp.ID("rate")))
+			b.judge(t, string(axe), look.name, "hooks/replay", look.width)
+			b.do(t, press(chromedp.CSS(`button[value="count"]`)), chromedp.WaitVisible(chromedp.ID("reason")))
+			b.judge(t, string(axe), look.name, "hooks/replay/counted", look.width)
+			b.do(t, chromedp.Navigate(w.url+"/console/deliveries/?entity=package%3A61"), press(chromedp.CSS(".views summary")), chromedp.WaitVisible(chromedp.ID("view-name")))
+			b.judge(t, string(axe), look.name, "deliveries/save", look.width)
 			b.do(t, chromedp.Navigate(w.url+"/console/set-aside/"), press(chromedp.CSS("main .head button")), chromedp.WaitVisible(chromedp.CSS(".notice.bad")))
 			b.judge(t, string(axe), look.name, "set-aside/refused", look.width)
+			b.do(t, chromedp.Navigate(w.url+"/console/erasures/"), chromedp.SetValue(chromedp.ID("by"), "path"), chromedp.WaitVisible(chromedp.ID("path")),
+				press(chromedp.CSS(`button[value="count"]`)), chromedp.WaitVisible(chromedp.CSS("#wrong-path span")))
+			b.judge(t, string(axe), look.name, "erasures/wrong", look.width)
+			b.do(t, chromedp.SetValue(chromedp.ID("by"), "entity"), chromedp.SendKeys(chromedp.ID("entity"), "package:10"),
+				press(chromedp.CSS(`button[value="count"]`)), chromedp.WaitVisible(chromedp.ID("reason")))
+			b.judge(t, string(axe), look.name, "erasures/counted", look.width)
 			b.quiet(t, "all pages")
 		})
 	}
 }
 
-// judge fails the test on a serious finding, and on a page that is wider than the window.
+// overhangs are the parts of a page that reach beyond its margin, but for those that scroll by themselves.
+const overhangs = `(() => {
+	const main = document.querySelector("main"), edge = main.getBoundingClientRect().right - parseFloat(getComputedStyle(main).paddingRight) + 1;
+	return [...main.querySelectorAll("table, tr, td, form, fieldset, input, select, textarea, button, .card, .notice, .pill, .chip, svg")]
+		.filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > edge && !e.closest("thead, pre, .code, .tabs, .unseen"))
+		.map((e) => e.outerHTML.slice(0, 120));
+})()`
+
+// judge fails the test on a serious finding, and on a page of which something is wider than the window.
 func (b *tab) judge(t *testing.T, axe, look, path string, width int64) {
 	t.Helper()
 	found := get(t, b, chromedp.Evaluate[[]finding](axe+`; axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]}).then(
@@ -357,6 +413,7 @@ func (b *tab) judge(t *testing.T, axe, look, path string, width int64) {
 		t.Logf("%s, %s: %s: %s %d", look, path, f.Impact, f.Help, len(f.Nodes))
 	}
 	require.LessOrEqual(t, get(t, b, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`)), width, "%s, %s", look, path)
+	require.Empty(t, get(t, b, chromedp.Evaluate[[]string](overhangs)), "%s, %s: what overhangs", look, path)
 	b.picture(t, look, path)
 }
 

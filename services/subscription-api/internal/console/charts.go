@@ -3,12 +3,13 @@ package console
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // Charts are drawn on the server as SVG, which a template writes from these; the units are those of the view box.
@@ -47,27 +48,26 @@ func retryBars(steps []webhook.RetryStep) []bar {
 
 func round(f float64) float64 { return math.Round(f*10) / 10 }
 
-// Sizes of the small charts of a hook's last day and month.
+// Sizes of the small charts of a hook's last day.
 const (
 	sparkHours  = 24
-	sparkDays   = 30
 	sparkStep   = 5
 	sparkBar    = 4
 	sparkHeight = 24
 )
 
-// spark is how deliveries fared, hour by hour or day by day.
+// spark is how deliveries fared, hour by hour.
 type spark struct {
 	Bars []barPath
-	Sum  store.Counts
-	// Rate is the part of the deliveries that came to an end which were delivered, in words; empty for none.
+	Sum  usecase.Counts
+	// Rate is the part of the deliveries that was delivered, in words; empty for none.
 	Rate string
 	// Text says the same as the bars.
 	Text string
 }
 
-// newSpark draws the buckets, which are so long each.
-func newSpark(buckets []store.Bucket, since time.Time, long time.Duration) spark {
+// newSpark draws the buckets of hours.
+func newSpark(buckets []usecase.Bucket, since time.Time) spark {
 	s := spark{}
 	most := 1
 	var bars []bar
@@ -76,24 +76,23 @@ func newSpark(buckets []store.Bucket, since time.Time, long time.Duration) spark
 		s.Sum.Delivered, s.Sum.Open, s.Sum.Dead = s.Sum.Delivered+b.Delivered, s.Sum.Open+b.Open, s.Sum.Dead+b.Dead
 	}
 	for _, b := range buckets {
-		x := float64(b.At.Sub(since)) / float64(long) * sparkStep
+		x := b.At.Sub(since).Hours() * sparkStep
 		bars = append(bars, stack(b.Counts, x, sparkBar, sparkHeight, most)...)
 	}
 	s.Bars = paths(bars)
 	s.Rate = rate(s.Sum)
-	s.Text = fmt.Sprintf("%s delivered, %s open, %s dead", amount(s.Sum.Delivered), amount(s.Sum.Open), amount(s.Sum.Dead))
+	s.Text = fmt.Sprintf("%s delivered, %s waiting or parked, %s dead", amount(s.Sum.Delivered), amount(s.Sum.Open), amount(s.Sum.Dead))
 	return s
 }
 
-// rate is the part of the ended deliveries that was delivered.
-func rate(c store.Counts) string {
-	ended := c.Delivered + c.Dead
-	if ended == 0 {
+// rate is the part of the deliveries that was delivered. What waits or is parked is not.
+func rate(c usecase.Counts) string {
+	if c.Total() == 0 {
 		return ""
 	}
-	percent := 100 * float64(c.Delivered) / float64(ended)
+	percent := 100 * float64(c.Delivered) / float64(c.Total())
 	switch {
-	case c.Dead == 0:
+	case c.Delivered == c.Total():
 		return "100 %"
 	case percent > 99.9:
 		return "> 99.9 %"
@@ -102,7 +101,7 @@ func rate(c store.Counts) string {
 }
 
 // stack draws the counts upon each other: delivered at the bottom. What is there is at least one unit high.
-func stack(c store.Counts, x, width, height float64, most int) []bar {
+func stack(c usecase.Counts, x, width, height float64, most int) []bar {
 	var bars []bar
 	bottom := height
 	for _, part := range []struct {
@@ -124,7 +123,13 @@ type barPath struct{ Class, Data string }
 
 func paths(bars []bar) []barPath {
 	var list []barPath
-	for _, class := range []string{"bar-delivered", "bar-open", "bar-dead"} {
+	var classes []string
+	for _, b := range bars {
+		if !slices.Contains(classes, b.Class) {
+			classes = append(classes, b.Class)
+		}
+	}
+	for _, class := range classes {
 		var data strings.Builder
 		for _, b := range bars {
 			if b.Class == class {
@@ -136,37 +141,4 @@ func paths(bars []bar) []barPath {
 		}
 	}
 	return list
-}
-
-// Sizes of the chart of the last hour.
-const (
-	hourMinutes = 60
-	hourStep    = 10
-	hourBar     = 8
-	hourHeight  = 120
-)
-
-// hourChart is a tenant's last hour, minute by minute.
-type hourChart struct {
-	Bars []barPath
-	// Most is the largest number of deliveries in a minute.
-	Most int
-	Sum  store.Counts
-	Rate string
-}
-
-func newHourChart(minutes []store.Bucket, since time.Time) hourChart {
-	c := hourChart{}
-	for _, m := range minutes {
-		c.Most = max(c.Most, m.Total())
-		c.Sum.Delivered, c.Sum.Open, c.Sum.Dead = c.Sum.Delivered+m.Delivered, c.Sum.Open+m.Open, c.Sum.Dead+m.Dead
-	}
-	var bars []bar
-	for _, m := range minutes {
-		x := m.At.Sub(since).Minutes() * hourStep
-		bars = append(bars, stack(m.Counts, x, hourBar, hourHeight, max(c.Most, 1))...)
-	}
-	c.Bars = paths(bars)
-	c.Rate = rate(c.Sum)
-	return c
 }

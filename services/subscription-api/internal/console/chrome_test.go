@@ -111,7 +111,7 @@ func newTab(t *testing.T) *tab {
 			if err != nil {
 				return
 			}
-			if m.Type == "debug" { // advice, not trouble
+			if m.Type == "debug" || m.Type == "info" { // advice, not trouble
 				continue
 			}
 			b.mu.Lock()

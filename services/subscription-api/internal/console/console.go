@@ -21,8 +21,8 @@ import (
 // Root is where the console lies.
 const Root = "/console/"
 
-// theBus tells how the bus is doing.
-type theBus interface {
+// busState tells how the bus is doing.
+type busState interface {
 	Lag(ctx context.Context, c bus.Consumer) (bus.Lag, error)
 	Streams(ctx context.Context) ([]bus.StreamState, error)
 	// ServerVersion is empty where there is no connection.
@@ -35,7 +35,7 @@ type Setting struct{ Name, Value string }
 // Deps are what the console works with; all are required but PublicURL and Settings.
 type Deps struct {
 	Cases *usecase.Service
-	Bus   theBus
+	Bus   busState
 	// Ring seals sessions.
 	Ring *seal.Ring
 	// PublicURL begins the addresses in what people copy; empty for what the request was sent to.
@@ -51,14 +51,14 @@ type console struct {
 
 	pages  pages
 	assets assets
-	counts *counts
+	counts *countCache
 	tails  *daemon.Shares
 }
 
 // New makes the console's handler, for all paths under Root. It fails where a template is wrong.
 func New(d Deps) (http.Handler, error) {
 	c := &console{
-		Deps: d, counts: newCounts(), tails: daemon.NewShares(maxTails, tailPatience, maxTenantTails, maxTokenTails),
+		Deps: d, counts: newCountCache(), tails: daemon.NewShares(maxTails, tailPatience, maxTenantTails, maxTokenTails),
 	}
 	var err error
 	if c.assets, err = loadAssets(); err != nil {

@@ -21,20 +21,20 @@ const (
 	maxCounts = 1000
 )
 
-// counts are what takes long to count: each is counted once at a time, whoever waits for it.
-type counts struct {
+// countCache are what takes long to count: each is counted once at a time, whoever waits for it.
+type countCache struct {
 	slots chan struct{}
 
 	mu   sync.Mutex
-	list map[string]*counting
+	list map[string]*runningCount
 }
 
-func newCounts() *counts {
-	return &counts{slots: make(chan struct{}, countSlots), list: map[string]*counting{}}
+func newCountCache() *countCache {
+	return &countCache{slots: make(chan struct{}, countSlots), list: map[string]*runningCount{}}
 }
 
-// counting is a count that is under way or was made a moment ago.
-type counting struct {
+// runningCount is a count that is under way or was made a moment ago.
+type runningCount struct {
 	done  chan struct{}
 	value any
 	err   error
@@ -44,7 +44,7 @@ type counting struct {
 
 // count returns what do counts, for the key, if that is there within the limit; ready is false where it is not. It goes
 // on being counted then, for whoever asks next.
-func count[T any](ctx context.Context, c *counts, key string, limit time.Duration, do func(context.Context) (T, error)) (value T, ready bool, err error) {
+func count[T any](ctx context.Context, c *countCache, key string, limit time.Duration, do func(context.Context) (T, error)) (value T, ready bool, err error) {
 	running := c.start(ctx, key, func(ctx context.Context) (any, error) { return do(ctx) })
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -59,7 +59,7 @@ func count[T any](ctx context.Context, c *counts, key string, limit time.Duratio
 	return value, running.err == nil, running.err
 }
 
-func (c *counts) start(ctx context.Context, key string, do func(context.Context) (any, error)) *counting {
+func (c *countCache) start(ctx context.Context, key string, do func(context.Context) (any, error)) *runningCount {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -73,7 +73,7 @@ func (c *counts) start(ctx context.Context, key string, do func(context.Context)
 			}
 		}
 	}
-	running := &counting{done: make(chan struct{})}
+	running := &runningCount{done: make(chan struct{})}
 	c.list[key] = running
 	go func() {
 		defer close(running.done)
@@ -88,7 +88,7 @@ func (c *counts) start(ctx context.Context, key string, do func(context.Context)
 }
 
 // over reports whether the count is made and no longer good.
-func (c *counting) over(now time.Time) bool {
+func (c *runningCount) over(now time.Time) bool {
 	select {
 	case <-c.done:
 		return !now.Before(c.until)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -12,15 +13,18 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// lately is how far back lists go unless the person says otherwise: a week.
-func lately(now time.Time) store.TimeRange {
-	return store.TimeRange{From: now.Add(-7 * 24 * time.Hour)}
+// lastWeek is how far back lists go unless the person says otherwise: a week.
+func lastWeek(now time.Time) usecase.TimeRange {
+	return usecase.TimeRange{From: now.Add(-7 * 24 * time.Hour)}
 }
 
-type deliveryQuery struct{ Hook, EventType, Event, Entity, State, Status, Since string }
+type deliveryQuery struct {
+	Hook, EventType, Event, Entity, State, Status, Label string
+	spanQuery
+}
 
 // Narrowed reports whether deliveries may be hidden by the filter.
 func (q deliveryQuery) Narrowed() bool { return q != deliveryQuery{} }
@@ -30,11 +34,15 @@ type deliveryList struct {
 	Rows    []deliveryRow
 	States  []option
 	Answers []option
-	Spans   []option
 	Types   []string
+	// Hooks are those that the list can be narrowed to.
+	Hooks []option
 	// Hook is the title of the hook that the list is about; empty for all.
-	Hook    string
+	Hook string
+	// Explain is the event to explain where no delivery of the event or entity matches; empty for none.
+	Explain string
 	Problem string
+	Views   savedViews
 	paging
 	// Tail is where the list's changes come from; empty but for its first page.
 	Tail string
@@ -44,7 +52,12 @@ type deliveryList struct {
 
 // CanRetry reports whether there may be something to be tried again.
 func (l deliveryList) CanRetry() bool {
-	return l.Filter.State != string(webhook.Delivered) && l.Filter.State != string(webhook.Parked)
+	switch webhook.DeliveryState(l.Filter.State) {
+	case webhook.Delivered, webhook.Parked, webhook.Superseded:
+		return false
+	default:
+		return true
+	}
 }
 
 func stateOptions() []option {
@@ -55,6 +68,7 @@ func stateOptions() []option {
 		{"delivered", "delivered"},
 		{"dead", "dead"},
 		{"cancelled", "cancelled"},
+		{"superseded", "superseded"},
 		{"waiting,parked,dead", "not delivered"},
 	}
 }
@@ -63,13 +77,12 @@ func answerOptions() []option {
 	return []option{{"", "any answer"}, {"2xx", "2xx"}, {"3xx", "3xx"}, {"4xx", "4xx"}, {"5xx", "5xx"}, {"none", "no answer"}}
 }
 
-func spanOptions() []option {
-	return []option{{"", "last 7 days"}, {"1h", "last hour"}, {"24h", "last 24 hours"}, {"720h", "last 30 days"}}
-}
-
 // filter is what the store is asked for; a problem is a sentence for people.
-func (q *deliveryQuery) filter(now time.Time) (f store.DeliveryFilter, problem string) {
-	f.EventID, f.Entity, f.Range = q.Event, q.Entity, since(q.Since, now)
+func (q *deliveryQuery) filter(now time.Time) (f usecase.DeliveryFilter, problem string) {
+	f.EventID, f.Entity = q.Event, q.Entity
+	if f.Range, problem = q.timeRange(now); problem != "" {
+		return f, problem
+	}
 	if q.Hook != "" {
 		id, err := uuid.Parse(q.Hook)
 		if err != nil {
@@ -84,9 +97,13 @@ func (q *deliveryQuery) filter(now time.Time) (f store.DeliveryFilter, problem s
 		}
 		f.EventTypes = []string{pattern}
 	}
+	var err error
+	if f.Labels, err = webhook.ParseLabelSelector(q.Label); err != nil {
+		return f, sentence("The label " + err.Error())
+	}
 	for word := range strings.SplitSeq(q.State, ",") {
 		switch state := webhook.DeliveryState(word); state {
-		case webhook.Waiting, webhook.Parked, webhook.Delivered, webhook.Dead, webhook.Cancelled:
+		case webhook.Waiting, webhook.Parked, webhook.Delivered, webhook.Dead, webhook.Cancelled, webhook.Superseded:
 			f.States = append(f.States, state)
 		}
 	}
@@ -112,35 +129,26 @@ func readPattern(s string) (pattern, problem string) {
 	return pattern, ""
 }
 
-// since is the time that a list begins at.
-func since(word string, now time.Time) store.TimeRange {
-	switch word {
-	case "1h", "24h", "720h":
-		span, err := time.ParseDuration(word)
-		if err == nil {
-			return store.TimeRange{From: now.Add(-span)}
-		}
-	}
-	return lately(now)
-}
-
 func readDeliveryQuery(form url.Values) deliveryQuery {
 	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
 	return deliveryQuery{
 		Hook: get("hook"), EventType: get("event_type"), Event: get("event"), Entity: get("entity"), State: get("state"),
-		Status: get("status"), Since: get("since"),
+		Status: get("status"), Label: get("label"), spanQuery: readSpan(form),
 	}
 }
 
 func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
-	body := deliveryList{Filter: readDeliveryQuery(v.form), States: stateOptions(), Answers: answerOptions(), Spans: spanOptions()}
+	body := deliveryList{Filter: readDeliveryQuery(v.form), States: stateOptions(), Answers: answerOptions()}
 	var err error
 	if body.Types, err = c.typeNames(ctx, v.Tenant); err != nil {
 		return reply{}, err
 	}
+	if body.Views, err = c.views(ctx, v, "deliveries"); err != nil {
+		return reply{}, err
+	}
 	filter, problem := body.Filter.filter(time.Now())
 	if problem != "" {
-		body.Problem = problem
+		body.Problem, body.Hooks = problem, hookOptions(nil, uuid.Nil, "")
 		return page("deliveries", "Deliveries", body).with(http.StatusUnprocessableEntity), nil
 	}
 	if body.Hook, err = c.hookTitle(ctx, v, filter.Hook); err != nil {
@@ -151,14 +159,63 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	body.Rows = deliveryRows(found.List)
-	if body.paging = neighbours(v.form, at, found, func(d *webhook.Delivery) store.Position {
-		return store.Position{At: d.PublishedAt, ID: d.ID}
+	if len(found.List) == 0 {
+		if body.Explain, err = c.unexplained(ctx, v, &body.Filter); err != nil {
+			return reply{}, err
+		}
+	}
+	if body.Rows, err = c.listRows(ctx, v, &filter, found.List); err != nil {
+		return reply{}, err
+	}
+	body.Hooks = hookOptions(body.Rows, filter.Hook, body.Hook)
+	if body.paging = neighbours(v.form, at, found, func(d *webhook.Delivery) usecase.Position {
+		return usecase.Position{At: d.PublishedAt, ID: d.ID}
 	}); at.Older == nil && at.Newer == nil {
 		body.Tail = Root + "deliveries/tail?" + filterOf(v.form).Encode()
 	}
 	body.Retry = "?" + filterOf(v.form).Encode()
 	return page("deliveries", "Deliveries", body), nil
+}
+
+// hookOptions are the webhooks that the list can be narrowed to: those of its rows, by title, and the chosen one.
+func hookOptions(rows []deliveryRow, chosen uuid.UUID, title string) []option {
+	found := map[uuid.UUID]string{}
+	for i := range rows {
+		if !rows[i].HookGone && rows[i].Hook != "" {
+			found[rows[i].HookID] = rows[i].Hook
+		}
+	}
+	if chosen != uuid.Nil {
+		found[chosen] = title
+	}
+	options := []option{{"", "any webhook"}}
+	for id, title := range found {
+		options = append(options, option{id.String(), title})
+	}
+	slices.SortFunc(options[1:], func(a, b option) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a.Label), strings.ToLower(b.Label)), strings.Compare(a.Value, b.Value))
+	})
+	return options
+}
+
+// unexplained is the event that the list is about, or the newest one of the entity; empty where there is none.
+func (c *console) unexplained(ctx context.Context, v *visit, q *deliveryQuery) (string, error) {
+	switch {
+	case q.Event != "":
+		e, err := c.Cases.FindEvent(ctx, &v.Caller, q.Event)
+		if errors.Is(err, webhook.ErrNotFound) {
+			return "", nil
+		}
+		return e.ID, err
+	case q.Entity != "":
+		r, _ := q.timeRange(time.Now())
+		found, err := c.Cases.Events(ctx, &v.Caller, usecase.EventFilter{Entity: q.Entity, Range: r}, usecase.Page{Limit: 1})
+		if err != nil || len(found.List) == 0 {
+			return "", err
+		}
+		return found.List[0].ID, nil
+	}
+	return "", nil
 }
 
 // hookTitle is the title of a hook; empty for no hook.
@@ -191,7 +248,7 @@ type retryManyBody struct {
 }
 
 // What says in words which deliveries the list shows.
-func (q deliveryQuery) words(hook string) []string {
+func (q deliveryQuery) describe(hook string) []string {
 	var words []string
 	add := func(name, value string, options []option) {
 		if value == "" {
@@ -205,14 +262,19 @@ func (q deliveryQuery) words(hook string) []string {
 		words = append(words, name+" "+value)
 	}
 	add("to", hook, nil)
+	add("to webhooks with the label", q.Label, nil)
 	add("state:", q.State, stateOptions())
 	add("last answer:", q.Status, answerOptions())
 	add("event type:", q.EventType, nil)
 	add("entity:", q.Entity, nil)
 	add("event:", q.Event, nil)
-	span := q.Since
-	if i := slices.IndexFunc(spanOptions(), func(o option) bool { return o.Value == span }); i >= 0 {
-		words = append(words, "published in the "+spanOptions()[i].Label)
+	if q.Since == ownSpan {
+		add("published from", strings.Replace(q.From, "T", " ", 1), nil)
+		add("until", strings.Replace(q.To, "T", " ", 1), nil)
+		return words
+	}
+	if i := slices.IndexFunc(q.Spans(), func(o option) bool { return o.Value == q.Since }); i >= 0 {
+		words = append(words, "published: "+q.Spans()[i].Label)
 	}
 	return words
 }
@@ -228,14 +290,14 @@ func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	body := retryManyBody{Most: store.MaxRetried, What: query.words(hook), Query: "?" + filterOf(v.form).Encode()}
+	body := retryManyBody{Most: usecase.MaxRetried, What: query.describe(hook), Query: "?" + filterOf(v.form).Encode()}
 	body.Count, body.Counted, err = count(ctx, c.counts, "retriable "+v.Tenant+body.Query, v.patience(), func(ctx context.Context) (int, error) {
-		return c.Cases.CountRetriable(ctx, &v.Caller, filter)
+		return c.Cases.CountRetriable(ctx, &v.Caller, filter, false)
 	})
 	if err != nil {
 		return reply{}, err
 	}
-	v.pending, body.All = !body.Counted, body.Count == store.MaxRetried
+	v.pending, body.All = !body.Counted, body.Count == usecase.MaxRetried
 	return page("deliveries-retry", "Try them all again?", body), nil
 }
 
@@ -246,7 +308,7 @@ func (c *console) retryMany(ctx context.Context, v *visit) (reply, error) {
 	if problem != "" {
 		return reply{}, errBadForm
 	}
-	n, err := c.Cases.RetryDeliveries(ctx, &v.Caller, filter)
+	n, err := c.Cases.RetryDeliveries(ctx, &v.Caller, filter, false)
 	if err != nil {
 		return reply{}, err
 	}

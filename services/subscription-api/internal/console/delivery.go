@@ -1,15 +1,20 @@
 package console
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/attempt"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 type deliveryBody struct {
@@ -22,9 +27,12 @@ type deliveryBody struct {
 	Event    *eventFacts
 	Replay   bool
 	Attempts []attemptView
-	// CanRetry says that trying again makes sense; Force, that it was delivered already.
+	// CanRetry says that trying again makes sense; Force, that it was delivered already, or a newer one was sent instead.
 	CanRetry, Force bool
 	Problem         string
+	// Erased says when the event's payload was erased, and by whom; empty where it was not.
+	Erased       string
+	SupersededBy *uuid.UUID
 }
 
 type attemptView struct {
@@ -38,8 +46,12 @@ type attemptView struct {
 	Binary   bool
 	Decoded  bool
 	Parts    []attemptPart
-	// RequestBody is what was sent; it is kept of tests alone.
-	RequestBody string
+	// RequestBody is what was sent. It is kept of tests alone; of deliveries it is what the hook is sent of the event by its settings
+	// of now, which Rebuilt says. Changed says that it is not what was sent.
+	RequestBody      string
+	Rebuilt, Changed bool
+	// Curl is a command that sends it again; empty where the body is not known.
+	Curl string
 	// Sent and Got are how large the bodies are.
 	Sent, Got string
 }
@@ -47,6 +59,7 @@ type attemptView struct {
 // eventFacts are what a delivery's page tells of its event.
 type eventFacts struct {
 	Time time.Time
+	// Size is empty where the payload was erased.
 	Size string
 }
 
@@ -71,7 +84,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 	if err != nil {
 		return reply{}, err
 	}
-	body := deliveryBody{Row: newDeliveryRow(&d), NextAt: d.NextAt, Updated: d.UpdatedAt, Replay: d.Replay, Problem: problem}
+	body := deliveryBody{Row: newDeliveryRow(&d), NextAt: d.NextAt, Updated: d.UpdatedAt, Replay: d.Replay, Problem: problem, SupersededBy: d.SupersededBy}
 	h, err := c.Cases.Hook(ctx, &v.Caller, d.HookID)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
@@ -80,10 +93,15 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 		return reply{}, err
 	default:
 		body.Hook = titleOf(&h)
-		body.CanRetry, body.Force = h.Status != webhook.Disabled, d.State == webhook.Delivered
+		body.CanRetry, body.Force = h.Status != webhook.Disabled && d.Erased == nil, d.State == webhook.Delivered || d.State == webhook.Superseded
+	}
+	if body.Erased, err = c.erasedText(ctx, v, d.Erased); err != nil {
+		return reply{}, err
 	}
 	e, err := c.Cases.FindEvent(ctx, &v.Caller, d.EventID)
 	switch {
+	case err == nil && d.Erased != nil:
+		body.Event = &eventFacts{Time: e.Time}
 	case err == nil:
 		body.Event = &eventFacts{Time: e.Time, Size: size(len(e.Data))}
 	case !errors.Is(err, webhook.ErrNotFound):
@@ -91,6 +109,9 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 	}
 	for i := range attempts {
 		body.Attempts = append(body.Attempts, newAttemptView(c.Cases.MaskFor(&v.Caller).Attempt(attempts[i])))
+	}
+	if n := len(body.Attempts); n > 0 && body.Event != nil && d.Erased == nil && !body.HookGone && h.Unreadable == "" {
+		body.Attempts[n-1].rebuild(c.Cases.Sender, &h, &e)
 	}
 	answer := page("delivery", "Delivery of "+d.EventType, body)
 	if problem != "" {
@@ -101,7 +122,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 
 func newAttemptView(a webhook.ShownAttempt) attemptView {
 	view := attemptView{
-		Attempt: a.Attempt, Took: took(a.Duration), Answer: answerText(a.Status, a.Class), Request: headerText(a.RequestHeaders),
+		Attempt: a.Attempt, Took: durationText(a.Duration), Answer: answerText(a.Status, a.Class), Request: headerText(a.RequestHeaders),
 		Response: headerText(a.ResponseHeaders), Sent: size(a.RequestSize), Got: size(a.Body.Received),
 	}
 	if a.Status != 0 && unfinished(a.Class) {
@@ -119,11 +140,36 @@ func newAttemptView(a webhook.ShownAttempt) attemptView {
 		took time.Duration
 	}{{"DNS", a.Timings.DNS}, {"connect", a.Timings.Connect}, {"TLS", a.Timings.TLS}, {"first byte", a.Timings.FirstByte}} {
 		if part.took > 0 {
-			view.Parts = append(view.Parts, attemptPart{part.name, took(part.took)})
+			view.Parts = append(view.Parts, attemptPart{part.name, durationText(part.took)})
 		}
 	}
 	return view
 }
+
+// shownBody is how much of a body is shown, in bytes.
+const shownBody = 16 << 10
+
+// rebuild shows what the hook is sent of the event, and a command that sends it.
+func (a *attemptView) rebuild(s *attempt.Sender, h *webhook.Hook, e *webhook.Event) {
+	made, err := s.Body(h, e)
+	if err != nil || a.RequestSize == 0 {
+		return
+	}
+	body := made.Bytes
+	digest := sha256.Sum256(body)
+	a.Rebuilt, a.Changed = true, len(body) != a.RequestSize || a.BodyDigest != nil && !bytes.Equal(digest[:], a.BodyDigest)
+	if a.RequestBody = pretty(body); len(a.RequestBody) > shownBody {
+		a.RequestBody = strings.ToValidUTF8(a.RequestBody[:shownBody], "") + "\n… (" + size(len(body)) + " in all)"
+		return
+	}
+	lines := []string{"curl -i -X " + a.Method + " " + shellQuoted(a.URL)}
+	for _, header := range a.RequestHeaders {
+		lines = append(lines, "-H "+shellQuoted(header.Name+": "+header.Value))
+	}
+	a.Curl = strings.Join(append(lines, "--data-binary "+shellQuoted(string(body))), " \\\n  ")
+}
+
+func shellQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func headerText(headers []webhook.Header) string {
 	var b strings.Builder
@@ -139,7 +185,7 @@ func (c *console) retryDelivery(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	err = c.Cases.RetryDelivery(ctx, &v.Caller, id, v.posted.Get("force") == "true")
-	var refused *store.ReplayError
+	var refused *usecase.ReplayError
 	switch {
 	case errors.As(err, &refused):
 		return c.showDelivery(ctx, v, refused.Reason)

@@ -100,7 +100,7 @@ func TestAllThatAListShowsIsTriedAgain(t *testing.T) {
 	a = p.post(t, "/console/deliveries/retry?status=5xx&hook="+h.ID.String())
 	require.Equal(t, http.StatusSeeOther, a.status)
 	require.Contains(t, p.get(t, a.header.Get("Location")).text, "2 deliveries are being tried again")
-	list, _, err := w.db.History.Deliveries(t.Context(), "default", store.DeliveryFilter{States: []webhook.DeliveryState{webhook.Parked}}, store.Page{Limit: 5})
+	list, _, err := w.db.History.ListDeliveries(t.Context(), "default", store.DeliveryFilter{States: []webhook.DeliveryState{webhook.Parked}}, store.Page{Limit: 5})
 	require.NoError(t, err)
 	require.Len(t, list, 2)
 	require.Equal(t, http.StatusBadRequest, p.post(t, "/console/deliveries/retry?hook=x").status)

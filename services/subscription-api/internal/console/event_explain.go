@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -33,12 +32,15 @@ type explainRow struct {
 func (r explainRow) Label() string { return strings.ReplaceAll(r.Outcome, "_", " ") }
 
 func (c *console) explainPage(ctx context.Context, v *visit) (reply, error) {
+	if v.form.Get("id") == "" {
+		return page("event-explain", "Explain an event", explainBody{}), nil
+	}
 	e, err := c.Cases.FindEvent(ctx, &v.Caller, v.form.Get("id"))
 	if err != nil {
 		return reply{}, err
 	}
 	at := readHookPage(v.form)
-	hooks, more, err := c.Cases.Hooks.SortedHooks(ctx, v.Tenant, store.HookFilter{}, store.HooksByName, at)
+	hooks, more, err := c.Cases.ListSortedHooks(ctx, &v.Caller, usecase.HookFilter{}, usecase.HooksByName, at)
 	if err != nil {
 		return reply{}, err
 	}

@@ -4,16 +4,18 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-type eventQuery struct{ EventType, Entity, Schema, Since string }
+type eventQuery struct {
+	EventType, Entity, Schema string
+	spanQuery
+}
 
 // Narrowed reports whether events may be hidden by the filter.
 func (q eventQuery) Narrowed() bool { return q != eventQuery{} }
@@ -22,9 +24,9 @@ type eventList struct {
 	Filter  eventQuery
 	Rows    []eventRow
 	Schemas []option
-	Spans   []option
 	Types   []string
 	Problem string
+	Views   savedViews
 	paging
 	// Tail is where the list's changes come from; empty but for its first page.
 	Tail string
@@ -36,6 +38,8 @@ type eventRow struct {
 	Size                   string
 	// Problems is what the schema of its type has against it, as a sentence; empty for nothing.
 	Problems string
+	// Erased says when its payload was erased, and by whom; empty where it was not.
+	Erased string
 }
 
 // offSchema asks for the events that the schema of their type has something against.
@@ -49,12 +53,15 @@ func eventLink(id string) string { return Root + "event?" + url.Values{"id": {id
 
 func readEventQuery(form url.Values) eventQuery {
 	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
-	return eventQuery{EventType: get("event_type"), Entity: get("entity"), Schema: get("schema"), Since: get("since")}
+	return eventQuery{EventType: get("event_type"), Entity: get("entity"), Schema: get("schema"), spanQuery: readSpan(form)}
 }
 
 // filter is what the store is asked for; a problem is a sentence for people.
-func (q *eventQuery) filter(now time.Time) (f store.EventFilter, problem string) {
-	f.Range, f.Entity, f.OffSchema = since(q.Since, now), q.Entity, q.Schema == offSchema
+func (q *eventQuery) filter(now time.Time) (f usecase.EventFilter, problem string) {
+	f.Entity, f.OffSchema = q.Entity, q.Schema == offSchema
+	if f.Range, problem = q.timeRange(now); problem != "" {
+		return f, problem
+	}
 	if q.EventType != "" {
 		pattern, problem := readPattern(q.EventType)
 		if problem != "" {
@@ -65,15 +72,25 @@ func (q *eventQuery) filter(now time.Time) (f store.EventFilter, problem string)
 	return f, ""
 }
 
-func eventRows(list []store.EventSummary) []eventRow {
-	rows := make([]eventRow, len(list))
+// eventRows are rows that say, where it is so, who erased a payload.
+func (c *console) eventRows(ctx context.Context, v *visit, list []usecase.EventSummary) (rows []eventRow, err error) {
+	var names map[usecase.Actor]string
+	if slices.ContainsFunc(list, func(e usecase.EventSummary) bool { return e.Erased != nil }) {
+		if names, err = c.Cases.ActorNames(ctx, v.Tenant); err != nil {
+			return nil, err
+		}
+	}
+	rows = make([]eventRow, len(list))
 	for i, e := range list {
 		rows[i] = eventRow{
 			ID: e.ID, Type: e.Type, Entity: e.Entity, Link: eventLink(e.ID), PublishedAt: e.PublishedAt, Size: size(e.Size),
 			Problems: problemsText(e.SchemaProblems),
 		}
+		if e.Erased != nil {
+			rows[i].Erased, rows[i].Size = erasedBy(e.Erased, names), "none"
+		}
 	}
-	return rows
+	return rows, nil
 }
 
 // problemsText is what a schema has against an event's data, in one line.
@@ -86,9 +103,12 @@ func problemsText(problems []webhook.FieldError) string {
 }
 
 func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
-	body := eventList{Filter: readEventQuery(v.form), Schemas: schemaOptions(), Spans: spanOptions()}
+	body := eventList{Filter: readEventQuery(v.form), Schemas: schemaOptions()}
 	var err error
 	if body.Types, err = c.typeNames(ctx, v.Tenant); err != nil {
+		return reply{}, err
+	}
+	if body.Views, err = c.views(ctx, v, "events"); err != nil {
 		return reply{}, err
 	}
 	filter, problem := body.Filter.filter(time.Now())
@@ -101,9 +121,11 @@ func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	body.Rows = eventRows(found.List)
-	if body.paging = neighbours(v.form, at, found, func(e *store.EventSummary) store.Position {
-		return store.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // a sequence is not negative
+	if body.Rows, err = c.eventRows(ctx, v, found.List); err != nil {
+		return reply{}, err
+	}
+	if body.paging = neighbours(v.form, at, found, func(e *usecase.EventSummary) usecase.Position {
+		return usecase.SeqPosition(e.PublishedAt, e.Seq)
 	}); at.Older == nil && at.Newer == nil {
 		body.Tail = Root + "events/tail?" + filterOf(v.form).Encode()
 	}
@@ -115,16 +137,11 @@ type eventBody struct {
 	Data       string
 	Context    string
 	Filter     string
-	Deliveries []hookDelivery
+	Deliveries []deliveryRow
+	// Erased says when the payload was erased, and by whom; empty where it was not.
+	Erased string
 	// More says that there are deliveries which are not shown.
 	More bool
-}
-
-// hookDelivery is an event's delivery with the title of its hook.
-type hookDelivery struct {
-	deliveryRow
-
-	Hook string
 }
 
 func (c *console) eventPage(ctx context.Context, v *visit) (reply, error) {
@@ -132,21 +149,16 @@ func (c *console) eventPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	list, more, err := c.Cases.History.Deliveries(ctx, v.Tenant, store.DeliveryFilter{EventID: e.ID}, store.Page{Limit: pageSize})
+	list, more, err := c.Cases.History.ListDeliveries(ctx, v.Tenant, usecase.DeliveryFilter{EventID: e.ID}, usecase.Page{Limit: pageSize})
 	if err != nil {
 		return reply{}, err
 	}
 	body := eventBody{Event: e, Data: pretty(e.Data), Context: textOf(e.Context), Filter: textOf(e.ConfigFilter), More: more}
-	titles := map[uuid.UUID]string{}
-	for i := range list {
-		id := list[i].HookID
-		if _, known := titles[id]; !known {
-			titles[id] = id.String()
-			if h, err := c.Cases.Hook(ctx, &v.Caller, id); err == nil {
-				titles[id] = titleOf(&h)
-			}
-		}
-		body.Deliveries = append(body.Deliveries, hookDelivery{deliveryRow: newDeliveryRow(&list[i]), Hook: titles[id]})
+	if body.Deliveries, err = c.titledRows(ctx, v, list); err != nil {
+		return reply{}, err
+	}
+	if body.Erased, err = c.erasedText(ctx, v, e.Erased); err != nil {
+		return reply{}, err
 	}
 	return page("event", "Event "+e.Type, body), nil
 }

@@ -17,7 +17,7 @@ func functions(files assets) template.FuncMap {
 		"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"exact":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") },
 		"dict":   dict,
-		"took":   took,
+		"took":   durationText,
 		"amount": amount[int],
 		"size":   size[int],
 	}
@@ -45,42 +45,62 @@ func amount[N int | int64 | uint64](n N) string {
 	return s
 }
 
+// refusals are those of doneText that say why nothing was done.
+var refusals = []string{"undo-late", "undo-conflict", "pause-no-time", "no-public-url", "put-back-before", "view-many", "view-wrong", "none-ticked"}
+
+// doneTexts are what a page says after the person did something, and doneMany what it says of so many things.
+var (
+	doneTexts = map[string]string{
+		"created":           "The webhook was created.",
+		"changed":           "The webhook was changed. Workers obey within a second.",
+		"undeleted":         "The webhook is back as it was. What came for it meanwhile is being delivered.",
+		"undo-late":         "It is too late to undo this: the webhook is gone. Its deliveries stay in the history.",
+		"undo-conflict":     "It cannot be undone: another webhook has the same target URL and event types now.",
+		"paused":            "The webhook is paused. New deliveries are parked until you resume it.",
+		"paused-until":      "The webhook is paused. New deliveries are parked, and the webhook resumes by itself.",
+		"pause-no-time":     "The webhook was not paused: the end of the pause must be a time in the future, at most a year ahead.",
+		"resumed":           "The webhook is active. What was kept for it is being delivered.",
+		"retried":           "The delivery is being tried again. This page follows it.",
+		"revoked":           "The token was revoked.",
+		"handshake":         "The handshake policy was changed.",
+		"no-public-url":     "The handshake policy was not changed: set WHISPERER_PUBLIC_URL first, whose host receivers are asked for.",
+		"keys-rotated":      "The next keys sign from now on.",
+		"retention-set":     "The policy is set. What is older is erased within the next rounds of the housekeeper.",
+		"retention-removed": "The policy was removed.",
+		"put-back-before":   "The entry is not set aside any more: somebody else has put it back.",
+		"view-saved":        "The view is saved. Only you see it.",
+		"view-removed":      "The view was removed.",
+		"view-many":         "The view was not saved: you keep as many views as you may. Remove one first.",
+		"view-wrong":        "The view was not saved: give it a name of at most 64 characters, and a filter.",
+		"none-ticked":       "No webhook was ticked, so nothing was changed.",
+	}
+	doneMany = map[string]func(n int) string{
+		"paused-some": func(n int) string {
+			return things(n, "webhook is", "webhooks are") + " paused. What comes for them is kept."
+		},
+		"resumed-some": func(n int) string {
+			return things(n, "webhook is", "webhooks are") + " active. What was kept for them is being delivered."
+		},
+		"retried-some": func(n int) string {
+			return things(n, "delivery is", "deliveries are") + " being tried again, as fast as their webhooks take them."
+		},
+		"put-back": func(n int) string { return things(n, "entry is", "entries are") + " in the ledger now." },
+		"replaying-some": func(n int) string {
+			return "The deliveries of " + things(n, "webhook", "webhooks") + " are being sent again. Each webhook's Replay page follows it."
+		},
+	}
+)
+
 // doneText is what a page says after the person did something, to so many things where there were several.
 func doneText(done, n string) string {
+	if text, there := doneTexts[done]; there {
+		return text
+	}
 	many, err := strconv.Atoi(n)
-	if err != nil {
-		many = 0
+	if text := doneMany[done]; text != nil && err == nil {
+		return text(many)
 	}
-	switch done {
-	case "created":
-		return "The webhook was created."
-	case "changed":
-		return "The webhook was changed. Workers obey within a second."
-	case "deleted":
-		return "The webhook was deleted."
-	case "paused":
-		return "The webhook is paused. New deliveries are parked until you resume it."
-	case "resumed":
-		return "The webhook is active. What was kept for it is being delivered."
-	case "paused-some":
-		return things(many, "webhook is", "webhooks are") + " paused. What comes for them is kept."
-	case "resumed-some":
-		return things(many, "webhook is", "webhooks are") + " active. What was kept for them is being delivered."
-	case "retried":
-		return "The delivery is being tried again. This page follows it."
-	case "retried-some":
-		return things(many, "delivery is", "deliveries are") + " being tried again, as fast as their webhooks take them."
-	case "revoked":
-		return "The token was revoked."
-	case "put-back":
-		return things(many, "entry is", "entries are") + " in the ledger now."
-	case "put-back-before":
-		return "The entry is not set aside any more: somebody else has put it back."
-	case "none-ticked":
-		return "No webhook was ticked, so nothing was changed."
-	default:
-		return ""
-	}
+	return ""
 }
 
 // things writes a number with what it is of.
@@ -103,8 +123,8 @@ func size[N int | int64](n N) string {
 	}
 }
 
-// took writes how long something took, to the tenth of a millisecond where that matters.
-func took(d time.Duration) string {
+// durationText writes how long something took, to the tenth of a millisecond where that matters.
+func durationText(d time.Duration) string {
 	switch ms := float64(d) / float64(time.Millisecond); {
 	case ms < 100:
 		return strconv.FormatFloat(round(ms), 'f', -1, 64) + " ms"

@@ -3,6 +3,7 @@ package console
 import (
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -12,43 +13,41 @@ import (
 type authForm struct {
 	// Mode is none, keep, or an auth_type.
 	Mode string
-	// User and Password are those of basic and token.
-	User, Password string
-	// URL, TokenKey, HeaderName, HeaderFormat and LoginFormat are those of token.
-	URL, TokenKey, HeaderName, HeaderFormat, LoginFormat string
-	// TokenURL, ClientID, ClientSecret, Scopes and Audience are those of oauth2.
-	TokenURL, ClientID, ClientSecret, Scopes, Audience string
+	// Fields are those of the auth_type, by their names.
+	Fields map[string]string
 }
 
-func readAuthForm(f url.Values) authForm {
-	get := func(name string) string { return strings.TrimSpace(f.Get("auth_" + name)) }
-	return authForm{
-		Mode: get("mode"), User: get("username"), Password: f.Get("auth_password"), URL: get("url"), TokenKey: get("token_key"),
-		HeaderName: get("header_name"), HeaderFormat: get("header_format"), LoginFormat: get("login_format"), TokenURL: get("token_url"),
-		ClientID: get("client_id"), ClientSecret: f.Get("auth_client_secret"), Scopes: get("scopes"), Audience: get("audience"),
+// Field is a field of config.auth as people type it.
+func (f authForm) Field(name string) string { return f.Fields[name] }
+
+func readAuthForm(posted url.Values) authForm {
+	f := authForm{Mode: strings.TrimSpace(posted.Get("auth_mode")), Fields: map[string]string{}}
+	for name := range posted {
+		if field, ok := strings.CutPrefix(name, "auth_"); ok {
+			f.Fields[field] = posted.Get(name)
+			if field != "password" && field != "client_secret" {
+				f.Fields[field] = strings.TrimSpace(f.Fields[field])
+			}
+		}
 	}
+	return f
 }
 
 // value is config.auth as the form means it, for the domain to judge; nil for none, or for the stored one.
 func (f *authForm) value() json.RawMessage {
-	fields := object{"auth_type": quoted(f.Mode)}
-	switch f.Mode {
-	case webhook.AuthBasic:
-		fields["username"], fields["password"] = encode(f.User), encode(f.Password)
-	case webhook.AuthToken:
-		fields["url"], fields["username"], fields["password"] = encode(f.URL), encode(f.User), encode(f.Password)
-		fields.put("token_key", quoted(f.TokenKey))
-		fields.put("header_name", quoted(f.HeaderName))
-		fields.put("header_format", quoted(f.HeaderFormat))
-		fields.put("login_format", quoted(f.LoginFormat))
-	case webhook.AuthOAuth2:
-		fields["token_url"], fields["client_id"], fields["client_secret"] = encode(f.TokenURL), encode(f.ClientID), encode(f.ClientSecret)
-		if f.Scopes != "" {
-			fields.put("scopes", list(f.Scopes, quoted))
-		}
-		fields.put("audience", quoted(f.Audience))
-	default:
+	needed, others := webhook.AuthFields(f.Mode)
+	if needed == nil {
 		return nil
+	}
+	fields := object{"auth_type": quoted(f.Mode)}
+	for _, name := range needed {
+		fields[name] = encode(f.Fields[name])
+	}
+	for _, name := range others {
+		fields.put(name, quoted(f.Fields[name]))
+	}
+	if scopes := f.Fields["scopes"]; scopes != "" && fields["scopes"] != nil {
+		fields["scopes"] = list(scopes, quoted)
 	}
 	return fields.raw()
 }
@@ -58,16 +57,8 @@ func (f *authForm) kept() bool { return f.value() == nil && f.Mode != "none" }
 
 // started reports whether there is enough of it to be judged while the person still types.
 func (f *authForm) started() bool {
-	switch f.Mode {
-	case "basic":
-		return f.User != "" && f.Password != ""
-	case "token":
-		return f.URL != "" && f.User != "" && f.Password != ""
-	case "oauth2":
-		return f.TokenURL != "" && f.ClientID != "" && f.ClientSecret != ""
-	default:
-		return true
-	}
+	needed, _ := webhook.AuthFields(f.Mode)
+	return !slices.ContainsFunc(needed, func(name string) bool { return f.Fields[name] == "" })
 }
 
 // tlsForm is how connections are made, as the form shows it.

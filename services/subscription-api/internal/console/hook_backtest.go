@@ -23,18 +23,27 @@ type backtestBody struct {
 	// Failed is how many events the filter could not be evaluated for, and Failure the newest of them.
 	Failed  int
 	Failure *backtestSample
+	// Unmade is how many events the transform could not be evaluated for, and Unmakeable the newest of them.
+	Unmade     int
+	Unmakeable *backtestSample
 }
 
 type backtestSample struct {
 	eventRow
 
 	Detail string
+	// Before and After are the data without and with the transform, or Problem why not; all are empty without one.
+	Before, After, Problem string
 }
 
 // backtest tests what the form says so far on the last day's events.
 func (c *console) backtest(ctx context.Context, v *visit) (reply, error) {
 	form := readHookForm(v.posted)
-	judged := hookForm{Filter: form.Filter, Own: form.Own} // the rest of the form may be half filled in
+	// the rest of the form may be half filled in
+	judged := hookForm{Keys: map[string]string{}, Own: form.Own}
+	for _, name := range []string{"filter", "transform", "headers_from"} {
+		judged.Keys[name] = form.Key(name)
+	}
 	wrong := webhook.ValidationError{}
 	b := usecase.Backtest{EventTypes: form.eventTypes(), Config: judged.config(&wrong)}
 	body := backtestBody{}
@@ -49,7 +58,7 @@ func (c *console) backtest(ctx context.Context, v *visit) (reply, error) {
 	}
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
-		body.Problem = "The event types, the filter or your own keys are not right yet."
+		body.Problem = "The event types, the filter, the transform or your own keys are not right yet."
 		return fragment("backtest", body), nil
 	case err != nil:
 		return reply{}, err
@@ -58,6 +67,9 @@ func (c *console) backtest(ctx context.Context, v *visit) (reply, error) {
 	if test.Failed != nil {
 		body.Failed, body.Failure = test.Missed[filter.NotEvaluable], &backtestRows([]filter.Sample{*test.Failed})[0]
 		delete(test.Missed, filter.NotEvaluable)
+	}
+	if body.Unmade = test.Unmade; test.Unmakeable != nil {
+		body.Unmakeable = &backtestRows([]filter.Sample{*test.Unmakeable})[0]
 	}
 	for _, reason := range slices.Sorted(maps.Keys(test.Missed)) {
 		body.Missed = append(body.Missed, parkedPart{N: test.Missed[reason], Why: missText(reason)})
@@ -80,9 +92,18 @@ func missText(reason string) string {
 func backtestRows(samples []filter.Sample) []backtestSample {
 	rows := make([]backtestSample, len(samples))
 	for i, s := range samples {
-		rows[i] = backtestSample{Detail: s.Verdict.Detail, eventRow: eventRow{
+		rows[i] = backtestSample{Detail: s.Verdict.Detail, Problem: s.Problem, eventRow: eventRow{
 			ID: s.Event.ID, Type: s.Event.Type, Entity: s.Event.Entity, Link: eventLink(s.Event.ID), PublishedAt: s.Event.PublishedAt,
 		}}
+		for _, h := range s.Headers {
+			rows[i].After += h.Name + ": " + h.Value + "\n"
+		}
+		if len(s.Data) > 0 {
+			rows[i].After += pretty(s.Data)
+		}
+		if (rows[i].After != "" || s.Problem != "") && len(s.Event.Data) <= filter.MaxShownData {
+			rows[i].Before = pretty(s.Event.Data)
+		}
 	}
 	return rows
 }

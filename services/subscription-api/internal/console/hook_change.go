@@ -16,14 +16,17 @@ import (
 )
 
 // hookFieldIDs are the ids of the form's fields by their pointers.
-var hookFieldIDs = map[string]string{
-	"/name": "name", "/event_types": "event_types", "/target_url": "target_url", "/secret_key": "secret_key",
-	"/api_key": "api_key", "/config/auth": "auth", "/additional_headers": "headers", "/callback": "callback",
-	"/retry_countdown_config": "retry", "/retry_countdown_config/kwargs": "retry", "/config": "config",
-	"/config/format": "format", "/config/method": "method", "/config/timeout": "timeout", "/config/concurrency": "concurrency",
-	"/config/rate_limit": "rate_limit", "/config/ordering": "ordering", "/config/stop_on": "stop_on",
-	"/config/api_key_header": "api_key_header", "/config/maintenance": "maintenance", "/config/filter": "filter", "/config/tls": "tls", "/config/content_fields": "content_fields",
-	"/config/start_from": "start_from",
+func hookFieldIDs() map[string]string {
+	ids := map[string]string{
+		"/name": "name", "/event_types": "event_types", "/target_url": "target_url", "/secret_key": "secret_key",
+		"/api_key": "api_key", "/additional_headers": "headers", "/callback": "callback",
+		"/retry_countdown_config": "retry", "/retry_countdown_config/kwargs": "retry", "/config": "config",
+	}
+	for _, k := range webhook.Keys() {
+		ids["/config/"+k.Name] = k.Name
+	}
+	ids["/config/success/statuses"], ids["/config/success/condition"] = "success", "success_condition"
+	return ids
 }
 
 // change is what the form means: all fields, of which secrets stay unless the form says otherwise. It returns the secret that was
@@ -75,20 +78,25 @@ func (f *hookForm) secrets(c *usecase.HookChange) (made string) {
 
 // headers reads the headers: one a line, or the JSON object that the API takes.
 func (f *hookForm) headers(wrong *webhook.ValidationError) map[string]string {
+	return namedLines(f.Headers, "/additional_headers", wrong)
+}
+
+// namedLines reads names with their values, one a line or as a JSON object.
+func namedLines(lines, pointer string, wrong *webhook.ValidationError) map[string]string {
 	var headers map[string]string
-	if text := strings.TrimSpace(f.Headers); strings.HasPrefix(text, "{") {
+	if text := strings.TrimSpace(lines); strings.HasPrefix(text, "{") {
 		if err := json.Unmarshal([]byte(text), &headers); err != nil {
-			wrong.Add("/additional_headers", "%s", `is no JSON object of strings: write {"Name": "value"}, or one header a line, as Name: value`)
+			wrong.Add(pointer, "%s", `is no JSON object of strings: write {"Name": "value"}, or one header a line, as Name: value`)
 		}
 		return headers
 	}
-	for line := range strings.SplitSeq(f.Headers, "\n") {
+	for line := range strings.SplitSeq(lines, "\n") {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			wrong.Add("/additional_headers", "%q has no colon: write one header a line, as Name: value", strings.TrimSpace(line))
+			wrong.Add(pointer, "%q has no colon: write one header a line, as Name: value", strings.TrimSpace(line))
 			continue
 		}
 		if headers == nil {
@@ -96,7 +104,7 @@ func (f *hookForm) headers(wrong *webhook.ValidationError) map[string]string {
 		}
 		name = strings.TrimSpace(name)
 		if _, twice := headers[name]; twice {
-			wrong.Add("/additional_headers", "%s: is there twice", name)
+			wrong.Add(pointer, "%s: is there twice", name)
 		}
 		headers[name] = strings.TrimSpace(value)
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -64,20 +63,23 @@ func (e hookEdit) Outcomes() []outcome {
 	return list
 }
 
-// Advanced reports whether a field of the folded part is in use or wrong.
-func (e hookEdit) Advanced() bool {
-	f := e.Form
-	for _, id := range []string{"concurrency", "rate_limit", "ordering", "maintenance", "config"} {
-		if len(e.Wrong[id]) > 0 {
-			return true
-		}
+// Uses reports whether one of the fields is in use or wrong, so that their fold is open.
+func (e hookEdit) Uses(ids ...string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool { return e.Form.Key(id) != "" || len(e.Wrong[id]) > 0 })
+}
+
+// UsesOthers is it for the last fold, which has the keys that have no place of their own.
+func (e hookEdit) UsesOthers() bool {
+	ids := []string{"stop_on", "start_from", "concurrency", "rate_limit", "ordering", "maintenance", "success", "success_condition"}
+	for _, k := range e.Form.OtherKeys() {
+		ids = append(ids, k.Name)
 	}
-	return f.Concurrency+f.RateLimit+f.RatePeriod+f.Ordering+f.Maintenance+f.Own != ""
+	return e.Form.RatePeriod+e.Form.Condition != "" || e.Uses(ids...)
 }
 
 // FieldIDs lists the fields that errors are shown at, for answers to what is being typed.
 func (hookEdit) FieldIDs() []string {
-	return slices.Compact(slices.Sorted(maps.Values(hookFieldIDs)))
+	return slices.Compact(slices.Sorted(maps.Values(hookFieldIDs())))
 }
 
 // typeNames are all exact event types that are known to the tenant.
@@ -109,7 +111,10 @@ func (c *console) typeGroups(ctx context.Context, tenant string, ticked []string
 }
 
 func (c *console) newHookPage(ctx context.Context, v *visit) (reply, error) {
-	form := newHookForm()
+	form, byRecipe := alertForm(v.form.Get("alert"))
+	if !byRecipe {
+		form = newHookForm()
+	}
 	if t := v.form.Get("event_type"); t != "" {
 		form.Types = []string{t}
 	}
@@ -121,7 +126,7 @@ func (c *console) editHookPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := c.Cases.Hooks.Hook(ctx, v.Tenant, id)
+	h, err := c.Cases.HookToEdit(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -165,7 +170,7 @@ func (c *console) createHook(ctx context.Context, v *visit) (reply, error) {
 	if form.Start == "paused" {
 		change.Status = usecase.Some(string(webhook.Paused))
 	}
-	stored, err := c.Cases.CreateHook(ctx, &v.Caller, change, store.IdempotencyKey{})
+	stored, err := c.Cases.CreateHook(ctx, &v.Caller, change, usecase.IdempotencyKey{})
 	body := hookEdit{Wrong: formErrors{}}
 	switch {
 	case err != nil:
@@ -194,7 +199,7 @@ func refused(err error, body *hookEdit) error {
 	var conflict *webhook.ConflictError
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
-		body.Wrong.collect(hookFieldIDs, err)
+		body.Wrong.collect(hookFieldIDs(), err)
 	case errors.As(err, &conflict):
 		body.Conflict = &conflict.ID
 		body.Wrong.add("form", "There is a webhook with this target URL and these event types already.")
@@ -202,7 +207,7 @@ func refused(err error, body *hookEdit) error {
 		body.Wrong.add("form", "There is a webhook with this target URL and these event types already.")
 	case errors.Is(err, webhook.ErrVersion):
 		body.Wrong.add("form", "Somebody else has changed this webhook since you opened it. Open it again to see the change; what you typed is still below.")
-	case errors.Is(err, store.ErrQuota):
+	case errors.Is(err, usecase.ErrQuota):
 		body.Wrong.add("form", "The tenant has as many webhooks as it may have. Delete one that is not needed.")
 	default:
 		return err
@@ -221,7 +226,7 @@ func (c *console) changeHook(ctx context.Context, v *visit) (reply, error) {
 	}
 	form := readHookForm(v.posted)
 	change, secret := form.change()
-	stored, err := c.Cases.ChangeHook(ctx, &v.Caller, id, store.IfVersion{version}, change)
+	stored, err := c.Cases.ChangeHook(ctx, &v.Caller, id, usecase.IfVersion{version}, change)
 	switch {
 	case err == nil && secret != "":
 		return page("hook-secret", "The signing secret", secretBody{ID: id, Title: titleOf(&stored.Hook), Secret: secret}), nil
@@ -232,7 +237,7 @@ func (c *console) changeHook(ctx context.Context, v *visit) (reply, error) {
 	if err = refused(err, &body); err != nil {
 		return reply{}, err
 	}
-	before, err := c.Cases.Hooks.Hook(ctx, v.Tenant, id)
+	before, err := c.Cases.HookToEdit(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -248,7 +253,7 @@ func (c *console) checkHook(ctx context.Context, v *visit) (reply, error) {
 	if err != nil && !errors.Is(err, webhook.ErrInvalid) {
 		return reply{}, err
 	}
-	body.Wrong.collect(hookFieldIDs, err)
+	body.Wrong.collect(hookFieldIDs(), err)
 	for id, empty := range map[string]bool{
 		"target_url": form.TargetURL == "", "event_types": len(form.eventTypes()) == 0, "secret_key": form.Secret == "",
 		"api_key": form.APIKey == "", "callback": form.CallbackURL+form.CallbackSubject == "",
@@ -313,8 +318,51 @@ func (c *console) deleteHook(ctx context.Context, v *visit) (reply, error) {
 	if strings.TrimSpace(v.posted.Get("confirm")) != strings.TrimSpace(titleOf(&h)) {
 		return c.confirmDelete(ctx, v, fmt.Sprintf("This is not its name. Type %q to delete it.", titleOf(&h)))
 	}
-	if err := c.Cases.DeleteHook(ctx, &v.Caller, id, nil); err != nil {
+	if err := c.Cases.DeleteHookSoon(ctx, &v.Caller, id); err != nil {
 		return reply{}, err
 	}
-	return goTo(withDone(Root+"hooks/", "deleted")), nil
+	return goTo(Root + "hooks/?deleted=" + id.String()), nil
+}
+
+// undoBody is a hook that was just deleted.
+type undoBody struct {
+	ID    uuid.UUID
+	Title string
+	// Seconds are how long that can be undone.
+	Seconds int
+}
+
+// justDeleted is the hook that the query names as deleted; nil where there is none whose deletion can be undone.
+func (c *console) justDeleted(ctx context.Context, v *visit) (*undoBody, error) {
+	id, err := uuid.Parse(v.form.Get("deleted"))
+	if err != nil {
+		return nil, nil //nolint:nilerr,nilnil // there is none
+	}
+	d, err := c.Cases.DeletedHook(ctx, &v.Caller, id)
+	switch {
+	case errors.Is(err, webhook.ErrNotFound):
+		return nil, nil //nolint:nilnil // there is none
+	case err != nil:
+		return nil, err
+	}
+	h := c.Cases.MaskFor(&v.Caller).Hook(d.Hook)
+	return &undoBody{ID: id, Title: titleOf(&h), Seconds: int(d.Left.Seconds())}, nil
+}
+
+// undeleteHook undoes a deletion, if there is still time.
+func (c *console) undeleteHook(ctx context.Context, v *visit) (reply, error) {
+	id, err := readID(v)
+	if err != nil {
+		return reply{}, err
+	}
+	err = c.Cases.UndeleteHook(ctx, &v.Caller, id)
+	switch {
+	case errors.Is(err, webhook.ErrNotFound):
+		return goTo(withDone(Root+"hooks/", "undo-late")), nil
+	case errors.Is(err, webhook.ErrConflict):
+		return goTo(withDone(Root+"hooks/", "undo-conflict")), nil
+	case err != nil:
+		return reply{}, err
+	}
+	return goTo(withDone(hookPath(id), "undeleted")), nil
 }

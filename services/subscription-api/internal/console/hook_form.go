@@ -30,19 +30,22 @@ type hookForm struct {
 	Auth               authForm
 	TLS                tlsForm
 	Headers            string
-	// ContentFields are JSON pointers, one a line; StartFrom is how far back a new hook begins.
-	ContentFields, StartFrom string
+	// Keys are those of the config that people type, by their names; RatePeriod and Condition are the second halves of rate_limit and
+	// success, and Own are the integrator's own.
+	Keys                       map[string]string
+	RatePeriod, Condition, Own string
 
 	// CallbackMode is none, url or subject.
 	CallbackMode, CallbackURL, CallbackSubject string
 	CallbackOn                                 []string
 
-	Choice                                                          string
-	Seconds, Schedule, LinearBase, LinearLimit                      string
-	ExponentialBase, ExponentialFactor, ExponentialLimit            string
-	MinValue, MaxValue, MaxRetries, Jitter, Deadline                string
-	Format, Method, Timeout, Concurrency, RateLimit, RatePeriod     string
-	Ordering, StopOn, APIKeyHeader, Filter, Maintenance, Own, Start string
+	// Start is the status that a new hook begins with.
+	Start string
+
+	Choice                                               string
+	Seconds, Schedule, LinearBase, LinearLimit           string
+	ExponentialBase, ExponentialFactor, ExponentialLimit string
+	MinValue, MaxValue, MaxRetries, Jitter, Deadline     string
 	// RetryJSON is the retry_countdown_config itself, for the choice json.
 	RetryJSON string
 }
@@ -50,19 +53,20 @@ type hookForm struct {
 // readHookForm takes what a browser sent.
 func readHookForm(f url.Values) hookForm {
 	get := func(name string) string { return strings.TrimSpace(strings.ReplaceAll(f.Get(name), "\r\n", "\n")) }
-	return hookForm{
+	form := hookForm{
 		Name: get("name"), TargetURL: get("target_url"), Types: f["event_type"], Others: get("event_types"),
 		SecretMode: get("secret_mode"), Secret: f.Get("secret_key"), APIKeyMode: get("api_key_mode"), APIKey: f.Get("api_key"),
-		Auth: readAuthForm(f), TLS: readTLSForm(f), ContentFields: get("content_fields"), StartFrom: get("start_from"), Headers: get("headers"),
+		Auth: readAuthForm(f), TLS: readTLSForm(f), Keys: map[string]string{}, Headers: get("headers"),
 		CallbackMode: get("callback_mode"), CallbackURL: get("callback_url"), CallbackSubject: get("callback_subject"), CallbackOn: f["callback_on"],
 		Choice: get("choice"), Seconds: get("seconds"), Schedule: get("schedule"), LinearBase: get("linear_base"), LinearLimit: get("linear_limit"),
 		ExponentialBase: get("exponential_base"), ExponentialFactor: get("exponential_factor"), ExponentialLimit: get("exponential_limit"),
 		MinValue: get("min_value"), MaxValue: get("max_value"), MaxRetries: get("max_retries"), Jitter: get("jitter"), Deadline: get("deadline"),
-		Format: get("format"), Method: get("method"), Timeout: get("timeout"), Concurrency: get("concurrency"), RateLimit: get("rate_limit"),
-		RatePeriod: get("rate_period"), Ordering: get("ordering"), StopOn: get("stop_on"), APIKeyHeader: get("api_key_header"),
-		Filter: get("filter"), Maintenance: get("maintenance"), Own: get("config"), Start: get("status"),
-		RetryJSON: get("retry_json"),
+		RatePeriod: get("rate_period"), Condition: get("success_condition"), Own: get("config"), Start: get("status"), RetryJSON: get("retry_json"),
 	}
+	for _, k := range typedKeys() {
+		form.Keys[k.Name] = get(k.Name)
+	}
+	return form
 }
 
 // newHookForm is the form of a new hook, with what is best for most.
@@ -90,16 +94,12 @@ func formOf(h *webhook.Hook, known []string) hookForm {
 		f.APIKeyMode = "keep"
 	}
 	if h.Config.Auth != nil {
-		f.Auth.Mode, f.Auth.User = "keep", h.Config.Auth.Username
+		f.Auth = authForm{Mode: "keep", Fields: map[string]string{"username": h.Config.Auth.Username}}
 	}
 	if h.Config.TLS != nil {
 		f.TLS = tlsForm{Mode: "keep"}
 	}
-	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(h.Headers)) {
-		lines = append(lines, name+": "+h.Headers[name])
-	}
-	f.Headers = strings.Join(lines, "\n")
+	f.Headers = linesOf(h.Headers)
 	if h.Callback != nil {
 		f.CallbackMode, f.CallbackURL, f.CallbackSubject, f.CallbackOn = "url", h.Callback.URL, h.Callback.Subject, h.Callback.On
 		if h.Callback.Subject != "" {
@@ -109,6 +109,14 @@ func formOf(h *webhook.Hook, known []string) hookForm {
 	f.showRetries(h.RetryConfig)
 	f.showConfig(h.Config.Raw)
 	return f
+}
+
+func linesOf(values map[string]string) string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		lines = append(lines, name+": "+values[name])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // showRetries fills in the fields of a retry_countdown_config.
@@ -145,25 +153,17 @@ func (f *hookForm) showConfig(raw json.RawMessage) {
 	if json.Unmarshal(raw, &keys) != nil {
 		return
 	}
-	take := func(name string) json.RawMessage {
-		value := keys[name]
-		delete(keys, name)
-		return value
-	}
-	f.Format, f.Method, f.Ordering, f.APIKeyHeader = text(take("format")), text(take("method")), text(take("ordering")), text(take("api_key_header"))
-	f.Timeout, f.Concurrency, f.StopOn = text(take("timeout")), text(take("concurrency")), listText(take("stop_on"))
-	f.Filter, f.StartFrom = text(take("filter")), text(take("start_from"))
-	var pointers []string
-	if json.Unmarshal(take("content_fields"), &pointers) == nil {
-		f.ContentFields = strings.Join(pointers, "\n")
-	}
 	var rate struct{ Limit, Period json.RawMessage }
-	if json.Unmarshal(take("rate_limit"), &rate) == nil {
-		f.RateLimit, f.RatePeriod = text(rate.Limit), text(rate.Period)
+	_ = json.Unmarshal(keys["rate_limit"], &rate) // none
+	var success struct{ Statuses, Condition json.RawMessage }
+	_ = json.Unmarshal(keys["success"], &success) // none
+	f.Keys = map[string]string{}
+	for _, k := range typedKeys() {
+		f.Keys[k.Name] = typedKey(&k, keys[k.Name])
+		delete(keys, k.Name)
 	}
-	if windows := take("maintenance"); len(windows) > 0 && string(windows) != "null" {
-		f.Maintenance = pretty(windows)
-	}
+	f.Keys["rate_limit"], f.RatePeriod = text(rate.Limit), text(rate.Period)
+	f.Keys["success"], f.Condition = listText(success.Statuses), text(success.Condition)
 	if len(keys) > 0 {
 		f.Own = pretty(encode(keys))
 	}
@@ -246,29 +246,23 @@ func (f *hookForm) config(wrong *webhook.ValidationError) json.RawMessage {
 		wrong.Add("/config", "tls has fields of its own, further up")
 		return nil
 	}
-	config.put("format", quoted(f.Format))
-	config.put("method", quoted(f.Method))
-	config.put("timeout", number(f.Timeout))
-	config.put("concurrency", number(f.Concurrency))
-	config.put("ordering", quoted(f.Ordering))
-	config.put("api_key_header", quoted(f.APIKeyHeader))
-	config.put("filter", quoted(f.Filter))
-	if f.StopOn != "" {
-		config.put("stop_on", list(f.StopOn, number))
+	for _, k := range typedKeys() {
+		config.put(k.Name, keyOf(&k, f.Keys[k.Name], wrong))
 	}
-	if f.RateLimit != "" || f.RatePeriod != "" {
+	if f.Keys["rate_limit"] != "" || f.RatePeriod != "" {
 		rate := object{}
-		rate.put("limit", number(f.RateLimit))
+		rate.put("limit", number(f.Keys["rate_limit"]))
 		rate.put("period", seconds(f.RatePeriod))
 		config.put("rate_limit", rate.raw())
 	}
-	if f.Maintenance != "" {
-		config.put("maintenance", orQuoted(f.Maintenance))
+	if f.Keys["success"] != "" || f.Condition != "" {
+		success := object{}
+		if f.Keys["success"] != "" {
+			success.put("statuses", list(f.Keys["success"], number))
+		}
+		success.put("condition", quoted(f.Condition))
+		config.put("success", success.raw())
 	}
-	if f.ContentFields != "" {
-		config.put("content_fields", encode(strings.Split(f.ContentFields, "\n")))
-	}
-	config.put("start_from", quoted(f.StartFrom))
 	config.put("auth", f.Auth.value())
 	config.put("tls", f.TLS.value())
 	return config.raw()

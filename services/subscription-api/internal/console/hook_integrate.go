@@ -10,10 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/attempt"
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // sample is how a receiver verifies signatures in one language.
@@ -36,8 +37,10 @@ func samples() ([]sample, error) {
 
 // integrateBody is what the receiver's programmers need.
 type integrateBody struct {
-	Head    hookHead
-	Signed  bool
+	Head   hookHead
+	Signed bool
+	// KeySet is where the receiver reads the keys of HTTP Message Signatures; empty where the hook has none of these.
+	KeySet  string
 	Samples []sample
 	// Curl makes such a hook, Listen receives for it on one's own machine, and Request is what the receiver gets.
 	Curl, Listen, Request string
@@ -49,9 +52,16 @@ func (c *console) integratePage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	head, err := c.hookHead(ctx, &h, "integrate")
+	if err != nil {
+		return reply{}, err
+	}
 	body := integrateBody{
-		Head: newHookHead(&h, "integrate"), Signed: len(h.Secrets) > 0, Curl: c.curl(v, &h), Listen: listenCommand(&h),
-		Request: requestSample(&h, c.Version, time.Now()), ExampleType: exampleType(&h),
+		Head: head, Signed: len(h.Secrets) > 0, Curl: c.curl(v, &h), Listen: listenCommand(&h),
+		Request: requestSample(c.Cases.Sender, &h, c.Version, time.Now()), ExampleType: exampleType(&h),
+	}
+	if h.Config.Signature.Message() {
+		body.KeySet = c.base(v) + usecase.KeySetPath(v.Tenant)
 	}
 	if body.Samples, err = samples(); err != nil {
 		return reply{}, err
@@ -78,14 +88,14 @@ func listenCommand(h *webhook.Hook) string {
 }
 
 // requestSample is the request that the receiver gets for an example, as text.
-func requestSample(h *webhook.Hook, version string, now time.Time) string {
+func requestSample(s *attempt.Sender, h *webhook.Hook, version string, now time.Time) string {
 	e := webhook.Event{ID: "e-1042", Tenant: h.Tenant, Type: exampleType(h), Time: now, PublishedAt: now, Seq: webhook.SequenceIn(webhook.OMS, uint64(now.UnixMicro())), Data: []byte("{}")}
 	for _, t := range catalogue.All() {
 		if t.Name == e.Type {
 			e.Data, e.Entity, e.Context = t.Example, t.Entity, t.Context
 		}
 	}
-	body, err := envelope.Encode(h.Config.Format, &e)
+	body, err := s.Body(h, &e)
 	target, errURL := url.Parse(h.TargetURL)
 	if err != nil || errURL != nil {
 		return ""
@@ -98,7 +108,13 @@ func requestSample(h *webhook.Hook, version string, now time.Time) string {
 	if len(h.Secrets) > 0 {
 		lines = append(lines, "webhook-signature: v1,…", "X-Whisperer-Signature: sha256=…")
 	}
-	lines = append(lines, "X-Whisperer-Event: "+e.Type, "X-Whisperer-Delivery: "+id, "X-Whisperer-Event-Id: "+e.ID, "X-Whisperer-Attempt: 1",
+	for _, name := range h.Config.Signature.Headers() {
+		lines = append(lines, name+": …")
+	}
+	if h.Config.Batch == nil {
+		lines = append(lines, "X-Whisperer-Event: "+e.Type, "X-Whisperer-Event-Id: "+e.ID)
+	}
+	lines = append(lines, "X-Whisperer-Delivery: "+id, "X-Whisperer-Attempt: 1",
 		fmt.Sprintf("X-Whisperer-Sequence: %d", e.Seq.Number()),
 		"traceparent: 00-…")
 	if h.APIKey != "" {
@@ -143,8 +159,8 @@ func (c *console) curl(v *visit, h *webhook.Hook) string {
 	if v.Operator() {
 		tenant = " -H 'X-Whisperer-Tenant: " + v.Tenant + "'"
 	}
-	return fmt.Sprintf("curl -fsS %s/whisperer/hooks/ -H \"Authorization: Token $WHISPERER_TOKEN\"%s \\\n  -H 'Content-Type: application/json' -d '%s'",
-		c.base(v), tenant, strings.ReplaceAll(pretty(fields.raw()), "'", `'\''`))
+	return fmt.Sprintf("curl -fsS %s/whisperer/hooks/ -H \"Authorization: Token $WHISPERER_TOKEN\"%s \\\n  -H 'Content-Type: application/json' -d %s",
+		c.base(v), tenant, shellQuoted(pretty(fields.raw())))
 }
 
 // base is the public URL, or where the request was sent to.

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // recentDeliveries is how many a hook's page shows.
@@ -21,21 +21,35 @@ type hookHead struct {
 	Title  string
 	Status webhook.HookStatus
 	Reason string
+	// Until is when it is resumed by itself; zero for never.
+	Until time.Time
 	// Unreadable says why the hook cannot be read.
 	Unreadable string
+	usecase.Failure
+	// Why says how its attempts fail; empty where they do not.
+	Why string
 	// Tab is the page that is shown.
 	Tab string
 }
 
-func newHookHead(h *webhook.Hook, tab string) hookHead {
-	return hookHead{ID: h.ID, Title: titleOf(h), Status: h.Status, Reason: h.DisabledReason, Unreadable: h.Unreadable, Tab: tab}
+func (c *console) hookHead(ctx context.Context, h *webhook.Hook, tab string) (hookHead, error) {
+	head := hookHead{ID: h.ID, Title: titleOf(h), Status: h.Status, Reason: h.DisabledReason, Until: h.PausedUntil, Unreadable: h.Unreadable, Tab: tab}
+	if h.Status != webhook.Active || h.Unreadable != "" {
+		return head, nil
+	}
+	var err error
+	head.Failure, err = c.Cases.History.Failure(ctx, h.Tenant, h.ID)
+	if !head.FailingSince.IsZero() {
+		head.Why = failingText(classText(head.LastClass), head.Failures)
+	}
+	return head, err
 }
 
 // findHook is the hook that the path names, which has to be readable.
 func (c *console) findHook(ctx context.Context, v *visit) (webhook.Hook, error) {
 	h, err := c.shownHook(ctx, v)
 	if err == nil && h.Unreadable != "" {
-		return webhook.Hook{}, &store.UnreadableError{Hook: h}
+		return webhook.Hook{}, &usecase.UnreadableError{Hook: h}
 	}
 	return h, err
 }
@@ -49,6 +63,9 @@ func (c *console) shownHook(ctx context.Context, v *visit) (webhook.Hook, error)
 	h, err := c.Cases.Hook(ctx, &v.Caller, id)
 	return c.Cases.MaskFor(&v.Caller).Hook(h), err
 }
+
+// PauseEnds are the choices of how long it is paused.
+func (hookBody) PauseEnds() []option { return pauseEnds() }
 
 type hookBody struct {
 	Head   hookHead
@@ -67,16 +84,34 @@ type hookBody struct {
 
 // hookHealth is how a hook fares.
 type hookHealth struct {
-	store.HookStats
+	usecase.HookStats
 
-	Day, Month spark
+	Chart timeChart
 	// Parts are what is parked, by its reason.
 	Parts   []parkedPart
 	Answers []answerBar
 }
 
+// DaySum counts the last day's deliveries.
+func (h hookHealth) DaySum() usecase.Counts { return countsOf(h.Day) }
+
+// DayRate is the part of them that was delivered, in words; empty for none.
+func (h hookHealth) DayRate() string { return rate(h.DaySum()) }
+
+// MonthRate is that of 30 days.
+func (h hookHealth) MonthRate() string { return rate(countsOf(h.Month)) }
+
+func countsOf(states map[webhook.DeliveryState]int) usecase.Counts {
+	return usecase.Counts{
+		Delivered: states[webhook.Delivered], Open: states[webhook.Waiting] + states[webhook.Parked], Dead: states[webhook.Dead],
+	}
+}
+
 // FilterEvent is the address of the newest event that the filter could not be evaluated for.
 func (h hookHealth) FilterEvent() string { return eventLink(h.FilterDay.EventID) }
+
+// TransformEvent is the address of the newest event that the transform could not be evaluated for.
+func (h hookHealth) TransformEvent() string { return eventLink(h.TransformDay.EventID) }
 
 type parkedPart struct {
 	N   int
@@ -98,20 +133,27 @@ func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	form := formOf(&h, nil)
+	head, err := c.hookHead(ctx, &h, "health")
+	if err != nil {
+		return reply{}, err
+	}
 	body := hookBody{
-		Head: newHookHead(&h, "health"), Hook: h, Header: headerLines(h.Headers, v.Token.Role.Covers(store.Editor)),
+		Head: head, Hook: h, Header: headerLines(h.Headers, v.Token.Role.Covers(usecase.Editor)),
 		Retries: preview(&form), ExampleType: exampleType(&h),
 	}
 	if config := string(h.Config.Raw); config != "" && config != "{}" {
 		body.Config = pretty(h.Config.Raw)
 	}
-	recent, _, err := c.Cases.History.Deliveries(ctx, v.Tenant, store.DeliveryFilter{Hook: h.ID}, store.Page{Limit: recentDeliveries})
+	recent, _, err := c.Cases.History.ListDeliveries(ctx, v.Tenant, usecase.DeliveryFilter{Hook: h.ID}, usecase.Page{Limit: recentDeliveries})
 	if err != nil {
 		return reply{}, err
 	}
-	body.Recent = deliveryRows(recent)
-	health, ready, err := count(ctx, c.counts, "hook "+h.ID.String(), v.patience(), func(ctx context.Context) (hookHealth, error) {
-		return c.health(ctx, v.Tenant, h.ID)
+	if body.Recent = deliveryRows(recent); body.Head.Why != "" {
+		body.Head.Why = failingText(lastAnswer(body.Recent), body.Head.Failures)
+	}
+	chart := readChart(v.form, "24h", h.ID, time.Now())
+	health, ready, err := count(ctx, c.counts, "hook "+h.ID.String()+" "+chart.key(), v.patience(), func(ctx context.Context) (hookHealth, error) {
+		return c.health(ctx, v.Tenant, h.ID, chart)
 	})
 	if err != nil {
 		return reply{}, err
@@ -123,23 +165,13 @@ func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
 }
 
 // health counts.
-func (c *console) health(ctx context.Context, tenant string, hook uuid.UUID) (h hookHealth, err error) {
+func (c *console) health(ctx context.Context, tenant string, hook uuid.UUID, chart chartQuery) (h hookHealth, err error) {
 	now := time.Now().UTC()
 	if h.HookStats, err = c.Cases.Stats.HookStats(ctx, tenant, hook, now); err != nil {
 		return h, err
 	}
-	for _, part := range []struct {
-		into  *spark
-		span  store.Span
-		long  time.Duration
-		count int
-	}{{&h.Day, store.Hourly, time.Hour, sparkHours}, {&h.Month, store.Daily, 24 * time.Hour, sparkDays}} {
-		since := now.Truncate(part.long).Add(-time.Duration(part.count-1) * part.long)
-		buckets, err := c.Cases.Stats.PerHook(ctx, []uuid.UUID{hook}, since, part.span)
-		if err != nil {
-			return h, err
-		}
-		*part.into = newSpark(buckets[hook], since, part.long)
+	if h.Chart, err = c.timeChart(ctx, tenant, chart); err != nil {
+		return h, err
 	}
 	for _, reason := range slices.Sorted(maps.Keys(h.Reasons)) {
 		h.Parts = append(h.Parts, parkedPart{N: h.Reasons[reason], Why: reasonText(reason)})
@@ -148,28 +180,20 @@ func (c *console) health(ctx context.Context, tenant string, hook uuid.UUID) (h 
 	return h, nil
 }
 
-func answerBars(list []store.AnswerCount) []answerBar {
+func answerBars(list []usecase.AnswerCount) []answerBar {
 	var bars []answerBar
 	for _, a := range list {
 		bar := answerBar{Text: answerText(a.Status, a.Class), Class: "bar-dead", N: a.N}
 		switch {
 		case bar.Text == "":
 			bar.Text = "not known"
-		case a.Status >= 200 && a.Status <= 299:
+		case a.Class == webhook.ClassNone && a.Status != 0:
 			bar.Class = "bar-delivered"
 		}
 		bar.Width = max(1, 100*a.N/list[0].N)
 		bars = append(bars, bar)
 	}
 	return bars
-}
-
-// Failing says what is wrong with the hook; empty where nothing is.
-func (b hookBody) Failing() string {
-	if b.Health == nil || b.Health.FailingSince.IsZero() {
-		return ""
-	}
-	return failingText(lastAnswer(b.Recent), b.Health.Failures)
 }
 
 // lastAnswer is what the newest delivery that is not through was answered with.

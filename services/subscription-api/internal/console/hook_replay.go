@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -160,8 +159,12 @@ func (c *console) replayPage(ctx context.Context, v *visit) (reply, error) {
 }
 
 func (c *console) showReplay(ctx context.Context, v *visit, h *webhook.Hook, body replayBody) (reply, error) {
-	body.Head, body.Spans, body.States = newHookHead(h, "replay"), replaySpans(), stateChoices(body.Form.States)
-	jobs, _, err := c.Cases.ReplayJobs(ctx, &v.Caller, h.ID, store.Page{Limit: shownJobs})
+	body.Spans, body.States = replaySpans(), stateChoices(body.Form.States)
+	var err error
+	if body.Head, err = c.hookHead(ctx, h, "replay"); err != nil {
+		return reply{}, err
+	}
+	jobs, _, err := c.Cases.ReplayJobs(ctx, &v.Caller, h.ID, usecase.Page{Limit: shownJobs})
 	if err != nil {
 		return reply{}, err
 	}
@@ -189,7 +192,7 @@ func (c *console) replayHook(ctx context.Context, v *visit) (reply, error) {
 	replay := body.Form.replay(body.Wrong)
 	if v.posted.Get("step") == "begin" && !body.Wrong.any() {
 		job, err := c.Cases.BeginReplay(ctx, &v.Caller, h.ID, replay)
-		var refused *store.ReplayError
+		var refused *usecase.ReplayError
 		switch {
 		case err == nil:
 			return goTo(jobPath(job.ID)), nil

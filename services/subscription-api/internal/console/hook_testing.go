@@ -43,7 +43,11 @@ func (c *console) testPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	body := testBody{Head: newHookHead(&h, "test"), EventType: v.form.Get("event_type")}
+	head, err := c.hookHead(ctx, &h, "test")
+	if err != nil {
+		return reply{}, err
+	}
+	body := testBody{Head: head, EventType: v.form.Get("event_type")}
 	example, err := c.offerTypes(ctx, &h, &body)
 	body.Data = textOf(example)
 	return page("hook-test", body.Head.Title+": test", body), err
@@ -73,7 +77,11 @@ func (c *console) testHook(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	body := testBody{Head: newHookHead(&h, "test"), EventType: v.posted.Get("event_type"), Data: v.posted.Get("data")}
+	head, err := c.hookHead(ctx, &h, "test")
+	if err != nil {
+		return reply{}, err
+	}
+	body := testBody{Head: head, EventType: v.posted.Get("event_type"), Data: v.posted.Get("data")}
 	example, err := c.offerTypes(ctx, &h, &body)
 	if err != nil {
 		return reply{}, err
@@ -116,7 +124,7 @@ func (c *console) testForm(ctx context.Context, v *visit) (reply, error) {
 	if err := c.sendTest(ctx, v, test, edit.Test); err != nil {
 		return reply{}, err
 	}
-	if edit.Wrong.collect(hookFieldIDs, edit.Test.hookErrors.OrNil()); edit.Wrong.any() {
+	if edit.Wrong.collect(hookFieldIDs(), edit.Test.hookErrors.OrNil()); edit.Wrong.any() {
 		edit.Test.Problem = "Something in the form is not right yet: see the fields that are marked."
 	}
 	return fragment("hook-checked", edit), nil
@@ -143,10 +151,15 @@ func (c *console) sendTest(ctx context.Context, v *visit, test usecase.Test, bod
 	case err != nil:
 		return err
 	}
-	body.Result = &testResult{
+	body.Result = c.newTestResult(v, &tested)
+	return nil
+}
+
+func (c *console) newTestResult(v *visit, tested *usecase.Tested) *testResult {
+	result := &testResult{
 		attemptView: newAttemptView(c.Cases.MaskFor(&v.Caller).Attempt(tested.Attempt)), EventType: tested.Event.Type,
 		OK: tested.Attempt.Outcome == webhook.Succeeded,
 	}
-	body.Result.RequestBody = pretty(tested.RequestBody)
-	return nil
+	result.RequestBody = pretty(tested.RequestBody)
+	return result
 }

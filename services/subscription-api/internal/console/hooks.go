@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // pageSize is how many rows a list shows.
@@ -25,28 +25,36 @@ type hookList struct {
 	Orders   []option
 	// Total is how many hooks the filter lets through.
 	Total int
+	Views savedViews
+	// Undo is a hook that was deleted a moment ago; nil for none.
+	Undo *undoBody
 	// Previous and Next are the queries of the neighbouring pages; empty where there is none.
 	Previous, Next string
 }
 
 // hookQuery is what the list's URL says.
-type hookQuery struct{ Search, Status, EventType, Sort string }
+type hookQuery struct{ Search, Status, EventType, Label, Sort string }
 
 // Narrowed reports whether hooks may be hidden by the filter.
-func (q hookQuery) Narrowed() bool { return q.Search+q.Status+q.EventType != "" }
+func (q hookQuery) Narrowed() bool { return q.Search+q.Status+q.EventType+q.Label != "" }
 
 func readHookQuery(form url.Values) hookQuery {
 	return hookQuery{
 		Search: strings.TrimSpace(form.Get("search")), Status: form.Get("status"), EventType: strings.TrimSpace(form.Get("event_type")),
-		Sort: form.Get("sort"),
+		Label: strings.TrimSpace(form.Get("label")), Sort: form.Get("sort"),
 	}
 }
 
-// filter is what the store is asked for. A status that is none lets everything pass.
-func (q hookQuery) filter(mask webhook.Mask) store.HookFilter {
-	f := store.HookFilter{Mask: mask, Search: q.Search, EventType: webhook.NormalizeEventType(q.EventType)}
+// filter is what the store is asked for. A status that is none lets everything pass; labels that cannot be read let nothing pass,
+// since all that passes can be paused.
+func (q hookQuery) filter(mask webhook.Mask) usecase.HookFilter {
+	f := usecase.HookFilter{Mask: mask, Search: q.Search, EventType: webhook.NormalizeEventType(q.EventType)}
 	if slices.Contains([]webhook.HookStatus{webhook.Active, webhook.Paused, webhook.Disabled}, webhook.HookStatus(q.Status)) {
 		f.Status = webhook.HookStatus(q.Status)
+	}
+	var err error
+	if f.Labels, err = webhook.ParseLabelSelector(q.Label); err != nil {
+		f.IDs = []uuid.UUID{}
 	}
 	return f
 }
@@ -72,7 +80,7 @@ type hookRow struct {
 // shownTypes is how many event types a row of the list names.
 const shownTypes = 3
 
-func newHookRow(h *store.SortedHook) hookRow {
+func newHookRow(h *usecase.SortedHook) hookRow {
 	shown := min(len(h.EventTypes), shownTypes)
 	if len(h.EventTypes) == shownTypes+1 { // naming it takes no more room than counting it
 		shown++
@@ -108,22 +116,29 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 		Statuses: []option{{"", "any status"}, {"active", "active"}, {"paused", "paused"}, {"disabled", "disabled"}},
 		Orders: []option{
 			{"", "newest first"},
-			{string(store.OldestHooks), "oldest first"},
-			{string(store.HooksByName), "by name"},
-			{string(store.FailingHooksFirst), "failing longest first"},
-			{string(store.LatestHooksFirst), "latest activity first"},
+			{string(usecase.OldestHooks), "oldest first"},
+			{string(usecase.HooksByName), "by name"},
+			{string(usecase.FailingHooksFirst), "failing longest first"},
+			{string(usecase.LatestHooksFirst), "latest activity first"},
 		},
 	}
-	order := store.HookOrder(body.Filter.Sort)
+	order := usecase.HookOrder(body.Filter.Sort)
 	if !slices.ContainsFunc(body.Orders, func(o option) bool { return o.Value == string(order) }) {
-		order = store.NewestHooks
+		order = usecase.NewestHooks
+	}
+	var err error
+	if body.Undo, err = c.justDeleted(ctx, v); err != nil {
+		return reply{}, err
+	}
+	if body.Views, err = c.views(ctx, v, "hooks"); err != nil {
+		return reply{}, err
 	}
 	at := readHookPage(v.form)
-	hooks, more, err := c.Cases.Hooks.SortedHooks(ctx, v.Tenant, body.Filter.filter(c.Cases.MaskFor(&v.Caller)), order, at)
+	hooks, more, err := c.Cases.ListSortedHooks(ctx, &v.Caller, body.Filter.filter(c.Cases.MaskFor(&v.Caller)), order, at)
 	if err != nil {
 		return reply{}, err
 	}
-	if body.Total, err = c.Cases.Hooks.CountHooks(ctx, v.Tenant, body.Filter.filter(c.Cases.MaskFor(&v.Caller))); err != nil {
+	if body.Total, err = c.Cases.CountHooks(ctx, &v.Caller, body.Filter.filter(c.Cases.MaskFor(&v.Caller))); err != nil {
 		return reply{}, err
 	}
 	if body.Hooks, err = c.hookRows(ctx, v, hooks); err != nil {
@@ -144,7 +159,7 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 }
 
 // hookRows are the rows of the hooks, each with its last day as far as that is counted.
-func (c *console) hookRows(ctx context.Context, v *visit, hooks []store.SortedHook) ([]hookRow, error) {
+func (c *console) hookRows(ctx context.Context, v *visit, hooks []usecase.SortedHook) ([]hookRow, error) {
 	if len(hooks) == 0 { // the page has no place for counts
 		return nil, nil
 	}
@@ -158,15 +173,15 @@ func (c *console) hookRows(ctx context.Context, v *visit, hooks []store.SortedHo
 		rows[i], ids[i] = newHookRow(&h), h.ID
 		key.WriteString(ids[i].String())
 	}
-	days, ready, err := count(ctx, c.counts, "days "+key.String(), v.patience(), func(ctx context.Context) (map[uuid.UUID][]store.Bucket, error) {
-		return c.Cases.Stats.PerHook(ctx, ids, since, store.Hourly)
+	days, ready, err := count(ctx, c.counts, "days "+key.String(), v.patience(), func(ctx context.Context) (map[uuid.UUID][]usecase.Bucket, error) {
+		return c.Cases.Stats.CountPerHook(ctx, ids, since)
 	})
 	if err != nil {
 		return nil, err
 	}
 	if v.pending = !ready; ready {
 		for i := range rows {
-			day := newSpark(days[ids[i]], since, time.Hour)
+			day := newSpark(days[ids[i]], since)
 			rows[i].Day = &day
 		}
 	}
@@ -174,9 +189,9 @@ func (c *console) hookRows(ctx context.Context, v *visit, hooks []store.SortedHo
 }
 
 // readHookPage reads the place in the list that the query names; one that cannot be read is the list's beginning.
-func readHookPage(form url.Values) store.HookPage {
-	at := store.HookPage{Limit: pageSize}
-	order := store.HookOrder(form.Get("sort"))
+func readHookPage(form url.Values) usecase.HookPage {
+	at := usecase.HookPage{Limit: pageSize}
+	order := usecase.HookOrder(form.Get("sort"))
 	if k, ok := parseHookKey(form.Get("after"), order); ok {
 		at.After = &k
 	} else if k, ok := parseHookKey(form.Get("before"), order); ok {
@@ -185,24 +200,24 @@ func readHookPage(form url.Values) store.HookPage {
 	return at
 }
 
-func parseHookKey(s string, order store.HookOrder) (store.HookKey, bool) {
+func parseHookKey(s string, order usecase.HookOrder) (usecase.HookKey, bool) {
 	id, key, found := strings.Cut(s, "_")
 	parsed, err := uuid.Parse(id)
 	if !found || err != nil {
-		return store.HookKey{}, false
+		return usecase.HookKey{}, false
 	}
-	if order != store.HooksByName {
+	if order != usecase.HooksByName {
 		n, err := strconv.ParseInt(key, 10, 64)
-		if dated := order != store.FailingHooksFirst && order != store.LatestHooksFirst; err != nil || dated && (n < 0 || n > maxMicros) {
-			return store.HookKey{}, false
+		if dated := order != usecase.FailingHooksFirst && order != usecase.LatestHooksFirst; err != nil || dated && (n < 0 || n > maxMicros) {
+			return usecase.HookKey{}, false
 		}
 	}
-	return store.HookKey{Key: key, ID: parsed}, true
+	return usecase.HookKey{Key: key, ID: parsed}, true
 }
 
 // maxMicros is a time in the year 2200, in microseconds since 1970.
 const maxMicros = 7_258_118_400_000_000
 
-func formatHookKey(k store.HookKey) string { return k.ID.String() + "_" + k.Key }
+func formatHookKey(k usecase.HookKey) string { return k.ID.String() + "_" + k.Key }
 
 func hookPath(id uuid.UUID) string { return Root + "hooks/" + id.String() + "/" }

@@ -2,53 +2,76 @@ package console
 
 import (
 	"context"
+	"errors"
 	"net/url"
+	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
+
+// hookChoice is the hooks that were ticked in the list, or all that its filter lets through.
+type hookChoice struct {
+	// IDs are the hooks that were ticked; none where All are meant that the filter lets through.
+	IDs    []string
+	All    bool
+	Filter hookQuery
+	// Next is where to go afterwards.
+	Next string
+}
+
+// readHookChoice reads what was chosen, and what that means. The error is errBadForm.
+func (c *console) readHookChoice(v *visit) (choice hookChoice, f usecase.HookFilter, err error) {
+	choice = hookChoice{
+		IDs: v.posted["hook"], All: v.posted.Get("all") != "", Next: safeNext(v.posted.Get("next")),
+		Filter: hookQuery{Search: v.posted.Get("search"), Status: v.posted.Get("filter_status"), EventType: v.posted.Get("event_type"), Label: v.posted.Get("label")},
+	}
+	if choice.Next == "" {
+		choice.Next = Root + "hooks/"
+	}
+	if choice.All {
+		choice.IDs = nil
+		return choice, choice.Filter.filter(c.Cases.MaskFor(&v.Caller)), nil
+	}
+	if len(choice.IDs) > pageSize {
+		return choice, f, errBadForm
+	}
+	for _, text := range choice.IDs {
+		id, err := uuid.Parse(text)
+		if err != nil {
+			return choice, f, errBadForm
+		}
+		f.IDs = append(f.IDs, id)
+	}
+	return choice, f, nil
+}
+
+// none reports that nothing was ticked.
+func (h *hookChoice) none() bool { return !h.All && len(h.IDs) == 0 }
 
 // bulkBody asks whether so many hooks are really to be paused or resumed.
 type bulkBody struct {
 	Action string
 	Count  int
-	// IDs are the hooks that were ticked; none where All are meant that the filter lets through.
-	IDs    []string
-	All    bool
-	Filter hookQuery
-	Next   string
+	hookChoice
 }
 
 // setStatuses pauses or resumes the hooks that were ticked, or all that the list's filter lets through: at first it says
 // how many these are and what that means, and then, if the person is sure, it does it.
 func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 	status, done, ok := wantedStatus(v.posted.Get("status"))
-	body := bulkBody{
-		Action: v.posted.Get("status"), IDs: v.posted["hook"], All: v.posted.Get("all") != "", Next: safeNext(v.posted.Get("next")),
-		Filter: hookQuery{Search: v.posted.Get("search"), Status: v.posted.Get("filter_status"), EventType: v.posted.Get("event_type")},
-	}
-	if !ok || len(body.IDs) > pageSize {
+	choice, filter, err := c.readHookChoice(v)
+	switch {
+	case !ok || err != nil:
 		return reply{}, errBadForm
+	case choice.none():
+		return goTo(withDone(choice.Next, "none-ticked")), nil
 	}
-	if body.Next == "" {
-		body.Next = Root + "hooks/"
-	}
-	change := store.StatusChange{To: status}
-	if body.All {
-		body.IDs, change.Filter = nil, body.Filter.filter(c.Cases.MaskFor(&v.Caller))
-	} else if len(body.IDs) == 0 {
-		return goTo(withDone(body.Next, "none-ticked")), nil
-	}
-	for _, text := range body.IDs {
-		id, err := uuid.Parse(text)
-		if err != nil {
-			return reply{}, errBadForm
-		}
-		change.IDs = append(change.IDs, id)
-	}
-	var err error
+	body := bulkBody{Action: v.posted.Get("status"), hookChoice: choice}
+	change := usecase.StatusChange{To: status, Filter: filter}
 	if v.posted.Get("sure") == "" {
 		if body.Count, err = c.Cases.CountStatuses(ctx, &v.Caller, change); err != nil {
 			return reply{}, err
@@ -85,7 +108,21 @@ func (c *console) setStatus(ctx context.Context, v *visit) (reply, error) {
 	if !ok {
 		return reply{}, errBadForm
 	}
-	changed, err := c.Cases.SetStatus(ctx, &v.Caller, id, nil, status)
+	var changed usecase.Changed
+	if status == webhook.Active {
+		changed, err = c.Cases.Resume(ctx, &v.Caller, id, nil)
+	} else {
+		until, good := pauseEnd(v.posted, time.Now())
+		if !good {
+			return goTo(withDone(hookPath(id), "pause-no-time")), nil
+		}
+		if _, err = c.Cases.Pause(ctx, &v.Caller, id, nil, until); errors.Is(err, webhook.ErrInvalid) {
+			return goTo(withDone(hookPath(id), "pause-no-time")), nil
+		}
+		if err == nil && !until.IsZero() {
+			done = "paused-until"
+		}
+	}
 	switch {
 	case err != nil:
 		return reply{}, err
@@ -93,4 +130,33 @@ func (c *console) setStatus(ctx context.Context, v *visit) (reply, error) {
 		return goTo(hookPath(id) + "replay?" + url.Values{"recover": {"yes"}}.Encode()), nil
 	}
 	return goTo(withDone(hookPath(id), done)), nil
+}
+
+// pauseEnds are the choices of how long a hook is paused.
+func pauseEnds() []option {
+	return []option{{"", "until I resume it"}, {"1h", "for an hour"}, {"4h", "for 4 hours"}, {"tomorrow", "until tomorrow 08:00"}, {ownSpan, "until …"}}
+}
+
+// pauseEnd is when a pause ends that a form asks for: zero for never. Tomorrow is the reader's, if their browser says how far it is
+// from UTC, in minutes.
+func pauseEnd(form url.Values, now time.Time) (until time.Time, ok bool) {
+	switch choice := form.Get("until"); choice {
+	case "":
+		return time.Time{}, true
+	case "1h", "4h":
+		length, err := time.ParseDuration(choice)
+		return now.Add(length), err == nil
+	case "tomorrow":
+		behind, err := strconv.Atoi(form.Get("zone"))
+		if err != nil || behind < -24*60 || behind > 24*60 {
+			behind = 0
+		}
+		zone := time.FixedZone("", -behind*60)
+		local := now.In(zone)
+		return time.Date(local.Year(), local.Month(), local.Day()+1, 8, 0, 0, 0, zone), true
+	case ownSpan:
+		return parseMoment(form.Get("until_time"))
+	default:
+		return time.Time{}, false
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 func TestPausingResumingAndDeleting(t *testing.T) {
@@ -22,7 +23,7 @@ func TestPausingResumingAndDeleting(t *testing.T) {
 	p := w.signIn(t, w.operator)
 	path := "/console/hooks/" + h.ID.String() + "/"
 	status := func(id uuid.UUID) webhook.HookStatus {
-		stored, err := w.db.Hooks.Hook(t.Context(), "default", id)
+		stored, err := w.db.Hooks.Get(t.Context(), "default", id)
 		require.NoError(t, err)
 		return stored.Status
 	}
@@ -51,8 +52,57 @@ func TestPausingResumingAndDeleting(t *testing.T) {
 	require.Equal(t, "/console/hooks/?done=none-ticked", p.post(t, "/console/hooks/status", "status", "pause").header.Get("Location"))
 
 	require.Equal(t, http.StatusUnprocessableEntity, p.post(t, path+"delete", "confirm", "South").status)
-	require.Equal(t, http.StatusSeeOther, p.post(t, path+"delete", "confirm", "north").status)
+	deleted := p.post(t, path+"delete", "confirm", "north").header.Get("Location")
 	require.Equal(t, http.StatusNotFound, p.get(t, path).status)
+	page := p.get(t, deleted).text
+	require.Contains(t, page, "Deleted <strong>north</strong>")
+	require.NotContains(t, page, "http://example.com/</span>", "it is in no list")
+	require.Contains(t, page, `action="`+path+`undelete"`)
+	viewer := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "viewer", Role: store.Viewer, Tenant: "default"}))
+	require.NotContains(t, viewer.get(t, deleted).text, "undelete")
+	require.Equal(t, http.StatusForbidden, viewer.post(t, path+"undelete").status)
+	w.db.MakeTenant(t, "acme")
+	stranger := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "stranger", Role: store.Admin, Tenant: "acme"}))
+	require.NotContains(t, stranger.get(t, deleted).text, "north")
+	require.Equal(t, "/console/hooks/?done=undo-late", stranger.post(t, path+"undelete").header.Get("Location"))
+	require.Equal(t, path+"?done=undeleted", p.post(t, path+"undelete").header.Get("Location"))
+	require.Contains(t, p.get(t, path+"?done=undeleted").text, "is back as it was")
+	require.Equal(t, webhook.Paused, status(h.ID), "as it was before")
+	require.NotContains(t, p.get(t, deleted).text, "Deleted <strong>")
+	require.Equal(t, "/console/hooks/?done=undo-late", p.post(t, path+"undelete").header.Get("Location"))
+	changes := p.get(t, path+"changes").text
+	require.Contains(t, changes, "webhook deleted")
+	require.Contains(t, changes, "webhook restored")
+
+	p.post(t, path+"delete", "confirm", "north")
+	w.hook(t, "successor", "http://example.com/", "package.created")
+	require.Equal(t, "/console/hooks/?done=undo-conflict", p.post(t, path+"undelete").header.Get("Location"))
+}
+
+func TestHooksAreListedAndPausedByTheirLabels(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.hook(t, "north", "http://example.com/", "package.created")
+	other := w.hook(t, "south", "http://example.com/south", "package.created")
+	_, err := w.db.Hooks.Update(t.Context(), "test", "default", h.ID, nil, func(h *webhook.Hook) error {
+		h.Labels = map[string]string{"partner": "acme"}
+		return nil
+	})
+	require.NoError(t, err)
+	p := w.signIn(t, w.operator)
+	list := p.get(t, "/console/hooks/?label=partner%3Dacme").text
+	require.Contains(t, list, ">north</a>")
+	require.NotContains(t, list, ">south</a>")
+	for label, want := range map[string]string{"partner=acme": "Pause 1 webhook?", "partner=": "Pause 0 webhooks?", "team": "Pause 0 webhooks?"} {
+		require.Contains(t, p.post(t, "/console/hooks/status", "status", "pause", "all", "yes", "label", label).text, want, label)
+	}
+	p.post(t, "/console/hooks/status", "status", "pause", "all", "yes", "label", "partner=acme", "sure", "yes")
+	p.post(t, "/console/hooks/status", "status", "pause", "all", "yes", "label", "=", "sure", "yes")
+	for id, want := range map[uuid.UUID]webhook.HookStatus{h.ID: webhook.Paused, other.ID: webhook.Active} {
+		stored, err := w.db.Hooks.Get(t.Context(), "default", id)
+		require.NoError(t, err)
+		require.Equal(t, want, stored.Status)
+	}
 }
 
 func TestTheListIsFilteredAndPaged(t *testing.T) {

@@ -44,7 +44,7 @@ func TestEveryFieldOfTheFormIsStored(t *testing.T) {
 	p := w.signIn(t, w.operator)
 	a := p.send(t, http.MethodPost, "/console/hooks/", whole())
 	require.Equal(t, http.StatusSeeOther, a.status, a.text)
-	h, err := w.db.Hooks.Hook(t.Context(), "default", created(t, a))
+	h, err := w.db.Hooks.Get(t.Context(), "default", created(t, a))
 	require.NoError(t, err)
 	require.Equal(t, "North shop", h.Name)
 	require.Equal(t, "https://example.com/hooks?a=b", h.TargetURL)
@@ -119,13 +119,13 @@ func TestSavingWhatWasOpenedChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	p := w.signIn(t, w.operator)
 	id := created(t, p.send(t, http.MethodPost, "/console/hooks/", whole()))
-	before, err := w.db.Hooks.Hook(t.Context(), "default", id)
+	before, err := w.db.Hooks.Get(t.Context(), "default", id)
 	require.NoError(t, err)
 	form := fields(p.get(t, "/console/hooks/"+id.String()+"/edit").text)
 	require.Equal(t, "keep", form.Get("secret_mode"))
 	a := p.send(t, http.MethodPost, "/console/hooks/"+id.String()+"/", form)
 	require.Equal(t, http.StatusSeeOther, a.status, a.text)
-	after, err := w.db.Hooks.Hook(t.Context(), "default", id)
+	after, err := w.db.Hooks.Get(t.Context(), "default", id)
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 
@@ -164,7 +164,7 @@ func TestSecretsDoNotFollowAFormToAnotherHost(t *testing.T) {
 	refused("no password is none that was sent")
 	form.Set("auth_password", "another")
 	require.Equal(t, http.StatusSeeOther, p.send(t, http.MethodPost, page, form).status)
-	stored, err := w.db.Hooks.Hook(t.Context(), "default", id)
+	stored, err := w.db.Hooks.Get(t.Context(), "default", id)
 	require.NoError(t, err)
 	require.Equal(t, "another", stored.Config.Auth.Password)
 	require.Empty(t, stored.APIKey)
@@ -177,7 +177,7 @@ func TestAMadeSecretIsShownOnce(t *testing.T) {
 	a := p.post(t, "/console/hooks/", "target_url", "http://example.com/", "event_type", "package.created", "secret_mode", "generate")
 	require.Equal(t, http.StatusOK, a.status, a.text)
 	id := created(t, a)
-	h, err := w.db.Hooks.Hook(t.Context(), "default", id)
+	h, err := w.db.Hooks.Get(t.Context(), "default", id)
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(h.Secrets[0].Value, "whsec_"))
 	require.Contains(t, unescape(a.text), h.Secrets[0].Value)
@@ -190,7 +190,7 @@ func TestASecretIsReplacedWithoutAGap(t *testing.T) {
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	a := w.signIn(t, w.operator).post(t, "/console/hooks/"+h.ID.String()+"/rotate")
 	require.Equal(t, http.StatusOK, a.status)
-	stored, err := w.db.Hooks.Hook(t.Context(), "default", h.ID)
+	stored, err := w.db.Hooks.Get(t.Context(), "default", h.ID)
 	require.NoError(t, err)
 	require.Len(t, stored.Secrets, 2)
 	require.Contains(t, unescape(a.text), stored.Secrets[0].Value)
@@ -243,7 +243,7 @@ func TestWhatIsWrongIsSaidAtItsField(t *testing.T) {
 		require.Contains(t, unescape(slot[1]), c.says, "%s=%q", c.field, c.value)
 		require.Contains(t, a.text, `value="order.created" checked`, "what was typed stays")
 	}
-	list, _, err := w.db.Hooks.Hooks(t.Context(), "default", store.HookFilter{}, store.Page{Limit: 1})
+	list, _, err := w.db.Hooks.List(t.Context(), "default", store.HookFilter{}, store.Page{Limit: 1})
 	require.NoError(t, err)
 	require.Empty(t, list)
 }
@@ -289,4 +289,44 @@ func TestSamplesAreThoseOfTheManual(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, string(manual), "```"+name+" verify\n"+string(sample)+"```", "tests run those of the manual")
 	}
+}
+
+func TestAnAlertTakesAClickAndATargetURL(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../../../docs/alerts.md")
+	require.NoError(t, err)
+	w := newWorld(t)
+	p := w.signIn(t, w.operator)
+	links := regexp.MustCompile(`/console/hooks/new\?alert=(\w+)`).FindAllStringSubmatch(p.get(t, "/console/").text, -1)
+	require.Len(t, links, 4)
+	for _, link := range links {
+		form := fields(p.get(t, link[0]).text)
+		require.Contains(t, string(manual), "```cel "+link[1]+"\n"+form.Get("transform")+"\n```", "tests run those of the manual")
+		form.Set("target_url", "https://alerts.example.com/"+link[1])
+		a := p.send(t, http.MethodPost, "/console/hooks/", form)
+		require.Contains(t, []int{http.StatusOK, http.StatusSeeOther}, a.status, a.text)
+	}
+	hooks, _, err := w.db.Hooks.List(t.Context(), "default", store.HookFilter{}, store.Page{Limit: 10})
+	require.NoError(t, err)
+	require.Len(t, hooks, 4)
+	for _, h := range hooks {
+		require.Equal(t, []string{"delivery.dead", "hook.disabled", "hook.failing", "hook.recovered"}, h.EventTypes)
+		require.Equal(t, webhook.FormatRaw, h.Config.Format)
+	}
+}
+
+// A key of a config that is described can be typed, once, and what is wrong with it is said beside it.
+func TestEveryKeyOfAConfigHasAnInput(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.signIn(t, w.operator)
+	form := p.get(t, "/console/hooks/new").text
+	for _, k := range webhook.Keys() {
+		if !k.Hidden {
+			require.Equal(t, 1, strings.Count(form, `name="`+k.Name+`"`), k.Name)
+		}
+		require.Equal(t, 1, strings.Count(form, `id="wrong-`+k.Name+`"`), k.Name)
+	}
+	a := p.post(t, "/console/hooks/check", "target_url", "https://example.com/", "event_type", "order.created", "transform", "event.data.(", "choice", "default")
+	require.Regexp(t, `<div id="wrong-transform"[^>]*>.*transform|<div id="wrong-transform"[^>]*>\s*<[^>]*>[^<]+`, a.text)
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -20,19 +19,19 @@ func jobPath(id uuid.UUID) string { return Root + "jobs/" + id.String() + "/" }
 // jobRow is a replay as lists show it.
 type jobRow struct {
 	ID        uuid.UUID
-	State     store.JobState
+	State     usecase.JobState
 	Reason    string
 	Total     int
 	Done      int
 	CreatedAt time.Time
 }
 
-func newJobRow(j *store.Job) jobRow {
+func newJobRow(j *usecase.Job) jobRow {
 	return jobRow{ID: j.ID, State: j.State, Reason: j.Reason, Total: j.Total, Done: j.Done, CreatedAt: j.CreatedAt}
 }
 
 type jobBody struct {
-	Job   store.Job
+	Job   usecase.Job
 	Hook  string
 	Owner string
 	// What says which deliveries it is of.
@@ -43,15 +42,15 @@ type jobBody struct {
 }
 
 // Running reports whether it goes on by itself.
-func (b jobBody) Running() bool { return b.Job.State == store.JobRunning }
+func (b jobBody) Running() bool { return b.Job.State == usecase.JobRunning }
 
 // Open reports whether it is not finished.
-func (b jobBody) Open() bool { return b.Running() || b.Job.State == store.JobPaused }
+func (b jobBody) Open() bool { return b.Running() || b.Job.State == usecase.JobPaused }
 
 // Percent is how much of it is done. Fewer may be made than were counted: the hook's filter keeps some from it.
 func (b jobBody) Percent() int {
 	switch {
-	case b.Job.State == store.JobCompleted || b.Job.Total == 0:
+	case b.Job.State == usecase.JobCompleted || b.Job.Total == 0:
 		return 100
 	default:
 		return min(100, 100*b.Job.Done/b.Job.Total)
@@ -70,7 +69,7 @@ func (c *console) jobPage(ctx context.Context, v *visit) (reply, error) {
 	return c.showJob(ctx, v, job, "")
 }
 
-func (c *console) showJob(ctx context.Context, v *visit, job store.Job, problem string) (reply, error) {
+func (c *console) showJob(ctx context.Context, v *visit, job usecase.Job, problem string) (reply, error) {
 	body := jobBody{Job: job, What: replayText(&job), Problem: problem, Owner: string(job.Owner), Hook: "a webhook that was deleted"}
 	h, err := c.Cases.Hook(ctx, &v.Caller, job.HookID)
 	switch {
@@ -97,7 +96,7 @@ func (c *console) showJob(ctx context.Context, v *visit, job store.Job, problem 
 }
 
 // replayText says which deliveries a replay is of.
-func replayText(j *store.Job) string {
+func replayText(j *usecase.Job) string {
 	states := make([]string, len(j.States))
 	for i, s := range j.States {
 		states[i] = string(s)
@@ -126,7 +125,7 @@ func (c *console) changeJob(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, errBadForm
 	}
 	_, err = c.Cases.ChangeJob(ctx, &v.Caller, id, do)
-	var refused *store.ReplayError
+	var refused *usecase.ReplayError
 	switch {
 	case errors.As(err, &refused):
 		job, err := c.Cases.Job(ctx, &v.Caller, id)

@@ -79,7 +79,7 @@ func reaching(t *testing.T, address string) option {
 	policy, err := egress.ParsePolicy("127.0.0.0/8", "80,443,"+u.Port())
 	require.NoError(t, err)
 	return func(d *console.Deps) {
-		d.Cases.URLs, d.Cases.Sender = policy, attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil)
+		d.Cases.URLs, d.Cases.Sender = policy, attempt.New(attempt.Options{Client: egress.NewClient(egress.Options{Policy: policy}), Version: "test"})
 	}
 }
 
@@ -90,10 +90,10 @@ func newWorld(t *testing.T, options ...option) *world {
 	policy := egress.Policy{Ports: []uint16{80, 443}}
 	deps := console.Deps{
 		Cases: usecase.New(usecase.Deps{
-			Stores:  usecase.Stores{Access: w.db.Access, Hooks: w.db.Hooks, History: w.db.History, Stats: w.db.History, Jobs: w.db.Jobs},
+			Stores:  usecase.NewStores(w.db.DB, w.db.DB),
 			LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
 			Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), URLs: policy,
-			Sender: attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil), HookQuota: 1000,
+			Sender: attempt.New(attempt.Options{Client: egress.NewClient(egress.Options{Policy: policy}), Version: "test"}), HookQuota: 1000,
 		}),
 		Bus: someBus{pending: 1234}, Ring: w.db.Ring, Version: "test", Log: zap.New(core),
 		Settings: []console.Setting{{Name: "WHISPERER_LOG_LEVEL", Value: "info"}, {Name: "WHISPERER_PUBLIC_URL"}},
@@ -113,15 +113,9 @@ func newWorld(t *testing.T, options ...option) *world {
 // hook stores a hook of the default tenant.
 func (w *world) hook(t *testing.T, name, target string, types ...string) webhook.Hook {
 	t.Helper()
-	config, err := webhook.ParseConfig(nil)
-	require.NoError(t, err)
-	h, err := w.db.Hooks.CreateHook(t.Context(), "test", webhook.Hook{
-		Tenant: webhook.DefaultTenant, Name: name, EventTypes: webhook.CanonicalEventTypes(types), TargetURL: target,
-		NotificationType: webhook.NotificationREST, Config: config, Status: webhook.Active,
-		Secrets: []webhook.Secret{{Value: "canary-secret-of-a-hook"}},
-	}, 1000, store.IdempotencyKey{})
-	require.NoError(t, err)
-	return h
+	return testenv.MakeHook(t, w.db.DB, target, func(h *webhook.Hook) {
+		h.Name, h.EventTypes, h.Secrets = name, webhook.CanonicalEventTypes(types), []webhook.Secret{{Value: "canary-secret-of-a-hook"}}
+	})
 }
 
 // event stores an event of the default tenant that was published so long ago.
@@ -162,7 +156,7 @@ func (w *world) reject(t *testing.T, seq uint64, eventType, reason, detail strin
 // replay asks for a hook's dead deliveries of the last day again.
 func (w *world) replay(t *testing.T, hook uuid.UUID, reason string) store.Job {
 	t.Helper()
-	job, err := w.db.Jobs.CreateJob(t.Context(), "test", store.NewJob{Reason: reason, Rate: 5, Total: 7, Replay: store.Replay{
+	job, err := w.db.Jobs.Create(t.Context(), "test", store.NewJob{Reason: reason, Rate: 5, Total: 7, Replay: store.Replay{
 		Tenant: webhook.DefaultTenant, HookID: hook, States: []webhook.DeliveryState{webhook.Dead},
 		Range: store.TimeRange{From: time.Now().Add(-24 * time.Hour), To: time.Now()},
 	}})
@@ -205,7 +199,7 @@ func answered(status uint32, body string) *whispererv1.AttemptFact {
 		ResponseHeaders: "Content-Type: text/html", ResponseBody: []byte(body),
 	}
 	if status >= 300 {
-		a.Outcome, a.ErrorClass, a.Error = string(webhook.Failed), string(webhook.ClassStatus), "The receiver answered with an error."
+		a.Outcome, a.ErrorClass, a.Error = string(webhook.Failed), string(webhook.ClassStatus), "The receiver responded with an error."
 	}
 	return a
 }

@@ -49,27 +49,27 @@ func (c *console) recoverPanic(next http.Handler) http.Handler {
 	})
 }
 
-// watched remembers the status of an answer.
-type watched struct {
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
 	http.ResponseWriter
 
 	status int
 }
 
 // WriteHeader remembers the status.
-func (w *watched) WriteHeader(status int) {
+func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Unwrap lets what is beneath be flushed.
-func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // observe writes the request's one log line. It has the route, not the URL, which may carry a search.
 func (c *console) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
-		seen := &watched{ResponseWriter: w, status: http.StatusOK}
+		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(seen, r)
 		c.Log.Info("console request served", zap.String("route", r.Pattern), zap.Int("status_code", seen.status),
 			zap.Duration("duration", time.Since(begin)))

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // reasonText says why a delivery is in its state.
@@ -17,41 +19,47 @@ func reasonText(reason webhook.Reason) string {
 	case webhook.ReasonNone:
 		return ""
 	case webhook.ReasonFailed:
-		return "failed, to be tried again"
+		return "the attempt failed, and will be retried"
 	case webhook.ReasonUnknown:
-		return "a worker ended before it could tell of an attempt"
+		return "a worker stopped before it could record the attempt"
 	case webhook.ReasonExhausted:
-		return "no retry is left"
+		return "no retries left"
 	case webhook.ReasonExpired:
 		return "its deadline has passed"
 	case webhook.ReasonStopStatus:
-		return "the answer's status is one after which this webhook is not tried again"
+		return "the response status is in the webhook's stop_on list"
+	case webhook.ReasonTransform:
+		return "the webhook's transform failed for its event"
 	case webhook.ReasonGone:
 		return "the receiver answered 410 Gone"
 	case webhook.ReasonHookDisabled:
 		return "the webhook was disabled while it waited"
 	case webhook.ReasonPoison:
-		return "its event was given up, as one that ends the workers which take it"
+		return "its event was given up, because it crashes workers"
 	case webhook.ReasonPayloadGone:
-		return "it was to be tried later than its event's payload is kept for"
+		return "its next retry would come after the event's payload is deleted"
+	case webhook.ReasonErased:
+		return "its event's payload was erased"
 	case webhook.ReasonHookDeleted:
 		return "the webhook was deleted"
 	case webhook.ReasonPaused:
 		return "the webhook is paused"
 	case webhook.ReasonConcurrency:
-		return "as many requests are under way as the webhook allows"
+		return "the webhook's concurrency limit is reached"
 	case webhook.ReasonRate:
-		return "the webhook's rate is used up"
+		return "the webhook's rate limit is reached"
 	case webhook.ReasonBreaker:
-		return "the receiver is failing, so it gets a rest"
+		return "paused by circuit breaker"
 	case webhook.ReasonOrdered:
-		return "earlier deliveries have to go first"
+		return "earlier deliveries go first"
+	case webhook.ReasonBatch:
+		return "it waits for others of its batch"
 	case webhook.ReasonMaintenance:
 		return "the receiver is in a maintenance window"
 	case webhook.ReasonReplay:
-		return "a person asked for it again"
+		return "a person requested it again"
 	case webhook.ReasonHookUnknown:
-		return "the worker that had it did not know the webhook"
+		return "the worker did not know the webhook yet"
 	default:
 		return string(reason)
 	}
@@ -67,7 +75,7 @@ func classText(class webhook.ErrorClass) string {
 	case webhook.ClassRefused:
 		return "connection refused"
 	case webhook.ClassConnectTimeout:
-		return "no connection in time"
+		return "connection timed out"
 	case webhook.ClassReset:
 		return "connection reset by the receiver"
 	case webhook.ClassConnection:
@@ -83,23 +91,29 @@ func classText(class webhook.ErrorClass) string {
 	case webhook.ClassTLSVersion:
 		return "TLS version is too old"
 	case webhook.ClassTimeout:
-		return "no answer in time"
+		return "no response in time"
 	case webhook.ClassIncomplete:
-		return "answered before it had all of the request, and did not take the rest"
+		return "responded before it had read the whole request"
 	case webhook.ClassRedirect:
-		return "answered with a redirect, which is not followed"
+		return "responded with a redirect, which is not followed"
 	case webhook.ClassStatus:
-		return "answered with an error"
+		return "responded with an error"
 	case webhook.ClassProtocol:
-		return "answer is no HTTP"
+		return "the response is not HTTP"
 	case webhook.ClassForbidden:
 		return "address is blocked"
 	case webhook.ClassHeaders:
-		return "headers of the answer are too large"
+		return "response headers are too large"
 	case webhook.ClassRequest:
-		return "request could not be made"
+		return "the request could not be built"
+	case webhook.ClassCondition:
+		return "answered, but the condition for success does not hold"
+	case webhook.ClassSigning:
+		return "the signing key is missing"
+	case webhook.ClassTransform:
+		return "transform failed, nothing was sent"
 	case webhook.ClassAuth:
-		return "log-in at the receiver failed"
+		return "authentication at the receiver failed"
 	default:
 		return string(class)
 	}
@@ -118,7 +132,7 @@ func answerText(status int, class webhook.ErrorClass) string {
 
 // unfinished reports whether a success is none that came with an attempt of this class.
 func unfinished(class webhook.ErrorClass) bool {
-	return class == webhook.ClassTimeout || class == webhook.ClassIncomplete
+	return class == webhook.ClassTimeout || class == webhook.ClassIncomplete || class == webhook.ClassCondition
 }
 
 // failingText says what is wrong with a hook.
@@ -134,8 +148,12 @@ func failingText(text string, failures int) string {
 
 // deliveryRow is a delivery as lists show it.
 type deliveryRow struct {
-	ID          uuid.UUID
-	HookID      uuid.UUID
+	ID     uuid.UUID
+	HookID uuid.UUID
+	// Hook is the title of the hook; empty where the page is about one hook.
+	Hook string
+	// HookGone says that the hook has been deleted.
+	HookGone    bool
 	EventID     string
 	EventType   string
 	Entity      string
@@ -161,4 +179,35 @@ func deliveryRows(list []webhook.Delivery) []deliveryRow {
 		rows[i] = newDeliveryRow(&list[i])
 	}
 	return rows
+}
+
+// titledRows are rows that say which webhook they are for.
+func (c *console) titledRows(ctx context.Context, v *visit, list []webhook.Delivery) ([]deliveryRow, error) {
+	rows := deliveryRows(list)
+	ids := make([]uuid.UUID, len(rows))
+	for i := range rows {
+		ids[i] = rows[i].HookID
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	titles, err := c.Cases.HookTitles(ctx, &v.Caller, ids)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		h, there := titles[rows[i].HookID]
+		if rows[i].Hook, rows[i].HookGone = titleOf(&h), !there; !there {
+			rows[i].Hook = "a deleted webhook"
+		}
+	}
+	return rows, nil
+}
+
+// listRows are the rows of a list, which say which webhook they are for unless it is about one.
+func (c *console) listRows(ctx context.Context, v *visit, f *usecase.DeliveryFilter, list []webhook.Delivery) ([]deliveryRow, error) {
+	if f.Hook != uuid.Nil {
+		return deliveryRows(list), nil
+	}
+	return c.titledRows(ctx, v, list)
 }

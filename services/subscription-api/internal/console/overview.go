@@ -9,7 +9,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // shownUnhealthy is how many hooks the overview complains about.
@@ -31,9 +31,9 @@ type overviewBody struct {
 
 // tenantCounts is how a tenant's deliveries fare.
 type tenantCounts struct {
-	Hour                           hourChart
+	Chart                          timeChart
 	Waiting, Parked, Dead, Resting int
-	Took                           store.Durations
+	Took                           usecase.Durations
 }
 
 type unhealthyRow struct {
@@ -46,8 +46,9 @@ type unhealthyRow struct {
 
 func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	body := overviewBody{}
-	counted, ready, err := count(ctx, c.counts, "overview "+v.Tenant, v.patience(), func(ctx context.Context) (tenantCounts, error) {
-		return c.countTenant(ctx, v.Tenant)
+	chart := readChart(v.form, "1h", uuid.Nil, time.Now())
+	counted, ready, err := count(ctx, c.counts, "overview "+v.Tenant+" "+chart.key(), v.patience(), func(ctx context.Context) (tenantCounts, error) {
+		return c.countTenant(ctx, v.Tenant, chart)
 	})
 	if err != nil {
 		return reply{}, err
@@ -61,12 +62,14 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	if body.Ill = len(body.Unhealthy) > shownUnhealthy; body.Ill {
 		body.Unhealthy = body.Unhealthy[:shownUnhealthy]
 	}
-	recent, _, err := c.Cases.History.Deliveries(ctx, v.Tenant, store.DeliveryFilter{Range: lately(time.Now())}, store.Page{Limit: recentDeliveries})
+	recent, _, err := c.Cases.History.ListDeliveries(ctx, v.Tenant, usecase.DeliveryFilter{Range: lastWeek(time.Now())}, usecase.Page{Limit: recentDeliveries})
 	if err != nil {
 		return reply{}, err
 	}
-	body.Recent = deliveryRows(recent)
-	hooks, _, err := c.Cases.Hooks.SortedHooks(ctx, v.Tenant, store.HookFilter{}, store.NewestHooks, store.HookPage{Limit: 1})
+	if body.Recent, err = c.titledRows(ctx, v, recent); err != nil {
+		return reply{}, err
+	}
+	hooks, _, err := c.Cases.ListSortedHooks(ctx, &v.Caller, usecase.HookFilter{}, usecase.NewestHooks, usecase.HookPage{Limit: 1})
 	if err != nil {
 		return reply{}, err
 	}
@@ -77,29 +80,29 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	return page("overview", "Overview", body), nil
 }
 
-func (c *console) countTenant(ctx context.Context, tenant string) (t tenantCounts, err error) {
+func (c *console) countTenant(ctx context.Context, tenant string, chart chartQuery) (t tenantCounts, err error) {
 	now := time.Now().UTC()
-	since := now.Truncate(time.Minute).Add(-(hourMinutes - 1) * time.Minute)
-	minutes, err := c.Cases.Stats.PerMinute(ctx, tenant, since)
-	if err != nil {
+	if t.Chart, err = c.timeChart(ctx, tenant, chart); err != nil {
 		return t, err
 	}
-	t.Hour = newHourChart(minutes, since)
-	states, err := c.Cases.Stats.OpenStates(ctx, tenant, now.Add(-24*time.Hour))
+	states, err := c.Cases.Stats.CountOpen(ctx, tenant, now.Add(-24*time.Hour))
 	if err != nil {
 		return t, err
 	}
 	t.Waiting, t.Parked, t.Dead = states[webhook.Waiting], states[webhook.Parked], states[webhook.Dead]
-	if t.Took, err = c.Cases.Stats.Durations(ctx, tenant, since); err != nil {
+	if t.Took, err = c.Cases.Stats.MeasureDurations(ctx, tenant, chart.since); err != nil {
 		return t, err
 	}
-	t.Resting, err = c.Cases.History.RestingHooks(ctx, tenant)
+	t.Resting, err = c.Cases.History.CountResting(ctx, tenant)
 	return t, err
 }
 
+// Alerts are the services by which people can be told.
+func (overviewBody) Alerts() []alertRecipe { return alertRecipes }
+
 // unhealthy lists one more than are shown, so that one can say so.
 func (c *console) unhealthy(ctx context.Context, tenant string) ([]unhealthyRow, error) {
-	list, err := c.Cases.History.UnhealthyHooks(ctx, tenant, shownUnhealthy+1)
+	list, err := c.Cases.History.ListUnhealthy(ctx, tenant, shownUnhealthy+1)
 	if err != nil {
 		return nil, err
 	}

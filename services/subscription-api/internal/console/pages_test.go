@@ -18,6 +18,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
@@ -28,9 +29,9 @@ func story(t *testing.T, w *world) []string {
 	north := w.hook(t, "North shop", "http://example.com/north", "package.>", "order.created", "shipment.created", "transfer.>")
 	south := w.hook(t, "South shop", "http://example.com/south?key=hidden", "package.created")
 	w.hook(t, "", "http://example.com/nameless", "*")
-	_, err := w.db.Hooks.DisableHook(t.Context(), "test", w.hook(t, "Old ERP", "http://example.com/old", "order.>").ID, nil, "The receiver answered 410 Gone.")
+	_, err := w.db.Hooks.Disable(t.Context(), "test", w.hook(t, "Old ERP", "http://example.com/old", "order.>").ID, nil, "The receiver answered 410 Gone.")
 	require.NoError(t, err)
-	_, err = w.db.Hooks.UpdateHook(t.Context(), "test", "default", w.hook(t, "Warehouse", "http://example.com/wms", "transfer.>").ID, nil, func(h *webhook.Hook) error {
+	_, err = w.db.Hooks.Update(t.Context(), "test", "default", w.hook(t, "Warehouse", "http://example.com/wms", "transfer.>").ID, nil, func(h *webhook.Hook) error {
 		h.Status = webhook.Paused
 		return nil
 	})
@@ -61,14 +62,30 @@ func story(t *testing.T, w *world) []string {
 	w.db.MakeToken(t, store.NewToken{Name: "warehouse script", Role: store.Editor, Tenant: "default"})
 	job := w.replay(t, south.ID, "it was down")
 	w.setAside(t, 3)
+	erased := w.erased(t, north.ID)
+	running, err := w.db.Erasures.Create(t.Context(), "test", store.NewErasure{
+		Tenant: webhook.DefaultTenant, Kind: store.ErasePath, Criteria: []string{"$.nothing"}, Reason: "request 4712",
+		Range: store.TimeRange{From: time.Now().Add(-time.Hour), To: time.Now()},
+	})
+	require.NoError(t, err)
+	require.NoError(t, w.db.Erasures.SetPolicy(t.Context(), "test", webhook.DefaultTenant, "customer.>", 7, 10))
+	deleted := w.hook(t, "Black Friday sync", "http://example.com/bf", "order.created")
+	require.NoError(t, w.db.Hooks.DeleteSoon(t.Context(), "test", deleted.Tenant, deleted.ID))
+	_, err = testenv.Plain(t, w.db.URL).ExecContext(t.Context(), `UPDATE hooks SET deleted_at = now() + interval '1 hour' WHERE deleted_at IS NOT NULL`)
+	require.NoError(t, err)
 	hook := "hooks/" + south.ID.String() + "/"
 	return []string{
+		"hooks/?deleted=" + deleted.ID.String(),
 		hook + "test", hook + "replay", hook + "replay?recover=yes", hook + "integrate", hook + "changes", "jobs/" + job.ID.String() + "/",
 		"event/explain?id=" + last.ID, "deliveries/retry?state=dead", "hooks/?sort=failing",
 		"", "hooks/", "hooks/?search=nothing", "hooks/new", "hooks/" + south.ID.String() + "/", "hooks/" + south.ID.String() + "/edit",
 		"hooks/" + north.ID.String() + "/delete", "deliveries/", "deliveries/?state=dead", "deliveries/" + webhook.DeliveryID(south.ID, last.ID).String() + "/",
-		"deliveries/" + webhook.DeliveryID(north.ID, last.ID).String() + "/", "events/", "event?id=" + last.ID, "event?id=off", "rejected/", "rejected/?subject=none", "types/",
-		"types/package.created", "types/hook.failing", "tokens/", "audit/", "tenants/", "system/", "set-aside/", "set-aside/?after=99", "audit/?kind=installation", "nowhere",
+		"deliveries/" + webhook.DeliveryID(north.ID, last.ID).String() + "/", "deliveries/" + webhook.DeliveryID(south.ID, last.ID).String() + "/replay", "events/", "event?id=" + last.ID, "event?id=off", "rejected/", "rejected/?subject=none", "types/",
+		"types/package.created", "types/hook.failing", "tokens/", "signing-keys/", "audit/", "tenants/", "system/", "set-aside/", "set-aside/?after=99", "audit/?kind=installation", "nowhere",
+		"search", "search?q=package", "search?q=e-010", "search?q=nothing", "event/explain", "deliveries/?event=nobody",
+		"erasures/", "erasures/" + erased.ID.String() + "/", "erasures/" + running.ID.String() + "/", "retention/",
+		"event?id=erased", "deliveries/" + webhook.DeliveryID(north.ID, "erased").String() + "/",
+		"deliveries/?since=own&from=2026-01-01T00:00Z",
 	}
 }
 
@@ -152,22 +169,25 @@ func TestADeliveryIsShownAttemptByAttempt(t *testing.T) {
 	path := "/console/deliveries/" + webhook.DeliveryID(h.ID, e.ID).String() + "/"
 	a := p.get(t, path)
 	require.Contains(t, a.text, "500 Internal Server Error")
-	require.Contains(t, a.text, "no retry is left")
+	require.Contains(t, a.text, "no retries left")
 	require.Contains(t, a.text, "&lt;script&gt;window.__pwned=1&lt;/script&gt;")
 	require.Contains(t, a.text, "Webhook-Timestamp: 1790000000")
 	require.Contains(t, a.text, "first byte 80 ms")
+	require.Contains(t, unescape(a.text), "curl -i -X POST 'http://")
+	require.Contains(t, unescape(a.text), "--data-binary '{")
+	require.Contains(t, a.text, "The body is not the one that was sent", "the facts of this test have another size")
 	event := p.get(t, "/console/event?id="+url.QueryEscape(e.ID))
 	require.Equal(t, http.StatusOK, event.status)
 	require.Contains(t, unescape(event.text), `<b>bold</b>`)
 	require.NotContains(t, event.text, `<b>bold</b>`)
 
 	require.Equal(t, path+"?done=retried", p.post(t, path+"retry").header.Get("Location"))
-	d, _, err := w.db.History.Delivery(t.Context(), "default", webhook.DeliveryID(h.ID, e.ID))
+	d, _, err := w.db.History.GetDelivery(t.Context(), "default", webhook.DeliveryID(h.ID, e.ID))
 	require.NoError(t, err)
 	require.Equal(t, webhook.Parked, d.State)
-	require.Contains(t, p.get(t, path).text, "a person asked for it again")
+	require.Contains(t, p.get(t, path).text, "a person requested it again")
 
-	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", "default", h.ID, nil))
+	require.NoError(t, w.db.Hooks.Delete(t.Context(), "test", "default", h.ID, nil))
 	a = p.post(t, path+"retry")
 	require.Equal(t, http.StatusConflict, a.status)
 	require.Contains(t, a.text, "Its hook has been deleted.")
@@ -248,7 +268,7 @@ func TestTokensAreMadeAndRevoked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.signIn(t, w.operator)
-	require.Contains(t, p.get(t, "/console/tokens/").text, "no tokens yet")
+	require.Contains(t, p.get(t, "/console/tokens/").text, `(operator)</span> <span class="quiet">(yours)`)
 	a := p.post(t, "/console/tokens/", "name", "", "role", "owner")
 	require.Equal(t, http.StatusUnprocessableEntity, a.status)
 	require.Contains(t, a.text, "This must have 1 to 255 bytes.")
@@ -268,10 +288,100 @@ func TestTokensAreMadeAndRevoked(t *testing.T) {
 
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	require.Contains(t, p.get(t, "/console/audit/").text, "/console/hooks/"+h.ID.String()+"/")
-	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "test", "default", h.ID, nil))
+	require.NoError(t, w.db.Hooks.Delete(t.Context(), "test", "default", h.ID, nil))
 	page := p.get(t, "/console/audit/").text
 	require.Contains(t, page, "webhook deleted")
 	require.NotContains(t, page, "/console/hooks/"+h.ID.String()+"/", "there is nothing to see any more")
+}
+
+func TestOperatorsManageTheirTokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.db.MakeTenant(t, "acme")
+	p := w.signIn(t, w.operator)
+	made := func(p *person, name string) store.Token {
+		a := p.post(t, "/console/tokens/", "name", name, "role", "viewer", "operator", "1")
+		token, err := w.db.Access.Authenticate(t.Context(), regexp.MustCompile(`wsp_[A-Z0-9]+`).FindString(a.text))
+		require.NoError(t, err)
+		return token
+	}
+	token := made(p, "night shift")
+	require.Empty(t, token.Tenant)
+	require.Contains(t, p.get(t, "/console/tokens/").text, `night shift <span class="quiet">(operator)`)
+	plain := w.db.MakeToken(t, store.NewToken{Name: "acme admin", Role: store.Admin, Tenant: "acme", ExpiresAt: time.Now().Add(5 * 24 * time.Hour)})
+	require.NotContains(t, p.get(t, "/console/tokens/").text, "acme admin", "it is of another tenant")
+	require.NotContains(t, p.get(t, "/console/").text, "Your token expires")
+
+	tenants := w.signIn(t, plain)
+	require.Contains(t, tenants.get(t, "/console/").text, "Your token expires")
+	page := tenants.get(t, "/console/tokens/").text
+	require.Contains(t, page, "expires soon")
+	require.NotContains(t, page, "night shift")
+	require.NotContains(t, page, `name="operator"`)
+	require.Equal(t, "acme", made(tenants, "sly").Tenant, "a tenant's admin makes no operator's tokens")
+	require.Equal(t, http.StatusNotFound, tenants.post(t, "/console/tokens/"+token.ID.String()+"/revoke").status)
+	require.Equal(t, http.StatusSeeOther, p.post(t, "/console/tokens/"+token.ID.String()+"/revoke").status)
+	require.Contains(t, p.get(t, "/console/tokens/").text, "revoked")
+}
+
+func TestAPauseHasAnEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.signIn(t, w.operator)
+	h := w.hook(t, "north", "http://example.com/", "package.created")
+	path := "/console/hooks/" + h.ID.String()
+	pause := func(fields ...string) time.Time {
+		require.Equal(t, http.StatusSeeOther, p.post(t, path+"/status", append([]string{"status", "pause"}, fields...)...).status)
+		h, err := w.db.Hooks.Get(t.Context(), h.Tenant, h.ID)
+		require.NoError(t, err)
+		return h.PausedUntil
+	}
+	for _, wrong := range [][]string{{"until", "own"}, {"until", "own", "until_time", "2001-01-01T00:00"}, {"until", "x"}} {
+		require.Zero(t, pause(wrong...))
+		require.NotContains(t, p.get(t, path+"/").text, "<strong>Paused")
+	}
+	require.WithinDuration(t, time.Now().Add(4*time.Hour), pause("until", "4h"), time.Minute)
+	require.Contains(t, p.get(t, path+"/").text, "<strong>Paused until <time")
+	tomorrow := pause("until", "tomorrow", "zone", "-120").In(time.FixedZone("", 2*60*60))
+	require.Equal(t, "08:00", tomorrow.Format("15:04"))
+	require.WithinRange(t, tomorrow, time.Now().Add(8*time.Hour), time.Now().Add(32*time.Hour))
+	own := time.Now().Add(time.Hour).UTC().Truncate(time.Minute)
+	require.Equal(t, own, pause("until", "own", "until_time", own.Format("2006-01-02T15:04")))
+	require.Zero(t, pause())
+	require.Contains(t, p.get(t, path+"/").text, "<strong>Paused:")
+}
+
+func TestTheAuditLogIsNarrowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "Olga", Role: store.Admin, Tenant: "default"}))
+	h := w.hook(t, "north", "http://example.com/", "package.created") // by the program test
+	require.Equal(t, http.StatusSeeOther, p.post(t, "/console/hooks/"+h.ID.String()+"/status", "status", "pause").status)
+	for query, found := range map[string][2]bool{ // created, paused
+		"":                                   {true, true},
+		"actor=Olga":                         {false, true},
+		"actor=test":                         {true, false},
+		"actor=olga":                         {false, false},
+		"subject=" + h.ID.String():           {true, true},
+		"subject=" + uuid.NewString():        {false, false},
+		"kind=hook&actor=Olga&since=1h":      {false, true},
+		"since=week":                         {true, true},
+		"since=yesterday":                    {false, false},
+		"since=own&from=2026-01-01T00%3A00":  {true, true},
+		"since=own&to=2026-01-01T00%3A00":    {false, false},
+		"kind=token&actor=Olga&subject=none": {false, false},
+	} {
+		page := p.get(t, "/console/audit/?"+query)
+		require.Equal(t, http.StatusOK, page.status, query)
+		require.Equal(t, [2]bool{strings.Contains(page.text, "webhook created"), strings.Contains(page.text, "webhook paused")}, found, query)
+		file := p.get(t, "/console/audit/export?"+query)
+		require.Equal(t, http.StatusOK, file.status, query)
+		require.Equal(t, [2]bool{strings.Contains(file.text, "hook.created"), strings.Contains(file.text, "hook.paused")}, found, query)
+	}
+	for _, query := range []string{"since=own&from=soon", "since=own&from=2026-02-01T00%3A00&to=2026-01-01T00%3A00", "actor=" + strings.Repeat("a", 256)} {
+		require.Equal(t, http.StatusUnprocessableEntity, p.get(t, "/console/audit/?"+query).status, query)
+		require.Equal(t, http.StatusBadRequest, p.get(t, "/console/audit/export?"+query).status, query)
+	}
 }
 
 // busy returns a store of the database that has one connection, which is in use until the test ends.
@@ -309,7 +419,7 @@ func TestPagesDoWithoutCountsThatTakeTooLong(t *testing.T) {
 	require.NotContains(t, p.get(t, "/console/hooks/").text, `hx-select="#counts"`, "there is nothing to count and no place to show it")
 	h := w.hook(t, "north", "http://example.com/", "package.created")
 	for path, says := range map[string]string{
-		"/console/": "Counting the last hour", "/console/hooks/": "counting", "/console/hooks/" + h.ID.String() + "/": "Counting…",
+		"/console/": "Counting…", "/console/hooks/": "counting", "/console/hooks/" + h.ID.String() + "/": "Counting…",
 	} {
 		a := p.get(t, path)
 		require.Equal(t, http.StatusOK, a.status, path)

@@ -9,12 +9,12 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // readPage reads the place in a list that the query names; one that cannot be read is the list's beginning.
-func readPage(form url.Values) store.Page {
-	at := store.Page{Limit: pageSize}
+func readPage(form url.Values) usecase.Page {
+	at := usecase.Page{Limit: pageSize}
 	if p, ok := parsePosition(form.Get("older")); ok {
 		at.Older = &p
 	} else if p, ok := parsePosition(form.Get("newer")); ok {
@@ -23,14 +23,14 @@ func readPage(form url.Values) store.Page {
 	return at
 }
 
-func parsePosition(s string) (store.Position, bool) {
+func parsePosition(s string) (usecase.Position, bool) {
 	micros, id, _ := strings.Cut(s, "_")
 	at, errAt := strconv.ParseInt(micros, 10, 64)
 	parsed, errID := uuid.Parse(id)
-	return store.Position{At: time.UnixMicro(at).UTC(), ID: parsed}, errAt == nil && errID == nil
+	return usecase.Position{At: time.UnixMicro(at).UTC(), ID: parsed}, errAt == nil && errID == nil
 }
 
-func formatPosition(p store.Position) string {
+func formatPosition(p usecase.Position) string {
 	return strconv.FormatInt(p.At.UnixMicro(), 10) + "_" + p.ID.String()
 }
 
@@ -44,8 +44,8 @@ type paging struct {
 }
 
 // neighbours are the pages before and after one.
-func neighbours[T any](form url.Values, at store.Page, found store.Scanned[T], position func(*T) store.Position) (p paging) {
-	var first, last *store.Position
+func neighbours[T any](form url.Values, at usecase.Page, found usecase.Scanned[T], position func(*T) usecase.Position) (p paging) {
+	var first, last *usecase.Position
 	if n := len(found.List); n > 0 {
 		newest, oldest := position(&found.List[0]), position(&found.List[n-1])
 		first, last = &newest, &oldest
@@ -66,9 +66,9 @@ func neighbours[T any](form url.Values, at store.Page, found store.Scanned[T], p
 	return p
 }
 
-// all is a page of a list that is read from an index.
-func all[T any](list []T, more bool, err error) (store.Scanned[T], error) {
-	return store.Scanned[T]{List: list, More: more}, err
+// wholePage is a page of a list that is read from an index.
+func wholePage[T any](list []T, more bool, err error) (usecase.Scanned[T], error) {
+	return usecase.Scanned[T]{List: list, More: more}, err
 }
 
 // pageLink is the query of the same list at another place.
@@ -83,7 +83,7 @@ func filterOf(form url.Values) url.Values {
 	q := url.Values{}
 	for name, values := range form {
 		switch name {
-		case "older", "newer", "before", "after", "done", "n", "wait":
+		case "older", "newer", "before", "after", "done", "n", "wait", "deleted":
 		default:
 			if values[0] != "" {
 				q.Set(name, values[0])

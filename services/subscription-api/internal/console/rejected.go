@@ -2,19 +2,23 @@ package console
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // maxRejectedShown bounds the bytes of a rejected event that the list shows.
 const maxRejectedShown = 4 << 10
 
-type rejectedQuery struct{ Reason, Subject, Since string }
+type rejectedQuery struct {
+	Reason, Subject string
+	spanQuery
+}
 
 // Narrowed reports whether rejected events may be hidden by the filter.
 func (q rejectedQuery) Narrowed() bool { return q != rejectedQuery{} }
@@ -23,7 +27,7 @@ type rejectedList struct {
 	Filter  rejectedQuery
 	Rows    []rejectedRow
 	Reasons []option
-	Spans   []option
+	Problem string
 	paging
 }
 
@@ -60,14 +64,17 @@ func reasonWords(reason string) string {
 
 func readRejectedQuery(form url.Values) rejectedQuery {
 	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
-	return rejectedQuery{Reason: get("reason"), Subject: get("subject"), Since: get("since")}
+	return rejectedQuery{Reason: get("reason"), Subject: get("subject"), spanQuery: readSpan(form)}
 }
 
 func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
-	body := rejectedList{Filter: readRejectedQuery(v.form), Reasons: reasonOptions(), Spans: spanOptions()}
-	filter := store.RejectedFilter{Range: since(body.Filter.Since, time.Now()), Reason: body.Filter.Reason, Subject: body.Filter.Subject}
+	body := rejectedList{Filter: readRejectedQuery(v.form), Reasons: reasonOptions()}
+	filter := usecase.RejectedFilter{Reason: body.Filter.Reason, Subject: body.Filter.Subject}
+	if filter.Range, body.Problem = body.Filter.timeRange(time.Now()); body.Problem != "" {
+		return page("rejected", "Rejected events", body).with(http.StatusUnprocessableEntity), nil
+	}
 	at := readPage(v.form)
-	found, err := all(c.Cases.History.Rejected(ctx, v.Tenant, filter, maxRejectedShown, at))
+	found, err := wholePage(c.Cases.History.ListRejected(ctx, v.Tenant, filter, maxRejectedShown, at))
 	if err != nil {
 		return reply{}, err
 	}
@@ -77,8 +84,8 @@ func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
 			Size: size(r.Size), At: r.PublishedAt, Cut: r.Size > len(r.Raw),
 		})
 	}
-	body.paging = neighbours(v.form, at, found, func(e *store.RejectedEvent) store.Position {
-		return store.SeqPosition(e.PublishedAt, uint64(e.Seq)) //nolint:gosec // a sequence is not negative
+	body.paging = neighbours(v.form, at, found, func(e *usecase.RejectedEvent) usecase.Position {
+		return usecase.SeqPosition(e.PublishedAt, e.Seq)
 	})
 	return page("rejected", "Rejected events", body), nil
 }

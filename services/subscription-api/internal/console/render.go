@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
+	"time"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 //go:embed templates/*.html templates/parts/*.html
@@ -53,10 +55,13 @@ type view struct {
 	// Here is the page's address, for forms that come back to it.
 	Here  string
 	Theme string
-	// Done says what the person has just done.
+	// Done says what the person has just done, or, where that was Refused, why not.
 	Done     string
+	Refused  bool
 	SignedIn bool
-	Token    store.Token
+	Token    usecase.Token
+	// Expiring says that the token of the person who looks expires soon.
+	Expiring bool
 	Tenant   string
 	Operator bool
 	CanEdit  bool
@@ -68,9 +73,9 @@ type view struct {
 
 func (c *console) render(v *visit, answer reply) ([]byte, error) {
 	data := view{
-		Title: answer.title, Section: section(v.r.URL.Path), Body: answer.body, Here: Root, Theme: themeOf(v.r), Done: doneText(v.form.Get("done"), v.form.Get("n")),
-		SignedIn: v.Token.Role != "", Token: v.Token, Tenant: v.Tenant, Operator: v.Operator(),
-		CanEdit: v.Token.Role.Covers(store.Editor), CanAdmin: v.Token.Role.Covers(store.Admin), Version: c.Version,
+		Title: answer.title, Section: section(v.r.URL.Path), Body: answer.body, Here: Root, Theme: themeOf(v.r), Done: doneText(v.form.Get("done"), v.form.Get("n")), Refused: slices.Contains(refusals, v.form.Get("done")),
+		SignedIn: v.Token.Role != "", Token: v.Token, Expiring: v.Token.State(time.Now()) == usecase.TokenExpiring, Tenant: v.Tenant, Operator: v.Operator(),
+		CanEdit: v.Token.Role.Covers(usecase.Editor), CanAdmin: v.Token.Role.Covers(usecase.Admin), Version: c.Version,
 		Pending: v.pending && v.form.Get("wait") == "" && v.r.Method == http.MethodGet,
 	}
 	if v.r.Method == http.MethodGet {

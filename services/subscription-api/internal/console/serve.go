@@ -18,7 +18,6 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/aside"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -61,7 +60,9 @@ type reply struct {
 	// fragment says that the template is sent alone.
 	fragment bool
 	location string
-	cookies  []*http.Cookie
+	// file is sent to be kept; nil for a page.
+	file    *file
+	cookies []*http.Cookie
 }
 
 func page(template, title string, body any) reply {
@@ -100,7 +101,7 @@ func (c *console) serveWithin(limit time.Duration, h handler) http.Handler {
 		}
 		answer, err := c.answer(w, v, limit, h)
 		if err != nil {
-			answer = c.trouble(v, err)
+			answer = c.errorPage(v, err)
 		}
 		c.send(w, v, answer)
 	})
@@ -143,20 +144,13 @@ func (c *console) answer(w http.ResponseWriter, v *visit, limit time.Duration, h
 }
 
 // admit lets those through to the handler whose session is good and whose role covers the least that is needed.
-func (c *console) admit(least store.Role, h handler) handler {
+func (c *console) admit(least usecase.Role, h handler) handler {
 	return func(ctx context.Context, v *visit) (reply, error) {
 		s, ok := c.sessionOf(v.r)
 		if !ok {
 			return reply{}, errSignIn
 		}
-		ended, err := c.Cases.Access.SessionEnded(ctx, s.ID)
-		switch {
-		case err != nil:
-			return reply{}, err
-		case ended:
-			return reply{}, errSignIn
-		}
-		token, err := c.Cases.Access.ValidToken(ctx, s.Token)
+		token, err := c.Cases.SessionToken(ctx, s.ID, s.Token)
 		switch {
 		case errors.Is(err, webhook.ErrNotFound):
 			return reply{}, errSignIn
@@ -183,20 +177,20 @@ func (c *console) lookUp(h handler) handler {
 	}
 }
 
-func (c *console) nowhere(context.Context, *visit) (reply, error) {
+func (c *console) notFound(context.Context, *visit) (reply, error) {
 	return reply{}, webhook.ErrNotFound
 }
 
-// trouble is the page for an error. What is in no row of the table is logged and answered without a word about it.
-func (c *console) trouble(v *visit, err error) reply {
+// errorPage is the page for an error. What is in no row of the table is logged and answered without a word about it.
+func (c *console) errorPage(v *visit, err error) reply {
 	say := func(status int, title, text string) reply {
-		answer := page("trouble", title, trouble{Text: text}).with(status)
+		answer := page("trouble", title, errorBody{Text: text}).with(status)
 		if v.r.Header.Get("HX-Request") != "" {
 			answer.template, answer.fragment = "trouble-line", true
 		}
 		return answer
 	}
-	var unreadable *store.UnreadableError
+	var unreadable *usecase.UnreadableError
 	var forbidden *usecase.ForbiddenError
 	switch {
 	case errors.Is(err, errSignIn):
@@ -217,13 +211,13 @@ func (c *console) trouble(v *visit, err error) reply {
 		return say(http.StatusTooManyRequests, "Too much at once", "Your token or tenant looks up too much at once. Wait for the other pages, then try again.")
 	case errors.Is(err, daemon.ErrBusy):
 		return say(http.StatusServiceUnavailable, "Not available now", "Too much is being looked up at once. Try again in a moment.")
-	case errors.Is(err, store.ErrSlow):
+	case errors.Is(err, usecase.ErrSlow):
 		return say(http.StatusServiceUnavailable, "Took too long", "The search took too long. Choose a shorter time, or add an entity or a webhook.")
 	case errors.Is(err, aside.ErrUnavailable):
 		c.Log.Warn("failed to reach set-aside entries", zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",
 			"NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again in a moment.")
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, usecase.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		c.Log.Warn("console request unavailable", zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",
 			"The database does not answer. Deliveries go on meanwhile and are recorded when it is back. Try again in a moment.")
@@ -233,7 +227,7 @@ func (c *console) trouble(v *visit, err error) reply {
 	}
 }
 
-type trouble struct{ Text string }
+type errorBody struct{ Text string }
 
 func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
 	for _, cookie := range answer.cookies {
@@ -246,6 +240,12 @@ func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
 			return
 		}
 		http.Redirect(w, v.r, answer.location, answer.status)
+		return
+	}
+	if f := answer.file; f != nil {
+		w.Header().Set("Content-Type", f.contentType)
+		w.Header().Set("Content-Disposition", `attachment; filename="`+f.name+`"`)
+		_, _ = w.Write(f.content) // the reader may have gone
 		return
 	}
 	html, err := c.render(v, answer)

@@ -12,6 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 func TestSigningInAndOut(t *testing.T) {
@@ -190,7 +191,7 @@ func TestOtherSitesCanDoNothing(t *testing.T) {
 			require.Empty(t, a.header.Get("Set-Cookie"))
 		}
 	}
-	stored, err := w.db.Hooks.Hook(t.Context(), "default", h.ID)
+	stored, err := w.db.Hooks.Get(t.Context(), "default", h.ID)
 	require.NoError(t, err)
 	require.Equal(t, h.Version, stored.Version)
 }
@@ -255,7 +256,7 @@ func TestWithoutTheDatabaseThePageSaysSo(t *testing.T) {
 	away, err := store.Open("postgres://127.0.0.1:1/x?sslmode=disable", 1, ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, away.Close()) })
-	dead := newWorld(t, func(d *console.Deps) { d.Cases.Access = away.Access })
+	dead := newWorld(t, func(d *console.Deps) { d.Cases.Stores = usecase.NewStores(away, away) })
 	a := (&person{w: dead}).post(t, "/console/sign-in", "token", w.operator)
 	require.Equal(t, http.StatusServiceUnavailable, a.status)
 	require.Contains(t, a.text, "The database does not answer")

@@ -6,20 +6,20 @@ import (
 
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 type systemBody struct {
 	Version string
 	// NATS is the version of its server; empty where it does not answer.
 	NATS     string
-	Database store.System
+	Database usecase.System
 	Size     string
 	Lags     []lagRow
 	// Aside is how many ledger entries are set aside, in words; empty for none.
 	Aside    string
 	Streams  []streamRow
-	Workers  []store.WorkerSeen
+	Workers  []usecase.WorkerSeen
 	Tenants  int
 	Settings []Setting
 }
@@ -46,12 +46,12 @@ func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
 		body.Streams = c.streams(ctx)
 		body.Aside = c.setAside(ctx, v)
 	}
-	if body.Database, err = c.Cases.History.System(ctx); err != nil {
+	if body.Database, err = c.Cases.History.DescribeSystem(ctx); err != nil {
 		return reply{}, err
 	}
 	body.Size = size(body.Database.Size)
-	workers, ready, err := count(ctx, c.counts, "workers "+v.Tenant, v.patience(), func(ctx context.Context) ([]store.WorkerSeen, error) {
-		return c.Cases.History.WorkersSeen(ctx, v.Tenant, time.Now().Add(-workersOf))
+	workers, ready, err := count(ctx, c.counts, "workers "+v.Tenant, v.patience(), func(ctx context.Context) ([]usecase.WorkerSeen, error) {
+		return c.Cases.History.ListWorkers(ctx, v.Tenant, time.Now().Add(-workersOf))
 	})
 	if err != nil {
 		return reply{}, err

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // A list that is followed comes as server-sent events (WHATWG HTML, section 9.2): its rows, anew whenever they changed.
@@ -38,8 +38,12 @@ func (c *console) tailDeliveries(ctx context.Context, v *visit) (string, any, er
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	found, err := c.Cases.Deliveries(ctx, &v.Caller, filter, store.Page{Limit: pageSize})
-	return "delivery-rows", deliveryRows(found.List), err
+	found, err := c.Cases.Deliveries(ctx, &v.Caller, filter, usecase.Page{Limit: pageSize})
+	if err != nil {
+		return "", nil, err
+	}
+	rows, err := c.listRows(ctx, v, &filter, found.List)
+	return "delivery-rows", rows, err
 }
 
 func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error) {
@@ -48,15 +52,19 @@ func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error)
 	if problem != "" {
 		return "", nil, errBadForm
 	}
-	found, err := c.Cases.Events(ctx, &v.Caller, filter, store.Page{Limit: pageSize})
-	return "event-rows", eventRows(found.List), err
+	found, err := c.Cases.Events(ctx, &v.Caller, filter, usecase.Page{Limit: pageSize})
+	if err != nil {
+		return "", nil, err
+	}
+	rows, err := c.eventRows(ctx, v, found.List)
+	return "event-rows", rows, err
 }
 
 // tail follows a list. Whoever may not see it is answered with a status that ends it; else it is tried again.
 func (c *console) tail(rows rowsOf) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{r: r}
-		_, err := c.answer(w, v, pageTimeout, c.admit(store.Viewer, nothing))
+		_, err := c.answer(w, v, pageTimeout, c.admit(usecase.Viewer, nothing))
 		switch {
 		case errors.Is(err, errSignIn):
 			w.WriteHeader(http.StatusNoContent) // tells the browser not to come again
@@ -100,7 +108,7 @@ func (c *console) follow(ctx context.Context, w http.ResponseWriter, v *visit, r
 			admitted = time.Now()
 			if _, err := daemon.Within(ctx, pageTimeout, func(ctx context.Context) (reply, error) {
 				seen := *v
-				return c.admit(store.Viewer, nothing)(ctx, &seen)
+				return c.admit(usecase.Viewer, nothing)(ctx, &seen)
 			}); err != nil {
 				return err
 			}

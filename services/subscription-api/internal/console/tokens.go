@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 type tokenList struct {
@@ -22,34 +22,40 @@ type tokenList struct {
 // tokenFieldIDs are the ids of the form's fields by their pointers.
 var tokenFieldIDs = map[string]string{"/name": "name", "/role": "role", "/tenant": "tenant", "/expires_date": "expires"}
 
-type tokenForm struct{ Name, Role, Expires string }
+type tokenForm struct {
+	Name, Role, Expires string
+	// Operator asks for an operator's token.
+	Operator bool
+}
 
 type tokenRow struct {
-	store.Token
+	usecase.Token
 
-	State string
+	// Good says that it is neither revoked nor expired.
+	Good  bool
+	State usecase.TokenState
 	// Own is the token of the person who looks.
 	Own bool
 }
 
-// listTokens shows the tokens of the tenant that the pages are about.
+// listTokens shows the tokens of the tenant that the pages are about, and to operators those of operators.
 func (c *console) listTokens(ctx context.Context, v *visit) (reply, error) {
-	return c.tokens(ctx, v, tokenList{Form: tokenForm{Role: string(store.Viewer)}, Wrong: formErrors{}})
+	return c.tokens(ctx, v, tokenList{Form: tokenForm{Role: string(usecase.Viewer)}, Wrong: formErrors{}})
 }
 
 func (c *console) tokens(ctx context.Context, v *visit, body tokenList) (reply, error) {
-	list, err := c.Cases.Tokens(ctx, &v.Caller)
+	who := tokenCaller(v)
+	list, err := c.Cases.Tokens(ctx, &who)
 	if err != nil {
 		return reply{}, err
 	}
+	now := time.Now()
 	for _, t := range list {
-		row := tokenRow{Token: t, State: "active", Own: t.ID == v.Token.ID}
-		switch {
-		case !t.RevokedAt.IsZero():
-			row.State = "revoked"
-		case !t.ExpiresAt.IsZero() && t.ExpiresAt.Before(time.Now()):
-			row.State = "expired"
+		if t.Tenant != v.Tenant && t.Tenant != "" {
+			continue
 		}
+		row := tokenRow{Token: t, State: t.State(now), Own: t.ID == v.Token.ID}
+		row.Good = row.State == usecase.TokenActive || row.State == usecase.TokenExpiring
 		body.Rows = append(body.Rows, row)
 	}
 	answer := page("tokens", "API tokens", body)
@@ -59,12 +65,24 @@ func (c *console) tokens(ctx context.Context, v *visit, body tokenList) (reply, 
 	return answer, nil
 }
 
+// tokenCaller is who manages tokens: an operator those of operators, too.
+func tokenCaller(v *visit) usecase.Caller {
+	who := v.Caller
+	who.Chosen = !who.Operator()
+	return who
+}
+
 func (c *console) createToken(ctx context.Context, v *visit) (reply, error) {
 	form := tokenForm{
 		Name: strings.TrimSpace(v.posted.Get("name")), Role: v.posted.Get("role"), Expires: v.posted.Get("expires"),
+		Operator: v.posted.Get("operator") != "",
 	}
 	body := tokenList{Form: form, Wrong: formErrors{}}
-	n := store.NewToken{Name: form.Name, Role: store.Role(form.Role), Tenant: v.Tenant}
+	n := usecase.NewToken{Name: form.Name, Role: usecase.Role(form.Role), Tenant: v.Tenant}
+	who := v.Caller
+	if form.Operator { // of a tenant's admin, it is a token of the tenant
+		who, n.Tenant = tokenCaller(v), ""
+	}
 	switch form.Expires {
 	case "30", "90", "365":
 		days, err := time.ParseDuration(form.Expires + "h")
@@ -73,7 +91,7 @@ func (c *console) createToken(ctx context.Context, v *visit) (reply, error) {
 		}
 		n.ExpiresAt = time.Now().Add(24 * days)
 	}
-	plain, _, err := c.Cases.CreateToken(ctx, &v.Caller, n)
+	plain, _, err := c.Cases.CreateToken(ctx, &who, n)
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
 		body.Wrong.collect(tokenFieldIDs, err)
@@ -81,7 +99,7 @@ func (c *console) createToken(ctx context.Context, v *visit) (reply, error) {
 	case err != nil:
 		return reply{}, err
 	}
-	body.Made, body.Form = plain, tokenForm{Role: string(store.Viewer)}
+	body.Made, body.Form = plain, tokenForm{Role: string(usecase.Viewer)}
 	return c.tokens(ctx, v, body)
 }
 
@@ -90,7 +108,8 @@ func (c *console) revokeToken(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := c.Cases.RevokeToken(ctx, &v.Caller, id); err != nil {
+	who := tokenCaller(v)
+	if err := c.Cases.RevokeToken(ctx, &who, id); err != nil {
 		return reply{}, err
 	}
 	return goTo(withDone(Root+"tokens/", "revoked")), nil

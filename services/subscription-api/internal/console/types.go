@@ -39,7 +39,7 @@ func (c *console) typePage(ctx context.Context, v *visit) (reply, error) {
 	}
 	body := newTypeBody(&t)
 	if body.Example != "" {
-		body.Command = fmt.Sprintf("whisperer event publish --type %s --example", t.Name)
+		body.Command = fmt.Sprintf("whisperer event publish --event-type %s --example", t.Name)
 	}
 	return page("type", t.Name, body), nil
 }

@@ -2,12 +2,15 @@ package httpapi_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const tokens = "/whisperer/tokens/"
@@ -55,6 +58,56 @@ func TestOperatorsMakeTokensOfTenants(t *testing.T) {
 	admin := w.db.MakeToken(t, store.NewToken{Name: "admin", Tenant: "default", Role: store.Admin})
 	a := w.call(t, http.MethodPost, tokens, `{"name": "x", "role": "admin", "tenant": "other"}`, token(admin))
 	require.Equal(t, http.StatusForbidden, a.status)
+}
+
+func TestTokensSayWhetherTheyAreUsedAndGood(t *testing.T) {
+	t.Parallel()
+	var cases *usecase.Service
+	w := newWorld(t, func(d *httpapi.Deps) { cases = d.Cases })
+	w.db.MakeToken(t, store.NewToken{Name: "soon", Role: store.Viewer, ExpiresAt: time.Now().Add(13 * 24 * time.Hour)})
+	w.db.MakeToken(t, store.NewToken{Name: "late", Role: store.Viewer, ExpiresAt: time.Now().Add(15 * 24 * time.Hour)})
+	list := func() map[string]map[string]any {
+		byName := map[string]map[string]any{}
+		for _, r := range w.call(t, http.MethodGet, tokens, "").json["results"].([]any) {
+			token := r.(map[string]any)
+			byName[token["name"].(string)] = token
+		}
+		return byName
+	}
+	require.Nil(t, list()["operator"]["last_used_date"])
+	require.NoError(t, cases.RecordTokenUses(t.Context()))
+	found := list()
+	used, err := time.Parse(time.RFC3339Nano, found["operator"]["last_used_date"].(string))
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), used, time.Minute)
+	require.Nil(t, found["soon"]["last_used_date"])
+	require.Equal(t, "expiring", found["soon"]["state"])
+	require.Equal(t, "active", found["late"]["state"])
+	require.Equal(t, http.StatusNoContent, w.call(t, http.MethodDelete, tokens+found["soon"]["id"].(string)+"/", "").status)
+	require.Equal(t, "revoked", list()["soon"]["state"])
+}
+
+func TestTheAuditLogSaysWho(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	olga := w.db.MakeToken(t, store.NewToken{Name: "Olga", Role: store.Admin, Tenant: "default"})
+	made := w.call(t, http.MethodPost, hooks, `{"event_type":"*","target_url":"http://example.com/"}`, token(olga))
+	require.Equal(t, http.StatusCreated, made.status, made.text)
+	find := func(query string) []any {
+		a := w.call(t, http.MethodGet, "/whisperer/audit/?kind=hook&"+query, "", token(olga))
+		require.Equal(t, http.StatusOK, a.status, a.text)
+		return a.json["results"].([]any)
+	}
+	found := find("actor=Olga")
+	require.Len(t, found, 1)
+	entry := found[0].(map[string]any)
+	require.Equal(t, "Olga", entry["actor_name"])
+	id := strings.TrimPrefix(entry["actor"].(string), "token ")
+	require.Len(t, find("actor="+id), 1)
+	require.Len(t, find("actor=token+"+id), 1)
+	require.Empty(t, find("actor=nobody"))
+	a := w.call(t, http.MethodGet, "/whisperer/audit/?actor="+strings.Repeat("a", 256), "")
+	require.Equal(t, http.StatusBadRequest, a.status)
 }
 
 func TestTokensThatBreakARule(t *testing.T) {

@@ -68,6 +68,7 @@ func (c *eventContract) published() []asyncMessage {
 	headers := jsonSchema{"type": "object", "properties": jsonSchema{
 		"Nats-Msg-Id": jsonSchema{"type": "string", "maxLength": webhook.MaxEventIDLength, "description": "The event's id where the body has none; JetStream drops a repetition within two minutes"},
 		"traceparent": jsonSchema{"type": "string", "description": "W3C trace context, taken over"},
+		"tracestate":  jsonSchema{"type": "string", "description": "W3C trace context, taken over with traceparent"},
 	}}
 	envelopeSchema := jsonSchema{
 		"type": "object", "additionalProperties": false, "required": []string{"data"},

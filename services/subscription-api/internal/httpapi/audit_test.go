@@ -18,7 +18,7 @@ func (w *world) entries(t *testing.T, tenants ...string) []store.AuditEntry {
 	t.Helper()
 	var all []store.AuditEntry
 	for _, of := range tenants {
-		list, _, err := w.db.Access.AuditLog(t.Context(), of, store.AuditFilter{}, store.Page{Limit: 10_000})
+		list, _, err := w.db.Access.ListAudit(t.Context(), of, store.AuditFilter{}, store.Page{Limit: 10_000})
 		require.NoError(t, err)
 		all = append(all, list...)
 	}
@@ -28,6 +28,20 @@ func (w *world) entries(t *testing.T, tenants ...string) []store.AuditEntry {
 // last is what next made of the template.
 func (s *stock) last(template string) string {
 	return strings.ReplaceAll(template, "{n}", strconv.Itoa(s.n))
+}
+
+// labelled makes a hook with the label a=b, and does something to it.
+func (s *stock) labelled(t *testing.T, do string) func() {
+	return func() {
+		t.Helper()
+		as := header("X-Whisperer-Tenant", s.tenant)
+		body := s.next(`{"event_type":"*","target_url":"http://example.com/labelled/{n}","labels":{"a":"b"}}`)
+		a := s.call(t, http.MethodPost, hooks, body, as)
+		require.Less(t, a.status, 300, a.text)
+		if do != "" {
+			require.Equal(t, http.StatusOK, s.call(t, http.MethodPost, hooks+a.json["id"].(string)+"/"+do+"/", "", as).status)
+		}
+	}
 }
 
 func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
@@ -40,6 +54,13 @@ func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 	// what is needed beyond the matrix to change something
 	bodies := map[string]string{
 		"replay-hook": `{"from":"2026-01-01T00:00:00Z","reason":"r"}`, "rotate-secret": `{"secret_key":"canary-{n}"}`,
+		"erase":        `{"events":["nobody-{n}"],"reason":"r"}`,
+		"replay-hooks": `{"labels":{"a":"b"},"from":"2026-01-01T00:00:00Z","include_missing":true,"reason":"r"}`, "retry-deliveries": `{"from":"2026-01-01T00:00:00Z"}`,
+	}
+	// what operations of many choose from
+	choose := map[string]func(){
+		"pause-hooks": mine.labelled(t, ""), "resume-hooks": mine.labelled(t, "pause"), "replay-hooks": mine.labelled(t, ""),
+		"retry-deliveries": func() { mine.make(t, aDelivery) },
 	}
 	// events are a log of their own
 	unaudited := map[string]bool{"publish-events": true}
@@ -53,6 +74,9 @@ func TestEachOperationThatChangesSomethingLeavesItInTheAuditLog(t *testing.T) {
 			body = b
 		}
 		id := mine.make(t, l.of)
+		if prepare := choose[l.id]; prepare != nil {
+			prepare()
+		}
 		if l.id == "resume-hook" {
 			require.Equal(t, http.StatusOK, w.call(t, http.MethodPost, hooks+id+"/pause/", "", header("X-Whisperer-Tenant", "acme")).status)
 		}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -30,7 +29,7 @@ type guard struct {
 }
 
 type remembered struct {
-	token store.Token
+	token usecase.Token
 	until time.Time
 }
 
@@ -80,7 +79,7 @@ func bearer(header http.Header) (string, error) {
 
 // token looks the token up. One that was good a while ago is never taken for a guess, so that who shares an address with
 // somebody who guesses can go on.
-func (g *guard) token(r *http.Request, plain string) (store.Token, error) {
+func (g *guard) token(r *http.Request, plain string) (usecase.Token, error) {
 	key := sha256.Sum256([]byte(plain))
 	now := g.now()
 	g.mu.Lock()
@@ -89,11 +88,11 @@ func (g *guard) token(r *http.Request, plain string) (store.Token, error) {
 	if ok && now.Before(hit.until) {
 		return hit.token, nil
 	}
-	token, err := daemon.Within(r.Context(), storeTimeout, func(ctx context.Context) (store.Token, error) {
+	token, err := daemon.Within(r.Context(), storeTimeout, func(ctx context.Context) (usecase.Token, error) {
 		return g.cases.Authenticate(ctx, daemon.ClientAddr(r), plain, ok)
 	})
 	if err != nil {
-		return store.Token{}, err
+		return usecase.Token{}, err
 	}
 	until := now.Add(cacheFor)
 	if !token.ExpiresAt.IsZero() && token.ExpiresAt.Before(until) {
@@ -109,7 +108,7 @@ func (g *guard) token(r *http.Request, plain string) (store.Token, error) {
 }
 
 // forTenant decides which tenant the request is about.
-func (g *guard) forTenant(ctx context.Context, token store.Token, header http.Header) (usecase.Caller, error) {
+func (g *guard) forTenant(ctx context.Context, token usecase.Token, header http.Header) (usecase.Caller, error) {
 	named := header.Get(tenantHeader)
 	switch {
 	case token.Tenant != "" && named != "" && named != token.Tenant:
@@ -136,7 +135,7 @@ func (g *guard) tenantExists(ctx context.Context, name string) error {
 		return nil
 	}
 	there, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (bool, error) {
-		return g.cases.Access.TenantExists(ctx, name)
+		return g.cases.TenantExists(ctx, name)
 	})
 	switch {
 	case err != nil:

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,22 +14,27 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
-// readBody reads a request's body and checks that it is clean JSON. An operation that takes none lets an empty one pass.
-func readBody(c echo.Context, needed bool, check func([]byte) error) ([]byte, error) {
+// firstRoom is how much room is made for a body before any of it has arrived, however long it says that it is.
+const firstRoom = 16 << 10
+
+// readBody reads a request's body into the buffer and checks that it is clean JSON. An operation that takes none lets an empty
+// one pass.
+func readBody(c echo.Context, into *bytes.Buffer, needed bool, check func([]byte) error) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > maxBody {
 		return nil, tooLarge()
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, tooLarge()
-	case errors.Is(err, daemon.ErrSlowBody):
-		return nil, newProblem(http.StatusRequestTimeout, "The body arrived too slowly.")
-	case err != nil:
-		return nil, badBody("", "the body broke off")
-	case len(body) == 0 && !needed:
+	from := io.Reader(r.Body)
+	if r.ContentLength < 0 { // else net/http reads no more than that
+		from = http.MaxBytesReader(c.Response(), r.Body, maxBody)
+	}
+	into.Grow(bytes.MinRead + int(min(max(r.ContentLength, 0), firstRoom)))
+	_, err := into.ReadFrom(from)
+	if err != nil {
+		return nil, unreadBody(err)
+	}
+	body := into.Bytes()
+	if len(body) == 0 && !needed {
 		return nil, nil
 	}
 	if err := checkMediaType(r.Header); err != nil {
@@ -40,6 +46,19 @@ func readBody(c echo.Context, needed bool, check func([]byte) error) ([]byte, er
 	return body, nil
 }
 
+// unreadBody is the answer to a body that has not come.
+func unreadBody(err error) error {
+	_, large := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case large:
+		return tooLarge()
+	case errors.Is(err, daemon.ErrSlowBody):
+		return newProblem(http.StatusRequestTimeout, "The body arrived too slowly.")
+	default:
+		return badBody("", "the body broke off")
+	}
+}
+
 func tooLarge() error {
 	return newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d bytes.", maxBody))
 }
@@ -48,7 +67,11 @@ func checkMediaType(header http.Header) error {
 	if encoding := header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return newProblem(http.StatusUnsupportedMediaType, "The body must not be compressed.")
 	}
-	mediaType, params, err := mime.ParseMediaType(header.Get("Content-Type"))
+	contentType := header.Get("Content-Type")
+	if contentType == "application/json" {
+		return nil
+	}
+	mediaType, params, err := mime.ParseMediaType(contentType)
 	charset := params["charset"]
 	if err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return newProblem(http.StatusUnsupportedMediaType, "The body must be JSON: send Content-Type: application/json.")

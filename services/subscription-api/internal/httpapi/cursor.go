@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // A cursor is opaque to clients: a direction, a position, and a MAC over both, the tenant and the filters, so that it is
@@ -27,7 +27,7 @@ const (
 type cursors struct{ key []byte }
 
 // seal makes a cursor. scope is the tenant and the filters.
-func (c cursors) seal(direction byte, at store.Position, scope string) string {
+func (c cursors) seal(direction byte, at usecase.Position, scope string) string {
 	body := make([]byte, 0, cursorBody+cursorMAC)
 	body = append(body, direction)
 	body = binary.BigEndian.AppendUint64(body, uint64(at.At.UnixMicro()))
@@ -36,7 +36,7 @@ func (c cursors) seal(direction byte, at store.Position, scope string) string {
 }
 
 // open reads a cursor. ok is false for one that we did not make for this scope.
-func (c cursors) open(cursor, scope string) (direction byte, at store.Position, ok bool) {
+func (c cursors) open(cursor, scope string) (direction byte, at usecase.Position, ok bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || len(raw) != cursorBody+cursorMAC {
 		return 0, at, false
@@ -58,12 +58,12 @@ func (c cursors) mac(body []byte, scope string) []byte {
 }
 
 // page reads limit and cursor of a list's query.
-func (c cursors) page(query url.Values, scope string) (store.Page, error) {
+func (c cursors) page(query url.Values, scope string) (usecase.Page, error) {
 	limit, err := readLimit(query.Get("limit"))
 	if err != nil {
-		return store.Page{}, err
+		return usecase.Page{}, err
 	}
-	page := store.Page{Limit: limit}
+	page := usecase.Page{Limit: limit}
 	if !query.Has("cursor") {
 		return page, nil
 	}
@@ -80,8 +80,8 @@ func (c cursors) page(query url.Values, scope string) (store.Page, error) {
 }
 
 // links are a page's neighbours: first and last are the positions of the page's ends, nil for an empty page.
-func (c cursors) links(base string, query url.Values, scope string, page store.Page, more bool, first, last *store.Position) (next, previous *string) {
-	link := func(direction byte, at store.Position) *string {
+func (c cursors) links(base string, query url.Values, scope string, page usecase.Page, more bool, first, last *usecase.Position) (next, previous *string) {
+	link := func(direction byte, at usecase.Position) *string {
 		q := url.Values{}
 		maps.Copy(q, query)
 		q.Set("cursor", c.seal(direction, at, scope))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
@@ -60,6 +61,8 @@ func (o *optional[T]) expects() string {
 		return "a string"
 	case *bool:
 		return "true or false"
+	case *[]string:
+		return "a list of strings"
 	case *[]uint64:
 		return "a list of whole numbers"
 	case *time.Time:
@@ -84,14 +87,14 @@ func decodeObject(raw []byte, into any) error {
 	}
 	invalid := &webhook.ValidationError{}
 	v := reflect.ValueOf(into).Elem()
-	for i := range v.NumField() {
-		if !v.Type().Field(i).IsExported() {
+	for _, member := range reflect.VisibleFields(v.Type()) {
+		if !member.IsExported() || member.Anonymous {
 			continue
 		}
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		name, _, _ := strings.Cut(member.Tag.Get("json"), ",")
 		value, there := members[name]
 		delete(members, name)
-		f, ok := reflect.TypeAssert[field](v.Field(i).Addr())
+		f, ok := reflect.TypeAssert[field](v.FieldByIndex(member.Index).Addr())
 		if !there || !ok {
 			continue
 		}
@@ -147,6 +150,55 @@ func (l *stringList) UnmarshalJSON(raw []byte) error {
 }
 
 func (l *stringList) expects() string { return "a list of strings" }
+
+// idList is a list of ids.
+type idList []uuid.UUID
+
+// UnmarshalJSON takes a list of ids with their dashes, or without.
+func (l *idList) UnmarshalJSON(raw []byte) error {
+	var texts stringList
+	if err := json.Unmarshal(raw, &texts); err != nil {
+		return err
+	}
+	*l = make(idList, len(texts))
+	for i, text := range texts {
+		id, ok := parseID(text)
+		if !ok {
+			return errNoID
+		}
+		(*l)[i] = id
+	}
+	return nil
+}
+
+// Schema describes the list.
+func (l *idList) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString, Format: "uuid"}}
+}
+
+func (l *idList) expects() string { return "a list of ids" }
+
+// oneID is an id.
+type oneID uuid.UUID
+
+// UnmarshalJSON takes an id with its dashes, or without.
+func (i *oneID) UnmarshalJSON(raw []byte) error {
+	var list idList
+	err := list.UnmarshalJSON(slices.Concat([]byte("["), raw, []byte("]")))
+	if err == nil {
+		*i = oneID(list[0])
+	}
+	return err
+}
+
+// Schema describes the id.
+func (i *oneID) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "uuid"}
+}
+
+func (i *oneID) expects() string { return "an id" }
+
+var errNoID = errors.New("no id where one is needed")
 
 var errNull = errors.New("null where a string is needed")
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 type retryInput struct {
@@ -14,9 +14,9 @@ type retryInput struct {
 }
 
 func (s *server) registerDeliveryRetry() {
-	register(s, route{role: store.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, lookUp: true}, huma.Operation{
+	register(s, route{role: usecase.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, lookUp: true}, huma.Operation{
 		OperationID: "retry-delivery", Method: http.MethodPost, Path: deliveriesPath + "{id}/retry/", Tags: []string{tagDeliveries},
-		Summary: "Try a delivery again, at once",
+		Summary: "Retry a delivery now",
 		Description: "It is parked and sent with the header X-Whisperer-Replay; the retry schedule begins anew. " +
 			"The payload has to be there still, and the hook, which must not be disabled.",
 	}, s.retryDelivery)

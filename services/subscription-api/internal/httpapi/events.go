@@ -9,18 +9,17 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/schema"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const (
 	eventsPath = root + "/events/"
 	// maxBatch is how many events one request may publish.
 	maxBatch = 100
-	// publishTimeout bounds what a request waits for JetStream.
-	publishTimeout = 8 * time.Second
 )
 
 // typeChecker knows which event types are checked; *schema.Checks is one.
@@ -46,16 +45,9 @@ type (
 	publishHeaders struct {
 		IdempotencyKey string `header:"Idempotency-Key" doc:"Gives events without event_id the same id again when the same request is repeated"`
 		Traceparent    string `header:"traceparent" doc:"W3C trace context, taken over"`
+		Tracestate     string `header:"tracestate" doc:"W3C trace context, taken over with traceparent"`
 	}
-	publishedEvent struct {
-		EventID        string         `json:"event_id"`
-		SchemaProblems []FieldProblem `json:"schema_problems,omitempty" doc:"What the schema of the type has against the event, which goes on nevertheless; the pointers are into the event"`
-	}
-	publishedBody struct {
-		EventID string           `json:"event_id,omitempty" doc:"Of the event, where one was sent by itself"`
-		Results []publishedEvent `json:"results" nullable:"false" doc:"The events, in the order in which they were sent"`
-	}
-	publishedOutput struct{ Body publishedBody }
+	publishedOutput struct{ Body api.Published }
 )
 
 func (l *eventList) expects() string { return "a list of events" }
@@ -65,14 +57,14 @@ func (s *server) registerEvents() {
 	many := &huma.Schema{Type: huma.TypeArray, Items: one}
 	batch := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"events": many}, Required: []string{"events"}}
 	body := s.named("PublishInput", &huma.Schema{AnyOf: []*huma.Schema{one, many, batch}})
-	register(s, route{
-		role: store.Editor, body: body, status: http.StatusAccepted, limit: publishTimeout, punctual: true, check: checkEvents, conflict: true,
-	}, huma.Operation{
+	r := route{role: usecase.Editor, body: body, status: http.StatusAccepted, check: checkEvents, conflict: true}
+	register(s, r, huma.Operation{
 		OperationID: "publish-events", Method: http.MethodPost, Path: eventsPath, Tags: []string{tagEvents},
 		Summary: "Publish an event, or up to 100",
 		Description: "The answer comes when all of them are stored. On a 503 some may be, and those that are not, or not known to be, are named: repeat the request, with an event_id in each event or an Idempotency-Key. " +
 			"409 says that an event_id was published with another body within 24 hours; one that was published a moment before may be told only later, among the rejected events.",
 	}, s.publishEvents)
+	s.echo.POST(eventsPath, s.servePublish(&r))
 }
 
 func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders) (*publishedOutput, error) {
@@ -80,21 +72,28 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 	if err != nil {
 		return nil, err
 	}
+	if in.Traceparent == "" {
+		in.Tracestate = "" // it goes with a trace
+	}
 	if span := trace.From(ctx); span.On() {
 		in.Traceparent = span.Traceparent()
 	}
-	p := publication{types: s.Types, tenant: c.Tenant, headers: in, invalid: &webhook.ValidationError{}, now: time.Now()}
+	p := publication{types: s.Types, tenant: c.Tenant, headers: in, header: s.eventHeader, invalid: &webhook.ValidationError{}, now: time.Now()}
 	if err := p.read(c.body); err != nil {
 		return nil, err
+	}
+	if p.alone {
+		c.event = p.events[0].ID
 	}
 	if err := s.checkKnown(ctx, &p, key); err != nil {
 		return nil, err
 	}
 	if err := s.Publisher.PublishEvents(ctx, p.outgoing); err != nil {
-		s.log.Warn("failed to publish events", zap.String("tenant", c.Tenant), zap.Int("events", len(p.outgoing)), zap.Error(err))
+		s.log.Warn("failed to publish events", zap.String("tenant", c.Tenant), zap.Int("events", len(p.outgoing)),
+			zap.String("event_id", p.events[0].ID), trace.ID(in.Traceparent), zap.Error(err))
 		return nil, p.notStored(err)
 	}
-	out := publishedBody{Results: p.published}
+	out := api.Published{Results: p.published}
 	if p.alone {
 		out.EventID = p.published[0].EventID
 	}

@@ -10,10 +10,11 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // knownTimeout bounds what publishing waits for the database, without which it goes on.
@@ -46,29 +47,24 @@ func compact(raw []byte) []byte {
 
 // checkKnown refuses what was published before with other content: the same idempotency key, or the same event id. Where the
 // database cannot be asked in time events go on, and a worker tells.
-func (s *server) checkKnown(ctx context.Context, p *publication, key store.IdempotencyKey) error {
+func (s *server) checkKnown(ctx context.Context, p *publication, key usecase.IdempotencyKey) error {
 	if problem := p.conflicts(p.twice()); problem != nil {
 		return problem
 	}
-	asked := make([]store.Published, 0, len(p.events))
+	var asked []usecase.Published
 	for i := range p.events {
 		if p.given[i] {
-			asked = append(asked, store.Published{EventKey: p.key(i), At: p.now.Add(time.Minute)}) // clocks may differ
+			asked = append(asked, usecase.Published{EventKey: p.key(i), At: p.now.Add(time.Minute)}) // clocks may differ
 		}
 	}
 	if key.Key == "" && len(asked) == 0 {
 		return nil
 	}
-	seen, err := daemon.Within(ctx, knownTimeout, func(ctx context.Context) (map[store.EventKey]store.SeenEvent, error) {
-		if key.Key != "" {
-			if err := s.Published.ClaimPublishKey(ctx, p.tenant, key); err != nil {
-				return nil, err
-			}
-		}
-		return s.Published.SeenEvents(ctx, asked)
+	seen, err := daemon.Within(ctx, knownTimeout, func(ctx context.Context) (map[usecase.EventKey]usecase.SeenEvent, error) {
+		return s.Cases.PublishedBefore(ctx, p.tenant, key, asked)
 	})
 	switch {
-	case errors.Is(err, store.ErrKeyReused):
+	case errors.Is(err, usecase.ErrKeyReused):
 		return err
 	case err != nil:
 		s.log.Warn("publishing events without checking for duplicates", zap.String("tenant", p.tenant), zap.Error(err))
@@ -80,30 +76,30 @@ func (s *server) checkKnown(ctx context.Context, p *publication, key store.Idemp
 	return nil
 }
 
-func (p *publication) key(i int) store.EventKey {
-	return store.EventKey{Tenant: p.tenant, ID: p.events[i].ID}
+func (p *publication) key(i int) usecase.EventKey {
+	return usecase.EventKey{Tenant: p.tenant, ID: p.events[i].ID}
 }
 
 // twice are the events of the request itself that came with ids, the first of each id.
-func (p *publication) twice() map[store.EventKey]store.SeenEvent {
+func (p *publication) twice() map[usecase.EventKey]usecase.SeenEvent {
 	if len(p.events) == 1 {
 		return nil
 	}
-	first := map[store.EventKey]store.SeenEvent{}
+	first := map[usecase.EventKey]usecase.SeenEvent{}
 	for i := range p.events {
 		if !p.given[i] {
 			continue
 		}
 		if _, there := first[p.key(i)]; !there {
 			digest := p.events[i].Digest()
-			first[p.key(i)] = store.SeenEvent{Digest: digest[:]}
+			first[p.key(i)] = usecase.SeenEvent{Digest: digest[:]}
 		}
 	}
 	return first
 }
 
 // conflicts is the answer to events whose ids are others' already; nil where there is none.
-func (p *publication) conflicts(known map[store.EventKey]store.SeenEvent) *Problem {
+func (p *publication) conflicts(known map[usecase.EventKey]usecase.SeenEvent) *Problem {
 	if len(known) == 0 {
 		return nil
 	}
@@ -114,7 +110,7 @@ func (p *publication) conflicts(known map[store.EventKey]store.SeenEvent) *Probl
 			continue
 		}
 		if digest := p.events[i].Digest(); !bytes.Equal(before.Digest, digest[:]) {
-			problem.Errors = append(problem.Errors, FieldProblem{Pointer: p.pointer(i) + "/event_id", Detail: "is the id of another event"})
+			problem.Errors = append(problem.Errors, api.FieldProblem{Pointer: p.pointer(i) + "/event_id", Detail: "is the id of another event"})
 		}
 	}
 	if len(problem.Errors) == 0 {
@@ -132,7 +128,7 @@ func (p *publication) notStored(err error) *Problem {
 	}
 	for i, stored := range failed.Stored {
 		if !stored {
-			problem.Errors = append(problem.Errors, FieldProblem{Pointer: p.pointer(i), Detail: "is not known to be stored"})
+			problem.Errors = append(problem.Errors, api.FieldProblem{Pointer: p.pointer(i), Detail: "is not known to be stored"})
 		}
 	}
 	if len(problem.Errors) < len(p.outgoing) {

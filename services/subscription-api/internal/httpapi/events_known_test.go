@@ -16,6 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // record writes what was published to the ledger, as a worker does.
@@ -150,8 +151,11 @@ func TestABatchThatIsStoredInPartSaysWhichEventsAreNot(t *testing.T) {
 
 func TestPublishingGoesOnWhereIDsCannotBeLookedUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(d *httpapi.Deps) { d.Published, d.Publisher = away(t).Ledger, anyBus{} })
-	a := w.call(t, http.MethodPost, events, `{"event_type":"order.created","event_id":"1","data":1}`, header("Idempotency-Key", "k"))
+	alive := newWorld(t)
+	db := *alive.db.DB
+	db.Ledger = away(t).Ledger
+	w := newWorld(t, func(d *httpapi.Deps) { d.Cases.Stores, d.Publisher = usecase.NewStores(&db, &db), anyBus{} })
+	a := w.call(t, http.MethodPost, events, `{"event_type":"order.created","event_id":"1","data":1}`, header("Idempotency-Key", "k"), token(alive.token))
 	require.Equal(t, http.StatusAccepted, a.status, a.text)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
@@ -34,15 +35,17 @@ type publication struct {
 	events    []webhook.Event
 	given     []bool // whether the event's id is the publisher's
 	outgoing  []bus.Outgoing
-	published []publishedEvent
+	published []api.PublishedEvent
 }
 
 // read takes a body apart, which checkEvents has let pass. It is gone through once.
 func (p *publication) read(body []byte) error {
 	body = bytes.TrimSpace(body)
-	p.header = map[string]string{"Content-Type": envelope.TypeJSON}
 	if p.headers.Traceparent != "" {
-		p.header["traceparent"] = p.headers.Traceparent
+		p.header = map[string]string{"Content-Type": envelope.TypeJSON, "traceparent": p.headers.Traceparent}
+		if p.headers.Tracestate != "" {
+			p.header["tracestate"] = p.headers.Tracestate
+		}
 	}
 	if body[0] == '[' {
 		return p.readList(body)
@@ -148,7 +151,7 @@ func (p *publication) add(raw json.RawMessage, e *envelope.Envelope, others []st
 	}
 	p.events, p.given = append(p.events, event), append(p.given, given)
 	p.outgoing = append(p.outgoing, bus.Outgoing{Tenant: p.tenant, Type: event.Type, ID: messageID, Header: p.header, Body: raw})
-	p.published = append(p.published, publishedEvent{EventID: event.ID, SchemaProblems: problems})
+	p.published = append(p.published, api.PublishedEvent{EventID: event.ID, SchemaProblems: problems})
 }
 
 // membersAtFault names what an event has and should not, and what is of another type; nil where there is none.
@@ -170,7 +173,7 @@ func membersAtFault(e *envelope.Envelope, others []string) error {
 
 // check asks the schema of the event's type. What it has against the event is a problem of the request where such events
 // are rejected, and else for the answer to tell.
-func (p *publication) check(e *webhook.Event, pointer func() string) (told []FieldProblem, ok bool) {
+func (p *publication) check(e *webhook.Event, pointer func() string) (told []api.FieldProblem, ok bool) {
 	check := p.types.Find(e.Tenant, e.Type)
 	err := check.Problems(e.Data)
 	switch {

@@ -25,12 +25,13 @@ const events = "/whisperer/events/"
 // newBus is a world whose events go to a nats-server of its own; published reads the OMS stream.
 func newBus(t *testing.T) (w *world, published func() []envelope.Published) {
 	t.Helper()
-	b, err := bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: "test", Log: zap.NewNop()})
-	require.NoError(t, err)
-	t.Cleanup(b.Close)
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	b := testenv.Bus(t)
 	types := noTypes()
-	w = newWorld(t, func(d *httpapi.Deps) { d.Publisher, d.Types = b, types })
+	w = newWorld(t, func(d *httpapi.Deps) {
+		d.Publisher, d.Types = b, types
+		d.Cases.Bus = func() (*bus.Bus, error) { return b, nil }
+		d.RetryWait = 50 * time.Millisecond // no worker makes the attempt
+	})
 	watch, err := w.db.Hooks.Watch(store.WatchOptions{Types: types, Log: zap.NewNop()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -56,7 +57,8 @@ func TestAnEventIsStoredByteForByteBeforeTheAnswer(t *testing.T) {
 	t.Parallel()
 	w, published := newBus(t)
 	body := `{"event_type":"package-created",  "event_id":"e-1", "entity":"package:61","data":{"b":1.50,"a":"\u00e9 é","big":12345678901234567890123}, "current_context":{"user":1}}`
-	a := w.call(t, http.MethodPost, events, body, header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+	a := w.call(t, http.MethodPost, events, body, header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+		header("tracestate", "vendor=1"))
 	require.Equal(t, http.StatusAccepted, a.status, a.text)
 	require.Equal(t, "e-1", a.json["event_id"])
 	m := published()
@@ -65,6 +67,7 @@ func TestAnEventIsStoredByteForByteBeforeTheAnswer(t *testing.T) {
 	require.Equal(t, body, string(m[0].Body))
 	require.Equal(t, "application/json", m[0].Headers["Content-Type"][0])
 	require.Equal(t, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", m[0].Headers["traceparent"][0])
+	require.Equal(t, "vendor=1", m[0].Headers["tracestate"][0])
 }
 
 func TestABatchIsStoredInItsOrder(t *testing.T) {

@@ -3,13 +3,12 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -25,29 +24,18 @@ type (
 		Limit  limitParam `query:"limit"`
 		Cursor string     `query:"cursor" doc:"From next or previous"`
 	}
-	explainedHook struct {
-		Hook         uuid.UUID  `json:"hook" format:"uuid"`
-		Name         string     `json:"name" doc:"The hook's; empty where it has been deleted"`
-		Outcome      string     `json:"outcome" enum:"delivered,waiting,parked,dead,cancelled,not_matched,not_recorded" doc:"not_recorded: the hook wants the event now, and there is no delivery of it"`
-		Reason       string     `json:"reason" doc:"Why, in one fixed word; may be empty"`
-		Detail       string     `json:"detail" doc:"Why, for people; may be empty"`
-		Delivery     *string    `json:"delivery" format:"uuid" doc:"Its id; null where there is none"`
-		AttemptCount int        `json:"attempt_count"`
-		NextAttempt  *time.Time `json:"next_attempt_date"`
-		Evaluated    string     `json:"evaluated" enum:"recorded,now" doc:"Whether this is what happened, or what follows from the hook as it is now"`
-	}
 	explanationPage struct {
-		Next     *string         `json:"next" doc:"URL of the next page; null on the last one"`
-		Previous *string         `json:"previous" doc:"URL of the previous page; null on the first one"`
-		Results  []explainedHook `json:"results" nullable:"false" doc:"Hooks, the newest first; those that have been deleted since at the end"`
+		Next     *string             `json:"next" doc:"URL of the next page; null on the last one"`
+		Previous *string             `json:"previous" doc:"URL of the previous page; null on the first one"`
+		Results  []api.ExplainedHook `json:"results" nullable:"false" doc:"Hooks, the newest first; those that have been deleted since at the end"`
 	}
 	explainOutput struct{ Body explanationPage }
 )
 
 func (s *server) registerExplain() {
-	register(s, route{role: store.Viewer, lookUp: true}, huma.Operation{
+	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "explain-event", Method: http.MethodGet, Path: eventsPath + "{id}/explain/", Tags: []string{tagEvents},
-		Summary: "See for every hook why it did or did not get an event",
+		Summary: "Explain why each hook did or did not get an event",
 	}, s.explainEvent)
 }
 
@@ -62,7 +50,7 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Cases.Hooks.Hooks(ctx, c.Tenant, store.HookFilter{}, page)
+	list, more, err := s.Cases.ListHooks(ctx, &c.Caller, usecase.HookFilter{}, page)
 	if err != nil {
 		return nil, err
 	}
@@ -74,12 +62,12 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 	if err != nil {
 		return nil, err
 	}
-	out := explanationPage{Results: []explainedHook{}}
+	out := explanationPage{Results: []api.ExplainedHook{}}
 	for i := range list {
 		out.Results = append(out.Results, renderExplained(list[i].ID, list[i].Name, &explained[i]))
 	}
-	out.Next, out.Previous = s.neighbours(c, path, scope, page, more, len(list), func(i int) store.Position {
-		return store.Position{At: list[i].CreatedAt, ID: list[i].ID}
+	out.Next, out.Previous = s.neighbours(c, path, scope, page, more, len(list), func(i int) usecase.Position {
+		return usecase.Position{At: list[i].CreatedAt, ID: list[i].ID}
 	})
 	if out.Next == nil {
 		deleted, err := s.Cases.ExplainDeleted(ctx, &c.Caller, &e)
@@ -93,11 +81,13 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 	return &explainOutput{Body: out}, nil
 }
 
-func renderExplained(hook uuid.UUID, name string, x *usecase.Explained) explainedHook {
-	shown := explainedHook{Hook: hook, Name: name, Outcome: x.Outcome, Reason: x.Reason, Detail: x.Detail, Evaluated: evaluatedNow}
+func renderExplained(hook uuid.UUID, name string, x *usecase.Explained) api.ExplainedHook {
+	shown := api.ExplainedHook{Hook: hook, Name: name, Outcome: x.Outcome, Reason: x.Reason, Detail: x.Detail, Evaluated: evaluatedNow}
 	if d := x.Delivery; d != nil {
 		id := d.ID.String()
 		shown.Delivery, shown.AttemptCount, shown.NextAttempt, shown.Evaluated = &id, d.Attempts, optionalTime(d.NextAt), fromTheLedger
+		shown.SupersededBy = d.SupersededBy
+		shown.Status = optionalStatus(d.LastStatus)
 	}
 	return shown
 }

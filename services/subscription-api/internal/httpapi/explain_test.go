@@ -142,7 +142,7 @@ func TestASecretIsRotatedWithoutAGap(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.status, a.text)
 	require.Regexp(t, "^whsec_", a.json["secret_key"])
 	require.Equal(t, `"2"`, a.header.Get("ETag"))
-	h, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, id)
+	h, err := w.db.Hooks.Get(t.Context(), webhook.DefaultTenant, id)
 	require.NoError(t, err)
 	require.Len(t, h.Secrets, 2)
 	require.Equal(t, a.json["secret_key"], h.Secrets[0].Value)

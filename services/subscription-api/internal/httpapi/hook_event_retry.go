@@ -10,7 +10,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const (
@@ -39,11 +39,11 @@ type (
 
 func (s *server) registerHookEventRetry() {
 	register(s, route{
-		role: store.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, status: http.StatusOK, also: http.StatusAccepted,
+		role: usecase.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, status: http.StatusOK, also: http.StatusAccepted,
 		limit: s.RetryWait + 4*storeTimeout,
 	}, huma.Operation{
 		OperationID: "retry-hook-event", Method: http.MethodPost, Path: hookEventsPath + "{id}/retry/", Tags: []string{tagDeliveries},
-		Summary:     "Try a delivery again, under its old name, and wait for the receiver's answer",
+		Summary:     "Retry a delivery under its old name, and wait for the receiver's answer",
 		Description: "202 where the attempt is not over after 20 seconds, or waits for its hook; Location says where to look for its outcome.",
 	}, s.retryHookEvent)
 }

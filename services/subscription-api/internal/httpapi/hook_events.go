@@ -9,9 +9,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // hookEventsPath is where deliveries were called hook events; programs that know them so find them there.
@@ -35,12 +35,12 @@ type (
 	}
 	hookEventBody struct {
 		ID                 uuid.UUID             `json:"id" format:"uuid" doc:"The delivery's id"`
-		Webhook            hookBody              `json:"webhook" doc:"The hook; of one that was deleted, the id alone means something"`
+		Webhook            api.Hook              `json:"webhook" doc:"The hook; of one that was deleted, the id alone means something"`
 		UUID               string                `json:"uuid" doc:"The event's id"`
 		EventType          string                `json:"event_type"`
 		ObjectID           string                `json:"object_id" doc:"The id within the event's entity; may be empty"`
 		Delivered          bool                  `json:"delivered"`
-		State              webhook.DeliveryState `json:"state" enum:"waiting,parked,delivered,dead,cancelled"`
+		State              webhook.DeliveryState `json:"state" enum:"waiting,parked,delivered,dead,cancelled,superseded"`
 		RequestPayload     rawJSON               `json:"request_payload" doc:"The body that is sent; null where the event is not kept any more, and in a list beyond the first 8 MiB"`
 		ResponseHTTPStatus *int                  `json:"response_http_status" doc:"That of the last attempt; null where no answer came"`
 		ResponseContent    *string               `json:"response_content" doc:"The first 16 KiB of the last answer's body, in base64 where it is no text; null where no answer came"`
@@ -49,22 +49,17 @@ type (
 		CreatedDate        time.Time             `json:"created_date" doc:"When the event was published"`
 		ModifiedDate       time.Time             `json:"modified_date"`
 	}
-	hookEventPage struct {
-		Next     *string         `json:"next" doc:"URL of the next page; null on the last one"`
-		Previous *string         `json:"previous" doc:"URL of the previous page; null on the first one"`
-		Results  []hookEventBody `json:"results" nullable:"false"`
-	}
-	hookEventListOutput struct{ Body hookEventPage }
+	hookEventListOutput struct{ Body api.Page[hookEventBody] }
 	hookEventOutput     struct{ Body hookEventBody }
 )
 
 func (s *server) registerHookEvents() {
 	tag := []string{tagDeliveries}
-	register(s, route{role: store.Viewer, lookUp: true, limit: 2 * storeTimeout}, huma.Operation{
+	register(s, route{role: usecase.Viewer, lookUp: true, limit: 2 * storeTimeout}, huma.Operation{
 		OperationID: "list-hook-events", Method: http.MethodGet, Path: hookEventsPath, Tags: tag,
 		Summary: "List deliveries under their old name", Description: "New programs use " + deliveriesPath + ".",
 	}, s.listHookEvents)
-	register(s, route{role: store.Viewer, lookUp: true}, huma.Operation{
+	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-hook-event", Method: http.MethodGet, Path: hookEventsPath + "{id}/", Tags: tag,
 		Summary: "Get a delivery under its old name",
 	}, s.getHookEvent)
@@ -80,26 +75,26 @@ func (s *server) listHookEvents(ctx context.Context, c *call, in *hookEventListI
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Cases.History.Deliveries(ctx, c.Tenant, f, page)
+	list, more, err := s.Cases.History.ListDeliveries(ctx, c.Tenant, f, page)
 	if err != nil {
 		return nil, err
 	}
-	out := hookEventPage{}
+	out := api.Page[hookEventBody]{}
 	if out.Results, err = s.hookEvents(ctx, c, list); err != nil {
 		return nil, err
 	}
-	out.Next, out.Previous = s.neighbours(c, hookEventsPath, scope, page, more, len(list), func(i int) store.Position {
-		return store.Position{At: list[i].PublishedAt, ID: list[i].ID}
+	out.Next, out.Previous = s.neighbours(c, hookEventsPath, scope, page, more, len(list), func(i int) usecase.Position {
+		return usecase.Position{At: list[i].PublishedAt, ID: list[i].ID}
 	})
 	return &hookEventListOutput{Body: out}, nil
 }
 
-func (in *hookEventListInput) filter(now time.Time) (f store.DeliveryFilter, err error) {
+func (in *hookEventListInput) filter(now time.Time) (f usecase.DeliveryFilter, err error) {
 	f.EventID, f.Object = in.UUID, in.ObjectID
 	if f.Hook, err = readFilterID("webhook", in.Webhook); err != nil {
 		return f, err
 	}
-	if f.EventTypes, err = readTypes("event_type", in.EventType); err != nil {
+	if f.EventTypes, err = readTypes(in.EventType); err != nil {
 		return f, err
 	}
 	if f.MinStatus, err = readHTTPStatus("response_http_status", string(in.Status)); err != nil {
@@ -113,16 +108,16 @@ func (in *hookEventListInput) filter(now time.Time) (f store.DeliveryFilter, err
 	case set && delivered:
 		f.States = []webhook.DeliveryState{webhook.Delivered}
 	case set:
-		f.States = []webhook.DeliveryState{webhook.Waiting, webhook.Parked, webhook.Dead, webhook.Cancelled}
+		f.States = []webhook.DeliveryState{webhook.Waiting, webhook.Parked, webhook.Dead, webhook.Cancelled, webhook.Superseded}
 	}
 	f.Range, err = in.timeRange(now)
 	return f, err
 }
 
 // timeRange is what all of the created_date parameters say together. What is stored has whole microseconds.
-func (in *hookEventListInput) timeRange(now time.Time) (store.TimeRange, error) {
+func (in *hookEventListInput) timeRange(now time.Time) (usecase.TimeRange, error) {
 	const tick = time.Microsecond
-	var r store.TimeRange
+	var r usecase.TimeRange
 	for _, p := range []struct {
 		name     string
 		value    timeParam
@@ -203,7 +198,7 @@ func (s *server) hookEvents(ctx context.Context, c *call, list []webhook.Deliver
 	out := make([]hookEventBody, len(list))
 	left := maxListedPayload // many hooks may have got the same event
 	for i := range list {
-		if out[i], err = renderHookEvent(&list[i], &details[i], c); err != nil {
+		if out[i], err = s.renderHookEvent(&list[i], &details[i], c); err != nil {
 			return nil, err
 		}
 		if left -= len(out[i].RequestPayload); left < 0 && i > 0 {
@@ -213,7 +208,7 @@ func (s *server) hookEvents(ctx context.Context, c *call, list []webhook.Deliver
 	return out, nil
 }
 
-func renderHookEvent(d *webhook.Delivery, detail *store.DeliveryDetail, c *call) (hookEventBody, error) {
+func (s *server) renderHookEvent(d *webhook.Delivery, detail *usecase.DeliveryDetail, c *call) (hookEventBody, error) {
 	hook := detail.Hook
 	if hook == nil {
 		hook = &webhook.Hook{
@@ -235,11 +230,9 @@ func renderHookEvent(d *webhook.Delivery, detail *store.DeliveryDetail, c *call)
 		b.answer(c.mask.Attempt(*detail.Attempt))
 	}
 	if detail.Event != nil && detail.Hook != nil && hook.Unreadable == "" {
-		body, err := envelope.NewBodies(detail.Event).Get(hook.Config.Format, hook.Config.ContentFields)
-		if err != nil {
-			return b, err
+		if body, err := s.Cases.Sender.Body(hook, detail.Event); err == nil { // its transform may fail
+			b.RequestPayload = rawJSON(body.Bytes)
 		}
-		b.RequestPayload = rawJSON(body.Bytes)
 	}
 	return b, nil
 }

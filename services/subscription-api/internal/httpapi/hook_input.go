@@ -28,15 +28,16 @@ type hookInput struct {
 	IsActive             optional[flag]          `json:"is_active,omitzero"`
 	Status               optional[string]        `json:"status,omitzero"`
 
-	ID             unchanged[uuid.UUID] `json:"id,omitzero" readOnly:"true"`
-	CreatedDate    unchanged[time.Time] `json:"created_date,omitzero" readOnly:"true"`
-	ModifiedDate   unchanged[time.Time] `json:"modified_date,omitzero" readOnly:"true"`
-	Version        unchanged[int64]     `json:"version,omitzero" readOnly:"true"`
-	HasSecret      unchanged[bool]      `json:"has_secret,omitzero" readOnly:"true"`
-	PublicKey      unchanged[*string]   `json:"public_key,omitzero" readOnly:"true"`
-	HasAPIKey      unchanged[bool]      `json:"has_api_key,omitzero" readOnly:"true"`
-	DisabledReason unchanged[string]    `json:"disabled_reason,omitzero" readOnly:"true"`
-	Unreadable     unchanged[*string]   `json:"unreadable,omitzero" readOnly:"true"`
+	ID             unchanged[uuid.UUID]  `json:"id,omitzero" readOnly:"true"`
+	CreatedDate    unchanged[time.Time]  `json:"created_date,omitzero" readOnly:"true"`
+	ModifiedDate   unchanged[time.Time]  `json:"modified_date,omitzero" readOnly:"true"`
+	Version        unchanged[int64]      `json:"version,omitzero" readOnly:"true"`
+	HasSecret      unchanged[bool]       `json:"has_secret,omitzero" readOnly:"true"`
+	PublicKey      unchanged[*string]    `json:"public_key,omitzero" readOnly:"true"`
+	HasAPIKey      unchanged[bool]       `json:"has_api_key,omitzero" readOnly:"true"`
+	DisabledReason unchanged[string]     `json:"disabled_reason,omitzero" readOnly:"true"`
+	PausedUntil    unchanged[*time.Time] `json:"paused_until,omitzero" readOnly:"true"`
+	Unreadable     unchanged[*string]    `json:"unreadable,omitzero" readOnly:"true"`
 
 	// settings are the plain fields of a hook that have no place above, by name.
 	settings map[string]json.RawMessage
@@ -86,6 +87,7 @@ func (in *hookInput) change(tenant string) *usecase.HookChange {
 		"id": in.ID.optional, "created_date": in.CreatedDate.optional, "modified_date": in.ModifiedDate.optional,
 		"version": in.Version.optional, "has_secret": in.HasSecret.optional, "public_key": in.PublicKey.optional,
 		"has_api_key": in.HasAPIKey.optional, "disabled_reason": in.DisabledReason.optional, "unreadable": in.Unreadable.optional,
+		"paused_until": in.PausedUntil.optional,
 	} {
 		c.ReadOnly[name] = value(field, func(r rawJSON) json.RawMessage { return json.RawMessage(r) })
 	}

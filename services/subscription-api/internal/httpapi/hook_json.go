@@ -6,29 +6,25 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
-
-// hookBody is a hook as the API shows it: without its secrets.
-type hookBody = api.Hook
 
 // hiddenValue stands for what the reader may not see.
 const hiddenValue = "***"
 
 // renderHook shows a hook to a reader of the role.
-func renderHook(h *webhook.Hook, role store.Role) (hookBody, error) {
+func renderHook(h *webhook.Hook, role usecase.Role) (api.Hook, error) {
 	config, err := h.Config.Shown()
 	if err != nil {
-		return hookBody{}, err
+		return api.Hook{}, err
 	}
-	b := hookBody{
+	b := api.Hook{
 		ID: h.ID, Name: h.Name, EventTypes: h.EventTypes, TargetURL: h.TargetURL, HasSecret: len(h.Secrets) > 0, HasAPIKey: h.APIKey != "",
 		AdditionalHeaders: maps.Clone(h.Headers), IsActive: h.Status == webhook.Active, Status: h.Status, DisabledReason: h.DisabledReason,
-		CreatedDate: h.CreatedAt, ModifiedDate: h.ModifiedAt, Version: h.Version,
+		PausedUntil: optionalTime(h.PausedUntil), CreatedDate: h.CreatedAt, ModifiedDate: h.ModifiedAt, Version: h.Version,
 	}
 	if err := json.Unmarshal(h.Shown(), &b); err != nil {
-		return hookBody{}, err
+		return api.Hook{}, err
 	}
 	b.Config = config
 	if h.Unreadable != "" {
@@ -43,7 +39,7 @@ func renderHook(h *webhook.Hook, role store.Role) (hookBody, error) {
 	if b.AdditionalHeaders == nil {
 		b.AdditionalHeaders = map[string]string{}
 	}
-	if !role.Covers(store.Editor) {
+	if !role.Covers(usecase.Editor) {
 		for name := range b.AdditionalHeaders {
 			b.AdditionalHeaders[name] = hiddenValue
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -19,14 +19,7 @@ type (
 		Data      optional[rawJSON]    `json:"data,omitzero" doc:"The event's data; the type's example if it is absent"`
 		Hook      optional[hookObject] `json:"hook,omitzero" doc:"Fields that are not saved yet"`
 	}
-	trialOutput struct{ Body trialBody }
-	trialBody   struct {
-		Event       string      `json:"event" doc:"The id of the event that was made for the test"`
-		EventType   string      `json:"event_type"`
-		WebhookID   uuid.UUID   `json:"webhook_id" format:"uuid" doc:"The header webhook-id that was sent: a fresh one"`
-		RequestBody string      `json:"request_body" doc:"What was sent; empty where no request could be made"`
-		Attempt     attemptBody `json:"attempt" doc:"The request, without what is secret in it, and the receiver's answer"`
-	}
+	trialOutput struct{ Body api.TestResult }
 )
 
 // hookObject is a hook inside of another body, judged as a hook's own body is.
@@ -41,18 +34,18 @@ func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
 
 func (s *server) registerTests() {
 	tag := []string{"Hooks"}
-	r := route{role: store.Editor, body: bodyOf[trialInput](s), optional: true, conflict: true, limit: usecase.TestTimeout}
+	r := route{role: usecase.Editor, body: bodyOf[trialInput](s), optional: true, conflict: true, limit: usecase.TestTimeout}
 	const note = " It is signed, and logs in, as a delivery does, and has the header X-Whisperer-Test: true. It is sent once, " +
 		"whatever the hook's status, is not among the deliveries, and does not count for the hook's health."
 	register(s, r, huma.Operation{
 		OperationID: "test-hook", Method: http.MethodPost, Path: hooksPath + "{id}/test/", Tags: tag,
-		Summary:     "Send an example event to a hook now, and get the receiver's answer",
+		Summary:     "Send a test event to a hook",
 		Description: "Fields in hook are tried without being saved." + note,
 	}, s.testHook)
 	r.optional, r.conflict = false, false
 	register(s, r, huma.Operation{
 		OperationID: "test-unsaved-hook", Method: http.MethodPost, Path: hooksPath + "test/", Tags: tag,
-		Summary:     "Send an example event to a hook that is not saved, and get the receiver's answer",
+		Summary:     "Send a test event to a hook that is not saved",
 		Description: "The member hook is the body that would create it." + note,
 	}, s.testUnsavedHook)
 }
@@ -88,8 +81,12 @@ func (s *server) test(ctx context.Context, c *call, id *uuid.UUID) (*trialOutput
 	if err != nil {
 		return nil, err
 	}
-	return &trialOutput{Body: trialBody{
+	return s.renderTested(c, &tested), nil
+}
+
+func (s *server) renderTested(c *call, tested *usecase.Tested) *trialOutput {
+	return &trialOutput{Body: api.TestResult{
 		Event: tested.Event.ID, EventType: tested.Event.Type, WebhookID: tested.Attempt.DeliveryID, RequestBody: string(tested.RequestBody),
 		Attempt: renderAttempt(c.mask.Attempt(tested.Attempt)),
-	}}, nil
+	}}
 }

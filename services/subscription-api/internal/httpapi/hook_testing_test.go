@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 )
 
@@ -24,31 +24,19 @@ const signingSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 func allowLoopback(d *httpapi.Deps) {
 	policy, _ := egress.ParsePolicy("127.0.0.0/8", "")
 	d.Cases.URLs = policy
-	d.Cases.Sender = attempt.New(egress.NewClient(egress.Options{Policy: policy}), "test", nil)
-}
-
-// arrived is a request as a receiver saw it.
-type arrived struct {
-	http.Header
-	method, path, body string
+	d.Cases.Sender = attempt.New(attempt.Options{Client: egress.NewClient(egress.Options{Policy: policy}), Version: "test"})
 }
 
 // receive answers everything with the status and gives what came.
-func receive(t *testing.T, status int) (url string, requests <-chan arrived) {
+func receive(t *testing.T, status int) (url string, requests <-chan testenv.Received) {
 	t.Helper()
-	c := make(chan arrived, 20)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		c <- arrived{r.Header.Clone(), r.Method, r.URL.Path, string(body)}
-		w.Header().Set("X-Answer", "42")
-		w.WriteHeader(status)
-		io.WriteString(w, "<b>answered</b>")
-	}))
-	t.Cleanup(s.Close)
-	return s.URL, c
+	c := make(chan testenv.Received, 20)
+	r := testenv.NewReceiver(t)
+	r.React(func(q testenv.Received) testenv.Answer {
+		c <- q
+		return testenv.Answer{Status: status, Header: http.Header{"X-Answer": {"42"}}, Body: "<b>answered</b>"}
+	})
+	return r.URL, c
 }
 
 func at(t *testing.T, value any, path ...string) any {
@@ -74,32 +62,32 @@ func TestATestSendsWhatADeliveryWouldAndShowsTheAnswer(t *testing.T) {
 	r := <-requests
 	key, err := signature.ParseVerifyKey(signingSecret)
 	require.NoError(t, err)
-	require.NoError(t, signature.Verify(r.Header, []byte(r.body), []signature.VerifyKey{key}, time.Now(), time.Minute))
-	require.Equal(t, "PUT /in", r.method+" "+r.path)
-	require.Equal(t, "true", r.Get("X-Whisperer-Test"))
-	require.Equal(t, "order.created", r.Get("X-Whisperer-Event"))
-	require.Equal(t, "canary-key canary-header", r.Get("X-Api-Key")+" "+r.Get("X-Mine"))
+	require.NoError(t, signature.Verify(r.Header, []byte(r.Body), []signature.VerifyKey{key}, time.Now(), time.Minute))
+	require.Equal(t, "PUT /in", r.Method+" "+r.Path)
+	require.Equal(t, "true", r.Header.Get("X-Whisperer-Test"))
+	require.Equal(t, "order.created", r.Header.Get("X-Whisperer-Event"))
+	require.Equal(t, "canary-key canary-header", r.Header.Get("X-Api-Key")+" "+r.Header.Get("X-Mine"))
 	_, password, _ := (&http.Request{Header: r.Header}).BasicAuth()
 	require.Equal(t, "canary-password", password)
 	example, _ := catalogue.Find("order.created")
-	require.Contains(t, r.body, string(example.Example))
+	require.Contains(t, r.Body, string(example.Example))
 
-	require.Equal(t, r.body, a.json["request_body"])
-	require.Equal(t, r.Get("Webhook-Id"), a.json["webhook_id"])
-	require.Equal(t, r.Get("X-Whisperer-Event-Id"), a.json["event"])
+	require.Equal(t, r.Body, a.json["request_body"])
+	require.Equal(t, r.Header.Get("Webhook-Id"), a.json["webhook_id"])
+	require.Equal(t, r.Header.Get("X-Whisperer-Event-Id"), a.json["event"])
 	require.InDelta(t, http.StatusAccepted, at(t, a.json, "attempt", "status"), 0)
 	require.Equal(t, "succeeded", at(t, a.json, "attempt", "outcome"))
 	require.Equal(t, "<b>answered</b>", at(t, a.json, "attempt", "response_body"))
 	require.Contains(t, a.text, `{"name":"X-Answer","value":"42"}`)
 	require.Positive(t, at(t, a.json, "attempt", "timings", "first_byte"))
 	require.NotContains(t, a.text, "canary")
-	require.NotContains(t, a.text, r.Get("Authorization"))
+	require.NotContains(t, a.text, r.Header.Get("Authorization"))
 
 	again := w.call(t, http.MethodPost, path, `{"event_type":"package-created","data":{"b":1.50,"a":"é"}}`)
 	second := <-requests
-	require.Contains(t, second.body, `"data":{"b":1.50,"a":"é"}`)
+	require.Contains(t, second.Body, `"data":{"b":1.50,"a":"é"}`)
 	require.Equal(t, "package.created", again.json["event_type"])
-	require.NotEqual(t, r.Get("Webhook-Id"), second.Get("Webhook-Id"))
+	require.NotEqual(t, r.Header.Get("Webhook-Id"), second.Header.Get("Webhook-Id"))
 	list := w.call(t, http.MethodGet, "/whisperer/deliveries/", "")
 	require.Empty(t, list.json["results"], "a test is no delivery")
 }
@@ -110,7 +98,7 @@ func TestATestTriesWhatIsNotSaved(t *testing.T) {
 	url, requests := receive(t, http.StatusOK)
 	a := w.call(t, http.MethodPost, "/whisperer/hooks/test/", `{"hook":{"event_type":"shipment.*","target_url":"`+url+`/new","secret_key":"s"}}`)
 	require.Equal(t, http.StatusOK, a.status, a.text)
-	require.Equal(t, "/new", (<-requests).path)
+	require.Equal(t, "/new", (<-requests).Path)
 	require.Equal(t, "shipment.created", a.json["event_type"])
 	list := w.call(t, http.MethodGet, "/whisperer/hooks/", "")
 	require.Empty(t, list.json["results"])
@@ -120,8 +108,8 @@ func TestATestTriesWhatIsNotSaved(t *testing.T) {
 	a = w.call(t, http.MethodPost, path+"test/", `{"hook":{"target_url":"`+url+`/changed","config":{"format":"raw"}}}`)
 	require.Equal(t, http.StatusOK, a.status, a.text)
 	r := <-requests
-	require.Equal(t, "/changed", r.path)
-	require.NotEmpty(t, r.Get("Webhook-Signature"), "with the stored secret")
+	require.Equal(t, "/changed", r.Path)
+	require.NotEmpty(t, r.Header.Get("Webhook-Signature"), "with the stored secret")
 	require.Equal(t, hook, w.call(t, http.MethodGet, path, "").json)
 }
 
@@ -154,13 +142,7 @@ func TestATestReachesNoForbiddenAddress(t *testing.T) {
 	require.Equal(t, http.StatusUnprocessableEntity, a.status)
 	require.Equal(t, []string{"/hook/target_url"}, a.pointers())
 
-	config, err := webhook.ParseConfig(nil)
-	require.NoError(t, err)
-	byHand, err := w.db.Hooks.CreateHook(t.Context(), "test", webhook.Hook{
-		Tenant: webhook.DefaultTenant, EventTypes: []string{"order.created"}, TargetURL: url, NotificationType: webhook.NotificationREST,
-		Config: config, Status: webhook.Active,
-	}, 10, store.IdempotencyKey{})
-	require.NoError(t, err)
+	byHand := testenv.MakeHook(t, w.db.DB, url, func(h *webhook.Hook) { h.EventTypes = []string{"order.created"} })
 	a = w.call(t, http.MethodPost, "/whisperer/hooks/"+byHand.ID.String()+"/test/", "")
 	require.Equal(t, http.StatusOK, a.status, a.text)
 	require.Equal(t, "target_forbidden", at(t, a.json, "attempt", "error_class"))
@@ -220,7 +202,7 @@ func TestTestsAreForEditorsOfTheTenantAndAudited(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodPost, path, "", token(stranger)).status)
 	require.Empty(t, requests)
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodPost, path, "").status)
-	log, _, err := w.db.Access.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 1})
+	log, _, err := w.db.Access.ListAudit(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 1})
 	require.NoError(t, err)
 	require.Equal(t, "hook.tested", log[0].Action)
 	require.Equal(t, hook["id"], log[0].Subject)

@@ -7,11 +7,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -23,7 +24,8 @@ type (
 		IsActive  boolParam  `query:"is_active" doc:"Hooks that are active, or those that are not"`
 		EventType string     `query:"event_type" doc:"Hooks that name this type or pattern"`
 		Status    string     `query:"status" enum:"active,paused,disabled"`
-		Search    string     `query:"search" doc:"A part of the name or the target URL, in any case, or the id"`
+		Label     string     `query:"label" doc:"Hooks with these labels: name=value, or name alone for any value; several separated by commas"`
+		Search    string     `query:"search" doc:"A part of the name or the target URL, in any case, or the first six or more characters of the id"`
 		Limit     limitParam `query:"limit"`
 		Cursor    string     `query:"cursor" doc:"From next or previous"`
 	}
@@ -40,55 +42,53 @@ type (
 	hookOutput struct {
 		ETag string `header:"ETag" doc:"The hook's version"`
 		Link string `header:"Link" doc:"Where a hook that is disabled, or was until now, says what it missed; absent otherwise"`
-		Body hookBody
+		Body api.Hook
 	}
 	hookCreatedOutput struct {
 		ETag     string `header:"ETag" doc:"The hook's version"`
 		Location string `header:"Location" doc:"Where the hook is"`
-		Body     hookBody
+		Body     api.Hook
 	}
-	hookListOutput struct{ Body hookPage }
-	hookPage       struct {
-		Next     *string    `json:"next" doc:"URL of the next page; null on the last one"`
-		Previous *string    `json:"previous" doc:"URL of the previous page; null on the first one"`
-		Results  []hookBody `json:"results" nullable:"false"`
-	}
-	noInput  struct{}
-	noOutput struct{}
+	hookListOutput struct{ Body api.Page[api.Hook] }
+	noInput        struct{}
+	noOutput       struct{}
 )
 
 func (s *server) registerHooks() {
 	tag := []string{"Hooks"}
 	fields := bodyOf[hookInput](s)
 	// that one of event_type and event_types is needed stands in their descriptions: generators make several types of a choice
-	whole := s.named("NewHook", &huma.Schema{AllOf: []*huma.Schema{fields}, Required: []string{"target_url"}})
-	register(s, route{role: store.Viewer}, huma.Operation{
+	whole := s.named("NewHook", &huma.Schema{AllOf: []*huma.Schema{fields}, Required: []string{"target_url"}, Examples: []any{map[string]any{
+		"name": "Acme, orders", "event_types": []string{"order.>"}, "target_url": "https://acme.example.com/hooks", "secret_key": "secret",
+		"retry_countdown_config": map[string]any{"choice": "linear", "kwargs": map[string]any{"base": 60, "limit": 600}},
+	}}})
+	register(s, route{role: usecase.Viewer}, huma.Operation{
 		OperationID: "list-hooks", Method: http.MethodGet, Path: hooksPath, Tags: tag, Summary: "List hooks, newest first",
 	}, s.listHooks)
-	register(s, route{role: store.Editor, body: whole, status: http.StatusCreated, conflict: true}, huma.Operation{
+	register(s, route{role: usecase.Editor, body: whole, status: http.StatusCreated, conflict: true, limit: createTimeout + usecase.HandshakeTimeout}, huma.Operation{
 		OperationID: "create-hook", Method: http.MethodPost, Path: hooksPath, Tags: tag, Summary: "Create a hook",
 	}, s.createHook)
-	register(s, route{role: store.Viewer}, huma.Operation{
+	register(s, route{role: usecase.Viewer}, huma.Operation{
 		OperationID: "get-hook", Method: http.MethodGet, Path: hooksPath + "{id}/", Tags: tag, Summary: "Get a hook",
 	}, s.getHook)
-	register(s, route{role: store.Editor, body: whole, conflict: true}, huma.Operation{
+	register(s, route{role: usecase.Editor, body: whole, conflict: true, limit: 2*storeTimeout + usecase.HandshakeTimeout}, huma.Operation{
 		OperationID: "replace-hook", Method: http.MethodPut, Path: hooksPath + "{id}/", Tags: tag, Summary: "Replace a hook",
 		Description: "Absent fields get their defaults, except for secret_key, api_key and the status, which stay.",
 	}, s.replaceHook)
-	register(s, route{role: store.Editor, body: fields, conflict: true}, huma.Operation{
+	register(s, route{role: usecase.Editor, body: fields, conflict: true, limit: 2*storeTimeout + usecase.HandshakeTimeout}, huma.Operation{
 		OperationID: "change-hook", Method: http.MethodPatch, Path: hooksPath + "{id}/", Tags: tag, Summary: "Change fields of a hook",
 	}, s.changeHook)
-	register(s, route{role: store.Editor, status: http.StatusNoContent}, huma.Operation{
+	register(s, route{role: usecase.Editor, status: http.StatusNoContent}, huma.Operation{
 		OperationID: "delete-hook", Method: http.MethodDelete, Path: hooksPath + "{id}/", Tags: tag, Summary: "Delete a hook",
 	}, s.deleteHook)
-	register(s, route{role: store.Editor, conflict: true}, huma.Operation{
+	register(s, route{role: usecase.Editor, conflict: true, body: bodyOf[pauseInput](s), optional: true}, huma.Operation{
 		OperationID: "pause-hook", Method: http.MethodPost, Path: hooksPath + "{id}/pause/", Tags: tag, Summary: "Pause a hook",
-		Description: "What comes for it meanwhile is parked.",
-	}, s.setStatus(webhook.Paused))
-	register(s, route{role: store.Editor, conflict: true}, huma.Operation{
+		Description: "What comes for it meanwhile is parked. With until it becomes active again by itself; without it, it stays paused until it is resumed.",
+	}, s.pauseHook)
+	register(s, route{role: usecase.Editor, conflict: true}, huma.Operation{
 		OperationID: "resume-hook", Method: http.MethodPost, Path: hooksPath + "{id}/resume/", Tags: tag,
-		Summary: "Make a paused or disabled hook active again",
-	}, s.setStatus(webhook.Active))
+		Summary: "Resume a hook",
+	}, s.resumeHook)
 }
 
 func (s *server) getHook(ctx context.Context, c *call, _ *hookGetInput) (*hookOutput, error) {
@@ -124,11 +124,11 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 	if err != nil {
 		return nil, err
 	}
-	hooks, more, err := s.Cases.Hooks.Hooks(ctx, c.Tenant, filter, page)
+	hooks, more, err := s.Cases.ListHooks(ctx, &c.Caller, filter, page)
 	if err != nil {
 		return nil, err
 	}
-	out := hookPage{Results: make([]hookBody, len(hooks))}
+	out := api.Page[api.Hook]{Results: make([]api.Hook, len(hooks))}
 	for i := range hooks {
 		h := c.mask.Hook(hooks[i])
 		if out.Results[i], err = renderHook(&h, c.Token.Role); err != nil {
@@ -136,15 +136,19 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 		}
 	}
 	if n := len(hooks); n > 0 {
-		first := &store.Position{At: hooks[0].CreatedAt, ID: hooks[0].ID}
-		last := &store.Position{At: hooks[n-1].CreatedAt, ID: hooks[n-1].ID}
+		first := &usecase.Position{At: hooks[0].CreatedAt, ID: hooks[0].ID}
+		last := &usecase.Position{At: hooks[n-1].CreatedAt, ID: hooks[n-1].ID}
 		out.Next, out.Previous = s.cursors.links(c.base+hooksPath, c.query, scope, page, more, first, last)
 	}
 	return &hookListOutput{Body: out}, nil
 }
 
-func (in *hookListInput) filter(mask webhook.Mask) (store.HookFilter, error) {
-	f := store.HookFilter{Mask: mask, TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
+func (in *hookListInput) filter(mask webhook.Mask) (usecase.HookFilter, error) {
+	f := usecase.HookFilter{Mask: mask, TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
+	var err error
+	if f.Labels, err = readLabels(in.Label); err != nil {
+		return f, err
+	}
 	switch status := webhook.HookStatus(strings.ToLower(in.Status)); status {
 	case "", webhook.Active, webhook.Paused, webhook.Disabled:
 		f.Status = status
@@ -169,7 +173,7 @@ func (in *hookListInput) filter(mask webhook.Mask) (store.HookFilter, error) {
 func (in *hookListInput) scope(tenant string) string {
 	return url.Values{
 		"list": {"hooks"}, "tenant": {tenant}, "target_url": {in.TargetURL}, "is_active": {string(in.IsActive)},
-		"event_type": {in.EventType}, "status": {in.Status}, "search": {in.Search},
+		"event_type": {in.EventType}, "status": {in.Status}, "search": {in.Search}, "label": {in.Label},
 	}.Encode()
 }
 
@@ -194,14 +198,14 @@ func (s *server) createHook(ctx context.Context, c *call, in *hookCreateInput) (
 }
 
 // idempotencyKey reads the header. The fingerprint is of the body without its white space.
-func idempotencyKey(key string, body []byte) (store.IdempotencyKey, error) {
+func idempotencyKey(key string, body []byte) (usecase.IdempotencyKey, error) {
 	if len(key) > 255 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return store.IdempotencyKey{}, badParameter("Idempotency-Key", "must be at most 255 visible ASCII characters")
+		return usecase.IdempotencyKey{}, badParameter("Idempotency-Key", "must be at most 255 visible ASCII characters")
 	}
 	if key == "" {
-		return store.IdempotencyKey{}, nil
+		return usecase.IdempotencyKey{}, nil
 	}
-	return store.IdempotencyKey{Key: key, Fingerprint: sha256.Sum256(compact(body))}, nil
+	return usecase.IdempotencyKey{Key: key, Fingerprint: sha256.Sum256(compact(body))}, nil
 }
 
 func (s *server) replaceHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
@@ -234,13 +238,26 @@ func (s *server) deleteHook(ctx context.Context, c *call, in *hookChangeInput) (
 	return &noOutput{}, s.Cases.DeleteHook(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch))
 }
 
-func (s *server) setStatus(status webhook.HookStatus) func(context.Context, *call, *hookChangeInput) (*hookOutput, error) {
-	return func(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
-		if err := noFields(c.body); err != nil {
+// pauseInput says for how long a hook is paused.
+type pauseInput struct {
+	Until optional[time.Time] `json:"until,omitzero" doc:"When the hook becomes active again by itself, at most a year ahead; null for never"`
+}
+
+func (s *server) pauseHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
+	var body pauseInput
+	if len(c.body) > 0 {
+		if err := decodeBody(c.body, &body); err != nil {
 			return nil, err
 		}
-		return show(c)(s.Cases.SetStatus(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), status))
 	}
+	return show(c)(s.Cases.Pause(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), body.Until.Value))
+}
+
+func (s *server) resumeHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
+	if err := noFields(c.body); err != nil {
+		return nil, err
+	}
+	return show(c)(s.Cases.Resume(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch)))
 }
 
 // noFields lets an empty body pass, and an empty object.

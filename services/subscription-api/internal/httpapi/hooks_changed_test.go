@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -58,7 +59,7 @@ func TestPutOfWhatWasReadChangesNothingButWhatWasChanged(t *testing.T) {
 			require.Equal(t, value, same.json[name], name)
 		}
 	}
-	stored, err := w.db.Hooks.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
+	stored, err := w.db.Hooks.Get(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
 	require.NoError(t, err)
 	require.Equal(t, "s", stored.Secrets[0].Value)
 	require.Equal(t, "k", stored.APIKey)
@@ -171,7 +172,7 @@ func TestPauseAndResume(t *testing.T) {
 	require.InDelta(t, 2, again.json["version"], 0)
 	require.Equal(t, "active", w.call(t, http.MethodPost, path(hook)+"resume/", "").json["status"])
 
-	_, err := w.db.Hooks.DisableHook(t.Context(), "test", uuid.MustParse(hook["id"].(string)), nil, "the receiver answered 410")
+	_, err := w.db.Hooks.Disable(t.Context(), "test", uuid.MustParse(hook["id"].(string)), nil, "the receiver answered 410")
 	require.NoError(t, err)
 	disabled := w.call(t, http.MethodGet, path(hook), "")
 	require.Equal(t, "disabled", disabled.json["status"])
@@ -212,4 +213,37 @@ func TestLabelsAreKeptUnlessTheyAreSentAndCheckedByName(t *testing.T) {
 	} {
 		require.Contains(t, w.call(t, step.method, at, step.body).text, step.want, step.body)
 	}
+}
+
+func TestAPauseHasAnEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	made := w.call(t, http.MethodPost, hooks, `{"event_type":"*","target_url":"http://example.com/"}`)
+	path := hooks + made.json["id"].(string) + "/"
+	require.Nil(t, made.json["paused_until"])
+	until := time.Now().Add(2 * time.Hour).UTC().Truncate(time.Second).Format(time.RFC3339)
+	paused := w.call(t, http.MethodPost, path+"pause/", `{"until":"`+until+`"}`)
+	require.Equal(t, http.StatusOK, paused.status, paused.text)
+	require.Equal(t, until, paused.json["paused_until"])
+	require.Equal(t, "paused", paused.json["status"])
+	put := w.call(t, http.MethodPut, path, paused.text)
+	require.Equal(t, http.StatusOK, put.status, put.text)
+	require.Equal(t, until, put.json["paused_until"], "what was read can be sent back")
+	require.Equal(t, http.StatusUnprocessableEntity, w.call(t, http.MethodPatch, path, `{"paused_until":"2099-01-01T00:00:00Z"}`).status)
+	require.Nil(t, w.call(t, http.MethodPost, path+"pause/", "").json["paused_until"], "without a time it stays paused")
+	require.Equal(t, until, w.call(t, http.MethodPost, path+"pause/", `{"until":"`+until+`"}`).json["paused_until"])
+	require.Nil(t, w.call(t, http.MethodPost, path+"resume/", "").json["paused_until"])
+	w.call(t, http.MethodPost, path+"pause/", `{"until":"`+until+`"}`)
+	active := w.call(t, http.MethodPatch, path, `{"is_active":true}`)
+	require.Equal(t, "active", active.json["status"])
+	require.Nil(t, active.json["paused_until"])
+	for body, pointer := range map[string]string{
+		`{"until":"2001-01-01T00:00:00Z"}`: "/until", `{"until":"9999-01-01T00:00:00Z"}`: "/until", `{"until":"soon"}`: "/until",
+		`{"until":3600}`: "/until", `{"til":null}`: "/til",
+	} {
+		a := w.call(t, http.MethodPost, path+"pause/", body)
+		require.Equal(t, http.StatusUnprocessableEntity, a.status, body)
+		require.Equal(t, []string{pointer}, a.pointers(), a.text)
+	}
+	require.Equal(t, "active", w.call(t, http.MethodGet, path, "").json["status"], "nothing of it was done")
 }

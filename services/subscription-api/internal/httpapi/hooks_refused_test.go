@@ -215,7 +215,7 @@ func TestAHookFromBeforeARuleCanStillBeChangedInOtherParts(t *testing.T) {
 	w := newWorld(t)
 	config, err := webhook.ParseConfig(json.RawMessage(`{"auth":{"auth_type":"basic","username":"u:v","password":"p"}}`))
 	require.NoError(t, err, "what is stored can be read, and delivered")
-	h, err := w.db.Hooks.CreateHook(t.Context(), "test", webhook.Hook{
+	h, err := w.db.Hooks.Create(t.Context(), "test", webhook.Hook{
 		Tenant: webhook.DefaultTenant, EventTypes: []string{"package.created"}, TargetURL: "https://example.com/", NotificationType: webhook.NotificationREST,
 		Headers: map[string]string{"Authorization": "x"}, Config: config, Status: webhook.Active,
 	}, 10, store.IdempotencyKey{})

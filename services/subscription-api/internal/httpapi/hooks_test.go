@@ -66,7 +66,7 @@ func TestAHookKeepsEveryFieldThatWasSent(t *testing.T) {
 	}, hook["config"])
 	require.Equal(t, "paused", hook["status"])
 
-	stored, err := w.db.Hooks.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
+	stored, err := w.db.Hooks.Get(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
 	require.NoError(t, err)
 	require.Equal(t, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", stored.Secrets[0].Value)
 	require.Equal(t, "k-123", stored.APIKey)
@@ -139,7 +139,7 @@ func TestEveryChangeIsInTheAuditLog(t *testing.T) {
 	w.call(t, http.MethodPost, path(hook)+"resume/", "")
 	w.call(t, http.MethodDelete, path(hook), "")
 	w.call(t, http.MethodPatch, path(hook), `{"name": "n"}`) // refused: no entry
-	log, _, err := w.db.Access.AuditLog(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
+	log, _, err := w.db.Access.ListAudit(t.Context(), "default", store.AuditFilter{}, store.Page{Limit: 10})
 	require.NoError(t, err)
 	var actions []string
 	for _, e := range log {

@@ -9,19 +9,16 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-const (
-	jobsPath = root + "/jobs/"
-	// dryRun is the state of what was only counted.
-	dryRun = "dry_run"
-)
+const jobsPath = root + "/jobs/"
 
 type (
-	replayInput struct {
+	// ReplayFields say what is sent again.
+	ReplayFields struct {
 		From           optional[time.Time]  `json:"from" doc:"The earliest publication of the events"`
 		To             optional[time.Time]  `json:"to,omitzero" doc:"The publication of the events is before this; a minute ago at the latest, which is the default"`
 		EventTypes     optional[stringList] `json:"event_types,omitzero" doc:"Types and patterns; all if absent"`
@@ -31,40 +28,18 @@ type (
 		Rate           optional[int]        `json:"rate,omitzero" doc:"Deliveries a second, 1 to 10,000; 100 if absent. The hook's own limits hold besides"`
 		Reason         optional[string]     `json:"reason,omitzero" doc:"What for; needed unless it is only counted" maxLength:"500"`
 	}
-	jobBody struct {
-		ID             *uuid.UUID              `json:"id" format:"uuid" nullable:"true" doc:"Null where it was only counted"`
-		Hook           uuid.UUID               `json:"hook" format:"uuid"`
-		State          string                  `json:"state" enum:"running,paused,completed,cancelled,failed,dry_run"`
-		Detail         string                  `json:"detail" doc:"Why it is paused or failed, where that was not a person's doing"`
-		Total          *int                    `json:"total" doc:"How many deliveries there are, as counted at the beginning; the hook's filter may keep some of the missing ones from it. Null for a moment where a new hook's start_from began the job"`
-		Done           int                     `json:"done" doc:"How many of them have been handed to the hook so far"`
-		Owner          string                  `json:"owner" doc:"Who asked for it"`
-		Reason         string                  `json:"reason"`
-		Rate           int                     `json:"rate" doc:"Deliveries a second"`
-		From           time.Time               `json:"from"`
-		To             time.Time               `json:"to"`
-		EventTypes     []string                `json:"event_types" nullable:"false" doc:"Empty for all"`
-		States         []webhook.DeliveryState `json:"states" nullable:"false"`
-		IncludeMissing bool                    `json:"include_missing"`
-		CreatedDate    *time.Time              `json:"created_date"`
-		ModifiedDate   *time.Time              `json:"modified_date"`
-	}
+	replayInput  struct{ ReplayFields }
 	replayOutput struct {
 		Status int
-		Body   jobBody
+		Body   api.Job
 	}
-	jobOutput    struct{ Body jobBody }
+	jobOutput    struct{ Body api.Job }
 	jobListInput struct {
 		Hook   string     `query:"hook" format:"uuid" doc:"Jobs of this hook"`
 		Limit  limitParam `query:"limit"`
 		Cursor string     `query:"cursor" doc:"From next or previous"`
 	}
-	jobPage struct {
-		Next     *string   `json:"next" doc:"URL of the next page; null on the last one"`
-		Previous *string   `json:"previous" doc:"URL of the previous page; null on the first one"`
-		Results  []jobBody `json:"results" nullable:"false"`
-	}
-	jobListOutput struct{ Body jobPage }
+	jobListOutput struct{ Body api.Page[api.Job] }
 	jobInput      struct {
 		ID string `path:"id" format:"uuid" doc:"The job's id"`
 	}
@@ -73,17 +48,17 @@ type (
 func (s *server) registerJobs() {
 	tag := []string{tagJobs}
 	register(s, route{
-		role: store.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, lookUp: true, limit: usecase.ReplayTimeout,
+		role: usecase.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, lookUp: true, limit: usecase.ReplayTimeout,
 	}, huma.Operation{
 		OperationID: "replay-hook", Method: http.MethodPost, Path: hooksPath + "{id}/replay/", Tags: tag,
-		Summary:     "Send a hook's deliveries of a time range again",
+		Summary:     "Replay a hook's deliveries",
 		Description: "With dry_run the answer is 200 and a count. A hook has one job at a time. Payloads that are not kept any more are left out.",
 	}, s.replayHook)
-	register(s, route{role: store.Viewer}, huma.Operation{
+	register(s, route{role: usecase.Viewer}, huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: jobsPath, Tags: tag, Summary: "List jobs, newest first",
 	}, s.listJobs)
-	register(s, route{role: store.Viewer}, huma.Operation{
-		OperationID: "get-job", Method: http.MethodGet, Path: jobsPath + "{id}/", Tags: tag, Summary: "Get a job and how far it is",
+	register(s, route{role: usecase.Viewer}, huma.Operation{
+		OperationID: "get-job", Method: http.MethodGet, Path: jobsPath + "{id}/", Tags: tag, Summary: "Get a job and its progress",
 	}, s.getJob)
 	for _, change := range []struct {
 		do      usecase.JobChange
@@ -93,7 +68,7 @@ func (s *server) registerJobs() {
 		{usecase.ResumeJob, "Go on with a paused job"},
 		{usecase.CancelJob, "End a job; what it has handed to the hook already is sent"},
 	} {
-		register(s, route{role: store.Editor, conflict: true}, huma.Operation{
+		register(s, route{role: usecase.Editor, conflict: true}, huma.Operation{
 			OperationID: string(change.do) + "-job", Method: http.MethodPost, Path: jobsPath + "{id}/" + string(change.do) + "/", Tags: tag,
 			Summary: change.summary,
 		}, s.changeJob(change.do))
@@ -101,19 +76,24 @@ func (s *server) registerJobs() {
 }
 
 // replay is what is to be done.
-func (in *replayInput) replay() usecase.Replay {
+func (in *ReplayFields) replay() usecase.Replay {
 	r := usecase.NewReplay()
 	r.From, r.To, r.EventTypes, r.IncludeMissing, r.Reason = in.From.Value, in.To.Value, in.EventTypes.Value, in.IncludeMissing.Value, in.Reason.Value
 	if in.States.Given() {
-		r.States = make([]webhook.DeliveryState, len(in.States.Value))
-		for i, name := range in.States.Value {
-			r.States[i] = webhook.DeliveryState(name)
-		}
+		r.States = states(in.States.Value)
 	}
 	if in.Rate.Given() {
 		r.Rate = in.Rate.Value
 	}
 	return r
+}
+
+func states(names []string) []webhook.DeliveryState {
+	list := make([]webhook.DeliveryState, len(names))
+	for i, name := range names {
+		list[i] = webhook.DeliveryState(name)
+	}
+	return list
 }
 
 func (s *server) replayHook(ctx context.Context, c *call, _ *hookGetInput) (*replayOutput, error) {
@@ -126,7 +106,7 @@ func (s *server) replayHook(ctx context.Context, c *call, _ *hookGetInput) (*rep
 		if err != nil {
 			return nil, err
 		}
-		body := renderJob(&store.Job{NewJob: n, State: dryRun, Owner: c.Actor(), Counted: true})
+		body := renderJob(usecase.Counted(&c.Caller, n))
 		return &replayOutput{Status: http.StatusOK, Body: body}, nil
 	}
 	job, err := s.Cases.BeginReplay(ctx, &c.Caller, c.id, in.replay())
@@ -150,12 +130,12 @@ func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobL
 	if err != nil {
 		return nil, err
 	}
-	out := jobPage{Results: make([]jobBody, len(list))}
+	out := api.Page[api.Job]{Results: make([]api.Job, len(list))}
 	for i := range list {
 		out.Results[i] = renderJob(&list[i])
 	}
-	out.Next, out.Previous = s.neighbours(c, jobsPath, scope, page, more, len(list), func(i int) store.Position {
-		return store.Position{At: list[i].CreatedAt, ID: list[i].ID}
+	out.Next, out.Previous = s.neighbours(c, jobsPath, scope, page, more, len(list), func(i int) usecase.Position {
+		return usecase.Position{At: list[i].CreatedAt, ID: list[i].ID}
 	})
 	return &jobListOutput{Body: out}, nil
 }
@@ -181,9 +161,9 @@ func (s *server) changeJob(do usecase.JobChange) func(context.Context, *call, *j
 	}
 }
 
-func renderJob(j *store.Job) jobBody {
-	b := jobBody{
-		Hook: j.HookID, State: string(j.State), Detail: j.Detail, Done: j.Done, Owner: string(j.Owner), Reason: j.Reason,
+func renderJob(j *usecase.Job) api.Job {
+	b := api.Job{
+		Hook: j.HookID, State: api.JobState(j.State), Detail: j.Detail, Done: j.Done, Owner: string(j.Owner), Reason: j.Reason,
 		Rate: j.Rate, From: j.Range.From, To: j.Range.To, EventTypes: slices.Clone(j.EventTypes), States: slices.Clone(j.States),
 		IncludeMissing: j.IncludeMissing, CreatedDate: optionalTime(j.CreatedAt), ModifiedDate: optionalTime(j.ModifiedAt),
 	}

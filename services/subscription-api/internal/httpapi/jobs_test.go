@@ -20,7 +20,7 @@ func (w *world) work(t *testing.T) {
 	t.Helper()
 	for worked := true; worked; {
 		var err error
-		worked, err = w.db.Jobs.RunJobs(t.Context(), jobs.Wants)
+		worked, err = w.db.Jobs.RunBatch(t.Context(), jobs.Wants)
 		require.NoError(t, err)
 	}
 }
@@ -71,7 +71,7 @@ func TestAReplayParksDeliveriesBatchByBatch(t *testing.T) {
 	require.InDelta(t, 2, a.json["done"], 0)
 	require.Equal(t, webhook.Parked, h.state(t, h.a, &h.events[1]).State)
 	require.Equal(t, webhook.Delivered, h.state(t, h.a, &h.events[0]).State)
-	parked, err := h.db.Queue.Parked(t.Context(), h.a, 0, 100, 10)
+	parked, err := h.db.Queue.List(t.Context(), h.a, 0, 100, 10)
 	require.NoError(t, err)
 	require.True(t, parked[0].Replay)
 	require.Equal(t, []string{"completed"}, field(h.call(t, http.MethodGet, jobsURL+"?hook="+h.a.String(), ""), "state"))
@@ -97,7 +97,7 @@ func TestAReplayFindsWhatNeverReachedTheHook(t *testing.T) {
 		w.work(t)
 		return w.call(t, http.MethodGet, jobsURL+a.json["id"].(string)+"/", "").json["state"] == "completed"
 	}, 20*time.Second, 20*time.Millisecond)
-	parked, err := w.db.Queue.Parked(t.Context(), hook, 0, 100, 10)
+	parked, err := w.db.Queue.List(t.Context(), hook, 0, 100, 10)
 	require.NoError(t, err)
 	require.Len(t, parked, 1)
 	require.Equal(t, "e-0", parked[0].Event.ID)
@@ -126,7 +126,7 @@ func TestAJobIsPausedResumedAndCancelled(t *testing.T) {
 	h.work(t)
 	require.InDelta(t, 0, h.call(t, http.MethodGet, job, "").json["done"], 0)
 	require.Equal(t, http.StatusAccepted, h.replay(t, h.a, since+`,"reason":"another"`).status)
-	_, err := h.db.Hooks.DisableHook(t.Context(), "test", h.a, nil, "failing")
+	_, err := h.db.Hooks.Disable(t.Context(), "test", h.a, nil, "failing")
 	require.NoError(t, err)
 	h.work(t)
 	page := h.call(t, http.MethodGet, jobsURL, "")
@@ -149,13 +149,13 @@ func TestSeveralMayWorkOnAJobAndEachDeliveryIsParkedOnce(t *testing.T) {
 	require.Eventually(t, func() bool {
 		var all sync.WaitGroup
 		for range 3 {
-			all.Go(func() { _, _ = w.db.Jobs.RunJobs(t.Context(), jobs.Wants) })
+			all.Go(func() { _, _ = w.db.Jobs.RunBatch(t.Context(), jobs.Wants) })
 		}
 		all.Wait()
 		return w.call(t, http.MethodGet, jobsURL+job+"/", "").json["state"] == "completed"
 	}, 20*time.Second, time.Millisecond)
 	require.InDelta(t, n, w.call(t, http.MethodGet, jobsURL+job+"/", "").json["done"], 0)
-	parked, err := w.db.Queue.Parked(t.Context(), hook, 0, 1000, 1000)
+	parked, err := w.db.Queue.List(t.Context(), hook, 0, 1000, 1000)
 	require.NoError(t, err)
 	require.Len(t, parked, n)
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
 // Limits of what a body may be made of. They keep the work and the memory of one request small.
@@ -45,9 +47,19 @@ func checkJSON(body []byte) error {
 	return w.err
 }
 
+// shownJSON is JSON as an answer has it: null where there is none.
+func shownJSON(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 {
+		return nil
+	}
+	return raw
+}
+
+func shownObject(raw json.RawMessage) api.Object { return api.Object{RawMessage: shownJSON(raw)} }
+
 func badBody(pointer, detail string) *Problem {
 	p := newProblem(http.StatusBadRequest, "The body cannot be read.")
-	p.Errors = []FieldProblem{{Pointer: pointer, Detail: detail}}
+	p.Errors = []api.FieldProblem{{Pointer: pointer, Detail: detail}}
 	return p
 }
 

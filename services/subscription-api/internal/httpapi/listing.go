@@ -12,8 +12,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // defaultRange is how far back a list of what happened goes when it is not said.
@@ -70,7 +71,7 @@ func checkYear(name string, t time.Time) error {
 }
 
 // readRange reads from and to. Without from, the range begins defaultRange before its end.
-func readRange(from fromParam, to toParam, now time.Time) (r store.TimeRange, err error) {
+func readRange(from fromParam, to toParam, now time.Time) (r usecase.TimeRange, err error) {
 	if r.From, err = readTime("from", string(from)); err != nil {
 		return r, err
 	}
@@ -80,7 +81,7 @@ func readRange(from fromParam, to toParam, now time.Time) (r store.TimeRange, er
 	return completeRange(r, now)
 }
 
-func completeRange(r store.TimeRange, now time.Time) (store.TimeRange, error) {
+func completeRange(r usecase.TimeRange, now time.Time) (usecase.TimeRange, error) {
 	switch {
 	case !r.From.IsZero() && !r.To.IsZero() && !r.From.Before(r.To):
 		return r, badParameter("from", "must be before to")
@@ -116,14 +117,14 @@ func readFilterID(name, s string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// readTypes reads a parameter that is an event type or pattern.
-func readTypes(name, s string) ([]string, error) {
+// readTypes reads the parameter event_type, which is a type or pattern.
+func readTypes(s string) ([]string, error) {
 	if s == "" {
 		return nil, nil
 	}
 	t := webhook.NormalizeEventType(s)
 	if err := webhook.ValidatePattern(t); err != nil {
-		return nil, badParameter(name, err.Error())
+		return nil, badParameter("event_type", err.Error())
 	}
 	return []string{t}, nil
 }
@@ -136,7 +137,7 @@ func readState(s string) ([]webhook.DeliveryState, error) {
 	for name := range strings.SplitSeq(s, ",") {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if !slices.Contains(webhook.DeliveryStates(), webhook.DeliveryState(name)) {
-			return nil, badParameter("state", "must be of waiting, parked, delivered, dead, cancelled, separated by commas")
+			return nil, badParameter("state", "must be of waiting, parked, delivered, dead, cancelled, superseded, separated by commas")
 		}
 		states = append(states, webhook.DeliveryState(name))
 	}
@@ -155,7 +156,7 @@ func (c *call) scopeOf(list string) string {
 }
 
 // neighbours are the links of a page whose n results are at positions.
-func (s *server) neighbours(c *call, path, scope string, page store.Page, more bool, n int, position func(i int) store.Position) (next, previous *string) {
+func (s *server) neighbours(c *call, path, scope string, page usecase.Page, more bool, n int, position func(i int) usecase.Position) (next, previous *string) {
 	if n == 0 {
 		return nil, nil
 	}
@@ -176,16 +177,10 @@ func contentOf(raw []byte) content {
 	return content{text: base64.StdEncoding.EncodeToString(raw), base64: true}
 }
 
-// headerLine is one header.
-type headerLine struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
-func headerLines(headers []webhook.Header) []headerLine {
-	lines := make([]headerLine, len(headers))
+func headerLines(headers []webhook.Header) []api.HeaderLine {
+	lines := make([]api.HeaderLine, len(headers))
 	for i, h := range headers {
-		lines[i] = headerLine(h)
+		lines[i] = api.HeaderLine(h)
 	}
 	return lines
 }

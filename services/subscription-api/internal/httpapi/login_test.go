@@ -37,13 +37,13 @@ func TestWhatIsSecretInTheConfigIsKeptAndNeverShown(t *testing.T) {
 			require.Equal(t, name, at(t, read.json, "config", "auth", "auth_type"))
 
 			id := uuid.MustParse(hook["id"].(string))
-			before, err := w.db.Hooks.Hook(t.Context(), "default", id)
+			before, err := w.db.Hooks.Get(t.Context(), "default", id)
 			require.NoError(t, err)
 			changed := maps.Clone(read.json)
 			changed["config"].(map[string]any)["mine"] = 2
 			a := w.call(t, http.MethodPut, path(hook), encode(t, changed))
 			require.Equal(t, http.StatusOK, a.status, a.text)
-			after, err := w.db.Hooks.Hook(t.Context(), "default", id)
+			after, err := w.db.Hooks.Get(t.Context(), "default", id)
 			require.NoError(t, err)
 			require.Equal(t, before.Config.Auth, after.Config.Auth)
 			require.Equal(t, before.Config.TLS, after.Config.TLS)
@@ -68,7 +68,7 @@ func TestAPasswordDoesNotFollowItsLoginToAnotherURL(t *testing.T) {
 		require.Equal(t, http.StatusUnprocessableEntity, a.status, a.text)
 		require.Contains(t, []string{"/config/auth/password", "/config/auth/client_secret"}, a.pointers()[0])
 	}
-	stored, err := w.db.Hooks.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
+	stored, err := w.db.Hooks.Get(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
 	require.NoError(t, err)
 	require.Equal(t, "canary", stored.Config.Auth.Password)
 }
@@ -161,7 +161,7 @@ func TestAnEd25519KeyIsMadeAndItsPublicHalfShown(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.status, a.text)
 	require.Contains(t, a.json, "secret_key")
 	require.Nil(t, a.json["secret_key"], "nobody needs the private key")
-	stored, err := w.db.Hooks.Hook(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
+	stored, err := w.db.Hooks.Get(t.Context(), "default", uuid.MustParse(hook["id"].(string)))
 	require.NoError(t, err)
 	private, err := signature.ParseKey(stored.Secrets[0].Value)
 	require.NoError(t, err)

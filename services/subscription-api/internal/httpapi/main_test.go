@@ -36,7 +36,20 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+const typeNDJSON = "application/x-ndjson"
+
+func TestMain(m *testing.M) {
+	// of what is a JSON text on each line, the last one is checked against the document
+	openapi3filter.RegisterBodyDecoder(typeNDJSON, func(r io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (value any, err error) {
+		for d := json.NewDecoder(r); d.More() && err == nil; {
+			err = d.Decode(&value)
+		}
+		return value, err
+	})
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
+	openapi3filter.RegisterBodyDecoder("text/csv", openapi3filter.PlainBodyDecoder)
+	os.Exit(testenv.Main(m))
+}
 
 // world is an API on a database of its own.
 type world struct {
@@ -62,18 +75,18 @@ func noTypes() *schema.Checks { return schema.NewChecks(catalogue.SchemaOf, zap.
 
 type option func(*httpapi.Deps)
 
-func newWorld(t *testing.T, options ...option) *world {
-	t.Helper()
+func newWorld(tb testing.TB, options ...option) *world {
+	tb.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
-	w := &world{db: testenv.OpenStore(t), logs: logs, bus: sync.OnceValues(func() (*bus.Bus, error) { return testenv.Bus(t), nil })}
+	w := &world{db: testenv.OpenStore(tb), logs: logs, bus: sync.OnceValues(func() (*bus.Bus, error) { return testenv.Bus(tb), nil })}
 	cases := usecase.New(usecase.Deps{
-		Stores:  usecase.Stores{Access: w.db.Access, Hooks: w.db.Hooks, History: w.db.History, Stats: w.db.History, Jobs: w.db.Jobs},
+		Stores:  usecase.NewStores(w.db.DB, w.db.DB),
 		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
 		Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), URLs: egress.Policy{Ports: []uint16{80, 443}},
-		Sender: attempt.New(egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), "test", nil), // sends nothing
+		Sender: attempt.New(attempt.Options{Client: egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), Version: "test"}), // sends nothing
 	})
 	deps := httpapi.Deps{
-		Cases: cases, Types: noTypes(), Publisher: noBus{}, Published: w.db.Ledger,
+		Cases: cases, Types: noTypes(), Publisher: noBus{},
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
 	}
 	for _, o := range options {
@@ -81,28 +94,28 @@ func newWorld(t *testing.T, options ...option) *world {
 	}
 	var err error
 	w.handler, err = httpapi.New(deps)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	server := httptest.NewServer(w.handler)
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	w.url = server.URL
-	w.loadDocument(t)
-	w.token = w.db.MakeToken(t, store.NewToken{Name: "operator", Role: store.Admin})
+	w.loadDocument(tb)
+	w.token = w.db.MakeToken(tb, store.NewToken{Name: "operator", Role: store.Admin})
 	return w
 }
 
 // loadDocument reads the document that the API serves.
-func (w *world) loadDocument(t *testing.T) {
-	t.Helper()
+func (w *world) loadDocument(tb testing.TB) {
+	tb.Helper()
 	answer, err := http.Get(w.url + "/whisperer/openapi.json") //nolint:noctx // a test
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	defer answer.Body.Close()
 	raw, err := io.ReadAll(answer.Body)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	w.document, err = openapi3.NewLoader().LoadFromData(raw)
-	require.NoError(t, err)
-	require.NoError(t, w.document.Validate(t.Context()))
+	require.NoError(tb, err)
+	require.NoError(tb, w.document.Validate(tb.Context()))
 	w.router, err = gorillamux.NewRouter(w.document)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 }
 
 // answer is what came back.
@@ -156,7 +169,7 @@ func (w *world) call(t *testing.T, method, path, body string, change ...with) *a
 	raw, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	a := &answer{status: response.StatusCode, header: response.Header, text: string(raw)}
-	if strings.Contains(response.Header.Get("Content-Type"), "json") {
+	if kind := response.Header.Get("Content-Type"); strings.Contains(kind, "json") && kind != typeNDJSON {
 		require.NoError(t, json.Unmarshal(raw, &a.json), a.text)
 	}
 	w.checkAnswer(t, r, a, raw)

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -11,9 +12,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // addSlash lets every path be written with and without a slash at its end.
@@ -63,22 +68,21 @@ func headAsGet(next http.Handler) http.Handler {
 	})
 }
 
-// securityHeaders says that answers are data: not to be kept, framed, guessed at or run.
-func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		c.Response().Before(func() {
-			if allow := h.Get("Allow"); strings.Contains(allow, http.MethodGet) {
-				h.Set("Allow", allow+", "+http.MethodHead)
+// secure says that answers are data: not to be kept, framed, guessed at or run.
+func secure() echo.MiddlewareFunc {
+	headers := http.Header{ // Set and Add make other values instead of changing these
+		"X-Content-Type-Options": {"nosniff"}, "X-Frame-Options": {"DENY"}, "Referrer-Policy": {"no-referrer"}, "Cache-Control": {"no-store"},
+		"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"}, "Cross-Origin-Resource-Policy": {"same-origin"},
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			h := c.Response().Header()
+			maps.Copy(h, headers)
+			if allow, _ := c.Get(echo.ContextKeyHeaderAllow).(string); strings.Contains(allow, http.MethodGet) {
+				c.Response().Before(func() { h.Set("Allow", allow+", "+http.MethodHead) })
 			}
-		})
-		return next(c)
+			return next(c)
+		}
 	}
 }
 
@@ -128,16 +132,21 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		took := time.Since(begin)
 		method, route, status := knownMethod(c.Request().Method), routeOf(c), c.Response().Status
 		s.metrics.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
-		s.metrics.duration.WithLabelValues(method, route).Observe(took.Seconds())
+		trace.Observe(s.metrics.duration.WithLabelValues(method, route), took.Seconds(), span.Traceparent())
 		who := callOf(c.Request().Context())
 		finish(span, method, route, status, who)
+		line := s.log.Check(zap.InfoLevel, "request served")
+		if line == nil {
+			return nil
+		}
 		fields := []zap.Field{
 			zap.String("method", method), zap.String("route", route), zap.Int("status_code", status), zap.Duration("duration", took),
 		}
 		if who != nil {
 			fields = append(fields, zap.Stringer("token_id", who.Token.ID), zap.String("tenant", who.Tenant))
+			fields = append(fields, who.subject()...)
 		}
-		s.log.Info("request served", fields...)
+		line.Write(append(fields, trace.ID(span.Traceparent()))...)
 		return nil
 	}
 }
@@ -145,8 +154,11 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 // routeOf is the template of the path, as the document writes it.
 func routeOf(c echo.Context) string {
 	path := c.Path()
-	if path == "" || c.Response().Status == http.StatusNotFound && !strings.HasPrefix(path, root) {
+	switch {
+	case path == "" || c.Response().Status == http.StatusNotFound && !strings.HasPrefix(path, root):
 		return "none"
+	case strings.IndexByte(path, ':') < 0:
+		return path
 	}
 	parts := strings.Split(path, "/")
 	for i, part := range parts {
@@ -165,4 +177,15 @@ func knownMethod(method string) string {
 	default:
 		return "other"
 	}
+}
+
+// subject is what the request is about, by its id: of a hook, a delivery or a job, as the route says, or of an event.
+func (c *call) subject() (fields []zap.Field) {
+	if c.id != uuid.Nil {
+		fields = append(fields, zap.Stringer("id", c.id))
+	}
+	if c.event != "" {
+		fields = append(fields, zap.String("event_id", c.event[:min(len(c.event), webhook.MaxEventIDLength)]))
+	}
+	return fields
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
 // specPath is where the OpenAPI document is.
@@ -26,10 +26,11 @@ func apiConfig(version, publicURL string) huma.Config {
 					"Paths work with and without the slash at their end. An operator's token chooses a tenant by the header " + tenantHeader + ".",
 				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 			},
+			Tags: tags(),
 			Components: &huma.Components{
-				Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),
+				Schemas: schemas(),
 				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {
-					Type: "apiKey", In: "header", Name: "Authorization", Description: "Token <token>, or Bearer <token>",
+					Type: "http", Scheme: "bearer", Description: "A token. `Authorization: Token`, a blank and the token mean the same.",
 				}},
 			},
 		},
@@ -38,65 +39,58 @@ func apiConfig(version, publicURL string) huma.Config {
 	}
 }
 
-// schemaName names a struct in the document: hookBody is Hook, hookInput is HookInput.
+// schemas lists what structs look like. JSON that is passed on looks as it does where it is read.
+func schemas() huma.Registry {
+	r := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	r.RegisterTypeAlias(reflect.TypeFor[json.RawMessage](), reflect.TypeFor[rawJSON]())
+	r.RegisterTypeAlias(reflect.TypeFor[api.Object](), reflect.TypeFor[object]())
+	return r
+}
+
+// schemaNames are the names in the document that are not those of the types.
+var schemaNames = map[string]string{
+	"TestResult": "Trial", "Page[EventSummary]": "EventPage", "Page[AuditEntry]": "AuditPage",
+}
+
+// schemaName names a struct in the document: hookEventBody is HookEvent, hookInput is HookInput, and a page of hooks is HookPage.
 func schemaName(t reflect.Type, hint string) string {
 	name := t.Name()
-	if name == "" || strings.Contains(name, "[") {
+	switch {
+	case strings.Contains(name, "Page["):
+		results, _ := t.FieldByName("Results")
+		item := schemaName(results.Type.Elem(), "")
+		return cmp.Or(schemaNames["Page["+item+"]"], item+"Page")
+	case name == "" || strings.Contains(name, "["):
 		return huma.DefaultSchemaNamer(t, hint)
 	}
-	return strings.ToUpper(name[:1]) + strings.TrimSuffix(name[1:], "Body")
+	return cmp.Or(schemaNames[name], strings.ToUpper(name[:1])+strings.TrimSuffix(name[1:], "Body"))
 }
 
 // spec is the finished document. huma's own error model is left out: nothing answers with it.
 func (s *server) spec() ([]byte, error) {
 	schemas := s.api.OpenAPI().Components.Schemas.Map()
 	delete(schemas, "ErrorModel")
-	delete(schemas, "Callback") // its field is an object, of which there is more to say
-	describeHooks(schemas["HookInput"], schemas["Hook"])
+	delete(schemas, "Callback") // made of the field's description instead
+	hooks := hookSchemas{listed: schemas}
+	hooks.describe(schemas["HookInput"], schemas["Hook"])
+	schemas["RetriesInput"].Properties["retry_countdown_config"] = schemas["HookInput"].Properties["retry_countdown_config"]
 	if err := addWebhooks(s.api.OpenAPI()); err != nil {
 		return nil, err
 	}
 	return json.Marshal(s.api.OpenAPI())
 }
 
-// describeHooks says in the document what the descriptions of hooks' fields say.
-func describeHooks(input, shown *huma.Schema) {
-	object := func() *huma.Schema {
-		return &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: true}
-	}
-	for _, f := range webhook.Fields() {
-		if p := shown.Properties[f.Name]; p != nil {
-			if f.Kind == webhook.KindObject || f.Kind == webhook.KindOutcome {
-				p = object()
-			}
-			p.Description = cmp.Or(f.Shown, f.Help)
-			shown.Properties[f.Name] = p
-		}
-		if f.ReadOnly {
-			continue
-		}
-		p := input.Properties[f.Name]
-		if p == nil {
-			p = inputSchema(f.Kind)
-			input.Properties[f.Name] = p
-		}
-		if p.Description = f.Help; f.MaxLength > 0 {
-			p.MaxLength = &f.MaxLength
-		}
-	}
-}
-
-// inputSchema is what a kind of fields takes that has no type of its own here.
-func inputSchema(kind webhook.Kind) *huma.Schema {
-	text := &huma.Schema{Type: huma.TypeString}
-	switch kind {
-	case webhook.KindText:
-		return &huma.Schema{Type: huma.TypeString, Nullable: true}
-	case webhook.KindTexts:
-		return &huma.Schema{Type: huma.TypeArray, Items: text, Nullable: true}
-	case webhook.KindTextMap:
-		return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: text, Nullable: true}
-	default:
-		return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Nullable: true}
+// tags are the groups of operations, in the order in which people look for them.
+func tags() []*huma.Tag {
+	return []*huma.Tag{
+		{Name: "Hooks", Description: "Subscriptions: which events are sent to which URL, and how"},
+		{Name: "Event types", Description: "The known types, with schemas and examples"},
+		{Name: tagEvents, Description: "Publishing events, and what became of them"},
+		{Name: tagDeliveries, Description: "One event for one hook: its attempts, and trying it again"},
+		{Name: tagJobs, Description: "Replays and recoveries that run in the background"},
+		{Name: "Tokens and tenants", Description: "Who may use the API"},
+		{Name: tagSigning, Description: "The tenant's keys for HTTP Message Signatures"},
+		{Name: tagErasures, Description: "Taking payloads away, and how long they are kept"},
+		{Name: tagLedger, Description: "What PostgreSQL refused of the record"},
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 // Limits of a page.
@@ -82,6 +83,9 @@ func parseID(s string) (uuid.UUID, bool) {
 // checkQuery refuses parameters that the operation does not know, and repeated ones: a filter that is silently ignored
 // returns everything.
 func checkQuery(raw string, op *huma.Operation) (url.Values, error) {
+	if raw == "" {
+		return nil, nil
+	}
 	query, err := url.ParseQuery(raw)
 	if err != nil {
 		return nil, newProblem(http.StatusBadRequest, "The query of the URL cannot be read.")
@@ -103,13 +107,22 @@ func checkQuery(raw string, op *huma.Operation) (url.Values, error) {
 	return query, nil
 }
 
+// readLabels reads a parameter that chooses hooks by their labels.
+func readLabels(s string) (webhook.LabelSelector, error) {
+	labels, err := webhook.ParseLabelSelector(s)
+	if err != nil {
+		return nil, badParameter("label", err.Error())
+	}
+	return labels, nil
+}
+
 // readIfMatch reads If-Match (RFC 9110 section 13.1.1). A tag that is none of ours matches nothing.
-func readIfMatch(header string) store.IfVersion {
+func readIfMatch(header string) usecase.IfVersion {
 	header = strings.TrimSpace(header)
 	if header == "" || header == "*" {
 		return nil
 	}
-	var versions store.IfVersion
+	var versions usecase.IfVersion
 	for tag := range strings.SplitSeq(header, ",") {
 		version := int64(-1)
 		tag = strings.TrimSpace(tag)
@@ -124,3 +137,15 @@ func readIfMatch(header string) store.IfVersion {
 }
 
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+
+// readPrefix reads the beginning of an id: the range of those that begin so, nil for an empty text.
+func readPrefix(text string) (*usecase.IDRange, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // no bound
+	}
+	ids, ok := usecase.IDsFrom(text)
+	if !ok {
+		return nil, badParameter("id_prefix", "must be 4 to 32 hexadecimal digits")
+	}
+	return &ids, nil
+}

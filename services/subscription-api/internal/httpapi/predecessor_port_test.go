@@ -31,6 +31,7 @@ func TestThePredecessorsSpellingsAreTakenByEveryMethod(t *testing.T) {
 		"an empty callback":            {`"callback": {}`, "callback", `null`},
 		"the path of a function":       {`"callback": "shop.tasks.Answered"`, "callback", `{"subject":"whisperer.callback.default.shop.tasks.answered"}`},
 		"a config of nothing":          {`"config": null`, "config", `{}`},
+		"retries in quotes":            {`"retry_countdown_config": {"choice":"linear","kwargs":{"base":"60","limit":null}}`, "retry_countdown_config", `{"choice":"linear","kwargs":{"base":"60","limit":null}}`},
 		"a timeout in quotes":          {`"config": {"timeout":"20"}`, "config", `{"timeout":"20"}`},
 		"names of a login's fields":    {`"config": {"auth":{"auth_type":"TOKEN",` + login + `}}`, "config", shownLogin},
 		"a login in the config itself": {`"config": {"auth_type":"Token",` + login + `}`, "config", shownLogin},
@@ -214,7 +215,7 @@ func TestWhatIsWrittenBackChangesNothing(t *testing.T) {
 		require.Equal(t, http.StatusOK, a.status, a.text)
 		require.InDelta(t, 1, a.json["version"], 0, "%s %s", c.method, c.body)
 	}
-	log, _, err := w.db.Access.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 50})
+	log, _, err := w.db.Access.ListAudit(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 50})
 	require.NoError(t, err)
 	changes := 0
 	for i := range log {

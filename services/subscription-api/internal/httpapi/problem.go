@@ -8,16 +8,17 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/aside"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -30,25 +31,13 @@ const problemType = "application/problem+json"
 //
 //nolint:errname // the name in the OpenAPI document
 type Problem struct {
-	Type   string         `json:"type" doc:"Always about:blank: the status says what kind of problem it is"`
-	Title  string         `json:"title" doc:"The status in words"`
-	Status int            `json:"status" doc:"The HTTP status"`
-	Detail string         `json:"detail" doc:"What is wrong, for people"`
-	Errors []FieldProblem `json:"errors,omitempty" doc:"Each field or parameter that is wrong"`
-	// ExistingID is that of the hook which stands in the way of a 409.
-	ExistingID *uuid.UUID `json:"existing_id,omitempty" format:"uuid" doc:"The hook that has the same target URL and event types"`
+	api.Problem
 
 	header http.Header
 }
 
-// FieldProblem says what is wrong with one field.
-type FieldProblem struct {
-	Pointer string `json:"pointer" doc:"RFC 6901 JSON pointer into the body that was sent, or the name of a parameter"`
-	Detail  string `json:"detail" doc:"What is wrong with it, for people"`
-}
-
 func newProblem(status int, detail string) *Problem {
-	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, header: http.Header{}}
+	return &Problem{api.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}, http.Header{}}
 }
 
 func (p *Problem) with(name, value string) *Problem {
@@ -69,12 +58,36 @@ func (p *Problem) GetHeaders() http.Header { return p.header }
 func (p *Problem) ContentType(string) string { return problemType }
 
 // notFound is the one answer for what is absent and for what is another tenant's.
-func notFound() *Problem { return newProblem(http.StatusNotFound, "There is no such thing here.") }
+func notFound() *Problem { return newProblem(http.StatusNotFound, "There is nothing at this path.") }
+
+// of says what was not found: the thing that the path of the operation is about, and whose it would be.
+func (p *Problem) of(path, tenant string) *Problem {
+	before, after, named := strings.Cut(path, "/{")
+	if p.Status != http.StatusNotFound || !named {
+		return p
+	}
+	noun := before[strings.LastIndex(before, "/")+1:]
+	switch noun {
+	case "deliveries":
+		noun = "delivery"
+	case "registry":
+		noun = "event type"
+	default:
+		noun = strings.ReplaceAll(strings.TrimSuffix(noun, "s"), "-", " ")
+	}
+	what, _, _ := strings.Cut(after, "}")
+	whose := "There is no " + noun
+	if tenant != "" {
+		whose = "Tenant " + tenant + " has no " + noun
+	}
+	p.Detail = whose + " with this " + what + "."
+	return p
+}
 
 // badParameter is a 400 about a query parameter or header.
 func badParameter(name, detail string) *Problem {
 	p := newProblem(http.StatusBadRequest, "A parameter is wrong.")
-	p.Errors = []FieldProblem{{Pointer: name, Detail: detail}}
+	p.Errors = []api.FieldProblem{{Pointer: name, Detail: detail}}
 	return p
 }
 
@@ -103,16 +116,16 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 	case problem != nil:
 		return problem
 	case errors.Is(err, aside.ErrUnavailable):
-		s.log.Warn("failed to reach set-aside entries", zap.Error(err))
+		s.log.Warn("failed to reach set-aside entries", trace.ID(trace.From(ctx).Traceparent()), zap.Error(err))
 		return newProblem(http.StatusServiceUnavailable, "NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again soon.").
 			with("Retry-After", "1")
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		s.log.Warn("request unavailable", zap.Error(err))
+	case errors.Is(err, usecase.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		s.log.Warn("request unavailable", trace.ID(trace.From(ctx).Traceparent()), zap.Error(err))
 		return newProblem(http.StatusServiceUnavailable, "This cannot be done now. Try again soon.").with("Retry-After", "1")
 	case errors.As(err, &httpErr):
 		return newProblem(httpErr.Code, http.StatusText(httpErr.Code)+".")
 	default:
-		s.log.Error("request failed", zap.Error(err))
+		s.log.Error("request failed", trace.ID(trace.From(ctx).Traceparent()), zap.Error(err))
 		return newProblem(http.StatusInternalServerError, "Something went wrong here. It has been logged.")
 	}
 }
@@ -120,10 +133,10 @@ func (s *server) problem(ctx context.Context, err error) *Problem {
 // refusal is the answer to what the use cases refuse; nil for other errors.
 func refusal(err error) *Problem {
 	var (
-		unreadable *store.UnreadableError
+		unreadable *usecase.UnreadableError
 		invalid    *webhook.ValidationError
 		conflict   *webhook.ConflictError
-		refused    *store.ReplayError
+		refused    *usecase.ReplayError
 		limited    *usecase.LimitError
 		forbidden  *usecase.ForbiddenError
 	)
@@ -143,9 +156,9 @@ func refusal(err error) *Problem {
 		return tooMany(limited.Wait, limited.Detail)
 	case errors.As(err, &forbidden):
 		return newProblem(http.StatusForbidden, forbidden.Detail)
-	case errors.Is(err, store.ErrPath):
+	case errors.Is(err, usecase.ErrPath):
 		return badParameter("data_path", "is not an SQL/JSON path")
-	case errors.Is(err, store.ErrSlow):
+	case errors.Is(err, usecase.ErrSlow):
 		return newProblem(http.StatusServiceUnavailable, "The search took too long. Narrow the range with from and to, or add entity or hook.").with("Retry-After", "1")
 	case errors.Is(err, webhook.ErrConflict):
 		return newProblem(http.StatusConflict, "There is a hook with this target URL and these event types already.")
@@ -153,11 +166,11 @@ func refusal(err error) *Problem {
 		return notFound()
 	case errors.Is(err, webhook.ErrVersion):
 		return newProblem(http.StatusPreconditionFailed, "It has changed since the version that If-Match names.")
-	case errors.Is(err, store.ErrQuota):
+	case errors.Is(err, usecase.ErrQuota):
 		return newProblem(http.StatusConflict, "The tenant has as many hooks as it may have.")
-	case errors.Is(err, store.ErrKeyReused):
+	case errors.Is(err, usecase.ErrKeyReused):
 		p := newProblem(http.StatusUnprocessableEntity, "The Idempotency-Key was used for something else.")
-		p.Errors = []FieldProblem{{
+		p.Errors = []api.FieldProblem{{
 			Pointer: "Idempotency-Key", Detail: "was used with another body, or for a hook that has been deleted since",
 		}}
 		return p
@@ -176,10 +189,10 @@ func invalidProblem(v *webhook.ValidationError) *Problem {
 	return p
 }
 
-func fieldProblems(fields []webhook.FieldError) []FieldProblem {
-	list := make([]FieldProblem, len(fields))
+func fieldProblems(fields []webhook.FieldError) []api.FieldProblem {
+	list := make([]api.FieldProblem, len(fields))
 	for i, f := range fields {
-		list[i] = FieldProblem(f)
+		list[i] = api.FieldProblem(f)
 	}
 	return list
 }

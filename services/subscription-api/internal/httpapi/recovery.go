@@ -3,36 +3,20 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-type (
-	recoveryReplay struct {
-		From           time.Time               `json:"from"`
-		To             time.Time               `json:"to"`
-		States         []webhook.DeliveryState `json:"states" nullable:"false"`
-		IncludeMissing bool                    `json:"include_missing"`
-	}
-	recoveryBody struct {
-		DisabledFrom *time.Time      `json:"disabled_from" doc:"Since when the hook was disabled last; null where it never was"`
-		DisabledTo   *time.Time      `json:"disabled_to" doc:"Until when; null while it is disabled"`
-		Missed       int             `json:"missed" doc:"How many deliveries it missed and has not got since: those that failed or were ended, and events that caused none"`
-		CompleteFrom *time.Time      `json:"complete_from" doc:"From when on a replay takes in all of them; null while the hook is disabled"`
-		Replay       *recoveryReplay `json:"replay,omitzero" doc:"The body of POST replay/ that recovers them, but for the reason; absent where nothing was missed"`
-	}
-	recoveryOutput struct{ Body recoveryBody }
-)
+type recoveryOutput struct{ Body api.Recovery }
 
 func (s *server) registerRecovery() {
-	register(s, route{role: store.Viewer, lookUp: true, limit: usecase.ReplayTimeout}, huma.Operation{
+	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.ReplayTimeout}, huma.Operation{
 		OperationID: "get-hook-recovery", Method: http.MethodGet, Path: hooksPath + "{id}/recovery/", Tags: []string{tagJobs},
-		Summary:     "See what a hook missed while it was disabled, and how to recover it",
+		Summary:     "Get what a hook missed while it was disabled",
 		Description: "An answer that shows a hook which is disabled, or was until this request, links here (Link, rel=\"recovery\").",
 	}, s.hookRecovery)
 }
@@ -42,12 +26,12 @@ func (s *server) hookRecovery(ctx context.Context, c *call, _ *hookGetInput) (*r
 	if err != nil {
 		return nil, err
 	}
-	out := recoveryBody{DisabledFrom: optionalTime(r.From), DisabledTo: optionalTime(r.To), Missed: r.Missed}
+	out := api.Recovery{DisabledFrom: optionalTime(r.From), DisabledTo: optionalTime(r.To), Missed: r.Missed}
 	if !r.To.IsZero() {
-		out.CompleteFrom = optionalTime(r.Replay.Range.To.Add(store.Settled))
+		out.CompleteFrom = optionalTime(r.Replay.Range.To.Add(usecase.Settled))
 	}
 	if r.Missed > 0 {
-		out.Replay = &recoveryReplay{
+		out.Replay = &api.RecoveryReplay{
 			From: r.Replay.Range.From, To: r.Replay.Range.To, States: r.Replay.States, IncludeMissing: r.Replay.IncludeMissing,
 		}
 	}

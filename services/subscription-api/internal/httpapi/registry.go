@@ -7,7 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -18,21 +18,7 @@ const (
 )
 
 type (
-	eventTypeBody struct {
-		Name        string  `json:"name" example:"package.created"`
-		Description string  `json:"description" doc:"What happened when such an event is sent"`
-		Schema      rawJSON `json:"schema" doc:"JSON Schema of the event's data; null where there is none"`
-		Example     rawJSON `json:"example" doc:"An event's data; null where there is none"`
-		BuiltIn     bool    `json:"built_in" doc:"Whether the type is known from the start; the others were declared by the tenant"`
-		SchemaCheck string  `json:"schema_check" enum:"off,warn,reject" doc:"What is done with events whose data does not fit the schema: nothing, mark them, or reject them"`
-		Deprecated  bool    `json:"deprecated" doc:"Whether the type should not be used any more; nothing else follows from it"`
-	}
-	eventTypePage struct {
-		Next     *string         `json:"next" doc:"Always null: there is one page"`
-		Previous *string         `json:"previous" doc:"Always null"`
-		Results  []eventTypeBody `json:"results" nullable:"false"`
-	}
-	registryOutput struct{ Body eventTypePage }
+	registryOutput struct{ Body api.OnlyPage[api.EventType] }
 
 	eventTypeInput struct {
 		Name        optional[string]  `json:"name" doc:"Words of a-z, 0-9 and _ joined by dots" maxLength:"128"`
@@ -48,7 +34,7 @@ type (
 	}
 	eventTypeOutput struct {
 		Status int
-		Body   eventTypeBody
+		Body   api.EventType
 	}
 	eventTypeName struct {
 		Name string `path:"name" doc:"The event type"`
@@ -59,33 +45,33 @@ func (s *server) registerRegistry() {
 	tag := []string{"Event types"}
 	// in the document there is one way to them: registry/{name}/ could be taken for {id}/test/
 	for path, hidden := range map[string]bool{eventTypesPath: false, registryPath: true} {
-		register(s, route{role: store.Viewer}, huma.Operation{
+		register(s, route{role: usecase.Viewer}, huma.Operation{
 			OperationID: "list-event-types", Method: http.MethodGet, Path: path, Hidden: hidden, Tags: tag,
 			Summary: "List the known event types, with schema and example", Description: "Also at " + registryPath + ", with all operations of event types.",
 		}, s.listEventTypes)
-		register(s, route{role: store.Editor, body: bodyOf[eventTypeInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
+		register(s, route{role: usecase.Editor, body: bodyOf[eventTypeInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
 			OperationID: "declare-event-type", Method: http.MethodPost, Path: path, Hidden: hidden, Tags: tag,
-			Summary:     "Declare an event type of the tenant's own, or change it",
+			Summary:     "Declare or change an event type",
 			Description: "The schema is JSON Schema, draft 2020-12 unless $schema names an older one. It cannot refer to other documents, nor to itself.",
 		}, s.declareEventType)
-		register(s, route{role: store.Viewer}, huma.Operation{
+		register(s, route{role: usecase.Viewer}, huma.Operation{
 			OperationID: "get-event-type", Method: http.MethodGet, Path: path + "{name}/", Hidden: hidden, Tags: tag, Summary: "Get an event type",
 		}, s.getEventType)
-		register(s, route{role: store.Editor, body: bodyOf[eventTypeChange](s)}, huma.Operation{
+		register(s, route{role: usecase.Editor, body: bodyOf[eventTypeChange](s)}, huma.Operation{
 			OperationID: "change-event-type", Method: http.MethodPatch, Path: path + "{name}/", Hidden: hidden, Tags: tag,
-			Summary:     "Choose what is done with events that do not fit the schema of a type, known from the start or declared; deprecate it",
+			Summary:     "Set the schema check of an event type, or deprecate it",
 			Description: "All programs know of it within a second. With reject, POST /whisperer/events/ answers 422, and what comes over NATS is put into the rejected events.",
 		}, s.changeEventType)
-		register(s, route{role: store.Editor, status: http.StatusNoContent}, huma.Operation{
+		register(s, route{role: usecase.Editor, status: http.StatusNoContent}, huma.Operation{
 			OperationID: "remove-event-type", Method: http.MethodDelete, Path: path + "{name}/", Hidden: hidden, Tags: tag,
-			Summary: "Remove an event type that the tenant declared", Description: "Hooks that name it keep it.",
+			Summary: "Delete a declared event type", Description: "Hooks that name it keep it.",
 		}, s.removeEventType)
 	}
 }
 
-func renderEventType(t *usecase.EventType) eventTypeBody {
-	return eventTypeBody{
-		Name: t.Name, Description: t.Description, Schema: rawJSON(t.Schema), Example: rawJSON(t.Example),
+func renderEventType(t *usecase.EventType) api.EventType {
+	return api.EventType{
+		Name: t.Name, Description: t.Description, Schema: shownJSON(t.Schema), Example: shownJSON(t.Example),
 		BuiltIn: t.Origin != usecase.Declared, SchemaCheck: string(t.Check), Deprecated: t.Deprecated,
 	}
 }

@@ -14,7 +14,7 @@ func TestTheRegistryKnowsTheBuiltInTypes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	results := w.call(t, http.MethodGet, registry, "").json["results"].([]any)
-	require.Len(t, results, 22+5, "the types of the order management system, and the operational ones")
+	require.Len(t, results, 22+7, "the types of the order management system, and the operational ones")
 	first := results[0].(map[string]any)
 	require.Equal(t, "package.created", first["name"])
 	require.Equal(t, true, first["built_in"])

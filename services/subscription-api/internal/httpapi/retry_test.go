@@ -27,10 +27,10 @@ func TestADeliveryIsTriedAgainAtOnce(t *testing.T) {
 		require.Equal(t, true, a.json["replay"], was)
 		require.Equal(t, webhook.Parked, h.state(t, h.a, e).State)
 	}
-	backlogs, err := h.db.Queue.Backlogs(t.Context())
+	backlogs, err := h.db.Queue.ListBacklogs(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []uuid.UUID{h.a}, backlogs)
-	parked, err := h.db.Queue.Parked(t.Context(), h.a, 0, 100, 10)
+	parked, err := h.db.Queue.List(t.Context(), h.a, 0, 100, 10)
 	require.NoError(t, err)
 	require.Len(t, parked, 3)
 	for i, p := range parked {
@@ -40,7 +40,7 @@ func TestADeliveryIsTriedAgainAtOnce(t *testing.T) {
 		require.True(t, p.Round.StartedAt.IsZero())
 		require.Equal(t, []int{1, 1, 0}[i], p.Attempts, "numbers go on")
 	}
-	log, _, err := h.db.Access.AuditLog(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 1})
+	log, _, err := h.db.Access.ListAudit(t.Context(), webhook.DefaultTenant, store.AuditFilter{}, store.Page{Limit: 1})
 	require.NoError(t, err)
 	require.Equal(t, "delivery.retried", log[0].Action)
 }
@@ -72,7 +72,7 @@ func TestWhatCannotBeSentIsNotTriedAgain(t *testing.T) {
 
 	require.Equal(t, http.StatusOK, h.call(t, http.MethodPatch, hooks+h.a.String()+"/", `{"status":"paused"}`).status)
 	require.Equal(t, http.StatusOK, retry(webhook.DeliveryID(h.a, "e-2").String()).status, "it waits until the hook is resumed")
-	_, err := h.db.Hooks.DisableHook(t.Context(), "test", h.b, nil, "failing")
+	_, err := h.db.Hooks.Disable(t.Context(), "test", h.b, nil, "failing")
 	require.NoError(t, err)
 	a = retry(webhook.DeliveryID(h.b, "e-2").String())
 	require.Equal(t, http.StatusConflict, a.status)

@@ -3,11 +3,10 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -16,21 +15,16 @@ type (
 		SecretKey optional[string] `json:"secret_key,omitzero" doc:"The new secret; one is made if it is absent" maxLength:"1024"`
 		Algorithm optional[string] `json:"algorithm,omitzero" doc:"Of the secret that is made: hmac-sha256 (whsec_…, signs v1) if it is absent, or ed25519 (signs v1a), of which only the public key is told"`
 	}
-	rotatedBody struct {
-		SecretKey *string    `json:"secret_key" doc:"The new secret, shown only now; null for an ed25519 key, which receivers do not need"`
-		PublicKey *string    `json:"public_key" doc:"Verifies signatures v1a where the secret is an ed25519 key (whpk_…); null for others"`
-		OldUntil  *time.Time `json:"old_until" doc:"Until when the one before signs, too; null where there was none"`
-	}
 	rotatedOutput struct {
 		ETag string `header:"ETag" doc:"The hook's version"`
-		Body rotatedBody
+		Body api.Rotated
 	}
 )
 
 func (s *server) registerRotate() {
-	register(s, route{role: store.Editor, body: bodyOf[rotateInput](s), optional: true, conflict: true}, huma.Operation{
+	register(s, route{role: usecase.Editor, body: bodyOf[rotateInput](s), optional: true, conflict: true}, huma.Operation{
 		OperationID: "rotate-secret", Method: http.MethodPost, Path: hooksPath + "{id}/secret/rotate/", Tags: []string{"Hooks"},
-		Summary:     "Give a hook a new secret",
+		Summary:     "Rotate a hook's secret",
 		Description: "The old one signs for 24 hours more: requests carry a signature of each.",
 	}, s.rotateSecret)
 }
@@ -48,7 +42,7 @@ func (s *server) rotateSecret(ctx context.Context, c *call, in *hookChangeInput)
 	if err != nil {
 		return nil, err
 	}
-	out := rotatedBody{SecretKey: &r.Secret, PublicKey: usecase.PublicKey(r.Secret), OldUntil: optionalTime(r.OldUntil)}
+	out := api.Rotated{SecretKey: &r.Secret, PublicKey: usecase.PublicKey(r.Secret), OldUntil: optionalTime(r.OldUntil)}
 	if out.PublicKey != nil {
 		out.SecretKey = nil
 	}

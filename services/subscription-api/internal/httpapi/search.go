@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const (
@@ -25,8 +25,8 @@ type PayloadQuery struct {
 }
 
 // payload reads the parameters; the range is the one of the list, of which from has to be given.
-func (q *PayloadQuery) payload(from fromParam, r store.TimeRange, now time.Time) (store.PayloadFilter, error) {
-	f := store.PayloadFilter{Contains: json.RawMessage(q.DataContains), Path: q.DataPath, Text: q.DataText}
+func (q *PayloadQuery) payload(from fromParam, r usecase.TimeRange, now time.Time) (usecase.PayloadFilter, error) {
+	f := usecase.PayloadFilter{Contains: json.RawMessage(q.DataContains), Path: q.DataPath, Text: q.DataText}
 	if f.Empty() {
 		return f, nil
 	}
@@ -60,7 +60,7 @@ func listed[T any](ctx context.Context, scans bool, list func(context.Context) (
 
 // ends are the positions of the first and last result of a page or, towards where a search has to go on, of how far it
 // came; nil for an empty page.
-func ends[T any](found *store.Scanned[T], page store.Page, of func(*T) store.Position) (first, last *store.Position) {
+func ends[T any](found *usecase.Scanned[T], page usecase.Page, of func(*T) usecase.Position) (first, last *usecase.Position) {
 	if n := len(found.List); n > 0 {
 		newest, oldest := of(&found.List[0]), of(&found.List[n-1])
 		first, last = &newest, &oldest
@@ -76,7 +76,7 @@ func ends[T any](found *store.Scanned[T], page store.Page, of func(*T) store.Pos
 }
 
 // searchedTo is how far a search came that has to go on.
-func searchedTo(reached *store.Position) *time.Time {
+func searchedTo(reached *usecase.Position) *time.Time {
 	if reached == nil {
 		return nil
 	}

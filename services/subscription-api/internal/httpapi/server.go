@@ -3,12 +3,14 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -18,10 +20,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
@@ -31,6 +34,9 @@ const root = "/whisperer"
 
 // storeTimeout bounds what a request waits for Postgres, so that a caller hears within two seconds that it is away.
 const storeTimeout = 1500 * time.Millisecond
+
+// createTimeout is it for those who create hooks.
+const createTimeout = 4 * storeTimeout
 
 // publisher stores events; *bus.Bus is one.
 type publisher interface {
@@ -42,7 +48,6 @@ type Deps struct {
 	Cases     *usecase.Service
 	Types     typeChecker
 	Publisher publisher
-	Published *store.LedgerStore
 	// CursorKey authenticates the cursors of lists.
 	CursorKey []byte
 	// PublicURL begins the links in answers, such as https://hooks.example.com; empty for what the request was sent to.
@@ -69,14 +74,20 @@ type server struct {
 	// awaited has a place for each retry that is waited for.
 	awaited chan struct{}
 	metrics *metrics
-	echo    *echo.Echo
-	api     huma.API
+	// bodies has buffers for the bodies of requests that publish.
+	bodies sync.Pool
+	// eventHeader is that of events' messages without a traceparent.
+	eventHeader map[string]string
+
+	echo *echo.Echo
+	api  huma.API
 }
 
 // New makes the API's handler. It fails where the metrics are registered already or the document cannot be made.
 func New(d Deps) (http.Handler, error) {
 	s := &server{
 		Deps: d, log: d.Log, guard: newGuard(d.Cases), limiter: newLimiter(d.RequestRate), cursors: cursors{key: d.CursorKey}, echo: echo.New(),
+		bodies: sync.Pool{New: func() any { return new(bytes.Buffer) }}, eventHeader: map[string]string{"Content-Type": envelope.TypeJSON},
 	}
 	s.awaited = make(chan struct{}, maxAwaited)
 	if s.RetryWait == 0 {
@@ -88,7 +99,7 @@ func New(d Deps) (http.Handler, error) {
 	}
 	s.echo.HTTPErrorHandler = func(err error, c echo.Context) { _ = s.problem(c.Request().Context(), err).write(c) }
 	s.echo.Pre(addSlash)
-	s.echo.Use(s.observe, s.recoverPanic, securityHeaders, plainParams)
+	s.echo.Use(s.observe, s.recoverPanic, secure(), plainParams)
 	s.api = humaecho.NewV4(s.echo, apiConfig(d.Version, d.PublicURL))
 	s.registerHooks()
 	s.registerRegistry()
@@ -98,7 +109,11 @@ func New(d Deps) (http.Handler, error) {
 	s.registerEventHistory()
 	s.registerDeliveries()
 	s.registerDeliveryRetry()
+	s.registerDeliveryReplay()
+	s.registerBulk()
 	s.registerStats()
+	s.registerManifest()
+	s.registerRelay()
 	s.registerHookEvents()
 	s.registerHookEventRetry()
 	s.registerJobs()
@@ -108,8 +123,12 @@ func New(d Deps) (http.Handler, error) {
 	s.registerTests()
 	s.registerTokens()
 	s.registerTenants()
+	s.registerSigningKeys()
 	s.registerAudit()
+	s.registerExports()
 	s.registerAside()
+	s.registerErasures()
+	s.registerRetention()
 	if err := s.serveDocs(); err != nil {
 		return nil, fmt.Errorf("make documentation: %w", err)
 	}
@@ -119,7 +138,7 @@ func New(d Deps) (http.Handler, error) {
 // route is what an operation needs beyond what its types say.
 type route struct {
 	// role is the least that a token needs.
-	role store.Role
+	role usecase.Role
 	// operator says that only operators' tokens will do.
 	operator bool
 	// body is the schema of the request's body; nil for none.
@@ -138,8 +157,6 @@ type route struct {
 	lookUp bool
 	// limit bounds the handler; 0 for storeTimeout.
 	limit time.Duration
-	// punctual says that the handler ends with its context, so that it needs no goroutine that can be left behind.
-	punctual bool
 }
 
 // call is what the guard found out about a request.
@@ -154,6 +171,8 @@ type call struct {
 	base string
 	// mask hides what is secret in URLs from those who only read.
 	mask webhook.Mask
+	// event is the id of the one event that the request reads or publishes, if it is about one.
+	event string
 }
 
 type callKey struct{}
@@ -182,13 +201,9 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 			}
 			return lookUp(ctx, s, c, func(ctx context.Context) (*O, error) { return handle(ctx, c, in) })
 		}
-		within := daemon.Within[*O]
-		if r.punctual {
-			within = withTimeout[*O]
-		}
-		out, err := within(ctx, limit, do)
+		out, err := daemon.Within(ctx, limit, do)
 		if err != nil {
-			return nil, s.problem(ctx, err)
+			return nil, s.problem(ctx, err).of(op.Path, callOf(ctx).Tenant)
 		}
 		return out, nil
 	})
@@ -207,12 +222,6 @@ func register[I, O any](s *server, r route, op huma.Operation, handle func(conte
 			Required: !r.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: r.body}},
 		}
 	}
-}
-
-func withTimeout[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return do(ctx)
 }
 
 // lookUp does something within the share of looking things up that the caller's tenant and token have.
@@ -280,7 +289,7 @@ func (s *server) problems(r route, op *huma.Operation) map[string]*huma.Response
 // problemAnswer describes an answer that is a problem.
 func (s *server) problemAnswer(description string) *huma.Response {
 	return &huma.Response{
-		Description: description, Content: map[string]*huma.MediaType{problemType: {Schema: bodyOf[Problem](s)}},
+		Description: description, Content: map[string]*huma.MediaType{problemType: {Schema: bodyOf[api.Problem](s)}},
 	}
 }
 
@@ -297,7 +306,7 @@ func containsParam(path string) bool {
 func (s *server) admission(r route) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		c := humaecho.UnwrapV4(ctx)
-		if err := s.admit(c, r, ctx.Operation()); err != nil {
+		if err := s.admit(c, &r, ctx.Operation()); err != nil {
 			_ = s.problem(c.Request().Context(), err).write(c)
 			return
 		}
@@ -305,33 +314,17 @@ func (s *server) admission(r route) func(huma.Context, func(huma.Context)) {
 	}
 }
 
-func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
-	request := c.Request()
-	who, err := s.guard.admit(request)
+func (s *server) admit(c echo.Context, r *route, op *huma.Operation) error {
+	admitted, err := s.admitCaller(c, r, op)
 	if err != nil {
 		return err
 	}
-	admitted := &call{Caller: who, base: s.base(request)}
-	admitted.mask = s.Cases.MaskFor(&who)
-	c.SetRequest(request.WithContext(context.WithValue(request.Context(), callKey{}, admitted)))
-	if err := s.limiter.take(who.Token.ID, c.Response().Header()); err != nil {
-		return err
-	}
-	switch {
-	case !who.Token.Role.Covers(r.role):
-		return newProblem(http.StatusForbidden, fmt.Sprintf("This needs a token of the role %s; this one has the role %s.", r.role, who.Token.Role))
-	case r.operator && !who.Operator():
-		return newProblem(http.StatusForbidden, "This needs an operator's token.")
-	}
-	if admitted.query, err = checkQuery(request.URL.RawQuery, op); err != nil {
-		return err
-	}
-	if request.Method != http.MethodGet && request.Method != http.MethodDelete {
+	if method := c.Request().Method; method != http.MethodGet && method != http.MethodDelete {
 		check := checkJSON
 		if r.check != nil {
 			check = r.check
 		}
-		if admitted.body, err = readBody(c, r.body != nil && !r.optional, check); err != nil {
+		if admitted.body, err = readBody(c, new(bytes.Buffer), r.body != nil && !r.optional, check); err != nil {
 			return err
 		}
 	}
@@ -339,11 +332,36 @@ func (s *server) admit(c echo.Context, r route, op *huma.Operation) error {
 		if admitted.id, err = readID(c.Param("id")); err != nil {
 			return err
 		}
+	} else {
+		admitted.event = c.Param("id")
 	}
 	if r.limit > 0 { // longer than answers usually may take; not every ResponseWriter of a test has deadlines
 		_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(r.limit + storeTimeout))
 	}
 	return nil
+}
+
+// admitCaller lets a request through as far as its head decides that.
+func (s *server) admitCaller(c echo.Context, r *route, op *huma.Operation) (*call, error) {
+	request := c.Request()
+	who, err := s.guard.admit(request)
+	if err != nil {
+		return nil, err
+	}
+	admitted := &call{Caller: who, base: s.base(request)}
+	admitted.mask = s.Cases.MaskFor(&who)
+	c.SetRequest(request.WithContext(context.WithValue(request.Context(), callKey{}, admitted)))
+	if err := s.limiter.take(who.Token.ID, c.Response().Header()); err != nil {
+		return nil, err
+	}
+	switch {
+	case !who.Token.Role.Covers(r.role):
+		return nil, newProblem(http.StatusForbidden, fmt.Sprintf("This needs a token of the role %s; this one has the role %s.", r.role, who.Token.Role))
+	case r.operator && !who.Operator():
+		return nil, newProblem(http.StatusForbidden, "This needs an operator's token.")
+	}
+	admitted.query, err = checkQuery(request.URL.RawQuery, op)
+	return admitted, err
 }
 
 // namesUUID reports whether the operation is about one thing, which its path has the UUID of.

@@ -9,13 +9,13 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const (
-	tagLedger = "Ledger"
-	asidePath = root + "/ledger/set-aside/"
+	tagLedger  = "Ledger"
+	tagSigning = "Signing keys"
+	asidePath  = root + "/ledger/set-aside/"
 )
 
 type (
@@ -58,14 +58,14 @@ type (
 
 func (s *server) registerAside() {
 	tag := []string{tagLedger}
-	register(s, route{role: store.Viewer, operator: true, limit: usecase.SetAsideTimeout}, huma.Operation{
+	register(s, route{role: usecase.Viewer, operator: true, limit: usecase.SetAsideTimeout}, huma.Operation{
 		OperationID: "list-set-aside", Method: http.MethodGet, Path: asidePath, Tags: tag,
 		Summary:     "List ledger entries that are set aside, the oldest first (operators)",
 		Description: "PostgreSQL refused them while it took others. They are kept whole, of all tenants, until they are put back.",
 	}, s.listAside)
-	register(s, route{role: store.Admin, operator: true, body: bodyOf[putBackInput](s), limit: usecase.PutBackTime + usecase.SetAsideTimeout}, huma.Operation{
+	register(s, route{role: usecase.Admin, operator: true, body: bodyOf[putBackInput](s), limit: usecase.PutBackTime + usecase.SetAsideTimeout}, huma.Operation{
 		OperationID: "put-back-set-aside", Method: http.MethodPost, Path: asidePath + "put-back/", Tags: tag,
-		Summary: "Write into the ledger what was set aside, when the cause is mended (operators)",
+		Summary: "Put back ledger entries that were set aside (operators)",
 		Description: "What PostgreSQL takes now is recorded, and no longer set aside; the rest stays. Doing it again is harmless. " +
 			"A call works for 20 seconds at most.",
 	}, s.putBack)

@@ -3,26 +3,17 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const tenantsPath = root + "/tenants/"
 
 type (
-	tenantBody struct {
-		Name        string    `json:"name"`
-		CreatedDate time.Time `json:"created_date"`
-	}
-	tenantPage struct {
-		Next     *string      `json:"next" doc:"Always null: there is one page"`
-		Previous *string      `json:"previous" doc:"Always null"`
-		Results  []tenantBody `json:"results" nullable:"false"`
-	}
-	tenantListOutput struct{ Body tenantPage }
+	tenantListOutput struct{ Body api.OnlyPage[api.Tenant] }
 	tenantName       struct {
 		Name string `json:"name"`
 	}
@@ -31,18 +22,20 @@ type (
 		Body   tenantName
 	}
 	tenantInput struct {
-		Name optional[string] `json:"name" doc:"a-z, 0-9, _ and -, beginning with a letter or digit" maxLength:"63"`
+		Name      optional[string] `json:"name" doc:"a-z, 0-9, _ and -, beginning with a letter or digit" maxLength:"63"`
+		Handshake optional[string] `json:"handshake,omitzero" doc:"Which receivers have to agree before the tenant's hooks send to them: off (the default), new_hosts or always. Absent leaves it"`
 	}
 )
 
 func (s *server) registerTenants() {
 	tag := []string{"Tokens and tenants"}
-	register(s, route{role: store.Viewer, operator: true}, huma.Operation{
+	register(s, route{role: usecase.Viewer, operator: true}, huma.Operation{
 		OperationID: "list-tenants", Method: http.MethodGet, Path: tenantsPath, Tags: tag, Summary: "List tenants (operators)",
 	}, s.listTenants)
-	register(s, route{role: store.Admin, operator: true, body: bodyOf[tenantInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
-		OperationID: "create-tenant", Method: http.MethodPost, Path: tenantsPath, Tags: tag, Summary: "Create a tenant (operators)",
-		Description: "200 where it is there already.",
+	register(s, route{role: usecase.Admin, operator: true, body: bodyOf[tenantInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
+		OperationID: "create-tenant", Method: http.MethodPost, Path: tenantsPath, Tags: tag, Summary: "Create a tenant, or set its handshake policy (operators)",
+		Description: "200 where it is there already. With a handshake policy, a receiver is asked by OPTIONS with WebHook-Request-Origin, the host of the public URL, " +
+			"and a hook is only saved where it answers 2xx with WebHook-Allowed-Origin (CloudEvents' HTTP 1.1 Web Hooks).",
 	}, s.createTenant)
 }
 
@@ -51,9 +44,9 @@ func (s *server) listTenants(ctx context.Context, c *call, _ *noInput) (*tenantL
 	if err != nil {
 		return nil, err
 	}
-	page := tenantPage{Results: make([]tenantBody, len(tenants))}
+	page := api.OnlyPage[api.Tenant]{Results: make([]api.Tenant, len(tenants))}
 	for i, t := range tenants {
-		page.Results[i] = tenantBody{Name: t.Name, CreatedDate: t.CreatedAt}
+		page.Results[i] = api.Tenant{Name: t.Name, Handshake: string(t.Handshake), CreatedDate: t.CreatedAt}
 	}
 	return &tenantListOutput{Body: page}, nil
 }
@@ -63,7 +56,7 @@ func (s *server) createTenant(ctx context.Context, c *call, _ *noInput) (*tenant
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	created, err := s.Cases.CreateTenant(ctx, &c.Caller, in.Name.Value)
+	created, err := s.Cases.CreateTenant(ctx, &c.Caller, in.Name.Value, in.Handshake.Optional)
 	if err != nil {
 		return nil, err
 	}

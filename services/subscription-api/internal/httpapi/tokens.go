@@ -6,36 +6,16 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const tokensPath = root + "/tokens/"
 
 type (
-	// TokenBody is a token without its secret.
-	TokenBody struct {
-		ID          uuid.UUID  `json:"id" format:"uuid"`
-		Name        string     `json:"name" doc:"What the token is for"`
-		Tenant      string     `json:"tenant" doc:"Empty for an operator's token, which is good for every tenant"`
-		Role        store.Role `json:"role" enum:"viewer,editor,admin"`
-		CreatedDate time.Time  `json:"created_date"`
-		ExpiresDate *time.Time `json:"expires_date" doc:"null for never"`
-		RevokedDate *time.Time `json:"revoked_date" doc:"null for a token that is not revoked"`
-	}
-	newTokenBody struct {
-		TokenBody
-
-		Plain string `json:"token" doc:"The token itself. It is shown this once"`
-	}
-	tokenPage struct {
-		Next     *string     `json:"next" doc:"Always null: there is one page"`
-		Previous *string     `json:"previous" doc:"Always null"`
-		Results  []TokenBody `json:"results" nullable:"false"`
-	}
-	tokenListOutput struct{ Body tokenPage }
-	newTokenOutput  struct{ Body newTokenBody }
+	tokenListOutput struct{ Body api.OnlyPage[api.Token] }
+	newTokenOutput  struct{ Body api.NewToken }
 
 	tokenInput struct {
 		Name        optional[string]    `json:"name" doc:"What the token is for" maxLength:"255"`
@@ -50,14 +30,14 @@ type (
 
 func (s *server) registerTokens() {
 	tag := []string{"Tokens and tenants"}
-	register(s, route{role: store.Admin}, huma.Operation{
+	register(s, route{role: usecase.Admin}, huma.Operation{
 		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tag, Summary: "List tokens, newest first",
 		Description: "An operator who names no tenant sees those of all tenants, and the operators'.",
 	}, s.listTokens)
-	register(s, route{role: store.Admin, body: bodyOf[tokenInput](s), status: http.StatusCreated}, huma.Operation{
-		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tag, Summary: "Make a token",
+	register(s, route{role: usecase.Admin, body: bodyOf[tokenInput](s), status: http.StatusCreated}, huma.Operation{
+		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tag, Summary: "Create a token",
 	}, s.createToken)
-	register(s, route{role: store.Admin, status: http.StatusNoContent}, huma.Operation{
+	register(s, route{role: usecase.Admin, status: http.StatusNoContent}, huma.Operation{
 		OperationID: "revoke-token", Method: http.MethodDelete, Path: tokensPath + "{id}/", Tags: tag,
 		Summary: "Revoke a token", Description: "It is refused everywhere within 5 seconds.",
 	}, s.revokeToken)
@@ -68,17 +48,17 @@ func (s *server) listTokens(ctx context.Context, c *call, _ *noInput) (*tokenLis
 	if err != nil {
 		return nil, err
 	}
-	page := tokenPage{Results: make([]TokenBody, len(tokens))}
+	page := api.OnlyPage[api.Token]{Results: make([]api.Token, len(tokens))}
 	for i, t := range tokens {
 		page.Results[i] = renderToken(t)
 	}
 	return &tokenListOutput{Body: page}, nil
 }
 
-func renderToken(t store.Token) TokenBody {
-	return TokenBody{
-		ID: t.ID, Name: t.Name, Tenant: t.Tenant, Role: t.Role, CreatedDate: t.CreatedAt,
-		ExpiresDate: optionalTime(t.ExpiresAt), RevokedDate: optionalTime(t.RevokedAt),
+func renderToken(t usecase.Token) api.Token {
+	return api.Token{
+		ID: t.ID, Name: t.Name, Tenant: t.Tenant, Role: string(t.Role), State: string(t.State(time.Now())), CreatedDate: t.CreatedAt,
+		ExpiresDate: optionalTime(t.ExpiresAt), RevokedDate: optionalTime(t.RevokedAt), LastUsedDate: optionalTime(t.LastUsedAt),
 	}
 }
 
@@ -87,13 +67,13 @@ func (s *server) createToken(ctx context.Context, c *call, _ *noInput) (*newToke
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	plain, token, err := s.Cases.CreateToken(ctx, &c.Caller, store.NewToken{
-		Name: in.Name.Value, Role: store.Role(in.Role.Value), Tenant: in.Tenant.Value, ExpiresAt: in.ExpiresDate.Value,
+	plain, token, err := s.Cases.CreateToken(ctx, &c.Caller, usecase.NewToken{
+		Name: in.Name.Value, Role: usecase.Role(in.Role.Value), Tenant: in.Tenant.Value, ExpiresAt: in.ExpiresDate.Value,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &newTokenOutput{Body: newTokenBody{TokenBody: renderToken(token), Plain: plain}}, nil
+	return &newTokenOutput{Body: api.NewToken{Token: renderToken(token), Secret: plain}}, nil
 }
 
 func (s *server) revokeToken(ctx context.Context, c *call, _ *tokenID) (*noOutput, error) {

@@ -177,7 +177,7 @@ func addWebhooks(doc *huma.OpenAPI) error {
 		doc.Webhooks[c.Name] = &huma.PathItem{Post: &huma.Operation{
 			OperationID: "deliver-" + strings.ReplaceAll(c.Name, ".", "-"), Summary: c.Description, Tags: []string{tagWebhooks},
 			Description: "By the hook's config.format the body is application/json (oms, the default) or a CloudEvent (cloudevents); the formats whisperer, " +
-				"standard and raw have the same data. config.method may ask for PUT or PATCH.",
+				"standard and raw have the same data, and thin the URL to fetch it from. config.method may ask for PUT or PATCH.",
 			Security:    []map[string][]string{{}},
 			Parameters:  parameters,
 			RequestBody: &huma.RequestBody{Required: true, Content: content},
@@ -206,6 +206,10 @@ func deliveryHeaders() []huma.Param {
 		{Name: "X-Whisperer-Replay", Schema: text, Description: "true if a person asked for it"},
 		{Name: "X-Whisperer-Test", Schema: text, Description: "true if a person tries the hook out"},
 		{Name: "X-Whisperer-Signature", Schema: text, Description: "sha256= and the hex HMAC-SHA256 of the body alone. Absent where the hook has no secret"},
+		{Name: "Content-Digest", Schema: text, Description: "The body's SHA-256 (RFC 9530). With config.signature of the preset rfc9421 only"},
+		{Name: "Signature-Input", Schema: text, Description: "What Signature covers, and which key of the tenant's key set made it (RFC 9421). With config.signature of the preset rfc9421 only"},
+		{Name: "Signature", Schema: text, Description: "The HTTP Message Signature (RFC 9421). With config.signature of the preset rfc9421 only"},
 		{Name: "traceparent", Required: true, Schema: text, Description: "W3C trace context"},
+		{Name: "tracestate", Schema: text, Description: "W3C trace context, as the event had it"},
 	}
 }

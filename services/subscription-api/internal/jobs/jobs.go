@@ -9,6 +9,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/erase"
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
@@ -22,13 +23,23 @@ const (
 
 // Run does what is due until ctx ends. A batch that is given up then is done anew by whoever runs jobs next.
 func Run(ctx context.Context, s *store.JobStore, log *zap.Logger) {
+	each(ctx, log, "batch of a job failed", func(ctx context.Context) (bool, error) { return batch(ctx, s) })
+}
+
+// Erase is Run for what is to be erased.
+func Erase(ctx context.Context, r *erase.Eraser, log *zap.Logger) {
+	each(ctx, log, "batch of an erasure failed", r.Step)
+}
+
+// each does one after the other, until ctx ends.
+func each(ctx context.Context, log *zap.Logger, failure string, next func(context.Context) (worked bool, err error)) {
 	told := daemon.NewTeller(log)
 	for ctx.Err() == nil {
-		worked, err := batch(ctx, s)
+		worked, err := next(ctx)
 		if err != nil && ctx.Err() == nil {
-			told.Tell("batch of a job failed", err)
+			told.Tell(failure, err)
 		}
-		if worked {
+		if worked && err == nil {
 			continue
 		}
 		select {
@@ -41,7 +52,7 @@ func Run(ctx context.Context, s *store.JobStore, log *zap.Logger) {
 func batch(ctx context.Context, s *store.JobStore) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
-	return s.RunJobs(ctx, Wants)
+	return s.RunBatch(ctx, Wants)
 }
 
 // Wants returns what reports whether the hook wants an event, its filter included. A filter that cannot be evaluated keeps the

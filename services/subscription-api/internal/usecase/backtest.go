@@ -72,7 +72,7 @@ func (b *Backtest) read(tenant string) (webhook.Hook, store.TimeRange, error) {
 	if hook.Config, err = webhook.ParseConfig(b.Config); err != nil {
 		invalid.Collect("/config", err)
 	} else {
-		checkFilter(invalid, &hook, nil, nil)
+		checkExpressions(invalid, &hook, nil, nil)
 	}
 	r := store.TimeRange{From: b.From.UTC(), To: b.To.UTC()}
 	if r.To.IsZero() {
@@ -92,15 +92,22 @@ func (b *Backtest) read(tenant string) (webhook.Hook, store.TimeRange, error) {
 	return hook, r, invalid.OrNil()
 }
 
-// checkFilter complains about a filter that cannot be compiled, or that costs too much, alone or together with those of the
-// tenant's hooks. It does not judge one that was there before and has not changed.
-func checkFilter(invalid *webhook.ValidationError, h, before *webhook.Hook, filters map[uuid.UUID]string) {
-	if h.Config.Filter == "" || before != nil && before.Config.Filter == h.Config.Filter {
-		return
+// checkExpressions complains about what cannot be compiled, or costs too much, alone or together with those of the tenant's hooks. It does
+// not judge what was there before and has not changed.
+func checkExpressions(invalid *webhook.ValidationError, h, before *webhook.Hook, others map[uuid.UUID][]webhook.Expression) {
+	delete(others, h.ID)
+	beside := slices.Concat(slices.Collect(maps.Values(others))...)
+	var old []webhook.Expression
+	if before != nil {
+		old = before.Config.Expressions()
 	}
-	delete(filters, h.ID)
-	var wrong *filter.Error
-	if err := filter.CheckBeside(h.Config.Filter, slices.Collect(maps.Values(filters))); errors.As(err, &wrong) {
-		invalid.Add("/config/filter", "%s", wrong)
+	for _, x := range h.Config.Expressions() {
+		if !slices.Contains(old, x) {
+			var wrong *filter.Error
+			if err := filter.CheckBeside(x, beside); errors.As(err, &wrong) {
+				invalid.Add("/config"+x.Pointer, "%s", wrong)
+			}
+		}
+		beside = append(beside, x)
 	}
 }

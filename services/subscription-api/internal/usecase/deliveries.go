@@ -11,33 +11,39 @@ import (
 
 // Delivery returns one of the tenant's deliveries with its attempts. The error is webhook.ErrNotFound.
 func (s *Service) Delivery(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
-	return s.History.Delivery(ctx, c.Tenant, id)
+	return s.History.GetDelivery(ctx, c.Tenant, id)
+}
+
+// AttemptsOf lists the attempts of some of the tenant's deliveries, without headers and bodies.
+func (s *Service) AttemptsOf(ctx context.Context, c *Caller, deliveries []webhook.Delivery) ([]webhook.Attempt, error) {
+	return s.History.AttemptsOf(ctx, c.Tenant, deliveries)
 }
 
 // RetryDelivery has a delivery made again, at once; one that was delivered only with force. The errors are *store.ReplayError and
 // webhook.ErrNotFound.
 func (s *Service) RetryDelivery(ctx context.Context, c *Caller, id uuid.UUID, force bool) error {
-	return s.Jobs.RetryDelivery(ctx, c.Actor(), c.Tenant, id, force)
+	return s.jobs.RetryDelivery(ctx, c.Actor(), c.Tenant, id, force)
 }
 
 // CountRetriable says how many deliveries RetryDeliveries would have made again, at most store.MaxRetried.
-func (s *Service) CountRetriable(ctx context.Context, c *Caller, f store.DeliveryFilter) (int, error) {
-	return s.Jobs.CountRetriable(ctx, c.Tenant, f)
+func (s *Service) CountRetriable(ctx context.Context, c *Caller, f store.DeliveryFilter, force bool) (int, error) {
+	return s.jobs.CountRetriable(ctx, c.Tenant, f, force)
 }
 
-// RetryDeliveries has deliveries made again, at once, and says how many: at most store.MaxRetried.
-func (s *Service) RetryDeliveries(ctx context.Context, c *Caller, f store.DeliveryFilter) (int, error) {
-	return s.Jobs.RetryDeliveries(ctx, c.Actor(), c.Tenant, f)
+// RetryDeliveries has deliveries made again, at once, and says how many: at most store.MaxRetried. With force they are those that
+// were delivered, too.
+func (s *Service) RetryDeliveries(ctx context.Context, c *Caller, f store.DeliveryFilter, force bool) (int, error) {
+	return s.jobs.RetryDeliveries(ctx, c.Actor(), c.Tenant, f, force)
 }
 
 // ReplayJobs lists the tenant's jobs, newest first; those of one hook, unless it is uuid.Nil.
 func (s *Service) ReplayJobs(ctx context.Context, c *Caller, hook uuid.UUID, page store.Page) (list []store.Job, more bool, err error) {
-	return s.Jobs.Jobs(ctx, c.Tenant, hook, page)
+	return s.jobs.List(ctx, c.Tenant, hook, page)
 }
 
 // Job returns one of the tenant's jobs. The error is webhook.ErrNotFound.
 func (s *Service) Job(ctx context.Context, c *Caller, id uuid.UUID) (store.Job, error) {
-	return s.Jobs.Job(ctx, c.Tenant, id)
+	return s.jobs.Get(ctx, c.Tenant, id)
 }
 
 // JobChange is what a person does to a job.
@@ -61,5 +67,5 @@ func (s *Service) ChangeJob(ctx context.Context, c *Caller, id uuid.UUID, change
 	if !there {
 		return store.Job{}, webhook.ErrNotFound
 	}
-	return s.Jobs.SetJobState(ctx, c.Actor(), c.Tenant, id, state)
+	return s.jobs.SetState(ctx, c.Actor(), c.Tenant, id, state)
 }

@@ -79,6 +79,9 @@ func explainDelivery(d *webhook.Delivery) Explained {
 	if d.State != webhook.Delivered {
 		x.Detail = string(d.LastError)
 	}
+	if d.SupersededBy != nil {
+		x.Detail = "A newer event of the same entity took its place: delivery " + d.SupersededBy.String()
+	}
 	return x
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -60,28 +61,30 @@ type HookChange struct {
 type hookEdit struct {
 	*HookChange
 
-	urls  egress.Policy
+	urls egress.Policy
+	// thin says that the format thin can be had.
+	thin  bool
 	types []catalogue.Type // that are known
-	// filters are those of the tenant's hooks.
-	filters map[uuid.UUID]string
+	// expressions are those of the tenant's hooks.
+	expressions map[uuid.UUID][]webhook.Expression
 
 	before  *webhook.Hook // the hook as it is stored; nil for a new one
 	invalid *webhook.ValidationError
 	kept    webhook.Kept // the secrets that were not sent
 }
 
-// newEdit looks up what the change cannot be judged without. The tenant's filters, which count together, are looked up where the
+// newEdit looks up what the change cannot be judged without. The tenant's expressions, which count together, are looked up where the
 // change is to be saved.
 func (s *Service) newEdit(ctx context.Context, tenant string, change *HookChange, save bool) (*hookEdit, error) {
-	e := &hookEdit{HookChange: change, urls: s.URLs}
+	e := &hookEdit{HookChange: change, urls: s.URLs, thin: s.PublicURL != ""}
 	var err error
 	if e.types = catalogue.All(); !change.builtIn() {
 		if e.types, err = s.KnownTypes(ctx, tenant); err != nil {
 			return nil, err
 		}
 	}
-	if config, err := webhook.ParseConfig(change.Config.Value); save && err == nil && config.Filter != "" {
-		if e.filters, err = s.Hooks.Filters(ctx, tenant); err != nil {
+	if config, err := webhook.ParseConfig(change.Config.Value); save && err == nil && len(config.Expressions()) > 0 {
+		if e.expressions, err = s.hooks.Expressions(ctx, tenant); err != nil {
 			return nil, err
 		}
 	}
@@ -317,7 +320,7 @@ func (e *hookEdit) setStatus(h *webhook.Hook) {
 		e.invalid.Add("/status", "can be set to active or paused")
 		return
 	}
-	h.Status, h.DisabledReason = wanted, ""
+	h.Status, h.DisabledReason, h.PausedUntil = wanted, "", time.Time{}
 }
 
 func (e *hookEdit) agreedStatus(now, word webhook.HookStatus, active bool) webhook.HookStatus {
@@ -367,5 +370,8 @@ func (e *hookEdit) check(h *webhook.Hook) {
 			e.invalid.Collect("/config/auth/"+field, err)
 		}
 	}
-	checkFilter(e.invalid, h, e.before, e.filters)
+	if h.Config.Format == webhook.FormatThin && e.Config.Given() && !e.thin {
+		e.invalid.Add("/config/format", "cannot be thin: an operator has to set WHISPERER_PUBLIC_URL, where receivers fetch events")
+	}
+	checkExpressions(e.invalid, h, e.before, e.expressions)
 }

@@ -75,6 +75,11 @@ func readOnlyValue(h *webhook.Hook, name string) any {
 			return *PublicKey(h.Secrets[0].Value)
 		}
 		return nil
+	case "paused_until":
+		if h.PausedUntil.IsZero() {
+			return nil
+		}
+		return h.PausedUntil
 	case "unreadable":
 		return nil // a hook that cannot be read cannot be changed
 	case "has_api_key":

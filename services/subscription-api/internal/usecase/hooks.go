@@ -10,6 +10,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
@@ -24,25 +25,71 @@ type Changed struct {
 // CreateHook stores a new hook. With a key that was used before for the same request it returns that request's hook. The errors
 // beyond *webhook.ValidationError are *webhook.ConflictError, store.ErrQuota and store.ErrKeyReused.
 func (s *Service) CreateHook(ctx context.Context, c *Caller, change *HookChange, key store.IdempotencyKey) (webhook.Hook, error) {
-	e, err := s.newEdit(ctx, c.Tenant, change, true)
+	h, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (h webhook.Hook, err error) {
+		e, err := s.newEdit(ctx, c.Tenant, change, true)
+		if err != nil {
+			return h, err
+		}
+		return e.create(c.Tenant)
+	})
 	if err != nil {
 		return webhook.Hook{}, err
 	}
-	h, err := e.create(c.Tenant)
-	if err != nil {
+	if _, err := s.handshake(ctx, c, nil, &h); err != nil {
 		return webhook.Hook{}, err
 	}
-	return s.Hooks.CreateHook(ctx, c.Actor(), h, s.HookQuota, key)
+	return daemon.Within(ctx, CreateTimeout, func(ctx context.Context) (webhook.Hook, error) { // who creates many hooks at once waits for their turn in a transaction
+		if err := s.needSigningKeys(ctx, c, &h); err != nil {
+			return webhook.Hook{}, err
+		}
+		return s.hooks.Create(ctx, c.Actor(), h, s.HookQuota, key)
+	})
 }
 
 // ChangeHook changes a stored hook, if it has the version. The errors beyond *webhook.ValidationError are webhook.ErrNotFound,
 // webhook.ErrVersion, *webhook.ConflictError and *store.UnreadableError.
 func (s *Service) ChangeHook(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, change *HookChange) (Changed, error) {
-	e, err := s.newEdit(ctx, c.Tenant, change, true)
+	type prepared struct {
+		edit          *hookEdit
+		before, after *webhook.Hook // where it may be sent elsewhere than before; else nil
+	}
+	p, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (p prepared, err error) {
+		if p.edit, err = s.newEdit(ctx, c.Tenant, change, true); err != nil || !change.TargetURL.Set && !change.Callback.Set {
+			return p, err
+		}
+		before, err := s.hooks.Get(ctx, c.Tenant, id)
+		if err != nil {
+			return p, err
+		}
+		after := before
+		if p.edit.apply(&after) == nil { // else the update says what is wrong, after it has looked at the version
+			p.before, p.after = &before, &after
+		}
+		return p, nil
+	})
 	if err != nil {
 		return Changed{}, err
 	}
-	return s.updateHook(ctx, c, id, version, e.apply)
+	var proven proofs
+	if p.after != nil {
+		if proven, err = s.handshake(ctx, c, p.before, p.after); err != nil {
+			return Changed{}, err
+		}
+	}
+	return daemon.Within(ctx, storeTimeout, func(ctx context.Context) (Changed, error) {
+		if config, err := webhook.ParseConfig(change.Config.Value); err == nil {
+			if err := s.needSigningKeys(ctx, c, &webhook.Hook{Config: config}); err != nil {
+				return Changed{}, err
+			}
+		}
+		return s.updateHook(ctx, c, id, version, func(h *webhook.Hook) error {
+			before := *h
+			if err := p.edit.apply(h); err != nil {
+				return err
+			}
+			return proven.cover(&before, h)
+		})
+	})
 }
 
 // CheckHook reports what CreateHook would find wrong with a hook, but for what depends on the tenant's other hooks.
@@ -55,16 +102,33 @@ func (s *Service) CheckHook(ctx context.Context, c *Caller, change *HookChange) 
 	return err
 }
 
-// SetStatus pauses a hook, or makes a paused or disabled one active again, if it has the version.
-func (s *Service) SetStatus(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, status webhook.HookStatus) (Changed, error) {
+// maxPause is how far ahead the end of a pause may be.
+const maxPause = 366 * 24 * time.Hour
+
+// Pause pauses a hook, if it has the version: until a time, when it becomes active again by itself, or, where that is zero, until
+// somebody ends it.
+func (s *Service) Pause(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, until time.Time) (Changed, error) {
+	if now := time.Now(); !until.IsZero() && (!until.After(now) || until.After(now.Add(maxPause))) {
+		p := &webhook.ValidationError{}
+		p.Add("/until", "must be in the future, and at most a year ahead")
+		return Changed{}, p
+	}
 	return s.updateHook(ctx, c, id, version, func(h *webhook.Hook) error {
-		h.Status, h.DisabledReason = status, ""
+		h.Status, h.DisabledReason, h.PausedUntil = webhook.Paused, "", until.UTC().Truncate(time.Microsecond)
+		return nil
+	})
+}
+
+// Resume makes a paused or disabled hook active again, if it has the version.
+func (s *Service) Resume(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion) (Changed, error) {
+	return s.updateHook(ctx, c, id, version, func(h *webhook.Hook) error {
+		h.Status, h.DisabledReason, h.PausedUntil = webhook.Active, "", time.Time{}
 		return nil
 	})
 }
 
 func (s *Service) updateHook(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, edit func(*webhook.Hook) error) (out Changed, err error) {
-	out.Hook, err = s.Hooks.UpdateHook(ctx, c.Actor(), c.Tenant, id, version, func(h *webhook.Hook) error {
+	out.Hook, err = s.hooks.Update(ctx, c.Actor(), c.Tenant, id, version, func(h *webhook.Hook) error {
 		out.WasDisabled = h.Status == webhook.Disabled
 		return edit(h)
 	})
@@ -100,7 +164,7 @@ func (s *Service) RotateSecret(ctx context.Context, c *Caller, id uuid.UUID, ver
 	if out.Secret, err = r.secret(); err != nil {
 		return out, err
 	}
-	out.Hook, err = s.Hooks.UpdateHook(ctx, c.Actor(), c.Tenant, id, version, func(h *webhook.Hook) error {
+	out.Hook, err = s.hooks.Update(ctx, c.Actor(), c.Tenant, id, version, func(h *webhook.Hook) error {
 		out.OldUntil = h.RotateSecret(out.Secret, time.Now())
 		if err := h.Validate(); err != nil {
 			return err
@@ -156,15 +220,32 @@ func addUnknownType(into *webhook.ValidationError, pointer, name string, types [
 
 // DeleteHook deletes a hook, if it has the version; its deliveries end. The errors are webhook.ErrNotFound and webhook.ErrVersion.
 func (s *Service) DeleteHook(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion) error {
-	return s.Hooks.DeleteHook(ctx, c.Actor(), c.Tenant, id, version)
+	return s.hooks.Delete(ctx, c.Actor(), c.Tenant, id, version)
+}
+
+// DeleteHookSoon deletes a hook so that it can be undone for a moment: its deliveries stop at once and end with that moment. The error is
+// webhook.ErrNotFound.
+func (s *Service) DeleteHookSoon(ctx context.Context, c *Caller, id uuid.UUID) error {
+	return s.hooks.DeleteSoon(ctx, c.Actor(), c.Tenant, id)
+}
+
+// DeletedHook returns a hook whose deletion can still be undone. The error is webhook.ErrNotFound where there is none.
+func (s *Service) DeletedHook(ctx context.Context, c *Caller, id uuid.UUID) (store.DeletedHook, error) {
+	return s.hooks.Deleted(ctx, c.Tenant, id)
+}
+
+// UndeleteHook brings back a hook that was deleted a moment ago. The errors are webhook.ErrNotFound where it is too late, and a
+// *webhook.ConflictError.
+func (s *Service) UndeleteHook(ctx context.Context, c *Caller, id uuid.UUID) error {
+	return s.hooks.Undelete(ctx, c.Actor(), c.Tenant, id)
 }
 
 // CountStatuses says how many hooks SetStatuses would change.
 func (s *Service) CountStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
-	return s.Hooks.CountStatusChange(ctx, c.Tenant, change)
+	return s.hooks.CountStatusChange(ctx, c.Tenant, change)
 }
 
 // SetStatuses pauses or resumes many hooks at once, and says how many.
 func (s *Service) SetStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
-	return s.Hooks.SetStatuses(ctx, c.Actor(), c.Tenant, change)
+	return s.hooks.SetStatuses(ctx, c.Actor(), c.Tenant, change)
 }

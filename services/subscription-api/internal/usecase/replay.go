@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
@@ -46,12 +47,17 @@ func (s *Service) CountReplay(ctx context.Context, c *Caller, hook uuid.UUID, r 
 	if err := invalid.OrNil(); err != nil {
 		return n, err
 	}
-	if _, err := s.Hooks.Hook(ctx, c.Tenant, hook); err != nil {
+	if _, err := s.hooks.Get(ctx, c.Tenant, hook); err != nil {
 		return n, err
 	}
 	var err error
-	n.Total, err = s.Jobs.CountReplay(ctx, n.Replay)
+	n.Total, err = s.jobs.CountReplay(ctx, n.Replay)
 	return n, err
+}
+
+// Counted is the job that a replay would be which was only counted.
+func Counted(c *Caller, n store.NewJob) *store.Job {
+	return &store.Job{NewJob: n, State: store.JobState(api.JobDryRun), Owner: c.Actor(), Counted: true}
 }
 
 // BeginReplay counts and begins a replay. The errors are *store.ReplayError where the hook is disabled or has a job that is not
@@ -64,17 +70,17 @@ func (s *Service) BeginReplay(ctx context.Context, c *Caller, hook uuid.UUID, r 
 	if err := invalid.OrNil(); err != nil {
 		return store.Job{}, err
 	}
-	h, err := s.Hooks.Hook(ctx, c.Tenant, hook)
+	h, err := s.hooks.Get(ctx, c.Tenant, hook)
 	switch {
 	case err != nil:
 		return store.Job{}, err
 	case h.Status == webhook.Disabled:
 		return store.Job{}, &store.ReplayError{Reason: "The hook is disabled: resume it first."}
 	}
-	if n.Total, err = s.Jobs.CountReplay(ctx, n.Replay); err != nil {
+	if n.Total, err = s.jobs.CountReplay(ctx, n.Replay); err != nil {
 		return store.Job{}, err
 	}
-	return s.Jobs.CreateJob(ctx, c.Actor(), n)
+	return s.jobs.Create(ctx, c.Actor(), n)
 }
 
 // job is the replay as it is stored, and what is wrong with it.
@@ -110,7 +116,7 @@ func (r *Replay) job(tenant string, hook uuid.UUID) (store.NewJob, *webhook.Vali
 		}
 	}
 	for _, state := range r.States {
-		if state == webhook.Cancelled || !slices.Contains(webhook.DeliveryStates(), state) {
+		if state == webhook.Cancelled || state == webhook.Superseded || !slices.Contains(webhook.DeliveryStates(), state) {
 			invalid.Add("/states", "must be of dead, delivered, waiting, parked")
 			break
 		}
@@ -123,5 +129,5 @@ func (r *Replay) job(tenant string, hook uuid.UUID) (store.NewJob, *webhook.Vali
 
 // Recovery counts what a hook missed while it was disabled last, and says which replay recovers it.
 func (s *Service) Recovery(ctx context.Context, c *Caller, hook uuid.UUID) (store.Recovery, error) {
-	return s.Jobs.Recovery(ctx, c.Tenant, hook)
+	return s.jobs.FindRecovery(ctx, c.Tenant, hook)
 }

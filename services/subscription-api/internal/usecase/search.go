@@ -18,7 +18,7 @@ const SearchTimeout = 6 * time.Second
 // daemon.Shares.
 func (s *Service) Deliveries(ctx context.Context, c *Caller, f store.DeliveryFilter, page store.Page) (store.Scanned[webhook.Delivery], error) {
 	if !f.Scans() {
-		return whole(s.History.Deliveries(ctx, c.Tenant, f, page))
+		return whole(s.History.ListDeliveries(ctx, c.Tenant, f, page))
 	}
 	return search(ctx, s, c, func(ctx context.Context) (store.Scanned[webhook.Delivery], error) {
 		return s.History.ScanDeliveries(ctx, c.Tenant, f, page)
@@ -28,7 +28,7 @@ func (s *Service) Deliveries(ctx context.Context, c *Caller, f store.DeliveryFil
 // Events lists a tenant's events, as Deliveries does.
 func (s *Service) Events(ctx context.Context, c *Caller, f store.EventFilter, page store.Page) (store.Scanned[store.EventSummary], error) {
 	if !f.Scans() {
-		return whole(s.History.Events(ctx, c.Tenant, f, page))
+		return whole(s.History.ListEvents(ctx, c.Tenant, f, page))
 	}
 	return search(ctx, s, c, func(ctx context.Context) (store.Scanned[store.EventSummary], error) {
 		return s.History.SearchEvents(ctx, c.Tenant, f, page)

@@ -3,6 +3,7 @@ package usecase
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 const (
 	// TestTimeout bounds a test: the longest that a receiver may take, and room for the database.
-	TestTimeout = webhook.MaxTimeout + 4*storeTimeout
+	TestTimeout = webhook.MaxTimeout + HandshakeTimeout + 4*storeTimeout
 
 	// A tenant may test so many times at once, and again so often.
 	testBurst = 10
@@ -55,6 +56,9 @@ func (s *Service) TestHook(ctx context.Context, c *Caller, t Test) (Tested, erro
 		if p.hook, err = s.testedHook(ctx, c, &t); err != nil {
 			return p, err
 		}
+		if err := s.needSigningKeys(ctx, c, &p.hook); err != nil {
+			return p, err
+		}
 		p.event, err = s.testEvent(ctx, &p.hook, &t)
 		return p, err
 	})
@@ -65,18 +69,44 @@ func (s *Service) TestHook(ctx context.Context, c *Caller, t Test) (Tested, erro
 		return Tested{}, &LimitError{Wait: wait, Detail: "Tests are limited to one in a second."}
 	}
 	if _, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, s.Access.NoteTest(ctx, c.Actor(), c.Tenant, p.hook.ID, p.event.Type, hostOf(p.hook.TargetURL))
+		return struct{}{}, s.access.NoteTest(ctx, c.Actor(), c.Tenant, p.hook.ID, p.event.Type, hostOf(p.hook.TargetURL))
 	}); err != nil {
 		return Tested{}, err
+	}
+	if t.Change != nil {
+		if err := s.proveTest(ctx, c, &t, &p.hook); err != nil {
+			return Tested{}, err
+		}
 	}
 	trial, err := s.Sender.Try(ctx, &p.hook, &p.event)
 	return Tested{Trial: trial, Event: p.event}, err
 }
 
+// proveTest makes the handshakes that saving what is tested would make: a test is sent, too.
+func (s *Service) proveTest(ctx context.Context, c *Caller, t *Test, h *webhook.Hook) error {
+	var before *webhook.Hook
+	if t.ID != nil {
+		stored, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (webhook.Hook, error) { return s.hooks.Get(ctx, c.Tenant, *t.ID) })
+		if err != nil {
+			return err
+		}
+		before = &stored
+	}
+	tested := *h
+	tested.Callback = nil // which a test does not call
+	_, err := s.handshake(ctx, c, before, &tested)
+	invalid := &webhook.ValidationError{}
+	if errors.Is(err, webhook.ErrInvalid) {
+		invalid.Collect("/hook", err)
+		return invalid
+	}
+	return err
+}
+
 // testedHook is the stored hook with the fields that are not saved, judged as if it were to be saved.
 func (s *Service) testedHook(ctx context.Context, c *Caller, t *Test) (h webhook.Hook, err error) {
 	if t.ID != nil {
-		if h, err = s.Hooks.Hook(ctx, c.Tenant, *t.ID); err != nil {
+		if h, err = s.hooks.Get(ctx, c.Tenant, *t.ID); err != nil {
 			return h, err
 		}
 	}

@@ -14,9 +14,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/aside"
 	"github.com/whisperer-oms/whisperer/services/internal/attempt"
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
+	"github.com/whisperer-oms/whisperer/services/internal/httpsig"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
@@ -26,27 +28,40 @@ const DefaultHookQuota = 10_000
 // storeTimeout bounds what a use case waits for PostgreSQL before it goes on with something that takes longer.
 const storeTimeout = 1500 * time.Millisecond
 
-// Stores are where everything is kept, by what it is. Each may have connections of its own.
+// CreateTimeout is it for those who create hooks.
+const CreateTimeout = 4 * storeTimeout
+
+// Stores are where everything is kept. What happened can be read by whoever shows it; all else goes through the use cases.
 type Stores struct {
-	// Access has tokens, tenants, sessions and the audit log.
-	Access *store.AccessStore
-	// Hooks has hooks and event types.
-	Hooks *store.HookStore
-	// History has events and what became of them.
-	History *store.HistoryStore
-	// Stats counts what History has, which may take long.
-	Stats *store.HistoryStore
-	// Jobs has replays.
-	Jobs *store.JobStore
+	// History has events and what became of them, and Stats counts them, which may take long.
+	History, Stats *store.HistoryStore
+
+	access *store.AccessStore
+	hooks  *store.HookStore
+	ledger *store.LedgerStore
+	jobs   *store.JobStore
+	// erasures are counted, which may take long, too.
+	erasures *store.ErasureStore
 }
 
-// Deps are what the use cases work with. All are required but Guesses, Mask and HookQuota.
+// NewStores are those of two databases, which may be one by two pools of connections: history is for what takes longer.
+func NewStores(db, history *store.DB) Stores {
+	return Stores{
+		History: history.History, Stats: history.History, access: db.Access, hooks: db.Hooks, ledger: db.Ledger, jobs: history.Jobs, erasures: history.Erasures,
+	}
+}
+
+// Deps are what the use cases work with. All are required but Keys, PublicURL, Guesses, Mask, HookQuota and Bus.
 type Deps struct {
 	Stores
 
 	Sender *attempt.Sender
 	Aside  *aside.Desk
 	URLs   egress.Policy
+	// Keys are those that sign HTTP Message Signatures, the sender's too; nil for none but those that are made here.
+	Keys *httpsig.Ring
+	// PublicURL is where receivers reach the API; empty where nobody says.
+	PublicURL string
 	// LookUps are each tenant's and token's shares of looking things up, and Searches those of doing so without an index.
 	LookUps, Searches *daemon.Shares
 	// Guesses slows down those who guess tokens; nil for nobody.
@@ -55,13 +70,17 @@ type Deps struct {
 	Mask webhook.Mask
 	// HookQuota is how many hooks a tenant may have; 0 for DefaultHookQuota.
 	HookQuota int
+	// Bus finds the connection to NATS, for those who listen to deliveries; nil where there never is one.
+	Bus func() (*bus.Bus, error)
 }
 
 // Service has the use cases. There is one for the API and the console, so that what limits a tenant limits it in both.
 type Service struct {
 	Deps
 
-	tests *daemon.Limits
+	tests, handshakes *daemon.Limits
+	relays            *daemon.Shares
+	uses              tokenUses
 }
 
 // New makes the use cases.
@@ -69,7 +88,13 @@ func New(d Deps) *Service {
 	if d.HookQuota == 0 {
 		d.HookQuota = DefaultHookQuota
 	}
-	return &Service{Deps: d, tests: daemon.NewLimits(testEvery, testBurst)}
+	if d.Keys == nil {
+		d.Keys = &httpsig.Ring{}
+	}
+	return &Service{
+		Deps: d, tests: daemon.NewLimits(testEvery, testBurst), handshakes: daemon.NewLimits(handshakeEvery, handshakeBurst),
+		relays: daemon.NewShares(maxRelays, relayPatience, maxTenantRelays, maxTokenRelays),
+	}
 }
 
 // Caller is who asks, and for which tenant.
@@ -115,12 +140,37 @@ func (s *Service) LookUp(ctx context.Context, c *Caller) (release func(), err er
 // Hook returns one of the tenant's hooks as far as it can be read: Hook.Unreadable says what is in the way. The error is
 // webhook.ErrNotFound where there is no such hook.
 func (s *Service) Hook(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Hook, error) {
-	return store.AsFarAsReadable(s.Hooks.Hook(ctx, c.Tenant, id))
+	return store.IgnoreUnreadable(s.hooks.Get(ctx, c.Tenant, id))
+}
+
+// HookToEdit is Hook for one that is to be changed: the error is *store.UnreadableError where it cannot be read.
+func (s *Service) HookToEdit(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Hook, error) {
+	return s.hooks.Get(ctx, c.Tenant, id)
+}
+
+// ListHooks lists the tenant's hooks, newest first.
+func (s *Service) ListHooks(ctx context.Context, c *Caller, f HookFilter, page Page) (list []webhook.Hook, more bool, err error) {
+	return s.hooks.List(ctx, c.Tenant, f, page)
+}
+
+// ListSortedHooks lists the tenant's hooks in an order.
+func (s *Service) ListSortedHooks(ctx context.Context, c *Caller, f HookFilter, order HookOrder, page HookPage) (list []SortedHook, more bool, err error) {
+	return s.hooks.ListSorted(ctx, c.Tenant, f, order, page)
+}
+
+// CountHooks counts the tenant's hooks.
+func (s *Service) CountHooks(ctx context.Context, c *Caller, f HookFilter) (int, error) {
+	return s.hooks.Count(ctx, c.Tenant, f)
+}
+
+// HookTitles are some of the tenant's hooks with what people tell them apart by.
+func (s *Service) HookTitles(ctx context.Context, c *Caller, ids []uuid.UUID) (map[uuid.UUID]webhook.Hook, error) {
+	return s.hooks.Titles(ctx, c.Tenant, ids)
 }
 
 // KnownTypes are the event types that are known from the start, those by which Whisperer tells of itself, and the tenant's own.
 func (s *Service) KnownTypes(ctx context.Context, tenant string) ([]catalogue.Type, error) {
-	declared, err := s.Hooks.EventTypes(ctx, tenant)
+	declared, err := s.hooks.EventTypes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}

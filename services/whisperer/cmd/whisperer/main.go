@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/term"
+
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
@@ -21,10 +23,19 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(cli.Run(ctx, cli.Program{
 		Name: os.Args[0], Args: os.Args[1:], In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: daemon.Version(version),
-		Environ: os.Environ(),
-		Color:   isTerminal(os.Stdout) && wantsColor(os.Environ()),
-		Live:    isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
+		Environ: os.Environ(), Width: width(),
+		Color: isTerminal(os.Stdout) && wantsColor(os.Environ()),
+		Live:  isTerminal(os.Stderr) && os.Getenv("TERM") != "dumb",
 	}))
+}
+
+// width is how many columns the terminal has that is written to; 0 where it is none.
+func width() int {
+	columns, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }
 
 // wantsColor obeys NO_COLOR (https://no-color.org) and TERM=dumb.
@@ -34,7 +45,4 @@ func wantsColor(environ []string) bool {
 	})
 }
 
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }

@@ -11,14 +11,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +40,8 @@ type delivery struct {
 	Refused bool              `json:"refused"`
 	Headers map[string]string `json:"headers"`
 	Body    string            `json:"body"`
+	Method  string            `json:"method"`
+	URL     string            `json:"url"`
 
 	header http.Header
 }
@@ -50,38 +51,22 @@ const prefixed = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // world is a running system and a receiver.
 type world struct {
-	url, token, nats, receiver string
+	url, token, nats, database string
 	api                        *client.Client
-
-	mu  sync.Mutex
-	got map[string][]delivery // by path
+	receiver                   *testenv.Receiver
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{nats: testenv.NATS(t), got: map[string][]delivery{}}
-	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			panic(http.ErrAbortHandler)
-		}
-		d := delivery{Headers: map[string]string{}, Body: string(body), header: r.Header.Clone()}
-		for name := range r.Header {
-			d.Headers[strings.ToLower(name)] = r.Header.Get(name)
-		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.got[r.URL.Path] = append(w.got[r.URL.Path], d)
-	}))
-	t.Cleanup(receiver.Close)
-	w.receiver = receiver.URL
+	w := &world{nats: testenv.NATS(t), database: testenv.EmptyPostgres(t), receiver: testenv.NewReceiver(t)}
+	w.receiver.Answer("/fails-once", testenv.Answer{Status: http.StatusServiceUnavailable}, testenv.Answer{})
 
 	data := filepath.Join(t.TempDir(), "data")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
 		done <- standalone.Run(ctx, standalone.Options{
-			Data: data, DatabaseURL: testenv.EmptyPostgres(t), NATSURL: w.nats, AnyPort: true, Speed: 1, Version: "test", Program: "whisperer", Out: io.Discard,
+			Data: data, DatabaseURL: w.database, NATSURL: w.nats, AnyPort: true, Speed: 1, Version: "test", Program: "whisperer", Out: io.Discard,
 		})
 	}()
 	t.Cleanup(func() {
@@ -102,7 +87,7 @@ func newWorld(t *testing.T) *world {
 
 // environ is what the foreign programs need to know.
 func (w *world) environ() []string {
-	return []string{"WHISPERER_URL=" + w.url, "WHISPERER_TOKEN=" + w.token, "RECEIVER=" + w.receiver, "NATS_URL=" + w.nats}
+	return []string{"WHISPERER_URL=" + w.url, "WHISPERER_TOKEN=" + w.token, "RECEIVER=" + w.receiver.URL, "NATS_URL=" + w.nats}
 }
 
 // get reads a public page of the API.
@@ -141,11 +126,15 @@ func (w *world) call(t *testing.T, method, path string, in any) map[string]any {
 
 // hook makes a hook at a path of the receiver, for the events of one entity: tests that run side by side have one each, and so
 // none gets another's.
-func (w *world) hook(t *testing.T, entity, path, format, secret string) string {
+func (w *world) hook(t *testing.T, entity, path, format, secret string, also ...map[string]any) string {
 	t.Helper()
+	config := map[string]any{"format": format, "filter": fmt.Sprintf("event.entity == %q", entity)}
+	for _, keys := range also {
+		maps.Copy(config, keys)
+	}
 	id, ok := w.call(t, http.MethodPost, "hooks/", map[string]any{
-		"target_url": w.receiver + path, "event_type": "order.created", "secret_key": secret,
-		"config": map[string]any{"format": format, "filter": fmt.Sprintf("event.entity == %q", entity)},
+		"target_url": w.receiver.URL + path, "event_type": "order.created", "secret_key": secret,
+		"config": config,
 	})["id"].(string)
 	require.True(t, ok)
 	return id
@@ -154,14 +143,15 @@ func (w *world) hook(t *testing.T, entity, path, format, secret string) string {
 // await returns the first n requests to the path.
 func (w *world) await(t *testing.T, path string, n int) []delivery {
 	t.Helper()
-	var got []delivery
-	require.Eventually(t, func() bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		got = w.got[path]
-		return len(got) >= n
-	}, time.Minute, 10*time.Millisecond, "requests to %s", path)
-	return got[:n]
+	var list []delivery
+	for _, q := range w.receiver.Await(t, path, n)[:n] {
+		d := delivery{Headers: map[string]string{}, Body: q.Body, Method: q.Method, URL: q.URL, header: q.Header}
+		for name := range q.Header {
+			d.Headers[strings.ToLower(name)] = q.Header.Get(name)
+		}
+		list = append(list, d)
+	}
+	return list
 }
 
 // order is the catalogue's example of order.created.
@@ -216,6 +206,21 @@ func TestForeignSoftwareWorksWithWhatIsServed(t *testing.T) {
 			ids[d.Headers["x-whisperer-event-id"]] = true
 		}
 		require.Equal(t, map[string]bool{"nats-envelope": true, "nats-structured|/shop": true, "nats-binary|/shop": true}, ids)
+	})
+	t.Run("verifiers of vendors", func(t *testing.T) {
+		t.Parallel()
+		var list []delivery
+		presets := []string{"github", "shopify", "stripe"}
+		for _, preset := range presets {
+			w.hook(t, "vendors:1", "/"+preset, "oms", "a secret of "+preset, map[string]any{"signature": map[string]any{"preset": preset}})
+		}
+		w.publish(t, "vendors:1", "of-vendors")
+		for _, preset := range presets {
+			d := w.await(t, "/"+preset, 1)[0]
+			d.Secret = "a secret of " + preset
+			list = append(list, d)
+		}
+		require.Equal(t, "verified x-hub-signature-256\nverified x-shopify-hmac-sha256\nverified stripe-signature\n", n.node(t, nil, lines(t, list), "schemes.js"))
 	})
 	t.Run("verifiers and a receiver with generated types", func(t *testing.T) {
 		t.Parallel()

@@ -42,7 +42,7 @@ func (w *world) administrated(env ...string) *api {
 	token, _, err := w.db.Access.CreateToken(w.t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(w.t, err)
 	a := w.runAPI(freePort(w.t), token, env...)
-	a.awaitReady(w.t, 20*time.Second)
+	a.awaitReady(w.t, patience)
 	return a
 }
 
@@ -86,7 +86,7 @@ func TestF04KillingTheAPI(t *testing.T) {
 	require.NoError(t, err)
 	port := freePort(t)
 	a := w.runAPI(port, token)
-	a.awaitReady(t, 20*time.Second)
+	a.awaitReady(t, patience)
 	const kills, creators = 5, 8
 	var mu sync.Mutex
 	created := map[string]uuid.UUID{} // by key
@@ -111,7 +111,7 @@ func TestF04KillingTheAPI(t *testing.T) {
 		a.kill()
 		restarted := time.Now()
 		next := w.runAPI(port, token)
-		next.awaitReady(t, 20*time.Second)
+		next.awaitReady(t, patience)
 		slowest = max(slowest, time.Since(restarted))
 		a.process = next.process
 	}
@@ -121,7 +121,7 @@ func TestF04KillingTheAPI(t *testing.T) {
 	over := time.Now()
 	require.NotEmpty(t, created)
 	for key, id := range created {
-		stored, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, id)
+		stored, err := w.db.Hooks.Get(t.Context(), webhook.DefaultTenant, id)
 		require.NoError(t, err, "the hook of %s was answered", key)
 		require.NotEmpty(t, stored.Secrets, "no hook is there in half")
 	}

@@ -94,7 +94,7 @@ func TestR17AReceiverThatAnswersBeforeItHasRead(t *testing.T) {
 	require.Positive(t, dropped.Load())
 	incomplete := 0
 	for _, d := range w.history().deliveries {
-		_, attempts, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
+		_, attempts, err := w.db.History.GetDelivery(t.Context(), webhook.DefaultTenant, d.ID)
 		require.NoError(t, err)
 		for _, a := range attempts {
 			if a.Class == webhook.ClassIncomplete {
@@ -127,9 +127,9 @@ func TestR18A410OfTheURLBeforeAnEdit(t *testing.T) {
 	require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{event("late", "", "{}")}))
 	edited := make([]webhook.Hook, n)
 	for i, moved := range w.hooks {
-		require.Eventually(t, func() bool { return w.receiver.Count(fmt.Sprintf("/old/%d", i)) > 0 }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return w.receiver.Count(fmt.Sprintf("/old/%d", i)) > 0 }, patience, time.Millisecond)
 		var err error
-		edited[i], err = w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil, func(h *webhook.Hook) error {
+		edited[i], err = w.db.Hooks.Update(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil, func(h *webhook.Hook) error {
 			h.TargetURL = fmt.Sprintf("%s/new/%d", w.receiver.URL, i)
 			return nil
 		})
@@ -142,7 +142,7 @@ func TestR18A410OfTheURLBeforeAnEdit(t *testing.T) {
 	stop()
 	w.check(check{fault: "R18 410 of the URL before an edit", bound: 0, faults: []window{{began, time.Now()}}})
 	for i, moved := range w.hooks {
-		stored, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, moved.ID)
+		stored, err := w.db.Hooks.Get(t.Context(), webhook.DefaultTenant, moved.ID)
 		require.NoError(t, err)
 		require.Equal(t, webhook.Active, stored.Status)
 		require.Equal(t, edited[i].Version, stored.Version)
@@ -171,14 +171,14 @@ func TestR19RetryAfterAndDeadlines(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, w.publish(t.Context(), event("e-1", "", "{}")))
 	w.lasts(12 * time.Second)
-	_, err := w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, brief.ID, nil, func(h *webhook.Hook) error {
+	_, err := w.db.Hooks.Update(t.Context(), "faults", webhook.DefaultTenant, brief.ID, nil, func(h *webhook.Hook) error {
 		h.Status = webhook.Active
 		return nil
 	})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		return w.history().deliveries[webhook.DeliveryID(brief.ID, "e-1")].State == webhook.Dead
-	}, 20*time.Second, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 	w.check(check{fault: "R19 Retry-After: 1, and a deadline that passed", bound: 0, faults: []window{{began, time.Now()}}})
 	h := w.history()
 	expired, waiting := h.deliveries[webhook.DeliveryID(brief.ID, "e-1")], h.deliveries[webhook.DeliveryID(hurried.ID, "e-1")]
@@ -204,7 +204,7 @@ func (w *world) forget(pattern string, n int64) {
 		require.NoError(w.t, err)
 		n -= deleted
 		return n == 0
-	}, 20*time.Second, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 }
 
 func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
@@ -252,7 +252,7 @@ func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
 	require.Eventually(t, func() bool {
 		h := w.history()
 		return each(func(_ int, id uuid.UUID) bool { return h.deliveries[id].State == webhook.Waiting })()
-	}, 20*time.Second, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 	first.stop(t)
 	w.forget("again", 1) // after a day it is not looked for
 	w.run()
@@ -299,14 +299,14 @@ func TestR21AnEventThatAReplicaDoesNotHave(t *testing.T) {
 		}
 		return found
 	}
-	require.Eventually(t, func() bool { return are(webhook.Parked) == n }, 20*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return are(webhook.Parked) == n }, patience, 100*time.Millisecond)
 	w.forget("parked-%", int64(n)) // only the stream has them
 	stranger := w.stranger()
 	second := stranger.first(bus.StreamOMS) + 1
 	for i := range n {
 		stranger.done("STREAM.MSG.DELETE."+bus.StreamOMS, map[string]any{"seq": second + i}) // as a replica answers that has not got it yet
 	}
-	_, err := w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
+	_, err := w.db.Hooks.Update(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
 		h.Status = webhook.Active
 		return nil
 	})
@@ -314,7 +314,7 @@ func TestR21AnEventThatAReplicaDoesNotHave(t *testing.T) {
 	w.lasts(seconds(12, 60))
 	require.Equal(t, n, are(webhook.Parked), "the stream says that it begins before")
 	stranger.done("STREAM.PURGE."+bus.StreamOMS, map[string]any{"seq": second + n})
-	require.Eventually(t, func() bool { return are(webhook.Dead) == n }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return are(webhook.Dead) == n }, patience, 100*time.Millisecond)
 	gone := w.history().deliveries[webhook.DeliveryID(h.ID, "parked-0")]
 	require.Equal(t, webhook.ReasonPayloadGone, gone.Reason)
 	w.check(check{fault: "R21 events that a replica does not have", bound: 0, faults: []window{{began, time.Now()}}})

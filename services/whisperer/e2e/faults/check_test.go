@@ -36,9 +36,10 @@ type check struct {
 	faults   []window
 	// recovery is how long after the end of a fault everything published before it may take to arrive.
 	recovery time.Duration
-	// repeat is how long after a receipt its repetition comes at the latest; 0 for no limit.
+	// repeat is how long after a receipt, or after the end of the fault that it came in, its repetition comes at the latest; 0
+	// for no limit.
 	repeat time.Duration
-	// settle is how long after the load the last delivery may take to be recorded; 0 is a minute.
+	// settle is how long after the load the last delivery may take to be recorded; 0 is as long as anything that is waited for.
 	settle time.Duration
 	// sick is a hook that the fault is about: it does not count for the latency of healthy ones.
 	sick uuid.UUID
@@ -66,7 +67,7 @@ type arrival struct {
 // check joins the publisher's ledger, the receiver's and Postgres, and fails the test for every promise that was broken.
 func (w *world) check(c check) result {
 	w.t.Helper()
-	h := w.settled(cmp.Or(c.settle, time.Minute))
+	h := w.settled(cmp.Or(c.settle, patience))
 	r := result{fault: c.fault, acked: len(h.published), bound: c.bound}
 	var p problems
 	var arrived []arrival
@@ -91,7 +92,7 @@ func (w *world) check(c check) result {
 			}
 		}
 	}
-	r.extras, r.same, r.unmarked = w.extras(h, c.repeat, &p)
+	r.extras, r.same, r.unmarked = w.extras(h, c, &p)
 	r.before, r.during, r.after = latencies(arrived, c.faults)
 	memory := 0
 	for _, worker := range w.alive() {
@@ -166,7 +167,7 @@ func (w *world) history() history {
 	for more := true; more; {
 		var list []webhook.Delivery
 		var err error
-		list, more, err = w.db.History.Deliveries(w.t.Context(), webhook.DefaultTenant, store.DeliveryFilter{}, page)
+		list, more, err = w.db.History.ListDeliveries(w.t.Context(), webhook.DefaultTenant, store.DeliveryFilter{}, page)
 		require.NoError(w.t, err)
 		for _, d := range list {
 			h.deliveries[d.ID] = d
@@ -209,7 +210,7 @@ func describe(h history, id uuid.UUID) string {
 
 // extras counts receipts of what had been answered well before, those of them that are the same delivery with the same
 // bytes, and those whose attempt has no number of its own; each has to be an attempt in the ledger.
-func (w *world) extras(h history, repeat time.Duration, p *problems) (extras, same, unmarked int) {
+func (w *world) extras(h history, c check, p *problems) (extras, same, unmarked int) {
 	w.t.Helper()
 	for id, list := range h.receipts {
 		numbers := map[string]bool{}
@@ -233,7 +234,7 @@ func (w *world) extras(h history, repeat time.Duration, p *problems) (extras, sa
 			if r.ID == list[0].ID && r.Sum == list[0].Sum {
 				same++
 			}
-			if gap := r.At.Sub(list[i-1].At); repeat > 0 && gap > repeat {
+			if gap := r.At.Sub(c.calm(list[i-1].At)); c.repeat > 0 && gap > c.repeat {
 				p.add("delivery %s came again after %s", id, gap)
 			}
 		}
@@ -244,10 +245,20 @@ func (w *world) extras(h history, repeat time.Duration, p *problems) (extras, sa
 	return extras, same, unmarked
 }
 
+// calm is the time, or the end of the fault that was then: whoever takes over may be hurt in its turn.
+func (c check) calm(at time.Time) time.Time {
+	for _, f := range c.faults {
+		if !at.Before(f.began) && at.Before(f.ended) {
+			return f.ended
+		}
+	}
+	return at
+}
+
 // accounted checks that each receipt is an attempt in the ledger.
 func (w *world) accounted(id uuid.UUID, list []receipt, p *problems) {
 	w.t.Helper()
-	_, attempts, err := w.db.History.Delivery(w.t.Context(), webhook.DefaultTenant, id)
+	_, attempts, err := w.db.History.GetDelivery(w.t.Context(), webhook.DefaultTenant, id)
 	if err != nil {
 		p.add("delivery %s: %v", id, err)
 		return

@@ -52,7 +52,7 @@ func TestLongF18ClocksThatStep(t *testing.T) {
 	a := w.runAPI(freePort(t), token, clockFile+"="+clock)
 	worker, subscriptionAPI = usual, usualAPI
 	w.run()
-	a.awaitReady(t, 20*time.Second)
+	a.awaitReady(t, patience)
 
 	stop := w.load(20, 1)
 	began := time.Now()
@@ -65,7 +65,7 @@ func TestLongF18ClocksThatStep(t *testing.T) {
 	}
 	ended := time.Now()
 	stop()
-	w.settled(2 * time.Minute)
+	w.settled(patience)
 	untimely, early := 0, time.Duration(0)
 	for id, list := range w.history().receipts {
 		for i, r := range list {
@@ -83,7 +83,7 @@ func TestLongF18ClocksThatStep(t *testing.T) {
 	w.check(check{
 		fault: "F18 clocks of a worker and the API step", bound: 0, faults: []window{{began, ended}},
 		// the hook with a rate is asked for 22 requests a second and gets 15, so that it is behind by half of the time
-		recovery: 2*again + ended.Sub(began)/2 + slack,
+		recovery: 2*again + ended.Sub(began)/2 + slack(),
 		note:     fmt.Sprintf("retries early by %s at most, %d requests with a wrong time,", short(max(0, early)), untimely),
 	})
 }

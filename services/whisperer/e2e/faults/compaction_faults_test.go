@@ -49,7 +49,7 @@ func (l *lone) serve() {
 		return
 	}
 	l.nats = startCommand(l.t, l.dir, "nats-server", l.command)
-	require.Eventually(l.t, l.listens, time.Minute, 10*time.Millisecond, "nats-server is not ready")
+	require.Eventually(l.t, l.listens, patience, 10*time.Millisecond, "nats-server is not ready")
 }
 
 // compaction takes most messages out of work queues, so that nats-server rewrites what it has stored, one queue after the

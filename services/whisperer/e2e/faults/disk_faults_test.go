@@ -53,7 +53,7 @@ func (w *world) copyDisk() {
 func (w *world) swapDisk() {
 	w.t.Helper()
 	dir := filepath.Join(w.dir, "disk")
-	require.Eventually(w.t, func() bool { return syscall.Unmount(dir, 0) == nil }, 30*time.Second, 50*time.Millisecond)
+	require.Eventually(w.t, func() bool { return syscall.Unmount(dir, 0) == nil }, patience, 50*time.Millisecond)
 	w.system("mount", "-o", "loop", filepath.Join(w.dir, "after.img"), dir)
 }
 
@@ -118,7 +118,7 @@ func power(t *testing.T, fault string, strict bool) (lost int) {
 	w.run()
 	w.lasts(4 * time.Second)
 	stop()
-	c := check{fault: fault, bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{{began, ended}}, recovery: again + slack}
+	c := check{fault: fault, bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{{began, ended}}, recovery: again + slack()}
 	if !strict {
 		c.cut, c.bound, c.unmarked = c.faults[0], w.events.len(), w.events.len()
 	}

@@ -52,10 +52,10 @@ func TestE01WhatIsNoEventAmongEvents(t *testing.T) {
 			reasons[r.Reason]++
 		}
 		return len(list) == rounds*len(junk)
-	}, 5*time.Second+slack, 50*time.Millisecond, "put aside so far: %v", reasons)
+	}, 5*time.Second+slack(), 50*time.Millisecond, "put aside so far: %v", reasons)
 	w.lasts(2 * time.Second)
 	stop()
-	w.check(check{fault: "E01 what is no event", bound: 0, faults: []window{{began, ended}}, recovery: time.Second + slack, note: fmt.Sprintf("%v", reasons)})
+	w.check(check{fault: "E01 what is no event", bound: 0, faults: []window{{began, ended}}, recovery: time.Second + slack(), note: fmt.Sprintf("%v", reasons)})
 }
 
 func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
@@ -93,7 +93,7 @@ func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
 	require.Equal(t, lives, w.receiver.Count("/deadly"), "nobody tries it again")
 	w.check(check{
 		fault: "E02 an event that kills its workers", bound: lives * underWay, unmarked: lives * underWay, faults: []window{{began, ended}},
-		recovery: again + slack, note: fmt.Sprintf("put aside after %d workers,", lives),
+		recovery: again + slack(), note: fmt.Sprintf("put aside after %d workers,", lives),
 	})
 }
 
@@ -120,7 +120,7 @@ func TestE03TheSameEventAgain(t *testing.T) {
 		publishers.Go(func() { again(id, id, "1") })
 	}
 	publishers.Wait()
-	w.settled(20 * time.Second)
+	w.settled(patience)
 	w.lasts(time.Second)
 	for n := range events { // later, by what the ledger knows
 		again(fmt.Sprintf("e-%d", n), "", "1")
@@ -130,7 +130,7 @@ func TestE03TheSameEventAgain(t *testing.T) {
 		list, err := w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10_000)
 		require.NoError(t, err)
 		return len(list) == events
-	}, 20*time.Second, 50*time.Millisecond, "the same id with another body is a conflict")
+	}, patience, 50*time.Millisecond, "the same id with another body is a conflict")
 	w.check(check{fault: "E03 an event published three times", bound: 0, faults: []window{{began, time.Now()}}})
 }
 
@@ -144,7 +144,7 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 	w.lasts(2 * time.Second)
 	began := time.Now()
 	edit := func(hook webhook.Hook, change func(h *webhook.Hook)) {
-		_, err := w.db.Hooks.UpdateHook(t.Context(), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
+		_, err := w.db.Hooks.Update(t.Context(), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
 			change(h)
 			return nil
 		})
@@ -164,11 +164,11 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 		edit(paused, func(h *webhook.Hook) { h.Status = webhook.Active })
 		w.lasts(w.between(100*time.Millisecond, 900*time.Millisecond))
 	}
-	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil))
+	require.NoError(t, w.db.Hooks.Delete(t.Context(), "faults", webhook.DefaultTenant, moved.ID, nil))
 	quiet("/moved/5", "deleted")
 	ended := time.Now()
 	stop()
-	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, faults: []window{{began, ended}}, recovery: 5*time.Second + slack})
+	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, faults: []window{{began, ended}}, recovery: 5*time.Second + slack()})
 }
 
 func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
@@ -205,7 +205,7 @@ func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
 	w.run("WHISPERER_BREAKER_ATTEMPTS=1000") // at first, all that it sees are failures
 	stop := w.load(10, 1)
 	enter := func(name string, secrets ...webhook.Secret) {
-		_, err := w.db.Hooks.UpdateHook(context.WithoutCancel(t.Context()), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
+		_, err := w.db.Hooks.Update(context.WithoutCancel(t.Context()), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
 			h.Secrets = secrets
 			return nil
 		})

@@ -49,7 +49,7 @@ func (w *world) set(admin *sql.Conn, name, value string) {
 		var now string
 		require.NoError(w.t, admin.QueryRowContext(w.t.Context(), "SHOW "+name).Scan(&now))
 		return value == "" || now == value
-	}, 5*time.Second, 100*time.Millisecond, "Postgres does not take the setting")
+	}, patience, 100*time.Millisecond, "Postgres does not take the setting")
 }
 
 // count asks Postgres for a number.
@@ -119,10 +119,10 @@ func TestF22FailoverOfPostgres(t *testing.T) {
 	w.lasts(2 * time.Second)
 	stop()
 	for _, p := range w.workers {
-		p.awaitReady(t, 15*time.Second)
+		p.awaitReady(t, patience)
 	}
 	w.check(check{
-		fault: "F22 Postgres only reads, ends sessions, rolls back", bound: 0, faults: []window{{began, ended}}, recovery: again + slack,
+		fault: "F22 Postgres only reads, ends sessions, rolls back", bound: 0, faults: []window{{began, ended}}, recovery: again + slack(),
 		note: fmt.Sprintf("%d reads only, %d sessions ended, %d serialization failures, %d deadlocks,", w.said("read-only transaction"),
 			w.said("terminating connection"), w.said("could not serialize"), w.said("deadlock detected")),
 	})

@@ -126,7 +126,7 @@ func heldOpen(t *testing.T, how string, crowd, asked int, env ...string) {
 	token, _, err := w.db.Access.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	a := w.runAPI(freePort(t), token, env...)
-	a.awaitReady(t, 20*time.Second)
+	a.awaitReady(t, patience)
 	list, addr := a.url+"/whisperer/hooks/", a.url[len("http://"):]
 	kinds := []struct {
 		name  string
@@ -174,7 +174,7 @@ func heldOpen(t *testing.T, how string, crowd, asked int, env ...string) {
 	took := time.Since(began)
 	h.end()
 	results.add(result{fault: fmt.Sprintf("F24 SIGTERM beside %d of them%s", last, how), part: true, note: "stopped after " + short(took)})
-	require.Less(t, took, 5*time.Second+slack)
+	require.Less(t, took, 5*time.Second+slack())
 }
 
 // openFiles lets this process, and those that it starts from now on, have so many connections, and returns how many that are:

@@ -38,7 +38,7 @@ type trait struct {
 // class is a failure of one of the classes, in time.
 func class(classes ...webhook.ErrorClass) func(webhook.Attempt) bool {
 	return func(a webhook.Attempt) bool {
-		return a.Outcome == webhook.Failed && slices.Contains(classes, a.Class) && a.Duration < impatient+slack
+		return a.Outcome == webhook.Failed && slices.Contains(classes, a.Class) && a.Duration < impatient+slack()
 	}
 }
 
@@ -51,7 +51,7 @@ func code(status int, outcome webhook.AttemptOutcome) func(webhook.Attempt) bool
 func late(after time.Duration, status int) func(webhook.Attempt) bool {
 	return func(a webhook.Attempt) bool {
 		return a.Outcome == webhook.Failed && a.Class == webhook.ClassTimeout && a.Status == status &&
-			a.Duration >= after && a.Duration < after+slack
+			a.Duration >= after && a.Duration < after+slack()
 	}
 }
 
@@ -176,10 +176,10 @@ func (w *world) beside(t *testing.T, r trait) {
 	if again {
 		during = min(during, w.quality(t, seconds(3, 20)))
 	}
-	stored, err := w.db.Hooks.Hook(t.Context(), webhook.DefaultTenant, bad.ID)
+	stored, err := w.db.Hooks.Get(t.Context(), webhook.DefaultTenant, bad.ID)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Active, stored.Status, "%s: only 410 disables at once", r.id)
-	require.NoError(t, w.db.Hooks.DeleteHook(t.Context(), "faults", webhook.DefaultTenant, bad.ID, nil))
+	require.NoError(t, w.db.Hooks.Delete(t.Context(), "faults", webhook.DefaultTenant, bad.ID, nil))
 	if again {
 		before = max(before, w.quality(t, seconds(2, 20)))
 	}
@@ -200,14 +200,14 @@ func (w *world) noSilentRequest(t *testing.T, id string, bad webhook.Hook, h *ho
 	t.Helper()
 	var attempts int
 	require.Eventually(t, func() bool {
-		list, _, err := w.db.History.Deliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: bad.ID}, store.Page{Limit: 5000})
+		list, _, err := w.db.History.ListDeliveries(t.Context(), webhook.DefaultTenant, store.DeliveryFilter{Hook: bad.ID}, store.Page{Limit: 5000})
 		require.NoError(t, err)
 		attempts = 0
 		for _, d := range list {
 			attempts += d.Attempts
 		}
 		return attempts >= int(h.requests.Load())
-	}, 20*time.Second, 100*time.Millisecond, "%s: it got requests that are no attempts", id)
+	}, patience, 100*time.Millisecond, "%s: it got requests that are no attempts", id)
 }
 
 // quality is how slow good hooks are during the time: the 99th percentile of all that was published in it.
@@ -235,7 +235,7 @@ func (w *world) quality(t *testing.T, d time.Duration) time.Duration {
 			}
 		}
 		return len(list) == len(events)*len(w.hooks)
-	}, 30*time.Second, 100*time.Millisecond, "good hooks do not get everything")
+	}, patience, 100*time.Millisecond, "good hooks do not get everything")
 	return p99(list)
 }
 
@@ -245,13 +245,13 @@ func (w *world) attempt(t *testing.T, hook webhook.Hook) webhook.Attempt {
 	var first webhook.Attempt
 	require.Eventually(t, func() bool {
 		tried := store.DeliveryFilter{Hook: hook.ID, States: []webhook.DeliveryState{webhook.Delivered, webhook.Waiting, webhook.Dead}}
-		list, _, err := w.db.History.Deliveries(t.Context(), webhook.DefaultTenant, tried, store.Page{Limit: 200})
+		list, _, err := w.db.History.ListDeliveries(t.Context(), webhook.DefaultTenant, tried, store.Page{Limit: 200})
 		require.NoError(t, err)
 		for _, d := range list {
 			if d.Attempts == 0 {
 				continue
 			}
-			_, attempts, err := w.db.History.Delivery(t.Context(), webhook.DefaultTenant, d.ID)
+			_, attempts, err := w.db.History.GetDelivery(t.Context(), webhook.DefaultTenant, d.ID)
 			require.NoError(t, err)
 			if len(attempts) > 0 {
 				first = attempts[0]
@@ -259,6 +259,6 @@ func (w *world) attempt(t *testing.T, hook webhook.Hook) webhook.Attempt {
 			}
 		}
 		return false
-	}, 20*time.Second, 50*time.Millisecond, "no attempt is recorded")
+	}, patience, 50*time.Millisecond, "no attempt is recorded")
 	return first
 }

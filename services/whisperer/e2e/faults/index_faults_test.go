@@ -113,9 +113,9 @@ func TestF31AHookThatWorkersCannotOpen(t *testing.T) {
 	lost, _, _ := w.reached("own", n, events)
 	require.Zero(t, lost, "the others work")
 	require.Eventually(t, func() bool {
-		parked, err := w.db.Queue.CountParked(t.Context(), 10_000)
+		parked, err := w.db.Queue.Count(t.Context(), 10_000)
 		return err == nil && parked.N == n*events
-	}, 20*time.Second, 50*time.Millisecond, "what cannot be sent is parked")
+	}, patience, 50*time.Millisecond, "what cannot be sent is parked")
 	ready, _ := lacking.readiness(t)
 	require.True(t, ready)
 	require.Contains(t, metricsOf(t, lacking), fmt.Sprintf("whisperer_hooks_unreadable %d", n))
@@ -161,15 +161,15 @@ func TestF31AWorkerThatDoesNotHearOfChanges(t *testing.T) {
 	}
 	const events = 5
 	w.newcomers("while", n, events)
-	require.Eventually(t, func() bool { ready, _ := cut.readiness(t); return !ready }, 20*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { ready, _ := cut.readiness(t); return !ready }, patience, 100*time.Millisecond)
 	require.Eventually(t, func() bool {
 		_, text := cut.readiness(t)
 		return strings.Contains(text, "hooks are known as they were")
-	}, 20*time.Second, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 	w.lasts(seconds(0, 80))
 	w.newcomers("still", n, events)
 	p.mend()
-	cut.awaitReady(t, 30*time.Second)
+	cut.awaitReady(t, patience)
 	lost, doubled, took := w.reached("while", n, events)
 	lost2, doubled2, took2 := w.reached("still", n, events)
 	results.add(result{
@@ -199,7 +199,7 @@ func TestF31AWorkerThatDiesBeforeItHearsOfChanges(t *testing.T) {
 		}
 	}
 	p.cut(true, true)
-	require.Eventually(t, counts(`SELECT count(*) FROM workers WHERE expires_at > clock_timestamp()`, 1), 30*time.Second, 100*time.Millisecond)
+	require.Eventually(t, counts(`SELECT count(*) FROM workers WHERE expires_at > clock_timestamp()`, 1), patience, 100*time.Millisecond)
 	n := 20
 	if *full {
 		n = 200
@@ -207,7 +207,7 @@ func TestF31AWorkerThatDiesBeforeItHearsOfChanges(t *testing.T) {
 	for i := range n {
 		w.newcomer("unheard", i)
 	}
-	require.Eventually(t, counts(`SELECT count(*) FROM hook_gaps WHERE NOT done`, 0), 30*time.Second, 100*time.Millisecond)
+	require.Eventually(t, counts(`SELECT count(*) FROM hook_gaps WHERE NOT done`, 0), patience, 100*time.Millisecond)
 	const events = 20
 	for i := range n {
 		w.greet("unheard", i, events)
@@ -215,7 +215,7 @@ func TestF31AWorkerThatDiesBeforeItHearsOfChanges(t *testing.T) {
 	require.Eventually(t, func() bool {
 		lag, err := w.bus.Lag(t.Context(), bus.Fanout)
 		return err == nil && lag.Done(lag.Last)
-	}, 30*time.Second, 50*time.Millisecond, "all is fanned out")
+	}, patience, 50*time.Millisecond, "all is fanned out")
 	cut.kill()
 	lost, doubled, took := w.reached("unheard", n, events)
 	results.add(result{fault: "F31 a worker dies before it hears of changes", acked: n * events, lost: lost, extras: doubled, bound: underWay, recovery: took})
@@ -237,5 +237,5 @@ func TestF31APoolerInTransactionMode(t *testing.T) {
 		defer answer.Body.Close()
 		body, _ := io.ReadAll(answer.Body)
 		return answer.StatusCode != http.StatusOK && strings.Contains(string(body), "pool_mode = session")
-	}, 20*time.Second, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 }

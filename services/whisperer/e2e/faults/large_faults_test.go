@@ -61,7 +61,7 @@ func TestF30LargeEventsInLittleMemory(t *testing.T) {
 	w.mixed("hangs", large, small)
 	toPostgres.mend()
 	toPostgres.reset()
-	w.settled(2 * time.Minute)
+	w.settled(patience)
 	w.killPostgres()
 	w.mixed("away", large, small)
 	w.startPostgres()

@@ -204,7 +204,7 @@ func TestF31RightAfterAStalePhase(t *testing.T) {
 				}
 				during, after = append(during, meantime...), append(after, next...)
 				for _, worker := range w.workers {
-					worker.awaitReady(t, 30*time.Second)
+					worker.awaitReady(t, patience)
 				}
 			}
 			w.arrive("F31 while "+name+" hear of no changes", underWay, during)

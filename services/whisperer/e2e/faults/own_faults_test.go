@@ -71,17 +71,17 @@ func TestF34AFullEventLogAndCallbacks(t *testing.T) {
 		p.stop(t) // before any event: what is done with would be trimmed, and make room
 		began := time.Now()
 		stop := w.load(200, 5)
-		require.Eventually(t, w.refuses, 30*time.Second, 50*time.Millisecond, "the event log becomes full")
+		require.Eventually(t, w.refuses, patience, 50*time.Millisecond, "the event log becomes full")
 		w.lasts(2 * time.Second)
 		require.True(t, w.refuses(), "it stays full while nothing is delivered")
 		p = w.run(small...)
 		faults = append(faults, window{began, time.Now()})
 		w.lasts(time.Second)
 		stop()
-		w.settled(time.Minute)
+		w.settled(patience)
 	}
 	got := w.check(check{fault: "F34 a full event log, and callbacks", faults: faults})
-	require.Eventually(t, func() bool { return w.uncalled() == 0 }, 30*time.Second, time.Second, "callbacks are missing")
+	require.Eventually(t, func() bool { return w.uncalled() == 0 }, patience, time.Second, "callbacks are missing")
 	callbacks := 0
 	for i := range n {
 		callbacks += w.receiver.Count(fmt.Sprintf("/callback/good/%d", i))
@@ -147,7 +147,7 @@ func TestF35TwoInstallationsOnOneNATS(t *testing.T) {
 			}
 		}
 		return !ready
-	}, 20*time.Second, 50*time.Millisecond, "it says whose the streams are and what to do")
+	}, patience, 50*time.Millisecond, "it says whose the streams are and what to do")
 	w.lasts(seconds(5, 70))
 	require.True(t, refused.alive(), "it waits for somebody to do it")
 	require.False(t, refused.ready(t.Context()))
@@ -198,7 +198,7 @@ func TestF36WhatAnOperatorMayChangeOfStreams(t *testing.T) {
 	s.change(bus.StreamOMS, "", "discard", "old")
 	require.Eventually(t, func() bool {
 		return s.config(bus.StreamOMS, "")["discard"] == "new" && w.told(bus.StreamOMS)
-	}, alarm+slack, 50*time.Millisecond)
+	}, alarm+slack(), 50*time.Millisecond)
 	soon := time.Since(changed)
 	p.stop(t)
 	s.change(bus.StreamOMS, "", "discard", "old")

@@ -46,7 +46,7 @@ func newCrowd(t *testing.T, hooks, workers, days int, config string) *crowd {
 		w.start("WHISPERER_KEEP_PAYLOADS=9600h", "WHISPERER_KEEP_RECORDS=9600h")
 	}
 	for _, p := range w.workers {
-		p.awaitReady(t, time.Minute)
+		p.awaitReady(t, patience)
 	}
 	return c
 }
@@ -84,7 +84,7 @@ func (c *crowd) park(n int) {
 	c.lasts(2 * time.Second) // a pause is obeyed within 1 s
 	c.publishAll(n)
 	require.Eventually(c.t, func() bool {
-		count, err := c.db.Queue.CountParked(c.t.Context(), 1<<30)
+		count, err := c.db.Queue.Count(c.t.Context(), 1<<30)
 		require.NoError(c.t, err)
 		return count.N == n*len(c.hooks)
 	}, 5*time.Minute, 250*time.Millisecond)
@@ -268,7 +268,7 @@ func stuck(t *testing.T, fault string, stick func(c *crowd, p *process, proxied 
 	}
 	c.park(backlog)
 	c.pause(false)
-	require.Eventually(t, func() bool { return c.receiver.Count("/ordered/0") > 20 && c.receiver.Count("/free/0") > 20 }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return c.receiver.Count("/ordered/0") > 20 && c.receiver.Count("/free/0") > 20 }, patience, 10*time.Millisecond)
 	stick(c, victim, proxied)
 	c.publishAll(20) // some of them come to the one that is stuck
 	// each hook goes on within the time of a lease, and what was in the stuck one's hands comes in its place

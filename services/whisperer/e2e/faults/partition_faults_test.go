@@ -64,7 +64,7 @@ func TestF10PartitionsOfTheAPIAndOfAReceiver(t *testing.T) {
 	token, _, err := w.db.Access.CreateToken(t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
 	require.NoError(t, err)
 	a := w.runAPI(freePort(t), token, "WHISPERER_DATABASE_URL="+database.String(), "WHISPERER_NATS_URL=nats://"+toNATS.at)
-	a.awaitReady(t, 20*time.Second)
+	a.awaitReady(t, patience)
 	require.Equal(t, http.StatusOK, a.get(t, "/whisperer/hooks/").status)
 
 	began := time.Now()
@@ -79,7 +79,7 @@ func TestF10PartitionsOfTheAPIAndOfAReceiver(t *testing.T) {
 	stop()
 	// what was on its way to the receiver gets there after it was given up
 	w.check(check{
-		fault: "F10 API and receiver cut off", bound: 2 * underWay, unmarked: 0, faults: []window{{began, ended}}, recovery: again + slack,
+		fault: "F10 API and receiver cut off", bound: 2 * underWay, unmarked: 0, faults: []window{{began, ended}}, recovery: again + slack(),
 		sick: w.hooks[1].ID, note: "not ready after " + short(unready) + ",",
 	})
 }
@@ -90,7 +90,7 @@ func (w *world) withoutPostgres(a *api, p *proxy) time.Duration {
 	t.Helper()
 	p.cut(true, true)
 	began := time.Now()
-	require.Eventually(t, func() bool { return !a.ready(t.Context()) }, 5*time.Second+slack, 10*time.Millisecond, "not ready")
+	require.Eventually(t, func() bool { return !a.ready(t.Context()) }, 5*time.Second+slack(), 10*time.Millisecond, "not ready")
 	unready := time.Since(began)
 	var open sync.WaitGroup
 	replies := make([]reply, 20)
@@ -117,8 +117,8 @@ func (w *world) withoutPostgres(a *api, p *proxy) time.Duration {
 		require.Equal(t, http.StatusServiceUnavailable, status, "nothing is stored, and there is an answer")
 	}
 	p.mend()
-	a.awaitReady(t, 20*time.Second)
-	require.Eventually(t, func() bool { return a.get(t, "/whisperer/hooks/").status == http.StatusOK }, 20*time.Second, 100*time.Millisecond)
+	a.awaitReady(t, patience)
+	require.Eventually(t, func() bool { return a.get(t, "/whisperer/hooks/").status == http.StatusOK }, patience, 100*time.Millisecond)
 	return unready
 }
 

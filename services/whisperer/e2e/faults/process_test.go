@@ -6,8 +6,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +19,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/services/internal/freeport"
 )
 
 // process is a program that this one is the parent of: it ends with this one, and is reaped.
@@ -159,18 +159,9 @@ func tail(path string, n int) string {
 	return strings.Join(lines, "\n")
 }
 
-// freePort returns a port that nobody listens on, and that the kernel gives to no outgoing connection of the other tests.
 func freePort(t *testing.T) int {
 	t.Helper()
-	var config net.ListenConfig
-	for {
-		port := 10_000 + rand.IntN(20_000)
-		l, err := config.Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			require.NoError(t, t.Context().Err())
-			continue
-		}
-		require.NoError(t, l.Close())
-		return port
-	}
+	port, err := freeport.Find(t.Context())
+	require.NoError(t, err)
+	return port
 }

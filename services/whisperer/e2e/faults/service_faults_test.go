@@ -29,7 +29,7 @@ func (w *world) outlives(rate int, down, after time.Duration, away, back func())
 	stop()
 	for _, p := range w.workers {
 		require.True(w.t, p.alive(), "a worker outlives what it depends on")
-		p.awaitReady(w.t, 15*time.Second)
+		p.awaitReady(w.t, patience)
 	}
 	return during
 }
@@ -43,7 +43,7 @@ func outage(t *testing.T, fault string, down time.Duration, durable bool, away, 
 	w.run()
 	during := w.outlives(50, down, 6*time.Second, func() { away(w) }, func() { back(w) })
 	// a nats-server that died does not know what it had handed out
-	w.check(check{fault: fmt.Sprintf("%s, back after %s", fault, down), bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{during}, recovery: again + slack})
+	w.check(check{fault: fmt.Sprintf("%s, back after %s", fault, down), bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{during}, recovery: again + slack()})
 }
 
 func TestF05KillingNATSForASecond(t *testing.T) {
@@ -86,7 +86,7 @@ func cut(t *testing.T, fault string, toNATS bool, down time.Duration, away, back
 	w.run()
 	during := w.outlives(40, down, 8*time.Second, func() { away(p) }, func() { back(p) })
 	// what it cannot tell of fills its slots, and one more event stands at the door
-	w.check(check{fault: fault, bound: underWay + hooks, faults: []window{during}, recovery: again + slack})
+	w.check(check{fault: fault, bound: underWay + hooks, faults: []window{during}, recovery: again + slack()})
 }
 
 func TestF08APartitionBetweenAWorkerAndNATS(t *testing.T) {
@@ -128,8 +128,8 @@ func TestF13BothDownAtTheStart(t *testing.T) {
 	w.lasts(2 * time.Second)
 	w.startPostgres()
 	ended := time.Now()
-	one.awaitReady(t, 10*time.Second+slack)
-	two.awaitReady(t, 10*time.Second+slack)
+	one.awaitReady(t, 10*time.Second+slack())
+	two.awaitReady(t, 10*time.Second+slack())
 	stop := w.load(50, 1)
 	w.lasts(3 * time.Second)
 	stop()

@@ -50,7 +50,7 @@ func TestLongF19SlowConnections(t *testing.T) {
 	stop := w.load(60, 1)
 	w.lasts(seconds(20, 60))
 	stop()
-	w.settled(time.Minute)
+	w.settled(patience)
 	ended := time.Now()
 	again := w.calm(w.stranger())
 	w.check(check{
@@ -108,7 +108,7 @@ func TestLongF20BusyCPUsAndLittleMemory(t *testing.T) {
 	spinner.kill()
 	ended := time.Now()
 	stop()
-	w.settled(2 * time.Minute)
+	w.settled(patience)
 	again := w.calm(w.stranger())
 	for _, p := range w.workers {
 		require.True(t, p.alive(), "a worker lives with its memory")

@@ -108,7 +108,7 @@ func TestF23ASoakWithFaults(t *testing.T) {
 	}
 	// one fault may hit what the one before has left
 	s.check(check{
-		fault: "F23 soak of " + short(*soakFor), bound: s.bound, unmarked: s.bound, faults: s.faults, recovery: 2*again + slack, settle: 5 * time.Minute,
+		fault: "F23 soak of " + short(*soakFor), bound: s.bound, unmarked: s.bound, faults: s.faults, recovery: 2*again + slack(), settle: 5 * time.Minute,
 		note: fmt.Sprintf("%s; a worker's memory grows by %.0f KiB in 10 min, to", strings.Trim(fmt.Sprint(s.counts), "map[]"), growth),
 	})
 }

@@ -61,7 +61,7 @@ func TestF44FairTenants(t *testing.T) {
 		}
 		published <- err
 	}()
-	require.Eventually(t, func() bool { return w.receiver.Count("/burst") > burst/100 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return w.receiver.Count("/burst") > burst/100 }, patience, time.Millisecond)
 	sent := map[string]time.Time{}
 	for i := 0; w.receiver.Count("/burst") < burst; i++ {
 		e := event(fmt.Sprintf("other-%d", i), "", `{"n":1}`)

@@ -76,7 +76,7 @@ func TestF21ConsumersDeletedAndSettingsChanged(t *testing.T) {
 	}
 	var slowest time.Duration
 	for consumer, stream := range consumers {
-		require.Eventually(t, func() bool { return s.config(stream, consumer) != nil && w.told(consumer) }, alarm+slack, 50*time.Millisecond, consumer)
+		require.Eventually(t, func() bool { return s.config(stream, consumer) != nil && w.told(consumer) }, alarm+slack(), 50*time.Millisecond, consumer)
 	}
 	slowest = max(slowest, time.Since(began))
 	w.lasts(2 * time.Second)
@@ -94,17 +94,17 @@ func TestF21ConsumersDeletedAndSettingsChanged(t *testing.T) {
 			right = right && s.config(stream, "")["max_age"] == float64(0) && w.told(stream)
 		}
 		return right
-	}, alarm+slack, 50*time.Millisecond)
+	}, alarm+slack(), 50*time.Millisecond)
 	slowest = max(slowest, time.Since(changed))
 	ended := time.Now()
 	w.lasts(4 * time.Second)
 	stop()
 	for _, p := range w.workers {
-		p.awaitReady(t, 15*time.Second)
+		p.awaitReady(t, patience)
 	}
 	w.check(check{
 		fault: "F21 consumers deleted, settings changed", bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{{began, ended}},
-		recovery: again + slack, note: fmt.Sprintf("put right within %s,", short(slowest)),
+		recovery: again + slack(), note: fmt.Sprintf("put right within %s,", short(slowest)),
 	})
 }
 
@@ -122,16 +122,16 @@ func deleted(t *testing.T, stream string, cut bool, note string) *world {
 	w.lasts(4 * time.Second)
 	began := time.Now()
 	s.done("STREAM.DELETE."+stream, nil)
-	require.Eventually(t, func() bool { return s.config(stream, "") != nil && w.told(stream) }, alarm+slack, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return s.config(stream, "") != nil && w.told(stream) }, alarm+slack(), 50*time.Millisecond)
 	ended := time.Now()
 	w.lasts(8 * time.Second)
 	stop()
 	for _, p := range w.workers {
-		p.awaitReady(t, 15*time.Second)
+		p.awaitReady(t, patience)
 	}
 	c := check{
 		fault: "F21 stream " + stream + " deleted", bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{{began, ended}},
-		recovery: 2*again + slack, note: fmt.Sprintf("there again after %s, %s,", short(ended.Sub(began)), note),
+		recovery: 2*again + slack(), note: fmt.Sprintf("there again after %s, %s,", short(ended.Sub(began)), note),
 	}
 	if cut {
 		c.cut = window{began, ended}

@@ -2,42 +2,63 @@ package cli
 
 import (
 	"context"
-	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 )
 
 type auditCommand struct {
-	List auditList `cmd:"" help:"List who changed what, the newest first."`
+	List   auditList   `cmd:"" help:"List the audit log, newest first."`
+	Export auditExport `cmd:"" help:"Write all changes of a list as CSV or, with --ndjson, as JSON on lines."`
+}
+
+// auditFlags narrow a list of changes.
+type auditFlags struct {
+	rangeFlags
+
+	Actor   string `help:"Only changes by this token (its name or id) or program." placeholder:"NAME"`
+	Subject string `help:"Only changes of the thing of this id or name." placeholder:"ID"`
+	Kind    string `help:"Only changes of hook, delivery, job, token, event_type, tenant, ledger_entry, signing_key, erasure, retention or view." enum:"hook,delivery,job,token,event_type,tenant,ledger_entry,signing_key,erasure,retention,view," default:"" placeholder:"KIND"`
+}
+
+func (c *auditFlags) filter() (f client.AuditFilter, err error) {
+	f = client.AuditFilter{Subject: c.Subject, Kind: c.Kind, Actor: c.Actor}
+	f.From, f.To, err = c.times()
+	return f, err
 }
 
 type auditList struct {
 	listFlags
-	rangeFlags
-
-	Subject string `help:"Only changes of the thing of this id or name." placeholder:"ID"`
-	Kind    string `help:"Only changes of hook, delivery, job, token, event_type, tenant or ledger_entry." enum:"hook,delivery,job,token,event_type,tenant,ledger_entry," default:"" placeholder:"KIND"`
+	auditFlags
 }
 
-// Run lists.
+// Run prints the list.
 func (c *auditList) Run(ctx context.Context, a *app) error {
-	from, to, err := c.times(time.Now())
+	filter, err := c.filter()
 	if err != nil {
 		return err
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	list, err := take(api.Audit(ctx, client.AuditFilter{Subject: c.Subject, Kind: c.Kind, From: from, To: to}), c.Limit)
+	list, err := take(server.Audit(ctx, filter), c.Limit)
 	if err != nil {
 		return err
 	}
-	return a.print(list, func(t table) {
-		t.row("TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL")
+	return a.print(list, func(t *table) {
+		t.head("TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL")
 		for i := range list {
 			e := &list[i]
-			t.row(date(e.CreatedDate), e.Actor, e.Action, e.Subject, compact(e.Detail, "{}"))
+			t.row(date(e.CreatedDate), actorText(e), e.Action, e.Subject, compact(e.Detail.RawMessage, "{}"))
 		}
 	})
+}
+
+// actorText names who made a change.
+func actorText(e *api.AuditEntry) string {
+	if e.ActorName != "" {
+		return "token " + e.ActorName
+	}
+	return e.Actor
 }

@@ -45,11 +45,11 @@ func (c *benchInstallation) Run(ctx context.Context, a *app) error {
 	if c.Rate <= 0 || c.Duration <= 0 || c.Hooks < 1 || c.Hooks > 1000 || c.Size < 0 || c.Size > 900<<10 {
 		return usage("--rate and --duration must be above 0, --hooks from 1 to 1000, --size from 0 to 921600")
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	publish := load.Publisher(api.PublishBatch)
+	publish := load.Publisher(server.PublishBatch)
 	if c.NATS != "" {
 		nats, err := a.connectNATS(ctx, c.NATS, c.Namespace)
 		if err != nil {
@@ -64,7 +64,7 @@ func (c *benchInstallation) Run(ctx context.Context, a *app) error {
 	}
 	bar := a.progress("webhooks")
 	report, err := load.Run(ctx, load.Options{
-		API: api, Publish: publish, Listener: listener, URL: firstText(c.ReceiverURL, "http://"+listener.Addr().String()),
+		API: server, Publish: publish, Listener: listener, URL: firstText(c.ReceiverURL, "http://"+listener.Addr().String()),
 		Hooks: c.Hooks, Rate: c.Rate, Duration: c.Duration, Size: c.Size, Settle: c.Settle,
 		Progress: bar.set, Note: func(text string) { fmt.Fprintf(a.Err, "\n%s\n", oneLine(text)) },
 	})
@@ -82,7 +82,7 @@ func (c *benchInstallation) Run(ctx context.Context, a *app) error {
 }
 
 func (a *app) printLoad(r *load.Report) error {
-	return a.print(r, func(t table) {
+	return a.print(r, func(t *table) {
 		t.row("events accepted", fmt.Sprintf("%d in %.1f s, %d calls had to be made again", r.Accepted, r.Seconds, r.Refused))
 		t.row("webhooks", fmt.Sprintf("%d of %d, %d lost, %d more than once, %d not verified", r.Received, r.Expected, r.Lost, r.Repeated, r.Unverified))
 		t.row("a second", strconv.FormatFloat(r.PerSecond, 'f', 0, 64))

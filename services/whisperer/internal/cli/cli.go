@@ -27,10 +27,10 @@ const (
 	urlFile   = "url"
 )
 
-const description = `Whisperer tells other companies' software, by webhook, what happens inside an order management system.
+const description = `Whisperer delivers order-management events to partners' systems as webhooks.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused (token), 5 conflict, 6 unavailable (try again later),
-7 differs (sync --check).`
+7 differs (sync --check, reconcile).`
 
 // Program is what surrounds a command: what it reads, where it writes.
 type Program struct {
@@ -43,6 +43,8 @@ type Program struct {
 	Version string
 	// Environ is the environment, as os.Environ gives it.
 	Environ []string
+	// Width is how many columns Out has; 0 where it is no terminal.
+	Width int
 	// Color says that Out is a terminal that shows colors.
 	Color bool
 	// Live says that Err is a terminal, where a line can be written again.
@@ -56,25 +58,32 @@ type commands struct {
 	Standalone   standaloneCommand   `cmd:"" help:"Run everything in this process: NATS, PostgreSQL, API, worker and a demo."`
 	Hook         hookCommand         `cmd:"" help:"Manage hooks."`
 	Event        eventCommand        `cmd:"" help:"Publish events, look them up, and ask what became of them."`
-	EventType    eventTypeCommand    `cmd:"" help:"Look event types up, and declare your own."`
-	Delivery     deliveryCommand     `cmd:"" help:"Look deliveries up, and have them tried again."`
+	EventType    eventTypeCommand    `cmd:"" help:"Look up and declare event types."`
+	Delivery     deliveryCommand     `cmd:"" help:"Look up and retry deliveries."`
+	Reconcile    reconcileCommand    `cmd:"" help:"Compare what was sent to a hook with what its receiver has, and send again what is lacking."`
 	Job          jobCommand          `cmd:"" help:"Follow and steer replays."`
-	Rejected     rejectedCommand     `cmd:"" help:"Look up what was published and is no event."`
+	Erase        eraseCommand        `cmd:"" help:"Erase payloads of events, permanently."`
+	Erasure      erasureCommand      `cmd:"" help:"Follow erasures, and print their certificates."`
+	Retention    retentionCommand    `cmd:"" help:"Manage how long payloads of event types are kept."`
+	Rejected     rejectedCommand     `cmd:"" help:"Look up rejected events."`
 	Ledger       ledgerCommand       `cmd:"" help:"See to what could not be recorded."`
 	Sync         syncCommand         `cmd:"" help:"Make a tenant's hooks like a YAML file; it shows the differences first."`
 	Export       exportCommand       `cmd:"" help:"Write a tenant's hooks and event types into a file for sync and import, without their secrets."`
 	Import       importCommand       `cmd:"" help:"Give a tenant what a file has and the tenant has not, and change nothing that is there."`
 	Listen       listenCommand       `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
 	Token        tokenCommand        `cmd:"" help:"Manage API tokens."`
+	SigningKey   signingKeyCommand   `cmd:"" help:"List and rotate the keys that sign HTTP Message Signatures (RFC 9421)."`
 	Tenant       tenantCommand       `cmd:"" help:"Manage tenants, as an operator."`
-	Audit        auditCommand        `cmd:"" help:"Look up who changed what."`
+	Audit        auditCommand        `cmd:"" help:"Look up the audit log."`
 	Migrate      migrateCommand      `cmd:"" help:"Bring the database to this program's schema."`
 	Secrets      secretsCommand      `cmd:"" help:"Change the master key that secrets are sealed with."`
 	ImportDjango importDjangoCommand `cmd:"" help:"Take over the hooks of the Django application before Whisperer, from a dump."`
 	NATS         natsCommand         `cmd:"" name:"nats" help:"Prepare NATS for an installation."`
-	Doctor       doctorCommand       `cmd:"" help:"Look at everything an installation stands on, and say what mends what is wrong."`
+	Doctor       doctorCommand       `cmd:"" help:"Check everything an installation needs, and say how to mend what is wrong."`
 	Bench        benchCommand        `cmd:"" help:"Measure an installation: deliveries per second, and how late they come."`
 	Healthcheck  healthcheckCommand  `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`
+	Profile      profileCommand      `cmd:"" help:"Remember installations by name."`
+	Help         helpCommand         `cmd:"" help:"Show a topic with examples, or the help of a command."`
 	Completion   completionCommand   `cmd:"" help:"Print a script that completes commands in a shell."`
 	Manual       manualCommand       `cmd:"" help:"Print the reference of all commands."`
 	Version      versionCommand      `cmd:"" help:"Print the version."`
@@ -82,10 +91,17 @@ type commands struct {
 
 // globals are the flags of every command.
 type globals struct {
-	URL    string `help:"Where the API is (default: what ${data_dir}/url says, else http://127.0.0.1:8080)." env:"WHISPERER_URL" placeholder:"URL"`
-	Token  string `help:"API token (default: what ${data_dir}/token says)." env:"WHISPERER_TOKEN" placeholder:"TOKEN"`
-	Tenant string `help:"Tenant to act for, with an operator's token." env:"WHISPERER_TENANT" placeholder:"NAME"`
-	JSON   bool   `help:"Print JSON for programs instead of tables for people." name:"json"`
+	URL     string `help:"Where the API is (default: what ${data_dir}/url says, else http://127.0.0.1:8080)." env:"WHISPERER_URL" placeholder:"URL"`
+	Profile string `help:"Take URL, token and tenant from this profile (whisperer profile add)." env:"WHISPERER_PROFILE" placeholder:"NAME"`
+	Token   string `help:"API token (default: what ${data_dir}/token says)." env:"WHISPERER_TOKEN" placeholder:"TOKEN"`
+	Tenant  string `help:"Tenant to act for, with an operator's token." env:"WHISPERER_TENANT" placeholder:"NAME"`
+	JSON    bool   `help:"Print JSON for programs instead of tables for people." name:"json"`
+	JQ      string `help:"Print what this jq expression makes of the JSON, such as '.[].id'." name:"jq" placeholder:"EXPRESSION"`
+
+	Columns []string `help:"Print these columns of a list, in this order." placeholder:"NAME"`
+	CSV     bool     `help:"Print a list as comma-separated values (RFC 4180), whole ids and all columns." name:"csv"`
+	NDJSON  bool     `help:"Print a list as JSON, an entry to a line." name:"ndjson"`
+	Wide    bool     `help:"Print whole ids and lines, however narrow the terminal is."`
 }
 
 // Run runs the command that the arguments name and returns the exit code.
@@ -97,19 +113,29 @@ func Run(ctx context.Context, p Program) int {
 		fmt.Fprintf(p.Err, "whisperer: %s\n", err)
 		return exitFailed
 	}
-	if len(p.Args) == 0 {
+	switch {
+	case len(p.Args) == 0:
 		p.Args = []string{"--help"}
+	case len(p.Args) == 1 && p.Args[0] == "--version": // as a flag of every command it would be that of hook update, too
+		p.Args = []string{"version"}
 	}
 	parsed, err := parser.Parse(p.Args)
 	switch {
 	case shown:
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(p.Err, "whisperer: %s (see --help)\n", err)
+		fmt.Fprintf(p.Err, "whisperer: %s (see --help)\n", strings.Replace(err.Error(), `,"" but got`, " but got", 1)) // none of them is the default
 		return exitUsage
 	}
 	a := &app{Program: p, globals: c.globals, model: parser.Model}
-	if err := parsed.Run(a); err != nil {
+	err = nil
+	if !strings.HasPrefix(parsed.Command(), "profile ") {
+		err = a.useProfile()
+	}
+	if err == nil {
+		err = parsed.Run(a)
+	}
+	if err != nil {
 		a.explain(err)
 		return exitCode(err)
 	}
@@ -154,9 +180,11 @@ func (a *app) clientFor(tenant string) (*client.Client, error) {
 	if url == "" {
 		url = "http://127.0.0.1:8080"
 	}
-	token, err := firstOf(a.Token, tokenFile)
-	if err != nil {
-		return nil, err
+	token := a.Token
+	if a.Profile == "" { // the file's token is for the installation here, not for the profile's
+		if token, err = firstOf(a.Token, tokenFile); err != nil {
+			return nil, err
+		}
 	}
 	c, err := client.New(client.Options{URL: url, Token: token, Tenant: tenant, UserAgent: "whisperer-cli/" + a.Version})
 	if err != nil {
@@ -204,7 +232,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &wrong):
 		return exitUsage
-	case errors.Is(err, errDiffers):
+	case errors.Is(err, errDiffers), errors.Is(err, errReceiverDiffers):
 		return exitDiffers
 	case errors.Is(err, webhook.ErrNotFound):
 		return exitNotFound
@@ -223,11 +251,15 @@ func exitCode(err error) int {
 func (a *app) explain(err error) {
 	var problem *client.ProblemError
 	isProblem := errors.As(err, &problem)
-	if a.JSON {
+	if a.asJSON() {
+		var shown any = problem
 		if !isProblem {
-			problem = &client.ProblemError{Title: err.Error()}
+			shown = struct {
+				Title  string `json:"title"`
+				Status int    `json:"status"`
+			}{Title: err.Error()}
 		}
-		if text, err := json.Marshal(problem); err == nil {
+		if text, err := json.Marshal(shown); err == nil {
 			fmt.Fprintf(a.Err, "%s\n", text)
 		}
 		return
@@ -243,7 +275,7 @@ func (a *app) explain(err error) {
 		for _, f := range problem.Errors {
 			fmt.Fprintf(a.Err, "  %s: %s\n", f.Pointer, f.Detail)
 		}
-		if problem.ExistingID != "" {
+		if problem.ExistingID != nil {
 			fmt.Fprintf(a.Err, "  existing: %s\n", problem.ExistingID)
 		}
 	}

@@ -7,62 +7,89 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 )
 
 type deliveryCommand struct {
-	List  deliveryList  `cmd:"" help:"List deliveries, the newest first."`
-	Get   deliveryGet   `cmd:"" help:"Show one delivery with its attempts."`
-	Retry deliveryRetry `cmd:"" help:"Have a delivery tried again at once."`
-	Tail  deliveryTail  `cmd:"" help:"Print deliveries as they change, until interrupted."`
+	List   deliveryList   `cmd:"" help:"List deliveries, newest first."`
+	Get    deliveryGet    `cmd:"" help:"Show one delivery with its attempts."`
+	Retry  deliveryRetry  `cmd:"" help:"Retry a delivery now, or many."`
+	Replay deliveryReplay `cmd:"" help:"Send a delivery to another URL now, as a test, and print the answer."`
+	Export deliveryExport `cmd:"" help:"Write all deliveries of a list, or their attempts, as CSV or, with --ndjson, as JSON on lines."`
+	Tail   deliveryTail   `cmd:"" help:"Print deliveries as they change, until interrupted."`
 }
 
 // deliveryFlags narrow a list of deliveries.
 type deliveryFlags struct {
-	Hook      uuid.UUID `help:"Only those to this hook." placeholder:"ID"`
-	Event     string    `help:"Only those of the event of this id." placeholder:"ID"`
-	EventType string    `help:"Only those of events of this type or pattern." short:"e" placeholder:"TYPE"`
-	Entity    string    `help:"Only those of events about this, such as package:61." placeholder:"TEXT"`
-	State     string    `help:"Only those that are waiting, parked, delivered, dead, cancelled; several separated by commas." placeholder:"STATE"`
-	Status    int       `help:"Only those whose last attempt was answered with this HTTP status." placeholder:"N"`
+	Hook      string `help:"Only those to this hook: its id, the beginning of it, or its name." placeholder:"HOOK"`
+	Event     string `help:"Only those of the event of this id." placeholder:"ID"`
+	EventType string `help:"Only those of events of this type or pattern." short:"e" placeholder:"TYPE"`
+	Entity    string `help:"Only those of events about this, such as package:61." placeholder:"TEXT"`
+	State     string `help:"Only those that are waiting, parked, delivered, dead, cancelled, superseded; several separated by commas." placeholder:"STATE"`
+	labelFlags
+	Status int `help:"Only those whose last attempt was answered with this HTTP status." placeholder:"N"`
 
+	IDPrefix    string `help:"Only those whose id begins so: at least 4 characters." name:"id-prefix" placeholder:"HEX"`
 	StatusClass string `help:"Only those whose last attempt was answered with such a status, or, with none, not answered." enum:"2xx,3xx,4xx,5xx,none," default:"" placeholder:"2xx|3xx|4xx|5xx|none"`
 }
 
-func (c *deliveryFlags) filter() client.DeliveryFilter {
-	return client.DeliveryFilter{
-		Hook: c.Hook, Event: c.Event, EventType: c.EventType, Entity: c.Entity, State: c.State, Status: c.Status, StatusClass: c.StatusClass,
+func (c *deliveryFlags) filter(ctx context.Context, server *client.Client) (client.DeliveryFilter, error) {
+	f := client.DeliveryFilter{
+		IDPrefix: c.IDPrefix, Event: c.Event, EventType: c.EventType, Entity: c.Entity, State: c.State, Status: c.Status, StatusClass: c.StatusClass,
 	}
+	var err error
+	if f.Labels, err = c.labels(); err != nil {
+		return f, err
+	}
+	if c.Hook != "" {
+		f.Hook, err = findHook(ctx, server, c.Hook)
+	}
+	return f, err
 }
 
 type deliveryList struct {
-	deliveryFlags
+	deliverySearch
 	listFlags
+}
+
+// deliverySearch are deliveryFlags with what bounds them in time and by the events' data.
+type deliverySearch struct {
+	deliveryFlags
 	rangeFlags
 	dataFlags
 }
 
-// Run lists.
+func (c *deliverySearch) filter(ctx context.Context, server *client.Client) (client.DeliveryFilter, error) {
+	f, err := c.deliveryFlags.filter(ctx, server)
+	if err != nil {
+		return f, err
+	}
+	f.DataFilter = client.DataFilter(c.dataFlags)
+	f.From, f.To, err = c.times()
+	return f, err
+}
+
+// Run prints the list.
 func (c *deliveryList) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	filter := c.filter()
-	filter.DataFilter = client.DataFilter(c.dataFlags)
-	if filter.From, filter.To, err = c.times(time.Now()); err != nil {
-		return err
-	}
-	list, err := take(api.Deliveries(ctx, filter), c.Limit)
+	filter, err := c.filter(ctx, server)
 	if err != nil {
 		return err
 	}
-	return a.print(list, func(t table) {
-		t.row("ID", "EVENT", "EVENT TYPE", "STATE", "ATTEMPTS", "STATUS", "PUBLISHED")
+	list, err := take(server.Deliveries(ctx, filter), c.Limit)
+	if err != nil {
+		return err
+	}
+	return a.print(list, func(t *table) {
+		t.head("ID", "+EVENT", "EVENT TYPE", "ENTITY", "STATE", "ATTEMPTS", "STATUS", "PUBLISHED", "+HOOK")
 		for i := range list {
 			d := &list[i]
-			t.row(d.ID.String(), d.Event, d.EventType, withReason(string(d.State), string(d.Reason)), fmt.Sprint(d.AttemptCount),
-				httpStatus(d.Status), date(d.CreatedDate))
+			t.row(d.ID.String(), d.Event, d.EventType, firstText(d.Entity, "-"), withReason(string(d.State), string(d.Reason)),
+				fmt.Sprint(d.AttemptCount), httpStatus(d.Status), date(d.CreatedDate), d.Hook.String())
 		}
 	})
 }
@@ -81,48 +108,70 @@ func httpStatus(status *int) string {
 	return fmt.Sprint(*status)
 }
 
-type deliveryGet struct {
-	ID uuid.UUID `arg:"" help:"The delivery's id."`
+// deliveryArg is the delivery that a command is about.
+type deliveryArg struct {
+	Delivery string `arg:"" help:"The delivery: its id, or the beginning of it."`
 }
 
-// Run shows.
+// find makes the client and looks the delivery up.
+func (c *deliveryArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, error) {
+	server, err := a.client()
+	if err != nil {
+		return nil, uuid.Nil, err
+	}
+	id, err := findDelivery(ctx, server, c.Delivery)
+	return server, id, err
+}
+
+type deliveryReplay struct {
+	deliveryArg
+
+	To         string `help:"Where it is sent." required:"" placeholder:"URL"`
+	Secret     string `help:"Sign the request with this secret (default: not signed)." env:"WHISPERER_SECRET" xor:"sign" placeholder:"TEXT"`
+	SignAsHook bool   `help:"Sign it as the hook's requests are signed." xor:"sign"`
+}
+
+// Run sends it.
+func (c *deliveryReplay) Run(ctx context.Context, a *app) error {
+	server, id, err := c.find(ctx, a)
+	if err != nil {
+		return err
+	}
+	tried, err := server.ReplayDelivery(ctx, id, client.Elsewhere{TargetURL: c.To, SecretKey: c.Secret, SignAsHook: c.SignAsHook})
+	if err != nil {
+		return err
+	}
+	return a.reportTried(&tried)
+}
+
+type deliveryGet struct{ deliveryArg }
+
+// Run prints it.
 func (c *deliveryGet) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	d, err := api.Delivery(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	return a.printDelivery(d)
-}
-
-type deliveryRetry struct {
-	ID    uuid.UUID `arg:"" help:"The delivery's id."`
-	Force bool      `help:"Send it again although it was delivered."`
-}
-
-// Run retries.
-func (c *deliveryRetry) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
-	if err != nil {
-		return err
-	}
-	d, err := api.RetryDelivery(ctx, c.ID, c.Force)
+	d, err := server.Delivery(ctx, id)
 	if err != nil {
 		return err
 	}
 	return a.printDelivery(d)
 }
 
-func (a *app) printDelivery(d client.Delivery) error {
-	return a.print(d, func(t table) {
+func (a *app) printDelivery(d api.DeliveryDetail) error {
+	return a.print(d, func(t *table) {
 		t.row("id", d.ID.String())
 		t.row("hook", d.Hook.String())
 		t.row("event", d.Event+" "+d.EventType+" "+d.Entity)
 		t.row("state", withReason(string(d.State), string(d.Reason)))
+		if d.SupersededBy != nil {
+			t.row("superseded by", d.SupersededBy.String())
+		}
 		t.row("published", date(d.CreatedDate))
+		if d.Erased != nil {
+			t.row("payload erased", erasedText(d.Erased))
+		}
 		if d.NextAttemptDate != nil {
 			t.row("next attempt", date(*d.NextAttemptDate))
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 )
 
@@ -19,22 +19,26 @@ const tailAtOnce = 1000
 type deliveryTail struct {
 	deliveryFlags
 
-	Since time.Duration `help:"Begin with the deliveries of events published at most this long ago." default:"0s" placeholder:"DURATION"`
-	Back  time.Duration `help:"Follow deliveries of events published at most this long ago; their later retries are not shown." default:"15m" placeholder:"DURATION"`
+	Since moment        `help:"Begin with the deliveries of events published then: how long ago, such as 2h, or a time." default:"now" placeholder:"WHEN"`
+	Back  length        `help:"Follow deliveries of events published at most this long ago; their later retries are not shown." default:"15m" placeholder:"DURATION"`
 	Every time.Duration `help:"How often to look." default:"1s" placeholder:"DURATION"`
 	Count int           `help:"Stop after so many lines." placeholder:"N"`
 }
 
 // Run prints until it is interrupted, or until the API refuses.
 func (c *deliveryTail) Run(ctx context.Context, a *app) error {
-	if c.Since < 0 || c.Back <= 0 || c.Every < 100*time.Millisecond {
-		return usage("--since must not be negative, --back must be above 0, --every at least 100ms")
+	if c.Back == 0 || c.Every < 100*time.Millisecond {
+		return usage("--back: must be above 0, and --every at least 100ms")
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	t := &tail{app: a, api: api, filter: c.filter(), seen: map[uuid.UUID]time.Time{}, begin: time.Now().Add(-c.Since), back: c.Back, most: c.Count}
+	filter, err := c.filter(ctx, server)
+	if err != nil {
+		return err
+	}
+	t := &tail{app: a, api: server, filter: filter, seen: map[uuid.UUID]time.Time{}, begin: c.Since.Time, back: time.Duration(c.Back), most: c.Count}
 	tick := time.NewTicker(c.Every)
 	defer tick.Stop()
 	fmt.Fprintln(a.Err, "waiting for deliveries (ctrl-c to stop)")
@@ -96,7 +100,7 @@ func (t *tail) look(ctx context.Context) error {
 		}
 	}
 	t.seen = now
-	slices.SortFunc(changed, func(a, b client.Delivery) int { return a.ModifiedDate.Compare(b.ModifiedDate) })
+	slices.SortFunc(changed, func(a, b api.Delivery) int { return a.ModifiedDate.Compare(b.ModifiedDate) })
 	for i := range changed {
 		if t.most > 0 && t.shown == t.most {
 			return nil
@@ -109,20 +113,52 @@ func (t *tail) look(ctx context.Context) error {
 }
 
 // show writes a line: columns of fixed widths, since nobody knows what is still to come. With --json an object.
-func (t *tail) show(d *client.Delivery) error {
+func (t *tail) show(d *api.Delivery) error {
 	t.shown++
-	if t.app.JSON {
-		return json.NewEncoder(t.app.Out).Encode(d)
+	if t.app.asJSON() {
+		return t.app.encode(d, "")
+	}
+	if t.app.Width > 0 && t.app.Width < tailWidth {
+		return t.showNarrow(d)
 	}
 	const format = "%-12s  %-36s  %-33s  %-19s  %-3s  %-6s  %s\n"
 	if t.shown == 1 {
 		fmt.Fprintf(t.app.Out, format, "TIME", "DELIVERY", "EVENT TYPE", "ENTITY", "TRY", "STATUS", "STATE")
 	}
-	state := withReason(string(d.State), string(d.Reason))
+	_, err := fmt.Fprintf(t.app.Out, format, d.ModifiedDate.Local().Format("15:04:05.000"), d.ID, oneLine(d.EventType),
+		oneLine(firstText(d.Entity, "-")), fmt.Sprintf("#%d", d.AttemptCount), firstText(httpStatus(d.Status), string(d.ErrorClass)), tailState(d, true))
+	return err
+}
+
+// tailWidth is how many columns of a terminal a line takes. One that has fewer gets the beginnings of ids and of types, which the other commands take.
+const tailWidth = 150
+
+func (t *tail) showNarrow(d *api.Delivery) error {
+	const format = "%-8s  %-8s  %-24s  %-3s  %-6s  %s\n"
+	if t.shown == 1 {
+		fmt.Fprintf(t.app.Out, format, "TIME", "DELIVERY", "EVENT TYPE", "TRY", "STATUS", "STATE")
+	}
+	eventType, status := oneLine(d.EventType), oneLine(firstText(httpStatus(d.Status), string(d.ErrorClass)))
+	_, err := fmt.Fprintf(t.app.Out, format, d.ModifiedDate.Local().Format("15:04:05"), d.ID.String()[:8], shortened(eventType, 24), fmt.Sprintf("#%d", d.AttemptCount), shortened(status, 6), tailState(d, d.NextAttemptDate == nil))
+	return err
+}
+
+// shortened is the beginning of a text that is too long for a column.
+func shortened(s string, width int) string {
+	if r := []rune(s); len(r) > width {
+		return string(r[:width-1]) + "…"
+	}
+	return s
+}
+
+// tailState is the state with its reason, if that is wanted, and what follows from it.
+func tailState(d *api.Delivery, reason bool) string {
+	state := string(d.State)
+	if reason {
+		state = withReason(state, string(d.Reason))
+	}
 	if d.NextAttemptDate != nil {
 		state += ", next " + d.NextAttemptDate.Local().Format("15:04:05")
 	}
-	_, err := fmt.Fprintf(t.app.Out, format, d.ModifiedDate.Local().Format("15:04:05.000"), d.ID, oneLine(d.EventType),
-		oneLine(firstText(d.Entity, "-")), fmt.Sprintf("#%d", d.AttemptCount), firstText(httpStatus(d.Status), string(d.ErrorClass)), state)
-	return err
+	return state
 }

@@ -48,13 +48,16 @@ func (c *doctorCommand) Run(ctx context.Context, a *app) error {
 		DatabaseURL: c.DatabaseURL, NATSURL: c.NATSURL, MasterKey: c.MasterKey, EgressAllow: c.EgressAllow, EgressPorts: c.EgressPorts,
 		Streams: c.options(c.Namespace), Probe: c.Probe, Version: a.Version,
 	}
+	if _, err := os.Stat("/.dockerenv"); err == nil {
+		o.Container = true
+	}
 	if _, err := os.Stat(DataDir); err == nil {
 		o.Data = DataDir
 	}
 	findings := doctor.Check(ctx, o)
 	findings = append(findings, c.api(ctx, a)...)
-	err = a.print(findings, func(t table) {
-		t.row("AREA", "LEVEL", "FINDING", "MEND BY")
+	err = a.print(findings, func(t *table) {
+		t.head("AREA", "LEVEL", "FINDING", "MEND BY")
 		for _, f := range findings {
 			t.row(f.Area, string(f.Level), f.Text, f.Mend)
 		}
@@ -75,12 +78,12 @@ func (c *doctorCommand) api(ctx context.Context, a *app) []doctor.Finding {
 	found := func(level doctor.Level, mend, format string, args ...any) []doctor.Finding {
 		return []doctor.Finding{{Area: "api", Level: level, Text: fmt.Sprintf(format, args...), Mend: mend}}
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return found(doctor.Problem, "set WHISPERER_URL and WHISPERER_TOKEN", "%s", err)
 	}
-	list := []doctor.Finding{serverClock(ctx, api.URL())}
-	_, err = take(api.Hooks(ctx, client.HookFilter{PageSize: 1}), 1)
+	list := []doctor.Finding{serverClock(ctx, server.URL())}
+	_, err = take(server.Hooks(ctx, client.HookFilter{PageSize: 1}), 1)
 	switch {
 	case errors.Is(err, client.ErrUnavailable):
 		return found(doctor.Problem, "set WHISPERER_URL, or start subscription-api and look at its log", "%s", err)
@@ -89,8 +92,8 @@ func (c *doctorCommand) api(ctx context.Context, a *app) []doctor.Finding {
 	case err != nil:
 		return append(list, found(doctor.Problem, "look at the log of subscription-api", "%s", err)...)
 	}
-	list = append(list, found(doctor.OK, "", "the API at %s answers", api.URL())...)
-	return append(list, c.loopback(ctx, api))
+	list = append(list, found(doctor.OK, "", "the API at %s answers", server.URL())...)
+	return append(list, c.loopback(ctx, server))
 }
 
 // serverClock compares ours with the Date that the API's answers have (RFC 9110, section 6.6.1), in whole seconds.
@@ -124,7 +127,7 @@ const (
 )
 
 // loopback makes a hook, publishes some events, receives and verifies their webhooks, and deletes the hook.
-func (c *doctorCommand) loopback(ctx context.Context, api *client.Client) doctor.Finding {
+func (c *doctorCommand) loopback(ctx context.Context, server *client.Client) doctor.Finding {
 	f := doctor.Finding{Area: "webhook", Level: doctor.Problem}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
@@ -133,7 +136,7 @@ func (c *doctorCommand) loopback(ctx context.Context, api *client.Client) doctor
 	}
 	defer listener.Close()
 	r, err := load.Run(ctx, load.Options{
-		API: api, Publish: api.PublishBatch, Listener: listener, URL: firstText(c.ReceiverURL, "http://"+listener.Addr().String()),
+		API: server, Publish: server.PublishBatch, Listener: listener, URL: firstText(c.ReceiverURL, "http://"+listener.Addr().String()),
 		Hooks: 1, Rate: loopEvents, Duration: time.Second, Size: 100, Settle: loopSettle,
 		Progress: func(int, int, string) {}, Note: func(string) {},
 	})

@@ -4,13 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
+	"github.com/whisperer-oms/whisperer/services/internal/edits"
 )
 
 // natsTimeout bounds publishing to NATS, connecting included.
@@ -18,13 +22,13 @@ const natsTimeout = 5 * time.Second
 
 type eventCommand struct {
 	Publish eventPublish `cmd:"" help:"Publish an event and return when it is stored."`
-	List    eventList    `cmd:"" help:"List events, the newest first."`
+	List    eventList    `cmd:"" help:"List events, newest first."`
 	Get     eventGet     `cmd:"" help:"Show an event with its payload and what it caused."`
-	Explain eventExplain `cmd:"" help:"Show for every hook why it did or did not get an event."`
+	Explain eventExplain `cmd:"" help:"Explain why each hook did or did not get an event."`
 }
 
 type eventPublish struct {
-	Type         string `help:"Event type, such as package.created." short:"e" required:"" placeholder:"TYPE"`
+	EventType    string `help:"Event type, such as package.created." short:"e" aliases:"type" required:"" placeholder:"TYPE"`
 	Data         string `help:"What receivers get: JSON, @FILE or - for standard input." short:"d" xor:"data" placeholder:"JSON"`
 	Example      bool   `help:"Publish the catalogue's example of the type." xor:"data"`
 	Entity       string `help:"What the event is about, such as package:61." placeholder:"TEXT"`
@@ -44,22 +48,40 @@ func (c *eventPublish) Run(ctx context.Context, a *app) error {
 	if c.NATS != "" {
 		return c.toNATS(ctx, a, e)
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	published, err := api.Publish(ctx, e)
+	published, err := server.Publish(ctx, e)
 	if err != nil {
 		return err
 	}
+	a.warnUnknown(ctx, server, e.Type)
 	return a.printPublished(e.Type, published)
+}
+
+// warnUnknown says that an event type is neither built in nor declared, and which one may be meant. It is no error: hooks may
+// want it all the same.
+func (a *app) warnUnknown(ctx context.Context, server *client.Client, name string) {
+	types, err := server.EventTypes(ctx)
+	if err != nil || len(types) == 0 || slices.ContainsFunc(types, func(t api.EventType) bool { return t.Name == name }) {
+		return
+	}
+	nearest := slices.MinFunc(types, func(a, b api.EventType) int {
+		return edits.Characters(name, a.Name) - edits.Characters(name, b.Name)
+	}).Name
+	meant := ""
+	if edits.Characters(name, nearest) <= max(2, len(name)/4) {
+		meant = "; is " + nearest + " meant?"
+	}
+	fmt.Fprintf(a.Err, "warning: %s is no event type that is built in or declared%s\n", name, meant)
 }
 
 // event puts the event together. It always has an id, so that a lost answer can be followed by the same command.
 func (c *eventPublish) event(a *app) (client.Event, error) {
-	e := client.Event{ID: c.ID, Type: webhook.NormalizeEventType(c.Type), Entity: c.Entity}
+	e := client.Event{ID: c.ID, Type: webhook.NormalizeEventType(c.EventType), Entity: c.Entity}
 	if err := webhook.ValidateEventType(e.Type); err != nil {
-		return e, usage("--type: %s", err)
+		return e, usage("--event-type: %s", err)
 	}
 	if e.ID == "" {
 		e.ID = uuid.NewString()
@@ -100,11 +122,11 @@ func (c *eventPublish) toNATS(ctx context.Context, a *app, e client.Event) error
 	if err := natsPublisher(nats, firstText(a.Tenant, webhook.DefaultTenant))(ctx, []client.Event{e}); err != nil {
 		return errors.Join(client.ErrUnavailable, err)
 	}
-	return a.printPublished(e.Type, client.Published{ID: e.ID})
+	return a.printPublished(e.Type, api.Published{EventID: e.ID, Results: []api.PublishedEvent{{EventID: e.ID}}})
 }
 
-func (a *app) printPublished(eventType string, p client.Published) error {
-	return a.print(p, func(t table) {
-		t.row("published " + eventType + " " + p.ID)
+func (a *app) printPublished(eventType string, p api.Published) error {
+	return a.print(p, func(t *table) {
+		t.row("published " + eventType + " " + p.EventID)
 	})
 }

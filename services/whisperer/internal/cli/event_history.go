@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 )
 
@@ -19,55 +19,65 @@ type eventList struct {
 	OffSchema bool   `help:"Only events that the schema of their type has something against."`
 }
 
-// Run lists.
+// Run prints the list.
 func (c *eventList) Run(ctx context.Context, a *app) error {
-	from, to, err := c.times(time.Now())
+	from, to, err := c.times()
 	if err != nil {
 		return err
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
 	filter := client.EventFilter{
 		EventType: c.EventType, Entity: c.Entity, OffSchema: c.OffSchema, From: from, To: to, DataFilter: client.DataFilter(c.dataFlags),
 	}
-	list, err := take(api.Events(ctx, filter), c.Limit)
+	list, err := take(server.Events(ctx, filter), c.Limit)
 	if err != nil {
 		return err
 	}
-	return a.print(list, func(t table) {
-		t.row("ID", "EVENT TYPE", "ENTITY", "SIZE", "PUBLISHED")
+	return a.print(list, func(t *table) {
+		t.head("EVENT", "EVENT TYPE", "ENTITY", "SIZE", "PUBLISHED")
 		for i := range list {
 			e := &list[i]
-			t.row(e.ID, e.Type, e.Entity, fmt.Sprint(e.Size), date(e.CreatedDate))
+			size := fmt.Sprint(e.Size)
+			if e.Erased != nil {
+				size = "erased"
+			}
+			t.row(e.ID, e.Type, e.Entity, size, date(e.CreatedDate))
 		}
 	})
 }
+
+// erasedText says when a payload was erased, and by whom.
+func erasedText(e *api.Erased) string { return "on " + date(e.At) + " by " + e.By }
 
 type eventGet struct {
 	ID string `arg:"" help:"The event's id."`
 }
 
-// Run shows.
+// Run prints it.
 func (c *eventGet) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	e, err := api.Event(ctx, c.ID)
+	e, err := server.Event(ctx, c.ID)
 	if err != nil {
 		return err
 	}
-	return a.print(e, func(t table) {
+	return a.print(e, func(t *table) {
 		t.row("id", e.ID)
 		t.row("type", e.Type)
 		t.row("entity", e.Entity)
 		t.row("happened", date(e.Time))
 		t.row("published", date(e.CreatedDate))
 		t.row("deliveries", outcomes(e.Deliveries))
-		t.row("context", compact(e.Context, "none"))
-		t.row("config filter", compact(e.ConfigFilter, "none"))
+		if e.Erased != nil {
+			t.row("erased", erasedText(e.Erased))
+		}
+		t.row("context", compact(e.Context.RawMessage, "none"))
+		t.row("config filter", compact(e.ConfigFilter.RawMessage, "none"))
 		t.row("data", compact(e.Data, "null"))
 	})
 }
@@ -78,18 +88,18 @@ type eventExplain struct {
 
 // Run explains.
 func (c *eventExplain) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	list, err := take(api.Explain(ctx, c.ID), math.MaxInt)
+	list, err := take(server.Explain(ctx, c.ID), math.MaxInt)
 	if err != nil {
 		return err
 	}
-	return a.print(list, func(t table) {
-		t.row("HOOK", "NAME", "OUTCOME", "ATTEMPTS", "WHY")
+	return a.print(list, func(t *table) {
+		t.head("HOOK", "NAME", "OUTCOME", "ATTEMPTS", "STATUS", "WHY")
 		for _, x := range list {
-			t.row(x.Hook.String(), x.Name, withReason(x.Outcome, x.Reason), fmt.Sprint(x.AttemptCount), x.Detail)
+			t.row(x.Hook.String(), x.Name, withReason(x.Outcome, x.Reason), fmt.Sprint(x.AttemptCount), httpStatus(x.Status), x.Detail)
 		}
 	})
 }

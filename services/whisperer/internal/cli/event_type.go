@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -19,18 +20,18 @@ type eventTypeCommand struct {
 
 type eventTypeList struct{}
 
-// Run lists.
+// Run prints the list.
 func (c *eventTypeList) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	types, err := api.EventTypes(ctx)
+	types, err := server.EventTypes(ctx)
 	if err != nil {
 		return err
 	}
-	return a.print(types, func(t table) {
-		t.row("TYPE", "CHECK", "MEANS")
+	return a.print(types, func(t *table) {
+		t.head("TYPE", "CHECK", "MEANS")
 		for _, et := range types {
 			t.row(et.Name, et.SchemaCheck, et.Description)
 		}
@@ -41,26 +42,26 @@ type eventTypeGet struct {
 	Name string `arg:"" help:"The event type."`
 }
 
-// Run shows.
+// Run prints it.
 func (c *eventTypeGet) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	types, err := api.EventTypes(ctx)
+	types, err := server.EventTypes(ctx)
 	if err != nil {
 		return err
 	}
 	name := webhook.NormalizeEventType(c.Name)
-	i := slices.IndexFunc(types, func(t client.EventType) bool { return t.Name == name })
+	i := slices.IndexFunc(types, func(t api.EventType) bool { return t.Name == name })
 	if i < 0 {
 		return fmt.Errorf("event type %s: %w", name, webhook.ErrNotFound)
 	}
 	return a.printEventType(&types[i])
 }
 
-func (a *app) printEventType(et *client.EventType) error {
-	return a.print(et, func(t table) {
+func (a *app) printEventType(et *api.EventType) error {
+	return a.print(et, func(t *table) {
 		t.row("name", et.Name)
 		t.row("means", et.Description)
 		t.row("built in", yesNo(et.BuiltIn))
@@ -92,11 +93,11 @@ func (c *eventTypeDeclare) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	et, err := api.DeclareEventType(ctx, fields)
+	et, err := server.DeclareEventType(ctx, fields)
 	if err != nil {
 		return err
 	}
@@ -111,11 +112,11 @@ type eventTypeSet struct {
 
 // Run changes.
 func (c *eventTypeSet) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	et, err := api.ChangeEventType(ctx, webhook.NormalizeEventType(c.Name), client.EventTypeSettings{
+	et, err := server.ChangeEventType(ctx, webhook.NormalizeEventType(c.Name), client.EventTypeSettings{
 		SchemaCheck: c.Check, Deprecated: c.Deprecated,
 	})
 	if err != nil {
@@ -130,9 +131,9 @@ type eventTypeRemove struct {
 
 // Run removes.
 func (c *eventTypeRemove) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	return api.RemoveEventType(ctx, webhook.NormalizeEventType(c.Name))
+	return server.RemoveEventType(ctx, webhook.NormalizeEventType(c.Name))
 }

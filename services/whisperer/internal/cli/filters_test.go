@@ -43,20 +43,23 @@ func TestWhatListsAreNarrowedByIsThatOfTheAPI(t *testing.T) {
 	t.Parallel()
 	const id = "0190a5a0-0000-7000-8000-000000000001"
 	data := []string{"--since=1h", "--until=1m", `--data-contains={"a":1}`, "--data-path=$.a", "--data-text=a"}
+	deliveries := []string{
+		"--id-prefix=0190", "--hook=" + id, "--event=a", "--event-type=a", "--entity=a", "--state=dead", "--status=500", "--status-class=5xx", "--label=a",
+	}
 	commands := map[string][]string{
-		"/whisperer/audit/": {"audit", "list", "--since=1h", "--until=1m", "--subject=a", "--kind=hook"},
-		"/whisperer/deliveries/": slices.Concat([]string{
-			"delivery", "list", "--hook=" + id, "--event=a", "--event-type=a", "--entity=a", "--state=dead", "--status=500",
-			"--status-class=5xx",
-		}, data),
-		"/whisperer/events/":          slices.Concat([]string{"event", "list", "--event-type=a", "--entity=a", "--off-schema"}, data),
-		"/whisperer/hooks/":           {"hook", "list", "--target-url=a", "--event-type=a", "--status=active", "--search=a"},
-		"/whisperer/jobs/":            {"job", "list", "--hook=" + id},
-		"/whisperer/rejected-events/": {"rejected", "list", "--since=1h", "--until=1m", "--reason=a", "--subject=a"},
+		"/whisperer/audit/export/":        {"audit", "export", "--ndjson", "--since=1h", "--until=1m", "--actor=a", "--subject=a", "--kind=hook"},
+		"/whisperer/audit/":               {"audit", "list", "--since=1h", "--until=1m", "--actor=a", "--subject=a", "--kind=hook"},
+		"/whisperer/deliveries/":          slices.Concat([]string{"delivery", "list"}, deliveries, data),
+		"/whisperer/deliveries/export/":   slices.Concat([]string{"delivery", "export", "--csv"}, deliveries, data),
+		"/whisperer/deliveries/attempts/": slices.Concat([]string{"delivery", "export", "--attempts", "--ndjson"}, deliveries, data),
+		"/whisperer/events/":              slices.Concat([]string{"event", "list", "--event-type=a", "--entity=a", "--off-schema"}, data),
+		"/whisperer/hooks/":               {"hook", "list", "--target-url=a", "--event-type=a", "--status=active", "--search=a", "--label=a"},
+		"/whisperer/jobs/":                {"job", "list", "--hook=" + id},
+		"/whisperer/rejected-events/":     {"rejected", "list", "--since=1h", "--until=1m", "--reason=a", "--subject=a"},
 	}
 	// Without a word of their own: what --status=active says, and lists of a hook, and what the predecessor called them.
 	elsewhere := map[string][]string{"/whisperer/hooks/": {"is_active"}}
-	aliases := []string{"/whisperer/hooks/{id}/deliveries/", "/whisperer/hook_events/"}
+	aliases := []string{"/whisperer/hooks/{id}/deliveries/", "/whisperer/hook_events/", "/whisperer/hooks/{id}/manifest/", "/whisperer/relay/"}
 	for path, want := range filtersOf(t) {
 		if slices.Contains(aliases, path) || len(want) == 0 {
 			continue

@@ -8,28 +8,26 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 type hookCommand struct {
-	List           hookList           `cmd:"" help:"List hooks, the newest first."`
+	List           hookList           `cmd:"" help:"List hooks, newest first."`
 	Get            hookGet            `cmd:"" help:"Show one hook."`
-	Stats          hookStats          `cmd:"" help:"Show how a hook fares: what became of its deliveries, and how long attempts take."`
+	Stats          hookStats          `cmd:"" help:"Show a hook's statistics: outcomes of its deliveries, and how long attempts take."`
 	Create         hookCreate         `cmd:"" help:"Create a hook."`
 	Update         hookUpdate         `cmd:"" help:"Change some fields of a hook and leave the others."`
 	Delete         hookDelete         `cmd:"" help:"Delete hooks; what they have not got yet is cancelled."`
-	Pause          hookPause          `cmd:"" help:"Stop deliveries to a hook; they are parked until it is resumed."`
-	Resume         hookResume         `cmd:"" help:"Make a paused or disabled hook active again."`
-	Backtest       hookBacktest       `cmd:"" help:"See what a hook would have got of the last day's events."`
-	PreviewRetries hookPreviewRetries `cmd:"" help:"Show the timetable of a retry schedule."`
-	Replay         hookReplay         `cmd:"" help:"Send a hook's deliveries of a time range again, after a count."`
+	Pause          hookPause          `cmd:"" help:"Stop deliveries to a hook, or to many; they are parked until it is resumed."`
+	Resume         hookResume         `cmd:"" help:"Resume a paused or disabled hook, or many."`
+	Backtest       hookBacktest       `cmd:"" help:"Preview which events of the last day a hook would have got."`
+	PreviewRetries hookPreviewRetries `cmd:"" help:"Preview a retry schedule."`
+	Replay         hookReplay         `cmd:"" help:"Replay deliveries of a hook, or of many, in a time range, after a count."`
 	Recover        hookRecover        `cmd:"" help:"Send what a hook missed while it was disabled, after a count."`
-	Test           hookTest           `cmd:"" help:"Send an example event to a hook now, and show the receiver's answer."`
-	Rotate         hookRotate         `cmd:"" help:"Give a hook a new secret; the old one signs for 24 hours more."`
+	Test           hookTest           `cmd:"" help:"Send a test event to a hook, and show the receiver's answer."`
+	Rotate         hookRotate         `cmd:"" help:"Rotate a hook's secret; the old one is valid for 24 more hours."`
 }
 
 type hookList struct {
@@ -39,23 +37,27 @@ type hookList struct {
 	EventType string `help:"Only hooks that name this type or pattern." placeholder:"TYPE"`
 	Status    string `help:"Only hooks that are active, paused or disabled." enum:"active,paused,disabled," default:"" placeholder:"STATUS"`
 	Search    string `help:"Only hooks with this in their name or target." placeholder:"TEXT"`
+	labelFlags
 }
 
-// Run lists.
+// Run prints the list.
 func (c *hookList) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
 	filter := client.HookFilter{
 		TargetURL: c.TargetURL, EventType: c.EventType, Status: webhook.HookStatus(c.Status), Search: c.Search,
 	}
-	hooks, err := take(api.Hooks(ctx, filter), c.Limit)
+	if filter.Labels, err = c.labels(); err != nil {
+		return err
+	}
+	hooks, err := take(server.Hooks(ctx, filter), c.Limit)
 	if err != nil {
 		return err
 	}
-	return a.print(hooks, func(t table) {
-		t.row("ID", "NAME", "STATUS", "EVENT TYPES", "TARGET")
+	return a.print(hooks, func(t *table) {
+		t.head("ID", "NAME", "STATUS", "EVENT TYPES", "TARGET")
 		for _, h := range hooks {
 			status := string(h.Status)
 			if h.Unreadable != nil {
@@ -67,16 +69,16 @@ func (c *hookList) Run(ctx context.Context, a *app) error {
 }
 
 type hookGet struct {
-	ID uuid.UUID `arg:"" help:"The hook's id."`
+	hookArg
 }
 
-// Run shows.
+// Run prints it.
 func (c *hookGet) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	h, err := api.Hook(ctx, c.ID)
+	h, err := server.Hook(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -84,12 +86,15 @@ func (c *hookGet) Run(ctx context.Context, a *app) error {
 }
 
 func (a *app) printHook(h client.Hook) error {
-	return a.print(h, func(t table) {
+	return a.print(h, func(t *table) {
 		t.row("id", h.ID.String())
 		t.row("name", h.Name)
 		status := string(h.Status)
 		if h.DisabledReason != "" {
 			status += ": " + h.DisabledReason
+		}
+		if h.PausedUntil != nil {
+			status += " until " + date(*h.PausedUntil)
 		}
 		t.row("status", status)
 		if h.Unreadable != nil {
@@ -107,6 +112,9 @@ func (a *app) printHook(h client.Hook) error {
 		}
 		if h.Callback != nil {
 			t.row("callback", firstText(h.Callback.URL, h.Callback.Subject)+" "+strings.Join(h.Callback.On, " "))
+		}
+		for name, value := range sorted(h.Labels) {
+			t.row("label", name+"="+value)
 		}
 		t.row("retries", compact(h.RetryCountdownConfig, "default"))
 		t.row("config", compact(h.Config, "{}"))
@@ -133,7 +141,7 @@ type hookCreate struct {
 
 // Run creates.
 func (c *hookCreate) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
@@ -146,14 +154,14 @@ func (c *hookCreate) Run(ctx context.Context, a *app) error {
 		secret = signature.GenerateSecret()
 		fields.SecretKey = client.Set(secret)
 	}
-	h, err := api.CreateHook(ctx, fields)
+	h, err := server.CreateHook(ctx, fields)
 	if err != nil {
 		return err
 	}
 	if secret == "" {
 		return a.printHook(h)
 	}
-	if a.JSON {
+	if a.asJSON() {
 		return a.print(struct {
 			client.Hook
 
@@ -168,7 +176,7 @@ func (c *hookCreate) Run(ctx context.Context, a *app) error {
 }
 
 type hookUpdate struct {
-	ID uuid.UUID `arg:"" help:"The hook's id."`
+	hookArg
 	hookFlags
 
 	Status  *string `help:"active, paused or disabled." enum:"active,paused,disabled" placeholder:"STATUS"`
@@ -177,7 +185,7 @@ type hookUpdate struct {
 
 // Run changes.
 func (c *hookUpdate) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -188,7 +196,7 @@ func (c *hookUpdate) Run(ctx context.Context, a *app) error {
 	if c.Status != nil {
 		fields.Status = client.Set(webhook.HookStatus(*c.Status))
 	}
-	h, err := api.UpdateHook(ctx, c.ID, c.Version, fields)
+	h, err := server.UpdateHook(ctx, id, c.Version, fields)
 	if err != nil {
 		return err
 	}
@@ -196,60 +204,90 @@ func (c *hookUpdate) Run(ctx context.Context, a *app) error {
 }
 
 type hookDelete struct {
-	IDs []uuid.UUID `arg:"" name:"id" help:"The hooks' ids."`
+	Hooks []string `arg:"" name:"hook" help:"The hooks: their ids, the beginnings of their ids, or their names."`
+	Yes   bool     `help:"Don't ask." short:"y"`
 }
 
 // Run deletes.
 func (c *hookDelete) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	for _, id := range c.IDs {
-		if err := api.DeleteHook(ctx, id); err != nil {
-			return fmt.Errorf("delete hook %s: %w", id, err)
+	hooks := make([]client.Hook, len(c.Hooks))
+	question := &strings.Builder{}
+	for i, ref := range c.Hooks {
+		id, err := findHook(ctx, server, ref)
+		if err != nil {
+			return err
+		}
+		if hooks[i], err = server.Hook(ctx, id); err != nil {
+			return fmt.Errorf("hook %s: %w", ref, err)
+		}
+		fmt.Fprintf(question, "  %s  %s  %s\n", id, oneLine(hooks[i].Name), oneLine(hooks[i].TargetURL))
+	}
+	question.WriteString("Delete this, and cancel what is not delivered yet?")
+	if err := a.confirm(c.Yes, question.String()); err != nil {
+		return err
+	}
+	for i := range hooks {
+		if err := server.DeleteHook(ctx, hooks[i].ID); err != nil {
+			return fmt.Errorf("delete hook %s: %w", hooks[i].ID, err)
 		}
 	}
 	return nil
 }
 
 type hookPause struct {
-	ID uuid.UUID `arg:"" help:"The hook's id."`
+	manyHooks
+
+	Until *deadline `help:"Resume it by itself then: in how long, such as 2h or 1d, or a time such as '2026-01-31 08:00' (local)." placeholder:"WHEN"`
 }
 
 // Run pauses.
 func (c *hookPause) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	if c.Hook == "" && c.Until != nil {
+		return usage("--until: is for one hook")
+	}
+	if c.Hook == "" {
+		return c.change(ctx, a, "Pause", (*client.Client).PauseHooks)
+	}
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	h, err := api.PauseHook(ctx, c.ID)
+	pause := func() (client.Hook, error) { return server.PauseHook(ctx, id) }
+	if c.Until != nil {
+		pause = func() (client.Hook, error) { return server.PauseHookUntil(ctx, id, c.Until.Time) }
+	}
+	h, err := pause()
 	if err != nil {
 		return err
 	}
 	return a.printHook(h)
 }
 
-type hookResume struct {
-	ID uuid.UUID `arg:"" help:"The hook's id."`
-}
+type hookResume struct{ manyHooks }
 
 // Run resumes.
 func (c *hookResume) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	if c.Hook == "" {
+		return c.change(ctx, a, "Resume", (*client.Client).ResumeHooks)
+	}
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	h, err := api.ResumeHook(ctx, c.ID)
+	h, err := server.ResumeHook(ctx, id)
 	if err != nil {
 		return err
 	}
 	if err := a.printHook(h); err != nil {
 		return err
 	}
-	missed, err := api.Recovery(ctx, c.ID)
+	missed, err := server.Recovery(ctx, id)
 	if err == nil && missed.Missed > 0 {
-		fmt.Fprintf(a.Err, "while it was disabled it missed %d deliveries%s: whisperer hook recover %s\n", missed.Missed, unsettled(missed), c.ID)
+		fmt.Fprintf(a.Err, "while it was disabled it missed %d deliveries%s: whisperer hook recover %s\n", missed.Missed, unsettled(missed), id)
 	}
 	return err
 }
@@ -260,7 +298,7 @@ type hookPreviewRetries struct {
 
 // Run shows the timetable.
 func (c *hookPreviewRetries) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
@@ -270,12 +308,12 @@ func (c *hookPreviewRetries) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	steps, err := api.PreviewRetries(ctx, config)
+	steps, err := server.PreviewRetries(ctx, config)
 	if err != nil {
 		return err
 	}
-	return a.print(steps, func(t table) {
-		t.row("RETRY", "WAIT", "SINCE FIRST ATTEMPT")
+	return a.print(steps, func(t *table) {
+		t.head("RETRY", "WAIT", "SINCE FIRST ATTEMPT")
 		for _, s := range steps {
 			t.row(fmt.Sprint(s.Retry), span(s.DelayMin, s.DelayMax), span(s.AfterMin, s.AfterMax))
 		}
@@ -293,26 +331,27 @@ func span(low, high float64) string {
 }
 
 type hookRotate struct {
-	ID        uuid.UUID `arg:"" help:"The hook's id."`
-	Algorithm string    `help:"Of the new secret: hmac-sha256 (signs v1) or ed25519 (signs v1a; receivers get the public key)." enum:"hmac-sha256,ed25519" default:"hmac-sha256" placeholder:"NAME"`
+	hookArg
+
+	Algorithm string `help:"Of the new secret: hmac-sha256 (signs v1) or ed25519 (signs v1a; receivers get the public key)." enum:"hmac-sha256,ed25519" default:"hmac-sha256" placeholder:"NAME"`
 }
 
 // Run rotates.
 func (c *hookRotate) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	r, err := api.RotateSecret(ctx, c.ID, c.Algorithm)
+	r, err := server.RotateSecret(ctx, id, c.Algorithm)
 	if err != nil {
 		return err
 	}
-	return a.print(r, func(t table) {
-		if r.SecretKey != "" {
-			t.row("secret, shown only now", r.SecretKey)
+	return a.print(r, func(t *table) {
+		if r.SecretKey != nil {
+			t.row("secret, shown only now", *r.SecretKey)
 		}
-		if r.PublicKey != "" {
-			t.row("public key, for receivers", r.PublicKey)
+		if r.PublicKey != nil {
+			t.row("public key, for receivers", *r.PublicKey)
 		}
 		if r.OldUntil != nil {
 			t.row("the old one signs until", date(*r.OldUntil))

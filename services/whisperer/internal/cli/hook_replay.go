@@ -11,18 +11,23 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 type hookReplay struct {
-	ID             uuid.UUID     `arg:"" help:"The hook's id."`
-	Since          time.Duration `help:"Events published at most this long ago." required:"" placeholder:"DURATION"`
-	Until          time.Duration `help:"And at least this long ago (default: a minute)." placeholder:"DURATION"`
-	EventType      []string      `help:"Only events of this type or pattern; may be repeated." short:"e" placeholder:"TYPE"`
-	State          []string      `help:"Only deliveries that are dead, delivered, waiting, parked; may be repeated (default: dead)." enum:"dead,delivered,waiting,parked" placeholder:"STATE"`
-	IncludeMissing bool          `help:"Also the events that the hook wants now and never got: from before it existed, or while it was disabled."`
-	Rate           int           `help:"Deliveries a second (default: 100)." placeholder:"N"`
-	Reason         string        `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
+	Hook string `arg:"" optional:"" help:"The hook: its id, the beginning of its id, or its name; without it those of --label or --all."`
+	labelFlags
+	All bool `help:"All hooks of the tenant."`
+
+	Since          moment                  `help:"The earliest events: how long ago, such as 2h or 7d, or a time." required:"" placeholder:"WHEN"`
+	Until          moment                  `help:"The latest, in the same way (default: a minute ago)." placeholder:"WHEN"`
+	EventType      []string                `help:"Only events of this type or pattern; may be repeated." short:"e" placeholder:"TYPE"`
+	State          []webhook.DeliveryState `help:"Only deliveries that are dead, delivered, waiting, parked; may be repeated (default: dead)." enum:"dead,delivered,waiting,parked" placeholder:"STATE"`
+	IncludeMissing bool                    `help:"Also the events that the hook wants now and never got: from before it existed, or while it was disabled."`
+	Rate           int                     `help:"Deliveries a second (default: 100)." placeholder:"N"`
+	Reason         string                  `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
 	replayFlags
 }
 
@@ -33,11 +38,7 @@ func (c *hookReplay) Help() string {
 
 // Run counts, asks, begins the job and shows its progress.
 func (c *hookReplay) Run(ctx context.Context, a *app) error {
-	from, to, err := rangeFlags{Since: c.Since, Until: c.Until}.times(time.Now())
-	if err != nil {
-		return err
-	}
-	api, err := a.client()
+	from, to, err := rangeFlags{Since: c.Since, Until: c.Until}.times()
 	if err != nil {
 		return err
 	}
@@ -45,13 +46,22 @@ func (c *hookReplay) Run(ctx context.Context, a *app) error {
 		From: from, To: to, EventTypes: c.EventType, States: c.State, IncludeMissing: c.IncludeMissing, Rate: c.Rate,
 		Reason: c.Reason, DryRun: true,
 	}
-	return a.replay(ctx, api, c.ID, fields, c.replayFlags)
+	if c.Hook == "" {
+		return c.many(ctx, a, fields)
+	}
+	hook := hookArg{c.Hook}
+	server, id, err := hook.find(ctx, a)
+	if err != nil {
+		return err
+	}
+	return a.replay(ctx, server, id, fields, c.replayFlags)
 }
 
 type hookRecover struct {
-	ID     uuid.UUID `arg:"" help:"The hook's id."`
-	Rate   int       `help:"Deliveries a second (default: 100)." placeholder:"N"`
-	Reason string    `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
+	hookArg
+
+	Rate   int    `help:"Deliveries a second (default: 100)." placeholder:"N"`
+	Reason string `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
 	replayFlags
 }
 
@@ -63,11 +73,11 @@ func (c *hookRecover) Help() string {
 
 // Run looks up what was missed, and replays it.
 func (c *hookRecover) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	missed, err := api.Recovery(ctx, c.ID)
+	missed, err := server.Recovery(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -77,7 +87,7 @@ func (c *hookRecover) Run(ctx context.Context, a *app) error {
 		fmt.Fprintln(a.Err, "the hook never was disabled")
 		return nil
 	case missed.DisabledTo == nil:
-		fmt.Fprintf(a.Err, "the hook is disabled, since %s; make it active first: whisperer hook resume %s\n", date(*missed.DisabledFrom), c.ID)
+		fmt.Fprintf(a.Err, "the hook is disabled, since %s; make it active first: whisperer hook resume %s\n", date(*missed.DisabledFrom), id)
 		return nil
 	case c.DryRun:
 		fmt.Fprintf(a.Err, "%d deliveries are missed%s\n", missed.Missed, later)
@@ -96,13 +106,15 @@ func (c *hookRecover) Run(ctx context.Context, a *app) error {
 			return c.Run(ctx, a)
 		}
 	}
-	fields := *missed.Replay
-	fields.Rate, fields.Reason, fields.DryRun = c.Rate, c.Reason, true
-	return a.replay(ctx, api, c.ID, fields, c.replayFlags)
+	fields := client.ReplayFields{
+		From: missed.Replay.From, To: missed.Replay.To, States: missed.Replay.States, IncludeMissing: missed.Replay.IncludeMissing,
+		Rate: c.Rate, Reason: c.Reason, DryRun: true,
+	}
+	return a.replay(ctx, server, id, fields, c.replayFlags)
 }
 
 // unsettled says from when on all that a hook missed can be recovered; empty once it can.
-func unsettled(r client.Recovery) string {
+func unsettled(r api.Recovery) string {
 	if r.CompleteFrom == nil || !time.Now().Before(*r.CompleteFrom) {
 		return ""
 	}
@@ -117,8 +129,8 @@ type replayFlags struct {
 }
 
 // replay counts, asks, begins the job and shows its progress.
-func (a *app) replay(ctx context.Context, api *client.Client, hook uuid.UUID, fields client.ReplayFields, flags replayFlags) error {
-	counted, err := api.Replay(ctx, hook, fields)
+func (a *app) replay(ctx context.Context, server *client.Client, hook uuid.UUID, fields client.ReplayFields, flags replayFlags) error {
+	counted, err := server.Replay(ctx, hook, fields)
 	if err != nil {
 		return err
 	}
@@ -127,22 +139,22 @@ func (a *app) replay(ctx context.Context, api *client.Client, hook uuid.UUID, fi
 		return a.printJob(&counted)
 	case fields.Reason == "":
 		return errNoReason
-	case counted.Total == 0:
+	case counted.Size() == 0:
 		fmt.Fprintln(a.Err, "there is nothing to send again")
 		return a.printJob(&counted)
 	}
-	if err := a.confirm(flags.Yes, fmt.Sprintf("Send %d deliveries again, %d a second?", counted.Total, counted.Rate)); err != nil {
+	if err := a.confirm(flags.Yes, fmt.Sprintf("Send %d deliveries again, %d a second?", counted.Size(), counted.Rate)); err != nil {
 		return err
 	}
 	fields.DryRun = false
-	j, err := api.Replay(ctx, hook, fields)
+	j, err := server.Replay(ctx, hook, fields)
 	if err != nil {
 		return err
 	}
 	if flags.Detach || j.ID == nil {
 		return a.printJob(&j)
 	}
-	return a.watchJob(ctx, api, *j.ID)
+	return a.watchJob(ctx, server, *j.ID)
 }
 
 // errNoReason says what the audit log needs.

@@ -5,26 +5,24 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
-	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
 type hookStats struct {
-	ID uuid.UUID `arg:"" help:"The hook's id."`
+	hookArg
 }
 
 // Run counts and shows.
 func (c *hookStats) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	s, err := api.HookStats(ctx, c.ID)
+	s, err := server.HookStats(ctx, id)
 	if err != nil {
 		return err
 	}
-	return a.print(s, func(t table) {
+	return a.print(s, func(t *table) {
 		t.row("last 24 hours", outcomes(s.Day)+success(s.Day))
 		t.row("last 30 days", outcomes(s.Month)+success(s.Month))
 		t.row("now", fmt.Sprintf("%d waiting, %d parked", s.Waiting, s.Parked))
@@ -37,20 +35,20 @@ func (c *hookStats) Run(ctx context.Context, a *app) error {
 	})
 }
 
-func outcomes(d client.OutcomeCounts) string {
-	return fmt.Sprintf("%d: %d delivered, %d waiting, %d parked, %d dead, %d cancelled",
-		d.Total, d.Delivered, d.Waiting, d.Parked, d.Dead, d.Cancelled)
+func outcomes(d api.OutcomeCounts) string {
+	return fmt.Sprintf("%d: %d delivered, %d waiting, %d parked, %d dead, %d cancelled, %d superseded",
+		d.Total, d.Delivered, d.Waiting, d.Parked, d.Dead, d.Cancelled, d.Superseded)
 }
 
 // success is the part of what has come to its end that was delivered, to be written behind the outcomes.
-func success(d client.OutcomeCounts) string {
+func success(d api.OutcomeCounts) string {
 	if d.SuccessRate == nil {
 		return ""
 	}
 	return fmt.Sprintf(" (%.4g%% delivered)", 100**d.SuccessRate)
 }
 
-func durations(d client.Durations) string {
+func durations(d api.DurationStats) string {
 	if d.P50 == nil || d.P99 == nil {
 		return "none was answered within the last 24 hours"
 	}

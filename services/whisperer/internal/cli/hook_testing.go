@@ -6,16 +6,16 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 type hookTest struct {
-	ID        uuid.UUID `arg:"" help:"The hook's id."`
-	EventType string    `help:"Send an event of this type (default: the first that the hook wants)." short:"e" placeholder:"TYPE"`
-	Data      string    `help:"The event's data: JSON, @FILE or - (default: the type's example)." placeholder:"JSON"`
+	hookArg
+
+	EventType string `help:"Send an event of this type (default: the first that the hook wants)." short:"e" placeholder:"TYPE"`
+	Data      string `help:"The event's data: JSON, @FILE or - (default: the type's example)." placeholder:"JSON"`
 }
 
 // errTestFailed makes the exit code; what failed was printed.
@@ -23,21 +23,26 @@ var errTestFailed = errors.New("the receiver did not accept the test")
 
 // Run tests.
 func (c *hookTest) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	trial := client.Trial{EventType: c.EventType}
+	trial := client.TestFields{EventType: c.EventType}
 	if c.Data != "" {
 		if trial.Data, err = a.readJSON("data", c.Data); err != nil {
 			return err
 		}
 	}
-	tried, err := api.TestHook(ctx, c.ID, trial)
+	tried, err := server.TestHook(ctx, id, trial)
 	if err != nil {
 		return err
 	}
-	if err := a.printTried(&tried); err != nil {
+	return a.reportTried(&tried)
+}
+
+// reportTried prints what became of a test, and fails where the receiver did not take it.
+func (a *app) reportTried(tried *api.TestResult) error {
+	if err := a.printTried(tried); err != nil {
 		return err
 	}
 	if tried.Attempt.Outcome != webhook.Succeeded {
@@ -46,8 +51,8 @@ func (c *hookTest) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
-func (a *app) printTried(tried *client.Tried) error {
-	return a.print(tried, func(t table) {
+func (a *app) printTried(tried *api.TestResult) error {
+	return a.print(tried, func(t *table) {
 		at := &tried.Attempt
 		took := time.Duration(at.Duration * float64(time.Second)).Round(time.Millisecond)
 		t.row("event", tried.EventType+" "+tried.Event)

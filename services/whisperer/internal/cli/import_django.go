@@ -166,7 +166,7 @@ func (i *importer) take(ctx context.Context, r *django.Row) (importedRow, error)
 		done.Notes = reasons
 		return done, nil
 	}
-	before, err := i.db.Hooks.Hook(ctx, i.tenant, h.ID)
+	before, err := i.db.Hooks.Get(ctx, i.tenant, h.ID)
 	switch {
 	case err == nil:
 		done.Done, done.Notes = rowUnchanged, nil
@@ -226,7 +226,7 @@ func (i *importer) store(ctx context.Context, h webhook.Hook, done importedRow) 
 			return done, err
 		}
 	}
-	_, err := i.db.Hooks.ImportHook(ctx, importActor, h)
+	_, err := i.db.Hooks.Import(ctx, importActor, h)
 	if errors.Is(err, webhook.ErrConflict) {
 		done.Done, done.Notes = rowRefused, []string{"its id or its target URL and event type have another hook: " + err.Error()}
 		return done, nil
@@ -236,7 +236,7 @@ func (i *importer) store(ctx context.Context, h webhook.Hook, done importedRow) 
 
 // holder is the stored hook that has the target and the types already.
 func (i *importer) holder(ctx context.Context, h *webhook.Hook) (uuid.UUID, bool, error) {
-	hooks, _, err := i.db.Hooks.Hooks(ctx, i.tenant, store.HookFilter{TargetURL: h.TargetURL, EventType: h.EventTypes[0]}, store.Page{Limit: 250})
+	hooks, _, err := i.db.Hooks.List(ctx, i.tenant, store.HookFilter{TargetURL: h.TargetURL, EventType: h.EventTypes[0]}, store.Page{Limit: 250})
 	for n := range hooks {
 		if slices.Equal(hooks[n].EventTypes, h.EventTypes) {
 			return hooks[n].ID, true, nil
@@ -264,8 +264,8 @@ func count(rows []importedRow, done string) (n int) {
 }
 
 func (a *app) printImported(rows []importedRow, dryRun bool) error {
-	if err := a.print(rows, func(t table) {
-		t.row("ROW", "HOOK", "DONE", "EVENT TYPE", "TARGET", "NOTES")
+	if err := a.print(rows, func(t *table) {
+		t.head("ROW", "HOOK", "DONE", "EVENT TYPE", "TARGET", "NOTES")
 		for _, r := range rows {
 			t.row(r.PK, r.ID.String(), r.Done, r.EventType, r.TargetURL, strings.Join(r.Notes, "; "))
 		}

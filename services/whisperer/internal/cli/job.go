@@ -8,44 +8,51 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 )
 
 type jobCommand struct {
-	List   jobList   `cmd:"" help:"List jobs, the newest first."`
-	Get    jobGet    `cmd:"" help:"Show a job and how far it is."`
+	List   jobList   `cmd:"" help:"List jobs, newest first."`
+	Get    jobGet    `cmd:"" help:"Show a job and its progress."`
 	Watch  jobWatch  `cmd:"" help:"Show a job's progress until it has ended; exit code 1 if it failed or was cancelled."`
 	Pause  jobPause  `cmd:"" help:"Pause a job."`
-	Resume jobResume `cmd:"" help:"Go on with a paused job."`
-	Cancel jobCancel `cmd:"" help:"End a job; what it has handed to the hook already is sent."`
+	Resume jobResume `cmd:"" help:"Resume a paused job."`
+	Cancel jobCancel `cmd:"" help:"Cancel a job; what it has handed to the hook already is sent."`
 }
 
 type jobList struct {
 	listFlags
 
-	Hook uuid.UUID `help:"Only those of this hook." placeholder:"ID"`
+	Hook string `help:"Only those of this hook: its id, the beginning of it, or its name." placeholder:"HOOK"`
 }
 
-// Run lists.
+// Run prints the list.
 func (c *jobList) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	list, err := take(api.Jobs(ctx, c.Hook), c.Limit)
+	hook := uuid.Nil
+	if c.Hook != "" {
+		if hook, err = findHook(ctx, server, c.Hook); err != nil {
+			return err
+		}
+	}
+	list, err := take(server.Jobs(ctx, hook), c.Limit)
 	if err != nil {
 		return err
 	}
-	return a.print(list, func(t table) {
-		t.row("ID", "HOOK", "STATE", "DONE", "TOTAL", "CREATED", "REASON")
+	return a.print(list, func(t *table) {
+		t.head("ID", "HOOK", "STATE", "DONE", "TOTAL", "CREATED", "REASON")
 		for i := range list {
 			j := &list[i]
-			t.row(jobID(j), j.Hook.String(), string(j.State), fmt.Sprint(j.Done), fmt.Sprint(j.Total), until(j.CreatedDate), j.Reason)
+			t.row(jobID(j), j.Hook.String(), string(j.State), fmt.Sprint(j.Done), fmt.Sprint(j.Size()), until(j.CreatedDate), j.Reason)
 		}
 	})
 }
 
-func jobID(j *client.Job) string {
+func jobID(j *api.Job) string {
 	if j.ID == nil {
 		return "-"
 	}
@@ -54,16 +61,31 @@ func jobID(j *client.Job) string {
 
 // jobArg names a job.
 type jobArg struct {
-	ID uuid.UUID `arg:"" help:"The job's id."`
+	Job string `arg:"" help:"The job: its id, or the beginning of it."`
+}
+
+// find makes the client and looks the job up.
+func (c *jobArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, error) {
+	server, err := a.client()
+	if err != nil {
+		return nil, uuid.Nil, err
+	}
+	id, err := find("job", c.Job, server.Jobs(ctx, uuid.Nil), func(j *api.Job) (uuid.UUID, string) {
+		if j.ID == nil {
+			return uuid.Nil, ""
+		}
+		return *j.ID, ""
+	})
+	return server, id, err
 }
 
 // do calls the API and shows the job that it answers.
-func (c *jobArg) do(ctx context.Context, a *app, call func(*client.Client, context.Context, uuid.UUID) (client.Job, error)) error {
-	api, err := a.client()
+func (c *jobArg) do(ctx context.Context, a *app, call func(*client.Client, context.Context, uuid.UUID) (api.Job, error)) error {
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	j, err := call(api, ctx, c.ID)
+	j, err := call(server, ctx, id)
 	if err != nil {
 		return err
 	}
@@ -72,7 +94,7 @@ func (c *jobArg) do(ctx context.Context, a *app, call func(*client.Client, conte
 
 type jobGet struct{ jobArg }
 
-// Run shows.
+// Run prints it.
 func (c *jobGet) Run(ctx context.Context, a *app) error { return c.do(ctx, a, (*client.Client).Job) }
 
 type jobPause struct{ jobArg }
@@ -96,12 +118,12 @@ func (c *jobCancel) Run(ctx context.Context, a *app) error {
 	return c.do(ctx, a, (*client.Client).CancelJob)
 }
 
-func (a *app) printJob(j *client.Job) error {
-	return a.print(j, func(t table) {
+func (a *app) printJob(j *api.Job) error {
+	return a.print(j, func(t *table) {
 		t.row("id", jobID(j))
 		t.row("hook", j.Hook.String())
 		t.row("state", withReason(string(j.State), j.Detail))
-		t.row("done", fmt.Sprintf("%d of %d", j.Done, j.Total))
+		t.row("done", fmt.Sprintf("%d of %d", j.Done, j.Size()))
 		t.row("published", date(j.From)+" to "+date(j.To))
 		t.row("event types", firstText(strings.Join(j.EventTypes, " "), "all"))
 		states := make([]string, 0, len(j.States)+1)
@@ -122,38 +144,38 @@ type jobWatch struct{ jobArg }
 
 // Run watches.
 func (c *jobWatch) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	return a.watchJob(ctx, api, c.ID)
+	return a.watchJob(ctx, server, id)
 }
 
 // jobPoll is how often a job is asked for while it is watched.
 const jobPoll = 300 * time.Millisecond
 
 // watchJob shows a progress bar until the job has ended, then the job. It fails where the job did not complete.
-func (a *app) watchJob(ctx context.Context, api *client.Client, id uuid.UUID) error {
+func (a *app) watchJob(ctx context.Context, server *client.Client, id uuid.UUID) error {
 	bar := a.progress("deliveries")
 	defer bar.end()
 	tick := time.NewTicker(jobPoll)
 	defer tick.Stop()
 	for {
-		j, err := api.Job(ctx, id)
+		j, err := server.Job(ctx, id)
 		if err != nil {
 			return err
 		}
 		note := ""
-		if j.State != client.JobRunning {
+		if j.State != api.JobRunning {
 			note = withReason(string(j.State), j.Detail)
 		}
-		bar.set(j.Done, j.Total, note)
+		bar.set(j.Done, j.Size(), note)
 		if j.State.Ended() {
 			bar.end()
 			if err := a.printJob(&j); err != nil {
 				return err
 			}
-			if j.State != client.JobCompleted {
+			if j.State != api.JobCompleted {
 				return fmt.Errorf("job %s is %s", id, withReason(string(j.State), j.Detail))
 			}
 			return nil

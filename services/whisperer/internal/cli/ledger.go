@@ -16,7 +16,7 @@ import (
 )
 
 type ledgerCommand struct {
-	SetAside setAsideCommand `cmd:"" help:"See to ledger entries that PostgreSQL refused while it took others."`
+	SetAside setAsideCommand `cmd:"" help:"List and put back ledger entries that PostgreSQL refused."`
 }
 
 type setAsideCommand struct {
@@ -46,7 +46,7 @@ type setAsideEntry struct {
 	Reason      string    `json:"reason"`
 }
 
-// Run lists.
+// Run prints the list.
 func (c *setAsideList) Run(ctx context.Context, a *app) error {
 	nats, err := a.connectNATS(ctx, c.NATSURL, c.Namespace)
 	if err != nil {
@@ -63,8 +63,8 @@ func (c *setAsideList) Run(ctx context.Context, a *app) error {
 			Number: s.Seq, What: s.What, SetAside: s.At, PublishedAt: s.PublishedAt, Subject: s.Subject, Size: s.Size, Reason: s.Reason,
 		}
 	}
-	return a.print(list, func(t table) {
-		t.row("NUMBER", "WHAT", "SET ASIDE", "PUBLISHED", "SIZE", "REASON")
+	return a.print(list, func(t *table) {
+		t.head("NUMBER", "WHAT", "SET ASIDE", "PUBLISHED", "SIZE", "REASON")
 		for _, e := range list {
 			t.row(fmt.Sprint(e.Number), e.What, date(e.SetAside), date(e.PublishedAt), fmt.Sprint(e.Size), e.Reason)
 		}

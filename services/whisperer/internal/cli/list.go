@@ -1,19 +1,10 @@
 package cli
 
-import (
-	"iter"
-	"time"
-)
+import "iter"
 
 // listFlags bound every list that can be long.
 type listFlags struct {
 	Limit int `help:"How many to print at the most." default:"100" placeholder:"N"`
-}
-
-// rangeFlags bound a list by when the events were published.
-type rangeFlags struct {
-	Since time.Duration `help:"How far back to go (default: seven days)." placeholder:"DURATION"`
-	Until time.Duration `help:"How far back to begin (default: now)." placeholder:"DURATION"`
 }
 
 // dataFlags narrow a list by the events' data.
@@ -21,23 +12,6 @@ type dataFlags struct {
 	DataContains string `help:"Only those whose event's data contains this; with --since, for at most 31 days." placeholder:"JSON"`
 	DataPath     string `help:"Only those in whose event's data this SQL/JSON path finds something; with --since, too." placeholder:"PATH"`
 	DataText     string `help:"Only those with this text in their event's data as it was published; with --since, too." placeholder:"TEXT"`
-}
-
-// times are the ends of the range; zero where nothing was given.
-func (r rangeFlags) times(now time.Time) (from, to time.Time, err error) {
-	if r.Since < 0 || r.Until < 0 {
-		return from, to, usage("--since and --until: must not be negative")
-	}
-	if r.Since > 0 {
-		from = now.Add(-r.Since)
-	}
-	if r.Until > 0 {
-		to = now.Add(-r.Until)
-	}
-	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
-		return from, to, usage("--until: must be less than --since")
-	}
-	return from, to, nil
 }
 
 // take collects at most so many of a list; it is never nil, so that JSON has a list.

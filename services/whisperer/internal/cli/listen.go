@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/receiver"
@@ -26,6 +27,10 @@ type listenCommand struct {
 	Header    []string      `help:"Answer with this header too, as 'Name: value'; may be repeated." sep:"none" placeholder:"HEADER"`
 	Body      string        `help:"Answer with this body." placeholder:"TEXT"`
 	Forward   string        `help:"Send every verified webhook on to this URL and answer what that answers." placeholder:"URL"`
+	JWKS      string        `help:"Verify HTTP Message Signatures (RFC 9421) with the key set at this URL; 'installation' for the tenant's own." name:"jwks" placeholder:"URL"`
+	Relay     bool          `help:"Don't listen for requests: show, and with --forward send on, copies of what the installation sends to the tenant's receivers."`
+	Hook      string        `help:"With --relay: only requests to this hook: its id, the beginning of it, or its name." placeholder:"HOOK"`
+	EventType []string      `help:"With --relay: only requests with events of this type or pattern; may be repeated." short:"e" sep:"none" placeholder:"TYPE"`
 	Brief     bool          `help:"One line per webhook, without headers and body."`
 	Count     int           `help:"Stop after so many webhooks." placeholder:"N"`
 }
@@ -33,7 +38,9 @@ type listenCommand struct {
 // Help says what a target URL can ask for.
 func (c *listenCommand) Help() string {
 	return "A hook's own target URL can ask for an answer, too, by status, delay, error, fail-first and retry-after:\n" +
-		"http://127.0.0.1:9000/shop?status=503&delay=2s&fail-first=3"
+		"http://127.0.0.1:9000/shop?status=503&delay=2s&fail-first=3\n\n" +
+		"With --relay nothing has to reach this machine: copies come through the API, and receivers get what they get without it.\n" +
+		"whisperer listen --relay --hook shop --forward http://localhost:3000/webhooks --secret whsec_..."
 }
 
 func (c *listenCommand) behaviour() (receiver.Behaviour, error) {
@@ -53,19 +60,37 @@ func (c *listenCommand) behaviour() (receiver.Behaviour, error) {
 	return b, nil
 }
 
+// keys are the secrets and public keys that were given.
+func (c *listenCommand) keys() (keys []signature.VerifyKey, err error) {
+	for _, s := range c.Secret {
+		key, err := signature.ParseVerifyKey(s)
+		if err != nil {
+			return nil, usage("--secret: %s", err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
 // Run listens until it is interrupted.
 func (c *listenCommand) Run(ctx context.Context, a *app) error {
 	behaviour, err := c.behaviour()
 	if err != nil {
 		return err
 	}
-	var keys []signature.VerifyKey
-	for _, s := range c.Secret {
-		key, err := signature.ParseVerifyKey(s)
-		if err != nil {
-			return usage("--secret: %s", err)
-		}
-		keys = append(keys, key)
+	if c.Relay {
+		return c.relay(ctx, a)
+	}
+	if c.Hook != "" || len(c.EventType) > 0 {
+		return usage("--hook and --event-type: are for --relay; without it everything that is sent here is shown")
+	}
+	keys, err := c.keys()
+	if err != nil {
+		return err
+	}
+	set, err := c.keySet(ctx, a)
+	if err != nil {
+		return err
 	}
 	answer := behaviour.Answer
 	if c.Forward != "" {
@@ -80,13 +105,13 @@ func (c *listenCommand) Run(ctx context.Context, a *app) error {
 	server := &http.Server{
 		Handler: receiver.New(receiver.Options{
 			Keys:   func(string) []signature.VerifyKey { return keys },
-			Answer: answer, Seen: c.counted(c.seen(a), enough),
+			KeySet: set, Answer: answer, Seen: c.counted(c.seen(a), enough),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	fmt.Fprintf(a.Err, "listening on http://%s/ (ctrl-c to stop)\n", listener.Addr())
-	if len(keys) == 0 {
-		fmt.Fprintln(a.Err, "no --secret given: signatures are not checked")
+	if len(keys) == 0 && set == nil {
+		fmt.Fprintln(a.Err, "neither --secret nor --jwks given: signatures are not checked")
 	}
 	closed := make(chan struct{})
 	context.AfterFunc(ctx, func() {
@@ -141,38 +166,50 @@ type received struct {
 	Attempt    int              `json:"attempt"`
 	Replay     bool             `json:"replay"`
 	Signature  receiver.Verdict `json:"signature"`
+	// SignatureError says what is wrong with it.
+	SignatureError string `json:"signature_error,omitempty"`
 	// Status is 0 where Error happened instead of an answer.
 	Status  int            `json:"status"`
 	Error   receiver.Fault `json:"error,omitempty"`
 	Headers http.Header    `json:"headers"`
 	Body    string         `json:"body"`
+	// Hook and URL are those of a relayed request.
+	Hook *uuid.UUID `json:"hook,omitempty"`
+	URL  string     `json:"url,omitempty"`
+}
+
+// jsonOf is a webhook as --json has it.
+func jsonOf(r *receiver.Received) received {
+	return received{
+		At: r.At.UTC(), Path: r.Path, DeliveryID: r.DeliveryID, EventID: r.EventID, EventType: r.EventType, Attempt: r.Attempt, Replay: r.Replay,
+		Signature: r.Verdict, SignatureError: r.Why, Status: r.Answer.Status, Error: r.Answer.Fault, Headers: r.Header, Body: string(r.Body),
+	}
 }
 
 func (c *listenCommand) seen(a *app) func(*receiver.Received) {
-	if a.JSON {
+	if a.asJSON() {
 		var mu sync.Mutex
 		return func(r *receiver.Received) {
 			mu.Lock()
 			defer mu.Unlock()
-			_ = json.NewEncoder(a.Out).Encode(received{
-				At: r.At.UTC(), Path: r.Path, DeliveryID: r.DeliveryID, EventID: r.EventID, EventType: r.EventType,
-				Attempt: r.Attempt, Replay: r.Replay, Signature: r.Verdict, Status: r.Answer.Status, Error: r.Answer.Fault, Headers: r.Header,
-				Body: string(r.Body),
-			})
+			_ = a.encode(jsonOf(r), "")
 		}
 	}
-	p := receiver.NewPrinter(a.Out, a.Color)
+	p := receiver.NewPrinter(a.Out, a.Color).Fit(a.Width)
 	p.Head()
-	return func(r *receiver.Received) {
-		line := receiver.Line{
-			At: r.At, EventType: r.EventType, Hook: r.Path, Attempt: r.Attempt, Status: r.Answer.Status, Fault: r.Answer.Fault,
-			Verdict: r.Verdict, Replay: r.Replay,
-		}
-		line.Entity, line.After = r.About()
-		if c.Brief {
-			p.Line(line)
-			return
-		}
-		p.Received(line, r)
+	return func(r *receiver.Received) { c.show(p, r, r.Path) }
+}
+
+// show prints a webhook; hook is what stands in the column of that name.
+func (c *listenCommand) show(p *receiver.Printer, r *receiver.Received, hook string) {
+	line := receiver.Line{
+		At: r.At, EventType: r.EventType, Hook: hook, Attempt: r.Attempt, Status: r.Answer.Status, Fault: r.Answer.Fault,
+		Verdict: r.Verdict, Why: r.Why, Replay: r.Replay,
 	}
+	line.Entity, line.After = r.About()
+	if c.Brief {
+		p.Line(line)
+		return
+	}
+	p.Received(line, r)
 }

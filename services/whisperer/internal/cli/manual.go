@@ -36,7 +36,7 @@ var exitCodes = [...]struct {
 	{exitRefused, "refused: the token"},
 	{exitConflict, "conflict with what is there"},
 	{exitUnavailable, "unavailable: try again later"},
-	{exitDiffers, "differs (sync --check)"},
+	{exitDiffers, "differs (sync --check, reconcile)"},
 }
 
 // leaves are the commands that do something, with their whole names, in the order of the help.

@@ -34,7 +34,7 @@ func (c *migrateUp) Run(ctx context.Context, a *app) error {
 
 type migrateStatus struct{ databaseFlag }
 
-// Run lists.
+// Run prints the list.
 func (c *migrateStatus) Run(ctx context.Context, a *app) error {
 	list, err := store.MigrationStatus(ctx, c.DatabaseURL)
 	if err != nil {
@@ -55,12 +55,12 @@ func (a *app) printMigrations(list []store.Migration, none string) error {
 	for i, m := range list {
 		out[i] = migration{Version: m.Version, Name: m.Name, Applied: m.Applied}
 	}
-	return a.print(out, func(t table) {
+	return a.print(out, func(t *table) {
 		if len(out) == 0 {
 			t.row(none)
 			return
 		}
-		t.row("VERSION", "NAME", "APPLIED")
+		t.head("VERSION", "NAME", "APPLIED")
 		for _, m := range out {
 			t.row(fmt.Sprint(m.Version), m.Name, yesNo(m.Applied))
 		}

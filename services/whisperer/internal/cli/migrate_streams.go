@@ -111,12 +111,12 @@ func (c *migrateStreams) connect(ctx context.Context, a *app) (*bus.Bus, error) 
 }
 
 func (a *app) printSettings(list []setting) error {
-	return a.print(list, func(t table) {
+	return a.print(list, func(t *table) {
 		if len(list) == 0 {
 			t.row("the streams are as the settings say")
 			return
 		}
-		t.row("STREAM", "SETTING", "IS", "WANTED", "CHANGED")
+		t.head("STREAM", "SETTING", "IS", "WANTED", "CHANGED")
 		for _, s := range list {
 			t.row(s.Stream, s.Setting, s.Is, s.Wanted, fmt.Sprint(yesNo(s.Changed)))
 		}

@@ -81,7 +81,7 @@ func (c *natsPermissions) Run(a *app) error {
 		}
 	}
 	accounts := c.accounts()
-	if a.JSON {
+	if a.asJSON() {
 		return a.print(accounts, nil)
 	}
 	writeServerConfig(a.Out, accounts)

@@ -182,7 +182,7 @@ func TestProgramsCannotDestroyStreams(t *testing.T) {
 	// Nor can whoever may do everything by mistake, except where our own work needs it.
 	operator := testenv.NATSAs(t, url, "operator", "operator")
 	for subject, body := range map[string]string{
-		"$JS.API.STREAM.PURGE.LEDGER": "", "$JS.API.STREAM.MSG.DELETE.LEDGER": `{"seq":1}`, "$JS.API.STREAM.MSG.DELETE.RETRIES": `{"seq":1}`,
+		"$JS.API.STREAM.PURGE.LEDGER": "", "$JS.API.STREAM.MSG.DELETE.LEDGER": `{"seq":1}`,
 	} {
 		require.Contains(t, string(operator.Ask(subject, nil, body)), `"error"`, subject)
 	}

@@ -6,32 +6,98 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/itchyny/gojq"
 )
 
-// table is rows of cells in aligned columns.
-type table struct{ w *tabwriter.Writer }
-
-func (t table) row(cells ...string) {
-	for i, cell := range cells {
-		cells[i] = oneLine(cell)
+// print writes v as JSON where --json or --jq was given, else the table that fill fills.
+func (a *app) print(v any, fill func(*table)) error {
+	switch {
+	case a.CSV && (a.asJSON() || a.NDJSON), a.NDJSON && a.asJSON():
+		return usage("--csv, --ndjson, --json and --jq: only one of them can be given")
+	case a.NDJSON:
+		return a.encodeLines(v)
+	case a.asJSON():
+		if len(a.Columns) > 0 {
+			return usage("--columns: is for tables; --jq chooses from JSON")
+		}
+		return a.encode(v, "  ")
 	}
-	fmt.Fprintln(t.w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	t := &table{}
+	fill(t)
+	if a.CSV {
+		return t.writeCSV(a.Out, a.Columns)
+	}
+	width := a.Width
+	if a.Wide {
+		width = 0
+	}
+	if err := t.choose(a.Columns, width > 0); err != nil {
+		return err
+	}
+	return t.write(a.Out, width)
 }
 
-// print writes v as JSON where --json was given, else the table that rows fills.
-func (a *app) print(v any, rows func(table)) error {
-	if a.JSON {
-		e := json.NewEncoder(a.Out)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
+// encodeLines writes the entries of a list as JSON, one to a line.
+func (a *app) encodeLines(v any) error {
+	list := reflect.ValueOf(v)
+	if list.Kind() != reflect.Slice {
+		return usage("--ndjson: this is no list")
+	}
+	e := json.NewEncoder(a.Out)
+	e.SetEscapeHTML(false)
+	for i := range list.Len() {
+		if err := e.Encode(list.Index(i).Interface()); err != nil {
+			return fmt.Errorf("encode: %w", err)
+		}
+	}
+	return nil
+}
+
+// asJSON reports whether programs read what is printed.
+func (a *app) asJSON() bool { return a.JSON || a.JQ != "" }
+
+// encode writes v as JSON, or what --jq makes of it: texts as they are, all else as JSON, one to a line.
+func (a *app) encode(v any, indent string) error {
+	e := json.NewEncoder(a.Out)
+	e.SetEscapeHTML(false)
+	if a.JQ == "" {
+		e.SetIndent("", indent)
 		return e.Encode(v)
 	}
-	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
-	rows(table{w})
-	return w.Flush()
+	query, err := gojq.Parse(a.JQ)
+	if err != nil {
+		return usage("--jq: %s", err)
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	var input any
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber() // keeps the digits
+	if err := d.Decode(&input); err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	results := query.Run(input)
+	for {
+		switch result, more := results.Next(); result := result.(type) {
+		case error:
+			return fmt.Errorf("--jq: %w", result)
+		case string:
+			fmt.Fprintln(a.Out, result)
+		default:
+			if !more {
+				return nil
+			}
+			if err := e.Encode(result); err != nil {
+				return fmt.Errorf("encode: %w", err)
+			}
+		}
+	}
 }
 
 // oneLine keeps stored text from breaking a table or steering the terminal.
@@ -44,7 +110,10 @@ func oneLine(s string) string {
 	}, s)
 }
 
-func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+// dateLayout is how tables show times, which are UTC.
+const dateLayout = "2006-01-02 15:04:05Z"
+
+func date(t time.Time) string { return t.UTC().Format(dateLayout) }
 
 func yesNo(b bool) string {
 	if b {

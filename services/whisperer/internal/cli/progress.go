@@ -10,40 +10,31 @@ import (
 // barWidth is how many characters a full bar has.
 const barWidth = 30
 
-// progress shows on the standard error stream how far something is: one line that is written again and again on a
-// terminal, and elsewhere a line for every tenth of the way.
+// progress shows how far something is, on one line of the standard error stream that is written again and again. Where that is
+// no terminal it shows nothing.
 type progress struct {
 	out   io.Writer
 	live  bool
 	what  string
 	begin time.Time
-	// tenth is the last one that was shown off a terminal, -1 for none, and pending the line since then.
-	tenth   int
-	pending string
-	shown   bool
-	ended   bool
+	shown bool
 }
 
 func (a *app) progress(what string) *progress {
-	return &progress{out: a.Err, live: a.Live, what: what, begin: time.Now(), tenth: -1}
+	return &progress{out: a.Err, live: a.Live, what: what, begin: time.Now()}
 }
 
 // set shows done of total. A total of 0 is done with.
 func (p *progress) set(done, total int, note string) {
+	if !p.live {
+		return
+	}
 	part := 1.0
 	if total > 0 {
 		part = min(float64(done)/float64(total), 1)
 	}
 	if note != "" {
 		note = "  " + oneLine(note)
-	}
-	if !p.live {
-		p.pending = fmt.Sprintf("%3.0f %%  %d of %d %s%s\n", part*100, done, total, p.what, note)
-		if tenth := int(part * 10); tenth != p.tenth {
-			p.tenth = tenth
-			p.flush()
-		}
-		return
 	}
 	full := int(part * barWidth)
 	eta := ""
@@ -55,17 +46,10 @@ func (p *progress) set(done, total int, note string) {
 	p.shown = true
 }
 
-// flush shows the pending line.
-func (p *progress) flush() {
-	fmt.Fprint(p.out, p.pending)
-	p.pending = ""
-}
-
-// end shows where it ended, and leaves the line. It may be called twice.
+// end leaves the line. It may be called twice.
 func (p *progress) end() {
-	p.flush()
-	if p.shown && !p.ended {
+	if p.shown {
 		fmt.Fprintln(p.out)
 	}
-	p.ended = true
+	p.shown = false
 }

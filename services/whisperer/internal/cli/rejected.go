@@ -3,13 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/client"
 )
 
 type rejectedCommand struct {
-	List rejectedList `cmd:"" help:"List what was published and is no event, the newest first."`
+	List rejectedList `cmd:"" help:"List rejected events, newest first."`
 }
 
 type rejectedList struct {
@@ -20,22 +19,22 @@ type rejectedList struct {
 	Subject string `help:"Only those published to a subject with this part, such as package.created."`
 }
 
-// Run lists.
+// Run prints the list.
 func (c *rejectedList) Run(ctx context.Context, a *app) error {
-	from, to, err := c.times(time.Now())
+	from, to, err := c.times()
 	if err != nil {
 		return err
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	list, err := take(api.RejectedEvents(ctx, client.RejectedFilter{Reason: c.Reason, Subject: c.Subject, From: from, To: to}), c.Limit)
+	list, err := take(server.RejectedEvents(ctx, client.RejectedFilter{Reason: c.Reason, Subject: c.Subject, From: from, To: to}), c.Limit)
 	if err != nil {
 		return err
 	}
-	return a.print(list, func(t table) {
-		t.row("PUBLISHED", "SUBJECT", "SIZE", "REASON", "DETAIL")
+	return a.print(list, func(t *table) {
+		t.head("PUBLISHED", "SUBJECT", "SIZE", "REASON", "DETAIL")
 		for i := range list {
 			e := &list[i]
 			t.row(date(e.CreatedDate), e.Subject, fmt.Sprint(e.Size), e.Reason, e.Detail)

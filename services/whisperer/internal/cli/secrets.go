@@ -33,13 +33,14 @@ type secretsStatus struct{ sealedDatabase }
 
 // sealedKey is a master key as --json has it.
 type sealedKey struct {
-	ID      string `json:"id"`
-	Hooks   int    `json:"hooks"`
-	Current bool   `json:"current"`
-	Known   bool   `json:"known"`
+	ID          string `json:"id"`
+	Hooks       int    `json:"hooks"`
+	SigningKeys int    `json:"signing_keys"`
+	Current     bool   `json:"current"`
+	Known       bool   `json:"known"`
 }
 
-// Run lists.
+// Run prints the list.
 func (c *secretsStatus) Run(ctx context.Context, a *app) error {
 	db, err := c.open()
 	if err != nil {
@@ -58,8 +59,8 @@ func (a *app) printKeys(ctx context.Context, db *store.DB) error {
 	for i, k := range keys {
 		list[i] = sealedKey(k)
 	}
-	return a.print(list, func(t table) {
-		t.row("KEY", "HOOKS", "STATE")
+	return a.print(list, func(t *table) {
+		t.head("KEY", "HOOKS", "SIGNING KEYS", "STATE")
 		for _, k := range list {
 			state := "old: whisperer secrets reseal"
 			switch {
@@ -68,7 +69,7 @@ func (a *app) printKeys(ctx context.Context, db *store.DB) error {
 			case !k.Known:
 				state = "not configured: these secrets cannot be opened"
 			}
-			t.row(k.ID, fmt.Sprint(k.Hooks), state)
+			t.row(k.ID, fmt.Sprint(k.Hooks), fmt.Sprint(k.SigningKeys), state)
 		}
 	})
 }

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"io"
+	"os/signal"
+	"syscall"
 
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/standalone"
 )
@@ -27,9 +30,14 @@ func (c *standaloneCommand) Run(ctx context.Context, a *app) error {
 	if c.NATSURL != "" { // our own server asks for none
 		credentials = natsVariables(a.Environ)
 	}
+	var again io.Reader
+	if a.Width > 0 { // somebody looks at it
+		again = a.In
+		signal.Ignore(syscall.SIGTTIN) // in the background there is nothing to read, and no reason to stop
+	}
 	return standalone.Run(ctx, standalone.Options{
-		NATSEnviron: credentials,
-		Data:        c.Data, DatabaseURL: c.DatabaseURL, NATSURL: c.NATSURL, Namespace: c.Namespace, Listen: c.Listen, AnyPort: c.AnyPort, Demo: c.Demo,
-		Speed: c.Speed, Strict: c.Durability == "strict", Version: a.Version, Program: a.Name, Out: a.Out, Color: a.Color,
+		NATSEnviron: credentials, Environ: a.Environ,
+		Data: c.Data, DatabaseURL: c.DatabaseURL, NATSURL: c.NATSURL, Namespace: c.Namespace, Listen: c.Listen, AnyPort: c.AnyPort, Demo: c.Demo,
+		Speed: c.Speed, Strict: c.Durability == "strict", Version: a.Version, Program: a.Name, Out: a.Out, Color: a.Color, Again: again,
 	})
 }

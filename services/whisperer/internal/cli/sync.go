@@ -12,6 +12,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/manifest"
 )
@@ -23,7 +24,7 @@ type syncCommand struct {
 	File    string `arg:"" help:"The YAML file, or - for standard input."`
 	DryRun  bool   `help:"Only show the differences."`
 	Check   bool   `help:"Only show the differences, and end with exit code 7 where there are any."`
-	Prune   bool   `help:"Delete the hooks and declared event types that are not in the file."`
+	Prune   bool   `help:"Delete the hooks, declared event types and, if it has some, retention policies that are not in the file."`
 	Secrets bool   `help:"Write secrets again that are set already: nobody can see whether they differ."`
 	Yes     bool   `help:"Don't ask." short:"y"`
 }
@@ -32,6 +33,9 @@ type syncCommand struct {
 func (c *syncCommand) Help() string {
 	return `The file (whisperer export writes one):
 
+  handshake: new_hosts            # an operator's to change; with a tenant
+  retention:                      # an admin's to change: what is older is erased
+    - {event_type: customer.*, days: 30}
   event_types:
     - name: shop.opened
       description: A shop was opened.
@@ -53,7 +57,7 @@ func (c *syncCommand) Run(ctx context.Context, a *app) error {
 	if len(f.Missing) > 0 {
 		return usage("%s: the environment lacks %s", c.File, strings.Join(f.Missing, ", "))
 	}
-	api, plan, err := a.plan(ctx, f, manifest.PlanOptions{Prune: c.Prune, Secrets: c.Secrets})
+	server, plan, err := a.plan(ctx, f, manifest.PlanOptions{Prune: c.Prune, Secrets: c.Secrets})
 	if err != nil {
 		return err
 	}
@@ -72,7 +76,7 @@ func (c *syncCommand) Run(ctx context.Context, a *app) error {
 	if err := a.confirm(c.Yes, fmt.Sprintf("Make %d changes?", len(work))); err != nil {
 		return err
 	}
-	return a.apply(ctx, api, work)
+	return a.apply(ctx, server, work)
 }
 
 // readManifest reads a file, "-" from standard input.
@@ -125,27 +129,52 @@ func (a *app) plan(ctx context.Context, f *manifest.File, o manifest.PlanOptions
 	if f.Tenant != "" && f.Tenant != a.Tenant {
 		return nil, nil, usage("the file is of tenant %s, not of %s", f.Tenant, a.Tenant)
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return nil, nil, err
 	}
-	hooks, err := take(api.Hooks(ctx, client.HookFilter{PageSize: 250}), math.MaxInt)
+	if f.Policies.Handshake != "" && a.Tenant == "" {
+		return nil, nil, usage("whose handshake it is has to be said: write tenant into the file, or give --tenant")
+	}
+	has, err := a.has(ctx, server, f.Policies.Handshake != "", f.Policies.Retention != nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	types, err := api.EventTypes(ctx)
-	if err != nil {
-		return nil, nil, err
+	plan, err := f.Plan(has, o)
+	return server, plan, err
+}
+
+// has asks the API what the tenant has: of its policies, those that it is asked for.
+func (a *app) has(ctx context.Context, server *client.Client, handshake, retention bool) (has manifest.Has, err error) {
+	has.Tenant = a.Tenant
+	if retention {
+		if has.Policies.Retention, err = server.Retention(ctx); err != nil {
+			return has, fmt.Errorf("read retention policies, which an admin may: %w", err)
+		}
 	}
-	plan, err := f.Plan(hooks, types, o)
-	return api, plan, err
+	if handshake {
+		tenants, err := take(server.Tenants(ctx), math.MaxInt)
+		if err != nil {
+			return has, fmt.Errorf("read the handshake policy, which an operator may: %w", err)
+		}
+		for _, t := range tenants {
+			if t.Name == a.Tenant {
+				has.Policies.Handshake = webhook.Handshake(t.Handshake)
+			}
+		}
+	}
+	if has.Hooks, err = take(server.Hooks(ctx, client.HookFilter{PageSize: 250}), math.MaxInt); err != nil {
+		return has, err
+	}
+	has.Types, err = server.EventTypes(ctx)
+	return has, err
 }
 
 // signs of the changes in a printed plan.
 var signs = map[manifest.Kind]string{manifest.Create: "+", manifest.Update: "~", manifest.Delete: "-", manifest.Leave: "?"}
 
 func (a *app) printPlan(plan []manifest.Change, hooks int) error {
-	if a.JSON {
+	if a.asJSON() {
 		if plan == nil {
 			plan = []manifest.Change{}
 		}
@@ -175,11 +204,11 @@ func (a *app) printPlan(plan []manifest.Change, hooks int) error {
 }
 
 // apply makes the changes one after the other and stops at the first that fails; what was done stays.
-func (a *app) apply(ctx context.Context, api *client.Client, work []manifest.Change) error {
+func (a *app) apply(ctx context.Context, server *client.Client, work []manifest.Change) error {
 	bar := a.progress("changes")
 	defer bar.end()
 	for i := range work {
-		if err := work[i].Apply(ctx, api); err != nil {
+		if err := work[i].Apply(ctx, server); err != nil {
 			bar.end()
 			return err
 		}
@@ -200,19 +229,20 @@ func (c *exportCommand) Help() string {
 
 // Run writes.
 func (c *exportCommand) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	hooks, err := take(api.Hooks(ctx, client.HookFilter{PageSize: 250}), math.MaxInt)
+	has, err := a.has(ctx, server, a.Tenant != "", true)
+	for _, retention := range []bool{true, false} { // what the token may not see is not in it
+		if errors.Is(err, client.ErrRefused) {
+			has, err = a.has(ctx, server, false, retention)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	types, err := api.EventTypes(ctx)
-	if err != nil {
-		return err
-	}
-	text, vars, err := manifest.Write(a.Tenant, hooks, types)
+	text, vars, err := manifest.Write(&has)
 	if err != nil {
 		return err
 	}
@@ -251,7 +281,7 @@ func (c *importCommand) Run(ctx context.Context, a *app) error {
 	if err := c.tenant(ctx, a, f); err != nil {
 		return err
 	}
-	api, work, err := a.plan(ctx, f, manifest.PlanOptions{OnlyNew: true})
+	server, work, err := a.plan(ctx, f, manifest.PlanOptions{OnlyNew: true})
 	if err != nil {
 		return err
 	}
@@ -268,7 +298,7 @@ func (c *importCommand) Run(ctx context.Context, a *app) error {
 			work[i].SetSecret(made[work[i].Name])
 		}
 	}
-	err = a.apply(ctx, api, work)
+	err = a.apply(ctx, server, work)
 	for name, secret := range sorted(made) {
 		fmt.Fprintf(a.Out, "secret of %s, shown only now: %s\n", oneLine(name), secret)
 	}
@@ -281,11 +311,11 @@ func (c *importCommand) tenant(ctx context.Context, a *app, f *manifest.File) er
 	if name == "" || c.DryRun {
 		return nil
 	}
-	api, err := a.clientFor("") // the tenant may not exist yet
+	server, err := a.clientFor("") // the tenant may not exist yet
 	if err != nil {
 		return err
 	}
-	if err := api.EnsureTenant(ctx, name); err != nil && !errors.Is(err, client.ErrRefused) {
+	if err := server.EnsureTenant(ctx, name); err != nil && !errors.Is(err, client.ErrRefused) {
 		return fmt.Errorf("make tenant %s: %w", name, err)
 	}
 	return nil

@@ -7,38 +7,42 @@ import (
 
 type tenantCommand struct {
 	List   tenantList   `cmd:"" help:"List tenants (with an operator's token)."`
-	Create tenantCreate `cmd:"" help:"Make a tenant where there is none of the name (with an operator's token)."`
+	Create tenantCreate `cmd:"" help:"Make a tenant where there is none of the name, or set its handshake policy (with an operator's token)."`
 }
 
 type tenantList struct{}
 
-// Run lists.
+// Run prints the list.
 func (c *tenantList) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	tenants, err := take(api.Tenants(ctx), math.MaxInt)
+	tenants, err := take(server.Tenants(ctx), math.MaxInt)
 	if err != nil {
 		return err
 	}
-	return a.print(tenants, func(t table) {
-		t.row("NAME", "CREATED")
+	return a.print(tenants, func(t *table) {
+		t.head("NAME", "HANDSHAKE", "CREATED")
 		for _, tenant := range tenants {
-			t.row(tenant.Name, date(tenant.CreatedDate))
+			t.row(tenant.Name, tenant.Handshake, date(tenant.CreatedDate))
 		}
 	})
 }
 
 type tenantCreate struct {
-	Name string `arg:"" help:"a-z, 0-9, _ and -, beginning with a letter or digit."`
+	Name      string `arg:"" help:"a-z, 0-9, _ and -, beginning with a letter or digit."`
+	Handshake string `help:"Which receivers have to agree before hooks send to them: off, new_hosts or always." enum:"off,new_hosts,always," default:"" placeholder:"POLICY"`
 }
 
-// Run makes.
+// Run makes one.
 func (c *tenantCreate) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	return api.EnsureTenant(ctx, c.Name)
+	if c.Handshake != "" {
+		return server.SetHandshake(ctx, c.Name, c.Handshake)
+	}
+	return server.EnsureTenant(ctx, c.Name)
 }

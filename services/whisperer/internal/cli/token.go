@@ -7,21 +7,22 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
 type tokenCommand struct {
-	Create tokenCreate `cmd:"" help:"Make a token and print it; it is never shown again."`
+	Create tokenCreate `cmd:"" help:"Create a token and print it; it is never shown again."`
 	List   tokenList   `cmd:"" help:"List tokens, without their secrets."`
-	Revoke tokenRevoke `cmd:"" help:"Make a token useless at once."`
+	Revoke tokenRevoke `cmd:"" help:"Revoke a token."`
 }
 
 type tokenCreate struct {
-	Name        string        `arg:"" help:"What the token is for."`
-	Role        string        `help:"viewer reads; editor manages hooks and publishes; admin manages tokens too." enum:"viewer,editor,admin" default:"editor" placeholder:"ROLE"`
-	Expires     time.Duration `help:"How long it is valid, such as 720h (default: for ever)." placeholder:"DURATION"`
-	DatabaseURL string        `help:"Write to this database instead of asking the API: for the first token." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
+	Name        string `arg:"" help:"What the token is for."`
+	Role        string `help:"viewer reads; editor manages hooks and publishes; admin manages tokens too." enum:"viewer,editor,admin" default:"editor" placeholder:"ROLE"`
+	Expires     length `help:"How long it is valid, such as 90d (default: for ever)." placeholder:"DURATION"`
+	DatabaseURL string `help:"Write to this database instead of asking the API: for the first token." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
 }
 
 // Help says whose token it is.
@@ -30,23 +31,20 @@ func (c *tokenCreate) Help() string {
 		"The first token of an installation: whisperer token create first --role admin --database-url URL"
 }
 
-// Run makes.
+// Run makes one.
 func (c *tokenCreate) Run(ctx context.Context, a *app) error {
-	if c.Expires < 0 {
-		return usage("--expires: must not be in the past")
-	}
 	if c.DatabaseURL != "" {
 		return c.direct(ctx, a)
 	}
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
 	fields := client.TokenFields{Name: c.Name, Tenant: a.Tenant, Role: c.Role}
 	if c.Expires > 0 {
-		fields.Expires = time.Now().Add(c.Expires)
+		fields.Expires = time.Now().Add(time.Duration(c.Expires))
 	}
-	t, err := api.CreateToken(ctx, fields)
+	t, err := server.CreateToken(ctx, fields)
 	if err != nil {
 		return err
 	}
@@ -73,14 +71,14 @@ func (c *tokenCreate) direct(ctx context.Context, a *app) error {
 	}
 	n := store.NewToken{Name: c.Name, Tenant: a.Tenant, Role: store.Role(c.Role)}
 	if c.Expires > 0 {
-		n.ExpiresAt = time.Now().Add(c.Expires)
+		n.ExpiresAt = time.Now().Add(time.Duration(c.Expires))
 	}
 	plain, made, err := db.Access.CreateToken(ctx, cliActor, n)
 	if err != nil {
 		return err
 	}
-	t := client.NewToken{Secret: plain, Token: client.Token{
-		ID: made.ID, Name: made.Name, Tenant: made.Tenant, Role: string(made.Role), CreatedDate: made.CreatedAt,
+	t := api.NewToken{Secret: plain, Token: api.Token{
+		ID: made.ID, Name: made.Name, Tenant: made.Tenant, Role: string(made.Role), State: string(made.State(time.Now())), CreatedDate: made.CreatedAt,
 	}}
 	if !made.ExpiresAt.IsZero() {
 		t.ExpiresDate = &made.ExpiresAt
@@ -88,8 +86,8 @@ func (c *tokenCreate) direct(ctx context.Context, a *app) error {
 	return a.printNewToken(t)
 }
 
-func (a *app) printNewToken(t client.NewToken) error {
-	return a.print(t, func(rows table) {
+func (a *app) printNewToken(t api.NewToken) error {
+	return a.print(t, func(rows *table) {
 		rows.row("id", t.ID.String())
 		rows.row("name", t.Name)
 		rows.row("tenant", firstText(t.Tenant, "all (operator)"))
@@ -108,40 +106,37 @@ func until(t *time.Time) string {
 
 type tokenList struct{ listFlags }
 
-// Run lists.
+// Run prints the list.
 func (c *tokenList) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	tokens, err := take(api.Tokens(ctx), c.Limit)
+	tokens, err := take(server.Tokens(ctx), c.Limit)
 	if err != nil {
 		return err
 	}
-	return a.print(tokens, func(rows table) {
-		rows.row("ID", "NAME", "TENANT", "ROLE", "EXPIRES", "STATE")
+	return a.print(tokens, func(rows *table) {
+		rows.head("ID", "NAME", "TENANT", "ROLE", "EXPIRES", "LAST USED", "STATE")
 		for _, t := range tokens {
-			state := "valid"
-			switch {
-			case t.RevokedDate != nil:
-				state = "revoked"
-			case t.ExpiresDate != nil && t.ExpiresDate.Before(time.Now()):
-				state = "expired"
-			}
-			rows.row(t.ID.String(), t.Name, firstText(t.Tenant, "all"), t.Role, until(t.ExpiresDate), state)
+			rows.row(t.ID.String(), t.Name, firstText(t.Tenant, "all"), t.Role, until(t.ExpiresDate), until(t.LastUsedDate), t.State)
 		}
 	})
 }
 
 type tokenRevoke struct {
-	ID uuid.UUID `arg:"" help:"The token's id, not the token."`
+	Token string `arg:"" help:"The token's id, the beginning of it, or its name; not the token itself."`
 }
 
 // Run revokes.
 func (c *tokenRevoke) Run(ctx context.Context, a *app) error {
-	api, err := a.client()
+	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	return api.RevokeToken(ctx, c.ID)
+	id, err := find("token", c.Token, server.Tokens(ctx), func(t *api.Token) (uuid.UUID, string) { return t.ID, t.Name })
+	if err != nil {
+		return err
+	}
+	return server.RevokeToken(ctx, id)
 }

@@ -6,7 +6,7 @@ type versionCommand struct{}
 
 // Run prints.
 func (c *versionCommand) Run(a *app) error {
-	if a.JSON {
+	if a.asJSON() {
 		return a.print(map[string]string{"version": a.Version}, nil)
 	}
 	fmt.Fprintln(a.Out, a.Version)

@@ -79,6 +79,19 @@ func TestEveryPageIsLinked(t *testing.T) {
 	}
 }
 
+// TestEveryPageIsInTheSite: one in its menu, or a decision, which the list of decisions leads to.
+func TestEveryPageIsInTheSite(t *testing.T) {
+	t.Parallel()
+	config, err := os.ReadFile(filepath.Join(root, "scripts/docs/.vitepress/config.js"))
+	require.NoError(t, err)
+	for _, p := range pages(t) {
+		if name, ok := strings.CutPrefix(p.path, "docs/"); ok && !strings.HasPrefix(name, "decisions/0") {
+			name = strings.TrimSuffix(strings.TrimSuffix(name, "README.md"), ".md")
+			require.Contains(t, string(config), `"/`+name+`")`, p.path)
+		}
+	}
+}
+
 // places are the paths of this repository that a page may name.
 var places = regexp.MustCompile(`^\.?/?(\.ci|\.github|scripts|docs|pkg|proto|services|migrations)(/[\w.-]+)*/?$`)
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ receiver(process.env.SECRET, async (id, type) => {
   inbox.add(id);
 }).listen(process.env.PORT, "127.0.0.1");
 `}},
-		{"go receiver", "go", true, []string{"run", "receiver.go", "verify.go", "main.go"}, map[string]string{"receiver.go": "", "verify.go": "go verify", "main.go": `
+		{"go receiver", "go", true, []string{"build", "-o", "program", "receiver.go", "verify.go", "main.go"}, map[string]string{"receiver.go": "", "verify.go": "go verify", "main.go": `
 package main
 
 import (
@@ -79,7 +80,7 @@ func TestReceiversTakeEachWebhookOnce(t *testing.T) {
 			}
 			page := readPage(t, receiving)
 			for name, text := range l.Files {
-				if found := page.of(text); len(found) == 1 {
+				if found := page.of(text); text != "" && len(found) == 1 {
 					l.Files[name] = found[0]
 				}
 			}
@@ -138,7 +139,7 @@ func post(t *testing.T, address string, headers map[string]string, body string) 
 
 func TestTheNewestEventWins(t *testing.T) {
 	t.Parallel()
-	statement := readPage(t, receiving).of("sql receiver")
+	statement := slices.DeleteFunc(readPage(t, receiving).of("sql receiver"), func(s string) bool { return !strings.Contains(s, "parcels") })
 	require.Len(t, statement, 1)
 	db, err := sql.Open("postgres", testenv.EmptyPostgres(t))
 	require.NoError(t, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -137,6 +139,41 @@ func nats(ctx context.Context, r report, o Options) {
 	}
 	full(r, "JetStream's store", store.Used, store.Limit, "raise max_file_store, or give the account more: nats account info")
 	streams(ctx, r, b, o)
+	access(ctx, r, b, o)
+	versions(ctx, r, o)
+}
+
+// access looks whether the services' user of NATS may do more than they need.
+func access(ctx context.Context, r report, b *bus.Bus, o Options) {
+	const mend = "whisperer nats permissions TENANT…   # and include what it prints in nats-server's configuration"
+	a, err := b.Allowed(ctx)
+	switch {
+	case err != nil:
+		r.add(Warning, "look at the log of nats-server", "%s", err)
+	case a.Account == bus.Accountless && loopback(o.NATSURL):
+		r.add(OK, "", "NATS has no accounts, and is on this machine")
+	case a.Account == bus.Accountless:
+		r.add(Warning, mend, "NATS has no accounts: whoever reaches it speaks for every tenant, and may rewrite the ledger")
+	case a.Wide:
+		r.add(Warning, mend, "the services' user may do everything in account %s: delete streams, purge the ledger, take backups", a.Account)
+	default:
+		r.add(OK, "", "the services' user of NATS may do no more than they need")
+	}
+}
+
+// loopback says whether all servers of the URLs are on this machine.
+func loopback(urls string) bool {
+	for address := range strings.SplitSeq(urls, ",") {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil {
+			return false
+		}
+		addr, err := netip.ParseAddr(u.Hostname())
+		if u.Hostname() != "localhost" && (err != nil || !addr.IsLoopback()) {
+			return false
+		}
+	}
+	return true
 }
 
 // installation is the id of the database, empty where it cannot be read, of which the database's own findings tell.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"time"
@@ -53,6 +55,8 @@ type Options struct {
 	EgressPorts string
 	// Probe is a public URL that is called as receivers are.
 	Probe string
+	// Container says that this program runs in a container of Docker.
+	Container bool
 	// Data is the folder of a standalone whose disk is looked at.
 	Data string
 	// Streams are the services' settings of them.
@@ -99,6 +103,9 @@ func Check(ctx context.Context, o Options) []Finding {
 func keys(_ context.Context, r report, o Options) {
 	for _, warning := range daemon.Unknown(o.Environ) {
 		r.add(Warning, "unset it, or write it as it is in docs/configuration.md", "%s", warning)
+	}
+	for _, problem := range daemon.Published(o.Environ) {
+		r.add(Problem, "make another: docs/operations.md#keys; passwords: change them on the server too", "%s", problem)
 	}
 	if o.MasterKey == "" {
 		r.add(Skipped, "set WHISPERER_MASTER_KEY as the services have it", "the master key is not known here")
@@ -175,6 +182,9 @@ func outward(ctx context.Context, r report, o Options) {
 	if o.EgressAllow != "" {
 		r.add(Warning, "unset WHISPERER_EGRESS_ALLOW where no receiver is inside your network", "target URLs may reach %s", o.EgressAllow)
 	}
+	if o.Container {
+		thisMachine(ctx, r, policy, net.DefaultResolver.LookupNetIP)
+	}
 	if o.Probe == "" {
 		r.add(Skipped, "give --probe a public URL", "nothing outside was called")
 		return
@@ -197,6 +207,26 @@ func outward(ctx context.Context, r report, o Options) {
 	default:
 		r.add(Problem, "allow workers to connect to the internet: firewall, NAT, NetworkPolicy", "%s: %s", o.Probe, answer.Err)
 	}
+}
+
+// thisMachine looks whether receivers on the machine that a container runs on can be reached.
+func thisMachine(ctx context.Context, r report, policy egress.Policy, lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)) {
+	const name = "host.docker.internal"
+	addrs, err := lookup(ctx, "ip", name)
+	if err != nil || len(addrs) == 0 {
+		r.add(Warning, `extra_hosts: ["host.docker.internal:host-gateway"]   # of API and workers, as docker-compose.yml has it`,
+			"%s has no address in this container: receivers on its machine cannot be reached", name)
+		return
+	}
+	addr := addrs[0].Unmap()
+	for _, network := range policy.Allow {
+		if network.Contains(addr) {
+			r.add(OK, "", "receivers on this container's machine are reached as http://%s:PORT/ (%s)", name, addr)
+			return
+		}
+	}
+	r.add(OK, fmt.Sprintf("WHISPERER_EGRESS_ALLOW=%s   # where receivers on this machine are to be reached", addr),
+		"webhooks may not go to this container's machine (%s, %s)", name, addr)
 }
 
 // disk looks at the disk under a standalone's data.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ type node struct {
 		Sync   time.Duration `json:"sync_interval"`
 		Always bool          `json:"sync_always"`
 	} `json:"config"`
+	Connections []struct {
+		Name string `json:"name"`
+	} `json:"connections"`
 }
 
 // durability says which of the profiles of docs/operations.md is in force: by what each node says and by how many copies
@@ -34,7 +38,7 @@ func durability(ctx context.Context, r report, o Options, replicas int) {
 	}
 	always, slowest := true, time.Duration(0)
 	for address := range strings.SplitSeq(o.NATSMonitoring, ",") {
-		n, err := ask(ctx, strings.TrimSpace(address))
+		n, err := ask(ctx, strings.TrimSpace(address), "/varz", "/jsz")
 		if err != nil {
 			r.add(Problem, "look at WHISPERER_NATS_MONITORING, and set http_port in nats-server's configuration", "%s", err)
 			return
@@ -59,10 +63,42 @@ func durability(ctx context.Context, r report, o Options, replicas int) {
 	}
 }
 
+// versions compares the versions of all programs that are connected with this one's: containers of an old tag run on unseen.
+func versions(ctx context.Context, r report, o Options) {
+	others := map[string][]string{}
+	for address := range strings.SplitSeq(o.NATSMonitoring, ",") {
+		if address == "" {
+			return // durability says so
+		}
+		n, err := ask(ctx, strings.TrimSpace(address), "/connz?limit=1024")
+		if err != nil {
+			r.add(Warning, "look at WHISPERER_NATS_MONITORING", "%s", err)
+			return
+		}
+		for _, c := range n.Connections {
+			words := strings.Fields(c.Name)
+			if len(words) < 2 || words[0] != "subscription-api" && words[0] != "delivery-worker" {
+				continue
+			}
+			if version := words[len(words)-1]; version != o.Version {
+				others[version] = append(others[version], words[0])
+			}
+		}
+	}
+	for version, programs := range others {
+		slices.Sort(programs)
+		r.add(Warning, "make up   # or the same image.tag everywhere; in an upgrade wait until it is through",
+			"programs are of version %s, and this one is of %s: %s", version, o.Version, strings.Join(programs, ", "))
+	}
+	if len(others) == 0 {
+		r.add(OK, "", "all programs that are connected are of version %s", o.Version)
+	}
+}
+
 // ask asks a node's monitoring.
-func ask(ctx context.Context, address string) (node, error) {
+func ask(ctx context.Context, address string, pages ...string) (node, error) {
 	var n node
-	for _, page := range []string{"/varz", "/jsz"} {
+	for _, page := range pages {
 		url := strings.TrimSuffix(address, "/") + page
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {

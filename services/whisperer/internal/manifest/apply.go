@@ -43,6 +43,10 @@ func (c *Change) Apply(ctx context.Context, api *client.Client) error {
 	var err error
 	switch {
 	case c.Kind == Leave:
+	case c.Noun == OfTenant:
+		err = api.SetHandshake(ctx, c.Name, string(c.handshake))
+	case c.Noun == OfRetention:
+		_, err = api.SetRetention(ctx, c.Name, c.days)
 	case c.Noun == OfEventType && c.Kind == Delete:
 		err = api.RemoveEventType(ctx, c.Name)
 	case c.Noun == OfEventType:

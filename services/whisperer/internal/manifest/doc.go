@@ -1,7 +1,10 @@
-// Package manifest reads and writes the file that holds what a tenant has: its hooks and its own event types, in YAML.
+// Package manifest reads and writes the file that holds what a tenant has: its hooks, its own event types and its policies, in YAML.
 // It says in which ways the tenant differs from the file, and changes the tenant accordingly.
 //
 //	tenant: acme                      # optional
+//	handshake: new_hosts              # optional; an operator's to change
+//	retention:                        # optional
+//	  - {event_type: customer.*, days: 30}
 //	event_types:                      # optional
 //	  - name: shop.opened
 //	    description: A shop was opened.

@@ -20,6 +20,7 @@ import (
 type File struct {
 	// Tenant is empty where the file does not say whose it is.
 	Tenant     string
+	Policies   Policies
 	EventTypes []client.EventTypeFields
 	Hooks      []Hook
 	// Missing are the environment's variables that the file wants and that are not set.
@@ -88,12 +89,16 @@ func Read(raw []byte, o Options) (*File, error) {
 		switch key.Value {
 		case "tenant":
 			f.Tenant = node.Value
+		case "handshake":
+			f.Policies.readHandshake(node, &wrong)
+		case "retention":
+			f.Policies.readRetention(r, node, &wrong)
 		case "event_types":
 			f.EventTypes = eventTypes(r, node, &wrong)
 		case "hooks":
 			f.Hooks = hooks(r, node, o, &wrong)
 		default:
-			wrong = append(wrong, fmt.Errorf("line %d: %s is none of tenant, event_types, hooks", key.Line, key.Value))
+			wrong = append(wrong, fmt.Errorf("line %d: %s is none of tenant, handshake, retention, event_types, hooks", key.Line, key.Value))
 		}
 	}
 	slices.Sort(r.missing)

@@ -2,12 +2,14 @@ package manifest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/manifest"
@@ -78,6 +80,28 @@ func hook(change func(*client.Hook)) client.Hook {
 	return h
 }
 
+func TestAPlanShowsNoSecretThatTheFileSpellsOut(t *testing.T) {
+	t.Parallel()
+	for _, fields := range []string{
+		"config: {auth: {auth_type: basic, username: u, password: s3cr3t}}}",
+		"config: {auth_type: basic, username: u, password: s3cr3t}}",
+		"config: {auth: {auth_type: oauth2, token_url: http://d/, client_id: c, client_secret: s3cr3t, params: {pin: s3cr3t}}}}",
+		"additional_headers: {X-Api-Token: s3cr3t, X-Shop: north}}", "secret_key: s3cr3t}", "api_key: s3cr3t}",
+	} {
+		f, err := read(one+fields, nil)
+		require.NoError(t, err, fields)
+		for _, have := range [][]client.Hook{nil, {hook(func(*client.Hook) {})}} {
+			plan, err := f.Plan(manifest.Has{Hooks: have}, manifest.PlanOptions{Secrets: true})
+			require.NoError(t, err)
+			require.Len(t, plan, 1)
+			shown, err := json.Marshal(plan)
+			require.NoError(t, err)
+			require.Contains(t, string(shown), "set", fields)
+			require.NotContains(t, string(shown), "s3cr3t")
+		}
+	}
+}
+
 func TestPlanSeesOnlyRealDifferences(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -111,7 +135,7 @@ func TestPlanSeesOnlyRealDifferences(t *testing.T) {
 			t.Parallel()
 			f, err := read(one+c.fields, nil)
 			require.NoError(t, err)
-			plan, err := f.Plan([]client.Hook{hook(c.have)}, nil, manifest.PlanOptions{})
+			plan, err := f.Plan(manifest.Has{Hooks: []client.Hook{hook(c.have)}}, manifest.PlanOptions{})
 			require.NoError(t, err)
 			if c.want == nil {
 				require.Empty(t, plan)
@@ -133,16 +157,16 @@ func TestPlanRefusesToGuessBetweenHooksOfOneName(t *testing.T) {
 	f, err := read(one+"}", nil)
 	require.NoError(t, err)
 	twin := func(*client.Hook) {}
-	_, err = f.Plan([]client.Hook{hook(twin), hook(twin)}, nil, manifest.PlanOptions{})
+	_, err = f.Plan(manifest.Has{Hooks: []client.Hook{hook(twin), hook(twin)}}, manifest.PlanOptions{})
 	require.ErrorContains(t, err, "two hooks of the name")
 }
 
 func TestPrunesOnlyTheTypesThatTheTenantDeclared(t *testing.T) {
 	t.Parallel()
-	have := []client.EventType{{Name: "order.created", BuiltIn: true}, {Name: "shop.closed"}, {Name: "shop.opened"}}
+	have := []api.EventType{{Name: "order.created", BuiltIn: true}, {Name: "shop.closed"}, {Name: "shop.opened"}}
 	f, err := read("event_types: [{name: shop-opened}]\nhooks: []", nil)
 	require.NoError(t, err)
-	plan, err := f.Plan(nil, have, manifest.PlanOptions{Prune: true})
+	plan, err := f.Plan(manifest.Has{Types: have}, manifest.PlanOptions{Prune: true})
 	require.NoError(t, err)
 	require.Equal(t, []manifest.Change{{Kind: manifest.Delete, Noun: manifest.OfEventType, Name: "shop.closed"}}, plan)
 }
@@ -157,13 +181,13 @@ func TestWhatIsWrittenIsReadAsItWas(t *testing.T) {
 		hook(func(h *client.Hook) { h.Name, h.TargetURL, h.Status = "1 ü", "http://d/", webhook.Paused }),
 		hook(func(h *client.Hook) { h.Name, h.TargetURL = "", "http://c/2" }),
 	}
-	text, vars, err := manifest.Write("acme", hooks, nil)
+	text, vars, err := manifest.Write(&manifest.Has{Tenant: "acme", Hooks: hooks})
 	require.NoError(t, err)
 	require.Equal(t, []string{"C_2_SECRET", "C_2_API_KEY", "C_2_PASSWORD"}, vars, string(text))
 	f, err := read(string(text), map[string]string{"C_2_SECRET": "s", "C_2_API_KEY": "k", "C_2_PASSWORD": "p"})
 	require.NoError(t, err, string(text))
 	require.Equal(t, "acme", f.Tenant)
-	plan, err := f.Plan(hooks, nil, manifest.PlanOptions{})
+	plan, err := f.Plan(manifest.Has{Hooks: hooks}, manifest.PlanOptions{})
 	require.NoError(t, err)
 	require.Len(t, plan, 2, "the hooks without a name get one")
 	for _, c := range plan {
@@ -174,9 +198,9 @@ func TestWhatIsWrittenIsReadAsItWas(t *testing.T) {
 
 func TestWriteRefusesWhatAViewerSees(t *testing.T) {
 	t.Parallel()
-	_, _, err := manifest.Write("", []client.Hook{hook(func(h *client.Hook) {
+	_, _, err := manifest.Write(&manifest.Has{Hooks: []client.Hook{hook(func(h *client.Hook) {
 		h.AdditionalHeaders = map[string]string{"X-A": "***"}
-	})}, nil)
+	})}})
 	require.ErrorIs(t, err, manifest.ErrHidden)
 }
 
@@ -184,14 +208,53 @@ func TestAHookThatCannotBeReadIsLeftOutAndNotPruned(t *testing.T) {
 	t.Parallel()
 	why := "its secrets are sealed with\nanother key"
 	hooks := []client.Hook{hook(func(*client.Hook) {}), hook(func(h *client.Hook) { h.Name, h.TargetURL, h.Unreadable = "foreign", "http://d/", &why })}
-	text, _, err := manifest.Write("acme", hooks, nil)
+	text, _, err := manifest.Write(&manifest.Has{Tenant: "acme", Hooks: hooks})
 	require.NoError(t, err)
 	require.Contains(t, string(text), "# Left out is hook")
 	f, err := read(string(text), nil)
 	require.NoError(t, err, string(text))
 	require.Len(t, f.Hooks, 1)
-	plan, err := f.Plan(hooks, nil, manifest.PlanOptions{Prune: true})
+	plan, err := f.Plan(manifest.Has{Hooks: hooks}, manifest.PlanOptions{Prune: true})
 	require.NoError(t, err)
 	require.Len(t, plan, 1)
 	require.Equal(t, manifest.Leave, plan[0].Kind)
+}
+
+func TestPoliciesAreComparedAndWrittenToo(t *testing.T) {
+	t.Parallel()
+	read := func(text string) *manifest.File {
+		f, err := manifest.Read([]byte(text), manifest.Options{CanonicalURL: func(u string) string { return u }})
+		require.NoError(t, err)
+		return f
+	}
+	has := manifest.Has{Tenant: "acme", Policies: manifest.Policies{
+		Handshake: webhook.HandshakeOff, Retention: []api.RetentionPolicy{{EventType: "order.>", Days: 30}, {EventType: "old.*", Days: 1}},
+	}}
+	f := read("handshake: always\nretention:\n  - {event_type: order.>, days: 7}\n  - {event_type: customer-created, days: 3}\n")
+	told := func(o manifest.PlanOptions) (list []string) {
+		plan, err := f.Plan(has, o)
+		require.NoError(t, err)
+		for _, c := range plan {
+			list = append(list, fmt.Sprintf("%s %s %s %v", c.Kind, c.Noun, c.Name, c.Fields))
+		}
+		return list
+	}
+	require.Equal(t, []string{
+		"update tenant acme [{handshake off always}]", "update retention of order.> [{days 30 7}]", "create retention of customer.created [{days  3}]", "delete retention of old.* []",
+	}, told(manifest.PlanOptions{Prune: true}))
+	require.Len(t, told(manifest.PlanOptions{}), 3)
+	require.Equal(t, []string{"create retention of customer.created [{days  3}]"}, told(manifest.PlanOptions{OnlyNew: true}))
+
+	has.Policies.Handshake = webhook.HandshakeAlways
+	text, _, err := manifest.Write(&has)
+	require.NoError(t, err)
+	f = read(string(text))
+	require.Empty(t, told(manifest.PlanOptions{Prune: true}), string(text))
+	f = read("hooks: []")
+	require.Empty(t, told(manifest.PlanOptions{Prune: true}), "what the file does not speak of stays")
+
+	_, err = manifest.Read([]byte("handshake: never\nretention:\n  - {event_type: a, days: 0}\n  - {event_type: 'a b', days: 1}\n  - {event_type: b, days: 1}\n  - {event_type: B, days: 2}\n  - {day: 1}\n"), manifest.Options{})
+	require.EqualError(t, err, "line 1: handshake must be off, new_hosts or always\nline 3: retention: days: must be a whole number from 1 to 3650\n"+
+		"line 4: retention: event_type: is not an event type or pattern: use words of a-z, 0-9 and _ joined by dots, * for one word, > for the rest\n"+
+		"line 6: retention: event type b is there twice\nline 7: retention: unknown field \"day\"")
 }

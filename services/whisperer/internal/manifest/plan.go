@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -32,6 +33,8 @@ type Noun string
 const (
 	OfHook      Noun = "hook"
 	OfEventType Noun = "event type"
+	OfTenant    Noun = "tenant"
+	OfRetention Noun = "retention of"
 )
 
 // Change is one difference between the tenant and the file.
@@ -45,6 +48,9 @@ type Change struct {
 	version int64
 	fields  client.HookFields
 	declare client.EventTypeFields
+	// handshake is a tenant's, and days are those of a retention policy.
+	handshake webhook.Handshake
+	days      *int
 }
 
 // FieldChange is a field that differs. What came from the environment is shown as ${VAR}, secrets as words.
@@ -56,7 +62,7 @@ type FieldChange struct {
 
 // PlanOptions say which differences count.
 type PlanOptions struct {
-	// Prune deletes the hooks and event types that the file has not; else hooks are left, and event types not spoken of.
+	// Prune deletes the hooks, event types and retention policies that the file has not; else hooks are left, and the others not spoken of.
 	Prune bool
 	// Secrets writes secrets again that the tenant has already: nobody can see whether they differ.
 	Secrets bool
@@ -64,9 +70,10 @@ type PlanOptions struct {
 	OnlyNew bool
 }
 
-// Plan compares the tenant's hooks and event types with the file: what has to be done, in the order to do it.
-func (f *File) Plan(have []client.Hook, types []client.EventType, o PlanOptions) ([]Change, error) {
-	plan := f.planTypes(types, o)
+// Plan compares what the tenant has with the file: what has to be done, in the order to do it.
+func (f *File) Plan(has Has, o PlanOptions) ([]Change, error) {
+	have := has.Hooks
+	plan := append(f.planPolicies(has.Tenant, has.Policies, o), f.planTypes(has.Types, o)...)
 	partners, err := f.match(have)
 	if err != nil {
 		return nil, err
@@ -274,6 +281,12 @@ func asShown(name string, v any, secrets bool) any {
 	switch name {
 	case "config":
 		return configAsShown(v, secrets)
+	case "retry_countdown_config":
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return v
+		}
+		return webhook.FieldNamed(name).Canonical(raw)
 	case "additional_headers":
 		h := webhook.Hook{Headers: map[string]string{}}
 		if v != nil && strict(v, &h.Headers) != nil {
@@ -313,16 +326,37 @@ func shown(name string, v any) string {
 	b := &bytes.Buffer{}
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
+	if err := e.Encode(withoutSecrets(name, v)); err != nil {
 		return "?"
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-func (f *File) planTypes(have []client.EventType, o PlanOptions) []Change {
+// withoutSecrets is a value with a word in the place of each secret that the file spells out. Variables stay.
+func withoutSecrets(name string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		masked := make(map[string]any, len(v))
+		for member, value := range v {
+			inner := member
+			if name == "params" || name == "additional_headers" && webhook.SecretHeader(member) {
+				inner = "password"
+			}
+			masked[member] = withoutSecrets(inner, value)
+		}
+		return masked
+	case string:
+		if (name == "password" || name == "client_secret" || name == "client_key") && !strings.Contains(v, "${") {
+			return "(set)"
+		}
+	}
+	return v
+}
+
+func (f *File) planTypes(have []api.EventType, o PlanOptions) []Change {
 	var plan []Change
 	for _, want := range f.EventTypes {
-		i := slices.IndexFunc(have, func(t client.EventType) bool { return t.Name == want.Name })
+		i := slices.IndexFunc(have, func(t api.EventType) bool { return t.Name == want.Name })
 		c := Change{Kind: Create, Noun: OfEventType, Name: want.Name, declare: want}
 		if i >= 0 {
 			c.Kind = Update
@@ -345,7 +379,7 @@ func (f *File) planTypes(have []client.EventType, o PlanOptions) []Change {
 	return plan
 }
 
-func typeChanges(have *client.EventType, want client.EventTypeFields) []FieldChange {
+func typeChanges(have *api.EventType, want client.EventTypeFields) []FieldChange {
 	var list []FieldChange
 	for _, f := range []struct {
 		name     string

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
@@ -18,12 +19,14 @@ import (
 var ErrHidden = errors.New("the values of headers are hidden from a viewer: use an editor's token")
 
 // Write writes the file of a tenant. A hook that the API cannot read is left out, and named in a comment. Secrets are never in it: ${VAR} stands for them, and vars names those variables.
-func Write(tenant string, hooks []client.Hook, types []client.EventType) (text []byte, vars []string, err error) {
+func Write(has *Has) (text []byte, vars []string, err error) {
+	hooks, types := has.Hooks, has.Types
 	w := &writer{names: map[string]bool{}, vars: map[string]bool{}}
 	root := mapping()
-	if tenant != "" {
-		put(root, "tenant", scalar(tenant))
+	if has.Tenant != "" {
+		put(root, "tenant", scalar(has.Tenant))
 	}
+	has.Policies.put(root)
 	declared := &yaml.Node{Kind: yaml.SequenceNode}
 	for i := range types {
 		if !types[i].BuiltIn {
@@ -57,7 +60,7 @@ func Write(tenant string, hooks []client.Hook, types []client.EventType) (text [
 	return b.Bytes(), w.order, nil
 }
 
-func appendType(list *yaml.Node, t *client.EventType) error {
+func appendType(list *yaml.Node, t *api.EventType) error {
 	node := mapping()
 	put(node, "name", scalar(t.Name))
 	if t.Description != "" {

@@ -27,7 +27,11 @@ type Line struct {
 	// After is the time since the event; 0 where that is not known.
 	After   time.Duration
 	Verdict Verdict
-	Replay  bool
+	// Why is what is wrong with the signature; on a line of its own.
+	Why    string
+	Replay bool
+	// Left is how many lines before this one are not shown.
+	Left int
 }
 
 // columns of a line: the longest built-in event type, entity and so on fit.
@@ -40,19 +44,40 @@ const (
 
 // Printer writes lines for people. It may be used by many goroutines.
 type Printer struct {
-	mu    sync.Mutex
-	out   io.Writer
-	color bool
+	mu     sync.Mutex
+	out    io.Writer
+	color  bool
+	narrow bool
 }
 
 // NewPrinter makes a printer; color is for terminals.
 func NewPrinter(out io.Writer, color bool) *Printer { return &Printer{out: out, color: color} }
 
+// fullWidth is how many columns of a terminal a line takes; narrowType and narrowHook are columns of one that has fewer, where the entity, the time
+// since the event and the milliseconds are left out.
+const (
+	fullWidth              = 126
+	narrowType, narrowHook = 27, 14
+)
+
+// Fit has lines fit into a terminal of so many columns, as far as they can; 0 for no terminal.
+func (p *Printer) Fit(width int) *Printer {
+	p.narrow = width > 0 && width < fullWidth
+	return p
+}
+
 // Head writes the names of the columns.
 func (p *Printer) Head() {
+	if p.narrow {
+		p.write(p.paint(dim, fmt.Sprintf("%-8s  %s  %s  %-3s  %-6s  %s", "TIME", pad("EVENT TYPE", narrowType), pad("HOOK", narrowHook), "TRY", "STATUS", "SIGNATURE")) + "\n")
+		return
+	}
 	p.write(p.paint(dim, fmt.Sprintf("%-12s  %s  %s  %s  %-3s  %-6s  %*s  %s", "TIME", pad("EVENT TYPE", typeWidth),
 		pad("ENTITY", entityWidth), pad("HOOK", hookWidth), "TRY", "STATUS", afterWidth, "AFTER", "SIGNATURE")) + "\n")
 }
+
+// Text writes a text as it is.
+func (p *Printer) Text(s string) { p.write(s) }
 
 // Line writes one webhook's line.
 func (p *Printer) Line(l Line) { p.write(p.line(l)) }
@@ -95,10 +120,21 @@ func (p *Printer) line(l Line) string {
 	if l.Status >= 200 && l.Status <= 299 {
 		statusColor = green
 	}
-	return fmt.Sprintf("%s  %s  %s  %s  %-3s  %s  %*s  %s\n",
+	why, left := "", ""
+	if l.Why != "" {
+		why = "    " + p.paint(red, printable(l.Why)) + "\n"
+	}
+	if l.Left > 0 {
+		left = p.paint(dim, fmt.Sprintf("  (and %d more)", l.Left))
+	}
+	if p.narrow {
+		return fmt.Sprintf("%s  %s  %s  %-3s  %s  %s%s\n%s", p.paint(dim, l.At.Local().Format("15:04:05")), p.paint(bold, pad(l.EventType, narrowType)),
+			pad(l.Hook, narrowHook), try, p.paint(statusColor, pad(status, len("STATUS"))), p.verdict(l.Verdict), left, why)
+	}
+	return fmt.Sprintf("%s  %s  %s  %s  %-3s  %s  %*s  %s%s\n%s",
 		p.paint(dim, l.At.Local().Format("15:04:05.000")), p.paint(bold, pad(l.EventType, typeWidth)),
 		pad(l.Entity, entityWidth), pad(l.Hook, hookWidth), try, p.paint(statusColor, pad(status, len("STATUS"))),
-		afterWidth, after, p.verdict(l.Verdict))
+		afterWidth, after, p.verdict(l.Verdict), left, why)
 }
 
 func (p *Printer) verdict(v Verdict) string {

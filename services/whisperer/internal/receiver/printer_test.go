@@ -74,3 +74,18 @@ func TestShortDurations(t *testing.T) {
 		require.Equal(t, want, receiver.Short(d))
 	}
 }
+
+func TestPrinterFitsIntoANarrowTerminal(t *testing.T) {
+	t.Parallel()
+	out := &bytes.Buffer{}
+	p := receiver.NewPrinter(out, false).Fit(80)
+	p.Head()
+	long := line()
+	long.EventType, long.Hook, long.Status, long.Fault = "transfer.status.ready_to_shipment", "a hook with a long name", 0, "connection_refused"
+	long.Verdict, long.Why = receiver.Wrong, "the key set has no such key"
+	p.Line(long)
+	require.Equal(t, `TIME      EVENT TYPE                   HOOK            TRY  STATUS  SIGNATURE
+10:31:05  transfer.status.ready_to_s…  a hook with a…  #1   conne…  ✗ wrong
+    the key set has no such key
+`, out.String())
+}

@@ -38,13 +38,15 @@ const (
 
 // Received is one webhook that came.
 type Received struct {
-	At         time.Time
-	Method     string
-	Path       string
-	Query      url.Values
-	DeliveryID string
-	EventID    string
-	EventType  string
+	At     time.Time
+	Method string
+	// Host is where it was sent to, with its port where that is not the scheme's, and Target what comes after it as it was sent.
+	Host, Target string
+	Path         string
+	Query        url.Values
+	DeliveryID   string
+	EventID      string
+	EventType    string
 	// Attempt counts from 1; 0 where the sender did not say.
 	Attempt int
 	// Replay says that a person asked for it.
@@ -52,6 +54,8 @@ type Received struct {
 	Header  http.Header
 	Body    []byte
 	Verdict Verdict
+	// Why says in one sentence why it is not Verified; empty where it is, or is Unchecked.
+	Why string
 	// Answer is what the receiver said.
 	Answer Answer
 }
@@ -88,6 +92,8 @@ type Answer struct {
 type Options struct {
 	// Keys are those that may have signed a webhook with the path; nil for any path that has none.
 	Keys func(path string) []signature.VerifyKey
+	// KeySet has the public keys of HTTP Message Signatures; nil where these are not checked.
+	KeySet *KeySet
 	// Answer decides what is said to the sender. ctx ends when the sender hangs up. It is not asked about a webhook
 	// that has keys and is not Verified: that one gets a 401.
 	Answer func(ctx context.Context, r *Received) Answer
@@ -96,6 +102,22 @@ type Options struct {
 	// Now is the clock; nil for time.Now.
 	Now func() time.Time
 }
+
+// Take reads what the request says of itself.
+func Take(at time.Time, r *http.Request, body []byte) *Received {
+	got := &Received{
+		At: at, Method: r.Method, Host: r.Host, Target: r.URL.RequestURI(), Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header, Body: body,
+		DeliveryID: r.Header.Get("X-Whisperer-Delivery"), EventID: r.Header.Get("X-Whisperer-Event-Id"),
+		EventType: r.Header.Get("X-Whisperer-Event"), Replay: r.Header.Get("X-Whisperer-Replay") == "true",
+	}
+	if n, err := strconv.Atoi(r.Header.Get("X-Whisperer-Attempt")); err == nil {
+		got.Attempt = n
+	}
+	return got
+}
+
+// Good reports whether there is nothing wrong with the signature, as far as it was checked.
+func (r *Received) Good() bool { return r.Verdict == Verified || r.Verdict == Unchecked }
 
 // New makes the handler.
 func New(o Options) http.Handler {
@@ -116,19 +138,12 @@ func (o *Options) receive(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the sender broke off; there is nobody to answer
 	}
-	got := &Received{
-		At: o.Now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header, Body: body,
-		DeliveryID: r.Header.Get("X-Whisperer-Delivery"), EventID: r.Header.Get("X-Whisperer-Event-Id"),
-		EventType: r.Header.Get("X-Whisperer-Event"), Replay: r.Header.Get("X-Whisperer-Replay") == "true",
-	}
-	if n, err := strconv.Atoi(r.Header.Get("X-Whisperer-Attempt")); err == nil {
-		got.Attempt = n
-	}
-	got.Verdict = verify(r.Header, body, o.Keys(r.URL.Path), got.At)
-	if got.Verdict == Verified || got.Verdict == Unchecked {
+	got := Take(o.Now(), r, body)
+	got.Judge(r.Context(), o.Keys(r.URL.Path), o.KeySet)
+	if got.Good() {
 		got.Answer = o.Answer(r.Context(), got)
 	} else {
-		got.Answer = Answer{Status: http.StatusUnauthorized, Body: []byte("signature is " + string(got.Verdict) + "\n")}
+		got.Answer = Answer{Status: http.StatusUnauthorized, Body: []byte("signature is " + string(got.Verdict) + ": " + got.Why + "\n")}
 	}
 	o.Seen(got)
 	if got.Answer.Fault != "" {
@@ -138,21 +153,4 @@ func (o *Options) receive(w http.ResponseWriter, r *http.Request) {
 	maps.Copy(w.Header(), got.Answer.Header)
 	w.WriteHeader(got.Answer.Status)
 	_, _ = w.Write(got.Answer.Body) // the sender has hung up
-}
-
-func verify(header http.Header, body []byte, keys []signature.VerifyKey, now time.Time) Verdict {
-	if len(keys) == 0 {
-		return Unchecked
-	}
-	err := signature.Verify(header, body, keys, now, signature.DefaultTolerance)
-	switch {
-	case err == nil:
-		return Verified
-	case errors.Is(err, signature.ErrMissingHeader):
-		return Unsigned
-	case errors.Is(err, signature.ErrTimestamp):
-		return Stale
-	default:
-		return Wrong
-	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -95,13 +97,9 @@ func createDemoHook(ctx context.Context, api *client.Client, base string, spec d
 	fields := spec.fields(h.Secret, base+h.path())
 	made, err := api.CreateHook(ctx, fields)
 	var problem *client.ProblemError
-	if errors.As(err, &problem) && problem.ExistingID != "" {
+	if errors.As(err, &problem) && problem.ExistingID != nil {
 		// Left by a start that ended before it could remember the hook.
-		id, parseErr := uuid.Parse(problem.ExistingID)
-		if parseErr != nil {
-			return h, fmt.Errorf("create demo hook %s: %w", h.Name, err)
-		}
-		made, err = api.UpdateHook(ctx, id, 0, fields)
+		made, err = api.UpdateHook(ctx, *problem.ExistingID, 0, fields)
 	}
 	if err != nil {
 		return h, fmt.Errorf("create demo hook %s: %w", h.Name, err)
@@ -110,9 +108,25 @@ func createDemoHook(ctx context.Context, api *client.Client, base string, spec d
 	return h, nil
 }
 
-// demoReceiver is the handler behind the demo's hooks: it verifies by each hook's secret and prints a line for each
-// webhook.
-func demoReceiver(state *demoState, known *origins, printer *receiver.Printer) (http.Handler, error) {
+// paced passes on a line only where the one before it was passed on so long ago, with how many were left out meanwhile.
+func paced(pause time.Duration, pass func(receiver.Line)) func(receiver.Line) {
+	var mu sync.Mutex
+	var last time.Time
+	left := 0
+	return func(l receiver.Line) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(last) >= pause {
+			l.Left, left, last = left, 0, now
+			pass(l)
+			return
+		}
+		left++
+	}
+}
+
+// demoReceiver is the handler behind the demo's hooks: it verifies by each hook's secret and tells of each webhook.
+func demoReceiver(state *demoState, known *origins, seen func(receiver.Line)) (http.Handler, error) {
 	keys := map[string][]signature.VerifyKey{}
 	for _, h := range state.Hooks {
 		key, err := signature.ParseVerifyKey(h.Secret)
@@ -138,7 +152,7 @@ func demoReceiver(state *demoState, known *origins, printer *receiver.Printer) (
 			if from, ok := known.find(r.EventID); ok {
 				line.Entity, line.After = from.entity, r.At.Sub(from.at)
 			}
-			printer.Line(line)
+			seen(line)
 		},
 	}), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -49,17 +50,26 @@ func (s *system) newAPI(ctx context.Context) ([]daemon.Component, error) {
 		return nil, err
 	}
 	config, err := daemon.LoadConfig[subscriptionapi.Config](s.environment(
-		daemon.Prefix+"LISTEN="+listen, daemon.Prefix+"HEALTH_LISTEN="+health))
+		daemon.Prefix+"LISTEN="+listen, daemon.Prefix+"HEALTH_LISTEN="+health, daemon.Prefix+"PUBLIC_URL="+publicURL(listen)))
 	if err != nil {
 		return nil, err
 	}
-	api, err := subscriptionapi.New(ctx, config, daemon.Process{Version: s.opts.Version, Log: s.log.With(zap.String("part", "subscription-api"))})
+	api, err := subscriptionapi.New(ctx, config, daemon.Process{Version: s.opts.Version, Environ: s.opts.Environ, Log: s.log.With(zap.String("part", "subscription-api"))})
 	if err != nil {
 		return nil, err
 	}
 	s.apiURL = "http://" + api.Addr()
 	s.metrics = append(s.metrics, "http://"+api.HealthAddr()+"/metrics")
 	return api.Components(), nil
+}
+
+// publicURL is where the address can be reached on this machine; empty where only its port is known, or not even that.
+func publicURL(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() || port == "0" {
+		return ""
+	}
+	return "http://" + listen
 }
 
 // newWorker makes delivery-worker.
@@ -69,12 +79,12 @@ func (s *system) newWorker(ctx context.Context) ([]daemon.Component, error) {
 		return nil, err
 	}
 	config, err := daemon.LoadConfig[deliveryworker.Config](s.environment(
-		daemon.Prefix+"HEALTH_LISTEN="+health, daemon.Prefix+"WORKER=standalone"))
+		daemon.Prefix+"HEALTH_LISTEN="+health, daemon.Prefix+"WORKER=standalone", daemon.Prefix+"PUBLIC_URL="+s.apiURL))
 	if err != nil {
 		return nil, err
 	}
 	s.natsAs = config.NATS
-	worker, err := deliveryworker.New(ctx, config, daemon.Process{Version: s.opts.Version, Log: s.log.With(zap.String("part", "delivery-worker"))})
+	worker, err := deliveryworker.New(ctx, config, daemon.Process{Version: s.opts.Version, Environ: s.opts.Environ, Log: s.log.With(zap.String("part", "delivery-worker"))})
 	if err != nil {
 		return nil, err
 	}

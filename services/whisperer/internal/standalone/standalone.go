@@ -3,6 +3,7 @@
 package standalone
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +43,8 @@ type Options struct {
 	NATSURL     string
 	// NATSEnviron are the variables that say as whom to connect to NATSURL.
 	NATSEnviron []string
+	// Environ has OpenTelemetry's variables.
+	Environ []string
 	// Namespace is what streams and subjects begin with.
 	Namespace string
 	// Listen is the API's address, and must be free; empty for DefaultListen or the next free port.
@@ -59,6 +63,8 @@ type Options struct {
 	Out     io.Writer
 	// Color says that Out is a terminal that shows colors.
 	Color bool
+	// Again prints the welcome again at each line that comes from it; nil for never. The demo's lines leave room for it to be read.
+	Again io.Reader
 }
 
 // system is what runs. Each component sets its part before it is ready, and those after it use that.
@@ -248,7 +254,11 @@ func portOf(l net.Listener) int {
 // receiver is the component behind the demo's hooks.
 func (s *system) receiver() daemon.Component {
 	return daemon.Component{Name: "demo receiver", Run: func(ctx context.Context, ready func()) error {
-		handler, err := demoReceiver(&s.demo, s.origins, s.printer)
+		seen := s.printer.Line
+		if s.opts.Again != nil {
+			seen = paced(time.Second, seen)
+		}
+		handler, err := demoReceiver(&s.demo, s.origins, seen)
 		if err != nil {
 			return err
 		}
@@ -271,12 +281,29 @@ func (s *system) greet() daemon.Component {
 		if err := s.data.write(urlFile, s.apiURL); err != nil {
 			return err
 		}
-		s.welcome(s.opts.Out)
-		if s.opts.Demo {
-			s.printer.Head()
+		s.greeting()
+		if s.opts.Again != nil {
+			go s.greetAgain()
 		}
 		return nil
 	})
+}
+
+// greeting prints the welcome, and above the demo's lines the names of their columns.
+func (s *system) greeting() {
+	var b strings.Builder
+	s.welcome(&b)
+	s.printer.Text(b.String())
+	if s.opts.Demo {
+		s.printer.Head()
+	}
+}
+
+// greetAgain greets at each line that is entered. It ends with the input, or with the process: a read from a terminal cannot be stopped.
+func (s *system) greetAgain() {
+	for lines := bufio.NewScanner(s.opts.Again); lines.Scan(); {
+		s.greeting()
+	}
 }
 
 // step is a component that does something at the start and nothing afterwards.

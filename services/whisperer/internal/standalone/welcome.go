@@ -9,18 +9,22 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// welcome says where everything is and what to try.
+// welcome writes where everything is and what to try.
 func (s *system) welcome(out io.Writer) {
 	bold, reset := "", ""
 	if s.opts.Color {
 		bold, reset = "\x1b[1m", "\x1b[0m"
 	}
-	fmt.Fprintf(out, "\n%sWhisperer %s is running.%s Ctrl-C stops it; the next start goes on with the data in %s.\n\n",
-		bold, s.opts.Version, reset, s.opts.Data)
+	again := ""
+	if s.opts.Again != nil {
+		again = " Enter shows this again."
+	}
+	fmt.Fprintf(out, "\n%sWhisperer %s is running.%s Ctrl-C stops it; the next start goes on with the data in %s.%s\n\n",
+		bold, s.opts.Version, reset, s.opts.Data, again)
 	rows := [][2]string{
 		{"console", s.apiURL + "/console/  (sign in with the token)"},
 		{"API", s.apiURL + "/whisperer/hooks/"},
-		{"API manual", s.apiURL + "/whisperer/docs"},
+		{"API reference", s.apiURL + "/whisperer/docs"},
 		{"token", s.token + "  (operator; also in " + s.shown(tokenFile) + ")"},
 		{"NATS", s.natsURL + "  (publish to " + bus.Namespace(s.opts.Namespace).EventSubject("<tenant>", "<event type>") + ")"},
 		{"PostgreSQL", s.shownDatabase()},
@@ -31,7 +35,7 @@ func (s *system) welcome(out io.Writer) {
 		rows = append(rows, [2]string{"receiver", s.receiverURL + "  (the demo's; verifies signatures, prints below)"})
 	}
 	for _, row := range rows {
-		fmt.Fprintf(out, "  %s%-11s%s %s\n", bold, row[0], reset, row[1])
+		fmt.Fprintf(out, "  %s%-13s%s %s\n", bold, row[0], reset, row[1])
 	}
 	s.suggest(out, bold, reset)
 }
@@ -47,7 +51,7 @@ func (s *system) suggest(out io.Writer, bold, reset string) {
 
   %[3]scurl -H 'Authorization: Token %[4]s' %[5]s/whisperer/hooks/
 
-  %[6]s event publish --type package.created --example
+  %[6]s event publish --event-type package.created --example
 
   %[6]s listen --port 9000 --secret secret &
   curl -H 'Authorization: Token %[4]s' -H 'Content-Type: application/json' %[5]s/whisperer/hooks/ \
@@ -70,7 +74,7 @@ func (s *system) shownDatabase() string {
 		return u.Redacted()
 	}
 	if s.localDatabase.Relocated() {
-		return s.databaseURL + "\n              (data in " + s.localDatabase.Dir() + ": its user cannot enter " + s.shown(pgDir) + ")"
+		return s.databaseURL + "\n                (data in " + s.localDatabase.Dir() + ": its user cannot enter " + s.shown(pgDir) + ")"
 	}
 	return s.databaseURL
 }

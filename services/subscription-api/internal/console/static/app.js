@@ -34,6 +34,7 @@
       }
     }
     for (const label of document.querySelectorAll("[data-zone]")) label.textContent = "your time";
+    for (const field of document.querySelectorAll("[data-zone-minutes]")) field.value = new Date().getTimezoneOffset();
   }
 
   function markWrong(root) {
@@ -88,15 +89,46 @@
     if (source) source.close();
     source = null;
     if (!on) return;
+    let opened = false;
     source = new EventSource(button.dataset.follow);
+    source.addEventListener("open", () => { opened = true; });
     source.addEventListener("message", (event) => {
       const body = document.getElementById(button.dataset.into);
       if (body) showRows(body, event.data);
       else if (event.data) location.reload();
     });
     source.addEventListener("error", () => {
-      if (source && source.readyState === EventSource.CLOSED) location.reload(); // the session has ended
+      if (!source || source.readyState !== EventSource.CLOSED) return;
+      if (opened) location.reload(); // the session has ended
+      else follow(button); // too many lists are followed: no more of this one
     });
+  }
+
+  // Lists are followed and figures looked up again by themselves, while somebody can see them.
+  let paused = false;
+  function watch() {
+    const button = document.querySelector("[data-follow]");
+    if (!button) return;
+    const on = button.getAttribute("aria-pressed") === "true";
+    if (document.hidden ? on : paused) follow(button);
+    paused = document.hidden && on;
+  }
+
+  const seen = new WeakMap();
+  async function lookAgain() {
+    const parts = [...document.querySelectorAll("[data-live]")];
+    if (!parts.length || document.hidden) return;
+    const answer = await fetch(location.href).catch(() => null);
+    if (!answer || !answer.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of parts) {
+      const fresh = page.getElementById(part.id);
+      if (!fresh || page.querySelector("[data-pending]") && fresh.id === "counts" || part.contains(document.activeElement)) continue;
+      if (seen.get(part) === fresh.innerHTML) continue;
+      seen.set(part, fresh.innerHTML);
+      part.innerHTML = fresh.innerHTML;
+      showTimes(part);
+    }
   }
 
   document.addEventListener("click", (event) => {
@@ -105,6 +137,10 @@
     if (button.dataset.copy) copy(button);
     else if (button.dataset.follow) follow(button);
     else { event.preventDefault(); history.back(); }
+  });
+  document.addEventListener("click", (event) => {
+    const step = event.target.closest("[data-open]");
+    if (step) location.assign(step.dataset.open);
   });
   document.addEventListener("submit", (event) => {
     const button = event.submitter && event.submitter.closest("[data-busy]");
@@ -115,6 +151,11 @@
       const date = new Date(field.value);
       if (field.value && !isNaN(date)) event.formData.set(field.name, date.toISOString().slice(0, 16) + "Z");
     }
+  });
+  // What is typed beside a choice chooses it.
+  document.addEventListener("input", (event) => {
+    const choice = event.target.dataset.picks && document.getElementById(event.target.dataset.picks);
+    if (choice && event.target.value) choice.checked = true;
   });
   document.addEventListener("change", (event) => {
     const all = event.target.closest("[data-tick-all]");
@@ -143,10 +184,29 @@
       event.target.focus();
     }
   });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, textarea, select, [contenteditable]");
+    const find = document.querySelector("[data-find]");
+    if (!find || !(event.key === "/" && !typing && !event.ctrlKey && !event.metaKey || event.key === "k" && (event.ctrlKey || event.metaKey))) return;
+    event.preventDefault();
+    find.focus();
+    find.select();
+  });
   document.addEventListener("DOMContentLoaded", () => {
     showTimes(document);
     showZone();
-    for (const button of document.querySelectorAll("[data-follow]")) button.hidden = false;
+    for (const button of document.querySelectorAll("[data-follow]")) {
+      button.hidden = false;
+      if (document.hidden) paused = true;
+      else follow(button);
+    }
+    for (const offer of document.querySelectorAll("[data-seconds]")) setTimeout(() => offer.remove(), offer.dataset.seconds * 1000);
+    const here = new URL(location.href);
+    if (here.searchParams.has("done")) { // what was done is said once, not after a reload
+      here.searchParams.delete("done");
+      here.searchParams.delete("n");
+      history.replaceState(null, "", here);
+    }
     const tab = document.querySelector(".tabs [aria-current]");
     if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 40;
     const menu = document.querySelector("details.menu"), narrow = matchMedia("(max-width: 800px)");
@@ -155,5 +215,7 @@
     narrow.addEventListener("change", fold);
     fold();
   });
+  document.addEventListener("visibilitychange", watch);
+  setInterval(lookAgain, 5000);
   setInterval(() => showTimes(document), 30000);
 })();

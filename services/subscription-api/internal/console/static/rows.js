@@ -5,10 +5,11 @@
   const kinds = {
     lines: {
       columns: [["Name", "X-Shop"], ["Value", "north"]], size: "two",
-      read: (text) => text.split("\n").filter((line) => line.trim()).map((line) => {
-        const colon = line.indexOf(":");
-        return colon < 0 ? null : [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
-      }),
+      read: (text) => text.trim().startsWith("{") ? Object.entries(JSON.parse(text)).map((row) => typeof row[1] === "string" ? row : null)
+        : text.split("\n").filter((line) => line.trim()).map((line) => {
+          const colon = line.indexOf(":");
+          return colon < 0 ? null : [line.slice(0, colon).trim(), line.slice(colon + 1).trim()];
+        }),
       write: (rows) => rows.map((row) => row[0] + ": " + row[1]).join("\n"),
     },
     keys: {
@@ -21,7 +22,7 @@
       write: (rows) => rows.length ? "{\n" + rows.map(([name, value]) => "  " + JSON.stringify(name) + ": " + (isJSON(value) ? value : JSON.stringify(value))).join(",\n") + "\n}" : "",
     },
     windows: {
-      columns: [["From", "22:00"], ["To", "02:00"], ["Days (all if empty)", "sat, sun"], ["Time zone (UTC if empty)", "Europe/Berlin"]], size: "four",
+      columns: [["From", "22:00"], ["To", "02:00"], ["Days (all if empty)", "sat, sun"], ["Time zone (UTC if empty)", "Europe/Berlin"]], size: "four", first: true,
       read: (text) => (text.trim() ? JSON.parse(text) : []).map((w) => {
         const known = Object.keys(w).every((name) => ["start", "end", "days", "timezone"].includes(name));
         return known ? [w.start || "", w.end || "", (w.days || []).join(", "), w.timezone || ""] : null;
@@ -105,7 +106,7 @@
       toggle.setAttribute("aria-label", toggle.textContent + ": " + name);
     };
     toggle.addEventListener("click", () => show(box.hidden));
-    show(true);
+    show(kind.first || area.value.trim() !== ""); // one that is empty is soonest pasted into
   }
 
   document.addEventListener("DOMContentLoaded", () => {

@@ -49,7 +49,7 @@ func life(ctx context.Context) {
 	target, types, secret := os.Getenv("RECEIVER")+"/oapi-codegen", []string{"order.created"}, "secret"
 
 	const entity = "oapi-codegen:1"
-	config := map[string]any{"filter": fmt.Sprintf("event.entity == %q", entity)}
+	config := whisperer.HookConfig{Filter: ptr(fmt.Sprintf("event.entity == %q", entity))}
 	made := must(api.CreateHookWithResponse(ctx, nil, whisperer.CreateHookJSONRequestBody{
 		TargetUrl: &target, EventTypes: &types, SecretKey: &secret, Config: &config,
 	}))
@@ -64,7 +64,7 @@ func life(ctx context.Context) {
 	check("update", changed.JSON200 != nil && changed.JSON200.Name == name, changed.Body)
 	tried := must(api.TestHookWithResponse(ctx, id, whisperer.TrialInput{}))
 	check("test", tried.JSON200 != nil, tried.Body)
-	paused := must(api.PauseHookWithResponse(ctx, id, nil))
+	paused := must(api.PauseHookWithResponse(ctx, id, nil, whisperer.PauseHookJSONRequestBody{}))
 	check("pause", paused.JSON200 != nil && paused.JSON200.Status == "paused", paused.Body)
 	resumed := must(api.ResumeHookWithResponse(ctx, id, nil))
 	check("resume", resumed.JSON200 != nil && resumed.JSON200.Status == "active", resumed.Body)

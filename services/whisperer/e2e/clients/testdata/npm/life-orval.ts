@@ -27,7 +27,7 @@ check("what was read is written back unchanged", whole.status === 200 && whole.d
 const tried = await testHook(hook.id, {}, auth);
 check("test", tried.status === 200 && tried.data.attempt.status === 200);
 
-const paused = await pauseHook(hook.id, auth);
+const paused = await pauseHook(hook.id, {}, auth);
 check("pause", paused.status === 200 && paused.data.status === "paused");
 const resumed = await resumeHook(hook.id, auth);
 check("resume", resumed.status === 200 && resumed.data.status === "active");

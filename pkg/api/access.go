@@ -1,0 +1,69 @@
+package api
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Token is an API token without its secret.
+type Token struct {
+	ID           uuid.UUID  `json:"id" format:"uuid"`
+	Name         string     `json:"name" doc:"What the token is for"`
+	Tenant       string     `json:"tenant" doc:"Empty for an operator's token, which is good for every tenant"`
+	Role         string     `json:"role" enum:"viewer,editor,admin"`
+	State        string     `json:"state" enum:"active,expiring,expired,revoked" doc:"expiring is active, for less than 14 days"`
+	CreatedDate  time.Time  `json:"created_date"`
+	ExpiresDate  *time.Time `json:"expires_date" doc:"null for never"`
+	RevokedDate  *time.Time `json:"revoked_date" doc:"null for a token that is not revoked"`
+	LastUsedDate *time.Time `json:"last_used_date" doc:"To the minute, and recorded within a minute; null for a token that nobody has used"`
+}
+
+// NewToken is a token that has just been made, with its secret, which is never shown again.
+type NewToken struct {
+	Token
+
+	Secret string `json:"token" doc:"The token itself. It is shown this once"`
+}
+
+// Tenant is one of the installation's tenants.
+type Tenant struct {
+	Name        string    `json:"name"`
+	Handshake   string    `json:"handshake" enum:"off,new_hosts,always" doc:"Which receivers have to agree before hooks send to them"`
+	CreatedDate time.Time `json:"created_date"`
+}
+
+// SigningKey is one of the keys that sign a tenant's HTTP Message Signatures (config.signature with the preset rfc9421).
+type SigningKey struct {
+	ID             string     `json:"id" doc:"The keyid of signatures, and the kid of the JSON Web Key: its RFC 7638 thumbprint"`
+	Algorithm      string     `json:"algorithm" enum:"ecdsa-p256-sha256,ed25519"`
+	State          string     `json:"state" enum:"next,current,previous" doc:"next signs after the next rotation, current signs, previous is published only"`
+	Usable         bool       `json:"usable" doc:"false for a key that should sign and cannot be opened: nothing that it should sign is sent"`
+	JWK            JWK        `json:"jwk" doc:"What receivers verify with"`
+	JWKSURL        string     `json:"jwks_url" doc:"Where receivers read the tenant's public keys"`
+	CreatedDate    time.Time  `json:"created_date"`
+	SignsFrom      *time.Time `json:"signs_from" doc:"null for the next key"`
+	PublishedUntil *time.Time `json:"published_until" doc:"null for all but previous keys"`
+}
+
+// JWK is a public key (RFC 7517).
+type JWK struct {
+	Kty string `json:"kty" enum:"EC,OKP"`
+	Crv string `json:"crv" enum:"P-256,Ed25519"`
+	X   string `json:"x"`
+	Y   string `json:"y,omitempty"`
+	Kid string `json:"kid"`
+	Alg string `json:"alg" enum:"ES256,EdDSA"`
+	Use string `json:"use" enum:"sig"`
+}
+
+// AuditEntry is one change: who did what to which thing.
+type AuditEntry struct {
+	ID          uuid.UUID `json:"id" format:"uuid"`
+	Actor       string    `json:"actor" doc:"token and its id, or the name of a program"`
+	ActorName   string    `json:"actor_name" doc:"The name of the token; empty for a program"`
+	Action      string    `json:"action" doc:"A kind and a verb, such as hook.created"`
+	Subject     string    `json:"subject" doc:"The id or name of the thing"`
+	Detail      Object    `json:"detail" doc:"What was changed; never a secret"`
+	CreatedDate time.Time `json:"created_date"`
+}

@@ -1,0 +1,55 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Erased says when a payload was erased, and by whom.
+type Erased struct {
+	At time.Time `json:"at"`
+	By string    `json:"by" doc:"Who asked for it, as the audit log names them, or retention"`
+}
+
+// Erasure takes the payloads of events away, in the background.
+type Erasure struct {
+	ID            *uuid.UUID       `json:"id" format:"uuid" nullable:"true" doc:"Null where it was only counted"`
+	State         JobState         `json:"state" enum:"running,completed,cancelled,failed,dry_run"`
+	Detail        string           `json:"detail" doc:"What it waits for, or why it failed"`
+	Events        []string         `json:"events,omitempty" doc:"The ids that were asked for"`
+	Entity        string           `json:"entity,omitempty" doc:"The entity that was asked for"`
+	Path          string           `json:"path,omitempty" doc:"The SQL/JSON path that was asked for; once the erasure has ended, its SHA-256, since a path may have in it what is to be erased"`
+	From          time.Time        `json:"from"`
+	To            time.Time        `json:"to"`
+	Total         *int64           `json:"total" doc:"How many events there are, as counted at the beginning; callbacks that tell of their deliveries are erased besides. Null where counting took too long"`
+	Done          int64            `json:"done" doc:"How many events are erased so far"`
+	Places        map[string]int64 `json:"places" nullable:"false" doc:"How many rows and messages were erased, by place"`
+	Owner         string           `json:"owner" doc:"Who asked for it"`
+	Reason        string           `json:"reason"`
+	Certificate   json.RawMessage  `json:"certificate" doc:"An object that says what was erased where, when and by whom; null until the erasure is completed"`
+	CreatedDate   *time.Time       `json:"created_date"`
+	ModifiedDate  *time.Time       `json:"modified_date"`
+	CompletedDate *time.Time       `json:"completed_date"`
+}
+
+// Size is how many events there are, 0 where that is not known.
+func (e *Erasure) Size() int {
+	if e.Total == nil {
+		return 0
+	}
+	return int(*e.Total)
+}
+
+// Retention is for how long a tenant keeps payloads, where that is shorter than for all.
+type Retention struct {
+	Results []RetentionPolicy `json:"results" nullable:"false"`
+}
+
+// RetentionPolicy says it of an event type, or of those of a pattern.
+type RetentionPolicy struct {
+	EventType   string    `json:"event_type"`
+	Days        int       `json:"days"`
+	CreatedDate time.Time `json:"created_date"`
+}

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// JobState is where a job is.
+type JobState string
+
+// The states of a job. Running and paused jobs may go on; the others have ended.
+const (
+	JobRunning   JobState = "running"
+	JobPaused    JobState = "paused"
+	JobCompleted JobState = "completed"
+	JobCancelled JobState = "cancelled"
+	JobFailed    JobState = "failed"
+	// JobDryRun is the state of what was only counted.
+	JobDryRun JobState = "dry_run"
+)
+
+// Ended reports whether nothing more will happen.
+func (s JobState) Ended() bool { return s != JobRunning && s != JobPaused }
+
+// Job sends deliveries of a hook again, in the background.
+type Job struct {
+	ID             *uuid.UUID              `json:"id" format:"uuid" nullable:"true" doc:"Null where it was only counted"`
+	Hook           uuid.UUID               `json:"hook" format:"uuid"`
+	State          JobState                `json:"state" enum:"running,paused,completed,cancelled,failed,dry_run"`
+	Detail         string                  `json:"detail" doc:"Why it is paused or failed, where that was not a person's doing"`
+	Total          *int                    `json:"total" doc:"How many deliveries there are, as counted at the beginning; the hook's filter may keep some of the missing ones from it. Null for a moment where a new hook's start_from began the job"`
+	Done           int                     `json:"done" doc:"How many of them have been handed to the hook so far"`
+	Owner          string                  `json:"owner" doc:"Who asked for it"`
+	Reason         string                  `json:"reason"`
+	Rate           int                     `json:"rate" doc:"Deliveries a second"`
+	From           time.Time               `json:"from"`
+	To             time.Time               `json:"to"`
+	EventTypes     []string                `json:"event_types" nullable:"false" doc:"Empty for all"`
+	States         []webhook.DeliveryState `json:"states" nullable:"false"`
+	IncludeMissing bool                    `json:"include_missing"`
+	CreatedDate    *time.Time              `json:"created_date"`
+	ModifiedDate   *time.Time              `json:"modified_date"`
+}
+
+// Size is how many deliveries there are, 0 while that is not known.
+func (j *Job) Size() int {
+	if j.Total == nil {
+		return 0
+	}
+	return *j.Total
+}
+
+// Recovery is what a hook missed while it was disabled last.
+type Recovery struct {
+	DisabledFrom *time.Time      `json:"disabled_from" doc:"Since when the hook was disabled last; null where it never was"`
+	DisabledTo   *time.Time      `json:"disabled_to" doc:"Until when; null while it is disabled"`
+	Missed       int             `json:"missed" doc:"How many deliveries it missed and has not got since: those that failed or were ended, and events that caused none"`
+	CompleteFrom *time.Time      `json:"complete_from" doc:"From when on a replay takes in all of them; null while the hook is disabled"`
+	Replay       *RecoveryReplay `json:"replay,omitzero" doc:"The body of POST replay/ that recovers them, but for the reason; absent where nothing was missed"`
+}
+
+// RecoveryReplay is the replay that recovers what was missed.
+type RecoveryReplay struct {
+	From           time.Time               `json:"from"`
+	To             time.Time               `json:"to"`
+	States         []webhook.DeliveryState `json:"states" nullable:"false"`
+	IncludeMissing bool                    `json:"include_missing"`
+}

@@ -1,0 +1,48 @@
+package api
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// ManifestLine is a line of a hook's manifest: a delivery, and what was sent for it. The last line is a ManifestEnd.
+type ManifestLine struct {
+	WebhookID uuid.UUID             `json:"webhook_id" doc:"The delivery's id, as in the header webhook-id"`
+	Sequence  uint64                `json:"sequence" doc:"As in the header X-Whisperer-Sequence"`
+	EventID   string                `json:"event_id"`
+	EventType string                `json:"event_type"`
+	State     webhook.DeliveryState `json:"state" enum:"waiting,parked,delivered,dead,cancelled,superseded"`
+	// Digest is that of the attempt that succeeded, or of the last one.
+	Digest       *string  `json:"digest" doc:"SHA-256 of the body that was sent, in hexadecimal digits: that of the attempt that succeeded, or of the last one; null where none was sent or is known"`
+	OtherDigests []string `json:"other_digests,omitempty" doc:"Those of other attempts, where the hook was changed in between"`
+	// UnknownBodies is how many attempts may have sent a body of which there is no digest: a worker ended before it could tell, or
+	// the attempt was recorded by a release before digests.
+	UnknownBodies int `json:"unknown_bodies,omitempty" doc:"How many attempts may have sent a body whose digest is not known"`
+}
+
+// ManifestEnd is the last line of a hook's manifest. Its members are those of a signed webhook (Standard Webhooks) whose body is
+// Summary.
+type ManifestEnd struct {
+	// Summary is the JSON text of a ManifestSummary, which is what was signed.
+	Summary   string `json:"summary" doc:"JSON text: count and digest of all lines before; this text is what is signed"`
+	ID        string `json:"webhook-id"`
+	Timestamp string `json:"webhook-timestamp"`
+	Signature string `json:"webhook-signature,omitempty" doc:"By the hook's secret, as that of a webhook whose body is summary; absent where the hook has none"`
+	// Error says why the manifest ends too early; Summary is empty then.
+	Error string `json:"error,omitempty" doc:"Why the manifest is not complete; there is no summary then"`
+}
+
+// ManifestSummary says what all lines of a manifest are.
+type ManifestSummary struct {
+	Type   string                        `json:"type"`
+	Hook   uuid.UUID                     `json:"hook"`
+	From   time.Time                     `json:"from"`
+	To     time.Time                     `json:"to"`
+	Count  int                           `json:"count"`
+	States map[webhook.DeliveryState]int `json:"states"`
+	// Digest is the SHA-256 of all lines, each with its line feed, in hexadecimal digits.
+	Digest string `json:"digest"`
+}

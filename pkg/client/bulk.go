@@ -1,0 +1,83 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// HookChoice chooses hooks to change. Where nothing chooses, All has to say that all of the tenant's hooks are meant.
+type HookChoice struct {
+	// IDs are those of which a hook has to have one: nil for any, and a list without an id for none.
+	IDs       []uuid.UUID           `json:"ids,omitzero"`
+	Labels    webhook.LabelSelector `json:"labels,omitempty"`
+	EventType string                `json:"event_type,omitempty"`
+	TargetURL string                `json:"target_url,omitempty"`
+	Search    string                `json:"search,omitempty"`
+	Status    webhook.HookStatus    `json:"status,omitempty"`
+	All       bool                  `json:"all,omitempty"`
+}
+
+// RetryChoice chooses deliveries to be tried again. It needs IDs or From.
+type RetryChoice struct {
+	// IDs are those of which a delivery has to have one: nil for any, and a list without an id for none.
+	IDs        []uuid.UUID             `json:"ids,omitzero"`
+	Hook       *uuid.UUID              `json:"hook,omitempty"`
+	Labels     webhook.LabelSelector   `json:"labels,omitempty"`
+	EventTypes []string                `json:"event_types,omitempty"`
+	Entity     string                  `json:"entity,omitempty"`
+	States     []webhook.DeliveryState `json:"states,omitempty"`
+	From       time.Time               `json:"from,omitzero"`
+	To         time.Time               `json:"to,omitzero"`
+	// Force chooses those that were delivered or superseded, too.
+	Force bool `json:"force,omitempty"`
+}
+
+// PauseHooks pauses all hooks of the choice, and says how many; with dryRun it only counts them.
+func (c *Client) PauseHooks(ctx context.Context, choice HookChoice, dryRun bool) (int, error) {
+	return c.changeHooks(ctx, "pause/", choice, dryRun)
+}
+
+// ResumeHooks makes the paused and disabled hooks of the choice active again, as PauseHooks pauses them.
+func (c *Client) ResumeHooks(ctx context.Context, choice HookChoice, dryRun bool) (int, error) {
+	return c.changeHooks(ctx, "resume/", choice, dryRun)
+}
+
+func (c *Client) changeHooks(ctx context.Context, what string, choice HookChoice, dryRun bool) (int, error) {
+	var done api.BulkCount
+	body := struct {
+		HookChoice
+
+		DryRun bool `json:"dry_run,omitempty"`
+	}{choice, dryRun}
+	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath + what, body: body}, &done)
+	return done.Count, err
+}
+
+// ReplayHooks begins a replay of each hook of the choice; with fields.DryRun it only counts.
+func (c *Client) ReplayHooks(ctx context.Context, choice HookChoice, fields ReplayFields) (api.BulkReplay, error) {
+	var done api.BulkReplay
+	body := struct {
+		HookChoice
+		ReplayFields
+	}{choice, fields}
+	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath + "replay/", body: body}, &done)
+	return done, err
+}
+
+// RetryDeliveries has the newest deliveries of the choice tried again at once; with dryRun it only counts them.
+func (c *Client) RetryDeliveries(ctx context.Context, choice RetryChoice, dryRun bool) (api.BulkCount, error) {
+	var done api.BulkCount
+	body := struct {
+		RetryChoice
+
+		DryRun bool `json:"dry_run,omitempty"`
+	}{choice, dryRun}
+	err := c.do(ctx, request{method: http.MethodPost, path: deliveriesPath + "retry/", body: body}, &done)
+	return done, err
+}

@@ -1,0 +1,93 @@
+package webhook
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxSuccessStatuses is how many statuses and ranges config.success may have.
+const maxSuccessStatuses = 20
+
+// The HTTP statuses that may count as delivered.
+const (
+	minSuccessStatus = 200
+	maxSuccessStatus = 599
+)
+
+// StatusRange is the HTTP statuses from From to To.
+type StatusRange struct{ From, To int }
+
+// Success is which answers count as delivered: config.success. The zero value is 2xx.
+type Success struct {
+	// Statuses are those that count; none for 2xx.
+	Statuses []StatusRange
+	// Condition is a CEL expression over the answer that has to be true, too; empty for none.
+	Condition string
+}
+
+// Counts reports whether a status is among those that count as delivered.
+func (s *Success) Counts(status int) bool {
+	if len(s.Statuses) == 0 {
+		return status >= 200 && status <= 299
+	}
+	return slices.ContainsFunc(s.Statuses, func(r StatusRange) bool { return status >= r.From && status <= r.To })
+}
+
+// successMembers are those of config.success.
+var successMembers = []Field{
+	{
+		Name: "statuses", Kind: KindStatuses, Low: minSuccessStatus, High: maxSuccessStatus, MaxItems: maxSuccessStatuses, Example: `["200-299", 409]`,
+		Help: "HTTP statuses from 200 to 599, and ranges of them as text, that count as delivered; 2xx if absent",
+	},
+	{
+		Name: "condition", Kind: KindText, Example: "response.body.ok",
+		Help: "A CEL expression over response.status and response.body that has to be true, too",
+	},
+}
+
+func parseSuccess(raw json.RawMessage, p *ValidationError) Success {
+	var in struct {
+		Statuses  []json.RawMessage `json:"statuses"`
+		Condition json.RawMessage   `json:"condition"`
+	}
+	var s Success
+	if err := decodeStrict(raw, &in); err != nil {
+		p.Collect("/success", err)
+		return s
+	}
+	if !isNull(in.Condition) && json.Unmarshal(in.Condition, &s.Condition) != nil {
+		p.Add("/success/condition", "must be a CEL expression as a string")
+	}
+	if len(in.Statuses) > maxSuccessStatuses {
+		p.Add("/success/statuses", "has more than %d statuses and ranges", maxSuccessStatuses)
+	}
+	for _, item := range in.Statuses {
+		r, ok := parseStatusRange(item)
+		if !ok {
+			p.Add("/success/statuses", `must be a list of HTTP statuses from 200 to 599, such as 409, and ranges of them, such as "300-399"`)
+			break
+		}
+		s.Statuses = append(s.Statuses, r)
+	}
+	return s
+}
+
+func parseStatusRange(raw json.RawMessage) (r StatusRange, ok bool) {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		r.From, ok = wholeNumber(raw)
+		r.To = r.From
+		return r, ok && r.valid()
+	}
+	from, to, _ := strings.Cut(text, "-")
+	var errFrom, errTo error
+	r.From, errFrom = strconv.Atoi(strings.TrimSpace(from))
+	r.To, errTo = strconv.Atoi(strings.TrimSpace(to))
+	return r, errFrom == nil && errTo == nil && r.valid()
+}
+
+func (r StatusRange) valid() bool {
+	return r.From >= minSuccessStatus && r.From <= r.To && r.To <= maxSuccessStatus
+}

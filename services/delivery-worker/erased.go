@@ -1,0 +1,41 @@
+package deliveryworker
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+// erasedSet knows the events that are being erased, or were lately.
+type erasedSet struct {
+	// events has until when what was published under an id is erased; nil for none.
+	events atomic.Pointer[map[store.EventKey]time.Time]
+}
+
+// ReplaceErased implements store.ErasedSet.
+func (s *erasedSet) ReplaceErased(list []store.ErasedEvent) {
+	if len(list) == 0 {
+		s.events.Store(nil)
+		return
+	}
+	events := make(map[store.EventKey]time.Time, len(list))
+	for _, e := range list {
+		events[e.EventKey] = e.At
+	}
+	s.events.Store(&events)
+}
+
+// has reports whether an event is erased: PostgreSQL said so when it was read there, or is about to.
+func (s *erasedSet) has(e *webhook.Event) bool {
+	if e.Erased != nil {
+		return true
+	}
+	events := s.events.Load()
+	if events == nil {
+		return false
+	}
+	at, ok := (*events)[store.EventKey{Tenant: e.Tenant, ID: e.ID}]
+	return ok && !e.PublishedAt.After(at)
+}

@@ -1,0 +1,124 @@
+package deliver
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/envelope"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
+)
+
+// Batch is parked deliveries to one hook that are to be made by one request.
+type Batch struct {
+	Dues   []webhook.Due
+	Bodies []*envelope.Bodies
+	// May says right before the request whether it may be made.
+	May func() bool
+	// Split remembers, before it is recorded that the request was made, that the deliveries will not be sent together again, but in
+	// batches of so many at most. false means that this could not be done.
+	Split func(most int) bool
+	// Settled is called once for each delivery whose outcome is durable, or cannot be made so, as by Deliver.
+	Settled func(i int, err error)
+}
+
+// DrainBatch makes the next attempt of all deliveries of a batch and returns the states that it led to, before those are durable:
+// Parked for what is to be sent in smaller batches at once. Where the hook cannot take the attempt, or it was given up, all stay
+// as they were: Settled is not called, and there are no states. DrainBatch blocks until the receiver has answered.
+func (d *Deliverer) DrainBatch(b *Batch) []webhook.DeliveryState {
+	answered := make(chan []webhook.DeliveryState, 1)
+	d.Enter(limiter.Attempt{
+		Hook: b.Dues[0].Hook, Drain: true, Retry: b.Dues[0].Attempts > 0,
+		Run: func() error {
+			if !b.May() { // it waited for a slot meanwhile
+				answered <- nil
+				return context.Canceled
+			}
+			states, err := d.attemptBatch(b)
+			answered <- states
+			return err
+		},
+		Park: func(webhook.Reason) { answered <- nil },
+	})
+	return <-answered
+}
+
+func (d *Deliverer) attemptBatch(b *Batch) ([]webhook.DeliveryState, error) {
+	started := time.Now()
+	states := make([]webhook.DeliveryState, len(b.Dues))
+	var sent []int
+	var ends []func()
+	var dues []*webhook.Due
+	var bodies []*envelope.Bodies
+	for i := range b.Dues {
+		due := &b.Dues[i]
+		if end := d.unwanted(due, started); end != nil {
+			ends = append(ends, func() { end(func(err error) { b.Settled(i, err) }) })
+			states[i] = webhook.Dead
+			continue
+		}
+		begin(&due.Round, due.ParkedAt, d.Retries.Time(started))
+		sent, dues, bodies = append(sent, i), append(dues, due), append(bodies, b.Bodies[i])
+	}
+	err := context.Canceled
+	if len(dues) > 0 {
+		attempts, results, cancelled := d.Sender.SendBatch(d.ctx, dues, bodies)
+		d.Observer.Batched()
+		result, n := answerOf(results)
+		if cancelled || n > 0 && !result.Success() && d.Retries.Stopped(started) {
+			return nil, context.Canceled
+		}
+		most := splitInto(dues[0].Hook, result, n)
+		if most > 0 && !b.Split(most) {
+			return nil, context.Canceled
+		}
+		ended, random := time.Now(), rand.Float64() //nolint:gosec // jitter
+		for n, i := range sent {
+			decide := d.decide
+			if most > 0 && results[n].Class != webhook.ClassTransform {
+				decide = parkAgain
+			}
+			var said error
+			states[i], said = d.conclude(dues[n], answer{attempts[n], results[n], started, ended, random}, decide, func(err error) { b.Settled(i, err) })
+			if results[n].Class != webhook.ClassTransform {
+				err = said
+			}
+		}
+	}
+	for _, end := range ends {
+		end()
+	}
+	return states, err
+}
+
+func parkAgain(*webhook.Due, *answer) webhook.Decision {
+	return webhook.Decision{State: webhook.Parked, Reason: webhook.ReasonBatch}
+}
+
+// answerOf is the answer to a batch's request, and of how many deliveries that was: it has none whose transform failed.
+func answerOf(results []webhook.Result) (answer webhook.Result, n int) {
+	for _, r := range results {
+		if r.Class != webhook.ClassTransform {
+			answer = r
+			n++
+		}
+	}
+	return answer, n
+}
+
+// splitInto returns of how many events at most the batches are that are sent instead of one which cannot be taken as it is: halves
+// where it was too large, each event alone where the answer would end all deliveries; else 0.
+func splitInto(h *webhook.Hook, answer webhook.Result, n int) int {
+	switch {
+	case n < 2 || answer.Success():
+		return 0
+	case answer.Status == http.StatusRequestEntityTooLarge:
+		return (n + 1) / 2
+	case answer.Status != http.StatusGone && slices.Contains(h.Config.StopOn, answer.Status):
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,53 @@
+package drainer
+
+import (
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+)
+
+// collapse is how far a hook's queue is collapsed, since deliveries were last taken from it.
+type collapse int
+
+const (
+	toCollapse collapse = iota
+	collapsing
+	collapsed
+)
+
+// collapsed reports whether what newer deliveries take the place of has left the queue, and sees to it where it has not. A long
+// queue takes a while, in which other hooks go on.
+func (x *held) collapsed() bool {
+	if x.collapse == toCollapse {
+		x.collapse = collapsing
+		x.parts.Go(func() {
+			as := x.supersede()
+			x.call(func() { x.collapse = as })
+		})
+	}
+	return x.collapse == collapsed
+}
+
+func (x *held) supersede() collapse {
+	all := 0
+	defer func() {
+		if all > 0 {
+			x.Superseded(all)
+			x.Log.Info("deliveries superseded by newer ones", zap.Stringer("hook_id", x.hook.ID), zap.Int("deliveries", all))
+		}
+	}()
+	for x.ctx.Err() == nil && !x.stopped.Load() {
+		n, more, err := x.Store.Supersede(x.ctx, x.id, x.lease)
+		if err != nil {
+			if x.ctx.Err() == nil {
+				x.Log.Warn("failed to supersede deliveries", zap.Stringer("hook_id", x.hook.ID), zap.Error(err))
+				daemon.Sleep(x.ctx, look/4)
+			}
+			return toCollapse
+		}
+		if all += n; !more {
+			break
+		}
+	}
+	return collapsed
+}

@@ -1,0 +1,108 @@
+package housekeeper
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/proof"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+const (
+	// manifestAfter is how long after the end of a day its manifests are published: by then few deliveries are under way.
+	manifestAfter = time.Hour
+	// manifestDays is how many days back manifests are made up for, after days on which no worker ran.
+	manifestDays = 7
+	// manifestHooks is how many hooks are looked for at once.
+	manifestHooks = 100
+	// manifestTime and manifestMost bound the time and the deliveries that a digest takes; beyond them the event has none.
+	manifestTime = time.Minute
+	manifestMost = 1_000_000
+)
+
+// manifests tells each tenant that has a hook for it what was sent to its hooks yesterday.
+func (h *Housekeeper) manifests(ctx context.Context) error {
+	yesterday := h.Bus.Time(time.Now()).UTC().Add(-manifestAfter).Truncate(24*time.Hour).AddDate(0, 0, -1)
+	tenants, err := h.DB.Access.ListTenants(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tenants {
+		if h.told[t.Name].Equal(yesterday) || !h.Wanted(t.Name, proof.EventType) {
+			continue
+		}
+		for back := manifestDays - 1; back >= 0; back-- {
+			if err := h.tellDay(ctx, t.Name, yesterday.AddDate(0, 0, -back), back > 0); err != nil {
+				return err
+			}
+		}
+		h.told[t.Name] = yesterday
+	}
+	return nil
+}
+
+// tellDay tells of a tenant's hooks of which nobody was told for the day; began leaves out those of which nobody was ever told.
+func (h *Housekeeper) tellDay(ctx context.Context, tenant string, day time.Time, began bool) error {
+	caughtUp := false
+	for {
+		hooks, err := h.DB.History.FindUntold(ctx, tenant, day, proof.EventType, began, manifestHooks)
+		if err != nil || len(hooks) == 0 {
+			return err
+		}
+		if !caughtUp { // the last attempts of the day may be on their way to the ledger
+			if err := h.History.CatchUp(ctx); err != nil {
+				return err
+			}
+			caughtUp = true
+		}
+		for _, hook := range hooks {
+			if err := h.tellManifest(ctx, tenant, hook, day); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// tellManifest announces a hook's manifest of a day. Its id is derived from both, so that telling it twice is one event.
+func (h *Housekeeper) tellManifest(ctx context.Context, tenant string, hook store.Untold, day time.Time) error {
+	r := store.TimeRange{From: day, To: day.AddDate(0, 0, 1)}
+	states, err := h.DB.History.CountSent(ctx, tenant, hook.ID, r)
+	if err != nil {
+		return err
+	}
+	count := 0
+	for _, n := range states {
+		count += n
+	}
+	query := url.Values{"from": {r.From.Format(time.RFC3339)}, "to": {r.To.Format(time.RFC3339)}}
+	data := map[string]any{
+		"hook_id": hook.ID, "name": hook.Name, "from": r.From, "to": r.To, "count": count, "states": states, "digest": nil,
+		"path": fmt.Sprintf("/whisperer/hooks/%s/manifest/?%s", hook.ID, query.Encode()),
+	}
+	if count <= manifestMost {
+		summary, err := daemon.Within(ctx, manifestTime, func(ctx context.Context) (api.ManifestSummary, error) {
+			return proof.Write(ctx, hook.ID, r, func(ctx context.Context, behind *store.Position, limit int) ([]store.Sent, error) {
+				return h.DB.History.ListSent(ctx, tenant, hook.ID, r, behind, limit)
+			}, func([]byte) error { return nil })
+		})
+		switch {
+		case err == nil:
+			data["count"], data["states"], data["digest"] = summary.Count, summary.States, summary.Digest
+		case ctx.Err() != nil:
+			return err
+		default:
+			h.Log.Warn("failed to compute the digest of a manifest, published without it", zap.Stringer("hook_id", hook.ID), zap.Error(err))
+		}
+	}
+	id := fmt.Sprintf("manifest:%s:%s", hook.ID, day.Format(time.DateOnly))
+	if err := h.Announce.Announce(ctx, tenant, proof.EventType, id, "hook:"+hook.ID.String(), data); err != nil {
+		return err
+	}
+	return h.DB.History.NoteTold(ctx, hook.ID, day)
+}

@@ -1,0 +1,242 @@
+package deliveryworker
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+// Metrics name tenants and hooks, but only so many (Config.MetricsTop), whatever there are: those that have most of it. All
+// others are counted together, as "other".
+const otherName = "other"
+
+// namedHooks are what the ledger says of the hooks that fare worst. Each scrape gets one answer of the database as a whole.
+type namedHooks struct {
+	parked, parkedAge, failing, failures *prometheus.Desc
+
+	now atomic.Pointer[hooksNow]
+}
+
+type hooksNow struct {
+	backlogs []store.Backlog
+	// otherParked are the deliveries that are parked of all other hooks.
+	otherParked int
+	failing     []store.Failing
+	at          time.Time
+}
+
+func newNamedHooks(r prometheus.Registerer) *namedHooks {
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, []string{"tenant", "hook"}, nil)
+	}
+	n := &namedHooks{
+		parked:    desc("hook_parked", "Parked deliveries of the active hooks that have most, and of all others together."),
+		parkedAge: desc("hook_parked_age_seconds", "How long deliveries of these hooks have been parked."),
+		failing:   desc("hook_failing_seconds", "How long all attempts of the hooks that have failed for longest have failed."),
+		failures:  desc("hook_failures", "How many attempts of these hooks have failed since the last success."),
+	}
+	r.MustRegister(n)
+	return n
+}
+
+// Describe implements prometheus.Collector.
+func (n *namedHooks) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{n.parked, n.parkedAge, n.failing, n.failures} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (n *namedHooks) Collect(to chan<- prometheus.Metric) {
+	now := n.now.Load()
+	if now == nil {
+		return
+	}
+	gauge := func(d *prometheus.Desc, value float64, tenant, hook string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, tenant, hook)
+	}
+	for _, b := range now.backlogs {
+		gauge(n.parked, float64(b.Parked), b.Tenant, b.HookID.String())
+		gauge(n.parkedAge, b.Seconds, b.Tenant, b.HookID.String())
+	}
+	gauge(n.parked, float64(now.otherParked), "", otherName)
+	for i := range now.failing {
+		f := &now.failing[i]
+		gauge(n.failing, f.Age(now.at).Seconds(), f.Tenant, f.HookID.String())
+		gauge(n.failures, float64(f.Failures), f.Tenant, f.HookID.String())
+	}
+}
+
+// nameHooks asks the ledger which hooks fare worst.
+func (m *metrics) nameHooks(ctx context.Context, db *store.DB, most int) {
+	backlogs, err := db.Queue.LongestBacklogs(ctx, most)
+	if err != nil {
+		return
+	}
+	all, err := db.Queue.Count(ctx, mostParked)
+	if err != nil {
+		return
+	}
+	failing, n, err := db.Hooks.LongestFailing(ctx, most)
+	if err != nil {
+		return
+	}
+	for _, b := range backlogs {
+		all.N -= b.Parked
+	}
+	m.failingNow.Set(float64(n))
+	m.hooks.now.Store(&hooksNow{backlogs: backlogs, otherParked: max(0, all.N), failing: failing, at: all.At})
+}
+
+// series is a family of counters with one name in its first label, and in its second one of the outcomes.
+type series struct {
+	vec      *prometheus.CounterVec
+	outcomes []string
+}
+
+// The outcomes of a tenant's, and of a label's, in the order of their series.
+const (
+	attemptDelivered = iota
+	attemptFailed
+	eventFannedOut
+	eventRejected
+)
+
+var (
+	attemptOutcomes = []string{attemptDelivered: "delivered", attemptFailed: "failed"}
+	eventOutcomes   = []string{"fanned_out", "rejected"}
+)
+
+// named counts for each of many, such as tenants, by name, as long as it is one of those for whom most is counted, and else for
+// "other". A count never falls: what was counted for "other" stays there when one gets its name.
+type named struct {
+	label  string // which has the name
+	most   int
+	series []series
+	other  []prometheus.Counter
+
+	mu    sync.RWMutex
+	all   map[string]*namedCount
+	names int // of them
+}
+
+// namedCount is what was lately counted for one; counters are its own, or those of all others.
+type namedCount struct {
+	lately   atomic.Int64
+	named    bool
+	counters []prometheus.Counter
+}
+
+func newNamed(label string, most int, of ...series) *named {
+	n := &named{label: label, most: most, series: of, all: map[string]*namedCount{}}
+	n.other = n.counters(otherName)
+	return n
+}
+
+// nameSeries makes what is counted by tenant, and by the label where there is one.
+func (m *metrics) nameSeries(counters func(name, help string, labels ...string) *prometheus.CounterVec, most int, label string) {
+	m.tenants = newNamed("tenant", most,
+		series{counters("tenant_attempts_total", "Attempts of the tenants that have most, and of all others.", "tenant", "outcome"), attemptOutcomes},
+		series{counters("tenant_events_total", "Events of the tenants that have most, and of all others.", "tenant", "outcome"), eventOutcomes})
+	if m.label = label; label != "" {
+		m.labels = newNamed("value", most, series{
+			counters("label_attempts_total", "Attempts by the value of the hooks' label, of the values that have most, and of all others.", "value", "outcome"),
+			attemptOutcomes,
+		})
+	}
+}
+
+func (n *named) counters(name string) (list []prometheus.Counter) {
+	for _, s := range n.series {
+		for _, outcome := range s.outcomes {
+			list = append(list, s.vec.WithLabelValues(name, outcome))
+		}
+	}
+	return list
+}
+
+// add counts for one that there is.
+func (n *named) add(name string, outcome int) {
+	if name == otherName { // one may be called so
+		n.other[outcome].Inc()
+		return
+	}
+	n.mu.RLock()
+	c := n.all[name]
+	if c != nil {
+		c.add(outcome)
+	}
+	n.mu.RUnlock()
+	if c != nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.all[name] == nil {
+		n.all[name] = &namedCount{counters: n.other}
+		if n.names < n.most {
+			n.name(name)
+		}
+	}
+	n.all[name].add(outcome)
+}
+
+func (c *namedCount) add(outcome int) {
+	c.lately.Add(1)
+	c.counters[outcome].Inc()
+}
+
+func (n *named) name(name string) {
+	n.names++
+	n.all[name].named, n.all[name].counters = true, n.counters(name)
+}
+
+// rankEvery is how often names are given anew.
+const rankEvery = 5 * time.Minute
+
+// rank gives the names to those for whom most was counted lately. Who has a name keeps it against others with less than twice as
+// much, so that series do not come and go.
+func (n *named) rank() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	type ranked struct {
+		name   string
+		count  *namedCount
+		weight int64
+	}
+	var list []ranked
+	for name, c := range n.all {
+		weight := c.lately.Load()
+		c.lately.Store(weight / 2)
+		switch {
+		case c.named:
+			weight *= 2
+		case weight == 0:
+			delete(n.all, name)
+			continue
+		}
+		list = append(list, ranked{name, c, weight})
+	}
+	slices.SortFunc(list, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.name, b.name))
+	})
+	for i, r := range list {
+		switch {
+		case i < n.most && !r.count.named:
+			n.name(r.name)
+		case i >= n.most && r.count.named:
+			n.names--
+			r.count.named, r.count.counters = false, n.other
+			for _, s := range n.series {
+				s.vec.DeletePartialMatch(prometheus.Labels{n.label: r.name})
+			}
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
+)
+
+// Wiped says what became of a message that was to be erased.
+type Wiped int
+
+// What becomes of messages.
+const (
+	// Absent: there is no such message.
+	Absent Wiped = iota
+	// Overwritten: it is gone, and so are its bytes in the server's files.
+	Overwritten
+	// Deleted: it is gone; the server's files have its bytes until the server tidies them up.
+	Deleted
+	// Kept: its stream, which a release before this one made, does not let messages be deleted one by one.
+	Kept
+)
+
+// EraseEvent overwrites an event in its stream, if it is the one that was stored there then.
+func (b *Bus) EraseEvent(ctx context.Context, at webhook.Sequence, publishedAt time.Time) (Wiped, error) {
+	stream, err := b.stream(ctx, nameOf(at.Stream()))
+	if err != nil {
+		return Absent, err
+	}
+	msg, err := stream.GetMsg(ctx, at.Number())
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return Absent, nil
+	case err != nil:
+		return Absent, fmt.Errorf("read event %d: %w", at.Number(), err)
+	case !msg.Time.UTC().Truncate(time.Microsecond).Equal(publishedAt): // the stream was made anew since
+		return Absent, nil
+	}
+	return wipe(ctx, stream, at.Number())
+}
+
+// EraseRetry overwrites the retry of a delivery that waits for its time.
+func (b *Bus) EraseRetry(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (Wiped, error) {
+	stream, err := b.stream(ctx, StreamRetries)
+	if err != nil {
+		return Absent, err
+	}
+	result := Absent
+	for _, subject := range []string{b.retryAtSubject(hook, delivery, publishedAt), b.oldRetryAtSubject(hook, delivery)} {
+		msg, err := stream.GetLastMsgForSubject(ctx, subject)
+		var retry whispererv1.Retry
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			continue
+		case err != nil:
+			return result, fmt.Errorf("look up retry of delivery %s: %w", delivery, err)
+		case proto.Unmarshal(msg.Data, &retry) != nil || retry.GetPublishedAt()/1000 != publishedAt.UnixMicro():
+			continue
+		}
+		if result, err = wipe(ctx, stream, msg.Sequence); err != nil {
+			return result, err
+		}
+		if result == Kept { // there is one message of the subject
+			if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+				return result, fmt.Errorf("delete retry of delivery %s: %w", delivery, err)
+			}
+			result = Deleted
+		}
+	}
+	return result, nil
+}
+
+// EraseDue overwrites those of the hook's due retries, or with uuid.Nil those of our own events that wait to be published, that is says
+// are to be erased. Those which a worker has in hand end there.
+func (b *Bus) EraseDue(ctx context.Context, hook uuid.UUID, is func(*whispererv1.Retry) bool) (map[Wiped]int64, error) {
+	subjects := []string{b.opts.Namespace.Subject(retryDuePrefix + hook.String())}
+	if hook == uuid.Nil {
+		subjects = append(subjects, b.opts.Namespace.Subject(retryAtPrefix+hook.String()+".>"))
+	}
+	counts := map[Wiped]int64{}
+	for _, subject := range subjects {
+		err := b.each(ctx, StreamRetries, subject, func(stream jetstream.Stream, msg *jetstream.RawStreamMsg) error {
+			var retry whispererv1.Retry
+			if proto.Unmarshal(msg.Data, &retry) != nil || !is(&retry) {
+				return nil //nolint:nilerr // what cannot be read is no retry of ours
+			}
+			done, err := wipe(ctx, stream, msg.Sequence)
+			counts[done]++
+			return err
+		})
+		if err != nil {
+			return counts, err
+		}
+	}
+	return counts, nil
+}
+
+// each calls do with the messages of a subject, the oldest first.
+func (b *Bus) each(ctx context.Context, name, subject string, do func(jetstream.Stream, *jetstream.RawStreamMsg) error) error {
+	stream, err := b.stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	for next := uint64(1); ; {
+		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read stream %s: %w", name, err)
+		}
+		if err := do(stream, msg); err != nil {
+			return err
+		}
+		next = msg.Sequence + 1
+	}
+}
+
+// EraseAside deals with everything that is set aside: event says whether an event is to be erased, and facts erases what it has to from
+// facts, which are set aside again then, and says whether there was any.
+func (b *Bus) EraseAside(ctx context.Context, event func(*SetAside) (bool, error), facts func(*whispererv1.LedgerBatch) (bool, error)) (map[Wiped]int64, error) {
+	counts := map[Wiped]int64{}
+	err := b.each(ctx, StreamAside, b.opts.Namespace.Subject(asidePrefix+">"), func(stream jetstream.Stream, msg *jetstream.RawStreamMsg) error {
+		a := b.asideOf(msg)
+		if a.What == AsideFacts {
+			var batch whispererv1.LedgerBatch
+			if proto.Unmarshal(a.Data, &batch) != nil {
+				return nil //nolint:nilerr // what cannot be read is left to a newer program
+			}
+			if some, err := facts(&batch); err != nil || !some {
+				return err
+			}
+			if err := b.replaceAside(ctx, msg, &batch); err != nil {
+				return err
+			}
+		} else if gone, err := event(&a); err != nil || !gone {
+			return err
+		}
+		done, err := wipe(ctx, stream, msg.Sequence)
+		counts[done]++
+		return err
+	})
+	return counts, err
+}
+
+// replaceAside sets facts aside that are what is left of others.
+func (b *Bus) replaceAside(ctx context.Context, msg *jetstream.RawStreamMsg, batch *whispererv1.LedgerBatch) error {
+	data, err := proto.Marshal(batch)
+	if err != nil {
+		return fmt.Errorf("encode facts: %w", err)
+	}
+	out := &nats.Msg{Subject: msg.Subject, Data: data, Header: nats.Header{}}
+	for name, values := range msg.Header {
+		if !strings.HasPrefix(name, "Nats-") {
+			out.Header[name] = slices.Clone(values)
+		}
+	}
+	out.Header.Set(headerMsgID, fmt.Sprintf("erased:%d", msg.Sequence))
+	return b.PublishMsg(ctx, out)
+}
+
+// wipe overwrites a message.
+func wipe(ctx context.Context, stream jetstream.Stream, seq uint64) (Wiped, error) {
+	if stream.CachedInfo().Config.DenyDelete {
+		return Kept, nil
+	}
+	err := stream.SecureDeleteMsg(ctx, seq)
+	if err == nil {
+		return Overwritten, nil
+	}
+	if _, there := stream.GetMsg(ctx, seq); errors.Is(there, jetstream.ErrMsgNotFound) { // somebody else was faster
+		return Absent, nil
+	}
+	return Absent, fmt.Errorf("erase message %d of stream %s: %w", seq, stream.CachedInfo().Config.Name, err)
+}

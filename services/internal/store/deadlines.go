@@ -1,0 +1,210 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lib/pq"
+)
+
+const (
+	// dialLimit bounds the making of a connection, from its first packet to the server's word that it is ready.
+	dialLimit = 5 * time.Second
+	// silence is how long a server may say nothing to a statement whose context has no deadline.
+	silence = 30 * time.Second
+	// grace is how long after its context's deadline a statement may go on: a server that lives cancels it meanwhile, and
+	// the connection need not be given up.
+	grace = time.Second
+	// unacknowledged is how long the kernel waits for the other side to acknowledge what was sent; keep-alives find a
+	// machine that is gone as soon, where nothing is sent.
+	unacknowledged = 15 * time.Second
+)
+
+// endsAlone has the server end a session whose program is cut off in the middle of a transaction: what that has locked would keep every
+// other program waiting, for as long as the server's own keep-alives take. Transactions are statements in a row, so that none is
+// idle for long while its program lives.
+const endsAlone = `SET idle_in_transaction_session_timeout = '15s'; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5;
+	SET tcp_keepalives_count = 2`
+
+// deadlineConnector makes connections on which no call waits for ever. The driver itself waits for an answer without end, also after
+// the context of a call has ended: a server that is frozen, and a network that swallows everything, would keep the caller.
+type deadlineConnector struct {
+	connector *pq.Connector
+	silence   time.Duration
+}
+
+// Connect implements driver.Connector.
+func (p deadlineConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	d := &dialer{silence: p.silence}
+	c := *p.connector
+	c.Dialer(d)
+	conn, err := c.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	full, ok := conn.(fullConn)
+	if !ok {
+		return nil, errors.Join(errors.New("the driver does not know of contexts"), conn.Close())
+	}
+	if _, err := full.ExecContext(ctx, endsAlone, nil); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	socket := d.newest()
+	socket.limit(context.Background())
+	return &deadlineConn{fullConn: full, socket: socket}, nil
+}
+
+// Driver implements driver.Connector.
+func (p deadlineConnector) Driver() driver.Driver { return p.connector.Driver() }
+
+// dialer makes the sockets of one connection: of each server that is tried, and of cancellations.
+type dialer struct {
+	silence time.Duration
+
+	mu   sync.Mutex
+	last *socket
+}
+
+// newest returns the socket that was made last.
+func (d *dialer) newest() *socket {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last
+}
+
+// Dial implements pq.Dialer.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	return d.DialTimeout(network, address, dialLimit)
+}
+
+// DialTimeout implements pq.Dialer.
+func (d *dialer) DialTimeout(network, address string, limit time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return d.DialContext(ctx, network, address)
+}
+
+// DialContext implements pq.DialerContext. The context bounds what is read and written on the socket, too, until limit is
+// called.
+func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	keep := net.KeepAliveConfig{Enable: true, Idle: unacknowledged / 3, Interval: unacknowledged / 3, Count: 2}
+	conn, err := (&net.Dialer{KeepAliveConfig: keep, Control: setUserTimeout}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{Conn: conn, silence: d.silence}
+	s.limit(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last = s
+	return s, nil
+}
+
+// socket is a connection on which each read and write ends in time.
+type socket struct {
+	net.Conn
+
+	silence time.Duration
+	until   atomic.Int64 // Unix time in nanoseconds; 0 where only silence counts
+}
+
+// limit bounds what follows by the context's deadline, or by silence where it has none.
+func (s *socket) limit(ctx context.Context) {
+	if at, ok := ctx.Deadline(); ok {
+		s.until.Store(at.Add(grace).UnixNano())
+		return
+	}
+	s.until.Store(0)
+}
+
+func (s *socket) deadline() time.Time {
+	if until := s.until.Load(); until != 0 {
+		return time.Unix(0, until)
+	}
+	return time.Now().Add(s.silence)
+}
+
+// Read implements net.Conn.
+func (s *socket) Read(b []byte) (int, error) {
+	if err := s.SetReadDeadline(s.deadline()); err != nil {
+		return 0, err
+	}
+	return s.Conn.Read(b)
+}
+
+// Write implements net.Conn.
+func (s *socket) Write(b []byte) (int, error) {
+	if err := s.SetWriteDeadline(s.deadline()); err != nil {
+		return 0, err
+	}
+	return s.Conn.Write(b)
+}
+
+// fullConn is what a connection of the driver can do.
+type fullConn interface { //nolint:interfacebloat // what database/sql asks a connection for
+	driver.Conn
+	driver.Pinger
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.ConnPrepareContext
+	driver.ConnBeginTx
+	driver.SessionResetter
+	driver.Validator
+	driver.NamedValueChecker
+}
+
+// deadlineConn is a connection whose calls end with their context, whether or not the server says something.
+type deadlineConn struct {
+	fullConn
+
+	socket *socket
+}
+
+// ResetSession implements driver.SessionResetter.
+func (c *deadlineConn) ResetSession(ctx context.Context) error {
+	c.socket.limit(ctx)
+	return c.fullConn.ResetSession(ctx)
+}
+
+// Close implements driver.Conn. It takes leave of the server within a moment, however long ago the last call had to end.
+func (c *deadlineConn) Close() error {
+	c.socket.until.Store(time.Now().Add(grace).UnixNano())
+	return c.fullConn.Close()
+}
+
+// Ping implements driver.Pinger.
+func (c *deadlineConn) Ping(ctx context.Context) error {
+	c.socket.limit(ctx)
+	return c.fullConn.Ping(ctx)
+}
+
+// ExecContext implements driver.ExecerContext.
+func (c *deadlineConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	c.socket.limit(ctx)
+	return c.fullConn.ExecContext(ctx, query, args)
+}
+
+// QueryContext implements driver.QueryerContext.
+func (c *deadlineConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	c.socket.limit(ctx)
+	return c.fullConn.QueryContext(ctx, query, args)
+}
+
+// PrepareContext implements driver.ConnPrepareContext.
+func (c *deadlineConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	c.socket.limit(ctx)
+	return c.fullConn.PrepareContext(ctx, query)
+}
+
+// BeginTx implements driver.ConnBeginTx. The end of the transaction is bounded as its last statement was.
+func (c *deadlineConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	c.socket.limit(ctx)
+	return c.fullConn.BeginTx(ctx, opts)
+}

@@ -1,0 +1,41 @@
+package console
+
+import (
+	"strings"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// alertRecipe is a webhook that tells people of webhooks that fail, by a service that they use.
+type alertRecipe struct {
+	Name, Text string
+	// own are the integrator's keys that its transform reads, to be filled in.
+	own string
+}
+
+// alertRecipes are those of docs/alerts.md.
+var alertRecipes = []alertRecipe{
+	{"slack", "Slack", ""},
+	{"teams", "Microsoft Teams", ""},
+	{"pagerduty", "PagerDuty", `{"routing_key": ""}`},
+	{"email", "E-mail by Postmark", `{"from": "", "to": ""}`},
+}
+
+// alertForm is the form of a webhook by the recipe, to which the target URL is to be added; false for a recipe that there is none of.
+func alertForm(name string) (hookForm, bool) {
+	for _, r := range alertRecipes {
+		if r.Name != name {
+			continue
+		}
+		transform, err := sampleFiles.ReadFile("samples/alert-" + name + ".txt")
+		if err != nil {
+			return hookForm{}, false
+		}
+		f := newHookForm()
+		f.Name, f.Own = "Alerts: "+r.Text, r.own
+		f.Types = []string{"hook.failing", "hook.disabled", "hook.recovered", "delivery.dead"}
+		f.Keys = map[string]string{"format": string(webhook.FormatRaw), "transform": strings.TrimSpace(string(transform))}
+		return f, true
+	}
+	return hookForm{}, false
+}

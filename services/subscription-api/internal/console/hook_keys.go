@@ -1,0 +1,109 @@
+package console
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// placedKeys are the keys of a config that the form has a place and words of its own for. The others follow in the folded part,
+// by their descriptions.
+var placedKeys = []string{
+	"format", "method", "filter", "transform", "content_fields", "timeout", "concurrency", "rate_limit", "ordering", "maintenance",
+	"stop_on", "api_key_header", "start_from", "headers_from", "success",
+}
+
+// typedKeys are the keys of a config that people type. How to log in, and TLS, have forms of their own.
+func typedKeys() []webhook.Field {
+	return slices.DeleteFunc(slices.Clone(webhook.Keys()), func(k webhook.Field) bool { return k.Hidden })
+}
+
+// keyInput is a key that the form has no place of its own for.
+type keyInput struct {
+	webhook.Field
+
+	Value string
+}
+
+// Label is the key's name in words.
+func (k keyInput) Label() string {
+	return strings.ToUpper(k.Name[:1]) + strings.ReplaceAll(k.Name[1:], "_", " ")
+}
+
+// Long reports whether there may be several lines of it.
+func (k keyInput) Long() bool {
+	return !slices.Contains([]webhook.Kind{webhook.KindText, webhook.KindNumber, webhook.KindNumbers, webhook.KindSeconds, webhook.KindFlag}, k.Kind)
+}
+
+// OtherKeys are the inputs of the keys that have no place of their own.
+func (f hookForm) OtherKeys() []keyInput {
+	var list []keyInput
+	for _, k := range typedKeys() {
+		if !slices.Contains(placedKeys, k.Name) {
+			list = append(list, keyInput{Field: k, Value: f.Keys[k.Name]})
+		}
+	}
+	return list
+}
+
+// Key is a key of the config as people type it.
+func (f hookForm) Key(name string) string { return f.Keys[name] }
+
+// typedKey is the value of a key as people type it.
+func typedKey(k *webhook.Field, raw json.RawMessage) string {
+	var lines []string
+	switch k.Kind {
+	case webhook.KindNumbers:
+		return listText(raw)
+	case webhook.KindTexts:
+		if json.Unmarshal(raw, &lines) != nil {
+			return ""
+		}
+		return strings.Join(lines, "\n")
+	case webhook.KindTextMap:
+		var named map[string]string
+		if json.Unmarshal(raw, &named) != nil {
+			return text(raw)
+		}
+		typed := linesOf(named)
+		if len(named) > 0 && strings.Count(typed, "\n") >= len(named) { // a value has several lines
+			return pretty(raw)
+		}
+		return typed
+	case webhook.KindList, webhook.KindObject:
+		if len(raw) == 0 || string(raw) == "null" {
+			return ""
+		}
+		return pretty(raw)
+	default:
+		return text(raw)
+	}
+}
+
+// keyOf is the value of a key that was typed; nil for none. What cannot be read is added to wrong.
+func keyOf(k *webhook.Field, typed string, wrong *webhook.ValidationError) json.RawMessage {
+	if typed == "" {
+		return nil
+	}
+	switch k.Kind {
+	case webhook.KindText:
+		return quoted(typed)
+	case webhook.KindNumber:
+		return number(typed)
+	case webhook.KindSeconds:
+		return seconds(typed)
+	case webhook.KindNumbers:
+		return list(typed, number)
+	case webhook.KindTexts:
+		return encode(strings.Split(typed, "\n"))
+	case webhook.KindTextMap:
+		if named := namedLines(typed, "/config/"+k.Name, wrong); len(named) > 0 {
+			return encode(named)
+		}
+		return nil
+	default:
+		return orQuoted(typed)
+	}
+}

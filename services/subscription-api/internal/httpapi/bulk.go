@@ -1,0 +1,154 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
+)
+
+// bulkTimeout bounds what is done with many things at once.
+const bulkTimeout = usecase.ReplayTimeout
+
+type (
+	// HookChoice is what a body says of the hooks to change.
+	HookChoice struct {
+		IDs       optional[idList]    `json:"ids,omitzero" doc:"Hooks with one of these ids, at most 1,000"`
+		Labels    optional[stringMap] `json:"labels,omitzero" doc:"Hooks with all of these labels; an empty value is any"`
+		EventType optional[string]    `json:"event_type,omitzero" doc:"Hooks that name this type or pattern"`
+		TargetURL optional[string]    `json:"target_url,omitzero" doc:"Hooks with exactly this target URL"`
+		Search    optional[string]    `json:"search,omitzero" doc:"As in the list of hooks"`
+		Status    optional[string]    `json:"status,omitzero" doc:"active, paused or disabled"`
+		All       optional[bool]      `json:"all,omitzero" doc:"All hooks of the tenant; needed where nothing else chooses"`
+	}
+	bulkHooksInput struct {
+		HookChoice
+
+		DryRun optional[bool] `json:"dry_run,omitzero" doc:"Only count"`
+	}
+	bulkReplayInput struct {
+		HookChoice
+		ReplayFields
+	}
+	bulkRetryInput struct {
+		IDs        optional[idList]     `json:"ids,omitzero" doc:"Deliveries with one of these ids, at most 1,000; needed where from is absent"`
+		Hook       optional[oneID]      `json:"hook,omitzero" doc:"Deliveries to this hook"`
+		Labels     optional[stringMap]  `json:"labels,omitzero" doc:"Deliveries to hooks with all of these labels; an empty value is any"`
+		EventTypes optional[stringList] `json:"event_types,omitzero" doc:"Types and patterns; all if absent"`
+		Entity     optional[string]     `json:"entity,omitzero" doc:"Such as package:61; for as long as the event's payload is kept"`
+		States     optional[stringList] `json:"states,omitzero" doc:"Of dead, waiting, cancelled, and with force delivered, superseded; these if absent"`
+		From       optional[time.Time]  `json:"from,omitzero" doc:"The earliest publication of the events"`
+		To         optional[time.Time]  `json:"to,omitzero" doc:"The publication of the events is before this"`
+		Force      optional[bool]       `json:"force,omitzero" doc:"Those that were delivered or superseded, too"`
+		DryRun     optional[bool]       `json:"dry_run,omitzero" doc:"Only count"`
+	}
+	bulkOutput       struct{ Body api.BulkCount }
+	bulkReplayOutput struct {
+		Status int
+		Body   api.BulkReplay
+	}
+)
+
+func (s *server) registerBulk() {
+	const once = "With dry_run they are only counted. Each change is in the audit log."
+	for _, change := range []struct {
+		verb, summary string
+		to            webhook.HookStatus
+	}{
+		{"pause", "Pause many hooks at once", webhook.Paused},
+		{"resume", "Resume many hooks", webhook.Active},
+	} {
+		register(s, route{role: usecase.Editor, body: bodyOf[bulkHooksInput](s), limit: bulkTimeout}, huma.Operation{
+			OperationID: change.verb + "-hooks", Method: http.MethodPost, Path: hooksPath + change.verb + "/", Tags: []string{"Hooks"},
+			Summary: change.summary, Description: "All hooks that are chosen, or none. " + once,
+		}, func(ctx context.Context, c *call, _ *noInput) (*bulkOutput, error) {
+			var in bulkHooksInput
+			if err := errors.Join(decodeBody(c.body, &in), in.check()); err != nil {
+				return nil, err
+			}
+			n, err := s.Cases.ChangeStatuses(ctx, &c.Caller, s.choice(c, &in.HookChoice), change.to, in.DryRun.Value)
+			return &bulkOutput{Body: api.BulkCount{Count: n}}, err
+		})
+	}
+	register(s, route{
+		role: usecase.Editor, body: bodyOf[bulkReplayInput](s), status: http.StatusAccepted, also: http.StatusOK, lookUp: true, limit: bulkTimeout,
+	}, huma.Operation{
+		OperationID: "replay-hooks", Method: http.MethodPost, Path: hooksPath + "replay/", Tags: []string{tagJobs},
+		Summary:     "Replay deliveries of many hooks",
+		Description: "At most 100 hooks, each of which has a job; the rate is of each. Hooks with nothing to be sent again are left out. " + once,
+	}, s.replayHooks)
+	register(s, route{role: usecase.Editor, body: bodyOf[bulkRetryInput](s), lookUp: true, limit: bulkTimeout}, huma.Operation{
+		OperationID: "retry-deliveries", Method: http.MethodPost, Path: deliveriesPath + "retry/", Tags: []string{tagDeliveries},
+		Summary: "Retry many deliveries now",
+		Description: "The newest 10,000 of them. What is under way is left alone, and so is what cannot be sent again: its hook is deleted or disabled, " +
+			"or the payload is not there any more. " + once,
+	}, s.retryDeliveries)
+}
+
+// check refuses an empty event type, which would choose every hook.
+func (in *HookChoice) check() error {
+	invalid := &webhook.ValidationError{}
+	if in.EventType.Given() && in.EventType.Value == "" {
+		invalid.Add("/event_type", "must not be empty")
+	}
+	return invalid.OrNil()
+}
+
+// choice is what the body chooses.
+func (s *server) choice(c *call, in *HookChoice) usecase.HookChoice {
+	choice := usecase.HookChoice{All: in.All.Value, HookFilter: usecase.HookFilter{
+		Mask: c.mask, IDs: in.IDs.Value, Labels: webhook.LabelSelector(in.Labels.Value), EventType: webhook.NormalizeEventType(in.EventType.Value),
+		TargetURL: in.TargetURL.Value, Search: in.Search.Value, Status: webhook.HookStatus(in.Status.Value),
+	}}
+	if canonical, err := s.Cases.URLs.CheckURL(in.TargetURL.Value); err == nil {
+		choice.TargetURL = canonical
+	}
+	return choice
+}
+
+func (s *server) replayHooks(ctx context.Context, c *call, _ *noInput) (*bulkReplayOutput, error) {
+	var in bulkReplayInput
+	if err := errors.Join(decodeBody(c.body, &in), in.check()); err != nil {
+		return nil, err
+	}
+	done, err := s.Cases.ReplayHooks(ctx, &c.Caller, s.choice(c, &in.HookChoice), in.replay(), in.DryRun.Value)
+	if err != nil {
+		return nil, err
+	}
+	out := api.BulkReplay{Jobs: make([]api.Job, len(done.Jobs)), Refused: []api.BulkRefusal{}}
+	for i := range done.Jobs {
+		out.Jobs[i] = renderJob(&done.Jobs[i])
+		out.Total += out.Jobs[i].Size()
+	}
+	for hook, reason := range done.Refused {
+		out.Refused = append(out.Refused, api.BulkRefusal{Hook: hook, Reason: reason})
+	}
+	slices.SortFunc(out.Refused, func(a, b api.BulkRefusal) int { return bytes.Compare(a.Hook[:], b.Hook[:]) })
+	status := http.StatusAccepted
+	if in.DryRun.Value {
+		status = http.StatusOK
+	}
+	return &bulkReplayOutput{Status: status, Body: out}, nil
+}
+
+func (s *server) retryDeliveries(ctx context.Context, c *call, _ *noInput) (*bulkOutput, error) {
+	var in bulkRetryInput
+	if err := decodeBody(c.body, &in); err != nil {
+		return nil, err
+	}
+	choice := usecase.RetryChoice{
+		IDs: in.IDs.Value, Hook: uuid.UUID(in.Hook.Value), Labels: webhook.LabelSelector(in.Labels.Value), EventTypes: in.EventTypes.Value,
+		Entity: in.Entity.Value, States: states(in.States.Value), From: in.From.Value, To: in.To.Value, Force: in.Force.Value,
+	}
+	n, err := s.Cases.RetryChosen(ctx, &c.Caller, choice, in.DryRun.Value)
+	return &bulkOutput{Body: api.BulkCount{Count: n, More: n == usecase.MaxRetried}}, err
+}

@@ -1,0 +1,158 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
+)
+
+const (
+	erasuresPath = root + "/erasures/"
+	tagErasures  = "Erasure and retention"
+)
+
+type (
+	eraseInput struct {
+		Events optional[[]string]  `json:"events,omitzero" doc:"Of the events with these ids, 1 to 1,000. Exactly one of events, entity and path is needed"`
+		Entity optional[string]    `json:"entity,omitzero" doc:"Of the events of this entity, such as customer:61"`
+		Path   optional[string]    `json:"path,omitzero" doc:"Of the events in whose data this SQL/JSON path of PostgreSQL finds something, such as $.customer ? (@.email == \"jane@example.com\"); it needs from"`
+		From   optional[time.Time] `json:"from,omitzero" doc:"The earliest publication of the events; with a path, it is required and at most 31 days before to"`
+		To     optional[time.Time] `json:"to,omitzero" doc:"The publication of the events is before this; now if absent"`
+		DryRun optional[bool]      `json:"dry_run,omitzero" doc:"Only count"`
+		Reason optional[string]    `json:"reason,omitzero" doc:"What for; needed unless it is only counted" maxLength:"500"`
+	}
+	eraseOutput struct {
+		Status int
+		Body   api.Erasure
+	}
+	erasureInput struct {
+		ID string `path:"id" format:"uuid" doc:"The erasure's id"`
+	}
+	erasureOutput    struct{ Body api.Erasure }
+	erasureListInput struct {
+		Limit  limitParam `query:"limit"`
+		Cursor string     `query:"cursor" doc:"From next or previous"`
+	}
+	erasureListOutput struct{ Body api.Page[api.Erasure] }
+)
+
+func (s *server) registerErasures() {
+	tag := []string{tagErasures}
+	register(s, route{
+		role: usecase.Admin, body: bodyOf[eraseInput](s), status: http.StatusAccepted, also: http.StatusOK, lookUp: true, limit: usecase.EraseTimeout,
+	}, huma.Operation{
+		OperationID: "erase", Method: http.MethodPost, Path: erasuresPath, Tags: tag,
+		Summary: "Erase payloads of events, permanently",
+		Description: "Data, context and what receivers answered are overwritten in PostgreSQL and in NATS; ids, types, times, entities and digests stay. " +
+			"Deliveries that wait are dead with the reason erased. With dry_run the answer is 200 and a count.",
+	}, s.erase)
+	register(s, route{role: usecase.Admin}, huma.Operation{
+		OperationID: "list-erasures", Method: http.MethodGet, Path: erasuresPath, Tags: tag, Summary: "List erasures, newest first",
+	}, s.listErasures)
+	register(s, route{role: usecase.Admin}, huma.Operation{
+		OperationID: "get-erasure", Method: http.MethodGet, Path: erasuresPath + "{id}/", Tags: tag,
+		Summary: "Get an erasure, its progress and its certificate",
+	}, s.getErasure)
+	register(s, route{role: usecase.Admin, conflict: true}, huma.Operation{
+		OperationID: "cancel-erasure", Method: http.MethodPost, Path: erasuresPath + "{id}/cancel/", Tags: tag,
+		Summary: "Stop an erasure; what it has begun to erase is erased",
+	}, s.cancelErasure)
+}
+
+func (s *server) erase(ctx context.Context, c *call, _ *struct{}) (*eraseOutput, error) {
+	var in eraseInput
+	if err := decodeBody(c.body, &in); err != nil {
+		return nil, err
+	}
+	what := usecase.Erase{Events: in.Events.Optional, Entity: in.Entity.Optional, Path: in.Path.Optional, From: in.From.Value, To: in.To.Value, Reason: in.Reason.Value}
+	if in.DryRun.Value {
+		n, err := s.Cases.CountErasure(ctx, &c.Caller, what)
+		if err != nil {
+			return nil, err
+		}
+		body := renderErasure(&usecase.Erasure{NewErasure: n, State: usecase.JobState(api.JobDryRun), Owner: c.Actor()})
+		return &eraseOutput{Status: http.StatusOK, Body: body}, nil
+	}
+	e, err := s.Cases.BeginErasure(ctx, &c.Caller, what)
+	if err != nil {
+		return nil, err
+	}
+	return &eraseOutput{Status: http.StatusAccepted, Body: renderErasure(&e)}, nil
+}
+
+func (s *server) listErasures(ctx context.Context, c *call, _ *erasureListInput) (*erasureListOutput, error) {
+	scope := c.scopeOf(erasuresPath)
+	page, err := s.cursors.page(c.query, scope)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := s.Cases.Erasures(ctx, &c.Caller, page)
+	if err != nil {
+		return nil, err
+	}
+	out := api.Page[api.Erasure]{Results: make([]api.Erasure, len(list))}
+	for i := range list {
+		out.Results[i] = renderErasure(&list[i])
+	}
+	out.Next, out.Previous = s.neighbours(c, erasuresPath, scope, page, more, len(list), func(i int) usecase.Position {
+		return usecase.Position{At: list[i].CreatedAt, ID: list[i].ID}
+	})
+	return &erasureListOutput{Body: out}, nil
+}
+
+func (s *server) getErasure(ctx context.Context, c *call, _ *erasureInput) (*erasureOutput, error) {
+	e, err := s.Cases.Erasure(ctx, &c.Caller, c.id)
+	if err != nil {
+		return nil, err
+	}
+	return &erasureOutput{Body: renderErasure(&e)}, nil
+}
+
+func (s *server) cancelErasure(ctx context.Context, c *call, _ *erasureInput) (*erasureOutput, error) {
+	if err := noFields(c.body); err != nil {
+		return nil, err
+	}
+	e, err := s.Cases.CancelErasure(ctx, &c.Caller, c.id)
+	if err != nil {
+		return nil, err
+	}
+	return &erasureOutput{Body: renderErasure(&e)}, nil
+}
+
+func renderErasure(e *usecase.Erasure) api.Erasure {
+	b := api.Erasure{
+		State: api.JobState(e.State), Detail: e.Detail, From: e.Range.From, To: e.Range.To, Total: e.Total, Done: e.Done, Places: e.Places,
+		Owner: string(e.Owner), Reason: e.Reason, Certificate: shownJSON(e.Certificate), CreatedDate: optionalTime(e.CreatedAt),
+		ModifiedDate: optionalTime(e.ModifiedAt), CompletedDate: optionalTime(e.CompletedAt),
+	}
+	switch e.Kind {
+	case usecase.EraseIDs:
+		b.Events = e.Criteria
+	case usecase.EraseEntity:
+		b.Entity = e.Criteria[0]
+	case usecase.ErasePath:
+		b.Path = e.Criteria[0]
+	}
+	if e.ID != uuid.Nil {
+		b.ID = &e.ID
+	}
+	if b.Places == nil {
+		b.Places = map[string]int64{}
+	}
+	return b
+}
+
+// renderErased is nil for what was not erased.
+func renderErased(e *webhook.Erased) *api.Erased {
+	if e == nil {
+		return nil
+	}
+	return &api.Erased{At: e.At, By: e.By}
+}

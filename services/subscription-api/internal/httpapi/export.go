@@ -1,0 +1,151 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
+)
+
+const (
+	typeCSV = "text/csv"
+	// exportWrite bounds the look-up and the writing of one page of a file.
+	exportWrite = time.Minute
+)
+
+// ExportFormat is the query of all files.
+type ExportFormat struct {
+	Format string `query:"format" enum:"csv,ndjson" doc:"Comma-separated values (RFC 4180) with a head, or JSON on lines; csv if absent"`
+}
+
+type (
+	exportDeliveriesInput struct {
+		Hook string `query:"hook" format:"uuid" doc:"Deliveries to this hook"`
+		DeliveryChoice
+		ExportFormat
+	}
+	exportAuditInput struct {
+		AuditChoice
+		ExportFormat
+	}
+)
+
+func (f *ExportFormat) format() (usecase.ExportFormat, error) {
+	switch format := usecase.ExportFormat(f.Format); format {
+	case "":
+		return usecase.CSV, nil
+	case usecase.CSV, usecase.NDJSON:
+		return format, nil
+	default:
+		return "", badParameter("format", "must be csv or ndjson")
+	}
+}
+
+func (s *server) registerExports() {
+	const whole = "Streams all of the list, newest first, without a limit. What cannot be completed is broken off: the answer then has no end, and clients report that."
+	registerExport(s, usecase.Viewer, huma.Operation{
+		OperationID: "export-deliveries", Path: deliveriesPath + "export/", Tags: []string{tagDeliveries}, Summary: "Write deliveries into a file",
+		Description: whole + " Of the last seven days, unless from says otherwise.",
+	}, s.exportDeliveries)
+	registerExport(s, usecase.Viewer, huma.Operation{
+		OperationID: "export-attempts", Path: deliveriesPath + "attempts/", Tags: []string{tagDeliveries}, Summary: "Write the attempts of deliveries into a file",
+		Description: whole + " Without headers and bodies; those of one delivery after those of the next newer one, the first attempt first.",
+	}, s.exportAttempts)
+	registerExport(s, usecase.Admin, huma.Operation{
+		OperationID: "export-audit", Path: auditPath + "export/", Tags: []string{"Tokens and tenants"}, Summary: "Write who changed what into a file",
+		Description: whole + " Of the last seven days, unless from says otherwise.",
+	}, s.exportAudit)
+}
+
+// registerExport adds an operation that streams a file.
+func registerExport[I any](s *server, role usecase.Role, op huma.Operation, handle func(context.Context, *call, *I) (*huma.StreamResponse, error)) {
+	op.Method = http.MethodGet
+	register(s, route{role: role, limit: usecase.SearchTimeout + 2*storeTimeout}, op, handle)
+	s.operation(http.MethodGet, op.Path).Responses["200"] = &huma.Response{
+		Description: "The file", Content: map[string]*huma.MediaType{
+			typeCSV:    {Schema: &huma.Schema{Type: huma.TypeString}},
+			typeNDJSON: {Schema: &huma.Schema{Type: huma.TypeObject, Description: "A row: an object on each line, with the names that the head of the CSV has"}},
+		},
+	}
+}
+
+func (in *exportDeliveriesInput) read() (f usecase.DeliveryFilter, format usecase.ExportFormat, err error) {
+	if f, err = in.filter(time.Now()); err != nil {
+		return f, format, err
+	}
+	if f.Hook, err = readFilterID("hook", in.Hook); err != nil {
+		return f, format, err
+	}
+	format, err = in.format()
+	return f, format, err
+}
+
+func (s *server) exportDeliveries(ctx context.Context, c *call, in *exportDeliveriesInput) (*huma.StreamResponse, error) {
+	f, format, err := in.read()
+	if err != nil {
+		return nil, err
+	}
+	return s.export(ctx, "deliveries", format, s.Cases.ExportDeliveries(&c.Caller, f))
+}
+
+func (s *server) exportAttempts(ctx context.Context, c *call, in *exportDeliveriesInput) (*huma.StreamResponse, error) {
+	f, format, err := in.read()
+	if err != nil {
+		return nil, err
+	}
+	return s.export(ctx, "attempts", format, s.Cases.ExportAttempts(&c.Caller, f))
+}
+
+func (s *server) exportAudit(ctx context.Context, c *call, in *exportAuditInput) (*huma.StreamResponse, error) {
+	f, err := s.auditFilter(ctx, c, &in.AuditChoice)
+	if err != nil {
+		return nil, err
+	}
+	format, err := in.format()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.Cases.ExportAudit(ctx, &c.Caller, f)
+	if err != nil {
+		return nil, err
+	}
+	return s.export(ctx, "audit", format, rows)
+}
+
+// export streams a file. What goes wrong on the way breaks the answer off, since the status has been sent.
+func (s *server) export(ctx context.Context, name string, format usecase.ExportFormat, rows *usecase.Export) (*huma.StreamResponse, error) {
+	if err := rows.Begin(ctx); err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		w, ctx := humaecho.UnwrapV4(hc).Response(), hc.Context()
+		out := http.NewResponseController(w)
+		kind := typeNDJSON
+		if format == usecase.CSV {
+			kind = typeCSV + "; charset=utf-8"
+		}
+		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Content-Disposition", `attachment; filename="`+name+"."+string(format)+`"`)
+		w.Header().Set("X-Accel-Buffering", "no")             // proxies would keep it all
+		_ = out.SetWriteDeadline(time.Now().Add(exportWrite)) // not every ResponseWriter of a test has deadlines
+		err := rows.Write(ctx, format, 0, w, func() error {
+			select {
+			case <-daemon.Stopping(ctx):
+				return errStopping
+			default:
+			}
+			_ = out.SetWriteDeadline(time.Now().Add(exportWrite))
+			return out.Flush()
+		})
+		if err != nil {
+			s.log.Warn("file not completed", zap.String("list", name), zap.Error(err))
+			panic(http.ErrAbortHandler)
+		}
+	}}, nil
+}

@@ -1,0 +1,52 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
+)
+
+const retentionPath = root + "/retention/"
+
+type (
+	retentionInput struct {
+		EventType optional[string] `json:"event_type" doc:"An event type, or a pattern such as order.>"`
+		Days      optional[int]    `json:"days" doc:"For how many days after their publication payloads are kept, 1 to 3,650; null for as long as all others"`
+	}
+	retentionOutput struct{ Body api.Retention }
+)
+
+func (s *server) registerRetention() {
+	register(s, route{role: usecase.Admin}, huma.Operation{
+		OperationID: "list-retention", Method: http.MethodGet, Path: retentionPath, Tags: []string{tagErasures},
+		Summary: "List retention policies of event types",
+	}, func(ctx context.Context, c *call, _ *struct{}) (*retentionOutput, error) {
+		return renderRetention(s.Cases.Retention(ctx, &c.Caller))
+	})
+	register(s, route{role: usecase.Admin, body: bodyOf[retentionInput](s)}, huma.Operation{
+		OperationID: "set-retention", Method: http.MethodPost, Path: retentionPath, Tags: []string{tagErasures},
+		Summary:     "Set the retention of an event type's payloads",
+		Description: "Of several policies that match a type, the shortest counts; none is longer than the installation keeps payloads. What is older is erased within the next rounds of the housekeeper.",
+	}, func(ctx context.Context, c *call, _ *struct{}) (*retentionOutput, error) {
+		var in retentionInput
+		if err := decodeBody(c.body, &in); err != nil {
+			return nil, err
+		}
+		return renderRetention(s.Cases.SetRetention(ctx, &c.Caller, in.EventType.Value, in.Days.Optional))
+	})
+}
+
+func renderRetention(list []usecase.RetentionPolicy, err error) (*retentionOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	out := &retentionOutput{Body: api.Retention{Results: make([]api.RetentionPolicy, len(list))}}
+	for i, p := range list {
+		out.Body.Results[i] = api.RetentionPolicy{EventType: p.EventType, Days: p.Days, CreatedDate: p.CreatedAt}
+	}
+	return out, nil
+}

@@ -1,0 +1,96 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/labstack/echo/v4"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/services/internal/httpsig"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
+)
+
+const signingKeysPath = root + "/signing-keys/"
+
+type (
+	signingKeysOutput struct{ Body api.OnlyPage[api.SigningKey] }
+
+	keyRotationInput struct {
+		Algorithm optional[string] `json:"algorithm,omitzero" doc:"ecdsa-p256-sha256 or ed25519; absent for both"`
+		Revoke    optional[bool]   `json:"revoke,omitzero" doc:"true drops the keys before from the key set at once, for when somebody else may have them"`
+	}
+
+	// keySet is a JSON Web Key Set (RFC 7517 section 5).
+	keySet struct {
+		Keys []httpsig.JWK `json:"keys"`
+	}
+)
+
+func (s *server) registerSigningKeys() {
+	tag := []string{tagSigning}
+	register(s, route{role: usecase.Viewer}, huma.Operation{
+		OperationID: "list-signing-keys", Method: http.MethodGet, Path: signingKeysPath, Tags: tag,
+		Summary: "List keys of HTTP Message Signatures",
+		Description: "By algorithm, the newest first. There are none before the first hook with config.signature of the preset rfc9421 is saved, or the " +
+			"first rotation. Receivers read the public keys without a token at jwks_url, a JSON Web Key Set (RFC 7517).",
+	}, s.listSigningKeys)
+	register(s, route{role: usecase.Admin, body: bodyOf[keyRotationInput](s)}, huma.Operation{
+		OperationID: "rotate-signing-keys", Method: http.MethodPost, Path: signingKeysPath + "rotate/", Tags: tag,
+		Summary: "Rotate the signing keys",
+		Description: "Workers do within a second. The next key has been published before, and the one before is published for 24 hours more, so that no " +
+			"receiver meets a key that it has not read. A rotation less than 15 minutes after the last one needs revoke. Answers with the keys that there are then. " +
+			"A tenant that has none gets its first ones.",
+	}, s.rotateSigningKeys)
+	s.echo.GET(usecase.KeySetPath(":tenant"), s.serveKeySet)
+}
+
+func (s *server) listSigningKeys(ctx context.Context, c *call, _ *noInput) (*signingKeysOutput, error) {
+	keys, err := s.Cases.SigningKeys(ctx, &c.Caller)
+	if err != nil {
+		return nil, err
+	}
+	return renderSigningKeys(c, keys), nil
+}
+
+func (s *server) rotateSigningKeys(ctx context.Context, c *call, _ *noInput) (*signingKeysOutput, error) {
+	var in keyRotationInput
+	if err := decodeBody(c.body, &in); err != nil {
+		return nil, err
+	}
+	keys, err := s.Cases.RotateSigningKeys(ctx, &c.Caller, usecase.KeyRotation{Algorithm: in.Algorithm.Optional, Revoke: in.Revoke.Optional})
+	if err != nil {
+		return nil, err
+	}
+	return renderSigningKeys(c, keys), nil
+}
+
+func renderSigningKeys(c *call, keys []usecase.SigningKey) *signingKeysOutput {
+	page := api.OnlyPage[api.SigningKey]{Results: make([]api.SigningKey, len(keys))}
+	optional := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	for i, k := range keys {
+		page.Results[i] = api.SigningKey{
+			ID: k.ID, Algorithm: k.Algorithm, State: string(k.State), Usable: k.CanSign() || k.State == httpsig.Previous, JWK: api.JWK(k.Public),
+			JWKSURL: c.base + usecase.KeySetPath(c.Tenant), CreatedDate: k.CreatedAt, SignsFrom: optional(k.SignsFrom), PublishedUntil: optional(k.PublishedUntil),
+		}
+	}
+	return &signingKeysOutput{Body: page}
+}
+
+// serveKeySet answers anybody with a tenant's public keys, from memory.
+func (s *server) serveKeySet(c echo.Context) error {
+	keys, err := s.Cases.PublicKeys(c.Param("tenant"))
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(usecase.KeySetAge.Seconds())))
+	return c.JSON(http.StatusOK, keySet{keys})
+}

@@ -1,0 +1,42 @@
+package usecase
+
+import (
+	"context"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/store"
+)
+
+const maxPolicies = 100
+
+// Retention lists the tenant's retention policies.
+func (s *Service) Retention(ctx context.Context, c *Caller) ([]store.RetentionPolicy, error) {
+	return s.erasures.Policies(ctx, c.Tenant)
+}
+
+// SetRetention says for how many days payloads of an event type, or of those of a pattern, are kept; with null days, for as long as all
+// others. The error is *webhook.ValidationError.
+func (s *Service) SetRetention(ctx context.Context, c *Caller, eventType string, days Optional[int]) ([]store.RetentionPolicy, error) {
+	invalid := &webhook.ValidationError{}
+	if types := webhook.CanonicalEventTypes([]string{eventType}); eventType == "" || len(types) != 1 {
+		invalid.Add("/event_type", "is required")
+	} else {
+		eventType = types[0]
+		if err := webhook.ValidatePattern(eventType); err != nil {
+			invalid.Add("/event_type", "%q %s", webhook.Clip(eventType), err)
+		}
+	}
+	switch {
+	case !days.Set:
+		invalid.Add("/days", "is required: a whole number of days, or null")
+	case days.Given() && (days.Value < 1 || days.Value > webhook.MaxRetentionDays):
+		invalid.Add("/days", "must be a whole number from 1 to %d", webhook.MaxRetentionDays)
+	}
+	if err := invalid.OrNil(); err != nil {
+		return nil, err
+	}
+	if err := s.erasures.SetPolicy(ctx, c.Actor(), c.Tenant, eventType, days.Value, maxPolicies); err != nil {
+		return nil, err
+	}
+	return s.erasures.Policies(ctx, c.Tenant)
+}

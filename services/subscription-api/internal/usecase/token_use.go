@@ -1,0 +1,82 @@
+package usecase
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+)
+
+// usesEvery is how often it is written down when tokens were used.
+const usesEvery = time.Minute
+
+// tokenUses has when tokens were used that is not written down yet, so that no request waits for that.
+type tokenUses struct {
+	mu   sync.Mutex
+	last map[uuid.UUID]time.Time // only tokens that are good: as many as there are
+}
+
+func (u *tokenUses) note(token uuid.UUID) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.last == nil {
+		u.last = map[uuid.UUID]time.Time{}
+	}
+	u.last[token] = time.Now()
+}
+
+// take returns what is not written down yet.
+func (u *tokenUses) take() map[uuid.UUID]time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	taken := u.last
+	u.last = nil
+	return taken
+}
+
+// giveBack returns what could not be written down, unless a token was used again meanwhile.
+func (u *tokenUses) giveBack(uses map[uuid.UUID]time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	maps.Copy(uses, u.last)
+	u.last = uses
+}
+
+// RecordTokenUses writes down when tokens were used until now. What cannot be written is written by the next call.
+func (s *Service) RecordTokenUses(ctx context.Context) error {
+	uses := s.uses.take()
+	if len(uses) == 0 {
+		return nil
+	}
+	_, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.access.RecordTokenUses(ctx, uses)
+	})
+	if err != nil {
+		s.uses.giveBack(uses)
+	}
+	return err
+}
+
+// KeepTokenUses writes down once a minute when tokens were used, until ctx ends, and then once more.
+func (s *Service) KeepTokenUses(ctx context.Context, log *zap.Logger) {
+	ticks := time.NewTicker(usesEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			if err := s.RecordTokenUses(context.WithoutCancel(ctx)); err != nil {
+				log.Warn("failed to record the last uses of tokens", zap.Error(err))
+			}
+			return
+		case <-ticks.C:
+			if err := s.RecordTokenUses(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("failed to record uses of tokens; trying again in a minute", zap.Error(err))
+			}
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// labelFlags choose hooks by their labels.
+type labelFlags struct {
+	Label []string `help:"Only hooks with this label, as name=value, or name alone for any value; may be repeated." sep:"none" placeholder:"LABEL"`
+}
+
+func (f labelFlags) labels() (webhook.LabelSelector, error) {
+	labels := webhook.LabelSelector{}
+	for _, text := range f.Label {
+		name, value, valued := strings.Cut(text, "=")
+		if _, twice := labels[name]; twice {
+			return nil, usage("--label: %s is there twice", name)
+		}
+		if labels[name] = value; valued && value == "" || labels.Check() != nil {
+			return nil, usage("--label: %q is not name=value, or name alone", text)
+		}
+	}
+	return labels, nil
+}
+
+// manyHooks are one hook, or those that flags choose.
+type manyHooks struct {
+	Hook string `arg:"" optional:"" help:"The hook: its id, the beginning of its id, or its name; without it those that flags choose."`
+	labelFlags
+	EventType string `help:"Hooks that name this type or pattern." placeholder:"TYPE"`
+	TargetURL string `help:"Hooks with exactly this target." placeholder:"URL"`
+	Search    string `help:"Hooks with this in their name or target." placeholder:"TEXT"`
+	Status    string `help:"Hooks that are active, paused or disabled." enum:"active,paused,disabled," default:"" placeholder:"STATUS"`
+	All       bool   `help:"All hooks of the tenant."`
+	DryRun    bool   `help:"Only count them."`
+	Yes       bool   `help:"Don't ask." short:"y"`
+}
+
+// find makes the client and looks the one hook up.
+func (c *manyHooks) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, error) {
+	if c.chooses() {
+		return nil, uuid.Nil, usage("HOOK is one hook: leave it out, or the flags that choose several")
+	}
+	hook := hookArg{c.Hook}
+	return hook.find(ctx, a)
+}
+
+func (c *manyHooks) chooses() bool {
+	return len(c.Label) > 0 || c.EventType+c.TargetURL+c.Search+c.Status != "" || c.All || c.DryRun
+}
+
+// change counts the hooks that the flags choose, asks, and changes them.
+func (c *manyHooks) change(ctx context.Context, a *app, verb string, do func(*client.Client, context.Context, client.HookChoice, bool) (int, error)) error {
+	if !c.chooses() {
+		return usage("give a hook, or flags that choose several: --label, --event-type, --target-url, --search, --status or --all")
+	}
+	labels, err := c.labels()
+	if err != nil {
+		return err
+	}
+	choice := client.HookChoice{
+		Labels: labels, EventType: c.EventType, TargetURL: c.TargetURL, Search: c.Search, Status: webhook.HookStatus(c.Status), All: c.All,
+	}
+	server, err := a.client()
+	if err != nil {
+		return err
+	}
+	return a.bulk(c.DryRun, c.Yes, verb+" %d hooks?", func(dryRun bool) (api.BulkCount, error) {
+		n, err := do(server, ctx, choice, dryRun)
+		return api.BulkCount{Count: n}, err
+	})
+}
+
+// bulk counts, asks, does it, and does it again as long as there may be more.
+func (a *app) bulk(dryRun, yes bool, question string, do func(dryRun bool) (api.BulkCount, error)) error {
+	counted, err := do(true)
+	if err != nil {
+		return err
+	}
+	if dryRun || counted.Count == 0 {
+		return a.printCount(counted)
+	}
+	if counted.More {
+		question = strings.Replace(question, "%d", "%d or more", 1)
+	}
+	if err := a.confirm(yes, fmt.Sprintf(question, counted.Count)); err != nil {
+		return err
+	}
+	var all api.BulkCount
+	for {
+		done, err := do(false)
+		if err != nil {
+			return err
+		}
+		all.Count += done.Count
+		if !done.More {
+			return a.printCount(all)
+		}
+	}
+}
+
+func (a *app) printCount(n api.BulkCount) error {
+	return a.print(n, func(t *table) {
+		t.row("count", fmt.Sprint(n.Count))
+		if n.More {
+			t.row("more", "there may be more")
+		}
+	})
+}
+
+// many counts the deliveries of the hooks that flags choose, asks, and begins a job for each hook.
+func (c *hookReplay) many(ctx context.Context, a *app, fields client.ReplayFields) error {
+	labels, err := c.labels()
+	if err != nil {
+		return err
+	}
+	if len(labels) == 0 && !c.All {
+		return usage("give a hook, --label or --all")
+	}
+	server, err := a.client()
+	if err != nil {
+		return err
+	}
+	choice := client.HookChoice{Labels: labels, All: c.All}
+	counted, err := server.ReplayHooks(ctx, choice, fields)
+	switch {
+	case err != nil:
+		return err
+	case c.DryRun:
+		return a.printReplays(counted)
+	case c.Reason == "":
+		return errNoReason
+	case len(counted.Jobs) == 0:
+		fmt.Fprintln(a.Err, "there is nothing to send again")
+		return a.printReplays(counted)
+	}
+	question := fmt.Sprintf("Send %d deliveries of %d hooks again?", counted.Total, len(counted.Jobs))
+	if err := a.confirm(c.Yes, question); err != nil {
+		return err
+	}
+	fields.DryRun = false
+	done, err := server.ReplayHooks(ctx, choice, fields)
+	if err != nil {
+		return err
+	}
+	return a.printReplays(done)
+}
+
+func (a *app) printReplays(r api.BulkReplay) error {
+	return a.print(r, func(t *table) {
+		t.head("JOB", "HOOK", "DELIVERIES", "STATE")
+		for i := range r.Jobs {
+			id := "-"
+			if r.Jobs[i].ID != nil {
+				id = r.Jobs[i].ID.String()
+			}
+			t.row(id, r.Jobs[i].Hook.String(), fmt.Sprint(r.Jobs[i].Size()), string(r.Jobs[i].State))
+		}
+		for _, refused := range r.Refused {
+			t.row("-", refused.Hook.String(), "0", refused.Reason)
+		}
+	})
+}
+
+type deliveryRetry struct {
+	Delivery string `arg:"" optional:"" help:"The delivery: its id, or the beginning of it; without it those that flags choose, which needs --since."`
+	Hook     string `help:"Those to this hook: its id, the beginning of it, or its name." placeholder:"HOOK"`
+	labelFlags
+	EventType []string                `help:"Those of events of this type or pattern; may be repeated." short:"e" placeholder:"TYPE"`
+	Entity    string                  `help:"Those of events about this, such as package:61." placeholder:"TEXT"`
+	State     []webhook.DeliveryState `help:"Those that are dead, waiting, cancelled, or, with --force, delivered, superseded; may be repeated." enum:"dead,waiting,cancelled,delivered,superseded" placeholder:"STATE"`
+	Since     moment                  `help:"The earliest events: how long ago, such as 2h or 7d, or a time." placeholder:"WHEN"`
+	Until     moment                  `help:"The latest, in the same way (default: now)." placeholder:"WHEN"`
+	Force     bool                    `help:"Send it although it was delivered, or superseded by a newer one."`
+	DryRun    bool                    `help:"Only count them."`
+	Yes       bool                    `help:"Don't ask." short:"y"`
+}
+
+// Run has one delivery tried again, or counts those that flags choose, asks, and has them tried again.
+func (c *deliveryRetry) Run(ctx context.Context, a *app) error {
+	from, to, err := rangeFlags{Since: c.Since, Until: c.Until}.times()
+	if err != nil {
+		return err
+	}
+	if c.Delivery == "" {
+		return c.many(ctx, a, client.RetryChoice{EventTypes: c.EventType, Entity: c.Entity, States: c.State, From: from, To: to, Force: c.Force})
+	}
+	if c.Hook+c.Entity != "" || len(c.Label)+len(c.EventType)+len(c.State) > 0 || !from.IsZero() || !to.IsZero() || c.DryRun {
+		return usage("DELIVERY is one delivery: leave it out, or the flags that choose several")
+	}
+	delivery := deliveryArg{c.Delivery}
+	server, id, err := delivery.find(ctx, a)
+	if err != nil {
+		return err
+	}
+	d, err := server.RetryDelivery(ctx, id, c.Force)
+	if err != nil {
+		return err
+	}
+	return a.printDelivery(d)
+}
+
+// many counts what the flags choose, asks, and has it tried again.
+func (c *deliveryRetry) many(ctx context.Context, a *app, choice client.RetryChoice) error {
+	if choice.From.IsZero() {
+		return usage("give a delivery, or --since with the flags that choose several")
+	}
+	server, err := a.client()
+	if err != nil {
+		return err
+	}
+	if choice.Labels, err = c.labels(); err != nil {
+		return err
+	}
+	if c.Hook != "" {
+		id, err := findHook(ctx, server, c.Hook)
+		if err != nil {
+			return err
+		}
+		choice.Hook = &id
+	}
+	return a.bulk(c.DryRun, c.Yes, "Try %d deliveries again?", func(dryRun bool) (api.BulkCount, error) {
+		return server.RetryDeliveries(ctx, choice, dryRun)
+	})
+}

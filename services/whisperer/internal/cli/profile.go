@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+)
+
+type profileCommand struct {
+	Add    profileAdd    `cmd:"" help:"Remember --url, --token and --tenant under a name, for --profile."`
+	List   profileList   `cmd:"" help:"List profiles, without their tokens."`
+	Remove profileRemove `cmd:"" help:"Forget a profile."`
+}
+
+// profile is where an installation is, and who talks to it.
+type profile struct {
+	URL    string `json:"url"`
+	Token  string `json:"token,omitempty"`
+	Tenant string `json:"tenant,omitempty"`
+}
+
+var profileName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// profilesFile is where profiles are kept: whisperer/profiles.json in $XDG_CONFIG_HOME, else in ~/.config.
+func (a *app) profilesFile() (string, error) {
+	if dir, ok := a.env("XDG_CONFIG_HOME"); ok {
+		return filepath.Join(dir, "whisperer", "profiles.json"), nil
+	}
+	if home, ok := a.env("HOME"); ok {
+		return filepath.Join(home, ".config", "whisperer", "profiles.json"), nil
+	}
+	return "", errors.New("profiles: set HOME or XDG_CONFIG_HOME, which say where they are kept")
+}
+
+func (a *app) profiles() (map[string]profile, error) {
+	all := map[string]profile{}
+	file, err := a.profilesFile()
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return all, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read profiles: %w", err)
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("read profiles: %s is not JSON as this program writes it: %w", file, err)
+	}
+	return all, nil
+}
+
+// keep writes the profiles into a file that only its owner can read, as there are tokens in it.
+func (a *app) keep(all map[string]profile) error {
+	file, err := a.profilesFile()
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write profiles: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("write profiles: %w", err)
+	}
+	other := file + ".new"
+	if err := os.WriteFile(other, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write profiles: %w", err)
+	}
+	if err := os.Rename(other, file); err != nil {
+		return fmt.Errorf("write profiles: %w", err)
+	}
+	return nil
+}
+
+// useProfile fills in what the chosen profile says and neither flags nor variables do.
+func (a *app) useProfile() error {
+	if a.Profile == "" {
+		return nil
+	}
+	all, err := a.profiles()
+	if err != nil {
+		return err
+	}
+	p, there := all[a.Profile]
+	if !there {
+		return usage("--profile: there is no %s; `whisperer profile list` lists them", a.Profile)
+	}
+	if a.URL != "" && a.URL != p.URL {
+		p.Token = "" // a token is for one installation
+	}
+	a.URL, a.Token, a.Tenant = firstText(a.URL, p.URL), firstText(a.Token, p.Token), firstText(a.Tenant, p.Tenant)
+	return nil
+}
+
+type profileAdd struct {
+	Name string `arg:"" help:"a-z, 0-9, _ and -, such as prod. One that there is already is replaced."`
+}
+
+// Help shows how.
+func (c *profileAdd) Help() string {
+	return "whisperer profile add prod --url https://whisperer.example.com --token \"$TOKEN\"\n" +
+		"whisperer --profile prod hook list\n" +
+		"WHISPERER_PROFILE chooses one, too. Flags and variables win over what it says. The file can be read by its owner only."
+}
+
+// Run writes the profile into the file, in the place of one that has its name.
+func (c *profileAdd) Run(a *app) error {
+	if !profileName.MatchString(c.Name) {
+		return usage("<name>: must be 1 to 63 of a-z, 0-9, _ and -, and not begin with _ or -")
+	}
+	if a.URL == "" {
+		return usage("--url: is needed")
+	}
+	if _, err := a.client(); err != nil {
+		return err
+	}
+	all, err := a.profiles()
+	if err != nil {
+		return err
+	}
+	all[c.Name] = profile{URL: a.URL, Token: a.Token, Tenant: a.Tenant}
+	return a.keep(all)
+}
+
+type profileList struct{}
+
+// Run prints what the profiles say, but for their tokens.
+func (c *profileList) Run(a *app) error {
+	all, err := a.profiles()
+	if err != nil {
+		return err
+	}
+	type shown struct {
+		Name     string `json:"name"`
+		URL      string `json:"url"`
+		Tenant   string `json:"tenant"`
+		HasToken bool   `json:"has_token"`
+	}
+	list := make([]shown, 0, len(all))
+	for name, p := range sorted(all) {
+		list = append(list, shown{Name: name, URL: p.URL, Tenant: p.Tenant, HasToken: p.Token != ""})
+	}
+	return a.print(list, func(t *table) {
+		t.head("NAME", "URL", "TENANT", "TOKEN")
+		for _, p := range list {
+			t.row(p.Name, p.URL, firstText(p.Tenant, "-"), yesNo(p.HasToken))
+		}
+	})
+}
+
+type profileRemove struct {
+	Name string `arg:"" help:"The profile."`
+}
+
+// Run takes the profile out of the file.
+func (c *profileRemove) Run(a *app) error {
+	all, err := a.profiles()
+	if err != nil {
+		return err
+	}
+	if _, there := all[c.Name]; !there {
+		return usage("<name>: there is no profile %s", c.Name)
+	}
+	delete(all, c.Name)
+	return a.keep(all)
+}

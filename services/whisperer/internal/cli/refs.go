@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// hookArg is the hook that a command is about.
+type hookArg struct {
+	Hook string `arg:"" help:"The hook: its id, the beginning of its id, or its name."`
+}
+
+// find makes the client and looks the hook up.
+func (c *hookArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, error) {
+	server, err := a.client()
+	if err != nil {
+		return nil, uuid.Nil, err
+	}
+	id, err := findHook(ctx, server, c.Hook)
+	return server, id, err
+}
+
+func findHook(ctx context.Context, server *client.Client, ref string) (uuid.UUID, error) {
+	return find("hook", ref, server.Hooks(ctx, client.HookFilter{Search: ref}), func(h *client.Hook) (uuid.UUID, string) { return h.ID, h.Name })
+}
+
+// find is the id of the thing in the list that a person calls by its id, by the beginning of its id or by its name. A name goes
+// before an id. The error is a usage error where it can be several, and webhook.ErrNotFound where it is none.
+func find[T any](what, ref string, list iter.Seq2[T, error], of func(*T) (uuid.UUID, string)) (uuid.UUID, error) {
+	if id, err := uuid.Parse(ref); err == nil {
+		return id, nil
+	}
+	var named, begun []uuid.UUID
+	for item, err := range list {
+		if err != nil {
+			return uuid.Nil, err
+		}
+		switch id, name := of(&item); {
+		case name == ref:
+			named = append(named, id)
+		case strings.HasPrefix(id.String(), strings.ToLower(ref)):
+			begun = append(begun, id)
+		}
+	}
+	if len(named) == 0 {
+		named = begun
+	}
+	switch len(named) {
+	case 0:
+		return uuid.Nil, fmt.Errorf("no %s has the name %q or an id that begins with it: %w", what, ref, webhook.ErrNotFound)
+	case 1:
+		return named[0], nil
+	}
+	var b strings.Builder
+	for i, id := range named {
+		if i == 10 {
+			fmt.Fprintf(&b, "\nand %d more", len(named)-i)
+			break
+		}
+		b.WriteString("\n" + id.String())
+	}
+	return uuid.Nil, usage("%q can be any of %d %ss:%s", ref, len(named), what, b.String())
+}
+
+// minPrefix is how much of an id has to be given where there can be millions.
+const minPrefix = 4
+
+// findDelivery looks a delivery up by its id or by the beginning of it.
+func findDelivery(ctx context.Context, server *client.Client, ref string) (uuid.UUID, error) {
+	if id, err := uuid.Parse(ref); err == nil {
+		return id, nil
+	}
+	id, err := find("delivery", ref, server.Deliveries(ctx, client.DeliveryFilter{IDPrefix: ref}), func(d *api.Delivery) (uuid.UUID, string) { return d.ID, "" })
+	var problem *client.ProblemError
+	if errors.As(err, &problem) && problem.Status == 400 {
+		return id, usage("%q is neither the id of a delivery nor at least %d characters of the beginning of one", ref, minPrefix)
+	}
+	return id, err
+}

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+)
+
+type retentionCommand struct {
+	List   retentionList   `cmd:"" help:"List for how long payloads of event types are kept."`
+	Set    retentionSet    `cmd:"" help:"Keep the payloads of an event type for so many days; what is older is erased."`
+	Remove retentionRemove `cmd:"" help:"Keep the payloads of an event type for as long as all others."`
+}
+
+type retentionList struct{}
+
+// Run prints the list.
+func (c *retentionList) Run(ctx context.Context, a *app) error {
+	server, err := a.client()
+	if err != nil {
+		return err
+	}
+	list, err := server.Retention(ctx)
+	return a.printRetention(list, err)
+}
+
+func (a *app) printRetention(list []api.RetentionPolicy, err error) error {
+	if err != nil {
+		return err
+	}
+	return a.print(list, func(t *table) {
+		t.head("EVENT TYPE", "DAYS", "CREATED")
+		for _, p := range list {
+			t.row(p.EventType, fmt.Sprint(p.Days), date(p.CreatedDate))
+		}
+	})
+}
+
+type retentionSet struct {
+	EventType string `arg:"" help:"The event type, or a pattern such as 'order.>'."`
+	Days      int    `arg:"" help:"For how many days after their publication."`
+	Yes       bool   `help:"Don't ask." short:"y"`
+}
+
+// Run asks, and sets the policy.
+func (c *retentionSet) Run(ctx context.Context, a *app) error {
+	server, err := a.client()
+	if err != nil {
+		return err
+	}
+	if err := a.confirm(c.Yes, fmt.Sprintf("Erase the payloads of %s that are older than %d days, from now on and for good?", c.EventType, c.Days)); err != nil {
+		return err
+	}
+	list, err := server.SetRetention(ctx, c.EventType, &c.Days)
+	return a.printRetention(list, err)
+}
+
+type retentionRemove struct {
+	EventType string `arg:"" help:"The event type or pattern."`
+}
+
+// Run removes the policy.
+func (c *retentionRemove) Run(ctx context.Context, a *app) error {
+	server, err := a.client()
+	if err != nil {
+		return err
+	}
+	list, err := server.SetRetention(ctx, c.EventType, nil)
+	return a.printRetention(list, err)
+}
