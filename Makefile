@@ -30,18 +30,18 @@ run: ## everything in one process on this machine, data in ./.whisperer
 	@scripts/deps.sh run
 	go build -o $(BIN)/whisperer ./services/whisperer/cmd/whisperer
 	@exec $(BIN)/whisperer standalone --data $(DATA)
-up: ## the services in containers, as in production (Docker with compose)
-	VERSION=$(VERSION) docker compose up --detach --build --wait
-down: ## stop the containers; their data stays (docker compose down -v removes it)
+up: ## the services in containers, as in production (Docker with compose); secrets in .env
+	@VERSION=$(VERSION) scripts/compose/up.sh
+down: ## stop the containers; their data stays (removed, too: docker compose down -v)
 	docker compose down
 
 ##### change it
 
-.PHONY: test race sim fuzz faults versions chart pins bench bench-history bench-console bench-go screenshots lint fmt generate verify breaking vuln tidy
+.PHONY: test race sim fuzz faults versions chart chart-cluster pins bench bench-history bench-console bench-go animation screenshots lint fmt generate verify breaking vuln tidy
 test: deps ## all tests of all modules
-	$(GOTEST) work
+	$(GOTEST) -timeout 40m work
 race: deps ## tests of the concurrent packages under the race detector
-	$(GOTEST) -race $$(go list $(CONCURRENT) | grep -v /simulation)
+	$(GOTEST) -timeout 40m -race $$(go list $(CONCURRENT) | grep -v /simulation)
 # Two processes, as a history runs on one processor.
 SIM := $(GOTEST) ./services/delivery-worker/internal/simulation -run '^TestHistories$$' -count 1 -timeout 60m
 sim: ## HISTORIES=10000 simulated histories of workers, on two processors (SEED=1 for one, printed)
@@ -62,8 +62,10 @@ faults-full: deps ## the same with long outages, full disks, power cuts, an hour
 versions: ## the tests that depend on the versions of PostgreSQL and NATS, on those that WHISPERER_TEST_* names
 	$(GOTEST) -count 1 ./services/internal/bus/... ./services/internal/store/... ./services/delivery-worker/... ./services/whisperer/e2e
 # Not from the cache, which does not look at files outside of the module.
-chart: ## what the Helm chart, the dashboard and the alerts say is valid and true
+chart: $(BIN)/kube-score $(BIN)/helm-docs ## what the Helm chart, the dashboard and the alerts say is valid and true
 	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -count=1 ./...
+chart-cluster: $(BIN)/kube-apiserver ## a real API server takes the chart, under PodSecurity restricted (building that server takes minutes)
+	cd scripts/kubernetes/tests && GOWORK=off $(GOTEST) -tags cluster -run Cluster -count=1 ./...
 pins: ## make pin finds the images and writes their digests, against a registry of its own
 	cd scripts/release && GOWORK=off $(GOTEST) -count=1 -run Pin .
 bench: deps ## deliveries per second of the whole system on this machine
@@ -76,7 +78,10 @@ bench-console: deps ## how long the console's pages take, with 10,000 hooks and 
 	go run ./services/bench/cmd/bench $(HISTORY) --only pages
 bench-go: ## Go benchmarks of the hot paths
 	go test -run '^$$' -bench . -benchmem ./pkg/... ./services/internal/... ./services/delivery-worker/...
-screenshots: deps ## pictures of all pages of the console, in ./screenshots
+animation: ## what `make run` prints, as a picture for README.md (Node.js, util-linux)
+	go build -o $(BIN)/whisperer ./services/whisperer/cmd/whisperer
+	node scripts/docs/terminal.js
+screenshots: deps ## pictures of all pages of the console at three widths, light and dark, in ./screenshots
 	rm -rf screenshots && go test ./services/subscription-api/internal/console -run TestEveryPageIsAccessible -count 1 -screenshots $(CURDIR)/screenshots
 lint: $(BIN)/golangci-lint $(BIN)/actionlint ## all linters over all modules, and over the workflows
 	$(BIN)/golangci-lint run $(MODULES:%=%/...)
@@ -84,8 +89,9 @@ lint: $(BIN)/golangci-lint $(BIN)/actionlint ## all linters over all modules, an
 fmt: $(BIN)/gofumpt $(BIN)/buf ## format Go and protobuf
 	$(BIN)/gofumpt -w $(MODULES)
 	$(BIN)/buf format -w proto
-generate: $(BIN)/buf $(BIN)/protoc-gen-go ## write the generated Go
+generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/helm-docs ## write the generated Go, and the manual of the chart's values
 	cd proto && PATH="$(BIN):$$PATH" $(BIN)/buf generate
+	cd scripts/kubernetes/whisperer && $(BIN)/helm-docs --log-level=error
 verify: $(BIN)/gofumpt $(BIN)/buf $(BIN)/protoc-gen-go ## what a machine wrote is what a machine would write: format, generated code, go.mod
 	scripts/verify.sh
 breaking: $(BIN)/buf ## protobuf changes that would break what is stored (AGAINST=origin/main)
@@ -97,10 +103,12 @@ tidy: ## go mod tidy in every module
 
 ##### ship it
 
-.PHONY: build release pin containers
+.PHONY: build docs release pin containers
 build: ## static binaries in ./dist, and the man page
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o dist/ $(BINARIES)
 	go run ./services/whisperer/cmd/whisperer manual man > dist/whisperer.1
+docs: ## the documentation as a site with search, in ./dist/docs (Node.js; a link that leads nowhere fails it)
+	cd scripts/docs && npm ci --no-audit --no-fund --silent && npm run --silent build
 release: ## archives for every system with checksums and bills of materials, in ./dist/release: the same bytes everywhere
 	cd scripts/release && GOWORK=off go run . build --out $(CURDIR)/dist/release --version $(VERSION) \
 	  --epoch $(shell git log -1 --format=%ct) $(if $(PLATFORMS),--platforms $(PLATFORMS)) $(CURDIR)
@@ -114,12 +122,12 @@ containers: ## kill, restart, scale and replace the containers while events flow
 .PHONY: deps tools clean
 deps: ## what the machine needs besides Go: installs or names it
 	@scripts/deps.sh
-tools: $(patsubst %,$(BIN)/%,$(filter-out govulncheck,$(notdir $(wildcard scripts/tools/*)))) ## build the tools that the other targets use into ./bin
+tools: $(patsubst %,$(BIN)/%,$(filter-out govulncheck kube-apiserver,$(notdir $(wildcard scripts/tools/*)))) ## build the tools that the other targets use into ./bin
 clean: ## remove what was built (not the data)
 	rm -rf bin dist
 
 # A tool is a module of its own: their dependencies contradict each other, and none belongs in ours.
 # It is built again when its version changes, or the Go that built it.
 $(BIN)/%: scripts/tools/%/go.mod scripts/tools/%/go.sum $(wildcard $(shell go env GOROOT)/VERSION)
-	GOWORK=off GOBIN=$(BIN) go -C scripts/tools/$* install tool
+	GOWORK=off GOBIN=$(BIN) go -C scripts/tools/$* install -trimpath tool
 	@touch $@

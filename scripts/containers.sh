@@ -3,20 +3,27 @@
 # docker-compose.yml says, publishes events at a steady rate while workers, NATS nodes and PostgreSQL are killed, restarted,
 # scaled and replaced, and counts the webhooks that came. It ends with an error where one was lost, and removes all it made.
 #
-#   scripts/containers.sh [single] [cluster] [tests]      (all without arguments; tests are those of the database and
-#                                                         of NATS, on containers)
+#   scripts/containers.sh [single] [cluster] [backup] [tests]   (all without arguments; backup is the manual's chapter, and
+#                                                               tests are those of the database and of NATS, on containers)
 #
-# RATE (100) events a second, each step SECONDS_EACH (20) long; BUILD=no takes the images whisperer/*:proof as they are. Where no registry can be reached: scripts/compose/offline-images.sh.
+# RATE (100) events a second, each step SECONDS_EACH (20) long; BUILD=no takes the images …:proof as they are. Where no registry
+# can be reached: scripts/compose/offline-images.sh.
 # shellcheck disable=SC2317 # functions are called by name
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export RATE=${RATE:-100} SECONDS_EACH=${SECONDS_EACH:-20}
-export COMPOSE_PROJECT_NAME=whisperer-proof VERSION=${VERSION:-proof}
+export COMPOSE_PROJECT_NAME=whisperer-proof VERSION=${VERSION:-proof} IMAGE_TAG=proof
+images=ghcr.io/whisperer-oms/whisperer
 export API_PORT=${API_PORT:-18080} NATS_PORT=${NATS_PORT:-14222}
-# The receiver is a container beside the others.
-export WHISPERER_EGRESS_ALLOW=10.0.0.0/8,172.16.0.0/12,192.168.0.0/16 WHISPERER_EGRESS_PORTS=80,443,9000
 work=$(mktemp -d)
+# Secrets of its own, whatever .env has; and the receiver is a container beside the others.
+scripts/compose/env.sh "$work/env" 2>/dev/null
+set -a
+# shellcheck disable=SC1091 # it was just written
+. "$work/env"
+export WHISPERER_EGRESS_ALLOW=10.0.0.0/8,172.16.0.0/12,192.168.0.0/16 WHISPERER_EGRESS_PORTS=80,443,9000
+set +a
 files=(-f docker-compose.yml)
 failed=0
 
@@ -77,14 +84,14 @@ replace_workers() {
   local old count
   old=$(workers)
   count=$(wc -w <<<"$old")
-  docker tag "whisperer/delivery-worker:$VERSION" whisperer/delivery-worker:proof-next
-  docker tag "whisperer/subscription-api:$VERSION" whisperer/subscription-api:proof-next
-  VERSION=proof-next compose up --detach --no-build --no-deps --no-recreate --wait --scale delivery-worker=$((2 * count)) delivery-worker
+  docker tag "$images/delivery-worker:proof" "$images/delivery-worker:proof-next"
+  docker tag "$images/subscription-api:proof" "$images/subscription-api:proof-next"
+  IMAGE_TAG=proof-next compose up --detach --no-build --no-deps --no-recreate --wait --scale delivery-worker=$((2 * count)) delivery-worker
   for id in $old; do
     docker stop --time 30 "$id"
     docker rm "$id"
   done
-  VERSION=proof-next compose up --detach --no-build --no-deps --wait subscription-api
+  IMAGE_TAG=proof-next compose up --detach --no-build --no-deps --wait subscription-api
 }
 
 kill_node() {
@@ -104,7 +111,7 @@ hardened() {
     docker cp "$id:/usr/share/sbom/$service.cdx.json" "$work/" || wrong "$service has no SBOM"
     grep -q '"bomFormat": "CycloneDX"' "$work/$service.cdx.json" || wrong "$service has no SBOM"
   done
-  docker images --filter reference="whisperer/*:$VERSION" --format '{{.Repository}} {{.Size}}'
+  docker images --filter reference="$images/*:proof" --format '{{.Repository}} {{.Size}}'
 }
 
 single() {
@@ -130,6 +137,30 @@ cluster() {
   compose --profile cli down --volumes --timeout 5 >/dev/null 2>&1
 }
 
+# manual prints the commands that the manual gives in a block of this name.
+manual() { sed -n "/^\`\`\`sh $1\$/,/^\`\`\`\$/p" docs/operations.md | sed '1d;$d'; }
+
+# backup runs the manual's backup while there is something to keep, and its restoring into volumes that are new.
+backup() {
+  files=(-f docker-compose.yml)
+  say "backup and restore, by the manual's commands"
+  up
+  compose run --rm --no-TTY whisperer hook create --event-type 'order.*' --target-url https://example.com/kept --secret secret >/dev/null 2>&1
+  compose run --rm --no-TTY whisperer event publish --type order.created --id kept --data '{}' >/dev/null 2>&1
+  # As a person types them, in a folder of their own for what they write.
+  BACKUP=$work/backup
+  export BACKUP
+  manual "compose backup" >"$work/backup.sh"
+  manual "compose restore" >"$work/restore.sh"
+  for script in backup restore; do
+    [ -s "$work/$script.sh" ] || wrong "the manual has no block: compose $script"
+    bash -euo pipefail "$work/$script.sh" >"$work/$script.log" 2>&1 || { wrong "$script"; tail -20 "$work/$script.log" >&2; }
+  done
+  compose run --rm --no-TTY whisperer hook list 2>/dev/null | grep https://example.com/kept >/dev/null || wrong "the hook was not restored"
+  compose run --rm --no-TTY nats-cli stream get OMS 1 2>/dev/null | grep kept >/dev/null || wrong "the event log was not restored"
+  compose --profile cli down --volumes --timeout 5 >/dev/null 2>&1
+}
+
 tests() {
   say "tests on containers"
   WHISPERER_TEST_ENV=docker go test -count 1 ./services/internal/bus ./services/internal/store || wrong "tests on containers"
@@ -139,11 +170,11 @@ if [ "${BUILD:-yes}" = yes ]; then
   say "images"
   compose --profile cli build >"$work/build.log" 2>&1 || { tail -40 "$work/build.log" >&2; exit 1; }
 fi
-[ $# -gt 0 ] || set -- single cluster tests
+[ $# -gt 0 ] || set -- single cluster backup tests
 for part; do
   case $part in
-  single | cluster | tests) "$part" ;;
-  *) echo "$part is none of: single cluster tests" >&2; exit 2 ;;
+  single | cluster | backup | tests) "$part" ;;
+  *) echo "$part is none of: single cluster backup tests" >&2; exit 2 ;;
   esac
 done
 exit "$failed"

@@ -2,7 +2,7 @@
 # Makes stand-ins, under the names that docker-compose.yml and the tests use, for the images that come from registries:
 # for a Linux machine that reaches a Debian mirror (its own apt's) and a Go module proxy, but no registry.
 #
-#   scripts/compose/offline-images.sh [postgres] [nats] [go] [static] [plugins]     (all without arguments; as root)
+#   scripts/compose/offline-images.sh [postgres] [nats] [natscli] [go] [static] [plugins]     (all without arguments; as root)
 #
 # `plugins` are docker compose v2 and buildx for this user. Nothing is installed on the machine: packages are
 # unpacked into a temporary folder by a private apt, which checks their signatures. Needs a running Docker engine.
@@ -13,6 +13,7 @@ PG_MAJOR=${PG_MAJOR:-17}       # what that suite has
 NATS_VERSION=${NATS_VERSION:-} # default: the one that services/go.mod requires
 POSTGRES_IMAGE=${POSTGRES_IMAGE:-postgres:17-alpine}
 NATS_IMAGE=${NATS_IMAGE:-nats:2.15.3-alpine}
+NATS_BOX_IMAGE=${NATS_BOX_IMAGE:-natsio/nats-box:0.18.0}
 GO_IMAGE=${GO_IMAGE:-golang:1.26}
 RUN_IMAGE=${RUN_IMAGE:-gcr.io/distroless/static-debian12:nonroot}
 
@@ -121,6 +122,17 @@ CMD ["--jetstream", "--store_dir", "/data", "--http_port", "8222"]
 DOCKERFILE
 }
 
+make_natscli() {
+  local root=$work/natscli
+  shell "$root"
+  people "$root" nats 1000
+  GOWORK=off GOBIN="$root/bin" CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' github.com/nats-io/natscli/nats@v0.5.1
+  image "$NATS_BOX_IMAGE" "$root" <<'DOCKERFILE'
+ENV PATH=/bin
+CMD ["sh"]
+DOCKERFILE
+}
+
 make_go() { # without a C compiler: CGO_ENABLED=0
   local root=$work/go
   shell "$root"
@@ -156,10 +168,10 @@ make_plugins() {
   docker buildx version
 }
 
-[ $# -gt 0 ] || set -- postgres nats go static plugins
+[ $# -gt 0 ] || set -- postgres nats natscli go static plugins
 for name; do
   case $name in
-  postgres | nats | go | static | plugins) "make_$name" ;;
-  *) echo "$name is none of: postgres nats go static plugins" >&2; exit 2 ;;
+  postgres | nats | natscli | go | static | plugins) "make_$name" ;;
+  *) echo "$name is none of: postgres nats natscli go static plugins" >&2; exit 2 ;;
   esac
 done

@@ -28,6 +28,7 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
@@ -56,6 +57,9 @@ var kinds = map[string]func() meta.Object{
 	"apps/v1/Deployment":                      func() meta.Object { return &apps.Deployment{} },
 	"v1/Service":                              func() meta.Object { return &core.Service{} },
 	"v1/Secret":                               func() meta.Object { return &core.Secret{} },
+	"v1/Pod":                                  func() meta.Object { return &core.Pod{} },
+	"v1/ServiceAccount":                       func() meta.Object { return &core.ServiceAccount{} },
+	"gateway.networking.k8s.io/v1/HTTPRoute":  func() meta.Object { return &gateway.HTTPRoute{} },
 	"v1/ConfigMap":                            func() meta.Object { return &core.ConfigMap{} },
 	"batch/v1/Job":                            func() meta.Object { return &batch.Job{} },
 	"networking.k8s.io/v1/Ingress":            func() meta.Object { return &networking.Ingress{} },
@@ -71,6 +75,13 @@ var kinds = map[string]func() meta.Object{
 const (
 	least = `existingSecret: mine`
 	most  = `
+fullnameOverride: ""
+commonLabels: {team: shop}
+podLabels: {sidecar: "no"}
+envFrom: [{configMapRef: {name: proxies}}]
+initContainers: [{name: wait, image: "busybox:1.37"}]
+serviceAccount: {create: true, annotations: {role: r}}
+priorityClassName: high
 secret: {databaseURL: "postgres://u:p@db/w", natsURL: "nats://nats:4222", masterKey: "aW5zZWN1cmUtZGV2ZWxvcG1lbnQtbWFzdGVyLWtleSE=", nats: {user: whisperer, password: secret, clientCert: pem}}
 imagePullSecrets: [{name: pull}]
 settings: {WHISPERER_LOG_LEVEL: debug}
@@ -79,10 +90,15 @@ api:
   autoscaling: {enabled: true}
   settings: {WHISPERER_HOOK_QUOTA: "50"}
   service: {annotations: {a: b}}
+  httpRoute: {enabled: true, parentRefs: [{name: public, namespace: gateways}], hostnames: [hooks.example.com]}
+  nodeSelector: {disk: big}
   ingress: {enabled: true, host: hooks.example.com, className: nginx, tlsSecret: tls, annotations: {a: b}}
 worker:
   settings: {WHISPERER_SLOTS: "1024"}
   autoscaling: {by: keda, natsMonitoring: "nats:8222"}
+  priorityClassName: highest
+  topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {a: b}}}]
+networkPolicy: {extraEgress: [{to: [{ipBlock: {cidr: 10.9.9.9/32}}], ports: [{port: 4318}]}], extraIngress: [{ports: [{port: 15020}]}]}
 monitoring: {enabled: true, labels: {release: prometheus}}
 podAnnotations: {a: b, inject: "true"}
 migrate: {podAnnotations: {inject: "false"}}
@@ -93,6 +109,7 @@ nodeSelector: {disk: ssd}
 tolerations: [{key: dedicated, operator: Exists}]
 affinity: {nodeAffinity: {}}
 `
+	tryOut = `{tryOut: {enabled: true}, streamReplicas: 1, secret: {masterKey: "aW5zZWN1cmUtZGV2ZWxvcG1lbnQtbWFzdGVyLWtleSE="}}`
 )
 
 // render returns what Helm would apply, and the notes; an error is what Helm would say.
@@ -225,6 +242,11 @@ func TestValuesThatCannotBeAreRefused(t *testing.T) {
 		"a misspelt user":                  {least + "\npodSecurityContext: {runAsuser: 7}", "runAsuser"},
 		"a setting among the environment":  {least + "\nextraEnv: [{name: WHISPERER_LOG_LEVEL, value: debug}]", "extraEnv"},
 		"a volume of nothing":              {least + "\nextraVolumes: [{name: a}]", "extraVolumes"},
+		"privileges":                       {least + "\nsecurityContext: {allowPrivilegeEscalation: true}", "allowPrivilegeEscalation"},
+		"a digest that is none":            {least + "\nimage: {digests: {whisperer: latest}}", "digests"},
+		"a route to nowhere":               {least + "\napi: {httpRoute: {enabled: true}}", "parentRefs"},
+		"a try-out on a cluster":           {strings.Replace(tryOut, "streamReplicas: 1", "streamReplicas: 3", 1), "streamReplicas: 1"},
+		"a Secret for some":                {"existingSecrets: {databaseURL: {name: pg}, natsURL: {name: bus}}", "existingSecret or secret.masterKey"},
 		"a mount without a path":           {least + "\nextraVolumeMounts: [{name: a}]", "mountPath"},
 	} {
 		t.Run(name, func(t *testing.T) {

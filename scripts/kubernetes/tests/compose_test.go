@@ -29,6 +29,13 @@ type composed struct {
 	DependsOn   map[string]dependent `json:"depends_on"`
 	Deploy      map[string]int       `json:"deploy"`
 	Healthcheck map[string]any       `json:"healthcheck"`
+	// What TestComposedContainersMayDoNothingThatTheyNeedNot looks at.
+	ReadOnly    bool     `json:"read_only"`
+	CapDrop     []string `json:"cap_drop"`
+	SecurityOpt []string `json:"security_opt"`
+	PidsLimit   int      `json:"pids_limit"`
+	MemLimit    string   `json:"mem_limit"`
+	Logging     any      `json:"logging"`
 }
 
 type dependent struct {

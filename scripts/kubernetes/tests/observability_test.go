@@ -97,6 +97,8 @@ func TestAlertsCanFireAndSayWhatToDo(t *testing.T) {
 			}
 			require.NotContains(t, rule.Annotations["summary"], "{{", "a summary is the same for all alerts of a name")
 			require.Contains(t, manual, "\n### "+rule.Alert+"\n")
+			// The anchor that GitHub gives that heading.
+			require.Equal(t, "https://github.com/whisperer-oms/whisperer/blob/main/docs/operations.md#"+strings.ToLower(rule.Alert), rule.Annotations["runbook_url"])
 			if rule.For != nil {
 				_, err := time.ParseDuration(string(*rule.For))
 				require.NoError(t, err, rule.Alert)
@@ -107,6 +109,47 @@ func TestAlertsCanFireAndSayWhatToDo(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^### (Whisperer\w+)$`).FindAllStringSubmatch(manual, -1) {
 		require.Contains(t, names, m[1], "the manual has an alert that there is not")
 	}
+}
+
+func TestNobodyIsWokenForWhatACallerDoes(t *testing.T) {
+	t.Parallel()
+	callers := []string{"http_status", "redirect_not_followed", "response_headers_too_large", "request_invalid", "request_incomplete", "auth_failed", "transform_failed"}
+	for _, group := range rules(t).Groups {
+		for _, rule := range group.Rules {
+			if rule.Labels["severity"] != "critical" {
+				continue
+			}
+			require.NotContains(t, rule.Expr.StrVal, "whisperer_events_rejected_total", rule.Alert)
+			for _, series := range []string{"whisperer_filter", "whisperer_hook_parked", "whisperer_hook_fail", "whisperer_tenant_"} {
+				require.NotContains(t, rule.Expr.StrVal, series, rule.Alert)
+			}
+			require.NotContains(t, rule.Expr.StrVal, `status=~"4`, rule.Alert)
+			if strings.Contains(rule.Expr.StrVal, `outcome!="delivered"`) {
+				for _, class := range callers {
+					require.Contains(t, rule.Expr.StrVal, class, rule.Alert)
+				}
+			}
+		}
+	}
+}
+
+func TestAlertsNameTheTenantAndTheHook(t *testing.T) {
+	t.Parallel()
+	named := 0
+	for _, group := range rules(t).Groups {
+		for _, rule := range group.Rules {
+			for series, labels := range map[string][]string{"whisperer_hook_parked": {"tenant", "hook"}, "whisperer_hook_fail": {"tenant", "hook"}, "whisperer_tenant_": {"tenant"}} {
+				if !strings.Contains(rule.Expr.StrVal, series) {
+					continue
+				}
+				named++
+				for _, label := range labels {
+					require.Contains(t, rule.Annotations["description"], "{{ $labels."+label+" }}", rule.Alert)
+				}
+			}
+		}
+	}
+	require.Equal(t, 4, named)
 }
 
 // dashboard is what we read of Grafana's model.
