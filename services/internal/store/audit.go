@@ -50,14 +50,15 @@ func (d *core) change(ctx context.Context, actor Actor, do func(tx *sqlx.Tx) (au
 
 // transact runs do in a transaction, and commits it unless there is an error.
 func (d *core) transact(ctx context.Context, do func(tx *sqlx.Tx) error) error {
-	return transactOn(ctx, d.db, do)
+	return d.transactOn(ctx, d.db, do)
 }
 
 // transactOn is transact on a connection, or on any of a pool.
-func transactOn(ctx context.Context, on interface {
+func (d *core) transactOn(ctx context.Context, on interface {
 	BeginTxx(ctx context.Context, opts *sql.TxOptions) (*sqlx.Tx, error)
 }, do func(tx *sqlx.Tx) error,
-) error {
+) (err error) {
+	defer func() { d.endCutOff(ctx, err) }()
 	tx, err := on.BeginTxx(ctx, nil)
 	if err != nil {
 		return translate(fmt.Errorf("begin transaction: %w", err))

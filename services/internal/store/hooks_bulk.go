@@ -39,7 +39,7 @@ func (d *HookStore) CreateMany(ctx context.Context, actor Actor, tenant string, 
 		return nil, translate(fmt.Errorf("connect to create hooks: %w", err))
 	}
 	defer conn.Close()
-	err = transactOn(ctx, conn, func(tx *sqlx.Tx) error {
+	err = d.transactOn(ctx, conn, func(tx *sqlx.Tx) error {
 		if err := lockTenant(ctx, tx, tenant); err != nil {
 			return err
 		}

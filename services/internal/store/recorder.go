@@ -47,6 +47,7 @@ func (r *Recorder) write(ctx context.Context, days []time.Time, do func(tx *sql.
 	defer func() {
 		if err != nil && !errors.Is(err, errThere) {
 			r.discard()
+			r.db.endCutOff(ctx, err)
 			clear(r.days) // one may have been dropped
 		}
 	}()

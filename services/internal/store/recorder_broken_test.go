@@ -2,10 +2,12 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/url"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +22,12 @@ import (
 
 // breaking leads to the database, and breaks a connection the moment that it says the word, while it is set.
 func breaking(t *testing.T, database, word string, set *atomic.Bool) string {
+	t.Helper()
+	return leading(t, database, func(said []byte) bool { return !set.Load() || !bytes.Contains(said, []byte(word)) })
+}
+
+// leading leads to the database, and ends a connection where it may not go on after what it has said.
+func leading(t *testing.T, database string, goesOn func(said []byte) bool) string {
 	t.Helper()
 	target, err := url.Parse(database)
 	require.NoError(t, err)
@@ -46,7 +54,7 @@ func breaking(t *testing.T, database, word string, set *atomic.Bool) string {
 		}()
 		for buffer := make([]byte, 64<<10); ; {
 			n, err := client.Read(buffer)
-			if err != nil || set.Load() && bytes.Contains(buffer[:n], []byte(word)) {
+			if err != nil || !goesOn(buffer[:n]) {
 				return
 			}
 			if _, err := server.Write(buffer[:n]); err != nil {
@@ -93,6 +101,51 @@ func TestARecorderWhoseConnectionBreaksGoesOnWithAnother(t *testing.T) {
 			}
 			broken.Store(false)
 			write(t, recorder, batches...)
+		})
+	}
+}
+
+// What somebody who is cut off in a transaction has locked keeps others waiting for a while only, although neither side's network
+// finds out: something between them lives.
+func TestAProgramThatIsCutOffInATransactionLetsOthersGoOn(t *testing.T) {
+	t.Parallel()
+	for name, word := range map[string]string{
+		"between statements":      "COPY attempts",
+		"in the middle of a COPY": "cut-off-here",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := testenv.Postgres(t)
+			cut := make(chan struct{})
+			away, err := store.Open(leading(t, database, func(said []byte) bool {
+				if bytes.Contains(said, []byte(word)) {
+					close(cut)
+					<-t.Context().Done()
+				}
+				return true
+			}), 2, nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = away.Close() })
+			there, err := store.Open(database, 2, nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = there.Close() })
+			facts := batchOf(newDelivery().fact(webhook.Delivered, 1, 0, first, answered(200)))
+			facts.Worker = "cut-off-here"
+			lost := recorder(t, away)
+			var ended sync.WaitGroup
+			ended.Go(func() { _ = lost.WriteFacts(t.Context(), []*whispererv1.LedgerBatch{facts}) })
+			t.Cleanup(ended.Wait)
+			select {
+			case <-cut:
+			case <-time.After(time.Minute):
+				require.Fail(t, "it was never cut off")
+			}
+			other := recorder(t, there)
+			require.Eventually(t, func() bool {
+				ctx, cancel := context.WithTimeout(t.Context(), 11*time.Second)
+				defer cancel()
+				return other.WriteFacts(ctx, []*whispererv1.LedgerBatch{facts}) == nil
+			}, 2*time.Minute, time.Millisecond)
 		})
 	}
 }

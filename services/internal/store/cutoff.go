@@ -1,0 +1,27 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// cutOffTime bounds the search for sessions that are cut off.
+const cutOffTime = 2 * time.Second
+
+// endCutOff ends the sessions that wait for the rows of a COPY which its program cannot send any more, where err says that a
+// statement had to end because it waited too long: what such a session has locked may be what it waited for. The server itself
+// ends a session that is idle in a transaction (endsAlone), but none in the middle of a COPY, and neither statement_timeout nor
+// a cancellation reaches it there. Our programs have all rows in memory before they begin, so that none waits for ten seconds
+// while its program lives; should one do so all the same, its transaction is repeated as after any lost connection.
+func (d *core) endCutOff(ctx context.Context, err error) {
+	if !isCode(err, "57014") && !isCode(err, "55P03") { // query_canceled, lock_not_available
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutOffTime)
+	defer cancel()
+	// Whoever cannot do so, or finds none, has the same error as before.
+	_, _ = d.db.ExecContext(ctx, `
+		SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE datname = current_database() AND usename = current_user AND state = 'active' AND wait_event = 'ClientRead'
+			AND query LIKE 'COPY %) FROM STDIN' AND state_change < now() - interval '10 s'`)
+}
