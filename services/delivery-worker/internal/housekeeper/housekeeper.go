@@ -38,28 +38,20 @@ const (
 // ReasonSwept marks a delivery that was nowhere and was put right.
 const ReasonSwept webhook.Reason = "swept"
 
-// announcer publishes operational events.
-type announcer interface {
-	Announce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error
-}
-
-// observer counts.
-type observer interface {
-	Swept(n int)
-	Trimmed(n uint64)
-}
-
 // Deps are a Housekeeper's collaborators and settings; all are required.
 type Deps struct {
-	DB       *store.DB
-	Bus      *bus.Bus
-	History  *ledger.Reader
-	Eraser   *erase.Eraser
-	Announce announcer
+	DB      *store.DB
+	Bus     *bus.Bus
+	History *ledger.Reader
+	Eraser  *erase.Eraser
+	// Announce publishes an operational event.
+	Announce func(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error
 	// Wanted reports whether a hook of the tenant gets events of the type, as far as this worker knows.
-	Wanted   func(tenant, eventType string) bool
-	Observer observer
-	Log      *zap.Logger
+	Wanted func(tenant, eventType string) bool
+	// Swept counts deliveries that were nowhere, Trimmed events that were dropped from the event log.
+	Swept   func(n int)
+	Trimmed func(n uint64)
+	Log     *zap.Logger
 	// Worker holds the lease.
 	Worker string
 	// Every is how often there is a round.
@@ -166,7 +158,7 @@ func (h *Housekeeper) trim(ctx context.Context) error {
 	} {
 		n, err := h.Bus.TrimEvents(ctx, t)
 		if n > 0 {
-			h.Observer.Trimmed(n)
+			h.Trimmed(n)
 			h.Log.Info("event log trimmed", zap.Stringer("stream", t.Stream), zap.Uint64("events", n))
 		}
 		failed = errors.Join(failed, err)
@@ -218,7 +210,7 @@ func (h *Housekeeper) restore(ctx context.Context, list []store.LostDelivery, me
 			return err
 		}
 		if restored {
-			h.Observer.Swept(1)
+			h.Swept(1)
 			h.Log.Error(message, zap.Stringer("delivery_id", l.ID), zap.Stringer("hook_id", l.HookID), zap.String("event_id", l.EventID))
 		}
 	}

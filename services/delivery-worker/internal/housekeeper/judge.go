@@ -104,5 +104,5 @@ func (h *Housekeeper) announce(ctx context.Context, eventType string, f store.Fa
 		id = fmt.Sprintf("%s:%s:%d:%v", eventType[len("hook."):], f.HookID, f.Since.UnixMilli(), extra["percent"])
 	}
 	maps.Copy(data, extra)
-	return h.Announce.Announce(ctx, f.Tenant, eventType, id, "hook:"+f.HookID.String(), data)
+	return h.Announce(ctx, f.Tenant, eventType, id, "hook:"+f.HookID.String(), data)
 }

@@ -101,7 +101,7 @@ func (h *Housekeeper) tellManifest(ctx context.Context, tenant string, hook stor
 		}
 	}
 	id := fmt.Sprintf("manifest:%s:%s", hook.ID, day.Format(time.DateOnly))
-	if err := h.Announce.Announce(ctx, tenant, proof.EventType, id, "hook:"+hook.ID.String(), data); err != nil {
+	if err := h.Announce(ctx, tenant, proof.EventType, id, "hook:"+hook.ID.String(), data); err != nil {
 		return err
 	}
 	return h.DB.History.NoteTold(ctx, hook.ID, day)

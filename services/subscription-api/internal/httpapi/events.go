@@ -11,7 +11,6 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/schema"
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
@@ -21,11 +20,6 @@ const (
 	// maxBatch is how many events one request may publish.
 	maxBatch = 100
 )
-
-// typeChecker knows which event types are checked; *schema.Checks is one.
-type typeChecker interface {
-	Find(tenant, eventType string) *schema.Check
-}
 
 type (
 	// eventInput is an event as it is published; its data goes on byte for byte.

@@ -18,11 +18,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
 )
 
 // publication is a request's events on their way to the bus.
 type publication struct {
-	types   typeChecker
+	types   *schema.Checks
 	tenant  string
 	headers *publishHeaders
 	now     time.Time

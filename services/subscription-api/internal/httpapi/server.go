@@ -25,6 +25,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/schema"
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
@@ -46,7 +47,7 @@ type publisher interface {
 // Deps are what the API works with; all are required but PublicURL.
 type Deps struct {
 	Cases     *usecase.Service
-	Types     typeChecker
+	Types     *schema.Checks
 	Publisher publisher
 	// CursorKey authenticates the cursors of lists.
 	CursorKey []byte
