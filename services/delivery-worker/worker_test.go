@@ -229,7 +229,7 @@ func TestADeletedHookCancelsWhatWaitedAndAPausedOneParks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	deleted := w.hook("/deleted", func(h *webhook.Hook) {
-		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":2}}`)
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":10}}`)
 	})
 	paused := w.hook("/paused", func(h *webhook.Hook) { h.Status = webhook.Paused })
 	w.receiver.Answer("/deleted", testenv.Answer{Status: 500})
