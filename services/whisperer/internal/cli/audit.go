@@ -9,7 +9,7 @@ import (
 
 type auditCommand struct {
 	List   auditList   `cmd:"" help:"List the audit log, newest first."`
-	Export auditExport `cmd:"" help:"Write all changes of a list as CSV or, with --ndjson, as JSON on lines."`
+	Export auditExport `cmd:"" help:"Write all matching changes as CSV or JSON lines (--ndjson)."`
 }
 
 // auditFlags narrow a list of changes.

@@ -18,26 +18,26 @@ import (
 )
 
 type benchCommand struct {
-	Installation benchInstallation `cmd:"" default:"withargs" help:"Publish events and receive their webhooks here (also without the word installation)."`
+	Installation benchInstallation `cmd:"" default:"withargs" help:"Publish events and receive their webhooks here (the word installation can be left out)."`
 }
 
 type benchInstallation struct {
 	Rate        float64       `help:"Events a second." default:"50" placeholder:"N"`
 	Duration    time.Duration `help:"How long to publish." default:"10s" placeholder:"DURATION"`
-	Hooks       int           `help:"Hooks that get each event." default:"1" placeholder:"N"`
+	Hooks       int           `help:"Hooks per event." default:"1" placeholder:"N"`
 	Size        int           `help:"Size of the events' data in bytes." default:"1024" placeholder:"BYTES"`
 	Listen      string        `help:"Where to receive." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
-	ReceiverURL string        `help:"How the installation calls this receiver (default: by the address of --listen)." name:"receiver-url" placeholder:"URL"`
+	ReceiverURL string        `help:"URL by which the installation reaches this receiver (default: the address of --listen)." name:"receiver-url" placeholder:"URL"`
 	NATS        string        `help:"Publish to this NATS server instead of the API." name:"nats" env:"WHISPERER_NATS_URL" placeholder:"URL"`
 	namespaceFlag
-	Settle time.Duration `help:"What has not come when nothing has come for so long is lost." default:"60s" placeholder:"DURATION"`
+	Settle time.Duration `help:"Count webhooks as lost after this long without any arriving." default:"60s" placeholder:"DURATION"`
 }
 
 // Help says what it needs.
 func (c *benchInstallation) Help() string {
-	return "It makes hooks of its own and deletes them again; no other hook gets its events. Workers have to reach the receiver:\n" +
-		"WHISPERER_EGRESS_ALLOW and WHISPERER_EGRESS_PORTS have to allow it, where it is no public address.\n" +
-		"Exit code 1 where a webhook was lost."
+	return "It creates its own hooks and deletes them afterwards; no other hook gets its events. Workers must reach the receiver:\n" +
+		"WHISPERER_EGRESS_ALLOW and WHISPERER_EGRESS_PORTS must allow it unless its address is public.\n" +
+		"Exit code 1 if a webhook was lost."
 }
 
 // Run measures the installation.

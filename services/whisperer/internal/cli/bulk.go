@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -33,7 +34,7 @@ func (f labelFlags) labels() (webhook.LabelSelector, error) {
 
 // manyHooks are one hook, or those that flags choose.
 type manyHooks struct {
-	Hook string `arg:"" optional:"" help:"The hook: its id, the beginning of its id, or its name; without it those that flags choose."`
+	Hook string `arg:"" optional:"" help:"The hook: its id, the start of its id, or its name; leave it out to choose many by flags."`
 	labelFlags
 	EventType string `help:"Hooks that name this type or pattern." placeholder:"TYPE"`
 	TargetURL string `help:"Hooks with exactly this target." placeholder:"URL"`
@@ -139,10 +140,10 @@ func (c *hookReplay) many(ctx context.Context, a *app, fields client.ReplayField
 	case c.Reason == "":
 		return errNoReason
 	case len(counted.Jobs) == 0:
-		fmt.Fprintln(a.Err, "there is nothing to send again")
+		fmt.Fprintln(a.Err, "there is nothing to replay")
 		return a.printReplays(counted)
 	}
-	question := fmt.Sprintf("Send %d deliveries of %d hooks again?", counted.Total, len(counted.Jobs))
+	question := fmt.Sprintf("Replay %s of %s?", number(counted.Total, "delivery", "deliveries"), number(len(counted.Jobs), "hook", "hooks"))
 	if err := a.confirm(c.Yes, question); err != nil {
 		return err
 	}
@@ -171,15 +172,15 @@ func (a *app) printReplays(r api.BulkReplay) error {
 }
 
 type deliveryRetry struct {
-	Delivery string `arg:"" optional:"" help:"The delivery: its id, or the beginning of it; without it those that flags choose, which needs --since."`
-	Hook     string `help:"Those to this hook: its id, the beginning of it, or its name." placeholder:"HOOK"`
+	Delivery string `arg:"" optional:"" help:"The delivery: its id, or the start of it; leave it out to choose many by flags, which need --since."`
+	Hook     string `help:"Those to this hook: its id, the start of its id, or its name." placeholder:"HOOK"`
 	labelFlags
 	EventType []string                `help:"Those of events of this type or pattern; may be repeated." short:"e" placeholder:"TYPE"`
 	Entity    string                  `help:"Those of events about this, such as package:61." placeholder:"TEXT"`
 	State     []webhook.DeliveryState `help:"Those that are dead, waiting, cancelled, or, with --force, delivered, superseded; may be repeated." enum:"dead,waiting,cancelled,delivered,superseded" placeholder:"STATE"`
 	Since     moment                  `help:"The earliest events: how long ago, such as 2h or 7d, or a time." placeholder:"WHEN"`
-	Until     moment                  `help:"The latest, in the same way (default: now)." placeholder:"WHEN"`
-	Force     bool                    `help:"Send it although it was delivered, or superseded by a newer one."`
+	Until     moment                  `help:"The latest, in the same format (default: now)." placeholder:"WHEN"`
+	Force     bool                    `help:"Send it even if it was delivered, or superseded by a newer one."`
 	DryRun    bool                    `help:"Only count them."`
 	Yes       bool                    `help:"Don't ask." short:"y"`
 }
@@ -203,6 +204,10 @@ func (c *deliveryRetry) Run(ctx context.Context, a *app) error {
 	}
 	d, err := server.RetryDelivery(ctx, id, c.Force)
 	if err != nil {
+		var problem *client.ProblemError
+		if errors.As(err, &problem) {
+			problem.Detail = strings.Replace(problem.Detail, `send {"force": true}`, "give --force", 1)
+		}
 		return err
 	}
 	return a.printDelivery(d)
@@ -227,7 +232,7 @@ func (c *deliveryRetry) many(ctx context.Context, a *app, choice client.RetryCho
 		}
 		choice.Hook = &id
 	}
-	return a.bulk(c.DryRun, c.Yes, "Try %d deliveries again?", func(dryRun bool) (api.BulkCount, error) {
+	return a.bulk(c.DryRun, c.Yes, "Retry %d deliveries?", func(dryRun bool) (api.BulkCount, error) {
 		return server.RetryDeliveries(ctx, choice, dryRun)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,51 +58,51 @@ type commands struct {
 
 	Standalone   standaloneCommand   `cmd:"" help:"Run everything in this process: NATS, PostgreSQL, API, worker and a demo."`
 	Hook         hookCommand         `cmd:"" help:"Manage hooks."`
-	Event        eventCommand        `cmd:"" help:"Publish events, look them up, and ask what became of them."`
+	Event        eventCommand        `cmd:"" help:"Publish events, look them up, and see what became of them."`
 	EventType    eventTypeCommand    `cmd:"" help:"Look up and declare event types."`
 	Delivery     deliveryCommand     `cmd:"" help:"Look up and retry deliveries."`
-	Reconcile    reconcileCommand    `cmd:"" help:"Compare what was sent to a hook with what its receiver has, and send again what is lacking."`
-	Job          jobCommand          `cmd:"" help:"Follow and steer replays."`
+	Reconcile    reconcileCommand    `cmd:"" help:"Compare what was sent to a hook with what its receiver has, and replay what is missing."`
+	Job          jobCommand          `cmd:"" help:"Follow, pause and cancel replays."`
 	Erase        eraseCommand        `cmd:"" help:"Erase payloads of events, permanently."`
 	Erasure      erasureCommand      `cmd:"" help:"Follow erasures, and print their certificates."`
 	Retention    retentionCommand    `cmd:"" help:"Manage how long payloads of event types are kept."`
 	Rejected     rejectedCommand     `cmd:"" help:"Look up rejected events."`
-	Ledger       ledgerCommand       `cmd:"" help:"See to what could not be recorded."`
-	Sync         syncCommand         `cmd:"" help:"Make a tenant's hooks like a YAML file; it shows the differences first."`
-	Export       exportCommand       `cmd:"" help:"Write a tenant's hooks and event types into a file for sync and import, without their secrets."`
-	Import       importCommand       `cmd:"" help:"Give a tenant what a file has and the tenant has not, and change nothing that is there."`
-	Listen       listenCommand       `cmd:"" help:"Receive webhooks here: verify their signatures and print what comes."`
+	Ledger       ledgerCommand       `cmd:"" help:"Restore ledger entries that could not be recorded."`
+	Sync         syncCommand         `cmd:"" help:"Make a tenant's hooks match a YAML file, after showing the differences."`
+	Export       exportCommand       `cmd:"" help:"Write a tenant's hooks and event types, without secrets, to a file for sync and import."`
+	Import       importCommand       `cmd:"" help:"Create what a file has and the tenant lacks; change nothing that exists."`
+	Listen       listenCommand       `cmd:"" help:"Receive webhooks here, verify their signatures and print them."`
 	Token        tokenCommand        `cmd:"" help:"Manage API tokens."`
 	SigningKey   signingKeyCommand   `cmd:"" help:"List and rotate the keys that sign HTTP Message Signatures (RFC 9421)."`
 	Tenant       tenantCommand       `cmd:"" help:"Manage tenants, as an operator."`
 	Audit        auditCommand        `cmd:"" help:"Look up the audit log."`
-	Migrate      migrateCommand      `cmd:"" help:"Bring the database to this program's schema."`
-	Secrets      secretsCommand      `cmd:"" help:"Change the master key that secrets are sealed with."`
-	ImportDjango importDjangoCommand `cmd:"" help:"Take over the hooks of the Django application before Whisperer, from a dump."`
-	NATS         natsCommand         `cmd:"" name:"nats" help:"Prepare NATS for an installation."`
-	Doctor       doctorCommand       `cmd:"" help:"Check everything an installation needs, and say how to mend what is wrong."`
-	Bench        benchCommand        `cmd:"" help:"Measure an installation: deliveries per second, and how late they come."`
-	Healthcheck  healthcheckCommand  `cmd:"" help:"Ask a service whether it is ready; exit code 6 if not."`
-	Profile      profileCommand      `cmd:"" help:"Remember installations by name."`
-	Help         helpCommand         `cmd:"" help:"Show a topic with examples, or the help of a command."`
-	Completion   completionCommand   `cmd:"" help:"Print a script that completes commands in a shell."`
+	Migrate      migrateCommand      `cmd:"" help:"Migrate the database to this program's schema."`
+	Secrets      secretsCommand      `cmd:"" help:"Change the master key that encrypts secrets."`
+	ImportDjango importDjangoCommand `cmd:"" help:"Import hooks from a dump of the Django application."`
+	NATS         natsCommand         `cmd:"" name:"nats" help:"Print what NATS needs for an installation."`
+	Doctor       doctorCommand       `cmd:"" help:"Check everything an installation needs, and print a fix for each problem."`
+	Bench        benchCommand        `cmd:"" help:"Measure an installation: deliveries per second, and latency."`
+	Healthcheck  healthcheckCommand  `cmd:"" help:"Check whether a service is ready; exit code 6 if not."`
+	Profile      profileCommand      `cmd:"" help:"Save an installation's URL, token and tenant under a name."`
+	Help         helpCommand         `cmd:"" help:"Show a help topic with examples, or the help of a command."`
+	Completion   completionCommand   `cmd:"" help:"Print a shell completion script."`
 	Manual       manualCommand       `cmd:"" help:"Print the reference of all commands."`
 	Version      versionCommand      `cmd:"" help:"Print the version."`
 }
 
 // globals are the flags of every command.
 type globals struct {
-	URL     string `help:"Where the API is (default: what ${data_dir}/url says, else http://127.0.0.1:8080)." env:"WHISPERER_URL" placeholder:"URL"`
-	Profile string `help:"Take URL, token and tenant from this profile (whisperer profile add)." env:"WHISPERER_PROFILE" placeholder:"NAME"`
-	Token   string `help:"API token (default: what ${data_dir}/token says)." env:"WHISPERER_TOKEN" placeholder:"TOKEN"`
-	Tenant  string `help:"Tenant to act for, with an operator's token." env:"WHISPERER_TENANT" placeholder:"NAME"`
-	JSON    bool   `help:"Print JSON for programs instead of tables for people." name:"json"`
-	JQ      string `help:"Print what this jq expression makes of the JSON, such as '.[].id'." name:"jq" placeholder:"EXPRESSION"`
+	URL     string `help:"API address (default: from ${data_dir}/url, else http://127.0.0.1:8080)." env:"WHISPERER_URL" placeholder:"URL"`
+	Profile string `help:"Use the URL, token and tenant of this profile (whisperer profile add)." env:"WHISPERER_PROFILE" placeholder:"NAME"`
+	Token   string `help:"API token (default: from ${data_dir}/token)." env:"WHISPERER_TOKEN" placeholder:"TOKEN"`
+	Tenant  string `help:"Act for this tenant, with an operator's token." env:"WHISPERER_TENANT" placeholder:"NAME"`
+	JSON    bool   `help:"Print JSON instead of tables." name:"json"`
+	JQ      string `help:"Print the result of this jq expression over the JSON, such as '.[].id'." name:"jq" placeholder:"EXPRESSION"`
 
-	Columns []string `help:"Print these columns of a list, in this order." placeholder:"NAME"`
-	CSV     bool     `help:"Print a list as comma-separated values (RFC 4180), whole ids and all columns." name:"csv"`
-	NDJSON  bool     `help:"Print a list as JSON, an entry to a line." name:"ndjson"`
-	Wide    bool     `help:"Print whole ids and lines, however narrow the terminal is."`
+	Columns []string `help:"Print only these columns of a list, in this order." placeholder:"NAME"`
+	CSV     bool     `help:"Print a list as CSV (RFC 4180), with whole ids and all columns." name:"csv"`
+	NDJSON  bool     `help:"Print a list as JSON, one entry per line." name:"ndjson"`
+	Wide    bool     `help:"Print whole ids and lines, even on a narrow terminal."`
 }
 
 // Run runs the command that the arguments name and returns the exit code.
@@ -124,7 +125,7 @@ func Run(ctx context.Context, p Program) int {
 	case shown:
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(p.Err, "whisperer: %s (see --help)\n", strings.Replace(err.Error(), `,"" but got`, " but got", 1)) // none of them is the default
+		p.complain("", "whisperer: %s", misuse(err))
 		return exitUsage
 	}
 	a := &app{Program: p, globals: c.globals, model: parser.Model}
@@ -265,25 +266,30 @@ func (a *app) explain(err error) {
 		return
 	}
 	if !isProblem {
-		separator := ": "
-		if exitCode(err) == exitUsage {
-			separator = "\n  " // a mistake on each line
+		lines := strings.Split(err.Error(), "\n")
+		if exitCode(err) != exitUsage && len(lines) == 2 {
+			lines = []string{strings.Join(lines, ": ")}
 		}
-		fmt.Fprintf(a.Err, "whisperer: %s\n", strings.ReplaceAll(err.Error(), "\n", separator))
+		a.complain("", "whisperer: %s", lines[0])
+		for _, line := range lines[1:] { // a mistake on each
+			a.complain("  ", "%s", line)
+		}
 	} else {
-		fmt.Fprintf(a.Err, "whisperer: %s (%d)\n", strings.TrimSuffix(firstText(problem.Detail, problem.Title), "."), problem.Status)
+		a.complain("", "whisperer: %s (%d)", strings.TrimSuffix(firstText(problem.Detail, problem.Title), "."), problem.Status)
 		for _, f := range problem.Errors {
-			fmt.Fprintf(a.Err, "  %s: %s\n", f.Pointer, f.Detail)
+			a.complain("  ", "%s", strings.TrimPrefix(f.Pointer+": "+f.Detail, ": "))
 		}
 		if problem.ExistingID != nil {
-			fmt.Fprintf(a.Err, "  existing: %s\n", problem.ExistingID)
+			a.complain("  ", "existing: %s", problem.ExistingID)
 		}
 	}
 	switch {
 	case errors.Is(err, client.ErrRefused):
-		fmt.Fprintf(a.Err, "  A token goes into --token or WHISPERER_TOKEN; `whisperer token create` makes one.\n")
-	case errors.Is(err, client.ErrUnavailable) && !isProblem:
-		fmt.Fprintf(a.Err, "  --url or WHISPERER_URL says where the API is; `whisperer standalone` starts one here.\n")
+		a.complain("  ", "Give a token by --token or WHISPERER_TOKEN; `whisperer token create` makes one.")
+	case isProblem && problem.Status == http.StatusNotFound && problem.Detail == "":
+		a.complain("  ", "Is this the API's address? Set it by --url or WHISPERER_URL.")
+	case errors.Is(err, client.ErrUnavailable) && strings.Contains(err.Error(), "reach API"):
+		a.complain("  ", "Set the API's address by --url or WHISPERER_URL; `whisperer standalone` starts one here.")
 	}
 }
 

@@ -16,22 +16,22 @@ type deliveryCommand struct {
 	Get    deliveryGet    `cmd:"" help:"Show one delivery with its attempts."`
 	Retry  deliveryRetry  `cmd:"" help:"Retry a delivery now, or many."`
 	Replay deliveryReplay `cmd:"" help:"Send a delivery to another URL now, as a test, and print the answer."`
-	Export deliveryExport `cmd:"" help:"Write all deliveries of a list, or their attempts, as CSV or, with --ndjson, as JSON on lines."`
+	Export deliveryExport `cmd:"" help:"Write all matching deliveries, or their attempts, as CSV or JSON lines (--ndjson)."`
 	Tail   deliveryTail   `cmd:"" help:"Print deliveries as they change, until interrupted."`
 }
 
 // deliveryFlags narrow a list of deliveries.
 type deliveryFlags struct {
-	Hook      string `help:"Only those to this hook: its id, the beginning of it, or its name." placeholder:"HOOK"`
+	Hook      string `help:"Only those to this hook: its id, the start of its id, or its name." placeholder:"HOOK"`
 	Event     string `help:"Only those of the event of this id." placeholder:"ID"`
 	EventType string `help:"Only those of events of this type or pattern." short:"e" placeholder:"TYPE"`
 	Entity    string `help:"Only those of events about this, such as package:61." placeholder:"TEXT"`
 	State     string `help:"Only those that are waiting, parked, delivered, dead, cancelled, superseded; several separated by commas." placeholder:"STATE"`
 	labelFlags
-	Status int `help:"Only those whose last attempt was answered with this HTTP status." placeholder:"N"`
+	Status int `help:"Only those whose last attempt got this HTTP status." placeholder:"N"`
 
-	IDPrefix    string `help:"Only those whose id begins so: at least 4 characters." name:"id-prefix" placeholder:"HEX"`
-	StatusClass string `help:"Only those whose last attempt was answered with such a status, or, with none, not answered." enum:"2xx,3xx,4xx,5xx,none," default:"" placeholder:"2xx|3xx|4xx|5xx|none"`
+	IDPrefix    string `help:"Only those whose id starts with these 4 or more characters." name:"id-prefix" placeholder:"HEX"`
+	StatusClass string `help:"Only those whose last attempt got such a status, or no answer (none)." enum:"2xx,3xx,4xx,5xx,none," default:"" placeholder:"2xx|3xx|4xx|5xx|none"`
 }
 
 func (c *deliveryFlags) filter(ctx context.Context, server *client.Client) (client.DeliveryFilter, error) {
@@ -110,7 +110,7 @@ func httpStatus(status *int) string {
 
 // deliveryArg is the delivery that a command is about.
 type deliveryArg struct {
-	Delivery string `arg:"" help:"The delivery: its id, or the beginning of it."`
+	Delivery string `arg:"" help:"The delivery: its id, or the start of it."`
 }
 
 // find makes the client and looks the delivery up.
@@ -126,9 +126,9 @@ func (c *deliveryArg) find(ctx context.Context, a *app) (*client.Client, uuid.UU
 type deliveryReplay struct {
 	deliveryArg
 
-	To         string `help:"Where it is sent." required:"" placeholder:"URL"`
+	To         string `help:"Where to send it." required:"" placeholder:"URL"`
 	Secret     string `help:"Sign the request with this secret (default: not signed)." env:"WHISPERER_SECRET" xor:"sign" placeholder:"TEXT"`
-	SignAsHook bool   `help:"Sign it as the hook's requests are signed." xor:"sign"`
+	SignAsHook bool   `help:"Sign it as the hook's requests." xor:"sign"`
 }
 
 // Run sends it.

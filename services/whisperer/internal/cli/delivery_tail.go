@@ -21,8 +21,8 @@ type deliveryTail struct {
 
 	Since moment        `help:"Begin with the deliveries of events published then: how long ago, such as 2h, or a time." default:"now" placeholder:"WHEN"`
 	Back  length        `help:"Follow deliveries of events published at most this long ago; their later retries are not shown." default:"15m" placeholder:"DURATION"`
-	Every time.Duration `help:"How often to look." default:"1s" placeholder:"DURATION"`
-	Count int           `help:"Stop after so many lines." placeholder:"N"`
+	Every time.Duration `help:"How often to poll." default:"1s" placeholder:"DURATION"`
+	Count int           `help:"Stop after this many lines." placeholder:"N"`
 }
 
 // Run prints until it is interrupted, or until the API refuses.

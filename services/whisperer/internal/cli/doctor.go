@@ -16,25 +16,25 @@ import (
 )
 
 // errSick says that the doctor found a problem.
-var errSick = errors.New("something is wrong: see what mends it")
+var errSick = errors.New("problems found: see MEND BY")
 
 type doctorCommand struct {
 	DatabaseURL string `help:"The database of the services." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
 	NATSURL     string `help:"The NATS of the services." env:"WHISPERER_NATS_URL" name:"nats-url" placeholder:"URL"`
-	Monitoring  string `help:"Monitoring addresses of NATS' nodes, such as http://nats:8222, separated by commas." env:"WHISPERER_NATS_MONITORING" name:"nats-monitoring" placeholder:"URLS"`
+	Monitoring  string `help:"Monitoring URLs of the NATS nodes, such as http://nats:8222, separated by commas." env:"WHISPERER_NATS_MONITORING" name:"nats-monitoring" placeholder:"URLS"`
 	namespaceFlag
 	MasterKey   string `help:"The master keys of the services." env:"WHISPERER_MASTER_KEY" placeholder:"KEYS"`
-	EgressAllow string `help:"What target URLs may reach, as the services have it." env:"WHISPERER_EGRESS_ALLOW" placeholder:"CIDRS"`
-	EgressPorts string `help:"Ports of target URLs, as the services have it." env:"WHISPERER_EGRESS_PORTS" default:"80,443,8080,8443" placeholder:"PORTS"`
+	EgressAllow string `help:"Private networks that target URLs may reach, as configured in the services." env:"WHISPERER_EGRESS_ALLOW" placeholder:"CIDRS"`
+	EgressPorts string `help:"Ports that target URLs may use, as configured in the services." env:"WHISPERER_EGRESS_PORTS" default:"80,443,8080,8443" placeholder:"PORTS"`
 	streamFlags
-	Probe       string `help:"A public URL to call as receivers are called; empty for none." default:"https://example.com/" placeholder:"URL"`
+	Probe       string `help:"A public URL to test outgoing requests with; empty for none." default:"https://example.com/" placeholder:"URL"`
 	Listen      string `help:"Where to receive the test webhook." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
-	ReceiverURL string `help:"How the installation calls this receiver (default: by the address of --listen)." name:"receiver-url" placeholder:"URL"`
+	ReceiverURL string `help:"URL by which the installation reaches this receiver (default: the address of --listen)." name:"receiver-url" placeholder:"URL"`
 }
 
 // Help says how to call it.
 func (c *doctorCommand) Help() string {
-	return "Give it the environment of the services and a token. Exit code 1 where it finds a problem; warnings are none."
+	return "Run it with the services' environment and a token. Exit code 1 for problems, not for warnings."
 }
 
 // Run looks at everything and prints what it finds.

@@ -20,21 +20,21 @@ import (
 )
 
 type eraseCommand struct {
-	Event  []string `help:"Of the event with this id; may be repeated." placeholder:"ID"`
-	Entity string   `help:"Of the events of this entity, such as customer:61." placeholder:"TEXT"`
-	Path   string   `help:"Of the events in whose data this SQL/JSON path finds something; needs --since, at most 31 days back." placeholder:"PATH"`
+	Event  []string `help:"Erase the event with this id; may be repeated." placeholder:"ID"`
+	Entity string   `help:"Erase the events of this entity, such as customer:61." placeholder:"TEXT"`
+	Path   string   `help:"Erase the events whose data this SQL/JSON path matches; needs --since, at most 31 days back." placeholder:"PATH"`
 	Since  moment   `help:"The earliest events: how long ago, such as 2h or 7d, or a time." placeholder:"WHEN"`
-	Until  moment   `help:"The latest, in the same way (default: now)." placeholder:"WHEN"`
-	Reason string   `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
+	Until  moment   `help:"The latest, in the same format (default: now)." placeholder:"WHEN"`
+	Reason string   `help:"Reason, for the audit log; required unless --dry-run." placeholder:"TEXT"`
 	DryRun bool     `help:"Only count."`
 	Yes    bool     `help:"Don't ask." short:"y"`
-	Detach bool     `help:"Don't wait for the end: whisperer erasure watch shows the progress."`
+	Detach bool     `help:"Don't wait for the end; whisperer erasure watch shows the progress."`
 }
 
 // Help says what happens.
 func (c *eraseCommand) Help() string {
-	return "Data, context and what receivers answered are overwritten, for good; ids, types, times, entities and digests stay. Deliveries that " +
-		"wait are dead with the reason erased. It counts first and asks."
+	return "Data, contexts and receivers' answers are overwritten permanently; ids, types, times, entities and digests stay. Waiting deliveries " +
+		"become dead with the reason erased. It counts first and asks."
 }
 
 // Run counts, asks, begins the erasure and shows its progress.
@@ -47,6 +47,9 @@ func (c *eraseCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Event) == 0 && c.Entity == "" && c.Path == "" {
+		return usage("give --event, --entity or --path")
+	}
 	fields := client.EraseFields{Events: c.Event, Entity: c.Entity, Path: c.Path, From: from, To: to, Reason: c.Reason, DryRun: true}
 	counted, err := server.Erase(ctx, fields)
 	switch {
@@ -55,11 +58,11 @@ func (c *eraseCommand) Run(ctx context.Context, a *app) error {
 	case c.DryRun:
 		return a.printErasure(&counted)
 	case c.Reason == "":
-		return usage("--reason: say what the payloads are erased for")
+		return usage("--reason: say why the payloads are erased")
 	case counted.Size() == 0:
-		fmt.Fprintln(a.Err, "no recorded event has a payload to erase; what is only among rejected or set-aside events is looked for all the same")
+		fmt.Fprintln(a.Err, "no recorded event matches; rejected and set-aside events are searched, too")
 	}
-	if err := a.confirm(c.Yes, fmt.Sprintf("Erase the payloads of %d events, for good?", counted.Size())); err != nil {
+	if err := a.confirm(c.Yes, fmt.Sprintf("Erase the payloads of %s, permanently?", number(counted.Size(), "event", "events"))); err != nil {
 		return err
 	}
 	fields.DryRun = false
@@ -79,7 +82,7 @@ type erasureCommand struct {
 	Watch       erasureWatch       `cmd:"" help:"Show an erasure's progress until it has ended; exit code 1 if it failed or was cancelled."`
 	Certificate erasureCertificate `cmd:"" help:"Print the certificate of a completed erasure, as JSON."`
 	Verify      erasureVerify      `cmd:"" help:"Check a certificate's signature, without asking the server."`
-	Cancel      erasureCancel      `cmd:"" help:"Cancel an erasure; what it has begun to erase is erased."`
+	Cancel      erasureCancel      `cmd:"" help:"Cancel an erasure; what is already being erased stays erased."`
 }
 
 type erasureList struct{ listFlags }
@@ -132,7 +135,7 @@ func total(e *api.Erasure) string {
 
 // erasureArg names an erasure.
 type erasureArg struct {
-	Erasure string `arg:"" help:"The erasure: its id, or the beginning of it."`
+	Erasure string `arg:"" help:"The erasure: its id, or the start of it."`
 }
 
 func (c *erasureArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, error) {
@@ -207,8 +210,8 @@ func (c *erasureCertificate) Run(ctx context.Context, a *app) error {
 }
 
 type erasureVerify struct {
-	Certificate string `arg:"" help:"The file with the certificate; - for the standard input."`
-	JWKS        string `name:"jwks" help:"The file with the tenant's key set, as it was published when the certificate was made; without it the certificate's own key counts, whose id is printed." placeholder:"FILE"`
+	Certificate string `arg:"" help:"The certificate file, or - for standard input."`
+	JWKS        string `name:"jwks" help:"The tenant's key set, as published when the certificate was made (default: the certificate's own key, whose id is printed)." placeholder:"FILE"`
 }
 
 // Run checks it.
@@ -236,9 +239,9 @@ func (c *erasureVerify) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	said := "the certificate is signed by the key " + kid
+	said := "signed by the key " + kid
 	if c.JWKS == "" {
-		said += ", which it names itself: compare that with the tenant's key set, or give it with --jwks"
+		said += "\nThis key is from the certificate itself: compare it with the tenant's key set, or give --jwks."
 	}
 	_, err = fmt.Fprintln(a.Out, said)
 	return err

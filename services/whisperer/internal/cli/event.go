@@ -21,19 +21,19 @@ import (
 const natsTimeout = 5 * time.Second
 
 type eventCommand struct {
-	Publish eventPublish `cmd:"" help:"Publish an event and return when it is stored."`
+	Publish eventPublish `cmd:"" help:"Publish an event; return when it is stored."`
 	List    eventList    `cmd:"" help:"List events, newest first."`
-	Get     eventGet     `cmd:"" help:"Show an event with its payload and what it caused."`
+	Get     eventGet     `cmd:"" help:"Show an event with its payload and its deliveries."`
 	Explain eventExplain `cmd:"" help:"Explain why each hook did or did not get an event."`
 }
 
 type eventPublish struct {
 	EventType    string `help:"Event type, such as package.created." short:"e" aliases:"type" required:"" placeholder:"TYPE"`
-	Data         string `help:"What receivers get: JSON, @FILE or - for standard input." short:"d" xor:"data" placeholder:"JSON"`
+	Data         string `help:"The event's data: JSON, @FILE or - for standard input." short:"d" xor:"data" placeholder:"JSON"`
 	Example      bool   `help:"Publish the catalogue's example of the type." xor:"data"`
 	Entity       string `help:"What the event is about, such as package:61." placeholder:"TEXT"`
-	ID           string `help:"Publishing the same id again within 24 h changes nothing (default: a new one)." placeholder:"ID"`
-	Context      string `help:"A JSON object beside the data: JSON, @FILE or -." placeholder:"JSON"`
+	ID           string `help:"Event id; publishing it again within 24 h has no effect (default: a new one)." placeholder:"ID"`
+	Context      string `help:"The event's context, an object: JSON, @FILE or -." placeholder:"JSON"`
 	ConfigFilter string `help:"Only for hooks whose config contains this: JSON, @FILE or -." placeholder:"JSON"`
 	NATS         string `help:"Publish to this NATS server instead of the API." name:"nats" placeholder:"URL"`
 	namespaceFlag
@@ -74,7 +74,7 @@ func (a *app) warnUnknown(ctx context.Context, server *client.Client, name strin
 	if edits.Characters(name, nearest) <= max(2, len(name)/4) {
 		meant = "; is " + nearest + " meant?"
 	}
-	fmt.Fprintf(a.Err, "warning: %s is no event type that is built in or declared%s\n", name, meant)
+	fmt.Fprintf(a.Err, "warning: %s is neither a built-in nor a declared event type%s\n", name, meant)
 }
 
 // event puts the event together. It always has an id, so that a lost answer can be followed by the same command.

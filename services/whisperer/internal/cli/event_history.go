@@ -16,7 +16,7 @@ type eventList struct {
 
 	EventType string `help:"Only events of this type or pattern." short:"e" placeholder:"TYPE"`
 	Entity    string `help:"Only events about this, such as package:61." placeholder:"TEXT"`
-	OffSchema bool   `help:"Only events that the schema of their type has something against."`
+	OffSchema bool   `help:"Only events that do not fit the schema of their type."`
 }
 
 // Run prints the list.

@@ -13,8 +13,8 @@ import (
 type eventTypeCommand struct {
 	List    eventTypeList    `cmd:"" help:"List the known event types."`
 	Get     eventTypeGet     `cmd:"" help:"Show an event type with its schema and example."`
-	Declare eventTypeDeclare `cmd:"" help:"Declare an event type of the tenant's own, or change it."`
-	Set     eventTypeSet     `cmd:"" help:"Choose what is done with events that do not fit a type's schema, or deprecate it."`
+	Declare eventTypeDeclare `cmd:"" help:"Declare an event type for the tenant, or change it."`
+	Set     eventTypeSet     `cmd:"" help:"Set how a type's schema is checked, or deprecate the type."`
 	Remove  eventTypeRemove  `cmd:"" help:"Remove a declared event type; hooks that name it keep it."`
 }
 
@@ -74,7 +74,7 @@ func (a *app) printEventType(et *api.EventType) error {
 
 type eventTypeDeclare struct {
 	Name        string `arg:"" help:"The event type: words of a-z, 0-9 and _ joined by dots."`
-	Description string `help:"What happened when such an event is sent." placeholder:"TEXT"`
+	Description string `help:"What such an event means." placeholder:"TEXT"`
 	Schema      string `help:"JSON Schema of the events' data: JSON, @FILE or -." placeholder:"JSON"`
 	Example     string `help:"An event's data: JSON, @FILE or -." placeholder:"JSON"`
 }
@@ -105,13 +105,16 @@ func (c *eventTypeDeclare) Run(ctx context.Context, a *app) error {
 }
 
 type eventTypeSet struct {
-	Name       string `arg:"" help:"The event type, declared or known from the start."`
-	Check      string `help:"Events whose data does not fit the schema: off (nothing), warn (mark them) or reject." enum:",off,warn,reject" default:"" placeholder:"WHAT"`
-	Deprecated *bool  `help:"Whether the type should not be used any more." negatable:""`
+	Name       string `arg:"" help:"The event type, built in or declared."`
+	Check      string `help:"What to do with data that does not fit the schema: off (nothing), warn (mark the event) or reject." enum:",off,warn,reject" default:"" placeholder:"WHAT"`
+	Deprecated *bool  `help:"Mark the type as deprecated, or with --no-deprecated as not." negatable:""`
 }
 
 // Run changes.
 func (c *eventTypeSet) Run(ctx context.Context, a *app) error {
+	if c.Check == "" && c.Deprecated == nil {
+		return usage("give --check, --deprecated or --no-deprecated")
+	}
 	server, err := a.client()
 	if err != nil {
 		return err
@@ -135,5 +138,10 @@ func (c *eventTypeRemove) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return server.RemoveEventType(ctx, webhook.NormalizeEventType(c.Name))
+	name := webhook.NormalizeEventType(c.Name)
+	if err := server.RemoveEventType(ctx, name); err != nil {
+		return err
+	}
+	a.done("removed event type %s", name)
+	return nil
 }

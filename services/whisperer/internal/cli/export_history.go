@@ -12,12 +12,12 @@ import (
 type deliveryExport struct {
 	deliverySearch
 
-	Attempts bool `help:"Write their attempts instead, one to a row."`
+	Attempts bool `help:"Write their attempts instead, one per row."`
 }
 
 // Help has an example.
 func (c *deliveryExport) Help() string {
-	return "Rows are written as they come, newest first, however many they are, and have what the console's files have.\n" +
+	return "It writes all rows, newest first, with the columns of the console's exports.\n" +
 		"whisperer delivery export --attempts --hook shop --state dead --since 7d > attempts.csv"
 }
 
@@ -62,13 +62,13 @@ func (a *app) export(write func(client.ExportFormat, io.Writer) error) error {
 	format := client.CSV
 	switch {
 	case a.asJSON(), len(a.Columns) > 0, a.CSV && a.NDJSON:
-		return usage("a file is written as --csv, which needs not be said, or as --ndjson; --json, --jq and --columns are for lists")
+		return usage("export writes CSV, or JSON lines with --ndjson; it takes no --json, --jq or --columns")
 	case a.NDJSON:
 		format = client.NDJSON
 	}
 	err := write(format, a.Out)
 	if errors.Is(err, client.ErrBrokenOff) {
-		return fmt.Errorf("what was written is not all: %w", err)
+		return fmt.Errorf("the output is incomplete: %w", err)
 	}
 	return err
 }

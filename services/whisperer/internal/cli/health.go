@@ -22,7 +22,7 @@ type healthcheckCommand struct {
 func (c *healthcheckCommand) Run(ctx context.Context, a *app) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Ready, nil)
 	if err != nil {
-		return usage("%s", err)
+		return usage("<url>: %s", err)
 	}
 	answer, err := (&http.Client{Timeout: healthTimeout}).Do(req)
 	if err != nil {

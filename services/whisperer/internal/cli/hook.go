@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -16,16 +17,16 @@ import (
 type hookCommand struct {
 	List           hookList           `cmd:"" help:"List hooks, newest first."`
 	Get            hookGet            `cmd:"" help:"Show one hook."`
-	Stats          hookStats          `cmd:"" help:"Show a hook's statistics: outcomes of its deliveries, and how long attempts take."`
+	Stats          hookStats          `cmd:"" help:"Show a hook's statistics: outcomes and durations."`
 	Create         hookCreate         `cmd:"" help:"Create a hook."`
 	Update         hookUpdate         `cmd:"" help:"Change some fields of a hook and leave the others."`
-	Delete         hookDelete         `cmd:"" help:"Delete hooks; what they have not got yet is cancelled."`
-	Pause          hookPause          `cmd:"" help:"Stop deliveries to a hook, or to many; they are parked until it is resumed."`
+	Delete         hookDelete         `cmd:"" help:"Delete hooks, and cancel their pending deliveries."`
+	Pause          hookPause          `cmd:"" help:"Pause a hook, or many; deliveries are parked until it is resumed."`
 	Resume         hookResume         `cmd:"" help:"Resume a paused or disabled hook, or many."`
-	Backtest       hookBacktest       `cmd:"" help:"Preview which events of the last day a hook would have got."`
+	Backtest       hookBacktest       `cmd:"" help:"Preview which events of the last day a hook would have received."`
 	PreviewRetries hookPreviewRetries `cmd:"" help:"Preview a retry schedule."`
-	Replay         hookReplay         `cmd:"" help:"Replay deliveries of a hook, or of many, in a time range, after a count."`
-	Recover        hookRecover        `cmd:"" help:"Send what a hook missed while it was disabled, after a count."`
+	Replay         hookReplay         `cmd:"" help:"Replay deliveries of a hook, or of many, in a time range; it counts first and asks."`
+	Recover        hookRecover        `cmd:"" help:"Send what a hook missed while it was disabled; it counts first and asks."`
 	Test           hookTest           `cmd:"" help:"Send a test event to a hook, and show the receiver's answer."`
 	Rotate         hookRotate         `cmd:"" help:"Rotate a hook's secret; the old one is valid for 24 more hours."`
 }
@@ -136,7 +137,7 @@ func compact(raw json.RawMessage, otherwise string) string {
 type hookCreate struct {
 	hookFlags
 
-	GenerateSecret bool `help:"Make a secret, print it and sign with it." xor:"secret"`
+	GenerateSecret bool `help:"Generate a secret, print it and sign with it." xor:"secret"`
 }
 
 // Run creates.
@@ -180,7 +181,7 @@ type hookUpdate struct {
 	hookFlags
 
 	Status  *string `help:"active, paused or disabled." enum:"active,paused,disabled" placeholder:"STATUS"`
-	Version int64   `help:"Refuse (exit code 5) if the hook is not at this version any more." placeholder:"N"`
+	Version int64   `help:"Fail (exit code 5) unless the hook is still at this version." placeholder:"N"`
 }
 
 // Run changes.
@@ -196,6 +197,9 @@ func (c *hookUpdate) Run(ctx context.Context, a *app) error {
 	if c.Status != nil {
 		fields.Status = client.Set(webhook.HookStatus(*c.Status))
 	}
+	if reflect.DeepEqual(fields, client.HookFields{}) {
+		return usage("give what to change, such as --name or --file")
+	}
 	h, err := server.UpdateHook(ctx, id, c.Version, fields)
 	if err != nil {
 		return err
@@ -204,7 +208,7 @@ func (c *hookUpdate) Run(ctx context.Context, a *app) error {
 }
 
 type hookDelete struct {
-	Hooks []string `arg:"" name:"hook" help:"The hooks: their ids, the beginnings of their ids, or their names."`
+	Hooks []string `arg:"" name:"hook" help:"The hooks: ids, starts of ids, or names."`
 	Yes   bool     `help:"Don't ask." short:"y"`
 }
 
@@ -226,7 +230,7 @@ func (c *hookDelete) Run(ctx context.Context, a *app) error {
 		}
 		fmt.Fprintf(question, "  %s  %s  %s\n", id, oneLine(hooks[i].Name), oneLine(hooks[i].TargetURL))
 	}
-	question.WriteString("Delete this, and cancel what is not delivered yet?")
+	question.WriteString("Delete, and cancel what is not delivered yet?")
 	if err := a.confirm(c.Yes, question.String()); err != nil {
 		return err
 	}
@@ -234,6 +238,7 @@ func (c *hookDelete) Run(ctx context.Context, a *app) error {
 		if err := server.DeleteHook(ctx, hooks[i].ID); err != nil {
 			return fmt.Errorf("delete hook %s: %w", hooks[i].ID, err)
 		}
+		a.done("deleted hook %s", hooks[i].ID)
 	}
 	return nil
 }
@@ -241,7 +246,7 @@ func (c *hookDelete) Run(ctx context.Context, a *app) error {
 type hookPause struct {
 	manyHooks
 
-	Until *deadline `help:"Resume it by itself then: in how long, such as 2h or 1d, or a time such as '2026-01-31 08:00' (local)." placeholder:"WHEN"`
+	Until *deadline `help:"Resume it automatically then: a duration from now, such as 2h or 1d, or a time, such as '2026-01-31 08:00' (local)." placeholder:"WHEN"`
 }
 
 // Run pauses.
@@ -287,7 +292,7 @@ func (c *hookResume) Run(ctx context.Context, a *app) error {
 	}
 	missed, err := server.Recovery(ctx, id)
 	if err == nil && missed.Missed > 0 {
-		fmt.Fprintf(a.Err, "while it was disabled it missed %d deliveries%s: whisperer hook recover %s\n", missed.Missed, unsettled(missed), id)
+		fmt.Fprintf(a.Err, "while it was disabled it missed %s%s: whisperer hook recover %s\n", number(missed.Missed, "delivery", "deliveries"), unsettled(missed), id)
 	}
 	return err
 }
@@ -325,15 +330,15 @@ func span(low, high float64) string {
 	from := time.Duration(low * float64(time.Second)).Round(time.Millisecond)
 	to := time.Duration(high * float64(time.Second)).Round(time.Millisecond)
 	if from == to {
-		return from.String()
+		return short(from)
 	}
-	return from.String() + " to " + to.String()
+	return short(from) + " to " + short(to)
 }
 
 type hookRotate struct {
 	hookArg
 
-	Algorithm string `help:"Of the new secret: hmac-sha256 (signs v1) or ed25519 (signs v1a; receivers get the public key)." enum:"hmac-sha256,ed25519" default:"hmac-sha256" placeholder:"NAME"`
+	Algorithm string `help:"Algorithm of the new secret: hmac-sha256 (signs v1) or ed25519 (signs v1a; receivers verify with the public key)." enum:"hmac-sha256,ed25519" default:"hmac-sha256" placeholder:"NAME"`
 }
 
 // Run rotates.

@@ -20,7 +20,7 @@ type hookBacktest struct {
 
 // Help says what happens.
 func (c *hookBacktest) Help() string {
-	return "Nothing is saved or sent. At most 10,000 events are looked at, the newest first."
+	return "Nothing is saved or sent. It examines at most 10,000 events, the newest first."
 }
 
 // Run tries and shows.

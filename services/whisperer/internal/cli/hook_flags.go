@@ -95,7 +95,11 @@ func flagValue(a *app, f *webhook.Field, given reflect.Value) (any, error) {
 		for _, text := range v {
 			at := strings.IndexAny(text, ":=")
 			if at < 0 {
-				return nil, usage("--%s: %q is not 'Name: value'", f.Flag.Name, text)
+				form := "'Name: value'"
+				if f.Name == "labels" {
+					form = "name=value"
+				}
+				return nil, usage("--%s: %q is not %s", f.Flag.Name, text, form)
 			}
 			members[strings.TrimSpace(text[:at])] = strings.TrimSpace(text[at+1:])
 		}

@@ -17,23 +17,23 @@ import (
 )
 
 type hookReplay struct {
-	Hook string `arg:"" optional:"" help:"The hook: its id, the beginning of its id, or its name; without it those of --label or --all."`
+	Hook string `arg:"" optional:"" help:"The hook: its id, the start of its id, or its name; leave it out to choose many by --label or --all."`
 	labelFlags
 	All bool `help:"All hooks of the tenant."`
 
 	Since          moment                  `help:"The earliest events: how long ago, such as 2h or 7d, or a time." required:"" placeholder:"WHEN"`
-	Until          moment                  `help:"The latest, in the same way (default: a minute ago)." placeholder:"WHEN"`
+	Until          moment                  `help:"The latest, in the same format (default: a minute ago)." placeholder:"WHEN"`
 	EventType      []string                `help:"Only events of this type or pattern; may be repeated." short:"e" placeholder:"TYPE"`
 	State          []webhook.DeliveryState `help:"Only deliveries that are dead, delivered, waiting, parked; may be repeated (default: dead)." enum:"dead,delivered,waiting,parked" placeholder:"STATE"`
-	IncludeMissing bool                    `help:"Also the events that the hook wants now and never got: from before it existed, or while it was disabled."`
+	IncludeMissing bool                    `help:"Also send matching events that the hook never received: from before it existed, or while it was disabled."`
 	Rate           int                     `help:"Deliveries a second (default: 100)." placeholder:"N"`
-	Reason         string                  `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
+	Reason         string                  `help:"Reason, for the audit log; required unless --dry-run." placeholder:"TEXT"`
 	replayFlags
 }
 
 // Help says what happens.
 func (c *hookReplay) Help() string {
-	return "It counts first and asks. The deliveries go out with the header X-Whisperer-Replay and their old webhook-id."
+	return "It counts first and asks. Replays keep their webhook-id and have the header X-Whisperer-Replay."
 }
 
 // Run counts, asks, begins the job and shows its progress.
@@ -61,14 +61,14 @@ type hookRecover struct {
 	hookArg
 
 	Rate   int    `help:"Deliveries a second (default: 100)." placeholder:"N"`
-	Reason string `help:"What for; needed unless --dry-run." placeholder:"TEXT"`
+	Reason string `help:"Reason, for the audit log; required unless --dry-run." placeholder:"TEXT"`
 	replayFlags
 }
 
 // Help says what happens.
 func (c *hookRecover) Help() string {
-	return "What failed or was ended when the hook was disabled last, and the events that caused no delivery until it was made " +
-		"active again. It counts first and asks."
+	return "It sends deliveries that failed or ended when the hook was last disabled, and events published until it was active " +
+		"again. It counts first and asks."
 }
 
 // Run looks up what was missed, and replays it.
@@ -84,18 +84,18 @@ func (c *hookRecover) Run(ctx context.Context, a *app) error {
 	later := unsettled(missed)
 	switch {
 	case missed.DisabledFrom == nil:
-		fmt.Fprintln(a.Err, "the hook never was disabled")
+		fmt.Fprintln(a.Err, "the hook was never disabled")
 		return nil
 	case missed.DisabledTo == nil:
-		fmt.Fprintf(a.Err, "the hook is disabled, since %s; make it active first: whisperer hook resume %s\n", date(*missed.DisabledFrom), id)
+		fmt.Fprintf(a.Err, "the hook has been disabled since %s; resume it first: whisperer hook resume %s\n", date(*missed.DisabledFrom), id)
 		return nil
 	case c.DryRun:
-		fmt.Fprintf(a.Err, "%d deliveries are missed%s\n", missed.Missed, later)
+		fmt.Fprintf(a.Err, "the hook missed %s%s\n", number(missed.Missed, "delivery", "deliveries"), later)
 		return nil
 	case c.Reason == "":
 		return errNoReason
 	case missed.Replay == nil && later == "":
-		fmt.Fprintln(a.Err, "nothing is missed")
+		fmt.Fprintln(a.Err, "the hook missed nothing")
 		return nil
 	case later != "":
 		fmt.Fprintf(a.Err, "waiting for what was missed last%s\n", later)
@@ -125,7 +125,7 @@ func unsettled(r api.Recovery) string {
 type replayFlags struct {
 	DryRun bool `help:"Only count."`
 	Yes    bool `help:"Don't ask." short:"y"`
-	Detach bool `help:"Don't wait for the end: whisperer job watch shows the progress."`
+	Detach bool `help:"Don't wait for the end; whisperer job watch shows the progress."`
 }
 
 // replay counts, asks, begins the job and shows its progress.
@@ -140,10 +140,10 @@ func (a *app) replay(ctx context.Context, server *client.Client, hook uuid.UUID,
 	case fields.Reason == "":
 		return errNoReason
 	case counted.Size() == 0:
-		fmt.Fprintln(a.Err, "there is nothing to send again")
+		fmt.Fprintln(a.Err, "there is nothing to replay")
 		return a.printJob(&counted)
 	}
-	if err := a.confirm(flags.Yes, fmt.Sprintf("Send %d deliveries again, %d a second?", counted.Size(), counted.Rate)); err != nil {
+	if err := a.confirm(flags.Yes, fmt.Sprintf("Replay %s, %d a second?", number(counted.Size(), "delivery", "deliveries"), counted.Rate)); err != nil {
 		return err
 	}
 	fields.DryRun = false

@@ -50,9 +50,9 @@ func success(d api.OutcomeCounts) string {
 
 func durations(d api.DurationStats) string {
 	if d.P50 == nil || d.P99 == nil {
-		return "none was answered within the last 24 hours"
+		return "none answered within the last 24 hours"
 	}
-	return fmt.Sprintf("half of the last %d within %s, 99%% within %s", d.Attempts, seconds(*d.P50), seconds(*d.P99))
+	return fmt.Sprintf("p50 %s, p99 %s, of the last %d", seconds(*d.P50), seconds(*d.P99), d.Attempts)
 }
 
 func seconds(s float64) time.Duration {

@@ -22,21 +22,21 @@ import (
 
 type importDjangoCommand struct {
 	File         string   `arg:"" help:"The dump; - for standard input."`
-	Format       string   `help:"Body that the receivers are used to: whisperer has event and data in it, oms has event_type and data." enum:"oms,whisperer,standard,cloudevents,raw" required:"" placeholder:"FORMAT"`
-	User         []string `help:"Only the hooks of this Django user's id; may be repeated." placeholder:"ID"`
-	DeclareTypes bool     `help:"Declare event types that are not known, instead of refusing their hooks."`
-	DryRun       bool     `help:"Change nothing; tell what would be done."`
-	EgressAllow  string   `help:"Private networks that target URLs may reach, as the services have it." env:"WHISPERER_EGRESS_ALLOW" placeholder:"CIDRS"`
-	EgressPorts  string   `help:"Ports that target URLs may have, as the services have it." env:"WHISPERER_EGRESS_PORTS" default:"80,443,8080,8443" placeholder:"PORTS"`
+	Format       string   `help:"Body format that the receivers expect: whisperer (event, data) or oms (event_type, data)." enum:"oms,whisperer,standard,cloudevents,raw" required:"" placeholder:"FORMAT"`
+	User         []string `help:"Only the hooks of the Django user with this id; may be repeated." placeholder:"ID"`
+	DeclareTypes bool     `help:"Declare unknown event types instead of refusing their hooks."`
+	DryRun       bool     `help:"Only show what would be done."`
+	EgressAllow  string   `help:"Private networks that target URLs may reach, as configured in the services." env:"WHISPERER_EGRESS_ALLOW" placeholder:"CIDRS"`
+	EgressPorts  string   `help:"Ports that target URLs may use, as configured in the services." env:"WHISPERER_EGRESS_PORTS" default:"80,443,8080,8443" placeholder:"PORTS"`
 	DatabaseURL  string   `help:"The database, as postgres://…" env:"WHISPERER_DATABASE_URL" name:"database-url" required:"" placeholder:"URL"`
-	MasterKey    string   `help:"The key that secrets are sealed with, as the services have it." env:"WHISPERER_MASTER_KEY" required:"" placeholder:"KEY"`
+	MasterKey    string   `help:"The services' master key." env:"WHISPERER_MASTER_KEY" required:"" placeholder:"KEY"`
 }
 
 // Help says how the dump is made and what happens to what is there.
 func (c *importDjangoCommand) Help() string {
 	return "The dump is from `manage.py dumpdata whisperer.webhook` or `pg_dump --data-only --table whisperer_webhook`.\n" +
-		"Hooks keep their secrets, times and, where these are UUIDs, ids. Running it again is harmless: a hook that is there\n" +
-		"is left as it is. Exit code 1 if a hook could not be taken over; the others are."
+		"Hooks keep their secrets, times and, if they are UUIDs, ids. Running it again is harmless: existing hooks are not\n" +
+		"changed. Exit code 1 if a hook could not be imported; the others are."
 }
 
 // What is done with a row.

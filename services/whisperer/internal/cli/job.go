@@ -18,13 +18,13 @@ type jobCommand struct {
 	Watch  jobWatch  `cmd:"" help:"Show a job's progress until it has ended; exit code 1 if it failed or was cancelled."`
 	Pause  jobPause  `cmd:"" help:"Pause a job."`
 	Resume jobResume `cmd:"" help:"Resume a paused job."`
-	Cancel jobCancel `cmd:"" help:"Cancel a job; what it has handed to the hook already is sent."`
+	Cancel jobCancel `cmd:"" help:"Cancel a job; deliveries that it already queued are sent."`
 }
 
 type jobList struct {
 	listFlags
 
-	Hook string `help:"Only those of this hook: its id, the beginning of it, or its name." placeholder:"HOOK"`
+	Hook string `help:"Only those of this hook: its id, the start of its id, or its name." placeholder:"HOOK"`
 }
 
 // Run prints the list.
@@ -61,7 +61,7 @@ func jobID(j *api.Job) string {
 
 // jobArg names a job.
 type jobArg struct {
-	Job string `arg:"" help:"The job: its id, or the beginning of it."`
+	Job string `arg:"" help:"The job: its id, or the start of it."`
 }
 
 // find makes the client and looks the job up.

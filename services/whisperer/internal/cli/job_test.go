@@ -53,7 +53,7 @@ func TestReplayCountsAsksAndShowsItsProgress(t *testing.T) {
 	t.Parallel()
 	code, out, said := replay(t, replaying(t, "completed"), "y\n", false, "--reason", "mended")
 	require.Zero(t, code, said)
-	require.Equal(t, "Send 200 deliveries again, 100 a second? [y/N] ", said)
+	require.Equal(t, "Replay 200 deliveries, 100 a second? [y/N] ", said)
 	require.Contains(t, out, "done         200 of 200\n")
 }
 

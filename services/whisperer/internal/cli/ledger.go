@@ -20,8 +20,8 @@ type ledgerCommand struct {
 }
 
 type setAsideCommand struct {
-	List    setAsideList    `cmd:"" help:"List what is set aside and why, the oldest first."`
-	PutBack setAsidePutBack `cmd:"" help:"Write into the ledger what was set aside, when the cause is mended."`
+	List    setAsideList    `cmd:"" help:"List entries that are set aside, and why, oldest first."`
+	PutBack setAsidePutBack `cmd:"" help:"Record entries that were set aside, once the cause is fixed."`
 }
 
 type natsFlag struct {
@@ -32,7 +32,7 @@ type natsFlag struct {
 type setAsideList struct {
 	natsFlag
 
-	Limit int `help:"List at most so many." default:"100"`
+	Limit int `help:"Print at most this many." default:"100"`
 }
 
 // setAsideEntry is one entry as --json has it.
@@ -75,13 +75,13 @@ type setAsidePutBack struct {
 	natsFlag
 	databaseFlag
 
-	Numbers []uint64 `arg:"" optional:"" name:"number" help:"Numbers that the list has."`
+	Numbers []uint64 `arg:"" optional:"" name:"number" help:"Numbers from the list."`
 	All     bool     `help:"Put everything back."`
 }
 
 // Help says what happens.
 func (c *setAsidePutBack) Help() string {
-	return "What PostgreSQL takes now is recorded, and no longer set aside; the rest stays. Doing it again is harmless."
+	return "Entries that PostgreSQL now accepts are recorded; the others stay set aside. Running it again is harmless."
 }
 
 // Run puts back.

@@ -4,14 +4,14 @@ import "iter"
 
 // listFlags bound every list that can be long.
 type listFlags struct {
-	Limit int `help:"How many to print at the most." default:"100" placeholder:"N"`
+	Limit int `help:"Print at most this many." default:"100" placeholder:"N"`
 }
 
 // dataFlags narrow a list by the events' data.
 type dataFlags struct {
-	DataContains string `help:"Only those whose event's data contains this; with --since, for at most 31 days." placeholder:"JSON"`
-	DataPath     string `help:"Only those in whose event's data this SQL/JSON path finds something; with --since, too." placeholder:"PATH"`
-	DataText     string `help:"Only those with this text in their event's data as it was published; with --since, too." placeholder:"TEXT"`
+	DataContains string `help:"Only those whose event's data contains this; needs --since, at most 31 days." placeholder:"JSON"`
+	DataPath     string `help:"Only those whose event's data this SQL/JSON path matches; needs --since, too." placeholder:"PATH"`
+	DataText     string `help:"Only those with this text in their event's data; needs --since, too." placeholder:"TEXT"`
 }
 
 // take collects at most so many of a list; it is never nil, so that JSON has a list.

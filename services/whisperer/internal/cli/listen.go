@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,27 +20,27 @@ import (
 type listenCommand struct {
 	Host      string        `help:"Address to listen on." default:"127.0.0.1" placeholder:"ADDRESS"`
 	Port      int           `help:"Port to listen on; 0 for a free one." default:"9000" short:"p" placeholder:"PORT"`
-	Secret    []string      `help:"Verify signatures with this secret or public key; repeat it during a rotation." env:"WHISPERER_SECRET" sep:"none" placeholder:"TEXT"`
+	Secret    []string      `help:"Verify signatures with this secret or public key; may be repeated, as during a rotation." env:"WHISPERER_SECRET" sep:"none" placeholder:"TEXT"`
 	Status    int           `help:"Answer with this status." default:"200" placeholder:"STATUS"`
 	Delay     time.Duration `help:"Answer after this time." placeholder:"DURATION"`
-	Error     string        `help:"Don't answer: reset the connection, hang until the sender gives up, or say garbage." enum:"reset,hang,garbage," default:"" placeholder:"reset|hang|garbage"`
-	FailFirst int           `help:"Do as --status, --delay and --error say at the first so many attempts of each delivery, and answer 200 to later ones." placeholder:"N"`
+	Error     string        `help:"Instead of answering, reset the connection, hang until the sender gives up, or send garbage." enum:"reset,hang,garbage," default:"" placeholder:"reset|hang|garbage"`
+	FailFirst int           `help:"Apply --status, --delay and --error only to the first N attempts of each delivery; answer 200 to later ones." placeholder:"N"`
 	Header    []string      `help:"Answer with this header too, as 'Name: value'; may be repeated." sep:"none" placeholder:"HEADER"`
 	Body      string        `help:"Answer with this body." placeholder:"TEXT"`
-	Forward   string        `help:"Send every verified webhook on to this URL and answer what that answers." placeholder:"URL"`
+	Forward   string        `help:"Forward every verified webhook to this URL, and return its answer." placeholder:"URL"`
 	JWKS      string        `help:"Verify HTTP Message Signatures (RFC 9421) with the key set at this URL; 'installation' for the tenant's own." name:"jwks" placeholder:"URL"`
-	Relay     bool          `help:"Don't listen for requests: show, and with --forward send on, copies of what the installation sends to the tenant's receivers."`
-	Hook      string        `help:"With --relay: only requests to this hook: its id, the beginning of it, or its name." placeholder:"HOOK"`
+	Relay     bool          `help:"Instead of listening, show copies of what the installation sends to the tenant's receivers (--forward sends them on)."`
+	Hook      string        `help:"With --relay: only requests to this hook: its id, the start of its id, or its name." placeholder:"HOOK"`
 	EventType []string      `help:"With --relay: only requests with events of this type or pattern; may be repeated." short:"e" sep:"none" placeholder:"TYPE"`
 	Brief     bool          `help:"One line per webhook, without headers and body."`
-	Count     int           `help:"Stop after so many webhooks." placeholder:"N"`
+	Count     int           `help:"Stop after this many webhooks." placeholder:"N"`
 }
 
 // Help says what a target URL can ask for.
 func (c *listenCommand) Help() string {
 	return "A hook's own target URL can ask for an answer, too, by status, delay, error, fail-first and retry-after:\n" +
 		"http://127.0.0.1:9000/shop?status=503&delay=2s&fail-first=3\n\n" +
-		"With --relay nothing has to reach this machine: copies come through the API, and receivers get what they get without it.\n" +
+		"With --relay nothing has to reach this machine: copies come through the API, and receivers are not affected.\n" +
 		"whisperer listen --relay --hook shop --forward http://localhost:3000/webhooks --secret whsec_..."
 }
 
@@ -77,6 +78,9 @@ func (c *listenCommand) Run(ctx context.Context, a *app) error {
 	behaviour, err := c.behaviour()
 	if err != nil {
 		return err
+	}
+	if to, err := url.Parse(c.Forward); c.Forward != "" && (err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https") {
+		return usage("--forward: %q is no URL such as http://localhost:3000/webhooks", c.Forward)
 	}
 	if c.Relay {
 		return c.relay(ctx, a)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -107,9 +106,6 @@ func (c *listenCommand) relay(ctx context.Context, a *app) error {
 		return err
 	}
 	if c.Forward != "" {
-		if to, err := url.Parse(c.Forward); err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
-			return usage("--forward: %q is no URL such as http://localhost:3000/webhooks", c.Forward)
-		}
 		r.forward = receiver.Forward(c.Forward)
 	}
 	r.filter.EventTypes = c.EventType

@@ -8,13 +8,13 @@ import (
 )
 
 type migrateCommand struct {
-	Up      migrateUp      `cmd:"" default:"withargs" help:"Apply what is missing (also without the word up)."`
+	Up      migrateUp      `cmd:"" default:"withargs" help:"Apply missing migrations (the word up can be left out)."`
 	Status  migrateStatus  `cmd:"" help:"List the migrations and whether each is applied."`
-	Streams migrateStreams `cmd:"" help:"Show how the streams on NATS differ from the settings, and change them."`
+	Streams migrateStreams `cmd:"" help:"Show how the NATS streams differ from the settings, and change them."`
 }
 
 type namespaceFlag struct {
-	Namespace string `help:"What subjects and streams of the installation begin with, as the services have it." env:"WHISPERER_NAMESPACE" placeholder:"NAME"`
+	Namespace string `help:"Namespace of the installation's subjects and streams, as configured in the services." env:"WHISPERER_NAMESPACE" placeholder:"NAME"`
 }
 
 type databaseFlag struct {

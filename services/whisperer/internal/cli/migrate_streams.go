@@ -15,9 +15,9 @@ import (
 
 // streamFlags are the services' settings of streams.
 type streamFlags struct {
-	Replicas    int   `help:"Copies that each stream should have." env:"WHISPERER_STREAM_REPLICAS" default:"1" placeholder:"N"`
-	OMSMaxBytes int64 `help:"Size that the event log should have, in bytes." name:"oms-max-bytes" env:"WHISPERER_OMS_MAX_BYTES" default:"2147483648" placeholder:"BYTES"`
-	OwnMaxBytes int64 `help:"Size that the stream of callbacks and operational events should have, in bytes." name:"own-max-bytes" env:"WHISPERER_OWN_MAX_BYTES" default:"268435456" placeholder:"BYTES"`
+	Replicas    int   `help:"Replicas that each stream should have." env:"WHISPERER_STREAM_REPLICAS" default:"1" placeholder:"N"`
+	OMSMaxBytes int64 `help:"Size of the event log in bytes." name:"oms-max-bytes" env:"WHISPERER_OMS_MAX_BYTES" default:"2147483648" placeholder:"BYTES"`
+	OwnMaxBytes int64 `help:"Size of the stream of callbacks and operational events in bytes." name:"own-max-bytes" env:"WHISPERER_OWN_MAX_BYTES" default:"268435456" placeholder:"BYTES"`
 }
 
 func (f streamFlags) options(namespace string) bus.Options {
@@ -30,16 +30,15 @@ type migrateStreams struct {
 	namespaceFlag
 	streamFlags
 	Apply bool `help:"Change what differs."`
-	Adopt bool `help:"Make streams of another installation this one's: after its database was replaced."`
+	Adopt bool `help:"Take over the streams of another installation, after its database was replaced."`
 }
 
 // Help says when it is needed.
 func (c *migrateStreams) Help() string {
-	return "Programs make streams by their settings and leave them alone after that, so that what an operator changes stays. Give this\n" +
-		"command the environment of the services: it lists what differs, and changes it with --apply.\n" +
-		"Programs do not touch the streams of another installation. Where its database is gone for good and this one takes its place, as\n" +
-		"after a new installation of PostgreSQL without a backup, --adopt hands them over; stop the services of the other one before.\n" +
-		"A database that is restored from a backup of its own needs nothing of this."
+	return "Services create streams from their settings and leave them alone afterwards, so that an operator's changes stay. Give this\n" +
+		"command the services' environment: it lists what differs, and changes it with --apply.\n" +
+		"Services do not touch the streams of another installation. If its database is lost for good and this one replaces it, --adopt\n" +
+		"hands the streams over; stop the other installation's services first. A database restored from its own backup does not need this."
 }
 
 // setting is a difference as --json has it.

@@ -14,18 +14,18 @@ import (
 )
 
 type natsCommand struct {
-	Permissions natsPermissions `cmd:"" help:"Print NATS accounts for our programs, people and publishers."`
+	Permissions natsPermissions `cmd:"" help:"Print NATS accounts for the services, operators and publishers."`
 }
 
 type natsPermissions struct {
-	Tenants   []string      `arg:"" optional:"" help:"Tenants whose events order management systems publish, besides that of --tenant."`
-	Namespace bus.Namespace `help:"The namespace of the installation." env:"WHISPERER_NAMESPACE" placeholder:"NAME"`
+	Tenants   []string      `arg:"" optional:"" help:"Tenants that publish events, besides that of --tenant."`
+	Namespace bus.Namespace `help:"Namespace of the installation's subjects and streams, as configured in the services." env:"WHISPERER_NAMESPACE" placeholder:"NAME"`
 }
 
 // Help says how to use what it prints.
 func (c *natsPermissions) Help() string {
-	return "Without --json it is a part of nats-server's configuration, to be included. Passwords are variables of the server's\n" +
-		"environment. With --json it is a list for JWTs: exports and imports are claims of accounts, permissions of users."
+	return "The output is for nats-server's configuration file (include); passwords are variables of the server's\n" +
+		"environment. With --json it is a list for JWTs: exports and imports are account claims, permissions user claims."
 }
 
 // natsAccount is an account of NATS, in the words of JWT claims.

@@ -38,6 +38,9 @@ func (a *app) print(v any, fill func(*table)) error {
 	if err := t.choose(a.Columns, width > 0); err != nil {
 		return err
 	}
+	if len(t.rows) == 0 && width > 0 {
+		a.done("nothing found")
+	}
 	return t.write(a.Out, width)
 }
 

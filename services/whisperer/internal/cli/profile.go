@@ -11,9 +11,9 @@ import (
 )
 
 type profileCommand struct {
-	Add    profileAdd    `cmd:"" help:"Remember --url, --token and --tenant under a name, for --profile."`
+	Add    profileAdd    `cmd:"" help:"Save --url, --token and --tenant under a name, for --profile."`
 	List   profileList   `cmd:"" help:"List profiles, without their tokens."`
-	Remove profileRemove `cmd:"" help:"Forget a profile."`
+	Remove profileRemove `cmd:"" help:"Remove a profile."`
 }
 
 // profile is where an installation is, and who talks to it.
@@ -89,7 +89,7 @@ func (a *app) useProfile() error {
 	}
 	p, there := all[a.Profile]
 	if !there {
-		return usage("--profile: there is no %s; `whisperer profile list` lists them", a.Profile)
+		return usage("--profile: there is no %s; see `whisperer profile list`", a.Profile)
 	}
 	if a.URL != "" && a.URL != p.URL {
 		p.Token = "" // a token is for one installation
@@ -99,14 +99,14 @@ func (a *app) useProfile() error {
 }
 
 type profileAdd struct {
-	Name string `arg:"" help:"a-z, 0-9, _ and -, such as prod. One that there is already is replaced."`
+	Name string `arg:"" help:"a-z, 0-9, _ and -, such as prod; an existing profile is replaced."`
 }
 
 // Help shows how.
 func (c *profileAdd) Help() string {
 	return "whisperer profile add prod --url https://whisperer.example.com --token \"$TOKEN\"\n" +
 		"whisperer --profile prod hook list\n" +
-		"WHISPERER_PROFILE chooses one, too. Flags and variables win over what it says. The file can be read by its owner only."
+		"WHISPERER_PROFILE selects one, too. Flags and variables override a profile. Only you can read the file."
 }
 
 // Run writes the profile into the file, in the place of one that has its name.
@@ -125,7 +125,11 @@ func (c *profileAdd) Run(a *app) error {
 		return err
 	}
 	all[c.Name] = profile{URL: a.URL, Token: a.Token, Tenant: a.Tenant}
-	return a.keep(all)
+	if err := a.keep(all); err != nil {
+		return err
+	}
+	a.done("saved profile %s", c.Name)
+	return nil
 }
 
 type profileList struct{}
@@ -168,5 +172,9 @@ func (c *profileRemove) Run(a *app) error {
 		return usage("<name>: there is no profile %s", c.Name)
 	}
 	delete(all, c.Name)
-	return a.keep(all)
+	if err := a.keep(all); err != nil {
+		return err
+	}
+	a.done("removed profile %s", c.Name)
+	return nil
 }

@@ -19,29 +19,29 @@ import (
 )
 
 type reconcileCommand struct {
-	Hook         string   `help:"The hook: its id, the beginning of its id, or its name." required:"" placeholder:"HOOK"`
+	Hook         string   `help:"The hook: its id, the start of its id, or its name." required:"" placeholder:"HOOK"`
 	Inbox        string   `help:"What the receiver has: a file, - for standard input, or postgres://… with --table." required:"" placeholder:"FILE|URL"`
 	Since        moment   `help:"The earliest events: how long ago, such as 2h or 7d, or a time (default: a day before --until)." aliases:"from" placeholder:"WHEN"`
-	Until        moment   `help:"The latest, in the same way (default: a minute ago)." aliases:"to" placeholder:"WHEN"`
-	Secret       []string `help:"Verify the manifest's signature with this secret or public key of the hook." env:"WHISPERER_SECRET" sep:"none" placeholder:"TEXT"`
-	Table        string   `help:"Of a database: the table, with a schema before a dot where it has one." placeholder:"NAME"`
-	IDColumn     string   `help:"Of a database: the column of webhook-id." name:"id-column" default:"webhook_id" placeholder:"NAME"`
-	DigestColumn string   `help:"Of a database: the column of the body's SHA-256, bytea or hexadecimal digits." xor:"bytes" placeholder:"NAME"`
-	BodyColumn   string   `help:"Of a database: the column of the body, text or bytea; it is hashed there." xor:"bytes" placeholder:"NAME"`
+	Until        moment   `help:"The latest, in the same format (default: a minute ago)." aliases:"to" placeholder:"WHEN"`
+	Secret       []string `help:"Verify the manifest's signature with this secret or public key." env:"WHISPERER_SECRET" sep:"none" placeholder:"TEXT"`
+	Table        string   `help:"Database only: the table, as name or schema.name." placeholder:"NAME"`
+	IDColumn     string   `help:"Database only: the column with the webhook-id." name:"id-column" default:"webhook_id" placeholder:"NAME"`
+	DigestColumn string   `help:"Database only: the column with the body's SHA-256, as bytea or hex." xor:"bytes" placeholder:"NAME"`
+	BodyColumn   string   `help:"Database only: the column with the body, as text or bytea; hashed in the database." xor:"bytes" placeholder:"NAME"`
 	List         int      `help:"How many differences to print." default:"20" placeholder:"N"`
-	Replay       bool     `help:"Send again what the receiver lacks or has with other bytes, after a question."`
+	Replay       bool     `help:"Replay what the receiver lacks or has with other bytes; asks first."`
 	Yes          bool     `help:"Don't ask." short:"y"`
 }
 
 // Help says what an inbox is.
 func (c *reconcileCommand) Help() string {
-	return "A file has a JSON object on each line, or comma-separated values with a head: webhook-id (or webhook_id, delivery_id), and digest (SHA-256 of " +
-		"the body in hexadecimal digits) or body, if it has them. What `whisperer listen --json` prints is such a file. The database is only read. " +
-		"The exit code is 7 where something is lacking or has other bytes, and is not sent again."
+	return "The file has one JSON object per line, or CSV with a header: webhook-id (or webhook_id, delivery_id) and optionally digest (SHA-256 of " +
+		"the body, in hex) or body. `whisperer listen --json` prints such a file. A database is only read. " +
+		"The exit code is 7 if something is missing or has other bytes, and is not replayed."
 }
 
 // errReceiverDiffers says that the receiver does not have what was sent; exit code 7.
-var errReceiverDiffers = errors.New("the receiver lacks deliveries, or has them with other bytes: --replay sends them again")
+var errReceiverDiffers = errors.New("the receiver lacks deliveries or has other bytes: --replay sends them again")
 
 // reconciled is what a reconciliation found.
 type reconciled struct {
@@ -154,7 +154,7 @@ func (c *reconcileCommand) tell(ctx context.Context, a *app, server *client.Clie
 		}
 		return errReceiverDiffers
 	}
-	if err := a.confirm(c.Yes, fmt.Sprintf("Send %d deliveries again?", len(again))); err != nil {
+	if err := a.confirm(c.Yes, fmt.Sprintf("Replay %s?", number(len(again), "delivery", "deliveries"))); err != nil {
 		return errors.Join(a.printReconciled(&out), err)
 	}
 	const atOnce = 1000

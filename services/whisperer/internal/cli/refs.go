@@ -16,7 +16,7 @@ import (
 
 // hookArg is the hook that a command is about.
 type hookArg struct {
-	Hook string `arg:"" help:"The hook: its id, the beginning of its id, or its name."`
+	Hook string `arg:"" help:"The hook: its id, the start of its id, or its name."`
 }
 
 // find makes the client and looks the hook up.
@@ -39,16 +39,20 @@ func find[T any](what, ref string, list iter.Seq2[T, error], of func(*T) (uuid.U
 	if id, err := uuid.Parse(ref); err == nil {
 		return id, nil
 	}
-	var named, begun []uuid.UUID
+	type match struct {
+		id   uuid.UUID
+		name string
+	}
+	var named, begun []match
 	for item, err := range list {
 		if err != nil {
 			return uuid.Nil, err
 		}
 		switch id, name := of(&item); {
 		case name == ref:
-			named = append(named, id)
+			named = append(named, match{id, name})
 		case strings.HasPrefix(id.String(), strings.ToLower(ref)):
-			begun = append(begun, id)
+			begun = append(begun, match{id, name})
 		}
 	}
 	if len(named) == 0 {
@@ -56,19 +60,22 @@ func find[T any](what, ref string, list iter.Seq2[T, error], of func(*T) (uuid.U
 	}
 	switch len(named) {
 	case 0:
+		if what != "hook" && what != "token" { // it has no name
+			return uuid.Nil, fmt.Errorf("no %s has an id that begins with %q: %w", what, ref, webhook.ErrNotFound)
+		}
 		return uuid.Nil, fmt.Errorf("no %s has the name %q or an id that begins with it: %w", what, ref, webhook.ErrNotFound)
 	case 1:
-		return named[0], nil
+		return named[0].id, nil
 	}
 	var b strings.Builder
-	for i, id := range named {
+	for i, m := range named {
 		if i == 10 {
 			fmt.Fprintf(&b, "\nand %d more", len(named)-i)
 			break
 		}
-		b.WriteString("\n" + id.String())
+		b.WriteString(strings.TrimRight("\n"+m.id.String()+"  "+oneLine(m.name), " "))
 	}
-	return uuid.Nil, usage("%q can be any of %d %ss:%s", ref, len(named), what, b.String())
+	return uuid.Nil, usage("%q can be any of %d:%s", ref, len(named), b.String())
 }
 
 // minPrefix is how much of an id has to be given where there can be millions.
@@ -82,7 +89,7 @@ func findDelivery(ctx context.Context, server *client.Client, ref string) (uuid.
 	id, err := find("delivery", ref, server.Deliveries(ctx, client.DeliveryFilter{IDPrefix: ref}), func(d *api.Delivery) (uuid.UUID, string) { return d.ID, "" })
 	var problem *client.ProblemError
 	if errors.As(err, &problem) && problem.Status == 400 {
-		return id, usage("%q is neither the id of a delivery nor at least %d characters of the beginning of one", ref, minPrefix)
+		return id, usage("<delivery>: must be an id, or at least %d characters of its beginning, not %q", minPrefix, ref)
 	}
 	return id, err
 }

@@ -8,9 +8,9 @@ import (
 )
 
 type retentionCommand struct {
-	List   retentionList   `cmd:"" help:"List for how long payloads of event types are kept."`
-	Set    retentionSet    `cmd:"" help:"Keep the payloads of an event type for so many days; what is older is erased."`
-	Remove retentionRemove `cmd:"" help:"Keep the payloads of an event type for as long as all others."`
+	List   retentionList   `cmd:"" help:"List how long payloads of event types are kept."`
+	Set    retentionSet    `cmd:"" help:"Keep an event type's payloads for this many days; older ones are erased."`
+	Remove retentionRemove `cmd:"" help:"Keep an event type's payloads as long as all others."`
 }
 
 type retentionList struct{}
@@ -39,7 +39,7 @@ func (a *app) printRetention(list []api.RetentionPolicy, err error) error {
 
 type retentionSet struct {
 	EventType string `arg:"" help:"The event type, or a pattern such as 'order.>'."`
-	Days      int    `arg:"" help:"For how many days after their publication."`
+	Days      int    `arg:"" help:"Days after publication."`
 	Yes       bool   `help:"Don't ask." short:"y"`
 }
 
@@ -49,7 +49,7 @@ func (c *retentionSet) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := a.confirm(c.Yes, fmt.Sprintf("Erase the payloads of %s that are older than %d days, from now on and for good?", c.EventType, c.Days)); err != nil {
+	if err := a.confirm(c.Yes, fmt.Sprintf("Erase the payloads of %s permanently once they are older than %d days?", c.EventType, c.Days)); err != nil {
 		return err
 	}
 	list, err := server.SetRetention(ctx, c.EventType, &c.Days)

@@ -10,15 +10,15 @@ import (
 )
 
 type secretsCommand struct {
-	Status secretsStatus `cmd:"" help:"List the master keys that secrets are sealed with."`
-	Reseal secretsReseal `cmd:"" help:"Seal all secrets anew with the first of the master keys, while everything runs."`
+	Status secretsStatus `cmd:"" help:"List the master keys that encrypt secrets."`
+	Reseal secretsReseal `cmd:"" help:"Re-encrypt all secrets with the first master key, while everything runs."`
 }
 
 // sealedDatabase is a database with the keys to its secrets.
 type sealedDatabase struct {
 	databaseFlag
 
-	MasterKey string `help:"The master keys of the services, the current one first." env:"WHISPERER_MASTER_KEY" required:"" placeholder:"KEYS"`
+	MasterKey string `help:"The services' master keys, the current one first." env:"WHISPERER_MASTER_KEY" required:"" placeholder:"KEYS"`
 }
 
 func (c *sealedDatabase) open() (*store.DB, error) {
@@ -78,8 +78,8 @@ type secretsReseal struct{ sealedDatabase }
 
 // Help says what has to come before and after.
 func (c *secretsReseal) Help() string {
-	return "Give it the master keys that all services have by now: the new one first, the old one after it. When it has\n" +
-		"succeeded, the old key is needed no more. Running it again is harmless."
+	return "Give the master keys that all services now have, the new one first. After success the old key is no\n" +
+		"longer needed. Running it again is harmless."
 }
 
 // Run seals anew.
@@ -89,9 +89,9 @@ func (c *secretsReseal) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	done, err := db.Access.Reseal(ctx, "cli", func(done int) { fmt.Fprintf(a.Err, "%d hooks sealed anew\n", done) })
+	done, err := db.Access.Reseal(ctx, "cli", func(done int) { fmt.Fprintf(a.Err, "resealed %d hooks\n", done) })
 	if unsealed, ok := errors.AsType[*store.UnsealedError](err); ok {
-		return fmt.Errorf("%d hooks sealed anew; give the keys that the others need, or set their secrets again: %w", done, unsealed)
+		return fmt.Errorf("resealed %d hooks; for the others give the keys that opened them, or set their secrets again: %w", done, unsealed)
 	}
 	if err != nil {
 		return err

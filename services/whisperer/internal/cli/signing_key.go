@@ -25,12 +25,16 @@ func (c *signingKeyList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.printSigningKeys(keys)
+	if err := a.printSigningKeys(keys); err != nil || len(keys) == 0 || a.Width == 0 || a.Wide {
+		return err
+	}
+	a.done("receivers read them at %s", keys[0].JWKSURL)
+	return nil
 }
 
 func (a *app) printSigningKeys(keys []api.SigningKey) error {
 	return a.print(keys, func(t *table) {
-		t.head("KEY", "ALGORITHM", "STATE", "CREATED", "PUBLISHED UNTIL", "JWKS URL")
+		t.head("KEY", "ALGORITHM", "STATE", "CREATED", "PUBLISHED UNTIL", "+JWKS URL")
 		for _, k := range keys {
 			until := ""
 			if k.PublishedUntil != nil {
@@ -47,13 +51,13 @@ func (a *app) printSigningKeys(keys []api.SigningKey) error {
 
 type signingKeyRotate struct {
 	Algorithm string `help:"Rotate the key of this algorithm only: ecdsa-p256-sha256 or ed25519." placeholder:"NAME"`
-	Revoke    bool   `help:"Drop the keys before from the key set at once: somebody else may have them."`
+	Revoke    bool   `help:"Remove the old keys from the key set at once, as after a leak."`
 }
 
 // Help says what happens.
 func (c *signingKeyRotate) Help() string {
-	return "The next key signs within a second, and has been published before; the one before is published for 24 hours more.\n" +
-		"A rotation less than 15 minutes after the last one needs --revoke. A tenant that has no keys gets its first ones."
+	return "The next key, published in advance, signs within a second; the old one stays published for 24 more hours.\n" +
+		"A rotation less than 15 minutes after the last one needs --revoke. A tenant without keys gets its first ones."
 }
 
 // Run rotates and prints the keys that there are then.

@@ -10,15 +10,15 @@ import (
 )
 
 type standaloneCommand struct {
-	Data        string `help:"Folder that keeps everything from one start to the next." default:"${data_dir}" placeholder:"FOLDER"`
-	DatabaseURL string `help:"A running PostgreSQL instead of one from this machine's binaries." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
-	NATSURL     string `help:"A running NATS (2.14.6 or newer, with JetStream) instead of the embedded one." env:"WHISPERER_NATS_URL" name:"nats-url" placeholder:"URL"`
+	Data        string `help:"Data folder, kept from one start to the next." default:"${data_dir}" placeholder:"FOLDER"`
+	DatabaseURL string `help:"Use this PostgreSQL instead of starting one from local binaries." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
+	NATSURL     string `help:"Use this NATS (2.14.6 or newer, with JetStream) instead of the embedded one." env:"WHISPERER_NATS_URL" name:"nats-url" placeholder:"URL"`
 	namespaceFlag
 	Listen     string  `help:"The API's address (default: 127.0.0.1:8080, or the next free port)." placeholder:"HOST:PORT"`
 	AnyPort    bool    `help:"Listen on any free ports instead of the usual ones."`
-	Demo       bool    `help:"Publish the story of a small shop, receive it and print it (--no-demo for not)." default:"true" negatable:""`
-	Speed      float64 `help:"How fast the story goes." default:"1" placeholder:"TIMES"`
-	Durability string  `help:"fast: what was accepted survives the end of the process, a power cut may take the last second. strict: it survives a power cut, and publishing is slower." enum:"fast,strict" default:"fast" placeholder:"WORD"`
+	Demo       bool    `help:"Publish and receive the events of a small demo shop, and print them (--no-demo turns it off)." default:"true" negatable:""`
+	Speed      float64 `help:"Speed of the demo." default:"1" placeholder:"TIMES"`
+	Durability string  `help:"fast: accepted events survive a crash, but a power cut may lose the last second. strict: they survive a power cut, and publishing is slower." enum:"fast,strict" default:"fast" placeholder:"WORD"`
 }
 
 // Run runs everything until it is interrupted.

@@ -23,9 +23,9 @@ var errDiffers = errors.New("the tenant differs from the file")
 type syncCommand struct {
 	File    string `arg:"" help:"The YAML file, or - for standard input."`
 	DryRun  bool   `help:"Only show the differences."`
-	Check   bool   `help:"Only show the differences, and end with exit code 7 where there are any."`
-	Prune   bool   `help:"Delete the hooks, declared event types and, if it has some, retention policies that are not in the file."`
-	Secrets bool   `help:"Write secrets again that are set already: nobody can see whether they differ."`
+	Check   bool   `help:"Only show the differences; exit code 7 if there are any."`
+	Prune   bool   `help:"Delete hooks and declared event types that are not in the file, and retention policies if the file has any."`
+	Secrets bool   `help:"Also write secrets that are already set, as nobody can see whether they differ."`
 	Yes     bool   `help:"Don't ask." short:"y"`
 }
 
@@ -45,7 +45,7 @@ func (c *syncCommand) Help() string {
       target_url: https://erp.example.com/hooks
       secret_key: ${ERP_SECRET}   # from the environment
 
-The fields are those of the API. An absent one means its default; an absent status, secret_key or api_key is left as it is.`
+The fields are those of the API. An absent field means its default; an absent status, secret_key or api_key is left unchanged.`
 }
 
 // Run shows the differences, asks, and changes the tenant.
@@ -73,7 +73,7 @@ func (c *syncCommand) Run(ctx context.Context, a *app) error {
 	case c.DryRun:
 		return nil
 	}
-	if err := a.confirm(c.Yes, fmt.Sprintf("Make %d changes?", len(work))); err != nil {
+	if err := a.confirm(c.Yes, fmt.Sprintf("Make %s?", number(len(work), "change", "changes"))); err != nil {
 		return err
 	}
 	return a.apply(ctx, server, work)
@@ -198,7 +198,7 @@ func (a *app) printPlan(plan []manifest.Change, hooks int) error {
 		}
 	}
 	if len(plan) == 0 {
-		fmt.Fprintf(a.Out, "nothing to do: all %d hooks of the file are there as it says\n", hooks)
+		fmt.Fprintf(a.Out, "nothing to do: the tenant already has %s of the file\n", number(hooks, "hook", "hooks"))
 	}
 	return nil
 }
@@ -223,8 +223,8 @@ type exportCommand struct {
 
 // Help says what is not in it.
 func (c *exportCommand) Help() string {
-	return "Secrets, API keys and passwords are not in it, since nobody can read them: ${VAR} stands for each, and the names\n" +
-		"are listed. The values of additional headers are in it as an editor sees them. The file is for sync and import."
+	return "Secrets, API keys and passwords are left out, since nobody can read them: ${VAR} stands for each, and the\n" +
+		"variables are listed. Values of additional headers are included as an editor sees them."
 }
 
 // Run writes.
@@ -254,15 +254,15 @@ func (c *exportCommand) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("write export: %w", err)
 	}
 	if len(vars) > 0 {
-		fmt.Fprintf(a.Err, "for sync and import, the environment needs: %s\n", strings.Join(vars, " "))
+		fmt.Fprintf(a.Err, "set these variables before sync or import: %s\n", strings.Join(vars, " "))
 	}
 	return nil
 }
 
 type importCommand struct {
 	File       string `arg:"" help:"The YAML file, or - for standard input."`
-	NewSecrets bool   `help:"Make new secrets for those that the environment lacks, and print them: receivers need them."`
-	DryRun     bool   `help:"Only show what would be made."`
+	NewSecrets bool   `help:"Generate secrets that the environment lacks, and print them for the receivers."`
+	DryRun     bool   `help:"Only show what would be created."`
 	Yes        bool   `help:"Don't ask." short:"y"`
 }
 
@@ -288,7 +288,7 @@ func (c *importCommand) Run(ctx context.Context, a *app) error {
 	if err := a.printPlan(work, len(f.Hooks)); err != nil || len(work) == 0 || c.DryRun {
 		return err
 	}
-	if err := a.confirm(c.Yes, fmt.Sprintf("Make these %d?", len(work))); err != nil {
+	if err := a.confirm(c.Yes, fmt.Sprintf("Create %s?", number(len(work), "entry", "entries"))); err != nil {
 		return err
 	}
 	made := map[string]string{}

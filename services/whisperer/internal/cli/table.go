@@ -95,8 +95,8 @@ func (t *table) writeCSV(out io.Writer, columns []string) error {
 
 const (
 	gap = 2
-	// leastId is how much of an id is shown at least, and leastColumn how narrow a column may become.
-	leastID, leastColumn = 8, 8
+	// leastID is how much of an id is shown at least, and leastColumn how narrow a column may become.
+	leastID, leastColumn = 8, 9
 	// mostLines is how many lines a word takes at the most.
 	mostLines = 3
 )
@@ -200,6 +200,7 @@ func (t *table) shorten(column int) bool {
 // write writes the table, for a terminal of that width; 0 for no limit.
 func (t *table) write(out io.Writer, width int) error {
 	widths := t.fit(width)
+	t.foldFacts(widths, width)
 	rows := t.rows
 	if t.heads != nil {
 		rows = slices.Insert(slices.Clone(rows), 0, t.heads)
@@ -222,6 +223,25 @@ func (t *table) write(out io.Writer, width int) error {
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// leastFold is how many columns a text needs at least to be folded.
+const leastFold = 30
+
+// foldFacts folds the last cells of what is no list, but for JSON, which people copy.
+func (t *table) foldFacts(widths []int, width int) {
+	if t.heads != nil || width == 0 {
+		return
+	}
+	for _, cells := range t.rows {
+		at := gap * (len(cells) - 1)
+		for _, w := range widths[:len(cells)-1] {
+			at += w
+		}
+		if last := &cells[len(cells)-1]; width-at >= leastFold && *last != "" && !strings.ContainsRune("{[", rune((*last)[0])) {
+			*last = strings.ReplaceAll(fold(*last, width-at, ""), "\n", "\n"+strings.Repeat(" ", at))
+		}
+	}
 }
 
 // wrap breaks a text after the last word that fits, or else within a word, if possible after a mark. The last line of a word is

@@ -72,3 +72,19 @@ func TestListsArePrintedForSpreadsheetsAndLineByLine(t *testing.T) {
 		require.Equal(t, 2, code, problems.String())
 	}
 }
+
+func TestErrorsAndTopicsFitTheTerminal(t *testing.T) {
+	t.Parallel()
+	said := func(live bool, args ...string) string {
+		var out bytes.Buffer
+		cli.Run(t.Context(), cli.Program{Args: args, Out: &out, Err: &out, Width: 80, Live: live})
+		return out.String()
+	}
+	wrong := []string{"event", "list", "--since", "soon"}
+	require.Equal(t, 1, strings.Count(said(false, wrong...), "\n"), "one line for programs")
+	for _, args := range [][]string{wrong, {"hook"}, {"audit", "list", "--kind", "x"}, {"help", "connect"}, {"help", "names"}, {"help", "output"}, {"help", "repair"}, {"help", "start"}} {
+		for line := range strings.Lines(said(true, args...)) {
+			require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimRight(line, "\n")), 80, "%v: %s", args, line)
+		}
+	}
+}

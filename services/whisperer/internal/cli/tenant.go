@@ -7,7 +7,7 @@ import (
 
 type tenantCommand struct {
 	List   tenantList   `cmd:"" help:"List tenants (with an operator's token)."`
-	Create tenantCreate `cmd:"" help:"Make a tenant where there is none of the name, or set its handshake policy (with an operator's token)."`
+	Create tenantCreate `cmd:"" help:"Create a tenant unless it exists, or set its handshake policy (with an operator's token)."`
 }
 
 type tenantList struct{}
@@ -42,7 +42,13 @@ func (c *tenantCreate) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if c.Handshake != "" {
-		return server.SetHandshake(ctx, c.Name, c.Handshake)
+		err = server.SetHandshake(ctx, c.Name, c.Handshake)
+	} else {
+		err = server.EnsureTenant(ctx, c.Name)
 	}
-	return server.EnsureTenant(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	a.done("tenant %s is there", c.Name)
+	return nil
 }

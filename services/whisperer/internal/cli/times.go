@@ -65,7 +65,7 @@ func (m *moment) UnmarshalText(text []byte) error {
 	}
 	var ago length
 	if ago.UnmarshalText([]byte(word)) != nil {
-		return errors.New("must be how long ago, such as 2h or 7d, or a time such as 2026-01-31T12:00:00Z, '2026-01-31 12:00' (local) or yesterday")
+		return errors.New("must be how long ago, such as 2h or 7d, or a time, such as 2026-01-31T12:00:00Z, '2026-01-31 12:00' (local) or yesterday")
 	}
 	m.Time = now.Add(-time.Duration(ago))
 	return nil
@@ -83,7 +83,7 @@ func (u *deadline) UnmarshalText(text []byte) error {
 	}
 	var at moment
 	if at.UnmarshalText(text) != nil {
-		return errors.New("must be in how long, such as 2h or 1d, or a time such as 2026-01-31T12:00:00Z or '2026-01-31 12:00' (local)")
+		return errors.New("must be a duration from now, such as 2h or 1d, or a time, such as 2026-01-31T12:00:00Z or '2026-01-31 12:00' (local)")
 	}
 	u.Time = at.Time
 	return nil
@@ -92,7 +92,7 @@ func (u *deadline) UnmarshalText(text []byte) error {
 // rangeFlags bound a list by when the events were published.
 type rangeFlags struct {
 	Since moment `help:"The earliest: how long ago, such as 2h or 7d, or a time (default: 7d)." placeholder:"WHEN"`
-	Until moment `help:"The latest, in the same way (default: now)." placeholder:"WHEN"`
+	Until moment `help:"The latest, in the same format (default: now)." placeholder:"WHEN"`
 }
 
 // times are the ends of the range; zero where nothing was given.

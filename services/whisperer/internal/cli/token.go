@@ -21,13 +21,13 @@ type tokenCommand struct {
 type tokenCreate struct {
 	Name        string `arg:"" help:"What the token is for."`
 	Role        string `help:"viewer reads; editor manages hooks and publishes; admin manages tokens too." enum:"viewer,editor,admin" default:"editor" placeholder:"ROLE"`
-	Expires     length `help:"How long it is valid, such as 90d (default: for ever)." placeholder:"DURATION"`
-	DatabaseURL string `help:"Write to this database instead of asking the API: for the first token." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
+	Expires     length `help:"Validity, such as 90d (default: forever)." placeholder:"DURATION"`
+	DatabaseURL string `help:"Create the token in this database instead of through the API, for the first token." env:"WHISPERER_DATABASE_URL" name:"database-url" placeholder:"URL"`
 }
 
 // Help says whose token it is.
 func (c *tokenCreate) Help() string {
-	return "With --tenant the token belongs to that tenant; without, it is an operator's, good for every tenant.\n" +
+	return "With --tenant the token belongs to that tenant; without, it is an operator's token, valid for every tenant.\n" +
 		"The first token of an installation: whisperer token create first --role admin --database-url URL"
 }
 
@@ -125,7 +125,7 @@ func (c *tokenList) Run(ctx context.Context, a *app) error {
 }
 
 type tokenRevoke struct {
-	Token string `arg:"" help:"The token's id, the beginning of it, or its name; not the token itself."`
+	Token string `arg:"" help:"The token's id, the start of its id, or its name; not the token itself."`
 }
 
 // Run revokes.
@@ -138,5 +138,9 @@ func (c *tokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return server.RevokeToken(ctx, id)
+	if err := server.RevokeToken(ctx, id); err != nil {
+		return err
+	}
+	a.done("revoked token %s", id)
+	return nil
 }
