@@ -20,7 +20,7 @@ func TestStoppingStillGivesWhatWasTaken(t *testing.T) {
 	b, _ := ready(t)
 	publish(t, b, 100)
 	sub := subscribe(t, b, bus.Fanout, 16)
-	first := next(t, sub, 5*time.Second)
+	first := next(t, sub)
 	require.NoError(t, first.Ack())
 	inFlight := func() uint64 {
 		lag, err := b.Lag(t.Context(), bus.Fanout)
@@ -43,7 +43,7 @@ func TestStoppingStillGivesWhatWasTaken(t *testing.T) {
 
 	other := subscribe(t, b, bus.Fanout, 16)
 	for ; taken < 100; taken++ {
-		m := next(t, other, 5*time.Second)
+		m := next(t, other)
 		require.Equal(t, fmt.Sprint(taken), string(m.Data))
 		require.False(t, m.Redelivered())
 		require.NoError(t, m.Ack())
@@ -128,7 +128,7 @@ func TestMessagesThatTakeLongStayWithTheirWorker(t *testing.T) {
 	const n = 40
 	publish(t, b, n)
 	busy := subscribe(t, b, bus.Fanout, 16)
-	held := []bus.Message{next(t, busy, 5*time.Second), next(t, busy, 5*time.Second)}
+	held := []bus.Message{next(t, busy), next(t, busy)}
 	// all that the first does not hold goes to the second, and what it holds does not
 	other := subscribe(t, b, bus.Fanout, 2*n)
 	rest := map[string]bool{}
@@ -145,7 +145,7 @@ func TestMessagesThatTakeLongStayWithTheirWorker(t *testing.T) {
 	}
 	require.Less(t, len(rest), n-2)
 	for len(rest)+len(held) < n {
-		held = append(held, next(t, busy, 5*time.Second))
+		held = append(held, next(t, busy))
 	}
 	for _, m := range held {
 		require.False(t, m.Redelivered(), "message %s", m.Data)
@@ -165,19 +165,19 @@ func TestWhatIsHandedBackComesAgainAfterItsDelay(t *testing.T) {
 	b, _ := ready(t)
 	publish(t, b, 2)
 	sub := subscribe(t, b, bus.Fanout, 8)
-	first, second := next(t, sub, 5*time.Second), next(t, sub, 5*time.Second)
+	first, second := next(t, sub), next(t, sub)
 	require.EqualValues(t, 1, first.Deliveries)
 	require.NoError(t, second.Ack())
 	at := time.Now()
 	require.NoError(t, first.HandBack(time.Second))
-	again := next(t, sub, 5*time.Second)
+	again := next(t, sub)
 	require.GreaterOrEqual(t, time.Since(at), 900*time.Millisecond)
 	require.Equal(t, first.Seq, again.Seq)
 	require.Equal(t, first.PublishedAt, again.PublishedAt)
 	require.EqualValues(t, 2, again.Deliveries)
 	require.True(t, again.Redelivered())
 	require.NoError(t, again.HandBack(0))
-	last := next(t, sub, 5*time.Second)
+	last := next(t, sub)
 	require.EqualValues(t, 3, last.Deliveries)
 	require.NoError(t, last.Ack())
 	none(t, sub, 300*time.Millisecond)
@@ -200,7 +200,7 @@ func TestAMessageThatComesAgainWhileItIsWorkedOnIsTakenOnce(t *testing.T) {
 	patience(t, b, js, 200*time.Millisecond)
 	publish(t, b, 2)
 	sub := subscribe(t, b, bus.Fanout, 8)
-	first := next(t, sub, 5*time.Second)
+	first := next(t, sub)
 	handedOut := func() uint64 {
 		consumer, err := js.Consumer(t.Context(), bus.StreamOMS, fanoutOf(b))
 		require.NoError(t, err)
@@ -208,7 +208,7 @@ func TestAMessageThatComesAgainWhileItIsWorkedOnIsTakenOnce(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return handedOut() >= 8 }, 20*time.Second, 10*time.Millisecond, "the server hands both out again and again")
 
-	second := next(t, sub, 5*time.Second)
+	second := next(t, sub)
 	require.Equal(t, "1", string(second.Data))
 	require.True(t, second.Redelivered(), "who takes it late is told that it was handed out before")
 	patience(t, b, js, time.Minute) // else it may come once more while the ack is on its way
@@ -228,12 +228,12 @@ func TestAMessageOfANewStreamIsAnotherOne(t *testing.T) {
 	b, js := ready(t)
 	publish(t, b, 1)
 	sub := subscribe(t, b, bus.Fanout, 8)
-	before := next(t, sub, 5*time.Second)
+	before := next(t, sub)
 	require.NoError(t, js.DeleteStream(t.Context(), bus.StreamOMS))
 	require.NoError(t, b.EnsureTopology(t.Context()))
 	publish(t, b, 1)
 
-	after := next(t, sub, 10*time.Second)
+	after := next(t, sub)
 	require.Equal(t, before.Seq, after.Seq, "it counts from 1 again")
 	require.NoError(t, before.Ack(), "of which nobody hears")
 	none(t, sub, 300*time.Millisecond)
@@ -294,7 +294,7 @@ func TestLagTellsWhereAConsumerIs(t *testing.T) {
 	sub := subscribe(t, b, bus.Fanout, 64)
 	var messages []bus.Message
 	for range 10 {
-		messages = append(messages, next(t, sub, 5*time.Second))
+		messages = append(messages, next(t, sub))
 	}
 	require.Equal(t, bus.Lag{InFlight: 10, Handed: 10, Last: 10, Stored: 10}, lag())
 	for _, i := range []int{0, 1, 3} { // 2 is under way

@@ -90,7 +90,7 @@ func TestAStreamThatIsDeletedIsMadeAgain(t *testing.T) {
 	require.Contains(t, repaired, bus.Repaired{Name: fanoutOf(b), Gone: true})
 	require.Contains(t, repaired, bus.Repaired{Name: string(bus.EventRecorder), Gone: true})
 	publish(t, b, 1)
-	m := next(t, sub, 10*time.Second)
+	m := next(t, sub)
 	require.False(t, m.Older, "nobody can have had it")
 	require.NoError(t, m.Ack())
 }
@@ -102,7 +102,7 @@ func TestAConsumerThatIsMadeAgainGoesOnAndTellsWhatMayHaveBeenHandedOut(t *testi
 	const done, waiting = 5, 3
 	publish(t, b, done)
 	for range done {
-		m := next(t, sub, 10*time.Second)
+		m := next(t, sub)
 		require.False(t, m.Older)
 		require.NoError(t, m.Ack())
 	}
@@ -120,7 +120,7 @@ func TestAConsumerThatIsMadeAgainGoesOnAndTellsWhatMayHaveBeenHandedOut(t *testi
 	require.NoError(t, err)
 	require.Equal(t, []bus.Repaired{{Name: fanoutOf(b), Gone: true}}, repaired)
 	for i := range waiting {
-		m := next(t, sub, 10*time.Second)
+		m := next(t, sub)
 		require.Equal(t, fmt.Sprint(i), string(m.Data), "what was settled does not come again")
 		require.True(t, m.Older, "another worker may have had it")
 		require.NoError(t, m.Ack())
@@ -130,7 +130,7 @@ func TestAConsumerThatIsMadeAgainGoesOnAndTellsWhatMayHaveBeenHandedOut(t *testi
 	require.NoError(t, err)
 	require.Equal(t, jetstream.DeliverByStartSequencePolicy, consumer.CachedInfo().Config.DeliverPolicy)
 	publish(t, b, 1)
-	m := next(t, sub, 10*time.Second)
+	m := next(t, sub)
 	require.False(t, m.Older)
 	require.NoError(t, m.Ack())
 }

@@ -16,7 +16,7 @@ import (
 // takeOne takes the next message and acks it.
 func takeOne(t *testing.T, sub *bus.Subscription) bus.Message {
 	t.Helper()
-	m := next(t, sub, 10*time.Second)
+	m := next(t, sub)
 	require.NoError(t, m.Ack())
 	return m
 }
@@ -29,7 +29,7 @@ func TestARunEndsWhereAnotherGotAMessage(t *testing.T) {
 	for range 2 {
 		require.Equal(t, bus.Run{ID: 1}, takeOne(t, sub).Run)
 	}
-	third := next(t, sub, 10*time.Second)
+	third := next(t, sub)
 	require.Equal(t, bus.Run{ID: 1}, third.Run)
 	require.NoError(t, third.HandBack(0))
 	again := takeOne(t, sub)
@@ -97,10 +97,10 @@ func TestAnotherConnectionIsAnotherRun(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return b.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.created", Body: []byte(`1`)}}) == nil
 	}, 20*time.Second, 10*time.Millisecond)
-	m := next(t, sub, 20*time.Second)
+	m := next(t, sub)
 	for m.Seq < 3 { // the last ack may not have been heard
 		require.NoError(t, m.Ack())
-		m = next(t, sub, 20*time.Second)
+		m = next(t, sub)
 	}
 	require.NoError(t, m.Ack())
 	require.Greater(t, m.Run.ID, uint64(1), "meanwhile others may have had it")
