@@ -204,8 +204,7 @@ func (c *deliveryRetry) Run(ctx context.Context, a *app) error {
 	}
 	d, err := server.RetryDelivery(ctx, id, c.Force)
 	if err != nil {
-		var problem *client.ProblemError
-		if errors.As(err, &problem) {
+		if problem, ok := errors.AsType[*client.ProblemError](err); ok {
 			problem.Detail = strings.Replace(problem.Detail, `send {"force": true}`, "give --force", 1)
 		}
 		return err

@@ -19,7 +19,7 @@ func (s *system) welcome(out io.Writer) {
 	if s.opts.Again != nil {
 		again = " Enter shows this again."
 	}
-	fmt.Fprintf(out, "\n%sWhisperer %s is running.%s Ctrl-C stops it; the next start goes on with the data in %s.%s\n\n",
+	fmt.Fprintf(out, "\n%sWhisperer %s is running.%s Ctrl-C stops it; the next start reuses the data in %s.%s\n\n",
 		bold, s.opts.Version, reset, s.opts.Data, again)
 	rows := [][2]string{
 		{"console", s.apiURL + "/console/  (sign in with the token)"},
