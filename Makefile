@@ -82,7 +82,7 @@ animation: ## what `make run` prints, as a picture for README.md (Node.js, util-
 	go build -o $(BIN)/whisperer ./services/whisperer/cmd/whisperer
 	node scripts/docs/terminal.js
 screenshots: deps ## pictures of all pages of the console at three widths, light and dark, in ./screenshots
-	rm -rf screenshots && go test ./services/subscription-api/internal/console -run TestEveryPageIsAccessible -count 1 -screenshots $(CURDIR)/screenshots
+	rm -rf screenshots && go test ./services/subscription-api/internal/console -run "TestEvery(Page|State)IsAccessible" -count 1 -timeout 60m -screenshots $(CURDIR)/screenshots
 lint: $(BIN)/golangci-lint $(BIN)/actionlint ## all linters over all modules, and over the workflows
 	$(BIN)/golangci-lint run $(MODULES:%=%/...)
 	$(BIN)/actionlint .github/workflows/*.yml

@@ -176,7 +176,7 @@ func newAuditRow(e *usecase.AuditEntry, names map[usecase.Actor]string) auditRow
 		return row
 	}
 	kind, _, _ := strings.Cut(e.Action, ".")
-	row.Short = kind + " " + id.String()[24:]
+	row.Short = kindText(kind) + " " + id.String()[24:]
 	switch kind {
 	case "hook":
 		row.Link = hookPath(id)
@@ -193,13 +193,19 @@ func newAuditRow(e *usecase.AuditEntry, names map[usecase.Actor]string) auditRow
 // actionText is a noun and a verb as people say it: hook.created is "webhook created".
 func actionText(action string) string {
 	kind, verb, _ := strings.Cut(action, ".")
+	return strings.ReplaceAll(kindText(kind)+" "+verb, "_", " ")
+}
+
+// kindText is what people call what was changed.
+func kindText(kind string) string {
 	switch kind {
 	case "hook":
-		kind = "webhook"
+		return "webhook"
 	case "job":
-		kind = "replay"
+		return "replay"
+	default:
+		return kind
 	}
-	return strings.ReplaceAll(kind+" "+verb, "_", " ")
 }
 
 // detailText writes a detail as people read it: name and value, one after the other.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -389,8 +390,23 @@ func TestEveryPageIsAccessible(t *testing.T) {
 			b.do(t, chromedp.SetValue(chromedp.ID("by"), "entity"), chromedp.SendKeys(chromedp.ID("entity"), "package:10"),
 				press(chromedp.CSS(`button[value="count"]`)), chromedp.WaitVisible(chromedp.ID("reason")))
 			b.judge(t, string(axe), look.name, "erasures/counted", look.width)
+			b.forDocs(t, w, look.name, paths[slices.IndexFunc(paths, func(p string) bool { return strings.HasSuffix(p, "/edit") })])
 			b.quiet(t, "all pages")
 		})
+	}
+}
+
+// forDocs takes the pictures that the documents show, as a tenant's admin sees the pages; edit is the path of a hook's form.
+func (b *tab) forDocs(t *testing.T, w *world, look, edit string) {
+	t.Helper()
+	if *screenshots == "" {
+		return
+	}
+	b.signOut(t)
+	b.signIn(t, w, w.db.MakeToken(t, store.NewToken{Name: "Olga", Role: store.Admin, Tenant: webhook.DefaultTenant}))
+	for name, path := range map[string]string{"overview": "", "webhook": strings.TrimSuffix(edit, "edit")} {
+		b.do(t, chromedp.Navigate(w.url+"/console/"+path), chromedp.WaitReady(chromedp.CSS("main h1")), chromedp.WaitNotPresent(chromedp.CSS("[data-pending]")))
+		b.picture(t, look, "console-"+name)
 	}
 }
 

@@ -169,6 +169,12 @@ func (b *tab) signIn(t *testing.T, w *world, token string) {
 	b.do(t, chromedp.Navigate(w.url+"/console/"), chromedp.SendKeys(chromedp.ID("token"), token+"\r"), chromedp.WaitVisible(chromedp.CSS("header.side")))
 }
 
+// signOut presses the button, which on a phone is in a menu.
+func (b *tab) signOut(t *testing.T) {
+	t.Helper()
+	b.do(t, chromedp.Evaluate[chromedp.Void](`document.querySelector('form[action="/console/sign-out"] button').click()`), chromedp.WaitVisible(chromedp.ID("token")))
+}
+
 // looks sets how wide the tab is and which colors the reader's system asks for.
 func (b *tab) looks(t *testing.T, width, height int64, scheme string) {
 	t.Helper()

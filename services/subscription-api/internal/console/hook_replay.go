@@ -124,9 +124,9 @@ func parseMoment(s string) (time.Time, bool) {
 // stateChoices are the states of which the form offers deliveries, and those that were ticked.
 func stateChoices(ticked []string) []stateChoice {
 	list := []stateChoice{
-		{Value: webhook.Dead, Text: "dead: they will not be tried again by themselves"},
-		{Value: webhook.Delivered, Text: "delivered: the receiver gets them a second time"},
-		{Value: webhook.Waiting, Text: "waiting for a retry: do not wait any longer"},
+		{Value: webhook.Dead, Text: "dead: not retried automatically"},
+		{Value: webhook.Delivered, Text: "delivered: the receiver gets them again"},
+		{Value: webhook.Waiting, Text: "waiting for a retry: sent now instead"},
 	}
 	for i := range list {
 		list[i].Ticked = slices.Contains(ticked, string(list[i].Value))
@@ -189,6 +189,9 @@ func (c *console) replayHook(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	body := replayBody{Form: readReplayForm(v.posted), Wrong: formErrors{}}
+	if v.posted.Get("step") == "change" {
+		return c.showReplay(ctx, v, &h, body)
+	}
 	replay := body.Form.replay(body.Wrong)
 	if v.posted.Get("step") == "begin" && !body.Wrong.any() {
 		job, err := c.Cases.BeginReplay(ctx, &v.Caller, h.ID, replay)

@@ -131,9 +131,9 @@ type lagRow struct {
 // lags asks the bus; where it does not answer, that is what the rows say.
 func (c *console) lags(ctx context.Context) []lagRow {
 	words := map[bus.Consumer]string{
-		bus.Fanout: "Events to be delivered", bus.EventRecorder: "Events to be recorded", bus.Retry: "Retries that are due",
-		bus.OwnFanout: "Own events to be delivered", bus.OwnRecorder: "Own events to be recorded",
-		bus.FactRecorder: "Outcomes to be recorded, in batches",
+		bus.Fanout: "Events to be delivered", bus.EventRecorder: "Events to be recorded", bus.Retry: "Retries due",
+		bus.OwnFanout: "Operational events to be delivered", bus.OwnRecorder: "Operational events to be recorded",
+		bus.FactRecorder: "Batches of outcomes to be recorded",
 	}
 	var rows []lagRow
 	for _, consumer := range bus.Consumers() {

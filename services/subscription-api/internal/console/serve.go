@@ -196,6 +196,9 @@ func (c *console) errorPage(v *visit, err error) reply {
 	case errors.Is(err, errSignIn):
 		return c.sendToSignIn(v)
 	case errors.Is(err, errForbidden), errors.As(err, &forbidden):
+		if v.Token.Role == usecase.Admin { // of a tenant
+			return say(http.StatusForbidden, "Not allowed", "Only an operator's token allows this. Nothing was changed.")
+		}
 		return say(http.StatusForbidden, "Not allowed", "Your token has the role "+string(v.Token.Role)+", which does not allow this. Nothing was changed.")
 	case errors.Is(err, errBadForm):
 		return say(http.StatusBadRequest, "Cannot be read", "What was sent is not text that can be stored. Nothing was changed.")

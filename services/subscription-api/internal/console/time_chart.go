@@ -22,21 +22,20 @@ const (
 
 // chartRange is for how long a time chart shows what was published, in so many steps.
 type chartRange struct {
-	Name, Text string
-	step       time.Duration
-	steps      int
-	Labels     [2]string // at the beginning and in the middle
+	// Text names the range where one is chosen, Long in a sentence.
+	Name, Text, Long string
+
+	step   time.Duration
+	steps  int
+	Labels [2]string // at the beginning and in the middle
 }
 
 var chartRanges = []chartRange{
-	{"1h", "1 h", time.Minute, 60, [2]string{"60 min ago", "30 min ago"}},
-	{"24h", "24 h", 30 * time.Minute, 48, [2]string{"24 h ago", "12 h ago"}},
-	{"7d", "7 d", 2 * time.Hour, 84, [2]string{"7 d ago", "84 h ago"}},
-	{"30d", "30 d", 12 * time.Hour, 60, [2]string{"30 d ago", "15 d ago"}},
+	{"1h", "1 h", "last hour", time.Minute, 60, [2]string{"60 min ago", "30 min ago"}},
+	{"24h", "24 h", "last 24 h", 30 * time.Minute, 48, [2]string{"24 h ago", "12 h ago"}},
+	{"7d", "7 d", "last 7 d", 2 * time.Hour, 84, [2]string{"7 d ago", "3.5 d ago"}},
+	{"30d", "30 d", "last 30 d", 12 * time.Hour, 60, [2]string{"30 d ago", "15 d ago"}},
 }
-
-// Long is the range as part of a sentence.
-func (r chartRange) Long() string { return "last " + r.Text }
 
 // seriesPart is how one value of a series' points is shown.
 type seriesPart struct{ Class, Text string }
@@ -115,7 +114,7 @@ type chartTick struct {
 
 // Text says what the chart shows.
 func (t *timeChart) Text() string {
-	return fmt.Sprintf("%s, %s: %s delivered, %s waiting or parked, %s dead", t.Series.Text, t.Range.Long(),
+	return fmt.Sprintf("%s, %s: %s delivered, %s waiting or parked, %s dead", t.Series.Text, t.Range.Long,
 		amount(t.Sum.Delivered), amount(t.Sum.Open), amount(t.Sum.Dead))
 }
 

@@ -132,11 +132,10 @@
   }
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-copy], [data-follow], [data-back]");
+    const button = event.target.closest("[data-copy], [data-follow]");
     if (!button) return;
     if (button.dataset.copy) copy(button);
-    else if (button.dataset.follow) follow(button);
-    else { event.preventDefault(); history.back(); }
+    else follow(button);
   });
   document.addEventListener("click", (event) => {
     const step = event.target.closest("[data-open]");
