@@ -81,7 +81,7 @@ func (c *console) signIn(ctx context.Context, v *visit) (reply, error) {
 		answer, err := refuse(limited.Detail)
 		return answer.with(http.StatusTooManyRequests), err
 	case errors.Is(err, webhook.ErrNotFound):
-		return refuse("This token does not work: it is mistyped, revoked or expired.")
+		return refuse("This is not a token that works: it is mistyped, or was revoked, or has expired.")
 	case err != nil:
 		return reply{}, err
 	}
