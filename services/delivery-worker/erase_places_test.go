@@ -2,6 +2,7 @@ package deliveryworker_test
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -209,4 +210,44 @@ func TestEventsThatAreSetAsideAreErasedInTheEventLogToo(t *testing.T) {
 	e := w.erase(store.NewErasure{Kind: store.EraseEntity, Criteria: []string{"customer:61"}})
 	require.Equal(t, store.JobCompleted, e.State, e.Detail)
 	w.nowhere()
+}
+
+// A worker that is cut off from PostgreSQL does not know what is erased meanwhile, and nobody waits for it.
+func TestAWorkerThatIsCutOffKeepsNoErasedPayload(t *testing.T) {
+	t.Parallel()
+	w := newErasing(t)
+	direct := w.config.DatabaseURL
+	way := testenv.WayTo(t, direct)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	w.receiver.React(func(testenv.Received) testenv.Answer {
+		close(asked)
+		<-answer
+		return testenv.Answer{Status: http.StatusServiceUnavailable}
+	})
+	h := w.hook("/fails", func(h *webhook.Hook) {
+		h.RetryConfig, h.Config = []byte(`{"choice":"fixed","kwargs":{"seconds":3600}}`), config(t, `{"timeout":30}`)
+	})
+	w.config.DatabaseURL = way.URL
+	stop := w.run()
+	w.config.DatabaseURL = direct
+	w.publish("order.created", `{"event_id":"e-1","data":{"name":"`+canary+`"}}`)
+	w.recorded("e-1")
+	<-asked
+	way.Silence()
+	require.NoError(t, w.db.Erasures.SetPolicy(t.Context(), "test", webhook.DefaultTenant, "order.created", 1, 10))
+	n, err := w.eraser.Expire(t.Context(), time.Now().AddDate(0, 0, 2))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	close(answer)
+	event, err := w.db.History.FindEvent(t.Context(), webhook.DefaultTenant, "e-1")
+	require.NoError(t, err)
+	delivery := webhook.DeliveryID(h.ID, "e-1")
+	require.Eventually(t, func() bool {
+		scheduled, err := w.bus.RetryScheduled(t.Context(), h.ID, delivery, event.PublishedAt)
+		return err == nil && scheduled
+	}, time.Minute, 20*time.Millisecond)
+	w.nowhere()
+	way.Mend()
+	require.Eventually(t, func() bool { return w.delivery(h.ID, "e-1").Reason == webhook.ReasonErased }, 2*time.Minute, 20*time.Millisecond)
+	stop()
 }

@@ -362,7 +362,7 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 func (s *Service) build(ctx context.Context) {
 	s.deliverer = deliver.New(ctx, deliver.Deps{
 		Sender: s.send, Enter: s.limiter.Enter, Retries: s.bus, Facts: s.facts,
-		Operator: operator{s}, Erased: s.erased.has, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
+		Operator: operator{s}, Erased: s.erased.has, Stale: func() bool { return s.known.Age() > store.Stale }, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
 	s.history = ledger.NewReader(s.db.Ledger, s.db.History, s.bus)
 	s.missed = missed.New(missed.Deps{Store: s.db.Ledger, Leases: s.db.Leases, Bus: s.bus, History: s.history, Among: index.Among, Filters: s.evaluator, Log: s.log, Worker: s.config.Worker})

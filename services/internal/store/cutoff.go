@@ -2,19 +2,24 @@ package store
 
 import (
 	"context"
+	"errors"
+	"net"
 	"time"
 )
 
 // cutOffTime bounds the search for sessions that are cut off.
 const cutOffTime = 2 * time.Second
 
-// endCutOff ends the sessions that wait for the rows of a COPY which its program cannot send any more, where err says that a
-// statement had to end because it waited too long: what such a session has locked may be what it waited for. The server itself
-// ends a session that is idle in a transaction (endsAlone), but none in the middle of a COPY, and neither statement_timeout nor
-// a cancellation reaches it there. Our programs have all rows in memory before they begin, so that none waits for ten seconds
-// while its program lives; should one do so all the same, its transaction is repeated as after any lost connection.
+// endCutOff ends the sessions that wait for what their programs cannot send any more, where err says that a statement had to end
+// because it waited too long: what such a session has locked may be what it waited for. The server itself ends a session that is
+// idle in a transaction (endsAlone), but none in the middle of a COPY, nor one that was told a part of what makes up a statement;
+// neither statement_timeout nor a cancellation reaches it there. Our programs have all of it in memory before they begin, so
+// that none waits for ten seconds while its program lives; should one do so all the same, its transaction is repeated as after any
+// lost connection. A COPY of somebody else is left alone: a person may type its rows.
 func (d *core) endCutOff(ctx context.Context, err error) {
-	if !isCode(err, "57014") && !isCode(err, "55P03") { // query_canceled, lock_not_available
+	var silent net.Error // also a context's deadline
+	waited := isCode(err, "57014") || isCode(err, "55P03") || errors.As(err, &silent) && silent.Timeout() // query_canceled, lock_not_available
+	if !waited {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutOffTime)
@@ -22,6 +27,6 @@ func (d *core) endCutOff(ctx context.Context, err error) {
 	// Whoever cannot do so, or finds none, has the same error as before.
 	_, _ = d.db.ExecContext(ctx, `
 		SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE datname = current_database() AND usename = current_user AND state = 'active' AND wait_event = 'ClientRead'
-			AND query LIKE 'COPY %) FROM STDIN' AND state_change < now() - interval '10 s'`)
+		WHERE datname = current_database() AND usename = session_user AND state = 'active' AND wait_event = 'ClientRead'
+			AND (query LIKE 'COPY %) FROM STDIN' OR query !~* '^\s*COPY') AND state_change < now() - interval '10 s'`)
 }

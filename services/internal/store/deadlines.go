@@ -31,11 +31,17 @@ const (
 const endsAlone = `SET idle_in_transaction_session_timeout = '15s'; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5;
 	SET tcp_keepalives_count = 2`
 
+// endsWhole is for sessions that lock beyond their transactions, and whose statements may take long: the server ends them, too, where
+// they are idle between transactions, and in the middle of a statement whose program has gone. Windows cannot look for that.
+const endsWhole = `; SET idle_session_timeout = '15s';
+	SELECT set_config('client_connection_check_interval', '5s', false) WHERE version() !~ 'Visual C|mingw|windows'`
+
 // deadlineConnector makes connections on which no call waits for ever. The driver itself waits for an answer without end, also after
 // the context of a call has ended: a server that is frozen, and a network that swallows everything, would keep the caller.
 type deadlineConnector struct {
 	connector *pq.Connector
-	silence   time.Duration
+	silence   time.Duration // 0 where a statement may take as long as it likes
+	settings  string
 }
 
 // Connect implements driver.Connector.
@@ -53,7 +59,7 @@ func (p deadlineConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the driver does not know of contexts"), conn.Close())
 	}
-	if _, err := full.ExecContext(ctx, endsAlone, nil); err != nil {
+	if _, err := full.ExecContext(ctx, p.settings, nil); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	socket := d.newest()
@@ -127,6 +133,9 @@ func (s *socket) limit(ctx context.Context) {
 func (s *socket) deadline() time.Time {
 	if until := s.until.Load(); until != 0 {
 		return time.Unix(0, until)
+	}
+	if s.silence == 0 {
+		return time.Time{}
 	}
 	return time.Now().Add(s.silence)
 }

@@ -1,10 +1,10 @@
 package store_test
 
 import (
-	"cmp"
+	"bytes"
 	"context"
-	"net"
-	"net/url"
+	"encoding/binary"
+	"io"
 	"testing"
 	"time"
 
@@ -15,68 +15,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// swallow is a way to the database that goes silent: what is sent into it afterwards is acknowledged, and lost.
-type swallow struct {
-	url    string
-	silent chan struct{}
-}
-
-func newSwallow(t *testing.T, to string) *swallow {
-	t.Helper()
-	at, err := url.Parse(to)
-	require.NoError(t, err)
-	network, target := "tcp", at.Host
-	if folder := at.Query().Get("host"); folder != "" {
-		network, target = "unix", folder+"/.s.PGSQL."+cmp.Or(at.Query().Get("port"), at.Port(), "5432")
-		query := at.Query()
-		query.Del("host")
-		query.Del("port")
-		at.RawQuery = query.Encode()
-	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = listener.Close() })
-	at.Host = listener.Addr().String()
-	s := &swallow{url: at.String(), silent: make(chan struct{})}
-	go func() {
-		for {
-			in, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { _ = in.Close() })
-			out, err := (&net.Dialer{}).DialContext(t.Context(), network, target)
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { _ = out.Close() })
-			go s.pipe(out, in)
-			go s.pipe(in, out)
-		}
-	}()
-	return s
-}
-
-func (s *swallow) pipe(to, from net.Conn) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		select {
-		case <-s.silent:
-		default:
-			_, _ = to.Write(buf[:n])
-		}
-	}
-}
-
 func TestNoCallWaitsForASilentDatabase(t *testing.T) {
 	t.Parallel()
 	direct := testenv.OpenStore(t)
-	s := newSwallow(t, direct.URL)
-	db, err := store.Open(s.url, 2, direct.Ring)
+	s := testenv.WayTo(t, direct.URL)
+	db, err := store.Open(s.URL, 2, direct.Ring)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	r := db.Ledger.NewRecorder()
@@ -85,7 +28,7 @@ func TestNoCallWaitsForASilentDatabase(t *testing.T) {
 	require.NoError(t, db.Ready(t.Context()))
 	_, err = db.Ledger.SeenEvents(t.Context(), []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e-1"}, At: noon}})
 	require.NoError(t, err)
-	close(s.silent)
+	s.Silence()
 
 	for name, call := range map[string]func(ctx context.Context) error{
 		"a look-up": func(ctx context.Context) error {
@@ -124,8 +67,8 @@ func TestWhoIsCutOffInATransactionKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	db := testenv.OpenStore(t)
 	h := testenv.MakeHook(t, db.DB, "https://example.com/")
-	s := newSwallow(t, db.URL)
-	cutOff, err := store.Open(s.url, 2, db.Ring)
+	s := testenv.WayTo(t, db.URL)
+	cutOff, err := store.Open(s.URL, 2, db.Ring)
 	require.NoError(t, err)
 	rename := func(db *store.DB, name string, before func()) error {
 		_, err := db.Hooks.Update(t.Context(), "test", h.Tenant, h.ID, nil, func(h *webhook.Hook) error {
@@ -138,7 +81,7 @@ func TestWhoIsCutOffInATransactionKeepsNobodyWaiting(t *testing.T) {
 	locked, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		ended <- rename(cutOff, "never", func() {
-			close(s.silent)
+			s.Silence()
 			close(locked)
 		})
 	}()
@@ -146,4 +89,35 @@ func TestWhoIsCutOffInATransactionKeepsNobodyWaiting(t *testing.T) {
 	require.Eventually(t, func() bool { return rename(db.DB, "new", func() {}) == nil }, 2*time.Minute, time.Millisecond)
 	require.Error(t, <-ended)
 	_ = cutOff.Close() // nobody answers
+}
+
+// So does one that is cut off when the server has heard the first of the messages that make up a statement.
+func TestWhoIsCutOffInTheMiddleOfAStatementKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	db := testenv.OpenStore(t)
+	h := testenv.MakeHook(t, db.DB, "https://example.com/")
+	cut := make(chan struct{})
+	cutOff, err := store.Open(leading(t, db.URL, func(said []byte, to io.Writer) bool {
+		if said[0] != 'P' || !bytes.Contains(said, []byte("INSERT INTO audit")) {
+			return true
+		}
+		_, _ = to.Write(said[:1+binary.BigEndian.Uint32(said[1:])]) // Parse without its Sync
+		close(cut)
+		<-t.Context().Done()
+		return false
+	}), 2, db.Ring)
+	require.NoError(t, err)
+	rename := func(db *store.DB, name string) error {
+		_, err := db.Hooks.Update(t.Context(), "test", h.Tenant, h.ID, nil, func(h *webhook.Hook) error {
+			h.Name = name
+			return nil
+		})
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- rename(cutOff, "never") }()
+	reached(t, cut)
+	require.Eventually(t, func() bool { return rename(db.DB, "new") == nil }, 3*time.Minute, time.Millisecond)
+	require.Error(t, <-ended)
+	_ = cutOff.Close()
 }

@@ -21,7 +21,7 @@ func ownSessions(ctx context.Context, url string) error {
 	if err != nil {
 		return fmt.Errorf("read database URL: %w", withoutURL(err))
 	}
-	db := sql.OpenDB(deadlineConnector{connector, pollDeadline})
+	db := sql.OpenDB(deadlineConnector{connector, pollDeadline, endsAlone})
 	defer db.Close()
 	first, err := db.Conn(ctx)
 	if err != nil {

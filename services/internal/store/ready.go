@@ -107,7 +107,7 @@ func mayMigrate(ctx context.Context, url string) error {
 	if err != nil {
 		return fmt.Errorf("read database URL: %w", withoutURL(err))
 	}
-	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
+	db := sqlx.NewDb(sql.OpenDB(deadlineConnector{connector, silence, endsAlone}), "postgres")
 	defer db.Close()
 	return explain(checkOwner(ctx, db))
 }

@@ -74,11 +74,11 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read database URL: %w", withoutURL(err))
 	}
-	db := sql.OpenDB(deadlineConnector{connector, silence})
+	db := sql.OpenDB(deadlineConnector{connector, silence, endsAlone})
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	c := &core{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(deadlineConnector{connector, lookupSilence}), url: url, ring: ring}
+	c := &core{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(deadlineConnector{connector, lookupSilence, endsAlone}), url: url, ring: ring}
 	c.creations.do, c.creations.most, c.creations.limit = c.createTogether, createdTogether, createLimit
 	return &DB{
 		c, &HookStore{c}, &AccessStore{c}, &LedgerStore{c}, &QueueStore{c}, &HistoryStore{c}, &JobStore{c}, &LeaseStore{c}, &ErasureStore{c},
@@ -120,7 +120,7 @@ func Migrate(ctx context.Context, url string) ([]Migration, error) {
 	if err := mayMigrate(ctx, url); err != nil {
 		return nil, err
 	}
-	p, closeDB, err := migrator(url)
+	p, closeDB, err := migrator(url, migrations.FS)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func Migrate(ctx context.Context, url string) ([]Migration, error) {
 
 // MigrationStatus lists all migrations and whether each is applied.
 func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
-	p, closeDB, err := migrator(url)
+	p, closeDB, err := migrator(url, migrations.FS)
 	if err != nil {
 		return nil, err
 	}
@@ -157,18 +157,19 @@ func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
 	return list, nil
 }
 
-func migrator(url string) (*goose.Provider, func(), error) {
+// migrator's connections have no limit of time: a migration may rewrite a table.
+func migrator(url string, from fs.FS) (*goose.Provider, func(), error) {
 	connector, err := pq.NewConnector(url)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read database URL: %w", withoutURL(err))
 	}
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(deadlineConnector{connector, 0, endsAlone + endsWhole})
 	locker, err := newLocker()
 	if err != nil {
 		_ = db.Close()
 		return nil, nil, err
 	}
-	p, err := goose.NewProvider(goose.DialectPostgres, db, migrations.FS, goose.WithSessionLocker(locker))
+	p, err := goose.NewProvider(goose.DialectPostgres, db, from, goose.WithSessionLocker(locker))
 	if err != nil {
 		_ = db.Close()
 		return nil, nil, fmt.Errorf("read migrations: %w", err)

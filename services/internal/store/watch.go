@@ -96,7 +96,7 @@ func (d *HookStore) Watch(o WatchOptions) (*Watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read database URL: %w", withoutURL(err))
 	}
-	db := sql.OpenDB(deadlineConnector{connector, pollDeadline})
+	db := sql.OpenDB(deadlineConnector{connector, pollDeadline, endsAlone})
 	db.SetMaxOpenConns(1)
 	return &Watch{
 		WatchOptions: o, db: d, polls: sqlx.NewDb(db, "postgres"), id: uuid.New(), wake: make(chan struct{}, 1),

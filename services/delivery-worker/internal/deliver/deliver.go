@@ -76,7 +76,10 @@ type Deps struct {
 	Facts    facts
 	Operator operator
 	// Erased reports whether the event's payload is erased, or is being erased: nothing of it may be sent, or told, any more.
-	Erased   func(e *webhook.Event) bool
+	Erased func(e *webhook.Event) bool
+	// Stale reports whether others may not count with what this worker knows any more: an event may be erased by now. What is
+	// stored for later then names the event, and whoever reads it finds it erased.
+	Stale    func() bool
 	Observer observer
 	Log      *zap.Logger
 	// MaxPayload is the largest message in bytes that the bus takes.
@@ -331,13 +334,12 @@ func (d *Deliverer) log(due *webhook.Due, result webhook.Result, decision webhoo
 // schedule stores the next retry, for as long as it takes, unless the event is erased: then there is none, and the decision says so.
 // False means that the worker is ending.
 func (d *Deliverer) schedule(due *webhook.Due, decision *webhook.Decision) bool {
-	retry := d.retry(due, decision.NextAt)
 	return d.retryUntilStopped("retry could not be scheduled", due, func() error {
 		if d.Erased(due.Event) { // asked each time: whoever erases waits for a publish that is under way, and for nothing else
 			decision.State, decision.Reason, decision.NextAt = webhook.Dead, webhook.ReasonErased, time.Time{}
 			return nil
 		}
-		return d.Retries.ScheduleRetry(d.ctx, decision.NextAt, retry)
+		return d.Retries.ScheduleRetry(d.ctx, decision.NextAt, d.retry(due, decision.NextAt))
 	})
 }
 
@@ -352,7 +354,7 @@ func (d *Deliverer) retry(due *webhook.Due, nextAt time.Time) *whispererv1.Retry
 		RoundStartedAt: due.Round.StartedAt.UnixNano(), DueAt: nextAt.UnixNano(), Replay: due.Replay,
 		EventSeq: uint64(e.Seq), PublishedAt: e.PublishedAt.UnixNano(), EventId: e.ID,
 	}
-	if len(e.Data)+len(e.Context)+len(e.ConfigFilter)+room <= d.MaxPayload {
+	if !d.Stale() && len(e.Data)+len(e.Context)+len(e.ConfigFilter)+room <= d.MaxPayload {
 		r.Event = envelope.ToProto(e)
 	}
 	return r

@@ -56,6 +56,7 @@ func deliverer(ctx context.Context) (*deliver.Deliverer, *surroundings) {
 	return deliver.New(ctx, deliver.Deps{
 		Sender: s, Enter: func(e limiter.Attempt) { go func() { _ = e.Run() }() }, Retries: s, Facts: s, Observer: s, Log: zap.NewNop(),
 		Erased: func(*webhook.Event) bool { return false },
+		Stale:  func() bool { return false },
 	}), s
 }
 

@@ -273,6 +273,7 @@ func (w *worker) run() {
 	deliverer := deliver.New(attempts, deliver.Deps{
 		Sender: sender{w}, Enter: w.limiter.Enter, Retries: b, Facts: facts, Operator: operator{w, db},
 		Erased:   func(*webhook.Event) bool { return false },
+		Stale:    func() bool { return false },
 		Observer: nobody{}, Log: log, MaxPayload: b.MaxPayload(),
 	})
 	w.missed = missed.New(missed.Deps{Store: db, Leases: db, Bus: b, History: history, Among: index.Among, Filters: evaluator, Log: log, Worker: w.name})

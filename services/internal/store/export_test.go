@@ -1,0 +1,17 @@
+package store
+
+import (
+	"context"
+	"io/fs"
+)
+
+// MigrateFrom is Migrate with migrations of the test's own.
+func MigrateFrom(ctx context.Context, url string, from fs.FS) error {
+	p, closeDB, err := migrator(url, from)
+	if err != nil {
+		return err
+	}
+	defer closeDB()
+	_, err = p.Up(ctx)
+	return err
+}
