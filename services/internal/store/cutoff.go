@@ -17,8 +17,8 @@ const cutOffTime = 2 * time.Second
 // that none waits for ten seconds while its program lives; should one do so all the same, its transaction is repeated as after any
 // lost connection. A COPY of somebody else is left alone: a person may type its rows.
 func (d *core) endCutOff(ctx context.Context, err error) {
-	var silent net.Error                                                                                  // also a context's deadline
-	waited := isCode(err, "57014") || isCode(err, "55P03") || errors.As(err, &silent) && silent.Timeout() // query_canceled, lock_not_available
+	var silent net.Error // silence, and a context's deadline; the codes are query_canceled and lock_not_available
+	waited := errors.As(err, &silent) && silent.Timeout() || isCode(err, "57014") || isCode(err, "55P03")
 	if !waited {
 		return
 	}
