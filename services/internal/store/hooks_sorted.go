@@ -83,14 +83,13 @@ type hookKey struct {
 }
 
 func (o HookOrder) key() hookKey {
-	const micros = `COALESCE((extract(epoch FROM %s) * 1000000)::bigint, %s)`
-	number := func(expression string, descending bool) hookKey {
-		return hookKey{expression: expression, text: "key::text", value: "$%d::text::bigint", descending: descending}
-	}
-	// the time itself is sorted by, of which there is an index
-	created := hookKey{
-		expression: "k.created_at", text: "(extract(epoch FROM key) * 1000000)::bigint::text",
-		value: "'epoch'::timestamptz + $%d::text::bigint * interval '1 microsecond'", descending: o != OldestHooks,
+	// a time is sorted by as it is, which costs least, and written as microseconds, which are exact until never
+	const never = "'2200-01-01Z'::timestamptz"
+	moment := func(expression string, descending bool) hookKey {
+		return hookKey{
+			expression: expression, text: "(extract(epoch FROM key) * 1000000)::bigint::text", descending: descending,
+			value: "'epoch'::timestamptz + $%d::text::bigint * interval '1 microsecond'",
+		}
 	}
 	switch o {
 	case HooksByName:
@@ -98,11 +97,11 @@ func (o HookOrder) key() hookKey {
 			expression: `lower(COALESCE(NULLIF(k.name, ''), regexp_replace(k.target_url, '^https?://', '')))`, text: "key", value: "$%d::text",
 		}
 	case FailingHooksFirst:
-		return number(fmt.Sprintf(micros, "CASE k.status WHEN 'active' THEN h.failing_since END", "9223372036854775807"), false)
+		return moment("COALESCE(CASE k.status WHEN 'active' THEN h.failing_since END, "+never+")", false)
 	case LatestHooksFirst:
-		return number(fmt.Sprintf(micros, "h.last_attempt_at", "0"), true)
-	default:
-		return created
+		return moment("COALESCE(h.last_attempt_at, 'epoch')", true)
+	default: // there is an index of this
+		return moment("k.created_at", o != OldestHooks)
 	}
 }
 
@@ -125,12 +124,16 @@ func (d *HookStore) ListSorted(ctx context.Context, tenant string, f HookFilter,
 		beyond = fmt.Sprintf("(key, id) %s ("+key.value+", $%d)", compare, len(args)-1, len(args))
 	}
 	args = append(args, page.Limit+1)
+	// only what the page is found by is read of all hooks
 	query := fmt.Sprintf(`
-		SELECT %s, %s AS key, last_attempt_at, failing_since, failures, last_class FROM (
-			SELECT k.*, %s AS key, h.last_attempt_at, h.failing_since, COALESCE(h.failures, 0) AS failures,
-				COALESCE(h.last_class, '') AS last_class
-			FROM hooks k LEFT JOIN hook_health h ON h.hook_id = k.id WHERE k.tenant = $1
-		) hooks WHERE %s AND %s ORDER BY hooks.key %[6]s, id %[6]s LIMIT $%[7]d`, hookColumns, key.text, key.expression, where, beyond, direction, len(args))
+		SELECT %s, %s AS key, last_attempt_at, failing_since, COALESCE(failures, 0) AS failures, COALESCE(last_class, '') AS last_class
+		FROM (
+			SELECT id, key FROM (
+				SELECT k.*, %s AS key FROM hooks k LEFT JOIN hook_health h ON h.hook_id = k.id WHERE k.tenant = $1
+			) hooks WHERE %s AND %s ORDER BY hooks.key %[6]s, id %[6]s LIMIT $%[7]d
+		) page JOIN hooks USING (id)
+		LEFT JOIN (SELECT hook_id, last_attempt_at, failing_since, failures, last_class FROM hook_health) h ON hook_id = id
+		ORDER BY page.key %[6]s, id %[6]s`, hookColumns, key.text, key.expression, where, beyond, direction, len(args))
 	var rows []sortedHookRow
 	if err := d.db.SelectContext(ctx, &rows, query, args...); err != nil {
 		return nil, false, translate(fmt.Errorf("list hooks by %s: %w", order, err))

@@ -207,8 +207,7 @@ func parseHookKey(s string, order usecase.HookOrder) (usecase.HookKey, bool) {
 		return usecase.HookKey{}, false
 	}
 	if order != usecase.HooksByName {
-		n, err := strconv.ParseInt(key, 10, 64)
-		if dated := order != usecase.FailingHooksFirst && order != usecase.LatestHooksFirst; err != nil || dated && (n < 0 || n > maxMicros) {
+		if n, err := strconv.ParseInt(key, 10, 64); err != nil || n < 0 || n > maxMicros {
 			return usecase.HookKey{}, false
 		}
 	}
