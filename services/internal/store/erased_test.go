@@ -34,7 +34,7 @@ var (
 		"changes.key", "changes.kind", "console_views.list", "console_views.name", "console_views.owner", "console_views.query", "console_views.tenant", "drainers.worker", "erasures.certificate", "erasures.detail", "erasures.kind", "erasures.owner", "erasures.places",
 		"erasures.reason", "erasures.state", "erasures.tenant", "event_type_settings.name", "event_type_settings.schema_check", "event_type_settings.tenant",
 		"event_types.description", "event_types.example", "event_types.name", "event_types.schema", "event_types.tenant",
-		"hook_gaps.tenant", "hooks.callback", "hooks.config", "hooks.deleted_status", "hooks.disabled_reason", "hooks.event_types", "hooks.identity", "hooks.name",
+		"hook_counts.tenant", "hook_gaps.tenant", "hooks.callback", "hooks.config", "hooks.deleted_status", "hooks.disabled_reason", "hooks.event_types", "hooks.identity", "hooks.name",
 		"hooks.notification_type", "hooks.retry", "hooks.sealed", "hooks.sealed_key_id", "hooks.spec", "hooks.status", "hooks.target_url", "hooks.tenant",
 		"idempotency_keys.fingerprint", "idempotency_keys.key", "idempotency_keys.tenant", "jobs.detail", "jobs.event_types", "jobs.owner", "jobs.phase",
 		"jobs.reason", "jobs.state", "jobs.states", "jobs.tenant", "leases.holder", "leases.name",

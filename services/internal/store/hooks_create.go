@@ -24,6 +24,9 @@ const (
 // errSameHook says that there is a hook with the same target URL and event types.
 var errSameHook = errors.New("there is such a hook")
 
+// ErrHandshake says that the tenant has receivers asked before its hooks send to them.
+var ErrHandshake = errors.New("the receiver has to be asked first")
+
 // creation is a hook to be created.
 type creation struct {
 	actor Actor
@@ -31,6 +34,8 @@ type creation struct {
 	row   hookRow
 	quota int
 	key   IdempotencyKey
+	// unasked says that nobody has looked yet whether the receiver has to be asked.
+	unasked bool
 }
 
 // Create stores a new hook, which must be valid, with a new id, and returns it as stored. quota is how many hooks
@@ -40,17 +45,26 @@ type creation struct {
 // The errors are *webhook.ConflictError where the tenant has a hook of the same target URL and event types, ErrQuota,
 // ErrKeyReused, and webhook.ErrNotFound where the tenant does not exist.
 func (d *HookStore) Create(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
+	return d.create(ctx, &creation{actor: actor, hook: &h, quota: quota, key: key})
+}
+
+// CreateUnasked is Create for a hook whose receivers were not asked. The error is ErrHandshake where the tenant's policy is not
+// webhook.HandshakeOff.
+func (d *HookStore) CreateUnasked(ctx context.Context, actor Actor, h webhook.Hook, quota int, key IdempotencyKey) (webhook.Hook, error) {
+	return d.create(ctx, &creation{actor: actor, hook: &h, quota: quota, key: key, unasked: true})
+}
+
+func (d *HookStore) create(ctx context.Context, c *creation) (webhook.Hook, error) {
 	var err error
-	if h.ID, err = uuid.NewV7(); err != nil {
+	if c.hook.ID, err = uuid.NewV7(); err != nil {
 		return webhook.Hook{}, fmt.Errorf("make hook id: %w", err)
 	}
-	c := &creation{actor: actor, hook: &h, quota: quota, key: key}
-	if c.row, err = newHookRow(&h, d.ring); err != nil {
+	if c.row, err = newHookRow(c.hook, d.ring); err != nil {
 		return webhook.Hook{}, err
 	}
-	stored, err := d.creations.add(ctx, h.Tenant, c)
+	stored, err := d.creations.add(ctx, c.hook.Tenant, c)
 	if err != nil {
-		return webhook.Hook{}, d.explainConflict(ctx, &h, translate(err))
+		return webhook.Hook{}, d.explainConflict(ctx, c.hook, translate(err))
 	}
 	return stored.hook(d.ring)
 }
@@ -83,15 +97,24 @@ func (d *core) createAll(ctx context.Context, tenant string, list []*creation) [
 
 // create creates hooks in a transaction, and says what became of each. The error is of all of them.
 func create(ctx context.Context, tx *sqlx.Tx, tenant string, list []*creation, answers []outcome[hookRow]) error {
-	if err := lockTenant(ctx, tx, tenant); err != nil {
+	policy, err := lockPolicy(ctx, tx, tenant)
+	if err != nil {
 		return err
 	}
-	var have int
-	if err := tx.GetContext(ctx, &have, `SELECT count(*) FROM hooks WHERE tenant = $1 AND deleted_at IS NULL`, tenant); err != nil {
-		return fmt.Errorf("count hooks: %w", err)
+	quota := list[0].quota
+	for _, c := range list {
+		quota = min(quota, c.quota)
+	}
+	have, err := countHooks(ctx, tx, tenant, quota-len(list)+1)
+	if err != nil {
+		return err
 	}
 	var wanted []int
 	for i, c := range list {
+		if c.unasked && policy != webhook.HandshakeOff {
+			answers[i].err = ErrHandshake
+			continue
+		}
 		before, found, err := c.key.recall(ctx, tx, tenant)
 		switch {
 		case errors.Is(err, ErrKeyReused):

@@ -2,6 +2,7 @@ package usecase
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -35,14 +36,27 @@ func (s *Service) CreateHook(ctx context.Context, c *Caller, change *HookChange,
 	if err != nil {
 		return webhook.Hook{}, err
 	}
+	if !h.Config.Signature.Message() { // else keys would be made for a hook that its receiver does not want
+		created, err := s.createHook(ctx, c, &h, key, s.hooks.CreateUnasked)
+		if !errors.Is(err, store.ErrHandshake) {
+			return created, err
+		}
+	}
 	if _, err := s.handshake(ctx, c, nil, &h); err != nil {
 		return webhook.Hook{}, err
 	}
+	return s.createHook(ctx, c, &h, key, s.hooks.Create)
+}
+
+// createHook has a hook stored.
+func (s *Service) createHook(ctx context.Context, c *Caller, h *webhook.Hook, key store.IdempotencyKey,
+	create func(context.Context, store.Actor, webhook.Hook, int, store.IdempotencyKey) (webhook.Hook, error),
+) (webhook.Hook, error) {
 	return daemon.Within(ctx, CreateTimeout, func(ctx context.Context) (webhook.Hook, error) { // who creates many hooks at once waits for their turn in a transaction
-		if err := s.needSigningKeys(ctx, c, &h); err != nil {
+		if err := s.needSigningKeys(ctx, c, h); err != nil {
 			return webhook.Hook{}, err
 		}
-		return s.hooks.Create(ctx, c.Actor(), h, s.HookQuota, key)
+		return create(ctx, c.Actor(), *h, s.HookQuota, key)
 	})
 }
 
