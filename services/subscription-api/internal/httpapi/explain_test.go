@@ -23,7 +23,7 @@ func TestAnEventIsExplainedForEveryHook(t *testing.T) {
 	hook("other-channel", `"event_type":"*","config":{"channel_id":13}`)
 	hook("filtered", `"event_type":"*","config":{"channel_id":12,"filter":"event.data.n > 100.0"}`)
 	hook("missed", `"event_type":"*","config":{"channel_id":12}`)
-	e := newEvent("e-1", 1, "order.created", "", -time.Second)
+	e := newEvent("e-1", 1, "order.created", "", -time.Minute) // however long the hooks take
 	e.ConfigFilter = []byte(`{"channel_id":12}`)
 	hookLater := func() { hook("later", `"event_type":"*"`) }
 	old := newEvent("e-0", 2, "order.created", "", time.Hour)
