@@ -132,6 +132,7 @@ func TestCallbacksOfSeveralTenantsEventsAreErased(t *testing.T) {
 		require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: tenant, Type: "order.created", Body: []byte(`{"event_id":"e-1","data":{}}`)}}))
 	}
 	w.receiver.Await(t, "/told", 2)
+	plain := testenv.Plain(t, w.config.DatabaseURL)
 	for i, h := range hooks {
 		require.Eventually(t, func() bool {
 			d, _, err := w.db.History.GetDelivery(t.Context(), tenants[i], webhook.DeliveryID(h.ID, "e-1"))
@@ -139,9 +140,13 @@ func TestCallbacksOfSeveralTenantsEventsAreErased(t *testing.T) {
 		}, 2*time.Minute, 10*time.Millisecond)
 		require.NoError(t, w.db.Erasures.SetPolicy(t.Context(), "test", tenants[i], "order.created", 1, 10))
 	}
-	n, err := w.eraser.Expire(t.Context(), time.Now().AddDate(0, 0, 2))
-	require.NoError(t, err)
-	require.Equal(t, 4, n, "two events and their callbacks")
+	require.Eventually(t, func() bool { // a callback may be recorded later, and the worker's housekeeper erases what is marked, too
+		_, err := w.eraser.Expire(t.Context(), time.Now().AddDate(0, 0, 2))
+		require.NoError(t, err)
+		var n int
+		require.NoError(t, plain.QueryRowContext(t.Context(), `SELECT count(*) FROM events WHERE erased_at IS NOT NULL`).Scan(&n))
+		return n == 4
+	}, 2*time.Minute, 50*time.Millisecond, "two events and their callbacks")
 	w.nowhere()
 }
 
