@@ -41,7 +41,7 @@ func newPast(t *testing.T, ordering string, n int) *past {
 
 func (p *past) change(statement string) {
 	p.t.Helper()
-	_, err := p.plain.ExecContext(p.t.Context(), `SELECT whisperer_ensure_day((now() - interval '5 minutes')::date)`)
+	_, err := p.plain.ExecContext(p.t.Context(), `SELECT whisperer_ensure_day((now() - interval '1 hour')::date)`)
 	require.NoError(p.t, err)
 	_, err = p.plain.ExecContext(p.t.Context(), statement)
 	require.NoError(p.t, err)
