@@ -155,7 +155,7 @@ func TestAHookGetsWhatWasFannedOutBeforeWorkersKnewIt(t *testing.T) {
 	require.Eventually(t, func() bool {
 		lag, err := w.bus.Lag(t.Context(), bus.OwnFanout)
 		return err == nil && lag.Stored == 2 && lag.Done(lag.Last)
-	}, 2*time.Minute, 10*time.Millisecond, "it is told that a delivery is dead, and that the hook was disabled")
+	}, 2*time.Minute, 10*time.Millisecond, "delivery.dead and hook.disabled are published")
 	w.settled()
 	require.Empty(t, w.receiver.Got("/late"), "nobody told the worker of the hook")
 	// somebody who does not know of it yet keeps the gap open

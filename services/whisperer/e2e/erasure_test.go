@@ -169,7 +169,7 @@ func (e *erasing) pending(id uuid.UUID) int {
 	return len(list)
 }
 
-// checkErased checks the certificate with what is published, and that what was erased is told of, but not sent.
+// checkErased verifies the certificate against the published keys, and that an erased event is recorded but not sent.
 func (e *erasing) checkErased(id uuid.UUID) {
 	e.t.Helper()
 	dir := e.t.TempDir()

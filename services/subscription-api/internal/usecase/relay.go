@@ -19,8 +19,8 @@ const (
 	maxRelays, maxTenantRelays, maxTokenRelays = 64, 16, 8
 	// relayPatience is how long one waits for another that was left to end.
 	relayPatience = 100 * time.Millisecond
-	// wishEvery is how often the workers are told of a relay, so that those that are new know of it, and wishFor how long they
-	// believe that it is there.
+	// wishEvery is how often a relay is announced to the workers, which lets new workers learn of it; wishFor is how long an
+	// announcement counts.
 	wishEvery, wishFor = 2 * time.Second, 10 * time.Second
 )
 

@@ -169,7 +169,7 @@ func (c *erasureGet) Run(ctx context.Context, a *app) error {
 
 type erasureCancel struct{ erasureArg }
 
-// Run cancels.
+// Run cancels the erasure and prints it.
 func (c *erasureCancel) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
@@ -280,7 +280,7 @@ func (a *app) printErasure(e *api.Erasure) error {
 
 type erasureWatch struct{ erasureArg }
 
-// Run watches.
+// Run prints the progress of the erasure until it ends.
 func (c *erasureWatch) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {

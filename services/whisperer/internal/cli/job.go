@@ -113,7 +113,7 @@ func (c *jobResume) Run(ctx context.Context, a *app) error {
 
 type jobCancel struct{ jobArg }
 
-// Run cancels.
+// Run cancels the job and prints it.
 func (c *jobCancel) Run(ctx context.Context, a *app) error {
 	return c.do(ctx, a, (*client.Client).CancelJob)
 }
@@ -142,7 +142,7 @@ func (a *app) printJob(j *api.Job) error {
 
 type jobWatch struct{ jobArg }
 
-// Run watches.
+// Run prints the progress of the job until it ends.
 func (c *jobWatch) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
