@@ -12,9 +12,11 @@ export failed time=$1
 one() {
   local directory function=${1##*:} verdict=ok said
   directory=./$(dirname "${1%%:*}")
-  said=$(go test "$directory" -run '^$' -fuzz "^$function\$" -fuzztime "$time" -parallel 1 2>&1) || verdict=FAILED
+  said=$(go test "$directory" -run '^$' -fuzz "^$function\$" -fuzztime "$time" -fuzzminimizetime 1s -parallel 1 2>&1) || verdict=FAILED
+  # Before 1.27 Go may tell of the end of the time as of a failure, with nothing that failed (https://go.dev/issue/75804).
+  [[ $said != *"--- FAIL: $function ("*$'s)\n    context deadline exceeded\nFAIL\n'* ]] || verdict="ok, out of time"
   printf '%s\n' "--- $function in $directory: $verdict" "$said"
-  [ "$verdict" = ok ] || echo "$function" >>"$failed"
+  [ "${verdict%%,*}" = ok ] || echo "$function" >>"$failed"
 }
 export -f one
 
