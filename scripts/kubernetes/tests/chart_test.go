@@ -187,14 +187,14 @@ func variants(t *testing.T) map[string]string {
 		"without what is optional": least + "\nmigrate: {enabled: false}\nnetworkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}\napi: {drainSeconds: 0}",
 		"outside services, one R1": least + "\nstreamReplicas: 1\nnetworkPolicy: {postgres: {to: [{ipBlock: {cidr: 10.1.2.3/32}}]}, clients: [{podSelector: {}}]}",
 		"OpenShift":                least + "\n" + example(t, "OpenShift"),
-		"a private authority":      least + "\n" + example(t, "Private authorities"),
+		"a private authority":      least + "\n" + example(t, "Private certificate authorities"),
 	}
 }
 
 // example returns the values that the manual gives below its paragraph of that name.
 func example(t *testing.T, name string) string {
 	t.Helper()
-	_, text, found := strings.Cut(read(t, manualFile), "\n**"+name+".**")
+	_, text, found := strings.Cut(read(t, manualFile), "\n**"+name)
 	require.True(t, found, name)
 	_, text, _ = strings.Cut(text, "\n```yaml\n")
 	text, _, _ = strings.Cut(text, "```\n")
