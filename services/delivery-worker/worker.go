@@ -387,9 +387,7 @@ func (s *Service) startTakers(ctx context.Context) (*takers, error) {
 	}
 	due := retries.New(retries.Deps{
 		Hooks: s.index, Deliverer: s.deliverer, History: s.history, Bus: s.bus, Own: s.own, Log: s.log, Slots: s.config.Slots,
-		FanOut: func(ctx context.Context, m *bus.Message, e *webhook.Event, over func()) {
-			outs[e.Seq.Stream()].Again(ctx, m, e, over)
-		},
+		FanOut: func(ctx context.Context, m *bus.Message, e *webhook.Event) { outs[e.Seq.Stream()].Again(ctx, m, e) },
 	})
 	if err := s.take(ctx, t, bus.Retry, bus.Room{Messages: 256, Bytes: retryBytes}, due.Run); err != nil {
 		return nil, err

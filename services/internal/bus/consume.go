@@ -38,6 +38,7 @@ type Message struct {
 	sub    *Subscription
 	source *source
 	asked  time.Time // when the request began that it answers
+	over   func()    // nil for nothing
 }
 
 // Run is a stretch of a stream, in the order of time within each partition, of which every message came to one subscription:
@@ -71,6 +72,9 @@ func (m *Message) Published() envelope.Published {
 	return m.sub.bus.event(m.Subject, m.msg.Headers(), m.Data, m.Place(), m.PublishedAt)
 }
 
+// OnSettled has over called when Settle has settled the message.
+func (m *Message) OnSettled(over func()) { m.over = over }
+
 // Settle acks the message, or has it come again, to another worker or to this one, where err says why it is not done
 // with. A message of which the server does not hear comes again, too.
 func (m *Message) Settle(err error) {
@@ -80,6 +84,9 @@ func (m *Message) Settle(err error) {
 	}
 	if failed := settle(); failed != nil {
 		m.sub.log().Warn("failed to settle message: it will come again", zap.Error(failed))
+	}
+	if m.over != nil {
+		m.over()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -118,6 +119,7 @@ type Fanout struct {
 	seen   *seenIDs // nil where the ledger is asked for every id
 	// unasked says that the ledger is not asked for now, since it does not answer.
 	unasked atomic.Bool
+	tried   *semaphore.Weighted // of the events that came too often; one that is tried alone takes all of it
 	open    sync.WaitGroup
 	lives   context.Context //nolint:containedctx // that of Run, for those who work for it
 
@@ -131,7 +133,7 @@ type Fanout struct {
 
 // New makes a fan-out.
 func New(d Deps) *Fanout {
-	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), lives: context.Background()}
+	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), tried: semaphore.NewWeighted(alone), lives: context.Background()}
 	f.ending, f.end = context.WithCancel(context.Background())
 	if d.From == webhook.OMS { // of what we publish ourselves there is little, and its ids are not worth the memory
 		f.seen = newSeenIDs(cmp.Or(d.DailyIDs, dayOfIDs))
@@ -179,9 +181,7 @@ type taken struct {
 	// may not have counted with that.
 	hooks []*webhook.Hook
 	stale string
-	// again says that the event was put off, and over, if not nil, is called when its message is settled.
-	again bool
-	over  func()
+	again bool // the event was put off
 }
 
 func (f *Fanout) take(ctx context.Context, messages []bus.Message) {

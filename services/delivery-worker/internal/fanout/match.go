@@ -55,9 +55,9 @@ func (f *Fanout) putOff(ctx context.Context, t taken, at time.Time) {
 	f.finish(t, err)
 }
 
-// Again fans out an event that was put off. over is called when its message is settled.
-func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event, over func()) {
-	t := taken{msg: m, event: e, again: true, over: over}
+// Again fans out an event that was put off.
+func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event) {
+	t := taken{msg: m, event: e, again: true}
 	if !f.enter() {
 		f.finish(t, errNotSettled)
 		return
@@ -71,19 +71,13 @@ func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event, ov
 // finish acks an event that is done with, and returns one that is not for redelivery. If the event was fanned out by an old index, the
 // ledger stores that first: this worker may die before it hears of the hooks that missed the event.
 func (f *Fanout) finish(t taken, err error) {
-	over := func() {
-		t.msg.Settle(err)
-		if t.over != nil {
-			t.over()
-		}
-	}
 	if err != nil || t.stale == "" {
-		over()
+		t.msg.Settle(err)
 		return
 	}
 	f.open.Add(1)
 	f.Rejecter.Stale(&whispererv1.StaleFanout{Tenant: t.event.Tenant, Snapshot: t.stale, Since: t.event.PublishedAt.UnixNano()}, func() {
-		over()
+		t.msg.Settle(nil)
 		f.open.Done()
 	})
 }

@@ -2,7 +2,9 @@ package fanout
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -67,7 +69,7 @@ func (f *Fanout) retryUntilStopped(ctx context.Context, m *bus.Message, ask func
 		if err == nil {
 			return true
 		}
-		f.Log.Warn("redelivered event waits for the ledger", trace.Message(m.Header), zap.Uint64("seq", m.Seq), zap.Error(err))
+		f.Log.Warn("redelivered event waits", trace.Message(m.Header), zap.Uint64("seq", m.Seq), zap.Error(err))
 		if !daemon.Sleep(ctx, askAgain) || m.Crowds() || // what waits takes the room of events that could go on
 			m.Deliveries <= poisonAfter && time.Since(began) > askFor {
 			return false
@@ -75,34 +77,70 @@ func (f *Fanout) retryUntilStopped(ctx context.Context, m *bus.Message, ask func
 	}
 }
 
+// alone is what an event that is tried alone takes of Fanout.tried, where others take 1.
+const alone = math.MaxInt32
+
+var errOthersTried = errors.New("other events that came too often are tried first")
+
 // tryPoisonCandidate handles an event that has come often. Its workers may have died of it, or of anything else while it waited for
-// a ledger that could not be asked, as all do that come again. So it has one more try, when the ledger answers and with a
-// note of it before: whoever gets it after that knows what it does.
+// a ledger that could not be asked, as all do that come again. So it has two more tries, when the ledger answers and with a
+// note of each before: one beside others that have come often, of which a worker may die just as well, and one beside none of them.
+// Whoever gets it after that knows what it does.
 func (f *Fanout) tryPoisonCandidate(ctx context.Context, m *bus.Message) {
+	for _, weight := range []int64{1, alone} {
+		first, err := f.noteTry(ctx, m, weight)
+		switch {
+		case err != nil:
+			m.Settle(err)
+			return
+		case first:
+			m.OnSettled(func() { f.tried.Release(weight) })
+			f.handle(ctx, []*bus.Message{m})
+			return
+		}
+		f.tried.Release(weight)
+	}
+	// what was begun of it must not be found by the sweep, and tried again; it is not read to see what that may be
+	if !f.retryUntilStopped(ctx, m, func() error { return f.Seen.GiveUp(ctx, m.Place(), m.PublishedAt) }) {
+		m.Settle(errNotSettled)
+		return
+	}
+	f.reject(m, nil, envelope.Poison, "it was handed to workers too often without being settled")
+}
+
+// noteTry waits until an event may be tried beside what else is, and notes that it is; first says that nobody has done so before.
+// With an error, nothing is taken and the event goes back.
+func (f *Fanout) noteTry(ctx context.Context, m *bus.Message, weight int64) (first bool, err error) {
+	if !f.retryUntilStopped(ctx, m, func() error {
+		ctx, cancel := context.WithTimeoutCause(ctx, askFor, errOthersTried)
+		defer cancel()
+		if f.tried.Acquire(ctx, weight) != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	}) {
+		return false, errNotSettled
+	}
 	var lease store.Lease
 	var ours bool
 	ok := f.retryUntilStopped(ctx, m, func() (err error) {
 		if err = f.History.CatchUp(ctx); err == nil {
-			lease, ours, err = f.Tries.Acquire(ctx, tryName(m), f.Worker, tryTime)
+			lease, ours, err = f.Tries.Acquire(ctx, tryName(m, weight), f.Worker, tryTime)
 		}
 		return err
 	})
-	switch {
-	case !ok || !ours:
-		m.Settle(errNotSettled)
-	case lease.Fence > 1:
-		// what was begun of it must not be found by the sweep, and tried again; it is not read to see what that may be
-		if !f.retryUntilStopped(ctx, m, func() error { return f.Seen.GiveUp(ctx, m.Place(), m.PublishedAt) }) {
-			m.Settle(errNotSettled)
-			return
-		}
-		f.reject(m, nil, envelope.Poison, "it was handed to workers too often without being settled")
-	default:
-		f.handle(ctx, []*bus.Message{m})
+	if !ok || !ours {
+		f.tried.Release(weight)
+		return false, errNotSettled
 	}
+	return lease.Fence == 1, nil
 }
 
-// tryName is the lease of an event's last try; the time tells streams apart that count from 1 again.
-func tryName(m *bus.Message) string {
-	return fmt.Sprintf("try:%d:%d", m.Place(), m.PublishedAt.UnixNano())
+// tryName is the lease of one of an event's last tries; the time tells streams apart that count from 1 again.
+func tryName(m *bus.Message, weight int64) string {
+	name := "try"
+	if weight == alone {
+		name = "try alone"
+	}
+	return fmt.Sprintf("%s:%d:%d", name, m.Place(), m.PublishedAt.UnixNano())
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,7 +76,7 @@ func TestADeliveryThatWasBegunGoesOnThoughItsHookWantsOtherEventsNow(t *testing.
 			s.record(1, hook.ID, &whispererv1.DeliveryFact{
 				EventId: "e-1", State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1,
 			})
-			s.handedOut(1)
+			s.handedOut(1, 1)
 			s.start(16)
 			s.awaitSettled()
 			s.mu.Lock()
@@ -106,14 +107,14 @@ func TestWhatWasDeliveredBeforeItsConsumerWasMadeAgainWaitsForTheLedger(t *testi
 	require.Equal(t, missed.ID, dues[0].Hook.ID)
 }
 
-// handedOut lets workers take the first event and give it back, so many times.
-func (s *stage) handedOut(times int) {
+// handedOut lets workers take the event with this sequence and give it back, so many times.
+func (s *stage) handedOut(seq uint64, times int) {
 	s.t.Helper()
 	victim, err := s.bus.Subscribe(s.t.Context(), bus.Fanout, bus.Room{Messages: 1})
 	require.NoError(s.t, err)
 	for range times {
 		messages, ok := victim.TakeBatch(s.t.Context(), nil, 1)
-		for ok && messages[0].Seq != 1 {
+		for ok && messages[0].Seq != seq {
 			require.NoError(s.t, messages[0].HandBack(0))
 			messages, ok = victim.TakeBatch(s.t.Context(), nil, 1)
 		}
@@ -130,7 +131,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	s := newStage(t)
 	hook := s.hook("*")
 	s.publish(`1`, `2`)
-	s.handedOut(5)
+	s.handedOut(1, 5)
 	stored, err := s.bus.Event(t.Context(), 1)
 	require.NoError(t, err)
 	begun := webhook.DeliveryID(hook.ID, "e-1")
@@ -138,10 +139,12 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 		EventId: "e-1", State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1,
 		Attempt: &whispererv1.AttemptFact{Number: 1, StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Unknown), Url: hook.TargetURL},
 	})
-	// as the worker did that died of it in the last try
-	_, first, err := s.db.Leases.Acquire(t.Context(), fmt.Sprintf("try:1:%d", stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
-	require.NoError(t, err)
-	require.True(t, first)
+	// as the workers did that died of it in the last tries
+	for _, try := range []string{"try", "try alone"} {
+		_, first, err := s.db.Leases.Acquire(t.Context(), fmt.Sprintf("%s:1:%d", try, stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
+		require.NoError(t, err)
+		require.True(t, first)
+	}
 	s.start(16)
 	s.awaitSettled()
 	require.Len(t, s.rejected, 1)
@@ -161,7 +164,39 @@ func TestAnEventThatOnlyWaitedWhileWorkersDiedIsDelivered(t *testing.T) {
 	s := newStage(t)
 	s.hook("*")
 	s.publish(`1`, `2`)
-	s.handedOut(20)
+	s.handedOut(1, 20)
+	s.start(16)
+	s.awaitSettled()
+	require.Empty(t, s.rejected)
+	require.Len(t, s.delivered(), 2)
+}
+
+// Two events have come often, and a worker has died while it tried both: now each is tried while the other is not, and the one that
+// is harmless survives.
+func TestAnEventThatWasInHandBesideADeadlyOneIsTriedAlone(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.hook("*")
+	s.publish(`1`, `2`)
+	for _, seq := range []uint64{1, 2} {
+		s.handedOut(seq, 5)
+		stored, err := s.bus.Event(t.Context(), webhook.Sequence(seq))
+		require.NoError(t, err)
+		_, first, err := s.db.Leases.Acquire(t.Context(), fmt.Sprintf("try:%d:%d", seq, stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
+		require.NoError(t, err)
+		require.True(t, first)
+	}
+	var open atomic.Int32
+	s.deliver = func(_ webhook.Due, settled func(error), _ func()) {
+		if open.Add(1) > 1 {
+			t.Error("two are tried at once")
+		}
+		go func() {
+			_, err := s.bus.Lag(t.Context(), bus.Fanout) // until the other one could have been tried
+			open.Add(-1)
+			settled(err)
+		}()
+	}
 	s.start(16)
 	s.awaitSettled()
 	require.Empty(t, s.rejected)

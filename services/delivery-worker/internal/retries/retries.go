@@ -46,8 +46,8 @@ type Deps struct {
 	History   *ledger.Reader
 	Bus       *bus.Bus
 	Own       own
-	// FanOut fans out an event that was put off; over is called when its message is settled.
-	FanOut func(ctx context.Context, m *bus.Message, e *webhook.Event, over func())
+	// FanOut fans out an event that was put off, and settles its message.
+	FanOut func(ctx context.Context, m *bus.Message, e *webhook.Event)
 	Log    *zap.Logger
 	// Slots bounds the retries that are under way, do not wait for their hook and are quick.
 	Slots int
@@ -244,7 +244,8 @@ func (r *Retries) fanOut(ctx context.Context, t taken) {
 	event, err := r.event(ctx, t)
 	switch {
 	case err == nil:
-		r.FanOut(ctx, t.msg, &event, r.open.Done)
+		t.msg.OnSettled(r.open.Done)
+		r.FanOut(ctx, t.msg, &event)
 	case errors.Is(err, webhook.ErrNotFound): // no repetition finds it
 		r.Log.Error("postponed event has expired and is not fanned out", zap.String("event_id", t.retry.GetEventId()),
 			trace.ID(t.retry.GetEvent().GetTraceparent()), zap.Error(err))
