@@ -85,8 +85,9 @@ func cut(t *testing.T, fault string, toNATS bool, down time.Duration, away, back
 	}
 	w.run()
 	during := w.outlives(40, down, 8*time.Second, func() { away(p) }, func() { back(p) })
-	// what it cannot tell of fills its slots, and one more event stands at the door
-	w.check(check{fault: fault, bound: underWay + hooks, faults: []window{during}, recovery: again + slack()})
+	// what it cannot tell of fills its slots, and one more event stands at the door; on a busy machine as many attempts were slow,
+	// and had given their slots to others
+	w.check(check{fault: fault, bound: 2*underWay + hooks, faults: []window{during}, recovery: again + slack()})
 }
 
 func TestF08APartitionBetweenAWorkerAndNATS(t *testing.T) {
