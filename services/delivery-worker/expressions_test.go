@@ -83,7 +83,7 @@ func TestCostlyFiltersKeepNoOtherTenantWaiting(t *testing.T) {
 func TestAnOrderedHookWaitsForWhatWasPutOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.config.FilterBudget = 60_000
+	w.config.FilterBudget = 10_000
 	costly := strings.Repeat("event.data.items.all(i, i > 0) && ", 3) + "true" // 30,000 units
 	for i := range 10 {
 		w.hook("/costly/"+strconv.Itoa(i), func(h *webhook.Hook) {
@@ -97,7 +97,7 @@ func TestAnOrderedHookWaitsForWhatWasPutOff(t *testing.T) {
 	})
 	w.hook("/plain", func(h *webhook.Hook) { h.EventTypes = []string{"order.paid"} })
 	w.run()
-	w.publish("order.created", fmt.Sprintf(`{"event_id":"1","data":%s}`, numbers())) // it uses up the budget of some seconds
+	w.publish("order.created", fmt.Sprintf(`{"event_id":"1","data":%s}`, numbers())) // it uses up the budget of half a minute
 	w.receiver.Await(t, "/ordered", 1)
 	w.publish("order.created", fmt.Sprintf(`{"event_id":"2","data":%s}`, numbers()))
 	require.Eventually(t, func() bool { return w.metric("whisperer_filter_events_put_off_total") == 1 }, 2*time.Minute, 5*time.Millisecond)
@@ -195,7 +195,7 @@ func TestCostlyFiltersKeepNoOtherTenantsMissedEventsWaiting(t *testing.T) {
 func TestTheBudgetPaysForTransforms(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.config.FilterBudget = 60_000
+	w.config.FilterBudget = 20_000
 	const events = 12
 	costly := `{"n": event.data.items.map(i, i + 1).size(), "total": event.data.total}`
 	w.hook("/made", filtered(t, map[string]any{"transform": costly, "format": "raw"}))
