@@ -75,7 +75,7 @@ func TestTheServiceManagesHooksAndPublishes(t *testing.T) {
 	addr, token, health := start(t, testenv.NATS(t))
 	require.Eventually(t, func() bool {
 		return request(t, http.MethodGet, "http://"+health+"/readyz", "", "").status == http.StatusOK
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	a := request(t, http.MethodPost, "http://"+addr+"/whisperer/hooks/", token, `{"event_type":"package-created","target_url":"http://example.com/","secret_key":"secret"}`)
 	require.Equal(t, http.StatusCreated, a.status)
 	a = request(t, http.MethodPost, "http://"+addr+"/whisperer/events/", token, `{"event_type":"package-created","data":{"id":61}}`)
@@ -98,7 +98,7 @@ func TestWithoutNATSHooksCanBeManaged(t *testing.T) {
 			Checks map[string]struct{ OK bool }
 		}
 		return json.Unmarshal([]byte(body), &state) == nil && state.Reason == "" && state.Checks["postgres"].OK && !state.Checks["nats"].OK
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	require.Equal(t, http.StatusOK, request(t, http.MethodGet, "http://"+addr+"/whisperer/hooks/", token, "").status)
 	a := request(t, http.MethodPost, "http://"+addr+"/whisperer/events/", token, `{"event_type":"package-created","data":1}`)
 	require.Equal(t, http.StatusServiceUnavailable, a.status)
@@ -197,10 +197,10 @@ func TestASchemaThatDoesNotFitIsWaitedForAndTheCheckSaysWhatToDo(t *testing.T) {
 		text, _ := io.ReadAll(answer.Body)
 		return string(text)
 	}
-	require.Eventually(t, func() bool { return strings.Contains(told(), "run `whisperer migrate up`") }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(told(), "run `whisperer migrate up`") }, time.Minute, 20*time.Millisecond)
 	_, err = store.Migrate(t.Context(), database)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return strings.Contains(told(), `"postgres":{"ok":true}`) }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(told(), `"postgres":{"ok":true}`) }, time.Minute, 20*time.Millisecond)
 	stop()
 	require.NoError(t, <-ended)
 }
@@ -233,7 +233,7 @@ func TestTheConsoleShowsTheSettingsWithoutWhatIsSecret(t *testing.T) {
 		var status int
 		status, cookies = post()
 		return status == http.StatusSeeOther
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, root+"system/", nil)
 	require.NoError(t, err)
 	r.AddCookie(cookies[0])

@@ -17,7 +17,7 @@ func TestTheManualListsTheMetricsThatTheAPIExports(t *testing.T) {
 	addr, token, health := start(t, "nats://127.0.0.1:1")
 	require.Eventually(t, func() bool { // a counter with labels is there once something was counted
 		return request(t, http.MethodGet, "http://"+addr+"/whisperer/hooks/", token, "").status == http.StatusOK
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 
 	text, err := os.ReadFile("../../docs/operations.md")
 	require.NoError(t, err)

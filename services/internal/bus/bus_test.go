@@ -305,7 +305,7 @@ func TestABatchOfFactsThatIsRepeatedIsStoredOnce(t *testing.T) {
 	require.Eventually(t, func() bool { // a consumer hears of messages a moment after their publishers
 		lag, err := b.Lag(t.Context(), bus.FactRecorder)
 		return err == nil && lag.Pending == 2 && lag.Last == 2
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 func TestSubjectsNameTenantAndType(t *testing.T) {
@@ -343,7 +343,7 @@ func TestAServerThatIsAwayIsNoticedInTime(t *testing.T) {
 	require.NoError(t, b.EnsureTopology(t.Context()))
 	require.NoError(t, b.Ready(t.Context()))
 	shutdown(t, s)
-	require.Eventually(t, func() bool { return b.Ready(t.Context()) != nil }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return b.Ready(t.Context()) != nil }, time.Minute, 10*time.Millisecond)
 
 	hook, delivery := uuid.New(), uuid.New()
 	for name, publish := range map[string]func(ctx context.Context) error{

@@ -109,7 +109,7 @@ func TestAConsumerThatIsMadeAgainGoesOnAndTellsWhatMayHaveBeenHandedOut(t *testi
 	require.Eventually(t, func() bool {
 		lag, err := b.Lag(t.Context(), bus.Fanout)
 		return err == nil && lag.Settled == done
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	repaired, err := b.RepairTopology(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, repaired)

@@ -48,7 +48,7 @@ func TestUnknownRevokedAndExpiredTokensAreTheSame(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := db.Access.Authenticate(t.Context(), expired)
 		return err != nil
-	}, 5*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	for _, secret := range []string{revoked, expired, "", "nope", strings.Repeat("x", 10_000), "a\x00b"} {
 		_, err := db.Access.Authenticate(t.Context(), secret)
 		require.ErrorIs(t, err, webhook.ErrNotFound)

@@ -147,7 +147,7 @@ func TestWhatAnExpiredDrainerSaysDoesNotCount(t *testing.T) {
 
 	next := b.drainer(time.Minute)
 	var again store.DrainLease
-	require.Eventually(t, func() bool { again, ok = b.lease(next, true, time.Minute); return ok }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { again, ok = b.lease(next, true, time.Minute); return ok }, time.Minute, 10*time.Millisecond)
 	_, seqs = b.take(next, store.Want{Lease: again, Limit: 1, Ordering: webhook.OrderHook})
 	require.Equal(t, []uint64{1}, seqs)
 	b.settle(stuck, store.Gone, list[0])
@@ -271,7 +271,7 @@ func TestRetentionLeavesTheQueueAlone(t *testing.T) {
 		_, busy, err := db.Ledger.DropDays(t.Context(), noon.AddDate(0, 0, 1), noon.AddDate(0, 0, 1))
 		require.NoError(t, err)
 		return busy == 0
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.Equal(t, []int64{1, 2}, b.queued())
 	ended, err := db.Queue.EndDeliveries(t.Context(), b.hook, 10) // of no hook there is
 	require.NoError(t, err)
@@ -290,7 +290,7 @@ func locks(t *testing.T, plain *sqlx.DB) (n int) {
 			SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 			WHERE l.locktype = 'relation' AND a.wait_event_type = 'Lock' AND a.datname = current_database()`))
 		return n > 0
-	}, 20*time.Second, 10*time.Millisecond, "nobody waits")
+	}, time.Minute, 10*time.Millisecond, "nobody waits")
 	return n
 }
 

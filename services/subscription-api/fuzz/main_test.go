@@ -95,7 +95,7 @@ func awaitReady(t *testing.T, health string) {
 		}
 		defer res.Body.Close()
 		return res.StatusCode == http.StatusOK
-	}, 30*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 }
 
 func TestTheAPIAnswersWhateverItIsSentAsItsDocumentSays(t *testing.T) {

@@ -37,7 +37,7 @@ func TestABatchOutlivesItsWorkerWithItsIDAndBody(t *testing.T) {
 	}
 	s.receiver.Delay(time.Minute)
 	s.call("POST", "/whisperer/hooks/"+hook+"/resume/", "", 200)
-	require.Eventually(t, func() bool { return len(s.receiver.All()) == 1 }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.receiver.All()) == 1 }, time.Minute, 10*time.Millisecond)
 	victim.signal(syscall.SIGKILL)
 	<-victim.ended
 	publish(7, 5)

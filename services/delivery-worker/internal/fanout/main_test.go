@@ -263,7 +263,7 @@ func (s *stage) awaitSettled() {
 	require.Eventually(s.t, func() bool {
 		lag, err := s.bus.Lag(s.t.Context(), bus.Fanout)
 		return err == nil && lag.Settled == lag.Last && lag.InFlight == 0
-	}, 15*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 func (s *stage) hook(types ...string) webhook.Hook {

@@ -38,7 +38,7 @@ func (s *stage) publishUntilNew(prefix string) (published int) {
 		s.publish(event(fmt.Sprint(prefix, published)))
 		s.awaitSettled()
 		return s.seen.events.Load() == before
-	}, 30*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	return published
 }
 

@@ -66,5 +66,5 @@ func (s *stage) toldOf(n int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return len(s.stale) == n
-	}, 15*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }

@@ -138,7 +138,7 @@ func TestBatchesGrowWhileTheOneBeforeIsUnderWay(t *testing.T) {
 	var stored sync.WaitGroup
 	stored.Add(5001)
 	w.Fact(numbered(0), stored.Done)
-	require.Eventually(t, func() bool { return len(g.sizes()) == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(g.sizes()) == 1 }, time.Minute, time.Millisecond)
 	for n := 1; n <= 5000; n++ {
 		w.Fact(numbered(n), stored.Done)
 	}
@@ -169,7 +169,7 @@ func TestBatchesFitIntoAMessage(t *testing.T) {
 		return f
 	}
 	w.Fact(numbered(0), stored.Done)
-	require.Eventually(t, func() bool { return len(g.sizes()) == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(g.sizes()) == 1 }, time.Minute, time.Millisecond)
 	for n := range 100 {
 		w.Fact(large(n, 16<<10), stored.Done)
 	}
@@ -195,7 +195,7 @@ func TestOldKnowledgeIsToldOnceABatch(t *testing.T) {
 	var stored sync.WaitGroup
 	stored.Add(5)
 	w.Fact(numbered(0), stored.Done)
-	require.Eventually(t, func() bool { return len(g.sizes()) == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(g.sizes()) == 1 }, time.Minute, time.Millisecond)
 	w.Stale(&whispererv1.StaleFanout{Tenant: "acme", Snapshot: "1:7:", Since: 3}, stored.Done)
 	w.Stale(&whispererv1.StaleFanout{Tenant: "acme", Snapshot: "1:7:", Since: 2}, stored.Done)
 	w.Stale(&whispererv1.StaleFanout{Tenant: "acme", Snapshot: "1:8:", Since: 4}, stored.Done)
@@ -272,7 +272,7 @@ func TestAWriterThatIsStoppedTellsNoLies(t *testing.T) {
 	}()
 	var stored atomic.Int64
 	w.Fact(numbered(1), func() { stored.Add(1) })
-	require.Eventually(t, func() bool { return len(g.sizes()) == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(g.sizes()) == 1 }, time.Minute, time.Millisecond)
 	w.Fact(numbered(2), func() { stored.Add(1) })
 	cancel()
 	<-ended

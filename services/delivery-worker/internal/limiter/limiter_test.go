@@ -86,7 +86,7 @@ func (l *load) parkedFor(reason webhook.Reason) int {
 
 func eventually(t *testing.T, what func() bool, about string) {
 	t.Helper()
-	require.Eventually(t, what, 10*time.Second, time.Millisecond, about)
+	require.Eventually(t, what, time.Minute, time.Millisecond, about)
 }
 
 // pace ends an attempt every few milliseconds until the test does.

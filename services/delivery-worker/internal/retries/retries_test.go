@@ -135,7 +135,7 @@ func (s *stage) awaitSettled() {
 	require.Eventually(s.t, func() bool {
 		lag, err := s.bus.Lag(s.t.Context(), bus.Retry)
 		return err == nil && lag.Settled > 0 && lag.Pending+lag.InFlight == 0
-	}, 15*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 func TestADueRetryGoesOnWhereItsDeliveryStood(t *testing.T) {

@@ -411,7 +411,7 @@ func onBus(t *testing.T, b *bus.Bus) (said []string) {
 			var err error
 			l, err = b.Lag(ctx, c)
 			return err == nil && done(l)
-		}, 20*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 		say("%s: %+v", c, l)
 	}
 	next := func(s *bus.Subscription) bus.Message {
@@ -473,7 +473,7 @@ func retriesOn(t *testing.T, b *bus.Bus, say func(string, ...any), next func(*bu
 	require.Eventually(t, func() bool {
 		n, err := b.RetriesOf(ctx, hook)
 		return err == nil && n == 0
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	for _, put := range []bool{false, true} {
 		if put {
 			require.NoError(t, b.PutOff(ctx, time.Now().Add(time.Hour), &webhook.Event{ID: "1", Tenant: tenant, Seq: 1, PublishedAt: at}))

@@ -66,7 +66,7 @@ func TestAReplayParksDeliveriesBatchByBatch(t *testing.T) {
 	require.Eventually(t, func() bool {
 		h.work(t)
 		return h.call(t, http.MethodGet, job, "").json["state"] == "completed"
-	}, 20*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	a = h.call(t, http.MethodGet, job, "")
 	require.InDelta(t, 2, a.json["done"], 0)
 	require.Equal(t, webhook.Parked, h.state(t, h.a, &h.events[1]).State)
@@ -96,7 +96,7 @@ func TestAReplayFindsWhatNeverReachedTheHook(t *testing.T) {
 	require.Eventually(t, func() bool {
 		w.work(t)
 		return w.call(t, http.MethodGet, jobsURL+a.json["id"].(string)+"/", "").json["state"] == "completed"
-	}, 20*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	parked, err := w.db.Queue.List(t.Context(), hook, 0, 100, 10)
 	require.NoError(t, err)
 	require.Len(t, parked, 1)
@@ -153,7 +153,7 @@ func TestSeveralMayWorkOnAJobAndEachDeliveryIsParkedOnce(t *testing.T) {
 		}
 		all.Wait()
 		return w.call(t, http.MethodGet, jobsURL+job+"/", "").json["state"] == "completed"
-	}, 20*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	require.InDelta(t, n, w.call(t, http.MethodGet, jobsURL+job+"/", "").json["done"], 0)
 	parked, err := w.db.Queue.List(t.Context(), hook, 0, 1000, 1000)
 	require.NoError(t, err)

@@ -23,13 +23,13 @@ func TestEachTokenMayMakeSoManyRequestsASecond(t *testing.T) {
 	require.Eventually(t, func() bool {
 		refused = w.call(t, http.MethodGet, hooks, "")
 		return refused.status != http.StatusOK
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	require.Equal(t, http.StatusTooManyRequests, refused.status)
 	require.Equal(t, "1", refused.header.Get("Retry-After"))
 	require.True(t, strings.HasPrefix(refused.header.Get("RateLimit"), `"token";r=0;t=`), refused.header.Get("RateLimit"))
 	require.Equal(t, http.StatusOK, w.call(t, http.MethodGet, hooks, "", token(other)).status, "another token has its own")
 	require.Eventually(t, func() bool {
 		return w.call(t, http.MethodGet, hooks, "").status == http.StatusOK
-	}, 10*time.Second, 100*time.Millisecond, "later it may again")
+	}, time.Minute, 100*time.Millisecond, "later it may again")
 	require.Equal(t, http.StatusUnauthorized, w.call(t, http.MethodGet, hooks, "", token("none")).status)
 }

@@ -165,7 +165,7 @@ func TestARetryUnderItsOldNameAnswersWithTheAttempt(t *testing.T) {
 		body, err := io.ReadAll(response.Body)
 		answers <- answered{response.StatusCode, body, err}
 	}()
-	require.Eventually(t, func() bool { return h.state(t, h.a, e).State == webhook.Parked }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return h.state(t, h.a, e).State == webhook.Parked }, time.Minute, 10*time.Millisecond)
 	f := newFact(h.a, e, webhook.Delivered, "", 200) // the worker's
 	f.Attempts, f.Attempt.Number, f.At = 2, 2, time.Now().UnixNano()
 	h.recorded(t, f)

@@ -141,7 +141,7 @@ func TestAPublisherCanDoNothingButPublishEventsOfItsTenant(t *testing.T) {
 	for _, reply := range []string{"ledger.facts", "retry.due." + hook.String(), "oms.beta.order.created", "own.acme.hook.disabled"} {
 		u.Send("oms.acme.order.created", reply, `{"data":1}`)
 	}
-	require.Eventually(t, func() bool { return messages(t, b)[bus.StreamOMS] == before[bus.StreamOMS]+4 }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return messages(t, b)[bus.StreamOMS] == before[bus.StreamOMS]+4 }, time.Minute, 20*time.Millisecond)
 	for name, value := range map[string]string{
 		"Nats-Rollup": "all", "Nats-Schedule": "@at 2030-01-01T00:00:00Z", "Nats-TTL": "1s", "Nats-Schedule-Next": "purge",
 	} {

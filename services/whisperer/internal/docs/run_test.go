@@ -69,7 +69,7 @@ func TestCommandsRunAsPrinted(t *testing.T) {
 			run(t, readPage(t, path), dir, env)
 			require.Eventually(t, func() bool {
 				return !slices.ContainsFunc(wanted, func(name string) bool { return !slices.Contains(got(), name) })
-			}, 30*time.Second, 50*time.Millisecond, "published and not received, verified: got %v of %v", got(), wanted)
+			}, time.Minute, 50*time.Millisecond, "published and not received, verified: got %v of %v", got(), wanted)
 		})
 	}
 }

@@ -108,7 +108,7 @@ func hooks(t *testing.T, data string) map[string]client.Hook {
 func waitFor(t *testing.T, out *screen, pattern string) {
 	t.Helper()
 	line := regexp.MustCompile(`(?m)` + pattern)
-	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Regexp(c, line, out.String()) }, 30*time.Second, 20*time.Millisecond)
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Regexp(c, line, out.String()) }, time.Minute, 20*time.Millisecond)
 }
 
 func TestStandaloneDeliversStopsAndContinues(t *testing.T) {
