@@ -35,7 +35,11 @@ func TestATenantDeclaresTypesOfItsOwn(t *testing.T) {
 	require.Contains(t, w.call(t, http.MethodGet, registry, "").text, "Changed")
 	require.Equal(t, http.StatusNoContent, w.call(t, http.MethodDelete, registry+"kiosk-opened/", "").status)
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodDelete, registry+"kiosk.opened/", "").status)
-	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodDelete, registry+"package.created/", "").status)
+	for _, known := range []string{"package.created", "package-created", "hook.failing"} {
+		a = w.call(t, http.MethodDelete, registry+known+"/", "")
+		require.Equal(t, http.StatusUnprocessableEntity, a.status, known)
+		require.Contains(t, a.text, "known from the start")
+	}
 	require.Equal(t, http.StatusNotFound, w.call(t, http.MethodDelete, registry+"x%00/", "").status)
 }
 

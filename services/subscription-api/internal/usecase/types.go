@@ -137,7 +137,7 @@ func (d *Declaration) eventType() (store.EventType, error) {
 		Name: webhook.NormalizeEventType(d.Name), Description: d.Description, Schema: d.Schema, Example: d.Example, Settings: d.settings(invalid),
 	}
 	invalid.Collect("/name", webhook.ValidateEventType(t.Name))
-	if known, _ := catalogue.Find(t.Name); known.Name != "" || webhook.IsReserved(t.Name) {
+	if knownFromStart(t.Name) {
 		invalid.Add("/name", "is an event type that is known from the start and cannot be declared")
 	}
 	if utf8.RuneCountInString(t.Description) > maxTypeDescription {
@@ -160,6 +160,11 @@ func (d *Declaration) eventType() (store.EventType, error) {
 		invalid.Collect("/example", compiled.Check(t.Example))
 	}
 	return t, invalid.OrNil()
+}
+
+func knownFromStart(name string) bool {
+	known, _ := catalogue.Find(name)
+	return known.Name != "" || webhook.IsReserved(name)
 }
 
 func (change *TypeChange) settings(invalid *webhook.ValidationError) store.EventTypeSettings {
@@ -197,9 +202,15 @@ func (s *Service) ChangeEventType(ctx context.Context, c *Caller, name string, c
 	return t, nil
 }
 
-// RemoveEventType removes a type that the tenant declared. The error is webhook.ErrNotFound.
+// RemoveEventType removes a type that the tenant declared. The errors are webhook.ErrNotFound and, for a type that nobody declared,
+// *webhook.ValidationError.
 func (s *Service) RemoveEventType(ctx context.Context, c *Caller, name string) error {
 	name = webhook.NormalizeEventType(name)
+	if knownFromStart(name) {
+		invalid := &webhook.ValidationError{}
+		invalid.Add("/name", "is an event type that is known from the start and cannot be removed: deprecate it instead")
+		return invalid
+	}
 	if webhook.ValidateEventType(name) != nil {
 		return fmt.Errorf("event type: %w", webhook.ErrNotFound)
 	}

@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 type retentionCommand struct {
@@ -65,6 +67,14 @@ func (c *retentionRemove) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {
 		return err
+	}
+	there, err := server.Retention(ctx)
+	if err != nil {
+		return err
+	}
+	name := webhook.NormalizeEventType(c.EventType)
+	if !slices.ContainsFunc(there, func(p api.RetentionPolicy) bool { return p.EventType == name }) {
+		return fmt.Errorf("no retention policy for %s: %w", name, webhook.ErrNotFound)
 	}
 	list, err := server.SetRetention(ctx, c.EventType, nil)
 	return a.printRetention(list, err)
