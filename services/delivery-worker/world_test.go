@@ -3,6 +3,7 @@ package deliveryworker_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"os"
 	"sync"
 	"testing"
@@ -23,7 +24,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "6"); err != nil { // most of what they do is wait; the command line may say otherwise
+		panic(err)
+	}
+	os.Exit(testenv.Main(m))
+}
 
 // world is a worker with a real Postgres, a real nats-server and a receiver.
 type world struct {

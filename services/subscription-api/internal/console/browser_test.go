@@ -326,11 +326,12 @@ type look struct {
 	scheme        string
 }
 
-// looks are those in which every page is judged; for pictures there are all widths in both schemes.
+// looks are those in which every page is judged: one in each scheme, as colors do not depend on the width. For pictures there are all
+// widths in both schemes.
 func looks() []look {
-	list := []look{{"light", 1280, 900, "light"}, {"dark", 1280, 900, "dark"}, {"middle-dark", 1024, 768, "dark"}, {"narrow", 375, 812, "light"}}
+	list := []look{{"light", 1280, 900, "light"}, {"narrow-dark", 375, 812, "dark"}}
 	if *screenshots != "" {
-		list = append(list, look{"middle", 1024, 768, "light"}, look{"narrow-dark", 375, 812, "dark"})
+		list = append(list, look{"dark", 1280, 900, "dark"}, look{"middle", 1024, 768, "light"}, look{"middle-dark", 1024, 768, "dark"}, look{"narrow", 375, 812, "light"})
 	}
 	return list
 }
@@ -428,9 +429,20 @@ func (b *tab) judge(t *testing.T, axe, look, path string, width int64) {
 		require.NotContains(t, []string{"serious", "critical"}, f.Impact, "%s, %s: %s %+v", look, path, f.Help, f.Nodes)
 		t.Logf("%s, %s: %s: %s %d", look, path, f.Impact, f.Help, len(f.Nodes))
 	}
-	require.LessOrEqual(t, get(t, b, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`)), width, "%s, %s", look, path)
-	require.Empty(t, get(t, b, chromedp.Evaluate[[]string](overhangs)), "%s, %s: what overhangs", look, path)
+	b.fits(t, look, path, width)
+	if width == 1280 { // in between, too
+		b.do(t, chromedp.EmulateViewport(1024, 768))
+		b.fits(t, look, path, 1024)
+		b.do(t, chromedp.EmulateViewport(1280, 900))
+	}
 	b.picture(t, look, path)
+}
+
+// fits measures that nothing of the page is wider than it.
+func (b *tab) fits(t *testing.T, look, path string, width int64) {
+	t.Helper()
+	require.LessOrEqual(t, get(t, b, chromedp.Evaluate[int64](`document.documentElement.scrollWidth`)), width, "%s, %s, %d wide", look, path, width)
+	require.Empty(t, get(t, b, chromedp.Evaluate[[]string](overhangs)), "%s, %s, %d wide: what overhangs", look, path, width)
 }
 
 // picture writes a screenshot where one is wanted.
