@@ -227,6 +227,7 @@ func TestValuesThatCannotBeAreRefused(t *testing.T) {
 	for name, test := range map[string]struct{ values, complaint string }{
 		"nothing at all":                   {"", "existingSecret or secret."},
 		"a misspelt value":                 {least + "\nworkers: {replicas: 3}", "workers"},
+		"a misspelt probe of a part":       {least + "\napi: {probes: {alive: {periodSeconds: 5}}}", "alive"},
 		"a misspelt value further down":    {least + "\nworker: {replica: 3}", "replica"},
 		"a setting that is none":           {least + "\nsettings: {LOG_LEVEL: debug}", "LOG_LEVEL"},
 		"a secret among the settings":      {least + "\nsettings: {WHISPERER_MASTER_KEY: x}", "WHISPERER_MASTER_KEY"},
@@ -273,8 +274,20 @@ func TestNotesSayHowToGoOn(t *testing.T) {
 	_, notes, err := render(t, most)
 	require.NoError(t, err)
 	require.Contains(t, notes, "token create first --role admin")
-	require.Contains(t, notes, "https://hooks.example.com/")
+	require.Equal(t, 1, strings.Count(notes, "https://hooks.example.com/whisperer/docs"), "of the ingress and the route")
+	require.NotContains(t, notes, "port-forward")
 	require.NotContains(t, notes, "postgres://u:p")
+
+	_, notes, err = render(t, least+"\napi: {httpRoute: {enabled: true, parentRefs: [{name: public}], hostnames: [one.example.com, two.example.com]}}")
+	require.NoError(t, err)
+	require.Contains(t, notes, "The API is at\n  https://one.example.com/whisperer/docs\n  https://two.example.com/whisperer/docs\n")
+	require.NotContains(t, notes, "port-forward")
+	require.Contains(t, notes, "image.tag is dev")
+
+	_, notes, err = render(t, least+"\nimage: {tag: v1.0.0}")
+	require.NoError(t, err)
+	require.Contains(t, notes, "The API, from here:\n  kubectl --namespace whisperer port-forward service/shop-whisperer-subscription-api 8080:80\n  then http://127.0.0.1:8080/whisperer/docs\n")
+	require.NotContains(t, notes, "image.tag")
 }
 
 func TestThePodOfTheFirstTokenHasWhatAllPodsHave(t *testing.T) {

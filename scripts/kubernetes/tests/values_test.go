@@ -76,6 +76,20 @@ func TestEachPartHasItsOwnOfWhatIsForAll(t *testing.T) {
 	require.Equal(t, gateway.ObjectName("shop-whisperer-subscription-api"), of[*gateway.HTTPRoute](objects)[0].Spec.Rules[0].BackendRefs[0].Name)
 }
 
+func TestEachPartHasItsOwnProbesOverThoseOfAll(t *testing.T) {
+	t.Parallel()
+	found := pods(mustRender(t, least+`
+probes: {liveness: {periodSeconds: 20}}
+api: {probes: {liveness: {timeoutSeconds: 5}, startup: {failureThreshold: 30}}}
+worker: {probes: {readiness: {failureThreshold: 4}}}`))
+	api, worker := found["subscription-api"].Spec.Containers[0], found["delivery-worker"].Spec.Containers[0]
+	require.Equal(t, []int32{20, 5}, []int32{api.LivenessProbe.PeriodSeconds, api.LivenessProbe.TimeoutSeconds})
+	require.Equal(t, []int32{20, 3}, []int32{worker.LivenessProbe.PeriodSeconds, worker.LivenessProbe.TimeoutSeconds})
+	require.Equal(t, []int32{2, 4}, []int32{api.ReadinessProbe.FailureThreshold, worker.ReadinessProbe.FailureThreshold})
+	require.Equal(t, "/healthz", api.StartupProbe.HTTPGet.Path)
+	require.Nil(t, worker.StartupProbe)
+}
+
 func TestNamesAndImagesAreAsTheValuesSay(t *testing.T) {
 	t.Parallel()
 	digest := "sha256:" + strings.Repeat("a", 64)

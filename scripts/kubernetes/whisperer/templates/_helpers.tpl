@@ -42,6 +42,13 @@ helm.sh/chart: whisperer-{{ (index . 0).Chart.Version }}
 
 {{- define "whisperer.secret" -}}{{ .Values.existingSecret | default (include "whisperer.name" .) }}{{- end }}
 
+{{- /* The names that the API has outside of the cluster, by an ingress and by a route. */}}
+{{- define "whisperer.hosts" -}}
+{{- $hosts := .Values.api.ingress.enabled | ternary (list .Values.api.ingress.host) (list) }}
+{{- if .Values.api.httpRoute.enabled }}{{ $hosts = concat $hosts .Values.api.httpRoute.hostnames }}{{ end }}
+{{- uniq $hosts | join " " }}
+{{- end }}
+
 {{- /* What all containers have in common. */}}
 {{- define "whisperer.container" -}}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -176,9 +183,12 @@ checksum/secret: {{ toJson $.Values.secret | sha256sum }}
 {{- .Values.secret.natsURL | default $tried | required "existingSecret or secret.natsURL is required" }}
 {{- end }}
 
+{{- /* The probes of a service: its own fields over those of all; list of context and part. */}}
 {{- define "whisperer.probes" -}}
+{{- $ := index . 0 }}
+{{- $own := (index $.Values (include "whisperer.own" (index . 1))).probes }}
 {{- range $kind, $path := dict "liveness" "/healthz" "readiness" "/readyz" "startup" "/healthz" }}
-{{- with get $.Values.probes $kind }}
+{{- with mergeOverwrite (dict) (get $.Values.probes $kind | default (dict)) (get $own $kind | default (dict)) }}
 {{ $kind }}Probe: {{ merge (dict "httpGet" (dict "path" $path "port" "health")) . | toJson }}
 {{- end }}
 {{- end }}
