@@ -33,7 +33,7 @@ run: ## everything in one process on this machine, data in ./.whisperer
 up: ## the services in containers, as in production (Docker with compose); secrets in .env
 	@VERSION=$(VERSION) scripts/compose/up.sh
 down: ## stop the containers; their data stays (removed, too: docker compose down -v)
-	docker compose down
+	docker compose --profile cli --profile observability down
 
 ##### change it
 
@@ -59,7 +59,7 @@ faults-full: deps ## the same with long outages, full disks, power cuts, an hour
 	$(GOTEST) $(FAULTS) -timeout 3h -args -full -soak 1h -rate 300 -seed 1 $(FAULT_ARGS)
 	for seed in 2 3; do $(GOTEST) $(FAULTS) -timeout 3h -args -full -seed $$seed $(FAULT_ARGS) || exit 1; done
 	$(GOTEST) ./services/subscription-api/fuzz -count 1 -v -timeout 3h -args -requests 1000000 -seed $(SEED)
-versions: ## the tests that depend on the versions of PostgreSQL and NATS, on those that WHISPERER_TEST_* names
+versions: deps ## the tests that depend on the versions of PostgreSQL and NATS, on those that WHISPERER_TEST_* names
 	$(GOTEST) -count 1 ./services/internal/bus/... ./services/internal/store/... ./services/delivery-worker/... ./services/whisperer/e2e
 # Not from the cache, which does not look at files outside of the module.
 chart: $(BIN)/kube-score $(BIN)/helm-docs ## what the Helm chart, the dashboard and the alerts say is valid and true

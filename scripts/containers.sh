@@ -3,8 +3,10 @@
 # docker-compose.yml says, publishes events at a steady rate while workers, NATS nodes and PostgreSQL are killed, restarted,
 # scaled and replaced, and counts the webhooks that came. It ends with an error where one was lost, and removes all it made.
 #
-#   scripts/containers.sh [single] [cluster] [backup] [tests]   (all without arguments; backup is the manual's chapter, and
-#                                                               tests are those of the database and of NATS, on containers)
+#   scripts/containers.sh [single] [literal] [cluster] [backup] [tests]
+#
+# All without arguments. literal is `make up` and what the documentation prints after it, backup is the manual's chapter, and tests are
+# those of the database and of NATS, on containers.
 #
 # RATE (100) events a second, each step SECONDS_EACH (20) long; BUILD=no takes the images …:proof as they are. Where no registry
 # can be reached: scripts/compose/offline-images.sh.
@@ -46,9 +48,9 @@ wrong() {
 # up starts everything and makes the token that the load is published with.
 up() {
   compose up --detach --no-build --wait --quiet-pull >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; exit 1; }
-  WHISPERER_TOKEN=$(compose run --rm --no-TTY whisperer --json token create proof --role admin 2>/dev/null |
-    sed -n 's/.*"token": "\(.*\)".*/\1/p')
-  export WHISPERER_TOKEN
+  ADMIN_TOKEN=$(compose run --rm --no-TTY whisperer --json token create proof --role admin 2>"$work/up.log" |
+    sed -n 's/.*"token": "\(.*\)".*/\1/p') || { cat "$work/up.log" >&2; exit 1; }
+  export ADMIN_TOKEN
 }
 
 # step NAME COMMAND...: publishes for a while, runs the command in the middle of it, and counts.
@@ -127,6 +129,52 @@ single() {
   compose --profile cli down --volumes --timeout 5 >/dev/null 2>&1
 }
 
+# built prints the images that were built here, and containers those that there are, running or not.
+built() { docker images --no-trunc --filter reference="$images/*:local" --format '{{.Repository}} {{.ID}}' | sort; }
+containers() { docker compose ps --all --no-trunc --quiet | sort; }
+
+# typed types the documentation's commands after `make up`, as a person does: in a checkout without .env, with no variable set that
+# says which images. None may build, pull or replace anything.
+typed() {
+  local commands command code limit before after
+  unset VERSION IMAGE_TAG IMAGE_PULL ADMIN_TOKEN MAKEFLAGS MAKEOVERRIDES MAKELEVEL WHISPERER_MASTER_KEY WHISPERER_EGRESS_ALLOW WHISPERER_EGRESS_PORTS \
+    POSTGRES_PASSWORD NATS_PASSWORD_WHISPERER NATS_PASSWORD_OPERATOR NATS_PASSWORD_OMS_DEFAULT
+  cd "$work/checkout" || return 1
+  make up >"$work/typed.log" 2>&1 || { cat "$work/typed.log" >&2; wrong "make up"; return 1; }
+  built >"$work/images"
+  containers >"$work/containers"
+  [ -s "$work/images" ] && [ -s "$work/containers" ] || wrong "make up built or started nothing"
+  mapfile -t commands < <(scripts/compose/commands.sh --plain)
+  [ "${#commands[@]}" -gt 5 ] || wrong "the documentation prints ${#commands[@]} commands"
+  for command in "${commands[@]}"; do
+    code=0
+    limit=180
+    [[ $command != *--follow* ]] || limit=10
+    timeout "$limit" bash -c "$command" </dev/null >"$work/typed.log" 2>&1 || code=$?
+    case $code:$command in
+    0:* | 124:*--follow* | 1:*doctor) ;; # the doctor may find something
+    *) wrong "$command: exit code $code"; tail -20 "$work/typed.log" >&2 ;;
+    esac
+    built >"$work/images.now"
+    containers >"$work/containers.now"
+    before=$(cat "$work/images") after=$(cat "$work/images.now")
+    [ "$before" = "$after" ] || wrong "$command made other images"
+    [ -z "$(comm -23 "$work/containers" "$work/containers.now")" ] || wrong "$command replaced containers"
+    echo "$command"
+  done
+  return "$failed"
+}
+
+literal() {
+  say "make up, and the commands that the documentation prints"
+  git clone --quiet . "$work/checkout"
+  # What is not committed, too.
+  git ls-files -z --modified --others --exclude-standard | tar --null --files-from=- --ignore-failed-read -c | tar -C "$work/checkout" -x
+  (typed) || failed=1
+  files=(-f docker-compose.yml)
+  compose --profile cli down --volumes --timeout 5 >/dev/null 2>&1
+}
+
 cluster() {
   files=(-f docker-compose.yml -f scripts/compose/cluster.yml)
   say "three NATS nodes and three workers: scripts/compose/cluster.yml, $RATE events a second to two hooks"
@@ -170,11 +218,11 @@ if [ "${BUILD:-yes}" = yes ]; then
   say "images"
   compose --profile cli build >"$work/build.log" 2>&1 || { tail -40 "$work/build.log" >&2; exit 1; }
 fi
-[ $# -gt 0 ] || set -- single cluster backup tests
+[ $# -gt 0 ] || set -- single literal cluster backup tests
 for part; do
   case $part in
-  single | cluster | backup | tests) "$part" ;;
-  *) echo "$part is none of: single cluster backup tests" >&2; exit 2 ;;
+  single | literal | cluster | backup | tests) "$part" ;;
+  *) echo "$part is none of: single literal cluster backup tests" >&2; exit 2 ;;
   esac
 done
 exit "$failed"

@@ -33,24 +33,39 @@ type composeCommand struct {
 	services        []string
 }
 
-// composeCommands reads them in everything that tells people what to type.
+// composeCommands reads them in everything that tells people what to type, by the script that scripts/containers.sh goes by, too.
 func composeCommands(t *testing.T) (found []composeCommand) {
 	t.Helper()
-	const root = "../../../"
-	files := []string{root + "README.md", root + "Makefile", root + "docker-compose.yml", root + ".env.example", root + "scripts/compose/up.sh", root + "scripts/compose/cluster.yml"}
-	for _, pattern := range []string{"docs/*.md", "docs/decisions/*.md", ".github/*.md", "services/whisperer/internal/doctor/*.go"} {
-		more, err := filepath.Glob(root + pattern)
-		require.NoError(t, err)
-		files = append(files, more...)
-	}
-	for _, file := range files {
-		text := strings.ReplaceAll(read(t, file), "\\\n", " ")
-		for _, m := range regexp.MustCompile("docker compose ((?:[^`\"'\n;|&),#.]|\\.[a-z])*)").FindAllStringSubmatch(text, -1) {
-			found = append(found, parseCompose(t, file, strings.Fields(m[1])))
-		}
+	for line := range strings.Lines(printedCommands(t)) {
+		columns := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		require.Len(t, columns, 3, line)
+		found = append(found, parseCompose(t, columns[0], strings.Fields(columns[1])[2:]))
 	}
 	require.Greater(t, len(found), 10)
 	return found
+}
+
+func printedCommands(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "bash", append([]string{"../../compose/commands.sh"}, args...)...).Output()
+	require.NoError(t, err)
+	return string(out)
+}
+
+func TestTheCommandsThatAreTypedAfterMakeUpLeaveContainersRunning(t *testing.T) {
+	t.Parallel()
+	plain := strings.Split(strings.TrimSpace(printedCommands(t, "--plain")), "\n")
+	require.Contains(t, plain, "docker compose up -d --scale delivery-worker=4")
+	require.Contains(t, plain, "docker compose run --rm whisperer doctor")
+	require.Contains(t, plain, "docker compose up -d --wait")
+	for _, command := range plain {
+		c := parseCompose(t, "plain", strings.Fields(command)[2:])
+		require.Empty(t, slices.Concat(c.files, c.profiles), command)
+		require.NotContains(t, []string{"down", "build", "pull"}, c.name)
+		require.NotContains(t, command, "--build")
+		require.NotContains(t, command, "…")
+		require.Empty(t, strings.Trim(command, "abcdefghijklmnopqrstuvwxyz0123456789 -=."), "it is not printed whole")
+	}
 }
 
 func parseCompose(t *testing.T, where string, words []string) composeCommand {
@@ -166,9 +181,8 @@ func TestComposedContainersMayDoNothingThatTheyNeedNot(t *testing.T) {
 			require.Equal(t, []string{"no-new-privileges:true"}, s.SecurityOpt, s.Name)
 			require.Equal(t, "10m", s.Logging.Options["max-size"], s.Name)
 			require.Positive(t, s.PidsLimit, s.Name)
-			if s.Name != "nats-cli" {
-				require.Positive(t, s.MemLimit, s.Name)
-			}
+			require.Positive(t, s.MemLimit, s.Name)
+			require.InDelta(t, 1, s.CPUS, 0, "%s: more than a small machine has is refused", s.Name)
 			for _, p := range s.Ports {
 				require.Equal(t, "127.0.0.1", p.HostIP, s.Name)
 			}
@@ -219,6 +233,39 @@ func TestTheExampleOfEnvHasEveryVariableThatHasToBeSet(t *testing.T) {
 	}
 	for name := range given {
 		require.Contains(t, text, "${"+name+":", "nothing reads it")
+	}
+}
+
+func TestTracesGoToTheCollectorWhereItsProfileIsSet(t *testing.T) {
+	t.Parallel()
+	const name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+	env := generatedEnv(t)
+	for _, test := range []struct {
+		env  []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"COMPOSE_PROFILES=observability"}, "http://jaeger:4318"},
+		{[]string{"COMPOSE_PROFILES=observability", name + "=http://mine:4318"}, "http://mine:4318"},
+	} {
+		services := compose(t, slices.Concat(env, test.env), composeCommand{profiles: []string{"observability"}}).Services
+		for _, service := range []string{"subscription-api", "delivery-worker"} {
+			require.Equal(t, test.want, *services[service].Environment[name], service)
+		}
+		require.Contains(t, services, "jaeger")
+	}
+}
+
+func TestImagesThatAreBuiltHereSayOfWhat(t *testing.T) {
+	t.Parallel()
+	env := append(generatedEnv(t), "VERSION=v1", "REVISION=abc", "CREATED=2026-01-02T03:04:05Z")
+	docker := read(t, "../../../Dockerfile")
+	for _, name := range []string{"migrate", "subscription-api", "delivery-worker", "whisperer"} {
+		args := compose(t, env, composeCommand{profiles: []string{"cli"}}).Services[name].Build.Args
+		for arg, want := range map[string]string{"VERSION": "v1", "REVISION": "abc", "CREATED": "2026-01-02T03:04:05Z"} {
+			require.Equal(t, want, *args[arg], name)
+			require.Contains(t, docker, `="${`+arg+`}"`)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type composed struct {
 	SecurityOpt []string `json:"security_opt"`
 	PidsLimit   int      `json:"pids_limit"`
 	MemLimit    string   `json:"mem_limit"`
+	CPUs        string   `json:"cpus"`
 	Logging     any      `json:"logging"`
 }
 
