@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"database/sql"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -98,6 +99,48 @@ func TestSplitIsAShell(t *testing.T) {
 		split("a 'b c' d'\"'e '' # no\nf \\\n g | h && (i j); x=1 k"))
 }
 
+// manifests are the YAML files that name commands in their texts and comments: issue templates, workflows, alerts, values.
+func manifests(t *testing.T) []page {
+	t.Helper()
+	var found []page
+	for _, top := range []string{".github", "scripts", "docker-compose.yml"} {
+		err := filepath.WalkDir(filepath.Join(root, top), func(file string, entry fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case entry.IsDir() && entry.Name() == "node_modules":
+				return filepath.SkipDir
+			case filepath.Ext(file) != ".yml" && filepath.Ext(file) != ".yaml":
+				return nil
+			}
+			path, err := filepath.Rel(root, file)
+			if err != nil {
+				return err
+			}
+			p := page{path: path}
+			for line := range strings.Lines(readPage(t, path).text) { // code does not span lines, and templates have other uses for its marks
+				if strings.Count(line, "`")%2 == 0 {
+					p.text += line
+				}
+			}
+			found = append(found, p)
+			return nil
+		})
+		require.NoError(t, err)
+	}
+	return found
+}
+
+// inContainer is a command without the `docker compose run` that puts it into the container of the command line.
+func inContainer(line []string) []string {
+	if len(line) > 3 && slices.Equal(line[:3], []string{"docker", "compose", "run"}) {
+		if i := slices.Index(line, "whisperer"); i > 0 {
+			return line[i:]
+		}
+	}
+	return line
+}
+
 // anID stands where a page has a variable.
 const anID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -105,10 +148,10 @@ func TestCommandLinesAreThoseOfTheProgram(t *testing.T) {
 	t.Setenv("WHISPERER_DATABASE_URL", "postgres://127.0.0.1/none") // what a reader has set
 	t.Setenv("WHISPERER_MASTER_KEY", "a key")
 	variable := regexp.MustCompile(`\$\w+|\$\{\w+\}`)
-	checked := 0
-	for _, p := range pages(t) {
+	byFile := map[string]int{}
+	for _, p := range slices.Concat(pages(t), manifests(t)) {
 		for _, command := range p.commandLines() {
-			line := command.words
+			line := inContainer(command.words)
 			for len(line) > 0 && strings.Contains(line[0], "=") { // NAME=value in front
 				line = line[1:]
 			}
@@ -122,7 +165,7 @@ func TestCommandLinesAreThoseOfTheProgram(t *testing.T) {
 			if len(args) == 0 {
 				continue
 			}
-			checked++
+			byFile[p.path]++
 			err := cli.Check(args)
 			if err != nil && command.named && (strings.HasPrefix(err.Error(), "expected ") || strings.HasPrefix(err.Error(), "missing flags")) {
 				continue
@@ -130,14 +173,17 @@ func TestCommandLinesAreThoseOfTheProgram(t *testing.T) {
 			require.NoError(t, err, "%s says: %s", p.path, strings.Join(line, " "))
 		}
 	}
-	require.Greater(t, checked, 20)
+	require.Greater(t, len(byFile), 10)
+	for _, path := range []string{"docs/operations.md", ".github/ISSUE_TEMPLATE/bug.yml", "scripts/observability/alerts.yml", "scripts/kubernetes/whisperer/values.yaml"} {
+		require.Positive(t, byFile[path], path)
+	}
 }
 
 func TestMakeTargetsAreThere(t *testing.T) {
 	t.Parallel()
 	makefile := readPage(t, "Makefile").text
 	checked := 0
-	for _, p := range pages(t) {
+	for _, p := range slices.Concat(pages(t), manifests(t)) {
 		for _, line := range p.commandLines() {
 			if line.words[0] != "make" {
 				continue
@@ -151,6 +197,28 @@ func TestMakeTargetsAreThere(t *testing.T) {
 		}
 	}
 	require.Greater(t, checked, 10)
+	for _, p := range manifests(t) {
+		for _, m := range regexp.MustCompile(`(?m)^ *(?:- run: |)make ([a-z-]+)`).FindAllStringSubmatch(p.text, -1) {
+			require.Regexp(t, `(?m)^`+m[1]+`:`, makefile, "%s runs it", p.path)
+		}
+	}
+}
+
+// What `.ci/run` cannot do in its container, the workflow does on the machine.
+func TestTheWorkflowRunsWhatNeedsAnEngine(t *testing.T) {
+	t.Parallel()
+	workflow := readPage(t, ".github/workflows/ci.yml").text
+	for job, target := range map[string]string{"containers": "make containers", "versions": "make versions"} {
+		_, text, found := strings.Cut(workflow, "\n  "+job+":\n")
+		require.True(t, found, job)
+		text = regexp.MustCompile(`(?m)^  [a-z]`).Split(text, 2)[0]
+		require.Contains(t, text, "runs-on: ubuntu-24.04\n")
+		require.NotContains(t, text, "container:")
+		before, _, found := strings.Cut(text, "- run: "+target+"\n")
+		require.True(t, found, "%s runs %s", job, target)
+		require.Contains(t, before, "- run: sudo CI=true scripts/deps.sh\n")
+		require.Contains(t, before, "fetch-depth: 0")
+	}
 }
 
 func TestVariablesAreThoseOfThePrograms(t *testing.T) {
