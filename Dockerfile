@@ -27,8 +27,16 @@ WORKDIR /
 ARG VERSION=dev
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
+# RUN_IMAGE without its digest, and that digest: a release gives both.
+ARG RUN_IMAGE
+ARG BASE_NAME=${RUN_IMAGE}
+ARG BASE_DIGEST=unknown
 # io.whisperer.sbom is where each image has its software bill of materials (CycloneDX): docker cp, or a scanner.
 LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.ref.name="${VERSION}" \
+      org.opencontainers.image.base.name="${BASE_NAME}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}" \
+      org.opencontainers.image.authors="The Whisperer authors <https://github.com/whisperer-oms/whisperer>" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.source="https://github.com/whisperer-oms/whisperer" \

@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -108,5 +109,47 @@ func TestWhatMakePinNamesHasImages(t *testing.T) {
 		if !pinned.Match(text) {
 			t.Errorf("%s has no image to pin", name)
 		}
+	}
+}
+
+// What a release is built on is pinned before it is built, and its images say what that is.
+func TestTheReleasePinsWhatItsImagesAreBasedOn(t *testing.T) {
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(repository, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	docker, workflow := read("Dockerfile"), read(".github/workflows/release.yml")
+	for _, label := range []string{"authors", "base.digest", "base.name", "created", "description", "documentation", "licenses", "ref.name", "revision", "source", "title", "url", "vendor", "version"} {
+		if !strings.Contains(docker, "org.opencontainers.image."+label+"=") {
+			t.Errorf("images have no label %s", label)
+		}
+	}
+	_, images, _ := strings.Cut(workflow, "\n  images:\n")
+	before, build, found := strings.Cut(images, "docker/build-push-action@")
+	if !found || !strings.Contains(before, "make pin\n") || !strings.Contains(build, "context: .") {
+		t.Error("images are built before they are pinned, or from the commit")
+	}
+	for _, argument := range []string{"VERSION", "REVISION", "CREATED", "BASE_NAME", "BASE_DIGEST"} {
+		if !strings.Contains(build, "            "+argument+"=${{ ") || !strings.Contains(docker, `="${`+argument+`}"`) {
+			t.Errorf("a release gives no %s to its images", argument)
+		}
+	}
+
+	// The workflow finds name and digest in the Dockerfile as pin writes it.
+	_, line, _ := strings.Cut(before, "sed -n '")
+	line, _, _ = strings.Cut(line, "'")
+	digest := "sha256:" + strings.Repeat("a", 64)
+	written := pinned.ReplaceAllString(docker, "${1}${2}@"+digest)
+	sed := exec.CommandContext(t.Context(), "sed", "-n", line)
+	sed.Stdin = strings.NewReader(written)
+	out, err := sed.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "name=gcr.io/distroless/static-debian12:nonroot\ndigest=" + digest + "\n"; string(out) != want {
+		t.Errorf("the workflow reads\n%s\nwant\n%s", out, want)
 	}
 }
