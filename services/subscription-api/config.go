@@ -14,7 +14,7 @@ import (
 
 // Config is everything that an operator can set.
 type Config struct {
-	DatabaseURL              string        `env:"DATABASE_URL,required,notEmpty" desc:"Postgres, as postgres://user:password@host:port/database"`
+	DatabaseURL              string        `env:"DATABASE_URL,required,notEmpty" desc:"Postgres, as postgres://user:password@host:port/database; with ?sslmode=disable if it has no TLS"`
 	NATSURL                  string        `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" desc:"NATS servers, separated by commas"`
 	MasterKey                string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that seal secrets: base64 of 32 bytes each, separated by commas, the current one first"`
 	Listen                   string        `env:"LISTEN" envDefault:":8080" desc:"address of the API"`

@@ -52,7 +52,10 @@ func (p deadlineConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	c := *p.connector
 	c.Dialer(d)
 	conn, err := c.Connect(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, pq.ErrSSLNotSupported):
+		return nil, ErrNoTLS
+	case err != nil:
 		return nil, err
 	}
 	full, ok := conn.(fullConn)

@@ -19,6 +19,9 @@ var ErrUnavailable = errors.New("database is unavailable")
 // ErrSlow says that a search was given up because it took longer than it may.
 var ErrSlow = errors.New("search takes too long")
 
+// ErrNoTLS says that the URL asks for TLS and the server has none.
+var ErrNoTLS = errors.New("PostgreSQL has no TLS, which connections require by default: add ?sslmode=disable to its URL, or enable TLS (ssl = on)")
+
 // translate marks an error of the driver that is about the connection or the server's state, not about the statement or its
 // data, as ErrUnavailable.
 func translate(err error) error {

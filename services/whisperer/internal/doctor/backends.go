@@ -33,13 +33,17 @@ func database(ctx context.Context, r report, o Options) {
 	}
 	db, err := store.Open(o.DatabaseURL, 1, nil)
 	if err != nil {
-		r.add(Problem, "set WHISPERER_DATABASE_URL to postgres://user:password@host:5432/database", "%s", err)
+		r.add(Problem, "set WHISPERER_DATABASE_URL to 'postgres://user:password@host:5432/database?sslmode=disable'   # without ?sslmode=disable if it has TLS", "%s", err)
 		return
 	}
 	defer db.Close()
 	before := time.Now()
 	d, err := db.Diagnose(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrNoTLS):
+		r.add(Problem, "add ?sslmode=disable to WHISPERER_DATABASE_URL, or enable TLS: ssl = on   # in postgresql.conf", "%s", err)
+		return
+	case err != nil:
 		r.add(Problem, "pg_isready -d \"$WHISPERER_DATABASE_URL\"   # then look at its log, its user and the network", "%s", err)
 		return
 	}

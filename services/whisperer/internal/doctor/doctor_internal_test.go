@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +45,14 @@ func TestKeysAndPasswordsThatArePublicAreFound(t *testing.T) {
 func TestAPoolerInTransactionModeIsFound(t *testing.T) {
 	t.Parallel()
 	requireFinding(t, Check(t.Context(), Options{DatabaseURL: testenv.PgBouncer(t, testenv.Postgres(t), "transaction")}), Problem, "pooler")
+}
+
+func TestADatabaseWithoutTLSIsFound(t *testing.T) {
+	t.Parallel()
+	url, _, _ := strings.Cut(testenv.PgBouncer(t, testenv.Postgres(t), "session"), "?sslmode=disable")
+	list := Check(t.Context(), Options{DatabaseURL: url})
+	requireFinding(t, list, Problem, "PostgreSQL has no TLS")
+	require.True(t, slices.ContainsFunc(list, func(f Finding) bool { return strings.Contains(f.Mend, "?sslmode=disable") }))
 }
 
 func TestMissingPartitionsAreFound(t *testing.T) {
