@@ -56,11 +56,12 @@ func (o operator) Notify(ctx context.Context, due *webhook.Due, state webhook.De
 	if err != nil {
 		return fmt.Errorf("encode callback: %w", err)
 	}
-	if subject := due.Hook.Callback.Subject; subject != "" {
-		return o.s.bus.Tell(ctx, subject, id, data)
+	if due.Hook.Callback.Subject != "" {
+		return o.s.own.tell(ctx, due, id, data)
 	}
 	return o.s.own.publish(ctx, due.Event.Tenant, &whispererv1.Event{
 		Id: id, Type: webhook.CallbackType(due.Hook.ID), Entity: "hook:" + told.HookID, Data: data,
+		Traceparent: due.Event.Traceparent, Tracestate: due.Event.Tracestate,
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // own publishes callbacks and operational events: what hooks can subscribe to like to any other type, and nobody else may
@@ -23,6 +24,7 @@ type own struct {
 	bus *bus.Bus
 	// mask hides what is secret in target URLs, since events are for viewers to read.
 	mask     webhook.Mask
+	traces   *trace.Tracer
 	deferred prometheus.Counter
 	log      *zap.Logger
 	// told is when the log was told last that the stream takes no more, in Unix nanoseconds.
@@ -102,5 +104,28 @@ func (o *own) send(ctx context.Context, tenant string, e *whispererv1.Event) err
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", e.GetType(), err)
 	}
-	return o.bus.PublishOwn(ctx, bus.Outgoing{Tenant: tenant, Type: e.GetType(), ID: e.GetId(), Body: body})
+	span := o.begin(tenant, e.GetId(), e.GetType(), e.GetTraceparent(), e.GetTracestate())
+	err = o.bus.PublishOwn(ctx, bus.Outgoing{
+		Tenant: tenant, Type: e.GetType(), ID: e.GetId(), Header: span.Header(e.GetTraceparent(), e.GetTracestate()), Body: body,
+	})
+	span.Published(err)
+	return err
+}
+
+// tell publishes a callback to a subject of somebody else's.
+func (o *own) tell(ctx context.Context, due *webhook.Due, id string, data []byte) error {
+	e := due.Event
+	span := o.begin(e.Tenant, id, webhook.CallbackType(due.Hook.ID), e.Traceparent, e.Tracestate)
+	err := o.bus.Tell(ctx, due.Hook.Callback.Subject, id, span.Header(e.Traceparent, e.Tracestate), data)
+	span.Published(err)
+	return err
+}
+
+// begin begins the span of publishing an event, below that of what it is about: a callback goes on with the trace of its delivery.
+func (o *own) begin(tenant, id, eventType, traceparent, tracestate string) trace.Span {
+	if !o.traces.On() {
+		return trace.Span{}
+	}
+	return o.traces.Publish(traceparent, tracestate, trace.String("whisperer.tenant", tenant), trace.String("messaging.message.id", id),
+		trace.String("whisperer.event.id", id), trace.String("whisperer.event.type", eventType))
 }

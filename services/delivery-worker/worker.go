@@ -280,7 +280,7 @@ func (s *Service) makeParts(ctx context.Context) (err error) {
 	s.send = attempt.New(attempt.Options{
 		Client: client, Keys: keys, PublicURL: s.config.PublicURL, Version: s.version, Traces: s.traces, Maker: s.evaluator, Copier: s.relay,
 	})
-	s.own = &own{bus: s.bus, mask: s.mask, deferred: s.metrics.ownDeferred, log: s.log}
+	s.own = &own{bus: s.bus, mask: s.mask, traces: s.traces, deferred: s.metrics.ownDeferred, log: s.log}
 	s.known, err = s.db.Hooks.Watch(store.WatchOptions{
 		Hooks: hookSet{s.index, s}, Types: s.types, Keys: keys, Erased: &s.erased, Worker: s.config.Worker, Gaps: func() { s.missed.Wake() }, Log: s.log,
 	})

@@ -174,7 +174,8 @@ func (s *Service) handler(p parts) (http.Handler, error) {
 		return nil, fmt.Errorf("make API: %w", err)
 	}
 	pages, err := console.New(console.Deps{
-		Cases: s.cases, Bus: s.events, Ring: p.ring, PublicURL: public, Settings: s.config.settings(), Version: p.version, Log: s.log,
+		Cases: s.cases, Bus: s.events, Ring: p.ring, PublicURL: public, Settings: s.config.settings(), Version: p.version,
+		Traces: s.traces, Log: s.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make console: %w", err)

@@ -34,7 +34,7 @@ func (s *Sender) begin(due *webhook.Due, p *prepared) trace.Span {
 	if due.Attempts > 0 {
 		facts = append(facts, trace.Int("http.request.resend_count", due.Attempts))
 	}
-	return s.traces.Start(trace.Client, "attempt", due.Event.Traceparent, due.Event.Tracestate, facts...)
+	return s.traces.Start(trace.Client, due.Hook.Config.Method, due.Event.Traceparent, due.Event.Tracestate, facts...)
 }
 
 // finish ends an attempt's span.

@@ -219,10 +219,13 @@ func retryIDs(r *whispererv1.Retry) (hook, delivery uuid.UUID, err error) {
 
 // Tell publishes to a subject of somebody else's. It returns when a stream has stored the message, or, where no stream
 // takes the subject, when the server has it: then it reaches whoever listens at that moment.
-func (b *Bus) Tell(ctx context.Context, subject, id string, data []byte) error {
+func (b *Bus) Tell(ctx context.Context, subject, id string, header map[string]string, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, broker.PublishDeadline)
 	defer cancel()
 	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{headerMsgID: []string{id}}}
+	for name, value := range header {
+		msg.Header[name] = []string{value}
+	}
 	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	if errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrNoResponders) {
 		if err = b.nc.PublishMsg(msg); err == nil {

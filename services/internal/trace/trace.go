@@ -1,5 +1,5 @@
 // Package trace tells a collector of OpenTelemetry what happened to an event and how long it took: one span for each
-// request to the API, each fan-out and each attempt, joined by W3C Trace Context from the publisher to the receiver.
+// request to the API or the console, each publication, fan-out and attempt, joined by W3C Trace Context from the publisher to the receiver.
 //
 // It is off unless the environment names a collector (OTEL_EXPORTER_OTLP_ENDPOINT, or its variant for traces), and then
 // costs nothing. All other settings are OpenTelemetry's, by the names of its specification, such as OTEL_TRACES_SAMPLER
@@ -32,6 +32,7 @@ type Kind trace.SpanKind
 // The kinds that there are here.
 const (
 	Server   = Kind(trace.SpanKindServer)   // a request to the API
+	Producer = Kind(trace.SpanKindProducer) // events to the bus
 	Consumer = Kind(trace.SpanKindConsumer) // an event from the bus
 	Client   = Kind(trace.SpanKindClient)   // a request to a receiver
 )

@@ -149,7 +149,7 @@ func TestATraceGoesFromThePublisherToTheReceiver(t *testing.T) {
 	} {
 		require.Equal(t, value, attempt.facts[name], name)
 	}
-	require.Equal(t, "attempt", attempt.name)
+	require.Equal(t, "POST", attempt.name)
 	require.Equal(t, out.id, attempt.parent)
 	require.Equal(t, "whisperer-delivery-worker", attempt.service)
 	got := s.receiver.All()
@@ -191,20 +191,50 @@ func TestRetriesAndRequestsToTheAPIAreTraced(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
 	require.Equal(t, http.StatusAccepted, answer.StatusCode)
-	require.Eventually(t, func() bool { return len(c.of(traceID)) == 4 }, 2*time.Minute, 10*time.Millisecond)
-	list := c.of(traceID) // POST, attempt, attempt, fan out
-	request, out := list[0], list[3]
+	require.Eventually(t, func() bool { return len(c.of(traceID)) == 5 }, 2*time.Minute, 10*time.Millisecond)
+	list := c.of(traceID) // of two attempts, the request, the fan-out and the publication
+	request, out, publication := list[2], list[3], list[4]
 	require.Equal(t, "POST /whisperer/events/", request.name)
 	require.Equal(t, origin, request.parent)
 	require.Equal(t, "whisperer-subscription-api", request.service)
-	require.Equal(t, request.id, out.parent)
-	for i, attempt := range list[1:3] {
+	require.Empty(t, request.facts["url.path"], "it may hold anything")
+	require.Equal(t, "/whisperer/events/", request.facts["http.route"])
+	require.Equal(t, "publish", publication.name)
+	require.Equal(t, request.id, publication.parent)
+	require.Equal(t, otlp.Span_SPAN_KIND_PRODUCER, publication.kind)
+	for name, value := range map[string]string{
+		"messaging.system": "nats", "messaging.operation.type": "send", "messaging.operation.name": "publish", "whisperer.event.type": "order.created",
+	} {
+		require.Equal(t, value, publication.facts[name], name)
+	}
+	require.Equal(t, publication.id, out.parent)
+	for i, attempt := range list[:2] {
 		require.Equal(t, out.id, attempt.parent, "a retry is below the same fan-out")
 		require.Equal(t, attempt.failed, i == 0)
 		require.Equal(t, "00-"+traceID+"-"+attempt.id+"-01", s.receiver.All()[i].Header.Get("traceparent"))
 	}
-	require.Equal(t, "503", list[1].facts["error.type"])
-	require.Equal(t, "1", list[2].facts["http.request.resend_count"])
+	require.Equal(t, "503", list[0].facts["error.type"])
+	require.Equal(t, "1", list[1].facts["http.request.resend_count"])
 	require.Equal(t, "http", request.facts["url.scheme"])
 	require.Equal(t, "127.0.0.1", request.facts["server.address"])
+}
+
+func TestACallbackGoesOnWithTheTraceOfItsDelivery(t *testing.T) {
+	t.Parallel()
+	s, c := newSystem(t), newTraces(t)
+	c.traced(s)
+	s.hook(`{"event_type":"order.created","target_url":"` + s.receiver.URL + `/a","callback":{"url":"` + s.receiver.URL + `/callback","on":["delivered"]}}`)
+	s.start("delivery-worker")
+	require.NoError(t, s.bus.PublishEvents(t.Context(), []bus.Outgoing{{
+		Tenant: webhook.DefaultTenant, Type: "order.created", Body: []byte(`{"data":1}`),
+		Header: map[string]string{"traceparent": "00-" + traceID + "-" + origin + "-01"},
+	}}))
+	require.Eventually(t, func() bool { return len(c.of(traceID)) == 5 }, 2*time.Minute, 10*time.Millisecond)
+	list := c.of(traceID) // of two attempts, two fan-outs and the publication of the callback
+	publication := list[4]
+	require.Equal(t, "publish", publication.name)
+	require.Equal(t, otlp.Span_SPAN_KIND_PRODUCER, publication.kind)
+	parents := []string{list[2].parent, list[3].parent}
+	require.ElementsMatch(t, []string{origin, publication.id}, parents, "the callback's fan-out is below its publication")
+	require.Contains(t, []string{list[2].id, list[3].id}, publication.parent, "which is below the fan-out of the delivery")
 }

@@ -114,7 +114,7 @@ func (c *console) signOut(ctx context.Context, v *visit) (reply, error) {
 		return answer, nil
 	}
 	if err := c.Cases.EndSession(ctx, s.ID, s.Expires); err != nil {
-		c.Log.Warn("failed to end session", zap.Error(err))
+		c.Log.Warn("failed to end session", traceOf(v.r), zap.Error(err))
 		answer.location = Root + "sign-in?why=half"
 	}
 	return answer, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -32,7 +33,7 @@ type busState interface {
 // Setting is one setting of the service, as the system page shows it: without what is secret.
 type Setting struct{ Name, Value string }
 
-// Deps are what the console works with; all are required but PublicURL and Settings.
+// Deps are what the console works with; all are required but PublicURL, Settings and Traces.
 type Deps struct {
 	Cases *usecase.Service
 	Bus   busState
@@ -43,7 +44,9 @@ type Deps struct {
 	// Settings are what the service was started with.
 	Settings []Setting
 	Version  string
-	Log      *zap.Logger
+	// Traces gets a span for each request; nil for none.
+	Traces *trace.Tracer
+	Log    *zap.Logger
 }
 
 type console struct {

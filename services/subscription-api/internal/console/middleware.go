@@ -4,9 +4,13 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
 // policy lets pages use the files of this package, send forms back here, and nothing else.
@@ -42,7 +46,7 @@ func (c *console) recoverPanic(next http.Handler) http.Handler {
 			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
-			c.Log.Error("console request panicked", zap.ByteString("stack", debug.Stack()))
+			c.Log.Error("console request panicked", zap.ByteString("stack", debug.Stack()), traceOf(r))
 			http.Error(w, "Something went wrong here. It has been logged.", http.StatusInternalServerError)
 		}()
 		next.ServeHTTP(w, r)
@@ -69,9 +73,22 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (c *console) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
+		scheme := "http"
+		if daemon.Encrypted(r) {
+			scheme = "https"
+		}
+		span, r := c.Traces.Request(r, scheme)
 		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(seen, r)
+		method, route, found := strings.Cut(r.Pattern, " ")
+		if !found {
+			method, route = "HTTP", r.Pattern // any method, or a path that is none of ours
+		}
+		span.Served(method, route, seen.status)
 		c.Log.Info("console request served", zap.String("route", r.Pattern), zap.Int("status_code", seen.status),
-			zap.Duration("duration", time.Since(begin)))
+			zap.Duration("duration", time.Since(begin)), traceOf(r))
 	})
 }
+
+// traceOf is what a log line says of a request: the id of its trace.
+func traceOf(r *http.Request) zap.Field { return trace.ID(trace.From(r.Context()).Traceparent()) }

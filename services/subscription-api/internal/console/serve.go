@@ -217,15 +217,15 @@ func (c *console) errorPage(v *visit, err error) reply {
 	case errors.Is(err, usecase.ErrSlow):
 		return say(http.StatusServiceUnavailable, "Took too long", "The search took too long. Choose a shorter time, or add an entity or a webhook.")
 	case errors.Is(err, aside.ErrUnavailable):
-		c.Log.Warn("failed to reach set-aside entries", zap.Error(err))
+		c.Log.Warn("failed to reach set-aside entries", traceOf(v.r), zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",
 			"NATS does not answer, or PostgreSQL takes nothing. What is not in the ledger is still set aside. Try again in a moment.")
 	case errors.Is(err, usecase.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		c.Log.Warn("console request unavailable", zap.Error(err))
+		c.Log.Warn("console request unavailable", traceOf(v.r), zap.Error(err))
 		return say(http.StatusServiceUnavailable, "Not available now",
 			"The database does not answer. Deliveries go on meanwhile and are recorded when it is back. Try again in a moment.")
 	default:
-		c.Log.Error("console request failed", zap.Error(err))
+		c.Log.Error("console request failed", traceOf(v.r), zap.Error(err))
 		return say(http.StatusInternalServerError, "Something went wrong", "It is our fault and has been logged.")
 	}
 }
@@ -253,7 +253,7 @@ func (c *console) send(w http.ResponseWriter, v *visit, answer reply) {
 	}
 	html, err := c.render(v, answer)
 	if err != nil {
-		c.Log.Error("failed to render console page", zap.String("template", answer.template), zap.Error(err))
+		c.Log.Error("failed to render console page", zap.String("template", answer.template), traceOf(v.r), zap.Error(err))
 		http.Error(w, "Something went wrong here. It has been logged.", http.StatusInternalServerError)
 		return
 	}

@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -257,9 +258,17 @@ func TestWithoutTheDatabaseThePageSaysSo(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, away.Close()) })
 	dead := newWorld(t, func(d *console.Deps) { d.Cases.Stores = usecase.NewStores(away, away) })
-	a := (&person{w: dead}).post(t, "/console/sign-in", "token", w.operator)
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	a := (&person{w: dead}).send(t, http.MethodPost, "/console/sign-in", url.Values{"token": {w.operator}}, func(r *http.Request) {
+		r.Header.Set("Traceparent", "00-"+id+"-b7ad6b7169203331-01")
+	})
 	require.Equal(t, http.StatusServiceUnavailable, a.status)
 	require.Contains(t, a.text, "The database does not answer")
 	require.NotEmpty(t, a.header.Get("Retry-After"))
 	require.NotContains(t, a.text, "127.0.0.1:1")
+	for _, message := range []string{"console request unavailable", "console request served"} {
+		lines := dead.logs.FilterMessage(message).All()
+		require.Len(t, lines, 1, message)
+		require.Equal(t, id, lines[0].ContextMap()["trace_id"], message)
+	}
 }

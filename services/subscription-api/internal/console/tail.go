@@ -89,7 +89,7 @@ func (c *console) tail(rows rowsOf) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), tailLife)
 		defer cancel()
 		if err := c.follow(ctx, w, v, rows); err != nil && ctx.Err() == nil {
-			c.Log.Debug("stopped following list", zap.Error(err))
+			c.Log.Debug("stopped following list", traceOf(r), zap.Error(err))
 		}
 	})
 }

@@ -82,7 +82,10 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 	if err := s.checkKnown(ctx, &p, key); err != nil {
 		return nil, err
 	}
-	if err := s.Publisher.PublishEvents(ctx, p.outgoing); err != nil {
+	span := s.publishing(&p)
+	err = s.Publisher.PublishEvents(ctx, p.outgoing)
+	span.Published(err)
+	if err != nil {
 		s.log.Warn("failed to publish events", zap.String("tenant", c.Tenant), zap.Int("events", len(p.outgoing)),
 			zap.String("event_id", p.events[0].ID), trace.ID(in.Traceparent), zap.Error(err))
 		return nil, p.notStored(err)
@@ -92,4 +95,21 @@ func (s *server) publishEvents(ctx context.Context, c *call, in *publishHeaders)
 		out.EventID = p.published[0].EventID
 	}
 	return &publishedOutput{Body: out}, nil
+}
+
+// publishing begins the span of a publication, below the request's, which its events then go on below.
+func (s *server) publishing(p *publication) trace.Span {
+	if !s.Traces.On() {
+		return trace.Span{}
+	}
+	facts := []trace.Attribute{trace.String("whisperer.tenant", p.tenant)}
+	if len(p.events) == 1 {
+		facts = append(facts, trace.String("messaging.message.id", p.events[0].ID), trace.String("whisperer.event.id", p.events[0].ID),
+			trace.String("whisperer.event.type", p.events[0].Type), trace.Int("messaging.message.body.size", len(p.outgoing[0].Body)))
+	} else {
+		facts = append(facts, trace.Int("messaging.batch.message_count", len(p.events)))
+	}
+	span := s.Traces.Publish(p.headers.Traceparent, p.headers.Tracestate, facts...)
+	p.header["traceparent"] = span.Traceparent() // that of all its messages, which is its own since the request is traced
+	return span
 }

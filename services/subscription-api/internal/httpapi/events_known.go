@@ -14,6 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
+	"github.com/whisperer-oms/whisperer/services/internal/trace"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -67,7 +68,8 @@ func (s *server) checkKnown(ctx context.Context, p *publication, key usecase.Ide
 	case errors.Is(err, usecase.ErrKeyReused):
 		return err
 	case err != nil:
-		s.log.Warn("publishing events without checking for duplicates", zap.String("tenant", p.tenant), zap.Error(err))
+		s.log.Warn("publishing events without checking for duplicates", zap.String("tenant", p.tenant), zap.String("event_id", p.events[0].ID),
+			trace.ID(p.headers.Traceparent), zap.Error(err))
 		return nil
 	}
 	if problem := p.conflicts(seen); problem != nil {

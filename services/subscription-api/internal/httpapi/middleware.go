@@ -125,7 +125,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		begin := time.Now()
-		span := s.begin(c)
+		span, request := s.Traces.Request(c.Request(), c.Scheme())
+		c.SetRequest(request)
 		if err := next(c); err != nil {
 			c.Error(err)
 		}
@@ -134,7 +135,11 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		s.metrics.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
 		trace.Observe(s.metrics.duration.WithLabelValues(method, route), took.Seconds(), span.Traceparent())
 		who := callOf(c.Request().Context())
-		finish(span, method, route, status, who)
+		var facts []trace.Attribute
+		if who != nil {
+			facts = append(facts, trace.String("whisperer.tenant", who.Tenant))
+		}
+		span.Served(method, route, status, facts...)
 		line := s.log.Check(zap.InfoLevel, "request served")
 		if line == nil {
 			return nil

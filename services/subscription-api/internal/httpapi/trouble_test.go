@@ -15,6 +15,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
@@ -167,4 +168,21 @@ func TestTheDocumentIsTheOneThatWasAgreed(t *testing.T) {
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(indent(t, got)), "if that is meant: WHISPERER_UPDATE_GOLDEN=1 go test ./internal/httpapi -run TestTheDocument")
+}
+
+func TestEventsThatAreNotCheckedAreLoggedWithTheirTrace(t *testing.T) {
+	t.Parallel()
+	away, alive, b := away(t), newWorld(t), testenv.Bus(t)
+	db := *alive.db.DB
+	db.Ledger = away.Ledger
+	w := newWorld(t, func(d *httpapi.Deps) {
+		d.Cases.Stores, d.Publisher, d.Types = usecase.NewStores(&db, &db), b, noTypes()
+	})
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	a := w.call(t, http.MethodPost, "/whisperer/events/", `{"event_type":"order.created","event_id":"e-1","data":{}}`, token(alive.token),
+		header("Traceparent", "00-"+id+"-b7ad6b7169203331-01"))
+	require.Equal(t, http.StatusAccepted, a.status)
+	lines := w.logs.FilterMessage("publishing events without checking for duplicates").All()
+	require.Len(t, lines, 1)
+	require.Equal(t, []any{"e-1", id}, []any{lines[0].ContextMap()["event_id"], lines[0].ContextMap()["trace_id"]})
 }
