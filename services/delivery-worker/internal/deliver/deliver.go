@@ -138,13 +138,24 @@ func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, may func() b
 
 // Park records that the delivery waits for its hook.
 func (d *Deliverer) Park(due *webhook.Due, reason webhook.Reason, settled func(error)) {
+	if _, drained := due.Hook.Config.Drained(); drained && (due.Attempts == 0 || due.Hook.Config.ParksRetries()) {
+		due.Unknown = false // it is attempted from the parked queue alone, which knows its attempts
+	}
 	d.Observer.Parked(reason)
 	d.Finish(due, webhook.Parked, reason, settled)
 }
 
-// Finish records that the delivery gets into a state without an attempt. It does not block.
+// Finish records that the delivery gets into a state without an attempt, but for one that may have been made before. It does not block.
 func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error)) {
-	record := func() { d.Facts.Fact(d.fact(due, state, reason), func() { settled(nil) }) }
+	var before *whispererv1.AttemptFact
+	if due.Unknown {
+		before = d.unknownAttempt(due)
+	}
+	record := func() {
+		f := d.fact(due, state, reason)
+		f.Attempt = before
+		d.Facts.Fact(f, func() { settled(nil) })
+	}
 	if !due.Hook.Callback.Wants(state) {
 		record()
 		return
@@ -297,13 +308,9 @@ func firstLag(due *webhook.Due, started time.Time) time.Duration {
 // none the shorter for it. It returns when that is durable: if this worker dies of the next attempt, whoever makes the one
 // after it has to know of both. False means that the worker is ending.
 func (d *Deliverer) unknown(due *webhook.Due) bool {
-	due.Attempts++
-	due.Unknown = false
+	attempt := d.unknownAttempt(due)
 	f := d.fact(due, webhook.Waiting, webhook.ReasonUnknown)
-	f.Attempt = &whispererv1.AttemptFact{
-		Number: f.GetAttempts(), StartedAt: f.GetAt(), Outcome: string(webhook.Unknown), Method: due.Hook.Config.Method,
-		Url: due.Hook.TargetURL, Error: "The worker ended before it could tell what the receiver answered.",
-	}
+	f.Attempt = attempt
 	stored := make(chan struct{})
 	d.Facts.Fact(f, func() { close(stored) })
 	select {
@@ -311,6 +318,16 @@ func (d *Deliverer) unknown(due *webhook.Due) bool {
 		return true
 	case <-d.ctx.Done():
 		return false
+	}
+}
+
+// unknownAttempt counts the attempt that may have been made, and says what is known of it.
+func (d *Deliverer) unknownAttempt(due *webhook.Due) *whispererv1.AttemptFact {
+	due.Attempts++
+	due.Unknown = false
+	return &whispererv1.AttemptFact{
+		Number: uint32(due.Attempts), StartedAt: d.Retries.Time(time.Now()).UnixNano(), Outcome: string(webhook.Unknown), //nolint:gosec // small
+		Method: due.Hook.Config.Method, Url: due.Hook.TargetURL, Error: "The worker ended before it could tell what the receiver answered.",
 	}
 }
 

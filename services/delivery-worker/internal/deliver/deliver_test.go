@@ -85,6 +85,26 @@ func TestAnAttemptIsMadeAfterTheUnknownOneBeforeItIsDurable(t *testing.T) {
 	require.NoError(t, <-settled)
 }
 
+// Otherwise its next attempt would have the number of one that the receiver may have got.
+func TestADeliveryThatIsParkedTellsOfTheUnknownAttemptBefore(t *testing.T) {
+	t.Parallel()
+	d, s := deliverer(t.Context())
+	d.Enter = func(a limiter.Attempt) { a.Park(webhook.ReasonConcurrency) }
+	d.Deliver(interrupted(), nil, func(error) {}, nil)
+	parked := (<-s.facts).fact
+	require.Equal(t, string(webhook.Parked), parked.GetState())
+	require.EqualValues(t, 1, parked.GetAttempts())
+	require.EqualValues(t, 1, parked.GetAttempt().GetNumber())
+	require.Equal(t, string(webhook.Unknown), parked.GetAttempt().GetOutcome())
+
+	ordered := interrupted()
+	ordered.Hook.Config.Ordering = webhook.OrderHook
+	d.Deliver(ordered, nil, func(error) {}, nil)
+	parked = (<-s.facts).fact
+	require.Zero(t, parked.GetAttempts(), "its first attempt is made from the queue")
+	require.Nil(t, parked.GetAttempt())
+}
+
 func TestAWorkerThatEndsDoesNotWaitForWordOfAnUnknownAttempt(t *testing.T) {
 	t.Parallel()
 	ctx, end := context.WithCancel(t.Context())
