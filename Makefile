@@ -15,8 +15,8 @@ BINARIES := ./services/subscription-api/cmd/subscription-api ./services/delivery
 # processor and has no locks.
 CONCURRENT := ./services/delivery-worker/... ./pkg/broker/... ./services/internal/bus/... ./services/internal/egress/... ./services/internal/daemon/...
 
-# What `make faults` tests, and where its chance begins. Most of it is waiting, so that eight scenarios at once do with two CPUs.
-FAULTS := -tags faults -count 1 -v -parallel 8 ./services/whisperer/e2e/faults
+# What `make faults` tests, and where its chance begins. Most of it is waiting, so that six scenarios at once do with two CPUs.
+FAULTS := -tags faults -count 1 -v -parallel 6 ./services/whisperer/e2e/faults
 SEED   ?= 1
 
 .PHONY: help
