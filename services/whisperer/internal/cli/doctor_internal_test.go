@@ -59,6 +59,9 @@ func TestTheDoctorNamesTheSettingThatKeepsWebhooksFromItsContainer(t *testing.T)
 	require.Contains(t, f.Text, "may not be 127.0.0.1, this machine")
 	require.Contains(t, f.Mend, "WHISPERER_EGRESS_ALLOW=172.17.0.1,127.0.0.1 ")
 
+	c.EgressAllow, c.EgressPorts = "127.0.0.0/8", "443" // here, and not in the services
+	require.Contains(t, c.testWebhook(t.Context(), server, true).Mend, "WHISPERER_EGRESS_ALLOW=127.0.0.0/8 ")
+	c.EgressAllow = "172.17.0.1"
 	p, err := c.place(t.Context(), api.URL, true)
 	require.NoError(t, err)
 	require.NoError(t, p.listener.Close())

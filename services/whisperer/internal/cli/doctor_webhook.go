@@ -14,6 +14,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/internal/egress"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/doctor"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/load"
 )
@@ -64,7 +65,10 @@ func (c *doctorCommand) place(ctx context.Context, api string, container bool) (
 		return receiverPlace{}, fmt.Errorf("find this machine's address: %w", err)
 	}
 	p.url = "http://" + netip.AddrPortFrom(p.own, at.Port()).String()
-	p.allow = strings.Trim(c.EgressAllow+","+p.own.String(), ",")
+	p.allow = c.EgressAllow
+	if policy, err := egress.ParsePolicy(c.EgressAllow, c.EgressPorts); err != nil || !slices.ContainsFunc(policy.Allow, func(n netip.Prefix) bool { return n.Contains(p.own) }) {
+		p.allow = strings.Trim(c.EgressAllow+","+p.own.String(), ",")
+	}
 	return p, nil
 }
 
