@@ -16,21 +16,21 @@ import (
 // URL names no user, and trusts the authorities of the machine. What is in a file is read for each connection, so that it can be
 // changed without a restart. The tags are those of the variables that set them, behind NATS_.
 type Credentials struct {
-	Creds          string `env:"CREDS" desc:"credentials of a NATS user with a JWT: what a .creds file says"`
-	CredsFile      string `env:"CREDS_FILE" desc:"file with them"`
-	NKey           string `env:"NKEY" desc:"seed of the NKey of a NATS user, which begins with SU"`
-	NKeyFile       string `env:"NKEY_FILE" desc:"file with it"`
+	Creds          string `env:"CREDS" desc:"credentials of a NATS user with a JWT: the contents of a .creds file"`
+	CredsFile      string `env:"CREDS_FILE" desc:"file with the credentials"`
+	NKey           string `env:"NKEY" desc:"NKey seed of a NATS user, beginning with SU"`
+	NKeyFile       string `env:"NKEY_FILE" desc:"file with the seed"`
 	User           string `env:"USER" desc:"name of a NATS user with a password"`
-	Password       string `env:"PASSWORD" desc:"the password"`
-	PasswordFile   string `env:"PASSWORD_FILE" desc:"file with it"`
-	Token          string `env:"TOKEN" desc:"token that NATS asks for"`
-	TokenFile      string `env:"TOKEN_FILE" desc:"file with it"`
-	ClientCert     string `env:"CLIENT_CERT" desc:"certificate to show to NATS, as PEM"`
-	ClientCertFile string `env:"CLIENT_CERT_FILE" desc:"file with it"`
-	ClientKey      string `env:"CLIENT_KEY" desc:"key of that certificate, as PEM"`
-	ClientKeyFile  string `env:"CLIENT_KEY_FILE" desc:"file with it"`
-	CA             string `env:"CA" desc:"certificates of the authorities that sign NATS' certificate, as PEM; those of the machine if empty"`
-	CAFile         string `env:"CA_FILE" desc:"file with them"`
+	Password       string `env:"PASSWORD" desc:"that user's password"`
+	PasswordFile   string `env:"PASSWORD_FILE" desc:"file with the password"`
+	Token          string `env:"TOKEN" desc:"NATS token"`
+	TokenFile      string `env:"TOKEN_FILE" desc:"file with the token"`
+	ClientCert     string `env:"CLIENT_CERT" desc:"client certificate for NATS, as PEM"`
+	ClientCertFile string `env:"CLIENT_CERT_FILE" desc:"file with the certificate"`
+	ClientKey      string `env:"CLIENT_KEY" desc:"key of the client certificate, as PEM"`
+	ClientKeyFile  string `env:"CLIENT_KEY_FILE" desc:"file with the key"`
+	CA             string `env:"CA" desc:"CA certificates that sign NATS' certificate, as PEM; if empty, the machine's"`
+	CAFile         string `env:"CA_FILE" desc:"file with the CA certificates"`
 }
 
 // given is a value of Credentials that is here or in a file.

@@ -15,36 +15,36 @@ import (
 
 // Config is everything that an operator can set.
 type Config struct {
-	DatabaseURL     string        `env:"DATABASE_URL,required,notEmpty" desc:"Postgres, as postgres://user:password@host:port/database; with ?sslmode=disable if it has no TLS"`
+	DatabaseURL     string        `env:"DATABASE_URL,required,notEmpty" desc:"PostgreSQL, as postgres://user:password@host:port/database; with ?sslmode=disable if it has no TLS"`
 	NATSURL         string        `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" desc:"NATS servers, separated by commas"`
-	MasterKey       string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that seal secrets: base64 of 32 bytes each, separated by commas, the current one first"`
-	HealthListen    string        `env:"HEALTH_LISTEN" envDefault:":9091" desc:"address of /healthz, /readyz and /metrics"`
-	PublicURL       string        `env:"PUBLIC_URL" desc:"where others reach the API, such as https://hooks.example.com: links in answers and the URLs of the format thin begin with it; without it links begin with what a request was sent to, and no hook can be thin"`
+	MasterKey       string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that encrypt secrets: 32 bytes each in base64, separated by commas, the current one first"`
+	HealthListen    string        `env:"HEALTH_LISTEN" envDefault:":9091" desc:"listen address of /healthz, /readyz and /metrics"`
+	PublicURL       string        `env:"PUBLIC_URL" desc:"public URL of the API, such as https://hooks.example.com, used in links and by thin webhooks; if empty, links use the address of the request, and no hook can be thin"`
 	EgressAllow     string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
-	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
-	MaskedParams    string        `env:"MASKED_PARAMS" envDefault:"auth,code,key,pass,secret,sig,token" desc:"words in the names of query parameters of target URLs whose values viewers do not see, separated by commas"`
-	Worker          string        `env:"WORKER" desc:"name of this worker in the ledger; the host's name and process id if empty"`
+	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may use"`
+	MaskedParams    string        `env:"MASKED_PARAMS" envDefault:"auth,code,key,pass,secret,sig,token" desc:"words that mark secret query parameters of target URLs, separated by commas: viewers do not see the values of parameters whose names contain one"`
+	Worker          string        `env:"WORKER" desc:"name of this worker in the ledger; if empty, the host's name and the process id"`
 	Slots           int           `env:"SLOTS" envDefault:"512" desc:"deliveries that one worker makes at once, not counting those that wait for their hook or take over 250 ms"`
-	FilterBudget    int64         `env:"FILTER_BUDGET" envDefault:"10000000" desc:"cost units a second that one worker spends on the filters of one tenant, a core makes some 20 million; what a tenant publishes beyond that waits; 0 for no limit"`
-	BreakerAttempts int           `env:"BREAKER_ATTEMPTS" envDefault:"10" desc:"attempts within a minute from which a hook's breaker may open"`
-	BreakerRatio    float64       `env:"BREAKER_RATIO" envDefault:"0.7" desc:"part of them that has to fail for it to open, 0 to 1"`
-	BreakerOpen     time.Duration `env:"BREAKER_OPEN" envDefault:"10s" desc:"how long it stays open before one attempt probes the receiver"`
-	Namespace       string        `env:"NAMESPACE" desc:"what the names of streams and subjects begin with, where several installations share a NATS account: a-z, 0-9, _ and -; empty for none"`
-	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream where it is made: 1, or 3 on a cluster; whisperer migrate streams changes it later"`
-	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size in bytes of the event log where it is made; publishers get an error when it is full; whisperer migrate streams changes it later"`
-	OwnMaxBytes     int64         `env:"OWN_MAX_BYTES" envDefault:"268435456" desc:"size in bytes of the stream of callbacks and operational events where it is made; what has no room is published later"`
-	EventAge        time.Duration `env:"EVENT_AGE" envDefault:"168h" desc:"how long the event log keeps events that are done with"`
-	KeepPayloads    time.Duration `env:"KEEP_PAYLOADS" envDefault:"720h" desc:"how long Postgres keeps events' payloads"`
-	KeepRecords     time.Duration `env:"KEEP_RECORDS" envDefault:"2160h" desc:"how long Postgres keeps what became of events"`
-	DisableAfter    time.Duration `env:"DISABLE_AFTER" envDefault:"120h" desc:"a hook is disabled when all its attempts fail for so long"`
-	DisableFailures int           `env:"DISABLE_FAILURES" envDefault:"20" desc:"and when these are at least so many"`
-	DisableSpan     time.Duration `env:"DISABLE_SPAN" envDefault:"12h" desc:"and lie so far apart"`
-	SweepAfter      time.Duration `env:"SWEEP_AFTER" envDefault:"5m" desc:"how late an attempt is before its delivery is looked for and put right"`
-	HousekeepEvery  time.Duration `env:"HOUSEKEEP_EVERY" envDefault:"1m" desc:"how often partitions, the event log, lost deliveries and failing hooks are looked after"`
-	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long deliveries under way may take to finish at the end"`
-	MetricsLabel    string        `env:"METRICS_LABEL" desc:"label of hooks by whose value metrics count attempts, for as many values as tenants; empty for none"`
-	MetricsTop      int           `env:"METRICS_TOP" envDefault:"20" desc:"hooks, and tenants, that metrics name, those with most; the others are counted together as other; 0 to 1000"`
-	MemoryTarget    int64         `env:"MEMORY_TARGET" envDefault:"218103808" desc:"bytes of memory that a worker tries to stay below; it takes more where its hooks need it; 0 for no target, and GOMEMLIMIT and GOGC go first"`
+	FilterBudget    int64         `env:"FILTER_BUDGET" envDefault:"10000000" desc:"cost units per second that one worker spends on the filters of one tenant (a core does some 20 million); the tenant's events beyond that wait; 0 for no limit"`
+	BreakerAttempts int           `env:"BREAKER_ATTEMPTS" envDefault:"10" desc:"minimum attempts within a minute before a hook's circuit breaker can open"`
+	BreakerRatio    float64       `env:"BREAKER_RATIO" envDefault:"0.7" desc:"fraction of these attempts that must fail to open it, 0 to 1"`
+	BreakerOpen     time.Duration `env:"BREAKER_OPEN" envDefault:"10s" desc:"how long a circuit breaker stays open before one attempt probes the receiver"`
+	Namespace       string        `env:"NAMESPACE" desc:"prefix of stream and subject names if several installations share a NATS account: a-z, 0-9, _ and -; empty for none"`
+	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"replicas of each stream, set when it is created: 1, or 3 or 5 on a cluster; change it later with whisperer migrate streams"`
+	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"maximum bytes of the event log, set when it is created; publishers get an error when it is full; change it later with whisperer migrate streams"`
+	OwnMaxBytes     int64         `env:"OWN_MAX_BYTES" envDefault:"268435456" desc:"maximum bytes of the stream of callbacks and operational events, set when it is created; when it is full, they are published later"`
+	EventAge        time.Duration `env:"EVENT_AGE" envDefault:"168h" desc:"how long the event log keeps processed events"`
+	KeepPayloads    time.Duration `env:"KEEP_PAYLOADS" envDefault:"720h" desc:"how long PostgreSQL keeps events' payloads"`
+	KeepRecords     time.Duration `env:"KEEP_RECORDS" envDefault:"2160h" desc:"how long PostgreSQL keeps events, deliveries and attempts"`
+	DisableAfter    time.Duration `env:"DISABLE_AFTER" envDefault:"120h" desc:"how long all attempts of a hook must fail before it is disabled"`
+	DisableFailures int           `env:"DISABLE_FAILURES" envDefault:"20" desc:"minimum number of failed attempts before a hook is disabled"`
+	DisableSpan     time.Duration `env:"DISABLE_SPAN" envDefault:"12h" desc:"minimum time between the first and the last of these failures"`
+	SweepAfter      time.Duration `env:"SWEEP_AFTER" envDefault:"5m" desc:"how overdue an attempt must be before its delivery is looked for and repaired"`
+	HousekeepEvery  time.Duration `env:"HOUSEKEEP_EVERY" envDefault:"1m" desc:"interval at which the housekeeper checks partitions, the event log, lost deliveries and failing hooks"`
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long deliveries in progress may take to finish at shutdown"`
+	MetricsLabel    string        `env:"METRICS_LABEL" desc:"hook label by whose value metrics count attempts, for as many values as tenants; empty for none"`
+	MetricsTop      int           `env:"METRICS_TOP" envDefault:"20" desc:"number of hooks, and of tenants, that metrics name, those with the most; the rest are counted as other; 0 to 1000"`
+	MemoryTarget    int64         `env:"MEMORY_TARGET" envDefault:"218103808" desc:"bytes of memory that a worker tries to stay below; it uses more if its hooks need it; 0 for no target; GOMEMLIMIT and GOGC take precedence"`
 
 	daemon.Logging
 	// NATS says as whom to connect to it, and whom to trust.

@@ -14,27 +14,27 @@ import (
 
 // Config is everything that an operator can set.
 type Config struct {
-	DatabaseURL              string        `env:"DATABASE_URL,required,notEmpty" desc:"Postgres, as postgres://user:password@host:port/database; with ?sslmode=disable if it has no TLS"`
+	DatabaseURL              string        `env:"DATABASE_URL,required,notEmpty" desc:"PostgreSQL, as postgres://user:password@host:port/database; with ?sslmode=disable if it has no TLS"`
 	NATSURL                  string        `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" desc:"NATS servers, separated by commas"`
-	MasterKey                string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that seal secrets: base64 of 32 bytes each, separated by commas, the current one first"`
-	Listen                   string        `env:"LISTEN" envDefault:":8080" desc:"address of the API"`
-	HealthListen             string        `env:"HEALTH_LISTEN" envDefault:":9090" desc:"address of /healthz, /readyz and /metrics"`
-	PublicURL                string        `env:"PUBLIC_URL" desc:"where others reach the API, such as https://hooks.example.com: links in answers and the URLs of the format thin begin with it; without it links begin with what a request was sent to, and no hook can be thin"`
+	MasterKey                string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that encrypt secrets: 32 bytes each in base64, separated by commas, the current one first"`
+	Listen                   string        `env:"LISTEN" envDefault:":8080" desc:"listen address of the API"`
+	HealthListen             string        `env:"HEALTH_LISTEN" envDefault:":9090" desc:"listen address of /healthz, /readyz and /metrics"`
+	PublicURL                string        `env:"PUBLIC_URL" desc:"public URL of the API, such as https://hooks.example.com, used in links and by thin webhooks; if empty, links use the address of the request, and no hook can be thin"`
 	EgressAllow              string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
-	EgressPorts              string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may have"`
-	HookQuota                int           `env:"HOOK_QUOTA" envDefault:"10000" desc:"hooks that a tenant may have"`
-	RequestRate              int           `env:"REQUEST_RATE" envDefault:"500" desc:"requests a second that each token may make to one instance; 0 for any number"`
-	RetryWait                time.Duration `env:"RETRY_WAIT" envDefault:"20s" desc:"how long the predecessor's retry of a delivery waits for the receiver's answer before it answers 202; less than the timeout of a proxy in front"`
-	MaskedParams             string        `env:"MASKED_PARAMS" envDefault:"auth,code,key,pass,secret,sig,token" desc:"words in the names of query parameters of target URLs whose values viewers do not see, separated by commas"`
-	WrongTokens              int           `env:"WRONG_TOKENS" envDefault:"20" desc:"tokens that are none, at the API or when signing in, that may come from one address at once; then one in 3 seconds"`
-	MaxConnections           int           `env:"MAX_CONNECTIONS" envDefault:"2048" desc:"connections to the API that may be open at once; for a new one the one that has kept us waiting longest is closed"`
-	MaxConnectionsPerAddress int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"512" desc:"those of one address that is not a trusted proxy"`
-	TrustedProxies           string        `env:"TRUSTED_PROXIES" desc:"networks of proxies in front of the API, as CIDRs separated by commas: their X-Forwarded-For tells the client and their X-Forwarded-Proto whether it used TLS, and they may have any share of the connections"`
-	Namespace                string        `env:"NAMESPACE" desc:"what the names of streams and subjects begin with, where several installations share a NATS account: a-z, 0-9, _ and -; empty for none"`
-	Replicas                 int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"copies of each stream where it is made: 1, or 3 on a cluster; whisperer migrate streams changes it later"`
-	OMSMaxBytes              int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"size in bytes of the event log where it is made; publishers get an error when it is full; whisperer migrate streams changes it later"`
-	OwnMaxBytes              int64         `env:"OWN_MAX_BYTES" envDefault:"268435456" desc:"size in bytes of the stream of callbacks and operational events where it is made; what has no room is published later"`
-	ShutdownTimeout          time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests under way may take to finish at the end"`
+	EgressPorts              string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may use"`
+	HookQuota                int           `env:"HOOK_QUOTA" envDefault:"10000" desc:"maximum number of hooks per tenant"`
+	RequestRate              int           `env:"REQUEST_RATE" envDefault:"500" desc:"maximum requests per second, per token and instance; 0 for no limit"`
+	RetryWait                time.Duration `env:"RETRY_WAIT" envDefault:"20s" desc:"how long hook_events/{id}/retry/ waits for the receiver's response before it answers 202; keep it below the timeout of a proxy in front"`
+	MaskedParams             string        `env:"MASKED_PARAMS" envDefault:"auth,code,key,pass,secret,sig,token" desc:"words that mark secret query parameters of target URLs, separated by commas: viewers do not see the values of parameters whose names contain one"`
+	WrongTokens              int           `env:"WRONG_TOKENS" envDefault:"20" desc:"burst of invalid tokens allowed per address, in requests and when signing in; then one every 3 seconds"`
+	MaxConnections           int           `env:"MAX_CONNECTIONS" envDefault:"2048" desc:"maximum open connections to the API; beyond it, the connection that has kept the API waiting longest is closed"`
+	MaxConnectionsPerAddress int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"512" desc:"maximum open connections per address; trusted proxies are exempt"`
+	TrustedProxies           string        `env:"TRUSTED_PROXIES" desc:"networks of proxies in front of the API, as CIDRs separated by commas: their X-Forwarded-For and X-Forwarded-Proto are trusted, and they are exempt from the limit per address"`
+	Namespace                string        `env:"NAMESPACE" desc:"prefix of stream and subject names if several installations share a NATS account: a-z, 0-9, _ and -; empty for none"`
+	Replicas                 int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"replicas of each stream, set when it is created: 1, or 3 or 5 on a cluster; change it later with whisperer migrate streams"`
+	OMSMaxBytes              int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"maximum bytes of the event log, set when it is created; publishers get an error when it is full; change it later with whisperer migrate streams"`
+	OwnMaxBytes              int64         `env:"OWN_MAX_BYTES" envDefault:"268435456" desc:"maximum bytes of the stream of callbacks and operational events, set when it is created; when it is full, they are published later"`
+	ShutdownTimeout          time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"25s" desc:"how long requests in progress may take to finish at shutdown"`
 
 	daemon.Logging
 	// NATS says as whom to connect to it, and whom to trust.

@@ -71,7 +71,7 @@ func table() string {
 		}
 	}
 	b := &strings.Builder{}
-	b.WriteString("| variable | of | default | meaning |\n|---|---|---|---|\n")
+	b.WriteString("| variable | service | default | meaning |\n|---|---|---|---|\n")
 	for _, r := range rows {
 		of := "both"
 		switch {
