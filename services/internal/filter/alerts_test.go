@@ -57,7 +57,7 @@ func TestAlertRecipesMakeWhatTheySay(t *testing.T) {
 			made[name] = append(made[name], object)
 		}
 	}
-	require.Equal(t, ":rotating_light: Webhook https://erp.example/hooks is failing, the last time with status: 50 % of the time until it is disabled are over", made["slack"][3]["text"])
+	require.Equal(t, ":rotating_light: Webhook https://erp.example/hooks is failing, last error status: 50 % of the time until it is disabled has passed", made["slack"][3]["text"])
 	require.Equal(t, ":white_check_mark: Webhook ERP &lt;West&gt; has recovered", made["slack"][2]["text"])
 	require.Equal(t, ":rotating_light: Delivery d-1 of order.created is dead: exhausted", made["slack"][4]["text"])
 	failing, recovered, dead := made["pagerduty"][0], made["pagerduty"][2], made["pagerduty"][4]
