@@ -25,6 +25,9 @@ func hookFieldIDs() map[string]string {
 	for _, k := range webhook.Keys() {
 		ids["/config/"+k.Name] = k.Name
 	}
+	for _, f := range otherFields() {
+		ids["/"+f.Name] = f.Name
+	}
 	ids["/config/success/statuses"], ids["/config/success/condition"] = "success", "success_condition"
 	return ids
 }
@@ -42,6 +45,10 @@ func (f *hookForm) change() (c *usecase.HookChange, madeSecret string) {
 	madeSecret = f.secrets(c)
 	c.AdditionalHeaders = usecase.Some(f.headers(&c.Unreadable))
 	c.Callback = usecase.Some(f.callback(&c.Unreadable))
+	c.Settings = map[string]json.RawMessage{}
+	for _, field := range otherFields() {
+		c.Settings[field.Name] = fieldOf(&field, f.Fields[field.Name], &c.Unreadable)
+	}
 	if config := f.config(&c.Unreadable); config != nil {
 		c.Config = usecase.Some(config)
 	}

@@ -68,10 +68,10 @@ func (e hookEdit) Uses(ids ...string) bool {
 	return slices.ContainsFunc(ids, func(id string) bool { return e.Form.Key(id) != "" || len(e.Wrong[id]) > 0 })
 }
 
-// UsesOthers is it for the last fold, which has the keys that have no place of their own.
+// UsesOthers is it for the last fold, which has the fields and keys that have no place of their own.
 func (e hookEdit) UsesOthers() bool {
 	ids := []string{"stop_on", "start_from", "concurrency", "rate_limit", "ordering", "maintenance", "success", "success_condition"}
-	for _, k := range e.Form.OtherKeys() {
+	for _, k := range slices.Concat(e.Form.OtherFields(), e.Form.OtherKeys()) {
 		ids = append(ids, k.Name)
 	}
 	return e.Form.RatePeriod+e.Form.Condition != "" || e.Uses(ids...)

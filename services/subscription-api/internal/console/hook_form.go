@@ -34,6 +34,8 @@ type hookForm struct {
 	// success, and Own are the integrator's own.
 	Keys                       map[string]string
 	RatePeriod, Condition, Own string
+	// Fields are those that have only their descriptions, by their names.
+	Fields map[string]string
 
 	// CallbackMode is none, url or subject.
 	CallbackMode, CallbackURL, CallbackSubject string
@@ -56,7 +58,7 @@ func readHookForm(f url.Values) hookForm {
 	form := hookForm{
 		Name: get("name"), TargetURL: get("target_url"), Types: f["event_type"], Others: get("event_types"),
 		SecretMode: get("secret_mode"), Secret: f.Get("secret_key"), APIKeyMode: get("api_key_mode"), APIKey: f.Get("api_key"),
-		Auth: readAuthForm(f), TLS: readTLSForm(f), Keys: map[string]string{}, Headers: get("headers"),
+		Auth: readAuthForm(f), TLS: readTLSForm(f), Keys: map[string]string{}, Fields: map[string]string{}, Headers: get("headers"),
 		CallbackMode: get("callback_mode"), CallbackURL: get("callback_url"), CallbackSubject: get("callback_subject"), CallbackOn: f["callback_on"],
 		Choice: get("choice"), Seconds: get("seconds"), Schedule: get("schedule"), LinearBase: get("linear_base"), LinearLimit: get("linear_limit"),
 		ExponentialBase: get("exponential_base"), ExponentialFactor: get("exponential_factor"), ExponentialLimit: get("exponential_limit"),
@@ -65,6 +67,9 @@ func readHookForm(f url.Values) hookForm {
 	}
 	for _, k := range typedKeys() {
 		form.Keys[k.Name] = get(k.Name)
+	}
+	for _, field := range otherFields() {
+		form.Fields[field.Name] = get(field.Name)
 	}
 	return form
 }
@@ -105,6 +110,10 @@ func formOf(h *webhook.Hook, known []string) hookForm {
 		if h.Callback.Subject != "" {
 			f.CallbackMode = "subject"
 		}
+	}
+	f.Fields = map[string]string{}
+	for _, field := range otherFields() {
+		f.Fields[field.Name] = typedField(&field, field.Text(h))
 	}
 	f.showRetries(h.RetryConfig)
 	f.showConfig(h.Config.Raw)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -20,15 +21,20 @@ func typedKeys() []webhook.Field {
 	return slices.DeleteFunc(slices.Clone(webhook.Keys()), func(k webhook.Field) bool { return k.Hidden })
 }
 
-// keyInput is a key that the form has no place of its own for.
+// keyInput is a key, or a field, that the form has no place of its own for.
 type keyInput struct {
 	webhook.Field
 
 	Value string
+	// Example is shown where nothing was entered, and How says how it is written; both may be empty.
+	Example, How string
 }
 
-// Label is the key's name in words.
+// Label is its name in words.
 func (k keyInput) Label() string {
+	if k.Field.Label != "" {
+		return k.Field.Label
+	}
 	return strings.ToUpper(k.Name[:1]) + strings.ReplaceAll(k.Name[1:], "_", " ")
 }
 
@@ -48,8 +54,8 @@ func (f hookForm) OtherKeys() []keyInput {
 	return list
 }
 
-// Key is a key of the config as people type it.
-func (f hookForm) Key(name string) string { return f.Keys[name] }
+// Key is a key of the config, or a field that has only its description, as people type it.
+func (f hookForm) Key(name string) string { return cmp.Or(f.Keys[name], f.Fields[name]) }
 
 // typedKey is the value of a key as people type it.
 func typedKey(k *webhook.Field, raw json.RawMessage) string {

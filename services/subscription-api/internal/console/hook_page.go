@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"maps"
+	"net/http"
 	"slices"
 	"time"
 
@@ -28,6 +29,8 @@ type hookHead struct {
 	usecase.Failure
 	// Why says how its attempts fail; empty where they do not.
 	Why string
+	// Refused says that the receiver does not accept what proves who sends: 401 or 403.
+	Refused bool
 	// Tab is the page that is shown.
 	Tab string
 }
@@ -39,10 +42,36 @@ func (c *console) hookHead(ctx context.Context, h *webhook.Hook, tab string) (ho
 	}
 	var err error
 	head.Failure, err = c.Cases.History.Failure(ctx, h.Tenant, h.ID)
-	if !head.FailingSince.IsZero() {
-		head.Why = failingText(classText(head.LastClass), head.Failures)
+	if err != nil || head.FailingSince.IsZero() {
+		return head, err
 	}
+	last, err := c.lastFailure(ctx, h.Tenant, h.ID, head.LastClass)
+	head.Why, head.Refused = failingText(last.Text, head.Failures), last.Refused
 	return head, err
+}
+
+// failure is how the newest attempt of a hook failed, in words.
+type failure struct {
+	Text string
+	// Refused says that the receiver answered 401 or 403.
+	Refused bool
+}
+
+// lastFailure looks at the newest deliveries that are not through; class is what the last attempt was, where these do not tell more.
+func (c *console) lastFailure(ctx context.Context, tenant string, hook uuid.UUID, class webhook.ErrorClass) (failure, error) {
+	for _, states := range [][]webhook.DeliveryState{{webhook.Waiting, webhook.Dead}, {webhook.Parked}} {
+		f := usecase.DeliveryFilter{Hook: hook, States: states, Range: lastWeek(time.Now())}
+		list, _, err := c.Cases.History.ListDeliveries(ctx, tenant, f, usecase.Page{Limit: recentDeliveries})
+		if err != nil {
+			return failure{}, err
+		}
+		for _, d := range list {
+			if text := answerText(d.LastStatus, d.LastError); text != "" {
+				return failure{Text: text, Refused: d.LastStatus == http.StatusUnauthorized || d.LastStatus == http.StatusForbidden}, nil
+			}
+		}
+	}
+	return failure{Text: classText(class)}, nil
 }
 
 // findHook is the hook that the path names, which has to be readable.
@@ -71,6 +100,8 @@ type hookBody struct {
 	Head   hookHead
 	Hook   webhook.Hook
 	Header []string
+	// Fields are those that have only their descriptions.
+	Fields []fieldRow
 	// Config is the config as it was written, without what is secret.
 	Config string
 	// Retries says in words when it is tried again.
@@ -138,7 +169,7 @@ func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	body := hookBody{
-		Head: head, Hook: h, Header: headerLines(h.Headers, v.Token.Role.Covers(usecase.Editor)),
+		Head: head, Hook: h, Fields: fieldRows(&h), Header: headerLines(h.Headers, v.Token.Role.Covers(usecase.Editor)),
 		Retries: preview(&form), ExampleType: exampleType(&h),
 	}
 	if config := string(h.Config.Raw); config != "" && config != "{}" {
@@ -148,9 +179,7 @@ func (c *console) hookPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if body.Recent = deliveryRows(recent); body.Head.Why != "" {
-		body.Head.Why = failingText(lastAnswer(body.Recent), body.Head.Failures)
-	}
+	body.Recent = deliveryRows(recent)
 	chart := readChart(v.form, "24h", h.ID, time.Now())
 	health, ready, err := count(ctx, c.counts, "hook "+h.ID.String()+" "+chart.key(), v.patience(), func(ctx context.Context) (hookHealth, error) {
 		return c.health(ctx, v.Tenant, h.ID, chart)
@@ -194,16 +223,6 @@ func answerBars(list []usecase.AnswerCount) []answerBar {
 		bars = append(bars, bar)
 	}
 	return bars
-}
-
-// lastAnswer is what the newest delivery that is not through was answered with.
-func lastAnswer(recent []deliveryRow) string {
-	for _, d := range recent {
-		if d.State != webhook.Delivered && d.Answer != "" {
-			return d.Answer
-		}
-	}
-	return ""
 }
 
 // hidden stands for what the reader may not see.

@@ -27,6 +27,7 @@ func whole() url.Values {
 		"format", "standard", "method", "PUT", "timeout", "20", "stop_on", "400, 422", "concurrency", "4", "rate_limit", "10",
 		"rate_period", "1m", "ordering", "entity", "maintenance", `[{"start":"22:00","end":"02:00"}]`, "config", `{"channel_id": 12345678901234567890}`,
 		"filter", "event.data.total > 100", "status", "paused", "content_fields", "/id\r\n/order/the number", "start_from", "PT36H",
+		"labels", `partner=acme, region=eu\, west`,
 	)
 }
 
@@ -53,6 +54,7 @@ func TestEveryFieldOfTheFormIsStored(t *testing.T) {
 	require.Equal(t, "key-1", h.APIKey)
 	require.Equal(t, &webhook.Auth{AuthType: "basic", Username: "user", Password: "pass word"}, h.Config.Auth)
 	require.Equal(t, map[string]string{"X-Shop": "north", "X-Empty": ""}, h.Headers)
+	require.Equal(t, map[string]string{"partner": "acme", "region": "eu, west"}, h.Labels)
 	require.Equal(t, &webhook.Callback{Subject: "whisperer.callback.default.orders", On: []string{"delivered", "dead"}}, h.Callback)
 	require.JSONEq(t, `{"choice":"schedule","kwargs":{"seconds":[5,300,7200]},"jitter":0.1,"deadline":86400}`, string(h.RetryConfig))
 	require.JSONEq(t, `{"format":"standard","method":"PUT","timeout":20,"stop_on":[400,422],"concurrency":4,"rate_limit":{"limit":10,"period":60},
