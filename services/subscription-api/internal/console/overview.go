@@ -42,6 +42,8 @@ type unhealthyRow struct {
 	Status webhook.HookStatus
 	Reason string
 	Since  time.Time
+	// Refused says that the receiver answers 401 or 403.
+	Refused bool
 }
 
 func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
@@ -108,14 +110,18 @@ func (c *console) unhealthy(ctx context.Context, tenant string) ([]unhealthyRow,
 	}
 	rows := make([]unhealthyRow, len(list))
 	for i, u := range list {
-		reason := u.DisabledReason
-		if u.Status != webhook.Disabled {
-			reason = failingText(classText(u.LastClass), u.Failures)
-		}
 		rows[i] = unhealthyRow{
 			ID: u.HookID, Title: titleOf(&webhook.Hook{ID: u.HookID, Name: u.Name, TargetURL: u.URL}), Status: u.Status,
-			Reason: reason, Since: u.Since,
+			Reason: u.DisabledReason, Since: u.Since,
 		}
+		if u.Status == webhook.Disabled {
+			continue
+		}
+		last, err := c.lastFailure(ctx, tenant, u.HookID, u.LastClass)
+		if err != nil {
+			return nil, err
+		}
+		rows[i].Reason, rows[i].Refused = failingText(last.Text, u.Failures), last.Refused
 	}
 	return rows, nil
 }
