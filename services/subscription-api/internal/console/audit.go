@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -73,7 +72,7 @@ func (c *console) auditOf(ctx context.Context, v *visit) (who usecase.Caller, f 
 		if span.Since == ownSpan && span.From == "" {
 			span.From = "2000-01-01T00:00" // changes are kept for ever
 		}
-		if f.Range, problem = span.timeRange(time.Now()); problem != "" {
+		if f.Range, problem = span.timeRange(v.now()); problem != "" {
 			return who, f, problem, nil
 		}
 	}

@@ -111,7 +111,7 @@ func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 	if body.Views, err = c.views(ctx, v, "events"); err != nil {
 		return reply{}, err
 	}
-	filter, problem := body.Filter.filter(time.Now())
+	filter, problem := body.Filter.filter(v.now())
 	if problem != "" {
 		body.Problem = problem
 		return page("events", "Events", body).with(http.StatusUnprocessableEntity), nil

@@ -70,7 +70,7 @@ func readRejectedQuery(form url.Values) rejectedQuery {
 func (c *console) listRejected(ctx context.Context, v *visit) (reply, error) {
 	body := rejectedList{Filter: readRejectedQuery(v.form), Reasons: reasonOptions()}
 	filter := usecase.RejectedFilter{Reason: body.Filter.Reason, Subject: body.Filter.Subject}
-	if filter.Range, body.Problem = body.Filter.timeRange(time.Now()); body.Problem != "" {
+	if filter.Range, body.Problem = body.Filter.timeRange(v.now()); body.Problem != "" {
 		return page("rejected", "Rejected events", body).with(http.StatusUnprocessableEntity), nil
 	}
 	at := readPage(v.form)

@@ -50,7 +50,7 @@ type foundHook struct{ Title, Target, Link string }
 // id: whatever somebody has in hand.
 func (c *console) search(ctx context.Context, v *visit) (reply, error) {
 	body := searchBody{Query: strings.TrimSpace(v.form.Get("q")), spanQuery: readSpan(v.form)}
-	when, problem := body.timeRange(time.Now())
+	when, problem := body.timeRange(v.now())
 	if len(body.Query) > mostSearched || !utf8.ValidString(body.Query) || strings.ContainsRune(body.Query, 0) {
 		problem = "Search for at most 256 characters of text."
 	}

@@ -40,26 +40,27 @@ func (spanQuery) Spans() []option {
 		{"", "last 7 days"},
 		{"1h", "last hour"},
 		{"24h", "last 24 hours"},
-		{"today", "today (UTC)"},
-		{"yesterday", "yesterday (UTC)"},
+		{"today", "today"},
+		{"yesterday", "yesterday"},
 		{"720h", "last 30 days"},
 		{ownSpan, "from … to …"},
 	}
 }
 
-// timeRange is what the store is asked for; a problem is a sentence for people.
+// timeRange is what the store is asked for; a problem is a sentence for people. Days are those of now's zone.
 func (q spanQuery) timeRange(now time.Time) (r usecase.TimeRange, problem string) {
+	midnight := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
+	now = now.UTC()
 	r = lastWeek(now)
-	midnight := now.UTC().Truncate(24 * time.Hour)
 	switch q.Since {
 	case "1h", "24h", "720h":
 		if span, err := time.ParseDuration(q.Since); err == nil {
 			r.From = now.Add(-span)
 		}
 	case "today":
-		r.From = midnight
+		r.From = midnight.UTC()
 	case "yesterday":
-		r.From, r.To = midnight.AddDate(0, 0, -1), midnight
+		r.From, r.To = midnight.AddDate(0, 0, -1).UTC(), midnight.UTC()
 	case ownSpan:
 		var ok bool
 		if r.From, ok = parseMoment(q.From); q.From != "" && !ok {
@@ -76,4 +77,25 @@ func (q spanQuery) timeRange(now time.Time) (r usecase.TimeRange, problem string
 		}
 	}
 	return r, ""
+}
+
+// zoneCookie is where a page's script tells the reader's time zone, by its name.
+const zoneCookie = "whisperer_zone"
+
+// now is the time in the reader's zone; in UTC where their browser does not tell one.
+func (v *visit) now() time.Time {
+	now := time.Now().UTC()
+	cookie, err := v.r.Cookie(zoneCookie)
+	if err != nil {
+		return now
+	}
+	name, err := url.QueryUnescape(cookie.Value)
+	if err != nil || name == "Local" {
+		return now
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return now
+	}
+	return now.In(zone)
 }

@@ -37,6 +37,12 @@
     for (const field of document.querySelectorAll("[data-zone-minutes]")) field.value = new Date().getTimezoneOffset();
   }
 
+  // The server counts days, such as yesterday, in the reader's zone.
+  function tellZone() {
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (zone) document.cookie = "whisperer_zone=" + encodeURIComponent(zone) + "; path=/console/; max-age=31536000; samesite=lax" + (location.protocol === "https:" ? "; secure" : "");
+  }
+
   function markWrong(root) {
     for (const slot of root.querySelectorAll("[data-slot]")) {
       const wrong = slot.textContent.trim() !== "";
@@ -194,6 +200,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     showTimes(document);
     showZone();
+    tellZone();
     for (const button of document.querySelectorAll("[data-follow]")) {
       button.hidden = false;
       if (document.hidden) paused = true;
