@@ -37,6 +37,9 @@ type DeliveryFilter struct {
 	States []webhook.DeliveryState
 	// MinStatus and MaxStatus bound the HTTP status of the last attempt; nil for no bound.
 	MinStatus, MaxStatus *int
+	// ReplayedSince lets those pass that a person asked for again, alone or by a job, and that something has become of since; the zero
+	// time lets all pass.
+	ReplayedSince time.Time
 	// Payload is of the event.
 	Payload PayloadFilter
 }
@@ -153,14 +156,14 @@ type scannedDelivery struct {
 	scannedRow
 }
 
-// Scans reports whether deliveries are read one by one that are not in the list: there is no index of payloads, of types,
-// nor of the statuses of what was delivered. Where the event, its entity or the beginning of the id is given, these are few.
+// Scans reports whether deliveries are read one by one that are not in the list: there is no index of payloads, of types, of what was
+// replayed, nor of the statuses of what was delivered. Where the event, its entity or the beginning of the id is given, these are few.
 func (f *DeliveryFilter) Scans() bool {
 	if f.OneOf != nil || f.EventID != "" || f.Entity != "" || f.Object != "" || f.IDs != nil {
 		return false
 	}
 	status := f.MinStatus != nil || f.MaxStatus != nil
-	return !f.Payload.Empty() || len(f.EventTypes) > 0 || status && !f.unsuccessful()
+	return !f.Payload.Empty() || len(f.EventTypes) > 0 || !f.ReplayedSince.IsZero() || status && !f.unsuccessful()
 }
 
 func (f *DeliveryFilter) conditions(c *clauses, tenant string) {
@@ -208,6 +211,10 @@ func (f *DeliveryFilter) indexed(c *clauses, tenant string) {
 
 // scanned adds the other conditions.
 func (f *DeliveryFilter) scanned(c *clauses) {
+	if !f.ReplayedSince.IsZero() {
+		c.fixed("replay")
+		c.add("updated_at >= %s", f.ReplayedSince)
+	}
 	if len(f.EventTypes) > 0 {
 		c.wantsType("event_type", f.EventTypes)
 	}

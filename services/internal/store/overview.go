@@ -85,6 +85,25 @@ func (d *HistoryStore) CountOpen(ctx context.Context, tenant string, since time.
 	return counts, nil
 }
 
+// CountByState counts a tenant's deliveries of the filter by their state.
+func (d *HistoryStore) CountByState(ctx context.Context, tenant string, f DeliveryFilter) (map[webhook.DeliveryState]int, error) {
+	c := &clauses{}
+	f.conditions(c, tenant)
+	var rows []struct {
+		State webhook.DeliveryState `db:"state"`
+		N     int                   `db:"n"`
+	}
+	err := d.db.SelectContext(ctx, &rows, `SELECT state, count(*) AS n FROM deliveries WHERE `+c.where()+` GROUP BY state`, c.args...)
+	if err != nil {
+		return nil, translate(fmt.Errorf("count deliveries by state: %w", err))
+	}
+	counts := make(map[webhook.DeliveryState]int, len(rows))
+	for _, r := range rows {
+		counts[r.State] = r.N
+	}
+	return counts, nil
+}
+
 // Durations says how long attempts took.
 type Durations struct {
 	// Attempts is how many the others are of.

@@ -21,24 +21,22 @@ func lastWeek(now time.Time) usecase.TimeRange {
 	return usecase.TimeRange{From: now.Add(-7 * 24 * time.Hour)}
 }
 
-type deliveryQuery struct {
-	Hook, EventType, Event, Entity, State, Status, Label string
-	spanQuery
-}
-
-// Narrowed reports whether deliveries may be hidden by the filter.
-func (q deliveryQuery) Narrowed() bool { return q != deliveryQuery{} }
-
 type deliveryList struct {
 	Filter  deliveryQuery
 	Rows    []deliveryRow
 	States  []option
 	Answers []option
 	Types   []string
-	// Hooks are those that the list can be narrowed to.
-	Hooks []option
-	// Hook is the title of the hook that the list is about; empty for all.
-	Hook string
+	// Hooks are names of webhooks that the list can be narrowed to, and Called the one that it is, as the person calls it.
+	Hooks  []option
+	Called string
+	// Hook is the title of the hook that the list is about, and HookID its id; empty, and the zero id, for all.
+	Hook   string
+	HookID uuid.UUID
+	// Calls are the webhooks that Called may mean, where that is a problem.
+	Calls hookCall
+	// Job is the replay that the deliveries are of; nil for none.
+	Job *usecase.Job
 	// Explain is the event to explain where no delivery of the event or entity matches; empty for none.
 	Explain string
 	Problem string
@@ -77,49 +75,6 @@ func answerOptions() []option {
 	return []option{{"", "any answer"}, {"2xx", "2xx"}, {"3xx", "3xx"}, {"4xx", "4xx"}, {"5xx", "5xx"}, {"none", "no answer"}}
 }
 
-// filter is what the store is asked for; a problem is a sentence for people.
-func (q *deliveryQuery) filter(now time.Time) (f usecase.DeliveryFilter, problem string) {
-	f.EventID, f.Entity = q.Event, q.Entity
-	if f.Range, problem = q.timeRange(now); problem != "" {
-		return f, problem
-	}
-	if q.Hook != "" {
-		id, err := uuid.Parse(q.Hook)
-		if err != nil {
-			return f, "The webhook's id is not one."
-		}
-		f.Hook = id
-	}
-	if q.EventType != "" {
-		pattern, problem := readPattern(q.EventType)
-		if problem != "" {
-			return f, problem
-		}
-		f.EventTypes = []string{pattern}
-	}
-	var err error
-	if f.Labels, err = webhook.ParseLabelSelector(q.Label); err != nil {
-		return f, sentence("The label " + err.Error())
-	}
-	for word := range strings.SplitSeq(q.State, ",") {
-		switch state := webhook.DeliveryState(word); state {
-		case webhook.Waiting, webhook.Parked, webhook.Delivered, webhook.Dead, webhook.Cancelled, webhook.Superseded:
-			f.States = append(f.States, state)
-		}
-	}
-	low, high := 0, 0
-	switch q.Status {
-	case "2xx", "3xx", "4xx", "5xx":
-		low = int(q.Status[0]-'0') * 100
-		high = low + 99
-	case "none":
-	default:
-		return f, ""
-	}
-	f.MinStatus, f.MaxStatus = &low, &high
-	return f, ""
-}
-
 // readPattern reads an event type or a pattern; a problem is a sentence for people.
 func readPattern(s string) (pattern, problem string) {
 	pattern = webhook.NormalizeEventType(s)
@@ -127,14 +82,6 @@ func readPattern(s string) (pattern, problem string) {
 		return "", sentence("The event type " + err.Error())
 	}
 	return pattern, ""
-}
-
-func readDeliveryQuery(form url.Values) deliveryQuery {
-	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
-	return deliveryQuery{
-		Hook: get("hook"), EventType: get("event_type"), Event: get("event"), Entity: get("entity"), State: get("state"),
-		Status: get("status"), Label: get("label"), spanQuery: readSpan(form),
-	}
 }
 
 func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
@@ -146,16 +93,28 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 	if body.Views, err = c.views(ctx, v, "deliveries"); err != nil {
 		return reply{}, err
 	}
-	filter, problem := body.Filter.filter(time.Now())
-	if problem != "" {
-		body.Problem, body.Hooks = problem, hookOptions(nil, uuid.Nil, "")
-		return page("deliveries", "Deliveries", body).with(http.StatusUnprocessableEntity), nil
-	}
-	if body.Hook, err = c.hookTitle(ctx, v, filter.Hook); err != nil {
+	chosen, err := c.chooseDeliveries(ctx, v, &body.Filter)
+	if err != nil {
 		return reply{}, err
 	}
+	if body.Problem = chosen.Problem; body.Problem != "" {
+		body.Calls, body.Called = chosen.Calls, body.Filter.Hook
+		return page("deliveries", "Deliveries", body).with(http.StatusUnprocessableEntity), nil
+	}
+	body.Job, body.HookID = chosen.Job, chosen.Hook
+	if body.Hook, err = c.hookTitle(ctx, v, chosen.Hook); err != nil {
+		return reply{}, err
+	}
+	if body.Called, err = c.callOf(ctx, v, body.Filter.Hook, body.Hook); err != nil {
+		return reply{}, err
+	}
+	return c.showDeliveries(ctx, v, &chosen.DeliveryFilter, &body)
+}
+
+// showDeliveries shows a page of the list.
+func (c *console) showDeliveries(ctx context.Context, v *visit, filter *usecase.DeliveryFilter, body *deliveryList) (reply, error) {
 	at := readPage(v.form)
-	found, err := c.Cases.Deliveries(ctx, &v.Caller, filter, at)
+	found, err := c.Cases.Deliveries(ctx, &v.Caller, *filter, at)
 	if err != nil {
 		return reply{}, err
 	}
@@ -164,38 +123,35 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 			return reply{}, err
 		}
 	}
-	if body.Rows, err = c.listRows(ctx, v, &filter, found.List); err != nil {
+	if body.Rows, err = c.listRows(ctx, v, filter, found.List); err != nil {
 		return reply{}, err
 	}
-	body.Hooks = hookOptions(body.Rows, filter.Hook, body.Hook)
+	body.Hooks = hookOptions(body.Rows)
 	if body.paging = neighbours(v.form, at, found, func(d *webhook.Delivery) usecase.Position {
 		return usecase.Position{At: d.PublishedAt, ID: d.ID}
 	}); at.Older == nil && at.Newer == nil {
 		body.Tail = Root + "deliveries/tail?" + filterOf(v.form).Encode()
 	}
 	body.Retry = "?" + filterOf(v.form).Encode()
-	return page("deliveries", "Deliveries", body), nil
+	return page("deliveries", "Deliveries", *body), nil
 }
 
-// hookOptions are the webhooks that the list can be narrowed to: those of its rows, by title, and the chosen one.
-func hookOptions(rows []deliveryRow, chosen uuid.UUID, title string) []option {
+// hookOptions are the webhooks of a list's rows, by title. Others are offered as their names are typed.
+func hookOptions(rows []deliveryRow) []option {
 	found := map[uuid.UUID]string{}
 	for i := range rows {
 		if !rows[i].HookGone && rows[i].Hook != "" {
 			found[rows[i].HookID] = rows[i].Hook
 		}
 	}
-	if chosen != uuid.Nil {
-		found[chosen] = title
-	}
-	options := []option{{"", "any webhook"}}
+	options := make([]option, 0, len(found))
 	for id, title := range found {
 		options = append(options, option{id.String(), title})
 	}
-	slices.SortFunc(options[1:], func(a, b option) int {
+	slices.SortFunc(options, func(a, b option) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a.Label), strings.ToLower(b.Label)), strings.Compare(a.Value, b.Value))
 	})
-	return options
+	return callable(options)
 }
 
 // unexplained is the event that the list is about, or the newest one of the entity; empty where there is none.
@@ -208,7 +164,7 @@ func (c *console) unexplained(ctx context.Context, v *visit, q *deliveryQuery) (
 		}
 		return e.ID, err
 	case q.Entity != "":
-		r, _ := q.timeRange(time.Now())
+		r, _ := q.timeRange(v.now())
 		found, err := c.Cases.Events(ctx, &v.Caller, usecase.EventFilter{Entity: q.Entity, Range: r}, usecase.Page{Limit: 1})
 		if err != nil || len(found.List) == 0 {
 			return "", err
@@ -247,74 +203,54 @@ type retryManyBody struct {
 	Query string
 }
 
-// What says in words which deliveries the list shows.
-func (q deliveryQuery) describe(hook string) []string {
-	var words []string
-	add := func(name, value string, options []option) {
-		if value == "" {
-			return
-		}
-		for _, o := range options {
-			if o.Value == value {
-				value = o.Label
-			}
-		}
-		words = append(words, name+" "+value)
-	}
-	add("to", hook, nil)
-	add("to webhooks with the label", q.Label, nil)
-	add("state:", q.State, stateOptions())
-	add("last answer:", q.Status, answerOptions())
-	add("event type:", q.EventType, nil)
-	add("entity:", q.Entity, nil)
-	add("event:", q.Event, nil)
-	if q.Since == ownSpan {
-		add("published from", strings.Replace(q.From, "T", " ", 1), nil)
-		add("until", strings.Replace(q.To, "T", " ", 1), nil)
-		return words
-	}
-	if i := slices.IndexFunc(q.Spans(), func(o option) bool { return o.Value == q.Since }); i >= 0 {
-		words = append(words, "published: "+q.Spans()[i].Label)
-	}
-	return words
-}
-
 // retryManyPage says how many deliveries of the list's filter can be tried again.
 func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
 	query := readDeliveryQuery(v.form)
-	filter, problem := query.filter(time.Now())
-	if problem != "" {
+	chosen, err := c.chooseDeliveries(ctx, v, &query)
+	switch {
+	case err != nil:
+		return reply{}, err
+	case chosen.Problem != "":
 		return goTo(Root + "deliveries/?" + filterOf(v.form).Encode()), nil
 	}
-	hook, err := c.hookTitle(ctx, v, filter.Hook)
+	hook, err := c.hookTitle(ctx, v, chosen.Hook)
 	if err != nil {
 		return reply{}, err
 	}
-	body := retryManyBody{Most: usecase.MaxRetried, What: query.describe(hook), Query: "?" + filterOf(v.form).Encode()}
+	job := ""
+	if chosen.Job != nil {
+		job = chosen.Job.Reason
+	}
+	body := retryManyBody{Most: usecase.MaxRetried, What: query.describe(hook, job), Query: "?" + filterOf(v.form).Encode()}
 	body.Count, body.Counted, err = count(ctx, c.counts, "retriable "+v.Tenant+body.Query, v.patience(), func(ctx context.Context) (int, error) {
-		return c.Cases.CountRetriable(ctx, &v.Caller, filter, false)
+		return c.Cases.CountRetriable(ctx, &v.Caller, chosen.DeliveryFilter, false)
 	})
 	if err != nil {
 		return reply{}, err
 	}
 	v.pending, body.All = !body.Counted, body.Count == usecase.MaxRetried
-	return page("deliveries-retry", "Try them all again?", body), nil
+	return page("deliveries-retry", "Retry all matching deliveries", body), nil
 }
 
 func (c *console) retryMany(ctx context.Context, v *visit) (reply, error) {
-	query := v.r.URL.Query()
-	wanted := readDeliveryQuery(query)
-	filter, problem := wanted.filter(time.Now())
-	if problem != "" {
+	wanted := readDeliveryQuery(v.r.URL.Query())
+	chosen, err := c.chooseDeliveries(ctx, v, &wanted)
+	switch {
+	case err != nil:
+		return reply{}, err
+	case chosen.Problem != "":
 		return reply{}, errBadForm
 	}
-	n, err := c.Cases.RetryDeliveries(ctx, &v.Caller, filter, false)
+	n, err := c.Cases.RetryDeliveries(ctx, &v.Caller, chosen.DeliveryFilter, false)
 	if err != nil {
 		return reply{}, err
 	}
 	back := url.Values{}
 	if wanted.Hook != "" {
 		back.Set("hook", wanted.Hook)
+	}
+	if wanted.Job != "" {
+		back.Set("job", wanted.Job)
 	}
 	return goTo(withDoneTo(Root+"deliveries/?"+back.Encode(), "retried-some", n)), nil
 }

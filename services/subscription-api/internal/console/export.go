@@ -38,21 +38,27 @@ func export(ctx context.Context, v *visit, name string, rows *usecase.Export) (r
 
 func (c *console) exportDeliveries(ctx context.Context, v *visit) (reply, error) {
 	query := readDeliveryQuery(v.form)
-	filter, problem := query.filter(time.Now())
-	if problem != "" {
+	chosen, err := c.chooseDeliveries(ctx, v, &query)
+	switch {
+	case err != nil:
+		return reply{}, err
+	case chosen.Problem != "":
 		return reply{}, errBadForm
 	}
-	return export(ctx, v, "deliveries", c.Cases.ExportDeliveries(&v.Caller, filter))
+	return export(ctx, v, "deliveries", c.Cases.ExportDeliveries(&v.Caller, chosen.DeliveryFilter))
 }
 
 // exportAttempts writes the attempts of the deliveries of a list.
 func (c *console) exportAttempts(ctx context.Context, v *visit) (reply, error) {
 	query := readDeliveryQuery(v.form)
-	filter, problem := query.filter(time.Now())
-	if problem != "" {
+	chosen, err := c.chooseDeliveries(ctx, v, &query)
+	switch {
+	case err != nil:
+		return reply{}, err
+	case chosen.Problem != "":
 		return reply{}, errBadForm
 	}
-	return export(ctx, v, "attempts", c.Cases.ExportAttempts(&v.Caller, filter))
+	return export(ctx, v, "attempts", c.Cases.ExportAttempts(&v.Caller, chosen.DeliveryFilter))
 }
 
 func (c *console) exportAudit(ctx context.Context, v *visit) (reply, error) {

@@ -56,7 +56,29 @@ func (h *hookChoice) none() bool { return !h.All && len(h.IDs) == 0 }
 type bulkBody struct {
 	Action string
 	Count  int
+	// Hooks are those that would change.
+	Hooks namedHooks
 	hookChoice
+}
+
+// shownNames is how many of many webhooks are named.
+const shownNames = 10
+
+// namedHooks are the titles of the first of many webhooks; More is how many others there are.
+type namedHooks struct {
+	Names []string
+	More  int
+}
+
+// nameHooks names the first of the webhooks of the filter, of which there are so many.
+func (c *console) nameHooks(ctx context.Context, v *visit, f usecase.HookFilter, total int) (namedHooks, error) {
+	hooks, _, err := c.Cases.ListSortedHooks(ctx, &v.Caller, f, usecase.HooksByName, usecase.HookPage{Limit: shownNames})
+	named := namedHooks{More: max(0, total-len(hooks))}
+	for i := range hooks {
+		h := c.Cases.MaskFor(&v.Caller).Hook(hooks[i].Hook)
+		named.Names = append(named.Names, titleOf(&h))
+	}
+	return named, err
 }
 
 // setStatuses pauses or resumes the hooks that were ticked, or all that the list's filter lets through: at first it says
@@ -76,6 +98,9 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 		if body.Count, err = c.Cases.CountStatuses(ctx, &v.Caller, change); err != nil {
 			return reply{}, err
 		}
+		if body.Hooks, err = c.nameHooks(ctx, v, changing(filter, status), body.Count); err != nil {
+			return reply{}, err
+		}
 		return page("hooks-bulk", "Are you sure?", body), nil
 	}
 	n, err := c.Cases.SetStatuses(ctx, &v.Caller, change)
@@ -83,6 +108,19 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	return goTo(withDoneTo(body.Next, done+"-some", n)), nil
+}
+
+// changing narrows the filter to hooks that a change to the status would change.
+func changing(f usecase.HookFilter, to webhook.HookStatus) usecase.HookFilter {
+	switch {
+	case to == webhook.Active:
+		f.NotStatus = webhook.Active
+	case f.Status == "": // disabled ones are not paused
+		f.Status = webhook.Active
+	default:
+		f.NotStatus = webhook.Paused
+	}
+	return f
 }
 
 // wantedStatus reads what a button asks for.

@@ -25,6 +25,8 @@ type replayManyBody struct {
 	// Counted says that Hooks and Count, of deliveries, are known.
 	Counted      bool
 	Hooks, Count int
+	// Named are the webhooks that were chosen; once they are counted, those that have something to be sent.
+	Named namedHooks
 	// Refused are webhooks that are left out.
 	Refused []refusedHook
 }
@@ -60,6 +62,15 @@ func (c *console) replayHooks(ctx context.Context, v *visit) (reply, error) {
 			return goTo(withDoneTo(body.Next, "replaying-some", body.Hooks)), nil
 		}
 	}
+	if !body.Counted {
+		total, err := c.Cases.CountHooks(ctx, &v.Caller, filter)
+		if err != nil {
+			return reply{}, err
+		}
+		if body.Named, err = c.nameHooks(ctx, v, filter, total); err != nil {
+			return reply{}, err
+		}
+	}
 	answer := page("hooks-replay", "Replay many webhooks", body)
 	if body.Wrong.any() {
 		answer = answer.with(http.StatusUnprocessableEntity)
@@ -90,8 +101,13 @@ func (c *console) countOrBegin(ctx context.Context, v *visit, choice usecase.Hoo
 		return false, err
 	}
 	body.Counted, body.Hooks = len(body.Wrong["states"])+len(body.Wrong["span"]) == 0, len(done.Jobs)
+	sent := make([]uuid.UUID, len(done.Jobs))
 	for i := range done.Jobs {
+		sent[i] = done.Jobs[i].HookID
 		body.Count += done.Jobs[i].Total
+	}
+	if body.Named, err = c.nameHooks(ctx, v, usecase.HookFilter{IDs: sent}, len(sent)); err != nil {
+		return false, err
 	}
 	var ids []uuid.UUID
 	for id := range done.Refused {

@@ -39,7 +39,15 @@ type jobBody struct {
 	// Left is about how long it still takes, in words; empty where that is not known.
 	Left    string
 	Problem string
+	// Outcome is what became of the deliveries so far; nil while they are counted.
+	Outcome *jobOutcome
 }
+
+// jobOutcome counts the deliveries that were handed over.
+type jobOutcome struct{ Delivered, Waiting, Parked, Dead int }
+
+// Open is how many of them are still to be delivered.
+func (o jobOutcome) Open() int { return o.Waiting + o.Parked }
 
 // Running reports whether it goes on by itself.
 func (b jobBody) Running() bool { return b.Job.State == usecase.JobRunning }
@@ -87,6 +95,17 @@ func (c *console) showJob(ctx context.Context, v *visit, job usecase.Job, proble
 	}
 	if left := job.Total - job.Done; left > 0 && body.Running() {
 		body.Left = wait(max(time.Second, time.Duration(left/job.Rate)*time.Second))
+	}
+	states, ready, err := count(ctx, c.counts, "job "+job.ID.String(), v.patience(), func(ctx context.Context) (map[webhook.DeliveryState]int, error) {
+		return c.Cases.Outcome(ctx, &v.Caller, &job)
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	if v.pending = !ready; ready {
+		body.Outcome = &jobOutcome{
+			Delivered: states[webhook.Delivered], Waiting: states[webhook.Waiting], Parked: states[webhook.Parked], Dead: states[webhook.Dead],
+		}
 	}
 	answer := page("job", "Replay to "+body.Hook, body)
 	if problem != "" {

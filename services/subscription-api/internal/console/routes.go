@@ -82,7 +82,7 @@ func (c *console) hookRoutes(page func(usecase.Role, string, handler)) {
 	page(usecase.Viewer, "GET hooks/{id}/integrate", c.integratePage)
 	page(usecase.Viewer, "GET hooks/{id}/changes", c.hookChanges)
 	page(usecase.Editor, "GET hooks/{id}/test", c.testPage)
-	page(usecase.Viewer, "GET jobs/{id}/{$}", c.jobPage)
+	page(usecase.Viewer, "GET jobs/{id}/{$}", c.lookUp(c.jobPage))
 	page(usecase.Editor, "POST jobs/{id}/{$}", c.changeJob)
 }
 
@@ -90,6 +90,7 @@ func (c *console) hookRoutes(page func(usecase.Role, string, handler)) {
 func (c *console) activityRoutes(page func(usecase.Role, string, handler)) {
 	page(usecase.Editor, "GET deliveries/retry", c.lookUp(c.retryManyPage))
 	page(usecase.Editor, "POST deliveries/retry", c.retryMany)
+	page(usecase.Viewer, "GET deliveries/hooks", c.lookUp(c.hookNames))
 	page(usecase.Viewer, "GET deliveries/{id}/{$}", c.lookUp(c.deliveryPage))
 	page(usecase.Editor, "POST deliveries/{id}/retry", c.lookUp(c.retryDelivery))
 	page(usecase.Admin, "GET deliveries/{id}/replay", c.lookUp(c.elsewherePage))

@@ -119,6 +119,7 @@ func (s *states) sent(t *testing.T) {
 	delivery := "deliveries/" + webhook.DeliveryID(h.ID, e.ID).String() + "/"
 	s.open(t, delivery, "delivery/dead")
 	s.open(t, hook, "hook/failing")
+	s.unauthorized(t)
 	s.do(t, chromedp.Navigate(s.w.url+"/console/"+delivery+"replay"))
 	s.then(t, "delivery/elsewhere/wrong", chromedp.SendKeys(chromedp.ID("target_url"), "http://10.0.0.1/"), press(chromedp.CSS("main form .primary")), chromedp.WaitVisible(chromedp.CSS("#wrong-target_url span")))
 	s.then(t, "delivery/elsewhere/sent", chromedp.SetValue(chromedp.ID("target_url"), s.far+"/staging"), press(chromedp.CSS("main form .primary")), chromedp.WaitVisible(chromedp.CSS(".notice.good")))
@@ -136,6 +137,27 @@ func (s *states) sent(t *testing.T) {
 	s.signIn(t, s.w, s.w.db.MakeToken(t, store.NewToken{Name: "support", Role: store.Viewer, Tenant: "default"}))
 	for _, path := range []string{hook, hook + "replay", delivery, "deliveries/", "hooks/"} {
 		s.open(t, path, "viewer/"+path)
+	}
+}
+
+// unauthorized is a webhook with labels whose receiver refuses its secret, and a replay to it.
+func (s *states) unauthorized(t *testing.T) {
+	t.Helper()
+	h := s.w.hook(t, "Unauthorized "+s.look.name, s.far+"/unauthorized", "package.created")
+	_, err := s.w.db.Hooks.Update(t.Context(), "test", h.Tenant, h.ID, nil, func(h *webhook.Hook) error {
+		h.Labels = map[string]string{"partner": "acme", "region": "eu, west"}
+		return nil
+	})
+	require.NoError(t, err)
+	e := s.w.event(t, "unauthorized-"+s.look.name, s.seq+2, "package.created", "package:62", time.Minute)
+	s.w.record(t, fact(h.ID, &e, webhook.Dead, webhook.ReasonExhausted, answered(401, "who are you?")))
+	job := s.w.replay(t, h.ID, "its secret was wrong").ID.String()
+	hook := "hooks/" + h.ID.String() + "/"
+	for path, name := range map[string]string{
+		hook: "hook/unauthorized", hook + "edit": "hook/labels", "": "overview/unauthorized", "jobs/" + job + "/": "job", "deliveries/?job=" + job: "deliveries/job",
+		"deliveries/?hook=e": "deliveries/none", "deliveries/?hook=" + h.ID.String(): "deliveries/one",
+	} {
+		s.open(t, path, name)
 	}
 }
 

@@ -34,21 +34,24 @@ type rowsOf func(ctx context.Context, v *visit) (template string, body any, err 
 
 func (c *console) tailDeliveries(ctx context.Context, v *visit) (string, any, error) {
 	query := readDeliveryQuery(v.form)
-	filter, problem := query.filter(time.Now())
-	if problem != "" {
+	chosen, err := c.chooseDeliveries(ctx, v, &query)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case chosen.Problem != "":
 		return "", nil, errBadForm
 	}
-	found, err := c.Cases.Deliveries(ctx, &v.Caller, filter, usecase.Page{Limit: pageSize})
+	found, err := c.Cases.Deliveries(ctx, &v.Caller, chosen.DeliveryFilter, usecase.Page{Limit: pageSize})
 	if err != nil {
 		return "", nil, err
 	}
-	rows, err := c.listRows(ctx, v, &filter, found.List)
+	rows, err := c.listRows(ctx, v, &chosen.DeliveryFilter, found.List)
 	return "delivery-rows", rows, err
 }
 
 func (c *console) tailEvents(ctx context.Context, v *visit) (string, any, error) {
 	query := readEventQuery(v.form)
-	filter, problem := query.filter(time.Now())
+	filter, problem := query.filter(v.now())
 	if problem != "" {
 		return "", nil, errBadForm
 	}

@@ -131,3 +131,14 @@ func (r *Replay) job(tenant string, hook uuid.UUID) (store.NewJob, *webhook.Vali
 func (s *Service) Recovery(ctx context.Context, c *Caller, hook uuid.UUID) (store.Recovery, error) {
 	return s.jobs.FindRecovery(ctx, c.Tenant, hook)
 }
+
+// ReplayedBy chooses the deliveries that a job has handed over: those of its hook, time range and event types that were asked for again
+// since it began. One in that range which a person has retried by itself meanwhile is among them.
+func ReplayedBy(j *Job) DeliveryFilter {
+	return DeliveryFilter{Hook: j.HookID, Range: j.Range, EventTypes: j.EventTypes, ReplayedSince: j.CreatedAt}
+}
+
+// Outcome counts the deliveries that a job has handed over by their state.
+func (s *Service) Outcome(ctx context.Context, c *Caller, j *Job) (map[webhook.DeliveryState]int, error) {
+	return s.Stats.CountByState(ctx, c.Tenant, ReplayedBy(j))
+}
