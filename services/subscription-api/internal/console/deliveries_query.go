@@ -27,7 +27,7 @@ func (q deliveryQuery) Narrowed() bool { return q != deliveryQuery{} }
 func (q deliveryQuery) Spans() []option {
 	spans := q.spanQuery.Spans()
 	if q.Job != "" {
-		spans[0].Label = "the time range of the replay"
+		spans[0].Label = "the replay's range"
 	}
 	return spans
 }
@@ -195,7 +195,7 @@ func (c *console) hookCalled(ctx context.Context, v *visit, text string) (call h
 	}
 	switch len(named) {
 	case 0:
-		call.Problem = fmt.Sprintf("No webhook has the name %q, nor a name or id that begins so.", text)
+		call.Problem = fmt.Sprintf("No webhook has the name %q, or a name or id that begins with it.", text)
 	case 1:
 		call.ID, err = uuid.Parse(named[0].Value)
 	default:

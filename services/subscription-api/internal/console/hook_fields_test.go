@@ -69,7 +69,7 @@ func TestTheFormSetsAndShowsLabels(t *testing.T) {
 		id := created(t, a)
 		h, err := w.db.Hooks.Get(t.Context(), "default", id)
 		require.NoError(t, err)
-		require.Equal(t, len(want), len(h.Labels))
+		require.Len(t, h.Labels, len(want))
 		for name, value := range want {
 			require.Equal(t, value, h.Labels[name], typed)
 		}
