@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"iter"
-	"net/url"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
@@ -15,18 +14,15 @@ const auditPath = "/whisperer/audit/"
 type AuditFilter struct {
 	// Subject is the id or name of a thing; Kind one of hook, delivery, job, token, event_type, tenant, ledger_entry, signing_key,
 	// erasure, retention, view.
-	Subject string
-	Kind    string
+	Subject string `query:"subject"`
+	Kind    string `query:"kind"`
 	// Actor is the name or id of a token, or a program.
-	Actor    string
-	From, To time.Time
-}
-
-func (f *AuditFilter) query() url.Values {
-	return queryOf(map[string]string{"subject": f.Subject, "kind": f.Kind, "actor": f.Actor, "from": timeParameter(f.From), "to": timeParameter(f.To)})
+	Actor string    `query:"actor"`
+	From  time.Time `query:"from"`
+	To    time.Time `query:"to"`
 }
 
 // Audit lists who changed what, newest first, fetching page after page. It ends after the first error.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) iter.Seq2[api.AuditEntry, error] {
-	return pages[api.AuditEntry](ctx, c, auditPath, f.query())
+	return pages[api.AuditEntry](ctx, c, auditPath, queryOf(f))
 }

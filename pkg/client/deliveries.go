@@ -3,15 +3,11 @@ package client
 import (
 	"context"
 	"iter"
-	"maps"
 	"net/http"
-	"net/url"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 const (
@@ -19,47 +15,17 @@ const (
 	eventsPath     = "/whisperer/events/"
 )
 
-// DeliveryFilter narrows a list of deliveries; empty fields let everything pass. Without Event and From the list goes
-// back seven days.
-type DeliveryFilter struct {
-	// IDPrefix is how the id begins: at least 4 hexadecimal digits.
-	IDPrefix string
-	Hook     uuid.UUID
-	// Labels are those that the hook has to have; an empty value is any.
-	Labels    webhook.LabelSelector
-	Event     string
-	EventType string
-	Entity    string
-	State     string
-	Status    int
-	// StatusClass is 2xx, 3xx, 4xx, 5xx, or none where there was no answer.
-	StatusClass string
-	From, To    time.Time
-	DataFilter
-}
-
-// DataFilter narrows a list by the events' data. It needs From, and at most 31 days.
-type DataFilter struct {
-	// DataContains is JSON that the data has to contain, DataPath an SQL/JSON path that has to find something in it, and DataText
-	// text in it as it was published.
-	DataContains, DataPath, DataText string
-}
-
-func (f *DataFilter) add(to url.Values) url.Values {
-	maps.Copy(to, queryOf(map[string]string{"data_contains": f.DataContains, "data_path": f.DataPath, "data_text": f.DataText}))
-	return to
-}
-
-func (f *DeliveryFilter) query() url.Values {
-	return f.add(queryOf(map[string]string{
-		"id_prefix": f.IDPrefix, "hook": idParameter(f.Hook), "label": f.Labels.String(), "event": f.Event, "event_type": f.EventType, "entity": f.Entity, "state": f.State,
-		"status": numberParameter(f.Status), "status_class": f.StatusClass, "from": timeParameter(f.From), "to": timeParameter(f.To),
-	}))
-}
+type (
+	// DeliveryFilter narrows a list of deliveries; zero fields let everything pass. Without Event, IDPrefix and From the list goes
+	// back seven days.
+	DeliveryFilter = api.DeliveryFilter
+	// DataFilter narrows a list by the events' data. It needs From, and at most 31 days.
+	DataFilter = api.DataFilter
+)
 
 // Deliveries lists deliveries, newest first, fetching page after page. It ends after the first error.
 func (c *Client) Deliveries(ctx context.Context, filter DeliveryFilter) iter.Seq2[api.Delivery, error] {
-	return pages[api.Delivery](ctx, c, deliveriesPath, filter.query())
+	return pages[api.Delivery](ctx, c, deliveriesPath, queryOf(filter))
 }
 
 // Delivery returns a delivery with its attempts.

@@ -11,23 +11,18 @@ import (
 
 // EventFilter narrows a list of events; empty fields let everything pass. Without From the list goes back seven days.
 type EventFilter struct {
-	EventType string
-	Entity    string
+	EventType string `query:"event_type"`
+	Entity    string `query:"entity"`
 	// OffSchema leaves the events that the schema of their type has something against.
-	OffSchema bool
-	From, To  time.Time
+	OffSchema bool      `query:"off_schema"`
+	From      time.Time `query:"from"`
+	To        time.Time `query:"to"`
 	DataFilter
 }
 
 // Events lists events, newest first, fetching page after page. It ends after the first error.
 func (c *Client) Events(ctx context.Context, f EventFilter) iter.Seq2[api.EventSummary, error] {
-	q := f.add(queryOf(map[string]string{
-		"event_type": f.EventType, "entity": f.Entity, "from": timeParameter(f.From), "to": timeParameter(f.To),
-	}))
-	if f.OffSchema {
-		q.Set("off_schema", "true")
-	}
-	return pages[api.EventSummary](ctx, c, eventsPath, q)
+	return pages[api.EventSummary](ctx, c, eventsPath, queryOf(f))
 }
 
 // Event returns an event with its payload; webhook.ErrNotFound where there is none, or not any more.
@@ -40,18 +35,16 @@ func (c *Client) Event(ctx context.Context, id string) (api.Event, error) {
 // RejectedFilter narrows a list of rejected events; empty fields let everything pass. Without From the list goes back
 // seven days.
 type RejectedFilter struct {
-	Reason string
+	Reason string `query:"reason"`
 	// Subject is a part of what it was published to, in any case of letters.
-	Subject  string
-	From, To time.Time
+	Subject string    `query:"subject"`
+	From    time.Time `query:"from"`
+	To      time.Time `query:"to"`
 }
 
 // RejectedEvents lists what was rejected, newest first, fetching page after page. It ends after the first error.
 func (c *Client) RejectedEvents(ctx context.Context, f RejectedFilter) iter.Seq2[api.Rejected, error] {
-	q := queryOf(map[string]string{
-		"reason": f.Reason, "subject": f.Subject, "from": timeParameter(f.From), "to": timeParameter(f.To),
-	})
-	return pages[api.Rejected](ctx, c, "/whisperer/rejected-events/", q)
+	return pages[api.Rejected](ctx, c, "/whisperer/rejected-events/", queryOf(f))
 }
 
 const tenantsPath = "/whisperer/tenants/"

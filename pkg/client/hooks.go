@@ -32,22 +32,15 @@ func Null[T any]() Field[T] { return api.Null[T]() }
 
 // HookFilter narrows a list of hooks; zero fields don't.
 type HookFilter struct {
-	TargetURL string
-	EventType string
-	Status    webhook.HookStatus
+	TargetURL string             `query:"target_url"`
+	EventType string             `query:"event_type"`
+	Status    webhook.HookStatus `query:"status"`
 	// Labels are those that a hook has to have; an empty value is any.
-	Labels webhook.LabelSelector
+	Labels webhook.LabelSelector `query:"label"`
 	// Search finds a part of the name or of the target URL.
-	Search string
+	Search string `query:"search"`
 	// PageSize is how many come with one request, 250 at the most; 0 for the API's default.
-	PageSize int
-}
-
-func (f HookFilter) query() url.Values {
-	return queryOf(map[string]string{
-		"target_url": f.TargetURL, "event_type": f.EventType, "status": string(f.Status), "search": f.Search, "label": f.Labels.String(),
-		"limit": numberParameter(f.PageSize),
-	})
+	PageSize int `query:"limit"`
 }
 
 const hooksPath = "/whisperer/hooks/"
@@ -56,7 +49,7 @@ func hookPath(id uuid.UUID, rest string) string { return hooksPath + id.String()
 
 // Hooks lists the tenant's hooks, newest first, fetching page after page. It ends after the first error.
 func (c *Client) Hooks(ctx context.Context, filter HookFilter) iter.Seq2[Hook, error] {
-	return pages[Hook](ctx, c, hooksPath, filter.query())
+	return pages[Hook](ctx, c, hooksPath, queryOf(filter))
 }
 
 // Hook gets one hook; webhook.ErrNotFound where the tenant has none with the id.

@@ -49,7 +49,9 @@ const jobsPath = "/whisperer/jobs/"
 
 // Jobs lists jobs, newest first: those of the hook, or with uuid.Nil of all hooks of the tenant.
 func (c *Client) Jobs(ctx context.Context, hook uuid.UUID) iter.Seq2[api.Job, error] {
-	return pages[api.Job](ctx, c, jobsPath, queryOf(map[string]string{"hook": idParameter(hook)}))
+	return pages[api.Job](ctx, c, jobsPath, queryOf(struct {
+		Hook uuid.UUID `query:"hook"`
+	}{hook}))
 }
 
 // Job returns a job and how far it is.

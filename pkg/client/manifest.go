@@ -45,7 +45,10 @@ func (m *Manifest) Verify(keys []signature.VerifyKey, now time.Time, tolerance t
 // client's timeout. The error is ErrIncomplete where the lines are not what the last one says, take's, or as of other calls.
 func (c *Client) Manifest(ctx context.Context, hook uuid.UUID, from, to time.Time, take func(*api.ManifestLine) error) (Manifest, error) {
 	var m Manifest
-	query := queryOf(map[string]string{"from": timeParameter(from), "to": timeParameter(to)})
+	query := queryOf(struct {
+		From time.Time `query:"from"`
+		To   time.Time `query:"to"`
+	}{from, to})
 	answer, err := c.stream(ctx, request{method: http.MethodGet, path: hookPath(hook, "manifest/"), query: query})
 	if err != nil {
 		return m, err

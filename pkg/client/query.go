@@ -1,42 +1,43 @@
 package client
 
 import (
+	"fmt"
 	"net/url"
-	"strconv"
+	"reflect"
+	"strings"
 	"time"
-
-	"github.com/google/uuid"
 )
 
-// queryOf is a query of the parameters that are not empty.
-func queryOf(parameters map[string]string) url.Values {
+// queryOf writes the fields of a filter that are not zero, by the names in their query tags.
+func queryOf(filter any) url.Values {
 	q := url.Values{}
-	for name, value := range parameters {
-		if value != "" {
-			q.Set(name, value)
+	v := reflect.ValueOf(filter)
+	for _, field := range reflect.VisibleFields(v.Type()) {
+		name, tagged := field.Tag.Lookup("query")
+		if !tagged {
+			continue
+		}
+		if text := parameter(v.FieldByIndex(field.Index)); text != "" {
+			q.Set(name, text)
 		}
 	}
 	return q
 }
 
-// timeParameter, idParameter and numberParameter write a value of a query; zero is empty.
-func timeParameter(at time.Time) string {
-	if at.IsZero() {
-		return ""
+// parameter writes a value of a query; empty for zero.
+func parameter(value reflect.Value) string {
+	switch v := value.Interface().(type) {
+	case time.Time:
+		if v.IsZero() {
+			return ""
+		}
+		return v.UTC().Format(time.RFC3339Nano)
+	case []string:
+		return strings.Join(v, ",")
+	default:
+		if value.IsZero() {
+			return ""
+		}
+		return fmt.Sprint(v)
 	}
-	return at.UTC().Format(time.RFC3339Nano)
-}
-
-func idParameter(id uuid.UUID) string {
-	if id == uuid.Nil {
-		return ""
-	}
-	return id.String()
-}
-
-func numberParameter(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.Itoa(n)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,8 +24,8 @@ const (
 
 // RelayFilter narrows what a relay gets; zero fields let everything pass.
 type RelayFilter struct {
-	Hook       uuid.UUID
-	EventTypes []string // types and patterns
+	Hook       uuid.UUID `query:"hook"`
+	EventTypes []string  `query:"event_type"` // types and patterns
 }
 
 // Relay listens to the requests that are made to the tenant's receivers from now on, and hands each message to take, until ctx ends,
@@ -37,8 +36,7 @@ func (c *Client) Relay(ctx context.Context, f RelayFilter, take func(*api.RelayM
 	defer cancel()
 	silence := time.AfterFunc(relaySilence, cancel)
 	defer silence.Stop()
-	query := queryOf(map[string]string{"hook": idParameter(f.Hook), "event_type": strings.Join(f.EventTypes, ",")})
-	answer, err := c.stream(ctx, request{method: http.MethodGet, path: "/whisperer/relay/", query: query})
+	answer, err := c.stream(ctx, request{method: http.MethodGet, path: "/whisperer/relay/", query: queryOf(f)})
 	if err != nil {
 		return err
 	}

@@ -22,11 +22,9 @@ func lastWeek(now time.Time) usecase.TimeRange {
 }
 
 type deliveryList struct {
-	Filter  deliveryQuery
-	Rows    []deliveryRow
-	States  []option
-	Answers []option
-	Types   []string
+	Filter deliveryQuery
+	Inputs []filterInput
+	Rows   []deliveryRow
 	// Hooks are names of webhooks that the list can be narrowed to, and Called the one that it is, as the person calls it.
 	Hooks  []option
 	Called string
@@ -50,29 +48,12 @@ type deliveryList struct {
 
 // CanRetry reports whether there may be something to be tried again.
 func (l deliveryList) CanRetry() bool {
-	switch webhook.DeliveryState(l.Filter.State) {
+	switch webhook.DeliveryState(l.Filter.Get("state")) {
 	case webhook.Delivered, webhook.Parked, webhook.Superseded:
 		return false
 	default:
 		return true
 	}
-}
-
-func stateOptions() []option {
-	return []option{
-		{"", "any state"},
-		{"waiting", "waiting for a retry"},
-		{"parked", "parked"},
-		{"delivered", "delivered"},
-		{"dead", "dead"},
-		{"cancelled", "cancelled"},
-		{"superseded", "superseded"},
-		{"waiting,parked,dead", "not delivered"},
-	}
-}
-
-func answerOptions() []option {
-	return []option{{"", "any answer"}, {"2xx", "2xx"}, {"3xx", "3xx"}, {"4xx", "4xx"}, {"5xx", "5xx"}, {"none", "no answer"}}
 }
 
 // readPattern reads an event type or a pattern; a problem is a sentence for people.
@@ -85,9 +66,9 @@ func readPattern(s string) (pattern, problem string) {
 }
 
 func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
-	body := deliveryList{Filter: readDeliveryQuery(v.form), States: stateOptions(), Answers: answerOptions()}
+	body := deliveryList{Filter: readDeliveryQuery(v.form)}
 	var err error
-	if body.Types, err = c.typeNames(ctx, v.Tenant); err != nil {
+	if body.Inputs, err = c.inputs(ctx, v, &body.Filter); err != nil {
 		return reply{}, err
 	}
 	if body.Views, err = c.views(ctx, v, "deliveries"); err != nil {
@@ -157,15 +138,15 @@ func hookOptions(rows []deliveryRow) []option {
 // unexplained is the event that the list is about, or the newest one of the entity; empty where there is none.
 func (c *console) unexplained(ctx context.Context, v *visit, q *deliveryQuery) (string, error) {
 	switch {
-	case q.Event != "":
-		e, err := c.Cases.FindEvent(ctx, &v.Caller, q.Event)
+	case q.Get("event") != "":
+		e, err := c.Cases.FindEvent(ctx, &v.Caller, q.Get("event"))
 		if errors.Is(err, webhook.ErrNotFound) {
 			return "", nil
 		}
 		return e.ID, err
-	case q.Entity != "":
+	case q.Get("entity") != "":
 		r, _ := q.timeRange(v.now())
-		found, err := c.Cases.Events(ctx, &v.Caller, usecase.EventFilter{Entity: q.Entity, Range: r}, usecase.Page{Limit: 1})
+		found, err := c.Cases.Events(ctx, &v.Caller, usecase.EventFilter{Entity: q.Get("entity"), Range: r}, usecase.Page{Limit: 1})
 		if err != nil || len(found.List) == 0 {
 			return "", err
 		}

@@ -3,25 +3,12 @@ package console
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
-
-type deliveryQuery struct {
-	// Hook is a webhook's id, the beginning of it, its name, or the beginning of that. Job is a replay's id.
-	Hook, Job, EventType, Event, Entity, State, Status, Label string
-	spanQuery
-}
-
-// Narrowed reports whether deliveries may be hidden by the filter.
-func (q deliveryQuery) Narrowed() bool { return q != deliveryQuery{} }
 
 // Spans are the choices of when the events were published. The deliveries of a replay are from when that is of.
 func (q deliveryQuery) Spans() []option {
@@ -30,83 +17,6 @@ func (q deliveryQuery) Spans() []option {
 		spans[0].Label = "the replay's range"
 	}
 	return spans
-}
-
-func readDeliveryQuery(form url.Values) deliveryQuery {
-	get := func(name string) string { return strings.TrimSpace(form.Get(name)) }
-	return deliveryQuery{
-		Hook: get("hook"), Job: get("job"), EventType: get("event_type"), Event: get("event"), Entity: get("entity"), State: get("state"),
-		Status: get("status"), Label: get("label"), spanQuery: readSpan(form),
-	}
-}
-
-// filter is what the store is asked for, but for what has to be looked up; a problem is a sentence for people.
-func (q *deliveryQuery) filter(now time.Time) (f usecase.DeliveryFilter, problem string) {
-	f.EventID, f.Entity = q.Event, q.Entity
-	if f.Range, problem = q.timeRange(now); problem != "" {
-		return f, problem
-	}
-	if q.EventType != "" {
-		pattern, problem := readPattern(q.EventType)
-		if problem != "" {
-			return f, problem
-		}
-		f.EventTypes = []string{pattern}
-	}
-	var err error
-	if f.Labels, err = webhook.ParseLabelSelector(q.Label); err != nil {
-		return f, sentence("The label " + err.Error())
-	}
-	for word := range strings.SplitSeq(q.State, ",") {
-		switch state := webhook.DeliveryState(word); state {
-		case webhook.Waiting, webhook.Parked, webhook.Delivered, webhook.Dead, webhook.Cancelled, webhook.Superseded:
-			f.States = append(f.States, state)
-		}
-	}
-	low, high := 0, 0
-	switch q.Status {
-	case "2xx", "3xx", "4xx", "5xx":
-		low = int(q.Status[0]-'0') * 100
-		high = low + 99
-	case "none":
-	default:
-		return f, ""
-	}
-	f.MinStatus, f.MaxStatus = &low, &high
-	return f, ""
-}
-
-// What says in words which deliveries the list shows; job is the reason of the replay that they are of.
-func (q deliveryQuery) describe(hook, job string) []string {
-	var words []string
-	add := func(name, value string, options []option) {
-		if value == "" {
-			return
-		}
-		for _, o := range options {
-			if o.Value == value {
-				value = o.Label
-			}
-		}
-		words = append(words, name+" "+value)
-	}
-	add("to", hook, nil)
-	add("of the replay:", job, nil)
-	add("to webhooks with the label", q.Label, nil)
-	add("state:", q.State, stateOptions())
-	add("last answer:", q.Status, answerOptions())
-	add("event type:", q.EventType, nil)
-	add("entity:", q.Entity, nil)
-	add("event:", q.Event, nil)
-	if q.Since == ownSpan {
-		add("published from", strings.Replace(q.From, "T", " ", 1), nil)
-		add("until", strings.Replace(q.To, "T", " ", 1), nil)
-		return words
-	}
-	if i := slices.IndexFunc(q.Spans(), func(o option) bool { return o.Value == q.Since }); i >= 0 {
-		words = append(words, "published: "+q.Spans()[i].Label)
-	}
-	return words
 }
 
 // deliveryChoice is what a query means.
@@ -147,7 +57,7 @@ func (c *console) chooseReplayed(ctx context.Context, v *visit, q *deliveryQuery
 	}
 	of := usecase.ReplayedBy(&job)
 	chosen.Job, chosen.Hook, chosen.ReplayedSince = &job, of.Hook, of.ReplayedSince
-	if q.EventType == "" {
+	if q.Get("event_type") == "" {
 		chosen.EventTypes = of.EventTypes
 	}
 	if q.Since == "" {

@@ -47,7 +47,7 @@ func (s *server) auditFilter(ctx context.Context, c *call, in *AuditChoice) (use
 		return f, badParameter("kind", "must be one of "+strings.Join(usecase.AuditKinds(), ", "))
 	}
 	var err error
-	if f.Range, err = readRange(in.From, in.To, time.Now()); err != nil {
+	if f.Range, err = usecase.ReadRange(string(in.From), string(in.To), time.Now()); err != nil {
 		return f, err
 	}
 	if len(in.Actor) > usecase.MaxActor {

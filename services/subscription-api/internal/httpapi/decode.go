@@ -162,7 +162,7 @@ func (l *idList) UnmarshalJSON(raw []byte) error {
 	}
 	*l = make(idList, len(texts))
 	for i, text := range texts {
-		id, ok := parseID(text)
+		id, ok := usecase.ParseID(text)
 		if !ok {
 			return errNoID
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/hex"
 	"net/http"
-	"strings"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -21,33 +23,15 @@ const (
 )
 
 type (
-	// DeliveryFilter is the query of every list of deliveries.
-	DeliveryFilter struct {
-		DeliveryChoice
+	// PageQuery is the place in a list, and how much of it is wanted.
+	PageQuery struct {
 		Limit  limitParam `query:"limit"`
 		Cursor string     `query:"cursor" doc:"From next or previous"`
 	}
-	// DeliveryChoice narrows deliveries.
-	DeliveryChoice struct {
-		IDPrefix    string    `query:"id_prefix" doc:"Deliveries whose id begins so: at least 4 hexadecimal digits; seven days are no limit then"`
-		Event       string    `query:"event" doc:"Deliveries of the event of this id; seven days are no limit then"`
-		EventType   string    `query:"event_type" doc:"A type, or a pattern that the event's type is covered by"`
-		Entity      string    `query:"entity" doc:"Such as package:61; for as long as the event's payload is kept"`
-		State       string    `query:"state" doc:"One or more of waiting, parked, delivered, dead, cancelled, superseded, separated by commas"`
-		Status      intParam  `query:"status" doc:"The HTTP status of the last attempt; 0 for none"`
-		StatusClass string    `query:"status_class" enum:"2xx,3xx,4xx,5xx,none" doc:"That of the last attempt; none where there was no answer. 3xx to 5xx leave out what was delivered, unless state asks for it"`
-		Label       string    `query:"label" doc:"Deliveries to hooks with these labels: name=value, or name alone for any value; several separated by commas"`
-		From        fromParam `query:"from"`
-		To          toParam   `query:"to"`
-		PayloadQuery
-	}
-	deliveryListInput struct {
-		Hook string `query:"hook" format:"uuid" doc:"Deliveries to this hook"`
-		DeliveryFilter
-	}
+	deliveryListInput   struct{ PageQuery }
 	hookDeliveriesInput struct {
 		ID string `path:"id" format:"uuid" doc:"The hook's id"`
-		DeliveryFilter
+		PageQuery
 	}
 	deliveryGetInput struct {
 		ID string `path:"id" format:"uuid" doc:"The delivery's id"`
@@ -61,6 +45,7 @@ func (s *server) registerDeliveries() {
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-deliveries", Method: http.MethodGet, Path: deliveriesPath, Tags: tag,
 		Summary: "List deliveries, newest event first", Description: "Of the last seven days, unless from says otherwise.",
+		Parameters: deliveryParams(),
 	}, s.listDeliveries)
 	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-delivery", Method: http.MethodGet, Path: deliveriesPath + "{id}/", Tags: tag,
@@ -69,70 +54,56 @@ func (s *server) registerDeliveries() {
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-hook-deliveries", Method: http.MethodGet, Path: hooksPath + "{id}/deliveries/", Tags: tag,
 		Summary: "List a hook's deliveries, newest first", Description: "Of the last seven days, unless from says otherwise.",
+		Parameters: deliveryParams("hook"),
 	}, s.listHookDeliveries)
 }
 
-// filter reads what the lists of deliveries have in common.
-func (in *DeliveryChoice) filter(now time.Time) (f usecase.DeliveryFilter, err error) {
-	f.EventID, f.Entity = in.Event, in.Entity
-	if f.IDs, err = readPrefix(in.IDPrefix); err != nil {
-		return f, err
+// deliveryParams describe the filters of lists of deliveries, but for some.
+func deliveryParams(without ...string) []*huma.Param {
+	var params []*huma.Param
+	for _, f := range usecase.DeliveryFilters() {
+		if slices.Contains(without, f.Name) {
+			continue
+		}
+		schema := &huma.Schema{Type: huma.TypeString, Description: f.Doc}
+		switch f.Type {
+		case reflect.TypeFor[uuid.UUID]():
+			schema.Format = "uuid"
+		case reflect.TypeFor[time.Time]():
+			schema.Format = "date-time"
+		case reflect.TypeFor[int]():
+			schema.Type = huma.TypeInteger
+		case reflect.TypeFor[bool]():
+			schema.Type = huma.TypeBoolean
+		}
+		for _, word := range f.Words {
+			schema.Enum = append(schema.Enum, word)
+		}
+		params = append(params, &huma.Param{Name: f.Name, In: "query", Description: f.Doc, Explode: new(bool), Schema: schema})
 	}
-	if f.Labels, err = readLabels(in.Label); err != nil {
-		return f, err
-	}
-	if f.EventTypes, err = readTypes(in.EventType); err != nil {
-		return f, err
-	}
-	if f.States, err = readState(in.State); err != nil {
-		return f, err
-	}
-	if f.Range, err = readRange(in.From, in.To, now); err != nil {
-		return f, err
-	}
-	if f.Payload, err = in.payload(in.From, f.Range, now); err != nil {
-		return f, err
-	}
-	if (in.Event != "" || in.IDPrefix != "") && in.From == "" {
-		f.Range.From = time.Time{}
-	}
-	status, err := readHTTPStatus("status", string(in.Status))
-	if err != nil {
-		return f, err
-	}
-	f.MinStatus, f.MaxStatus = status, status
-	if status == nil {
-		f.MinStatus, f.MaxStatus, err = statusClass(in.StatusClass)
+	return params
+}
+
+// deliveryFilter reads the filters of a list of deliveries.
+func (c *call) deliveryFilter() (usecase.DeliveryFilter, error) {
+	now := time.Now()
+	f, err := usecase.ReadDeliveryFilter(c.query, now)
+	if err == nil {
+		f.Payload, err = readPayload(c.query, f.Range, now)
 	}
 	return f, err
 }
 
-func statusClass(class string) (low, high *int, err error) {
-	if class == "" {
-		return nil, nil, nil
-	}
-	bounds, known := map[string][2]int{
-		"2xx": {200, 299}, "3xx": {300, 399}, "4xx": {400, 499}, "5xx": {500, 599}, "none": {0, 0},
-	}[strings.ToLower(class)]
-	if !known {
-		return nil, nil, badParameter("status_class", "must be 2xx, 3xx, 4xx, 5xx or none")
-	}
-	return &bounds[0], &bounds[1], nil
-}
-
-func (s *server) listDeliveries(ctx context.Context, c *call, in *deliveryListInput) (*deliveryListOutput, error) {
-	f, err := in.filter(time.Now())
+func (s *server) listDeliveries(ctx context.Context, c *call, _ *deliveryListInput) (*deliveryListOutput, error) {
+	f, err := c.deliveryFilter()
 	if err != nil {
-		return nil, err
-	}
-	if f.Hook, err = readFilterID("hook", in.Hook); err != nil {
 		return nil, err
 	}
 	return s.deliveryPage(ctx, c, f, deliveriesPath)
 }
 
-func (s *server) listHookDeliveries(ctx context.Context, c *call, in *hookDeliveriesInput) (*deliveryListOutput, error) {
-	f, err := in.filter(time.Now())
+func (s *server) listHookDeliveries(ctx context.Context, c *call, _ *hookDeliveriesInput) (*deliveryListOutput, error) {
+	f, err := c.deliveryFilter()
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ type (
 	eventListInput struct {
 		EventType string `query:"event_type" doc:"A type, or a pattern that the event's type is covered by"`
 		Entity    string `query:"entity" doc:"Such as package:61"`
-		PayloadQuery
+		api.DataFilter
 		OffSchema boolParam  `query:"off_schema" doc:"true for the events that the schema of their type has something against"`
 		From      fromParam  `query:"from"`
 		To        toParam    `query:"to"`
@@ -70,13 +70,13 @@ func (s *server) registerEventHistory() {
 func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*eventListOutput, error) {
 	f := usecase.EventFilter{Entity: in.Entity}
 	var err error
-	if f.Range, err = readRange(in.From, in.To, time.Now()); err != nil {
+	if f.Range, err = usecase.ReadRange(string(in.From), string(in.To), time.Now()); err != nil {
 		return nil, err
 	}
-	if f.EventTypes, err = readTypes(in.EventType); err != nil {
+	if f.EventTypes, err = usecase.ReadTypes(in.EventType); err != nil {
 		return nil, err
 	}
-	if f.Payload, err = in.payload(in.From, f.Range, time.Now()); err != nil {
+	if f.Payload, err = readPayload(c.query, f.Range, time.Now()); err != nil {
 		return nil, err
 	}
 	if f.OffSchema, _, err = readBool("off_schema", string(in.OffSchema)); err != nil {
@@ -134,7 +134,7 @@ func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eve
 func (s *server) listRejected(ctx context.Context, c *call, in *rejectedListInput) (*rejectedListOutput, error) {
 	f := usecase.RejectedFilter{Reason: in.Reason, Subject: in.Subject}
 	var err error
-	if f.Range, err = readRange(in.From, in.To, time.Now()); err != nil {
+	if f.Range, err = usecase.ReadRange(string(in.From), string(in.To), time.Now()); err != nil {
 		return nil, err
 	}
 	scope := c.scopeOf(rejectedPath)

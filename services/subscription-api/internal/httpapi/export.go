@@ -25,12 +25,8 @@ type ExportFormat struct {
 }
 
 type (
-	exportDeliveriesInput struct {
-		Hook string `query:"hook" format:"uuid" doc:"Deliveries to this hook"`
-		DeliveryChoice
-		ExportFormat
-	}
-	exportAuditInput struct {
+	exportDeliveriesInput struct{ ExportFormat }
+	exportAuditInput      struct {
 		AuditChoice
 		ExportFormat
 	}
@@ -51,11 +47,12 @@ func (s *server) registerExports() {
 	const whole = "Streams all of the list, newest first, without a limit. What cannot be completed is broken off: the answer then has no end, and clients report that."
 	registerExport(s, usecase.Viewer, huma.Operation{
 		OperationID: "export-deliveries", Path: deliveriesPath + "export/", Tags: []string{tagDeliveries}, Summary: "Write deliveries into a file",
-		Description: whole + " Of the last seven days, unless from says otherwise.",
+		Description: whole + " Of the last seven days, unless from says otherwise.", Parameters: deliveryParams(),
 	}, s.exportDeliveries)
 	registerExport(s, usecase.Viewer, huma.Operation{
 		OperationID: "export-attempts", Path: deliveriesPath + "attempts/", Tags: []string{tagDeliveries}, Summary: "Write the attempts of deliveries into a file",
 		Description: whole + " Without headers and bodies; those of one delivery after those of the next newer one, the first attempt first.",
+		Parameters:  deliveryParams(),
 	}, s.exportAttempts)
 	registerExport(s, usecase.Admin, huma.Operation{
 		OperationID: "export-audit", Path: auditPath + "export/", Tags: []string{"Tokens and tenants"}, Summary: "Write who changed what into a file",
@@ -75,11 +72,8 @@ func registerExport[I any](s *server, role usecase.Role, op huma.Operation, hand
 	}
 }
 
-func (in *exportDeliveriesInput) read() (f usecase.DeliveryFilter, format usecase.ExportFormat, err error) {
-	if f, err = in.filter(time.Now()); err != nil {
-		return f, format, err
-	}
-	if f.Hook, err = readFilterID("hook", in.Hook); err != nil {
+func (in *exportDeliveriesInput) read(c *call) (f usecase.DeliveryFilter, format usecase.ExportFormat, err error) {
+	if f, err = c.deliveryFilter(); err != nil {
 		return f, format, err
 	}
 	format, err = in.format()
@@ -87,7 +81,7 @@ func (in *exportDeliveriesInput) read() (f usecase.DeliveryFilter, format usecas
 }
 
 func (s *server) exportDeliveries(ctx context.Context, c *call, in *exportDeliveriesInput) (*huma.StreamResponse, error) {
-	f, format, err := in.read()
+	f, format, err := in.read(c)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +89,7 @@ func (s *server) exportDeliveries(ctx context.Context, c *call, in *exportDelive
 }
 
 func (s *server) exportAttempts(ctx context.Context, c *call, in *exportDeliveriesInput) (*huma.StreamResponse, error) {
-	f, format, err := in.read()
+	f, format, err := in.read(c)
 	if err != nil {
 		return nil, err
 	}

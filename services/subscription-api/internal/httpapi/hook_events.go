@@ -91,13 +91,13 @@ func (s *server) listHookEvents(ctx context.Context, c *call, in *hookEventListI
 
 func (in *hookEventListInput) filter(now time.Time) (f usecase.DeliveryFilter, err error) {
 	f.EventID, f.Object = in.UUID, in.ObjectID
-	if f.Hook, err = readFilterID("webhook", in.Webhook); err != nil {
+	if f.Hook, err = usecase.ReadID("webhook", in.Webhook); err != nil {
 		return f, err
 	}
-	if f.EventTypes, err = readTypes(in.EventType); err != nil {
+	if f.EventTypes, err = usecase.ReadTypes(in.EventType); err != nil {
 		return f, err
 	}
-	if f.MinStatus, err = readHTTPStatus("response_http_status", string(in.Status)); err != nil {
+	if f.MinStatus, err = usecase.ReadHTTPStatus("response_http_status", string(in.Status)); err != nil {
 		return f, err
 	}
 	f.MaxStatus = f.MinStatus
@@ -152,7 +152,7 @@ func (in *hookEventListInput) timeRange(now time.Time) (usecase.TimeRange, error
 	if !r.From.IsZero() && !r.To.IsZero() && !r.From.Before(r.To) {
 		return r, badParameter("created_date", "has bounds between which there is nothing")
 	}
-	return completeRange(r, now)
+	return usecase.CompleteRange(r, now)
 }
 
 // readOldTime takes what Django took: dates, and times of ISO 8601 with a T or a space, with and without seconds and a zone.
@@ -167,7 +167,7 @@ func readOldTime(name, s string) (time.Time, error) {
 	for _, layout := range []string{"15:04:05", "15:04"} {
 		for _, zone := range []string{"", "Z07:00", "Z0700", "Z07"} {
 			if t, err := time.Parse(time.DateOnly+"T"+layout+zone, date+"T"+clock); err == nil {
-				return t.UTC(), checkYear(name, t)
+				return t.UTC(), usecase.CheckYear(name, t)
 			}
 		}
 	}

@@ -146,7 +146,7 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 func (in *hookListInput) filter(mask webhook.Mask) (usecase.HookFilter, error) {
 	f := usecase.HookFilter{Mask: mask, TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
 	var err error
-	if f.Labels, err = readLabels(in.Label); err != nil {
+	if f.Labels, err = usecase.ReadLabels(in.Label); err != nil {
 		return f, err
 	}
 	switch status := webhook.HookStatus(strings.ToLower(in.Status)); status {

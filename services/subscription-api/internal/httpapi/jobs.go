@@ -117,7 +117,7 @@ func (s *server) replayHook(ctx context.Context, c *call, _ *hookGetInput) (*rep
 }
 
 func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobListOutput, error) {
-	hook, err := readFilterID("hook", in.Hook)
+	hook, err := usecase.ReadID("hook", in.Hook)
 	if err != nil {
 		return nil, err
 	}

@@ -47,10 +47,10 @@ func (s *server) registerManifest() {
 func (s *server) hookManifest(ctx context.Context, c *call, in *manifestInput) (*huma.StreamResponse, error) {
 	var r usecase.TimeRange
 	var err error
-	if r.From, err = readTime("from", in.From); err != nil {
+	if r.From, err = usecase.ReadTime("from", in.From); err != nil {
 		return nil, err
 	}
-	if r.To, err = readTime("to", in.To); err != nil {
+	if r.To, err = usecase.ReadTime("to", in.To); err != nil {
 		return nil, err
 	}
 	if r = usecase.ManifestRange(r, time.Now()); !r.From.Before(r.To) {

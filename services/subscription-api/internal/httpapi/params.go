@@ -10,7 +10,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -66,18 +65,11 @@ func readBool(name, s string) (value, set bool, err error) {
 
 // readID reads an id of a path. What is no id names nothing.
 func readID(s string) (uuid.UUID, error) {
-	id, ok := parseID(s)
+	id, ok := usecase.ParseID(s)
 	if !ok {
 		return uuid.UUID{}, notFound()
 	}
 	return id, nil
-}
-
-// parseID reads an id with its dashes, or without them as Python's hex writes it.
-func parseID(s string) (uuid.UUID, bool) {
-	const plain = 2 * len(uuid.UUID{})
-	id, err := uuid.Parse(s)
-	return id, err == nil && (len(s) == plain || len(s) == plain+4)
 }
 
 // checkQuery refuses parameters that the operation does not know, and repeated ones: a filter that is silently ignored
@@ -107,15 +99,6 @@ func checkQuery(raw string, op *huma.Operation) (url.Values, error) {
 	return query, nil
 }
 
-// readLabels reads a parameter that chooses hooks by their labels.
-func readLabels(s string) (webhook.LabelSelector, error) {
-	labels, err := webhook.ParseLabelSelector(s)
-	if err != nil {
-		return nil, badParameter("label", err.Error())
-	}
-	return labels, nil
-}
-
 // readIfMatch reads If-Match (RFC 9110 section 13.1.1). A tag that is none of ours matches nothing.
 func readIfMatch(header string) usecase.IfVersion {
 	header = strings.TrimSpace(header)
@@ -137,15 +120,3 @@ func readIfMatch(header string) usecase.IfVersion {
 }
 
 func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
-
-// readPrefix reads the beginning of an id: the range of those that begin so, nil for an empty text.
-func readPrefix(text string) (*usecase.IDRange, error) {
-	if text == "" {
-		return nil, nil //nolint:nilnil // no bound
-	}
-	ids, ok := usecase.IDsFrom(text)
-	if !ok {
-		return nil, badParameter("id_prefix", "must be 4 to 32 hexadecimal digits")
-	}
-	return &ids, nil
-}

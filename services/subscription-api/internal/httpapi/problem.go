@@ -139,8 +139,11 @@ func refusal(err error) *Problem {
 		refused    *usecase.ReplayError
 		limited    *usecase.LimitError
 		forbidden  *usecase.ForbiddenError
+		parameter  *usecase.ParameterError
 	)
 	switch {
+	case errors.As(err, &parameter):
+		return badParameter(parameter.Name, parameter.Detail)
 	case errors.As(err, &invalid):
 		return invalidProblem(invalid)
 	case errors.As(err, &unreadable):

@@ -65,7 +65,7 @@ func (in *relayInput) filter() (f usecase.RelayFilter, life time.Duration, err e
 		}
 		life = time.Duration(n) * time.Second
 	}
-	if f.Hook, err = readFilterID("hook", in.Hook); err != nil || in.EventType == "" {
+	if f.Hook, err = usecase.ReadID("hook", in.Hook); err != nil || in.EventType == "" {
 		return f, life, err
 	}
 	names := strings.Split(in.EventType, ",")
@@ -73,7 +73,7 @@ func (in *relayInput) filter() (f usecase.RelayFilter, life time.Duration, err e
 		return f, 0, badParameter("event_type", "names more than "+strconv.Itoa(maxRelayTypes)+" types")
 	}
 	for _, name := range names {
-		types, err := readTypes(strings.TrimSpace(name))
+		types, err := usecase.ReadTypes(strings.TrimSpace(name))
 		if err != nil {
 			return f, 0, err
 		}

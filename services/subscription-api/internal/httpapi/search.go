@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"net/url"
 	"time"
 
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
@@ -17,32 +18,25 @@ const (
 	maxSearch = 1024
 )
 
-// PayloadQuery are the parameters that look into payloads.
-type PayloadQuery struct {
-	DataContains string `query:"data_contains" doc:"JSON that the event's data has to contain, such as {\"package\":{\"awb\":\"1Z5\"}}. Needs from, and at most 31 days"`
-	DataPath     string `query:"data_path" doc:"An SQL/JSON path that has to find something in the event's data, such as $.lines[*] ? (@.quantity > 3). Needs from, and at most 31 days"`
-	DataText     string `query:"data_text" doc:"Text that has to be in the event's data as it was published. Needs from, and at most 31 days"`
-}
-
-// payload reads the parameters; the range is the one of the list, of which from has to be given.
-func (q *PayloadQuery) payload(from fromParam, r usecase.TimeRange, now time.Time) (usecase.PayloadFilter, error) {
-	f := usecase.PayloadFilter{Contains: json.RawMessage(q.DataContains), Path: q.DataPath, Text: q.DataText}
+// readPayload reads the parameters; the range is the one of the list, of which from has to be given.
+func readPayload(q url.Values, r usecase.TimeRange, now time.Time) (usecase.PayloadFilter, error) {
+	f := usecase.PayloadFilter{Contains: json.RawMessage(q.Get("data_contains")), Path: q.Get("data_path"), Text: q.Get("data_text")}
 	if f.Empty() {
 		return f, nil
 	}
-	for name, value := range map[string]string{"data_contains": q.DataContains, "data_path": q.DataPath, "data_text": q.DataText} {
-		if len(value) > maxSearch {
+	for _, name := range []string{"data_contains", "data_path", "data_text"} {
+		if len(q.Get(name)) > maxSearch {
 			return f, badParameter(name, "is too long")
 		}
 	}
-	if q.DataContains != "" && checkJSON([]byte(q.DataContains)) != nil {
+	if len(f.Contains) > 0 && checkJSON(f.Contains) != nil {
 		return f, badParameter("data_contains", "must be JSON")
 	}
 	if r.To.IsZero() {
 		r.To = now
 	}
 	switch {
-	case from == "":
+	case q.Get("from") == "":
 		return f, badParameter("from", "is needed to search in payloads")
 	case r.To.Sub(r.From) > maxSearchRange:
 		return f, badParameter("from", "must be at most 31 days before to, or now, to search in payloads")

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -166,7 +167,7 @@ type call struct {
 
 	// id is the one of the path, where the operation is about one thing that has an id.
 	id    uuid.UUID
-	query map[string][]string
+	query url.Values
 	body  []byte
 	// base is what links begin with.
 	base string

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
+	"github.com/alecthomas/kong"
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
@@ -15,21 +17,28 @@ import (
 
 // labelFlags choose hooks by their labels.
 type labelFlags struct {
-	Label []string `help:"Only hooks with this label, as name=value, or name alone for any value; may be repeated." sep:"none" placeholder:"LABEL"`
+	Label webhook.LabelSelector `help:"Only hooks with this label, as name=value, or name alone for any value; may be repeated." placeholder:"LABEL"`
 }
 
-func (f labelFlags) labels() (webhook.LabelSelector, error) {
-	labels := webhook.LabelSelector{}
-	for _, text := range f.Label {
-		name, value, valued := strings.Cut(text, "=")
-		if _, twice := labels[name]; twice {
-			return nil, usage("--label: %s is there twice", name)
-		}
-		if labels[name] = value; valued && value == "" || labels.Check() != nil {
-			return nil, usage("--label: %q is not name=value, or name alone", text)
-		}
+// readLabel adds what one flag says to a selector.
+func readLabel(flag *kong.DecodeContext, target reflect.Value) error {
+	text := ""
+	if err := flag.Scan.PopValueInto("label", &text); err != nil {
+		return err
 	}
-	return labels, nil
+	name, value, valued := strings.Cut(text, "=")
+	labels, ok := reflect.TypeAssert[webhook.LabelSelector](target)
+	if !ok || labels == nil {
+		labels = webhook.LabelSelector{}
+		target.Set(reflect.ValueOf(labels))
+	}
+	if _, twice := labels[name]; twice {
+		return fmt.Errorf("%s is there twice", name)
+	}
+	if labels[name] = value; valued && value == "" || labels.Check() != nil {
+		return fmt.Errorf("%q is not name=value, or name alone", text)
+	}
+	return nil
 }
 
 // manyHooks are one hook, or those that flags choose.
@@ -63,12 +72,8 @@ func (c *manyHooks) change(ctx context.Context, a *app, verb string, do func(*cl
 	if !c.chooses() {
 		return usage("give a hook, or flags that choose several: --label, --event-type, --target-url, --search, --status or --all")
 	}
-	labels, err := c.labels()
-	if err != nil {
-		return err
-	}
 	choice := client.HookChoice{
-		Labels: labels, EventType: c.EventType, TargetURL: c.TargetURL, Search: c.Search, Status: webhook.HookStatus(c.Status), All: c.All,
+		Labels: c.Label, EventType: c.EventType, TargetURL: c.TargetURL, Search: c.Search, Status: webhook.HookStatus(c.Status), All: c.All,
 	}
 	server, err := a.client()
 	if err != nil {
@@ -119,18 +124,14 @@ func (a *app) printCount(n api.BulkCount) error {
 
 // many counts the deliveries of the hooks that flags choose, asks, and begins a job for each hook.
 func (c *hookReplay) many(ctx context.Context, a *app, fields client.ReplayFields) error {
-	labels, err := c.labels()
-	if err != nil {
-		return err
-	}
-	if len(labels) == 0 && !c.All {
+	if len(c.Label) == 0 && !c.All {
 		return usage("give a hook, --label or --all")
 	}
 	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	choice := client.HookChoice{Labels: labels, All: c.All}
+	choice := client.HookChoice{Labels: c.Label, All: c.All}
 	counted, err := server.ReplayHooks(ctx, choice, fields)
 	switch {
 	case err != nil:
@@ -221,9 +222,7 @@ func (c *deliveryRetry) many(ctx context.Context, a *app, choice client.RetryCho
 	if err != nil {
 		return err
 	}
-	if choice.Labels, err = c.labels(); err != nil {
-		return err
-	}
+	choice.Labels = c.Label
 	if c.Hook != "" {
 		id, err := findHook(ctx, server, c.Hook)
 		if err != nil {

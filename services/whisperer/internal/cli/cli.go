@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -147,6 +148,7 @@ func newParser(c *commands, options ...kong.Option) (*kong.Kong, error) {
 	c.Hook.Create.hookFlags, c.Hook.Update.hookFlags = newHookFlags(), newHookFlags()
 	return kong.New(c, append(options,
 		kong.Name("whisperer"), kong.Description(description), kong.Vars{"data_dir": DataDir},
+		kong.TypeMapper(reflect.TypeFor[webhook.LabelSelector](), kong.MapperFunc(readLabel)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}))...)
 }
 

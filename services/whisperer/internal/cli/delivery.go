@@ -22,26 +22,13 @@ type deliveryCommand struct {
 
 // deliveryFlags narrow a list of deliveries.
 type deliveryFlags struct {
-	Hook      string `help:"Only those to this hook: its id, the start of its id, or its name." placeholder:"HOOK"`
-	Event     string `help:"Only those of the event of this id." placeholder:"ID"`
-	EventType string `help:"Only those of events of this type or pattern." short:"e" placeholder:"TYPE"`
-	Entity    string `help:"Only those of events about this, such as package:61." placeholder:"TEXT"`
-	State     string `help:"Only those that are waiting, parked, delivered, dead, cancelled, superseded; several separated by commas." placeholder:"STATE"`
-	labelFlags
-	Status int `help:"Only those whose last attempt got this HTTP status." placeholder:"N"`
-
-	IDPrefix    string `help:"Only those whose id starts with these 4 or more characters." name:"id-prefix" placeholder:"HEX"`
-	StatusClass string `help:"Only those whose last attempt got such a status, or no answer (none)." enum:"2xx,3xx,4xx,5xx,none," default:"" placeholder:"2xx|3xx|4xx|5xx|none"`
+	Hook string `help:"Only those to this hook: its id, the start of its id, or its name." placeholder:"HOOK"`
+	api.DeliveryFilter
 }
 
 func (c *deliveryFlags) filter(ctx context.Context, server *client.Client) (client.DeliveryFilter, error) {
-	f := client.DeliveryFilter{
-		IDPrefix: c.IDPrefix, Event: c.Event, EventType: c.EventType, Entity: c.Entity, State: c.State, Status: c.Status, StatusClass: c.StatusClass,
-	}
+	f := c.DeliveryFilter
 	var err error
-	if f.Labels, err = c.labels(); err != nil {
-		return f, err
-	}
 	if c.Hook != "" {
 		f.Hook, err = findHook(ctx, server, c.Hook)
 	}

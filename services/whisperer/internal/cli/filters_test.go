@@ -1,16 +1,19 @@
 package cli_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/services/whisperer/internal/cli"
 )
 
@@ -39,13 +42,30 @@ func filtersOf(t *testing.T) map[string][]string {
 	return filters
 }
 
+// deliveryFlags have a value for each flag that package api describes.
+func deliveryFlags(hook string) []string {
+	flags := []string{"--hook=" + hook}
+	values := map[string]string{"id_prefix": "0190", "state": "dead"}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[api.DeliveryFilter]()) {
+		if field.Tag.Get("help") == "" {
+			continue
+		}
+		name := field.Tag.Get("query")
+		word, _, _ := strings.Cut(field.Tag.Get("enum"), ",")
+		value := cmp.Or(values[name], word, "a")
+		if field.Type.Kind() == reflect.Int {
+			value = "500"
+		}
+		flags = append(flags, "--"+strings.ReplaceAll(name, "_", "-")+"="+value)
+	}
+	return flags
+}
+
 func TestWhatListsAreNarrowedByIsThatOfTheAPI(t *testing.T) {
 	t.Parallel()
 	const id = "0190a5a0-0000-7000-8000-000000000001"
 	data := []string{"--since=1h", "--until=1m", `--data-contains={"a":1}`, "--data-path=$.a", "--data-text=a"}
-	deliveries := []string{
-		"--id-prefix=0190", "--hook=" + id, "--event=a", "--event-type=a", "--entity=a", "--state=dead", "--status=500", "--status-class=5xx", "--label=a",
-	}
+	deliveries := deliveryFlags(id)
 	commands := map[string][]string{
 		"/whisperer/audit/export/":        {"audit", "export", "--ndjson", "--since=1h", "--until=1m", "--actor=a", "--subject=a", "--kind=hook"},
 		"/whisperer/audit/":               {"audit", "list", "--since=1h", "--until=1m", "--actor=a", "--subject=a", "--kind=hook"},

@@ -48,10 +48,7 @@ func (c *hookList) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	filter := client.HookFilter{
-		TargetURL: c.TargetURL, EventType: c.EventType, Status: webhook.HookStatus(c.Status), Search: c.Search,
-	}
-	if filter.Labels, err = c.labels(); err != nil {
-		return err
+		TargetURL: c.TargetURL, EventType: c.EventType, Status: webhook.HookStatus(c.Status), Search: c.Search, Labels: c.Label,
 	}
 	hooks, err := take(server.Hooks(ctx, filter), c.Limit)
 	if err != nil {

@@ -1,0 +1,47 @@
+package api
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// DeliveryFilter narrows a list of deliveries; zero fields let everything pass. Without Event, IDPrefix and From the list goes
+// back seven days.
+//
+// The fields' tags are what the API, the command line and the console show of a filter:
+//
+//   - query is the name of the parameter, doc and enum are its description;
+//   - help, placeholder, name, short and default are the flag's; there is none with kong:"-";
+//   - title and example are the label and the placeholder of the console's input; without a title there is none.
+type DeliveryFilter struct {
+	Hook      uuid.UUID `query:"hook" doc:"Deliveries to this hook" kong:"-" title:"Webhook"`
+	Event     string    `query:"event" doc:"Deliveries of the event of this id; seven days are no limit then" help:"Only those of the event of this id." placeholder:"ID" title:"Event id"`
+	EventType string    `query:"event_type" doc:"A type, or a pattern that the event's type is covered by" help:"Only those of events of this type or pattern." short:"e" placeholder:"TYPE" title:"Event type or pattern"`
+	Entity    string    `query:"entity" doc:"Such as package:61; for as long as the event's payload is kept" help:"Only those of events about this, such as package:61." placeholder:"TEXT" title:"Entity" example:"package:61"`
+	// State is one state, or several separated by commas.
+	State string `query:"state" doc:"One or more of waiting, parked, delivered, dead, cancelled, superseded, separated by commas" help:"Only those that are waiting, parked, delivered, dead, cancelled, superseded; several separated by commas." placeholder:"STATE" title:"State"`
+	// Labels are those that the hook has to have; an empty value is any.
+	Labels webhook.LabelSelector `query:"label" doc:"Deliveries to hooks with these labels: name=value, or name alone for any value; several separated by commas" help:"Only hooks with this label, as name=value, or name alone for any value; may be repeated." name:"label" placeholder:"LABEL" title:"Label of the webhook" example:"partner=acme"`
+	// Status is the HTTP status of the last attempt.
+	Status int `query:"status" doc:"The HTTP status of the last attempt; 0 for none" help:"Only those whose last attempt got this HTTP status." placeholder:"N"`
+	// IDPrefix is how the id begins: at least 4 hexadecimal digits.
+	IDPrefix string `query:"id_prefix" doc:"Deliveries whose id begins so: at least 4 hexadecimal digits; seven days are no limit then" help:"Only those whose id starts with these 4 or more characters." name:"id-prefix" placeholder:"HEX"`
+	// StatusClass is 2xx, 3xx, 4xx, 5xx, or none where there was no answer.
+	StatusClass string `query:"status_class" doc:"That of the last attempt; none where there was no answer. 3xx to 5xx leave out what was delivered, unless state asks for it" enum:"2xx,3xx,4xx,5xx,none," default:"" help:"Only those whose last attempt got such a status, or no answer (none)." placeholder:"2xx|3xx|4xx|5xx|none" title:"Last answer"`
+
+	From       time.Time `query:"from" doc:"The earliest publication of the events, as RFC 3339 writes it; without it, seven days before to" kong:"-"`
+	To         time.Time `query:"to" doc:"The publication of the events is before this; without it, there is no end" kong:"-"`
+	DataFilter `kong:"-"`
+}
+
+// DataFilter narrows a list by the events' data. It needs From, and at most 31 days.
+type DataFilter struct {
+	// DataContains is JSON that the data has to contain, DataPath an SQL/JSON path that has to find something in it, and DataText
+	// text in it as it was published.
+	DataContains string `query:"data_contains" doc:"JSON that the event's data has to contain, such as {\"package\":{\"awb\":\"1Z5\"}}. Needs from, and at most 31 days"`
+	DataPath     string `query:"data_path" doc:"An SQL/JSON path that has to find something in the event's data, such as $.lines[*] ? (@.quantity > 3). Needs from, and at most 31 days"`
+	DataText     string `query:"data_text" doc:"Text that has to be in the event's data as it was published. Needs from, and at most 31 days"`
+}

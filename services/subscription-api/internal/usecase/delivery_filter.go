@@ -1,0 +1,122 @@
+package usecase
+
+import (
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// Filter describes a filter of lists, as the tags of its field in package api do.
+type Filter struct {
+	// Name is that of the parameter, Doc its description.
+	Name, Doc string
+	// Words are the values that it takes; nil for any.
+	Words []string
+	// Title is its label for people, empty where they are not offered it, and Example a value.
+	Title, Example string
+	Type           reflect.Type
+}
+
+// DeliveryFilters are the filters of lists of deliveries.
+func DeliveryFilters() []Filter {
+	var list []Filter
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[api.DeliveryFilter]()) {
+		tag := field.Tag
+		f := Filter{Name: tag.Get("query"), Doc: tag.Get("doc"), Title: tag.Get("title"), Example: tag.Get("example"), Type: field.Type}
+		if f.Name == "" {
+			continue
+		}
+		if words := strings.TrimSuffix(tag.Get("enum"), ","); words != "" {
+			f.Words = strings.Split(words, ",")
+		}
+		list = append(list, f)
+	}
+	return list
+}
+
+// ReadDeliveryFilter reads the parameters of a list of deliveries but for those that look into payloads. The error is a
+// *ParameterError.
+func ReadDeliveryFilter(q url.Values, now time.Time) (DeliveryFilter, error) {
+	r, err := ReadRange(q.Get("from"), q.Get("to"), now)
+	if err != nil {
+		return DeliveryFilter{}, err
+	}
+	if (q.Get("event") != "" || q.Get("id_prefix") != "") && q.Get("from") == "" {
+		r.From = time.Time{}
+	}
+	return ReadDeliveryFilterIn(r, q)
+}
+
+// ReadDeliveryFilterIn is ReadDeliveryFilter for a range that is known.
+func ReadDeliveryFilterIn(r TimeRange, q url.Values) (f DeliveryFilter, err error) {
+	f = DeliveryFilter{Range: r, EventID: q.Get("event"), Entity: q.Get("entity")}
+	if f.IDs, err = readPrefix(q.Get("id_prefix")); err != nil {
+		return f, err
+	}
+	if f.Hook, err = ReadID("hook", q.Get("hook")); err != nil {
+		return f, err
+	}
+	if f.Labels, err = ReadLabels(q.Get("label")); err != nil {
+		return f, err
+	}
+	if f.EventTypes, err = ReadTypes(q.Get("event_type")); err != nil {
+		return f, err
+	}
+	if f.States, err = readStates(q.Get("state")); err != nil {
+		return f, err
+	}
+	status, err := ReadHTTPStatus("status", q.Get("status"))
+	if err != nil {
+		return f, err
+	}
+	f.MinStatus, f.MaxStatus = status, status
+	if status == nil {
+		f.MinStatus, f.MaxStatus, err = statusClass(q.Get("status_class"))
+	}
+	return f, err
+}
+
+// readPrefix reads the beginning of an id: the range of those that begin so, nil for an empty text.
+func readPrefix(text string) (*IDRange, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // no bound
+	}
+	ids, ok := IDsFrom(text)
+	if !ok {
+		return nil, &ParameterError{"id_prefix", "must be 4 to 32 hexadecimal digits"}
+	}
+	return &ids, nil
+}
+
+func readStates(s string) ([]webhook.DeliveryState, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var states []webhook.DeliveryState
+	for name := range strings.SplitSeq(s, ",") {
+		name = strings.ToLower(strings.TrimSpace(name))
+		if !slices.Contains(webhook.DeliveryStates(), webhook.DeliveryState(name)) {
+			return nil, &ParameterError{"state", "must be of waiting, parked, delivered, dead, cancelled, superseded, separated by commas"}
+		}
+		states = append(states, webhook.DeliveryState(name))
+	}
+	return states, nil
+}
+
+func statusClass(class string) (low, high *int, err error) {
+	if class == "" {
+		return nil, nil, nil
+	}
+	bounds, known := map[string][2]int{
+		"2xx": {200, 299}, "3xx": {300, 399}, "4xx": {400, 499}, "5xx": {500, 599}, "none": {0, 0},
+	}[strings.ToLower(class)]
+	if !known {
+		return nil, nil, &ParameterError{"status_class", "must be 2xx, 3xx, 4xx, 5xx or none"}
+	}
+	return &bounds[0], &bounds[1], nil
+}
