@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Canonical is a value of the field as the API shows it, however it was written: numbers without quotes, words as they are described,
-// and no described members that are null, but for what comes back as it was written. What is canonical already does, too.
+// Canonical is a value of the field as the API shows it, however it was written: numbers and flags without quotes, words as they are
+// described, and no described members that are null, but for what comes back as it was written. What is canonical already does, too.
 func (f *Field) Canonical(raw json.RawMessage) json.RawMessage {
 	switch {
 	case isNull(raw) || f.AsWritten:
@@ -22,6 +22,10 @@ func (f *Field) Canonical(raw json.RawMessage) json.RawMessage {
 	case f.Kind == KindReal:
 		if _, ok := number(raw); ok {
 			return keep(raw, digits(raw))
+		}
+	case f.Kind == KindFlag:
+		if on, ok := flag(raw); ok {
+			return keep(raw, strconv.FormatBool(on))
 		}
 	case f.Kind == KindText && len(f.Choices) > 0:
 		return f.word(raw)

@@ -11,13 +11,13 @@ import (
 // Format is the shape of the body that a receiver gets.
 type Format string
 
-// The formats; see contract section 6.
+// The formats.
 const (
-	FormatOMS         Format = "oms"
-	FormatWhisperer   Format = "whisperer"
-	FormatStandard    Format = "standard"
-	FormatCloudEvents Format = "cloudevents"
-	FormatRaw         Format = "raw"
+	FormatOMS         Format = "oms"         // event_time, event_type, current_context and data
+	FormatWhisperer   Format = "whisperer"   // event, with type and uuid, and data
+	FormatStandard    Format = "standard"    // Standard Webhooks: type, timestamp and data
+	FormatCloudEvents Format = "cloudevents" // CloudEvents 1.0, structured
+	FormatRaw         Format = "raw"         // the data alone
 	// FormatThin has no data, but the URL that it is fetched from.
 	FormatThin Format = "thin"
 )
@@ -27,12 +27,11 @@ func Formats() []Format {
 	return []Format{FormatOMS, FormatWhisperer, FormatStandard, FormatCloudEvents, FormatRaw, FormatThin}
 }
 
-// Defaults and limits of config keys.
+// Limits of config keys that others need to know; those of the others are in Keys alone.
 const (
-	DefaultTimeout     = 15 * time.Second
-	MaxTimeout         = 30 * time.Second
-	DefaultConcurrency = 32
-	MaxConcurrency     = 1000
+	DefaultTimeout = 15 * time.Second
+	MaxTimeout     = 30 * time.Second
+	MaxConcurrency = 1000
 )
 
 // Config is a hook's config object: keys with a meaning, parsed, and the integrator's own, kept as they came.
@@ -140,10 +139,7 @@ func (c *Config) ParksRetries() bool {
 // ParseConfig reads a hook's config object; null and empty mean {}. A *ValidationError points at each bad key,
 // relative to the object.
 func ParseConfig(raw json.RawMessage) (Config, error) {
-	c := Config{
-		Raw: json.RawMessage("{}"), Format: FormatOMS, Method: "POST", Timeout: DefaultTimeout,
-		Concurrency: DefaultConcurrency, APIKeyHeader: DefaultAPIKeyField, Ordering: OrderNone, Collapse: CollapseNone,
-	}
+	c := defaultConfig()
 	if isNull(raw) {
 		return c, nil
 	}
@@ -188,6 +184,18 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 		return Config{}, err
 	}
 	return c, nil
+}
+
+// defaultConfig has the default of each key.
+func defaultConfig() Config {
+	c := Config{Raw: json.RawMessage("{}")}
+	for i := range configKeys {
+		k := &configKeys[i]
+		if value := k.assumed(); value != nil {
+			k.key(&c, value, &ValidationError{})
+		}
+	}
+	return c
 }
 
 // Shown is the config as the API shows it: with auth and tls, without what is secret of them, and canonical.

@@ -18,7 +18,7 @@ const (
 	KindTexts      Kind = "texts"        // a list of strings
 	KindTextOrMany Kind = "text or many" // a string, or a list of strings
 	KindTextMap    Kind = "text map"     // an object of strings
-	KindFlag       Kind = "flag"         // true or false, in the spellings that the API takes
+	KindFlag       Kind = "flag"         // true or false; in quotes, too
 	KindTime       Kind = "time"
 	KindID         Kind = "id"
 	KindNumber     Kind = "number"  // a whole number

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -71,7 +72,7 @@ var configKeys = []Field{
 		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.Signature = parseScheme(raw, p) },
 	},
 	{
-		Name: "timeout", Kind: KindSeconds, AsWritten: true, Low: 1, High: MaxTimeout.Seconds(), Default: "15", Example: "15",
+		Name: "timeout", Kind: KindSeconds, AsWritten: true, Low: 1, High: MaxTimeout.Seconds(), Default: fmt.Sprint(DefaultTimeout.Seconds()), Example: "15",
 		Help: "How many seconds an attempt may take, 1 to 30; 15 if absent",
 		key: func(c *Config, raw json.RawMessage, _ *ValidationError) {
 			n, _ := wholeNumber(raw)

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -44,9 +45,34 @@ func (v *Variants) names() []string {
 // numeric reports a kind that is one number.
 func (k Kind) numeric() bool { return k == KindNumber || k == KindReal || k == KindSeconds }
 
-// Refuses says why a value that is not null cannot be this number: it is none, or is out of bounds. It is empty for a value that can, and
-// for fields of other kinds.
+// flag reads true or false, which may be in quotes and in any case.
+func flag(raw json.RawMessage) (value, ok bool) {
+	switch strings.ToLower(strings.Trim(string(bytes.TrimSpace(raw)), `"`)) {
+	case "true":
+		return true, true
+	case "false":
+		return false, true
+	}
+	return false, false
+}
+
+// assumed is what an absent value means; nil for nothing.
+func (f *Field) assumed() json.RawMessage {
+	switch {
+	case f.Default != "":
+		return json.RawMessage(f.Default)
+	case f.Kind == KindText && len(f.Choices) > 0:
+		return plainJSON(f.Choices[0])
+	}
+	return nil
+}
+
+// Refuses says why a value that is not null cannot be this number or flag: it is none, or is out of bounds. It is empty for a value that
+// can, and for fields of other kinds.
 func (f *Field) Refuses(raw json.RawMessage) string {
+	if _, ok := flag(raw); f.Kind == KindFlag && !ok {
+		return "must be " + KindFlag.Expects()
+	}
 	if !f.Kind.numeric() || f.High == 0 {
 		return ""
 	}

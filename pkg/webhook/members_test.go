@@ -160,3 +160,16 @@ func TestWhatIsShownIsWrittenAsItIsDescribed(t *testing.T) {
 	plain := json.RawMessage(`{ "choice":"fixed", "kwargs":{"seconds":60} }`)
 	require.True(t, bytes.Equal(plain, retry.Canonical(plain)), "what is canonical stays as it is")
 }
+
+func TestFlagsAreTrueOrFalse(t *testing.T) {
+	t.Parallel()
+	f := webhook.Field{Name: "compressed", Kind: webhook.KindFlag}
+	for written, want := range map[string]string{`true`: `true`, ` false `: ` false `, `"True"`: `true`, `"false"`: `false`} {
+		require.Empty(t, f.Refuses(json.RawMessage(written)), written)
+		require.Equal(t, want, string(f.Canonical(json.RawMessage(written))), written)
+	}
+	for _, written := range []string{`1`, `"yes"`, `""`, `[true]`, `{}`, `null`} {
+		require.Equal(t, "must be true or false", f.Refuses(json.RawMessage(written)), written)
+		require.Equal(t, written, string(f.Canonical(json.RawMessage(written))), written)
+	}
+}

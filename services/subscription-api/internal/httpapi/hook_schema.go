@@ -74,6 +74,8 @@ func (h hookSchemas) input(in string, f *webhook.Field) *huma.Schema {
 		s = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: &huma.Schema{Type: huma.TypeString}}
 	case webhook.KindNumber, webhook.KindSeconds:
 		s = &huma.Schema{Type: huma.TypeInteger}
+	case webhook.KindFlag:
+		s = &huma.Schema{Type: huma.TypeBoolean}
 	case webhook.KindReal:
 		s = &huma.Schema{Type: huma.TypeNumber}
 	case webhook.KindNumbers:

@@ -6,16 +6,23 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-var limitRow = regexp.MustCompile("(?m)^\\| .* \\| ([0-9,]+) ?(\\w*)[^|]* \\| `([^`]+)` \\|$")
+var limitRow = regexp.MustCompile("(?m)^\\| (.*) \\| ([0-9,]+) ?(\\w*)[^|]* \\| `([^`]+)` \\|$")
+
+// configLimit is what the first cell of a row says of a key of config.
+var configLimit = regexp.MustCompile("^`config\\.([a-z_.]+)`.*?(default|minimum|)$")
 
 // units are those of docs/limits.md; other words count for one.
 var units = map[string]int64{
@@ -24,8 +31,32 @@ var units = map[string]int64{
 	"hour": int64(time.Hour), "hours": int64(time.Hour), "days": 24 * int64(time.Hour),
 }
 
-// TestLimitsAreThoseOfTheCode compares each row of the tables with its constant, or with the default of its setting, and looks for limits
-// of hooks and events that have no row.
+// keyLimits are the bounds and the default of each number of config, by its name and what its row says.
+func keyLimits(prefix string, described []webhook.Field) map[string]int64 {
+	limits := map[string]int64{}
+	for _, f := range described {
+		maps.Copy(limits, keyLimits(prefix+f.Name+".", f.Members))
+		unit := 1.0
+		switch f.Kind {
+		case webhook.KindSeconds:
+			unit = float64(time.Second)
+		case webhook.KindNumber:
+		default:
+			continue
+		}
+		limits[prefix+f.Name] = int64(f.High * unit)
+		if f.Low > 1 {
+			limits[prefix+f.Name+" minimum"] = int64(f.Low * unit)
+		}
+		if n, err := strconv.ParseFloat(f.Default, 64); err == nil {
+			limits[prefix+f.Name+" default"] = int64(n * unit)
+		}
+	}
+	return limits
+}
+
+// TestLimitsAreThoseOfTheCode compares each row of the tables with its constant, with the default of its setting, or with the description
+// of the key, and looks for limits of hooks and events that have no row.
 func TestLimitsAreThoseOfTheCode(t *testing.T) {
 	t.Parallel()
 	text := readPage(t, "docs/limits.md").text
@@ -40,19 +71,34 @@ func TestLimitsAreThoseOfTheCode(t *testing.T) {
 			settings[v.Name] = int64(d)
 		}
 	}
-	named := map[string]bool{}
+	named, keys := map[string]bool{}, keyLimits("", webhook.Keys())
 	for _, row := range rows {
-		want := constant.BinaryOp(constant.MakeFromLiteral(strings.ReplaceAll(row[1], ",", ""), token.INT, 0), token.MUL, constant.MakeInt64(max(1, units[row[2]])))
-		got, known := settings[row[3]]
-		if !known {
-			got, known = code.value(row[3])
-		}
-		require.True(t, known, "%s is not there", row[3])
+		what, source := row[1], row[4]
+		want := constant.BinaryOp(constant.MakeFromLiteral(strings.ReplaceAll(row[2], ",", ""), token.INT, 0), token.MUL, constant.MakeInt64(max(1, units[row[3]])))
 		n, exact := constant.Int64Val(want)
 		require.True(t, exact)
+		described := false
+		if m := configLimit.FindStringSubmatch(what); m != nil {
+			key := strings.TrimSpace(m[1] + " " + m[2])
+			if got, there := keys[key]; there {
+				require.Equal(t, n, got, row[0])
+				described = true
+				delete(keys, key)
+			}
+		}
+		if source == "webhook.Keys" {
+			require.True(t, described, "%s: there is no such key", what)
+			continue
+		}
+		got, known := settings[source]
+		if !known {
+			got, known = code.value(source)
+		}
+		require.True(t, known, "%s is not there", source)
 		require.Equal(t, n, got, row[0])
-		named[row[3]] = true
+		named[source] = true
 	}
+	require.Empty(t, keys, "docs/limits.md lacks keys of config")
 	for name := range code {
 		pkg, constantName, _ := strings.Cut(name, ".")
 		limits := strings.HasPrefix(constantName, "Max") || strings.HasPrefix(constantName, "Default")
