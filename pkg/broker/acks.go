@@ -34,8 +34,8 @@ type publication struct {
 	// done is closed when all are answered, or will not be. Before that, what follows belongs to the lock of acks.
 	done   chan struct{}
 	stored []bool
-	// unheard are those that nobody has heard of.
-	unheard []int
+	// noResponders are those that no stream listened for, as while its leader changes.
+	noResponders []int
 	err     error // the first
 	// over says that nobody waits any more.
 	over bool
@@ -85,7 +85,7 @@ func (a *acks) answer(m *nats.Msg) {
 		return
 	case p.over:
 	case len(m.Data) == 0 && len(m.Header) > 0: // no responders
-		p.unheard = append(p.unheard, int(event))
+		p.noResponders = append(p.noResponders, int(event))
 	case err == nil:
 		p.stored[event] = true
 	case p.err == nil:

@@ -76,7 +76,7 @@ func (c *Conn) publish(ctx context.Context, events []Outgoing) (stored []bool, e
 	if err == nil {
 		err = p.err
 	}
-	for _, i := range p.unheard {
+	for _, i := range p.noResponders {
 		if err != nil {
 			break
 		}

@@ -107,14 +107,14 @@ func (r *Once) judge(s Scenario, y *system) {
 		if p == y.nats && s.Nodes > 1 {
 			continue // they cannot reach each other before all are there
 		}
-		n, words := complaints(p.log)
+		n, words := logProblems(p.log)
 		say(n, p.name+" logged %d warnings or errors")
 		r.Problems = append(r.Problems, words...)
 	}
 }
 
-// complaints counts the lines of a log, which has warnings and errors only, and quotes the first.
-func complaints(name string) (n int, words []string) {
+// logProblems counts the lines of a log, which has warnings and errors only, and quotes the first.
+func logProblems(name string) (n int, words []string) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return 0, nil

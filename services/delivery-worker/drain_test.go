@@ -317,7 +317,7 @@ func TestWhatADeadWorkerHadTakenIsDrainedByAnother(t *testing.T) {
 	require.Len(t, w.receiver.Got("/a"), 50)
 }
 
-func TestASlowReceiverIsNotSentToItsParkedLaneAndTheOthersDoNotWaitForIt(t *testing.T) {
+func TestASlowReceiverIsNotSentToItsParkedQueueAndTheOthersDoNotWaitForIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	slow := w.hook("/slow", func(h *webhook.Hook) { h.Config = config(t, `{"concurrency":8}`) })

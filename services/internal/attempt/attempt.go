@@ -28,7 +28,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// Headers of every request; see contract section 6.
+// Headers of every request.
 const (
 	headerEvent    = "X-Whisperer-Event"
 	headerDelivery = "X-Whisperer-Delivery"

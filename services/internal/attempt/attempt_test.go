@@ -449,33 +449,33 @@ func TestTheTimeoutIsTheHooks(t *testing.T) {
 	require.GreaterOrEqual(t, time.Duration(attempt.GetDuration()), time.Second)
 }
 
-func TestATrialIsMarkedAndRemembersNothing(t *testing.T) {
+func TestATestIsMarkedAndRemembersNothing(t *testing.T) {
 	t.Parallel()
 	url, requests := receiver(t, 503)
 	s, d := newSender(t, "127.0.0.1"), due(t, url, `{"format":"raw"}`)
 	d.Hook.Secrets = []webhook.Secret{{Value: newSecret}}
-	trial, err := s.Try(t.Context(), d.Hook, d.Event)
+	result, err := s.Test(t.Context(), d.Hook, d.Event)
 	require.NoError(t, err)
 	r := <-requests
 	require.Equal(t, "true", r.Get("X-Whisperer-Test"))
-	require.Equal(t, trial.Attempt.DeliveryID.String(), r.Get("Webhook-Id"))
-	require.NotEqual(t, d.ID, trial.Attempt.DeliveryID)
+	require.Equal(t, result.Attempt.DeliveryID.String(), r.Get("Webhook-Id"))
+	require.NotEqual(t, d.ID, result.Attempt.DeliveryID)
 	require.NotEmpty(t, r.Get("Webhook-Signature"))
-	require.JSONEq(t, `{"id":1}`, string(trial.RequestBody))
-	require.Equal(t, 503, trial.Attempt.Status)
-	require.Equal(t, webhook.ClassStatus, trial.Attempt.Class)
-	require.Equal(t, webhook.Failed, trial.Attempt.Outcome)
+	require.JSONEq(t, `{"id":1}`, string(result.RequestBody))
+	require.Equal(t, 503, result.Attempt.Status)
+	require.Equal(t, webhook.ClassStatus, result.Attempt.Class)
+	require.Equal(t, webhook.Failed, result.Attempt.Outcome)
 
 	send(t, s, d)
 	require.Empty(t, (<-requests).Get("X-Whisperer-Test"))
 	d.Hook.Secrets = []webhook.Secret{{Value: "whsec_no base64"}}
-	trial, err = s.Try(t.Context(), d.Hook, d.Event)
+	result, err = s.Test(t.Context(), d.Hook, d.Event)
 	require.NoError(t, err)
-	require.Equal(t, webhook.ClassRequest, trial.Attempt.Class)
-	require.Empty(t, trial.RequestBody)
+	require.Equal(t, webhook.ClassRequest, result.Attempt.Class)
+	require.Empty(t, result.RequestBody)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	d.Hook.Secrets = nil
-	_, err = s.Try(ended, d.Hook, d.Event)
+	_, err = s.Test(ended, d.Hook, d.Event)
 	require.ErrorIs(t, err, context.Canceled)
 }

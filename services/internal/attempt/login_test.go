@@ -223,7 +223,7 @@ func TestALoginGoesOnUntilItsHookLogsInOtherwise(t *testing.T) {
 	require.True(t, result.Success())
 	require.EqualValues(t, 2, g.logins.Load())
 	require.Contains(t, g.asked[1], "changed")
-	_, err := s.Try(t.Context(), d.Hook, d.Event)
+	_, err := s.Test(t.Context(), d.Hook, d.Event)
 	require.NoError(t, err)
 	require.EqualValues(t, 3, g.logins.Load(), "a test tries the login, too")
 }

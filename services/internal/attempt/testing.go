@@ -11,40 +11,40 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// Trial is what became of a test.
-type Trial struct {
+// TestResult is what became of a test.
+type TestResult struct {
 	// Attempt has the id that was the header webhook-id. What is secret in its request is hidden.
 	Attempt webhook.Attempt
 	// RequestBody is what was sent; nil where no request could be made.
 	RequestBody []byte
 }
 
-// Try sends the event to the hook now, as its first attempt would be sent, but marked as a test and with a fresh id. The
+// Test sends the event to the hook now, as its first attempt would be sent, but marked as a test and with a fresh id. The
 // hook need not be stored, and nothing is remembered of it: a test logs in anew. The error is that of ctx, which ended
 // before the answer came.
-func (s *Sender) Try(ctx context.Context, h *webhook.Hook, e *webhook.Event) (Trial, error) {
-	return s.TryAs(ctx, uuid.New(), h, e)
+func (s *Sender) Test(ctx context.Context, h *webhook.Hook, e *webhook.Event) (TestResult, error) {
+	return s.TestAs(ctx, uuid.New(), h, e)
 }
 
-// TryAs is Try with an id that is given.
-func (s *Sender) TryAs(ctx context.Context, id uuid.UUID, h *webhook.Hook, e *webhook.Event) (Trial, error) {
+// TestAs is Test with an id that is given.
+func (s *Sender) TestAs(ctx context.Context, id uuid.UUID, h *webhook.Hook, e *webhook.Event) (TestResult, error) {
 	bodies := envelope.NewBodies(e)
 	due := webhook.Due{ID: id, Hook: h, Event: e, Test: true}
 	fact, _, cancelled := s.send(ctx, s.build(h, nil), &due, bodies)
 	if cancelled {
-		return Trial{}, ctx.Err()
+		return TestResult{}, ctx.Err()
 	}
-	trial := Trial{Attempt: fromFact(fact)}
-	trial.Attempt.DeliveryID, trial.Attempt.HookID, trial.Attempt.Tenant = due.ID, h.ID, h.Tenant
-	trial.Attempt.PublishedAt = e.PublishedAt
+	result := TestResult{Attempt: fromFact(fact)}
+	result.Attempt.DeliveryID, result.Attempt.HookID, result.Attempt.Tenant = due.ID, h.ID, h.Tenant
+	result.Attempt.PublishedAt = e.PublishedAt
 	if fact.GetRequestSize() > 0 {
 		body, err := s.Body(h, e)
 		if err != nil {
-			return Trial{}, err
+			return TestResult{}, err
 		}
-		trial.RequestBody = body.Bytes
+		result.RequestBody = body.Bytes
 	}
-	return trial, nil
+	return result, nil
 }
 
 func fromFact(f *whispererv1.AttemptFact) webhook.Attempt {

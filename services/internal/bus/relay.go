@@ -46,15 +46,15 @@ func (b *Bus) PublishWish(w *Wish) error {
 	return b.publishRelay(relayWanted, data)
 }
 
-// Wishes calls heard with each wish that comes, until stop is called. A bus without a server hears of none.
-func (b *Bus) Wishes(heard func(*Wish)) (stop func(), err error) {
+// Wishes calls handle with each wish that comes, until stop is called. A bus without a server hears of none.
+func (b *Bus) Wishes(handle func(*Wish)) (stop func(), err error) {
 	if b.nc == nil {
 		return func() {}, nil
 	}
 	sub, err := b.nc.Subscribe(b.opts.Namespace.Subject(relayWanted), func(m *nats.Msg) {
 		var w Wish
 		if json.Unmarshal(m.Data, &w) == nil {
-			heard(&w)
+			handle(&w)
 		}
 	})
 	if err != nil {

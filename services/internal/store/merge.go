@@ -170,8 +170,8 @@ func tellParked(ctx context.Context, tx *sql.Tx, list []fact) error {
 // maxTold is how many ids fit into a notification, which may have 8000 bytes.
 const maxTold = 200
 
-// unheard returns errThere where an event of the batch came earlier in the stream, within 24 h.
-func (r *Recorder) unheard(ctx context.Context, events []webhook.Event) error {
+// checkNew returns errThere where an event of the batch came earlier in the stream, within 24 h.
+func (r *Recorder) checkNew(ctx context.Context, events []webhook.Event) error {
 	keys, published := make(map[EventKey]bool, len(events)), make([]Published, len(events))
 	for i := range events {
 		e := &events[i]

@@ -268,7 +268,7 @@ func (r *Recorder) WriteEvents(ctx context.Context, events []webhook.Event) erro
 			writeEvent(c, &events[i])
 		}
 	}
-	err := r.unheard(ctx, events)
+	err := r.checkNew(ctx, events)
 	if err == nil {
 		err = r.write(ctx, days, func(tx *sql.Tx) error {
 			if err := copyInto(ctx, r.conn, "events", eventColumns, rows); err != nil {

@@ -60,10 +60,10 @@ type round struct {
 	waits   map[uuid.UUID]bool
 	ending  map[uuid.UUID]bool
 	listed  bool // all backlogs are to be listed
-	// unheard says that the drainer may have taken more than was heard of. Its leases are then kept until it is closed, or
+	// uncertain says that the drainer may have taken more than it knows of. Its leases are then kept until it is closed, or
 	// expire after it: whoever has them before would pass what it has.
-	unheard bool
-	kept    []store.DrainLease
+	uncertain bool
+	kept      []store.DrainLease
 	// bounds are of tenants that have ordered hooks; asked are those for which new ones are wanted, and asking says that they
 	// are being found.
 	bounds map[string]*bounds
@@ -264,7 +264,7 @@ func (r *round) release() {
 		return
 	}
 	r.publish()
-	if r.unheard {
+	if r.uncertain {
 		r.kept = append(r.kept, list...)
 		return
 	}

@@ -121,9 +121,9 @@ func (r *round) takePage(wants []store.Want, places []store.Places) error {
 		x.take(list)
 	}
 	if err != nil {
-		// The database may have given more than was heard of, which is this drainer's for as long as it lives, and which later
+		// The database may have given more than is known here, which is this drainer's for as long as it lives, and which later
 		// deliveries of ordered hooks would pass.
-		r.unheard = true
+		r.uncertain = true
 		r.stop()
 		return err
 	}

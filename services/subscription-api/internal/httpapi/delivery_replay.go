@@ -24,7 +24,7 @@ func (s *server) registerDeliveryReplay() {
 	}, s.replayDelivery)
 }
 
-func (s *server) replayDelivery(ctx context.Context, c *call, _ *deliveryGetInput) (*trialOutput, error) {
+func (s *server) replayDelivery(ctx context.Context, c *call, _ *deliveryGetInput) (*testOutput, error) {
 	var in elsewhereInput
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err

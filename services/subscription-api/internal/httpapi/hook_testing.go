@@ -14,12 +14,12 @@ import (
 )
 
 type (
-	trialInput struct {
+	testInput struct {
 		EventType optional[string]     `json:"event_type,omitzero" doc:"A known type; the first that the hook names, or that its patterns cover, if it is absent"`
 		Data      optional[rawJSON]    `json:"data,omitzero" doc:"The event's data; the type's example if it is absent"`
 		Hook      optional[hookObject] `json:"hook,omitzero" doc:"Fields that are not saved yet"`
 	}
-	trialOutput struct{ Body api.TestResult }
+	testOutput struct{ Body api.TestResult }
 )
 
 // hookObject is a hook inside of another body, judged as a hook's own body is.
@@ -34,7 +34,7 @@ func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
 
 func (s *server) registerTests() {
 	tag := []string{"Hooks"}
-	r := route{role: usecase.Editor, body: bodyOf[trialInput](s), optional: true, conflict: true, limit: usecase.TestTimeout}
+	r := route{role: usecase.Editor, body: bodyOf[testInput](s), optional: true, conflict: true, limit: usecase.TestTimeout}
 	const note = " It is signed, and logs in, as a delivery does, and has the header X-Whisperer-Test: true. It is sent once, " +
 		"whatever the hook's status, is not among the deliveries, and does not count for the hook's health."
 	register(s, r, huma.Operation{
@@ -50,17 +50,17 @@ func (s *server) registerTests() {
 	}, s.testUnsavedHook)
 }
 
-func (s *server) testHook(ctx context.Context, c *call, _ *hookGetInput) (*trialOutput, error) {
+func (s *server) testHook(ctx context.Context, c *call, _ *hookGetInput) (*testOutput, error) {
 	return s.test(ctx, c, &c.id)
 }
 
-func (s *server) testUnsavedHook(ctx context.Context, c *call, _ *noInput) (*trialOutput, error) {
+func (s *server) testUnsavedHook(ctx context.Context, c *call, _ *noInput) (*testOutput, error) {
 	return s.test(ctx, c, nil)
 }
 
 // test sends a test as the body wants it; id is nil for a hook that is not saved.
-func (s *server) test(ctx context.Context, c *call, id *uuid.UUID) (*trialOutput, error) {
-	var in trialInput
+func (s *server) test(ctx context.Context, c *call, id *uuid.UUID) (*testOutput, error) {
+	var in testInput
 	if len(c.body) > 0 {
 		if err := decodeBody(c.body, &in); err != nil {
 			return nil, err
@@ -84,8 +84,8 @@ func (s *server) test(ctx context.Context, c *call, id *uuid.UUID) (*trialOutput
 	return s.renderTested(c, &tested), nil
 }
 
-func (s *server) renderTested(c *call, tested *usecase.Tested) *trialOutput {
-	return &trialOutput{Body: api.TestResult{
+func (s *server) renderTested(c *call, tested *usecase.Tested) *testOutput {
+	return &testOutput{Body: api.TestResult{
 		Event: tested.Event.ID, EventType: tested.Event.Type, WebhookID: tested.Attempt.DeliveryID, RequestBody: string(tested.RequestBody),
 		Attempt: renderAttempt(c.mask.Attempt(tested.Attempt)),
 	}}

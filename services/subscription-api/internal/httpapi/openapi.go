@@ -49,7 +49,7 @@ func schemas() huma.Registry {
 
 // schemaNames are the names in the document that are not those of the types.
 var schemaNames = map[string]string{
-	"TestResult": "Trial", "Page[EventSummary]": "EventPage", "Page[AuditEntry]": "AuditPage",
+	"Page[EventSummary]": "EventPage", "Page[AuditEntry]": "AuditPage",
 }
 
 // schemaName names a struct in the document: hookEventBody is HookEvent, hookInput is HookInput, and a page of hooks is HookPage.

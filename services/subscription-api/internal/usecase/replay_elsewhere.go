@@ -68,8 +68,8 @@ func (s *Service) ReplayElsewhere(ctx context.Context, c *Caller, id uuid.UUID, 
 	}); err != nil {
 		return Tested{}, err
 	}
-	trial, err := s.Sender.TryAs(ctx, id, &p.sent, &p.event)
-	return Tested{Trial: trial, Event: p.event}, err
+	result, err := s.Sender.TestAs(ctx, id, &p.sent, &p.event)
+	return Tested{TestResult: result, Event: p.event}, err
 }
 
 // refusedWithout is why nothing can be sent, where what is needed is not there.

@@ -39,7 +39,7 @@ type Test struct {
 
 // Tested is what was sent and what came back.
 type Tested struct {
-	attempt.Trial
+	attempt.TestResult
 
 	Event webhook.Event
 }
@@ -78,8 +78,8 @@ func (s *Service) TestHook(ctx context.Context, c *Caller, t Test) (Tested, erro
 			return Tested{}, err
 		}
 	}
-	trial, err := s.Sender.Try(ctx, &p.hook, &p.event)
-	return Tested{Trial: trial, Event: p.event}, err
+	result, err := s.Sender.Test(ctx, &p.hook, &p.event)
+	return Tested{TestResult: result, Event: p.event}, err
 }
 
 // proveTest makes the handshakes that saving what is tested would make: a test is sent, too.

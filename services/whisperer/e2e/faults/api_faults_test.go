@@ -139,8 +139,8 @@ func (w *world) create(t *testing.T, a *api, key string, mu *sync.Mutex, created
 		ID uuid.UUID `json:"id"`
 	}
 	sent := time.Now()
-	w.insist(t, a, "/whisperer/hooks/", key, hook, &first)
-	w.insist(t, a, "/whisperer/hooks/", key, hook, &again)
+	w.postUntilAccepted(t, a, "/whisperer/hooks/", key, hook, &first)
+	w.postUntilAccepted(t, a, "/whisperer/hooks/", key, hook, &again)
 	if first.ID != again.ID {
 		t.Errorf("%s made two hooks", key)
 	}
@@ -151,12 +151,12 @@ func (w *world) create(t *testing.T, a *api, key string, mu *sync.Mutex, created
 		ID string `json:"event_id"`
 	}
 	body := fmt.Sprintf(`{"event_id":"%s","event_type":"order.created","data":{"note":"%s"}}`, key, canary)
-	w.insist(t, a, "/whisperer/events/", "event-"+key, body, &published)
+	w.postUntilAccepted(t, a, "/whisperer/events/", "event-"+key, body, &published)
 	w.events.write(publication{Event: published.ID, Sent: sent, Acked: time.Now()})
 }
 
-// insist posts until there is a good answer; the API may be away, but never refuses.
-func (w *world) insist(t *testing.T, a *api, path, key, body string, into any) {
+// postUntilAccepted posts until there is a good answer; the API may be away, but never refuses.
+func (w *world) postUntilAccepted(t *testing.T, a *api, path, key, body string, into any) {
 	t.Helper()
 	for t.Context().Err() == nil {
 		status, ok := a.post(t, path, key, body, into)

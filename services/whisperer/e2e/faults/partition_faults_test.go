@@ -140,6 +140,6 @@ func (w *world) withoutNATS(a *api, p *proxy) {
 	require.Equal(t, http.StatusOK, a.get(t, "/whisperer/hooks/").status, "hooks can be managed")
 	require.True(t, a.ready(t.Context()))
 	p.mend()
-	w.insist(t, a, "/whisperer/events/", "cut-off-event", event, &published)
+	w.postUntilAccepted(t, a, "/whisperer/events/", "cut-off-event", event, &published)
 	w.events.write(publication{Event: published.ID, Sent: began, Acked: time.Now()})
 }

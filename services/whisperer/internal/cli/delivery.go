@@ -118,22 +118,22 @@ type deliveryReplay struct {
 	SignAsHook bool   `help:"Sign it as the hook's requests." xor:"sign"`
 }
 
-// Run sends it.
+// Run sends the delivery to the URL and prints the answer.
 func (c *deliveryReplay) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	tried, err := server.ReplayDelivery(ctx, id, client.Elsewhere{TargetURL: c.To, SecretKey: c.Secret, SignAsHook: c.SignAsHook})
+	result, err := server.ReplayDelivery(ctx, id, client.Elsewhere{TargetURL: c.To, SecretKey: c.Secret, SignAsHook: c.SignAsHook})
 	if err != nil {
 		return err
 	}
-	return a.reportTried(&tried)
+	return a.reportTest(&result)
 }
 
 type deliveryGet struct{ deliveryArg }
 
-// Run prints it.
+// Run prints the delivery with its attempts.
 func (c *deliveryGet) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {

@@ -154,7 +154,7 @@ func (c *erasureArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUI
 
 type erasureGet struct{ erasureArg }
 
-// Run prints it.
+// Run prints the erasure.
 func (c *erasureGet) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
@@ -184,7 +184,7 @@ func (c *erasureCancel) Run(ctx context.Context, a *app) error {
 
 type erasureCertificate struct{ erasureArg }
 
-// Run prints it.
+// Run prints the erasure's certificate.
 func (c *erasureCertificate) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
@@ -214,7 +214,7 @@ type erasureVerify struct {
 	JWKS        string `name:"jwks" help:"The tenant's key set, as published when the certificate was made (default: the certificate's own key, whose id is printed)." placeholder:"FILE"`
 }
 
-// Run checks it.
+// Run verifies the signature of the certificate.
 func (c *erasureVerify) Run(a *app) error {
 	text, err := a.readFile(c.Certificate)
 	if err != nil {

@@ -39,7 +39,7 @@ type eventPublish struct {
 	namespaceFlag
 }
 
-// Run publishes.
+// Run publishes the event over HTTP, or over NATS.
 func (c *eventPublish) Run(ctx context.Context, a *app) error {
 	e, err := c.event(a)
 	if err != nil {

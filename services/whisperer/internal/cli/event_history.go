@@ -56,7 +56,7 @@ type eventGet struct {
 	ID string `arg:"" help:"The event's id."`
 }
 
-// Run prints it.
+// Run prints the event with its payload.
 func (c *eventGet) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {
@@ -86,7 +86,7 @@ type eventExplain struct {
 	ID string `arg:"" help:"The event's id."`
 }
 
-// Run explains.
+// Run says for each hook why it did or did not get the event.
 func (c *eventExplain) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {

@@ -42,7 +42,7 @@ type eventTypeGet struct {
 	Name string `arg:"" help:"The event type."`
 }
 
-// Run prints it.
+// Run prints the event type.
 func (c *eventTypeGet) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {
@@ -79,7 +79,7 @@ type eventTypeDeclare struct {
 	Example     string `help:"An event's data: JSON, @FILE or -." placeholder:"JSON"`
 }
 
-// Run declares.
+// Run declares the event type.
 func (c *eventTypeDeclare) Run(ctx context.Context, a *app) error {
 	fields := client.EventTypeFields{Name: c.Name, Description: c.Description}
 	var err error
@@ -110,7 +110,7 @@ type eventTypeSet struct {
 	Deprecated *bool  `help:"Mark the type as deprecated, or with --no-deprecated as not." negatable:""`
 }
 
-// Run changes.
+// Run changes the settings of the event type.
 func (c *eventTypeSet) Run(ctx context.Context, a *app) error {
 	if c.Check == "" && c.Deprecated == nil {
 		return usage("give --check, --deprecated or --no-deprecated")
@@ -132,7 +132,7 @@ type eventTypeRemove struct {
 	Name string `arg:"" help:"The event type."`
 }
 
-// Run removes.
+// Run removes the event type.
 func (c *eventTypeRemove) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {

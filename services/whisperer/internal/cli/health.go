@@ -18,7 +18,7 @@ type healthcheckCommand struct {
 	Ready string `arg:"" optional:"" default:"http://127.0.0.1:9090/readyz" help:"The service's readiness URL (default: ${default})." name:"url"`
 }
 
-// Run asks.
+// Run asks the service whether it is ready.
 func (c *healthcheckCommand) Run(ctx context.Context, a *app) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Ready, nil)
 	if err != nil {

@@ -70,7 +70,7 @@ type hookGet struct {
 	hookArg
 }
 
-// Run prints it.
+// Run prints the hook.
 func (c *hookGet) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
@@ -137,7 +137,7 @@ type hookCreate struct {
 	GenerateSecret bool `help:"Generate a secret, print it and sign with it." xor:"secret"`
 }
 
-// Run creates.
+// Run creates the hook and prints it.
 func (c *hookCreate) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {
@@ -181,7 +181,7 @@ type hookUpdate struct {
 	Version int64   `help:"Fail (exit code 5) unless the hook is still at this version." placeholder:"N"`
 }
 
-// Run changes.
+// Run changes the fields that flags name.
 func (c *hookUpdate) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
@@ -209,7 +209,7 @@ type hookDelete struct {
 	Yes   bool     `help:"Don't ask." short:"y"`
 }
 
-// Run deletes.
+// Run asks, and deletes the hooks.
 func (c *hookDelete) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {
@@ -246,7 +246,7 @@ type hookPause struct {
 	Until *deadline `help:"Resume it automatically then: a duration from now, such as 2h or 1d, or a time, such as '2026-01-31 08:00' (local)." placeholder:"WHEN"`
 }
 
-// Run pauses.
+// Run pauses the hook, or those that flags choose.
 func (c *hookPause) Run(ctx context.Context, a *app) error {
 	if c.Hook == "" && c.Until != nil {
 		return usage("--until: is for one hook")
@@ -271,7 +271,7 @@ func (c *hookPause) Run(ctx context.Context, a *app) error {
 
 type hookResume struct{ manyHooks }
 
-// Run resumes.
+// Run resumes the hook, or those that flags choose.
 func (c *hookResume) Run(ctx context.Context, a *app) error {
 	if c.Hook == "" {
 		return c.change(ctx, a, "Resume", (*client.Client).ResumeHooks)
@@ -338,7 +338,7 @@ type hookRotate struct {
 	Algorithm string `help:"Algorithm of the new secret: hmac-sha256 (signs v1) or ed25519 (signs v1a; receivers verify with the public key)." enum:"hmac-sha256,ed25519" default:"hmac-sha256" placeholder:"NAME"`
 }
 
-// Run rotates.
+// Run gives the hook a new secret and prints it.
 func (c *hookRotate) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {

@@ -21,46 +21,46 @@ type hookTest struct {
 // errTestFailed makes the exit code; what failed was printed.
 var errTestFailed = errors.New("the receiver did not accept the test")
 
-// Run tests.
+// Run sends a test event to the hook and prints the receiver's answer.
 func (c *hookTest) Run(ctx context.Context, a *app) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	trial := client.TestFields{EventType: c.EventType}
+	fields := client.TestFields{EventType: c.EventType}
 	if c.Data != "" {
-		if trial.Data, err = a.readJSON("data", c.Data); err != nil {
+		if fields.Data, err = a.readJSON("data", c.Data); err != nil {
 			return err
 		}
 	}
-	tried, err := server.TestHook(ctx, id, trial)
+	result, err := server.TestHook(ctx, id, fields)
 	if err != nil {
 		return err
 	}
-	return a.reportTried(&tried)
+	return a.reportTest(&result)
 }
 
-// reportTried prints what became of a test, and fails where the receiver did not take it.
-func (a *app) reportTried(tried *api.TestResult) error {
-	if err := a.printTried(tried); err != nil {
+// reportTest prints what became of a test, and fails where the receiver did not take it.
+func (a *app) reportTest(result *api.TestResult) error {
+	if err := a.printTest(result); err != nil {
 		return err
 	}
-	if tried.Attempt.Outcome != webhook.Succeeded {
+	if result.Attempt.Outcome != webhook.Succeeded {
 		return errTestFailed
 	}
 	return nil
 }
 
-func (a *app) printTried(tried *api.TestResult) error {
-	return a.print(tried, func(t *table) {
-		at := &tried.Attempt
+func (a *app) printTest(result *api.TestResult) error {
+	return a.print(result, func(t *table) {
+		at := &result.Attempt
 		took := time.Duration(at.Duration * float64(time.Second)).Round(time.Millisecond)
-		t.row("event", tried.EventType+" "+tried.Event)
+		t.row("event", result.EventType+" "+result.Event)
 		t.row("request", at.Method+" "+at.URL)
 		for _, h := range at.RequestHeaders {
 			t.row("", h.Name+": "+h.Value)
 		}
-		t.row("", tried.RequestBody)
+		t.row("", result.RequestBody)
 		t.row("answer", fmt.Sprintf("%s %s in %s", at.Outcome, httpStatus(at.Status), took))
 		if at.Error != "" {
 			t.row("", fmt.Sprintf("%s: %s", at.ErrorClass, at.Error))

@@ -68,7 +68,7 @@ type importer struct {
 	taken  map[string]uuid.UUID
 }
 
-// Run imports.
+// Run imports the predecessor's hooks.
 func (c *importDjangoCommand) Run(ctx context.Context, a *app) error {
 	rows, err := c.read(a)
 	if err != nil {

@@ -94,19 +94,19 @@ func (c *jobArg) do(ctx context.Context, a *app, call func(*client.Client, conte
 
 type jobGet struct{ jobArg }
 
-// Run prints it.
+// Run prints the job.
 func (c *jobGet) Run(ctx context.Context, a *app) error { return c.do(ctx, a, (*client.Client).Job) }
 
 type jobPause struct{ jobArg }
 
-// Run pauses.
+// Run pauses the job and prints it.
 func (c *jobPause) Run(ctx context.Context, a *app) error {
 	return c.do(ctx, a, (*client.Client).PauseJob)
 }
 
 type jobResume struct{ jobArg }
 
-// Run resumes.
+// Run resumes the job and prints it.
 func (c *jobResume) Run(ctx context.Context, a *app) error {
 	return c.do(ctx, a, (*client.Client).ResumeJob)
 }

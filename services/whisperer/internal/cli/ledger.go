@@ -84,7 +84,7 @@ func (c *setAsidePutBack) Help() string {
 	return "Entries that PostgreSQL now accepts are recorded; the others stay set aside. Running it again is harmless."
 }
 
-// Run puts back.
+// Run records the entries that were set aside.
 func (c *setAsidePutBack) Run(ctx context.Context, a *app) error {
 	if c.All == (len(c.Numbers) > 0) {
 		return usage("give numbers, or --all")

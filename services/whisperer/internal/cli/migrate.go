@@ -23,7 +23,7 @@ type databaseFlag struct {
 
 type migrateUp struct{ databaseFlag }
 
-// Run migrates.
+// Run applies the migrations that the schema lacks.
 func (c *migrateUp) Run(ctx context.Context, a *app) error {
 	done, err := store.Migrate(ctx, c.DatabaseURL)
 	if err != nil {

@@ -67,7 +67,7 @@ type natsImport struct {
 // ours is the account that has the streams.
 const ours = "WHISPERER"
 
-// Run prints.
+// Run prints a configuration of NATS with the permissions of each program.
 func (c *natsPermissions) Run(a *app) error {
 	if a.Tenant != "" || len(c.Tenants) == 0 {
 		c.Tenants = slices.Insert(c.Tenants, 0, cmp.Or(a.Tenant, webhook.DefaultTenant))

@@ -82,7 +82,7 @@ func (c *secretsReseal) Help() string {
 		"longer needed. Running it again is harmless."
 }
 
-// Run seals anew.
+// Run seals all secrets with the current master key.
 func (c *secretsReseal) Run(ctx context.Context, a *app) error {
 	db, err := c.open()
 	if err != nil {

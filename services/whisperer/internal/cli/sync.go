@@ -227,7 +227,7 @@ func (c *exportCommand) Help() string {
 		"variables are listed. Values of additional headers are included as an editor sees them."
 }
 
-// Run writes.
+// Run writes the manifest of what is there.
 func (c *exportCommand) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {

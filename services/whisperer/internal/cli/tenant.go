@@ -35,7 +35,7 @@ type tenantCreate struct {
 	Handshake string `help:"Which receivers have to agree before hooks send to them: off, new_hosts or always." enum:"off,new_hosts,always," default:"" placeholder:"POLICY"`
 }
 
-// Run makes one.
+// Run creates the tenant, or changes its handshake policy.
 func (c *tenantCreate) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {

@@ -31,7 +31,7 @@ func (c *tokenCreate) Help() string {
 		"The first token of an installation: whisperer token create first --role admin --database-url URL"
 }
 
-// Run makes one.
+// Run creates a token and prints it.
 func (c *tokenCreate) Run(ctx context.Context, a *app) error {
 	if c.DatabaseURL != "" {
 		return c.direct(ctx, a)
@@ -128,7 +128,7 @@ type tokenRevoke struct {
 	Token string `arg:"" help:"The token's id, the start of its id, or its name; not the token itself."`
 }
 
-// Run revokes.
+// Run revokes the token.
 func (c *tokenRevoke) Run(ctx context.Context, a *app) error {
 	server, err := a.client()
 	if err != nil {

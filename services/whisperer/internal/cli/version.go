@@ -4,7 +4,7 @@ import "fmt"
 
 type versionCommand struct{}
 
-// Run prints.
+// Run prints the program's version.
 func (c *versionCommand) Run(a *app) error {
 	if a.asJSON() {
 		return a.print(map[string]string{"version": a.Version}, nil)

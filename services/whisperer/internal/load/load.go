@@ -218,7 +218,7 @@ func (s *source) publish(ctx context.Context) error {
 					return err
 				}
 			}
-			if err := s.insist(ctx, events); err != nil {
+			if err := s.publishUntilAccepted(ctx, events); err != nil {
 				return err
 			}
 			s.accepted += n
@@ -233,8 +233,8 @@ func (s *source) publish(ctx context.Context) error {
 	return nil
 }
 
-// insist publishes the same events until they are accepted: their ids make that harmless.
-func (s *source) insist(ctx context.Context, events []client.Event) error {
+// publishUntilAccepted publishes the same events until they are accepted: their ids make that harmless.
+func (s *source) publishUntilAccepted(ctx context.Context, events []client.Event) error {
 	for {
 		err := s.options.Publish(ctx, events)
 		switch {

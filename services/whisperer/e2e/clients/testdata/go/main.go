@@ -62,8 +62,8 @@ func life(ctx context.Context) {
 	name := "shop"
 	changed := must(api.ChangeHookWithResponse(ctx, id, nil, whisperer.HookInput{Name: &name}))
 	check("update", changed.JSON200 != nil && changed.JSON200.Name == name, changed.Body)
-	tried := must(api.TestHookWithResponse(ctx, id, whisperer.TrialInput{}))
-	check("test", tried.JSON200 != nil, tried.Body)
+	tested := must(api.TestHookWithResponse(ctx, id, whisperer.TestInput{}))
+	check("test", tested.JSON200 != nil, tested.Body)
 	paused := must(api.PauseHookWithResponse(ctx, id, nil, whisperer.PauseHookJSONRequestBody{}))
 	check("pause", paused.JSON200 != nil && paused.JSON200.Status == "paused", paused.Body)
 	resumed := must(api.ResumeHookWithResponse(ctx, id, nil))
