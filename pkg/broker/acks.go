@@ -36,7 +36,7 @@ type publication struct {
 	stored []bool
 	// noResponders are those that no stream listened for, as while its leader changes.
 	noResponders []int
-	err     error // the first
+	err          error // the first
 	// over says that nobody waits any more.
 	over bool
 }

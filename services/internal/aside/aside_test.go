@@ -25,18 +25,17 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // stage is a real nats-server and a real database, with what was set aside of it.
 type stage struct {
 	*aside.Desk
+	testenv.Stage
 
 	t     *testing.T
-	bus   *bus.Bus
-	db    *testenv.Store
 	plain *sql.DB
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, db: testenv.OpenStore(t), bus: testenv.Bus(t)}
-	s.plain = testenv.Plain(t, s.db.URL)
-	s.Desk = aside.NewDesk(func() (*bus.Bus, error) { return s.bus, nil }, s.db.DB, zap.NewNop())
+	s := &stage{Stage: testenv.NewStage(t), t: t}
+	s.plain = testenv.Plain(t, s.DB.URL)
+	s.Desk = aside.NewDesk(func() (*bus.Bus, error) { return s.Bus, nil }, s.DB.DB, zap.NewNop())
 	return s
 }
 
@@ -48,12 +47,12 @@ func (s *stage) facts(states ...string) []store.DeliveryKey {
 	for i, state := range states {
 		id, hook := uuid.New(), uuid.New()
 		keys[i] = store.DeliveryKey{ID: id, PublishedAt: noon}
-		require.NoError(s.t, s.bus.PublishFacts(s.t.Context(), uuid.NewString(), &whispererv1.LedgerBatch{Facts: []*whispererv1.DeliveryFact{{
+		require.NoError(s.t, s.Bus.PublishFacts(s.t.Context(), uuid.NewString(), &whispererv1.LedgerBatch{Facts: []*whispererv1.DeliveryFact{{
 			DeliveryId: id[:], HookId: hook[:], Tenant: "default", EventId: "e", EventType: "order.created", PublishedAt: noon.UnixNano(),
 			State: state, At: noon.UnixNano(),
 		}}}))
 	}
-	testenv.SetAside(s.t, s.bus, bus.FactRecorder, bus.AsideFacts, len(states))
+	testenv.SetAside(s.t, s.Bus, bus.FactRecorder, bus.AsideFacts, len(states))
 	return keys
 }
 
@@ -64,8 +63,8 @@ func (s *stage) events(eventType string, ids ...string) {
 	for i, id := range ids {
 		list[i] = bus.Outgoing{Tenant: "default", Type: eventType, ID: id, Body: []byte(`{"n":1}`)}
 	}
-	require.NoError(s.t, s.bus.PublishEvents(s.t.Context(), list))
-	testenv.SetAside(s.t, s.bus, bus.EventRecorder, bus.AsideEvents, len(ids))
+	require.NoError(s.t, s.Bus.PublishEvents(s.t.Context(), list))
+	testenv.SetAside(s.t, s.Bus, bus.EventRecorder, bus.AsideEvents, len(ids))
 }
 
 func (s *stage) numbers() []uint64 {
@@ -86,7 +85,7 @@ func (s *stage) numbers() []uint64 {
 
 func (s *stage) recorded(keys ...store.DeliveryKey) int {
 	s.t.Helper()
-	found, err := s.db.Ledger.Recorded(s.t.Context(), keys)
+	found, err := s.DB.Ledger.Recorded(s.t.Context(), keys)
 	require.NoError(s.t, err)
 	return len(found)
 }
@@ -94,7 +93,7 @@ func (s *stage) recorded(keys ...store.DeliveryKey) int {
 // audited are the entries of the audit log, by number, the oldest first.
 func (s *stage) audited() []string {
 	s.t.Helper()
-	list, _, err := s.db.Access.ListAudit(s.t.Context(), "", store.AuditFilter{Kind: "ledger_entry"}, store.Page{Limit: 1000})
+	list, _, err := s.DB.Access.ListAudit(s.t.Context(), "", store.AuditFilter{Kind: "ledger_entry"}, store.Page{Limit: 1000})
 	require.NoError(s.t, err)
 	var out []string
 	for _, e := range slices.Backward(list) {
@@ -131,7 +130,7 @@ func TestWhatIsTakenNowIsRecordedAndWhatIsNotStays(t *testing.T) {
 	require.Equal(t, []uint64{2}, s.numbers(), "one that is refused keeps nothing else")
 	require.Equal(t, 2, s.recorded(keys...))
 	for _, id := range []string{"only-the-message-says", "e-2"} {
-		e, err := s.db.History.FindEvent(t.Context(), "default", id)
+		e, err := s.DB.History.FindEvent(t.Context(), "default", id)
 		require.NoError(t, err)
 		require.JSONEq(t, `{"n":1}`, string(e.Data))
 		require.NotZero(t, e.Seq, "it keeps its place")
@@ -151,7 +150,7 @@ func TestWhatIsTakenNowIsRecordedAndWhatIsNotStays(t *testing.T) {
 func TestAnEventThatWasRejectedMeanwhileIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	_, err := s.db.Hooks.DeclareEventType(t.Context(), "test", "default", store.EventType{
+	_, err := s.DB.Hooks.DeclareEventType(t.Context(), "test", "default", store.EventType{
 		Name: "my.refused", Schema: []byte(`{"required": ["id"]}`), Settings: store.EventTypeSettings{Check: webhook.SchemaReject},
 	})
 	require.NoError(t, err)
@@ -162,7 +161,7 @@ func TestAnEventThatWasRejectedMeanwhileIsNotRecorded(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, aside.Result{PutBack: 1}, got)
 	require.Empty(t, s.numbers())
-	_, err = s.db.History.FindEvent(t.Context(), "default", "e-1")
+	_, err = s.DB.History.FindEvent(t.Context(), "default", "e-1")
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 

@@ -54,7 +54,7 @@ func TestWhatIsNoEventIsPutAsideAtOnceAndHurtsNobody(t *testing.T) {
 	s.start(16)
 	large := `{"data":` + string(make([]byte, 100<<10))
 	s.publish(`1`, `{"data":`, `2`, `{"event_id":"a\nb","data":1}`, large, `3`)
-	require.NoError(t, s.bus.PublishEvents(t.Context(), []bus.Outgoing{{
+	require.NoError(t, s.Bus.PublishEvents(t.Context(), []bus.Outgoing{{
 		Tenant: "nobody", Type: "order.created", Body: []byte(`4`), Header: map[string]string{"X-A": "b"},
 	}}))
 	s.awaitSettled()
@@ -110,7 +110,7 @@ func TestEventsGoOnWithoutTheLedger(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.hook("*")
-	require.NoError(t, s.db.Close())
+	require.NoError(t, s.DB.Close())
 	s.start(16)
 	s.publish(`1`, `2`, `3`)
 	s.awaitSettled()

@@ -29,15 +29,14 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // stage is a fan-out between a real nats-server and a real database. The attempts are the test's.
 type stage struct {
+	testenv.Stage
+
 	t     *testing.T
-	bus   *bus.Bus
-	db    *testenv.Store
 	hooks *index.Index
 	types *schema.Checks
 	sub   *bus.Subscription
 	seen  *asked
 
-	natsURL string
 	// unanswered is how many look-ups of deliveries get no answer.
 	unanswered atomic.Int64
 
@@ -68,14 +67,11 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	db := testenv.OpenStore(t)
-	s := &stage{t: t, db: db, seen: &asked{LedgerStore: db.Ledger}, hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
-	s.natsURL = testenv.NATS(t)
-	s.bus = testenv.Connect(t, s.natsURL)
-	require.NoError(t, s.bus.EnsureTopology(t.Context()))
+	s := &stage{Stage: testenv.NewStage(t), t: t, hooks: index.New(nil), types: schema.NewChecks(func(string) json.RawMessage { return nil }, zap.NewNop())}
+	s.seen = &asked{LedgerStore: s.DB.Ledger}
 	var err error
 	s.hooks.SetTenant("acme", true)
-	s.watch, err = db.Hooks.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
+	s.watch, err = s.DB.Hooks.Watch(store.WatchOptions{Hooks: added{s.hooks}, Log: zap.NewNop()})
 	require.NoError(t, err)
 	return s
 }
@@ -118,7 +114,7 @@ func (s *stage) know() {
 func (s *stage) start(slots int) (stop func()) {
 	s.t.Helper()
 	var err error
-	s.sub, err = s.bus.Subscribe(s.t.Context(), bus.Fanout, bus.Room{Messages: 64})
+	s.sub, err = s.Bus.Subscribe(s.t.Context(), bus.Fanout, bus.Room{Messages: 64})
 	require.NoError(s.t, err)
 	refresher := s.refresher
 	if refresher == nil {
@@ -128,7 +124,7 @@ func (s *stage) start(slots int) (stop func()) {
 		s.evaluator = fanout.NewEvaluator(0, 1, s, zap.NewNop())
 	}
 	s.fanout = fanout.New(fanout.Deps{
-		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(lookUps{s.db.Ledger, s}, s.db.History, s.bus), Tries: s.db.Leases, Worker: "w-1", Rejecter: s, Bus: s.bus, Evaluator: s.evaluator, Observer: s, Log: zap.NewNop(), Slots: slots,
+		Hooks: s.hooks, Refresher: refresher, Types: s.types, Deliverer: s, Seen: s.seen, History: ledger.NewReader(lookUps{s.DB.Ledger, s}, s.DB.History, s.Bus), Tries: s.DB.Leases, Worker: "w-1", Rejecter: s, Bus: s.Bus, Evaluator: s.evaluator, Observer: s, Log: zap.NewNop(), Slots: slots,
 	})
 	ended := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -254,14 +250,14 @@ func (s *stage) publish(bodies ...string) {
 	for i, body := range bodies {
 		events[i] = bus.Outgoing{Tenant: "acme", Type: "order.created", Body: []byte(body)}
 	}
-	require.NoError(s.t, s.bus.PublishEvents(s.t.Context(), events))
+	require.NoError(s.t, s.Bus.PublishEvents(s.t.Context(), events))
 }
 
 // awaitSettled waits until every event is settled.
 func (s *stage) awaitSettled() {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
-		lag, err := s.bus.Lag(s.t.Context(), bus.Fanout)
+		lag, err := s.Bus.Lag(s.t.Context(), bus.Fanout)
 		return err == nil && lag.Settled == lag.Last && lag.InFlight == 0
 	}, time.Minute, 5*time.Millisecond)
 }
@@ -277,12 +273,12 @@ func (s *stage) hook(types ...string) webhook.Hook {
 // record writes what became of the delivery to a hook of the event with this sequence.
 func (s *stage) record(seq uint64, hook uuid.UUID, f *whispererv1.DeliveryFact) {
 	s.t.Helper()
-	stored, err := s.bus.Event(s.t.Context(), webhook.Sequence(seq))
+	stored, err := s.Bus.Event(s.t.Context(), webhook.Sequence(seq))
 	require.NoError(s.t, err)
 	id := webhook.DeliveryID(hook, f.GetEventId())
 	f.DeliveryId, f.HookId, f.Tenant, f.EventSeq = id[:], hook[:], "acme", seq
 	f.PublishedAt, f.At = stored.PublishedAt.UnixNano(), time.Now().UnixNano()
-	recorder := s.db.Ledger.NewRecorder()
+	recorder := s.DB.Ledger.NewRecorder()
 	defer recorder.Close()
 	require.NoError(s.t, recorder.WriteFacts(s.t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{f}}}))
 }
@@ -290,11 +286,11 @@ func (s *stage) record(seq uint64, hook uuid.UUID, f *whispererv1.DeliveryFact) 
 // recordEvent records the event with this sequence.
 func (s *stage) recordEvent(seq uint64) {
 	s.t.Helper()
-	stored, err := s.bus.Event(s.t.Context(), webhook.Sequence(seq))
+	stored, err := s.Bus.Event(s.t.Context(), webhook.Sequence(seq))
 	require.NoError(s.t, err)
 	e, err := envelope.Decode(stored)
 	require.NoError(s.t, err)
-	recorder := s.db.Ledger.NewRecorder()
+	recorder := s.DB.Ledger.NewRecorder()
 	defer recorder.Close()
 	require.NoError(s.t, recorder.WriteEvents(s.t.Context(), []webhook.Event{e}))
 }
@@ -302,7 +298,7 @@ func (s *stage) recordEvent(seq uint64) {
 // takenElsewhere has another worker settle the next message; what it took ahead is handed back.
 func (s *stage) takenElsewhere(c bus.Consumer) bus.Message {
 	s.t.Helper()
-	other, err := s.bus.Subscribe(s.t.Context(), c, bus.Room{Messages: 1})
+	other, err := s.Bus.Subscribe(s.t.Context(), c, bus.Room{Messages: 1})
 	require.NoError(s.t, err)
 	messages, ok := other.TakeBatch(s.t.Context(), nil, 1)
 	require.True(s.t, ok)

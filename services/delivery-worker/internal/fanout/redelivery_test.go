@@ -94,10 +94,10 @@ func TestWhatWasDeliveredBeforeItsConsumerWasMadeAgainWaitsForTheLedger(t *testi
 	known, missed := s.hook("*"), s.hook("*")
 	s.publish(`{"event_id":"e-1","data":1}`)
 	s.record(1, known.ID, &whispererv1.DeliveryFact{EventId: "e-1", State: string(webhook.Delivered), Attempts: 1})
-	for _, name := range s.bus.Durables(bus.Fanout) {
-		testenv.RemoveConsumer(t, s.natsURL, bus.StreamOMS, name)
+	for _, name := range s.Bus.Durables(bus.Fanout) {
+		testenv.RemoveConsumer(t, s.NATS, bus.StreamOMS, name)
 	}
-	require.NoError(t, s.bus.EnsureTopology(t.Context()))
+	require.NoError(t, s.Bus.EnsureTopology(t.Context()))
 	s.unanswered.Store(2)
 	s.start(16)
 	s.awaitSettled()
@@ -110,7 +110,7 @@ func TestWhatWasDeliveredBeforeItsConsumerWasMadeAgainWaitsForTheLedger(t *testi
 // handedOut lets workers take the event with this sequence and give it back, so many times.
 func (s *stage) handedOut(seq uint64, times int) {
 	s.t.Helper()
-	victim, err := s.bus.Subscribe(s.t.Context(), bus.Fanout, bus.Room{Messages: 1})
+	victim, err := s.Bus.Subscribe(s.t.Context(), bus.Fanout, bus.Room{Messages: 1})
 	require.NoError(s.t, err)
 	for range times {
 		messages, ok := victim.TakeBatch(s.t.Context(), nil, 1)
@@ -132,7 +132,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	hook := s.hook("*")
 	s.publish(`1`, `2`)
 	s.handedOut(1, 5)
-	stored, err := s.bus.Event(t.Context(), 1)
+	stored, err := s.Bus.Event(t.Context(), 1)
 	require.NoError(t, err)
 	begun := webhook.DeliveryID(hook.ID, "e-1")
 	s.record(1, hook.ID, &whispererv1.DeliveryFact{
@@ -141,7 +141,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	})
 	// as the workers did that died of it in the last tries
 	for _, try := range []string{"try", "try alone"} {
-		_, first, err := s.db.Leases.Acquire(t.Context(), fmt.Sprintf("%s:1:%d", try, stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
+		_, first, err := s.DB.Leases.Acquire(t.Context(), fmt.Sprintf("%s:1:%d", try, stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
 		require.NoError(t, err)
 		require.True(t, first)
 	}
@@ -150,7 +150,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 	require.Len(t, s.rejected, 1)
 	require.Equal(t, "poison", s.rejected[0].GetReason())
 	require.EqualValues(t, 1, s.rejected[0].GetSeq())
-	delivery, attempts, err := s.db.History.GetDelivery(t.Context(), "acme", begun)
+	delivery, attempts, err := s.DB.History.GetDelivery(t.Context(), "acme", begun)
 	require.NoError(t, err)
 	require.Equal(t, webhook.Dead, delivery.State, "the sweep does not try again what was begun")
 	require.Equal(t, 2, delivery.Attempts)
@@ -180,9 +180,9 @@ func TestAnEventThatWasInHandBesideADeadlyOneIsTriedAlone(t *testing.T) {
 	s.publish(`1`, `2`)
 	for _, seq := range []uint64{1, 2} {
 		s.handedOut(seq, 5)
-		stored, err := s.bus.Event(t.Context(), webhook.Sequence(seq))
+		stored, err := s.Bus.Event(t.Context(), webhook.Sequence(seq))
 		require.NoError(t, err)
-		_, first, err := s.db.Leases.Acquire(t.Context(), fmt.Sprintf("try:%d:%d", seq, stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
+		_, first, err := s.DB.Leases.Acquire(t.Context(), fmt.Sprintf("try:%d:%d", seq, stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
 		require.NoError(t, err)
 		require.True(t, first)
 	}
@@ -192,7 +192,7 @@ func TestAnEventThatWasInHandBesideADeadlyOneIsTriedAlone(t *testing.T) {
 			t.Error("two are tried at once")
 		}
 		go func() {
-			_, err := s.bus.Lag(t.Context(), bus.Fanout) // until the other one could have been tried
+			_, err := s.Bus.Lag(t.Context(), bus.Fanout) // until the other one could have been tried
 			open.Add(-1)
 			settled(err)
 		}()

@@ -45,7 +45,7 @@ func (s *stage) publishUntilNew(prefix string) (published int) {
 func TestTheOnlyWorkerAsksForNoNewEvent(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.db.MakeTenant(t, "acme")
+	s.DB.MakeTenant(t, "acme")
 	s.hook("*")
 	s.publish(event("old"))
 	s.recordEvent(1)
@@ -60,7 +60,7 @@ func TestTheOnlyWorkerAsksForNoNewEvent(t *testing.T) {
 	require.Equal(t, n, s.count(), "one of the ledger and two of this worker's own")
 	require.Equal(t, 3, s.repeated)
 
-	require.NoError(t, s.db.Close())
+	require.NoError(t, s.DB.Close())
 	before := s.seen.events.Load()
 	s.publish(event("b1"), event("b2"), event("b1"))
 	s.awaitSettled()

@@ -28,7 +28,7 @@ func (s *stage) rejections() (of []string) {
 func (s *stage) publishOf(tenants ...string) {
 	s.t.Helper()
 	for _, tenant := range tenants {
-		require.NoError(s.t, s.bus.PublishEvents(s.t.Context(), []bus.Outgoing{{Tenant: tenant, Type: "order.created", Body: []byte(`1`)}}))
+		require.NoError(s.t, s.Bus.PublishEvents(s.t.Context(), []bus.Outgoing{{Tenant: tenant, Type: "order.created", Body: []byte(`1`)}}))
 	}
 }
 
@@ -37,12 +37,12 @@ func TestAnEventOfATenantThatIsNotKnownYetIsNotRejected(t *testing.T) {
 	s := newStage(t)
 	s.hook("*")
 	s.start(16)
-	_, err := s.db.Access.EnsureTenant(t.Context(), "test", "late")
+	_, err := s.DB.Access.EnsureTenant(t.Context(), "test", "late")
 	require.NoError(t, err)
 	h := s.hook("*")
 	s.hooks.Remove(h.ID)
 	h.Tenant, h.TargetURL, h.NotificationType = "late", "http://example.com/", webhook.NotificationREST
-	_, err = s.db.Hooks.Create(t.Context(), "test", h, 10, store.IdempotencyKey{})
+	_, err = s.DB.Hooks.Create(t.Context(), "test", h, 10, store.IdempotencyKey{})
 	require.NoError(t, err)
 	s.publishOf("late", "nobody", "acme")
 	require.Eventually(t, func() bool { return s.count() == 1 }, time.Minute, 5*time.Millisecond, "known tenants wait for nothing")

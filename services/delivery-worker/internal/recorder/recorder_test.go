@@ -31,13 +31,10 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // stage is a recorder between a real nats-server and a real database that can be away.
 type stage struct {
 	*store.Recorder
+	testenv.Stage
 
 	t     *testing.T
-	bus   *bus.Bus
-	db    *testenv.Store
 	types *schema.Checks
-
-	natsURL string
 
 	mu       sync.Mutex
 	away     int // so many writes find no database
@@ -49,12 +46,9 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, db: testenv.OpenStore(t), types: schema.NewChecks(catalogue.SchemaOf, zap.NewNop()), recorded: map[string]int{}, aside: map[string]int{}}
-	s.Recorder = s.db.Ledger.NewRecorder()
+	s := &stage{Stage: testenv.NewStage(t), t: t, types: schema.NewChecks(catalogue.SchemaOf, zap.NewNop()), recorded: map[string]int{}, aside: map[string]int{}}
+	s.Recorder = s.DB.Ledger.NewRecorder()
 	t.Cleanup(s.Close)
-	s.natsURL = testenv.NATS(t)
-	s.bus = testenv.Connect(t, s.natsURL)
-	require.NoError(t, s.bus.EnsureTopology(t.Context()))
 	return s
 }
 
@@ -65,15 +59,15 @@ func (s *stage) as(role string) {
 	s.t.Cleanup(func() {
 		_, _ = s.plain().ExecContext(context.Background(), `DROP OWNED BY `+role+`; DROP ROLE `+role)
 	})
-	require.NoError(s.t, s.db.Ledger.EnsureDay(s.t.Context(), noon))
+	require.NoError(s.t, s.DB.Ledger.EnsureDay(s.t.Context(), noon))
 	s.exec(`GRANT ALL ON ALL TABLES IN SCHEMA public TO ` + role)
 	s.exec(`GRANT ALL ON SCHEMA public TO ` + role)
-	at, err := url.Parse(s.db.URL)
+	at, err := url.Parse(s.DB.URL)
 	require.NoError(s.t, err)
 	query := at.Query()
 	query.Set("user", role)
 	at.RawQuery, at.User = query.Encode(), nil
-	db, err := store.Open(at.String(), 4, s.db.Ring)
+	db, err := store.Open(at.String(), 4, s.DB.Ring)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = db.Close() })
 	s.Recorder = db.Ledger.NewRecorder()
@@ -82,7 +76,7 @@ func (s *stage) as(role string) {
 
 func (s *stage) plain() *sql.DB {
 	s.t.Helper()
-	db, err := sql.Open("postgres", s.db.URL)
+	db, err := sql.Open("postgres", s.DB.URL)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = db.Close() })
 	return db
@@ -133,9 +127,9 @@ func (s *stage) SetAside(what string) {
 
 func (s *stage) start(c bus.Consumer) {
 	s.t.Helper()
-	sub, err := s.bus.Subscribe(s.t.Context(), c, bus.Room{Messages: 64})
+	sub, err := s.Bus.Subscribe(s.t.Context(), c, bus.Room{Messages: 64})
 	require.NoError(s.t, err)
-	r := recorder.New(s, s.bus, s.types, s, zap.NewNop())
+	r := recorder.New(s, s.Bus, s.types, s, zap.NewNop())
 	run := r.RunFacts
 	if c == bus.EventRecorder {
 		run = r.RunEvents
@@ -156,7 +150,7 @@ func (s *stage) start(c bus.Consumer) {
 func (s *stage) awaitSettled(c bus.Consumer) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
-		lag, err := s.bus.Lag(s.t.Context(), c)
+		lag, err := s.Bus.Lag(s.t.Context(), c)
 		return err == nil && lag.Settled == lag.Last && lag.InFlight == 0
 	}, time.Minute, 10*time.Millisecond)
 }
@@ -167,7 +161,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func (s *stage) tell(state string) store.DeliveryKey {
 	s.t.Helper()
 	id, hook := uuid.New(), uuid.New()
-	require.NoError(s.t, s.bus.PublishFacts(s.t.Context(), uuid.NewString(), &whispererv1.LedgerBatch{Facts: []*whispererv1.DeliveryFact{{
+	require.NoError(s.t, s.Bus.PublishFacts(s.t.Context(), uuid.NewString(), &whispererv1.LedgerBatch{Facts: []*whispererv1.DeliveryFact{{
 		DeliveryId: id[:], HookId: hook[:], Tenant: "default", EventId: "e", EventType: "order.created", PublishedAt: noon.UnixNano(),
 		State: state, At: noon.UnixNano(),
 	}}}))
@@ -176,7 +170,7 @@ func (s *stage) tell(state string) store.DeliveryKey {
 
 func (s *stage) inTheLedger(keys []store.DeliveryKey) int {
 	s.t.Helper()
-	found, err := s.db.Ledger.Recorded(s.t.Context(), keys)
+	found, err := s.DB.Ledger.Recorded(s.t.Context(), keys)
 	require.NoError(s.t, err)
 	return len(found)
 }
@@ -240,10 +234,10 @@ func (s *stage) refused(seq uint64, times int) {
 
 func (s *stage) asideNow() []bus.SetAside {
 	s.t.Helper()
-	list, err := s.bus.ListAside(s.t.Context(), 0, 1000)
+	list, err := s.Bus.ListAside(s.t.Context(), 0, 1000)
 	require.NoError(s.t, err)
 	for i := range list {
-		list[i], err = s.bus.Aside(s.t.Context(), list[i].Seq) // lists are without data
+		list[i], err = s.Bus.Aside(s.t.Context(), list[i].Seq) // lists are without data
 		require.NoError(s.t, err)
 	}
 	return list
@@ -252,9 +246,9 @@ func (s *stage) asideNow() []bus.SetAside {
 func TestWhatCannotBeDecodedIsSetAside(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	require.NoError(t, s.bus.PublishFacts(t.Context(), "x", &whispererv1.LedgerBatch{Worker: "w"}))
+	require.NoError(t, s.Bus.PublishFacts(t.Context(), "x", &whispererv1.LedgerBatch{Worker: "w"}))
 	first := s.tell(string(webhook.Parked))
-	testenv.PublishRaw(t, s.natsURL, "ledger.facts", []byte("\xff\xffnonsense"))
+	testenv.PublishRaw(t, s.NATS, "ledger.facts", []byte("\xff\xffnonsense"))
 	last := s.tell(string(webhook.Parked))
 	s.start(bus.FactRecorder)
 	s.awaitSettled(bus.FactRecorder)
@@ -311,11 +305,11 @@ func TestAStuckRecorderLetsOthersWriteWhatItHas(t *testing.T) {
 	}
 	s.start(bus.FactRecorder)
 	require.Eventually(t, func() bool {
-		lag, err := s.bus.Lag(t.Context(), bus.FactRecorder)
+		lag, err := s.Bus.Lag(t.Context(), bus.FactRecorder)
 		return err == nil && lag.InFlight > 0
 	}, time.Minute, time.Millisecond)
 	began := time.Now()
-	other, err := s.bus.Subscribe(t.Context(), bus.FactRecorder, bus.Room{Messages: 200, Bytes: 64 << 20})
+	other, err := s.Bus.Subscribe(t.Context(), bus.FactRecorder, bus.Room{Messages: 200, Bytes: 64 << 20})
 	require.NoError(t, err)
 	t.Cleanup(other.Stop)
 	got := map[uint64]bool{}
@@ -338,13 +332,13 @@ func TestEventsAreWrittenAndWhatIsNoneIsPassedOver(t *testing.T) {
 		events[i] = bus.Outgoing{Tenant: "default", Type: "order.created", Body: fmt.Appendf(nil, `{"event_id":"e-%d","data":{"n": %d}}`, i, i)}
 	}
 	events[20].Body = []byte(`{"data":`)
-	require.NoError(t, s.bus.PublishEvents(t.Context(), events))
+	require.NoError(t, s.Bus.PublishEvents(t.Context(), events))
 	s.start(bus.EventRecorder)
 	s.awaitSettled(bus.EventRecorder)
 	for i := range events {
-		stored, err := s.bus.Event(t.Context(), webhook.Sequence(i+1))
+		stored, err := s.Bus.Event(t.Context(), webhook.Sequence(i+1))
 		require.NoError(t, err)
-		e, err := s.db.History.GetEvent(t.Context(), "default", fmt.Sprintf("e-%d", i), stored.PublishedAt)
+		e, err := s.DB.History.GetEvent(t.Context(), "default", fmt.Sprintf("e-%d", i), stored.PublishedAt)
 		if i == 20 {
 			require.ErrorIs(t, err, webhook.ErrNotFound)
 			continue
@@ -370,7 +364,7 @@ func TestEventsAreMarkedThatTheSchemaOfTheirTypeHasSomethingAgainst(t *testing.T
 			events = append(events, bus.Outgoing{Tenant: "default", Type: eventType, Body: fmt.Appendf(nil, `{"event_id":"e-%d%d","data":%s}`, i, j, data)})
 		}
 	}
-	require.NoError(t, s.bus.PublishEvents(t.Context(), events))
+	require.NoError(t, s.Bus.PublishEvents(t.Context(), events))
 	s.start(bus.EventRecorder)
 	s.awaitSettled(bus.EventRecorder)
 
@@ -378,7 +372,7 @@ func TestEventsAreMarkedThatTheSchemaOfTheirTypeHasSomethingAgainst(t *testing.T
 	for i := range 4 {
 		for j := range 2 {
 			id := fmt.Sprintf("e-%d%d", i, j)
-			if e, err := s.db.History.FindEvent(t.Context(), "default", id); err == nil {
+			if e, err := s.DB.History.FindEvent(t.Context(), "default", id); err == nil {
 				got[id] = len(e.SchemaProblems)
 			}
 		}

@@ -26,9 +26,9 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // stage takes due retries from a real nats-server, beside a real database. The attempts are the test's.
 type stage struct {
+	testenv.Stage
+
 	t     *testing.T
-	bus   *bus.Bus
-	db    *testenv.Store
 	hooks *index.Index
 	event webhook.Event
 	hook  webhook.Hook
@@ -42,11 +42,11 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, db: testenv.OpenStore(t), bus: testenv.Bus(t), hooks: index.New(nil)}
+	s := &stage{Stage: testenv.NewStage(t), t: t, hooks: index.New(nil)}
 	s.hook = testenv.Hook(t, "https://example.com/", func(h *webhook.Hook) { h.ID, h.Tenant = uuid.New(), "acme" })
 	s.hooks.Put(s.hook)
-	require.NoError(t, s.bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.created", Body: []byte(`{"event_id":"e-1","data":{"id":1}}`)}}))
-	stored, err := s.bus.Event(t.Context(), 1)
+	require.NoError(t, s.Bus.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.created", Body: []byte(`{"event_id":"e-1","data":{"id":1}}`)}}))
+	stored, err := s.Bus.Event(t.Context(), 1)
 	require.NoError(t, err)
 	s.event, err = envelope.Decode(stored)
 	require.NoError(t, err)
@@ -55,10 +55,10 @@ func newStage(t *testing.T) *stage {
 
 func (s *stage) start() {
 	s.t.Helper()
-	sub, err := s.bus.Subscribe(s.t.Context(), bus.Retry, bus.Room{Messages: 16})
+	sub, err := s.Bus.Subscribe(s.t.Context(), bus.Retry, bus.Room{Messages: 16})
 	require.NoError(s.t, err)
 	r := retries.New(retries.Deps{
-		Hooks: s.hooks, Deliverer: s, History: ledger.NewReader(s.db.Ledger, s.db.History, s.bus), Bus: s.bus, Log: zap.NewNop(), Slots: 4,
+		Hooks: s.hooks, Deliverer: s, History: ledger.NewReader(s.DB.Ledger, s.DB.History, s.Bus), Bus: s.Bus, Log: zap.NewNop(), Slots: 4,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -110,7 +110,7 @@ func (s *stage) schedule(edit func(r *whispererv1.Retry)) {
 	if edit != nil {
 		edit(r)
 	}
-	require.NoError(s.t, s.bus.ScheduleRetry(s.t.Context(), time.Now(), r))
+	require.NoError(s.t, s.Bus.ScheduleRetry(s.t.Context(), time.Now(), r))
 }
 
 // record writes that the delivery got into the state when it had had so many attempts.
@@ -124,7 +124,7 @@ func (s *stage) record(state webhook.DeliveryState, attempts uint32, nextAt time
 	if !nextAt.IsZero() {
 		f.NextAt = nextAt.UnixNano()
 	}
-	r := s.db.Ledger.NewRecorder()
+	r := s.DB.Ledger.NewRecorder()
 	defer r.Close()
 	require.NoError(s.t, r.WriteFacts(s.t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{f}}}))
 }
@@ -133,7 +133,7 @@ func (s *stage) record(state webhook.DeliveryState, attempts uint32, nextAt time
 func (s *stage) awaitSettled() {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
-		lag, err := s.bus.Lag(s.t.Context(), bus.Retry)
+		lag, err := s.Bus.Lag(s.t.Context(), bus.Retry)
 		return err == nil && lag.Settled > 0 && lag.Pending+lag.InFlight == 0
 	}, time.Minute, 5*time.Millisecond)
 }
@@ -157,7 +157,7 @@ func TestAnEventThatDoesNotTravelIsReadAgain(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
 			if trimmed {
-				recorder := s.db.Ledger.NewRecorder()
+				recorder := s.DB.Ledger.NewRecorder()
 				defer recorder.Close()
 				require.NoError(t, recorder.WriteEvents(t.Context(), []webhook.Event{s.event}))
 			}
@@ -166,7 +166,7 @@ func TestAnEventThatDoesNotTravelIsReadAgain(t *testing.T) {
 				r.Event = nil
 				if trimmed {
 					r.EventSeq = 99
-					_, err := s.bus.Event(t.Context(), 99)
+					_, err := s.Bus.Event(t.Context(), 99)
 					require.Error(t, err)
 				}
 			})
@@ -228,7 +228,7 @@ func TestWhatTheLedgerKnowsIsNotDoneAgain(t *testing.T) {
 			s.schedule(nil)
 			s.awaitSettled()
 			require.Len(t, s.made, test.made)
-			scheduled, err := s.bus.RetryScheduled(t.Context(), s.hook.ID, s.id(), s.event.PublishedAt)
+			scheduled, err := s.Bus.RetryScheduled(t.Context(), s.hook.ID, s.id(), s.event.PublishedAt)
 			require.NoError(t, err)
 			require.Equal(t, test.scheduled, scheduled)
 		})
@@ -275,7 +275,7 @@ func TestARetryThatCouldNotBeSettledComesAgain(t *testing.T) {
 func TestRetriesGoOnWithoutTheLedger(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	require.NoError(t, s.db.Close())
+	require.NoError(t, s.DB.Close())
 	s.start()
 	s.schedule(nil)
 	s.awaitSettled()

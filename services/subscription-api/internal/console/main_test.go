@@ -21,15 +21,12 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
-	"github.com/whisperer-oms/whisperer/services/internal/aside"
-	"github.com/whisperer-oms/whisperer/services/internal/attempt"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
-	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/console"
-	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase/usecasetest"
 )
 
 func TestMain(m *testing.M) {
@@ -79,7 +76,7 @@ func reaching(t *testing.T, address string) option {
 	policy, err := egress.ParsePolicy("127.0.0.0/8", "80,443,"+u.Port())
 	require.NoError(t, err)
 	return func(d *console.Deps) {
-		d.Cases.URLs, d.Cases.Sender = policy, attempt.New(attempt.Options{Client: egress.NewClient(egress.Options{Policy: policy}), Version: "test"})
+		d.Cases.URLs, d.Cases.Sender = policy, usecasetest.Sender(policy)
 	}
 }
 
@@ -87,17 +84,11 @@ func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{db: testenv.OpenStore(t), logs: logs, bus: sync.OnceValues(func() (*bus.Bus, error) { return testenv.Bus(t), nil })}
-	policy := egress.Policy{Ports: []uint16{80, 443}}
 	deps := console.Deps{
-		Cases: usecase.New(usecase.Deps{
-			Stores:  usecase.NewStores(w.db.DB, w.db.DB),
-			LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
-			Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), URLs: policy,
-			Sender: attempt.New(attempt.Options{Client: egress.NewClient(egress.Options{Policy: policy}), Version: "test"}), HookQuota: 1000,
-		}),
-		Bus: someBus{pending: 1234}, Ring: w.db.Ring, Version: "test", Log: zap.New(core),
+		Cases: usecasetest.New(w.db.DB, w.bus), Bus: someBus{pending: 1234}, Ring: w.db.Ring, Version: "test", Log: zap.New(core),
 		Settings: []console.Setting{{Name: "WHISPERER_LOG_LEVEL", Value: "info"}, {Name: "WHISPERER_PUBLIC_URL"}},
 	}
+	deps.Cases.HookQuota = 1000
 	for _, o := range options {
 		o(&deps)
 	}

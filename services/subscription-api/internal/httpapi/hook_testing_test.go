@@ -10,12 +10,12 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
-	"github.com/whisperer-oms/whisperer/services/internal/attempt"
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase/usecasetest"
 )
 
 const signingSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -24,7 +24,7 @@ const signingSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 func allowLoopback(d *httpapi.Deps) {
 	policy, _ := egress.ParsePolicy("127.0.0.0/8", "")
 	d.Cases.URLs = policy
-	d.Cases.Sender = attempt.New(attempt.Options{Client: egress.NewClient(egress.Options{Policy: policy}), Version: "test"})
+	d.Cases.Sender = usecasetest.Sender(policy)
 }
 
 // receive answers everything with the status and gives what came.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -23,17 +22,13 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/whisperer-oms/whisperer/services/internal/aside"
-	"github.com/whisperer-oms/whisperer/services/internal/attempt"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/catalogue"
-	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/egress"
 	"github.com/whisperer-oms/whisperer/services/internal/schema"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/httpapi"
-	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase/usecasetest"
 )
 
 const typeNDJSON = "application/x-ndjson"
@@ -79,14 +74,8 @@ func newWorld(tb testing.TB, options ...option) *world {
 	tb.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{db: testenv.OpenStore(tb), logs: logs, bus: sync.OnceValues(func() (*bus.Bus, error) { return testenv.Bus(tb), nil })}
-	cases := usecase.New(usecase.Deps{
-		Stores:  usecase.NewStores(w.db.DB, w.db.DB),
-		LookUps: daemon.NewShares(100, time.Second, 100, 100), Searches: daemon.NewShares(100, time.Second, 100, 100),
-		Aside: aside.NewDesk(w.bus, w.db.DB, zap.NewNop()), URLs: egress.Policy{Ports: []uint16{80, 443}},
-		Sender: attempt.New(attempt.Options{Client: egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{1}}}), Version: "test"}), // sends nothing
-	})
 	deps := httpapi.Deps{
-		Cases: cases, Types: noTypes(), Publisher: noBus{},
+		Cases: usecasetest.New(w.db.DB, w.bus), Types: noTypes(), Publisher: noBus{},
 		CursorKey: []byte("a key of thirty-two bytes, or so"), Version: "test", Metrics: prometheus.NewRegistry(), Log: zap.New(core),
 	}
 	for _, o := range options {

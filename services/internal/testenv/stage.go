@@ -1,0 +1,26 @@
+package testenv
+
+import (
+	"testing"
+
+	"github.com/whisperer-oms/whisperer/services/internal/bus"
+)
+
+// Stage is a database and a nats-server of a test's own, with the schema and the topology.
+type Stage struct {
+	DB  *Store
+	Bus *bus.Bus
+	// NATS is the server's URL.
+	NATS string
+}
+
+// NewStage makes them.
+func NewStage(tb testing.TB) Stage {
+	tb.Helper()
+	s := Stage{DB: OpenStore(tb), NATS: NATS(tb)}
+	s.Bus = Connect(tb, s.NATS)
+	if err := s.Bus.EnsureTopology(tb.Context()); err != nil {
+		tb.Fatalf("make the test's topology: %v", err)
+	}
+	return s
+}
