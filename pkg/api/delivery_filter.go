@@ -45,3 +45,19 @@ type DataFilter struct {
 	DataPath     string `query:"data_path" doc:"An SQL/JSON path that has to find something in the event's data, such as $.lines[*] ? (@.quantity > 3). Needs from, and at most 31 days"`
 	DataText     string `query:"data_text" doc:"Text that has to be in the event's data as it was published. Needs from, and at most 31 days"`
 }
+
+// RetryChoice chooses deliveries to be tried again. It needs IDs or From. The tags of its fields are as those of DeliveryFilter, with the
+// member of the body, json, in place of the parameter.
+type RetryChoice struct {
+	// IDs are those of which a delivery has to have one: nil for any, and a list without an id for none.
+	IDs        []uuid.UUID             `json:"ids,omitzero" doc:"Deliveries with one of these ids, at most 1,000; needed where from is absent" kong:"-"`
+	Hook       *uuid.UUID              `json:"hook,omitempty" doc:"Deliveries to this hook" kong:"-"`
+	Labels     webhook.LabelSelector   `json:"labels,omitempty" doc:"Deliveries to hooks with all of these labels; an empty value is any" help:"Only hooks with this label, as name=value, or name alone for any value; may be repeated." name:"label" placeholder:"LABEL"`
+	EventTypes []string                `json:"event_types,omitempty" doc:"Types and patterns; all if absent" help:"Those of events of this type or pattern; may be repeated." name:"event-type" short:"e" placeholder:"TYPE"`
+	Entity     string                  `json:"entity,omitempty" doc:"Such as package:61; for as long as the event's payload is kept" help:"Those of events about this, such as package:61." placeholder:"TEXT"`
+	States     []webhook.DeliveryState `json:"states,omitempty" doc:"Of dead, waiting, cancelled, and with force delivered, superseded; these if absent" help:"Those that are dead, waiting, cancelled, or, with --force, delivered, superseded; may be repeated." name:"state" enum:"dead,waiting,cancelled,delivered,superseded" placeholder:"STATE"`
+	From       time.Time               `json:"from,omitzero" doc:"The earliest publication of the events" kong:"-"`
+	To         time.Time               `json:"to,omitzero" doc:"The publication of the events is before this" kong:"-"`
+	// Force chooses those that were delivered or superseded, too.
+	Force bool `json:"force,omitempty" doc:"Those that were delivered or superseded, too" kong:"-"`
+}

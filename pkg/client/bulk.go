@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -24,19 +23,7 @@ type HookChoice struct {
 }
 
 // RetryChoice chooses deliveries to be tried again. It needs IDs or From.
-type RetryChoice struct {
-	// IDs are those of which a delivery has to have one: nil for any, and a list without an id for none.
-	IDs        []uuid.UUID             `json:"ids,omitzero"`
-	Hook       *uuid.UUID              `json:"hook,omitempty"`
-	Labels     webhook.LabelSelector   `json:"labels,omitempty"`
-	EventTypes []string                `json:"event_types,omitempty"`
-	Entity     string                  `json:"entity,omitempty"`
-	States     []webhook.DeliveryState `json:"states,omitempty"`
-	From       time.Time               `json:"from,omitzero"`
-	To         time.Time               `json:"to,omitzero"`
-	// Force chooses those that were delivered or superseded, too.
-	Force bool `json:"force,omitempty"`
-}
+type RetryChoice = api.RetryChoice
 
 // PauseHooks pauses all hooks of the choice, and says how many; with dryRun it only counts them.
 func (c *Client) PauseHooks(ctx context.Context, choice HookChoice, dryRun bool) (int, error) {

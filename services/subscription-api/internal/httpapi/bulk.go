@@ -6,10 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -39,17 +37,9 @@ type (
 		HookChoice
 		ReplayFields
 	}
+	// bulkRetryInput is a body with the members of api.RetryChoice, too.
 	bulkRetryInput struct {
-		IDs        optional[idList]     `json:"ids,omitzero" doc:"Deliveries with one of these ids, at most 1,000; needed where from is absent"`
-		Hook       optional[oneID]      `json:"hook,omitzero" doc:"Deliveries to this hook"`
-		Labels     optional[stringMap]  `json:"labels,omitzero" doc:"Deliveries to hooks with all of these labels; an empty value is any"`
-		EventTypes optional[stringList] `json:"event_types,omitzero" doc:"Types and patterns; all if absent"`
-		Entity     optional[string]     `json:"entity,omitzero" doc:"Such as package:61; for as long as the event's payload is kept"`
-		States     optional[stringList] `json:"states,omitzero" doc:"Of dead, waiting, cancelled, and with force delivered, superseded; these if absent"`
-		From       optional[time.Time]  `json:"from,omitzero" doc:"The earliest publication of the events"`
-		To         optional[time.Time]  `json:"to,omitzero" doc:"The publication of the events is before this"`
-		Force      optional[bool]       `json:"force,omitzero" doc:"Those that were delivered or superseded, too"`
-		DryRun     optional[bool]       `json:"dry_run,omitzero" doc:"Only count"`
+		DryRun optional[bool] `json:"dry_run,omitzero" doc:"Only count"`
 	}
 	bulkOutput       struct{ Body api.BulkCount }
 	bulkReplayOutput struct {
@@ -86,7 +76,7 @@ func (s *server) registerBulk() {
 		Summary:     "Replay deliveries of many hooks",
 		Description: "At most 100 hooks, each of which has a job; the rate is of each. Hooks with nothing to be sent again are left out. " + once,
 	}, s.replayHooks)
-	register(s, route{role: usecase.Editor, body: bodyOf[bulkRetryInput](s), lookUp: true, limit: bulkTimeout}, huma.Operation{
+	register(s, route{role: usecase.Editor, body: bodyWith[bulkRetryInput, api.RetryChoice](s, "BulkRetryInput"), lookUp: true, limit: bulkTimeout}, huma.Operation{
 		OperationID: "retry-deliveries", Method: http.MethodPost, Path: deliveriesPath + "retry/", Tags: []string{tagDeliveries},
 		Summary: "Retry many deliveries now",
 		Description: "The newest 10,000 of them. What is under way is left alone, and so is what cannot be sent again: its hook is deleted or disabled, " +
@@ -141,13 +131,9 @@ func (s *server) replayHooks(ctx context.Context, c *call, _ *noInput) (*bulkRep
 }
 
 func (s *server) retryDeliveries(ctx context.Context, c *call, _ *noInput) (*bulkOutput, error) {
-	var in bulkRetryInput
-	if err := decodeBody(c.body, &in); err != nil {
+	in, choice, err := decodeWith[bulkRetryInput, api.RetryChoice](c.body)
+	if err != nil {
 		return nil, err
-	}
-	choice := usecase.RetryChoice{
-		IDs: in.IDs.Value, Hook: uuid.UUID(in.Hook.Value), Labels: webhook.LabelSelector(in.Labels.Value), EventTypes: in.EventTypes.Value,
-		Entity: in.Entity.Value, States: states(in.States.Value), From: in.From.Value, To: in.To.Value, Force: in.Force.Value,
 	}
 	n, err := s.Cases.RetryChosen(ctx, &c.Caller, choice, in.DryRun.Value)
 	return &bulkOutput{Body: api.BulkCount{Count: n, More: n == usecase.MaxRetried}}, err

@@ -61,6 +61,8 @@ func (o *optional[T]) expects() string {
 		return "a string"
 	case *bool:
 		return "true or false"
+	case *int:
+		return "a whole number"
 	case *[]string:
 		return "a list of strings"
 	case *[]uint64:

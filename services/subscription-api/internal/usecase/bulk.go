@@ -3,10 +3,10 @@ package usecase
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
@@ -134,67 +134,10 @@ func (s *Service) replayOne(ctx context.Context, c *Caller, h *webhook.Hook, r R
 	return err
 }
 
-// RetryChoice chooses deliveries to be made again. It needs IDs or From.
-type RetryChoice struct {
-	IDs        []uuid.UUID
-	Hook       uuid.UUID
-	Labels     webhook.LabelSelector
-	EventTypes []string
-	Entity     string
-	States     []webhook.DeliveryState
-	// From and To bound when the events were published; a zero To is no bound.
-	From, To time.Time
-	// Force chooses those that were delivered or superseded, too.
-	Force bool
-}
-
-func (r *RetryChoice) filter() (store.DeliveryFilter, error) {
-	invalid := &webhook.ValidationError{}
-	f := store.DeliveryFilter{
-		OneOf: r.IDs, Hook: r.Hook, Labels: r.Labels, EventTypes: webhook.CanonicalEventTypes(r.EventTypes), Entity: r.Entity, States: r.States,
-		Range: store.TimeRange{From: r.From.UTC(), To: r.To.UTC()},
-	}
-	checkIDs(invalid, r.IDs)
-	if err := r.Labels.Check(); err != nil {
-		invalid.Collect("/labels", err)
-	}
-	if len(r.EventTypes) > webhook.MaxEventTypes {
-		invalid.Add("/event_types", "must name at most %d event types", webhook.MaxEventTypes)
-	}
-	for _, t := range f.EventTypes {
-		if err := webhook.ValidatePattern(t); err != nil {
-			invalid.Add("/event_types", "%q %s", webhook.Clip(t), err)
-		}
-	}
-	if err := webhook.ValidateEntity(r.Entity); err != nil {
-		invalid.Add("/entity", "%s", err)
-	}
-	for _, state := range r.States {
-		done := state == webhook.Delivered || state == webhook.Superseded
-		if state != webhook.Dead && state != webhook.Waiting && state != webhook.Cancelled && (!done || !r.Force) {
-			invalid.Add("/states", "must be of dead, waiting, cancelled, and with force delivered, superseded")
-			break
-		}
-	}
-	switch {
-	case r.From.IsZero() && r.IDs == nil:
-		invalid.Add("/from", "is required, or ids")
-	case !r.From.IsZero() && !storable(r.From):
-		invalid.Add("/from", "must be after the year 2000")
-	}
-	switch {
-	case !r.To.IsZero() && !storable(r.To):
-		invalid.Add("/to", "must be before the year 2200")
-	case !r.To.IsZero() && !r.From.Before(r.To):
-		invalid.Add("/from", "must be before to")
-	}
-	return f, invalid.OrNil()
-}
-
 // RetryChosen has the chosen deliveries made again, at once, and says how many, the newest store.MaxRetried at the most; only counts
 // them for a dry run.
-func (s *Service) RetryChosen(ctx context.Context, c *Caller, r RetryChoice, dryRun bool) (int, error) {
-	f, err := r.filter()
+func (s *Service) RetryChosen(ctx context.Context, c *Caller, r api.RetryChoice, dryRun bool) (int, error) {
+	f, err := readRetryChoice(&r)
 	switch {
 	case err != nil:
 		return 0, err

@@ -81,6 +81,53 @@ func ReadDeliveryFilterIn(r TimeRange, q url.Values) (f DeliveryFilter, err erro
 	return f, err
 }
 
+// readRetryChoice reads what chooses deliveries to be made again. The error is a *webhook.ValidationError.
+func readRetryChoice(r *api.RetryChoice) (DeliveryFilter, error) {
+	invalid := &webhook.ValidationError{}
+	f := DeliveryFilter{
+		OneOf: r.IDs, Labels: r.Labels, EventTypes: webhook.CanonicalEventTypes(r.EventTypes), Entity: r.Entity, States: r.States,
+		Range: TimeRange{From: r.From.UTC(), To: r.To.UTC()},
+	}
+	if r.Hook != nil {
+		f.Hook = *r.Hook
+	}
+	checkIDs(invalid, r.IDs)
+	if err := r.Labels.Check(); err != nil {
+		invalid.Collect("/labels", err)
+	}
+	if len(r.EventTypes) > webhook.MaxEventTypes {
+		invalid.Add("/event_types", "must name at most %d event types", webhook.MaxEventTypes)
+	}
+	for _, t := range f.EventTypes {
+		if err := webhook.ValidatePattern(t); err != nil {
+			invalid.Add("/event_types", "%q %s", webhook.Clip(t), err)
+		}
+	}
+	if err := webhook.ValidateEntity(r.Entity); err != nil {
+		invalid.Add("/entity", "%s", err)
+	}
+	for _, state := range r.States {
+		done := state == webhook.Delivered || state == webhook.Superseded
+		if state != webhook.Dead && state != webhook.Waiting && state != webhook.Cancelled && (!done || !r.Force) {
+			invalid.Add("/states", "must be of dead, waiting, cancelled, and with force delivered, superseded")
+			break
+		}
+	}
+	switch {
+	case r.From.IsZero() && r.IDs == nil:
+		invalid.Add("/from", "is required, or ids")
+	case !r.From.IsZero() && !storable(r.From):
+		invalid.Add("/from", "must be after the year 2000")
+	}
+	switch {
+	case !r.To.IsZero() && !storable(r.To):
+		invalid.Add("/to", "must be before the year 2200")
+	case !r.To.IsZero() && !r.From.Before(r.To):
+		invalid.Add("/from", "must be before to")
+	}
+	return f, invalid.OrNil()
+}
+
 // readPrefix reads the beginning of an id: the range of those that begin so, nil for an empty text.
 func readPrefix(text string) (*IDRange, error) {
 	if text == "" {

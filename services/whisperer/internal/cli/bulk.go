@@ -175,15 +175,13 @@ func (a *app) printReplays(r api.BulkReplay) error {
 type deliveryRetry struct {
 	Delivery string `arg:"" optional:"" help:"The delivery: its id, or the start of it; leave it out to choose many by flags, which need --since."`
 	Hook     string `help:"Those to this hook: its id, the start of its id, or its name." placeholder:"HOOK"`
-	labelFlags
-	EventType []string                `help:"Those of events of this type or pattern; may be repeated." short:"e" placeholder:"TYPE"`
-	Entity    string                  `help:"Those of events about this, such as package:61." placeholder:"TEXT"`
-	State     []webhook.DeliveryState `help:"Those that are dead, waiting, cancelled, or, with --force, delivered, superseded; may be repeated." enum:"dead,waiting,cancelled,delivered,superseded" placeholder:"STATE"`
-	Since     moment                  `help:"The earliest events: how long ago, such as 2h or 7d, or a time." placeholder:"WHEN"`
-	Until     moment                  `help:"The latest, in the same format (default: now)." placeholder:"WHEN"`
-	Force     bool                    `help:"Send it even if it was delivered, or superseded by a newer one."`
-	DryRun    bool                    `help:"Only count them."`
-	Yes       bool                    `help:"Don't ask." short:"y"`
+	api.RetryChoice
+
+	Since  moment `help:"The earliest events: how long ago, such as 2h or 7d, or a time." placeholder:"WHEN"`
+	Until  moment `help:"The latest, in the same format (default: now)." placeholder:"WHEN"`
+	Force  bool   `help:"Send it even if it was delivered, or superseded by a newer one."`
+	DryRun bool   `help:"Only count them."`
+	Yes    bool   `help:"Don't ask." short:"y"`
 }
 
 // Run has one delivery tried again, or counts those that flags choose, asks, and has them tried again.
@@ -192,10 +190,12 @@ func (c *deliveryRetry) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	choice := c.RetryChoice
+	choice.From, choice.To, choice.Force = from, to, c.Force
 	if c.Delivery == "" {
-		return c.many(ctx, a, client.RetryChoice{EventTypes: c.EventType, Entity: c.Entity, States: c.State, From: from, To: to, Force: c.Force})
+		return c.many(ctx, a, choice)
 	}
-	if c.Hook+c.Entity != "" || len(c.Label)+len(c.EventType)+len(c.State) > 0 || !from.IsZero() || !to.IsZero() || c.DryRun {
+	if c.Hook != "" || !reflect.ValueOf(c.RetryChoice).IsZero() || !from.IsZero() || !to.IsZero() || c.DryRun {
 		return usage("DELIVERY is one delivery: leave it out, or the flags that choose several")
 	}
 	delivery := deliveryArg{c.Delivery}
@@ -222,7 +222,6 @@ func (c *deliveryRetry) many(ctx context.Context, a *app, choice client.RetryCho
 	if err != nil {
 		return err
 	}
-	choice.Labels = c.Label
 	if c.Hook != "" {
 		id, err := findHook(ctx, server, c.Hook)
 		if err != nil {
