@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
@@ -92,7 +93,8 @@ func answerOptions() []option {
 	return []option{{"", "any answer"}, {"2xx", "2xx"}, {"3xx", "3xx"}, {"4xx", "4xx"}, {"5xx", "5xx"}, {"none", "no answer"}}
 }
 
-// filter is what the store is asked for; a problem is a sentence for people.
+// filter is what the store is asked for; a problem is a sentence for people. States and answers that there are not are no problem: they
+// let everything pass.
 func (q *deliveryQuery) filter(now time.Time) (f usecase.DeliveryFilter, problem string) {
 	r, problem := q.timeRange(now)
 	if problem != "" {
@@ -100,8 +102,16 @@ func (q *deliveryQuery) filter(now time.Time) (f usecase.DeliveryFilter, problem
 	}
 	asked := url.Values{}
 	for name, value := range q.values {
-		if name == "status" { // of the API, that is one status
+		switch name {
+		case "state":
+			value = strings.Join(slices.DeleteFunc(strings.Split(value, ","), func(word string) bool {
+				return !slices.Contains(webhook.DeliveryStates(), webhook.DeliveryState(word))
+			}), ",")
+		case "status": // the API's is one status
 			name = "status_class"
+			if !slices.ContainsFunc(answerOptions(), func(o option) bool { return o.Value == value }) {
+				value = ""
+			}
 		}
 		asked.Set(name, value)
 	}

@@ -1,10 +1,12 @@
 package console_test
 
 import (
+	"cmp"
 	"encoding/csv"
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 func TestListsOfDeliveriesSayWhichWebhookTheyAreFor(t *testing.T) {
@@ -34,6 +37,35 @@ func TestListsOfDeliveriesSayWhichWebhookTheyAreFor(t *testing.T) {
 	require.NotContains(t, page, `<th scope="col">Webhook</th>`, "all are for one")
 	require.NoError(t, w.db.Hooks.Delete(t.Context(), "test", "default", h.ID, nil))
 	require.Contains(t, p.get(t, "/console/deliveries/").text, "a deleted webhook")
+}
+
+func TestTheListOfDeliveriesHasAnInputForEachFilterThatHasATitle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.signIn(t, w.operator)
+	chosen := url.Values{"hook": {w.hook(t, "North", "http://example.com/north", "package.>").ID.String()}, "state": {"dead"}, "status": {"5xx"}}
+	for _, f := range usecase.DeliveryFilters() {
+		if f.Title == "" {
+			continue
+		}
+		name := f.Name
+		if name == "status_class" {
+			name = "status"
+		}
+		value := cmp.Or(map[string]string{"event_type": "order.created"}[name], "a")
+		if f.Type.Kind() == reflect.Int {
+			value = "7"
+		}
+		shown := ` name="` + name + `" value="` + value + `"`
+		if chosen.Has(name) || f.Words != nil {
+			value = cmp.Or(chosen.Get(name), strings.Join(f.Words[:min(1, len(f.Words))], ""))
+			shown = `<option value="` + value + `" selected>`
+		}
+		page := p.get(t, "/console/deliveries/?"+url.Values{name: {value}}.Encode()).text
+		require.Contains(t, page, `<label for="`+name+`">`+f.Title+`</label>`)
+		require.Contains(t, page, shown, name)
+		require.Contains(t, page, "Show all", "%s narrows the list", name)
+	}
 }
 
 func TestSearchFindsWhateverOneHas(t *testing.T) {
