@@ -3,6 +3,7 @@ package deliveryworker_test
 import (
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -224,6 +225,8 @@ func TestAWorkerThatIsCutOffKeepsNoErasedPayload(t *testing.T) {
 	direct := w.config.DatabaseURL
 	way := testenv.WayTo(t, direct)
 	asked, answer := make(chan struct{}), make(chan struct{})
+	answers := sync.OnceFunc(func() { close(answer) })
+	t.Cleanup(answers)
 	w.receiver.React(func(testenv.Received) testenv.Answer {
 		close(asked)
 		<-answer
@@ -237,13 +240,17 @@ func TestAWorkerThatIsCutOffKeepsNoErasedPayload(t *testing.T) {
 	w.config.DatabaseURL = direct
 	w.publish("order.created", `{"event_id":"e-1","data":{"name":"`+canary+`"}}`)
 	w.recorded("e-1")
+	require.Eventually(t, func() bool { // or it is for others to record, which nobody is here
+		lag, err := w.bus.Lag(t.Context(), bus.EventRecorder)
+		return err == nil && lag.Done(lag.Last)
+	}, time.Minute, 10*time.Millisecond)
 	<-asked
 	way.Silence()
 	require.NoError(t, w.db.Erasures.SetPolicy(t.Context(), "test", webhook.DefaultTenant, "order.created", 1, 10))
 	n, err := w.eraser.Expire(t.Context(), time.Now().AddDate(0, 0, 2))
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	close(answer)
+	answers()
 	event, err := w.db.History.FindEvent(t.Context(), webhook.DefaultTenant, "e-1")
 	require.NoError(t, err)
 	delivery := webhook.DeliveryID(h.ID, "e-1")

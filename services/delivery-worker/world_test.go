@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "6"); err != nil { // most of what they do is wait; the command line may say otherwise
+	if err := flag.Set("test.parallel", "4"); err != nil { // most of what they do is wait; the command line may say otherwise
 		panic(err)
 	}
 	os.Exit(testenv.Main(m))
