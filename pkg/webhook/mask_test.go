@@ -102,11 +102,12 @@ func FuzzMask(f *testing.F) {
 		if strings.ContainsAny(secret, "&#") || !strings.HasSuffix(prefix, "key=") || !strings.ContainsRune("?&;#", rune(prefix[max(0, len(prefix)-5)])) {
 			return
 		}
-		if _, host, found := strings.Cut(prefix, "//"); found && !strings.ContainsAny(host, "/?#") && strings.Contains(secret, "@") {
-			return // it is of the login, of which nothing is left
-		}
 		masked := mask.URL(prefix + secret)
 		require.Equal(t, masked, mask.URL(masked))
+		if hasLogin(prefix+secret) && !hasLogin(prefix) {
+			require.Contains(t, masked, "//***@", "key= is part of the login")
+			return
+		}
 		if secret != "" {
 			require.True(t, strings.HasSuffix(masked, "key=***"), masked)
 		}
@@ -116,4 +117,13 @@ func FuzzMask(f *testing.F) {
 			require.NotContains(t, strings.ReplaceAll(string(a.Body.Bytes), "***", "\x00"), secret)
 		}
 	})
+}
+
+// hasLogin reports whether there is a user before the host.
+func hasLogin(url string) bool {
+	scheme, rest, found := strings.Cut(url, "//")
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	return found && !strings.ContainsAny(scheme, "/?#") && strings.Contains(rest, "@")
 }

@@ -261,7 +261,7 @@ func TestWorkersDrainAHookWithoutAnOrderSideBySideAndEachDeliveryOnce(t *testing
 		h.Status = webhook.Paused
 		h.Config = config(t, `{"concurrency":2}`)
 	})
-	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusOK, Delay: 50 * time.Millisecond})
+	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusOK, Delay: 100 * time.Millisecond})
 	for _, w.config.Worker = range []string{"one", "two", "three"} {
 		w.run()
 	}
@@ -281,7 +281,7 @@ func TestWorkersDrainAHookWithoutAnOrderSideBySideAndEachDeliveryOnce(t *testing
 		by[attempts[0].Worker]++
 	}
 	for _, worker := range []string{"one", "two", "three"} {
-		require.Positive(t, by[worker], "%v", by)
+		require.Greater(t, by[worker], n/10, "%v", by)
 	}
 	require.Eventually(t, func() bool {
 		list, err := w.db.Queue.ListBacklogs(t.Context())

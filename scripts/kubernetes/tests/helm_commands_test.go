@@ -14,7 +14,7 @@ import (
 // publishedChart is where the release workflow pushes the chart.
 const publishedChart = "oci://ghcr.io/whisperer-oms/whisperer/charts/whisperer"
 
-// helmCommands are the values of each `helm install` and `helm upgrade` that people are told to type, by the command.
+// helmCommands returns each `helm install` and `helm upgrade` of README.md and docs, with the values that it sets.
 func helmCommands(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dockerStub stands in for the real one: it writes down what it is told, and answers as a test says.
+// dockerStub replaces docker: it logs its arguments to the file calls, and answers from the test's environment.
 const dockerStub = `#!/usr/bin/env bash
 echo "$*" >>calls
 case "$*" in

@@ -49,7 +49,7 @@ func (c *console) chooseReplayed(ctx context.Context, v *visit, q *deliveryQuery
 	id, err := uuid.Parse(q.Job)
 	if err != nil {
 		chosen.Problem = "The id of the replay is not one."
-		return nil //nolint:nilerr // the person is told
+		return nil //nolint:nilerr // the page shows the problem
 	}
 	job, err := c.Cases.Job(ctx, &v.Caller, id)
 	if err != nil {
