@@ -90,32 +90,50 @@ func (f *hookForm) headers(wrong *webhook.ValidationError) map[string]string {
 
 // namedLines reads names with their values, one a line or as a JSON object.
 func namedLines(lines, pointer string, wrong *webhook.ValidationError) map[string]string {
-	var headers map[string]string
-	if text := strings.TrimSpace(lines); strings.HasPrefix(text, "{") {
-		if err := json.Unmarshal([]byte(text), &headers); err != nil {
-			wrong.Add(pointer, "%s", `is no JSON object of strings: write {"Name": "value"}, or one header a line, as Name: value`)
+	return linePairs.read(lines, pointer, wrong)
+}
+
+// notation is how people write names with their values, besides as a JSON object.
+type notation struct {
+	split func(text string) []string
+	// separator is between a name and its value; lacks says that it is missing, and write and writeObject what to write.
+	separator, lacks, write, writeObject string
+}
+
+var linePairs = notation{
+	split: func(text string) []string { return strings.Split(text, "\n") }, separator: ":", lacks: "has no colon",
+	write:       "write one header a line, as Name: value",
+	writeObject: `write {"Name": "value"}, or one header a line, as Name: value`,
+}
+
+// read returns the values by name, nil for none. What cannot be read is added to wrong.
+func (n *notation) read(typed, pointer string, wrong *webhook.ValidationError) map[string]string {
+	var named map[string]string
+	if typed = strings.TrimSpace(typed); strings.HasPrefix(typed, "{") {
+		if err := json.Unmarshal([]byte(typed), &named); err != nil {
+			wrong.Add(pointer, "is no JSON object of strings: %s", n.writeObject)
 		}
-		return headers
+		return named
 	}
-	for line := range strings.SplitSeq(lines, "\n") {
-		if strings.TrimSpace(line) == "" {
+	for _, part := range n.split(typed) {
+		if part = strings.TrimSpace(part); part == "" {
 			continue
 		}
-		name, value, ok := strings.Cut(line, ":")
+		name, value, ok := strings.Cut(part, n.separator)
 		if !ok {
-			wrong.Add(pointer, "%q has no colon: write one header a line, as Name: value", strings.TrimSpace(line))
+			wrong.Add(pointer, "%q %s: %s", part, n.lacks, n.write)
 			continue
 		}
-		if headers == nil {
-			headers = map[string]string{}
+		if named == nil {
+			named = map[string]string{}
 		}
 		name = strings.TrimSpace(name)
-		if _, twice := headers[name]; twice {
+		if _, twice := named[name]; twice {
 			wrong.Add(pointer, "%s: is there twice", name)
 		}
-		headers[name] = strings.TrimSpace(value)
+		named[name] = strings.TrimSpace(value)
 	}
-	return headers
+	return named
 }
 
 func (f *hookForm) callback(wrong *webhook.ValidationError) *webhook.Callback {

@@ -62,35 +62,16 @@ func fieldOf(f *webhook.Field, typed string, wrong *webhook.ValidationError) jso
 	if f.Kind != webhook.KindTextMap {
 		return keyOf(f, typed, wrong)
 	}
-	if named := namedPairs(typed, "/"+f.Name, wrong); len(named) > 0 {
+	if named := commaPairs.read(typed, "/"+f.Name, wrong); len(named) > 0 {
 		return encode(named)
 	}
 	return nil
 }
 
-// namedPairs reads name=value, separated by commas or lines, or a JSON object.
-func namedPairs(typed, pointer string, wrong *webhook.ValidationError) map[string]string {
-	named := map[string]string{}
-	if strings.HasPrefix(typed, "{") {
-		if err := json.Unmarshal([]byte(typed), &named); err != nil {
-			wrong.Add(pointer, "%s", `is no JSON object of strings: write name=value, separated by commas`)
-		}
-		return named
-	}
-	for _, pair := range splitPairs(typed) {
-		name, value, ok := strings.Cut(pair, "=")
-		name = strings.TrimSpace(name)
-		_, twice := named[name]
-		switch {
-		case !ok:
-			wrong.Add(pointer, "%q has no value: write name=value, separated by commas", pair)
-		case twice:
-			wrong.Add(pointer, "%s: is there twice", name)
-		default:
-			named[name] = strings.TrimSpace(value)
-		}
-	}
-	return named
+// commaPairs are name=value, separated by commas or lines.
+var commaPairs = notation{
+	split: splitPairs, separator: "=", lacks: "has no value",
+	write: "write name=value, separated by commas", writeObject: "write name=value, separated by commas",
 }
 
 // splitPairs cuts the text at commas and lines' ends; a backslash takes the meaning from what comes after it.
