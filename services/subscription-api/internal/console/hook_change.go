@@ -90,7 +90,7 @@ func (f *hookForm) headers(wrong *webhook.ValidationError) map[string]string {
 
 // namedLines reads names with their values, one a line or as a JSON object.
 func namedLines(lines, pointer string, wrong *webhook.ValidationError) map[string]string {
-	return linePairs.read(lines, pointer, wrong)
+	return linePairs().read(lines, pointer, wrong)
 }
 
 // notation is how people write names with their values, besides as a JSON object.
@@ -100,14 +100,16 @@ type notation struct {
 	separator, lacks, write, writeObject string
 }
 
-var linePairs = notation{
-	split: func(text string) []string { return strings.Split(text, "\n") }, separator: ":", lacks: "has no colon",
-	write:       "write one header a line, as Name: value",
-	writeObject: `write {"Name": "value"}, or one header a line, as Name: value`,
+func linePairs() notation {
+	return notation{
+		split: func(text string) []string { return strings.Split(text, "\n") }, separator: ":", lacks: "has no colon",
+		write:       "write one header a line, as Name: value",
+		writeObject: `write {"Name": "value"}, or one header a line, as Name: value`,
+	}
 }
 
 // read returns the values by name, nil for none. What cannot be read is added to wrong.
-func (n *notation) read(typed, pointer string, wrong *webhook.ValidationError) map[string]string {
+func (n notation) read(typed, pointer string, wrong *webhook.ValidationError) map[string]string {
 	var named map[string]string
 	if typed = strings.TrimSpace(typed); strings.HasPrefix(typed, "{") {
 		if err := json.Unmarshal([]byte(typed), &named); err != nil {

@@ -62,16 +62,18 @@ func fieldOf(f *webhook.Field, typed string, wrong *webhook.ValidationError) jso
 	if f.Kind != webhook.KindTextMap {
 		return keyOf(f, typed, wrong)
 	}
-	if named := commaPairs.read(typed, "/"+f.Name, wrong); len(named) > 0 {
+	if named := commaPairs().read(typed, "/"+f.Name, wrong); len(named) > 0 {
 		return encode(named)
 	}
 	return nil
 }
 
 // commaPairs are name=value, separated by commas or lines.
-var commaPairs = notation{
-	split: splitPairs, separator: "=", lacks: "has no value",
-	write: "write name=value, separated by commas", writeObject: "write name=value, separated by commas",
+func commaPairs() notation {
+	return notation{
+		split: splitPairs, separator: "=", lacks: "has no value",
+		write: "write name=value, separated by commas", writeObject: "write name=value, separated by commas",
+	}
 }
 
 // splitPairs cuts the text at commas and lines' ends; a backslash takes the meaning from what comes after it.
