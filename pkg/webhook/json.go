@@ -105,7 +105,7 @@ func invalid(pointer, detail string) error {
 
 // escapePointer escapes a name for use in a JSON pointer, as RFC 6901 section 3 says.
 func escapePointer(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

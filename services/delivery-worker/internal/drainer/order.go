@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
@@ -84,7 +83,7 @@ func (r *round) ask() {
 // know takes the bounds in that were found for some of the tenants.
 func (r *round) know(tenants []string, b *bounds, of []string, err error) {
 	if err != nil { // what was settled before still is
-		r.Log.Warn("settled event position is unknown: ordered hooks wait", zap.Error(err))
+		r.told.Tell("settled event position is unknown: ordered hooks wait", err)
 		for _, tenant := range tenants {
 			r.asked[tenant] = true
 		}

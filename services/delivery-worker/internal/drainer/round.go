@@ -238,6 +238,9 @@ func (r *round) release() {
 			x.stop()
 		}
 		if x.stopped.Load() {
+			for _, w := range x.unloaded { // what was not offered is not counted as being in memory
+				w.Size = 0
+			}
 			for _, w := range slices.Concat(x.forming, x.unloaded) {
 				x.settle(w, store.Back)
 				x.todo.Add(-1)
