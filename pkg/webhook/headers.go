@@ -60,8 +60,14 @@ func ValidateHeaders(headers map[string]string) error {
 }
 
 // Trim takes the blanks off the ends of header values, the API key's too: they are no part of a value, and HTTP/2 receivers
-// drop a header that has some (RFC 9113 section 8.2.1).
+// drop a header that has some (RFC 9113 section 8.2.1). It does so with the values of labels, since ParseLabelSelector does.
 func (h *Hook) Trim() {
+	for name, value := range h.Labels {
+		if trimmed := strings.TrimSpace(value); trimmed != value {
+			h.Labels = maps.Clone(h.Labels)
+			h.Labels[name] = trimmed
+		}
+	}
 	h.APIKey = textproto.TrimString(h.APIKey)
 	for name, value := range h.Headers {
 		if trimmed := textproto.TrimString(value); trimmed != value {

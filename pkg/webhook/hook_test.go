@@ -51,8 +51,9 @@ func TestBlanksAtTheEndsOfHeaderValuesAreTrimmed(t *testing.T) {
 	t.Parallel()
 	given := map[string]string{"X-Shop": "berlin ", "X-Tab": "\tv\t ", "X-Inner": "a b", "X-Empty": " "}
 	h := validHook(t)
-	h.Headers, h.APIKey = given, " k "
+	h.Headers, h.APIKey, h.Labels = given, " k ", map[string]string{"partner": " acme", "region": "north west"}
 	h.Trim()
+	require.Equal(t, map[string]string{"partner": "acme", "region": "north west"}, h.Labels, "as selectors are read")
 	require.Equal(t, map[string]string{"X-Shop": "berlin", "X-Tab": "v", "X-Inner": "a b", "X-Empty": ""}, h.Headers)
 	require.Equal(t, "k", h.APIKey)
 	require.Equal(t, "berlin ", given["X-Shop"], "another's map is left alone")

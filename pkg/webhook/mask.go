@@ -103,7 +103,7 @@ type ShownAttempt struct {
 // Attempt is what is shown of the attempt: with a masked URL, with *** wherever else a value is that is masked there, and with
 // its body decoded.
 func (m Mask) Attempt(a Attempt) ShownAttempt {
-	s := ShownAttempt{Attempt: a, Body: a.shown()}
+	s := ShownAttempt{Attempt: a, Body: DecodeBody(a.ResponseBody, a.Truncated, a.ResponseHeaders)}
 	s.ResponseBody = nil
 	secrets := m.secrets(a.URL)
 	s.URL = m.URL(a.URL)
@@ -113,7 +113,7 @@ func (m Mask) Attempt(a Attempt) ShownAttempt {
 	s.Masked = true
 	s.Error = hide(a.Error, secrets)
 	s.RequestHeaders, s.ResponseHeaders = maskHeaders(a.RequestHeaders, secrets), maskHeaders(a.ResponseHeaders, secrets)
-	if len(a.codings()) > 0 && !s.Body.Decoded { // nobody can tell what is in it
+	if len(codingsOf(a.ResponseHeaders)) > 0 && !s.Body.Decoded { // nobody can tell what is in it
 		s.Body.Bytes, s.Body.Truncated = nil, s.Body.Truncated || len(s.Body.Bytes) > 0
 		return s
 	}

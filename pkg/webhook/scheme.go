@@ -180,8 +180,9 @@ func parseMessageScheme(s SignatureScheme, p *ValidationError) *SignatureScheme 
 	return &SignatureScheme{Preset: PresetRFC9421, Algorithm: algorithm}
 }
 
-// fill puts the defaults where nothing is said.
+// fill puts the defaults where nothing is said, and writes the words as they are described.
 func (s *SignatureScheme) fill() {
+	s.Algorithm, s.Encoding = strings.ToLower(s.Algorithm), strings.ToLower(s.Encoding)
 	for _, field := range []struct {
 		value     *string
 		otherwise string

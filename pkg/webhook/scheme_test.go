@@ -55,6 +55,9 @@ func TestASchemeOfOnesOwnSignsWhatItSays(t *testing.T) {
 	require.Equal(t, []webhook.Header{
 		{Name: "X-Sig", Value: "k1;d{timestamp}1;7;" + base64.StdEncoding.EncodeToString(mac.Sum(nil))}, {Name: "X-At", Value: "7"},
 	}, s.Sign("s{body}cret", "d{timestamp}1", []byte(`{"a":"{id}"}`), time.Unix(7, 0)))
+	spelt := scheme(t, `{"header":"X-Sig","algorithm":"HMAC-SHA512","encoding":"Base64"}`)
+	require.Equal(t, webhook.HMACSHA512, spelt.Algorithm, "words are words in any case")
+	require.Equal(t, webhook.InBase64, spelt.Encoding)
 }
 
 func TestABadSchemeIsToldByItsField(t *testing.T) {

@@ -27,15 +27,15 @@ type ShownBody struct {
 	Truncated bool
 }
 
-// shown returns the response body with its Content-Encoding undone where that is gzip or deflate (RFC 9110 section 8.4.1), as far
-// as what is kept of it goes. What cannot be read is shown as it came.
-func (a *Attempt) shown() ShownBody {
-	shown := ShownBody{Bytes: a.ResponseBody, Truncated: a.Truncated, Received: len(a.ResponseBody)}
-	codings := a.codings()
-	if len(a.ResponseBody) == 0 || len(codings) == 0 || len(codings) > maxCodings {
+// DecodeBody returns a response body with its Content-Encoding undone where that is gzip or deflate (RFC 9110 section 8.4.1), as far
+// as what is kept of it goes; truncated says that this is not all. What cannot be read is returned as it came.
+func DecodeBody(body []byte, truncated bool, headers []Header) ShownBody {
+	shown := ShownBody{Bytes: body, Truncated: truncated, Received: len(body)}
+	codings := codingsOf(headers)
+	if len(body) == 0 || len(codings) == 0 || len(codings) > maxCodings {
 		return shown
 	}
-	body, cut := a.ResponseBody, a.Truncated
+	cut := truncated
 	for _, coding := range slices.Backward(codings) {
 		decoded, more := decode(coding, body)
 		if len(decoded) == 0 {
@@ -47,10 +47,10 @@ func (a *Attempt) shown() ShownBody {
 	return shown
 }
 
-// codings are those of the response body, in the order in which they were applied.
-func (a *Attempt) codings() []string {
+// codingsOf are the codings of a response body, in the order in which they were applied.
+func codingsOf(headers []Header) []string {
 	var list []string
-	for _, h := range a.ResponseHeaders {
+	for _, h := range headers {
 		if !strings.EqualFold(h.Name, "Content-Encoding") {
 			continue
 		}

@@ -335,7 +335,9 @@ func (p *prepared) addTheirs(userAgent string) {
 func (s *Sender) header(due *webhook.Due, p *prepared, body content, now time.Time, span trace.Span) (egress.Header, error) {
 	h := make(egress.Header, 0, 16+len(p.theirs)+len(body.headers))
 	h = append(h, p.theirs...)
-	h = append(h, body.headers...)
+	for _, made := range body.headers { // one may be Accept or User-Agent, which theirs have a default of
+		h.Set(made.Name, made.Value)
+	}
 	id := due.ID.String()
 	h.Set("Content-Type", body.ContentType)
 	h.Set(headerTrace, traceparent(span, due.Event.Traceparent))

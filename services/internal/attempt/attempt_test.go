@@ -1,6 +1,7 @@
 package attempt_test
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -224,6 +225,13 @@ func TestHeadersAreSentAsTheyAreSpeltAndTheIntegratorsComeFirst(t *testing.T) {
 	require.Equal(t, "[hidden]", recorded(a, "SOAPAction"))
 	require.Equal(t, "[hidden]", recorded(a, "X-KEY"))
 	require.Equal(t, "text/xml", recorded(a, "accept"), "no secret, and what people ask about")
+
+	send(t, s, due(t, url, `{"headers_from":{"accept":"event.type","USER-AGENT":"\"shop/3\""}}`))
+	head = <-heads
+	require.Equal(t, 1, strings.Count(strings.ToLower(head), "\r\naccept: "), head)
+	require.Contains(t, strings.ToLower(head), "\r\naccept: order.created\r\n")
+	require.Equal(t, 1, strings.Count(head, "\r\nUser-Agent: "), head)
+	require.Contains(t, head, "\r\nUser-Agent: shop/3\r\n")
 }
 
 func TestAReplayKeepsItsIDAndSaysSo(t *testing.T) {
@@ -478,4 +486,32 @@ func TestATestIsMarkedAndRemembersNothing(t *testing.T) {
 	d.Hook.Secrets = nil
 	_, err = s.Test(ended, d.Hook, d.Event)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestAConditionReadsTheBodyThatWasMeant(t *testing.T) {
+	t.Parallel()
+	s := newSender(t, "127.0.0.1")
+	for name, headers := range map[string]map[string]string{
+		"compressed":                         {"Content-Encoding": "gzip"},
+		"more headers than are kept":         {"X-Large": strings.Repeat("x", egress.MaxHeader)},
+		"compressed, and more than are kept": {"Content-Encoding": "gzip", "X-Large": strings.Repeat("x", egress.MaxHeader)},
+	} {
+		receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			var out io.Writer = w
+			for name, value := range headers {
+				w.Header().Set(name, value)
+			}
+			if headers["Content-Encoding"] != "" {
+				compressed := gzip.NewWriter(w)
+				defer compressed.Close()
+				out = compressed
+			}
+			io.WriteString(out, `{"ok":true}`)
+		}))
+		t.Cleanup(receiver.Close)
+		a, result := send(t, s, due(t, receiver.URL, `{"success":{"condition":"response.body.ok"}}`))
+		require.True(t, result.Success(), "%s: %s", name, a.GetError())
+		_, result = send(t, s, due(t, receiver.URL, `{"success":{"condition":"!response.body.ok"}}`))
+		require.Equal(t, webhook.ClassCondition, result.Class, name)
+	}
 }

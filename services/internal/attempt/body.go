@@ -45,9 +45,10 @@ func (s *Sender) judge(ctx context.Context, p *prepared, due *webhook.Due, r *eg
 	}
 	var holds bool
 	var err error
+	body := webhook.DecodeBody(r.Body, r.BodyCut, egress.HeaderOf(r.Header))
 	// the answer is there: it is judged even if the worker is ending
 	_ = s.maker.Spend(context.WithoutCancel(ctx), due.Event.Tenant, func() (units uint64) {
-		holds, units, err = p.condition.Holds(r.Status, r.Body, r.Truncated)
+		holds, units, err = p.condition.Holds(r.Status, body.Bytes, body.Truncated)
 		return units
 	})
 	switch {

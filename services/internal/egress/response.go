@@ -40,8 +40,9 @@ type Response struct {
 	Header http.Header
 	// Body is at most MaxBody bytes of the answer's body, as they came: nothing is decompressed.
 	Body []byte
-	// Truncated says that Body or Header is not all that the receiver sent, or meant to send.
+	// Truncated says that Body or Header is not all that the receiver sent, or meant to send; BodyCut says so of Body alone.
 	Truncated bool
+	BodyCut   bool
 	Class     webhook.ErrorClass
 	// Err has one sentence about Class that is safe to show to anybody; nil for a success.
 	Err error
@@ -101,8 +102,8 @@ func (c *Client) receive(out *Response, resp *http.Response) (end error) {
 		}
 		return nil
 	}
-	out.Body, out.Truncated, end = c.readBody(resp)
-	out.Truncated = out.Truncated || cut
+	out.Body, out.BodyCut, end = c.readBody(resp)
+	out.Truncated = out.BodyCut || cut
 	return end
 }
 

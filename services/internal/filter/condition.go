@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"sync"
@@ -39,10 +40,11 @@ func NewCondition(h *webhook.Hook) (*Condition, error) {
 	return &Condition{x}, nil
 }
 
-// Holds evaluates the condition for an answer: of its body, JSON that is there as a whole is read, and all else is a text. The error
-// says why it cannot be evaluated.
+// Holds evaluates the condition for an answer: of its body, JSON that is there as a whole is read, and all else is a text. A byte order
+// mark, which some receivers begin with, is no part of either. The error says why it cannot be evaluated.
 func (c *Condition) Holds(status int, body []byte, truncated bool) (holds bool, cost uint64, err error) {
 	r := reader{}
+	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
 	vars := map[string]any{"response.status": int64(status)}
 	if !truncated && envelope.CheckJSON(body, envelope.MaxDepth) == nil {
 		vars["response.body"] = r.value(gjson.ParseBytes(body))

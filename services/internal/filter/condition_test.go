@@ -31,6 +31,8 @@ func TestConditionsJudgeAnswers(t *testing.T) {
 		{`response.body`, `{"ok":true}`, false, false, "does not give true or false"},
 		{`response.body.all(a, response.body.all(b, response.body.all(c, a == b)))`, `[` + strings.Repeat("1,", 500) + `1]`, false, false, "it costs more than 100000 units"},
 		{`response.body.contains("\uFFFD")`, "\xff", false, true, ""},
+		{`response.body.ok`, "\ufeff" + `{"ok":true}`, false, true, ""},
+		{`response.body == "OK"`, "\ufeffOK", false, true, ""},
 	} {
 		config, err := webhook.ParseConfig(json.RawMessage(`{"success":{"condition":` + quote(c.condition) + `}}`))
 		require.NoError(t, err)

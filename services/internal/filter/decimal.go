@@ -86,18 +86,25 @@ func decimalOf(v ref.Val) (decimal, error) {
 	return d, nil
 }
 
-// decimalText is the number with so many places, rounded; all that it has if places is below 0.
-func decimalText(v ref.Val, places int) any {
+// decimalText is the number with all places that it has.
+func decimalText(v ref.Val) any {
+	d, err := decimalOf(v)
+	if err != nil {
+		return err
+	}
+	return d.String()
+}
+
+// roundedText is the number with so many places, rounded.
+func roundedText(v ref.Val, places int) any {
 	d, err := decimalOf(v)
 	switch {
 	case err != nil:
 		return err
-	case places > maxDigits:
-		return fmt.Errorf("decimal: at most %d places", maxDigits)
-	case places >= 0:
-		d = d.scaled(places)
+	case places < 0 || places > maxDigits:
+		return fmt.Errorf("decimal: from 0 to %d places", maxDigits)
 	}
-	return d.String()
+	return d.scaled(places).String()
 }
 
 func calculateDecimal(operator byte, args []ref.Val) any {

@@ -50,7 +50,7 @@ func helpers() []cel.EnvOption {
 		member("first", s, func(a []ref.Val) any { return first(str(a[0]), integerOf(a[1])) }, s, n),
 		cel.Function("substring",
 			cel.MemberOverload("substring_from", []*cel.Type{s, n}, s, cel.FunctionBinding(func(a ...ref.Val) ref.Val {
-				return val(substring(str(a[0]), integerOf(a[1]), -1))
+				return val(substring(str(a[0]), integerOf(a[1]), utf8.RuneCountInString(str(a[0]))))
 			})),
 			cel.MemberOverload("substring_from_to", []*cel.Type{s, n, n}, s, cel.FunctionBinding(func(a ...ref.Val) ref.Val {
 				return val(substring(str(a[0]), integerOf(a[1]), integerOf(a[2])))
@@ -80,9 +80,9 @@ func helpers() []cel.EnvOption {
 		function("time.inZone", s, func(a []ref.Val) any { return inZone(a[0], str(a[1]), "") }, d, s),
 		function("time.format", s, func(a []ref.Val) any { return inZone(a[0], str(a[2]), str(a[1])) }, d, s, s),
 		cel.Function("decimal",
-			cel.Overload("decimal_exact", []*cel.Type{d}, s, cel.FunctionBinding(func(a ...ref.Val) ref.Val { return val(decimalText(a[0], -1)) })),
+			cel.Overload("decimal_exact", []*cel.Type{d}, s, cel.FunctionBinding(func(a ...ref.Val) ref.Val { return val(decimalText(a[0])) })),
 			cel.Overload("decimal_places", []*cel.Type{d, n}, s, cel.FunctionBinding(func(a ...ref.Val) ref.Val {
-				return val(decimalText(a[0], integerOf(a[1])))
+				return val(roundedText(a[0], integerOf(a[1])))
 			}))),
 		function("decimal.add", s, func(a []ref.Val) any { return calculateDecimal('+', a) }, d, d),
 		function("decimal.subtract", s, func(a []ref.Val) any { return calculateDecimal('-', a) }, d, d),
@@ -179,12 +179,9 @@ func first(s string, n int) string {
 	return s
 }
 
-// substring goes from one character up to another; -1 for the end.
+// substring goes from one character up to another.
 func substring(s string, from, to int) any {
 	runes := utf8.RuneCountInString(s)
-	if to < 0 {
-		to = runes
-	}
 	if from < 0 || from > to || to > runes {
 		return fmt.Errorf("substring: %d to %d is not within the text's %d characters; first(n) takes what there is", from, to, runes)
 	}

@@ -99,6 +99,9 @@ func (w *writer) val(v ref.Val, depth int) error {
 			if !ok {
 				return problem("its value has a " + name.Type().TypeName() + " as a name")
 			}
+			if _, twice := members[string(text)]; twice { // 1 and "1"
+				return problem("its value has the name " + short(string(text)) + " twice")
+			}
 			members[string(text)] = v.Get(name)
 		}
 		return w.object(members, depth)

@@ -113,6 +113,7 @@ func (t *Transform) Make(e *webhook.Event) (Made, error) {
 }
 
 func (t *Transform) makeHeaders(vars map[string]any, made *Made) error {
+	size := 0
 	for i := range t.headers {
 		h := &t.headers[i]
 		out, used, err := h.eval(vars)
@@ -126,6 +127,9 @@ func (t *Transform) makeHeaders(vars map[string]any, made *Made) error {
 		}
 		if text, err = webhook.HeaderValue(text); err != nil {
 			return h.failed("header " + h.name + " " + err.Error())
+		}
+		if size += len(h.name) + len(text); size > webhook.MaxHeadersInAll {
+			return h.failed(fmt.Sprintf("the headers are larger than %d bytes in all", webhook.MaxHeadersInAll))
 		}
 		made.Headers = append(made.Headers, webhook.Header{Name: h.name, Value: text})
 	}

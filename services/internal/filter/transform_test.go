@@ -138,14 +138,17 @@ func TestWhatATransformCannotMakeIsSaidInWords(t *testing.T) {
 		{`decimal("1e999999999")`, `{}`, "is no decimal number"},
 		{`decimal(event.data.n)`, `{"n":1e999}`, "is no decimal number"},
 		{`decimal("x")`, `{}`, `"x" is no decimal number`},
-		{`decimal("1", 1000)`, `{}`, "at most 100 places"},
+		{`decimal("1", 1000)`, `{}`, "decimal: from 0 to 100 places"},
+		{`decimal("1", -1)`, `{}`, "decimal: from 0 to 100 places"},
 		{`number(true)`, `{}`, "is no decimal number"},
 		{`"ab".substring(1, 5)`, `{}`, "substring: 1 to 5 is not within the text's 2 characters"},
 		{`"ab".substring(-1)`, `{}`, "substring: -1"},
+		{`"ab".substring(0, -1)`, `{}`, "substring: 0 to -1 is not within"},
 		{`time.inZone("soon", "UTC")`, `{}`, "is no time"},
 		{`time.inZone(event.time, "Mars/Olympus")`, `{}`, `there is no time zone "Mars/Olympus"`},
 		{`time.inZone(event.time, "Local")`, `{}`, "there is no time zone"},
 		{`time.format(event.time, "%Q", "UTC")`, `{}`, "there is no %Q"},
+		{`{1: 2, "1": 3}`, `{}`, "its value has the name 1 twice"},
 		{`[event.data].join("")`, `{}`, "join: item 0 is no text"},
 		{`event.data.x`, `{"x":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`, "deeper than 100 levels"},
 		{`json.decode(event.data.x)`, `{"x":"` + strings.Repeat("[", 500_000) + `"}`, "nests more than 100 levels"},
@@ -198,6 +201,12 @@ func TestHeadersAreMadeOfTheEvent(t *testing.T) {
 		require.Equal(t, []webhook.Header{{Name: "X-Route", Value: c.want}}, made.Headers)
 		require.Nil(t, made.Data, "the data is what was published")
 	}
+	many, err := webhook.ParseConfig(json.RawMessage(`{"headers_from":{"X-A":"event.data","X-B":"event.data","X-C":"event.data","X-D":"event.data","X-E":"event.data"}}`))
+	require.NoError(t, err)
+	large, err := filter.NewTransform(&webhook.Hook{Config: many})
+	require.NoError(t, err)
+	_, err = large.Make(&webhook.Event{Data: json.RawMessage(`"` + strings.Repeat("x", 4<<10) + `"`)})
+	require.ErrorContains(t, err, "the headers are larger than 16384 bytes in all")
 	wrong := filter.CheckBeside(webhook.Expression{Kind: webhook.HeaderExpression, Text: `1 + 1`}, nil)
 	require.ErrorContains(t, wrong, "must give a text: string(…) makes one")
 }

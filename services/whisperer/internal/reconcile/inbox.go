@@ -16,6 +16,8 @@ import (
 // maxLine bounds a line of an inbox, in bytes: a body of 1 MiB, escaped.
 const maxLine = 8 << 20
 
+const byteOrderMark = "\ufeff"
+
 // idNames are what an inbox may call webhook-id; delivery_id is what `whisperer listen --json` prints.
 var idNames = []string{"webhook-id", "webhook_id", "delivery_id"}
 
@@ -29,6 +31,9 @@ const (
 // hexadecimal digits, or body, its text.
 func ReadInbox(in io.Reader, take func(id, digest string) error) error {
 	r := bufio.NewReaderSize(in, 64<<10)
+	if mark, _ := r.Peek(len(byteOrderMark)); string(mark) == byteOrderMark { // as some systems begin all their files
+		_, _ = r.Discard(len(byteOrderMark))
+	}
 	for {
 		first, err := r.Peek(1)
 		switch {
@@ -79,8 +84,8 @@ func readJSON(r io.Reader, take func(id, digest string) error) error {
 	return nil
 }
 
-func readCSV(r io.Reader, take func(id, digest string) error) error {
-	rows := csv.NewReader(r)
+func readCSV(r *bufio.Reader, take func(id, digest string) error) error {
+	rows := csv.NewReader(&keeper{from: r})
 	rows.ReuseRecord = true
 	head, err := rows.Read()
 	if err != nil {
@@ -88,7 +93,7 @@ func readCSV(r io.Reader, take func(id, digest string) error) error {
 	}
 	names := slices.Clone(head)
 	for i := range names {
-		names[i] = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(names[i], "\ufeff")))
+		names[i] = strings.ToLower(strings.TrimSpace(names[i]))
 	}
 	if !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(idNames, name) }) {
 		return fmt.Errorf("the inbox is neither JSON on lines nor comma-separated values with a column %s", strings.Join(idNames, ", "))
@@ -111,6 +116,38 @@ func readCSV(r io.Reader, take func(id, digest string) error) error {
 			return err
 		}
 	}
+}
+
+// keeper keeps line ends within quotes as they are: encoding/csv makes \r\n into \n there too, which would be another body. It doubles
+// the \r, of which one is left then.
+type keeper struct {
+	from           *bufio.Reader
+	quoted, double bool
+}
+
+// Read implements io.Reader.
+func (k *keeper) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if k.double {
+			p[n], k.double = '\r', false
+			n++
+			continue
+		}
+		b, err := k.from.ReadByte()
+		if err != nil {
+			return n, err
+		}
+		switch {
+		case b == '"': // one that is doubled ends and begins the quotes again
+			k.quoted = !k.quoted
+		case b == '\r' && k.quoted:
+			next, _ := k.from.Peek(1)
+			k.double = string(next) == "\n"
+		}
+		p[n] = b
+		n++
+	}
+	return n, nil
 }
 
 func takeEntry(n int, values map[string]string, take func(id, digest string) error) error {
