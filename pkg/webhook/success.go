@@ -81,7 +81,10 @@ func parseStatusRange(raw json.RawMessage) (r StatusRange, ok bool) {
 		r.To = r.From
 		return r, ok && r.valid()
 	}
-	from, to, _ := strings.Cut(text, "-")
+	from, to, ranged := strings.Cut(text, "-")
+	if !ranged { // one status in quotes, as numbers may be elsewhere
+		to = from
+	}
 	var errFrom, errTo error
 	r.From, errFrom = strconv.Atoi(strings.TrimSpace(from))
 	r.To, errTo = strconv.Atoi(strings.TrimSpace(to))

@@ -15,6 +15,7 @@ func TestWhichStatusesCountAsDelivered(t *testing.T) {
 		`{}`:                                 {199: false, 200: true, 299: true, 300: false, 409: false},
 		`{"success":{}}`:                     {204: true, 302: false},
 		`{"success":{"statuses":[200,409]}}`: {200: true, 201: false, 409: true, 410: false},
+		`{"success":{"statuses":["302"]}}`:   {302: true, 200: false, 301: false},
 		`{"success":{"statuses":["200-202",302]}}`: {200: true, 202: true, 203: false, 302: true},
 		`{"success":{"condition":"true"}}`:         {200: true, 500: false},
 	} {

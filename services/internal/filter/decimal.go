@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/types/ref"
+	"github.com/tidwall/gjson"
 )
 
 // maxDigits bounds decimal numbers: 1e999999999 is short, and long to write.
@@ -127,11 +128,22 @@ func calculateDecimal(operator byte, args []ref.Val) any {
 	return decimal{l.unscaled.Add(l.unscaled, r.unscaled), scale}.String()
 }
 
-// numberOf is a number that is sent as it is written in a text.
+// numberOf is a number that is sent as it is written, in a text or by the event; one that JSON writes differently, such as 007, is
+// sent as JSON has it.
 func numberOf(v ref.Val) any {
+	if text, err := toJSON(v, maxDigits*2); err == nil {
+		if digits := strings.Trim(string(text), `"`); isJSONNumber(digits) {
+			return kept(digits)
+		}
+	}
 	d, err := decimalOf(v)
 	if err != nil {
 		return err
 	}
 	return kept(d.String())
+}
+
+// isJSONNumber reports whether a text is a number as JSON writes it.
+func isJSONNumber(text string) bool {
+	return strings.TrimSpace(text) == text && gjson.Valid(text) && gjson.Parse(text).Type == gjson.Number
 }

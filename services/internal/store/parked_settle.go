@@ -34,10 +34,16 @@ const (
 
 // SetBatch remembers which deliveries that the drainer took are sent together. ok says that it has them all still.
 func (d *QueueStore) SetBatch(ctx context.Context, drainer uuid.UUID, list []*ParkedDelivery, batches []uuid.UUID) (ok bool, err error) {
+	order := make([]int, len(list))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(list[a].ID[:], list[b].ID[:]) }) // as recorders write: no circles
 	hooks, seqs, ids, published, batch := make([]string, len(list)), make([]int64, len(list)), make([]string, len(list)), make([]string, len(list)), make([]string, len(list))
-	for i, p := range list {
+	for i, at := range order {
+		p := list[at]
 		hooks[i], seqs[i], ids[i] = p.HookID.String(), int64(p.Event.Seq), p.ID.String() //nolint:gosec // it fits
-		published[i], batch[i] = p.Event.PublishedAt.Format(time.RFC3339Nano), batches[i].String()
+		published[i], batch[i] = p.Event.PublishedAt.Format(time.RFC3339Nano), batches[at].String()
 	}
 	err = d.byKey(ctx, func(tx *sqlx.Tx) error {
 		result, err := tx.ExecContext(ctx, `
@@ -63,6 +69,26 @@ func (d *QueueStore) SetBatch(ctx context.Context, drainer uuid.UUID, list []*Pa
 // that, too.
 func (d *QueueStore) Settle(ctx context.Context, drainer uuid.UUID, list []Drained) error {
 	slices.SortFunc(list, func(a, b Drained) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // as recorders write: no circles
+	var gone, stay []Drained
+	for _, s := range list {
+		if s.As == Gone {
+			gone = append(gone, s)
+		} else {
+			stay = append(stay, s)
+		}
+	}
+	// Each is a transaction of its own: one that did both would lock those of one kind before those of the other.
+	if err := d.settle(ctx, drainer, stay, `UPDATE parked p SET taken_by = NULL, waiting = k.what = 'waits' FROM`); err != nil {
+		return err
+	}
+	return d.settle(ctx, drainer, gone, `DELETE FROM parked p USING`)
+}
+
+// settle does something with rows that the drainer took, in their order.
+func (d *QueueStore) settle(ctx context.Context, drainer uuid.UUID, list []Drained, do string) error {
+	if len(list) == 0 {
+		return nil
+	}
 	hooks, seqs, ids := make([]string, len(list)), make([]int64, len(list)), make([]string, len(list))
 	published, what, attempts := make([]string, len(list)), make([]string, len(list)), make([]int64, len(list))
 	for i, s := range list {
@@ -73,13 +99,9 @@ func (d *QueueStore) Settle(ctx context.Context, drainer uuid.UUID, list []Drain
 		_, err := tx.ExecContext(ctx, `
 			WITH told AS MATERIALIZED (
 				SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::timestamptz[], $6::text[], $7::bigint[])
-					AS k (hook_id, event_seq, id, published_at, what, attempts)),
-			gone AS (
-				DELETE FROM parked p USING told k WHERE p.hook_id = k.hook_id AND p.event_seq = k.event_seq AND p.id = k.id
-				AND p.published_at = k.published_at AND p.taken_by = $1 AND p.attempts = k.attempts AND k.what = 'gone')
-			UPDATE parked p SET taken_by = NULL, waiting = k.what = 'waits'
-			FROM told k WHERE p.hook_id = k.hook_id AND p.event_seq = k.event_seq AND p.id = k.id
-			AND p.published_at = k.published_at AND p.taken_by = $1 AND p.attempts = k.attempts AND k.what <> 'gone'`,
+					AS k (hook_id, event_seq, id, published_at, what, attempts))
+			`+do+` told k WHERE p.hook_id = k.hook_id AND p.event_seq = k.event_seq AND p.id = k.id
+			AND p.published_at = k.published_at AND p.taken_by = $1 AND p.attempts = k.attempts`,
 			drainer, pq.Array(hooks), pq.Array(seqs), pq.Array(ids), pq.Array(published), pq.Array(what), pq.Array(attempts))
 		return err
 	})

@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -335,6 +337,33 @@ func TestALookAtABacklogLocksFewRelationsHoweverManyDaysAreKept(t *testing.T) {
 		return db.Queue.Settle(t.Context(), me, []store.Drained{{ParkedDelivery: list[0], As: store.Gone}, {ParkedDelivery: list[1], As: store.Back}})
 	})
 	require.Equal(t, []int64{2}, b.queued())
+}
+
+func TestRowsAreSettledWithoutCircles(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	b := newBacklog(t, db, plain, 1, 2)
+	me := b.drainer(time.Minute)
+	l, _ := b.lease(me, true, time.Minute)
+	list, err := db.Queue.Take(t.Context(), me, []store.Want{{Lease: l, Limit: 9, Ordering: webhook.OrderHook}}, []store.Places{{UpTo: 1 << 40}})
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	slices.SortFunc(list, func(a, b *store.ParkedDelivery) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	recorder, err := plain.BeginTxx(t.Context(), nil) // which writes in the order of the ids
+	require.NoError(t, err)
+	defer recorder.Rollback()
+	_, err = recorder.ExecContext(t.Context(), `SELECT FROM parked WHERE id = $1 FOR UPDATE`, list[0].ID)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		done <- db.Queue.Settle(t.Context(), me, []store.Drained{{ParkedDelivery: list[1], As: store.Back}, {ParkedDelivery: list[0], As: store.Gone}})
+	}()
+	locks(t, plain)
+	_, err = recorder.ExecContext(t.Context(), `SELECT FROM parked WHERE id = $1 FOR UPDATE NOWAIT`, list[1].ID)
+	require.NoError(t, err, "who waits for the first has no other")
+	require.NoError(t, recorder.Rollback())
+	require.NoError(t, <-done)
+	require.Len(t, b.queued(), 1)
 }
 
 func TestWhatIsMissingFromTheQueueIsPutBack(t *testing.T) {

@@ -16,6 +16,9 @@ import (
 // maxLine bounds a line of an inbox, in bytes: a body of 1 MiB, escaped.
 const maxLine = 8 << 20
 
+// errNoInbox says what an inbox is instead.
+var errNoInbox = errors.New("the inbox is neither JSON on lines nor comma-separated values with a column " + strings.Join(idNames, ", "))
+
 const byteOrderMark = "\ufeff"
 
 // idNames are what an inbox may call webhook-id; delivery_id is what `whisperer listen --json` prints.
@@ -89,14 +92,14 @@ func readCSV(r *bufio.Reader, take func(id, digest string) error) error {
 	rows.ReuseRecord = true
 	head, err := rows.Read()
 	if err != nil {
-		return fmt.Errorf("read head of the inbox: %w", err)
+		return fmt.Errorf("%w: %w", errNoInbox, err)
 	}
 	names := slices.Clone(head)
 	for i := range names {
 		names[i] = strings.ToLower(strings.TrimSpace(names[i]))
 	}
 	if !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(idNames, name) }) {
-		return fmt.Errorf("the inbox is neither JSON on lines nor comma-separated values with a column %s", strings.Join(idNames, ", "))
+		return errNoInbox
 	}
 	for n := 2; ; n++ {
 		row, err := rows.Read()

@@ -102,6 +102,8 @@ func TestInboxesAreReadOrRefusedWithTheLine(t *testing.T) {
 		"a body that is no text":   {`{"webhook-id":"x","body":{"a":1}}`, nil, "line 1 of the inbox: body must be a string"},
 		"a digest of another sort": {`{"webhook-id":"x","digest":"abc"}`, nil, "line 1 of the inbox: digest must be a SHA-256"},
 		"CSV without an id":        {"id,body\nx,y\n", nil, "neither JSON on lines nor comma-separated values with a column"},
+		"a JSON array":             {`[{"webhook-id":"x"}]`, nil, "neither JSON on lines nor comma-separated values with a column"},
+		"UTF-16":                   {"\xff\xfe{\x00\"\x00", nil, "neither JSON on lines nor comma-separated values with a column"},
 		"CSV with an empty id":     {"webhook-id,body\n,y\n", nil, "line 2 of the inbox has no webhook-id"},
 		"CSV with a short row":     {"webhook-id,body\nx\n", nil, "wrong number of fields"},
 	} {
