@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -74,7 +73,7 @@ func (a *app) warnUnknown(ctx context.Context, server *client.Client, name strin
 	if edits.Characters(name, nearest) <= max(2, len(name)/4) {
 		meant = "; is " + nearest + " meant?"
 	}
-	fmt.Fprintf(a.Err, "warning: %s is neither a built-in nor a declared event type%s\n", name, meant)
+	a.complain("", "warning: %s is neither a built-in nor a declared event type%s", name, meant)
 }
 
 // event puts the event together. It always has an id, so that a lost answer can be followed by the same command.

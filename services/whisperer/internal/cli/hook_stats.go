@@ -40,12 +40,14 @@ func outcomes(d api.OutcomeCounts) string {
 		d.Total, d.Delivered, d.Waiting, d.Parked, d.Dead, d.Cancelled, d.Superseded)
 }
 
-// success is the part of what has come to its end that was delivered, to be written behind the outcomes.
+// success is the part that was delivered of what is to be delivered, as the console counts it: what waits is not. It is to be written
+// behind the outcomes.
 func success(d api.OutcomeCounts) string {
-	if d.SuccessRate == nil {
+	wanted := d.Delivered + d.Waiting + d.Parked + d.Dead
+	if wanted == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%.4g%% delivered)", 100**d.SuccessRate)
+	return fmt.Sprintf(" (%.4g%% delivered)", 100*float64(d.Delivered)/float64(wanted))
 }
 
 func durations(d api.DurationStats) string {

@@ -40,6 +40,7 @@ func (a *app) print(v any, fill func(*table)) error {
 	}
 	if len(t.rows) == 0 && width > 0 {
 		a.done("nothing found")
+		return nil
 	}
 	return t.write(a.Out, width)
 }
