@@ -30,8 +30,10 @@ type typeChoice struct {
 
 type hookEdit struct {
 	// ID is nil for a new hook.
-	ID      *uuid.UUID
-	Title   string
+	ID    *uuid.UUID
+	Title string
+	// Hook is the title of a stored hook.
+	Hook    string
 	Action  string
 	Version int64
 	Form    hookForm
@@ -142,7 +144,8 @@ func (c *console) hookFormPage(ctx context.Context, v *visit, h *webhook.Hook, f
 	body.Form, body.Tenant = form, v.Tenant
 	body.Title, body.Action = "New webhook", Root+"hooks/"
 	if h != nil {
-		body.ID, body.Title, body.Action = &h.ID, "Edit "+titleOf(h), hookPath(h.ID)
+		body.Hook = titleOf(h)
+		body.ID, body.Title, body.Action = &h.ID, "Edit "+body.Hook, hookPath(h.ID)
 		body.HadSecret, body.HadAPIKey, body.HadAuth = len(h.Secrets) > 0, h.APIKey != "", h.Config.Auth != nil
 		body.HadTLS = h.Config.TLS != nil
 		if body.HadAuth {

@@ -140,13 +140,14 @@ func (s *states) sent(t *testing.T) {
 	}
 }
 
-// unauthorized is a webhook with labels whose receiver refuses its secret, and a replay to it.
+// unauthorized is a webhook with labels and settings whose receiver refuses its secret, and a replay to it.
 func (s *states) unauthorized(t *testing.T) {
 	t.Helper()
 	h := s.w.hook(t, "Unauthorized "+s.look.name, s.far+"/unauthorized", "package.created")
-	_, err := s.w.db.Hooks.Update(t.Context(), "test", h.Tenant, h.ID, nil, func(h *webhook.Hook) error {
+	_, err := s.w.db.Hooks.Update(t.Context(), "test", h.Tenant, h.ID, nil, func(h *webhook.Hook) (err error) {
 		h.Labels = map[string]string{"partner": "acme", "region": "eu, west"}
-		return nil
+		h.Config, err = webhook.ParseConfig([]byte(`{"batch":{"max_events":50,"max_wait":5},"collapse":"entity","success":{"statuses":["200-299",409]},"rate_limit":{"limit":100,"period":60},"channel_id":12}`))
+		return err
 	})
 	require.NoError(t, err)
 	e := s.w.event(t, "unauthorized-"+s.look.name, s.seq+2, "package.created", "package:62", time.Minute)
