@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"fmt"
 	"html"
 	"io"
@@ -168,7 +167,7 @@ func seen(t *testing.T, s *system, token string, ids []string) (answers, pages s
 	return b.String(), browse(t, s, token)
 }
 
-// browse signs in to the console and follows its links, and those lists that are followed.
+// browse signs in to the console and follows its links.
 func browse(t *testing.T, s *system, token string) string {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
@@ -182,9 +181,9 @@ func browse(t *testing.T, s *system, token string) string {
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusOK, res.StatusCode)
-	open := []string{"/console/", "/console/audit/", "/console/system/", "/console/deliveries/tail", "/console/events/tail"}
+	open := []string{"/console/", "/console/audit/", "/console/system/", "/console/deliveries/", "/console/events/"}
 	done := map[string]bool{}
-	link := regexp.MustCompile(`(?:href|data-tail|src)="([^"#]+)"`)
+	link := regexp.MustCompile(`(?:href|src)="([^"#]+)"`)
 	var all strings.Builder
 	for len(open) > 0 && len(done) < 200 {
 		path := open[0]
@@ -207,25 +206,16 @@ func browse(t *testing.T, s *system, token string) string {
 	return all.String()
 }
 
-// load is a page, with and without HTML's escapes; of a list that is followed, what comes first.
+// load is a page, with and without HTML's escapes.
 func load(t *testing.T, browser *http.Client, url string) string {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	require.NoError(t, err)
 	res, err := browser.Do(r)
 	require.NoError(t, err)
 	defer res.Body.Close()
 	require.Less(t, res.StatusCode, 500, url)
-	var body io.Reader = res.Body
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-		first := make([]byte, 64<<10)
-		n, err := io.ReadAtLeast(res.Body, first, 64)
-		require.NoError(t, err)
-		body = bytes.NewReader(first[:n])
-	}
-	text, err := io.ReadAll(body)
+	text, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
 	return string(text) + html.UnescapeString(string(text))
 }

@@ -40,8 +40,6 @@ type deliveryList struct {
 	Problem string
 	Views   savedViews
 	paging
-	// Tail is where the list's changes come from; empty but for its first page.
-	Tail string
 	// Retry is the query with which all that the filter lets through can be tried again.
 	Retry string
 }
@@ -108,11 +106,9 @@ func (c *console) showDeliveries(ctx context.Context, v *visit, filter *usecase.
 		return reply{}, err
 	}
 	body.Hooks = hookOptions(body.Rows)
-	if body.paging = neighbours(v.form, at, found, func(d *webhook.Delivery) usecase.Position {
+	body.paging = neighbours(v.form, at, found, func(d *webhook.Delivery) usecase.Position {
 		return usecase.Position{At: d.PublishedAt, ID: d.ID}
-	}); at.Older == nil && at.Newer == nil {
-		body.Tail = Root + "deliveries/tail?" + filterOf(v.form).Encode()
-	}
+	})
 	body.Retry = "?" + filterOf(v.form).Encode()
 	return page("deliveries", "Deliveries", *body), nil
 }

@@ -66,11 +66,6 @@ type eventFacts struct {
 // attemptPart is one part of the duration of an attempt.
 type attemptPart struct{ Name, Took string }
 
-// Moves reports whether it may change by itself within a moment, so that the page follows it.
-func (b deliveryBody) Moves() bool {
-	return b.Row.State == webhook.Parked || b.Row.State == webhook.Waiting && time.Until(b.NextAt) < time.Minute
-}
-
 func (c *console) deliveryPage(ctx context.Context, v *visit) (reply, error) {
 	return c.showDelivery(ctx, v, "")
 }

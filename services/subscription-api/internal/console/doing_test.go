@@ -122,14 +122,33 @@ func TestAnEventIsExplainedHookByHook(t *testing.T) {
 	require.Regexp(t, `(?s)>north</a>.*pill dead.*503 Service Unavailable.*>south</a>.*not matched.*event types covers package.created`, page)
 }
 
-// follow reads the messages of a list that is followed, until enough is there.
+// following asks for a page as a browser's EventSource does.
+func (p *person) following(ctx context.Context, t *testing.T, path string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.w.url+path, nil)
+	require.NoError(t, err)
+	r.Header.Set("Accept", "text/event-stream")
+	if p.cookie != nil {
+		r.AddCookie(p.cookie)
+	}
+	return r
+}
+
+// refused is the status with which a page that cannot be followed is answered.
+func (p *person) refused(t *testing.T, path string) int {
+	t.Helper()
+	response, err := http.DefaultClient.Do(p.following(t.Context(), t, path))
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return response.StatusCode
+}
+
+// follow reads the messages of a page that is followed, until enough is there.
 func (p *person) follow(t *testing.T, path string, enough func(string) bool) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.w.url+path, nil)
-	require.NoError(t, err)
-	r.AddCookie(p.cookie)
+	r := p.following(ctx, t, path)
 	response, err := http.DefaultClient.Do(r)
 	require.NoError(t, err)
 	defer response.Body.Close()
@@ -141,7 +160,7 @@ func (p *person) follow(t *testing.T, path string, enough func(string) bool) str
 	return text.String()
 }
 
-func TestListsAreFollowedAsTheyChange(t *testing.T) {
+func TestPagesAreFollowedAsTheyChange(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	h := w.hook(t, "north", "http://example.com/", "package.created")
@@ -149,7 +168,7 @@ func TestListsAreFollowedAsTheyChange(t *testing.T) {
 	e := w.event(t, "only-e-1", 1, "package.created", "package:61", 0)
 	w.record(t, fact(h.ID, &e, webhook.Waiting, webhook.ReasonFailed, answered(503, "")))
 	done := false
-	text := p.follow(t, "/console/deliveries/tail?hook="+h.ID.String(), func(text string) bool {
+	text := p.follow(t, "/console/deliveries/?hook="+h.ID.String(), func(text string) bool {
 		if !done && strings.Contains(text, "pill waiting") {
 			done = true
 			again := fact(h.ID, &e, webhook.Delivered, "", answered(200, ""))
@@ -162,10 +181,10 @@ func TestListsAreFollowedAsTheyChange(t *testing.T) {
 	for line := range strings.SplitSeq(text, "\n") {
 		require.Regexp(t, `^(data: .*|retry: 500|)$`, line)
 	}
-	require.Contains(t, p.follow(t, "/console/events/tail?entity=package:61", func(text string) bool { return strings.Contains(text, "only-e-1") }), "package.created")
+	require.Contains(t, p.follow(t, "/console/events/?entity=package:61", func(text string) bool { return strings.Contains(text, "only-e-1") }), "package.created")
 
-	require.Equal(t, http.StatusNoContent, (&person{w: w}).get(t, "/console/deliveries/tail").status, "the browser is told not to come again")
+	require.Equal(t, http.StatusNoContent, (&person{w: w}).refused(t, "/console/deliveries/"), "the browser is told not to come again")
 	w.db.MakeTenant(t, "acme")
 	other := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "a", Role: store.Viewer, Tenant: "acme"}))
-	require.NotContains(t, other.follow(t, "/console/events/tail", func(text string) bool { return strings.Contains(text, "retry") }), "only-e-1")
+	require.NotContains(t, other.follow(t, "/console/events/", func(text string) bool { return strings.Contains(text, "retry") }), "only-e-1")
 }

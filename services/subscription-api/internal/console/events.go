@@ -28,8 +28,6 @@ type eventList struct {
 	Problem string
 	Views   savedViews
 	paging
-	// Tail is where the list's changes come from; empty but for its first page.
-	Tail string
 }
 
 type eventRow struct {
@@ -124,11 +122,9 @@ func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 	if body.Rows, err = c.eventRows(ctx, v, found.List); err != nil {
 		return reply{}, err
 	}
-	if body.paging = neighbours(v.form, at, found, func(e *usecase.EventSummary) usecase.Position {
+	body.paging = neighbours(v.form, at, found, func(e *usecase.EventSummary) usecase.Position {
 		return usecase.SeqPosition(e.PublishedAt, e.Seq)
-	}); at.Older == nil && at.Newer == nil {
-		body.Tail = Root + "events/tail?" + filterOf(v.form).Encode()
-	}
+	})
 	return page("events", "Events", body), nil
 }
 

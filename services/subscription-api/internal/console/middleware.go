@@ -85,7 +85,11 @@ func (c *console) observe(next http.Handler) http.Handler {
 			method, route = "HTTP", r.Pattern // any method, or a path that is none of ours
 		}
 		span.Served(method, route, seen.status)
-		c.Log.Info("console request served", zap.String("route", r.Pattern), zap.Int("status_code", seen.status),
+		message := "console request served"
+		if strings.HasPrefix(seen.Header().Get("Content-Type"), eventStream) {
+			message = "console page followed" // its duration is how long somebody looked
+		}
+		c.Log.Info(message, zap.String("route", r.Pattern), zap.Int("status_code", seen.status),
 			zap.Duration("duration", time.Since(begin)), traceOf(r))
 	})
 }

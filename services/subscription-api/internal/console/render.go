@@ -69,6 +69,8 @@ type view struct {
 	Version  string
 	// Pending says that the page asks for its counts again, once it is there.
 	Pending bool
+	// Follow says that the page can be followed at its address.
+	Follow bool
 }
 
 func (c *console) render(v *visit, answer reply) ([]byte, error) {
@@ -79,7 +81,7 @@ func (c *console) render(v *visit, answer reply) ([]byte, error) {
 		Pending: v.pending && v.form.Get("wait") == "" && v.r.Method == http.MethodGet,
 	}
 	if v.r.Method == http.MethodGet {
-		data.Here = withoutDone(v.r.URL)
+		data.Here, data.Follow = withoutDone(v.r.URL), answer.lasts()
 	}
 	t, name := c.pages[answer.template], "layout"
 	if answer.fragment {

@@ -47,8 +47,6 @@ func (c *console) routes() *http.ServeMux {
 	slow(exportTimeout, usecase.Viewer, "GET deliveries/export", c.exportDeliveries)
 	slow(exportTimeout, usecase.Viewer, "GET deliveries/attempts", c.exportAttempts)
 	slow(exportTimeout, usecase.Admin, "GET audit/export", c.exportAudit)
-	mux.Handle(rooted("GET deliveries/tail"), c.tail(c.tailDeliveries))
-	mux.Handle(rooted("GET events/tail"), c.tail(c.tailEvents))
 
 	page(usecase.Viewer, "GET types/{$}", c.listTypes)
 	page(usecase.Viewer, "GET types/{name}", c.typePage)

@@ -100,8 +100,15 @@ func (c *console) serveWithin(limit time.Duration, h handler) http.Handler {
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit + pageTimeout))
 		}
 		answer, err := c.answer(w, v, limit, h)
-		if err != nil {
+		switch {
+		case followed(r) && errors.Is(err, errSignIn):
+			w.WriteHeader(http.StatusNoContent) // tells the browser not to come again
+			return
+		case err != nil:
 			answer = c.errorPage(v, err)
+		case followed(r) && answer.lasts():
+			c.tail(w, v, limit, h, answer)
+			return
 		}
 		c.send(w, v, answer)
 	})

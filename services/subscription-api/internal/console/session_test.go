@@ -90,7 +90,7 @@ func TestAnOpenTailEndsWithItsToken(t *testing.T) {
 	require.NoError(t, err)
 	p := w.signIn(t, plain)
 	revoked := time.Time{}
-	p.follow(t, "/console/events/tail", func(text string) bool {
+	p.follow(t, "/console/events/", func(text string) bool {
 		if revoked.IsZero() && strings.Contains(text, "retry") {
 			require.NoError(t, w.db.Access.RevokeToken(t.Context(), "test", webhook.DefaultTenant, made.ID))
 			revoked = time.Now()
@@ -99,19 +99,15 @@ func TestAnOpenTailEndsWithItsToken(t *testing.T) {
 	})
 	require.False(t, revoked.IsZero())
 	t.Logf("ended %s after the token was revoked", time.Since(revoked))
-	require.Equal(t, http.StatusNoContent, p.get(t, "/console/events/tail").status)
+	require.Equal(t, http.StatusNoContent, p.refused(t, "/console/events/"))
 }
 
 func TestTailsAreBoundedForEachToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.event(t, "e-1", 1, "package.created", "", time.Minute) // of a list with nothing in it nothing is sent
 	greedy, other := w.signIn(t, w.operator), w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "other", Role: store.Viewer}))
 	open := func() int {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/console/events/tail", nil)
-		require.NoError(t, err)
-		r.AddCookie(greedy.cookie)
-		answer, err := http.DefaultClient.Do(r)
+		answer, err := http.DefaultClient.Do(greedy.following(t.Context(), t, "/console/events/"))
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = answer.Body.Close() })
 		return answer.StatusCode
@@ -121,7 +117,7 @@ func TestTailsAreBoundedForEachToken(t *testing.T) {
 		status = open()
 	}
 	require.Equal(t, http.StatusTooManyRequests, status)
-	require.Contains(t, other.follow(t, "/console/events/tail", func(text string) bool { return strings.Contains(text, "retry") }), "retry")
+	require.Contains(t, other.follow(t, "/console/events/", func(text string) bool { return strings.Contains(text, "retry") }), "retry")
 }
 
 func TestOnlyOurCookiesOpenTheConsole(t *testing.T) {

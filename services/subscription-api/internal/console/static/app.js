@@ -1,5 +1,5 @@
 // What pages do beyond HTML and htmx: times in the reader's zone, copying, ticking all, marking fields that are wrong,
-// following lists. Lists that are written as rows are in rows.js.
+// following pages. Lists that are written as rows are in rows.js.
 "use strict";
 (function () {
   const minute = 60, hour = 60 * minute, day = 24 * hour;
@@ -66,13 +66,35 @@
     setTimeout(() => { button.textContent = label; }, 2000);
   }
 
-  // A list that is followed comes as its rows, whenever they changed. What stays as it is keeps its place and the focus.
-  let source = null;
-  function showRows(body, html) {
-    const fresh = document.createElement("template");
-    fresh.innerHTML = "<table><tbody>" + html + "</tbody></table>";
-    showTimes(fresh.content);
-    const rows = [...fresh.content.querySelectorAll("tr")], kept = new Set(rows.map((row) => row.id));
+  // A page that shows what is going on comes as server-sent events, anew whenever it changed, while somebody can see it. Of it, the
+  // parts with data-live are put in place of those that are shown. A part inside of another is a part of its own.
+  const again = 5000;
+  const seen = new WeakMap();
+  let source = null, wanted = true, later = 0;
+  const live = (root) => [...root.querySelectorAll("[data-live]")];
+
+  // What the server has sent of a part, without the parts inside of it.
+  function sent(part) {
+    const copy = part.cloneNode(true);
+    for (const inner of live(copy)) inner.replaceChildren();
+    return copy.innerHTML;
+  }
+
+  function remember(root) {
+    for (const part of live(root)) if (!seen.has(part)) seen.set(part, sent(part));
+  }
+
+  // What somebody is about to press, has ticked, unfolded or selected is left alone.
+  function inUse(part) {
+    const selection = getSelection();
+    return part.contains(document.activeElement) || !selection.isCollapsed && part.contains(selection.anchorNode) ||
+      part.querySelector("details[data-unfolded][open]") || [...part.querySelectorAll('input[type="checkbox"]')].some((box) => box.checked !== box.defaultChecked);
+  }
+
+  // What stays as it is in a table's rows keeps its place and the focus.
+  function showRows(body, fresh) {
+    showTimes(fresh);
+    const rows = [...fresh.children], kept = new Set(rows.map((row) => row.id));
     for (const old of [...body.children]) if (!kept.has(old.id)) old.remove();
     let next = body.firstElementChild;
     for (const row of rows) {
@@ -88,64 +110,62 @@
     }
   }
 
-  function follow(button) {
-    const on = button.getAttribute("aria-pressed") !== "true";
-    button.setAttribute("aria-pressed", String(on));
-    button.textContent = on ? "Following" : "Follow";
-    if (source) source.close();
-    source = null;
-    if (!on) return;
-    let opened = false;
-    source = new EventSource(button.dataset.follow);
-    source.addEventListener("open", () => { opened = true; });
-    source.addEventListener("message", (event) => {
-      const body = document.getElementById(button.dataset.into);
-      if (body) showRows(body, event.data);
-      else if (event.data) location.reload();
-    });
-    source.addEventListener("error", () => {
-      if (!source || source.readyState !== EventSource.CLOSED) return;
-      if (opened) location.reload(); // the session has ended
-      else follow(button); // too many lists are followed: no more of this one
-    });
-  }
-
-  // Lists are followed and figures looked up again by themselves, while somebody can see them.
-  let paused = false;
-  function watch() {
-    const button = document.querySelector("[data-follow]");
-    if (!button) return;
-    const on = button.getAttribute("aria-pressed") === "true";
-    if (document.hidden ? on : paused) follow(button);
-    paused = document.hidden && on;
-  }
-
-  const seen = new WeakMap();
-  async function lookAgain() {
-    const parts = [...document.querySelectorAll("[data-live]")];
-    if (!parts.length || document.hidden) return;
-    const answer = await fetch(location.href).catch(() => null);
-    if (!answer || !answer.ok || answer.redirected) return;
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const part of parts) {
+  function show(html) {
+    const page = new DOMParser().parseFromString(html, "text/html"), counting = page.querySelector("[data-pending]");
+    for (const part of live(document)) {
       const fresh = page.getElementById(part.id);
-      if (!fresh || page.querySelector("[data-pending]") && fresh.id === "counts" || part.contains(document.activeElement)) continue;
-      if (seen.get(part) === fresh.innerHTML) continue;
-      seen.set(part, fresh.innerHTML);
-      part.innerHTML = fresh.innerHTML;
-      showTimes(part);
+      if (!part.isConnected || !fresh || counting && part.id === "counts") continue;
+      const now = sent(fresh);
+      if (seen.get(part) === now || part.tagName !== "TBODY" && inUse(part)) continue;
+      seen.set(part, now);
+      remember(fresh);
+      if (part.tagName === "TBODY") {
+        showRows(part, fresh);
+        continue;
+      }
+      showTimes(fresh);
+      part.replaceChildren(...fresh.childNodes);
     }
+  }
+
+  function follow() {
+    if (source) source.close();
+    clearTimeout(later);
+    source = null;
+    if (!wanted || document.hidden || !document.querySelector("[data-followed] [data-live]")) return;
+    const opened = source = new EventSource(location.href);
+    opened.addEventListener("message", (event) => show(event.data));
+    opened.addEventListener("error", () => {
+      if (opened === source && opened.readyState === EventSource.CLOSED) later = setTimeout(lookAgain, again);
+    });
+  }
+
+  // Where a page cannot be followed, because the server is away or too many are, it is asked for now and then.
+  async function lookAgain() {
+    const answer = await fetch(location.href).catch(() => null);
+    if (answer && (answer.redirected || answer.status >= 400 && answer.status < 500 && answer.status !== 429)) location.reload();
+    else if (answer && answer.ok) show(await answer.text());
+    follow();
+  }
+
+  function toggle(button) {
+    wanted = !wanted;
+    button.setAttribute("aria-pressed", String(wanted));
+    button.textContent = wanted ? "Following" : "Follow";
+    follow();
   }
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy], [data-follow]");
     if (!button) return;
     if (button.dataset.copy) copy(button);
-    else follow(button);
+    else toggle(button);
   });
   document.addEventListener("click", (event) => {
     const step = event.target.closest("[data-open]");
     if (step) location.assign(step.dataset.open);
+    const fold = event.target.closest("summary");
+    if (fold) fold.parentElement.dataset.unfolded = "";
   });
   document.addEventListener("submit", (event) => {
     const button = event.submitter && event.submitter.closest("[data-busy]");
@@ -179,7 +199,10 @@
   let ticked = [];
   const boxes = () => [...document.querySelectorAll('#counts input[type="checkbox"]')];
   document.addEventListener("htmx:beforeSwap", () => { ticked = boxes().filter((box) => box.checked).map((box) => box.value); });
-  document.addEventListener("htmx:afterSwap", () => { for (const box of boxes()) box.checked ||= ticked.includes(box.value); });
+  document.addEventListener("htmx:afterSwap", () => {
+    remember(document);
+    for (const box of boxes()) box.checked ||= ticked.includes(box.value);
+  });
   document.addEventListener("htmx:afterRequest", (event) => { if (event.target.matches("[data-pending]")) event.target.remove(); });
   document.addEventListener("htmx:afterSettle", () => { showTimes(document); markWrong(document); });
   document.addEventListener("htmx:oobAfterSwap", (event) => {
@@ -198,13 +221,14 @@
     find.select();
   });
   document.addEventListener("DOMContentLoaded", () => {
+    remember(document);
     showTimes(document);
     showZone();
     tellZone();
     for (const button of document.querySelectorAll("[data-follow]")) {
       button.hidden = false;
-      if (document.hidden) paused = true;
-      else follow(button);
+      button.setAttribute("aria-pressed", "true");
+      button.textContent = "Following";
     }
     for (const offer of document.querySelectorAll("[data-seconds]")) setTimeout(() => offer.remove(), offer.dataset.seconds * 1000);
     const here = new URL(location.href);
@@ -213,6 +237,7 @@
       here.searchParams.delete("n");
       history.replaceState(null, "", here);
     }
+    follow();
     const tab = document.querySelector(".tabs [aria-current]");
     if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 40;
     const menu = document.querySelector("details.menu"), narrow = matchMedia("(max-width: 800px)");
@@ -221,7 +246,6 @@
     narrow.addEventListener("change", fold);
     fold();
   });
-  document.addEventListener("visibilitychange", watch);
-  setInterval(lookAgain, 5000);
+  document.addEventListener("visibilitychange", follow);
   setInterval(() => showTimes(document), 30000);
 })();
