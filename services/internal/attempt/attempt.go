@@ -380,7 +380,7 @@ func lines(h egress.Header, hide ...string) string {
 	text.Grow(size)
 	for i := range h {
 		value := h[i].Value
-		if slices.Contains(hide, h[i].Name) {
+		if slices.ContainsFunc(hide, func(name string) bool { return len(name) == len(h[i].Name) && strings.EqualFold(name, h[i].Name) }) {
 			value = hidden
 		}
 		if i > 0 {

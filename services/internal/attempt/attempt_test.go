@@ -226,7 +226,8 @@ func TestHeadersAreSentAsTheyAreSpeltAndTheIntegratorsComeFirst(t *testing.T) {
 	require.Equal(t, "[hidden]", recorded(a, "X-KEY"))
 	require.Equal(t, "text/xml", recorded(a, "accept"), "no secret, and what people ask about")
 
-	send(t, s, due(t, url, `{"headers_from":{"accept":"event.type","USER-AGENT":"\"shop/3\""}}`))
+	a, _ = send(t, s, due(t, url, `{"headers_from":{"accept":"event.type","USER-AGENT":"\"shop/3\"","authorization":"event.id"}}`))
+	require.Equal(t, "[hidden]", recorded(a, "Authorization"), "in whatever spelling")
 	head = <-heads
 	require.Equal(t, 1, strings.Count(strings.ToLower(head), "\r\naccept: "), head)
 	require.Contains(t, strings.ToLower(head), "\r\naccept: order.created\r\n")

@@ -26,8 +26,7 @@ func (n *NewErasure) names(c *clauses) {
 				jsonb_build_object('names', ` + names + `::text[]), true))`) // an escape may hide a name
 	case ErasePath:
 		path := c.arg(n.Criteria[0])
-		c.fixed(`(jsonb_path_exists(whisperer_bytes_jsonb(raw), ` + path + `::jsonpath, '{}', true)
-			OR jsonb_path_exists(whisperer_bytes_jsonb(raw) -> 'data', ` + path + `::jsonpath, '{}', true))`)
+		c.fixed("(" + finds("whisperer_bytes_jsonb(raw)", path) + " OR " + finds("whisperer_bytes_jsonb(raw) -> 'data'", path) + ")")
 	}
 }
 

@@ -147,8 +147,8 @@ func (d *ErasureStore) Count(ctx context.Context, n NewErasure) (total int64, er
 // CheckPath returns ErrPath where PostgreSQL cannot read an SQL/JSON path.
 func (d *ErasureStore) CheckPath(ctx context.Context, path string) error {
 	f := &PayloadFilter{Path: path}
-	var found bool
-	err := d.db.GetContext(ctx, &found, `SELECT jsonb_path_exists('{}', $1::jsonpath, '{}', true)`, path)
+	var found sql.NullBool // a strict path finds nothing that is known
+	err := d.db.GetContext(ctx, &found, "SELECT "+finds("'{}'", "$1"), path)
 	return translate(f.pathError(err))
 }
 
@@ -156,7 +156,7 @@ func (d *ErasureStore) CheckPath(ctx context.Context, path string) error {
 func (d *ErasureStore) MatchesPath(ctx context.Context, path string, data []byte) (found bool, err error) {
 	f := &PayloadFilter{Path: path}
 	return found, d.bounded(ctx, pathTime, f, func(tx *sqlx.Tx) error {
-		return tx.GetContext(ctx, &found, `SELECT coalesce(jsonb_path_exists(whisperer_jsonb($1), $2::jsonpath, '{}', true), false)`, string(data), path)
+		return tx.GetContext(ctx, &found, "SELECT coalesce("+finds("whisperer_jsonb($1)", "$2")+", false)", string(data), path)
 	})
 }
 

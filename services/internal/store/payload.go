@@ -33,11 +33,18 @@ func (f *PayloadFilter) conditions(c *clauses, column string) {
 		if needle := longestString(f.Contains); needle != "" { // to look for text costs a quarter of reading JSON
 			c.add("(strpos("+column+", %s) > 0 OR strpos("+column+", '\\') > 0)", needle)
 		}
-		c.add("whisperer_jsonb("+column+") @> %s::jsonb", string(f.Contains))
+		c.add("whisperer_jsonb("+column+") @> whisperer_jsonb(%s)", string(f.Contains)) // null for what jsonb cannot hold: nothing has it
 	}
 	if f.Path != "" {
-		c.add("jsonb_path_exists(whisperer_jsonb("+column+"), %s::jsonpath, '{}', true)", f.Path)
+		c.fixed(finds("whisperer_jsonb("+column+")", c.arg(f.Path)))
 	}
+}
+
+// finds is the condition that an SQL/JSON path finds something in JSON. A predicate such as $.a == 1, which finds a truth value in all
+// JSON that there is, has to be true instead.
+func finds(json, path string) string {
+	return "CASE WHEN jsonb_path_query_first('{}', " + path + "::jsonpath, '{}', true) IN ('true', 'false', 'null') " +
+		"THEN jsonb_path_match(" + json + ", " + path + "::jsonpath, '{}', true) ELSE jsonb_path_exists(" + json + ", " + path + "::jsonpath, '{}', true) END"
 }
 
 // longestString returns text that is in every JSON document that contains the given one, unless the document has an escape, which

@@ -76,6 +76,9 @@ func TestAnErasureIsCountedBegunAndCancelled(t *testing.T) {
 		`{"entity":"customer:6","dry_run":true}`:                                               0,
 		`{"path":"$.customer ? (@.email == \"jane@example.com\")","dry_run":true,` + day + `}`: 1,
 		`{"path":"$.customer ? (@.email == \"joe@example.com\")","dry_run":true,` + day + `}`:  0,
+		`{"path":"$.customer.email == \"jane@example.com\"","dry_run":true,` + day + `}`:       1,
+		`{"path":"$.customer.email == \"joe@example.com\"","dry_run":true,` + day + `}`:        0,
+		`{"path":"strict $.nothing","dry_run":true,` + day + `}`:                               0,
 	} {
 		a := w.call(t, http.MethodPost, erasuresURL, body)
 		require.Equal(t, http.StatusOK, a.status, a.text)

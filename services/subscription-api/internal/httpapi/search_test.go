@@ -44,10 +44,14 @@ func TestEventsAndDeliveriesAreFoundByWhatIsInPayloads(t *testing.T) {
 		"data_contains=" + url.QueryEscape(`{"package":{"lines":[{}]}}`):        {"e-1", "e-0"},
 		"data_path=" + url.QueryEscape(`$.package.lines[*] ? (@.quantity > 3)`): {"e-1"},
 		"data_path=" + url.QueryEscape(`$.note`):                                {"e-2", "e-1"},
-		"data_text=fragile":                                                     {"e-1"},
-		"data_text=1Z5&limit=1":                                                 {"e-4"},
-		"data_text=1Z&data_contains=" + url.QueryEscape(`{"note":"Fragile"}`):   {"e-2"},
-		"data_text=" + url.QueryEscape(`%' OR true --`):                         {},
+		"data_path=" + url.QueryEscape(`$.package.awb == "1Z6"`):                {"e-1"},
+		"data_path=" + url.QueryEscape(`strict $.note == "Fragile"`):            {"e-2"},
+		"data_path=" + url.QueryEscape(`strict $.nothing`):                      {},
+		"data_contains=" + url.QueryEscape(`{"n":1e200000}`):                    {},
+		"data_text=fragile":     {"e-1"},
+		"data_text=1Z5&limit=1": {"e-4"},
+		"data_text=1Z&data_contains=" + url.QueryEscape(`{"note":"Fragile"}`): {"e-2"},
+		"data_text=" + url.QueryEscape(`%' OR true --`):                       {},
 	} {
 		a := w.call(t, http.MethodGet, events+"?"+query+from, "")
 		require.Equal(t, http.StatusOK, a.status, a.text)
