@@ -82,41 +82,41 @@ func newMetrics(r *prometheus.Registry, most int, label string) *metrics {
 		return prometheus.HistogramOpts{Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(shortest, 2, buckets)}
 	}
 	m := &metrics{
-		waitingNow:        gauge("deliveries_waiting", "Deliveries that wait for the time of their next attempt."),
-		parkedNow:         gauge("deliveries_parked", "Deliveries that wait for their hook."),
+		waitingNow:        gauge("deliveries_waiting", "Deliveries waiting for their next attempt."),
+		parkedNow:         gauge("deliveries_parked", "Deliveries parked until their hook can take them, counted up to 100,000."),
 		clockAhead:        gauge("clock_ahead_seconds", "How far this machine's clock is ahead of the database's."),
 		logUsed:           gauge("event_log_bytes", "Size of the event log."),
-		logLimit:          gauge("event_log_limit_bytes", "Size from which the event log refuses publishers."),
+		logLimit:          gauge("event_log_limit_bytes", "Size at which the event log refuses publishers."),
 		ownUsed:           gauge("own_events_bytes", "Size of the stream of callbacks and operational events."),
-		ownLimit:          gauge("own_events_limit_bytes", "Size from which that stream takes no more."),
-		attempts:          counters("attempts_total", "Attempts by what became of the delivery and the error class.", "outcome", "class"),
-		duration:          f.NewHistogram(histogram("attempt_duration_seconds", "How long attempts took.", 0.001, 15)),
-		lag:               f.NewHistogram(histogram("delivery_lag_seconds", "From the publication of an event to its first attempt at a hook.", 0.0005, 20)),
-		parked:            counters("deliveries_parked_total", "Deliveries that were parked, by reason.", "reason"),
-		events:            counter("events_total", "Events that were fanned out."),
-		deliveries:        counter("deliveries_total", "Deliveries that events fanned out to."),
-		repeated:          counter("events_repeated_total", "Events that were published again with the same id and body."),
-		unasked:           counter("events_unasked_total", "Events that went on although the ledger could not be asked whether they were published before; should stay 0."),
-		rejected:          counters("events_rejected_total", "Events that were rejected, by reason.", "reason"),
-		recorded:          counters("recorder_messages_total", "Messages written to Postgres.", "what"),
-		recordSeconds:     f.NewHistogramVec(histogram("recorder_write_seconds", "How long writing a batch to Postgres took.", 0.001, 14), []string{"what"}),
-		setAside:          counters("recorder_set_aside_total", "Messages that PostgreSQL refused while it took others, and that were set aside whole.", "what"),
-		asideNow:          gauge("ledger_set_aside", "Messages that are set aside, to be put back by a person; should be 0."),
-		offSchema:         counter("events_off_schema_total", "Events that were let pass although their data does not fit the schema of their type."),
+		ownLimit:          gauge("own_events_limit_bytes", "Size at which the stream of callbacks and operational events is full."),
+		attempts:          counters("attempts_total", "Attempts, by the resulting state of the delivery and error class.", "outcome", "class"),
+		duration:          f.NewHistogram(histogram("attempt_duration_seconds", "Duration of attempts.", 0.001, 15)),
+		lag:               f.NewHistogram(histogram("delivery_lag_seconds", "Time from the publication of an event to its first attempt.", 0.0005, 20)),
+		parked:            counters("deliveries_parked_total", "Deliveries parked, by reason.", "reason"),
+		events:            counter("events_total", "Events fanned out."),
+		deliveries:        counter("deliveries_total", "Deliveries created by fan-out."),
+		repeated:          counter("events_repeated_total", "Events published again with the same id and body."),
+		unasked:           counter("events_unasked_total", "Events fanned out without a check for duplicates because the ledger was unavailable; should stay 0."),
+		rejected:          counters("events_rejected_total", "Events rejected, by reason.", "reason"),
+		recorded:          counters("recorder_messages_total", "Messages written to PostgreSQL.", "what"),
+		recordSeconds:     f.NewHistogramVec(histogram("recorder_write_seconds", "Time to write a batch to PostgreSQL.", 0.001, 14), []string{"what"}),
+		setAside:          counters("recorder_set_aside_total", "Messages set aside whole because PostgreSQL refused them while it took others; should stay 0.", "what"),
+		asideNow:          gauge("ledger_set_aside", "Messages set aside and not yet put back; should be 0."),
+		offSchema:         counter("events_off_schema_total", "Events let through although their data does not match the schema of their type."),
 		batches:           counter("batches_total", "Requests with batches; attempts are counted for each delivery in them."),
-		superseded:        counter("deliveries_superseded_total", "Deliveries that were not sent since a newer one of their entity was, as their hooks collapse."),
-		swept:             counter("deliveries_swept_total", "Deliveries that were nowhere and were put right; should stay 0."),
-		ownDeferred:       counter("own_events_deferred_total", "Callbacks and operational events for which their stream had no room and that wait to be published later; should stay 0."),
-		trimmed:           counter("events_trimmed_total", "Events that were dropped from the event log and from our own."),
-		erasuresNow:       gauge("erasures_running", "Erasures that people asked for and that are not done."),
+		superseded:        counter("deliveries_superseded_total", "Deliveries not sent because their hook collapses and a newer one of their entity was sent."),
+		swept:             counter("deliveries_swept_total", "Lost deliveries found and repaired; should stay 0."),
+		ownDeferred:       counter("own_events_deferred_total", "Callbacks and operational events postponed because their stream was full, counted each time; should stay 0."),
+		trimmed:           counter("events_trimmed_total", "Old events dropped from the event log and from the stream of callbacks and operational events."),
+		erasuresNow:       gauge("erasures_running", "Requested erasures that are not finished."),
 		erasures:          erase.NewMetrics(r),
 		pending:           gauges("consumer_pending", "Messages that a consumer has not handed out yet.", "consumer"),
-		repairs:           counters("topology_repairs_total", "Streams and consumers that were gone or changed by another hand and were put right; should stay 0.", "name"),
-		filterCost:        counter("filter_cost_units_total", "Cost units that the evaluation of filters and transforms has used; a core makes some 20 million a second."),
-		filterPutOff:      counter("filter_events_put_off_total", "Events that wait and come again later, since the filters of their tenant have used up its budget."),
-		filterFailures:    counters("filter_failures_total", "Events that a hook's filter could not be evaluated for, and that it did not get: error or cost.", "reason"),
-		transformFailures: counters("transform_failures_total", "Deliveries that are dead since a hook's transform could not be evaluated for their event: error or cost.", "reason"),
-		inFlight:          gauges("consumer_in_flight", "Messages that are handed out and not settled.", "consumer"),
+		repairs:           counters("topology_repairs_total", "Streams and consumers that someone else deleted or changed, and a worker repaired; should stay 0.", "name"),
+		filterCost:        counter("filter_cost_units_total", "Cost units used by the evaluation of filters and transforms; one core does some 20 million a second."),
+		filterPutOff:      counter("filter_events_put_off_total", "Events postponed because the filters of their tenant have used up their budget."),
+		filterFailures:    counters("filter_failures_total", "Events that a hook did not get because its filter could not be evaluated, by reason: error or cost.", "reason"),
+		transformFailures: counters("transform_failures_total", "Deliveries that are dead because a hook's transform could not be evaluated, by reason: error or cost.", "reason"),
+		inFlight:          gauges("consumer_in_flight", "Messages handed out and not settled.", "consumer"),
 		failingNow:        gauge("hooks_failing", "Active hooks whose attempts have failed since their last success."),
 		hooks:             newNamedHooks(prefixed),
 	}
@@ -147,14 +147,14 @@ func (m *metrics) watch(r *prometheus.Registry, s *Service) {
 		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read)
 	}
 	gauge("hooks", "Hooks in this worker's index.", func() float64 { return float64(s.index.Len()) })
-	gauge("attempts_running", "Attempts under way.", func() float64 { n, _ := s.limiter.Load(); return float64(n) })
+	gauge("attempts_running", "Attempts in progress.", func() float64 { n, _ := s.limiter.Load(); return float64(n) })
 	gauge("attempts_waiting", "Attempts that wait for a slot of their hook.", func() float64 { _, n := s.limiter.Load(); return float64(n) })
-	gauge("breakers_open", "Hooks whose breaker is open at this worker.", func() float64 { n, _ := s.limiter.Breakers(); return float64(n) })
+	gauge("breakers_open", "Hooks whose circuit breaker is open in this worker.", func() float64 { n, _ := s.limiter.Breakers(); return float64(n) })
 	gauge("breakers_half_open", "Hooks whose receiver is being probed.", func() float64 { _, n := s.limiter.Breakers(); return float64(n) })
-	gauge("filter_tenants_waiting", "Tenants whose filters have used up their budget at this worker, so that their events wait.",
+	gauge("filter_tenants_waiting", "Tenants whose events wait because their filters have used up their budget in this worker.",
 		func() float64 { return float64(s.evaluator.Waiting()) })
-	gauge("hook_index_age_seconds", "How old this worker's knowledge of hooks is; normally below 2.", func() float64 { return s.known.Age().Seconds() })
-	gauge("hooks_unreadable", "Hooks that this worker cannot open or read, and parks for; should stay 0.",
+	gauge("hook_index_age_seconds", "Age of this worker's hook index; normally below 2.", func() float64 { return s.known.Age().Seconds() })
+	gauge("hooks_unreadable", "Hooks that this worker cannot decrypt or read; their deliveries are parked; should stay 0.",
 		func() float64 { return float64(s.known.Unreadable()) })
 }
 

@@ -37,10 +37,10 @@ func newNamedHooks(r prometheus.Registerer) *namedHooks {
 		return prometheus.NewDesc(name, help, []string{"tenant", "hook"}, nil)
 	}
 	n := &namedHooks{
-		parked:    desc("hook_parked", "Parked deliveries of the active hooks that have most, and of all others together."),
-		parkedAge: desc("hook_parked_age_seconds", "How long deliveries of these hooks have been parked."),
-		failing:   desc("hook_failing_seconds", "How long all attempts of the hooks that have failed for longest have failed."),
-		failures:  desc("hook_failures", "How many attempts of these hooks have failed since the last success."),
+		parked:    desc("hook_parked", "Parked deliveries of the active hooks with the most, and of all others, counted up to 10,000 per hook."),
+		parkedAge: desc("hook_parked_age_seconds", "How long the oldest of the next deliveries of these hooks has been parked."),
+		failing:   desc("hook_failing_seconds", "How long all attempts have failed, for the active hooks that have failed longest."),
+		failures:  desc("hook_failures", "Failed attempts of these hooks since their last success."),
 	}
 	r.MustRegister(n)
 	return n
@@ -143,11 +143,11 @@ func newNamed(label string, most int, of ...series) *named {
 // nameSeries makes what is counted by tenant, and by the label where there is one.
 func (m *metrics) nameSeries(counters func(name, help string, labels ...string) *prometheus.CounterVec, most int, label string) {
 	m.tenants = newNamed("tenant", most,
-		series{counters("tenant_attempts_total", "Attempts of the tenants that have most, and of all others.", "tenant", "outcome"), attemptOutcomes},
-		series{counters("tenant_events_total", "Events of the tenants that have most, and of all others.", "tenant", "outcome"), eventOutcomes})
+		series{counters("tenant_attempts_total", "Attempts of the tenants with the most attempts and events lately, and of all others.", "tenant", "outcome"), attemptOutcomes},
+		series{counters("tenant_events_total", "Events of the tenants with the most attempts and events lately, and of all others.", "tenant", "outcome"), eventOutcomes})
 	if m.label = label; label != "" {
 		m.labels = newNamed("value", most, series{
-			counters("label_attempts_total", "Attempts by the value of the hooks' label, of the values that have most, and of all others.", "value", "outcome"),
+			counters("label_attempts_total", "Attempts by the value of their hook's label, for the values with the most attempts lately, and for all others.", "value", "outcome"),
 			attemptOutcomes,
 		})
 	}

@@ -58,7 +58,7 @@ func TestNoTenantHasANameWhereNoneIsToHaveOne(t *testing.T) {
 	m.FannedOut("a", 1)
 	m.tenants.rank()
 	require.NoError(t, testutil.CollectAndCompare(events(m), strings.NewReader(`
-		# HELP tenant_events_total Events of the tenants that have most, and of all others.
+		# HELP tenant_events_total Events of the tenants with the most attempts and events lately, and of all others.
 		# TYPE tenant_events_total counter
 		tenant_events_total{outcome="fanned_out",tenant="other"} 1
 		tenant_events_total{outcome="rejected",tenant="other"} 0
@@ -75,7 +75,7 @@ func TestAttemptsAreCountedByALabelOfTheirHooks(t *testing.T) {
 	m.Attempted(&webhook.Due{Hook: &webhook.Hook{}, Event: &webhook.Event{Tenant: "default"}}, webhook.Result{Status: 500}, webhook.Waiting, 0, 0)
 	m.rank()
 	require.NoError(t, testutil.CollectAndCompare(m.labels.series[0].vec, strings.NewReader(`
-		# HELP label_attempts_total Attempts by the value of the hooks' label, of the values that have most, and of all others.
+		# HELP label_attempts_total Attempts by the value of their hook's label, for the values with the most attempts lately, and for all others.
 		# TYPE label_attempts_total counter
 		label_attempts_total{outcome="delivered",value="acme"} 2
 		label_attempts_total{outcome="failed",value="acme"} 0

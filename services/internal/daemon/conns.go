@@ -48,14 +48,14 @@ func newConns(o ServerOptions) (*conns, error) {
 		warn: rate.Sometimes{Interval: time.Minute}, addrs: map[netip.Addr]*addrConns{},
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "whisperer_http_connections_closed_total", ConstLabels: prometheus.Labels{"server": o.Name},
-			Help: "Connections that were closed because there were too many: in total, of one address, or at the stop.",
+			Help: "Connections closed because too many were open, in total or from one address, or because the program was stopping.",
 		}, []string{"reason"}),
 	}
 	for _, reason := range []string{closedTotal, closedAddress, closedStop} {
 		l.closed.WithLabelValues(reason)
 	}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "whisperer_http_connections", ConstLabels: prometheus.Labels{"server": o.Name}, Help: "Connections that are open.",
+		Name: "whisperer_http_connections", ConstLabels: prometheus.Labels{"server": o.Name}, Help: "Open connections.",
 	}, l.count)
 	return l, errors.Join(o.Metrics.Register(l.closed), o.Metrics.Register(open))
 }

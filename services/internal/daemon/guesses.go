@@ -49,7 +49,7 @@ func NewGuesses(burst int, metrics prometheus.Registerer, report func(context.Co
 	g := &Guesses{
 		burst: burst, report: report, all: rate.NewLimiter(allGuesses, allGuessesBurst), tell: rate.NewLimiter(rate.Every(tellEvery/tellAtOnce), tellAtOnce),
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "whisperer_api_guesses_total", Help: "Tokens that are none, at the API and when signing in to the console: those that were looked up, and those refused unseen.",
+			Name: "whisperer_api_guesses_total", Help: "Invalid tokens, in requests and when signing in: wrong ones that were looked up, and those refused without a look-up.",
 		}, []string{"outcome"}),
 		addrs: map[netip.Addr]*guesser{},
 	}

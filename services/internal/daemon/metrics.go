@@ -12,7 +12,7 @@ import (
 func NewRegistry(version string) *prometheus.Registry {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "whisperer_build_info",
-		Help:        "Always 1; the labels tell the program's version and the Go version it was built with.",
+		Help:        "Always 1; the labels are the program's version and the Go version it was built with.",
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
 	})
 	build.Set(1)

@@ -14,10 +14,10 @@ type Metrics struct {
 // NewMetrics registers metrics.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	f := promauto.With(r)
-	events := f.NewCounterVec(prometheus.CounterOpts{Name: "whisperer_events_erased_total", Help: "Events whose payload was erased."}, []string{"by"})
+	events := f.NewCounterVec(prometheus.CounterOpts{Name: "whisperer_events_erased_total", Help: "Events whose payload was erased, by request or by retention."}, []string{"by"})
 	return &Metrics{
 		requested: events.WithLabelValues("request"), expired: events.WithLabelValues("retention"),
-		failures: f.NewCounter(prometheus.CounterOpts{Name: "whisperer_erasure_failures_total", Help: "Steps of erasures that failed; should stay 0."}),
+		failures: f.NewCounter(prometheus.CounterOpts{Name: "whisperer_erasure_failures_total", Help: "Failed steps of erasures; should stay 0."}),
 	}
 }
 

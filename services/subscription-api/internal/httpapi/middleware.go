@@ -111,10 +111,10 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "whisperer_api_requests_total", Help: "HTTP requests to the API.",
+			Name: "whisperer_api_requests_total", Help: "Requests to the API.",
 		}, []string{"method", "route", "status"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "whisperer_api_request_duration_seconds", Help: "How long HTTP requests to the API took.",
+			Name: "whisperer_api_request_duration_seconds", Help: "Duration of requests to the API.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"method", "route"}),
 	}
