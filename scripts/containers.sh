@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Proves with a real container engine what the README promises of containers: it builds the images, starts them as
-# docker-compose.yml says, publishes events at a steady rate while workers, NATS nodes and PostgreSQL are killed, restarted,
-# scaled and replaced, and counts the webhooks that came. It ends with an error where one was lost, and removes all it made.
+# Tests with a real container engine what the README promises for containers: it builds the images, starts them with
+# docker-compose.yml, publishes events at a steady rate while it kills, restarts, scales and replaces workers, NATS nodes and
+# PostgreSQL, and counts the webhooks that arrive. It fails if one was lost, and removes everything that it created.
 #
 #   scripts/containers.sh [single] [literal] [cluster] [backup] [tests]
 #
-# All without arguments. literal is `make up` and what the documentation prints after it, backup is the manual's chapter, and tests are
-# those of the database and of NATS, on containers.
+# Without arguments it runs all parts. literal is `make up` and the commands that the documentation gives after it, backup the commands
+# of the chapter on backups, and tests runs the tests of the database and of NATS on containers.
 #
-# RATE (100) events a second, each step SECONDS_EACH (20) long; BUILD=no takes the images …:proof as they are. Where no registry
-# can be reached: scripts/compose/offline-images.sh.
+# RATE (100) is events per second, and SECONDS_EACH (20) the length of each step; BUILD=no uses the existing images …:proof. If no
+# registry can be reached, run scripts/compose/offline-images.sh first.
 # shellcheck disable=SC2317 # functions are called by name
 set -euo pipefail
 cd "$(dirname "$0")/.."

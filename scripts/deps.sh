@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes sure that this machine has what the tests and `make run` need besides Go: the PostgreSQL server's binaries
-# (initdb, postgres), which they start privately, and for tests a Chromium, PgBouncer, and Node.js with npm. On Debian and Ubuntu
-# root gets them installed; anybody else is told the command. `deps.sh run` is without what only tests need. PostgreSQL is
-# not needed where a database is given by URL, or where tests are told to use Docker.
+# (initdb, postgres), of which they start their own server, and for tests Chromium, PgBouncer, and Node.js with npm. For root on
+# Debian and Ubuntu it installs them; for others it prints the command. `deps.sh run` leaves out what only tests need. PostgreSQL
+# is not needed if a database is given by URL, or if tests use Docker.
 set -euo pipefail
 
-# install_by COMMAND: runs it where that can be done without asking: as root, by apt.
+# install_by COMMAND runs the command if that needs no question: as root, with apt.
 install_by() {
   [[ $1 = apt-get* && $(id -u) = 0 ]] || return 1
   echo "deps: installing ($1)" >&2
@@ -14,9 +14,9 @@ install_by() {
   $1 </dev/null >&2 || { apt-get update </dev/null >&2 && $1 </dev/null >&2; }
 }
 
-# tell WHAT COMMAND OTHERWISE: says what a person has to do.
+# tell WHAT COMMAND OTHERWISE prints what a person has to do.
 tell() {
-  echo "deps: $1. Get it by:" >&2
+  echo "deps: $1. To install it:" >&2
   case $2 in
   apt-get* | dnf* | pacman* | apk*) echo "    sudo $2" >&2 ;;
   *) echo "    $2" >&2 ;;
@@ -24,8 +24,8 @@ tell() {
   echo "or $3." >&2
 }
 
-# installs APT DNF APK PACMAN BREW OTHERWISE: the command by which this machine's package manager gets a package, whose
-# name differs from one to the other; OTHERWISE where none of them is there.
+# installs APT DNF APK PACMAN BREW OTHERWISE prints the command that installs a package with this machine's package manager; the
+# arguments are the package's names. It prints OTHERWISE if there is no known package manager.
 installs() {
   if command -v apt-get >/dev/null; then echo "apt-get install -y --no-install-recommends $1"
   elif command -v dnf >/dev/null; then echo "dnf install -y $2"
@@ -82,10 +82,10 @@ get_chromium() {
   install_by "$command" || true
   has_chromium && return 0
   tell "Chromium is missing, so the console's browser tests will fail" "$command" 'point CHROME_BIN at a Chromium or Chrome'
-  [ "${CI:-}" != true ] # all other tests do without it
+  [ "${CI:-}" != true ] # the other tests do not need it
 }
 
-# Tests look at what happens behind it.
+# Tests run the services behind it.
 has_pgbouncer() { command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; }
 
 get_pgbouncer() {
@@ -94,10 +94,10 @@ get_pgbouncer() {
   install_by "$command" || true
   has_pgbouncer && return 0
   tell "PgBouncer is missing, so the tests behind it will fail" "$command" 'put pgbouncer on PATH'
-  [ "${CI:-}" != true ] # all other tests do without it
+  [ "${CI:-}" != true ] # the other tests do not need it
 }
 
-# Tests put clients from npm to the API.
+# Tests call the API with clients from npm.
 has_npm() { command -v node >/dev/null && command -v npm >/dev/null; }
 
 get_npm() {
@@ -106,7 +106,7 @@ get_npm() {
   install_by "$command" || true
   has_npm && return 0
   tell "Node.js with npm is missing, so the tests of foreign clients will be skipped" "$command" 'put node and npm on PATH'
-  [ "${CI:-}" != true ] # all other tests do without it
+  [ "${CI:-}" != true ] # the other tests do not need it
 }
 
 if needs_postgres && ! has_postgres; then get_postgres; fi

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Tidies the go.mod of every module of go.work. With --check it changes nothing, and fails where tidy would change
-# something or where a module does not build without the workspace, which hides a missing requirement.
-# Modules require each other by the version that the next release gives them all, which no proxy has yet: they are
-# replaced by their folders here, in a copy of go.mod, and not in go.mod itself, since `go install` refuses replacements.
-# With --version V it writes that version into all of them and go.work, as the commit that is tagged has to have it.
+# Tidies the go.mod of every module of go.work. With --check it changes nothing, and fails if tidy would change
+# something or if a module does not build without the workspace, which hides missing requirements.
+# Modules require each other by the version of the next release, which no proxy has yet: a copy of go.mod replaces them by
+# their folders, and not go.mod itself, because `go install` refuses replacements.
+# With --version V it writes that version into all of them and into go.work, as the tagged commit needs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export GOWORK=off

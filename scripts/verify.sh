@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Fails when something that a machine writes differs from what is there: Go format, protobuf format and lint,
-# generated Go, the reference of the
-# command line, go.mod and go.sum. Changes nothing. `make fmt generate tidy` mends most of what it finds.
+# Fails if formatting or a generated file is not up to date: Go and protobuf format, protobuf lint, generated Go, the command line's
+# reference, go.mod and go.sum. It changes nothing. `make fmt generate tidy` fixes most of what it finds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
@@ -21,11 +20,11 @@ generated=$(mktemp -d)
 trap 'rm -rf "$generated"' EXIT
 (cd proto && buf generate --output "$generated")
 while IFS= read -r file; do
-  diff -u "proto/$file" "$generated/$file" || complain "proto/$file is not what its .proto generates (make generate)"
+  diff -u "proto/$file" "$generated/$file" || complain "proto/$file is not up to date with its .proto (make generate)"
 done < <({ cd proto && find . -name '*.pb.go'; cd "$generated" && find . -name '*.pb.go'; } | sort -u)
 
 go test ./services/whisperer/internal/cli -run 'TestReference|TestManPage' -count 1 >/dev/null ||
-  complain "docs/cli.md is not what the commands say (go test ./services/whisperer/internal/cli -run TestReference -update)"
+  complain "docs/cli.md is not up to date with the commands (go test ./services/whisperer/internal/cli -run TestReference -update)"
 
-scripts/tidy.sh --check || complain "modules are not in order"
+scripts/tidy.sh --check || complain "modules are not tidy, or do not build alone (make tidy)"
 exit "$failed"

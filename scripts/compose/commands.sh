@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Prints the `docker compose` commands that our texts tell people to type: file, tab, command, tab, and `whole`, or `cut` where a
-# quotation mark ends what is read of it.
+# Prints the `docker compose` commands in our documentation and messages: file, tab, command, tab, and `whole`, or `cut` if a
+# quotation mark ends the part that is read.
 #
 #   scripts/compose/commands.sh [--plain]
 #
-# With --plain only the commands themselves, each once, that can be typed as they are beside a running installation: whole, with no
-# flag before compose's command, and none that takes containers away.
+# With --plain it prints only commands, each once, that can be typed unchanged while an installation runs: whole, with no
+# flag before Compose's command, and none that removes containers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 files=(README.md Makefile docker-compose.yml .env.example scripts/compose/up.sh scripts/compose/cluster.yml

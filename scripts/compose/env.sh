@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes .env for docker-compose.yml from .env.example with secrets of its own, where there is none yet.
+# Writes .env for docker-compose.yml from .env.example, with new secrets, unless it exists.
 #
 #   scripts/compose/env.sh [FILE]
 set -euo pipefail
@@ -8,11 +8,11 @@ file=${1:-.env}
 [ ! -e "$file" ] || exit 0
 random() { head -c "$1" /dev/urandom; }
 umask 077
-# The address of this machine for containers, where Docker says it; else what Docker has by default.
+# The address of this machine for containers, if Docker reports it; otherwise Docker's default.
 gateway=$(docker network inspect bridge --format '{{(index .IPAM.Config 0).Gateway}}' 2>/dev/null || true)
 while IFS= read -r line; do
   case $line in
-  # A letter in front: nats-server would take some passwords for numbers.
+  # The leading letter keeps nats-server from reading a password as a number.
   POSTGRES_PASSWORD= | NATS_PASSWORD_*=) line+=p$(random 16 | od -An -tx1 | tr -d ' \n') ;;
   WHISPERER_MASTER_KEY=) line+=$(random 32 | base64) ;;
   WHISPERER_EGRESS_ALLOW=*) [ -z "$gateway" ] || line=${line/172.17.0.1/$gateway} ;;
@@ -20,4 +20,4 @@ while IFS= read -r line; do
   printf '%s\n' "$line"
 done <.env.example >"$file.new"
 mv "$file.new" "$file"
-echo "wrote $file with new secrets; data that was made with others needs those" >&2
+echo "wrote $file with new secrets; existing data needs the secrets that it was created with" >&2

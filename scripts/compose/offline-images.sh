@@ -5,7 +5,7 @@
 #   scripts/compose/offline-images.sh [postgres] [nats] [natscli] [go] [static] [plugins]     (all without arguments; as root)
 #
 # `plugins` are docker compose v2 and buildx for this user. Nothing is installed on the machine: packages are
-# unpacked into a temporary folder by a private apt, which checks their signatures. Needs a running Docker engine.
+# unpacked into a temporary folder by an apt with its own state, which checks their signatures. Needs a running Docker engine.
 set -euo pipefail
 
 SUITE=${SUITE:-trixie}         # of Debian: the packages come from here
@@ -21,7 +21,7 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# fetch DESTINATION download|install PACKAGE...: unpacks packages, with `install` also all that they depend on.
+# fetch DESTINATION download|install PACKAGE... unpacks packages; with `install`, also their dependencies.
 fetch() {
   local dest=$1 how=$2 root mirror deb
   shift 2
@@ -42,7 +42,7 @@ fetch() {
   else
     (cd "$root/cache/archives" && "${apt[@]}" download "$@")
   fi
-  # Debian keeps programs and libraries in /usr alone, and these links for everybody else.
+  # Debian keeps programs and libraries in /usr only, with these links to it.
   mkdir -p "$dest"/usr/{bin,sbin,lib,lib64}
   for link in bin sbin lib lib64; do [ -e "$dest/$link" ] || ln -s "usr/$link" "$dest/$link"; done
   for deb in "$root"/cache/archives/*.deb; do
@@ -54,7 +54,7 @@ fetch() {
   rm -rf "$root" "$dest"/usr/share/{doc,man,locale,lintian,bash-completion}
 }
 
-# shell DESTINATION: one static busybox as all the small programs that are not there.
+# shell DESTINATION adds one static busybox in place of all small programs that are missing.
 shell() {
   [ -x "$work/busybox/usr/bin/busybox" ] || fetch "$work/busybox" download busybox-static
   mkdir -p "$1/bin"
@@ -63,7 +63,7 @@ shell() {
   for name in $("$1/bin/busybox" --list); do [ -e "$1/bin/$name" ] || ln -s busybox "$1/bin/$name"; done
 }
 
-# people DESTINATION NAME ID: root, one more user, and the folders that every program expects.
+# people DESTINATION NAME ID adds root, one more user, and the folders that every program expects.
 people() {
   mkdir -p "$1"/{etc/ssl/certs,tmp,root,"home/$2"}
   chmod 1777 "$1/tmp"
@@ -74,7 +74,7 @@ people() {
   cp /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/"
 }
 
-# image NAME DESTINATION, with the rest of its Dockerfile on standard input.
+# image NAME DESTINATION builds an image, with the rest of its Dockerfile on standard input.
 image() {
   tar -C "$2" -cf "$work/rootfs.tar" .
   rm -rf "$2"
