@@ -10,7 +10,7 @@ import (
 // Rotated is a hook's new secret.
 type Rotated struct {
 	SecretKey *string    `json:"secret_key" doc:"The new secret, shown only now; null for an ed25519 key, which receivers do not need"`
-	PublicKey *string    `json:"public_key" doc:"Verifies signatures v1a where the secret is an ed25519 key (whpk_…); null for others"`
+	PublicKey *string    `json:"public_key" doc:"Public key (whpk_…) that verifies v1a signatures if the secret is an ed25519 key; otherwise null"`
 	OldUntil  *time.Time `json:"old_until" doc:"Until when the one before signs, too; null where there was none"`
 }
 

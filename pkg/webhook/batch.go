@@ -40,10 +40,10 @@ func BatchID(hook uuid.UUID, deliveries []uuid.UUID) uuid.UUID {
 
 // batchMembers are those of config.batch.
 var batchMembers = []Field{
-	{Name: "max_events", Kind: KindNumber, Low: MinBatch, High: MaxBatch, Needed: true, Example: "100", Help: "How many events one request has at most"},
+	{Name: "max_events", Kind: KindNumber, Low: MinBatch, High: MaxBatch, Needed: true, Example: "100", Help: "The maximum number of events per request"},
 	{
 		Name: "max_wait", Kind: KindSeconds, Low: 1, High: MaxBatchWait.Seconds(), Needed: true, Example: "5",
-		Help: "How many seconds an event waits for others at most",
+		Help: "The maximum time that an event waits for others, in seconds",
 	},
 }
 

@@ -23,14 +23,14 @@ var callbackOutcomes = []DeliveryState{Delivered, Dead, Waiting, Parked, Cancell
 
 // callbackMembers are the members of a callback.
 var callbackMembers = []Field{
-	{Name: "url", Kind: KindText, MaxLength: MaxTargetURL, Example: "https://oms.example.com/outcomes", Help: "Outcomes are sent here by POST"},
+	{Name: "url", Kind: KindText, MaxLength: MaxTargetURL, Example: "https://oms.example.com/outcomes", Help: "The URL that outcomes are sent to, by POST"},
 	{
 		Name: "subject", Kind: KindText, Example: "whisperer.callback.default.outcomes",
-		Help: "Outcomes are published to this NATS subject, which begins with whisperer.callback.<tenant>.; either this or url is needed",
+		Help: "The NATS subject that outcomes are published to, beginning with whisperer.callback.<tenant>.; either this or url is required",
 	},
 	{
 		Name: "on", Kind: KindTexts, Choices: texts(callbackOutcomes), Example: `["delivered", "dead"]`, Default: `["delivered", "dead"]`,
-		Help: "The outcomes to be told of",
+		Help: "The outcomes to report",
 	},
 }
 

@@ -259,8 +259,8 @@ const (
 
 // rateMembers are those of config.rate_limit.
 var rateMembers = []Field{
-	{Name: "limit", Kind: KindNumber, Low: 1, High: maxRate, Needed: true, Example: "100", Help: "How many attempts each period has at most"},
-	{Name: "period", Kind: KindSeconds, Low: 1, High: maxRatePeriod.Seconds(), Needed: true, Example: "60", Help: "How many seconds a period has"},
+	{Name: "limit", Kind: KindNumber, Low: 1, High: maxRate, Needed: true, Example: "100", Help: "The maximum number of attempts per period"},
+	{Name: "period", Kind: KindSeconds, Low: 1, High: maxRatePeriod.Seconds(), Needed: true, Example: "60", Help: "The length of a period, in seconds"},
 }
 
 func parseRateLimit(raw json.RawMessage, p *ValidationError) *RateLimit {

@@ -25,7 +25,7 @@ var fields = slices.Concat(identityFields, sendingFields, stateFields) //nolint:
 var identityFields = []Field{
 	{Name: "id", Kind: KindID, ReadOnly: true},
 	{
-		Name: "name", Kind: KindText, MaxLength: MaxHookName, Example: "Acme, orders", Help: "Tells hooks apart", Flag: Flag{Name: "name", Placeholder: "TEXT"},
+		Name: "name", Kind: KindText, MaxLength: MaxHookName, Example: "Acme, orders", Help: "A name for people, to tell hooks apart", Flag: Flag{Name: "name", Placeholder: "TEXT"},
 		at: func(h *Hook) any { return &h.Name }, check: (*Hook).checkName, searched: true, Kept: true,
 	},
 	{
@@ -39,7 +39,7 @@ var identityFields = []Field{
 		at:   func(h *Hook) any { return &h.EventTypes }, check: (*Hook).checkEventTypes, searched: true, Kept: true,
 	},
 	{
-		Name: "target_url", Kind: KindText, MaxLength: MaxTargetURL, Example: "https://partner.example.com/hooks", Help: "Where to send events: http or https", Shown: "Where events are sent",
+		Name: "target_url", Kind: KindText, MaxLength: MaxTargetURL, Example: "https://partner.example.com/hooks", Help: "The URL that events are sent to: http or https", Shown: "The URL that events are sent to",
 		Short: "Where to deliver.", Flag: Flag{Name: "target-url", Short: "t", Placeholder: "URL"},
 		at: func(h *Hook) any { return &h.TargetURL }, check: (*Hook).checkTarget, searched: true, Kept: true,
 	},
@@ -48,7 +48,7 @@ var identityFields = []Field{
 		at: func(h *Hook) any { return &h.Status }, check: (*Hook).checkStatus, searched: true,
 	},
 	{
-		Name: "notification_type", Kind: KindText, Help: "rest, the only one there is",
+		Name: "notification_type", Kind: KindText, Help: "Always rest",
 		at: func(h *Hook) any { return &h.NotificationType }, set: (*Hook).setNotificationType, check: (*Hook).checkNotificationType, Kept: true,
 	},
 }
@@ -57,18 +57,18 @@ var identityFields = []Field{
 var sendingFields = []Field{
 	{
 		Name: "secret_key", Kind: KindText, MaxLength: MaxSecretLength, Hidden: true,
-		Help:  "Signs what is sent; null for no signature. Absent leaves the stored one",
+		Help:  "Secret that signs requests; null for no signature. If absent, the stored one is kept",
 		Short: "Sign with this secret; empty for no signatures.", Flag: Flag{Name: "secret", Placeholder: "TEXT"},
 		at: func(h *Hook) any { return &h.Secrets }, check: (*Hook).checkSecrets, sealed: true, Kept: true,
 	},
-	{Name: "has_secret", Kind: KindFlag, ReadOnly: true, Help: "Whether what is sent is signed"},
+	{Name: "has_secret", Kind: KindFlag, ReadOnly: true, Help: "Whether requests are signed"},
 	{
 		Name: "public_key", Kind: KindText, ReadOnly: true, Nullable: true,
-		Help: "Verifies signatures v1a where the secret is an ed25519 key (whpk_…); null for others",
+		Help: "Public key (whpk_…) that verifies v1a signatures if the secret is an ed25519 key; otherwise null",
 	},
 	{
 		Name: "api_key", Kind: KindText, MaxLength: MaxAPIKeyLength, Hidden: true,
-		Help:  "Sent as X-API-Key, or as config.api_key_header says; null for none. Absent leaves the stored one",
+		Help:  "Sent as X-API-Key, or in the header config.api_key_header; null for none. If absent, the stored one is kept",
 		Short: "Send this as X-API-Key; empty for none.", Flag: Flag{Name: "api-key", Placeholder: "TEXT"},
 		at: func(h *Hook) any { return &h.APIKey }, check: (*Hook).checkAPIKey, sealed: true, Kept: true,
 	},
@@ -84,10 +84,10 @@ var sendingFields = []Field{
 	},
 	{
 		Name: "callback", Kind: KindOutcome, Members: callbackMembers, Example: `{"url": "https://oms.example.com/outcomes", "on": ["delivered", "dead"]}`,
-		Help: "Where outcomes are sent: url or subject, and on, a list of outcomes. The dotted path of a function, as it was once written, " +
-			"means the subject whisperer.callback.<tenant>.<path>. null, {} and an empty text mean none",
-		Shown: "What to do with each outcome; null for nothing",
-		Short: "What to do with outcomes: JSON, @FILE or -; null for nothing.", Flag: Flag{Name: "callback", Placeholder: "JSON"},
+		Help: "Where outcomes are sent: url or subject, and on, a list of outcomes. The dotted path of a function, as in dj-whisperer, " +
+			"means the subject whisperer.callback.<tenant>.<path>. null, {} and an empty string mean none",
+		Shown: "Where outcomes are sent; null for nowhere",
+		Short: "Where to send outcomes: JSON, @FILE or -; null for nowhere.", Flag: Flag{Name: "callback", Placeholder: "JSON"},
 		at: func(h *Hook) any { return &h.Callback }, set: (*Hook).setCallback, check: func(h *Hook, p *ValidationError) {
 			if h.Callback != nil {
 				p.Collect("/callback", h.Callback.validate(h.Tenant))
@@ -97,8 +97,8 @@ var sendingFields = []Field{
 	{
 		Name: "retry_countdown_config", Kind: KindObject, Members: retryOptions, Variants: retryChoices,
 		Example: `{"choice": "linear", "kwargs": {"base": 60, "limit": 600}}`,
-		Help: "choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the default " +
-			"schedule",
+		Help: "The retry schedule: choice (fixed, linear, exponential, random, schedule), its kwargs, and max_retries, jitter, deadline; null for the " +
+			"default schedule",
 		Shown: "The retry schedule; null for the default one",
 		Short: "Retry schedule: JSON, @FILE or -; null for the default.", Flag: Flag{Name: "retry", Placeholder: "JSON"},
 		at: func(h *Hook) any { return &h.RetryConfig }, check: func(h *Hook, p *ValidationError) {
@@ -108,13 +108,13 @@ var sendingFields = []Field{
 	},
 	{
 		Name: "config", Kind: KindObject, Members: configKeys, Example: `{"channel_id": 12, "format": "standard", "timeout": 10}`,
-		Help:  "Settings: the keys that are described here have a meaning, all others are your own",
-		Shown: "Settings with a meaning, and the integrator's own. What is secret in auth and tls is not shown",
+		Help:  "Settings: the keys described here have a meaning, all others are your own",
+		Shown: "Settings with a meaning, and the integrator's own. Secrets in auth and tls are not shown",
 		Short: "Config object: JSON, @FILE or -.", Flag: Flag{Name: "config", Placeholder: "JSON"},
 		at: func(h *Hook) any { return &h.Config }, check: (*Hook).checkConfig,
 	},
 	{
-		Name: "labels", Kind: KindTextMap, MaxItems: maxLabels, Example: `{"partner": "acme"}`, Help: "Names and values by which many hooks are managed, such as partner and acme",
+		Name: "labels", Kind: KindTextMap, MaxItems: maxLabels, Example: `{"partner": "acme"}`, Help: "Names and values for managing many hooks together, such as partner and acme",
 		Short: "Give it this label, as name=value; may be repeated.", Flag: Flag{Name: "label", Placeholder: "LABEL"},
 		at: func(h *Hook) any { return &h.Labels }, check: (*Hook).checkLabels,
 	},
@@ -129,18 +129,18 @@ var stateFields = []Field{
 	},
 	{
 		Name: "paused_until", Kind: KindTime, ReadOnly: true, Nullable: true,
-		Help: "When a paused hook becomes active again by itself; null for one that stays paused, and for others. Pausing sets it",
+		Help: "When a paused hook becomes active again automatically; null if it stays paused, or is not paused. Set by pausing",
 		at:   func(h *Hook) any { return &h.PausedUntil }, searched: true,
 	},
 	{
 		Name: "unreadable", Kind: KindText, ReadOnly: true, Nullable: true,
-		Help: "Why the API cannot read all of the hook, such as that it does not have the master key that its secrets are sealed with; null for " +
-			"a hook that can be read. What cannot be read is shown as if it were not set. The hook is not delivered to and cannot be changed, " +
-			"but be deleted",
+		Help: "Why the API cannot read all of the hook, for example because it lacks the master key that encrypted its secrets; null for " +
+			"a readable hook. Unreadable parts are shown as if they were not set. Nothing is delivered to the hook, and it cannot be changed, " +
+			"only deleted",
 	},
 	{Name: "created_date", Kind: KindTime, ReadOnly: true},
 	{Name: "modified_date", Kind: KindTime, ReadOnly: true},
-	{Name: "version", Kind: KindNumber, ReadOnly: true, Help: "Counts the changes; also the ETag"},
+	{Name: "version", Kind: KindNumber, ReadOnly: true, Help: "Number of changes; also the ETag"},
 }
 
 func (h *Hook) checkName(p *ValidationError) {

@@ -31,7 +31,7 @@ var configKeys = []Field{
 		key: choice("method", Methods(), strings.ToUpper, "must be POST, PUT or PATCH", func(c *Config) *string { return &c.Method }),
 	},
 	{
-		Name: "filter", Kind: KindText, Example: `event.data.total > 100`, Help: "A CEL expression over event.type, event.data, event.context and event.entity that an event has to pass",
+		Name: "filter", Kind: KindText, Example: `event.data.total > 100`, Help: "A CEL expression over event.type, event.data, event.context and event.entity; only events for which it is true are sent",
 		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
 			if json.Unmarshal(raw, &c.Filter) != nil {
 				p.Add("/filter", "must be a CEL expression as a string")
@@ -48,32 +48,32 @@ var configKeys = []Field{
 	},
 	{
 		Name: "headers_from", Kind: KindTextMap, MaxItems: MaxHeaders, Example: `{"X-Order": "string(event.data.id)"}`,
-		Help: "Headers by name, whose values CEL expressions make of the event; the rules of additional_headers hold",
+		Help: "Headers by name, with CEL expressions over the event as values; the rules of additional_headers apply",
 		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.HeadersFrom = parseHeadersFrom(raw, p) },
 	},
 	{
 		Name: "content_fields", Kind: KindTexts, MaxItems: maxContentFields, Example: `["/id", "/customer/email"]`,
-		Help: "JSON pointers to what is sent of an event's data; absent for all of it",
+		Help: "JSON pointers to the parts of an event's data that are sent; all of it if absent",
 		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.ContentFields = parseContentFields(raw, p) },
 	},
 	{
 		Name: "auth", Kind: KindObject, Hidden: true, Variants: authTypes, Example: `{"auth_type": "basic", "username": "shop", "password": "secret"}`,
-		Help: "How to log in at the receiver: auth_type basic, token or oauth2, and its fields",
+		Help: "How to authenticate to the receiver: auth_type basic, token or oauth2, and its fields",
 		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.Auth = parseAuth(raw, p) },
 	},
 	{
 		Name: "tls", Kind: KindObject, Hidden: true, Members: tlsMembers, Example: `{"server_name": "hooks.example.com"}`,
-		Help: "A client certificate with its key, a CA that alone may vouch for the receiver, and its name",
+		Help: "A client certificate with its key, the only CA to trust for the receiver, and the name in the receiver's certificate",
 		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.TLS = parseTLS(raw, time.Now(), p) },
 	},
 	{
 		Name: "signature", Kind: KindObject, Members: schemeMembers, Example: `{"preset": "github"}`,
-		Help: "A signature besides Standard Webhooks': preset (github, shopify, slack, stripe, or rfc9421 with algorithm), or header, value, content, algorithm, encoding and timestamp_header",
+		Help: "An additional signature, besides Standard Webhooks: preset (github, shopify, slack, stripe, or rfc9421 with algorithm), or header, value, content, algorithm, encoding and timestamp_header",
 		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.Signature = parseScheme(raw, p) },
 	},
 	{
 		Name: "timeout", Kind: KindSeconds, AsWritten: true, Low: 1, High: MaxTimeout.Seconds(), Default: fmt.Sprint(DefaultTimeout.Seconds()), Example: "15",
-		Help: "How many seconds an attempt may take, 1 to 30; 15 if absent",
+		Help: "The maximum duration of an attempt in seconds, 1 to 30; 15 if absent",
 		key: func(c *Config, raw json.RawMessage, _ *ValidationError) {
 			n, _ := wholeNumber(raw)
 			c.Timeout = time.Duration(n) * time.Second
@@ -81,12 +81,12 @@ var configKeys = []Field{
 	},
 	{
 		Name: "concurrency", Kind: KindNumber, Low: 1, High: MaxConcurrency, Default: "32", Example: "32",
-		Help: "How many attempts each worker makes at the same time, 1 to 1,000; 32 if absent",
+		Help: "The maximum number of simultaneous attempts per worker, 1 to 1,000; 32 if absent",
 		key:  func(c *Config, raw json.RawMessage, _ *ValidationError) { c.Concurrency, _ = wholeNumber(raw) },
 	},
 	{
 		Name: "rate_limit", Kind: KindObject, Members: rateMembers, Example: `{"limit": 100, "period": 60}`,
-		Help: "limit and period: at most so many attempts in each period of so many seconds, over all workers",
+		Help: "limit and period: at most this many attempts per period (in seconds), across all workers",
 		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.RateLimit = parseRateLimit(raw, p) },
 	},
 	{
@@ -96,7 +96,7 @@ var configKeys = []Field{
 	},
 	{
 		Name: "collapse", Kind: KindText, Choices: texts(Collapses()),
-		Help: "entity: of the events of one entity that wait for the hook, send only the newest; none for all of them. It keeps the order of ordering: entity",
+		Help: "entity: of an entity's events that wait for the hook, send only the newest; none: send all of them. entity keeps the same order as ordering: entity",
 		key:  choice("collapse", Collapses(), strings.ToLower, "must be none or entity", func(c *Config) *Collapse { return &c.Collapse }),
 	},
 	{
@@ -107,16 +107,16 @@ var configKeys = []Field{
 	{
 		Name: "maintenance", Kind: KindList, Members: windowMembers, MaxItems: maxWindows,
 		Example: `[{"start": "22:00", "end": "02:00", "days": ["sat", "sun"], "timezone": "Europe/Berlin"}]`,
-		Help:    "Windows, each with start, end, days and timezone, in which deliveries are parked",
+		Help:    "Windows during which deliveries are parked, each with start, end, days and timezone",
 		key:     func(c *Config, raw json.RawMessage, p *ValidationError) { c.Maintenance = parseWindows(raw, p) },
 	},
 	{
 		Name: "success", Kind: KindObject, Members: successMembers, Example: `{"statuses": ["200-299", 409], "condition": "response.body.ok"}`,
-		Help: "statuses and condition: which answers count as delivered; statuses and ranges (2xx if absent), and a CEL expression over response.status and response.body",
+		Help: "Which responses count as delivered: statuses (statuses and ranges; 2xx if absent), and condition (a CEL expression over response.status and response.body)",
 		key:  func(c *Config, raw json.RawMessage, p *ValidationError) { c.Success = parseSuccess(raw, p) },
 	},
 	{
-		Name: "stop_on", Kind: KindNumbers, Low: 300, High: 599, Example: "[400, 404]", Help: "HTTP statuses from 300 to 599 after which a delivery is dead at once",
+		Name: "stop_on", Kind: KindNumbers, Low: 300, High: 599, Example: "[400, 404]", Help: "HTTP statuses from 300 to 599 that make a delivery dead at once",
 		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
 			err := json.Unmarshal(raw, &c.StopOn)
 			if err != nil || slices.ContainsFunc(c.StopOn, func(s int) bool { return s < 300 || s > 599 }) {
@@ -126,7 +126,7 @@ var configKeys = []Field{
 	},
 	{
 		Name: "api_key_header", Kind: KindText, MaxLength: MaxHeaderName, Default: `"` + DefaultAPIKeyField + `"`, Example: "X-Shop-Key",
-		Help: "The header that api_key is sent in; X-API-Key if absent",
+		Help: "The header in which api_key is sent; X-API-Key if absent",
 		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
 			if json.Unmarshal(raw, &c.APIKeyHeader) != nil || headerNameProblem(c.APIKeyHeader) != "" {
 				p.Add("/api_key_header", "must be a header name that is not reserved")
@@ -134,7 +134,7 @@ var configKeys = []Field{
 		},
 	},
 	{
-		Name: "start_from", Kind: KindText, Example: "P7D", Help: "How far back a new hook begins: a time, or a duration such as P7D",
+		Name: "start_from", Kind: KindText, Example: "P7D", Help: "From when a new hook gets events: a time, or a duration before its creation, such as P7D",
 		key: func(c *Config, raw json.RawMessage, p *ValidationError) {
 			var ok bool
 			if c.StartFrom, ok = parseStartFrom(raw); !ok {

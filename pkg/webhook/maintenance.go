@@ -41,13 +41,13 @@ func (c *Config) InMaintenance(t time.Time) bool {
 
 // windowMembers are those of each window of config.maintenance.
 var windowMembers = []Field{
-	{Name: "start", Kind: KindText, MaxLength: 5, Needed: true, Example: "22:00", Help: "The time of day at which it begins"},
-	{Name: "end", Kind: KindText, MaxLength: 5, Needed: true, Example: "02:00", Help: "The time of day at which it ends; on the next day where it is not after start"},
+	{Name: "start", Kind: KindText, MaxLength: 5, Needed: true, Example: "22:00", Help: "The time of day at which the window begins"},
+	{Name: "end", Kind: KindText, MaxLength: 5, Needed: true, Example: "02:00", Help: "The time of day at which the window ends; on the next day if it is not after start"},
 	{
 		Name: "days", Kind: KindTexts, Choices: []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}, Example: `["sat", "sun"]`,
-		Help: "The days on which it begins; absent or empty for all",
+		Help: "The days on which the window begins; all if absent or empty",
 	},
-	{Name: "timezone", Kind: KindText, Default: `"UTC"`, Example: "Europe/Berlin", Help: "The time zone of start and end, by its name in the IANA database"},
+	{Name: "timezone", Kind: KindText, Default: `"UTC"`, Example: "Europe/Berlin", Help: "The time zone of start and end, as named in the IANA database"},
 }
 
 func parseWindows(raw json.RawMessage, p *ValidationError) []Window {

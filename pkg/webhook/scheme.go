@@ -64,25 +64,25 @@ type SignatureScheme struct {
 var schemeMembers = []Field{
 	{
 		Name: "preset", Kind: KindText, Choices: append(sortedKeys(signaturePresets()), PresetRFC9421), Default: "null",
-		Help: "A vendor's scheme, which says all the rest; or rfc9421 for HTTP Message Signatures, which leaves algorithm open",
+		Help: "A vendor's scheme, which sets all other members; or rfc9421 for HTTP Message Signatures, with which you may set algorithm",
 	},
-	{Name: "header", Kind: KindText, MaxLength: MaxHeaderName, Example: "X-Signature", Help: "The header that has the signature; needed without a preset"},
+	{Name: "header", Kind: KindText, MaxLength: MaxHeaderName, Example: "X-Signature", Help: "The header that contains the signature; required without a preset"},
 	{
 		Name: "value", Kind: KindText, MaxLength: maxTemplate, Default: `"{signature}"`, Example: "sha256={signature}",
-		Help: "The header's value: a text with {signature} in it, and {timestamp} and {id} where wanted",
+		Help: "The header's value: a template with {signature}, and optionally {timestamp} and {id}",
 	},
 	{
 		Name: "content", Kind: KindText, MaxLength: maxTemplate, Default: `"{body}"`, Example: "{timestamp}.{body}",
-		Help: "What is signed: a text with {body} in it, and {timestamp} and {id} where wanted",
+		Help: "The signed content: a template with {body}, and optionally {timestamp} and {id}",
 	},
 	{
 		Name: "algorithm", Kind: KindText, Choices: append([]string{HMACSHA256, HMACSHA512}, MessageAlgorithms()...), Default: "null",
 		Help: "hmac-sha256 if absent, or hmac-sha512. With the preset rfc9421: ecdsa-p256-sha256 if absent, or ed25519",
 	},
-	{Name: "encoding", Kind: KindText, Choices: []string{InHex, InBase64}, Help: "How the signature is written"},
+	{Name: "encoding", Kind: KindText, Choices: []string{InHex, InBase64}, Help: "The encoding of the signature"},
 	{
 		Name: "timestamp_header", Kind: KindText, MaxLength: MaxHeaderName, Example: "X-Timestamp",
-		Help: "A header that has the attempt's time, in seconds since 1970; none if absent",
+		Help: "A header that contains the attempt's time, in seconds since 1970; none if absent",
 	},
 }
 

@@ -39,11 +39,11 @@ func (s *Success) Counts(status int) bool {
 var successMembers = []Field{
 	{
 		Name: "statuses", Kind: KindStatuses, Low: minSuccessStatus, High: maxSuccessStatus, MaxItems: maxSuccessStatuses, Example: `["200-299", 409]`,
-		Help: "HTTP statuses from 200 to 599, and ranges of them as text, that count as delivered; 2xx if absent",
+		Help: "HTTP statuses from 200 to 599, and ranges of them as strings, that count as delivered; 2xx if absent",
 	},
 	{
 		Name: "condition", Kind: KindText, Example: "response.body.ok",
-		Help: "A CEL expression over response.status and response.body that has to be true, too",
+		Help: "A CEL expression over response.status and response.body that must also be true",
 	},
 }
 

@@ -32,19 +32,19 @@ type TLS struct {
 var tlsMembers = []Field{
 	{
 		Name: "client_certificate", Kind: KindText, MaxLength: maxPEM, Example: "-----BEGIN CERTIFICATE-----…",
-		Help: "A certificate, and those that vouch for it, in PEM",
+		Help: "The client certificate and its intermediate certificates, in PEM",
 	},
 	{
 		Name: "client_key", Kind: KindText, MaxLength: maxPEM, Hidden: true, Example: "-----BEGIN PRIVATE KEY-----…",
-		Help: "The private key of client_certificate in PEM, without a passphrase; sealed, and never shown again",
+		Help: "The private key of client_certificate in PEM, without a passphrase; stored encrypted, and never shown",
 	},
 	{
 		Name: "ca", Kind: KindText, MaxLength: maxPEM, Example: "-----BEGIN CERTIFICATE-----…",
-		Help: "The certificates in PEM that alone may vouch for the receiver's; those that the system trusts if absent",
+		Help: "The only certificate authorities trusted for the receiver, in PEM; the system's if absent",
 	},
 	{
 		Name: "server_name", Kind: KindText, MaxLength: maxServerName, Example: "hooks.example.com",
-		Help: "The name that the receiver's certificate has to be for; the host of target_url if absent",
+		Help: "The name that the receiver's certificate must contain; the host of target_url if absent",
 	},
 }
 
