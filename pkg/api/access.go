@@ -10,20 +10,20 @@ import (
 type Token struct {
 	ID           uuid.UUID  `json:"id" format:"uuid"`
 	Name         string     `json:"name" doc:"What the token is for"`
-	Tenant       string     `json:"tenant" doc:"Empty for an operator's token, which is good for every tenant"`
+	Tenant       string     `json:"tenant" doc:"Empty for an operator's token, which is valid for every tenant"`
 	Role         string     `json:"role" enum:"viewer,editor,admin"`
-	State        string     `json:"state" enum:"active,expiring,expired,revoked" doc:"expiring is active, for less than 14 days"`
+	State        string     `json:"state" enum:"active,expiring,expired,revoked" doc:"expiring: active, but for less than 14 days"`
 	CreatedDate  time.Time  `json:"created_date"`
 	ExpiresDate  *time.Time `json:"expires_date" doc:"null for never"`
 	RevokedDate  *time.Time `json:"revoked_date" doc:"null for a token that is not revoked"`
-	LastUsedDate *time.Time `json:"last_used_date" doc:"To the minute, and recorded within a minute; null for a token that nobody has used"`
+	LastUsedDate *time.Time `json:"last_used_date" doc:"To the minute, recorded within a minute; null for an unused token"`
 }
 
 // NewToken is a token that has just been made, with its secret, which is never shown again.
 type NewToken struct {
 	Token
 
-	Secret string `json:"token" doc:"The token itself. It is shown this once"`
+	Secret string `json:"token" doc:"The token itself. It is shown only once"`
 }
 
 // Tenant is one of the installation's tenants.
@@ -37,10 +37,10 @@ type Tenant struct {
 type SigningKey struct {
 	ID             string     `json:"id" doc:"The keyid of signatures, and the kid of the JSON Web Key: its RFC 7638 thumbprint"`
 	Algorithm      string     `json:"algorithm" enum:"ecdsa-p256-sha256,ed25519"`
-	State          string     `json:"state" enum:"next,current,previous" doc:"next signs after the next rotation, current signs, previous is published only"`
-	Usable         bool       `json:"usable" doc:"false for a key that should sign and cannot be opened: nothing that it should sign is sent"`
-	JWK            JWK        `json:"jwk" doc:"What receivers verify with"`
-	JWKSURL        string     `json:"jwks_url" doc:"Where receivers read the tenant's public keys"`
+	State          string     `json:"state" enum:"next,current,previous" doc:"next will sign after the next rotation, current signs, previous is only published"`
+	Usable         bool       `json:"usable" doc:"false for a key that cannot be decrypted: nothing that it has to sign is sent"`
+	JWK            JWK        `json:"jwk" doc:"The public key that receivers verify with"`
+	JWKSURL        string     `json:"jwks_url" doc:"The URL of the tenant's public keys"`
 	CreatedDate    time.Time  `json:"created_date"`
 	SignsFrom      *time.Time `json:"signs_from" doc:"null for the next key"`
 	PublishedUntil *time.Time `json:"published_until" doc:"null for all but previous keys"`

@@ -6,14 +6,14 @@ import "github.com/google/uuid"
 type BulkCount struct {
 	Count int `json:"count"`
 	// More says that there are more than are changed at once.
-	More bool `json:"more" doc:"Whether there may be more of them than are changed at once: ask again then"`
+	More bool `json:"more" doc:"Whether there may be more than are changed by one request: if so, repeat it"`
 }
 
 // BulkReplay is what became of a replay of many hooks.
 type BulkReplay struct {
-	Total   int           `json:"total" doc:"How many deliveries are sent again, of all hooks"`
+	Total   int           `json:"total" doc:"Number of deliveries to send again, of all hooks"`
 	Jobs    []Job         `json:"jobs" nullable:"false" doc:"One for each hook"`
-	Refused []BulkRefusal `json:"refused" nullable:"false" doc:"Hooks that have no job, with the reason"`
+	Refused []BulkRefusal `json:"refused" nullable:"false" doc:"Hooks without a job, with the reason"`
 }
 
 // BulkRefusal is a hook for which nothing was done.

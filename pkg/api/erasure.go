@@ -10,23 +10,23 @@ import (
 // Erased says when a payload was erased, and by whom.
 type Erased struct {
 	At time.Time `json:"at"`
-	By string    `json:"by" doc:"Who asked for it, as the audit log names them, or retention"`
+	By string    `json:"by" doc:"Who requested it, as named in the audit log, or retention"`
 }
 
 // Erasure takes the payloads of events away, in the background.
 type Erasure struct {
-	ID            *uuid.UUID       `json:"id" format:"uuid" nullable:"true" doc:"Null where it was only counted"`
+	ID            *uuid.UUID       `json:"id" format:"uuid" nullable:"true" doc:"Null if the request only counted"`
 	State         JobState         `json:"state" enum:"running,completed,cancelled,failed,dry_run"`
-	Detail        string           `json:"detail" doc:"What it waits for, or why it failed"`
-	Events        []string         `json:"events,omitempty" doc:"The ids that were asked for"`
-	Entity        string           `json:"entity,omitempty" doc:"The entity that was asked for"`
-	Path          string           `json:"path,omitempty" doc:"The SQL/JSON path that was asked for; once the erasure has ended, its SHA-256, since a path may have in it what is to be erased"`
+	Detail        string           `json:"detail" doc:"What it is waiting for, or why it failed"`
+	Events        []string         `json:"events,omitempty" doc:"The requested ids"`
+	Entity        string           `json:"entity,omitempty" doc:"The requested entity"`
+	Path          string           `json:"path,omitempty" doc:"The requested SQL/JSON path; after the erasure has ended, its SHA-256, because a path may contain what is to be erased"`
 	From          time.Time        `json:"from"`
 	To            time.Time        `json:"to"`
-	Total         *int64           `json:"total" doc:"How many events there are, as counted at the beginning; callbacks that tell of their deliveries are erased besides. Null where counting took too long"`
-	Done          int64            `json:"done" doc:"How many events are erased so far"`
-	Places        map[string]int64 `json:"places" nullable:"false" doc:"How many rows and messages were erased, by place"`
-	Owner         string           `json:"owner" doc:"Who asked for it"`
+	Total         *int64           `json:"total" doc:"Number of events, as counted at the beginning; callbacks about their deliveries are erased in addition. Null if counting took too long"`
+	Done          int64            `json:"done" doc:"Number of events erased so far"`
+	Places        map[string]int64 `json:"places" nullable:"false" doc:"Number of rows and messages erased, by place"`
+	Owner         string           `json:"owner" doc:"Who requested it"`
 	Reason        string           `json:"reason"`
 	Certificate   json.RawMessage  `json:"certificate" doc:"An object that says what was erased where, when and by whom; null until the erasure is completed"`
 	CreatedDate   *time.Time       `json:"created_date"`

@@ -27,13 +27,13 @@ func (s JobState) Ended() bool { return s != JobRunning && s != JobPaused }
 
 // Job sends deliveries of a hook again, in the background.
 type Job struct {
-	ID             *uuid.UUID              `json:"id" format:"uuid" nullable:"true" doc:"Null where it was only counted"`
+	ID             *uuid.UUID              `json:"id" format:"uuid" nullable:"true" doc:"Null if the request only counted"`
 	Hook           uuid.UUID               `json:"hook" format:"uuid"`
 	State          JobState                `json:"state" enum:"running,paused,completed,cancelled,failed,dry_run"`
-	Detail         string                  `json:"detail" doc:"Why it is paused or failed, where that was not a person's doing"`
-	Total          *int                    `json:"total" doc:"How many deliveries there are, as counted at the beginning; the hook's filter may keep some of the missing ones from it. Null for a moment where a new hook's start_from began the job"`
-	Done           int                     `json:"done" doc:"How many of them have been handed to the hook so far"`
-	Owner          string                  `json:"owner" doc:"Who asked for it"`
+	Detail         string                  `json:"detail" doc:"Why it is paused or failed, unless a person did it"`
+	Total          *int                    `json:"total" doc:"Number of deliveries, as counted at the beginning; the hook's filter may exclude some of the missing ones. Briefly null if a new hook's start_from started the job"`
+	Done           int                     `json:"done" doc:"Number of deliveries handed to the hook so far"`
+	Owner          string                  `json:"owner" doc:"Who requested it"`
 	Reason         string                  `json:"reason"`
 	Rate           int                     `json:"rate" doc:"Deliveries a second"`
 	From           time.Time               `json:"from"`
@@ -55,11 +55,11 @@ func (j *Job) Size() int {
 
 // Recovery is what a hook missed while it was disabled last.
 type Recovery struct {
-	DisabledFrom *time.Time      `json:"disabled_from" doc:"Since when the hook was disabled last; null where it never was"`
-	DisabledTo   *time.Time      `json:"disabled_to" doc:"Until when; null while it is disabled"`
-	Missed       int             `json:"missed" doc:"How many deliveries it missed and has not got since: those that failed or were ended, and events that caused none"`
-	CompleteFrom *time.Time      `json:"complete_from" doc:"From when on a replay takes in all of them; null while the hook is disabled"`
-	Replay       *RecoveryReplay `json:"replay,omitzero" doc:"The body of POST replay/ that recovers them, but for the reason; absent where nothing was missed"`
+	DisabledFrom *time.Time      `json:"disabled_from" doc:"When the hook was last disabled; null if never"`
+	DisabledTo   *time.Time      `json:"disabled_to" doc:"When it was enabled again; null while it is disabled"`
+	Missed       int             `json:"missed" doc:"Number of deliveries that it missed and has not got since: failed or cancelled ones, and events that caused none"`
+	CompleteFrom *time.Time      `json:"complete_from" doc:"The start of a replay that includes all of them; null while the hook is disabled"`
+	Replay       *RecoveryReplay `json:"replay,omitzero" doc:"The body of POST replay/ that recovers them, without the reason; absent if nothing was missed"`
 }
 
 // RecoveryReplay is the replay that recovers what was missed.

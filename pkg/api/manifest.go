@@ -16,23 +16,23 @@ type ManifestLine struct {
 	EventType string                `json:"event_type"`
 	State     webhook.DeliveryState `json:"state" enum:"waiting,parked,delivered,dead,cancelled,superseded"`
 	// Digest is that of the attempt that succeeded, or of the last one.
-	Digest       *string  `json:"digest" doc:"SHA-256 of the body that was sent, in hexadecimal digits: that of the attempt that succeeded, or of the last one; null where none was sent or is known"`
-	OtherDigests []string `json:"other_digests,omitempty" doc:"Those of other attempts, where the hook was changed in between"`
+	Digest       *string  `json:"digest" doc:"SHA-256 of the body that was sent, in hexadecimal, by the successful attempt or else the last one; null if none was sent or it is unknown"`
+	OtherDigests []string `json:"other_digests,omitempty" doc:"Digests of other attempts, if the hook was changed in between"`
 	// UnknownBodies is how many attempts may have sent a body of which there is no digest: a worker ended before it could tell, or
 	// the attempt was recorded by a release before digests.
-	UnknownBodies int `json:"unknown_bodies,omitempty" doc:"How many attempts may have sent a body whose digest is not known"`
+	UnknownBodies int `json:"unknown_bodies,omitempty" doc:"Number of attempts that may have sent a body whose digest is unknown"`
 }
 
 // ManifestEnd is the last line of a hook's manifest. Its members are those of a signed webhook (Standard Webhooks) whose body is
 // Summary.
 type ManifestEnd struct {
 	// Summary is the JSON text of a ManifestSummary, which is what was signed.
-	Summary   string `json:"summary" doc:"JSON text: count and digest of all lines before; this text is what is signed"`
+	Summary   string `json:"summary" doc:"JSON text with the count and digest of all preceding lines; this text is signed"`
 	ID        string `json:"webhook-id"`
 	Timestamp string `json:"webhook-timestamp"`
-	Signature string `json:"webhook-signature,omitempty" doc:"By the hook's secret, as that of a webhook whose body is summary; absent where the hook has none"`
+	Signature string `json:"webhook-signature,omitempty" doc:"Made with the hook's secret, like that of a webhook whose body is summary; absent if the hook has no secret"`
 	// Error says why the manifest ends too early; Summary is empty then.
-	Error string `json:"error,omitempty" doc:"Why the manifest is not complete; there is no summary then"`
+	Error string `json:"error,omitempty" doc:"Why the manifest is incomplete; there is no summary then"`
 }
 
 // ManifestSummary says what all lines of a manifest are.

@@ -17,7 +17,7 @@ type SearchPage[T any] struct {
 	Next       *string    `json:"next" doc:"URL of the next page; null on the last one"`
 	Previous   *string    `json:"previous" doc:"URL of the previous page; null on the first one"`
 	Results    []T        `json:"results" nullable:"false"`
-	SearchedTo *time.Time `json:"searched_to" doc:"How far a search for what there is no index of (payloads, event types, statuses of success) has come; it goes on with next, or with previous where that was followed. Null where it is through, or the page is full"`
+	SearchedTo *time.Time `json:"searched_to" doc:"How far a search without an index (payloads, event types, statuses of success) has got; next, or previous if you followed that, continues it. Null if it is complete, or the page is full"`
 }
 
 // OnlyPage is a list that has one page.

@@ -14,6 +14,6 @@ type Problem struct {
 
 // FieldProblem says what is wrong with one field.
 type FieldProblem struct {
-	Pointer string `json:"pointer" doc:"RFC 6901 JSON pointer into the body that was sent, or the name of a parameter"`
+	Pointer string `json:"pointer" doc:"RFC 6901 JSON pointer into the request body, or the name of a parameter"`
 	Detail  string `json:"detail" doc:"What is wrong with it, for people"`
 }

@@ -67,8 +67,8 @@ func (c *eventContract) published() []asyncMessage {
 	text := jsonSchema{"type": "string"}
 	headers := jsonSchema{"type": "object", "properties": jsonSchema{
 		"Nats-Msg-Id": jsonSchema{"type": "string", "maxLength": webhook.MaxEventIDLength, "description": "The event's id where the body has none; JetStream drops a repetition within two minutes"},
-		"traceparent": jsonSchema{"type": "string", "description": "W3C trace context, taken over"},
-		"tracestate":  jsonSchema{"type": "string", "description": "W3C trace context, taken over with traceparent"},
+		"traceparent": jsonSchema{"type": "string", "description": "W3C trace context, continued"},
+		"tracestate":  jsonSchema{"type": "string", "description": "W3C trace context, continued with traceparent"},
 	}}
 	envelopeSchema := jsonSchema{
 		"type": "object", "additionalProperties": false, "required": []string{"data"},

@@ -23,8 +23,8 @@ type (
 	}
 	// AuditChoice narrows changes.
 	AuditChoice struct {
-		Subject string    `query:"subject" doc:"Changes of the thing of this id or name"`
-		Kind    string    `query:"kind" doc:"Changes of things of this kind" enum:"hook,delivery,job,token,event_type,tenant,ledger_entry,signing_key,erasure,retention"`
+		Subject string    `query:"subject" doc:"Changes of the object with this id or name"`
+		Kind    string    `query:"kind" doc:"Changes of objects of this kind" enum:"hook,delivery,job,token,event_type,tenant,ledger_entry,signing_key,erasure,retention"`
 		Actor   string    `query:"actor" maxLength:"255" doc:"Changes by this token (its name or id) or program"`
 		From    fromParam `query:"from"`
 		To      toParam   `query:"to"`
@@ -36,7 +36,7 @@ func (s *server) registerAudit() {
 	register(s, route{role: usecase.Admin}, huma.Operation{
 		OperationID: "list-audit", Method: http.MethodGet, Path: auditPath, Tags: []string{"Tokens and tenants"},
 		Summary:     "List the audit log, newest first",
-		Description: "Of the last seven days, unless from says otherwise. An operator who names no tenant sees the changes of things that belong to none.",
+		Description: "The last seven days, unless from is set. An operator who names no tenant sees changes that belong to no tenant.",
 	}, s.listAudit)
 }
 

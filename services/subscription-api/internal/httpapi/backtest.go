@@ -17,11 +17,11 @@ import (
 
 type (
 	backtestInput struct {
-		EventType  optional[typeList]   `json:"event_type,omitzero" doc:"As a hook has it"`
-		EventTypes optional[stringList] `json:"event_types,omitzero" doc:"As a hook has it; all types if neither is there"`
-		Config     optional[object]     `json:"config,omitzero" doc:"As a hook has it: filter, transform, and the keys that a published config_filter is compared with"`
-		From       optional[time.Time]  `json:"from,omitzero" doc:"The earliest publication of the events; a day before to if absent"`
-		To         optional[time.Time]  `json:"to,omitzero" doc:"The publication of the events is before this; now if absent"`
+		EventType  optional[typeList]   `json:"event_type,omitzero" doc:"As in a hook"`
+		EventTypes optional[stringList] `json:"event_types,omitzero" doc:"As in a hook; all types if neither is given"`
+		Config     optional[object]     `json:"config,omitzero" doc:"As in a hook: filter, transform, and the keys that a published config_filter is compared with"`
+		From       optional[time.Time]  `json:"from,omitzero" doc:"Events published at this time or later; a day before to if absent"`
+		To         optional[time.Time]  `json:"to,omitzero" doc:"Events published before this time; now if absent"`
 	}
 	backtestOutput struct{ Body api.Backtest }
 )
@@ -29,8 +29,8 @@ type (
 func (s *server) registerBacktest() {
 	register(s, route{role: usecase.Viewer, body: bodyOf[backtestInput](s), lookUp: true, limit: usecase.BacktestTimeout + 4*storeTimeout}, huma.Operation{
 		OperationID: "backtest-hook", Method: http.MethodPost, Path: hooksPath + "backtest/", Tags: []string{"Hooks"},
-		Summary:     "Preview which events of the last day a hook would have got",
-		Description: "At most 10,000 events are looked at, the newest first.",
+		Summary:     "Preview which past events a hook would have got",
+		Description: "At most 10,000 events are examined, newest first.",
 	}, s.backtest)
 }
 

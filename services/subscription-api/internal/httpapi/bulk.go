@@ -26,12 +26,12 @@ type (
 		TargetURL optional[string]    `json:"target_url,omitzero" doc:"Hooks with exactly this target URL"`
 		Search    optional[string]    `json:"search,omitzero" doc:"As in the list of hooks"`
 		Status    optional[string]    `json:"status,omitzero" doc:"active, paused or disabled"`
-		All       optional[bool]      `json:"all,omitzero" doc:"All hooks of the tenant; needed where nothing else chooses"`
+		All       optional[bool]      `json:"all,omitzero" doc:"All hooks of the tenant; required if nothing else selects hooks"`
 	}
 	bulkHooksInput struct {
 		HookChoice
 
-		DryRun optional[bool] `json:"dry_run,omitzero" doc:"Only count"`
+		DryRun optional[bool] `json:"dry_run,omitzero" doc:"Only count, and change nothing"`
 	}
 	bulkReplayInput struct {
 		HookChoice
@@ -39,7 +39,7 @@ type (
 	}
 	// bulkRetryInput is a body with the members of api.RetryChoice, too.
 	bulkRetryInput struct {
-		DryRun optional[bool] `json:"dry_run,omitzero" doc:"Only count"`
+		DryRun optional[bool] `json:"dry_run,omitzero" doc:"Only count, and change nothing"`
 	}
 	bulkOutput       struct{ Body api.BulkCount }
 	bulkReplayOutput struct {
@@ -59,7 +59,7 @@ func (s *server) registerBulk() {
 	} {
 		register(s, route{role: usecase.Editor, body: bodyOf[bulkHooksInput](s), limit: bulkTimeout}, huma.Operation{
 			OperationID: change.verb + "-hooks", Method: http.MethodPost, Path: hooksPath + change.verb + "/", Tags: []string{"Hooks"},
-			Summary: change.summary, Description: "All hooks that are chosen, or none. " + once,
+			Summary: change.summary, Description: "Changes all selected hooks, or none. " + once,
 		}, func(ctx context.Context, c *call, _ *noInput) (*bulkOutput, error) {
 			var in bulkHooksInput
 			if err := errors.Join(decodeBody(c.body, &in), in.check()); err != nil {
@@ -74,13 +74,13 @@ func (s *server) registerBulk() {
 	}, huma.Operation{
 		OperationID: "replay-hooks", Method: http.MethodPost, Path: hooksPath + "replay/", Tags: []string{tagJobs},
 		Summary:     "Replay deliveries of many hooks",
-		Description: "At most 100 hooks, each of which has a job; the rate is of each. Hooks with nothing to be sent again are left out. " + once,
+		Description: "At most 100 hooks, with a job for each; the rate applies to each job. Hooks with nothing to send again are left out. " + once,
 	}, s.replayHooks)
 	register(s, route{role: usecase.Editor, body: bodyWith[bulkRetryInput, api.RetryChoice](s, "BulkRetryInput"), lookUp: true, limit: bulkTimeout}, huma.Operation{
 		OperationID: "retry-deliveries", Method: http.MethodPost, Path: deliveriesPath + "retry/", Tags: []string{tagDeliveries},
 		Summary: "Retry many deliveries now",
-		Description: "The newest 10,000 of them. What is under way is left alone, and so is what cannot be sent again: its hook is deleted or disabled, " +
-			"or the payload is not there any more. " + once,
+		Description: "At most the newest 10,000. Left alone are deliveries in progress, and those that cannot be sent again because their hook is deleted " +
+			"or disabled, or their payload is no longer kept. " + once,
 	}, s.retryDeliveries)
 }
 

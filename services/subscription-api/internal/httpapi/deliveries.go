@@ -44,7 +44,7 @@ func (s *server) registerDeliveries() {
 	tag := []string{tagDeliveries}
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-deliveries", Method: http.MethodGet, Path: deliveriesPath, Tags: tag,
-		Summary: "List deliveries, newest event first", Description: "Of the last seven days, unless from says otherwise.",
+		Summary: "List deliveries, newest event first", Description: "The last seven days, unless from is set.",
 		Parameters: deliveryParams(),
 	}, s.listDeliveries)
 	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
@@ -53,7 +53,7 @@ func (s *server) registerDeliveries() {
 	}, s.getDelivery)
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-hook-deliveries", Method: http.MethodGet, Path: hooksPath + "{id}/deliveries/", Tags: tag,
-		Summary: "List a hook's deliveries, newest first", Description: "Of the last seven days, unless from says otherwise.",
+		Summary: "List a hook's deliveries, newest first", Description: "The last seven days, unless from is set.",
 		Parameters: deliveryParams("hook"),
 	}, s.listHookDeliveries)
 }

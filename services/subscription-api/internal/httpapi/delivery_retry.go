@@ -10,15 +10,15 @@ import (
 )
 
 type retryInput struct {
-	Force optional[bool] `json:"force,omitzero" doc:"Send it again although it was delivered"`
+	Force optional[bool] `json:"force,omitzero" doc:"Send it again even if it was delivered"`
 }
 
 func (s *server) registerDeliveryRetry() {
 	register(s, route{role: usecase.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, lookUp: true}, huma.Operation{
 		OperationID: "retry-delivery", Method: http.MethodPost, Path: deliveriesPath + "{id}/retry/", Tags: []string{tagDeliveries},
 		Summary: "Retry a delivery now",
-		Description: "It is parked and sent with the header X-Whisperer-Replay; the retry schedule begins anew. " +
-			"The payload has to be there still, and the hook, which must not be disabled.",
+		Description: "The delivery is parked and sent with the header X-Whisperer-Replay; the retry schedule starts again. " +
+			"The payload and the hook must still exist, and the hook must not be disabled.",
 	}, s.retryDelivery)
 }
 

@@ -20,13 +20,13 @@ const (
 
 type (
 	eraseInput struct {
-		Events optional[[]string]  `json:"events,omitzero" doc:"Of the events with these ids, 1 to 1,000. Exactly one of events, entity and path is needed"`
-		Entity optional[string]    `json:"entity,omitzero" doc:"Of the events of this entity, such as customer:61"`
-		Path   optional[string]    `json:"path,omitzero" doc:"Of the events in whose data this SQL/JSON path of PostgreSQL finds something, such as $.customer ? (@.email == \"jane@example.com\"); it needs from"`
-		From   optional[time.Time] `json:"from,omitzero" doc:"The earliest publication of the events; with a path, it is required and at most 31 days before to"`
-		To     optional[time.Time] `json:"to,omitzero" doc:"The publication of the events is before this; now if absent"`
-		DryRun optional[bool]      `json:"dry_run,omitzero" doc:"Only count"`
-		Reason optional[string]    `json:"reason,omitzero" doc:"What for; needed unless it is only counted" maxLength:"500"`
+		Events optional[[]string]  `json:"events,omitzero" doc:"Events with these ids, 1 to 1,000. Exactly one of events, entity and path is required"`
+		Entity optional[string]    `json:"entity,omitzero" doc:"Events of this entity, such as customer:61"`
+		Path   optional[string]    `json:"path,omitzero" doc:"Events in whose data this SQL/JSON path of PostgreSQL finds something, such as $.customer ? (@.email == \"jane@example.com\"); requires from"`
+		From   optional[time.Time] `json:"from,omitzero" doc:"Events published at this time or later; required with a path, and then at most 31 days before to"`
+		To     optional[time.Time] `json:"to,omitzero" doc:"Events published before this time; now if absent"`
+		DryRun optional[bool]      `json:"dry_run,omitzero" doc:"Only count, and change nothing"`
+		Reason optional[string]    `json:"reason,omitzero" doc:"The reason, for the audit log; required unless dry_run is set" maxLength:"500"`
 	}
 	eraseOutput struct {
 		Status int
@@ -50,8 +50,8 @@ func (s *server) registerErasures() {
 	}, huma.Operation{
 		OperationID: "erase", Method: http.MethodPost, Path: erasuresPath, Tags: tag,
 		Summary: "Erase payloads of events, permanently",
-		Description: "Data, context and what receivers answered are overwritten in PostgreSQL and in NATS; ids, types, times, entities and digests stay. " +
-			"Deliveries that wait are dead with the reason erased. With dry_run the answer is 200 and a count.",
+		Description: "Data, context and responses are overwritten in PostgreSQL and in NATS; ids, types, times, entities and digests stay. " +
+			"Waiting deliveries become dead with the reason erased. With dry_run the response is 200 and a count.",
 	}, s.erase)
 	register(s, route{role: usecase.Admin}, huma.Operation{
 		OperationID: "list-erasures", Method: http.MethodGet, Path: erasuresPath, Tags: tag, Summary: "List erasures, newest first",
@@ -62,7 +62,7 @@ func (s *server) registerErasures() {
 	}, s.getErasure)
 	register(s, route{role: usecase.Admin, conflict: true}, huma.Operation{
 		OperationID: "cancel-erasure", Method: http.MethodPost, Path: erasuresPath + "{id}/cancel/", Tags: tag,
-		Summary: "Stop an erasure; what it has begun to erase is erased",
+		Summary: "Stop an erasure; what it has begun to erase is still erased",
 	}, s.cancelErasure)
 }
 

@@ -22,10 +22,10 @@ const (
 
 type (
 	eventListInput struct {
-		EventType string `query:"event_type" doc:"A type, or a pattern that the event's type is covered by"`
+		EventType string `query:"event_type" doc:"An event type, or a pattern that matches it"`
 		Entity    string `query:"entity" doc:"Such as package:61"`
 		api.DataFilter
-		OffSchema boolParam  `query:"off_schema" doc:"true for the events that the schema of their type has something against"`
+		OffSchema boolParam  `query:"off_schema" doc:"true for events that violate the schema of their type"`
 		From      fromParam  `query:"from"`
 		To        toParam    `query:"to"`
 		Limit     limitParam `query:"limit"`
@@ -42,8 +42,8 @@ type (
 
 type (
 	rejectedListInput struct {
-		Reason  string     `query:"reason" doc:"The fixed word, such as unreadable"`
-		Subject string     `query:"subject" doc:"A part of what it was published to, such as package.created; lower and upper case are the same"`
+		Reason  string     `query:"reason" doc:"The reason as a fixed word, such as unreadable"`
+		Subject string     `query:"subject" doc:"Part of the subject that it was published to, such as package.created, ignoring case"`
 		From    fromParam  `query:"from"`
 		To      toParam    `query:"to"`
 		Limit   limitParam `query:"limit"`
@@ -56,14 +56,14 @@ func (s *server) registerEventHistory() {
 	tag := []string{tagEvents}
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Tags: tag,
-		Summary: "List events, newest first", Description: "Of the last seven days, unless from says otherwise.",
+		Summary: "List events, newest first", Description: "The last seven days, unless from is set.",
 	}, s.listEvents)
 	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-event", Method: http.MethodGet, Path: eventsPath + "{id}/", Tags: tag, Summary: "Get an event with its payload",
 	}, s.getEvent)
 	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "list-rejected-events", Method: http.MethodGet, Path: rejectedPath, Tags: tag,
-		Summary: "List rejected events, newest first", Description: "Of the last seven days, unless from says otherwise.",
+		Summary: "List rejected events, newest first", Description: "The last seven days, unless from is set.",
 	}, s.listRejected)
 }
 

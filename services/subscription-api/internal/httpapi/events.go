@@ -24,12 +24,12 @@ const (
 type (
 	// eventInput is an event as it is published; its data goes on byte for byte.
 	eventInput struct {
-		ID           optional[string]  `json:"event_id,omitzero" doc:"Publishing it again within 24 hours is harmless; made up if absent" maxLength:"255"`
+		ID           optional[string]  `json:"event_id,omitzero" doc:"Publishing it again within 24 hours is harmless; generated if absent" maxLength:"255"`
 		Type         optional[string]  `json:"event_type" doc:"Such as package.created"`
-		Time         optional[string]  `json:"event_time,omitzero" doc:"When it happened, as RFC 3339 writes it; now if absent"`
+		Time         optional[string]  `json:"event_time,omitzero" doc:"When it happened, in RFC 3339 format; now if absent"`
 		Entity       optional[string]  `json:"entity,omitzero" doc:"What the event is about, such as package:61" maxLength:"256"`
-		Context      optional[object]  `json:"current_context,omitzero" doc:"Goes to receivers beside the data"`
-		ConfigFilter optional[object]  `json:"config_filter,omitzero" doc:"Narrows the event to hooks whose config contains it"`
+		Context      optional[object]  `json:"current_context,omitzero" doc:"Sent to receivers in addition to the data"`
+		ConfigFilter optional[object]  `json:"config_filter,omitzero" doc:"Limits the event to hooks whose config contains this"`
 		Data         optional[rawJSON] `json:"data" doc:"Any JSON"`
 	}
 	batchInput struct {
@@ -37,9 +37,9 @@ type (
 	}
 	eventList      []json.RawMessage
 	publishHeaders struct {
-		IdempotencyKey string `header:"Idempotency-Key" doc:"Gives events without event_id the same id again when the same request is repeated"`
-		Traceparent    string `header:"traceparent" doc:"W3C trace context, taken over"`
-		Tracestate     string `header:"tracestate" doc:"W3C trace context, taken over with traceparent"`
+		IdempotencyKey string `header:"Idempotency-Key" doc:"Gives events without event_id the same ids when the request is repeated"`
+		Traceparent    string `header:"traceparent" doc:"W3C trace context, continued"`
+		Tracestate     string `header:"tracestate" doc:"W3C trace context, continued with traceparent"`
 	}
 	publishedOutput struct{ Body api.Published }
 )
@@ -55,8 +55,9 @@ func (s *server) registerEvents() {
 	register(s, r, huma.Operation{
 		OperationID: "publish-events", Method: http.MethodPost, Path: eventsPath, Tags: []string{tagEvents},
 		Summary: "Publish an event, or up to 100",
-		Description: "The answer comes when all of them are stored. On a 503 some may be, and those that are not, or not known to be, are named: repeat the request, with an event_id in each event or an Idempotency-Key. " +
-			"409 says that an event_id was published with another body within 24 hours; one that was published a moment before may be told only later, among the rejected events.",
+		Description: "The response comes when all events are stored. After a 503 some may be stored; the response names those that are not, or may not be: " +
+			"repeat the request, with an event_id in each event or an Idempotency-Key. 409 means that an event_id was published with another body within 24 hours; " +
+			"if that was only a moment ago, the conflict may be reported later, among the rejected events.",
 	}, s.publishEvents)
 	s.echo.POST(eventsPath, s.servePublish(&r))
 }

@@ -27,7 +27,7 @@ type (
 	explanationPage struct {
 		Next     *string             `json:"next" doc:"URL of the next page; null on the last one"`
 		Previous *string             `json:"previous" doc:"URL of the previous page; null on the first one"`
-		Results  []api.ExplainedHook `json:"results" nullable:"false" doc:"Hooks, the newest first; those that have been deleted since at the end"`
+		Results  []api.ExplainedHook `json:"results" nullable:"false" doc:"Hooks, newest first; deleted ones at the end"`
 	}
 	explainOutput struct{ Body explanationPage }
 )

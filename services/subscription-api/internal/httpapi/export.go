@@ -21,7 +21,7 @@ const (
 
 // ExportFormat is the query of all files.
 type ExportFormat struct {
-	Format string `query:"format" enum:"csv,ndjson" doc:"Comma-separated values (RFC 4180) with a head, or JSON on lines; csv if absent"`
+	Format string `query:"format" enum:"csv,ndjson" doc:"Comma-separated values (RFC 4180) with a header line, or one JSON object per line; csv if absent"`
 }
 
 type (
@@ -44,19 +44,19 @@ func (f *ExportFormat) format() (usecase.ExportFormat, error) {
 }
 
 func (s *server) registerExports() {
-	const whole = "Streams all of the list, newest first, without a limit. What cannot be completed is broken off: the answer then has no end, and clients report that."
+	const whole = "Streams the whole list, newest first, without a limit. If the file cannot be completed, the response is cut off without its end, which clients report as an error."
 	registerExport(s, usecase.Viewer, huma.Operation{
-		OperationID: "export-deliveries", Path: deliveriesPath + "export/", Tags: []string{tagDeliveries}, Summary: "Write deliveries into a file",
-		Description: whole + " Of the last seven days, unless from says otherwise.", Parameters: deliveryParams(),
+		OperationID: "export-deliveries", Path: deliveriesPath + "export/", Tags: []string{tagDeliveries}, Summary: "Export deliveries as a file",
+		Description: whole + " The last seven days, unless from is set.", Parameters: deliveryParams(),
 	}, s.exportDeliveries)
 	registerExport(s, usecase.Viewer, huma.Operation{
-		OperationID: "export-attempts", Path: deliveriesPath + "attempts/", Tags: []string{tagDeliveries}, Summary: "Write the attempts of deliveries into a file",
-		Description: whole + " Without headers and bodies; those of one delivery after those of the next newer one, the first attempt first.",
+		OperationID: "export-attempts", Path: deliveriesPath + "attempts/", Tags: []string{tagDeliveries}, Summary: "Export the attempts of deliveries as a file",
+		Description: whole + " Attempts are without headers and bodies; deliveries come newest first, and the attempts of each in the order in which they were made.",
 		Parameters:  deliveryParams(),
 	}, s.exportAttempts)
 	registerExport(s, usecase.Admin, huma.Operation{
-		OperationID: "export-audit", Path: auditPath + "export/", Tags: []string{"Tokens and tenants"}, Summary: "Write who changed what into a file",
-		Description: whole + " Of the last seven days, unless from says otherwise.",
+		OperationID: "export-audit", Path: auditPath + "export/", Tags: []string{"Tokens and tenants"}, Summary: "Export the audit log as a file",
+		Description: whole + " The last seven days, unless from is set.",
 	}, s.exportAudit)
 }
 
@@ -67,7 +67,7 @@ func registerExport[I any](s *server, role usecase.Role, op huma.Operation, hand
 	s.operation(http.MethodGet, op.Path).Responses["200"] = &huma.Response{
 		Description: "The file", Content: map[string]*huma.MediaType{
 			typeCSV:    {Schema: &huma.Schema{Type: huma.TypeString}},
-			typeNDJSON: {Schema: &huma.Schema{Type: huma.TypeObject, Description: "A row: an object on each line, with the names that the head of the CSV has"}},
+			typeNDJSON: {Schema: &huma.Schema{Type: huma.TypeObject, Description: "A row: one object per line, with the names from the CSV's header line"}},
 		},
 	}
 }

@@ -24,15 +24,15 @@ const (
 
 type (
 	retriedBody struct {
-		Detail          string   `json:"detail" doc:"What became of it, for people"`
-		ResponseStatus  *int     `json:"response_status" doc:"The HTTP status of the answer; null where none came"`
-		ResponseContent *string  `json:"response_content" doc:"The first 16 KiB of the answer's body, in base64 where it is no text; null where none came"`
+		Detail          string   `json:"detail" doc:"The result, for people"`
+		ResponseStatus  *int     `json:"response_status" doc:"The HTTP status of the response; null if there was none"`
+		ResponseContent *string  `json:"response_content" doc:"The first 16 KiB of the response's body, in base64 if it is not text; null if there was none"`
 		Delivered       bool     `json:"delivered"`
-		ResponseTime    *float64 `json:"response_time" doc:"How long the attempt took, in seconds; null where it has not been made yet"`
+		ResponseTime    *float64 `json:"response_time" doc:"Duration of the attempt, in seconds; null if it has not been made yet"`
 	}
 	retriedOutput struct {
 		Status   int
-		Location string `header:"Location" doc:"With 202: where the outcome will be"`
+		Location string `header:"Location" doc:"With 202: the URL of the outcome"`
 		Body     retriedBody
 	}
 )
@@ -43,8 +43,8 @@ func (s *server) registerHookEventRetry() {
 		limit: s.RetryWait + 4*storeTimeout,
 	}, huma.Operation{
 		OperationID: "retry-hook-event", Method: http.MethodPost, Path: hookEventsPath + "{id}/retry/", Tags: []string{tagDeliveries},
-		Summary:     "Retry a delivery under its old name, and wait for the receiver's answer",
-		Description: "202 where the attempt is not over after 20 seconds, or waits for its hook; Location says where to look for its outcome.",
+		Summary:     "Retry a delivery (deprecated name), and wait for the response",
+		Description: "202 if the attempt is not over after 20 seconds, or waits for its hook; Location then has the URL of its outcome.",
 	}, s.retryHookEvent)
 }
 

@@ -19,15 +19,15 @@ const hookEventsPath = root + "/hook_events/"
 
 type (
 	hookEventListInput struct {
-		Webhook   string     `query:"webhook" format:"uuid" doc:"Those of this hook"`
-		EventType string     `query:"event_type" doc:"A type, or a pattern that the event's type is covered by"`
+		Webhook   string     `query:"webhook" format:"uuid" doc:"Deliveries to this hook"`
+		EventType string     `query:"event_type" doc:"An event type, or a pattern that matches it"`
 		Delivered boolParam  `query:"delivered"`
-		UUID      string     `query:"uuid" doc:"Those of the event of this id"`
+		UUID      string     `query:"uuid" doc:"Deliveries of the event with this id"`
 		Status    intParam   `query:"response_http_status" doc:"The HTTP status of the last attempt"`
 		ObjectID  string     `query:"object_id" doc:"The id within the event's entity: 61 of package:61"`
-		At        timeParam  `query:"created_date" doc:"When the event was published, as ISO 8601 writes it; UTC where no zone is given"`
+		At        timeParam  `query:"created_date" doc:"When the event was published, in ISO 8601 format; UTC if there is no time zone"`
 		After     timeParam  `query:"created_date__gt"`
-		From      timeParam  `query:"created_date__gte" doc:"Without a created_date, of the last seven days"`
+		From      timeParam  `query:"created_date__gte" doc:"The last seven days, unless created_date is set"`
 		Before    timeParam  `query:"created_date__lt"`
 		To        timeParam  `query:"created_date__lte"`
 		Limit     limitParam `query:"limit"`
@@ -35,17 +35,17 @@ type (
 	}
 	hookEventBody struct {
 		ID                 uuid.UUID             `json:"id" format:"uuid" doc:"The delivery's id"`
-		Webhook            api.Hook              `json:"webhook" doc:"The hook; of one that was deleted, the id alone means something"`
+		Webhook            api.Hook              `json:"webhook" doc:"The hook; of a deleted hook, only the id is meaningful"`
 		UUID               string                `json:"uuid" doc:"The event's id"`
 		EventType          string                `json:"event_type"`
 		ObjectID           string                `json:"object_id" doc:"The id within the event's entity; may be empty"`
 		Delivered          bool                  `json:"delivered"`
 		State              webhook.DeliveryState `json:"state" enum:"waiting,parked,delivered,dead,cancelled,superseded"`
-		RequestPayload     rawJSON               `json:"request_payload" doc:"The body that is sent; null where the event is not kept any more, and in a list beyond the first 8 MiB"`
-		ResponseHTTPStatus *int                  `json:"response_http_status" doc:"That of the last attempt; null where no answer came"`
-		ResponseContent    *string               `json:"response_content" doc:"The first 16 KiB of the last answer's body, in base64 where it is no text; null where no answer came"`
-		ResponseTime       *float64              `json:"response_time" doc:"How long the last attempt took, in seconds; null where there was none"`
-		RetryCount         int                   `json:"retry_count" doc:"How many attempts followed the first one"`
+		RequestPayload     rawJSON               `json:"request_payload" doc:"The body that is sent; null if the event is no longer kept, and in a list beyond the first 8 MiB"`
+		ResponseHTTPStatus *int                  `json:"response_http_status" doc:"HTTP status of the last attempt; null if there was no response"`
+		ResponseContent    *string               `json:"response_content" doc:"The first 16 KiB of the last response's body, in base64 if it is not text; null if there was no response"`
+		ResponseTime       *float64              `json:"response_time" doc:"Duration of the last attempt, in seconds; null if there was none"`
+		RetryCount         int                   `json:"retry_count" doc:"Number of attempts after the first one"`
 		CreatedDate        time.Time             `json:"created_date" doc:"When the event was published"`
 		ModifiedDate       time.Time             `json:"modified_date"`
 	}
@@ -57,11 +57,11 @@ func (s *server) registerHookEvents() {
 	tag := []string{tagDeliveries}
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: 2 * storeTimeout}, huma.Operation{
 		OperationID: "list-hook-events", Method: http.MethodGet, Path: hookEventsPath, Tags: tag,
-		Summary: "List deliveries under their old name", Description: "New programs use " + deliveriesPath + ".",
+		Summary: "List deliveries (deprecated name)", Description: "New clients should use " + deliveriesPath + ".",
 	}, s.listHookEvents)
 	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-hook-event", Method: http.MethodGet, Path: hookEventsPath + "{id}/", Tags: tag,
-		Summary: "Get a delivery under its old name",
+		Summary: "Get a delivery (deprecated name)",
 	}, s.getHookEvent)
 }
 

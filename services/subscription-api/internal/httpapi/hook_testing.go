@@ -15,8 +15,8 @@ import (
 
 type (
 	testInput struct {
-		EventType optional[string]     `json:"event_type,omitzero" doc:"A known type; the first that the hook names, or that its patterns cover, if it is absent"`
-		Data      optional[rawJSON]    `json:"data,omitzero" doc:"The event's data; the type's example if it is absent"`
+		EventType optional[string]     `json:"event_type,omitzero" doc:"A known type; if absent, the first one that the hook names or that its patterns match"`
+		Data      optional[rawJSON]    `json:"data,omitzero" doc:"The event's data; the type's example if absent"`
 		Hook      optional[hookObject] `json:"hook,omitzero" doc:"Fields that are not saved yet"`
 	}
 	testOutput struct{ Body api.TestResult }
@@ -35,18 +35,18 @@ func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
 func (s *server) registerTests() {
 	tag := []string{"Hooks"}
 	r := route{role: usecase.Editor, body: bodyOf[testInput](s), optional: true, conflict: true, limit: usecase.TestTimeout}
-	const note = " It is signed, and logs in, as a delivery does, and has the header X-Whisperer-Test: true. It is sent once, " +
-		"whatever the hook's status, is not among the deliveries, and does not count for the hook's health."
+	const note = " The request is signed and authenticated like a delivery, and has the header X-Whisperer-Test: true. It is sent once, " +
+		"whatever the hook's status, is not recorded as a delivery, and does not count for the hook's health."
 	register(s, r, huma.Operation{
 		OperationID: "test-hook", Method: http.MethodPost, Path: hooksPath + "{id}/test/", Tags: tag,
 		Summary:     "Send a test event to a hook",
-		Description: "Fields in hook are tried without being saved." + note,
+		Description: "Fields in hook are used without being saved." + note,
 	}, s.testHook)
 	r.optional, r.conflict = false, false
 	register(s, r, huma.Operation{
 		OperationID: "test-unsaved-hook", Method: http.MethodPost, Path: hooksPath + "test/", Tags: tag,
-		Summary:     "Send a test event to a hook that is not saved",
-		Description: "The member hook is the body that would create it." + note,
+		Summary:     "Send a test event to a hook without saving it",
+		Description: "The member hook is the body that would create the hook." + note,
 	}, s.testUnsavedHook)
 }
 

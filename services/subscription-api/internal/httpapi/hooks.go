@@ -21,32 +21,32 @@ const hooksPath = root + "/hooks/"
 type (
 	hookListInput struct {
 		TargetURL string     `query:"target_url" doc:"Hooks with exactly this target URL"`
-		IsActive  boolParam  `query:"is_active" doc:"Hooks that are active, or those that are not"`
+		IsActive  boolParam  `query:"is_active" doc:"true for active hooks, false for all others"`
 		EventType string     `query:"event_type" doc:"Hooks that name this type or pattern"`
 		Status    string     `query:"status" enum:"active,paused,disabled"`
-		Label     string     `query:"label" doc:"Hooks with these labels: name=value, or name alone for any value; several separated by commas"`
-		Search    string     `query:"search" doc:"A part of the name or the target URL, in any case, or the first six or more characters of the id"`
+		Label     string     `query:"label" doc:"Hooks with these labels: name=value, or only name for any value; several separated by commas"`
+		Search    string     `query:"search" doc:"Part of the name or the target URL, ignoring case, or the first six or more characters of the id"`
 		Limit     limitParam `query:"limit"`
 		Cursor    string     `query:"cursor" doc:"From next or previous"`
 	}
 	hookCreateInput struct {
-		IdempotencyKey string `header:"Idempotency-Key" doc:"Repeating a request with its key, within 24 hours, gives the first one's answer"`
+		IdempotencyKey string `header:"Idempotency-Key" doc:"Repeating a request with the same key within 24 hours returns the first response"`
 	}
 	hookGetInput struct {
 		ID string `path:"id" format:"uuid" doc:"The hook's id"`
 	}
 	hookChangeInput struct {
 		ID      string `path:"id" format:"uuid" doc:"The hook's id"`
-		IfMatch string `header:"If-Match" doc:"Do it only if this is the hook's ETag; 412 otherwise"`
+		IfMatch string `header:"If-Match" doc:"Proceed only if this is the hook's ETag; 412 otherwise"`
 	}
 	hookOutput struct {
 		ETag string `header:"ETag" doc:"The hook's version"`
-		Link string `header:"Link" doc:"Where a hook that is disabled, or was until now, says what it missed; absent otherwise"`
+		Link string `header:"Link" doc:"URL of what a hook missed while it was disabled, if it is disabled or was until this request; otherwise absent"`
 		Body api.Hook
 	}
 	hookCreatedOutput struct {
 		ETag     string `header:"ETag" doc:"The hook's version"`
-		Location string `header:"Location" doc:"Where the hook is"`
+		Location string `header:"Location" doc:"URL of the hook"`
 		Body     api.Hook
 	}
 	hookListOutput struct{ Body api.Page[api.Hook] }
@@ -73,7 +73,7 @@ func (s *server) registerHooks() {
 	}, s.getHook)
 	register(s, route{role: usecase.Editor, body: whole, conflict: true, limit: 2*storeTimeout + usecase.HandshakeTimeout}, huma.Operation{
 		OperationID: "replace-hook", Method: http.MethodPut, Path: hooksPath + "{id}/", Tags: tag, Summary: "Replace a hook",
-		Description: "Absent fields get their defaults, except for secret_key, api_key and the status, which stay.",
+		Description: "Absent fields get their defaults, except secret_key, api_key and the status, which stay unchanged.",
 	}, s.replaceHook)
 	register(s, route{role: usecase.Editor, body: fields, conflict: true, limit: 2*storeTimeout + usecase.HandshakeTimeout}, huma.Operation{
 		OperationID: "change-hook", Method: http.MethodPatch, Path: hooksPath + "{id}/", Tags: tag, Summary: "Change fields of a hook",
@@ -83,7 +83,7 @@ func (s *server) registerHooks() {
 	}, s.deleteHook)
 	register(s, route{role: usecase.Editor, conflict: true, body: bodyOf[pauseInput](s), optional: true}, huma.Operation{
 		OperationID: "pause-hook", Method: http.MethodPost, Path: hooksPath + "{id}/pause/", Tags: tag, Summary: "Pause a hook",
-		Description: "What comes for it meanwhile is parked. With until it becomes active again by itself; without it, it stays paused until it is resumed.",
+		Description: "Deliveries to a paused hook are parked. With until, the hook becomes active again automatically; without it, the hook stays paused until it is resumed.",
 	}, s.pauseHook)
 	register(s, route{role: usecase.Editor, conflict: true}, huma.Operation{
 		OperationID: "resume-hook", Method: http.MethodPost, Path: hooksPath + "{id}/resume/", Tags: tag,
@@ -240,7 +240,7 @@ func (s *server) deleteHook(ctx context.Context, c *call, in *hookChangeInput) (
 
 // pauseInput says for how long a hook is paused.
 type pauseInput struct {
-	Until optional[time.Time] `json:"until,omitzero" doc:"When the hook becomes active again by itself, at most a year ahead; null for never"`
+	Until optional[time.Time] `json:"until,omitzero" doc:"When the hook becomes active again automatically, at most a year ahead; null for never"`
 }
 
 func (s *server) pauseHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {

@@ -19,14 +19,14 @@ const jobsPath = root + "/jobs/"
 type (
 	// ReplayFields say what is sent again.
 	ReplayFields struct {
-		From           optional[time.Time]  `json:"from" doc:"The earliest publication of the events"`
-		To             optional[time.Time]  `json:"to,omitzero" doc:"The publication of the events is before this; a minute ago at the latest, which is the default"`
+		From           optional[time.Time]  `json:"from" doc:"Events published at this time or later"`
+		To             optional[time.Time]  `json:"to,omitzero" doc:"Events published before this time; at most, and by default, a minute ago"`
 		EventTypes     optional[stringList] `json:"event_types,omitzero" doc:"Types and patterns; all if absent"`
-		States         optional[stringList] `json:"states,omitzero" doc:"Of dead, delivered, waiting, parked; dead if absent"`
-		IncludeMissing optional[bool]       `json:"include_missing,omitzero" doc:"Also the events that the hook wants now and that caused no delivery: from before it existed, or while it was disabled"`
-		DryRun         optional[bool]       `json:"dry_run,omitzero" doc:"Only count"`
-		Rate           optional[int]        `json:"rate,omitzero" doc:"Deliveries a second, 1 to 10,000; 100 if absent. The hook's own limits hold besides"`
-		Reason         optional[string]     `json:"reason,omitzero" doc:"What for; needed unless it is only counted" maxLength:"500"`
+		States         optional[stringList] `json:"states,omitzero" doc:"Any of dead, delivered, waiting, parked; dead if absent"`
+		IncludeMissing optional[bool]       `json:"include_missing,omitzero" doc:"Also events that the hook matches now but that caused no delivery, because they are older than the hook, or were published while it was disabled"`
+		DryRun         optional[bool]       `json:"dry_run,omitzero" doc:"Only count, and change nothing"`
+		Rate           optional[int]        `json:"rate,omitzero" doc:"Deliveries per second, 1 to 10,000; 100 if absent. The hook's own limits also apply"`
+		Reason         optional[string]     `json:"reason,omitzero" doc:"The reason, for the audit log; required unless dry_run is set" maxLength:"500"`
 	}
 	replayInput  struct{ ReplayFields }
 	replayOutput struct {
@@ -52,7 +52,7 @@ func (s *server) registerJobs() {
 	}, huma.Operation{
 		OperationID: "replay-hook", Method: http.MethodPost, Path: hooksPath + "{id}/replay/", Tags: tag,
 		Summary:     "Replay a hook's deliveries",
-		Description: "With dry_run the answer is 200 and a count. A hook has one job at a time. Payloads that are not kept any more are left out.",
+		Description: "With dry_run the response is 200 and a count. A hook has one job at a time. Events whose payload is no longer kept are left out.",
 	}, s.replayHook)
 	register(s, route{role: usecase.Viewer}, huma.Operation{
 		OperationID: "list-jobs", Method: http.MethodGet, Path: jobsPath, Tags: tag, Summary: "List jobs, newest first",
@@ -65,8 +65,8 @@ func (s *server) registerJobs() {
 		summary string
 	}{
 		{usecase.PauseJob, "Pause a job"},
-		{usecase.ResumeJob, "Go on with a paused job"},
-		{usecase.CancelJob, "End a job; what it has handed to the hook already is sent"},
+		{usecase.ResumeJob, "Resume a paused job"},
+		{usecase.CancelJob, "Cancel a job; deliveries that it has handed to the hook are still sent"},
 	} {
 		register(s, route{role: usecase.Editor, conflict: true}, huma.Operation{
 			OperationID: string(change.do) + "-job", Method: http.MethodPost, Path: jobsPath + "{id}/" + string(change.do) + "/", Tags: tag,

@@ -33,7 +33,7 @@ func (intParam) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: h
 func (fromParam) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type: huma.TypeString, Format: "date-time",
-		Description: "The earliest publication of the events, as RFC 3339 writes it; without it, seven days before to",
+		Description: "Events published at this time or later, in RFC 3339 format; seven days before to if absent",
 	}
 }
 
@@ -41,7 +41,7 @@ func (fromParam) Schema(huma.Registry) *huma.Schema {
 func (toParam) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type: huma.TypeString, Format: "date-time",
-		Description: "The publication of the events is before this; without it, there is no end",
+		Description: "Events published before this time; no limit if absent",
 	}
 }
 

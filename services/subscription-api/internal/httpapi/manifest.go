@@ -24,16 +24,16 @@ const (
 
 type manifestInput struct {
 	ID   string `path:"id" format:"uuid" doc:"The hook's id"`
-	From string `query:"from" format:"date-time" doc:"The earliest publication of the events; a day before to if absent"`
-	To   string `query:"to" format:"date-time" doc:"The publication of the events is before this; a minute ago if absent, since what is younger may not be recorded yet"`
+	From string `query:"from" format:"date-time" doc:"Events published at this time or later; a day before to if absent"`
+	To   string `query:"to" format:"date-time" doc:"Events published before this time; a minute ago if absent, because newer ones may not be recorded yet"`
 }
 
 func (s *server) registerManifest() {
 	register(s, route{role: usecase.Viewer}, huma.Operation{
 		OperationID: "get-hook-manifest", Method: http.MethodGet, Path: hooksPath + "{id}/manifest/", Tags: []string{tagDeliveries},
 		Summary: "Stream the manifest of a hook's deliveries",
-		Description: "JSON on lines (NDJSON), oldest first: a ManifestLine for each delivery of an event that was published in the range, and a ManifestEnd " +
-			"at last, with the count and the SHA-256 of all lines before, signed by the hook's secret. Without such a last line the manifest is not complete.",
+		Description: "NDJSON, oldest first: a ManifestLine for each delivery of an event published in the range, and finally a ManifestEnd with the count " +
+			"and the SHA-256 of all preceding lines, signed with the hook's secret. Without that last line, the manifest is incomplete.",
 	}, s.hookManifest)
 	s.operation(http.MethodGet, hooksPath+"{id}/manifest/").Responses["200"] = &huma.Response{
 		Description: "The manifest", Content: map[string]*huma.MediaType{typeNDJSON: {

@@ -22,15 +22,15 @@ func apiConfig(version, publicURL string) huma.Config {
 			Servers: []*huma.Server{{URL: cmp.Or(publicURL, "/")}},
 			Info: &huma.Info{
 				Title: "Whisperer", Version: version,
-				Description: "Manages webhooks: who is told about which events of the order management system, where, and how. " +
-					"Paths work with and without the slash at their end. An operator's token chooses a tenant by the header " + tenantHeader + ".",
+				Description: "Manages webhooks: which events of the order management system are sent where, and how. " +
+					"Paths work with and without a trailing slash. With an operator's token, the header " + tenantHeader + " selects the tenant.",
 				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 			},
 			Tags: tags(),
 			Components: &huma.Components{
 				Schemas: schemas(),
 				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {
-					Type: "http", Scheme: "bearer", Description: "A token. `Authorization: Token`, a blank and the token mean the same.",
+					Type: "http", Scheme: "bearer", Description: "A token. `Authorization: Token`, a space and the token is equivalent.",
 				}},
 			},
 		},
@@ -85,12 +85,12 @@ func tags() []*huma.Tag {
 	return []*huma.Tag{
 		{Name: "Hooks", Description: "Subscriptions: which events are sent to which URL, and how"},
 		{Name: "Event types", Description: "The known types, with schemas and examples"},
-		{Name: tagEvents, Description: "Publishing events, and what became of them"},
-		{Name: tagDeliveries, Description: "One event for one hook: its attempts, and trying it again"},
+		{Name: tagEvents, Description: "Publishing events, and their outcomes"},
+		{Name: tagDeliveries, Description: "One event for one hook: its attempts and retries"},
 		{Name: tagJobs, Description: "Replays and recoveries that run in the background"},
 		{Name: "Tokens and tenants", Description: "Who may use the API"},
 		{Name: tagSigning, Description: "The tenant's keys for HTTP Message Signatures"},
-		{Name: tagErasures, Description: "Taking payloads away, and how long they are kept"},
-		{Name: tagLedger, Description: "What PostgreSQL refused of the record"},
+		{Name: tagErasures, Description: "Erasure and retention of payloads"},
+		{Name: tagLedger, Description: "Ledger entries that PostgreSQL refused"},
 	}
 }

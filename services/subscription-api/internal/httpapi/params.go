@@ -31,7 +31,7 @@ func (limitParam) Schema(huma.Registry) *huma.Schema {
 	one := 1.0
 	return &huma.Schema{
 		Type: huma.TypeInteger, Minimum: &one, Default: defaultLimit,
-		Description: fmt.Sprintf("How many results a page has; more than %d are %[1]d", maxLimit),
+		Description: fmt.Sprintf("Number of results per page; at most %d", maxLimit),
 	}
 }
 

@@ -17,7 +17,7 @@ func (s *server) registerRecovery() {
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.ReplayTimeout}, huma.Operation{
 		OperationID: "get-hook-recovery", Method: http.MethodGet, Path: hooksPath + "{id}/recovery/", Tags: []string{tagJobs},
 		Summary:     "Get what a hook missed while it was disabled",
-		Description: "An answer that shows a hook which is disabled, or was until this request, links here (Link, rel=\"recovery\").",
+		Description: "Responses with a hook that is disabled, or was until this request, link here (Link, rel=\"recovery\").",
 	}, s.hookRecovery)
 }
 

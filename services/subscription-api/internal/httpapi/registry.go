@@ -24,13 +24,13 @@ type (
 		Name        optional[string]  `json:"name" doc:"Words of a-z, 0-9 and _ joined by dots" maxLength:"128"`
 		Description optional[string]  `json:"description,omitzero" maxLength:"1024"`
 		Schema      optional[object]  `json:"schema,omitzero" doc:"JSON Schema of the event's data"`
-		Example     optional[rawJSON] `json:"example,omitzero" doc:"An event's data; it has to fit the schema"`
-		SchemaCheck optional[string]  `json:"schema_check,omitzero" enum:"off,warn,reject" doc:"What is done with events whose data does not fit the schema; if absent it stays as it is, and is warn for a new type with a schema"`
-		Deprecated  optional[bool]    `json:"deprecated,omitzero" doc:"Whether the type should not be used any more"`
+		Example     optional[rawJSON] `json:"example,omitzero" doc:"Example of an event's data; it must match the schema"`
+		SchemaCheck optional[string]  `json:"schema_check,omitzero" enum:"off,warn,reject" doc:"What happens to events whose data does not match the schema; if absent it stays as it is, and is warn for a new type with a schema"`
+		Deprecated  optional[bool]    `json:"deprecated,omitzero" doc:"Whether the type should no longer be used"`
 	}
 	eventTypeChange struct {
-		SchemaCheck optional[string] `json:"schema_check,omitzero" enum:"off,warn,reject" doc:"What is done with events whose data does not fit the schema"`
-		Deprecated  optional[bool]   `json:"deprecated,omitzero" doc:"Whether the type should not be used any more"`
+		SchemaCheck optional[string] `json:"schema_check,omitzero" enum:"off,warn,reject" doc:"What happens to events whose data does not match the schema"`
+		Deprecated  optional[bool]   `json:"deprecated,omitzero" doc:"Whether the type should no longer be used"`
 	}
 	eventTypeOutput struct {
 		Status int
@@ -60,11 +60,11 @@ func (s *server) registerRegistry() {
 		register(s, route{role: usecase.Editor, body: bodyOf[eventTypeChange](s)}, huma.Operation{
 			OperationID: "change-event-type", Method: http.MethodPatch, Path: path + "{name}/", Hidden: hidden, Tags: tag,
 			Summary:     "Set the schema check of an event type, or deprecate it",
-			Description: "All programs know of it within a second. With reject, POST /whisperer/events/ answers 422, and what comes over NATS is put into the rejected events.",
+			Description: "Takes effect everywhere within a second. With reject, POST /whisperer/events/ answers 422, and events over NATS are added to the rejected events.",
 		}, s.changeEventType)
 		register(s, route{role: usecase.Editor, status: http.StatusNoContent}, huma.Operation{
 			OperationID: "remove-event-type", Method: http.MethodDelete, Path: path + "{name}/", Hidden: hidden, Tags: tag,
-			Summary: "Delete a declared event type", Description: "Hooks that name it keep it.",
+			Summary: "Delete a declared event type", Description: "Hooks that name the type keep it.",
 		}, s.removeEventType)
 	}
 }

@@ -32,9 +32,9 @@ const (
 )
 
 type relayInput struct {
-	Hook      string   `query:"hook" format:"uuid" doc:"Requests to this hook only"`
-	EventType string   `query:"event_type" doc:"Requests with events of this type or pattern only; several separated by commas"`
-	Seconds   intParam `query:"seconds" doc:"End after so many seconds, from 1 to 3600; 3600 if absent"`
+	Hook      string   `query:"hook" format:"uuid" doc:"Only requests to this hook"`
+	EventType string   `query:"event_type" doc:"Only requests with events of this type or pattern; several separated by commas"`
+	Seconds   intParam `query:"seconds" doc:"End after this many seconds, 1 to 3600; 3600 if absent"`
 }
 
 func (s *server) registerRelay() {
@@ -42,9 +42,9 @@ func (s *server) registerRelay() {
 	register(s, route{role: usecase.Editor, limit: 2 * storeTimeout}, huma.Operation{
 		OperationID: "relay-deliveries", Method: http.MethodGet, Path: path, Tags: []string{tagDeliveries},
 		Summary: "Stream requests to receivers as they are made",
-		Description: "Server-sent events, each of which has a RelayMessage as its data: a copy of a request with its exact body and its signature, as whisperer listen " +
-			"--relay shows and forwards it. What is sent to receivers does not change, and does not wait: what is more than can be copied, or more than is read, " +
-			"is left out, and a message says how much. Nothing is kept for those who do not listen.",
+		Description: "Server-sent events with a RelayMessage as data: a copy of a request with its exact body and signature, as whisperer listen --relay " +
+			"shows and forwards it. Deliveries to receivers neither change nor wait: requests that cannot be copied, or are not read, fast enough " +
+			"are left out, and a message says how many. Nothing is kept for clients that are not connected.",
 	}, s.relay)
 	s.operation(http.MethodGet, path).Responses["200"] = &huma.Response{
 		Description: "Messages, until the connection ends", Content: map[string]*huma.MediaType{typeEventStream: {

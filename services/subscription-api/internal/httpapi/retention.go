@@ -15,7 +15,7 @@ const retentionPath = root + "/retention/"
 type (
 	retentionInput struct {
 		EventType optional[string] `json:"event_type" doc:"An event type, or a pattern such as order.>"`
-		Days      optional[int]    `json:"days" doc:"For how many days after their publication payloads are kept, 1 to 3,650; null for as long as all others"`
+		Days      optional[int]    `json:"days" doc:"Number of days for which payloads are kept after publication, 1 to 3,650; null for as long as all others"`
 	}
 	retentionOutput struct{ Body api.Retention }
 )
@@ -30,7 +30,7 @@ func (s *server) registerRetention() {
 	register(s, route{role: usecase.Admin, body: bodyOf[retentionInput](s)}, huma.Operation{
 		OperationID: "set-retention", Method: http.MethodPost, Path: retentionPath, Tags: []string{tagErasures},
 		Summary:     "Set the retention of an event type's payloads",
-		Description: "Of several policies that match a type, the shortest counts; none is longer than the installation keeps payloads. What is older is erased within the next rounds of the housekeeper.",
+		Description: "If several policies match a type, the shortest applies; none can exceed the installation's retention of payloads. Older payloads are erased in the next rounds of the housekeeper.",
 	}, func(ctx context.Context, c *call, _ *struct{}) (*retentionOutput, error) {
 		var in retentionInput
 		if err := decodeBody(c.body, &in); err != nil {

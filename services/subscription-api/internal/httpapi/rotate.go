@@ -12,8 +12,8 @@ import (
 
 type (
 	rotateInput struct {
-		SecretKey optional[string] `json:"secret_key,omitzero" doc:"The new secret; one is made if it is absent" maxLength:"1024"`
-		Algorithm optional[string] `json:"algorithm,omitzero" doc:"Of the secret that is made: hmac-sha256 (whsec_…, signs v1) if it is absent, or ed25519 (signs v1a), of which only the public key is told"`
+		SecretKey optional[string] `json:"secret_key,omitzero" doc:"The new secret; generated if absent" maxLength:"1024"`
+		Algorithm optional[string] `json:"algorithm,omitzero" doc:"Algorithm of the generated secret: hmac-sha256 (whsec_…, signs v1) if absent, or ed25519 (signs v1a), of which only the public key is shown"`
 	}
 	rotatedOutput struct {
 		ETag string `header:"ETag" doc:"The hook's version"`
@@ -25,7 +25,7 @@ func (s *server) registerRotate() {
 	register(s, route{role: usecase.Editor, body: bodyOf[rotateInput](s), optional: true, conflict: true}, huma.Operation{
 		OperationID: "rotate-secret", Method: http.MethodPost, Path: hooksPath + "{id}/secret/rotate/", Tags: []string{"Hooks"},
 		Summary:     "Rotate a hook's secret",
-		Description: "The old one signs for 24 hours more: requests carry a signature of each.",
+		Description: "The old secret signs for another 24 hours: requests carry both signatures.",
 	}, s.rotateSecret)
 }
 

@@ -25,7 +25,7 @@ type (
 	}
 	asideEntry struct {
 		Number        uint64    `json:"number" doc:"Names the entry"`
-		What          string    `json:"what" enum:"facts,events" doc:"facts: what became of deliveries; events: an event"`
+		What          string    `json:"what" enum:"facts,events" doc:"facts: outcomes of deliveries; events: an event"`
 		SetAsideDate  time.Time `json:"set_aside_date"`
 		PublishedDate time.Time `json:"published_date"`
 		Subject       string    `json:"subject" doc:"The NATS subject that it was published to"`
@@ -40,18 +40,18 @@ type (
 	asideListOutput struct{ Body asidePage }
 
 	putBackInput struct {
-		Numbers optional[[]uint64] `json:"numbers,omitzero" doc:"Numbers that the list has, at most 1,000"`
-		All     optional[bool]     `json:"all,omitzero" doc:"Put everything back"`
+		Numbers optional[[]uint64] `json:"numbers,omitzero" doc:"Numbers from the list, at most 1,000"`
+		All     optional[bool]     `json:"all,omitzero" doc:"Put back all entries"`
 	}
 	keptEntry struct {
 		Number uint64 `json:"number"`
-		Detail string `json:"detail" doc:"Why: as PostgreSQL or the decoder said it"`
+		Detail string `json:"detail" doc:"The reason, as reported by PostgreSQL or the decoder"`
 	}
 	putBackBody struct {
-		PutBack int         `json:"put_back" doc:"How many entries are in the ledger now"`
-		Stay    int         `json:"stay" doc:"How many are not, and stay set aside"`
-		More    bool        `json:"more" doc:"Time ran out before all were tried: ask again"`
-		Kept    []keptEntry `json:"kept" nullable:"false" doc:"Those that stay, the first 100 of them"`
+		PutBack int         `json:"put_back" doc:"Number of entries that are in the ledger now"`
+		Stay    int         `json:"stay" doc:"Number of entries that stay set aside"`
+		More    bool        `json:"more" doc:"Time ran out before all were tried: repeat the request"`
+		Kept    []keptEntry `json:"kept" nullable:"false" doc:"The first 100 entries that stay set aside"`
 	}
 	putBackOutput struct{ Body putBackBody }
 )
@@ -60,14 +60,14 @@ func (s *server) registerAside() {
 	tag := []string{tagLedger}
 	register(s, route{role: usecase.Viewer, operator: true, limit: usecase.SetAsideTimeout}, huma.Operation{
 		OperationID: "list-set-aside", Method: http.MethodGet, Path: asidePath, Tags: tag,
-		Summary:     "List ledger entries that are set aside, the oldest first (operators)",
-		Description: "PostgreSQL refused them while it took others. They are kept whole, of all tenants, until they are put back.",
+		Summary:     "List ledger entries that are set aside, oldest first (operators)",
+		Description: "PostgreSQL refused these entries while it took others. They are kept whole, for all tenants, until they are put back.",
 	}, s.listAside)
 	register(s, route{role: usecase.Admin, operator: true, body: bodyOf[putBackInput](s), limit: usecase.PutBackTime + usecase.SetAsideTimeout}, huma.Operation{
 		OperationID: "put-back-set-aside", Method: http.MethodPost, Path: asidePath + "put-back/", Tags: tag,
 		Summary: "Put back ledger entries that were set aside (operators)",
-		Description: "What PostgreSQL takes now is recorded, and no longer set aside; the rest stays. Doing it again is harmless. " +
-			"A call works for 20 seconds at most.",
+		Description: "Entries that PostgreSQL now accepts are recorded and no longer set aside; the rest stays. Repeating the request is harmless. " +
+			"A request takes at most 20 seconds.",
 	}, s.putBack)
 }
 

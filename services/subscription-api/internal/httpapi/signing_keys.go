@@ -20,8 +20,8 @@ type (
 	signingKeysOutput struct{ Body api.OnlyPage[api.SigningKey] }
 
 	keyRotationInput struct {
-		Algorithm optional[string] `json:"algorithm,omitzero" doc:"ecdsa-p256-sha256 or ed25519; absent for both"`
-		Revoke    optional[bool]   `json:"revoke,omitzero" doc:"true drops the keys before from the key set at once, for when somebody else may have them"`
+		Algorithm optional[string] `json:"algorithm,omitzero" doc:"ecdsa-p256-sha256 or ed25519; both if absent"`
+		Revoke    optional[bool]   `json:"revoke,omitzero" doc:"true removes the previous keys from the key set at once, if they may have leaked"`
 	}
 
 	// keySet is a JSON Web Key Set (RFC 7517 section 5).
@@ -35,15 +35,15 @@ func (s *server) registerSigningKeys() {
 	register(s, route{role: usecase.Viewer}, huma.Operation{
 		OperationID: "list-signing-keys", Method: http.MethodGet, Path: signingKeysPath, Tags: tag,
 		Summary: "List keys of HTTP Message Signatures",
-		Description: "By algorithm, the newest first. There are none before the first hook with config.signature of the preset rfc9421 is saved, or the " +
-			"first rotation. Receivers read the public keys without a token at jwks_url, a JSON Web Key Set (RFC 7517).",
+		Description: "By algorithm, newest first. There are none before the first rotation, or before the first hook with the preset rfc9421 in " +
+			"config.signature is saved. Receivers read the public keys without a token at jwks_url, a JSON Web Key Set (RFC 7517).",
 	}, s.listSigningKeys)
 	register(s, route{role: usecase.Admin, body: bodyOf[keyRotationInput](s)}, huma.Operation{
 		OperationID: "rotate-signing-keys", Method: http.MethodPost, Path: signingKeysPath + "rotate/", Tags: tag,
 		Summary: "Rotate the signing keys",
-		Description: "Workers do within a second. The next key has been published before, and the one before is published for 24 hours more, so that no " +
-			"receiver meets a key that it has not read. A rotation less than 15 minutes after the last one needs revoke. Answers with the keys that there are then. " +
-			"A tenant that has none gets its first ones.",
+		Description: "Workers use the new keys within a second. The next key is already published, and the previous one stays published for another 24 hours, so that " +
+			"receivers know every key that signs. A rotation less than 15 minutes after the last one requires revoke. The response has the keys after the rotation. " +
+			"A tenant without keys gets its first ones.",
 	}, s.rotateSigningKeys)
 	s.echo.GET(usecase.KeySetPath(":tenant"), s.serveKeySet)
 }

@@ -23,7 +23,7 @@ type (
 	}
 	tenantInput struct {
 		Name      optional[string] `json:"name" doc:"a-z, 0-9, _ and -, beginning with a letter or digit" maxLength:"63"`
-		Handshake optional[string] `json:"handshake,omitzero" doc:"Which receivers have to agree before the tenant's hooks send to them: off (the default), new_hosts or always. Absent leaves it"`
+		Handshake optional[string] `json:"handshake,omitzero" doc:"Which receivers have to agree before the tenant's hooks send to them: off (the default), new_hosts or always. If absent, it is not changed"`
 	}
 )
 
@@ -34,8 +34,8 @@ func (s *server) registerTenants() {
 	}, s.listTenants)
 	register(s, route{role: usecase.Admin, operator: true, body: bodyOf[tenantInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
 		OperationID: "create-tenant", Method: http.MethodPost, Path: tenantsPath, Tags: tag, Summary: "Create a tenant, or set its handshake policy (operators)",
-		Description: "200 where it is there already. With a handshake policy, a receiver is asked by OPTIONS with WebHook-Request-Origin, the host of the public URL, " +
-			"and a hook is only saved where it answers 2xx with WebHook-Allowed-Origin (CloudEvents' HTTP 1.1 Web Hooks).",
+		Description: "200 if the tenant exists. With a handshake policy, receivers get an OPTIONS request with WebHook-Request-Origin, the host of the public URL, " +
+			"and a hook is only saved if they answer 2xx with WebHook-Allowed-Origin (CloudEvents' HTTP 1.1 Web Hooks).",
 	}, s.createTenant)
 }
 

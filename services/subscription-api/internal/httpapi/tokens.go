@@ -19,8 +19,8 @@ type (
 
 	tokenInput struct {
 		Name        optional[string]    `json:"name" doc:"What the token is for" maxLength:"255"`
-		Role        optional[string]    `json:"role" doc:"viewer reads; editor also changes hooks and publishes events; admin also makes tokens"`
-		Tenant      optional[string]    `json:"tenant,omitzero" doc:"The caller's own if absent. An operator's call without it, and without X-Whisperer-Tenant, makes an operator's token"`
+		Role        optional[string]    `json:"role" doc:"viewer reads; editor also changes hooks and publishes events; admin also creates tokens"`
+		Tenant      optional[string]    `json:"tenant,omitzero" doc:"The caller's own if absent. For an operator without X-Whisperer-Tenant, absent creates an operator's token"`
 		ExpiresDate optional[time.Time] `json:"expires_date,omitzero" doc:"null for never"`
 	}
 	tokenID struct {
@@ -32,14 +32,14 @@ func (s *server) registerTokens() {
 	tag := []string{"Tokens and tenants"}
 	register(s, route{role: usecase.Admin}, huma.Operation{
 		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tag, Summary: "List tokens, newest first",
-		Description: "An operator who names no tenant sees those of all tenants, and the operators'.",
+		Description: "An operator who names no tenant sees the tokens of all tenants and of operators.",
 	}, s.listTokens)
 	register(s, route{role: usecase.Admin, body: bodyOf[tokenInput](s), status: http.StatusCreated}, huma.Operation{
 		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tag, Summary: "Create a token",
 	}, s.createToken)
 	register(s, route{role: usecase.Admin, status: http.StatusNoContent}, huma.Operation{
 		OperationID: "revoke-token", Method: http.MethodDelete, Path: tokensPath + "{id}/", Tags: tag,
-		Summary: "Revoke a token", Description: "It is refused everywhere within 5 seconds.",
+		Summary: "Revoke a token", Description: "The token is refused everywhere within 5 seconds.",
 	}, s.revokeToken)
 }
 

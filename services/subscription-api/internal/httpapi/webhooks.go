@@ -102,7 +102,7 @@ func (c *eventContract) delivered() jsonSchema {
 		"properties": jsonSchema{
 			"event_time":      jsonSchema{"type": "string", "format": "date-time", "description": "When it happened, by the publisher's clock"},
 			"event_type":      jsonSchema{"type": "string", "const": c.Name},
-			"current_context": jsonSchema{"type": "object", "additionalProperties": true, "description": "What was published beside the data"},
+			"current_context": jsonSchema{"type": "object", "additionalProperties": true, "description": "Additional information published with the data"},
 			"data":            c.Data,
 		},
 	}
@@ -176,15 +176,15 @@ func addWebhooks(doc *huma.OpenAPI) error {
 		}
 		doc.Webhooks[c.Name] = &huma.PathItem{Post: &huma.Operation{
 			OperationID: "deliver-" + strings.ReplaceAll(c.Name, ".", "-"), Summary: c.Description, Tags: []string{tagWebhooks},
-			Description: "By the hook's config.format the body is application/json (oms, the default) or a CloudEvent (cloudevents); the formats whisperer, " +
-				"standard and raw have the same data, and thin the URL to fetch it from. config.method may ask for PUT or PATCH.",
+			Description: "The hook's config.format decides whether the body is application/json (oms, the default) or a CloudEvent (cloudevents); the formats " +
+				"whisperer, standard and raw have the same data, and thin has the URL to fetch it from. config.method can select PUT or PATCH.",
 			Security:    []map[string][]string{{}},
 			Parameters:  parameters,
 			RequestBody: &huma.RequestBody{Required: true, Content: content},
 			Responses: map[string]*huma.Response{
 				"2XX":     {Description: "Delivered"},
 				"410":     {Description: "Gone: the hook is disabled"},
-				"default": {Description: "Not delivered: it is tried again on the hook's retry schedule"},
+				"default": {Description: "Not delivered: retried on the hook's retry schedule"},
 			},
 		}}
 	}
@@ -197,19 +197,19 @@ func deliveryHeaders() []huma.Param {
 	return []huma.Param{
 		{Name: "webhook-id", Required: true, Schema: text, Description: "The delivery: the same on every attempt, retry and replay"},
 		{Name: "webhook-timestamp", Required: true, Schema: number, Description: "When the attempt was made, in seconds since 1970"},
-		{Name: "webhook-signature", Schema: text, Description: "Standard Webhooks: v1 or v1a, a comma and the signature; several with spaces between while a secret is changed. Absent where the hook has no secret"},
+		{Name: "webhook-signature", Schema: text, Description: "Standard Webhooks: v1 or v1a, a comma and the signature; several, separated by spaces, while a secret is rotated. Absent if the hook has no secret"},
 		{Name: "X-Whisperer-Event", Required: true, Schema: text, Description: "The event's type"},
 		{Name: "X-Whisperer-Delivery", Required: true, Schema: text, Description: "As webhook-id"},
-		{Name: "X-Whisperer-Event-Id", Required: true, Schema: text, Description: "The event's id, percent-encoded where it is no visible ASCII"},
+		{Name: "X-Whisperer-Event-Id", Required: true, Schema: text, Description: "The event's id, percent-encoded if it is not visible ASCII"},
 		{Name: "X-Whisperer-Attempt", Required: true, Schema: number, Description: "1 for the first attempt"},
 		{Name: "X-Whisperer-Sequence", Schema: number, Description: "Grows with publication: compare it to tell the newer of two events. Absent from tests"},
-		{Name: "X-Whisperer-Replay", Schema: text, Description: "true if a person asked for it"},
-		{Name: "X-Whisperer-Test", Schema: text, Description: "true if a person tries the hook out"},
-		{Name: "X-Whisperer-Signature", Schema: text, Description: "sha256= and the hex HMAC-SHA256 of the body alone. Absent where the hook has no secret"},
-		{Name: "Content-Digest", Schema: text, Description: "The body's SHA-256 (RFC 9530). With config.signature of the preset rfc9421 only"},
-		{Name: "Signature-Input", Schema: text, Description: "What Signature covers, and which key of the tenant's key set made it (RFC 9421). With config.signature of the preset rfc9421 only"},
-		{Name: "Signature", Schema: text, Description: "The HTTP Message Signature (RFC 9421). With config.signature of the preset rfc9421 only"},
+		{Name: "X-Whisperer-Replay", Schema: text, Description: "true if a person requested the attempt"},
+		{Name: "X-Whisperer-Test", Schema: text, Description: "true for a test"},
+		{Name: "X-Whisperer-Signature", Schema: text, Description: "sha256= and the hexadecimal HMAC-SHA256 of only the body. Absent if the hook has no secret"},
+		{Name: "Content-Digest", Schema: text, Description: "The body's SHA-256 (RFC 9530). Only with the preset rfc9421 in config.signature"},
+		{Name: "Signature-Input", Schema: text, Description: "What Signature covers, and which key of the tenant's key set made it (RFC 9421). Only with the preset rfc9421 in config.signature"},
+		{Name: "Signature", Schema: text, Description: "The HTTP Message Signature (RFC 9421). Only with the preset rfc9421 in config.signature"},
 		{Name: "traceparent", Required: true, Schema: text, Description: "W3C trace context"},
-		{Name: "tracestate", Schema: text, Description: "W3C trace context, as the event had it"},
+		{Name: "tracestate", Schema: text, Description: "W3C trace context, as in the event"},
 	}
 }
