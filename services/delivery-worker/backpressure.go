@@ -7,11 +7,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// lagEvery is how often consumers are asked how far they are behind.
+// lagEvery is the interval at which the lag of consumers is read.
 const lagEvery = 5 * time.Second
 
-// measureLag reads how far consumers are behind, and has the limiter keep less when the workers together hold half of what
-// the bus hands out.
+// measureLag reads how far consumers are behind, and makes the limiter hold fewer deliveries when all workers together hold half of
+// what the bus hands out.
 func (s *Service) measureLag(ctx context.Context) {
 	crowded := false
 	for _, c := range bus.Consumers() {

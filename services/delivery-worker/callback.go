@@ -12,7 +12,7 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// outcome is what a callback carries.
+// outcome is the body of a callback.
 type outcome struct {
 	Outcome    webhook.DeliveryState `json:"outcome"`
 	Reason     webhook.Reason        `json:"reason,omitempty"`
@@ -29,7 +29,7 @@ type outcome struct {
 	Response   *response             `json:"response"`
 }
 
-// response is the receiver's answer, capped as it is in the ledger.
+// response is the receiver's response, truncated as in the ledger.
 type response struct {
 	Status     uint32            `json:"status"`
 	Headers    map[string]string `json:"headers"`
@@ -38,9 +38,8 @@ type response struct {
 	Truncated  bool              `json:"truncated"`
 }
 
-// Notify implements deliver's operator. A callback by HTTP is an event that only the hook which carries it gets: it is
-// signed, retried and recorded like any delivery. The id says the same for the same outcome, so that telling it again
-// is one callback.
+// Notify implements deliver's operator. A callback over HTTP is an event that only its own hook gets: it is signed, retried and
+// recorded like any delivery. Its id is derived from the outcome, so that publishing it again does not cause a second callback.
 func (o operator) Notify(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error {
 	told := outcome{
 		Outcome: state, Reason: reason, DeliveryID: due.ID.String(), HookID: due.Hook.ID.String(), EventID: due.Event.ID,
@@ -65,9 +64,9 @@ func (o operator) Notify(ctx context.Context, due *webhook.Due, state webhook.De
 	})
 }
 
-// answerOf is what went wrong with the attempt, and the answer that it got, nil for none. Callbacks are events, which
-// viewers read: what is secret in the target URL is hidden where the answer repeats it. The body is as it came, but for
-// an answer of which something had to be hidden in a coding: that is decoded.
+// answerOf returns the attempt's error, and its response, or nil if there was none. Viewers can read callbacks, because they are
+// events: secrets of the target URL are masked where the response repeats them. The body is as received, unless something had to be
+// masked within a content coding: then it is decoded.
 func answerOf(mask webhook.Mask, fact *whispererv1.AttemptFact) (problem string, r *response) {
 	a := mask.Attempt(webhook.Attempt{
 		URL: fact.GetUrl(), Error: fact.GetError(), ResponseHeaders: webhook.ParseHeaderLines(fact.GetResponseHeaders()),

@@ -47,7 +47,7 @@ type Config struct {
 	MemoryTarget    int64         `env:"MEMORY_TARGET" envDefault:"218103808" desc:"bytes of memory that a worker tries to stay below; it uses more if its hooks need it; 0 for no target; GOMEMLIMIT and GOGC take precedence"`
 
 	daemon.Logging
-	// NATS says as whom to connect to it, and whom to trust.
+	// NATS has the credentials for NATS, and the authorities to trust.
 	NATS bus.Credentials `envPrefix:"NATS_"`
 }
 

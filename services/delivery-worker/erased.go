@@ -8,9 +8,9 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// erasedSet knows the events that are being erased, or were lately.
+// erasedSet has the events that are being erased, or were erased recently.
 type erasedSet struct {
-	// events has until when what was published under an id is erased; nil for none.
+	// events has, for each event, the time until which publications with its id are erased; nil if there are none.
 	events atomic.Pointer[map[store.EventKey]time.Time]
 }
 
@@ -27,7 +27,7 @@ func (s *erasedSet) ReplaceErased(list []store.ErasedEvent) {
 	s.events.Store(&events)
 }
 
-// has reports whether an event is erased: PostgreSQL said so when it was read there, or is about to.
+// has reports whether an event is erased, or about to be, as of the last poll of PostgreSQL.
 func (s *erasedSet) has(e *webhook.Event) bool {
 	if e.Erased != nil {
 		return true

@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// storeFailures is how often failures of filters are written, at most.
+	// storeFailures is the shortest interval between writes of failures.
 	storeFailures = 2 * time.Second
-	// mostFailing bounds the hooks whose failures wait to be written; of others they are only in the metric.
+	// mostFailing bounds the hooks whose failures wait to be written; failures of further hooks are only counted in the metric.
 	mostFailing = 10_000
 )
 
-// filters counts what hooks' expressions do, and has what could not be evaluated written and told.
+// filters counts the cost and the failures of hooks' expressions, and has failures recorded and published.
 type filters struct {
 	*Service
 
@@ -59,7 +59,7 @@ func (f *filters) TransformFailed(h *webhook.Hook, e *webhook.Event, err error) 
 	f.transform.add(h, e, err)
 }
 
-// run writes what there is until ctx ends, and once more then.
+// run writes failures until ctx ends, and then once more.
 func (f *filters) run(ctx context.Context) {
 	var both sync.WaitGroup
 	both.Go(func() { f.filter.run(ctx) })
@@ -67,13 +67,13 @@ func (f *filters) run(ctx context.Context) {
 	both.Wait()
 }
 
-// failures are those of expressions of one kind.
+// failures collects the failures of one kind of expression, filters or transforms.
 type failures struct {
 	*Service
 
 	kind   webhook.ExpressionKind
 	metric *prometheus.CounterVec
-	// told is the operational event of a hook whose expression cannot be evaluated for some event, one a day; warning is logged then.
+	// told is the type of the operational event that is published, once a day and hook, for a failure; warning is logged with it.
 	told, warning string
 
 	mu      sync.Mutex
@@ -113,7 +113,7 @@ func (f *failures) add(h *webhook.Hook, e *webhook.Event, err error) {
 	of.N++
 }
 
-// run writes what there is until ctx ends, and once more then.
+// run writes failures until ctx ends, and then once more.
 func (f *failures) run(ctx context.Context) {
 	daemon.Every(ctx, storeFailures, f.store)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
@@ -121,7 +121,7 @@ func (f *failures) run(ctx context.Context) {
 	f.store(last)
 }
 
-// store writes what there is; what cannot be written is written with what comes next.
+// store writes the collected failures; those that cannot be written are written with the next ones.
 func (f *failures) store(ctx context.Context) {
 	f.mu.Lock()
 	list := f.failing
@@ -145,7 +145,7 @@ func (f *failures) store(ctx context.Context) {
 	}
 }
 
-// keep puts back what could not be written.
+// keep puts back failures that could not be written.
 func (f *failures) keep(list map[uuid.UUID]*failing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,7 +161,7 @@ func (f *failures) keep(list map[uuid.UUID]*failing) {
 	}
 }
 
-// warn warns of a hook, once a day.
+// warn logs a warning about a hook, and publishes the operational event, once a day.
 func (f *failures) warn(ctx context.Context, of *failing) {
 	f.log.Warn(f.warning, zap.Stringer("hook_id", of.hook.ID),
 		zap.String("tenant", of.hook.Tenant), zap.String("event_id", of.EventID), trace.ID(of.traceparent), zap.String("error", of.LastError))

@@ -13,27 +13,27 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// guardEvery is how often the topology is looked at.
+// guardEvery is the interval at which the topology is checked.
 const guardEvery = 5 * time.Second
 
-// guard puts streams and consumers right that another hand deleted or changed.
+// guard repairs streams and consumers that somebody else deleted or changed.
 type guard struct {
 	bus     *bus.Bus
 	repairs *prometheus.CounterVec
 	log     *zap.Logger
 	failure atomic.Pointer[error]
-	// taken is called when the streams have become another installation's: what is in them then is not ours to take.
+	// taken is called when another installation has taken over the streams: this worker must take nothing from them any more.
 	taken context.CancelCauseFunc
 }
 
-// ensure makes the topology at the start.
+// ensure creates the topology at startup.
 func (g *guard) ensure(ctx context.Context) error {
 	err := g.bus.EnsureTopology(ctx)
 	g.note(err)
 	return err
 }
 
-// note keeps what is wrong with the topology, and returns whether something was before.
+// note stores the topology's problem, and reports whether there was one before.
 func (g *guard) note(err error) (failed bool) {
 	if err == nil {
 		return g.failure.Swap(nil) != nil
@@ -41,7 +41,7 @@ func (g *guard) note(err error) (failed bool) {
 	return g.failure.Swap(&err) != nil
 }
 
-// look puts the topology right.
+// look checks and repairs the topology.
 func (g *guard) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, guardEvery)
 	defer cancel()
@@ -61,7 +61,7 @@ func (g *guard) look(ctx context.Context) {
 	}
 }
 
-// taken returns the reason where the streams became another installation's.
+// taken returns the reason if another installation has taken over the streams, otherwise nil.
 func taken(ctx context.Context) error {
 	if foreign, ok := errors.AsType[*bus.ForeignError](context.Cause(ctx)); ok {
 		return foreign
@@ -69,7 +69,7 @@ func taken(ctx context.Context) error {
 	return nil
 }
 
-// ready is a readiness check: the error says what is wrong with the topology and could not be put right.
+// ready is a readiness check: it returns the topology's problem that could not be repaired.
 func (g *guard) ready(context.Context) error {
 	if failure := g.failure.Load(); failure != nil {
 		return fmt.Errorf("streams and consumers: %w", *failure)

@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	// manyHooks is from how many hooks on what their loading has left behind is given back to the system at once.
+	// manyHooks is the number of hooks above which the garbage from loading them is returned to the system at once.
 	manyHooks = 10_000
-	// memoryRoom is what a worker needs beside what it keeps, in bytes.
+	// memoryRoom is the memory that a worker needs in addition to its live heap, in bytes.
 	memoryRoom = 32 << 20
-	// gcPercent is how much garbage there may be beside what is kept, for as long as that is below the target: little is
-	// kept where few hooks are, and to look at it again and again is a tenth of what a delivery costs.
+	// gcPercent is GOGC while the heap is below the target. With few hooks the live heap is small, and collecting it often would
+	// be a tenth of a delivery's cost.
 	gcPercent = 300
-	// usualPercent is GOGC where nobody has set it.
+	// usualPercent is Go's default for GOGC.
 	usualPercent = 100
 )
 
-// memoryTarget is what aimAt is to be told: the configured one, unless the operator has set GOMEMLIMIT, the Go runtime's
-// own. With a target, garbage is collected seldom below it, unless the operator has set GOGC.
+// memoryTarget returns the target for aimAt: the configured one, unless the operator has set GOMEMLIMIT, Go's own. Below the target
+// garbage is collected rarely, unless the operator has set GOGC.
 func memoryTarget(configured int64) int64 {
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return 0
@@ -32,9 +32,9 @@ func memoryTarget(configured int64) int64 {
 	return configured
 }
 
-// aimAt has the garbage collector work harder before the process takes more than so many bytes, and lets it take more where
-// what is kept needs it: a target that cannot be met would give nothing for much CPU. Call it when much begins or ends to be
-// kept. A target of 0 is none.
+// aimAt makes the garbage collector work harder before the process takes more than target bytes, but allows more if the live heap
+// needs it: an unreachable target would cost much CPU and gain nothing. It is called when the live heap has grown or shrunk a lot. A
+// target of 0 means none.
 func aimAt(target int64) {
 	if target == 0 {
 		return
@@ -42,7 +42,7 @@ func aimAt(target int64) {
 	debug.SetMemoryLimit(max(target, kept()*7/4+memoryRoom))
 }
 
-// kept is what the last garbage collection left, in bytes.
+// kept returns the size of the live heap after the last garbage collection, in bytes.
 func kept() int64 {
 	sample := []gometrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	gometrics.Read(sample)

@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// metrics are what the worker counts; it is the observer of its parts.
+// metrics has the worker's metrics, and is the observer of its parts.
 type metrics struct {
 	attempts       *prometheus.CounterVec
 	duration       prometheus.Histogram
@@ -57,12 +57,12 @@ type metrics struct {
 	failingNow prometheus.Gauge
 	hooks      *namedHooks
 	tenants    *named
-	// label is that of hooks by whose value attempts are counted in labels; both are empty for none.
+	// label is the hook label by whose value labels counts attempts; it is empty, and labels nil, if there is none.
 	label  string
 	labels *named
 }
 
-// newMetrics makes metrics that name so many tenants and hooks.
+// newMetrics registers metrics that name at most this many tenants, and values of the label.
 func newMetrics(r *prometheus.Registry, most int, label string) *metrics {
 	prefixed := prometheus.WrapRegistererWithPrefix("whisperer_", r)
 	f := promauto.With(prefixed)
@@ -125,7 +125,7 @@ func newMetrics(r *prometheus.Registry, most int, label string) *metrics {
 	return m
 }
 
-// zero makes counters that alerts look at: one that begins at 1 does not grow, and one that is not there does not stand still.
+// zero creates counters that alerts use: a counter that starts at 1 does not increase, and a missing one has no rate of 0.
 func (m *metrics) zero() {
 	for _, what := range []string{bus.AsideFacts, bus.AsideEvents} {
 		m.setAside.WithLabelValues(what)
@@ -140,7 +140,7 @@ func (m *metrics) zero() {
 	}
 }
 
-// watch registers what is read when it is asked for.
+// watch registers the gauges that are read at each scrape.
 func (m *metrics) watch(r *prometheus.Registry, s *Service) {
 	f := promauto.With(prometheus.WrapRegistererWithPrefix("whisperer_", r))
 	gauge := func(name, help string, read func() float64) {
@@ -164,7 +164,7 @@ func (m *metrics) behind(c bus.Consumer, lag bus.Lag) {
 	m.inFlight.WithLabelValues(string(c)).Set(float64(lag.InFlight))
 }
 
-// stored sets how much the bus keeps.
+// stored sets the sizes of the streams, and the numbers of waiting deliveries and of messages set aside.
 func (m *metrics) stored(ctx context.Context, b *bus.Bus) {
 	for stream, gauges := range map[webhook.Stream][2]prometheus.Gauge{webhook.OMS: {m.logUsed, m.logLimit}, webhook.Own: {m.ownUsed, m.ownLimit}} {
 		if used, limit, err := b.EventLogSize(ctx, stream); err == nil {
@@ -180,17 +180,17 @@ func (m *metrics) stored(ctx context.Context, b *bus.Bus) {
 	}
 }
 
-// countParkedEvery and mostParked bound what counting parked deliveries costs the database.
+// countParkedEvery and mostParked bound the database's cost of counting parked deliveries.
 const (
 	countParkedEvery = 15 * time.Second
 	mostParked       = 100_000
 )
 
-// clockTolerance is how far this machine's clock may be off the database's before somebody is told; the answer of a busy
-// database is seconds old.
+// clockTolerance is how far this machine's clock may be off the database's before that is logged; a busy database's answer is
+// seconds old.
 const clockTolerance = 5 * time.Second
 
-// countParked counts what is parked and the erasures that run, and compares the clock with that of the database.
+// countParked counts parked deliveries and running erasures, and compares the clock with the database's.
 func (m *metrics) countParked(ctx context.Context, db *store.DB, log *zap.Logger) {
 	asked := time.Now()
 	parked, err := db.Queue.Count(ctx, mostParked)
@@ -208,7 +208,7 @@ func (m *metrics) countParked(ctx context.Context, db *store.DB, log *zap.Logger
 	}
 }
 
-// ahead is how far our clock is ahead of another that was read between two times of ours; 0 where it may be right.
+// ahead returns how far our clock is ahead of another that was read between asked and answered; 0 if both may agree.
 func ahead(asked, answered, other time.Time) time.Duration {
 	switch asked, answered := asked.Round(0), answered.Round(0); { // as the clock shows it, whatever it was set to
 	case other.Before(asked):
@@ -219,7 +219,7 @@ func ahead(asked, answered, other time.Time) time.Duration {
 	return 0
 }
 
-// Attempted counts an attempt; lag is from the event's publication to the attempt's begin, 0 for retries.
+// Attempted counts an attempt; lag is the time from the event's publication to the start of the attempt, 0 for retries.
 func (m *metrics) Attempted(due *webhook.Due, result webhook.Result, state webhook.DeliveryState, took, lag time.Duration) {
 	m.attempts.WithLabelValues(string(state), string(result.Class)).Inc()
 	trace.Observe(m.duration, took.Seconds(), due.Event.Traceparent)
@@ -236,7 +236,7 @@ func (m *metrics) Attempted(due *webhook.Due, result webhook.Result, state webho
 	}
 }
 
-// rank gives names anew.
+// rank chooses again which tenants and label values have series of their own.
 func (m *metrics) rank() {
 	m.tenants.rank()
 	if m.labels != nil {
@@ -260,7 +260,7 @@ func (m *metrics) FannedOut(tenant string, deliveries int) {
 	m.tenants.add(tenant, eventFannedOut)
 }
 
-// EventRejected counts a rejected event; tenant is empty where there is no such tenant.
+// EventRejected counts a rejected event; tenant is empty if there is no such tenant.
 func (m *metrics) EventRejected(tenant, reason string) {
 	m.rejected.WithLabelValues(reason).Inc()
 	if tenant != "" {
@@ -268,25 +268,25 @@ func (m *metrics) EventRejected(tenant, reason string) {
 	}
 }
 
-// EventRepeated counts an event that was there already.
+// EventRepeated counts an event that was published before.
 func (m *metrics) EventRepeated() { m.repeated.Inc() }
 
-// Unasked counts events that went on without a look into the ledger.
+// Unasked counts events that were fanned out without a check for duplicates.
 func (m *metrics) Unasked(events int) { m.unasked.Add(float64(events)) }
 
-// Recorded counts what was written to Postgres.
+// Recorded counts messages written to PostgreSQL.
 func (m *metrics) Recorded(what string, n int, took time.Duration) {
 	m.recorded.WithLabelValues(what).Add(float64(n))
 	m.recordSeconds.WithLabelValues(what).Observe(took.Seconds())
 }
 
-// SetAside counts what Postgres refuses.
+// SetAside counts a message that PostgreSQL refused.
 func (m *metrics) SetAside(what string) { m.setAside.WithLabelValues(what).Inc() }
 
-// OffSchema counts events that were marked.
+// OffSchema counts an event whose data does not match the schema of its type.
 func (m *metrics) OffSchema(events int) { m.offSchema.Add(float64(events)) }
 
-// Swept counts deliveries that were nowhere.
+// Swept counts lost deliveries that were found.
 func (m *metrics) Swept(n int) { m.swept.Add(float64(n)) }
 
 // Trimmed counts events dropped from the event log.

@@ -13,11 +13,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Metrics name tenants and hooks, but only so many (Config.MetricsTop), whatever there are: those that have most of it. All
-// others are counted together, as "other".
+// Metrics name at most Config.MetricsTop tenants and hooks, those with the most. All others are counted together, as "other".
 const otherName = "other"
 
-// namedHooks are what the ledger says of the hooks that fare worst. Each scrape gets one answer of the database as a whole.
+// namedHooks collects series of the hooks with the longest backlogs and failures. Each scrape gets the result of one reading of the
+// database as a whole.
 type namedHooks struct {
 	parked, parkedAge, failing, failures *prometheus.Desc
 
@@ -26,7 +26,7 @@ type namedHooks struct {
 
 type hooksNow struct {
 	backlogs []store.Backlog
-	// otherParked are the deliveries that are parked of all other hooks.
+	// otherParked is the number of parked deliveries of all other hooks.
 	otherParked int
 	failing     []store.Failing
 	at          time.Time
@@ -74,7 +74,7 @@ func (n *namedHooks) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// nameHooks asks the ledger which hooks fare worst.
+// nameHooks reads the hooks with the longest backlogs and failures from the database.
 func (m *metrics) nameHooks(ctx context.Context, db *store.DB, most int) {
 	backlogs, err := db.Queue.LongestBacklogs(ctx, most)
 	if err != nil {
@@ -95,13 +95,13 @@ func (m *metrics) nameHooks(ctx context.Context, db *store.DB, most int) {
 	m.hooks.now.Store(&hooksNow{backlogs: backlogs, otherParked: max(0, all.N), failing: failing, at: all.At})
 }
 
-// series is a family of counters with one name in its first label, and in its second one of the outcomes.
+// series is a family of counters whose first label is a name, and whose second label is one of the outcomes.
 type series struct {
 	vec      *prometheus.CounterVec
 	outcomes []string
 }
 
-// The outcomes of a tenant's, and of a label's, in the order of their series.
+// The outcomes of tenants and labels, in the order of their series.
 const (
 	attemptDelivered = iota
 	attemptFailed
@@ -114,8 +114,8 @@ var (
 	eventOutcomes   = []string{"fanned_out", "rejected"}
 )
 
-// named counts for each of many, such as tenants, by name, as long as it is one of those for whom most is counted, and else for
-// "other". A count never falls: what was counted for "other" stays there when one gets its name.
+// named counts per name, such as a tenant's, for those with the most, and for "other" otherwise. Counts never fall: what was counted
+// for "other" stays there when a tenant gets a series of its own.
 type named struct {
 	label  string // which has the name
 	most   int
@@ -127,7 +127,7 @@ type named struct {
 	names int // of them
 }
 
-// namedCount is what was lately counted for one; counters are its own, or those of all others.
+// namedCount has the recent count of one name; counters are its own, or those of "other".
 type namedCount struct {
 	lately   atomic.Int64
 	named    bool
@@ -140,7 +140,7 @@ func newNamed(label string, most int, of ...series) *named {
 	return n
 }
 
-// nameSeries makes what is counted by tenant, and by the label where there is one.
+// nameSeries creates the series by tenant, and by the label if there is one.
 func (m *metrics) nameSeries(counters func(name, help string, labels ...string) *prometheus.CounterVec, most int, label string) {
 	m.tenants = newNamed("tenant", most,
 		series{counters("tenant_attempts_total", "Attempts of the tenants with the most attempts and events lately, and of all others.", "tenant", "outcome"), attemptOutcomes},
@@ -162,7 +162,7 @@ func (n *named) counters(name string) (list []prometheus.Counter) {
 	return list
 }
 
-// add counts for one that there is.
+// add counts an outcome for a name.
 func (n *named) add(name string, outcome int) {
 	if name == otherName { // one may be called so
 		n.other[outcome].Inc()
@@ -198,11 +198,11 @@ func (n *named) name(name string) {
 	n.all[name].named, n.all[name].counters = true, n.counters(name)
 }
 
-// rankEvery is how often names are given anew.
+// rankEvery is the interval at which names are ranked again.
 const rankEvery = 5 * time.Minute
 
-// rank gives the names to those for whom most was counted lately. Who has a name keeps it against others with less than twice as
-// much, so that series do not come and go.
+// rank gives series to the names with the highest recent counts. A name keeps its series until another has twice as much, so that
+// series do not come and go.
 func (n *named) rank() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

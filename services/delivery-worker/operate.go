@@ -28,7 +28,7 @@ func (s *Service) housekeeper() *housekeeper.Housekeeper {
 	})
 }
 
-// operator tells people, and other programs, of what happens to hooks and deliveries.
+// operator notifies people and other programs about hooks and deliveries.
 type operator struct{ s *Service }
 
 // OnDead implements deliver's operator.
@@ -39,12 +39,11 @@ func (o operator) OnDead(due *webhook.Due, reason webhook.Reason, attempts int, 
 	})
 }
 
-// typeDead is the operational event of a delivery that will not be tried again by itself.
+// typeDead is the type of the operational event for a delivery that is not retried any more.
 const typeDead = "delivery.dead"
 
-// Disable implements deliver's operator. Whether the hook is disabled is for the database to say, which may have a newer
-// version of it; until it has, this worker parks what it has for the hook. What carries the callbacks of a hook is none
-// that could be disabled.
+// Disable implements deliver's operator. The database decides whether the hook is disabled, because it may have a newer version of
+// the hook; until then this worker parks the hook's deliveries. The pseudo hook for a hook's callbacks cannot be disabled.
 func (o operator) Disable(h *webhook.Hook, reason string) {
 	if h.Carrier() {
 		return

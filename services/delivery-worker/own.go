@@ -18,29 +18,28 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// own publishes callbacks and operational events: what hooks can subscribe to like to any other type, and nobody else may
-// publish.
+// own publishes callbacks and operational events, which hooks can subscribe to like any other type, but nobody else may publish.
 type own struct {
 	bus *bus.Bus
-	// mask hides what is secret in target URLs, since events are for viewers to read.
+	// mask hides secrets in target URLs, because viewers can read events.
 	mask     webhook.Mask
 	traces   *trace.Tracer
 	deferred prometheus.Counter
 	log      *zap.Logger
-	// told is when the log was told last that the stream takes no more, in Unix nanoseconds.
+	// told is when the full stream was last logged, in Unix nanoseconds.
 	told atomic.Int64
 }
 
 const (
-	// deferTime is how soon an event is published again for which the stream had no room.
+	// deferTime is how long an event waits for which the stream had no room.
 	deferTime = 15 * time.Second
 	// announceTime bounds an announcement that nobody waits for.
 	announceTime = 10 * time.Second
-	// tellAgain is how often a full stream is logged.
+	// tellAgain is the interval at which a full stream is logged.
 	tellAgain = time.Minute
 )
 
-// Announce returns when JetStream has stored the event.
+// Announce publishes an operational event, and returns when JetStream has stored it.
 func (o *own) Announce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error {
 	if target, ok := data["target_url"].(string); ok {
 		data["target_url"] = o.mask.URL(target)
@@ -52,7 +51,7 @@ func (o *own) Announce(ctx context.Context, tenant, eventType, id, entity string
 	return o.publish(ctx, tenant, &whispererv1.Event{Id: id, Type: eventType, Entity: entity, Data: text})
 }
 
-// tryAnnounce announces what is not worth waiting for: a failure is logged.
+// tryAnnounce publishes an operational event that is not worth waiting for, and logs a failure.
 func (o *own) tryAnnounce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) {
 	ctx, cancel := context.WithTimeout(ctx, announceTime)
 	defer cancel()
@@ -61,8 +60,8 @@ func (o *own) tryAnnounce(ctx context.Context, tenant, eventType, id, entity str
 	}
 }
 
-// publish returns when JetStream has stored the event. Its id gets the mark of those that are ours. Deliveries must not
-// wait for a stream that is full: then the event waits for a time among the retries, and is published by Again.
+// publish publishes an event, marks its id as one of ours, and returns when JetStream has stored it. Deliveries must not wait for a
+// full stream: then the event waits among the retries, and Again publishes it.
 func (o *own) publish(ctx context.Context, tenant string, e *whispererv1.Event) error {
 	e.Id = webhook.ReservedIDPrefix + e.GetId()
 	err := o.send(ctx, tenant, e)
@@ -75,7 +74,7 @@ func (o *own) publish(ctx context.Context, tenant string, e *whispererv1.Event) 
 	})
 }
 
-// Again publishes an event for which the stream had no room, or lets it wait on.
+// Again publishes an event for which the stream had no room, or lets it wait again.
 func (o *own) Again(ctx context.Context, deferred *whispererv1.Retry) error {
 	err := o.send(ctx, deferred.GetTenant(), deferred.GetEvent())
 	if !broker.Refused(err) {
@@ -112,7 +111,7 @@ func (o *own) send(ctx context.Context, tenant string, e *whispererv1.Event) err
 	return err
 }
 
-// tell publishes a callback to a subject of somebody else's.
+// tell publishes a callback to a NATS subject of the order management system.
 func (o *own) tell(ctx context.Context, due *webhook.Due, id string, data []byte) error {
 	e := due.Event
 	span := o.begin(e.Tenant, id, webhook.CallbackType(due.Hook.ID), e.Traceparent, e.Tracestate)
@@ -121,7 +120,7 @@ func (o *own) tell(ctx context.Context, due *webhook.Due, id string, data []byte
 	return err
 }
 
-// begin begins the span of publishing an event, below that of what it is about: a callback goes on with the trace of its delivery.
+// begin starts the span of publishing an event, as a child of its cause: a callback continues the trace of its delivery.
 func (o *own) begin(tenant, id, eventType, traceparent, tracestate string) trace.Span {
 	if !o.traces.On() {
 		return trace.Span{}

@@ -39,16 +39,16 @@ import (
 )
 
 const (
-	// databaseConns is enough for the recorders, the listener's re-reads and the questions to the ledger.
+	// databaseConns is enough for the recorders, reading hooks again after notifications, and queries to the ledger.
 	databaseConns = 9
-	// What is taken from the bus and not settled yet is bounded by bytes, so that large events do not take more memory than
-	// the target leaves: an event is kept about three times, as it came, as it is sent and as it is recorded.
+	// Messages that are taken from the bus and not settled yet are bounded by bytes, so that large events do not exceed the memory
+	// target: an event is in memory about three times, as received, as sent and as recorded.
 	fanoutBytes   = 24 << 20 // half of it for one partition, and what all others may have asked for by then
 	retryBytes    = 16 << 20
 	recorderBytes = 16 << 20
 	// Callbacks and operational events are few and small.
 	ownBytes = 4 << 20
-	// lastWords is what telling the ledger may take after deliveries were given up at the end.
+	// lastWords is how long writing to the ledger may take after deliveries were abandoned at the end.
 	lastWords = 3 * time.Second
 )
 
@@ -63,13 +63,13 @@ type Service struct {
 	policy   egress.Policy
 	version  string
 	traces   *trace.Tracer
-	// mask is what viewers do not see of URLs.
+	// mask hides the parts of URLs that viewers must not see.
 	mask webhook.Mask
 
 	bus   *bus.Bus
 	own   *own
 	index *index.Index
-	// known keeps the index and the checked types equal to the database.
+	// known keeps the index and the checked types up to date with the database.
 	known   *store.Watch
 	types   *schema.Checks
 	erased  erasedSet
@@ -78,14 +78,14 @@ type Service struct {
 	relay   *relay.Relay
 	facts   *ledger.Writer
 	history *ledger.Reader
-	// deliverer's attempts are given up at the end of the worker.
+	// deliverer makes attempts, which are abandoned when the worker ends.
 	deliverer *deliver.Deliverer
-	// filters and evaluator are shared by all that fan events out.
+	// filters and evaluator are shared by everything that fans out events.
 	filters   *filters
 	evaluator *fanout.Evaluator
 	drain     *drainer.Drainer
 	guard     *guard
-	// missed makes up for what was fanned out before all workers knew of a hook.
+	// missed delivers events that were fanned out before all workers knew of a hook.
 	missed *missed.Closer
 }
 
@@ -124,10 +124,10 @@ func New(ctx context.Context, c Config, p daemon.Process) (*Service, error) {
 	}, nil
 }
 
-// HealthAddr is where /healthz, /readyz and /metrics are.
+// HealthAddr returns the address of /healthz, /readyz and /metrics.
 func (s *Service) HealthAddr() string { return s.health.Addr() }
 
-// Components are the worker's parts in the order of their start.
+// Components returns the worker's parts in the order of their start.
 func (s *Service) Components() []daemon.Component {
 	return []daemon.Component{
 		s.health.Server(),
@@ -194,7 +194,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	return taken(ctx)
 }
 
-// watch starts what looks after the worker's surroundings until ctx ends.
+// watch starts the checks of the worker's environment, which run until ctx ends.
 func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 	parts.Go(func() { daemon.Every(ctx, lagEvery, s.measureLag) })
 	parts.Go(func() {
@@ -209,7 +209,7 @@ func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 	parts.Go(func() { s.relayCopies(ctx) })
 }
 
-// relayCopies sends copies of requests to people who listen, until ctx ends. Where NATS lets nobody listen, nothing else is worse for it.
+// relayCopies sends copies of requests to people who listen, until ctx ends. If NATS does not allow listening, nothing else is affected.
 func (s *Service) relayCopies(ctx context.Context) {
 	stop, err := s.bus.Wishes(s.relay.Hear)
 	if err != nil {
@@ -220,8 +220,8 @@ func (s *Service) relayCopies(ctx context.Context) {
 	s.relay.Run(ctx)
 }
 
-// connect waits for Postgres and NATS, and makes the parts that need them. A schema that does not fit, and streams of
-// another installation, are waited for like a server that is not there yet: the log and the checks say what mends it.
+// connect waits for PostgreSQL and NATS, and creates the parts that need them. It also waits while the schema does not fit, or the
+// streams belong to another installation, as for a server that is down: the log and the checks name the fix.
 func (s *Service) connect(ctx context.Context) error {
 	s.health.AddCheck("postgres", s.db.ReadyToRecord)
 	var installation uuid.UUID
@@ -255,7 +255,7 @@ func (s *Service) connect(ctx context.Context) error {
 	return nil
 }
 
-// makeParts waits for the topology and makes the parts that work on it.
+// makeParts waits for the topology, and creates the parts that use it.
 func (s *Service) makeParts(ctx context.Context) (err error) {
 	if err := s.bus.Await(ctx); err != nil {
 		return err
@@ -292,7 +292,7 @@ func (s *Service) makeParts(ctx context.Context) (err error) {
 	return nil
 }
 
-// hookChanged tells parts of a hook that is new, has changed or, where h is nil, is gone.
+// hookChanged notifies parts of a hook that is new or has changed, or, if h is nil, is gone.
 func (s *Service) hookChanged(id uuid.UUID, h *webhook.Hook) {
 	if h == nil {
 		s.send.Forget(id)
@@ -301,7 +301,7 @@ func (s *Service) hookChanged(id uuid.UUID, h *webhook.Hook) {
 	s.drain.Wake(id)
 }
 
-// takers are parts that take from subscriptions.
+// takers are the parts that take messages from subscriptions.
 type takers struct {
 	subs []*bus.Subscription
 	wg   sync.WaitGroup
@@ -313,7 +313,7 @@ func (t *takers) stop() {
 	}
 }
 
-// wait returns true when all have ended, false when that takes longer than the limit.
+// wait returns true when all have ended, and false if that takes longer than the limit.
 func (t *takers) wait(limit time.Duration) bool {
 	_, err := daemon.Within(context.Background(), limit, func(context.Context) (struct{}, error) {
 		t.wg.Wait()
@@ -322,7 +322,7 @@ func (t *takers) wait(limit time.Duration) bool {
 	return err == nil
 }
 
-// take starts a part on a subscription of its own.
+// take starts a part with its own subscription.
 func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, room bus.Room, run func(context.Context, *bus.Subscription)) error {
 	sub, err := s.bus.Subscribe(ctx, c, room)
 	if err != nil {
@@ -334,7 +334,7 @@ func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, room bus.
 	return nil
 }
 
-// roomFor is what may be taken of a stream of events and not be settled yet.
+// roomFor returns how much may be taken from a stream of events without being settled.
 func roomFor(s webhook.Stream, messages, bytes int) bus.Room {
 	if s == webhook.Own {
 		bytes = ownBytes
@@ -358,7 +358,7 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	return t, nil
 }
 
-// build makes the parts that move deliveries; attempts are given up when ctx ends.
+// build creates the parts that move deliveries; attempts are abandoned when ctx ends.
 func (s *Service) build(ctx context.Context) {
 	s.deliverer = deliver.New(ctx, deliver.Deps{
 		Sender: s.send, Enter: s.limiter.Enter, Retries: s.bus, Facts: s.facts,
