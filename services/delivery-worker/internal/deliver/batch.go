@@ -12,22 +12,22 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 )
 
-// Batch is parked deliveries to one hook that are to be made by one request.
+// Batch is a set of parked deliveries to one hook that are sent in one request.
 type Batch struct {
 	Dues   []webhook.Due
 	Bodies []*envelope.Bodies
-	// May says right before the request whether it may be made.
+	// May reports, right before the request, whether it may still be made.
 	May func() bool
-	// Split remembers, before it is recorded that the request was made, that the deliveries will not be sent together again, but in
-	// batches of so many at most. false means that this could not be done.
+	// Split stores, before the request is recorded, that the deliveries will be sent in batches of at most this many instead of
+	// together. It returns false if that failed.
 	Split func(most int) bool
-	// Settled is called once for each delivery whose outcome is durable, or cannot be made so, as by Deliver.
+	// Settled is called once for each delivery whose outcome is durable, or could not be made durable, as in Deliver.
 	Settled func(i int, err error)
 }
 
-// DrainBatch makes the next attempt of all deliveries of a batch and returns the states that it led to, before those are durable:
-// Parked for what is to be sent in smaller batches at once. Where the hook cannot take the attempt, or it was given up, all stay
-// as they were: Settled is not called, and there are no states. DrainBatch blocks until the receiver has answered.
+// DrainBatch makes the next attempt of all deliveries of a batch and returns the resulting states, before these are durable: Parked
+// for deliveries that are sent again at once in smaller batches. If the hook cannot take the attempt, or it was abandoned, the
+// deliveries stay unchanged: Settled is not called, and no states are returned. DrainBatch blocks until the receiver has responded.
 func (d *Deliverer) DrainBatch(b *Batch) []webhook.DeliveryState {
 	answered := make(chan []webhook.DeliveryState, 1)
 	d.Enter(limiter.Attempt{
@@ -98,7 +98,8 @@ func parkAgain(*webhook.Due, *answer) webhook.Decision {
 	return webhook.Decision{State: webhook.Parked, Reason: webhook.ReasonBatch}
 }
 
-// answerOf is the answer to a batch's request, and of how many deliveries that was: it has none whose transform failed.
+// answerOf returns the response to a batch's request, and the number of deliveries in the request, which leaves out those whose
+// transform failed.
 func answerOf(results []webhook.Result) (answer webhook.Result, n int) {
 	for _, r := range results {
 		if r.Class != webhook.ClassTransform {
@@ -109,8 +110,8 @@ func answerOf(results []webhook.Result) (answer webhook.Result, n int) {
 	return answer, n
 }
 
-// splitInto returns of how many events at most the batches are that are sent instead of one which cannot be taken as it is: halves
-// where it was too large, each event alone where the answer would end all deliveries; else 0.
+// splitInto returns the maximum size of the batches that replace one that the receiver did not accept: half if it was too large, 1 if
+// its response would end all deliveries, and 0 if the batch is not split.
 func splitInto(h *webhook.Hook, answer webhook.Result, n int) int {
 	switch {
 	case n < 2 || answer.Success():

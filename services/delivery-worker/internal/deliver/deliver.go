@@ -1,5 +1,5 @@
-// Package deliver takes one delivery that is due through one attempt to the place where it goes next: delivered, dead,
-// waiting for its next time, or parked. It reports a delivery as settled when that fact is durable.
+// Package deliver makes one attempt of a due delivery and moves it to its next state: delivered, dead, waiting for its next attempt,
+// or parked. It reports a delivery as settled when that state is durable.
 package deliver
 
 import (
@@ -19,27 +19,27 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// ErrNotSettled says that what became of a delivery could not be made durable, so that its message has to come again.
+// ErrNotSettled is returned when the outcome of a delivery could not be made durable, so that its message has to be delivered again.
 var ErrNotSettled = errors.New("delivery is not settled")
 
-// sender makes one HTTP request; cancelled says that it was given up because the worker is ending.
+// sender makes one HTTP request; cancelled reports that it was abandoned because the worker is ending.
 type sender interface {
 	Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool)
-	// SendBatch makes one of several deliveries, and returns what became of each.
+	// SendBatch makes one request for several deliveries, and returns the outcome of each.
 	SendBatch(ctx context.Context, dues []*webhook.Due, bodies []*envelope.Bodies) (attempts []*whispererv1.AttemptFact, results []webhook.Result, cancelled bool)
 }
 
-// overhead is about what a delivery that waits takes besides its event's data, in bytes.
+// overhead is roughly the memory of a waiting delivery without its event's data, in bytes.
 const overhead = 2 << 10
 
-// errFailed tells the limiter that the receiver failed; how is in the ledger.
+// errFailed tells the limiter that the receiver failed; the ledger has the details.
 var errFailed = errors.New("receiver failed")
 
 // retries is implemented by *bus.Bus.
 type retries interface {
-	// Time returns what the clock that retries are timed by, and all workers go by, shows at a time of ours.
+	// Time converts a time of this machine to the bus's clock, which times retries and is the same for all workers.
 	Time(ours time.Time) time.Time
-	// Stopped reports whether this process did not run for so long since the time that another worker may have the delivery.
+	// Stopped reports whether this process was suspended since the given time for so long that another worker may have the delivery.
 	Stopped(since time.Time) bool
 	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
 }
@@ -49,55 +49,55 @@ type facts interface {
 	Fact(f *whispererv1.DeliveryFact, stored func())
 }
 
-// operator is told of what a person may want to know.
+// operator is notified of what people may want to know.
 type operator interface {
-	// Disable stops a hook whose receiver wants no more.
+	// Disable disables a hook whose receiver wants no more webhooks.
 	Disable(hook *webhook.Hook, reason string)
-	// OnDead is called for a delivery that will not be tried again by itself, after so many attempts.
+	// OnDead is called for a delivery that is not retried any more, with the number of its attempts.
 	OnDead(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result)
-	// Notify notifies whoever the hook's callback names of an outcome; the attempt is nil where none led to the state.
+	// Notify sends the hook's callback for an outcome; the attempt is nil if the state is not the result of one.
 	Notify(ctx context.Context, due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) error
 }
 
-// observer counts; all its methods are cheap.
+// observer counts outcomes; all its methods are cheap.
 type observer interface {
 	Attempted(due *webhook.Due, result webhook.Result, state webhook.DeliveryState, took, lag time.Duration)
 	Parked(reason webhook.Reason)
-	// Batched is called for each request with a batch.
+	// Batched is called for each request that contains a batch.
 	Batched()
 }
 
 // Deps are a Deliverer's collaborators; all are required.
 type Deps struct {
 	Sender sender
-	// Enter lets an attempt through its hook's limiter, without blocking.
+	// Enter passes an attempt through its hook's limiter, without blocking.
 	Enter    func(limiter.Attempt)
 	Retries  retries
 	Facts    facts
 	Operator operator
-	// Erased reports whether the event's payload is erased, or is being erased: nothing of it may be sent, or told, any more.
+	// Erased reports whether the event's payload is erased, or being erased: it must not be sent or published any more.
 	Erased func(e *webhook.Event) bool
-	// Stale reports whether others may not count with what this worker knows any more: an event may be erased by now. What is
-	// stored for later then names the event, and whoever reads it finds it erased.
+	// Stale reports whether other workers may no longer wait for this one to know of changes: an event may be erased by now. What
+	// is stored for later then only refers to the event, and its reader finds the event erased.
 	Stale    func() bool
 	Observer observer
 	Log      *zap.Logger
-	// MaxPayload is the largest message in bytes that the bus takes.
+	// MaxPayload is the size of the largest message that the bus accepts, in bytes.
 	MaxPayload int
 }
 
-// Deliverer makes attempts and says what follows from them.
+// Deliverer makes attempts and carries out their consequences.
 type Deliverer struct {
 	Deps
-	// ctx ends when attempts under way have to be given up.
+	// ctx ends when attempts in progress have to be abandoned.
 	ctx context.Context //nolint:containedctx // the life of the attempts, not of a call
 }
 
-// New makes a deliverer whose attempts are given up when ctx ends.
+// New returns a Deliverer whose attempts are abandoned when ctx ends.
 func New(ctx context.Context, d Deps) *Deliverer { return &Deliverer{Deps: d, ctx: ctx} }
 
-// Deliver takes the delivery to its next place, on other goroutines. settled is called once: with nil when the outcome
-// is durable, else with ErrNotSettled. slow, if not nil, is called once if the attempt has to wait or takes long.
+// Deliver moves the delivery to its next state, on other goroutines. settled is called once, with nil when the outcome is durable, or
+// with ErrNotSettled. slow, if not nil, is called once if the attempt has to wait or takes long.
 func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func()) {
 	entered := time.Now()
 	d.Enter(limiter.Attempt{
@@ -114,10 +114,9 @@ func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled fu
 	})
 }
 
-// Drain makes the next attempt of a parked delivery and returns the state that it led to, before that is durable;
-// settled is called when it is, as by Deliver. Where the hook cannot take the attempt, the delivery stays as it was,
-// settled is not called, and the state is Parked. So it is where may, asked right before the request, says no. Drain
-// blocks until the receiver has answered.
+// Drain makes the next attempt of a parked delivery and returns the resulting state, before that is durable; settled is called when
+// it is, as in Deliver. If the hook cannot take the attempt, or if may, called right before the request, returns false, the delivery
+// stays unchanged, settled is not called, and the state is Parked. Drain blocks until the receiver has responded.
 func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, may func() bool, settled func(error)) webhook.DeliveryState {
 	answered := make(chan webhook.DeliveryState, 1)
 	d.Enter(limiter.Attempt{
@@ -145,7 +144,7 @@ func (d *Deliverer) Park(due *webhook.Due, reason webhook.Reason, settled func(e
 	d.Finish(due, webhook.Parked, reason, settled)
 }
 
-// Finish records that the delivery gets into a state without an attempt, but for one that may have been made before. It does not block.
+// Finish records a state that the delivery gets without an attempt, except one that may have been made before. It does not block.
 func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error)) {
 	var before *whispererv1.AttemptFact
 	if due.Unknown {
@@ -169,8 +168,8 @@ func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason
 	}()
 }
 
-// notify has the hook's callback told of an outcome, for as long as it takes; false means that the worker is ending. It
-// comes before the record: told twice is the same callback, not told at all is none.
+// notify sends the hook's callback for an outcome, and retries until it succeeds; it returns false if the worker is ending. It comes
+// before the record: notifying twice causes the same callback, but not notifying would cause none.
 func (d *Deliverer) notify(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) bool {
 	return !due.Hook.Callback.Wants(state) || d.retryUntilStopped("callback could not be published", due, func() error {
 		if d.Erased(due.Event) { // asked each time, as for retries: while the receiver had it, or since
@@ -180,14 +179,14 @@ func (d *Deliverer) notify(due *webhook.Due, state webhook.DeliveryState, reason
 	})
 }
 
-// retryUntilStopped tries until it succeeds; false means that the worker is ending.
+// retryUntilStopped retries until it succeeds; it returns false if the worker is ending.
 func (d *Deliverer) retryUntilStopped(failure string, due *webhook.Due, try func() error) bool {
 	return daemon.Until(d.ctx, 500*time.Millisecond, try, func(err error) {
 		d.Log.Warn(failure, trace.Delivery(due), zap.Error(err))
 	})
 }
 
-// attempt makes one request and says what follows from it; the error is the limiter's.
+// attempt makes one request and carries out the consequences; the error is for the limiter.
 func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled func(error)) (webhook.DeliveryState, error) {
 	started := time.Now()
 	if due.Unknown && !d.unknown(due) {
@@ -207,7 +206,7 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 	return d.conclude(due, answer{attempt, result, started, time.Now(), rand.Float64()}, d.decide, settled) //nolint:gosec // jitter
 }
 
-// unwanted returns what ends a delivery that is not to be sent any more; nil for one that is.
+// unwanted returns the decision that ends a delivery which must not be sent any more, or nil if it may be sent.
 func (d *Deliverer) unwanted(due *webhook.Due, now time.Time) (end func(settled func(error))) {
 	switch {
 	case d.Erased(due.Event):
@@ -223,16 +222,16 @@ func (d *Deliverer) unwanted(due *webhook.Due, now time.Time) (end func(settled 
 	return nil
 }
 
-// answer is what came of an attempt.
+// answer is the result of an attempt.
 type answer struct {
 	attempt        *whispererv1.AttemptFact
 	result         webhook.Result
 	started, ended time.Time
-	// random places the jitter of a retry.
+	// random determines the jitter of the retry.
 	random float64
 }
 
-// decide says what follows from an answer by the hook's schedule.
+// decide returns the consequence of an answer according to the hook's schedule.
 func (d *Deliverer) decide(due *webhook.Due, a *answer) webhook.Decision {
 	var countdown webhook.Countdown // a success does not need it
 	if !a.result.Success() {
@@ -241,7 +240,7 @@ func (d *Deliverer) decide(due *webhook.Due, a *answer) webhook.Decision {
 	return webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, a.result, d.Retries.Time(a.ended), a.random)
 }
 
-// conclude does what follows from an answer; the error is the limiter's.
+// conclude carries out the consequences of an answer; the error is for the limiter.
 func (d *Deliverer) conclude(due *webhook.Due, a answer, decide func(*webhook.Due, *answer) webhook.Decision, settled func(error)) (webhook.DeliveryState, error) {
 	decision := decide(due, &a)
 	d.Observer.Attempted(due, a.result, decision.State, a.ended.Sub(a.started), firstLag(due, a.started))
@@ -279,7 +278,7 @@ func (d *Deliverer) conclude(due *webhook.Due, a answer, decide func(*webhook.Du
 	return decision.State, errFailed
 }
 
-// begin has a round begin now, or go on after its delivery was parked: that time is none of the schedule's.
+// begin starts a round of attempts, or continues it after its delivery was parked: time spent parked does not count for the schedule.
 func begin(round *webhook.Round, parkedAt, now time.Time) {
 	switch {
 	case round.StartedAt.IsZero():
@@ -289,14 +288,14 @@ func begin(round *webhook.Round, parkedAt, now time.Time) {
 	}
 }
 
-// onDead passes on that a delivery is dead, unless what follows from that would be a delivery of the same kind again.
+// onDead reports that a delivery is dead, unless that would cause a delivery of the same kind again.
 func (d *Deliverer) onDead(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result) {
 	if !webhook.IsOperational(due.Event.Type) {
 		d.Operator.OnDead(due, reason, attempts, result)
 	}
 }
 
-// firstLag is from the event's publication to the begin of its first attempt, 0 for later attempts.
+// firstLag is the time from the event's publication to the start of its first attempt, 0 for later attempts.
 func firstLag(due *webhook.Due, started time.Time) time.Duration {
 	if due.Attempts > 0 || due.Replay {
 		return 0
@@ -304,9 +303,9 @@ func firstLag(due *webhook.Due, started time.Time) time.Duration {
 	return started.Sub(due.Event.PublishedAt)
 }
 
-// unknown records the attempt that may have been made; the next one has the number after it, and the retry schedule is
-// none the shorter for it. It returns when that is durable: if this worker dies of the next attempt, whoever makes the one
-// after it has to know of both. False means that the worker is ending.
+// unknown records an attempt that may have been made; the next one has the following number, and the retry schedule does not get
+// shorter. It returns when the record is durable: if this worker dies during the next attempt, the worker that makes the one after
+// that has to know of both. It returns false if the worker is ending.
 func (d *Deliverer) unknown(due *webhook.Due) bool {
 	attempt := d.unknownAttempt(due)
 	f := d.fact(due, webhook.Waiting, webhook.ReasonUnknown)
@@ -321,7 +320,7 @@ func (d *Deliverer) unknown(due *webhook.Due) bool {
 	}
 }
 
-// unknownAttempt counts the attempt that may have been made, and says what is known of it.
+// unknownAttempt counts an attempt that may have been made, and returns what is known of it.
 func (d *Deliverer) unknownAttempt(due *webhook.Due) *whispererv1.AttemptFact {
 	due.Attempts++
 	due.Unknown = false
@@ -331,7 +330,7 @@ func (d *Deliverer) unknownAttempt(due *webhook.Due) *whispererv1.AttemptFact {
 	}
 }
 
-// log writes the canonical line of an attempt. Successes are the normal case, and recorded; they are for debugging.
+// log writes the log line of an attempt, at debug level for successes, which are the normal case, and recorded.
 func (d *Deliverer) log(due *webhook.Due, result webhook.Result, decision webhook.Decision, took time.Duration) {
 	level := zap.InfoLevel
 	if result.Success() {
@@ -348,8 +347,8 @@ func (d *Deliverer) log(due *webhook.Due, result webhook.Result, decision webhoo
 		zap.String("error_class", string(result.Class)), zap.Duration("duration", took), zap.Time("next_at", decision.NextAt))
 }
 
-// schedule stores the next retry, for as long as it takes, unless the event is erased: then there is none, and the decision says so.
-// False means that the worker is ending.
+// schedule stores the next retry, and tries until it succeeds, unless the event is erased: then the decision says that there is none.
+// It returns false if the worker is ending.
 func (d *Deliverer) schedule(due *webhook.Due, decision *webhook.Decision) bool {
 	return d.retryUntilStopped("retry could not be scheduled", due, func() error {
 		if d.Erased(due.Event) { // asked each time: whoever erases waits for a publish that is under way, and for nothing else
@@ -360,7 +359,7 @@ func (d *Deliverer) schedule(due *webhook.Due, decision *webhook.Decision) bool 
 	})
 }
 
-// room is what a retry's message may need beside its event, in bytes.
+// room is the size that a retry's message may need in addition to its event, in bytes.
 const room = 4 << 10
 
 func (d *Deliverer) retry(due *webhook.Due, nextAt time.Time) *whispererv1.Retry {
@@ -377,8 +376,8 @@ func (d *Deliverer) retry(due *webhook.Due, nextAt time.Time) *whispererv1.Retry
 	return r
 }
 
-// fact is what the ledger is told of a delivery, without an attempt. Its time says which of two is newer that say
-// different things after the same attempt, perhaps of two workers: they must go by the same clock.
+// fact returns the ledger's fact for a delivery, without an attempt. Its time decides which of two facts after the same attempt is
+// newer, perhaps from two workers, so all use the same clock.
 func (d *Deliverer) fact(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason) *whispererv1.DeliveryFact {
 	e := due.Event
 	return &whispererv1.DeliveryFact{

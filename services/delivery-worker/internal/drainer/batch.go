@@ -16,8 +16,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// byBatch sorts deliveries that were sent together before next to each other, in the order of their first ones, and before all
-// others: what they have to come before is behind them.
+// byBatch moves deliveries that were sent together next to each other, ordered by their first ones, and before all others, because
+// everything that has to follow them comes after them.
 func byBatch(list []work) []work {
 	first := map[uuid.NullUUID]int{{}: len(list)}
 	for i, w := range list {
@@ -29,7 +29,7 @@ func byBatch(list []work) []work {
 	return list
 }
 
-// offer has a delivery tried, in a batch if the hook gets batches.
+// offer schedules the next attempt of a delivery, in a batch if the hook gets batches.
 func (x *held) offer(w work) {
 	if x.hook.Config.Batch == nil {
 		x.put(w)
@@ -41,7 +41,7 @@ func (x *held) offer(w work) {
 	x.forming = append(x.forming, w)
 }
 
-// fits reports whether a delivery may go with those of the batch that is being formed.
+// fits reports whether a delivery may be added to the batch that is being formed.
 func (x *held) fits(w work) bool {
 	size := w.Size
 	for _, other := range x.forming {
@@ -53,7 +53,7 @@ func (x *held) fits(w work) bool {
 	return len(x.forming) < x.hook.Config.Batch.MaxEvents && size <= webhook.MaxBatchData && w.Round.Retries < x.alone
 }
 
-// finishBatch has the batch tried that was formed.
+// finishBatch schedules the attempt of the batch that was formed.
 func (x *held) finishBatch() {
 	if len(x.forming) > 0 {
 		x.put(x.forming...)
@@ -61,7 +61,7 @@ func (x *held) finishBatch() {
 	}
 }
 
-// tryBatch makes the next attempt of a batch, if the hook is able.
+// tryBatch makes the next attempt of a batch, if the hook can take it.
 func (x *held) tryBatch(ln *line, list []work) {
 	defer x.tried(len(list))
 	there := make([]work, 0, len(list))
@@ -88,8 +88,8 @@ func (x *held) tryBatch(ln *line, list []work) {
 	x.attemptBatch(ln, there)
 }
 
-// join has the queue remember that deliveries are sent together, so many at most: whoever tries them again, after this worker has
-// died or they have failed, sends the same.
+// join stores in the queue that deliveries are sent together, at most this many: the worker that retries them, after this one has
+// died or they have failed, sends the same batch.
 func (x *held) join(list []work, most int) bool {
 	batches, known := make([]uuid.UUID, 0, len(list)), true
 	for part := range slices.Chunk(list, most) {

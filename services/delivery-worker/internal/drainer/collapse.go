@@ -6,7 +6,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
-// collapse is how far a hook's queue is collapsed, since deliveries were last taken from it.
+// collapse is the progress of collapsing a hook's queue, since deliveries were last taken from it.
 type collapse int
 
 const (
@@ -15,8 +15,8 @@ const (
 	collapsed
 )
 
-// collapsed reports whether what newer deliveries take the place of has left the queue, and sees to it where it has not. A long
-// queue takes a while, in which other hooks go on.
+// collapsed reports whether superseded deliveries have left the queue, and starts to remove them if not. A long queue takes a while,
+// during which other hooks continue.
 func (x *held) collapsed() bool {
 	if x.collapse == toCollapse {
 		x.collapse = collapsing

@@ -1,8 +1,8 @@
-// Package drainer takes deliveries out of the parked queue: in the order of events, at the hook's rate and cap, and only
-// while the hook is able. Where an order or a rate has to be kept it is one worker at a time for each hook; else the
-// workers share the hook, and each takes some of its parked deliveries.
+// Package drainer takes deliveries out of the parked queue, in the order of events, at the hook's rate and concurrency, and only while
+// the hook can take them. If an order or a rate has to be kept, one worker at a time drains the hook; otherwise the workers share
+// the hook, and each takes some of its parked deliveries.
 //
-// All hooks of a worker share what is said to Postgres: leases, pages and outcomes of many of them go in one transaction.
+// All hooks of a worker share statements to PostgreSQL: leases, pages and outcomes of many hooks go in one transaction.
 package drainer
 
 import (
@@ -25,10 +25,10 @@ import (
 )
 
 const (
-	// endPage is how many deliveries of a hook that is gone are ended by one statement.
+	// endPage is the number of deliveries of a deleted hook that one statement ends.
 	endPage = 5000
-	// endAtOnce bounds the hooks whose deliveries are ended side by side: thousands may be deleted at once, and each has a lease,
-	// which has to be renewed in time.
+	// endAtOnce bounds the hooks whose deliveries are ended in parallel: thousands may be deleted at once, and each has a lease that
+	// has to be renewed in time.
 	endAtOnce = 4
 )
 
@@ -84,7 +84,7 @@ type Deps struct {
 	// Superseded counts deliveries that were superseded.
 	Superseded func(n int)
 	Log        *zap.Logger
-	// Worker holds the leases.
+	// Worker is the holder of the leases.
 	Worker string
 }
 
@@ -99,12 +99,12 @@ type Drainer struct {
 	endings sync.WaitGroup
 }
 
-// New makes a drainer. Run it.
+// New returns a Drainer; call Run to start it.
 func New(d Deps) *Drainer {
 	return &Drainer{Deps: d, told: daemon.NewTeller(d.Log), wake: make(chan uuid.UUID, 4096), short: make(chan struct{}, 1), ends: make(chan struct{}, endAtOnce)}
 }
 
-// Wake has the hook's backlog looked at now rather than within a second. It does not block.
+// Wake makes the drainer check the hook's backlog now instead of within a second. It does not block.
 func (d *Drainer) Wake(hook uuid.UUID) {
 	select {
 	case d.wake <- hook:
@@ -119,7 +119,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Run drains until ctx ends, then waits for the attempts under way.
+// Run drains until ctx ends, then waits for the attempts in progress.
 func (d *Drainer) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := d.round(ctx); err != nil && ctx.Err() == nil {
@@ -130,7 +130,7 @@ func (d *Drainer) Run(ctx context.Context) {
 	d.endings.Wait()
 }
 
-// round drains for the life of one drainer.
+// round drains for the lifetime of one drainer, as the parked queue knows it.
 func (d *Drainer) round(ctx context.Context) error {
 	began := time.Now()
 	id, err := d.Store.OpenDrainer(ctx, d.Worker, lease.Time)
@@ -163,8 +163,8 @@ func (d *Drainer) round(ctx context.Context) error {
 	return nil
 }
 
-// end ends all of the deliveries of a hook that this worker does not know, or knows as disabled, if the database says
-// the same. Else they are left to workers that know the hook, as this one will soon.
+// end ends all deliveries of a hook that this worker does not know, or knows as disabled, if the database agrees. Otherwise they are
+// left to workers that know the hook, as this one soon will.
 func (r *round) end(hook uuid.UUID) {
 	if err := r.endAll(hook); err != nil && r.ctx.Err() == nil {
 		r.Log.Warn("failed to end deliveries", zap.Stringer("hook_id", hook), zap.Error(err))
