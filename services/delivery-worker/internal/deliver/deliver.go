@@ -206,7 +206,7 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 	return d.conclude(due, answer{attempt, result, started, time.Now(), rand.Float64()}, d.decide, settled) //nolint:gosec // jitter
 }
 
-// unwanted returns the decision that ends a delivery which must not be sent any more, or nil if it may be sent.
+// unwanted returns the function that ends a delivery which must not be sent any more, or nil if it may be sent.
 func (d *Deliverer) unwanted(due *webhook.Due, now time.Time) (end func(settled func(error))) {
 	switch {
 	case d.Erased(due.Event):

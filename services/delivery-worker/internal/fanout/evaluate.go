@@ -31,7 +31,7 @@ const (
 	tellEvery = time.Minute
 )
 
-// Filtered counts what filters do.
+// Filtered counts the cost and the failures of expressions.
 type Filtered interface {
 	// FilterCost counts cost units that were used.
 	FilterCost(units uint64)
@@ -39,7 +39,7 @@ type Filtered interface {
 	FilterFailed(h *webhook.Hook, e *webhook.Event, err error)
 	// TransformFailed counts an event that a hook's expressions could make no request of.
 	TransformFailed(h *webhook.Hook, e *webhook.Event, err error)
-	// PutOff counts an event that comes again later, since its tenant's filters have cost too much.
+	// PutOff counts an event that is postponed because its tenant's filters have used up their budget.
 	PutOff()
 }
 
@@ -57,7 +57,7 @@ type Evaluator struct {
 	bytes    int // of all queues
 }
 
-// account is a tenant's.
+// account is the budget of one tenant.
 type account struct {
 	tenant  string
 	queue   []*job
@@ -105,14 +105,14 @@ func (v *Evaluator) Waiting() (tenants int) {
 	return tenants
 }
 
-// refill brings the balance up to date; the lock is held.
+// refill updates the balance; the lock is held.
 func (v *Evaluator) refill(a *account, now time.Time) {
 	most := v.budget * burst.Seconds()
 	a.balance = min(most, a.balance+v.budget*now.Sub(a.at).Seconds())
 	a.at = now
 }
 
-// wait is how long an event that comes now is going to wait for the budget; the lock is held.
+// wait returns how long an event that arrives now will wait for the budget; the lock is held.
 func (v *Evaluator) wait(a *account) time.Duration {
 	if v.budget == 0 {
 		return 0
@@ -121,7 +121,7 @@ func (v *Evaluator) wait(a *account) time.Duration {
 	return time.Duration(max(0, missing/v.budget) * float64(time.Second))
 }
 
-// submit takes an event, or says when it should come again.
+// submit accepts an event, or returns when it should come again.
 func (v *Evaluator) submit(ctx context.Context, j *job) (again time.Time, ok bool) {
 	patience := time.Now().Add(roomTime)
 	for {
@@ -140,7 +140,7 @@ func (v *Evaluator) submit(ctx context.Context, j *job) (again time.Time, ok boo
 	}
 }
 
-// offer takes an event; says when it should come again, or, with space, that there may soon be room for it.
+// offer accepts an event, or returns when it should come again, or returns space, a channel that gets a token when there may be room.
 func (v *Evaluator) offer(j *job) (again time.Time, space chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -167,7 +167,7 @@ func (v *Evaluator) offer(j *job) (again time.Time, space chan struct{}) {
 	return time.Time{}, nil
 }
 
-// account is a tenant's, up to date; the lock is held.
+// account returns a tenant's account, with an updated balance; the lock is held.
 func (v *Evaluator) account(tenant string, now time.Time) *account {
 	a := v.accounts[tenant]
 	if a == nil {
@@ -197,7 +197,7 @@ func (v *Evaluator) later(a *account, now time.Time) time.Time {
 	return at
 }
 
-// forget drops accounts that are as good as new; the lock is held.
+// forget removes accounts with a full balance; the lock is held.
 func (v *Evaluator) forget(now time.Time) {
 	for name, a := range v.accounts {
 		if v.refill(a, now); !a.running && a.balance >= v.budget*burst.Seconds() && a.next.Before(now) && now.Sub(a.told) > tellEvery {
@@ -284,7 +284,7 @@ func (v *Evaluator) evaluate(a *account, jobs []*job) {
 	flush()
 }
 
-// due is how long the tenant's budget has to be waited for, or, where that is too long, when the event should come again.
+// due returns how long to wait for the tenant's budget, or, if that is too long, when the event should come again.
 func (v *Evaluator) due(a *account, j *job) (wait time.Duration, again time.Time) {
 	if v.budget == 0 {
 		return 0, again
@@ -300,7 +300,7 @@ func (v *Evaluator) due(a *account, j *job) (wait time.Duration, again time.Time
 	return wait, again
 }
 
-// debt is how long it takes until a tenant has some of its budget again; the lock is held.
+// debt returns the time until a tenant has some budget again; the lock is held.
 func (v *Evaluator) debt(a *account) time.Duration {
 	if v.budget == 0 {
 		return 0
@@ -326,7 +326,7 @@ func (v *Evaluator) Match(e *webhook.Event, candidates []filter.Candidate) (hook
 	return hooks, 0
 }
 
-// Make makes what a hook sends of an event.
+// Make evaluates a hook's expressions for an event, and returns what the hook sends.
 func (v *Evaluator) Make(ctx context.Context, t *filter.Transform, h *webhook.Hook, e *webhook.Event) (made filter.Made, err error) {
 	gaveUp := v.Spend(ctx, e.Tenant, func() uint64 {
 		made, err = t.Make(e)
@@ -367,7 +367,7 @@ func (v *Evaluator) Spend(ctx context.Context, tenant string, evaluate func() ui
 	return nil
 }
 
-// settle gives a tenant units back, or takes some.
+// settle returns units to a tenant's budget, or takes some from it.
 func (v *Evaluator) settle(tenant string, units float64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

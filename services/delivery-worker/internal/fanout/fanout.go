@@ -1,5 +1,5 @@
-// Package fanout takes each event once, finds the hooks that it goes to and has it delivered to all of them side by
-// side. The event is acked when each delivery is settled, and not before.
+// Package fanout takes each event once, finds the hooks that it goes to, and delivers it to all of them in parallel. An event is
+// acknowledged only when each of its deliveries is settled.
 package fanout
 
 import (
@@ -28,26 +28,26 @@ import (
 )
 
 const (
-	// batch is how many events are looked up in the ledger at once.
+	// batch is the number of events that one query to the ledger looks up.
 	batch = 64
-	// lookUp bounds the question whether an id was seen before: an event does not wait longer for it.
+	// lookUp bounds the query whether an id was seen before: an event does not wait longer for it.
 	lookUp = 250 * time.Millisecond
-	// askAgain is how soon a ledger that could not answer is asked again.
+	// askAgain is the interval between queries to a ledger that could not answer.
 	askAgain = time.Second
 	// askFor is for how long a worker keeps an event that waits for the ledger.
 	askFor = 10 * time.Second
-	// late is how old an event is that another worker may have got meanwhile, because the bus did not hear of this one for so
-	// long: it was asleep, or cut off.
+	// late is the age from which another worker may have got the event as well, because the bus had no sign of life from this one
+	// while it was suspended or cut off.
 	late = 15 * time.Second
 	// poisonAfter is how often an event may come before it is suspected to kill its workers.
 	poisonAfter = 5
-	// tryTime is how soon after the try of a poison candidate another one counts.
+	// tryTime is the time after which another try of a poison candidate counts as a new one.
 	tryTime = time.Second
 	// rawLimit is how much of a rejected body is kept.
 	rawLimit = 64 << 10
 )
 
-// errNotSettled has an event come again.
+// errNotSettled causes an event to be redelivered.
 var errNotSettled = errors.New("event is not settled")
 
 // refresher is implemented by *store.Watch, which keeps the index current.
@@ -75,7 +75,7 @@ type rejecter interface {
 	Stale(s *whispererv1.StaleFanout, stored func())
 }
 
-// observer counts.
+// observer counts what happens to events.
 type observer interface {
 	FannedOut(tenant string, deliveries int)
 	EventRejected(tenant, reason string)
@@ -91,7 +91,7 @@ type Deps struct {
 	Deliverer deliverer
 	Seen      seen
 	History   *ledger.Reader
-	// Tries are the leases of events that are tried again: the fence of one counts who has had it.
+	// Tries has the leases of events that are tried again; a lease's fence counts its holders.
 	Tries     lease.Store
 	Rejecter  rejecter
 	Bus       *bus.Bus
@@ -100,12 +100,12 @@ type Deps struct {
 	Log       *zap.Logger
 	// From is the stream that the events come from.
 	From webhook.Stream
-	// Worker holds the tries.
+	// Worker is the holder of the leases in Tries.
 	Worker string
-	// DailyIDs is about how many event ids are remembered of a day, at 10 bits each, to know new ones without the ledger; 0
-	// for as many as a busy worker needs.
+	// DailyIDs is roughly the number of event ids per day that are kept, at 10 bits each, to recognise new ones without the ledger; 0
+	// means as many as a busy worker needs.
 	DailyIDs uint
-	// Slots bounds the deliveries that are under way, do not wait for their hook and are quick.
+	// Slots bounds the deliveries in progress that neither wait for their hook nor are slow.
 	Slots int
 	// Traces gets a span for each event; nil for none.
 	Traces *trace.Tracer
@@ -117,7 +117,7 @@ type Fanout struct {
 	slots  chan struct{}
 	recent recent
 	seen   *seenIDs // nil where the ledger is asked for every id
-	// unasked says that the ledger is not asked for now, since it does not answer.
+	// unasked reports that the ledger is not queried at present, because it does not answer.
 	unasked atomic.Bool
 	tried   *semaphore.Weighted // of the events that came too often; one that is tried alone takes all of it
 	open    sync.WaitGroup
@@ -131,7 +131,7 @@ type Fanout struct {
 	lookingUp bool
 }
 
-// New makes a fan-out.
+// New returns a Fanout.
 func New(d Deps) *Fanout {
 	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), tried: semaphore.NewWeighted(alone), lives: context.Background()}
 	f.ending, f.end = context.WithCancel(context.Background())
@@ -141,8 +141,7 @@ func New(d Deps) *Fanout {
 	return f
 }
 
-// Run takes events until the subscription has ended, then waits until all that it took are settled. ctx ends when they
-// have to be given up.
+// Run takes events until the subscription has ended, then waits until all of them are settled. When ctx ends, they are abandoned.
 func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
 	f.lives = ctx
 	if f.seen != nil {
@@ -159,7 +158,7 @@ func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
 	f.open.Wait()
 }
 
-// enter lets somebody work for the fan-out, until leave; false means that it is ending.
+// enter registers work for the fan-out, until leave is called; it returns false if the fan-out is ending.
 func (f *Fanout) enter() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -177,8 +176,8 @@ type taken struct {
 	msg    *bus.Message
 	event  *webhook.Event
 	digest [32]byte
-	// hooks are those that the event goes to, once it is matched; stale is up to which snapshot they were known, where others
-	// may not have counted with that.
+	// hooks are those that the event goes to, once it is matched; stale is the snapshot up to which this worker knew of hooks, if
+	// other workers may no longer have waited for it.
 	hooks []*webhook.Hook
 	stale string
 	again bool // the event was put off
@@ -212,7 +211,7 @@ func (f *Fanout) handle(ctx context.Context, messages []*bus.Message) {
 	f.goOn(ctx, events)
 }
 
-// goOn fans out events of known tenants.
+// goOn continues with events of known tenants.
 func (f *Fanout) goOn(ctx context.Context, events []taken) {
 	if len(events) == 0 {
 		return
@@ -237,7 +236,7 @@ func (f *Fanout) goOn(ctx context.Context, events []taken) {
 	f.fanOutAll(ctx, found)
 }
 
-// read decodes a message, and rejects one that is no event.
+// read decodes a message, and rejects it if it is not an event.
 func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 	published := m.Published()
 	e, err := envelope.Decode(published)
@@ -253,7 +252,7 @@ func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 	return &e, true
 }
 
-// fits rejects an event that the schema of its type has something against.
+// fits reports whether an event may pass the schema check of its type, and rejects it otherwise.
 func (f *Fanout) fits(m *bus.Message, e *webhook.Event) bool {
 	if check := f.Types.Find(e.Tenant, e.Type); check.Rejects(e.PublishedAt) {
 		if err := check.Problems(e.Data); err != nil {
@@ -264,7 +263,7 @@ func (f *Fanout) fits(m *bus.Message, e *webhook.Event) bool {
 	return true
 }
 
-// fanOutAll has events delivered to all hooks that match, but for what is recorded.
+// fanOutAll delivers events to all matching hooks, except deliveries that are already recorded.
 func (f *Fanout) fanOutAll(ctx context.Context, events []taken) {
 	var older, fresh []taken
 	for _, t := range events {
@@ -286,7 +285,7 @@ func (f *Fanout) fanOutAll(ctx context.Context, events []taken) {
 	}
 }
 
-// dues are the deliveries of an event that are not recorded, or only as begun.
+// dues returns the deliveries of an event that are not recorded, or recorded only as begun.
 func dues(t taken, recorded map[uuid.UUID]store.Recorded) []webhook.Due {
 	list := make([]webhook.Due, 0, len(t.hooks))
 	for _, h := range t.hooks {
@@ -302,8 +301,7 @@ func dues(t taken, recorded map[uuid.UUID]store.Recorded) []webhook.Due {
 	return list
 }
 
-// deliver has an event's deliveries made, and those parked that it has left over from before, and settles its message when the last
-// of them is.
+// deliver makes an event's deliveries, parks interrupted ones left over from earlier, and settles the message when all are settled.
 func (f *Fanout) deliver(t taken, dues, left []webhook.Due) {
 	f.Observer.FannedOut(t.event.Tenant, len(dues))
 	if len(dues)+len(left) == 0 {
@@ -345,8 +343,8 @@ func (f *Fanout) deliver(t taken, dues, left []webhook.Due) {
 	}
 }
 
-// begin begins the span of an event's fan-out, which lasts until all of its deliveries are settled and is what their
-// attempts are below, those of retries too: they carry the event.
+// begin starts the span of an event's fan-out, which ends when all of its deliveries are settled. It is the parent of their attempts,
+// including retries, because these carry the event.
 func (f *Fanout) begin(t taken, deliveries int) trace.Span {
 	if !f.Traces.On() {
 		return trace.Span{}
@@ -362,7 +360,7 @@ func (f *Fanout) begin(t taken, deliveries int) trace.Span {
 	return span
 }
 
-// reject rejects what a message carries; the event is nil where it cannot be read.
+// reject rejects the contents of a message; the event is nil if they cannot be read.
 func (f *Fanout) reject(m *bus.Message, e *webhook.Event, reason envelope.Reason, detail string) {
 	tenant, about := m.Published().Tenant, trace.Message(m.Header)
 	if e != nil {

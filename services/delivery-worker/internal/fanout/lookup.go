@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// probeEvery is how often a ledger is asked that could not be asked, and probeTime how long the answer may take.
+	// probeEvery is the interval at which an unavailable ledger is probed, and probeTime the time limit of a probe.
 	probeEvery = time.Second
 	probeTime  = 2 * time.Second
 )
 
-// known asks the ledger which ids it has, but for those that are surely new. Where it cannot answer in time, events go on:
+// known asks the ledger which ids it has, except ids that are certainly new. If it cannot answer in time, events are fanned out anyway:
 // better twice than not at all.
 func (f *Fanout) known(ctx context.Context, events []taken) map[store.EventKey]store.SeenEvent {
 	var published []store.Published
@@ -58,7 +58,7 @@ func (f *Fanout) first(key store.EventKey, t taken, known map[store.EventKey]sto
 	return before, before.Seq != 0 && before.Seq.Before(t.event.Seq)
 }
 
-// recorded returns what the ledger has of deliveries of events that are late. Where it cannot answer, events go on.
+// recorded returns the recorded deliveries of late events. If the ledger cannot answer, events are fanned out anyway.
 func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]store.Recorded {
 	var keys []store.DeliveryKey
 	before := f.Bus.Time(time.Now()).Add(-late)
@@ -85,8 +85,8 @@ func deliveryKeys(t taken) []store.DeliveryKey {
 	return keys
 }
 
-// stopAsking has the ledger not asked about fresh events after a question failed. One that does not answer would hold up each
-// batch: events go on without asking, until it answers a probe that no event waits for.
+// stopAsking stops queries about new events after one has failed, because a ledger that does not answer would hold up each batch.
+// Events are fanned out without asking until the ledger answers a probe, for which no event waits.
 func (f *Fanout) stopAsking(why error) {
 	if !f.unasked.CompareAndSwap(false, true) {
 		return
@@ -101,7 +101,7 @@ func (f *Fanout) stopAsking(why error) {
 	})
 }
 
-// probe asks for an event that there is none of.
+// probe asks the ledger for an event that does not exist.
 func (f *Fanout) probe() error {
 	_, err := daemon.Within(f.ending, probeTime, func(ctx context.Context) (map[store.EventKey]store.SeenEvent, error) {
 		return f.Seen.SeenEvents(ctx, []store.Published{{At: f.Bus.Time(time.Now())}})

@@ -12,8 +12,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// match finds the hooks that an event goes to: at once where no filter has a say and nothing has to be made of the event, or later,
-// by the evaluator.
+// match finds the hooks that an event goes to: at once if no filter or transform has to be evaluated, otherwise later, in the
+// evaluator.
 func (f *Fanout) match(ctx context.Context, t taken) (taken, bool) {
 	t.stale = f.Refresher.StaleAt()
 	candidates := f.Hooks.Candidates(t.event)
@@ -44,8 +44,8 @@ func (f *Fanout) match(ctx context.Context, t taken) (taken, bool) {
 	return taken{}, false
 }
 
-// putOff has an event come again at a time. It is among the retries then, where it holds up neither the events behind it nor
-// the trimming of the event log.
+// putOff postpones an event. It waits among the retries, where it holds up neither the events after it nor the trimming of the event
+// log.
 func (f *Fanout) putOff(ctx context.Context, t taken, at time.Time) {
 	f.Evaluator.filtered.PutOff()
 	err := f.Bus.PutOff(ctx, f.Bus.Time(at), t.event)
@@ -55,7 +55,7 @@ func (f *Fanout) putOff(ctx context.Context, t taken, at time.Time) {
 	f.finish(t, err)
 }
 
-// Again fans out an event that was put off.
+// Again fans out an event that was postponed.
 func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event) {
 	t := taken{msg: m, event: e, again: true}
 	if !f.enter() {
@@ -68,8 +68,8 @@ func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event) {
 	}
 }
 
-// finish acks an event that is done with, and returns one that is not for redelivery. If the event was fanned out by an old index, the
-// ledger stores that first: this worker may die before it hears of the hooks that missed the event.
+// finish acknowledges an event that is settled, and returns others for redelivery. If the event was fanned out with an old index, the
+// ledger stores that first, because this worker may die before it learns of the hooks that missed the event.
 func (f *Fanout) finish(t taken, err error) {
 	if err != nil || t.stale == "" {
 		t.msg.Settle(err)

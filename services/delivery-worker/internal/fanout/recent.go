@@ -12,7 +12,7 @@ import (
 // generation is how many ids each half of recent holds.
 const generation = 32 << 10
 
-// recent remembers the ids that this worker took last: those that the ledger does not have yet. The zero value is ready.
+// recent has the ids of the latest events that this worker took, which the ledger may not have yet. The zero value is ready to use.
 type recent struct {
 	mu       sync.Mutex
 	now, old map[store.EventKey]remembered
@@ -25,7 +25,7 @@ type remembered struct {
 	publishedAt time.Time
 }
 
-// put returns what was remembered under the key for the same day, and remembers e if there was nothing.
+// put returns the event stored under the key for the same day, and stores e if there is none.
 func (r *recent) put(key store.EventKey, e remembered) (before store.SeenEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -19,9 +19,9 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// resume delivers what the ledger does not know of yet of events that others may have had. It asks that for as long as it takes,
-// since what it has must not be sent again. What was begun for hooks that an event does not go to any more is left to whoever
-// drains them, as a retry of theirs would be.
+// resume continues events that other workers may have had: it makes the deliveries that the ledger does not have. It waits for the
+// ledger's answer, however long that takes, because recorded deliveries must not be sent again. Interrupted deliveries to hooks that
+// an event does not go to any more are left to their drainer, like retries.
 func (f *Fanout) resume(ctx context.Context, events ...taken) {
 	var keys []store.DeliveryKey
 	published := make([]store.Published, len(events))
@@ -46,7 +46,7 @@ func (f *Fanout) resume(ctx context.Context, events ...taken) {
 	}
 }
 
-// begun are the interrupted deliveries of an event to hooks that it does not go to.
+// begun returns the interrupted deliveries of an event to hooks that it does not go to any more.
 func begun(t taken, interrupted []store.InterruptedDelivery) []webhook.Due {
 	var list []webhook.Due
 	for _, d := range interrupted {
@@ -61,8 +61,8 @@ func begun(t taken, interrupted []store.InterruptedDelivery) []webhook.Due {
 	return list
 }
 
-// retryUntilStopped asks until there is an answer; false means that the event has to be handed back: the worker is ending, or
-// out of room, or has asked for so long that another one may do better, and ordered hooks wait for the event.
+// retryUntilStopped asks until there is an answer. It returns false if the event has to be handed back: because the worker is ending,
+// has no room, or has asked for so long that another one may succeed, while ordered hooks wait for the event.
 func (f *Fanout) retryUntilStopped(ctx context.Context, m *bus.Message, ask func() error) bool {
 	for began := time.Now(); ; {
 		err := ask()
@@ -77,7 +77,7 @@ func (f *Fanout) retryUntilStopped(ctx context.Context, m *bus.Message, ask func
 	}
 }
 
-// alone is what an event that is tried alone takes of Fanout.tried, where others take 1.
+// alone is the weight in Fanout.tried of an event that is tried alone; others have 1.
 const alone = math.MaxInt32
 
 var errOthersTried = errors.New("other events that came too often are tried first")

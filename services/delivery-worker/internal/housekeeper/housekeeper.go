@@ -1,5 +1,5 @@
-// Package housekeeper looks after what nobody else does: the size of the event log, the partitions of the ledger, deliveries
-// that are nowhere, and hooks that fail for days. One worker at a time does it, under a lease.
+// Package housekeeper does the periodic work: it keeps the event log within its size, creates and drops the ledger's partitions,
+// repairs lost deliveries, and disables hooks that fail for days. One worker at a time does it, under a lease.
 package housekeeper
 
 import (
@@ -21,21 +21,21 @@ import (
 )
 
 const (
-	// leaseName is that of the right to be the housekeeper.
+	// leaseName is the name of the housekeeper's lease.
 	leaseName = "housekeeper"
 	// dutyTime bounds one duty of a round.
 	dutyTime = 2 * time.Minute
-	// ahead is for how many days there are partitions already.
+	// ahead is the number of days for which partitions are created in advance.
 	ahead = 3
-	// sweepAtOnce bounds what one round looks for.
+	// sweepAtOnce bounds the lost deliveries that one round looks for.
 	sweepAtOnce = 1000
-	// highWater and lowWater are parts of the event log's size.
+	// highWater and lowWater are fractions of the event log's size.
 	highWater, lowWater = 0.8, 0.7
-	// ownAge is how long what we publish ourselves is kept on the bus after it is done with: the ledger has it.
+	// ownAge is how long processed callbacks and operational events stay on the bus; the ledger has them.
 	ownAge = 24 * time.Hour
 )
 
-// ReasonSwept marks a delivery that was nowhere and was put right.
+// ReasonSwept marks a delivery that was lost and has been repaired.
 const ReasonSwept webhook.Reason = "swept"
 
 // Deps are a Housekeeper's collaborators and settings; all are required.
@@ -48,31 +48,31 @@ type Deps struct {
 	Announce func(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error
 	// Wanted reports whether a hook of the tenant gets events of the type, as far as this worker knows.
 	Wanted func(tenant, eventType string) bool
-	// Swept counts deliveries that were nowhere, Trimmed events that were dropped from the event log.
+	// Swept counts lost deliveries, Trimmed events that were dropped from the event log.
 	Swept   func(n int)
 	Trimmed func(n uint64)
 	Log     *zap.Logger
-	// Worker holds the lease.
+	// Worker is the holder of the lease.
 	Worker string
-	// Every is how often there is a round.
+	// Every is the interval between rounds.
 	Every time.Duration
-	// EventAge is how long the event log keeps events, Payloads and Records how long Postgres keeps payloads and all else.
+	// EventAge is how long the event log keeps events, Payloads and Records how long PostgreSQL keeps payloads and everything else.
 	EventAge, Payloads, Records time.Duration
-	// Overdue is how late an attempt is before its delivery is looked for.
+	// Overdue is how late an attempt must be before its delivery counts as lost.
 	Overdue time.Duration
 	Disable Disable
 }
 
-// Housekeeper does its rounds.
+// Housekeeper does the periodic work.
 type Housekeeper struct {
 	Deps
-	// ours is when our own network was at fault last, as far as this one has seen.
+	// ours is when our own network was last at fault, as far as this housekeeper has seen.
 	ours time.Time
-	// told is up to which day each tenant was told of manifests, as far as this one has seen.
+	// told is the last day for which each tenant got manifests, as far as this housekeeper has seen.
 	told map[string]time.Time
 }
 
-// New makes a housekeeper. Run it.
+// New returns a Housekeeper; call Run to start it.
 func New(d Deps) *Housekeeper { return &Housekeeper{Deps: d, told: map[string]time.Time{}} }
 
 // Run does a round at once and then regularly, until ctx ends.
@@ -84,7 +84,7 @@ func (h *Housekeeper) Run(ctx context.Context) {
 	})
 }
 
-// round does everything once, if no other worker does: every duty, whatever became of the one before.
+// round does every duty once, unless another worker is the housekeeper; a duty that fails does not keep the next from being done.
 func (h *Housekeeper) round(ctx context.Context) error {
 	held, err := lease.Take(ctx, h.DB.Leases, leaseName, h.Worker, h.Log)
 	if err != nil || held == nil {
@@ -108,7 +108,7 @@ func (h *Housekeeper) round(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// expire erases payloads that their tenants keep for a shorter time than all others.
+// expire erases payloads whose tenants have a shorter retention for their event type.
 func (h *Housekeeper) expire(ctx context.Context) error {
 	n, err := h.Eraser.Expire(ctx, h.Bus.Time(time.Now()))
 	if n > 0 {
@@ -117,7 +117,7 @@ func (h *Housekeeper) expire(ctx context.Context) error {
 	return err
 }
 
-// endPauses resumes hooks whose pause is over, and removes those whose deletion cannot be undone any more, as the API does where it
+// endPauses resumes hooks whose pause has ended, and removes hooks whose deletion can no longer be undone, as the API does while it
 // runs.
 func (h *Housekeeper) endPauses(ctx context.Context) error {
 	_, pauses := h.DB.Hooks.EndPauses(ctx, actor)
@@ -125,7 +125,7 @@ func (h *Housekeeper) endPauses(ctx context.Context) error {
 	return errors.Join(pauses, deletions)
 }
 
-// partitions makes those of the days to come and drops those that are too old.
+// partitions creates the partitions of the next days and drops those that are too old.
 func (h *Housekeeper) partitions(ctx context.Context) error {
 	now := h.Bus.Time(time.Now()) // a clock of ours that is far ahead must not drop what is not old
 	for day := range ahead + 1 {
@@ -149,7 +149,7 @@ func (h *Housekeeper) partitions(ctx context.Context) error {
 	return err
 }
 
-// trim drops events that are old, or too many, and that are done with, from the event log and from our own.
+// trim drops processed events that are too old, or too many, from the event log and from the stream of our own events.
 func (h *Housekeeper) trim(ctx context.Context) error {
 	var failed error
 	for _, t := range []bus.Trim{
@@ -166,7 +166,7 @@ func (h *Housekeeper) trim(ctx context.Context) error {
 	return failed
 }
 
-// sweep finds deliveries that wait for a time which is past, although no retry of theirs is on the bus, and parks them.
+// sweep finds overdue deliveries without a retry on the bus, and parks them.
 func (h *Housekeeper) sweep(ctx context.Context) error {
 	before := h.Bus.Time(time.Now()).Add(-h.Overdue)
 	list, err := h.DB.Queue.ListOverdue(ctx, before, sweepAtOnce)
@@ -185,7 +185,7 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 	})
 }
 
-// requeue puts deliveries back into the parked queue that are missing there, although nothing was told of them since.
+// requeue puts parked deliveries back into the parked queue if they are missing there and no fact about them is on its way.
 func (h *Housekeeper) requeue(ctx context.Context) error {
 	list, err := h.DB.Queue.ListUnqueued(ctx, h.Bus.Time(time.Now()).Add(-h.Overdue), sweepAtOnce)
 	if err != nil {
@@ -196,7 +196,7 @@ func (h *Housekeeper) requeue(ctx context.Context) error {
 	})
 }
 
-// restore puts lost deliveries right, unless one turns out not to be lost.
+// restore repairs lost deliveries, except those that turn out not to be lost.
 func (h *Housekeeper) restore(ctx context.Context, list []store.LostDelivery, message string, put func(store.LostDelivery) (bool, error)) error {
 	if len(list) == 0 {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Disable says when a hook that only fails is disabled: all of its attempts for After, at least MinFailures of them,
-// which span at least MinSpan.
+// Disable has the conditions for disabling a failing hook: all attempts for After have failed, at least MinFailures of them, over at
+// least MinSpan.
 type Disable struct {
 	After       time.Duration
 	MinFailures int
@@ -64,7 +64,7 @@ func (h *Housekeeper) judgeHook(ctx context.Context, f store.Failing, now time.T
 		return h.DB.Hooks.NoteWarning(ctx, actor, f, 0)
 	}
 	percent := int(100 * now.Sub(*f.Since) / h.Disable.After)
-	// While hooks recover one after the other from what was our fault, those that are last look as if it was theirs.
+	// While hooks recover one after another from a fault of ours, the last ones look as if the fault was theirs.
 	theirs := h.ours.IsZero() || f.LastFailureAt.After(h.ours.Add(reachWindow))
 	if percent >= 100 && theirs && f.Failures >= h.Disable.MinFailures && f.LastFailureAt.Sub(*f.Since) >= h.Disable.MinSpan {
 		reason := fmt.Sprintf("Every attempt since %s failed (%d of them, the last with %s).", f.Since.UTC().Format(time.RFC3339), f.Failures, f.LastClass)
@@ -89,11 +89,10 @@ func (h *Housekeeper) judgeHook(ctx context.Context, f store.Failing, now time.T
 	return nil
 }
 
-// actor is who the audit log names.
+// actor is the name in the audit log.
 const actor store.Actor = "delivery-worker"
 
-// announce publishes an operational event of the hook. Its id is derived from what it says, so that saying it twice is
-// one event.
+// announce publishes an operational event about the hook. Its id is derived from its contents, so publishing it twice causes one event.
 func (h *Housekeeper) announce(ctx context.Context, eventType string, f store.Failing, now time.Time, extra map[string]any) error {
 	data := map[string]any{
 		"hook_id": f.HookID, "name": f.Name, "target_url": f.URL, "failures": f.Failures, "last_error": f.LastClass, "at": now.UTC(),

@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	// manifestAfter is how long after the end of a day its manifests are published: by then few deliveries are under way.
+	// manifestAfter is how long after the end of a day its manifests are published: by then few deliveries are in progress.
 	manifestAfter = time.Hour
-	// manifestDays is how many days back manifests are made up for, after days on which no worker ran.
+	// manifestDays is the number of past days whose manifests are published late, after days on which no worker ran.
 	manifestDays = 7
-	// manifestHooks is how many hooks are looked for at once.
+	// manifestHooks is the number of hooks that one query returns.
 	manifestHooks = 100
 	// manifestTime and manifestMost bound the time and the deliveries that a digest takes; beyond them the event has none.
 	manifestTime = time.Minute
 	manifestMost = 1_000_000
 )
 
-// manifests tells each tenant that has a hook for it what was sent to its hooks yesterday.
+// manifests publishes, for each tenant with a hook for them, manifests of what was sent to its hooks yesterday.
 func (h *Housekeeper) manifests(ctx context.Context) error {
 	yesterday := h.Bus.Time(time.Now()).UTC().Add(-manifestAfter).Truncate(24*time.Hour).AddDate(0, 0, -1)
 	tenants, err := h.DB.Access.ListTenants(ctx)
@@ -47,7 +47,7 @@ func (h *Housekeeper) manifests(ctx context.Context) error {
 	return nil
 }
 
-// tellDay tells of a tenant's hooks of which nobody was told for the day; began leaves out those of which nobody was ever told.
+// tellDay publishes the day's missing manifests of a tenant's hooks; began leaves out hooks that never had one.
 func (h *Housekeeper) tellDay(ctx context.Context, tenant string, day time.Time, began bool) error {
 	caughtUp := false
 	for {
@@ -69,7 +69,7 @@ func (h *Housekeeper) tellDay(ctx context.Context, tenant string, day time.Time,
 	}
 }
 
-// tellManifest announces a hook's manifest of a day. Its id is derived from both, so that telling it twice is one event.
+// tellManifest publishes a hook's manifest of a day. Its id is derived from both, so publishing it twice causes one event.
 func (h *Housekeeper) tellManifest(ctx context.Context, tenant string, hook store.Untold, day time.Time) error {
 	r := store.TimeRange{From: day, To: day.AddDate(0, 0, 1)}
 	states, err := h.DB.History.CountSent(ctx, tenant, hook.ID, r)

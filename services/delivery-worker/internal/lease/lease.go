@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// Time is how long a worker that died keeps others from what it did; a lease is renewed at a third of it.
+	// Time is the duration of a lease, and so how long a dead worker blocks others; a lease is renewed after a third of it.
 	Time = 15 * time.Second
 	// Margin is how long before the end of its lease a worker stops acting on it.
 	Margin = 3 * time.Second
@@ -22,18 +22,18 @@ const (
 
 // Store is implemented by *store.LeaseStore.
 type Store interface {
-	// Acquire takes a lease; ok is false where another has it.
+	// Acquire takes a lease; ok is false if another worker has it.
 	Acquire(ctx context.Context, name, holder string, ttl time.Duration) (l store.Lease, ok bool, err error)
-	// Renew prolongs it; ok is false where another has it by now.
+	// Renew extends the lease; ok is false if another worker has it by now.
 	Renew(ctx context.Context, l store.Lease, ttl time.Duration) (ok bool, err error)
 	// Release lets others have it at once.
 	Release(ctx context.Context, l store.Lease) error
 }
 
-// Terms say how a lease that was taken is kept and given back.
+// Terms are the functions that renew and release a lease that was taken.
 type Terms struct {
 	Name string
-	// Renew prolongs it by Time; false says that another worker has it.
+	// Renew extends the lease by Time; it returns false if another worker has it.
 	Renew func(context.Context) (bool, error)
 	// Release lets others have it at once.
 	Release func(context.Context) error
@@ -51,7 +51,7 @@ type Held struct {
 	renewing sync.WaitGroup
 }
 
-// Take takes a lease alone. It returns nil where another worker has it.
+// Take takes a single lease. It returns nil if another worker has it.
 func Take(ctx context.Context, s Store, name, holder string, log *zap.Logger) (*Held, error) {
 	begin := time.Now()
 	l, ok, err := s.Acquire(ctx, name, holder, Time)
@@ -77,14 +77,14 @@ func Hold(ctx context.Context, begin time.Time, t Terms) *Held {
 // Context ends with the lease.
 func (h *Held) Context() context.Context { return h.ctx }
 
-// Valid reports whether the lease can still be acted on. Ask it right before each act: a worker that was asleep must not
-// act on a lease that another has by now, and the monotonic clock went on.
+// Valid reports whether the lease can still be acted on. Call it right before each act: a worker that was suspended must not act on a
+// lease that another has by now; the monotonic clock kept running.
 func (h *Held) Valid() bool { return h.ctx.Err() == nil && h.left() > 0 }
 
-// left is for how long the lease can be acted on.
+// left returns how long the lease can still be acted on.
 func (h *Held) left() time.Duration { return time.Duration(h.until.Load()) - time.Since(h.begin) }
 
-// Release ends the lease and lets others have it at once; where that fails, it expires.
+// Release ends the lease and lets others take it at once; if that fails, the lease expires.
 func (h *Held) Release() {
 	h.cancel()
 	h.renewing.Wait()
@@ -96,7 +96,7 @@ func (h *Held) Release() {
 	}
 }
 
-// renew prolongs the lease until it is released. A database that does not answer cannot keep it from ending in time.
+// renew extends the lease until it is released. A database that does not answer cannot keep it from ending in time.
 func (h *Held) renew() {
 	tick := time.NewTicker(Time / 3)
 	defer tick.Stop()
