@@ -1,4 +1,4 @@
-// Package ledger tells the LEDGER stream what happened, and asks Postgres what had happened before.
+// Package ledger publishes facts to the LEDGER stream, and reads from PostgreSQL what was recorded before.
 package ledger
 
 import (
@@ -17,10 +17,10 @@ import (
 const (
 	maxBatchBytes = 512 << 10
 	maxBatchFacts = 2000
-	// pace is the shortest time from one batch to the next that is not full. A message costs the stream, and the recorder,
-	// more than a fact; no delivery waits for what is told of another.
+	// pace is the shortest interval between batches that are not full. A message costs the stream and the recorder more than a
+	// fact, and no delivery waits for another's fact.
 	pace = 2 * time.Millisecond
-	// maxBytes bounds what waits to be sent, and maxEntry what of an entry counts.
+	// maxBytes bounds the entries that wait to be sent, and maxEntry how much of an entry's size counts.
 	maxBytes, maxEntry = 16 << 20, 1 << 20
 )
 
@@ -29,7 +29,7 @@ type publisher interface {
 	PublishFacts(ctx context.Context, id string, batch *whispererv1.LedgerBatch) error
 }
 
-// entry is one thing to be told, and who waits for it.
+// entry is one entry of the ledger, and the callback for when it is stored.
 type entry struct {
 	fact     *whispererv1.DeliveryFact
 	rejected *whispererv1.RejectedEvent
@@ -38,8 +38,8 @@ type entry struct {
 	stored   func()
 }
 
-// Writer sends facts in batches that grow while the one before is under way, and until pace is over: a single fact leaves
-// at once.
+// Writer sends facts in batches, which grow while the previous one is in flight and until pace has passed; a single fact is sent at
+// once.
 type Writer struct {
 	bus    publisher
 	worker string
@@ -48,13 +48,13 @@ type Writer struct {
 	room   *semaphore.Weighted
 }
 
-// NewWriter makes a writer that signs its batches with the worker's name. Run it.
+// NewWriter returns a Writer that puts the worker's name into its batches; call Run to start it.
 func NewWriter(bus publisher, worker string, log *zap.Logger) *Writer {
 	return &Writer{bus: bus, worker: worker, log: log, in: make(chan entry, 4*maxBatchFacts), room: semaphore.NewWeighted(maxBytes)}
 }
 
-// Fact tells a fact. stored is called, on another goroutine and once, when the stream has it; if the writer is stopped
-// before, it is never called.
+// Fact sends a fact. stored is called once, on another goroutine, when the stream has the fact; if the writer is stopped before that,
+// it is never called.
 func (w *Writer) Fact(f *whispererv1.DeliveryFact, stored func()) {
 	size := 200 + len(f.GetEventId()) + len(f.GetEntity())
 	if a := f.GetAttempt(); a != nil {
@@ -64,23 +64,23 @@ func (w *Writer) Fact(f *whispererv1.DeliveryFact, stored func()) {
 	w.put(entry{fact: f, size: size, stored: stored})
 }
 
-// Rejected tells of something on the OMS stream that is no event; stored is called as by Fact.
+// Rejected records a message of the OMS stream that is not a valid event; stored is called as in Fact.
 func (w *Writer) Rejected(r *whispererv1.RejectedEvent, stored func()) {
 	w.put(entry{rejected: r, size: 200 + len(r.GetRaw()) + headerSize(r.GetHeaders()), stored: stored})
 }
 
-// Stale tells that an event was fanned out by what this worker knew some time ago; stored is called as by Fact.
+// Stale records that an event was fanned out with outdated knowledge of hooks; stored is called as in Fact.
 func (w *Writer) Stale(s *whispererv1.StaleFanout, stored func()) {
 	w.put(entry{stale: s, size: 100 + len(s.GetTenant()) + len(s.GetSnapshot()), stored: stored})
 }
 
-// put waits until there is room: a stream that cannot be reached slows down those who have something to tell.
+// put adds an entry, and waits until there is room: an unavailable stream slows down its callers.
 func (w *Writer) put(e entry) {
 	_ = w.room.Acquire(context.Background(), e.weight()) // its context does not end
 	w.in <- e
 }
 
-// weight is what an entry takes of the room. One that is larger than all of it would never get in.
+// weight is how much of the room an entry takes, at most all of it, as a larger one would never fit.
 func (e *entry) weight() int64 { return int64(min(e.size, maxEntry)) }
 
 func headerSize(headers []*whispererv1.Header) int {
@@ -114,7 +114,7 @@ func (w *Writer) Run(ctx context.Context) {
 	}
 }
 
-// fill makes a batch of the first entry and those that are there already; left is one that did not fit.
+// fill makes a batch of the first entry and those that are already waiting; left is one that did not fit.
 func (w *Writer) fill(first entry) (batch []entry, left *entry) {
 	batch, size := append(batch, first), first.size
 	for len(batch) < maxBatchFacts {
@@ -131,7 +131,7 @@ func (w *Writer) fill(first entry) (batch []entry, left *entry) {
 	return batch, nil
 }
 
-// send publishes the batch for as long as it takes; false means that ctx ended first.
+// send publishes the batch, and retries until it succeeds; it returns false if ctx ended first.
 func (w *Writer) send(ctx context.Context, batch []entry) bool {
 	out := &whispererv1.LedgerBatch{Worker: w.worker}
 	for _, e := range batch {
@@ -158,7 +158,7 @@ func (w *Writer) send(ctx context.Context, batch []entry) bool {
 	return true
 }
 
-// addStale adds to a batch, once for all events of a tenant that were fanned out by the same knowledge.
+// addStale adds an entry to a batch, one for all events of a tenant that were fanned out with the same knowledge.
 func addStale(out *whispererv1.LedgerBatch, s *whispererv1.StaleFanout) {
 	for _, there := range out.GetStale() {
 		if there.GetTenant() == s.GetTenant() && there.GetSnapshot() == s.GetSnapshot() {

@@ -1,5 +1,5 @@
-// Package missed gives hooks the events that were fanned out before every worker knew of them. One worker at a time does
-// it, under a lease.
+// Package missed delivers to hooks the events that were fanned out before every worker knew of the hook. One worker at a time does
+// this, under a lease.
 package missed
 
 import (
@@ -19,14 +19,15 @@ import (
 
 const (
 	leaseName = "missed"
-	// settlePoll is how often the bus is asked whether all that was handed out is settled, settleLimit how long that may
-	// take: what waits for longer is tried again later.
+	// settlePoll is the interval at which the bus is asked whether all messages handed out are settled, and settleLimit the time
+	// limit for that: a pass that waits longer is tried again later.
 	settlePoll  = 50 * time.Millisecond
 	settleLimit = 2 * time.Minute
-	// turnTime is how long a tenant's turn is, and lookAgain how soon it is looked for other tenants' gaps while all wait.
+	// turnTime is the length of a tenant's turn, and lookAgain the interval at which other tenants' gaps are looked for while all
+	// passes wait.
 	turnTime  = 250 * time.Millisecond
 	lookAgain = time.Second
-	// tidyEvery is how often what nobody asks for any more is dropped.
+	// tidyEvery is the interval at which outdated records are deleted.
 	tidyEvery = time.Hour
 )
 
@@ -59,21 +60,21 @@ type Deps struct {
 	Among   func(hooks []*webhook.Hook) func(*webhook.Event) []filter.Candidate
 	Filters filters
 	Log     *zap.Logger
-	// Worker holds the lease.
+	// Worker is the holder of the lease.
 	Worker string
 }
 
-// Closer closes gaps.
+// Closer finds the gaps between a change of a hook and the workers' knowledge of it, and delivers what was missed.
 type Closer struct {
 	Deps
 	wake   chan struct{}
 	tidied time.Time
 }
 
-// New makes a closer. Run it.
+// New returns a Closer; call Run to start it.
 func New(d Deps) *Closer { return &Closer{Deps: d, wake: make(chan struct{}, 1)} }
 
-// Wake has gaps looked for. It does not block.
+// Wake makes the closer look for gaps. It does not block.
 func (c *Closer) Wake() {
 	select {
 	case c.wake <- struct{}{}:
@@ -81,7 +82,7 @@ func (c *Closer) Wake() {
 	}
 }
 
-// Run closes gaps when it is woken, until ctx ends. A gap that cannot be closed yet is one for which it is woken again.
+// Run closes gaps when it is woken, until ctx ends. If a gap cannot be closed yet, it will be woken again.
 func (c *Closer) Run(ctx context.Context) {
 	for {
 		select {
@@ -95,8 +96,8 @@ func (c *Closer) Run(ctx context.Context) {
 	}
 }
 
-// round closes all gaps that can be closed, if no other worker does: a pass over the events of each tenant, in turns, so that none
-// waits for another one that has many events, or costly filters.
+// round closes all gaps that can be closed, unless another worker does: it makes a pass over the events of each tenant, and tenants
+// take turns, so that none waits for another with many events or expensive filters.
 func (c *Closer) round(ctx context.Context) error {
 	held, err := lease.Take(ctx, c.Leases, leaseName, c.Worker, c.Log)
 	if err != nil || held == nil {
@@ -131,7 +132,7 @@ func (c *Closer) round(ctx context.Context) error {
 	}
 }
 
-// turns gives each pass a turn. It returns those that are not over, and when the next turn is.
+// turns gives each pass a turn. It returns the unfinished ones, and when the next turn is.
 func (c *Closer) turns(ctx context.Context, passes []*pass) (left []*pass, next time.Time, err error) {
 	next = time.Now().Add(lookAgain)
 	for _, p := range passes {
@@ -149,22 +150,23 @@ func (c *Closer) turns(ctx context.Context, passes []*pass) (left []*pass, next 
 	return left, next, nil
 }
 
-// pass is one over the events that hooks of a tenant may have missed.
+// pass is a pass over the events that hooks of a tenant may have missed.
 type pass struct {
 	gaps *store.Gaps
-	// upTo is what was handed out of the tenant's partition of each stream when it began: the rest is matched by workers that know of the changes.
+	// upTo is, per stream, the position up to which the tenant's partition was handed out when the pass began: workers that know
+	// of the changes match the rest.
 	partition int
 	upTo      []webhook.Sequence
-	// settled says that what became of all that is recorded; it is not waited for beyond until.
+	// settled reports that the outcomes of all these events are recorded; the pass does not wait for that longer than until.
 	settled bool
 	until   time.Time
-	// place is how far it has come, next when its next turn is, and parked what it has found.
+	// place is how far the pass has got, next when its next turn is, and parked the number of deliveries that it has parked.
 	place  store.Place
 	next   time.Time
 	parked int
 }
 
-// begin begins a pass for a tenant that has none; nil where there is none to be begun.
+// begin starts a pass for a tenant, or returns nil if none is needed.
 func (c *Closer) begin(ctx context.Context, passes []*pass) (*pass, error) {
 	others := make([]string, len(passes))
 	for i, p := range passes {
@@ -185,7 +187,7 @@ func (c *Closer) begin(ctx context.Context, passes []*pass) (*pass, error) {
 	return p, nil
 }
 
-// turn takes a pass on, for turnTime or for as long as the tenant has a budget, and reports whether it is over.
+// turn continues a pass, for turnTime or until the tenant's budget is used up, and reports whether it is finished.
 func (c *Closer) turn(ctx context.Context, p *pass) (over bool, err error) {
 	if time.Now().Before(p.next) {
 		return false, nil
@@ -245,7 +247,7 @@ func (c *Closer) look(p *pass, events []webhook.Event, candidates func(*webhook.
 	return missed, 0
 }
 
-// settled reports whether what became of all events that a pass looks through is recorded.
+// settled reports whether the outcomes of all events of a pass are recorded.
 func (c *Closer) settled(ctx context.Context, p *pass) (bool, error) {
 	for _, upTo := range p.upTo {
 		for _, consumer := range []bus.Consumer{bus.FanoutOf(upTo.Stream()), bus.RecorderOf(upTo.Stream())} {

@@ -13,28 +13,28 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// book is what one recorder writes of one kind.
+// book has the messages of one kind that one recorder writes.
 type book struct {
 	*Recorder
 
 	sub   *bus.Subscription
 	what  string
 	write func(context.Context, []bus.Message) error
-	// limit is how many messages go into one transaction, most of them where the database is quick. patience is how long
-	// it may take.
+	// limit is the number of messages per transaction, at most the maximum if the database is fast. patience is how long a
+	// transaction may take.
 	limit, most int
 	patience    time.Duration
-	// written counts messages. refused has, by their sequence, those that the database said no to, and what written was
-	// when it did so first.
+	// written counts written messages. refused has, by sequence, the messages that the database refused, with the value of written
+	// at the first refusal.
 	written uint64
 	refused map[uint64]uint64
 }
 
-// maxRefused bounds the memory of what was refused; who is forgotten is set aside later.
+// maxRefused bounds the size of refused; a message that is dropped from it is set aside later.
 const maxRefused = 10_000
 
-// record writes the messages and acks each that is written or set aside. It returns the others with the reason, which is
-// not about them, and nothing where the database took what it could be given.
+// record writes the messages, and acknowledges each that is written or set aside. It returns the others with the reason, which does
+// not lie in them, or nothing if the database took everything that was not set aside.
 func (b *book) record(ctx context.Context, messages []bus.Message) (left []bus.Message, err error) {
 	for len(messages) > 0 {
 		err := b.try(ctx, messages)
@@ -57,7 +57,7 @@ func (b *book) record(ctx context.Context, messages []bus.Message) (left []bus.M
 	return nil, nil
 }
 
-// try writes the messages together and acks them.
+// try writes the messages together and acknowledges them.
 func (b *book) try(ctx context.Context, messages []bus.Message) error {
 	started := time.Now()
 	limited, cancel := context.WithTimeout(ctx, b.patience)
@@ -81,8 +81,8 @@ func (b *book) try(ctx context.Context, messages []bus.Message) error {
 	return nil
 }
 
-// oneByOne finds the messages that the others of their batch suffer from. What is refused is tried once more when others
-// were written: only then is it known that it is the message.
+// oneByOne finds the messages that make their batch fail. A refused message is tried once more after others were written: only then is
+// it known that the message is the cause.
 func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus.Message, err error) {
 	written := b.written
 	b.noteRefused(messages)
@@ -109,7 +109,7 @@ func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus
 	return nil, nil
 }
 
-// noteRefused keeps that the messages were refused, together or each.
+// noteRefused stores that the messages were refused, together or individually.
 func (b *book) noteRefused(messages []bus.Message) {
 	if len(b.refused) >= maxRefused {
 		clear(b.refused)
@@ -121,13 +121,14 @@ func (b *book) noteRefused(messages []bus.Message) {
 	}
 }
 
-// guilty reports whether another message was written since this one was refused first.
+// guilty reports whether another message was written since this one was first refused.
 func (b *book) guilty(m *bus.Message) bool {
 	before, known := b.refused[m.Seq]
 	return known && b.written > before
 }
 
-// setAside keeps the message whole where it can be put back from, and acks it then; false means that it has to come again.
+// setAside stores the whole message where it can be put back from, and then acknowledges it; it returns false if the message has to be
+// redelivered.
 func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
 	if err := b.bus.SetAside(ctx, b.what, m, cause.Error()); err != nil {
 		b.log.Error("failed to set ledger entry aside, retrying", zap.String("what", b.what), zap.Uint64("seq", m.Seq), trace.Message(m.Header), zap.Error(err))
@@ -141,7 +142,7 @@ func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
 	return true
 }
 
-// stand gives everything to others and takes nothing until the database can be written again.
+// stand hands all messages back to other workers, and takes none until the database accepts writes again.
 func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 	b.sub.Pause()
 	defer b.sub.Resume()

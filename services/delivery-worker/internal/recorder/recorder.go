@@ -1,5 +1,5 @@
-// Package recorder writes the ledger to Postgres: facts from the LEDGER stream, events from the OMS stream. Messages
-// are acked after the commit.
+// Package recorder writes the ledger to PostgreSQL: facts from the LEDGER stream, and events from the OMS stream. Messages are
+// acknowledged after the commit.
 package recorder
 
 import (
@@ -17,23 +17,23 @@ import (
 )
 
 const (
-	// factBatches and eventBatch bound what goes into one transaction.
+	// factBatches and eventBatch bound the messages per transaction.
 	factBatches = 32
 	eventBatch  = 1000
-	// eventLinger lets an event be delivered before it is recorded. It is short, as until then other workers do not know its id, and
-	// one with the same id and another body goes out. quiet and linger have deliveries that went well at once share a transaction:
-	// it costs many times what a row does, and nobody waits for these.
+	// eventLinger lets an event be delivered before it is recorded. It is short, because until then other workers do not know its id,
+	// and would deliver an event with the same id and another body. quiet and linger let deliveries that succeed at the first
+	// attempt share a transaction, which costs many times as much as a row; nobody waits for these.
 	eventLinger   = 20 * time.Millisecond
 	quiet, linger = 100 * time.Millisecond, 500 * time.Millisecond
-	// again is how soon something is tried again that could not be done.
+	// again is the interval between retries of a failed operation.
 	again = time.Second
-	// writeTime bounds a transaction: what it has in hand is missing from the ledger meanwhile, and another worker may be
-	// able to write it. probeTime bounds the question whether this one is able to again.
+	// writeTime bounds a transaction: meanwhile its messages are missing from the ledger, and another worker may be able to write
+	// them. probeTime bounds the probe whether this worker can write again.
 	writeTime = 10 * time.Second
 	probeTime = 5 * time.Second
-	// logPause is how long a reason for which the ledger cannot be written is not logged again.
+	// logPause is the interval at which the same reason for failed writes is logged.
 	logPause = 5 * time.Second
-	// mostPatience is how long a single message may take in the end, where the database is that slow.
+	// mostPatience is the longest time that a single message may take if the database is very slow.
 	mostPatience = time.Minute
 )
 
@@ -44,7 +44,7 @@ type writer interface {
 	Probe(ctx context.Context) error
 }
 
-// observer counts.
+// observer counts written messages.
 type observer interface {
 	Recorded(what string, n int, took time.Duration)
 	SetAside(what string)
@@ -60,7 +60,7 @@ type Recorder struct {
 	log      *zap.Logger
 }
 
-// New makes a recorder.
+// New returns a Recorder.
 func New(w writer, b *bus.Bus, types *schema.Checks, o observer, log *zap.Logger) *Recorder {
 	return &Recorder{writer: w, bus: b, types: types, observer: o, log: log}
 }
@@ -81,8 +81,8 @@ func (r *Recorder) RunFacts(ctx context.Context, sub *bus.Subscription) {
 	})
 }
 
-// RunEvents writes events until the subscription has ended or ctx is done. What is no event is the fan-out's to reject;
-// events that the schema of their type has something against are marked.
+// RunEvents writes events until the subscription has ended or ctx is done. Fan-out rejects messages that are not events; events that
+// violate the schema of their type are marked.
 func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
 	sub.Linger(bus.Linger{Quiet: eventLinger, Most: eventLinger})
 	r.run(ctx, sub, bus.AsideEvents, eventBatch, func(ctx context.Context, messages []bus.Message) error {
@@ -107,7 +107,7 @@ func (r *Recorder) RunEvents(ctx context.Context, sub *bus.Subscription) {
 	})
 }
 
-// unreadableError says that a message cannot be decoded: by its place in the batch.
+// unreadableError reports a message that cannot be decoded, by its index in the batch.
 type unreadableError struct {
 	at    int
 	cause error
@@ -115,7 +115,7 @@ type unreadableError struct {
 
 func (e *unreadableError) Error() string { return "it cannot be decoded: " + e.cause.Error() }
 
-// run writes what comes until the subscription has ended or ctx is done.
+// run writes messages until the subscription has ended or ctx is done.
 func (r *Recorder) run(ctx context.Context, sub *bus.Subscription, what string, limit int, write func(context.Context, []bus.Message) error) {
 	b := &book{Recorder: r, sub: sub, what: what, write: write, most: limit, limit: limit, patience: writeTime, refused: map[uint64]uint64{}}
 	var messages []bus.Message

@@ -1,5 +1,5 @@
 // Package relay copies requests to people who listen to a tenant's deliveries (see subscription-api). No delivery waits for that:
-// what is too much, and what cannot be sent at once, is dropped and said to be.
+// copies beyond the limits, and those that cannot be sent at once, are dropped and counted.
 package relay
 
 import (
@@ -22,41 +22,41 @@ import (
 )
 
 const (
-	// maxListeners bounds those who listen at once, in all.
+	// maxListeners bounds the number of listeners.
 	maxListeners = 256
-	// What is copied to one who listens, in bytes: so much a second, and so much at once. A copy counts as at least leastCost.
+	// Limits of what is copied to one listener, in bytes per second and at once. A copy counts as at least leastCost.
 	bytesPerSecond, burstBytes, leastCost = 1 << 20, 8 << 20, 2 << 10
-	// allBytesPerSecond and allBurst are for all who listen together.
+	// allBytesPerSecond and allBurst are the limits for all listeners together.
 	allBytesPerSecond, allBurst = 4 << 20, 16 << 20
-	// maxQueued and maxQueuedBytes bound what waits to be sent.
+	// maxQueued and maxQueuedBytes bound the copies that wait to be sent.
 	maxQueued, maxQueuedBytes = 256, 16 << 20
-	// lookEvery is how often those who listen no more are forgotten, and the others told what was dropped.
+	// lookEvery is the interval at which former listeners are removed, and the others informed of dropped copies.
 	lookEvery = time.Second
-	// around is what a message has beside the body, at most about.
+	// around is roughly the maximum size of a message without the body.
 	around = 64 << 10
 )
 
-// carrier brings messages to those who listen; *bus.Bus is one.
+// carrier sends messages to listeners; it is implemented by *bus.Bus.
 type carrier interface {
 	PublishCopy(relay uuid.UUID, data []byte) error
 	MaxPayload() int
 }
 
-// Relay has who listens. Copies are made by whoever made a request, and sent by Run.
+// Relay has the listeners. The goroutine that made a request also copies it; Run sends the copies.
 type Relay struct {
 	carrier carrier
 	worker  string
 	all     *rate.Limiter
 	log     *zap.Logger
 
-	// byTenant is replaced, never changed, so that requests need no lock to see that nobody listens.
+	// byTenant is replaced, never changed, so that requests can see without a lock that nobody listens.
 	byTenant atomic.Pointer[map[string][]*listener]
 	changing sync.Mutex
 	queue    chan queued
 	bytes    atomic.Int64 // of the bodies in the queue
 }
 
-// listener is one who listens.
+// listener is a person, or program, that listens to a tenant's requests.
 type listener struct {
 	wish    bus.Wish
 	until   atomic.Int64 // Unix nanoseconds
@@ -71,14 +71,14 @@ type queued struct {
 	headers string
 }
 
-// New makes a relay to which nobody listens yet.
+// New returns a Relay without listeners.
 func New(c carrier, worker string, log *zap.Logger) *Relay {
 	r := &Relay{carrier: c, worker: worker, log: log, all: rate.NewLimiter(allBytesPerSecond, allBurst), queue: make(chan queued, maxQueued)}
 	r.byTenant.Store(&map[string][]*listener{})
 	return r
 }
 
-// Hear takes a wish. One that is new is answered by the worker's name.
+// Hear registers or renews a listener. A new one is answered with the worker's name.
 func (r *Relay) Hear(w *bus.Wish) {
 	r.changing.Lock()
 	defer r.changing.Unlock()
@@ -107,7 +107,7 @@ func (r *Relay) Hear(w *bus.Wish) {
 	r.send(l, &api.RelayMessage{Worker: r.worker})
 }
 
-// prune forgets those who listen no more. The caller has changing.
+// prune removes listeners that have not been renewed. The caller holds changing.
 func (r *Relay) prune(now time.Time) {
 	over := func(l *listener) bool { return l.until.Load() <= now.UnixNano() }
 	before := *r.byTenant.Load()
@@ -123,7 +123,7 @@ func (r *Relay) prune(now time.Time) {
 // Wants reports whether somebody listens to the tenant's requests.
 func (r *Relay) Wants(tenant string) bool { return len((*r.byTenant.Load())[tenant]) > 0 }
 
-// Copy takes a request for those whom it concerns.
+// Copy queues copies of a request for the listeners that it concerns.
 func (r *Relay) Copy(dues []*webhook.Due, made *whispererv1.AttemptFact, body []byte) {
 	var request *api.RelayedRequest
 	for _, l := range (*r.byTenant.Load())[dues[0].Hook.Tenant] {
@@ -148,7 +148,7 @@ func (r *Relay) Copy(dues []*webhook.Due, made *whispererv1.AttemptFact, body []
 	}
 }
 
-// concerns reports whether the request has a delivery that is listened to.
+// concerns reports whether the request contains a delivery that the listener wants.
 func (l *listener) concerns(dues []*webhook.Due) bool {
 	if l.wish.Hook != uuid.Nil && l.wish.Hook != dues[0].Hook.ID {
 		return false
@@ -190,7 +190,7 @@ func (r *Relay) Run(ctx context.Context) {
 	}
 }
 
-// look forgets those who listen no more, and tells the others what was dropped.
+// look removes former listeners, and informs the others of dropped copies.
 func (r *Relay) look(now time.Time) {
 	r.changing.Lock()
 	r.prune(now)
@@ -217,10 +217,10 @@ func (r *Relay) sendCopy(q *queued) {
 	}
 }
 
-// base64Size is how long a body is in a message.
+// base64Size is the size of a body within a message.
 func base64Size(n int) int { return (n + 2) / 3 * 4 }
 
-// send reports whether the message is on its way.
+// send sends a message, and reports whether it was sent.
 func (r *Relay) send(to *listener, m *api.RelayMessage) bool {
 	data, err := json.Marshal(m)
 	if err == nil {

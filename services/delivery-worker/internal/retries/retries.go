@@ -1,4 +1,4 @@
-// Package retries takes deliveries whose time has come from the RETRIES stream and has their next attempt made.
+// Package retries takes due retries from the RETRIES stream and makes the next attempts of their deliveries.
 package retries
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// batch is how many due retries are looked up in the ledger at once.
+// batch is the number of due retries that one query to the ledger looks up.
 const batch = 64
 
 // deliverer makes the attempts.
@@ -34,7 +34,7 @@ type deliverer interface {
 	Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error))
 }
 
-// own publishes what had to wait for room in its stream.
+// own publishes events that had to wait for room in the stream OWN.
 type own interface {
 	Again(ctx context.Context, deferred *whispererv1.Retry) error
 }
@@ -46,10 +46,10 @@ type Deps struct {
 	History   *ledger.Reader
 	Bus       *bus.Bus
 	Own       own
-	// FanOut fans out an event that was put off, and settles its message.
+	// FanOut fans out a postponed event, and settles its message.
 	FanOut func(ctx context.Context, m *bus.Message, e *webhook.Event)
 	Log    *zap.Logger
-	// Slots bounds the retries that are under way, do not wait for their hook and are quick.
+	// Slots bounds the retries in progress that neither wait for their hook nor are slow.
 	Slots int
 }
 
@@ -60,7 +60,7 @@ type Retries struct {
 	open  sync.WaitGroup // what was taken and is not settled
 }
 
-// New makes a Retries.
+// New returns a Retries.
 func New(d Deps) *Retries { return &Retries{Deps: d, slots: make(chan struct{}, d.Slots)} }
 
 // taken is a due retry that could be read.
@@ -71,8 +71,7 @@ type taken struct {
 	hook  uuid.UUID
 }
 
-// Run takes due retries until the subscription has ended, then waits until all that it took are settled. ctx ends when
-// they have to be given up.
+// Run takes due retries until the subscription has ended, then waits until all of them are settled. When ctx ends, they are abandoned.
 func (r *Retries) Run(ctx context.Context, sub *bus.Subscription) {
 	var messages []bus.Message
 	for more := true; more; {
@@ -139,7 +138,7 @@ func read(m *bus.Message) (taken, error) {
 	return taken{msg: m, retry: &retry, key: key, hook: hook}, nil
 }
 
-// resume handles a retry that another worker had: it asks the ledger first, for as long as it takes.
+// resume handles a retry that another worker had: it asks the ledger first, however long that takes.
 func (r *Retries) resume(ctx context.Context, t taken) {
 	for {
 		recorded, err := r.History.Certain(ctx, []store.DeliveryKey{t.key})
@@ -157,7 +156,7 @@ func (r *Retries) resume(ctx context.Context, t taken) {
 	}
 }
 
-// handle makes the attempt that is due, unless the ledger says that it was made or is no longer wanted.
+// handle makes the due attempt, unless according to the ledger it was made or is no longer wanted.
 func (r *Retries) handle(ctx context.Context, t taken, before store.Recorded, known bool, release func()) {
 	done := func(err error) {
 		release()
@@ -202,8 +201,8 @@ func (r *Retries) handle(ctx context.Context, t taken, before store.Recorded, kn
 	}
 }
 
-// reschedule sees to it that the retry after a recorded attempt is there: the worker that made the attempt may have
-// ended between the two.
+// reschedule makes sure that the retry after a recorded attempt exists: the worker that made the attempt may have died between the
+// two.
 func (r *Retries) reschedule(ctx context.Context, t taken, before store.Recorded) error {
 	if before.State != webhook.Waiting || before.NextAt.IsZero() {
 		return nil
@@ -220,8 +219,8 @@ func (r *Retries) reschedule(ctx context.Context, t taken, before store.Recorded
 	return r.Bus.ScheduleRetry(ctx, before.NextAt, next)
 }
 
-// event is the event of a retry: it travels along, or is read again where it is too large for that. With an error, it has
-// what the retry says of it.
+// event returns the event of a retry, which the retry contains, or which is read again if it is too large for that. With an error, it
+// returns what the retry says about the event.
 func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 	if e := t.retry.GetEvent(); e != nil {
 		return envelope.FromProto(e, t.retry.GetTenant(), webhook.Sequence(t.retry.GetEventSeq()), t.key.PublishedAt), nil
@@ -236,10 +235,10 @@ func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 	return e, nil
 }
 
-// publish publishes an event of ours, for which there was no room at the time.
+// publish publishes one of our events for which there was no room at the time.
 func (r *Retries) publish(ctx context.Context, t taken) { r.settle(t, r.Own.Again(ctx, t.retry)) }
 
-// fanOut has an event fanned out that was put off.
+// fanOut fans out a postponed event.
 func (r *Retries) fanOut(ctx context.Context, t taken) {
 	event, err := r.event(ctx, t)
 	switch {
