@@ -286,7 +286,7 @@ func TestNotesSayHowToGoOn(t *testing.T) {
 
 	_, notes, err = render(t, least+"\nimage: {tag: v1.0.0}")
 	require.NoError(t, err)
-	require.Contains(t, notes, "The API, from here:\n  kubectl --namespace whisperer port-forward service/shop-whisperer-subscription-api 8080:80\n  then http://127.0.0.1:8080/whisperer/docs\n")
+	require.Contains(t, notes, "To reach the API from this machine:\n  kubectl --namespace whisperer port-forward service/shop-whisperer-subscription-api 8080:80\n  then open http://127.0.0.1:8080/whisperer/docs\n")
 	require.NotContains(t, notes, "image.tag")
 }
 

@@ -63,7 +63,7 @@ type Retries struct {
 // New returns a Retries.
 func New(d Deps) *Retries { return &Retries{Deps: d, slots: make(chan struct{}, d.Slots)} }
 
-// taken is a due retry that could be read.
+// taken is a due retry that was decoded.
 type taken struct {
 	msg   *bus.Message
 	retry *whispererv1.Retry
