@@ -96,6 +96,14 @@ func (c *console) shownHook(ctx context.Context, v *visit) (webhook.Hook, error)
 // PauseEnds are the choices of how long it is paused.
 func (hookBody) PauseEnds() []option { return pauseEnds() }
 
+// RatePeriod is the period of the hook's rate limit, in words; empty for no limit.
+func (b hookBody) RatePeriod() string {
+	if b.Hook.Config.RateLimit == nil {
+		return ""
+	}
+	return wait(b.Hook.Config.RateLimit.Period)
+}
+
 type hookBody struct {
 	Head   hookHead
 	Hook   webhook.Hook
