@@ -33,11 +33,11 @@ func TestTheStatusDecidesWhateverTheBodyDoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := do(t, newClient(t, egress.Options{}), listen(t, handle).url(), egress.Request{Timeout: 500 * time.Millisecond})
+			got := do(t, newClient(t, egress.Options{}), listen(t, handle).url(), egress.Request{Timeout: 20 * time.Second})
 			require.True(t, got.Success(), "%v", got.Err)
 			require.True(t, got.Truncated)
 			require.True(t, strings.HasPrefix(string(got.Body), "part"), "%q", got.Body)
-			require.Less(t, got.Duration, 5*time.Second)
+			require.Less(t, got.Duration, 10*time.Second, "the rest is not waited for")
 		})
 	}
 }

@@ -34,12 +34,14 @@ func TestASilentAddressCostsAMomentOnce(t *testing.T) {
 	url := "http://hooks.example.com:" + portOf(server)
 	got := post(t, client, url)
 	require.True(t, got.Success(), "%v", got.Err)
-	require.GreaterOrEqual(t, got.Timings.Connect, 250*time.Millisecond)
-	require.Less(t, got.Timings.Connect, 2*time.Second)
-	got = post(t, client, url)
-	require.True(t, got.Success(), "%v", got.Err)
-	require.Positive(t, got.Timings.Connect, "another connection")
-	require.Less(t, got.Timings.Connect, 250*time.Millisecond, "the good address is remembered")
+	const moment = 250 * time.Millisecond
+	require.GreaterOrEqual(t, got.Timings.Connect, moment)
+	require.Eventually(t, func() bool { // a busy machine may take as long by itself, but not each time
+		got := post(t, client, url)
+		require.True(t, got.Success(), "%v", got.Err)
+		require.Positive(t, got.Timings.Connect, "another connection")
+		return got.Timings.Connect < moment
+	}, time.Minute, time.Millisecond, "the good address is remembered")
 }
 
 func portNumber(t *testing.T, r *receiver) int {

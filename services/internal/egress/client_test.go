@@ -66,7 +66,7 @@ func TestASuccessKeepsWhatTheReceiverSaid(t *testing.T) {
 
 func TestFailuresAreClassified(t *testing.T) {
 	t.Parallel()
-	const short = 300 * time.Millisecond
+	const short = time.Second
 	for name, c := range map[string]struct {
 		handle  func(*receiver, net.Conn)
 		timeout time.Duration
@@ -116,14 +116,14 @@ func TestFailuresAreClassified(t *testing.T) {
 			server := listen(t, c.handle)
 			client := newClient(t, egress.Options{})
 			if c.timeout == 0 {
-				c.timeout = 10 * time.Second
+				c.timeout = webhook.MaxTimeout
 			}
 			got := do(t, client, server.url(), egress.Request{Timeout: c.timeout, Body: []byte("{}")})
 			require.Equal(t, c.class, got.Class, "%v", got.Err)
 			require.Equal(t, c.status, got.Status)
 			require.Equal(t, c.class == webhook.ClassNone, got.Success())
 			require.Equal(t, c.class == webhook.ClassNone, got.Err == nil)
-			require.Less(t, got.Duration, 5*time.Second)
+			require.Less(t, got.Duration, 20*time.Second, "the timeout is not waited for")
 			require.LessOrEqual(t, server.requests.Load(), int64(1))
 			require.Equal(t, int64(1), server.connections.Load(), "one request, one connection")
 			if got.Err != nil {
@@ -156,7 +156,8 @@ func TestTheTimeoutIsTheOnlyLimitOfHeaders(t *testing.T) {
 			got := do(t, newClient(t, egress.Options{}), server.url(), egress.Request{Timeout: c.timeout})
 			require.Equal(t, webhook.ClassTimeout, got.Class)
 			require.Zero(t, got.Status)
-			require.InDelta(t, c.limit, got.Duration, float64(time.Second))
+			require.Greater(t, got.Duration, c.limit-time.Second)
+			require.Less(t, got.Duration, c.limit+4*time.Second, "no other limit")
 		})
 	}
 }
@@ -178,14 +179,14 @@ func TestASuccessWithoutEndIsATimeout(t *testing.T) {
 				_, _ = io.WriteString(conn, "HTTP/1.1 "+c.status+"\r\nContent-Length: 10000\r\n\r\npart")
 				drip(conn, 50*time.Millisecond, "x")
 			})
-			got := do(t, newClient(t, egress.Options{}), server.url(), egress.Request{Timeout: 500 * time.Millisecond})
+			got := do(t, newClient(t, egress.Options{}), server.url(), egress.Request{Timeout: 2 * time.Second})
 			require.False(t, got.Success())
 			require.Equal(t, c.class, got.Class)
 			require.Error(t, got.Err)
 			require.Equal(t, c.status[:3], strconv.Itoa(got.Status), "what came is kept")
 			require.True(t, got.Truncated)
 			require.True(t, strings.HasPrefix(string(got.Body), "part"), "%q", got.Body)
-			require.Less(t, got.Duration, 5*time.Second)
+			require.Less(t, got.Duration, 20*time.Second)
 		})
 	}
 }
@@ -288,7 +289,7 @@ func TestReceiversThatCloseIdleConnectionsGetEachRequestOnce(t *testing.T) {
 		require.Equal(t, webhook.ClassReset, got.Class, "%v", got.Err)
 	}
 	require.Equal(t, succeeded, server.requests.Load())
-	require.Greater(t, succeeded, int64(200))
+	require.GreaterOrEqual(t, succeeded, int64(150), "after a failure comes a connection of its own")
 }
 
 func TestAConnectionIsNotUsedAgainWhenItsReceiverIsAboutToCloseIt(t *testing.T) {

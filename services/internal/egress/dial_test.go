@@ -50,8 +50,8 @@ func TestNamesThatLeadToForbiddenAddressesAreNotCalled(t *testing.T) {
 func TestANameThatChangesItsAnswerGainsNothing(t *testing.T) {
 	t.Parallel()
 	// 127.0.0.2 stands for a public address, 127.0.0.1 for a private one.
-	receiver := listenOn(t, "127.0.0.2:0", once(closing200))
-	canary := listenOn(t, "127.0.0.1:"+portOf(receiver), once(closing200))
+	canary := listenOn(t, "127.0.0.1:0", once(closing200))
+	receiver := listenOn(t, "127.0.0.2:"+portOf(canary), once(closing200)) // where hardly any port is taken
 	policy, err := egress.ParsePolicy("127.0.0.2", "")
 	require.NoError(t, err)
 	resolver := answers("127.0.0.2", "127.0.0.1", "127.0.0.2 127.0.0.1")

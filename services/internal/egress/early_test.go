@@ -133,7 +133,7 @@ func TestAnEarlySuccessWaitsForTheRestOfTheRequest(t *testing.T) {
 			})
 			timeout := 20 * time.Second
 			if c.got == -1 {
-				timeout = time.Second
+				timeout = 3 * time.Second
 			}
 			answer := do(t, newClient(t, egress.Options{}), server.url(), egress.Request{Body: large[:size], Timeout: timeout})
 			require.Equal(t, c.class, answer.Class, "%v", answer.Err)
@@ -208,7 +208,11 @@ func TestAnEarlySuccessByHTTP2WaitsForTheRestOfTheRequest(t *testing.T) {
 				return true
 			})
 			client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
-			got := do(t, client, "https://"+tlsName+":"+portOf(server), egress.Request{Body: large[:size], Timeout: time.Second})
+			timeout := 20 * time.Second
+			if name == "gives no window" {
+				timeout = 3 * time.Second
+			}
+			got := do(t, client, "https://"+tlsName+":"+portOf(server), egress.Request{Body: large[:size], Timeout: timeout})
 			if name == "ends" && got.Class == webhook.ClassReset {
 				return // seen before the answer
 			}
@@ -261,7 +265,7 @@ func TestStatusesWithoutContent(t *testing.T) {
 	t.Run("100 alone", func(t *testing.T) {
 		t.Parallel()
 		server := listen(t, answering("HTTP/1.1 100 Continue\r\n\r\n"))
-		got := do(t, newClient(t, egress.Options{}), server.url(), egress.Request{Body: []byte("{}"), Timeout: 300 * time.Millisecond})
+		got := do(t, newClient(t, egress.Options{}), server.url(), egress.Request{Body: []byte("{}"), Timeout: time.Second})
 		require.Equal(t, webhook.ClassTimeout, got.Class)
 	})
 }

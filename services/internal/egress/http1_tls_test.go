@@ -155,7 +155,7 @@ func TestTLSFailuresOfAKnownReceiverAreClassified(t *testing.T) {
 			require.True(t, post(t, client, url).Success())
 			timeout := 10 * time.Second
 			if strings.HasPrefix(name, "hangs") {
-				timeout = time.Second
+				timeout = 3 * time.Second
 			}
 			got := do(t, client, url, egress.Request{Body: []byte("{}"), Timeout: timeout})
 			require.Equal(t, c.class, got.Class, "%v", got.Err)

@@ -63,9 +63,11 @@ func TestTLSFailuresAreClassified(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := listen(t, c.handle)
-			client := newClient(t, egress.Options{
-				RootCAs: ours.Pool, Resolver: answers("127.0.0.1"), TLSHandshakeTimeout: 300 * time.Millisecond,
-			})
+			options := egress.Options{RootCAs: ours.Pool, Resolver: answers("127.0.0.1")}
+			if name == "hangs" {
+				options.TLSHandshakeTimeout = 300 * time.Millisecond
+			}
+			client := newClient(t, options)
 			got := post(t, client, "https://"+tlsName+":"+portOf(server))
 			require.Equal(t, c.class, got.Class, "%v", got.Err)
 			require.Less(t, got.Duration, 5*time.Second)
@@ -82,9 +84,9 @@ func TestTLSFailuresAreClassified(t *testing.T) {
 func TestTheDeadlineHoldsDuringTheHandshake(t *testing.T) {
 	t.Parallel()
 	server := listen(t, func(_ *receiver, conn net.Conn) { hang(conn) })
-	got := do(t, newClient(t, egress.Options{}), "https://"+server.address, egress.Request{Timeout: 200 * time.Millisecond})
+	got := do(t, newClient(t, egress.Options{}), "https://"+server.address, egress.Request{Timeout: time.Second})
 	require.Equal(t, webhook.ClassTLS, got.Class, "%v", got.Err)
-	require.Less(t, got.Duration, 3*time.Second)
+	require.Less(t, got.Duration, 5*time.Second)
 }
 
 func TestHTTP2IsSpokenWithThoseWhoDo(t *testing.T) {

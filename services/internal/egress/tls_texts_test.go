@@ -32,7 +32,7 @@ func sign(t *testing.T, by *signer, ca bool, change func(*x509.Certificate)) *si
 	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: rand.Text()}, IsCA: ca, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{tlsName},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(2 * time.Hour), DNSNames: []string{tlsName},
 	}
 	if ca {
 		template.DNSNames, template.KeyUsage = nil, x509.KeyUsageCertSign
@@ -81,7 +81,7 @@ func TestErrorsOfCertificatesNameWhatIsMissing(t *testing.T) {
 		},
 		"an intermediate that has expired": {sign(t, old, false, nil).with(old), webhook.ClassTLSExpired, "is signed by an intermediate certificate that has expired"},
 		"expired":                          {changed(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), webhook.ClassTLSExpired, "certificate has expired"},
-		"of tomorrow":                      {changed(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), webhook.ClassTLSExpired, "is not valid yet"},
+		"of tomorrow":                      {changed(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }), webhook.ClassTLSExpired, "is not valid yet"},
 		"another name":                     {changed(func(c *x509.Certificate) { c.DNSNames = []string{"other.example.com"} }), webhook.ClassTLSHostname, "is for another host name"},
 		"only a common name": {
 			changed(func(c *x509.Certificate) { c.DNSNames, c.Subject.CommonName = nil, tlsName }), webhook.ClassTLSHostname, "has no host name in it (subjectAltName)",

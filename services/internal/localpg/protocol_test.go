@@ -21,11 +21,11 @@ type session struct {
 
 func connect(t *testing.T, network, address string) *session {
 	t.Helper()
-	dialer := net.Dialer{Timeout: 5 * time.Second}
+	dialer := net.Dialer{Timeout: time.Minute}
 	conn, err := dialer.DialContext(t.Context(), network, address)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
 	s := &session{t: t, conn: conn, in: bufio.NewReader(conn)}
 
 	body := append(binary.BigEndian.AppendUint32(nil, 3<<16), "user\x00whisperer\x00database\x00postgres\x00\x00"...)
