@@ -20,7 +20,7 @@ import (
 )
 
 // soon is when everything in these tests has happened long ago, but on a machine that hangs.
-const soon = 30 * time.Second
+const soon = time.Minute
 
 // serveHTTP runs a server until the test ends; stop ends it earlier.
 func serveHTTP(t *testing.T, o daemon.ServerOptions) (addr string, stop func() error) {

@@ -11,7 +11,7 @@ import (
 )
 
 // jsTimeout bounds each step of what is done to a stream.
-const jsTimeout = 20 * time.Second
+const jsTimeout = time.Minute
 
 // StreamBackup is what JetStream's snapshot of a stream has, as `nats stream backup` keeps it in files.
 type StreamBackup struct {

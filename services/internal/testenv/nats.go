@@ -110,7 +110,7 @@ func emptyJetStream(ctx context.Context, url string) error {
 }
 
 // Listen returns what is published to the subject at the server from now on, as a function that waits for the next
-// message, at most ten seconds.
+// message, at most a minute.
 func Listen(tb testing.TB, url, subject string) (next func() []byte) {
 	tb.Helper()
 	conn, err := nats.Connect(url)
@@ -127,7 +127,7 @@ func Listen(tb testing.TB, url, subject string) (next func() []byte) {
 	}
 	return func() []byte {
 		tb.Helper()
-		msg, err := sub.NextMsg(10 * time.Second)
+		msg, err := sub.NextMsg(time.Minute)
 		if err != nil {
 			tb.Fatalf("wait for a message on %s: %v", subject, err)
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/natsd"
 )
 
-// answerTime is how long an answer is waited for that may never come.
+// answerTime is how long it is waited for what should never come.
 const answerTime = 400 * time.Millisecond
 
 // NATSWith starts a nats-server of the test's own with a part of its configuration, and returns its URL.
@@ -55,19 +55,34 @@ func NATSAs(tb testing.TB, url, user, password string, options ...nats.Option) *
 	return &NATSUser{tb: tb, nc: nc}
 }
 
-// Ask publishes a message and waits for the answer; nil where none comes, as after a message that was not let through.
+// Ask publishes a message and waits for the answer.
 func (u *NATSUser) Ask(subject string, header map[string]string, data string) []byte {
 	u.tb.Helper()
-	ctx, cancel := context.WithTimeout(u.tb.Context(), answerTime)
-	defer cancel()
-	answer, err := u.nc.RequestMsgWithContext(ctx, u.message(subject, header, data))
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrNoResponders):
-		return nil
-	case err != nil:
+	answer, err := u.ask(jsTimeout, subject, header, data)
+	if err != nil {
 		u.tb.Fatalf("ask %s: %v", subject, err)
 	}
-	return answer.Data
+	return answer
+}
+
+// IsAnswered publishes a message and reports whether an answer comes, as none does after a message that was not let through.
+func (u *NATSUser) IsAnswered(subject, data string) bool {
+	u.tb.Helper()
+	_, err := u.ask(answerTime, subject, nil, data)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrNoResponders) {
+		u.tb.Fatalf("ask %s: %v", subject, err)
+	}
+	return err == nil
+}
+
+func (u *NATSUser) ask(limit time.Duration, subject string, header map[string]string, data string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(u.tb.Context(), limit)
+	defer cancel()
+	answer, err := u.nc.RequestMsgWithContext(ctx, u.message(subject, header, data))
+	if err != nil {
+		return nil, err
+	}
+	return answer.Data, nil
 }
 
 // Send publishes a message whose answer is to go to a subject, empty for none, and returns when the server has had it.

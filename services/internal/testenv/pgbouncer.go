@@ -10,9 +10,12 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/whisperer-oms/whisperer/services/internal/freeport"
 )
 
 // PgBouncer starts a pooler in the given mode in front of the database at the URL, and returns the URL that leads through it.
@@ -26,12 +29,11 @@ func PgBouncer(tb testing.TB, database, mode string) string {
 	if err != nil {
 		tb.Fatalf("read URL of the test's database: %v", err)
 	}
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	free, err := freeport.Find(tb.Context())
 	if err != nil {
-		tb.Fatalf("find a port: %v", err)
+		tb.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
+	port := strconv.Itoa(free)
 	dir, err := os.MkdirTemp("", "whisperer-pgbouncer-") //nolint:usetesting // the user that it runs as has to enter it
 	if err != nil {
 		tb.Fatalf("make folder: %v", err)
@@ -67,7 +69,7 @@ func PgBouncer(tb testing.TB, database, mode string) string {
 		_ = cmd.Wait()
 	})
 	through := url.URL{Scheme: "postgres", User: url.User(name), Host: "127.0.0.1:" + port, Path: u.Path, RawQuery: "sslmode=disable"}
-	for range 200 {
+	for range 2400 {
 		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(tb.Context(), "tcp", through.Host)
 		if err == nil {
 			_ = conn.Close()

@@ -26,7 +26,7 @@ const (
 	// binaries at once. The number means nothing.
 	templateLock = 7_220_461
 	// cleanupTimeout bounds what is done after a test.
-	cleanupTimeout = 30 * time.Second
+	cleanupTimeout = 2 * time.Minute
 )
 
 // Postgres returns the URL of a database with the newest schema that is the test's own and is dropped at its end. It is

@@ -124,7 +124,7 @@ func TestALoneFactLeavesAtOnce(t *testing.T) {
 		started := time.Now()
 		w.Fact(numbered(n), func() { close(stored) })
 		<-stored
-		require.Less(t, time.Since(started), 5*time.Second)
+		require.Less(t, time.Since(started), 30*time.Second)
 	}
 	require.Equal(t, []int{1, 1, 1, 1, 1}, g.sizes())
 	list := batches(t, g.Bus)
@@ -370,7 +370,7 @@ func TestALedgerThatStaysBehindCannotBeAsked(t *testing.T) {
 	started := time.Now()
 	_, err := b.reader.Certain(t.Context(), []store.DeliveryKey{key})
 	require.ErrorIs(t, err, ledger.ErrBehind)
-	require.Less(t, time.Since(started), 8*time.Second)
+	require.Less(t, time.Since(started), 30*time.Second)
 	recorded, err := b.reader.Now(t.Context(), []store.DeliveryKey{key})
 	require.NoError(t, err)
 	require.Empty(t, recorded)

@@ -148,12 +148,12 @@ func TestLargeEventsWaitInSmallNumbers(t *testing.T) {
 	t.Parallel()
 	r, l := newStage(t), newLoad()
 	h := r.hook(1)
-	l.pace(t, 20*time.Millisecond)
 	for range 100 {
 		r.Enter(l.attempt(h, func(a *limiter.Attempt) { a.Size = 1 << 20 }))
 	}
 	_, waiting := r.Load()
 	require.InDelta(t, 8, waiting, 2, "half of 16 MiB")
+	l.pace(t, 20*time.Millisecond)
 }
 
 func TestLargeEventsOfAHangingReceiverLeaveRoomForOthers(t *testing.T) {
@@ -262,7 +262,7 @@ func TestLittleWaitsWhileTheWorkersHoldTooMuch(t *testing.T) {
 func TestABreakerOpensByNumbersAndProbesWithOne(t *testing.T) {
 	t.Parallel()
 	x := &hooks{}
-	r := stage{Limiter: limiter.New(limiter.Breaker{MinAttempts: 4, FailureRatio: 0.5, Open: 100 * time.Millisecond}, x.Get), hooks: x, t: t}
+	r := stage{Limiter: limiter.New(limiter.Breaker{MinAttempts: 4, FailureRatio: 0.5, Open: 2 * time.Second}, x.Get), hooks: x, t: t}
 	h, l := r.hook(8), newLoad()
 	for i := range 4 {
 		r.Enter(l.attempt(h))

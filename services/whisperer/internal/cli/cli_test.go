@@ -187,7 +187,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	pattern := regexp.MustCompile("(?m)" + args[0])
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(30 * time.Second); ; <-tick.C {
+	for end := time.Now().Add(2 * time.Minute); ; <-tick.C {
 		err := ts.Exec("whisperer", args[1:]...)
 		switch {
 		case err == nil && pattern.MatchString(ts.ReadFile("stdout")):

@@ -135,7 +135,7 @@ func TestAPublisherCanDoNothingButPublishEventsOfItsTenant(t *testing.T) {
 		"$JS.API.CONSUMER.MSG.NEXT.OMS.fanout", "$JS.API.CONSUMER.DELETE.OMS.fanout", "$JS.ACK.OMS.fanout.1.1.1.1.1", "$SYS.REQ.SERVER.PING",
 	}
 	for _, subject := range forbidden {
-		require.Nil(t, u.Ask(subject, nil, "{}"), subject)
+		require.False(t, u.IsAnswered(subject, "{}"), subject)
 	}
 	// What an answer goes to is not checked against permissions, but it stays in the account.
 	for _, reply := range []string{"ledger.facts", "retry.due." + hook.String(), "oms.beta.order.created", "own.acme.hook.disabled"} {
@@ -157,7 +157,7 @@ func TestAPublisherCanDoNothingButPublishEventsOfItsTenant(t *testing.T) {
 	after := messages(t, b)
 	after[bus.StreamOMS] -= 4
 	require.Equal(t, before, after)
-	p, err := publisher.New(t.Context(), publisher.Options{URL: url, Tenant: "beta", Credentials: as("oms-acme"), Timeout: time.Second})
+	p, err := publisher.New(t.Context(), publisher.Options{URL: url, Tenant: "beta", Credentials: as("oms-acme"), Timeout: 5 * time.Second})
 	require.NoError(t, err)
 	defer p.Close()
 	require.ErrorIs(t, p.Publish(t.Context(), orders(1)[0]), broker.ErrDenied, "and it says why")
@@ -173,7 +173,7 @@ func TestProgramsCannotDestroyStreams(t *testing.T) {
 	for _, subject := range []string{
 		"$JS.API.STREAM.DELETE.OMS", "$JS.API.STREAM.MSG.DELETE.LEDGER", "$JS.API.STREAM.PURGE.LEDGER", "$JS.API.STREAM.SNAPSHOT.OMS", "$JS.API.STREAM.RESTORE.OMS", "elsewhere",
 	} {
-		require.Nil(t, u.Ask(subject, nil, ""), subject)
+		require.False(t, u.IsAnswered(subject, ""), subject)
 	}
 	require.Contains(t, string(u.Ask("ledger.facts", map[string]string{"Nats-Rollup": "all"}, "")), `"error"`, "no rollup of the ledger")
 	for _, subject := range []string{">", "oms.>", "_INBOX.>"} {
@@ -191,9 +191,10 @@ func TestProgramsCannotDestroyStreams(t *testing.T) {
 
 func TestAStrangerIsNotLetIn(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	url := guarded(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	_, err := bus.Connect(ctx, bus.Options{URL: guarded(t), Name: "stranger", Log: zap.NewNop()})
+	_, err := bus.Connect(ctx, bus.Options{URL: url, Name: "stranger", Log: zap.NewNop()})
 	require.ErrorContains(t, err, "WHISPERER_NATS_CREDS")
 }
 
