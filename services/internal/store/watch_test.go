@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -112,7 +111,7 @@ func watchAs(t *testing.T, db *store.DB, worker string) (*hookSet, *store.Watch)
 	})
 	select {
 	case <-w.Loaded():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		require.Fail(t, "not loaded")
 	}
 	return set, w
@@ -222,14 +221,10 @@ func TestWatchingEndsWhetherOrNotTheDatabaseAnswers(t *testing.T) {
 	t.Parallel()
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	db, err := store.Open("postgres://whisperer@"+address+"/whisperer?sslmode=disable", 2, ring)
+	db, err := store.Open("postgres://whisperer@127.0.0.1:1/whisperer?sslmode=disable", 2, ring) // where nobody listens
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	ended := make(chan error, 1)
 	w, err := db.Hooks.Watch(store.WatchOptions{Hooks: &hookSet{}, Log: zap.NewNop()})
@@ -238,7 +233,7 @@ func TestWatchingEndsWhetherOrNotTheDatabaseAnswers(t *testing.T) {
 	select {
 	case err := <-ended:
 		require.ErrorContains(t, err, "not loaded yet: database is unavailable: load hooks: ")
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		require.Fail(t, "it goes on watching")
 	}
 }
