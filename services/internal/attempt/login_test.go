@@ -264,7 +264,9 @@ func TestALoginThatFailsIsAFailureOfItsOwn(t *testing.T) {
 			t.Parallel()
 			g := newGuarded(t, test.login)
 			d := g.due(t, test.auth)
-			d.Hook.Config.Timeout = time.Second
+			if name == "no answer from OAuth" {
+				d.Hook.Config.Timeout = time.Second
+			}
 			started := time.Now()
 			a, result := send(t, newSender(t, "127.0.0.1"), d)
 			require.Equal(t, webhook.Result{Class: webhook.ClassAuth}, result)
@@ -273,7 +275,7 @@ func TestALoginThatFailsIsAFailureOfItsOwn(t *testing.T) {
 			require.NotContains(t, a.String(), "canary")
 			require.Zero(t, g.refused.Load(), "nothing is sent without a token")
 			require.Zero(t, a.GetRequestSize())
-			require.Less(t, time.Since(started), 10*time.Second)
+			require.Less(t, time.Since(started), webhook.DefaultTimeout)
 		})
 	}
 }
