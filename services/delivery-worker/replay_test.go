@@ -18,7 +18,7 @@ func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	h := w.hook("/a", func(h *webhook.Hook) {
-		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3}}`)
+		h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":10}}`)
 	})
 	w.receiver.Answer("/a", testenv.Answer{Status: 500}, testenv.Answer{Status: 200})
 	w.run()

@@ -463,7 +463,7 @@ func retriesOn(t *testing.T, b *bus.Bus, say func(string, ...any), next func(*bu
 	require.NoError(t, b.PurgeRetries(ctx, hook))
 	scheduled(other)
 	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(time.Hour), retry(delivery, 1)))
-	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(time.Second), retry(delivery, 2))) // instead
+	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(3*time.Second), retry(delivery, 2))) // instead
 	scheduled(delivery)
 	sub, err := b.Subscribe(ctx, bus.Retry, bus.Room{Messages: 8})
 	require.NoError(t, err)
