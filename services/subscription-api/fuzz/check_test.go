@@ -42,7 +42,7 @@ func (c *caller) answer(r *request) (*response, error) {
 			r.expect = anything
 			c.forget(kindOf(r.op), r.used)
 		}
-		if err != nil || a.status != http.StatusServiceUnavailable || again == 5 {
+		if err != nil || a.status != http.StatusServiceUnavailable || again == 30 {
 			return a, err
 		}
 		seconds, err := strconv.Atoi(a.header.Get("Retry-After"))

@@ -31,7 +31,7 @@ func loadDocument(t *testing.T, addr string) *document {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/whisperer/openapi.json", nil)
 	require.NoError(t, err)
-	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(r)
+	res, err := (&http.Client{Timeout: time.Minute}).Do(r)
 	require.NoError(t, err)
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)

@@ -85,7 +85,7 @@ func startTarget(t *testing.T) *target {
 
 func awaitReady(t *testing.T, health string) {
 	t.Helper()
-	client := &http.Client{Timeout: time.Second}
+	client := &http.Client{Timeout: time.Minute}
 	require.Eventually(t, func() bool {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+health+"/readyz", nil)
 		require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 
 const (
 	// patience is how long an answer may take.
-	patience = 20 * time.Second
+	patience = time.Minute
 	// longest is how long an answer may be, in bytes.
 	longest = 32 << 20
 )

@@ -59,9 +59,10 @@ func TestAReplayParksDeliveriesBatchByBatch(t *testing.T) {
 	require.Equal(t, "running", a.json["state"])
 	require.Equal(t, http.StatusConflict, h.replay(t, h.a, since+`,"reason":"again"`).status)
 	job := jobsURL + a.json["id"].(string) + "/"
+	began := time.Now()
 	h.work(t)
 	a = h.call(t, http.MethodGet, job, "")
-	require.InDelta(t, 1, a.json["done"], 0, "one a second")
+	require.LessOrEqual(t, a.json["done"], 1+time.Since(began).Seconds(), "one a second")
 	require.Equal(t, webhook.Parked, h.state(t, h.a, &h.events[4]).State, "the oldest first")
 	require.Eventually(t, func() bool {
 		h.work(t)

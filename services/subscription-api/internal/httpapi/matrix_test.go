@@ -240,7 +240,7 @@ func (w *world) callers(t *testing.T) []caller {
 		list = append(list, caller{name: "acme's " + string(role), role: role, change: []with{token(tenants)}},
 			caller{name: "operating " + string(role), role: role, operator: true, change: []with{token(operators), header("X-Whisperer-Tenant", "acme")}})
 	}
-	soon := time.Now().Add(50 * time.Millisecond)
+	soon := time.Now().Add(2 * time.Second)
 	expired := w.db.MakeToken(t, store.NewToken{Name: "e", Tenant: "acme", Role: store.Admin, ExpiresAt: soon})
 	revoked, made, err := w.db.Access.CreateToken(t.Context(), "test", store.NewToken{Name: "r", Tenant: "acme", Role: store.Admin})
 	require.NoError(t, err)
