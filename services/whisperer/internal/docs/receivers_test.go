@@ -111,14 +111,14 @@ func TestReceiversTakeEachWebhookOnce(t *testing.T) {
 
 			const body = `{"event_type":"order.created","data":{"id":1042}}`
 			good := signed(t, "d-1", body, time.Now(), "secret")
-			forged := signed(t, "d-2", body, time.Now(), "another")
+			forged := signed(t, "forged", body, time.Now(), "another")
 			require.Equal(t, http.StatusNoContent, post(t, address, good, body), printed())
 			require.Equal(t, http.StatusUnauthorized, post(t, address, forged, body))
 			require.Equal(t, http.StatusUnauthorized, post(t, address, nil, body))
 			require.Equal(t, http.StatusNoContent, post(t, address, good, body), "what comes again is answered as before")
 			require.Equal(t, http.StatusNoContent, post(t, address, signed(t, "d-3", "{}", time.Now(), "secret"), "{}"))
 			require.Eventually(t, func() bool { return strings.Count(printed(), "done: order.created") == 2 }, time.Minute, 20*time.Millisecond, printed())
-			require.NotContains(t, printed(), "d-2")
+			require.NotContains(t, printed(), "forged")
 		})
 	}
 }
@@ -131,7 +131,7 @@ func post(t *testing.T, address string, headers map[string]string, body string) 
 		req.Header.Set(name, value)
 	}
 	req.Header.Set("X-Whisperer-Event", "order.created")
-	res, err := (&http.Client{Timeout: 20 * time.Second}).Do(req)
+	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	require.NoError(t, err)
 	defer res.Body.Close()
 	return res.StatusCode

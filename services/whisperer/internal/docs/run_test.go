@@ -111,15 +111,18 @@ func build(t *testing.T, to string, packages ...string) {
 	require.NoError(t, err, string(out))
 }
 
-// moment is what a reader takes from one block to the next: a new hook is known to the workers within a second.
-const moment = "\nsleep 3\n"
+// moment is what a reader takes from one block to the next: a new hook is known to the workers within a second, on a machine that
+// is not busy.
+const moment = "\nsleep 6\n"
 
 // run runs a page's blocks as one script, in the folder, where bin/ is on the path, and ends what it left running.
 func run(t *testing.T, p page, dir string, env []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // a page may wait for a thing that never comes
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute) // a page may wait for a thing that never comes
 	defer cancel()
-	script := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.Join(p.of("sh run"), moment))
+	// A reader tries again where a busy machine takes longer than the page thinks.
+	tries := strings.NewReplacer("in 1 2 3 4 5;", "in $(seq 60);", "in 1 2 3 4 5 6 7 8 9;", "in $(seq 60);", "$(seq 30)", "$(seq 120)")
+	script := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", tries.Replace(strings.Join(p.of("sh run"), moment)))
 	script.Dir = dir
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "WHISPERER_") && !strings.HasPrefix(v, "PATH=") {
@@ -202,7 +205,7 @@ func startStandalone(t *testing.T, data string) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(filepath.Join(data, "url"))
 		return err == nil
-	}, 60*time.Second, 10*time.Millisecond)
+	}, 3*time.Minute, 10*time.Millisecond)
 }
 
 func freeAddress(t *testing.T) string {

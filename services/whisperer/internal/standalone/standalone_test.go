@@ -62,7 +62,7 @@ func start(t *testing.T, o standalone.Options) (out *screen, stop func()) {
 		default:
 			return strings.Contains(out.String(), "Try in another terminal")
 		}
-	}, 60*time.Second, 10*time.Millisecond)
+	}, 3*time.Minute, 10*time.Millisecond)
 	require.Contains(t, out.String(), "Whisperer test is running", "it did not start")
 	return out, stop
 }
@@ -108,7 +108,7 @@ func hooks(t *testing.T, data string) map[string]client.Hook {
 func waitFor(t *testing.T, out *screen, pattern string) {
 	t.Helper()
 	line := regexp.MustCompile(`(?m)` + pattern)
-	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Regexp(c, line, out.String()) }, time.Minute, 20*time.Millisecond)
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Regexp(c, line, out.String()) }, 3*time.Minute, 20*time.Millisecond)
 }
 
 func TestStandaloneDeliversStopsAndContinues(t *testing.T) {
