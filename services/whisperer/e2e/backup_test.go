@@ -172,7 +172,7 @@ func (d *drill) goOn(database, nats string) {
 	req, err := http.NewRequestWithContext(d.t.Context(), http.MethodPost, d.api+"/whisperer/hooks/"+d.paused+"/resume/", nil)
 	require.NoError(d.t, err)
 	req.Header.Set("Authorization", "Token "+d.token) // it is in the backup, too
-	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	require.NoError(d.t, err)
 	defer res.Body.Close()
 	require.Equal(d.t, http.StatusOK, res.StatusCode)

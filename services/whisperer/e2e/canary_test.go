@@ -52,7 +52,7 @@ func birds(text string, words ...string) []string {
 func plant(s *system, receiver, nobody string) (ids []string) {
 	for i, target := range []string{receiver + "/ok", receiver + "/fails", receiver + "/breaks", "http://" + nobody + "/away", "https://" + strings.TrimPrefix(receiver, "http://") + "/no-tls"} {
 		ids = append(ids, s.hook(fmt.Sprintf(`{"event_type":"*","target_url":"%[2]s?key=%[4]s-query","secret_key":"%[3]s-key-%[1]d","api_key":"%[3]s-api-key","additional_headers":{"X-Shop":"%[5]s"},
-			"config":{"timeout":2,"auth":{"auth_type":"basic","username":"u","password":"%[3]s-password"}},"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":1},"max_retries":1}}`,
+			"config":{"timeout":20,"auth":{"auth_type":"basic","username":"u","password":"%[3]s-password"}},"retry_countdown_config":{"choice":"fixed","kwargs":{"seconds":1},"max_retries":1}}`,
 			i, target, secretly, privately, partly)))
 	}
 	return ids
@@ -65,7 +65,7 @@ func ask(t *testing.T, method, url, token, body string) (status int, text string
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Token "+token)
 	r.Header.Set("Content-Type", "application/json")
-	res, err := (&http.Client{Timeout: 20 * time.Second}).Do(r)
+	res, err := (&http.Client{Timeout: time.Minute}).Do(r)
 	require.NoError(t, err)
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)

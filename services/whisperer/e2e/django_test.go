@@ -63,7 +63,7 @@ func TestAReceiverOfTheDjangoApplicationGoesOnAfterTheImport(t *testing.T) {
 	select {
 	case request := <-got:
 		require.Equal(t, `/packages true 12 erp true application/json {"event":{"type":"package.created","uuid":"p-61"},"data":{"id":61,"price":1.50}}`+"\n", request)
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		require.Fail(t, "the imported hook gets nothing")
 	}
 	s.awaitRecorded(django.HookID(webhook.DefaultTenant, "61").String(), map[string]webhook.DeliveryState{"p-61": webhook.Delivered}, 1)

@@ -139,7 +139,7 @@ func TestAnErasureSurvivesTheProgramsThatDoIt(t *testing.T) {
 			e.kill(e.server)
 			e.worker = e.start("delivery-worker", "WHISPERER_BREAKER_ATTEMPTS=100000")
 			e.restartAPI()
-			require.Eventually(t, func() bool { return e.pending(*begun.ID) > 0 }, 2*time.Minute, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return e.pending(*begun.ID) > 0 || e.get(*begun.ID).Done > 0 }, 2*time.Minute, 10*time.Millisecond)
 			e.kill(e.server) // some are written down
 			e.kill(e.worker)
 			e.worker = e.start("delivery-worker", "WHISPERER_BREAKER_ATTEMPTS=100000")

@@ -18,7 +18,7 @@ func (s *system) shown(api, id string) map[string]any {
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, api+"/whisperer/hooks/"+id+"/", nil)
 	require.NoError(s.t, err)
 	req.Header.Set("Authorization", "Token "+s.token)
-	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	require.NoError(s.t, err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)

@@ -172,7 +172,7 @@ func browse(t *testing.T, s *system, token string) string {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	browser := &http.Client{Jar: jar, Timeout: 20 * time.Second}
+	browser := &http.Client{Jar: jar, Timeout: time.Minute}
 	signIn, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.api+"/console/sign-in", strings.NewReader(url.Values{"token": {token}}.Encode()))
 	require.NoError(t, err)
 	signIn.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -187,7 +187,7 @@ func (s *system) hook(body string) string {
 	require.NoError(s.t, err)
 	req.Header.Set("Authorization", "Token "+s.token)
 	req.Header.Set("Content-Type", "application/json")
-	client := &http.Client{Timeout: 10 * time.Second}
+	client := &http.Client{Timeout: time.Minute}
 	res, err := client.Do(req)
 	require.NoError(s.t, err)
 	defer res.Body.Close()

@@ -132,7 +132,7 @@ func (s *shop) await(t *testing.T, path string, n int) []*http.Request {
 func TestAnOldIntegratorsScriptAndReceiverWorkUnchanged(t *testing.T) {
 	t.Parallel()
 	sys, shop := newSystem(t), newShop(t)
-	s := &script{t: t, api: sys.api, token: sys.token, client: &http.Client{Timeout: 10 * time.Second}}
+	s := &script{t: t, api: sys.api, token: sys.token, client: &http.Client{Timeout: time.Minute}}
 	sys.start("delivery-worker")
 
 	status, list := s.do(http.MethodGet, "/whisperer/hooks", nil) // no slash

@@ -39,7 +39,7 @@ func (s *system) call(method, path, body string, status int) map[string]any {
 	require.NoError(s.t, err)
 	req.Header.Set("Authorization", "Token "+s.token)
 	req.Header.Set("Content-Type", "application/json")
-	res, err := (&http.Client{Timeout: 40 * time.Second}).Do(req)
+	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	require.NoError(s.t, err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)

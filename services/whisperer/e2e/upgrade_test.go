@@ -84,6 +84,7 @@ func (s *system) waits(name, why string) {
 		return string(content)
 	}
 	require.NoError(s.t, cmd.Start())
+	began := time.Now()
 	require.Eventually(s.t, func() bool {
 		req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+health+"/readyz", nil)
 		require.NoError(s.t, err)
@@ -97,7 +98,7 @@ func (s *system) waits(name, why string) {
 	}, 2*time.Minute, 50*time.Millisecond, "%s does not say %q", name, why)
 	stop()
 	_ = cmd.Wait() // it was killed
-	require.Equal(s.t, 1, strings.Count(said(), why), said())
+	require.LessOrEqual(s.t, strings.Count(said(), why), 1+int(time.Since(began)/time.Minute), "it says so once a minute: %s", said())
 }
 
 // newHook makes a hook for all orders and returns when the workers know it: probes reach its receiver.
@@ -139,7 +140,7 @@ func (s *system) ask(method, path, body string) {
 	require.NoError(s.t, err)
 	req.Header.Set("Authorization", "Token "+s.token)
 	req.Header.Set("Content-Type", "application/json")
-	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	require.NoError(s.t, err)
 	require.NoError(s.t, res.Body.Close())
 	require.Equal(s.t, 2, res.StatusCode/100, "%s %s: %s", method, path, res.Status)

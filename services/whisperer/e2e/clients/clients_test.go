@@ -78,7 +78,7 @@ func newWorld(t *testing.T) *world {
 		token, errToken := os.ReadFile(filepath.Join(data, "token"))
 		w.url, w.token = strings.TrimSpace(string(url)), strings.TrimSpace(string(token))
 		return errURL == nil && errToken == nil && w.url != "" && w.token != ""
-	}, time.Minute, 20*time.Millisecond, "the system did not start")
+	}, patience, 20*time.Millisecond, "the system did not start")
 	var err error
 	w.api, err = client.New(client.Options{URL: w.url, Token: w.token})
 	require.NoError(t, err)
@@ -243,7 +243,7 @@ func (w *world) publishUntil(t *testing.T, entity string, is func(n int) bool) i
 		if is(n) {
 			return n
 		}
-		require.Less(t, time.Since(began), time.Minute)
+		require.Less(t, time.Since(began), patience)
 	}
 }
 

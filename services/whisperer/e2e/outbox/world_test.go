@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // patience is how long a fact may take to come true on a busy machine.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // world is a program's database with an outbox, and a nats-server that can be stopped.
 type world struct {

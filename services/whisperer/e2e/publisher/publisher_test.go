@@ -219,7 +219,7 @@ func TestPublishTriesAgainUntilItsTimeIsOver(t *testing.T) {
 	e := publisher.Event{ID: "one", Type: "order.created", Data: 1}
 	require.Error(t, p.Publish(t.Context(), e), "there is no stream")
 
-	patient := connect(t, publisher.Options{URL: url, Timeout: 20 * time.Second})
+	patient := connect(t, publisher.Options{URL: url, Timeout: 2 * time.Minute})
 	result := make(chan error, 1)
 	go func() { result <- patient.Publish(t.Context(), e) }()
 	b := look(t, url) // makes the stream
