@@ -60,7 +60,7 @@ func (a *api) send(t *testing.T, method, path, key, body string, into any) (stat
 	q.Header.Set("Authorization", "Bearer "+a.token)
 	q.Header.Set("Content-Type", "application/json")
 	q.Header.Set("Idempotency-Key", key)
-	answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(q)
+	answer, err := (&http.Client{Timeout: bounded()}).Do(q)
 	if err != nil {
 		return 0, false
 	}

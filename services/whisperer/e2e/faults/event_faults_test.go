@@ -3,11 +3,12 @@
 package faults_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -52,10 +53,10 @@ func TestE01WhatIsNoEventAmongEvents(t *testing.T) {
 			reasons[r.Reason]++
 		}
 		return len(list) == rounds*len(junk)
-	}, 5*time.Second+slack(), 50*time.Millisecond, "put aside so far: %v", reasons)
+	}, patience, 50*time.Millisecond, "put aside so far: %v", reasons)
 	w.lasts(2 * time.Second)
 	stop()
-	w.check(check{fault: "E01 what is no event", bound: 0, faults: []window{{began, ended}}, recovery: time.Second + slack(), note: fmt.Sprintf("%v", reasons)})
+	w.check(check{fault: "E01 what is no event", bound: 0, faults: []window{{began, ended}}, recovery: prompt + slack(), note: fmt.Sprintf("%v", reasons)})
 }
 
 func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
@@ -78,7 +79,7 @@ func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
 			deadly := bus.Outgoing{Tenant: webhook.DefaultTenant, Type: "order.deadly", Body: []byte(`{"data":1}`)}
 			require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{deadly}))
 		}
-		require.Eventually(t, func() bool { return w.receiver.Count("/deadly") == n }, 2*again, time.Millisecond)
+		require.Eventually(t, func() bool { return w.receiver.Count("/deadly") == n }, patience, time.Millisecond)
 		victim.kill()
 	}
 	w.run()
@@ -86,7 +87,7 @@ func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
 		list, err := w.db.Ledger.RejectedEvents(t.Context(), webhook.DefaultTenant, began.Add(-time.Minute), 10)
 		require.NoError(t, err)
 		return len(list) == 1 && list[0].Reason == "poison"
-	}, 2*again, 100*time.Millisecond, "it is put aside")
+	}, patience, 100*time.Millisecond, "it is put aside")
 	ended := time.Now()
 	w.lasts(2 * time.Second)
 	stop()
@@ -160,7 +161,7 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 		edit(moved, func(h *webhook.Hook) { h.TargetURL = fmt.Sprintf("%s/moved/%d", w.receiver.URL, round+1) })
 		quiet("/good/0", "paused")
 		quiet(fmt.Sprintf("/moved/%d", round), "moved")
-		require.Positive(t, w.receiver.Count(fmt.Sprintf("/moved/%d", round+1)))
+		require.Eventually(t, func() bool { return w.receiver.Count(fmt.Sprintf("/moved/%d", round+1)) > 0 }, patience, 20*time.Millisecond)
 		edit(paused, func(h *webhook.Hook) { h.Status = webhook.Active })
 		w.lasts(w.between(100*time.Millisecond, 900*time.Millisecond))
 	}
@@ -168,7 +169,46 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 	quiet("/moved/5", "deleted")
 	ended := time.Now()
 	stop()
-	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, faults: []window{{began, ended}}, recovery: 5*time.Second + slack()})
+	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, faults: []window{{began, ended}}, recovery: prompt + slack()})
+}
+
+// signed is a request, with when it was signed, in whole seconds, and by which of two secrets.
+type signed struct {
+	at       time.Time
+	old, new bool
+}
+
+// rotating starts a receiver that fails every first attempt, and returns its URL and what it has got so far.
+func rotating(t *testing.T, old, second string) (url string, got func() []signed) {
+	t.Helper()
+	key := func(text string) []signature.VerifyKey {
+		k, err := signature.ParseVerifyKey(text)
+		require.NoError(t, err)
+		return []signature.VerifyKey{k}
+	}
+	keys := [][]signature.VerifyKey{key(old), key(second)}
+	var mu sync.Mutex
+	var list []signed
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, q *http.Request) {
+		var body json.RawMessage
+		_ = json.NewDecoder(q.Body).Decode(&body)
+		by := func(keys []signature.VerifyKey) bool {
+			return signature.Verify(q.Header, body, keys, time.Now(), time.Minute) == nil
+		}
+		at, _ := strconv.ParseInt(q.Header.Get(signature.HeaderTimestamp), 10, 64) // what is none is signed by nobody
+		mu.Lock()
+		list = append(list, signed{time.Unix(at, 0), by(keys[0]), by(keys[1])})
+		mu.Unlock()
+		if q.Header.Get("X-Whisperer-Attempt") == "1" {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, func() []signed {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(list)
+	}
 }
 
 func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
@@ -176,73 +216,42 @@ func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(1)
 	const second = "whsec_bmV3IHNlY3JldCBvZiB0aGUgaG9vay4uLi4uLi4uLi4="
-	keys := map[string]signature.VerifyKey{}
-	for name, text := range map[string]string{"old": secret, "new": second} {
-		key, err := signature.ParseVerifyKey(text)
-		require.NoError(t, err)
-		keys[name] = key
-	}
-	var mu sync.Mutex
-	signed := map[string]int{} // by phase and key
-	phase := "before"
-	rotating := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, q *http.Request) {
-		var body json.RawMessage
-		_ = json.NewDecoder(q.Body).Decode(&body)
-		mu.Lock()
-		defer mu.Unlock()
-		for name, key := range keys {
-			if signature.Verify(q.Header, body, []signature.VerifyKey{key}, time.Now(), time.Minute) == nil {
-				signed[phase+" "+name]++
-			}
-		}
-		signed[phase]++
-		if q.Header.Get("X-Whisperer-Attempt") == "1" {
-			rw.WriteHeader(http.StatusServiceUnavailable)
-		}
-	}))
-	t.Cleanup(rotating.Close)
-	hook := w.hook(rotating.URL, nil)
+	url, got := rotating(t, secret, second)
+	hook := w.hook(url, nil)
 	w.run("WHISPERER_BREAKER_ATTEMPTS=1000") // at first, all that it sees are failures
 	stop := w.load(10, 1)
-	enter := func(name string, secrets ...webhook.Secret) {
-		_, err := w.db.Hooks.Update(context.WithoutCancel(t.Context()), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
-			h.Secrets = secrets
-			return nil
-		})
-		require.NoError(t, err)
-		w.lasts(time.Second) // until it is known everywhere
-		mu.Lock()
-		phase = name
-		mu.Unlock()
-		w.lasts(2 * time.Second)
-		mu.Lock()
-		phase = "between"
-		mu.Unlock()
-	}
+	require.Eventually(t, func() bool { return len(got()) > 0 }, patience, 20*time.Millisecond)
 	began := time.Now()
-	enter("first", webhook.Secret{Value: secret})
-	enter("both", webhook.Secret{Value: second}, webhook.Secret{Value: secret, ExpiresAt: time.Now().Add(4 * time.Second)})
-	w.lasts(2 * time.Second) // until the old one has expired
-	mu.Lock()
-	phase = "expired"
-	mu.Unlock()
-	w.lasts(2 * time.Second)
+	w.lasts(3 * time.Second)
+	changed := time.Now()
+	expires := changed.Add(12 * time.Second)
+	_, err := w.db.Hooks.Update(t.Context(), "faults", webhook.DefaultTenant, hook.ID, nil, func(h *webhook.Hook) error {
+		h.Secrets = []webhook.Secret{{Value: second}, {Value: secret, ExpiresAt: expires}}
+		return nil
+	})
+	require.NoError(t, err)
+	w.known()
+	w.lasts(time.Second) // what was about to be signed then is
+	known := time.Now()
+	w.lasts(time.Until(expires) + 3*time.Second)
 	ended := time.Now()
 	stop()
-	mu.Lock()
-	defer mu.Unlock()
-	for _, test := range []struct {
-		phase    string
+	requests := 0
+	for _, phase := range []struct {
+		name     string
+		from, to time.Time
 		old, new bool
-	}{{"first", true, false}, {"both", true, true}, {"expired", false, true}} {
-		require.Positive(t, signed[test.phase])
-		for name, want := range map[string]bool{"old": test.old, "new": test.new} {
-			expected := 0
-			if want {
-				expected = signed[test.phase]
+	}{{"before", began, changed, true, false}, {"both", known, expires, true, true}, {"expired", expires, ended, false, true}} {
+		n := 0
+		for _, r := range got() {
+			if r.at.After(phase.from) && r.at.Before(phase.to.Truncate(time.Second)) {
+				n++
+				require.Equal(t, phase.old, r.old, "%s: signed with the old secret at %s", phase.name, r.at)
+				require.Equal(t, phase.new, r.new, "%s: signed with the new secret at %s", phase.name, r.at)
 			}
-			require.Equal(t, expected, signed[test.phase+" "+name], "%s: signed with the %s secret, of %v", test.phase, name, signed)
 		}
+		require.Positive(t, n, phase.name)
+		requests += n
 	}
-	w.check(check{fault: "E05 secrets rotated during retries", bound: 0, faults: []window{{began, ended}}, note: fmt.Sprintf("%d requests,", signed["first"]+signed["both"]+signed["expired"])})
+	w.check(check{fault: "E05 secrets rotated during retries", bound: 0, faults: []window{{began, ended}}, note: fmt.Sprintf("%d requests,", requests)})
 }

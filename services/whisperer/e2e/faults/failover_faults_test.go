@@ -103,7 +103,7 @@ func TestF22FailoverOfPostgres(t *testing.T) {
 	began := time.Now()
 	w.standby()
 	w.lasts(seconds(9, 20))
-	require.Positive(t, w.said("failed to write the ledger", "25006"), "the workers hear of it")
+	require.Eventually(t, func() bool { return w.said("failed to write the ledger", "(25006)") > 0 }, patience, 100*time.Millisecond, "the workers hear of it")
 	admin := w.administrator()
 	require.Equal(t, 1, w.count(admin, "SELECT pg_promote()::int"))
 	w.during(seconds(3, 20), 100*time.Millisecond, func() {
@@ -133,5 +133,5 @@ func TestF22FailoverOfPostgres(t *testing.T) {
 	require.Zero(t, w.count(admin, `SELECT count(*) FROM deliveries d WHERE d.attempts <> (
 		SELECT count(*) FROM attempts a WHERE a.delivery_id = d.id AND a.published_at = d.published_at)`), "each attempt is recorded once")
 	require.Equal(t, w.receiver.ledger.len(), w.count(admin, `SELECT count(*) FROM attempts`))
-	require.Equal(t, w.events.len(), w.count(admin, `SELECT count(*) FROM events`))
+	require.Eventually(t, func() bool { return w.count(admin, `SELECT count(*) FROM events`) == w.events.len() }, patience, 100*time.Millisecond)
 }

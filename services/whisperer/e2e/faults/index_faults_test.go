@@ -65,7 +65,7 @@ func (w *world) greet(prefix string, i, events int) {
 func (w *world) reached(prefix string, n, events int) (lost, doubled int, took time.Duration) {
 	w.t.Helper()
 	began := time.Now()
-	for time.Since(began) < time.Minute {
+	for time.Since(began) < patience {
 		lost, doubled = 0, 0
 		for i := range n {
 			got := w.receiver.Count(fmt.Sprintf("/%s%d", prefix, i))
@@ -116,8 +116,7 @@ func TestF31AHookThatWorkersCannotOpen(t *testing.T) {
 		parked, err := w.db.Queue.Count(t.Context(), 10_000)
 		return err == nil && parked.N == n*events
 	}, patience, 50*time.Millisecond, "what cannot be sent is parked")
-	ready, _ := lacking.readiness(t)
-	require.True(t, ready)
+	lacking.awaitReady(t, patience)
 	require.Contains(t, metricsOf(t, lacking), fmt.Sprintf("whisperer_hooks_unreadable %d", n))
 	for _, h := range foreign {
 		require.Zero(t, w.receiver.Count(strings.TrimPrefix(h.TargetURL, w.receiver.URL)))

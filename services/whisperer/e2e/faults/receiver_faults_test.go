@@ -135,5 +135,5 @@ func TestR16AllReceiversDown(t *testing.T) {
 	ended := time.Now()
 	w.lasts(2 * time.Second)
 	stop()
-	w.check(check{fault: "R16 no receiver can be reached", bound: 0, faults: []window{{began, ended}}, recovery: 40 * time.Second})
+	w.check(check{fault: "R16 no receiver can be reached", bound: 0, faults: []window{{began, ended}}, recovery: 40*time.Second + slack()})
 }

@@ -40,6 +40,8 @@ const (
 	underWay    = hooks * concurrency
 	// again is how long after the death of a worker what it had is sent by another at the latest.
 	again = 20 * time.Second
+	// prompt is how long what does not wait for that may take.
+	prompt = 10 * time.Second
 	// patience is how long anything may take that has to come true and has no time of its own.
 	patience = 2 * time.Minute
 )
@@ -106,7 +108,7 @@ func newWorld(t *testing.T, durable bool, different ...func(w *world)) *world {
 func (w *world) startPostgres() {
 	w.t.Helper()
 	var err error
-	for range 100 { // its processes notice within moments that the postmaster is dead
+	for end := time.Now().Add(patience); time.Now().Before(end); { // its processes notice within moments that the postmaster is dead
 		if w.pg, err = localpg.Start(w.t.Context(), w.pgOpts); err == nil {
 			return
 		}
@@ -308,6 +310,19 @@ func (w *world) catchesUp() {
 		require.NoError(w.t, err)
 		return parked.N == 0
 	}, 2*time.Minute, 20*time.Millisecond, "the workers do not keep up with the load")
+}
+
+// known waits until all workers know of all that was changed about hooks.
+func (w *world) known() {
+	w.t.Helper()
+	plain := testenv.Plain(w.t, w.pg.URL("postgres"))
+	require.Eventually(w.t, func() bool {
+		var unknown int
+		require.NoError(w.t, plain.QueryRowContext(w.t.Context(), `
+			SELECT count(*) FROM changes c, workers w
+			WHERE w.expires_at > clock_timestamp() AND NOT pg_visible_in_snapshot(c.xid, w.snapshot)`).Scan(&unknown))
+		return unknown == 0
+	}, patience, 20*time.Millisecond, "workers do not hear of a change")
 }
 
 // ceases waits until a number has stood still for so long; what makes it grow has to end within a second, and what a busy
