@@ -118,7 +118,7 @@ const moment = "\nsleep 6\n"
 // run runs a page's blocks as one script, in the folder, where bin/ is on the path, and ends what it left running.
 func run(t *testing.T, p page, dir string, env []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute) // a page may wait for a thing that never comes
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // a page may wait for a thing that never comes
 	defer cancel()
 	// A reader tries again where a busy machine takes longer than the page thinks.
 	tries := strings.NewReplacer("in 1 2 3 4 5;", "in $(seq 60);", "in 1 2 3 4 5 6 7 8 9;", "in $(seq 60);", "$(seq 30)", "$(seq 120)")
