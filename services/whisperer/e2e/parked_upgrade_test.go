@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,8 +102,10 @@ func upgrade(t *testing.T, old string) {
 		"/rated": `{"rate_limit":{"limit":100,"period":1}}`, "/hanging": `{"concurrency":1}`,
 	}
 	s.receiver.Delay(5 * time.Millisecond)
+	var away atomic.Bool
+	away.Store(true)
 	s.receiver.React(func(q testenv.Received) testenv.Answer {
-		if q.Path == "/waiting" && q.Number <= 2 {
+		if q.Path == "/waiting" && away.Load() {
 			return testenv.Answer{Status: http.StatusServiceUnavailable}
 		}
 		return testenv.Answer{Status: http.StatusOK}
@@ -120,7 +123,7 @@ func upgrade(t *testing.T, old string) {
 		}
 	}
 	pausing("pause")
-	<-time.After(2 * time.Second) // obeyed within 1 s
+	<-time.After(5 * time.Second) // obeyed within 1 s, on a machine that is not busy
 	n := 0
 	publish := func(more int) {
 		for range more {
@@ -139,6 +142,7 @@ func upgrade(t *testing.T, old string) {
 	s.release = ""
 	s.start("delivery-worker")
 	publish(50)
+	away.Store(false)
 	pausing("resume")
 	publish(50)
 	first.stop(t)
