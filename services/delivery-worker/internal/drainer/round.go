@@ -223,6 +223,18 @@ func (r *round) list() {
 	}
 }
 
+// giveBackUntried gives back what no goroutine was told to try.
+func (x *held) giveBackUntried() {
+	for _, w := range x.unloaded { // what was not offered is not counted as being in memory
+		w.Size = 0
+	}
+	for _, w := range slices.Concat(x.forming, x.unloaded) {
+		x.settle(w, store.Back)
+		x.todo.Add(-1)
+	}
+	x.forming, x.unloaded = nil, nil
+}
+
 // release gives the hooks up that have nothing more, that changed, or whose turn is over.
 func (r *round) release() {
 	var list []store.DrainLease
@@ -238,14 +250,7 @@ func (r *round) release() {
 			x.stop()
 		}
 		if x.stopped.Load() {
-			for _, w := range x.unloaded { // what was not offered is not counted as being in memory
-				w.Size = 0
-			}
-			for _, w := range slices.Concat(x.forming, x.unloaded) {
-				x.settle(w, store.Back)
-				x.todo.Add(-1)
-			}
-			x.forming, x.unloaded = nil, nil
+			x.giveBackUntried()
 		}
 		switch {
 		case x.open.Load() > 0:
