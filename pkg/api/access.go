@@ -6,6 +6,17 @@ import (
 	"github.com/google/uuid"
 )
 
+// TokenFields say what token to make.
+type TokenFields struct {
+	Name string `json:"name" doc:"What the token is for" maxLength:"255"`
+	// Tenant is empty for an operator's token, which only an operator can make.
+	Tenant string `json:"tenant,omitempty" doc:"The caller's own if absent. An operator's call without it, and without X-Whisperer-Tenant, makes an operator's token"`
+	// Role is viewer, editor or admin.
+	Role string `json:"role" doc:"viewer reads; editor also changes hooks and publishes events; admin also makes tokens"`
+	// Expires is zero for never.
+	Expires time.Time `json:"expires_date,omitzero" doc:"null for never"`
+}
+
 // Token is an API token without its secret.
 type Token struct {
 	ID           uuid.UUID  `json:"id" format:"uuid"`
@@ -31,6 +42,14 @@ type Tenant struct {
 	Name        string    `json:"name"`
 	Handshake   string    `json:"handshake" enum:"off,new_hosts,always" doc:"Which receivers have to agree before hooks send to them"`
 	CreatedDate time.Time `json:"created_date"`
+}
+
+// KeyRotation says which signing keys to replace, and how.
+type KeyRotation struct {
+	// Algorithm is ecdsa-p256-sha256 or ed25519; empty for both.
+	Algorithm string `json:"algorithm,omitempty" doc:"ecdsa-p256-sha256 or ed25519; absent for both"`
+	// Revoke drops the keys before from the key set at once.
+	Revoke bool `json:"revoke,omitempty" doc:"true drops the keys before from the key set at once, for when somebody else may have them"`
 }
 
 // SigningKey is one of the keys that sign a tenant's HTTP Message Signatures (config.signature with the preset rfc9421).

@@ -1,6 +1,42 @@
 package api
 
-import "github.com/google/uuid"
+import (
+	"github.com/google/uuid"
+
+	"github.com/whisperer-oms/whisperer/pkg/webhook"
+)
+
+// HookChoice chooses hooks to change. Where nothing chooses, All has to say that all of the tenant's hooks are meant.
+type HookChoice struct {
+	// IDs are those of which a hook has to have one: nil for any, and a list without an id for none.
+	IDs       []uuid.UUID           `json:"ids,omitzero" doc:"Hooks with one of these ids, at most 1,000"`
+	Labels    webhook.LabelSelector `json:"labels,omitempty" doc:"Hooks with all of these labels; an empty value is any"`
+	EventType string                `json:"event_type,omitempty" doc:"Hooks that name this type or pattern"`
+	TargetURL string                `json:"target_url,omitempty" doc:"Hooks with exactly this target URL"`
+	Search    string                `json:"search,omitempty" doc:"As in the list of hooks"`
+	Status    webhook.HookStatus    `json:"status,omitempty" doc:"active, paused or disabled"`
+	All       bool                  `json:"all,omitempty" doc:"All hooks of the tenant; needed where nothing else chooses"`
+}
+
+// BulkHooks is the body of a change of many hooks.
+type BulkHooks struct {
+	HookChoice
+
+	DryRun bool `json:"dry_run,omitempty" doc:"Only count"`
+}
+
+// BulkReplayFields is the body of a replay of many hooks.
+type BulkReplayFields struct {
+	HookChoice
+	ReplayFields
+}
+
+// BulkRetry is the body of a retry of many deliveries.
+type BulkRetry struct {
+	RetryChoice
+
+	DryRun bool `json:"dry_run,omitempty" doc:"Only count"`
+}
 
 // BulkCount is how many things were changed at once, or, where that was only counted, would be.
 type BulkCount struct {

@@ -36,6 +36,20 @@ type DeliveryDetail struct {
 	Erased   *Erased   `json:"erased,omitzero" doc:"When the event's payload, and with it the responses, was removed; absent if it is still there"`
 }
 
+// Retry says how one delivery is retried.
+type Retry struct {
+	Force bool `json:"force,omitempty" doc:"Send it again although it was delivered"`
+}
+
+// Elsewhere says where a delivery is sent besides its hook's target.
+type Elsewhere struct {
+	TargetURL string `json:"target_url" doc:"Where it is sent, under the same rules as a hook's target_url"`
+	// SecretKey signs the request; empty for none.
+	SecretKey string `json:"secret_key,omitempty" doc:"Signs the request; it is not stored"`
+	// SignAsHook signs it as the hook's are signed.
+	SignAsHook bool `json:"sign_as_hook,omitempty" doc:"Sign the request as the hook's are signed; by default it is not signed"`
+}
+
 // Attempt is one HTTP request for a delivery.
 type Attempt struct {
 	Number               int                    `json:"number" doc:"Counts from 1"`

@@ -7,11 +7,28 @@ import (
 	"github.com/google/uuid"
 )
 
+// Pause says for how long a hook is paused.
+type Pause struct {
+	// Until is nil for until it is resumed.
+	Until *time.Time `json:"until,omitempty" doc:"When the hook becomes active again by itself, at most a year ahead; null for never"`
+}
+
+// SecretRotation says what a hook's new secret is.
+type SecretRotation struct {
+	SecretKey string `json:"secret_key,omitempty" doc:"The new secret; one is made if it is absent" maxLength:"1024"`
+	Algorithm string `json:"algorithm,omitempty" doc:"Of the secret that is made: hmac-sha256 (whsec_…, signs v1) if it is absent, or ed25519 (signs v1a), of which only the public key is told"`
+}
+
 // Rotated is a hook's new secret.
 type Rotated struct {
 	SecretKey *string    `json:"secret_key" doc:"The new secret, shown only now; null for an ed25519 key, which receivers do not need"`
 	PublicKey *string    `json:"public_key" doc:"Public key (whpk_…) that verifies v1a signatures if the secret is an ed25519 key; otherwise null"`
 	OldUntil  *time.Time `json:"old_until" doc:"Until when the previous secret signs as well; null if there was none"`
+}
+
+// RetrySchedule is a schedule to show the timetable of.
+type RetrySchedule struct {
+	RetryCountdownConfig json.RawMessage `json:"retry_countdown_config,omitempty" doc:"As a hook has it; null for the default schedule" wire:"object"`
 }
 
 // RetryStep is one line of a retry timetable.
@@ -28,6 +45,16 @@ type Timetable struct {
 	Retries []RetryStep `json:"retries" nullable:"false" doc:"The retries of a delivery that always fails"`
 }
 
+// TestFields say what a test sends.
+type TestFields struct {
+	// EventType is a known type; empty for the first that the hook wants.
+	EventType string `json:"event_type,omitempty" doc:"A known type; the first that the hook names, or that its patterns cover, if it is absent"`
+	// Data is the event's; nil for the type's example.
+	Data json.RawMessage `json:"data,omitempty" doc:"The event's data; the type's example if it is absent"`
+	// Hook has fields that are not saved; nil for none.
+	Hook *HookFields `json:"hook,omitempty" doc:"Fields that are not saved yet"`
+}
+
 // TestResult is what became of a test.
 type TestResult struct {
 	Event       string    `json:"event" doc:"The id of the event, which was generated for the test unless a delivery was replayed"`
@@ -35,6 +62,16 @@ type TestResult struct {
 	WebhookID   uuid.UUID `json:"webhook_id" format:"uuid" doc:"The header webhook-id that was sent: a new one, or that of the replayed delivery"`
 	RequestBody string    `json:"request_body" doc:"The request; empty if none could be made"`
 	Attempt     Attempt   `json:"attempt" doc:"The request, without secrets, and the receiver's response"`
+}
+
+// BacktestFields say what a hook would be, and of which time its events are; what is empty is left to the API.
+type BacktestFields struct {
+	// EventType is EventTypes under its old name.
+	EventType  []string        `json:"event_type,omitempty" doc:"As a hook has it" wire:"types"`
+	EventTypes []string        `json:"event_types,omitempty" doc:"As a hook has it; all types if neither is there"`
+	Config     json.RawMessage `json:"config,omitempty" doc:"As a hook has it: filter, transform, and the keys that a published config_filter is compared with" wire:"object"`
+	From       time.Time       `json:"from,omitzero" doc:"The earliest publication of the events; a day before to if absent"`
+	To         time.Time       `json:"to,omitzero" doc:"The publication of the events is before this; now if absent"`
 }
 
 // Backtest says what a hook would have got.

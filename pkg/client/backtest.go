@@ -2,20 +2,13 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
 // BacktestFields say what a hook would be, and of which time its events are; what is empty is left to the API.
-type BacktestFields struct {
-	EventTypes []string        `json:"event_types,omitempty"`
-	Config     json.RawMessage `json:"config,omitempty"`
-	From       time.Time       `json:"from,omitzero"`
-	To         time.Time       `json:"to,omitzero"`
-}
+type BacktestFields = api.BacktestFields
 
 // Backtest asks what a hook would have got of the last day's events, before it is saved.
 func (c *Client) Backtest(ctx context.Context, f BacktestFields) (api.Backtest, error) {

@@ -4,26 +4,15 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/google/uuid"
-
 	"github.com/whisperer-oms/whisperer/pkg/api"
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// HookChoice chooses hooks to change. Where nothing chooses, All has to say that all of the tenant's hooks are meant.
-type HookChoice struct {
-	// IDs are those of which a hook has to have one: nil for any, and a list without an id for none.
-	IDs       []uuid.UUID           `json:"ids,omitzero"`
-	Labels    webhook.LabelSelector `json:"labels,omitempty"`
-	EventType string                `json:"event_type,omitempty"`
-	TargetURL string                `json:"target_url,omitempty"`
-	Search    string                `json:"search,omitempty"`
-	Status    webhook.HookStatus    `json:"status,omitempty"`
-	All       bool                  `json:"all,omitempty"`
-}
-
-// RetryChoice chooses deliveries to be tried again. It needs IDs or From.
-type RetryChoice = api.RetryChoice
+type (
+	// HookChoice chooses hooks to change. Where nothing chooses, All has to say that all of the tenant's hooks are meant.
+	HookChoice = api.HookChoice
+	// RetryChoice chooses deliveries to be tried again. It needs IDs or From.
+	RetryChoice = api.RetryChoice
+)
 
 // PauseHooks pauses all hooks of the choice, and says how many; with dryRun it only counts them.
 func (c *Client) PauseHooks(ctx context.Context, choice HookChoice, dryRun bool) (int, error) {
@@ -37,11 +26,7 @@ func (c *Client) ResumeHooks(ctx context.Context, choice HookChoice, dryRun bool
 
 func (c *Client) changeHooks(ctx context.Context, what string, choice HookChoice, dryRun bool) (int, error) {
 	var done api.BulkCount
-	body := struct {
-		HookChoice
-
-		DryRun bool `json:"dry_run,omitempty"`
-	}{choice, dryRun}
+	body := api.BulkHooks{HookChoice: choice, DryRun: dryRun}
 	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath + what, body: body}, &done)
 	return done.Count, err
 }
@@ -49,10 +34,7 @@ func (c *Client) changeHooks(ctx context.Context, what string, choice HookChoice
 // ReplayHooks begins a replay of each hook of the choice; with fields.DryRun it only counts.
 func (c *Client) ReplayHooks(ctx context.Context, choice HookChoice, fields ReplayFields) (api.BulkReplay, error) {
 	var done api.BulkReplay
-	body := struct {
-		HookChoice
-		ReplayFields
-	}{choice, fields}
+	body := api.BulkReplayFields{HookChoice: choice, ReplayFields: fields}
 	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath + "replay/", body: body}, &done)
 	return done, err
 }
@@ -60,11 +42,7 @@ func (c *Client) ReplayHooks(ctx context.Context, choice HookChoice, fields Repl
 // RetryDeliveries has the newest deliveries of the choice tried again at once; with dryRun it only counts them.
 func (c *Client) RetryDeliveries(ctx context.Context, choice RetryChoice, dryRun bool) (api.BulkCount, error) {
 	var done api.BulkCount
-	body := struct {
-		RetryChoice
-
-		DryRun bool `json:"dry_run,omitempty"`
-	}{choice, dryRun}
+	body := api.BulkRetry{RetryChoice: choice, DryRun: dryRun}
 	err := c.do(ctx, request{method: http.MethodPost, path: deliveriesPath + "retry/", body: body}, &done)
 	return done, err
 }

@@ -38,19 +38,12 @@ func (c *Client) Delivery(ctx context.Context, id uuid.UUID) (api.DeliveryDetail
 // RetryDelivery has a delivery tried again at once; with force also one that was delivered.
 func (c *Client) RetryDelivery(ctx context.Context, id uuid.UUID, force bool) (api.DeliveryDetail, error) {
 	var d api.DeliveryDetail
-	body := map[string]bool{"force": force}
-	err := c.do(ctx, request{method: http.MethodPost, path: deliveriesPath + id.String() + "/retry/", body: body}, &d)
+	err := c.do(ctx, request{method: http.MethodPost, path: deliveriesPath + id.String() + "/retry/", body: api.Retry{Force: force}}, &d)
 	return d, err
 }
 
 // Elsewhere says where a delivery is sent besides its hook's target.
-type Elsewhere struct {
-	TargetURL string `json:"target_url"`
-	// SecretKey signs the request; empty for none.
-	SecretKey string `json:"secret_key,omitempty"`
-	// SignAsHook signs it as the hook's are signed.
-	SignAsHook bool `json:"sign_as_hook,omitempty"`
-}
+type Elsewhere = api.Elsewhere
 
 // ReplayDelivery sends what a delivery's hook is sent of its event to another URL now, and returns the answer. It is no attempt of the delivery.
 func (c *Client) ReplayDelivery(ctx context.Context, id uuid.UUID, to Elsewhere) (api.TestResult, error) {
@@ -73,10 +66,7 @@ const (
 // RotateSecret gives a hook a new secret of the algorithm, HMAC if it is empty, which is never shown again.
 func (c *Client) RotateSecret(ctx context.Context, hook uuid.UUID, algorithm string) (api.Rotated, error) {
 	var r api.Rotated
-	body := map[string]string{}
-	if algorithm != "" {
-		body["algorithm"] = algorithm
-	}
+	body := api.SecretRotation{Algorithm: algorithm}
 	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(hook, "secret/rotate/"), body: body}, &r)
 	return r, err
 }

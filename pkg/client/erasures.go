@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -12,19 +11,7 @@ import (
 )
 
 // EraseFields say which payloads to erase: exactly one of Events, Entity and Path is needed, and Reason unless it is a dry run.
-type EraseFields struct {
-	// Events are ids, at most 1,000.
-	Events []string `json:"events,omitempty"`
-	Entity string   `json:"entity,omitempty"`
-	// Path is an SQL/JSON path that has to find something in an event's data; it needs From, at most 31 days before To.
-	Path string `json:"path,omitempty"`
-	// From and To bound when the events were published; zero for no bound, and for now.
-	From time.Time `json:"from,omitzero"`
-	To   time.Time `json:"to,omitzero"`
-	// DryRun only counts.
-	DryRun bool   `json:"dry_run,omitempty"`
-	Reason string `json:"reason,omitempty"`
-}
+type EraseFields = api.EraseFields
 
 const erasuresPath = "/whisperer/erasures/"
 
@@ -67,6 +54,6 @@ func (c *Client) Retention(ctx context.Context) ([]api.RetentionPolicy, error) {
 // returns all policies of the tenant.
 func (c *Client) SetRetention(ctx context.Context, eventType string, days *int) ([]api.RetentionPolicy, error) {
 	var r api.Retention
-	err := c.do(ctx, request{method: http.MethodPost, path: retentionPath, body: map[string]any{"event_type": eventType, "days": days}}, &r)
+	err := c.do(ctx, request{method: http.MethodPost, path: retentionPath, body: api.RetentionFields{EventType: eventType, Days: days}}, &r)
 	return r.Results, err
 }

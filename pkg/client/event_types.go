@@ -2,38 +2,24 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
-// EventTypeSettings say how events of a type are treated; in a change, what is empty stays as it is.
-type EventTypeSettings struct {
-	// SchemaCheck is off, warn or reject.
-	SchemaCheck string `json:"schema_check,omitempty"`
-	Deprecated  *bool  `json:"deprecated,omitempty"`
-}
-
-// EventTypeFields declare an event type of the tenant's own.
-type EventTypeFields struct {
-	EventTypeSettings
-
-	Name        string `json:"name"`
-	Description string `json:"description,omitempty"`
-	// Schema is a JSON Schema of the events' data, Example an event's data that fits it; empty for none.
-	Schema  json.RawMessage `json:"schema,omitempty"`
-	Example json.RawMessage `json:"example,omitempty"`
-}
+type (
+	// EventTypeSettings say how events of a type are treated; in a change, what is empty stays as it is.
+	EventTypeSettings = api.EventTypeSettings
+	// EventTypeFields declare an event type of the tenant's own.
+	EventTypeFields = api.EventTypeFields
+)
 
 const registryPath = hooksPath + "registry/"
 
 // EventTypes lists the known event types.
 func (c *Client) EventTypes(ctx context.Context) ([]api.EventType, error) {
-	var answer struct {
-		Results []api.EventType `json:"results"`
-	}
+	var answer api.OnlyPage[api.EventType]
 	err := c.do(ctx, request{method: http.MethodGet, path: registryPath}, &answer)
 	return answer.Results, err
 }

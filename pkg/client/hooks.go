@@ -95,7 +95,7 @@ func (c *Client) PauseHook(ctx context.Context, id uuid.UUID) (Hook, error) {
 // PauseHookUntil is PauseHook with a time at which the hook becomes active again by itself.
 func (c *Client) PauseHookUntil(ctx context.Context, id uuid.UUID, until time.Time) (Hook, error) {
 	var h Hook
-	body := map[string]time.Time{"until": until}
+	body := api.Pause{Until: &until}
 	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(id, "pause/"), body: body}, &h)
 	return h, err
 }
@@ -109,10 +109,8 @@ func (c *Client) ResumeHook(ctx context.Context, id uuid.UUID) (Hook, error) {
 
 // PreviewRetries gives the timetable of a retry_countdown_config; nil for the default one.
 func (c *Client) PreviewRetries(ctx context.Context, config json.RawMessage) ([]api.RetryStep, error) {
-	var answer struct {
-		Retries []api.RetryStep `json:"retries"`
-	}
-	body := map[string]json.RawMessage{"retry_countdown_config": config}
+	var answer api.Timetable
+	body := api.RetrySchedule{RetryCountdownConfig: config}
 	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath + "preview-retries/", body: body}, &answer)
 	return answer.Retries, err
 }

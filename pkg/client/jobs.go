@@ -4,31 +4,14 @@ import (
 	"context"
 	"iter"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 // ReplayFields say what to send again. From is needed, and Reason unless it is a dry run.
-type ReplayFields struct {
-	// From and To bound when the events were published; a zero To is a minute ago.
-	From time.Time `json:"from"`
-	To   time.Time `json:"to,omitzero"`
-	// EventTypes are types and patterns; none for all.
-	EventTypes []string `json:"event_types,omitempty"`
-	// States are of dead, delivered, waiting, parked; none for dead.
-	States []webhook.DeliveryState `json:"states,omitempty"`
-	// IncludeMissing takes in the events that the hook wants now and that caused no delivery.
-	IncludeMissing bool `json:"include_missing,omitempty"`
-	// DryRun only counts.
-	DryRun bool `json:"dry_run,omitempty"`
-	// Rate is in deliveries a second; 0 for the API's default.
-	Rate   int    `json:"rate,omitempty"`
-	Reason string `json:"reason,omitempty"`
-}
+type ReplayFields = api.ReplayFields
 
 // Replay begins a job that sends a hook's deliveries again, or counts them where it is a dry run.
 // webhook.ErrConflict comes where the hook has a job already, or is disabled.

@@ -11,12 +11,7 @@ import (
 const signingKeysPath = "/whisperer/signing-keys/"
 
 // KeyRotation says which signing keys to replace, and how.
-type KeyRotation struct {
-	// Algorithm is ecdsa-p256-sha256 or ed25519; empty for both.
-	Algorithm string `json:"algorithm,omitempty"`
-	// Revoke drops the keys before from the key set at once.
-	Revoke bool `json:"revoke,omitempty"`
-}
+type KeyRotation = api.KeyRotation
 
 // SigningKeys lists the keys that sign HTTP Message Signatures, by algorithm, the newest first.
 func (c *Client) SigningKeys(ctx context.Context) iter.Seq2[api.SigningKey, error] {

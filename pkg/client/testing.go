@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -11,14 +10,7 @@ import (
 )
 
 // TestFields say what a test sends.
-type TestFields struct {
-	// EventType is a known type; empty for the first that the hook wants.
-	EventType string `json:"event_type,omitempty"`
-	// Data is the event's; nil for the type's example.
-	Data json.RawMessage `json:"data,omitempty"`
-	// Hook has fields that are not saved; nil for none.
-	Hook *HookFields `json:"hook,omitempty"`
-}
+type TestFields = api.TestFields
 
 // TestHook sends an example event to a hook now and returns the receiver's answer. It waits for as long as the hook's
 // timeout lets the receiver take.

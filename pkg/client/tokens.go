@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -12,15 +11,7 @@ import (
 )
 
 // TokenFields say what token to make.
-type TokenFields struct {
-	Name string `json:"name"`
-	// Tenant is empty for an operator's token, which only an operator can make.
-	Tenant string `json:"tenant,omitempty"`
-	// Role is viewer, editor or admin.
-	Role string `json:"role"`
-	// Expires is zero for never.
-	Expires time.Time `json:"expires_date,omitzero"`
-}
+type TokenFields = api.TokenFields
 
 const tokensPath = "/whisperer/tokens/"
 

@@ -2,10 +2,8 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -15,19 +13,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-type (
-	backtestInput struct {
-		EventType  optional[typeList]   `json:"event_type,omitzero" doc:"As in a hook"`
-		EventTypes optional[stringList] `json:"event_types,omitzero" doc:"As in a hook; all types if neither is given"`
-		Config     optional[object]     `json:"config,omitzero" doc:"As in a hook: filter, transform, and the keys that a published config_filter is compared with"`
-		From       optional[time.Time]  `json:"from,omitzero" doc:"Events published at this time or later; a day before to if absent"`
-		To         optional[time.Time]  `json:"to,omitzero" doc:"Events published before this time; now if absent"`
-	}
-	backtestOutput struct{ Body api.Backtest }
-)
+type backtestOutput struct{ Body api.Backtest }
 
 func (s *server) registerBacktest() {
-	register(s, route{role: usecase.Viewer, body: bodyOf[backtestInput](s), lookUp: true, limit: usecase.BacktestTimeout + 4*storeTimeout}, huma.Operation{
+	register(s, route{role: usecase.Viewer, body: bodyAs[api.BacktestFields](s, "BacktestInput"), lookUp: true, limit: usecase.BacktestTimeout + 4*storeTimeout}, huma.Operation{
 		OperationID: "backtest-hook", Method: http.MethodPost, Path: hooksPath + "backtest/", Tags: []string{"Hooks"},
 		Summary:     "Preview which past events a hook would have got",
 		Description: "At most 10,000 events are examined, newest first.",
@@ -35,20 +24,20 @@ func (s *server) registerBacktest() {
 }
 
 func (s *server) backtest(ctx context.Context, c *call, _ *noInput) (*backtestOutput, error) {
-	var in backtestInput
-	if err := decodeBody(c.body, &in); err != nil {
+	in, _, err := decodeAs[api.BacktestFields](c.body)
+	if err != nil {
 		return nil, err
 	}
-	if !in.EventTypes.Given() && !in.EventType.Given() {
-		in.EventTypes = optional[stringList]{usecase.Some(stringList{"*"})}
+	if in.EventTypes == nil && in.EventType == nil {
+		in.EventTypes = []string{"*"}
 	}
-	b := usecase.Backtest{EventTypes: in.EventTypes.Value, Config: json.RawMessage(in.Config.Value.rawJSON), From: in.From.Value, To: in.To.Value}
-	if !in.EventTypes.Given() {
-		b.EventTypes = in.EventType.Value.stringList
+	b := usecase.Backtest{EventTypes: in.EventTypes, Config: in.Config, From: in.From, To: in.To}
+	if in.EventTypes == nil {
+		b.EventTypes = in.EventType
 	}
 	test, err := s.Cases.Backtest(ctx, &c.Caller, b)
 	if err != nil {
-		if !in.EventTypes.Given() {
+		if in.EventTypes == nil {
 			err = renamed(err, "/event_types", "/event_type")
 		}
 		return nil, err

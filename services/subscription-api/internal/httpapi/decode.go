@@ -205,15 +205,15 @@ var errNoID = errors.New("no id where one is needed")
 var errNull = errors.New("null where a string is needed")
 
 // typeList is event_type: one type, or a list of them.
-type typeList struct{ stringList }
+type typeList []string
 
 // UnmarshalJSON takes a string or a list of strings.
 func (l *typeList) UnmarshalJSON(raw []byte) error {
 	if raw[0] != '"' {
-		return l.stringList.UnmarshalJSON(raw)
+		return (*stringList)(l).UnmarshalJSON(raw)
 	}
-	l.stringList = stringList{""}
-	return json.Unmarshal(raw, &l.stringList[0])
+	*l = typeList{""}
+	return json.Unmarshal(raw, &(*l)[0])
 }
 
 func (l *typeList) expects() string { return "a string or a list of strings" }
@@ -291,9 +291,10 @@ func (r *rawJSON) Schema(huma.Registry) *huma.Schema {
 }
 
 // object is a field that is an object or null, whose rules the domain knows.
-type object struct{ rawJSON }
+type object json.RawMessage
 
-func (o object) raw() json.RawMessage { return json.RawMessage(o.rawJSON) } //nolint:recvcheck // a value, as MarshalJSON
+// UnmarshalJSON keeps the text.
+func (o *object) UnmarshalJSON(raw []byte) error { return (*rawJSON)(o).UnmarshalJSON(raw) }
 
 func (o *object) expects() string { return "an object or null" }
 

@@ -1,27 +1,43 @@
 package httpapi
 
 import (
-	"fmt"
+	"encoding/json"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-// optionals are the members of bodies by the types of the fields that they fill.
+// optionals are the members of bodies by the types of the fields of package api that they fill.
 var optionals = map[reflect.Type]reflect.Type{
 	reflect.TypeFor[bool]():                    reflect.TypeFor[optional[bool]](),
+	reflect.TypeFor[*bool]():                   reflect.TypeFor[optional[bool]](),
 	reflect.TypeFor[int]():                     reflect.TypeFor[optional[int]](),
+	reflect.TypeFor[*int]():                    reflect.TypeFor[optional[int]](),
 	reflect.TypeFor[string]():                  reflect.TypeFor[optional[string]](),
+	reflect.TypeFor[webhook.HookStatus]():      reflect.TypeFor[optional[string]](),
 	reflect.TypeFor[time.Time]():               reflect.TypeFor[optional[time.Time]](),
+	reflect.TypeFor[*time.Time]():              reflect.TypeFor[optional[time.Time]](),
 	reflect.TypeFor[*uuid.UUID]():              reflect.TypeFor[optional[oneID]](),
 	reflect.TypeFor[[]uuid.UUID]():             reflect.TypeFor[optional[idList]](),
 	reflect.TypeFor[[]string]():                reflect.TypeFor[optional[stringList]](),
 	reflect.TypeFor[[]webhook.DeliveryState](): reflect.TypeFor[optional[stateList]](),
 	reflect.TypeFor[webhook.LabelSelector]():   reflect.TypeFor[optional[stringMap]](),
+	reflect.TypeFor[json.RawMessage]():         reflect.TypeFor[optional[rawJSON]](),
+	reflect.TypeFor[*api.HookFields]():         reflect.TypeFor[optional[hookObject]](),
+}
+
+// wires are those of fields that say so in their tag wire.
+var wires = map[string]reflect.Type{
+	"object": reflect.TypeFor[optional[object]](),
+	"text":   reflect.TypeFor[optional[string]](),
+	"types":  reflect.TypeFor[optional[typeList]](),
 }
 
 // stateList is a list of states of deliveries.
@@ -31,47 +47,83 @@ type stateList []webhook.DeliveryState
 func (l *stateList) UnmarshalJSON(raw []byte) error {
 	var names stringList
 	err := names.UnmarshalJSON(raw)
-	*l = states(names)
+	*l = make(stateList, len(names))
+	for i, name := range names {
+		(*l)[i] = webhook.DeliveryState(name)
+	}
 	return err
 }
 
 func (l *stateList) expects() string { return "a list of strings" }
 
-// joined is a struct of optionals: those of In, and one for each field of the plain struct With.
-func joined[In, With any]() reflect.Type {
-	fields := reflect.VisibleFields(reflect.TypeFor[In]())
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[With]()) {
-		fields = append(fields, reflect.StructField{
-			Name: f.Name, Type: optionals[f.Type], Tag: reflect.StructTag(fmt.Sprintf(`json:%q doc:%q`, f.Tag.Get("json"), f.Tag.Get("doc"))),
-		})
+// optionalsOf is a struct of optionals, one for each field of the plain struct T.
+func optionalsOf[T any]() reflect.Type {
+	var fields []reflect.StructField
+	for _, f := range plainFields[T]() {
+		member, ok := wires[f.Tag.Get("wire")]
+		if !ok {
+			member = optionals[f.Type]
+		}
+		fields = append(fields, reflect.StructField{Name: f.Name, Type: member, Tag: f.Tag})
 	}
 	return reflect.StructOf(fields)
 }
 
-// bodyWith is the schema of a body with the members of In and With, listed by the name in the document.
-func bodyWith[In, With any](s *server, name string) *huma.Schema {
-	return s.api.OpenAPI().Components.Schemas.Schema(joined[In, With](), true, name)
+// plainFields are the fields of a struct, and those of the structs that it embeds.
+func plainFields[T any]() []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[T]()), func(f reflect.StructField) bool { return f.Anonymous })
 }
 
-// decodeWith is decodeBody for a body with the members of In and With.
-func decodeWith[In, With any](body []byte) (in In, with With, err error) {
-	sent := reflect.New(joined[In, With]())
-	if err := decodeBody(body, sent.Interface()); err != nil {
-		return in, with, err
-	}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[In]()) {
-		reflect.ValueOf(&in).Elem().FieldByIndex(f.Index).Set(sent.Elem().FieldByName(f.Name))
-	}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[With]()) {
-		into, value := reflect.ValueOf(&with).Elem().FieldByIndex(f.Index), sent.Elem().FieldByName(f.Name).FieldByName("Value")
-		switch {
-		case value.IsZero():
-		case into.Kind() == reflect.Pointer:
-			into.Set(reflect.New(into.Type().Elem()))
-			into.Elem().Set(value.Convert(into.Type().Elem()))
-		default:
-			into.Set(value.Convert(into.Type()))
+// bodyAs is the schema of a body with the fields of T, listed by the name in the document.
+func bodyAs[T any](s *server, name string) *huma.Schema {
+	return s.api.OpenAPI().Components.Schemas.Schema(optionalsOf[T](), true, name)
+}
+
+// sent is what was sent for the fields of a body, by their addresses.
+type sent map[any]reflect.Value
+
+// decodeAs is decodeBody for a body with the fields of T, of which the second result says what was sent for them. No body has no fields.
+func decodeAs[T any](body []byte) (*T, sent, error) {
+	in, as := new(T), reflect.New(optionalsOf[T]()).Elem()
+	if len(body) > 0 {
+		if err := decodeBody(body, as.Addr().Interface()); err != nil {
+			return nil, nil, err
 		}
 	}
-	return in, with, nil
+	s := sent{}
+	for i, f := range plainFields[T]() {
+		into, value := reflect.ValueOf(in).Elem().FieldByIndex(f.Index), as.Field(i).FieldByName("Value")
+		s[into.Addr().Interface()] = as.Field(i)
+		switch to := into.Type(); {
+		case value.IsZero():
+		case value.CanConvert(to):
+			into.Set(value.Convert(to))
+		case to.Kind() == reflect.Pointer && value.CanConvert(to.Elem()):
+			into.Set(reflect.New(to.Elem()))
+			into.Elem().Set(value.Convert(to.Elem()))
+		}
+	}
+	return in, s, nil
+}
+
+// sentFor is a field with whether it was sent.
+func sentFor[T any](s sent, field *T) usecase.Optional[T] {
+	as := s[field]
+	return usecase.Optional[T]{Set: as.FieldByName("Set").Bool(), Null: as.FieldByName("Null").Bool(), Value: *field}
+}
+
+// sentAs is a field as it was read, which was a T.
+func sentAs[T any](s sent, field any) optional[T] {
+	as, _ := reflect.TypeAssert[optional[T]](s[field])
+	return as
+}
+
+// sentAt is sentFor for what a field points to.
+func sentAt[T any](s sent, field **T) usecase.Optional[T] {
+	as := sentFor(s, field)
+	o := usecase.Optional[T]{Set: as.Set, Null: as.Null}
+	if as.Value != nil {
+		o.Value = *as.Value
+	}
+	return o
 }

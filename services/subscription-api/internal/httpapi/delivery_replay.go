@@ -6,17 +6,12 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-type elsewhereInput struct {
-	TargetURL  optional[string] `json:"target_url" doc:"The URL to send it to, under the same rules as a hook's target_url"`
-	SecretKey  optional[string] `json:"secret_key,omitzero" doc:"Signs the request; it is not stored"`
-	SignAsHook optional[bool]   `json:"sign_as_hook,omitzero" doc:"Sign the request like the hook's; by default it is not signed"`
-}
-
 func (s *server) registerDeliveryReplay() {
-	register(s, route{role: usecase.Admin, body: bodyOf[elsewhereInput](s), conflict: true, limit: usecase.TestTimeout}, huma.Operation{
+	register(s, route{role: usecase.Admin, body: bodyAs[api.Elsewhere](s, "ElsewhereInput"), conflict: true, limit: usecase.TestTimeout}, huma.Operation{
 		OperationID: "replay-delivery", Method: http.MethodPost, Path: deliveriesPath + "{id}/replay/", Tags: []string{tagDeliveries},
 		Summary: "Send a delivery to another URL as a test",
 		Description: "The request has the body that the hook's current settings produce, and the delivery's id, but none of the hook's headers, API key, " +
@@ -26,12 +21,12 @@ func (s *server) registerDeliveryReplay() {
 }
 
 func (s *server) replayDelivery(ctx context.Context, c *call, _ *deliveryGetInput) (*testOutput, error) {
-	var in elsewhereInput
-	if err := decodeBody(c.body, &in); err != nil {
+	in, sent, err := decodeAs[api.Elsewhere](c.body)
+	if err != nil {
 		return nil, err
 	}
 	tested, err := s.Cases.ReplayElsewhere(ctx, &c.Caller, c.id, usecase.Elsewhere{
-		TargetURL: in.TargetURL.Optional, SecretKey: in.SecretKey.Optional, SignAsHook: in.SignAsHook.Value,
+		TargetURL: sentFor(sent, &in.TargetURL), SecretKey: sentFor(sent, &in.SecretKey), SignAsHook: in.SignAsHook,
 	})
 	if err != nil {
 		return nil, err

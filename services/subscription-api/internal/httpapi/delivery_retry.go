@@ -6,15 +6,12 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-type retryInput struct {
-	Force optional[bool] `json:"force,omitzero" doc:"Send it again even if it was delivered"`
-}
-
 func (s *server) registerDeliveryRetry() {
-	register(s, route{role: usecase.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, lookUp: true}, huma.Operation{
+	register(s, route{role: usecase.Editor, body: bodyAs[api.Retry](s, "RetryInput"), optional: true, conflict: true, lookUp: true}, huma.Operation{
 		OperationID: "retry-delivery", Method: http.MethodPost, Path: deliveriesPath + "{id}/retry/", Tags: []string{tagDeliveries},
 		Summary: "Retry a delivery now",
 		Description: "The delivery is parked and sent with the header X-Whisperer-Replay; the retry schedule starts again. " +
@@ -31,11 +28,9 @@ func (s *server) retryDelivery(ctx context.Context, c *call, _ *deliveryGetInput
 
 // parkForRetry has a delivery made again, as the options of the body say.
 func (s *server) parkForRetry(ctx context.Context, c *call) error {
-	var options retryInput
-	if len(c.body) > 0 {
-		if err := decodeBody(c.body, &options); err != nil {
-			return err
-		}
+	options, _, err := decodeAs[api.Retry](c.body)
+	if err != nil {
+		return err
 	}
-	return s.Cases.RetryDelivery(ctx, &c.Caller, c.id, options.Force.Value)
+	return s.Cases.RetryDelivery(ctx, &c.Caller, c.id, options.Force)
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -19,15 +18,6 @@ const (
 )
 
 type (
-	eraseInput struct {
-		Events optional[[]string]  `json:"events,omitzero" doc:"Events with these ids, 1 to 1,000. Exactly one of events, entity and path is required"`
-		Entity optional[string]    `json:"entity,omitzero" doc:"Events of this entity, such as customer:61"`
-		Path   optional[string]    `json:"path,omitzero" doc:"Events in whose data this SQL/JSON path of PostgreSQL finds something, such as $.customer ? (@.email == \"jane@example.com\"); requires from"`
-		From   optional[time.Time] `json:"from,omitzero" doc:"Events published at this time or later; required with a path, and then at most 31 days before to"`
-		To     optional[time.Time] `json:"to,omitzero" doc:"Events published before this time; now if absent"`
-		DryRun optional[bool]      `json:"dry_run,omitzero" doc:"Only count, and change nothing"`
-		Reason optional[string]    `json:"reason,omitzero" doc:"The reason, for the audit log; required unless dry_run is set" maxLength:"500"`
-	}
 	eraseOutput struct {
 		Status int
 		Body   api.Erasure
@@ -46,7 +36,7 @@ type (
 func (s *server) registerErasures() {
 	tag := []string{tagErasures}
 	register(s, route{
-		role: usecase.Admin, body: bodyOf[eraseInput](s), status: http.StatusAccepted, also: http.StatusOK, lookUp: true, limit: usecase.EraseTimeout,
+		role: usecase.Admin, body: bodyAs[api.EraseFields](s, "EraseInput"), status: http.StatusAccepted, also: http.StatusOK, lookUp: true, limit: usecase.EraseTimeout,
 	}, huma.Operation{
 		OperationID: "erase", Method: http.MethodPost, Path: erasuresPath, Tags: tag,
 		Summary: "Erase payloads of events, permanently",
@@ -67,12 +57,15 @@ func (s *server) registerErasures() {
 }
 
 func (s *server) erase(ctx context.Context, c *call, _ *struct{}) (*eraseOutput, error) {
-	var in eraseInput
-	if err := decodeBody(c.body, &in); err != nil {
+	in, sent, err := decodeAs[api.EraseFields](c.body)
+	if err != nil {
 		return nil, err
 	}
-	what := usecase.Erase{Events: in.Events.Optional, Entity: in.Entity.Optional, Path: in.Path.Optional, From: in.From.Value, To: in.To.Value, Reason: in.Reason.Value}
-	if in.DryRun.Value {
+	what := usecase.Erase{
+		Events: sentFor(sent, &in.Events), Entity: sentFor(sent, &in.Entity), Path: sentFor(sent, &in.Path),
+		From: in.From, To: in.To, Reason: in.Reason,
+	}
+	if in.DryRun {
 		n, err := s.Cases.CountErasure(ctx, &c.Caller, what)
 		if err != nil {
 			return nil, err

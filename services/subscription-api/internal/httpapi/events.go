@@ -22,16 +22,6 @@ const (
 )
 
 type (
-	// eventInput is an event as it is published; its data goes on byte for byte.
-	eventInput struct {
-		ID           optional[string]  `json:"event_id,omitzero" doc:"Publishing it again within 24 hours is harmless; generated if absent" maxLength:"255"`
-		Type         optional[string]  `json:"event_type" doc:"Such as package.created"`
-		Time         optional[string]  `json:"event_time,omitzero" doc:"When it happened, in RFC 3339 format; now if absent"`
-		Entity       optional[string]  `json:"entity,omitzero" doc:"What the event is about, such as package:61" maxLength:"256"`
-		Context      optional[object]  `json:"current_context,omitzero" doc:"Sent to receivers in addition to the data"`
-		ConfigFilter optional[object]  `json:"config_filter,omitzero" doc:"Limits the event to hooks whose config contains this"`
-		Data         optional[rawJSON] `json:"data" doc:"Any JSON"`
-	}
 	batchInput struct {
 		Events optional[eventList] `json:"events" doc:"Up to 100 events"`
 	}
@@ -47,7 +37,7 @@ type (
 func (l *eventList) expects() string { return "a list of events" }
 
 func (s *server) registerEvents() {
-	one := bodyOf[eventInput](s)
+	one := bodyAs[api.EventFields](s, "EventInput")
 	many := &huma.Schema{Type: huma.TypeArray, Items: one}
 	batch := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"events": many}, Required: []string{"events"}}
 	body := s.named("PublishInput", &huma.Schema{AnyOf: []*huma.Schema{one, many, batch}})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
@@ -39,7 +40,7 @@ type (
 
 func (s *server) registerHookEventRetry() {
 	register(s, route{
-		role: usecase.Editor, body: bodyOf[retryInput](s), optional: true, conflict: true, status: http.StatusOK, also: http.StatusAccepted,
+		role: usecase.Editor, body: bodyAs[api.Retry](s, "RetryInput"), optional: true, conflict: true, status: http.StatusOK, also: http.StatusAccepted,
 		limit: s.RetryWait + 4*storeTimeout,
 	}, huma.Operation{
 		OperationID: "retry-hook-event", Method: http.MethodPost, Path: hookEventsPath + "{id}/retry/", Tags: []string{tagDeliveries},

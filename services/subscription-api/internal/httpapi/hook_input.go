@@ -75,11 +75,11 @@ func readHookInput(raw []byte, tenant string) (*usecase.HookChange, error) {
 // change is what the fields mean.
 func (in *hookInput) change(tenant string) *usecase.HookChange {
 	c := &usecase.HookChange{
-		Name: in.Name.Optional, EventType: value(in.EventType, func(l typeList) []string { return l.stringList }),
+		Name: in.Name.Optional, EventType: value(in.EventType, func(l typeList) []string { return l }),
 		EventTypes: value(in.EventTypes, func(l stringList) []string { return l }), TargetURL: in.TargetURL.Optional,
 		NotificationType: in.NotificationType.Optional, SecretKey: in.SecretKey.Optional, APIKey: in.APIKey.Optional,
 		AdditionalHeaders:    value(in.AdditionalHeaders, func(m stringMap) map[string]string { return m }),
-		RetryCountdownConfig: value(in.RetryCountdownConfig, object.raw), Config: value(in.Config, object.raw),
+		RetryCountdownConfig: value(in.RetryCountdownConfig, rawOf[object]), Config: value(in.Config, rawOf[object]),
 		IsActive: value(in.IsActive, func(f flag) bool { return bool(f) }), Status: in.Status.Optional,
 		ReadOnly: map[string]usecase.Optional[json.RawMessage]{}, Settings: in.settings,
 	}
@@ -89,7 +89,7 @@ func (in *hookInput) change(tenant string) *usecase.HookChange {
 		"has_api_key": in.HasAPIKey.optional, "disabled_reason": in.DisabledReason.optional, "unreadable": in.Unreadable.optional,
 		"paused_until": in.PausedUntil.optional,
 	} {
-		c.ReadOnly[name] = value(field, func(r rawJSON) json.RawMessage { return json.RawMessage(r) })
+		c.ReadOnly[name] = value(field, rawOf[rawJSON])
 	}
 	if in.Callback.Set {
 		callback, err := readCallback(tenant, json.RawMessage(in.Callback.Value.rawJSON))
@@ -103,6 +103,8 @@ func (in *hookInput) change(tenant string) *usecase.HookChange {
 func value[T, U any](field optional[T], of func(T) U) usecase.Optional[U] {
 	return usecase.Optional[U]{Set: field.Set, Null: field.Null, Value: of(field.Value)}
 }
+
+func rawOf[T ~[]byte](text T) json.RawMessage { return json.RawMessage(text) }
 
 // readCallback reads the field; null, {} and an empty text mean none.
 func readCallback(tenant string, raw json.RawMessage) (*webhook.Callback, error) {

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -13,14 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-type (
-	testInput struct {
-		EventType optional[string]     `json:"event_type,omitzero" doc:"A known type; if absent, the first one that the hook names or that its patterns match"`
-		Data      optional[rawJSON]    `json:"data,omitzero" doc:"The event's data; the type's example if absent"`
-		Hook      optional[hookObject] `json:"hook,omitzero" doc:"Fields that are not saved yet"`
-	}
-	testOutput struct{ Body api.TestResult }
-)
+type testOutput struct{ Body api.TestResult }
 
 // hookObject is a hook inside of another body, judged as a hook's own body is.
 type hookObject struct{ rawJSON }
@@ -34,9 +26,9 @@ func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
 
 func (s *server) registerTests() {
 	tag := []string{"Hooks"}
-	r := route{role: usecase.Editor, body: bodyOf[testInput](s), optional: true, conflict: true, limit: usecase.TestTimeout}
-	const note = " The request is signed and authenticated like a delivery, and has the header X-Whisperer-Test: true. It is sent once, " +
-		"whatever the hook's status, is not recorded as a delivery, and does not count for the hook's health."
+	r := route{role: usecase.Editor, body: bodyAs[api.TestFields](s, "TestInput"), optional: true, conflict: true, limit: usecase.TestTimeout}
+	const note = " It is signed, and logs in, as a delivery does, and has the header X-Whisperer-Test: true. It is sent once, " +
+		"whatever the hook's status, is not among the deliveries, and does not count for the hook's health."
 	register(s, r, huma.Operation{
 		OperationID: "test-hook", Method: http.MethodPost, Path: hooksPath + "{id}/test/", Tags: tag,
 		Summary:     "Send a test event to a hook",
@@ -60,18 +52,13 @@ func (s *server) testUnsavedHook(ctx context.Context, c *call, _ *noInput) (*tes
 
 // test sends a test as the body wants it; id is nil for a hook that is not saved.
 func (s *server) test(ctx context.Context, c *call, id *uuid.UUID) (*testOutput, error) {
-	var in testInput
-	if len(c.body) > 0 {
-		if err := decodeBody(c.body, &in); err != nil {
-			return nil, err
-		}
+	in, sent, err := decodeAs[api.TestFields](c.body)
+	if err != nil {
+		return nil, err
 	}
-	t := usecase.Test{
-		ID: id, EventType: in.EventType.Optional, Data: value(in.Data, func(r rawJSON) json.RawMessage { return json.RawMessage(r) }),
-	}
-	if in.Hook.Given() {
-		var err error
-		if t.Change, err = readHookInput(in.Hook.Value.rawJSON, c.Tenant); err != nil {
+	t := usecase.Test{ID: id, EventType: sentFor(sent, &in.EventType), Data: sentFor(sent, &in.Data)}
+	if hook := sentAs[hookObject](sent, &in.Hook); hook.Given() {
+		if t.Change, err = readHookInput(hook.Value.rawJSON, c.Tenant); err != nil {
 			invalid := &webhook.ValidationError{}
 			invalid.Collect("/hook", err)
 			return nil, invalid

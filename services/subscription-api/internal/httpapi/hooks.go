@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -81,7 +80,7 @@ func (s *server) registerHooks() {
 	register(s, route{role: usecase.Editor, status: http.StatusNoContent}, huma.Operation{
 		OperationID: "delete-hook", Method: http.MethodDelete, Path: hooksPath + "{id}/", Tags: tag, Summary: "Delete a hook",
 	}, s.deleteHook)
-	register(s, route{role: usecase.Editor, conflict: true, body: bodyOf[pauseInput](s), optional: true}, huma.Operation{
+	register(s, route{role: usecase.Editor, conflict: true, body: bodyAs[api.Pause](s, "PauseInput"), optional: true}, huma.Operation{
 		OperationID: "pause-hook", Method: http.MethodPost, Path: hooksPath + "{id}/pause/", Tags: tag, Summary: "Pause a hook",
 		Description: "Deliveries to a paused hook are parked. With until, the hook becomes active again automatically; without it, the hook stays paused until it is resumed.",
 	}, s.pauseHook)
@@ -238,19 +237,13 @@ func (s *server) deleteHook(ctx context.Context, c *call, in *hookChangeInput) (
 	return &noOutput{}, s.Cases.DeleteHook(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch))
 }
 
-// pauseInput says for how long a hook is paused.
-type pauseInput struct {
-	Until optional[time.Time] `json:"until,omitzero" doc:"When the hook becomes active again automatically, at most a year ahead; null for never"`
-}
-
 func (s *server) pauseHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
-	var body pauseInput
-	if len(c.body) > 0 {
-		if err := decodeBody(c.body, &body); err != nil {
-			return nil, err
-		}
+	body, sent, err := decodeAs[api.Pause](c.body)
+	if err != nil {
+		return nil, err
 	}
-	return show(c)(s.Cases.Pause(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), body.Until.Value))
+	until := sentAt(sent, &body.Until)
+	return show(c)(s.Cases.Pause(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), until.Value))
 }
 
 func (s *server) resumeHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {

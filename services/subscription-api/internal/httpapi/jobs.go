@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -17,18 +16,6 @@ import (
 const jobsPath = root + "/jobs/"
 
 type (
-	// ReplayFields say what is sent again.
-	ReplayFields struct {
-		From           optional[time.Time]  `json:"from" doc:"Events published at this time or later"`
-		To             optional[time.Time]  `json:"to,omitzero" doc:"Events published before this time; at most, and by default, a minute ago"`
-		EventTypes     optional[stringList] `json:"event_types,omitzero" doc:"Types and patterns; all if absent"`
-		States         optional[stringList] `json:"states,omitzero" doc:"Any of dead, delivered, waiting, parked; dead if absent"`
-		IncludeMissing optional[bool]       `json:"include_missing,omitzero" doc:"Also events that the hook matches now but that caused no delivery, because they are older than the hook, or were published while it was disabled"`
-		DryRun         optional[bool]       `json:"dry_run,omitzero" doc:"Only count, and change nothing"`
-		Rate           optional[int]        `json:"rate,omitzero" doc:"Deliveries per second, 1 to 10,000; 100 if absent. The hook's own limits also apply"`
-		Reason         optional[string]     `json:"reason,omitzero" doc:"The reason, for the audit log; required unless dry_run is set" maxLength:"500"`
-	}
-	replayInput  struct{ ReplayFields }
 	replayOutput struct {
 		Status int
 		Body   api.Job
@@ -48,7 +35,7 @@ type (
 func (s *server) registerJobs() {
 	tag := []string{tagJobs}
 	register(s, route{
-		role: usecase.Editor, body: bodyOf[replayInput](s), status: http.StatusAccepted, also: http.StatusOK, conflict: true, lookUp: true, limit: usecase.ReplayTimeout,
+		role: usecase.Editor, body: bodyAs[api.ReplayFields](s, "ReplayInput"), status: http.StatusAccepted, also: http.StatusOK, conflict: true, lookUp: true, limit: usecase.ReplayTimeout,
 	}, huma.Operation{
 		OperationID: "replay-hook", Method: http.MethodPost, Path: hooksPath + "{id}/replay/", Tags: tag,
 		Summary:     "Replay a hook's deliveries",
@@ -75,41 +62,33 @@ func (s *server) registerJobs() {
 	}
 }
 
-// replay is what is to be done.
-func (in *ReplayFields) replay() usecase.Replay {
+// replayOf is what is to be done.
+func replayOf(in *api.ReplayFields, sent sent) usecase.Replay {
 	r := usecase.NewReplay()
-	r.From, r.To, r.EventTypes, r.IncludeMissing, r.Reason = in.From.Value, in.To.Value, in.EventTypes.Value, in.IncludeMissing.Value, in.Reason.Value
-	if in.States.Given() {
-		r.States = states(in.States.Value)
+	r.From, r.To, r.EventTypes, r.IncludeMissing, r.Reason = in.From, in.To, in.EventTypes, in.IncludeMissing, in.Reason
+	if in.States != nil {
+		r.States = in.States
 	}
-	if in.Rate.Given() {
-		r.Rate = in.Rate.Value
+	if rate := sentFor(sent, &in.Rate); rate.Given() {
+		r.Rate = in.Rate
 	}
 	return r
 }
 
-func states(names []string) []webhook.DeliveryState {
-	list := make([]webhook.DeliveryState, len(names))
-	for i, name := range names {
-		list[i] = webhook.DeliveryState(name)
-	}
-	return list
-}
-
 func (s *server) replayHook(ctx context.Context, c *call, _ *hookGetInput) (*replayOutput, error) {
-	var in replayInput
-	if err := decodeBody(c.body, &in); err != nil {
+	in, sent, err := decodeAs[api.ReplayFields](c.body)
+	if err != nil {
 		return nil, err
 	}
-	if in.DryRun.Value {
-		n, err := s.Cases.CountReplay(ctx, &c.Caller, c.id, in.replay())
+	if in.DryRun {
+		n, err := s.Cases.CountReplay(ctx, &c.Caller, c.id, replayOf(in, sent))
 		if err != nil {
 			return nil, err
 		}
 		body := renderJob(usecase.Counted(&c.Caller, n))
 		return &replayOutput{Status: http.StatusOK, Body: body}, nil
 	}
-	job, err := s.Cases.BeginReplay(ctx, &c.Caller, c.id, in.replay())
+	job, err := s.Cases.BeginReplay(ctx, &c.Caller, c.id, replayOf(in, sent))
 	if err != nil {
 		return nil, err
 	}

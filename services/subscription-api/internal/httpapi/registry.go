@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -18,20 +17,7 @@ const (
 )
 
 type (
-	registryOutput struct{ Body api.OnlyPage[api.EventType] }
-
-	eventTypeInput struct {
-		Name        optional[string]  `json:"name" doc:"Words of a-z, 0-9 and _ joined by dots" maxLength:"128"`
-		Description optional[string]  `json:"description,omitzero" maxLength:"1024"`
-		Schema      optional[object]  `json:"schema,omitzero" doc:"JSON Schema of the event's data"`
-		Example     optional[rawJSON] `json:"example,omitzero" doc:"Example of an event's data; it must match the schema"`
-		SchemaCheck optional[string]  `json:"schema_check,omitzero" enum:"off,warn,reject" doc:"What happens to events whose data does not match the schema; if absent it stays as it is, and is warn for a new type with a schema"`
-		Deprecated  optional[bool]    `json:"deprecated,omitzero" doc:"Whether the type should no longer be used"`
-	}
-	eventTypeChange struct {
-		SchemaCheck optional[string] `json:"schema_check,omitzero" enum:"off,warn,reject" doc:"What happens to events whose data does not match the schema"`
-		Deprecated  optional[bool]   `json:"deprecated,omitzero" doc:"Whether the type should no longer be used"`
-	}
+	registryOutput  struct{ Body api.OnlyPage[api.EventType] }
 	eventTypeOutput struct {
 		Status int
 		Body   api.EventType
@@ -49,7 +35,7 @@ func (s *server) registerRegistry() {
 			OperationID: "list-event-types", Method: http.MethodGet, Path: path, Hidden: hidden, Tags: tag,
 			Summary: "List the known event types, with schema and example", Description: "Also at " + registryPath + ", with all operations of event types.",
 		}, s.listEventTypes)
-		register(s, route{role: usecase.Editor, body: bodyOf[eventTypeInput](s), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
+		register(s, route{role: usecase.Editor, body: bodyAs[api.EventTypeFields](s, "EventTypeInput"), status: http.StatusCreated, also: http.StatusOK}, huma.Operation{
 			OperationID: "declare-event-type", Method: http.MethodPost, Path: path, Hidden: hidden, Tags: tag,
 			Summary:     "Declare or change an event type",
 			Description: "The schema is JSON Schema, draft 2020-12 unless $schema names an older one. It cannot refer to other documents, nor to itself.",
@@ -57,7 +43,7 @@ func (s *server) registerRegistry() {
 		register(s, route{role: usecase.Viewer}, huma.Operation{
 			OperationID: "get-event-type", Method: http.MethodGet, Path: path + "{name}/", Hidden: hidden, Tags: tag, Summary: "Get an event type",
 		}, s.getEventType)
-		register(s, route{role: usecase.Editor, body: bodyOf[eventTypeChange](s)}, huma.Operation{
+		register(s, route{role: usecase.Editor, body: bodyAs[api.EventTypeSettings](s, "EventTypeChange")}, huma.Operation{
 			OperationID: "change-event-type", Method: http.MethodPatch, Path: path + "{name}/", Hidden: hidden, Tags: tag,
 			Summary:     "Set the schema check of an event type, or deprecate it",
 			Description: "Takes effect everywhere within a second. With reject, POST /whisperer/events/ answers 422, and events over NATS are added to the rejected events.",
@@ -94,13 +80,12 @@ func (s *server) getEventType(ctx context.Context, c *call, in *eventTypeName) (
 }
 
 func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*eventTypeOutput, error) {
-	var in eventTypeInput
-	if err := decodeBody(c.body, &in); err != nil {
+	in, sent, err := decodeAs[api.EventTypeFields](c.body)
+	if err != nil {
 		return nil, err
 	}
 	t, created, err := s.Cases.DeclareEventType(ctx, &c.Caller, usecase.Declaration{
-		Name: in.Name.Value, Description: in.Description.Value, Schema: json.RawMessage(in.Schema.Value.rawJSON),
-		Example: json.RawMessage(in.Example.Value), TypeChange: usecase.TypeChange{Check: in.SchemaCheck.Optional, Deprecated: in.Deprecated.Optional},
+		Name: in.Name, Description: in.Description, Schema: in.Schema, Example: in.Example, TypeChange: typeChange(&in.EventTypeSettings, sent),
 	})
 	out := &eventTypeOutput{Status: http.StatusOK, Body: renderEventType(&t)}
 	if created {
@@ -110,12 +95,16 @@ func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*ev
 }
 
 func (s *server) changeEventType(ctx context.Context, c *call, in *eventTypeName) (*eventTypeOutput, error) {
-	var change eventTypeChange
-	if err := decodeBody(c.body, &change); err != nil {
+	change, sent, err := decodeAs[api.EventTypeSettings](c.body)
+	if err != nil {
 		return nil, err
 	}
-	t, err := s.Cases.ChangeEventType(ctx, &c.Caller, in.Name, usecase.TypeChange{Check: change.SchemaCheck.Optional, Deprecated: change.Deprecated.Optional})
+	t, err := s.Cases.ChangeEventType(ctx, &c.Caller, in.Name, typeChange(change, sent))
 	return &eventTypeOutput{Status: http.StatusOK, Body: renderEventType(&t)}, err
+}
+
+func typeChange(in *api.EventTypeSettings, sent sent) usecase.TypeChange {
+	return usecase.TypeChange{Check: sentFor(sent, &in.SchemaCheck), Deprecated: sentAt(sent, &in.Deprecated)}
 }
 
 func (s *server) removeEventType(ctx context.Context, c *call, in *eventTypeName) (*noOutput, error) {

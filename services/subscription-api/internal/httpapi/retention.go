@@ -12,13 +12,7 @@ import (
 
 const retentionPath = root + "/retention/"
 
-type (
-	retentionInput struct {
-		EventType optional[string] `json:"event_type" doc:"An event type, or a pattern such as order.>"`
-		Days      optional[int]    `json:"days" doc:"Number of days for which payloads are kept after publication, 1 to 3,650; null for as long as all others"`
-	}
-	retentionOutput struct{ Body api.Retention }
-)
+type retentionOutput struct{ Body api.Retention }
 
 func (s *server) registerRetention() {
 	register(s, route{role: usecase.Admin}, huma.Operation{
@@ -27,16 +21,16 @@ func (s *server) registerRetention() {
 	}, func(ctx context.Context, c *call, _ *struct{}) (*retentionOutput, error) {
 		return renderRetention(s.Cases.Retention(ctx, &c.Caller))
 	})
-	register(s, route{role: usecase.Admin, body: bodyOf[retentionInput](s)}, huma.Operation{
+	register(s, route{role: usecase.Admin, body: bodyAs[api.RetentionFields](s, "RetentionInput")}, huma.Operation{
 		OperationID: "set-retention", Method: http.MethodPost, Path: retentionPath, Tags: []string{tagErasures},
 		Summary:     "Set the retention of an event type's payloads",
 		Description: "If several policies match a type, the shortest applies; none can exceed the installation's retention of payloads. Older payloads are erased in the next rounds of the housekeeper.",
 	}, func(ctx context.Context, c *call, _ *struct{}) (*retentionOutput, error) {
-		var in retentionInput
-		if err := decodeBody(c.body, &in); err != nil {
+		in, sent, err := decodeAs[api.RetentionFields](c.body)
+		if err != nil {
 			return nil, err
 		}
-		return renderRetention(s.Cases.SetRetention(ctx, &c.Caller, in.EventType.Value, in.Days.Optional))
+		return renderRetention(s.Cases.SetRetention(ctx, &c.Caller, in.EventType, sentAt(sent, &in.Days)))
 	})
 }
 

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -12,26 +11,21 @@ import (
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
-type (
-	retriesInput struct {
-		RetryCountdownConfig optional[object] `json:"retry_countdown_config,omitzero" doc:"As a hook has it; null for the default schedule"`
-	}
-	retriesOutput struct{ Body api.Timetable }
-)
+type retriesOutput struct{ Body api.Timetable }
 
 func (s *server) registerRetries() {
-	register(s, route{role: usecase.Viewer, body: bodyOf[retriesInput](s)}, huma.Operation{
+	register(s, route{role: usecase.Viewer, body: bodyAs[api.RetrySchedule](s, "RetriesInput")}, huma.Operation{
 		OperationID: "preview-retries", Method: http.MethodPost, Path: hooksPath + "preview-retries/", Tags: []string{"Hooks"},
 		Summary: "Preview a retry schedule",
 	}, s.previewRetries)
 }
 
 func (s *server) previewRetries(_ context.Context, c *call, _ *noInput) (*retriesOutput, error) {
-	var in retriesInput
-	if err := decodeBody(c.body, &in); err != nil {
+	in, _, err := decodeAs[api.RetrySchedule](c.body)
+	if err != nil {
 		return nil, err
 	}
-	countdown, err := webhook.ParseCountdown(json.RawMessage(in.RetryCountdownConfig.Value.rawJSON))
+	countdown, err := webhook.ParseCountdown(in.RetryCountdownConfig)
 	if err != nil {
 		invalid := &webhook.ValidationError{}
 		invalid.Collect("/retry_countdown_config", err)

@@ -19,11 +19,6 @@ const signingKeysPath = root + "/signing-keys/"
 type (
 	signingKeysOutput struct{ Body api.OnlyPage[api.SigningKey] }
 
-	keyRotationInput struct {
-		Algorithm optional[string] `json:"algorithm,omitzero" doc:"ecdsa-p256-sha256 or ed25519; both if absent"`
-		Revoke    optional[bool]   `json:"revoke,omitzero" doc:"true removes the previous keys from the key set at once, if they may have leaked"`
-	}
-
 	// keySet is a JSON Web Key Set (RFC 7517 section 5).
 	keySet struct {
 		Keys []httpsig.JWK `json:"keys"`
@@ -38,7 +33,7 @@ func (s *server) registerSigningKeys() {
 		Description: "By algorithm, newest first. There are none before the first rotation, or before the first hook with the preset rfc9421 in " +
 			"config.signature is saved. Receivers read the public keys without a token at jwks_url, a JSON Web Key Set (RFC 7517).",
 	}, s.listSigningKeys)
-	register(s, route{role: usecase.Admin, body: bodyOf[keyRotationInput](s)}, huma.Operation{
+	register(s, route{role: usecase.Admin, body: bodyAs[api.KeyRotation](s, "KeyRotationInput")}, huma.Operation{
 		OperationID: "rotate-signing-keys", Method: http.MethodPost, Path: signingKeysPath + "rotate/", Tags: tag,
 		Summary: "Rotate the signing keys",
 		Description: "Workers use the new keys within a second. The next key is already published, and the previous one stays published for another 24 hours, so that " +
@@ -57,11 +52,11 @@ func (s *server) listSigningKeys(ctx context.Context, c *call, _ *noInput) (*sig
 }
 
 func (s *server) rotateSigningKeys(ctx context.Context, c *call, _ *noInput) (*signingKeysOutput, error) {
-	var in keyRotationInput
-	if err := decodeBody(c.body, &in); err != nil {
+	in, sent, err := decodeAs[api.KeyRotation](c.body)
+	if err != nil {
 		return nil, err
 	}
-	keys, err := s.Cases.RotateSigningKeys(ctx, &c.Caller, usecase.KeyRotation{Algorithm: in.Algorithm.Optional, Revoke: in.Revoke.Optional})
+	keys, err := s.Cases.RotateSigningKeys(ctx, &c.Caller, usecase.KeyRotation{Algorithm: sentFor(sent, &in.Algorithm), Revoke: sentFor(sent, &in.Revoke)})
 	if err != nil {
 		return nil, err
 	}

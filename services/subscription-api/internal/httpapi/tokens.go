@@ -16,14 +16,7 @@ const tokensPath = root + "/tokens/"
 type (
 	tokenListOutput struct{ Body api.OnlyPage[api.Token] }
 	newTokenOutput  struct{ Body api.NewToken }
-
-	tokenInput struct {
-		Name        optional[string]    `json:"name" doc:"What the token is for" maxLength:"255"`
-		Role        optional[string]    `json:"role" doc:"viewer reads; editor also changes hooks and publishes events; admin also creates tokens"`
-		Tenant      optional[string]    `json:"tenant,omitzero" doc:"The caller's own if absent. For an operator without X-Whisperer-Tenant, absent creates an operator's token"`
-		ExpiresDate optional[time.Time] `json:"expires_date,omitzero" doc:"null for never"`
-	}
-	tokenID struct {
+	tokenID         struct {
 		ID string `path:"id" format:"uuid" doc:"The token's id"`
 	}
 )
@@ -34,7 +27,7 @@ func (s *server) registerTokens() {
 		OperationID: "list-tokens", Method: http.MethodGet, Path: tokensPath, Tags: tag, Summary: "List tokens, newest first",
 		Description: "An operator who names no tenant sees the tokens of all tenants and of operators.",
 	}, s.listTokens)
-	register(s, route{role: usecase.Admin, body: bodyOf[tokenInput](s), status: http.StatusCreated}, huma.Operation{
+	register(s, route{role: usecase.Admin, body: bodyAs[api.TokenFields](s, "TokenInput"), status: http.StatusCreated}, huma.Operation{
 		OperationID: "create-token", Method: http.MethodPost, Path: tokensPath, Tags: tag, Summary: "Create a token",
 	}, s.createToken)
 	register(s, route{role: usecase.Admin, status: http.StatusNoContent}, huma.Operation{
@@ -63,12 +56,12 @@ func renderToken(t usecase.Token) api.Token {
 }
 
 func (s *server) createToken(ctx context.Context, c *call, _ *noInput) (*newTokenOutput, error) {
-	var in tokenInput
-	if err := decodeBody(c.body, &in); err != nil {
+	in, _, err := decodeAs[api.TokenFields](c.body)
+	if err != nil {
 		return nil, err
 	}
 	plain, token, err := s.Cases.CreateToken(ctx, &c.Caller, usecase.NewToken{
-		Name: in.Name.Value, Role: usecase.Role(in.Role.Value), Tenant: in.Tenant.Value, ExpiresAt: in.ExpiresDate.Value,
+		Name: in.Name, Role: usecase.Role(in.Role), Tenant: in.Tenant, ExpiresAt: in.Expires,
 	})
 	if err != nil {
 		return nil, err
