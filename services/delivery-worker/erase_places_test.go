@@ -139,7 +139,7 @@ func TestCallbacksOfSeveralTenantsEventsAreErased(t *testing.T) {
 			d, _, err := w.db.History.GetDelivery(t.Context(), tenants[i], webhook.DeliveryID(h.ID, "e-1"))
 			return err == nil && d.State == webhook.Delivered
 		}, 2*time.Minute, 10*time.Millisecond)
-		require.NoError(t, w.db.Erasures.SetPolicy(t.Context(), "test", tenants[i], "order.created", 1, 10))
+		require.NoError(t, w.db.Retention.Set(t.Context(), "test", tenants[i], "order.created", 1, 10))
 	}
 	require.Eventually(t, func() bool { // a callback may be recorded later, and the worker's housekeeper erases what is marked, too
 		_, err := w.eraser.Expire(t.Context(), time.Now().AddDate(0, 0, 2))
@@ -161,7 +161,7 @@ func TestALateFailureOfAFilterQuotesNoErasedEvent(t *testing.T) {
 	e := w.erase(store.NewErasure{Kind: store.EraseIDs, Criteria: []string{"e-1"}})
 	require.Equal(t, store.JobCompleted, e.State, e.Detail)
 	for _, kind := range []webhook.ExpressionKind{webhook.FilterExpression, webhook.TransformExpression} {
-		_, err := w.db.Hooks.AddFailures(t.Context(), kind, map[uuid.UUID]store.ExpressionFailures{h.ID: {N: 1, LastAt: time.Now(), LastError: "no number: " + canary, EventID: "e-1"}})
+		_, err := w.db.Health.AddFailures(t.Context(), kind, map[uuid.UUID]store.ExpressionFailures{h.ID: {N: 1, LastAt: time.Now(), LastError: "no number: " + canary, EventID: "e-1"}})
 		require.NoError(t, err)
 	}
 	w.nowhere()
@@ -246,7 +246,7 @@ func TestAWorkerThatIsCutOffKeepsNoErasedPayload(t *testing.T) {
 	}, time.Minute, 10*time.Millisecond)
 	<-asked
 	way.Silence()
-	require.NoError(t, w.db.Erasures.SetPolicy(t.Context(), "test", webhook.DefaultTenant, "order.created", 1, 10))
+	require.NoError(t, w.db.Retention.Set(t.Context(), "test", webhook.DefaultTenant, "order.created", 1, 10))
 	n, err := w.eraser.Expire(t.Context(), time.Now().AddDate(0, 0, 2))
 	require.NoError(t, err)
 	require.Equal(t, 1, n)

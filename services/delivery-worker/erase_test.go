@@ -204,7 +204,7 @@ func TestPayloadsAreErasedWhenTheirRetentionIsOver(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return data("e-2") != "" && data("e-3") != "" }, time.Minute, 20*time.Millisecond)
 	set := func(eventType string, days int) {
-		require.NoError(t, w.db.Erasures.SetPolicy(t.Context(), "test", webhook.DefaultTenant, eventType, days, 10))
+		require.NoError(t, w.db.Retention.Set(t.Context(), "test", webhook.DefaultTenant, eventType, days, 10))
 	}
 	set("order.>", 30)
 	set("order.created", 2)
@@ -228,5 +228,5 @@ func TestPayloadsAreErasedWhenTheirRetentionIsOver(t *testing.T) {
 	require.Equal(t, "null", data("e-2"))
 	require.JSONEq(t, `{"n":3}`, data("e-3"))
 	set("order.>", 0)
-	require.ErrorIs(t, w.db.Erasures.SetPolicy(t.Context(), "test", webhook.DefaultTenant, "x", 1, 1), webhook.ErrInvalid)
+	require.ErrorIs(t, w.db.Retention.Set(t.Context(), "test", webhook.DefaultTenant, "x", 1, 1), webhook.ErrInvalid)
 }

@@ -134,7 +134,7 @@ func (f *failures) store(ctx context.Context) {
 	for id, of := range list {
 		failures[id] = of.ExpressionFailures
 	}
-	untold, err := f.db.Hooks.AddFailures(ctx, f.kind, failures)
+	untold, err := f.db.Health.AddFailures(ctx, f.kind, failures)
 	if err != nil {
 		f.log.Warn("failed to record failures of expressions, retrying", zap.Int("hooks", len(list)), zap.Error(err))
 		f.keep(list)

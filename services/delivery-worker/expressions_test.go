@@ -135,7 +135,7 @@ func TestWhatAFilterCannotBeEvaluatedForIsCountedAndToldOnce(t *testing.T) {
 	failures := func(n int) {
 		t.Helper()
 		require.Eventually(t, func() bool {
-			day, month, err := w.db.Hooks.Failures(t.Context(), webhook.FilterExpression, h.ID, time.Now())
+			day, month, err := w.db.Health.Failures(t.Context(), webhook.FilterExpression, h.ID, time.Now())
 			return err == nil && day.N == n && month.N == n && (day.LastError != "") == (n > 0)
 		}, 2*time.Minute, 20*time.Millisecond)
 	}
@@ -144,7 +144,7 @@ func TestWhatAFilterCannotBeEvaluatedForIsCountedAndToldOnce(t *testing.T) {
 	w.run()
 	w.publish("order.created", `{"event_id":"bad-3","data":{"customer":null}}`)
 	failures(3)
-	day, _, err := w.db.Hooks.Failures(t.Context(), webhook.FilterExpression, h.ID, time.Now())
+	day, _, err := w.db.Health.Failures(t.Context(), webhook.FilterExpression, h.ID, time.Now())
 	require.NoError(t, err)
 	require.Equal(t, "bad-3", day.EventID)
 	require.Len(t, w.receiver.Got("/staff"), 1)

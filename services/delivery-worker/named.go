@@ -84,7 +84,7 @@ func (m *metrics) nameHooks(ctx context.Context, db *store.DB, most int) {
 	if err != nil {
 		return
 	}
-	failing, n, err := db.Hooks.LongestFailing(ctx, most)
+	failing, n, err := db.Health.LongestFailing(ctx, most)
 	if err != nil {
 		return
 	}

@@ -21,7 +21,7 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 	w.receiver.Await(t, "/a", 1)
 
 	check := func(c webhook.SchemaCheck) {
-		_, err := w.db.Hooks.SetEventType(t.Context(), "test", webhook.DefaultTenant, "order.created", store.EventTypeSettings{Check: c})
+		_, err := w.db.Types.Set(t.Context(), "test", webhook.DefaultTenant, "order.created", store.EventTypeSettings{Check: c})
 		require.NoError(t, err)
 	}
 	check(webhook.SchemaReject)

@@ -179,7 +179,7 @@ func (d *Desk) begin(ctx context.Context, actor store.Actor) (*work, error) {
 	if w.since, err = d.db.Ledger.SourcesSince(ctx); err != nil {
 		return nil, err
 	}
-	checked, err := d.db.Hooks.CheckedTypes(ctx)
+	checked, err := d.db.Types.Checked(ctx)
 	if err != nil {
 		return nil, err
 	}

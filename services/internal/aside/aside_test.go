@@ -150,7 +150,7 @@ func TestWhatIsTakenNowIsRecordedAndWhatIsNotStays(t *testing.T) {
 func TestAnEventThatWasRejectedMeanwhileIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	_, err := s.DB.Hooks.DeclareEventType(t.Context(), "test", "default", store.EventType{
+	_, err := s.DB.Types.Declare(t.Context(), "test", "default", store.EventType{
 		Name: "my.refused", Schema: []byte(`{"required": ["id"]}`), Settings: store.EventTypeSettings{Check: webhook.SchemaReject},
 	})
 	require.NoError(t, err)

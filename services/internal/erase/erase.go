@@ -33,8 +33,9 @@ const (
 
 // Eraser erases. It is safe for concurrent use, also by several programs.
 type Eraser struct {
-	db  *store.ErasureStore
-	bus func() (*bus.Bus, error)
+	db        *store.ErasureStore
+	retention *store.RetentionStore
+	bus       func() (*bus.Bus, error)
 	// since is envelope.Published.SourcesSince.
 	since   func(context.Context) (time.Time, error)
 	keys    *store.AccessStore
@@ -44,7 +45,7 @@ type Eraser struct {
 
 // New makes an eraser that asks for the bus each time, as there may be none yet.
 func New(db *store.DB, find func() (*bus.Bus, error), m *Metrics, log *zap.Logger) *Eraser {
-	return &Eraser{db: db.Erasures, bus: find, since: db.Ledger.SourcesSince, keys: db.Access, metrics: m, log: log}
+	return &Eraser{db: db.Erasures, retention: db.Retention, bus: find, since: db.Ledger.SourcesSince, keys: db.Access, metrics: m, log: log}
 }
 
 // waitError says that it can be gone on later.

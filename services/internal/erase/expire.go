@@ -17,7 +17,7 @@ func (r *Eraser) Expire(ctx context.Context, now time.Time) (erased int, err err
 	if err != nil {
 		return 0, err
 	}
-	policies, err := r.db.Policies(ctx, "")
+	policies, err := r.retention.List(ctx, "")
 	if err != nil {
 		return 0, err
 	}
@@ -27,7 +27,7 @@ func (r *Eraser) Expire(ctx context.Context, now time.Time) (erased int, err err
 			if erased += n; err != nil {
 				return erased, err
 			}
-			marked, err := r.db.MarkExpired(ctx, &p, now)
+			marked, err := r.retention.MarkExpired(ctx, &p, now)
 			if err != nil {
 				return erased, err
 			}
@@ -35,7 +35,7 @@ func (r *Eraser) Expire(ctx context.Context, now time.Time) (erased int, err err
 		}
 	}
 	n, err := r.expirePending(ctx, b)
-	return erased + n, errors.Join(err, r.db.ForgetExpired(ctx))
+	return erased + n, errors.Join(err, r.retention.ForgetExpired(ctx))
 }
 
 // expirePending erases what is written down to be.

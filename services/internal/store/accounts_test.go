@@ -129,35 +129,35 @@ func TestEventTypesAreATenantsOwn(t *testing.T) {
 		Name: "kiosk.opened", Description: "d", Schema: json.RawMessage(`{"type": "object"}`), Example: json.RawMessage(`{"b":1, "a":2.50}`),
 	}
 	for _, want := range []bool{true, false} {
-		created, err := db.Hooks.DeclareEventType(t.Context(), actor, "default", declared)
+		created, err := db.Types.Declare(t.Context(), actor, "default", declared)
 		require.NoError(t, err)
 		require.Equal(t, want, created)
 	}
-	list, err := db.Hooks.EventTypes(t.Context(), "default")
+	list, err := db.Types.List(t.Context(), "default")
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	declared.CreatedAt, declared.Settings = list[0].CreatedAt, list[0].Settings
 	require.Equal(t, declared, list[0])
 	require.Equal(t, webhook.SchemaOff, list[0].Settings.Check)
 	require.False(t, *list[0].Settings.Deprecated)
-	list, err = db.Hooks.EventTypes(t.Context(), "other")
+	list, err = db.Types.List(t.Context(), "other")
 	require.NoError(t, err)
 	require.Empty(t, list)
-	require.ErrorIs(t, db.Hooks.RemoveEventType(t.Context(), actor, "other", "kiosk.opened"), webhook.ErrNotFound)
+	require.ErrorIs(t, db.Types.Remove(t.Context(), actor, "other", "kiosk.opened"), webhook.ErrNotFound)
 	deprecated := true
-	now, err := db.Hooks.SetEventType(t.Context(), actor, "default", "kiosk.opened", store.EventTypeSettings{Deprecated: &deprecated})
+	now, err := db.Types.Set(t.Context(), actor, "default", "kiosk.opened", store.EventTypeSettings{Deprecated: &deprecated})
 	require.NoError(t, err)
 	require.Equal(t, store.EventTypeSettings{Check: webhook.SchemaOff, Deprecated: &deprecated}, now)
-	now, err = db.Hooks.SetEventType(t.Context(), actor, "default", "kiosk.opened", store.EventTypeSettings{Check: webhook.SchemaWarn})
+	now, err = db.Types.Set(t.Context(), actor, "default", "kiosk.opened", store.EventTypeSettings{Check: webhook.SchemaWarn})
 	require.NoError(t, err)
 	require.Equal(t, store.EventTypeSettings{Check: webhook.SchemaWarn, Deprecated: &deprecated}, now)
-	_, err = db.Hooks.SetEventType(t.Context(), actor, "nobody", "kiosk.opened", now)
+	_, err = db.Types.Set(t.Context(), actor, "nobody", "kiosk.opened", now)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
-	require.NoError(t, db.Hooks.RemoveEventType(t.Context(), actor, "default", "kiosk.opened"))
-	settings, err := db.Hooks.EventTypeSettings(t.Context(), "default")
+	require.NoError(t, db.Types.Remove(t.Context(), actor, "default", "kiosk.opened"))
+	settings, err := db.Types.Settings(t.Context(), "default")
 	require.NoError(t, err)
 	require.Empty(t, settings)
-	_, err = db.Hooks.DeclareEventType(t.Context(), actor, "nobody", declared)
+	_, err = db.Types.Declare(t.Context(), actor, "nobody", declared)
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 

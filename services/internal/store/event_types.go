@@ -31,8 +31,8 @@ type EventTypeSettings struct {
 	Deprecated *bool
 }
 
-// EventTypes lists the types that a tenant declared, by name.
-func (d *HookStore) EventTypes(ctx context.Context, tenant string) ([]EventType, error) {
+// List returns the types that a tenant declared, by name.
+func (d *TypeStore) List(ctx context.Context, tenant string) ([]EventType, error) {
 	var rows []struct {
 		Name        string    `db:"name"`
 		Description string    `db:"description"`
@@ -45,7 +45,7 @@ func (d *HookStore) EventTypes(ctx context.Context, tenant string) ([]EventType,
 	if err != nil {
 		return nil, translate(fmt.Errorf("list event types: %w", err))
 	}
-	settings, err := d.EventTypeSettings(ctx, tenant)
+	settings, err := d.Settings(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -62,9 +62,9 @@ func (d *HookStore) EventTypes(ctx context.Context, tenant string) ([]EventType,
 	return list, nil
 }
 
-// EventTypeSettings returns what a tenant decided about event types, by name. Types that nothing was decided about are
+// Settings returns what a tenant decided about event types, by name. Types that nothing was decided about are
 // not checked and not deprecated.
-func (d *HookStore) EventTypeSettings(ctx context.Context, tenant string) (map[string]EventTypeSettings, error) {
+func (d *TypeStore) Settings(ctx context.Context, tenant string) (map[string]EventTypeSettings, error) {
 	var rows []settingsRow
 	err := d.db.SelectContext(ctx, &rows, `SELECT name, schema_check, deprecated FROM event_type_settings WHERE tenant = $1`, tenant)
 	if err != nil {
@@ -87,9 +87,9 @@ func (r *settingsRow) settings() EventTypeSettings {
 	return EventTypeSettings{Check: webhook.SchemaCheck(r.Check), Deprecated: &r.Deprecated}
 }
 
-// SetEventType changes the settings of a type and returns all of them; whether the tenant has such a type is the
+// Set changes the settings of a type and returns all of them; whether the tenant has such a type is the
 // caller's to know. The error is webhook.ErrNotFound where the tenant does not exist.
-func (d *HookStore) SetEventType(ctx context.Context, actor Actor, tenant, name string, change EventTypeSettings) (EventTypeSettings, error) {
+func (d *TypeStore) Set(ctx context.Context, actor Actor, tenant, name string, change EventTypeSettings) (EventTypeSettings, error) {
 	var now EventTypeSettings
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var err error
@@ -120,10 +120,10 @@ func setEventType(ctx context.Context, tx *sqlx.Tx, tenant, name string, change 
 	return row.settings(), nil
 }
 
-// DeclareEventType stores a type for a tenant, in place of one of the same name, and reports whether it is new. Schema
-// and example must be JSON; the settings are changed as by SetEventType. The error is webhook.ErrNotFound where the
+// Declare stores a type for a tenant, in place of one of the same name, and reports whether it is new. Schema
+// and example must be JSON; the settings are changed as by Set. The error is webhook.ErrNotFound where the
 // tenant does not exist.
-func (d *HookStore) DeclareEventType(ctx context.Context, actor Actor, tenant string, t EventType) (created bool, err error) {
+func (d *TypeStore) Declare(ctx context.Context, actor Actor, tenant string, t EventType) (created bool, err error) {
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		err := tx.GetContext(ctx, &created, `
 			INSERT INTO event_types (tenant, name, description, schema, example)
@@ -145,9 +145,9 @@ func (d *HookStore) DeclareEventType(ctx context.Context, actor Actor, tenant st
 	return created && err == nil, err
 }
 
-// RemoveEventType removes a type that the tenant declared. Hooks that name it keep it. The error is
+// Remove removes a type that the tenant declared. Hooks that name it keep it. The error is
 // webhook.ErrNotFound where the tenant declared no such type.
-func (d *HookStore) RemoveEventType(ctx context.Context, actor Actor, tenant, name string) error {
+func (d *TypeStore) Remove(ctx context.Context, actor Actor, tenant, name string) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		result, err := tx.ExecContext(ctx, `DELETE FROM event_types WHERE tenant = $1 AND name = $2`, tenant, name)
 		if err != nil {

@@ -34,7 +34,7 @@ var failureTables = map[webhook.ExpressionKind]string{
 
 // AddFailures counts failures of expressions of the kind, of the hooks that there are, and returns those of whose failures nobody was told on that
 // day yet (UTC); they count as told then.
-func (d *HookStore) AddFailures(ctx context.Context, kind webhook.ExpressionKind, failures map[uuid.UUID]ExpressionFailures) (untold []uuid.UUID, err error) {
+func (d *HealthStore) AddFailures(ctx context.Context, kind webhook.ExpressionKind, failures map[uuid.UUID]ExpressionFailures) (untold []uuid.UUID, err error) {
 	table := failureTables[kind]
 	err = d.transact(ctx, func(tx *sqlx.Tx) error {
 		untold = nil
@@ -76,7 +76,7 @@ func unquoteErased(ctx context.Context, tx *sqlx.Tx, table string, hooks []uuid.
 
 // Failures counts the events of the last 24 hours and of the last 30 days, by days, that a hook's expression of the kind could not
 // be evaluated for.
-func (d *HookStore) Failures(ctx context.Context, kind webhook.ExpressionKind, hook uuid.UUID, now time.Time) (day, month ExpressionFailures, err error) {
+func (d *HealthStore) Failures(ctx context.Context, kind webhook.ExpressionKind, hook uuid.UUID, now time.Time) (day, month ExpressionFailures, err error) {
 	var rows []struct {
 		Day       time.Time `db:"day"`
 		N         int       `db:"failures"`
@@ -105,7 +105,7 @@ func (d *HookStore) Failures(ctx context.Context, kind webhook.ExpressionKind, h
 }
 
 // DropFailures forgets what is too old to be shown.
-func (d *HookStore) DropFailures(ctx context.Context, now time.Time) error {
+func (d *HealthStore) DropFailures(ctx context.Context, now time.Time) error {
 	for _, table := range failureTables {
 		_, err := d.db.ExecContext(ctx, `DELETE FROM `+table+` WHERE day <= ($1::timestamptz AT TIME ZONE 'UTC')::date - $2::int`, now, filterFailureDays)
 		if err != nil {

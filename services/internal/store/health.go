@@ -31,7 +31,7 @@ type Failing struct {
 
 // ListFailing lists the active hooks that have been failing since before the given time, and those that recovered
 // after a warning.
-func (d *HookStore) ListFailing(ctx context.Context, before time.Time) ([]Failing, error) {
+func (d *HealthStore) ListFailing(ctx context.Context, before time.Time) ([]Failing, error) {
 	var list []Failing
 	err := d.db.SelectContext(ctx, &list, `
 		SELECT h.hook_id, h.tenant, k.name, k.target_url, k.version, h.failing_since, h.last_failure_at, h.failures, h.last_class, h.warned
@@ -44,7 +44,7 @@ func (d *HookStore) ListFailing(ctx context.Context, before time.Time) ([]Failin
 }
 
 // CountReach counts the hooks that had attempts since the given time, and those of them whose last one did not even connect.
-func (d *HookStore) CountReach(ctx context.Context, since time.Time) (tried, unreachable int, err error) {
+func (d *HealthStore) CountReach(ctx context.Context, since time.Time) (tried, unreachable int, err error) {
 	var row struct {
 		Tried       int `db:"tried"`
 		Unreachable int `db:"unreachable"`
@@ -72,7 +72,7 @@ func forgetFailures(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error 
 }
 
 // NoteWarning remembers how far on the way to being disabled people were warned, and says so in the audit log.
-func (d *HookStore) NoteWarning(ctx context.Context, actor Actor, f Failing, percent int) error {
+func (d *HealthStore) NoteWarning(ctx context.Context, actor Actor, f Failing, percent int) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		if _, err := tx.ExecContext(ctx, `UPDATE hook_health SET warned = $2 WHERE hook_id = $1`, f.HookID, percent); err != nil {
 			return audited{}, fmt.Errorf("remember warning of hook %s: %w", f.HookID, err)

@@ -25,7 +25,7 @@ func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
 		write(t, rec, batchOf(f))
 	}
 	failing := func() map[uuid.UUID]store.Failing {
-		list, err := db.Hooks.ListFailing(t.Context(), now.Add(time.Minute))
+		list, err := db.Health.ListFailing(t.Context(), now.Add(time.Minute))
 		require.NoError(t, err)
 		byID := map[uuid.UUID]store.Failing{}
 		for _, f := range list {
@@ -40,7 +40,7 @@ func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
 		fails(h.ID, 1, 120*time.Hour)
 	}
 	require.Len(t, failing(), 5)
-	require.NoError(t, db.Hooks.NoteWarning(t.Context(), actor, failing()[ids[0]], 90))
+	require.NoError(t, db.Health.NoteWarning(t.Context(), actor, failing()[ids[0]], 90))
 	edit := func(id uuid.UUID, change func(*webhook.Hook)) {
 		_, err := db.Hooks.Update(t.Context(), actor, webhook.DefaultTenant, id, nil, func(h *webhook.Hook) error {
 			change(h)

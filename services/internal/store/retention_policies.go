@@ -27,8 +27,8 @@ const (
 	recordedLate = time.Hour
 )
 
-// Policies lists a tenant's policies by event type, or with "" those of all tenants.
-func (d *ErasureStore) Policies(ctx context.Context, tenant string) (list []RetentionPolicy, err error) {
+// List returns a tenant's policies by event type, or with "" those of all tenants.
+func (d *RetentionStore) List(ctx context.Context, tenant string) (list []RetentionPolicy, err error) {
 	err = d.db.SelectContext(ctx, &list, `
 		SELECT tenant, event_type, days, created_at, erased_to FROM payload_retention WHERE $1 = '' OR tenant = $1 ORDER BY tenant, event_type`, tenant)
 	if err != nil {
@@ -40,8 +40,8 @@ func (d *ErasureStore) Policies(ctx context.Context, tenant string) (list []Rete
 	return list, nil
 }
 
-// SetPolicy gives an event type or pattern its days, or with 0 takes its policy away. A tenant has at most so many.
-func (d *ErasureStore) SetPolicy(ctx context.Context, actor Actor, tenant, eventType string, days, most int) error {
+// Set gives an event type or pattern its days, or with 0 takes its policy away. A tenant has at most so many.
+func (d *RetentionStore) Set(ctx context.Context, actor Actor, tenant, eventType string, days, most int) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		entry := audited{tenant: tenant, action: "retention.changed", subject: eventType, detail: map[string]any{"days": days}}
 		if days == 0 {
@@ -75,7 +75,7 @@ func (d *ErasureStore) SetPolicy(ctx context.Context, actor Actor, tenant, event
 
 // MarkExpired writes down that the next events are to be erased whose retention by the policy was over at the time, MaxErased at most,
 // and returns how many that are.
-func (d *ErasureStore) MarkExpired(ctx context.Context, p *RetentionPolicy, now time.Time) (n int, err error) {
+func (d *RetentionStore) MarkExpired(ctx context.Context, p *RetentionPolicy, now time.Time) (n int, err error) {
 	before := now.AddDate(0, 0, -p.Days)
 	c := &clauses{}
 	c.add("tenant = %s", p.Tenant)
@@ -114,7 +114,7 @@ func (d *ErasureStore) MarkExpired(ctx context.Context, p *RetentionPolicy, now 
 }
 
 // ForgetExpired drops what nobody has to be told of any more. The events say themselves that they are erased.
-func (d *ErasureStore) ForgetExpired(ctx context.Context) error {
+func (d *RetentionStore) ForgetExpired(ctx context.Context) error {
 	_, err := d.db.ExecContext(ctx, `
 		DELETE FROM erased_events WHERE (tenant, event_id) IN (
 			SELECT tenant, event_id FROM erased_events WHERE erasure IS NULL AND done_at < clock_timestamp() - $1 * interval '1 second' LIMIT 10000)`,

@@ -53,10 +53,10 @@ func (d *HistoryStore) HookStats(ctx context.Context, tenant string, hook uuid.U
 		return s, err
 	}
 	var err error
-	if s.FilterDay, s.FilterMonth, err = d.hooks().Failures(ctx, webhook.FilterExpression, hook, now); err != nil {
+	if s.FilterDay, s.FilterMonth, err = d.health().Failures(ctx, webhook.FilterExpression, hook, now); err != nil {
 		return s, err
 	}
-	if s.TransformDay, s.TransformMonth, err = d.hooks().Failures(ctx, webhook.TransformExpression, hook, now); err != nil {
+	if s.TransformDay, s.TransformMonth, err = d.health().Failures(ctx, webhook.TransformExpression, hook, now); err != nil {
 		return s, err
 	}
 	if err := d.openOf(ctx, &s, tenant, hook); err != nil {

@@ -25,19 +25,26 @@ var ErrSchema = errors.New("database schema does not fit this program")
 type DB struct {
 	*core
 
-	Hooks    *HookStore
-	Access   *AccessStore
-	Ledger   *LedgerStore
-	Queue    *QueueStore
-	History  *HistoryStore
-	Jobs     *JobStore
-	Leases   *LeaseStore
-	Erasures *ErasureStore
+	Hooks     *HookStore
+	Health    *HealthStore
+	Types     *TypeStore
+	Access    *AccessStore
+	Ledger    *LedgerStore
+	Queue     *QueueStore
+	History   *HistoryStore
+	Jobs      *JobStore
+	Leases    *LeaseStore
+	Erasures  *ErasureStore
+	Retention *RetentionStore
 }
 
 type (
-	// HookStore keeps hooks, the event types that tenants declared, and how hooks do.
+	// HookStore keeps hooks.
 	HookStore struct{ *core }
+	// HealthStore keeps how hooks do: the failures of their receivers and of their expressions.
+	HealthStore struct{ *core }
+	// TypeStore keeps the event types that tenants declared, and what they decided about others.
+	TypeStore struct{ *core }
 	// AccessStore keeps tenants, tokens, ended sessions, the audit log, and under which keys secrets are sealed.
 	AccessStore struct{ *core }
 	// LedgerStore is written: events, deliveries and attempts.
@@ -52,6 +59,8 @@ type (
 	LeaseStore struct{ *core }
 	// ErasureStore keeps which payloads are to be erased, and erases them.
 	ErasureStore struct{ *core }
+	// RetentionStore keeps for how long tenants keep payloads, and marks those to be erased that are older.
+	RetentionStore struct{ *core }
 )
 
 // core is the pool that everything is asked through.
@@ -81,7 +90,8 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	c := &core{db: sqlx.NewDb(db, "postgres"), lookups: newLookups(deadlineConnector{connector, lookupSilence, endsAlone}), url: url, ring: ring}
 	c.creations.do, c.creations.most, c.creations.limit = c.createTogether, createdTogether, createLimit
 	return &DB{
-		c, &HookStore{c}, &AccessStore{c}, &LedgerStore{c}, &QueueStore{c}, &HistoryStore{c}, &JobStore{c}, &LeaseStore{c}, &ErasureStore{c},
+		c, &HookStore{c}, &HealthStore{c}, &TypeStore{c}, &AccessStore{c}, &LedgerStore{c}, &QueueStore{c}, &HistoryStore{c}, &JobStore{c}, &LeaseStore{c},
+		&ErasureStore{c}, &RetentionStore{c},
 	}, nil
 }
 
@@ -178,5 +188,7 @@ func migrator(url string, from fs.FS) (*goose.Provider, func(), error) {
 }
 
 func (d *core) hooks() *HookStore { return &HookStore{d} }
+
+func (d *core) health() *HealthStore { return &HealthStore{d} }
 
 func (d *core) history() *HistoryStore { return &HistoryStore{d} }

@@ -30,8 +30,8 @@ func (w *Watch) loadTypes(ctx context.Context) error {
 	return nil
 }
 
-// CheckedTypes lists the event types whose events are checked.
-func (d *HookStore) CheckedTypes(ctx context.Context) ([]webhook.CheckedType, error) {
+// Checked lists the event types whose events are checked.
+func (d *TypeStore) Checked(ctx context.Context) ([]webhook.CheckedType, error) {
 	return checkedTypes(ctx, d.db)
 }
 

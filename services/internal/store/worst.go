@@ -53,7 +53,7 @@ func (d *QueueStore) LongestBacklogs(ctx context.Context, limit int) ([]Backlog,
 }
 
 // LongestFailing lists the active hooks whose attempts have all failed for longest, those first, and counts how many fail.
-func (d *HookStore) LongestFailing(ctx context.Context, limit int) (list []Failing, failing int, err error) {
+func (d *HealthStore) LongestFailing(ctx context.Context, limit int) (list []Failing, failing int, err error) {
 	err = d.db.SelectContext(ctx, &list, `
 		SELECT h.hook_id, h.tenant, k.name, k.target_url, k.version, h.failing_since, h.last_failure_at, h.failures, h.last_class, h.warned
 		FROM hook_health h JOIN hooks k ON k.id = h.hook_id

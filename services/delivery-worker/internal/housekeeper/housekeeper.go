@@ -133,7 +133,7 @@ func (h *Housekeeper) partitions(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := h.DB.Hooks.DropFailures(ctx, now); err != nil {
+	if err := h.DB.Health.DropFailures(ctx, now); err != nil {
 		return err
 	}
 	if err := h.DB.Ledger.DropCopies(ctx, now.Add(-max(h.Records, h.EventAge))); err != nil {

@@ -35,7 +35,7 @@ const (
 // judge warns of hooks that fail for long, disables those that fail for too long, and tells of those that recovered.
 func (h *Housekeeper) judge(ctx context.Context) error {
 	now := time.Now()
-	tried, unreachable, err := h.DB.Hooks.CountReach(ctx, now.Add(-reachWindow))
+	tried, unreachable, err := h.DB.Health.CountReach(ctx, now.Add(-reachWindow))
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (h *Housekeeper) judge(ctx context.Context) error {
 		h.Log.Error("most hooks are unreachable: assuming a network problem here, disabling none", zap.Int("hooks", tried), zap.Int("unreachable", unreachable))
 		return nil
 	}
-	list, err := h.DB.Hooks.ListFailing(ctx, now.Add(-h.Disable.After/2))
+	list, err := h.DB.Health.ListFailing(ctx, now.Add(-h.Disable.After/2))
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (h *Housekeeper) judgeHook(ctx context.Context, f store.Failing, now time.T
 		if err := h.announce(ctx, typeRecovered, f, now, nil); err != nil {
 			return err
 		}
-		return h.DB.Hooks.NoteWarning(ctx, actor, f, 0)
+		return h.DB.Health.NoteWarning(ctx, actor, f, 0)
 	}
 	percent := int(100 * now.Sub(*f.Since) / h.Disable.After)
 	// While hooks recover one after another from a fault of ours, the last ones look as if the fault was theirs.
@@ -84,7 +84,7 @@ func (h *Housekeeper) judgeHook(ctx context.Context, f store.Failing, now time.T
 		if err := h.announce(ctx, typeFailing, f, now, map[string]any{"percent": step}); err != nil {
 			return err
 		}
-		return h.DB.Hooks.NoteWarning(ctx, actor, f, step)
+		return h.DB.Health.NoteWarning(ctx, actor, f, step)
 	}
 	return nil
 }

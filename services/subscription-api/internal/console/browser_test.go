@@ -258,7 +258,7 @@ func TestNothingThatOthersWriteIsRun(t *testing.T) {
 		require.NoError(t, err)
 		_, err = w.db.Hooks.Disable(t.Context(), store.Actor(attack), h.ID, nil, attack)
 		require.NoError(t, err)
-		_, err = w.db.Hooks.DeclareEventType(t.Context(), "test", "default", store.EventType{
+		_, err = w.db.Types.Declare(t.Context(), "test", "default", store.EventType{
 			Name: fmt.Sprintf("attack.no_%d", i), Description: attack, Example: []byte(fmt.Sprintf("%q", attack)),
 		})
 		require.NoError(t, err)

@@ -203,7 +203,7 @@ func TestRetentionPoliciesAreSetAndRemovedThroughThePages(t *testing.T) {
 	a := p.post(t, retentionURL, "event_type", "order-created", "days", "7", "sure", "yes")
 	require.Equal(t, http.StatusSeeOther, a.status, a.text)
 	require.Contains(t, p.get(t, a.header.Get("Location")).text, "<code>order.created</code>")
-	list, err := w.db.Erasures.Policies(t.Context(), webhook.DefaultTenant)
+	list, err := w.db.Retention.List(t.Context(), webhook.DefaultTenant)
 	require.NoError(t, err)
 	require.Equal(t, 7, list[0].Days)
 	a = p.post(t, retentionURL+"remove", "event_type", "order.created")

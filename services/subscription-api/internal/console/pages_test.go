@@ -68,7 +68,7 @@ func story(t *testing.T, w *world) []string {
 		Range: store.TimeRange{From: time.Now().Add(-time.Hour), To: time.Now()},
 	})
 	require.NoError(t, err)
-	require.NoError(t, w.db.Erasures.SetPolicy(t.Context(), "test", webhook.DefaultTenant, "customer.>", 7, 10))
+	require.NoError(t, w.db.Retention.Set(t.Context(), "test", webhook.DefaultTenant, "customer.>", 7, 10))
 	deleted := w.hook(t, "Black Friday sync", "http://example.com/bf", "order.created")
 	require.NoError(t, w.db.Hooks.DeleteSoon(t.Context(), "test", deleted.Tenant, deleted.ID))
 	_, err = testenv.Plain(t, w.db.URL).ExecContext(t.Context(), `UPDATE hooks SET deleted_at = now() + interval '1 hour' WHERE deleted_at IS NOT NULL`)

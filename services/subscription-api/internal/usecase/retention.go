@@ -11,7 +11,7 @@ const maxPolicies = 100
 
 // Retention lists the tenant's retention policies.
 func (s *Service) Retention(ctx context.Context, c *Caller) ([]store.RetentionPolicy, error) {
-	return s.erasures.Policies(ctx, c.Tenant)
+	return s.retention.List(ctx, c.Tenant)
 }
 
 // SetRetention says for how many days payloads of an event type, or of those of a pattern, are kept; with null days, for as long as all
@@ -35,8 +35,8 @@ func (s *Service) SetRetention(ctx context.Context, c *Caller, eventType string,
 	if err := invalid.OrNil(); err != nil {
 		return nil, err
 	}
-	if err := s.erasures.SetPolicy(ctx, c.Actor(), c.Tenant, eventType, days.Value, maxPolicies); err != nil {
+	if err := s.retention.Set(ctx, c.Actor(), c.Tenant, eventType, days.Value, maxPolicies); err != nil {
 		return nil, err
 	}
-	return s.erasures.Policies(ctx, c.Tenant)
+	return s.retention.List(ctx, c.Tenant)
 }

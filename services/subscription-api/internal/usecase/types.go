@@ -59,11 +59,11 @@ type Declaration struct {
 
 // EventTypes are the types that are known from the start, those by which Whisperer tells of itself, and the tenant's own.
 func (s *Service) EventTypes(ctx context.Context, c *Caller) ([]EventType, error) {
-	declared, err := s.hooks.EventTypes(ctx, c.Tenant)
+	declared, err := s.types.List(ctx, c.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	settings, err := s.hooks.EventTypeSettings(ctx, c.Tenant)
+	settings, err := s.types.Settings(ctx, c.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *Service) DeclareEventType(ctx context.Context, c *Caller, d Declaration
 	if err != nil {
 		return t, false, err
 	}
-	settings, err := s.hooks.EventTypeSettings(ctx, c.Tenant)
+	settings, err := s.types.Settings(ctx, c.Tenant)
 	if err != nil {
 		return t, false, err
 	}
@@ -115,7 +115,7 @@ func (s *Service) DeclareEventType(ctx context.Context, c *Caller, d Declaration
 	case declared.Settings.Check == "" && len(declared.Schema) == 0:
 		declared.Settings.Check = webhook.SchemaOff
 	}
-	if created, err = s.hooks.DeclareEventType(ctx, c.Actor(), c.Tenant, declared); err != nil {
+	if created, err = s.types.Declare(ctx, c.Actor(), c.Tenant, declared); err != nil {
 		return t, false, err
 	}
 	if declared.Settings.Check != "" {
@@ -194,7 +194,7 @@ func (s *Service) ChangeEventType(ctx context.Context, c *Caller, name string, c
 	if err := invalid.OrNil(); err != nil {
 		return t, err
 	}
-	now, err := s.hooks.SetEventType(ctx, c.Actor(), c.Tenant, t.Name, settings)
+	now, err := s.types.Set(ctx, c.Actor(), c.Tenant, t.Name, settings)
 	if err != nil {
 		return t, err
 	}
@@ -214,5 +214,5 @@ func (s *Service) RemoveEventType(ctx context.Context, c *Caller, name string) e
 	if webhook.ValidateEventType(name) != nil {
 		return fmt.Errorf("event type: %w", webhook.ErrNotFound)
 	}
-	return s.hooks.RemoveEventType(ctx, c.Actor(), c.Tenant, name)
+	return s.types.Remove(ctx, c.Actor(), c.Tenant, name)
 }

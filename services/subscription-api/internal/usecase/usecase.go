@@ -40,14 +40,17 @@ type Stores struct {
 	hooks  *store.HookStore
 	ledger *store.LedgerStore
 	jobs   *store.JobStore
+	types  *store.TypeStore
 	// erasures are counted, which may take long, too.
-	erasures *store.ErasureStore
+	erasures  *store.ErasureStore
+	retention *store.RetentionStore
 }
 
 // NewStores are those of two databases, which may be one by two pools of connections: history is for what takes longer.
 func NewStores(db, history *store.DB) Stores {
 	return Stores{
-		History: history.History, Stats: history.History, access: db.Access, hooks: db.Hooks, ledger: db.Ledger, jobs: history.Jobs, erasures: history.Erasures,
+		History: history.History, Stats: history.History, access: db.Access, hooks: db.Hooks, ledger: db.Ledger, jobs: history.Jobs, types: db.Types,
+		erasures: history.Erasures, retention: history.Retention,
 	}
 }
 
@@ -170,7 +173,7 @@ func (s *Service) HookTitles(ctx context.Context, c *Caller, ids []uuid.UUID) (m
 
 // KnownTypes are the event types that are known from the start, those by which Whisperer tells of itself, and the tenant's own.
 func (s *Service) KnownTypes(ctx context.Context, tenant string) ([]catalogue.Type, error) {
-	declared, err := s.hooks.EventTypes(ctx, tenant)
+	declared, err := s.types.List(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -136,7 +136,7 @@ func (i *importer) prepare(ctx context.Context) error {
 			return fmt.Errorf("create tenant %s: %w", i.tenant, err)
 		}
 	}
-	declared, err := i.db.Hooks.EventTypes(ctx, i.tenant)
+	declared, err := i.db.Types.List(ctx, i.tenant)
 	if err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (i *importer) declare(ctx context.Context, name string) error {
 		return nil
 	}
 	i.types = append(i.types, name)
-	_, err := i.db.Hooks.DeclareEventType(ctx, importActor, i.tenant, store.EventType{Name: name, Description: "Imported from Django."})
+	_, err := i.db.Types.Declare(ctx, importActor, i.tenant, store.EventType{Name: name, Description: "Imported from Django."})
 	return err
 }
 
