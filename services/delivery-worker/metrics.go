@@ -167,12 +167,12 @@ func (m *metrics) behind(c bus.Consumer, lag bus.Lag) {
 // stored sets the sizes of the streams, and the numbers of waiting deliveries and of messages set aside.
 func (m *metrics) stored(ctx context.Context, b *bus.Bus) {
 	for stream, gauges := range map[webhook.Stream][2]prometheus.Gauge{webhook.OMS: {m.logUsed, m.logLimit}, webhook.Own: {m.ownUsed, m.ownLimit}} {
-		if used, limit, err := b.EventLogSize(ctx, stream); err == nil {
+		if used, limit, err := b.Streams().EventLogSize(ctx, stream); err == nil {
 			gauges[0].Set(float64(used))
 			gauges[1].Set(float64(limit))
 		}
 	}
-	if n, err := b.AsideCount(ctx); err == nil {
+	if n, err := b.Aside().Count(ctx); err == nil {
 		m.asideNow.Set(float64(n))
 	}
 	if n, err := b.Waiting(ctx); err == nil {

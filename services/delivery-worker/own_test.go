@@ -21,7 +21,7 @@ func (w *world) settle(oms, own int64) {
 	require.NoError(w.t, err)
 	defer b.Close()
 	require.NoError(w.t, b.EnsureTopology(w.t.Context()))
-	require.NoError(w.t, b.ApplySettings(w.t.Context()))
+	require.NoError(w.t, b.Streams().ApplySettings(w.t.Context()))
 }
 
 func TestAFullEventLogDrainsByItselfWithACallbackAtEachHook(t *testing.T) {

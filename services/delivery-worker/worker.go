@@ -211,7 +211,7 @@ func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 
 // relayCopies sends copies of requests to people who listen, until ctx ends. If NATS does not allow listening, nothing else is affected.
 func (s *Service) relayCopies(ctx context.Context) {
-	stop, err := s.bus.Wishes(s.relay.Hear)
+	stop, err := s.bus.Relay().Wishes(s.relay.Hear)
 	if err != nil {
 		s.log.Warn("nobody can listen to deliveries", zap.Error(err))
 		return
@@ -265,7 +265,7 @@ func (s *Service) makeParts(ctx context.Context) (err error) {
 	if err := daemon.Await(ctx, s.log, "nats", s.guard.ensure, broker.ErrServerTooOld); err != nil {
 		return err
 	}
-	s.bus.TellSettings(ctx)
+	s.bus.Streams().TellSettings(ctx)
 	client := egress.NewClient(egress.Options{Policy: s.policy, MaxIdlePerHost: webhook.MaxConcurrency, Version: s.version})
 	s.index = index.New(s.hookChanged)
 	s.limiter = limiter.New(limiter.Breaker{
@@ -276,7 +276,7 @@ func (s *Service) makeParts(ctx context.Context) (err error) {
 	s.filters = newFilters(s)
 	s.evaluator = fanout.NewEvaluator(s.config.FilterBudget, runtime.GOMAXPROCS(0)/2, s.filters, s.log)
 	keys := &httpsig.Ring{}
-	s.relay = relay.New(s.bus, s.config.Worker, s.log)
+	s.relay = relay.New(s.bus.Relay(), s.config.Worker, s.log)
 	s.send = attempt.New(attempt.Options{
 		Client: client, Keys: keys, PublicURL: s.config.PublicURL, Version: s.version, Traces: s.traces, Maker: s.evaluator, Copier: s.relay,
 	})

@@ -335,7 +335,7 @@ func (s *Service) connectBus(ctx context.Context, ready func()) error {
 	case err != nil:
 		return err
 	}
-	b.TellSettings(ctx)
+	b.Streams().TellSettings(ctx)
 	s.events.connected(b)
 	<-ctx.Done()
 	return nil

@@ -55,7 +55,7 @@ func (p *publisher) Streams(ctx context.Context) ([]bus.StreamState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.Streams(ctx)
+	return b.Streams().States(ctx)
 }
 
 // ServerVersion implements a part of the console's bus.

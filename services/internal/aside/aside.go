@@ -45,7 +45,7 @@ func (d *Desk) Count(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, unavailable(err)
 	}
-	n, err := b.AsideCount(ctx)
+	n, err := b.Aside().Count(ctx)
 	if err != nil {
 		return 0, unavailable(err)
 	}
@@ -58,7 +58,7 @@ func (d *Desk) List(ctx context.Context, after uint64, limit int) ([]bus.SetAsid
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	list, err := b.ListAside(ctx, after, limit)
+	list, err := b.Aside().List(ctx, after, limit)
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -101,7 +101,7 @@ func (d *Desk) PutBack(ctx context.Context, actor store.Actor, numbers []uint64,
 			if w.More = over(began, atMost); w.More {
 				return nil
 			}
-			s, err := w.bus.Aside(ctx, n)
+			s, err := w.bus.Aside().Get(ctx, n)
 			switch {
 			case errors.Is(err, bus.ErrNotSetAside):
 				w.keep(n, err)
@@ -122,7 +122,7 @@ func (d *Desk) PutAllBack(ctx context.Context, actor store.Actor, atMost time.Du
 	began := time.Now()
 	return d.run(ctx, actor, func(w *work) error {
 		for after := uint64(0); ; {
-			s, err := w.bus.NextAside(ctx, after)
+			s, err := w.bus.Aside().Next(ctx, after)
 			switch {
 			case errors.Is(err, bus.ErrNotSetAside):
 				return nil
@@ -199,7 +199,7 @@ func (w *work) one(ctx context.Context, s *bus.SetAside) error {
 	default:
 		return fmt.Errorf("put number %d back: %w", s.Seq, err)
 	}
-	if err := w.bus.DropAside(ctx, s.Seq); err != nil {
+	if err := w.bus.Aside().Drop(ctx, s.Seq); err != nil {
 		return err
 	}
 	w.PutBack++

@@ -57,11 +57,17 @@ type SetAside struct {
 	Size int
 }
 
+// Aside has the messages that are set aside.
+type Aside struct{ b *Bus }
+
+// Aside returns the messages that are set aside.
+func (b *Bus) Aside() Aside { return Aside{b} }
+
 // ErrNotSetAside says that there is no such message among those set aside: it was put back, or never there.
 var ErrNotSetAside = errors.New("no message with this number is set aside")
 
-// SetAside keeps a message whole that cannot be recorded, and returns when that is durable: it may be acked then.
-func (b *Bus) SetAside(ctx context.Context, what string, m *Message, reason string) error {
+// Add keeps a message whole that cannot be recorded, and returns when that is durable: it may be acked then.
+func (x Aside) Add(ctx context.Context, what string, m *Message, reason string) error {
 	header := nats.Header{}
 	for name, values := range m.Headers() {
 		if !strings.HasPrefix(name, "Nats-") { // what JetStream acted upon, and would again
@@ -78,7 +84,7 @@ func (b *Bus) SetAside(ctx context.Context, what string, m *Message, reason stri
 	}
 	ctx, cancel := context.WithTimeout(ctx, broker.PublishDeadline)
 	defer cancel()
-	if _, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: b.opts.Namespace.Subject(asidePrefix + what), Header: header, Data: m.Data}); err != nil {
+	if _, err := x.b.js.PublishMsg(ctx, &nats.Msg{Subject: x.b.opts.Namespace.Subject(asidePrefix + what), Header: header, Data: m.Data}); err != nil {
 		return fmt.Errorf("set message %d aside: %w", m.Seq, err)
 	}
 	return nil
@@ -93,20 +99,20 @@ func oneLine(text string) string {
 	return text
 }
 
-// AsideCount is how many messages are set aside.
-func (b *Bus) AsideCount(ctx context.Context) (uint64, error) {
-	stream, err := b.stream(ctx, StreamAside)
+// Count returns how many there are.
+func (x Aside) Count(ctx context.Context) (uint64, error) {
+	stream, err := x.b.stream(ctx, StreamAside)
 	if err != nil {
 		return 0, err
 	}
 	return stream.CachedInfo().State.Msgs, nil
 }
 
-// ListAside lists messages that are set aside, after the given number, at most limit, without their data.
-func (b *Bus) ListAside(ctx context.Context, after uint64, limit int) ([]SetAside, error) {
+// List returns the messages after the given number, at most limit, without their data.
+func (x Aside) List(ctx context.Context, after uint64, limit int) ([]SetAside, error) {
 	var list []SetAside
 	for len(list) < limit {
-		s, err := b.NextAside(ctx, after)
+		s, err := x.Next(ctx, after)
 		switch {
 		case errors.Is(err, ErrNotSetAside):
 			return list, nil
@@ -119,24 +125,24 @@ func (b *Bus) ListAside(ctx context.Context, after uint64, limit int) ([]SetAsid
 	return list, nil
 }
 
-// NextAside reads the first message that is set aside after the given number. The error is ErrNotSetAside where there is none.
-func (b *Bus) NextAside(ctx context.Context, after uint64) (SetAside, error) {
+// Next reads the first message that is set aside after the given number. The error is ErrNotSetAside where there is none.
+func (x Aside) Next(ctx context.Context, after uint64) (SetAside, error) {
 	if after == math.MaxUint64 {
 		return SetAside{}, fmt.Errorf("%w: after %d", ErrNotSetAside, after)
 	}
-	return b.readAside(ctx, after+1, jetstream.WithGetMsgSubject(b.opts.Namespace.Subject(asidePrefix+">")))
+	return x.read(ctx, after+1, jetstream.WithGetMsgSubject(x.b.opts.Namespace.Subject(asidePrefix+">")))
 }
 
-// Aside reads one message that is set aside. The error is ErrNotSetAside where there is none of that number.
-func (b *Bus) Aside(ctx context.Context, seq uint64) (SetAside, error) {
+// Get reads one message that is set aside. The error is ErrNotSetAside where there is none of that number.
+func (x Aside) Get(ctx context.Context, seq uint64) (SetAside, error) {
 	if seq == 0 { // would be the first one there is
 		return SetAside{}, fmt.Errorf("%w: 0", ErrNotSetAside)
 	}
-	return b.readAside(ctx, seq)
+	return x.read(ctx, seq)
 }
 
-func (b *Bus) readAside(ctx context.Context, seq uint64, options ...jetstream.GetMsgOpt) (SetAside, error) {
-	stream, err := b.stream(ctx, StreamAside)
+func (x Aside) read(ctx context.Context, seq uint64, options ...jetstream.GetMsgOpt) (SetAside, error) {
+	stream, err := x.b.stream(ctx, StreamAside)
 	if err != nil {
 		return SetAside{}, err
 	}
@@ -147,34 +153,34 @@ func (b *Bus) readAside(ctx context.Context, seq uint64, options ...jetstream.Ge
 	case err != nil:
 		return SetAside{}, fmt.Errorf("read message %d that is set aside: %w", seq, err)
 	}
-	return b.asideOf(raw), nil
+	return x.message(raw), nil
 }
 
-// DropAside deletes a message that was set aside, once it is recorded. One that is not there any more is no error.
-func (b *Bus) DropAside(ctx context.Context, seq uint64) error {
-	stream, err := b.stream(ctx, StreamAside)
+// Drop deletes a message that was set aside, once it is recorded. One that is not there any more is no error.
+func (x Aside) Drop(ctx context.Context, seq uint64) error {
+	stream, err := x.b.stream(ctx, StreamAside)
 	if err == nil {
 		err = stream.DeleteMsg(ctx, seq)
 	}
 	if err == nil {
 		return nil
 	}
-	if _, there := b.Aside(ctx, seq); errors.Is(there, ErrNotSetAside) { // somebody else was faster
+	if _, there := x.Get(ctx, seq); errors.Is(there, ErrNotSetAside) { // somebody else was faster
 		return nil
 	}
 	return fmt.Errorf("delete message %d that was set aside: %w", seq, err)
 }
 
-func (b *Bus) asideOf(raw *jetstream.RawStreamMsg) SetAside {
+func (x Aside) message(raw *jetstream.RawStreamMsg) SetAside {
 	a := SetAside{
-		Seq: raw.Sequence, What: strings.TrimPrefix(raw.Subject, b.opts.Namespace.Subject(asidePrefix)), At: raw.Time.UTC(), Reason: raw.Header.Get(headerAsideReason),
+		Seq: raw.Sequence, What: strings.TrimPrefix(raw.Subject, x.b.opts.Namespace.Subject(asidePrefix)), At: raw.Time.UTC(), Reason: raw.Header.Get(headerAsideReason),
 		Subject: raw.Header.Get(headerAsideSubject), Data: raw.Data, Size: len(raw.Data), Headers: map[string][]string{},
 	}
-	origin, _ := strconv.ParseUint(raw.Header.Get(headerAsideSeq), 10, 64) // both were written by SetAside
+	origin, _ := strconv.ParseUint(raw.Header.Get(headerAsideSeq), 10, 64) // both were written by Add
 	a.PublishedAt, _ = time.Parse(time.RFC3339Nano, raw.Header.Get(headerAsidePublished))
 	a.Origin = webhook.Sequence(origin)
-	a.Ours = a.Origin.Stream() == webhook.Own || b.isOurs(a.PublishedAt)
-	a.Tenant, a.Type = b.opts.Namespace.SplitEventSubject(a.Subject)
+	a.Ours = a.Origin.Stream() == webhook.Own || x.b.isOurs(a.PublishedAt)
+	a.Tenant, a.Type = x.b.opts.Namespace.SplitEventSubject(a.Subject)
 	for name, values := range raw.Header {
 		if !strings.HasPrefix(name, asideHeaders) && !strings.HasPrefix(name, "Nats-") {
 			a.Headers[name] = values

@@ -127,12 +127,12 @@ func (b *Bus) each(ctx context.Context, name, subject string, do func(jetstream.
 	}
 }
 
-// EraseAside deals with everything that is set aside: event says whether an event is to be erased, and facts erases what it has to from
+// Erase deals with everything that is set aside: event says whether an event is to be erased, and facts erases what it has to from
 // facts, which are set aside again then, and says whether there was any.
-func (b *Bus) EraseAside(ctx context.Context, event func(*SetAside) (bool, error), facts func(*whispererv1.LedgerBatch) (bool, error)) (map[Wiped]int64, error) {
+func (x Aside) Erase(ctx context.Context, event func(*SetAside) (bool, error), facts func(*whispererv1.LedgerBatch) (bool, error)) (map[Wiped]int64, error) {
 	counts := map[Wiped]int64{}
-	err := b.each(ctx, StreamAside, b.opts.Namespace.Subject(asidePrefix+">"), func(stream jetstream.Stream, msg *jetstream.RawStreamMsg) error {
-		a := b.asideOf(msg)
+	err := x.b.each(ctx, StreamAside, x.b.opts.Namespace.Subject(asidePrefix+">"), func(stream jetstream.Stream, msg *jetstream.RawStreamMsg) error {
+		a := x.message(msg)
 		if a.What == AsideFacts {
 			var batch whispererv1.LedgerBatch
 			if proto.Unmarshal(a.Data, &batch) != nil {
@@ -141,7 +141,7 @@ func (b *Bus) EraseAside(ctx context.Context, event func(*SetAside) (bool, error
 			if some, err := facts(&batch); err != nil || !some {
 				return err
 			}
-			if err := b.replaceAside(ctx, msg, &batch); err != nil {
+			if err := x.replace(ctx, msg, &batch); err != nil {
 				return err
 			}
 		} else if gone, err := event(&a); err != nil || !gone {
@@ -155,7 +155,7 @@ func (b *Bus) EraseAside(ctx context.Context, event func(*SetAside) (bool, error
 }
 
 // replaceAside sets facts aside that are what is left of others.
-func (b *Bus) replaceAside(ctx context.Context, msg *jetstream.RawStreamMsg, batch *whispererv1.LedgerBatch) error {
+func (x Aside) replace(ctx context.Context, msg *jetstream.RawStreamMsg, batch *whispererv1.LedgerBatch) error {
 	data, err := proto.Marshal(batch)
 	if err != nil {
 		return fmt.Errorf("encode facts: %w", err)
@@ -167,7 +167,7 @@ func (b *Bus) replaceAside(ctx context.Context, msg *jetstream.RawStreamMsg, bat
 		}
 	}
 	out.Header.Set(headerMsgID, fmt.Sprintf("erased:%d", msg.Sequence))
-	return b.PublishMsg(ctx, out)
+	return x.b.PublishMsg(ctx, out)
 }
 
 // wipe overwrites a message.

@@ -110,9 +110,9 @@ func (b *Bus) owned(ctx context.Context) error {
 
 // Adopt makes the streams that are there this installation's, whoever's they were. It returns the names of those that
 // were another's.
-func (b *Bus) Adopt(ctx context.Context) (adopted []string, err error) {
-	for _, cfg := range b.streams() {
-		stream, err := b.js.Stream(ctx, b.opts.Namespace.Stream(cfg.Name))
+func (x Streams) Adopt(ctx context.Context) (adopted []string, err error) {
+	for _, cfg := range x.b.streams() {
+		stream, err := x.b.js.Stream(ctx, x.b.opts.Namespace.Stream(cfg.Name))
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			continue
@@ -120,14 +120,14 @@ func (b *Bus) Adopt(ctx context.Context) (adopted []string, err error) {
 			return adopted, fmt.Errorf("look up stream %s: %w", cfg.Name, err)
 		}
 		now := stream.CachedInfo().Config
-		if now.Metadata[installationKey] == b.opts.Installation {
+		if now.Metadata[installationKey] == x.b.opts.Installation {
 			continue
 		}
 		metadata := map[string]string{}
 		maps.Copy(metadata, now.Metadata)
-		metadata[installationKey] = b.opts.Installation
+		metadata[installationKey] = x.b.opts.Installation
 		now.Metadata = metadata
-		if _, err := b.js.UpdateStream(ctx, now); err != nil {
+		if _, err := x.b.js.UpdateStream(ctx, now); err != nil {
 			return adopted, fmt.Errorf("adopt stream %s: %w", now.Name, err)
 		}
 		adopted = append(adopted, now.Name)

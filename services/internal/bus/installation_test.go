@@ -47,7 +47,7 @@ func TestStreamsOfAnotherInstallationAreLeftAlone(t *testing.T) {
 	for _, call := range []func() error{
 		func() error { return theirs.EnsureTopology(t.Context()) },
 		func() error { _, err := theirs.RepairTopology(t.Context()); return err },
-		func() error { return theirs.ApplySettings(t.Context()) },
+		func() error { return theirs.Streams().ApplySettings(t.Context()) },
 	} {
 		var foreign *bus.ForeignError
 		require.ErrorAs(t, call(), &foreign)
@@ -58,14 +58,14 @@ func TestStreamsOfAnotherInstallationAreLeftAlone(t *testing.T) {
 	}
 	require.Equal(t, before, configs(t, client(t, url)))
 
-	adopted, err := theirs.Adopt(t.Context())
+	adopted, err := theirs.Streams().Adopt(t.Context())
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"OMS", "OWN", "RETRIES", "LEDGER", "SETASIDE"}, adopted)
 	require.NoError(t, theirs.EnsureTopology(t.Context()))
 	_, err = ours.RepairTopology(t.Context())
 	var foreign *bus.ForeignError
 	require.ErrorAs(t, err, &foreign, "who had them before sees it while it runs")
-	adopted, err = theirs.Adopt(t.Context())
+	adopted, err = theirs.Streams().Adopt(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, adopted)
 }

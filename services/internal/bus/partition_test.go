@@ -133,14 +133,14 @@ func TestALogIsSpreadOverPartitionsWhileItIsUsed(t *testing.T) {
 	first := next(t, sub)
 
 	want := []bus.Setting{{Stream: bus.StreamOMS, Name: "partitions", Want: bus.DefaultPartitions}}
-	settings, err := b.Settings(t.Context())
+	settings, err := b.Streams().Settings(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, want, settings)
 	repaired, err := b.RepairTopology(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, repaired, "a program that starts does not change it")
-	require.NoError(t, b.ApplySettings(t.Context()))
-	settings, err = b.Settings(t.Context())
+	require.NoError(t, b.Streams().ApplySettings(t.Context()))
+	settings, err = b.Streams().Settings(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, settings)
 

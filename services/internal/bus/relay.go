@@ -37,21 +37,30 @@ type Wish struct {
 	For time.Duration `json:"for"`
 }
 
+// Relay carries copies of requests to those who listen.
+type Relay struct{ b *Bus }
+
+// Relay returns the bus's relay.
+func (b *Bus) Relay() Relay { return Relay{b} }
+
+// MaxPayload is the largest message in bytes that the server takes.
+func (r Relay) MaxPayload() int { return r.b.MaxPayload() }
+
 // PublishWish tells the workers of a wish.
-func (b *Bus) PublishWish(w *Wish) error {
+func (r Relay) PublishWish(w *Wish) error {
 	data, err := json.Marshal(w)
 	if err != nil {
 		return fmt.Errorf("encode wish: %w", err)
 	}
-	return b.publishRelay(relayWanted, data)
+	return r.publish(relayWanted, data)
 }
 
 // Wishes calls handle with each wish that comes, until stop is called. A bus without a server hears of none.
-func (b *Bus) Wishes(handle func(*Wish)) (stop func(), err error) {
-	if b.nc == nil {
+func (r Relay) Wishes(handle func(*Wish)) (stop func(), err error) {
+	if r.b.nc == nil {
 		return func() {}, nil
 	}
-	sub, err := b.nc.Subscribe(b.opts.Namespace.Subject(relayWanted), func(m *nats.Msg) {
+	sub, err := r.b.nc.Subscribe(r.b.opts.Namespace.Subject(relayWanted), func(m *nats.Msg) {
 		var w Wish
 		if json.Unmarshal(m.Data, &w) == nil {
 			handle(&w)
@@ -64,16 +73,16 @@ func (b *Bus) Wishes(handle func(*Wish)) (stop func(), err error) {
 }
 
 // PublishCopy sends a copy to a relay. It waits for nobody.
-func (b *Bus) PublishCopy(relay uuid.UUID, data []byte) error {
-	return b.publishRelay(relayCopy+relay.String(), data)
+func (r Relay) PublishCopy(relay uuid.UUID, data []byte) error {
+	return r.publish(relayCopy+relay.String(), data)
 }
 
-// publishRelay publishes what is worth nothing later: it takes no room of what waits for a server that is away.
-func (b *Bus) publishRelay(subject string, data []byte) error {
-	if b.nc == nil || !b.nc.IsConnected() {
+// publish publishes what is worth nothing later: it takes no room of what waits for a server that is away.
+func (r Relay) publish(subject string, data []byte) error {
+	if r.b.nc == nil || !r.b.nc.IsConnected() {
 		return fmt.Errorf("publish to %s: %w", subject, nats.ErrDisconnected)
 	}
-	if err := b.nc.Publish(b.opts.Namespace.Subject(subject), data); err != nil {
+	if err := r.b.nc.Publish(r.b.opts.Namespace.Subject(subject), data); err != nil {
 		return fmt.Errorf("publish to %s: %w", subject, err)
 	}
 	return nil
@@ -87,20 +96,20 @@ type Copies struct {
 }
 
 // Copies subscribes to what is sent to a relay, and sees that something can be. The error is ErrRelayDenied where not.
-func (b *Bus) Copies(ctx context.Context, relay uuid.UUID) (*Copies, error) {
-	sub, err := b.nc.SubscribeSync(b.opts.Namespace.Subject(relayCopy + relay.String()))
+func (r Relay) Copies(ctx context.Context, relay uuid.UUID) (*Copies, error) {
+	sub, err := r.b.nc.SubscribeSync(r.b.opts.Namespace.Subject(relayCopy + relay.String()))
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to copies: %w", err)
 	}
 	c := &Copies{sub: sub}
 	err = sub.SetPendingLimits(relayMessages, relayBytes)
 	if err == nil {
-		err = b.PublishCopy(relay, nil)
+		err = r.PublishCopy(relay, nil)
 	}
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, relayProbe)
 		defer cancel()
-		if _, err = sub.NextMsgWithContext(ctx); err != nil && b.nc.IsConnected() {
+		if _, err = sub.NextMsgWithContext(ctx); err != nil && r.b.nc.IsConnected() {
 			err = ErrRelayDenied
 		}
 	}

@@ -20,7 +20,7 @@ func TestARelayThatHearsNothingSaysThatItIsNotAllowedTo(t *testing.T) {
 	] }`)
 	for user, want := range map[string]error{"all": nil, "silent": bus.ErrRelayDenied, "deaf": bus.ErrRelayDenied} {
 		b := connect(t, strings.Replace(url, "://", "://"+user+":x@", 1))
-		copies, err := b.Copies(t.Context(), uuid.New())
+		copies, err := b.Relay().Copies(t.Context(), uuid.New())
 		require.ErrorIs(t, err, want, user)
 		if want == nil {
 			copies.Close()

@@ -18,9 +18,9 @@ type Setting struct {
 
 // Settings compares the streams with what the program was told. Streams are made as it says and then left alone, so that
 // they differ where an operator changed them, or the program was told something else later.
-func (b *Bus) Settings(ctx context.Context) ([]Setting, error) {
+func (x Streams) Settings(ctx context.Context) ([]Setting, error) {
 	var list []Setting
-	err := b.compare(ctx, func(_ jetstream.StreamConfig, differ []Setting) error {
+	err := x.compare(ctx, func(_ jetstream.StreamConfig, differ []Setting) error {
 		list = append(list, differ...)
 		return nil
 	})
@@ -28,20 +28,20 @@ func (b *Bus) Settings(ctx context.Context) ([]Setting, error) {
 }
 
 // TellSettings tells the log of all that differs.
-func (b *Bus) TellSettings(ctx context.Context) {
-	list, err := b.Settings(ctx)
+func (x Streams) TellSettings(ctx context.Context) {
+	list, err := x.Settings(ctx)
 	if err != nil {
-		b.log.Warn("failed to compare stream settings", zap.Error(err))
+		x.b.log.Warn("failed to compare stream settings", zap.Error(err))
 	}
 	for _, s := range list {
-		b.log.Warn("stream differs from the configured settings and is left unchanged: see `whisperer migrate streams`",
+		x.b.log.Warn("stream differs from the configured settings and is left unchanged: see `whisperer migrate streams`",
 			zap.String("stream", s.Stream), zap.String("setting", s.Name), zap.Int64("is", s.Have), zap.Int64("wanted", s.Want))
 	}
 }
 
 // ApplySettings gives the streams, and their consumers, the settings that the program was told.
-func (b *Bus) ApplySettings(ctx context.Context) error {
-	return b.compare(ctx, func(now jetstream.StreamConfig, differ []Setting) error {
+func (x Streams) ApplySettings(ctx context.Context) error {
+	return x.compare(ctx, func(now jetstream.StreamConfig, differ []Setting) error {
 		for _, s := range differ {
 			switch s.Name {
 			case settingBytes:
@@ -49,16 +49,16 @@ func (b *Bus) ApplySettings(ctx context.Context) error {
 			case settingReplicas:
 				now.Replicas = int(s.Want)
 			case settingPartitions:
-				now.SubjectTransform = b.partitioning()
+				now.SubjectTransform = x.b.partitioning()
 			}
 		}
 		if len(differ) == 0 {
 			return nil
 		}
-		if _, err := b.js.UpdateStream(ctx, now); err != nil {
+		if _, err := x.b.js.UpdateStream(ctx, now); err != nil {
 			return fmt.Errorf("change stream %s: %w", now.Name, err)
 		}
-		return b.followReplicas(ctx, now)
+		return x.b.followReplicas(ctx, now)
 	})
 }
 
@@ -70,10 +70,10 @@ const (
 )
 
 // compare calls do with each stream that is there, and how it differs.
-func (b *Bus) compare(ctx context.Context, do func(now jetstream.StreamConfig, differ []Setting) error) error {
-	for _, cfg := range b.streams() {
-		cfg = b.named(cfg)
-		stream, err := b.js.Stream(ctx, cfg.Name)
+func (x Streams) compare(ctx context.Context, do func(now jetstream.StreamConfig, differ []Setting) error) error {
+	for _, cfg := range x.b.streams() {
+		cfg = x.b.named(cfg)
+		stream, err := x.b.js.Stream(ctx, cfg.Name)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			continue
@@ -81,7 +81,7 @@ func (b *Bus) compare(ctx context.Context, do func(now jetstream.StreamConfig, d
 			return fmt.Errorf("look up stream %s: %w", cfg.Name, err)
 		}
 		now := stream.CachedInfo().Config
-		if err := b.foreign(now); err != nil {
+		if err := x.b.foreign(now); err != nil {
 			return err
 		}
 		var differ []Setting
@@ -92,7 +92,7 @@ func (b *Bus) compare(ctx context.Context, do func(now jetstream.StreamConfig, d
 			differ = append(differ, Setting{Stream: cfg.Name, Name: settingReplicas, Have: int64(now.Replicas), Want: int64(cfg.Replicas)})
 		}
 		if cfg.SubjectTransform != nil && now.SubjectTransform == nil {
-			differ = append(differ, Setting{Stream: cfg.Name, Name: settingPartitions, Want: int64(b.opts.Partitions)})
+			differ = append(differ, Setting{Stream: cfg.Name, Name: settingPartitions, Want: int64(x.b.opts.Partitions)})
 		}
 		if err := do(now, differ); err != nil {
 			return err

@@ -15,7 +15,7 @@ func TestWhatAnOperatorSetStaysUntilItIsAppliedOnPurpose(t *testing.T) {
 	js := client(t, url)
 	b := program(t, bus.Options{URL: url, OMSMaxBytes: 2 << 20, OwnMaxBytes: 1 << 20})
 	require.NoError(t, b.EnsureTopology(t.Context()))
-	settings, err := b.Settings(t.Context())
+	settings, err := b.Streams().Settings(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, settings)
 	edited := configs(t, js)["OMS"]
@@ -31,16 +31,16 @@ func TestWhatAnOperatorSetStaysUntilItIsAppliedOnPurpose(t *testing.T) {
 		require.Empty(t, repaired)
 		require.EqualValues(t, 3<<20, configs(t, js)["OMS"].MaxBytes)
 		require.EqualValues(t, 1<<20, configs(t, js)["OWN"].MaxBytes)
-		settings, err := started.Settings(t.Context())
+		settings, err := started.Streams().Settings(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, []bus.Setting{
 			{Stream: "OMS", Name: "max_bytes", Have: 3 << 20, Want: 2 << 20},
 			{Stream: "OWN", Name: "max_bytes", Have: 1 << 20, Want: 4 << 20},
 		}, settings)
 	}
-	require.NoError(t, b.ApplySettings(t.Context()))
+	require.NoError(t, b.Streams().ApplySettings(t.Context()))
 	require.EqualValues(t, 2<<20, configs(t, js)["OMS"].MaxBytes)
-	settings, err = b.Settings(t.Context())
+	settings, err = b.Streams().Settings(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, settings)
 }

@@ -14,13 +14,13 @@ type Store struct {
 }
 
 // Store asks the server. It does not need the topology to be there.
-func (b *Bus) Store(ctx context.Context) (Store, error) {
-	account, err := b.js.AccountInfo(ctx)
+func (x Streams) Store(ctx context.Context) (Store, error) {
+	account, err := x.b.js.AccountInfo(ctx)
 	if err != nil {
 		return Store{}, fmt.Errorf("look up jetstream account: %w", err)
 	}
 	s := Store{Used: int64(min(account.Store, 1<<62)), Limit: max(0, account.Limits.MaxStore)}
-	if stream, err := b.stream(ctx, StreamOMS); err == nil {
+	if stream, err := x.b.stream(ctx, StreamOMS); err == nil {
 		s.Clock = stream.CachedInfo().TimeStamp.UTC()
 	}
 	return s, nil

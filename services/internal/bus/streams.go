@@ -5,6 +5,12 @@ import (
 	"time"
 )
 
+// Streams are the bus's streams as those see them who run them.
+type Streams struct{ b *Bus }
+
+// Streams returns the bus's streams.
+func (b *Bus) Streams() Streams { return Streams{b} }
+
 // StreamState is how full a stream is.
 type StreamState struct {
 	Name     string
@@ -17,11 +23,11 @@ type StreamState struct {
 	Oldest time.Time
 }
 
-// Streams tells how full the streams are, the event log first.
-func (b *Bus) Streams(ctx context.Context) ([]StreamState, error) {
+// States tells how full the streams are, the event log first.
+func (x Streams) States(ctx context.Context) ([]StreamState, error) {
 	var list []StreamState
-	for _, c := range b.streams() {
-		stream, err := b.stream(ctx, c.Name)
+	for _, c := range x.b.streams() {
+		stream, err := x.b.stream(ctx, c.Name)
 		if err != nil {
 			return nil, err
 		}

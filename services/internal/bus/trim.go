@@ -21,15 +21,15 @@ type Trim struct {
 	HighWater, LowWater float64
 }
 
-// TrimEvents drops the oldest events, but none that has not been fanned out and recorded. It returns how many went.
-func (b *Bus) TrimEvents(ctx context.Context, t Trim) (uint64, error) {
-	stream, err := b.stream(ctx, nameOf(t.Stream))
+// Trim drops the oldest events, but none that has not been fanned out and recorded. It returns how many went.
+func (x Streams) Trim(ctx context.Context, t Trim) (uint64, error) {
+	stream, err := x.b.stream(ctx, nameOf(t.Stream))
 	if err != nil {
 		return 0, err
 	}
 	floor := uint64(1<<63 - 1)
 	for _, c := range []Consumer{FanoutOf(t.Stream), RecorderOf(t.Stream)} {
-		lag, err := b.Lag(ctx, c)
+		lag, err := x.b.Lag(ctx, c)
 		if err != nil {
 			return 0, err
 		}
@@ -55,8 +55,8 @@ func (b *Bus) TrimEvents(ctx context.Context, t Trim) (uint64, error) {
 }
 
 // EventLogSize is how many bytes a stream of events has, and how many it may have.
-func (b *Bus) EventLogSize(ctx context.Context, s webhook.Stream) (used, limit int64, err error) {
-	stream, err := b.stream(ctx, nameOf(s))
+func (x Streams) EventLogSize(ctx context.Context, s webhook.Stream) (used, limit int64, err error) {
+	stream, err := x.b.stream(ctx, nameOf(s))
 	if err != nil {
 		return 0, 0, err
 	}

@@ -22,19 +22,19 @@ func TestTheEventLogIsTrimmedButNeverPastWhatIsDoneWith(t *testing.T) {
 		require.NoError(t, b.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "default", Type: "order.created", Body: fmt.Appendf(nil, `{"n":%d}`, i)}}))
 	}
 	everything := bus.Trim{MaxAge: time.Nanosecond, HighWater: 0.8, LowWater: 0.7}
-	n, err := b.TrimEvents(t.Context(), everything)
+	n, err := b.Streams().Trim(t.Context(), everything)
 	require.NoError(t, err)
 	require.Zero(t, n, "nothing was fanned out or recorded")
 	settle(t, b, bus.Fanout, 7)
-	n, err = b.TrimEvents(t.Context(), everything)
+	n, err = b.Streams().Trim(t.Context(), everything)
 	require.NoError(t, err)
 	require.Zero(t, n, "nothing was recorded")
 	settle(t, b, bus.EventRecorder, 4)
-	n, err = b.TrimEvents(t.Context(), bus.Trim{MaxAge: time.Hour, HighWater: 0.8, LowWater: 0.7})
+	n, err = b.Streams().Trim(t.Context(), bus.Trim{MaxAge: time.Hour, HighWater: 0.8, LowWater: 0.7})
 	require.NoError(t, err)
 	require.Zero(t, n, "nothing is old, and there is room")
 	require.Eventually(t, func() bool { // the server may hear of some acks later than of others
-		more, err := b.TrimEvents(t.Context(), everything)
+		more, err := b.Streams().Trim(t.Context(), everything)
 		require.NoError(t, err)
 		n += more
 		return n >= 4

@@ -237,7 +237,7 @@ func (r *Eraser) aside(ctx context.Context, b *bus.Bus, e *store.Erasure) error 
 	}
 	w := newWork(b, nil)
 	var ids []store.EventKey
-	counts, err := b.EraseAside(ctx, func(a *bus.SetAside) (bool, error) {
+	counts, err := b.Aside().Erase(ctx, func(a *bus.SetAside) (bool, error) {
 		if a.Tenant != e.Tenant || a.PublishedAt.Before(e.Range.From) || !a.PublishedAt.Before(e.Range.To) {
 			return false, nil
 		}

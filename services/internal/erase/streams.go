@@ -83,7 +83,7 @@ func (w *work) streams(ctx context.Context, traces store.Traces) error {
 			w.note("retries", became, n)
 		}
 	}
-	counts, err := w.bus.EraseAside(ctx, func(*bus.SetAside) (bool, error) { return false, nil },
+	counts, err := w.bus.Aside().Erase(ctx, func(*bus.SetAside) (bool, error) { return false, nil },
 		func(b *whispererv1.LedgerBatch) (bool, error) { return w.facts(b), nil })
 	for became, n := range counts {
 		w.note("setaside", became, n)

@@ -51,7 +51,7 @@ func SetAside(tb testing.TB, b *bus.Bus, c bus.Consumer, what string, n int) {
 			tb.Fatalf("set %s aside: %d messages did not come", what, n)
 		}
 		for i := range batch {
-			err := b.SetAside(ctx, what, &batch[i], `pq: new row for relation "events" violates check constraint "events_tenant_check"`)
+			err := b.Aside().Add(ctx, what, &batch[i], `pq: new row for relation "events" violates check constraint "events_tenant_check"`)
 			if err == nil {
 				err = batch[i].Ack()
 			}

@@ -229,7 +229,7 @@ func (d *drill) setAside(id string) {
 	require.Eventually(d.t, func() bool { // it is the event's fault once another one was written
 		n++
 		require.NoError(d.t, d.publish(d.t.Context(), fmt.Sprintf(`{"event_id":"beside-%s-%d","data":{"n":1}}`, id, n)))
-		aside, err := d.bus.AsideCount(d.t.Context())
+		aside, err := d.bus.Aside().Count(d.t.Context())
 		return err == nil && aside == 1
 	}, 2*time.Minute, 200*time.Millisecond, "it is set aside")
 }
@@ -245,7 +245,7 @@ func (d *drill) putBack(id string) {
 	require.NotContains(d.t, text, `"put_back":0`)
 	_, err = d.db.History.FindEvent(d.t.Context(), webhook.DefaultTenant, id)
 	require.NoError(d.t, err, "it is in the ledger")
-	n, err := d.bus.AsideCount(d.t.Context())
+	n, err := d.bus.Aside().Count(d.t.Context())
 	require.NoError(d.t, err)
 	require.Zero(d.t, n)
 }

@@ -239,7 +239,7 @@ func (g *ground) connect(installation string) *bus.Bus {
 // adopt makes the streams another installation's.
 func (g *ground) adopt(installation string) {
 	g.t.Helper()
-	adopted, err := g.connect(installation).Adopt(g.t.Context())
+	adopted, err := g.connect(installation).Streams().Adopt(g.t.Context())
 	require.NoError(g.t, err)
 	require.Len(g.t, adopted, 5)
 }
@@ -390,7 +390,7 @@ func (g *ground) endure(m mistake, programs func() []*running, atStart bool) {
 	}
 	g.publish("e-3")
 	g.delivered("e-1", "e-2", "e-3")
-	n, err := g.bus.AsideCount(t.Context())
+	n, err := g.bus.Aside().Count(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, n, "nothing is wrong with the entries")
 }

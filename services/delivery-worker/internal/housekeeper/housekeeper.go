@@ -156,7 +156,7 @@ func (h *Housekeeper) trim(ctx context.Context) error {
 		{Stream: webhook.OMS, MaxAge: h.EventAge, HighWater: highWater, LowWater: lowWater},
 		{Stream: webhook.Own, MaxAge: ownAge, HighWater: highWater, LowWater: lowWater},
 	} {
-		n, err := h.Bus.TrimEvents(ctx, t)
+		n, err := h.Bus.Streams().Trim(ctx, t)
 		if n > 0 {
 			h.Trimmed(n)
 			h.Log.Info("event log trimmed", zap.Stringer("stream", t.Stream), zap.Uint64("events", n))

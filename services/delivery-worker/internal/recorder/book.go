@@ -130,7 +130,7 @@ func (b *book) guilty(m *bus.Message) bool {
 // setAside stores the whole message where it can be put back from, and then acknowledges it; it returns false if the message has to be
 // redelivered.
 func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
-	if err := b.bus.SetAside(ctx, b.what, m, cause.Error()); err != nil {
+	if err := b.bus.Aside().Add(ctx, b.what, m, cause.Error()); err != nil {
 		b.log.Error("failed to set ledger entry aside, retrying", zap.String("what", b.what), zap.Uint64("seq", m.Seq), trace.Message(m.Header), zap.Error(err))
 		return false
 	}

@@ -234,10 +234,10 @@ func (s *stage) refused(seq uint64, times int) {
 
 func (s *stage) asideNow() []bus.SetAside {
 	s.t.Helper()
-	list, err := s.Bus.ListAside(s.t.Context(), 0, 1000)
+	list, err := s.Bus.Aside().List(s.t.Context(), 0, 1000)
 	require.NoError(s.t, err)
 	for i := range list {
-		list[i], err = s.Bus.Aside(s.t.Context(), list[i].Seq) // lists are without data
+		list[i], err = s.Bus.Aside().Get(s.t.Context(), list[i].Seq) // lists are without data
 		require.NoError(s.t, err)
 	}
 	return list

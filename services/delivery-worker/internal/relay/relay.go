@@ -36,7 +36,7 @@ const (
 	around = 64 << 10
 )
 
-// carrier sends messages to listeners; it is implemented by *bus.Bus.
+// carrier brings messages to those who listen; a bus.Relay is one.
 type carrier interface {
 	PublishCopy(relay uuid.UUID, data []byte) error
 	MaxPayload() int

@@ -32,10 +32,10 @@ type listener struct {
 func listen(t *testing.T, b *bus.Bus, w bus.Wish) *listener {
 	t.Helper()
 	w.Relay, w.For = uuid.New(), time.Minute
-	copies, err := b.Copies(t.Context(), w.Relay)
+	copies, err := b.Relay().Copies(t.Context(), w.Relay)
 	require.NoError(t, err)
 	t.Cleanup(copies.Close)
-	require.NoError(t, b.PublishWish(&w))
+	require.NoError(t, b.Relay().PublishWish(&w))
 	l := &listener{t: t, copies: copies, wish: w}
 	require.Equal(t, "w", l.next().Worker)
 	return l
@@ -57,8 +57,8 @@ func (l *listener) next() api.RelayMessage {
 func run(t *testing.T) (*relay.Relay, *bus.Bus) {
 	t.Helper()
 	b := testenv.Bus(t)
-	r := relay.New(b, "w", zap.NewNop())
-	stop, err := b.Wishes(r.Hear)
+	r := relay.New(b.Relay(), "w", zap.NewNop())
+	stop, err := b.Relay().Wishes(r.Hear)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -104,9 +104,9 @@ func TestEachListenerGetsWhatItAskedFor(t *testing.T) {
 	require.Equal(t, two, foreign.next().Request.Hook)
 
 	all.wish.For = 0
-	require.NoError(t, b.PublishWish(&all.wish))
+	require.NoError(t, b.Relay().PublishWish(&all.wish))
 	foreign.wish.For = 0
-	require.NoError(t, b.PublishWish(&foreign.wish))
+	require.NoError(t, b.Relay().PublishWish(&foreign.wish))
 	require.Eventually(t, func() bool { return !r.Wants("other") }, 2*time.Minute, time.Millisecond)
 	require.True(t, r.Wants("acme"))
 }

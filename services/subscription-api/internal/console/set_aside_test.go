@@ -89,7 +89,7 @@ func TestOnlyOperatorsSeeWhatIsSetAside(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, foreign.status, "another site's form")
 	b, err := w.bus()
 	require.NoError(t, err)
-	n, err := b.AsideCount(t.Context())
+	n, err := b.Aside().Count(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 2, n)
 }

@@ -69,7 +69,7 @@ func (s *Service) OpenRelay(ctx context.Context, c *Caller, f RelayFilter) (_ *R
 		}
 	}()
 	wish := bus.Wish{Relay: uuid.New(), Tenant: c.Tenant, Hook: f.Hook, EventTypes: f.EventTypes, For: wishFor}
-	copies, err := b.Copies(ctx, wish.Relay)
+	copies, err := b.Relay().Copies(ctx, wish.Relay)
 	if err != nil {
 		return nil, fmt.Errorf("open relay: %w", errors.Join(err, ErrUnavailable))
 	}
@@ -99,7 +99,7 @@ func (r *Relay) Next(ctx context.Context) ([]byte, error) {
 		return data, nil
 	}
 	if now := time.Now(); !now.Before(r.wishAt) {
-		_ = r.bus.PublishWish(&r.wish) // said again soon
+		_ = r.bus.Relay().PublishWish(&r.wish) // said again soon
 		r.wishAt = now.Add(wishEvery)
 	}
 	waiting, cancel := context.WithDeadline(ctx, r.wishAt)
@@ -120,7 +120,7 @@ func (r *Relay) Next(ctx context.Context) ([]byte, error) {
 // Close ends the relay.
 func (r *Relay) Close() {
 	r.wish.For = 0
-	_ = r.bus.PublishWish(&r.wish) // or it ends by itself
+	_ = r.bus.Relay().PublishWish(&r.wish) // or it ends by itself
 	r.copies.Close()
 	r.release()
 }

@@ -68,7 +68,7 @@ func (w *world) hangPostgres(admin *sql.Conn) (wake func()) {
 // nothingAside checks that no ledger entry was set aside.
 func (w *world) nothingAside() {
 	w.t.Helper()
-	n, err := w.bus.AsideCount(w.t.Context())
+	n, err := w.bus.Aside().Count(w.t.Context())
 	require.NoError(w.t, err)
 	require.Zero(w.t, n, "set aside")
 }

@@ -76,7 +76,7 @@ func (w *world) limit(size int64) {
 	b, err := bus.Connect(w.t.Context(), bus.Options{URL: w.url, Name: "limit", OMSMaxBytes: size, Log: zap.NewNop()})
 	require.NoError(w.t, err)
 	defer b.Close()
-	require.NoError(w.t, b.ApplySettings(w.t.Context()))
+	require.NoError(w.t, b.Streams().ApplySettings(w.t.Context()))
 }
 
 // relaying is a relay that runs, and what it told.

@@ -53,7 +53,7 @@ func (c *setAsideList) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer nats.Close()
-	found, err := nats.ListAside(ctx, 0, c.Limit)
+	found, err := nats.Aside().List(ctx, 0, c.Limit)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (c *migrateStreams) Run(ctx context.Context, a *app) error {
 	defer nats.Close()
 	list := []setting{}
 	if c.Adopt {
-		adopted, err := nats.Adopt(ctx)
+		adopted, err := nats.Streams().Adopt(ctx)
 		for _, name := range adopted {
 			list = append(list, setting{Stream: name, Setting: "installation", Is: "another", Wanted: "this one", Changed: true})
 		}
@@ -67,9 +67,9 @@ func (c *migrateStreams) Run(ctx context.Context, a *app) error {
 			return errors.Join(a.printSettings(list), err)
 		}
 	}
-	differ, err := nats.Settings(ctx)
+	differ, err := nats.Streams().Settings(ctx)
 	if err == nil && c.Apply {
-		err = nats.ApplySettings(ctx)
+		err = nats.Streams().ApplySettings(ctx)
 	}
 	for _, s := range differ {
 		list = append(list, setting{

@@ -133,7 +133,7 @@ func nats(ctx context.Context, r report, o Options) {
 		r.add(OK, "", "nats-server %s", b.ServerVersion())
 	}
 	before := time.Now()
-	store, err := b.Store(ctx)
+	store, err := b.Streams().Store(ctx)
 	if err != nil {
 		r.add(Problem, "enable JetStream in the server's configuration: jetstream { store_dir: … }", "%s", err)
 		return
@@ -199,7 +199,7 @@ func installation(ctx context.Context, o Options) string {
 
 // settings compares the streams with the settings, and looks whose they are.
 func settings(ctx context.Context, r report, b *bus.Bus) {
-	list, err := b.Settings(ctx)
+	list, err := b.Streams().Settings(ctx)
 	var foreign *bus.ForeignError
 	switch {
 	case errors.As(err, &foreign):
@@ -215,7 +215,7 @@ func settings(ctx context.Context, r report, b *bus.Bus) {
 
 func streams(ctx context.Context, r report, b *bus.Bus, o Options) {
 	const mend = "start subscription-api or delivery-worker: each makes what is missing"
-	list, err := b.Streams(ctx)
+	list, err := b.Streams().States(ctx)
 	if err != nil {
 		r.add(Problem, mend, "%s", err)
 		return
