@@ -253,7 +253,7 @@ func (s *Service) Components() []daemon.Component {
 		{Name: "pauses", Run: s.endPauses},
 		{Name: "token uses", Run: func(ctx context.Context, ready func()) error {
 			ready()
-			s.cases.KeepTokenUses(ctx, s.log)
+			s.cases.Access.KeepTokenUses(ctx, s.log)
 			return nil
 		}},
 		s.health.Gate(),

@@ -74,7 +74,7 @@ func (c *console) signIn(ctx context.Context, v *visit) (reply, error) {
 	if plain == "" || len(plain) > usecase.MaxToken {
 		return refuse("Enter a token.")
 	}
-	token, err := c.Cases.Authenticate(ctx, daemon.ClientAddr(v.r), plain, false)
+	token, err := c.Cases.Access.Authenticate(ctx, daemon.ClientAddr(v.r), plain, false)
 	var limited *usecase.LimitError
 	switch {
 	case errors.As(err, &limited):
@@ -113,7 +113,7 @@ func (c *console) signOut(ctx context.Context, v *visit) (reply, error) {
 	if !ok {
 		return answer, nil
 	}
-	if err := c.Cases.EndSession(ctx, s.ID, s.Expires); err != nil {
+	if err := c.Cases.Access.EndSession(ctx, s.ID, s.Expires); err != nil {
 		c.Log.Warn("failed to end session", traceOf(v.r), zap.Error(err))
 		answer.location = Root + "sign-in?why=half"
 	}
@@ -122,7 +122,7 @@ func (c *console) signOut(ctx context.Context, v *visit) (reply, error) {
 
 // listTenants lets an operator choose.
 func (c *console) listTenants(ctx context.Context, v *visit) (reply, error) {
-	list, err := c.Cases.Tenants(ctx, &v.Caller)
+	list, err := c.Cases.Access.Tenants(ctx, &v.Caller)
 	if err != nil {
 		return reply{}, err
 	}
@@ -132,14 +132,14 @@ func (c *console) listTenants(ctx context.Context, v *visit) (reply, error) {
 // setHandshake changes a tenant's policy.
 func (c *console) setHandshake(ctx context.Context, v *visit) (reply, error) {
 	name := v.posted.Get("tenant")
-	there, err := c.Cases.TenantExists(ctx, name)
+	there, err := c.Cases.Access.TenantExists(ctx, name)
 	switch {
 	case err != nil:
 		return reply{}, err
 	case !there:
 		return reply{}, webhook.ErrNotFound
 	}
-	_, err = c.Cases.CreateTenant(ctx, &v.Caller, name, usecase.Some(v.posted.Get("handshake")))
+	_, err = c.Cases.Access.CreateTenant(ctx, &v.Caller, name, usecase.Some(v.posted.Get("handshake")))
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
 		return goTo(withDone(Root+"tenants/", "no-public-url")), nil
@@ -158,7 +158,7 @@ func (c *console) setTenant(ctx context.Context, v *visit) (reply, error) {
 	if webhook.ValidateTenant(name) != nil {
 		return reply{}, webhook.ErrNotFound
 	}
-	there, err := c.Cases.TenantExists(ctx, name)
+	there, err := c.Cases.Access.TenantExists(ctx, name)
 	switch {
 	case err != nil:
 		return reply{}, err

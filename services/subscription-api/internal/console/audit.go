@@ -81,7 +81,7 @@ func (c *console) auditOf(ctx context.Context, v *visit) (who usecase.Caller, f 
 	case len(actor) > usecase.MaxActor, len(f.Subject) > usecase.MaxActor:
 		return who, f, "No name is that long.", nil
 	case actor != "":
-		f.Actors, err = c.Cases.Actors(ctx, &who, actor)
+		f.Actors, err = c.Cases.Access.Actors(ctx, &who, actor)
 	}
 	return who, f, "", err
 }
@@ -137,11 +137,11 @@ func (c *console) hookChanges(ctx context.Context, v *visit) (reply, error) {
 
 func (c *console) audit(ctx context.Context, v *visit, body *auditBody, who *usecase.Caller, filter usecase.AuditFilter) error {
 	at := readPage(v.form)
-	found, err := wholePage(c.Cases.AuditLog(ctx, who, filter, at))
+	found, err := wholePage(c.Cases.Access.AuditLog(ctx, who, filter, at))
 	if err != nil {
 		return err
 	}
-	names, err := c.Cases.ActorNames(ctx, who.Scope())
+	names, err := c.Cases.Access.ActorNames(ctx, who.Scope())
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (c *console) listDeliveries(ctx context.Context, v *visit) (reply, error) {
 // showDeliveries shows a page of the list.
 func (c *console) showDeliveries(ctx context.Context, v *visit, filter *usecase.DeliveryFilter, body *deliveryList) (reply, error) {
 	at := readPage(v.form)
-	found, err := c.Cases.Deliveries(ctx, &v.Caller, *filter, at)
+	found, err := c.Cases.Deliveries.List(ctx, &v.Caller, *filter, at)
 	if err != nil {
 		return reply{}, err
 	}
@@ -135,14 +135,14 @@ func hookOptions(rows []deliveryRow) []option {
 func (c *console) unexplained(ctx context.Context, v *visit, q *deliveryQuery) (string, error) {
 	switch {
 	case q.Get("event") != "":
-		e, err := c.Cases.FindEvent(ctx, &v.Caller, q.Get("event"))
+		e, err := c.Cases.Deliveries.FindEvent(ctx, &v.Caller, q.Get("event"))
 		if errors.Is(err, webhook.ErrNotFound) {
 			return "", nil
 		}
 		return e.ID, err
 	case q.Get("entity") != "":
 		r, _ := q.timeRange(v.now())
-		found, err := c.Cases.Events(ctx, &v.Caller, usecase.EventFilter{Entity: q.Get("entity"), Range: r}, usecase.Page{Limit: 1})
+		found, err := c.Cases.Deliveries.Events(ctx, &v.Caller, usecase.EventFilter{Entity: q.Get("entity"), Range: r}, usecase.Page{Limit: 1})
 		if err != nil || len(found.List) == 0 {
 			return "", err
 		}
@@ -156,7 +156,7 @@ func (c *console) hookTitle(ctx context.Context, v *visit, id uuid.UUID) (string
 	if id == uuid.Nil {
 		return "", nil
 	}
-	h, err := c.Cases.Hook(ctx, &v.Caller, id)
+	h, err := c.Cases.Hooks.Get(ctx, &v.Caller, id)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return "a webhook that is not there any more", nil
@@ -200,7 +200,7 @@ func (c *console) retryManyPage(ctx context.Context, v *visit) (reply, error) {
 	}
 	body := retryManyBody{Most: usecase.MaxRetried, What: query.describe(hook, job), Query: "?" + filterOf(v.form).Encode()}
 	body.Count, body.Counted, err = count(ctx, c.counts, "retriable "+v.Tenant+body.Query, v.patience(), func(ctx context.Context) (int, error) {
-		return c.Cases.CountRetriable(ctx, &v.Caller, chosen.DeliveryFilter, false)
+		return c.Cases.Deliveries.CountRetriable(ctx, &v.Caller, chosen.DeliveryFilter, false)
 	})
 	if err != nil {
 		return reply{}, err
@@ -218,7 +218,7 @@ func (c *console) retryMany(ctx context.Context, v *visit) (reply, error) {
 	case chosen.Problem != "":
 		return reply{}, errBadForm
 	}
-	n, err := c.Cases.RetryDeliveries(ctx, &v.Caller, chosen.DeliveryFilter, false)
+	n, err := c.Cases.Deliveries.RetryMany(ctx, &v.Caller, chosen.DeliveryFilter, false)
 	if err != nil {
 		return reply{}, err
 	}

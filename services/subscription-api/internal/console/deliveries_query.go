@@ -51,7 +51,7 @@ func (c *console) chooseReplayed(ctx context.Context, v *visit, q *deliveryQuery
 		chosen.Problem = "The id of the replay is not one."
 		return nil //nolint:nilerr // the page shows the problem
 	}
-	job, err := c.Cases.Job(ctx, &v.Caller, id)
+	job, err := c.Cases.Jobs.Get(ctx, &v.Caller, id)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (c *console) hookCalled(ctx context.Context, v *visit, text string) (call h
 // hooksByName are the ids and titles of webhooks that have the text in their name or target, or in the beginning of their id.
 func (c *console) hooksByName(ctx context.Context, v *visit, text string, most int) ([]option, error) {
 	mask := c.Cases.MaskFor(&v.Caller)
-	hooks, _, err := c.Cases.ListSortedHooks(ctx, &v.Caller, usecase.HookFilter{Mask: mask, Search: text}, usecase.HooksByName, usecase.HookPage{Limit: most})
+	hooks, _, err := c.Cases.Hooks.ListSorted(ctx, &v.Caller, usecase.HookFilter{Mask: mask, Search: text}, usecase.HooksByName, usecase.HookPage{Limit: most})
 	list := make([]option, len(hooks))
 	for i := range hooks {
 		h := mask.Hook(hooks[i].Hook)

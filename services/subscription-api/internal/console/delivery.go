@@ -75,12 +75,12 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 	if err != nil {
 		return reply{}, err
 	}
-	d, attempts, err := c.Cases.Delivery(ctx, &v.Caller, id)
+	d, attempts, err := c.Cases.Deliveries.Get(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
 	body := deliveryBody{Row: newDeliveryRow(&d), NextAt: d.NextAt, Updated: d.UpdatedAt, Replay: d.Replay, Problem: problem, SupersededBy: d.SupersededBy}
-	h, err := c.Cases.Hook(ctx, &v.Caller, d.HookID)
+	h, err := c.Cases.Hooks.Get(ctx, &v.Caller, d.HookID)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		body.HookGone = true
@@ -93,7 +93,7 @@ func (c *console) showDelivery(ctx context.Context, v *visit, problem string) (r
 	if body.Erased, err = c.erasedText(ctx, v, d.Erased); err != nil {
 		return reply{}, err
 	}
-	e, err := c.Cases.FindEvent(ctx, &v.Caller, d.EventID)
+	e, err := c.Cases.Deliveries.FindEvent(ctx, &v.Caller, d.EventID)
 	switch {
 	case err == nil && d.Erased != nil:
 		body.Event = &eventFacts{Time: e.Time}
@@ -179,7 +179,7 @@ func (c *console) retryDelivery(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	err = c.Cases.RetryDelivery(ctx, &v.Caller, id, v.posted.Get("force") == "true")
+	err = c.Cases.Deliveries.Retry(ctx, &v.Caller, id, v.posted.Get("force") == "true")
 	var refused *usecase.ReplayError
 	switch {
 	case errors.As(err, &refused):

@@ -30,7 +30,7 @@ func (c *console) elsewhere(ctx context.Context, v *visit) (body elsewhereBody, 
 	if err != nil {
 		return body, err
 	}
-	d, _, err := c.Cases.Delivery(ctx, &v.Caller, id)
+	d, _, err := c.Cases.Deliveries.Get(ctx, &v.Caller, id)
 	return elsewhereBody{
 		ID: id, EventType: d.EventType, Published: d.PublishedAt, TargetURL: strings.TrimSpace(v.posted.Get("target_url")), Sign: v.posted.Get("sign"), Wrong: formErrors{},
 	}, err
@@ -57,7 +57,7 @@ func (c *console) replayElsewhere(ctx context.Context, v *visit) (reply, error) 
 		}
 	}
 	if !body.Wrong.any() {
-		tested, err := c.Cases.ReplayElsewhere(ctx, &v.Caller, body.ID, to)
+		tested, err := c.Cases.Deliveries.ReplayElsewhere(ctx, &v.Caller, body.ID, to)
 		var limited *usecase.LimitError
 		var refused *usecase.ReplayError
 		switch {

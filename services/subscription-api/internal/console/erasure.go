@@ -44,7 +44,7 @@ func (c *console) erasurePage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	e, err := c.Cases.Erasure(ctx, &v.Caller, id)
+	e, err := c.Cases.Erasures.Get(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -52,7 +52,7 @@ func (c *console) erasurePage(ctx context.Context, v *visit) (reply, error) {
 }
 
 func (c *console) showErasure(ctx context.Context, v *visit, e *usecase.Erasure, problem string) (reply, error) {
-	names, err := c.Cases.ActorNames(ctx, v.Tenant)
+	names, err := c.Cases.Access.ActorNames(ctx, v.Tenant)
 	if err != nil {
 		return reply{}, err
 	}
@@ -114,11 +114,11 @@ func (c *console) cancelErasure(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	_, err = c.Cases.CancelErasure(ctx, &v.Caller, id)
+	_, err = c.Cases.Erasures.Cancel(ctx, &v.Caller, id)
 	var refused *usecase.ReplayError
 	switch {
 	case errors.As(err, &refused):
-		e, err := c.Cases.Erasure(ctx, &v.Caller, id)
+		e, err := c.Cases.Erasures.Get(ctx, &v.Caller, id)
 		if err != nil {
 			return reply{}, err
 		}
@@ -135,7 +135,7 @@ func (c *console) erasureCertificate(ctx context.Context, v *visit) (reply, erro
 	if err != nil {
 		return reply{}, err
 	}
-	e, err := c.Cases.Erasure(ctx, &v.Caller, id)
+	e, err := c.Cases.Erasures.Get(ctx, &v.Caller, id)
 	switch {
 	case err != nil:
 		return reply{}, err
@@ -151,7 +151,7 @@ func (c *console) erasedText(ctx context.Context, v *visit, e *webhook.Erased) (
 	if e == nil {
 		return "", nil
 	}
-	names, err := c.Cases.ActorNames(ctx, v.Tenant)
+	names, err := c.Cases.Access.ActorNames(ctx, v.Tenant)
 	return erasedBy(e, names), err
 }
 

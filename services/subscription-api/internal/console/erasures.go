@@ -176,11 +176,11 @@ func (c *console) listErasures(ctx context.Context, v *visit) (reply, error) {
 func (c *console) showErasures(ctx context.Context, v *visit, body erasuresBody) (reply, error) {
 	body.Kinds, body.Spans = eraseKinds(), eraseSpans()
 	at := readPage(v.form)
-	found, err := wholePage(c.Cases.Erasures(ctx, &v.Caller, at))
+	found, err := wholePage(c.Cases.Erasures.List(ctx, &v.Caller, at))
 	if err != nil {
 		return reply{}, err
 	}
-	names, err := c.Cases.ActorNames(ctx, v.Tenant)
+	names, err := c.Cases.Access.ActorNames(ctx, v.Tenant)
 	if err != nil {
 		return reply{}, err
 	}
@@ -211,7 +211,7 @@ func (c *console) erase(ctx context.Context, v *visit) (reply, error) {
 		return c.showErasures(ctx, v, body)
 	}
 	if step == "begin" {
-		e, err := c.Cases.BeginErasure(ctx, &v.Caller, what)
+		e, err := c.Cases.Erasures.Begin(ctx, &v.Caller, what)
 		switch {
 		case err == nil:
 			return goTo(erasurePath(e.ID)), nil
@@ -221,7 +221,7 @@ func (c *console) erase(ctx context.Context, v *visit) (reply, error) {
 		body.Wrong.collect(eraseFieldIDs, err)
 	}
 	what.Reason = "" // it is asked for with the count
-	n, err := c.Cases.CountErasure(ctx, &v.Caller, what)
+	n, err := c.Cases.Erasures.Count(ctx, &v.Caller, what)
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
 		body.Wrong.collect(eraseFieldIDs, err)

@@ -35,12 +35,12 @@ func (c *console) explainPage(ctx context.Context, v *visit) (reply, error) {
 	if v.form.Get("id") == "" {
 		return page("event-explain", "Explain an event", explainBody{}), nil
 	}
-	e, err := c.Cases.FindEvent(ctx, &v.Caller, v.form.Get("id"))
+	e, err := c.Cases.Deliveries.FindEvent(ctx, &v.Caller, v.form.Get("id"))
 	if err != nil {
 		return reply{}, err
 	}
 	at := readHookPage(v.form)
-	hooks, more, err := c.Cases.ListSortedHooks(ctx, &v.Caller, usecase.HookFilter{}, usecase.HooksByName, at)
+	hooks, more, err := c.Cases.Hooks.ListSorted(ctx, &v.Caller, usecase.HookFilter{}, usecase.HooksByName, at)
 	if err != nil {
 		return reply{}, err
 	}
@@ -48,7 +48,7 @@ func (c *console) explainPage(ctx context.Context, v *visit) (reply, error) {
 	for i := range hooks {
 		list[i] = &hooks[i].Hook
 	}
-	explained, err := c.Cases.Explain(ctx, &v.Caller, &e, list)
+	explained, err := c.Cases.Deliveries.Explain(ctx, &v.Caller, &e, list)
 	if err != nil {
 		return reply{}, err
 	}
@@ -70,7 +70,7 @@ func (c *console) explainPage(ctx context.Context, v *visit) (reply, error) {
 		}
 	}
 	if body.Next == "" {
-		deleted, err := c.Cases.ExplainDeleted(ctx, &v.Caller, &e)
+		deleted, err := c.Cases.Deliveries.ExplainDeleted(ctx, &v.Caller, &e)
 		if err != nil {
 			return reply{}, err
 		}

@@ -74,7 +74,7 @@ func (q *eventQuery) filter(now time.Time) (f usecase.EventFilter, problem strin
 func (c *console) eventRows(ctx context.Context, v *visit, list []usecase.EventSummary) (rows []eventRow, err error) {
 	var names map[usecase.Actor]string
 	if slices.ContainsFunc(list, func(e usecase.EventSummary) bool { return e.Erased != nil }) {
-		if names, err = c.Cases.ActorNames(ctx, v.Tenant); err != nil {
+		if names, err = c.Cases.Access.ActorNames(ctx, v.Tenant); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +115,7 @@ func (c *console) listEvents(ctx context.Context, v *visit) (reply, error) {
 		return page("events", "Events", body).with(http.StatusUnprocessableEntity), nil
 	}
 	at := readPage(v.form)
-	found, err := c.Cases.Events(ctx, &v.Caller, filter, at)
+	found, err := c.Cases.Deliveries.Events(ctx, &v.Caller, filter, at)
 	if err != nil {
 		return reply{}, err
 	}
@@ -141,7 +141,7 @@ type eventBody struct {
 }
 
 func (c *console) eventPage(ctx context.Context, v *visit) (reply, error) {
-	e, err := c.Cases.FindEvent(ctx, &v.Caller, v.form.Get("id"))
+	e, err := c.Cases.Deliveries.FindEvent(ctx, &v.Caller, v.form.Get("id"))
 	if err != nil {
 		return reply{}, err
 	}

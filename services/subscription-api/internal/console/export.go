@@ -45,7 +45,7 @@ func (c *console) exportDeliveries(ctx context.Context, v *visit) (reply, error)
 	case chosen.Problem != "":
 		return reply{}, errBadForm
 	}
-	return export(ctx, v, "deliveries", c.Cases.ExportDeliveries(&v.Caller, chosen.DeliveryFilter))
+	return export(ctx, v, "deliveries", c.Cases.Deliveries.Export(&v.Caller, chosen.DeliveryFilter))
 }
 
 // exportAttempts writes the attempts of the deliveries of a list.
@@ -58,7 +58,7 @@ func (c *console) exportAttempts(ctx context.Context, v *visit) (reply, error) {
 	case chosen.Problem != "":
 		return reply{}, errBadForm
 	}
-	return export(ctx, v, "attempts", c.Cases.ExportAttempts(&v.Caller, chosen.DeliveryFilter))
+	return export(ctx, v, "attempts", c.Cases.Deliveries.ExportAttempts(&v.Caller, chosen.DeliveryFilter))
 }
 
 func (c *console) exportAudit(ctx context.Context, v *visit) (reply, error) {
@@ -69,7 +69,7 @@ func (c *console) exportAudit(ctx context.Context, v *visit) (reply, error) {
 	case problem != "":
 		return reply{}, errBadForm
 	}
-	rows, err := c.Cases.ExportAudit(ctx, &who, filter)
+	rows, err := c.Cases.Access.ExportAudit(ctx, &who, filter)
 	if err != nil {
 		return reply{}, err
 	}

@@ -54,7 +54,7 @@ func (c *console) backtest(ctx context.Context, v *visit) (reply, error) {
 	err := wrong.OrNil()
 	var test usecase.Backtested
 	if err == nil {
-		test, err = c.Cases.Backtest(ctx, &v.Caller, b)
+		test, err = c.Cases.Hooks.Backtest(ctx, &v.Caller, b)
 	}
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):

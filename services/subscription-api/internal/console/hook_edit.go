@@ -128,7 +128,7 @@ func (c *console) editHookPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := c.Cases.HookToEdit(ctx, &v.Caller, id)
+	h, err := c.Cases.Hooks.GetToEdit(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -173,7 +173,7 @@ func (c *console) createHook(ctx context.Context, v *visit) (reply, error) {
 	if form.Start == "paused" {
 		change.Status = usecase.Some(string(webhook.Paused))
 	}
-	stored, err := c.Cases.CreateHook(ctx, &v.Caller, change, usecase.IdempotencyKey{})
+	stored, err := c.Cases.Hooks.Create(ctx, &v.Caller, change, usecase.IdempotencyKey{})
 	body := hookEdit{Wrong: formErrors{}}
 	switch {
 	case err != nil:
@@ -229,7 +229,7 @@ func (c *console) changeHook(ctx context.Context, v *visit) (reply, error) {
 	}
 	form := readHookForm(v.posted)
 	change, secret := form.change()
-	stored, err := c.Cases.ChangeHook(ctx, &v.Caller, id, usecase.IfVersion{version}, change)
+	stored, err := c.Cases.Hooks.Change(ctx, &v.Caller, id, usecase.IfVersion{version}, change)
 	switch {
 	case err == nil && secret != "":
 		return page("hook-secret", "The signing secret", secretBody{ID: id, Title: titleOf(&stored.Hook), Secret: secret}), nil
@@ -240,7 +240,7 @@ func (c *console) changeHook(ctx context.Context, v *visit) (reply, error) {
 	if err = refused(err, &body); err != nil {
 		return reply{}, err
 	}
-	before, err := c.Cases.HookToEdit(ctx, &v.Caller, id)
+	before, err := c.Cases.Hooks.GetToEdit(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -252,7 +252,7 @@ func (c *console) checkHook(ctx context.Context, v *visit) (reply, error) {
 	form := readHookForm(v.posted)
 	body := hookEdit{Form: form, Wrong: formErrors{}, Steps: preview(&form)}
 	change, _ := form.change()
-	err := c.Cases.CheckHook(ctx, &v.Caller, change)
+	err := c.Cases.Hooks.Check(ctx, &v.Caller, change)
 	if err != nil && !errors.Is(err, webhook.ErrInvalid) {
 		return reply{}, err
 	}
@@ -275,7 +275,7 @@ func (c *console) rotateSecret(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	r, err := c.Cases.RotateSecret(ctx, &v.Caller, id, nil, usecase.Rotation{})
+	r, err := c.Cases.Hooks.RotateSecret(ctx, &v.Caller, id, nil, usecase.Rotation{})
 	if err != nil {
 		return reply{}, err
 	}
@@ -298,7 +298,7 @@ func (c *console) confirmDelete(ctx context.Context, v *visit, problem string) (
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := c.Cases.Hook(ctx, &v.Caller, id)
+	h, err := c.Cases.Hooks.Get(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -314,14 +314,14 @@ func (c *console) deleteHook(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	h, err := c.Cases.Hook(ctx, &v.Caller, id)
+	h, err := c.Cases.Hooks.Get(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
 	if strings.TrimSpace(v.posted.Get("confirm")) != strings.TrimSpace(titleOf(&h)) {
 		return c.confirmDelete(ctx, v, fmt.Sprintf("This is not its name. Type %q to delete it.", titleOf(&h)))
 	}
-	if err := c.Cases.DeleteHookSoon(ctx, &v.Caller, id); err != nil {
+	if err := c.Cases.Hooks.DeleteSoon(ctx, &v.Caller, id); err != nil {
 		return reply{}, err
 	}
 	return goTo(Root + "hooks/?deleted=" + id.String()), nil
@@ -341,7 +341,7 @@ func (c *console) justDeleted(ctx context.Context, v *visit) (*undoBody, error) 
 	if err != nil {
 		return nil, nil //nolint:nilerr,nilnil // there is none
 	}
-	d, err := c.Cases.DeletedHook(ctx, &v.Caller, id)
+	d, err := c.Cases.Hooks.Deleted(ctx, &v.Caller, id)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return nil, nil //nolint:nilnil // there is none
@@ -358,7 +358,7 @@ func (c *console) undeleteHook(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	err = c.Cases.UndeleteHook(ctx, &v.Caller, id)
+	err = c.Cases.Hooks.Undelete(ctx, &v.Caller, id)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return goTo(withDone(Root+"hooks/", "undo-late")), nil

@@ -89,7 +89,7 @@ func (c *console) shownHook(ctx context.Context, v *visit) (webhook.Hook, error)
 	if err != nil {
 		return webhook.Hook{}, err
 	}
-	h, err := c.Cases.Hook(ctx, &v.Caller, id)
+	h, err := c.Cases.Hooks.Get(ctx, &v.Caller, id)
 	return c.Cases.MaskFor(&v.Caller).Hook(h), err
 }
 

@@ -143,7 +143,7 @@ func (c *console) replayPage(ctx context.Context, v *visit) (reply, error) {
 		Span: "24h", States: []string{string(webhook.Dead)}, Rate: strconv.Itoa(usecase.DefaultReplayRate), Recover: v.form.Get("recover") != "",
 	}
 	if form.Recover {
-		r, err := c.Cases.Recovery(ctx, &v.Caller, h.ID)
+		r, err := c.Cases.Jobs.Recovery(ctx, &v.Caller, h.ID)
 		if err != nil {
 			return reply{}, err
 		}
@@ -164,7 +164,7 @@ func (c *console) showReplay(ctx context.Context, v *visit, h *webhook.Hook, bod
 	if body.Head, err = c.hookHead(ctx, h, "replay"); err != nil {
 		return reply{}, err
 	}
-	jobs, _, err := c.Cases.ReplayJobs(ctx, &v.Caller, h.ID, usecase.Page{Limit: shownJobs})
+	jobs, _, err := c.Cases.Jobs.List(ctx, &v.Caller, h.ID, usecase.Page{Limit: shownJobs})
 	if err != nil {
 		return reply{}, err
 	}
@@ -194,7 +194,7 @@ func (c *console) replayHook(ctx context.Context, v *visit) (reply, error) {
 	}
 	replay := body.Form.replay(body.Wrong)
 	if v.posted.Get("step") == "begin" && !body.Wrong.any() {
-		job, err := c.Cases.BeginReplay(ctx, &v.Caller, h.ID, replay)
+		job, err := c.Cases.Jobs.BeginReplay(ctx, &v.Caller, h.ID, replay)
 		var refused *usecase.ReplayError
 		switch {
 		case err == nil:
@@ -207,7 +207,7 @@ func (c *console) replayHook(ctx context.Context, v *visit) (reply, error) {
 			return reply{}, err
 		}
 	}
-	n, err := c.Cases.CountReplay(ctx, &v.Caller, h.ID, replay)
+	n, err := c.Cases.Jobs.CountReplay(ctx, &v.Caller, h.ID, replay)
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
 		body.Wrong.collect(replayFieldIDs, err)

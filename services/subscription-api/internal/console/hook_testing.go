@@ -132,7 +132,7 @@ func (c *console) testForm(ctx context.Context, v *visit) (reply, error) {
 
 // sendTest sends a test, and puts what came back into the body, or why nothing was sent.
 func (c *console) sendTest(ctx context.Context, v *visit, test usecase.Test, body *testBody) error {
-	tested, err := c.Cases.TestHook(ctx, &v.Caller, test)
+	tested, err := c.Cases.Hooks.Test(ctx, &v.Caller, test)
 	var limited *usecase.LimitError
 	var invalid *webhook.ValidationError
 	switch {

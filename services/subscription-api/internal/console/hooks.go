@@ -134,11 +134,11 @@ func (c *console) listHooks(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	at := readHookPage(v.form)
-	hooks, more, err := c.Cases.ListSortedHooks(ctx, &v.Caller, body.Filter.filter(c.Cases.MaskFor(&v.Caller)), order, at)
+	hooks, more, err := c.Cases.Hooks.ListSorted(ctx, &v.Caller, body.Filter.filter(c.Cases.MaskFor(&v.Caller)), order, at)
 	if err != nil {
 		return reply{}, err
 	}
-	if body.Total, err = c.Cases.CountHooks(ctx, &v.Caller, body.Filter.filter(c.Cases.MaskFor(&v.Caller))); err != nil {
+	if body.Total, err = c.Cases.Hooks.Count(ctx, &v.Caller, body.Filter.filter(c.Cases.MaskFor(&v.Caller))); err != nil {
 		return reply{}, err
 	}
 	if body.Hooks, err = c.hookRows(ctx, v, hooks); err != nil {

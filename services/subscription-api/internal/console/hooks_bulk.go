@@ -72,7 +72,7 @@ type namedHooks struct {
 
 // nameHooks names the first of the webhooks of the filter, of which there are so many.
 func (c *console) nameHooks(ctx context.Context, v *visit, f usecase.HookFilter, total int) (namedHooks, error) {
-	hooks, _, err := c.Cases.ListSortedHooks(ctx, &v.Caller, f, usecase.HooksByName, usecase.HookPage{Limit: shownNames})
+	hooks, _, err := c.Cases.Hooks.ListSorted(ctx, &v.Caller, f, usecase.HooksByName, usecase.HookPage{Limit: shownNames})
 	named := namedHooks{More: max(0, total-len(hooks))}
 	for i := range hooks {
 		h := c.Cases.MaskFor(&v.Caller).Hook(hooks[i].Hook)
@@ -95,7 +95,7 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 	body := bulkBody{Action: v.posted.Get("status"), hookChoice: choice}
 	change := usecase.StatusChange{To: status, Filter: filter}
 	if v.posted.Get("sure") == "" {
-		if body.Count, err = c.Cases.CountStatuses(ctx, &v.Caller, change); err != nil {
+		if body.Count, err = c.Cases.Hooks.CountStatuses(ctx, &v.Caller, change); err != nil {
 			return reply{}, err
 		}
 		if body.Hooks, err = c.nameHooks(ctx, v, changing(filter, status), body.Count); err != nil {
@@ -103,7 +103,7 @@ func (c *console) setStatuses(ctx context.Context, v *visit) (reply, error) {
 		}
 		return page("hooks-bulk", "Are you sure?", body), nil
 	}
-	n, err := c.Cases.SetStatuses(ctx, &v.Caller, change)
+	n, err := c.Cases.Hooks.SetStatuses(ctx, &v.Caller, change)
 	if err != nil {
 		return reply{}, err
 	}
@@ -148,13 +148,13 @@ func (c *console) setStatus(ctx context.Context, v *visit) (reply, error) {
 	}
 	var changed usecase.Changed
 	if status == webhook.Active {
-		changed, err = c.Cases.Resume(ctx, &v.Caller, id, nil)
+		changed, err = c.Cases.Hooks.Resume(ctx, &v.Caller, id, nil)
 	} else {
 		until, good := pauseEnd(v.posted, time.Now())
 		if !good {
 			return goTo(withDone(hookPath(id), "pause-no-time")), nil
 		}
-		if _, err = c.Cases.Pause(ctx, &v.Caller, id, nil, until); errors.Is(err, webhook.ErrInvalid) {
+		if _, err = c.Cases.Hooks.Pause(ctx, &v.Caller, id, nil, until); errors.Is(err, webhook.ErrInvalid) {
 			return goTo(withDone(hookPath(id), "pause-no-time")), nil
 		}
 		if err == nil && !until.IsZero() {

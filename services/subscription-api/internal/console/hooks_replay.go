@@ -63,7 +63,7 @@ func (c *console) replayHooks(ctx context.Context, v *visit) (reply, error) {
 		}
 	}
 	if !body.Counted {
-		total, err := c.Cases.CountHooks(ctx, &v.Caller, filter)
+		total, err := c.Cases.Hooks.Count(ctx, &v.Caller, filter)
 		if err != nil {
 			return reply{}, err
 		}
@@ -83,7 +83,7 @@ func (c *console) countOrBegin(ctx context.Context, v *visit, choice usecase.Hoo
 	replay := body.Form.replay(body.Wrong)
 	var done usecase.Replays
 	if begin && !body.Wrong.any() {
-		if done, err = c.Cases.ReplayHooks(ctx, &v.Caller, choice, replay, false); err == nil {
+		if done, err = c.Cases.Jobs.ReplayHooks(ctx, &v.Caller, choice, replay, false); err == nil {
 			body.Hooks = len(done.Jobs)
 			return true, nil
 		}
@@ -92,7 +92,7 @@ func (c *console) countOrBegin(ctx context.Context, v *visit, choice usecase.Hoo
 		}
 		body.Wrong.collect(replayFieldIDs, err)
 	}
-	done, err = c.Cases.ReplayHooks(ctx, &v.Caller, choice, replay, true)
+	done, err = c.Cases.Jobs.ReplayHooks(ctx, &v.Caller, choice, replay, true)
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
 		body.Wrong.collect(replayFieldIDs, err)
@@ -113,7 +113,7 @@ func (c *console) countOrBegin(ctx context.Context, v *visit, choice usecase.Hoo
 	for id := range done.Refused {
 		ids = append(ids, id)
 	}
-	titles, err := c.Cases.HookTitles(ctx, &v.Caller, ids)
+	titles, err := c.Cases.Hooks.Titles(ctx, &v.Caller, ids)
 	for id, reason := range done.Refused {
 		h := titles[id]
 		body.Refused = append(body.Refused, refusedHook{id, titleOf(&h), strings.ReplaceAll(reason, "The hook ", "The webhook ")})

@@ -70,7 +70,7 @@ func (c *console) jobPage(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	job, err := c.Cases.Job(ctx, &v.Caller, id)
+	job, err := c.Cases.Jobs.Get(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}
@@ -79,14 +79,14 @@ func (c *console) jobPage(ctx context.Context, v *visit) (reply, error) {
 
 func (c *console) showJob(ctx context.Context, v *visit, job usecase.Job, problem string) (reply, error) {
 	body := jobBody{Job: job, What: replayText(&job), Problem: problem, Owner: string(job.Owner), Hook: "a webhook that was deleted"}
-	h, err := c.Cases.Hook(ctx, &v.Caller, job.HookID)
+	h, err := c.Cases.Hooks.Get(ctx, &v.Caller, job.HookID)
 	switch {
 	case err == nil:
 		body.Hook = titleOf(&h)
 	case !errors.Is(err, webhook.ErrNotFound):
 		return reply{}, err
 	}
-	names, err := c.Cases.ActorNames(ctx, v.Tenant)
+	names, err := c.Cases.Access.ActorNames(ctx, v.Tenant)
 	if err != nil {
 		return reply{}, err
 	}
@@ -97,7 +97,7 @@ func (c *console) showJob(ctx context.Context, v *visit, job usecase.Job, proble
 		body.Left = wait(max(time.Second, time.Duration(left/job.Rate)*time.Second))
 	}
 	states, ready, err := count(ctx, c.counts, "job "+job.ID.String(), v.patience(), func(ctx context.Context) (map[webhook.DeliveryState]int, error) {
-		return c.Cases.Outcome(ctx, &v.Caller, &job)
+		return c.Cases.Jobs.Outcome(ctx, &v.Caller, &job)
 	})
 	if err != nil {
 		return reply{}, err
@@ -143,11 +143,11 @@ func (c *console) changeJob(ctx context.Context, v *visit) (reply, error) {
 	if !slices.Contains(usecase.JobChanges(), do) {
 		return reply{}, errBadForm
 	}
-	_, err = c.Cases.ChangeJob(ctx, &v.Caller, id, do)
+	_, err = c.Cases.Jobs.Change(ctx, &v.Caller, id, do)
 	var refused *usecase.ReplayError
 	switch {
 	case errors.As(err, &refused):
-		job, err := c.Cases.Job(ctx, &v.Caller, id)
+		job, err := c.Cases.Jobs.Get(ctx, &v.Caller, id)
 		if err != nil {
 			return reply{}, err
 		}

@@ -191,7 +191,7 @@ func (c *console) titledRows(ctx context.Context, v *visit, list []webhook.Deliv
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	titles, err := c.Cases.HookTitles(ctx, &v.Caller, ids)
+	titles, err := c.Cases.Hooks.Titles(ctx, &v.Caller, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func (c *console) overview(ctx context.Context, v *visit) (reply, error) {
 	if body.Recent, err = c.titledRows(ctx, v, recent); err != nil {
 		return reply{}, err
 	}
-	hooks, _, err := c.Cases.ListSortedHooks(ctx, &v.Caller, usecase.HookFilter{}, usecase.NewestHooks, usecase.HookPage{Limit: 1})
+	hooks, _, err := c.Cases.Hooks.ListSorted(ctx, &v.Caller, usecase.HookFilter{}, usecase.NewestHooks, usecase.HookPage{Limit: 1})
 	if err != nil {
 		return reply{}, err
 	}

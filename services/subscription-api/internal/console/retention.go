@@ -36,7 +36,7 @@ func (c *console) listRetention(ctx context.Context, v *visit) (reply, error) {
 
 func (c *console) retention(ctx context.Context, v *visit, body retentionBody) (reply, error) {
 	var err error
-	if body.Rows, err = c.Cases.Retention(ctx, &v.Caller); err != nil {
+	if body.Rows, err = c.Cases.Erasures.Retention(ctx, &v.Caller); err != nil {
 		return reply{}, err
 	}
 	if body.Types, err = c.typeNames(ctx, v.Tenant); err != nil {
@@ -59,7 +59,7 @@ func (c *console) setRetention(ctx context.Context, v *visit) (reply, error) {
 		return c.retention(ctx, v, body)
 	}
 	days, _ := strconv.Atoi(body.Form.Days) // what is no number is refused as 0 is
-	_, err := c.Cases.SetRetention(ctx, &v.Caller, body.Form.EventType, usecase.Some(days))
+	_, err := c.Cases.Erasures.SetRetention(ctx, &v.Caller, body.Form.EventType, usecase.Some(days))
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
 		body.Wrong.collect(retentionFieldIDs, err)
@@ -71,7 +71,7 @@ func (c *console) setRetention(ctx context.Context, v *visit) (reply, error) {
 }
 
 func (c *console) removeRetention(ctx context.Context, v *visit) (reply, error) {
-	_, err := c.Cases.SetRetention(ctx, &v.Caller, v.posted.Get("event_type"), usecase.Null[int]())
+	_, err := c.Cases.Erasures.SetRetention(ctx, &v.Caller, v.posted.Get("event_type"), usecase.Null[int]())
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
 		return reply{}, errBadForm

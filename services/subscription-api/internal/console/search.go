@@ -82,7 +82,7 @@ func (c *console) searchHooks(ctx context.Context, v *visit, body *searchBody, _
 	}
 	mask := c.Cases.MaskFor(&v.Caller)
 	f := usecase.HookFilter{Mask: mask, Search: body.Query}
-	hooks, more, err := c.Cases.ListSortedHooks(ctx, &v.Caller, f, usecase.HooksByName, usecase.HookPage{Limit: shownFound})
+	hooks, more, err := c.Cases.Hooks.ListSorted(ctx, &v.Caller, f, usecase.HooksByName, usecase.HookPage{Limit: shownFound})
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (c *console) searchHooks(ctx context.Context, v *visit, body *searchBody, _
 
 // searchIDs finds an event by its id, and deliveries by theirs or the beginning of it.
 func (c *console) searchIDs(ctx context.Context, v *visit, body *searchBody, _ usecase.TimeRange) error {
-	e, err := c.Cases.FindEvent(ctx, &v.Caller, body.Query)
+	e, err := c.Cases.Deliveries.FindEvent(ctx, &v.Caller, body.Query)
 	switch {
 	case err == nil:
 		body.Event = &eventRow{ID: e.ID, Type: e.Type, Entity: e.Entity, Link: eventLink(e.ID), PublishedAt: e.PublishedAt, Size: size(len(e.Data))}
@@ -119,7 +119,7 @@ func (c *console) searchIDs(ctx context.Context, v *visit, body *searchBody, _ u
 }
 
 func (c *console) searchEntity(ctx context.Context, v *visit, body *searchBody, when usecase.TimeRange) error {
-	found, err := c.Cases.Events(ctx, &v.Caller, usecase.EventFilter{Entity: body.Query, Range: when}, usecase.Page{Limit: shownFound})
+	found, err := c.Cases.Deliveries.Events(ctx, &v.Caller, usecase.EventFilter{Entity: body.Query, Range: when}, usecase.Page{Limit: shownFound})
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (c *console) searchEntity(ctx context.Context, v *visit, body *searchBody, 
 
 func (c *console) searchPayloads(ctx context.Context, v *visit, body *searchBody, when usecase.TimeRange) error {
 	f := usecase.EventFilter{Range: when, Payload: usecase.PayloadFilter{Text: body.Query}}
-	found, err := c.Cases.Events(ctx, &v.Caller, f, usecase.Page{Limit: shownFound})
+	found, err := c.Cases.Deliveries.Events(ctx, &v.Caller, f, usecase.Page{Limit: shownFound})
 	if errors.Is(err, usecase.ErrSlow) {
 		body.SearchedTo = time.Now()
 		return nil

@@ -157,7 +157,7 @@ func (c *console) admit(least usecase.Role, h handler) handler {
 		if !ok {
 			return reply{}, errSignIn
 		}
-		token, err := c.Cases.SessionToken(ctx, s.ID, s.Token)
+		token, err := c.Cases.Access.SessionToken(ctx, s.ID, s.Token)
 		switch {
 		case errors.Is(err, webhook.ErrNotFound):
 			return reply{}, errSignIn

@@ -44,7 +44,7 @@ func (c *console) aside(ctx context.Context, v *visit, done *aside.Result) (repl
 	if err != nil {
 		after = 0
 	}
-	list, err := c.Cases.SetAside(ctx, &v.Caller, after, shownAside+1)
+	list, err := c.Cases.Ledger.List(ctx, &v.Caller, after, shownAside+1)
 	if err != nil {
 		return reply{}, err
 	}
@@ -79,7 +79,7 @@ func (c *console) putBack(ctx context.Context, v *visit) (reply, error) {
 		}
 		what.Numbers = usecase.Some([]uint64{number})
 	}
-	done, err := c.Cases.PutBack(ctx, &v.Caller, what)
+	done, err := c.Cases.Ledger.PutBack(ctx, &v.Caller, what)
 	switch {
 	case err != nil:
 		return reply{}, err
@@ -94,7 +94,7 @@ func (c *console) putBack(ctx context.Context, v *visit) (reply, error) {
 
 // setAside says how many entries are set aside; it is empty for none, for whoever is no operator, and where NATS does not answer.
 func (c *console) setAside(ctx context.Context, v *visit) string {
-	n, err := daemon.Within(ctx, busTimeout, func(ctx context.Context) (uint64, error) { return c.Cases.CountSetAside(ctx, &v.Caller) })
+	n, err := daemon.Within(ctx, busTimeout, func(ctx context.Context) (uint64, error) { return c.Cases.Ledger.Count(ctx, &v.Caller) })
 	if err != nil || n == 0 {
 		return ""
 	}

@@ -23,7 +23,7 @@ func (c *console) listSigningKeys(ctx context.Context, v *visit) (reply, error) 
 }
 
 func (c *console) signingKeys(ctx context.Context, v *visit, wrong formErrors) (reply, error) {
-	keys, err := c.Cases.SigningKeys(ctx, &v.Caller)
+	keys, err := c.Cases.Signing.List(ctx, &v.Caller)
 	if err != nil {
 		return reply{}, err
 	}
@@ -40,7 +40,7 @@ func (c *console) rotateSigningKeys(ctx context.Context, v *visit) (reply, error
 	if algorithm := v.posted.Get("algorithm"); algorithm != "" {
 		r.Algorithm = usecase.Some(algorithm)
 	}
-	_, err := c.Cases.RotateSigningKeys(ctx, &v.Caller, r)
+	_, err := c.Cases.Signing.Rotate(ctx, &v.Caller, r)
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
 		wrong := formErrors{}

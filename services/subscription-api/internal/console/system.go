@@ -36,7 +36,7 @@ type streamRow struct {
 const workersOf = time.Hour
 
 func (c *console) systemPage(ctx context.Context, v *visit) (reply, error) {
-	tenants, err := c.Cases.Tenants(ctx, &v.Caller)
+	tenants, err := c.Cases.Access.Tenants(ctx, &v.Caller)
 	if err != nil {
 		return reply{}, err
 	}

@@ -45,7 +45,7 @@ func (c *console) listTokens(ctx context.Context, v *visit) (reply, error) {
 
 func (c *console) tokens(ctx context.Context, v *visit, body tokenList) (reply, error) {
 	who := tokenCaller(v)
-	list, err := c.Cases.Tokens(ctx, &who)
+	list, err := c.Cases.Access.Tokens(ctx, &who)
 	if err != nil {
 		return reply{}, err
 	}
@@ -91,7 +91,7 @@ func (c *console) createToken(ctx context.Context, v *visit) (reply, error) {
 		}
 		n.ExpiresAt = time.Now().Add(24 * days)
 	}
-	plain, _, err := c.Cases.CreateToken(ctx, &who, n)
+	plain, _, err := c.Cases.Access.CreateToken(ctx, &who, n)
 	switch {
 	case errors.Is(err, webhook.ErrInvalid):
 		body.Wrong.collect(tokenFieldIDs, err)
@@ -109,7 +109,7 @@ func (c *console) revokeToken(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, err
 	}
 	who := tokenCaller(v)
-	if err := c.Cases.RevokeToken(ctx, &who, id); err != nil {
+	if err := c.Cases.Access.RevokeToken(ctx, &who, id); err != nil {
 		return reply{}, err
 	}
 	return goTo(withDone(Root+"tokens/", "revoked")), nil

@@ -21,7 +21,7 @@ func newTypeBody(t *usecase.EventType) typeBody {
 }
 
 func (c *console) listTypes(ctx context.Context, v *visit) (reply, error) {
-	types, err := c.Cases.EventTypes(ctx, &v.Caller)
+	types, err := c.Cases.Types.List(ctx, &v.Caller)
 	if err != nil {
 		return reply{}, err
 	}
@@ -33,7 +33,7 @@ func (c *console) listTypes(ctx context.Context, v *visit) (reply, error) {
 }
 
 func (c *console) typePage(ctx context.Context, v *visit) (reply, error) {
-	t, err := c.Cases.EventType(ctx, &v.Caller, v.r.PathValue("name"))
+	t, err := c.Cases.Types.Get(ctx, &v.Caller, v.r.PathValue("name"))
 	if err != nil {
 		return reply{}, err
 	}

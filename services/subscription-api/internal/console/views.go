@@ -29,7 +29,7 @@ type savedView struct {
 
 func (c *console) views(ctx context.Context, v *visit, list string) (savedViews, error) {
 	out := savedViews{List: list, Query: filterOf(v.form).Encode()}
-	views, err := c.Cases.Views(ctx, &v.Caller, list)
+	views, err := c.Cases.Access.Views(ctx, &v.Caller, list)
 	for _, view := range views {
 		current := view.Query == out.Query
 		out.Kept = out.Kept || current
@@ -45,7 +45,7 @@ func (c *console) saveView(ctx context.Context, v *visit) (reply, error) {
 		return reply{}, errBadForm
 	}
 	view := usecase.View{List: v.posted.Get("list"), Name: v.posted.Get("name"), Query: filterOf(filter).Encode()}
-	err = c.Cases.SaveView(ctx, &v.Caller, view)
+	err = c.Cases.Access.SaveView(ctx, &v.Caller, view)
 	done := "view-saved"
 	switch {
 	case errors.Is(err, usecase.ErrTooManyViews):
@@ -67,7 +67,7 @@ func (c *console) removeView(ctx context.Context, v *visit) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	view, err := c.Cases.RemoveView(ctx, &v.Caller, id)
+	view, err := c.Cases.Access.RemoveView(ctx, &v.Caller, id)
 	if err != nil {
 		return reply{}, err
 	}

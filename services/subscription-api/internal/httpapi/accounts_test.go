@@ -75,7 +75,7 @@ func TestTokensSayWhetherTheyAreUsedAndGood(t *testing.T) {
 		return byName
 	}
 	require.Nil(t, list()["operator"]["last_used_date"])
-	require.NoError(t, cases.RecordTokenUses(t.Context()))
+	require.NoError(t, cases.Access.RecordTokenUses(t.Context()))
 	found := list()
 	used, err := time.Parse(time.RFC3339Nano, found["operator"]["last_used_date"].(string))
 	require.NoError(t, err)

@@ -54,7 +54,7 @@ func (s *server) auditFilter(ctx context.Context, c *call, in *AuditChoice) (use
 		return f, badParameter("actor", "must have at most 255 bytes")
 	}
 	if in.Actor != "" {
-		f.Actors, err = s.Cases.Actors(ctx, &c.Caller, in.Actor)
+		f.Actors, err = s.Cases.Access.Actors(ctx, &c.Caller, in.Actor)
 	}
 	return f, err
 }
@@ -69,11 +69,11 @@ func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*audit
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Cases.AuditLog(ctx, &c.Caller, f, page)
+	list, more, err := s.Cases.Access.AuditLog(ctx, &c.Caller, f, page)
 	if err != nil {
 		return nil, err
 	}
-	names, err := s.Cases.ActorNames(ctx, c.Scope())
+	names, err := s.Cases.Access.ActorNames(ctx, c.Scope())
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func (g *guard) token(r *http.Request, plain string) (usecase.Token, error) {
 		return hit.token, nil
 	}
 	token, err := daemon.Within(r.Context(), storeTimeout, func(ctx context.Context) (usecase.Token, error) {
-		return g.cases.Authenticate(ctx, daemon.ClientAddr(r), plain, ok)
+		return g.cases.Access.Authenticate(ctx, daemon.ClientAddr(r), plain, ok)
 	})
 	if err != nil {
 		return usecase.Token{}, err
@@ -135,7 +135,7 @@ func (g *guard) tenantExists(ctx context.Context, name string) error {
 		return nil
 	}
 	there, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (bool, error) {
-		return g.cases.TenantExists(ctx, name)
+		return g.cases.Access.TenantExists(ctx, name)
 	})
 	switch {
 	case err != nil:

@@ -35,7 +35,7 @@ func (s *server) backtest(ctx context.Context, c *call, _ *noInput) (*backtestOu
 	if in.EventTypes == nil {
 		b.EventTypes = in.EventType
 	}
-	test, err := s.Cases.Backtest(ctx, &c.Caller, b)
+	test, err := s.Cases.Hooks.Backtest(ctx, &c.Caller, b)
 	if err != nil {
 		if in.EventTypes == nil {
 			err = renamed(err, "/event_types", "/event_type")

@@ -45,7 +45,7 @@ func (s *server) registerBulk() {
 			if err != nil {
 				return nil, err
 			}
-			n, err := s.Cases.ChangeStatuses(ctx, &c.Caller, choice, change.to, in.DryRun)
+			n, err := s.Cases.Hooks.ChangeStatuses(ctx, &c.Caller, choice, change.to, in.DryRun)
 			return &bulkOutput{Body: api.BulkCount{Count: n}}, err
 		})
 	}
@@ -90,7 +90,7 @@ func (s *server) replayHooks(ctx context.Context, c *call, _ *noInput) (*bulkRep
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.Cases.ReplayHooks(ctx, &c.Caller, choice, replayOf(&in.ReplayFields, sent), in.DryRun)
+	done, err := s.Cases.Jobs.ReplayHooks(ctx, &c.Caller, choice, replayOf(&in.ReplayFields, sent), in.DryRun)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +115,6 @@ func (s *server) retryDeliveries(ctx context.Context, c *call, _ *noInput) (*bul
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.Cases.RetryChosen(ctx, &c.Caller, in.RetryChoice, in.DryRun)
+	n, err := s.Cases.Deliveries.RetryChosen(ctx, &c.Caller, in.RetryChoice, in.DryRun)
 	return &bulkOutput{Body: api.BulkCount{Count: n, More: n == usecase.MaxRetried}}, err
 }

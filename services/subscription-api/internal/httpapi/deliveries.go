@@ -107,7 +107,7 @@ func (s *server) listHookDeliveries(ctx context.Context, c *call, _ *hookDeliver
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.Cases.Hook(ctx, &c.Caller, c.id); err != nil {
+	if _, err := s.Cases.Hooks.Get(ctx, &c.Caller, c.id); err != nil {
 		return nil, err
 	}
 	f.Hook = c.id
@@ -121,7 +121,7 @@ func (s *server) deliveryPage(ctx context.Context, c *call, f usecase.DeliveryFi
 		return nil, err
 	}
 	got, err := listed(ctx, f.Scans(), func(ctx context.Context) (usecase.Scanned[webhook.Delivery], error) {
-		return s.Cases.Deliveries(ctx, &c.Caller, f, page)
+		return s.Cases.Deliveries.List(ctx, &c.Caller, f, page)
 	})
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (s *server) getDelivery(ctx context.Context, c *call, _ *deliveryGetInput) 
 }
 
 func (s *server) showDelivery(ctx context.Context, c *call) (*deliveryOutput, error) {
-	d, attempts, err := s.Cases.Delivery(ctx, &c.Caller, c.id)
+	d, attempts, err := s.Cases.Deliveries.Get(ctx, &c.Caller, c.id)
 	if err != nil {
 		return nil, err
 	}

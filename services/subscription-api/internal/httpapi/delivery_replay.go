@@ -25,7 +25,7 @@ func (s *server) replayDelivery(ctx context.Context, c *call, _ *deliveryGetInpu
 	if err != nil {
 		return nil, err
 	}
-	tested, err := s.Cases.ReplayElsewhere(ctx, &c.Caller, c.id, usecase.Elsewhere{
+	tested, err := s.Cases.Deliveries.ReplayElsewhere(ctx, &c.Caller, c.id, usecase.Elsewhere{
 		TargetURL: sentFor(sent, &in.TargetURL), SecretKey: sentFor(sent, &in.SecretKey), SignAsHook: in.SignAsHook,
 	})
 	if err != nil {

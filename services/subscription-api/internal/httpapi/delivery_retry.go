@@ -32,5 +32,5 @@ func (s *server) parkForRetry(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return s.Cases.RetryDelivery(ctx, &c.Caller, c.id, options.Force)
+	return s.Cases.Deliveries.Retry(ctx, &c.Caller, c.id, options.Force)
 }

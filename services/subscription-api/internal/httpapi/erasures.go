@@ -66,14 +66,14 @@ func (s *server) erase(ctx context.Context, c *call, _ *struct{}) (*eraseOutput,
 		From: in.From, To: in.To, Reason: in.Reason,
 	}
 	if in.DryRun {
-		n, err := s.Cases.CountErasure(ctx, &c.Caller, what)
+		n, err := s.Cases.Erasures.Count(ctx, &c.Caller, what)
 		if err != nil {
 			return nil, err
 		}
 		body := renderErasure(&usecase.Erasure{NewErasure: n, State: usecase.JobState(api.JobDryRun), Owner: c.Actor()})
 		return &eraseOutput{Status: http.StatusOK, Body: body}, nil
 	}
-	e, err := s.Cases.BeginErasure(ctx, &c.Caller, what)
+	e, err := s.Cases.Erasures.Begin(ctx, &c.Caller, what)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (s *server) listErasures(ctx context.Context, c *call, _ *erasureListInput)
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Cases.Erasures(ctx, &c.Caller, page)
+	list, more, err := s.Cases.Erasures.List(ctx, &c.Caller, page)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (s *server) listErasures(ctx context.Context, c *call, _ *erasureListInput)
 }
 
 func (s *server) getErasure(ctx context.Context, c *call, _ *erasureInput) (*erasureOutput, error) {
-	e, err := s.Cases.Erasure(ctx, &c.Caller, c.id)
+	e, err := s.Cases.Erasures.Get(ctx, &c.Caller, c.id)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (s *server) cancelErasure(ctx context.Context, c *call, _ *erasureInput) (*
 	if err := noFields(c.body); err != nil {
 		return nil, err
 	}
-	e, err := s.Cases.CancelErasure(ctx, &c.Caller, c.id)
+	e, err := s.Cases.Erasures.Cancel(ctx, &c.Caller, c.id)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*
 		return nil, err
 	}
 	got, err := listed(ctx, f.Scans(), func(ctx context.Context) (usecase.Scanned[usecase.EventSummary], error) {
-		return s.Cases.Events(ctx, &c.Caller, f, page)
+		return s.Cases.Deliveries.Events(ctx, &c.Caller, f, page)
 	})
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func sequence(q webhook.Sequence) int64 {
 }
 
 func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eventOutput, error) {
-	e, err := s.Cases.FindEvent(ctx, &c.Caller, in.ID)
+	e, err := s.Cases.Deliveries.FindEvent(ctx, &c.Caller, in.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func (s *server) checkKnown(ctx context.Context, p *publication, key usecase.Ide
 		return nil
 	}
 	seen, err := daemon.Within(ctx, knownTimeout, func(ctx context.Context) (map[usecase.EventKey]usecase.SeenEvent, error) {
-		return s.Cases.PublishedBefore(ctx, p.tenant, key, asked)
+		return s.Cases.Deliveries.PublishedBefore(ctx, p.tenant, key, asked)
 	})
 	switch {
 	case errors.Is(err, usecase.ErrKeyReused):

@@ -40,7 +40,7 @@ func (s *server) registerExplain() {
 }
 
 func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*explainOutput, error) {
-	e, err := s.Cases.FindEvent(ctx, &c.Caller, in.ID)
+	e, err := s.Cases.Deliveries.FindEvent(ctx, &c.Caller, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Cases.ListHooks(ctx, &c.Caller, usecase.HookFilter{}, page)
+	list, more, err := s.Cases.Hooks.List(ctx, &c.Caller, usecase.HookFilter{}, page)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 	for i := range list {
 		hooks[i] = &list[i]
 	}
-	explained, err := s.Cases.Explain(ctx, &c.Caller, &e, hooks)
+	explained, err := s.Cases.Deliveries.Explain(ctx, &c.Caller, &e, hooks)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (s *server) explainEvent(ctx context.Context, c *call, in *explainInput) (*
 		return usecase.Position{At: list[i].CreatedAt, ID: list[i].ID}
 	})
 	if out.Next == nil {
-		deleted, err := s.Cases.ExplainDeleted(ctx, &c.Caller, &e)
+		deleted, err := s.Cases.Deliveries.ExplainDeleted(ctx, &c.Caller, &e)
 		if err != nil {
 			return nil, err
 		}

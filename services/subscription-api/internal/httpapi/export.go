@@ -85,7 +85,7 @@ func (s *server) exportDeliveries(ctx context.Context, c *call, in *exportDelive
 	if err != nil {
 		return nil, err
 	}
-	return s.export(ctx, "deliveries", format, s.Cases.ExportDeliveries(&c.Caller, f))
+	return s.export(ctx, "deliveries", format, s.Cases.Deliveries.Export(&c.Caller, f))
 }
 
 func (s *server) exportAttempts(ctx context.Context, c *call, in *exportDeliveriesInput) (*huma.StreamResponse, error) {
@@ -93,7 +93,7 @@ func (s *server) exportAttempts(ctx context.Context, c *call, in *exportDeliveri
 	if err != nil {
 		return nil, err
 	}
-	return s.export(ctx, "attempts", format, s.Cases.ExportAttempts(&c.Caller, f))
+	return s.export(ctx, "attempts", format, s.Cases.Deliveries.ExportAttempts(&c.Caller, f))
 }
 
 func (s *server) exportAudit(ctx context.Context, c *call, in *exportAuditInput) (*huma.StreamResponse, error) {
@@ -105,7 +105,7 @@ func (s *server) exportAudit(ctx context.Context, c *call, in *exportAuditInput)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.Cases.ExportAudit(ctx, &c.Caller, f)
+	rows, err := s.Cases.Access.ExportAudit(ctx, &c.Caller, f)
 	if err != nil {
 		return nil, err
 	}

@@ -85,14 +85,14 @@ func (s *server) beforeRetry(ctx context.Context, c *call) (last int, paused boo
 		paused bool
 	}
 	look := func(ctx context.Context) (f found, err error) {
-		d, attempts, err := s.Cases.Delivery(ctx, &c.Caller, c.id)
+		d, attempts, err := s.Cases.Deliveries.Get(ctx, &c.Caller, c.id)
 		if err != nil {
 			return f, err
 		}
 		if n := len(attempts); n > 0 {
 			f.last = attempts[n-1].Number
 		}
-		h, err := s.Cases.Hook(ctx, &c.Caller, d.HookID)
+		h, err := s.Cases.Hooks.Get(ctx, &c.Caller, d.HookID)
 		f.paused = err == nil && h.Status == webhook.Paused
 		return f, nil // a hook that is gone is refused with its reason
 	}
@@ -108,7 +108,7 @@ func (s *server) awaitAttempt(ctx context.Context, c *call, last int) (*retriedO
 	look := time.NewTicker(retryLook)
 	defer look.Stop()
 	see := func(ctx context.Context) (*retriedOutput, error) {
-		d, attempts, err := s.Cases.Delivery(ctx, &c.Caller, c.id)
+		d, attempts, err := s.Cases.Deliveries.Get(ctx, &c.Caller, c.id)
 		if err != nil {
 			return nil, err
 		}

@@ -175,7 +175,7 @@ func readOldTime(name, s string) (time.Time, error) {
 }
 
 func (s *server) getHookEvent(ctx context.Context, c *call, _ *deliveryGetInput) (*hookEventOutput, error) {
-	d, _, err := s.Cases.Delivery(ctx, &c.Caller, c.id)
+	d, _, err := s.Cases.Deliveries.Get(ctx, &c.Caller, c.id)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (s *server) test(ctx context.Context, c *call, id *uuid.UUID) (*testOutput,
 			return nil, invalid
 		}
 	}
-	tested, err := s.Cases.TestHook(ctx, &c.Caller, t)
+	tested, err := s.Cases.Hooks.Test(ctx, &c.Caller, t)
 	if err != nil {
 		return nil, err
 	}

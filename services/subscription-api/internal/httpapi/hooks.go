@@ -91,7 +91,7 @@ func (s *server) registerHooks() {
 }
 
 func (s *server) getHook(ctx context.Context, c *call, _ *hookGetInput) (*hookOutput, error) {
-	h, err := s.Cases.Hook(ctx, &c.Caller, c.id)
+	h, err := s.Cases.Hooks.Get(ctx, &c.Caller, c.id)
 	return show(c)(usecase.Changed{Hook: h}, err)
 }
 
@@ -123,7 +123,7 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 	if err != nil {
 		return nil, err
 	}
-	hooks, more, err := s.Cases.ListHooks(ctx, &c.Caller, filter, page)
+	hooks, more, err := s.Cases.Hooks.List(ctx, &c.Caller, filter, page)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (s *server) createHook(ctx context.Context, c *call, in *hookCreateInput) (
 	if err != nil {
 		return nil, err
 	}
-	stored, err := s.Cases.CreateHook(ctx, &c.Caller, change, key)
+	stored, err := s.Cases.Hooks.Create(ctx, &c.Caller, change, key)
 	if err != nil {
 		return nil, err
 	}
@@ -230,11 +230,11 @@ func (s *server) editHook(ctx context.Context, c *call, in *hookChangeInput, rep
 		return nil, err
 	}
 	change.Replace = replace
-	return show(c)(s.Cases.ChangeHook(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), change))
+	return show(c)(s.Cases.Hooks.Change(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), change))
 }
 
 func (s *server) deleteHook(ctx context.Context, c *call, in *hookChangeInput) (*noOutput, error) {
-	return &noOutput{}, s.Cases.DeleteHook(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch))
+	return &noOutput{}, s.Cases.Hooks.Delete(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch))
 }
 
 func (s *server) pauseHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
@@ -243,14 +243,14 @@ func (s *server) pauseHook(ctx context.Context, c *call, in *hookChangeInput) (*
 		return nil, err
 	}
 	until := sentAt(sent, &body.Until)
-	return show(c)(s.Cases.Pause(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), until.Value))
+	return show(c)(s.Cases.Hooks.Pause(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), until.Value))
 }
 
 func (s *server) resumeHook(ctx context.Context, c *call, in *hookChangeInput) (*hookOutput, error) {
 	if err := noFields(c.body); err != nil {
 		return nil, err
 	}
-	return show(c)(s.Cases.Resume(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch)))
+	return show(c)(s.Cases.Hooks.Resume(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch)))
 }
 
 // noFields lets an empty body pass, and an empty object.

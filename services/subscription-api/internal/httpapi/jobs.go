@@ -81,14 +81,14 @@ func (s *server) replayHook(ctx context.Context, c *call, _ *hookGetInput) (*rep
 		return nil, err
 	}
 	if in.DryRun {
-		n, err := s.Cases.CountReplay(ctx, &c.Caller, c.id, replayOf(in, sent))
+		n, err := s.Cases.Jobs.CountReplay(ctx, &c.Caller, c.id, replayOf(in, sent))
 		if err != nil {
 			return nil, err
 		}
 		body := renderJob(usecase.Counted(&c.Caller, n))
 		return &replayOutput{Status: http.StatusOK, Body: body}, nil
 	}
-	job, err := s.Cases.BeginReplay(ctx, &c.Caller, c.id, replayOf(in, sent))
+	job, err := s.Cases.Jobs.BeginReplay(ctx, &c.Caller, c.id, replayOf(in, sent))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobL
 	if err != nil {
 		return nil, err
 	}
-	list, more, err := s.Cases.ReplayJobs(ctx, &c.Caller, hook, page)
+	list, more, err := s.Cases.Jobs.List(ctx, &c.Caller, hook, page)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobL
 }
 
 func (s *server) getJob(ctx context.Context, c *call, _ *jobInput) (*jobOutput, error) {
-	job, err := s.Cases.Job(ctx, &c.Caller, c.id)
+	job, err := s.Cases.Jobs.Get(ctx, &c.Caller, c.id)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (s *server) changeJob(do usecase.JobChange) func(context.Context, *call, *j
 		if err := noFields(c.body); err != nil {
 			return nil, err
 		}
-		job, err := s.Cases.ChangeJob(ctx, &c.Caller, c.id, do)
+		job, err := s.Cases.Jobs.Change(ctx, &c.Caller, c.id, do)
 		if err != nil {
 			return nil, err
 		}

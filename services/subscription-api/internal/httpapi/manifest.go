@@ -56,7 +56,7 @@ func (s *server) hookManifest(ctx context.Context, c *call, in *manifestInput) (
 	if r = usecase.ManifestRange(r, time.Now()); !r.From.Before(r.To) {
 		return nil, badParameter("from", "must be before to")
 	}
-	m, err := s.Cases.NewManifest(ctx, &c.Caller, c.id, r)
+	m, err := s.Cases.Deliveries.NewManifest(ctx, &c.Caller, c.id, r)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (s *server) registerRecovery() {
 }
 
 func (s *server) hookRecovery(ctx context.Context, c *call, _ *hookGetInput) (*recoveryOutput, error) {
-	r, err := s.Cases.Recovery(ctx, &c.Caller, c.id)
+	r, err := s.Cases.Jobs.Recovery(ctx, &c.Caller, c.id)
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func renderEventType(t *usecase.EventType) api.EventType {
 }
 
 func (s *server) listEventTypes(ctx context.Context, c *call, _ *noInput) (*registryOutput, error) {
-	types, err := s.Cases.EventTypes(ctx, &c.Caller)
+	types, err := s.Cases.Types.List(ctx, &c.Caller)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (s *server) listEventTypes(ctx context.Context, c *call, _ *noInput) (*regi
 }
 
 func (s *server) getEventType(ctx context.Context, c *call, in *eventTypeName) (*eventTypeOutput, error) {
-	t, err := s.Cases.EventType(ctx, &c.Caller, in.Name)
+	t, err := s.Cases.Types.Get(ctx, &c.Caller, in.Name)
 	return &eventTypeOutput{Status: http.StatusOK, Body: renderEventType(&t)}, err
 }
 
@@ -84,7 +84,7 @@ func (s *server) declareEventType(ctx context.Context, c *call, _ *noInput) (*ev
 	if err != nil {
 		return nil, err
 	}
-	t, created, err := s.Cases.DeclareEventType(ctx, &c.Caller, usecase.Declaration{
+	t, created, err := s.Cases.Types.Declare(ctx, &c.Caller, usecase.Declaration{
 		Name: in.Name, Description: in.Description, Schema: in.Schema, Example: in.Example, TypeChange: typeChange(&in.EventTypeSettings, sent),
 	})
 	out := &eventTypeOutput{Status: http.StatusOK, Body: renderEventType(&t)}
@@ -99,7 +99,7 @@ func (s *server) changeEventType(ctx context.Context, c *call, in *eventTypeName
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.Cases.ChangeEventType(ctx, &c.Caller, in.Name, typeChange(change, sent))
+	t, err := s.Cases.Types.Change(ctx, &c.Caller, in.Name, typeChange(change, sent))
 	return &eventTypeOutput{Status: http.StatusOK, Body: renderEventType(&t)}, err
 }
 
@@ -108,5 +108,5 @@ func typeChange(in *api.EventTypeSettings, sent sent) usecase.TypeChange {
 }
 
 func (s *server) removeEventType(ctx context.Context, c *call, in *eventTypeName) (*noOutput, error) {
-	return &noOutput{}, s.Cases.RemoveEventType(ctx, &c.Caller, in.Name)
+	return &noOutput{}, s.Cases.Types.Remove(ctx, &c.Caller, in.Name)
 }

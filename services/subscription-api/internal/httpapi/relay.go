@@ -87,7 +87,7 @@ func (s *server) relay(ctx context.Context, c *call, in *relayInput) (*huma.Stre
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.Cases.OpenRelay(ctx, &c.Caller, f)
+	r, err := s.Cases.Deliveries.OpenRelay(ctx, &c.Caller, f)
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return nil, newProblem(http.StatusNotFound, "Tenant "+c.Tenant+" has no hook with this id.")

@@ -19,7 +19,7 @@ func (s *server) registerRetention() {
 		OperationID: "list-retention", Method: http.MethodGet, Path: retentionPath, Tags: []string{tagErasures},
 		Summary: "List retention policies of event types",
 	}, func(ctx context.Context, c *call, _ *struct{}) (*retentionOutput, error) {
-		return renderRetention(s.Cases.Retention(ctx, &c.Caller))
+		return renderRetention(s.Cases.Erasures.Retention(ctx, &c.Caller))
 	})
 	register(s, route{role: usecase.Admin, body: bodyAs[api.RetentionFields](s, "RetentionInput")}, huma.Operation{
 		OperationID: "set-retention", Method: http.MethodPost, Path: retentionPath, Tags: []string{tagErasures},
@@ -30,7 +30,7 @@ func (s *server) registerRetention() {
 		if err != nil {
 			return nil, err
 		}
-		return renderRetention(s.Cases.SetRetention(ctx, &c.Caller, in.EventType, sentAt(sent, &in.Days)))
+		return renderRetention(s.Cases.Erasures.SetRetention(ctx, &c.Caller, in.EventType, sentAt(sent, &in.Days)))
 	})
 }
 

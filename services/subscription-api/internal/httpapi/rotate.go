@@ -28,7 +28,7 @@ func (s *server) rotateSecret(ctx context.Context, c *call, in *hookChangeInput)
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.Cases.RotateSecret(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), usecase.Rotation{
+	r, err := s.Cases.Hooks.RotateSecret(ctx, &c.Caller, c.id, readIfMatch(in.IfMatch), usecase.Rotation{
 		Secret: sentFor(sent, &fields.SecretKey), Algorithm: sentFor(sent, &fields.Algorithm),
 	})
 	if err != nil {

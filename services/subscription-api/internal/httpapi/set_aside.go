@@ -82,7 +82,7 @@ func (s *server) listAside(ctx context.Context, c *call, in *asideListInput) (*a
 			return nil, badParameter("after", "must be a whole number")
 		}
 	}
-	list, err := s.Cases.SetAside(ctx, &c.Caller, after, limit+1)
+	list, err := s.Cases.Ledger.List(ctx, &c.Caller, after, limit+1)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (s *server) putBack(ctx context.Context, c *call, _ *noInput) (*putBackOutp
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	result, err := s.Cases.PutBack(ctx, &c.Caller, usecase.PutBack{Numbers: in.Numbers.Optional, All: in.All.Value})
+	result, err := s.Cases.Ledger.PutBack(ctx, &c.Caller, usecase.PutBack{Numbers: in.Numbers.Optional, All: in.All.Value})
 	if err != nil {
 		return nil, err
 	}

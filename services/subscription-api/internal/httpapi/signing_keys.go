@@ -44,7 +44,7 @@ func (s *server) registerSigningKeys() {
 }
 
 func (s *server) listSigningKeys(ctx context.Context, c *call, _ *noInput) (*signingKeysOutput, error) {
-	keys, err := s.Cases.SigningKeys(ctx, &c.Caller)
+	keys, err := s.Cases.Signing.List(ctx, &c.Caller)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s *server) rotateSigningKeys(ctx context.Context, c *call, _ *noInput) (*s
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.Cases.RotateSigningKeys(ctx, &c.Caller, usecase.KeyRotation{Algorithm: sentFor(sent, &in.Algorithm), Revoke: sentFor(sent, &in.Revoke)})
+	keys, err := s.Cases.Signing.Rotate(ctx, &c.Caller, usecase.KeyRotation{Algorithm: sentFor(sent, &in.Algorithm), Revoke: sentFor(sent, &in.Revoke)})
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func renderSigningKeys(c *call, keys []usecase.SigningKey) *signingKeysOutput {
 
 // serveKeySet answers anybody with a tenant's public keys, from memory.
 func (s *server) serveKeySet(c echo.Context) error {
-	keys, err := s.Cases.PublicKeys(c.Param("tenant"))
+	keys, err := s.Cases.Signing.PublicKeys(c.Param("tenant"))
 	if err != nil {
 		return err
 	}

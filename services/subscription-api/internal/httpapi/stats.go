@@ -25,7 +25,7 @@ func (s *server) registerStats() {
 }
 
 func (s *server) hookStats(ctx context.Context, c *call, _ *hookGetInput) (*hookStatsOutput, error) {
-	if _, err := s.Cases.Hook(ctx, &c.Caller, c.id); err != nil {
+	if _, err := s.Cases.Hooks.Get(ctx, &c.Caller, c.id); err != nil {
 		return nil, err
 	}
 	stats, err := s.Cases.History.HookStats(ctx, c.Tenant, c.id, time.Now())

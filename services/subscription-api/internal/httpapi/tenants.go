@@ -40,7 +40,7 @@ func (s *server) registerTenants() {
 }
 
 func (s *server) listTenants(ctx context.Context, c *call, _ *noInput) (*tenantListOutput, error) {
-	tenants, err := s.Cases.Tenants(ctx, &c.Caller)
+	tenants, err := s.Cases.Access.Tenants(ctx, &c.Caller)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s *server) createTenant(ctx context.Context, c *call, _ *noInput) (*tenant
 	if err := decodeBody(c.body, &in); err != nil {
 		return nil, err
 	}
-	created, err := s.Cases.CreateTenant(ctx, &c.Caller, in.Name.Value, in.Handshake.Optional)
+	created, err := s.Cases.Access.CreateTenant(ctx, &c.Caller, in.Name.Value, in.Handshake.Optional)
 	if err != nil {
 		return nil, err
 	}

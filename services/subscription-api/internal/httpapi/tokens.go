@@ -37,7 +37,7 @@ func (s *server) registerTokens() {
 }
 
 func (s *server) listTokens(ctx context.Context, c *call, _ *noInput) (*tokenListOutput, error) {
-	tokens, err := s.Cases.Tokens(ctx, &c.Caller)
+	tokens, err := s.Cases.Access.Tokens(ctx, &c.Caller)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (s *server) createToken(ctx context.Context, c *call, _ *noInput) (*newToke
 	if err != nil {
 		return nil, err
 	}
-	plain, token, err := s.Cases.CreateToken(ctx, &c.Caller, usecase.NewToken{
+	plain, token, err := s.Cases.Access.CreateToken(ctx, &c.Caller, usecase.NewToken{
 		Name: in.Name, Role: usecase.Role(in.Role), Tenant: in.Tenant, ExpiresAt: in.Expires,
 	})
 	if err != nil {
@@ -70,5 +70,5 @@ func (s *server) createToken(ctx context.Context, c *call, _ *noInput) (*newToke
 }
 
 func (s *server) revokeToken(ctx context.Context, c *call, _ *tokenID) (*noOutput, error) {
-	return &noOutput{}, s.Cases.RevokeToken(ctx, &c.Caller, c.id)
+	return &noOutput{}, s.Cases.Access.RevokeToken(ctx, &c.Caller, c.id)
 }

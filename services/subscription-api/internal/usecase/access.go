@@ -19,7 +19,7 @@ const MaxToken = 256
 
 // Authenticate finds the token of a plain text that came from the address. The errors are webhook.ErrNotFound for a text that is no
 // token which is good, and *LimitError after too many of these; a known text, which was good a moment ago, is never held up.
-func (s *Service) Authenticate(ctx context.Context, from netip.Addr, plain string, known bool) (store.Token, error) {
+func (s *Access) Authenticate(ctx context.Context, from netip.Addr, plain string, known bool) (store.Token, error) {
 	if !known {
 		if wait := s.Guesses.Wait(from); wait > 0 {
 			return store.Token{}, &LimitError{Wait: wait, Detail: "Too many tokens from here were none. Wait before you try another."}
@@ -37,7 +37,7 @@ func (s *Service) Authenticate(ctx context.Context, from netip.Addr, plain strin
 
 // SessionToken is the token that a session was begun with. The error is webhook.ErrNotFound where the session has ended, or the token
 // is not good any more.
-func (s *Service) SessionToken(ctx context.Context, session, token uuid.UUID) (store.Token, error) {
+func (s *Access) SessionToken(ctx context.Context, session, token uuid.UUID) (store.Token, error) {
 	ended, err := s.access.SessionEnded(ctx, session)
 	if err != nil {
 		return store.Token{}, err
@@ -53,18 +53,18 @@ func (s *Service) SessionToken(ctx context.Context, session, token uuid.UUID) (s
 }
 
 // EndSession ends a session, which is forgotten once it has expired.
-func (s *Service) EndSession(ctx context.Context, session uuid.UUID, expires time.Time) error {
+func (s *Access) EndSession(ctx context.Context, session uuid.UUID, expires time.Time) error {
 	return s.access.EndSession(ctx, session, expires)
 }
 
 // TenantExists reports whether there is a tenant of the name.
-func (s *Service) TenantExists(ctx context.Context, name string) (bool, error) {
+func (s *Access) TenantExists(ctx context.Context, name string) (bool, error) {
 	return s.access.TenantExists(ctx, name)
 }
 
 // CreateToken makes a token of the tenant that n names, or of the caller's where it names none, and returns it with its plain text,
 // which is stored nowhere.
-func (s *Service) CreateToken(ctx context.Context, c *Caller, n store.NewToken) (plain string, token store.Token, err error) {
+func (s *Access) CreateToken(ctx context.Context, c *Caller, n store.NewToken) (plain string, token store.Token, err error) {
 	switch scope := c.Scope(); {
 	case n.Tenant == "":
 		n.Tenant = scope
@@ -75,17 +75,17 @@ func (s *Service) CreateToken(ctx context.Context, c *Caller, n store.NewToken) 
 }
 
 // Tokens lists the tokens of the caller's scope, newest first.
-func (s *Service) Tokens(ctx context.Context, c *Caller) ([]store.Token, error) {
+func (s *Access) Tokens(ctx context.Context, c *Caller) ([]store.Token, error) {
 	return s.access.ListTokens(ctx, c.Scope())
 }
 
 // RevokeToken has a token of the caller's scope refused from now on. The error is webhook.ErrNotFound.
-func (s *Service) RevokeToken(ctx context.Context, c *Caller, id uuid.UUID) error {
+func (s *Access) RevokeToken(ctx context.Context, c *Caller, id uuid.UUID) error {
 	return s.access.RevokeToken(ctx, c.Actor(), c.Scope(), id)
 }
 
 // ActorNames are the names of the bearers of a tenant's tokens, and of operators'.
-func (s *Service) ActorNames(ctx context.Context, tenant string) (map[store.Actor]string, error) {
+func (s *Access) ActorNames(ctx context.Context, tenant string) (map[store.Actor]string, error) {
 	tokens, err := s.access.ListTokens(ctx, "")
 	if err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (s *Service) ActorNames(ctx context.Context, tenant string) (map[store.Acto
 }
 
 // Tenants lists all tenants, for operators: the error is *ForbiddenError for others.
-func (s *Service) Tenants(ctx context.Context, c *Caller) ([]store.Tenant, error) {
+func (s *Access) Tenants(ctx context.Context, c *Caller) ([]store.Tenant, error) {
 	if err := c.mustOperate(); err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (s *Service) Tenants(ctx context.Context, c *Caller) ([]store.Tenant, error
 
 // CreateTenant makes a tenant, for operators, where there is none of the name, and sets its handshake policy where that is given. The
 // errors are *ForbiddenError and *webhook.ValidationError.
-func (s *Service) CreateTenant(ctx context.Context, c *Caller, name string, handshake Optional[string]) (created bool, err error) {
+func (s *Access) CreateTenant(ctx context.Context, c *Caller, name string, handshake Optional[string]) (created bool, err error) {
 	if err := c.mustOperate(); err != nil {
 		return false, err
 	}
@@ -148,7 +148,7 @@ const MaxActor = 255
 
 // Actors are those that people mean by a text: the bearers of the tokens of that name in the caller's scope, that of the token with
 // that id, and the program of that name.
-func (s *Service) Actors(ctx context.Context, c *Caller, text string) ([]store.Actor, error) {
+func (s *Access) Actors(ctx context.Context, c *Caller, text string) ([]store.Actor, error) {
 	names, err := s.ActorNames(ctx, c.Scope())
 	if err != nil {
 		return nil, err
@@ -166,6 +166,6 @@ func (s *Service) Actors(ctx context.Context, c *Caller, text string) ([]store.A
 }
 
 // AuditLog lists the changes in the caller's scope, newest first.
-func (s *Service) AuditLog(ctx context.Context, c *Caller, f store.AuditFilter, page store.Page) (list []store.AuditEntry, more bool, err error) {
+func (s *Access) AuditLog(ctx context.Context, c *Caller, f store.AuditFilter, page store.Page) (list []store.AuditEntry, more bool, err error) {
 	return s.access.ListAudit(ctx, c.Scope(), f, page)
 }

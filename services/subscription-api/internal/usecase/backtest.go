@@ -45,7 +45,7 @@ type Backtested struct {
 }
 
 // Backtest tells what a hook would have got of the newest events of its types.
-func (s *Service) Backtest(ctx context.Context, c *Caller, b Backtest) (Backtested, error) {
+func (s *Hooks) Backtest(ctx context.Context, c *Caller, b Backtest) (Backtested, error) {
 	hook, r, err := b.read(c.Tenant)
 	if err != nil {
 		return Backtested{}, err

@@ -54,7 +54,7 @@ func checkIDs(invalid *webhook.ValidationError, ids []uuid.UUID) {
 
 // ChangeStatuses pauses the chosen hooks or makes them active, all of them or none, and says how many; only counts them for a dry
 // run.
-func (s *Service) ChangeStatuses(ctx context.Context, c *Caller, choice HookChoice, to webhook.HookStatus, dryRun bool) (int, error) {
+func (s *Hooks) ChangeStatuses(ctx context.Context, c *Caller, choice HookChoice, to webhook.HookStatus, dryRun bool) (int, error) {
 	if err := choice.check(); err != nil {
 		return 0, err
 	}
@@ -74,7 +74,7 @@ type Replays struct {
 
 // ReplayHooks begins a replay of each of the chosen hooks, which are MaxBulkReplays at the most; only counts them for a dry run. A
 // hook that is disabled, has a job or has nothing to be sent again is left out.
-func (s *Service) ReplayHooks(ctx context.Context, c *Caller, choice HookChoice, r Replay, dryRun bool) (Replays, error) {
+func (s *Jobs) ReplayHooks(ctx context.Context, c *Caller, choice HookChoice, r Replay, dryRun bool) (Replays, error) {
 	out := Replays{Refused: map[uuid.UUID]string{}}
 	if err := choice.check(); err != nil {
 		return out, err
@@ -104,7 +104,7 @@ func (s *Service) ReplayHooks(ctx context.Context, c *Caller, choice HookChoice,
 	return out, nil
 }
 
-func (s *Service) replayOne(ctx context.Context, c *Caller, h *webhook.Hook, r Replay, dryRun bool, out *Replays) error {
+func (s *Jobs) replayOne(ctx context.Context, c *Caller, h *webhook.Hook, r Replay, dryRun bool, out *Replays) error {
 	counted, err := s.CountReplay(ctx, c, h.ID, r)
 	if unreadable, ok := errors.AsType[*store.UnreadableError](err); ok {
 		out.Refused[h.ID] = "The hook cannot be read: " + unreadable.Hook.Unreadable + "."
@@ -136,7 +136,7 @@ func (s *Service) replayOne(ctx context.Context, c *Caller, h *webhook.Hook, r R
 
 // RetryChosen has the chosen deliveries made again, at once, and says how many, the newest store.MaxRetried at the most; only counts
 // them for a dry run.
-func (s *Service) RetryChosen(ctx context.Context, c *Caller, r api.RetryChoice, dryRun bool) (int, error) {
+func (s *Deliveries) RetryChosen(ctx context.Context, c *Caller, r api.RetryChoice, dryRun bool) (int, error) {
 	f, err := readRetryChoice(&r)
 	switch {
 	case err != nil:
@@ -144,5 +144,5 @@ func (s *Service) RetryChosen(ctx context.Context, c *Caller, r api.RetryChoice,
 	case dryRun:
 		return s.CountRetriable(ctx, c, f, r.Force)
 	}
-	return s.RetryDeliveries(ctx, c, f, r.Force)
+	return s.RetryMany(ctx, c, f, r.Force)
 }

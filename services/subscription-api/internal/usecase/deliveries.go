@@ -9,40 +9,40 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Delivery returns one of the tenant's deliveries with its attempts. The error is webhook.ErrNotFound.
-func (s *Service) Delivery(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
+// Get returns one of the tenant's deliveries with its attempts. The error is webhook.ErrNotFound.
+func (s *Deliveries) Get(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
 	return s.History.GetDelivery(ctx, c.Tenant, id)
 }
 
 // AttemptsOf lists the attempts of some of the tenant's deliveries, without headers and bodies.
-func (s *Service) AttemptsOf(ctx context.Context, c *Caller, deliveries []webhook.Delivery) ([]webhook.Attempt, error) {
+func (s *Deliveries) AttemptsOf(ctx context.Context, c *Caller, deliveries []webhook.Delivery) ([]webhook.Attempt, error) {
 	return s.History.AttemptsOf(ctx, c.Tenant, deliveries)
 }
 
-// RetryDelivery has a delivery made again, at once; one that was delivered only with force. The errors are *store.ReplayError and
+// Retry has a delivery made again, at once; one that was delivered only with force. The errors are *store.ReplayError and
 // webhook.ErrNotFound.
-func (s *Service) RetryDelivery(ctx context.Context, c *Caller, id uuid.UUID, force bool) error {
+func (s *Deliveries) Retry(ctx context.Context, c *Caller, id uuid.UUID, force bool) error {
 	return s.jobs.RetryDelivery(ctx, c.Actor(), c.Tenant, id, force)
 }
 
-// CountRetriable says how many deliveries RetryDeliveries would have made again, at most store.MaxRetried.
-func (s *Service) CountRetriable(ctx context.Context, c *Caller, f store.DeliveryFilter, force bool) (int, error) {
+// CountRetriable says how many deliveries RetryMany would have made again, at most store.MaxRetried.
+func (s *Deliveries) CountRetriable(ctx context.Context, c *Caller, f store.DeliveryFilter, force bool) (int, error) {
 	return s.jobs.CountRetriable(ctx, c.Tenant, f, force)
 }
 
-// RetryDeliveries has deliveries made again, at once, and says how many: at most store.MaxRetried. With force they are those that
+// RetryMany has deliveries made again, at once, and says how many: at most store.MaxRetried. With force they are those that
 // were delivered, too.
-func (s *Service) RetryDeliveries(ctx context.Context, c *Caller, f store.DeliveryFilter, force bool) (int, error) {
+func (s *Deliveries) RetryMany(ctx context.Context, c *Caller, f store.DeliveryFilter, force bool) (int, error) {
 	return s.jobs.RetryDeliveries(ctx, c.Actor(), c.Tenant, f, force)
 }
 
-// ReplayJobs lists the tenant's jobs, newest first; those of one hook, unless it is uuid.Nil.
-func (s *Service) ReplayJobs(ctx context.Context, c *Caller, hook uuid.UUID, page store.Page) (list []store.Job, more bool, err error) {
+// List returns the tenant's jobs, newest first; those of one hook, unless it is uuid.Nil.
+func (s *Jobs) List(ctx context.Context, c *Caller, hook uuid.UUID, page store.Page) (list []store.Job, more bool, err error) {
 	return s.jobs.List(ctx, c.Tenant, hook, page)
 }
 
-// Job returns one of the tenant's jobs. The error is webhook.ErrNotFound.
-func (s *Service) Job(ctx context.Context, c *Caller, id uuid.UUID) (store.Job, error) {
+// Get returns one of the tenant's jobs. The error is webhook.ErrNotFound.
+func (s *Jobs) Get(ctx context.Context, c *Caller, id uuid.UUID) (store.Job, error) {
 	return s.jobs.Get(ctx, c.Tenant, id)
 }
 
@@ -59,9 +59,9 @@ const (
 // JobChanges are all of them.
 func JobChanges() []JobChange { return []JobChange{PauseJob, ResumeJob, CancelJob} }
 
-// ChangeJob pauses, resumes or cancels a job. The errors are *store.ReplayError where it is finished, and webhook.ErrNotFound; so is
+// Change pauses, resumes or cancels a job. The errors are *store.ReplayError where it is finished, and webhook.ErrNotFound; so is
 // a change that there is not.
-func (s *Service) ChangeJob(ctx context.Context, c *Caller, id uuid.UUID, change JobChange) (store.Job, error) {
+func (s *Jobs) Change(ctx context.Context, c *Caller, id uuid.UUID, change JobChange) (store.Job, error) {
 	states := map[JobChange]store.JobState{PauseJob: store.JobPaused, ResumeJob: store.JobRunning, CancelJob: store.JobCancelled}
 	state, there := states[change]
 	if !there {

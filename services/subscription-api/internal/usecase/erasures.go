@@ -36,27 +36,27 @@ type Erase struct {
 	Reason   string
 }
 
-// CountErasure returns what BeginErasure would begin, with its total. No reason is needed. The errors are *webhook.ValidationError, and
+// Count returns what Begin would begin, with its total. No reason is needed. The errors are *webhook.ValidationError, and
 // ErrSlow where it cannot be counted in time.
-func (s *Service) CountErasure(ctx context.Context, c *Caller, e Erase) (store.NewErasure, error) {
+func (s *Erasures) Count(ctx context.Context, c *Caller, e Erase) (store.NewErasure, error) {
 	n, invalid := e.erasure(c.Tenant)
-	return s.countErasure(ctx, n, invalid)
+	return s.count(ctx, n, invalid)
 }
 
-// BeginErasure counts and begins an erasure, which cannot be undone. What takes too long to be counted is begun nevertheless.
-func (s *Service) BeginErasure(ctx context.Context, c *Caller, e Erase) (store.Erasure, error) {
+// Begin counts and begins an erasure, which cannot be undone. What takes too long to be counted is begun nevertheless.
+func (s *Erasures) Begin(ctx context.Context, c *Caller, e Erase) (store.Erasure, error) {
 	n, invalid := e.erasure(c.Tenant)
 	if n.Reason == "" {
 		invalid.Add("/reason", "must have 1 to %d bytes", maxEraseReason)
 	}
-	n, err := s.countErasure(ctx, n, invalid)
+	n, err := s.count(ctx, n, invalid)
 	if err != nil && !errors.Is(err, ErrSlow) {
 		return store.Erasure{}, err
 	}
 	return s.erasures.Create(ctx, c.Actor(), n)
 }
 
-func (s *Service) countErasure(ctx context.Context, n store.NewErasure, invalid *webhook.ValidationError) (store.NewErasure, error) {
+func (s *Erasures) count(ctx context.Context, n store.NewErasure, invalid *webhook.ValidationError) (store.NewErasure, error) {
 	if n.Kind == store.ErasePath && n.Criteria[0] != "" && len(n.Criteria[0]) <= maxErasePath {
 		if err := s.erasures.CheckPath(ctx, n.Criteria[0]); errors.Is(err, ErrPath) {
 			invalid.Add("/path", "is not an SQL/JSON path")
@@ -150,17 +150,17 @@ func (e *Erase) path(invalid *webhook.ValidationError) string {
 // printable reports whether the database can hold a text.
 func printable(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
-// Erasures lists the tenant's erasures, newest first.
-func (s *Service) Erasures(ctx context.Context, c *Caller, page store.Page) (list []store.Erasure, more bool, err error) {
+// List returns the tenant's erasures, newest first.
+func (s *Erasures) List(ctx context.Context, c *Caller, page store.Page) (list []store.Erasure, more bool, err error) {
 	return s.erasures.List(ctx, c.Tenant, page)
 }
 
-// Erasure returns one of the tenant's erasures. The error is webhook.ErrNotFound.
-func (s *Service) Erasure(ctx context.Context, c *Caller, id uuid.UUID) (store.Erasure, error) {
+// Get returns one of the tenant's erasures. The error is webhook.ErrNotFound.
+func (s *Erasures) Get(ctx context.Context, c *Caller, id uuid.UUID) (store.Erasure, error) {
 	return s.erasures.Get(ctx, c.Tenant, id)
 }
 
-// CancelErasure has no more events looked for. The errors are *store.ReplayError where it has ended, and webhook.ErrNotFound.
-func (s *Service) CancelErasure(ctx context.Context, c *Caller, id uuid.UUID) (store.Erasure, error) {
+// Cancel has no more events looked for. The errors are *store.ReplayError where it has ended, and webhook.ErrNotFound.
+func (s *Erasures) Cancel(ctx context.Context, c *Caller, id uuid.UUID) (store.Erasure, error) {
 	return s.erasures.Cancel(ctx, c.Actor(), c.Tenant, id)
 }

@@ -33,7 +33,7 @@ type Explained struct {
 }
 
 // FindEvent returns a published event. What cannot be an event's id names nothing: the error is webhook.ErrNotFound.
-func (s *Service) FindEvent(ctx context.Context, c *Caller, id string) (webhook.Event, error) {
+func (s *Deliveries) FindEvent(ctx context.Context, c *Caller, id string) (webhook.Event, error) {
 	if len(id) > 2*webhook.MaxEventIDLength+1 || !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
 		return webhook.Event{}, webhook.ErrNotFound
 	}
@@ -41,7 +41,7 @@ func (s *Service) FindEvent(ctx context.Context, c *Caller, id string) (webhook.
 }
 
 // Explain says for each of the hooks, in their order, why it did or did not get the event.
-func (s *Service) Explain(ctx context.Context, c *Caller, e *webhook.Event, hooks []*webhook.Hook) ([]Explained, error) {
+func (s *Deliveries) Explain(ctx context.Context, c *Caller, e *webhook.Event, hooks []*webhook.Hook) ([]Explained, error) {
 	ids := make([]uuid.UUID, len(hooks))
 	for i := range hooks {
 		ids[i] = hooks[i].ID
@@ -62,7 +62,7 @@ func (s *Service) Explain(ctx context.Context, c *Caller, e *webhook.Event, hook
 }
 
 // ExplainDeleted explains the deliveries of the event to hooks that have been deleted since.
-func (s *Service) ExplainDeleted(ctx context.Context, c *Caller, e *webhook.Event) ([]Explained, error) {
+func (s *Deliveries) ExplainDeleted(ctx context.Context, c *Caller, e *webhook.Event) ([]Explained, error) {
 	deliveries, err := s.History.OrphansOf(ctx, c.Tenant, e.ID, e.PublishedAt, maxDeleted)
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ const (
 
 // Export is a list that is written whole, newest first, a page after the other, so that it takes no more memory than a page.
 type Export struct {
-	cases   *Service
+	cases   *core
 	caller  Caller
 	columns []string
 	page    func(ctx context.Context, at Page) (exportedPage, error)
@@ -55,7 +55,7 @@ type column[T any] struct {
 	value func(*T) any
 }
 
-func newExport[T any](s *Service, c *Caller, columns []column[T], position func(*T) Position, list func(context.Context, Page) (Scanned[T], error)) *Export {
+func newExport[T any](s *core, c *Caller, columns []column[T], position func(*T) Position, list func(context.Context, Page) (Scanned[T], error)) *Export {
 	e := &Export{cases: s, caller: *c, columns: make([]string, len(columns))}
 	for i := range columns {
 		e.columns[i] = columns[i].name
@@ -140,7 +140,7 @@ func (e *Export) shared(ctx context.Context, at Page, share func(context.Context
 }
 
 // waitForShare waits for the caller's share of looking things up: what has been begun is not given up because of another look-up.
-func (s *Service) waitForShare(ctx context.Context, c *Caller) (release func(), err error) {
+func (s *core) waitForShare(ctx context.Context, c *Caller) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, sharePatience)
 	defer cancel()
 	for {
@@ -207,8 +207,8 @@ func cellOf(value any) string {
 	return text
 }
 
-// ExportDeliveries is the tenant's deliveries.
-func (s *Service) ExportDeliveries(c *Caller, f DeliveryFilter) *Export {
+// Export exports the tenant's deliveries.
+func (s *Deliveries) Export(c *Caller, f DeliveryFilter) *Export {
 	columns := []column[webhook.Delivery]{
 		{"id", func(d *webhook.Delivery) any { return d.ID.String() }},
 		{"webhook", func(d *webhook.Delivery) any { return d.HookID.String() }},
@@ -223,9 +223,9 @@ func (s *Service) ExportDeliveries(c *Caller, f DeliveryFilter) *Export {
 		{"published", func(d *webhook.Delivery) any { return d.PublishedAt }},
 		{"changed", func(d *webhook.Delivery) any { return d.UpdatedAt }},
 	}
-	return newExport(s, c, columns, func(d *webhook.Delivery) Position { return Position{At: d.PublishedAt, ID: d.ID} },
+	return newExport(s.core, c, columns, func(d *webhook.Delivery) Position { return Position{At: d.PublishedAt, ID: d.ID} },
 		func(ctx context.Context, at Page) (Scanned[webhook.Delivery], error) {
-			return s.Deliveries(ctx, c, f, at)
+			return s.List(ctx, c, f, at)
 		})
 }
 
@@ -237,7 +237,7 @@ type tried struct {
 }
 
 // ExportAttempts is the attempts of the tenant's deliveries.
-func (s *Service) ExportAttempts(c *Caller, f DeliveryFilter) *Export {
+func (s *Deliveries) ExportAttempts(c *Caller, f DeliveryFilter) *Export {
 	mask := s.MaskFor(c)
 	columns := []column[tried]{
 		{"delivery", func(t *tried) any { return t.DeliveryID.String() }},
@@ -255,9 +255,9 @@ func (s *Service) ExportAttempts(c *Caller, f DeliveryFilter) *Export {
 		{"method", func(t *tried) any { return t.Method }},
 		{"url", func(t *tried) any { return mask.URL(t.URL) }},
 	}
-	return newExport(s, c, columns, func(t *tried) Position { return Position{At: t.delivery.PublishedAt, ID: t.delivery.ID} },
+	return newExport(s.core, c, columns, func(t *tried) Position { return Position{At: t.delivery.PublishedAt, ID: t.delivery.ID} },
 		func(ctx context.Context, at Page) (Scanned[tried], error) {
-			found, err := s.Deliveries(ctx, c, f, at)
+			found, err := s.List(ctx, c, f, at)
 			if err != nil {
 				return Scanned[tried]{}, err
 			}
@@ -283,7 +283,7 @@ func attemptsPage(found *Scanned[webhook.Delivery], attempts []webhook.Attempt) 
 }
 
 // ExportAudit is the changes in the caller's scope.
-func (s *Service) ExportAudit(ctx context.Context, c *Caller, f AuditFilter) (*Export, error) {
+func (s *Access) ExportAudit(ctx context.Context, c *Caller, f AuditFilter) (*Export, error) {
 	names, err := s.ActorNames(ctx, c.Scope())
 	if err != nil {
 		return nil, err
@@ -296,7 +296,7 @@ func (s *Service) ExportAudit(ctx context.Context, c *Caller, f AuditFilter) (*E
 		{"subject", func(e *AuditEntry) any { return e.Subject }},
 		{"detail", func(e *AuditEntry) any { return e.Detail }},
 	}
-	return newExport(s, c, columns, func(e *AuditEntry) Position { return Position{At: e.At, ID: e.ID} },
+	return newExport(s.core, c, columns, func(e *AuditEntry) Position { return Position{At: e.At, ID: e.ID} },
 		func(ctx context.Context, at Page) (Scanned[AuditEntry], error) {
 			list, more, err := s.AuditLog(ctx, c, f, at)
 			return Scanned[AuditEntry]{List: list, More: more}, err

@@ -53,7 +53,7 @@ func unproven(before, after *webhook.Hook) []webhook.Destination {
 
 // handshake asks the receivers at the destinations that are new with the change, as the tenant's policy says, whether they want to be sent to. What they
 // answer instead is an error of the field. It is no part of a transaction, since a receiver may take its time.
-func (s *Service) handshake(ctx context.Context, c *Caller, before, after *webhook.Hook) (p proofs, err error) {
+func (s *core) handshake(ctx context.Context, c *Caller, before, after *webhook.Hook) (p proofs, err error) {
 	asked := unproven(before, after)
 	if len(asked) == 0 {
 		return p, nil
@@ -89,7 +89,7 @@ func (s *Service) handshake(ctx context.Context, c *Caller, before, after *webho
 }
 
 // ask makes one handshake, and writes it to the audit log. A receiver that does not agree is one of invalid's errors.
-func (s *Service) ask(ctx context.Context, c *Caller, h *webhook.Hook, d webhook.Destination, invalid *webhook.ValidationError) error {
+func (s *core) ask(ctx context.Context, c *Caller, h *webhook.Hook, d webhook.Destination, invalid *webhook.ValidationError) error {
 	origin := ""
 	if public, err := url.Parse(s.PublicURL); err == nil {
 		origin = public.Hostname()

@@ -75,7 +75,7 @@ type hookEdit struct {
 
 // newEdit looks up what the change cannot be judged without. The tenant's expressions, which count together, are looked up where the
 // change is to be saved.
-func (s *Service) newEdit(ctx context.Context, tenant string, change *HookChange, save bool) (*hookEdit, error) {
+func (s *Hooks) newEdit(ctx context.Context, tenant string, change *HookChange, save bool) (*hookEdit, error) {
 	e := &hookEdit{HookChange: change, urls: s.URLs, thin: s.PublicURL != ""}
 	var err error
 	if e.types = catalogue.All(); !change.builtIn() {

@@ -23,9 +23,9 @@ type Changed struct {
 	WasDisabled bool
 }
 
-// CreateHook stores a new hook. With a key that was used before for the same request it returns that request's hook. The errors
+// Create stores a new hook. With a key that was used before for the same request it returns that request's hook. The errors
 // beyond *webhook.ValidationError are *webhook.ConflictError, store.ErrQuota and store.ErrKeyReused.
-func (s *Service) CreateHook(ctx context.Context, c *Caller, change *HookChange, key store.IdempotencyKey) (webhook.Hook, error) {
+func (s *Hooks) Create(ctx context.Context, c *Caller, change *HookChange, key store.IdempotencyKey) (webhook.Hook, error) {
 	h, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (h webhook.Hook, err error) {
 		e, err := s.newEdit(ctx, c.Tenant, change, true)
 		if err != nil {
@@ -37,7 +37,7 @@ func (s *Service) CreateHook(ctx context.Context, c *Caller, change *HookChange,
 		return webhook.Hook{}, err
 	}
 	if !h.Config.Signature.Message() { // else keys would be made for a hook that its receiver does not want
-		created, err := s.createHook(ctx, c, &h, key, s.hooks.CreateUnasked)
+		created, err := s.create(ctx, c, &h, key, s.hooks.CreateUnasked)
 		if !errors.Is(err, store.ErrHandshake) {
 			return created, err
 		}
@@ -45,11 +45,11 @@ func (s *Service) CreateHook(ctx context.Context, c *Caller, change *HookChange,
 	if _, err := s.handshake(ctx, c, nil, &h); err != nil {
 		return webhook.Hook{}, err
 	}
-	return s.createHook(ctx, c, &h, key, s.hooks.Create)
+	return s.create(ctx, c, &h, key, s.hooks.Create)
 }
 
-// createHook has a hook stored.
-func (s *Service) createHook(ctx context.Context, c *Caller, h *webhook.Hook, key store.IdempotencyKey,
+// create has a hook stored.
+func (s *Hooks) create(ctx context.Context, c *Caller, h *webhook.Hook, key store.IdempotencyKey,
 	create func(context.Context, store.Actor, webhook.Hook, int, store.IdempotencyKey) (webhook.Hook, error),
 ) (webhook.Hook, error) {
 	return daemon.Within(ctx, CreateTimeout, func(ctx context.Context) (webhook.Hook, error) { // who creates many hooks at once waits for their turn in a transaction
@@ -60,9 +60,9 @@ func (s *Service) createHook(ctx context.Context, c *Caller, h *webhook.Hook, ke
 	})
 }
 
-// ChangeHook changes a stored hook, if it has the version. The errors beyond *webhook.ValidationError are webhook.ErrNotFound,
+// Change changes a stored hook, if it has the version. The errors beyond *webhook.ValidationError are webhook.ErrNotFound,
 // webhook.ErrVersion, *webhook.ConflictError and *store.UnreadableError.
-func (s *Service) ChangeHook(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, change *HookChange) (Changed, error) {
+func (s *Hooks) Change(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, change *HookChange) (Changed, error) {
 	type prepared struct {
 		edit          *hookEdit
 		before, after *webhook.Hook // where it may be sent elsewhere than before; else nil
@@ -96,7 +96,7 @@ func (s *Service) ChangeHook(ctx context.Context, c *Caller, id uuid.UUID, versi
 				return Changed{}, err
 			}
 		}
-		return s.updateHook(ctx, c, id, version, func(h *webhook.Hook) error {
+		return s.update(ctx, c, id, version, func(h *webhook.Hook) error {
 			before := *h
 			if err := p.edit.apply(h); err != nil {
 				return err
@@ -106,8 +106,8 @@ func (s *Service) ChangeHook(ctx context.Context, c *Caller, id uuid.UUID, versi
 	})
 }
 
-// CheckHook reports what CreateHook would find wrong with a hook, but for what depends on the tenant's other hooks.
-func (s *Service) CheckHook(ctx context.Context, c *Caller, change *HookChange) error {
+// Check reports what Create would find wrong with a hook, but for what depends on the tenant's other hooks.
+func (s *Hooks) Check(ctx context.Context, c *Caller, change *HookChange) error {
 	e, err := s.newEdit(ctx, c.Tenant, change, false)
 	if err != nil {
 		return err
@@ -121,27 +121,27 @@ const maxPause = 366 * 24 * time.Hour
 
 // Pause pauses a hook, if it has the version: until a time, when it becomes active again by itself, or, where that is zero, until
 // somebody ends it.
-func (s *Service) Pause(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, until time.Time) (Changed, error) {
+func (s *Hooks) Pause(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, until time.Time) (Changed, error) {
 	if now := time.Now(); !until.IsZero() && (!until.After(now) || until.After(now.Add(maxPause))) {
 		p := &webhook.ValidationError{}
 		p.Add("/until", "must be in the future, and at most a year ahead")
 		return Changed{}, p
 	}
-	return s.updateHook(ctx, c, id, version, func(h *webhook.Hook) error {
+	return s.update(ctx, c, id, version, func(h *webhook.Hook) error {
 		h.Status, h.DisabledReason, h.PausedUntil = webhook.Paused, "", until.UTC().Truncate(time.Microsecond)
 		return nil
 	})
 }
 
 // Resume makes a paused or disabled hook active again, if it has the version.
-func (s *Service) Resume(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion) (Changed, error) {
-	return s.updateHook(ctx, c, id, version, func(h *webhook.Hook) error {
+func (s *Hooks) Resume(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion) (Changed, error) {
+	return s.update(ctx, c, id, version, func(h *webhook.Hook) error {
 		h.Status, h.DisabledReason, h.PausedUntil = webhook.Active, "", time.Time{}
 		return nil
 	})
 }
 
-func (s *Service) updateHook(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, edit func(*webhook.Hook) error) (out Changed, err error) {
+func (s *Hooks) update(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, edit func(*webhook.Hook) error) (out Changed, err error) {
 	out.Hook, err = s.hooks.Update(ctx, c.Actor(), c.Tenant, id, version, func(h *webhook.Hook) error {
 		out.WasDisabled = h.Status == webhook.Disabled
 		return edit(h)
@@ -174,7 +174,7 @@ type Rotated struct {
 }
 
 // RotateSecret gives a hook a new secret, if it has the version. The one before signs for some time beside it.
-func (s *Service) RotateSecret(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, r Rotation) (out Rotated, err error) {
+func (s *Hooks) RotateSecret(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion, r Rotation) (out Rotated, err error) {
 	if out.Secret, err = r.secret(); err != nil {
 		return out, err
 	}
@@ -232,34 +232,34 @@ func addUnknownType(into *webhook.ValidationError, pointer, name string, types [
 	into.Add(pointer, "%q is not a known event type; the nearest are %s", webhook.Clip(name), strings.Join(catalogue.Nearest(name, names, 3), ", "))
 }
 
-// DeleteHook deletes a hook, if it has the version; its deliveries end. The errors are webhook.ErrNotFound and webhook.ErrVersion.
-func (s *Service) DeleteHook(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion) error {
+// Delete deletes a hook, if it has the version; its deliveries end. The errors are webhook.ErrNotFound and webhook.ErrVersion.
+func (s *Hooks) Delete(ctx context.Context, c *Caller, id uuid.UUID, version store.IfVersion) error {
 	return s.hooks.Delete(ctx, c.Actor(), c.Tenant, id, version)
 }
 
-// DeleteHookSoon deletes a hook so that it can be undone for a moment: its deliveries stop at once and end with that moment. The error is
+// DeleteSoon deletes a hook so that it can be undone for a moment: its deliveries stop at once and end with that moment. The error is
 // webhook.ErrNotFound.
-func (s *Service) DeleteHookSoon(ctx context.Context, c *Caller, id uuid.UUID) error {
+func (s *Hooks) DeleteSoon(ctx context.Context, c *Caller, id uuid.UUID) error {
 	return s.hooks.DeleteSoon(ctx, c.Actor(), c.Tenant, id)
 }
 
-// DeletedHook returns a hook whose deletion can still be undone. The error is webhook.ErrNotFound where there is none.
-func (s *Service) DeletedHook(ctx context.Context, c *Caller, id uuid.UUID) (store.DeletedHook, error) {
+// Deleted returns a hook whose deletion can still be undone. The error is webhook.ErrNotFound where there is none.
+func (s *Hooks) Deleted(ctx context.Context, c *Caller, id uuid.UUID) (store.DeletedHook, error) {
 	return s.hooks.Deleted(ctx, c.Tenant, id)
 }
 
-// UndeleteHook brings back a hook that was deleted a moment ago. The errors are webhook.ErrNotFound where it is too late, and a
+// Undelete brings back a hook that was deleted a moment ago. The errors are webhook.ErrNotFound where it is too late, and a
 // *webhook.ConflictError.
-func (s *Service) UndeleteHook(ctx context.Context, c *Caller, id uuid.UUID) error {
+func (s *Hooks) Undelete(ctx context.Context, c *Caller, id uuid.UUID) error {
 	return s.hooks.Undelete(ctx, c.Actor(), c.Tenant, id)
 }
 
 // CountStatuses says how many hooks SetStatuses would change.
-func (s *Service) CountStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
+func (s *Hooks) CountStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
 	return s.hooks.CountStatusChange(ctx, c.Tenant, change)
 }
 
 // SetStatuses pauses or resumes many hooks at once, and says how many.
-func (s *Service) SetStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
+func (s *Hooks) SetStatuses(ctx context.Context, c *Caller, change store.StatusChange) (int, error) {
 	return s.hooks.SetStatuses(ctx, c.Actor(), c.Tenant, change)
 }

@@ -22,7 +22,7 @@ const (
 
 // Manifest is what was sent to a hook; Write streams it.
 type Manifest struct {
-	cases  *Service
+	cases  *core
 	caller Caller
 	hook   webhook.Hook
 	when   store.TimeRange // of the events' publication
@@ -42,9 +42,9 @@ func ManifestRange(r store.TimeRange, now time.Time) store.TimeRange {
 
 // NewManifest prepares the manifest of a hook and a range that has both ends. The errors are webhook.ErrNotFound and
 // *store.UnreadableError.
-func (s *Service) NewManifest(ctx context.Context, c *Caller, hook uuid.UUID, r store.TimeRange) (*Manifest, error) {
+func (s *Deliveries) NewManifest(ctx context.Context, c *Caller, hook uuid.UUID, r store.TimeRange) (*Manifest, error) {
 	h, err := s.hooks.Get(ctx, c.Tenant, hook)
-	return &Manifest{cases: s, caller: *c, hook: h, when: r}, err
+	return &Manifest{cases: s.core, caller: *c, hook: h, when: r}, err
 }
 
 // Write hands the lines to emit, page by page, and returns the last line. No connection to the database is held while emit writes,

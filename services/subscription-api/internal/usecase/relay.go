@@ -46,9 +46,9 @@ type Relay struct {
 
 // OpenRelay makes a relay, which has to be closed. The errors are webhook.ErrNotFound for a hook that the tenant has not, *LimitError and
 // ErrUnavailable.
-func (s *Service) OpenRelay(ctx context.Context, c *Caller, f RelayFilter) (_ *Relay, err error) {
+func (s *Deliveries) OpenRelay(ctx context.Context, c *Caller, f RelayFilter) (_ *Relay, err error) {
 	if f.Hook != uuid.Nil {
-		if _, err := s.Hook(ctx, c, f.Hook); err != nil {
+		if _, err := (&Hooks{s.core}).Get(ctx, c, f.Hook); err != nil {
 			return nil, err
 		}
 	}

@@ -42,7 +42,7 @@ func NewReplay() Replay {
 }
 
 // CountReplay returns what BeginReplay would begin, with its Total. No reason is needed, and the hook may be disabled.
-func (s *Service) CountReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Replay) (store.NewJob, error) {
+func (s *Jobs) CountReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Replay) (store.NewJob, error) {
 	n, invalid := r.job(c.Tenant, hook)
 	if err := invalid.OrNil(); err != nil {
 		return n, err
@@ -62,7 +62,7 @@ func Counted(c *Caller, n store.NewJob) *store.Job {
 
 // BeginReplay counts and begins a replay. The errors are *store.ReplayError where the hook is disabled or has a job that is not
 // finished, and webhook.ErrNotFound.
-func (s *Service) BeginReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Replay) (store.Job, error) {
+func (s *Jobs) BeginReplay(ctx context.Context, c *Caller, hook uuid.UUID, r Replay) (store.Job, error) {
 	n, invalid := r.job(c.Tenant, hook)
 	if n.Reason == "" {
 		invalid.Add("/reason", "must have 1 to %d bytes", maxReplayReason)
@@ -128,7 +128,7 @@ func (r *Replay) job(tenant string, hook uuid.UUID) (store.NewJob, *webhook.Vali
 }
 
 // Recovery counts what a hook missed while it was disabled last, and says which replay recovers it.
-func (s *Service) Recovery(ctx context.Context, c *Caller, hook uuid.UUID) (store.Recovery, error) {
+func (s *Jobs) Recovery(ctx context.Context, c *Caller, hook uuid.UUID) (store.Recovery, error) {
 	return s.jobs.FindRecovery(ctx, c.Tenant, hook)
 }
 
@@ -139,6 +139,6 @@ func ReplayedBy(j *Job) DeliveryFilter {
 }
 
 // Outcome counts the deliveries that a job has handed over by their state.
-func (s *Service) Outcome(ctx context.Context, c *Caller, j *Job) (map[webhook.DeliveryState]int, error) {
+func (s *Jobs) Outcome(ctx context.Context, c *Caller, j *Job) (map[webhook.DeliveryState]int, error) {
 	return s.Stats.CountByState(ctx, c.Tenant, ReplayedBy(j))
 }

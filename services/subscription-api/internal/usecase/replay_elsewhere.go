@@ -25,7 +25,7 @@ type Elsewhere struct {
 //
 // The errors are *webhook.ValidationError, *store.ReplayError where there is nothing to be sent, *store.UnreadableError, *LimitError, webhook.ErrNotFound
 // and those of LookUp.
-func (s *Service) ReplayElsewhere(ctx context.Context, c *Caller, id uuid.UUID, to Elsewhere) (Tested, error) {
+func (s *Deliveries) ReplayElsewhere(ctx context.Context, c *Caller, id uuid.UUID, to Elsewhere) (Tested, error) {
 	type prepared struct {
 		event        webhook.Event
 		stored, sent webhook.Hook
@@ -48,7 +48,7 @@ func (s *Service) ReplayElsewhere(ctx context.Context, c *Caller, id uuid.UUID, 
 		if d.Erased != nil {
 			return p, &store.ReplayError{Reason: "The event's payload was erased."}
 		}
-		if p.sent, err = to.hook(s, &p.stored); err != nil {
+		if p.sent, err = to.hook(s.core, &p.stored); err != nil {
 			return p, err
 		}
 		return p, s.needSigningKeys(ctx, c, &p.sent)
@@ -81,7 +81,7 @@ func refusedWithout(err error, reason string) error {
 }
 
 // hook is what the request is made by: the stored hook without what is for its receiver alone.
-func (e *Elsewhere) hook(s *Service, stored *webhook.Hook) (h webhook.Hook, err error) {
+func (e *Elsewhere) hook(s *core, stored *webhook.Hook) (h webhook.Hook, err error) {
 	invalid := &webhook.ValidationError{}
 	h = *stored
 	h.Headers, h.APIKey, h.Callback, h.Config.Auth, h.Config.TLS = nil, "", nil, nil, nil

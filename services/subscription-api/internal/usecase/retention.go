@@ -10,13 +10,13 @@ import (
 const maxPolicies = 100
 
 // Retention lists the tenant's retention policies.
-func (s *Service) Retention(ctx context.Context, c *Caller) ([]store.RetentionPolicy, error) {
+func (s *Erasures) Retention(ctx context.Context, c *Caller) ([]store.RetentionPolicy, error) {
 	return s.retention.List(ctx, c.Tenant)
 }
 
 // SetRetention says for how many days payloads of an event type, or of those of a pattern, are kept; with null days, for as long as all
 // others. The error is *webhook.ValidationError.
-func (s *Service) SetRetention(ctx context.Context, c *Caller, eventType string, days Optional[int]) ([]store.RetentionPolicy, error) {
+func (s *Erasures) SetRetention(ctx context.Context, c *Caller, eventType string, days Optional[int]) ([]store.RetentionPolicy, error) {
 	invalid := &webhook.ValidationError{}
 	if types := webhook.CanonicalEventTypes([]string{eventType}); eventType == "" || len(types) != 1 {
 		invalid.Add("/event_type", "is required")

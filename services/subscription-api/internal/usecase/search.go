@@ -13,24 +13,24 @@ import (
 // SearchTimeout bounds a page of a search by what there is no index of.
 const SearchTimeout = 6 * time.Second
 
-// Deliveries lists a tenant's deliveries. Where it has to search for want of an index it does so within the caller's share, and
+// List returns a tenant's deliveries. Where it has to search for want of an index it does so within the caller's share, and
 // ends with less than a page when it has looked at enough. The errors are those of the store, store.ErrSlow among them, and of
 // daemon.Shares.
-func (s *Service) Deliveries(ctx context.Context, c *Caller, f store.DeliveryFilter, page store.Page) (store.Scanned[webhook.Delivery], error) {
+func (s *Deliveries) List(ctx context.Context, c *Caller, f store.DeliveryFilter, page store.Page) (store.Scanned[webhook.Delivery], error) {
 	if !f.Scans() {
 		return whole(s.History.ListDeliveries(ctx, c.Tenant, f, page))
 	}
-	return search(ctx, s, c, func(ctx context.Context) (store.Scanned[webhook.Delivery], error) {
+	return search(ctx, s.core, c, func(ctx context.Context) (store.Scanned[webhook.Delivery], error) {
 		return s.History.ScanDeliveries(ctx, c.Tenant, f, page)
 	})
 }
 
-// Events lists a tenant's events, as Deliveries does.
-func (s *Service) Events(ctx context.Context, c *Caller, f store.EventFilter, page store.Page) (store.Scanned[store.EventSummary], error) {
+// Events lists a tenant's events, as List does.
+func (s *Deliveries) Events(ctx context.Context, c *Caller, f store.EventFilter, page store.Page) (store.Scanned[store.EventSummary], error) {
 	if !f.Scans() {
 		return whole(s.History.ListEvents(ctx, c.Tenant, f, page))
 	}
-	return search(ctx, s, c, func(ctx context.Context) (store.Scanned[store.EventSummary], error) {
+	return search(ctx, s.core, c, func(ctx context.Context) (store.Scanned[store.EventSummary], error) {
 		return s.History.SearchEvents(ctx, c.Tenant, f, page)
 	})
 }
@@ -40,7 +40,7 @@ func whole[T any](list []T, more bool, err error) (store.Scanned[T], error) {
 	return store.Scanned[T]{List: list, More: more}, err
 }
 
-func search[T any](ctx context.Context, s *Service, c *Caller, do func(context.Context) (store.Scanned[T], error)) (store.Scanned[T], error) {
+func search[T any](ctx context.Context, s *core, c *Caller, do func(context.Context) (store.Scanned[T], error)) (store.Scanned[T], error) {
 	began := time.Now()
 	found, err := daemon.Within(ctx, SearchTimeout, func(ctx context.Context) (store.Scanned[T], error) {
 		release, err := s.Searches.Take(ctx, c.Tenant, c.Token.ID.String())

@@ -18,17 +18,17 @@ const (
 	maxPutBack = 1000
 )
 
-// SetAside lists ledger entries that are set aside, those with greater numbers than after, for operators: the error is
+// List returns ledger entries that are set aside, those with greater numbers than after, for operators: the error is
 // *ForbiddenError for others.
-func (s *Service) SetAside(ctx context.Context, c *Caller, after uint64, limit int) ([]bus.SetAside, error) {
+func (s *Ledger) List(ctx context.Context, c *Caller, after uint64, limit int) ([]bus.SetAside, error) {
 	if err := c.mustOperate(); err != nil {
 		return nil, err
 	}
 	return s.Aside.List(ctx, after, limit)
 }
 
-// CountSetAside says how many entries are set aside, for operators.
-func (s *Service) CountSetAside(ctx context.Context, c *Caller) (uint64, error) {
+// Count says how many entries are set aside, for operators.
+func (s *Ledger) Count(ctx context.Context, c *Caller) (uint64, error) {
 	if err := c.mustOperate(); err != nil {
 		return 0, err
 	}
@@ -42,7 +42,7 @@ type PutBack struct {
 }
 
 // PutBack writes into the ledger what was set aside, for operators. The errors are *ForbiddenError and *webhook.ValidationError.
-func (s *Service) PutBack(ctx context.Context, c *Caller, what PutBack) (aside.Result, error) {
+func (s *Ledger) PutBack(ctx context.Context, c *Caller, what PutBack) (aside.Result, error) {
 	if err := c.mustOperate(); err != nil {
 		return aside.Result{}, err
 	}

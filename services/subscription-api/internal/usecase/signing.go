@@ -20,7 +20,7 @@ func KeySetPath(tenant string) string { return "/.well-known/whisperer/" + tenan
 
 // PublicKeys are a tenant's public keys, for anybody who asks. The errors are webhook.ErrNotFound for a tenant that has none, and
 // ErrUnavailable before they are known.
-func (s *Service) PublicKeys(tenant string) ([]httpsig.JWK, error) {
+func (s *Signing) PublicKeys(tenant string) ([]httpsig.JWK, error) {
 	if !s.Keys.Loaded() {
 		return nil, ErrUnavailable
 	}
@@ -31,8 +31,8 @@ func (s *Service) PublicKeys(tenant string) ([]httpsig.JWK, error) {
 	return keys, nil
 }
 
-// SigningKeys lists the keys that sign the tenant's HTTP Message Signatures, by algorithm, the newest first.
-func (s *Service) SigningKeys(ctx context.Context, c *Caller) ([]SigningKey, error) {
+// List returns the keys that sign the tenant's HTTP Message Signatures, by algorithm, the newest first.
+func (s *Signing) List(ctx context.Context, c *Caller) ([]SigningKey, error) {
 	return s.access.SigningKeys(ctx, c.Tenant)
 }
 
@@ -44,8 +44,8 @@ type KeyRotation struct {
 	Revoke Optional[bool]
 }
 
-// RotateSigningKeys has the tenant's next keys sign from now on, and returns what there is then. A tenant that has no keys gets some.
-func (s *Service) RotateSigningKeys(ctx context.Context, c *Caller, r KeyRotation) ([]SigningKey, error) {
+// Rotate has the tenant's next keys sign from now on, and returns what there is then. A tenant that has no keys gets some.
+func (s *Signing) Rotate(ctx context.Context, c *Caller, r KeyRotation) ([]SigningKey, error) {
 	invalid := &webhook.ValidationError{}
 	algorithm := strings.ToLower(r.Algorithm.Value)
 	if r.Algorithm.Given() && !slices.Contains(webhook.MessageAlgorithms(), algorithm) {
@@ -75,12 +75,12 @@ func (s *Service) RotateSigningKeys(ctx context.Context, c *Caller, r KeyRotatio
 }
 
 // ensureSigningKeys makes the tenant's signing keys where it has none.
-func (s *Service) ensureSigningKeys(ctx context.Context, c *Caller) (created bool, err error) {
+func (s *core) ensureSigningKeys(ctx context.Context, c *Caller) (created bool, err error) {
 	return s.access.EnsureSigningKeys(ctx, c.Actor(), c.Tenant)
 }
 
 // needSigningKeys makes the tenant's signing keys where a hook needs them. They are there before the hook is, for all workers.
-func (s *Service) needSigningKeys(ctx context.Context, c *Caller, h *webhook.Hook) error {
+func (s *core) needSigningKeys(ctx context.Context, c *Caller, h *webhook.Hook) error {
 	if !h.Config.Signature.Message() {
 		return nil
 	}

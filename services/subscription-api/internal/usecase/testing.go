@@ -44,10 +44,10 @@ type Tested struct {
 	Event webhook.Event
 }
 
-// TestHook sends an event to a hook now, once, whatever the hook's status is. Pointers of a *webhook.ValidationError are those of the
+// Test sends an event to a hook now, once, whatever the hook's status is. Pointers of a *webhook.ValidationError are those of the
 // API's body, with the hook's fields below /hook. It returns a *LimitError where the tenant has tested too often, and
 // webhook.ErrNotFound.
-func (s *Service) TestHook(ctx context.Context, c *Caller, t Test) (Tested, error) {
+func (s *Hooks) Test(ctx context.Context, c *Caller, t Test) (Tested, error) {
 	type prepared struct {
 		hook  webhook.Hook
 		event webhook.Event
@@ -83,7 +83,7 @@ func (s *Service) TestHook(ctx context.Context, c *Caller, t Test) (Tested, erro
 }
 
 // proveTest makes the handshakes that saving what is tested would make: a test is sent, too.
-func (s *Service) proveTest(ctx context.Context, c *Caller, t *Test, h *webhook.Hook) error {
+func (s *Hooks) proveTest(ctx context.Context, c *Caller, t *Test, h *webhook.Hook) error {
 	var before *webhook.Hook
 	if t.ID != nil {
 		stored, err := daemon.Within(ctx, storeTimeout, func(ctx context.Context) (webhook.Hook, error) { return s.hooks.Get(ctx, c.Tenant, *t.ID) })
@@ -104,7 +104,7 @@ func (s *Service) proveTest(ctx context.Context, c *Caller, t *Test, h *webhook.
 }
 
 // testedHook is the stored hook with the fields that are not saved, judged as if it were to be saved.
-func (s *Service) testedHook(ctx context.Context, c *Caller, t *Test) (h webhook.Hook, err error) {
+func (s *Hooks) testedHook(ctx context.Context, c *Caller, t *Test) (h webhook.Hook, err error) {
 	if t.ID != nil {
 		if h, err = s.hooks.Get(ctx, c.Tenant, *t.ID); err != nil {
 			return h, err
@@ -132,7 +132,7 @@ func (s *Service) testedHook(ctx context.Context, c *Caller, t *Test) (h webhook
 }
 
 // testEvent makes the event that is wanted, or an example of one that the hook wants.
-func (s *Service) testEvent(ctx context.Context, h *webhook.Hook, want *Test) (webhook.Event, error) {
+func (s *Hooks) testEvent(ctx context.Context, h *webhook.Hook, want *Test) (webhook.Event, error) {
 	types, err := s.KnownTypes(ctx, h.Tenant)
 	if err != nil {
 		return webhook.Event{}, err

@@ -48,7 +48,7 @@ func (u *tokenUses) giveBack(uses map[uuid.UUID]time.Time) {
 }
 
 // RecordTokenUses writes down when tokens were used until now. What cannot be written is written by the next call.
-func (s *Service) RecordTokenUses(ctx context.Context) error {
+func (s *Access) RecordTokenUses(ctx context.Context) error {
 	uses := s.uses.take()
 	if len(uses) == 0 {
 		return nil
@@ -63,7 +63,7 @@ func (s *Service) RecordTokenUses(ctx context.Context) error {
 }
 
 // KeepTokenUses writes down once a minute when tokens were used, until ctx ends, and then once more.
-func (s *Service) KeepTokenUses(ctx context.Context, log *zap.Logger) {
+func (s *Access) KeepTokenUses(ctx context.Context, log *zap.Logger) {
 	ticks := time.NewTicker(usesEvery)
 	defer ticks.Stop()
 	for {

@@ -57,8 +57,8 @@ type Declaration struct {
 	TypeChange
 }
 
-// EventTypes are the types that are known from the start, those by which Whisperer tells of itself, and the tenant's own.
-func (s *Service) EventTypes(ctx context.Context, c *Caller) ([]EventType, error) {
+// List returns the types that are known from the start, those by which Whisperer tells of itself, and the tenant's own.
+func (s *Types) List(ctx context.Context, c *Caller) ([]EventType, error) {
 	declared, err := s.types.List(ctx, c.Tenant)
 	if err != nil {
 		return nil, err
@@ -84,9 +84,9 @@ func (s *Service) EventTypes(ctx context.Context, c *Caller) ([]EventType, error
 	return types, nil
 }
 
-// EventType returns one of EventTypes; the name may be spelt as the predecessor did. The error is webhook.ErrNotFound.
-func (s *Service) EventType(ctx context.Context, c *Caller, name string) (EventType, error) {
-	types, err := s.EventTypes(ctx, c)
+// Get returns one of the types; the name may be spelt as the predecessor did. The error is webhook.ErrNotFound.
+func (s *Types) Get(ctx context.Context, c *Caller, name string) (EventType, error) {
+	types, err := s.List(ctx, c)
 	if err != nil {
 		return EventType{}, err
 	}
@@ -98,8 +98,8 @@ func (s *Service) EventType(ctx context.Context, c *Caller, name string) (EventT
 	return types[i], nil
 }
 
-// DeclareEventType makes an event type of the tenant's own, or changes it. The error is *webhook.ValidationError.
-func (s *Service) DeclareEventType(ctx context.Context, c *Caller, d Declaration) (t EventType, created bool, err error) {
+// Declare makes an event type of the tenant's own, or changes it. The error is *webhook.ValidationError.
+func (s *Types) Declare(ctx context.Context, c *Caller, d Declaration) (t EventType, created bool, err error) {
 	declared, err := d.eventType()
 	if err != nil {
 		return t, false, err
@@ -180,9 +180,9 @@ func (change *TypeChange) settings(invalid *webhook.ValidationError) store.Event
 	return s
 }
 
-// ChangeEventType decides about any of EventTypes. The errors are webhook.ErrNotFound and *webhook.ValidationError.
-func (s *Service) ChangeEventType(ctx context.Context, c *Caller, name string, change TypeChange) (EventType, error) {
-	t, err := s.EventType(ctx, c, name)
+// Change decides about any of the types. The errors are webhook.ErrNotFound and *webhook.ValidationError.
+func (s *Types) Change(ctx context.Context, c *Caller, name string, change TypeChange) (EventType, error) {
+	t, err := s.Get(ctx, c, name)
 	if err != nil {
 		return t, err
 	}
@@ -202,9 +202,9 @@ func (s *Service) ChangeEventType(ctx context.Context, c *Caller, name string, c
 	return t, nil
 }
 
-// RemoveEventType removes a type that the tenant declared. The errors are webhook.ErrNotFound and, for a type that nobody declared,
+// Remove takes a type away that the tenant declared. The errors are webhook.ErrNotFound and, for a type that nobody declared,
 // *webhook.ValidationError.
-func (s *Service) RemoveEventType(ctx context.Context, c *Caller, name string) error {
+func (s *Types) Remove(ctx context.Context, c *Caller, name string) error {
 	name = webhook.NormalizeEventType(name)
 	if knownFromStart(name) {
 		invalid := &webhook.ValidationError{}

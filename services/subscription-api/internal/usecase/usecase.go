@@ -77,8 +77,42 @@ type Deps struct {
 	Bus func() (*bus.Bus, error)
 }
 
-// Service has the use cases. There is one for the API and the console, so that what limits a tenant limits it in both.
+// Service has the use cases, cut by what they are about. There is one for the API and the console, so that what limits a tenant
+// limits it in both.
 type Service struct {
+	*core
+
+	Access     *Access
+	Hooks      *Hooks
+	Types      *Types
+	Deliveries *Deliveries
+	Jobs       *Jobs
+	Erasures   *Erasures
+	Signing    *Signing
+	Ledger     *Ledger
+}
+
+type (
+	// Access is who may do what, what they did, and the views of lists that they keep.
+	Access struct{ *core }
+	// Hooks are read, changed and tried out.
+	Hooks struct{ *core }
+	// Types are event types.
+	Types struct{ *core }
+	// Deliveries are what happened: events, their deliveries and attempts, also as they happen.
+	Deliveries struct{ *core }
+	// Jobs send deliveries again.
+	Jobs struct{ *core }
+	// Erasures take payloads away, now or when they are old.
+	Erasures struct{ *core }
+	// Signing has the keys of HTTP Message Signatures.
+	Signing struct{ *core }
+	// Ledger has what was set aside of it.
+	Ledger struct{ *core }
+)
+
+// core is what use cases share.
+type core struct {
 	Deps
 
 	tests, handshakes *daemon.Limits
@@ -94,10 +128,11 @@ func New(d Deps) *Service {
 	if d.Keys == nil {
 		d.Keys = &httpsig.Ring{}
 	}
-	return &Service{
+	c := &core{
 		Deps: d, tests: daemon.NewLimits(testEvery, testBurst), handshakes: daemon.NewLimits(handshakeEvery, handshakeBurst),
 		relays: daemon.NewShares(maxRelays, relayPatience, maxTenantRelays, maxTokenRelays),
 	}
+	return &Service{c, &Access{c}, &Hooks{c}, &Types{c}, &Deliveries{c}, &Jobs{c}, &Erasures{c}, &Signing{c}, &Ledger{c}}
 }
 
 // Caller is who asks, and for which tenant.
@@ -127,7 +162,7 @@ func (c *Caller) Scope() string {
 }
 
 // MaskFor hides what is secret in URLs from a caller who only reads.
-func (s *Service) MaskFor(c *Caller) webhook.Mask {
+func (s *core) MaskFor(c *Caller) webhook.Mask {
 	if c.Token.Role.Covers(store.Editor) {
 		return webhook.Mask{}
 	}
@@ -136,43 +171,43 @@ func (s *Service) MaskFor(c *Caller) webhook.Mask {
 
 // LookUp takes the share of looking things up that the caller's tenant and token have, until release is called. The errors are
 // daemon.ErrShare and daemon.ErrBusy.
-func (s *Service) LookUp(ctx context.Context, c *Caller) (release func(), err error) {
+func (s *core) LookUp(ctx context.Context, c *Caller) (release func(), err error) {
 	return s.LookUps.Take(ctx, c.Tenant, c.Token.ID.String())
 }
 
-// Hook returns one of the tenant's hooks as far as it can be read: Hook.Unreadable says what is in the way. The error is
+// Get returns one of the tenant's hooks as far as it can be read: Hook.Unreadable says what is in the way. The error is
 // webhook.ErrNotFound where there is no such hook.
-func (s *Service) Hook(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Hook, error) {
+func (s *Hooks) Get(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Hook, error) {
 	return store.IgnoreUnreadable(s.hooks.Get(ctx, c.Tenant, id))
 }
 
-// HookToEdit is Hook for one that is to be changed: the error is *store.UnreadableError where it cannot be read.
-func (s *Service) HookToEdit(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Hook, error) {
+// GetToEdit is Get for one that is to be changed: the error is *store.UnreadableError where it cannot be read.
+func (s *Hooks) GetToEdit(ctx context.Context, c *Caller, id uuid.UUID) (webhook.Hook, error) {
 	return s.hooks.Get(ctx, c.Tenant, id)
 }
 
-// ListHooks lists the tenant's hooks, newest first.
-func (s *Service) ListHooks(ctx context.Context, c *Caller, f HookFilter, page Page) (list []webhook.Hook, more bool, err error) {
+// List returns the tenant's hooks, newest first.
+func (s *Hooks) List(ctx context.Context, c *Caller, f HookFilter, page Page) (list []webhook.Hook, more bool, err error) {
 	return s.hooks.List(ctx, c.Tenant, f, page)
 }
 
-// ListSortedHooks lists the tenant's hooks in an order.
-func (s *Service) ListSortedHooks(ctx context.Context, c *Caller, f HookFilter, order HookOrder, page HookPage) (list []SortedHook, more bool, err error) {
+// ListSorted returns the tenant's hooks in an order.
+func (s *Hooks) ListSorted(ctx context.Context, c *Caller, f HookFilter, order HookOrder, page HookPage) (list []SortedHook, more bool, err error) {
 	return s.hooks.ListSorted(ctx, c.Tenant, f, order, page)
 }
 
-// CountHooks counts the tenant's hooks.
-func (s *Service) CountHooks(ctx context.Context, c *Caller, f HookFilter) (int, error) {
+// Count returns how many hooks the tenant has that the filter finds.
+func (s *Hooks) Count(ctx context.Context, c *Caller, f HookFilter) (int, error) {
 	return s.hooks.Count(ctx, c.Tenant, f)
 }
 
-// HookTitles are some of the tenant's hooks with what people tell them apart by.
-func (s *Service) HookTitles(ctx context.Context, c *Caller, ids []uuid.UUID) (map[uuid.UUID]webhook.Hook, error) {
+// Titles are some of the tenant's hooks with what people tell them apart by.
+func (s *Hooks) Titles(ctx context.Context, c *Caller, ids []uuid.UUID) (map[uuid.UUID]webhook.Hook, error) {
 	return s.hooks.Titles(ctx, c.Tenant, ids)
 }
 
 // KnownTypes are the event types that are known from the start, those by which Whisperer tells of itself, and the tenant's own.
-func (s *Service) KnownTypes(ctx context.Context, tenant string) ([]catalogue.Type, error) {
+func (s *core) KnownTypes(ctx context.Context, tenant string) ([]catalogue.Type, error) {
 	declared, err := s.types.List(ctx, tenant)
 	if err != nil {
 		return nil, err

@@ -24,13 +24,13 @@ const (
 var viewLists = []string{"deliveries", "events", "hooks"}
 
 // Views are the filters of a list that the caller keeps, by name.
-func (s *Service) Views(ctx context.Context, c *Caller, list string) ([]View, error) {
+func (s *Access) Views(ctx context.Context, c *Caller, list string) ([]View, error) {
 	return s.access.Views(ctx, c.Actor(), c.Tenant, list)
 }
 
 // SaveView keeps a filter of a list by name, for the caller alone. One of the same name is replaced. The errors are a
 // *webhook.ValidationError and ErrTooManyViews.
-func (s *Service) SaveView(ctx context.Context, c *Caller, v View) error {
+func (s *Access) SaveView(ctx context.Context, c *Caller, v View) error {
 	v.Name = strings.TrimSpace(v.Name)
 	invalid := &webhook.ValidationError{}
 	if !slices.Contains(viewLists, v.List) {
@@ -49,7 +49,7 @@ func (s *Service) SaveView(ctx context.Context, c *Caller, v View) error {
 }
 
 // RemoveView removes one of the caller's views, and returns it. The error is webhook.ErrNotFound where the caller has no such view.
-func (s *Service) RemoveView(ctx context.Context, c *Caller, id uuid.UUID) (View, error) {
+func (s *Access) RemoveView(ctx context.Context, c *Caller, id uuid.UUID) (View, error) {
 	return s.access.RemoveView(ctx, c.Actor(), c.Tenant, id)
 }
 
