@@ -21,10 +21,14 @@ type auditFlags struct {
 	Kind    string `help:"Only changes of hook, delivery, job, token, event_type, tenant, ledger_entry, signing_key, erasure, retention or view." enum:"hook,delivery,job,token,event_type,tenant,ledger_entry,signing_key,erasure,retention,view," default:"" placeholder:"KIND"`
 }
 
-func (c *auditFlags) filter() (f client.AuditFilter, err error) {
+// find makes the client, and the filter that the flags say.
+func (c *auditFlags) find(a *app) (server *client.Client, f client.AuditFilter, err error) {
 	f = client.AuditFilter{Subject: c.Subject, Kind: c.Kind, Actor: c.Actor}
-	f.From, f.To, err = c.times()
-	return f, err
+	if f.From, f.To, err = c.times(); err != nil {
+		return nil, f, err
+	}
+	server, err = a.client()
+	return server, f, err
 }
 
 type auditList struct {
@@ -34,11 +38,7 @@ type auditList struct {
 
 // Run prints the list.
 func (c *auditList) Run(ctx context.Context, a *app) error {
-	filter, err := c.filter()
-	if err != nil {
-		return err
-	}
-	server, err := a.client()
+	server, filter, err := c.find(a)
 	if err != nil {
 		return err
 	}

@@ -47,23 +47,24 @@ type deliverySearch struct {
 	dataFlags
 }
 
-func (c *deliverySearch) filter(ctx context.Context, server *client.Client) (client.DeliveryFilter, error) {
-	f, err := c.deliveryFlags.filter(ctx, server)
+// find makes the client, and the filter that the flags say.
+func (c *deliverySearch) find(ctx context.Context, a *app) (*client.Client, client.DeliveryFilter, error) {
+	server, err := a.client()
 	if err != nil {
-		return f, err
+		return nil, client.DeliveryFilter{}, err
+	}
+	f, err := c.filter(ctx, server)
+	if err != nil {
+		return nil, f, err
 	}
 	f.DataFilter = client.DataFilter(c.dataFlags)
 	f.From, f.To, err = c.times()
-	return f, err
+	return server, f, err
 }
 
 // Run prints the list.
 func (c *deliveryList) Run(ctx context.Context, a *app) error {
-	server, err := a.client()
-	if err != nil {
-		return err
-	}
-	filter, err := c.filter(ctx, server)
+	server, filter, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}

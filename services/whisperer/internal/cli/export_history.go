@@ -23,11 +23,7 @@ func (c *deliveryExport) Help() string {
 
 // Run writes the file to the standard output.
 func (c *deliveryExport) Run(ctx context.Context, a *app) error {
-	server, err := a.client()
-	if err != nil {
-		return err
-	}
-	filter, err := c.filter(ctx, server)
+	server, filter, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -44,11 +40,7 @@ type auditExport struct {
 
 // Run writes the file to the standard output.
 func (c *auditExport) Run(ctx context.Context, a *app) error {
-	filter, err := c.filter()
-	if err != nil {
-		return err
-	}
-	server, err := a.client()
+	server, filter, err := c.find(a)
 	if err != nil {
 		return err
 	}
