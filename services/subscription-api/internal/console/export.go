@@ -37,28 +37,30 @@ func export(ctx context.Context, v *visit, name string, rows *usecase.Export) (r
 }
 
 func (c *console) exportDeliveries(ctx context.Context, v *visit) (reply, error) {
-	query := readDeliveryQuery(v.form)
-	chosen, err := c.chooseDeliveries(ctx, v, &query)
-	switch {
-	case err != nil:
+	filter, err := c.exported(ctx, v)
+	if err != nil {
 		return reply{}, err
-	case chosen.Problem != "":
-		return reply{}, errBadForm
 	}
-	return export(ctx, v, "deliveries", c.Cases.Deliveries.Export(&v.Caller, chosen.DeliveryFilter))
+	return export(ctx, v, "deliveries", c.Cases.Deliveries.Export(&v.Caller, filter))
 }
 
 // exportAttempts writes the attempts of the deliveries of a list.
 func (c *console) exportAttempts(ctx context.Context, v *visit) (reply, error) {
+	filter, err := c.exported(ctx, v)
+	if err != nil {
+		return reply{}, err
+	}
+	return export(ctx, v, "attempts", c.Cases.Deliveries.ExportAttempts(&v.Caller, filter))
+}
+
+// exported is the filter of the list that is exported.
+func (c *console) exported(ctx context.Context, v *visit) (usecase.DeliveryFilter, error) {
 	query := readDeliveryQuery(v.form)
 	chosen, err := c.chooseDeliveries(ctx, v, &query)
-	switch {
-	case err != nil:
-		return reply{}, err
-	case chosen.Problem != "":
-		return reply{}, errBadForm
+	if err == nil && chosen.Problem != "" {
+		err = errBadForm
 	}
-	return export(ctx, v, "attempts", c.Cases.Deliveries.ExportAttempts(&v.Caller, chosen.DeliveryFilter))
+	return chosen.DeliveryFilter, err
 }
 
 func (c *console) exportAudit(ctx context.Context, v *visit) (reply, error) {

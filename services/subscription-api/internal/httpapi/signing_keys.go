@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/labstack/echo/v4"
@@ -65,16 +64,10 @@ func (s *server) rotateSigningKeys(ctx context.Context, c *call, _ *noInput) (*s
 
 func renderSigningKeys(c *call, keys []usecase.SigningKey) *signingKeysOutput {
 	page := api.OnlyPage[api.SigningKey]{Results: make([]api.SigningKey, len(keys))}
-	optional := func(t time.Time) *time.Time {
-		if t.IsZero() {
-			return nil
-		}
-		return &t
-	}
 	for i, k := range keys {
 		page.Results[i] = api.SigningKey{
 			ID: k.ID, Algorithm: k.Algorithm, State: string(k.State), Usable: k.CanSign() || k.State == httpsig.Previous, JWK: api.JWK(k.Public),
-			JWKSURL: c.base + usecase.KeySetPath(c.Tenant), CreatedDate: k.CreatedAt, SignsFrom: optional(k.SignsFrom), PublishedUntil: optional(k.PublishedUntil),
+			JWKSURL: c.base + usecase.KeySetPath(c.Tenant), CreatedDate: k.CreatedAt, SignsFrom: optionalTime(k.SignsFrom), PublishedUntil: optionalTime(k.PublishedUntil),
 		}
 	}
 	return &signingKeysOutput{Body: page}
