@@ -10,9 +10,9 @@ import (
 type TokenFields struct {
 	Name string `json:"name" doc:"What the token is for" maxLength:"255"`
 	// Tenant is empty for an operator's token, which only an operator can make.
-	Tenant string `json:"tenant,omitempty" doc:"The caller's own if absent. An operator's call without it, and without X-Whisperer-Tenant, makes an operator's token"`
+	Tenant string `json:"tenant,omitempty" doc:"The caller's own if absent. For an operator without X-Whisperer-Tenant, absent creates an operator's token"`
 	// Role is viewer, editor or admin.
-	Role string `json:"role" doc:"viewer reads; editor also changes hooks and publishes events; admin also makes tokens"`
+	Role string `json:"role" doc:"viewer reads; editor also changes hooks and publishes events; admin also creates tokens"`
 	// Expires is zero for never.
 	Expires time.Time `json:"expires_date,omitzero" doc:"null for never"`
 }
@@ -47,9 +47,9 @@ type Tenant struct {
 // KeyRotation says which signing keys to replace, and how.
 type KeyRotation struct {
 	// Algorithm is ecdsa-p256-sha256 or ed25519; empty for both.
-	Algorithm string `json:"algorithm,omitempty" doc:"ecdsa-p256-sha256 or ed25519; absent for both"`
+	Algorithm string `json:"algorithm,omitempty" doc:"ecdsa-p256-sha256 or ed25519; both if absent"`
 	// Revoke drops the keys before from the key set at once.
-	Revoke bool `json:"revoke,omitempty" doc:"true drops the keys before from the key set at once, for when somebody else may have them"`
+	Revoke bool `json:"revoke,omitempty" doc:"true removes the previous keys from the key set at once, if they may have leaked"`
 }
 
 // SigningKey is one of the keys that sign a tenant's HTTP Message Signatures (config.signature with the preset rfc9421).

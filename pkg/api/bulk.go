@@ -15,14 +15,14 @@ type HookChoice struct {
 	TargetURL string                `json:"target_url,omitempty" doc:"Hooks with exactly this target URL"`
 	Search    string                `json:"search,omitempty" doc:"As in the list of hooks"`
 	Status    webhook.HookStatus    `json:"status,omitempty" doc:"active, paused or disabled"`
-	All       bool                  `json:"all,omitempty" doc:"All hooks of the tenant; needed where nothing else chooses"`
+	All       bool                  `json:"all,omitempty" doc:"All hooks of the tenant; required if nothing else selects hooks"`
 }
 
 // BulkHooks is the body of a change of many hooks.
 type BulkHooks struct {
 	HookChoice
 
-	DryRun bool `json:"dry_run,omitempty" doc:"Only count"`
+	DryRun bool `json:"dry_run,omitempty" doc:"Only count, and change nothing"`
 }
 
 // BulkReplayFields is the body of a replay of many hooks.
@@ -35,7 +35,7 @@ type BulkReplayFields struct {
 type BulkRetry struct {
 	RetryChoice
 
-	DryRun bool `json:"dry_run,omitempty" doc:"Only count"`
+	DryRun bool `json:"dry_run,omitempty" doc:"Only count, and change nothing"`
 }
 
 // BulkCount is how many things were changed at once, or, where that was only counted, would be.

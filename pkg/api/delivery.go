@@ -38,16 +38,16 @@ type DeliveryDetail struct {
 
 // Retry says how one delivery is retried.
 type Retry struct {
-	Force bool `json:"force,omitempty" doc:"Send it again although it was delivered"`
+	Force bool `json:"force,omitempty" doc:"Send it again even if it was delivered"`
 }
 
 // Elsewhere says where a delivery is sent besides its hook's target.
 type Elsewhere struct {
-	TargetURL string `json:"target_url" doc:"Where it is sent, under the same rules as a hook's target_url"`
+	TargetURL string `json:"target_url" doc:"The URL to send it to, under the same rules as a hook's target_url"`
 	// SecretKey signs the request; empty for none.
 	SecretKey string `json:"secret_key,omitempty" doc:"Signs the request; it is not stored"`
 	// SignAsHook signs it as the hook's are signed.
-	SignAsHook bool `json:"sign_as_hook,omitempty" doc:"Sign the request as the hook's are signed; by default it is not signed"`
+	SignAsHook bool `json:"sign_as_hook,omitempty" doc:"Sign the request like the hook's; by default it is not signed"`
 }
 
 // Attempt is one HTTP request for a delivery.

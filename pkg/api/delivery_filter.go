@@ -54,9 +54,9 @@ type RetryChoice struct {
 	Hook       *uuid.UUID              `json:"hook,omitempty" doc:"Deliveries to this hook" kong:"-"`
 	Labels     webhook.LabelSelector   `json:"labels,omitempty" doc:"Deliveries to hooks with all of these labels; an empty value is any" help:"Only hooks with this label, as name=value, or name alone for any value; may be repeated." name:"label" placeholder:"LABEL"`
 	EventTypes []string                `json:"event_types,omitempty" doc:"Types and patterns; all if absent" help:"Those of events of this type or pattern; may be repeated." name:"event-type" short:"e" placeholder:"TYPE"`
-	Entity     string                  `json:"entity,omitempty" doc:"Such as package:61; for as long as the event's payload is kept" help:"Those of events about this, such as package:61." placeholder:"TEXT"`
-	States     []webhook.DeliveryState `json:"states,omitempty" doc:"Of dead, waiting, cancelled, and with force delivered, superseded; these if absent" kong:"help='Those that are dead, waiting, cancelled, or, with --force, delivered, superseded; may be repeated.',name='state',enum='dead,waiting,cancelled,delivered,superseded',placeholder='STATE'"`
-	From       time.Time               `json:"from,omitzero" doc:"The earliest publication of the events" kong:"-"`
+	Entity     string                  `json:"entity,omitempty" doc:"Such as package:61; only while the event's payload is kept" help:"Those of events about this, such as package:61." placeholder:"TEXT"`
+	States     []webhook.DeliveryState `json:"states,omitempty" doc:"Any of dead, waiting, cancelled, and with force also delivered, superseded; all of these if absent" kong:"help='Those that are dead, waiting, cancelled, or, with --force, delivered, superseded; may be repeated.',name='state',enum='dead,waiting,cancelled,delivered,superseded',placeholder='STATE'"`
+	From       time.Time               `json:"from,omitzero" doc:"Events published at this time or later" kong:"-"`
 	To         time.Time               `json:"to,omitzero" doc:"The publication of the events is before this" kong:"-"`
 	// Force chooses those that were delivered or superseded, too.
 	Force bool `json:"force,omitempty" doc:"Also deliveries that were delivered or superseded" kong:"-"`

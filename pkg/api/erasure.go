@@ -10,16 +10,16 @@ import (
 // EraseFields say which payloads to erase: exactly one of Events, Entity and Path is needed, and Reason unless it is a dry run.
 type EraseFields struct {
 	// Events are ids, at most 1,000.
-	Events []string `json:"events,omitempty" doc:"Of the events with these ids, 1 to 1,000. Exactly one of events, entity and path is needed"`
-	Entity string   `json:"entity,omitempty" doc:"Of the events of this entity, such as customer:61"`
+	Events []string `json:"events,omitempty" doc:"Events with these ids, 1 to 1,000. Exactly one of events, entity and path is required"`
+	Entity string   `json:"entity,omitempty" doc:"Events of this entity, such as customer:61"`
 	// Path is an SQL/JSON path that has to find something in an event's data; it needs From, at most 31 days before To.
-	Path string `json:"path,omitempty" doc:"Of the events in whose data this SQL/JSON path of PostgreSQL finds something, such as $.customer ? (@.email == \"jane@example.com\"); it needs from"`
+	Path string `json:"path,omitempty" doc:"Events in whose data this SQL/JSON path of PostgreSQL finds something, such as $.customer ? (@.email == \"jane@example.com\"); requires from"`
 	// From and To bound when the events were published; zero for no bound, and for now.
-	From time.Time `json:"from,omitzero" doc:"The earliest publication of the events; with a path, it is required and at most 31 days before to"`
-	To   time.Time `json:"to,omitzero" doc:"The publication of the events is before this; now if absent"`
+	From time.Time `json:"from,omitzero" doc:"Events published at this time or later; required with a path, and then at most 31 days before to"`
+	To   time.Time `json:"to,omitzero" doc:"Events published before this time; now if absent"`
 	// DryRun only counts.
-	DryRun bool   `json:"dry_run,omitempty" doc:"Only count"`
-	Reason string `json:"reason,omitempty" doc:"What for; needed unless it is only counted" maxLength:"500"`
+	DryRun bool   `json:"dry_run,omitempty" doc:"Only count, and change nothing"`
+	Reason string `json:"reason,omitempty" doc:"The reason, for the audit log; required unless dry_run is set" maxLength:"500"`
 }
 
 // Erased says when a payload was erased, and by whom.
@@ -73,5 +73,5 @@ type RetentionPolicy struct {
 type RetentionFields struct {
 	EventType string `json:"event_type" doc:"An event type, or a pattern such as order.>"`
 	// Days is nil for as long as all others.
-	Days *int `json:"days" doc:"For how many days after their publication payloads are kept, 1 to 3,650; null for as long as all others"`
+	Days *int `json:"days" doc:"Number of days for which payloads are kept after publication, 1 to 3,650; null for as long as all others"`
 }

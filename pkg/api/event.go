@@ -10,16 +10,16 @@ import (
 // EventFields are an event to publish. Type and Data are needed; the data goes on byte for byte.
 type EventFields struct {
 	// ID makes publishing again harmless for 24 h; empty for one that the API makes.
-	ID   string `json:"event_id,omitempty" doc:"Publishing it again within 24 hours is harmless; made up if absent" maxLength:"255"`
+	ID   string `json:"event_id,omitempty" doc:"Publishing it again within 24 hours is harmless; generated if absent" maxLength:"255"`
 	Type string `json:"event_type" doc:"Such as package.created"`
 	// Time is when it happened; zero for now.
-	Time time.Time `json:"event_time,omitzero" doc:"When it happened, as RFC 3339 writes it; now if absent" wire:"text"`
+	Time time.Time `json:"event_time,omitzero" doc:"When it happened, in RFC 3339 format; now if absent" wire:"text"`
 	// Entity is what the event is about, such as package:61.
 	Entity string `json:"entity,omitempty" doc:"What the event is about, such as package:61" maxLength:"256"`
 	// Context is a JSON object beside the data.
-	Context json.RawMessage `json:"current_context,omitempty" doc:"Goes to receivers beside the data" wire:"object"`
+	Context json.RawMessage `json:"current_context,omitempty" doc:"Sent to receivers in addition to the data" wire:"object"`
 	// ConfigFilter narrows the event to hooks whose config contains it.
-	ConfigFilter json.RawMessage `json:"config_filter,omitempty" doc:"Narrows the event to hooks whose config contains it" wire:"object"`
+	ConfigFilter json.RawMessage `json:"config_filter,omitempty" doc:"Limits the event to hooks whose config contains this" wire:"object"`
 	Data         json.RawMessage `json:"data" doc:"Any JSON"`
 }
 
@@ -90,8 +90,8 @@ type ExplainedHook struct {
 // EventTypeSettings say how events of a type are treated; in a change, what is empty stays as it is.
 type EventTypeSettings struct {
 	// SchemaCheck is off, warn or reject.
-	SchemaCheck string `json:"schema_check,omitempty" enum:"off,warn,reject" doc:"What is done with events whose data does not fit the schema; if absent it stays as it is, and is warn for a new type with a schema"`
-	Deprecated  *bool  `json:"deprecated,omitempty" doc:"Whether the type should not be used any more"`
+	SchemaCheck string `json:"schema_check,omitempty" enum:"off,warn,reject" doc:"What happens to events whose data does not match the schema; if absent it stays as it is, and is warn for a new type with a schema"`
+	Deprecated  *bool  `json:"deprecated,omitempty" doc:"Whether the type should no longer be used"`
 }
 
 // EventTypeFields declare an event type of the tenant's own.
@@ -102,7 +102,7 @@ type EventTypeFields struct {
 	Description string `json:"description,omitempty" maxLength:"1024"`
 	// Schema is a JSON Schema of the events' data, Example an event's data that fits it; empty for none.
 	Schema  json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the event's data" wire:"object"`
-	Example json.RawMessage `json:"example,omitempty" doc:"An event's data; it has to fit the schema"`
+	Example json.RawMessage `json:"example,omitempty" doc:"Example of an event's data; it must match the schema"`
 }
 
 // EventType is a type of events that the tenant knows.

@@ -10,13 +10,13 @@ import (
 // Pause says for how long a hook is paused.
 type Pause struct {
 	// Until is nil for until it is resumed.
-	Until *time.Time `json:"until,omitempty" doc:"When the hook becomes active again by itself, at most a year ahead; null for never"`
+	Until *time.Time `json:"until,omitempty" doc:"When the hook becomes active again automatically, at most a year ahead; null for never"`
 }
 
 // SecretRotation says what a hook's new secret is.
 type SecretRotation struct {
-	SecretKey string `json:"secret_key,omitempty" doc:"The new secret; one is made if it is absent" maxLength:"1024"`
-	Algorithm string `json:"algorithm,omitempty" doc:"Of the secret that is made: hmac-sha256 (whsec_…, signs v1) if it is absent, or ed25519 (signs v1a), of which only the public key is told"`
+	SecretKey string `json:"secret_key,omitempty" doc:"The new secret; generated if absent" maxLength:"1024"`
+	Algorithm string `json:"algorithm,omitempty" doc:"Algorithm of the generated secret: hmac-sha256 (whsec_…, signs v1) if absent, or ed25519 (signs v1a), of which only the public key is shown"`
 }
 
 // Rotated is a hook's new secret.
@@ -48,9 +48,9 @@ type Timetable struct {
 // TestFields say what a test sends.
 type TestFields struct {
 	// EventType is a known type; empty for the first that the hook wants.
-	EventType string `json:"event_type,omitempty" doc:"A known type; the first that the hook names, or that its patterns cover, if it is absent"`
+	EventType string `json:"event_type,omitempty" doc:"A known type; if absent, the first one that the hook names or that its patterns match"`
 	// Data is the event's; nil for the type's example.
-	Data json.RawMessage `json:"data,omitempty" doc:"The event's data; the type's example if it is absent"`
+	Data json.RawMessage `json:"data,omitempty" doc:"The event's data; the type's example if absent"`
 	// Hook has fields that are not saved; nil for none.
 	Hook *HookFields `json:"hook,omitempty" doc:"Fields that are not saved yet"`
 }
@@ -67,11 +67,11 @@ type TestResult struct {
 // BacktestFields say what a hook would be, and of which time its events are; what is empty is left to the API.
 type BacktestFields struct {
 	// EventType is EventTypes under its old name.
-	EventType  []string        `json:"event_type,omitempty" doc:"As a hook has it" wire:"types"`
-	EventTypes []string        `json:"event_types,omitempty" doc:"As a hook has it; all types if neither is there"`
-	Config     json.RawMessage `json:"config,omitempty" doc:"As a hook has it: filter, transform, and the keys that a published config_filter is compared with" wire:"object"`
-	From       time.Time       `json:"from,omitzero" doc:"The earliest publication of the events; a day before to if absent"`
-	To         time.Time       `json:"to,omitzero" doc:"The publication of the events is before this; now if absent"`
+	EventType  []string        `json:"event_type,omitempty" doc:"As in a hook" wire:"types"`
+	EventTypes []string        `json:"event_types,omitempty" doc:"As in a hook; all types if neither is given"`
+	Config     json.RawMessage `json:"config,omitempty" doc:"As in a hook: filter, transform, and the keys that a published config_filter is compared with" wire:"object"`
+	From       time.Time       `json:"from,omitzero" doc:"Events published at this time or later; a day before to if absent"`
+	To         time.Time       `json:"to,omitzero" doc:"Events published before this time; now if absent"`
 }
 
 // Backtest says what a hook would have got.

@@ -28,19 +28,19 @@ func (s JobState) Ended() bool { return s != JobRunning && s != JobPaused }
 // ReplayFields say what to send again. From is needed, and Reason unless it is a dry run.
 type ReplayFields struct {
 	// From and To bound when the events were published; a zero To is a minute ago.
-	From time.Time `json:"from" doc:"The earliest publication of the events"`
-	To   time.Time `json:"to,omitzero" doc:"The publication of the events is before this; a minute ago at the latest, which is the default"`
+	From time.Time `json:"from" doc:"Events published at this time or later"`
+	To   time.Time `json:"to,omitzero" doc:"Events published before this time; at most, and by default, a minute ago"`
 	// EventTypes are types and patterns; none for all.
 	EventTypes []string `json:"event_types,omitempty" doc:"Types and patterns; all if absent"`
 	// States are of dead, delivered, waiting, parked; none for dead.
-	States []webhook.DeliveryState `json:"states,omitempty" doc:"Of dead, delivered, waiting, parked; dead if absent"`
+	States []webhook.DeliveryState `json:"states,omitempty" doc:"Any of dead, delivered, waiting, parked; dead if absent"`
 	// IncludeMissing takes in the events that the hook wants now and that caused no delivery.
-	IncludeMissing bool `json:"include_missing,omitempty" doc:"Also the events that the hook wants now and that caused no delivery: from before it existed, or while it was disabled"`
+	IncludeMissing bool `json:"include_missing,omitempty" doc:"Also events that the hook matches now but that caused no delivery, because they are older than the hook, or were published while it was disabled"`
 	// DryRun only counts.
-	DryRun bool `json:"dry_run,omitempty" doc:"Only count"`
+	DryRun bool `json:"dry_run,omitempty" doc:"Only count, and change nothing"`
 	// Rate is in deliveries a second; 0 for the API's default.
-	Rate   int    `json:"rate,omitempty" doc:"Deliveries a second, 1 to 10,000; 100 if absent. The hook's own limits hold besides"`
-	Reason string `json:"reason,omitempty" doc:"What for; needed unless it is only counted" maxLength:"500"`
+	Rate   int    `json:"rate,omitempty" doc:"Deliveries per second, 1 to 10,000; 100 if absent. The hook's own limits also apply"`
+	Reason string `json:"reason,omitempty" doc:"The reason, for the audit log; required unless dry_run is set" maxLength:"500"`
 }
 
 // Job sends deliveries of a hook again, in the background.

@@ -4,21 +4,16 @@ import (
 	"context"
 	"iter"
 	"net/http"
-	"time"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
-// EventFilter narrows a list of events; empty fields let everything pass. Without From the list goes back seven days.
-type EventFilter struct {
-	EventType string `query:"event_type"`
-	Entity    string `query:"entity"`
-	// OffSchema leaves the events that the schema of their type has something against.
-	OffSchema bool      `query:"off_schema"`
-	From      time.Time `query:"from"`
-	To        time.Time `query:"to"`
-	DataFilter
-}
+type (
+	// EventFilter narrows a list of events; empty fields let everything pass. Without From the list goes back seven days.
+	EventFilter = api.EventFilter
+	// RejectedFilter narrows a list of rejected events; empty fields let everything pass. Without From the list goes back seven days.
+	RejectedFilter = api.RejectedFilter
+)
 
 // Events lists events, newest first, fetching page after page. It ends after the first error.
 func (c *Client) Events(ctx context.Context, f EventFilter) iter.Seq2[api.EventSummary, error] {
@@ -30,16 +25,6 @@ func (c *Client) Event(ctx context.Context, id string) (api.Event, error) {
 	var e api.Event
 	err := c.do(ctx, request{method: http.MethodGet, path: eventsPath + id + "/"}, &e)
 	return e, err
-}
-
-// RejectedFilter narrows a list of rejected events; empty fields let everything pass. Without From the list goes back
-// seven days.
-type RejectedFilter struct {
-	Reason string `query:"reason"`
-	// Subject is a part of what it was published to, in any case of letters.
-	Subject string    `query:"subject"`
-	From    time.Time `query:"from"`
-	To      time.Time `query:"to"`
 }
 
 // RejectedEvents lists what was rejected, newest first, fetching page after page. It ends after the first error.

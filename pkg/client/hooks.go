@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/whisperer-oms/whisperer/pkg/api"
-	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
 type (
@@ -31,17 +30,7 @@ func Set[T any](v T) Field[T] { return api.Set(v) }
 func Null[T any]() Field[T] { return api.Null[T]() }
 
 // HookFilter narrows a list of hooks; zero fields don't.
-type HookFilter struct {
-	TargetURL string             `query:"target_url"`
-	EventType string             `query:"event_type"`
-	Status    webhook.HookStatus `query:"status"`
-	// Labels are those that a hook has to have; an empty value is any.
-	Labels webhook.LabelSelector `query:"label"`
-	// Search finds a part of the name or of the target URL.
-	Search string `query:"search"`
-	// PageSize is how many come with one request, 250 at the most; 0 for the API's default.
-	PageSize int `query:"limit"`
-}
+type HookFilter = api.HookFilter
 
 const hooksPath = "/whisperer/hooks/"
 

@@ -36,7 +36,7 @@ const (
 	around = 64 << 10
 )
 
-// carrier brings messages to those who listen; a bus.Relay is one.
+// carrier sends messages to listeners; it is implemented by bus.Relay.
 type carrier interface {
 	PublishCopy(relay uuid.UUID, data []byte) error
 	MaxPayload() int

@@ -16,19 +16,7 @@ import (
 const auditPath = root + "/audit/"
 
 type (
-	auditInput struct {
-		AuditChoice
-		Limit  limitParam `query:"limit"`
-		Cursor string     `query:"cursor" doc:"From next or previous"`
-	}
-	// AuditChoice narrows changes.
-	AuditChoice struct {
-		Subject string    `query:"subject" doc:"Changes of the object with this id or name"`
-		Kind    string    `query:"kind" doc:"Changes of objects of this kind" enum:"hook,delivery,job,token,event_type,tenant,ledger_entry,signing_key,erasure,retention"`
-		Actor   string    `query:"actor" maxLength:"255" doc:"Changes by this token (its name or id) or program"`
-		From    fromParam `query:"from"`
-		To      toParam   `query:"to"`
-	}
+	auditInput  struct{ PageQuery }
 	auditOutput struct{ Body api.Page[api.AuditEntry] }
 )
 
@@ -37,30 +25,32 @@ func (s *server) registerAudit() {
 		OperationID: "list-audit", Method: http.MethodGet, Path: auditPath, Tags: []string{"Tokens and tenants"},
 		Summary:     "List the audit log, newest first",
 		Description: "The last seven days, unless from is set. An operator who names no tenant sees changes that belong to no tenant.",
+		Parameters:  params[api.AuditFilter](),
 	}, s.listAudit)
 }
 
 // auditFilter reads what is wanted.
-func (s *server) auditFilter(ctx context.Context, c *call, in *AuditChoice) (usecase.AuditFilter, error) {
-	f := usecase.AuditFilter{Subject: in.Subject, Kind: in.Kind}
+func (s *server) auditFilter(ctx context.Context, c *call) (usecase.AuditFilter, error) {
+	f := usecase.AuditFilter{Subject: c.query.Get("subject"), Kind: c.query.Get("kind")}
 	if f.Kind != "" && !slices.Contains(usecase.AuditKinds(), f.Kind) {
 		return f, badParameter("kind", "must be one of "+strings.Join(usecase.AuditKinds(), ", "))
 	}
 	var err error
-	if f.Range, err = usecase.ReadRange(string(in.From), string(in.To), time.Now()); err != nil {
+	if f.Range, err = usecase.ReadRange(c.query.Get("from"), c.query.Get("to"), time.Now()); err != nil {
 		return f, err
 	}
-	if len(in.Actor) > usecase.MaxActor {
+	actor := c.query.Get("actor")
+	if len(actor) > usecase.MaxActor {
 		return f, badParameter("actor", "must have at most 255 bytes")
 	}
-	if in.Actor != "" {
-		f.Actors, err = s.Cases.Access.Actors(ctx, &c.Caller, in.Actor)
+	if actor != "" {
+		f.Actors, err = s.Cases.Access.Actors(ctx, &c.Caller, actor)
 	}
 	return f, err
 }
 
-func (s *server) listAudit(ctx context.Context, c *call, in *auditInput) (*auditOutput, error) {
-	f, err := s.auditFilter(ctx, c, &in.AuditChoice)
+func (s *server) listAudit(ctx context.Context, c *call, _ *auditInput) (*auditOutput, error) {
+	f, err := s.auditFilter(ctx, c)
 	if err != nil {
 		return nil, err
 	}

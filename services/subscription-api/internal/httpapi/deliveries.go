@@ -45,7 +45,7 @@ func (s *server) registerDeliveries() {
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-deliveries", Method: http.MethodGet, Path: deliveriesPath, Tags: tag,
 		Summary: "List deliveries, newest event first", Description: "The last seven days, unless from is set.",
-		Parameters: deliveryParams(),
+		Parameters: params[api.DeliveryFilter](),
 	}, s.listDeliveries)
 	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-delivery", Method: http.MethodGet, Path: deliveriesPath + "{id}/", Tags: tag,
@@ -54,14 +54,14 @@ func (s *server) registerDeliveries() {
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-hook-deliveries", Method: http.MethodGet, Path: hooksPath + "{id}/deliveries/", Tags: tag,
 		Summary: "List a hook's deliveries, newest first", Description: "The last seven days, unless from is set.",
-		Parameters: deliveryParams("hook"),
+		Parameters: params[api.DeliveryFilter]("hook"),
 	}, s.listHookDeliveries)
 }
 
-// deliveryParams describe the filters of lists of deliveries, but for some.
-func deliveryParams(without ...string) []*huma.Param {
+// params describe the filters of a struct of package api, but for some.
+func params[T any](without ...string) []*huma.Param {
 	var params []*huma.Param
-	for _, f := range usecase.DeliveryFilters() {
+	for _, f := range usecase.FiltersOf[T]() {
 		if slices.Contains(without, f.Name) {
 			continue
 		}
@@ -75,6 +75,9 @@ func deliveryParams(without ...string) []*huma.Param {
 			schema.Type = huma.TypeInteger
 		case reflect.TypeFor[bool]():
 			schema.Type = huma.TypeBoolean
+		}
+		if f.MaxLength > 0 {
+			schema.MaxLength = &f.MaxLength
 		}
 		for _, word := range f.Words {
 			schema.Enum = append(schema.Enum, word)

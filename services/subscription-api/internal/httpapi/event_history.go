@@ -21,17 +21,8 @@ const (
 )
 
 type (
-	eventListInput struct {
-		EventType string `query:"event_type" doc:"An event type, or a pattern that matches it"`
-		Entity    string `query:"entity" doc:"Such as package:61"`
-		api.DataFilter
-		OffSchema boolParam  `query:"off_schema" doc:"true for events that violate the schema of their type"`
-		From      fromParam  `query:"from"`
-		To        toParam    `query:"to"`
-		Limit     limitParam `query:"limit"`
-		Cursor    string     `query:"cursor" doc:"From next or previous"`
-	}
-	eventGetInput struct {
+	eventListInput struct{ PageQuery }
+	eventGetInput  struct {
 		ID string `path:"id" doc:"The event's id"`
 	}
 	eventListOutput struct {
@@ -41,14 +32,7 @@ type (
 )
 
 type (
-	rejectedListInput struct {
-		Reason  string     `query:"reason" doc:"The reason as a fixed word, such as unreadable"`
-		Subject string     `query:"subject" doc:"Part of the subject that it was published to, such as package.created, ignoring case"`
-		From    fromParam  `query:"from"`
-		To      toParam    `query:"to"`
-		Limit   limitParam `query:"limit"`
-		Cursor  string     `query:"cursor" doc:"From next or previous"`
-	}
+	rejectedListInput  struct{ PageQuery }
 	rejectedListOutput struct{ Body api.Page[api.Rejected] }
 )
 
@@ -57,6 +41,7 @@ func (s *server) registerEventHistory() {
 	register(s, route{role: usecase.Viewer, lookUp: true, limit: usecase.SearchTimeout + storeTimeout}, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Tags: tag,
 		Summary: "List events, newest first", Description: "The last seven days, unless from is set.",
+		Parameters: params[api.EventFilter](),
 	}, s.listEvents)
 	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "get-event", Method: http.MethodGet, Path: eventsPath + "{id}/", Tags: tag, Summary: "Get an event with its payload",
@@ -64,22 +49,23 @@ func (s *server) registerEventHistory() {
 	register(s, route{role: usecase.Viewer, lookUp: true}, huma.Operation{
 		OperationID: "list-rejected-events", Method: http.MethodGet, Path: rejectedPath, Tags: tag,
 		Summary: "List rejected events, newest first", Description: "The last seven days, unless from is set.",
+		Parameters: params[api.RejectedFilter](),
 	}, s.listRejected)
 }
 
-func (s *server) listEvents(ctx context.Context, c *call, in *eventListInput) (*eventListOutput, error) {
-	f := usecase.EventFilter{Entity: in.Entity}
+func (s *server) listEvents(ctx context.Context, c *call, _ *eventListInput) (*eventListOutput, error) {
+	f := usecase.EventFilter{Entity: c.query.Get("entity")}
 	var err error
-	if f.Range, err = usecase.ReadRange(string(in.From), string(in.To), time.Now()); err != nil {
+	if f.Range, err = usecase.ReadRange(c.query.Get("from"), c.query.Get("to"), time.Now()); err != nil {
 		return nil, err
 	}
-	if f.EventTypes, err = usecase.ReadTypes(in.EventType); err != nil {
+	if f.EventTypes, err = usecase.ReadTypes(c.query.Get("event_type")); err != nil {
 		return nil, err
 	}
 	if f.Payload, err = readPayload(c.query, f.Range, time.Now()); err != nil {
 		return nil, err
 	}
-	if f.OffSchema, _, err = readBool("off_schema", string(in.OffSchema)); err != nil {
+	if f.OffSchema, _, err = readBool("off_schema", c.query.Get("off_schema")); err != nil {
 		return nil, err
 	}
 	scope := c.scopeOf(eventsPath)
@@ -131,10 +117,10 @@ func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eve
 	}}, nil
 }
 
-func (s *server) listRejected(ctx context.Context, c *call, in *rejectedListInput) (*rejectedListOutput, error) {
-	f := usecase.RejectedFilter{Reason: in.Reason, Subject: in.Subject}
+func (s *server) listRejected(ctx context.Context, c *call, _ *rejectedListInput) (*rejectedListOutput, error) {
+	f := usecase.RejectedFilter{Reason: c.query.Get("reason"), Subject: c.query.Get("subject")}
 	var err error
-	if f.Range, err = usecase.ReadRange(string(in.From), string(in.To), time.Now()); err != nil {
+	if f.Range, err = usecase.ReadRange(c.query.Get("from"), c.query.Get("to"), time.Now()); err != nil {
 		return nil, err
 	}
 	scope := c.scopeOf(rejectedPath)

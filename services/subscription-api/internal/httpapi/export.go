@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 	"go.uber.org/zap"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
@@ -26,10 +27,7 @@ type ExportFormat struct {
 
 type (
 	exportDeliveriesInput struct{ ExportFormat }
-	exportAuditInput      struct {
-		AuditChoice
-		ExportFormat
-	}
+	exportAuditInput      struct{ ExportFormat }
 )
 
 func (f *ExportFormat) format() (usecase.ExportFormat, error) {
@@ -47,16 +45,16 @@ func (s *server) registerExports() {
 	const whole = "Streams the whole list, newest first, without a limit. If the file cannot be completed, the response is cut off without its end, which clients report as an error."
 	registerExport(s, usecase.Viewer, huma.Operation{
 		OperationID: "export-deliveries", Path: deliveriesPath + "export/", Tags: []string{tagDeliveries}, Summary: "Export deliveries as a file",
-		Description: whole + " The last seven days, unless from is set.", Parameters: deliveryParams(),
+		Description: whole + " The last seven days, unless from is set.", Parameters: params[api.DeliveryFilter](),
 	}, s.exportDeliveries)
 	registerExport(s, usecase.Viewer, huma.Operation{
 		OperationID: "export-attempts", Path: deliveriesPath + "attempts/", Tags: []string{tagDeliveries}, Summary: "Export the attempts of deliveries as a file",
 		Description: whole + " Attempts are without headers and bodies; deliveries come newest first, and the attempts of each in the order in which they were made.",
-		Parameters:  deliveryParams(),
+		Parameters:  params[api.DeliveryFilter](),
 	}, s.exportAttempts)
 	registerExport(s, usecase.Admin, huma.Operation{
 		OperationID: "export-audit", Path: auditPath + "export/", Tags: []string{"Tokens and tenants"}, Summary: "Export the audit log as a file",
-		Description: whole + " The last seven days, unless from is set.",
+		Description: whole + " The last seven days, unless from is set.", Parameters: params[api.AuditFilter](),
 	}, s.exportAudit)
 }
 
@@ -97,7 +95,7 @@ func (s *server) exportAttempts(ctx context.Context, c *call, in *exportDeliveri
 }
 
 func (s *server) exportAudit(ctx context.Context, c *call, in *exportAuditInput) (*huma.StreamResponse, error) {
-	f, err := s.auditFilter(ctx, c, &in.AuditChoice)
+	f, err := s.auditFilter(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -27,8 +27,8 @@ func (h *hookObject) Schema(r huma.Registry) *huma.Schema {
 func (s *server) registerTests() {
 	tag := []string{"Hooks"}
 	r := route{role: usecase.Editor, body: bodyAs[api.TestFields](s, "TestInput"), optional: true, conflict: true, limit: usecase.TestTimeout}
-	const note = " It is signed, and logs in, as a delivery does, and has the header X-Whisperer-Test: true. It is sent once, " +
-		"whatever the hook's status, is not among the deliveries, and does not count for the hook's health."
+	const note = " The request is signed and authenticated like a delivery, and has the header X-Whisperer-Test: true. It is sent once, " +
+		"whatever the hook's status, is not recorded as a delivery, and does not count for the hook's health."
 	register(s, r, huma.Operation{
 		OperationID: "test-hook", Method: http.MethodPost, Path: hooksPath + "{id}/test/", Tags: tag,
 		Summary:     "Send a test event to a hook",

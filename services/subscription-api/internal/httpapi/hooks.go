@@ -19,14 +19,8 @@ const hooksPath = root + "/hooks/"
 
 type (
 	hookListInput struct {
-		TargetURL string     `query:"target_url" doc:"Hooks with exactly this target URL"`
-		IsActive  boolParam  `query:"is_active" doc:"true for active hooks, false for all others"`
-		EventType string     `query:"event_type" doc:"Hooks that name this type or pattern"`
-		Status    string     `query:"status" enum:"active,paused,disabled"`
-		Label     string     `query:"label" doc:"Hooks with these labels: name=value, or only name for any value; several separated by commas"`
-		Search    string     `query:"search" doc:"Part of the name or the target URL, ignoring case, or the first six or more characters of the id"`
-		Limit     limitParam `query:"limit"`
-		Cursor    string     `query:"cursor" doc:"From next or previous"`
+		IsActive boolParam `query:"is_active" doc:"true for active hooks, false for all others"`
+		PageQuery
 	}
 	hookCreateInput struct {
 		IdempotencyKey string `header:"Idempotency-Key" doc:"Repeating a request with the same key within 24 hours returns the first response"`
@@ -63,6 +57,7 @@ func (s *server) registerHooks() {
 	}}})
 	register(s, route{role: usecase.Viewer}, huma.Operation{
 		OperationID: "list-hooks", Method: http.MethodGet, Path: hooksPath, Tags: tag, Summary: "List hooks, newest first",
+		Parameters: params[api.HookFilter]("limit"),
 	}, s.listHooks)
 	register(s, route{role: usecase.Editor, body: whole, status: http.StatusCreated, conflict: true, limit: createTimeout + usecase.HandshakeTimeout}, huma.Operation{
 		OperationID: "create-hook", Method: http.MethodPost, Path: hooksPath, Tags: tag, Summary: "Create a hook",
@@ -110,15 +105,15 @@ func show(c *call) func(usecase.Changed, error) (*hookOutput, error) {
 	}
 }
 
-func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*hookListOutput, error) {
-	filter, err := in.filter(c.mask)
+func (s *server) listHooks(ctx context.Context, c *call, _ *hookListInput) (*hookListOutput, error) {
+	filter, err := c.hookFilter()
 	if err != nil {
 		return nil, err
 	}
-	if canonical, err := s.Cases.URLs.CheckURL(in.TargetURL); err == nil {
+	if canonical, err := s.Cases.URLs.CheckURL(filter.TargetURL); err == nil {
 		filter.TargetURL = canonical
 	}
-	scope := in.scope(c.Tenant)
+	scope := c.hookScope()
 	page, err := s.cursors.page(c.query, scope)
 	if err != nil {
 		return nil, err
@@ -142,19 +137,23 @@ func (s *server) listHooks(ctx context.Context, c *call, in *hookListInput) (*ho
 	return &hookListOutput{Body: out}, nil
 }
 
-func (in *hookListInput) filter(mask webhook.Mask) (usecase.HookFilter, error) {
-	f := usecase.HookFilter{Mask: mask, TargetURL: in.TargetURL, Search: in.Search, EventType: webhook.NormalizeEventType(in.EventType)}
+// hookFilter reads the filters of the list of hooks.
+func (c *call) hookFilter() (usecase.HookFilter, error) {
+	q := c.query
+	f := usecase.HookFilter{
+		Mask: c.mask, TargetURL: q.Get("target_url"), Search: q.Get("search"), EventType: webhook.NormalizeEventType(q.Get("event_type")),
+	}
 	var err error
-	if f.Labels, err = usecase.ReadLabels(in.Label); err != nil {
+	if f.Labels, err = usecase.ReadLabels(q.Get("label")); err != nil {
 		return f, err
 	}
-	switch status := webhook.HookStatus(strings.ToLower(in.Status)); status {
+	switch status := webhook.HookStatus(strings.ToLower(q.Get("status"))); status {
 	case "", webhook.Active, webhook.Paused, webhook.Disabled:
 		f.Status = status
 	default:
 		return f, badParameter("status", "must be active, paused or disabled")
 	}
-	active, set, err := readBool("is_active", string(in.IsActive))
+	active, set, err := readBool("is_active", q.Get("is_active"))
 	switch {
 	case err != nil:
 		return f, err
@@ -168,12 +167,13 @@ func (in *hookListInput) filter(mask webhook.Mask) (usecase.HookFilter, error) {
 	return f, nil
 }
 
-// scope is what a cursor of the list is bound to.
-func (in *hookListInput) scope(tenant string) string {
-	return url.Values{
-		"list": {"hooks"}, "tenant": {tenant}, "target_url": {in.TargetURL}, "is_active": {string(in.IsActive)},
-		"event_type": {in.EventType}, "status": {in.Status}, "search": {in.Search}, "label": {in.Label},
-	}.Encode()
+// hookScope is what a cursor of the list is bound to.
+func (c *call) hookScope() string {
+	scope := url.Values{"list": {"hooks"}, "tenant": {c.Tenant}}
+	for _, name := range []string{"target_url", "is_active", "event_type", "status", "search", "label"} {
+		scope.Set(name, c.query.Get(name))
+	}
+	return scope.Encode()
 }
 
 func (s *server) createHook(ctx context.Context, c *call, in *hookCreateInput) (*hookCreatedOutput, error) {

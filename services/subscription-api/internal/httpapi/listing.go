@@ -17,8 +17,6 @@ import (
 type (
 	timeParam string
 	intParam  string
-	fromParam string
-	toParam   string
 )
 
 // Schema describes the parameter.
@@ -28,22 +26,6 @@ func (timeParam) Schema(huma.Registry) *huma.Schema {
 
 // Schema describes the parameter.
 func (intParam) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeInteger} }
-
-// Schema describes the parameter.
-func (fromParam) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{
-		Type: huma.TypeString, Format: "date-time",
-		Description: "Events published at this time or later, in RFC 3339 format; seven days before to if absent",
-	}
-}
-
-// Schema describes the parameter.
-func (toParam) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{
-		Type: huma.TypeString, Format: "date-time",
-		Description: "Events published before this time; no limit if absent",
-	}
-}
 
 // scopeOf is what a cursor is bound to: the list, the tenant and all parameters but the page's.
 func (c *call) scopeOf(list string) string {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
@@ -140,7 +141,8 @@ func (c *Caller) mustOperate() error {
 
 // AuditKinds are the kinds of things that changes are of.
 func AuditKinds() []string {
-	return []string{"hook", "delivery", "job", "token", "event_type", "tenant", "ledger_entry", "signing_key", "erasure", "retention", "view"}
+	all := FiltersOf[api.AuditFilter]()
+	return all[slices.IndexFunc(all, func(f Filter) bool { return f.Name == "kind" })].Words
 }
 
 // MaxActor is the longest text that can name an actor, in bytes.

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,15 +18,20 @@ type Filter struct {
 	Name, Doc string
 	// Words are the values that it takes; nil for any.
 	Words []string
+	// MaxLength bounds what it takes, in characters; 0 for what all text is bounded by.
+	MaxLength int
 	// Title is its label for people, empty where they are not offered it, and Example a value.
 	Title, Example string
 	Type           reflect.Type
 }
 
 // DeliveryFilters are the filters of lists of deliveries.
-func DeliveryFilters() []Filter {
+func DeliveryFilters() []Filter { return FiltersOf[api.DeliveryFilter]() }
+
+// FiltersOf are the filters that a struct of package api has.
+func FiltersOf[T any]() []Filter {
 	var list []Filter
-	for _, field := range reflect.VisibleFields(reflect.TypeFor[api.DeliveryFilter]()) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[T]()) {
 		tag := field.Tag
 		f := Filter{Name: tag.Get("query"), Doc: tag.Get("doc"), Title: tag.Get("title"), Example: tag.Get("example"), Type: field.Type}
 		if f.Name == "" {
@@ -33,6 +39,9 @@ func DeliveryFilters() []Filter {
 		}
 		if words := strings.TrimSuffix(tag.Get("enum"), ","); words != "" {
 			f.Words = strings.Split(words, ",")
+		}
+		if n, err := strconv.Atoi(tag.Get("maxLength")); err == nil {
+			f.MaxLength = n
 		}
 		list = append(list, f)
 	}

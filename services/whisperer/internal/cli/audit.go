@@ -15,15 +15,12 @@ type auditCommand struct {
 // auditFlags narrow a list of changes.
 type auditFlags struct {
 	rangeFlags
-
-	Actor   string `help:"Only changes by this token (its name or id) or program." placeholder:"NAME"`
-	Subject string `help:"Only changes of the thing of this id or name." placeholder:"ID"`
-	Kind    string `help:"Only changes of hook, delivery, job, token, event_type, tenant, ledger_entry, signing_key, erasure, retention or view." enum:"hook,delivery,job,token,event_type,tenant,ledger_entry,signing_key,erasure,retention,view," default:"" placeholder:"KIND"`
+	api.AuditFilter
 }
 
 // find makes the client, and the filter that the flags say.
 func (c *auditFlags) find(a *app) (server *client.Client, f client.AuditFilter, err error) {
-	f = client.AuditFilter{Subject: c.Subject, Kind: c.Kind, Actor: c.Actor}
+	f = c.AuditFilter
 	if f.From, f.To, err = c.times(); err != nil {
 		return nil, f, err
 	}

@@ -13,24 +13,20 @@ type eventList struct {
 	listFlags
 	rangeFlags
 	dataFlags
-
-	EventType string `help:"Only events of this type or pattern." short:"e" placeholder:"TYPE"`
-	Entity    string `help:"Only events about this, such as package:61." placeholder:"TEXT"`
-	OffSchema bool   `help:"Only events that do not fit the schema of their type."`
+	api.EventFilter
 }
 
 // Run prints the list.
 func (c *eventList) Run(ctx context.Context, a *app) error {
-	from, to, err := c.times()
-	if err != nil {
+	filter := c.EventFilter
+	filter.DataFilter = client.DataFilter(c.dataFlags)
+	var err error
+	if filter.From, filter.To, err = c.times(); err != nil {
 		return err
 	}
 	server, err := a.client()
 	if err != nil {
 		return err
-	}
-	filter := client.EventFilter{
-		EventType: c.EventType, Entity: c.Entity, OffSchema: c.OffSchema, From: from, To: to, DataFilter: client.DataFilter(c.dataFlags),
 	}
 	list, err := take(server.Events(ctx, filter), c.Limit)
 	if err != nil {

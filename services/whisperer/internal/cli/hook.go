@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/whisperer-oms/whisperer/pkg/api"
 	"github.com/whisperer-oms/whisperer/pkg/client"
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -33,12 +34,7 @@ type hookCommand struct {
 
 type hookList struct {
 	listFlags
-
-	TargetURL string `help:"Only hooks with exactly this target." placeholder:"URL"`
-	EventType string `help:"Only hooks that name this type or pattern." placeholder:"TYPE"`
-	Status    string `help:"Only hooks that are active, paused or disabled." enum:"active,paused,disabled," default:"" placeholder:"STATUS"`
-	Search    string `help:"Only hooks with this in their name or target." placeholder:"TEXT"`
-	labelFlags
+	api.HookFilter
 }
 
 // Run prints the list.
@@ -47,10 +43,7 @@ func (c *hookList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	filter := client.HookFilter{
-		TargetURL: c.TargetURL, EventType: c.EventType, Status: webhook.HookStatus(c.Status), Search: c.Search, Labels: c.Label,
-	}
-	hooks, err := take(server.Hooks(ctx, filter), c.Limit)
+	hooks, err := take(server.Hooks(ctx, c.HookFilter), c.Limit)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/whisperer-oms/whisperer/pkg/client"
+	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
 type rejectedCommand struct {
@@ -14,22 +14,21 @@ type rejectedCommand struct {
 type rejectedList struct {
 	listFlags
 	rangeFlags
-
-	Reason  string `help:"Only those with this reason, such as unreadable."`
-	Subject string `help:"Only those published to a subject with this part, such as package.created."`
+	api.RejectedFilter
 }
 
 // Run prints the list.
 func (c *rejectedList) Run(ctx context.Context, a *app) error {
-	from, to, err := c.times()
-	if err != nil {
+	filter := c.RejectedFilter
+	var err error
+	if filter.From, filter.To, err = c.times(); err != nil {
 		return err
 	}
 	server, err := a.client()
 	if err != nil {
 		return err
 	}
-	list, err := take(server.RejectedEvents(ctx, client.RejectedFilter{Reason: c.Reason, Subject: c.Subject, From: from, To: to}), c.Limit)
+	list, err := take(server.RejectedEvents(ctx, filter), c.Limit)
 	if err != nil {
 		return err
 	}
