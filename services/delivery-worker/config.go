@@ -2,37 +2,25 @@ package deliveryworker
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/whisperer-oms/whisperer/pkg/broker"
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
-	"github.com/whisperer-oms/whisperer/services/internal/egress"
-	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/settings"
 )
 
 // Config is everything that an operator can set.
 type Config struct {
-	DatabaseURL     string        `env:"DATABASE_URL,required,notEmpty" desc:"PostgreSQL, as postgres://user:password@host:port/database; with ?sslmode=disable if it has no TLS"`
-	NATSURL         string        `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" desc:"NATS servers, separated by commas"`
-	MasterKey       string        `env:"MASTER_KEY,required,notEmpty" desc:"keys that encrypt secrets: 32 bytes each in base64, separated by commas, the current one first"`
+	settings.Shared
+
 	HealthListen    string        `env:"HEALTH_LISTEN" envDefault:":9091" desc:"listen address of /healthz, /readyz and /metrics"`
-	PublicURL       string        `env:"PUBLIC_URL" desc:"public URL of the API, such as https://hooks.example.com, used in links and by thin webhooks; if empty, links use the address of the request, and no hook can be thin"`
-	EgressAllow     string        `env:"EGRESS_ALLOW" desc:"private networks that target URLs may reach, as CIDRs separated by commas"`
-	EgressPorts     string        `env:"EGRESS_PORTS" envDefault:"80,443,8080,8443" desc:"ports that target URLs may use"`
-	MaskedParams    string        `env:"MASKED_PARAMS" envDefault:"auth,code,key,pass,secret,sig,token" desc:"words that mark secret query parameters of target URLs, separated by commas: viewers do not see the values of parameters whose names contain one"`
 	Worker          string        `env:"WORKER" desc:"name of this worker in the ledger; if empty, the host's name and the process id"`
 	Slots           int           `env:"SLOTS" envDefault:"512" desc:"deliveries that one worker makes at once, not counting those that wait for their hook or take over 250 ms"`
 	FilterBudget    int64         `env:"FILTER_BUDGET" envDefault:"10000000" desc:"cost units per second that one worker spends on the filters of one tenant (a core does some 20 million); the tenant's events beyond that wait; 0 for no limit"`
 	BreakerAttempts int           `env:"BREAKER_ATTEMPTS" envDefault:"10" desc:"minimum attempts within a minute before a hook's circuit breaker can open"`
 	BreakerRatio    float64       `env:"BREAKER_RATIO" envDefault:"0.7" desc:"fraction of these attempts that must fail to open it, 0 to 1"`
 	BreakerOpen     time.Duration `env:"BREAKER_OPEN" envDefault:"10s" desc:"how long a circuit breaker stays open before one attempt probes the receiver"`
-	Namespace       string        `env:"NAMESPACE" desc:"prefix of stream and subject names if several installations share a NATS account: a-z, 0-9, _ and -; empty for none"`
-	Replicas        int           `env:"STREAM_REPLICAS" envDefault:"1" desc:"replicas of each stream, set when it is created: 1, or 3 or 5 on a cluster; change it later with whisperer migrate streams"`
-	OMSMaxBytes     int64         `env:"OMS_MAX_BYTES" envDefault:"2147483648" desc:"maximum bytes of the event log, set when it is created; publishers get an error when it is full; change it later with whisperer migrate streams"`
-	OwnMaxBytes     int64         `env:"OWN_MAX_BYTES" envDefault:"268435456" desc:"maximum bytes of the stream of callbacks and operational events, set when it is created; when it is full, they are published later"`
 	EventAge        time.Duration `env:"EVENT_AGE" envDefault:"168h" desc:"how long the event log keeps processed events"`
 	KeepPayloads    time.Duration `env:"KEEP_PAYLOADS" envDefault:"720h" desc:"how long PostgreSQL keeps events' payloads"`
 	KeepRecords     time.Duration `env:"KEEP_RECORDS" envDefault:"2160h" desc:"how long PostgreSQL keeps events, deliveries and attempts"`
@@ -53,29 +41,10 @@ type Config struct {
 
 // Validate reports every variable that cannot be used.
 func (c Config) Validate() error {
-	var problems []error
-	add := func(name string, err error) {
-		if err != nil {
-			problems = append(problems, fmt.Errorf("WHISPERER_%s: %w", name, err))
-		}
-	}
-	add("DATABASE_URL", daemon.ValidateURL(c.DatabaseURL, "postgres", "postgresql"))
-	add("PUBLIC_URL", daemon.ValidatePublicURL(c.PublicURL))
-	add("NATS_URL", broker.ValidateURL(c.NATSURL))
-	problems = append(problems, c.NATS.Validate())
-	_, err := seal.ParseRing(c.MasterKey)
-	add("MASTER_KEY", err)
-	_, err = egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
-	add("EGRESS_ALLOW, WHISPERER_EGRESS_PORTS", err)
-	add("NAMESPACE", bus.Namespace(c.Namespace).Validate())
-	if c.OMSMaxBytes < 0 || c.OwnMaxBytes < 0 {
-		add("OMS_MAX_BYTES, WHISPERER_OWN_MAX_BYTES", errors.New("must not be negative"))
-	}
+	problems := c.Check(&c.NATS)
+	add := problems.Add
 	if c.Slots < 1 || c.Slots > 1<<16 {
 		add("SLOTS", errors.New("must be from 1 to 65536"))
-	}
-	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
-		add("STREAM_REPLICAS", errors.New("must be 1, 3 or 5"))
 	}
 	if c.BreakerAttempts < 1 || c.BreakerRatio <= 0 || c.BreakerRatio > 1 || c.BreakerOpen <= 0 {
 		add("BREAKER_ATTEMPTS, WHISPERER_BREAKER_RATIO, WHISPERER_BREAKER_OPEN", errors.New("must be positive, the ratio at most 1"))

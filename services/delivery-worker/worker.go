@@ -33,7 +33,6 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 	"github.com/whisperer-oms/whisperer/services/internal/httpsig"
 	"github.com/whisperer-oms/whisperer/services/internal/schema"
-	"github.com/whisperer-oms/whisperer/services/internal/seal"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
@@ -91,13 +90,9 @@ type Service struct {
 
 // New makes a worker and opens its health address; it connects to nothing yet.
 func New(ctx context.Context, c Config, p daemon.Process) (*Service, error) {
-	ring, err := seal.ParseRing(c.MasterKey)
+	ring, policy, err := c.Read()
 	if err != nil {
-		return nil, fmt.Errorf("read master key: %w", err)
-	}
-	policy, err := egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
-	if err != nil {
-		return nil, fmt.Errorf("read egress policy: %w", err)
+		return nil, err
 	}
 	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-delivery-worker", Version: p.Version, Environ: p.Environ, Log: p.Log})
 	if err != nil {

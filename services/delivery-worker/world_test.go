@@ -20,6 +20,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/settings"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
@@ -56,8 +57,11 @@ func newWorldOn(t *testing.T, natsURL string) *world {
 	ring, err := seal.ParseRing(key)
 	require.NoError(t, err)
 	w := &world{t: t, receiver: testenv.NewReceiver(t), config: deliveryworker.Config{
-		DatabaseURL: testenv.Postgres(t), NATSURL: natsURL, MasterKey: key, HealthListen: "127.0.0.1:0",
-		EgressAllow: "127.0.0.0/8", PublicURL: "https://hooks.example.com", EgressPorts: "443", Slots: 64, BreakerAttempts: 10, BreakerRatio: 0.7, BreakerOpen: 2 * time.Second, Replicas: 1, OMSMaxBytes: 64 << 20,
+		Shared: settings.Shared{
+			DatabaseURL: testenv.Postgres(t), NATSURL: natsURL, MasterKey: key, PublicURL: "https://hooks.example.com", EgressAllow: "127.0.0.0/8", EgressPorts: "443", Replicas: 1, OMSMaxBytes: 64 << 20,
+		},
+		HealthListen: "127.0.0.1:0",
+		Slots:        64, BreakerAttempts: 10, BreakerRatio: 0.7, BreakerOpen: 2 * time.Second,
 		EventAge: time.Hour, KeepPayloads: 24 * time.Hour, KeepRecords: 48 * time.Hour, DisableAfter: 120 * time.Hour,
 		DisableFailures: 20, DisableSpan: 12 * time.Hour, HousekeepEvery: time.Second, MetricsTop: 2, SweepAfter: 5 * time.Minute, ShutdownTimeout: 10 * time.Second,
 	}}

@@ -85,13 +85,9 @@ type Service struct {
 
 // New makes the API and opens its addresses; it connects to nothing yet.
 func New(ctx context.Context, c Config, p daemon.Process) (_ *Service, err error) {
-	ring, err := seal.ParseRing(c.MasterKey)
+	ring, policy, err := c.Read()
 	if err != nil {
-		return nil, fmt.Errorf("read master key: %w", err)
-	}
-	policy, err := egress.ParsePolicy(c.EgressAllow, c.EgressPorts)
-	if err != nil {
-		return nil, fmt.Errorf("read egress policy: %w", err)
+		return nil, err
 	}
 	traces, err := trace.New(ctx, trace.Options{Service: "whisperer-subscription-api", Version: p.Version, Environ: p.Environ, Log: p.Log})
 	if err != nil {

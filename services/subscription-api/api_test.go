@@ -18,6 +18,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/settings"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
@@ -30,8 +31,11 @@ func start(t *testing.T, nats string) (addr, token, health string) {
 	t.Helper()
 	key := seal.NewKey()
 	config := subscriptionapi.Config{
-		DatabaseURL: testenv.Postgres(t), NATSURL: nats, MasterKey: key, Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
-		EgressPorts: "80,443", HookQuota: 10, MaxConnections: 100, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 100, Replicas: 1, OMSMaxBytes: 64 << 20, ShutdownTimeout: 5 * time.Second,
+		Shared: settings.Shared{
+			DatabaseURL: testenv.Postgres(t), NATSURL: nats, MasterKey: key, EgressPorts: "80,443", Replicas: 1, OMSMaxBytes: 64 << 20,
+		},
+		Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
+		HookQuota: 10, MaxConnections: 100, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 100, ShutdownTimeout: 5 * time.Second,
 	}
 	require.NoError(t, config.Validate())
 	ring, err := seal.ParseRing(key)
@@ -176,8 +180,11 @@ func TestASchemaThatDoesNotFitIsWaitedForAndTheCheckSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	database := testenv.EmptyPostgres(t)
 	s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
-		DatabaseURL: database, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0",
-		HealthListen: "127.0.0.1:0", HookQuota: 1, Replicas: 1, EgressPorts: "80",
+		Shared: settings.Shared{
+			DatabaseURL: database, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), EgressPorts: "80", Replicas: 1,
+		},
+		Listen:       "127.0.0.1:0",
+		HealthListen: "127.0.0.1:0", HookQuota: 1,
 	}, daemon.Process{Version: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())

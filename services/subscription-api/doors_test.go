@@ -18,6 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/settings"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
@@ -34,8 +35,11 @@ func openDoors(t *testing.T) *doors {
 	t.Helper()
 	d := &doors{db: testenv.OpenStore(t)}
 	s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
-		DatabaseURL: d.db.URL, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
-		EgressPorts: "80,443", HookQuota: 1000, MaxConnections: 100, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 100, Replicas: 1, ShutdownTimeout: 5 * time.Second,
+		Shared: settings.Shared{
+			DatabaseURL: d.db.URL, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), EgressPorts: "80,443", Replicas: 1,
+		},
+		Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
+		HookQuota: 1000, MaxConnections: 100, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 100, ShutdownTimeout: 5 * time.Second,
 	}, daemon.Process{Version: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
 	stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)

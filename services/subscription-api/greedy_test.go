@@ -18,6 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/settings"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
@@ -66,8 +67,11 @@ func TestWhoLooksUpTooMuchKeepsNobodyElseWaiting(t *testing.T) {
 	defer recorder.Close()
 	require.NoError(t, recorder.WriteEvents(t.Context(), events))
 	s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
-		DatabaseURL: db.URL, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
-		EgressPorts: "80", HookQuota: 1000, MaxConnections: 1000, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 1000, Replicas: 1, ShutdownTimeout: 5 * time.Second,
+		Shared: settings.Shared{
+			DatabaseURL: db.URL, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), EgressPorts: "80", Replicas: 1,
+		},
+		Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
+		HookQuota: 1000, MaxConnections: 1000, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 1000, ShutdownTimeout: 5 * time.Second,
 	}, daemon.Process{Version: "test", Log: zap.NewNop()})
 	require.NoError(t, err)
 	stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)

@@ -14,6 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/settings"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
@@ -37,8 +38,11 @@ func TestOnlyTrustedProxiesSayWhoTheClientIsAndWhetherItUsedTLS(t *testing.T) {
 		"a proxy that is one of a list": {"10.0.0.0/8, 127.0.0.0/8", "https", true},
 	} {
 		s, err := subscriptionapi.New(t.Context(), subscriptionapi.Config{
-			DatabaseURL: db.URL, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0", TrustedProxies: test.proxies,
-			EgressPorts: "80", HookQuota: 1000, MaxConnections: 1000, WrongTokens: 1000, MaxConnectionsPerAddress: 1000, Replicas: 1, ShutdownTimeout: 5 * time.Second,
+			Shared: settings.Shared{
+				DatabaseURL: db.URL, NATSURL: "nats://127.0.0.1:1", MasterKey: seal.NewKey(), EgressPorts: "80", Replicas: 1,
+			},
+			Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0", TrustedProxies: test.proxies,
+			HookQuota: 1000, MaxConnections: 1000, WrongTokens: 1000, MaxConnectionsPerAddress: 1000, ShutdownTimeout: 5 * time.Second,
 		}, daemon.Process{Version: "test", Log: zap.NewNop()})
 		require.NoError(t, err)
 		stop, err := daemon.Start(t.Context(), zap.NewNop(), s.Components()...)

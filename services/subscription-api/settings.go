@@ -12,8 +12,12 @@ import (
 
 // settings are the configuration as the console shows it: passwords and keys are left out.
 func (c Config) settings() []console.Setting {
+	return append(shown(reflect.ValueOf(c.Shared)), shown(reflect.ValueOf(c))...)
+}
+
+// shown are the settings that a struct has itself.
+func shown(value reflect.Value) []console.Setting {
 	var list []console.Setting
-	value := reflect.ValueOf(c)
 	for i := range value.NumField() {
 		name, _, _ := strings.Cut(value.Type().Field(i).Tag.Get("env"), ",")
 		if name == "" {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
+	"github.com/whisperer-oms/whisperer/services/internal/settings"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 	subscriptionapi "github.com/whisperer-oms/whisperer/services/subscription-api"
@@ -62,10 +63,13 @@ func startTarget(t *testing.T) *target {
 	t.Cleanup(receiver.Close)
 	key := seal.NewKey()
 	config := subscriptionapi.Config{
-		DatabaseURL: testenv.Postgres(t), NATSURL: testenv.NATS(t), MasterKey: key, Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
-		EgressAllow: "127.0.0.1/32", EgressPorts: "1", // whatever URL chance makes, nothing leaves this machine
-		HookQuota: 1_000_000, MaxConnections: 1000, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 1000, Replicas: 1,
-		OMSMaxBytes: 8 << 30, ShutdownTimeout: 5 * time.Second, RetryWait: 50 * time.Millisecond, // no worker makes the attempt
+		Shared: settings.Shared{
+			DatabaseURL: testenv.Postgres(t), NATSURL: testenv.NATS(t), MasterKey: key, Replicas: 1, OMSMaxBytes: 8 << 30,
+			EgressAllow: "127.0.0.1/32", EgressPorts: "1", // whatever URL chance makes, nothing leaves this machine
+		},
+		Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0",
+		HookQuota: 1_000_000, MaxConnections: 1000, WrongTokens: 1_000_000, MaxConnectionsPerAddress: 1000,
+		ShutdownTimeout: 5 * time.Second, RetryWait: 50 * time.Millisecond, // no worker makes the attempt
 	}
 	require.NoError(t, config.Validate())
 	ring, err := seal.ParseRing(key)
