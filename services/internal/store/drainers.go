@@ -27,6 +27,9 @@ type DrainLease struct {
 	// Foreign says that a program which does not know the parked queue had the hook before. What that did has to reach the
 	// ledger before anything is taken.
 	Foreign bool
+	// Expired says that a drainer which had the hook alone before did not release it: what it sent may not have reached the ledger
+	// yet.
+	Expired bool
 	// LastAttemptAt is when the hook's last attempt that is known of began, by the clock of its worker; zero for none.
 	LastAttemptAt time.Time
 }
@@ -115,6 +118,7 @@ func (d *QueueStore) LeaseHooks(ctx context.Context, drainer uuid.UUID, worker s
 		Name    string     `db:"name"`
 		Fence   int64      `db:"fence"`
 		Foreign bool       `db:"foreign_before"`
+		Expired bool       `db:"expired_before"`
 		Last    *time.Time `db:"last"`
 	}
 	err := d.db.SelectContext(ctx, &rows, `
@@ -131,6 +135,7 @@ func (d *QueueStore) LeaseHooks(ctx context.Context, drainer uuid.UUID, worker s
 			FROM (SELECT l.holder = $4 AND excluded.holder = $4 AND l.expires_at >= clock_timestamp()) j (joins))
 		WHERE l.expires_at < clock_timestamp() OR l.holder = $4 AND excluded.holder = $4
 		RETURNING name, fence, foreign_before,
+			EXISTS (SELECT FROM leases o WHERE o.name = l.name AND o.expires_at > '-infinity') AS expired_before, -- of the row as it was
 			greatest(last_attempt_at, (SELECT h.last_attempt_at FROM hook_health h WHERE h.hook_id = substr(name, 7)::uuid)) AS last`,
 		pq.Array(names), pq.Array(holders), ttl.Microseconds(), sharedHolder, drainer)
 	if err != nil {
@@ -142,7 +147,7 @@ func (d *QueueStore) LeaseHooks(ctx context.Context, drainer uuid.UUID, worker s
 		if err != nil {
 			return nil, fmt.Errorf("take leases: %w", err)
 		}
-		l := DrainLease{Hook: hook, Alone: alone[hook], Fence: r.Fence, Foreign: r.Foreign}
+		l := DrainLease{Hook: hook, Alone: alone[hook], Fence: r.Fence, Foreign: r.Foreign, Expired: r.Expired && alone[hook]}
 		if r.Last != nil {
 			l.LastAttemptAt = *r.Last
 		}

@@ -210,6 +210,23 @@ func TestDrainersTakeSideBySideOrAlone(t *testing.T) {
 	require.False(t, l3.Foreign)
 }
 
+func TestALeaseSaysThatTheOneBeforeWasNotReleased(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	b := newBacklog(t, db, plain, 1)
+	one, two := b.drainer(time.Minute), b.drainer(time.Minute)
+	l, ok := b.lease(one, true, time.Minute)
+	require.True(t, ok)
+	require.False(t, l.Expired, "the first one")
+	require.NoError(t, db.Queue.ReleaseHooks(t.Context(), one, []store.DrainLease{l}))
+	l, ok = b.lease(two, true, 0)
+	require.True(t, ok)
+	require.False(t, l.Expired, "after one that was released")
+	l, ok = b.lease(one, true, time.Minute)
+	require.True(t, ok)
+	require.True(t, l.Expired, "after one that was not")
+}
+
 // ordered makes the backlog's hook one that keeps an order, as the hooks table has it.
 func (b backlog) ordered(ordering string) {
 	b.t.Helper()

@@ -139,7 +139,8 @@ func (d *Drainer) round(ctx context.Context) error {
 	}
 	r := &round{
 		Drainer: d, id: id, calls: make(chan func()), toSettle: make(chan struct{}, 1), attempted: map[*held]bool{},
-		held: map[uuid.UUID]*held{}, waits: map[uuid.UUID]bool{}, ending: map[uuid.UUID]bool{}, bounds: map[string]*bounds{}, asked: map[string]bool{},
+		held: map[uuid.UUID]*held{}, waits: map[uuid.UUID]bool{}, ending: map[uuid.UUID]bool{},
+		bounds: map[string]*bounds{}, outdated: map[string]time.Time{}, asked: map[string]bool{},
 	}
 	r.life = lease.Hold(context.WithoutCancel(ctx), began, lease.Terms{ // attempts under way are finished
 		Name: "drainer", Renew: r.renew, Log: d.Log,

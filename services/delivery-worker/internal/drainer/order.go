@@ -27,13 +27,16 @@ var everywhere = []store.Places{{UpTo: math.MaxInt64}}
 
 // bounds are up to where ordered hooks may have their deliveries: an event that is still in somebody's hands may come before
 // those that are parked already. What was parked of all others is in the queue, and stays true.
-type bounds struct{ places []store.Places }
+type bounds struct {
+	places []store.Places
+	asked  time.Time // the ledger has all that was told before
+}
 
 // bound finds the bounds of a partition that are true now, and the tenants of those given whose hooks they are for.
 //
 // Between what the order management system tells and what we tell ourselves there is no order.
 func (d *Drainer) bound(ctx context.Context, partition int, tenants []string) (b *bounds, of []string, err error) {
-	b = &bounds{}
+	b = &bounds{asked: time.Now()}
 	for _, s := range webhook.Streams() {
 		lag, err := d.Bus.LagOf(ctx, bus.FanoutOf(s), partition)
 		if err != nil {
@@ -56,6 +59,13 @@ func (d *Drainer) bound(ctx context.Context, partition int, tenants []string) (b
 	}
 	// it was parked by way of the ledger: a message there that a worker does not speak up for comes to another one in seconds
 	return b, of, d.History.CatchUp(ctx)
+}
+
+// outdate has a tenant's ordered hooks wait for new bounds, and so for the ledger: it may lack what was sent by a worker that died or
+// was cut off, and that would be sent again.
+func (r *round) outdate(tenant string) {
+	delete(r.bounds, tenant)
+	r.outdated[tenant] = time.Now()
 }
 
 // ask has bounds found for the tenants that have been asked for, once in settleTime.
@@ -90,7 +100,11 @@ func (r *round) know(tenants []string, b *bounds, of []string, err error) {
 		return
 	}
 	for _, tenant := range of {
-		r.bounds[tenant] = b
+		if b.asked.Before(r.outdated[tenant]) {
+			r.asked[tenant] = true
+		} else {
+			r.bounds[tenant] = b
+		}
 	}
 	for _, x := range r.held {
 		x.more, x.moving = x.more || x.moving, false

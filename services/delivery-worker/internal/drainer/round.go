@@ -65,10 +65,11 @@ type round struct {
 	uncertain bool
 	kept      []store.DrainLease
 	// bounds are of tenants that have ordered hooks; asked are those for which new ones are wanted, and asking says that they
-	// are being found.
-	bounds map[string]*bounds
-	asked  map[string]bool
-	asking bool
+	// are being found; outdated is until when the bounds of a tenant are worth nothing.
+	bounds   map[string]*bounds
+	outdated map[string]time.Time
+	asked    map[string]bool
+	asking   bool
 }
 
 // call has the loop make a call, unless the round is over.

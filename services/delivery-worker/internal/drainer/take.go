@@ -52,6 +52,9 @@ func (r *round) lease() error {
 			x.stop()
 		}
 		r.held[l.Hook] = x
+		if l.Expired && x.ordered() {
+			r.outdate(h.Tenant)
+		}
 	}
 	r.publish()
 	return nil

@@ -96,6 +96,7 @@ func (d *database) leaseHooks(drainer uuid.UUID, worker string, wanted []store.D
 			holder, shared = sharers, []uuid.UUID{drainer}
 		}
 		row := d.leases[leaseName(w.Hook)]
+		expired := w.Alone && row != nil && !row.expires.IsZero()
 		switch {
 		case row == nil:
 			row = &leaseRow{holder: holder, fence: 1, queue: 1, sharers: shared}
@@ -111,7 +112,9 @@ func (d *database) leaseHooks(drainer uuid.UUID, worker string, wanted []store.D
 			continue
 		}
 		row.expires = now.Add(ttl)
-		out = append(out, store.DrainLease{Hook: w.Hook, Alone: w.Alone, Fence: row.fence, Foreign: row.foreign, LastAttemptAt: row.last})
+		out = append(out, store.DrainLease{
+			Hook: w.Hook, Alone: w.Alone, Fence: row.fence, Foreign: row.foreign, Expired: expired, LastAttemptAt: row.last,
+		})
 	}
 	return out
 }
