@@ -183,7 +183,7 @@ func TestPagesAreFollowedAsTheyChange(t *testing.T) {
 	}
 	require.Contains(t, p.follow(t, "/console/events/?entity=package:61", func(text string) bool { return strings.Contains(text, "only-e-1") }), "package.created")
 
-	require.Equal(t, http.StatusNoContent, (&person{w: w}).refused(t, "/console/deliveries/"), "the browser is told not to come again")
+	require.Equal(t, http.StatusNoContent, (&person{w: w}).refused(t, "/console/deliveries/"), "204 keeps a browser from connecting again")
 	w.db.MakeTenant(t, "acme")
 	other := w.signIn(t, w.db.MakeToken(t, store.NewToken{Name: "a", Role: store.Viewer, Tenant: "acme"}))
 	require.NotContains(t, other.follow(t, "/console/events/", func(text string) bool { return strings.Contains(text, "retry") }), "only-e-1")

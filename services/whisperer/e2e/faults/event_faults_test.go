@@ -56,7 +56,7 @@ func TestE01WhatIsNoEventAmongEvents(t *testing.T) {
 	}, patience, 50*time.Millisecond, "put aside so far: %v", reasons)
 	w.lasts(2 * time.Second)
 	stop()
-	w.check(check{fault: "E01 what is no event", bound: 0, faults: []window{{began, ended}}, recovery: prompt + slack(), note: fmt.Sprintf("%v", reasons)})
+	w.check(check{fault: "E01 what is no event", bound: 0, faults: []window{{began, ended}}, recovery: time.Second + slack(), note: fmt.Sprintf("%v", reasons)})
 }
 
 func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
@@ -169,7 +169,7 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 	quiet("/moved/5", "deleted")
 	ended := time.Now()
 	stop()
-	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, faults: []window{{began, ended}}, recovery: prompt + slack()})
+	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, faults: []window{{began, ended}}, recovery: 5*time.Second + slack()})
 }
 
 // signed is a request, with when it was signed, in whole seconds, and by which of two secrets.

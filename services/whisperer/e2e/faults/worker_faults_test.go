@@ -159,7 +159,7 @@ func TestF14RollingRestart(t *testing.T) {
 	ended := time.Now()
 	w.lasts(4 * time.Second)
 	stop()
-	w.check(check{fault: "F14 rolling restart of 3 workers", bound: 0, faults: []window{{began, ended}}, recovery: prompt + slack()})
+	w.check(check{fault: "F14 rolling restart of 3 workers", bound: 0, faults: []window{{began, ended}}, recovery: 2*time.Second + slack()})
 }
 
 func TestF15ScalingFrom1To8To2(t *testing.T) {
@@ -185,7 +185,7 @@ func TestF15ScalingFrom1To8To2(t *testing.T) {
 	require.False(t, first.alive())
 	w.lasts(5 * time.Second)
 	stop()
-	w.check(check{fault: "F15 scale 1 to 8 to 2 workers", bound: 0, faults: []window{{began, ended}}, recovery: prompt + slack()})
+	w.check(check{fault: "F15 scale 1 to 8 to 2 workers", bound: 0, faults: []window{{began, ended}}, recovery: 5*time.Second + slack()})
 }
 
 func TestF16AWorkerThatSleepsAndWakes(t *testing.T) {

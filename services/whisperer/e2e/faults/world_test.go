@@ -40,8 +40,6 @@ const (
 	underWay    = hooks * concurrency
 	// again is how long after the death of a worker what it had is sent by another at the latest.
 	again = 20 * time.Second
-	// prompt is how long what does not wait for that may take.
-	prompt = 10 * time.Second
 	// patience is how long anything may take that has to come true and has no time of its own.
 	patience = 2 * time.Minute
 )
