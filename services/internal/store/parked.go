@@ -209,7 +209,7 @@ func (d *core) takeParked(ctx context.Context, lock string, args []any, places [
 	var rows []parkedRow
 	err := d.byKey(ctx, func(tx *sqlx.Tx) error {
 		return tx.SelectContext(ctx, &rows, nextParked(lock)+`
-		UPDATE parked p SET taken_by = $1 FROM next
+		UPDATE parked p SET taken_by = $1 FROM (SELECT * FROM next ORDER BY id) next -- as recorders write: no circles
 		WHERE p.hook_id = next.hook_id AND p.event_seq = next.event_seq AND p.id = next.id AND p.published_at = next.published_at
 		RETURNING `+parkedColumns,
 			args...)

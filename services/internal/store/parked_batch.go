@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -59,18 +61,45 @@ func ReadyForBatches(list []BatchCandidate, b *webhook.Batch, ordering webhook.O
 	return ready
 }
 
+// candidate is a BatchCandidate, which of the deliveries it is, and the database's time.
+type candidate struct {
+	HookID      uuid.UUID `db:"hook_id"`
+	ID          uuid.UUID `db:"id"`
+	EventSeq    int64     `db:"event_seq"`
+	PublishedAt time.Time `db:"published_at"`
+	Now         time.Time `db:"now"`
+	BatchCandidate
+}
+
+// readyOf are the candidates that can be sent, by their ids: recorders write in that order, so there are no circles of those who
+// wait for each other.
+func readyOf(wants []Want, candidates []candidate) (ready []candidate) {
+	for _, w := range wants {
+		var list []BatchCandidate
+		var of []candidate
+		for _, c := range candidates {
+			if c.HookID == w.Lease.Hook {
+				list, of = append(list, c.BatchCandidate), append(of, c)
+			}
+		}
+		if len(list) == 0 {
+			continue
+		}
+		for i, is := range ReadyForBatches(list, w.Batch, w.Ordering, of[0].Now) {
+			if is {
+				ready = append(ready, of[i])
+			}
+		}
+	}
+	slices.SortFunc(ready, func(a, b candidate) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return ready
+}
+
 // takeBatches takes deliveries of hooks that get batches.
 func (d *core) takeBatches(ctx context.Context, drainer uuid.UUID, wants []Want, places []Places) ([]*ParkedDelivery, error) {
 	var rows []parkedRow
 	err := d.byKey(ctx, func(tx *sqlx.Tx) error {
-		var candidates []struct {
-			HookID      uuid.UUID `db:"hook_id"`
-			ID          uuid.UUID `db:"id"`
-			EventSeq    int64     `db:"event_seq"`
-			PublishedAt time.Time `db:"published_at"`
-			Now         time.Time `db:"now"`
-			BatchCandidate
-		}
+		var candidates []candidate
 		err := tx.SelectContext(ctx, &candidates, nextParked("")+`
 			SELECT hook_id, id, event_seq, published_at, entity, parked_at, batch, clock_timestamp() AS now, CASE WHEN batch IS NULL THEN 0 ELSE (
 				SELECT count(*) FROM parked q WHERE q.hook_id = next.hook_id AND q.batch = next.batch) END AS together
@@ -81,23 +110,9 @@ func (d *core) takeBatches(ctx context.Context, drainer uuid.UUID, wants []Want,
 		var hooks, ids, published []string
 		var seqs []int64
 		var batches []uuid.NullUUID
-		for _, w := range wants {
-			var list []BatchCandidate
-			var of []int
-			for i, c := range candidates {
-				if c.HookID == w.Lease.Hook {
-					list, of = append(list, c.BatchCandidate), append(of, i)
-				}
-			}
-			if len(list) == 0 {
-				continue
-			}
-			for n, ready := range ReadyForBatches(list, w.Batch, w.Ordering, candidates[of[0]].Now) {
-				if c := candidates[of[n]]; ready {
-					hooks, ids, seqs = append(hooks, c.HookID.String()), append(ids, c.ID.String()), append(seqs, c.EventSeq)
-					published, batches = append(published, c.PublishedAt.Format(time.RFC3339Nano)), append(batches, c.Batch)
-				}
-			}
+		for _, c := range readyOf(wants, candidates) {
+			hooks, ids, seqs = append(hooks, c.HookID.String()), append(ids, c.ID.String()), append(seqs, c.EventSeq)
+			published, batches = append(published, c.PublishedAt.Format(time.RFC3339Nano)), append(batches, c.Batch)
 		}
 		if len(hooks) == 0 {
 			return nil

@@ -356,6 +356,44 @@ func TestALookAtABacklogLocksFewRelationsHoweverManyDaysAreKept(t *testing.T) {
 	require.Equal(t, []int64{2}, b.queued())
 }
 
+func TestRowsAreTakenWithoutCircles(t *testing.T) {
+	t.Parallel()
+	db, plain := open(t)
+	for name, batch := range map[string]*webhook.Batch{"alone": nil, "in batches": {MaxEvents: 2, MaxWait: time.Second}} {
+		b := newBacklog(t, db, plain, 1, 2, 3, 4, 5, 6, 7, 8)
+		me := b.drainer(time.Minute)
+		l, _ := b.lease(me, true, time.Minute)
+		var last []uuid.UUID // of the ids, which recorders write in their order
+		require.NoError(t, plain.SelectContext(t.Context(), &last, `SELECT id FROM parked WHERE hook_id = $1 ORDER BY id`, b.hook))
+		recorder, err := plain.BeginTxx(t.Context(), nil)
+		require.NoError(t, err)
+		_, err = recorder.ExecContext(t.Context(), `SELECT FROM parked WHERE id = $1 FOR UPDATE`, last[0])
+		require.NoError(t, err)
+		type taken struct {
+			list []*store.ParkedDelivery
+			err  error
+		}
+		done := make(chan taken, 1)
+		go func() {
+			want := store.Want{Lease: l, Limit: 9, Ordering: webhook.OrderHook, Batch: batch}
+			list, err := db.Queue.Take(t.Context(), me, []store.Want{want}, []store.Places{{UpTo: 1 << 40}})
+			done <- taken{list, err}
+		}()
+		locks(t, plain)
+		for _, id := range last[1:] {
+			_, err = recorder.ExecContext(t.Context(), `SELECT FROM parked WHERE id = $1 FOR UPDATE NOWAIT`, id)
+			require.NoError(t, err, "%s: who waits for the first has no other", name)
+		}
+		require.NoError(t, recorder.Rollback())
+		got := <-done
+		require.NoError(t, got.err)
+		require.Len(t, got.list, 8)
+		for i, p := range got.list {
+			require.EqualValues(t, i+1, p.Event.Seq)
+		}
+	}
+}
+
 func TestRowsAreSettledWithoutCircles(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
