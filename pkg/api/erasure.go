@@ -24,8 +24,9 @@ type EraseFields struct {
 
 // Erased says when a payload was erased, and by whom.
 type Erased struct {
-	At time.Time `json:"at"`
-	By string    `json:"by" doc:"Who requested it, as named in the audit log, or retention"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by" doc:"Who requested it: token and its id, the name of a program, or retention"`
+	ByName string    `json:"by_name" doc:"The name of the token; empty for all others"`
 }
 
 // Erasure takes the payloads of events away, in the background.
@@ -41,7 +42,8 @@ type Erasure struct {
 	Total         *int64           `json:"total" doc:"Number of events, as counted at the beginning; callbacks about their deliveries are erased in addition. Null if counting took too long"`
 	Done          int64            `json:"done" doc:"Number of events erased so far"`
 	Places        map[string]int64 `json:"places" nullable:"false" doc:"Number of rows and messages erased, by place"`
-	Owner         string           `json:"owner" doc:"Who requested it"`
+	Owner         string           `json:"owner" doc:"Who requested it: token and its id, or the name of a program"`
+	OwnerName     string           `json:"owner_name" doc:"The name of the token; empty for a program"`
 	Reason        string           `json:"reason"`
 	Certificate   json.RawMessage  `json:"certificate" doc:"An object that says what was erased where, when and by whom; null until the erasure is completed"`
 	CreatedDate   *time.Time       `json:"created_date"`

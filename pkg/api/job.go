@@ -51,7 +51,8 @@ type Job struct {
 	Detail         string                  `json:"detail" doc:"Why it is paused or failed, unless a person did it"`
 	Total          *int                    `json:"total" doc:"Number of deliveries, as counted at the beginning; the hook's filter may exclude some of the missing ones. Briefly null if a new hook's start_from started the job"`
 	Done           int                     `json:"done" doc:"Number of deliveries handed to the hook so far"`
-	Owner          string                  `json:"owner" doc:"Who requested it"`
+	Owner          string                  `json:"owner" doc:"Who requested it: token and its id, or the name of a program"`
+	OwnerName      string                  `json:"owner_name" doc:"The name of the token; empty for a program"`
 	Reason         string                  `json:"reason"`
 	Rate           int                     `json:"rate" doc:"Deliveries a second"`
 	From           time.Time               `json:"from"`

@@ -78,7 +78,7 @@ func (c *console) jobPage(ctx context.Context, v *visit) (reply, error) {
 }
 
 func (c *console) showJob(ctx context.Context, v *visit, job usecase.Job, problem string) (reply, error) {
-	body := jobBody{Job: job, What: replayText(&job), Problem: problem, Owner: string(job.Owner), Hook: "a webhook that was deleted"}
+	body := jobBody{Job: job, What: replayText(&job), Problem: problem, Hook: "a webhook that was deleted"}
 	h, err := c.Cases.Hooks.Get(ctx, &v.Caller, job.HookID)
 	switch {
 	case err == nil:
@@ -90,9 +90,7 @@ func (c *console) showJob(ctx context.Context, v *visit, job usecase.Job, proble
 	if err != nil {
 		return reply{}, err
 	}
-	if name := names[job.Owner]; name != "" {
-		body.Owner = name
-	}
+	body.Owner = actorText(job.Owner, names)
 	if left := job.Total - job.Done; left > 0 && body.Running() {
 		body.Left = wait(max(time.Second, time.Duration(left/job.Rate)*time.Second))
 	}

@@ -94,9 +94,12 @@ func (s *server) replayHooks(ctx context.Context, c *call, _ *noInput) (*bulkRep
 	if err != nil {
 		return nil, err
 	}
-	out := api.BulkReplay{Jobs: make([]api.Job, len(done.Jobs)), Refused: []api.BulkRefusal{}}
-	for i := range done.Jobs {
-		out.Jobs[i] = renderJob(&done.Jobs[i])
+	shown, err := s.showJobs(ctx, c, done.Jobs)
+	if err != nil {
+		return nil, err
+	}
+	out := api.BulkReplay{Jobs: shown, Refused: []api.BulkRefusal{}}
+	for i := range out.Jobs {
 		out.Total += out.Jobs[i].Size()
 	}
 	for hook, reason := range done.Refused {

@@ -151,7 +151,7 @@ func (s *server) showDelivery(ctx context.Context, c *call) (*deliveryOutput, er
 	for i := range attempts {
 		out.Attempts[i] = renderAttempt(c.mask.Attempt(attempts[i]))
 	}
-	return &deliveryOutput{Body: out}, nil
+	return &deliveryOutput{Body: out}, s.nameErasers(ctx, c, out.Erased)
 }
 
 func renderDelivery(d *webhook.Delivery) api.Delivery {

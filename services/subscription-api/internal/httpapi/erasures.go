@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -70,14 +71,15 @@ func (s *server) erase(ctx context.Context, c *call, _ *struct{}) (*eraseOutput,
 		if err != nil {
 			return nil, err
 		}
-		body := renderErasure(&usecase.Erasure{NewErasure: n, State: usecase.JobState(api.JobDryRun), Owner: c.Actor()})
-		return &eraseOutput{Status: http.StatusOK, Body: body}, nil
+		body, err := s.showErasure(ctx, c, &usecase.Erasure{NewErasure: n, State: usecase.JobState(api.JobDryRun), Owner: c.Actor()})
+		return &eraseOutput{Status: http.StatusOK, Body: body}, err
 	}
 	e, err := s.Cases.Erasures.Begin(ctx, &c.Caller, what)
 	if err != nil {
 		return nil, err
 	}
-	return &eraseOutput{Status: http.StatusAccepted, Body: renderErasure(&e)}, nil
+	body, err := s.showErasure(ctx, c, &e)
+	return &eraseOutput{Status: http.StatusAccepted, Body: body}, err
 }
 
 func (s *server) listErasures(ctx context.Context, c *call, _ *erasureListInput) (*erasureListOutput, error) {
@@ -90,10 +92,11 @@ func (s *server) listErasures(ctx context.Context, c *call, _ *erasureListInput)
 	if err != nil {
 		return nil, err
 	}
-	out := api.Page[api.Erasure]{Results: make([]api.Erasure, len(list))}
-	for i := range list {
-		out.Results[i] = renderErasure(&list[i])
+	shown, err := s.showErasures(ctx, c, list)
+	if err != nil {
+		return nil, err
 	}
+	out := api.Page[api.Erasure]{Results: shown}
 	out.Next, out.Previous = s.neighbours(c, erasuresPath, scope, page, more, len(list), func(i int) usecase.Position {
 		return usecase.Position{At: list[i].CreatedAt, ID: list[i].ID}
 	})
@@ -105,7 +108,8 @@ func (s *server) getErasure(ctx context.Context, c *call, _ *erasureInput) (*era
 	if err != nil {
 		return nil, err
 	}
-	return &erasureOutput{Body: renderErasure(&e)}, nil
+	body, err := s.showErasure(ctx, c, &e)
+	return &erasureOutput{Body: body}, err
 }
 
 func (s *server) cancelErasure(ctx context.Context, c *call, _ *erasureInput) (*erasureOutput, error) {
@@ -116,7 +120,30 @@ func (s *server) cancelErasure(ctx context.Context, c *call, _ *erasureInput) (*
 	if err != nil {
 		return nil, err
 	}
-	return &erasureOutput{Body: renderErasure(&e)}, nil
+	body, err := s.showErasure(ctx, c, &e)
+	return &erasureOutput{Body: body}, err
+}
+
+// showErasures renders erasures of the caller's tenant, with the names of those who requested them.
+func (s *server) showErasures(ctx context.Context, c *call, list []usecase.Erasure) ([]api.Erasure, error) {
+	names, err := s.Cases.Access.ActorNames(ctx, c.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]api.Erasure, len(list))
+	for i := range list {
+		shown[i] = renderErasure(&list[i])
+		shown[i].OwnerName = names[list[i].Owner]
+	}
+	return shown, nil
+}
+
+func (s *server) showErasure(ctx context.Context, c *call, e *usecase.Erasure) (api.Erasure, error) {
+	shown, err := s.showErasures(ctx, c, []usecase.Erasure{*e})
+	if err != nil {
+		return api.Erasure{}, err
+	}
+	return shown[0], nil
 }
 
 func renderErasure(e *usecase.Erasure) api.Erasure {
@@ -148,4 +175,17 @@ func renderErased(e *webhook.Erased) *api.Erased {
 		return nil
 	}
 	return &api.Erased{At: e.At, By: e.By}
+}
+
+// nameErasers says whose tokens erased payloads, of which most are nil.
+func (s *server) nameErasers(ctx context.Context, c *call, erased ...*api.Erased) error {
+	erased = slices.DeleteFunc(erased, func(e *api.Erased) bool { return e == nil })
+	if len(erased) == 0 {
+		return nil
+	}
+	names, err := s.Cases.Access.ActorNames(ctx, c.Tenant)
+	for _, e := range erased {
+		e.ByName = names[usecase.Actor(e.By)]
+	}
+	return err
 }

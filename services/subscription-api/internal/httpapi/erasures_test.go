@@ -11,6 +11,7 @@ import (
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/internal/store"
+	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
 
 const erasuresURL = "/whisperer/erasures/"
@@ -92,6 +93,8 @@ func TestAnErasureIsCountedBegunAndCancelled(t *testing.T) {
 	a = w.call(t, http.MethodPost, erasuresURL+id+"/cancel/", "")
 	require.Equal(t, http.StatusOK, a.status, a.text)
 	require.Equal(t, "cancelled", a.json["state"])
+	require.Equal(t, "operator", a.json["owner_name"])
+	require.Equal(t, []string{"operator"}, field(w.call(t, http.MethodGet, erasuresURL, ""), "owner_name"))
 	require.NotContains(t, a.text, "jane", "nobody needs the path any more")
 	require.Contains(t, a.json["path"], "sha256:")
 	require.NotContains(t, w.call(t, http.MethodGet, "/whisperer/audit/", "", header("X-Whisperer-Tenant", "default")).text, "jane")
@@ -107,15 +110,17 @@ func TestAnErasedEventReadsAsErased(t *testing.T) {
 	w.published(t, e)
 	w.recorded(t, newFact(hook, &e, webhook.Dead, webhook.ReasonExhausted, 500))
 	key := []store.EventKey{{Tenant: e.Tenant, ID: e.ID}}
-	require.NoError(t, w.db.Erasures.Mark(t.Context(), nil, webhook.ErasedByRetention, key))
-	_, err := w.db.Erasures.EraseRows(t.Context(), key)
+	token, err := w.db.Access.Authenticate(t.Context(), w.token)
+	require.NoError(t, err)
+	require.NoError(t, w.db.Erasures.Mark(t.Context(), nil, usecase.ActorOf(token.ID), key))
+	_, err = w.db.Erasures.EraseRows(t.Context(), key)
 	require.NoError(t, err)
 	a := w.call(t, http.MethodGet, "/whisperer/events/e-1/", "")
-	require.Equal(t, "retention", a.json["erased"].(map[string]any)["by"])
+	require.Equal(t, "operator", a.json["erased"].(map[string]any)["by_name"])
 	require.Nil(t, a.json["data"])
-	require.Contains(t, w.call(t, http.MethodGet, "/whisperer/events/", "").text, `"by":"retention"`)
+	require.Contains(t, w.call(t, http.MethodGet, "/whisperer/events/", "").text, `"by_name":"operator"`)
 	delivery := "/whisperer/deliveries/" + webhook.DeliveryID(hook, "e-1").String() + "/"
-	require.Equal(t, "retention", w.call(t, http.MethodGet, delivery, "").json["erased"].(map[string]any)["by"])
+	require.Equal(t, "operator", w.call(t, http.MethodGet, delivery, "").json["erased"].(map[string]any)["by_name"])
 	a = w.call(t, http.MethodPost, delivery+"retry/", "")
 	require.Equal(t, http.StatusConflict, a.status)
 	require.Contains(t, a.text, "erased on")

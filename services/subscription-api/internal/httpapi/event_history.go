@@ -80,11 +80,16 @@ func (s *server) listEvents(ctx context.Context, c *call, _ *eventListInput) (*e
 		return nil, err
 	}
 	out := api.SearchPage[api.EventSummary]{Results: make([]api.EventSummary, len(got.List)), SearchedTo: searchedTo(got.Reached)}
+	erased := make([]*api.Erased, len(got.List))
 	for i, e := range got.List {
+		erased[i] = renderErased(e.Erased)
 		out.Results[i] = api.EventSummary{
 			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Sequence: sequence(webhook.Sequence(e.Seq)), Size: e.Size, CreatedDate: e.PublishedAt, //nolint:gosec // never negative
-			SchemaProblems: fieldProblems(e.SchemaProblems), Erased: renderErased(e.Erased),
+			SchemaProblems: fieldProblems(e.SchemaProblems), Erased: erased[i],
 		}
+	}
+	if err := s.nameErasers(ctx, c, erased...); err != nil {
+		return nil, err
 	}
 	first, last := ends(&got, page, func(e *usecase.EventSummary) usecase.Position {
 		return usecase.SeqPosition(e.PublishedAt, e.Seq)
@@ -107,14 +112,15 @@ func (s *server) getEvent(ctx context.Context, c *call, in *eventGetInput) (*eve
 	if err != nil {
 		return nil, err
 	}
-	return &eventOutput{Body: api.Event{
+	out := api.Event{
 		EventSummary: api.EventSummary{
 			ID: e.ID, Type: e.Type, Time: e.Time, Entity: e.Entity, Sequence: sequence(e.Seq), Size: len(e.Data), CreatedDate: e.PublishedAt,
 			SchemaProblems: fieldProblems(e.SchemaProblems), Erased: renderErased(e.Erased),
 		},
 		Context: shownObject(e.Context), ConfigFilter: shownObject(e.ConfigFilter), Data: shownJSON(e.Data),
 		Traceparent: e.Traceparent, Deliveries: renderCounts(counts),
-	}}, nil
+	}
+	return &eventOutput{Body: out}, s.nameErasers(ctx, c, out.Erased)
 }
 
 func (s *server) listRejected(ctx context.Context, c *call, _ *rejectedListInput) (*rejectedListOutput, error) {

@@ -85,14 +85,15 @@ func (s *server) replayHook(ctx context.Context, c *call, _ *hookGetInput) (*rep
 		if err != nil {
 			return nil, err
 		}
-		body := renderJob(usecase.Counted(&c.Caller, n))
-		return &replayOutput{Status: http.StatusOK, Body: body}, nil
+		body, err := s.showJob(ctx, c, usecase.Counted(&c.Caller, n))
+		return &replayOutput{Status: http.StatusOK, Body: body}, err
 	}
 	job, err := s.Cases.Jobs.BeginReplay(ctx, &c.Caller, c.id, replayOf(in, sent))
 	if err != nil {
 		return nil, err
 	}
-	return &replayOutput{Status: http.StatusAccepted, Body: renderJob(&job)}, nil
+	body, err := s.showJob(ctx, c, &job)
+	return &replayOutput{Status: http.StatusAccepted, Body: body}, err
 }
 
 func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobListOutput, error) {
@@ -109,10 +110,11 @@ func (s *server) listJobs(ctx context.Context, c *call, in *jobListInput) (*jobL
 	if err != nil {
 		return nil, err
 	}
-	out := api.Page[api.Job]{Results: make([]api.Job, len(list))}
-	for i := range list {
-		out.Results[i] = renderJob(&list[i])
+	shown, err := s.showJobs(ctx, c, list)
+	if err != nil {
+		return nil, err
 	}
+	out := api.Page[api.Job]{Results: shown}
 	out.Next, out.Previous = s.neighbours(c, jobsPath, scope, page, more, len(list), func(i int) usecase.Position {
 		return usecase.Position{At: list[i].CreatedAt, ID: list[i].ID}
 	})
@@ -124,7 +126,8 @@ func (s *server) getJob(ctx context.Context, c *call, _ *jobInput) (*jobOutput, 
 	if err != nil {
 		return nil, err
 	}
-	return &jobOutput{Body: renderJob(&job)}, nil
+	body, err := s.showJob(ctx, c, &job)
+	return &jobOutput{Body: body}, err
 }
 
 func (s *server) changeJob(do usecase.JobChange) func(context.Context, *call, *jobInput) (*jobOutput, error) {
@@ -136,8 +139,31 @@ func (s *server) changeJob(do usecase.JobChange) func(context.Context, *call, *j
 		if err != nil {
 			return nil, err
 		}
-		return &jobOutput{Body: renderJob(&job)}, nil
+		body, err := s.showJob(ctx, c, &job)
+		return &jobOutput{Body: body}, err
 	}
+}
+
+// showJobs renders jobs of the caller's tenant, with the names of those who requested them.
+func (s *server) showJobs(ctx context.Context, c *call, list []usecase.Job) ([]api.Job, error) {
+	names, err := s.Cases.Access.ActorNames(ctx, c.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]api.Job, len(list))
+	for i := range list {
+		shown[i] = renderJob(&list[i])
+		shown[i].OwnerName = names[list[i].Owner]
+	}
+	return shown, nil
+}
+
+func (s *server) showJob(ctx context.Context, c *call, job *usecase.Job) (api.Job, error) {
+	shown, err := s.showJobs(ctx, c, []usecase.Job{*job})
+	if err != nil {
+		return api.Job{}, err
+	}
+	return shown[0], nil
 }
 
 func renderJob(j *usecase.Job) api.Job {

@@ -57,6 +57,7 @@ func TestAReplayParksDeliveriesBatchByBatch(t *testing.T) {
 	a := h.replay(t, h.a, since+`,"reason":"their outage","rate":1`)
 	require.Equal(t, http.StatusAccepted, a.status, a.text)
 	require.Equal(t, "running", a.json["state"])
+	require.Equal(t, "operator", a.json["owner_name"])
 	require.Equal(t, http.StatusConflict, h.replay(t, h.a, since+`,"reason":"again"`).status)
 	job := jobsURL + a.json["id"].(string) + "/"
 	began := time.Now()
@@ -75,7 +76,9 @@ func TestAReplayParksDeliveriesBatchByBatch(t *testing.T) {
 	parked, err := h.db.Queue.List(t.Context(), h.a, 0, 100, 10)
 	require.NoError(t, err)
 	require.True(t, parked[0].Replay)
-	require.Equal(t, []string{"completed"}, field(h.call(t, http.MethodGet, jobsURL+"?hook="+h.a.String(), ""), "state"))
+	a = h.call(t, http.MethodGet, jobsURL+"?hook="+h.a.String(), "")
+	require.Equal(t, []string{"completed"}, field(a, "state"))
+	require.Equal(t, []string{"operator"}, field(a, "owner_name"))
 }
 
 func TestAReplayFindsWhatNeverReachedTheHook(t *testing.T) {

@@ -47,15 +47,15 @@ func (c *auditList) Run(ctx context.Context, a *app) error {
 		t.head("TIME", "ACTOR", "ACTION", "SUBJECT", "DETAIL")
 		for i := range list {
 			e := &list[i]
-			t.row(date(e.CreatedDate), actorText(e), e.Action, e.Subject, compact(e.Detail.RawMessage, "{}"))
+			t.row(date(e.CreatedDate), actorText(e.Actor, e.ActorName), e.Action, e.Subject, compact(e.Detail.RawMessage, "{}"))
 		}
 	})
 }
 
-// actorText names who made a change.
-func actorText(e *api.AuditEntry) string {
-	if e.ActorName != "" {
-		return "token " + e.ActorName
+// actorText names who did something: the token by its name, where it has one.
+func actorText(actor, name string) string {
+	if name != "" {
+		return "token " + name
 	}
-	return e.Actor
+	return actor
 }

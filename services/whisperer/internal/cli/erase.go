@@ -98,10 +98,10 @@ func (c *erasureList) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.print(list, func(t *table) {
-		t.head("ID", "STATE", "OF", "DONE", "TOTAL", "CREATED", "REASON")
+		t.head("ID", "STATE", "OF", "DONE", "TOTAL", "CREATED", "+OWNER", "REASON")
 		for i := range list {
 			e := &list[i]
-			t.row(erasureID(e), string(e.State), erasedWhat(e), fmt.Sprint(e.Done), total(e), until(e.CreatedDate), e.Reason)
+			t.row(erasureID(e), string(e.State), erasedWhat(e), fmt.Sprint(e.Done), total(e), until(e.CreatedDate), actorText(e.Owner, e.OwnerName), e.Reason)
 		}
 	})
 }
@@ -273,7 +273,7 @@ func (a *app) printErasure(e *api.Erasure) error {
 		for _, place := range slices.Sorted(maps.Keys(e.Places)) {
 			t.row("in "+strings.ReplaceAll(place, "_", " "), fmt.Sprint(e.Places[place]))
 		}
-		t.row("owner", e.Owner)
+		t.row("owner", actorText(e.Owner, e.OwnerName))
 		t.row("reason", e.Reason)
 	})
 }

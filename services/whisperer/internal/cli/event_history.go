@@ -46,7 +46,7 @@ func (c *eventList) Run(ctx context.Context, a *app) error {
 }
 
 // erasedText says when a payload was erased, and by whom.
-func erasedText(e *api.Erased) string { return "on " + date(e.At) + " by " + e.By }
+func erasedText(e *api.Erased) string { return "on " + date(e.At) + " by " + actorText(e.By, e.ByName) }
 
 type eventGet struct {
 	ID string `arg:"" help:"The event's id."`

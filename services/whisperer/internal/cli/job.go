@@ -44,10 +44,10 @@ func (c *jobList) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.print(list, func(t *table) {
-		t.head("ID", "HOOK", "STATE", "DONE", "TOTAL", "CREATED", "REASON")
+		t.head("ID", "HOOK", "STATE", "DONE", "TOTAL", "CREATED", "+OWNER", "REASON")
 		for i := range list {
 			j := &list[i]
-			t.row(jobID(j), j.Hook.String(), string(j.State), fmt.Sprint(j.Done), fmt.Sprint(j.Size()), until(j.CreatedDate), j.Reason)
+			t.row(jobID(j), j.Hook.String(), string(j.State), fmt.Sprint(j.Done), fmt.Sprint(j.Size()), until(j.CreatedDate), actorText(j.Owner, j.OwnerName), j.Reason)
 		}
 	})
 }
@@ -135,7 +135,7 @@ func (a *app) printJob(j *api.Job) error {
 		}
 		t.row("states", strings.Join(states, " "))
 		t.row("rate", fmt.Sprintf("%d/s", j.Rate))
-		t.row("owner", j.Owner)
+		t.row("owner", actorText(j.Owner, j.OwnerName))
 		t.row("reason", j.Reason)
 	})
 }

@@ -21,7 +21,7 @@ func replaying(t *testing.T, end string) string {
 	var asked, begun atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := func(id, state string, done int) {
-			fmt.Fprintf(w, `{"id":%s,"hook":"01900000-0000-7000-8000-000000000002","state":%q,"total":200,"done":%d,"rate":100,"states":["dead"]}`, id, state, done)
+			fmt.Fprintf(w, `{"id":%s,"hook":"01900000-0000-7000-8000-000000000002","state":%q,"total":200,"done":%d,"rate":100,"states":["dead"],"owner":"token 01900000-0000-7000-8000-000000000003","owner_name":"Olga"}`, id, state, done)
 		}
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/replay/") && begun.Add(1) == 1:
@@ -55,6 +55,7 @@ func TestReplayCountsAsksAndShowsItsProgress(t *testing.T) {
 	require.Zero(t, code, said)
 	require.Equal(t, "Replay 200 deliveries, 100 a second? [y/N] ", said)
 	require.Contains(t, out, "done         200 of 200\n")
+	require.Contains(t, out, "owner        token Olga\n")
 }
 
 func TestReplayDrawsABarOnATerminal(t *testing.T) {
