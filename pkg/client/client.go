@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
 // DefaultTimeout bounds a whole call where Options.HTTP is nil. A test of a hook takes as long as its receiver may.
@@ -40,8 +43,25 @@ type Options struct {
 	HTTP *http.Client
 }
 
-// Client calls the API. Its methods may be called from many goroutines.
+// Client calls the API. What it can be asked stands in a field for each kind of thing. It may be used from many goroutines.
 type Client struct {
+	*core
+
+	Audit       Audit
+	Deliveries  Deliveries
+	Erasures    Erasures
+	Events      Events
+	EventTypes  EventTypes
+	Hooks       Hooks
+	Jobs        Jobs
+	Retention   Retention
+	SigningKeys SigningKeys
+	Tenants     Tenants
+	Tokens      Tokens
+}
+
+// core makes the calls of all fields of a Client.
+type core struct {
 	root   *url.URL
 	header http.Header
 	http   *http.Client
@@ -58,7 +78,7 @@ func New(o Options) (*Client, error) {
 	}
 	root.Path = strings.TrimRight(root.Path, "/")
 	root.RawQuery, root.Fragment = "", ""
-	c := &Client{root: root, header: http.Header{}, http: o.HTTP}
+	c := &core{root: root, header: http.Header{}, http: o.HTTP}
 	if c.http == nil {
 		c.http = &http.Client{Timeout: DefaultTimeout}
 	}
@@ -70,7 +90,10 @@ func New(o Options) (*Client, error) {
 	if o.Token != "" {
 		c.header.Set("Authorization", "Token "+o.Token)
 	}
-	return c, nil
+	return &Client{
+		core: c, Audit: Audit{c}, Deliveries: Deliveries{c}, Erasures: Erasures{c}, Events: Events{c}, EventTypes: EventTypes{c}, Hooks: Hooks{c},
+		Jobs: Jobs{c}, Retention: Retention{c}, SigningKeys: SigningKeys{c}, Tenants: Tenants{c}, Tokens: Tokens{c},
+	}, nil
 }
 
 // URL is the API's root, without a slash at its end.
@@ -87,7 +110,7 @@ type request struct {
 
 // do makes the call and decodes a 2xx answer into the value, unless that is nil or the answer is empty. It returns a
 // *ProblemError for what the API refuses, and ErrUnavailable where no answer came.
-func (c *Client) do(ctx context.Context, r request, into any) error {
+func (c *core) do(ctx context.Context, r request, into any) error {
 	answer, err := c.send(ctx, r)
 	if err != nil {
 		return err
@@ -110,7 +133,7 @@ func (c *Client) do(ctx context.Context, r request, into any) error {
 
 // stream makes a call whose answer is read as it comes, however long it is: ctx bounds it, not the client's timeout. The errors are
 // those of do.
-func (c *Client) stream(ctx context.Context, r request) (*http.Response, error) {
+func (c *core) stream(ctx context.Context, r request) (*http.Response, error) {
 	streaming := *c
 	streaming.http = new(*c.http)
 	streaming.http.Timeout = 0
@@ -126,7 +149,7 @@ func (c *Client) stream(ctx context.Context, r request) (*http.Response, error) 
 	return nil, newProblem(answer, body)
 }
 
-func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+func (c *core) send(ctx context.Context, r request) (*http.Response, error) {
 	target := *c.root
 	target.Path += r.path
 	target.RawQuery = r.query.Encode()
@@ -156,4 +179,48 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, fmt.Errorf("reach API at %s: %w", c.root.Host, errors.Join(ErrUnavailable, err))
 	}
 	return answer, nil
+}
+
+// call makes a call and returns its decoded answer.
+func call[T any](ctx context.Context, c *core, r request) (T, error) {
+	var answer T
+	err := c.do(ctx, r, &answer)
+	return answer, err
+}
+
+func get[T any](ctx context.Context, c *core, path string) (T, error) {
+	return call[T](ctx, c, request{method: http.MethodGet, path: path})
+}
+
+// post sends a body; nil for none.
+func post[T any](ctx context.Context, c *core, path string, body any) (T, error) {
+	return call[T](ctx, c, request{method: http.MethodPost, path: path, body: body})
+}
+
+// pages walks a list. Of the API's link to the next page only the query counts: the token is not sent elsewhere.
+func pages[T any](ctx context.Context, c *core, path string, query url.Values) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			p, err := call[api.Page[T]](ctx, c, request{method: http.MethodGet, path: path, query: query})
+			var none T
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			for _, item := range p.Results {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			if p.Next == nil || *p.Next == "" {
+				return
+			}
+			next, err := url.Parse(*p.Next)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			query = next.Query()
+		}
+	}
 }

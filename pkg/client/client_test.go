@@ -40,7 +40,7 @@ func TestCallsCarryTokenAndTenant(t *testing.T) {
 		got = r.Header
 		w.WriteHeader(http.StatusNoContent)
 	})
-	require.NoError(t, c.DeleteHook(t.Context(), uuid.New()))
+	require.NoError(t, c.Hooks.Delete(t.Context(), uuid.New()))
 	require.Equal(t, "Token wsp_x", got.Get("Authorization"))
 	require.Equal(t, "acme", got.Get("X-Whisperer-Tenant"))
 	require.Equal(t, "test", got.Get("User-Agent"))
@@ -56,7 +56,7 @@ func TestChangesSendOnlyWhatIsSet(t *testing.T) {
 		body, _ = io.ReadAll(r.Body)
 		_, _ = w.Write([]byte(`{"version":4}`))
 	})
-	h, err := c.UpdateHook(t.Context(), id, 3, client.HookFields{
+	h, err := c.Hooks.Update(t.Context(), id, 3, client.HookFields{
 		Name: client.Set(""), SecretKey: client.Null[string](), Config: client.Set(json.RawMessage(`{"b":1,"a":2.50}`)),
 	})
 	require.NoError(t, err)
@@ -79,7 +79,7 @@ func TestListsFollowPagesOnTheSameServer(t *testing.T) {
 		_, _ = w.Write([]byte(`{"next":"http://elsewhere.example/whisperer/hooks/?cursor=2","results":[{"name":"a"}]}`))
 	})
 	var names []string
-	for h, err := range c.Hooks(t.Context(), client.HookFilter{Status: webhook.Paused}) {
+	for h, err := range c.Hooks.List(t.Context(), client.HookFilter{Status: webhook.Paused}) {
 		require.NoError(t, err)
 		names = append(names, h.Name)
 	}
@@ -98,7 +98,7 @@ func TestProblemsTellTheirKind(t *testing.T) {
 			w.WriteHeader(status)
 			_, _ = w.Write([]byte(`{"title":"No","detail":"because","status":1,"errors":[{"pointer":"/a","detail":"is bad"}]}`))
 		})
-		_, err := c.Hook(t.Context(), uuid.New())
+		_, err := c.Hooks.Get(t.Context(), uuid.New())
 		require.ErrorIs(t, err, kind)
 		var p *client.ProblemError
 		require.ErrorAs(t, err, &p)
@@ -114,7 +114,7 @@ func TestAnswersThatAreNoProblemBecomeOne(t *testing.T) {
 		w.WriteHeader(http.StatusBadGateway)
 		_, _ = w.Write([]byte(`<html>proxy</html>`))
 	})
-	_, err := c.Hook(t.Context(), uuid.New())
+	_, err := c.Hooks.Get(t.Context(), uuid.New())
 	require.EqualError(t, err, "502 bad gateway")
 }
 
@@ -122,7 +122,7 @@ func TestNobodyThereIsUnavailable(t *testing.T) {
 	t.Parallel()
 	c, err := client.New(client.Options{URL: "http://127.0.0.1:1"})
 	require.NoError(t, err)
-	_, err = c.Hook(t.Context(), uuid.New())
+	_, err = c.Hooks.Get(t.Context(), uuid.New())
 	require.ErrorIs(t, err, client.ErrUnavailable)
 }
 

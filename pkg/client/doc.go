@@ -1,7 +1,7 @@
 // Package client is the typed Go client of Whisperer's HTTP API.
 //
 //	c, err := client.New(client.Options{URL: "http://127.0.0.1:8080", Token: token})
-//	hook, err := c.CreateHook(ctx, client.HookFields{
+//	hook, err := c.Hooks.Create(ctx, client.HookFields{
 //		EventTypes: client.Set([]string{"package.>"}),
 //		TargetURL:  client.Set("https://example.com/webhooks"),
 //	})

@@ -8,6 +8,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
+const registryPath = hooksPath + "registry/"
+
+// EventTypes reads the catalogue of event types and declares a tenant's own.
+type EventTypes struct{ *core }
+
 type (
 	// EventTypeSettings say how events of a type are treated; in a change, what is empty stays as it is.
 	EventTypeSettings = api.EventTypeSettings
@@ -15,37 +20,30 @@ type (
 	EventTypeFields = api.EventTypeFields
 )
 
-const registryPath = hooksPath + "registry/"
-
-// EventTypes lists the known event types.
-func (c *Client) EventTypes(ctx context.Context) ([]api.EventType, error) {
-	var answer api.OnlyPage[api.EventType]
-	err := c.do(ctx, request{method: http.MethodGet, path: registryPath}, &answer)
-	return answer.Results, err
+// List lists the known event types.
+func (c EventTypes) List(ctx context.Context) ([]api.EventType, error) {
+	page, err := get[api.OnlyPage[api.EventType]](ctx, c.core, registryPath)
+	return page.Results, err
 }
 
-// EventType returns one event type; webhook.ErrNotFound where the tenant knows none of the name.
-func (c *Client) EventType(ctx context.Context, name string) (api.EventType, error) {
-	var t api.EventType
-	err := c.do(ctx, request{method: http.MethodGet, path: registryPath + url.PathEscape(name) + "/"}, &t)
-	return t, err
+// Get returns one event type; webhook.ErrNotFound where the tenant knows none of the name.
+func (c EventTypes) Get(ctx context.Context, name string) (api.EventType, error) {
+	return get[api.EventType](ctx, c.core, eventTypePath(name))
 }
 
-// DeclareEventType declares an event type, or changes a declared one.
-func (c *Client) DeclareEventType(ctx context.Context, fields EventTypeFields) (api.EventType, error) {
-	var t api.EventType
-	err := c.do(ctx, request{method: http.MethodPost, path: registryPath, body: fields}, &t)
-	return t, err
+// Declare declares an event type, or changes a declared one.
+func (c EventTypes) Declare(ctx context.Context, fields EventTypeFields) (api.EventType, error) {
+	return post[api.EventType](ctx, c.core, registryPath, fields)
 }
 
-// ChangeEventType changes the settings of a type, declared or known from the start.
-func (c *Client) ChangeEventType(ctx context.Context, name string, settings EventTypeSettings) (api.EventType, error) {
-	var t api.EventType
-	err := c.do(ctx, request{method: http.MethodPatch, path: registryPath + url.PathEscape(name) + "/", body: settings}, &t)
-	return t, err
+// Update changes the settings of a type, declared or known from the start.
+func (c EventTypes) Update(ctx context.Context, name string, settings EventTypeSettings) (api.EventType, error) {
+	return call[api.EventType](ctx, c.core, request{method: http.MethodPatch, path: eventTypePath(name), body: settings})
 }
 
-// RemoveEventType removes a declared event type; webhook.ErrNotFound where the tenant has declared none of the name.
-func (c *Client) RemoveEventType(ctx context.Context, name string) error {
-	return c.do(ctx, request{method: http.MethodDelete, path: registryPath + url.PathEscape(name) + "/"}, nil)
+// Delete removes a declared event type; webhook.ErrNotFound where the tenant has declared none of the name.
+func (c EventTypes) Delete(ctx context.Context, name string) error {
+	return c.do(ctx, request{method: http.MethodDelete, path: eventTypePath(name)}, nil)
 }
+
+func eventTypePath(name string) string { return registryPath + url.PathEscape(name) + "/" }

@@ -21,23 +21,7 @@ const (
 // ErrBrokenOff says that a file is not complete.
 var ErrBrokenOff = errors.New("file is not complete")
 
-// ExportDeliveries writes all deliveries of a list, newest first, however many there are: ctx bounds it, not the client's timeout. The error is
-// ErrBrokenOff, with ErrUnavailable, where out has only a part, or as of other calls.
-func (c *Client) ExportDeliveries(ctx context.Context, filter DeliveryFilter, format ExportFormat, out io.Writer) error {
-	return c.export(ctx, deliveriesPath+"export/", queryOf(filter), format, out)
-}
-
-// ExportAttempts is ExportDeliveries for the attempts of the deliveries.
-func (c *Client) ExportAttempts(ctx context.Context, filter DeliveryFilter, format ExportFormat, out io.Writer) error {
-	return c.export(ctx, deliveriesPath+"attempts/", queryOf(filter), format, out)
-}
-
-// ExportAudit is ExportDeliveries for who changed what.
-func (c *Client) ExportAudit(ctx context.Context, filter AuditFilter, format ExportFormat, out io.Writer) error {
-	return c.export(ctx, auditPath+"export/", queryOf(filter), format, out)
-}
-
-func (c *Client) export(ctx context.Context, path string, query url.Values, format ExportFormat, out io.Writer) error {
+func (c *core) export(ctx context.Context, path string, query url.Values, format ExportFormat, out io.Writer) error {
 	if format != "" {
 		query.Set("format", string(format))
 	}

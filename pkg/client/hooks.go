@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"iter"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -14,6 +13,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
+const hooksPath = "/whisperer/hooks/"
+
+// Hooks manages hooks, tries them out, and sends them again what they missed.
+type Hooks struct{ *core }
+
 type (
 	// Hook is a hook as the API shows it: without its secrets.
 	Hook = api.Hook
@@ -21,6 +25,20 @@ type (
 	HookFields = api.HookFields
 	// Field is a field of a change: absent (its zero value, left as it is), null, or a value.
 	Field[T any] = api.Field[T]
+	// HookFilter narrows a list of hooks; zero fields don't.
+	HookFilter = api.HookFilter
+	// TestFields say what a test sends.
+	TestFields = api.TestFields
+	// BacktestFields say what a hook would be, and of which time its events are; what is empty is left to the API.
+	BacktestFields = api.BacktestFields
+	// ReplayFields say what to send again. From is needed, and Reason unless it is a dry run.
+	ReplayFields = api.ReplayFields
+)
+
+// Algorithms of secrets that the API makes.
+const (
+	HMAC    = "hmac-sha256"
+	Ed25519 = "ed25519"
 )
 
 // Set makes a field with a value.
@@ -29,106 +47,94 @@ func Set[T any](v T) Field[T] { return api.Set(v) }
 // Null makes a field that clears what is there.
 func Null[T any]() Field[T] { return api.Null[T]() }
 
-// HookFilter narrows a list of hooks; zero fields don't.
-type HookFilter = api.HookFilter
-
-const hooksPath = "/whisperer/hooks/"
-
-func hookPath(id uuid.UUID, rest string) string { return hooksPath + id.String() + "/" + rest }
-
-// Hooks lists the tenant's hooks, newest first, fetching page after page. It ends after the first error.
-func (c *Client) Hooks(ctx context.Context, filter HookFilter) iter.Seq2[Hook, error] {
-	return pages[Hook](ctx, c, hooksPath, queryOf(filter))
+// List lists the tenant's hooks, newest first, fetching page after page. It ends after the first error.
+func (c Hooks) List(ctx context.Context, filter HookFilter) iter.Seq2[Hook, error] {
+	return pages[Hook](ctx, c.core, hooksPath, queryOf(filter))
 }
 
-// Hook gets one hook; webhook.ErrNotFound where the tenant has none with the id.
-func (c *Client) Hook(ctx context.Context, id uuid.UUID) (Hook, error) {
-	var h Hook
-	err := c.do(ctx, request{method: http.MethodGet, path: hookPath(id, "")}, &h)
-	return h, err
+// Get returns one hook; webhook.ErrNotFound where the tenant has none with the id.
+func (c Hooks) Get(ctx context.Context, id uuid.UUID) (Hook, error) {
+	return get[Hook](ctx, c.core, hookPath(id, ""))
 }
 
-// CreateHook makes a hook; webhook.ErrInvalid with the fields, webhook.ErrConflict (ProblemError.ExistingID has the other's id)
+// Create makes a hook; webhook.ErrInvalid with the fields, webhook.ErrConflict (ProblemError.ExistingID has the other's id)
 // where the tenant has a hook for the same target and types. Each call has an idempotency key of its own.
-func (c *Client) CreateHook(ctx context.Context, fields HookFields) (Hook, error) {
-	var h Hook
+func (c Hooks) Create(ctx context.Context, fields HookFields) (Hook, error) {
 	header := http.Header{"Idempotency-Key": {uuid.NewString()}}
-	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath, header: header, body: fields}, &h)
-	return h, err
+	return call[Hook](ctx, c.core, request{method: http.MethodPost, path: hooksPath, header: header, body: fields})
 }
 
-// UpdateHook changes the fields that are set and leaves the others. With a version above 0, webhook.ErrVersion comes
+// Update changes the fields that are set and leaves the others. With a version above 0, webhook.ErrVersion comes
 // where the hook has changed since.
-func (c *Client) UpdateHook(ctx context.Context, id uuid.UUID, version int64, fields HookFields) (Hook, error) {
-	var h Hook
+func (c Hooks) Update(ctx context.Context, id uuid.UUID, version int64, fields HookFields) (Hook, error) {
 	header := http.Header{}
 	if version > 0 {
 		header.Set("If-Match", `"`+strconv.FormatInt(version, 10)+`"`)
 	}
-	err := c.do(ctx, request{method: http.MethodPatch, path: hookPath(id, ""), header: header, body: fields}, &h)
-	return h, err
+	return call[Hook](ctx, c.core, request{method: http.MethodPatch, path: hookPath(id, ""), header: header, body: fields})
 }
 
-// DeleteHook deletes a hook; what it has not got yet is cancelled.
-func (c *Client) DeleteHook(ctx context.Context, id uuid.UUID) error {
+// Delete deletes a hook; what it has not got yet is cancelled.
+func (c Hooks) Delete(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, request{method: http.MethodDelete, path: hookPath(id, "")}, nil)
 }
 
-// PauseHook stops deliveries to a hook; they are parked until ResumeHook.
-func (c *Client) PauseHook(ctx context.Context, id uuid.UUID) (Hook, error) {
-	var h Hook
-	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(id, "pause/")}, &h)
-	return h, err
+// Pause stops deliveries to a hook; they are parked until Resume.
+func (c Hooks) Pause(ctx context.Context, id uuid.UUID) (Hook, error) {
+	return post[Hook](ctx, c.core, hookPath(id, "pause/"), nil)
 }
 
-// PauseHookUntil is PauseHook with a time at which the hook becomes active again by itself.
-func (c *Client) PauseHookUntil(ctx context.Context, id uuid.UUID, until time.Time) (Hook, error) {
-	var h Hook
-	body := api.Pause{Until: &until}
-	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(id, "pause/"), body: body}, &h)
-	return h, err
+// PauseUntil is Pause with a time at which the hook becomes active again by itself.
+func (c Hooks) PauseUntil(ctx context.Context, id uuid.UUID, until time.Time) (Hook, error) {
+	return post[Hook](ctx, c.core, hookPath(id, "pause/"), api.Pause{Until: &until})
 }
 
-// ResumeHook makes a paused or disabled hook active again.
-func (c *Client) ResumeHook(ctx context.Context, id uuid.UUID) (Hook, error) {
-	var h Hook
-	err := c.do(ctx, request{method: http.MethodPost, path: hookPath(id, "resume/")}, &h)
-	return h, err
+// Resume makes a paused or disabled hook active again.
+func (c Hooks) Resume(ctx context.Context, id uuid.UUID) (Hook, error) {
+	return post[Hook](ctx, c.core, hookPath(id, "resume/"), nil)
+}
+
+// RotateSecret gives a hook a new secret of the algorithm, HMAC if it is empty, which is never shown again.
+func (c Hooks) RotateSecret(ctx context.Context, id uuid.UUID, algorithm string) (api.Rotated, error) {
+	return post[api.Rotated](ctx, c.core, hookPath(id, "secret/rotate/"), api.SecretRotation{Algorithm: algorithm})
 }
 
 // PreviewRetries gives the timetable of a retry_countdown_config; nil for the default one.
-func (c *Client) PreviewRetries(ctx context.Context, config json.RawMessage) ([]api.RetryStep, error) {
-	var answer api.Timetable
-	body := api.RetrySchedule{RetryCountdownConfig: config}
-	err := c.do(ctx, request{method: http.MethodPost, path: hooksPath + "preview-retries/", body: body}, &answer)
-	return answer.Retries, err
+func (c Hooks) PreviewRetries(ctx context.Context, config json.RawMessage) ([]api.RetryStep, error) {
+	t, err := post[api.Timetable](ctx, c.core, hooksPath+"preview-retries/", api.RetrySchedule{RetryCountdownConfig: config})
+	return t.Retries, err
 }
 
-// pages walks a list. Of the API's link to the next page only the query counts: the token is not sent elsewhere.
-func pages[T any](ctx context.Context, c *Client, path string, query url.Values) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for {
-			var p api.Page[T]
-			if err := c.do(ctx, request{method: http.MethodGet, path: path, query: query}, &p); err != nil {
-				var none T
-				yield(none, err)
-				return
-			}
-			for _, item := range p.Results {
-				if !yield(item, nil) {
-					return
-				}
-			}
-			if p.Next == nil || *p.Next == "" {
-				return
-			}
-			next, err := url.Parse(*p.Next)
-			if err != nil {
-				var none T
-				yield(none, err)
-				return
-			}
-			query = next.Query()
-		}
-	}
+// Test sends an example event to a hook now and returns the receiver's answer. It waits for as long as the hook's
+// timeout lets the receiver take.
+func (c Hooks) Test(ctx context.Context, id uuid.UUID, t TestFields) (api.TestResult, error) {
+	return post[api.TestResult](ctx, c.core, hookPath(id, "test/"), t)
 }
+
+// TestUnsaved is Test for the hook that the fields would create.
+func (c Hooks) TestUnsaved(ctx context.Context, t TestFields) (api.TestResult, error) {
+	return post[api.TestResult](ctx, c.core, hooksPath+"test/", t)
+}
+
+// Backtest asks what a hook would have got of the last day's events, before it is saved.
+func (c Hooks) Backtest(ctx context.Context, f BacktestFields) (api.Backtest, error) {
+	return post[api.Backtest](ctx, c.core, hooksPath+"backtest/", f)
+}
+
+// Stats counts what became of a hook's deliveries; webhook.ErrNotFound where there is no such hook.
+func (c Hooks) Stats(ctx context.Context, id uuid.UUID) (api.HookStats, error) {
+	return get[api.HookStats](ctx, c.core, hookPath(id, "stats/"))
+}
+
+// Recovery tells what a hook missed while it was disabled. webhook.ErrNotFound comes where there is no such hook.
+func (c Hooks) Recovery(ctx context.Context, id uuid.UUID) (api.Recovery, error) {
+	return get[api.Recovery](ctx, c.core, hookPath(id, "recovery/"))
+}
+
+// Replay begins a job that sends a hook's deliveries again, or counts them where it is a dry run.
+// webhook.ErrConflict comes where the hook has a job already, or is disabled.
+func (c Hooks) Replay(ctx context.Context, id uuid.UUID, fields ReplayFields) (api.Job, error) {
+	return post[api.Job](ctx, c.core, hookPath(id, "replay/"), fields)
+}
+
+func hookPath(id uuid.UUID, rest string) string { return hooksPath + id.String() + "/" + rest }

@@ -43,7 +43,7 @@ func (m *Manifest) Verify(keys []signature.VerifyKey, now time.Time, tolerance t
 // Manifest reads what was sent to a hook of the events that were published in the range, and hands each line to take, oldest first.
 // A zero to is a minute ago, and a zero from a day before to. It is read as it comes, however long it is: ctx bounds it, not the
 // client's timeout. The error is ErrIncomplete where the lines are not what the last one says, take's, or as of other calls.
-func (c *Client) Manifest(ctx context.Context, hook uuid.UUID, from, to time.Time, take func(*api.ManifestLine) error) (Manifest, error) {
+func (c Hooks) Manifest(ctx context.Context, hook uuid.UUID, from, to time.Time, take func(*api.ManifestLine) error) (Manifest, error) {
 	var m Manifest
 	query := queryOf(struct {
 		From time.Time `query:"from"`

@@ -46,7 +46,7 @@ func TestAManifestIsReadToItsEndOrNotAtAll(t *testing.T) {
 			t.Parallel()
 			c := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(test.body)) })
 			taken := 0
-			m, err := c.Manifest(t.Context(), uuid.New(), time.Time{}, time.Time{}, func(*api.ManifestLine) error { taken++; return nil })
+			m, err := c.Hooks.Manifest(t.Context(), uuid.New(), time.Time{}, time.Time{}, func(*api.ManifestLine) error { taken++; return nil })
 			if test.wrong != "" {
 				require.ErrorContains(t, err, test.wrong)
 				return
@@ -62,9 +62,9 @@ func TestAManifestIsReadToItsEndOrNotAtAll(t *testing.T) {
 		})
 	}
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
-	_, err = c.Manifest(t.Context(), uuid.New(), time.Time{}, time.Time{}, func(*api.ManifestLine) error { return nil })
+	_, err = c.Hooks.Manifest(t.Context(), uuid.New(), time.Time{}, time.Time{}, func(*api.ManifestLine) error { return nil })
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 	c = serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat("x", 2<<20))) })
-	_, err = c.Manifest(t.Context(), uuid.New(), time.Time{}, time.Time{}, func(*api.ManifestLine) error { return nil })
+	_, err = c.Hooks.Manifest(t.Context(), uuid.New(), time.Time{}, time.Time{}, func(*api.ManifestLine) error { return nil })
 	require.ErrorIs(t, err, client.ErrIncomplete, "a line without an end")
 }

@@ -10,24 +10,25 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/api"
 )
 
+const tokensPath = "/whisperer/tokens/"
+
+// Tokens makes and revokes the API's tokens.
+type Tokens struct{ *core }
+
 // TokenFields say what token to make.
 type TokenFields = api.TokenFields
 
-const tokensPath = "/whisperer/tokens/"
-
-// Tokens lists the tokens that the caller may see, newest first.
-func (c *Client) Tokens(ctx context.Context) iter.Seq2[api.Token, error] {
-	return pages[api.Token](ctx, c, tokensPath, nil)
+// List lists the tokens that the caller may see, newest first.
+func (c Tokens) List(ctx context.Context) iter.Seq2[api.Token, error] {
+	return pages[api.Token](ctx, c.core, tokensPath, nil)
 }
 
-// CreateToken makes a token.
-func (c *Client) CreateToken(ctx context.Context, fields TokenFields) (api.NewToken, error) {
-	var t api.NewToken
-	err := c.do(ctx, request{method: http.MethodPost, path: tokensPath, body: fields}, &t)
-	return t, err
+// Create makes a token.
+func (c Tokens) Create(ctx context.Context, fields TokenFields) (api.NewToken, error) {
+	return post[api.NewToken](ctx, c.core, tokensPath, fields)
 }
 
-// RevokeToken makes a token useless at once.
-func (c *Client) RevokeToken(ctx context.Context, id uuid.UUID) error {
+// Revoke makes a token useless at once.
+func (c Tokens) Revoke(ctx context.Context, id uuid.UUID) error {
 	return c.do(ctx, request{method: http.MethodDelete, path: tokensPath + id.String() + "/"}, nil)
 }

@@ -35,7 +35,7 @@ func TestFilesHaveAllOfAList(t *testing.T) {
 	api, err := client.New(client.Options{URL: w.url, Token: w.token})
 	require.NoError(t, err)
 	out := &bytes.Buffer{}
-	require.NoError(t, api.ExportDeliveries(t.Context(), client.DeliveryFilter{Hook: hook, State: "dead"}, client.CSV, out))
+	require.NoError(t, api.Deliveries.Export(t.Context(), client.DeliveryFilter{Hook: hook, State: "dead"}, client.CSV, out))
 	rows, err := csv.NewReader(out).ReadAll()
 	require.NoError(t, err)
 	require.Len(t, rows, events+1)
@@ -44,7 +44,7 @@ func TestFilesHaveAllOfAList(t *testing.T) {
 		require.Equal(t, []string{fmt.Sprintf("e-%04d", i), fmt.Sprintf("'=order:%d", i), "500"}, []string{row[2], row[4], row[8]}, "newest first, and no formula")
 	}
 	out.Reset()
-	require.NoError(t, api.ExportAttempts(t.Context(), client.DeliveryFilter{}, client.NDJSON, out))
+	require.NoError(t, api.Deliveries.ExportAttempts(t.Context(), client.DeliveryFilter{}, client.NDJSON, out))
 	lines := 0
 	for scan := bufio.NewScanner(out); scan.Scan(); lines++ {
 		var row struct {
@@ -57,7 +57,7 @@ func TestFilesHaveAllOfAList(t *testing.T) {
 	}
 	require.Equal(t, events, lines)
 	out.Reset()
-	require.NoError(t, api.ExportAudit(t.Context(), client.AuditFilter{Kind: "hook"}, client.CSV, out))
+	require.NoError(t, api.Audit.Export(t.Context(), client.AuditFilter{Kind: "hook"}, client.CSV, out))
 	require.Equal(t, "time,actor,actor_name,action,subject,detail\r\n", strings.SplitAfter(out.String(), "\n")[0])
 
 	for path, pointer := range map[string]string{

@@ -21,7 +21,7 @@ var keyID = regexp.MustCompile(`;created=(\d+);keyid="([^"]+)"`)
 func (w *world) signingKeys(t *testing.T) map[string]api.SigningKey {
 	t.Helper()
 	found := map[string]api.SigningKey{}
-	for k, err := range w.api.SigningKeys(t.Context()) {
+	for k, err := range w.api.SigningKeys.List(t.Context()) {
 		require.NoError(t, err)
 		require.True(t, k.Usable)
 		found[k.Algorithm+" "+k.State] = k
@@ -92,14 +92,14 @@ func TestMessageSignaturesAreVerifiedFromTheKeySet(t *testing.T) {
 	require.NotEqual(t, retried[0].Headers["signature"], retried[1].Headers["signature"])
 
 	t.Log("a rotation waits until every receiver may know the next key")
-	_, err = w.api.RotateSigningKeys(t.Context(), client.KeyRotation{})
+	_, err = w.api.SigningKeys.Rotate(t.Context(), client.KeyRotation{})
 	require.ErrorContains(t, err, "/revoke is needed: the next ecdsa-p256-sha256 key was published too recently")
-	_, err = w.api.RotateSigningKeys(t.Context(), client.KeyRotation{Algorithm: "rsa"})
+	_, err = w.api.SigningKeys.Rotate(t.Context(), client.KeyRotation{Algorithm: "rsa"})
 	require.ErrorContains(t, err, "/algorithm must be ecdsa-p256-sha256 or ed25519")
 	require.Equal(t, before, w.signingKeys(t))
 	_, err = testenv.Plain(t, w.database).ExecContext(t.Context(), `UPDATE signing_keys SET created_at = created_at - interval '20 minutes'`)
 	require.NoError(t, err)
-	_, err = w.api.RotateSigningKeys(t.Context(), client.KeyRotation{})
+	_, err = w.api.SigningKeys.Rotate(t.Context(), client.KeyRotation{})
 	require.NoError(t, err)
 	after := w.signingKeys(t)
 	require.Len(t, after, 6)
@@ -116,7 +116,7 @@ func TestMessageSignaturesAreVerifiedFromTheKeySet(t *testing.T) {
 	require.Len(t, w.published(t), 6)
 
 	t.Log("a key that somebody else may have is dropped at once")
-	_, err = w.api.RotateSigningKeys(t.Context(), client.KeyRotation{Algorithm: ed25519, Revoke: true})
+	_, err = w.api.SigningKeys.Rotate(t.Context(), client.KeyRotation{Algorithm: ed25519, Revoke: true})
 	require.NoError(t, err)
 	ids := w.published(t)
 	require.NotContains(t, ids, after[ed25519+" current"].ID)
@@ -125,7 +125,7 @@ func TestMessageSignaturesAreVerifiedFromTheKeySet(t *testing.T) {
 	ours, err := client.New(client.Options{URL: w.url, Token: w.token, Tenant: "default"})
 	require.NoError(t, err)
 	var actions []string
-	for e, err := range ours.Audit(t.Context(), client.AuditFilter{Kind: "signing_key"}) {
+	for e, err := range ours.Audit.List(t.Context(), client.AuditFilter{Kind: "signing_key"}) {
 		require.NoError(t, err)
 		actions = append(actions, e.Action)
 	}

@@ -39,7 +39,7 @@ func (c *auditList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := take(server.Audit(ctx, filter), c.Limit)
+	list, err := take(server.Audit.List(ctx, filter), c.Limit)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (c *benchInstallation) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	publish := load.Publisher(server.PublishBatch)
+	publish := load.Publisher(server.Events.PublishBatch)
 	if c.NATS != "" {
 		nats, err := a.connectNATS(ctx, c.NATS, c.Namespace)
 		if err != nil {

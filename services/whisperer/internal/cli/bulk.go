@@ -68,7 +68,7 @@ func (c *manyHooks) chooses() bool {
 }
 
 // change counts the hooks that the flags choose, asks, and changes them.
-func (c *manyHooks) change(ctx context.Context, a *app, verb string, do func(*client.Client, context.Context, client.HookChoice, bool) (int, error)) error {
+func (c *manyHooks) change(ctx context.Context, a *app, verb string, do func(client.Hooks, context.Context, client.HookChoice, bool) (api.BulkCount, error)) error {
 	if !c.chooses() {
 		return usage("give a hook, or flags that choose several: --label, --event-type, --target-url, --search, --status or --all")
 	}
@@ -80,8 +80,7 @@ func (c *manyHooks) change(ctx context.Context, a *app, verb string, do func(*cl
 		return err
 	}
 	return a.bulk(c.DryRun, c.Yes, verb+" %d hooks?", func(dryRun bool) (api.BulkCount, error) {
-		n, err := do(server, ctx, choice, dryRun)
-		return api.BulkCount{Count: n}, err
+		return do(server.Hooks, ctx, choice, dryRun)
 	})
 }
 
@@ -132,7 +131,7 @@ func (c *hookReplay) many(ctx context.Context, a *app, fields client.ReplayField
 		return err
 	}
 	choice := client.HookChoice{Labels: c.Label, All: c.All}
-	counted, err := server.ReplayHooks(ctx, choice, fields)
+	counted, err := server.Hooks.ReplayMany(ctx, choice, fields)
 	switch {
 	case err != nil:
 		return err
@@ -149,7 +148,7 @@ func (c *hookReplay) many(ctx context.Context, a *app, fields client.ReplayField
 		return err
 	}
 	fields.DryRun = false
-	done, err := server.ReplayHooks(ctx, choice, fields)
+	done, err := server.Hooks.ReplayMany(ctx, choice, fields)
 	if err != nil {
 		return err
 	}
@@ -203,7 +202,7 @@ func (c *deliveryRetry) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	d, err := server.RetryDelivery(ctx, id, c.Force)
+	d, err := server.Deliveries.Retry(ctx, id, c.Force)
 	if err != nil {
 		if problem, ok := errors.AsType[*client.ProblemError](err); ok {
 			problem.Detail = strings.Replace(problem.Detail, `send {"force": true}`, "give --force", 1)
@@ -230,6 +229,6 @@ func (c *deliveryRetry) many(ctx context.Context, a *app, choice client.RetryCho
 		choice.Hook = &id
 	}
 	return a.bulk(c.DryRun, c.Yes, "Retry %d deliveries?", func(dryRun bool) (api.BulkCount, error) {
-		return server.RetryDeliveries(ctx, choice, dryRun)
+		return server.Deliveries.RetryMany(ctx, choice, dryRun)
 	})
 }

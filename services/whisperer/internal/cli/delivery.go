@@ -68,7 +68,7 @@ func (c *deliveryList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := take(server.Deliveries(ctx, filter), c.Limit)
+	list, err := take(server.Deliveries.List(ctx, filter), c.Limit)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (c *deliveryReplay) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	result, err := server.ReplayDelivery(ctx, id, client.Elsewhere{TargetURL: c.To, SecretKey: c.Secret, SignAsHook: c.SignAsHook})
+	result, err := server.Deliveries.Replay(ctx, id, client.Elsewhere{TargetURL: c.To, SecretKey: c.Secret, SignAsHook: c.SignAsHook})
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (c *deliveryGet) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	d, err := server.Delivery(ctx, id)
+	d, err := server.Deliveries.Get(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func (t *tail) look(ctx context.Context) error {
 	if earliest := time.Now().Add(-t.back); earliest.After(t.begin) {
 		t.filter.From = earliest
 	}
-	list, err := take(t.api.Deliveries(ctx, t.filter), tailAtOnce)
+	list, err := take(t.api.Deliveries.List(ctx, t.filter), tailAtOnce)
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func (c *doctorCommand) api(ctx context.Context, a *app) []doctor.Finding {
 		return found(doctor.Problem, "set WHISPERER_URL and WHISPERER_TOKEN", "%s", err)
 	}
 	list := []doctor.Finding{serverClock(ctx, server.URL())}
-	_, err = take(server.Hooks(ctx, client.HookFilter{PageSize: 1}), 1)
+	_, err = take(server.Hooks.List(ctx, client.HookFilter{PageSize: 1}), 1)
 	switch {
 	case errors.Is(err, client.ErrUnavailable):
 		return found(doctor.Problem, "set WHISPERER_URL, or start subscription-api and look at its log", "%s", err)

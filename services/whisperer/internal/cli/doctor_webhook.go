@@ -95,7 +95,7 @@ func (c *doctorCommand) testWebhook(ctx context.Context, server *client.Client, 
 	}
 	defer p.listener.Close()
 	return p.judge(load.Run(ctx, load.Options{
-		API: server, Publish: server.PublishBatch, Listener: p.listener, URL: p.url,
+		API: server, Publish: server.Events.PublishBatch, Listener: p.listener, URL: p.url,
 		Hooks: 1, Rate: loopEvents, Duration: time.Second, Size: 100, Settle: loopSettle,
 		Progress: func(int, int, string) {}, Note: func(string) {},
 	}))

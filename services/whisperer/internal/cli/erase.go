@@ -51,7 +51,7 @@ func (c *eraseCommand) Run(ctx context.Context, a *app) error {
 		return usage("give --event, --entity or --path")
 	}
 	fields := client.EraseFields{Events: c.Event, Entity: c.Entity, Path: c.Path, From: from, To: to, Reason: c.Reason, DryRun: true}
-	counted, err := server.Erase(ctx, fields)
+	counted, err := server.Erasures.Create(ctx, fields)
 	switch {
 	case err != nil:
 		return err
@@ -66,7 +66,7 @@ func (c *eraseCommand) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	fields.DryRun = false
-	e, err := server.Erase(ctx, fields)
+	e, err := server.Erasures.Create(ctx, fields)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (c *erasureList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := take(server.Erasures(ctx), c.Limit)
+	list, err := take(server.Erasures.List(ctx), c.Limit)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (c *erasureArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUI
 	if err != nil {
 		return nil, uuid.Nil, err
 	}
-	id, err := find("erasure", c.Erasure, server.Erasures(ctx), func(e *api.Erasure) (uuid.UUID, string) {
+	id, err := find("erasure", c.Erasure, server.Erasures.List(ctx), func(e *api.Erasure) (uuid.UUID, string) {
 		if e.ID == nil {
 			return uuid.Nil, ""
 		}
@@ -160,7 +160,7 @@ func (c *erasureGet) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	e, err := server.Erasure(ctx, id)
+	e, err := server.Erasures.Get(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (c *erasureCancel) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	e, err := server.CancelErasure(ctx, id)
+	e, err := server.Erasures.Cancel(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (c *erasureCertificate) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	e, err := server.Erasure(ctx, id)
+	e, err := server.Erasures.Get(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -296,7 +296,7 @@ func (a *app) watchErasure(ctx context.Context, server *client.Client, id uuid.U
 	tick := time.NewTicker(jobPoll)
 	defer tick.Stop()
 	for {
-		e, err := server.Erasure(ctx, id)
+		e, err := server.Erasures.Get(ctx, id)
 		if err != nil {
 			return err
 		}

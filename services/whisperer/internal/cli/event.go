@@ -51,7 +51,7 @@ func (c *eventPublish) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	published, err := server.Publish(ctx, e)
+	published, err := server.Events.Publish(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *eventPublish) Run(ctx context.Context, a *app) error {
 // warnUnknown says that an event type is neither built in nor declared, and which one may be meant. It is no error: hooks may
 // want it all the same.
 func (a *app) warnUnknown(ctx context.Context, server *client.Client, name string) {
-	types, err := server.EventTypes(ctx)
+	types, err := server.EventTypes.List(ctx)
 	if err != nil || len(types) == 0 || slices.ContainsFunc(types, func(t api.EventType) bool { return t.Name == name }) {
 		return
 	}

@@ -28,7 +28,7 @@ func (c *eventList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := take(server.Events(ctx, filter), c.Limit)
+	list, err := take(server.Events.List(ctx, filter), c.Limit)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (c *eventGet) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	e, err := server.Event(ctx, c.ID)
+	e, err := server.Events.Get(ctx, c.ID)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (c *eventExplain) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := take(server.Explain(ctx, c.ID), math.MaxInt)
+	list, err := take(server.Events.Explain(ctx, c.ID), math.MaxInt)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (c *eventTypeList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	types, err := server.EventTypes(ctx)
+	types, err := server.EventTypes.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (c *eventTypeGet) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	types, err := server.EventTypes(ctx)
+	types, err := server.EventTypes.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (c *eventTypeDeclare) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	et, err := server.DeclareEventType(ctx, fields)
+	et, err := server.EventTypes.Declare(ctx, fields)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (c *eventTypeSet) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	et, err := server.ChangeEventType(ctx, webhook.NormalizeEventType(c.Name), client.EventTypeSettings{
+	et, err := server.EventTypes.Update(ctx, webhook.NormalizeEventType(c.Name), client.EventTypeSettings{
 		SchemaCheck: c.Check, Deprecated: c.Deprecated,
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (c *eventTypeRemove) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	name := webhook.NormalizeEventType(c.Name)
-	if err := server.RemoveEventType(ctx, name); err != nil {
+	if err := server.EventTypes.Delete(ctx, name); err != nil {
 		return err
 	}
 	a.done("removed event type %s", name)

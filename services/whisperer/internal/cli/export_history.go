@@ -27,9 +27,9 @@ func (c *deliveryExport) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	write := server.ExportDeliveries
+	write := server.Deliveries.Export
 	if c.Attempts {
-		write = server.ExportAttempts
+		write = server.Deliveries.ExportAttempts
 	}
 	return a.export(func(format client.ExportFormat, out io.Writer) error { return write(ctx, filter, format, out) })
 }
@@ -45,7 +45,7 @@ func (c *auditExport) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.export(func(format client.ExportFormat, out io.Writer) error {
-		return server.ExportAudit(ctx, filter, format, out)
+		return server.Audit.Export(ctx, filter, format, out)
 	})
 }
 

@@ -43,7 +43,7 @@ func (c *hookList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	hooks, err := take(server.Hooks(ctx, c.HookFilter), c.Limit)
+	hooks, err := take(server.Hooks.List(ctx, c.HookFilter), c.Limit)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (c *hookGet) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	h, err := server.Hook(ctx, id)
+	h, err := server.Hooks.Get(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (c *hookCreate) Run(ctx context.Context, a *app) error {
 		secret = signature.GenerateSecret()
 		fields.SecretKey = client.Set(secret)
 	}
-	h, err := server.CreateHook(ctx, fields)
+	h, err := server.Hooks.Create(ctx, fields)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (c *hookUpdate) Run(ctx context.Context, a *app) error {
 	if reflect.DeepEqual(fields, client.HookFields{}) {
 		return usage("give what to change, such as --name or --file")
 	}
-	h, err := server.UpdateHook(ctx, id, c.Version, fields)
+	h, err := server.Hooks.Update(ctx, id, c.Version, fields)
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (c *hookDelete) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		if hooks[i], err = server.Hook(ctx, id); err != nil {
+		if hooks[i], err = server.Hooks.Get(ctx, id); err != nil {
 			return fmt.Errorf("hook %s: %w", ref, err)
 		}
 		fmt.Fprintf(question, "  %s  %s  %s\n", id, oneLine(hooks[i].Name), oneLine(hooks[i].TargetURL))
@@ -225,7 +225,7 @@ func (c *hookDelete) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	for i := range hooks {
-		if err := server.DeleteHook(ctx, hooks[i].ID); err != nil {
+		if err := server.Hooks.Delete(ctx, hooks[i].ID); err != nil {
 			return fmt.Errorf("delete hook %s: %w", hooks[i].ID, err)
 		}
 		a.done("deleted hook %s", hooks[i].ID)
@@ -245,15 +245,15 @@ func (c *hookPause) Run(ctx context.Context, a *app) error {
 		return usage("--until: is for one hook")
 	}
 	if c.Hook == "" {
-		return c.change(ctx, a, "Pause", (*client.Client).PauseHooks)
+		return c.change(ctx, a, "Pause", client.Hooks.PauseMany)
 	}
 	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	pause := func() (client.Hook, error) { return server.PauseHook(ctx, id) }
+	pause := func() (client.Hook, error) { return server.Hooks.Pause(ctx, id) }
 	if c.Until != nil {
-		pause = func() (client.Hook, error) { return server.PauseHookUntil(ctx, id, c.Until.Time) }
+		pause = func() (client.Hook, error) { return server.Hooks.PauseUntil(ctx, id, c.Until.Time) }
 	}
 	h, err := pause()
 	if err != nil {
@@ -267,20 +267,20 @@ type hookResume struct{ manyHooks }
 // Run resumes the hook, or those that flags choose.
 func (c *hookResume) Run(ctx context.Context, a *app) error {
 	if c.Hook == "" {
-		return c.change(ctx, a, "Resume", (*client.Client).ResumeHooks)
+		return c.change(ctx, a, "Resume", client.Hooks.ResumeMany)
 	}
 	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	h, err := server.ResumeHook(ctx, id)
+	h, err := server.Hooks.Resume(ctx, id)
 	if err != nil {
 		return err
 	}
 	if err := a.printHook(h); err != nil {
 		return err
 	}
-	missed, err := server.Recovery(ctx, id)
+	missed, err := server.Hooks.Recovery(ctx, id)
 	if err == nil && missed.Missed > 0 {
 		fmt.Fprintf(a.Err, "while it was disabled it missed %s%s: whisperer hook recover %s\n", number(missed.Missed, "delivery", "deliveries"), unsettled(missed), id)
 	}
@@ -303,7 +303,7 @@ func (c *hookPreviewRetries) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	steps, err := server.PreviewRetries(ctx, config)
+	steps, err := server.Hooks.PreviewRetries(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -337,7 +337,7 @@ func (c *hookRotate) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	r, err := server.RotateSecret(ctx, id, c.Algorithm)
+	r, err := server.Hooks.RotateSecret(ctx, id, c.Algorithm)
 	if err != nil {
 		return err
 	}

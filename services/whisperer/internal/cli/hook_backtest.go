@@ -33,7 +33,7 @@ func (c *hookBacktest) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	b, err := server.Backtest(ctx, client.BacktestFields{EventTypes: c.EventType, Config: config, From: c.Since.Time})
+	b, err := server.Hooks.Backtest(ctx, client.BacktestFields{EventTypes: c.EventType, Config: config, From: c.Since.Time})
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (c *hookRecover) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	missed, err := server.Recovery(ctx, id)
+	missed, err := server.Hooks.Recovery(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ type replayFlags struct {
 
 // replay counts, asks, begins the job and shows its progress.
 func (a *app) replay(ctx context.Context, server *client.Client, hook uuid.UUID, fields client.ReplayFields, flags replayFlags) error {
-	counted, err := server.Replay(ctx, hook, fields)
+	counted, err := server.Hooks.Replay(ctx, hook, fields)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (a *app) replay(ctx context.Context, server *client.Client, hook uuid.UUID,
 		return err
 	}
 	fields.DryRun = false
-	j, err := server.Replay(ctx, hook, fields)
+	j, err := server.Hooks.Replay(ctx, hook, fields)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func (c *hookStats) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	s, err := server.HookStats(ctx, id)
+	s, err := server.Hooks.Stats(ctx, id)
 	if err != nil {
 		return err
 	}

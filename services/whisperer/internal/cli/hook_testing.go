@@ -33,7 +33,7 @@ func (c *hookTest) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	result, err := server.TestHook(ctx, id, fields)
+	result, err := server.Hooks.Test(ctx, id, fields)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (c *jobList) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	list, err := take(server.Jobs(ctx, hook), c.Limit)
+	list, err := take(server.Jobs.List(ctx, hook), c.Limit)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (c *jobArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, e
 	if err != nil {
 		return nil, uuid.Nil, err
 	}
-	id, err := find("job", c.Job, server.Jobs(ctx, uuid.Nil), func(j *api.Job) (uuid.UUID, string) {
+	id, err := find("job", c.Job, server.Jobs.List(ctx, uuid.Nil), func(j *api.Job) (uuid.UUID, string) {
 		if j.ID == nil {
 			return uuid.Nil, ""
 		}
@@ -80,12 +80,12 @@ func (c *jobArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, e
 }
 
 // do calls the API and shows the job that it answers.
-func (c *jobArg) do(ctx context.Context, a *app, call func(*client.Client, context.Context, uuid.UUID) (api.Job, error)) error {
+func (c *jobArg) do(ctx context.Context, a *app, call func(client.Jobs, context.Context, uuid.UUID) (api.Job, error)) error {
 	server, id, err := c.find(ctx, a)
 	if err != nil {
 		return err
 	}
-	j, err := call(server, ctx, id)
+	j, err := call(server.Jobs, ctx, id)
 	if err != nil {
 		return err
 	}
@@ -95,27 +95,27 @@ func (c *jobArg) do(ctx context.Context, a *app, call func(*client.Client, conte
 type jobGet struct{ jobArg }
 
 // Run prints the job.
-func (c *jobGet) Run(ctx context.Context, a *app) error { return c.do(ctx, a, (*client.Client).Job) }
+func (c *jobGet) Run(ctx context.Context, a *app) error { return c.do(ctx, a, client.Jobs.Get) }
 
 type jobPause struct{ jobArg }
 
 // Run pauses the job and prints it.
 func (c *jobPause) Run(ctx context.Context, a *app) error {
-	return c.do(ctx, a, (*client.Client).PauseJob)
+	return c.do(ctx, a, client.Jobs.Pause)
 }
 
 type jobResume struct{ jobArg }
 
 // Run resumes the job and prints it.
 func (c *jobResume) Run(ctx context.Context, a *app) error {
-	return c.do(ctx, a, (*client.Client).ResumeJob)
+	return c.do(ctx, a, client.Jobs.Resume)
 }
 
 type jobCancel struct{ jobArg }
 
 // Run cancels the job and prints it.
 func (c *jobCancel) Run(ctx context.Context, a *app) error {
-	return c.do(ctx, a, (*client.Client).CancelJob)
+	return c.do(ctx, a, client.Jobs.Cancel)
 }
 
 func (a *app) printJob(j *api.Job) error {
@@ -161,7 +161,7 @@ func (a *app) watchJob(ctx context.Context, server *client.Client, id uuid.UUID)
 	tick := time.NewTicker(jobPoll)
 	defer tick.Stop()
 	for {
-		j, err := server.Job(ctx, id)
+		j, err := server.Jobs.Get(ctx, id)
 		if err != nil {
 			return err
 		}

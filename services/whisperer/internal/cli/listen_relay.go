@@ -43,7 +43,7 @@ func (c *listenCommand) keySet(ctx context.Context, a *app) (*receiver.KeySet, e
 			return nil, err
 		}
 		at = ""
-		for key, err := range server.SigningKeys(ctx) {
+		for key, err := range server.SigningKeys.List(ctx) {
 			if err != nil {
 				return nil, err
 			}
@@ -306,7 +306,7 @@ func (r *relay) settle(ctx context.Context, got *relayed) {
 func (r *relay) nameOf(ctx context.Context, id uuid.UUID) string {
 	name, known := r.names[id]
 	if !known {
-		if h, err := r.api.Hook(ctx, id); err == nil {
+		if h, err := r.api.Hooks.Get(ctx, id); err == nil {
 			name = h.Name
 		}
 		name = cmp.Or(name, id.String()[:8])

@@ -84,7 +84,7 @@ func (c *reconcileCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	m, err := server.Manifest(ctx, hook, from, to, comparison.Sent)
+	m, err := server.Hooks.Manifest(ctx, hook, from, to, comparison.Sent)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (c *reconcileCommand) tell(ctx context.Context, a *app, server *client.Clie
 	}
 	const atOnce = 1000
 	for some := range slices.Chunk(again, atOnce) {
-		done, err := server.RetryDeliveries(ctx, client.RetryChoice{IDs: some, From: m.From, To: m.To, Force: true}, false)
+		done, err := server.Deliveries.RetryMany(ctx, client.RetryChoice{IDs: some, From: m.From, To: m.To, Force: true}, false)
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ func (c *hookArg) find(ctx context.Context, a *app) (*client.Client, uuid.UUID, 
 }
 
 func findHook(ctx context.Context, server *client.Client, ref string) (uuid.UUID, error) {
-	return find("hook", ref, server.Hooks(ctx, client.HookFilter{Search: ref}), func(h *client.Hook) (uuid.UUID, string) { return h.ID, h.Name })
+	return find("hook", ref, server.Hooks.List(ctx, client.HookFilter{Search: ref}), func(h *client.Hook) (uuid.UUID, string) { return h.ID, h.Name })
 }
 
 // find is the id of the thing in the list that a person calls by its id, by the beginning of its id or by its name. A name goes
@@ -86,7 +86,7 @@ func findDelivery(ctx context.Context, server *client.Client, ref string) (uuid.
 	if id, err := uuid.Parse(ref); err == nil {
 		return id, nil
 	}
-	id, err := find("delivery", ref, server.Deliveries(ctx, client.DeliveryFilter{IDPrefix: ref}), func(d *api.Delivery) (uuid.UUID, string) { return d.ID, "" })
+	id, err := find("delivery", ref, server.Deliveries.List(ctx, client.DeliveryFilter{IDPrefix: ref}), func(d *api.Delivery) (uuid.UUID, string) { return d.ID, "" })
 	var problem *client.ProblemError
 	if errors.As(err, &problem) && problem.Status == 400 {
 		return id, usage("<delivery>: must be an id, or at least %d characters of its beginning, not %q", minPrefix, ref)

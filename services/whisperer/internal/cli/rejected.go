@@ -28,7 +28,7 @@ func (c *rejectedList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := take(server.RejectedEvents(ctx, filter), c.Limit)
+	list, err := take(server.Events.ListRejected(ctx, filter), c.Limit)
 	if err != nil {
 		return err
 	}

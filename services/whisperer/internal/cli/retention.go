@@ -23,7 +23,7 @@ func (c *retentionList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	list, err := server.Retention(ctx)
+	list, err := server.Retention.List(ctx)
 	return a.printRetention(list, err)
 }
 
@@ -54,7 +54,7 @@ func (c *retentionSet) Run(ctx context.Context, a *app) error {
 	if err := a.confirm(c.Yes, fmt.Sprintf("Erase the payloads of %s permanently once they are older than %d days?", c.EventType, c.Days)); err != nil {
 		return err
 	}
-	list, err := server.SetRetention(ctx, c.EventType, &c.Days)
+	list, err := server.Retention.Set(ctx, c.EventType, &c.Days)
 	return a.printRetention(list, err)
 }
 
@@ -68,7 +68,7 @@ func (c *retentionRemove) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	there, err := server.Retention(ctx)
+	there, err := server.Retention.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,6 @@ func (c *retentionRemove) Run(ctx context.Context, a *app) error {
 	if !slices.ContainsFunc(there, func(p api.RetentionPolicy) bool { return p.EventType == name }) {
 		return fmt.Errorf("no retention policy for %s: %w", name, webhook.ErrNotFound)
 	}
-	list, err := server.SetRetention(ctx, c.EventType, nil)
+	list, err := server.Retention.Set(ctx, c.EventType, nil)
 	return a.printRetention(list, err)
 }

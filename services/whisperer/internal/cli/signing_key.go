@@ -21,7 +21,7 @@ func (c *signingKeyList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	keys, err := take(server.SigningKeys(ctx), math.MaxInt)
+	keys, err := take(server.SigningKeys.List(ctx), math.MaxInt)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (c *signingKeyRotate) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	keys, err := server.RotateSigningKeys(ctx, client.KeyRotation{Algorithm: c.Algorithm, Revoke: c.Revoke})
+	keys, err := server.SigningKeys.Rotate(ctx, client.KeyRotation{Algorithm: c.Algorithm, Revoke: c.Revoke})
 	if err != nil {
 		return err
 	}

@@ -148,12 +148,12 @@ func (a *app) plan(ctx context.Context, f *manifest.File, o manifest.PlanOptions
 func (a *app) has(ctx context.Context, server *client.Client, handshake, retention bool) (has manifest.Has, err error) {
 	has.Tenant = a.Tenant
 	if retention {
-		if has.Policies.Retention, err = server.Retention(ctx); err != nil {
+		if has.Policies.Retention, err = server.Retention.List(ctx); err != nil {
 			return has, fmt.Errorf("read retention policies, which an admin may: %w", err)
 		}
 	}
 	if handshake {
-		tenants, err := take(server.Tenants(ctx), math.MaxInt)
+		tenants, err := take(server.Tenants.List(ctx), math.MaxInt)
 		if err != nil {
 			return has, fmt.Errorf("read the handshake policy, which an operator may: %w", err)
 		}
@@ -163,10 +163,10 @@ func (a *app) has(ctx context.Context, server *client.Client, handshake, retenti
 			}
 		}
 	}
-	if has.Hooks, err = take(server.Hooks(ctx, client.HookFilter{PageSize: 250}), math.MaxInt); err != nil {
+	if has.Hooks, err = take(server.Hooks.List(ctx, client.HookFilter{PageSize: 250}), math.MaxInt); err != nil {
 		return has, err
 	}
-	has.Types, err = server.EventTypes(ctx)
+	has.Types, err = server.EventTypes.List(ctx)
 	return has, err
 }
 
@@ -315,7 +315,7 @@ func (c *importCommand) tenant(ctx context.Context, a *app, f *manifest.File) er
 	if err != nil {
 		return err
 	}
-	if err := server.EnsureTenant(ctx, name); err != nil && !errors.Is(err, client.ErrRefused) {
+	if err := server.Tenants.Ensure(ctx, name); err != nil && !errors.Is(err, client.ErrRefused) {
 		return fmt.Errorf("make tenant %s: %w", name, err)
 	}
 	return nil

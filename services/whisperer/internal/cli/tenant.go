@@ -18,7 +18,7 @@ func (c *tenantList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	tenants, err := take(server.Tenants(ctx), math.MaxInt)
+	tenants, err := take(server.Tenants.List(ctx), math.MaxInt)
 	if err != nil {
 		return err
 	}
@@ -42,9 +42,9 @@ func (c *tenantCreate) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if c.Handshake != "" {
-		err = server.SetHandshake(ctx, c.Name, c.Handshake)
+		err = server.Tenants.SetHandshake(ctx, c.Name, c.Handshake)
 	} else {
-		err = server.EnsureTenant(ctx, c.Name)
+		err = server.Tenants.Ensure(ctx, c.Name)
 	}
 	if err != nil {
 		return err

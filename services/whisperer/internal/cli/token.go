@@ -44,7 +44,7 @@ func (c *tokenCreate) Run(ctx context.Context, a *app) error {
 	if c.Expires > 0 {
 		fields.Expires = time.Now().Add(time.Duration(c.Expires))
 	}
-	t, err := server.CreateToken(ctx, fields)
+	t, err := server.Tokens.Create(ctx, fields)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (c *tokenList) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := take(server.Tokens(ctx), c.Limit)
+	tokens, err := take(server.Tokens.List(ctx), c.Limit)
 	if err != nil {
 		return err
 	}
@@ -134,11 +134,11 @@ func (c *tokenRevoke) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	id, err := find("token", c.Token, server.Tokens(ctx), func(t *api.Token) (uuid.UUID, string) { return t.ID, t.Name })
+	id, err := find("token", c.Token, server.Tokens.List(ctx), func(t *api.Token) (uuid.UUID, string) { return t.ID, t.Name })
 	if err != nil {
 		return err
 	}
-	if err := server.RevokeToken(ctx, id); err != nil {
+	if err := server.Tokens.Revoke(ctx, id); err != nil {
 		return err
 	}
 	a.done("revoked token %s", id)

@@ -105,7 +105,7 @@ func Run(ctx context.Context, o Options) (r *Report, err error) {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		for _, id := range hooks {
-			if deleteErr := o.API.DeleteHook(cleanup, id); deleteErr != nil {
+			if deleteErr := o.API.Hooks.Delete(cleanup, id); deleteErr != nil {
 				err = errors.Join(err, fmt.Errorf("delete hook %s: %w", id, deleteErr))
 			}
 		}
@@ -135,7 +135,7 @@ func (o *Options) makeHooks(ctx context.Context, run, secret string) ([]uuid.UUI
 	}
 	var made []uuid.UUID
 	for i := range o.Hooks {
-		h, err := o.API.CreateHook(ctx, client.HookFields{
+		h, err := o.API.Hooks.Create(ctx, client.HookFields{
 			Name: client.Set(fmt.Sprintf("whisperer bench %d", i)), EventTypes: client.Set([]string{pattern}),
 			TargetURL: client.Set(fmt.Sprintf("%s/%s/%d", strings.TrimSuffix(o.URL, "/"), run, i)), SecretKey: client.Set(secret),
 			Config: client.Set(json.RawMessage(config)),

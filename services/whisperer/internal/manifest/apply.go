@@ -44,19 +44,19 @@ func (c *Change) Apply(ctx context.Context, api *client.Client) error {
 	switch {
 	case c.Kind == Leave:
 	case c.Noun == OfTenant:
-		err = api.SetHandshake(ctx, c.Name, string(c.handshake))
+		err = api.Tenants.SetHandshake(ctx, c.Name, string(c.handshake))
 	case c.Noun == OfRetention:
-		_, err = api.SetRetention(ctx, c.Name, c.days)
+		_, err = api.Retention.Set(ctx, c.Name, c.days)
 	case c.Noun == OfEventType && c.Kind == Delete:
-		err = api.RemoveEventType(ctx, c.Name)
+		err = api.EventTypes.Delete(ctx, c.Name)
 	case c.Noun == OfEventType:
-		_, err = api.DeclareEventType(ctx, c.declare)
+		_, err = api.EventTypes.Declare(ctx, c.declare)
 	case c.Kind == Create:
-		_, err = api.CreateHook(ctx, c.fields)
+		_, err = api.Hooks.Create(ctx, c.fields)
 	case c.Kind == Update:
-		_, err = api.UpdateHook(ctx, *c.Hook, c.version, c.fields)
+		_, err = api.Hooks.Update(ctx, *c.Hook, c.version, c.fields)
 	case c.Kind == Delete:
-		if err = api.DeleteHook(ctx, *c.Hook); errors.Is(err, webhook.ErrNotFound) {
+		if err = api.Hooks.Delete(ctx, *c.Hook); errors.Is(err, webhook.ErrNotFound) {
 			err = nil // somebody was faster
 		}
 	}

@@ -82,7 +82,7 @@ func ensureDemoHooks(ctx context.Context, api *client.Client, state *demoState, 
 		}
 	} else if state.Port != port {
 		for _, h := range state.Hooks {
-			_, err := api.UpdateHook(ctx, h.ID, 0, client.HookFields{TargetURL: client.Set(base + h.path())})
+			_, err := api.Hooks.Update(ctx, h.ID, 0, client.HookFields{TargetURL: client.Set(base + h.path())})
 			if err != nil && !errors.Is(err, webhook.ErrNotFound) {
 				return fmt.Errorf("move demo hook %s: %w", h.Name, err)
 			}
@@ -95,11 +95,11 @@ func ensureDemoHooks(ctx context.Context, api *client.Client, state *demoState, 
 func createDemoHook(ctx context.Context, api *client.Client, base string, spec demoSpec) (demoHook, error) {
 	h := demoHook{Name: spec.name, Secret: signature.GenerateSecret()}
 	fields := spec.fields(h.Secret, base+h.path())
-	made, err := api.CreateHook(ctx, fields)
+	made, err := api.Hooks.Create(ctx, fields)
 	var problem *client.ProblemError
 	if errors.As(err, &problem) && problem.ExistingID != nil {
 		// Left by a start that ended before it could remember the hook.
-		made, err = api.UpdateHook(ctx, *problem.ExistingID, 0, fields)
+		made, err = api.Hooks.Update(ctx, *problem.ExistingID, 0, fields)
 	}
 	if err != nil {
 		return h, fmt.Errorf("create demo hook %s: %w", h.Name, err)

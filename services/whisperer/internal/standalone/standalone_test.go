@@ -97,7 +97,7 @@ func hooks(t *testing.T, data string) map[string]client.Hook {
 	c, err := client.New(client.Options{URL: read(t, data, "url"), Token: read(t, data, "token")})
 	require.NoError(t, err)
 	found := map[string]client.Hook{}
-	for h, err := range c.Hooks(t.Context(), client.HookFilter{}) {
+	for h, err := range c.Hooks.List(t.Context(), client.HookFilter{}) {
 		require.NoError(t, err)
 		found[h.Name] = h
 	}
