@@ -1,24 +1,25 @@
 package bus
 
-// Access is what a NATS user may do. What is in neither list of Publish is denied, and what is in both, too.
+// Access lists a NATS user's permissions. A subject is denied if Publish does not list it, or if DenyPublish does.
 type Access struct {
-	// Publish are the subjects that it may publish to, DenyPublish those of them that it may not.
+	// Publish lists the subjects that the user may publish to, and DenyPublish the exceptions.
 	Publish, DenyPublish []string
-	// Subscribe are the subjects that it may listen to.
+	// Subscribe lists the subjects that the user may subscribe to.
 	Subscribe []string
 }
 
-// CallbackSubjects are those that callbacks of a tenant's hooks may be published to.
+// CallbackSubjects returns the wildcard subject to which callbacks of the tenant's hooks may be published.
 func CallbackSubjects(tenant string) string { return "whisperer.callback." + tenant + ".>" }
 
-// EventSubjects are those that the events of a tenant are published to.
+// EventSubjects returns the wildcard subject to which the tenant's events are published.
 func EventSubjects(namespace Namespace, tenant string) string {
 	return namespace.EventSubject(tenant, ">")
 }
 
-// ProgramAccess is what subscription-api and delivery-worker need: the streams of their namespace, and neither the deletion
-// of a stream, nor its backup and restoration, nor what removes anything from the ledger but recording it. Messages of the other
-// streams are deleted to erase what is in them, and when what was set aside is put back.
+// ProgramAccess returns the permissions that subscription-api and delivery-worker need: the streams of their
+// namespace. It denies deleting, backing up and restoring a stream, and removing anything from the ledger other than
+// by recording it. Deleting single messages of the other streams is allowed: erasure and putting back messages that
+// were set aside need it.
 func ProgramAccess(namespace Namespace) Access {
 	access := Access{
 		DenyPublish: []string{"$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.SNAPSHOT.>", "$JS.API.STREAM.RESTORE.>"},
@@ -36,8 +37,8 @@ func ProgramAccess(namespace Namespace) Access {
 	return access
 }
 
-// PublisherAccess is what an order management system needs for one tenant, in a NATS account of its own: there, nothing
-// but its events leads out, and an answer leads nowhere but to it.
+// PublisherAccess returns the permissions that an order management system needs to publish events for one tenant, in
+// a NATS account of its own. Only its events leave that account, and replies reach only this user.
 func PublisherAccess(namespace Namespace, tenant string) Access {
 	return Access{
 		Publish:   []string{EventSubjects(namespace, tenant)},
@@ -45,5 +46,5 @@ func PublisherAccess(namespace Namespace, tenant string) Access {
 	}
 }
 
-// OperatorAccess is what a person needs who looks after the streams, backs them up and restores them.
+// OperatorAccess returns the permissions of a person who manages, backs up and restores the streams.
 func OperatorAccess() Access { return Access{Publish: []string{">"}, Subscribe: []string{">"}} }

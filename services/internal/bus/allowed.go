@@ -11,21 +11,21 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Allowed is what NATS lets its user do, as far as the user can see.
+// Allowed describes the permissions of the connected NATS user, as far as the user can find out.
 type Allowed struct {
-	// Account is empty where the user may not even ask, which narrow ones may not.
+	// Account is empty where the user lacks the permission to ask; users with narrow permissions do.
 	Account string
-	// Wide says that the user may delete streams, and publish whatever it likes.
+	// Wide reports whether the user may delete streams and publish to any subject.
 	Wide bool
 }
 
-// Accountless is the account of everybody where nats-server has no accounts.
+// Accountless is the name of the default account on a nats-server without configured accounts.
 const Accountless = "$G"
 
-// accessTimeout is how long the answer is waited for: a question that is not permitted has none.
+// accessTimeout bounds the wait for the answer: a request that the user may not make gets none.
 const accessTimeout = time.Second
 
-// Allowed asks the server.
+// Allowed asks the server for the user's permissions.
 func (b *Bus) Allowed(ctx context.Context) (Allowed, error) {
 	nc, ok := b.link.(*nats.Conn)
 	if !ok {

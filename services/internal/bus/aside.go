@@ -16,8 +16,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Headers of a message that was set aside: where it was, when it was published there, why it could not be
-// recorded, and the message id, which is the id of an event that has no other.
+// Headers of a message that was set aside: its original subject and sequence, the time it was published, why it could
+// not be recorded, and its message id, which serves as the event's id if the event has no other.
 const (
 	headerAsideSubject   = "Whisperer-Aside-Subject"
 	headerAsideSeq       = "Whisperer-Aside-Seq"
@@ -27,50 +27,53 @@ const (
 	asideHeaders         = "Whisperer-Aside-"
 
 	asidePrefix = "setaside."
-	// AsideFacts and AsideEvents are what may be set aside.
+	// AsideFacts and AsideEvents are the kinds of messages that may be set aside.
 	AsideFacts  = "facts"
 	AsideEvents = "events"
 
-	// maxReason bounds what is kept of a reason, so that a large message is not too large with it.
+	// maxReason bounds the stored reason in bytes, so that the reason does not push a large message over the size
+	// limit.
 	maxReason = 500
 )
 
-// SetAside is a message that could not be recorded, whole.
+// SetAside is a complete message that could not be recorded.
 type SetAside struct {
-	// Seq is its number among those set aside.
+	// Seq is its sequence number in the stream of messages that were set aside.
 	Seq uint64
-	// What it is: AsideFacts or AsideEvents.
+	// What is the kind of message: AsideFacts or AsideEvents.
 	What string
-	// At is when it was set aside, Reason why.
+	// At is when the message was set aside, and Reason says why.
 	At     time.Time
 	Reason string
-	// Subject, Origin and PublishedAt are where it came from; Tenant and Type are those of an event's subject.
+	// Subject, Origin and PublishedAt say where the message came from; Tenant and Type are taken from an event's
+	// subject.
 	Subject      string
 	Tenant, Type string
 	Origin       webhook.Sequence
-	// Ours says of an event that it may be of a type that is ours alone.
+	// Ours reports whether an event may have a type that is reserved for Whisperer itself.
 	Ours        bool
 	PublishedAt time.Time
 	Headers     map[string][]string
-	// Data is nil in lists, which may be of many large ones; Size is its length.
+	// Data is nil in lists, because a list may hold many large messages; Size is the length of the data.
 	Data []byte
 	Size int
 }
 
-// Aside has the messages that are set aside.
+// Aside gives access to the messages that were set aside.
 type Aside struct{ b *Bus }
 
-// Aside returns the messages that are set aside.
+// Aside returns access to the messages that were set aside.
 func (b *Bus) Aside() Aside { return Aside{b} }
 
-// ErrNotSetAside says that there is no such message among those set aside: it was put back, or never there.
+// ErrNotSetAside says that no message with this number is set aside: it was put back, or never existed.
 var ErrNotSetAside = errors.New("no message with this number is set aside")
 
-// Add keeps a message whole that cannot be recorded, and returns when that is durable: it may be acked then.
+// Add stores a complete message that cannot be recorded. When it returns nil, the copy is durable and the original
+// may be acked.
 func (x Aside) Add(ctx context.Context, what string, m *Message, reason string) error {
 	header := nats.Header{}
 	for name, values := range m.Headers() {
-		if !strings.HasPrefix(name, "Nats-") { // what JetStream acted upon, and would again
+		if !strings.HasPrefix(name, "Nats-") { // JetStream has acted on these, and would do so again
 			header[name] = values
 		}
 	}
@@ -90,7 +93,7 @@ func (x Aside) Add(ctx context.Context, what string, m *Message, reason string) 
 	return nil
 }
 
-// oneLine makes a text fit for a header.
+// oneLine makes a text fit for a header: one line of at most maxReason bytes.
 func oneLine(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > maxReason {
@@ -99,7 +102,7 @@ func oneLine(text string) string {
 	return text
 }
 
-// Count returns how many there are.
+// Count returns how many messages are set aside.
 func (x Aside) Count(ctx context.Context) (uint64, error) {
 	stream, err := x.b.stream(ctx, StreamAside)
 	if err != nil {
@@ -108,7 +111,7 @@ func (x Aside) Count(ctx context.Context) (uint64, error) {
 	return stream.CachedInfo().State.Msgs, nil
 }
 
-// List returns the messages after the given number, at most limit, without their data.
+// List returns at most limit messages after the given sequence number, without their data.
 func (x Aside) List(ctx context.Context, after uint64, limit int) ([]SetAside, error) {
 	var list []SetAside
 	for len(list) < limit {
@@ -125,7 +128,7 @@ func (x Aside) List(ctx context.Context, after uint64, limit int) ([]SetAside, e
 	return list, nil
 }
 
-// Next reads the first message that is set aside after the given number. The error is ErrNotSetAside where there is none.
+// Next reads the first message after the given sequence number. It returns ErrNotSetAside if there is none.
 func (x Aside) Next(ctx context.Context, after uint64) (SetAside, error) {
 	if after == math.MaxUint64 {
 		return SetAside{}, fmt.Errorf("%w: after %d", ErrNotSetAside, after)
@@ -133,9 +136,9 @@ func (x Aside) Next(ctx context.Context, after uint64) (SetAside, error) {
 	return x.read(ctx, after+1, jetstream.WithGetMsgSubject(x.b.opts.Namespace.Subject(asidePrefix+">")))
 }
 
-// Get reads one message that is set aside. The error is ErrNotSetAside where there is none of that number.
+// Get reads one message. It returns ErrNotSetAside if there is none with this sequence number.
 func (x Aside) Get(ctx context.Context, seq uint64) (SetAside, error) {
-	if seq == 0 { // would be the first one there is
+	if seq == 0 { // the server would return the first message
 		return SetAside{}, fmt.Errorf("%w: 0", ErrNotSetAside)
 	}
 	return x.read(ctx, seq)
@@ -156,7 +159,7 @@ func (x Aside) read(ctx context.Context, seq uint64, options ...jetstream.GetMsg
 	return x.message(raw), nil
 }
 
-// Drop deletes a message that was set aside, once it is recorded. One that is not there any more is no error.
+// Drop deletes a message once it is recorded. Dropping a message that no longer exists is no error.
 func (x Aside) Drop(ctx context.Context, seq uint64) error {
 	stream, err := x.b.stream(ctx, StreamAside)
 	if err == nil {
@@ -165,7 +168,7 @@ func (x Aside) Drop(ctx context.Context, seq uint64) error {
 	if err == nil {
 		return nil
 	}
-	if _, there := x.Get(ctx, seq); errors.Is(there, ErrNotSetAside) { // somebody else was faster
+	if _, there := x.Get(ctx, seq); errors.Is(there, ErrNotSetAside) { // another program deleted it first
 		return nil
 	}
 	return fmt.Errorf("delete message %d that was set aside: %w", seq, err)
@@ -176,7 +179,7 @@ func (x Aside) message(raw *jetstream.RawStreamMsg) SetAside {
 		Seq: raw.Sequence, What: strings.TrimPrefix(raw.Subject, x.b.opts.Namespace.Subject(asidePrefix)), At: raw.Time.UTC(), Reason: raw.Header.Get(headerAsideReason),
 		Subject: raw.Header.Get(headerAsideSubject), Data: raw.Data, Size: len(raw.Data), Headers: map[string][]string{},
 	}
-	origin, _ := strconv.ParseUint(raw.Header.Get(headerAsideSeq), 10, 64) // both were written by Add
+	origin, _ := strconv.ParseUint(raw.Header.Get(headerAsideSeq), 10, 64) // Add wrote both, so they parse
 	a.PublishedAt, _ = time.Parse(time.RFC3339Nano, raw.Header.Get(headerAsidePublished))
 	a.Origin = webhook.Sequence(origin)
 	a.Ours = a.Origin.Stream() == webhook.Own || x.b.isOurs(a.PublishedAt)

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// One operation is one message of 1 KiB that is taken and acked.
+// One operation takes and acks one message of 1 KiB.
 func BenchmarkTake(b *testing.B) {
 	for _, prefetch := range []int{64, 256, 2000} {
 		b.Run(fmt.Sprintf("prefetch=%d", prefetch), func(b *testing.B) {
@@ -45,7 +45,7 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// BenchmarkPublish is what publishing events of 1 KiB costs a program, some requests at once.
+// BenchmarkPublish measures publishing events of 1 KiB with several concurrent requests.
 func BenchmarkPublish(b *testing.B) {
 	for _, n := range []int{1, 100} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {

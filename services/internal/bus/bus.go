@@ -1,5 +1,5 @@
-// Package bus is the only one that talks to NATS: it declares the JetStream topology, publishes to it and consumes
-// from it. Everything above sees Messages.
+// Package bus is the only package that talks to NATS: it declares the JetStream topology, publishes to it and
+// consumes from it. The packages above it only see Messages.
 package bus
 
 import (
@@ -16,55 +16,56 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/broker"
 )
 
-// What programs that publish know, too.
+// These types are shared with programs that only publish.
 type (
-	// Credentials say as whom to connect.
+	// Credentials say as which user to connect.
 	Credentials = broker.Credentials
-	// Namespace begins the names of streams and subjects.
+	// Namespace is the prefix of the names of streams and subjects.
 	Namespace = broker.Namespace
-	// Outgoing is an event to be published.
+	// Outgoing is an event to publish.
 	Outgoing = broker.Outgoing
-	// PublishError says that not all events are known to be stored.
+	// PublishError says which events may not have been stored.
 	PublishError = broker.PublishError
 )
 
-// Options say how to reach NATS and what the streams are like.
+// Options configure the connection to NATS and the streams.
 type Options struct {
-	// URL of the servers, separated by commas; not used with InProcess.
+	// URL lists the servers, separated by commas. It is not used with InProcess.
 	URL string
-	// InProcess is an embedded server; nil for one behind URL.
+	// InProcess is an embedded server, or nil to connect to URL.
 	InProcess nats.InProcessConnProvider
-	// Name of the connection, as the server's monitoring shows it.
+	// Name is the connection's name in the server's monitoring.
 	Name string
-	// Credentials say as whom.
+	// Credentials say as which user to connect.
 	Credentials Credentials
-	// Namespace begins the names of streams and subjects.
+	// Namespace is the prefix of the names of streams and subjects.
 	Namespace Namespace
-	// Installation is the id that the database has, which the streams have to have too; empty for a program that does not
-	// care, such as one that only publishes.
+	// Installation is the id that the database holds; the streams must carry the same one. It is empty for programs
+	// that do not check, such as those that only publish.
 	Installation string
-	// Replicas of the streams where they are made; 0 is 1.
+	// Replicas is the number of replicas of streams that are created; 0 means 1.
 	Replicas int
-	// OMSMaxBytes bounds the event log where it is made, and OwnMaxBytes the stream of what we publish ourselves; 0 is
-	// DefaultOMSMaxBytes and DefaultOwnMaxBytes.
+	// OMSMaxBytes limits the size of the event log when it is created, and OwnMaxBytes that of the stream of our own
+	// events; 0 means DefaultOMSMaxBytes and DefaultOwnMaxBytes.
 	OMSMaxBytes, OwnMaxBytes int64
-	// Partitions of the event log where it is made; 0 is DefaultPartitions.
+	// Partitions is the number of partitions of the event log when it is created; 0 means DefaultPartitions.
 	Partitions int
-	// SourcesSince is envelope.Published's, for the events that are read.
+	// SourcesSince is passed to envelope.Published for each event that is read.
 	SourcesSince time.Time
 	Log          *zap.Logger
 }
 
-// DefaultOMSMaxBytes bounds the event log, and DefaultOwnMaxBytes what we publish ourselves.
+// DefaultOMSMaxBytes limits the size of the event log, and DefaultOwnMaxBytes that of the stream of our own events.
 const (
 	DefaultOMSMaxBytes = 2 << 30
 	DefaultOwnMaxBytes = 256 << 20
 )
 
-// ProgramInbox begins the subjects on which our own programs get answers and messages: who may listen there reads payloads.
+// ProgramInbox is the prefix of the subjects on which our programs receive replies and messages. Whoever may
+// subscribe to them can read payloads.
 const ProgramInbox = "_INBOX.whisperer"
 
-// Bus is a connection to NATS. It reconnects by itself for as long as it is open.
+// Bus is a connection to NATS. It reconnects by itself until it is closed.
 type Bus struct {
 	*broker.Conn
 
@@ -75,22 +76,21 @@ type Bus struct {
 	log  *zap.Logger
 
 	repairing sync.Mutex
-	positions map[string]position // by durable
+	positions map[string]position // keyed by durable name
 	clock     atomic.Pointer[reading]
 	pulse     pulse
-	// acceptUntil is that of isOurs; nil for never.
+	// acceptUntil is the end of the period in which isOurs returns true; nil for never.
 	acceptUntil atomic.Pointer[time.Time]
 }
 
-// reading is what the server's clock showed, at a moment of ours or up to a round trip after it.
+// reading pairs the server's time with ours. The server read its clock at most one round trip after at.
 type reading struct{ server, at time.Time }
 
-// clocksDiffer is from where on the server's clock and ours do not show the same time.
+// clocksDiffer is the difference from which on the server's clock and ours count as different.
 const clocksDiffer = time.Second
 
-// Time returns what the server's clock shows at the time, which must come from time.Now: where our own clock is wrong, or
-// is set, the monotonic part of the time says what is meant. It is the time itself where both clocks agree, and before
-// the server has been asked.
+// Time converts t, which must come from time.Now, to the server's clock. If our wall clock is wrong or was set, the
+// monotonic part of t is what counts. It returns t unchanged if both clocks agree, or before the server was asked.
 func (b *Bus) Time(t time.Time) time.Time {
 	r := b.clock.Load()
 	if r == nil {
@@ -103,25 +103,25 @@ func (b *Bus) Time(t time.Time) time.Time {
 	return there
 }
 
-// Link is the connection below JetStream: a *nats.Conn, or that of a simulation.
+// Link is the connection below JetStream: a *nats.Conn, or a simulated one.
 type Link interface {
-	// IsConnected reports whether the server can be asked now.
+	// IsConnected reports whether the server can be reached now.
 	IsConnected() bool
-	// IsClosed reports whether it never can be again.
+	// IsClosed reports whether the connection is closed for good.
 	IsClosed() bool
-	// Stats counts reconnects.
+	// Stats returns the connection's statistics, which count reconnects.
 	Stats() nats.Statistics
-	// MaxPayload is the largest message in bytes that the server takes.
+	// MaxPayload is the size in bytes of the largest message that the server accepts.
 	MaxPayload() int64
 }
 
-// Over makes a bus over a JetStream that is reached already, such as a simulated one, whose event log has so many partitions; what
-// concerns the server itself needs Open.
+// Over returns a bus over an existing JetStream, such as a simulated one, whose event log has the given number of
+// partitions. Methods that concern the server itself need Open.
 func Over(js jetstream.JetStream, link Link, partitions int, log *zap.Logger) *Bus {
 	return &Bus{Conn: broker.Over(js, log), link: link, js: js, opts: Options{Partitions: partitions}, log: log, positions: map[string]position{}}
 }
 
-// Connect is Open and Await.
+// Connect calls Open and then Await.
 func Connect(ctx context.Context, o Options) (*Bus, error) {
 	b, err := Open(o)
 	if err != nil {
@@ -134,8 +134,8 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	return b, nil
 }
 
-// Open begins to connect to NATS, which goes on for as long as it takes: Ready says why it takes long. The error says what
-// cannot be used of the options.
+// Open starts to connect to NATS and keeps trying in the background; Ready says why it is not connected yet. The
+// error reports invalid options.
 func Open(o Options) (*Bus, error) {
 	o.Replicas, o.Partitions = cmp.Or(o.Replicas, 1), cmp.Or(o.Partitions, DefaultPartitions)
 	o.OMSMaxBytes, o.OwnMaxBytes = cmp.Or(o.OMSMaxBytes, DefaultOMSMaxBytes), cmp.Or(o.OwnMaxBytes, DefaultOwnMaxBytes)
@@ -148,5 +148,5 @@ func Open(o Options) (*Bus, error) {
 	return &Bus{Conn: conn, nc: conn.NATS(), link: conn.NATS(), js: conn.JetStream(), opts: o, log: o.Log, positions: map[string]position{}}, nil
 }
 
-// MaxPayload is the largest message in bytes that the server takes.
+// MaxPayload is the size in bytes of the largest message that the server accepts.
 func (b *Bus) MaxPayload() int { return int(b.link.MaxPayload()) }

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// connect connects to the server; the test ends it.
+// connect connects to the server and closes the connection at the end of the test.
 func connect(t *testing.T, url string) *bus.Bus {
 	t.Helper()
 	b, err := bus.Connect(t.Context(), bus.Options{URL: url, Name: t.Name(), OMSMaxBytes: 64 << 20, Log: zap.NewNop()})
@@ -35,7 +35,7 @@ func connect(t *testing.T, url string) *bus.Bus {
 	return b
 }
 
-// ready is a bus with its topology, and the same server seen by NATS' own client.
+// ready returns a bus with its topology, and the same server through NATS' own client.
 func ready(t *testing.T) (*bus.Bus, jetstream.JetStream) {
 	t.Helper()
 	url := testenv.NATS(t)
@@ -54,7 +54,7 @@ func client(t *testing.T, url string) jetstream.JetStream {
 	return js
 }
 
-// publish publishes n events without ids, the bodies 0, 1, 2 and so on.
+// publish publishes n events without ids, with the bodies 0, 1, 2 and so on.
 func publish(t *testing.T, b *bus.Bus, n int) {
 	t.Helper()
 	events := make([]bus.Outgoing, n)
@@ -72,7 +72,7 @@ func subscribe(t *testing.T, b *bus.Bus, c bus.Consumer, prefetch int) *bus.Subs
 	return sub
 }
 
-// next takes one message, which has to come within the time.
+// next takes one message, and fails if none comes in time.
 func next(t *testing.T, sub *bus.Subscription) bus.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -82,7 +82,7 @@ func next(t *testing.T, sub *bus.Subscription) bus.Message {
 	return batch[0]
 }
 
-// none is an absence, which takes its time to prove.
+// none requires that no message comes during the given time.
 func none(t *testing.T, sub *bus.Subscription, during time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), during)
@@ -139,7 +139,7 @@ func omsInfo(t *testing.T, js jetstream.JetStream) *jetstream.StreamInfo {
 	return info
 }
 
-// serverOf answers like a nats-server of the version, for as long as the test runs.
+// serverOf imitates a nats-server of the given version until the test ends.
 func serverOf(t *testing.T, version string) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -193,7 +193,7 @@ func TestAnOldServerIsRefused(t *testing.T) {
 			b := connect(t, serverOf(t, version))
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			require.NotErrorIs(t, b.EnsureTopology(ctx), broker.ErrServerTooOld) // it does not answer, but it was asked
+			require.NotErrorIs(t, b.EnsureTopology(ctx), broker.ErrServerTooOld) // it does not answer in time, but the version check ran
 		})
 	}
 }
@@ -271,7 +271,7 @@ func TestAnEventIsGoneOnlyWhereTheStreamSaysSo(t *testing.T) {
 	s, err := js.Stream(t.Context(), bus.StreamOMS)
 	require.NoError(t, err)
 	require.NoError(t, s.Purge(t.Context(), jetstream.WithPurgeSequence(3)))
-	require.NoError(t, s.SecureDeleteMsg(t.Context(), 4)) // as a replica sees the stream that has not got this one yet
+	require.NoError(t, s.SecureDeleteMsg(t.Context(), 4)) // this sequence does not exist yet on a lagging replica
 	for _, seq := range []webhook.Sequence{1, 2, 6} {
 		_, err := b.Event(t.Context(), seq)
 		require.ErrorIs(t, err, webhook.ErrNotFound)
@@ -303,7 +303,7 @@ func TestABatchOfFactsThatIsRepeatedIsStoredOnce(t *testing.T) {
 	require.NoError(t, b.PublishFacts(t.Context(), "id-1", batch))
 	require.NoError(t, b.PublishFacts(t.Context(), "id-1", batch))
 	require.NoError(t, b.PublishFacts(t.Context(), "id-2", batch))
-	require.Eventually(t, func() bool { // a consumer hears of messages a moment after their publishers
+	require.Eventually(t, func() bool { // a consumer sees messages slightly later than their publishers
 		lag, err := b.Lag(t.Context(), bus.FactRecorder)
 		return err == nil && lag.Pending == 2 && lag.Last == 2
 	}, time.Minute, 5*time.Millisecond)
@@ -322,7 +322,7 @@ func TestSubjectsNameTenantAndType(t *testing.T) {
 	}
 }
 
-// server starts a nats-server whose store outlives it.
+// server starts a nats-server whose store directory outlives it.
 func server(t *testing.T, dir string, port int) *natsd.Server {
 	t.Helper()
 	s, err := natsd.Start(t.Context(), natsd.Options{StoreDir: dir, Port: port})

@@ -13,8 +13,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/natsd"
 )
 
-// TestMoreThanARequestAsksForComesOnceFromCopiedConsumers has more messages wait than are asked for at once: a server that has copies
-// to wait for may say that a request is through before it has sent all that belongs to it.
+// TestMoreThanARequestAsksForComesOnceFromCopiedConsumers has more messages wait than one request asks for. A server
+// with replicated consumers may report a request as complete before it has sent all messages that belong to it.
 func TestMoreThanARequestAsksForComesOnceFromCopiedConsumers(t *testing.T) {
 	t.Parallel()
 	nodes, err := natsd.StartCluster(t.Context(), natsd.Options{StoreDir: t.TempDir(), Durability: natsd.Fast, MaxStore: 1 << 30}, 3)

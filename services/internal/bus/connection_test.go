@@ -21,7 +21,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// opened is a bus that may not get a connection, and what it tells the log.
+// opened returns a bus that may not get a connection, and the log it writes.
 func opened(t *testing.T, url string, c bus.Credentials) (*bus.Bus, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
@@ -32,7 +32,7 @@ func opened(t *testing.T, url string, c bus.Credentials) (*bus.Bus, *observer.Ob
 	return b, logs
 }
 
-// explained waits until the bus says what is wrong, and requires that the log was told once.
+// explained waits until the bus says what is wrong, and requires that it was logged once.
 func explained(t *testing.T, b *bus.Bus, logs *observer.ObservedLogs, words ...string) {
 	t.Helper()
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -41,7 +41,7 @@ func explained(t *testing.T, b *bus.Bus, logs *observer.ObservedLogs, words ...s
 			require.ErrorContains(c, err, word)
 		}
 	}, time.Minute, 20*time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // meanwhile it tries again several times
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // it retries several times in this period
 	defer cancel()
 	err := b.Await(ctx)
 	for _, word := range words {
@@ -104,7 +104,7 @@ func TestTokensAndKeysAreTaken(t *testing.T) {
 	explained(t, stranger, logs, "WHISPERER_NATS_CREDS")
 }
 
-// issued makes a key and what the other key says about it.
+// issued makes a key pair and the claims about it, signed by the given key.
 func issued(t *testing.T, kind nkeys.PrefixByte, claims func(public string) jwt.Claims, by nkeys.KeyPair) (key nkeys.KeyPair, public, token string) {
 	t.Helper()
 	key, err := nkeys.CreatePair(kind)

@@ -13,70 +13,73 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// redeliverAfter is how soon a message that could not be done with comes again.
+// redeliverAfter is the delay before a message that could not be processed is redelivered.
 const redeliverAfter = 2 * time.Second
 
-// Message is one delivery of a stored message by a consumer. It must be settled: Ack or HandBack. Until then the bus
-// tells the server that it is being worked on.
+// Message is one delivery of a stored message by a consumer. It must be settled by Ack or HandBack. Until then the
+// bus tells the server that it is being worked on.
 type Message struct {
-	// Subject is what it was published under.
+	// Subject is the subject that the message was published to.
 	Subject string
 	Data    []byte
 	// Seq is the message's sequence in its stream.
 	Seq uint64
-	// PublishedAt is when the stream stored it, in whole microseconds, as Postgres keeps it.
+	// PublishedAt is when the stream stored the message, in whole microseconds like Postgres timestamps.
 	PublishedAt time.Time
-	// Deliveries counts how often it was handed out, this time included.
+	// Deliveries counts how often the message was delivered, including this time.
 	Deliveries uint64
-	// Older says that it was published before its consumer was made, which may stand in for one that was deleted and that
-	// had handed the message out: who takes it asks the ledger.
+	// Older reports whether the message was published before its consumer was created. The consumer may replace a
+	// deleted one that had delivered the message already, so whoever takes it must ask the ledger.
 	Older bool
-	// Run tells what else came to its subscription.
+	// Run says which other messages came to this subscription.
 	Run Run
 
 	msg    jetstream.Msg
 	sub    *Subscription
 	source *source
-	asked  time.Time // when the request began that it answers
-	over   func()    // nil for nothing
+	asked  time.Time // when the pull request began that brought the message
+	over   func()    // called by Settle; may be nil
 }
 
-// Run is a stretch of a stream, in the order of time within each partition, of which every message came to one subscription:
-// whatever others got of it, came here too.
+// Run identifies a stretch of a stream of which every message came to one subscription: if other subscriptions got
+// some of these messages, this one got them as well. Within each partition the messages come in order of time.
 type Run struct {
-	// ID tells the runs of a subscription apart; a later one is higher, and the first is 1.
+	// ID tells the runs of a subscription apart. It grows from 1.
 	ID uint64
-	// After is the sequence in the stream before the run's first message. Others may have got that, and what came before it.
+	// After is the stream sequence before the run's first message. Other subscriptions may have got that message and
+	// earlier ones.
 	After uint64
 }
 
-// Redelivered says that a worker got the message before and did not settle it, or that another may have got it since.
+// Redelivered reports whether a worker got the message before and did not settle it, or another may have got it
+// since.
 func (m *Message) Redelivered() bool { return m.Deliveries > 1 || m.Stale() }
 
-// Stale says that another worker may have got the message since this one did, as this process was stopped.
+// Stale reports whether another worker may have got the message after this one did, because this process was
+// suspended.
 func (m *Message) Stale() bool { return m.sub != nil && m.sub.bus.Stopped(m.asked) }
 
-// Header returns the first value of a header, empty where there is none.
+// Header returns the first value of a header, or "" if it is missing.
 func (m *Message) Header(name string) string { return m.msg.Headers().Get(name) }
 
 // Headers returns all headers.
 func (m *Message) Headers() map[string][]string { return m.msg.Headers() }
 
-// Place is where the event is that the message carries.
+// Place returns the stream and sequence of the event that the message carries.
 func (m *Message) Place() webhook.Sequence {
 	return webhook.SequenceIn(m.sub.name.streamOfEvents(), m.Seq)
 }
 
-// Published is the event that the message carries, to be decoded.
+// Published returns the event that the message carries, not decoded yet.
 func (m *Message) Published() envelope.Published {
 	return m.sub.bus.event(m.Subject, m.msg.Headers(), m.Data, m.Place(), m.PublishedAt)
 }
 
-// OnSettled has over called when Settle has settled the message.
+// OnSettled sets a function that Settle calls after it has settled the message.
 func (m *Message) OnSettled(over func()) { m.over = over }
 
-// Settle acks the message, or has it come again, to another worker or to this one, where err says why it is not done
-// with. A message of which the server does not hear comes again, too.
+// Settle acks the message if err is nil, and otherwise hands it back for redelivery, to this worker or another one.
+// If the server does not get the answer, it redelivers the message as well.
 func (m *Message) Settle(err error) {
 	settle := m.Ack
 	if err != nil {
@@ -90,7 +93,7 @@ func (m *Message) Settle(err error) {
 	}
 }
 
-// Ack settles the message. A lost ack means that it comes again; whoever gets it asks the ledger.
+// Ack settles the message. If the ack is lost, the message is redelivered, and whoever gets it asks the ledger.
 func (m *Message) Ack() error {
 	if err := m.sub.settled(m).Ack(); err != nil {
 		return fmt.Errorf("ack message %d: %w", m.Seq, err)
@@ -98,7 +101,8 @@ func (m *Message) Ack() error {
 	return nil
 }
 
-// HandBack gives the message to another worker, or to this one again, after the delay. One that another may have by now is let go.
+// HandBack has the message redelivered after the delay, to this worker or another one. It does nothing if another
+// worker may have got the message already.
 func (m *Message) HandBack(delay time.Duration) error {
 	msg := m.sub.settled(m)
 	if m.Stale() {
@@ -123,28 +127,30 @@ func message(msg jetstream.Msg, src *source, asked time.Time) (Message, error) {
 	}, nil
 }
 
-// Lag is how far a consumer is behind its stream.
+// Lag says how far a consumer is behind its stream.
 type Lag struct {
-	// Pending are the messages that were not handed out yet, InFlight those that are not settled.
+	// Pending counts the messages that were not delivered yet, and InFlight those that were delivered but not
+	// settled.
 	Pending, InFlight uint64
-	// Settled is the sequence in the stream up to which all is settled, and Handed the highest that was ever handed out.
+	// Settled is the stream sequence up to which all messages are settled, and Handed the highest that was ever
+	// delivered.
 	Settled, Handed uint64
-	// Last is the stream's last sequence, and Stored how many messages it has.
+	// Last is the stream's last sequence, and Stored the number of its messages.
 	Last, Stored uint64
 }
 
-// Done reports whether all messages up to the sequence are settled. That none is pending does not say so: a consumer hears
-// of a message a moment after its publisher has been told that it is stored.
+// Done reports whether all messages up to the sequence are settled. Pending being zero is not enough: a consumer
+// learns of a message slightly later than its publisher learns that it is stored.
 func (l Lag) Done(upTo uint64) bool {
 	idle := l.Pending+l.InFlight == 0
 	return l.Settled >= upTo || idle && (l.Handed >= upTo || l.Stored == 0)
 }
 
-// Lag asks how far the consumer is behind.
+// Lag returns how far the consumer is behind.
 func (b *Bus) Lag(ctx context.Context, c Consumer) (Lag, error) { return b.lag(ctx, c, b.durables(c)) }
 
-// LagOf asks how far the consumer is behind with a partition's messages, those among them that were stored before there were
-// partitions.
+// LagOf returns how far the consumer is behind with a partition's messages, including those that were stored before
+// the event log had partitions.
 func (b *Bus) LagOf(ctx context.Context, c Consumer, partition int) (Lag, error) {
 	of := b.durables(c)
 	if c == Fanout {
@@ -153,7 +159,7 @@ func (b *Bus) LagOf(ctx context.Context, c Consumer, partition int) (Lag, error)
 	return b.lag(ctx, c, of)
 }
 
-// lag adds up how far the durables are behind. Those that have nothing to do hold nobody up.
+// lag combines the lags of the durables. A durable that is idle does not lower the settled sequence.
 func (b *Bus) lag(ctx context.Context, c Consumer, of []durable) (Lag, error) {
 	asked := time.Now()
 	name, _ := c.source()
@@ -162,7 +168,7 @@ func (b *Bus) lag(ctx context.Context, c Consumer, of []durable) (Lag, error) {
 		return Lag{}, err
 	}
 	b.clock.Store(&reading{server: stream.CachedInfo().TimeStamp, at: asked})
-	state := stream.CachedInfo().State // before the consumers, so that none is ever ahead
+	state := stream.CachedInfo().State // read before the consumers' states, so that no consumer appears to be ahead
 	all := Lag{Last: state.LastSeq, Stored: state.Msgs}
 	var idle uint64
 	busy := uint64(math.MaxUint64)

@@ -60,7 +60,7 @@ func TestLingeringLetsMessagesShareABatch(t *testing.T) {
 		batch, _ := sub.TakeBatch(t.Context(), nil, 16)
 		taken <- len(batch)
 	}()
-	for handed := range uint64(3) { // each when the one before is there
+	for handed := range uint64(3) { // each after the one before has arrived
 		publish(t, b, 1)
 		require.Eventually(t, func() bool {
 			lag, err := b.Lag(t.Context(), bus.Fanout)
@@ -120,8 +120,8 @@ func TestFactsThatSomebodyWaitsForDoNotLinger(t *testing.T) {
 	require.Equal(t, 4, <-taken, "as many as may be taken at once")
 }
 
-// More is published than is taken, so that messages wait in every place there is: with the worker, in the channel and
-// before it.
+// The test publishes more than is taken, so that messages wait everywhere: with the worker, in the channel and before
+// it.
 func TestMessagesThatTakeLongStayWithTheirWorker(t *testing.T) {
 	t.Parallel()
 	b, _ := ready(t)
@@ -129,10 +129,10 @@ func TestMessagesThatTakeLongStayWithTheirWorker(t *testing.T) {
 	publish(t, b, n)
 	busy := subscribe(t, b, bus.Fanout, 16)
 	held := []bus.Message{next(t, busy), next(t, busy)}
-	// all that the first does not hold goes to the second, and what it holds does not
+	// what the first has no room for goes to the second, and what it holds does not
 	other := subscribe(t, b, bus.Fanout, 2*n)
 	rest := map[string]bool{}
-	long, cancel := context.WithTimeout(t.Context(), 33*time.Second) // twice the server's patience
+	long, cancel := context.WithTimeout(t.Context(), 33*time.Second) // twice the consumer's ackWait
 	defer cancel()
 	var batch []bus.Message
 	for more := true; more; {
@@ -183,7 +183,8 @@ func TestWhatIsHandedBackComesAgainAfterItsDelay(t *testing.T) {
 	none(t, sub, 300*time.Millisecond)
 }
 
-// patience sets how long the server waits before it gives up on a message: briefly, as if it did not hear its worker.
+// patience lowers the consumer's ackWait, so that the server gives up on messages as if it did not hear from the
+// worker.
 func patience(t *testing.T, b *bus.Bus, js jetstream.JetStream, wait time.Duration) {
 	t.Helper()
 	consumer, err := js.Consumer(t.Context(), bus.StreamOMS, fanoutOf(b))
@@ -211,7 +212,7 @@ func TestAMessageThatComesAgainWhileItIsWorkedOnIsTakenOnce(t *testing.T) {
 	second := next(t, sub)
 	require.Equal(t, "1", string(second.Data))
 	require.True(t, second.Redelivered(), "who takes it late is told that it was handed out before")
-	patience(t, b, js, time.Minute) // else it may come once more while the ack is on its way
+	patience(t, b, js, time.Minute) // otherwise it may be redelivered while the ack is on its way
 	none(t, sub, time.Second)
 	require.NoError(t, first.Ack())
 	require.NoError(t, second.Ack())
@@ -297,7 +298,7 @@ func TestLagTellsWhereAConsumerIs(t *testing.T) {
 		messages = append(messages, next(t, sub))
 	}
 	require.Equal(t, bus.Lag{InFlight: 10, Handed: 10, Last: 10, Stored: 10}, lag())
-	for _, i := range []int{0, 1, 3} { // 2 is under way
+	for _, i := range []int{0, 1, 3} { // 2 is still in progress
 		require.NoError(t, messages[i].Ack())
 	}
 	require.Eventually(t, func() bool { return lag() == bus.Lag{InFlight: 7, Settled: 2, Handed: 10, Last: 10, Stored: 10} }, time.Minute, 10*time.Millisecond)
@@ -321,12 +322,12 @@ func TestASubscriptionHoldsNoMoreBytesThanItHasRoomFor(t *testing.T) {
 	t.Cleanup(sub.Stop)
 	var open []bus.Message
 	for taken := range n {
-		for taken+len(open) < n && (len(open) == 0 || !open[0].Crowds()) { // more comes until no message of the largest size fits in
+		for taken+len(open) < n && (len(open) == 0 || !open[0].Crowds()) { // messages come until there is no room for another of the largest size
 			batch, _ := sub.TakeBatch(t.Context(), nil, n)
 			open = append(open, batch...)
 		}
 		require.Less(t, len(open)*size, room, "taken and not settled")
-		require.NoError(t, open[0].Ack()) // room for one message is used, others are not waited for
+		require.NoError(t, open[0].Ack()) // the room that one settled message frees is used without waiting for the others
 		open = open[1:]
 	}
 }

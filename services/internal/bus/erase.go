@@ -17,22 +17,22 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// Wiped says what became of a message that was to be erased.
+// Wiped is the result of erasing a message.
 type Wiped int
 
-// What becomes of messages.
+// The results of erasing a message.
 const (
 	// Absent: there is no such message.
 	Absent Wiped = iota
-	// Overwritten: it is gone, and so are its bytes in the server's files.
+	// Overwritten: the message is deleted, and its bytes in the server's files are overwritten.
 	Overwritten
-	// Deleted: it is gone; the server's files have its bytes until the server tidies them up.
+	// Deleted: the message is deleted, but its bytes stay in the server's files until the server compacts them.
 	Deleted
-	// Kept: its stream, which a release before this one made, does not let messages be deleted one by one.
+	// Kept: the stream was created by an earlier release and does not allow deleting single messages.
 	Kept
 )
 
-// EraseEvent overwrites an event in its stream, if it is the one that was stored there then.
+// EraseEvent overwrites an event in its stream, provided that the message was stored at publishedAt.
 func (b *Bus) EraseEvent(ctx context.Context, at webhook.Sequence, publishedAt time.Time) (Wiped, error) {
 	stream, err := b.stream(ctx, nameOf(at.Stream()))
 	if err != nil {
@@ -44,13 +44,13 @@ func (b *Bus) EraseEvent(ctx context.Context, at webhook.Sequence, publishedAt t
 		return Absent, nil
 	case err != nil:
 		return Absent, fmt.Errorf("read event %d: %w", at.Number(), err)
-	case !msg.Time.UTC().Truncate(time.Microsecond).Equal(publishedAt): // the stream was made anew since
+	case !msg.Time.UTC().Truncate(time.Microsecond).Equal(publishedAt): // the stream was recreated since
 		return Absent, nil
 	}
 	return wipe(ctx, stream, at.Number())
 }
 
-// EraseRetry overwrites the retry of a delivery that waits for its time.
+// EraseRetry overwrites the scheduled retry of a delivery.
 func (b *Bus) EraseRetry(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (Wiped, error) {
 	stream, err := b.stream(ctx, StreamRetries)
 	if err != nil {
@@ -71,7 +71,7 @@ func (b *Bus) EraseRetry(ctx context.Context, hook, delivery uuid.UUID, publishe
 		if result, err = wipe(ctx, stream, msg.Sequence); err != nil {
 			return result, err
 		}
-		if result == Kept { // there is one message of the subject
+		if result == Kept { // there is one message per subject
 			if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 				return result, fmt.Errorf("delete retry of delivery %s: %w", delivery, err)
 			}
@@ -81,8 +81,8 @@ func (b *Bus) EraseRetry(ctx context.Context, hook, delivery uuid.UUID, publishe
 	return result, nil
 }
 
-// EraseDue overwrites those of the hook's due retries, or with uuid.Nil those of our own events that wait to be published, that is says
-// are to be erased. Those which a worker has in hand end there.
+// EraseDue overwrites those of the hook's due retries for which is returns true. With uuid.Nil it searches our own
+// events that wait to be published. A worker that is processing an erased retry finishes it; it is not redelivered.
 func (b *Bus) EraseDue(ctx context.Context, hook uuid.UUID, is func(*whispererv1.Retry) bool) (map[Wiped]int64, error) {
 	subjects := []string{b.opts.Namespace.Subject(retryDuePrefix + hook.String())}
 	if hook == uuid.Nil {
@@ -106,7 +106,7 @@ func (b *Bus) EraseDue(ctx context.Context, hook uuid.UUID, is func(*whispererv1
 	return counts, nil
 }
 
-// each calls do with the messages of a subject, the oldest first.
+// each calls do with each message of a subject, the oldest first.
 func (b *Bus) each(ctx context.Context, name, subject string, do func(jetstream.Stream, *jetstream.RawStreamMsg) error) error {
 	stream, err := b.stream(ctx, name)
 	if err != nil {
@@ -127,8 +127,9 @@ func (b *Bus) each(ctx context.Context, name, subject string, do func(jetstream.
 	}
 }
 
-// Erase deals with everything that is set aside: event says whether an event is to be erased, and facts erases what it has to from
-// facts, which are set aside again then, and says whether there was any.
+// Erase erases from the messages that are set aside. event reports whether an event is to be erased. facts removes
+// what is to be erased from a batch and reports whether it removed anything; the rest of the batch is set aside
+// again.
 func (x Aside) Erase(ctx context.Context, event func(*SetAside) (bool, error), facts func(*whispererv1.LedgerBatch) (bool, error)) (map[Wiped]int64, error) {
 	counts := map[Wiped]int64{}
 	err := x.b.each(ctx, StreamAside, x.b.opts.Namespace.Subject(asidePrefix+">"), func(stream jetstream.Stream, msg *jetstream.RawStreamMsg) error {
@@ -154,7 +155,7 @@ func (x Aside) Erase(ctx context.Context, event func(*SetAside) (bool, error), f
 	return counts, err
 }
 
-// replaceAside sets facts aside that are what is left of others.
+// replace sets the remaining facts of a message aside again, as a message of their own.
 func (x Aside) replace(ctx context.Context, msg *jetstream.RawStreamMsg, batch *whispererv1.LedgerBatch) error {
 	data, err := proto.Marshal(batch)
 	if err != nil {
@@ -179,7 +180,7 @@ func wipe(ctx context.Context, stream jetstream.Stream, seq uint64) (Wiped, erro
 	if err == nil {
 		return Overwritten, nil
 	}
-	if _, there := stream.GetMsg(ctx, seq); errors.Is(there, jetstream.ErrMsgNotFound) { // somebody else was faster
+	if _, there := stream.GetMsg(ctx, seq); errors.Is(there, jetstream.ErrMsgNotFound) { // another program deleted it first
 		return Absent, nil
 	}
 	return Absent, fmt.Errorf("erase message %d of stream %s: %w", seq, stream.CachedInfo().Config.Name, err)

@@ -53,7 +53,7 @@ func TestEventsAreStoredInOrder(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		name  string
-		first int // stored before
+		first int // stored beforehand
 		n     int
 	}{
 		{name: "few one by one", n: 5},
@@ -135,7 +135,7 @@ func TestALogMadeBeforeBatchesWereUsedTakesThem(t *testing.T) {
 func TestManyPublishInOrderAtOnce(t *testing.T) {
 	t.Parallel()
 	b, _ := ready(t)
-	const publishers, each = 60, 40 // the server has 50 batches open at once
+	const publishers, each = 60, 40 // the server allows 50 open batches at once
 	var all sync.WaitGroup
 	errs := make([]error, publishers)
 	for p := range publishers {
@@ -144,7 +144,7 @@ func TestManyPublishInOrderAtOnce(t *testing.T) {
 			for {
 				stored, err := b.PublishInOrder(t.Context(), events)
 				events, errs[p] = events[stored:], err
-				if !errors.Is(err, context.DeadlineExceeded) { // a busy machine misses the deadline; then as a publisher does
+				if !errors.Is(err, context.DeadlineExceeded) { // on a busy machine a request may miss its deadline; retry as a publisher does
 					return
 				}
 			}

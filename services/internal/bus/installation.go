@@ -11,34 +11,35 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Names in the metadata of streams.
+// Keys in the metadata of streams.
 const (
 	installationKey = "whisperer_installation"
-	// acceptedKey is in that of the stream OWN: until when what we publish ourselves was still accepted in the event log.
+	// acceptedKey is in the metadata of the stream OWN: until when our own events are still accepted in the event
+	// log.
 	acceptedKey = "whisperer_own_in_oms_until"
 )
 
-// upgradeTime is how long workers of the release before, which publish callbacks into the event log, may still run after
-// the first worker of this one has started.
+// upgradeTime is how long workers of the previous release, which publish callbacks into the event log, may keep
+// running after the first worker of this release has started.
 const upgradeTime = time.Hour
 
-// firstWithOwn is the first version of the topology that has the stream OWN.
+// firstWithOwn is the first version of the topology with the stream OWN.
 const firstWithOwn = 3
 
 // ForeignError says that a stream belongs to another installation of Whisperer.
 type ForeignError struct {
-	// Stream is its full name, Theirs the installation that it belongs to, and Ours this one.
+	// Stream is the stream's full name, Theirs the installation it belongs to, and Ours this installation.
 	Stream, Theirs, Ours string
 }
 
-// Error says whose the stream is, and what to do.
+// Error says whose the stream is, and how to resolve that.
 func (e *ForeignError) Error() string {
 	return fmt.Sprintf("stream %s belongs to another installation of Whisperer (%s, and the database of this program is that of %s): "+
 		"give this installation a NATS account or a WHISPERER_NAMESPACE of its own; "+
 		"if its database was replaced on purpose, run `whisperer migrate streams --adopt`", e.Stream, e.Theirs, e.Ours)
 }
 
-// foreign returns a ForeignError where the stream belongs to another installation.
+// foreign returns a ForeignError if the stream belongs to another installation.
 func (b *Bus) foreign(cfg jetstream.StreamConfig) error {
 	theirs := cfg.Metadata[installationKey]
 	if b.opts.Installation == "" || theirs == "" || theirs == b.opts.Installation {
@@ -47,7 +48,7 @@ func (b *Bus) foreign(cfg jetstream.StreamConfig) error {
 	return &ForeignError{Stream: cfg.Name, Theirs: theirs, Ours: b.opts.Installation}
 }
 
-// ours is the metadata with our marks in it.
+// ours returns the metadata with our keys added.
 func (b *Bus) ours(metadata map[string]string) map[string]string {
 	marked := map[string]string{}
 	maps.Copy(marked, metadata)
@@ -58,9 +59,9 @@ func (b *Bus) ours(metadata map[string]string) map[string]string {
 	return marked
 }
 
-// claim makes sure that the streams are this installation's, before any of them is made or changed. Streams of a release
-// that wrote nobody down become those of the first installation that comes: making the stream OWN, which no such release
-// has, succeeds for one of several that try at once.
+// claim makes sure that the streams belong to this installation before any of them is created or changed. Streams of
+// a release that did not record an installation go to the first one that claims them. Creating the stream OWN, which
+// those releases lack, decides the race: it succeeds for only one of several programs.
 func (b *Bus) claim(ctx context.Context) error {
 	found := map[string]*jetstream.StreamInfo{}
 	for _, cfg := range b.streams() {
@@ -89,7 +90,7 @@ func (b *Bus) claim(ctx context.Context) error {
 			cfg.Metadata[acceptedKey] = log.TimeStamp.Add(upgradeTime).UTC().Format(time.RFC3339)
 		}
 		_, err := b.js.CreateStream(ctx, cfg)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody else was first
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another program created it first
 			return b.owned(ctx)
 		}
 		if err != nil {
@@ -99,7 +100,7 @@ func (b *Bus) claim(ctx context.Context) error {
 	return nil
 }
 
-// owned returns a ForeignError where the stream OWN is another installation's.
+// owned returns a ForeignError if the stream OWN belongs to another installation.
 func (b *Bus) owned(ctx context.Context) error {
 	stream, err := b.stream(ctx, StreamOwn)
 	if err != nil {
@@ -108,8 +109,8 @@ func (b *Bus) owned(ctx context.Context) error {
 	return b.foreign(stream.CachedInfo().Config)
 }
 
-// Adopt makes the streams that are there this installation's, whoever's they were. It returns the names of those that
-// were another's.
+// Adopt assigns all existing streams to this installation, whatever installation they belonged to. It returns the
+// names of those that belonged to another one.
 func (x Streams) Adopt(ctx context.Context) (adopted []string, err error) {
 	for _, cfg := range x.b.streams() {
 		stream, err := x.b.js.Stream(ctx, x.b.opts.Namespace.Stream(cfg.Name))
@@ -135,16 +136,16 @@ func (x Streams) Adopt(ctx context.Context) (adopted []string, err error) {
 	return adopted, nil
 }
 
-// accept reads until when what we publish ourselves is accepted in the event log.
+// accept reads until when our own events are accepted in the event log.
 func (b *Bus) accept(own jetstream.StreamConfig) {
 	if until, err := time.Parse(time.RFC3339, own.Metadata[acceptedKey]); err == nil {
 		b.acceptUntil.Store(&until)
 	}
 }
 
-// isOurs reports whether a message of the event log, published at the time, may be one that we published ourselves: one
-// from before there was a stream for that, or of a worker of the release before, which runs while it is replaced. After
-// that nobody can make us believe it.
+// isOurs reports whether a message of the event log, published at the given time, may be an event of our own: one
+// from before the stream OWN existed, or one of a worker of the previous release during the upgrade. After that
+// period it returns false, so that no publisher can forge our events.
 func (b *Bus) isOurs(publishedAt time.Time) bool {
 	until := b.acceptUntil.Load()
 	return until != nil && publishedAt.Before(*until)

@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// program connects a program as its options say.
+// program returns a bus that is connected with the given options.
 func program(t *testing.T, o bus.Options) *bus.Bus {
 	t.Helper()
 	o.Name, o.Log = t.Name(), zap.NewNop()
@@ -25,7 +25,7 @@ func program(t *testing.T, o bus.Options) *bus.Bus {
 	return b
 }
 
-// configs are those of all streams.
+// configs returns the configurations of all streams.
 func configs(t *testing.T, js jetstream.JetStream) map[string]jetstream.StreamConfig {
 	t.Helper()
 	list := js.ListStreams(t.Context())

@@ -10,21 +10,22 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/broker"
 )
 
-// DefaultPartitions is over how many partitions the event log spreads tenants. Those of one partition wait for each other, and
-// for nobody else. The chart's autoscaling names a consumer for each.
+// DefaultPartitions is the number of partitions over which the event log spreads tenants. Only tenants of the same
+// partition wait for each other. The chart's autoscaling names a consumer for each partition.
 const DefaultPartitions = 16
 
-// partitionPrefix begins the subjects under which the event log stores what is published under broker.EventPrefix.
+// partitionPrefix replaces broker.EventPrefix in the subjects under which a partitioned event log stores events.
 const partitionPrefix = "part."
 
-// Partition is the tenant's, as the server's subject transform computes it: the remainder of a 32-bit FNV-1a hash.
+// Partition returns the tenant's partition as the server's subject transform computes it: a 32-bit FNV-1a hash modulo
+// the number of partitions.
 func (b *Bus) Partition(tenant string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(tenant))
 	return int(h.Sum32() % uint32(b.opts.Partitions)) //nolint:gosec // a small number
 }
 
-// partitioning is the subject transform that has the event log put each event's partition into its subject.
+// partitioning returns the subject transform with which the event log puts each event's partition into its subject.
 func (b *Bus) partitioning() *jetstream.SubjectTransformConfig {
 	return &jetstream.SubjectTransformConfig{
 		Source:      b.opts.Namespace.Subject(broker.EventPrefix + "*.>"),
@@ -32,7 +33,7 @@ func (b *Bus) partitioning() *jetstream.SubjectTransformConfig {
 	}
 }
 
-// published is the subject that a message was published under, given the one that it is stored under.
+// published returns the subject that a message was published to, given the one that it is stored under.
 func (b *Bus) published(subject string) string {
 	rest, ok := strings.CutPrefix(subject, b.opts.Namespace.Subject(partitionPrefix))
 	if !ok {
@@ -42,13 +43,13 @@ func (b *Bus) published(subject string) string {
 	return b.opts.Namespace.Subject(broker.EventPrefix + rest)
 }
 
-// durable is a consumer of JetStream.
+// durable is a durable consumer of JetStream.
 type durable struct {
 	name, filter string
 }
 
-// durables are the consumers of JetStream that a Consumer takes from: for the fan-out of the event log, one that takes what was
-// stored before the log had partitions, and one for each partition.
+// durables returns the JetStream consumers behind a Consumer. The fan-out of the event log has one for events that
+// were stored before the log had partitions, and one for each partition.
 func (b *Bus) durables(c Consumer) []durable {
 	_, filter := c.source()
 	list := []durable{{name: string(c)}}
@@ -64,7 +65,7 @@ func (b *Bus) durables(c Consumer) []durable {
 	return list
 }
 
-// Durables are the names of those in JetStream.
+// Durables returns the names of the JetStream consumers behind a Consumer.
 func (b *Bus) Durables(c Consumer) (names []string) {
 	for _, d := range b.durables(c) {
 		names = append(names, d.name)
@@ -72,7 +73,7 @@ func (b *Bus) Durables(c Consumer) (names []string) {
 	return names
 }
 
-// partition is the consumer of JetStream that takes the events of a partition.
+// partition returns the JetStream consumer of a partition's events.
 func (b *Bus) partition(n int) durable {
 	return durable{name: fmt.Sprintf("%s-%02d", Fanout, n), filter: b.opts.Namespace.Subject(fmt.Sprintf("%s%d.>", partitionPrefix, n))}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// apart returns a tenant whose partition is not that of any of the others.
+// apart returns a tenant whose partition differs from those of the others.
 func apart(b *bus.Bus, others ...string) string {
 	for n := 0; ; n++ {
 		tenant, same := fmt.Sprintf("tenant-%d", n), false
@@ -24,7 +24,7 @@ func apart(b *bus.Bus, others ...string) string {
 	}
 }
 
-// fanoutOf is the name of the consumer that takes the events of the tenant acme.
+// fanoutOf returns the name of the JetStream consumer of the tenant acme's events.
 func fanoutOf(b *bus.Bus) string { return fmt.Sprintf("%s-%02d", bus.Fanout, b.Partition("acme")) }
 
 // publishAll publishes n events of a tenant.
@@ -97,7 +97,7 @@ func TestATenantWithLargeEventsLeavesRoomForAnother(t *testing.T) {
 	b, _ := ready(t)
 	const n, size, room = 40, 1 << 20, 24 << 20
 	loud, quiet := "acme", apart(b, "acme")
-	for range n { // one by one: each may take as long as all together
+	for range n { // one by one: each may take as long as the whole test
 		event := bus.Outgoing{Tenant: loud, Type: "order.created", Body: make([]byte, size)}
 		require.NoError(t, b.PublishEvents(t.Context(), []bus.Outgoing{event}))
 	}
@@ -112,7 +112,7 @@ func TestATenantWithLargeEventsLeavesRoomForAnother(t *testing.T) {
 	}
 	publishAll(t, b, quiet, 1)
 	m := next(t, sub)
-	for m.Header("Nats-Msg-Id") != quiet+"-0" { // what was asked for before there was too much
+	for m.Header("Nats-Msg-Id") != quiet+"-0" { // messages that were requested before the limit was reached
 		open = append(open, m)
 		m = next(t, sub)
 	}
@@ -120,7 +120,8 @@ func TestATenantWithLargeEventsLeavesRoomForAnother(t *testing.T) {
 	require.False(t, m.Crowds())
 }
 
-// TestALogIsSpreadOverPartitionsWhileItIsUsed migrates a log in place: what is stored comes, and what is published after that.
+// TestALogIsSpreadOverPartitionsWhileItIsUsed partitions an existing log: both the stored events and later ones
+// arrive.
 func TestALogIsSpreadOverPartitionsWhileItIsUsed(t *testing.T) {
 	t.Parallel()
 	b, js := ready(t)

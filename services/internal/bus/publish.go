@@ -19,16 +19,18 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// Header names that JetStream gives a meaning (ADR-4, ADR-51).
+// Headers with a meaning to JetStream (ADR-4, ADR-51).
 const (
 	headerMsgID          = nats.MsgIdHdr
 	headerSchedule       = "Nats-Schedule"
 	headerScheduleTarget = "Nats-Schedule-Target"
-	// headerMayWait marks facts whose record nobody waits for; what has none is recorded at once, as before there was one.
+	// headerMayWait marks facts that nobody waits for. Batches without it are recorded at once, and so are those of
+	// workers that do not know the header.
 	headerMayWait = "Whisperer-May-Wait"
 )
 
-// PublishFacts returns when the batch is stored in the ledger. id tells a repetition after an error from a new batch.
+// PublishFacts returns when the batch is stored in the ledger. The id lets JetStream recognize a retry of the same
+// batch.
 func (b *Bus) PublishFacts(ctx context.Context, id string, batch *whispererv1.LedgerBatch) error {
 	data, err := proto.Marshal(batch)
 	if err != nil {
@@ -46,17 +48,17 @@ func (b *Bus) PublishFacts(ctx context.Context, id string, batch *whispererv1.Le
 	return nil
 }
 
-// mayWait reports whether nothing follows from the facts but their record: deliveries that went well at once. All else may be what
-// a drainer, or somebody who asked for an attempt, waits for.
+// mayWait reports whether the batch only holds deliveries that succeeded at the first attempt. A drainer, or a person
+// who asked for an attempt, may wait for any other fact.
 func mayWait(batch *whispererv1.LedgerBatch) bool {
 	return !slices.ContainsFunc(batch.GetFacts(), func(f *whispererv1.DeliveryFact) bool {
 		return !f.GetFirst() || f.GetState() != string(webhook.Delivered)
 	})
 }
 
-// ScheduleRetry returns when the retry is stored, to be due at the given time. Scheduling the same delivery of the same event
-// again takes the place of what was scheduled before. An event whose id was used before, long ago, is another one, although
-// the ids of the deliveries are the same.
+// ScheduleRetry returns when the retry is stored, to become due at the given time. It replaces an earlier schedule of
+// the same delivery of the same event. If an event id is used again after a long time, that is another event although
+// the delivery ids are the same, so neither retry replaces the other.
 func (b *Bus) ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error {
 	hook, delivery, err := retryIDs(retry)
 	if err != nil {
@@ -65,8 +67,8 @@ func (b *Bus) ScheduleRetry(ctx context.Context, due time.Time, retry *whisperer
 	return b.schedule(ctx, due, retry, hook, delivery)
 }
 
-// PutOff stores that an event of the event log, or of our own, is to be fanned out at a later time. It returns when that is
-// stored; putting it off again replaces that.
+// PutOff stores that an event of the event log, or of our own, is to be fanned out later. It returns when that is
+// stored. Calling it again replaces the earlier time.
 func (b *Bus) PutOff(ctx context.Context, until time.Time, e *webhook.Event) error {
 	id := webhook.DeliveryID(uuid.Nil, e.Tenant+" "+e.ID)
 	return b.schedule(ctx, until, &whispererv1.Retry{
@@ -75,10 +77,10 @@ func (b *Bus) PutOff(ctx context.Context, until time.Time, e *webhook.Event) err
 	}, putOffOf(e.Tenant), id)
 }
 
-// putOffOf stands in the subjects of a tenant's events that are put off where others have their hook.
+// putOffOf returns the id that takes the hook's place in the subjects of a tenant's postponed events.
 func putOffOf(tenant string) uuid.UUID { return uuid.NewSHA1(uuid.Nil, []byte("put off "+tenant)) }
 
-// HasPutOff reports whether events of the tenant are put off, or are being fanned out after that.
+// HasPutOff reports whether events of the tenant are postponed, or are being fanned out after a postponement.
 func (b *Bus) HasPutOff(ctx context.Context, tenant string) (bool, error) {
 	stream, err := b.stream(ctx, StreamRetries)
 	if err != nil {
@@ -96,7 +98,7 @@ func (b *Bus) HasPutOff(ctx context.Context, tenant string) (bool, error) {
 	return false, nil
 }
 
-// schedule has what a retry says come at its time, on the subjects of a hook.
+// schedule publishes a retry that is moved to the hook's due subject at the given time.
 func (b *Bus) schedule(ctx context.Context, due time.Time, retry *whispererv1.Retry, hook, delivery uuid.UUID) error {
 	publishedAt := time.Unix(0, retry.GetPublishedAt())
 	data, err := proto.Marshal(retry)
@@ -104,7 +106,7 @@ func (b *Bus) schedule(ctx context.Context, due time.Time, retry *whispererv1.Re
 		return fmt.Errorf("encode retry: %w", err)
 	}
 	msg := &nats.Msg{Subject: b.retryAtSubject(hook, delivery, publishedAt), Data: data, Header: nats.Header{
-		// written by hand: the client's own option cuts off the fraction, and fires up to a second early
+		// formatted here: the client's own option drops the fraction, so the message would fire up to a second early
 		headerSchedule:       []string{"@at " + due.UTC().Format(time.RFC3339Nano)},
 		headerScheduleTarget: []string{b.opts.Namespace.Subject(retryDuePrefix + hook.String())},
 	}}
@@ -114,8 +116,8 @@ func (b *Bus) schedule(ctx context.Context, due time.Time, retry *whispererv1.Re
 	return nil
 }
 
-// RetryScheduled reports whether a retry of the delivery of the event that was published then is waiting for its time. Old
-// workers scheduled by a subject without that time.
+// RetryScheduled reports whether a retry of the delivery is scheduled, for the event that was published at
+// publishedAt. Earlier releases scheduled by a subject without that time, so it checks that subject too.
 func (b *Bus) RetryScheduled(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (bool, error) {
 	stream, err := b.stream(ctx, StreamRetries)
 	if err != nil {
@@ -148,7 +150,7 @@ func (b *Bus) PurgeRetries(ctx context.Context, hook uuid.UUID) error {
 	return nil
 }
 
-// PublishOwn returns when JetStream has stored an event that we publish ourselves.
+// PublishOwn returns when JetStream has stored an event of our own.
 func (b *Bus) PublishOwn(ctx context.Context, e Outgoing) error {
 	msg := b.Message(&e)
 	msg.Subject = b.opts.Namespace.OwnSubject(e.Tenant, e.Type)
@@ -158,8 +160,8 @@ func (b *Bus) PublishOwn(ctx context.Context, e Outgoing) error {
 	return nil
 }
 
-// Event reads a message of a stream of events again. The error is webhook.ErrNotFound where the stream does not hold it any
-// more, or is another one that was made since.
+// Event reads an event from its stream again. It returns webhook.ErrNotFound if the stream does not hold it any more,
+// or was recreated since.
 func (b *Bus) Event(ctx context.Context, at webhook.Sequence) (envelope.Published, error) {
 	stream, err := b.stream(ctx, nameOf(at.Stream()))
 	if err != nil {
@@ -175,7 +177,7 @@ func (b *Bus) Event(ctx context.Context, at webhook.Sequence) (envelope.Publishe
 	return b.event(b.published(msg.Subject), msg.Header, msg.Data, at, msg.Time), nil
 }
 
-// event is a message of a stream of events, and the subject that it was published under.
+// event converts a message of a stream of events, given the subject that it was published to.
 func (b *Bus) event(subject string, headers nats.Header, body []byte, at webhook.Sequence, stored time.Time) envelope.Published {
 	tenant, eventType := b.opts.Namespace.SplitEventSubject(subject)
 	return envelope.Published{
@@ -184,8 +186,9 @@ func (b *Bus) event(subject string, headers nats.Header, body []byte, at webhook
 	}
 }
 
-// missing says what it means that a message was not found. Any replica may have answered, one that lags behind too: only the
-// leader knows what the stream begins and ends with, and what is in between is asked for again.
+// missing decides what it means that a message was not found. Any replica may have answered, even one that lags
+// behind. Only the leader knows the stream's first and last sequence, so a sequence between the two is an error to be
+// retried.
 func missing(ctx context.Context, stream jetstream.Stream, seq uint64) error {
 	info, err := stream.Info(ctx)
 	switch {
@@ -202,7 +205,7 @@ func (b *Bus) retryAtSubject(hook, delivery uuid.UUID, publishedAt time.Time) st
 	return b.oldRetryAtSubject(hook, delivery) + "." + strconv.FormatInt(publishedAt.UnixMicro(), 10)
 }
 
-// oldRetryAtSubject is by which workers scheduled that did not tell events of one id apart.
+// oldRetryAtSubject returns the subject used by earlier releases, which did not tell apart events with the same id.
 func (b *Bus) oldRetryAtSubject(hook, delivery uuid.UUID) string {
 	return b.opts.Namespace.Subject(retryAtPrefix + hook.String() + "." + delivery.String())
 }
@@ -217,8 +220,8 @@ func retryIDs(r *whispererv1.Retry) (hook, delivery uuid.UUID, err error) {
 	return hook, delivery, nil
 }
 
-// Tell publishes to a subject of somebody else's. It returns when a stream has stored the message, or, where no stream
-// takes the subject, when the server has it: then it reaches whoever listens at that moment.
+// Tell publishes to a subject outside of our streams. It returns when a stream has stored the message. If no stream
+// takes the subject, it returns when the server has the message, which then reaches only current subscribers.
 func (b *Bus) Tell(ctx context.Context, subject, id string, header map[string]string, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, broker.PublishDeadline)
 	defer cancel()

@@ -19,25 +19,25 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// quiet is a way to a server whose answers do not come through while it is locked.
+// quiet is a proxy to a server; while it is locked, no answers of the server come through.
 type quiet struct {
 	sync.Mutex
 	clients sync.Map // net.Conn
 }
 
-// cut ends the connections that there are.
+// cut closes all current connections.
 func (q *quiet) cut() {
 	q.clients.Range(func(client, _ any) bool { return client.(net.Conn).Close() == nil })
 }
 
-// Write implements io.Writer for what the server says.
+// Write implements io.Writer for what the server sends.
 func (q *quiet) Write(p []byte) (int, error) {
 	q.Lock()
 	defer q.Unlock()
 	return len(p), nil
 }
 
-// proxy returns the URL of the way to the server.
+// proxy starts the proxy and returns its URL.
 func (q *quiet) proxy(t *testing.T, url string) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -70,8 +70,8 @@ func manyEvents(name string, n int) []bus.Outgoing {
 	return events
 }
 
-// TestEventsThatWereGivenUpKeepTheirRoom has callers that do not wait for a server which says nothing: those who come next wait
-// for room, and are not told that there is none.
+// TestEventsThatWereGivenUpKeepTheirRoom has callers give up on a server that does not answer. Later callers wait for
+// room instead of getting an error.
 func TestEventsThatWereGivenUpKeepTheirRoom(t *testing.T) {
 	t.Parallel()
 	way := &quiet{}
@@ -130,7 +130,7 @@ func TestALostConnectionEndsWhatIsOnItsWay(t *testing.T) {
 
 func TestEventsOfWhichNobodyHearsAreNotStored(t *testing.T) {
 	t.Parallel()
-	b := program(t, bus.Options{URL: testenv.NATS(t)}) // without streams
+	b := program(t, bus.Options{URL: testenv.NATS(t)}) // it has no streams
 	err := b.PublishEvents(t.Context(), manyEvents("e", 2))
 	require.ErrorIs(t, err, jetstream.ErrNoStreamResponse)
 	var failed *bus.PublishError

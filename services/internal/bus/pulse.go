@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// stoppedFor is how long a process does not run before the server may have handed to others what it had handed to this one: the
-// ackWait of events, less the time between two heartbeats.
+// stoppedFor is the length of a suspension of this process after which the server may have redelivered its messages
+// to others: the ackWait of events, less the time between two heartbeats.
 const stoppedFor = 10 * time.Second
 
-// pulse notices that the process was stopped, or its machine suspended, by the heartbeats of subscriptions that did not come.
+// pulse notices, by missing heartbeats of subscriptions, that the process or its machine was suspended.
 type pulse struct {
-	beat, woke atomic.Int64 // in Unix nanoseconds of the wall clock: the monotonic one stands still with the machine
+	beat, woke atomic.Int64 // Unix nanoseconds of the wall clock: the monotonic clock stops while the machine is suspended
 }
 
-// feel notes that the process runs now.
+// feel records that the process is running now.
 func (p *pulse) feel() {
 	now := time.Now().UnixNano()
 	if last := p.beat.Swap(now); last != 0 && now-last >= int64(stoppedFor) {
@@ -22,8 +22,9 @@ func (p *pulse) feel() {
 	}
 }
 
-// Stopped reports whether this process was stopped since the time for so long that others may have been handed what it works on.
-// What it found out in between, such as that a deadline has passed, says nothing. Subscriptions have to be open.
+// Stopped reports whether this process was suspended since the given time, for so long that the messages it works on
+// may have been redelivered to others. What it observed meanwhile, such as a passed deadline, proves nothing. It only
+// works while subscriptions are open.
 func (b *Bus) Stopped(since time.Time) bool {
 	b.pulse.feel()
 	return b.pulse.woke.Load() >= since.UnixNano()

@@ -12,41 +12,41 @@ import (
 )
 
 const (
-	// relaySubjects are those of copies for people who listen. No stream has them: what nobody listens to is gone.
+	// The relay's subjects carry copies for listeners. No stream stores them: a copy without a subscriber is lost.
 	relaySubjects = "relay.>"
 	relayWanted   = "relay.wanted"
 	relayCopy     = "relay.copy."
-	// relayMessages and relayBytes bound the copies that wait for one who listens; more are dropped.
+	// relayMessages and relayBytes bound the copies that wait for a listener; further ones are dropped.
 	relayMessages, relayBytes = 256, 16 << 20
-	// relayProbe is how long a copy that a relay sends to itself may take.
+	// relayProbe bounds the round trip of the test copy that a relay sends to itself.
 	relayProbe = time.Second
 )
 
-// ErrRelayDenied says that NATS does not let copies through.
+// ErrRelayDenied says that the NATS user lacks the permissions for relay subjects.
 var ErrRelayDenied = errors.New(`nats lets nothing through on relay.>: give Whisperer's user the permissions that "whisperer nats permissions" prints now`)
 
-// Wish says which copies somebody wants, and for how long unless it is said again.
+// Wish asks for copies of requests. It expires unless it is repeated.
 type Wish struct {
 	Relay  uuid.UUID `json:"relay"`
 	Tenant string    `json:"tenant"`
-	// Hook is uuid.Nil for all of the tenant's.
+	// Hook is the hook whose requests are wanted, or uuid.Nil for all hooks of the tenant.
 	Hook uuid.UUID `json:"hook"`
-	// EventTypes are types and patterns, of which one has to cover an event's; none for any.
+	// EventTypes are types and patterns of which at least one must match; an empty list matches every event.
 	EventTypes []string `json:"event_types,omitempty"`
-	// For is 0 for a wish that is taken back.
+	// For is how long the wish is valid; 0 withdraws it.
 	For time.Duration `json:"for"`
 }
 
-// Relay carries copies of requests to those who listen.
+// Relay carries copies of requests to listeners.
 type Relay struct{ b *Bus }
 
 // Relay returns the bus's relay.
 func (b *Bus) Relay() Relay { return Relay{b} }
 
-// MaxPayload is the largest message in bytes that the server takes.
+// MaxPayload is the size in bytes of the largest message that the server accepts.
 func (r Relay) MaxPayload() int { return r.b.MaxPayload() }
 
-// PublishWish tells the workers of a wish.
+// PublishWish sends a wish to all workers.
 func (r Relay) PublishWish(w *Wish) error {
 	data, err := json.Marshal(w)
 	if err != nil {
@@ -55,7 +55,7 @@ func (r Relay) PublishWish(w *Wish) error {
 	return r.publish(relayWanted, data)
 }
 
-// Wishes calls handle with each wish that comes, until stop is called. A bus without a server hears of none.
+// Wishes calls handle with each wish until stop is called. A bus without a server receives none.
 func (r Relay) Wishes(handle func(*Wish)) (stop func(), err error) {
 	if r.b.nc == nil {
 		return func() {}, nil
@@ -69,15 +69,16 @@ func (r Relay) Wishes(handle func(*Wish)) (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to wishes: %w", err)
 	}
-	return func() { _ = sub.Unsubscribe() }, nil // or the connection is closed
+	return func() { _ = sub.Unsubscribe() }, nil // an error means that the connection is closed
 }
 
-// PublishCopy sends a copy to a relay. It waits for nobody.
+// PublishCopy sends a copy to a relay. It does not wait for the listener.
 func (r Relay) PublishCopy(relay uuid.UUID, data []byte) error {
 	return r.publish(relayCopy+relay.String(), data)
 }
 
-// publish publishes what is worth nothing later: it takes no room of what waits for a server that is away.
+// publish publishes a message that is worthless later. While disconnected it drops the message, so that it takes no
+// space in the reconnect buffer.
 func (r Relay) publish(subject string, data []byte) error {
 	if r.b.nc == nil || !r.b.nc.IsConnected() {
 		return fmt.Errorf("publish to %s: %w", subject, nats.ErrDisconnected)
@@ -88,14 +89,14 @@ func (r Relay) publish(subject string, data []byte) error {
 	return nil
 }
 
-// Copies are what comes for one relay.
+// Copies receives the copies sent to one relay.
 type Copies struct {
 	sub *nats.Subscription
-	// told is how many dropped copies Next has told of.
+	// told is the number of dropped copies that Next has reported.
 	told int
 }
 
-// Copies subscribes to what is sent to a relay, and sees that something can be. The error is ErrRelayDenied where not.
+// Copies subscribes to a relay and verifies that copies arrive. It returns ErrRelayDenied if they do not.
 func (r Relay) Copies(ctx context.Context, relay uuid.UUID) (*Copies, error) {
 	sub, err := r.b.nc.SubscribeSync(r.b.opts.Namespace.Subject(relayCopy + relay.String()))
 	if err != nil {
@@ -120,10 +121,11 @@ func (r Relay) Copies(ctx context.Context, relay uuid.UUID) (*Copies, error) {
 	return c, nil
 }
 
-// Next waits for a copy. dropped is how many were dropped since the last call, since nobody had taken them in time.
+// Next waits for a copy. dropped is how many copies were dropped since the last call because they were not taken in
+// time.
 func (c *Copies) Next(ctx context.Context) (data []byte, dropped int, err error) {
 	m, err := c.sub.NextMsgWithContext(ctx)
-	if errors.Is(err, nats.ErrSlowConsumer) { // told once for each time that it begins
+	if errors.Is(err, nats.ErrSlowConsumer) { // NATS reports it once whenever it starts to drop
 		m, err = c.sub.NextMsgWithContext(ctx)
 	}
 	if all, dropErr := c.sub.Dropped(); dropErr == nil {
@@ -136,4 +138,4 @@ func (c *Copies) Next(ctx context.Context) (data []byte, dropped int, err error)
 }
 
 // Close ends the subscription.
-func (c *Copies) Close() { _ = c.sub.Unsubscribe() } // or the connection is closed
+func (c *Copies) Close() { _ = c.sub.Unsubscribe() } // an error means that the connection is closed

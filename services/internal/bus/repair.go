@@ -12,24 +12,24 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Repaired is a stream or consumer that another hand deleted or changed, and that was put right.
+// Repaired is a stream or consumer that somebody else deleted or changed, and that was repaired.
 type Repaired struct {
-	// Name is that of the stream or consumer.
+	// Name is the name of the stream or consumer.
 	Name string
-	// Gone says that it was not there at all, and was made again; else it was changed.
+	// Gone reports whether it was missing and was created again; otherwise it had been changed.
 	Gone bool
 }
 
-// position is how far a consumer was when it was looked at last, in the stream that was made at that time.
+// position is how far a consumer had got at the last check, and the creation time of its stream.
 type position struct {
 	stream  time.Time
 	settled uint64
 }
 
-// EnsureTopology makes what is missing of the streams and consumers, and puts right what could lose or hold up what is in
-// them; see RepairTopology. Doing it twice, or from several programs at once, is harmless, and what waits in them stays.
-// It returns ErrServerTooOld where the server cannot carry the topology, and a *ForeignError, without having changed
-// anything, where the streams are another installation's.
+// EnsureTopology creates missing streams and consumers and repairs changes that could lose or hold up messages; see
+// RepairTopology. It may run repeatedly and in several programs at once; stored messages are kept. It returns
+// ErrServerTooOld if the server cannot carry the topology, and a *ForeignError, without having changed anything, if
+// the streams belong to another installation.
 func (b *Bus) EnsureTopology(ctx context.Context) error {
 	if err := b.CheckServer(); err != nil {
 		return err
@@ -41,12 +41,15 @@ func (b *Bus) EnsureTopology(ctx context.Context) error {
 	return err
 }
 
-// RepairTopology makes again what is gone of the topology, and takes back changes that could lose or hold up what is in
-// it. How large the event logs are, where streams are and how many copies they have is set when they are made and left
-// as it is then: that an operator may change at any time. So is all that a newer program made: a program of the release
-// before, which runs during an upgrade, must not take back what the new ones need. A consumer of events that is made again
-// goes on where it was at the last call, in this program. It returns what was repaired, also with an error; the error is
-// that of the server where something cannot be put right, and a *ForeignError where streams became another installation's.
+// RepairTopology recreates missing streams and consumers, and reverts changes that could lose or hold up messages.
+//
+// It does not revert the size of the event logs, nor the placement and replicas of streams: these are set at
+// creation, and operators may change them. It leaves alone what a newer program made: a program of the previous
+// release, running during an upgrade, must not revert what the new ones need. A recreated consumer of events
+// continues from its position at this program's last call.
+//
+// RepairTopology returns what was repaired, even with an error. The error is the server's if something cannot be
+// repaired, and a *ForeignError if the streams have become another installation's.
 func (b *Bus) RepairTopology(ctx context.Context) ([]Repaired, error) {
 	b.repairing.Lock()
 	defer b.repairing.Unlock()
@@ -85,7 +88,7 @@ func (b *Bus) repairStream(ctx context.Context, cfg jetstream.StreamConfig) (*je
 		if stream, err = b.js.CreateStream(ctx, cfg); err == nil {
 			return stream.CachedInfo(), []Repaired{{Name: name, Gone: true}}, nil
 		}
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another program was first
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another program created it first
 			stream, err = b.js.Stream(ctx, cfg.Name)
 		}
 	}
@@ -107,14 +110,15 @@ func (b *Bus) repairStream(ctx context.Context, cfg jetstream.StreamConfig) (*je
 	return info, []Repaired{{Name: name}}, nil
 }
 
-// promised is what a stream should be like, given what it is like: without limits that drop or refuse what we promise to
-// keep.
+// promised returns the configuration that a stream should have, given its current one: without limits that would drop
+// or refuse messages that we promise to keep.
 func promised(now, cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	want := now
 	want.Subjects, want.Retention, want.Discard, want.Duplicates = cfg.Subjects, cfg.Retention, cfg.Discard, cfg.Duplicates
 	want.AllowDirect, want.AllowAtomicPublish, want.AllowMsgSchedules = cfg.AllowDirect, cfg.AllowAtomicPublish, cfg.AllowMsgSchedules
-	want.DenyDelete, want.DenyPurge = now.DenyDelete || cfg.DenyDelete, now.DenyPurge || cfg.DenyPurge // the server takes neither back
-	if want.SubjectTransform != nil {                                                                  // whether there are partitions is a setting; what they are like is not
+	want.DenyDelete, want.DenyPurge = now.DenyDelete || cfg.DenyDelete, now.DenyPurge || cfg.DenyPurge // the server cannot revert either
+	// Operators decide whether there are partitions, not how they work.
+	if want.SubjectTransform != nil {
 		want.SubjectTransform = cfg.SubjectTransform
 	}
 	want.MaxAge, want.DiscardNewPerSubject, want.NoAck = 0, false, false
@@ -126,7 +130,7 @@ func promised(now, cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	return unlimited(want)
 }
 
-// unlimited writes no limit as the server does.
+// unlimited replaces absent limits by -1, as the server does.
 func unlimited(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	for _, limit := range []*int64{&cfg.MaxMsgs, &cfg.MaxMsgsPerSubject, &cfg.MaxBytes} {
 		if *limit == 0 {
@@ -152,7 +156,7 @@ func (b *Bus) repairConsumer(ctx context.Context, c Consumer, d durable, stream 
 		}
 		if _, err := b.js.CreateConsumer(ctx, stream.Config.Name, cfg); err != nil {
 			if errors.Is(err, jetstream.ErrConsumerExists) {
-				return nil, nil // another program was first
+				return nil, nil // another program created it first
 			}
 			return nil, err
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/natsd"
 )
 
-// published is when the events of these retries were.
+// published is the publication time of the events of these retries.
 var published = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 
 func retryOf(hook, delivery uuid.UUID, attempts uint32) *whispererv1.Retry {
@@ -168,7 +168,7 @@ func TestRetriesSurviveTheServer(t *testing.T) {
 	require.NoError(t, b.ScheduleRetry(t.Context(), at, retryOf(hook, later, 1)))
 	b.Close()
 	shutdown(t, s)
-	<-time.After(500 * time.Millisecond) // one comes due while nobody is there
+	<-time.After(500 * time.Millisecond) // one becomes due while nobody is connected
 
 	s = server(t, dir, natsd.RandomPort)
 	t.Cleanup(func() { shutdown(t, s) })

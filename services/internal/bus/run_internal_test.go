@@ -25,10 +25,10 @@ func TestAClockThatIsSetBackBeginsARun(t *testing.T) {
 	require.Equal(t, Run{ID: 2, After: 6}, follow(8, 1, noon))
 }
 
-// TestWhatOthersGotOfAPartitionBeginsARun has two partitions: a run is one of both.
+// TestWhatOthersGotOfAPartitionBeginsARun has two partitions, which share one run.
 func TestWhatOthersGotOfAPartitionBeginsARun(t *testing.T) {
 	t.Parallel()
-	s := &Subscription{stretch: Run{After: 40}} // others had that when the subscription began
+	s := &Subscription{stretch: Run{After: 40}} // other subscriptions had got these before this one began
 	a, b := &source{sub: s, consumer: &consumerOf{}, handed: 3}, &source{sub: s, consumer: &consumerOf{}}
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	follow := func(x *source, number, seq, deliveries uint64) Run {
@@ -46,7 +46,7 @@ func TestWhatOthersGotOfAPartitionBeginsARun(t *testing.T) {
 	require.Equal(t, Run{ID: 4, After: 79}, follow(a, 8, 71, 1))
 }
 
-// consumerOf is a consumer that was made long ago.
+// consumerOf stands for a consumer that was created long ago.
 type consumerOf struct{ jetstream.Consumer }
 
 func (*consumerOf) CachedInfo() *jetstream.ConsumerInfo { return &jetstream.ConsumerInfo{} }

@@ -37,7 +37,7 @@ func TestARunEndsWhereAnotherGotAMessage(t *testing.T) {
 	require.Equal(t, bus.Run{ID: 1}, again.Run, "what was here before changes nothing")
 
 	publish(t, b, 1)
-	require.Eventually(t, func() bool { // it has no room for another one now
+	require.Eventually(t, func() bool { // it has no room for another message now
 		lag, err := b.Lag(t.Context(), bus.Fanout)
 		return err == nil && lag.InFlight == 1
 	}, time.Minute, 5*time.Millisecond)
@@ -98,7 +98,7 @@ func TestAnotherConnectionIsAnotherRun(t *testing.T) {
 		return b.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.created", Body: []byte(`1`)}}) == nil
 	}, time.Minute, 10*time.Millisecond)
 	m := next(t, sub)
-	for m.Seq < 3 { // the last ack may not have been heard
+	for m.Seq < 3 { // the server may have missed the last ack
 		require.NoError(t, m.Ack())
 		m = next(t, sub)
 	}

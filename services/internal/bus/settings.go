@@ -9,15 +9,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// Setting is one of a stream that an operator may change, and that differs from the program's.
+// Setting is a setting of a stream that operators may change, and that differs from the program's configuration.
 type Setting struct {
-	// Stream is its full name, Name max_bytes, replicas or partitions.
+	// Stream is the stream's full name, and Name is max_bytes, replicas or partitions.
 	Stream, Name string
 	Have, Want   int64
 }
 
-// Settings compares the streams with what the program was told. Streams are made as it says and then left alone, so that
-// they differ where an operator changed them, or the program was told something else later.
+// Settings returns the differences between the streams and the program's configuration. The configuration applies
+// only when a stream is created. Differences arise when an operator changes the stream, or the configuration changes
+// later.
 func (x Streams) Settings(ctx context.Context) ([]Setting, error) {
 	var list []Setting
 	err := x.compare(ctx, func(_ jetstream.StreamConfig, differ []Setting) error {
@@ -27,7 +28,7 @@ func (x Streams) Settings(ctx context.Context) ([]Setting, error) {
 	return list, err
 }
 
-// TellSettings tells the log of all that differs.
+// TellSettings logs all differences.
 func (x Streams) TellSettings(ctx context.Context) {
 	list, err := x.Settings(ctx)
 	if err != nil {
@@ -39,7 +40,7 @@ func (x Streams) TellSettings(ctx context.Context) {
 	}
 }
 
-// ApplySettings gives the streams, and their consumers, the settings that the program was told.
+// ApplySettings applies the program's configuration to the streams and their consumers.
 func (x Streams) ApplySettings(ctx context.Context) error {
 	return x.compare(ctx, func(now jetstream.StreamConfig, differ []Setting) error {
 		for _, s := range differ {
@@ -62,14 +63,14 @@ func (x Streams) ApplySettings(ctx context.Context) error {
 	})
 }
 
-// The names of settings; but for the partitions, they are those of NATS.
+// The names of settings. All but partitions are NATS' own names.
 const (
 	settingBytes      = "max_bytes"
 	settingReplicas   = "replicas"
 	settingPartitions = "partitions"
 )
 
-// compare calls do with each stream that is there, and how it differs.
+// compare calls do for each existing stream, with its differences.
 func (x Streams) compare(ctx context.Context, do func(now jetstream.StreamConfig, differ []Setting) error) error {
 	for _, cfg := range x.b.streams() {
 		cfg = x.b.named(cfg)
@@ -101,7 +102,8 @@ func (x Streams) compare(ctx context.Context, do func(now jetstream.StreamConfig
 	return nil
 }
 
-// followReplicas gives the stream's consumers as many copies as it has: releases before wrote a number of their own down.
+// followReplicas makes the stream's consumers inherit the number of its replicas: earlier releases set a number of
+// their own.
 func (b *Bus) followReplicas(ctx context.Context, stream jetstream.StreamConfig) error {
 	for _, c := range Consumers() {
 		if source, _ := c.source(); b.opts.Namespace.Stream(source) != stream.Name {

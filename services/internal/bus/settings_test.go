@@ -23,7 +23,7 @@ func TestWhatAnOperatorSetStaysUntilItIsAppliedOnPurpose(t *testing.T) {
 	_, err = js.UpdateStream(t.Context(), edited)
 	require.NoError(t, err)
 
-	for range 2 { // a restart, and the watch over the topology
+	for range 2 { // a restart, and a check of the topology
 		started := program(t, bus.Options{URL: url, OMSMaxBytes: 2 << 20, OwnMaxBytes: 4 << 20})
 		require.NoError(t, started.EnsureTopology(t.Context()))
 		repaired, err := started.RepairTopology(t.Context())

@@ -11,29 +11,29 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/broker"
 )
 
-// source is one of the consumers of JetStream that a subscription takes from, each as much as it has room for beside the others.
+// source is one of the JetStream consumers of a subscription. All sources share the subscription's room.
 type source struct {
 	sub      *Subscription
 	name     string
 	consumer jetstream.Consumer
-	// handed is the number that the consumer gave to the message which it handed out to us last; doubtful says that the
-	// consumer may be another one by now.
+	// handed is the consumer sequence of the last message that we got. doubtful means that the consumer may have been
+	// recreated.
 	handed   uint64
 	doubtful bool
-	// lastAt is when the newest message was stored, and last its sequence. broken says that the next message begins another run,
-	// whatever it is.
+	// lastAt is when the newest message was stored, and last its sequence. broken means that the next message starts
+	// a new run in any case.
 	lastAt     time.Time
 	last       uint64
 	broken     bool
 	reconnects uint64
-	idle       bool // the last request brought nothing
-	large      int  // about the largest message of late, in bytes
+	idle       bool // the last request brought no message
+	large      int  // approximate size in bytes of the largest recent message
 
-	// The subscription's lock is that of what follows.
-	queue []Message // handed out by the server and not by us
-	bytes int       // of what is not settled
-	waits bool      // for room in bytes
-	// room has a token when there may be room.
+	// The subscription's lock guards the following fields.
+	queue []Message // delivered by the server, not yet taken
+	bytes int       // of unsettled messages
+	waits bool      // for enough free bytes
+	// room has a token when there may be room for more.
 	room chan struct{}
 }
 
@@ -58,8 +58,8 @@ func (x *source) run() {
 	}
 }
 
-// awaitRoom waits until half of the queue is free and the largest message fits in, and returns what fits in; no messages
-// when the subscription stops.
+// awaitRoom waits until half of the queue is free and the largest message fits in, and returns the free room. It
+// returns no room for messages when the subscription stops.
 func (x *source) awaitRoom() Room {
 	s := x.sub
 	for {
@@ -71,7 +71,7 @@ func (x *source) awaitRoom() Room {
 		switch {
 		case s.bus.link.IsClosed():
 			return Room{}
-		case !s.bus.link.IsConnected(): // a request now would reach the server when nobody waits for its answer
+		case !s.bus.link.IsConnected(): // a request now would reach the server when nobody waits for the answer any more
 			s.pause()
 			continue
 		}
@@ -91,8 +91,8 @@ func (x *source) awaitRoom() Room {
 	}
 }
 
-// tight reports whether the largest message may not fit in; the lock is held. No source of several has more than is left
-// for the others, so that there is always room for one that has little.
+// tight reports whether the largest message may not fit in; the lock must be held. If there are several sources, none
+// may hold more than what is left for the others, so that a source with few messages always has room.
 func (x *source) tight() bool {
 	s := x.sub
 	used := s.bytes + s.bus.largest()
@@ -102,7 +102,8 @@ func (x *source) tight() bool {
 	return used > s.capacity.Bytes
 }
 
-// free is how many bytes may be asked for; the lock is held. Requests of all sources are open at once, and each asks for its part.
+// free returns how many bytes a request may ask for; the lock must be held. All sources have open requests at once,
+// so each asks for its share.
 func (x *source) free() int {
 	s := x.sub
 	free := s.capacity.Bytes - s.bytes
@@ -112,15 +113,16 @@ func (x *source) free() int {
 	return free
 }
 
-// Crowds reports whether what is not settled leaves no room for another message of the kind: whoever keeps one that cannot
-// be worked on for now should hand it back.
+// Crowds reports whether the unsettled messages leave no room for another message of the same source. Whoever keeps a
+// message that cannot be processed for now should then hand it back.
 func (m *Message) Crowds() bool {
 	m.sub.mu.Lock()
 	defer m.sub.mu.Unlock()
 	return m.source.tight()
 }
 
-// pull asks the server for as many messages as there is room for, and takes those that come while the request is open.
+// pull asks the server for as many messages as there is room for, and queues those that come while the request is
+// open.
 func (x *source) pull(room Room) error {
 	s := x.sub
 	if x.doubtful {
@@ -168,18 +170,19 @@ func (x *source) pull(room Room) error {
 	return nil
 }
 
-// replicated reports whether the consumer has copies. Then the server says that a request with a bound in bytes is through before it
-// has sent all that belongs to it, which waits for the copies; the client listens no longer, and the rest comes again when its ackWait
-// is over. So the number is bounded instead, by what was large of late.
+// replicated reports whether the consumer has replicas. The server then may report that a request bounded in bytes is
+// complete before it has sent all messages that belong to it, because those wait for the replicas. The client stops
+// listening, and the rest is redelivered only after ackWait. Requests to such consumers are bounded by count instead,
+// estimated from the size of recent messages.
 func (x *source) replicated() bool {
 	cluster := x.consumer.CachedInfo().Cluster
 	return cluster != nil && len(cluster.Replicas) > 0
 }
 
-// firstLarge and smallest are what large is at first and at least, in bytes.
+// firstLarge and smallest are the initial and the minimum value of large, in bytes.
 const firstLarge, smallest = 64 << 10, 2 << 10
 
-// lookUp finds out which consumer it is that messages come from.
+// lookUp finds out which consumer the messages come from.
 func (x *source) lookUp(ctx context.Context) error {
 	stream, _ := x.sub.name.source()
 	consumer, err := x.sub.bus.js.Consumer(ctx, x.sub.bus.opts.Namespace.Stream(stream), x.name)
@@ -190,8 +193,9 @@ func (x *source) lookUp(ctx context.Context) error {
 	return nil
 }
 
-// follow returns the run that the message belongs to, and says whether it was published before the consumer was made. A
-// consumer that counts from 1 again is another one, and one that has left numbers out gave those to others.
+// follow returns the run that the message belongs to, and reports whether it was published before the consumer was
+// created. If the consumer sequence starts from 1 again, the consumer was recreated; if it skips numbers, others got
+// those messages.
 func (x *source) follow(meta *jetstream.MsgMetadata) (run Run, older bool) {
 	number, seq := meta.Sequence.Consumer, meta.Sequence.Stream
 	if number < x.handed {
@@ -209,7 +213,8 @@ func (x *source) follow(meta *jetstream.MsgMetadata) (run Run, older bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x.broken || missed || s.stretch.ID == 0 {
-		// others have got nothing of this consumer from the message on, unless it comes again, and nothing new of the other ones
+		// Other subscriptions got no message of this consumer from here on, unless this one is a redelivery, and no
+		// new ones of the other consumers.
 		s.stretch, x.broken = Run{ID: s.stretch.ID + 1, After: max(s.stretch.After, seq-1)}, meta.NumDelivered > 1
 	}
 	return s.stretch, x.doubtful || meta.Timestamp.Before(x.consumer.CachedInfo().Created)

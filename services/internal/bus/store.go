@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Store is what JetStream keeps on disk for the account, and the server's clock.
+// Store describes the account's JetStream file store and the server's clock.
 type Store struct {
-	// Used and Limit are in bytes; a Limit of 0 is none.
+	// Used and Limit are in bytes; a Limit of 0 means no limit.
 	Used, Limit int64
 	Clock       time.Time
 }
 
-// Store asks the server. It does not need the topology to be there.
+// Store asks the server. It works without the topology.
 func (x Streams) Store(ctx context.Context) (Store, error) {
 	account, err := x.b.js.AccountInfo(ctx)
 	if err != nil {

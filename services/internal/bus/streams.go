@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// Streams are the bus's streams as those see them who run them.
+// Streams gives operators access to the bus's streams.
 type Streams struct{ b *Bus }
 
 // Streams returns the bus's streams.
 func (b *Bus) Streams() Streams { return Streams{b} }
 
-// StreamState is how full a stream is.
+// StreamState says how full a stream is.
 type StreamState struct {
 	Name     string
 	Messages uint64
-	// Bytes is what it takes on its disk, MaxBytes what it may take; 0 for no limit of its own.
+	// Bytes is the stream's size on disk, and MaxBytes its limit; 0 means that it has no limit of its own.
 	Bytes    uint64
 	MaxBytes int64
 	Replicas int
-	// Oldest is when the first message was stored; zero where there is none.
+	// Oldest is when the first message was stored; zero if the stream is empty.
 	Oldest time.Time
 }
 
-// States tells how full the streams are, the event log first.
+// States returns the state of each stream, the event log first.
 func (x Streams) States(ctx context.Context) ([]StreamState, error) {
 	var list []StreamState
 	for _, c := range x.b.streams() {

@@ -12,28 +12,29 @@ import (
 )
 
 const (
-	// pullWait is how long one request for messages is open at the server; a subscription that stops waits for its end,
-	// because what the server sends to a request that was given up is lost until its ackWait is over. idleWait is it where the
-	// request before brought nothing: most partitions have nothing most of the time, and a request costs both sides what an
-	// event costs them.
+	// pullWait is how long one request for messages stays open at the server. A subscription that stops waits for the
+	// end of its request: messages that the server sends to an abandoned request are lost until their ackWait
+	// expires. idleWait replaces pullWait if the previous request brought nothing: most partitions are idle most of
+	// the time, and a request costs both sides as much as an event.
 	pullWait, idleWait = time.Second, 3 * time.Second
-	// pullRetry is how soon a server that did not answer a request is asked again.
+	// pullRetry is the delay before a server that did not answer a request is asked again.
 	pullRetry = 250 * time.Millisecond
 )
 
 // Room bounds what a subscription holds.
 type Room struct {
-	// Messages bounds those that TakeBatch has not returned yet.
+	// Messages bounds the messages that TakeBatch has not returned yet.
 	Messages int
-	// Bytes bounds those that are not settled, taken or not. It is at least two of the largest messages that the server takes.
+	// Bytes bounds the unsettled messages, taken or not. It is raised to twice the largest message that the server
+	// accepts.
 	Bytes int
 }
 
-// messageOverhead is about what a message takes in memory beside its data, in bytes.
+// messageOverhead is about how many bytes of memory a message takes in addition to its data.
 const messageOverhead = 512
 
-// Subscription is a running take from a consumer. It asks for no more messages than it has room for, so that the bus
-// knows of each that the server has handed out, and can tell the server that it is in good hands.
+// Subscription receives messages from a consumer. It asks for no more messages than it has room for. So the bus knows
+// every message that the server has delivered to it, and can tell the server that they are in progress.
 type Subscription struct {
 	bus      *Bus
 	name     Consumer
@@ -42,18 +43,18 @@ type Subscription struct {
 	stop     func()
 	stopping chan struct{}
 	sources  []*source
-	turn     int // whose turn it is to be taken from first
+	turn     int // the source to take from first next time
 
 	mu    sync.Mutex
-	hurry bool            // a queue may have facts that somebody waits for
-	open  map[uint64]held // by sequence: handed out by the server and not settled
-	bytes int             // of the open ones
+	hurry bool            // a queue may hold facts that somebody waits for
+	open  map[uint64]held // by sequence: delivered by the server, not settled
+	bytes int             // of the open messages
 	left  int             // sources that have not ended
-	// stretch is the run under way.
+	// stretch is the current run.
 	stretch Run
-	// paused says that nothing is asked for, and that what comes all the same goes back at once.
+	// paused means that nothing is requested, and that messages which arrive nevertheless are handed back at once.
 	paused bool
-	// filled has a token when there may be something in a queue, or nothing will be.
+	// filled has a token when a queue may have messages, or when all sources have ended.
 	filled chan struct{}
 }
 
@@ -64,7 +65,7 @@ type held struct {
 	since       time.Time
 }
 
-// Subscribe takes messages from the consumer, no more than there is room for.
+// Subscribe starts to receive messages from the consumer, within the given room.
 func (b *Bus) Subscribe(ctx context.Context, c Consumer, room Room) (*Subscription, error) {
 	room.Messages = max(1, room.Messages)
 	room.Bytes = max(room.Bytes, 2*b.largest())
@@ -89,24 +90,25 @@ func (b *Bus) Subscribe(ctx context.Context, c Consumer, room Room) (*Subscripti
 	return s, nil
 }
 
-// largest is about what the largest message takes in memory that the server takes, in bytes.
+// largest is about how many bytes of memory the largest message takes that the server accepts.
 func (b *Bus) largest() int { return b.MaxPayload() + messageOverhead }
 
-// Linger is how long TakeBatch waits after the first message that came to an empty queue, for those that follow to share its
-// batch: until none has come for the time of Quiet, but no longer than Most.
+// Linger says how long TakeBatch waits for more messages after the first one arrives in an empty queue: until none
+// has come for Quiet, but at most for Most.
 type Linger struct{ Quiet, Most time.Duration }
 
-// Linger makes TakeBatch wait. It does not wait for more than it may take, while much is kept, nor with facts that somebody waits
-// for. Call it before the first TakeBatch.
+// Linger makes TakeBatch wait for larger batches. It does not wait once the batch is full, when memory runs short, or
+// when somebody waits for one of the facts. Call it before the first TakeBatch.
 func (s *Subscription) Linger(l Linger) { s.linger = l }
 
-// Stop ends taking, which takes up to three seconds. What was prefetched until then still comes out of TakeBatch; take it.
+// Stop ends the subscription, which takes up to three seconds. TakeBatch still returns what was prefetched until
+// then; take it.
 func (s *Subscription) Stop() { s.stop() }
 
 // Stopping is closed when Stop is called.
 func (s *Subscription) Stopping() <-chan struct{} { return s.stopping }
 
-// Pause gives what was prefetched to others at once, and asks for nothing more until Resume. Whoever cannot work on
+// Pause hands prefetched messages back at once and requests no more until Resume. A worker that cannot process
 // messages must not keep them.
 func (s *Subscription) Pause() {
 	s.mu.Lock()
@@ -120,7 +122,7 @@ func (s *Subscription) Pause() {
 	s.HandBack(queue, 0)
 }
 
-// Resume ends what Pause began.
+// Resume undoes Pause.
 func (s *Subscription) Resume() {
 	s.mu.Lock()
 	s.paused = false
@@ -128,25 +130,25 @@ func (s *Subscription) Resume() {
 	s.roomAgain()
 }
 
-// roomAgain has all sources look whether they have room.
+// roomAgain makes all sources check whether they have room.
 func (s *Subscription) roomAgain() {
 	for _, src := range s.sources {
 		signal(src.room)
 	}
 }
 
-// HandBack gives messages to other workers, or to this one again, after the delay. Those of which the server does not hear
-// come again when they have been silent for long enough.
+// HandBack has messages redelivered after the delay, to this worker or another one. Messages for which the server
+// does not get the request are redelivered after their ackWait.
 func (s *Subscription) HandBack(messages []Message, delay time.Duration) {
 	s.each(messages, "failed to return message for redelivery", func(m *Message) error { return m.HandBack(delay) })
 }
 
-// Ack settles messages. Those of which the server does not hear come again.
+// Ack settles messages. Messages whose ack is lost are redelivered.
 func (s *Subscription) Ack(messages []Message) {
 	s.each(messages, "failed to ack message: it will come again", (*Message).Ack)
 }
 
-// each stops at the first failure, since a connection that is gone is so for all.
+// each stops at the first failure, because a lost connection fails for all messages.
 func (s *Subscription) each(messages []Message, failure string, do func(*Message) error) {
 	for i := range messages {
 		if err := do(&messages[i]); err != nil {
@@ -160,10 +162,10 @@ func (s *Subscription) log() *zap.Logger {
 	return s.bus.log.With(zap.String("consumer", string(s.name)))
 }
 
-// TakeBatch waits for one message, then takes all that are there already, up to limit, from all partitions alike; batch is used
-// again. It returns false when the subscription has ended or ctx is done.
+// TakeBatch waits for one message and then takes all that have arrived, up to limit, sharing the batch fairly between
+// partitions. It reuses batch. It returns false when the subscription has ended or ctx is done.
 func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int) ([]Message, bool) {
-	clear(batch) // the messages of the last batch are not kept in memory while this waits
+	clear(batch) // so that the previous batch can be freed during the wait
 	batch = batch[:0]
 	for {
 		s.mu.Lock()
@@ -172,7 +174,7 @@ func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int
 		s.hurry = s.hurry && left > 0
 		s.mu.Unlock()
 		if left > 0 || ended {
-			signal(s.filled) // for whoever else waits
+			signal(s.filled) // another waiting caller can go on
 		}
 		if len(batch) > 0 || ended {
 			return batch, len(batch) > 0
@@ -188,7 +190,8 @@ func (s *Subscription) TakeBatch(ctx context.Context, batch []Message, limit int
 	}
 }
 
-// takeInTurns takes up to limit messages, as many from each source as are left for it where all get alike; the lock is held.
+// takeInTurns takes up to limit messages. Each source gets an equal share of the batch, and what one source does not
+// need goes to the others. The lock must be held.
 func (s *Subscription) takeInTurns(batch []Message, limit int) []Message {
 	var busy []*source
 	for i := range s.sources {
@@ -197,18 +200,19 @@ func (s *Subscription) takeInTurns(batch []Message, limit int) []Message {
 		}
 	}
 	s.turn = (s.turn + 1) % len(s.sources)
-	slices.SortStableFunc(busy, func(a, b *source) int { return len(a.queue) - len(b.queue) }) // what one leaves is for the others
+	// The shortest queue comes first, so that the rest of its share goes to the others.
+	slices.SortStableFunc(busy, func(a, b *source) int { return len(a.queue) - len(b.queue) })
 	for i, src := range busy {
 		n := min(len(src.queue), max(1, (limit-len(batch))/(len(busy)-i)), limit-len(batch))
 		batch = append(batch, src.queue[:n]...)
-		clear(src.queue[:n]) // the array that is left behind does not keep them in memory
+		clear(src.queue[:n]) // so that the old array does not keep the messages in memory
 		src.queue = src.queue[n:]
 		signal(src.room)
 	}
 	return batch
 }
 
-// queued counts what was not taken; the lock is held.
+// queued counts the messages that were not taken; the lock must be held.
 func (s *Subscription) queued() (n int) {
 	for _, src := range s.sources {
 		n += len(src.queue)
@@ -216,7 +220,7 @@ func (s *Subscription) queued() (n int) {
 	return n
 }
 
-// await returns when it is time to take what has come, and false when ctx is done.
+// await returns true when it is time to take the queued messages, and false when ctx is done.
 func (s *Subscription) await(ctx context.Context, limit int) bool {
 	enough, quiet := time.NewTimer(s.linger.Most), time.NewTimer(s.linger.Quiet)
 	defer enough.Stop()
@@ -238,15 +242,15 @@ func (s *Subscription) await(ctx context.Context, limit int) bool {
 	return true
 }
 
-// hurried reports whether there is nothing to wait for: as many messages as are taken at once, half of what may be kept or no
-// room for another, one that cannot wait, or the end.
+// hurried reports whether waiting longer is pointless or harmful: the batch is full, half of the memory is used, a
+// source has no room for another message, somebody waits for one of the facts, or the subscription has ended.
 func (s *Subscription) hurried(limit int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.left == 0 || s.queued() >= limit || 2*s.bytes >= s.capacity.Bytes || s.hurry || slices.ContainsFunc(s.sources, (*source).tight)
 }
 
-// signal leaves a token, unless one is there.
+// signal puts a token into c, unless it holds one already.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -254,9 +258,9 @@ func signal(c chan struct{}) {
 	}
 }
 
-// hold queues a message. One that is in our hands already is not taken twice: the server did not hear that we work on it,
-// or does not know any more that it had handed it out, and gets its answer when the work is done. It returns false where
-// the message has to go back, as the subscription is paused.
+// hold queues a message. A message that we hold already was redelivered because the server missed a heartbeat or
+// forgot the delivery; it is not queued again, and is settled when the work is done. hold returns false if the
+// message must be handed back because the subscription is paused.
 func (s *Subscription) hold(m *Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,7 +272,7 @@ func (s *Subscription) hold(m *Message) bool {
 		s.bytes -= size(before.msg)
 		before.source.bytes -= size(before.msg)
 	}
-	if !there || !before.publishedAt.Equal(m.PublishedAt) { // a new stream counts from 1 again
+	if !there || !before.publishedAt.Equal(m.PublishedAt) { // a recreated stream counts from 1 again
 		if s.paused {
 			return false
 		}
@@ -276,7 +280,7 @@ func (s *Subscription) hold(m *Message) bool {
 		s.hurry = s.hurry || s.name == FactRecorder && len(m.Headers()[headerMayWait]) == 0
 		return true
 	}
-	for i := range m.source.queue { // who takes it has to know that others may have had it
+	for i := range m.source.queue { // the taker must know that other workers may have got it
 		if m.source.queue[i].Seq == m.Seq {
 			m.source.queue[i] = *m
 		}
@@ -284,7 +288,7 @@ func (s *Subscription) hold(m *Message) bool {
 	return true
 }
 
-// size is about what an open message takes in memory, in bytes.
+// size is about how many bytes of memory an unsettled message takes.
 func size(msg jetstream.Msg) int { return len(msg.Data()) + messageOverhead }
 
 func (s *Subscription) pause() {
@@ -294,7 +298,7 @@ func (s *Subscription) pause() {
 	}
 }
 
-// settled returns what the server is to be answered by: how it handed the message out last.
+// settled removes the message from the open ones and returns its latest delivery, which is the one to answer.
 func (s *Subscription) settled(m *Message) jetstream.Msg {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -313,7 +317,8 @@ func (s *Subscription) settled(m *Message) jetstream.Msg {
 	return h.msg
 }
 
-// heartbeat tells the server about messages that take long, until the subscription has ended and none is left.
+// heartbeat tells the server which messages are still in progress, until the subscription has ended and all are
+// settled.
 func (s *Subscription) heartbeat() {
 	beat := s.name.ackWait() / 3
 	tick := time.NewTicker(beat)
@@ -333,7 +338,7 @@ func (s *Subscription) heartbeat() {
 			return
 		}
 		for _, msg := range old {
-			_ = msg.InProgress() // a connection that is gone shows elsewhere, and the message comes again
+			_ = msg.InProgress() // a lost connection shows elsewhere, and the message is redelivered
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Names and subjects of the topology, without the namespace.
+// Names of streams and subjects, without the namespace.
 const (
 	StreamOMS     = "OMS"
 	StreamOwn     = "OWN"
@@ -26,30 +26,30 @@ const (
 	ledgerSubject  = "ledger.facts"
 )
 
-// Consumer names what all workers share the messages of: a durable pull consumer of JetStream, or several.
+// Consumer names a stream of work that all workers share. It is one durable JetStream pull consumer, or several.
 type Consumer string
 
 // The consumers of the topology.
 const (
-	// Fanout takes each event of the event log to be delivered, from its partitions in turns.
+	// Fanout takes the events of the event log for delivery, from its partitions in turn.
 	Fanout Consumer = "fanout"
-	// EventRecorder takes each event of the event log to be written to Postgres.
+	// EventRecorder takes the events of the event log to write them to Postgres.
 	EventRecorder Consumer = "event-recorder"
-	// OwnFanout and OwnRecorder do the same for what we publish ourselves.
+	// OwnFanout and OwnRecorder do the same for our own events.
 	OwnFanout   Consumer = "own-fanout"
 	OwnRecorder Consumer = "own-recorder"
-	// Retry takes the retries that are due.
+	// Retry takes due retries.
 	Retry Consumer = "retry"
-	// FactRecorder takes batches of facts to be written to Postgres.
+	// FactRecorder takes batches of facts to write them to Postgres.
 	FactRecorder Consumer = "recorder"
 )
 
-// Consumers lists all of them.
+// Consumers returns all of them.
 func Consumers() []Consumer {
 	return []Consumer{Fanout, EventRecorder, OwnFanout, OwnRecorder, Retry, FactRecorder}
 }
 
-// FanoutOf and RecorderOf are the consumers that take events from the stream.
+// FanoutOf returns the consumer that takes the stream's events for delivery.
 func FanoutOf(s webhook.Stream) Consumer {
 	if s == webhook.Own {
 		return OwnFanout
@@ -57,7 +57,7 @@ func FanoutOf(s webhook.Stream) Consumer {
 	return Fanout
 }
 
-// RecorderOf is the consumer that takes events from the stream to be recorded.
+// RecorderOf returns the consumer that takes the stream's events to record them.
 func RecorderOf(s webhook.Stream) Consumer {
 	if s == webhook.Own {
 		return OwnRecorder
@@ -65,7 +65,7 @@ func RecorderOf(s webhook.Stream) Consumer {
 	return EventRecorder
 }
 
-// nameOf is the name of a stream of events.
+// nameOf returns the name of a stream of events.
 func nameOf(s webhook.Stream) string {
 	if s == webhook.Own {
 		return StreamOwn
@@ -73,7 +73,7 @@ func nameOf(s webhook.Stream) string {
 	return StreamOMS
 }
 
-// Topology lists the names of all streams and consumers.
+// Topology returns the names of all streams and consumers.
 func Topology() []string {
 	names := []string{StreamOMS, StreamOwn, StreamRetries, StreamLedger, StreamAside}
 	for _, c := range Consumers() {
@@ -82,12 +82,13 @@ func Topology() []string {
 	return names
 }
 
-// source is where the consumer takes from, and filter what; empty for all of it.
+// source returns the stream that the consumer takes from, and the filter on its subjects; an empty filter matches
+// all.
 func (c Consumer) source() (stream, filter string) {
 	switch c {
 	case Fanout:
 		return StreamOMS, broker.EventPrefix + ">"
-	case EventRecorder: // whatever partition it is in
+	case EventRecorder: // events of all partitions
 		return StreamOMS, ""
 	case OwnFanout, OwnRecorder:
 		return StreamOwn, broker.OwnPrefix + ">"
@@ -99,7 +100,7 @@ func (c Consumer) source() (stream, filter string) {
 	return "", ""
 }
 
-// takesEvents says that the consumer's stream is one of events, which stay in it when they are done with.
+// takesEvents reports whether the consumer's stream holds events, which stay in it after they are settled.
 func (c Consumer) takesEvents() bool {
 	switch c {
 	case Fanout, EventRecorder, OwnFanout, OwnRecorder:
@@ -109,7 +110,7 @@ func (c Consumer) takesEvents() bool {
 	return false
 }
 
-// streamOfEvents is where the consumer's events are; that of others means nothing.
+// streamOfEvents returns the stream of the consumer's events. For consumers of other streams it means nothing.
 func (c Consumer) streamOfEvents() webhook.Stream {
 	if c == OwnFanout || c == OwnRecorder {
 		return webhook.Own
@@ -117,8 +118,9 @@ func (c Consumer) streamOfEvents() webhook.Stream {
 	return webhook.OMS
 }
 
-// MaxInHand bounds what all workers together hold of a consumer's messages, of each partition's if it has some. Events wait in workers' limiters for hooks that
-// are slow, so there are more of them; a server writes the whole list as it changes, so there is a limit.
+// MaxInHand bounds the unsettled messages of a consumer over all workers, per partition if it has partitions. Fan-out
+// has a higher bound because events wait in workers' limiters for slow hooks. There must be one, because the server
+// rewrites the whole list of unsettled messages as it changes.
 func MaxInHand(c Consumer) int {
 	if c == Fanout {
 		return 32 << 10
@@ -126,10 +128,10 @@ func MaxInHand(c Consumer) int {
 	return 8 << 10
 }
 
-// ackWait is how long a message may be silent before another worker gets it; a worker that is alive speaks up three times
-// as often. It bounds the time to recover from a dead worker. What comes again to be delivered waits for the ledger first, so
-// what a recorder had in hand has to come again sooner than that. It is not changed for a live consumer whose messages are
-// handed back with long delays: a change moves every delay that is under way.
+// ackWait is how long the server waits for a sign of life before it redelivers a message; a live worker sends one
+// three times as often. So it bounds how long recovery from a dead worker takes. Redelivered events and retries wait
+// for the ledger first, so the recorder's messages must be redelivered sooner than those. It must not change on a
+// live consumer whose messages are handed back with long delays: a change moves every pending delay.
 func (c Consumer) ackWait() time.Duration {
 	if c == FactRecorder {
 		return 5 * time.Second
@@ -137,29 +139,30 @@ func (c Consumer) ackWait() time.Duration {
 	return 15 * time.Second
 }
 
-// dedupWindow is how long JetStream remembers a Nats-Msg-Id; each costs 235 bytes of server memory.
+// dedupWindow is how long JetStream remembers a Nats-Msg-Id. Each id costs 235 bytes of server memory.
 const dedupWindow = 2 * time.Minute
 
-// streams are what the streams are like when they are made, without the namespace.
+// streams returns the configurations with which streams are created, without the namespace.
 func (b *Bus) streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
 		{
-			// The event log. Nothing in it ages by itself: the housekeeper trims it, never past what was fanned out.
+			// The event log. It has no maximum age: the housekeeper trims it, but never past what was fanned out.
 			Name: StreamOMS, Subjects: []string{broker.EventPrefix + ">"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.OMSMaxBytes,
 			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true, AllowAtomicPublish: true, SubjectTransform: b.partitioning(),
 			Description: "events from the order management system",
 		},
 		{
-			// Apart from the event log, which callbacks must not have to wait for: it has room again only when events are
-			// delivered, and with that their callbacks published.
+			// Our own events are apart from the event log, so that callbacks do not wait for room in it: it only gets
+			// room when events are delivered, which publishes their callbacks.
 			Name: StreamOwn, Subjects: []string{broker.OwnPrefix + ">"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: b.opts.OwnMaxBytes,
 			Duplicates: dedupWindow, Replicas: b.opts.Replicas, AllowDirect: true,
 			Description: "callbacks and operational events",
 		},
 		{
-			// Schedules refuse DiscardNew, and limits would drop what waits: the server's store limit is the guard.
+			// Schedules do not work with DiscardNew, and limits would drop scheduled retries. The server's store
+			// limit is the guard.
 			Name: StreamRetries, Subjects: []string{retryAtPrefix + ">", retryDuePrefix + ">"},
 			Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld,
 			AllowMsgSchedules: true, Duplicates: dedupWindow, Replicas: b.opts.Replicas,
@@ -171,7 +174,7 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 			Replicas: b.opts.Replicas, Description: "what happened, on its way to Postgres",
 		},
 		{
-			// Nothing in it ages: a person puts it back.
+			// Messages in it do not expire: a person puts them back.
 			Name: StreamAside, Subjects: []string{asidePrefix + ">"}, Storage: jetstream.FileStorage,
 			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Duplicates: dedupWindow, AllowDirect: true,
 			Replicas: b.opts.Replicas, Description: "what Postgres refused, until it is put back",
@@ -179,7 +182,7 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 	}
 }
 
-// named puts the stream into the namespace.
+// named adds the namespace to the stream's names.
 func (b *Bus) named(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	subjects := make([]string, len(cfg.Subjects))
 	for i, s := range cfg.Subjects {
@@ -189,7 +192,8 @@ func (b *Bus) named(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 	return cfg
 }
 
-// consumer is what one of a Consumer's is like, begun at the first message of its stream, of which it has as many copies.
+// consumer returns the configuration of a durable. It starts at the first message of its stream and inherits the
+// stream's replicas.
 func (b *Bus) consumer(c Consumer, d durable) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: d.name, FilterSubject: d.filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.ackWait(),
@@ -197,7 +201,7 @@ func (b *Bus) consumer(c Consumer, d durable) jetstream.ConsumerConfig {
 	}
 }
 
-// stream looks a stream of the topology up.
+// stream looks up a stream of the topology.
 func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	stream, err := b.js.Stream(ctx, b.opts.Namespace.Stream(name))
 	if err != nil {
@@ -206,14 +210,15 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 	return stream, nil
 }
 
-// topologyVersion grows with every change of what streams and consumers are like; 3 is the first with a stream for what
-// we publish ourselves, 4 the first that spreads tenants over partitions, 5 the first whose payloads can be erased. versionKey is its name in their metadata.
+// topologyVersion grows with every change to the configuration of streams and consumers. Version 3 is the first with
+// a stream for our own events, 4 the first that spreads tenants over partitions, and 5 the first whose payloads can
+// be erased. versionKey is its key in their metadata.
 const (
 	topologyVersion = 5
 	versionKey      = "whisperer_topology"
 )
 
-// versionOf is that of the program which a stream or consumer was made by, 0 where nobody wrote it down.
+// versionOf returns the version of the program that made a stream or consumer, or 0 if none is recorded.
 func versionOf(metadata map[string]string) int {
 	version, err := strconv.Atoi(metadata[versionKey])
 	if err != nil {

@@ -12,16 +12,17 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Trim says what of a stream of events may go.
+// Trim says which events of a stream may be dropped.
 type Trim struct {
 	Stream webhook.Stream
 	// MaxAge is how long events are kept.
 	MaxAge time.Duration
-	// HighWater is the part of the stream's size, 0 to 1, over which the oldest events go sooner; LowWater is where that ends.
+	// HighWater is the fraction (0 to 1) of the stream's size limit above which the oldest events are dropped sooner.
+	// Dropping stops at LowWater.
 	HighWater, LowWater float64
 }
 
-// Trim drops the oldest events, but none that has not been fanned out and recorded. It returns how many went.
+// Trim drops the oldest events, except those that were not fanned out and recorded. It returns how many were dropped.
 func (x Streams) Trim(ctx context.Context, t Trim) (uint64, error) {
 	stream, err := x.b.stream(ctx, nameOf(t.Stream))
 	if err != nil {
@@ -54,7 +55,7 @@ func (x Streams) Trim(ctx context.Context, t Trim) (uint64, error) {
 	return keep - info.State.FirstSeq, nil
 }
 
-// EventLogSize is how many bytes a stream of events has, and how many it may have.
+// EventLogSize returns the size of a stream of events and its limit, in bytes.
 func (x Streams) EventLogSize(ctx context.Context, s webhook.Stream) (used, limit int64, err error) {
 	stream, err := x.b.stream(ctx, nameOf(s))
 	if err != nil {
@@ -64,7 +65,7 @@ func (x Streams) EventLogSize(ctx context.Context, s webhook.Stream) (used, limi
 	return int64(info.State.Bytes), info.Config.MaxBytes, nil //nolint:gosec // bytes on one disk
 }
 
-// Waiting counts the deliveries that wait for the time of their next attempt, those among them whose time has just come.
+// Waiting counts the deliveries that wait for their next attempt, including those that have just become due.
 func (b *Bus) Waiting(ctx context.Context) (uint64, error) {
 	stream, err := b.stream(ctx, StreamRetries)
 	if err != nil {
@@ -73,7 +74,7 @@ func (b *Bus) Waiting(ctx context.Context) (uint64, error) {
 	return stream.CachedInfo().State.Msgs, nil
 }
 
-// firstSince finds the first sequence that was stored at or after the time.
+// firstSince finds the first sequence that was stored at or after the given time.
 func firstSince(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState, at time.Time) (uint64, error) {
 	if state.Msgs == 0 || !state.FirstTime.Before(at) {
 		return state.FirstSeq, nil
@@ -96,7 +97,7 @@ func firstSince(ctx context.Context, stream jetstream.Stream, state jetstream.St
 	return state.FirstSeq + uint64(n), failed //nolint:gosec // not negative
 }
 
-// RetriesOf counts the hook's retries that are due and not settled.
+// RetriesOf counts the hook's retries that are due but not settled.
 func (b *Bus) RetriesOf(ctx context.Context, hook uuid.UUID) (uint64, error) {
 	stream, err := b.stream(ctx, StreamRetries)
 	if err != nil {

@@ -33,7 +33,7 @@ func TestTheEventLogIsTrimmedButNeverPastWhatIsDoneWith(t *testing.T) {
 	n, err = b.Streams().Trim(t.Context(), bus.Trim{MaxAge: time.Hour, HighWater: 0.8, LowWater: 0.7})
 	require.NoError(t, err)
 	require.Zero(t, n, "nothing is old, and there is room")
-	require.Eventually(t, func() bool { // the server may hear of some acks later than of others
+	require.Eventually(t, func() bool { // the server may process some acks late
 		more, err := b.Streams().Trim(t.Context(), everything)
 		require.NoError(t, err)
 		n += more

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// earlier makes a topology as a release before this one might have had it: other limits, less allowed, no version.
+// earlier creates the topology of an earlier release: other limits, fewer permissions, no version.
 func earlier(t *testing.T, js jetstream.JetStream) {
 	t.Helper()
 	for _, cfg := range []jetstream.StreamConfig{
@@ -45,8 +45,8 @@ func TestANewTopologyLosesNothingThatWaitsInAnEarlierOne(t *testing.T) {
 	earlier(t, js)
 	b := connect(t, url)
 
-	// What the release before leaves: events of which some are with a worker and some done with, retries that wait for
-	// their time, facts that are not recorded.
+	// These are left by the previous release: events of which some are with a worker and some settled, scheduled
+	// retries, and unrecorded facts.
 	const events, done, held = 50, 5, 10
 	publish(t, b, events)
 	fanout, err := js.Consumer(t.Context(), bus.StreamOMS, string(bus.Fanout))
