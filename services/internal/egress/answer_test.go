@@ -25,7 +25,8 @@ func TestTheStatusDecidesWhateverTheBodyDoes(t *testing.T) {
 		"reset amid the body": func(r *receiver, conn net.Conn) {
 			r.readRequest(bufio.NewReader(conn))
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
-			// A reset would overtake what was written; the other side has read it when it answers this.
+			// A reset would discard data that was written before; once the other side answers this, it has read that
+			// data.
 			_ = conn.(*net.TCPConn).CloseWrite()
 		},
 		"breaks off its chunks": once("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"),
@@ -92,7 +93,8 @@ func TestBodiesAreBounded(t *testing.T) {
 			t.Parallel()
 			server, client := listen(t, c.handle), newClient(t, egress.Options{})
 			for range 2 {
-				// A stray body may be seen only when the next request is on its way; then that one fails, and is not mixed up.
+				// The client may see stray bytes only when it has sent the next request. Then that request fails, but
+				// must not get the stray bytes as its answer.
 				got := post(t, client, server.url())
 				if got.Class == webhook.ClassReset || got.Class == webhook.ClassProtocol {
 					require.Contains(t, name, "stray")
@@ -158,7 +160,7 @@ func TestRetryAfter(t *testing.T) {
 		"an RFC 850 date":              {[]string{time.Now().Add(time.Hour).UTC().Format("Monday, 02-Jan-06 15:04:05 GMT")}, time.Hour, true},
 		"the first that means a thing": {[]string{"soon", date(-time.Hour), "30", "60"}, 30 * time.Second, true},
 	} {
-		t.Run(name, func(t *testing.T) { // at once: a date is not good for long
+		t.Run(name, func(t *testing.T) { // not parallel: the dates are relative to now
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Retry-After"] = c.values
 				w.WriteHeader(http.StatusTooManyRequests)
@@ -172,7 +174,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// flood reads a request and writes the first text once and the last one until the other side has had enough.
+// flood reads a request, writes all texts once, and then repeats the last one until the other side closes.
 func flood(texts ...string) func(*receiver, net.Conn) {
 	return func(r *receiver, conn net.Conn) {
 		r.readRequest(bufio.NewReader(conn))

@@ -36,7 +36,7 @@ func TestASilentAddressCostsAMomentOnce(t *testing.T) {
 	require.True(t, got.Success(), "%v", got.Err)
 	const moment = 250 * time.Millisecond
 	require.GreaterOrEqual(t, got.Timings.Connect, moment)
-	require.Eventually(t, func() bool { // a busy machine may take as long by itself, but not each time
+	require.Eventually(t, func() bool { // on a busy machine it may take longer, but not every time
 		got := post(t, client, url)
 		require.True(t, got.Success(), "%v", got.Err)
 		require.Positive(t, got.Timings.Connect, "another connection")
@@ -50,14 +50,14 @@ func portNumber(t *testing.T, r *receiver) int {
 	return int(to.Port())
 }
 
-// fullBacklog returns the address of a socket that takes no more connections: the kernel drops what comes.
+// fullBacklog returns the address of a listening socket with a full backlog: the kernel drops further connections.
 func fullBacklog(t *testing.T) string {
 	t.Helper()
 	host := [4]byte{127, 0, 0, 1}
 	return net.JoinHostPort(net.IP(host[:]).String(), strconv.Itoa(occupy(t, host, 0)))
 }
 
-// fullBacklogOn is fullBacklog on a port; it returns the host alone.
+// fullBacklogOn is fullBacklog on the given port; it returns only the host.
 func fullBacklogOn(t *testing.T, host [4]byte, port int) string {
 	t.Helper()
 	occupy(t, host, port)

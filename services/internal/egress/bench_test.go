@@ -14,8 +14,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 )
 
-// BenchmarkDo compares Do with a plain http.Client on the same server, 1 KiB each: do/plain is what the guard, the
-// bounds and the record of an attempt cost.
+// BenchmarkDo compares Do with a plain http.Client on the same server, with 1 KiB each way. The ratio do/plain is the
+// cost of the guard, the limits and the record of an attempt.
 func BenchmarkDo(b *testing.B) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

@@ -11,8 +11,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// failure is why a request got no answer: a class for programs, a sentence for people. The sentence is one of ours: it
-// has nothing in it that a receiver, a certificate or a resolver has written. The cause is for errors.Is only.
+// failure says why a request got no answer: class is for programs, text for people. text never quotes a receiver, a
+// certificate or a resolver. cause is only for errors.Is.
 type failure struct {
 	class webhook.ErrorClass
 	text  string
@@ -36,7 +36,7 @@ func classifyDNS(err error) *failure {
 }
 
 func classifyConnect(err error) *failure {
-	if f, ok := errors.AsType[*failure](err); ok { // the guard's
+	if f, ok := errors.AsType[*failure](err); ok { // from the guard or the dialer
 		return f
 	}
 	switch {
@@ -51,7 +51,7 @@ func classifyConnect(err error) *failure {
 	}
 }
 
-// classify says what an error of the transport means. stage is how far the connection made for the request had come.
+// classify converts an error of the transport. stage is how far the connection made for the request had come.
 func classify(err error, stage int32) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
@@ -59,16 +59,16 @@ func classify(err error, stage int32) *failure {
 	if isTimeout(err) {
 		return classifyTimeout(err, stage)
 	}
-	// What net/http does not export is told by its text.
+	// net/http does not export these errors, so their texts have to be matched.
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "response headers exceeded"), strings.Contains(text, "response header list larger"):
 		return &failure{class: webhook.ClassHeaders, text: "the receiver's response headers are too large", cause: err}
-	case strings.Contains(text, "client conn could not be established"): // by HTTP/2, which does not say what came instead
+	case strings.Contains(text, "client conn could not be established"): // from HTTP/2, which does not say what happened
 		return &failure{class: webhook.ClassReset, text: "the receiver closed the connection before the request", cause: err}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), // closed by our reader, on their end
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), // our reader closed it at its end
 		strings.Contains(text, "server closed idle connection"),
-		strings.Contains(text, "GOAWAY"), strings.Contains(text, "http2: client conn"): // by HTTP/2, before the stream
+		strings.Contains(text, "GOAWAY"), strings.Contains(text, "http2: client conn"): // from HTTP/2, before the stream was opened
 		return &failure{class: webhook.ClassReset, text: "the receiver closed the connection without an answer", cause: err}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), strings.Contains(text, "stream error:"):
 		return &failure{class: webhook.ClassReset, text: "the receiver reset the connection", cause: err}

@@ -14,22 +14,24 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// What a receiver has asked of us in the TLS handshake, and got.
+// Whether the receiver requested a client certificate in the TLS handshake, and what it got.
 const (
 	notAsked         int32 = iota
-	noCertificate          // it asked for a client certificate, and there is none
-	otherCertificate       // it asked for one of other authorities than ours is of
-	ourCertificate         // it asked for one, and got ours
+	noCertificate          // it requested one, and none is configured
+	otherCertificate       // it requested one of authorities that did not issue ours
+	ourCertificate         // it requested one and got ours
 )
 
-// clientTexts say what is wrong with a client certificate where the receiver refuses the connection.
+// clientTexts explain, by the values above, why a receiver that refuses the connection may dislike our client
+// certificate.
 var clientTexts = map[int32]string{
 	noCertificate:    "the receiver requires a client certificate, and there is none: set config.tls.client_certificate and client_key",
 	otherCertificate: "the receiver requires a client certificate of other authorities than the one that issued config.tls.client_certificate",
 	ourCertificate:   "the receiver refused the client certificate of config.tls",
 }
 
-// certificateAlerts are about a client certificate, by their texts in crypto/tls, which does not export their numbers.
+// certificateAlerts are the alerts about a client certificate, by their texts in crypto/tls, which does not export
+// the numbers.
 var certificateAlerts = map[string]string{
 	"certificate required":          "the receiver requires a client certificate",
 	"bad certificate":               "",
@@ -41,7 +43,7 @@ var certificateAlerts = map[string]string{
 	"access denied":                 ": it may not have access",
 }
 
-// alertTexts are other alerts of receivers.
+// alertTexts explains the other alerts that a receiver may send.
 var alertTexts = map[string]string{
 	"handshake failure":           "the receiver ended the TLS handshake: it has no version, cipher or key type in common with us, or requires a client certificate",
 	"insufficient security level": "the receiver ended the TLS handshake: it has no cipher in common with us",
@@ -50,7 +52,7 @@ var alertTexts = map[string]string{
 	"internal error":              "the receiver ended the TLS handshake because of an error of its own",
 }
 
-// alertOf returns the text of the TLS alert that the receiver has sent, if that is what the error is.
+// alertOf returns the text of the TLS alert if err is an alert sent by the receiver.
 func alertOf(err error) (text string, ok bool) {
 	var remote *net.OpError
 	if !errors.As(err, &remote) || remote.Op != "remote error" {
@@ -59,7 +61,8 @@ func alertOf(err error) (text string, ok bool) {
 	return strings.TrimPrefix(remote.Err.Error(), "tls: "), true
 }
 
-// classifyAlert says what a receiver means by an alert. In TLS 1.3 one about our certificate comes after the handshake.
+// classifyAlert converts a TLS alert of the receiver. In TLS 1.3 an alert about our certificate comes after the
+// handshake.
 func classifyAlert(err error, alert string, asked int32) *failure {
 	f := &failure{class: webhook.ClassTLS, text: "the receiver ended the TLS connection by an alert", cause: err}
 	detail, certificate := certificateAlerts[alert]
@@ -78,8 +81,8 @@ func classifyAlert(err error, alert string, asked int32) *failure {
 	return f
 }
 
-// explain names a client certificate as the cause where a receiver that has asked for one ends the connection right after
-// the handshake: it need not say why. Other errors stay as they are.
+// explain names the client certificate as the cause if a receiver that requested one ends the connection right after
+// the handshake, as it may without an alert. It returns other errors unchanged.
 func explain(err error, asked int32) error {
 	if asked == notAsked {
 		return err
@@ -115,13 +118,14 @@ func classifyTLS(err error, asked int32) *failure {
 		f.text = "the receiver closed the connection during the TLS handshake: " + clientTexts[asked]
 	case hungUp(err):
 		f.text = "the receiver closed the connection during the TLS handshake"
-	case strings.Contains(err.Error(), "protocol version"): // the one it has chosen: not typed
+	case strings.Contains(err.Error(), "protocol version"): // crypto/tls has no type for an unsupported protocol version
 		f.class, f.text = webhook.ClassTLSVersion, "the receiver does not speak TLS 1.2 or newer"
 	}
 	return f
 }
 
-// classifyCertificate says what is wrong with the receiver's certificate, nil if nothing is.
+// classifyCertificate says what is wrong with the receiver's certificate. It returns nil if the error is not about
+// that.
 func classifyCertificate(err error) *failure {
 	var (
 		invalid   x509.CertificateInvalidError
@@ -149,7 +153,7 @@ func classifyCertificate(err error) *failure {
 	return nil
 }
 
-// nameOf says which name a certificate lacks.
+// nameOf returns the name that the certificate is not valid for.
 func nameOf(err x509.HostnameError) string {
 	if c := err.Certificate; c != nil && len(c.DNSNames)+len(c.IPAddresses) == 0 {
 		return "has no host name in it (subjectAltName)"
@@ -157,7 +161,7 @@ func nameOf(err x509.HostnameError) string {
 	return "is for another host name"
 }
 
-// validity says why a certificate of the chain is not valid now.
+// validity says why a certificate of the chain is not valid at this time.
 func validity(c *x509.Certificate) string {
 	switch {
 	case c == nil:
@@ -171,7 +175,7 @@ func validity(c *x509.Certificate) string {
 	}
 }
 
-// missingLink says where the way from the receiver's certificate to an authority that is trusted ends.
+// missingLink says why the receiver's certificate does not lead to a trusted authority.
 func missingLink(err error) string {
 	var unverified *tls.CertificateVerificationError
 	if !errors.As(err, &unverified) || len(unverified.UnverifiedCertificates) == 0 {

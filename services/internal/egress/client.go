@@ -16,59 +16,60 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// What Options' zero values mean, and limits that have no option.
+// Defaults of Options, and limits without an option.
 const (
 	DefaultMaxIdlePerHost = 64
-	// DefaultConnectionAge is how old a connection gets at most before a request that begins: then the name is looked up
-	// again, so that a receiver that has moved is followed.
+	// DefaultConnectionAge is the age from which on a connection takes no new requests. The next request then
+	// resolves the name again, so that the client follows a receiver that has moved.
 	DefaultConnectionAge = 2 * time.Minute
 
-	maxIdle              = 1024             // connections, over all hosts
-	idleTimeout          = time.Minute      // shorter than most receivers' own, so that they rarely close first
-	bufferSize           = 16 << 10         // of reading an answer; with 4 KiB a body of that size costs 1.4 times as much
-	maxResponseHeaders   = 64 << 10         // bytes, interim answers included
-	pingAfter            = 30 * time.Second // of silence on an HTTP/2 connection with requests under way
+	maxIdle              = 1024             // connections over all hosts
+	idleTimeout          = time.Minute      // shorter than that of most receivers, so that they rarely close first
+	bufferSize           = 16 << 10         // for reading an answer; with 4 KiB, a body of that size costs 1.4 times as much
+	maxResponseHeaders   = 64 << 10         // bytes, including interim responses
+	pingAfter            = 30 * time.Second // without data on an HTTP/2 connection with open requests
 	pingTimeout          = 5 * time.Second
-	tlsSessions          = 1024     // remembered for resumption
-	maxReceiveStream     = 64 << 10 // bytes that an HTTP/2 receiver may send before they are read
+	tlsSessions          = 1024     // cached for resumption
+	maxReceiveStream     = 64 << 10 // bytes that an HTTP/2 receiver may send ahead of our reads
 	maxReceiveConnection = 1 << 20
-	maxResends           = 2 // of a request that the receiver has not processed
-	maxProtocols         = 3 // that a request is sent by, where the receiver changes its mind in between
+	maxResends           = 2 // of a request that the receiver has declared unprocessed
+	maxProtocols         = 3 // protocols to try, if the receiver changes its preference meanwhile
 )
 
 // Options configure a Client. Zero values mean the defaults above.
 type Options struct {
 	Policy Policy
-	// MaxIdlePerHost is how many unused connections are kept to one host.
+	// MaxIdlePerHost is how many idle connections are kept per host.
 	MaxIdlePerHost int
-	// ConnectionAge bounds the age of connections, which differs by up to a quarter from one to the next.
+	// ConnectionAge bounds the age of connections. Each connection gets up to a quarter less at random.
 	ConnectionAge time.Duration
-	// DialTimeout bounds the look-up of the name and connecting together, and TLSHandshakeTimeout the handshake, where a
-	// request's own timeout does not end before. Both are for tests.
+	// DialTimeout bounds resolving the name and connecting, taken together, and TLSHandshakeTimeout the handshake;
+	// the request's own timeout applies as well. Both are for tests.
 	DialTimeout         time.Duration
 	TLSHandshakeTimeout time.Duration
-	// Version of Whisperer, for User-Agent.
+	// Version is Whisperer's version, for User-Agent.
 	Version string
-	// RootCAs are who may sign receivers' certificates; nil for the system's.
+	// RootCAs verify receivers' certificates; nil means the system's.
 	RootCAs *x509.CertPool
-	// Resolver is for tests; nil for the system's name servers.
+	// Resolver is for tests; nil means the system's name servers.
 	Resolver Resolver
 }
 
-// Client sends requests to strangers' URLs. It is safe for concurrent use and keeps connections open between requests.
+// Client sends requests to receivers' URLs, which are not trusted. It is safe for concurrent use and keeps
+// connections open between requests.
 type Client struct {
 	guard     guard
 	dialer    *dialer
 	options   Options
 	transport *transport
-	// identities have transports of their own.
+	// identities hold one transport per TLS identity.
 	identities identities
 	userAgent  string
 	scratch    sync.Pool // of *[scratchSize]byte
 	codecs     sync.Pool // of *codec
 }
 
-// NewClient returns a client with a connection pool of its own.
+// NewClient returns a client with its own connection pool.
 func NewClient(o Options) *Client {
 	o = o.withDefaults()
 	d := newDialer(o)
@@ -95,26 +96,26 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Close closes the connections that are not in use. Requests under way go on.
+// Close closes idle connections. Requests in progress continue.
 func (c *Client) Close() {
 	c.transport.close()
 	c.identities.close()
 }
 
-// Target is a URL that has been checked and taken apart, to be made once for many requests. The zero Target is none.
+// Target is a checked and parsed URL, made once for many requests. The zero Target is invalid.
 type Target struct {
-	template *http.Request // with the URL and the host; nil if there is none
+	template *http.Request // has the URL and the host; nil if the target is invalid
 	url      string
-	address  string // what to connect to: host and port
-	line     string // what of HTTP/1.1's request line comes after the method, and the Host header
+	address  string // host and port to connect to
+	line     string // HTTP/1.1's request line after the method, and the Host header
 	refusal  error
 	identity *identity // nil for none
 }
 
-// secure reports whether the target is called by TLS.
+// secure reports whether the target uses TLS.
 func (t Target) secure() bool { return t.template.URL.Scheme == "https" }
 
-// address returns what a URL wants to be connected to, host and port.
+// address returns the host and port that a URL connects to.
 func address(u *url.URL) string {
 	port := u.Port()
 	switch {
@@ -130,7 +131,7 @@ func address(u *url.URL) string {
 // URL returns the URL in its canonical form.
 func (t Target) URL() string { return t.url }
 
-// Host returns the URL's host, with its port where it names one; empty for a target that is refused.
+// Host returns the URL's host, with its port if the URL has one. It is empty for a target that was refused.
 func (t Target) Host() string {
 	if t.template == nil {
 		return ""
@@ -138,14 +139,14 @@ func (t Target) Host() string {
 	return t.template.URL.Host
 }
 
-// Path returns what a request asks for, as HTTP/1.1's request line has it: the path and the query. It is empty for a target that is refused.
+// Path returns the path and query as HTTP/1.1's request line has them. It is empty for a target that was refused.
 func (t Target) Path() string {
 	path, _, _ := strings.Cut(strings.TrimPrefix(t.line, " "), " ")
 	return path
 }
 
-// Prepare checks a URL as CheckURL does and returns the Target for it. With an error, the Target is one that Do answers
-// with webhook.ClassForbidden, without any connection: a caller with a stored hook need not treat it apart.
+// Prepare checks a URL as CheckURL does and returns the Target for it. Even with an error the Target can be used: Do
+// answers it with webhook.ClassForbidden without connecting. So callers with a stored hook need no special case.
 func (c *Client) Prepare(raw string) (Target, error) {
 	loc, err := c.guard.locate(raw)
 	if err != nil {
@@ -157,14 +158,14 @@ func (c *Client) Prepare(raw string) (Target, error) {
 	}, nil
 }
 
-// sentAs returns the URL of a request that net/http sends with this path and query, whatever it would make of them itself.
+// sentAs returns a URL that makes net/http send exactly this path and query, without changes of its own.
 func sentAs(u *url.URL, path string) *url.URL {
 	if u.RequestURI() == path {
 		return u
 	}
 	sent := *u
 	sent.Opaque, sent.RawQuery, sent.ForceQuery = strings.Cut(path, "?")
-	if strings.HasPrefix(path, "//") { // which would be taken for a host
+	if strings.HasPrefix(path, "//") { // net/http would take it for a host
 		sent.Opaque = "//" + u.Host + sent.Opaque
 	}
 	return &sent
@@ -172,23 +173,24 @@ func sentAs(u *url.URL, path string) *url.URL {
 
 // Request is one request to send.
 type Request struct {
-	// Method is POST, PUT, PATCH, GET or OPTIONS; empty for POST.
+	// Method is POST, PUT, PATCH, GET or OPTIONS; empty means POST.
 	Method string
 	Target Target
-	// Header may be given a User-Agent: it must be neither shared nor used after. HTTP/1.1 sends the names as they are spelt.
+	// Header may get a User-Agent added, so it must not be shared or reused. HTTP/1.1 sends names in the given
+	// spelling.
 	Header Header
-	// Body must not be changed after.
+	// Body must not be changed afterwards.
 	Body []byte
-	// Timeout bounds everything, the body of the answer included: webhook.DefaultTimeout if it is zero,
-	// webhook.MaxTimeout at most.
+	// Timeout bounds the whole exchange, including the body of the answer. Zero means webhook.DefaultTimeout; more
+	// than webhook.MaxTimeout means webhook.MaxTimeout.
 	Timeout time.Duration
-	// Success is which statuses count as delivered; its condition is the caller's to judge.
+	// Success says which statuses count as delivered. The caller evaluates its condition.
 	Success webhook.Success
 }
 
-// Do sends one request and waits for the answer. It never follows a redirect and never sends twice what a receiver may
-// have seen: sent again is only what the receiver has declared unprocessed (HTTP/2), or of which no byte was written
-// because an idle connection turned out to be closed.
+// Do sends one request and waits for the answer. It never follows a redirect, and never repeats a request that the
+// receiver may have seen. It only sends again what the receiver declared unprocessed (HTTP/2), or what it wrote no
+// byte of because an idle connection turned out to be closed.
 func (c *Client) Do(ctx context.Context, r Request) Response {
 	out := Response{Started: time.Now(), success: r.Success}
 	if err := r.check(); err != nil {
@@ -200,7 +202,7 @@ func (c *Client) Do(ctx context.Context, r Request) Response {
 	return out
 }
 
-// end is when all of an answer has to be there.
+// end returns when the whole answer must have arrived.
 func (r Request) end(started time.Time) time.Time {
 	timeout := r.Timeout
 	if timeout <= 0 {
@@ -209,8 +211,8 @@ func (r Request) end(started time.Time) time.Time {
 	return started.Add(min(timeout, webhook.MaxTimeout))
 }
 
-// send sends a request by the protocol that the receiver speaks. It is told in the TLS handshake, and asked again if it has
-// come to speak another one.
+// send sends a request by the protocol that the receiver speaks, as known from the TLS handshake. If the receiver has
+// changed its preference, it tries the other protocol.
 func (c *Client) send(ctx context.Context, out *Response, r Request) {
 	o, end := c.transportFor(r.Target.identity), r.end(out.Started)
 	if r.Method == "" {
@@ -235,7 +237,8 @@ func (c *Client) send(ctx context.Context, out *Response, r Request) {
 	out.fail(&failure{class: webhook.ClassProtocol, text: "the receiver speaks another protocol on each connection"}, stageNone)
 }
 
-// partial makes a failure of a success that came before all of the request, which the receiver then did not take.
+// partial turns a success into a failure if the receiver answered before it had the whole request and did not take
+// the rest.
 func (r *Response) partial() {
 	if r.Class == webhook.ClassNone {
 		r.Class = webhook.ClassIncomplete
@@ -243,15 +246,15 @@ func (r *Response) partial() {
 	}
 }
 
-// endless makes a failure of a success that the receiver did not end within the timeout: it may not have done what it
-// promised. A failure is one by its status already.
+// endless turns a success into a failure if the receiver did not finish the answer within the timeout: it may not
+// have done what the status promises. Other statuses are failures already.
 func (r *Response) endless() {
 	if r.Class == webhook.ClassNone && r.Truncated {
 		r.Class, r.Err = webhook.ClassTimeout, &failure{class: webhook.ClassTimeout, text: "the receiver did not end its answer in time"}
 	}
 }
 
-// giveUp says that the caller did.
+// giveUp records that the caller cancelled the request.
 func (r *Response) giveUp(ctx context.Context) {
 	r.Cancelled, r.Class, r.Err = true, webhook.ClassNone, ctx.Err()
 }

@@ -250,7 +250,8 @@ func TestRequestsThatAreNotSent(t *testing.T) {
 	t.Cleanup(func() { require.Zero(t, server.requests.Load()) })
 }
 
-// What net/http resends when a pooled connection breaks, a GET and what carries an Idempotency-Key, must arrive once too.
+// net/http repeats a GET, or a request with an Idempotency-Key, when a pooled connection breaks. These must arrive
+// only once as well.
 func TestNothingThatMayHaveArrivedIsSentAgain(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodGet} {
@@ -276,7 +277,7 @@ func TestReceiversThatCloseIdleConnectionsGetEachRequestOnce(t *testing.T) {
 	server := listen(t, func(r *receiver, conn net.Conn) {
 		if r.readRequest(bufio.NewReader(conn)) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-		} // and closes, without a word
+		} // and closes without an answer
 	})
 	client := newClient(t, egress.Options{})
 	succeeded := int64(0)
@@ -315,7 +316,7 @@ func TestKeepAlive(t *testing.T) {
 		want time.Duration
 	}{
 		{nil, egress.IdleTimeout},
-		{[]string{"timeout=5"}, 4 * time.Second}, // of Node.js
+		{[]string{"timeout=5"}, 4 * time.Second}, // as Node.js sends it
 		{[]string{"timeout=5, max=100"}, 4 * time.Second},
 		{[]string{"max=100,Timeout=20"}, 19 * time.Second},
 		{[]string{"max=100", "timeout=2"}, time.Second},
@@ -329,7 +330,8 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
-// net/http writes headers and body apart unless it knows the body's type; that would cost a system call and a packet.
+// net/http writes headers and body separately unless it knows the body's type. That would cost a system call and a
+// packet.
 func TestHeadersAndBodyAreWrittenAtOnce(t *testing.T) {
 	t.Parallel()
 	first := make(chan string, 1)
@@ -372,7 +374,7 @@ func TestManyAtOnce(t *testing.T) {
 	require.Equal(t, int64(800), served.Load())
 }
 
-// once reads a request, writes the answer and closes.
+// once reads one request, writes the answer and closes the connection.
 func once(answer string) func(*receiver, net.Conn) {
 	return func(r *receiver, conn net.Conn) {
 		r.readRequest(bufio.NewReader(conn))

@@ -7,17 +7,17 @@ import (
 )
 
 const (
-	// atOnce is how much of a body is written together with the headers, in bytes: what the two kernels take without the
-	// receiver reading any of it. The rest of a longer body is written while the answer is awaited, which may come before
-	// the receiver has read all, or instead.
+	// atOnce is how many bytes of a body are written together with the headers: as much as both kernels buffer even
+	// if the receiver reads nothing. The rest of a longer body is written while we wait for the answer, because the
+	// receiver may answer before it has read everything, or instead of doing so.
 	atOnce = 32 << 10
-	// taken is how large a request is, in bytes, that the receiver's machine has taken as a whole when it answers.
+	// taken is the size in bytes up to which the receiver's machine surely has the whole request when it answers.
 	taken = 4 << 10
-	// maxDesk is how large a buffer is kept for the next request, in bytes.
+	// maxDesk is the size in bytes of the largest buffer that is kept for the next request.
 	maxDesk = 64 << 10
 )
 
-// codec is what a request is written and its answer read with.
+// codec holds the buffers to write a request and to read its answer.
 type codec struct {
 	out []byte
 	in  *bufio.Reader
@@ -25,8 +25,8 @@ type codec struct {
 
 func newCodec() *codec { return &codec{in: bufio.NewReaderSize(nil, bufferSize)} }
 
-// compose writes the head of a request, and as much of its body as is written with it. It returns what is left of the
-// body. The header has been checked.
+// compose fills d.out with the head of a request and the beginning of its body, and returns the rest of the body. The
+// header has been checked.
 func (d *codec) compose(r Request) (left []byte) {
 	out := append(append(d.out[:0], r.Method...), r.Target.line...)
 	if agent, _ := r.Header.find("User-Agent"); agent != "" {
@@ -41,7 +41,7 @@ func (d *codec) compose(r Request) (left []byte) {
 	return r.Body[first:]
 }
 
-// clear lets go of what a request has left behind.
+// clear releases what the last request left behind.
 func (d *codec) clear() {
 	d.in.Reset(nil)
 	if cap(d.out) > maxDesk {

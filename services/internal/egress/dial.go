@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	// maxAddrs is how many addresses of one name are tried.
+	// maxAddrs is how many addresses of a name are tried.
 	maxAddrs = 8
-	// nextAddr is how long an address has, before the next one is tried beside it (RFC 8305 section 5).
+	// nextAddr is how long one address is tried before the next one is tried in parallel (RFC 8305 section 5).
 	nextAddr = 250 * time.Millisecond
 )
 
-// Resolver answers what addresses a name has; *net.Resolver is one.
+// Resolver looks up the addresses of a name; *net.Resolver implements it.
 type Resolver interface {
 	// LookupNetIP returns the addresses of host; network is "ip", for both families.
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// absoluteResolver asks for a name as it stands, never for one below a search domain of this machine.
+// absoluteResolver looks up names as absolute ones, ignoring this machine's search domains.
 type absoluteResolver struct{ Resolver }
 
 func (r absoluteResolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
@@ -42,21 +42,21 @@ const (
 	stageTLS
 )
 
-// protocolHTTP2 is HTTP/2's name in a TLS handshake (RFC 9113 section 3.1).
+// protocolHTTP2 is HTTP/2's name in the TLS handshake (RFC 9113 section 3.1).
 const protocolHTTP2 = "h2"
 
-// progress is how far the connection made for a request has come, and what its parts took. net/http makes connections in
-// goroutines of its own, which may outlive the request.
+// progress records how far the connection made for a request has come, and how long each stage took. net/http makes
+// connections in its own goroutines, which may outlive the request.
 type progress struct {
 	stage             atomic.Int32
 	dns, connect, tls atomic.Int64
-	// asked is what the receiver asked of us in the handshake of this connection.
+	// asked says whether the receiver requested a client certificate in this connection's handshake, and what it got.
 	asked atomic.Int32
 }
 
 type progressKey struct{}
 
-// progressOf is the progress of the request whose context it is.
+// progressOf returns the progress of the request with this context.
 func progressOf(ctx context.Context) *progress {
 	if p, ok := ctx.Value(progressKey{}).(*progress); ok {
 		return p
@@ -64,12 +64,12 @@ func progressOf(ctx context.Context) *progress {
 	return &progress{}
 }
 
-// tell fills in what the parts took.
+// tell fills in the duration of each stage.
 func (p *progress) tell(t *webhook.Timings) {
 	t.DNS, t.Connect, t.TLS = time.Duration(p.dns.Load()), time.Duration(p.connect.Load()), time.Duration(p.tls.Load())
 }
 
-// step begins a stage; the function that it returns ends it.
+// step begins a stage and returns the function that ends it.
 func (p *progress) step(stage int32, took *atomic.Int64) func() {
 	p.stage.Store(stage)
 	started := time.Now()
@@ -99,12 +99,12 @@ func newDialer(o Options) *dialer {
 		},
 	}
 	if d.resolver == nil {
-		d.resolver = &net.Resolver{PreferGo: true} // the C library's takes 127.1 and 0x7f.1 for addresses
+		d.resolver = &net.Resolver{PreferGo: true} // the C library's resolver takes 127.1 and 0x7f.1 for addresses
 		if !d.guard.allowsAny() {
 			d.resolver = absoluteResolver{d.resolver}
 		}
 	}
-	// Once more with what the kernel is about to connect to, so that no path leads around the rules.
+	// Check the address that the kernel is about to connect to once more, so that no code path bypasses the rules.
 	d.net.Control = func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
 		if err != nil || !d.guard.permits(netip.AddrPortFrom(to.Addr().Unmap(), to.Port())) {
@@ -115,8 +115,8 @@ func newDialer(o Options) *dialer {
 	return d
 }
 
-// dial resolves the name once, refuses it if any of its addresses is forbidden, and connects to one of them. Its errors
-// are *failures.
+// dial resolves the name once, refuses it if any of its addresses is forbidden, and connects to one of them. Its
+// errors are *failures.
 func (d *dialer) dial(ctx context.Context, p *progress, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
@@ -160,7 +160,7 @@ func (d *dialer) resolve(ctx context.Context, p *progress, address string) ([]ne
 	}
 	out := make([]netip.AddrPort, len(addrs))
 	for i, addr := range addrs {
-		out[i] = netip.AddrPortFrom(addr.Unmap(), uint16(port)) // net.Resolver gives IPv4 inside IPv6
+		out[i] = netip.AddrPortFrom(addr.Unmap(), uint16(port)) // net.Resolver returns IPv4 addresses mapped to IPv6
 		if !d.guard.permits(out[i]) {
 			return nil, errForbidden()
 		}
@@ -168,7 +168,7 @@ func (d *dialer) resolve(ctx context.Context, p *progress, address string) ([]ne
 	return out, nil
 }
 
-// dialTLS makes a connection and does the handshake. Its errors are *failures.
+// dialTLS makes a connection and performs the TLS handshake. Its errors are *failures.
 func (d *dialer) dialTLS(ctx context.Context, p *progress, address string) (*tls.Conn, error) {
 	conn, err := d.dial(ctx, p, address)
 	if err != nil {
@@ -199,7 +199,7 @@ func (d *dialer) dialTLS(ctx context.Context, p *progress, address string) (*tls
 	return secured, nil
 }
 
-// choose returns the certificate that a receiver is shown which asks for one, as crypto/tls does.
+// choose selects the certificate to present to a receiver that requests one, as crypto/tls does.
 func choose(ours []tls.Certificate, wanted *tls.CertificateRequestInfo) (shown *tls.Certificate, asked int32) {
 	switch {
 	case len(ours) == 0:
@@ -215,7 +215,7 @@ func errForbidden() error {
 	return &failure{class: webhook.ClassForbidden, text: "the target is blocked: private addresses need WHISPERER_EGRESS_ALLOW"}
 }
 
-// isTimeout reports a deadline, ours or the network's.
+// isTimeout reports whether err is a deadline, of a context or of the network.
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()

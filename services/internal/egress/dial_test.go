@@ -16,10 +16,10 @@ import (
 
 const empty200 = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
-// closing200 says that the connection ends with it, so that the next request does not meet its end.
+// closing200 ends the connection, so that the next request does not race with its end.
 const closing200 = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-// forbiddenAddrs are addresses that no name may lead to.
+// forbiddenAddrs are addresses that no name may resolve to.
 var forbiddenAddrs = strings.Fields(`
 	127.0.0.1 127.0.0.2 127.255.255.254 0.0.0.0 0.1.2.3 10.0.0.1 172.16.0.1 172.31.255.255 192.168.0.1 100.64.0.1
 	192.0.0.1 192.0.2.1 192.88.99.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 240.0.0.1 255.255.255.255
@@ -51,7 +51,7 @@ func TestANameThatChangesItsAnswerGainsNothing(t *testing.T) {
 	t.Parallel()
 	// 127.0.0.2 stands for a public address, 127.0.0.1 for a private one.
 	canary := listenOn(t, "127.0.0.1:0", once(closing200))
-	receiver := listenOn(t, "127.0.0.2:"+portOf(canary), once(closing200)) // where hardly any port is taken
+	receiver := listenOn(t, "127.0.0.2:"+portOf(canary), once(closing200)) // an address on which hardly any port is taken
 	policy, err := egress.ParsePolicy("127.0.0.2", "")
 	require.NoError(t, err)
 	resolver := answers("127.0.0.2", "127.0.0.1", "127.0.0.2 127.0.0.1")
@@ -61,7 +61,7 @@ func TestANameThatChangesItsAnswerGainsNothing(t *testing.T) {
 
 	require.True(t, post(t, client, url).Success())
 	require.Equal(t, int64(1), resolver.asked.Load(), "a connection resolves its name once")
-	client.Close() // the receiver has ended the connection, which the client may not know yet
+	client.Close() // the receiver has closed the connection, but the client may not have noticed
 	require.Equal(t, webhook.ClassForbidden, post(t, client, url).Class, "another answer")
 	require.Equal(t, webhook.ClassForbidden, post(t, client, url).Class, "a mixed answer")
 	require.Equal(t, int64(3), resolver.asked.Load())

@@ -1,14 +1,14 @@
-// Package egress sends requests to strangers' URLs. It is the only place of the repository that makes an
-// http.Transport, so that nothing gets out past its guard.
+// Package egress sends requests to URLs that are not trusted. It is the only package of the repository that makes an
+// http.Transport, so no request bypasses its guard.
 //
-// A target is judged twice: CheckURL and Prepare look at the text of a URL, before anything is stored or sent; the
-// dialer looks at the addresses that its name resolves to, refuses the whole name if any of them is forbidden, and
-// connects to an address that it has looked at, never to one resolved anew. Redirects are not followed, no proxy from
-// the environment is used, nothing is decompressed, headers, bodies and durations are bounded.
+// A target is checked twice. CheckURL and Prepare check the text of a URL before it is stored or used. The dialer
+// checks the addresses that its name resolves to, refuses the name if any of them is forbidden, and connects to one
+// of the checked addresses without resolving the name again. The package follows no redirects, uses no proxy from the
+// environment, decompresses nothing, and bounds headers, bodies and durations.
 //
-// HTTP/1.1 is sent on connections of our own, which cost a third less than net/http's; HTTP/2 by net/http. http:// is
-// HTTP/1.1. By https:// the TLS handshake of the first request, by net/http, tells what the receiver speaks, and a receiver
-// may come to prefer HTTP/2 later.
+// HTTP/1.1 requests use the package's own connections, which cost a third less than net/http's; net/http sends
+// HTTP/2. http:// URLs use HTTP/1.1. For https:// URLs the TLS handshake of the first request, made for net/http,
+// tells which protocol the receiver speaks. The receiver may switch to HTTP/2 later.
 //
-// What became of a request is a value, Response, whatever happened: there is no separate error.
+// The result of a request is always a Response; there is no separate error.
 package egress

@@ -19,7 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// narrow serves connections with little room for what was not read yet, as a slow or busy receiver has.
+// narrow listens with small buffers for unread data, like a slow or busy receiver.
 func narrow(t *testing.T, handle func(r *receiver, conn net.Conn)) *receiver {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) {
@@ -50,7 +50,7 @@ func narrow(t *testing.T, handle func(r *receiver, conn net.Conn)) *receiver {
 	return r
 }
 
-// early answers after the head of the request.
+// early answers as soon as it has read the head of the request.
 func early(conn net.Conn, answer string) (*http.Request, *bufio.Reader) {
 	br := bufio.NewReaderSize(conn, 512)
 	req, err := http.ReadRequest(br)
@@ -71,7 +71,7 @@ func TestAnEarlySuccessWaitsForTheRestOfTheRequest(t *testing.T) {
 		answer string
 		goOn   func(req *http.Request, conn net.Conn) (got int64)
 		class  webhook.ErrorClass
-		got    int64 // of the body; -1 for whatever
+		got    int64 // bytes of the body; -1 for any number
 	}{
 		"reads on after a while": {ok + "Content-Length: 0\r\n\r\n", func(req *http.Request, _ net.Conn) int64 {
 			pause()
@@ -150,8 +150,8 @@ func TestAnEarlySuccessWaitsForTheRestOfTheRequest(t *testing.T) {
 
 func TestWhatTheKernelHasTakenIsNotSentYet(t *testing.T) {
 	t.Parallel()
-	// All of the body is written before the answer comes, but the receiver has room for some of it only. What else is on its
-	// way is lost where we close first: because there is more of the answer than we read.
+	// The client writes the whole body before the answer comes, but the receiver's buffers hold only part of it. The
+	// rest is lost if we close first, which we do because the answer is longer than what we read.
 	const size = 30_000
 	got := make(chan int64, 1)
 	server := narrow(t, func(_ *receiver, conn net.Conn) {
@@ -182,7 +182,7 @@ func TestAnEarlySuccessByHTTP2WaitsForTheRestOfTheRequest(t *testing.T) {
 	const size = 200_000
 	for name, c := range map[string]struct {
 		status string
-		rest   func(f *http2.Framer, stream uint32) bool // false to hang
+		rest   func(f *http2.Framer, stream uint32) bool // false: hang
 		class  webhook.ErrorClass
 	}{
 		"takes the rest":  {"200", func(f *http2.Framer, stream uint32) bool { return window(f, stream, 1<<20) }, webhook.ClassNone},
@@ -214,7 +214,7 @@ func TestAnEarlySuccessByHTTP2WaitsForTheRestOfTheRequest(t *testing.T) {
 			}
 			got := do(t, client, "https://"+tlsName+":"+portOf(server), egress.Request{Body: large[:size], Timeout: timeout})
 			if name == "ends" && got.Class == webhook.ClassReset {
-				return // seen before the answer
+				return // sent before the answer
 			}
 			require.Equal(t, c.class, got.Class, "%v", got.Err)
 			if c.class == webhook.ClassNone {

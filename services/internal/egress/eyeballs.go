@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// maxReached is of how many names the good address is remembered.
+// maxReached is the number of names whose good address is remembered.
 const maxReached = 4096
 
-// reached is which of a name's addresses took the last connection. It only says which is tried first of those that the
-// name has now.
+// reached remembers, for each name, the address that accepted the last connection. Of the addresses that the name has
+// now, that one is tried first.
 type reached struct {
 	mu        sync.Mutex
 	byAddress map[string]netip.AddrPort
@@ -25,7 +25,7 @@ func (r *reached) get(address string) netip.AddrPort {
 	return r.byAddress[address]
 }
 
-// set remembers an address; when there are too many, all others are forgotten.
+// set remembers an address. When there are too many, it forgets all others.
 func (r *reached) set(address string, good netip.AddrPort) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -35,7 +35,7 @@ func (r *reached) set(address string, good netip.AddrPort) {
 	r.byAddress[address] = good
 }
 
-// inTurns orders addresses: the good one first, the others so that the two families alternate (RFC 8305 section 4).
+// inTurns orders addresses: the good one first, then alternating between the two families (RFC 8305 section 4).
 func inTurns(addrs []netip.AddrPort, good netip.AddrPort) []netip.AddrPort {
 	var six, four, list []netip.AddrPort
 	for _, a := range addrs {
@@ -59,15 +59,15 @@ func inTurns(addrs []netip.AddrPort, good netip.AddrPort) []netip.AddrPort {
 	return slices.Clip(list[:min(len(list), maxAddrs)])
 }
 
-// dialled is what became of one address.
+// dialled is the result of one address.
 type dialled struct {
 	addr netip.AddrPort
 	conn net.Conn
 	err  error
 }
 
-// race connects to one of several addresses, and returns the error of the one that failed first if none answers: each has a
-// moment of its own, or until it fails, before the next one is tried beside it.
+// race connects to one of several addresses. It starts with the next address when the previous one has failed or has
+// had nextAddr on its own. If no address answers, it returns the first error.
 func (d *dialer) race(ctx context.Context, address string, addrs []netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -110,7 +110,7 @@ func (d *dialer) race(ctx context.Context, address string, addrs []netip.AddrPor
 	return nil, first
 }
 
-// closeLate closes the connections of those that lost.
+// closeLate closes the connections that lost the race.
 func closeLate(results <-chan dialled, n int) {
 	for range n {
 		if r := <-results; r.err == nil {

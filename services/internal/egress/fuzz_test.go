@@ -15,8 +15,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 )
 
-// FuzzAnswer has a receiver answer a request with anything, and the next one in good order: whatever the first was taken for, the
-// second answer is that of the second request.
+// FuzzAnswer has a receiver answer one request with arbitrary bytes, and the next one properly. Whatever the client
+// made of the first answer, the second answer must belong to the second request.
 func FuzzAnswer(f *testing.F) {
 	for _, answer := range []string{
 		next200, "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 205 Reset Content\r\n\r\n0\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + next200,
@@ -48,16 +48,16 @@ func FuzzAnswer(f *testing.F) {
 	})
 	c := newClient(f, egress.Options{})
 	f.Fuzz(func(t *testing.T, answer []byte, ends bool) {
-		if len(answer) > 32<<10 { // of which a part may come later
+		if len(answer) > 32<<10 { // part of a longer answer may arrive too late
 			return
 		}
 		now.Store(&script{answer: answer, ends: ends})
 		timeout := 10 * time.Second
 		if !ends {
-			timeout = 30 * time.Millisecond // it may never come to its end
+			timeout = 30 * time.Millisecond // the answer may never end
 		}
 		got := do(t, c, r.url(), egress.Request{Timeout: timeout, Body: []byte(`{"a":1}`)})
-		now.Store(nil) // where the timeout came before the request was read
+		now.Store(nil) // in case the timeout came before the request was read
 		require.False(t, got.Cancelled)
 		require.Equal(t, got.Class == webhook.ClassNone, got.Err == nil)
 		require.LessOrEqual(t, len(got.Body), egress.MaxBody)
@@ -76,7 +76,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		second := do(t, c, r.url(), egress.Request{Timeout: 10 * time.Second, Body: []byte(`{"a":2}`)})
 		if ends && second.Class == webhook.ClassReset {
-			return // it went to a connection that the receiver was just closing, without having said that it would
+			return // the receiver was just closing this connection, without having announced it
 		}
 		require.Equal(t, "next", string(second.Body), "%d %v", second.Status, second.Err)
 	})

@@ -11,11 +11,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Header is what a request says of itself, in the order in which it is sent: a map, which net/http has, costs more than all
-// that is written of it.
+// Header holds a request's header fields in the order in which they are sent. It is a slice because a map, as in
+// net/http, costs more than writing all fields.
 type Header []webhook.Header
 
-// HeaderOf returns a header of net/http's, by name.
+// HeaderOf converts a header of net/http, sorted by name.
 func HeaderOf(h http.Header) Header {
 	out := make(Header, 0, len(h)+1)
 	for name, values := range h {
@@ -27,7 +27,7 @@ func HeaderOf(h http.Header) Header {
 	return out
 }
 
-// Set replaces what has this name, in whatever spelling, or adds it.
+// Set replaces the field with this name, in any spelling, or adds it.
 func (h *Header) Set(name, value string) {
 	for i := range *h {
 		if sameName((*h)[i].Name, name) {
@@ -38,16 +38,16 @@ func (h *Header) Set(name, value string) {
 	*h = append(*h, webhook.Header{Name: name, Value: value})
 }
 
-// Has reports whether there is a field with this name, in whatever spelling.
+// Has reports whether there is a field with this name, in any spelling.
 func (h Header) Has(name string) bool {
 	_, ok := h.find(name)
 	return ok
 }
 
-// sameName compares two names as HTTP does. Most that differ do so in their lengths.
+// sameName compares two names as HTTP does. The lengths come first because most different names differ in them.
 func sameName(a, b string) bool { return len(a) == len(b) && (a == b || strings.EqualFold(a, b)) }
 
-// Sort orders the fields by name; those of one name stay as they are.
+// Sort orders the fields by name and keeps the order of fields with the same name.
 func (h Header) Sort() {
 	slices.SortStableFunc(h, func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) })
 }
@@ -62,7 +62,7 @@ func (h Header) find(name string) (value string, ok bool) {
 	return "", false
 }
 
-// ofHTTP returns the header as net/http has it, for HTTP/2, which spells all names in lower case.
+// ofHTTP converts the header for net/http's HTTP/2, which spells all names in lower case.
 func (h Header) ofHTTP() http.Header {
 	out, values := make(http.Header, len(h)), make([]string, len(h))
 	for i := range h {
@@ -76,7 +76,7 @@ func (h Header) ofHTTP() http.Header {
 	return out
 }
 
-// appendLines writes the fields but for those that a codec writes itself.
+// appendLines writes all fields except those that the codec writes itself.
 func (h Header) appendLines(out []byte) []byte {
 	for i := range h {
 		if name := h[i].Name; !sameName(name, "User-Agent") && !slices.Contains(framingHeaders, name) {
@@ -93,7 +93,8 @@ var connectionHeaders = []string{
 	"X-Idempotency-Key",
 }
 
-// framingHeaders are written from the request. They are left out where they are spelt like this, and refused otherwise.
+// framingHeaders are derived from the request. A field spelt exactly like this is left out; other spellings are
+// refused.
 var framingHeaders = []string{"Content-Length", "Host"}
 
 // check refuses a header that must not be sent. Its errors are *failures.

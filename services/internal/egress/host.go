@@ -15,7 +15,7 @@ const (
 	acePrefix      = "xn--"
 )
 
-// metadataNames lead to clouds' metadata services and to Kubernetes' API, whatever addresses they resolve to.
+// metadataNames lead to the metadata services of clouds and to the Kubernetes API, whatever they resolve to.
 var metadataNames = []string{
 	"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal",
 	"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
@@ -29,8 +29,8 @@ var insideSuffixes = []string{
 	".local", ".localdomain", ".internal", ".intranet", ".lan", ".private", ".corp", ".home", ".svc", ".arpa",
 }
 
-// checkName judges a name. With allowed networks, a name of the inside may turn out to be in one of them: the dialer
-// decides.
+// checkName checks a host name. If the operator allows any networks, an internal name may resolve into one of them;
+// then the dialer decides.
 func (g guard) checkName(name string) error {
 	inside := !strings.Contains(name, ".") ||
 		slices.ContainsFunc(insideSuffixes, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
@@ -45,7 +45,7 @@ func (g guard) checkName(name string) error {
 	}
 }
 
-// canonicalHost returns a host as it is to be written, and its address if it is one.
+// canonicalHost returns a host in canonical form, and its address if the host is one.
 func canonicalHost(host string) (string, netip.Addr, error) {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		inner, closed := strings.CutSuffix(inner, "]")
@@ -69,8 +69,8 @@ func canonicalHost(host string) (string, netip.Addr, error) {
 	return addr.String(), addr, nil
 }
 
-// endsInNumber reports whether the last label is a number: then some program would take the host for an IPv4 address
-// (WHATWG URL, section 3.5), and no name ends like that.
+// endsInNumber reports whether the last label is a number. Some programs take such a host for an IPv4 address (WHATWG
+// URL, section 3.5), and no real name ends like that.
 func endsInNumber(name string) bool {
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	if hex, ok := strings.CutPrefix(last, "0x"); ok {
@@ -79,8 +79,8 @@ func endsInNumber(name string) bool {
 	return strings.Trim(last, "0123456789") == ""
 }
 
-// asciiName returns a name in lower case ASCII, or refuses it: each label must be one that DNS can hold, and a label
-// with characters outside ASCII must be what it seems to be.
+// asciiName returns a name in lower-case ASCII, or an error. Each label must be valid in DNS, and a label with
+// characters outside ASCII must not be a look-alike.
 func asciiName(host string) (string, error) {
 	name := strings.ToLower(host)
 	if !isASCII(host) {
@@ -111,8 +111,8 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
-// sameLabels reports that IDNA kept the labels apart where they were, and changed none with characters outside ASCII
-// into one without: those are look-alikes of something else (①②⑦, ⓛⓞⓒⓐⓛⓗⓞⓢⓣ, a fullwidth dot).
+// sameLabels reports whether IDNA kept the boundaries between labels and turned no label with characters outside
+// ASCII into a pure ASCII one. Those would be look-alikes of something else (①②⑦, ⓛⓞⓒⓐⓛⓗⓞⓢⓣ, a fullwidth dot).
 func sameLabels(host, ascii string) bool {
 	before, after := strings.Split(host, "."), strings.Split(ascii, ".")
 	if len(before) != len(after) {
@@ -133,8 +133,7 @@ func validLabel(label string) bool {
 	return strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
-// honestLabel reports whether an xn-- label decodes to something that encodes to itself and is not written in a mix of
-// scripts.
+// honestLabel reports whether an xn-- label is the encoding of what it decodes to, and does not mix scripts.
 func honestLabel(label string) bool {
 	text, err := idna.Lookup.ToUnicode(label)
 	if err != nil {

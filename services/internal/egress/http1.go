@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// sendHTTP1 sends a request on a connection of ours and fills in what became of it. net/http would hand it to two other
-// goroutines and back, which costs more than all the rest. It returns errSpeaksHTTP2 for a receiver that has come to prefer
-// HTTP/2, with nothing sent, and no other error.
+// sendHTTP1 sends a request on one of our own connections and fills in the result. net/http would pass it to two
+// other goroutines and back, which costs more than everything else. The only error it returns is errSpeaksHTTP2: the
+// receiver now prefers HTTP/2, and nothing was sent.
 func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *transport, end time.Time) error {
 	d, _ := c.codecs.Get().(*codec)
 	defer func() {
@@ -39,14 +39,14 @@ func (c *Client) sendHTTP1(ctx context.Context, out *Response, r Request, o *tra
 	}
 }
 
-// exchange sends what is on the codec, then what is left of the body, and takes the answer. The connection is kept only if
-// request and answer have come to their ends, nothing came after, and neither side wants it closed.
+// exchange writes what the codec holds and then the rest of the body, and reads the answer. It keeps the connection
+// only if request and answer are complete, nothing followed the answer, and neither side wants to close.
 func (c *Client) exchange(ctx context.Context, out *Response, o *transport, w *httpConn, d *codec, left []byte, end time.Time) error {
 	if err := w.SetDeadline(end); err != nil {
 		w.drop()
 		return fmt.Errorf("set deadline: %w", err)
 	}
-	stop := context.AfterFunc(ctx, w.interrupt) // after the deadline was set, which would undo it
+	stop := context.AfterFunc(ctx, w.interrupt) // set after the deadline, which would override the interrupt
 	resp, rest, err := w.ask(d, left)           //nolint:bodyclose // that would read it to its end
 	if err != nil {
 		stop()
@@ -58,7 +58,7 @@ func (c *Client) exchange(ctx context.Context, out *Response, o *transport, w *h
 		return explain(err, w.asked)
 	}
 	out.Timings.FirstByte = time.Since(out.Started)
-	w.asked = notAsked // it has accepted what it got
+	w.asked = notAsked // the receiver has accepted the certificate, or the lack of one
 	bodyEnd := c.receive(out, resp)
 	if isTimeout(bodyEnd) && !errors.Is(ctx.Err(), context.Canceled) {
 		out.endless()
@@ -81,9 +81,9 @@ func (c *Client) exchange(ctx context.Context, out *Response, o *transport, w *h
 	return nil
 }
 
-// keepAlive is how long a connection may be idle and still be used. Where the receiver says how long it keeps it, in the
-// Keep-Alive header of RFC 2068 section 19.7.1 as Node.js and nginx do, it is a second less, or half where that is more: a
-// request that crosses the receiver's end of the connection is lost, and nobody knows whether it was read.
+// keepAlive returns how long an idle connection may be reused. If the receiver announces its own timeout, in the
+// Keep-Alive header of RFC 2068 section 19.7.1 as Node.js and nginx do, we stop one second before it, or halfway if
+// that is longer. A request that crosses the receiver's close is lost, and nobody knows whether it was read.
 func keepAlive(values []string) time.Duration {
 	for _, value := range values {
 		for parameter := range strings.SplitSeq(value, ",") {

@@ -20,7 +20,8 @@ import (
 
 const next200 = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"
 
-// firstOddly answers the first request as the case wants it, and all others, on whatever connection they come, with next200.
+// firstOddly answers the first request as the case says, and all others with next200, whichever connection they come
+// on.
 func firstOddly(answer func(conn net.Conn)) func(*receiver, net.Conn) {
 	return func(r *receiver, conn net.Conn) {
 		br := bufio.NewReader(conn)
@@ -36,15 +37,15 @@ func firstOddly(answer func(conn net.Conn)) func(*receiver, net.Conn) {
 	}
 }
 
-// oddAnswer is what a receiver answers to a request, and what that means for the connection.
+// oddAnswer is a receiver's answer to a request, and what it means for the connection.
 type oddAnswer struct {
 	answer string
-	again  string // written until the other side has had enough
+	again  string // repeated until the other side closes
 	class  webhook.ErrorClass
 	status int
-	body   string // the beginning
-	cut    bool   // truncated
-	kept   bool   // the connection
+	body   string // expected beginning
+	cut    bool   // whether the body is truncated
+	kept   bool   // whether the connection is kept
 }
 
 func TestOddAnswersDoNotReachTheNextRequest(t *testing.T) {
@@ -176,7 +177,7 @@ func TestWhatComesOnAnIdleConnectionIsNotTheNextAnswer(t *testing.T) {
 	}
 }
 
-// large is more than the kernels take without the receiver reading it.
+// large is more than both kernels buffer while the receiver reads nothing.
 var large = make([]byte, 16<<20)
 
 func TestLargeBodies(t *testing.T) {
@@ -259,7 +260,7 @@ func TestACallerMayGiveUpAtAnyTime(t *testing.T) {
 			server := listen(t, func(_ *receiver, conn net.Conn) {
 				_, _ = io.ReadFull(conn, make([]byte, 100))
 				_, _ = io.WriteString(conn, c.answer)
-				time.AfterFunc(time.Second, cancel) // when the client has read that
+				time.AfterFunc(time.Second, cancel) // by then the client has read it
 				<-ctx.Done()
 				hang(conn)
 			})
@@ -282,7 +283,7 @@ func TestACallerThatGivesUpDoesNotWait(t *testing.T) {
 	t.Parallel()
 	server := listen(t, func(_ *receiver, conn net.Conn) {
 		br := bufio.NewReader(conn)
-		for { // one who gives up sends a GET, which is not answered
+		for { // the request of a caller that gives up is a GET, which gets no answer
 			req, err := http.ReadRequest(br)
 			if err != nil {
 				return
@@ -316,7 +317,7 @@ func TestAConnectionOfOneCallerIsNotEndedByAnother(t *testing.T) {
 	var failed atomic.Int64
 	for i := range 500 {
 		ctx, cancel := context.WithCancel(t.Context())
-		go cancel() // before, during or after
+		go cancel() // cancels before, during or after the request
 		if got := client.Do(ctx, egress.Request{Target: target, Body: []byte("{}")}); !got.Success() && !got.Cancelled {
 			failed.Add(1)
 		}

@@ -42,7 +42,7 @@ func TestAReceiverMayComeToPreferHTTP2(t *testing.T) {
 	var newer atomic.Bool
 	protocols := make(chan string, 10)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // an answer to less than all of it would be no success
+		_, _ = io.Copy(io.Discard, r.Body) // a success before the whole body is read would count as incomplete
 		protocols <- r.Proto
 		if r.ProtoMajor == 1 {
 			w.Header().Set("Connection", "close")

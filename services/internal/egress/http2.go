@@ -12,17 +12,18 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// resendable is what one request by net/http needs on the heap. It is not used again: the transport may hold on to it after.
+// resendable is what one request through net/http needs on the heap. It is not reused, because the transport may hold
+// on to it afterwards.
 type resendable struct {
 	progress progress
 	body     bytes.Reader
 	content  []byte
 	resends  int
-	written  chan error // how writing the request ended that was begun last
+	written  chan error // result of the last write of the request
 }
 
-// sendHTTP2 sends a request by net/http. It returns errSpeaksHTTP1 for a receiver that turns out not to speak HTTP/2, with
-// nothing sent, and no other error.
+// sendHTTP2 sends a request through net/http. The only error it returns is errSpeaksHTTP1: the receiver does not
+// speak HTTP/2, and nothing was sent.
 func (c *Client) sendHTTP2(ctx context.Context, out *Response, r Request, o *transport, end time.Time) error {
 	bounded, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -30,7 +31,7 @@ func (c *Client) sendHTTP2(ctx context.Context, out *Response, r Request, o *tra
 	defer limit.Stop()
 	x := &resendable{content: r.Body}
 	defer x.progress.tell(&out.Timings)
-	// RoundTrip, not http.Client: that one follows redirects, keeps cookies and costs more.
+	// RoundTrip rather than http.Client, which follows redirects, keeps cookies and costs more.
 	resp, err := o.http2.of(r.Target.address).RoundTrip(x.request(context.WithValue(bounded, progressKey{}, &x.progress), r))
 	late := errors.Is(context.Cause(bounded), context.DeadlineExceeded)
 	switch {
@@ -51,8 +52,8 @@ func (c *Client) sendHTTP2(ctx context.Context, out *Response, r Request, o *tra
 	return nil
 }
 
-// receiveHTTP2 takes the answer, and waits for the rest of a request that was answered early by a success: closing the answer
-// would end it.
+// receiveHTTP2 reads the answer. If a success came before the whole request was sent, it waits for the rest, because
+// closing the answer would abort the request.
 func (c *Client) receiveHTTP2(ctx context.Context, out *Response, resp *http.Response, x *resendable) {
 	out.Timings.FirstByte = time.Since(out.Started)
 	_ = c.receive(out, resp)
@@ -65,8 +66,8 @@ func (c *Client) receiveHTTP2(ctx context.Context, out *Response, resp *http.Res
 	_ = resp.Body.Close()
 }
 
-// whole waits until the request is written and reports whether that is all of it. What is left of the answer is dropped
-// meanwhile: its receiver may read on only when it is rid of it.
+// whole waits until the request is written and reports whether it was written completely. Meanwhile it discards the
+// rest of the answer, because the receiver may only read on when it can send its answer.
 func (x *resendable) whole(ctx context.Context, answer io.Reader) bool {
 	if x.written == nil {
 		return true
@@ -76,7 +77,7 @@ func (x *resendable) whole(ctx context.Context, answer io.Reader) bool {
 		return err == nil
 	default:
 	}
-	go func() { _, _ = io.Copy(io.Discard, answer) }() // until the caller closes it
+	go func() { _, _ = io.Copy(io.Discard, answer) }() // ends when the caller closes the answer
 	select {
 	case err := <-x.written:
 		return err == nil
@@ -85,7 +86,8 @@ func (x *resendable) whole(ctx context.Context, answer io.Reader) bool {
 	}
 }
 
-// follow has net/http tell how writing the request ends. It tells so in order for one that is sent again.
+// follow makes net/http report how writing the request ended. If the request is sent again, only the last result
+// counts.
 func (x *resendable) follow(ctx context.Context) context.Context {
 	x.written = make(chan error, 1)
 	forget := func() {
@@ -116,8 +118,8 @@ func (x *resendable) request(ctx context.Context, r Request) *http.Request {
 	return req
 }
 
-// rewind gives the transport the body once more. It asks only for what the receiver has not processed, because requests
-// carry no Idempotency-Key; a receiver that says so again and again is not believed.
+// rewind gives the transport the body once more. The transport only asks for it if the receiver has not processed the
+// request, because requests carry no Idempotency-Key. The number of resends is bounded.
 func (x *resendable) rewind() (io.ReadCloser, error) {
 	if x.resends++; x.resends > maxResends {
 		return nil, errors.New("stream error: the receiver keeps on refusing the request")

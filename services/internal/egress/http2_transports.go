@@ -9,12 +9,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// shards is how many transports of net/http a transport has at once: not all HTTP/2 connections are made anew in the same
+// shards is how many net/http transports a transport has, so that not all HTTP/2 connections are replaced at the same
 // moment.
 const shards = 16
 
-// transports are those of net/http, each for some of the addresses. One that has come of age is replaced, because net/http
-// has no bound of its own for the age of a connection: an old one would be used for as long as requests come.
+// transports are net/http transports, each for a share of the addresses. A transport is replaced when it has reached
+// its age: net/http does not bound the age of a connection and would use one for as long as requests come.
 type transports struct {
 	make func() *http.Transport
 	age  time.Duration
@@ -25,7 +25,7 @@ type transports struct {
 }
 
 type generation struct {
-	transport *http.Transport // nil before the first
+	transport *http.Transport // nil before the first use
 	until     time.Time
 }
 
@@ -42,7 +42,7 @@ func (t *transports) of(address string) *http.Transport {
 	return g.transport
 }
 
-// retireTransport closes a transport's connections, those with requests under way when these are surely over.
+// retireTransport closes a transport's idle connections now, and those in use when their requests are surely over.
 func retireTransport(old *http.Transport) {
 	if old == nil {
 		return
@@ -51,7 +51,7 @@ func retireTransport(old *http.Transport) {
 	time.AfterFunc(webhook.MaxTimeout+time.Second, old.CloseIdleConnections)
 }
 
-// close closes what is idle.
+// close closes idle connections.
 func (t *transports) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

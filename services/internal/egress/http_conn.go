@@ -16,35 +16,36 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// writeGrace is how long the end of an answer that is no success waits for the end of the request, before the connection
-// is given up: such a receiver need not be sent the rest (RFC 9112 section 9.5).
+// writeGrace is how long we still wait for the request to be written after an answer that is no success. Then the
+// connection is closed: such a receiver need not be sent the rest (RFC 9112 section 9.5).
 const writeGrace = 50 * time.Millisecond
 
-// errUntouched is of a connection that had been idle and of which not one byte was written.
+// errUntouched says that not a single byte was written to a connection that had been idle.
 var errUntouched = errors.New("the idle connection was closed")
 
-// httpConn is a connection that speaks HTTP/1.1. One request at a time owns it, in whose goroutine everything is done but
-// writing what is long.
+// httpConn is an HTTP/1.1 connection. One request at a time owns it. The request's goroutine does everything except
+// writing the rest of a long body.
 type httpConn struct {
-	net.Conn // tcp, or TLS over it
+	net.Conn // tcp itself, or TLS over it
 
 	tcp    *net.TCPConn
 	socket syscall.RawConn // of tcp
 	key    connKey
 	reused bool
 	limit  int64 // bytes that may still be read
-	failed error // what the last Read ended with
-	asked  int32 // by the receiver, in the handshake
+	failed error // error of the last Read
+	asked  int32 // what the receiver requested in the handshake
 
-	// Of the pool.
+	// Used by the pool.
 	epoch     int
 	idleSince time.Time
-	idleUntil time.Time // later its receiver may be about to close it, or it has come of age
-	age       time.Time // when it comes of age
+	idleUntil time.Time // after that the receiver may close it, or it is too old
+	age       time.Time // when it is too old
 	element   *list.Element
 }
 
-// newHTTPConn returns an httpConn over a new connection, which is tcp or TLS over it, with what the receiver asked in the handshake.
+// newHTTPConn returns an httpConn over a new connection, plain TCP or TLS. asked is what the receiver requested in
+// the handshake.
 func newHTTPConn(conn net.Conn, to connKey, asked int32) (*httpConn, error) {
 	under := conn
 	if secured, ok := conn.(*tls.Conn); ok {
@@ -73,17 +74,17 @@ func (w *httpConn) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// interrupt ends what is being read and written, and all that comes after.
+// interrupt aborts current and later reads and writes.
 func (w *httpConn) interrupt() { _ = w.SetDeadline(time.Unix(1, 0)) }
 
-// drop closes a connection, whatever is on its way: TLS would wait until its goodbye can be written.
+// drop closes the connection at once. TLS would first wait to write its closing message.
 func (w *httpConn) drop() { _ = w.tcp.Close() }
 
-// retire closes a connection on which nothing is on its way.
+// retire closes a connection that is idle.
 func (w *httpConn) retire() { _ = w.Close() }
 
-// ask writes a request, of which the codec has the beginning, and reads the head of the answer. An error is errUntouched
-// only if the receiver cannot have seen anything. The rest is to be settled in any case.
+// ask writes the request, starting with what the codec holds, and reads the head of the answer. Only errUntouched
+// means that the receiver cannot have seen anything. The caller must settle the rest in any case.
 func (w *httpConn) ask(d *codec, body []byte) (*http.Response, rest, error) {
 	d.in.Reset(w)
 	w.failed = nil
@@ -99,18 +100,19 @@ func (w *httpConn) ask(d *codec, body []byte) (*http.Response, rest, error) {
 			r.written <- err
 		}()
 	}
-	// One who does not want to read on may have said why.
+	// A receiver that stops reading may have answered why.
 	resp, err := w.readHead(d.in)
 	return resp, r, err
 }
 
-// readHead reads the head of the answer, and of interim ones before it; all together they are at most maxResponseHeaders.
+// readHead reads the head of the answer, skipping interim responses. All of them together may have at most
+// maxResponseHeaders bytes.
 func (w *httpConn) readHead(in *bufio.Reader) (*http.Response, error) {
 	w.limit = maxResponseHeaders
 	for {
 		resp, err := http.ReadResponse(in, nil)
 		if err != nil && w.failed != nil && !errors.Is(w.failed, io.EOF) {
-			return nil, w.failed // which may have been taken for the end of a line
+			return nil, w.failed // the parser may have taken it for the end of a line
 		}
 		if err != nil {
 			return nil, err //nolint:wrapcheck // classified by the caller
@@ -122,7 +124,7 @@ func (w *httpConn) readHead(in *bufio.Reader) (*http.Response, error) {
 	}
 }
 
-// drained reports whether nothing came after the answer. What is in the hands of the kernel is quiet's to see.
+// drained reports whether nothing came after the answer. It does not look into the kernel's buffer; quiet does.
 func (w *httpConn) drained(in *bufio.Reader) bool {
 	if in.Buffered() > 0 {
 		return false
@@ -130,20 +132,20 @@ func (w *httpConn) drained(in *bufio.Reader) bool {
 	if w.Conn == net.Conn(w.tcp) {
 		return true
 	}
-	w.interrupt() // so that only what TLS has read already is looked at
+	w.interrupt() // so that Peek only sees what TLS has already read
 	_, err := in.Peek(1)
 	return isTimeout(err)
 }
 
-// rest is what of a request is written while the answer is read. The zero rest is none.
+// rest is the part of a request that is written while the answer is read. The zero rest is empty.
 type rest struct {
 	broken  bool
-	written chan error // nil for nothing
+	written chan error // nil if nothing is left to write
 }
 
-// settle waits until nothing is written any more and reports whether the request was written as a whole. A success has
-// until the deadline of the connection for that. Its receiver may read on only when it is rid of its answer: what of that
-// has not come to its end is read and dropped meanwhile.
+// settle waits until writing has ended and reports whether the request was written completely. After a success,
+// writing may continue until the connection's deadline. Meanwhile settle discards the rest of the answer, because the
+// receiver may only read on when it can send its answer.
 func (r rest) settle(w *httpConn, resp *http.Response, ended, success bool) bool {
 	switch {
 	case r.written == nil:

@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	// maxIdentities is how many TLS identities have connections of their own at once.
+	// maxIdentities is how many TLS identities may have connections at once.
 	maxIdentities = 256
-	// sessionsPerIdentity are remembered for resumption; an identity is for one host, as a rule.
+	// sessionsPerIdentity is how many sessions are cached for resumption; an identity usually has one host.
 	sessionsPerIdentity = 16
 )
 
-// identity is who we are in a TLS handshake, and whom we trust.
+// identity says how we authenticate in a TLS handshake, and whom we trust.
 type identity struct {
 	key    [sha256.Size]byte
 	config *tls.Config
 }
 
-// WithTLS returns the Target with the identity of its requests: a client certificate, the authorities that alone may
-// vouch for the receiver, the name that its certificate has to be for. nil changes nothing. Where the identity cannot be
-// used, the Target is one that Do answers with webhook.ClassRequest, and the error says why.
+// WithTLS returns the Target with a TLS identity: a client certificate, the only authorities to trust, and the name
+// that the receiver's certificate must have. A nil id changes nothing. If the identity cannot be used, WithTLS
+// returns an error and a Target that Do answers with webhook.ClassRequest.
 func (c *Client) WithTLS(t Target, id *webhook.TLS) (Target, error) {
 	if id == nil || t.template == nil {
 		return t, nil
@@ -53,7 +53,7 @@ func (c *Client) newIdentity(id *webhook.TLS) (*identity, error) {
 	}
 	config := c.dialer.tls.Clone()
 	config.ServerName = id.ServerName
-	config.ClientSessionCache = tls.NewLRUClientSessionCache(sessionsPerIdentity) // a session is good for who began it
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(sessionsPerIdentity) // sessions must not be shared between identities
 	if roots != nil {
 		config.RootCAs = roots
 	}
@@ -63,7 +63,7 @@ func (c *Client) newIdentity(id *webhook.TLS) (*identity, error) {
 	return &identity{key: sha256.Sum256(text), config: config}, nil
 }
 
-// identities are the transports of TLS identities: connections of one are never used for another.
+// identities hold one transport per TLS identity. No connection is shared between identities.
 type identities struct {
 	mu    sync.Mutex
 	byKey map[[sha256.Size]byte]*ownTransport
@@ -75,8 +75,8 @@ type ownTransport struct {
 	used time.Time
 }
 
-// transportFor is the transport of an identity, nil being the one without. It is made when it is needed, and the one that
-// was not used for longest is given up for it: its requests under way go on.
+// transportFor returns the transport of an identity; nil means no identity. It creates the transport on first use. If
+// there are too many, it closes the least recently used one, whose requests in progress continue.
 func (c *Client) transportFor(id *identity) *transport {
 	if id == nil {
 		return c.transport

@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// mutual is a server that asks for a client certificate and remembers whose came.
+// mutual is a server that requests a client certificate and records whose it got.
 type mutual struct {
 	*httptest.Server
 
@@ -151,7 +151,7 @@ func TestManyIdentitiesGoOnWorking(t *testing.T) {
 	})
 	cert, key := clients.IssuePEM(t, "anna", time.Now().Add(time.Hour))
 	client := newClient(t, egress.Options{Resolver: answers("127.0.0.1")})
-	for i := range 300 { // each is another identity, by the text around its certificate
+	for i := range 300 { // each is a different identity, because the text around its certificate differs
 		id := &webhook.TLS{ClientCertificate: strings.Repeat("\n", i) + cert, ClientKey: key, CA: ca.PEM}
 		require.Equal(t, webhook.ClassNone, server.call(t, client, tlsName, id).Class)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// TestAReceiverThatMovesIsFollowed sends all the time, as busy hooks do: their connections are never idle for long.
+// TestAReceiverThatMovesIsFollowed sends continuously, like a busy hook whose connections are never idle for long.
 func TestAReceiverThatMovesIsFollowed(t *testing.T) {
 	t.Parallel()
 	ca := testenv.NewAuthority(t)
@@ -104,7 +104,7 @@ func TestARememberedAddressIsStillJudged(t *testing.T) {
 	require.Equal(t, int64(1), server.connections.Load())
 }
 
-// TestPathsAndQueriesLeaveAsTheyWereWritten is by each protocol.
+// TestPathsAndQueriesLeaveAsTheyWereWritten tests every protocol.
 func TestPathsAndQueriesLeaveAsTheyWereWritten(t *testing.T) {
 	t.Parallel()
 	ca := testenv.NewAuthority(t)
@@ -167,7 +167,7 @@ func TestNamesOfHeadersAreSentAsTheyAreSpelt(t *testing.T) {
 	secured := listen(t, serveTLS(&tls.Config{Certificates: []tls.Certificate{ca.Issue(t, tlsName, time.Now().Add(time.Hour))}}, handle))
 	client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
 	for _, url := range []string{plain.url(), "https://" + tlsName + ":" + portOf(secured)} {
-		for range 2 { // the first request by TLS is the one that learns the protocol
+		for range 2 { // the first request by TLS learns the protocol
 			header := egress.Header{{Name: "SOAPAction", Value: `"x"`}, {Name: "ETag", Value: " \tpadded "}, {Name: "x-lower", Value: "1"}, {Name: "user-agent", Value: "shop"}}
 			header.Set("etag", "2")
 			got := do(t, client, url, egress.Request{Header: header})

@@ -11,34 +11,34 @@ import (
 	"code.dny.dev/ssrf"
 )
 
-// ErrPolicy says that an operator's settings make no policy.
+// ErrPolicy says that the operator's settings are not a valid policy.
 var ErrPolicy = errors.New("invalid egress policy")
 
-// Policy says where webhooks may go: to public addresses on the usual ports, and wherever the operator allows besides.
-// The zero Policy allows nothing besides. It must not be changed once it is in use.
+// Policy says where webhooks may be sent: to public addresses on the usual ports, and to what the operator allows in
+// addition. The zero Policy allows nothing in addition. A Policy must not be changed once it is in use.
 type Policy struct {
-	// Allow lists networks that may be called although they are not public, on any port. Addresses at which clouds
-	// serve credentials stay forbidden unless they are listed by themselves (/32, /128).
+	// Allow lists networks that may be called on any port although they are not public. Addresses at which clouds
+	// serve credentials stay forbidden unless they are listed individually (/32, /128).
 	Allow []netip.Prefix
-	// Ports of public addresses that may be called; empty for 80, 443, 8080 and 8443.
+	// Ports are the permitted ports of public addresses; empty means 80, 443, 8080 and 8443.
 	Ports []uint16
 }
 
 var defaultPorts = []uint16{80, 443, 8080, 8443}
 
-// metadataAddrs are where clouds serve credentials and configuration to the machines in them.
+// metadataAddrs are addresses at which clouds serve credentials and configuration to their machines.
 var metadataAddrs = []netip.Addr{
-	netip.AddrFrom4([4]byte{169, 254, 169, 254}),                           // AWS, Google, Azure, and nearly everybody else
+	netip.AddrFrom4([4]byte{169, 254, 169, 254}),                           // AWS, Google, Azure and most others
 	netip.AddrFrom4([4]byte{169, 254, 170, 2}),                             // AWS ECS
 	netip.AddrFrom4([4]byte{100, 100, 100, 200}),                           // Alibaba
 	netip.AddrFrom4([4]byte{192, 0, 0, 192}),                               // Oracle
-	netip.AddrFrom4([4]byte{168, 63, 129, 16}),                             // Azure; unlike the others a public address
+	netip.AddrFrom4([4]byte{168, 63, 129, 16}),                             // Azure; the only public address of these
 	netip.AddrFrom16([16]byte{0xfd, 0x00, 0x0e, 0xc2, 14: 0x02, 15: 0x54}), // AWS, fd00:ec2::254
 	netip.AddrFrom16([16]byte{0xfd, 0x20, 0x00, 0xce, 14: 0x02, 15: 0x54}), // Google, fd20:ce::254
 }
 
-// ParsePolicy reads a policy from two comma separated lists: networks ("10.1.0.0/16") or single addresses, and ports.
-// Empty lists mean what they mean in Policy. It returns ErrPolicy for anything else.
+// ParsePolicy parses a policy from two comma-separated lists: networks ("10.1.0.0/16") or single addresses, and
+// ports. Empty lists mean the same as in Policy. It returns ErrPolicy for anything else.
 func ParsePolicy(allowCSV, portsCSV string) (Policy, error) {
 	var p Policy
 	for _, text := range split(allowCSV) {
@@ -84,7 +84,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	return netip.PrefixFrom(addr, addr.BitLen()), nil
 }
 
-// parsePort reads a port as it is usually written: decimal, without sign or leading zeros.
+// parsePort parses a port in the usual notation: decimal, without sign or leading zeros.
 func parsePort(text string) (uint16, bool) {
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || n == 0 || strconv.FormatUint(n, 10) != text {
@@ -93,7 +93,7 @@ func parsePort(text string) (uint16, bool) {
 	return uint16(n), true
 }
 
-// guard decides about addresses.
+// guard decides which addresses may be called.
 type guard struct {
 	policy Policy
 	public *ssrf.Guardian
@@ -103,12 +103,12 @@ func newGuard(p Policy) guard {
 	if len(p.Ports) == 0 {
 		p.Ports = defaultPorts
 	}
-	// Ports are the guard's own rule, because allowed networks may be called on any.
+	// Ports are checked by the guard itself, because allowed networks may be called on any port.
 	return guard{policy: p, public: ssrf.New(ssrf.WithAnyNetwork(), ssrf.WithAnyPort())}
 }
 
-// permits reports whether a connection to this address and port may be made. IPv4 inside IPv6 is never permitted as
-// such: a caller that means the IPv4 address unmaps it first.
+// permits reports whether a connection to this address and port may be made. IPv4 addresses mapped to IPv6 are never
+// permitted; callers unmap them first.
 func (g guard) permits(to netip.AddrPort) bool {
 	addr := to.Addr()
 	switch {
@@ -131,11 +131,11 @@ func (g guard) allows(addr netip.Addr) bool {
 
 func (g guard) portPermitted(port uint16) bool { return slices.Contains(g.policy.Ports, port) }
 
-// allowsLoopback reports whether this machine itself may be called by name.
+// allowsLoopback reports whether this machine may be called by name.
 func (g guard) allowsLoopback() bool {
 	return g.allows(netip.AddrFrom4([4]byte{127, 0, 0, 1})) || g.allows(netip.IPv6Loopback())
 }
 
-// allowsAny reports whether there are inside networks that may be called. Then only the addresses behind a name tell
-// whether it may be.
+// allowsAny reports whether the operator has listed any networks. If so, only the addresses behind a name tell
+// whether the name is permitted.
 func (g guard) allowsAny() bool { return len(g.policy.Allow) > 0 }

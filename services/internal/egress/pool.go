@@ -8,30 +8,30 @@ import (
 	"time"
 )
 
-// connKey is what a pooled connection may be used for.
+// connKey says what a pooled connection may be used for.
 type connKey struct {
 	address string // host and port
-	secure  bool   // by TLS
+	secure  bool   // uses TLS
 }
 
-// pool keeps the connections that no request is using, so that the next one to the same receiver finds one. It needs no
-// goroutine: a timer closes what was not used for idleTimeout, and whoever takes a connection looks whether it is quiet.
+// pool keeps idle connections for the next request to the same receiver. It needs no goroutine: a timer closes
+// connections that were idle for idleTimeout, and take checks that nothing has arrived on a connection.
 type pool struct {
 	perKey int
-	age    time.Duration // of connections, at most
+	age    time.Duration // maximum age of connections
 
 	mu    sync.Mutex
-	byKey map[connKey][]*httpConn // those used last are last
-	all   list.List               // of *httpConn; those used last are in front
+	byKey map[connKey][]*httpConn // most recently used last
+	all   list.List               // of *httpConn; most recently used first
 	sweep *time.Timer             // nil while nothing is idle
-	epoch int                     // how often close was called
+	epoch int                     // number of calls of close
 }
 
 func newPool(perKey int, age time.Duration) *pool {
 	return &pool{perKey: perKey, age: age, byKey: map[connKey][]*httpConn{}}
 }
 
-// take returns the connection to a receiver that was used last, or false if none is left that is still good.
+// take returns the most recently used connection to a receiver, or false if no usable one is left.
 func (p *pool) take(to connKey) (*httpConn, bool) {
 	for {
 		w, ok := p.pop(to)
@@ -55,7 +55,7 @@ func (p *pool) pop(to connKey) (*httpConn, bool) {
 	return w, true
 }
 
-// enter makes a new connection known, which is being used: a close from now on is meant for it too.
+// enter registers a new connection that is in use, so that a later close applies to it as well.
 func (p *pool) enter(w *httpConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,13 +63,14 @@ func (p *pool) enter(w *httpConn) {
 	w.age = time.Now().Add(spread(p.age))
 }
 
-// spread returns an age that is up to a quarter less, so that what begins at once does not end at once.
+// spread returns the age less up to a quarter at random, so that connections made together do not all expire
+// together.
 func spread(age time.Duration) time.Duration {
 	return age - rand.N(age/4+1) //nolint:gosec // no secret
 }
 
-// put takes a connection back whose last answer was read to its end, to be used within keep. What there is no room for is
-// closed: this one if its receiver has enough, else the one that was not used for longest.
+// put returns a connection whose last answer was read completely to the pool, to be reused within keep. If there is
+// no room, it closes this connection when the receiver has enough others, or else the least recently used one.
 func (p *pool) put(w *httpConn, keep time.Duration) {
 	if surplus := p.push(w, keep); surplus != nil {
 		surplus.retire()
@@ -98,7 +99,7 @@ func (p *pool) push(w *httpConn, keep time.Duration) (surplus *httpConn) {
 	return surplus
 }
 
-// oldest is the connection that was not used for longest; nil if none is idle. p.mu is held.
+// oldest returns the least recently used connection, or nil if none is idle. p.mu must be held.
 func (p *pool) oldest() *httpConn {
 	last := p.all.Back()
 	if last == nil {
@@ -108,7 +109,7 @@ func (p *pool) oldest() *httpConn {
 	return w
 }
 
-// remove takes a connection out. p.mu is held.
+// remove takes a connection out of the pool. p.mu must be held.
 func (p *pool) remove(w *httpConn) {
 	p.all.Remove(w.element)
 	idle := p.byKey[w.key]
@@ -131,7 +132,7 @@ func (p *pool) closeExpired() {
 	retireAll(expired)
 }
 
-// close closes what is idle now, and what is in use when it is put back.
+// close closes idle connections now, and connections in use when they are put back.
 func (p *pool) close() {
 	p.mu.Lock()
 	p.epoch++
@@ -144,7 +145,7 @@ func (p *pool) close() {
 	retireAll(idle)
 }
 
-// removeUntil takes connections out, those first that were not used for longest, until one is to stay. p.mu is held.
+// removeUntil removes the least recently used connections until stays returns true for one. p.mu must be held.
 func (p *pool) removeUntil(stays func(*httpConn) bool) (removed []*httpConn) {
 	for w := p.oldest(); w != nil && !stays(w); w = p.oldest() {
 		p.remove(w)

@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 )
 
-// closable is a connection that only knows whether it was closed.
+// closable is a connection that only records whether it was closed.
 type closable struct {
 	net.Conn
 
@@ -36,13 +36,13 @@ func open(conns []*closable) (n int) {
 	return n
 }
 
-// pass lets time go by on the clock of the bubble, and waits for what falls due in it.
+// pass advances the synctest bubble's clock, and waits until everything due in that time has run.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-// putMany puts so many connections into the pool, each to a receiver of its own, a millisecond apart.
+// putMany puts n connections into the pool, each to a different receiver, one millisecond apart.
 func putMany(p egress.Pool, n int) []*closable {
 	conns := make([]*closable, n)
 	for i := range conns {
@@ -100,7 +100,7 @@ func TestIdleConnectionsToOneHostAreBounded(t *testing.T) {
 	t.Parallel()
 	var closed sync.WaitGroup
 	closed.Add(3)
-	all := make(chan struct{}) // closed when four requests are there at once
+	all := make(chan struct{}) // closed when four requests are in progress at once
 	arrived := make(chan struct{}, 8)
 	server := listen(t, func(_ *receiver, conn net.Conn) {
 		buf := make([]byte, 1<<10)

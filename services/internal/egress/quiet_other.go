@@ -4,8 +4,8 @@ package egress
 
 import "time"
 
-// quiet reports whether nothing has come on a connection that nobody uses: no byte, no end, no error. It waits for a
-// millisecond, having no system call that does not wait.
+// quiet reports whether nothing has arrived on an idle connection: no byte, no end, no error. It waits one
+// millisecond, because this platform has no system call that does not wait.
 func (w *httpConn) quiet() bool {
 	if w.tcp.SetReadDeadline(time.Now().Add(time.Millisecond)) != nil {
 		return false

@@ -4,7 +4,7 @@ package egress
 
 import "syscall"
 
-// quiet reports whether nothing has come on a connection that nobody uses: no byte, no end, no error. It does not wait.
+// quiet reports whether nothing has arrived on an idle connection: no byte, no end, no error. It does not wait.
 func (w *httpConn) quiet() (quiet bool) {
 	err := w.socket.Control(func(fd uintptr) {
 		err := syscall.EINTR
@@ -16,7 +16,7 @@ func (w *httpConn) quiet() (quiet bool) {
 	return err == nil && quiet
 }
 
-// peek looks at what comes next on a socket, 0 being a byte or the end.
+// peek looks at what comes next on a socket. It returns 0 for a byte or the end.
 func peek(fd uintptr) syscall.Errno {
 	var next [1]byte
 	_, _, err := syscall.Recvfrom(int(fd), next[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

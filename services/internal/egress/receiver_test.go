@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// loopback allows what the tests' receivers listen on.
+// loopback returns a policy that allows the addresses of the tests' receivers.
 func loopback(tb testing.TB) egress.Policy {
 	tb.Helper()
 	p, err := egress.ParsePolicy("127.0.0.0/8", "")
@@ -51,7 +51,7 @@ func do(tb testing.TB, c *egress.Client, url string, r egress.Request) egress.Re
 	return c.Do(tb.Context(), r)
 }
 
-// receiver is a TCP server that speaks whatever its handler writes.
+// receiver is a TCP server that sends whatever its handler writes.
 type receiver struct {
 	address     string
 	connections atomic.Int64
@@ -60,7 +60,7 @@ type receiver struct {
 
 func (r *receiver) url() string { return "http://" + r.address + "/hook" }
 
-// listen serves every connection to handle, on a port of its own; the connection is closed when handle returns.
+// listen passes every connection to handle, on a port of its own. It closes the connection when handle returns.
 func listen(tb testing.TB, handle func(r *receiver, conn net.Conn)) *receiver {
 	tb.Helper()
 	return listenOn(tb, "127.0.0.1:0", handle)
@@ -98,7 +98,7 @@ func listenOn(tb testing.TB, address string, handle func(r *receiver, conn net.C
 	return r
 }
 
-// closedPort returns an address that nobody listens on.
+// closedPort returns an address without a listener.
 func closedPort(t *testing.T) string {
 	var config net.ListenConfig
 	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -107,7 +107,7 @@ func closedPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// readRequest reads one request with its body; false at the end of the connection.
+// readRequest reads one request with its body. It returns false at the end of the connection.
 func (r *receiver) readRequest(br *bufio.Reader) bool {
 	req, err := http.ReadRequest(br)
 	if err != nil {
@@ -118,7 +118,7 @@ func (r *receiver) readRequest(br *bufio.Reader) bool {
 	return err == nil
 }
 
-// answering reads a request and writes the answer, again and again.
+// answering answers every request with the same text.
 func answering(answer string) func(*receiver, net.Conn) {
 	return func(r *receiver, conn net.Conn) {
 		br := bufio.NewReader(conn)
@@ -151,7 +151,7 @@ func reset(conn net.Conn) {
 	conn.Close()
 }
 
-// names is a resolver whose answers may differ from time to time: the last one stays.
+// names is a resolver that gives its answers one after the other and repeats the last one.
 type names struct {
 	answers [][]netip.Addr
 	asked   atomic.Int64

@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 )
 
-// recorder is a receiver that passes on each request as it came, byte by byte.
+// recorder is a receiver that passes on the exact bytes of each request.
 func recorder(t *testing.T, address string) (*receiver, <-chan string) {
 	came := make(chan string, 1)
 	return listenOn(t, address, func(_ *receiver, conn net.Conn) {

@@ -14,67 +14,70 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// What is kept of a receiver's answer.
+// Limits on what is kept of a receiver's answer.
 const (
-	// MaxBody is how much of the body is kept, in bytes.
+	// MaxBody is how many bytes of the body are kept.
 	MaxBody = 16 << 10
-	// MaxHeader is how much of the headers is kept, in bytes: names and values.
+	// MaxHeader is how many bytes of header names and values are kept.
 	MaxHeader = 8 << 10
-	// scratchSize is how much of a body is read, so that a connection whose answer is a little too long can be used
-	// again. What is longer costs the connection, not us.
+	// scratchSize is how many bytes of a body are read, so that the connection can be reused after an answer that is
+	// a little too long. After a longer one the connection is closed.
 	scratchSize = MaxBody + 16<<10
 )
 
-// Response is what became of a request. Exactly one of three holds: a usable answer came (Class is webhook.ClassNone
-// and Cancelled is false), the request failed (Class says how, Err says it to people), or the caller gave it up
-// (Cancelled).
+// Response is the result of a request. Exactly one of three holds: a usable answer came (Class is webhook.ClassNone
+// and Cancelled is false), the request failed (Class says how, and Err explains it to people), or the caller
+// cancelled it (Cancelled).
 //
-// The status decides: when it has arrived, whatever happens to the body after changes nothing but Truncated. Only two
-// successes are none: one whose body has not come to an end, or to what is read of it, when the timeout is over
-// (webhook.ClassTimeout), and one that was answered early by a receiver that then does not take the rest of the request
-// (webhook.ClassIncomplete). A status that has no content (1xx, 204, 205, 304) ends with its headers.
+// The status decides. Once it has arrived, what happens to the body only affects Truncated, with two exceptions that
+// turn a success into a failure: the body, or the part of it that we read, has not ended when the timeout is over
+// (webhook.ClassTimeout); or the receiver answered early and then did not take the rest of the request
+// (webhook.ClassIncomplete). A status without content (1xx, 204, 205, 304) ends with its headers.
 type Response struct {
-	// Status is the HTTP status, 0 where no answer came.
+	// Status is the HTTP status, or 0 if no answer came.
 	Status int
-	// Header is at most MaxHeader bytes of the answer's headers, in valid UTF-8 without NUL.
+	// Header has at most MaxHeader bytes of the answer's headers, in valid UTF-8 without NUL.
 	Header http.Header
-	// Body is at most MaxBody bytes of the answer's body, as they came: nothing is decompressed.
+	// Body has at most MaxBody bytes of the answer's body as they came; nothing is decompressed.
 	Body []byte
-	// Truncated says that Body or Header is not all that the receiver sent, or meant to send; BodyCut says so of Body alone.
+	// Truncated says that Body or Header is not all that the receiver sent or meant to send; BodyCut says that of
+	// Body alone.
 	Truncated bool
 	BodyCut   bool
 	Class     webhook.ErrorClass
-	// Err has one sentence about Class that is safe to show to anybody; nil for a success.
+	// Err explains Class in one sentence that is safe to show to anybody; it is nil for a success.
 	Err error
-	// Cancelled says that the caller's context ended before an answer came, or before all of the request was sent to a
-	// receiver that had answered with a success: nothing is known about the receiver.
+	// Cancelled says that the caller's context ended before an answer came, or before all of the request was sent to
+	// a receiver that had answered with a success. It says nothing about the receiver.
 	Cancelled bool
-	// RetryAfter is what the receiver asked for, up to webhook.MaxRetryAfter; it means something if HasRetryAfter.
+	// RetryAfter is what the receiver asked for, at most webhook.MaxRetryAfter; it is only valid if HasRetryAfter is
+	// true.
 	RetryAfter    time.Duration
 	HasRetryAfter bool
-	// Started and Duration are of everything, from before the look-up of the name to the end of the body.
+	// Started and Duration cover everything, from before the name was resolved to the end of the body.
 	Started  time.Time
 	Duration time.Duration
-	// Timings are of the connection that was made for this request; DNS, Connect and TLS are zero if a pooled one was used.
+	// Timings are those of the connection made for this request; DNS, Connect and TLS are zero if a pooled one was
+	// used.
 	Timings webhook.Timings
 
 	success webhook.Success
 }
 
-// Success reports an answer that counts as delivered.
+// Success reports whether the answer counts as delivered.
 func (r Response) Success() bool {
 	return r.Class == webhook.ClassNone && !r.Cancelled && r.Status != 0
 }
 
-// classify says what a status is.
+// classify sets the Class of a status.
 func (r *Response) classify(status int) {
 	switch s := status; {
-	case s < 200: // 101: nobody asked to switch; what follows is not a body
+	case s < 200: // 101: we never ask to switch protocols, and what follows is not a body
 		r.Class, r.Err = webhook.ClassProtocol, errors.New("the receiver did not answer in valid HTTP")
 	case r.success.Counts(s):
 	case s <= 299:
 		r.Class, r.Err = webhook.ClassStatus, fmt.Errorf("the receiver answered %s, which the hook's config.success does not count as delivered", statusText(s))
-	case s == http.StatusNotModified: // which answers a condition that no request of ours has
+	case s == http.StatusNotModified: // answers a conditional request, which we never send
 		r.Class, r.Err = webhook.ClassRedirect, fmt.Errorf("the receiver answered %s, which is no answer to a delivery", statusText(s))
 	case s <= 399:
 		r.Class, r.Err = webhook.ClassRedirect, fmt.Errorf("the receiver answered %s: redirects are not followed", statusText(s))
@@ -83,8 +86,8 @@ func (r *Response) classify(status int) {
 	}
 }
 
-// receive takes over what is worth keeping of an answer. It returns how the body ended: io.EOF if it came to its end, nil
-// if it was not read as far as that.
+// receive keeps the relevant parts of an answer. It returns how the body ended: io.EOF if it was read to its end, nil
+// if there was more than is read.
 func (c *Client) receive(out *Response, resp *http.Response) (end error) {
 	out.Status = resp.StatusCode
 	var cut bool
@@ -96,7 +99,7 @@ func (c *Client) receive(out *Response, resp *http.Response) (end error) {
 	switch {
 	case resp.StatusCode < 200:
 		return nil
-	case resp.StatusCode == http.StatusResetContent: // HTTP/1.1 has its end elsewhere (RFC 9110 section 15.3.6), and some leave it out
+	case resp.StatusCode == http.StatusResetContent: // RFC 9110 section 15.3.6: it is framed differently, and some omit that
 		if out.Truncated = cut; resp.ContentLength == 0 {
 			return io.EOF
 		}
@@ -111,13 +114,13 @@ func statusText(status int) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
 }
 
-// readBody returns the beginning of the body, whether that is not all of it, and how it ended.
+// readBody returns the beginning of the body, whether there was more, and how it ended.
 func (c *Client) readBody(resp *http.Response) (body []byte, truncated bool, end error) {
 	if resp.ContentLength == 0 {
 		return nil, false, io.EOF
 	}
 	if resp.ContentLength > 0 && resp.ContentLength <= MaxBody {
-		// The byte more lets the reader see the end, without which the connection is not used again.
+		// One byte more than the length, so that the reader sees the end; otherwise the connection is not reused.
 		buf := make([]byte, resp.ContentLength+1)
 		n, err := readFull(resp.Body, buf)
 		return buf[:n], !errors.Is(err, io.EOF), err
@@ -128,7 +131,7 @@ func (c *Client) readBody(resp *http.Response) (body []byte, truncated bool, end
 	return slices.Clone(scratch[:min(n, MaxBody)]), !errors.Is(err, io.EOF) || n > MaxBody, err
 }
 
-// readFull reads until buf is full (nil), the reader ends (io.EOF, and nothing else) or fails.
+// readFull reads until buf is full (nil), the reader ends (io.EOF, and nothing else), or it fails.
 func readFull(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var m int
@@ -138,8 +141,8 @@ func readFull(r io.Reader, buf []byte) (n int, err error) {
 	return n, err //nolint:wrapcheck // only looked at
 }
 
-// keepHeader returns the headers if they are in order, else what there is room for, by name, with odd characters
-// replaced. cut says that something was left out.
+// keepHeader returns the headers unchanged if they are valid and fit. Otherwise it keeps as many as fit, by name,
+// with invalid characters replaced. cut says that something was left out.
 func keepHeader(h http.Header) (kept http.Header, cut bool) {
 	size, clean := 0, true
 	for name, values := range h {

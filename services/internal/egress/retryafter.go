@@ -8,11 +8,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// maxDeltaDigits is more digits than webhook.MaxRetryAfter has in seconds, and no more than a time.Duration holds.
+// maxDeltaDigits is more digits than webhook.MaxRetryAfter has in seconds, but few enough for a time.Duration.
 const maxDeltaDigits = 9
 
-// retryAfter returns the first of the Retry-After values that means something (RFC 9110 section 10.2.3): a number of
-// seconds, or an HTTP date in the future. It is never more than webhook.MaxRetryAfter.
+// retryAfter returns the first valid Retry-After value (RFC 9110 section 10.2.3): a number of seconds, or an HTTP
+// date in the future. It is never more than webhook.MaxRetryAfter.
 func retryAfter(values []string, now time.Time) (wait time.Duration, ok bool) {
 	for _, value := range values {
 		value = strings.TrimSpace(value)

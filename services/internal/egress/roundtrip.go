@@ -10,12 +10,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// maxRequestBody bounds what such a library sends, in bytes.
+// maxRequestBody bounds the body of a library's request, in bytes.
 const maxRequestBody = 64 << 10
 
-// HTTPClient is for libraries that make requests of their own: it sends them as Do does, for as long as the request's
-// context lets it, with the TLS identity, nil for none. Redirects are not followed. Of an answer there is no more than Do
-// keeps, and what got no usable answer is an error that is safe to show, inside of an *url.Error.
+// HTTPClient returns a client for libraries that make their own requests. It sends them as Do does, until the
+// request's context ends, with the given TLS identity (nil for none), and does not follow redirects. An answer has
+// only as much as Do keeps. If there is no usable answer, the *url.Error wraps an error that is safe to show.
 func (c *Client) HTTPClient(id *webhook.TLS) *http.Client {
 	return &http.Client{
 		Transport:     &roundTripper{client: c, id: id},

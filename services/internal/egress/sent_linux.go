@@ -10,8 +10,9 @@ import (
 // tcpClosed is the state of a connection that the other side has reset (TCP_CLOSE).
 const tcpClosed = 7
 
-// sent waits until the receiver's machine has acknowledged all that was written, and reports whether it has: the kernel
-// takes more from us than the receiver may ever read, and drops it with the connection.
+// sent waits until the receiver's machine has acknowledged everything written, and reports whether it did. Without
+// this check, data that our kernel has buffered but the receiver never read would be lost when the connection is
+// closed.
 func (w *httpConn) sent(ctx context.Context, by time.Time) bool {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		all, open := w.acknowledged()

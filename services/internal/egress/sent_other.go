@@ -7,5 +7,5 @@ import (
 	"time"
 )
 
-// sent cannot be told here.
+// sent returns true: this platform cannot tell.
 func (w *httpConn) sent(context.Context, time.Time) bool { return true }

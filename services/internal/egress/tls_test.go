@@ -27,7 +27,7 @@ import (
 
 const tlsName = "hooks.example.com"
 
-// serveTLS serves a connection to handle once its handshake is done.
+// serveTLS passes a connection to handle once its handshake is done.
 func serveTLS(config *tls.Config, handle func(*receiver, net.Conn)) func(*receiver, net.Conn) {
 	return func(r *receiver, conn net.Conn) {
 		secured := tls.Server(conn, config)
@@ -114,7 +114,7 @@ func TestHTTP2IsSpokenWithThoseWhoDo(t *testing.T) {
 	client.Close()
 }
 
-// h2 speaks HTTP/2 frame by frame: handle gets every complete request.
+// h2 serves HTTP/2 frame by frame: handle gets every complete request.
 func h2(t *testing.T, ca *testenv.Authority, handle func(f *http2.Framer, stream uint32) (goOn bool)) *receiver {
 	var server *receiver
 	server = h2Frames(t, ca, func(f *http2.Framer, frame http2.Frame, _ int) bool {
@@ -131,7 +131,8 @@ func h2(t *testing.T, ca *testenv.Authority, handle func(f *http2.Framer, stream
 	return server
 }
 
-// h2Frames speaks HTTP/2 frame by frame: handle gets each frame, and how much has come of bodies, until it returns false.
+// h2Frames serves HTTP/2 frame by frame: handle gets each frame and the number of body bytes so far, until it returns
+// false.
 func h2Frames(t *testing.T, ca *testenv.Authority, handle func(f *http2.Framer, frame http2.Frame, body int) (goOn bool)) *receiver {
 	config := &tls.Config{
 		Certificates: []tls.Certificate{ca.Issue(t, tlsName, time.Now().Add(time.Hour))}, NextProtos: []string{"h2"},
@@ -183,8 +184,8 @@ func answerH2(f *http2.Framer, stream uint32, fields ...string) {
 	}
 }
 
-// A receiver goes away and closes the connection while several requests are on it, each of which net/http tells of in words of its
-// own: which of them it is depends on the moment.
+// A receiver sends GOAWAY and closes the connection while several requests are open. net/http reports each of them
+// with a different text, depending on the moment.
 func TestAnHTTP2ReceiverThatGoesAwayAmongManyRequestsResetsThemAll(t *testing.T) {
 	t.Parallel()
 	ca := testenv.NewAuthority(t)
@@ -262,7 +263,7 @@ func TestHTTP2ReceiversThatMisbehave(t *testing.T) {
 			client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})
 			got := post(t, client, "https://"+tlsName+":"+portOf(server))
 			require.Equal(t, c.class, got.Class, "%v", got.Err)
-			if c.requests > 0 { // else as often as net/http likes
+			if c.requests > 0 { // otherwise the number depends on net/http
 				require.Equal(t, c.requests, server.requests.Load())
 			}
 		})

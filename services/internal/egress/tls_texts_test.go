@@ -19,13 +19,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// signer is an authority that may be below another one.
+// signer is an authority, possibly below another one.
 type signer struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// sign makes a certificate: of an authority where ca is set, signed by itself where by is nil.
+// sign makes a certificate: for an authority if ca is set, self-signed if by is nil.
 func sign(t *testing.T, by *signer, ca bool, change func(*x509.Certificate)) *signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -131,7 +131,7 @@ func TestErrorsOfClientCertificatesNameWhatIsMissing(t *testing.T) {
 						ClientCAs: c.pool, MinVersion: version, MaxVersion: version, NextProtos: []string{protocol},
 					}
 					server := listen(t, func(_ *receiver, conn net.Conn) {
-						if c.abort { // without a word
+						if c.abort { // without an alert
 							config := config.Clone()
 							config.ClientAuth = tls.RequestClientCert
 							config.VerifyConnection = func(tls.ConnectionState) error {
@@ -144,7 +144,7 @@ func TestErrorsOfClientCertificatesNameWhatIsMissing(t *testing.T) {
 						secured := tls.Server(conn, config)
 						if secured.HandshakeContext(t.Context()) != nil {
 							_ = conn.(*net.TCPConn).CloseWrite()
-							hang(conn) // what is sent still would reset the connection, and the alert with it
+							hang(conn) // data that arrives after a close would cause a reset, which would discard the alert
 						}
 					})
 					client := newClient(t, egress.Options{RootCAs: ca.Pool, Resolver: answers("127.0.0.1")})

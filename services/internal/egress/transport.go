@@ -13,18 +13,18 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// maxLearned is how many receivers are known to speak HTTP/1.1 at once.
+// maxLearned is how many receivers are remembered to speak HTTP/1.1.
 const maxLearned = 4096
 
-// Errors of a receiver that was thought to speak the other one.
+// Errors for a receiver that speaks a different protocol than assumed.
 var (
 	errSpeaksHTTP1 = errors.New("the receiver speaks HTTP/1.1")
 	errSpeaksHTTP2 = errors.New("the receiver speaks HTTP/2")
 )
 
-// transport is how requests of one TLS identity get out: those of HTTP/1.1 on connections of ours, those of HTTP/2 by
-// net/http. By TLS, a receiver says what it speaks in the handshake, so that net/http makes the first connection, and gives
-// up one that turns out to speak HTTP/1.1.
+// transport sends the requests of one TLS identity: HTTP/1.1 on our own connections, HTTP/2 through net/http. With
+// TLS, the handshake tells which protocol the receiver speaks. So the first connection is made for net/http; if it
+// turns out to speak HTTP/1.1, net/http gives it up.
 type transport struct {
 	dialer *dialer
 	idle   *pool
@@ -38,7 +38,7 @@ func newTransport(d *dialer, options Options) *transport {
 	return o
 }
 
-// newHTTP2Transport returns an http.Transport that speaks only HTTP/2.
+// newHTTP2Transport returns an http.Transport that only speaks HTTP/2.
 func (o *transport) newHTTP2Transport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil,
@@ -59,8 +59,8 @@ func (o *transport) newHTTP2Transport() *http.Transport {
 	}
 }
 
-// negotiate makes a connection by TLS for net/http and learns what the receiver speaks. One that speaks HTTP/1.1 is put
-// among ours, for the request that it was made for or another.
+// negotiate makes a TLS connection for net/http and learns which protocol the receiver speaks. An HTTP/1.1 connection
+// goes into our own pool, for this request or another.
 func (o *transport) negotiate(ctx context.Context, _, address string) (net.Conn, error) {
 	conn, err := o.dialer.dialTLS(ctx, progressOf(ctx), address)
 	if err != nil {
@@ -80,8 +80,8 @@ func (o *transport) negotiate(ctx context.Context, _, address string) (net.Conn,
 	return nil, errSpeaksHTTP1
 }
 
-// conn returns a connection that speaks HTTP/1.1 with the target, an idle one if there is one. Its errors are *failures,
-// the context's, and errSpeaksHTTP2.
+// conn returns an HTTP/1.1 connection to the target, an idle one if possible. Its errors are *failures, the context's
+// error, and errSpeaksHTTP2.
 func (o *transport) conn(ctx context.Context, out *Response, t Target, by time.Time) (*httpConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err //nolint:wrapcheck // the caller's own
@@ -124,7 +124,7 @@ func (o *transport) dial(ctx context.Context, out *Response, to connKey, by time
 	return secured, p.asked.Load(), nil
 }
 
-// close closes what is idle.
+// close closes idle connections.
 func (o *transport) close() {
 	o.idle.close()
 	o.http2.close()
@@ -143,7 +143,7 @@ func (l *learned) has(address string) bool {
 	return ok
 }
 
-// add puts an address in; when there are too many, all others are to be learned anew.
+// add adds an address. When there are too many, it forgets all others, which are then learned again.
 func (l *learned) add(address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

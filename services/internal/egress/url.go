@@ -13,35 +13,35 @@ import (
 )
 
 // TargetError says why a URL cannot be a target; errors.Is(err, webhook.ErrInvalid) holds. Its text completes
-// "target_url …", names a rule, and tells nothing about what listens where.
+// "target_url …", names a rule, and reveals nothing about what listens where.
 type TargetError struct{ Detail string }
 
 // Error returns the detail.
 func (e *TargetError) Error() string { return e.Detail }
 
-// Is reports that a TargetError is a webhook.ErrInvalid.
+// Is reports whether target is webhook.ErrInvalid.
 func (e *TargetError) Is(target error) bool { return target == webhook.ErrInvalid }
 
 func refuse(format string, args ...any) error {
 	return &TargetError{Detail: fmt.Sprintf(format, args...)}
 }
 
-// errForbiddenTarget is the one answer for every forbidden name and address, so that it tells nothing about them.
+// errForbiddenTarget is the same answer for every forbidden name and address, so that it reveals nothing about them.
 func errForbiddenTarget() error {
 	return refuse("is blocked: private addresses need WHISPERER_EGRESS_ALLOW")
 }
 
-// location is a URL taken apart and found to be in order.
+// location is a URL that was parsed and checked.
 type location struct {
 	canonical string
 	url       *url.URL
-	path      string // and query, as they are sent: as they were written
+	path      string // path and query exactly as written, which is how they are sent
 }
 
-// CheckURL reports whether a URL may be the target of a hook, as far as that can be told without asking DNS, and
-// returns it with its scheme and host in lower case, the host in its ASCII form (IDNA), without the port that the scheme has anyway, and characters outside ASCII
-// percent-encoded; path and query are otherwise left as they are. It returns a *TargetError for everything else than a
-// plain http or https URL, and for hosts and ports that the policy forbids.
+// CheckURL reports whether a URL may be the target of a hook, as far as that can be decided without DNS. It returns
+// the URL with scheme and host in lower case, the host in its ASCII form (IDNA), without the scheme's default port,
+// and with characters outside ASCII percent-encoded; path and query are otherwise unchanged. It returns a
+// *TargetError for anything but a plain http or https URL, and for hosts and ports that the policy forbids.
 func (p Policy) CheckURL(raw string) (canonical string, err error) {
 	loc, err := newGuard(p).locate(raw)
 	return loc.canonical, err
@@ -68,11 +68,11 @@ func (g guard) locate(raw string) (location, error) {
 		return location{}, err
 	}
 	if n, _ := parsePort(strings.TrimPrefix(port, ":")); scheme == "http" && n == 80 || scheme == "https" && n == 443 {
-		port = "" // it says nothing: the URL is the same without
+		port = "" // the default port, which makes no difference
 	}
 	canonical := scheme + "://" + host + port + escapeNonASCII(tail)
 	u, err := url.Parse(canonical)
-	// Whatever net/http would take for the host must be what was judged here.
+	// What net/http takes for the host must be exactly what is checked here.
 	if err != nil || u.Host != host+port || u.User != nil || u.Fragment != "" {
 		return location{}, refuse("is not a valid URL: a %% must be followed by two hexadecimal digits")
 	}
@@ -86,7 +86,7 @@ func (g guard) locate(raw string) (location, error) {
 	return location{canonical: canonical, url: u, path: path}, nil
 }
 
-// checkText refuses what no URL has, wherever it stands.
+// checkText refuses what no URL may contain in any part.
 func checkText(raw string) error {
 	switch {
 	case raw == "":
@@ -108,7 +108,7 @@ func checkText(raw string) error {
 	return nil
 }
 
-// splitAuthority takes host and port apart; the port keeps its colon and is empty if there is none.
+// splitAuthority separates host and port; the port keeps its colon and is empty if there is none.
 func splitAuthority(authority string) (host, port string, err error) {
 	if strings.Contains(authority, "@") {
 		return "", "", refuse("must not contain a user name or password")
@@ -129,7 +129,7 @@ func splitAuthority(authority string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// checkPlace judges host and port and returns the host as it is to be written.
+// checkPlace checks host and port and returns the host in canonical form.
 func (g guard) checkPlace(host, port, scheme string) (string, error) {
 	number := uint16(80)
 	if scheme == "https" {
@@ -168,7 +168,7 @@ func (g guard) portRefused() error {
 	return refuse("must have one of the ports %s", strings.Join(ports, ", "))
 }
 
-// escapeNonASCII writes what is not ASCII as percent-encoded UTF-8, as browsers do when they send it.
+// escapeNonASCII percent-encodes what is not ASCII as UTF-8, as browsers do.
 func escapeNonASCII(s string) string {
 	var b strings.Builder
 	for i := range len(s) {

@@ -11,7 +11,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 )
 
-// refusedURLs are refused by the default policy, by the text alone.
+// refusedURLs are refused by the default policy because of their text alone.
 var refusedURLs = map[string][]string{
 	"loopback": {
 		"http://127.0.0.1/", "http://127.0.0.2/", "http://127.255.255.254/", "http://localhost/", "http://LOCALHOST/",
@@ -102,7 +102,7 @@ func TestCheckURLRefuses(t *testing.T) {
 				require.ErrorAs(t, err, &refusal, raw)
 				require.ErrorIs(t, err, webhook.ErrInvalid)
 
-				// A row that was written past the API is refused as well.
+				// A URL that was written to the database without the API is refused as well.
 				target, err := client.Prepare(raw)
 				require.Error(t, err, raw)
 				got := client.Do(t.Context(), egress.Request{Target: target})
@@ -128,7 +128,7 @@ func TestCheckURLAccepts(t *testing.T) {
 		"https://[2606:4700::1111]:443/x":   "https://[2606:4700::1111]/x",
 		"HTTPS://Hooks.Example.com:443":     "https://hooks.example.com",
 		"https://hooks.example.com:80/":     "",
-		"http://127.0.0.1.nip.example.com/": "", // a name: the dialer judges what it resolves to
+		"http://127.0.0.1.nip.example.com/": "", // a name: the dialer checks what it resolves to
 		"http://0x7f.example.com/":          "",
 		long:                                "",
 		"HTTP://Hooks.EXAMPLE.com/Path?Q":   "http://hooks.example.com/Path?Q",
@@ -188,7 +188,7 @@ func TestForbiddenPlacesAreAllAnsweredAlike(t *testing.T) {
 	}
 }
 
-// Whatever text comes, the canonical form of what is accepted is stable, short, printable ASCII without user or fragment.
+// For every text that is accepted, the canonical form is stable, short, printable ASCII without user or fragment.
 func TestCheckURLProperties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
