@@ -13,48 +13,52 @@ import (
 )
 
 const (
-	// burst is for how long a tenant that was quiet may use its budget at once.
+	// burst is the length of time for which a tenant's unused budget accumulates. A tenant that was quiet may spend that much
+	// at once.
 	burst = 2 * time.Second
-	// longestWait is how long events wait in memory for the budget of their tenant. They hold up what waits for all events before
-	// them, such as ordered hooks of others; what would wait for longer is put off.
+	// longestWait is how long an event waits in memory for its tenant's budget. A waiting event holds back whatever needs all
+	// earlier events, such as ordered hooks of other tenants, so an event that would wait longer is postponed.
 	longestWait = 2 * time.Second
-	// soonest is when an event that was put off comes again at the earliest, latest when at the latest.
+	// soonest and latest bound the delay after which a postponed event comes again.
 	soonest, latest = time.Second, time.Hour
-	// maxQueued and maxQueuedBytes bound the events that wait for one tenant, maxAllBytes those of all tenants, each of
-	// which is about an event's size. A tenant within its budget is waited for, up to roomTime, when it has no room.
+	// maxQueued and maxQueuedBytes bound the events that wait for one tenant; maxAllBytes bounds those of all tenants. Bytes
+	// are approximate: only data and context count. roomTime is how long submit waits for space in the queue of a tenant that
+	// is within its budget.
 	maxQueued, maxQueuedBytes, maxAllBytes = 4096, 8 << 20, 16 << 20
 	roomTime                               = 100 * time.Millisecond
-	// unitTime is longer than a unit takes: what took longer than its units say is charged by that.
+	// unitTime is longer than one cost unit normally takes. An evaluation that takes longer than its units account for is
+	// charged one unit for each unitTime.
 	unitTime = 200 * time.Nanosecond
-	// newcomer is what an event is thought to cost before any was evaluated, and tellEvery how often a tenant is logged.
+	// newcomer is the assumed cost of a tenant's event before any was evaluated. tellEvery is the minimum interval between two
+	// warnings about the same tenant.
 	newcomer  = 1000
 	tellEvery = time.Minute
 )
 
 // Filtered counts the cost and the failures of expressions.
 type Filtered interface {
-	// FilterCost counts cost units that were used.
+	// FilterCost adds to the cost units spent.
 	FilterCost(units uint64)
-	// FilterFailed counts an event that a hook's filter could not be evaluated for.
+	// FilterFailed counts an event for which a hook's filter could not be evaluated.
 	FilterFailed(h *webhook.Hook, e *webhook.Event, err error)
-	// TransformFailed counts an event that a hook's expressions could make no request of.
+	// TransformFailed counts an event for which a hook's expressions could not produce a request.
 	TransformFailed(h *webhook.Hook, e *webhook.Event, err error)
 	// PutOff counts an event that is postponed because its tenant's filters have used up their budget.
 	PutOff()
 }
 
-// Evaluator evaluates filters, apart from what takes events from the bus: each tenant's events one after the other, and the
-// tenants in turns. A tenant has a budget of cost units a second; what it publishes beyond that waits, and no other
-// tenant does.
+// Evaluator evaluates filters on goroutines of its own, so that a slow filter does not block the fan-out. It evaluates each
+// tenant's events one after another, and tenants take turns. Each tenant has a budget of cost units per second; events beyond
+// the budget wait, and delay no other tenant.
 type Evaluator struct {
-	budget   float64 // units a second; 0 for no limit
+	budget   float64 // units per second; 0 means no limit
 	slots    chan struct{}
 	filtered Filtered
 	log      *zap.Logger
 
 	mu       sync.Mutex
 	accounts map[string]*account
-	bytes    int // of all queues
+	bytes    int // size of all queues
 }
 
 // account is the budget of one tenant.
@@ -63,18 +67,18 @@ type account struct {
 	queue   []*job
 	bytes   int
 	running bool
-	// balance is what may be used at the time; it is below 0 after an event that cost more than there was.
+	// balance is the number of units available at time at. It is negative after an event that cost more than was left.
 	balance float64
 	at      time.Time
-	average float64 // cost of an event
-	making  float64 // cost of what an attempt evaluates, as far as is known
-	// next is when the next event that is put off comes again.
+	average float64 // moving average of an event's cost
+	making  float64 // moving average of the cost of an attempt's expressions
+	// next is when the next postponed event comes again.
 	next   time.Time
 	told   time.Time
-	spaces chan struct{} // has a token when the queue got shorter
+	spaces chan struct{} // receives a token when the queue has become shorter
 }
 
-// job is an event with the hooks that want it if their filters say so.
+// job is an event with its candidate hooks, whose filters are still to be evaluated.
 type job struct {
 	taken
 
@@ -83,8 +87,8 @@ type job struct {
 	since      time.Time
 }
 
-// NewEvaluator makes an evaluator that lets a tenant use so many cost units a second, 0 for any number, and that makes so
-// many evaluations at once.
+// NewEvaluator returns an evaluator that lets each tenant spend budget cost units per second, or any number if budget is 0, and
+// that runs at most atOnce evaluations at a time, but at least two.
 func NewEvaluator(budget int64, atOnce int, filtered Filtered, log *zap.Logger) *Evaluator {
 	return &Evaluator{
 		budget: float64(budget), slots: make(chan struct{}, max(2, atOnce)), filtered: filtered, log: log, accounts: map[string]*account{},
@@ -105,14 +109,14 @@ func (v *Evaluator) Waiting() (tenants int) {
 	return tenants
 }
 
-// refill updates the balance; the lock is held.
+// refill adds what the budget has yielded since the last call to the balance. The caller holds v.mu.
 func (v *Evaluator) refill(a *account, now time.Time) {
 	most := v.budget * burst.Seconds()
 	a.balance = min(most, a.balance+v.budget*now.Sub(a.at).Seconds())
 	a.at = now
 }
 
-// wait returns how long an event that arrives now will wait for the budget; the lock is held.
+// wait returns how long an event that arrives now would wait for the tenant's budget. The caller holds v.mu.
 func (v *Evaluator) wait(a *account) time.Duration {
 	if v.budget == 0 {
 		return 0
@@ -121,7 +125,7 @@ func (v *Evaluator) wait(a *account) time.Duration {
 	return time.Duration(max(0, missing/v.budget) * float64(time.Second))
 }
 
-// submit accepts an event, or returns when it should come again.
+// submit queues an event for evaluation. If it cannot, it returns the time at which the event should come again.
 func (v *Evaluator) submit(ctx context.Context, j *job) (again time.Time, ok bool) {
 	patience := time.Now().Add(roomTime)
 	for {
@@ -140,7 +144,8 @@ func (v *Evaluator) submit(ctx context.Context, j *job) (again time.Time, ok boo
 	}
 }
 
-// offer accepts an event, or returns when it should come again, or returns space, a channel that gets a token when there may be room.
+// offer queues an event for evaluation. Otherwise it returns either the time at which the event should come again, or space, a
+// channel that receives a token when the queue may have room.
 func (v *Evaluator) offer(j *job) (again time.Time, space chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -153,7 +158,7 @@ func (v *Evaluator) offer(j *job) (again time.Time, space chan struct{}) {
 	switch full := len(a.queue) >= maxQueued || a.bytes+size > maxQueuedBytes || v.bytes+size > maxAllBytes; {
 	case full && len(a.queue) > 0:
 		return time.Time{}, a.spaces
-	case full: // others have the room
+	case full: // the queues of other tenants take up all the room
 		return now.Add(soonest), nil
 	}
 	j.since = now
@@ -167,7 +172,7 @@ func (v *Evaluator) offer(j *job) (again time.Time, space chan struct{}) {
 	return time.Time{}, nil
 }
 
-// account returns a tenant's account, with an updated balance; the lock is held.
+// account returns a tenant's account with an up-to-date balance. The caller holds v.mu.
 func (v *Evaluator) account(tenant string, now time.Time) *account {
 	a := v.accounts[tenant]
 	if a == nil {
@@ -179,8 +184,8 @@ func (v *Evaluator) account(tenant string, now time.Time) *account {
 	return a
 }
 
-// later is when the next event of a tenant that is put off comes again: one after the other, as its budget lets them. The lock
-// is held.
+// later returns when the tenant's next postponed event comes again. The times are spaced so that the budget suffices for each
+// event. The caller holds v.mu.
 func (v *Evaluator) later(a *account, now time.Time) time.Time {
 	if first := now.Add(max(soonest, v.wait(a))); a.next.Before(first) {
 		a.next = first
@@ -197,7 +202,7 @@ func (v *Evaluator) later(a *account, now time.Time) time.Time {
 	return at
 }
 
-// forget removes accounts with a full balance; the lock is held.
+// forget deletes idle accounts whose balance is full. The caller holds v.mu.
 func (v *Evaluator) forget(now time.Time) {
 	for name, a := range v.accounts {
 		if v.refill(a, now); !a.running && a.balance >= v.budget*burst.Seconds() && a.next.Before(now) && now.Sub(a.told) > tellEvery {
@@ -206,7 +211,7 @@ func (v *Evaluator) forget(now time.Time) {
 	}
 }
 
-// run evaluates a tenant's events until there are none.
+// run evaluates a tenant's events until its queue is empty.
 func (v *Evaluator) run(a *account) {
 	for {
 		v.mu.Lock()
@@ -233,7 +238,8 @@ func (v *Evaluator) run(a *account) {
 	}
 }
 
-// evaluate has events of one tenant fanned out, as soon as they are evaluated or the budget has to be waited for.
+// evaluate evaluates the filters for one tenant's events and fans the events out. It fans out what is finished before it waits
+// for the budget.
 func (v *Evaluator) evaluate(a *account, jobs []*job) {
 	var done []taken
 	var of *Fanout
@@ -268,7 +274,7 @@ func (v *Evaluator) evaluate(a *account, jobs []*job) {
 			case <-of.ending.Done():
 			}
 		}
-		if of.ending.Err() != nil { // the worker is ending: others have a budget, too
+		if of.ending.Err() != nil { // do not wait for the budget: a redelivered event may go to a worker that has some left
 			of.finish(j.taken, errNotSettled)
 			of.leave()
 			continue
@@ -284,7 +290,7 @@ func (v *Evaluator) evaluate(a *account, jobs []*job) {
 	flush()
 }
 
-// due returns how long to wait for the tenant's budget, or, if that is too long, when the event should come again.
+// due returns how long an event must wait for its tenant's budget, or, if that is too long, when the event should come again.
 func (v *Evaluator) due(a *account, j *job) (wait time.Duration, again time.Time) {
 	if v.budget == 0 {
 		return 0, again
@@ -300,7 +306,7 @@ func (v *Evaluator) due(a *account, j *job) (wait time.Duration, again time.Time
 	return wait, again
 }
 
-// debt returns the time until a tenant has some budget again; the lock is held.
+// debt returns the time until a tenant's balance is no longer negative. The caller holds v.mu.
 func (v *Evaluator) debt(a *account) time.Duration {
 	if v.budget == 0 {
 		return 0
@@ -308,8 +314,9 @@ func (v *Evaluator) debt(a *account) time.Duration {
 	return time.Duration(max(0, -a.balance/v.budget) * float64(time.Second))
 }
 
-// Match returns the hooks that an event goes to that was matched before, by the budget of its tenant as for any other. Where that
-// is used up, it evaluates nothing and returns for how long. Failures were counted when it was matched first.
+// Match returns the hooks that an event goes to, for an event that was matched before. The cost is charged to the tenant's
+// budget. If the budget is used up, Match evaluates nothing and returns the time until it is available again. Failures are not
+// counted, because they were when the event was first matched.
 func (v *Evaluator) Match(e *webhook.Event, candidates []filter.Candidate) (hooks []*webhook.Hook, wait time.Duration) {
 	if slices.ContainsFunc(candidates, func(c filter.Candidate) bool { return c.Filter != nil }) {
 		v.mu.Lock()
@@ -326,7 +333,7 @@ func (v *Evaluator) Match(e *webhook.Event, candidates []filter.Candidate) (hook
 	return hooks, 0
 }
 
-// Make evaluates a hook's expressions for an event, and returns what the hook sends.
+// Make evaluates a hook's expressions for an event and returns the request that the hook sends.
 func (v *Evaluator) Make(ctx context.Context, t *filter.Transform, h *webhook.Hook, e *webhook.Event) (made filter.Made, err error) {
 	gaveUp := v.Spend(ctx, e.Tenant, func() uint64 {
 		made, err = t.Make(e)
@@ -341,12 +348,13 @@ func (v *Evaluator) Make(ctx context.Context, t *filter.Transform, h *webhook.Ho
 	return made, err
 }
 
-// Spend evaluates by the budget of a tenant, which is waited for up to longestWait: an event was not fanned out before there was some,
-// and a retry or a replay holds up its own hook alone. The error is that of ctx, which ended before.
+// Spend runs evaluate and charges its cost to the tenant's budget. It waits at most longestWait for the budget and then
+// evaluates anyway: a new event was fanned out only once there was budget, and a retry or a replay delays only its own hook.
+// The error is ctx's if ctx ended before the evaluation.
 func (v *Evaluator) Spend(ctx context.Context, tenant string, evaluate func() uint64) error {
 	v.mu.Lock()
 	a := v.account(tenant, time.Now())
-	wait, reserved := v.debt(a), a.making // many attempts begin at once
+	wait, reserved := v.debt(a), a.making // reserve the expected cost, because many attempts begin at once
 	a.balance -= reserved
 	v.mu.Unlock()
 	if wait > 0 {
@@ -367,14 +375,14 @@ func (v *Evaluator) Spend(ctx context.Context, tenant string, evaluate func() ui
 	return nil
 }
 
-// settle returns units to a tenant's budget, or takes some from it.
+// settle adds units, which may be negative, to a tenant's balance.
 func (v *Evaluator) settle(tenant string, units float64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.account(tenant, time.Now()).balance += units
 }
 
-// timed evaluates in turns with others. What took longer than its units say costs more.
+// timed runs evaluate in one of the slots and returns its cost, which is at least the time it took divided by unitTime.
 func (v *Evaluator) timed(evaluate func() uint64) uint64 {
 	v.slots <- struct{}{}
 	defer func() { <-v.slots }()
@@ -383,7 +391,8 @@ func (v *Evaluator) timed(evaluate func() uint64) uint64 {
 	return max(units, uint64(time.Since(began)/unitTime)) //nolint:gosec // not negative
 }
 
-// match evaluates the filters for an event, one at a time in turns with other tenants, and returns what that has cost.
+// match evaluates the candidates' filters for an event, taking a slot for each, and returns the matching hooks and the total
+// cost.
 func (v *Evaluator) match(e *webhook.Event, candidates []filter.Candidate, failed func(*webhook.Hook, *webhook.Event, error)) (hooks []*webhook.Hook, cost float64) {
 	var units uint64
 	in := filter.NewInput(e)

@@ -1,4 +1,4 @@
-// Package fanout takes each event once, finds the hooks that it goes to, and delivers it to all of them in parallel. An event is
+// Package fanout reads each event once, finds the hooks that match it, and delivers it to all of them in parallel. An event is
 // acknowledged only when each of its deliveries is settled.
 package fanout
 
@@ -28,26 +28,26 @@ import (
 )
 
 const (
-	// batch is the number of events that one query to the ledger looks up.
+	// batch is the number of events for which one query to the ledger is made.
 	batch = 64
-	// lookUp bounds the query whether an id was seen before: an event does not wait longer for it.
+	// lookUp is the time limit of the query that checks whether event ids were seen before. No event waits longer for it.
 	lookUp = 250 * time.Millisecond
 	// askAgain is the interval between queries to a ledger that could not answer.
 	askAgain = time.Second
-	// askFor is for how long a worker keeps an event that waits for the ledger.
+	// askFor is how long a worker keeps an event that waits for the ledger's answer.
 	askFor = 10 * time.Second
-	// late is the age from which another worker may have got the event as well, because the bus had no sign of life from this one
-	// while it was suspended or cut off.
+	// late is the age from which an event may also have been given to another worker, because this worker was suspended or cut
+	// off and sent the bus no sign of life.
 	late = 15 * time.Second
-	// poisonAfter is how often an event may come before it is suspected to kill its workers.
+	// poisonAfter is the number of deliveries after which an event is suspected of crashing the workers that handle it.
 	poisonAfter = 5
-	// tryTime is the time after which another try of a poison candidate counts as a new one.
+	// tryTime is the length of the lease for one try of a poison candidate. After that, another try counts as a new one.
 	tryTime = time.Second
 	// rawLimit is how much of a rejected body is kept.
 	rawLimit = 64 << 10
 )
 
-// errNotSettled causes an event to be redelivered.
+// errNotSettled makes the bus redeliver an event.
 var errNotSettled = errors.New("event is not settled")
 
 // refresher is implemented by *store.Watch, which keeps the index current.
@@ -56,7 +56,7 @@ type refresher interface {
 	StaleAt() (snapshot string)
 }
 
-// deliverer makes the attempts.
+// deliverer makes an event's attempts, or parks its deliveries.
 type deliverer interface {
 	Deliver(due webhook.Due, bodies *envelope.Bodies, settled func(error), slow func())
 	Park(due *webhook.Due, reason webhook.Reason, settled func(error))
@@ -69,7 +69,7 @@ type seen interface {
 	GiveUp(ctx context.Context, seq webhook.Sequence, publishedAt time.Time) error
 }
 
-// rejecter is the ledger's writer.
+// rejecter is implemented by *ledger.Writer.
 type rejecter interface {
 	Rejected(r *whispererv1.RejectedEvent, stored func())
 	Stale(s *whispererv1.StaleFanout, stored func())
@@ -91,23 +91,23 @@ type Deps struct {
 	Deliverer deliverer
 	Seen      seen
 	History   *ledger.Reader
-	// Tries has the leases of events that are tried again; a lease's fence counts its holders.
+	// Tries grants a lease for each try of an event that is suspected of crashing workers. A lease's fence counts its holders.
 	Tries     lease.Store
 	Rejecter  rejecter
 	Bus       *bus.Bus
 	Evaluator *Evaluator
 	Observer  observer
 	Log       *zap.Logger
-	// From is the stream that the events come from.
+	// From is the stream from which the events come.
 	From webhook.Stream
-	// Worker is the holder of the leases in Tries.
+	// Worker is this worker's name as a holder of leases in Tries.
 	Worker string
-	// DailyIDs is roughly the number of event ids per day that are kept, at 10 bits each, to recognise new ones without the ledger; 0
-	// means as many as a busy worker needs.
+	// DailyIDs is roughly the number of event ids per day that are kept, at 10 bits each, to recognize new ids without the
+	// ledger. 0 means as many as a busy worker needs.
 	DailyIDs uint
-	// Slots bounds the deliveries in progress that neither wait for their hook nor are slow.
+	// Slots bounds the deliveries in progress. Deliveries that wait for their hook, or take long, do not count.
 	Slots int
-	// Traces gets a span for each event; nil for none.
+	// Traces receives a span for each event; nil for none.
 	Traces *trace.Tracer
 }
 
@@ -116,17 +116,17 @@ type Fanout struct {
 	Deps
 	slots  chan struct{}
 	recent recent
-	seen   *seenIDs // nil where the ledger is asked for every id
+	seen   *seenIDs // nil if the ledger is asked for every id
 	// unasked reports that the ledger is not queried at present, because it does not answer.
 	unasked atomic.Bool
-	tried   *semaphore.Weighted // of the events that came too often; one that is tried alone takes all of it
+	tried   *semaphore.Weighted // held by the poison candidates being tried; one that is tried alone holds all of it
 	open    sync.WaitGroup
 	lives   context.Context //nolint:containedctx // that of Run, for those who work for it
 
 	mu     sync.Mutex
 	ending context.Context //nolint:containedctx // ends when nothing more is taken
 	end    context.CancelFunc
-	// unknown are events whose tenant is not known, lookingUp says that somebody looks their tenants up.
+	// unknown holds the events whose tenant this worker does not know. lookingUp reports that lookUpTenants is running.
 	unknown   []taken
 	lookingUp bool
 }
@@ -135,13 +135,14 @@ type Fanout struct {
 func New(d Deps) *Fanout {
 	f := &Fanout{Deps: d, slots: make(chan struct{}, d.Slots), tried: semaphore.NewWeighted(alone), lives: context.Background()}
 	f.ending, f.end = context.WithCancel(context.Background())
-	if d.From == webhook.OMS { // of what we publish ourselves there is little, and its ids are not worth the memory
+	if d.From == webhook.OMS { // our own events are few: filters for their ids are not worth the memory
 		f.seen = newSeenIDs(cmp.Or(d.DailyIDs, dayOfIDs))
 	}
 	return f
 }
 
-// Run takes events until the subscription has ended, then waits until all of them are settled. When ctx ends, they are abandoned.
+// Run fans out events until the subscription has ended, then waits until all of them are settled. When ctx ends, unsettled
+// events are abandoned.
 func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
 	f.lives = ctx
 	if f.seen != nil {
@@ -158,7 +159,7 @@ func (f *Fanout) Run(ctx context.Context, sub *bus.Subscription) {
 	f.open.Wait()
 }
 
-// enter registers work for the fan-out, until leave is called; it returns false if the fan-out is ending.
+// enter registers work that Run waits for, until leave is called. It returns false if the fan-out is ending.
 func (f *Fanout) enter() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -171,22 +172,22 @@ func (f *Fanout) enter() bool {
 
 func (f *Fanout) leave() { f.open.Done() }
 
-// taken is a message that could be read.
+// taken is a message that could be decoded, with what the fan-out has found out about its event.
 type taken struct {
 	msg    *bus.Message
 	event  *webhook.Event
 	digest [32]byte
-	// hooks are those that the event goes to, once it is matched; stale is the snapshot up to which this worker knew of hooks, if
-	// other workers may no longer have waited for it.
+	// hooks are the hooks that the event goes to, once it is matched. stale is the snapshot up to which this worker knew the
+	// hooks when it matched the event, if other workers may no longer have waited for it; otherwise it is empty.
 	hooks []*webhook.Hook
 	stale string
-	again bool // the event was put off
+	again bool // the event was postponed and has come again
 }
 
 func (f *Fanout) take(ctx context.Context, messages []bus.Message) {
 	list := make([]*bus.Message, 0, len(messages))
 	for i := range messages {
-		m := messages[i] // settled long after the batch is used again
+		m := messages[i] // a copy: the slice is reused before the message is settled
 		if m.Deliveries > poisonAfter {
 			f.open.Go(func() { f.tryPoisonCandidate(ctx, &m) })
 			continue
@@ -211,7 +212,7 @@ func (f *Fanout) handle(ctx context.Context, messages []*bus.Message) {
 	f.goOn(ctx, events)
 }
 
-// goOn continues with events of known tenants.
+// goOn fans out events whose tenant is known, except those whose id was seen before.
 func (f *Fanout) goOn(ctx context.Context, events []taken) {
 	if len(events) == 0 {
 		return
@@ -236,7 +237,7 @@ func (f *Fanout) goOn(ctx context.Context, events []taken) {
 	f.fanOutAll(ctx, found)
 }
 
-// read decodes a message, and rejects it if it is not an event.
+// read decodes a message. If it does not contain an event, read rejects it.
 func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 	published := m.Published()
 	e, err := envelope.Decode(published)
@@ -252,7 +253,7 @@ func (f *Fanout) read(m *bus.Message) (*webhook.Event, bool) {
 	return &e, true
 }
 
-// fits reports whether an event may pass the schema check of its type, and rejects it otherwise.
+// fits reports whether an event may pass the schema check of its type. If not, fits rejects the event.
 func (f *Fanout) fits(m *bus.Message, e *webhook.Event) bool {
 	if check := f.Types.Find(e.Tenant, e.Type); check.Rejects(e.PublishedAt) {
 		if err := check.Problems(e.Data); err != nil {
@@ -263,14 +264,15 @@ func (f *Fanout) fits(m *bus.Message, e *webhook.Event) bool {
 	return true
 }
 
-// fanOutAll delivers events to all matching hooks, except deliveries that are already recorded.
+// fanOutAll delivers events to the hooks that match them. Events that may have been delivered before are checked against the
+// ledger, so that recorded deliveries are not repeated.
 func (f *Fanout) fanOutAll(ctx context.Context, events []taken) {
 	var older, fresh []taken
 	for _, t := range events {
 		switch {
 		case t.msg.Redelivered() || t.again && len(t.hooks) > 0:
-			f.open.Go(func() { f.resume(ctx, t) }) // asking the ledger may take a while
-		case t.msg.Older: // most of them were delivered before their consumer was made again
+			f.open.Go(func() { f.resume(ctx, t) }) // the ledger may take a while to answer
+		case t.msg.Older: // most of these were delivered before their consumer was re-created
 			older = append(older, t)
 		default:
 			fresh = append(fresh, t)
@@ -285,7 +287,7 @@ func (f *Fanout) fanOutAll(ctx context.Context, events []taken) {
 	}
 }
 
-// dues returns the deliveries of an event that are not recorded, or recorded only as begun.
+// dues returns an event's deliveries that are not recorded, or that are recorded as begun but not finished.
 func dues(t taken, recorded map[uuid.UUID]store.Recorded) []webhook.Due {
 	list := make([]webhook.Due, 0, len(t.hooks))
 	for _, h := range t.hooks {
@@ -301,7 +303,8 @@ func dues(t taken, recorded map[uuid.UUID]store.Recorded) []webhook.Due {
 	return list
 }
 
-// deliver makes an event's deliveries, parks interrupted ones left over from earlier, and settles the message when all are settled.
+// deliver makes an event's deliveries, parks interrupted ones left over from earlier, and finishes the event when all of them
+// are settled.
 func (f *Fanout) deliver(t taken, dues, left []webhook.Due) {
 	f.Observer.FannedOut(t.event.Tenant, len(dues))
 	if len(dues)+len(left) == 0 {
@@ -343,8 +346,8 @@ func (f *Fanout) deliver(t taken, dues, left []webhook.Due) {
 	}
 }
 
-// begin starts the span of an event's fan-out, which ends when all of its deliveries are settled. It is the parent of their attempts,
-// including retries, because these carry the event.
+// begin starts the span of an event's fan-out, which ends when all of its deliveries are settled. The span is the parent of the
+// attempts, including retries, because these carry the event's traceparent.
 func (f *Fanout) begin(t taken, deliveries int) trace.Span {
 	if !f.Traces.On() {
 		return trace.Span{}
@@ -360,14 +363,14 @@ func (f *Fanout) begin(t taken, deliveries int) trace.Span {
 	return span
 }
 
-// reject rejects the contents of a message; the event is nil if they cannot be read.
+// reject records a message as a rejected event and then acknowledges it. e is nil if the message could not be decoded.
 func (f *Fanout) reject(m *bus.Message, e *webhook.Event, reason envelope.Reason, detail string) {
 	tenant, about := m.Published().Tenant, trace.Message(m.Header)
 	if e != nil {
 		about = trace.Event(e)
 	}
 	known := tenant
-	if !f.Hooks.HasTenant(tenant) { // anybody may have made it up
+	if !f.Hooks.HasTenant(tenant) { // the publisher may have made the name up: keep it out of the metrics
 		known = ""
 	}
 	f.Observer.EventRejected(known, string(reason))

@@ -133,10 +133,10 @@ func TestSlotsBoundTheQuickDeliveries(t *testing.T) {
 	}
 	first, second := <-under, <-under
 	require.Never(t, func() bool { return len(under) > 0 }, 200*time.Millisecond, 10*time.Millisecond, "both slots are taken")
-	first.slow() // one that takes long gives its slot to others
+	first.slow() // a slow delivery gives up its slot
 	third := <-under
 	require.Never(t, func() bool { return len(under) > 0 }, 100*time.Millisecond, 10*time.Millisecond)
-	first.settled(nil) // and has no other to give
+	first.settled(nil) // and has no second slot to give up
 	require.Never(t, func() bool { return len(under) > 0 }, 100*time.Millisecond, 10*time.Millisecond)
 	second.settled(nil)
 	fourth := <-under

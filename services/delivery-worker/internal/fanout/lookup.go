@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// probeEvery is the interval at which an unavailable ledger is probed, and probeTime the time limit of a probe.
+	// probeEvery is the interval between probes of an unavailable ledger, and probeTime the time limit of one probe.
 	probeEvery = time.Second
 	probeTime  = 2 * time.Second
 )
 
-// known asks the ledger which ids it has, except ids that are certainly new. If it cannot answer in time, events are fanned out anyway:
-// better twice than not at all.
+// known asks the ledger which of the events' ids it has, except ids that are certainly new. If the ledger cannot answer in
+// time, events are fanned out without the check, because a duplicate is better than a lost event.
 func (f *Fanout) known(ctx context.Context, events []taken) map[store.EventKey]store.SeenEvent {
 	var published []store.Published
 	for _, t := range events {
@@ -39,7 +39,7 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[store.EventKey]s
 	}
 	began := time.Now()
 	known, err := daemon.Within(ctx, lookUp, ask)
-	if err != nil && f.Bus.Stopped(began) { // the answer had no time
+	if err != nil && f.Bus.Stopped(began) { // this process was suspended, so the ledger had no time to answer: ask once more
 		known, err = daemon.Within(ctx, lookUp, ask)
 	}
 	if err != nil {
@@ -49,7 +49,7 @@ func (f *Fanout) known(ctx context.Context, events []taken) map[store.EventKey]s
 	return known
 }
 
-// first returns the event with the same id that came earlier in the stream, if there was one.
+// first returns the earlier event with the same id, if there is one.
 func (f *Fanout) first(key store.EventKey, t taken, known map[store.EventKey]store.SeenEvent) (store.SeenEvent, bool) {
 	if before, ok := known[key]; ok && before.Seq.Before(t.event.Seq) {
 		return before, true
@@ -58,7 +58,8 @@ func (f *Fanout) first(key store.EventKey, t taken, known map[store.EventKey]sto
 	return before, before.Seq != 0 && before.Seq.Before(t.event.Seq)
 }
 
-// recorded returns the recorded deliveries of late events. If the ledger cannot answer, events are fanned out anyway.
+// recorded returns what the ledger has of the deliveries of late events. If the ledger cannot answer, events are fanned out
+// anyway.
 func (f *Fanout) recorded(ctx context.Context, events []taken) map[uuid.UUID]store.Recorded {
 	var keys []store.DeliveryKey
 	before := f.Bus.Time(time.Now()).Add(-late)
@@ -85,8 +86,8 @@ func deliveryKeys(t taken) []store.DeliveryKey {
 	return keys
 }
 
-// stopAsking stops queries about new events after one has failed, because a ledger that does not answer would hold up each batch.
-// Events are fanned out without asking until the ledger answers a probe, for which no event waits.
+// stopAsking suspends the queries about new events after one has failed, because a ledger that does not answer would delay each
+// batch. Events are fanned out without the check until the ledger answers a probe, which runs in the background.
 func (f *Fanout) stopAsking(why error) {
 	if !f.unasked.CompareAndSwap(false, true) {
 		return

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// stage is a fan-out between a real nats-server and a real database. The attempts are the test's.
+// stage is a fan-out with a real nats-server and a real database. The test decides the outcome of the deliveries.
 type stage struct {
 	testenv.Stage
 
@@ -37,12 +37,12 @@ type stage struct {
 	sub   *bus.Subscription
 	seen  *asked
 
-	// unanswered is how many look-ups of deliveries get no answer.
+	// unanswered is the number of look-ups of deliveries that still fail.
 	unanswered atomic.Int64
 
-	// watch asks the database for tenants; it is held back by who does not run it.
+	// watch reads tenants from the database. A test that wants an outdated index does not run it.
 	watch *store.Watch
-	// refresher is asked instead of the watch, unless nil.
+	// refresher, if not nil, is used instead of watch.
 	refresher interface {
 		Refresh(ctx context.Context) error
 		StaleAt() string
@@ -53,7 +53,7 @@ type stage struct {
 	parked    []webhook.Due
 	rejected  []*whispererv1.RejectedEvent
 	stale     []*whispererv1.StaleFanout
-	tell      chan struct{} // if not nil, the ledger stores notes of stale knowledge only after this is closed
+	tell      chan struct{} // if not nil, Stale facts are stored only after it is closed
 	repeated  int
 	unasked   int
 	evaluator *fanout.Evaluator
@@ -61,7 +61,7 @@ type stage struct {
 	units     uint64
 	failed    []error
 	putOff    int
-	// deliver is what becomes of a delivery; nil settles it at once.
+	// deliver decides the outcome of a delivery; nil settles it at once.
 	deliver func(due webhook.Due, settled func(error), slow func())
 }
 
@@ -76,7 +76,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// added takes hooks and tenants of the database into the index, beside those of the test.
+// added adds the database's hooks and tenants to the index, beside those of the test.
 type added struct{ *index.Index }
 
 func (x added) Replace(hooks []*webhook.Hook, names []string) {
@@ -96,7 +96,7 @@ func (x added) SetTenant(name string, there bool) {
 
 func (x added) PutBacklog(uuid.UUID) {}
 
-// know has the worker ask the database for changes, until the test ends.
+// know runs the watch until the test ends.
 func (s *stage) know() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -110,7 +110,7 @@ func (s *stage) know() {
 	})
 }
 
-// start runs the fan-out; stop ends taking and waits until all is settled.
+// start runs the fan-out. stop ends it and waits until all events are settled.
 func (s *stage) start(slots int) (stop func()) {
 	s.t.Helper()
 	var err error
@@ -143,7 +143,7 @@ func (s *stage) start(slots int) (stop func()) {
 	return stop
 }
 
-// lookUps are those of a ledger that cannot be reached at first.
+// lookUps is a ledger whose first look-ups fail.
 type lookUps struct {
 	*store.LedgerStore
 	s *stage
@@ -240,10 +240,10 @@ func (s *stage) delivered() []webhook.Due {
 	return append([]webhook.Due(nil), s.dues...)
 }
 
-// count is how many deliveries were made.
+// count returns the number of deliveries made.
 func (s *stage) count() int { return len(s.delivered()) }
 
-// publish publishes bodies on order.created.
+// publish publishes events of type order.created with these bodies.
 func (s *stage) publish(bodies ...string) {
 	s.t.Helper()
 	events := make([]bus.Outgoing, len(bodies))
@@ -270,7 +270,7 @@ func (s *stage) hook(types ...string) webhook.Hook {
 	return h
 }
 
-// record writes what became of the delivery to a hook of the event with this sequence.
+// record records a fact about the delivery to hook of the event with this sequence.
 func (s *stage) record(seq uint64, hook uuid.UUID, f *whispererv1.DeliveryFact) {
 	s.t.Helper()
 	stored, err := s.Bus.Event(s.t.Context(), webhook.Sequence(seq))
@@ -295,7 +295,7 @@ func (s *stage) recordEvent(seq uint64) {
 	require.NoError(s.t, recorder.WriteEvents(s.t.Context(), []webhook.Event{e}))
 }
 
-// takenElsewhere has another worker settle the next message; what it took ahead is handed back.
+// takenElsewhere has another worker take and settle the next message. Messages that it prefetched go back to the bus.
 func (s *stage) takenElsewhere(c bus.Consumer) bus.Message {
 	s.t.Helper()
 	other, err := s.Bus.Subscribe(s.t.Context(), c, bus.Room{Messages: 1})

@@ -12,8 +12,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// match finds the hooks that an event goes to: at once if no filter or transform has to be evaluated, otherwise later, in the
-// evaluator.
+// match finds the hooks that an event goes to. If filters or expressions have to be evaluated, it gives the event to the
+// evaluator and returns false.
 func (f *Fanout) match(ctx context.Context, t taken) (taken, bool) {
 	t.stale = f.Refresher.StaleAt()
 	candidates := f.Hooks.Candidates(t.event)
@@ -27,7 +27,7 @@ func (f *Fanout) match(ctx context.Context, t taken) (taken, bool) {
 	switch {
 	case len(t.hooks) == len(candidates):
 		return t, true
-	case !t.again && t.msg.Deliveries > poisonAfter: // this is its last try, which must not end by its being handed back
+	case !t.again && t.msg.Deliveries > poisonAfter: // this is its last try, so it must not be handed back or postponed
 		t.hooks, _ = f.Evaluator.match(t.event, candidates, f.Evaluator.filtered.FilterFailed)
 		return t, true
 	}
@@ -44,8 +44,8 @@ func (f *Fanout) match(ctx context.Context, t taken) (taken, bool) {
 	return taken{}, false
 }
 
-// putOff postpones an event. It waits among the retries, where it holds up neither the events after it nor the trimming of the event
-// log.
+// putOff postpones an event by storing it in the RETRIES stream. There it holds up neither the events after it nor the trimming
+// of the event log.
 func (f *Fanout) putOff(ctx context.Context, t taken, at time.Time) {
 	f.Evaluator.filtered.PutOff()
 	err := f.Bus.PutOff(ctx, f.Bus.Time(at), t.event)
@@ -68,8 +68,9 @@ func (f *Fanout) Again(ctx context.Context, m *bus.Message, e *webhook.Event) {
 	}
 }
 
-// finish acknowledges an event that is settled, and returns others for redelivery. If the event was fanned out with an old index, the
-// ledger stores that first, because this worker may die before it learns of the hooks that missed the event.
+// finish acknowledges an event that is settled, and returns others for redelivery. If the event was fanned out with a stale
+// index, finish first waits until the ledger has stored that fact, because this worker may die before it learns of hooks that
+// should have received the event.
 func (f *Fanout) finish(t taken, err error) {
 	if err != nil || t.stale == "" {
 		t.msg.Settle(err)

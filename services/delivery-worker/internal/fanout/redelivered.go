@@ -19,9 +19,9 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// resume continues events that other workers may have had: it makes the deliveries that the ledger does not have. It waits for the
-// ledger's answer, however long that takes, because recorded deliveries must not be sent again. Interrupted deliveries to hooks that
-// an event does not go to any more are left to their drainer, like retries.
+// resume continues events that other workers may have handled before: it makes the deliveries that the ledger does not have. It
+// waits for the ledger's answer, because recorded deliveries must not be sent again. Interrupted deliveries to hooks that no
+// longer match the event are parked, as retries would be.
 func (f *Fanout) resume(ctx context.Context, events ...taken) {
 	var keys []store.DeliveryKey
 	published := make([]store.Published, len(events))
@@ -46,7 +46,7 @@ func (f *Fanout) resume(ctx context.Context, events ...taken) {
 	}
 }
 
-// begun returns the interrupted deliveries of an event to hooks that it does not go to any more.
+// begun returns an event's interrupted deliveries to hooks that no longer match the event.
 func begun(t taken, interrupted []store.InterruptedDelivery) []webhook.Due {
 	var list []webhook.Due
 	for _, d := range interrupted {
@@ -61,8 +61,9 @@ func begun(t taken, interrupted []store.InterruptedDelivery) []webhook.Due {
 	return list
 }
 
-// retryUntilStopped asks until there is an answer. It returns false if the event has to be handed back: because the worker is ending,
-// has no room, or has asked for so long that another one may succeed, while ordered hooks wait for the event.
+// retryUntilStopped calls ask until it succeeds. It returns false if the event has to be handed back: the worker is ending,
+// waiting events take up too much room, or the worker has asked for askFor, and another worker may have more success. Ordered
+// hooks wait for the event meanwhile.
 func (f *Fanout) retryUntilStopped(ctx context.Context, m *bus.Message, ask func() error) bool {
 	for began := time.Now(); ; {
 		err := ask()
@@ -70,22 +71,23 @@ func (f *Fanout) retryUntilStopped(ctx context.Context, m *bus.Message, ask func
 			return true
 		}
 		f.Log.Warn("redelivered event waits", trace.Message(m.Header), zap.Uint64("seq", m.Seq), zap.Error(err))
-		if !daemon.Sleep(ctx, askAgain) || m.Crowds() || // what waits takes the room of events that could go on
+		if !daemon.Sleep(ctx, askAgain) || m.Crowds() || // waiting events take the room of events that could go on
 			m.Deliveries <= poisonAfter && time.Since(began) > askFor {
 			return false
 		}
 	}
 }
 
-// alone is the weight in Fanout.tried of an event that is tried alone; others have 1.
+// alone is the weight in Fanout.tried of an event that is tried alone. Other events have weight 1.
 const alone = math.MaxInt32
 
 var errOthersTried = errors.New("other events that came too often are tried first")
 
-// tryPoisonCandidate handles an event that has come often. Its workers may have died of it, or of anything else while it waited for
-// a ledger that could not be asked, as all do that come again. So it has two more tries, when the ledger answers and with a
-// note of each before: one beside others that have come often, of which a worker may die just as well, and one beside none of them.
-// Whoever gets it after that knows what it does.
+// tryPoisonCandidate handles an event that was delivered often. It may have crashed its workers, or they may have died of
+// something else while the event waited for an unavailable ledger, as all redelivered events do. So the event gets two more
+// tries once the ledger answers, and a lease notes each beforehand. The first try may run beside other candidates, any of which
+// may crash the worker. The second runs without any. If both were noted and the event comes again, the event itself is to
+// blame, and it is rejected.
 func (f *Fanout) tryPoisonCandidate(ctx context.Context, m *bus.Message) {
 	for _, weight := range []int64{1, alone} {
 		first, err := f.noteTry(ctx, m, weight)
@@ -100,7 +102,8 @@ func (f *Fanout) tryPoisonCandidate(ctx context.Context, m *bus.Message) {
 		}
 		f.tried.Release(weight)
 	}
-	// what was begun of it must not be found by the sweep, and tried again; it is not read to see what that may be
+	// Give the event up, so that the sweep does not find and retry deliveries that were begun. The message is not decoded for
+	// this, because decoding it may be what crashes workers.
 	if !f.retryUntilStopped(ctx, m, func() error { return f.Seen.GiveUp(ctx, m.Place(), m.PublishedAt) }) {
 		m.Settle(errNotSettled)
 		return
@@ -108,8 +111,9 @@ func (f *Fanout) tryPoisonCandidate(ctx context.Context, m *bus.Message) {
 	f.reject(m, nil, envelope.Poison, "it was handed to workers too often without being settled")
 }
 
-// noteTry waits until an event may be tried beside what else is, and notes that it is; first says that nobody has done so before.
-// With an error, nothing is taken and the event goes back.
+// noteTry waits until the event may be tried beside the other candidates, and then notes the try. first reports that this try
+// was not noted before. The caller must release weight from f.tried, unless err is not nil: then the event goes back to the
+// bus.
 func (f *Fanout) noteTry(ctx context.Context, m *bus.Message, weight int64) (first bool, err error) {
 	if !f.retryUntilStopped(ctx, m, func() error {
 		ctx, cancel := context.WithTimeoutCause(ctx, askFor, errOthersTried)
@@ -136,7 +140,8 @@ func (f *Fanout) noteTry(ctx context.Context, m *bus.Message, weight int64) (fir
 	return lease.Fence == 1, nil
 }
 
-// tryName is the lease of one of an event's last tries; the time tells streams apart that count from 1 again.
+// tryName returns the name of the lease for one of an event's last tries. It contains the time of publication, because a stream
+// that was re-created counts from 1 again.
 func tryName(m *bus.Message, weight int64) string {
 	name := "try"
 	if weight == alone {

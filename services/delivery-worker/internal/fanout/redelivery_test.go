@@ -61,7 +61,8 @@ func TestADeliveryWhoseSecondWorkerDiedTooIsMadeAgain(t *testing.T) {
 	require.Equal(t, 1, dues[1].Attempts, "the attempt that it told of is not told of again")
 }
 
-// What a worker began and another took over, which died too, is not forgotten where the hook wants no such events any more.
+// A delivery that one worker began and that a second took over is not forgotten when the second dies too, even if the hook no
+// longer wants such events.
 func TestADeliveryThatWasBegunGoesOnThoughItsHookWantsOtherEventsNow(t *testing.T) {
 	t.Parallel()
 	for name, stays := range map[string]bool{"another hook wants it": true, "no hook wants it": false} {
@@ -107,7 +108,7 @@ func TestWhatWasDeliveredBeforeItsConsumerWasMadeAgainWaitsForTheLedger(t *testi
 	require.Equal(t, missed.ID, dues[0].Hook.ID)
 }
 
-// handedOut lets workers take the event with this sequence and give it back, so many times.
+// handedOut lets workers take the event with this sequence, and hand it back, this many times.
 func (s *stage) handedOut(seq uint64, times int) {
 	s.t.Helper()
 	victim, err := s.Bus.Subscribe(s.t.Context(), bus.Fanout, bus.Room{Messages: 1})
@@ -139,7 +140,7 @@ func TestAnEventThatKillsItsWorkersIsPutAside(t *testing.T) {
 		EventId: "e-1", State: string(webhook.Waiting), Reason: string(webhook.ReasonUnknown), Attempts: 1,
 		Attempt: &whispererv1.AttemptFact{Number: 1, StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Unknown), Url: hook.TargetURL},
 	})
-	// as the workers did that died of it in the last tries
+	// note both last tries, as workers do that then crash
 	for _, try := range []string{"try", "try alone"} {
 		_, first, err := s.DB.Leases.Acquire(t.Context(), fmt.Sprintf("%s:1:%d", try, stored.PublishedAt.UnixNano()), "w-0", time.Nanosecond)
 		require.NoError(t, err)
@@ -171,8 +172,8 @@ func TestAnEventThatOnlyWaitedWhileWorkersDiedIsDelivered(t *testing.T) {
 	require.Len(t, s.delivered(), 2)
 }
 
-// Two events have come often, and a worker has died while it tried both: now each is tried while the other is not, and the one that
-// is harmless survives.
+// Two events were delivered often, and a worker crashed while it tried both. Now each is tried without the other, and the
+// harmless one survives.
 func TestAnEventThatWasInHandBesideADeadlyOneIsTriedAlone(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -192,7 +193,7 @@ func TestAnEventThatWasInHandBesideADeadlyOneIsTriedAlone(t *testing.T) {
 			t.Error("two are tried at once")
 		}
 		go func() {
-			_, err := s.Bus.Lag(t.Context(), bus.Fanout) // until the other one could have been tried
+			_, err := s.Bus.Lag(t.Context(), bus.Fanout) // gives the other one time to start
 			open.Add(-1)
 			settled(err)
 		}()

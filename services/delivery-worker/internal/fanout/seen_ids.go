@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// dayOfIDs is how many ids a filter takes before it says of more than one new id in a hundred that it may be known: it
-	// is 5 MB for that. mistaken is that one.
+	// dayOfIDs is the number of ids that a filter holds, in 5 MB, before its rate of false positives exceeds mistaken.
 	dayOfIDs = 4 << 20
 	mistaken = 0.01
-	// enough events in a row, for long enough, say that this worker gets them all: several workers get one in turn under a
-	// light load, and hundreds at once under a heavy one.
+	// enough events in a row, over at least longEnough, indicate that this worker gets all events. Several workers get one
+	// event each in turn under light load, and hundreds at once under heavy load.
 	enough     = 8
 	longEnough = time.Second
-	// lookEvery is how often it is looked whether that is so. What is read then from the ledger, at most maxRead ids and at
-	// most every readPause and for readLimit, takes one part in readShare of the time.
+	// lookEvery is the interval at which readSeenIDs checks whether this worker gets all events. One read from the ledger takes
+	// at most maxRead ids and readLimit; between two reads there is at least readPause, and readShare times the duration of the
+	// read.
 	lookEvery = 500 * time.Millisecond
 	maxRead   = 500_000
 	readPause = time.Minute
@@ -31,22 +31,23 @@ const (
 	readShare = 100
 )
 
-// seenIDs knows that an id is new without asking the ledger, while one worker gets all events: then the events of the last
-// day either came to this worker or are recorded, and the ids of both are in its filters. It may take a new id for one that is
-// known, as filters do, and then the ledger is asked; never the other way round. Its clock is the stream's.
+// seenIDs recognizes new ids without asking the ledger, while one worker gets all events. Every event of the last day then
+// either came to this worker or is recorded, and the ids of both kinds are in its Bloom filters. A false positive makes the
+// worker ask the ledger about a new id; a known id is never taken for new. Times are the stream's.
 type seenIDs struct {
-	ids uint // that a filter takes
+	ids uint // capacity of one filter
 
 	mu sync.Mutex
-	// run is the latest that an event came in, with the number of its events, when the first was published and when it came.
+	// run is the latest uninterrupted run of events at this worker. events is its length, began when its first event was
+	// published, came when that event arrived.
 	run         bus.Run
 	events      int
 	began, came time.Time
-	// complete says that the ids of the day before since are in the filters, too. What other partitions have of older events is
+	// complete reports that the filters hold all ids of the day before since. Older events that other partitions still have are
 	// looked up.
 	complete bool
 	since    time.Time
-	// now has the ids since turned, and old those of the day before that, and maybe more.
+	// now holds the ids since turned. old holds those of at least the day before that.
 	now, old *bloom.BloomFilter
 	turned   time.Time
 }
@@ -55,7 +56,8 @@ func newSeenIDs(ids uint) *seenIDs { return &seenIDs{ids: ids, now: newFilter(id
 
 func newFilter(ids uint) *bloom.BloomFilter { return bloom.NewWithEstimates(ids, mistaken) }
 
-// isNew says whether there was surely no event with the key in the day before the message's. It keeps the key.
+// isNew reports whether there was certainly no event with the key in the day before m was published. It adds the key to the
+// filter.
 func (s *seenIDs) isNew(m *bus.Message, key store.EventKey) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +71,7 @@ func (s *seenIDs) isNew(m *bus.Message, key store.EventKey) bool {
 	case m.PublishedAt.Sub(s.turned) > store.SameEvent:
 		s.now, s.old, s.turned = newFilter(s.ids), s.now, m.PublishedAt
 	}
-	if m.PublishedAt.Sub(s.began) > store.SameEvent { // the day before the run is over
+	if m.PublishedAt.Sub(s.began) > store.SameEvent { // the day before the run has passed: the run itself covers a whole day
 		if !s.complete {
 			s.complete, s.since = true, m.PublishedAt
 		}
@@ -82,21 +84,21 @@ func (s *seenIDs) isNew(m *bus.Message, key store.EventKey) bool {
 
 func nameOf(key store.EventKey) string { return key.Tenant + " " + key.ID }
 
-// lacking returns the run for which the ids of the day before are worth reading, and when that day began.
+// lacking returns the current run if the ids of the day before it are worth reading, and when that day began.
 func (s *seenIDs) lacking(now time.Time) (run bus.Run, since time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.run, s.began.Add(-store.SameEvent), !s.complete && s.events >= enough && now.Sub(s.came) >= longEnough
 }
 
-// add keeps a key that is recorded.
+// add adds the key of a recorded event.
 func (s *seenIDs) add(key store.EventKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.AddString(nameOf(key))
 }
 
-// finish says that all ids of the day before the run were added.
+// finish reports that all ids of the day before the run were added.
 func (s *seenIDs) finish(run bus.Run) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,10 +107,10 @@ func (s *seenIDs) finish(run bus.Run) {
 	}
 }
 
-// readSeenIDs reads the recorded ids whenever this worker turns out to get all events, until ctx ends.
+// readSeenIDs reads the recorded ids whenever this worker appears to get all events, until ctx ends.
 func (f *Fanout) readSeenIDs(ctx context.Context) {
 	var notBefore time.Time
-	var hopeless bus.Run // there are more ids before it than are read
+	var hopeless bus.Run // the run before which there are too many ids to read
 	daemon.Every(ctx, lookEvery, func(ctx context.Context) {
 		now := time.Now()
 		run, since, ok := f.seen.lacking(now)
@@ -122,13 +124,13 @@ func (f *Fanout) readSeenIDs(ctx context.Context) {
 	})
 }
 
-// settled says whether the events up to a sequence are recorded.
+// settled reports whether the events up to a sequence are recorded.
 func (f *Fanout) settled(ctx context.Context, seq uint64) bool {
 	lag, err := f.Bus.Lag(ctx, bus.EventRecorder)
 	return err == nil && lag.Done(seq)
 }
 
-// readIDs reads the recorded ids since the given time, the run's among them; false means that there are too many.
+// readIDs adds the recorded ids since the given time to the filters. It returns false if there are too many.
 func (f *Fanout) readIDs(ctx context.Context, run bus.Run, since time.Time) bool {
 	type read struct {
 		ids int

@@ -11,7 +11,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// days is seenIDs that is fed an hour at a time.
+// days feeds a seenIDs one hour at a time.
 type days struct {
 	*seenIDs
 
@@ -24,7 +24,7 @@ func newDays() *days {
 
 func idOf(n int) store.EventKey { return store.EventKey{Tenant: "acme", ID: fmt.Sprint(n)} }
 
-// hear takes an event in the run with the number.
+// hear feeds an event of the given run.
 func (d *days) hear(run uint64, id int) bool {
 	return d.isNew(&bus.Message{PublishedAt: d.at, Deliveries: 1, Run: bus.Run{ID: run}}, idOf(id))
 }
@@ -68,7 +68,7 @@ func TestAnotherRunBeginsWithNothing(t *testing.T) {
 	d.finish(bus.Run{ID: 1})
 	require.True(t, d.hear(1, 2))
 	require.False(t, d.hear(2, 3), "what another worker got is missing")
-	d.finish(bus.Run{ID: 1}) // was read for the run before
+	d.finish(bus.Run{ID: 1}) // the ids were read for the previous run
 	require.False(t, d.hear(2, 4))
 	require.False(t, d.hear(1, 5), "it was on its way")
 	d.finish(bus.Run{ID: 2})

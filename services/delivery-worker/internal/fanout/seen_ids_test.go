@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// asked counts the events that the ledger is asked for.
+// asked counts the events about which the ledger is asked.
 type asked struct {
 	*store.LedgerStore
 
@@ -26,10 +26,10 @@ func (a *asked) SeenEvents(ctx context.Context, events []store.Published) (map[s
 	return a.LedgerStore.SeenEvents(ctx, events)
 }
 
-// event is a body with the id.
+// event returns a body with the id.
 func event(id string) string { return fmt.Sprintf(`{"event_id":%q,"data":1}`, id) }
 
-// publishUntilNew publishes events until the ledger is not asked for one.
+// publishUntilNew publishes events until the worker recognizes one as new without asking the ledger.
 func (s *stage) publishUntilNew(prefix string) (published int) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
@@ -79,7 +79,7 @@ func TestAWorkerThatMissedAnEventAsksAgain(t *testing.T) {
 	s.mu.Lock()
 	s.deliver = func(_ webhook.Due, settled func(error), _ func()) { held <- settled }
 	s.mu.Unlock()
-	const more = 200 // than it has room for, while it cannot deliver
+	const more = 200 // more than the worker has room for while deliveries are held
 	events := make([]string, more)
 	for i := range events {
 		events[i] = event(fmt.Sprint("b", i))

@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// staleAt knows the hooks up to a snapshot, of some time ago.
+// staleAt is a watch that reports a fixed snapshot as its knowledge of hooks.
 type staleAt struct {
 	*store.Watch
 	snapshot atomic.Pointer[string]
@@ -20,8 +20,8 @@ type staleAt struct {
 
 func (s *staleAt) StaleAt() string { return *s.snapshot.Load() }
 
-// What was fanned out by what was known some time ago is acknowledged when the ledger has that, whether or not a hook wanted it:
-// newer hooks may. What hooks were known of when the event was matched counts, and not what is known when it is settled.
+// An event that was fanned out with a stale index is acknowledged only when the ledger has recorded that, even if no hook
+// matched it, because newer hooks may. What counts is the snapshot when the event was matched, not when it is settled.
 func TestWhatIsFannedOutByOldKnowledgeIsToldBeforeItIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -59,7 +59,7 @@ func TestWhatIsFannedOutByOldKnowledgeIsToldBeforeItIsAcknowledged(t *testing.T)
 	}
 }
 
-// toldOf waits until the ledger was told of so many events.
+// toldOf waits until the ledger has been given n Stale facts.
 func (s *stage) toldOf(n int) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {

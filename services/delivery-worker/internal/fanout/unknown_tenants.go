@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// tenantsEvery is how often the database is asked at most on behalf of unknown tenants, which anybody can make up who
-	// publishes, and tenantsTime how long the answer may take.
+	// tenantsEvery is the minimum interval between queries about unknown tenants, which any publisher can make up. tenantsTime
+	// is the time limit of such a query.
 	tenantsEvery = 300 * time.Millisecond
 	tenantsTime  = 5 * time.Second
 )
 
-// lookUpTenant puts an event aside whose tenant is not known, as it may be newer than what this worker knows, until the
-// database was asked. It takes the room of others that could go on, so that there has to be some.
+// lookUpTenant sets aside an event whose tenant this worker does not know, because the tenant may be newer than the index.
+// Waiting events take the room of others that could go on, so if there is none, the event is handed back.
 func (f *Fanout) lookUpTenant(t taken) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -33,7 +33,8 @@ func (f *Fanout) lookUpTenant(t taken) {
 	}
 }
 
-// lookUpTenants asks the database before it rejects events of unknown tenants, once for all that have come by then.
+// lookUpTenants asks the database before it rejects events of unknown tenants. One query serves all events that have arrived by
+// then.
 func (f *Fanout) lookUpTenants() {
 	for {
 		f.mu.Lock()
@@ -48,16 +49,16 @@ func (f *Fanout) lookUpTenants() {
 	}
 }
 
-// settleUnknown brings what is known up to date and looks again.
+// settleUnknown refreshes the index and then rejects the events whose tenant is still unknown. The others go on.
 func (f *Fanout) settleUnknown(list []taken) {
 	asking, cancel := context.WithTimeout(f.ending, tenantsTime)
 	defer cancel()
 	if err := f.Refresher.Refresh(asking); err != nil {
 		f.Log.Warn("events of unknown tenants wait: failed to look up tenants", zap.Int("events", len(list)), zap.Error(err))
 		for _, t := range list {
-			if t.msg.Deliveries > poisonAfter { // this is its last try, so that it is kept
+			if t.msg.Deliveries > poisonAfter { // its last try: handing it back would reject it
 				f.lookUpTenant(t)
-			} else { // to a worker that can ask
+			} else { // another worker may reach the database
 				t.msg.Settle(errNotSettled)
 			}
 		}

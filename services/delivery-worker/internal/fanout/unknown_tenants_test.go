@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// rejections are the tenants of the rejected events.
+// rejections returns the reason and the tenant of each rejected event.
 func (s *stage) rejections() (of []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -24,7 +24,7 @@ func (s *stage) rejections() (of []string) {
 	return of
 }
 
-// publishOf publishes an event of each tenant.
+// publishOf publishes one event of each tenant.
 func (s *stage) publishOf(tenants ...string) {
 	s.t.Helper()
 	for _, tenant := range tenants {
@@ -71,7 +71,7 @@ func TestEventsOfUnknownTenantsAreHandedBackWhereTheDatabaseCannotBeAsked(t *tes
 	stop := s.start(16)
 	s.publishOf("nobody", "acme")
 	require.Eventually(t, func() bool { return s.count() == 1 }, time.Minute, 5*time.Millisecond)
-	stop() // settles all that was taken
+	stop() // settles all events taken
 	require.Empty(t, s.rejections())
 	s.watch = knowing
 	s.know()
@@ -80,7 +80,7 @@ func TestEventsOfUnknownTenantsAreHandedBackWhereTheDatabaseCannotBeAsked(t *tes
 	require.Equal(t, []string{"unknown_tenant nobody"}, s.rejections())
 }
 
-// However many events of unknown tenants come, the database is asked a few times a second.
+// However many events of unknown tenants arrive, the database is queried only a few times a second.
 func TestStrangersDoNotMakeTheDatabaseBusy(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -97,7 +97,7 @@ func TestStrangersDoNotMakeTheDatabaseBusy(t *testing.T) {
 	require.LessOrEqual(t, asked.n, 1+int(time.Since(began)/(300*time.Millisecond)))
 }
 
-// counting counts how often it was asked, by one at a time.
+// counting counts the calls of Refresh, which are never concurrent.
 type counting struct {
 	*store.Watch
 	n int
