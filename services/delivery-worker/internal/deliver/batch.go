@@ -14,9 +14,10 @@ import (
 
 // Batch is a set of parked deliveries to one hook that are sent in one request.
 type Batch struct {
-	Dues   []webhook.Due
+	Dues []webhook.Due
+	// Bodies are the bodies of the deliveries' events, in the order of Dues.
 	Bodies []*envelope.Bodies
-	// May reports, right before the request, whether it may still be made.
+	// May reports, right before the request, whether the request may still be made.
 	May func() bool
 	// Split stores, before the request is recorded, that the deliveries will be sent in batches of at most this many instead of
 	// together. It returns false if that failed.
@@ -33,7 +34,7 @@ func (d *Deliverer) DrainBatch(b *Batch) []webhook.DeliveryState {
 	d.Enter(limiter.Attempt{
 		Hook: b.Dues[0].Hook, Drain: true, Retry: b.Dues[0].Attempts > 0,
 		Run: func() error {
-			if !b.May() { // it waited for a slot meanwhile
+			if !b.May() { // the lease may have been lost while the batch waited for a slot
 				answered <- nil
 				return context.Canceled
 			}

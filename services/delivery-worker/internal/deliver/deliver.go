@@ -22,7 +22,7 @@ import (
 // ErrNotSettled is returned when the outcome of a delivery could not be made durable, so that its message has to be delivered again.
 var ErrNotSettled = errors.New("delivery is not settled")
 
-// sender makes one HTTP request; cancelled reports that it was abandoned because the worker is ending.
+// sender makes HTTP requests. cancelled reports that the request was abandoned because the worker is ending.
 type sender interface {
 	Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool)
 	// SendBatch makes one request for several deliveries, and returns the outcome of each.
@@ -44,7 +44,7 @@ type retries interface {
 	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
 }
 
-// facts is the ledger.
+// facts is implemented by *ledger.Writer.
 type facts interface {
 	Fact(f *whispererv1.DeliveryFact, stored func())
 }
@@ -103,7 +103,7 @@ func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled fu
 	d.Enter(limiter.Attempt{
 		Hook: due.Hook, Size: len(due.Event.Data) + overhead, Slow: slow, Retry: due.Attempts > 0,
 		Run: func() error {
-			if d.Retries.Stopped(entered) { // while it waited for a slot
+			if d.Retries.Stopped(entered) { // this process was suspended while the attempt waited for a slot
 				settled(ErrNotSettled)
 				return context.Canceled
 			}
@@ -122,7 +122,7 @@ func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, may func() b
 	d.Enter(limiter.Attempt{
 		Hook: due.Hook, Drain: true, Retry: due.Attempts > 0,
 		Run: func() error {
-			if !may() { // it waited for a slot meanwhile
+			if !may() { // the lease may have been lost while the attempt waited for a slot
 				answered <- webhook.Parked
 				return context.Canceled
 			}
@@ -138,13 +138,14 @@ func (d *Deliverer) Drain(due webhook.Due, bodies *envelope.Bodies, may func() b
 // Park records that the delivery waits for its hook.
 func (d *Deliverer) Park(due *webhook.Due, reason webhook.Reason, settled func(error)) {
 	if _, drained := due.Hook.Config.Drained(); drained && (due.Attempts == 0 || due.Hook.Config.ParksRetries()) {
-		due.Unknown = false // it is attempted from the parked queue alone, which knows its attempts
+		due.Unknown = false // only the drainer attempts it from now on, and the parked queue knows the number of attempts
 	}
 	d.Observer.Parked(reason)
 	d.Finish(due, webhook.Parked, reason, settled)
 }
 
-// Finish records a state that the delivery gets without an attempt, except one that may have been made before. It does not block.
+// Finish records a state that a delivery gets without an attempt. If an attempt of unknown outcome precedes it, Finish records
+// that too. It does not block.
 func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error)) {
 	var before *whispererv1.AttemptFact
 	if due.Unknown {
@@ -172,7 +173,7 @@ func (d *Deliverer) Finish(due *webhook.Due, state webhook.DeliveryState, reason
 // before the record: notifying twice causes the same callback, but not notifying would cause none.
 func (d *Deliverer) notify(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, attempt *whispererv1.AttemptFact) bool {
 	return !due.Hook.Callback.Wants(state) || d.retryUntilStopped("callback could not be published", due, func() error {
-		if d.Erased(due.Event) { // asked each time, as for retries: while the receiver had it, or since
+		if d.Erased(due.Event) { // check before each try: the event may have been erased since the request
 			erase.Strip(attempt)
 		}
 		return d.Operator.Notify(d.ctx, due, state, reason, attempt)
@@ -199,7 +200,7 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 	}
 	begin(&due.Round, due.ParkedAt, d.Retries.Time(started))
 	attempt, result, cancelled := d.Sender.Send(d.ctx, due, bodies)
-	if cancelled || !result.Success() && d.Retries.Stopped(started) { // the answer may have come in time, and not been read
+	if cancelled || !result.Success() && d.Retries.Stopped(started) { // the receiver may have answered in time, unread
 		settled(ErrNotSettled)
 		return webhook.Parked, context.Canceled
 	}
@@ -231,7 +232,7 @@ type answer struct {
 	random float64
 }
 
-// decide returns the consequence of an answer according to the hook's schedule.
+// decide returns the state that follows from an answer, according to the hook's retry schedule.
 func (d *Deliverer) decide(due *webhook.Due, a *answer) webhook.Decision {
 	var countdown webhook.Countdown // a success does not need it
 	if !a.result.Success() {
@@ -264,7 +265,7 @@ func (d *Deliverer) conclude(due *webhook.Due, a answer, decide func(*webhook.Du
 	}
 	f := d.fact(due, decision.State, decision.Reason)
 	f.Attempts++
-	if decision.State != webhook.Parked { // what was too much at once costs none of its retries
+	if decision.State != webhook.Parked { // a batch that was too large does not use up a retry
 		f.RoundAttempts++
 	}
 	f.NextAt, f.Attempt = nanos(decision.NextAt), a.attempt
@@ -272,7 +273,7 @@ func (d *Deliverer) conclude(due *webhook.Due, a answer, decide func(*webhook.Du
 	switch {
 	case a.result.Success():
 		return decision.State, nil
-	case !a.result.Class.Asked(), decision.State == webhook.Parked: // nobody was asked, or it was too much at once
+	case !a.result.Class.Asked(), decision.State == webhook.Parked: // no request was made, or the batch was too large
 		return decision.State, context.Canceled
 	}
 	return decision.State, errFailed
@@ -288,7 +289,7 @@ func begin(round *webhook.Round, parkedAt, now time.Time) {
 	}
 }
 
-// onDead reports that a delivery is dead, unless that would cause a delivery of the same kind again.
+// onDead reports a dead delivery, except one of an operational event, because the report would cause another such delivery.
 func (d *Deliverer) onDead(due *webhook.Due, reason webhook.Reason, attempts int, result webhook.Result) {
 	if !webhook.IsOperational(due.Event.Type) {
 		d.Operator.OnDead(due, reason, attempts, result)
@@ -303,9 +304,9 @@ func firstLag(due *webhook.Due, started time.Time) time.Duration {
 	return started.Sub(due.Event.PublishedAt)
 }
 
-// unknown records an attempt that may have been made; the next one has the following number, and the retry schedule does not get
-// shorter. It returns when the record is durable: if this worker dies during the next attempt, the worker that makes the one after
-// that has to know of both. It returns false if the worker is ending.
+// unknown records an attempt that may have been made. The next attempt gets the following number, and the retry schedule is not
+// shortened. unknown returns once the record is durable: if this worker dies during the next attempt, its successor must know
+// of both. It returns false if the worker is ending.
 func (d *Deliverer) unknown(due *webhook.Due) bool {
 	attempt := d.unknownAttempt(due)
 	f := d.fact(due, webhook.Waiting, webhook.ReasonUnknown)
@@ -320,7 +321,7 @@ func (d *Deliverer) unknown(due *webhook.Due) bool {
 	}
 }
 
-// unknownAttempt counts an attempt that may have been made, and returns what is known of it.
+// unknownAttempt counts an attempt that may have been made, and returns the record of it.
 func (d *Deliverer) unknownAttempt(due *webhook.Due) *whispererv1.AttemptFact {
 	due.Attempts++
 	due.Unknown = false
@@ -330,7 +331,8 @@ func (d *Deliverer) unknownAttempt(due *webhook.Due) *whispererv1.AttemptFact {
 	}
 }
 
-// log writes the log line of an attempt, at debug level for successes, which are the normal case, and recorded.
+// log writes an attempt's log line. Successes are logged at debug level, because they are the normal case and are recorded
+// anyway.
 func (d *Deliverer) log(due *webhook.Due, result webhook.Result, decision webhook.Decision, took time.Duration) {
 	level := zap.InfoLevel
 	if result.Success() {
@@ -347,11 +349,11 @@ func (d *Deliverer) log(due *webhook.Due, result webhook.Result, decision webhoo
 		zap.String("error_class", string(result.Class)), zap.Duration("duration", took), zap.Time("next_at", decision.NextAt))
 }
 
-// schedule stores the next retry, and tries until it succeeds, unless the event is erased: then the decision says that there is none.
-// It returns false if the worker is ending.
+// schedule stores the next retry, and retries until it succeeds. If the event is erased, it changes the decision to dead
+// instead. It returns false if the worker is ending.
 func (d *Deliverer) schedule(due *webhook.Due, decision *webhook.Decision) bool {
 	return d.retryUntilStopped("retry could not be scheduled", due, func() error {
-		if d.Erased(due.Event) { // asked each time: whoever erases waits for a publish that is under way, and for nothing else
+		if d.Erased(due.Event) { // check before each try: an erasure waits only for a publish that is under way
 			decision.State, decision.Reason, decision.NextAt = webhook.Dead, webhook.ReasonErased, time.Time{}
 			return nil
 		}

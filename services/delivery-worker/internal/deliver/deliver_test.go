@@ -16,16 +16,16 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 )
 
-// told is a fact and how to say that the ledger has it.
+// told is a fact, with the callback that reports it as stored.
 type told struct {
 	fact   *whispererv1.DeliveryFact
 	stored func()
 }
 
-// surroundings are what a deliverer works with, and what it did to them.
+// surroundings are fakes of a deliverer's collaborators that record its calls.
 type surroundings struct {
 	facts chan told
-	sent  chan int // attempts before it, for each request
+	sent  chan int // number of earlier attempts, for each request
 }
 
 func (s *surroundings) Fact(f *whispererv1.DeliveryFact, stored func()) { s.facts <- told{f, stored} }
@@ -85,7 +85,7 @@ func TestAnAttemptIsMadeAfterTheUnknownOneBeforeItIsDurable(t *testing.T) {
 	require.NoError(t, <-settled)
 }
 
-// Otherwise its next attempt would have the number of one that the receiver may have got.
+// Without this fact, the next attempt would reuse the number of one that the receiver may already have.
 func TestADeliveryThatIsParkedTellsOfTheUnknownAttemptBefore(t *testing.T) {
 	t.Parallel()
 	d, s := deliverer(t.Context())
