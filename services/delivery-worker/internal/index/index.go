@@ -1,5 +1,5 @@
-// Package index holds all hooks in memory and finds those that an event goes to, in time that does not depend on how
-// many hooks there are that it does not go to.
+// Package index holds all hooks in memory and finds those that match an event. The time that takes does not depend on the
+// number of hooks that do not match.
 package index
 
 import (
@@ -17,23 +17,24 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Index is safe for concurrent use. Hooks in it are never changed, only replaced.
+// Index is safe for concurrent use. A hook in it is never modified, only replaced.
 type Index struct {
 	mu      sync.RWMutex
 	hooks   map[uuid.UUID]*entry
 	tenants map[string]*tenant
-	// changed is told each hook that was put, or the id and nil for one that was removed; may be nil.
+	// changed is called with each hook that was added or replaced, and with an id and nil for each that was removed. It may be
+	// nil.
 	changed func(id uuid.UUID, h *webhook.Hook)
 }
 
-// entry is a hook with its filter, compiled once.
+// entry is a hook with its compiled filter.
 type entry struct {
 	*webhook.Hook
 	filter *filter.Filter // nil for none
 }
 
-// newEntry compiles the hook's filter. One that cannot be compiled, as in a row that was written by hand, makes the hook
-// count as paused: what it may want waits until somebody mends it.
+// newEntry compiles the hook's filter. A filter that does not compile, such as one written by hand into the database, makes the
+// hook count as paused: its deliveries are parked until somebody fixes the filter.
 func newEntry(h *webhook.Hook) *entry {
 	e := &entry{Hook: h}
 	if h.Config.Filter == "" {
@@ -49,36 +50,37 @@ func newEntry(h *webhook.Hook) *entry {
 	return e
 }
 
-// tenant are one tenant's hooks by what they want.
+// tenant holds one tenant's hooks by the event types that they want.
 type tenant struct {
 	exact      map[string][]*entry
-	everything []*entry // * or > alone
+	everything []*entry // hooks that want * or >
 	patterns   node
 }
 
-// node is a place in the tree of patterns: one level a token.
+// node is a node of the tree of patterns, which has one level for each token of a pattern.
 type node struct {
+	// children holds the next nodes by token.
 	children map[string]*node
-	any      *node    // *
-	here     []*entry // patterns that end here
-	rest     []*entry // patterns that end here with >
+	any      *node    // next node for *
+	here     []*entry // hooks whose pattern ends here
+	rest     []*entry // hooks whose pattern ends here with >
 }
 
-// New makes an empty index. changed, if not nil, is called after each change, outside of any lock.
+// New returns an empty index. changed, if not nil, is called after each change, while no lock is held.
 func New(changed func(id uuid.UUID, h *webhook.Hook)) *Index {
 	return &Index{
 		hooks: map[uuid.UUID]*entry{}, tenants: map[string]*tenant{}, changed: changed,
 	}
 }
 
-// Len is the number of hooks.
+// Len returns the number of hooks.
 func (x *Index) Len() int {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return len(x.hooks)
 }
 
-// Replace takes all hooks and tenants there are, and what carries the hooks' callbacks.
+// Replace replaces all hooks and tenants. It also adds the hooks that carry the callbacks of the given ones.
 func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 	x.mu.Lock()
 	before := x.hooks
@@ -95,7 +97,7 @@ func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 	changed := make([]*webhook.Hook, 0, len(hooks))
 	for _, h := range hooks {
 		if old := before[h.ID]; old != nil && same(old.Hook, h) {
-			x.add(old) // what others remember of it stays valid
+			x.add(old) // keep the entry: others may hold its pointer, and an unchanged hook must not look changed
 		} else {
 			e := newEntry(h)
 			changed = append(changed, e.Hook)
@@ -112,15 +114,15 @@ func (x *Index) Replace(hooks []*webhook.Hook, tenants []string) {
 	}
 }
 
-// Among returns what finds, of the given hooks and those that carry their callbacks, those that an event goes to, as far as that
-// can be told without their filters.
+// Among returns a function that finds the hooks, among the given ones and those that carry their callbacks, that an event goes
+// to if their filters accept it.
 func Among(hooks []*webhook.Hook) func(*webhook.Event) []filter.Candidate {
 	x := New(nil)
 	x.Replace(hooks, nil)
 	return x.Candidates
 }
 
-// Put takes a hook that is new or has changed, with what carries its callbacks.
+// Put adds or replaces a hook, and the hook that carries its callbacks.
 func (x *Index) Put(h webhook.Hook) {
 	x.put(&h)
 	if c := h.CallbackHook(); c != nil {
@@ -142,7 +144,7 @@ func (x *Index) put(h *webhook.Hook) {
 	x.tell(h.ID, e.Hook)
 }
 
-// Remove forgets a hook, if it is known, and what carries its callbacks.
+// Remove removes a hook, and the hook that carries its callbacks, if they are in the index.
 func (x *Index) Remove(id uuid.UUID) {
 	x.remove(id)
 	x.remove(webhook.CallbackHookID(id))
@@ -158,8 +160,8 @@ func (x *Index) remove(id uuid.UUID) {
 	}
 }
 
-// same reports whether two hooks with the same id are equal. The version alone does not say so: there are changes by plain
-// SQL. Config.Raw stands for all of the config but what is sealed.
+// same reports whether two hooks with the same id are equal. Comparing versions is not enough, because hooks can be changed by
+// plain SQL. Config.Raw contains all of the config except its sealed parts.
 func same(a, b *webhook.Hook) bool {
 	return a.Version == b.Version && a.ModifiedAt.Equal(b.ModifiedAt) && a.Status == b.Status && a.Unreadable == b.Unreadable &&
 		a.Tenant == b.Tenant && a.Name == b.Name && a.TargetURL == b.TargetURL && slices.Equal(a.EventTypes, b.EventTypes) &&
@@ -168,7 +170,7 @@ func same(a, b *webhook.Hook) bool {
 		reflect.DeepEqual(a.Config.Auth, b.Config.Auth) && reflect.DeepEqual(a.Config.TLS, b.Config.TLS)
 }
 
-// SetTenant takes a tenant that is new, or forgets one. Its hooks are removed each by itself.
+// SetTenant adds a tenant, or removes it if there is false. It does not remove the tenant's hooks.
 func (x *Index) SetTenant(name string, there bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -179,7 +181,7 @@ func (x *Index) SetTenant(name string, there bool) {
 	}
 }
 
-// tenant returns a tenant, which is made if there is none; the lock is held.
+// tenant returns a tenant, and adds it if it is missing. The caller holds x.mu.
 func (x *Index) tenant(name string) *tenant {
 	t := x.tenants[name]
 	if t == nil {
@@ -195,7 +197,7 @@ func (x *Index) tell(id uuid.UUID, h *webhook.Hook) {
 	}
 }
 
-// Get returns a hook, nil where there is none.
+// Get returns a hook, or nil if there is none.
 func (x *Index) Get(id uuid.UUID) *webhook.Hook {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -205,15 +207,15 @@ func (x *Index) Get(id uuid.UUID) *webhook.Hook {
 	return nil
 }
 
-// HasTenant reports whether there is such a tenant.
+// HasTenant reports whether the tenant exists.
 func (x *Index) HasTenant(name string) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.tenants[name] != nil
 }
 
-// Match appends to found the hooks that the event goes to, each once: those of its tenant that want its type, that are
-// not disabled, that were there when it was published, whose config contains its filter and whose own filter it passes.
+// Match appends to found the hooks that the event goes to, without duplicates: those of its tenant that want its type, are not
+// disabled, existed when it was published, contain its config_filter in their config, and whose own filter accepts it.
 func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
 	input := filter.NewInput(e)
 	for _, c := range x.Candidates(e) {
@@ -227,10 +229,10 @@ func (x *Index) Match(e *webhook.Event, found []*webhook.Hook) []*webhook.Hook {
 	return found
 }
 
-// Candidates are the hooks that the event goes to, as far as that can be told without their filters.
+// Candidates returns the hooks that the event goes to if their filters accept it.
 func (x *Index) Candidates(e *webhook.Event) []filter.Candidate {
 	var found []filter.Candidate
-	var seen map[*entry]bool // of those that may be there twice
+	var seen map[*entry]bool // the hooks with several event types, which may be listed twice
 	for _, c := range x.candidates(e) {
 		if c.Status == webhook.Disabled || e.PublishedAt.Before(c.CreatedAt.Add(-store.ClockTolerance)) {
 			continue
@@ -252,7 +254,7 @@ func (x *Index) Candidates(e *webhook.Event) []filter.Candidate {
 	return found
 }
 
-// candidates are the hooks that want the event's type; one that wants it twice is there twice.
+// candidates returns the hooks that want the event's type. A hook is listed once for each of its event types that match.
 func (x *Index) candidates(e *webhook.Event) []*entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -283,7 +285,7 @@ func (n *node) match(rest string, found []*entry) []*entry {
 	return found
 }
 
-// add puts a hook in; the lock is held.
+// add adds a hook. The caller holds x.mu.
 func (x *Index) add(h *entry) {
 	x.hooks[h.ID] = h
 	t := x.tenant(h.Tenant)
@@ -297,7 +299,7 @@ func (x *Index) add(h *entry) {
 	}
 }
 
-// drop takes a hook out; the lock is held.
+// drop removes a hook, if it is there. The caller holds x.mu.
 func (x *Index) drop(id uuid.UUID) {
 	h := x.hooks[id]
 	if h == nil {
@@ -305,7 +307,7 @@ func (x *Index) drop(id uuid.UUID) {
 	}
 	delete(x.hooks, id)
 	t := x.tenants[h.Tenant]
-	if t == nil { // removed before
+	if t == nil { // the tenant was removed first
 		return
 	}
 	for _, pattern := range h.EventTypes {
@@ -321,7 +323,7 @@ func (x *Index) drop(id uuid.UUID) {
 	}
 }
 
-// without removes h without keeping the order.
+// without removes h from hooks. It does not keep the order.
 func without(hooks []*entry, h *entry) []*entry {
 	if i, last := slices.Index(hooks, h), len(hooks)-1; i >= 0 {
 		hooks[i], hooks[last] = hooks[last], nil
@@ -330,9 +332,10 @@ func without(hooks []*entry, h *entry) []*entry {
 	return hooks
 }
 
-// place finds the list that a pattern's hooks are in; nil where there is none and create is false.
+// place returns the list for the hooks that want a pattern. If there is none, it creates one, or returns nil if create is
+// false.
 func (t *tenant) place(pattern string, create bool) *[]*entry {
-	if pattern == "*" || pattern == ">" { // * alone stands for everything
+	if pattern == "*" || pattern == ">" { // * as the only token matches every type
 		return &t.everything
 	}
 	return t.patterns.place(pattern, create)

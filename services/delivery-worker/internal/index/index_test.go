@@ -114,7 +114,7 @@ func patterns() *rapid.Generator[string] {
 	})
 }
 
-// hooks are hooks of a few ids; each has a version of its own, as in the database.
+// hooks generates hooks with few distinct ids. Each has a version of its own, as in the database.
 func hooks(version *int64) *rapid.Generator[webhook.Hook] {
 	return rapid.Custom(func(t *rapid.T) webhook.Hook {
 		*version++
@@ -131,7 +131,7 @@ func hooks(version *int64) *rapid.Generator[webhook.Hook] {
 	})
 }
 
-// TestTheIndexFindsWhatLookingAtEachHookFinds keeps a plain map beside the index.
+// TestTheIndexFindsWhatLookingAtEachHookFinds compares the index with a plain map.
 func TestTheIndexFindsWhatLookingAtEachHookFinds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -202,7 +202,7 @@ func TestAReloadLeavesWhatHasNotChanged(t *testing.T) {
 	require.Nil(t, x.Get(gone.ID))
 	require.ElementsMatch(t, []string{fmt.Sprint(changed.ID, true), fmt.Sprint(gone.ID, false)}, told)
 	told = nil
-	x.Remove(gone.ID) // such as the carrier of callbacks of a hook that has none, each time that hook changes
+	x.Remove(gone.ID) // as happens when a hook without callbacks changes
 	x.Remove(same.ID)
 	require.Equal(t, []string{fmt.Sprint(same.ID, false)}, told, "what was not known is not gone")
 }
@@ -249,7 +249,7 @@ func TestMatchingGoesOnWhileHooksChange(t *testing.T) {
 	require.Len(t, x.Match(event("order.created"), nil), 1)
 }
 
-// BenchmarkMatch shows that hooks which do not match cost nothing, and what one of them costs in memory.
+// BenchmarkMatch shows that hooks which do not match take no time, and measures the memory per hook.
 func BenchmarkMatch(b *testing.B) {
 	for name, size := range map[string]int{"1 hook": 1, "100k hooks of which 1 matches": 100_000} {
 		b.Run(name, func(b *testing.B) {
@@ -290,8 +290,8 @@ func BenchmarkMatch(b *testing.B) {
 	})
 }
 
-// BenchmarkMatchFiltered matches an event for 100 hooks that have filters, and beside it in the same loop for 100 that have none. It reports
-// filters a second, and the time for each hook as a multiple of that without a filter.
+// BenchmarkMatchFiltered matches an event for 100 hooks with filters, and in the same loop for 100 hooks without. It reports
+// filters per second, and the time per hook as a multiple of the time without a filter.
 func BenchmarkMatchFiltered(b *testing.B) {
 	const hooks = 100
 	for name, expression := range map[string]string{
