@@ -10,7 +10,7 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// One operation is a batch of 1,000 facts with their attempts, as it goes to the LEDGER stream.
+// One operation encodes a batch of 1,000 facts with their attempts, as it is published to the LEDGER stream.
 func BenchmarkEncodeFacts(b *testing.B) {
 	batch := &whispererv1.LedgerBatch{Worker: "w-1"}
 	for n := range 1000 {

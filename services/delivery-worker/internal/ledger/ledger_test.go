@@ -25,11 +25,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// gate is the real bus with a gate before it and lost answers behind it.
+// gate is the real bus, with a gate in front of it. It can lose the answers to publications.
 type gate struct {
 	*bus.Bus
-	open chan struct{} // each publication takes a token; nil lets all pass
-	lose atomic.Int64  // so many answers get lost after the batch was stored
+	open chan struct{} // each publication takes a token; all pass if it is nil
+	lose atomic.Int64  // number of publications whose answer gets lost after the batch was stored
 
 	mu    sync.Mutex
 	calls []call
@@ -93,7 +93,7 @@ func numbered(n int) *whispererv1.DeliveryFact {
 	return &whispererv1.DeliveryFact{Tenant: "acme", EventId: fmt.Sprint(n), State: string(webhook.Parked)}
 }
 
-// batches reads what is in the stream.
+// batches reads the batches in the stream.
 func batches(t *testing.T, b *bus.Bus) []*whispererv1.LedgerBatch {
 	t.Helper()
 	lag, err := b.Lag(t.Context(), bus.FactRecorder)
@@ -173,7 +173,7 @@ func TestBatchesFitIntoAMessage(t *testing.T) {
 	for n := range 100 {
 		w.Fact(large(n, 16<<10), stored.Done)
 	}
-	w.Fact(large(0, 700<<10), stored.Done) // more than a batch by itself
+	w.Fact(large(0, 700<<10), stored.Done) // larger than a batch by itself
 	w.Rejected(&whispererv1.RejectedEvent{Raw: make([]byte, 64<<10), Headers: []*whispererv1.Header{{Name: "X-A", Value: "v"}}}, stored.Done)
 	close(g.open)
 	stored.Wait()
@@ -187,7 +187,7 @@ func TestBatchesFitIntoAMessage(t *testing.T) {
 	require.Equal(t, 1, rejected)
 }
 
-// Events of a tenant that were fanned out by the same old knowledge are one entry of a batch.
+// Stale facts of one tenant with the same snapshot are merged into one entry of a batch.
 func TestOldKnowledgeIsToldOnceABatch(t *testing.T) {
 	t.Parallel()
 	g := &gate{Bus: testenv.Bus(t), open: make(chan struct{})}
@@ -280,7 +280,7 @@ func TestAWriterThatIsStoppedTellsNoLies(t *testing.T) {
 	require.Empty(t, batches(t, g.Bus))
 }
 
-// books are a reader with the ledger behind it, and the recorder's side of that ledger.
+// books is a reader with its ledger, and the recorder that writes that ledger.
 type books struct {
 	t        *testing.T
 	bus      *bus.Bus

@@ -16,15 +16,15 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// catchUpDeadline bounds the wait for the recorder; catchUpPoll is how often it is asked.
+// catchUpDeadline bounds the wait for the recorder, and catchUpPoll is the interval between queries of its progress.
 const (
 	catchUpDeadline = 5 * time.Second
 	catchUpPoll     = 20 * time.Millisecond
-	// nowDeadline bounds a look-up.
+	// nowDeadline is the time limit of a query to PostgreSQL.
 	nowDeadline = 2 * time.Second
 )
 
-// ErrBehind says that Postgres does not have all facts yet, so that it cannot be asked.
+// ErrBehind reports that PostgreSQL does not have all facts yet, so that its answer would be incomplete.
 var ErrBehind = errors.New("recorder is behind the ledger")
 
 // attempts is implemented by *store.LedgerStore.
@@ -38,7 +38,7 @@ type events interface {
 	GetEvent(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error)
 }
 
-// Reader answers what had happened to a delivery before, and finds the events of those that do not carry theirs.
+// Reader answers what happened to a delivery before, and reads the events of retries that do not carry them.
 type Reader struct {
 	attempts attempts
 	events   events
@@ -46,13 +46,13 @@ type Reader struct {
 	one      singleflight.Group
 }
 
-// NewReader makes a reader.
+// NewReader returns a Reader.
 func NewReader(a attempts, e events, b *bus.Bus) *Reader {
 	return &Reader{attempts: a, events: e, bus: b}
 }
 
-// Certain returns what was recorded of the deliveries, after every fact that is in the stream now has reached
-// Postgres. It returns ErrBehind where that takes too long, and the store's error where it cannot be asked.
+// Certain returns what is recorded of the deliveries, once every fact that is now in the stream has reached PostgreSQL. It
+// returns ErrBehind if that takes too long, and the store's error if PostgreSQL cannot be queried.
 func (r *Reader) Certain(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error) {
 	if err := r.CatchUp(ctx); err != nil {
 		return nil, err
@@ -60,20 +60,19 @@ func (r *Reader) Certain(ctx context.Context, keys []store.DeliveryKey) (map[uui
 	return r.Now(ctx, keys)
 }
 
-// CatchUp returns when every fact that is in the stream now has reached Postgres, and ErrBehind where that takes too
-// long.
+// CatchUp waits until every fact that is now in the stream has reached PostgreSQL. It returns ErrBehind if that takes too long.
 func (r *Reader) CatchUp(ctx context.Context) error {
 	asked := time.Now()
 	for {
 		began, err, _ := r.one.Do("catch up", func() (any, error) { return time.Now(), r.catchUp(ctx) })
 		if at, ok := began.(time.Time); !ok || !at.Before(asked) {
 			return err
-		} // else somebody's that was under way: it may know of less than is in the stream now
+		} // the result is of a call that began earlier and may not have waited for the newest facts
 	}
 }
 
-// Now returns what Postgres has of the deliveries at this moment. It does not wait longer than nowDeadline even where the
-// network is gone and nothing ends the question: the driver reads on for an answer after its context has ended.
+// Now returns what PostgreSQL has of the deliveries at this moment. It does not wait longer than nowDeadline, even if the
+// network is gone: the driver may go on reading after its context has ended.
 func (r *Reader) Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UUID]store.Recorded, error) {
 	found, err := daemon.Within(ctx, nowDeadline, func(ctx context.Context) (map[uuid.UUID]store.Recorded, error) {
 		return r.attempts.Recorded(ctx, keys)
@@ -84,7 +83,7 @@ func (r *Reader) Now(ctx context.Context, keys []store.DeliveryKey) (map[uuid.UU
 	return found, nil
 }
 
-// Interrupted returns the deliveries of events that were interrupted, as far as Postgres knows.
+// Interrupted returns the interrupted deliveries of the events, as far as PostgreSQL has them.
 func (r *Reader) Interrupted(ctx context.Context, events []store.Published) ([]store.InterruptedDelivery, error) {
 	found, err := daemon.Within(ctx, nowDeadline, func(ctx context.Context) ([]store.InterruptedDelivery, error) {
 		return r.attempts.Interrupted(ctx, events)
@@ -101,7 +100,7 @@ func (r *Reader) catchUp(ctx context.Context) error {
 	for target := uint64(0); ; {
 		lag, err := r.bus.Lag(ctx, bus.FactRecorder)
 		switch {
-		case err != nil && ctx.Err() != nil && target > 0: // the time ran out while it was asked
+		case err != nil && ctx.Err() != nil && target > 0: // the time limit was reached during the query
 			return ErrBehind
 		case err != nil:
 			return fmt.Errorf("ask the ledger: %w", err)
@@ -118,8 +117,8 @@ func (r *Reader) catchUp(ctx context.Context) error {
 	}
 }
 
-// Event reads an event of which the tenant, id, sequence and time of publication are known, in the event log or else in
-// Postgres. webhook.ErrNotFound comes where neither keeps it any more; with any other error it may be found later.
+// Event reads an event whose tenant, id, sequence and time of publication are known, from the event log or else from
+// PostgreSQL. The error is webhook.ErrNotFound if neither has it any more; after any other error it may be found later.
 func (r *Reader) Event(ctx context.Context, of *webhook.Event) (webhook.Event, error) {
 	e, err := r.logged(ctx, of)
 	if err == nil {
@@ -135,8 +134,8 @@ func (r *Reader) Event(ctx context.Context, of *webhook.Event) (webhook.Event, e
 	return e, fmt.Errorf("find event %s: %w", of.ID, err)
 }
 
-// logged reads the event from the log. A log that was lost and made anew counts from 1 again: then the sequence is another
-// event's, maybe another tenant's.
+// logged reads the event from the event log. It compares the event with the one asked for, because an event log that was lost
+// and re-created counts from 1 again: the sequence may be that of another event, even of another tenant.
 func (r *Reader) logged(ctx context.Context, of *webhook.Event) (webhook.Event, error) {
 	stored, err := r.bus.Event(ctx, of.Seq)
 	if err != nil {

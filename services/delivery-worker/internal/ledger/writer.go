@@ -38,8 +38,8 @@ type entry struct {
 	stored   func()
 }
 
-// Writer sends facts in batches, which grow while the previous one is in flight and until pace has passed; a single fact is sent at
-// once.
+// Writer sends facts in batches. A batch grows while the previous one is in flight, and until pace has passed. A single fact is
+// sent at once.
 type Writer struct {
 	bus    publisher
 	worker string
@@ -76,11 +76,11 @@ func (w *Writer) Stale(s *whispererv1.StaleFanout, stored func()) {
 
 // put adds an entry, and waits until there is room: an unavailable stream slows down its callers.
 func (w *Writer) put(e entry) {
-	_ = w.room.Acquire(context.Background(), e.weight()) // its context does not end
+	_ = w.room.Acquire(context.Background(), e.weight()) // the context does not end, so there is no error
 	w.in <- e
 }
 
-// weight is how much of the room an entry takes, at most all of it, as a larger one would never fit.
+// weight returns how much of the room an entry takes. It is at most maxEntry, so that even a very large entry fits.
 func (e *entry) weight() int64 { return int64(min(e.size, maxEntry)) }
 
 func headerSize(headers []*whispererv1.Header) int {
@@ -91,9 +91,9 @@ func headerSize(headers []*whispererv1.Header) int {
 	return n
 }
 
-// Run sends until ctx ends.
+// Run sends entries until ctx ends.
 func (w *Writer) Run(ctx context.Context) {
-	var left *entry // did not fit into the batch before
+	var left *entry // the entry that did not fit into the previous batch
 	for {
 		if left == nil {
 			select {
@@ -114,7 +114,7 @@ func (w *Writer) Run(ctx context.Context) {
 	}
 }
 
-// fill makes a batch of the first entry and those that are already waiting; left is one that did not fit.
+// fill makes a batch of the first entry and those that are already waiting. left is the entry that did not fit.
 func (w *Writer) fill(first entry) (batch []entry, left *entry) {
 	batch, size := append(batch, first), first.size
 	for len(batch) < maxBatchFacts {
@@ -131,7 +131,7 @@ func (w *Writer) fill(first entry) (batch []entry, left *entry) {
 	return batch, nil
 }
 
-// send publishes the batch, and retries until it succeeds; it returns false if ctx ended first.
+// send publishes the batch, and retries until it succeeds. It returns false if ctx ended first.
 func (w *Writer) send(ctx context.Context, batch []entry) bool {
 	out := &whispererv1.LedgerBatch{Worker: w.worker}
 	for _, e := range batch {
@@ -144,7 +144,7 @@ func (w *Writer) send(ctx context.Context, batch []entry) bool {
 			addStale(out, e.stale)
 		}
 	}
-	id := uuid.NewString() // the same for every repetition: the stream keeps one
+	id := uuid.NewString() // the same for each retry, so that the stream discards duplicates
 	stored := daemon.Until(ctx, 500*time.Millisecond, func() error { return w.bus.PublishFacts(ctx, id, out) }, func(err error) {
 		w.log.Warn("failed to store facts", zap.Int("facts", len(batch)), zap.Error(err))
 	})
@@ -158,7 +158,7 @@ func (w *Writer) send(ctx context.Context, batch []entry) bool {
 	return true
 }
 
-// addStale adds an entry to a batch, one for all events of a tenant that were fanned out with the same knowledge.
+// addStale adds an entry to a batch. It merges it with an entry for the same tenant and snapshot.
 func addStale(out *whispererv1.LedgerBatch, s *whispererv1.StaleFanout) {
 	for _, there := range out.GetStale() {
 		if there.GetTenant() == s.GetTenant() && there.GetSnapshot() == s.GetSnapshot() {
