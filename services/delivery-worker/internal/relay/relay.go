@@ -1,5 +1,5 @@
-// Package relay copies requests to people who listen to a tenant's deliveries (see subscription-api). No delivery waits for that:
-// copies beyond the limits, and those that cannot be sent at once, are dropped and counted.
+// Package relay copies a tenant's requests to people who listen to its deliveries (see subscription-api). Deliveries never wait
+// for it: copies beyond the limits, and those that cannot be sent at once, are dropped and counted.
 package relay
 
 import (
@@ -30,9 +30,9 @@ const (
 	allBytesPerSecond, allBurst = 4 << 20, 16 << 20
 	// maxQueued and maxQueuedBytes bound the copies that wait to be sent.
 	maxQueued, maxQueuedBytes = 256, 16 << 20
-	// lookEvery is the interval at which former listeners are removed, and the others informed of dropped copies.
+	// lookEvery is the interval at which expired listeners are removed, and the others are told of dropped copies.
 	lookEvery = time.Second
-	// around is roughly the maximum size of a message without the body.
+	// around is roughly the maximum size of a message without its body.
 	around = 64 << 10
 )
 
@@ -42,18 +42,18 @@ type carrier interface {
 	MaxPayload() int
 }
 
-// Relay has the listeners. The goroutine that made a request also copies it; Run sends the copies.
+// Relay knows the listeners. The goroutine that made a request also queues its copies; Run sends them.
 type Relay struct {
 	carrier carrier
 	worker  string
 	all     *rate.Limiter
 	log     *zap.Logger
 
-	// byTenant is replaced, never changed, so that requests can see without a lock that nobody listens.
+	// byTenant is replaced, never modified, so that a request needs no lock to see that nobody listens.
 	byTenant atomic.Pointer[map[string][]*listener]
 	changing sync.Mutex
 	queue    chan queued
-	bytes    atomic.Int64 // of the bodies in the queue
+	bytes    atomic.Int64 // size of the bodies in the queue
 }
 
 // listener is a person, or program, that listens to a tenant's requests.
@@ -78,7 +78,7 @@ func New(c carrier, worker string, log *zap.Logger) *Relay {
 	return r
 }
 
-// Hear registers or renews a listener. A new one is answered with the worker's name.
+// Hear registers or renews a listener. It sends a new listener the worker's name.
 func (r *Relay) Hear(w *bus.Wish) {
 	r.changing.Lock()
 	defer r.changing.Unlock()
@@ -107,7 +107,7 @@ func (r *Relay) Hear(w *bus.Wish) {
 	r.send(l, &api.RelayMessage{Worker: r.worker})
 }
 
-// prune removes listeners that have not been renewed. The caller holds changing.
+// prune removes listeners that were not renewed in time. The caller holds r.changing.
 func (r *Relay) prune(now time.Time) {
 	over := func(l *listener) bool { return l.until.Load() <= now.UnixNano() }
 	before := *r.byTenant.Load()
@@ -123,7 +123,7 @@ func (r *Relay) prune(now time.Time) {
 // Wants reports whether somebody listens to the tenant's requests.
 func (r *Relay) Wants(tenant string) bool { return len((*r.byTenant.Load())[tenant]) > 0 }
 
-// Copy queues copies of a request for the listeners that it concerns.
+// Copy queues copies of a request for the listeners that want it.
 func (r *Relay) Copy(dues []*webhook.Due, made *whispererv1.AttemptFact, body []byte) {
 	var request *api.RelayedRequest
 	for _, l := range (*r.byTenant.Load())[dues[0].Hook.Tenant] {
@@ -148,7 +148,7 @@ func (r *Relay) Copy(dues []*webhook.Due, made *whispererv1.AttemptFact, body []
 	}
 }
 
-// concerns reports whether the request contains a delivery that the listener wants.
+// concerns reports whether the listener wants any of the request's deliveries.
 func (l *listener) concerns(dues []*webhook.Due) bool {
 	if l.wish.Hook != uuid.Nil && l.wish.Hook != dues[0].Hook.ID {
 		return false
@@ -190,7 +190,7 @@ func (r *Relay) Run(ctx context.Context) {
 	}
 }
 
-// look removes former listeners, and informs the others of dropped copies.
+// look removes expired listeners, and tells the others of dropped copies.
 func (r *Relay) look(now time.Time) {
 	r.changing.Lock()
 	r.prune(now)
@@ -217,7 +217,7 @@ func (r *Relay) sendCopy(q *queued) {
 	}
 }
 
-// base64Size is the size of a body within a message.
+// base64Size returns the size of a body of n bytes in a JSON message.
 func base64Size(n int) int { return (n + 2) / 3 * 4 }
 
 // send sends a message, and reports whether it was sent.

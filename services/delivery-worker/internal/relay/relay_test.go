@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// listener is somebody who listens on the bus.
+// listener listens to copies on the bus.
 type listener struct {
 	t      *testing.T
 	copies *bus.Copies
@@ -41,7 +41,7 @@ func listen(t *testing.T, b *bus.Bus, w bus.Wish) *listener {
 	return l
 }
 
-// next is the next message.
+// next returns the next message.
 func (l *listener) next() api.RelayMessage {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 2*time.Minute)
@@ -118,7 +118,7 @@ func TestWhatIsTooMuchIsDroppedAndSaid(t *testing.T) {
 	made := &whispererv1.AttemptFact{Number: 1, Method: "POST", Url: "http://example.com/", RequestHeaders: "A: b"}
 	const sent = 40
 	body := bytes.Repeat([]byte("x"), 500<<10)
-	for range sent { // 20 MB, at once
+	for range sent { // 20 MB at once
 		r.Copy(due("acme", uuid.New(), "order.created"), made, body)
 	}
 	got, dropped := 0, 0
@@ -134,7 +134,7 @@ func TestWhatIsTooMuchIsDroppedAndSaid(t *testing.T) {
 	require.Positive(t, dropped)
 
 	large := bytes.Repeat([]byte("x"), b.MaxPayload())
-	require.Eventually(t, func() bool { // when there is room for so many bytes again
+	require.Eventually(t, func() bool { // repeat until the rate limit allows so many bytes again
 		r.Copy(due("acme", uuid.New(), "order.created"), made, large)
 		m := l.next()
 		return m.Request != nil && m.Request.Body == nil && m.Request.BodySize == len(large)
