@@ -1,5 +1,5 @@
-// Package missed delivers to hooks the events that were fanned out before every worker knew of the hook. One worker at a time does
-// this, under a lease.
+// Package missed delivers the events that a hook should have received but that were fanned out before every worker knew of the
+// hook. One worker at a time does this, under a lease.
 package missed
 
 import (
@@ -19,12 +19,12 @@ import (
 
 const (
 	leaseName = "missed"
-	// settlePoll is the interval at which the bus is asked whether all messages handed out are settled, and settleLimit the time
-	// limit for that: a pass that waits longer is tried again later.
+	// settlePoll is the interval between checks whether all messages handed out are settled, and settleLimit the time limit for
+	// that. A pass that reaches the limit is given up and begun again later.
 	settlePoll  = 50 * time.Millisecond
 	settleLimit = 2 * time.Minute
-	// turnTime is the length of a tenant's turn, and lookAgain the interval at which other tenants' gaps are looked for while all
-	// passes wait.
+	// turnTime is the length of a tenant's turn. lookAgain is the interval at which other tenants' gaps are looked for while
+	// all passes wait.
 	turnTime  = 250 * time.Millisecond
 	lookAgain = time.Second
 	// tidyEvery is the interval at which outdated records are deleted.
@@ -56,15 +56,16 @@ type Deps struct {
 	Leases  lease.Store
 	Bus     *bus.Bus
 	History *ledger.Reader
-	// Among returns what finds, of the given hooks, those that an event goes to if their filters let it.
+	// Among returns a function that finds the hooks, among the given ones, that an event goes to if their filters accept it.
 	Among   func(hooks []*webhook.Hook) func(*webhook.Event) []filter.Candidate
 	Filters filters
 	Log     *zap.Logger
-	// Worker is the holder of the lease.
+	// Worker is this worker's name as the holder of the lease.
 	Worker string
 }
 
-// Closer finds the gaps between a change of a hook and the workers' knowledge of it, and delivers what was missed.
+// Closer finds the gaps between a change of a hook and the time when all workers knew of it, and parks the deliveries that were
+// missed.
 type Closer struct {
 	Deps
 	wake   chan struct{}
@@ -82,7 +83,7 @@ func (c *Closer) Wake() {
 	}
 }
 
-// Run closes gaps when it is woken, until ctx ends. If a gap cannot be closed yet, it will be woken again.
+// Run closes gaps whenever it is woken, until ctx ends. A gap that cannot be closed yet is left for the next wake-up.
 func (c *Closer) Run(ctx context.Context) {
 	for {
 		select {
@@ -96,8 +97,8 @@ func (c *Closer) Run(ctx context.Context) {
 	}
 }
 
-// round closes all gaps that can be closed, unless another worker does: it makes a pass over the events of each tenant, and tenants
-// take turns, so that none waits for another with many events or expensive filters.
+// round closes all gaps that can be closed, unless another worker holds the lease. It makes a pass over the events of each
+// tenant with gaps. The tenants take turns, so that none waits for another with many events or expensive filters.
 func (c *Closer) round(ctx context.Context) error {
 	held, err := lease.Take(ctx, c.Leases, leaseName, c.Worker, c.Log)
 	if err != nil || held == nil {
@@ -121,7 +122,7 @@ func (c *Closer) round(ctx context.Context) error {
 		if passes, next, err = c.turns(ctx, passes); err != nil {
 			return err
 		}
-		if p != nil { // there may be more to be begun
+		if p != nil { // other tenants may have gaps, too
 			continue
 		}
 		select {
@@ -132,7 +133,7 @@ func (c *Closer) round(ctx context.Context) error {
 	}
 }
 
-// turns gives each pass a turn. It returns the unfinished ones, and when the next turn is.
+// turns gives each pass a turn. It returns the unfinished passes, and the time of the next turn.
 func (c *Closer) turns(ctx context.Context, passes []*pass) (left []*pass, next time.Time, err error) {
 	next = time.Now().Add(lookAgain)
 	for _, p := range passes {
@@ -150,23 +151,24 @@ func (c *Closer) turns(ctx context.Context, passes []*pass) (left []*pass, next 
 	return left, next, nil
 }
 
-// pass is a pass over the events that hooks of a tenant may have missed.
+// pass is a pass over the events that a tenant's hooks may have missed.
 type pass struct {
 	gaps *store.Gaps
-	// upTo is, per stream, the position up to which the tenant's partition was handed out when the pass began: workers that know
-	// of the changes match the rest.
+	// upTo is, for each stream, the sequence up to which the tenant's partition had been handed out when the pass began.
+	// Workers match later events with an index that has the changes.
 	partition int
 	upTo      []webhook.Sequence
-	// settled reports that the outcomes of all these events are recorded; the pass does not wait for that longer than until.
+	// settled reports that the outcomes of all events up to upTo are recorded. The pass waits for that at most until until.
 	settled bool
 	until   time.Time
-	// place is how far the pass has got, next when its next turn is, and parked the number of deliveries that it has parked.
+	// place is the position of the last event looked at, next the time of the pass's next turn, and parked the number of
+	// deliveries parked.
 	place  store.Place
 	next   time.Time
 	parked int
 }
 
-// begin starts a pass for a tenant, or returns nil if none is needed.
+// begin begins a pass for a tenant without one, or returns nil if no other tenant has gaps.
 func (c *Closer) begin(ctx context.Context, passes []*pass) (*pass, error) {
 	others := make([]string, len(passes))
 	for i, p := range passes {
@@ -187,7 +189,7 @@ func (c *Closer) begin(ctx context.Context, passes []*pass) (*pass, error) {
 	return p, nil
 }
 
-// turn continues a pass, for turnTime or until the tenant's budget is used up, and reports whether it is finished.
+// turn continues a pass for turnTime, or until the tenant's filter budget is used up. It reports whether the pass is over.
 func (c *Closer) turn(ctx context.Context, p *pass) (over bool, err error) {
 	if time.Now().Before(p.next) {
 		return false, nil
@@ -228,7 +230,8 @@ func (c *Closer) turn(ctx context.Context, p *pass) (over bool, err error) {
 	return true, c.Store.CloseGaps(ctx, p.gaps)
 }
 
-// look finds the hooks that events should have gone to, until the turn ends or the tenant's budget has to be waited for.
+// look finds the hooks that should have received the events. It stops at the end of the turn, or when it must wait for the
+// tenant's filter budget.
 func (c *Closer) look(p *pass, events []webhook.Event, candidates func(*webhook.Event) []filter.Candidate, end time.Time) (missed []store.Missed, wait time.Duration) {
 	for i := range events {
 		e := &events[i]
@@ -247,7 +250,7 @@ func (c *Closer) look(p *pass, events []webhook.Event, candidates func(*webhook.
 	return missed, 0
 }
 
-// settled reports whether the outcomes of all events of a pass are recorded.
+// settled reports whether the outcomes of all events up to the pass's limits are recorded.
 func (c *Closer) settled(ctx context.Context, p *pass) (bool, error) {
 	for _, upTo := range p.upTo {
 		for _, consumer := range []bus.Consumer{bus.FanoutOf(upTo.Stream()), bus.RecorderOf(upTo.Stream())} {
