@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// FuzzRetry reads whatever somebody may have put into the RETRIES stream: it is refused, or has a delivery, a hook and an event.
+// FuzzRetry decodes arbitrary messages from the RETRIES stream: each is refused, or has a delivery, a hook and an event.
 func FuzzRetry(f *testing.F) {
 	id := bytes.Repeat([]byte{7}, 16)
 	for _, retry := range []*whispererv1.Retry{

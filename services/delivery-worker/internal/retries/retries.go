@@ -34,7 +34,7 @@ type deliverer interface {
 	Finish(due *webhook.Due, state webhook.DeliveryState, reason webhook.Reason, settled func(error))
 }
 
-// own publishes events that had to wait for room in the stream OWN.
+// own publishes events that had to wait for room in the OWN stream.
 type own interface {
 	Again(ctx context.Context, deferred *whispererv1.Retry) error
 }
@@ -57,7 +57,7 @@ type Deps struct {
 type Retries struct {
 	Deps
 	slots chan struct{}
-	open  sync.WaitGroup // what was taken and is not settled
+	open  sync.WaitGroup // retries taken and not yet settled
 }
 
 // New returns a Retries.
@@ -71,7 +71,8 @@ type taken struct {
 	hook  uuid.UUID
 }
 
-// Run takes due retries until the subscription has ended, then waits until all of them are settled. When ctx ends, they are abandoned.
+// Run makes due attempts until the subscription has ended, then waits until all of them are settled. When ctx ends, they are
+// abandoned.
 func (r *Retries) Run(ctx context.Context, sub *bus.Subscription) {
 	var messages []bus.Message
 	for more := true; more; {
@@ -86,20 +87,20 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 	var keys []store.DeliveryKey
 	older := false
 	for i := range messages {
-		m := messages[i] // settled long after the batch is used again
+		m := messages[i] // a copy: the slice is reused before the message is settled
 		t, err := read(&m)
-		if err != nil { // written by ourselves, so this is a fault that no repetition mends
+		if err != nil { // this program wrote it, so this is a bug that no redelivery fixes
 			r.Log.Error("failed to decode retry", zap.Uint64("seq", m.Seq), zap.String("subject", m.Subject), zap.Error(err))
 			m.Settle(nil)
 			continue
 		}
 		r.open.Add(1)
 		switch {
-		case t.hook == uuid.Nil && t.retry.GetEvent() != nil: // no delivery, but an event of ours that is to be published
+		case t.hook == uuid.Nil && t.retry.GetEvent() != nil: // not a delivery: an event of our own that waits to be published
 			go r.publish(ctx, t)
-		case t.hook == uuid.Nil: // or one that was put off
+		case t.hook == uuid.Nil: // not a delivery: an event that was postponed
 			go r.fanOut(ctx, t)
-		case m.Redelivered(), slices.ContainsFunc(keys, func(k store.DeliveryKey) bool { return k.ID == t.key.ID }): // of another event with this id
+		case m.Redelivered(), slices.ContainsFunc(keys, func(k store.DeliveryKey) bool { return k.ID == t.key.ID }): // another event with this id
 			go r.resume(ctx, t)
 		default:
 			fresh, keys, older = append(fresh, t), append(keys, t.key), older || m.Older
@@ -108,13 +109,13 @@ func (r *Retries) take(ctx context.Context, messages []bus.Message) {
 	if len(fresh) == 0 {
 		return
 	}
-	if older { // the attempt that it is for may just be on its way to the ledger
+	if older { // the facts about earlier attempts may not be recorded yet
 		if err := r.History.CatchUp(ctx); err != nil {
 			r.Log.Warn("due retries are looked up in a ledger that lags", zap.Int("retries", len(fresh)), zap.Error(err))
 		}
 	}
 	recorded, err := r.History.Now(ctx, keys)
-	if err != nil { // the usual case needs no ledger: this is the only copy of the retry
+	if err != nil { // go on: this message is the retry's only copy, and the ledger rarely changes what happens
 		r.Log.Warn("failed to look up due retries", zap.Int("retries", len(fresh)), zap.Error(err))
 	}
 	for _, t := range fresh {
@@ -138,7 +139,7 @@ func read(m *bus.Message) (taken, error) {
 	return taken{msg: m, retry: &retry, key: key, hook: hook}, nil
 }
 
-// resume handles a retry that another worker had: it asks the ledger first, however long that takes.
+// resume handles a retry that another worker may have handled before. It waits for the ledger's answer.
 func (r *Retries) resume(ctx context.Context, t taken) {
 	for {
 		recorded, err := r.History.Certain(ctx, []store.DeliveryKey{t.key})
@@ -149,14 +150,14 @@ func (r *Retries) resume(ctx context.Context, t taken) {
 		}
 		r.Log.Warn("redelivered retry waits for the ledger", zap.Stringer("delivery_id", t.key.ID), zap.String("event_id", t.retry.GetEventId()),
 			trace.ID(t.retry.GetEvent().GetTraceparent()), zap.Error(err))
-		if !daemon.Sleep(ctx, time.Second) || t.msg.Crowds() { // what waits takes the room of retries that could go on
+		if !daemon.Sleep(ctx, time.Second) || t.msg.Crowds() { // waiting retries take the room of others that could go on
 			r.settle(t, err)
 			return
 		}
 	}
 }
 
-// handle makes the due attempt, unless according to the ledger it was made or is no longer wanted.
+// handle makes the attempt, unless the ledger has it already or the delivery no longer needs it.
 func (r *Retries) handle(ctx context.Context, t taken, before store.Recorded, known bool, release func()) {
 	done := func(err error) {
 		release()
@@ -191,18 +192,18 @@ func (r *Retries) handle(ctx context.Context, t taken, before store.Recorded, kn
 	}
 	due.Hook = r.Hooks.Get(t.hook)
 	switch {
-	case due.Hook == nil || due.Hook.Status == webhook.Disabled: // as far as is known here: the database decides
+	case due.Hook == nil || due.Hook.Status == webhook.Disabled: // as far as this worker's index knows: the database decides
 		due.Hook = &webhook.Hook{ID: t.hook}
 		r.Deliverer.Park(&due, webhook.ReasonHookUnknown, done)
-	case gone: // no repetition finds it
+	case gone: // no redelivery finds it
 		r.Deliverer.Finish(&due, webhook.Dead, webhook.ReasonPayloadGone, done)
 	default:
 		r.Deliverer.Deliver(due, envelope.NewBodies(&event), done, release)
 	}
 }
 
-// reschedule makes sure that the retry after a recorded attempt exists: the worker that made the attempt may have died between the
-// two.
+// reschedule makes sure that the retry after a recorded attempt exists, because the worker that made the attempt may have died
+// before it scheduled the retry.
 func (r *Retries) reschedule(ctx context.Context, t taken, before store.Recorded) error {
 	if before.State != webhook.Waiting || before.NextAt.IsZero() {
 		return nil
@@ -219,8 +220,8 @@ func (r *Retries) reschedule(ctx context.Context, t taken, before store.Recorded
 	return r.Bus.ScheduleRetry(ctx, before.NextAt, next)
 }
 
-// event returns the event of a retry, which the retry contains, or which is read again if it is too large for that. With an error, it
-// returns what the retry says about the event.
+// event returns the event of a retry. A retry contains its event, unless that is too large or may have been erased; then event
+// reads it again. On an error it returns what the retry says about the event.
 func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 	if e := t.retry.GetEvent(); e != nil {
 		return envelope.FromProto(e, t.retry.GetTenant(), webhook.Sequence(t.retry.GetEventSeq()), t.key.PublishedAt), nil
@@ -235,7 +236,7 @@ func (r *Retries) event(ctx context.Context, t taken) (webhook.Event, error) {
 	return e, nil
 }
 
-// publish publishes one of our events for which there was no room at the time.
+// publish publishes an event of our own for which there was no room before.
 func (r *Retries) publish(ctx context.Context, t taken) { r.settle(t, r.Own.Again(ctx, t.retry)) }
 
 // fanOut fans out a postponed event.
@@ -245,7 +246,7 @@ func (r *Retries) fanOut(ctx context.Context, t taken) {
 	case err == nil:
 		t.msg.OnSettled(r.open.Done)
 		r.FanOut(ctx, t.msg, &event)
-	case errors.Is(err, webhook.ErrNotFound): // no repetition finds it
+	case errors.Is(err, webhook.ErrNotFound): // no redelivery finds it
 		r.Log.Error("postponed event has expired and is not fanned out", zap.String("event_id", t.retry.GetEventId()),
 			trace.ID(t.retry.GetEvent().GetTraceparent()), zap.Error(err))
 		r.settle(t, nil)

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// stage takes due retries from a real nats-server, beside a real database. The attempts are the test's.
+// stage takes due retries from a real nats-server, with a real database. The test decides the outcome of the attempts.
 type stage struct {
 	testenv.Stage
 
@@ -36,7 +36,7 @@ type stage struct {
 	mu       sync.Mutex
 	made     []webhook.Due
 	finished []string
-	// fail is how many deliveries cannot be settled at first.
+	// fail is the number of deliveries that fail to be settled.
 	fail int
 }
 
@@ -96,10 +96,10 @@ func (s *stage) Finish(due *webhook.Due, state webhook.DeliveryState, reason web
 	settled(nil)
 }
 
-// id is the delivery's.
+// id returns the delivery's id.
 func (s *stage) id() uuid.UUID { return webhook.DeliveryID(s.hook.ID, s.event.ID) }
 
-// schedule schedules the retry after two attempts, to be due now.
+// schedule schedules the retry after two attempts. It is due now.
 func (s *stage) schedule(edit func(r *whispererv1.Retry)) {
 	s.t.Helper()
 	id, hook := s.id(), s.hook.ID
@@ -113,7 +113,7 @@ func (s *stage) schedule(edit func(r *whispererv1.Retry)) {
 	require.NoError(s.t, s.Bus.ScheduleRetry(s.t.Context(), time.Now(), r))
 }
 
-// record writes that the delivery got into the state when it had had so many attempts.
+// record records that the delivery got into the state after this many attempts.
 func (s *stage) record(state webhook.DeliveryState, attempts uint32, nextAt time.Time) {
 	s.t.Helper()
 	id, hook := s.id(), s.hook.ID
@@ -129,7 +129,7 @@ func (s *stage) record(state webhook.DeliveryState, attempts uint32, nextAt time
 	require.NoError(s.t, r.WriteFacts(s.t.Context(), []*whispererv1.LedgerBatch{{Facts: []*whispererv1.DeliveryFact{f}}}))
 }
 
-// awaitSettled waits until no retry is due or under way.
+// awaitSettled waits until no retry is due or in progress.
 func (s *stage) awaitSettled() {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
