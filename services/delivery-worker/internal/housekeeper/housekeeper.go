@@ -1,5 +1,5 @@
-// Package housekeeper does the periodic work: it keeps the event log within its size, creates and drops the ledger's partitions,
-// repairs lost deliveries, and disables hooks that fail for days. One worker at a time does it, under a lease.
+// Package housekeeper does the periodic work: it keeps the event log within its size, creates and drops the ledger's
+// partitions, repairs lost deliveries, and disables hooks that fail for days. One worker at a time does this, under a lease.
 package housekeeper
 
 import (
@@ -23,15 +23,15 @@ import (
 const (
 	// leaseName is the name of the housekeeper's lease.
 	leaseName = "housekeeper"
-	// dutyTime bounds one duty of a round.
+	// dutyTime is the time limit of one duty in a round.
 	dutyTime = 2 * time.Minute
 	// ahead is the number of days for which partitions are created in advance.
 	ahead = 3
-	// sweepAtOnce bounds the lost deliveries that one round looks for.
+	// sweepAtOnce bounds the lost deliveries that one round repairs.
 	sweepAtOnce = 1000
-	// highWater and lowWater are fractions of the event log's size.
+	// highWater and lowWater are fractions of a stream's maximum size. Trimming begins above highWater and ends at lowWater.
 	highWater, lowWater = 0.8, 0.7
-	// ownAge is how long processed callbacks and operational events stay on the bus; the ledger has them.
+	// ownAge is how long processed callbacks and operational events stay on the bus. The ledger keeps them longer.
 	ownAge = 24 * time.Hour
 )
 
@@ -48,15 +48,16 @@ type Deps struct {
 	Announce func(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) error
 	// Wanted reports whether a hook of the tenant gets events of the type, as far as this worker knows.
 	Wanted func(tenant, eventType string) bool
-	// Swept counts lost deliveries, Trimmed events that were dropped from the event log.
+	// Swept counts repaired deliveries. Trimmed counts events that were dropped from the event log.
 	Swept   func(n int)
 	Trimmed func(n uint64)
 	Log     *zap.Logger
-	// Worker is the holder of the lease.
+	// Worker is this worker's name as the holder of the lease.
 	Worker string
 	// Every is the interval between rounds.
 	Every time.Duration
-	// EventAge is how long the event log keeps events, Payloads and Records how long PostgreSQL keeps payloads and everything else.
+	// EventAge is how long the event log keeps events. Payloads and Records are how long PostgreSQL keeps payloads and
+	// everything else.
 	EventAge, Payloads, Records time.Duration
 	// Overdue is how late an attempt must be before its delivery counts as lost.
 	Overdue time.Duration
@@ -66,9 +67,9 @@ type Deps struct {
 // Housekeeper does the periodic work.
 type Housekeeper struct {
 	Deps
-	// ours is when our own network was last at fault, as far as this housekeeper has seen.
+	// ours is when this housekeeper last judged that the network on our side was at fault.
 	ours time.Time
-	// told is the last day for which each tenant got manifests, as far as this housekeeper has seen.
+	// told is, by tenant, the last day for which this housekeeper published manifests.
 	told map[string]time.Time
 }
 
@@ -84,7 +85,7 @@ func (h *Housekeeper) Run(ctx context.Context) {
 	})
 }
 
-// round does every duty once, unless another worker is the housekeeper; a duty that fails does not keep the next from being done.
+// round does every duty once, unless another worker is the housekeeper. A duty that fails does not prevent the next one.
 func (h *Housekeeper) round(ctx context.Context) error {
 	held, err := lease.Take(ctx, h.DB.Leases, leaseName, h.Worker, h.Log)
 	if err != nil || held == nil {
@@ -117,8 +118,8 @@ func (h *Housekeeper) expire(ctx context.Context) error {
 	return err
 }
 
-// endPauses resumes hooks whose pause has ended, and removes hooks whose deletion can no longer be undone, as the API does while it
-// runs.
+// endPauses resumes hooks whose pause has ended, and removes hooks whose deletion can no longer be undone. The API does the
+// same while it runs.
 func (h *Housekeeper) endPauses(ctx context.Context) error {
 	_, pauses := h.DB.Hooks.EndPauses(ctx, actor)
 	_, deletions := h.DB.Hooks.EndDeletions(ctx)
@@ -127,7 +128,7 @@ func (h *Housekeeper) endPauses(ctx context.Context) error {
 
 // partitions creates the partitions of the next days and drops those that are too old.
 func (h *Housekeeper) partitions(ctx context.Context) error {
-	now := h.Bus.Time(time.Now()) // a clock of ours that is far ahead must not drop what is not old
+	now := h.Bus.Time(time.Now()) // the bus's clock: a local clock that is far ahead must not drop recent days
 	for day := range ahead + 1 {
 		if err := h.DB.Ledger.EnsureDay(ctx, now.AddDate(0, 0, day)); err != nil {
 			return err
@@ -175,7 +176,7 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 	}
 	list = slices.DeleteFunc(list, func(l store.LostDelivery) bool {
 		if n, err := h.Bus.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
-			return true // due, and only late
+			return true // a retry is due, or the bus could not say
 		}
 		scheduled, err := h.Bus.RetryScheduled(ctx, l.HookID, l.ID, l.PublishedAt)
 		return err != nil || scheduled
@@ -185,7 +186,8 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 	})
 }
 
-// requeue puts parked deliveries back into the parked queue if they are missing there and no fact about them is on its way.
+// requeue adds deliveries to the parked queue that are recorded as parked but missing from it, unless a fact about them is on
+// its way.
 func (h *Housekeeper) requeue(ctx context.Context) error {
 	list, err := h.DB.Queue.ListUnqueued(ctx, h.Bus.Time(time.Now()).Add(-h.Overdue), sweepAtOnce)
 	if err != nil {
@@ -196,12 +198,12 @@ func (h *Housekeeper) requeue(ctx context.Context) error {
 	})
 }
 
-// restore repairs lost deliveries, except those that turn out not to be lost.
+// restore repairs lost deliveries, after the recorder has caught up, except those that turn out not to be lost.
 func (h *Housekeeper) restore(ctx context.Context, list []store.LostDelivery, message string, put func(store.LostDelivery) (bool, error)) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := h.History.CatchUp(ctx); err != nil { // the attempt may have been made since, and be on its way to the ledger
+	if err := h.History.CatchUp(ctx); err != nil { // the facts about an attempt made meanwhile may not be recorded yet
 		return err
 	}
 	for _, l := range list {

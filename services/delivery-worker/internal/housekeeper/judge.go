@@ -11,15 +11,16 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Disable has the conditions for disabling a failing hook: all attempts for After have failed, at least MinFailures of them, over at
-// least MinSpan.
+// Disable holds the conditions for disabling a failing hook: all attempts for After have failed, there were at least
+// MinFailures of them, and they span at least MinSpan.
 type Disable struct {
 	After       time.Duration
 	MinFailures int
 	MinSpan     time.Duration
 }
 
-// reachWindow is how far back the mass-failure guard looks, and massHooks from how many hooks on it judges.
+// reachWindow is the period that the guard against mass failures looks at, and massHooks the minimum number of hooks for which
+// it decides.
 const (
 	reachWindow = 5 * time.Minute
 	massHooks   = 4
@@ -32,7 +33,8 @@ const (
 	typeRecovered = "hook.recovered"
 )
 
-// judge warns of hooks that fail for long, disables those that fail for too long, and tells of those that recovered.
+// judge warns of hooks that have been failing for long, disables those that have been failing for too long, and announces those
+// that recovered.
 func (h *Housekeeper) judge(ctx context.Context) error {
 	now := time.Now()
 	tried, unreachable, err := h.DB.Health.CountReach(ctx, now.Add(-reachWindow))
@@ -64,7 +66,8 @@ func (h *Housekeeper) judgeHook(ctx context.Context, f store.Failing, now time.T
 		return h.DB.Health.NoteWarning(ctx, actor, f, 0)
 	}
 	percent := int(100 * now.Sub(*f.Since) / h.Disable.After)
-	// While hooks recover one after another from a fault of ours, the last ones look as if the fault was theirs.
+	// While hooks recover one after another from a fault on our side, those that are still failing look as if it were the
+	// receivers' fault.
 	theirs := h.ours.IsZero() || f.LastFailureAt.After(h.ours.Add(reachWindow))
 	if percent >= 100 && theirs && f.Failures >= h.Disable.MinFailures && f.LastFailureAt.Sub(*f.Since) >= h.Disable.MinSpan {
 		reason := fmt.Sprintf("Every attempt since %s failed (%d of them, the last with %s).", f.Since.UTC().Format(time.RFC3339), f.Failures, f.LastClass)
@@ -92,7 +95,8 @@ func (h *Housekeeper) judgeHook(ctx context.Context, f store.Failing, now time.T
 // actor is the name in the audit log.
 const actor store.Actor = "delivery-worker"
 
-// announce publishes an operational event about the hook. Its id is derived from its contents, so publishing it twice causes one event.
+// announce publishes an operational event about the hook. The id of a failing or disabled event is derived from its contents,
+// so that publishing it twice causes one event.
 func (h *Housekeeper) announce(ctx context.Context, eventType string, f store.Failing, now time.Time, extra map[string]any) error {
 	data := map[string]any{
 		"hook_id": f.HookID, "name": f.Name, "target_url": f.URL, "failures": f.Failures, "last_error": f.LastClass, "at": now.UTC(),

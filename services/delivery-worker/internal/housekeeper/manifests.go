@@ -15,18 +15,22 @@ import (
 )
 
 const (
-	// manifestAfter is how long after the end of a day its manifests are published: by then few deliveries are in progress.
+	// manifestAfter is the time between the end of a day and the publication of its manifests. By then few of its deliveries
+	// are in progress.
 	manifestAfter = time.Hour
-	// manifestDays is the number of past days whose manifests are published late, after days on which no worker ran.
+	// manifestDays is the number of past days for which missing manifests are still published, for example after days without a
+	// worker.
 	manifestDays = 7
-	// manifestHooks is the number of hooks that one query returns.
+	// manifestHooks is the maximum number of hooks that one query returns.
 	manifestHooks = 100
-	// manifestTime and manifestMost bound the time and the deliveries that a digest takes; beyond them the event has none.
+	// manifestTime and manifestMost bound the time and the number of deliveries for computing a digest. Beyond them the event
+	// has no digest.
 	manifestTime = time.Minute
 	manifestMost = 1_000_000
 )
 
-// manifests publishes, for each tenant with a hook for them, manifests of what was sent to its hooks yesterday.
+// manifests publishes yesterday's manifests, one for each hook that was sent something, for the tenants that have a hook for
+// such events.
 func (h *Housekeeper) manifests(ctx context.Context) error {
 	yesterday := h.Bus.Time(time.Now()).UTC().Add(-manifestAfter).Truncate(24*time.Hour).AddDate(0, 0, -1)
 	tenants, err := h.DB.Access.ListTenants(ctx)
@@ -47,7 +51,7 @@ func (h *Housekeeper) manifests(ctx context.Context) error {
 	return nil
 }
 
-// tellDay publishes the day's missing manifests of a tenant's hooks; began leaves out hooks that never had one.
+// tellDay publishes the missing manifests of a tenant's hooks for a day. began excludes hooks that never had a manifest.
 func (h *Housekeeper) tellDay(ctx context.Context, tenant string, day time.Time, began bool) error {
 	caughtUp := false
 	for {
@@ -55,7 +59,7 @@ func (h *Housekeeper) tellDay(ctx context.Context, tenant string, day time.Time,
 		if err != nil || len(hooks) == 0 {
 			return err
 		}
-		if !caughtUp { // the last attempts of the day may be on their way to the ledger
+		if !caughtUp { // the facts about the day's last attempts may not be recorded yet
 			if err := h.History.CatchUp(ctx); err != nil {
 				return err
 			}
@@ -69,7 +73,8 @@ func (h *Housekeeper) tellDay(ctx context.Context, tenant string, day time.Time,
 	}
 }
 
-// tellManifest publishes a hook's manifest of a day. Its id is derived from both, so publishing it twice causes one event.
+// tellManifest publishes a hook's manifest for a day. The event's id is derived from both, so that publishing it twice causes
+// one event.
 func (h *Housekeeper) tellManifest(ctx context.Context, tenant string, hook store.Untold, day time.Time) error {
 	r := store.TimeRange{From: day, To: day.AddDate(0, 0, 1)}
 	states, err := h.DB.History.CountSent(ctx, tenant, hook.ID, r)
