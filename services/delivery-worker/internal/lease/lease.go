@@ -14,28 +14,29 @@ import (
 )
 
 const (
-	// Time is the duration of a lease, and so how long a dead worker blocks others; a lease is renewed after a third of it.
+	// Time is the duration of a lease, and so the time for which a dead worker blocks others. A lease is renewed after a third
+	// of it.
 	Time = 15 * time.Second
-	// Margin is how long before the end of its lease a worker stops acting on it.
+	// Margin is the time before the end of its lease at which a worker stops acting on it.
 	Margin = 3 * time.Second
 )
 
 // Store is implemented by *store.LeaseStore.
 type Store interface {
-	// Acquire takes a lease; ok is false if another worker has it.
+	// Acquire takes a lease. ok is false if another worker holds it.
 	Acquire(ctx context.Context, name, holder string, ttl time.Duration) (l store.Lease, ok bool, err error)
-	// Renew extends the lease; ok is false if another worker has it by now.
+	// Renew extends a lease. ok is false if another worker holds it by now.
 	Renew(ctx context.Context, l store.Lease, ttl time.Duration) (ok bool, err error)
-	// Release lets others have it at once.
+	// Release ends a lease, so that others can take it at once.
 	Release(ctx context.Context, l store.Lease) error
 }
 
 // Terms are the functions that renew and release a lease that was taken.
 type Terms struct {
 	Name string
-	// Renew extends the lease by Time; it returns false if another worker has it.
+	// Renew extends the lease by Time. It returns false if another worker holds it.
 	Renew func(context.Context) (bool, error)
-	// Release lets others have it at once.
+	// Release ends the lease, so that others can take it at once.
 	Release func(context.Context) error
 	Log     *zap.Logger
 }
@@ -47,11 +48,11 @@ type Held struct {
 	ctx      context.Context //nolint:containedctx // it is the lease's life
 	cancel   context.CancelFunc
 	begin    time.Time
-	until    atomic.Int64 // nanoseconds since begin: after that nobody may act on the lease
+	until    atomic.Int64 // nanoseconds after begin at which the holder stops acting on the lease
 	renewing sync.WaitGroup
 }
 
-// Take takes a single lease. It returns nil if another worker has it.
+// Take takes a single lease. It returns nil if another worker holds it.
 func Take(ctx context.Context, s Store, name, holder string, log *zap.Logger) (*Held, error) {
 	begin := time.Now()
 	l, ok, err := s.Acquire(ctx, name, holder, Time)
@@ -65,7 +66,7 @@ func Take(ctx context.Context, s Store, name, holder string, log *zap.Logger) (*
 	}), nil
 }
 
-// Hold keeps a lease that was taken for Time after begin.
+// Hold keeps a lease alive that was taken for Time at begin.
 func Hold(ctx context.Context, begin time.Time, t Terms) *Held {
 	h := &Held{Terms: t, begin: begin}
 	h.until.Store(int64(Time - Margin))
@@ -77,8 +78,8 @@ func Hold(ctx context.Context, begin time.Time, t Terms) *Held {
 // Context ends with the lease.
 func (h *Held) Context() context.Context { return h.ctx }
 
-// Valid reports whether the lease can still be acted on. Call it right before each act: a worker that was suspended must not act on a
-// lease that another has by now; the monotonic clock kept running.
+// Valid reports whether the lease can still be acted on. Call it right before each act, because a worker that was suspended
+// must not act on a lease that another worker may hold by now. The monotonic clock goes on while a process is suspended.
 func (h *Held) Valid() bool { return h.ctx.Err() == nil && h.left() > 0 }
 
 // left returns how long the lease can still be acted on.
@@ -96,7 +97,7 @@ func (h *Held) Release() {
 	}
 }
 
-// renew extends the lease until it is released. A database that does not answer cannot keep it from ending in time.
+// renew extends the lease until it is released or lost. The lease ends in time even if the database does not answer.
 func (h *Held) renew() {
 	tick := time.NewTicker(Time / 3)
 	defer tick.Stop()

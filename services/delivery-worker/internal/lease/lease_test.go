@@ -49,7 +49,7 @@ func TestALeaseThatAnotherHasEnds(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok)
 	l.Fence, l.Holder = 1, "w-1"
-	require.NoError(t, db.Leases.Release(t.Context(), l)) // as if it had expired
+	require.NoError(t, db.Leases.Release(t.Context(), l)) // as if the lease had expired
 	second := take(t, db, "w-2")
 	require.NotNil(t, second)
 	defer second.Release()
