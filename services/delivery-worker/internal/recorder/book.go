@@ -13,28 +13,28 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// book has the messages of one kind that one recorder writes.
+// book writes the messages of one kind for one recorder.
 type book struct {
 	*Recorder
 
 	sub   *bus.Subscription
 	what  string
 	write func(context.Context, []bus.Message) error
-	// limit is the number of messages per transaction, at most the maximum if the database is fast. patience is how long a
-	// transaction may take.
+	// limit is the number of messages per transaction. It falls when a transaction takes too long, and grows to most while the
+	// database is fast. patience is the time limit of a transaction.
 	limit, most int
 	patience    time.Duration
-	// written counts written messages. refused has, by sequence, the messages that the database refused, with the value of written
-	// at the first refusal.
+	// written is the number of written messages. refused holds the sequences of messages that the database refused, each with
+	// the value of written at the first refusal.
 	written uint64
 	refused map[uint64]uint64
 }
 
-// maxRefused bounds the size of refused; a message that is dropped from it is set aside later.
+// maxRefused bounds the size of refused. A message that is dropped from it is set aside later than it could be.
 const maxRefused = 10_000
 
-// record writes the messages, and acknowledges each that is written or set aside. It returns the others with the reason, which does
-// not lie in them, or nothing if the database took everything that was not set aside.
+// record writes the messages, and acknowledges each that is written or set aside. If writing fails for a reason other than the
+// messages themselves, record returns the reason and the messages that are left.
 func (b *book) record(ctx context.Context, messages []bus.Message) (left []bus.Message, err error) {
 	for len(messages) > 0 {
 		err := b.try(ctx, messages)
@@ -42,7 +42,7 @@ func (b *book) record(ctx context.Context, messages []bus.Message) (left []bus.M
 		switch {
 		case err == nil:
 			return nil, nil
-		case errors.As(err, &unreadable): // by anybody who is as old as this program
+		case errors.As(err, &unreadable): // no worker of this version can decode it
 			one := messages[unreadable.at : unreadable.at+1]
 			if !b.setAside(ctx, &one[0], err) {
 				b.sub.HandBack(one, again)
@@ -57,13 +57,13 @@ func (b *book) record(ctx context.Context, messages []bus.Message) (left []bus.M
 	return nil, nil
 }
 
-// try writes the messages together and acknowledges them.
+// try writes the messages in one transaction and acknowledges them.
 func (b *book) try(ctx context.Context, messages []bus.Message) error {
 	started := time.Now()
 	limited, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	if err := b.write(limited, messages); err != nil {
-		if limited.Err() != nil && ctx.Err() == nil { // less may be written in that time
+		if limited.Err() != nil && ctx.Err() == nil { // it took too long: write fewer messages next time
 			if b.limit == 1 {
 				b.patience = min(2*b.patience, mostPatience)
 			}
@@ -81,8 +81,8 @@ func (b *book) try(ctx context.Context, messages []bus.Message) error {
 	return nil
 }
 
-// oneByOne finds the messages that make their batch fail. A refused message is tried once more after others were written: only then is
-// it known that the message is the cause.
+// oneByOne finds the messages that make their batch fail. It tries a refused message once more after others were written,
+// because only then is it known that the message itself is the cause.
 func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus.Message, err error) {
 	written := b.written
 	b.noteRefused(messages)
@@ -102,14 +102,14 @@ func (b *book) oneByOne(ctx context.Context, messages []bus.Message) (left []bus
 			}
 		}
 		if messages = refused; round == 0 && b.written == written {
-			break // nothing was written, so there is nothing to be learnt
+			break // nothing was written, so there is nothing to learn
 		}
 	}
 	b.sub.HandBack(messages, again)
 	return nil, nil
 }
 
-// noteRefused stores that the messages were refused, together or individually.
+// noteRefused notes that the messages were refused, together or individually.
 func (b *book) noteRefused(messages []bus.Message) {
 	if len(b.refused) >= maxRefused {
 		clear(b.refused)
@@ -127,8 +127,8 @@ func (b *book) guilty(m *bus.Message) bool {
 	return known && b.written > before
 }
 
-// setAside stores the whole message where it can be put back from, and then acknowledges it; it returns false if the message has to be
-// redelivered.
+// setAside stores the whole message where it can be put back from, and acknowledges it. It returns false if the message has to
+// be redelivered.
 func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
 	if err := b.bus.Aside().Add(ctx, b.what, m, cause.Error()); err != nil {
 		b.log.Error("failed to set ledger entry aside, retrying", zap.String("what", b.what), zap.Uint64("seq", m.Seq), trace.Message(m.Header), zap.Error(err))
@@ -142,7 +142,7 @@ func (b *book) setAside(ctx context.Context, m *bus.Message, cause error) bool {
 	return true
 }
 
-// stand hands all messages back to other workers, and takes none until the database accepts writes again.
+// stand hands all messages back, so that other workers can write them, and takes none until the database accepts writes again.
 func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 	b.sub.Pause()
 	defer b.sub.Resume()
@@ -167,7 +167,7 @@ func (b *book) stand(ctx context.Context, left []bus.Message, cause error) {
 			b.log.Info("ledger writes succeed again", zap.String("what", b.what), zap.Duration("after", time.Since(began)))
 			return
 		}
-		if time.Since(logged) >= logPause && err.Error() != cause.Error() { // another reason than the one that was logged last
+		if time.Since(logged) >= logPause && err.Error() != cause.Error() { // the reason has changed since it was last logged
 			logged, cause = time.Now(), err
 			b.log.Warn("failed to write the ledger, still retrying", zap.String("what", b.what), zap.Duration("for", time.Since(began)), zap.Error(err))
 		}

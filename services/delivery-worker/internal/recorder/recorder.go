@@ -17,23 +17,25 @@ import (
 )
 
 const (
-	// factBatches and eventBatch bound the messages per transaction.
+	// factBatches and eventBatch bound the number of messages per transaction.
 	factBatches = 32
 	eventBatch  = 1000
-	// eventLinger lets an event be delivered before it is recorded. It is short, because until then other workers do not know its id,
-	// and would deliver an event with the same id and another body. quiet and linger let deliveries that succeed at the first
-	// attempt share a transaction, which costs many times as much as a row; nobody waits for these.
+	// eventLinger is the time for which an event is left to be delivered before it is recorded. It is short, because until then
+	// other workers do not know the event's id and would deliver an event with the same id and another body. quiet and linger
+	// let deliveries that succeed at the first attempt share a transaction, which costs many times as much as a row. Nobody
+	// waits for these facts.
 	eventLinger   = 20 * time.Millisecond
 	quiet, linger = 100 * time.Millisecond, 500 * time.Millisecond
 	// again is the interval between retries of a failed operation.
 	again = time.Second
-	// writeTime bounds a transaction: meanwhile its messages are missing from the ledger, and another worker may be able to write
-	// them. probeTime bounds the probe whether this worker can write again.
+	// writeTime is the time limit of a transaction, because meanwhile its messages are missing from the ledger, and another
+	// worker may be able to write them. probeTime is the time limit of the probe that checks whether this worker can write
+	// again.
 	writeTime = 10 * time.Second
 	probeTime = 5 * time.Second
-	// logPause is the interval at which the same reason for failed writes is logged.
+	// logPause is the minimum interval between log lines about failed writes.
 	logPause = 5 * time.Second
-	// mostPatience is the longest time that a single message may take if the database is very slow.
+	// mostPatience is the longest time that a single message may take when the database is very slow.
 	mostPatience = time.Minute
 )
 
@@ -51,7 +53,7 @@ type observer interface {
 	OffSchema(events int)
 }
 
-// Recorder writes with one connection; run as many as the database likes.
+// Recorder writes facts and events with one connection. Several may run at once.
 type Recorder struct {
 	writer   writer
 	bus      *bus.Bus

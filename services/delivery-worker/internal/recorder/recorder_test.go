@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// stage is a recorder between a real nats-server and a real database that can be away.
+// stage is a recorder with a real nats-server and a real database. The test can make writes fail.
 type stage struct {
 	*store.Recorder
 	testenv.Stage
@@ -37,7 +37,7 @@ type stage struct {
 	types *schema.Checks
 
 	mu       sync.Mutex
-	away     int // so many writes find no database
+	away     int // number of writes that fail as if there were no database
 	writes   int
 	recorded map[string]int
 	marked   int
@@ -52,7 +52,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// as has the recorder write as a role of its own, which may do what it needs.
+// as makes the recorder connect with a role of its own, which has the privileges it needs.
 func (s *stage) as(role string) {
 	s.t.Helper()
 	s.exec(`CREATE ROLE ` + role + ` LOGIN PASSWORD 'x'`)
@@ -226,7 +226,7 @@ func TestAMessageIsNotSetAsideBeforeAnotherWasWritten(t *testing.T) {
 	require.Len(t, s.asideNow(), 1)
 }
 
-// refused waits until message seq was tried so often.
+// refused waits until message seq was tried at least this often.
 func (s *stage) refused(seq uint64, times int) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.writes >= times }, time.Minute, 10*time.Millisecond, seq)
@@ -237,7 +237,7 @@ func (s *stage) asideNow() []bus.SetAside {
 	list, err := s.Bus.Aside().List(s.t.Context(), 0, 1000)
 	require.NoError(s.t, err)
 	for i := range list {
-		list[i], err = s.Bus.Aside().Get(s.t.Context(), list[i].Seq) // lists are without data
+		list[i], err = s.Bus.Aside().Get(s.t.Context(), list[i].Seq) // lists do not contain the data
 		require.NoError(s.t, err)
 	}
 	return list
