@@ -11,58 +11,60 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// bulkhead holds the attempts of one hook. Its lists are in the order of the attempts' coming to them.
+// bulkhead holds the attempts of one hook. Its lists are in order of arrival.
 type bulkhead struct {
 	all     *Limiter
 	hook    uuid.UUID
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu       sync.Mutex
-	gone     bool // dropped: whoever found it before looks again
+	gone     bool // dropped from the limiter: look the hook up again
 	capacity int
 	running  []*entry
-	// fresh and drained wait for a slot; they get it in turns.
+	// fresh and drained hold the attempts that wait for a slot. They take turns.
 	fresh, drained []*entry
 	freshBytes     int
 	runningBytes   int
 	drainedNext    bool
-	// progress is when an attempt last ended, or when the bulkhead became full; used, when one began or ended.
+	// progress is when an attempt last ended, or when the bulkhead became full. used is when one last began or ended.
 	progress, used time.Time
-	// latency is a moving average of attempts' durations.
+	// latency is a moving average of the attempts' durations.
 	latency time.Duration
 }
 
 // entry is an attempt in a bulkhead.
 type entry struct {
 	Attempt
+	// since is when the attempt arrived, or got its slot.
 	since time.Time
-	done  func(error) // tells the breaker
+	done  func(error) // reports the result to the breaker
 	slow  bool        // Slow was called, or is about to be
 }
 
-// waiting counts what waits; the lock is held.
+// waiting returns the number of waiting attempts. The caller holds l.mu.
 func (l *bulkhead) waiting() int { return len(l.fresh) + len(l.drained) }
 
-// keep counts fresh work that begins to wait, or with negative numbers no longer does; the lock is held.
+// keep adds n to the number of waiting fresh attempts, and their size to the total. n may be negative. The caller holds l.mu.
 func (l *bulkhead) keep(n, size int) {
 	l.freshBytes += n * size
 	l.all.waiting.add(n, size)
 }
 
-// run counts attempts that begin to run, or with negative numbers no longer do; the lock is held.
+// run adds n to the number of running attempts, and their size to the total. n may be negative. The caller holds l.mu.
 func (l *bulkhead) run(n, size int) {
 	l.runningBytes += n * size
 	l.all.running.add(n, size)
 }
 
-// full reports whether there is no slot; the lock is held.
+// full reports whether there is no free slot. The caller holds l.mu.
 func (l *bulkhead) full() bool {
 	all := &l.all.running
 	return len(l.running) >= l.capacity ||
 		len(l.running) > 0 && (all.n.Load() >= maxRunning || int64(l.runningBytes) >= maxRunningBytes-all.bytes.Load())
 }
 
-// tooBusy reports whether a newcomer would wait longer than patience, or take the room of others; the lock is held.
+// tooBusy reports whether a new attempt would wait longer than patience, or take the room of other hooks. The caller holds
+// l.mu.
 func (l *bulkhead) tooBusy(size int, now time.Time) bool {
 	switch {
 	case now.Sub(l.progress) > l.stall(),
@@ -74,10 +76,11 @@ func (l *bulkhead) tooBusy(size int, now time.Time) bool {
 	return int64(len(l.fresh)) >= maxWaiting-all.n.Load() || int64(l.freshBytes+size) > maxWaitingBytes-all.bytes.Load()
 }
 
-// stall is how long it may take until an attempt ends; the lock is held.
+// stall returns the time within which an attempt should end. The caller holds l.mu.
 func (l *bulkhead) stall() time.Duration { return min(max(stalled, 2*l.latency), patience) }
 
-// admit gives an entry, which has to run then, a slot, or says why not; the lock is held and there is a free slot.
+// admit gives an entry a slot, and the caller must then run it; or admit returns the reason why not. The caller holds l.mu, and
+// there is a free slot.
 func (l *bulkhead) admit(e *entry, now time.Time) webhook.Reason {
 	done, err := l.breaker.Allow()
 	if err != nil {
@@ -97,7 +100,7 @@ func (l *bulkhead) admit(e *entry, now time.Time) webhook.Reason {
 	return webhook.ReasonNone
 }
 
-// work runs an entry, and those that waited for its slot: a goroutine whose stack has grown is better used again.
+// work runs an entry, and then those that waited for its slot. Reusing the goroutine saves growing its stack again.
 func (l *bulkhead) work(e *entry) {
 	for e != nil {
 		err := e.Run()
@@ -106,7 +109,7 @@ func (l *bulkhead) work(e *entry) {
 	}
 }
 
-// finish frees the slot of an entry and gives it to the next, which is returned to be run.
+// finish frees the slot of an entry. It returns the next entry, which the caller must run.
 func (l *bulkhead) finish(e *entry) (next *entry) {
 	now := time.Now()
 	var refused []*entry
@@ -139,7 +142,7 @@ func (l *bulkhead) finish(e *entry) (next *entry) {
 	return next
 }
 
-// pop takes the next that waits, fresh and drained ones in turns; the lock is held and there is one.
+// pop removes the next waiting entry. Fresh and drained ones take turns. The caller holds l.mu, and an entry is waiting.
 func (l *bulkhead) pop() *entry {
 	from := &l.fresh
 	if len(l.drained) > 0 && (l.drainedNext || len(l.fresh) == 0) {
@@ -147,7 +150,7 @@ func (l *bulkhead) pop() *entry {
 	}
 	l.drainedNext = from == &l.fresh
 	e := (*from)[0]
-	(*from)[0] = nil // not kept in memory by the part of the array that is left behind
+	(*from)[0] = nil // let the garbage collector free it: the array keeps its first elements
 	*from = (*from)[1:]
 	if !e.Drain {
 		l.keep(-1, e.Size)
@@ -155,7 +158,8 @@ func (l *bulkhead) pop() *entry {
 	return e
 }
 
-// look parks what has waited too long, or for a hook that has changed meanwhile, and marks what has run long.
+// look marks attempts that have run or waited for long, and parks those that have waited too long or whose hook has changed
+// meanwhile.
 func (l *bulkhead) look(now time.Time) {
 	var slow []*entry
 	l.mu.Lock()
@@ -182,7 +186,7 @@ func (l *bulkhead) look(now time.Time) {
 	}
 }
 
-// late takes out what should not wait any more, and says why; the lock is held.
+// late removes the entries that should not wait any more, and returns them with the reason. The caller holds l.mu.
 func (l *bulkhead) late(now time.Time) (late []*entry, reason webhook.Reason) {
 	if l.waiting() == 0 {
 		return nil, webhook.ReasonNone

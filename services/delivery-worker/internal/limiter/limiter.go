@@ -1,6 +1,6 @@
-// Package limiter keeps hooks apart: each has a bulkhead of its own, so that a receiver which hangs, drips or fails costs
-// the others nothing. A receiver that is merely slow has its deliveries wait in its bulkhead, up to a bound; what a
-// bulkhead cannot take soon is parked, not waited for.
+// Package limiter isolates hooks from each other. Each hook has a bulkhead of its own, so that a receiver which hangs, drips or
+// fails does not affect other hooks. If a receiver is merely slow, its deliveries wait in its bulkhead, up to a limit.
+// Deliveries that a bulkhead cannot take soon are parked.
 package limiter
 
 import (
@@ -18,57 +18,59 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Limits of what waits and runs.
+// Limits of waiting and running attempts.
 const (
-	// patience is the longest that work waits for a slot.
+	// patience is the longest time that an attempt waits for a slot, unless it comes from the parked queue.
 	patience = 5 * time.Second
-	// quick is the longest that an attempt which runs or waits counts as such.
+	// quick is the longest time for which an attempt may wait or run without being marked as slow.
 	quick = 250 * time.Millisecond
-	// brisk is the longest that a bulkhead may take for an attempt, when all its slots are in use, for its receiver not to
-	// count as slow. Who waits for such a one is better waited for: parking and draining would take longer.
+	// brisk is the longest average time between the ends of two attempts, with all slots in use, for which a receiver does not
+	// count as slow. The fan-out waits for such a receiver, because parking and draining would take longer.
 	brisk = 500 * time.Microsecond
-	// stalled is how long a full bulkhead may go without any attempt ending before it counts as hanging; longer where its
+	// stalled is the shortest time after which a full bulkhead counts as hanging if none of its attempts ends. It is longer if
 	// attempts have been taking long, up to patience. Nothing waits for a receiver that hangs.
 	stalled = 500 * time.Millisecond
-	// lookEvery is how often bulkheads are looked over for what has waited or run too long.
+	// lookEvery is the interval at which bulkheads are checked for attempts that have waited or run too long.
 	lookEvery = 100 * time.Millisecond
-	// maxWaiting and maxWaitingBytes bound what waits in all bulkheads together. None gets more than is left for the others,
-	// so that there is always room for one that needs some.
+	// maxWaiting and maxWaitingBytes bound the waiting attempts of all bulkheads together. No bulkhead gets more than what is
+	// left for the others, so that there is always some room.
 	maxWaiting      = 4096
 	maxWaitingBytes = 16 << 20
-	// maxRunning bounds what runs in all bulkheads together, and maxRunningBytes the size of that, but for one attempt in
-	// each. None gets more bytes than are left for the others.
+	// maxRunning and maxRunningBytes bound the running attempts of all bulkheads together. One attempt per bulkhead may always
+	// run. No bulkhead gets more bytes than what is left for the others.
 	maxRunning      = 4096
 	maxRunningBytes = 16 << 20
-	// window is over how long the breaker counts attempts.
+	// window is the period over which the breaker counts attempts.
 	window = time.Minute
 )
 
-// Attempt is work that wants to be done for a hook. Exactly one of Run and Park is called, once.
+// Attempt is an attempt that wants a slot of its hook. Exactly one of Run and Park is called, once.
 type Attempt struct {
 	Hook *webhook.Hook
-	// Size is how many bytes are kept while the attempt waits and runs.
+	// Size is the number of bytes kept in memory while the attempt waits and runs.
 	Size int
-	// Run makes the attempt, on a goroutine of its own; its slot is free when it returns. The error is nil for a success
-	// of the receiver, context.Canceled where nothing can be said of the receiver, and anything else for its failure.
+	// Run makes the attempt on a goroutine of its own, and holds the slot until it returns. The error is nil if the receiver
+	// accepted the request, context.Canceled if the outcome says nothing about the receiver, and any other error if the
+	// receiver failed.
 	Run func() error
-	// Park is called where the hook cannot take the attempt now, and says why.
+	// Park is called, with the reason, if the hook cannot take the attempt now.
 	Park func(webhook.Reason)
-	// Slow, if not nil, is called once when the attempt has to wait for a receiver that is slow, or waits or runs for long.
+	// Slow, if not nil, is called once if the attempt has to wait for a slow receiver, or waits or runs for long.
 	Slow func()
-	// Drain says that the attempt is from the parked queue already: it waits for a slot as long as it takes, and is
-	// refused only where the hook is not able at all.
+	// Drain reports that the attempt comes from the parked queue. Such an attempt waits for a slot for any length of time, and
+	// is refused only if the hook cannot take attempts at all.
 	Drain bool
-	// Retry says that the attempt is not the delivery's first.
+	// Retry reports that the attempt is not the delivery's first.
 	Retry bool
 }
 
-// Breaker says when a hook's receiver counts as failing.
+// Breaker holds the conditions under which a receiver counts as failing.
 type Breaker struct {
-	// MinAttempts and FailureRatio within a minute open the breaker.
+	// MinAttempts and FailureRatio are the minimum number of attempts within window, and the share of failures among them, that
+	// open the breaker.
 	MinAttempts  int
 	FailureRatio float64
-	// Open is how long it stays open before one probe is let through.
+	// Open is how long the breaker stays open before it lets one probe through.
 	Open time.Duration
 }
 
@@ -76,19 +78,19 @@ func (b Breaker) new() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: 1, Interval: window, BucketPeriod: window / 6, Timeout: b.Open,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
-			ended := c.TotalSuccesses + c.TotalFailures // not those under way
+			ended := c.TotalSuccesses + c.TotalFailures // without the attempts in progress
 			return int(ended) >= b.MinAttempts && float64(c.TotalFailures) >= b.FailureRatio*float64(ended)
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 	})
 }
 
-// Limiter has the bulkheads of one worker's hooks.
+// Limiter holds the bulkheads of one worker's hooks.
 type Limiter struct {
 	breaker Breaker
-	// hook returns a hook as it is now, nil for one that is gone.
+	// hook returns the current version of a hook, or nil if it was removed.
 	hook func(uuid.UUID) *webhook.Hook
-	// waiting and running are what is in all bulkheads together.
+	// waiting and running are the attempts in all bulkheads together.
 	waiting, running load
 	crowded          atomic.Bool
 
@@ -96,10 +98,10 @@ type Limiter struct {
 	bulkheads map[uuid.UUID]*bulkhead
 
 	busyMu sync.Mutex
-	busy   map[*bulkhead]struct{} // those with work in them
+	busy   map[*bulkhead]struct{} // the bulkheads with running attempts
 }
 
-// load is how many attempts there are, and of which size.
+// load is a number of attempts and their total size.
 type load struct{ n, bytes atomic.Int64 }
 
 func (l *load) add(n, size int) {
@@ -107,15 +109,15 @@ func (l *load) add(n, size int) {
 	l.bytes.Add(int64(n * size))
 }
 
-// New makes a limiter without any work in it, which looks hooks up by the function. Run it.
+// New returns a Limiter that looks hooks up with the given function. Call Run to start it.
 func New(b Breaker, hook func(uuid.UUID) *webhook.Hook) *Limiter {
 	return &Limiter{breaker: b, hook: hook, bulkheads: map[uuid.UUID]*bulkhead{}, busy: map[*bulkhead]struct{}{}}
 }
 
-// Crowd says whether the workers together hold so much that attempts should rather be parked than wait.
+// Crowd sets whether the workers together hold so many messages that attempts should rather be parked than wait.
 func (ls *Limiter) Crowd(crowded bool) { ls.crowded.Store(crowded) }
 
-// Enter has an attempt run now, or within patience, or parked. It does not block.
+// Enter runs an attempt now or within patience, or parks it. It does not block.
 func (ls *Limiter) Enter(a Attempt) {
 	now := time.Now()
 	if reason := unable(&a, now); reason != webhook.ReasonNone {
@@ -147,14 +149,14 @@ func (ls *Limiter) enter(e *entry) (reason webhook.Reason, slow bool) {
 	case l.tooBusy(e.Size, e.since):
 		return webhook.ReasonConcurrency, false
 	default:
-		e.slow = l.latency > brisk*time.Duration(l.capacity) // Enter says so
+		e.slow = l.latency > brisk*time.Duration(l.capacity) // Enter calls Slow
 		l.fresh = append(l.fresh, e)
 		l.keep(1, e.Size)
 	}
 	return webhook.ReasonNone, e.slow
 }
 
-// unable says why a hook cannot take the attempt, by what the hook is.
+// unable returns the reason why the hook's own state or settings forbid the attempt.
 func unable(a *Attempt, now time.Time) webhook.Reason {
 	config := &a.Hook.Config
 	switch {
@@ -167,13 +169,13 @@ func unable(a *Attempt, now time.Time) webhook.Reason {
 	}
 	reason, _ := config.Drained()
 	if a.Retry && reason == webhook.ReasonOrdered && !config.ParksRetries() {
-		return webhook.ReasonNone // the one that the others wait for
+		return webhook.ReasonNone // the retry that the hook's other deliveries wait for
 	}
 	return reason
 }
 
-// Able reports whether the hook could take an attempt from the parked queue now; probing, that it takes just one, to see
-// whether its receiver has recovered.
+// Able reports whether the hook could take an attempt from the parked queue now. probing reports that it takes only one, as a
+// probe whether its receiver has recovered.
 func (ls *Limiter) Able(h *webhook.Hook) (able, probing bool) {
 	if unable(&Attempt{Hook: h, Drain: true}, time.Now()) != webhook.ReasonNone {
 		return false, false
@@ -207,7 +209,7 @@ func (ls *Limiter) lock(h *webhook.Hook) *bulkhead {
 	}
 }
 
-// Run looks the bulkheads over until ctx ends.
+// Run checks the bulkheads until ctx ends.
 func (ls *Limiter) Run(ctx context.Context) {
 	look, forget := time.NewTicker(lookEvery), time.NewTicker(window)
 	defer look.Stop()
@@ -228,7 +230,7 @@ func (ls *Limiter) Run(ctx context.Context) {
 	}
 }
 
-// every lists the bulkheads that there are, working those with work in them.
+// every returns all bulkheads, and working those with running attempts.
 func (ls *Limiter) every() []*bulkhead {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -241,7 +243,7 @@ func (ls *Limiter) working() []*bulkhead {
 	return slices.Collect(maps.Keys(ls.busy))
 }
 
-// Forget drops the bulkhead of a hook that is gone, unless work is still in it.
+// Forget drops the bulkhead of a hook that was removed, unless it has attempts.
 func (ls *Limiter) Forget(id uuid.UUID) {
 	ls.mu.Lock()
 	l := ls.bulkheads[id]
@@ -251,7 +253,7 @@ func (ls *Limiter) Forget(id uuid.UUID) {
 	}
 }
 
-// drop forgets a bulkhead that was idle since a time: a breaker that is closed remembers nothing of so long ago.
+// drop removes a bulkhead that was idle since the given time. A closed breaker has no counts left from so long ago.
 func (ls *Limiter) drop(l *bulkhead, since time.Time) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -264,7 +266,7 @@ func (ls *Limiter) drop(l *bulkhead, since time.Time) {
 	delete(ls.bulkheads, l.hook)
 }
 
-// Breakers counts the hooks whose breaker is open, and those that wait for the outcome of a probe.
+// Breakers returns the number of hooks whose breaker is open, and of those whose breaker waits for the result of a probe.
 func (ls *Limiter) Breakers() (open, halfOpen int) {
 	for _, l := range ls.every() {
 		switch l.breaker.State() {
@@ -278,7 +280,7 @@ func (ls *Limiter) Breakers() (open, halfOpen int) {
 	return open, halfOpen
 }
 
-// Load counts the attempts that run and wait.
+// Load returns the numbers of running and waiting attempts.
 func (ls *Limiter) Load() (running, waiting int) {
 	for _, l := range ls.working() {
 		l.mu.Lock()

@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/delivery-worker/internal/limiter"
 )
 
-// hooks is an index.
+// hooks is a minimal index.
 type hooks struct{ byID sync.Map }
 
 func (x *hooks) Get(id uuid.UUID) *webhook.Hook {
@@ -54,7 +54,7 @@ func (r stage) hook(concurrency int) *webhook.Hook {
 	return r.put(webhook.Hook{ID: uuid.New(), Status: webhook.Active, Config: webhook.Config{Concurrency: concurrency, Ordering: webhook.OrderNone}})
 }
 
-// load is attempts at one hook.
+// load makes attempts for one hook, and counts what becomes of them.
 type load struct {
 	started, slow atomic.Int64
 	parked        sync.Map // reason -> *atomic.Int64
@@ -89,7 +89,7 @@ func eventually(t *testing.T, what func() bool, about string) {
 	require.Eventually(t, what, time.Minute, time.Millisecond, about)
 }
 
-// pace ends an attempt every few milliseconds until the test does.
+// pace ends an attempt at each interval, until the test ends.
 func (l *load) pace(t *testing.T, every time.Duration) {
 	tick := time.NewTicker(every)
 	done := make(chan struct{})
