@@ -50,7 +50,7 @@ func (s *Scenario) wait() time.Duration {
 
 // limit bounds one run of the scenario, whatever happens in it.
 func (s *Scenario) limit() time.Duration {
-	limit := runLimit
+	limit := runLimit + s.For
 	if s.Later != "" {
 		limit += s.wait() + s.spread() + time.Duration(s.Events/100)*time.Second/10
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -169,4 +170,28 @@ func TestWhatComesLaterIsMeasuredFromThenOn(t *testing.T) {
 	require.GreaterOrEqual(t, report.Results[0].Each[0].Counters[`whisperer_deliveries_parked_total{reason="ordered"}`], 300.0)
 	require.Greater(t, parked.Max, parked.P50, "from publishing on")
 	require.Positive(t, retries.P50, "none comes early")
+}
+
+func TestASoakIsWatched(t *testing.T) {
+	t.Parallel()
+	report, err := bench.Run(t.Context(), options(t, shared(t),
+		bench.Scenario{Name: "soak", Events: 1000, Hooks: 1, Workers: 1, Goroutines: 4, Share: 0.1, For: 3 * time.Second}))
+	require.NoError(t, err)
+	require.Zero(t, report.Results[0].Each[0].Missing)
+	soak := report.Soak()
+	require.NotNil(t, soak)
+	require.InDelta(t, 0.1, soak.Rate/soak.Maximum, 1e-9)
+	require.NotEmpty(t, soak.Seconds)
+	for _, series := range soak.Series {
+		require.Len(t, series.Values, len(soak.Seconds), series.Name)
+		if series.Unit == "memory, MiB" || series.Unit == "deliveries/s" {
+			require.Positive(t, series.Values[0], series.Name)
+		}
+	}
+	_, err = soak.SVG()
+	require.NoError(t, err)
+	var out strings.Builder
+	report.Print(&out)
+	require.Contains(t, out.String(), "10 % of a maximum of")
+	require.Contains(t, out.String(), "memory, MiB: worker")
 }

@@ -62,20 +62,14 @@ func startMeter(processes map[string][]process) *meter {
 func (m *meter) cpu() map[string]time.Duration {
 	cpu := map[string]time.Duration{}
 	for name, all := range m.processes {
-		for _, p := range all {
-			cpu[name] += p.cpu()
-		}
+		cpu[name] = cpuOf(all)
 	}
 	return cpu
 }
 
 func (m *meter) remember() {
 	for name, all := range m.processes {
-		var sum int64
-		for _, p := range all {
-			sum += p.memory()
-		}
-		m.peak[name] = max(m.peak[name], sum)
+		m.peak[name] = max(m.peak[name], memoryOf(all))
 	}
 }
 

@@ -21,6 +21,7 @@ func (r *Report) Print(out io.Writer) {
 	r.comparisons().write(out)
 	r.processes().write(out)
 	r.printChanges(out)
+	r.printSoaks(out)
 	r.printProblems(out)
 }
 

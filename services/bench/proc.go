@@ -101,6 +101,20 @@ func (p process) memory() int64 {
 	return own + file + shared
 }
 
+func cpuOf(all []process) (sum time.Duration) {
+	for _, p := range all {
+		sum += p.cpu()
+	}
+	return sum
+}
+
+func memoryOf(all []process) (sum int64) {
+	for _, p := range all {
+		sum += p.memory()
+	}
+	return sum
+}
+
 // kilobytes reads a line of /proc/<pid>/status as bytes.
 func kilobytes(status []byte, name string) int64 {
 	for line := range strings.Lines(string(status)) {

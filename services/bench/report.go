@@ -56,6 +56,8 @@ type Once struct {
 	// Changes are the times in milliseconds, sorted, from the commit of a new hook to the first event that reaches it; where
 	// many hooks are registered.
 	Changes []float64 `json:"changes_ms,omitempty"`
+	// Soak is what was seen from time to time; nil where nothing was.
+	Soak *Soak `json:"soak,omitempty"`
 	// Counters are what grew of the workers' own.
 	Counters counters `json:"counters"`
 	// Problems are sentences about what was not as it should be.

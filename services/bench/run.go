@@ -65,8 +65,11 @@ func (b *bench) run(ctx context.Context, s Scenario, n int) (run Once, err error
 		return run, err
 	}
 	measure := b.measure
-	if s.Workers == 0 {
+	switch {
+	case s.Workers == 0:
 		measure = b.accept
+	case s.Share > 0:
+		measure = b.soak
 	}
 	if run, err = measure(ctx, y, s, run); err != nil {
 		return run, err
@@ -122,8 +125,13 @@ func (b *bench) measure(ctx context.Context, y *system, s Scenario, run Once) (O
 			return run, err
 		}
 	}
+	return b.metered(y, s, run, func() (loaded, error) { return b.load(ctx, y, s, "run") })
+}
+
+// metered has the system loaded with the meter running.
+func (b *bench) metered(y *system, s Scenario, run Once, load func() (loaded, error)) (Once, error) {
 	m := startMeter(b.processes(y))
-	l, err := b.load(ctx, y, s, "run")
+	l, err := load()
 	u := m.stop()
 	if err != nil {
 		return run, err
@@ -196,18 +204,23 @@ func (b *bench) publish(ctx context.Context, y *system, s Scenario, run string) 
 	nats := y.bus
 	var failed failure
 	event := func(seq int) bus.Outgoing { return b.event(run, seq) }
-	if s.Rate > 0 {
-		paced(ctx, s.Events, s.Rate, func(seq int) { failed.set(nats.PublishEvents(ctx, []bus.Outgoing{event(seq)})) })
-		return failed.get(ctx)
+	size := publishAtOnce
+	if s.Rate > 0 && s.Share == 0 {
+		size = 1
 	}
-	batches := (s.Events + publishAtOnce - 1) / publishAtOnce
-	together(ctx, batches, publishers, func(n int) {
+	batches := (s.Events + size - 1) / size
+	batch := func(n int) {
 		var events []bus.Outgoing
-		for seq := n * publishAtOnce; seq < min(s.Events, (n+1)*publishAtOnce); seq++ {
+		for seq := n * size; seq < min(s.Events, (n+1)*size); seq++ {
 			events = append(events, event(seq))
 		}
 		failed.set(nats.PublishEvents(ctx, events))
-	})
+	}
+	if s.Rate > 0 {
+		paced(ctx, batches, s.Rate/float64(size), batch)
+	} else {
+		together(ctx, batches, publishers, batch)
+	}
 	return failed.get(ctx)
 }
 

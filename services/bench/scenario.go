@@ -52,6 +52,9 @@ type Scenario struct {
 	Ordering webhook.Ordering `json:"ordering,omitempty"`
 	// Goroutines of the plain client where there is no rate: the most requests that it has under way.
 	Goroutines int `json:"goroutines"`
+	// Share is how much of the maximum, which is measured with Events first, is published for the time in For; 0 for all.
+	Share float64       `json:"share,omitempty"`
+	For   time.Duration `json:"for,omitempty"`
 	// Against names the scenario that this one is compared with; empty for none.
 	Against string `json:"against,omitempty"`
 }
@@ -154,6 +157,10 @@ func growth() []Scenario {
 		{
 			Name: "retries", Title: "retries that wait, 500 of them due in a second; latency is how late they come", Events: 2000,
 			Named: 300_000, Hooks: 1, Workers: 1, Later: Asked,
+		},
+		{ // one hook: most events have few, and each then leaves the most behind for a delivery
+			Name: "soak", Apart: true, Title: "one hook, at 70 % of the maximum for a long time", Events: 100_000, Hooks: 1, Workers: 1, Goroutines: 64,
+			Share: 0.7, For: 30 * time.Minute,
 		},
 	}
 }

@@ -104,6 +104,8 @@ type machineCommand struct {
 	Size    int      `help:"Size of the bodies in bytes." default:"1024" placeholder:"BYTES"`
 	Dir     string   `help:"Where the throw-away database and streams go: on the disk to be measured (default: /var/tmp)." placeholder:"FOLDER"`
 	Profile string   `help:"Write CPU and allocation profiles of worker and nats-server here." placeholder:"FOLDER"`
+	Minutes float64  `help:"How long the scenario soak goes on." default:"30" placeholder:"N"`
+	Picture string   `help:"Draw what the scenario soak has seen: an SVG." placeholder:"FILE"`
 	Part    string   `hidden:""`
 }
 
@@ -127,7 +129,20 @@ func (c *machineCommand) Run(ctx context.Context, all *commands) error {
 	if err != nil {
 		return err
 	}
-	return all.print(report, report.Print)
+	return errors.Join(all.print(report, report.Print), c.draw(&report))
+}
+
+// draw makes the picture of the last soak.
+func (c *machineCommand) draw(r *bench.Report) error {
+	soak := r.Soak()
+	if c.Picture == "" || soak == nil {
+		return nil
+	}
+	svg, err := soak.SVG()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.Picture, svg, 0o644)
 }
 
 // scenarios are the chosen ones, in their usual order.
@@ -145,6 +160,9 @@ func (c *machineCommand) scenarios() ([]bench.Scenario, error) {
 	for i := range chosen {
 		if chosen[i].Named > 0 {
 			chosen[i].Events = chosen[i].Named
+		}
+		if chosen[i].For > 0 {
+			chosen[i].For = time.Duration(c.Minutes * float64(time.Minute))
 		}
 	}
 	return chosen, nil
