@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// tryAgain is how soon a dependency that is away is tried again.
+	// tryAgain is the interval between attempts to reach a dependency.
 	tryAgain = time.Second
-	// tellAgain is how often a reason that does not change is logged.
+	// tellAgain is how often an unchanged reason is logged.
 	tellAgain = time.Minute
 )
 
-// Await tries a dependency until it is there. It returns nil then, an error that is final, which trying again does not
-// mend, at once, and otherwise an error when ctx ends; final is nil where there is none. Await logs why it waits, and
-// again each minute.
+// Await tries a dependency until it is available, and then returns nil. It returns at once if an attempt fails with
+// final, an error that retrying cannot fix; final may be nil. Otherwise it returns an error when ctx ends. Await logs
+// why it waits, and repeats that every minute.
 func Await(ctx context.Context, log *zap.Logger, name string, try func(context.Context) error, final error) error {
 	told := NewTeller(log)
 	for {
@@ -38,20 +38,20 @@ func Await(ctx context.Context, log *zap.Logger, name string, try func(context.C
 	}
 }
 
-// Teller logs a problem that is met again and again: each reason once a minute, and at most a few reasons. It is for one
-// goroutine.
+// Teller logs a recurring problem: each reason once a minute, and at most fewReasons reasons. It is not safe for
+// concurrent use.
 type Teller struct {
 	log  *zap.Logger
 	told map[string]time.Time // by reason, in the last minute
 }
 
-// NewTeller makes one that has told of nothing yet.
+// NewTeller returns a Teller that has logged nothing yet.
 func NewTeller(log *zap.Logger) *Teller { return &Teller{log: log, told: map[string]time.Time{}} }
 
-// fewReasons bounds the reasons logged in a minute: a text with a port number in it differs each time.
+// fewReasons bounds the reasons logged per minute, because texts with a port number differ each time.
 const fewReasons = 3
 
-// Tell warns of what cannot be done, and why.
+// Tell logs as a warning what cannot be done, and why.
 func (t *Teller) Tell(what string, reason error, fields ...zap.Field) {
 	now := time.Now()
 	maps.DeleteFunc(t.told, func(_ string, at time.Time) bool { return now.Sub(at) >= tellAgain })

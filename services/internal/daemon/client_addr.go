@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// Proxies are networks whose X-Forwarded-For and X-Forwarded-Proto are believed, and whose connections are not counted as one client's.
+// Proxies are the networks of trusted proxies. Their X-Forwarded-For and X-Forwarded-Proto headers are used, and
+// their connections do not count towards the limit per client.
 type Proxies []netip.Prefix
 
-// ParseProxies reads networks and addresses that are separated by commas.
+// ParseProxies parses a comma-separated list of networks and addresses.
 func ParseProxies(list string) (Proxies, error) {
 	var proxies Proxies
 	for one := range strings.SplitSeq(list, ",") {
@@ -35,9 +36,9 @@ func (p Proxies) contain(addr netip.Addr) bool {
 	return slices.ContainsFunc(p, func(network netip.Prefix) bool { return network.Contains(addr) })
 }
 
-// ClientAddr is the address of the client that made the request, as far as it is known: what a proxy that is trusted says,
-// and otherwise where the connection comes from. IPv6 addresses are cut to their network of 64 bits, of which one client has
-// all. It is the zero value where nothing is known.
+// ClientAddr returns the address of the client that made the request: the one that a trusted proxy reports, or else
+// the connection's. IPv6 addresses are reduced to their /64 network, all of which usually belongs to one client. It
+// returns the zero value if the address is unknown.
 func ClientAddr(r *http.Request) netip.Addr {
 	s, ok := r.Context().Value(serverKey{}).(served)
 	if !ok || s.conn == nil {
@@ -46,7 +47,8 @@ func ClientAddr(r *http.Request) netip.Addr {
 	if !s.conn.proxied {
 		return s.conn.group()
 	}
-	// Each proxy appends whom it heard: from the right, the first that is no proxy is the client. Further left is its claim.
+	// Each proxy appends the address that it got the request from. Read from the right, the first one that is not a
+	// trusted proxy is the client. Anything further left is the client's own claim.
 	client := s.conn.addr
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
@@ -62,8 +64,8 @@ func ClientAddr(r *http.Request) netip.Addr {
 	return groupOf(client)
 }
 
-// Encrypted reports whether the client made the request over TLS, as far as that is known: to us, or to a proxy that is
-// trusted, of several the last.
+// Encrypted reports whether the client used TLS, either to us or to a trusted proxy. Of several proxies, the last
+// one's report counts.
 func Encrypted(r *http.Request) bool {
 	if r.TLS != nil {
 		return true
@@ -76,7 +78,7 @@ func Encrypted(r *http.Request) bool {
 	return strings.EqualFold(strings.TrimSpace(said[strings.LastIndexByte(said, ',')+1:]), "https")
 }
 
-// addrOf reads an address with or without a port.
+// addrOf parses an address with or without a port.
 func addrOf(text string) netip.Addr {
 	if both, err := netip.ParseAddrPort(text); err == nil {
 		return both.Addr().Unmap().WithZone("")

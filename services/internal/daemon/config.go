@@ -9,14 +9,14 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Prefix begins the name of every environment variable that configures Whisperer.
+// Prefix begins the names of all environment variables that configure Whisperer.
 const Prefix = "WHISPERER_"
 
-// LoadConfig reads a configuration of type T, a struct with env, envDefault and desc tags
-// (github.com/caarlos0/env/v11), out of an environment such as os.Environ returns. Names get Prefix.
+// LoadConfig reads a configuration of type T from an environment such as os.Environ returns. T is a struct with env,
+// envDefault and desc tags (github.com/caarlos0/env/v11). The names get Prefix.
 //
-// When all values could be read, and T or *T has a method Validate() error, that judges the whole. The error joins all
-// problems, one a line, each naming its variable.
+// If all values could be parsed, and T or *T has a method Validate() error, LoadConfig calls it. The error joins all
+// problems, one per line, each naming its variable.
 func LoadConfig[T any](environ []string) (T, error) {
 	config, err := env.ParseAsWithOptions[T](env.Options{Prefix: Prefix, Environment: env.ToMap(environ)})
 	if err != nil {
@@ -34,7 +34,7 @@ func LoadConfig[T any](environ []string) (T, error) {
 	return config, nil
 }
 
-// nameVariables says in the terms of the environment what env says in those of the struct.
+// nameVariables replaces the names of struct fields in an error of env by those of the environment variables.
 func nameVariables[T any](err error) error {
 	var all env.AggregateError
 	if !errors.As(err, &all) {
@@ -61,7 +61,8 @@ func nameVariables[T any](err error) error {
 	return errors.Join(problems...)
 }
 
-// namesOf returns the name of the variable that sets a field; of all of them where nested structs have fields of one name.
+// namesOf returns the name of the variable that sets a field. If nested structs have fields of the same name, it
+// returns the variables of all of them.
 func namesOf(variables []Variable, field string) string {
 	var names []string
 	for _, v := range variables {
@@ -72,21 +73,21 @@ func namesOf(variables []Variable, field string) string {
 	return strings.Join(names, " or ")
 }
 
-// Variable is one environment variable of a configuration.
+// Variable describes one environment variable of a configuration.
 type Variable struct {
 	// Name is the full name, with Prefix.
 	Name string
-	// Default is the value it has when it is not set, as it would be written in the environment.
+	// Default is the value of an unset variable, as it would be written in the environment.
 	Default string
-	// Description is the desc tag: a sentence for the manual.
+	// Description is the desc tag: a sentence for the documentation.
 	Description string
-	// Required says that the program does not start without it.
+	// Required says that the program does not start without the variable.
 	Required bool
 
 	field string
 }
 
-// Describe lists the variables of a configuration type in the order of its fields, for the manual.
+// Describe lists the variables of a configuration type in the order of its fields, for the documentation.
 func Describe[T any]() []Variable {
 	return describe(reflect.TypeFor[T](), Prefix)
 }
@@ -95,7 +96,7 @@ func describe(t reflect.Type, prefix string) []Variable {
 	var variables []Variable
 	for _, field := range reflect.VisibleFields(t) {
 		if len(field.Index) > 1 || !field.IsExported() {
-			continue // a promoted field is listed with the struct that it is promoted from
+			continue // promoted fields are listed with the embedded struct
 		}
 		tag, tagged := field.Tag.Lookup("env")
 		if !tagged {

@@ -23,7 +23,7 @@ type health struct {
 	Addr string `env:"ADDR" envDefault:":9090" desc:"Where health checks are answered."`
 }
 
-// Validate is what a service's own configuration has.
+// Validate makes config a configuration that validates itself.
 func (c config) Validate() error {
 	if c.Workers < 1 {
 		return errors.New("WHISPERER_WORKERS: must be at least 1")
@@ -46,7 +46,7 @@ func TestLoadConfigNamesEveryProblem(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		environ []string
-		want    []string // one a line, after the first
+		want    []string // one per line, after the first line
 	}{
 		"a missing variable":         {nil, []string{"WHISPERER_DATABASE_URL is required"}},
 		"an empty one":               {[]string{"WHISPERER_DATABASE_URL="}, []string{"WHISPERER_DATABASE_URL must not be empty"}},
@@ -72,7 +72,7 @@ func TestLoadConfigNamesEveryProblem(t *testing.T) {
 
 type pointerConfig struct{}
 
-// Validate with a pointer receiver is found too.
+// Validate has a pointer receiver, which LoadConfig must find too.
 func (*pointerConfig) Validate() error { return errBroken }
 
 func TestLoadConfigFindsValidateOfThePointer(t *testing.T) {

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Why connections are closed, in metrics.
+// Reasons for closing connections, as labels of a metric.
 const (
 	closedTotal   = "total"
 	closedAddress = "address"
 	closedStop    = "stop"
 )
 
-// conns is a listener that bounds how many connections are open, and knows which of them the server waits for.
+// conns is a listener that bounds the open connections and knows which of them the server is waiting for.
 type conns struct {
 	net.Listener
 
@@ -32,7 +32,7 @@ type conns struct {
 
 	mu      sync.Mutex
 	open    int
-	waiting list.List // of *conn, the one that keeps us waiting longest first
+	waiting list.List // of *conn; the one that has kept us waiting longest is first
 	addrs   map[netip.Addr]*addrConns
 }
 
@@ -66,7 +66,7 @@ func (l *conns) count() float64 {
 	return float64(l.open)
 }
 
-// Accept returns the next connection that may be open.
+// Accept returns the next connection that the limits permit.
 func (l *conns) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -90,8 +90,8 @@ func (l *conns) Accept() (net.Conn, error) {
 	}
 }
 
-// admit counts the connection, and returns the one that has to be closed for it: nil for none, itself where all others are
-// being worked on.
+// admit counts the connection and returns the connection to be closed in exchange: nil if there is room, and c itself
+// if all others are being served.
 func (l *conns) admit(c *conn) (victim *conn, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,7 +119,7 @@ func (l *conns) admit(c *conn) (victim *conn, reason string) {
 	return victim, reason
 }
 
-// oldest is the first of the list, or else the connection itself.
+// oldest returns the first connection of the list, or c if the list is empty.
 func oldest(waiting *list.List, c *conn) *conn {
 	if first := waiting.Front(); first != nil {
 		if w, ok := first.Value.(*conn); ok {
@@ -129,7 +129,7 @@ func oldest(waiting *list.List, c *conn) *conn {
 	return c
 }
 
-// wait notes that the server waits for the client from now on, unless it does already. The caller holds the lock.
+// wait records that the server is waiting for the client, unless it already was. The caller holds the lock.
 func (l *conns) wait(c *conn) {
 	if c.gone || c.inAll != nil {
 		return
@@ -138,7 +138,7 @@ func (l *conns) wait(c *conn) {
 	c.inAll, c.inAddr = l.waiting.PushBack(c), l.addrs[c.group()].waiting.PushBack(c)
 }
 
-// work notes that the client waits for the server. The caller holds the lock.
+// work records that the client is waiting for the server. The caller holds the lock.
 func (l *conns) work(c *conn) {
 	if c.inAll == nil {
 		return
@@ -162,7 +162,7 @@ func (l *conns) remove(c *conn) {
 	}
 }
 
-// closeWaiting closes the connections that the server has been waiting for so long.
+// closeWaiting closes the connections that the server has been waiting for at least this long.
 func (l *conns) closeWaiting(long time.Duration) {
 	var victims []*conn
 	l.mu.Lock()
@@ -181,7 +181,7 @@ func (l *conns) closeWaiting(long time.Duration) {
 	}
 }
 
-// conn is a connection whose writes have deadlines of their own.
+// conn is a connection that sets a deadline for each write.
 type conn struct {
 	net.Conn
 
@@ -189,17 +189,19 @@ type conn struct {
 	addr    netip.Addr
 	proxied bool
 
-	// What follows belongs to the lock of conns.
+	// The lock of conns guards the following fields.
 	inAll, inAddr *list.Element // nil while the client waits for the server
 	since         time.Time
 	gone          bool
-	whole         time.Time // deadline of the whole answer
+	whole         time.Time // deadline of the complete response
 }
 
-// group is what connections are counted by: a client has all addresses of an IPv6 network.
+// group returns the key under which connections are counted. All addresses of an IPv6 /64 network count as one
+// client.
 func (c *conn) group() netip.Addr { return groupOf(c.addr) }
 
-// set makes the server wait for the client, or the client for the server, and reports whether the server waited before.
+// set records whether the server is waiting for the client, or the client for the server, and reports whether the
+// server was waiting before.
 func (c *conn) set(waiting bool) (before bool) {
 	c.conns.mu.Lock()
 	defer c.conns.mu.Unlock()
@@ -212,7 +214,7 @@ func (c *conn) set(waiting bool) (before bool) {
 	return before
 }
 
-// SetWriteDeadline bounds the whole of an answer.
+// SetWriteDeadline bounds the whole response.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.conns.mu.Lock()
 	defer c.conns.mu.Unlock()
@@ -220,7 +222,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// Write gives the client the time that it needs at the least rate.
+// Write gives the client as much time as it needs at the minimum rate.
 func (c *conn) Write(p []byte) (int, error) {
 	deadline := time.Now().Add(allowed(len(p)))
 	c.conns.mu.Lock()
@@ -239,7 +241,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite lets the server wait for the client to read an answer before it closes.
+// CloseWrite lets the server wait until the client has read the response before it closes the connection.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -247,7 +249,7 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// Close forgets the connection.
+// Close closes the connection and forgets it.
 func (c *conn) Close() error {
 	c.conns.mu.Lock()
 	c.conns.remove(c)
@@ -255,7 +257,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// allowed is how long a client may take for so many bytes.
+// allowed returns how long a client may take for so many bytes.
 func allowed(bytes int) time.Duration {
 	return stallTime + time.Duration(bytes)*time.Second/minRate
 }

@@ -1,6 +1,6 @@
-// Package daemon is what every service shares at its start and its end: its main function, configuration from the
-// environment, a logger, a registry of metrics, the health endpoints, and a run group that starts components in order and
-// stops them in reverse.
+// Package daemon has what all services share for starting and stopping: the main function, configuration from the
+// environment, a logger, a registry of metrics, the health endpoints, and a run group that starts components in order
+// and stops them in reverse.
 //
 //	func main() { os.Exit(daemon.Main("service", version, os.Args[1:], os.Environ(), New)) }
 //

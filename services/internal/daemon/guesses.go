@@ -11,19 +11,21 @@ import (
 )
 
 const (
-	// guessEvery is how often an address that has guessed wrong too often may guess again.
+	// guessEvery is the interval at which an address that has used up its wrong guesses gets another one.
 	guessEvery = 3 * time.Second
-	// allGuesses is how many wrong guesses a second all addresses together may make, and allGuessesBurst how many at once.
+	// allGuesses is how many wrong guesses per second all addresses together may make, and allGuessesBurst how many
+	// at once.
 	allGuesses, allGuessesBurst = 50, 500
-	// tellEvery is how often guessing from one address is reported, and tellAtOnce how many addresses are in that time.
+	// tellEvery is how often guessing from one address is reported, and tellAtOnce how many addresses may be reported
+	// in that time.
 	tellEvery  = 10 * time.Minute
 	tellAtOnce = 20
 	// maxGuessers bounds how many addresses are remembered.
 	maxGuessers = 10_000
 )
 
-// Guesses slows down those who guess secrets: by address, and all together. What is right costs nothing. A nil one lets
-// everybody guess.
+// Guesses slows down attackers who guess secrets, per address and over all addresses. Correct secrets cost nothing. A
+// nil *Guesses imposes no limit.
 type Guesses struct {
 	burst   int
 	all     *rate.Limiter
@@ -43,8 +45,8 @@ type guesser struct {
 	told    time.Time
 }
 
-// NewGuesses makes one that lets each address guess wrong so often at once, and reports those who do so more often, once in
-// a while for each.
+// NewGuesses returns a Guesses that lets each address guess wrong burst times at once. It reports addresses that
+// guess more often, each at most once in tellEvery.
 func NewGuesses(burst int, metrics prometheus.Registerer, report func(context.Context, Guessed)) (*Guesses, error) {
 	g := &Guesses{
 		burst: burst, report: report, all: rate.NewLimiter(allGuesses, allGuessesBurst), tell: rate.NewLimiter(rate.Every(tellEvery/tellAtOnce), tellAtOnce),
@@ -59,7 +61,7 @@ func NewGuesses(burst int, metrics prometheus.Registerer, report func(context.Co
 	return g, metrics.Register(g.counted)
 }
 
-// Wait is how long the address has to wait before it may guess again; 0 if it may now.
+// Wait returns how long the address has to wait before it may guess again; 0 means that it may now.
 func (g *Guesses) Wait(addr netip.Addr) time.Duration {
 	if g == nil {
 		return 0
@@ -79,14 +81,14 @@ func (g *Guesses) Wait(addr netip.Addr) time.Duration {
 	return wait
 }
 
-// Guessed is what is reported of an address that guesses too often.
+// Guessed is the report about an address that guesses too often.
 type Guessed struct {
 	Addr  netip.Addr
 	Wrong int
 	Since time.Time
 }
 
-// Wrong notes that the address guessed wrong.
+// Wrong records a wrong guess of the address.
 func (g *Guesses) Wrong(ctx context.Context, addr netip.Addr) {
 	if g == nil {
 		return
@@ -118,7 +120,7 @@ func (g *Guesses) note(addr netip.Addr) (about Guessed, many bool) {
 	return about, true
 }
 
-// forget makes room for another address: those that have waited long enough go, and else anyone.
+// forget makes room for another address. It drops the addresses that have waited long enough, or else any one.
 func (g *Guesses) forget(now time.Time) {
 	if len(g.addrs) < maxGuessers {
 		return

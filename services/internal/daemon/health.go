@@ -15,25 +15,26 @@ import (
 )
 
 const (
-	// checkTimeout is what all readiness checks together may take.
+	// checkTimeout bounds all readiness checks together.
 	checkTimeout = 2 * time.Second
-	// healthStopTimeout is how long requests under way at the end may take.
+	// healthStopTimeout is how long requests in progress may take when the program stops.
 	healthStopTimeout = 5 * time.Second
-	// healthConns bounds the connections of those who ask: some probes and collectors of metrics.
+	// healthConns bounds the connections of probes and metrics collectors.
 	healthConns = 128
-	// watchEvery is how often checks are run for the log.
+	// watchEvery is how often Watch runs the checks.
 	watchEvery = 5 * time.Second
 )
 
-// Check returns nil when what it is about can be used now, and otherwise the reason why not. It must return when ctx
-// ends. Whoever can reach the health address reads the reason: it must hold no secrets.
+// Check returns nil if what it checks is usable now, and otherwise the reason why not. It must return when ctx ends.
+// Everybody who can reach the health address can read the reason, so it must not contain secrets.
 type Check func(ctx context.Context) error
 
-// Health serves what machines ask about a program: /healthz (200: the process lives), /readyz (200 when it can work, else
-// 503, with every check and its reason as JSON) and /metrics (Prometheus).
+// Health serves /healthz (200 while the process lives), /readyz (200 if it can work, else 503, with every check and
+// its reason as JSON) and /metrics (Prometheus).
 //
-// Server goes first among the components of Run, so that the endpoints answer while others start and stop; Gate goes
-// last, so that the program is ready only when all are, and no longer from the first moment of its stop.
+// Server comes first among the components of Run, so that the endpoints answer while the others start and stop. Gate
+// comes last, so that the program is ready only when all components are, and stops being ready as soon as it starts
+// to stop.
 type Health struct {
 	server *Server
 
@@ -42,7 +43,7 @@ type Health struct {
 	checks map[string]Check
 }
 
-// phase is why a program is not ready as such, whatever its checks say.
+// phase is the reason why a program is not ready regardless of its checks: it is starting or stopping.
 type phase string
 
 const (
@@ -51,8 +52,8 @@ const (
 	stopping phase = "stopping"
 )
 
-// NewHealth listens on the address, where port 0 takes a free one; requests are answered once Server runs. registry is
-// what /metrics shows. It fails when it cannot listen.
+// NewHealth listens on the address; port 0 means a free port. It answers requests once Server runs. /metrics shows
+// registry. It returns an error if it cannot listen.
 func NewHealth(ctx context.Context, addr string, registry *prometheus.Registry) (*Health, error) {
 	h := &Health{phase: starting, checks: map[string]Check{}}
 	mux := http.NewServeMux()
@@ -69,22 +70,22 @@ func NewHealth(ctx context.Context, addr string, registry *prometheus.Registry) 
 	return h, nil
 }
 
-// Addr is the address that is listened on, with its real port.
+// Addr returns the address that it listens on, with the actual port.
 func (h *Health) Addr() string { return h.server.Addr() }
 
-// AddCheck makes readiness depend on the check. A second one of the same name replaces the first.
+// AddCheck makes readiness depend on the check. A second check with the same name replaces the first.
 func (h *Health) AddCheck(name string, check Check) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.checks[name] = check
 }
 
-// Server is the component that answers requests.
+// Server returns the component that answers requests.
 func (h *Health) Server() Component {
 	return Component{Name: "health", StopTimeout: 2 * healthStopTimeout, Run: h.server.Serve}
 }
 
-// Gate is the component that makes the program ready while it runs.
+// Gate returns the component that makes the program ready while it runs.
 func (h *Health) Gate() Component {
 	return Component{Name: "readiness", Run: func(ctx context.Context, ready func()) error {
 		h.enter(serving)
@@ -95,8 +96,9 @@ func (h *Health) Gate() Component {
 	}}
 }
 
-// Watch is the component that tells the log why a check that was good is not any more, once and then each minute while that
-// lasts, and that it is again. It goes after Gate. Who waits for a check that was never good says so himself.
+// Watch returns the component that logs when a check that had succeeded fails, every minute while that lasts, and
+// when the check succeeds again. It goes after Gate. Checks that have never succeeded are not logged here; whoever
+// waits for them logs that.
 func (h *Health) Watch(log *zap.Logger) Component {
 	return Component{Name: "readiness log", Run: func(ctx context.Context, ready func()) error {
 		ready()
@@ -128,7 +130,7 @@ func (h *Health) Watch(log *zap.Logger) Component {
 	}}
 }
 
-// isLogged reports whether whoever found the reason tells the log of it himself, as often as Watch would.
+// isLogged reports whether the source of the error already logs it as often as Watch would.
 func isLogged(err error) bool {
 	var logged interface{ Logged() }
 	return errors.As(err, &logged)
@@ -161,7 +163,7 @@ type readiness struct {
 	Checks map[string]result `json:"checks"`
 }
 
-// result is what one check said.
+// result is the result of one check.
 type result struct {
 	OK     bool   `json:"ok"`
 	Reason string `json:"reason,omitempty"`
@@ -199,10 +201,10 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the caller may have gone; nobody is left to tell
+	_, _ = w.Write(append(body, '\n')) // if the caller has gone, nobody is left to tell
 }
 
-// runChecks runs the checks side by side.
+// runChecks runs the checks concurrently.
 func runChecks(ctx context.Context, checks map[string]Check) map[string]error {
 	var (
 		mu      sync.Mutex

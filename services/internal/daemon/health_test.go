@@ -22,7 +22,7 @@ func newHealth(t *testing.T) *daemon.Health {
 	return h
 }
 
-// runWith runs the components, does the given thing when all are ready, and stops.
+// runWith runs the components, calls do when all are ready, and stops.
 func runWith(t *testing.T, do func(), components ...daemon.Component) {
 	t.Helper()
 	stop, err := daemon.Start(t.Context(), zap.NewNop(), components...)
@@ -43,7 +43,7 @@ func ask(ctx context.Context, h *daemon.Health, path string) (status int, body s
 	if err != nil {
 		return 0, "", err
 	}
-	request.Close = true // no idle connection is left to the leak check
+	request.Close = true // so that the leak check finds no idle connection
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, "", err

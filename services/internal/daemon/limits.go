@@ -7,10 +7,11 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxLimited bounds how many are remembered by Limits; beyond that all begin anew.
+// maxLimited bounds how many names Limits remembers; beyond that, all limits start over.
 const maxLimited = 10_000
 
-// Limits lets each of many do something now and then: so many times at once, and again so often. Make one with NewLimits.
+// Limits limits how often each of many names may do something, with a token bucket per name. Create one with
+// NewLimits.
 type Limits struct {
 	every time.Duration
 	burst int
@@ -19,12 +20,12 @@ type Limits struct {
 	byName map[string]*rate.Limiter
 }
 
-// NewLimits makes limits that let each do something once in every, and burst times at once.
+// NewLimits returns limits that allow each name one action per every, and bursts of burst actions.
 func NewLimits(every time.Duration, burst int) *Limits {
 	return &Limits{every: every, burst: burst, byName: map[string]*rate.Limiter{}}
 }
 
-// Wait is how long the one of that name has to wait, 0 if they may go on; that counts, then.
+// Wait returns how long the name has to wait. If it returns 0, the action may go ahead and is counted.
 func (l *Limits) Wait(name string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

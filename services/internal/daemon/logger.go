@@ -9,8 +9,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// NewLogger returns a logger that writes lines of at least the level (debug, info, warn, error) to out, in the format
-// "json", for machines, or "console", for people. It drops no lines. An unknown level or format is an error.
+// NewLogger returns a logger that writes entries of at least the level (debug, info, warn, error) to out, in the
+// format "json" or "console". It never drops entries. An unknown level or format is an error.
 func NewLogger(level, format string, out io.Writer) (*zap.Logger, error) {
 	least, err := zapcore.ParseLevel(level)
 	if err != nil {
@@ -35,8 +35,9 @@ func NewLogger(level, format string, out io.Writer) (*zap.Logger, error) {
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), least)), nil
 }
 
-// Version returns what was linked in (-ldflags "-X main.version=v1.2.3"), else what the build recorded: the module's
-// version or the revision of the checkout, with "-dirty" where it had changes; else "dev".
+// Version returns the linked version (-ldflags "-X main.version=v1.2.3") if there is one. Otherwise it returns what
+// the build recorded: the module's version, or the revision of the checkout with "-dirty" if that had changes; else
+// "dev".
 func Version(linked string) string {
 	if linked != "" {
 		return linked

@@ -13,26 +13,26 @@ import (
 	"go.uber.org/zap"
 )
 
-// Logging is the part of a service's configuration that Main reads, for the configuration to embed.
+// Logging is the part of a configuration that Main reads. Services embed it.
 type Logging struct {
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" desc:"debug, info, warn or error"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"json" desc:"json or console"`
 }
 
-// Process is what a service is given beside its configuration.
+// Process is what a service gets in addition to its configuration.
 type Process struct {
 	Version string
-	// Environ has the settings that are others', such as OpenTelemetry's; without any there are no traces.
+	// Environ has the settings of other libraries, such as OpenTelemetry's; if it is empty there are no traces.
 	Environ []string
 	Log     *zap.Logger
 }
 
-// errUsage is what the command line must not have.
+// errUsage says that the command line has an unknown argument.
 var errUsage = errors.New("unknown argument")
 
-// Main is the main function of a service, and returns its exit code: it runs what open makes, with the configuration that the
-// environment gives, until a signal comes. With the argument healthcheck it asks a running one, configured by the same
-// environment, whether it is ready; --help and --version print. version is what was linked in.
+// Main is the main function of a service and returns its exit code. It loads the configuration from the environment,
+// calls open, and runs the result until a signal arrives. With the argument healthcheck it asks a running service,
+// configured by the same environment, whether it is ready; --help and --version print. version is the linked version.
 func Main[C any, S interface{ Components() []Component }](
 	name, version string, args, environ []string, open func(context.Context, C, Process) (S, error),
 ) (code int) {
@@ -61,7 +61,7 @@ func Main[C any, S interface{ Components() []Component }](
 	return 0
 }
 
-// help prints how a service is called and the variables that configure it.
+// help prints the service's usage and the variables that configure it.
 func help[C any](out io.Writer, name string) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "Usage: %s              run until SIGTERM\n       %s healthcheck  exit 0 if a running one is ready\n       %s --version\n\n", name, name, name)
@@ -102,7 +102,7 @@ func runService[C any, S interface{ Components() []Component }](ctx context.Cont
 }
 
 func healthCheck[C any](ctx context.Context, environ []string) error {
-	config, err := LoadConfig[struct { // what else a service needs is not needed for this
+	config, err := LoadConfig[struct { // the healthcheck needs no other part of the configuration
 		HealthListen string `env:"HEALTH_LISTEN"`
 	}](environ)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
-// asService makes the test's own program a service, so that tests see what a shell sees.
+// asService makes the test binary behave as a service, so that tests see what a shell sees.
 const asService = "TEST_AS_SERVICE=1"
 
 type service struct{}
@@ -52,7 +52,7 @@ func TestAServiceSaysWhatItIsAndRefusesArgumentsThatItDoesNotKnow(t *testing.T) 
 		var out, errOut strings.Builder
 		c := exec.CommandContext(t.Context(), os.Args[0], strings.Fields(test.args)...)
 		c.Env, c.Stdout, c.Stderr = []string{asService}, &out, &errOut
-		_ = c.Run() // its code is looked at
+		_ = c.Run() // the test checks the exit code
 		require.Equal(t, test.code, c.ProcessState.ExitCode(), "%s: %s", test.args, errOut.String())
 		require.Contains(t, out.String(), test.out, test.args)
 		require.Contains(t, errOut.String(), test.errOut, test.args)

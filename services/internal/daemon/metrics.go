@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// NewRegistry returns a registry of metrics of the program's own, with those of the Go runtime, the process, and
-// whisperer_build_info, whose labels tell the version.
+// NewRegistry returns a new registry with the metrics of the Go runtime and the process, and whisperer_build_info,
+// whose labels hold the version.
 func NewRegistry(version string) *prometheus.Registry {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "whisperer_build_info",

@@ -10,16 +10,16 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/edits"
 )
 
-// beside lists variables with Prefix that programs of ours know and that are in the configuration of none: those of the
-// command line, of containers and of tests. What begins with one that ends with an underscore is known, too.
+// beside lists variables with Prefix that our programs know although no configuration has them: those of the command
+// line, of containers and of tests. An entry that ends with an underscore matches all names that it begins.
 func beside() []string {
 	return []string{
 		"URL", "NATS_MONITORING", "TOKEN", "TENANT", "PROFILE", "SECRET", "PGBIN", "WORKERS", "GRACE", "HEALTH_ADDR", "REQUEST_TIMEOUT", "UPDATE_GOLDEN", "TEST_", "FAULTS_",
 	}
 }
 
-// others lists the variables of all services, so that one service does not take those of another for misspelt: both are
-// usually given the same environment.
+// others lists the variables of all services. Services usually share one environment, so a service must not take
+// another one's variables for misspelt.
 func others() []string {
 	return []string{
 		"DATABASE_URL", "NATS_URL", "MASTER_KEY", "LISTEN", "HEALTH_LISTEN", "PUBLIC_URL", "EGRESS_ALLOW", "EGRESS_PORTS", "HOOK_QUOTA", "REQUEST_RATE", "RETRY_WAIT",
@@ -32,8 +32,8 @@ func others() []string {
 	}
 }
 
-// Unknown says of each variable of the environment with Prefix which no program knows what it may have been meant to be:
-// the name that is nearest.
+// Unknown returns a message for each variable with Prefix that no program knows. The message suggests the most
+// similar name.
 func Unknown(environ []string) []string {
 	known := slices.Concat(beside(), others())
 	var warnings []string
@@ -53,7 +53,7 @@ func Unknown(environ []string) []string {
 	return warnings
 }
 
-// ValidatePublicURL reports what is wrong with a URL that others begin with; an empty one is none.
+// ValidatePublicURL reports what is wrong with a base URL. An empty URL is valid.
 func ValidatePublicURL(text string) error {
 	u, err := url.Parse(text)
 	if text != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "") {
@@ -62,7 +62,7 @@ func ValidatePublicURL(text string) error {
 	return nil
 }
 
-// ValidateURL reports what is wrong with a URL that has one of the schemes, without what may be a password in it.
+// ValidateURL reports what is wrong with a URL that must have one of the schemes. The error leaves out any password.
 func ValidateURL(text string, schemes ...string) error {
 	u, err := url.Parse(text)
 	if err == nil && slices.Contains(schemes, u.Scheme) || err == nil && u.Scheme == "" && strings.Contains(text, "=") {

@@ -8,11 +8,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// reservedFiles are those that a program needs beside its clients' connections.
+// reservedFiles is how many open files a program needs besides its clients' connections.
 const reservedFiles = 256
 
-// fewer returns how many connections can be open where most are wanted, 0 for no bound: the system bounds how many files a
-// program has open. Go has raised that to what the system allows when it started the program.
+// fewer returns how many of the configured connections can be open, given the limit of open files; 0 means no limit.
+// Go has already raised the soft limit to the hard limit at program start.
 func fewer(most int, name string, log *zap.Logger) int {
 	var limit syscall.Rlimit
 	if most == 0 || syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur > uint64(most)+reservedFiles { //nolint:gosec // not negative

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// probeTimeout is shorter than the three seconds after which our container images call a health check failed.
+// probeTimeout is shorter than the three seconds after which our container images consider a health check failed.
 const probeTimeout = 2500 * time.Millisecond
 
 // Probe asks the program on this machine whose health address is addr, as in its configuration (":9091"), for
-// /readyz. It returns nil when that is ready, and otherwise an error with the answer: the health check of a container
-// image that holds nothing but the program.
+// /readyz. It returns nil if the program is ready, and otherwise an error with the answer. Container images without a
+// shell use it as their health check.
 func Probe(ctx context.Context, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

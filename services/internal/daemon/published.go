@@ -5,10 +5,12 @@ import (
 	"strings"
 )
 
-// published are secrets that stand in public files: the password and the master key that docker-compose.yml once had.
+// published are secrets that everybody can read in public files: the password and the master key that
+// docker-compose.yml once had.
 var published = []string{"development-only", "aW5zZWN1cmUtZGV2ZWxvcG1lbnQtbWFzdGVyLWtleSE="}
 
-// Published names the settings in an environment whose secret everybody can read, in sentences without it.
+// Published returns a message for each setting of the environment that contains a published secret. The messages do
+// not repeat the secret.
 func Published(environ []string) (problems []string) {
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")

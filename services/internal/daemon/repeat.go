@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Sleep returns true after d, and false as soon as ctx ends.
+// Sleep returns true after d, or false as soon as ctx ends.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -14,7 +14,7 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// Every calls do now and then once per interval, one call at a time, until ctx ends.
+// Every calls do at once and then once per interval, one call at a time, until ctx ends.
 func Every(ctx context.Context, interval time.Duration, do func(context.Context)) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -28,8 +28,8 @@ func Every(ctx context.Context, interval time.Duration, do func(context.Context)
 	}
 }
 
-// Until tries once per interval until it succeeds, and passes each error before that to failed. It returns false if ctx
-// ends first.
+// Until calls try once per interval until it succeeds, and passes each error to failed. It returns false if ctx ends
+// first.
 func Until(ctx context.Context, interval time.Duration, try func() error, failed func(error)) bool {
 	for ctx.Err() == nil {
 		err := try()

@@ -14,27 +14,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// ErrForced says that a second signal cut the stop short: components may still run. The program should end at once.
+// ErrForced says that a second signal cut the shutdown short. Components may still be running, so the program should
+// exit at once.
 var ErrForced = errors.New("stop was cut short by a second signal")
 
-// defaultStopTimeout is what a component without a StopTimeout has.
+// defaultStopTimeout is the timeout of a component without a StopTimeout.
 const defaultStopTimeout = 10 * time.Second
 
 // Component is a part of a program that runs as long as the program does.
 type Component struct {
-	// Name is how the component is called in logs and errors.
+	// Name identifies the component in logs and errors.
 	Name string
-	// Run brings the component up, calls ready when those that come after it may start, goes on until ctx ends, then
-	// stops in good order and returns. To return earlier, or with an error other than ctx's, is to fail.
+	// Run starts the component, calls ready when the components after it may start, continues until ctx ends, then
+	// shuts down and returns. Returning earlier, or with an error other than ctx's, is a failure.
 	Run func(ctx context.Context, ready func()) error
-	// StopTimeout is how long Run may take from the end of its context to its return; 0 means ten seconds.
+	// StopTimeout is how long Run may take to return after its context has ended; 0 means ten seconds.
 	StopTimeout time.Duration
 }
 
-// Run starts the components one after the other, each when the one before is ready, and waits until ctx ends, SIGINT or
-// SIGTERM arrives, or a component fails. Then it stops them in reverse order, each when the one after has stopped or has
-// used its time up. It returns nil after a stop that was asked for and went well; otherwise the error joins the failure,
-// errors of stopping and names of components that did not stop in time. A second signal returns ErrForced at once.
+// Run starts the components one after the other, each when the previous one is ready. It waits until ctx ends, SIGINT
+// or SIGTERM arrives, or a component fails. Then it stops them in reverse order, each when the one after it has
+// stopped or has used up its time. It returns nil after a clean shutdown that was requested. Otherwise the error
+// joins the failure, errors of stopping, and the names of components that did not stop in time. After a second signal
+// it returns ErrForced at once.
 func Run(ctx context.Context, log *zap.Logger, components ...Component) error {
 	g := &group{
 		log:     log,
@@ -53,8 +55,9 @@ func Run(ctx context.Context, log *zap.Logger, components ...Component) error {
 	return errors.Join(failure, g.stop())
 }
 
-// Start runs the components as Run does, beside the caller, and returns when all are ready; stop ends them and returns what
-// Run did, each time it is called. The error is that of Run where a component fails before, or that of ctx where it ends.
+// Start runs the components like Run, but in the background, and returns when all are ready. stop ends them and
+// returns Run's result; it may be called repeatedly. Start returns Run's error if a component fails before that, or
+// ctx's if ctx ends.
 func Start(ctx context.Context, log *zap.Logger, components ...Component) (stop func() error, err error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	up, ended := make(chan struct{}), make(chan error, 1)
@@ -94,11 +97,12 @@ type running struct {
 	cancel context.CancelFunc
 	ready  chan struct{}
 	done   chan struct{}
-	err    error // what Run returned; valid once done is closed
-	failed bool  // it ended without being asked, and that was reported
+	err    error // Run's result; valid once done is closed
+	failed bool  // it returned without being asked to, and that was reported
 }
 
-// start returns true when all components are ready, and otherwise the failure, which is nil for a request to stop.
+// start returns true when all components are ready. Otherwise it returns the failure, which is nil if a stop was
+// requested.
 func (g *group) start(ctx context.Context, components []Component) (up bool, failure error) {
 	for _, c := range components {
 		r := g.launch(ctx, c)
@@ -117,7 +121,8 @@ func (g *group) start(ctx context.Context, components []Component) (up bool, fai
 	return true, nil
 }
 
-// launch runs a component under a context that ends when its turn to stop has come, and not with the parent's.
+// launch runs a component under a context of its own, which ends when it is this component's turn to stop, rather
+// than when the parent context ends.
 func (g *group) launch(ctx context.Context, c Component) *running {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &running{Component: c, cancel: cancel, ready: make(chan struct{}), done: make(chan struct{})}
@@ -130,7 +135,7 @@ func (g *group) launch(ctx context.Context, c Component) *running {
 	return r
 }
 
-// wait returns nil when a stop was asked for, and otherwise the failure.
+// wait returns nil when a stop is requested, or the failure of a component.
 func (g *group) wait(ctx context.Context) error {
 	select {
 	case ended := <-g.ended:
@@ -157,7 +162,7 @@ func (g *group) failure(r *running) error {
 	return err
 }
 
-// stop ends what runs, the latest first.
+// stop stops the running components, the last one first.
 func (g *group) stop() error {
 	begin := time.Now()
 	var problems []error
@@ -199,7 +204,7 @@ func (g *group) await(r *running) error {
 			if g.signaled {
 				return ErrForced
 			}
-			g.asked(s) // the stop had another reason: this is the first
+			g.asked(s) // the stop had another reason, so this is the first signal
 		}
 	}
 }

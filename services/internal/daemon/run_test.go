@@ -16,7 +16,7 @@ import (
 
 var errBroken = errors.New("broken")
 
-// journal notes what happens in which order.
+// journal records the order of events.
 type journal struct {
 	mu    sync.Mutex
 	lines []string
@@ -34,7 +34,7 @@ func (j *journal) all() []string {
 	return append([]string(nil), j.lines...)
 }
 
-// steady is a component that runs until it is stopped.
+// steady returns a component that runs until it is stopped.
 func (j *journal) steady(name string) daemon.Component {
 	return daemon.Component{Name: name, Run: func(ctx context.Context, ready func()) error {
 		j.add("start " + name)
@@ -45,7 +45,7 @@ func (j *journal) steady(name string) daemon.Component {
 	}}
 }
 
-// then is a component that does the given thing when all before it are ready, and is ready itself.
+// then returns a component that calls do when all components before it are ready, and is then ready itself.
 func then(do func()) daemon.Component {
 	return daemon.Component{Name: "then", Run: func(ctx context.Context, ready func()) error {
 		ready()
@@ -72,7 +72,7 @@ func TestRunWaitsForReady(t *testing.T) {
 		time.AfterFunc(20*time.Millisecond, func() {
 			j.add("slow is ready")
 			ready()
-			ready() // once more does no harm
+			ready() // a second call does no harm
 		})
 		<-ctx.Done()
 		return nil

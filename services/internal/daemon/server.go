@@ -12,48 +12,48 @@ import (
 	"go.uber.org/zap"
 )
 
-// What a client may take for its part of a request. They bound what it costs to hold a connection, and are far from what
-// a client that works needs.
+// Limits on what a client may take for its part of a request. They bound the cost of holding a connection, and are
+// far beyond what a working client needs.
 const (
-	// headerTimeout is how long the header of a request may take to arrive.
+	// headerTimeout bounds the time for a request's header to arrive.
 	headerTimeout = 5 * time.Second
-	// writeTimeout is how long an answer may take as a whole, unless its handler sets a deadline of its own.
+	// writeTimeout bounds the whole response, unless its handler sets another deadline.
 	writeTimeout = 30 * time.Second
 	// idleTimeout is how long a connection may wait for its next request.
 	idleTimeout = time.Minute
 	// maxHeader bounds the header of a request, in bytes.
 	maxHeader = 16 << 10
-	// stallTime is how long a client may send or take nothing, and minRate is how many bytes a second it has to send or
+	// stallTime is how long a client may send or take nothing, and minRate the bytes per second that it must send or
 	// take beyond that.
 	stallTime = 5 * time.Second
 	minRate   = 64 << 10
-	// lastMoment is how long clients that have not sent their request, or have not taken their answer, are waited for when
-	// the server stops.
+	// lastMoment is how long a stopping server waits for clients that have not sent their request or not taken their
+	// response.
 	lastMoment = time.Second
 )
 
-// ServerOptions are what a Server is made of.
+// ServerOptions configure a Server.
 type ServerOptions struct {
-	// Name tells the server apart in errors, logs and metrics.
+	// Name identifies the server in errors, logs and metrics.
 	Name string
-	// Addr is where to listen, with port 0 for a free one.
+	// Addr is the address to listen on; port 0 means a free port.
 	Addr    string
 	Handler http.Handler
-	// MaxConns bounds the connections that are open at once, and MaxConnsPerAddr those of one address; 0 for no bound.
+	// MaxConns bounds the open connections, and MaxConnsPerAddr those of one address; 0 means no limit.
 	MaxConns, MaxConnsPerAddr int
-	// Proxies are those whose connections are many clients'.
+	// Proxies are the networks whose connections carry requests of many clients.
 	Proxies Proxies
-	// StopTimeout is how long requests that are being worked on may take to finish at the end.
+	// StopTimeout is how long requests in progress may take when the server stops.
 	StopTimeout time.Duration
-	// Metrics gets the server's metrics.
+	// Metrics is the registry for the server's metrics.
 	Metrics prometheus.Registerer
-	// Log gets a line when connections have to be closed; nil for none.
+	// Log gets an entry when connections have to be closed; may be nil.
 	Log *zap.Logger
 }
 
-// Server is an HTTP server that clients cannot hold up. Headers, bodies and answers have deadlines and a least rate. Where
-// as many connections are open as may be, the one that has kept the server waiting longest is closed for a new one: a
-// request that has arrived is never given up for that.
+// Server is an HTTP server that slow clients cannot block. Headers, bodies and responses have deadlines and a minimum
+// rate. When the limit of open connections is reached, a new connection replaces the one that has kept the server
+// waiting longest. A request that has arrived completely is never dropped for that.
 type Server struct {
 	options  ServerOptions
 	conns    *conns
@@ -61,7 +61,7 @@ type Server struct {
 	stopping chan struct{}
 }
 
-// NewServer listens on the address; requests are answered once Serve runs.
+// NewServer listens on the address. It answers requests once Serve runs.
 func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -80,20 +80,20 @@ func NewServer(ctx context.Context, o ServerOptions) (*Server, error) {
 		IdleTimeout: idleTimeout, ConnContext: s.connContext,
 	}
 	if std, err := zap.NewStdLogAt(o.Log, zap.DebugLevel); err == nil {
-		s.http.ErrorLog = std // what strangers send that is no request
+		s.http.ErrorLog = std // logs invalid requests of unknown clients
 	}
 	return s, nil
 }
 
-// Addr is the address that is listened on, with its real port.
+// Addr returns the address that it listens on, with the actual port.
 func (s *Server) Addr() string { return s.conns.Addr().String() }
 
-// Close stops listening, where Serve is not going to run.
+// Close stops listening. It is for servers whose Serve is never called.
 func (s *Server) Close() error { return s.conns.Close() }
 
 // Serve answers requests until ctx ends, and then finishes those that have arrived.
 func (s *Server) Serve(ctx context.Context, ready func()) error {
-	var failure error // http.ErrServerClosed after a stop
+	var failure error // http.ErrServerClosed after a shutdown
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -135,7 +135,7 @@ func (s *Server) hurry(finished <-chan struct{}) {
 
 type serverKey struct{}
 
-// served is what handlers can learn about where a request came from.
+// served is what handlers can learn about the origin of a request.
 type served struct {
 	conn   *conn
 	server *Server
@@ -146,8 +146,8 @@ func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, serverKey{}, served{conn: own, server: s})
 }
 
-// Stopping is closed when the server that answers the request begins to stop: an answer that goes on until its client
-// leaves has to end then. It is nil for a request that comes from no Server.
+// Stopping returns a channel that is closed when the server handling the request begins to stop. Responses that
+// continue until the client leaves must end then. The channel is nil for requests that no Server handles.
 func Stopping(ctx context.Context) <-chan struct{} {
 	if s, ok := ctx.Value(serverKey{}).(served); ok {
 		return s.server.stopping

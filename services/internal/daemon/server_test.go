@@ -19,7 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/daemon"
 )
 
-// soon is when everything in these tests has happened long ago, but on a machine that hangs.
+// soon is long enough for everything in these tests, except on a machine that hangs.
 const soon = time.Minute
 
 // serveHTTP runs a server until the test ends; stop ends it earlier.
@@ -49,7 +49,7 @@ func dial(t *testing.T, addr, text string) net.Conn {
 	return conn
 }
 
-// answerOn reads an answer from the connection.
+// answerOn reads a response from the connection.
 func answerOn(t *testing.T, conn net.Conn) (status int, body string) {
 	t.Helper()
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -143,7 +143,7 @@ func TestTheConnectionThatKeepsTheServerWaitingLongestMakesRoom(t *testing.T) {
 		for _, text := range []string{"", "GET / HT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1", "", "", "GET", ""} {
 			held = append(held, dial(t, addr, text))
 		}
-		for range 20 { // each of them takes the place of one that is held, and then of the one before
+		for range 20 { // each replaces a held connection, and later the previous one of these
 			status, _ := answerOn(t, dial(t, addr, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 			require.Equal(t, http.StatusOK, status, name)
 		}

@@ -12,14 +12,14 @@ import (
 
 // Errors of Shares.Take.
 var (
-	// ErrShare says that as much is being done for somebody as may be at once.
+	// ErrShare says that one of the names has reached its limit.
 	ErrShare = errors.New("as much is being done for them as may be at once")
-	// ErrBusy says that as much is being done for all together as may be at once.
+	// ErrBusy says that the limit over all names is reached.
 	ErrBusy = errors.New("as much is being done as may be at once")
 )
 
-// Shares bounds how much of a kind is done at once: in all, and for each of many, so that none of them takes all there is.
-// Make one with NewShares.
+// Shares bounds how many operations of a kind run concurrently: in total, and for each name, so that no name can take
+// everything. Create one with NewShares.
 type Shares struct {
 	all      *semaphore.Weighted
 	patience time.Duration
@@ -29,7 +29,7 @@ type Shares struct {
 	byName map[shareKey]*share
 }
 
-// shareKey tells a tenant from a token of the same name.
+// shareKey includes the position of a name, so that a tenant differs from a token of the same name.
 type shareKey struct {
 	kind int
 	name string
@@ -38,17 +38,17 @@ type shareKey struct {
 type share struct {
 	*semaphore.Weighted
 
-	users int // that have it or wait for it
+	users int // callers that have a share or wait for one
 }
 
-// NewShares makes shares for so much at once in all, for which callers wait so long; each are the bounds for the one of the
-// first name that Take is given, for the one of the second, and so on.
+// NewShares returns shares for at most most concurrent operations. Callers wait up to patience for one. each are the
+// limits per name: the first is for the first name that is passed to Take, the second for the second, and so on.
 func NewShares(most int, patience time.Duration, each ...int) *Shares {
 	return &Shares{all: semaphore.NewWeighted(int64(most)), patience: patience, each: each, byName: map[shareKey]*share{}}
 }
 
-// Take waits for a share of each name's. The error is ErrShare, with the name, where there is none for long, and ErrBusy
-// where there is none in all. Otherwise release gives it back.
+// Take waits for a share of each name. It returns ErrShare, with the name, if that name's limit stays exhausted, and
+// ErrBusy if the total limit does. Otherwise the caller must call release.
 func (s *Shares) Take(ctx context.Context, names ...string) (release func(), err error) {
 	waiting, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()

@@ -11,21 +11,22 @@ import (
 )
 
 const (
-	// maxRest and restTime bound how much of a body that nobody reads is waited for, so that the connection can be used on.
+	// maxRest and restTime bound how much of an unread body the server still reads, so that the connection can be
+	// reused.
 	maxRest  = 64 << 10
 	restTime = 100 * time.Millisecond
-	// maxDrain and drainTime bound how much of it is thrown away after the answer, before the connection is closed: clients
-	// that send all before they read see a broken connection otherwise.
+	// maxDrain and drainTime bound how much of it is discarded after the response, before the connection is closed.
+	// Otherwise clients that send everything before they read would see a broken connection.
 	maxDrain  = 32 << 20
 	drainTime = 3 * time.Second
-	// maxHeld bounds what is kept of an answer that is given before the body has arrived.
+	// maxHeld bounds the bytes held back of a response that is written before the body has arrived.
 	maxHeld = 64 << 10
 )
 
-// ErrSlowBody says that a request's body did not arrive at the least rate.
+// ErrSlowBody says that a request's body arrived more slowly than the minimum rate.
 var ErrSlowBody = errors.New("body arrives too slowly")
 
-// guard lets a handler read and answer without being held up by the client.
+// guard protects a handler from clients that send or read slowly.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from, ok := r.Context().Value(serverKey{}).(served)
@@ -47,7 +48,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// slowBody is a body that has to arrive at the least rate.
+// slowBody is a body that must arrive at the minimum rate.
 type slowBody struct {
 	io.ReadCloser
 
@@ -55,14 +56,14 @@ type slowBody struct {
 	conn    *conn
 	began   time.Time
 	read    int
-	// limit is the deadline where it is not the least rate's.
+	// limit is a fixed deadline that replaces the one of the minimum rate.
 	limit time.Time
-	// over says that the body has arrived, or never will.
+	// over says that the body has arrived completely, or never will.
 	over bool
 	err  error
 }
 
-// Read returns ErrSlowBody where the client is too slow.
+// Read returns ErrSlowBody if the client is too slow.
 func (b *slowBody) Read(p []byte) (int, error) {
 	if b.over {
 		return 0, b.err
@@ -74,7 +75,7 @@ func (b *slowBody) Read(p []byte) (int, error) {
 	if !b.limit.IsZero() && b.limit.Before(deadline) {
 		deadline = b.limit
 	}
-	_ = b.control.SetReadDeadline(deadline) // a connection that is closed says so when it is read
+	_ = b.control.SetReadDeadline(deadline) // if the connection is closed, reading reports that
 	n, err := b.ReadCloser.Read(p)
 	b.read += n
 	switch {
@@ -90,15 +91,15 @@ func (b *slowBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// rest reads what is left of the body, so much of it in so much time at most, and reports whether that was all.
+// rest reads the rest of the body, within the given size and time, and reports whether it reached the end.
 func (b *slowBody) rest(most int64, limit time.Duration) bool {
 	b.limit = time.Now().Add(limit)
 	_, err := io.CopyN(io.Discard, b, most)
 	return errors.Is(err, io.EOF)
 }
 
-// earlyAnswer is an answer that may be given before the body has arrived. net/http would wait for the rest of the body
-// first, and reset the connection of a client that goes on sending afterwards.
+// earlyAnswer is a response that may be written before the body has arrived. net/http would first wait for the rest
+// of the body, and would reset the connection of a client that continues to send afterwards.
 type earlyAnswer struct {
 	http.ResponseWriter
 
@@ -106,13 +107,13 @@ type earlyAnswer struct {
 	length  int64
 	expects bool // the client waits for 100 Continue before it sends the body
 	begun   bool
-	// status and held are what is told when the handler is through, while early is true.
+	// status and held are what the handler has written while early is true. They are sent when the handler returns.
 	early  bool
 	status int
 	held   bytes.Buffer
 }
 
-// WriteHeader begins the answer.
+// WriteHeader starts the response.
 func (a *earlyAnswer) WriteHeader(status int) {
 	if a.begun {
 		return
@@ -127,16 +128,16 @@ func (a *earlyAnswer) WriteHeader(status int) {
 		return
 	}
 	a.Header().Set("Connection", "close")
-	_ = a.body.control.EnableFullDuplex() // HTTP/1 has it
+	_ = a.body.control.EnableFullDuplex() // supported by HTTP/1
 	a.early, a.status = true, status
 }
 
-// small reports whether the rest of the body may be worth waiting for.
+// small reports whether the rest of the body may be small enough to wait for.
 func (a *earlyAnswer) small() bool {
 	return !a.expects && a.length-int64(a.body.read) < maxRest && !a.body.over
 }
 
-// Write writes a part of the answer.
+// Write writes a part of the response.
 func (a *earlyAnswer) Write(p []byte) (int, error) {
 	a.WriteHeader(http.StatusOK)
 	if a.early && a.held.Len()+len(p) <= maxHeld {
@@ -148,7 +149,7 @@ func (a *earlyAnswer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// release sends what was held, so that the handler can go on by itself.
+// release sends what was held back; from then on the handler writes directly.
 func (a *earlyAnswer) release() error {
 	if !a.early {
 		return nil
@@ -159,7 +160,7 @@ func (a *earlyAnswer) release() error {
 	return err
 }
 
-// FlushError sends what was written.
+// FlushError sends what was written so far.
 func (a *earlyAnswer) FlushError() error {
 	a.WriteHeader(http.StatusOK)
 	if err := a.release(); err != nil {
@@ -168,10 +169,10 @@ func (a *earlyAnswer) FlushError() error {
 	return a.body.control.Flush()
 }
 
-// Unwrap lets deadlines be set.
+// Unwrap gives http.ResponseController access to the deadlines.
 func (a *earlyAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// finish sends an early answer as a whole and then takes what the client still sends, for a while.
+// finish sends the complete early response and then discards what the client still sends, for a limited time.
 func (a *earlyAnswer) finish() {
 	a.WriteHeader(http.StatusOK)
 	if !a.early {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Within runs do and gives up on it after the limit. A database that has frozen does not answer a cancellation either,
-// so do is left behind; it ends with its connection. The error is then that of the context; a panic of do is an error, too.
+// Within runs do and gives up on it after limit. A frozen database does not answer a cancellation either, so do may
+// be left running until its connection ends. The error is then the context's. A panic of do becomes an error, too.
 func Within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -33,7 +33,7 @@ func Within[T any](ctx context.Context, limit time.Duration, do func(context.Con
 	case <-ctx.Done():
 	}
 	select {
-	case r := <-done: // it came in time
+	case r := <-done: // the result came just in time
 		return r.value, r.err
 	default:
 		var none T
