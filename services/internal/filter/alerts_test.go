@@ -12,7 +12,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 )
 
-// alertEvents are events as the worker publishes them; hook.failing first, which the page shows the outcome of.
+// alertEvents returns operational events as the worker publishes them. hook.failing is first because the page shows
+// its result.
 func alertEvents() []webhook.Event {
 	const of = `{"hook_id":"0190a5a0-0000-7000-8000-000000000001","name":"ERP <West>","target_url":"https://erp.example/hooks"`
 	return []webhook.Event{
@@ -24,7 +25,7 @@ func alertEvents() []webhook.Event {
 	}
 }
 
-// Each recipe of docs/alerts.md makes something of every operational event that it is for.
+// Every recipe of docs/alerts.md must produce output for each operational event that it is for.
 func TestAlertRecipesMakeWhatTheySay(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../../docs/alerts.md")

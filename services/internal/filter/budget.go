@@ -8,7 +8,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// keptEstimates is how many estimates of expressions are remembered.
+// keptEstimates is how many estimates of expressions are cached.
 const keptEstimates = 50_000
 
 var estimates struct { //nolint:gochecknoglobals // a cache: an estimate is the same for everybody
@@ -16,7 +16,7 @@ var estimates struct { //nolint:gochecknoglobals // a cache: an estimate is the 
 	kept map[[sha256.Size]byte]uint64
 }
 
-// estimateOf is the estimate of an expression that was saved; one that cannot be compiled costs nothing.
+// estimateOf returns the estimate of a stored expression, or 0 if the expression does not compile.
 func estimateOf(x webhook.Expression) uint64 {
 	key := sha256.Sum256([]byte(string(x.Kind) + "\x00" + x.Text))
 	estimates.mu.Lock()
@@ -37,7 +37,8 @@ func estimateOf(x webhook.Expression) uint64 {
 	return n
 }
 
-// CheckBeside is Check for an expression of a tenant that has others. The error is an *Error.
+// CheckBeside is like Check for an expression of a tenant that has others. Their estimates count as well. The error
+// is an *Error.
 func CheckBeside(text webhook.Expression, others []webhook.Expression) error {
 	x, err := dialects[text.Kind].compile(text.Text)
 	if err != nil {

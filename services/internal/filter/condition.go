@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// answers is what conditions on an answer can refer to.
+// answers is the environment of conditions on a receiver's answer.
 var answers = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewCustomEnv(slices.Concat(language(), bounds(MaxLength), []cel.EnvOption{
 		cel.Variable("response.status", cel.IntType), cel.Variable("response.body", cel.DynType),
@@ -25,10 +25,10 @@ var conditions = dialect{ //nolint:gochecknoglobals // a constant
 	name: "success condition", env: answers, longest: MaxLength, complain: wantsBool, options: []cel.ProgramOption{bounded(types.Equal)},
 }
 
-// Condition says whether an answer counts as delivered. It is safe for concurrent use.
+// Condition decides whether an answer counts as delivered. It is safe for concurrent use.
 type Condition struct{ expression }
 
-// NewCondition makes the condition of a hook, nil for one without. The error is an *Error.
+// NewCondition returns the hook's condition, or nil if the hook has none. The error is an *Error.
 func NewCondition(h *webhook.Hook) (*Condition, error) {
 	if h.Config.Success.Condition == "" {
 		return nil, nil //nolint:nilnil // most have none
@@ -40,8 +40,8 @@ func NewCondition(h *webhook.Hook) (*Condition, error) {
 	return &Condition{x}, nil
 }
 
-// Holds evaluates the condition for an answer: of its body, JSON that is there as a whole is read, and all else is a text. A byte order
-// mark, which some receivers begin with, is no part of either. The error says why it cannot be evaluated.
+// Holds evaluates the condition for an answer. A complete JSON body is parsed; any other body is a string. A leading
+// byte order mark is ignored. The error says why the condition cannot be evaluated.
 func (c *Condition) Holds(status int, body []byte, truncated bool) (holds bool, cost uint64, err error) {
 	r := reader{}
 	body = bytes.TrimPrefix(body, []byte("\uFEFF"))

@@ -25,7 +25,7 @@ func TestConditionsJudgeAnswers(t *testing.T) {
 		{`response.body == "OK"`, `OK`, false, true, ""},
 		{`response.body.contains("ERROR") == false`, `<html>ERROR</html>`, false, false, ""},
 		{`response.body.startsWith("{")`, `{"ok":true,`, true, true, ""},
-		{`response.body.startsWith("{\"ok\"")`, `{"ok":true}`, true, true, ""}, // more of it may follow
+		{`response.body.startsWith("{\"ok\"")`, `{"ok":true}`, true, true, ""}, // truncated, so it is not parsed as JSON
 		{`response.body.ok`, `OK`, false, false, "evaluate success condition"},
 		{`response.body.ok`, ``, false, false, "evaluate success condition"},
 		{`response.body`, `{"ok":true}`, false, false, "does not give true or false"},

@@ -14,23 +14,25 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// Costs are in CEL's units: a step of a loop is some five of them, and a core does about 20 million a second.
+// Costs are in CEL's units. An iteration of a loop costs about five of them; one core does about 20 million per
+// second.
 const (
 	// MaxCost bounds one evaluation of a filter.
 	MaxCost = 100_000
-	// MaxEstimate bounds what a filter may cost by its estimate, which has room for one loop inside of another.
+	// MaxEstimate bounds a filter's estimated cost. It leaves room for one loop inside another.
 	MaxEstimate = 500_000
-	// MaxTenantEstimate bounds what all filters of a tenant may cost together, by their estimates.
+	// MaxTenantEstimate bounds the sum of the estimates of a tenant's filters.
 	MaxTenantEstimate = 5_000_000
-	// usualItems is how long an estimate takes lists, maps and texts of events to be. Evaluations cost what they cost.
+	// usualItems is the length that estimates assume for lists, maps and strings of events. Evaluations count the
+	// actual cost.
 	usualItems = 100
-	// bytesPerUnit is how many bytes of a text are looked at for one unit, readBytes how many are read as JSON, and
-	// readUnits are for a value in there.
+	// bytesPerUnit is how many bytes of a string are examined for one unit, and readBytes how many are parsed as
+	// JSON. readUnits is the cost of each value in that JSON.
 	bytesPerUnit, readBytes, readUnits = 10, 20, 2
 )
 
-// tracker counts what an evaluation costs. CEL's own model takes sizes and conversions of texts, and the comparison of
-// whatever is inside of lists, for a single unit, however large they are: a filter of 16,000 such units ran for 40 s.
+// tracker counts the cost of an evaluation. CEL's own model charges a single unit for sizes and conversions of
+// strings, and for comparing nested values, however large they are: a filter of 16,000 such units ran for 40 s.
 type tracker struct{}
 
 // CallCost implements cost.ActualCostEstimator.
@@ -49,13 +51,13 @@ func (tracker) CallCost(function, overload string, args []ref.Val, result ref.Va
 		}
 	case function == overloads.Matches:
 		n = matchCost(args)
-	case function == operators.Add && len(args) == 2: // what a list is put together of twice and twice again has no end
+	case function == operators.Add && len(args) == 2: // concatenating a list with itself repeatedly grows it exponentially
 		n += min(length(args[0]), length(args[1]))
 	}
 	return &n
 }
 
-// compareCost is what there is to be compared at most.
+// compareCost returns an upper bound of what a comparison has to look at.
 func compareCost(function string, l, r ref.Val) uint64 {
 	if function == operators.Equals || function == operators.NotEquals {
 		if l.Type() != r.Type() {
@@ -66,10 +68,10 @@ func compareCost(function string, l, r ref.Val) uint64 {
 	if _, isList := r.(traits.Lister); isList {
 		return sizeOf(r, MaxCost)
 	}
-	return 0 // a key
+	return 0 // a key of a map
 }
 
-// textCost is for looking at all of a text.
+// textCost returns the cost of reading a whole string.
 func textCost(v ref.Val) uint64 {
 	switch v := v.(type) {
 	case types.String:
@@ -81,7 +83,7 @@ func textCost(v ref.Val) uint64 {
 	}
 }
 
-// length is how many items a list has.
+// length returns the number of items of a list.
 func length(v ref.Val) uint64 {
 	if list, ok := v.(traits.Lister); ok {
 		if n, ok := list.Size().(types.Int); ok && n > 0 {
@@ -91,7 +93,7 @@ func length(v ref.Val) uint64 {
 	return 0
 }
 
-// sizeOf counts the values inside of a value, and more for long texts, up to about a limit.
+// sizeOf counts the values inside a value, and more for long strings, up to about limit.
 func sizeOf(v ref.Val, limit uint64) uint64 {
 	sizer, ok := v.(traits.Sizer)
 	if !ok {
@@ -102,7 +104,7 @@ func sizeOf(v ref.Val, limit uint64) uint64 {
 		return textCost(v)
 	}
 	if size, _ := sizer.Size().(types.Int); size < 0 || uint64(size) >= limit {
-		return limit // Value of a list that was put together would make all of it
+		return limit // Value would materialize a concatenated list
 	}
 	return nativeSize(v.Value(), limit)
 }
@@ -140,7 +142,7 @@ func nativeSize(v any, limit uint64) uint64 {
 	return 1 + n
 }
 
-// estimator says how large what an event brings is taken to be.
+// estimator assumes sizes for the parts of an event.
 type estimator struct{}
 
 // EstimateSize implements cost.Estimator.
@@ -164,8 +166,8 @@ func estimated(env *cel.Env, ast *cel.Ast) (uint64, error) {
 	return min(e.Max, math.MaxInt64), nil
 }
 
-// bounded has values looked at before they are compared: a comparison cannot be stopped, and lists of lists that an
-// expression builds by doubling them have no end.
+// bounded checks the size of values before they are compared. A comparison cannot be interrupted, and an expression
+// can build nested lists of exponential size by doubling.
 func bounded(equal func(l, r ref.Val) ref.Val) cel.ProgramOption {
 	comparisons := comparisonsBy(equal)
 	return cel.CustomDecoratorV2(func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
@@ -186,7 +188,7 @@ func bounded(equal func(l, r ref.Val) ref.Val) cel.ProgramOption {
 	})
 }
 
-// comparisonsBy are CEL's comparisons, whose bounds are looked at, with an equality.
+// comparisonsBy returns CEL's comparison operators, based on the given equality, for bounded.
 func comparisonsBy(equal func(l, r ref.Val) ref.Val) map[string]func(l, r ref.Val) ref.Val {
 	return map[string]func(l, r ref.Val) ref.Val{
 		operators.Equals:    equal,

@@ -11,13 +11,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 )
 
-// large is an event with 2,000 numbers, two equal lists of 200,000 numbers and a text of 600 kB.
+// large returns an event with 2,000 numbers, two equal lists of 200,000 numbers and a string of 600 kB.
 func large() *webhook.Event {
 	items, many := strings.Repeat("7,", 1999)+"7", strings.Repeat("1,", 199_999)+"1"
 	return &webhook.Event{Data: json.RawMessage(`{"items":[` + items + `],"a":[[` + many + `]],"b":[[` + many + `]],"s":"` + strings.Repeat("ä", 300_000) + `"}`)}
 }
 
-// Each of these ran for seconds, up to 41 s, while CEL counted fewer units than the limit, or did not end.
+// Each of these once ran for up to 41 s while CEL counted fewer units than the limit, or did not terminate.
 func TestNothingCostsMoreThanItSays(t *testing.T) {
 	t.Parallel()
 	in := filter.NewInput(large())

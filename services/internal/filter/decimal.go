@@ -11,7 +11,7 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// maxDigits bounds decimal numbers: 1e999999999 is short, and long to write.
+// maxDigits bounds the digits of decimal numbers: 1e999999999 is short, but long when written out.
 const maxDigits = 100
 
 // decimal is unscaled times ten to the power of -scale.
@@ -22,7 +22,7 @@ type decimal struct {
 
 var errDecimal = errors.New("is no decimal number of at most 100 digits")
 
-// parseDecimal reads a number, or a text with one, as JSON writes it.
+// parseDecimal parses a number, or a string that holds one, in JSON notation.
 func parseDecimal(text string) (decimal, error) {
 	digits, exponent, _ := strings.Cut(strings.ToLower(text), "e")
 	e := 0
@@ -60,7 +60,7 @@ func (d decimal) scaled(scale int) decimal {
 	return decimal{quotient, scale}
 }
 
-// String writes the number without an exponent.
+// String returns the number without an exponent.
 func (d decimal) String() string {
 	digits := new(big.Int).Abs(d.unscaled).String()
 	if d.scale > 0 {
@@ -87,7 +87,7 @@ func decimalOf(v ref.Val) (decimal, error) {
 	return d, nil
 }
 
-// decimalText is the number with all places that it has.
+// decimalText returns the number with all its decimal places.
 func decimalText(v ref.Val) any {
 	d, err := decimalOf(v)
 	if err != nil {
@@ -96,7 +96,7 @@ func decimalText(v ref.Val) any {
 	return d.String()
 }
 
-// roundedText is the number with so many places, rounded.
+// roundedText returns the number rounded to the given number of places.
 func roundedText(v ref.Val, places int) any {
 	d, err := decimalOf(v)
 	switch {
@@ -128,8 +128,8 @@ func calculateDecimal(operator byte, args []ref.Val) any {
 	return decimal{l.unscaled.Add(l.unscaled, r.unscaled), scale}.String()
 }
 
-// numberOf is a number that is sent as it is written, in a text or by the event; one that JSON writes differently, such as 007, is
-// sent as JSON has it.
+// numberOf returns a number that keeps the notation of the string or of the event. Notations that JSON does not
+// allow, such as 007, are normalized.
 func numberOf(v ref.Val) any {
 	if text, err := toJSON(v, maxDigits*2); err == nil {
 		if digits := strings.Trim(string(text), `"`); isJSONNumber(digits) {
@@ -143,7 +143,7 @@ func numberOf(v ref.Val) any {
 	return kept(d.String())
 }
 
-// isJSONNumber reports whether a text is a number as JSON writes it.
+// isJSONNumber reports whether a string is a number in JSON notation.
 func isJSONNumber(text string) bool {
 	return strings.TrimSpace(text) == text && gjson.Valid(text) && gjson.Parse(text).Type == gjson.Number
 }

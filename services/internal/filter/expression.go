@@ -9,38 +9,38 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 )
 
-// dialect is what expressions for one purpose can say.
+// dialect is the language of expressions for one purpose.
 type dialect struct {
-	// name is the purpose, as errors have it.
+	// name is the purpose, for error messages.
 	name string
 	env  func() (*cel.Env, error)
-	// longest is how long an expression may be, in bytes.
+	// longest is the maximum length of an expression in bytes.
 	longest int
-	// complain says what is wrong with what an expression gives; empty for nothing.
+	// complain returns what is wrong with the type of an expression's result, or "".
 	complain func(*cel.Type) string
 	options  []cel.ProgramOption
-	// keepsDigits says that numbers of the event that are passed on keep how they are written.
+	// keepsDigits says that numbers of the event keep their notation when they are passed on.
 	keepsDigits bool
 }
 
-// expression is compiled. It is safe for concurrent use.
+// expression is a compiled expression. It is safe for concurrent use.
 type expression struct {
 	*dialect
 
 	text    string
 	checked *cel.Ast
 	program cel.Program
-	// estimate is what Estimate returns.
+	// estimate is the result of Estimate.
 	estimate uint64
 }
 
-// String is the expression.
+// String returns the source text.
 func (x *expression) String() string { return x.text }
 
-// Estimate is what an evaluation costs at most where lists, maps and texts of the event have up to 100 items.
+// Estimate returns the maximum cost of an evaluation if lists, maps and strings of the event have up to 100 items.
 func (x *expression) Estimate() uint64 { return x.estimate }
 
-// bounds keep the parser from what is too long or too deep.
+// bounds limits the length and nesting that the parser accepts.
 func bounds(longest int) []cel.EnvOption {
 	return []cel.EnvOption{cel.ParserRecursionLimit(50), cel.ParserExpressionSizeLimit(longest)}
 }
@@ -49,7 +49,7 @@ func (d *dialect) programOptions() []cel.ProgramOption {
 	return slices.Concat([]cel.ProgramOption{literals(), cel.CostTracking(tracker{}), cel.CostLimit(MaxCost)}, d.options)
 }
 
-// compile checks an expression. The error is an *Error.
+// compile checks and compiles an expression. The error is an *Error.
 func (d *dialect) compile(text string) (expression, error) {
 	if len(text) > d.longest {
 		return expression{}, &Error{Detail: fmt.Sprintf("the expression is longer than %d bytes", d.longest)}
@@ -77,7 +77,7 @@ func (d *dialect) compile(text string) (expression, error) {
 	return expression{dialect: d, text: text, checked: ast, program: program, estimate: most}, nil
 }
 
-// tooCostly complains about an estimate beyond MaxEstimate.
+// tooCostly returns an error if the estimate exceeds MaxEstimate.
 func (x *expression) tooCostly() error {
 	if x.estimate <= MaxEstimate {
 		return nil
@@ -86,7 +86,7 @@ func (x *expression) tooCostly() error {
 		"use fewer loops inside of loops", x.estimate, usualItems, MaxEstimate)}
 }
 
-// eval evaluates the expression, and says what that cost. The error is an *EvalError.
+// eval evaluates the expression and returns the cost. The error is an *EvalError.
 func (x *expression) eval(vars map[string]any) (out ref.Val, cost uint64, err error) {
 	out, details, err := x.program.Eval(vars)
 	if details != nil && details.ActualCost() != nil {
@@ -112,7 +112,7 @@ func wantsText(t *cel.Type) string {
 	return fmt.Sprintf("the expression gives a %s, and must give a text: string(…) makes one", t)
 }
 
-// wantsJSON complains about what has no JSON form.
+// wantsJSON complains about types without a JSON form.
 func wantsJSON(t *cel.Type) string {
 	if t.Kind() == cel.TypeKind || t.Kind() == cel.OpaqueKind {
 		return fmt.Sprintf("the expression gives a %s, which JSON does not have", t)
@@ -120,5 +120,5 @@ func wantsJSON(t *cel.Type) string {
 	return ""
 }
 
-// failed is an error of an evaluation that CEL does not know of.
+// failed returns an evaluation error that does not come from CEL.
 func (x *expression) failed(text string) error { return &EvalError{err: errors.New(text), of: x} }

@@ -9,14 +9,15 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// EvalError says why an expression could not be evaluated for an event. What it says is found out when it is asked.
+// EvalError says why an expression could not be evaluated for an event. The text is only composed when Error is
+// called.
 type EvalError struct {
 	err  error
-	of   *expression // nil where none was evaluated
+	of   *expression // nil if no expression was evaluated
 	vars map[string]any
 }
 
-// Unwrap is CEL's own error.
+// Unwrap returns CEL's own error.
 func (f *EvalError) Unwrap() error { return f.err }
 
 // TooCostly reports whether the evaluation was stopped because it cost too much.
@@ -25,7 +26,7 @@ func (f *EvalError) TooCostly() bool {
 	return errors.As(f.err, &cancelled)
 }
 
-// Error says why, and how the expression has to be changed where that is known.
+// Error says why the evaluation failed and, where that is known, how to change the expression.
 func (f *EvalError) Error() string {
 	prefix := "evaluate filter: "
 	if f.of != nil {
@@ -45,7 +46,7 @@ func (f *EvalError) Error() string {
 	return prefix + short(text)
 }
 
-// hint names the first field that the expression asks for and that has no value, and says how to ask before.
+// hint names the first field in the expression that has no value, and says how to guard against that.
 func (f *EvalError) hint() string {
 	_, key, _ := strings.Cut(f.err.Error(), "no such key: ")
 	for _, field := range fieldsOf(f.of.checked.NativeRep().Expr(), nil) {
@@ -56,7 +57,8 @@ func (f *EvalError) hint() string {
 	return ""
 }
 
-// pathOf is a chain of selections such as event.data.customer.group, split where the variable ends; empty for anything else.
+// pathOf splits a chain of selections such as event.data.customer.group into the variable and the rest. It returns ""
+// for anything else.
 func pathOf(e ast.Expr) (variable string, path []string) {
 	switch e.Kind() {
 	case ast.IdentKind:
@@ -70,7 +72,8 @@ func pathOf(e ast.Expr) (variable string, path []string) {
 	return variable, path
 }
 
-// missing says which step of the path leads nowhere, and what there is instead; nothing where the field has a value.
+// missing says which step of the path does not exist, and what there is instead. It returns nothing if the field has
+// a value.
 func (f *EvalError) missing(variable string, path []string) (step, hint string) {
 	value, known := f.vars[variable]
 	if !known {
@@ -94,7 +97,7 @@ func (f *EvalError) missing(variable string, path []string) (step, hint string) 
 	return "", ""
 }
 
-// guard asks for each step of a path below a place.
+// guard returns an expression that tests each step of a path.
 func guard(at string, path []string) string {
 	var b strings.Builder
 	for _, name := range path {

@@ -15,17 +15,17 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// MaxLength is how long a filter may be, in bytes.
+// MaxLength is the maximum length of a filter in bytes.
 const MaxLength = 4 << 10
 
 // Error says what is wrong with an expression, and where.
 type Error struct {
-	// Line and Column count from 1 and are 0 where the whole expression is at fault.
+	// Line and Column count from 1. They are 0 if the error concerns the whole expression.
 	Line, Column int
 	Detail       string
 }
 
-// Error names the place and the fault.
+// Error returns the position and the problem.
 func (e *Error) Error() string {
 	if e.Line == 0 {
 		return e.Detail
@@ -33,12 +33,13 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Detail)
 }
 
-// environment is what filters can refer to. Names with dots make a misspelt field of event an error on saving.
+// environment is the environment of filters. Variable names contain dots, so that a misspelt field of event is an
+// error when the filter is saved.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewCustomEnv(slices.Concat(language(), eventVariables(), bounds(MaxLength))...)
 })
 
-// eventVariables are what expressions can ask of an event.
+// eventVariables are the variables of an event.
 func eventVariables() []cel.EnvOption {
 	return []cel.EnvOption{
 		cel.Variable("event.type", cel.StringType), cel.Variable("event.entity", cel.StringType),
@@ -53,7 +54,7 @@ var filters = dialect{ //nolint:gochecknoglobals // a constant
 // Filter is a compiled filter. It is safe for concurrent use.
 type Filter struct{ expression }
 
-// Compile checks a filter. The error is an *Error.
+// Compile compiles a filter. The error is an *Error.
 func Compile(text string) (*Filter, error) {
 	x, err := filters.compile(text)
 	if err != nil {
@@ -62,7 +63,7 @@ func Compile(text string) (*Filter, error) {
 	return &Filter{x}, nil
 }
 
-// Check is Compile for a filter that is about to be saved: it may not cost too much, either.
+// Check is like Compile for a filter that is about to be saved, which must not cost too much either.
 func Check(text string) (*Filter, error) {
 	f, err := Compile(text)
 	if err != nil {
@@ -71,30 +72,30 @@ func Check(text string) (*Filter, error) {
 	return f, f.tooCostly()
 }
 
-// Candidate is a hook that an event goes to if its filter, which may be nil, lets it.
+// Candidate is a hook that gets an event if its filter, which may be nil, matches.
 type Candidate struct {
 	*webhook.Hook
 
 	Filter *Filter
 }
 
-// Result is what came of an evaluation.
+// Result is the result of an evaluation.
 type Result struct {
 	Matched bool
-	// Cost is in units; the first evaluation for an event has that of reading it, too.
+	// Cost is in units. The first evaluation for an event includes the cost of parsing it.
 	Cost uint64
-	// Err says why the filter could not be evaluated, and does not match because of that. It is a *EvalError.
+	// Err says why the filter could not be evaluated; it does not match then. It is an *EvalError.
 	Err error
 }
 
-// Match evaluates the filter. An expression that cannot be evaluated for the event, because a field that it names is not
-// there, or because it costs too much, does not match, and the error says why.
+// Match evaluates the filter. If the filter cannot be evaluated for the event, because a field is missing or it costs
+// too much, it does not match, and the error says why.
 func (f *Filter) Match(in *Input) (bool, error) {
 	r := f.Evaluate(in)
 	return r.Matched, r.Err
 }
 
-// Evaluate evaluates the filter and says what that has cost.
+// Evaluate evaluates the filter and returns the result with its cost.
 func (f *Filter) Evaluate(in *Input) Result {
 	vars, cost, err := in.variables()
 	r := Result{Cost: 1 + cost}
@@ -115,7 +116,7 @@ func (f *Filter) Evaluate(in *Input) Result {
 	return r
 }
 
-// short keeps the values of an event, which an error may repeat, out of messages that get long.
+// short truncates a long message, because CEL's errors may repeat values of an event.
 func short(text string) string {
 	const most = 200
 	if len(text) <= most {

@@ -19,13 +19,13 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/envelope"
 )
 
-// maxText bounds a text that a helper makes, in bytes.
+// maxText bounds a string that a helper produces, in bytes.
 const maxText = MaxOutput
 
-// made are the helpers whose costs grow with what they read and make.
+// made are the helpers whose cost grows with the size of their input and output.
 var made = map[string]bool{"replace": true, "split": true, "join": true, "json.encode": true, "json.decode": true, "xml.escape": true}
 
-// argumentCost is for reading lists and maps; texts are counted for all functions.
+// argumentCost returns the cost of reading lists and maps; strings are counted for all functions.
 func argumentCost(args []ref.Val) (n uint64) {
 	for _, arg := range args {
 		if _, isList := arg.(traits.Lister); isList || arg.Type() == types.MapType {
@@ -35,7 +35,7 @@ func argumentCost(args []ref.Val) (n uint64) {
 	return n
 }
 
-// helpers are the functions that expressions which make something have beside those of filters.
+// helpers are the functions that transforms have in addition to those of filters.
 func helpers() []cel.EnvOption {
 	s, n, d := cel.StringType, cel.IntType, cel.DynType
 	texts := cel.ListType(cel.StringType)
@@ -103,7 +103,7 @@ func binding(do func([]ref.Val) any) cel.OverloadOpt {
 	return cel.FunctionBinding(func(args ...ref.Val) ref.Val { return val(do(args)) })
 }
 
-// val is what a helper gives: an error too.
+// val converts a helper's result, or its error.
 func val(v any) ref.Val {
 	if err, ok := v.(error); ok {
 		return types.WrapErr(err)
@@ -111,7 +111,7 @@ func val(v any) ref.Val {
 	return types.DefaultTypeAdapter.NativeToValue(v)
 }
 
-// str is a text that CEL has checked to be one.
+// str returns the string of a value that CEL has checked to be a string.
 func str(v ref.Val) string {
 	s, _ := v.(types.String)
 	return string(s)
@@ -169,7 +169,7 @@ func indexOf(s, of string) int {
 	return utf8.RuneCountInString(s[:at])
 }
 
-// first is at most the first n characters.
+// first returns at most the first n characters.
 func first(s string, n int) string {
 	for i := range s {
 		if n--; n < 0 {
@@ -179,7 +179,7 @@ func first(s string, n int) string {
 	return s
 }
 
-// substring goes from one character up to another.
+// substring returns the characters from from up to to, which is excluded.
 func substring(s string, from, to int) any {
 	runes := utf8.RuneCountInString(s)
 	if from < 0 || from > to || to > runes {
@@ -208,7 +208,7 @@ func jsonDecode(s string) any {
 	return r.value(gjson.Parse(s))
 }
 
-// inZone is a time there, as RFC 3339 has it or by a pattern.
+// inZone formats a time in the zone, as RFC 3339 or by a pattern.
 func inZone(v ref.Val, zone, pattern string) any {
 	t, ok := v.ConvertToType(types.TimestampType).(types.Timestamp)
 	if !ok {
@@ -224,7 +224,7 @@ func inZone(v ref.Val, zone, pattern string) any {
 	return strftime(t.In(at), pattern)
 }
 
-// strftime formats a time by the letters that C has for that.
+// strftime formats a time by C's conversion letters.
 func strftime(t time.Time, pattern string) any {
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {

@@ -8,11 +8,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 )
 
-// mostCost is above what a filter costs that is stopped: the limit, the step that went beyond it, which looks at no more than
-// an event of a megabyte, and the reading of that.
+// mostCost is above the cost of any filter that is stopped: the limit, the step that exceeded it, which reads at most
+// an event of one megabyte, and parsing that event.
 const mostCost = filter.MaxCost + 2_000_000
 
-// FuzzFilter compiles any text and evaluates it for any event: no panic, no hang, and a cost that is bounded.
+// FuzzFilter compiles any text and evaluates it for any event. It must neither panic nor hang, and its cost must be
+// bounded.
 func FuzzFilter(f *testing.F) {
 	f.Add(`event.data.total > 100.0 && event.data.currency == "EUR"`, `{"total":125.5,"currency":"EUR"}`)
 	f.Add(`event.data.lines.exists(l, l.sku == "B-2")`, `{"lines":[{"sku":"B-2"}]}`)

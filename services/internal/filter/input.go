@@ -9,9 +9,9 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Input is an event as filters see it, read once for all of them. It is safe for concurrent use.
+// Input is an event as filters see it, parsed once for all of them. It is safe for concurrent use.
 type Input struct {
-	// read reads the event, and says what that cost.
+	// read parses the event and returns the cost of that.
 	read func() (read, error)
 	once sync.Once
 }
@@ -21,7 +21,7 @@ type read struct {
 	cost uint64
 }
 
-// NewInput makes the input of an event; nothing is read before a filter needs it.
+// NewInput returns the input for an event. The event is parsed when a filter first needs it.
 func NewInput(e *webhook.Event) *Input { return newInput(e, reader{}) }
 
 func newInput(e *webhook.Event, r reader) *Input {
@@ -41,21 +41,21 @@ func newInput(e *webhook.Event, r reader) *Input {
 	})}
 }
 
-// variables are the event's, and what reading it has cost the first time, 0 for all others.
+// variables returns the event's variables. cost is the cost of parsing for the first call and 0 for later ones.
 func (in *Input) variables() (vars map[string]any, cost uint64, err error) {
 	r, err := in.read()
 	in.once.Do(func() { cost = r.cost })
 	return r.vars, cost, err
 }
 
-// reader counts the values that it has read.
+// reader parses JSON and counts the values.
 type reader struct {
 	values uint64
-	// digits says that numbers keep how they are written.
+	// digits says that numbers keep their notation.
 	digits bool
 }
 
-// value is the value of valid JSON.
+// value converts valid JSON.
 func (r *reader) value(of gjson.Result) any {
 	r.values++
 	switch {

@@ -14,22 +14,22 @@ import (
 	"cel.dev/cel-go/common/types/traits"
 )
 
-// maxDepth is how deep a value may be that is read from JSON or written, one thing inside of another. Events are not as deep.
+// maxDepth is the maximum nesting of values that helpers parse from JSON or write. Events nest less deeply.
 const maxDepth = 100
 
 // problem says why a value cannot be written.
 type problem string
 
-// Error is the problem.
+// Error returns the problem.
 func (p problem) Error() string { return string(p) }
 
-// writer writes values as JSON, up to a size. Members of objects are in the order of their names.
+// writer writes values as JSON, up to a size. Members of objects are sorted by name.
 type writer struct {
 	b    []byte
 	most int
 }
 
-// toJSON writes a value in at most so many bytes.
+// toJSON writes a value in at most most bytes.
 func toJSON(v any, most int) (json.RawMessage, error) {
 	w := writer{most: most}
 	if err := w.value(v, 0); err != nil {
@@ -72,7 +72,7 @@ func (w *writer) value(v any, depth int) error {
 	return nil
 }
 
-// val writes what CEL has made.
+// val writes a value that CEL has produced.
 func (w *writer) val(v ref.Val, depth int) error {
 	switch v := v.(type) {
 	case types.Bool, types.Int, types.Uint, types.Double, types.String:
@@ -99,7 +99,7 @@ func (w *writer) val(v ref.Val, depth int) error {
 			if !ok {
 				return problem("its value has a " + name.Type().TypeName() + " as a name")
 			}
-			if _, twice := members[string(text)]; twice { // 1 and "1"
+			if _, twice := members[string(text)]; twice { // the keys 1 and "1" collide
 				return problem("its value has the name " + short(string(text)) + " twice")
 			}
 			members[string(text)] = v.Get(name)

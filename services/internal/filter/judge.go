@@ -8,7 +8,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Why an event does not get to a hook, in one fixed word.
+// Why an event does not reach a hook, as fixed words.
 const (
 	NotCreatedYet   = "created_later"
 	NotOfTypes      = "event_type"
@@ -19,22 +19,23 @@ const (
 	NotWhileItIsOff = "hook_disabled"
 )
 
-// Verdict says whether a hook, as it is, wants an event.
+// Verdict says whether a hook, as currently configured, wants an event.
 type Verdict struct {
-	// Reason is one of the words above, and empty where nothing keeps the event from the hook.
+	// Reason is one of the words above, or empty if the event passes.
 	Reason string
-	// Detail says to people why, or, where the event passes a filter, what the filter saw; may be empty.
+	// Detail explains the reason to people or, if the event passes a filter, says which values the filter saw. It may
+	// be empty.
 	Detail string
 }
 
-// Judge tells of one hook what it wants. It is safe for concurrent use.
+// Judge decides which events a hook wants. It is safe for concurrent use.
 type Judge struct {
 	hook   *webhook.Hook
-	filter *Filter // nil for none, or a broken one
+	filter *Filter // nil if there is none, or it does not compile
 	broken error
 }
 
-// NewJudge makes the judge of a hook, whose filter is compiled once. A filter that cannot be read lets nothing pass.
+// NewJudge returns the judge of a hook and compiles its filter once. A filter that does not compile matches nothing.
 func NewJudge(h *webhook.Hook) *Judge {
 	j := &Judge{hook: h}
 	if h.Config.Filter != "" {
@@ -43,7 +44,7 @@ func NewJudge(h *webhook.Hook) *Judge {
 	return j
 }
 
-// Judge says what keeps the event from the hook, the first reason in the order in which workers look.
+// Judge returns the first reason that keeps the event from the hook, in the order in which workers check.
 func (j *Judge) Judge(e *webhook.Event) Verdict {
 	h := j.hook
 	switch {
@@ -80,7 +81,7 @@ func (j *Judge) filtered(e *webhook.Event) Verdict {
 	}
 }
 
-// saw says which values the filter was about.
+// saw returns the values that the filter refers to.
 func (j *Judge) saw(in *Input) string {
 	terms := j.filter.Terms(in)
 	if len(terms) == 0 {
@@ -93,54 +94,57 @@ func (j *Judge) saw(in *Input) string {
 	return ": " + strings.Join(texts, ", ") + "."
 }
 
-// Backtest is what a hook that is not saved yet would have wanted of events of the past.
+// Backtest is the result of applying a hook that is not saved yet to past events.
 type Backtest struct {
 	judge   *Judge
 	samples int
 
-	// Scanned is how many events were looked at, Matched how many of them the hook wants.
+	// Scanned counts the examined events, and Matched those that the hook wants.
 	Scanned, Matched int
 	// Missed counts the others by Verdict.Reason.
 	Missed map[string]int
-	// Samples are some that it wants, and MissedSamples some that it does not although it wants their type.
+	// Samples are some events that it wants. MissedSamples are some that it does not want although it wants their
+	// type.
 	Samples, MissedSamples []Sample
-	// Failed is the first that the filter could not be evaluated for, nil where there is none.
+	// Failed is the first event for which the filter could not be evaluated, or nil.
 	Failed *Sample
 
-	// Transforms says that the hook has a transform. Made and Unmade are how many events it was evaluated for, and could not be, of
-	// at most maxMade; Unmakeable is the first of those.
+	// Transforms says that the hook has a transform. It was evaluated for at most maxMade events: it succeeded for
+	// Made of them and failed for Unmade. Unmakeable is the first that failed.
 	Transforms   bool
 	Made, Unmade int
 	Unmakeable   *Sample
 	transform    *Transform
 }
 
-// Sample is an event with what was said of it.
+// Sample is an event and what the hook does with it.
 type Sample struct {
 	Event   *webhook.Event
 	Verdict Verdict
-	// Data is what the transform makes of the event's, and Problem why it cannot be shown; both are empty for hooks without one.
+	// Data is the result of the transform, and Problem says why it cannot be shown. Both are empty for hooks without
+	// a transform.
 	Data    json.RawMessage
 	Problem string
-	// Headers are those that are made of the event.
+	// Headers are those that the hook computes from the event.
 	Headers []webhook.Header
 }
 
-// maxMade is how many events a back-test evaluates a transform for, and MaxShownData how large data may be that it shows, in bytes.
+// maxMade is how many events a backtest evaluates a transform for. MaxShownData is the maximum size in bytes of data
+// that it shows.
 const (
 	maxMade      = 1000
 	MaxShownData = 64 << 10
 )
 
-// NewBacktest begins a back-test that keeps so many samples of either kind.
+// NewBacktest starts a backtest that keeps up to samples samples of either kind.
 func NewBacktest(h *webhook.Hook, samples int) *Backtest {
 	b := &Backtest{judge: NewJudge(h), samples: samples, Missed: map[string]int{}}
-	b.transform, _ = NewTransform(h) // whether it compiles was asked before
+	b.transform, _ = NewTransform(h) // that it compiles was checked before
 	b.Transforms = b.transform != nil
 	return b
 }
 
-// Take judges an event.
+// Take adds an event to the backtest.
 func (b *Backtest) Take(e *webhook.Event) {
 	b.Scanned++
 	v := b.judge.quick(e)
@@ -162,7 +166,7 @@ func (b *Backtest) Take(e *webhook.Event) {
 	}
 }
 
-// makeOf evaluates the transform for an event that the hook wants, which may be the newest sample.
+// makeOf evaluates the transform for an event that the hook wants. The event may be the newest sample.
 func (b *Backtest) makeOf(e *webhook.Event) {
 	var sample *Sample
 	if n := len(b.Samples); n > 0 && b.Samples[n-1].Event == e {
@@ -187,7 +191,7 @@ func (b *Backtest) makeOf(e *webhook.Event) {
 	b.Made++
 }
 
-// quick is Judge without what the filter saw, which takes longer to find out than whether it matches.
+// quick is like Judge without the values that the filter saw, which take longer to find than the match itself.
 func (j *Judge) quick(e *webhook.Event) Verdict {
 	if j.filter == nil || !j.hook.Matches(e) {
 		return j.Judge(e)

@@ -15,15 +15,15 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// number is a number of an event that would lose something if it were read and written again, such as the zero of 19.90. It
-// stays one where it is passed on; what calculates gets the plain one.
+// number is a number of an event whose notation would change if it were parsed and written again, such as 19.90. It
+// keeps its notation where it is passed on; functions that calculate get the plain number.
 type number struct {
 	ref.Val // the plain number
 
 	raw string
 }
 
-// ConvertToType keeps the digits in a text.
+// ConvertToType keeps the notation when converting to a string.
 func (n number) ConvertToType(t ref.Type) ref.Val {
 	if t == types.StringType {
 		return types.String(n.raw)
@@ -31,10 +31,10 @@ func (n number) ConvertToType(t ref.Type) ref.Val {
 	return n.Val.ConvertToType(t)
 }
 
-// ConvertToNative keeps the digits in JSON.
+// ConvertToNative keeps the notation when converting to JSON.
 func (n number) ConvertToNative(t reflect.Type) (any, error) { return n.Val.ConvertToNative(t) }
 
-// MarshalJSON writes the number as it came.
+// MarshalJSON returns the original notation.
 func (n number) MarshalJSON() ([]byte, error) { return []byte(n.raw), nil }
 
 // Equal compares by value.
@@ -47,7 +47,7 @@ func plain(v ref.Val) ref.Val {
 	return v
 }
 
-// kept is a number as it is passed on: the plain one where nothing is lost.
+// kept returns a number to be passed on: a plain one if its notation is preserved, and a number otherwise.
 func kept(raw string) any {
 	value := exact(raw)
 	if text, ok := appendNumber(nil, value); ok && string(text) == raw {
@@ -56,7 +56,7 @@ func kept(raw string) any {
 	return number{types.DefaultTypeAdapter.NativeToValue(value), raw}
 }
 
-// appendNumber writes a number as JSON; ok is false for what JSON does not have.
+// appendNumber writes a number as JSON. ok is false for values that JSON does not have.
 func appendNumber(b []byte, value any) (_ []byte, ok bool) {
 	switch n := value.(type) {
 	case int64:
@@ -73,13 +73,13 @@ func appendNumber(b []byte, value any) (_ []byte, ok bool) {
 	return b, false
 }
 
-// keepers are the functions that pass numbers on, or want to know how they are written.
+// keepers are the functions that pass numbers on, or that need their notation.
 var keepers = map[string]bool{
 	operators.Conditional: true, operators.Index: true, "string": true, "dyn": true, "number": true, "json.encode": true, "decimal": true,
 	"decimal.add": true, "decimal.subtract": true, "decimal.multiply": true,
 }
 
-// unwrapping gives what calculates plain numbers: CEL's functions know no others.
+// unwrapping passes plain numbers to all other functions, because CEL's functions know no others.
 func unwrapping(d *dialect, checked *cel.Ast) []cel.ProgramOption {
 	if !d.keepsDigits {
 		return nil
@@ -114,27 +114,27 @@ type plainAttribute struct {
 	interpreter.InterpretableAttribute
 }
 
-// Exec unwraps.
+// Exec returns a plain value.
 func (p plainAttribute) Exec(f *interpreter.ExecutionFrame) ref.Val {
 	return plain(p.InterpretableAttribute.Exec(f))
 }
 
-// Eval unwraps.
+// Eval returns a plain value.
 func (p plainAttribute) Eval(a interpreter.Activation) ref.Val {
 	return plain(p.InterpretableAttribute.Eval(a))
 }
 
 type plainCall struct{ interpreter.InterpretableCall }
 
-// Exec unwraps.
+// Exec returns a plain value.
 func (p plainCall) Exec(f *interpreter.ExecutionFrame) ref.Val {
 	return plain(p.InterpretableCall.Exec(f))
 }
 
-// Eval unwraps.
+// Eval returns a plain value.
 func (p plainCall) Eval(a interpreter.Activation) ref.Val { return plain(p.InterpretableCall.Eval(a)) }
 
-// equal is types.Equal for values with numbers in them that keep their digits.
+// equal is types.Equal for values that may contain numbers.
 func equal(l, r ref.Val) ref.Val {
 	l, r = plain(l), plain(r)
 	switch left := l.(type) {

@@ -15,8 +15,8 @@ import (
 	"cel.dev/cel-go/common/types/traits"
 )
 
-// exact is the number itself: an int64, a uint64 where that is too small, or the nearest double for what is written as none
-// of both, an infinity for what is beyond all of them.
+// exact parses a number as an int64, or a uint64 if it is too large for that. Other notations become the nearest
+// double, which is an infinity for numbers beyond the range.
 func exact(text string) any {
 	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return i
@@ -28,7 +28,7 @@ func exact(text string) any {
 	return f
 }
 
-// arithmetic is what CEL has for two numbers of one type.
+// arithmetic has CEL's operators for two numbers of one type.
 var arithmetic = map[string]func(l, r ref.Val) ref.Val{
 	operators.Add:      func(l, r ref.Val) ref.Val { return l.(traits.Adder).Add(r) },           //nolint:forcetypeassert // its trait is asked for before
 	operators.Subtract: func(l, r ref.Val) ref.Val { return l.(traits.Subtractor).Subtract(r) }, //nolint:forcetypeassert // as above
@@ -37,7 +37,7 @@ var arithmetic = map[string]func(l, r ref.Val) ref.Val{
 	operators.Modulo:   func(l, r ref.Val) ref.Val { return l.(traits.Modder).Modulo(r) },       //nolint:forcetypeassert // as above
 }
 
-// mixed are the pairs of types that CEL has no arithmetic for, and what we calculate them as.
+// mixed are the pairs of types without arithmetic in CEL, and the type that they are calculated in.
 var mixed = [][3]*cel.Type{
 	{cel.IntType, cel.DoubleType, cel.DoubleType},
 	{cel.DoubleType, cel.IntType, cel.DoubleType},
@@ -47,8 +47,9 @@ var mixed = [][3]*cel.Type{
 	{cel.UintType, cel.IntType, cel.DynType},
 }
 
-// language is CEL with regular expressions that are bounded, and with arithmetic between numbers of different types: JSON has one type of numbers, and 7 * 1.5 is 10.5 to
-// everybody. Two whole numbers give a whole number, exactly, or an error where neither an int nor a uint holds it.
+// language extends CEL with bounded regular expressions, and with arithmetic between numbers of different types: JSON
+// has one type of number, so 7 * 1.5 must be 10.5. Two integers give an exact integer, or an error if neither an int
+// nor a uint can hold it.
 func language() []cel.EnvOption {
 	without := env.NewLibrarySubset().AddExcludedFunctions(env.NewFunction(overloads.Matches))
 	options := []cel.EnvOption{matches()}
@@ -73,7 +74,7 @@ func language() []cel.EnvOption {
 	return append([]cel.EnvOption{cel.StdLib(cel.StdLibSubset(without))}, options...)
 }
 
-// traitOf is what a value has to have to stand on the left.
+// traitOf returns the trait that the left operand must have.
 func traitOf(operator string) int {
 	switch operator {
 	case operators.Add:
@@ -121,7 +122,7 @@ func integer(v ref.Val) *big.Int {
 	return big.NewInt(int64(i))
 }
 
-// whole calculates with an int and a uint as CEL does with two ints: division drops what is behind the point.
+// whole calculates with an int and a uint as CEL does with two ints: division truncates.
 func whole(operator string, l, r *big.Int) ref.Val {
 	n := new(big.Int)
 	switch operator {

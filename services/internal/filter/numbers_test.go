@@ -44,10 +44,10 @@ func TestNumbersAreExact(t *testing.T) {
 		`event.data.price == 2.5`:                               true,
 		`event.data.huge > 1000`:                                true,
 		`type(event.data.qty) == int`:                           true,
-		`event.data.total * 1.2 > 100.0`:                        true, // as it was when all numbers were doubles
+		`event.data.total * 1.2 > 100.0`:                        true, // these behave as when all numbers were doubles
 		`event.data.total - event.data.price == 97.5`:           true,
 		`event.data.qty / 2.0 == 3.5 && event.data.total > 1.0`: true,
-		// numbers of different types in one calculation, beside numbers that a double does not hold
+		// numbers of different types in one calculation, next to integers that a double cannot hold
 		`event.data.qty / 2.0 == 3.5 && event.data.lines[0].id % 2 == 1`:             true,
 		`event.data.qty * 1.5 == 10.5 && event.data.lines[0].id != 9007199254740993`: false,
 		`event.data.qty * 1.5 == 10.5 && event.data.lines[0].id != event.data.id`:    true,
@@ -63,13 +63,13 @@ func TestNumbersAreExact(t *testing.T) {
 		`type(event.data.big) == uint && type(event.data.id) == int`: true,
 		`event.data.big > 9223372036854775807`:                       true,
 		`event.data.big * 1.0 > 1e19`:                                true,
-		// as they are written: with a point or an exponent, or beyond 2^64, a double
+		// the notation decides: with a point or an exponent, or beyond 2^64, it is a double
 		`type(event.data.two) == double && type(event.data.e3) == double`: true,
 		`event.data.e3 == 1000 && string(event.data.e3) == "1000"`:        true,
 		`event.data.e3 / 3 > 333.3`:                                       true,
 		`event.data.over == 18446744073709551616.0`:                       true,
 		`event.data.over > 18446744073709551615u`:                         false,
-		// inside of lists and maps
+		// inside lists and maps
 		`event.data.nested == [[9007199254740993], [1, [2, 3]]]`:         true,
 		`event.data.nested == [[9007199254740992], [1, [2, 3]]]`:         false,
 		`[9007199254740993] in event.data.nested`:                        true,

@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 )
 
-// Each recipe of docs/transforms.md is an expression, an event's data and what comes of it, to the digit.
+// Each recipe of docs/transforms.md has an expression, an event's data and the result, which must match to the digit.
 func TestRecipesMakeWhatTheySay(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../../docs/transforms.md")

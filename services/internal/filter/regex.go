@@ -16,12 +16,13 @@ import (
 )
 
 const (
-	// maxPattern bounds a regular expression in bytes, and maxProgram in the instructions that it becomes: (.?){1000} is short.
+	// maxPattern bounds a regular expression in bytes. maxProgram bounds the instructions that it compiles to:
+	// (.?){1000} is short.
 	maxPattern, maxProgram = 1000, 1000
-	// maxSteps bounds the bytes of a text times the instructions, since a match cannot be stopped; stepsPerUnit of them cost
-	// a unit.
+	// maxSteps bounds the product of a string's bytes and the instructions, because a match cannot be interrupted.
+	// stepsPerUnit steps cost one unit.
 	maxSteps, stepsPerUnit = 10_000_000, 10
-	// keptPatterns is how many regular expressions are kept compiled; the events' may be among them.
+	// keptPatterns is how many compiled regular expressions are cached. Events may supply some of them.
 	keptPatterns = 512
 )
 
@@ -29,7 +30,7 @@ const (
 type pattern struct {
 	*regexp.Regexp
 
-	size int // of its program
+	size int // instructions of its program
 }
 
 var patterns struct { //nolint:gochecknoglobals // a cache: a pattern is the same for everybody
@@ -86,7 +87,7 @@ func match(l, r ref.Val) ref.Val {
 	return types.Bool(p.MatchString(string(text)))
 }
 
-// matchCost is for a text and a regular expression.
+// matchCost returns the cost of matching a string against a regular expression.
 func matchCost(args []ref.Val) uint64 {
 	if len(args) != 2 {
 		return 1
@@ -100,7 +101,7 @@ func matchCost(args []ref.Val) uint64 {
 	return 1 + uint64(min(len(text)*p.size, maxSteps)/stepsPerUnit) //nolint:gosec // not negative
 }
 
-// matches is CEL's function of that name with bounds.
+// matches is CEL's function of that name, with bounds.
 func matches() cel.EnvOption {
 	args := []*cel.Type{cel.StringType, cel.StringType}
 	return cel.Function(overloads.Matches,
@@ -108,7 +109,8 @@ func matches() cel.EnvOption {
 		cel.SingletonBinaryBinding(match, traits.MatcherType))
 }
 
-// literals has regular expressions that are part of the filter checked when it is compiled. CEL would match them without a bound.
+// literals checks literal regular expressions when the filter is compiled, and matches them with bounds, which CEL
+// would not.
 func literals() cel.ProgramOption {
 	var both []*interpreter.RegexOptimization
 	for _, overload := range []string{overloads.Matches, overloads.MatchesString} {

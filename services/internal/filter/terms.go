@@ -12,22 +12,22 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// maxTerms bounds how many terms are told.
+// maxTerms bounds how many terms are returned.
 const maxTerms = 20
 
 // Term is a field of the event that an expression names, with its value.
 type Term struct {
 	// Expression is the field as the expression has it, such as event.data.total.
 	Expression string
-	// Value is its value as JSON, at most 100 bytes of it; "(not there)" or "(not looked at)" where it has none.
+	// Value is at most 100 bytes of its value as JSON, or "(not there)" or "(not looked at)".
 	Value string
 }
 
-// String joins both.
+// String returns both as a sentence.
 func (t Term) String() string { return t.Expression + " is " + t.Value }
 
-// Terms evaluates the filter for an event and returns the fields that it names, so that people see why it matched or did
-// not. None are returned for an event that cannot be read.
+// Terms evaluates the filter for an event and returns the fields that it names, so that people see why it matched or
+// did not. It returns none for an event that cannot be parsed.
 func (f *Filter) Terms(in *Input) []Term {
 	vars, _, err := in.variables()
 	if err != nil {
@@ -59,7 +59,7 @@ func (f *Filter) Terms(in *Input) []Term {
 	return terms[:min(len(terms), maxTerms)]
 }
 
-// fieldsOf appends the fields that an expression names, in their order, but for those inside of loops.
+// fieldsOf appends the fields that an expression names, in order, except those inside loops.
 func fieldsOf(e ast.Expr, list []ast.Expr) []ast.Expr {
 	switch e.Kind() {
 	case ast.IdentKind:

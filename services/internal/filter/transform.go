@@ -15,13 +15,14 @@ import (
 )
 
 const (
-	// MaxTransformLength is how long an expression may be that makes something of an event, in bytes.
+	// MaxTransformLength is the maximum length of a transform's expression in bytes.
 	MaxTransformLength = 16 << 10
-	// MaxOutput is how large its value may be, as JSON in bytes.
+	// MaxOutput is the maximum size of its result as JSON, in bytes.
 	MaxOutput = 1 << 20
 )
 
-// making is the language of filters with helpers, and with what else is known of an event and its hook.
+// making is the environment of transforms: that of filters with helpers, and with more fields of the event and its
+// hook.
 var making = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewCustomEnv(slices.Concat(language(), eventVariables(), helpers(), bounds(MaxTransformLength), []cel.EnvOption{
 		cel.Variable("event.id", cel.StringType), cel.Variable("event.time", cel.TimestampType), cel.Variable("hook.config", cel.DynType),
@@ -40,11 +41,11 @@ var dialects = map[webhook.ExpressionKind]*dialect{
 	},
 }
 
-// Transform makes what a hook sends of what was published. It is safe for concurrent use.
+// Transform turns what was published into what a hook sends. It is safe for concurrent use.
 type Transform struct {
-	data    *expression // nil for what was published
+	data    *expression // nil sends the data as published
 	headers []header
-	config  any // the hook's
+	config  any // the hook's config
 }
 
 type header struct {
@@ -52,7 +53,7 @@ type header struct {
 	expression
 }
 
-// NewTransform makes the transform of a hook, nil for one that sends what was published. The error is an *Error.
+// NewTransform returns the hook's transform, or nil if the hook sends what was published. The error is an *Error.
 func NewTransform(h *webhook.Hook) (*Transform, error) {
 	if !h.Config.Makes() {
 		return nil, nil //nolint:nilnil // most make nothing
@@ -76,17 +77,17 @@ func NewTransform(h *webhook.Hook) (*Transform, error) {
 	return t, nil
 }
 
-// Made is what a transform has made of an event.
+// Made is the result of a transform for an event.
 type Made struct {
-	// Data is nil for what was published.
+	// Data is nil if the data is sent as published.
 	Data    json.RawMessage
 	Headers []webhook.Header
-	// Cost is in units, with that of reading the event.
+	// Cost is in units and includes parsing the event.
 	Cost uint64
 }
 
-// Make evaluates the transform for an event. The error says in words for people why it cannot be; what that has cost is
-// returned too.
+// Make evaluates the transform for an event. The error explains to people why that fails; the cost is returned
+// nevertheless.
 func (t *Transform) Make(e *webhook.Event) (Made, error) {
 	vars, cost, err := newInput(e, reader{digits: true}).variables()
 	made := Made{Cost: 1 + cost}
@@ -136,7 +137,7 @@ func (t *Transform) makeHeaders(vars map[string]any, made *Made) error {
 	return nil
 }
 
-// TooCostly reports an error of an evaluation that was stopped since it cost too much.
+// TooCostly reports whether err says that an evaluation was stopped because it cost too much.
 func TooCostly(err error) bool {
 	failed, ok := errors.AsType[*EvalError](err)
 	return ok && failed.TooCostly()
