@@ -1,6 +1,6 @@
-// Package attempt makes one attempt: it builds the request that a hook asks for, signs it, sends it, and says what came
-// back in the words of the ledger. The worker delivers by it, and the API tests hooks by it, so that a test sends what a
-// delivery would.
+// Package attempt makes one attempt: it builds the request that a hook asks for, signs it, sends it, and returns the
+// result as the ledger records it. The worker delivers with it, and the API tests hooks with it, so that a test sends
+// what a delivery would send.
 package attempt
 
 import (
@@ -42,13 +42,13 @@ const (
 	headerAgent    = "User-Agent"
 )
 
-// shown are headers that are recorded with their values, although they may be the integrator's.
+// shown are headers that are recorded with their values even if the integrator has set them.
 var shown = []string{headerAccept, headerAgent}
 
-// hidden stands in the ledger for a header value that is the integrator's.
+// hidden replaces the integrator's header values in the ledger.
 const hidden = "[hidden]"
 
-// Sender is safe for concurrent use.
+// Sender makes attempts. It is safe for concurrent use.
 type Sender struct {
 	client    *egress.Client
 	keys      *httpsig.Ring
@@ -62,21 +62,21 @@ type Sender struct {
 	prepared map[uuid.UUID]*prepared
 }
 
-// prepared is what of a hook's requests does not change from one to the next.
+// prepared holds the constant parts of a hook's requests.
 type prepared struct {
 	hook   *webhook.Hook
 	target egress.Target
 	keys   []key
-	// session is the login, nil where none is needed.
+	// session is the login, or nil if the hook needs none.
 	session *session
-	// theirs are the integrator's headers, as they are spelt, the API key and the authorization, but for that of a login, and
-	// what the integrator may change.
+	// theirs are the integrator's headers in their spelling, the API key and a fixed authorization, and the headers
+	// of ours that the integrator may override. A login's authorization is not included.
 	theirs egress.Header
-	// hidden are the names of headers whose values are the integrator's, and not recorded.
+	// hidden are the names of the headers whose values come from the integrator and are not recorded.
 	hidden []string
-	// transform makes the data that is sent; nil for what was published.
+	// transform produces the data to send; nil sends the data as published.
 	transform *filter.Transform
-	// condition has to hold for an answer that counts as delivered; nil for none.
+	// condition must hold for an answer to count as delivered; may be nil.
 	condition *filter.Condition
 	// err says why no request can be made.
 	err error
@@ -84,36 +84,36 @@ type prepared struct {
 
 type key struct {
 	key       signature.Key
-	secret    string // as it was given; kept for a scheme of the hook's own only
+	secret    string // as it was given; only kept for the hook's own signature scheme
 	expiresAt time.Time
 }
 
-// Maker evaluates the expressions of hooks when the tenant may use more of its budget.
+// Maker evaluates the expressions of hooks within the tenant's budget, waiting if it is used up.
 type Maker interface {
-	// Spend evaluates what says itself how many units that has cost. The error is that of ctx.
+	// Spend calls evaluate, which returns how many units it has cost. The error is ctx's.
 	Spend(ctx context.Context, tenant string, evaluate func() (units uint64)) error
-	// Make evaluates the transform of a hook for an event. The error is that of the evaluation, or of ctx.
+	// Make evaluates the transform of a hook for an event. The error is that of the evaluation, or ctx's.
 	Make(ctx context.Context, t *filter.Transform, h *webhook.Hook, e *webhook.Event) (filter.Made, error)
 }
 
-// Options say what a Sender works with. Only Client is required.
+// Options configure a Sender. Only Client is required.
 type Options struct {
 	Client *egress.Client
 	// Keys sign for hooks that want HTTP Message Signatures.
 	Keys *httpsig.Ring
 	// PublicURL is where receivers reach the API, for the format thin.
 	PublicURL string
-	// Version of Whisperer, for User-Agent.
+	// Version is Whisperer's version, for User-Agent.
 	Version string
 	// Traces gets a span for each attempt.
 	Traces *trace.Tracer
-	// Maker is one without a budget where it is nil.
+	// Maker limits evaluations; nil means no budget.
 	Maker Maker
-	// Copier gets copies of requests; nil for nobody.
+	// Copier gets copies of requests; may be nil.
 	Copier Copier
 }
 
-// New makes a sender.
+// New returns a sender.
 func New(o Options) *Sender {
 	if o.Maker == nil {
 		o.Maker = unmetered{}
@@ -124,15 +124,15 @@ func New(o Options) *Sender {
 	}
 }
 
-// Forget drops what is remembered of a hook that is gone.
+// Forget drops what is cached for a deleted hook.
 func (s *Sender) Forget(id uuid.UUID) {
 	s.mu.Lock()
 	delete(s.prepared, id)
 	s.mu.Unlock()
 }
 
-// Send makes one attempt. What went wrong is in the attempt, not an error: every outcome is a value. cancelled says
-// that ctx ended before the receiver's answer.
+// Send makes one attempt. Failures are recorded in the attempt rather than returned as errors. cancelled says that
+// ctx ended before the receiver's answer.
 func (s *Sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
 	return s.send(ctx, s.prepare(due.Hook), due, bodies)
 }
@@ -157,7 +157,7 @@ func (s *Sender) request(ctx context.Context, p *prepared, due *webhook.Due, bod
 	return s.made(ctx, p, due, body, span)
 }
 
-// unsent is an attempt of which no request could be made.
+// unsent returns an attempt for which no request could be made.
 func unsent(due *webhook.Due, class webhook.ErrorClass, err error) *whispererv1.AttemptFact {
 	return &whispererv1.AttemptFact{
 		Number: number(due), StartedAt: time.Now().UnixNano(), Outcome: string(webhook.Failed), Method: due.Hook.Config.Method,
@@ -165,10 +165,10 @@ func unsent(due *webhook.Due, class webhook.ErrorClass, err error) *whispererv1.
 	}
 }
 
-// number is that of a delivery's next attempt.
+// number returns the number of the delivery's next attempt.
 func number(due *webhook.Due) uint32 { return uint32(due.Attempts + 1) } //nolint:gosec // small
 
-// made makes the request.
+// made sends the request and returns the attempt.
 func (s *Sender) made(ctx context.Context, p *prepared, due *webhook.Due, body content, span trace.Span) (attempt *whispererv1.AttemptFact, result webhook.Result, cancelled bool) {
 	recorded, r := s.exchange(ctx, p, due, body, span)
 	if r.Cancelled {
@@ -199,8 +199,9 @@ func (s *Sender) made(ctx context.Context, p *prepared, due *webhook.Due, body c
 	return attempt, result, false
 }
 
-// exchange sends the request and returns its headers as they are recorded, and the answer. A receiver that does not take
-// the token of a login before is asked once more with a new one: it has not taken the request either.
+// exchange sends the request and returns the answer and the request's headers as they are recorded. If the receiver
+// rejects the token of an earlier login, exchange sends the request once more with a new token; the rejected request
+// has had no effect.
 func (s *Sender) exchange(ctx context.Context, p *prepared, due *webhook.Due, body content, span trace.Span) (recorded string, r egress.Response) {
 	started := time.Now()
 	request := egress.Request{Target: p.target, Method: due.Hook.Config.Method, Body: body.Bytes, Timeout: due.Hook.Config.Timeout, Success: due.Hook.Config.Success}
@@ -248,7 +249,8 @@ func loginError(err error) error {
 	return err
 }
 
-// prepare returns the hook's constant parts, made anew when the hook has changed. A login goes on unless it has changed.
+// prepare returns the hook's constant parts, and rebuilds them when the hook has changed. A login stays valid unless
+// its own settings have changed.
 func (s *Sender) prepare(h *webhook.Hook) *prepared {
 	s.mu.RLock()
 	p := s.prepared[h.ID]
@@ -273,7 +275,7 @@ func (s *Sender) prepare(h *webhook.Hook) *prepared {
 
 func (s *Sender) build(h *webhook.Hook, before *session) *prepared {
 	p := &prepared{hook: h, session: newSession(s.client, h, before)}
-	p.target, _ = s.client.Prepare(h.TargetURL) // one that is forbidden is answered so by Do
+	p.target, _ = s.client.Prepare(h.TargetURL) // Do answers forbidden targets accordingly
 	var err error
 	if p.transform, err = filter.NewTransform(h); err != nil {
 		p.err = fmt.Errorf("transform cannot be used: %w", err)
@@ -303,7 +305,7 @@ func (s *Sender) build(h *webhook.Hook, before *session) *prepared {
 	return p
 }
 
-// addTheirs makes theirs and hidden, with the user agent where the integrator has none of their own.
+// addTheirs sets theirs and hidden, and adds our user agent if the integrator has not set one.
 func (p *prepared) addTheirs(userAgent string) {
 	h := p.hook
 	for name, value := range h.Headers {
@@ -331,11 +333,12 @@ func (p *prepared) addTheirs(userAgent string) {
 	}
 }
 
-// header writes all headers of an attempt, by name. Where a name is ours and theirs, ours is sent. The error says why it cannot be signed.
+// header returns all headers of an attempt, sorted by name. Our headers replace the integrator's of the same name.
+// The error says why the request cannot be signed.
 func (s *Sender) header(due *webhook.Due, p *prepared, body content, now time.Time, span trace.Span) (egress.Header, error) {
 	h := make(egress.Header, 0, 16+len(p.theirs)+len(body.headers))
 	h = append(h, p.theirs...)
-	for _, made := range body.headers { // one may be Accept or User-Agent, which theirs have a default of
+	for _, made := range body.headers { // may replace the defaults of Accept and User-Agent in theirs
 		h.Set(made.Name, made.Value)
 	}
 	id := due.ID.String()
@@ -356,7 +359,7 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body content, now time.Ti
 		h.Set(headerDelivery, id)
 		h.Set(headerEvent, due.Event.Type)
 		h.Set(headerEventID, webhook.HeaderText(due.Event.ID))
-		if due.Event.Seq != 0 { // a test is of no published event
+		if due.Event.Seq != 0 { // a test has no published event
 			h.Set(headerSequence, strconv.FormatUint(due.Event.Seq.Number(), 10))
 		}
 	}
@@ -370,7 +373,7 @@ func (s *Sender) header(due *webhook.Due, p *prepared, body content, now time.Ti
 	return h, nil
 }
 
-// lines writes a header for the ledger; the values of those named are hidden.
+// lines formats a header for the ledger; the values of the named headers are hidden.
 func lines(h egress.Header, hide ...string) string {
 	size := 0
 	for i := range h {

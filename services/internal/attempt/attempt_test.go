@@ -38,7 +38,7 @@ type got struct {
 	method, body string
 }
 
-// receiver answers with the status and gives what it got.
+// receiver answers with the status and returns the requests it got.
 func receiver(t *testing.T, status int) (url string, requests <-chan got) {
 	t.Helper()
 	c := make(chan got, 10)
@@ -83,7 +83,7 @@ func send(t *testing.T, s *attempt.Sender, d *webhook.Due) (*whispererv1.Attempt
 	return attempt, result
 }
 
-// recorded is what the ledger says of a request's header.
+// recorded returns the value that the ledger has for a request header.
 func recorded(a *whispererv1.AttemptFact, name string) string {
 	for _, h := range webhook.ParseHeaderLines(a.GetRequestHeaders()) {
 		if strings.EqualFold(h.Name, name) {
@@ -101,7 +101,7 @@ func TestAHooksOwnSignatureIsSentBesideStandardWebhooks(t *testing.T) {
 	send(t, newSender(t, "127.0.0.1"), d)
 	r := <-requests
 	require.Regexp(t, `^v1,\S+ v1,\S+$`, r.Get("Webhook-Signature"))
-	mac := hmac.New(sha256.New, []byte("old")) // while a rotation is on the receiver has the old secret
+	mac := hmac.New(sha256.New, []byte("old")) // during a rotation the receiver still has the old secret
 	mac.Write([]byte(r.Get("Webhook-Timestamp") + "." + r.body))
 	require.Equal(t, "t="+r.Get("Webhook-Timestamp")+",v1="+hex.EncodeToString(mac.Sum(nil)), r.Get("Stripe-Signature"))
 }
@@ -176,7 +176,7 @@ func TestARequestSaysWhatItIs(t *testing.T) {
 	require.True(t, slices.IsSortedFunc(lines, byName), "in an order that people can read: %v", lines)
 }
 
-// rawReceiver answers each request with 200 and gives its head as it came.
+// rawReceiver answers each request with 200 and returns the unparsed heads.
 func rawReceiver(t *testing.T) (url string, heads <-chan string) {
 	t.Helper()
 	var config net.ListenConfig
@@ -273,7 +273,7 @@ func TestSecretsSignUntilTheyExpire(t *testing.T) {
 		secrets                  []webhook.Secret
 		verifiesNew, verifiesOld bool
 		signatures               int
-		legacy                   string // the secret of X-Whisperer-Signature, which has room for one
+		legacy                   string // the secret of X-Whisperer-Signature, which holds only one signature
 	}{
 		"one secret":                            {[]webhook.Secret{current}, true, false, 1, newSecret},
 		"both while a rotation is on":           {[]webhook.Secret{current, expiring(time.Hour)}, true, true, 2, oldSecret},

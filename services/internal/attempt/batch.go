@@ -14,8 +14,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 )
 
-// SendBatch makes one request of deliveries to the same hook, as Send does of one, and returns what became of each, in their order:
-// what could not be made of an event is not in the request.
+// SendBatch sends several deliveries to the same hook in one request, like Send does for one, and returns the
+// attempts in the same order. Deliveries whose content cannot be produced are left out of the request.
 func (s *Sender) SendBatch(ctx context.Context, dues []*webhook.Due, bodies []*envelope.Bodies) (attempts []*whispererv1.AttemptFact, results []webhook.Result, cancelled bool) {
 	hook := dues[0].Hook
 	p := s.prepare(hook)
@@ -55,14 +55,14 @@ func (s *Sender) SendBatch(ctx context.Context, dues []*webhook.Due, bodies []*e
 	return attempts, results, false
 }
 
-// list writes the headers that say what is in a batch, in its order.
+// list writes the headers that list the contents of a batch, in its order.
 func list(h *egress.Header, batch []*webhook.Due) {
 	ids, sequences := make([]string, len(batch)), make([]string, len(batch))
 	for i, due := range batch {
 		ids[i], sequences[i] = due.ID.String(), strconv.FormatUint(due.Event.Seq.Number(), 10)
 	}
 	h.Set(headerDelivery, strings.Join(ids, ","))
-	if batch[0].Event.Seq != 0 { // a test is of no published event
+	if batch[0].Event.Seq != 0 { // a test has no published event
 		h.Set(headerSequence, strings.Join(sequences, ","))
 	}
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/filter"
 )
 
-// content is what is sent, with headers that were made of the event.
+// content is the body to send, with the headers that were computed from the event.
 type content struct {
 	envelope.Body
 
 	headers []webhook.Header
-	// batch are the deliveries whose events the body has, where the hook gets several at once.
+	// batch are the deliveries in the body if the hook gets several at once.
 	batch []*webhook.Due
 }
 
-// content makes what is sent. Where it cannot be made, the class says of what kind the error is.
+// content produces what is sent. If that fails, class classifies the error.
 func (s *Sender) content(ctx context.Context, p *prepared, due *webhook.Due, bodies *envelope.Bodies) (content, webhook.ErrorClass, error) {
 	switch {
 	case p.err != nil:
@@ -37,8 +37,7 @@ func (s *Sender) content(ctx context.Context, p *prepared, due *webhook.Due, bod
 	return content{Body: body, headers: made.Headers}, webhook.ClassRequest, err
 }
 
-// judge makes a failure of an answer that its status has counted as delivered, and the hook's condition does not: also where
-// nobody knows, since the condition cannot be evaluated.
+// judge turns a success by status into a failure if the hook's condition does not hold, or cannot be evaluated.
 func (s *Sender) judge(ctx context.Context, p *prepared, due *webhook.Due, r *egress.Response) {
 	if p.condition == nil || !r.Success() {
 		return
@@ -46,7 +45,7 @@ func (s *Sender) judge(ctx context.Context, p *prepared, due *webhook.Due, r *eg
 	var holds bool
 	var err error
 	body := webhook.DecodeBody(r.Body, r.BodyCut, egress.HeaderOf(r.Header))
-	// the answer is there: it is judged even if the worker is ending
+	// the answer is there, so it is judged even if the worker is stopping
 	_ = s.maker.Spend(context.WithoutCancel(ctx), due.Event.Tenant, func() (units uint64) {
 		holds, units, err = p.condition.Holds(r.Status, body.Bytes, body.Truncated)
 		return units
@@ -59,7 +58,7 @@ func (s *Sender) judge(ctx context.Context, p *prepared, due *webhook.Due, r *eg
 	}
 }
 
-// unmetered is a Maker for those who wait for the answer.
+// unmetered is a Maker without a budget, for callers that wait for the result.
 type unmetered struct{}
 
 // Spend implements Maker.
@@ -73,7 +72,7 @@ func (unmetered) Make(_ context.Context, t *filter.Transform, _ *webhook.Hook, e
 	return t.Make(e)
 }
 
-// Body is the body that the hook, as it is, gets for an event: where it gets several at once, that of a batch of one.
+// Body returns the body that the hook would get for an event. If the hook gets batches, it is that of a batch of one.
 func (s *Sender) Body(h *webhook.Hook, e *webhook.Event) (envelope.Body, error) {
 	t, err := filter.NewTransform(h)
 	var made filter.Made
@@ -90,7 +89,7 @@ func (s *Sender) Body(h *webhook.Hook, e *webhook.Event) (envelope.Body, error) 
 	return body, err
 }
 
-// errNoBase says why there is no body of the format thin.
+// errNoBase says why the format thin cannot be produced.
 var errNoBase = errors.New("the format thin needs WHISPERER_PUBLIC_URL, which is not set here")
 
 func (s *Sender) encode(h *webhook.Hook, bodies *envelope.Bodies, e *webhook.Event, made *filter.Made) (envelope.Body, error) {

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// maxLife is the longest life of a token that is believed.
+// maxLife caps the lifetime of a token.
 const maxLife = 365 * 24 * time.Hour
 
-// expiresIn is how long the answer of a login says its token is good: expires_in in seconds, as a number of any form or a
-// string with one. It is 0 where the answer does not say, or says what cannot be.
+// expiresIn returns the lifetime of the token in a login's answer: expires_in in seconds, as any kind of number or a
+// string that holds one. It returns 0 if the value is missing or implausible.
 func expiresIn(answer []byte) time.Duration {
 	var said struct {
 		ExpiresIn json.RawMessage `json:"expires_in"`
@@ -23,13 +23,13 @@ func expiresIn(answer []byte) time.Duration {
 		return 0
 	}
 	seconds, err := strconv.ParseFloat(strings.TrimSpace(strings.Trim(string(said.ExpiresIn), `"`)), 64)
-	if err != nil || !(seconds >= 1) { // not a number either
+	if err != nil || !(seconds >= 1) { // also rejects NaN
 		return 0
 	}
 	return time.Duration(min(seconds, maxLife.Seconds())) * time.Second
 }
 
-// plainExpiry writes expires_in in the only form that the OAuth 2.0 library reads: as whole seconds, or not at all.
+// plainExpiry rewrites expires_in into whole seconds, the only form that the OAuth 2.0 library reads, or removes it.
 type plainExpiry struct{ http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -38,7 +38,7 @@ func (p plainExpiry) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(resp.Body) // which is short, and here already
+	body, err := io.ReadAll(resp.Body) // short, and already in memory
 	_ = resp.Body.Close()
 	if err != nil {
 		return nil, err

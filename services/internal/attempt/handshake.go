@@ -14,8 +14,9 @@ import (
 // HandshakeTimeout bounds a handshake.
 const HandshakeTimeout = 5 * time.Second
 
-// Handshake asks the receiver at the URL whether it wants to be sent to from the origin, a host's name, and returns an error that says
-// in words what it did instead of agreeing, or that of ctx. Nothing of the hook's secrets is sent, but for its TLS certificate.
+// Handshake asks the receiver at the URL whether it agrees to get requests from origin, a host name. The error
+// explains what the receiver answered instead, or is ctx's. The request contains none of the hook's secrets except
+// its TLS client certificate.
 func (s *Sender) Handshake(ctx context.Context, h *webhook.Hook, url, origin string) error {
 	target, err := s.client.Prepare(url)
 	if err == nil && url == h.TargetURL {

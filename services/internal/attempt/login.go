@@ -21,11 +21,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 )
 
-// maxMargin is how long before its end a token is not used any more.
+// maxMargin is how long before its expiry a token is no longer used.
 const maxMargin = 30 * time.Second
 
-// session is a hook's login. The token is kept until it ends, and whoever needs one while another is logging in waits for
-// that one.
+// session is a hook's login. It caches the token until it expires. While one caller logs in, the others wait for that
+// login.
 type session struct {
 	client *egress.Client
 	hook   *webhook.Hook
@@ -35,11 +35,12 @@ type session struct {
 
 	flights singleflight.Group
 	mu      sync.Mutex
-	value   string // of the header
+	value   string // value of the header
 	until   time.Time
 }
 
-// newSession returns the hook's login, nil where it needs none. The one before goes on where nothing about it has changed.
+// newSession returns the hook's login, or nil if it needs none. It keeps the previous session if the login's settings
+// are unchanged.
 func newSession(client *egress.Client, h *webhook.Hook, before *session) *session {
 	auth := h.Config.Auth
 	if auth == nil {
@@ -74,17 +75,17 @@ func newSession(client *egress.Client, h *webhook.Hook, before *session) *sessio
 	return s
 }
 
-// get returns the header's value, and whether it comes from a login just now. The error is a sentence for people, or
-// that of ctx, whose end is the attempt's.
+// get returns the header's value, and whether it comes from a new login. The error is a sentence for people, or
+// ctx's.
 func (s *session) get(ctx context.Context) (value string, fresh bool, err error) {
 	if value = s.kept(); value != "" {
 		return value, false, nil
 	}
 	flight := s.flights.DoChan("", func() (any, error) {
-		if value := s.kept(); value != "" { // another has just landed
+		if value := s.kept(); value != "" { // another caller has just logged in
 			return value, nil
 		}
-		// The login is for all who wait: it does not end with the one who began it.
+		// All waiting callers share this login, so it does not end with the caller that started it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.hook.Config.Timeout)
 		defer cancel()
 		return s.login(ctx)
@@ -101,7 +102,7 @@ func (s *session) get(ctx context.Context) (value string, fresh bool, err error)
 	}
 }
 
-// kept is the value of a login before, empty where it has ended.
+// kept returns the cached value, or "" if it has expired.
 func (s *session) kept() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +112,7 @@ func (s *session) kept() string {
 	return ""
 }
 
-// forget drops the value, which the receiver does not take; another one stays.
+// forget drops the value after the receiver has rejected it. A newer value stays.
 func (s *session) forget(value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +121,7 @@ func (s *session) forget(value string) {
 	}
 }
 
-// login gets a token and keeps it.
+// login gets a token and caches it.
 func (s *session) login(ctx context.Context) (string, error) {
 	var value string
 	var life time.Duration
@@ -139,7 +140,7 @@ func (s *session) login(ctx context.Context) (string, error) {
 	return value, nil
 }
 
-// password logs in by user name and password.
+// password logs in with user name and password.
 func (s *session) password(ctx context.Context) (value string, life time.Duration, err error) {
 	target, err := s.client.Prepare(s.auth.URL)
 	if err != nil {
@@ -170,7 +171,7 @@ func (s *session) password(ctx context.Context) (value string, life time.Duratio
 	return s.auth.TokenHeader(token), s.life(r.Body), nil
 }
 
-// credentials are the body of a login by password.
+// credentials returns the body of a login by password.
 func (s *session) credentials() (body []byte, contentType string, err error) {
 	username, password := s.auth.LoginFields()
 	if s.auth.LoginFormat == webhook.LoginForm {
@@ -184,7 +185,7 @@ func (s *session) credentials() (body []byte, contentType string, err error) {
 	return bytes.TrimSpace(b.Bytes()), "application/json", err
 }
 
-// life is how long the token of the answer is good.
+// life returns the lifetime of the token in the answer.
 func (s *session) life(answer []byte) time.Duration {
 	if said := expiresIn(answer); said > 0 {
 		return said
@@ -195,7 +196,8 @@ func (s *session) life(answer []byte) time.Duration {
 	return webhook.DefaultTokenLife
 }
 
-// tlsFor is the hook's TLS identity for URLs of the target's own host, which alone it is meant for.
+// tlsFor returns the hook's TLS identity for URLs on the target's own host, and nil for others: the identity is not
+// meant for them.
 func (s *session) tlsFor(raw string) *webhook.TLS {
 	if hostOf(raw) == "" || hostOf(raw) != hostOf(s.hook.TargetURL) {
 		return nil
@@ -211,7 +213,7 @@ func hostOf(raw string) string {
 	return strings.ToLower(u.Host)
 }
 
-// clientCredentials gets a token by OAuth 2.0.
+// clientCredentials gets a token with the OAuth 2.0 client credentials grant.
 func (s *session) clientCredentials(ctx context.Context) (value string, life time.Duration, err error) {
 	client := s.client.HTTPClient(s.tlsFor(s.auth.TokenURL))
 	client.Transport = plainExpiry{client.Transport}
@@ -230,7 +232,7 @@ func (s *session) clientCredentials(ctx context.Context) (value string, life tim
 	return value, life, nil
 }
 
-// tokenErrors are those of RFC 6749 section 5.2; what else a stranger writes is not repeated.
+// tokenErrors are the error codes of RFC 6749 section 5.2. Other text from the server is not repeated.
 var tokenErrors = []string{
 	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
 }

@@ -18,18 +18,18 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// guarded is a receiver behind a login of its own, which takes the token that was given out last.
+// guarded is a receiver with a login of its own, which accepts only the latest token.
 type guarded struct {
 	*httptest.Server
 
 	logins  atomic.Int64
 	refused atomic.Int64
-	revoked atomic.Bool // the token that was given out last is not taken any more
+	revoked atomic.Bool // the latest token is rejected
 
 	mu     sync.Mutex
 	login  func(w http.ResponseWriter, r *http.Request, n int64)
-	asked  []string // bodies of logins
-	header string   // that carries the token; Authorization if empty
+	asked  []string // bodies of the logins
+	header string   // header that carries the token; "" means Authorization
 	last   string
 }
 

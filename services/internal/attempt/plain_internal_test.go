@@ -15,15 +15,15 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/egress"
 )
 
-// silence is a copier of a worker whom nobody listens to.
+// silence is a copier without listeners.
 type silence map[string]bool
 
 func (s silence) Wants(tenant string) bool { return s[tenant] }
 
 func (silence) Copy([]*webhook.Due, *whispererv1.AttemptFact, []byte) {}
 
-// BenchmarkPlainHook compares what a worker makes of an event for a hook that asks for nothing but a signature with the same work where
-// there are no transforms, batches and listeners at all: the ratio says what hooks pay for what others use.
+// BenchmarkPlainHook measures a hook that asks for nothing but a signature. It compares the worker's code with the
+// same work without transforms, batches and listeners. The ratio is what hooks pay for features that others use.
 func BenchmarkPlainHook(b *testing.B) {
 	s := New(Options{Client: egress.NewClient(egress.Options{Policy: egress.Policy{Ports: []uint16{80}}}), Version: "1", Copier: silence{}})
 	config, err := webhook.ParseConfig([]byte(`{}`))
@@ -51,7 +51,7 @@ func BenchmarkPlainHook(b *testing.B) {
 	}
 	took := map[bool]time.Duration{}
 	for i := 0; b.Loop(); i++ {
-		for _, all := range []bool{i%2 == 0, i%2 != 0} { // the second of two finds warmer caches
+		for _, all := range []bool{i%2 == 0, i%2 != 0} { // alternate, because the second of the two finds warmer caches
 			do := bare
 			if all {
 				do = whole

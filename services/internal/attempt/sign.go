@@ -11,12 +11,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/httpsig"
 )
 
-// unsigned is what comes of a request that was not sent, since it cannot be signed.
+// unsigned returns the response for a request that was not sent because it cannot be signed.
 func unsigned(started time.Time, err error) egress.Response {
 	return egress.Response{Started: started, Duration: time.Since(started), Class: webhook.ClassSigning, Err: err}
 }
 
-// sign signs as the hook wants it: by HTTP Message Signatures, and with its secrets.
+// sign signs as the hook wants it: with HTTP Message Signatures, and with its secrets.
 func (s *Sender) sign(h *egress.Header, p *prepared, id string, body envelope.Body, now time.Time) error {
 	if p.hook.Config.Signature.Message() {
 		key, err := s.keys.Signer(p.hook.Tenant, p.hook.Config.Signature.Algorithm)
@@ -38,8 +38,9 @@ func (s *Sender) sign(h *egress.Header, p *prepared, id string, body envelope.Bo
 	return nil
 }
 
-// sign signs with the secrets that are good still. X-Whisperer-Signature has room for one signature only, as the headers of
-// config.signature have: while a rotation is on it is that of the oldest key, which a receiver that knows no other header has until then.
+// sign signs with all secrets that are still valid. X-Whisperer-Signature and the headers of config.signature hold
+// only one signature. During a rotation they use the oldest key, because a receiver that only knows these headers
+// still has that one.
 func (p *prepared) sign(h *egress.Header, id string, body envelope.Body, now time.Time) {
 	keys := make([]signature.Key, 0, len(p.keys))
 	oldest := ""

@@ -11,22 +11,22 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// TestResult is what became of a test.
+// TestResult is the result of a test.
 type TestResult struct {
-	// Attempt has the id that was the header webhook-id. What is secret in its request is hidden.
+	// Attempt has the id that was sent as webhook-id. Secrets in its request are hidden.
 	Attempt webhook.Attempt
-	// RequestBody is what was sent; nil where no request could be made.
+	// RequestBody is the body that was sent, or nil if no request could be made.
 	RequestBody []byte
 }
 
-// Test sends the event to the hook now, as its first attempt would be sent, but marked as a test and with a fresh id. The
-// hook need not be stored, and nothing is remembered of it: a test logs in anew. The error is that of ctx, which ended
-// before the answer came.
+// Test sends the event to the hook now, like a first attempt, but marked as a test and with a fresh id. The hook need
+// not be stored, and nothing is cached for it: each test logs in anew. The error is ctx's, if it ended before the
+// answer came.
 func (s *Sender) Test(ctx context.Context, h *webhook.Hook, e *webhook.Event) (TestResult, error) {
 	return s.TestAs(ctx, uuid.New(), h, e)
 }
 
-// TestAs is Test with an id that is given.
+// TestAs is like Test with the given id.
 func (s *Sender) TestAs(ctx context.Context, id uuid.UUID, h *webhook.Hook, e *webhook.Event) (TestResult, error) {
 	bodies := envelope.NewBodies(e)
 	due := webhook.Due{ID: id, Hook: h, Event: e, Test: true}

@@ -11,8 +11,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// begin begins an attempt's span, below the fan-out's or the publisher's. It tells where the request goes by the host
-// alone: the path and the query may hold a secret.
+// begin starts an attempt's span, as a child of the fan-out's or the publisher's span. The span names only the
+// target's host, because path and query may contain secrets.
 func (s *Sender) begin(due *webhook.Due, p *prepared) trace.Span {
 	if !s.traces.On() {
 		return trace.Span{}
@@ -56,8 +56,8 @@ func finish(span trace.Span, result webhook.Result, cancelled bool) {
 	span.End()
 }
 
-// traceparent is what the receiver gets: the attempt's span; else the event's trace with a span id of our own, or a
-// trace that begins here, which nobody samples (W3C Trace Context).
+// traceparent returns the header for the receiver: the attempt's span if there is one, else the event's trace with a
+// new span id, or a new unsampled trace (W3C Trace Context).
 func traceparent(span trace.Span, parent string) string {
 	if span.On() {
 		return span.Traceparent()
@@ -69,8 +69,8 @@ func traceparent(span trace.Span, parent string) string {
 	return "00-" + newID() + newID() + "-" + id + "-00"
 }
 
-// newID is half a trace's id, or a span's, never all zeroes. It is no secret: asking the system for chance costs as much as
-// reading an answer does.
+// newID returns half of a trace id, or a span id, never all zeroes. It need not be unpredictable, and reading from
+// the system's random source would cost as much as reading an answer.
 func newID() string {
 	var id [8]byte
 	binary.BigEndian.PutUint64(id[:], rand.Uint64()|1) //nolint:gosec // see above
