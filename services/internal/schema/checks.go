@@ -12,12 +12,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// grace is how long programs may take to learn of a type that is to reject from now on.
+// grace is how long programs may take to learn that a type rejects from now on.
 const grace = time.Second
 
 type typeKey struct{ tenant, name string }
 
-// Check is what is done with events of one type. A nil one does nothing.
+// Check is how events of one type are checked. A nil *Check accepts everything.
 type Check struct {
 	onProblem webhook.SchemaCheck
 	since     time.Time
@@ -25,7 +25,7 @@ type Check struct {
 	schema    *Schema
 }
 
-// Problems returns what Schema.Check says; nil where c is nil.
+// Problems returns the result of Schema.Check, or nil if c is nil.
 func (c *Check) Problems(data json.RawMessage) error {
 	if c == nil {
 		return nil
@@ -33,14 +33,14 @@ func (c *Check) Problems(data json.RawMessage) error {
 	return c.schema.Check(data)
 }
 
-// Rejects reports whether an event that was published then is no event if it has problems. It is the same for all
-// programs that know of the type, so what one rejects, no other records.
+// Rejects reports whether an event published at that time is rejected if it has problems. All programs that know the
+// type decide alike, so no program records an event that another rejects.
 func (c *Check) Rejects(publishedAt time.Time) bool {
 	return c != nil && c.onProblem == webhook.SchemaReject && publishedAt.After(c.since.Add(grace))
 }
 
-// Mark writes into the event what its data has against the schema. It returns false for one that is no event because of that,
-// which the fan-out rejects and nobody records.
+// Mark records in the event how its data violates the schema. It returns false if the event is rejected because of
+// that: the fan-out then rejects it, and no recorder records it.
 func (c *Check) Mark(e *webhook.Event) bool {
 	var invalid *webhook.ValidationError
 	if !errors.As(c.Problems(e.Data), &invalid) {
@@ -50,20 +50,20 @@ func (c *Check) Mark(e *webhook.Event) bool {
 	return !c.Rejects(e.PublishedAt)
 }
 
-// Checks holds the types whose events are checked, compiled. It is safe for concurrent use, and asking for a type that is
-// not checked costs next to nothing.
+// Checks holds the compiled schemas of the types whose events are checked. It is safe for concurrent use. Looking up
+// a type that is not checked costs next to nothing.
 type Checks struct {
 	builtIn func(name string) json.RawMessage
 	log     *zap.Logger
 	types   atomic.Pointer[map[typeKey]*Check]
 }
 
-// NewChecks makes an empty set. builtIn returns the schema of a type that is known from the start, nil for others.
+// NewChecks returns an empty set. builtIn returns the schema of a built-in type, or nil for other types.
 func NewChecks(builtIn func(name string) json.RawMessage, log *zap.Logger) *Checks {
 	return &Checks{builtIn: builtIn, log: log}
 }
 
-// Find returns the check of a tenant's event type; nil where its events are not checked.
+// Find returns the check of a tenant's event type, or nil if its events are not checked.
 func (c *Checks) Find(tenant, eventType string) *Check {
 	types := c.types.Load()
 	if types == nil || len(*types) == 0 {
@@ -72,8 +72,8 @@ func (c *Checks) Find(tenant, eventType string) *Check {
 	return (*types)[typeKey{tenant, eventType}]
 }
 
-// ReplaceTypes takes all types that are checked. One whose schema cannot be compiled, as in a row that was written by
-// hand, is not checked. It is not to be called twice at once.
+// ReplaceTypes replaces the set of checked types. A type whose schema does not compile, for example because it was
+// written by hand to the database, is not checked. Calls must not overlap.
 func (c *Checks) ReplaceTypes(list []webhook.CheckedType) {
 	before := c.types.Load()
 	types := make(map[typeKey]*Check, len(list))

@@ -14,8 +14,8 @@ import (
 // MaxProblems is how many problems a check reports.
 const MaxProblems = 10
 
-// fieldErrors are the problems at the leaves of what the library reports, by their place. Of alternatives that all fail,
-// only that is told.
+// fieldErrors returns the problems at the leaves of the library's report, with their locations. If all alternatives
+// fail, it reports only that.
 func fieldErrors(e *jsonschema.ValidationError) []webhook.FieldError {
 	var list []webhook.FieldError
 	collect(e, &list)
@@ -40,7 +40,7 @@ func collect(e *jsonschema.ValidationError, list *[]webhook.FieldError) {
 	*list = append(*list, webhook.FieldError{Pointer: pointer(e.InstanceLocation), Detail: describe(e.ErrorKind)})
 }
 
-// describe says what is wrong. The library's own words repeat values, which may be secret.
+// describe says what is wrong. The library's own texts repeat values, which may be secret.
 func describe(k jsonschema.ErrorKind) string {
 	switch k := k.(type) {
 	case *kind.Type:
@@ -75,7 +75,7 @@ func describe(k jsonschema.ErrorKind) string {
 	}
 }
 
-// quoteNames lists a few names of members.
+// quoteNames lists a few member names.
 func quoteNames(list []string) string {
 	const most = 5
 	list = slices.Clone(list)
@@ -90,7 +90,7 @@ func quoteNames(list []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// pointer is a path as RFC 6901 writes it.
+// pointer formats a path as a JSON pointer (RFC 6901).
 func pointer(path []string) string {
 	var b strings.Builder
 	for _, token := range path {
@@ -100,7 +100,7 @@ func pointer(path []string) string {
 	return b.String()
 }
 
-// clip shortens a stranger's text for a message.
+// clip shortens foreign text for a message.
 func clip(s string) string {
 	const most = 100
 	if len(s) <= most {

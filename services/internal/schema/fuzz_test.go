@@ -8,7 +8,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/schema"
 )
 
-// FuzzSchema compiles anything and checks anything against it: no panic, no hang, and problems that people can be told.
+// FuzzSchema compiles any document and checks any data against it. It must neither panic nor hang, and problems must
+// be presentable.
 func FuzzSchema(f *testing.F) {
 	f.Add(order, `{"id": 0, "lines": [{"sku": "a"}], "email": "@"}`)
 	f.Add(`{"$ref": "#"}`, `[[]]`)

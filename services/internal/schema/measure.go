@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	// maxWidth bounds how many parts of a schema may judge one value, weighted by their work.
+	// maxWidth bounds how many parts of a schema may check one value, weighted by their cost.
 	maxWidth = 256
 	// maxPattern bounds the program of a regular expression, in instructions.
 	maxPattern = 1000
-	// items of an enum, and instructions of a pattern, that are as much work as judging a value once
+	// items of an enum and instructions of a pattern that cost as much as checking a value once
 	enumItems, patternSteps = 16, 16
-	// formatRegex is the format of regular expressions, which are compiled to be checked: that is much work.
+	// formatRegex is the format of regular expressions. Checking one means compiling it, which is expensive.
 	formatRegex, regexWeight = "regex", 128
 )
 
-// pattern is a regular expression of which it is known how much work it is.
+// pattern is a regular expression with a known cost.
 type pattern struct {
 	*regexp.Regexp
 	weight int
@@ -49,12 +49,13 @@ func patternWeight(r jsonschema.Regexp) int {
 	return p.weight
 }
 
-// width is how much judges a value at the most: the one that a schema is applied to, and any one inside of that.
+// width is the maximum number of parts that check a value: the one that a schema applies to (here), and any inside it
+// (below).
 type width struct{ here, below int }
 
 func (w width) most() int { return max(w.here, w.below) }
 
-// meter measures schemas, each once.
+// meter measures schemas, each of them once.
 type meter struct {
 	known map[*jsonschema.Schema]width
 	open  map[*jsonschema.Schema]bool
@@ -87,13 +88,13 @@ func (m *meter) of(s *jsonschema.Schema) width {
 		p := m.of(part)
 		w.here, w.below = w.here+p.here, w.below+p.below
 	}
-	w.here, w.below = min(w.here, maxWidth+1), min(w.below, maxWidth+1) // it doubles with each level of a malicious one
+	w.here, w.below = min(w.here, maxWidth+1), min(w.below, maxWidth+1) // it doubles with each level of a malicious schema
 	delete(m.open, s)
 	m.known[s] = w
 	return w
 }
 
-// inPlace are the parts that judge the same value.
+// inPlace returns the subschemas that apply to the same value.
 func inPlace(s *jsonschema.Schema) []*jsonschema.Schema {
 	parts := []*jsonschema.Schema{s.Ref, s.Not, s.If, s.Then, s.Else}
 	parts = append(append(append(parts, s.AllOf...), s.AnyOf...), s.OneOf...)
@@ -108,7 +109,7 @@ func inPlace(s *jsonschema.Schema) []*jsonschema.Schema {
 	return parts
 }
 
-// children is how much of the parts that judge members and items may meet at one of these.
+// children returns how many of the subschemas for members and items may meet at one of these.
 func (m *meter) children(s *jsonschema.Schema) int {
 	named := 0
 	for _, part := range s.Properties {

@@ -1,7 +1,7 @@
 // Package schema checks events' data against JSON Schemas (draft 2020-12, or an older one that $schema names).
 //
-// Schemas come from strangers, so the work that one can cause is bounded when it is compiled: it refers to nothing
-// outside itself and never to itself, and the number of its parts that judge one value is limited.
+// Schemas are not trusted, so the work that one can cause is bounded when it is compiled: it may refer neither to
+// other documents nor to itself, and the number of its parts that check one value is limited.
 package schema
 
 import (
@@ -19,24 +19,24 @@ import (
 )
 
 const (
-	// MaxSize is how large a schema may be, in bytes.
+	// MaxSize is the maximum size of a schema in bytes.
 	MaxSize = 64 << 10
-	// maxDepth bounds how deeply a schema, or data to be checked, nests.
+	// maxDepth bounds the nesting of a schema, and of the data to check.
 	maxDepth = 256
-	// maxWork bounds one check: the bytes of the data times the parts of the schema that may judge each.
+	// maxWork bounds one check: the bytes of the data times the parts of the schema that may check each value.
 	maxWork = 32 << 20
-	// address names a schema while it is compiled.
+	// address is the schema's URL during compilation.
 	address = "mem:///schema"
 )
 
 // Schema is a compiled JSON Schema. It is safe for concurrent use.
 type Schema struct {
 	compiled *jsonschema.Schema
-	// width is how many parts judge one value at the most, weighted by their work.
+	// width is the maximum number of parts that check one value, weighted by their cost.
 	width int
 }
 
-// Compile reads a schema. The error is a *webhook.ValidationError with pointers into the document.
+// Compile compiles a schema. The error is a *webhook.ValidationError with pointers into the document.
 func Compile(document json.RawMessage) (*Schema, error) {
 	if len(document) > MaxSize {
 		return nil, problem("", "is larger than %d bytes", MaxSize)
@@ -66,8 +66,8 @@ func Compile(document json.RawMessage) (*Schema, error) {
 	return &Schema{compiled: compiled, width: width}, nil
 }
 
-// Check returns nil where the data fits, and else a *webhook.ValidationError with pointers into the data, at most
-// MaxProblems. Its details never repeat a value of the data.
+// Check returns nil if the data is valid, and otherwise a *webhook.ValidationError with pointers into the data and at
+// most MaxProblems problems. Its texts never repeat a value of the data.
 func (s *Schema) Check(data json.RawMessage) error {
 	if len(data)*s.width > maxWork {
 		return problem("", "is too large to be checked against the schema of its type")
@@ -87,7 +87,7 @@ func (s *Schema) Check(data json.RawMessage) error {
 	}
 }
 
-// decode reads JSON with numbers as they are written, and refuses what would make a check expensive.
+// decode parses JSON, keeps the notation of numbers, and refuses what would make a check expensive.
 func decode(document json.RawMessage) (any, error) {
 	if !json.Valid(document) {
 		return nil, problem("", "is not JSON")
@@ -101,7 +101,7 @@ func decode(document json.RawMessage) (any, error) {
 	return value, judge(value, nil)
 }
 
-// judge refuses numbers that take long to calculate with, such as 1e999999, and what nests too deeply.
+// judge refuses numbers that are expensive to calculate with, such as 1e999999, and values that nest too deeply.
 func judge(value any, path []string) error {
 	if len(path) > maxDepth {
 		return problem("", "nests more than %d levels, which is too deep to be checked", maxDepth)
@@ -137,15 +137,15 @@ func reckonable(number string) bool {
 	return len(number) <= maxDigits && err == nil && n >= -maxExponent && n <= maxExponent
 }
 
-// noLoader is why schemas refer to nothing outside themselves.
+// noLoader prevents schemas from referring to other documents.
 type noLoader struct{}
 
 var errOutside = errors.New("schemas cannot refer to other documents")
 
-// Load refuses.
+// Load always returns an error.
 func (noLoader) Load(string) (any, error) { return nil, errOutside }
 
-// uncompilable says where a schema is wrong.
+// uncompilable says what is wrong with a schema, and where.
 func uncompilable(err error) error {
 	var (
 		invalid *jsonschema.SchemaValidationError
@@ -165,7 +165,7 @@ func uncompilable(err error) error {
 	}
 }
 
-// fragment is the JSON pointer of an address.
+// fragment returns the JSON pointer of a URL.
 func fragment(address string) string {
 	_, f, _ := strings.Cut(address, "#")
 	if plain, err := url.PathUnescape(f); err == nil {
