@@ -22,13 +22,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// recording is what a recorder writes with.
+// recording is the part of a database that recorders write with.
 type recording interface {
 	WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error
 	WriteEvents(ctx context.Context, events []webhook.Event) error
 }
 
-// gaps is what gaps are closed with.
+// gaps is the part of a database that closes gaps.
 type gaps interface {
 	KnownGaps(ctx context.Context, others []string) (*store.Gaps, error)
 	GapHooks(ctx context.Context, g *store.Gaps) ([]*webhook.Hook, error)
@@ -37,7 +37,7 @@ type gaps interface {
 	CloseGaps(ctx context.Context, g *store.Gaps) error
 }
 
-// side is a database, simulated or not, and what it calls its drainers.
+// side is a database, simulated or real, with the drainers and leases that the test has in it.
 type side struct {
 	*testing.T
 	recording
@@ -63,15 +63,15 @@ type side struct {
 	setBatch  func(ctx context.Context, drainer uuid.UUID, list []*store.ParkedDelivery, batches []uuid.UUID) (ok bool, err error)
 	settle    func(ctx context.Context, drainer uuid.UUID, list []store.Drained) error
 	moving    func(ctx context.Context, hooks []uuid.UUID, places []store.Places) ([]uuid.UUID, error)
-	change    func(id uuid.UUID, edit func(*webhook.Hook)) // nil deletes
-	// snapshot is up to which all changes are known, and age has all gaps begin earlier.
+	change    func(id uuid.UUID, edit func(*webhook.Hook)) // nil deletes the hook
+	// snapshot returns the snapshot up to which all changes are known. age moves the beginning of all gaps back.
 	snapshot func() string
 	age      func(by time.Duration)
 
 	drainers [2]uuid.UUID
 	leases   [2][]store.DrainLease
 	taken    [2][]*store.ParkedDelivery
-	stale    []string // snapshots of before
+	stale    []string // earlier snapshots
 }
 
 func ok[T any](t *testing.T, value T, err error) T {
@@ -80,7 +80,7 @@ func ok[T any](t *testing.T, value T, err error) T {
 	return value
 }
 
-// hookAt is one of the hooks of the test, and eventAt one of its events.
+// hookAt returns one of the test's hooks, and eventAt one of its events.
 func hookAt(i int) uuid.UUID { return uuid.NewSHA1(uuid.Nil, []byte{byte(i)}) }
 
 func eventAt(at time.Time, i int) webhook.Event {
@@ -90,7 +90,7 @@ func eventAt(at time.Time, i int) webhook.Event {
 	}
 }
 
-// one does one step and says what came of it.
+// one performs one random step and returns a description of its result.
 func (s *side) one(r *rand.Rand, began time.Time) string {
 	ctx, d := s.Context(), r.IntN(2)
 	hook := hookAt(r.IntN(4))
@@ -126,7 +126,7 @@ func (s *side) one(r *rand.Rand, began time.Time) string {
 		list, err := s.queue.LeaseHooks(ctx, s.drainers[d], fmt.Sprint("w", d), []store.DrainLease{{Hook: hook, Alone: hook == hookAt(1) || hook == hookAt(2)}}, time.Hour)
 		require.NoError(s, err)
 		for i := range list {
-			list[i].LastAttemptAt = time.Time{} // from the health of hooks, which is not simulated
+			list[i].LastAttemptAt = time.Time{} // it comes from the hooks' health, which is not simulated
 			l := list[i]
 			s.leases[d] = append(slices.DeleteFunc(s.leases[d], func(o store.DrainLease) bool { return o.Hook == l.Hook }), l)
 		}
@@ -164,7 +164,7 @@ func (s *side) one(r *rand.Rand, began time.Time) string {
 	}
 }
 
-// closeGaps closes the gaps that are open, for all hooks alike.
+// closeGaps closes the open gaps, for all hooks alike.
 func (s *side) closeGaps(upTo webhook.Sequence) string {
 	ctx, parked, seen := s.Context(), 0, 0
 	gaps, err := s.store.KnownGaps(ctx, nil)
@@ -260,7 +260,7 @@ func someFact(r *rand.Rand, began time.Time, hook uuid.UUID) *whispererv1.Delive
 	return f
 }
 
-// looks is what the database says of all there is.
+// looks returns a description of everything in the database.
 func (s *side) looks(began time.Time) string {
 	var keys []store.DeliveryKey
 	var events, published []store.Published
@@ -358,14 +358,14 @@ func live(t *testing.T) *side {
 	}}
 }
 
-// The simulated database says the same as a real one, step for step.
+// The simulated database behaves like a real one at each step.
 func TestDatabaseIsLikePostgres(t *testing.T) { //nolint:paralleltest // the histories want the processor alone
 	const steps = 400
 	began := time.Now().UTC().Add(-2 * time.Hour).Truncate(time.Second)
 	a, b := simulated(t), live(t)
 	first, second := rand.New(rand.NewPCG(*first, 1)), rand.New(rand.NewPCG(*first, 1))
 	for _, s := range []*side{a, b} {
-		for i := range 3 { // the fourth was deleted
+		for i := range 3 { // the fourth hook is deleted
 			s.change(hookAt(i), func(h *webhook.Hook) {
 				if i > 0 {
 					h.Config = parsed(map[string]any{"ordering": []string{"hook", "entity"}[i-1]})
@@ -387,7 +387,7 @@ func TestDatabaseIsLikePostgres(t *testing.T) { //nolint:paralleltest // the his
 	}
 }
 
-// The simulated JetStream does the same as a real one.
+// The simulated JetStream behaves like a real one.
 func TestServerIsLikeJetStream(t *testing.T) { //nolint:paralleltest // the histories want the processor alone
 	served, err := bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
 	require.NoError(t, err)
@@ -401,7 +401,7 @@ func TestServerIsLikeJetStream(t *testing.T) { //nolint:paralleltest // the hist
 	require.Equal(t, onBus(t, served), onBus(t, made))
 }
 
-// onBus does things on a bus and says what came of them.
+// onBus performs steps on a bus and returns descriptions of their results.
 func onBus(t *testing.T, b *bus.Bus) (said []string) {
 	ctx := t.Context()
 	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
@@ -463,7 +463,7 @@ func retriesOn(t *testing.T, b *bus.Bus, say func(string, ...any), next func(*bu
 	require.NoError(t, b.PurgeRetries(ctx, hook))
 	scheduled(other)
 	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(time.Hour), retry(delivery, 1)))
-	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(3*time.Second), retry(delivery, 2))) // instead
+	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(3*time.Second), retry(delivery, 2))) // replaces the previous one
 	scheduled(delivery)
 	sub, err := b.Subscribe(ctx, bus.Retry, bus.Room{Messages: 8})
 	require.NoError(t, err)

@@ -15,24 +15,25 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// database is a simulated PostgreSQL: as much of it as workers use, each statement as one step.
+// database is a simulated PostgreSQL with the statements that workers use. Each statement is one atomic step.
 // TestDatabaseIsLikePostgres compares it with a real one.
 type database struct {
 	mu sync.Mutex
-	// ahead is how far its clock is ahead of the workers'.
+	// ahead is how far the database's clock is ahead of the workers'.
 	ahead time.Duration
 
 	hooks      map[uuid.UUID]*webhook.Hook
 	events     map[store.EventKey][]webhook.Event
 	deliveries map[store.DeliveryKey]*delivery
 	attempts   map[attemptKey]webhook.AttemptOutcome
-	parked     map[store.DeliveryKey]*parked // by its delivery, which has one hook and one event
+	parked     map[store.DeliveryKey]*parked // each delivery belongs to one hook and one event
 	backlogs   map[uuid.UUID]bool
 	leases     map[string]*leaseRow
-	drainers   map[uuid.UUID]time.Time // until when they live
+	drainers   map[uuid.UUID]time.Time // expiry of each drainer
 	rejected   int
 
-	// xid counts transactions, changes has the last one of each hook, gaps and workers are as in the migrations.
+	// xid is the number of transactions so far. changes holds the last transaction of each hook. gaps and workers are tables as
+	// in the migrations.
 	xid     int
 	changes map[uuid.UUID]int
 	gaps    []*gap
@@ -40,7 +41,7 @@ type database struct {
 	known   map[*store.Gaps][]*gap
 
 	ids uint64
-	// notify is called for each notification; changed after each write to a hook, ended for each delivery that ended because of its hook.
+	// notify is called for each notification. ended is called for each delivery that ended because of its hook.
 	notify func(channel string, hook uuid.UUID)
 	ended  func(d *delivery)
 }
@@ -112,7 +113,7 @@ func newDatabase() *database {
 
 func (d *database) now() time.Time { return micro(time.Now().Add(d.ahead)) }
 
-// micro is a time as PostgreSQL keeps it.
+// micro rounds a time as PostgreSQL does.
 func micro(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 func nanos(n int64) time.Time {
@@ -128,13 +129,13 @@ func (d *database) uuid() (id uuid.UUID) {
 	return id
 }
 
-// ordered is whisperer_ordered.
+// ordered simulates whisperer_ordered.
 func (d *database) ordered(hook uuid.UUID) bool {
 	h := d.hooks[hook]
 	return h != nil && (h.Config.Ordering != webhook.OrderNone || h.Config.Batch != nil)
 }
 
-// put writes a row of deliveries, with its triggers.
+// put writes a row of deliveries and runs its triggers.
 func (d *database) put(old *delivery, row delivery) {
 	d.deliveries[row.key] = &row
 	before := delivery{}
@@ -148,7 +149,7 @@ func (d *database) put(old *delivery, row delivery) {
 
 func moving(s webhook.DeliveryState) bool { return s == webhook.Parked || s == webhook.Waiting }
 
-// park is whisperer_park.
+// park simulates whisperer_park.
 func (d *database) park(update bool, old, row *delivery) {
 	if update && *old == *row {
 		return
@@ -177,7 +178,7 @@ func (d *database) park(update bool, old, row *delivery) {
 	}
 }
 
-// setHook writes a hook, with its triggers; nil deletes it.
+// setHook writes a hook, or deletes it if h is nil, and runs the triggers.
 func (d *database) setHook(id uuid.UUID, h *webhook.Hook) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -217,12 +218,13 @@ func (d *database) writeHook(id uuid.UUID, h *webhook.Hook) {
 	}
 }
 
-// poll is what a worker's watch asks: what was changed since its snapshot. It makes it count as present with that.
+// poll simulates the poll of a worker's watch: it returns what has changed since the snapshot, and registers the worker as
+// present with that snapshot.
 func (d *database) poll(worker string, snapshot int) (hooks map[uuid.UUID]*webhook.Hook, next int, gaps bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
-	if p := d.workers[worker]; p == nil || p.expires.Before(now) { // nobody counted with it
+	if p := d.workers[worker]; p == nil || p.expires.Before(now) { // no change waits for this worker
 		for _, g := range d.gaps {
 			if g.xid > snapshot {
 				g.done, g.opened, g.from = false, now, time.Time{}
@@ -237,7 +239,7 @@ func (d *database) poll(worker string, snapshot int) (hooks map[uuid.UUID]*webho
 	return hooks, next, gaps
 }
 
-// changed is what a worker reads before anybody counts with it.
+// changed simulates the read of a worker that is not registered yet.
 func (d *database) changed(snapshot int) (hooks map[uuid.UUID]*webhook.Hook, next int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -264,7 +266,7 @@ func (d *database) leave(worker string) {
 	delete(d.workers, worker)
 }
 
-// knownGaps is KnownGaps.
+// knownGaps simulates KnownGaps.
 func (d *database) knownGaps(others []string) *store.Gaps {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -295,7 +297,7 @@ func (d *database) knownGaps(others []string) *store.Gaps {
 	return out
 }
 
-// gapHooks is GapHooks.
+// gapHooks simulates GapHooks.
 func (d *database) gapHooks(g *store.Gaps) (hooks []*webhook.Hook) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -308,7 +310,7 @@ func (d *database) gapHooks(g *store.Gaps) (hooks []*webhook.Hook) {
 	return hooks
 }
 
-// gapEvents is GapEvents, of so many at once.
+// gapEvents simulates GapEvents, with most as the number of events that one call returns.
 func (d *database) gapEvents(g *store.Gaps, after store.Place, upTo []webhook.Sequence, most int) (list []webhook.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -323,7 +325,7 @@ func (d *database) gapEvents(g *store.Gaps, after store.Place, upTo []webhook.Se
 	return list
 }
 
-// parkMissed is ParkMissed.
+// parkMissed simulates ParkMissed.
 func (d *database) parkMissed(missed []store.Missed) (parked int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -344,7 +346,7 @@ func (d *database) parkMissed(missed []store.Missed) (parked int) {
 	return parked
 }
 
-// closeGaps is CloseGaps.
+// closeGaps simulates CloseGaps.
 func (d *database) closeGaps(g *store.Gaps) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -363,7 +365,7 @@ func (d *database) eventsInOrder() []webhook.Event {
 	return list
 }
 
-// seen is SeenEvents.
+// seen simulates SeenEvents.
 func (d *database) seen(events []store.Published) map[store.EventKey]store.SeenEvent {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -382,7 +384,7 @@ func (d *database) seen(events []store.Published) map[store.EventKey]store.SeenE
 	return out
 }
 
-// eventIDs is EventIDs without its limit.
+// eventIDs simulates EventIDs without its limit.
 func (d *database) eventIDs(since time.Time) []store.EventKey {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -395,7 +397,7 @@ func (d *database) eventIDs(since time.Time) []store.EventKey {
 	return list
 }
 
-// event is HistoryStore.GetEvent.
+// event simulates HistoryStore.GetEvent.
 func (d *database) event(tenant, id string, publishedAt time.Time) (webhook.Event, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -407,7 +409,7 @@ func (d *database) event(tenant, id string, publishedAt time.Time) (webhook.Even
 	return webhook.Event{}, webhook.ErrNotFound
 }
 
-// interrupted is Interrupted.
+// interrupted simulates Interrupted.
 func (d *database) interrupted(events []store.Published) (out []store.InterruptedDelivery) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -421,7 +423,7 @@ func (d *database) interrupted(events []store.Published) (out []store.Interrupte
 	return out
 }
 
-// recorded is Recorded.
+// recorded simulates Recorded.
 func (d *database) recorded(keys []store.DeliveryKey) map[uuid.UUID]store.Recorded {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -434,7 +436,7 @@ func (d *database) recorded(keys []store.DeliveryKey) map[uuid.UUID]store.Record
 	return out
 }
 
-// end is EndDeliveries.
+// end simulates EndDeliveries.
 func (d *database) end(hook uuid.UUID, limit int) (out store.Ended) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -473,7 +475,7 @@ func compareKeys(a, b store.DeliveryKey) int {
 	return cmp.Or(bytes.Compare(a.ID[:], b.ID[:]), a.PublishedAt.Compare(b.PublishedAt))
 }
 
-// giveUp is GiveUp.
+// giveUp simulates GiveUp.
 func (d *database) giveUp(at webhook.Sequence, publishedAt time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -486,7 +488,7 @@ func (d *database) giveUp(at webhook.Sequence, publishedAt time.Time) {
 	}
 }
 
-// disable is HookStore.Disable.
+// disable simulates HookStore.Disable.
 func (d *database) disable(id uuid.UUID, version int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -11,14 +11,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// client is a worker's way to the simulated JetStream. What is not here, workers do not use.
+// client is a worker's client of the simulated JetStream. It has the methods that workers use.
 type client struct {
 	jetstream.JetStream
 	w *worker
 	s *server
 }
 
-// link is the connection of a worker, which is closed when the worker is dead.
+// link is a worker's connection. It is closed when the worker is dead.
 type link struct{ w *worker }
 
 func (l link) IsConnected() bool      { return !l.w.dead.Load() }
@@ -93,7 +93,7 @@ func (s *streamOf) look(filter string) *jetstream.StreamInfo {
 
 func (s *streamOf) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (info *jetstream.StreamInfo, err error) {
 	filter := ""
-	for _, o := range opts { // what it sets is not exported
+	for _, o := range opts { // the field that the option sets is not exported
 		request := reflect.New(reflect.TypeOf(o).In(0).Elem())
 		reflect.ValueOf(o).Call([]reflect.Value{request})
 		filter = request.Elem().FieldByName("SubjectFilter").String()
@@ -196,7 +196,7 @@ func (c *consumerOf) Fetch(n int, _ ...jetstream.FetchOpt) (jetstream.MessageBat
 			return
 		}
 		c.consumer.ask(p)
-		for m := range p.out { // what a dead worker gets, nobody gets
+		for m := range p.out { // messages for a dead worker are lost
 			c.w.lag("message of " + c.consumer.name)
 			if !c.w.dead.Load() {
 				b.messages <- m
@@ -206,7 +206,7 @@ func (c *consumerOf) Fetch(n int, _ ...jetstream.FetchOpt) (jetstream.MessageBat
 	return b, nil
 }
 
-// handed is a message in the hands of a worker.
+// handed is a message that was handed to a worker.
 type handed struct {
 	jetstream.Msg
 	client

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// writeFacts is WriteFacts.
+// writeFacts simulates WriteFacts.
 func (d *database) writeFacts(batches []*whispererv1.LedgerBatch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -47,7 +47,7 @@ func (d *database) writeFacts(batches []*whispererv1.LedgerBatch) {
 	}
 }
 
-// reopen is reopenGaps.
+// reopen simulates reopenGaps.
 func (d *database) reopen(s *whispererv1.StaleFanout) {
 	snapshot, err := strconv.Atoi(s.GetSnapshot())
 	if err != nil {
@@ -99,7 +99,7 @@ func rowOf(f *whispererv1.DeliveryFact) delivery {
 	}
 }
 
-// attempt is mergeAttempts.
+// attempt simulates mergeAttempts.
 func (d *database) attempt(f *whispererv1.DeliveryFact) {
 	a := f.GetAttempt()
 	if a == nil {
@@ -111,7 +111,7 @@ func (d *database) attempt(f *whispererv1.DeliveryFact) {
 	}
 }
 
-// merge is mergeDeliveries.
+// merge simulates mergeDeliveries.
 func (d *database) merge(list []*whispererv1.DeliveryFact) {
 	rows := map[store.DeliveryKey][]delivery{}
 	for _, f := range list {
@@ -158,7 +158,7 @@ func newer(old, row *delivery) bool {
 	return cmp.Or(cmp.Compare(row.attempts, old.attempts), order(row.replay, old.replay), cmp.Compare(stage(row.state), stage(old.state)), row.updated.Compare(old.updated)) > 0
 }
 
-// stage is how states follow upon each other without an attempt in between.
+// stage returns the order of states that follow each other without an attempt in between.
 func stage(s webhook.DeliveryState) int {
 	switch s {
 	case webhook.Waiting:
@@ -180,7 +180,7 @@ func order(a, b bool) int {
 	return -1
 }
 
-// least is LEAST, of which null is none.
+// least simulates LEAST, which ignores nulls.
 func least(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -188,7 +188,7 @@ func least(a, b time.Time) time.Time {
 	return a
 }
 
-// writeEvents is WriteEvents.
+// writeEvents simulates WriteEvents.
 func (d *database) writeEvents(events []webhook.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// mode is how a receiver behaves.
+// mode is the behavior of a receiver.
 type mode int
 
 const (
@@ -30,28 +30,28 @@ func (m mode) String() string {
 	return [...]string{"fine", "flaky", "failing", "busy", "hanging", "gone"}[m]
 }
 
-// fact is what the ledger's stream was told of a delivery.
+// fact is a fact about a delivery in the LEDGER stream.
 type fact struct {
 	at    time.Time
 	state webhook.DeliveryState
 	next  time.Time
 }
 
-// arrival is a request that has come to a receiver.
+// arrival is a request that arrived at a receiver.
 type arrival struct {
-	at, answered time.Time // answered is zero where nobody got the answer
+	at, answered time.Time // answered is zero if nobody got the answer
 	worker       *worker
 	number       int
-	after        []string // what comes before it in the same request
+	after        []string // the deliveries before it in the same request
 	takes        time.Duration
 	result       webhook.Result
-	// good says that the receiver has done what it was asked for, whatever its sender learns of that.
+	// good reports that the receiver has processed the request, even if the sender does not learn that.
 	good bool
-	// final says that its answer leads to no other attempt.
+	// final reports that the answer allows no further attempt.
 	final bool
 }
 
-// tell notes what was published to the ledger.
+// tell notes the facts in a message that was published to the LEDGER stream.
 func (w *world) tell(s *stream, m *message) {
 	if s.name != bus.StreamLedger {
 		return
@@ -89,7 +89,7 @@ func (w *world) story(hook uuid.UUID) *hookStory {
 	return nil
 }
 
-// arrive is a request with some deliveries that comes to its receiver.
+// arrive simulates the arrival of a request with these deliveries at its receiver.
 func (w *world) arrive(x *worker, dues []*webhook.Due, luck *luck) []*arrival {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -102,7 +102,7 @@ func (w *world) arrive(x *worker, dues []*webhook.Due, luck *luck) []*arrival {
 	switch m {
 	case fine, flaky:
 		a.good, a.result = true, webhook.Result{Status: 200}
-		if luck.happens(w.chance.lose * 3) { // done, and nobody learns of it
+		if luck.happens(w.chance.lose * 3) { // processed, but the answer is lost
 			a.result = webhook.Result{Class: webhook.ClassReset}
 		}
 	case failing:
@@ -136,7 +136,7 @@ func keyOf(due *webhook.Due) store.DeliveryKey {
 	return store.DeliveryKey{ID: due.ID, PublishedAt: due.Event.PublishedAt}
 }
 
-// check looks whether the request may be made.
+// check checks whether the request may be made.
 func (w *world) check(h *hookStory, e *event, due *webhook.Due, a *arrival) {
 	what := fmt.Sprintf("request of %s to %s", e.id, h.name)
 	ever := false
@@ -159,7 +159,7 @@ func (w *world) check(h *hookStory, e *event, due *webhook.Due, a *arrival) {
 			w.wrong("%s comes %s early", what, last.next.Sub(a.at))
 		}
 	}
-	if now := w.database.hooks[h.id]; now == nil || now.Status == webhook.Disabled { // what is missing has ended with it
+	if now := w.database.hooks[h.id]; now == nil || now.Status == webhook.Disabled { // missing deliveries were ended with the hook
 		h.strict = false
 	}
 	if h.strict && !w.jumped && due.Hook.Config.Ordering != webhook.OrderNone {
@@ -167,7 +167,7 @@ func (w *world) check(h *hookStory, e *event, due *webhook.Due, a *arrival) {
 	}
 }
 
-// checkDouble has each request that follows one which was answered well, or is under way, explained by a fault.
+// checkDouble checks that each request after a successful one, or beside one in progress, is explained by a fault.
 func (w *world) checkDouble(what string, due *webhook.Due, a *arrival) {
 	for _, before := range w.arrived[keyOf(due)] {
 		over := !before.answered.IsZero()
@@ -186,7 +186,7 @@ func (w *world) checkDouble(what string, due *webhook.Due, a *arrival) {
 	}
 }
 
-// checkPatience has no request come before the time that its receiver asked for.
+// checkPatience checks that no request arrives before the time that its receiver asked for.
 func (w *world) checkPatience(what string, due *webhook.Due, a *arrival) {
 	for _, before := range w.arrived[keyOf(due)] {
 		early := before.answered.Add(before.result.RetryAfter).Sub(a.at)
@@ -197,13 +197,13 @@ func (w *world) checkPatience(what string, due *webhook.Due, a *arrival) {
 	}
 }
 
-// checkOrder has all be over that comes before the event, and belongs to it.
+// checkOrder checks that all earlier events that must precede this one are finished.
 func (w *world) checkOrder(what string, h *hookStory, e *event, a *arrival, ordering webhook.Ordering) {
 	for _, earlier := range w.events.list {
 		if earlier == e {
 			return
 		}
-		if earlier.again { // which of the two counts depends on who gets them
+		if earlier.again { // which of the two publications counts depends on the workers that get them
 			continue
 		}
 		if h.knownAt.IsZero() || earlier.at.Before(h.knownAt) || !h.versions[0].hook.WantsType(earlier.typ) ||
@@ -225,7 +225,7 @@ func (w *world) checkOrder(what string, h *hookStory, e *event, a *arrival, orde
 	}
 }
 
-// idle reports whether nothing is left to be done, and if not, what.
+// idle returns a description of the work that is left, or nothing if there is none.
 func (w *world) idle() (left []string) {
 	w.server.mu.Lock()
 	for _, s := range []string{bus.StreamOMS, bus.StreamRetries, bus.StreamLedger} {
@@ -243,7 +243,7 @@ func (w *world) idle() (left []string) {
 	defer w.database.mu.Unlock()
 	for key, d := range w.database.deliveries {
 		h := w.database.hooks[d.hook]
-		if h == nil && d.state == webhook.Waiting { // its retry was purged before the fact came: the housekeeper's sweep is for that
+		if h == nil && d.state == webhook.Waiting { // its retry was purged before the fact arrived: the housekeeper's sweep would repair it
 			continue
 		}
 		paused := h != nil && h.Status == webhook.Paused && w.database.parked[key] != nil
@@ -259,7 +259,7 @@ func (w *world) idle() (left []string) {
 	return left
 }
 
-// judge looks at how it has ended.
+// judge checks the final state.
 func (w *world) judge() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -275,7 +275,7 @@ func (w *world) judge() {
 func (w *world) judgeOne(h *hookStory, e *event) {
 	id := store.DeliveryKey{ID: webhook.DeliveryID(h.id, e.id), PublishedAt: e.stored}
 	row := w.database.deliveries[id]
-	if row == nil && e.again { // the other one counts
+	if row == nil && e.again { // the other publication counts
 		return
 	}
 	what := fmt.Sprintf("%s for %s", e.id, h.name)
@@ -326,7 +326,7 @@ func (w *world) judgeOne(h *hookStory, e *event) {
 	}
 }
 
-// judgeSuperseded looks whether a newer event of the same entity took the place of a delivery.
+// judgeSuperseded checks that a newer event of the same entity superseded the delivery.
 func (w *world) judgeSuperseded(what string, h *hookStory, row *delivery) {
 	collapses := false
 	for _, v := range h.versions {
@@ -372,13 +372,14 @@ func (w *world) judgeDead(what string, h *hookStory, row *delivery) {
 		if h.versions[0].hook.Countdown().Deadline == 0 {
 			w.wrong("%s is dead as it expired, and there is no deadline", what)
 		}
-	case webhook.ReasonPoison: // five crashes with it
+	case webhook.ReasonPoison: // five workers crashed with it
 	default:
 		w.wrong("%s is dead: %s", what, row.reason)
 	}
 }
 
-// must reports whether the event has to be recorded for the hook: it was there and wanted it from the publication to the end.
+// must reports whether the event has to be recorded for the hook, because the hook existed and wanted it from its publication
+// to the end.
 func (h *hookStory) must(e *event) bool {
 	if e.at.Before(h.versions[0].at) {
 		return false

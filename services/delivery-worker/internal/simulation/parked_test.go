@@ -19,7 +19,7 @@ func compareIDs(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }
 
 func leaseName(hook uuid.UUID) string { return "drain:" + hook.String() }
 
-// backlogsOf is QueueStore.ListBacklogs.
+// backlogsOf simulates QueueStore.ListBacklogs.
 func (d *database) backlogsOf() []uuid.UUID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -30,7 +30,7 @@ func (d *database) backlogsOf() []uuid.UUID {
 	return slices.SortedFunc(maps.Keys(there), compareIDs)
 }
 
-// forgetBacklogs is ForgetBacklogs.
+// forgetBacklogs simulates ForgetBacklogs.
 func (d *database) forgetBacklogs(hooks []uuid.UUID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -59,7 +59,7 @@ func (d *database) closeDrainer(id uuid.UUID) {
 	delete(d.drainers, id)
 }
 
-// renewDrainer is RenewDrainer.
+// renewDrainer simulates RenewDrainer.
 func (d *database) renewDrainer(id uuid.UUID, leases []store.DrainLease, ttl time.Duration) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -83,7 +83,7 @@ func (r *leaseRow) attempted(l store.DrainLease) {
 	}
 }
 
-// leaseHooks is LeaseHooks.
+// leaseHooks simulates LeaseHooks.
 func (d *database) leaseHooks(drainer uuid.UUID, worker string, wanted []store.DrainLease, ttl time.Duration) []store.DrainLease {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -119,7 +119,7 @@ func (d *database) leaseHooks(drainer uuid.UUID, worker string, wanted []store.D
 	return out
 }
 
-// releaseHooks is ReleaseHooks.
+// releaseHooks simulates ReleaseHooks.
 func (d *database) releaseHooks(drainer uuid.UUID, leases []store.DrainLease) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -136,7 +136,7 @@ func (d *database) releaseHooks(drainer uuid.UUID, leases []store.DrainLease) {
 	}
 }
 
-// attemptedNow is QueueStore.NoteAttempts.
+// attemptedNow simulates QueueStore.NoteAttempts.
 func (d *database) attemptedNow(leases []store.DrainLease) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -147,7 +147,7 @@ func (d *database) attemptedNow(leases []store.DrainLease) {
 	}
 }
 
-// acquire, renew and release are of leases that are no hook's.
+// acquire, renew and release simulate leases other than those of hooks.
 func (d *database) acquire(name, holder string, ttl time.Duration) (store.Lease, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,7 +190,7 @@ func (d *database) release(l store.Lease) {
 	}
 }
 
-// take is QueueStore.Take.
+// take simulates QueueStore.Take.
 func (d *database) take(drainer uuid.UUID, wants []store.Want, places []store.Places) []*store.ParkedDelivery {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -249,7 +249,7 @@ func (d *database) take(drainer uuid.UUID, wants []store.Want, places []store.Pl
 	return out
 }
 
-// supersede is QueueStore.Supersede.
+// supersede simulates QueueStore.Supersede.
 func (d *database) supersede(drainer uuid.UUID, lease store.DrainLease) (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -284,7 +284,7 @@ func (d *database) supersede(drainer uuid.UUID, lease store.DrainLease) (n int) 
 	return n
 }
 
-// queueOf are the hook's rows in the order of events.
+// queueOf returns the hook's rows in the order of events.
 func (d *database) queueOf(hook uuid.UUID) []*parked {
 	var queue []*parked
 	for _, p := range d.parked {
@@ -304,7 +304,7 @@ func (p *parked) due() *store.ParkedDelivery {
 	}}
 }
 
-// moving is QueueStore.FindMoving.
+// moving simulates QueueStore.FindMoving.
 func (d *database) moving(hooks []uuid.UUID, places []store.Places) []uuid.UUID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -320,7 +320,7 @@ func (d *database) moving(hooks []uuid.UUID, places []store.Places) []uuid.UUID 
 	})
 }
 
-// load is QueueStore.Load without its bounds.
+// load simulates QueueStore.Load without its limits.
 func (d *database) load(list []*store.ParkedDelivery) {
 	for _, p := range list {
 		e, err := d.event(p.Event.Tenant, p.Event.ID, p.Event.PublishedAt)
@@ -331,7 +331,7 @@ func (d *database) load(list []*store.ParkedDelivery) {
 	}
 }
 
-// setBatch is QueueStore.SetBatch.
+// setBatch simulates QueueStore.SetBatch.
 func (d *database) setBatch(drainer uuid.UUID, list []*store.ParkedDelivery, batches []uuid.UUID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -347,7 +347,7 @@ func (d *database) setBatch(drainer uuid.UUID, list []*store.ParkedDelivery, bat
 	return all
 }
 
-// together leaves of what is next that which may be sent together now.
+// together returns those of the next rows that may be sent in one request now.
 func (d *database) together(next []*parked, w *store.Want, now time.Time) []*parked {
 	list := make([]store.BatchCandidate, len(next))
 	for i, p := range next {
@@ -367,7 +367,7 @@ func (d *database) together(next []*parked, w *store.Want, now time.Time) []*par
 	return ready
 }
 
-// settle is QueueStore.Settle.
+// settle simulates QueueStore.Settle.
 func (d *database) settle(drainer uuid.UUID, list []store.Drained) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// rows is a worker's way to the simulated database, with the methods of *store.DB and *store.Recorder.
+// rows is a worker's client of the simulated database. It has the methods of *store.DB and *store.Recorder that workers use.
 type rows struct {
 	w *worker
 	d *database

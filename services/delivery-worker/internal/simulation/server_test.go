@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// dedupWindow is how long a stream remembers a Nats-Msg-Id, and pullTime how long a request for messages is open.
+	// dedupWindow is how long a stream remembers a Nats-Msg-Id, and pullTime how long a request for messages stays open.
 	dedupWindow = 2 * time.Minute
 	pullTime    = 5 * time.Second
 )
 
-// server is a simulated JetStream: as much of it as workers use. TestServerIsLikeJetStream compares it with a real one.
+// server is a simulated JetStream with the features that workers use. TestServerIsLikeJetStream compares it with a real one.
 type server struct {
 	mu      sync.Mutex
 	streams map[string]*stream
-	// ahead is how far its clock is ahead of the workers'.
+	// ahead is how far the server's clock is ahead of the workers'.
 	ahead time.Duration
-	// spread says that the event log has a partition, which is that of all tenants.
+	// spread reports that the event log has a partition, to which all tenants belong.
 	spread bool
 	// stored is called for each message that a stream has stored.
 	stored func(s *stream, m *message)
@@ -33,7 +33,7 @@ type server struct {
 
 type stream struct {
 	name, prefix string
-	queue        bool // of work: what is acked is gone
+	queue        bool // a work queue: acked messages are removed
 	last         uint64
 	messages     map[uint64]*message
 	ids          map[string]time.Time
@@ -46,7 +46,7 @@ type message struct {
 	header  nats.Header
 	data    []byte
 	at      time.Time
-	timer   *time.Timer // of a message that is scheduled
+	timer   *time.Timer // for a scheduled message
 }
 
 type consumer struct {
@@ -56,7 +56,7 @@ type consumer struct {
 	filter  string
 	ackWait time.Duration
 	made    time.Time
-	// delivered is the last message of the stream that was handed out, and handed counts how often one was.
+	// delivered is the sequence of the last message handed out, and handed the number of deliveries.
 	delivered, handed uint64
 	pending           map[uint64]*pending
 	pulls             []*pull
@@ -67,7 +67,7 @@ type consumer struct {
 // pending is a message that was handed out and is not settled.
 type pending struct {
 	times uint64
-	until time.Time // then it is handed out again
+	until time.Time // time of the redelivery
 }
 
 type pull struct {
@@ -129,7 +129,7 @@ func (s *server) streamOf(subject string) *stream {
 	return nil
 }
 
-// publish stores a message, unless its id was used of late.
+// publish stores a message, unless its id was used recently.
 func (s *server) publish(subject string, header nats.Header, data []byte) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +145,7 @@ func (s *server) publish(subject string, header nats.Header, data []byte) uint64
 	}
 	m := s.store(st, subject, header, data)
 	if header.Get("Nats-Schedule") != "" {
-		for seq, other := range st.messages { // one schedule for each subject
+		for seq, other := range st.messages { // one schedule per subject
 			if other.subject == subject && other != m {
 				other.timer.Stop()
 				delete(st.messages, seq)
@@ -167,7 +167,7 @@ func (s *server) store(st *stream, subject string, header nats.Header, data []by
 	return m
 }
 
-// await has a scheduled message move to its target at its time.
+// await moves a scheduled message to its target when its time comes.
 func (s *server) await(m *message) {
 	at, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(m.header.Get("Nats-Schedule"), "@at "))
 	if err != nil {
@@ -205,7 +205,7 @@ func matches(filter, subject string) bool {
 	return filter == subject
 }
 
-// feed hands out what can be handed out, first what comes again.
+// feed hands out as many messages as were asked for, redeliveries first.
 func (c *consumer) feed() {
 	for len(c.pulls) > 0 {
 		m, times := c.next()
@@ -218,7 +218,7 @@ func (c *consumer) feed() {
 		p.out <- p.wrap(m, c, times)
 		if p.left--; p.left == 0 {
 			c.end(p)
-		} else { // the next one is another worker's turn
+		} else { // the next message goes to another worker
 			c.pulls = append(c.pulls[1:], p)
 		}
 	}
@@ -244,7 +244,7 @@ func (c *consumer) next() (m *message, times uint64) {
 	return m, times
 }
 
-// arm has feed called when the next message comes again.
+// arm sets the timer that calls feed for the next redelivery.
 func (c *consumer) arm() {
 	var first time.Time
 	for _, p := range c.pending {
@@ -259,7 +259,7 @@ func (c *consumer) arm() {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	if !first.After(now) { // nobody asks for it
+	if !first.After(now) { // no request for messages is open
 		return
 	}
 	c.wakes = first
@@ -303,7 +303,7 @@ func (c *consumer) ack(seq uint64) {
 	}
 }
 
-// delay has a message come again after a time: it was handed back, or is being worked on.
+// delay postpones the redelivery of a message that was handed back or is being worked on.
 func (c *consumer) delay(seq uint64, d time.Duration) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()

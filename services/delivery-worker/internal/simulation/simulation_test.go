@@ -1,5 +1,6 @@
-// Package simulation_test runs the worker's own code between a simulated bus, database, receivers and clock, through
-// histories that a seed decides, and looks whether it keeps what it promises. See docs/decisions/0027-simulation.md.
+// Package simulation_test runs the worker's production code with a simulated bus, database, receivers and clock. A seed
+// determines each history of events and faults; an oracle checks that the worker keeps its promises. See
+// docs/decisions/0027-simulation.md.
 package simulation_test
 
 import (
@@ -30,7 +31,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	runtime.GOMAXPROCS(1) // goroutines that are ready at the same time run in one order
+	runtime.GOMAXPROCS(1) // so that goroutines that are ready at the same time run in a fixed order
 	debug.SetGCPercent(-1)
 	os.Exit(testenv.Main(m))
 }
@@ -44,7 +45,8 @@ func history(t *testing.T, seed uint64) (w *world) {
 	return w
 }
 
-// run is the script: things happen for some time, then all that was broken is mended, and what is left has to be done.
+// run is the script of a history: random actions and faults for some time, then a phase without faults in which all remaining
+// work must be finished.
 func (w *world) run() {
 	if w.steps = w.random.IntN(6) == 0; w.steps {
 		w.clocks(time.Duration(w.random.IntN(80)-40) * time.Second)
@@ -60,7 +62,7 @@ func (w *world) run() {
 		if w.random.IntN(8) == 0 {
 			pause *= 20
 		}
-		if w.random.IntN(4) == 0 && slices.ContainsFunc(w.workers, (*worker).deaf) { // until nobody counts with it
+		if w.random.IntN(4) == 0 && slices.ContainsFunc(w.workers, (*worker).deaf) { // until other workers no longer wait for it
 			pause += 2 * store.Stale
 		}
 		<-time.After(pause + time.Duration(w.random.IntN(1_000_000)))
@@ -70,7 +72,7 @@ func (w *world) run() {
 		w.act()
 	}
 	w.mend()
-	<-time.After(6 * time.Second) // who was stale learns of it
+	<-time.After(6 * time.Second) // stale workers catch up
 	var left []string
 	for range 600 {
 		if left = w.idle(); len(left) == 0 {
@@ -97,7 +99,7 @@ func (w *world) run() {
 	<-time.After(time.Minute)
 }
 
-// mend has everything work from now on.
+// mend ends all faults.
 func (w *world) mend() {
 	w.trace("from now on everything works")
 	w.mu.Lock()
@@ -118,7 +120,7 @@ func (w *world) mend() {
 	}
 }
 
-// knownHooks notes which hooks all workers know.
+// knownHooks notes which hooks are known to all workers.
 func (w *world) knownHooks() {
 	for _, h := range w.hooks {
 		known := h.knownAt.IsZero()
@@ -160,7 +162,7 @@ func TestHistories(t *testing.T) { //nolint:paralleltest // it wants the process
 	t.Logf("%d histories in %s", *histories, time.Since(began).Round(time.Millisecond))
 }
 
-// print prints the history, a line a step.
+// print prints the history, one line per step.
 func (w *world) print(out io.Writer) {
 	for _, l := range w.lines {
 		fmt.Fprintln(out, l)

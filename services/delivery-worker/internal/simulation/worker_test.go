@@ -34,13 +34,13 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// worker is the production code of one process, between what is simulated.
+// worker is the production code of one process, connected to the simulated systems.
 type worker struct {
 	*world
 
 	name string
-	// dead says that nothing which it does has any effect, away that it cannot reach the database, stale that it does not
-	// learn of changes.
+	// dead means that the process has crashed and its calls have no effect. away means that it cannot reach the database, stale
+	// that it does not learn of changes.
 	dead, away, stale atomic.Bool
 
 	mu     sync.Mutex
@@ -48,7 +48,7 @@ type worker struct {
 	faults []time.Time
 
 	snapshot int
-	asked    time.Time // when the last poll that succeeded began
+	asked    time.Time // when the last successful poll began
 	wake     chan struct{}
 	refresh  chan chan struct{}
 
@@ -56,13 +56,13 @@ type worker struct {
 	limiter *limiter.Limiter
 	drain   *drainer.Drainer
 	missed  *missed.Closer
-	ended   chan struct{} // closed when all of it has ended
+	ended   chan struct{} // closed when all parts have ended
 	subs    []*bus.Subscription
 	halt    chan struct{} // closed to begin a shutdown
 	once    sync.Once
 }
 
-// kind is what a call is: of which system, and whether it changes something there.
+// kind is the system that a call goes to, and whether the call changes something there.
 type kind int
 
 const (
@@ -77,8 +77,8 @@ var (
 	errFault = errors.New("the call failed")
 )
 
-// call is one request of the worker to something outside. It takes its time, may fail before or after it has had its effect,
-// and the worker may die right after it.
+// call makes one request of the worker to a simulated system. The request takes time, may fail before or after its effect, and
+// the worker may crash right after it.
 func (w *worker) call(ctx context.Context, k kind, what string, effect func() error) error {
 	if w.dead.Load() {
 		return w.afterlife(k)
@@ -116,7 +116,7 @@ func (w *worker) call(ctx context.Context, k kind, what string, effect func() er
 	return err
 }
 
-// afterlife lets the goroutines of a dead worker come to their end.
+// afterlife returns what lets the goroutines of a dead worker end.
 func (w *worker) afterlife(k kind) error {
 	if k == toBus || k == toDatabase {
 		return nil
@@ -124,7 +124,7 @@ func (w *worker) afterlife(k kind) error {
 	return errDead
 }
 
-// tell is a message of the worker that is not answered.
+// tell sends a message of the worker that is not answered.
 func (w *worker) tell(what string, seq uint64, effect func()) {
 	if w.dead.Load() {
 		return
@@ -154,10 +154,10 @@ func (w *worker) pass(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// deaf says that the worker lives and does not hear of changes.
+// deaf reports that the worker is alive but does not learn of changes.
 func (w *worker) deaf() bool { return !w.dead.Load() && (w.stale.Load() || w.away.Load()) }
 
-// fault notes that something went wrong, which may explain what follows.
+// fault notes a fault, which may explain later events.
 func (w *worker) fault() {
 	w.mu.Lock()
 	w.faults = append(w.faults, time.Now())
@@ -175,8 +175,8 @@ func (w *worker) faulty(from, to time.Time) bool {
 	return false
 }
 
-// luck is what chance has for one call: the same for the same seed, worker, kind of call and number of it, in whatever order
-// goroutines run that are ready at the same time.
+// luck is the source of randomness for one call. It depends only on the seed, the worker, the kind of call and the call's
+// number, not on the order in which goroutines run.
 type luck struct{ state uint64 }
 
 func (w *worker) throw(what string) *luck {
@@ -208,7 +208,7 @@ func (l *luck) number() float64 {
 
 func (l *luck) happens(chance float64) bool { return l.number() < chance }
 
-// time is a latency, which is hardly ever the same twice; the chance is that of a long one.
+// time returns a random latency. slow is the probability of a long one.
 func (l *luck) time(slow float64) time.Duration {
 	most := 2 * time.Millisecond
 	switch x := l.number(); {
@@ -222,7 +222,7 @@ func (l *luck) time(slow float64) time.Duration {
 	return time.Duration(math.Ceil(l.number() * float64(most)))
 }
 
-// start starts the worker, once it knows the hooks.
+// start starts a worker, which takes messages once it knows the hooks.
 func (w *world) start(name string) *worker {
 	x := &worker{
 		world: w, name: name, throws: map[string]uint64{}, wake: make(chan struct{}, 1), refresh: make(chan chan struct{}, 16),
@@ -361,7 +361,7 @@ func (w *worker) run() {
 	w.trace("%s has ended", w.name)
 }
 
-// watch keeps the index as the database's hooks are, as a store.Watch does.
+// watch keeps the index up to date with the database, as store.Watch does.
 func (w *worker) watch(ctx context.Context, known chan struct{}) {
 	for first := true; ctx.Err() == nil; {
 		var asked chan struct{}
@@ -371,11 +371,11 @@ func (w *worker) watch(ctx context.Context, known chan struct{}) {
 			case <-w.wake:
 			case asked = <-w.refresh:
 			case <-ctx.Done():
-				continue // which ends it
+				continue // ends the loop
 			}
 		}
 		if w.stale.Load() && !first {
-			continue // whoever asked gets no answer
+			continue // callers of Refresh get no answer
 		}
 		var hooks map[uuid.UUID]*webhook.Hook
 		var next int
@@ -405,7 +405,7 @@ func (w *worker) watch(ctx context.Context, known chan struct{}) {
 		if first || len(hooks) > 0 {
 			w.trace("%s knows the hooks as of change %d", w.name, next)
 			err := w.call(ctx, askDatabase, "poll", func() error { w.database.poll(w.name, next); return nil })
-			if err != nil && first { // nobody counts with it yet
+			if err != nil && first { // no change waits for this worker yet
 				continue
 			}
 		}
@@ -426,7 +426,7 @@ func (w *worker) watch(ctx context.Context, known chan struct{}) {
 	w.database.leave(w.name)
 }
 
-// StaleAt is a store.Watch's.
+// StaleAt does what store.Watch's does.
 func (w *worker) StaleAt() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -436,7 +436,7 @@ func (w *worker) StaleAt() string {
 	return strconv.Itoa(w.snapshot)
 }
 
-// Refresh is a store.Watch's.
+// Refresh does what store.Watch's does.
 func (w *worker) Refresh(ctx context.Context) error {
 	asked := make(chan struct{})
 	select {
@@ -452,7 +452,7 @@ func (w *worker) Refresh(ctx context.Context) error {
 	}
 }
 
-// operator stops hooks as the worker's does.
+// operator disables hooks as the worker's operator does.
 type operator struct {
 	w  *worker
 	db *rows
@@ -484,7 +484,7 @@ func (o operator) Disable(h *webhook.Hook, _ string) {
 	}()
 }
 
-// nobody counts nothing.
+// nobody is an observer that ignores everything.
 type nobody struct{}
 
 func (nobody) Attempted(*webhook.Due, webhook.Result, webhook.DeliveryState, time.Duration, time.Duration) {
@@ -504,7 +504,7 @@ func (nobody) Batched()                                             {}
 func (nobody) PutOff()                                              {}
 func (nobody) Again(context.Context, *whispererv1.Retry) error      { return nil }
 
-// sender is the worker's way to the receivers.
+// sender sends requests to the simulated receivers.
 type sender struct{ w *worker }
 
 func (s sender) Send(ctx context.Context, due *webhook.Due, bodies *envelope.Bodies) (*whispererv1.AttemptFact, webhook.Result, bool) {

@@ -18,13 +18,13 @@ import (
 
 const tenant = "acme"
 
-// chance is how likely it is that something goes wrong with one call.
+// chance holds the probabilities of faults in one call.
 type chance struct {
-	// fail is before its effect and lose after it; slow is that it takes long, crash that the worker dies.
+	// fail is a failure before the call's effect, lose one after it, slow a long latency, and crash the worker's crash.
 	fail, lose, slow, crash float64
 }
 
-// world is one history: workers, what they work with, and what was asked of them.
+// world is one history: the workers, the systems that they use, and what was done to them.
 type world struct {
 	seed     uint64
 	random   *rand.Rand
@@ -33,7 +33,7 @@ type world struct {
 	database *database
 	workers  []*worker
 	steps    bool // clocks are set
-	jumped   bool // by more than a lease can stand
+	jumped   bool // clocks were set by more than leases tolerate
 
 	hooks  []*hookStory
 	events events
@@ -44,16 +44,16 @@ type world struct {
 	over    bool
 	lineMu  sync.Mutex
 	lines   []line
-	mu      sync.Mutex // of what follows, and of stories
+	mu      sync.Mutex // guards the fields below, and the stories
 	arrived map[store.DeliveryKey][]*arrival
 	broken  []string
-	ended   map[store.DeliveryKey]bool // because of their hook, or of a newer one
-	// superseded are those of them that a newer one took the place of.
+	ended   map[store.DeliveryKey]bool // deliveries that ended because of their hook or of a newer one
+	// superseded holds the deliveries that ended because of a newer one.
 	superseded map[store.DeliveryKey]bool
 	starts     int
 }
 
-// events are those that were published.
+// events holds the published events.
 type events struct {
 	list []*event
 	byID map[string]*event
@@ -62,7 +62,7 @@ type events struct {
 type event struct {
 	id, typ, entity string
 	seq             uint64
-	at, stored      time.Time // by the workers' clock, and the bus's
+	at, stored      time.Time // by the workers' clock, and by the bus's
 	again           bool      // it was published twice
 }
 
@@ -73,19 +73,19 @@ func (e *events) name(id string) string {
 	return "?" + id
 }
 
-// hookStory is what a hook was over time.
+// hookStory holds the versions of a hook.
 type hookStory struct {
 	id       uuid.UUID
 	name     string
 	versions []version
 	receiver mode
-	// strict says that it has kept its order, types and existence since it was created.
+	// strict reports that the hook's ordering, types and existence have not changed since its creation.
 	strict  bool
 	xid     int
-	knownAt time.Time // when all live workers knew of it first
+	knownAt time.Time // when all live workers first knew it
 }
 
-// version is a hook from a time on; nil for none.
+// version is a hook from a time on. hook is nil if it does not exist.
 type version struct {
 	at   time.Time
 	hook *webhook.Hook
@@ -100,7 +100,7 @@ func (w *world) nameOf(hook uuid.UUID) string {
 	return hook.String()
 }
 
-// short is a lease's name for a person.
+// short returns a readable name of a lease.
 func (w *world) short(lease string) string {
 	for _, h := range w.hooks {
 		lease = strings.ReplaceAll(lease, h.id.String(), h.name)
@@ -108,7 +108,7 @@ func (w *world) short(lease string) string {
 	return lease
 }
 
-// line is one of the history.
+// line is one line of the history.
 type line struct {
 	at     time.Duration
 	format string
@@ -119,14 +119,14 @@ func (l line) String() string {
 	return fmt.Sprintf("%10.6f  ", l.at.Seconds()) + fmt.Sprintf(l.format, l.args...)
 }
 
-// trace adds a line to the history. What it is given must not change.
+// trace adds a line to the history. It formats the arguments later, so they must not change.
 func (w *world) trace(format string, args ...any) {
 	w.lineMu.Lock()
 	defer w.lineMu.Unlock()
 	w.lines = append(w.lines, line{time.Since(w.began), format, args})
 }
 
-// wrong notes that something happened that must not.
+// wrong records a violation.
 func (w *world) wrong(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	w.trace("WRONG: %s", text)
@@ -146,7 +146,7 @@ func newWorld(seed uint64) *world {
 	w.database.notify = w.notify
 	w.database.ended = func(d *delivery) { w.endedBy(d) }
 	switch w.random.IntN(4) {
-	case 0: // nothing goes wrong by itself
+	case 0: // no random faults
 	case 1:
 		w.chance = chance{crash: 0.003}
 	case 2:
@@ -157,7 +157,7 @@ func newWorld(seed uint64) *world {
 	return w
 }
 
-// spread gives the event log a partition, while it is used.
+// spread adds a partition to the event log while it is used.
 func (w *world) spread() {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
@@ -165,7 +165,7 @@ func (w *world) spread() {
 	w.trace("the event log has a partition from now on")
 }
 
-// notify tells live workers what a trigger tells, unless that is lost.
+// notify sends a trigger's notification to the live workers, unless it is lost.
 func (w *world) notify(channel string, hook uuid.UUID) {
 	for _, x := range slices.Clone(w.workers) {
 		if x.dead.Load() || x.index == nil {
@@ -191,7 +191,7 @@ func (w *world) notify(channel string, hook uuid.UUID) {
 	}
 }
 
-// crashed has another process take the worker's place.
+// crashed starts another worker in place of one that crashed.
 func (w *world) crashed(x *worker) {
 	w.mu.Lock()
 	w.starts++
@@ -208,7 +208,7 @@ func (w *world) crashed(x *worker) {
 	})
 }
 
-// publish publishes an event; again has it published once more, as publishers do that are not sure.
+// publish publishes an event, and sometimes publishes it once more, as publishers do that got no answer.
 func (w *world) publish() {
 	e := &event{
 		id: fmt.Sprintf("e%02d", len(w.events.list)+1), typ: []string{"order.created", "order.updated"}[w.random.IntN(2)],
@@ -227,7 +227,7 @@ func (w *world) publish() {
 		w.database.mu.Lock()
 		recorded := len(w.database.events[store.EventKey{Tenant: tenant, ID: e.id}]) > 0
 		w.database.mu.Unlock()
-		again := nats.Header{} // as after the time for which the bus knows ids
+		again := nats.Header{} // no id, as if the bus had forgotten it
 		if !recorded {
 			again = header
 		}
@@ -291,7 +291,7 @@ func parsed(config map[string]any) webhook.Config {
 	return c
 }
 
-// write changes a hook in the database; nil deletes it.
+// write writes a hook to the database, or deletes it if hook is nil.
 func (w *world) write(h *hookStory, hook *webhook.Hook, what string) {
 	w.database.setHook(h.id, hook)
 	w.versioned(h)
@@ -301,14 +301,14 @@ func (w *world) write(h *hookStory, hook *webhook.Hook, what string) {
 	w.trace("%s is %s", h.name, what)
 }
 
-// versioned notes what the hook is from now on.
+// versioned notes the hook's new version.
 func (w *world) versioned(h *hookStory) {
 	h.versions = append(h.versions, version{time.Now(), w.database.hooks[h.id]})
 }
 
 func (h *hookStory) now() *webhook.Hook { return h.versions[len(h.versions)-1].hook }
 
-// edit changes something about a hook.
+// edit makes a random change to a hook.
 func (w *world) edit() {
 	if len(w.hooks) == 0 {
 		return
@@ -353,7 +353,7 @@ func (w *world) edit() {
 	}
 }
 
-// sync notes a change of the hook that was not the script's.
+// sync notes a change of the hook that a worker made.
 func (w *world) sync(h *hookStory) {
 	w.database.mu.Lock()
 	now := w.database.hooks[h.id]
@@ -364,7 +364,7 @@ func (w *world) sync(h *hookStory) {
 	}
 }
 
-// act does one thing at random.
+// act performs one random action.
 func (w *world) act() {
 	x := w.workers[w.random.IntN(len(w.workers))]
 	switch n := w.random.IntN(20); {
@@ -399,7 +399,7 @@ func (w *world) act() {
 			return
 		}
 		ahead := time.Duration(w.random.IntN(2000)) * time.Millisecond
-		if w.random.IntN(3) == 0 { // leases that are held end by that
+		if w.random.IntN(3) == 0 { // more than the leases' duration: all of them expire
 			ahead *= 10
 			w.jumped = true
 		}
@@ -407,7 +407,8 @@ func (w *world) act() {
 	}
 }
 
-// clocks sets those of the bus and the database ahead of the workers', apart from each other by less than they may be.
+// clocks moves the clocks of the bus and the database ahead of the workers'. The two differ by less than the permitted
+// tolerance.
 func (w *world) clocks(ahead time.Duration) {
 	apart := time.Duration(w.random.IntN(400)) * time.Millisecond
 	w.server.step(w.server.ahead + ahead)
