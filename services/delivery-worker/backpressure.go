@@ -7,11 +7,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// lagEvery is the interval at which the lag of consumers is read.
+// lagEvery is the interval at which the lag of the consumers is read.
 const lagEvery = 5 * time.Second
 
-// measureLag reads how far consumers are behind, and makes the limiter hold fewer deliveries when all workers together hold half of
-// what the bus hands out.
+// measureLag reads the lag of each consumer. If all workers together hold more than half of the messages that the bus hands out
+// at most, it makes the limiter park deliveries instead of letting them wait.
 func (s *Service) measureLag(ctx context.Context) {
 	crowded := false
 	for _, c := range bus.Consumers() {

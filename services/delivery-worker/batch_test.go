@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// ofBatch are the numbers of the events of stock that a request has in format raw.
+// ofBatch returns the numbers of the stock events in a batch request with format raw.
 func ofBatch(t *testing.T, q testenv.Received) []int {
 	t.Helper()
 	var list []struct{ N int }
@@ -37,7 +37,7 @@ func deliveryIDs(h webhook.Hook, numbers ...int) []uuid.UUID {
 	return ids
 }
 
-// allRecorded waits until n deliveries of the hook are in the state.
+// allRecorded waits until n deliveries of the hook are recorded in the state.
 func (w *world) allRecorded(h webhook.Hook, state webhook.DeliveryState, n int) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool { return w.states(h)[state] == n }, 2*time.Minute, 20*time.Millisecond, "%v", w.states(h))

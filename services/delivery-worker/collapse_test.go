@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// stock publishes n events of stock levels, of the locations in turns.
+// stock publishes n events about stock levels, for the locations in turn.
 func (w *world) stock(from, n, locations int) {
 	w.t.Helper()
 	list := make([]bus.Outgoing, n)
@@ -25,7 +25,7 @@ func (w *world) stock(from, n, locations int) {
 	require.NoError(w.t, w.bus.PublishEvents(w.t.Context(), list))
 }
 
-// states counts the deliveries of a hook by their state.
+// states counts a hook's deliveries by state.
 func (w *world) states(h webhook.Hook) map[webhook.DeliveryState]int {
 	w.t.Helper()
 	stats, err := w.db.History.HookStats(w.t.Context(), h.Tenant, h.ID, time.Now())
@@ -90,7 +90,7 @@ func TestANewerEventTakesThePlaceOfOneThatWaitsForItsRetry(t *testing.T) {
 	w.recorded(h, "s-0", time.Now(), webhook.Superseded)
 	w.recorded(h, "s-1", time.Now(), webhook.Delivered)
 	require.Less(t, time.Now(), due, "it does not wait for the retry of the older one")
-	// another one that is published after the retry would have been due shows that this came to nothing
+	// If the retry were still scheduled, it would be due before the event published now.
 	require.Eventually(t, func() bool { return time.Now().After(due.Add(time.Second)) }, 2*time.Minute, 50*time.Millisecond)
 	w.stock(2, 1, 1)
 	w.recorded(h, "s-2", time.Now(), webhook.Delivered)

@@ -10,7 +10,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/settings"
 )
 
-// Config is everything that an operator can set.
+// Config holds all settings of the worker.
 type Config struct {
 	settings.Shared
 
@@ -35,11 +35,11 @@ type Config struct {
 	MemoryTarget    int64         `env:"MEMORY_TARGET" envDefault:"218103808" desc:"bytes of memory that a worker tries to stay below; it uses more if its hooks need it; 0 for no target; GOMEMLIMIT and GOGC take precedence"`
 
 	daemon.Logging
-	// NATS has the credentials for NATS, and the authorities to trust.
+	// NATS holds the credentials for NATS, and the certificate authorities to trust.
 	NATS bus.Credentials `envPrefix:"NATS_"`
 }
 
-// Validate reports every variable that cannot be used.
+// Validate reports every setting that cannot be used.
 func (c Config) Validate() error {
 	problems := c.Check(&c.NATS)
 	add := problems.Add

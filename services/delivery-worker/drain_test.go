@@ -26,7 +26,7 @@ func (w *world) setStatus(h webhook.Hook, status webhook.HookStatus) {
 	require.NoError(w.t, err)
 }
 
-// knows waits until the worker that was started last knows the status of the hook.
+// knows waits until the worker that was started last knows that the hook has the status.
 func (w *world) knows(h webhook.Hook, status webhook.HookStatus) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool {
@@ -79,7 +79,7 @@ func TestWhatWasParkedForLongerThanItsPayloadIsKeptEndsAndTheRestIsDrained(t *te
 			w.park(h, 3)
 			kept, err := w.db.Queue.List(t.Context(), h.ID, 0, 1<<55, 3)
 			require.NoError(t, err)
-			// one is of an event log that was lost: in the log of now, another event has its sequence
+			// one event is from an event log that was lost: in the current log, its sequence belongs to another event
 			published := time.Now().Add(-2 * time.Hour)
 			lost := map[string]webhook.Sequence{"of another log": kept[1].Event.Seq, "long gone": 1 << 30}
 			r := w.db.Ledger.NewRecorder()
@@ -169,7 +169,7 @@ func TestAHookThatKeepsTheOrderOfAnEntityWaitsForItsHeadAndLetsOthersPass(t *tes
 			odd = append(odd, id)
 		}
 	}
-	if len(even) == 4 { // whose head failed first is not decided by the order of entities
+	if len(even) == 4 { // which chain's first delivery failed first does not depend on the order of entities
 		require.Equal(t, []string{"e-0", "e-0", "e-2", "e-4"}, even)
 		require.Equal(t, []string{"e-1", "e-3", "e-5"}, odd)
 	} else {
@@ -202,7 +202,7 @@ func TestAHangingReceiverCostsTheOthersNothing(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	w.receiver.Answer("/hang", testenv.Answer{Status: 200, Hold: release})
 	w.run()
-	const n = 300 // many more than there are slots
+	const n = 300 // many more than the hook has slots
 	for i := range n {
 		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, i))
 	}
@@ -249,7 +249,7 @@ func TestADeadDeliveryIsTold(t *testing.T) {
 	require.Contains(t, w.receiver.Await(t, "/ops", 1)[0].Body, `"reason":"stop_status"`)
 }
 
-// park publishes n events for a hook that is paused, and waits until all are parked.
+// park publishes n events for a paused hook, and waits until all are parked.
 func (w *world) park(h webhook.Hook, n int) {
 	w.t.Helper()
 	bodies := make([]string, n)
@@ -336,7 +336,7 @@ func TestASlowReceiverIsNotSentToItsParkedQueueAndTheOthersDoNotWaitForIt(t *tes
 	t.Cleanup(answer)
 	w.receiver.Answer("/slow", testenv.Answer{Status: http.StatusOK, Hold: slowly})
 	w.run()
-	const n = 40 // many more than there are slots, and soon through, of the 5 s that they may wait
+	const n = 40 // many more than the hook has slots, but done well within the 5 s that attempts may wait for one
 	w.stock(0, n, n)
 	w.receiver.Await(t, "/good", n)
 	require.LessOrEqual(t, len(w.receiver.Got("/slow")), 8, "the others of the slow one wait")

@@ -24,7 +24,7 @@ func TestARateLimitHoldsOverAllWorkers(t *testing.T) {
 	for i := range 25 {
 		w.publish("order.created", fmt.Sprintf(`{"event_id":"e-%d","data":{}}`, i))
 	}
-	for i, got := range w.receiver.Await(t, "/a", 25) { // a busy machine may bunch them, but not bring any sooner
+	for i, got := range w.receiver.Await(t, "/a", 25) { // a busy machine may delay requests, but must not send any too early
 		require.GreaterOrEqual(t, got.At.Sub(began), time.Duration(i/10)*time.Second-100*time.Millisecond, "request %d", i)
 	}
 }
@@ -65,7 +65,7 @@ func TestHooksThatWaitForTheirRateKeepNobodyWaiting(t *testing.T) {
 	w.run()
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	for i := range hooks {
-		w.receiver.Await(t, fmt.Sprintf("/seldom/%d", i), 1) // at once: it is the first one
+		w.receiver.Await(t, fmt.Sprintf("/seldom/%d", i), 1) // the first one is sent at once
 	}
 	w.publish("order.created", `{"event_id":"e-2","data":{}}`)
 	require.Eventually(t, func() bool {
@@ -82,7 +82,7 @@ func TestHooksThatWaitForTheirRateKeepNobodyWaiting(t *testing.T) {
 func TestHooksWithLongBacklogsTakeTurnsWithTheOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const hooks, n = 70, 40 // more than a worker drains side by side
+	const hooks, n = 70, 40 // more hooks than a worker drains at the same time
 	for i := range hooks {
 		path := fmt.Sprintf("/slow/%d", i)
 		w.hook(path, func(h *webhook.Hook) { h.Config = config(t, `{"ordering":"hook"}`) })

@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// whole is what an erasure of all that was published lately is of.
+// whole returns an erasure of everything that was published recently.
 func whole(kind store.ErasureKind, criteria ...string) store.NewErasure {
 	return store.NewErasure{
 		Tenant: webhook.DefaultTenant, Kind: kind, Criteria: criteria, Reason: "asked for",
@@ -105,7 +105,7 @@ func TestAnErasureWaitsForAnotherOneOfTheSameEvents(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, store.JobRunning, e.State, "the payload is still there")
 	require.Contains(t, e.Detail, "waits for another")
-	require.Eventually(t, func() bool { // the housekeeper of the worker erases, and then there is nothing left for it
+	require.Eventually(t, func() bool { // the worker's housekeeper performs the erasure, and then nothing is left to do
 		_, err := w.eraser.Step(t.Context())
 		require.NoError(t, err)
 		e, err = w.db.Erasures.Get(t.Context(), e.Tenant, e.ID)
@@ -141,7 +141,7 @@ func TestCallbacksOfSeveralTenantsEventsAreErased(t *testing.T) {
 		}, 2*time.Minute, 10*time.Millisecond)
 		require.NoError(t, w.db.Retention.Set(t.Context(), "test", tenants[i], "order.created", 1, 10))
 	}
-	require.Eventually(t, func() bool { // a callback may be recorded later, and the worker's housekeeper erases what is marked, too
+	require.Eventually(t, func() bool { // a callback may be recorded later, and the worker's housekeeper erases, too
 		_, err := w.eraser.Expire(t.Context(), time.Now().AddDate(0, 0, 2))
 		require.NoError(t, err)
 		var n int
@@ -176,7 +176,7 @@ func TestAnErasureThatFailedKeepsItsReason(t *testing.T) {
 	e := w.begin(whole(store.EraseIDs, "e-1"))
 	require.NoError(t, w.db.Erasures.Mark(t.Context(), &e.ID, e.Owner, []store.EventKey{{Tenant: e.Tenant, ID: "e-1"}}))
 	require.NoError(t, w.db.Erasures.Fail(t.Context(), &e, "It cannot be done."))
-	require.Eventually(t, func() bool { // what it began is erased nevertheless
+	require.Eventually(t, func() bool { // the events that are marked are erased nevertheless
 		worked, err := w.eraser.Step(t.Context())
 		require.NoError(t, err)
 		return !worked
@@ -218,7 +218,7 @@ func TestEventsThatAreSetAsideAreErasedInTheEventLogToo(t *testing.T) {
 	w.nowhere()
 }
 
-// A worker that is cut off from PostgreSQL does not know what is erased meanwhile, and nobody waits for it.
+// A worker that is cut off from PostgreSQL does not learn which events are erased, and the erasure does not wait for it.
 func TestAWorkerThatIsCutOffKeepsNoErasedPayload(t *testing.T) {
 	t.Parallel()
 	w := newErasing(t)
@@ -240,7 +240,7 @@ func TestAWorkerThatIsCutOffKeepsNoErasedPayload(t *testing.T) {
 	w.config.DatabaseURL = direct
 	w.publish("order.created", `{"event_id":"e-1","data":{"name":"`+canary+`"}}`)
 	w.recorded("e-1")
-	require.Eventually(t, func() bool { // or it is for others to record, which nobody is here
+	require.Eventually(t, func() bool { // otherwise another worker would have to record it, and there is none
 		lag, err := w.bus.Lag(t.Context(), bus.EventRecorder)
 		return err == nil && lag.Done(lag.Last)
 	}, time.Minute, 10*time.Millisecond)

@@ -22,7 +22,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// canary is in the payloads that are to be erased, and in what receivers answer to them.
+// canary is part of the payloads to be erased, and of the receivers' answers to them.
 const canary = "canary-4711-jane-doe"
 
 // erasing is a world whose nats-server keeps its files where the test can read them.
@@ -43,12 +43,12 @@ func newErasing(t *testing.T) *erasing {
 	return &erasing{world: w, files: files, eraser: erase.New(w.db, find, erase.NewMetrics(prometheus.NewRegistry()), zaptest.NewLogger(t))}
 }
 
-// places are where the canary is: tables of PostgreSQL and files of nats-server.
+// places returns where the canary is found: tables of PostgreSQL and files of nats-server.
 func (w *erasing) places() []string {
 	return append(testenv.TablesWith(w.t, w.config.DatabaseURL, canary), testenv.FilesWith(w.t, w.files, canary)...)
 }
 
-// nowhere waits until the canary is gone from everywhere: nats-server tidies up what was acknowledged in its own time.
+// nowhere waits until the canary is found nowhere. nats-server removes acknowledged messages from its files with a delay.
 func (w *erasing) nowhere() {
 	w.t.Helper()
 	var left []string
@@ -56,7 +56,7 @@ func (w *erasing) nowhere() {
 	require.Eventually(w.t, func() bool { left = w.places(); return len(left) == 0 }, 2*time.Minute, 200*time.Millisecond)
 }
 
-// erase asks for an erasure and does it.
+// erase requests an erasure and performs it.
 func (w *erasing) erase(n store.NewErasure) store.Erasure {
 	w.t.Helper()
 	n.Tenant, n.Reason = webhook.DefaultTenant, "asked for"
@@ -74,7 +74,7 @@ func (w *erasing) erase(n store.NewErasure) store.Erasure {
 	return e
 }
 
-// verify checks an erasure's certificate, which nobody may change.
+// verify checks the signature of an erasure's certificate.
 func (w *erasing) verify(e *store.Erasure) {
 	w.t.Helper()
 	keys, err := w.db.Access.SigningKeys(w.t.Context(), e.Tenant)
@@ -102,7 +102,7 @@ func (w *erasing) delivery(hook uuid.UUID, event string) webhook.Delivery {
 	return d
 }
 
-// await waits for the state of a delivery.
+// await waits until the delivery is in the state.
 func (w *erasing) await(hook uuid.UUID, event string, state webhook.DeliveryState) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool { return w.delivery(hook, event).State == state }, time.Minute, 20*time.Millisecond, "%s %s", event, state)
@@ -221,7 +221,7 @@ func TestPayloadsAreErasedWhenTheirRetentionIsOver(t *testing.T) {
 	n, err = w.eraser.Expire(t.Context(), later)
 	require.NoError(t, err)
 	require.Zero(t, n)
-	set("order.>", 1) // shorter than what was erased up to
+	set("order.>", 1) // a shorter retention than the one up to which events were erased
 	n, err = w.eraser.Expire(t.Context(), later)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)

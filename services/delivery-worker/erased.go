@@ -8,9 +8,9 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// erasedSet has the events that are being erased, or were erased recently.
+// erasedSet holds the events that are being erased, or were erased recently.
 type erasedSet struct {
-	// events has, for each event, the time until which publications with its id are erased; nil if there are none.
+	// events holds, for each event, the time until which publications with its id are erased. It is nil if there are none.
 	events atomic.Pointer[map[store.EventKey]time.Time]
 }
 

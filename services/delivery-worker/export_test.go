@@ -2,5 +2,5 @@ package deliveryworker
 
 import "github.com/whisperer-oms/whisperer/services/delivery-worker/internal/index"
 
-// Index is what the worker knows of hooks, for tests that have it know something wrong.
+// Index returns the worker's index, for tests that falsify it.
 func (s *Service) Index() *index.Index { return s.index }

@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// storeFailures is the shortest interval between writes of failures.
+	// storeFailures is the minimum interval between writes of failures.
 	storeFailures = 2 * time.Second
-	// mostFailing bounds the hooks whose failures wait to be written; failures of further hooks are only counted in the metric.
+	// mostFailing bounds the hooks whose failures wait to be written. Failures of further hooks are counted in the metric only.
 	mostFailing = 10_000
 )
 
-// filters counts the cost and the failures of hooks' expressions, and has failures recorded and published.
+// filters counts the cost and the failures of hooks' expressions, and passes failures on to be recorded and published.
 type filters struct {
 	*Service
 
@@ -73,19 +73,20 @@ type failures struct {
 
 	kind   webhook.ExpressionKind
 	metric *prometheus.CounterVec
-	// told is the type of the operational event that is published, once a day and hook, for a failure; warning is logged with it.
+	// told is the type of the operational event that is published for a failure, once per day and hook. warning is the text
+	// that is logged with it.
 	told, warning string
 
 	mu      sync.Mutex
 	failing map[uuid.UUID]*failing
 }
 
-// failing is a hook whose expression could not be evaluated.
+// failing holds the failures of a hook's expression that are not written yet.
 type failing struct {
 	store.ExpressionFailures
 
 	hook *webhook.Hook
-	// traceparent is that of the newest event.
+	// traceparent is the newest event's.
 	traceparent string
 }
 
@@ -107,7 +108,7 @@ func (f *failures) add(h *webhook.Hook, e *webhook.Event, err error) {
 			f.failing = map[uuid.UUID]*failing{}
 		}
 		f.failing[h.ID] = of
-		of.LastError = err.Error() // found out anew, which takes a while, only for the first of them
+		of.LastError = err.Error() // only the first error's text is kept, because producing it is costly
 	}
 	of.hook, of.EventID, of.traceparent, of.LastAt = h, e.ID, e.Traceparent, time.Now()
 	of.N++
@@ -121,7 +122,7 @@ func (f *failures) run(ctx context.Context) {
 	f.store(last)
 }
 
-// store writes the collected failures; those that cannot be written are written with the next ones.
+// store writes the collected failures. Those that cannot be written are kept for the next time.
 func (f *failures) store(ctx context.Context) {
 	f.mu.Lock()
 	list := f.failing
@@ -145,7 +146,7 @@ func (f *failures) store(ctx context.Context) {
 	}
 }
 
-// keep puts back failures that could not be written.
+// keep puts failures back that could not be written.
 func (f *failures) keep(list map[uuid.UUID]*failing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,7 +162,7 @@ func (f *failures) keep(list map[uuid.UUID]*failing) {
 	}
 }
 
-// warn logs a warning about a hook, and publishes the operational event, once a day.
+// warn logs a warning about a hook, and publishes the operational event. store calls it once per day and hook.
 func (f *failures) warn(ctx context.Context, of *failing) {
 	f.log.Warn(f.warning, zap.Stringer("hook_id", of.hook.ID),
 		zap.String("tenant", of.hook.Tenant), zap.String("event_id", of.EventID), trace.ID(of.traceparent), zap.String("error", of.LastError))

@@ -16,10 +16,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// numbers is an event's data with 2,000 numbers.
+// numbers returns the data of an event with 2,000 numbers.
 func numbers() string { return `{"items":[` + strings.Repeat("7,", 1999) + `7]}` }
 
-// filtered gives a hook a filter.
+// filtered returns an edit that sets a hook's config.
 func filtered(t *testing.T, config map[string]any) func(h *webhook.Hook) {
 	t.Helper()
 	text, err := json.Marshal(config)
@@ -29,8 +29,8 @@ func filtered(t *testing.T, config map[string]any) func(h *webhook.Hook) {
 	return func(h *webhook.Hook) { h.Config = parsed }
 }
 
-// A tenant's filters cost some ten times what it may use a second. What it published arrives, in order where a hook wants that; the
-// other tenant, which published after it, is not kept waiting.
+// A tenant's filters cost about ten times its budget. Its events are delivered all the same, in order for a hook that wants
+// order. The other tenant's events, which were published later, are not delayed.
 func TestCostlyFiltersKeepNoOtherTenantWaiting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -78,8 +78,8 @@ func TestCostlyFiltersKeepNoOtherTenantWaiting(t *testing.T) {
 	}, 2*time.Minute, 50*time.Millisecond)
 }
 
-// An event is put off since a filter of another hook of the tenant is costly. What is published after it goes on without being put off, and an
-// ordered hook has to wait with it all the same.
+// An event is postponed because another hook of the tenant has a costly filter. Later events without such a filter are not
+// postponed, but an ordered hook must still wait for the postponed one.
 func TestAnOrderedHookWaitsForWhatWasPutOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -131,7 +131,7 @@ func TestWhatAFilterCannotBeEvaluatedForIsCountedAndToldOnce(t *testing.T) {
 	require.Equal(t, `event.data.customer.group != "staff"`, body.Data.Filter)
 	require.InEpsilon(t, 2, w.metric(`whisperer_filter_failures_total{reason="error"}`), 0.001)
 
-	// it is written, goes on after a restart, and is not told again on the same day
+	// failures are recorded, add up across a restart, and are not announced twice on the same day
 	failures := func(n int) {
 		t.Helper()
 		require.Eventually(t, func() bool {
@@ -153,8 +153,8 @@ func TestWhatAFilterCannotBeEvaluatedForIsCountedAndToldOnce(t *testing.T) {
 	failures(0)
 }
 
-// Events that were fanned out before workers knew of hooks with costly filters are evaluated by the budget of their tenant. What
-// hooks of another tenant missed since is not kept waiting for that.
+// Events that were fanned out before workers knew of hooks with costly filters are evaluated within the budget of their tenant.
+// The missed events of another tenant's hooks do not wait for that.
 func TestCostlyFiltersKeepNoOtherTenantsMissedEventsWaiting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -191,7 +191,7 @@ func TestCostlyFiltersKeepNoOtherTenantsMissedEventsWaiting(t *testing.T) {
 	require.Len(t, w.receiver.Got("/costly"), 1, "one evaluation: all are true")
 }
 
-// What a transform costs is charged to the tenant like what its filters cost: its next events wait, and all arrive.
+// The cost of a transform is charged to the tenant like that of its filters: its next events wait, and all arrive.
 func TestTheBudgetPaysForTransforms(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

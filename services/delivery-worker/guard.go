@@ -22,7 +22,8 @@ type guard struct {
 	repairs *prometheus.CounterVec
 	log     *zap.Logger
 	failure atomic.Pointer[error]
-	// taken is called when another installation has taken over the streams: this worker must take nothing from them any more.
+	// taken is called when another installation has taken over the streams. This worker must then stop taking messages from
+	// them.
 	taken context.CancelCauseFunc
 }
 
@@ -33,7 +34,7 @@ func (g *guard) ensure(ctx context.Context) error {
 	return err
 }
 
-// note stores the topology's problem, and reports whether there was one before.
+// note stores the topology's problem, or nil for none, and reports whether there was one before.
 func (g *guard) note(err error) (failed bool) {
 	if err == nil {
 		return g.failure.Swap(nil) != nil
@@ -50,10 +51,10 @@ func (g *guard) look(ctx context.Context) {
 		g.repairs.WithLabelValues(r.Name).Inc()
 		g.log.Error("streams or consumers were changed by someone else, repairing them", zap.String("name", r.Name), zap.Bool("gone", r.Gone))
 	}
-	if err != nil && ctx.Err() != nil { // the server is away, which the check of the connection tells
+	if err != nil && ctx.Err() != nil { // the server is unavailable, which the check of the connection reports
 		return
 	}
-	if failed := g.note(err); err != nil && !failed { // a failure that lasts is logged by the health checks
+	if failed := g.note(err); err != nil && !failed { // a lasting failure is logged by the health checks
 		g.log.Error("failed to repair streams and consumers", zap.Error(err))
 	}
 	if foreign, ok := errors.AsType[*bus.ForeignError](err); ok {
@@ -61,7 +62,7 @@ func (g *guard) look(ctx context.Context) {
 	}
 }
 
-// taken returns the reason if another installation has taken over the streams, otherwise nil.
+// taken returns the error if another installation has taken over the streams, otherwise nil.
 func taken(ctx context.Context) error {
 	if foreign, ok := errors.AsType[*bus.ForeignError](context.Cause(ctx)); ok {
 		return foreign
@@ -69,7 +70,7 @@ func taken(ctx context.Context) error {
 	return nil
 }
 
-// ready is a readiness check: it returns the topology's problem that could not be repaired.
+// ready is a readiness check. It returns the problem of the topology that could not be repaired.
 func (g *guard) ready(context.Context) error {
 	if failure := g.failure.Load(); failure != nil {
 		return fmt.Errorf("streams and consumers: %w", *failure)

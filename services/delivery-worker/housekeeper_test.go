@@ -25,7 +25,7 @@ func TestADeliveryThatIsNowhereIsFoundAndPutRight(t *testing.T) {
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	w.recorded(h, "e-1", time.Now(), webhook.Waiting)
 	stop()
-	require.NoError(t, w.bus.PurgeRetries(t.Context(), h.ID)) // as if the stream had lost it
+	require.NoError(t, w.bus.PurgeRetries(t.Context(), h.ID)) // as if the stream had lost the retry
 	w.run()
 	require.Equal(t, 2, w.recorded(h, "e-1", time.Now(), webhook.Delivered).Attempts)
 	require.Len(t, w.receiver.Got("/a"), 2)
@@ -54,7 +54,7 @@ func TestAnOutageOfOurOwnNetworkDisablesNoHook(t *testing.T) {
 	hooks := make([]webhook.Hook, 5)
 	for i := range hooks {
 		hooks[i] = w.hook("/a", func(h *webhook.Hook) {
-			h.TargetURL = fmt.Sprintf("http://127.0.0.1:1/%d", i) // nobody listens there
+			h.TargetURL = fmt.Sprintf("http://127.0.0.1:1/%d", i) // nothing listens there
 			h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":1}}`)
 		})
 	}
@@ -70,7 +70,7 @@ func TestAnOutageOfOurOwnNetworkDisablesNoHook(t *testing.T) {
 		return true
 	}, 2*time.Minute, 100*time.Millisecond)
 	require.Empty(t, w.receiver.Got("/ops"))
-	// they come back one after the other, and nothing is held against the last
+	// The hooks recover one after another, and the last one is not blamed for that.
 	attempts := func() int { return w.recorded(hooks[4], "e-1", time.Now(), webhook.Waiting).Attempts }
 	for i, h := range hooks[:4] {
 		_, err := w.db.Hooks.Update(t.Context(), "test", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {

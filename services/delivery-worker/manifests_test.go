@@ -16,7 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// sent records deliveries to a hook of events of the day.
+// sent records deliveries to a hook of events published on the day.
 func (w *world) sent(h webhook.Hook, day time.Time, states ...webhook.DeliveryState) {
 	w.t.Helper()
 	r := w.db.Ledger.NewRecorder()
@@ -33,7 +33,7 @@ func (w *world) sent(h webhook.Hook, day time.Time, states ...webhook.DeliverySt
 	require.NoError(w.t, r.WriteFacts(w.t.Context(), []*whispererv1.LedgerBatch{{Worker: "test", Facts: facts}}))
 }
 
-// manifests are what hook.manifest told at the path, by hook and day.
+// manifests returns the data of the hook.manifest events received at the path, by hook and day.
 func (w *world) manifests(path string) map[string]map[string]any {
 	w.t.Helper()
 	told := map[string]map[string]any{}
@@ -64,7 +64,7 @@ func TestEachDayOfAHookIsToldOnceWithTheDigestOfItsManifest(t *testing.T) {
 	stop := w.run()
 	w.run()
 	w.receiver.Await(t, "/told", 2)
-	stop() // whoever is the housekeeper next, and has told nobody, does not tell it again
+	stop() // the next housekeeper, which remembers nothing, does not publish it again
 	next := w.hook("/next", func(h *webhook.Hook) { h.EventTypes = []string{"package.created"} })
 	w.sent(next, day, webhook.Delivered)
 	w.run()

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// It changes a setting of the process, so it does not run beside others.
+// This test changes a setting of the process, so it does not run in parallel with others.
 func TestTheMemoryTargetGivesWayToWhatIsKept(t *testing.T) { //nolint:paralleltest // see above
 	before := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })

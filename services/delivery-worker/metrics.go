@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// metrics has the worker's metrics, and is the observer of its parts.
+// metrics holds the worker's metrics, and is the observer of its parts.
 type metrics struct {
 	attempts       *prometheus.CounterVec
 	duration       prometheus.Histogram
@@ -62,7 +62,7 @@ type metrics struct {
 	labels *named
 }
 
-// newMetrics registers metrics that name at most this many tenants, and values of the label.
+// newMetrics registers the metrics. At most most tenants, and as many values of the label, have series of their own.
 func newMetrics(r *prometheus.Registry, most int, label string) *metrics {
 	prefixed := prometheus.WrapRegistererWithPrefix("whisperer_", r)
 	f := promauto.With(prefixed)
@@ -125,7 +125,8 @@ func newMetrics(r *prometheus.Registry, most int, label string) *metrics {
 	return m
 }
 
-// zero creates counters that alerts use: a counter that starts at 1 does not increase, and a missing one has no rate of 0.
+// zero creates the series of counters that alerts use: for a missing series there is no rate, and a counter that appears with
+// value 1 shows no increase.
 func (m *metrics) zero() {
 	for _, what := range []string{bus.AsideFacts, bus.AsideEvents} {
 		m.setAside.WithLabelValues(what)
@@ -158,7 +159,7 @@ func (m *metrics) watch(r *prometheus.Registry, s *Service) {
 		func() float64 { return float64(s.known.Unreadable()) })
 }
 
-// behind sets how far a consumer is behind.
+// behind sets the lag of a consumer.
 func (m *metrics) behind(c bus.Consumer, lag bus.Lag) {
 	m.pending.WithLabelValues(string(c)).Set(float64(lag.Pending))
 	m.inFlight.WithLabelValues(string(c)).Set(float64(lag.InFlight))
@@ -180,14 +181,14 @@ func (m *metrics) stored(ctx context.Context, b *bus.Bus) {
 	}
 }
 
-// countParkedEvery and mostParked bound the database's cost of counting parked deliveries.
+// countParkedEvery and mostParked bound the database load of counting parked deliveries.
 const (
 	countParkedEvery = 15 * time.Second
 	mostParked       = 100_000
 )
 
-// clockTolerance is how far this machine's clock may be off the database's before that is logged; a busy database's answer is
-// seconds old.
+// clockTolerance is how far this machine's clock may differ from the database's before that is logged. It is generous, because
+// a busy database may answer seconds late.
 const clockTolerance = 5 * time.Second
 
 // countParked counts parked deliveries and running erasures, and compares the clock with the database's.
@@ -208,9 +209,9 @@ func (m *metrics) countParked(ctx context.Context, db *store.DB, log *zap.Logger
 	}
 }
 
-// ahead returns how far our clock is ahead of another that was read between asked and answered; 0 if both may agree.
+// ahead returns how far our clock is ahead of another that was read between asked and answered. It returns 0 if both may agree.
 func ahead(asked, answered, other time.Time) time.Duration {
-	switch asked, answered := asked.Round(0), answered.Round(0); { // as the clock shows it, whatever it was set to
+	switch asked, answered := asked.Round(0), answered.Round(0); { // compare wall clocks: ours may have been set meanwhile
 	case other.Before(asked):
 		return asked.Sub(other)
 	case other.After(answered):
@@ -219,7 +220,8 @@ func ahead(asked, answered, other time.Time) time.Duration {
 	return 0
 }
 
-// Attempted counts an attempt; lag is the time from the event's publication to the start of the attempt, 0 for retries.
+// Attempted counts an attempt. lag is the time from the event's publication to the start of its first attempt, 0 for later
+// ones.
 func (m *metrics) Attempted(due *webhook.Due, result webhook.Result, state webhook.DeliveryState, took, lag time.Duration) {
 	m.attempts.WithLabelValues(string(state), string(result.Class)).Inc()
 	trace.Observe(m.duration, took.Seconds(), due.Event.Traceparent)
@@ -236,7 +238,7 @@ func (m *metrics) Attempted(due *webhook.Due, result webhook.Result, state webho
 	}
 }
 
-// rank chooses again which tenants and label values have series of their own.
+// rank chooses anew which tenants and label values have series of their own.
 func (m *metrics) rank() {
 	m.tenants.rank()
 	if m.labels != nil {
@@ -247,7 +249,7 @@ func (m *metrics) rank() {
 // Batched counts a request with a batch.
 func (m *metrics) Batched() { m.batches.Inc() }
 
-// Superseded counts deliveries that were superseded.
+// Superseded counts deliveries that a newer one has superseded.
 func (m *metrics) Superseded(n int) { m.superseded.Add(float64(n)) }
 
 // Parked counts a delivery that was parked.
@@ -260,7 +262,7 @@ func (m *metrics) FannedOut(tenant string, deliveries int) {
 	m.tenants.add(tenant, eventFannedOut)
 }
 
-// EventRejected counts a rejected event; tenant is empty if there is no such tenant.
+// EventRejected counts a rejected event. tenant is empty if the tenant does not exist.
 func (m *metrics) EventRejected(tenant, reason string) {
 	m.rejected.WithLabelValues(reason).Inc()
 	if tenant != "" {
@@ -280,13 +282,13 @@ func (m *metrics) Recorded(what string, n int, took time.Duration) {
 	m.recordSeconds.WithLabelValues(what).Observe(took.Seconds())
 }
 
-// SetAside counts a message that PostgreSQL refused.
+// SetAside counts a message that was set aside because PostgreSQL refused it or it could not be decoded.
 func (m *metrics) SetAside(what string) { m.setAside.WithLabelValues(what).Inc() }
 
-// OffSchema counts an event whose data does not match the schema of its type.
+// OffSchema counts events whose data does not match the schema of their type.
 func (m *metrics) OffSchema(events int) { m.offSchema.Add(float64(events)) }
 
-// Swept counts lost deliveries that were found.
+// Swept counts lost deliveries that were found and repaired.
 func (m *metrics) Swept(n int) { m.swept.Add(float64(n)) }
 
 // Trimmed counts events dropped from the event log.

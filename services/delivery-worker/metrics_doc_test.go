@@ -17,8 +17,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// documented returns the rows of the table of metrics in docs/operations.md: name, kind and labels of each metric of
-// these programs, as the exposition would have them.
+// documented returns the rows of the table of metrics in docs/operations.md: the name, kind and labels of each metric of these
+// programs, as they appear in the exposition format.
 func documented(t *testing.T, programs ...string) (rows []string) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/operations.md")
@@ -33,7 +33,7 @@ func documented(t *testing.T, programs ...string) (rows []string) {
 	return rows
 }
 
-// exposition is what a worker tells under /metrics.
+// exposition returns a worker's response to /metrics.
 func exposition(t *testing.T, health string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+health+"/metrics", http.NoBody)
@@ -46,7 +46,8 @@ func exposition(t *testing.T, health string) string {
 	return string(text)
 }
 
-// metric reads a counter or gauge of the worker that was started last, named with its labels; 0 where it is not there.
+// metric returns a counter or gauge of the worker that was started last. The name includes labels. The value is 0 if there is
+// no such series.
 func (w *world) metric(name string) float64 {
 	w.t.Helper()
 	m := regexp.MustCompile("(?m)^" + regexp.QuoteMeta(name) + " (.*)$").FindStringSubmatch(exposition(w.t, w.health))
@@ -58,7 +59,7 @@ func (w *world) metric(name string) float64 {
 	return n
 }
 
-// exported returns the rows of what /metrics tells.
+// exported returns the rows of the metrics at /metrics.
 func exported(t *testing.T, health string) (rows []string) {
 	t.Helper()
 	text := exposition(t, health)
@@ -93,7 +94,7 @@ func TestTheManualListsTheMetricsThatTheWorkerExports(t *testing.T) {
 
 	want := documented(t, "worker", "both")
 	require.NotEmpty(t, want)
-	// a counter with labels is there once something was counted
+	// a counter with labels appears once something was counted
 	require.Eventually(t, func() bool { return len(exported(t, w.health)) >= len(want) }, 2*time.Minute, 50*time.Millisecond)
 	require.Equal(t, want, exported(t, w.health))
 }

@@ -30,7 +30,7 @@ func TestWhatWaitsAndWhatIsParkedCanBeWatched(t *testing.T) {
 
 func TestTheHooksThatFareWorstAreNamed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t) // two hooks have a name
+	w := newWorld(t) // two hooks are named
 	rare := func(h *webhook.Hook) { h.Config = config(t, `{"rate_limit":{"limit":1,"period":3600}}`) }
 	once := func(h *webhook.Hook) { h.RetryConfig = json.RawMessage(`{"choice":"fixed","kwargs":{"seconds":3600}}`) }
 	w.hook("/paused", func(h *webhook.Hook) { h.Status = webhook.Paused })

@@ -13,11 +13,12 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Metrics name at most Config.MetricsTop tenants and hooks, those with the most. All others are counted together, as "other".
+// otherName counts all tenants and hooks that have no series of their own. At most Config.MetricsTop have: those with the
+// highest counts.
 const otherName = "other"
 
-// namedHooks collects series of the hooks with the longest backlogs and failures. Each scrape gets the result of one reading of the
-// database as a whole.
+// namedHooks collects the series of the hooks with the longest backlogs and failures. All values of one scrape come from the
+// same reading of the database.
 type namedHooks struct {
 	parked, parkedAge, failing, failures *prometheus.Desc
 
@@ -114,20 +115,20 @@ var (
 	eventOutcomes   = []string{"fanned_out", "rejected"}
 )
 
-// named counts per name, such as a tenant's, for those with the most, and for "other" otherwise. Counts never fall: what was counted
-// for "other" stays there when a tenant gets a series of its own.
+// named counts by name, such as a tenant's. The names with the highest counts have series of their own; the others are counted
+// as "other". Counts never fall: what was counted as "other" stays there when a name gets a series of its own.
 type named struct {
-	label  string // which has the name
+	label  string // the label that contains the name
 	most   int
 	series []series
 	other  []prometheus.Counter
 
 	mu    sync.RWMutex
 	all   map[string]*namedCount
-	names int // of them
+	names int // number of names with series of their own
 }
 
-// namedCount has the recent count of one name; counters are its own, or those of "other".
+// namedCount holds the recent count of one name. Its counters are its own, or those of "other".
 type namedCount struct {
 	lately   atomic.Int64
 	named    bool
@@ -164,7 +165,7 @@ func (n *named) counters(name string) (list []prometheus.Counter) {
 
 // add counts an outcome for a name.
 func (n *named) add(name string, outcome int) {
-	if name == otherName { // one may be called so
+	if name == otherName { // a tenant may have this name
 		n.other[outcome].Inc()
 		return
 	}
@@ -201,8 +202,8 @@ func (n *named) name(name string) {
 // rankEvery is the interval at which names are ranked again.
 const rankEvery = 5 * time.Minute
 
-// rank gives series to the names with the highest recent counts. A name keeps its series until another has twice as much, so that
-// series do not come and go.
+// rank gives series to the names with the highest recent counts. A name keeps its series until another has twice as many, so
+// that series do not come and go.
 func (n *named) rank() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

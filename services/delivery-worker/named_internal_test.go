@@ -34,7 +34,7 @@ func TestTenantsHaveNamesWhileTheyHaveMost(t *testing.T) {
 
 	add("c", 25)
 	add("b", 10)
-	m.tenants.rank() // c has most, and a least
+	m.tenants.rank() // c has the most, and a the fewest
 	add("c", 1)
 	add("a", 1)
 	require.Equal(t, 6, testutil.CollectAndCount(events(m)))

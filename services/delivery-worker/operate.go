@@ -42,13 +42,14 @@ func (o operator) OnDead(due *webhook.Due, reason webhook.Reason, attempts int, 
 // typeDead is the type of the operational event for a delivery that is not retried any more.
 const typeDead = "delivery.dead"
 
-// Disable implements deliver's operator. The database decides whether the hook is disabled, because it may have a newer version of
-// the hook; until then this worker parks the hook's deliveries. The pseudo hook for a hook's callbacks cannot be disabled.
+// Disable implements deliver's operator. The database decides whether the hook is disabled, because it may have a newer version
+// of the hook. Until the index is updated, this worker parks the hook's deliveries. The hook that carries callbacks cannot be
+// disabled.
 func (o operator) Disable(h *webhook.Hook, reason string) {
 	if h.Carrier() {
 		return
 	}
-	if known := o.s.index.Get(h.ID); known != nil && known.Version == h.Version { // not one that was edited since the attempt
+	if known := o.s.index.Get(h.ID); known != nil && known.Version == h.Version { // unless the hook was edited since the attempt
 		parking := *h
 		parking.Status = webhook.Paused
 		o.s.index.Put(parking)
@@ -64,7 +65,7 @@ func (o operator) disable(h *webhook.Hook, reason string) {
 		return err
 	}, context.Canceled)
 	switch {
-	case err != nil: // never
+	case err != nil: // cannot happen: the context does not end
 		return
 	case !disabled:
 		log.Info("hook not disabled: it was changed, disabled or deleted since the attempt")

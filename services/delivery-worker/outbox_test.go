@@ -15,8 +15,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// A relay published, died before it deleted, and came back when JetStream had forgotten the ids; that it has is told by
-// publishing without them.
+// An outbox relay published, crashed before it deleted, and came back when JetStream had forgotten the ids. The test simulates
+// forgotten ids by publishing without them.
 func TestAnOutboxThatRepeatsItselfAfterAnOutageIsDeliveredOnce(t *testing.T) {
 	t.Parallel()
 	const n = 20

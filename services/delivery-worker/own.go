@@ -18,7 +18,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/trace"
 )
 
-// own publishes callbacks and operational events, which hooks can subscribe to like any other type, but nobody else may publish.
+// own publishes callbacks and operational events. Hooks can subscribe to them like to any other type, but nobody else may
+// publish them.
 type own struct {
 	bus *bus.Bus
 	// mask hides secrets in target URLs, because viewers can read events.
@@ -33,9 +34,9 @@ type own struct {
 const (
 	// deferTime is how long an event waits for which the stream had no room.
 	deferTime = 15 * time.Second
-	// announceTime bounds an announcement that nobody waits for.
+	// announceTime is the time limit of tryAnnounce.
 	announceTime = 10 * time.Second
-	// tellAgain is the interval at which a full stream is logged.
+	// tellAgain is the minimum interval between log lines about a full stream.
 	tellAgain = time.Minute
 )
 
@@ -51,7 +52,7 @@ func (o *own) Announce(ctx context.Context, tenant, eventType, id, entity string
 	return o.publish(ctx, tenant, &whispererv1.Event{Id: id, Type: eventType, Entity: entity, Data: text})
 }
 
-// tryAnnounce publishes an operational event that is not worth waiting for, and logs a failure.
+// tryAnnounce publishes an operational event. It gives up after announceTime, and logs a failure.
 func (o *own) tryAnnounce(ctx context.Context, tenant, eventType, id, entity string, data map[string]any) {
 	ctx, cancel := context.WithTimeout(ctx, announceTime)
 	defer cancel()
@@ -60,8 +61,8 @@ func (o *own) tryAnnounce(ctx context.Context, tenant, eventType, id, entity str
 	}
 }
 
-// publish publishes an event, marks its id as one of ours, and returns when JetStream has stored it. Deliveries must not wait for a
-// full stream: then the event waits among the retries, and Again publishes it.
+// publish publishes an event with an id that is marked as ours, and returns when JetStream has stored it. Deliveries must not
+// wait for a full stream. If the stream is full, the event is scheduled as a retry, and Again publishes it later.
 func (o *own) publish(ctx context.Context, tenant string, e *whispererv1.Event) error {
 	e.Id = webhook.ReservedIDPrefix + e.GetId()
 	err := o.send(ctx, tenant, e)
@@ -74,7 +75,7 @@ func (o *own) publish(ctx context.Context, tenant string, e *whispererv1.Event) 
 	})
 }
 
-// Again publishes an event for which the stream had no room, or lets it wait again.
+// Again publishes an event for which the stream had no room. If there is still none, Again schedules it anew.
 func (o *own) Again(ctx context.Context, deferred *whispererv1.Retry) error {
 	err := o.send(ctx, deferred.GetTenant(), deferred.GetEvent())
 	if !broker.Refused(err) {

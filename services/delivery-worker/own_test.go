@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// settle gives the streams the sizes, as an operator does.
+// settle sets the streams' sizes, as an operator does.
 func (w *world) settle(oms, own int64) {
 	w.t.Helper()
 	b, err := bus.Connect(w.t.Context(), bus.Options{URL: w.config.NATSURL, Name: "operator", OMSMaxBytes: oms, OwnMaxBytes: own, Log: zap.NewNop()})

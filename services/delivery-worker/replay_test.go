@@ -31,7 +31,7 @@ func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
 	w.setStatus(h, webhook.Paused)
 	require.NoError(t, w.db.Jobs.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, false))
 
-	require.Eventually(t, func() bool { // the retry that was scheduled comes due, and finds that it is not wanted
+	require.Eventually(t, func() bool { // the scheduled retry comes due and finds that it is no longer needed
 		scheduled, err := w.bus.RetryScheduled(t.Context(), h.ID, id, before.PublishedAt)
 		require.NoError(t, err)
 		lag, err := w.bus.Lag(t.Context(), bus.Retry)
@@ -68,7 +68,7 @@ func TestWhatWasDeliveredIsSentAgainByForce(t *testing.T) {
 	}, 2*time.Minute, 20*time.Millisecond)
 }
 
-// eventRecorded waits until the ledger has the event's payload.
+// eventRecorded waits until the event's payload is recorded.
 func (w *world) eventRecorded(id string) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool {

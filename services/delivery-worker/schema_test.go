@@ -41,7 +41,7 @@ func TestWorkersLearnHowATypeIsCheckedWhileTheyRun(t *testing.T) {
 
 	check(webhook.SchemaWarn)
 	require.Eventually(t, func() bool {
-		before := fmt.Sprintf("e-%d", n) // which has had time to be recorded
+		before := fmt.Sprintf("e-%d", n) // had time to be recorded
 		n++
 		publish(fmt.Sprintf("e-%d", n))
 		e, err := w.db.History.FindEvent(t.Context(), webhook.DefaultTenant, before)

@@ -18,7 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// settled waits until no event and no retry is pending or in anybody's hands, and all is recorded.
+// settled waits until no event and no retry is pending or in flight, and everything is recorded.
 func (w *world) settled() {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool {
@@ -32,13 +32,13 @@ func (w *world) settled() {
 	}, 2*time.Minute, 10*time.Millisecond)
 }
 
-// lie is what a worker wrongly believes of a hook.
+// lie is a wrong belief about a hook in a worker's index.
 type lie struct {
 	Hook   int
 	Belief string
 }
 
-// story is what happens to three hooks, and what a worker believes of them meanwhile.
+// story is what happens to three hooks, and what the worker wrongly believes about them meanwhile.
 type story struct {
 	// Before and After are the statuses in the database, or "deleted".
 	Before, After [3]string
@@ -60,7 +60,7 @@ func stories() *rapid.Generator[story] {
 	})
 }
 
-// Whatever a worker believes of hooks, however old that is, it ends no delivery of a hook that is there and not disabled.
+// Whatever a worker believes about hooks, however outdated, it ends no delivery of a hook that exists and is not disabled.
 func TestNothingThatAWorkerBelievesEndsADelivery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -104,7 +104,7 @@ func TestNothingThatAWorkerBelievesEndsADelivery(t *testing.T) {
 			publish(fmt.Sprint(n))
 			w.settled()
 		}
-		<-time.After(1200 * time.Millisecond) // retries come due, and backlogs are looked at
+		<-time.After(1200 * time.Millisecond) // retries come due, and the drainer looks at backlogs
 		w.settled()
 		for i, h := range hooks {
 			if s.After[i] == "disabled" || s.After[i] == "deleted" {
@@ -116,7 +116,7 @@ func TestNothingThatAWorkerBelievesEndsADelivery(t *testing.T) {
 				WHERE hook_id = $1 AND state IN ('cancelled', 'dead')`, h.ID).Scan(&ended))
 			require.Empty(t, ended, "%+v", s)
 		}
-		for i, h := range hooks { // what is left of it shall not trouble the next one
+		for i, h := range hooks { // remove the hooks, so that they do not affect the next story
 			if s.After[i] != "deleted" {
 				require.NoError(t, w.db.Hooks.Delete(t.Context(), "test", h.Tenant, h.ID, nil))
 			}
@@ -124,8 +124,8 @@ func TestNothingThatAWorkerBelievesEndsADelivery(t *testing.T) {
 	}
 }
 
-// Events that were fanned out by a worker that did not know a hook yet are given to it as soon as every worker knows it,
-// those that Whisperer publishes itself among them.
+// Events, including those that Whisperer publishes itself, that were fanned out before the worker knew a hook are delivered to
+// the hook as soon as every worker knows it.
 func TestAHookGetsWhatWasFannedOutBeforeWorkersKnewIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -158,7 +158,7 @@ func TestAHookGetsWhatWasFannedOutBeforeWorkersKnewIt(t *testing.T) {
 	}, 2*time.Minute, 10*time.Millisecond, "delivery.dead and hook.disabled are published")
 	w.settled()
 	require.Empty(t, w.receiver.Got("/late"), "nobody told the worker of the hook")
-	// somebody who does not know of it yet keeps the gap open
+	// a worker that does not know the hook yet keeps the gap open
 	exec(`INSERT INTO workers (id, name, snapshot, expires_at) VALUES ($1, 'slow', pg_current_snapshot(), clock_timestamp() + interval '1 hour')`, uuid.Nil)
 	exec(`ALTER TABLE hooks ENABLE TRIGGER hooks_changed`)
 	exec(`INSERT INTO hook_gaps (hook_id, xid, tenant, since) VALUES ($1, pg_current_xact_id(), 'default', $2)`, h.ID, h.CreatedAt)
@@ -180,7 +180,7 @@ func TestAHookGetsWhatWasFannedOutBeforeWorkersKnewIt(t *testing.T) {
 	}, 2*time.Minute, 20*time.Millisecond)
 }
 
-// What is published as soon as a hook was made, or wants more, reaches it.
+// An event published right after a hook was created, or got more event types, reaches the hook.
 func TestAnEventRightAfterAHookWasMadeReachesIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

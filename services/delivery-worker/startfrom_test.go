@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// past is a world with a hook that begins in the past.
+// past is a world with a hook that starts from a time in the past.
 type past struct {
 	*world
 	plain *sql.DB
@@ -21,7 +21,8 @@ type past struct {
 	want  []string
 }
 
-// newPast publishes events, has them recorded as of some minutes ago, and then makes a hook that wants them in order.
+// newPast publishes events, has them recorded as if they were some minutes old, and then creates an ordered hook that wants
+// them.
 func newPast(t *testing.T, ordering string, n int) *past {
 	p := &past{world: newWorld(t)}
 	var err error
@@ -35,7 +36,7 @@ func newPast(t *testing.T, ordering string, n int) *past {
 	p.hook = p.world.hook("/a", func(h *webhook.Hook) {
 		h.Config = config(t, `{"ordering":"`+ordering+`","start_from":"PT1H"}`)
 	})
-	p.run() // it knows the hook
+	p.run() // the worker knows the hook now
 	return p
 }
 
@@ -47,7 +48,7 @@ func (p *past) change(statement string) {
 	require.NoError(p.t, err)
 }
 
-// publishNumbered publishes events of one entity and waits until the ledger has them.
+// publishNumbered publishes n events of one entity and waits until they are recorded.
 func (p *past) publishNumbered(name string, n int) {
 	p.t.Helper()
 	for i := range n {
@@ -63,7 +64,7 @@ func (p *past) publishNumbered(name string, n int) {
 	}, 2*time.Minute, 10*time.Millisecond)
 }
 
-// work does one batch of the job, as the API would when it is due.
+// work runs one batch of the job, as the API does when it is due.
 func (p *past) work() {
 	p.t.Helper()
 	p.change(`UPDATE jobs SET next_at = now()`)
@@ -89,7 +90,7 @@ func (p *past) got() []string {
 
 func (p *past) finish() {
 	p.t.Helper()
-	p.change(`UPDATE jobs SET to_at = now() - interval '90 seconds'`) // rather than wait for what is settled
+	p.change(`UPDATE jobs SET to_at = now() - interval '90 seconds'`) // instead of waiting until that time is past
 	for p.job().State == store.JobRunning {
 		p.work()
 	}

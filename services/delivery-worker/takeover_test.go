@@ -12,8 +12,9 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// What a worker sent before it was cut off may still be on its way to the ledger when another takes its ordered hook over. That
-// one knows how far events are settled, since it drains another hook of the tenant.
+// Facts that a worker sent before it was cut off may still be on their way to the ledger when another worker takes over its
+// ordered hook. The other worker already knows a settled position for the tenant, because it drains another hook of that
+// tenant.
 func TestWhoTakesAnOrderedHookOverWaitsForWhatTheOneBeforeTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -44,7 +45,7 @@ func TestWhoTakesAnOrderedHookOverWaitsForWhatTheOneBeforeTold(t *testing.T) {
 	plain, err := sql.Open("postgres", w.config.DatabaseURL)
 	require.NoError(t, err)
 	defer plain.Close()
-	late, err := plain.BeginTx(t.Context(), nil) // the recorder waits for it
+	late, err := plain.BeginTx(t.Context(), nil) // blocks the recorder
 	require.NoError(t, err)
 	defer late.Rollback()
 	_, err = late.ExecContext(t.Context(), `SELECT FROM deliveries WHERE id = $1 FOR UPDATE`, taken[0].ID)
@@ -64,7 +65,7 @@ func TestWhoTakesAnOrderedHookOverWaitsForWhatTheOneBeforeTold(t *testing.T) {
 		require.NoError(t, plain.QueryRowContext(t.Context(), `SELECT count(*) FROM leases WHERE holder = 'dead'`).Scan(&left))
 		return left == 0
 	}, time.Minute, 5*time.Millisecond, "the worker takes the hook over")
-	for _, other := range others { // whose turns come with the hook's or after them: one may come first, the second does not
+	for _, other := range others { // their turns come with the hook's or later: one delivery may precede the hook's turn, a second cannot
 		w.setStatus(other, webhook.Active)
 		w.receiver.Await(t, other.TargetURL[len(w.receiver.URL):], 3)
 	}

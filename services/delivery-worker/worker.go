@@ -1,5 +1,5 @@
-// Package deliveryworker takes events from NATS JetStream, fans each out to the hooks that match, POSTs it signed, and
-// retries on the hook's own schedule. Any number of workers run side by side.
+// Package deliveryworker takes events from NATS JetStream, fans each out to the hooks that match, sends it signed by HTTP, and
+// retries on the hook's own schedule. Any number of workers may run in parallel.
 package deliveryworker
 
 import (
@@ -38,20 +38,20 @@ import (
 )
 
 const (
-	// databaseConns is enough for the recorders, reading hooks again after notifications, and queries to the ledger.
+	// databaseConns is enough for the recorders, for loading changed hooks, and for queries to the ledger.
 	databaseConns = 9
-	// Messages that are taken from the bus and not settled yet are bounded by bytes, so that large events do not exceed the memory
-	// target: an event is in memory about three times, as received, as sent and as recorded.
+	// The unsettled messages taken from the bus are bounded by bytes, so that large events do not exceed the memory target. An
+	// event is in memory about three times: as received, as sent and as recorded.
 	fanoutBytes   = 24 << 20 // half of it for one partition, and what all others may have asked for by then
 	retryBytes    = 16 << 20
 	recorderBytes = 16 << 20
-	// Callbacks and operational events are few and small.
+	// ownBytes is small, because callbacks and operational events are few and small.
 	ownBytes = 4 << 20
-	// lastWords is how long writing to the ledger may take after deliveries were abandoned at the end.
+	// lastWords is how long facts may take to be written at shutdown, after deliveries were abandoned.
 	lastWords = 3 * time.Second
 )
 
-// Service is a delivery worker. Make one with New and Run it once.
+// Service is a delivery worker. Create it with New, and run its Components once.
 type Service struct {
 	config   Config
 	log      *zap.Logger
@@ -68,7 +68,7 @@ type Service struct {
 	bus   *bus.Bus
 	own   *own
 	index *index.Index
-	// known keeps the index and the checked types up to date with the database.
+	// known keeps the index, the schema checks, the signing keys and the erased set up to date with the database.
 	known   *store.Watch
 	types   *schema.Checks
 	erased  erasedSet
@@ -77,18 +77,18 @@ type Service struct {
 	relay   *relay.Relay
 	facts   *ledger.Writer
 	history *ledger.Reader
-	// deliverer makes attempts, which are abandoned when the worker ends.
+	// deliverer makes attempts. Attempts in progress are abandoned when the worker ends.
 	deliverer *deliver.Deliverer
 	// filters and evaluator are shared by everything that fans out events.
 	filters   *filters
 	evaluator *fanout.Evaluator
 	drain     *drainer.Drainer
 	guard     *guard
-	// missed delivers events that were fanned out before all workers knew of a hook.
+	// missed delivers the events that were fanned out before all workers knew of a hook.
 	missed *missed.Closer
 }
 
-// New makes a worker and opens its health address; it connects to nothing yet.
+// New returns a worker and opens its health address. It does not connect to anything yet.
 func New(ctx context.Context, c Config, p daemon.Process) (*Service, error) {
 	ring, policy, err := c.Read()
 	if err != nil {
@@ -122,7 +122,7 @@ func New(ctx context.Context, c Config, p daemon.Process) (*Service, error) {
 // HealthAddr returns the address of /healthz, /readyz and /metrics.
 func (s *Service) HealthAddr() string { return s.health.Addr() }
 
-// Components returns the worker's parts in the order of their start.
+// Components returns the worker's parts in the order in which they start.
 func (s *Service) Components() []daemon.Component {
 	return []daemon.Component{
 		s.health.Server(),
@@ -143,7 +143,8 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	s.guard.taken = stop
 	defer s.bus.Close()
 
-	// three lives, each longer than the one before: taking (ctx), attempts under way, and telling what became of them
+	// There are three contexts, each of which outlives the one before: for taking messages (ctx), for attempts in progress, and
+	// for recording their outcomes.
 	attempts, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	telling, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
@@ -189,7 +190,7 @@ func (s *Service) run(ctx context.Context, ready func()) error {
 	return taken(ctx)
 }
 
-// watch starts the checks of the worker's environment, which run until ctx ends.
+// watch starts the background tasks for metrics, the topology, failures of expressions and the relay, which run until ctx ends.
 func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 	parts.Go(func() { daemon.Every(ctx, lagEvery, s.measureLag) })
 	parts.Go(func() {
@@ -204,7 +205,7 @@ func (s *Service) watch(ctx context.Context, parts *sync.WaitGroup) {
 	parts.Go(func() { s.relayCopies(ctx) })
 }
 
-// relayCopies sends copies of requests to people who listen, until ctx ends. If NATS does not allow listening, nothing else is affected.
+// relayCopies sends copies of requests to listeners until ctx ends. If NATS forbids listening, only this function is affected.
 func (s *Service) relayCopies(ctx context.Context) {
 	stop, err := s.bus.Relay().Wishes(s.relay.Hear)
 	if err != nil {
@@ -215,8 +216,8 @@ func (s *Service) relayCopies(ctx context.Context) {
 	s.relay.Run(ctx)
 }
 
-// connect waits for PostgreSQL and NATS, and creates the parts that need them. It also waits while the schema does not fit, or the
-// streams belong to another installation, as for a server that is down: the log and the checks name the fix.
+// connect waits for PostgreSQL and NATS, and creates the parts that need them. It also waits, as for a server that is down,
+// while the schema does not fit or the streams belong to another installation: the log and the health checks name the fix.
 func (s *Service) connect(ctx context.Context) error {
 	s.health.AddCheck("postgres", s.db.ReadyToRecord)
 	var installation uuid.UUID
@@ -287,7 +288,7 @@ func (s *Service) makeParts(ctx context.Context) (err error) {
 	return nil
 }
 
-// hookChanged notifies parts of a hook that is new or has changed, or, if h is nil, is gone.
+// hookChanged tells the worker's parts that a hook was added or has changed, or, if h is nil, was removed.
 func (s *Service) hookChanged(id uuid.UUID, h *webhook.Hook) {
 	if h == nil {
 		s.send.Forget(id)
@@ -296,7 +297,7 @@ func (s *Service) hookChanged(id uuid.UUID, h *webhook.Hook) {
 	s.drain.Wake(id)
 }
 
-// takers are the parts that take messages from subscriptions.
+// takers holds the parts that take messages from subscriptions.
 type takers struct {
 	subs []*bus.Subscription
 	wg   sync.WaitGroup
@@ -308,7 +309,7 @@ func (t *takers) stop() {
 	}
 }
 
-// wait returns true when all have ended, and false if that takes longer than the limit.
+// wait waits until all parts have ended. It returns false if that takes longer than the limit.
 func (t *takers) wait(limit time.Duration) bool {
 	_, err := daemon.Within(context.Background(), limit, func(context.Context) (struct{}, error) {
 		t.wg.Wait()
@@ -317,7 +318,7 @@ func (t *takers) wait(limit time.Duration) bool {
 	return err == nil
 }
 
-// take starts a part with its own subscription.
+// take starts a part with a subscription of its own.
 func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, room bus.Room, run func(context.Context, *bus.Subscription)) error {
 	sub, err := s.bus.Subscribe(ctx, c, room)
 	if err != nil {
@@ -329,7 +330,7 @@ func (s *Service) take(ctx context.Context, t *takers, c bus.Consumer, room bus.
 	return nil
 }
 
-// roomFor returns how much may be taken from a stream of events without being settled.
+// roomFor returns the room of a subscription to a stream of events.
 func roomFor(s webhook.Stream, messages, bytes int) bus.Room {
 	if s == webhook.Own {
 		bytes = ownBytes
@@ -353,7 +354,7 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 	return t, nil
 }
 
-// build creates the parts that move deliveries; attempts are abandoned when ctx ends.
+// build creates the parts that make attempts. Attempts are abandoned when ctx ends.
 func (s *Service) build(ctx context.Context) {
 	s.deliverer = deliver.New(ctx, deliver.Deps{
 		Sender: s.send, Enter: s.limiter.Enter, Retries: s.bus, Facts: s.facts,

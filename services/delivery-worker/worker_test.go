@@ -59,7 +59,7 @@ func TestEachFormatReachesItsHookSignedAndWithTheExactData(t *testing.T) {
 	require.Equal(t, "application/cloudevents+json", w.receiver.Got("/cloudevents")[0].Header.Get("Content-Type"))
 }
 
-// recorded waits until the ledger has the delivery in the state.
+// recorded waits until the delivery is recorded in the state.
 func (w *world) recorded(h webhook.Hook, eventID string, publishedAround time.Time, state webhook.DeliveryState) webhook.Delivery {
 	w.t.Helper()
 	id := webhook.DeliveryID(h.ID, eventID)
@@ -264,12 +264,12 @@ func TestNothingOfADeletedHookEndsUntilThatCannotBeUndone(t *testing.T) {
 	w.recorded(h, "meanwhile", time.Now(), webhook.Delivered)
 
 	require.NoError(t, w.db.Hooks.DeleteSoon(t.Context(), "test", h.Tenant, h.ID))
-	w.receiver.React(busy) // whoever does not know yet
+	w.receiver.React(busy) // a worker that does not know of the deletion yet
 	w.publish("order.created", `{"event_id":"last","data":{}}`)
 	w.recorded(h, "last", time.Now(), webhook.Parked)
 	_, err := testenv.Plain(t, w.config.DatabaseURL).ExecContext(t.Context(), `UPDATE hooks SET deleted_at = deleted_at - interval '1 minute'`)
 	require.NoError(t, err)
-	w.recorded(h, "last", time.Now(), webhook.Cancelled) // the housekeeper carries it out
+	w.recorded(h, "last", time.Now(), webhook.Cancelled) // the housekeeper performs the deletion
 }
 
 func TestAStoppedWorkerHandsOverWithoutLossOrRepetition(t *testing.T) {

@@ -26,23 +26,23 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "4"); err != nil { // most of what they do is wait; the command line may say otherwise
+	if err := flag.Set("test.parallel", "4"); err != nil { // the tests mostly wait; the command line may override this
 		panic(err)
 	}
 	os.Exit(testenv.Main(m))
 }
 
-// world is a worker with a real Postgres, a real nats-server and a receiver.
+// world is a worker with a real PostgreSQL, a real nats-server and a receiver.
 type world struct {
 	t        *testing.T
 	db       *store.DB
 	bus      *bus.Bus
 	config   deliveryworker.Config
 	receiver *testenv.Receiver
-	// health is where the worker that was started last tells of itself.
+	// health is the health address of the worker that was started last.
 	health  string
 	service *deliveryworker.Service
-	// logs are what workers that were started with run logged, from info on.
+	// logs holds the log entries, from info on, of the workers that were started with run.
 	logs *observer.ObservedLogs
 }
 
@@ -72,7 +72,7 @@ func newWorldOn(t *testing.T, natsURL string) *world {
 	return w
 }
 
-// run starts a worker and returns what stops it; it is stopped at the end of the test in any case.
+// run starts a worker and returns a function that stops it. The worker is stopped at the end of the test in any case.
 func (w *world) run() (stop func()) {
 	w.t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
@@ -90,7 +90,7 @@ func (w *world) run() (stop func()) {
 	return stop
 }
 
-// hook stores a hook at the receiver's path; edit may change it before.
+// hook stores a hook with the receiver's path as its target. edit, if not nil, may change it before.
 func (w *world) hook(path string, edit func(h *webhook.Hook)) webhook.Hook {
 	w.t.Helper()
 	return testenv.MakeHook(w.t, w.db, w.receiver.URL+path, func(h *webhook.Hook) {
@@ -108,7 +108,7 @@ func config(t *testing.T, text string) webhook.Config {
 	return c
 }
 
-// publish publishes bodies as events of the type, without ids.
+// publish publishes events of the type with these bodies, and without ids.
 func (w *world) publish(eventType string, bodies ...string) {
 	w.t.Helper()
 	for _, body := range bodies {
