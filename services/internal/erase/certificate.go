@@ -18,7 +18,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// certificate says what was erased where, when and by whom. The API shows its fields with the key and the signature beside them.
+// certificate says what was erased where, when and by whom. The API returns its fields together with the key and
+// signature.
 type certificate struct {
 	Erasure     uuid.UUID         `json:"erasure"`
 	Tenant      string            `json:"tenant"`
@@ -30,7 +31,7 @@ type certificate struct {
 	RequestedAt time.Time         `json:"requested_at"`
 	CompletedAt time.Time         `json:"completed_at"`
 	Events      int64             `json:"events"`
-	// EventsDigest is the SHA-256 of the events' ids, sorted by their bytes, each followed by a line feed.
+	// EventsDigest is the SHA-256 of the events' ids, sorted bytewise, each followed by a line feed.
 	EventsDigest string           `json:"events_sha256"`
 	Places       map[string]int64 `json:"places"`
 }
@@ -39,9 +40,9 @@ type certificate struct {
 type signed struct {
 	certificate
 
-	// Key is the public half of the tenant's key that signed: one of its key set at the time.
+	// Key is the public half of the tenant's key that signed; it was in the tenant's key set at the time.
 	Key httpsig.JWK `json:"key"`
-	// Signature is a compact JWS whose payload is the certificate without these two.
+	// Signature is a compact JWS. Its payload is the certificate without Key and Signature.
 	Signature string `json:"signature"`
 }
 
@@ -68,7 +69,7 @@ func (r *Eraser) complete(ctx context.Context, e *store.Erasure) error {
 	return nil
 }
 
-// sign signs a certificate with the tenant's key, which is made if there is none.
+// sign signs a certificate with the tenant's key, which it creates if there is none.
 func (r *Eraser) sign(ctx context.Context, c certificate) ([]byte, error) {
 	if _, err := r.keys.EnsureSigningKeys(ctx, c.RequestedBy, c.Tenant); err != nil {
 		return nil, err
@@ -98,8 +99,8 @@ func (r *Eraser) sign(ctx context.Context, c certificate) ([]byte, error) {
 	return text, nil
 }
 
-// Verify checks a certificate, as the API shows it, against the tenant's key set, or against the key that it names itself where there is
-// none given. It returns the id of the key that signed. What the certificate says has to be what was signed.
+// Verify checks a certificate, as the API returns it, against the tenant's key set, or against the key in the
+// certificate if keys is empty. The fields must equal the signed payload. It returns the id of the key that signed.
 func Verify(text []byte, keys []httpsig.JWK) (kid string, err error) {
 	var c signed
 	if err := json.Unmarshal(text, &c); err != nil {

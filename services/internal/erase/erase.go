@@ -1,5 +1,6 @@
-// Package erase takes payloads away from everywhere where they are: from PostgreSQL, from the streams of events, from what waits for a
-// retry and from what was set aside. What a person asked for, and what is kept no longer than its retention says, goes the same way.
+// Package erase removes payloads from everywhere they are stored: PostgreSQL, the streams of events, scheduled
+// retries and messages that were set aside. It serves both erasures that a person asked for and payloads whose
+// retention has ended.
 package erase
 
 import (
@@ -22,38 +23,39 @@ import (
 )
 
 const (
-	// claimTime is how long an erasure is one eraser's alone after that one has ended; what it began is repeated without harm.
+	// claimTime is how long an erasure stays reserved for an eraser that has stopped. Another one may then repeat
+	// what it began, which is harmless.
 	claimTime = 30 * time.Second
-	// retryAfter is how soon an erasure is gone on with that had to wait.
+	// retryAfter is the delay before an erasure that had to wait is continued.
 	retryAfter = 2 * time.Second
-	// patience is how long it is waited for workers and recorders at once.
+	// patience is how long one step waits for workers and recorders.
 	patience = 30 * time.Second
 	poll     = 50 * time.Millisecond
 )
 
-// Eraser erases. It is safe for concurrent use, also by several programs.
+// Eraser erases payloads. It is safe for concurrent use, also by several programs.
 type Eraser struct {
 	db        *store.ErasureStore
 	retention *store.RetentionStore
 	bus       func() (*bus.Bus, error)
-	// since is envelope.Published.SourcesSince.
+	// since returns the value for envelope.Published.SourcesSince.
 	since   func(context.Context) (time.Time, error)
 	keys    *store.AccessStore
 	metrics *Metrics
 	log     *zap.Logger
 }
 
-// New makes an eraser that asks for the bus each time, as there may be none yet.
+// New returns an eraser. It calls find whenever it needs the bus, because NATS may not be connected yet.
 func New(db *store.DB, find func() (*bus.Bus, error), m *Metrics, log *zap.Logger) *Eraser {
 	return &Eraser{db: db.Erasures, retention: db.Retention, bus: find, since: db.Ledger.SourcesSince, keys: db.Access, metrics: m, log: log}
 }
 
-// waitError says that it can be gone on later.
+// waitError says that the erasure has to wait and is continued later.
 type waitError struct{ detail string }
 
 func (e *waitError) Error() string { return e.detail }
 
-// Step does one batch of the erasure that is due first, and reports whether there was one.
+// Step performs one step of the erasure that is due first, and reports whether one was due.
 func (r *Eraser) Step(ctx context.Context) (worked bool, err error) {
 	e, due, err := r.db.Claim(ctx, claimTime)
 	if err != nil || !due {
@@ -81,7 +83,7 @@ func (r *Eraser) Step(ctx context.Context) (worked bool, err error) {
 	return true, errors.Join(err, r.db.Wait(context.WithoutCancel(ctx), &e, retryAfter, "The last step failed, and is repeated: "+err.Error()+"."))
 }
 
-// keep keeps an erasure until it is ended.
+// keep renews the claim on an erasure until end is called.
 func (r *Eraser) keep(ctx context.Context, e *store.Erasure) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var keeping sync.WaitGroup
@@ -99,8 +101,8 @@ func (r *Eraser) keep(ctx context.Context, e *store.Erasure) (end func()) {
 }
 
 func (r *Eraser) step(ctx context.Context, b *bus.Bus, e *store.Erasure) error {
-	if !e.Began() { // what was published before it was asked for has to be in the ledger, or among what is set aside
-		if err := r.settled(ctx, b, bus.Fanout, bus.OwnFanout); err != nil { // they tell what is no event
+	if !e.Began() { // events published before the erasure was requested must be in the ledger or set aside
+		if err := r.settled(ctx, b, bus.Fanout, bus.OwnFanout); err != nil { // the fan-out decides which messages are rejected
 			return err
 		}
 		if err := r.recorded(ctx, b); err != nil {
@@ -137,12 +139,12 @@ func (r *Eraser) step(ctx context.Context, b *bus.Bus, e *store.Erasure) error {
 	return r.db.EraseRejected(ctx, e, rejected, w.counts)
 }
 
-// recorded returns when what is in the streams now is in PostgreSQL.
+// recorded returns when everything that is in the streams now is recorded in PostgreSQL.
 func (r *Eraser) recorded(ctx context.Context, b *bus.Bus) error {
 	return r.settled(ctx, b, bus.EventRecorder, bus.OwnRecorder, bus.FactRecorder)
 }
 
-// settled returns when the consumers are done with what is in their streams when they are asked, one after the other.
+// settled waits for the consumers, one after the other, until each has settled what was in its stream when asked.
 func (r *Eraser) settled(ctx context.Context, b *bus.Bus, consumers ...bus.Consumer) error {
 	for _, c := range consumers {
 		lag, err := b.Lag(ctx, c)
@@ -164,7 +166,7 @@ func (r *Eraser) settled(ctx context.Context, b *bus.Bus, consumers ...bus.Consu
 	return nil
 }
 
-// until returns when done says so; after patience, the error is a *waitError.
+// until returns when done returns true. After patience it returns a *waitError.
 func until(ctx context.Context, detail string, done func() (bool, error)) error {
 	for began := time.Now(); ; {
 		ok, err := done()
@@ -179,7 +181,7 @@ func until(ctx context.Context, detail string, done func() (bool, error)) error 
 	}
 }
 
-// batch erases events that are written down to be erased: first, everybody has to know.
+// batch erases events that are marked as to be erased. First, all workers must know about them.
 func (r *Eraser) batch(ctx context.Context, b *bus.Bus, erasure *uuid.UUID, by store.Actor, events []store.EventKey) error {
 	barrier, err := r.db.Barrier(ctx)
 	if err != nil {
@@ -191,7 +193,7 @@ func (r *Eraser) batch(ctx context.Context, b *bus.Bus, erasure *uuid.UUID, by s
 	if err != nil {
 		return err
 	}
-	if !daemon.Sleep(ctx, broker.PublishDeadline) { // what a worker published just before it knew is stored by then, or never
+	if !daemon.Sleep(ctx, broker.PublishDeadline) { // after that, what a worker published just before it knew is either stored or lost
 		return ctx.Err()
 	}
 	if err := r.recorded(ctx, b); err != nil {
@@ -205,7 +207,7 @@ func (r *Eraser) batch(ctx context.Context, b *bus.Bus, erasure *uuid.UUID, by s
 	if err != nil {
 		return err
 	}
-	if err := r.db.Mark(ctx, erasure, by, callbacks); err != nil { // they are a batch of their own
+	if err := r.db.Mark(ctx, erasure, by, callbacks); err != nil { // callbacks become a batch of their own
 		return err
 	}
 	rows, err := r.db.EraseRows(ctx, events)
@@ -228,8 +230,7 @@ func (r *Eraser) batch(ctx context.Context, b *bus.Bus, erasure *uuid.UUID, by s
 	return nil
 }
 
-// aside erases those of the events that are set aside which the erasure is of: nobody has recorded them, so that they can be found here
-// alone.
+// aside erases matching events that are set aside. They were not recorded, so they can only be found here.
 func (r *Eraser) aside(ctx context.Context, b *bus.Bus, e *store.Erasure) error {
 	since, err := r.since(ctx)
 	if err != nil {
@@ -255,7 +256,7 @@ func (r *Eraser) aside(ctx context.Context, b *bus.Bus, e *store.Erasure) error 
 		if err := r.db.Mark(ctx, &e.ID, e.Owner, ids[len(ids)-1:]); err != nil {
 			return false, err
 		}
-		return true, w.stored(ctx, []store.Stored{{Seq: a.Origin, At: a.PublishedAt}}) // no table says where it is
+		return true, w.stored(ctx, []store.Stored{{Seq: a.Origin, At: a.PublishedAt}}) // no table knows its place in the stream
 	}, func(batch *whispererv1.LedgerBatch) (bool, error) { return r.rejected(ctx, w, e, batch) })
 	if err != nil {
 		return err
@@ -269,7 +270,7 @@ func (r *Eraser) aside(ctx context.Context, b *bus.Bus, e *store.Erasure) error 
 	return r.db.AddPlaces(ctx, e, w.counts)
 }
 
-// rejected takes rejected events that an erasure is of out of facts, and reports whether there were any.
+// rejected removes matching rejected events from a batch of facts, and reports whether there were any.
 func (r *Eraser) rejected(ctx context.Context, w *work, e *store.Erasure, batch *whispererv1.LedgerBatch) (found bool, err error) {
 	for _, j := range batch.GetRejected() {
 		at := time.Unix(0, j.GetPublishedAt())
@@ -291,7 +292,7 @@ func (r *Eraser) rejected(ctx context.Context, w *work, e *store.Erasure, batch 
 	return found, nil
 }
 
-// isOf reports whether an erasure is of an event.
+// isOf reports whether an event matches an erasure.
 func (r *Eraser) isOf(ctx context.Context, e *store.Erasure, event *webhook.Event) (bool, error) {
 	switch e.Kind {
 	case store.EraseIDs:

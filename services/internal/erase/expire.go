@@ -10,8 +10,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Expire erases payloads that are kept no longer by their tenants' policies, until there are none or ctx ends, and returns how many. What
-// one call does not get to is left to the next.
+// Expire erases payloads whose retention under their tenants' policies has ended, until none are left or ctx ends. It
+// returns how many it erased. The next call continues where this one ended.
 func (r *Eraser) Expire(ctx context.Context, now time.Time) (erased int, err error) {
 	b, err := r.bus()
 	if err != nil {
@@ -38,7 +38,7 @@ func (r *Eraser) Expire(ctx context.Context, now time.Time) (erased int, err err
 	return erased + n, errors.Join(err, r.retention.ForgetExpired(ctx))
 }
 
-// expirePending erases what is written down to be.
+// expirePending erases the events that are marked as to be erased.
 func (r *Eraser) expirePending(ctx context.Context, b *bus.Bus) (erased int, err error) {
 	for ctx.Err() == nil {
 		pending, err := r.db.Pending(ctx, nil)

@@ -6,12 +6,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Metrics count what is erased.
+// Metrics count erased events.
 type Metrics struct {
 	requested, expired, failures prometheus.Counter
 }
 
-// NewMetrics registers metrics.
+// NewMetrics registers the metrics.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	f := promauto.With(r)
 	events := f.NewCounterVec(prometheus.CounterOpts{Name: "whisperer_events_erased_total", Help: "Events whose payload was erased, by request or by retention."}, []string{"by"})
@@ -21,7 +21,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 }
 
-// erased counts events, of an erasure or, where that is nil, since their retention was over.
+// erased counts events of an erasure, or of retention if erasure is nil.
 func (m *Metrics) erased(erasure *uuid.UUID, events int) {
 	if erasure == nil {
 		m.expired.Add(float64(events))

@@ -12,11 +12,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// work is what is done to one batch outside of PostgreSQL.
+// work is the part of a batch outside of PostgreSQL.
 type work struct {
 	bus    *bus.Bus
 	events map[store.EventKey]bool
-	// told begin the ids of the callbacks that tell of the events' deliveries.
+	// told has the prefixes of the ids of callbacks about the events' deliveries.
 	told   map[string]bool
 	counts map[string]int64
 }
@@ -35,7 +35,7 @@ func (w *work) add(place string, n int64) {
 	}
 }
 
-// note counts what became of messages of a stream.
+// note counts the results for messages of a stream.
 func (w *work) note(stream string, became bus.Wiped, n int64) {
 	switch became {
 	case bus.Overwritten:
@@ -91,13 +91,13 @@ func (w *work) streams(ctx context.Context, traces store.Traces) error {
 	return err
 }
 
-// isOurs reports whether a retry is of an event of the batch, or is a callback that tells of its deliveries.
+// isOurs reports whether a retry belongs to an event of the batch, or is a callback about its deliveries.
 func (w *work) isOurs(retry *whispererv1.Retry) bool {
 	id := retry.GetEventId()
 	if w.events[store.EventKey{Tenant: retry.GetTenant(), ID: id}] {
 		return true
 	}
-	for range 2 { // the attempts and the state
+	for range 2 { // cut off the number of attempts and the state
 		if at := strings.LastIndexByte(id, ':'); at >= 0 {
 			id = id[:at]
 		}
@@ -105,7 +105,7 @@ func (w *work) isOurs(retry *whispererv1.Retry) bool {
 	return w.told[id+":"]
 }
 
-// facts takes what is to be erased out of facts, and reports whether there was any.
+// facts removes the payloads of the batch's events from facts, and reports whether there were any.
 func (w *work) facts(batch *whispererv1.LedgerBatch) (found bool) {
 	for _, f := range batch.GetFacts() {
 		if w.events[store.EventKey{Tenant: f.GetTenant(), ID: f.GetEventId()}] && Strip(f.GetAttempt()) {
@@ -115,7 +115,8 @@ func (w *work) facts(batch *whispererv1.LedgerBatch) (found bool) {
 	return found
 }
 
-// Strip removes from the record of an attempt all that may be of its event's payload, and reports whether there was any.
+// Strip removes everything from an attempt's record that may contain its event's payload, and reports whether there
+// was anything.
 func Strip(a *whispererv1.AttemptFact) bool {
 	had := a.GetRequestHeaders() != "" || a.GetResponseHeaders() != "" || len(a.GetResponseBody()) > 0 || a.GetError() != ""
 	if had {
