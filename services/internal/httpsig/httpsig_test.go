@@ -13,7 +13,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/httpsig"
 )
 
-// seed is the private half of test-key-ed25519 of RFC 9421 appendix B.1.4, which is that of RFC 8037 appendix A.1, as PKCS #8.
+// seed is the private half of test-key-ed25519 of RFC 9421 appendix B.1.4 (the same as in RFC 8037 appendix A.1), as
+// PKCS #8.
 const seed = "MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF"
 
 func ed25519Of(t *testing.T) httpsig.Key {
@@ -68,7 +69,7 @@ func TestAJWSVerifiesWithTheKeySetAlone(t *testing.T) {
 		header, rest, _ := strings.Cut(token, ".")
 		_, signature, _ := strings.Cut(rest, ".")
 		stranger := other.Public
-		stranger.Kid = k.ID // whoever has it name another key
+		stranger.Kid = k.ID // an attacker may claim the id of another key
 		none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","kid":"` + k.ID + `"}`))
 		changed := base64.RawURLEncoding.EncodeToString([]byte(`{"a":2}`))
 		for bad, keys := range map[string][]httpsig.JWK{
@@ -81,7 +82,7 @@ func TestAJWSVerifiesWithTheKeySetAlone(t *testing.T) {
 	}
 }
 
-// TestWhatIsSigned compares with a signature that was made by other software: see the tests in services/whisperer/e2e/clients for
+// TestWhatIsSigned compares with a signature made by other software. services/whisperer/e2e/clients tests with
 // verifiers.
 func TestWhatIsSigned(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,7 @@ type jwsHeader struct {
 	Kid string `json:"kid"`
 }
 
-// SignJWS signs a payload as a compact JWS (RFC 7515), whose header names the key by its thumbprint.
+// SignJWS signs a payload as a compact JWS (RFC 7515). The header names the key by its thumbprint.
 func (k *Key) SignJWS(payload []byte) (string, error) {
 	header, err := json.Marshal(jwsHeader{Alg: k.Public.Alg, Kid: k.ID})
 	if err != nil {
@@ -29,8 +29,8 @@ func (k *Key) SignJWS(payload []byte) (string, error) {
 	return text + "." + encode(signature), nil
 }
 
-// VerifyJWS returns what a compact JWS signs, and the id of that of the keys which signed it. The key says which algorithm counts, and
-// its id has to be its thumbprint.
+// VerifyJWS returns the payload of a compact JWS and the id of the key that signed it. The key, not the header,
+// determines the algorithm, and the key's id must be its thumbprint.
 func VerifyJWS(token string, keys []JWK) (payload []byte, kid string, err error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -58,7 +58,8 @@ func VerifyJWS(token string, keys []JWK) (payload []byte, kid string, err error)
 	return nil, "", fmt.Errorf("there is no key %s among those given", header.Kid)
 }
 
-// verify reports whether the key is well formed, its id is the thumbprint of its public half, and it made the signature.
+// verify reports whether the key is well-formed, its id is the thumbprint of its public half, and it made the
+// signature.
 func (k *JWK) verify(text, signature []byte) bool {
 	key := k.public()
 	same, err := publicJWK(key)

@@ -1,5 +1,5 @@
-// Package httpsig signs requests as HTTP Message Signatures (RFC 9421) with keys whose public halves receivers read as a JSON Web
-// Key Set, so that receivers hold no secret.
+// Package httpsig signs requests with HTTP Message Signatures (RFC 9421). Receivers fetch the public keys as a JSON
+// Web Key Set, so they need no shared secret.
 package httpsig
 
 import (
@@ -19,37 +19,37 @@ import (
 )
 
 const (
-	// CacheAge is how long receivers may use a key set before they read it again. A key has to be published for as long before it
-	// signs, so that no receiver meets one that it has not read.
+	// CacheAge is how long receivers may cache a key set. A key must be published for that long before it signs, so
+	// that no receiver meets a key that it does not have.
 	CacheAge = 15 * time.Minute
-	// Overlap is how long a key is published after another has taken its place, for what was signed with it and is verified late.
+	// Overlap is how long a key stays published after it was replaced, for signatures that are verified late.
 	Overlap = 24 * time.Hour
 )
 
-// State is where a key is in its life.
+// State is the state of a key in its life cycle.
 type State string
 
 // The states of keys, in the order in which a key goes through them.
 const (
-	Next     State = "next"     // published already, and signs from the next rotation on
-	Current  State = "current"  // signs
-	Previous State = "previous" // published still; its private half is gone
+	Next     State = "next"     // published, will sign after the next rotation
+	Current  State = "current"  // published and signs
+	Previous State = "previous" // still published; its private half is deleted
 )
 
-// Key is a signing key of a tenant.
+// Key is a tenant's signing key.
 type Key struct {
 	// ID is the thumbprint of the public half (RFC 7638).
 	ID        string
 	Tenant    string
 	Algorithm string // webhook.ECDSAP256 or webhook.Ed25519
 	State     State
-	// Public is what receivers verify with.
+	// Public is the key for receivers to verify with.
 	Public    JWK
 	CreatedAt time.Time
-	// SignsFrom is zero for the next key, PublishedUntil for all but previous ones.
+	// SignsFrom is zero for the next key. PublishedUntil is only set for previous keys.
 	SignsFrom, PublishedUntil time.Time
 
-	private crypto.Signer // nil where it is gone or cannot be opened
+	private crypto.Signer // nil if it is deleted or cannot be opened
 }
 
 // JWK is a public key as JSON (RFC 7517, RFC 8037).
@@ -63,7 +63,7 @@ type JWK struct {
 	Use string `json:"use"`
 }
 
-// Generate makes a key of the algorithm, whose state and tenant are the caller's to say.
+// Generate returns a new key for the algorithm. The caller sets its state and tenant.
 func Generate(algorithm string) (Key, error) {
 	var private crypto.Signer
 	var err error
@@ -82,7 +82,7 @@ func Generate(algorithm string) (Key, error) {
 	return Key{ID: public.Kid, Algorithm: algorithm, Public: public, private: private}, err
 }
 
-// Private is the private half, to be sealed.
+// Private returns the private half, to be sealed.
 func (k *Key) Private() ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(k.private)
 	if err != nil {
@@ -91,11 +91,11 @@ func (k *Key) Private() ([]byte, error) {
 	return der, nil
 }
 
-// SetPrivate gives a key the private half that Private returned.
+// SetPrivate sets the private half to what Private returned.
 func (k *Key) SetPrivate(der []byte) error {
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return fmt.Errorf("read signing key %s: it is damaged", k.ID) // the error might tell of the key
+		return fmt.Errorf("read signing key %s: it is damaged", k.ID) // the original error might reveal parts of the key
 	}
 	private, ok := parsed.(crypto.Signer)
 	if !ok {
@@ -109,17 +109,17 @@ func (k *Key) SetPrivate(der []byte) error {
 	return nil
 }
 
-// CanSign reports whether the private half is there.
+// CanSign reports whether the private half is available.
 func (k *Key) CanSign() bool { return k.private != nil }
 
-// Format prints a placeholder for every verb, so that no key can end in a log.
+// Format prints a placeholder for every verb, so that no key ends up in a log.
 func (k Key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[signing key "+k.ID+"]") }
 
-// publicJWK writes a public key with its thumbprint.
+// publicJWK converts a public key and sets its thumbprint as the id.
 func publicJWK(public crypto.PublicKey) (JWK, error) {
 	encode := base64.RawURLEncoding.EncodeToString
 	var jwk JWK
-	var canonical string // the members that RFC 7638 and RFC 8037 name, sorted
+	var canonical string // the members that RFC 7638 and RFC 8037 prescribe, sorted
 	switch key := public.(type) {
 	case *ecdsa.PublicKey:
 		point, err := key.Bytes() // 4, x and y

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Ring has the keys of all tenants. The zero Ring has none and knows that it was not told yet; it is safe for concurrent use.
+// Ring holds the keys of all tenants. The zero Ring is not loaded yet. A Ring is safe for concurrent use.
 type Ring struct {
 	mu      sync.RWMutex
 	tenants map[string][]Key // nil before the first Replace
 }
 
-// Replace takes all keys that there are.
+// Replace replaces all keys.
 func (r *Ring) Replace(keys []Key) {
 	tenants := map[string][]Key{}
 	for i := range keys {
@@ -23,12 +23,12 @@ func (r *Ring) Replace(keys []Key) {
 	r.mu.Unlock()
 }
 
-// Put takes all keys of one tenant; none forgets them.
+// Put replaces all keys of one tenant; an empty list removes them.
 func (r *Ring) Put(tenant string, keys []Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.tenants == nil: // all will be told
+	case r.tenants == nil: // the first Replace will include them
 	case len(keys) == 0:
 		delete(r.tenants, tenant)
 	default:
@@ -36,14 +36,15 @@ func (r *Ring) Put(tenant string, keys []Key) {
 	}
 }
 
-// Loaded reports whether the ring was told which keys there are.
+// Loaded reports whether Replace has been called.
 func (r *Ring) Loaded() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.tenants != nil
 }
 
-// Signer is the key that signs a tenant's requests by the algorithm. The error says what is in the way; nothing may be sent then.
+// Signer returns the key that signs a tenant's requests by the algorithm. With an error, which says what is missing,
+// nothing may be sent.
 func (r *Ring) Signer(tenant, algorithm string) (*Key, error) {
 	if r != nil {
 		r.mu.RLock()
@@ -62,7 +63,8 @@ func (r *Ring) Signer(tenant, algorithm string) (*Key, error) {
 	return nil, fmt.Errorf("there is no %s signing key yet", algorithm)
 }
 
-// Published are the public keys of a tenant that receivers may meet, or meet soon; empty for a tenant that has none.
+// Published returns the public keys of a tenant that receivers may meet now or soon. It is empty for a tenant without
+// keys.
 func (r *Ring) Published(tenant string, now time.Time) []JWK {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

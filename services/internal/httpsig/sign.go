@@ -14,23 +14,24 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// label names the signature among others that a request may have.
+// label is the signature's name. A request may have further signatures.
 const label = "sig1"
 
-// Message is what of a request is signed.
+// Message is the part of a request that is signed.
 type Message struct {
 	Method string
-	// Authority is the host, with its port where that is not the scheme's, and Path what comes after it, with the query, both as they
-	// are sent.
+	// Authority is the host, with its port unless that is the scheme's default. Path is the rest of the URL including
+	// the query. Both are as sent.
 	Authority, Path string
 	ContentType     string
 	ID              string // webhook-id
 	Body            []byte
-	At              time.Time // webhook-timestamp, and when the signature is made
+	At              time.Time // webhook-timestamp, and the time of the signature
 }
 
-// Sign returns the headers that sign a message: Content-Digest (RFC 9530), Signature-Input and Signature (RFC 9421). Covered are the
-// method, host, path and query, the digest of the body, its type, and the webhook's id and timestamp.
+// Sign returns the headers that sign a message: Content-Digest (RFC 9530), Signature-Input and Signature (RFC 9421).
+// The signature covers the method, host, path and query, the digest and type of the body, and the webhook's id and
+// timestamp.
 func (k *Key) Sign(m *Message) ([]webhook.Header, error) {
 	sum := sha256.Sum256(m.Body)
 	digest := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
@@ -65,7 +66,7 @@ func (k *Key) Sign(m *Message) ([]webhook.Header, error) {
 	}, nil
 }
 
-// sign signs as RFC 9421 section 3.3 has it of the key's algorithm.
+// sign signs by the key's algorithm as RFC 9421 section 3.3 defines it.
 func (k *Key) sign(text []byte) ([]byte, error) {
 	switch private := k.private.(type) {
 	case ed25519.PrivateKey:

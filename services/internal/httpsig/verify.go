@@ -24,13 +24,13 @@ import (
 // ErrUnsigned says that a request has no HTTP Message Signature.
 var ErrUnsigned = errors.New("there is no Signature-Input and Signature")
 
-// ErrUnknownKey says that a signature is by a key that the key set does not have.
+// ErrUnknownKey says that the key set does not have the key of a signature.
 var ErrUnknownKey = errors.New("the key set has no such key")
 
-// KeySet are public keys by their ids.
+// KeySet maps ids to public keys.
 type KeySet map[string]any // *ecdsa.PublicKey or ed25519.PublicKey
 
-// ParseKeySet reads a JSON Web Key Set (RFC 7517). Keys of other kinds than Whisperer signs with are left out.
+// ParseKeySet parses a JSON Web Key Set (RFC 7517). It skips keys of kinds that Whisperer does not sign with.
 func ParseKeySet(text []byte) (KeySet, error) {
 	var set struct {
 		Keys []JWK `json:"keys"`
@@ -50,7 +50,7 @@ func ParseKeySet(text []byte) (KeySet, error) {
 	return keys, nil
 }
 
-// public is the key; nil for one that cannot be used.
+// public returns the key, or nil if it cannot be used.
 func (k *JWK) public() any {
 	x, err := base64.RawURLEncoding.DecodeString(k.X)
 	switch {
@@ -72,20 +72,22 @@ func (k *JWK) public() any {
 	return key
 }
 
-// Request is one that came.
+// Request is a received request.
 type Request struct {
 	Method string
-	// Authority is the host that it was sent to, with its port where that is not the scheme's, and Path what comes after it, with the query.
+	// Authority is the host that the request was sent to, with its port unless that is the scheme's default. Path is
+	// the rest of the URL including the query.
 	Authority, Path string
 	Header          http.Header
 	Body            []byte
 }
 
-// needed are the components that a signature has to cover: what remains of a request could be another's.
+// needed returns the components that a signature must cover; otherwise parts of the request could be replaced.
 func needed() []string { return []string{"@method", "@authority", "@path", "content-digest"} }
 
-// Verify reports why the request is not signed by a key of the set, as RFC 9421 has it, within tolerance of now. The first signature
-// decides. The error is ErrUnsigned where there is none, and ErrUnknownKey.
+// Verify reports why the request is not validly signed (RFC 9421) by a key of the set within tolerance of now. It
+// only considers the first signature. It returns ErrUnsigned if there is none, and ErrUnknownKey if the set lacks its
+// key.
 func (s KeySet) Verify(r *Request, now time.Time, tolerance time.Duration) error {
 	input, signed := r.Header.Get(webhook.HeaderSignatureInput), r.Header.Get(webhook.HeaderSignature)
 	if input == "" || signed == "" {
@@ -132,11 +134,12 @@ type input struct {
 	label      string
 	components []string
 	params     map[string]string
-	// text is the member's value as it was sent, which is signed, too.
+	// text is the member's value as it was sent; it is signed, too.
 	text string
 }
 
-// parseInput reads the first member, in the form that RFC 9421 section 2.3 gives it. Components with parameters are none of Whisperer's.
+// parseInput parses the first member (RFC 9421 section 2.3). It rejects components with parameters, which Whisperer
+// never uses.
 func parseInput(header string) (in input, err error) {
 	wrong := func(why string) (input, error) {
 		return input{}, fmt.Errorf("Signature-Input cannot be read: %s", why)
@@ -166,7 +169,7 @@ func parseInput(header string) (in input, err error) {
 	return in, nil
 }
 
-// endOfMember is where a member of a dictionary ends: at a comma that is in no string.
+// endOfMember returns where a member of a dictionary ends: at a comma outside of strings.
 func endOfMember(s string) int {
 	quoted := false
 	for i := range len(s) {
@@ -180,7 +183,7 @@ func endOfMember(s string) int {
 	return len(s)
 }
 
-// timely reports why the signature is not of now.
+// timely reports why the time of the signature is not acceptable.
 func (in *input) timely(now time.Time, tolerance time.Duration) error {
 	created, err := strconv.ParseInt(in.params["created"], 10, 64)
 	if err != nil {
@@ -197,13 +200,13 @@ func (in *input) timely(now time.Time, tolerance time.Duration) error {
 	return nil
 }
 
-// errStale says that a signature is too old, or too new.
+// errStale says that a signature is too old, or from the future.
 var errStale = errors.New("more than the tolerance")
 
-// IsStale reports whether a request was refused for its time alone.
+// IsStale reports whether a request was refused only because of its time.
 func IsStale(err error) bool { return errors.Is(err, errStale) }
 
-// base is the text that is signed (RFC 9421 section 2.5).
+// base returns the text that is signed (RFC 9421 section 2.5).
 func (in *input) base(r *Request) (string, error) {
 	var b strings.Builder
 	seen := map[string]bool{}
@@ -222,7 +225,7 @@ func (in *input) base(r *Request) (string, error) {
 	return b.String(), nil
 }
 
-// component is a part of the request as section 2.1 and 2.2 write it.
+// component returns a part of the request as sections 2.1 and 2.2 define it.
 func (r *Request) component(name string) (string, error) {
 	path, query, _ := strings.Cut(r.Path, "?")
 	switch name {
@@ -252,7 +255,7 @@ func (r *Request) component(name string) (string, error) {
 	return strings.Join(trimmed, ", "), nil
 }
 
-// digested reports why Content-Digest (RFC 9530) is not the body's.
+// digested reports why Content-Digest (RFC 9530) does not match the body.
 func (r *Request) digested() error {
 	for member := range strings.SplitSeq(r.Header.Get(webhook.HeaderContentDigest), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(member), "=")
@@ -275,7 +278,7 @@ func (r *Request) digested() error {
 	return errors.New("there is no Content-Digest with sha-256 or sha-512")
 }
 
-// signatureOf is the bytes of the signature with the label.
+// signatureOf returns the bytes of the signature with the label.
 func signatureOf(header, label string) ([]byte, error) {
 	for member := range strings.SplitSeq(header, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(member), "=")
@@ -291,7 +294,7 @@ func signatureOf(header, label string) ([]byte, error) {
 	return nil, fmt.Errorf("there is no %s in Signature, which Signature-Input has", label)
 }
 
-// verifies reports whether the key has made the signature, by its own algorithm and no other (RFC 9421 section 3.2).
+// verifies reports whether the key made the signature, by its own algorithm and no other (RFC 9421 section 3.2).
 func verifies(key any, algorithm string, base, signature []byte) bool {
 	switch key := key.(type) {
 	case ed25519.PublicKey:

@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/httpsig"
 )
 
-// signed makes a request that the key has signed, and the key's set.
+// signed returns a request that the key has signed, and the key's set.
 func signed(t *testing.T, algorithm string, at time.Time) (*httpsig.Request, httpsig.KeySet) {
 	t.Helper()
 	k, err := httpsig.Generate(algorithm)
