@@ -1,4 +1,5 @@
-// Package aside puts back into the ledger what the recorder set aside. The API, the console and the command line do so by it.
+// Package aside puts messages that the recorder set aside back into the ledger. The API, the console and the command
+// line use it.
 package aside
 
 import (
@@ -19,27 +20,28 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Desk lists what is set aside and puts it back. It is safe for concurrent use: an entry that two put back is recorded once.
+// Desk lists entries that are set aside and puts them back. It is safe for concurrent use: if two callers put the
+// same entry back, it is recorded once.
 type Desk struct {
 	bus func() (*bus.Bus, error)
 	db  *store.DB
 	log *zap.Logger
 }
 
-// NewDesk makes a desk that asks for the bus each time, as there may be none yet, and writes with one of the database's
-// connections.
+// NewDesk returns a desk. It calls find whenever it needs the bus, because NATS may not be connected yet, and writes
+// through a single database connection.
 func NewDesk(find func() (*bus.Bus, error), db *store.DB, log *zap.Logger) *Desk {
 	return &Desk{bus: find, db: db, log: log}
 }
 
-// ErrUnavailable says that NATS does not answer, or that PostgreSQL takes nothing: it is not about an entry. What was not put
-// back before is still set aside.
+// ErrUnavailable says that NATS does not answer or PostgreSQL accepts nothing, rather than that an entry is at fault.
+// Entries that were not put back before it are still set aside.
 var ErrUnavailable = errors.New("failed to reach set-aside entries now")
 
-// unavailable marks an error that is not about an entry.
+// unavailable marks an error as not caused by an entry.
 func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
 
-// Count is how many entries are set aside.
+// Count returns how many entries are set aside.
 func (d *Desk) Count(ctx context.Context) (uint64, error) {
 	b, err := d.bus()
 	if err != nil {
@@ -52,7 +54,7 @@ func (d *Desk) Count(ctx context.Context) (uint64, error) {
 	return n, nil
 }
 
-// List lists entries after the given number, the oldest first and at most limit, without their data.
+// List returns at most limit entries after the given number, the oldest first, without their data.
 func (d *Desk) List(ctx context.Context, after uint64, limit int) ([]bus.SetAside, error) {
 	b, err := d.bus()
 	if err != nil {
@@ -65,35 +67,35 @@ func (d *Desk) List(ctx context.Context, after uint64, limit int) ([]bus.SetAsid
 	return list, nil
 }
 
-// Result is what became of entries.
+// Result is the result of putting entries back.
 type Result struct {
-	// PutBack is how many are in the ledger now, and not set aside any more.
+	// PutBack counts the entries that are now in the ledger and no longer set aside.
 	PutBack int
-	// Kept are those that stay set aside, at most MaxKept of them; Stay is how many there are.
+	// Kept are entries that stay set aside, at most MaxKept of them; Stay is their total number.
 	Kept []Kept
 	Stay int
-	// More says that time ran out before all were tried.
+	// More says that time ran out before all entries were tried.
 	More bool
 }
 
 // Kept is an entry that stays set aside.
 type Kept struct {
 	Number uint64
-	// Err is bus.ErrNotSetAside, or why PostgreSQL or this program does not take it.
+	// Err is bus.ErrNotSetAside, or says why PostgreSQL or this program rejects the entry.
 	Err error
 }
 
 const (
 	// MaxKept bounds Result.Kept.
 	MaxKept = 100
-	// noted is how many entries one write to the audit log may cover.
+	// noted is the maximum number of entries covered by one audit record.
 	noted = 100
-	// noteTimeout bounds such a write.
+	// noteTimeout bounds the writing of an audit record.
 	noteTimeout = 5 * time.Second
 )
 
-// PutBack puts back the entries with the numbers, for at most that long, or without end for 0. Doing it again is harmless. The
-// error is ErrUnavailable.
+// PutBack puts back the entries with the given numbers. It stops after atMost; 0 means no limit. It may be repeated.
+// The error is ErrUnavailable.
 func (d *Desk) PutBack(ctx context.Context, actor store.Actor, numbers []uint64, atMost time.Duration) (Result, error) {
 	began := time.Now()
 	return d.run(ctx, actor, func(w *work) error {
@@ -117,7 +119,7 @@ func (d *Desk) PutBack(ctx context.Context, actor store.Actor, numbers []uint64,
 	})
 }
 
-// PutAllBack is PutBack for everything that is set aside, the oldest first.
+// PutAllBack is like PutBack for everything that is set aside, the oldest first.
 func (d *Desk) PutAllBack(ctx context.Context, actor store.Actor, atMost time.Duration) (Result, error) {
 	began := time.Now()
 	return d.run(ctx, actor, func(w *work) error {
@@ -144,7 +146,7 @@ func over(began time.Time, atMost time.Duration) bool {
 	return atMost > 0 && time.Since(began) >= atMost
 }
 
-// work is one call of a desk.
+// work is the state of one call of a desk.
 type work struct {
 	Result
 
@@ -157,7 +159,7 @@ type work struct {
 	done     []store.PutBack
 }
 
-// run tells the audit log what do did, also where do ended early.
+// run calls do and records in the audit log what it did, even if it ended early.
 func (d *Desk) run(ctx context.Context, actor store.Actor, do func(*work) error) (Result, error) {
 	w, err := d.begin(ctx, actor)
 	if err != nil {
@@ -187,7 +189,8 @@ func (d *Desk) begin(ctx context.Context, actor store.Actor) (*work, error) {
 	return w, nil
 }
 
-// one records an entry and deletes it from those set aside then. An error is not about the entry.
+// one records an entry and then deletes it from those set aside. An error means that something other than the entry
+// failed.
 func (w *work) one(ctx context.Context, s *bus.SetAside) error {
 	err := w.write(ctx, s)
 	var unreadable *unreadableError
@@ -215,7 +218,7 @@ func (w *work) keep(number uint64, err error) {
 	}
 }
 
-// note writes what was done to the audit log, also for a caller that has gone.
+// note writes an audit record of what was done, even if the caller has gone.
 func (w *work) note(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()

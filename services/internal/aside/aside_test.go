@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// stage is a real nats-server and a real database, with what was set aside of it.
+// stage has a real nats-server and a real database, and sets messages aside.
 type stage struct {
 	*aside.Desk
 	testenv.Stage
@@ -39,7 +39,7 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// facts sets facts aside, each of a delivery in the state, whose keys it returns.
+// facts sets facts aside, one for a delivery in each of the states, and returns their keys.
 func (s *stage) facts(states ...string) []store.DeliveryKey {
 	s.t.Helper()
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -56,7 +56,7 @@ func (s *stage) facts(states ...string) []store.DeliveryKey {
 	return keys
 }
 
-// events sets events aside that are published with the ids as those of their messages alone.
+// events sets events aside that have the given ids only as message ids.
 func (s *stage) events(eventType string, ids ...string) {
 	s.t.Helper()
 	list := make([]bus.Outgoing, len(ids))
@@ -90,7 +90,7 @@ func (s *stage) recorded(keys ...store.DeliveryKey) int {
 	return len(found)
 }
 
-// audited are the entries of the audit log, by number, the oldest first.
+// audited returns the entries of the audit log by number, the oldest first.
 func (s *stage) audited() []string {
 	s.t.Helper()
 	list, _, err := s.DB.Access.ListAudit(s.t.Context(), "", store.AuditFilter{Kind: "ledger_entry"}, store.Page{Limit: 1000})
@@ -146,7 +146,7 @@ func TestWhatIsTakenNowIsRecordedAndWhatIsNotStays(t *testing.T) {
 	require.Equal(t, 3, s.recorded(keys...))
 }
 
-// What the fan-out rejected because of its schema is no event when it is put back either.
+// An event that the fan-out rejected because of its schema stays rejected when it is put back.
 func TestAnEventThatWasRejectedMeanwhileIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -165,7 +165,7 @@ func TestAnEventThatWasRejectedMeanwhileIsNotRecorded(t *testing.T) {
 	require.ErrorIs(t, err, webhook.ErrNotFound)
 }
 
-// An outage of PostgreSQL is not reported as the fault of an entry, and the result counts what was put back before it.
+// An outage of PostgreSQL is not blamed on an entry, and the result counts what was put back before it.
 func TestNothingIsLostWhenPostgresGoesAway(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
