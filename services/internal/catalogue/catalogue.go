@@ -1,8 +1,8 @@
-// Package catalogue lists the event types that Whisperer knows from the start, each with a description, a JSON
-// Schema for its data, and an example event that can be sent to try a hook.
+// Package catalogue lists the built-in event types, each with a description, a JSON Schema for its data, and an
+// example event that can be sent to test a hook.
 //
-// One file per type lies in types/; the parts that schemas share lie in defs.json and are put into every schema
-// that refers to them, so that each schema is complete by itself.
+// There is one file per type in types/. Definitions that schemas share are in defs.json. Each schema gets a copy of
+// those it refers to, so that it is complete by itself.
 package catalogue
 
 import (
@@ -15,7 +15,7 @@ import (
 	"sync"
 )
 
-// Type is one known event type with an example event of it.
+// Type is a built-in event type with an example event.
 type Type struct {
 	// Name is the dotted name, such as package.status.packed.
 	Name string `json:"name"`
@@ -25,18 +25,18 @@ type Type struct {
 	Entity string `json:"entity"`
 	// Context is the example's current_context, a JSON object.
 	Context json.RawMessage `json:"context"`
-	// Schema is the JSON Schema (draft 2020-12) of the event's data. It refers to nothing outside itself.
+	// Schema is the JSON Schema (draft 2020-12) of the event's data. It is self-contained.
 	Schema json.RawMessage `json:"schema"`
 	// Example is the example's data, valid against Schema.
 	Example json.RawMessage `json:"example"`
 }
 
-// All returns the known event types in the order in which the documentation lists them. The slice is the caller's;
-// the bytes of the documents in it are shared and must not be changed.
+// All returns the built-in event types in the order of the documentation. The caller owns the slice, but must not
+// change the documents in it.
 func All() []Type { return slices.Clone(loaded()) }
 
-// Find returns the event type of that dotted name, and false when it is not a known one. The dashed spelling is
-// not looked up.
+// Find returns the event type with the dotted name, or false if it is not built in. It does not accept the dashed
+// spelling.
 func Find(name string) (Type, bool) {
 	types := loaded()
 	i := slices.IndexFunc(types, func(t Type) bool { return t.Name == name })
@@ -46,7 +46,7 @@ func Find(name string) (Type, bool) {
 	return types[i], true
 }
 
-// SchemaOf returns the JSON Schema of a known event type, and nil for others.
+// SchemaOf returns the JSON Schema of a built-in event type, or nil for others.
 func SchemaOf(name string) json.RawMessage {
 	t, _ := Find(name)
 	return t.Schema
@@ -82,7 +82,7 @@ func names() []string {
 //go:embed defs.json types/*.json
 var files embed.FS
 
-// loaded panics on a malformed embedded file, which is a mistake in this package that its tests find.
+// loaded panics if an embedded file is malformed, which the tests of this package would find.
 var loaded = sync.OnceValue(func() []Type {
 	types, err := load()
 	if err != nil {
@@ -141,7 +141,7 @@ func compact(document json.RawMessage) (json.RawMessage, error) {
 	return out.Bytes(), nil
 }
 
-// schema fixes the order in which people read a type's schema: what is its own first, the shared parts last.
+// schema fixes the order in which people read a type's schema: its own parts first, the shared ones last.
 type schema struct {
 	Dialect    string                     `json:"$schema"`
 	Type       string                     `json:"type"`
@@ -151,7 +151,7 @@ type schema struct {
 	Defs       map[string]json.RawMessage `json:"$defs"`
 }
 
-// complete puts the shared parts that own refers to, directly or through other parts, into it.
+// complete adds the shared definitions that own refers to, directly or indirectly.
 func complete(own json.RawMessage, defs map[string]json.RawMessage) (json.RawMessage, error) {
 	s := schema{Dialect: "https://json-schema.org/draft/2020-12/schema", Defs: map[string]json.RawMessage{}}
 	d := json.NewDecoder(bytes.NewReader(own))

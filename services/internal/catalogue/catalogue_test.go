@@ -136,7 +136,7 @@ func TestEverySchemaRefusesAnotherStatusThanItsOwn(t *testing.T) {
 	}
 }
 
-// compile also proves that a schema is valid and complete: the compiler has no loader to fetch anything with.
+// compile also proves that a schema is valid and self-contained, because the compiler has no loader.
 func compile(t *testing.T, known catalogue.Type) *jsonschema.Schema {
 	t.Helper()
 	c := jsonschema.NewCompiler()
@@ -176,7 +176,7 @@ func eachField(t *testing.T, s *jsonschema.Schema, value any, visit func(map[str
 	}
 }
 
-// shape is what a schema and the shared part that it refers to say together.
+// shape returns what a schema and the shared definition that it refers to say together.
 func shape(s *jsonschema.Schema) (properties map[string]*jsonschema.Schema, required []string, items *jsonschema.Schema) {
 	properties = map[string]*jsonschema.Schema{}
 	for ; s != nil; s = s.Ref {

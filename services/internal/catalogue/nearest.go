@@ -8,16 +8,16 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/edits"
 )
 
-// maxCompared bounds the work that a hostile name can cause; real names are far shorter.
+// maxCompared bounds the work that a malicious name can cause. Real names are far shorter.
 const maxCompared = 200
 
-// missingToken is what a left-out or superfluous token of a name costs, in characters: package.packed means
-// package.status.packed rather than package.created.
+// missingToken is the cost of a missing or superfluous token, in characters. So package.packed is closer to
+// package.status.packed than to package.created.
 const missingToken = 2
 
-// Nearest returns the n names of known that are most like name, the nearest first, and those equally near in
-// alphabetical order. It returns fewer only when known is shorter. Names are compared by how many characters, or whole
-// dot-separated tokens, must change; case does not count, nor does anything after the first 200 bytes.
+// Nearest returns the n names of known that are most similar to name, the most similar first, and equally similar
+// ones in alphabetical order. It returns fewer only if known is shorter. The distance is the number of characters, or
+// of whole dot-separated tokens, to change. It ignores case and anything after the first 200 bytes.
 func Nearest(name string, known []string, n int) []string {
 	type candidate struct {
 		name     string
@@ -41,7 +41,7 @@ func folded(name string) string {
 	return strings.ToLower(name[:min(len(name), maxCompared)])
 }
 
-// difference is the cheaper of changing a into b by characters and by tokens.
+// difference returns the lower cost of changing a into b by characters or by tokens.
 func difference(a, b string) int {
 	byToken := edits.Distance(strings.Split(a, "."), strings.Split(b, "."), missingToken, edits.Characters)
 	return min(edits.Characters(a, b), byToken)

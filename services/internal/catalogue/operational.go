@@ -1,7 +1,7 @@
 package catalogue
 
-// Operational lists the event types by which Whisperer tells of itself. Hooks subscribe to them by name or by a pattern
-// such as hook.*; a pattern for everything leaves them out.
+// Operational returns the types of the events that Whisperer publishes about itself. Hooks subscribe to them by name
+// or by a pattern such as hook.*; a pattern that matches everything leaves them out.
 func Operational() []Type {
 	return []Type{
 		{Name: "hook.failing", Description: "All attempts at a hook have failed for 50, 70 or 90 percent of the time after which it is disabled."},
