@@ -9,9 +9,9 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// What log lines say of whatever they are about: its ids, and that of its trace, by which they are found from there.
+// These fields tie log lines to events, deliveries and traces by their ids.
 
-// ID is the trace id of a valid traceparent, nothing without one.
+// ID returns the trace id of a valid traceparent, or an empty field.
 func ID(traceparent string) zap.Field {
 	if !valid(traceparent) {
 		return zap.Skip()
@@ -28,7 +28,7 @@ func valid(traceparent string) bool {
 	return strings.Trim(id, "0123456789abcdef") == "" && strings.Trim(id, "0") != ""
 }
 
-// Event is about an event.
+// Event returns the fields that identify an event.
 func Event(e *webhook.Event) zap.Field {
 	return zap.Inline(zapcore.ObjectMarshalerFunc(func(to zapcore.ObjectEncoder) error {
 		to.AddString("tenant", e.Tenant)
@@ -38,7 +38,7 @@ func Event(e *webhook.Event) zap.Field {
 	}))
 }
 
-// Delivery is about a delivery.
+// Delivery returns the fields that identify a delivery.
 func Delivery(due *webhook.Due) zap.Field {
 	return zap.Inline(zapcore.ObjectMarshalerFunc(func(to zapcore.ObjectEncoder) error {
 		to.AddString("delivery_id", due.ID.String())
@@ -51,7 +51,7 @@ func Delivery(due *webhook.Due) zap.Field {
 // maxID is how many bytes of a message's id are logged.
 const maxID = 255
 
-// Message is about a message whose event cannot be read: what its headers say of it.
+// Message returns the fields that identify a message whose event cannot be decoded, taken from its headers.
 func Message(header func(name string) string) zap.Field {
 	return zap.Inline(zapcore.ObjectMarshalerFunc(func(to zapcore.ObjectEncoder) error {
 		if id := header("Nats-Msg-Id"); id != "" {

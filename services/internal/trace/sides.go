@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Request begins the span of a request to this program, below the caller's, and puts it into the request's context. Where nothing is
-// traced, that is the caller's.
+// Request begins the span of a request to this program, as a child of the caller's, and puts it into the request's
+// context. If tracing is off, the context gets the caller's span.
 func (t *Tracer) Request(r *http.Request, scheme string) (Span, *http.Request) {
 	if !t.On() {
 		span := Remote(r.Header.Get("traceparent"))
@@ -29,7 +29,7 @@ func (t *Tracer) Request(r *http.Request, scheme string) (Span, *http.Request) {
 	return span, r.WithContext(With(r.Context(), span))
 }
 
-// Served ends a request's span. It has the route and not the path, which may hold anything.
+// Served ends a request's span. It records the route rather than the path, because the path may contain anything.
 func (s Span) Served(method, route string, status int, facts ...Attribute) {
 	if !s.On() {
 		return
@@ -43,7 +43,7 @@ func (s Span) Served(method, route string, status int, facts ...Attribute) {
 	s.End()
 }
 
-// Publish begins the span of what is published to the bus, below the parent.
+// Publish begins the span of publishing to the bus, as a child of the parent.
 func (t *Tracer) Publish(parent, state string, facts ...Attribute) Span {
 	span := t.Start(Producer, "publish", parent, state, String("messaging.system", "nats"),
 		String("messaging.operation.type", "send"), String("messaging.operation.name", "publish"))
@@ -59,7 +59,8 @@ func (s Span) Published(err error) {
 	s.End()
 }
 
-// Header is what a message carries for others to continue below the span, or below the parent where it is none; nil without either.
+// Header returns the headers with which a message continues the trace: below the span, or below the parent if there
+// is no span. It returns nil if there is neither.
 func (s Span) Header(parent, state string) map[string]string {
 	if s.On() {
 		parent = s.Traceparent()

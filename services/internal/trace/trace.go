@@ -1,10 +1,11 @@
-// Package trace tells a collector of OpenTelemetry what happened to an event and how long it took: one span for each
-// request to the API or the console, each publication, fan-out and attempt, joined by W3C Trace Context from the publisher to the receiver.
+// Package trace exports to an OpenTelemetry collector what happened to an event and how long it took. There is one
+// span for each request to the API or the console, each publication, fan-out and attempt. W3C Trace Context joins
+// them from the publisher to the receiver.
 //
-// It is off unless the environment names a collector (OTEL_EXPORTER_OTLP_ENDPOINT, or its variant for traces), and then
-// costs nothing. All other settings are OpenTelemetry's, by the names of its specification, such as OTEL_TRACES_SAMPLER
-// and OTEL_EXPORTER_OTLP_HEADERS. What is traced is decided by the parent, where there is one. Spans carry ids, names and
-// outcomes: no payloads, no headers, no URLs.
+// Tracing is off, and then costs nothing, unless the environment names a collector (OTEL_EXPORTER_OTLP_ENDPOINT, or
+// its variant for traces). All other settings are OpenTelemetry's own, such as OTEL_TRACES_SAMPLER and
+// OTEL_EXPORTER_OTLP_HEADERS. If there is a parent span, it decides about sampling. Spans carry ids, names and
+// outcomes, but no payloads, headers or URLs.
 package trace
 
 import (
@@ -26,10 +27,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// Kind says which side of a conversation a span is.
+// Kind is the role of a span.
 type Kind trace.SpanKind
 
-// The kinds that there are here.
+// The kinds used here.
 const (
 	Server   = Kind(trace.SpanKindServer)   // a request to the API
 	Producer = Kind(trace.SpanKindProducer) // events to the bus
@@ -37,20 +38,20 @@ const (
 	Client   = Kind(trace.SpanKindClient)   // a request to a receiver
 )
 
-// Attribute is a fact about a span.
+// Attribute is an attribute of a span.
 type Attribute = attribute.KeyValue
 
-// String is a fact that is text. It must be no secret.
+// String returns a text attribute. The value must not be secret.
 func String(name, value string) Attribute { return attribute.String(name, value) }
 
-// Int is a fact that is a number.
+// Int returns a number attribute.
 func Int(name string, value int) Attribute { return attribute.Int(name, value) }
 
-// Options are what a Tracer is made of; all are required.
+// Options configure a Tracer; all are required.
 type Options struct {
-	// Service is the program's name, unless OTEL_SERVICE_NAME says another.
+	// Service is the program's name; OTEL_SERVICE_NAME overrides it.
 	Service, Version string
-	// Environ is the program's environment, as os.Environ gives it.
+	// Environ is the program's environment, as os.Environ returns it.
 	Environ []string
 	Log     *zap.Logger
 }
@@ -61,8 +62,8 @@ type Tracer struct {
 	tracer   trace.Tracer
 }
 
-// New makes a tracer. Nothing is sent before its first span has ended. It fails where the environment's settings of
-// OpenTelemetry cannot be used.
+// New returns a tracer. It sends nothing before its first span has ended. It returns an error if OpenTelemetry's
+// settings in the environment are invalid.
 func New(ctx context.Context, o Options) (*Tracer, error) {
 	if !wanted(o.Environ) {
 		return &Tracer{}, nil
@@ -81,7 +82,7 @@ func New(ctx context.Context, o Options) (*Tracer, error) {
 	return &Tracer{provider: provider, tracer: provider.Tracer("github.com/whisperer-oms/whisperer")}, nil
 }
 
-// wanted reports whether the environment names a collector, and does not switch traces off.
+// wanted reports whether the environment names a collector and does not switch tracing off.
 func wanted(environ []string) bool {
 	named := false
 	for _, variable := range environ {
@@ -101,13 +102,13 @@ func wanted(environ []string) bool {
 	return named
 }
 
-// On reports whether spans are made. Ask before putting attributes together.
+// On reports whether tracing is on. Check it before you build attributes.
 func (t *Tracer) On() bool { return t != nil && t.provider != nil }
 
-// shutdownTimeout is what sending the last spans may take.
+// shutdownTimeout bounds the sending of the last spans.
 const shutdownTimeout = 5 * time.Second
 
-// Run sends what was traced until ctx ends, and then the rest.
+// Run sends spans until ctx ends, and then the remaining ones.
 func (t *Tracer) Run(ctx context.Context, ready func()) error {
 	ready()
 	<-ctx.Done()
@@ -122,7 +123,8 @@ func (t *Tracer) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// Start begins a span below the parent, a W3C traceparent with its tracestate. Where that is empty or none, a trace begins.
+// Start begins a span as a child of the parent, a W3C traceparent with its tracestate. If the parent is empty or
+// invalid, it begins a new trace.
 func (t *Tracer) Start(kind Kind, name, parent, state string, attributes ...Attribute) Span {
 	if !t.On() {
 		return Span{}
@@ -132,15 +134,15 @@ func (t *Tracer) Start(kind Kind, name, parent, state string, attributes ...Attr
 	return Span{span: span}
 }
 
-// Span is a part of a trace, from Start to End. The zero Span is none, and all its methods do nothing.
+// Span is a part of a trace, from Start to End. All methods of the zero Span do nothing.
 type Span struct {
 	span trace.Span
-	// remote is the traceparent of Remote.
+	// remote is the traceparent that Remote was given.
 	remote string
 }
 
-// Remote is the caller's span, where none is made here: it is known by its traceparent alone, empty for none or for one that is
-// not valid, and On is false.
+// Remote returns a span that stands for the caller's, for when this program makes none. Only Traceparent works on it;
+// On returns false. It returns the zero Span for an invalid traceparent.
 func Remote(traceparent string) Span {
 	if !valid(traceparent) {
 		return Span{}
@@ -148,10 +150,10 @@ func Remote(traceparent string) Span {
 	return Span{remote: traceparent}
 }
 
-// On reports whether it is a span.
+// On reports whether the span is recorded by this program.
 func (s Span) On() bool { return s.span != nil }
 
-// Traceparent is the W3C traceparent by which others continue below this span; empty where it is none.
+// Traceparent returns the W3C traceparent with which others continue below this span, or "" for the zero Span.
 func (s Span) Traceparent() string {
 	if s.span == nil {
 		return s.remote
@@ -160,21 +162,21 @@ func (s Span) Traceparent() string {
 	return "00-" + c.TraceID().String() + "-" + c.SpanID().String() + "-" + c.TraceFlags().String()
 }
 
-// Name names the span anew, when it is known what it is of.
+// Name renames the span, for when its subject is only known later.
 func (s Span) Name(name string) {
 	if s.span != nil {
 		s.span.SetName(name)
 	}
 }
 
-// Set adds facts.
+// Set adds attributes.
 func (s Span) Set(attributes ...Attribute) {
 	if s.span != nil {
 		s.span.SetAttributes(attributes...)
 	}
 }
 
-// Fail says that it went wrong, and why in one word of ours.
+// Fail marks the span as failed, with a fixed word for the reason.
 func (s Span) Fail(class string) {
 	if s.span != nil {
 		s.span.SetAttributes(attribute.String("error.type", class))
@@ -189,7 +191,7 @@ func (s Span) End() {
 	}
 }
 
-// Observe counts a value, with the trace as its example where that is sampled.
+// Observe observes a value, with the trace as its exemplar if it is sampled.
 func Observe(o prometheus.Observer, value float64, traceparent string) {
 	with, ok := o.(prometheus.ExemplarObserver)
 	if !ok || traceparent == "" {
@@ -206,7 +208,7 @@ func Observe(o prometheus.Observer, value float64, traceparent string) {
 
 type spanKey struct{}
 
-// With puts a span into a context; one that is none leaves it as it is.
+// With returns a context with the span, or ctx itself for the zero Span.
 func With(ctx context.Context, s Span) context.Context {
 	if s == (Span{}) {
 		return ctx
@@ -214,7 +216,7 @@ func With(ctx context.Context, s Span) context.Context {
 	return context.WithValue(ctx, spanKey{}, s)
 }
 
-// From is the span of a context.
+// From returns the context's span.
 func From(ctx context.Context) Span {
 	s, _ := ctx.Value(spanKey{}).(Span)
 	return s

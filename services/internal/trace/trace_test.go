@@ -125,7 +125,7 @@ func TestWhatIsOffCostsNothing(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(1000, func() { useless(ctx, tracer) }))
 }
 
-// useless is what a request goes through where nothing is traced.
+// useless makes the calls that a request makes while tracing is off.
 func useless(ctx context.Context, tracer *trace.Tracer) {
 	var span trace.Span
 	if tracer.On() {
