@@ -12,15 +12,15 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/freeport"
 )
 
-// member is what makes a server one of a cluster.
+// member holds the settings that make a server a member of a cluster.
 type member struct {
 	name   string
 	port   int
 	routes []*url.URL
 }
 
-// StartCluster runs n servers of one cluster, which keep their streams in folders of Options.StoreDir. They listen on free
-// ports. JetStream may need some seconds more until it can make streams.
+// StartCluster starts n servers of one cluster on free ports. They store their streams in subfolders of
+// Options.StoreDir. JetStream may need some more seconds until it can create streams.
 func StartCluster(ctx context.Context, o Options, n int) ([]*Server, error) {
 	members := make([]member, n)
 	var routes []*url.URL
@@ -49,7 +49,7 @@ func StartCluster(ctx context.Context, o Options, n int) ([]*Server, error) {
 	return nodes, nil
 }
 
-// apply makes the settings those of a member.
+// apply adds the member's settings.
 func (m *member) apply(settings *server.Options) {
 	settings.ServerName = m.name
 	settings.Cluster = server.ClusterOpts{Name: "whisperer", Host: "127.0.0.1", Port: m.port, NoAdvertise: true}

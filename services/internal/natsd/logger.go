@@ -7,14 +7,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// logger is a server.Logger. It catches the fatal line: the server's Start returns no error, and its own log is the only
-// place that says why it does not get ready.
+// logger is a server.Logger. It keeps the fatal log line, because the server's Start returns no error: its log is the
+// only place that says why it does not become ready.
 type logger struct {
 	log   *zap.Logger
 	fatal chan error
 }
 
-// verdict is the fatal line, or nil without one. A server whose JetStream could not start says it is ready, too.
+// verdict returns the fatal line as an error, or nil. It must be checked even if the server reports that it is ready,
+// which it also does if JetStream could not start.
 func (l *logger) verdict() error {
 	select {
 	case err := <-l.fatal:
@@ -24,7 +25,7 @@ func (l *logger) verdict() error {
 	}
 }
 
-// Noticef implements server.Logger: a dozen lines at each start, for whoever debugs.
+// Noticef implements server.Logger. It logs at debug level, because there are a dozen notices at each start.
 func (l *logger) Noticef(format string, v ...any) {
 	l.log.Debug("nats-server notice", zap.String("detail", fmt.Sprintf(format, v...)))
 }
@@ -45,12 +46,12 @@ func (l *logger) Fatalf(format string, v ...any) {
 	l.log.Error("nats-server gave up", zap.String("detail", detail))
 	select {
 	case l.fatal <- errors.New(detail):
-	default: // the first reason is the one
+	default: // the first reason counts
 	}
 }
 
-// Debugf implements server.Logger; the server is not asked for it.
+// Debugf implements server.Logger; debug logging is off.
 func (l *logger) Debugf(string, ...any) {}
 
-// Tracef implements server.Logger; the server is not asked for it.
+// Tracef implements server.Logger; trace logging is off.
 func (l *logger) Tracef(string, ...any) {}

@@ -1,5 +1,5 @@
-// Package natsd runs nats-server with JetStream inside this process, for the one-command try-out and for tests. In
-// production a cluster of its own takes its place; the same code connects to both.
+// Package natsd runs nats-server with JetStream inside this process, for standalone mode and for tests. Production
+// uses a separate cluster, to which the same code connects.
 package natsd
 
 import (
@@ -20,66 +20,71 @@ import (
 )
 
 const (
-	// RandomPort is the Options.Port that takes a free one.
+	// RandomPort as Options.Port selects a free port.
 	RandomPort = server.RANDOM_PORT
-	// MaxPayload is the largest message the server takes, in bytes: events have at most 1 MiB, batches of facts more.
+	// MaxPayload is the size of the largest message in bytes. Events have at most 1 MiB; batches of facts may be
+	// larger.
 	MaxPayload = 8 << 20
-	// maxPending is how many bytes may wait for one slow connection before the server drops it.
+	// maxPending is how many bytes may wait for a slow connection before the server drops it.
 	maxPending = 256 << 20
-	// maxMemory bounds streams that live in memory; Whisperer has none.
+	// maxMemory bounds memory streams, of which Whisperer has none.
 	maxMemory = 256 << 20
-	// startTimeout bounds the recovery of a large store.
+	// startTimeout is long enough to recover a large store.
 	startTimeout = 2 * time.Minute
-	// readyStep is how long the server is asked to get ready before it is asked whether it runs at all.
+	// readyStep is how long each wait for readiness takes before the log is checked for a failure.
 	readyStep = 100 * time.Millisecond
 )
 
-// ErrInUse says that another running server has the store folder.
+// ErrInUse says that another running server uses the store folder.
 var ErrInUse = errors.New("store folder is in use by another running program")
 
-// Durability is what an acknowledged message survives. Each survives the end of the process, however it comes.
+// Durability says which failures an acknowledged message survives. It always survives the end of the process, even a
+// crash.
 type Durability int
 
 const (
-	// Fast syncs the store every second: a power cut may take what was acknowledged in the last one.
+	// Fast syncs the store every second: a power failure may lose the last second's messages.
 	Fast Durability = iota
-	// Strict syncs before it acknowledges: a power cut takes nothing, and a stream takes some thousand messages a second.
+	// Strict syncs before it acknowledges. A power failure loses nothing, but a stream takes only some thousand
+	// messages per second.
 	Strict
 )
 
-// Options say how to run the server.
+// Options configure a server.
 type Options struct {
-	// StoreDir keeps the streams, and is made where it is missing. Required.
+	// StoreDir holds the streams. It is created if it is missing. Required.
 	StoreDir string
 	// Host is the address to listen on; empty means 127.0.0.1.
 	Host string
-	// Port is the port to listen on; RandomPort takes a free one, and 0 means NATS' own 4222.
+	// Port is the port to listen on; RandomPort selects a free one, and 0 means NATS' default, 4222.
 	Port int
-	// DontListen opens no port at all: only this process can connect, by InProcessConn.
+	// DontListen opens no port: only this process can connect, through InProcessConn.
 	DontListen bool
-	// Durability is Fast unless said otherwise.
+	// Durability defaults to Fast.
 	Durability Durability
-	// MaxStore bounds the streams on disk, in bytes. 0 means half of what the disk has free at the start, the streams
-	// that are there counted as free: PostgreSQL, which records more than it carries, is usually on the same disk.
+	// MaxStore bounds the streams on disk, in bytes. 0 means half of the disk space that is free at start, where
+	// existing streams count as free. The rest is for PostgreSQL, which is usually on the same disk and stores more
+	// than NATS.
 	MaxStore int64
-	// ConfigFile is one of nats-server's own, for what there is no option here: accounts, TLS. Empty for none.
+	// ConfigFile is the path of a nats-server configuration, for settings without an option here: accounts, TLS. May
+	// be empty.
 	ConfigFile string
-	// Logger gets what the server has to say; nil means nobody does.
+	// Logger gets the server's log; may be nil.
 	Logger *zap.Logger
 
-	cluster *member // nil for a server of its own
+	cluster *member // nil for a server outside a cluster
 }
 
-// Server is a running nats-server. Shut it down.
+// Server is a running nats-server. Call Shutdown to stop it.
 type Server struct {
 	options Options
 	server  *server.Server
 	lock    *filelock.Lock
 }
 
-// Start runs a server and returns when it takes connections and JetStream is up; ctx bounds the start only. It returns
-// ErrInUse when another server has the store (nats-server itself does not notice), and otherwise the reason that
-// nats-server gives: a port that is taken, a store that cannot be written.
+// Start starts a server and returns when it accepts connections and JetStream is up; ctx bounds only the start. It
+// returns ErrInUse if another server uses the store, which nats-server itself does not notice. Otherwise the error is
+// nats-server's own: the port is taken, the store cannot be written.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.StoreDir == "" {
 		return nil, errors.New("start nats-server: no store folder given")
@@ -168,7 +173,7 @@ func (o Options) settings() (*server.Options, error) {
 	settings.JetStream, settings.StoreDir = true, o.StoreDir
 	settings.JetStreamMaxMemory, settings.JetStreamMaxStore = maxMemory, maxStore
 	settings.DisableJetStreamBanner = true
-	settings.NoSigs = true // signals are the program's
+	settings.NoSigs = true // the program handles signals
 	if o.cluster != nil {
 		o.cluster.apply(settings)
 	}
@@ -206,19 +211,19 @@ func halfOfFree(dir string) (int64, error) {
 	return bytes / 2, nil
 }
 
-// Again starts a server that was shut down again, on what it has stored, and as the member of its cluster that it was. The
-// port may be another.
+// Again starts a server that was shut down once more, with the same store and cluster membership. The port may
+// differ.
 func (s *Server) Again(ctx context.Context) (*Server, error) { return Start(ctx, s.options) }
 
-// ClientURL is where clients connect. With Options.DontListen it leads nowhere.
+// ClientURL returns the URL for clients. It is not usable with Options.DontListen.
 func (s *Server) ClientURL() string { return s.server.ClientURL() }
 
-// InProcessConn opens a connection that does not leave the process. It makes Server a nats.InProcessConnProvider, for
-// the option nats.InProcessServer.
+// InProcessConn opens a connection within the process. It implements nats.InProcessConnProvider, for the option
+// nats.InProcessServer.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.server.InProcessConn() }
 
-// Shutdown closes all connections and the store, and returns when that is done. Close clients first. When ctx ends
-// before, it returns ctx's error, and the store stays in use until the server is through.
+// Shutdown closes all connections and the store, and returns when that is done. Close clients first. If ctx ends
+// before that, it returns ctx's error, and the store stays in use until the server has finished.
 func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {

@@ -18,15 +18,15 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/natsd"
 )
 
-// rotten is how many messages the stream of these tests has, in two blocks.
+// rotten is the number of messages in the stream of these tests; they fill two blocks.
 const rotten = 12_000
 
-// filled makes a stream with so many copies, and fills it.
+// filled creates a stream with the given number of replicas and fills it.
 func filled(t *testing.T, nc *nats.Conn, replicas int) {
 	t.Helper()
 	js, err := jetstream.New(nc)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { // a cluster needs some seconds
+	require.Eventually(t, func() bool { // a new cluster needs some seconds
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "ROT", Subjects: []string{"rot.>"}, Replicas: replicas})
@@ -59,7 +59,7 @@ func flip(t *testing.T, store string) {
 	require.NoError(t, os.WriteFile(block, content, 0o600))
 }
 
-// missing reads all messages one by one, and returns how many the server does not give back as they were.
+// missing reads all messages one by one, and counts those that the server does not return unchanged.
 func missing(t *testing.T, nc *nats.Conn) (n int) {
 	t.Helper()
 	js, err := jetstream.New(nc)
@@ -73,7 +73,7 @@ func missing(t *testing.T, nc *nats.Conn) (n int) {
 	}, time.Minute, 100*time.Millisecond)
 	for i := range uint64(rotten) {
 		msg, err := stream.GetMsg(t.Context(), i+1)
-		for deadline := time.Now().Add(time.Minute); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound); { // while nobody leads
+		for deadline := time.Now().Add(time.Minute); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound); { // while there is no leader
 			require.True(t, time.Now().Before(deadline), "message %d: %v", i+1, err)
 			<-time.After(50 * time.Millisecond)
 			msg, err = stream.GetMsg(t.Context(), i+1)
@@ -103,7 +103,8 @@ func TestABitThatFlipsOnTheOnlyNodeLosesMessages(t *testing.T) {
 	again, err := first.Again(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, again.Shutdown(context.Background())) })
-	// The server starts without a word, and its count of messages is as before: only who reads the message learns of it.
+	// The server starts without complaint and reports the same number of messages. Only reading the message reveals
+	// the damage.
 	require.Equal(t, 1, missing(t, dial(t, again.ClientURL())))
 }
 
