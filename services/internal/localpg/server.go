@@ -21,33 +21,33 @@ import (
 )
 
 const (
-	// startTimeout bounds a start that nobody else bounds; the recovery of a kept cluster is part of it.
+	// startTimeout bounds a start whose context has no deadline. It includes the recovery of a kept cluster.
 	startTimeout = 2 * time.Minute
-	// stopGrace is how long a server may take over an immediate shutdown before it is killed.
+	// stopGrace is how long an immediate shutdown may take before the server is killed.
 	stopGrace = 5 * time.Second
 )
 
-// Options say what to start. The zero value is a throw-away cluster.
+// Options configure a server. The zero value starts a temporary cluster.
 type Options struct {
-	// BinDir is the folder of the postgres and initdb binaries; empty means what Find returns.
+	// BinDir is the folder of the postgres and initdb binaries; empty means the result of Find.
 	BinDir string
-	// DataDir keeps the cluster in this folder, made where it is missing; empty means a throw-away cluster.
+	// DataDir is the folder of a kept cluster, created if it is missing; empty means a temporary cluster.
 	DataDir string
-	// FallbackDir is where a kept cluster goes when the server's user cannot enter DataDir, which happens to root
-	// only; empty means /var/lib/whisperer.
+	// FallbackDir is where a kept cluster goes if the server's user cannot enter DataDir, which only happens to root;
+	// empty means /var/lib/whisperer.
 	FallbackDir string
-	// TCP makes the server listen on 127.0.0.1 too, with a password, and not only on its socket.
+	// TCP makes the server listen on 127.0.0.1, with a password, in addition to its socket.
 	TCP bool
-	// Port is the TCP port; 0 takes a free one. A port other than 0 implies TCP.
+	// Port is the TCP port; 0 selects a free one. A port other than 0 implies TCP.
 	Port int
-	// Settings are further settings of postgresql.conf, and win over ours.
+	// Settings are additional settings of postgresql.conf. They override ours.
 	Settings map[string]string
 }
 
-// Server is a running PostgreSQL. Stop it.
+// Server is a running PostgreSQL. Call Stop to end it.
 type Server struct {
 	cluster  string
-	kept     *home // nil for a throw-away cluster
+	kept     *home // nil for a temporary cluster
 	scratch  *scratch
 	tcp      bool
 	port     int
@@ -62,9 +62,9 @@ type Server struct {
 	stopErr  error
 }
 
-// Start makes the cluster where there is none, starts a server on it and returns when it takes connections; ctx bounds
-// the start only. It returns ErrNoBinaries when the machine has no PostgreSQL, ErrInUse when another program runs the
-// kept cluster, and otherwise errors that carry the server's own last words.
+// Start creates the cluster if there is none, starts a server on it and returns when it accepts connections; ctx
+// bounds only the start. It returns ErrNoBinaries if the machine has no PostgreSQL, ErrInUse if another program runs
+// the kept cluster, and otherwise errors with the end of the server's log.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	for tries := portTries; ; tries-- {
 		s, err := start(ctx, o)
@@ -75,7 +75,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 }
 
-// portTries is how often a free port is looked for: another program may take it before the server does.
+// portTries is how often a free port is tried: another program may take the port before the server does.
 const portTries = 5
 
 func start(ctx context.Context, o Options) (_ *Server, err error) {
@@ -110,7 +110,7 @@ func start(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
-// prepare finds or makes the folders and the cluster, and returns whom the server is to run as.
+// prepare finds or creates the folders and the cluster, and returns the account for the server.
 func (s *Server) prepare(ctx context.Context, o Options, bin binaries, who account) (account, error) {
 	var err error
 	root, memory := memoryDir()
@@ -168,13 +168,14 @@ func (s *Server) launch(bin binaries, who account, extra map[string]string) erro
 	started := make(chan error, 1)
 	go func() {
 		defer close(s.done)
-		// The death signal of a child is sent when the thread that started it ends, so that one stays with the server.
+		// The kernel sends the death signal when the thread that started the child ends, so that thread must live as
+		// long as the server.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := s.command.Start()
 		started <- err
 		if err == nil {
-			_ = s.command.Wait() // how it ended is in its ProcessState
+			_ = s.command.Wait() // ProcessState says how it ended
 		}
 	}()
 	if err := <-started; err != nil {
@@ -208,7 +209,7 @@ func (s *Server) settings(extra map[string]string) map[string]string {
 	return settings
 }
 
-// socketPort is the number in the socket's name, which is the TCP port where there is one.
+// socketPort returns the number in the socket's name, which is the TCP port if there is one.
 func (s *Server) socketPort() int {
 	if s.port == 0 {
 		return 5432
@@ -231,8 +232,8 @@ func (s *Server) awaitReady(ctx context.Context) error {
 	}
 }
 
-// URL is the connection string of a database, for libpq and the drivers that follow it. Over TCP it holds the password.
-// A new cluster has the database "postgres".
+// URL returns the connection string of a database, for libpq and compatible drivers. Over TCP it contains the
+// password. A new cluster has the database "postgres".
 func (s *Server) URL(database string) string {
 	u := url.URL{Scheme: "postgres", Path: "/" + database}
 	query := url.Values{"sslmode": {"disable"}}
@@ -248,22 +249,24 @@ func (s *Server) URL(database string) string {
 	return u.String()
 }
 
-// Socket is the path of the server's socket, which takes connections without a password from the server's user and root.
+// Socket returns the path of the server's socket. It accepts connections without a password from the server's user
+// and root.
 func (s *Server) Socket() string {
 	return filepath.Join(s.scratch.dir, ".s.PGSQL."+strconv.Itoa(s.socketPort()))
 }
 
-// Dir is the folder of the cluster's files.
+// Dir returns the folder of the cluster's files.
 func (s *Server) Dir() string { return s.cluster }
 
-// Relocated tells that the cluster is not in Options.DataDir, because the user that PostgreSQL runs as cannot enter it,
-// but in Dir. A file in the data folder says so too; tell the person.
+// Relocated reports whether the cluster is in Dir instead of Options.DataDir, because the user that PostgreSQL runs
+// as cannot enter DataDir. A file in the data folder says so too; tell the user.
 func (s *Server) Relocated() bool { return s.kept != nil && s.kept.relocated }
 
-// Done is closed when the server's process has ended, by Stop or by itself; Err tells which.
+// Done is closed when the server's process has ended, whether by Stop or by itself; Err tells which.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err is nil while the server runs and after Stop, and otherwise says how it ended, with its last words.
+// Err returns nil while the server runs and after Stop. Otherwise it says how the server ended, with the end of its
+// log.
 func (s *Server) Err() error {
 	select {
 	case <-s.stopping:
@@ -278,9 +281,9 @@ func (s *Server) Err() error {
 	}
 }
 
-// Stop ends the server: a fast shutdown of a kept cluster, an immediate one when ctx ends before it is through, in which
-// case ctx's error is returned and the next Start recovers from the log. A throw-away cluster ends at once and is
-// removed. Further calls return what the first one did.
+// Stop ends the server. A kept cluster gets a fast shutdown. If ctx ends before that has finished, it gets an
+// immediate one, Stop returns ctx's error, and the next Start recovers from the log. A temporary cluster ends at once
+// and is deleted. Later calls return the result of the first.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		close(s.stopping)
@@ -294,7 +297,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	return s.stopErr
 }
 
-// end signals the server and waits for its end, more urgently once ctx is over.
+// end signals the server and waits for it to end, and escalates once ctx is over.
 func (s *Server) end(ctx context.Context, how syscall.Signal) error {
 	_ = s.command.Process.Signal(how) // it may have ended already
 	select {
@@ -312,14 +315,14 @@ func (s *Server) end(ctx context.Context, how syscall.Signal) error {
 	return fmt.Errorf("stop postgres: %w", ctx.Err())
 }
 
-// abort ends a server that did not get ready.
+// abort ends a server that did not become ready.
 func (s *Server) abort() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
 	defer cancel()
 	return s.end(ctx, syscall.SIGQUIT)
 }
 
-// release gives back folders and locks; the server must have ended.
+// release removes temporary folders and releases locks; the server must have ended.
 func (s *Server) release() {
 	if s.scratch != nil {
 		s.scratch.remove()
