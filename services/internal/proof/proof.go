@@ -1,5 +1,5 @@
-// Package proof writes manifests: what was sent to a hook, line by line, with a digest of it all. The API streams them, and the
-// worker tells of them once a day.
+// Package proof writes manifests: one line for each delivery that was sent to a hook, with a digest over all of them.
+// The API streams them, and the worker publishes their summary once a day.
 package proof
 
 import (
@@ -19,17 +19,17 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// EventType is that of the event that tells of a day's manifest, and the type that a signed summary names.
+// EventType is the type of the event that reports a day's manifest, and the type that a signed summary carries.
 const EventType = "hook.manifest"
 
-// pageSize is how many deliveries are looked up at once: no connection to the database is held while they are written.
+// pageSize is how many deliveries are looked up at once. No database connection is held while they are written.
 const pageSize = 1000
 
-// Look looks up one page of what was sent, from behind the position on.
+// Look returns one page of what was sent, starting after the position.
 type Look func(ctx context.Context, behind *store.Position, limit int) ([]store.Sent, error)
 
-// Write looks what was sent to the hook up, page by page, and hands each page's lines to emit, which must not keep them. It returns
-// what all lines are.
+// Write looks up what was sent to the hook page by page, and passes each page's lines to emit, which must not keep
+// them. It returns the summary of all lines.
 func Write(ctx context.Context, hook uuid.UUID, r store.TimeRange, look Look, emit func(lines []byte) error) (api.ManifestSummary, error) {
 	summary := api.ManifestSummary{
 		Type: EventType, Hook: hook, From: r.From.UTC(), To: r.To.UTC(), States: map[webhook.DeliveryState]int{},
@@ -74,7 +74,7 @@ func lineOf(s *store.Sent) api.ManifestLine {
 	return line
 }
 
-// End is the last line, signed by the hook's secrets that are good still.
+// End returns the last line, signed with the hook's secrets that are still valid.
 func End(h *webhook.Hook, summary *api.ManifestSummary, now time.Time) (api.ManifestEnd, error) {
 	text, err := json.Marshal(summary)
 	if err != nil {

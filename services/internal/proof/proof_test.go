@@ -29,7 +29,7 @@ var (
 	aText = hex.EncodeToString(bytes.Repeat([]byte{7}, sha256.Size))
 )
 
-// made looks up so many deliveries, which are made as they are asked for.
+// made returns a Look that generates n deliveries on demand.
 func made(n int) proof.Look {
 	told := 0
 	return func(_ context.Context, behind *store.Position, limit int) ([]store.Sent, error) {
