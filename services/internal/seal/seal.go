@@ -1,4 +1,4 @@
-// Package seal keeps secrets unreadable at rest: AES-256-GCM under master keys that come from the environment.
+// Package seal encrypts secrets at rest, with AES-256-GCM under master keys from the environment.
 package seal
 
 import (
@@ -16,10 +16,10 @@ import (
 // KeySize is a master key's length in bytes.
 const KeySize = 32
 
-// ErrUnknownKey says that something was sealed with a master key which is not configured.
+// ErrUnknownKey says that a value was sealed with a master key that is not configured.
 var ErrUnknownKey = errors.New("sealed with a master key that is not configured")
 
-// Ring holds the master keys: the first one seals, all of them open.
+// Ring holds the master keys: the first one seals, and all of them open.
 type Ring struct {
 	current string
 	keys    map[string]cipher.AEAD
@@ -32,8 +32,8 @@ type Sealed struct {
 	Box []byte
 }
 
-// ParseRing reads master keys: base64 of 32 bytes each, separated by commas, the current one first. The errors never
-// repeat a key.
+// ParseRing parses master keys: base64 of 32 bytes each, separated by commas, the current one first. The errors never
+// contain a key.
 func ParseRing(s string) (*Ring, error) {
 	r := &Ring{keys: map[string]cipher.AEAD{}}
 	for i, part := range strings.Split(s, ",") {
@@ -58,21 +58,21 @@ func ParseRing(s string) (*Ring, error) {
 	return r, nil
 }
 
-// NewKey makes a master key in the form that ParseRing reads.
+// NewKey returns a new master key in the form that ParseRing accepts.
 func NewKey() string {
 	key := make([]byte, KeySize)
 	_, _ = rand.Read(key) // never fails
 	return base64.StdEncoding.EncodeToString(key)
 }
 
-// CurrentKeyID is the id of the key that Seal uses.
+// CurrentKeyID returns the id of the key that Seal uses.
 func (r *Ring) CurrentKeyID() string { return r.current }
 
-// Knows reports whether the key of this id is in the ring.
+// Knows reports whether the ring has the key with this id.
 func (r *Ring) Knows(id string) bool { return r.keys[id] != nil }
 
-// Seal encrypts plain for the given owner. Only Open with the same owner succeeds, so that a sealed value which is
-// copied to another row is of no use there.
+// Seal encrypts plain for the given owner. Only Open with the same owner succeeds, so a sealed value that is copied
+// to another row is useless there.
 func (r *Ring) Seal(plain []byte, owner string) Sealed {
 	aead := r.keys[r.current]
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
@@ -80,7 +80,7 @@ func (r *Ring) Seal(plain []byte, owner string) Sealed {
 	return Sealed{KeyID: r.current, Box: aead.Seal(nonce, nonce, plain, []byte(owner))}
 }
 
-// Open decrypts what Seal made for the same owner. It returns ErrUnknownKey where the key is not in the ring.
+// Open decrypts what Seal made for the same owner. It returns ErrUnknownKey if the ring lacks the key.
 func (r *Ring) Open(s Sealed, owner string) ([]byte, error) {
 	aead, ok := r.keys[s.KeyID]
 	if !ok {
