@@ -1,4 +1,4 @@
-// Package seed fills a database with a made-up month of history, in which tests and benchmarks look things up.
+// Package seed fills a database with a month of generated history for tests and benchmarks of look-ups.
 package seed
 
 import (
@@ -14,30 +14,30 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// Options say how much history is made up.
+// Options say how much history to generate.
 type Options struct {
-	// Hooks and Attempts of all tenants, roughly.
+	// Hooks and Attempts are approximate totals over all tenants.
 	Hooks, Attempts int
-	// EventTypes are those that events have in turn.
+	// EventTypes are assigned to events in turn.
 	EventTypes []string
-	// Progress is told how much is there; nil for nobody.
+	// Progress is called with the number of attempts so far; may be nil.
 	Progress func(attempts int)
 }
 
-// seedDays is how many days the made-up history is about, up to now; seedAttempts how many attempts an event causes.
+// seedDays is the number of days of the history, which ends now. seedAttempts is how many attempts an event causes.
 const (
 	seedDays     = 30
 	seedAttempts = 3.05
 )
 
-// seedTenants are whose history is made up, with how many of 20 hooks and events are theirs.
+// seedTenants returns the tenants, and how many of every 20 hooks and events belong to each.
 func seedTenants() map[string]int {
 	return map[string]int{webhook.DefaultTenant: 16, "north": 3, "south": 1}
 }
 
-// History fills an empty database, to which both lead, with a made-up month, and returns the hooks of the default tenant, the busiest one
-// first. It gets 23 of 100 deliveries; the others get fewer and fewer, and one in 40 has been failing for a month. The
-// month is spread evenly over its days.
+// History fills an empty database, to which both handles lead, with a month of generated history. It returns the
+// hooks of the default tenant, the busiest one first. That one gets 23 of 100 deliveries, and the others get fewer
+// and fewer. One in 40 hooks has been failing for the whole month. Activity is spread evenly over the days.
 func History(ctx context.Context, stored *store.DB, db *sql.DB, o Options) ([]uuid.UUID, error) {
 	hooks := map[string][]uuid.UUID{}
 	for tenant, share := range seedTenants() {
@@ -49,7 +49,7 @@ func History(ctx context.Context, stored *store.DB, db *sql.DB, o Options) ([]uu
 	perDay := max(int(float64(o.Attempts)/seedAttempts/seedDays), 20) + 1
 	now := time.Now().UTC().Truncate(time.Second)
 	attempts := 0
-	for n := seedDays; n >= 0; n-- { // the first day and today are parts of days
+	for n := seedDays; n >= 0; n-- { // the first and the last day are partial
 		day := now.Truncate(24*time.Hour).AddDate(0, 0, -n)
 		got, err := seedOne(ctx, db, o.EventTypes, hooks, seedDay{n: seedDays - n, day: day, now: now, events: perDay})
 		if err != nil {
@@ -93,7 +93,7 @@ func seedHooks(ctx context.Context, stored *store.DB, db *sql.DB, tenant string,
 	return ids, nil
 }
 
-// seedDay is one day of the made-up history: the nth one.
+// seedDay is the nth day of the history.
 type seedDay struct {
 	n        int
 	day, now time.Time
@@ -125,7 +125,8 @@ func seedOne(ctx context.Context, db *sql.DB, types []string, hooks map[string][
 	return int(rows), err
 }
 
-// Sample returns what up to n of a tenant's deliveries of the last week are of, taken at random out of attempts.
+// Sample returns the keys of up to n random deliveries of a tenant in the last week. attempts is the total number of
+// attempts in the history.
 func Sample(ctx context.Context, db *sql.DB, tenant string, attempts, n int) ([]webhook.Delivery, error) {
 	percent := min(100, 100*200*float64(n)/float64(max(attempts, 1)))
 	rows, err := db.QueryContext(ctx, `
@@ -149,7 +150,7 @@ func Sample(ctx context.Context, db *sql.DB, tenant string, attempts, n int) ([]
 	return list, nil
 }
 
-// array writes texts without commas and quotes as PostgreSQL reads them.
+// array formats texts without commas and quotes as a PostgreSQL array.
 func array(list []string) string { return "{" + strings.Join(list, ",") + "}" }
 
 func arrayOf(ids []uuid.UUID) string {

@@ -1,6 +1,6 @@
 package seed
 
-// The statements of the made-up history. What looks random in it is a hash of numbers: the same each time.
+// The statements of the generated history. What looks random is a hash of numbers, so it is the same each time.
 const (
 	seedHealth = `
 INSERT INTO hook_health (hook_id, tenant, failing_since, failures, last_class, last_attempt_at, succeeded, last_failure_at)
@@ -11,8 +11,8 @@ FROM unnest($2::text[]) WITH ORDINALITY AS h (id, n)`
 	seedBacklogs = `
 INSERT INTO backlogs (hook_id) SELECT id::uuid FROM unnest($2::text[]) WITH ORDINALITY AS h (id, n) WHERE n % 40 = 8 AND $1 <> ''`
 
-	// $1 is the beginning of the day, $2 its number, $3 how many events it has where it is whole, $4 and $5 the bounds of
-	// the history, $6 the types. Of four events of an order, one comes a day later.
+	// $1 is the beginning of the day, $2 its number, $3 the number of events of a whole day, $4 and $5 the bounds of
+	// the history, $6 the types. Of the four events of an order, one comes a day later.
 	seedEvents = `
 INSERT INTO events (published_at, tenant, id, seq, type, time, entity, data, digest)
 SELECT at, CASE WHEN i % 20 < 16 THEN 'default' WHEN i % 20 < 19 THEN 'north' ELSE 'south' END,
@@ -24,8 +24,8 @@ FROM generate_series(1, $3::int) i,
 	LATERAL (SELECT (greatest($2 - (i % 4 = 3)::int, 0) * $3 + i) / 80 * 20 + i % 20 AS number) o
 WHERE at >= $4 AND at < $5`
 
-	// $1 is the beginning of the day, $2 the tenant, $3 its hooks, $4 the end of the history. Six in ten events go to the
-	// first hook, and each to two others.
+	// $1 is the beginning of the day, $2 the tenant, $3 its hooks, $4 the end of the history. Six in ten events go to
+	// the first hook, and each event goes to two others.
 	seedDeliveries = `
 INSERT INTO deliveries (published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state, reason, attempts, next_at,
 	first_attempt_at, round_attempts, round_started_at, updated_at, last_status, last_error)
