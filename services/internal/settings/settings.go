@@ -1,4 +1,4 @@
-// Package settings has the settings that both services have.
+// Package settings has the settings that both services share.
 package settings
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
-// Shared are the settings themselves.
+// Shared are the settings that both services share.
 type Shared struct {
 	DatabaseURL  string `env:"DATABASE_URL,required,notEmpty" desc:"PostgreSQL, as postgres://user:password@host:port/database; with ?sslmode=disable if it has no TLS"`
 	NATSURL      string `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" desc:"NATS servers, separated by commas"`
@@ -27,17 +27,17 @@ type Shared struct {
 	OwnMaxBytes  int64  `env:"OWN_MAX_BYTES" envDefault:"268435456" desc:"maximum bytes of the stream of callbacks and operational events, set when it is created; when it is full, they are published later"`
 }
 
-// Problems are what is wrong with variables.
+// Problems collects errors about variables.
 type Problems []error
 
-// Add adds what is wrong with a variable, if anything is.
+// Add adds err, if it is not nil, as a problem of the variable.
 func (p *Problems) Add(name string, err error) {
 	if err != nil {
 		*p = append(*p, fmt.Errorf("%s%s: %w", daemon.Prefix, name, err))
 	}
 }
 
-// Check returns what cannot be used of the settings, and of the credentials.
+// Check returns the problems of the settings and of the credentials.
 func (s *Shared) Check(nats *bus.Credentials) Problems {
 	var p Problems
 	p.Add("DATABASE_URL", daemon.ValidateURL(s.DatabaseURL, "postgres", "postgresql"))
@@ -60,7 +60,7 @@ func (s *Shared) Check(nats *bus.Credentials) Problems {
 	return p
 }
 
-// Read returns the keys that secrets are sealed with, and where webhooks may be sent.
+// Read returns the keys that seal secrets, and the policy on where webhooks may be sent.
 func (s *Shared) Read() (*seal.Ring, egress.Policy, error) {
 	ring, err := seal.ParseRing(s.MasterKey)
 	if err != nil {
