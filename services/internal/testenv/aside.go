@@ -11,10 +11,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// asideTime bounds setting aside what was published.
+// asideTime bounds setting messages aside.
 const asideTime = time.Minute
 
-// Bus connects to a nats-server of the test's own, with the topology.
+// Bus returns a connection to a nats-server of the test's own, with the topology.
 func Bus(tb testing.TB) *bus.Bus {
 	tb.Helper()
 	b := Connect(tb, NATS(tb))
@@ -24,7 +24,7 @@ func Bus(tb testing.TB) *bus.Bus {
 	return b
 }
 
-// Connect connects to the nats-server at the URL, with what the programs say by default.
+// Connect connects to the nats-server at the URL with the programs' default options.
 func Connect(tb testing.TB, url string) *bus.Bus {
 	tb.Helper()
 	b, err := bus.Connect(tb.Context(), bus.Options{URL: url, Name: tb.Name(), Log: zap.NewNop()})
@@ -35,7 +35,7 @@ func Connect(tb testing.TB, url string) *bus.Bus {
 	return b
 }
 
-// SetAside sets the next n messages of a consumer aside, as the recorder does with what PostgreSQL refuses.
+// SetAside sets the next n messages of a consumer aside, as the recorder does with what PostgreSQL rejects.
 func SetAside(tb testing.TB, b *bus.Bus, c bus.Consumer, what string, n int) {
 	tb.Helper()
 	sub, err := b.Subscribe(tb.Context(), c, bus.Room{Messages: n})

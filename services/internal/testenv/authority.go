@@ -18,7 +18,7 @@ import (
 
 // Authority signs certificates that only tests trust.
 type Authority struct {
-	// Pool has the authority's own certificate, and PEM is it.
+	// Pool contains the authority's own certificate, and PEM is that certificate.
 	Pool *x509.CertPool
 	PEM  string
 
@@ -26,7 +26,7 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority of the test's own, good for an hour.
+// NewAuthority returns a new authority, which is valid for an hour.
 func NewAuthority(tb testing.TB) *Authority {
 	tb.Helper()
 	template := &x509.Certificate{
@@ -44,7 +44,7 @@ func NewAuthority(tb testing.TB) *Authority {
 	return a
 }
 
-// Issue makes a certificate for a host name or address that is valid until the given time, for servers and clients.
+// Issue returns a certificate for a host name or address that is valid until the given time, for servers and clients.
 func (a *Authority) Issue(tb testing.TB, host string, until time.Time) tls.Certificate {
 	tb.Helper()
 	cert, key := a.IssuePEM(tb, host, until)
@@ -53,7 +53,7 @@ func (a *Authority) Issue(tb testing.TB, host string, until time.Time) tls.Certi
 	return pair
 }
 
-// IssuePEM is Issue in PEM: the certificate and its key.
+// IssuePEM is like Issue but returns PEM: the certificate and its key.
 func (a *Authority) IssuePEM(tb testing.TB, host string, until time.Time) (certificate, key string) {
 	tb.Helper()
 	template := &x509.Certificate{

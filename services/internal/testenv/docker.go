@@ -41,7 +41,8 @@ func postgresFromDocker(ctx context.Context) (_ *server, err error) {
 	}, given)
 }
 
-// natsFromDocker starts a container for each test, which takes half a second: the names of streams are the product's.
+// natsFromDocker starts a container for each test, which takes half a second. Tests cannot share one, because the
+// names of the streams are fixed.
 func natsFromDocker(tb testing.TB) (_ string, err error) {
 	tb.Helper()
 	defer recoverDocker(&err)
@@ -68,15 +69,15 @@ func natsFromDocker(tb testing.TB) (_ string, err error) {
 	return container.PortEndpoint(tb.Context(), port, "nats")
 }
 
-// recoverDocker makes an error of the panic with which testcontainers answers where it finds no engine.
+// recoverDocker turns the panic of testcontainers, when it finds no engine, into an error.
 func recoverDocker(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("use Docker: %v", r)
 	}
 }
 
-// reachContainers corrects where testcontainers looks for published ports on a host that it takes for a container: a
-// machine with /.dockerenv that has the engine's bridge itself.
+// reachContainers corrects the address of published ports. testcontainers guesses it wrong on a machine that has
+// /.dockerenv, as a container does, but also the engine's own bridge.
 func reachContainers() {
 	const override = "TESTCONTAINERS_HOST_OVERRIDE"
 	if _, set := os.LookupEnv(override); set {
@@ -86,11 +87,11 @@ func reachContainers() {
 		return
 	}
 	if _, err := net.InterfaceByName("docker0"); err == nil {
-		_ = os.Setenv(override, "127.0.0.1") // it fails for malformed names only
+		_ = os.Setenv(override, "127.0.0.1") // Setenv only fails for malformed names
 	}
 }
 
-// silent keeps the progress of containers out of the tests' output; what fails is in the error.
+// silent keeps the progress of containers out of the tests' output; errors report failures.
 type silent struct{}
 
 // Printf implements testcontainers' Logger.

@@ -10,13 +10,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// jsTimeout bounds each step of what is done to a stream.
+// jsTimeout bounds each step of an operation on a stream.
 const jsTimeout = time.Minute
 
-// StreamBackup is what JetStream's snapshot of a stream has, as `nats stream backup` keeps it in files.
+// StreamBackup is a JetStream snapshot of a stream, like the files of `nats stream backup`.
 type StreamBackup struct {
 	stream string
-	// manifest is what a restore asks with.
+	// manifest is the request of a restore.
 	manifest struct {
 		Config json.RawMessage `json:"config"`
 		State  json.RawMessage `json:"state"`
@@ -24,7 +24,8 @@ type StreamBackup struct {
 	chunks [][]byte
 }
 
-// BackUpStream takes a snapshot of a stream while it is used, without its consumers: `nats stream backup --no-consumers`.
+// BackUpStream takes a snapshot of a stream while it is in use, without its consumers: `nats stream backup
+// --no-consumers`.
 func BackUpStream(tb testing.TB, url, stream string) StreamBackup {
 	tb.Helper()
 	nc := connectNATS(tb, url)
@@ -47,13 +48,13 @@ func BackUpStream(tb testing.TB, url, stream string) StreamBackup {
 		if chunk.Reply == "" {
 			continue
 		}
-		if err := chunk.Respond(nil); err != nil { // the server waits for it
+		if err := chunk.Respond(nil); err != nil { // the server waits for this response
 			tb.Fatalf("back up stream %s: %v", stream, err)
 		}
 	}
 }
 
-// RestoreStream makes the stream of a backup at a server that has none of its name: `nats stream restore`.
+// RestoreStream creates the stream of a backup on a server that has none of its name: `nats stream restore`.
 func RestoreStream(tb testing.TB, url string, b StreamBackup) {
 	tb.Helper()
 	nc := connectNATS(tb, url)
@@ -69,7 +70,7 @@ func RestoreStream(tb testing.TB, url string, b StreamBackup) {
 	ask(tb, nc, begun.DeliverSubject, nil, &struct{}{})
 }
 
-// RemoveConsumer makes JetStream forget how far a durable consumer has come: `nats consumer rm`.
+// RemoveConsumer deletes a durable consumer and with it its position: `nats consumer rm`.
 func RemoveConsumer(tb testing.TB, url, stream, consumer string) {
 	tb.Helper()
 	js, err := jetstream.New(connectNATS(tb, url))
@@ -83,7 +84,7 @@ func RemoveConsumer(tb testing.TB, url, stream, consumer string) {
 	}
 }
 
-// PublishRaw stores a message as nobody of ours would.
+// PublishRaw publishes arbitrary data, as none of our programs would.
 func PublishRaw(tb testing.TB, url, subject string, data []byte) {
 	tb.Helper()
 	js, err := jetstream.New(connectNATS(tb, url))
@@ -105,7 +106,7 @@ func connectNATS(tb testing.TB, url string) *nats.Conn {
 	return nc
 }
 
-// ask calls JetStream's API and reads its answer into the value.
+// ask calls JetStream's API and decodes the answer into the value.
 func ask(tb testing.TB, nc *nats.Conn, subject string, question, into any) {
 	tb.Helper()
 	var body []byte

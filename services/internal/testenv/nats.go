@@ -23,8 +23,8 @@ const (
 	emptyTimeout = 30 * time.Second
 )
 
-// NATS returns the URL of a nats-server whose JetStream is empty and the test's own until its end. Call it once for a
-// test and its subtests: with a server given by URL, a second call waits for the first one's test to end.
+// NATS returns the URL of a nats-server with an empty JetStream that belongs to the test until it ends. Call it once
+// for a test and its subtests: with a server given by URL, a second call waits until the first test has ended.
 func NATS(tb testing.TB) string {
 	tb.Helper()
 	allowed, err := sources(natsVariable, fromLocal)
@@ -62,7 +62,7 @@ func natsEmbedded(tb testing.TB) (string, error) {
 	return s.ClientURL(), nil
 }
 
-// natsFromURL takes a server for this test alone: the names of streams are the product's, so two tests cannot share it.
+// natsFromURL reserves a server for this test. Tests cannot share it, because the names of the streams are fixed.
 func natsFromURL(tb testing.TB) (string, error) {
 	tb.Helper()
 	url, err := required(natsVariable)
@@ -109,8 +109,7 @@ func emptyJetStream(ctx context.Context, url string) error {
 	return nil
 }
 
-// Listen returns what is published to the subject at the server from now on, as a function that waits for the next
-// message, at most a minute.
+// Listen subscribes to the subject. The function that it returns waits at most a minute for the next message.
 func Listen(tb testing.TB, url, subject string) (next func() []byte) {
 	tb.Helper()
 	conn, err := nats.Connect(url)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// NATSRelease builds nats-server of a release, such as v2.12.15, from the module proxy into a folder of the test's, and
+// NATSRelease builds a release of nats-server, such as v2.12.15, from the module proxy into a temporary folder, and
 // returns the path of the program.
 func NATSRelease(tb testing.TB, version string) string {
 	tb.Helper()
@@ -21,8 +21,8 @@ func NATSRelease(tb testing.TB, version string) string {
 	return filepath.Join(dir, "nats-server")
 }
 
-// NATSConfig writes a configuration for a nats-server of any release: a store in the folder, the port of this machine alone,
-// and how often it syncs, such as always.
+// NATSConfig writes a configuration for any release of nats-server: a store in the folder, a port on loopback only,
+// and how often to sync, such as always.
 func NATSConfig(tb testing.TB, store string, port int, sync string) (path string) {
 	tb.Helper()
 	path = filepath.Join(tb.TempDir(), "nats.conf")

@@ -13,10 +13,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/natsd"
 )
 
-// answerTime is how long it is waited for what should never come.
+// answerTime is how long to wait for something that should never come.
 const answerTime = 400 * time.Millisecond
 
-// NATSWith starts a nats-server of the test's own with a part of its configuration, and returns its URL.
+// NATSWith starts a nats-server for the test with the given part of a configuration, and returns its URL.
 func NATSWith(tb testing.TB, config string) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "nats.conf")
@@ -37,7 +37,7 @@ func NATSWith(tb testing.TB, config string) string {
 	return s.ClientURL()
 }
 
-// NATSUser is a user of NATS who tries things.
+// NATSUser is a NATS user whose permissions a test probes.
 type NATSUser struct {
 	tb testing.TB
 	nc *nats.Conn
@@ -65,7 +65,7 @@ func (u *NATSUser) Ask(subject string, header map[string]string, data string) []
 	return answer
 }
 
-// IsAnswered publishes a message and reports whether an answer comes, as none does after a message that was not let through.
+// IsAnswered publishes a message and reports whether an answer comes. None comes if the user may not publish it.
 func (u *NATSUser) IsAnswered(subject, data string) bool {
 	u.tb.Helper()
 	_, err := u.ask(answerTime, subject, nil, data)
@@ -85,7 +85,7 @@ func (u *NATSUser) ask(limit time.Duration, subject string, header map[string]st
 	return answer.Data, nil
 }
 
-// Send publishes a message whose answer is to go to a subject, empty for none, and returns when the server has had it.
+// Send publishes a message with a reply subject, which may be empty, and returns when the server has received it.
 func (u *NATSUser) Send(subject, reply, data string) {
 	u.tb.Helper()
 	msg := u.message(subject, nil, data)
@@ -98,7 +98,7 @@ func (u *NATSUser) Send(subject, reply, data string) {
 	}
 }
 
-// MayListen reports whether the server lets the user listen to a subject.
+// MayListen reports whether the server lets the user subscribe to a subject.
 func (u *NATSUser) MayListen(subject string) bool {
 	u.tb.Helper()
 	sub, err := u.nc.SubscribeSync(subject)
@@ -122,5 +122,5 @@ func (u *NATSUser) message(subject string, header map[string]string, data string
 	return msg
 }
 
-// Inbox begins the subjects on which a user of NATSAs gets answers.
+// Inbox sets the prefix of the subjects on which a user of NATSAs receives answers.
 func Inbox(prefix string) nats.Option { return nats.CustomInboxPrefix(prefix) }

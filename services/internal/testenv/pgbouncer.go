@@ -18,7 +18,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/freeport"
 )
 
-// PgBouncer starts a pooler in the given mode in front of the database at the URL, and returns the URL that leads through it.
+// PgBouncer starts PgBouncer in the given pool mode for the database at the URL, and returns the URL that leads
+// through it.
 func PgBouncer(tb testing.TB, database, mode string) string {
 	tb.Helper()
 	path, err := exec.LookPath("pgbouncer")
@@ -56,7 +57,7 @@ func PgBouncer(tb testing.TB, database, mode string) string {
 		tb.Fatalf("open folder: %v", err)
 	}
 	args := []string{file}
-	if os.Geteuid() == 0 { // it refuses to be root
+	if os.Geteuid() == 0 { // it refuses to run as root
 		args = []string{"-u", owner(), file}
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), path, args...)
@@ -81,7 +82,7 @@ func PgBouncer(tb testing.TB, database, mode string) string {
 	return ""
 }
 
-// owner is whom a PostgreSQL of root's tests runs as, who alone may enter its folder.
+// owner returns the user that runs PostgreSQL when the tests run as root; only that user may enter its folder.
 func owner() string {
 	if _, err := user.Lookup("postgres"); err == nil {
 		return "postgres"

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TablesWith are the tables of a database that have the text in any of their columns.
+// TablesWith returns the tables of a database that contain the text in any column.
 func TablesWith(tb testing.TB, url, text string) (found []string) {
 	tb.Helper()
 	db, err := sql.Open("postgres", url)
@@ -50,7 +50,7 @@ func TablesWith(tb testing.TB, url, text string) (found []string) {
 	return found
 }
 
-// FilesWith are the files below a folder that have the text in them; those that go meanwhile have not.
+// FilesWith returns the files below a folder that contain the text. It skips files that disappear meanwhile.
 func FilesWith(tb testing.TB, folder, text string) (found []string) {
 	tb.Helper()
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {

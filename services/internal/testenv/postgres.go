@@ -22,28 +22,27 @@ import (
 
 const (
 	databaseVariable = "WHISPERER_TEST_DATABASE_URL"
-	// templateLock is the advisory lock of those who make the template database: on a server given by URL, several test
-	// binaries at once. The number means nothing.
+	// templateLock is the advisory lock for creating the template database: several test binaries may do so at once
+	// on a server given by URL. The number is arbitrary.
 	templateLock = 7_220_461
-	// cleanupTimeout bounds what is done after a test.
+	// cleanupTimeout bounds the cleanup after a test.
 	cleanupTimeout = 2 * time.Minute
 )
 
-// Postgres returns the URL of a database with the newest schema that is the test's own and is dropped at its end. It is
-// a copy of a template into which the migrations were run once, which takes some 20 ms.
+// Postgres returns the URL of a database with the newest schema, which belongs to the test and is dropped at its end.
+// It is a copy of a migrated template, which takes some 20 ms.
 func Postgres(tb testing.TB) string {
 	tb.Helper()
 	return database(tb, func(ctx context.Context, s *server) (string, error) { return s.migrated(ctx) })
 }
 
-// EmptyPostgres returns the URL of an empty database that is the test's own and is dropped at its end.
+// EmptyPostgres returns the URL of an empty database that belongs to the test and is dropped at its end.
 func EmptyPostgres(tb testing.TB) string {
 	tb.Helper()
 	return database(tb, func(context.Context, *server) (string, error) { return "template0", nil })
 }
 
-// DB returns an empty database that is the test's own and is dropped at its end, as a program with a driver of its own
-// choice sees it.
+// DB returns an empty database that belongs to the test and is dropped at its end, opened with database/sql alone.
 func DB(tb testing.TB) *sql.DB {
 	tb.Helper()
 	db, err := sql.Open("postgres", EmptyPostgres(tb))
@@ -78,11 +77,11 @@ func database(tb testing.TB, template func(context.Context, *server) (string, er
 	return s.url(name)
 }
 
-// pool is the one server of a test binary, made by the first test that asks.
+// pool holds the test binary's only server, started by the first test that needs it.
 type pool struct {
 	mu     sync.Mutex
 	server *server
-	err    error // remembered, so that not every test waits for what is not there
+	err    error // kept, so that not every test waits for a missing server
 }
 
 //nolint:gochecknoglobals // a test binary has one server, and a testing.TB leads to no place to keep it
@@ -111,11 +110,11 @@ func (p *pool) close() error {
 	return errors.Join(s.admin.Close(), s.stop(ctx))
 }
 
-// server is a PostgreSQL in which databases can be made.
+// server is a PostgreSQL server that can create databases.
 type server struct {
 	admin *sql.DB
 	url   func(database string) string
-	// strategy is how a database is copied. To copy files is quickest, where nothing is synced to disk.
+	// strategy is how databases are copied. Copying files is fastest if nothing is synced to disk.
 	strategy string
 	stop     func(context.Context) error
 
@@ -164,10 +163,10 @@ func postgresFromMachine(ctx context.Context) (*server, error) {
 	return connect(ctx, &server{url: s.URL, stop: s.Stop, strategy: fileCopy}, s.URL("postgres"))
 }
 
-// fileCopy is the strategy of PostgreSQL 15 and newer; older ones know no other.
+// fileCopy selects copying files in PostgreSQL 15 and newer; older versions always do that.
 const fileCopy = " STRATEGY FILE_COPY"
 
-// connect opens the server's pool for administration and stops it again when that fails.
+// connect opens the server's administrative connection pool, and stops the server if that fails.
 func connect(ctx context.Context, s *server, adminURL string) (*server, error) {
 	admin, err := sql.Open("postgres", adminURL)
 	if err != nil {
@@ -187,7 +186,7 @@ func connect(ctx context.Context, s *server, adminURL string) (*server, error) {
 func withDatabase(given, database string) string {
 	u, err := url.Parse(given)
 	if err != nil {
-		return given // cannot be: it was parsed before
+		return given // cannot happen: it was parsed before
 	}
 	u.Path = "/" + database
 	return u.String()
@@ -200,8 +199,8 @@ func (s *server) create(ctx context.Context, name, template string) error {
 	return nil
 }
 
-// migrated returns the name of the template database, which it makes where it is missing. The name holds a hash of the
-// migrations: on a server given by URL the template stays, for the next run.
+// migrated returns the name of the template database, and creates it if it is missing. The name contains a hash of
+// the migrations, because on a server given by URL the template is kept for the next run.
 func (s *server) migrated(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,7 +220,7 @@ func (s *server) migrated(ctx context.Context) (string, error) {
 }
 
 func (s *server) makeTemplate(ctx context.Context, name string) error {
-	conn, err := s.admin.Conn(ctx) // the lock is the session's
+	conn, err := s.admin.Conn(ctx) // the lock belongs to the session
 	if err != nil {
 		return err
 	}

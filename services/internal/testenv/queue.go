@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// queueMessages fill two blocks of a queue's store, and begin a third.
+	// queueMessages fill two blocks of a queue's store and start a third.
 	queueMessages = 11_000
 	// queueBatch is how many of them are published at once, with one sync.
 	queueBatch = 1000
-	// queueKept is which of them stay: each third. A block is rewritten when half of it has been taken.
+	// queueKept means that every third message is kept. A block is rewritten when half of it was removed.
 	queueKept = 3
-	// queueTime bounds what is done to a whole queue.
+	// queueTime bounds an operation on a whole queue.
 	queueTime = 2 * time.Minute
 )
 
-// WorkQueue makes a work queue as those of the product are, fills it with messages of a kilobyte, and takes two of each
-// three from it, in a way that makes the server rewrite what it has stored. What stays are queueMessages/queueKept messages.
+// WorkQueue creates a work queue like the product's, fills it with messages of one kilobyte, and removes two of every
+// three, so that the server rewrites what it has stored. queueMessages/queueKept messages remain.
 func WorkQueue(tb testing.TB, url, name string) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), queueTime)
@@ -120,14 +120,15 @@ func settled(ctx context.Context, js jetstream.JetStream, name string) error {
 	}
 }
 
-// queued is what a message of a queue has; it begins with its sequence.
+// queued returns the data of a message, which begins with its sequence.
 func queued(seq uint64) []byte {
 	data := make([]byte, 1000)
 	copy(data, fmt.Sprintf("%d", seq))
 	return data
 }
 
-// MissingFromQueue counts the messages that WorkQueue has left in the queue, and that the server cannot give back as they were.
+// MissingFromQueue counts the messages that should remain after WorkQueue but that the server does not return
+// unchanged.
 func MissingFromQueue(tb testing.TB, url, name string) (missing int) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), queueTime)

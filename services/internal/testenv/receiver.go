@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Receiver is the HTTP server behind a test's hooks. It reads every request whole, keeps it, and answers 200 at once
-// unless Answer or React says otherwise. A request that breaks off before its end is none.
+// Receiver is the HTTP server behind a test's hooks. It reads every request completely, keeps it, and answers 200 at
+// once unless Answer or React says otherwise. It ignores requests that break off.
 type Receiver struct {
 	*httptest.Server
 
@@ -28,12 +28,12 @@ type Receiver struct {
 	inFlight int
 }
 
-// Received is a whole request.
+// Received is a complete request.
 type Received struct {
 	Method string
-	URL    string // as it was sent to
+	URL    string // the URL that it was sent to
 	Path   string
-	Number int // of the requests to the path, from 1
+	Number int // number among the requests to the path, from 1
 	Header http.Header
 	Body   string
 	At     time.Time
@@ -41,11 +41,11 @@ type Received struct {
 
 // Answer is how a Receiver answers a request.
 type Answer struct {
-	Status int // 200 if zero
+	Status int // 0 means 200
 	Header http.Header
 	Body   string
-	Delay  time.Duration   // before the answer, unless the sender goes away
-	Hold   <-chan struct{} // no answer before it is closed
+	Delay  time.Duration   // before the answer, unless the sender disconnects
+	Hold   <-chan struct{} // the answer waits until this is closed
 }
 
 // NewReceiver starts a Receiver that is closed with the test.
@@ -64,8 +64,8 @@ func (r *Receiver) Answer(path string, answers ...Answer) {
 	r.answers[path] = answers
 }
 
-// React sets the function that answers requests to all paths that have no answers of their own; nil takes it away.
-// Several requests may be in it at a time.
+// React sets the function that answers requests to all paths without answers of their own; nil removes it. It may be
+// called concurrently.
 func (r *Receiver) React(react func(Received) Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -123,21 +123,21 @@ func (r *Receiver) receive(q Received) Answer {
 	return answer
 }
 
-// Delay makes every answer take so much longer from now on.
+// Delay delays every answer from now on.
 func (r *Receiver) Delay(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.delay = d
 }
 
-// Forget makes the receiver keep no requests from now on, but their number, for tests that send many or large ones.
+// Forget makes the receiver only count requests from now on, for tests that send many or large ones.
 func (r *Receiver) Forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget = true
 }
 
-// All returns all requests so far, in the order in which they came.
+// All returns all requests so far, in the order of their arrival.
 func (r *Receiver) All() []Received {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,21 +155,21 @@ func (r *Receiver) Got(path string) []Received {
 	return got
 }
 
-// Count returns how many requests came to the path so far.
+// Count returns the number of requests to the path so far.
 func (r *Receiver) Count(path string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.counts[path]
 }
 
-// InFlight returns how many requests wait for their answer.
+// InFlight returns how many requests are waiting for their answer.
 func (r *Receiver) InFlight() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.inFlight
 }
 
-// Await returns the requests to the path once there are n, within some minutes.
+// Await waits up to some minutes until there are n requests to the path, and returns them.
 func (r *Receiver) Await(tb testing.TB, path string, n int) []Received {
 	tb.Helper()
 	require.Eventually(tb, func() bool { return r.Count(path) >= n }, 5*time.Minute, 5*time.Millisecond, "requests to %s", path)

@@ -6,7 +6,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// Stage is a database and a nats-server of a test's own, with the schema and the topology.
+// Stage has a database with the schema and a nats-server with the topology, both for one test.
 type Stage struct {
 	DB  *Store
 	Bus *bus.Bus
@@ -14,7 +14,7 @@ type Stage struct {
 	NATS string
 }
 
-// NewStage makes them.
+// NewStage starts them.
 func NewStage(tb testing.TB) Stage {
 	tb.Helper()
 	s := Stage{DB: OpenStore(tb), NATS: NATS(tb)}

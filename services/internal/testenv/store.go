@@ -9,10 +9,11 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// storeConnections is how many connections a Store has: several, so that what waits for each other does so in tests, too.
+// storeConnections is how many connections a Store has: more than one, so that tests notice operations that block
+// each other.
 const storeConnections = 4
 
-// Store is an open store on a database of the test's own.
+// Store is an open store on a database for one test.
 type Store struct {
 	*store.DB
 
@@ -22,7 +23,7 @@ type Store struct {
 	Ring *seal.Ring
 }
 
-// OpenStore opens a store on a database with the newest schema that is the test's own and is dropped at its end.
+// OpenStore opens a store on a database with the newest schema, which belongs to the test and is dropped at its end.
 func OpenStore(tb testing.TB) *Store {
 	tb.Helper()
 	ring, err := seal.ParseRing(seal.NewKey())
@@ -41,7 +42,7 @@ func OpenStore(tb testing.TB) *Store {
 	return s
 }
 
-// Plain opens the database at the URL to those who look at it, or change it, behind the programs' backs.
+// Plain opens the database at the URL, to inspect or change it without the programs' knowledge.
 func Plain(tb testing.TB, url string) *sql.DB {
 	tb.Helper()
 	db, err := sql.Open("postgres", url)
@@ -52,7 +53,7 @@ func Plain(tb testing.TB, url string) *sql.DB {
 	return db
 }
 
-// MakeToken makes a token and returns its plain text.
+// MakeToken creates a token and returns its plain text.
 func (s *Store) MakeToken(tb testing.TB, n store.NewToken) string {
 	tb.Helper()
 	plain, _, err := s.Access.CreateToken(tb.Context(), "test", n)
@@ -62,7 +63,8 @@ func (s *Store) MakeToken(tb testing.TB, n store.NewToken) string {
 	return plain
 }
 
-// Hook is an active hook of the default tenant for all events, as somebody makes who says nothing but a target; edit may change it.
+// Hook returns an active hook of the default tenant for all events, with all defaults except the target; edit may
+// change it.
 func Hook(tb testing.TB, target string, edit ...func(*webhook.Hook)) webhook.Hook {
 	tb.Helper()
 	config, err := webhook.ParseConfig(nil)
@@ -89,10 +91,10 @@ func MakeHook(tb testing.TB, db *store.DB, target string, edit ...func(*webhook.
 	return h
 }
 
-// hookQuota is more hooks than a test makes.
+// hookQuota is more hooks than any test creates.
 const hookQuota = 1_000_000
 
-// MakeTenant makes a tenant where there is none of that name.
+// MakeTenant creates a tenant unless one of that name exists.
 func (s *Store) MakeTenant(tb testing.TB, name string) {
 	tb.Helper()
 	if _, err := s.Access.EnsureTenant(tb.Context(), "test", name); err != nil {

@@ -1,16 +1,17 @@
-// Package testenv gives tests a real PostgreSQL and a real nats-server: each test a database, and a JetStream, of its own.
+// Package testenv provides tests with a real PostgreSQL and a real nats-server: a database and a JetStream for each
+// test.
 //
 // WHISPERER_TEST_ENV says where they come from:
 //
-//	url     servers that run already: WHISPERER_TEST_DATABASE_URL (of a role that may create databases) and
-//	        WHISPERER_TEST_NATS_URL. That nats-server must be the tests' alone: its streams are deleted at the start
-//	        of every test that uses it, and such tests run one after the other, over all test binaries of the machine.
+//	url     running servers: WHISPERER_TEST_DATABASE_URL (of a role that may create databases) and
+//	        WHISPERER_TEST_NATS_URL. That nats-server must not be used for anything else: every test that uses it
+//	        first deletes its streams. Such tests run one after the other, over all test binaries of the machine.
 //	docker  containers, of WHISPERER_TEST_POSTGRES_IMAGE and WHISPERER_TEST_NATS_IMAGE.
 //	local   the PostgreSQL binaries of the machine (see package localpg) and an embedded nats-server.
 //
-// Unset, a service whose URL is given comes from there; otherwise PostgreSQL comes from Docker where an engine answers,
-// else from the machine, and nats-server is embedded, since that takes four milliseconds. A service that cannot be had fails the test with what to install; no
-// test is ever skipped for it.
+// If it is not set, a service whose URL is given comes from there. Otherwise PostgreSQL comes from Docker if an
+// engine answers, else from the machine; nats-server is embedded, because that takes four milliseconds. If a service
+// is not available, the test fails and says what to install. No test is ever skipped for that.
 //
 // A package whose tests use PostgreSQL ends its server in TestMain:
 //
@@ -33,8 +34,8 @@ const (
 	fromLocal  source = "local"
 )
 
-// sources returns what WHISPERER_TEST_ENV allows. Where that is not set: the server of the URL variable, and no other,
-// or else the given ones.
+// sources returns the sources that WHISPERER_TEST_ENV allows. If that is not set, it returns only the URL if its
+// variable is set, and otherwise the given sources.
 func sources(urlVariable string, otherwise ...source) ([]source, error) {
 	wanted := source(os.Getenv("WHISPERER_TEST_ENV"))
 	switch {
@@ -49,7 +50,7 @@ func sources(urlVariable string, otherwise ...source) ([]source, error) {
 	}
 }
 
-// required is an environment variable without which a source cannot be used.
+// required returns an environment variable, or an error if it is not set.
 func required(name string) (string, error) {
 	value := os.Getenv(name)
 	if value == "" {
@@ -58,7 +59,7 @@ func required(name string) (string, error) {
 	return value, nil
 }
 
-// image is the container image that a variable names, or the given one.
+// image returns the container image that a variable names, or the given default.
 func image(variable, otherwise string) string {
 	if name := os.Getenv(variable); name != "" {
 		return name
@@ -66,7 +67,7 @@ func image(variable, otherwise string) string {
 	return otherwise
 }
 
-// Main runs a package's tests and then ends the PostgreSQL that they shared. Its result is the exit status.
+// Main runs a package's tests and then ends the PostgreSQL server that they shared. It returns the exit code.
 func Main(m *testing.M) int {
 	status := m.Run()
 	if err := shared.close(); err != nil {

@@ -96,7 +96,7 @@ func TestNATSGivenByURLIsEmptiedForEachTest(t *testing.T) {
 	server, err := natsd.Start(t.Context(), natsd.Options{StoreDir: filepath.Join(t.TempDir(), "nats"), Port: natsd.RandomPort})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, server.Shutdown(t.Context())) }()
-	t.Setenv("TMPDIR", t.TempDir()) // for the lock
+	t.Setenv("TMPDIR", t.TempDir()) // where the lock is
 	t.Setenv("WHISPERER_TEST_ENV", "url")
 	t.Setenv("WHISPERER_TEST_NATS_URL", server.ClientURL())
 	t.Run("tests", func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestNATSGivenByURLIsEmptiedForEachTest(t *testing.T) {
 	})
 }
 
-// failing is a test that notes how it failed.
+// failing is a test that records how it failed.
 type failing struct {
 	testing.TB
 	words string
@@ -130,7 +130,7 @@ func TestMissingServiceFailsTheTest(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("TMPDIR", t.TempDir()) // for the lock
+			t.Setenv("TMPDIR", t.TempDir()) // where the lock is
 			t.Setenv("WHISPERER_TEST_ENV", test.environment)
 			t.Setenv("WHISPERER_TEST_NATS_URL", test.address)
 			f := &failing{TB: t}
@@ -140,7 +140,7 @@ func TestMissingServiceFailsTheTest(t *testing.T) {
 	}
 }
 
-// closedAddress is one that was free a moment ago.
+// closedAddress returns an address that was free a moment ago.
 func closedAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

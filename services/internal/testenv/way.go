@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Way is a way to a database that can go silent: what is sent into it then is acknowledged, and lost.
+// Way is a proxy to a database that can go silent: what is sent into it is then acknowledged by TCP, but lost.
 type Way struct {
 	URL string
 
@@ -19,7 +19,7 @@ type Way struct {
 	conns  []net.Conn
 }
 
-// WayTo makes a way to the database, which ends with the test.
+// WayTo starts a proxy to the database, which ends with the test.
 func WayTo(tb testing.TB, database string) *Way {
 	tb.Helper()
 	at, err := url.Parse(database)
@@ -65,10 +65,10 @@ func WayTo(tb testing.TB, database string) *Way {
 	return w
 }
 
-// Silence has all connections go silent, and new ones be so from the beginning.
+// Silence silences all connections, including new ones.
 func (w *Way) Silence() { w.silent.Store(true) }
 
-// Mend breaks all connections, and lets new ones through.
+// Mend breaks all connections and lets new ones through.
 func (w *Way) Mend() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
