@@ -126,7 +126,7 @@ func awaitTopology(ctx context.Context, b *bus.Bus) error {
 	defer cancel()
 	for {
 		step, done := context.WithTimeout(ctx, 10*time.Second)
-		err := b.EnsureTopology(step)
+		err := b.Streams().Ensure(step)
 		done()
 		if err == nil {
 			return nil

@@ -74,7 +74,7 @@ func TestRejectedEventsThatAreSetAsideAreErased(t *testing.T) {
 					Raw: []byte(raw), Size: uint32(len(raw)), Headers: headers, Detail: "name is no number",
 				}
 			}
-			require.NoError(t, w.bus.EnsureTopology(t.Context()))
+			require.NoError(t, w.bus.Streams().Ensure(t.Context()))
 			require.NoError(t, w.bus.PublishFacts(t.Context(), uuid.NewString(), &whispererv1.LedgerBatch{Rejected: []*whispererv1.RejectedEvent{
 				rejected(`{"event_id":"e\"1","entity":"customer\u003a61","data":{"name":"` + canary + `"}}`),
 				rejected(`{"event_id":"other","data":{"name":"another"}}`),
@@ -209,7 +209,7 @@ func TestManyRejectedEventsAreLookedAtInPages(t *testing.T) {
 func TestEventsThatAreSetAsideAreErasedInTheEventLogToo(t *testing.T) {
 	t.Parallel()
 	w := newErasing(t)
-	require.NoError(t, w.bus.EnsureTopology(t.Context()))
+	require.NoError(t, w.bus.Streams().Ensure(t.Context()))
 	w.publish("order.created", `{"event_id":"e-1","entity":"customer:61","data":{"name":"`+canary+`"}}`)
 	testenv.SetAside(t, w.bus, bus.EventRecorder, bus.AsideEvents, 1)
 	w.run()
@@ -255,7 +255,7 @@ func TestAWorkerThatIsCutOffKeepsNoErasedPayload(t *testing.T) {
 	require.NoError(t, err)
 	delivery := webhook.DeliveryID(h.ID, "e-1")
 	require.Eventually(t, func() bool {
-		scheduled, err := w.bus.RetryScheduled(t.Context(), h.ID, delivery, event.PublishedAt)
+		scheduled, err := w.bus.Retries().Scheduled(t.Context(), h.ID, delivery, event.PublishedAt)
 		return err == nil && scheduled
 	}, time.Minute, 20*time.Millisecond)
 	w.nowhere()

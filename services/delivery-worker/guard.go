@@ -29,7 +29,7 @@ type guard struct {
 
 // ensure creates the topology at startup.
 func (g *guard) ensure(ctx context.Context) error {
-	err := g.bus.EnsureTopology(ctx)
+	err := g.bus.Streams().Ensure(ctx)
 	g.note(err)
 	return err
 }
@@ -46,7 +46,7 @@ func (g *guard) note(err error) (failed bool) {
 func (g *guard) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, guardEvery)
 	defer cancel()
-	repaired, err := g.bus.RepairTopology(ctx)
+	repaired, err := g.bus.Streams().Repair(ctx)
 	for _, r := range repaired {
 		g.repairs.WithLabelValues(r.Name).Inc()
 		g.log.Error("streams or consumers were changed by someone else, repairing them", zap.String("name", r.Name), zap.Bool("gone", r.Gone))

@@ -25,7 +25,7 @@ func TestADeliveryThatIsNowhereIsFoundAndPutRight(t *testing.T) {
 	w.publish("order.created", `{"event_id":"e-1","data":{}}`)
 	w.recorded(h, "e-1", time.Now(), webhook.Waiting)
 	stop()
-	require.NoError(t, w.bus.PurgeRetries(t.Context(), h.ID)) // as if the stream had lost the retry
+	require.NoError(t, w.bus.Retries().Purge(t.Context(), h.ID)) // as if the stream had lost the retry
 	w.run()
 	require.Equal(t, 2, w.recorded(h, "e-1", time.Now(), webhook.Delivered).Attempts)
 	require.Len(t, w.receiver.Got("/a"), 2)

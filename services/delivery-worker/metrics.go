@@ -176,7 +176,7 @@ func (m *metrics) stored(ctx context.Context, b *bus.Bus) {
 	if n, err := b.Aside().Count(ctx); err == nil {
 		m.asideNow.Set(float64(n))
 	}
-	if n, err := b.Waiting(ctx); err == nil {
+	if n, err := b.Retries().Waiting(ctx); err == nil {
 		m.waitingNow.Set(float64(n))
 	}
 }

@@ -87,7 +87,7 @@ func (o *own) Again(ctx context.Context, deferred *whispererv1.Retry) error {
 func (o *own) later(ctx context.Context, cause error, deferred *whispererv1.Retry) error {
 	at := o.bus.Time(time.Now()).Add(deferTime)
 	deferred.DueAt = at.UnixNano()
-	if err := o.bus.ScheduleRetry(ctx, at, deferred); err != nil {
+	if err := o.bus.Retries().Schedule(ctx, at, deferred); err != nil {
 		return fmt.Errorf("let it wait, since %w: %w", cause, err)
 	}
 	o.deferred.Inc()

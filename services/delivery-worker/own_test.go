@@ -20,7 +20,7 @@ func (w *world) settle(oms, own int64) {
 	b, err := bus.Connect(w.t.Context(), bus.Options{URL: w.config.NATSURL, Name: "operator", OMSMaxBytes: oms, OwnMaxBytes: own, Log: zap.NewNop()})
 	require.NoError(w.t, err)
 	defer b.Close()
-	require.NoError(w.t, b.EnsureTopology(w.t.Context()))
+	require.NoError(w.t, b.Streams().Ensure(w.t.Context()))
 	require.NoError(w.t, b.Streams().ApplySettings(w.t.Context()))
 }
 
@@ -60,7 +60,7 @@ func TestACallbackForWhichThereIsNoRoomHoldsNothingUpAndIsPublishedLater(t *test
 		lag, err := w.bus.Lag(t.Context(), bus.Fanout)
 		return err == nil && lag.Settled == 3
 	}, 2*time.Minute, 10*time.Millisecond, "the deliveries are settled")
-	waiting, err := w.bus.Waiting(t.Context())
+	waiting, err := w.bus.Retries().Waiting(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 3, waiting)
 	require.Empty(t, w.receiver.Got("/told"))

@@ -32,7 +32,7 @@ func TestADeliveryThatAPersonAskedForComesAtOnceAndOnceOnly(t *testing.T) {
 	require.NoError(t, w.db.Jobs.RetryDelivery(t.Context(), "test", webhook.DefaultTenant, id, false))
 
 	require.Eventually(t, func() bool { // the scheduled retry comes due and finds that it is no longer needed
-		scheduled, err := w.bus.RetryScheduled(t.Context(), h.ID, id, before.PublishedAt)
+		scheduled, err := w.bus.Retries().Scheduled(t.Context(), h.ID, id, before.PublishedAt)
 		require.NoError(t, err)
 		lag, err := w.bus.Lag(t.Context(), bus.Retry)
 		require.NoError(t, err)

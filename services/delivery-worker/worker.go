@@ -357,7 +357,7 @@ func (s *Service) startRecorders(ctx context.Context) (*takers, error) {
 // build creates the parts that make attempts. Attempts are abandoned when ctx ends.
 func (s *Service) build(ctx context.Context) {
 	s.deliverer = deliver.New(ctx, deliver.Deps{
-		Sender: s.send, Enter: s.limiter.Enter, Retries: s.bus, Facts: s.facts,
+		Sender: s.send, Enter: s.limiter.Enter, Clock: s.bus, Schedule: s.bus.Retries().Schedule, Facts: s.facts,
 		Operator: operator{s}, Erased: s.erased.has, Stale: func() bool { return s.known.Age() > store.Stale }, Observer: s.metrics, Log: s.log, MaxPayload: s.bus.MaxPayload(),
 	})
 	s.history = ledger.NewReader(s.db.Ledger, s.db.History, s.bus)

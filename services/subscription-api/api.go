@@ -321,7 +321,7 @@ func (s *Service) connectBus(ctx context.Context, ready func()) error {
 		return nil // asked to stop before there was a connection
 	}
 	err = daemon.Await(ctx, s.log, "nats", func(ctx context.Context) error {
-		err := b.EnsureTopology(ctx)
+		err := b.Streams().Ensure(ctx)
 		s.events.waits(err)
 		return err
 	}, broker.ErrServerTooOld)

@@ -21,7 +21,7 @@ func BenchmarkTake(b *testing.B) {
 			conn, err := bus.Connect(b.Context(), bus.Options{URL: testenv.NATS(b), Log: zap.NewNop()})
 			require.NoError(b, err)
 			b.Cleanup(conn.Close)
-			require.NoError(b, conn.EnsureTopology(b.Context()))
+			require.NoError(b, conn.Streams().Ensure(b.Context()))
 			events := make([]bus.Outgoing, 1000)
 			for i := range events {
 				events[i] = bus.Outgoing{Tenant: "acme", Type: "order.created", Body: make([]byte, 1024)}

@@ -40,7 +40,7 @@ func ready(t *testing.T) (*bus.Bus, jetstream.JetStream) {
 	t.Helper()
 	url := testenv.NATS(t)
 	b := connect(t, url)
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	return b, client(t, url)
 }
 
@@ -99,14 +99,14 @@ func TestTheTopologyCanBeMadeAgainAndByManyAtOnce(t *testing.T) {
 	errs := make(chan error)
 	for range 8 {
 		b := connect(t, url)
-		go func() { errs <- b.EnsureTopology(t.Context()) }()
+		go func() { errs <- b.Streams().Ensure(t.Context()) }()
 	}
 	for range 8 {
 		require.NoError(t, <-errs)
 	}
 	b := connect(t, url)
 	publish(t, b, 3)
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 
 	js := client(t, url)
 	var names []string
@@ -182,7 +182,7 @@ func TestAnOldServerIsRefused(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			b := connect(t, serverOf(t, version))
-			err := b.EnsureTopology(t.Context())
+			err := b.Streams().Ensure(t.Context())
 			require.ErrorIs(t, err, broker.ErrServerTooOld)
 			require.ErrorContains(t, err, fmt.Sprintf("%q", version))
 		})
@@ -193,7 +193,7 @@ func TestAnOldServerIsRefused(t *testing.T) {
 			b := connect(t, serverOf(t, version))
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
-			require.NotErrorIs(t, b.EnsureTopology(ctx), broker.ErrServerTooOld) // it does not answer in time, but the version check ran
+			require.NotErrorIs(t, b.Streams().Ensure(ctx), broker.ErrServerTooOld) // it does not answer in time, but the version check ran
 		})
 	}
 }
@@ -289,7 +289,7 @@ func TestAFullEventLogRefusesPublishers(t *testing.T) {
 	b, err := bus.Connect(t.Context(), bus.Options{URL: url, Name: t.Name(), OMSMaxBytes: 10 << 10, Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	large := bus.Outgoing{Tenant: "acme", Type: "order.created", Body: make([]byte, 6<<10)}
 	require.NoError(t, b.PublishEvents(t.Context(), []bus.Outgoing{large}))
 	require.Error(t, b.PublishEvents(t.Context(), []bus.Outgoing{large}))
@@ -341,7 +341,7 @@ func TestAServerThatIsAwayIsNoticedInTime(t *testing.T) {
 	t.Parallel()
 	s := server(t, t.TempDir(), natsd.RandomPort)
 	b := connect(t, s.ClientURL())
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	require.NoError(t, b.Ready(t.Context()))
 	shutdown(t, s)
 	require.Eventually(t, func() bool { return b.Ready(t.Context()) != nil }, time.Minute, 10*time.Millisecond)
@@ -353,7 +353,7 @@ func TestAServerThatIsAwayIsNoticedInTime(t *testing.T) {
 		},
 		"facts": func(ctx context.Context) error { return b.PublishFacts(ctx, "id", &whispererv1.LedgerBatch{}) },
 		"a retry": func(ctx context.Context) error {
-			return b.ScheduleRetry(ctx, time.Now(), &whispererv1.Retry{HookId: hook[:], DeliveryId: delivery[:]})
+			return b.Retries().Schedule(ctx, time.Now(), &whispererv1.Retry{HookId: hook[:], DeliveryId: delivery[:]})
 		},
 		"lag": func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -408,6 +408,6 @@ func TestAnEmbeddedServerNeedsNoPort(t *testing.T) {
 	b, err := bus.Connect(t.Context(), bus.Options{InProcess: s, Log: zap.NewNop()})
 	require.NoError(t, err)
 	defer b.Close()
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	require.Equal(t, natsd.MaxPayload, b.MaxPayload())
 }

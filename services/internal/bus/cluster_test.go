@@ -27,7 +27,7 @@ func TestMoreThanARequestAsksForComesOnceFromCopiedConsumers(t *testing.T) {
 	b, err := bus.Connect(t.Context(), bus.Options{URL: strings.Join(urls, ","), Name: t.Name(), Replicas: 3, OMSMaxBytes: 1 << 26, Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
-	require.Eventually(t, func() bool { return b.EnsureTopology(t.Context()) == nil }, 2*time.Minute, 200*time.Millisecond)
+	require.Eventually(t, func() bool { return b.Streams().Ensure(t.Context()) == nil }, 2*time.Minute, 200*time.Millisecond)
 	const all = 300
 	require.Eventually(t, func() bool { return b.PublishEvents(t.Context(), manyEvents("e", all)) == nil }, time.Minute, 100*time.Millisecond)
 	sub, err := b.Subscribe(t.Context(), bus.Fanout, bus.Room{Messages: 16})

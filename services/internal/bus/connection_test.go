@@ -138,7 +138,7 @@ func TestCredentialsWithAJWTAreTaken(t *testing.T) {
 	for _, c := range []bus.Credentials{{Creds: string(creds)}, {CredsFile: written(t, "user.creds", string(creds))}} {
 		b, _ := opened(t, url, c)
 		connects(t, b)
-		require.NoError(t, b.EnsureTopology(t.Context()))
+		require.NoError(t, b.Streams().Ensure(t.Context()))
 	}
 }
 

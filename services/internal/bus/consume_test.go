@@ -231,7 +231,7 @@ func TestAMessageOfANewStreamIsAnotherOne(t *testing.T) {
 	sub := subscribe(t, b, bus.Fanout, 8)
 	before := next(t, sub)
 	require.NoError(t, js.DeleteStream(t.Context(), bus.StreamOMS))
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	publish(t, b, 1)
 
 	after := next(t, sub)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
@@ -48,62 +47,6 @@ func (b *Bus) EraseEvent(ctx context.Context, at webhook.Sequence, publishedAt t
 		return Absent, nil
 	}
 	return wipe(ctx, stream, at.Number())
-}
-
-// EraseRetry overwrites the scheduled retry of a delivery.
-func (b *Bus) EraseRetry(ctx context.Context, hook, delivery uuid.UUID, publishedAt time.Time) (Wiped, error) {
-	stream, err := b.stream(ctx, StreamRetries)
-	if err != nil {
-		return Absent, err
-	}
-	result := Absent
-	for _, subject := range []string{b.retryAtSubject(hook, delivery, publishedAt), b.oldRetryAtSubject(hook, delivery)} {
-		msg, err := stream.GetLastMsgForSubject(ctx, subject)
-		var retry whispererv1.Retry
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			continue
-		case err != nil:
-			return result, fmt.Errorf("look up retry of delivery %s: %w", delivery, err)
-		case proto.Unmarshal(msg.Data, &retry) != nil || retry.GetPublishedAt()/1000 != publishedAt.UnixMicro():
-			continue
-		}
-		if result, err = wipe(ctx, stream, msg.Sequence); err != nil {
-			return result, err
-		}
-		if result == Kept { // there is one message per subject
-			if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
-				return result, fmt.Errorf("delete retry of delivery %s: %w", delivery, err)
-			}
-			result = Deleted
-		}
-	}
-	return result, nil
-}
-
-// EraseDue overwrites those of the hook's due retries for which is returns true. With uuid.Nil it searches our own
-// events that wait to be published. A worker that is processing an erased retry finishes it; it is not redelivered.
-func (b *Bus) EraseDue(ctx context.Context, hook uuid.UUID, is func(*whispererv1.Retry) bool) (map[Wiped]int64, error) {
-	subjects := []string{b.opts.Namespace.Subject(retryDuePrefix + hook.String())}
-	if hook == uuid.Nil {
-		subjects = append(subjects, b.opts.Namespace.Subject(retryAtPrefix+hook.String()+".>"))
-	}
-	counts := map[Wiped]int64{}
-	for _, subject := range subjects {
-		err := b.each(ctx, StreamRetries, subject, func(stream jetstream.Stream, msg *jetstream.RawStreamMsg) error {
-			var retry whispererv1.Retry
-			if proto.Unmarshal(msg.Data, &retry) != nil || !is(&retry) {
-				return nil //nolint:nilerr // what cannot be read is no retry of ours
-			}
-			done, err := wipe(ctx, stream, msg.Sequence)
-			counts[done]++
-			return err
-		})
-		if err != nil {
-			return counts, err
-		}
-	}
-	return counts, nil
 }
 
 // each calls do with each message of a subject, the oldest first.

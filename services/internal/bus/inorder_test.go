@@ -93,7 +93,7 @@ func TestAFullLogStoresWhatHasRoomInOrder(t *testing.T) {
 	b, err := bus.Connect(t.Context(), bus.Options{URL: url, Name: t.Name(), OMSMaxBytes: 64 << 10, Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	events := numbered(0, 100)
 	for i := range events {
 		events[i].Body = bytes.Repeat([]byte{'a' + byte(i%26)}, 1<<10)
@@ -122,7 +122,7 @@ func TestALogMadeBeforeBatchesWereUsedTakesThem(t *testing.T) {
 	stored, err := b.PublishInOrder(t.Context(), numbered(0, 50))
 	require.NoError(t, err, "one by one")
 	require.Equal(t, 50, stored)
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	stored, err = b.PublishInOrder(t.Context(), numbered(50, 100))
 	require.NoError(t, err)
 	require.Equal(t, 50, stored)

@@ -41,12 +41,12 @@ func TestStreamsOfAnotherInstallationAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t)
 	ours, theirs := program(t, bus.Options{URL: url, Installation: "a"}), program(t, bus.Options{URL: url, Installation: "b", OMSMaxBytes: 1 << 20})
-	require.NoError(t, ours.EnsureTopology(t.Context()))
+	require.NoError(t, ours.Streams().Ensure(t.Context()))
 	before := configs(t, client(t, url))
 
 	for _, call := range []func() error{
-		func() error { return theirs.EnsureTopology(t.Context()) },
-		func() error { _, err := theirs.RepairTopology(t.Context()); return err },
+		func() error { return theirs.Streams().Ensure(t.Context()) },
+		func() error { _, err := theirs.Streams().Repair(t.Context()); return err },
 		func() error { return theirs.Streams().ApplySettings(t.Context()) },
 	} {
 		var foreign *bus.ForeignError
@@ -61,8 +61,8 @@ func TestStreamsOfAnotherInstallationAreLeftAlone(t *testing.T) {
 	adopted, err := theirs.Streams().Adopt(t.Context())
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"OMS", "OWN", "RETRIES", "LEDGER", "SETASIDE"}, adopted)
-	require.NoError(t, theirs.EnsureTopology(t.Context()))
-	_, err = ours.RepairTopology(t.Context())
+	require.NoError(t, theirs.Streams().Ensure(t.Context()))
+	_, err = ours.Streams().Repair(t.Context())
 	var foreign *bus.ForeignError
 	require.ErrorAs(t, err, &foreign, "who had them before sees it while it runs")
 	adopted, err = theirs.Streams().Adopt(t.Context())
@@ -79,7 +79,7 @@ func TestStreamsWithoutAnInstallationBecomeThatOfExactlyOne(t *testing.T) {
 	const programs = 8
 	for i := range programs {
 		b := program(t, bus.Options{URL: url, Installation: string(rune('a' + i%2))})
-		go func() { ends <- b.EnsureTopology(t.Context()) }()
+		go func() { ends <- b.Streams().Ensure(t.Context()) }()
 	}
 	refused := 0
 	for range programs {
@@ -101,15 +101,15 @@ func TestInstallationsWithNamespacesShareAServer(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t)
 	plain, shop := program(t, bus.Options{URL: url, Installation: "a"}), program(t, bus.Options{URL: url, Installation: "b", Namespace: "shop-2"})
-	require.NoError(t, plain.EnsureTopology(t.Context()))
-	require.NoError(t, shop.EnsureTopology(t.Context()))
+	require.NoError(t, plain.Streams().Ensure(t.Context()))
+	require.NoError(t, shop.Streams().Ensure(t.Context()))
 	require.NoError(t, shop.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.created", Body: []byte("1")}}))
 	_, err := shop.PublishInOrder(t.Context(), []bus.Outgoing{{Tenant: "acme", Type: "order.updated", Body: []byte("2")}})
 	require.NoError(t, err)
 	require.NoError(t, shop.PublishOwn(t.Context(), bus.Outgoing{Tenant: "acme", Type: "delivery.dead", Body: []byte("3")}))
 	hook, delivery := uuid.New(), uuid.New()
-	require.NoError(t, shop.ScheduleRetry(t.Context(), time.Now(), retryOf(hook, delivery, 1)))
-	require.NoError(t, shop.ScheduleRetry(t.Context(), time.Now().Add(time.Hour), retryOf(hook, uuid.New(), 1)))
+	require.NoError(t, shop.Retries().Schedule(t.Context(), time.Now(), retryOf(hook, delivery, 1)))
+	require.NoError(t, shop.Retries().Schedule(t.Context(), time.Now().Add(time.Hour), retryOf(hook, uuid.New(), 1)))
 
 	fanout := subscribe(t, shop, bus.Fanout, 8)
 	for _, want := range []string{"order.created", "order.updated"} {
@@ -123,8 +123,8 @@ func TestInstallationsWithNamespacesShareAServer(t *testing.T) {
 	due := next(t, subscribe(t, shop, bus.Retry, 8))
 	require.Equal(t, delivery[:], readRetry(t, due).GetDeliveryId())
 	require.NoError(t, due.Ack())
-	require.NoError(t, shop.PurgeRetries(t.Context(), hook))
-	waiting, err := shop.Waiting(t.Context())
+	require.NoError(t, shop.Retries().Purge(t.Context(), hook))
+	waiting, err := shop.Retries().Waiting(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, waiting)
 
@@ -155,7 +155,7 @@ func TestWhatWePublishIsBelievedInTheEventLogOnlyAroundTheUpgrade(t *testing.T) 
 	earlier(t, js)
 	b := connect(t, url)
 	publish(t, b, 1)
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	publish(t, b, 1)
 	for seq := webhook.Sequence(1); seq <= 2; seq++ {
 		stored, err := b.Event(t.Context(), seq)
@@ -173,14 +173,14 @@ func TestWhatWePublishIsBelievedInTheEventLogOnlyAroundTheUpgrade(t *testing.T) 
 	_, err = js.UpdateStream(t.Context(), own)
 	require.NoError(t, err)
 	later := connect(t, url)
-	require.NoError(t, later.EnsureTopology(t.Context()))
+	require.NoError(t, later.Streams().Ensure(t.Context()))
 	stored, err := later.Event(t.Context(), 2)
 	require.NoError(t, err)
 	require.False(t, stored.Ours)
 
 	require.NoError(t, js.DeleteStream(t.Context(), "OWN"))
 	again := connect(t, url)
-	require.NoError(t, again.EnsureTopology(t.Context()))
+	require.NoError(t, again.Streams().Ensure(t.Context()))
 	stored, err = again.Event(t.Context(), 2)
 	require.NoError(t, err)
 	require.False(t, stored.Ours, "the time after the upgrade does not begin again")

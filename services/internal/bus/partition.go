@@ -66,8 +66,8 @@ func (b *Bus) durables(c Consumer) []durable {
 }
 
 // Durables returns the names of the JetStream consumers behind a Consumer.
-func (b *Bus) Durables(c Consumer) (names []string) {
-	for _, d := range b.durables(c) {
+func (x Streams) Durables(c Consumer) (names []string) {
+	for _, d := range x.b.durables(c) {
 		names = append(names, d.name)
 	}
 	return names

@@ -137,7 +137,7 @@ func TestALogIsSpreadOverPartitionsWhileItIsUsed(t *testing.T) {
 	settings, err := b.Streams().Settings(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, want, settings)
-	repaired, err := b.RepairTopology(t.Context())
+	repaired, err := b.Streams().Repair(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, repaired, "a program that starts does not change it")
 	require.NoError(t, b.Streams().ApplySettings(t.Context()))
@@ -171,7 +171,7 @@ func TestOtherPartitionsThanOursAreTakenBack(t *testing.T) {
 	theirs.SubjectTransform.Destination = "elsewhere.{{wildcard(1)}}.>"
 	_, err := js.UpdateStream(t.Context(), theirs)
 	require.NoError(t, err)
-	repaired, err := b.RepairTopology(t.Context())
+	repaired, err := b.Streams().Repair(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []bus.Repaired{{Name: bus.StreamOMS}}, repaired)
 	publishAll(t, b, "acme", 1)

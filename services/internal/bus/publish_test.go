@@ -76,7 +76,7 @@ func TestEventsThatWereGivenUpKeepTheirRoom(t *testing.T) {
 	t.Parallel()
 	way := &quiet{}
 	b := program(t, bus.Options{URL: way.proxy(t, testenv.NATS(t))})
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	way.Lock()
 	var callers sync.WaitGroup
 	var mu sync.Mutex
@@ -107,7 +107,7 @@ func TestALostConnectionEndsWhatIsOnItsWay(t *testing.T) {
 	t.Parallel()
 	way, url := &quiet{}, testenv.NATS(t)
 	b, direct := program(t, bus.Options{URL: way.proxy(t, url)}), program(t, bus.Options{URL: url})
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	way.Lock()
 	told := make(chan error, 1)
 	go func() { told <- b.PublishEvents(t.Context(), manyEvents("e", 3)) }()

@@ -26,49 +26,49 @@ type position struct {
 	settled uint64
 }
 
-// EnsureTopology creates missing streams and consumers and repairs changes that could lose or hold up messages; see
-// RepairTopology. It may run repeatedly and in several programs at once; stored messages are kept. It returns
+// Ensure creates missing streams and consumers and repairs changes that could lose or hold up messages; see
+// Repair. It may run repeatedly and in several programs at once; stored messages are kept. It returns
 // ErrServerTooOld if the server cannot carry the topology, and a *ForeignError, without having changed anything, if
 // the streams belong to another installation.
-func (b *Bus) EnsureTopology(ctx context.Context) error {
-	if err := b.CheckServer(); err != nil {
+func (x Streams) Ensure(ctx context.Context) error {
+	if err := x.b.CheckServer(); err != nil {
 		return err
 	}
-	if err := b.claim(ctx); err != nil {
+	if err := x.b.claim(ctx); err != nil {
 		return err
 	}
-	_, err := b.RepairTopology(ctx)
+	_, err := x.Repair(ctx)
 	return err
 }
 
-// RepairTopology recreates missing streams and consumers, and reverts changes that could lose or hold up messages.
+// Repair recreates missing streams and consumers, and reverts changes that could lose or hold up messages.
 //
 // It does not revert the size of the event logs, nor the placement and replicas of streams: these are set at
 // creation, and operators may change them. It leaves alone what a newer program made: a program of the previous
 // release, running during an upgrade, must not revert what the new ones need. A recreated consumer of events
 // continues from its position at this program's last call.
 //
-// RepairTopology returns what was repaired, even with an error. The error is the server's if something cannot be
+// Repair returns what was repaired, even with an error. The error is the server's if something cannot be
 // repaired, and a *ForeignError if the streams have become another installation's.
-func (b *Bus) RepairTopology(ctx context.Context) ([]Repaired, error) {
-	b.repairing.Lock()
-	defer b.repairing.Unlock()
+func (x Streams) Repair(ctx context.Context) ([]Repaired, error) {
+	x.b.repairing.Lock()
+	defer x.b.repairing.Unlock()
 	var done []Repaired
-	for _, cfg := range b.streams() {
-		stream, repaired, err := b.repairStream(ctx, cfg)
+	for _, cfg := range x.b.streams() {
+		stream, repaired, err := x.b.repairStream(ctx, cfg)
 		done = append(done, repaired...)
 		if err != nil {
-			return done, fmt.Errorf("repair stream %s: %w", b.opts.Namespace.Stream(cfg.Name), err)
+			return done, fmt.Errorf("repair stream %s: %w", x.b.opts.Namespace.Stream(cfg.Name), err)
 		}
 		if cfg.Name == StreamOwn {
-			b.accept(stream.Config)
+			x.b.accept(stream.Config)
 		}
 		for _, c := range Consumers() {
 			if source, _ := c.source(); source != cfg.Name {
 				continue
 			}
-			for _, d := range b.durables(c) {
-				repaired, err := b.repairConsumer(ctx, c, d, stream)
+			for _, d := range x.b.durables(c) {
+				repaired, err := x.b.repairConsumer(ctx, c, d, stream)
 				done = append(done, repaired...)
 				if err != nil {
 					return done, fmt.Errorf("repair consumer %s: %w", d.name, err)

@@ -22,7 +22,7 @@ func TestATopologyThatIsAsItShouldBeIsNotRepaired(t *testing.T) {
 	require.NoError(t, err)
 
 	for range 2 {
-		repaired, err := b.RepairTopology(t.Context())
+		repaired, err := b.Streams().Repair(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, repaired)
 	}
@@ -52,7 +52,7 @@ func TestWhatAnotherHandChangedIsTakenBack(t *testing.T) {
 	}
 	require.NoError(t, js.DeleteConsumer(t.Context(), bus.StreamRetries, string(bus.Retry)))
 
-	repaired, err := b.RepairTopology(t.Context())
+	repaired, err := b.Streams().Repair(t.Context())
 	require.NoError(t, err)
 	require.ElementsMatch(t, []bus.Repaired{
 		{Name: bus.StreamOMS},
@@ -70,7 +70,7 @@ func TestWhatAnotherHandChangedIsTakenBack(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, bus.MaxInHand(bus.Fanout), consumer.CachedInfo().Config.MaxAckPending)
 	require.Equal(t, -1, consumer.CachedInfo().Config.MaxDeliver)
-	repaired, err = b.RepairTopology(t.Context())
+	repaired, err = b.Streams().Repair(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, repaired)
 }
@@ -80,7 +80,7 @@ func TestAStreamThatIsDeletedIsMadeAgain(t *testing.T) {
 	b, js := ready(t)
 	sub := subscribe(t, b, bus.Fanout, 10)
 	require.NoError(t, js.DeleteStream(t.Context(), bus.StreamOMS))
-	repaired, err := b.RepairTopology(t.Context())
+	repaired, err := b.Streams().Repair(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []bus.Repaired{
 		{Name: bus.StreamOMS, Gone: true},
@@ -110,13 +110,13 @@ func TestAConsumerThatIsMadeAgainGoesOnAndTellsWhatMayHaveBeenHandedOut(t *testi
 		lag, err := b.Lag(t.Context(), bus.Fanout)
 		return err == nil && lag.Settled == done
 	}, time.Minute, 10*time.Millisecond)
-	repaired, err := b.RepairTopology(t.Context())
+	repaired, err := b.Streams().Repair(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, repaired)
 
 	require.NoError(t, js.DeleteConsumer(t.Context(), bus.StreamOMS, fanoutOf(b)))
 	publish(t, b, waiting)
-	repaired, err = b.RepairTopology(t.Context())
+	repaired, err = b.Streams().Repair(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []bus.Repaired{{Name: fanoutOf(b), Gone: true}}, repaired)
 	for i := range waiting {
@@ -125,7 +125,7 @@ func TestAConsumerThatIsMadeAgainGoesOnAndTellsWhatMayHaveBeenHandedOut(t *testi
 		require.True(t, m.Older, "another worker may have had it")
 		require.NoError(t, m.Ack())
 	}
-	require.NoError(t, b.EnsureTopology(t.Context()), "the next program that starts finds it in order")
+	require.NoError(t, b.Streams().Ensure(t.Context()), "the next program that starts finds it in order")
 	consumer, err := js.Consumer(t.Context(), bus.StreamOMS, fanoutOf(b))
 	require.NoError(t, err)
 	require.Equal(t, jetstream.DeliverByStartSequencePolicy, consumer.CachedInfo().Config.DeliverPolicy)

@@ -40,7 +40,7 @@ func TestARetryComesAtItsTimeAndNeverEarlier(t *testing.T) {
 		delivery := uuid.New()
 		at := start.Add(1500*time.Millisecond + time.Duration(i)*73*time.Millisecond)
 		due[delivery.String()] = at
-		require.NoError(t, b.ScheduleRetry(t.Context(), at, retryOf(hook, delivery, 1)))
+		require.NoError(t, b.Retries().Schedule(t.Context(), at, retryOf(hook, delivery, 1)))
 	}
 	for range n {
 		m := next(t, sub)
@@ -54,7 +54,7 @@ func TestARetryComesAtItsTimeAndNeverEarlier(t *testing.T) {
 		require.False(t, now.Before(at), "early by %s", at.Sub(now))
 		require.Less(t, now.Sub(at), 30*time.Second)
 		require.NoError(t, m.Ack())
-		scheduled, err := b.RetryScheduled(t.Context(), hook, delivery, published)
+		scheduled, err := b.Retries().Scheduled(t.Context(), hook, delivery, published)
 		require.NoError(t, err)
 		require.False(t, scheduled)
 	}
@@ -65,7 +65,7 @@ func TestARetryThatIsDueAlreadyComesAtOnce(t *testing.T) {
 	t.Parallel()
 	b, _ := ready(t)
 	sub := subscribe(t, b, bus.Retry, 16)
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(-time.Hour), retryOf(uuid.New(), uuid.New(), 3)))
+	require.NoError(t, b.Retries().Schedule(t.Context(), time.Now().Add(-time.Hour), retryOf(uuid.New(), uuid.New(), 3)))
 	m := next(t, sub)
 	require.EqualValues(t, 3, readRetry(t, m).GetAttempts())
 	require.NoError(t, m.Ack())
@@ -76,23 +76,23 @@ func TestAnIDThatIsUsedAgainLaterHasARetryOfItsOwn(t *testing.T) {
 	b, _ := ready(t)
 	hook, delivery, later := uuid.New(), uuid.New(), published.Add(25*time.Hour)
 	scheduled := func(at time.Time) bool {
-		found, err := b.RetryScheduled(t.Context(), hook, delivery, at)
+		found, err := b.Retries().Scheduled(t.Context(), hook, delivery, at)
 		require.NoError(t, err)
 		return found
 	}
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(5*time.Second), retryOf(hook, delivery, 7)))
+	require.NoError(t, b.Retries().Schedule(t.Context(), time.Now().Add(5*time.Second), retryOf(hook, delivery, 7)))
 	require.True(t, scheduled(published))
 	require.False(t, scheduled(later))
 	second := retryOf(hook, delivery, 1)
 	second.PublishedAt = later.UnixNano()
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(time.Hour), second))
+	require.NoError(t, b.Retries().Schedule(t.Context(), time.Now().Add(time.Hour), second))
 	require.True(t, scheduled(published))
 	require.True(t, scheduled(later))
 	sub := subscribe(t, b, bus.Retry, 16)
 	m := next(t, sub)
 	require.EqualValues(t, 7, readRetry(t, m).GetAttempts(), "the first one's, at its time")
 	require.NoError(t, m.Ack())
-	require.NoError(t, b.PurgeRetries(t.Context(), hook))
+	require.NoError(t, b.Retries().Purge(t.Context(), hook))
 	require.False(t, scheduled(later))
 }
 
@@ -107,7 +107,7 @@ func TestARetryOfAnOldWorkerIsFound(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	for at, want := range map[time.Time]bool{published: true, published.Add(25 * time.Hour): false} {
-		found, err := b.RetryScheduled(t.Context(), hook, delivery, at)
+		found, err := b.Retries().Scheduled(t.Context(), hook, delivery, at)
 		require.NoError(t, err)
 		require.Equal(t, want, found)
 	}
@@ -119,12 +119,12 @@ func TestSchedulingAgainReplaces(t *testing.T) {
 	sub := subscribe(t, b, bus.Retry, 16)
 	hook, delivery := uuid.New(), uuid.New()
 	for attempts := range uint32(5) {
-		require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(5*time.Second), retryOf(hook, delivery, attempts)))
+		require.NoError(t, b.Retries().Schedule(t.Context(), time.Now().Add(5*time.Second), retryOf(hook, delivery, attempts)))
 	}
-	scheduled, err := b.RetryScheduled(t.Context(), hook, delivery, published)
+	scheduled, err := b.Retries().Scheduled(t.Context(), hook, delivery, published)
 	require.NoError(t, err)
 	require.True(t, scheduled)
-	scheduled, err = b.RetryScheduled(t.Context(), hook, uuid.New(), published)
+	scheduled, err = b.Retries().Scheduled(t.Context(), hook, uuid.New(), published)
 	require.NoError(t, err)
 	require.False(t, scheduled)
 	s, err := js.Stream(t.Context(), "RETRIES")
@@ -144,11 +144,11 @@ func TestARetryMayBePutForwardOrBack(t *testing.T) {
 	b, _ := ready(t)
 	sub := subscribe(t, b, bus.Retry, 16)
 	hook, sooner, later := uuid.New(), uuid.New(), uuid.New()
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(time.Hour), retryOf(hook, sooner, 1)))
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(5*time.Second), retryOf(hook, later, 1)))
+	require.NoError(t, b.Retries().Schedule(t.Context(), time.Now().Add(time.Hour), retryOf(hook, sooner, 1)))
+	require.NoError(t, b.Retries().Schedule(t.Context(), time.Now().Add(5*time.Second), retryOf(hook, later, 1)))
 	at := time.Now().Add(6 * time.Second)
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now(), retryOf(hook, sooner, 2)))
-	require.NoError(t, b.ScheduleRetry(t.Context(), at, retryOf(hook, later, 2)))
+	require.NoError(t, b.Retries().Schedule(t.Context(), time.Now(), retryOf(hook, sooner, 2)))
+	require.NoError(t, b.Retries().Schedule(t.Context(), at, retryOf(hook, later, 2)))
 	first := next(t, sub)
 	require.Equal(t, sooner[:], readRetry(t, first).GetDeliveryId())
 	second := next(t, sub)
@@ -161,11 +161,11 @@ func TestRetriesSurviveTheServer(t *testing.T) {
 	dir := t.TempDir()
 	s := server(t, dir, natsd.RandomPort)
 	b := connect(t, s.ClientURL())
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	hook, missed, later := uuid.New(), uuid.New(), uuid.New()
 	at := time.Now().Add(3 * time.Second)
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(300*time.Millisecond), retryOf(hook, missed, 1)))
-	require.NoError(t, b.ScheduleRetry(t.Context(), at, retryOf(hook, later, 1)))
+	require.NoError(t, b.Retries().Schedule(t.Context(), time.Now().Add(300*time.Millisecond), retryOf(hook, missed, 1)))
+	require.NoError(t, b.Retries().Schedule(t.Context(), at, retryOf(hook, later, 1)))
 	b.Close()
 	shutdown(t, s)
 	<-time.After(500 * time.Millisecond) // one becomes due while nobody is connected
@@ -173,7 +173,7 @@ func TestRetriesSurviveTheServer(t *testing.T) {
 	s = server(t, dir, natsd.RandomPort)
 	t.Cleanup(func() { shutdown(t, s) })
 	b = connect(t, s.ClientURL())
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	sub := subscribe(t, b, bus.Retry, 16)
 	first := next(t, sub)
 	require.Equal(t, missed[:], readRetry(t, first).GetDeliveryId())
@@ -189,6 +189,6 @@ func TestARetryWithoutItsIDsIsRefused(t *testing.T) {
 	t.Parallel()
 	b, _ := ready(t)
 	id := uuid.New()
-	require.Error(t, b.ScheduleRetry(t.Context(), time.Now(), &whispererv1.Retry{DeliveryId: id[:]}))
-	require.Error(t, b.ScheduleRetry(t.Context(), time.Now(), &whispererv1.Retry{HookId: id[:], DeliveryId: id[:5]}))
+	require.Error(t, b.Retries().Schedule(t.Context(), time.Now(), &whispererv1.Retry{DeliveryId: id[:]}))
+	require.Error(t, b.Retries().Schedule(t.Context(), time.Now(), &whispererv1.Retry{HookId: id[:], DeliveryId: id[:5]}))
 }

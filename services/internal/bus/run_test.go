@@ -68,7 +68,7 @@ func TestANewStreamIsAnotherRun(t *testing.T) {
 	sub := subscribe(t, b, bus.Fanout, 8)
 	require.Equal(t, bus.Run{ID: 1}, takeOne(t, sub).Run)
 	require.NoError(t, js.DeleteStream(t.Context(), bus.StreamOMS))
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	publish(t, b, 1)
 	after := takeOne(t, sub)
 	require.EqualValues(t, 1, after.Seq)
@@ -84,7 +84,7 @@ func TestAnotherConnectionIsAnotherRun(t *testing.T) {
 	port, err := strconv.Atoi(address.Port())
 	require.NoError(t, err)
 	b := connect(t, s.ClientURL())
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	sub := subscribe(t, b, bus.Fanout, 8)
 	publish(t, b, 2)
 	for range 2 {

@@ -14,7 +14,7 @@ func TestWhatAnOperatorSetStaysUntilItIsAppliedOnPurpose(t *testing.T) {
 	url := testenv.NATS(t)
 	js := client(t, url)
 	b := program(t, bus.Options{URL: url, OMSMaxBytes: 2 << 20, OwnMaxBytes: 1 << 20})
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	settings, err := b.Streams().Settings(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, settings)
@@ -25,8 +25,8 @@ func TestWhatAnOperatorSetStaysUntilItIsAppliedOnPurpose(t *testing.T) {
 
 	for range 2 { // a restart, and a check of the topology
 		started := program(t, bus.Options{URL: url, OMSMaxBytes: 2 << 20, OwnMaxBytes: 4 << 20})
-		require.NoError(t, started.EnsureTopology(t.Context()))
-		repaired, err := started.RepairTopology(t.Context())
+		require.NoError(t, started.Streams().Ensure(t.Context()))
+		repaired, err := started.Streams().Repair(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, repaired)
 		require.EqualValues(t, 3<<20, configs(t, js)["OMS"].MaxBytes)

@@ -77,7 +77,7 @@ func nameOf(s webhook.Stream) string {
 func Topology() []string {
 	names := []string{StreamOMS, StreamOwn, StreamRetries, StreamLedger, StreamAside}
 	for _, c := range Consumers() {
-		names = append(names, (&Bus{opts: Options{Partitions: DefaultPartitions}}).Durables(c)...)
+		names = append(names, (&Bus{opts: Options{Partitions: DefaultPartitions}}).Streams().Durables(c)...)
 	}
 	return names
 }

@@ -6,7 +6,6 @@ import (
 	"sort"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
@@ -65,15 +64,6 @@ func (x Streams) EventLogSize(ctx context.Context, s webhook.Stream) (used, limi
 	return int64(info.State.Bytes), info.Config.MaxBytes, nil //nolint:gosec // bytes on one disk
 }
 
-// Waiting counts the deliveries that wait for their next attempt, including those that have just become due.
-func (b *Bus) Waiting(ctx context.Context) (uint64, error) {
-	stream, err := b.stream(ctx, StreamRetries)
-	if err != nil {
-		return 0, err
-	}
-	return stream.CachedInfo().State.Msgs, nil
-}
-
 // firstSince finds the first sequence that was stored at or after the given time.
 func firstSince(ctx context.Context, stream jetstream.Stream, state jetstream.StreamState, at time.Time) (uint64, error) {
 	if state.Msgs == 0 || !state.FirstTime.Before(at) {
@@ -95,21 +85,4 @@ func firstSince(ctx context.Context, stream jetstream.Stream, state jetstream.St
 		return !msg.Time.Before(at)
 	})
 	return state.FirstSeq + uint64(n), failed //nolint:gosec // not negative
-}
-
-// RetriesOf counts the hook's retries that are due but not settled.
-func (b *Bus) RetriesOf(ctx context.Context, hook uuid.UUID) (uint64, error) {
-	stream, err := b.stream(ctx, StreamRetries)
-	if err != nil {
-		return 0, err
-	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(b.opts.Namespace.Subject(retryDuePrefix+hook.String())))
-	if err != nil {
-		return 0, fmt.Errorf("count due retries of hook %s: %w", hook, err)
-	}
-	var n uint64
-	for _, count := range info.State.Subjects {
-		n += count
-	}
-	return n, nil
 }

@@ -17,7 +17,7 @@ func TestTheEventLogIsTrimmedButNeverPastWhatIsDoneWith(t *testing.T) {
 	b, err := bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: "test", OMSMaxBytes: 1 << 20, Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	for i := range 10 {
 		require.NoError(t, b.PublishEvents(t.Context(), []bus.Outgoing{{Tenant: "default", Type: "order.created", Body: fmt.Appendf(nil, `{"n":%d}`, i)}}))
 	}

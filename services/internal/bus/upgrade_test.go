@@ -61,11 +61,11 @@ func TestANewTopologyLosesNothingThatWaitsInAnEarlierOne(t *testing.T) {
 	}
 	require.Equal(t, held, n)
 	hook, delivery := uuid.New(), uuid.New()
-	require.NoError(t, b.ScheduleRetry(t.Context(), time.Now().Add(3*time.Second), retryOf(hook, delivery, 1)))
+	require.NoError(t, b.Retries().Schedule(t.Context(), time.Now().Add(3*time.Second), retryOf(hook, delivery, 1)))
 	require.NoError(t, b.PublishFacts(t.Context(), "f-1", &whispererv1.LedgerBatch{Worker: "before"}))
 
-	require.NoError(t, b.EnsureTopology(t.Context()))
-	require.NoError(t, b.EnsureTopology(t.Context()), "a second program does the same")
+	require.NoError(t, b.Streams().Ensure(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()), "a second program does the same")
 
 	stream, err := js.Stream(t.Context(), bus.StreamOMS)
 	require.NoError(t, err)
@@ -107,7 +107,7 @@ func TestAnEarlierProgramLeavesANewerTopologyAsItIs(t *testing.T) {
 	_, err = js.UpdateConsumer(t.Context(), bus.StreamOMS, taking)
 	require.NoError(t, err)
 
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	stream, err = js.Stream(t.Context(), bus.StreamOMS)
 	require.NoError(t, err)
 	require.Contains(t, stream.CachedInfo().Config.Subjects, "oms2.>")

@@ -66,7 +66,7 @@ func (w *work) streams(ctx context.Context, traces store.Traces) error {
 	}
 	hooks := map[uuid.UUID]bool{uuid.Nil: true}
 	for _, d := range traces.Retries {
-		became, err := w.bus.EraseRetry(ctx, d.Hook, d.ID, d.PublishedAt)
+		became, err := w.bus.Retries().Erase(ctx, d.Hook, d.ID, d.PublishedAt)
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (w *work) streams(ctx context.Context, traces store.Traces) error {
 		w.told[webhook.ReservedIDPrefix+webhook.CallbackIDPrefix(d.ID)] = true
 	}
 	for hook := range hooks {
-		counts, err := w.bus.EraseDue(ctx, hook, w.isOurs)
+		counts, err := w.bus.Retries().EraseDue(ctx, hook, w.isOurs)
 		if err != nil {
 			return err
 		}

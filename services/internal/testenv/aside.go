@@ -18,7 +18,7 @@ const asideTime = time.Minute
 func Bus(tb testing.TB) *bus.Bus {
 	tb.Helper()
 	b := Connect(tb, NATS(tb))
-	if err := b.EnsureTopology(tb.Context()); err != nil {
+	if err := b.Streams().Ensure(tb.Context()); err != nil {
 		tb.Fatalf("make the test's topology: %v", err)
 	}
 	return b

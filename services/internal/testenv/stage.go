@@ -19,7 +19,7 @@ func NewStage(tb testing.TB) Stage {
 	tb.Helper()
 	s := Stage{DB: OpenStore(tb), NATS: NATS(tb)}
 	s.Bus = Connect(tb, s.NATS)
-	if err := s.Bus.EnsureTopology(tb.Context()); err != nil {
+	if err := s.Bus.Streams().Ensure(tb.Context()); err != nil {
 		tb.Fatalf("make the test's topology: %v", err)
 	}
 	return s

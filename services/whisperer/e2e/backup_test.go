@@ -309,7 +309,7 @@ func TestAnOlderDatabaseIsBroughtUpToTheEventLog(t *testing.T) {
 	d.run("createdb", "--maintenance-db="+d.server.URL("postgres"), "restored")
 	d.run("pg_restore", "--dbname="+database, dump)
 	for _, consumer := range []bus.Consumer{bus.Fanout, bus.EventRecorder} {
-		for _, name := range d.bus.Durables(consumer) {
+		for _, name := range d.bus.Streams().Durables(consumer) {
 			testenv.RemoveConsumer(t, d.nats, bus.StreamOMS, name)
 		}
 	}

@@ -185,7 +185,7 @@ func newGround(t *testing.T) *ground {
 	t.Cleanup(func() { require.NoError(t, g.nats.Shutdown(context.Background())) })
 	g.natsURL = g.nats.ClientURL()
 	g.bus = g.connect(g.installation)
-	require.NoError(t, g.bus.EnsureTopology(t.Context()))
+	require.NoError(t, g.bus.Streams().Ensure(t.Context()))
 	return g
 }
 

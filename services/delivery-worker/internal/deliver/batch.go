@@ -61,7 +61,7 @@ func (d *Deliverer) attemptBatch(b *Batch) ([]webhook.DeliveryState, error) {
 			states[i] = webhook.Dead
 			continue
 		}
-		begin(&due.Round, due.ParkedAt, d.Retries.Time(started))
+		begin(&due.Round, due.ParkedAt, d.Clock.Time(started))
 		sent, dues, bodies = append(sent, i), append(dues, due), append(bodies, b.Bodies[i])
 	}
 	err := context.Canceled
@@ -69,7 +69,7 @@ func (d *Deliverer) attemptBatch(b *Batch) ([]webhook.DeliveryState, error) {
 		attempts, results, cancelled := d.Sender.SendBatch(d.ctx, dues, bodies)
 		d.Observer.Batched()
 		result, n := answerOf(results)
-		if cancelled || n > 0 && !result.Success() && d.Retries.Stopped(started) {
+		if cancelled || n > 0 && !result.Success() && d.Clock.Stopped(started) {
 			return nil, context.Canceled
 		}
 		most := splitInto(dues[0].Hook, result, n)

@@ -35,13 +35,12 @@ const overhead = 2 << 10
 // errFailed tells the limiter that the receiver failed; the ledger has the details.
 var errFailed = errors.New("receiver failed")
 
-// retries is implemented by *bus.Bus.
-type retries interface {
+// clock is implemented by *bus.Bus.
+type clock interface {
 	// Time converts a time of this machine to the bus's clock, which times retries and is the same for all workers.
 	Time(ours time.Time) time.Time
 	// Stopped reports whether this process was suspended since the given time for so long that another worker may have the delivery.
 	Stopped(since time.Time) bool
-	ScheduleRetry(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
 }
 
 // facts is implemented by *ledger.Writer.
@@ -71,8 +70,10 @@ type observer interface {
 type Deps struct {
 	Sender sender
 	// Enter passes an attempt through its hook's limiter, without blocking.
-	Enter    func(limiter.Attempt)
-	Retries  retries
+	Enter func(limiter.Attempt)
+	Clock clock
+	// Schedule stores a retry that is due at a time.
+	Schedule func(ctx context.Context, due time.Time, retry *whispererv1.Retry) error
 	Facts    facts
 	Operator operator
 	// Erased reports whether the event's payload is erased, or being erased: it must not be sent or published any more.
@@ -103,7 +104,7 @@ func (d *Deliverer) Deliver(due webhook.Due, bodies *envelope.Bodies, settled fu
 	d.Enter(limiter.Attempt{
 		Hook: due.Hook, Size: len(due.Event.Data) + overhead, Slow: slow, Retry: due.Attempts > 0,
 		Run: func() error {
-			if d.Retries.Stopped(entered) { // this process was suspended while the attempt waited for a slot
+			if d.Clock.Stopped(entered) { // this process was suspended while the attempt waited for a slot
 				settled(ErrNotSettled)
 				return context.Canceled
 			}
@@ -198,9 +199,9 @@ func (d *Deliverer) attempt(due *webhook.Due, bodies *envelope.Bodies, settled f
 		end(settled)
 		return webhook.Dead, context.Canceled
 	}
-	begin(&due.Round, due.ParkedAt, d.Retries.Time(started))
+	begin(&due.Round, due.ParkedAt, d.Clock.Time(started))
 	attempt, result, cancelled := d.Sender.Send(d.ctx, due, bodies)
-	if cancelled || !result.Success() && d.Retries.Stopped(started) { // the receiver may have answered in time, unread
+	if cancelled || !result.Success() && d.Clock.Stopped(started) { // the receiver may have answered in time, unread
 		settled(ErrNotSettled)
 		return webhook.Parked, context.Canceled
 	}
@@ -214,7 +215,7 @@ func (d *Deliverer) unwanted(due *webhook.Due, now time.Time) (end func(settled 
 		return func(settled func(error)) {
 			d.Facts.Fact(d.fact(due, webhook.Dead, webhook.ReasonErased), func() { settled(nil) })
 		}
-	case due.Expired(d.Retries.Time(now)):
+	case due.Expired(d.Clock.Time(now)):
 		return func(settled func(error)) {
 			d.onDead(due, webhook.ReasonExpired, due.Attempts, webhook.Result{})
 			d.Finish(due, webhook.Dead, webhook.ReasonExpired, settled)
@@ -238,7 +239,7 @@ func (d *Deliverer) decide(due *webhook.Due, a *answer) webhook.Decision {
 	if !a.result.Success() {
 		countdown = due.Hook.Countdown()
 	}
-	return webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, a.result, d.Retries.Time(a.ended), a.random)
+	return webhook.Decide(countdown, due.Hook.Config.StopOn, due.Round, a.result, d.Clock.Time(a.ended), a.random)
 }
 
 // conclude carries out the consequences of an answer; the error is for the limiter.
@@ -326,7 +327,7 @@ func (d *Deliverer) unknownAttempt(due *webhook.Due) *whispererv1.AttemptFact {
 	due.Attempts++
 	due.Unknown = false
 	return &whispererv1.AttemptFact{
-		Number: uint32(due.Attempts), StartedAt: d.Retries.Time(time.Now()).UnixNano(), Outcome: string(webhook.Unknown), //nolint:gosec // small
+		Number: uint32(due.Attempts), StartedAt: d.Clock.Time(time.Now()).UnixNano(), Outcome: string(webhook.Unknown), //nolint:gosec // small
 		Method: due.Hook.Config.Method, Url: due.Hook.TargetURL, Error: "The worker ended before it could tell what the receiver answered.",
 	}
 }
@@ -357,7 +358,7 @@ func (d *Deliverer) schedule(due *webhook.Due, decision *webhook.Decision) bool 
 			decision.State, decision.Reason, decision.NextAt = webhook.Dead, webhook.ReasonErased, time.Time{}
 			return nil
 		}
-		return d.Retries.ScheduleRetry(d.ctx, decision.NextAt, d.retry(due, decision.NextAt))
+		return d.Schedule(d.ctx, decision.NextAt, d.retry(due, decision.NextAt))
 	})
 }
 
@@ -385,7 +386,7 @@ func (d *Deliverer) fact(due *webhook.Due, state webhook.DeliveryState, reason w
 	return &whispererv1.DeliveryFact{
 		DeliveryId: due.ID[:], HookId: due.Hook.ID[:], Tenant: e.Tenant, EventId: e.ID, EventType: e.Type, Entity: e.Entity,
 		PublishedAt: e.PublishedAt.UnixNano(), State: string(state), Reason: string(reason), Attempts: uint32(due.Attempts), //nolint:gosec // small
-		At: d.Retries.Time(time.Now()).UnixNano(), Replay: due.Replay, EventSeq: uint64(e.Seq), RoundAttempts: uint32(due.Round.Retries), //nolint:gosec // small
+		At: d.Clock.Time(time.Now()).UnixNano(), Replay: due.Replay, EventSeq: uint64(e.Seq), RoundAttempts: uint32(due.Round.Retries), //nolint:gosec // small
 		RoundStartedAt: nanos(due.Round.StartedAt), First: due.First,
 	}
 }

@@ -43,8 +43,6 @@ func (*surroundings) Time(ours time.Time) time.Time { return ours }
 
 func (*surroundings) Stopped(time.Time) bool { return false }
 
-func (*surroundings) ScheduleRetry(context.Context, time.Time, *whispererv1.Retry) error { return nil }
-
 func (*surroundings) Attempted(*webhook.Due, webhook.Result, webhook.DeliveryState, time.Duration, time.Duration) {
 }
 
@@ -54,9 +52,10 @@ func (*surroundings) Batched()              {}
 func deliverer(ctx context.Context) (*deliver.Deliverer, *surroundings) {
 	s := &surroundings{facts: make(chan told, 10), sent: make(chan int, 10)}
 	return deliver.New(ctx, deliver.Deps{
-		Sender: s, Enter: func(e limiter.Attempt) { go func() { _ = e.Run() }() }, Retries: s, Facts: s, Observer: s, Log: zap.NewNop(),
-		Erased: func(*webhook.Event) bool { return false },
-		Stale:  func() bool { return false },
+		Sender: s, Enter: func(e limiter.Attempt) { go func() { _ = e.Run() }() }, Clock: s, Facts: s, Observer: s, Log: zap.NewNop(),
+		Erased:   func(*webhook.Event) bool { return false },
+		Stale:    func() bool { return false },
+		Schedule: func(context.Context, time.Time, *whispererv1.Retry) error { return nil },
 	}), s
 }
 

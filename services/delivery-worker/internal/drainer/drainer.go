@@ -194,7 +194,7 @@ func (r *round) endAll(hook uuid.UUID) error {
 			continue
 		}
 		if ended.Reason == webhook.ReasonHookDeleted {
-			if err := r.Bus.PurgeRetries(held.Context(), hook); err != nil {
+			if err := r.Bus.Retries().Purge(held.Context(), hook); err != nil {
 				return err
 			}
 		}

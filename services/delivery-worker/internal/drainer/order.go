@@ -49,7 +49,7 @@ func (d *Drainer) bound(ctx context.Context, partition int, tenants []string) (b
 			store.Places{After: begin, UpTo: webhook.SequenceIn(s, lag.Settled), Backfilled: s == webhook.OMS})
 	}
 	for _, tenant := range tenants { // what was put off is settled, and may come before: this is asked after the lag
-		putOff, err := d.Bus.HasPutOff(ctx, tenant)
+		putOff, err := d.Bus.Retries().HasPutOff(ctx, tenant)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -48,7 +48,7 @@ func (f *Fanout) match(ctx context.Context, t taken) (taken, bool) {
 // of the event log.
 func (f *Fanout) putOff(ctx context.Context, t taken, at time.Time) {
 	f.Evaluator.filtered.PutOff()
-	err := f.Bus.PutOff(ctx, f.Bus.Time(at), t.event)
+	err := f.Bus.Retries().PutOff(ctx, f.Bus.Time(at), t.event)
 	if err != nil {
 		f.Log.Warn("failed to postpone event, returned for redelivery", trace.Event(t.event), zap.Error(err))
 	}

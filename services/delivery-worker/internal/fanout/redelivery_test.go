@@ -95,10 +95,10 @@ func TestWhatWasDeliveredBeforeItsConsumerWasMadeAgainWaitsForTheLedger(t *testi
 	known, missed := s.hook("*"), s.hook("*")
 	s.publish(`{"event_id":"e-1","data":1}`)
 	s.record(1, known.ID, &whispererv1.DeliveryFact{EventId: "e-1", State: string(webhook.Delivered), Attempts: 1})
-	for _, name := range s.Bus.Durables(bus.Fanout) {
+	for _, name := range s.Bus.Streams().Durables(bus.Fanout) {
 		testenv.RemoveConsumer(t, s.NATS, bus.StreamOMS, name)
 	}
-	require.NoError(t, s.Bus.EnsureTopology(t.Context()))
+	require.NoError(t, s.Bus.Streams().Ensure(t.Context()))
 	s.unanswered.Store(2)
 	s.start(16)
 	s.awaitSettled()

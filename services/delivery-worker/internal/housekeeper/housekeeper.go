@@ -175,10 +175,10 @@ func (h *Housekeeper) sweep(ctx context.Context) error {
 		return err
 	}
 	list = slices.DeleteFunc(list, func(l store.LostDelivery) bool {
-		if n, err := h.Bus.RetriesOf(ctx, l.HookID); err != nil || n > 0 {
+		if n, err := h.Bus.Retries().Due(ctx, l.HookID); err != nil || n > 0 {
 			return true // a retry is due, or the bus could not say
 		}
-		scheduled, err := h.Bus.RetryScheduled(ctx, l.HookID, l.ID, l.PublishedAt)
+		scheduled, err := h.Bus.Retries().Scheduled(ctx, l.HookID, l.ID, l.PublishedAt)
 		return err != nil || scheduled
 	})
 	return h.restore(ctx, list, "lost delivery found and parked", func(l store.LostDelivery) (bool, error) {

@@ -208,7 +208,7 @@ func (r *Retries) reschedule(ctx context.Context, t taken, before store.Recorded
 	if before.State != webhook.Waiting || before.NextAt.IsZero() {
 		return nil
 	}
-	scheduled, err := r.Bus.RetryScheduled(ctx, t.hook, t.key.ID, t.key.PublishedAt)
+	scheduled, err := r.Bus.Retries().Scheduled(ctx, t.hook, t.key.ID, t.key.PublishedAt)
 	if err != nil || scheduled {
 		return err
 	}
@@ -217,7 +217,7 @@ func (r *Retries) reschedule(ctx context.Context, t taken, before store.Recorded
 	next.Attempts += made
 	next.RoundAttempts += made
 	next.DueAt = before.NextAt.UnixNano()
-	return r.Bus.ScheduleRetry(ctx, before.NextAt, next)
+	return r.Bus.Retries().Schedule(ctx, before.NextAt, next)
 }
 
 // event returns the event of a retry. A retry contains its event, unless that is too large or may have been erased; then event

@@ -110,7 +110,7 @@ func (s *stage) schedule(edit func(r *whispererv1.Retry)) {
 	if edit != nil {
 		edit(r)
 	}
-	require.NoError(s.t, s.Bus.ScheduleRetry(s.t.Context(), time.Now(), r))
+	require.NoError(s.t, s.Bus.Retries().Schedule(s.t.Context(), time.Now(), r))
 }
 
 // record records that the delivery got into the state after this many attempts.
@@ -228,7 +228,7 @@ func TestWhatTheLedgerKnowsIsNotDoneAgain(t *testing.T) {
 			s.schedule(nil)
 			s.awaitSettled()
 			require.Len(t, s.made, test.made)
-			scheduled, err := s.Bus.RetryScheduled(t.Context(), s.hook.ID, s.id(), s.event.PublishedAt)
+			scheduled, err := s.Bus.Retries().Scheduled(t.Context(), s.hook.ID, s.id(), s.event.PublishedAt)
 			require.NoError(t, err)
 			require.Equal(t, test.scheduled, scheduled)
 		})

@@ -392,7 +392,7 @@ func TestServerIsLikeJetStream(t *testing.T) { //nolint:paralleltest // the hist
 	served, err := bus.Connect(t.Context(), bus.Options{URL: testenv.NATS(t), Name: t.Name(), Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(served.Close)
-	require.NoError(t, served.EnsureTopology(t.Context()))
+	require.NoError(t, served.Streams().Ensure(t.Context()))
 	w := newWorld(1)
 	w.chance, w.server.stored, w.server.spread = chance{}, func(*stream, *message) {}, true
 	x := &worker{world: w, name: "w", throws: map[string]uint64{}}
@@ -450,20 +450,20 @@ func retriesOn(t *testing.T, b *bus.Bus, say func(string, ...any), next func(*bu
 		return &whispererv1.Retry{HookId: hook[:], DeliveryId: id[:], Attempts: attempts, PublishedAt: at.UnixNano()}
 	}
 	scheduled := func(id uuid.UUID) {
-		there, err := b.RetryScheduled(ctx, hook, id, at)
+		there, err := b.Retries().Scheduled(ctx, hook, id, at)
 		require.NoError(t, err)
-		n, err := b.RetriesOf(ctx, hook)
+		n, err := b.Retries().Due(ctx, hook)
 		require.NoError(t, err)
 		say("scheduled: %t, due: %d", there, n)
 	}
 	scheduled(delivery)
-	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(time.Hour), retry(delivery, 1)))
-	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(time.Hour), retry(other, 1)))
+	require.NoError(t, b.Retries().Schedule(ctx, time.Now().Add(time.Hour), retry(delivery, 1)))
+	require.NoError(t, b.Retries().Schedule(ctx, time.Now().Add(time.Hour), retry(other, 1)))
 	scheduled(other)
-	require.NoError(t, b.PurgeRetries(ctx, hook))
+	require.NoError(t, b.Retries().Purge(ctx, hook))
 	scheduled(other)
-	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(time.Hour), retry(delivery, 1)))
-	require.NoError(t, b.ScheduleRetry(ctx, time.Now().Add(3*time.Second), retry(delivery, 2))) // replaces the previous one
+	require.NoError(t, b.Retries().Schedule(ctx, time.Now().Add(time.Hour), retry(delivery, 1)))
+	require.NoError(t, b.Retries().Schedule(ctx, time.Now().Add(3*time.Second), retry(delivery, 2))) // replaces the previous one
 	scheduled(delivery)
 	sub, err := b.Subscribe(ctx, bus.Retry, bus.Room{Messages: 8})
 	require.NoError(t, err)
@@ -471,14 +471,14 @@ func retriesOn(t *testing.T, b *bus.Bus, say func(string, ...any), next func(*bu
 	scheduled(delivery)
 	require.NoError(t, due.Ack())
 	require.Eventually(t, func() bool {
-		n, err := b.RetriesOf(ctx, hook)
+		n, err := b.Retries().Due(ctx, hook)
 		return err == nil && n == 0
 	}, time.Minute, 10*time.Millisecond)
 	for _, put := range []bool{false, true} {
 		if put {
-			require.NoError(t, b.PutOff(ctx, time.Now().Add(time.Hour), &webhook.Event{ID: "1", Tenant: tenant, Seq: 1, PublishedAt: at}))
+			require.NoError(t, b.Retries().PutOff(ctx, time.Now().Add(time.Hour), &webhook.Event{ID: "1", Tenant: tenant, Seq: 1, PublishedAt: at}))
 		}
-		there, err := b.HasPutOff(ctx, tenant)
+		there, err := b.Retries().HasPutOff(ctx, tenant)
 		require.NoError(t, err)
 		say("put off: %t", there)
 	}

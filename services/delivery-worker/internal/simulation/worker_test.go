@@ -271,7 +271,7 @@ func (w *worker) run() {
 	facts := ledger.NewWriter(b, w.name, log)
 	history := ledger.NewReader(db, db, b)
 	deliverer := deliver.New(attempts, deliver.Deps{
-		Sender: sender{w}, Enter: w.limiter.Enter, Retries: b, Facts: facts, Operator: operator{w, db},
+		Sender: sender{w}, Enter: w.limiter.Enter, Clock: b, Schedule: b.Retries().Schedule, Facts: facts, Operator: operator{w, db},
 		Erased:   func(*webhook.Event) bool { return false },
 		Stale:    func() bool { return false },
 		Observer: nobody{}, Log: log, MaxPayload: b.MaxPayload(),

@@ -99,7 +99,7 @@ func TestLongF07ServersThatLoseWhatTheyRewriteAreRefused(t *testing.T) {
 			b, err := bus.Connect(t.Context(), bus.Options{URL: l.natsURL(), Name: "faults", Log: zap.NewNop()})
 			require.NoError(t, err)
 			defer b.Close()
-			require.ErrorIs(t, b.EnsureTopology(t.Context()), broker.ErrServerTooOld)
+			require.ErrorIs(t, b.Streams().Ensure(t.Context()), broker.ErrServerTooOld)
 			require.ErrorContains(t, b.Ready(t.Context()), "upgrade it", "also where the server was new when the connection was made")
 			require.Empty(t, directories(t, filepath.Join(l.dir, "nats", "jetstream", "$G", "streams")), "nothing was made")
 		})

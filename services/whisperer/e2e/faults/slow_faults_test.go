@@ -22,7 +22,7 @@ import (
 // calm checks that the bus has handed out next to nothing twice.
 func (w *world) calm(s *stranger) int {
 	w.t.Helper()
-	n := s.redelivered(bus.StreamOMS, w.bus.Durables(bus.Fanout)...)
+	n := s.redelivered(bus.StreamOMS, w.bus.Streams().Durables(bus.Fanout)...)
 	require.LessOrEqual(w.t, n, w.events.len()/1000, "redeliveries")
 	return n
 }

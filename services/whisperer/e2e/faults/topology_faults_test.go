@@ -68,7 +68,7 @@ func TestF21ConsumersDeletedAndSettingsChanged(t *testing.T) {
 	consumers := map[string]string{
 		string(bus.EventRecorder): bus.StreamOMS, string(bus.Retry): bus.StreamRetries, string(bus.FactRecorder): bus.StreamLedger,
 	}
-	for _, name := range w.bus.Durables(bus.Fanout) {
+	for _, name := range w.bus.Streams().Durables(bus.Fanout) {
 		consumers[name] = bus.StreamOMS
 	}
 	for consumer, stream := range consumers {
@@ -81,7 +81,7 @@ func TestF21ConsumersDeletedAndSettingsChanged(t *testing.T) {
 	slowest = max(slowest, time.Since(began))
 	w.lasts(2 * time.Second)
 	changed := time.Now()
-	partition := w.bus.Durables(bus.Fanout)[1+w.bus.Partition(webhook.DefaultTenant)]
+	partition := w.bus.Streams().Durables(bus.Fanout)[1+w.bus.Partition(webhook.DefaultTenant)]
 	s.change(bus.StreamOMS, partition, "max_ack_pending", 1)
 	s.change(bus.StreamRetries, string(bus.Retry), "max_deliver", 1)
 	for _, stream := range []string{bus.StreamOMS, bus.StreamRetries, bus.StreamLedger} {

@@ -26,7 +26,7 @@ func BenchmarkDrain(b *testing.B) {
 	looking, err := bus.Connect(b.Context(), bus.Options{URL: s.ClientURL(), Name: "bench", Log: zap.NewNop()})
 	require.NoError(b, err)
 	defer looking.Close()
-	require.NoError(b, looking.EnsureTopology(b.Context()))
+	require.NoError(b, looking.Streams().Ensure(b.Context()))
 	p, err := publisher.New(b.Context(), publisher.Options{URL: s.ClientURL(), Name: "relay"})
 	require.NoError(b, err)
 	defer p.Close()

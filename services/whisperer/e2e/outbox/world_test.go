@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	w.bus, err = bus.Connect(t.Context(), bus.Options{URL: w.url, Name: "test", OMSMaxBytes: 256 << 20, Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(w.bus.Close)
-	require.NoError(t, w.bus.EnsureTopology(t.Context()))
+	require.NoError(t, w.bus.Streams().Ensure(t.Context()))
 	return w
 }
 

@@ -42,7 +42,7 @@ func look(t *testing.T, url string) *bus.Bus {
 	b, err := bus.Connect(t.Context(), bus.Options{URL: url, Name: "look", OMSMaxBytes: 64 << 20, Log: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
-	require.NoError(t, b.EnsureTopology(t.Context()))
+	require.NoError(t, b.Streams().Ensure(t.Context()))
 	return b
 }
 
