@@ -7,10 +7,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// ErrorClass says in one word why an attempt was not a success; empty for a success.
+// ErrorClass says in one word why an attempt failed; it is empty for a success.
 type ErrorClass string
 
-// Error classes. They are recorded, counted in metrics and shown, so they never change their spelling.
+// Error classes. They are recorded, counted in metrics and shown, so their spelling must never change.
 const (
 	ClassNone           ErrorClass = ""
 	ClassDNS            ErrorClass = "dns_error"
@@ -37,26 +37,26 @@ const (
 	ClassSigning        ErrorClass = "signing_key_missing"
 )
 
-// Asked reports whether the receiver can have anything to do with it: where nothing could be made to be sent, it has not.
+// Asked reports whether the receiver may have been involved. It was not if no request could be produced.
 func (c ErrorClass) Asked() bool { return c != ClassTransform && c != ClassSigning }
 
-// AttemptOutcome is what became of one HTTP request.
+// AttemptOutcome is the result of one HTTP request.
 type AttemptOutcome string
 
 // Outcomes of attempts.
 const (
-	// Succeeded: the receiver gave an answer that counts as delivered.
+	// Succeeded: the receiver's answer counts as delivered.
 	Succeeded AttemptOutcome = "succeeded"
-	// Failed: anything else that we saw.
+	// Failed: any other result that we saw.
 	Failed AttemptOutcome = "failed"
-	// Unknown: the worker died between sending and recording, so the receiver may or may not have got it.
+	// Unknown: the worker died between sending and recording, so the receiver may or may not have got the request.
 	Unknown AttemptOutcome = "unknown"
 )
 
 // Attempt is one HTTP request for a delivery.
 type Attempt struct {
 	DeliveryID  uuid.UUID
-	PublishedAt time.Time // of the event; it decides the partition
+	PublishedAt time.Time // of the event; determines the partition
 	// Number counts from 1 within the delivery.
 	Number    int
 	Tenant    string
@@ -64,7 +64,7 @@ type Attempt struct {
 	StartedAt time.Time
 	Duration  time.Duration
 	Outcome   AttemptOutcome
-	// Status is the HTTP status, 0 where no answer came.
+	// Status is the HTTP status, or 0 if no answer came.
 	Status int
 	Class  ErrorClass
 	// Error is one sentence for people; empty for a success.
@@ -76,12 +76,12 @@ type Attempt struct {
 	URL            string
 	RequestHeaders []Header
 	RequestSize    int
-	// BodyDigest is the SHA-256 of the body; nil where none was sent, or nobody knows which.
+	// BodyDigest is the SHA-256 of the body, or nil if none was sent or it is unknown.
 	BodyDigest      []byte
 	ResponseHeaders []Header
 	// ResponseBody is at most 16 KiB.
 	ResponseBody []byte
-	// Truncated says that the receiver's body went on after ResponseBody, or broke off.
+	// Truncated says that the receiver's body continued after ResponseBody, or broke off.
 	Truncated bool
 	Timings   Timings
 }
@@ -92,7 +92,7 @@ type Header struct {
 	Value string
 }
 
-// ParseHeaderLines reads header lines as HTTP writes them, "Name: value" joined by line feeds. What is no such line is left out.
+// ParseHeaderLines parses header lines in HTTP notation, "Name: value" joined by line feeds. It skips other lines.
 func ParseHeaderLines(text string) []Header {
 	var list []Header
 	for line := range strings.SplitSeq(text, "\n") {
@@ -103,7 +103,7 @@ func ParseHeaderLines(text string) []Header {
 	return list
 }
 
-// Timings are the parts of an attempt's duration; zero where the connection was reused.
+// Timings are the parts of an attempt's duration. The parts of making a connection are zero if it was reused.
 type Timings struct {
 	DNS       time.Duration
 	Connect   time.Duration

@@ -9,32 +9,32 @@ import (
 	"time"
 )
 
-// How a receiver can want us to log in.
+// Kinds of authentication.
 const (
 	// AuthBasic is HTTP basic authentication (RFC 7617).
 	AuthBasic = "basic"
-	// AuthToken logs in at a URL by user name and password, and sends the token that it gets.
+	// AuthToken logs in at a URL with user name and password, and sends the token that it gets.
 	AuthToken = "token"
 	// AuthOAuth2 is the client credentials grant of OAuth 2.0 (RFC 6749 section 4.4).
 	AuthOAuth2 = "oauth2"
 )
 
-// How the body of a token login is written.
+// Formats of the body of a token login.
 const (
 	LoginJSON = "json"
 	LoginForm = "form"
 )
 
-// How an OAuth 2.0 client says who it is (RFC 6749 section 2.3.1); empty tries the header first.
+// How an OAuth 2.0 client authenticates (RFC 6749 section 2.3.1); an empty value tries the header first.
 const (
 	AuthStyleHeader = "header"
 	AuthStyleParams = "params"
 )
 
-// DefaultTokenLife is how long a token is used where neither the answer nor the hook says how long it is good.
+// DefaultTokenLife is how long a token is used if neither the answer nor the hook says how long it is valid.
 const DefaultTokenLife = time.Hour
 
-// hidden is shown in the place of a secret.
+// hidden is shown in place of a secret.
 const hidden = "***"
 
 const (
@@ -42,32 +42,33 @@ const (
 	defaultHeaderFormat = "Bearer {token}"
 	maxTokenLife        = 30 * 24 * time.Hour
 	maxAuthText         = 1024
-	maxLoginField       = 256 // of a user name too
+	maxLoginField       = 256 // also bounds the user name
 	maxScopes           = 100
 	maxAuthParams       = 20
 )
 
-// Auth is config.auth. AuthType says which fields mean something; Password, ClientSecret and Params are secret.
+// Auth is config.auth. AuthType determines which fields apply. Password, ClientSecret and Params are secret.
 type Auth struct {
 	AuthType string `json:"auth_type"`
-	// Username and Password are those of basic and token.
+	// Username and Password apply to basic and token.
 	Username string `json:"username,omitempty"`
 	Password string `json:"password,omitempty"`
 
-	// URL is where token logs in: by POST of username and password.
+	// URL is where token logs in, by a POST of username and password.
 	URL string `json:"url,omitempty"`
-	// TokenKey finds the token in the answer: a key of the object, or an RFC 6901 JSON pointer.
+	// TokenKey locates the token in the answer: a key of the object, or an RFC 6901 JSON pointer.
 	TokenKey string `json:"token_key,omitempty"`
-	// HeaderFormat is the header's value, with {token} where the token goes.
+	// HeaderFormat is the header's value; {token} stands for the token.
 	HeaderFormat string `json:"header_format,omitempty"`
-	// HeaderName is the header that carries it.
+	// HeaderName is the name of that header.
 	HeaderName string `json:"header_name,omitempty"`
 	// LoginFormat is LoginJSON or LoginForm.
 	LoginFormat string `json:"login_format,omitempty"`
-	// UsernameField and PasswordField are the names under which the login's body has both; username and password if empty.
+	// UsernameField and PasswordField are the names of the fields in the login's body; empty means username and
+	// password.
 	UsernameField string `json:"username_field,omitempty"`
 	PasswordField string `json:"password_field,omitempty"`
-	// ExpiresIn is how long a token is good, in seconds, where the answer has no expires_in; 0 for DefaultTokenLife.
+	// ExpiresIn is how many seconds a token is valid if the answer has no expires_in; 0 means DefaultTokenLife.
 	ExpiresIn int `json:"expires_in,omitempty"`
 
 	// TokenURL is where oauth2 gets its tokens.
@@ -76,7 +77,7 @@ type Auth struct {
 	ClientSecret string   `json:"client_secret,omitempty"`
 	Scopes       []string `json:"scopes,omitempty"`
 	Audience     string   `json:"audience,omitempty"`
-	// Params are further parameters of the token request.
+	// Params are additional parameters of the token request.
 	Params map[string]string `json:"params,omitempty"`
 	// AuthStyle is AuthStyleHeader, AuthStyleParams or empty.
 	AuthStyle string `json:"auth_style,omitempty"`
@@ -88,7 +89,7 @@ type secretField struct {
 	value *string
 }
 
-// secrets are the secret fields of the auth_type, besides the parameters.
+// secrets returns the secret fields of the auth_type, other than the parameters.
 func (a *Auth) secrets() []secretField {
 	if a.AuthType == AuthOAuth2 {
 		return []secretField{{"client_secret", &a.ClientSecret}}
@@ -96,7 +97,7 @@ func (a *Auth) secrets() []secretField {
 	return []secretField{{"password", &a.Password}}
 }
 
-// Shown is what anybody may see of it: without the password and the client secret, and with *** for the parameters.
+// Shown returns a copy without secrets: no password and no client secret, and *** for each parameter.
 func (a *Auth) Shown() *Auth {
 	shown := *a
 	shown.Password, shown.ClientSecret, shown.Params = "", "", maps.Clone(a.Params)
@@ -106,7 +107,7 @@ func (a *Auth) Shown() *Auth {
 	return &shown
 }
 
-// Login is the URL that is called to log in, and the name of its field; empty where none is called.
+// Login returns the URL used to log in, and the name of its field. Both are empty if there is no login.
 func (a *Auth) Login() (field, target string) {
 	switch a.AuthType {
 	case AuthToken:
@@ -118,7 +119,7 @@ func (a *Auth) Login() (field, target string) {
 	}
 }
 
-// Header is the name of the header that carries the authentication, as it is written.
+// Header returns the name of the header that carries the authentication, in the configured spelling.
 func (a *Auth) Header() string {
 	if a.AuthType == AuthToken && a.HeaderName != "" {
 		return a.HeaderName
@@ -126,7 +127,7 @@ func (a *Auth) Header() string {
 	return "Authorization"
 }
 
-// TokenHeader is the header's value for a token.
+// TokenHeader returns the header's value for a token.
 func (a *Auth) TokenHeader(token string) string {
 	format := a.HeaderFormat
 	if format == "" {
@@ -135,12 +136,12 @@ func (a *Auth) TokenHeader(token string) string {
 	return strings.Replace(strings.Replace(format, "{}", "{token}", 1), "{token}", token, 1)
 }
 
-// LoginFields are the names under which the body of a login by password has the user name and the password.
+// LoginFields returns the names of the fields for user name and password in the body of a login.
 func (a *Auth) LoginFields() (username, password string) {
 	return cmp.Or(a.UsernameField, "username"), cmp.Or(a.PasswordField, "password")
 }
 
-// FindToken returns the token in the answer to a login: a string, or a number as it is written. ok is false where there
+// FindToken returns the token in the answer to a login: a string, or a number in its notation. ok is false if there
 // is none.
 func (a *Auth) FindToken(answer json.RawMessage) (token string, ok bool) {
 	key := a.TokenKey
@@ -176,7 +177,7 @@ func (a *Auth) FindToken(answer json.RawMessage) (token string, ok bool) {
 	}
 }
 
-// liftAuth moves the fields of an auth that lies in the config itself, beside auth_type, into an auth object.
+// liftAuth moves the fields of an auth that is in the config itself, next to auth_type, into an auth object.
 func liftAuth(keys map[string]json.RawMessage) {
 	var authType string
 	if _, nested := keys["auth"]; nested || json.Unmarshal(keys["auth_type"], &authType) != nil {
@@ -273,7 +274,7 @@ func (a *Auth) checkToken(p *ValidationError) {
 	}
 }
 
-// reservedParams of the token request are ours.
+// reservedParams are parameters of the token request that we set ourselves.
 var reservedParams = map[string]bool{"grant_type": true, "client_id": true, "client_secret": true, "scope": true, "audience": true}
 
 func (a *Auth) checkOAuth2(p *ValidationError) {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// authority signs certificates that only a test trusts.
+// authority signs certificates that only tests trust.
 type authority struct {
 	pool *x509.CertPool
 	pem  string
@@ -35,7 +35,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue makes a certificate for a client and its key, as PEM.
+// issue returns a client certificate and its key as PEM.
 func (a *authority) issue(t *testing.T, until time.Time) (certificate, key string) {
 	t.Helper()
 	certificate, key, _ = a.sign(t, &x509.Certificate{
@@ -49,7 +49,7 @@ func (a *authority) sign(t *testing.T, template *x509.Certificate) (certificate,
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	signer := a.key
-	if signer == nil { // its own
+	if signer == nil { // self-signed
 		signer = private
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &private.PublicKey, signer)

@@ -1,6 +1,6 @@
 package webhook
 
-// authTypes are the forms of config.auth.
+// authTypes are the variants of config.auth.
 var authTypes = Variants{By: "auth_type", List: []Variant{
 	{
 		Name: AuthBasic, Help: "HTTP basic authentication (RFC 7617)", Example: `{"auth_type": "basic", "username": "shop", "password": "secret"}`,
@@ -50,7 +50,7 @@ func passwordField() Field {
 	return Field{Name: "password", Kind: KindText, MaxLength: maxAuthText, Needed: true, Hidden: true, Example: "secret", Help: "The password. It is never shown; sending auth back as it was shown keeps it"}
 }
 
-// AuthFields are the fields of an auth_type: those that it needs, and the others. There are none of what is no auth_type.
+// AuthFields returns the required and the optional fields of an auth_type. Both are empty for an unknown one.
 func AuthFields(authType string) (needed, others []string) {
 	v := authTypes.Named(authType)
 	if v == nil {

@@ -10,18 +10,18 @@ import (
 	"github.com/google/uuid"
 )
 
-// Callback is what to do with each outcome of a hook's deliveries. Exactly one of URL and Subject is set.
+// Callback says where to report the outcomes of a hook's deliveries. Exactly one of URL and Subject is set.
 type Callback struct {
 	URL     string `json:"url,omitempty"`
 	Subject string `json:"subject,omitempty"`
-	// On are the delivery states to be told of; delivered and dead if there are none.
+	// On lists the delivery states to report; an empty list means delivered and dead.
 	On []string `json:"on,omitempty"`
 }
 
-// callbackOutcomes are the states of deliveries that a callback may be told of.
+// callbackOutcomes are the states of deliveries that a callback can report.
 var callbackOutcomes = []DeliveryState{Delivered, Dead, Waiting, Parked, Cancelled}
 
-// callbackMembers are the members of a callback.
+// callbackMembers describes the members of a callback.
 var callbackMembers = []Field{
 	{Name: "url", Kind: KindText, MaxLength: MaxTargetURL, Example: "https://oms.example.com/outcomes", Help: "The URL that outcomes are sent to, by POST"},
 	{
@@ -34,7 +34,7 @@ var callbackMembers = []Field{
 	},
 }
 
-// parseCallback reads the object that means a callback; {} means none. A *ValidationError points at each bad member.
+// parseCallback parses a callback; {} means none. A *ValidationError points at each invalid member.
 func parseCallback(raw json.RawMessage) (*Callback, error) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(raw, &members) != nil {
@@ -60,13 +60,13 @@ func parseCallback(raw json.RawMessage) (*Callback, error) {
 	return c.Normal(), nil
 }
 
-// CallbackOf is the callback that the dotted path of a Python function means, as the predecessor called it: the program that
-// has the function can subscribe to the subject.
+// CallbackOf converts the predecessor's callback, the dotted path of a Python function, into a callback with a
+// subject. The program that has the function can subscribe to that subject.
 func CallbackOf(tenant, path string) *Callback {
 	return &Callback{Subject: "whisperer.callback." + tenant + "." + strings.ToLower(path)}
 }
 
-// Normal is the callback with its outcomes as they are stored, in lower case.
+// Normal returns the callback with its outcomes in lower case, as they are stored.
 func (c *Callback) Normal() *Callback {
 	out := *c
 	out.On = slices.Clone(c.On)
@@ -76,7 +76,7 @@ func (c *Callback) Normal() *Callback {
 	return &out
 }
 
-// Wants reports whether the callback is to be told of deliveries that get into the state; a nil one is not.
+// Wants reports whether the callback reports deliveries that enter the state. It returns false for a nil callback.
 func (c *Callback) Wants(state DeliveryState) bool {
 	switch {
 	case c == nil:
@@ -87,10 +87,11 @@ func (c *Callback) Wants(state DeliveryState) bool {
 	return slices.Contains(c.On, string(state))
 }
 
-// CallbackType is the operational event type by which the outcomes of a hook's deliveries travel.
+// CallbackType returns the operational event type that carries the outcomes of a hook's deliveries.
 func CallbackType(hook uuid.UUID) string { return "callback.h" + hex.EncodeToString(hook[:]) }
 
-// CallbackOwner returns the hook whose outcomes travel by the event type, and false for a type that is none of CallbackType.
+// CallbackOwner returns the hook whose outcomes the event type carries, or false if the type is none of
+// CallbackType's.
 func CallbackOwner(eventType string) (hook uuid.UUID, ok bool) {
 	text, ok := strings.CutPrefix(eventType, "callback.h")
 	if !ok || len(text) != hex.EncodedLen(len(hook)) {
@@ -100,33 +101,34 @@ func CallbackOwner(eventType string) (hook uuid.UUID, ok bool) {
 	return hook, err == nil
 }
 
-// CallbackID is the id of what tells of an outcome of a delivery, after so many attempts, without the prefix of reserved ids. It is the
-// same for the same outcome, so that telling it again is one callback.
+// CallbackID returns the id of the event that reports an outcome of a delivery after a number of attempts, without
+// the prefix of reserved ids. The same outcome always has the same id, so reporting it twice makes one callback.
 func CallbackID(delivery uuid.UUID, attempts int, state DeliveryState) string {
 	return fmt.Sprintf("%s%d:%s", CallbackIDPrefix(delivery), attempts, state)
 }
 
-// CallbackIDPrefix begins the ids of all callbacks that tell of a delivery.
+// CallbackIDPrefix returns the prefix of the ids of all callbacks about a delivery.
 func CallbackIDPrefix(delivery uuid.UUID) string { return "callback:" + delivery.String() + ":" }
 
-// CallbackHookID is the id of the hook that carries another hook's callbacks.
+// CallbackHookID returns the id of the hook that carries another hook's callbacks.
 func CallbackHookID(hook uuid.UUID) uuid.UUID { return uuid.NewSHA1(hook, []byte("callback")) }
 
-// Carrier reports whether the hook is one of CallbackHook, which has no row of its own.
+// Carrier reports whether the hook was made by CallbackHook, and so has no row of its own.
 func (h *Hook) Carrier() bool {
 	owner, ok := CallbackOwner(h.EventTypes[0])
 	return ok && h.ID == CallbackHookID(owner)
 }
 
-// CallbackHook is the hook that carries the hook's callbacks to their URL, nil where there are none to carry. It signs
-// with the same secrets, or as HTTP Message Signatures where the hook does, retries on the default schedule, and has no callback of its own.
+// CallbackHook returns the hook that carries this hook's callbacks to their URL, or nil if there is no callback URL.
+// It signs with the same secrets, or with HTTP Message Signatures if this hook does. It retries on the default
+// schedule, and has no callback of its own.
 func (h *Hook) CallbackHook() *Hook {
 	if h.Callback == nil || h.Callback.URL == "" {
 		return nil
 	}
 	config, err := ParseConfig([]byte(`{"format":"raw"}`))
 	if err != nil {
-		return nil // it is valid
+		return nil // cannot fail: the callback was validated
 	}
 	if h.Config.Signature.Message() {
 		config.Signature = h.Config.Signature

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// Canonical is a value of the field as the API shows it, however it was written: numbers and flags without quotes, words as they are
-// described, and no described members that are null, but for what comes back as it was written. What is canonical already does, too.
+// Canonical returns a value of the field as the API shows it: numbers and flags without quotes, words in their
+// documented spelling, and no documented members that are null. Fields marked AsWritten are returned unchanged. A
+// value that is canonical already keeps its bytes.
 func (f *Field) Canonical(raw json.RawMessage) json.RawMessage {
 	switch {
 	case isNull(raw) || f.AsWritten:
@@ -44,7 +45,7 @@ func (f *Field) Canonical(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// keep is the text as it was where it is written so already.
+// keep returns raw if it already equals text, apart from white space, and otherwise text.
 func keep(raw json.RawMessage, text string) json.RawMessage {
 	if string(bytes.TrimSpace(raw)) == text {
 		return raw
@@ -64,7 +65,7 @@ func (f *Field) word(raw json.RawMessage) json.RawMessage {
 	return plainJSON(f.Choices[i])
 }
 
-// statusText is a status as a number, or a range of them as text.
+// statusText returns a status as a number, or a range of statuses as text.
 func statusText(raw json.RawMessage) json.RawMessage {
 	r, ok := parseStatusRange(raw)
 	switch {
@@ -93,12 +94,12 @@ func (f *Field) elements(raw json.RawMessage, canonical func(json.RawMessage) js
 	return plainJSON(list)
 }
 
-// object is an object of described members, and of those of the variant that it is.
+// object converts an object's documented members, including those of its variant.
 func (f *Field) object(raw json.RawMessage) json.RawMessage {
 	members := f.Members
 	if by := f.Variants.By; by != "" {
 		if string(bytes.TrimSpace(raw)) == `""` {
-			return json.RawMessage("null") // the default, as {} is
+			return json.RawMessage("null") // the default, which {} means as well
 		}
 		var given map[string]json.RawMessage
 		var name string

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Format is the shape of the body that a receiver gets.
+// Format is the format of the body that a receiver gets.
 type Format string
 
 // The formats.
@@ -18,7 +18,7 @@ const (
 	FormatStandard    Format = "standard"    // Standard Webhooks: type, timestamp and data
 	FormatCloudEvents Format = "cloudevents" // CloudEvents 1.0, structured
 	FormatRaw         Format = "raw"         // the data alone
-	// FormatThin has no data, but the URL that it is fetched from.
+	// FormatThin has no data, but the URL to fetch it from.
 	FormatThin Format = "thin"
 )
 
@@ -27,77 +27,79 @@ func Formats() []Format {
 	return []Format{FormatOMS, FormatWhisperer, FormatStandard, FormatCloudEvents, FormatRaw, FormatThin}
 }
 
-// Limits of config keys that others need to know; those of the others are in Keys alone.
+// Limits of config keys that other packages need; the other keys' limits are only in Keys.
 const (
 	DefaultTimeout = 15 * time.Second
 	MaxTimeout     = 30 * time.Second
 	MaxConcurrency = 1000
 )
 
-// Config is a hook's config object: keys with a meaning, parsed, and the integrator's own, kept as they came.
-// Make one with ParseConfig.
+// Config is a hook's config object. Keys with a meaning are parsed; the integrator's own keys are kept as they are.
+// Create one with ParseConfig.
 type Config struct {
 	// Raw is the object as it was given, without auth and tls.
 	Raw json.RawMessage
-	// Auth is how the receiver wants us to log in; nil for not at all. It is secret.
+	// Auth says how to authenticate to the receiver; nil for not at all. It is secret.
 	Auth *Auth
-	// TLS is how connections prove who we are, and whom they trust; nil for as everywhere. It is secret.
+	// TLS configures the connections' client certificate and trust; nil for the default. It is secret.
 	TLS *TLS
-	// ContentFields is what is sent of an event's data; nil for all of it.
+	// ContentFields selects the parts of an event's data to send; nil for all of it.
 	ContentFields *ContentFields
 	Format        Format
 	Method        string
 	Timeout       time.Duration
 	Concurrency   int
-	// Success is which answers count as delivered.
+	// Success says which answers count as delivered.
 	Success Success
 	StopOn  []int
-	// Filter is a CEL expression that an event has to pass; empty for none. Whether it compiles is package filter's to say.
+	// Filter is a CEL expression that must be true for an event; empty for none. Package filter checks that it
+	// compiles.
 	Filter string
-	// Transform is a CEL expression whose value is sent as an event's data; empty for what was published.
+	// Transform is a CEL expression whose value is sent as the event's data; empty to send what was published.
 	Transform string
-	// Signature is how requests are signed besides Standard Webhooks; nil for not at all.
+	// Signature adds a signature scheme to that of Standard Webhooks; nil for none.
 	Signature *SignatureScheme
-	// HeadersFrom are headers by name, whose values CEL expressions make of the event.
+	// HeadersFrom maps header names to CEL expressions that compute the values from the event.
 	HeadersFrom  map[string]string
 	APIKeyHeader string
-	// RateLimit bounds the attempts over all workers; nil for no bound.
+	// RateLimit bounds the attempts over all workers; nil for no limit.
 	RateLimit *RateLimit
-	// Ordering is OrderEntity at least where Collapse is set.
+	// Ordering is at least OrderEntity if Collapse is set.
 	Ordering Ordering
 	Collapse Collapse
-	// Batch is how many events go in one request; nil for one each.
+	// Batch says how many events go in one request; nil for one per request.
 	Batch       *Batch
 	Maintenance []Window
-	// StartFrom is how far back the hook begins when it is created; nil for its creation.
+	// StartFrom is how far before its creation the hook begins; nil for at its creation.
 	StartFrom *StartFrom
 
-	own map[string]any // all of the object, for Contains
+	own map[string]any // the whole object, for Contains
 }
 
-// Makes reports whether expressions make something of each event.
+// Makes reports whether expressions compute parts of the request from the event.
 func (c *Config) Makes() bool { return c.Transform != "" || len(c.HeadersFrom) > 0 }
 
-// Evaluates reports whether an attempt evaluates expressions, which cost the tenant of its budget.
+// Evaluates reports whether an attempt evaluates expressions, which draws on the tenant's budget.
 func (c *Config) Evaluates() bool { return c.Makes() || c.Success.Condition != "" }
 
-// RateLimit is at most Limit attempts in each Period.
+// RateLimit allows at most Limit attempts in each Period.
 type RateLimit struct {
 	Limit  int
 	Period time.Duration
 }
 
-// Ordering is what has to be delivered one after the other, in the order of publication.
+// Ordering says which deliveries must be made one after the other, in the order of publication.
 type Ordering string
 
 // The orderings.
 const (
 	OrderNone   Ordering = "none"
-	OrderEntity Ordering = "entity" // the events of one entity; others pass
+	OrderEntity Ordering = "entity" // the events of one entity; others may overtake them
 	OrderHook   Ordering = "hook"   // all events of the hook
 )
 
-// Key returns what events of an entity share with those that they keep an order with; ordered is false where they keep none.
+// Key returns the ordering key of an event with this entity: events with the same key are delivered in order. ordered
+// is false if the event need not keep any order.
 func (o Ordering) Key(entity string) (key string, ordered bool) {
 	switch {
 	case o == OrderHook:
@@ -108,17 +110,17 @@ func (o Ordering) Key(entity string) (key string, ordered bool) {
 	return "", false
 }
 
-// Collapse is of which deliveries that wait for a hook only the newest is sent.
+// Collapse says which waiting deliveries of a hook are replaced by the newest one.
 type Collapse string
 
 // The ways to collapse.
 const (
 	CollapseNone   Collapse = "none"
-	CollapseEntity Collapse = "entity" // of those of one entity
+	CollapseEntity Collapse = "entity" // the deliveries of one entity
 )
 
-// Drained reports whether all deliveries go through the parked queue, where one worker at a time can keep the order and
-// the rate.
+// Drained reports whether all deliveries go through the parked queue, where one worker at a time can keep the order
+// and the rate.
 func (c *Config) Drained() (Reason, bool) {
 	switch {
 	case c.Ordering == OrderEntity || c.Ordering == OrderHook:
@@ -131,12 +133,12 @@ func (c *Config) Drained() (Reason, bool) {
 	return ReasonNone, false
 }
 
-// ParksRetries reports whether a retry whose time has come is parked like any other delivery, and not sent at once.
+// ParksRetries reports whether a due retry is parked like any other delivery instead of being sent at once.
 func (c *Config) ParksRetries() bool {
 	return c.RateLimit != nil || c.Collapse == CollapseEntity || c.Batch != nil
 }
 
-// ParseConfig reads a hook's config object; null and empty mean {}. A *ValidationError points at each bad key,
+// ParseConfig parses a hook's config object; null and empty mean {}. A *ValidationError points at each invalid key,
 // relative to the object.
 func ParseConfig(raw json.RawMessage) (Config, error) {
 	c := defaultConfig()
@@ -163,7 +165,7 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 		}
 		k.key(&c, raw, p)
 	}
-	if c.Collapse == CollapseEntity && c.Ordering == OrderNone { // else an older event might come after a newer one
+	if c.Collapse == CollapseEntity && c.Ordering == OrderNone { // otherwise an older event might arrive after a newer one
 		c.Ordering = OrderEntity
 	}
 	c.checkBatch(p)
@@ -186,7 +188,7 @@ func ParseConfig(raw json.RawMessage) (Config, error) {
 	return c, nil
 }
 
-// defaultConfig has the default of each key.
+// defaultConfig returns the defaults of all keys.
 func defaultConfig() Config {
 	c := Config{Raw: json.RawMessage("{}")}
 	for i := range configKeys {
@@ -198,7 +200,7 @@ func defaultConfig() Config {
 	return c
 }
 
-// Shown is the config as the API shows it: with auth and tls, without what is secret of them, and canonical.
+// Shown returns the config as the API shows it: canonical, with auth and tls but without their secrets.
 func (c *Config) Shown() (json.RawMessage, error) {
 	plain := canonicalMembers(c.Raw, configKeys)
 	if c.Auth == nil && c.TLS == nil {
@@ -222,8 +224,8 @@ func (c *Config) Shown() (json.RawMessage, error) {
 	return json.Marshal(keys)
 }
 
-// secrets takes auth and tls out of the keys, and reports whether there was any of them: null too, because one before it
-// in the text would stay.
+// secrets parses auth and tls and removes them from keys. It reports whether either was present, even as null,
+// because then the original text must not be kept: it may contain an earlier duplicate of the key.
 func (c *Config) secrets(keys map[string]json.RawMessage, p *ValidationError) bool {
 	liftAuth(keys)
 	found := false
@@ -241,7 +243,7 @@ func (c *Config) secrets(keys map[string]json.RawMessage, p *ValidationError) bo
 	return found
 }
 
-// word reads a fixed word, which may be written in any case.
+// word parses one of a fixed set of words, in any case.
 func word[T ~string](raw json.RawMessage, into *T, spell func(string) string) bool {
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
@@ -257,7 +259,7 @@ const (
 	maxRatePeriod = 24 * time.Hour
 )
 
-// rateMembers are those of config.rate_limit.
+// rateMembers describes config.rate_limit.
 var rateMembers = []Field{
 	{Name: "limit", Kind: KindNumber, Low: 1, High: maxRate, Needed: true, Example: "100", Help: "The maximum number of attempts per period"},
 	{Name: "period", Kind: KindSeconds, Low: 1, High: maxRatePeriod.Seconds(), Needed: true, Example: "60", Help: "The length of a period, in seconds"},

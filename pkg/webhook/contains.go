@@ -6,13 +6,14 @@ import (
 	"strings"
 )
 
-// maxComparisons bounds the work of one Contains: lists are compared each item with each, and both are of strangers. What
-// takes more is not contained.
+// maxComparisons bounds the work of one Contains: each item of a list is compared with each item of another, and
+// neither list is trusted. Beyond it, the result is false.
 const maxComparisons = 1 << 20
 
-// Contains reports whether the config contains the filter, as PostgreSQL's operator @> of jsonb has it: every key of an
-// object is there and its value contained in the one there, every item of a list is contained in some item there, in
-// whatever order, and all else is the same. A filter that is empty or null is contained in all.
+// Contains reports whether the config contains the filter in the sense of PostgreSQL's jsonb operator @>: every key
+// of an object must be present and contain the corresponding value, every item of a list must be contained in some
+// item of the other list, in any order, and everything else must be equal. A filter that is empty or null is always
+// contained.
 func (c *Config) Contains(filter json.RawMessage) bool {
 	if isNull(filter) {
 		return true
@@ -22,7 +23,7 @@ func (c *Config) Contains(filter json.RawMessage) bool {
 		return false
 	}
 	if w, ok := want.(map[string]any); ok && len(w) == 0 {
-		return true // a config that is empty has nothing to compare
+		return true // an empty config has no value to compare
 	}
 	budget := maxComparisons
 	return contains(c.own, want, &budget)
@@ -78,7 +79,7 @@ func someContains(list []any, want any, budget *int) bool {
 	return false
 }
 
-// sameNumber compares numbers exactly, however they are written: 12, 12.0 and 1.2e1 are the same.
+// sameNumber compares numbers exactly, whatever their notation: 12, 12.0 and 1.2e1 are equal.
 func sameNumber(a, b json.Number) bool {
 	if a == b {
 		return true
@@ -88,14 +89,15 @@ func sameNumber(a, b json.Number) bool {
 	return xOK && yOK && x == y
 }
 
-// decimal is a number: 0.digits times 10 to the exponent, where digits neither begin nor end with 0. Zero has no digits.
+// decimal is a number: 0.digits times 10 to the exponent, where digits neither begin nor end with 0. Zero has no
+// digits.
 type decimal struct {
 	negative bool
 	digits   string
 	exponent int
 }
 
-// readDecimal reads a number of JSON; ok is false for an exponent that is beyond all use.
+// readDecimal parses a JSON number. ok is false for an absurdly large exponent.
 func readDecimal(text string) (d decimal, ok bool) {
 	text, d.negative = strings.CutPrefix(text, "-")
 	mantissa, power := text, ""

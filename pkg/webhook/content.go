@@ -8,23 +8,23 @@ import (
 	"unicode/utf8"
 )
 
-// maxContentFields is how many pointers a hook's content_fields may have.
+// maxContentFields is the maximum number of pointers in content_fields.
 const maxContentFields = 100
 
-// ContentFields is what a hook wants of an event's data: config.content_fields, JSON pointers (RFC 6901) to what is kept.
-// nil keeps everything.
+// ContentFields selects the parts of an event's data that a hook gets: config.content_fields, a list of JSON pointers
+// (RFC 6901). nil keeps everything.
 type ContentFields struct {
 	key  string
 	root wanted
 }
 
-// wanted is what is kept of a value: all of it, or what is wanted of some of its members.
+// wanted says what to keep of a value: all of it, or parts of some of its members.
 type wanted struct {
 	all     bool
 	members map[string]*wanted
 }
 
-// Key is the same for content fields that keep the same in the same words; empty for everything.
+// Key returns a string that is the same for content fields with the same pointers; it is empty for nil.
 func (f *ContentFields) Key() string {
 	if f == nil {
 		return ""
@@ -32,9 +32,9 @@ func (f *ContentFields) Key() string {
 	return f.key
 }
 
-// Keep returns the data without what is not wanted. What is kept is the exact text that was published: names, numbers,
-// their order. Elements of an array that are not wanted are left out, and of a value that has no members, nothing is
-// wanted: it becomes null. Data that is not JSON comes back as it is.
+// Keep returns the selected parts of the data, with the exact bytes of names, numbers and order. Array elements that
+// are not selected are removed. A value without members, of which members are selected, becomes null. Data that is
+// not JSON is returned unchanged.
 func (f *ContentFields) Keep(data json.RawMessage) json.RawMessage {
 	if f == nil || f.root.all || !json.Valid(data) {
 		return data
@@ -46,7 +46,7 @@ func (f *ContentFields) Keep(data json.RawMessage) json.RawMessage {
 	return out
 }
 
-// keep appends what is wanted of a value; kept is false for a value that has no members.
+// keep appends the selected parts of a value. kept is false for a value that has no members.
 func (w *wanted) keep(out, value []byte) (_ []byte, kept bool) {
 	value = bytes.TrimSpace(value)
 	switch {
@@ -154,7 +154,7 @@ func parseContentFields(raw json.RawMessage, p *ValidationError) *ContentFields 
 	return f
 }
 
-// want adds a path to what is wanted.
+// want adds a path to the selection.
 func (w *wanted) want(path []string) {
 	for _, name := range path {
 		if w.all {

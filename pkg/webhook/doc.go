@@ -1,10 +1,10 @@
-// Package webhook is Whisperer's domain: events, hooks, deliveries, attempts and the rules that bind them.
-// It does no I/O and knows no technology; databases, buses and HTTP translate to and from its values.
+// Package webhook is Whisperer's domain: events, hooks, deliveries, attempts and their rules. It does no I/O and
+// depends on no technology. Databases, buses and HTTP convert to and from its values.
 //
 // # The life of a delivery
 //
-// An event fans out to the hooks that match it. Each pair is one delivery, whose id is derived from the pair, so that
-// doing it twice is the same delivery.
+// An event fans out to the hooks that match it. Each pair of event and hook is one delivery. Its id is derived from
+// the pair, so fanning out an event twice yields the same delivery.
 //
 //	            match                     2xx
 //	event ─────────────► [in flight] ──────────────► delivered
@@ -15,7 +15,7 @@
 //	     └─────────────────────────────────────────────────────────────┴┘
 //	                                  hook deleted ───────────► cancelled
 //
-// A delivery that waits while a newer event of its entity does is superseded by that one, if its hook wants so.
+// If the hook collapses deliveries, a waiting delivery is superseded when a newer event of its entity waits as well.
 //
-// Delivered, dead, cancelled and superseded are final; only a person's replay leaves them.
+// Delivered, dead, cancelled and superseded are final; only a replay leaves them.
 package webhook

@@ -8,15 +8,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// Sentinels that stores and rules return, always wrapped; test with errors.Is.
+// Errors that stores and rules return, always wrapped; test with errors.Is.
 var (
-	// ErrNotFound: no such thing for this tenant. Another tenant's thing is not found either.
+	// ErrNotFound: the tenant has no such object. Objects of other tenants are not found either.
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: the change contradicts what is stored.
 	ErrConflict = errors.New("conflict")
-	// ErrInvalid: the caller's input breaks a rule; see ValidationError for which.
+	// ErrInvalid: the caller's input breaks a rule; ValidationError says which one.
 	ErrInvalid = errors.New("invalid")
-	// ErrVersion: the thing has changed since the version that the caller named.
+	// ErrVersion: the object has changed since the version that the caller named.
 	ErrVersion = errors.New("version mismatch")
 )
 
@@ -50,15 +50,16 @@ func (e *ValidationError) Error() string {
 	return "invalid: " + strings.Join(parts, "; ")
 }
 
-// Is reports that a ValidationError is an ErrInvalid.
+// Is reports whether target is ErrInvalid.
 func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
 
-// Add says what is wrong with the field of the pointer.
+// Add records an error for the field with the pointer.
 func (e *ValidationError) Add(pointer, format string, args ...any) {
 	e.Fields = append(e.Fields, FieldError{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
 }
 
-// Collect adds err's fields below a prefix; an error that is no ValidationError becomes the prefix's own, and nil adds nothing.
+// Collect adds err's fields below a prefix. If err is not a ValidationError, it becomes the error of the prefix
+// itself. nil adds nothing.
 func (e *ValidationError) Collect(prefix string, err error) {
 	var v *ValidationError
 	switch {
@@ -72,7 +73,7 @@ func (e *ValidationError) Collect(prefix string, err error) {
 	}
 }
 
-// OrNil returns the error, or nil where no field is wrong.
+// OrNil returns the error, or nil if no field is invalid.
 func (e *ValidationError) OrNil() error {
 	if len(e.Fields) == 0 {
 		return nil
@@ -80,14 +81,14 @@ func (e *ValidationError) OrNil() error {
 	return e
 }
 
-// ConflictError says which stored thing stands in the way; errors.Is(err, ErrConflict) holds.
+// ConflictError names the stored object that conflicts; errors.Is(err, ErrConflict) holds.
 type ConflictError struct {
-	// ID is that of the thing which is there already.
+	// ID is the id of the existing object.
 	ID uuid.UUID
 }
 
 // Error names the existing id.
 func (e *ConflictError) Error() string { return fmt.Sprintf("conflict with %s", e.ID) }
 
-// Is reports that a ConflictError is an ErrConflict.
+// Is reports whether target is ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }

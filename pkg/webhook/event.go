@@ -16,9 +16,9 @@ import (
 
 // Limits of events, in bytes.
 const (
-	// MaxEventSize bounds the body that is published.
+	// MaxEventSize bounds the published body.
 	MaxEventSize = 1 << 20
-	// MaxEventIDLength bounds the id that an event is published with.
+	// MaxEventIDLength bounds the id of a published event.
 	MaxEventIDLength = 255
 	// MaxEntityLength bounds an event's entity, in characters.
 	MaxEntityLength = 256
@@ -36,31 +36,32 @@ type Event struct {
 	Tenant string
 	// Type is dotted, such as package.status.packed.
 	Type string
-	// Time is when it happened, by the publisher's clock.
+	// Time is when the event happened, by the publisher's clock.
 	Time time.Time
-	// PublishedAt is when JetStream stored it; it decides the day partition that everything about the event lives in.
+	// PublishedAt is when JetStream stored the event. It determines the day partition for everything about the event.
 	PublishedAt time.Time
-	// Seq is its place in the streams of events, 0 where that is unknown.
+	// Seq is the event's stream and sequence, or 0 if unknown.
 	Seq Sequence
 	// Entity is the thing that the event is about, such as package:61; may be empty.
 	Entity string
-	// Context is a JSON object that goes to receivers beside Data; nil where none was published.
+	// Context is a JSON object that receivers get in addition to Data; nil if none was published.
 	Context json.RawMessage
-	// ConfigFilter narrows the event to hooks whose config contains it; nil where none was published.
+	// ConfigFilter narrows the event to hooks whose config contains it; nil if none was published.
 	ConfigFilter json.RawMessage
-	// CloudEvent are the attributes of an event that was published as a CloudEvent, as they came: a JSON object without
-	// specversion; nil for others.
+	// CloudEvent has the attributes of an event that was published as a CloudEvent, unchanged: a JSON object without
+	// specversion. It is nil for other events.
 	CloudEvent json.RawMessage
 	// Data is the exact JSON text that was published.
 	Data json.RawMessage
 	// Traceparent is the W3C trace context that the publisher sent; may be empty.
 	Traceparent string
-	// Tracestate is what other systems keep in that trace; empty where Traceparent is.
+	// Tracestate is the vendors' part of that trace context; empty if Traceparent is.
 	Tracestate string
-	// SchemaProblems is what the JSON Schema of the type has against Data, with pointers into it; nil for nothing, or where
-	// it was not checked. They are known of recorded events.
+	// SchemaProblems says how Data violates the JSON Schema of the type, with pointers into it. It is nil if there is
+	// no problem or Data was not checked, and is only set for recorded events.
 	SchemaProblems []FieldError
-	// Erased says that the payload was erased: Data is null, and Context, ConfigFilter and CloudEvent are nil. It is nil for others.
+	// Erased says that the payload was erased: Data is null, and Context, ConfigFilter and CloudEvent are nil.
+	// Otherwise it is nil.
 	Erased *Erased
 }
 
@@ -71,13 +72,13 @@ type Erased struct {
 	By string
 }
 
-// ErasedByRetention is who erases what is kept for as long as its retention says.
+// ErasedByRetention is the actor of erasures whose reason is the retention policy.
 const ErasedByRetention = "retention"
 
-// MaxRetentionDays is for how many days a retention policy may keep payloads.
+// MaxRetentionDays is the maximum number of days of a retention policy.
 const MaxRetentionDays = 3650
 
-// String says it in words.
+// String describes the erasure in words.
 func (e *Erased) String() string {
 	by := e.By
 	if by == ErasedByRetention {
@@ -86,8 +87,8 @@ func (e *Erased) String() string {
 	return fmt.Sprintf("erased on %s by %s", e.At.UTC().Format("2 January 2006 15:04 MST"), by)
 }
 
-// Digest is the SHA-256 of what makes two publications of one id the same event: type, entity, context, config filter
-// and data.
+// Digest returns the SHA-256 of what must be equal for two publications with one id to be the same event: type,
+// entity, context, config filter and data.
 func (e *Event) Digest() [sha256.Size]byte {
 	h := sha256.New()
 	var n [8]byte
@@ -99,24 +100,24 @@ func (e *Event) Digest() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// eventIDSpace is the namespace of ids that are derived from a place in the stream.
+// eventIDSpace is the namespace of ids that are derived from a place in a stream.
 var eventIDSpace = uuid.MustParse("6ba2a7c2-3d5c-5f0e-9e53-1a6f0f3c2b10")
 
-// EventIDFromStream derives an id for an event that was published without one. The time is part of it, so that a
-// stream which was made anew does not repeat ids.
+// EventIDFromStream derives an id for an event that was published without one. It includes the time, so that a
+// recreated stream does not repeat ids.
 func EventIDFromStream(seq Sequence, publishedAt time.Time) string {
 	return uuid.NewSHA1(eventIDSpace, fmt.Appendf(nil, "%d@%d", seq, publishedAt.UnixNano())).String()
 }
 
-// ReservedIDPrefix begins the ids of events that Whisperer publishes itself, and of no others: an id that somebody else has
-// used before would have them taken for repetitions.
+// ReservedIDPrefix is the prefix of the ids of events that Whisperer publishes itself. Nobody else may use it: if
+// somebody had used such an id before, Whisperer's event would be taken for a repetition.
 const ReservedIDPrefix = "whisperer:"
 
 // IsReservedID reports whether only Whisperer itself may publish events with the id.
 func IsReservedID(id string) bool { return strings.HasPrefix(id, ReservedIDPrefix) }
 
-// ValidateEventID reports why s cannot be the id that an event is published with: any text of 1 to MaxEventIDLength bytes
-// is one that has no control characters, which could not travel in headers.
+// ValidateEventID reports why s is not valid as a published event's id: it must have 1 to MaxEventIDLength bytes and
+// no control characters, which cannot travel in headers.
 func ValidateEventID(s string) error {
 	if s == "" || len(s) > MaxEventIDLength {
 		return fmt.Errorf("must have 1 to %d bytes", MaxEventIDLength)
@@ -124,7 +125,7 @@ func ValidateEventID(s string) error {
 	return printableText(s)
 }
 
-// ValidateSource reports why a text cannot be the source of a CloudEvent.
+// ValidateSource reports why s is not valid as the source of a CloudEvent.
 func ValidateSource(s string) error { return printableText(s) }
 
 func printableText(s string) error {
@@ -136,11 +137,12 @@ func printableText(s string) error {
 	return nil
 }
 
-// DefaultSource is the CloudEvents source of events that were published without one.
+// DefaultSource returns the CloudEvents source for events that were published without one.
 func DefaultSource(tenant string) string { return "/whisperer/" + tenant }
 
-// CloudEventID is the event id of a CloudEvent. CloudEvents are the same where source and id are, so it is both, as
-// id|source; an event that has come from us before has the id that we gave it. A long source is cut to its hash.
+// CloudEventID returns the event id of a CloudEvent. CloudEvents are identified by source and id together, so it
+// joins them as id|source. An event that came from us originally keeps the id that we gave it. A long source is
+// replaced by its hash.
 func CloudEventID(tenant, id, source string) string {
 	if source == DefaultSource(tenant) {
 		return id
@@ -153,16 +155,16 @@ func CloudEventID(tenant, id, source string) string {
 	return id + cloudEventSeparator + source
 }
 
-// cloudEventSeparator is no character of a URI, which a source is.
+// cloudEventSeparator cannot occur in a URI, so it cannot occur in a source.
 const cloudEventSeparator = "|"
 
 var sourceEscaper = strings.NewReplacer(cloudEventSeparator, "%7C")
 
-// CloudEventPrefix is what all ids begin with that CloudEventID makes of an id.
+// CloudEventPrefix returns the prefix of all ids that CloudEventID makes from an id.
 func CloudEventPrefix(id string) string { return id + cloudEventSeparator }
 
-// HeaderText is text as it travels in a header: what is no visible ASCII character, " and % are percent-encoded, as
-// CloudEvents has it.
+// HeaderText encodes text for a header, as CloudEvents defines it: everything but visible ASCII characters, and " and
+// %, is percent-encoded.
 func HeaderText(s string) string {
 	plain := func(c byte) bool { return c > ' ' && c < 0x7f && c != '"' && c != '%' }
 	for i := range len(s) {
@@ -182,7 +184,8 @@ func HeaderText(s string) string {
 	return s
 }
 
-// ValidateEntity reports why s cannot be an event's entity: at most MaxEntityLength characters of printable text.
+// ValidateEntity reports why s is not valid as an event's entity: it must have at most MaxEntityLength printable
+// characters.
 func ValidateEntity(s string) error {
 	if utf8.RuneCountInString(s) > MaxEntityLength {
 		return fmt.Errorf("is longer than %d characters", MaxEntityLength)
@@ -195,8 +198,8 @@ func ValidateEntity(s string) error {
 	return nil
 }
 
-// ValidateTenant reports why s cannot name a tenant: 1 to MaxTenantLength of a-z, 0-9, _ and -, beginning with a
-// letter or digit. It is a token of NATS subjects.
+// ValidateTenant reports why s is not valid as a tenant's name: it must have 1 to MaxTenantLength characters of a-z,
+// 0-9, _ and -, and begin with a letter or digit. The name is a token of NATS subjects.
 func ValidateTenant(s string) error {
 	if s == "" || len(s) > MaxTenantLength {
 		return fmt.Errorf("must have 1 to %d characters", MaxTenantLength)

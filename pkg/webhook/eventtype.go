@@ -10,17 +10,17 @@ import (
 const (
 	// MaxEventTypeLength is in bytes.
 	MaxEventTypeLength = 128
-	// MaxEventTypes is how many types and patterns one hook may name.
+	// MaxEventTypes is the maximum number of types and patterns of one hook.
 	MaxEventTypes = 50
 )
 
-// NormalizeEventType gives the one spelling of an event type or pattern: lower case, and dots for the dashes of the
-// predecessor's spelling, so that Package-Created means package.created. Nothing else is changed.
+// NormalizeEventType returns the canonical spelling of an event type or pattern: lower case, and dots for the dashes
+// of the predecessor's spelling, so that Package-Created means package.created. It changes nothing else.
 func NormalizeEventType(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", ".") }
 
-// ForeignEventType is the event type that a type of another system's grammar means, such as that of a CloudEvent: in lower
-// case, and with one dot for each run of characters that are none of a-z, 0-9 and _, but for those at the ends. So
-// io.debezium.DataChangeEvent means io.debezium.datachangeevent.
+// ForeignEventType converts an event type with another grammar, such as a CloudEvent's, into one of ours. It uses
+// lower case, replaces each run of characters other than a-z, 0-9 and _ by one dot, and trims dots at the ends. So
+// io.debezium.DataChangeEvent becomes io.debezium.datachangeevent.
 func ForeignEventType(s string) string {
 	words := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_'
@@ -42,11 +42,11 @@ func ValidateEventType(s string) error {
 	return nil
 }
 
-// IsPattern reports whether s uses a wildcard.
+// IsPattern reports whether s contains a wildcard.
 func IsPattern(s string) bool { return strings.ContainsAny(s, "*>") }
 
 // ValidatePattern reports why s is neither an event type nor a pattern. Patterns are NATS wildcards: * stands for
-// exactly one token, > for one or more tokens at the end; * alone stands for everything.
+// exactly one token, > for one or more tokens at the end; * alone matches everything.
 func ValidatePattern(s string) error {
 	if err := typeLength(s); err != nil {
 		return err
@@ -65,20 +65,20 @@ func ValidatePattern(s string) error {
 	return nil
 }
 
-// IsOperational reports whether the event type is one by which Whisperer tells of itself: hook.…, delivery.… or
+// IsOperational reports whether the event type belongs to Whisperer's events about itself: hook.…, delivery.… or
 // callback.….
 func IsOperational(eventType string) bool {
 	return strings.HasPrefix(eventType, "hook.") || strings.HasPrefix(eventType, "delivery.") || strings.HasPrefix(eventType, "callback.")
 }
 
-// IsReserved reports whether only Whisperer itself may publish events of the type: hook.…, callback.… and delivery.dead.
-// Other types that begin with delivery. are the order management system's.
+// IsReserved reports whether only Whisperer itself may publish events of the type: hook.…, callback.… and
+// delivery.dead. Other types that begin with delivery. belong to the order management system.
 func IsReserved(eventType string) bool {
 	return strings.HasPrefix(eventType, "hook.") || strings.HasPrefix(eventType, "callback.") || eventType == "delivery.dead"
 }
 
-// MatchPattern reports whether pattern covers the event type. Both must be valid. Operational types have to be asked
-// for by name or by a pattern such as hook.*: everything means everything that the order management system tells.
+// MatchPattern reports whether pattern covers the event type. Both must be valid. Operational types only match their
+// name or a pattern such as hook.*; a pattern for everything only covers the events of the order management system.
 func MatchPattern(pattern, eventType string) bool {
 	switch pattern {
 	case eventType:

@@ -108,7 +108,7 @@ func patterns() *rapid.Generator[string] {
 	})
 }
 
-// expression says what a pattern means as a regular expression.
+// expression converts a pattern into a regular expression.
 func expression(pattern string) *regexp.Regexp {
 	if pattern == "*" {
 		pattern = ">"

@@ -2,7 +2,7 @@ package webhook
 
 import "encoding/json"
 
-// ExpressionKind is what an expression of a hook is for.
+// ExpressionKind is the purpose of a hook's expression.
 type ExpressionKind string
 
 // The kinds of expressions.
@@ -13,14 +13,14 @@ const (
 	ConditionExpression ExpressionKind = "condition"
 )
 
-// Expression is one CEL expression of a hook. Whether it compiles, and what it costs, is package filter's to say.
+// Expression is one CEL expression of a hook. Package filter checks that it compiles and what it costs.
 type Expression struct {
 	Kind ExpressionKind
-	// Pointer is where the config has it.
+	// Pointer is its location in the config.
 	Pointer, Text string
 }
 
-// Expression is the text of the expression of the kind; empty where there is none.
+// Expression returns the text of the expression of the kind, or "" if there is none.
 func (c *Config) Expression(kind ExpressionKind) string {
 	if kind == FilterExpression {
 		return c.Filter
@@ -28,7 +28,7 @@ func (c *Config) Expression(kind ExpressionKind) string {
 	return c.Transform
 }
 
-// Expressions are all CEL expressions of the config.
+// Expressions returns all CEL expressions of the config.
 func (c *Config) Expressions() []Expression {
 	var list []Expression
 	if c.Filter != "" {
@@ -46,14 +46,14 @@ func (c *Config) Expressions() []Expression {
 	return list
 }
 
-// parseHeadersFrom reads expressions by the names of headers.
+// parseHeadersFrom parses an object that maps header names to expressions.
 func parseHeadersFrom(raw json.RawMessage, p *ValidationError) map[string]string {
 	var headers map[string]string
 	if !KindTextMap.Accepts(raw) || json.Unmarshal(raw, &headers) != nil {
 		p.Add("/headers_from", "must be an object of header names and CEL expressions as strings")
 		return nil
 	}
-	names := make(map[string]string, len(headers)) // the values are known later
+	names := make(map[string]string, len(headers)) // the values are only known later
 	for name, text := range headers {
 		if names[name] = ""; text == "" {
 			p.Add("/headers_from/"+escapePointer(name), "must be a CEL expression that gives a text")

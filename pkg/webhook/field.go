@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// Kind is what JSON a field of a hook, or a key of its config, takes.
+// Kind is the kind of JSON value that a field of a hook, or a key of its config, takes.
 type Kind string
 
 // The kinds.
@@ -18,30 +18,30 @@ const (
 	KindTexts      Kind = "texts"        // a list of strings
 	KindTextOrMany Kind = "text or many" // a string, or a list of strings
 	KindTextMap    Kind = "text map"     // an object of strings
-	KindFlag       Kind = "flag"         // true or false; in quotes, too
+	KindFlag       Kind = "flag"         // true or false, possibly in quotes
 	KindTime       Kind = "time"
 	KindID         Kind = "id"
 	KindNumber     Kind = "number"  // a whole number
 	KindReal       Kind = "real"    // a number, whole or not
 	KindNumbers    Kind = "numbers" // a list of numbers
 	KindSeconds    Kind = "seconds"
-	KindObject     Kind = "object" // an object or null, whose rules the field knows
+	KindObject     Kind = "object" // an object or null; the field has its rules
 	KindOutcome    Kind = "outcome"
 	KindList       Kind = "list"     // a list of objects
 	KindStatuses   Kind = "statuses" // a list of HTTP statuses and ranges of them
 )
 
-// kindWords say what the kinds take that Accepts judges.
+// kindWords describe the kinds that Accepts checks.
 var kindWords = map[Kind]string{
 	KindText: "a string", KindTexts: "a list of strings", KindTextOrMany: "a string or a list of strings",
 	KindTextMap: "an object of strings", KindFlag: "true or false", KindObject: "an object or null",
 	KindOutcome: "an object, the path of a function, or null",
 }
 
-// Expects says in words what the kind takes.
+// Expects describes in words what the kind takes.
 func (k Kind) Expects() string { return kindWords[k] }
 
-// Accepts reports whether a value that is not null is of the kind, as far as the kind alone says.
+// Accepts reports whether a value that is not null is of the kind, as far as that depends on the kind alone.
 func (k Kind) Accepts(raw json.RawMessage) bool {
 	var text string
 	switch k {
@@ -52,7 +52,7 @@ func (k Kind) Accepts(raw json.RawMessage) bool {
 	case KindTextOrMany:
 		return isTexts(raw) || json.Unmarshal(raw, &text) == nil
 	case KindTextMap:
-		var members map[string]*string // null is no string, and encoding/json would make "" of it
+		var members map[string]*string // null is not a string, but encoding/json would turn it into ""
 		return json.Unmarshal(raw, &members) == nil && !hasNil(members)
 	default:
 		return true
@@ -73,70 +73,77 @@ func hasNil(members map[string]*string) bool {
 	return false
 }
 
-// Field describes one field of a hook, or one key of its config. What reads, checks, stores, shows or documents hooks goes by
-// these descriptions: the API and its reference, the console's form, the CLI's flags, the manifest of sync, the audit log.
+// Field describes one field of a hook, or one key of its config. Everything that reads, checks, stores, shows or
+// documents hooks uses these descriptions: the API and its reference, the console's form, the CLI's flags, the
+// manifest of sync, the audit log.
 type Field struct {
-	// Name is that of the member in the JSON form of the hook, or of its config.
+	// Name is the member's name in the JSON form of the hook, or of its config.
 	Name string
 	Kind Kind
-	// Help says what the field is for, without a full stop, and Shown what a hook's shows where that differs.
+	// Help describes the field, without a full stop. Shown describes it in responses if that differs.
 	Help, Shown string
-	// Short is Help for the CLI and the console where that is too long; a whole sentence. Label names the field in the console.
+	// Short replaces Help in the CLI and the console if Help is too long; it is a whole sentence. Label is the
+	// console's label.
 	Short, Label string
-	// Example is shown where nothing was entered.
+	// Example is shown in an empty input.
 	Example string
-	// MaxLength bounds a text, in characters; 0 for no bound that is documented. MaxItems bounds a list or an object of strings.
+	// MaxLength bounds a text, in characters; 0 means no documented limit. MaxItems bounds a list or an object of
+	// strings.
 	MaxLength, MaxItems int
-	// Low and High bound a number, and each of a list of numbers; High is 0 where there are no bounds.
+	// Low and High bound a number, or each number of a list; if High is 0 there are no bounds.
 	Low, High float64
-	// Choices are the words that a text may be, the default first.
+	// Choices are the allowed words of a text, the default first.
 	Choices []string
-	// Default is the JSON that an absent value means; empty for nothing, and for the first of Choices.
+	// Default is the JSON value that is assumed if the field is absent. It is empty if there is none, or if it is the
+	// first of Choices.
 	Default string
-	// Needed members have to be there.
+	// Needed members are required.
 	Needed bool
-	// Members are those of an object, or of each object of a list; Variants the forms that differ in some of them.
+	// Members describes the members of an object, or of each object of a list. Variants are forms that differ in some
+	// members.
 	Members  []Field
 	Variants Variants
-	// ReadOnly fields are only shown. Hidden ones are only taken: nobody is shown them again.
+	// ReadOnly fields are only shown. Hidden fields can only be set, and are never shown again.
 	ReadOnly, Hidden bool
-	// AsWritten numbers come back as they were sent, in quotes or null too: the predecessor answered so.
+	// AsWritten numbers are returned exactly as they were sent, even in quotes or as null, because the predecessor
+	// did so.
 	AsWritten bool
-	// Nullable says of a read-only field that it may be null.
+	// Nullable says that a read-only field may be null.
 	Nullable bool
-	// Flag is the CLI's for it; the zero Flag for none.
+	// Flag is its flag in the CLI; zero for none.
 	Flag Flag
-	// Kept says that the manifest leaves the field as it is where it is absent; others get their default.
+	// Kept says that the manifest leaves the field unchanged if it is absent; other fields get their default.
 	Kept bool
 
-	// at is where the hook has it: a pointer. nil for what is made of other fields.
+	// at returns a pointer to the field's value in the hook; nil for fields that are derived from others.
 	at func(*Hook) any
-	// set reads what was sent, null included; nil for what json.Unmarshal does.
+	// set parses what was sent, including null; nil means json.Unmarshal.
 	set func(*Hook, json.RawMessage) error
-	// check adds what is wrong with the hook's value.
+	// check adds errors about the hook's value.
 	check func(*Hook, *ValidationError)
-	// searched fields have a column of their own, and sealed ones are stored encrypted; all others are in the stored document.
+	// searched fields have a column of their own, and sealed ones are stored encrypted. All others are in the stored
+	// document.
 	searched, sealed bool
-	// key reads a key of a config.
+	// key parses a key of a config.
 	key func(*Config, json.RawMessage, *ValidationError)
 }
 
 // Flag is a flag of hook create and hook update.
 type Flag struct{ Name, Short, Placeholder string }
 
-// Sentence is what the field is for, in one sentence.
+// Sentence describes the field in one sentence.
 func (f *Field) Sentence() string { return cmp.Or(f.Short, f.Help+".") }
 
-// Plain reports whether the field can be set by Set alone, whatever else was sent with it.
+// Plain reports whether Set alone can set the field, whatever else was sent with it.
 func (f *Field) Plain() bool { return f.at != nil && !f.ReadOnly && !f.special() }
 
-// special fields are more than their value: of two spellings one may be sent, the status has a history, and a secret is kept
-// where it is not sent.
+// special reports whether setting the field takes more than its value: there are two spellings of it, the status has
+// a history, or a secret is kept if it is not sent.
 func (f *Field) special() bool {
 	return slices.Contains([]string{"event_types", "target_url", "secret_key", "api_key", "config", "status"}, f.Name)
 }
 
-// Set gives the hook what was sent for a plain field; null, and nothing, are its default. A *ValidationError has pointers relative
+// Set sets a plain field to what was sent; null or nothing sets the default. A *ValidationError has pointers relative
 // to the field.
 func (f *Field) Set(h *Hook, raw json.RawMessage) error {
 	into := f.at(h)
@@ -155,7 +162,7 @@ func (f *Field) Set(h *Hook, raw json.RawMessage) error {
 	return nil
 }
 
-// Text is the field's value of the hook as JSON: null where it has none.
+// Text returns the field's value in the hook as JSON, or null if it has none.
 func (f *Field) Text(h *Hook) json.RawMessage {
 	switch v := f.at(h).(type) {
 	case *json.RawMessage:
@@ -170,7 +177,7 @@ func (f *Field) Text(h *Hook) json.RawMessage {
 	}
 }
 
-// plainJSON writes a value that can be written, without the escapes that HTML needs.
+// plainJSON encodes a value, which cannot fail, without escaping for HTML.
 func plainJSON(v any) json.RawMessage {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -181,11 +188,11 @@ func plainJSON(v any) json.RawMessage {
 	return bytes.TrimSpace(b.Bytes())
 }
 
-// Document is what of the hook is stored as one JSON object: what is neither searched by nor secret. Members that would be null
-// are left out.
+// Document returns the part of the hook that is stored as one JSON object: what is neither searched nor secret. It
+// leaves out members that would be null.
 func (h *Hook) Document() json.RawMessage { return h.document(false) }
 
-// Shown is Document as the API shows it: canonical, and with the members that would be null.
+// Shown returns the document as the API shows it: canonical, and including members that are null.
 func (h *Hook) Shown() json.RawMessage { return h.document(true) }
 
 func (h *Hook) document(all bool) json.RawMessage {
@@ -197,7 +204,7 @@ func (h *Hook) document(all bool) json.RawMessage {
 			continue
 		}
 		text := f.Text(h)
-		if all && f.Name != "config" { // which Config.Shown shows
+		if all && f.Name != "config" { // Config.Shown handles config
 			text = f.Canonical(text)
 		}
 		switch {
@@ -222,8 +229,8 @@ func (h *Hook) document(all bool) json.RawMessage {
 	return b.Bytes()
 }
 
-// ReadDocument fills in what Document has written, and keeps what a newer program has: Document writes it again. The error says which
-// field cannot be read; the others are filled in.
+// ReadDocument sets the fields that Document wrote. It keeps what a newer program has stored, and Document writes
+// that again. The error says which field cannot be read; the others are set.
 func (h *Hook) ReadDocument(document json.RawMessage) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(document, &members); err != nil {
@@ -256,8 +263,8 @@ func (h *Hook) ReadDocument(document json.RawMessage) error {
 	return first
 }
 
-// Changed names the fields in which two hooks differ, as the API spells them. The order of keys, and how numbers and words are written,
-// do not matter.
+// Changed returns the names of the fields in which two hooks differ, as the API spells them. It ignores the order of
+// keys and the notation of numbers and words.
 func Changed(before, after *Hook) []string {
 	var changed []string
 	for i := range fields {

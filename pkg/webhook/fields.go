@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// Fields describes the fields of a hook, in the order in which the API shows them. Nothing of it may be changed.
+// Fields describes the fields of a hook, in the order in which the API shows them. The result must not be changed.
 func Fields() []Field { return fields }
 
-// FieldNamed is the description of a field; nil where there is none of the name.
+// FieldNamed returns the description of a field, or nil if there is none of the name.
 func FieldNamed(name string) *Field {
 	i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == name })
 	if i < 0 {
@@ -120,7 +120,7 @@ var sendingFields = []Field{
 	},
 }
 
-// stateFields say whether the hook is at work, and since when.
+// stateFields say whether the hook is active, and since when.
 var stateFields = []Field{
 	{Name: "is_active", Kind: KindFlag, Help: "false pauses the hook", Shown: "Whether the status is active"},
 	{
@@ -194,7 +194,8 @@ func (h *Hook) checkAPIKey(p *ValidationError) {
 	}
 }
 
-// setCallback takes the object, or the dotted path of a function as the predecessor had it; {} and an empty text mean none.
+// setCallback takes an object, or the dotted path of a function as the predecessor used it; {} and an empty text mean
+// none.
 func (h *Hook) setCallback(raw json.RawMessage) error {
 	var path string
 	switch {

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Handshake says which receivers have to agree before a tenant's hooks send to them, by the handshake of CloudEvents' HTTP 1.1 Web Hooks
-// for Event Delivery.
+// Handshake says which receivers must agree before a tenant's hooks send to them, by the handshake of CloudEvents'
+// HTTP 1.1 Web Hooks for Event Delivery.
 type Handshake string
 
 // The policies.
 const (
 	HandshakeOff Handshake = "off"
-	// HandshakeNewHosts asks hosts that no hook of the tenant has.
+	// HandshakeNewHosts asks hosts that no hook of the tenant uses yet.
 	HandshakeNewHosts Handshake = "new_hosts"
 	// HandshakeAlways asks for each hook that is new or gets another host.
 	HandshakeAlways Handshake = "always"
@@ -28,7 +28,7 @@ const (
 	HeaderAllowedOrigin = "WebHook-Allowed-Origin"
 )
 
-// AllowedOrigin reports whether a receiver that answers this has agreed to be sent to from the origin, a host's name.
+// AllowedOrigin reports whether a receiver with this answer has agreed to get requests from the origin, a host name.
 func AllowedOrigin(answer []string, origin string) bool {
 	return slices.ContainsFunc(answer, func(allowed string) bool {
 		allowed = strings.TrimSpace(allowed)
@@ -36,7 +36,7 @@ func AllowedOrigin(answer []string, origin string) bool {
 	})
 }
 
-// OriginOf is the scheme, host and port of a URL, which tell one receiver's server from another's.
+// OriginOf returns the scheme, host and port of a URL, which identify the receiver's server.
 func OriginOf(target string) string {
 	u, err := url.Parse(target)
 	if err != nil || u.Host == "" {
@@ -45,10 +45,10 @@ func OriginOf(target string) string {
 	return strings.ToLower(u.Scheme + "://" + u.Host)
 }
 
-// Destination is a place that a hook sends to, and the pointer of the field that says so.
+// Destination is a URL that a hook sends to, and the pointer of the field that contains it.
 type Destination struct{ Pointer, URL string }
 
-// Destinations are where the hook sends: its target, and its callback's.
+// Destinations returns the URLs that the hook sends to: its target and its callback.
 func (h *Hook) Destinations() []Destination {
 	list := []Destination{{"/target_url", h.TargetURL}}
 	if h.Callback != nil && h.Callback.URL != "" {

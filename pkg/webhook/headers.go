@@ -17,7 +17,7 @@ const (
 	DefaultAPIKeyField = "X-API-Key"
 )
 
-// forbiddenHeaders belong to HTTP, to us, or to somebody's metadata service.
+// forbiddenHeaders belong to HTTP, to us, or to a metadata service.
 var forbiddenHeaders = map[string]bool{
 	"host": true, "content-length": true, "transfer-encoding": true, "te": true, "trailer": true, "connection": true,
 	"keep-alive": true, "upgrade": true, "expect": true, "content-encoding": true, "content-type": true, "accept-encoding": true, "cookie": true, "date": true, "via": true, "forwarded": true,
@@ -29,8 +29,9 @@ var forbiddenHeaderPrefixes = []string{
 	"proxy-", "x-forwarded-", "webhook-", "svix-", "x-amz-", "x-aws-", "x-google-", "x-whisperer-",
 }
 
-// ValidateHeaders reports why a hook may not send these additional headers: names are RFC 9110 tokens that neither
-// HTTP nor Whisperer uses itself, values have no control characters. Pointers are relative to the object.
+// ValidateHeaders reports why a hook may not send these additional headers. Names must be RFC 9110 tokens that
+// neither HTTP nor Whisperer uses itself; values must not contain control characters. Pointers are relative to the
+// object.
 func ValidateHeaders(headers map[string]string) error {
 	p := &ValidationError{}
 	if len(headers) > MaxHeaders {
@@ -59,8 +60,9 @@ func ValidateHeaders(headers map[string]string) error {
 	return p.OrNil()
 }
 
-// Trim takes the blanks off the ends of header values, the API key's too: they are no part of a value, and HTTP/2 receivers
-// drop a header that has some (RFC 9113 section 8.2.1). It does so with the values of labels, since ParseLabelSelector does.
+// Trim removes blanks from the ends of header values and of the API key: they are not part of a value, and HTTP/2
+// receivers reject a header that has any (RFC 9113 section 8.2.1). It trims the values of labels as well, because
+// ParseLabelSelector does.
 func (h *Hook) Trim() {
 	for name, value := range h.Labels {
 		if trimmed := strings.TrimSpace(value); trimmed != value {
@@ -77,7 +79,7 @@ func (h *Hook) Trim() {
 	}
 }
 
-// conflicts reports headers that would be set twice, of which one would win.
+// conflicts reports headers that would be set twice; only one of the two would be sent.
 func (h *Hook) conflicts(p *ValidationError) {
 	auth, key := "", ""
 	if h.Config.Auth != nil {
@@ -117,7 +119,8 @@ func (h *Hook) conflicts(p *ValidationError) {
 	}
 }
 
-// HeaderValue is a header's value without the blanks around it, or an error that says why a request cannot have it.
+// HeaderValue returns a header's value without surrounding blanks, or an error that says why a request cannot contain
+// it.
 func HeaderValue(value string) (string, error) {
 	value = textproto.TrimString(value)
 	if problem := headerValueProblem(value); problem != "" {

@@ -107,7 +107,7 @@ func FuzzValidateHeaders(f *testing.F) {
 			require.NotEmpty(t, pointers(t, err))
 			return
 		}
-		// what is accepted, net/http sends
+		// what is accepted must be something that net/http sends
 		for _, header := range [][2]string{{name, value}, {other, otherValue}} {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://receiver.example/", nil)
 			require.NoError(t, err)

@@ -10,20 +10,20 @@ import (
 	"github.com/google/uuid"
 )
 
-// HookStatus is whether a hook gets deliveries.
+// HookStatus says whether a hook gets deliveries.
 type HookStatus string
 
 // The statuses of a hook.
 const (
 	Active   HookStatus = "active"
 	Paused   HookStatus = "paused"   // stopped by a person: deliveries are parked
-	Disabled HookStatus = "disabled" // stopped by us: deliveries are not made, and can be recovered
+	Disabled HookStatus = "disabled" // stopped by us: no deliveries are made; they can be recovered
 )
 
-// NotificationREST is the only notification type there is.
+// NotificationREST is the only notification type.
 const NotificationREST = "rest"
 
-// Limits of hooks' fields, in bytes but for the name's, which is in characters.
+// Limits of hooks' fields, in bytes; the name's is in characters.
 const (
 	MaxHookName     = 255
 	MaxTargetURL    = 2048
@@ -32,7 +32,7 @@ const (
 	MaxConfigSize   = 64 << 10
 )
 
-// Hook is one tenant's standing request to be told about events.
+// Hook is a tenant's subscription to events.
 type Hook struct {
 	ID     uuid.UUID
 	Tenant string
@@ -41,14 +41,14 @@ type Hook struct {
 	EventTypes       []string
 	TargetURL        string
 	NotificationType string
-	// Secrets sign; the first is the current one, the others are valid until they expire.
+	// Secrets are the signing secrets. The first is the current one; the others are valid until they expire.
 	Secrets []Secret
-	// APIKey is sent as Config.APIKeyHeader; empty for none.
+	// APIKey is sent in the header Config.APIKeyHeader; may be empty.
 	APIKey  string
 	Headers map[string]string
-	// Labels tell hooks apart for those who manage many.
+	// Labels help people who manage many hooks to tell them apart.
 	Labels map[string]string
-	// Callback is nil where nobody wants to hear of outcomes.
+	// Callback is nil if outcomes are not reported.
 	Callback *Callback
 	// RetryConfig is retry_countdown_config as it was given; nil for the default.
 	RetryConfig json.RawMessage
@@ -56,17 +56,18 @@ type Hook struct {
 	Status      HookStatus
 	// DisabledReason says in one sentence why the status is Disabled.
 	DisabledReason string
-	// PausedUntil is when a paused hook becomes active again by itself; zero for one that stays paused, and for others.
+	// PausedUntil is when a paused hook becomes active again automatically. It is zero if the hook stays paused or is
+	// not paused.
 	PausedUntil time.Time
-	// Unreadable says why not all of the hook could be read, and what is not set, as where its secrets are sealed with another
-	// master key; empty for what is whole.
+	// Unreadable says why part of the hook could not be read, and what is missing; for example, its secrets may be
+	// sealed with another master key. It is empty if the hook is complete.
 	Unreadable string
 	CreatedAt  time.Time
 	ModifiedAt time.Time
 	// Version counts the changes, from 1.
 	Version int64
 
-	// unknown is what a newer program has stored of the hook; it is never changed.
+	// unknown holds members that a newer program has stored in the document; they are kept unchanged.
 	unknown map[string]json.RawMessage
 }
 
@@ -77,7 +78,7 @@ type Secret struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// Matches reports whether the hook wants the event: tenant, type, and config_filter. Status does not count, since
+// Matches reports whether the hook wants the event, by tenant, type and config_filter. It ignores the status, because
 // deliveries for a paused hook are parked.
 func (h *Hook) Matches(e *Event) bool {
 	return h.Tenant == e.Tenant && h.WantsType(e.Type) && h.Config.Contains(e.ConfigFilter)
@@ -93,8 +94,8 @@ func (h *Hook) WantsType(eventType string) bool {
 	return false
 }
 
-// Validate reports every field that breaks a rule which needs no look-up, as a *ValidationError with pointers of the
-// hook's JSON form. The target URL's host rules are egress's, and whether a type is known is the catalogue's.
+// Validate reports every field that breaks a rule which needs no look-up, as a *ValidationError with pointers into
+// the hook's JSON form. Package egress checks the target URL's host, and the catalogue checks that types are known.
 func (h *Hook) Validate() error {
 	p := &ValidationError{}
 	for i := range fields {
@@ -105,7 +106,7 @@ func (h *Hook) Validate() error {
 	return p.OrNil()
 }
 
-// Countdown returns the hook's retry schedule: the default where its stored config cannot be read.
+// Countdown returns the hook's retry schedule, or the default if the stored config cannot be parsed.
 func (h *Hook) Countdown() Countdown {
 	c, err := parseCountdown(h.RetryConfig)
 	if err != nil {

@@ -21,12 +21,12 @@ func validHook(t *testing.T) webhook.Hook {
 	}
 }
 
-// auth gives a hook config.auth, and these headers.
+// auth returns an edit that sets config.auth and these headers.
 func auth(text string, headers ...string) func(h *webhook.Hook) {
 	return withConfig(`{"auth":`+text+`}`, headers)
 }
 
-// key gives a hook an API key, keys of its config, and these headers.
+// key returns an edit that sets an API key, keys of the config, and these headers.
 func key(keys string, headers ...string) func(h *webhook.Hook) {
 	return func(h *webhook.Hook) {
 		withConfig(`{`+keys+`}`, headers)(h)

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// isNull reports whether raw says nothing: absent, empty or null.
+// isNull reports whether raw has no value: absent, empty or null.
 func isNull(raw json.RawMessage) bool {
 	t := bytes.TrimSpace(raw)
 	return len(t) == 0 || bytes.Equal(t, []byte("null"))
@@ -22,9 +22,9 @@ func isEmptyObject(raw json.RawMessage) bool {
 	return len(t) >= 2 && t[0] == '{' && t[len(t)-1] == '}' && len(bytes.TrimSpace(t[1:len(t)-1])) == 0
 }
 
-// decodeStrict decodes one JSON object and refuses unknown fields by name, as a *ValidationError.
+// decodeStrict decodes one JSON object. It refuses unknown fields by name, with a *ValidationError.
 func decodeStrict(raw json.RawMessage, into any) error {
-	if !json.Valid(raw) { // more than one value, for example, which a decoder leaves unread
+	if !json.Valid(raw) { // a decoder would ignore, for example, a second value
 		return invalid("", "is not a JSON object")
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
@@ -47,7 +47,7 @@ func decodeStrict(raw json.RawMessage, into any) error {
 	return invalid("", "is not a JSON object")
 }
 
-// decodeAny decodes one JSON value, numbers as they are written.
+// decodeAny decodes one JSON value and keeps the notation of numbers.
 func decodeAny(raw json.RawMessage) (any, error) {
 	if !json.Valid(raw) {
 		return nil, ErrInvalid
@@ -61,8 +61,8 @@ func decodeAny(raw json.RawMessage) (any, error) {
 	return v, nil
 }
 
-// SameJSON reports whether two texts are the same JSON: the order of keys, white space, and how a number is written do not
-// matter. Nothing is the same as null.
+// SameJSON reports whether two texts are the same JSON, whatever the order of keys, white space, and notation of
+// numbers. An empty text equals null.
 func SameJSON(a, b json.RawMessage) bool {
 	if isNull(a) || isNull(b) {
 		return isNull(a) && isNull(b)
@@ -94,7 +94,7 @@ func same(a, b any) bool {
 	case json.Number:
 		y, ok := b.(json.Number)
 		return ok && sameNumber(x, y)
-	default: // comparable
+	default: // comparable types
 		return a == b
 	}
 }

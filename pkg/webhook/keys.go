@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Keys describes the keys of a hook's config that have a meaning. Nothing of it may be changed.
+// Keys describes the keys of a hook's config that have a meaning. The result must not be changed.
 func Keys() []Field { return configKeys }
 
 // Methods lists the HTTP methods of deliveries, the default first.
@@ -17,7 +17,7 @@ func Methods() []string { return []string{"POST", "PUT", "PATCH"} }
 // Orderings lists all orderings, the default first.
 func Orderings() []Ordering { return []Ordering{OrderNone, OrderEntity, OrderHook} }
 
-// Collapses lists all ways to collapse, the default first.
+// Collapses lists all values of collapse, the default first.
 func Collapses() []Collapse { return []Collapse{CollapseNone, CollapseEntity} }
 
 var configKeys = []Field{
@@ -144,7 +144,7 @@ var configKeys = []Field{
 	},
 }
 
-// choice reads a key that is one of some words, in any case.
+// choice returns a parser of a key whose value is one of some words, in any case.
 func choice[T ~string](name string, of []T, spell func(string) string, rule string, at func(*Config) *T) func(*Config, json.RawMessage, *ValidationError) {
 	return func(c *Config, raw json.RawMessage, p *ValidationError) {
 		if into := at(c); !word(raw, into, spell) || !slices.Contains(of, *into) {

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// maxLabels is how many labels a hook may have, and a selector name.
+	// maxLabels is the maximum number of labels of a hook or a selector.
 	maxLabels = 20
 	// maxLabelValue bounds the value of a label, in bytes.
 	maxLabelValue = 63
@@ -30,17 +30,18 @@ func (h *Hook) checkLabels(p *ValidationError) {
 	}
 }
 
-// IsLabelName reports whether a label can have the name.
+// IsLabelName reports whether the name is valid for a label.
 func IsLabelName(name string) bool { return labelName.MatchString(name) }
 
-// LabelSelector chooses hooks by labels: those that have all of these with these values, an empty value being any. An empty
-// selector chooses all hooks.
+// LabelSelector selects hooks that have all of these labels with these values; an empty value matches any. An empty
+// selector selects all hooks.
 type LabelSelector map[string]string
 
-// errLabelSelector says how a selector is written.
+// errLabelSelector describes the syntax of a selector.
 var errLabelSelector = errors.New(`must be labels as name=value, or name alone for any value, separated by commas (\, is a comma in a value)`)
 
-// ParseLabelSelector reads name=value and name alone, separated by commas; within a value \, is a comma and \\ a backslash.
+// ParseLabelSelector parses name=value and plain name, separated by commas. Within a value, \, is a comma and \\ a
+// backslash.
 func ParseLabelSelector(text string) (LabelSelector, error) {
 	s := LabelSelector{}
 	if text == "" {
@@ -63,7 +64,7 @@ func ParseLabelSelector(text string) (LabelSelector, error) {
 		part.WriteRune(r)
 		escaped = false
 	}
-	if part.Len() > 0 { // the comma at the end was escaped
+	if part.Len() > 0 { // the comma at the end is escaped
 		return nil, errLabelSelector
 	}
 	return s, s.Check()
@@ -94,7 +95,7 @@ func (s LabelSelector) Check() error {
 	return nil
 }
 
-// String writes the selector as ParseLabelSelector reads it.
+// String formats the selector for ParseLabelSelector.
 func (s LabelSelector) String() string {
 	parts := make([]string, 0, len(s))
 	for _, name := range sortedKeys(s) {

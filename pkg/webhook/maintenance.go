@@ -6,17 +6,18 @@ import (
 	"slices"
 	"strings"
 	"time"
-	_ "time/tzdata" // time zones by name, on machines that have none
+	_ "time/tzdata" // time zones by name, on machines without a database of them
 )
 
-// maxWindows is how many maintenance windows a hook may have.
+// maxWindows is the maximum number of maintenance windows of a hook.
 const maxWindows = 20
 
-// Window is a time of the day, on some days of the week, in which a receiver wants nothing: its deliveries are parked.
+// Window is a time of day, on some days of the week, during which the receiver wants no requests. Deliveries are
+// parked.
 type Window struct {
-	// Start and End are minutes after midnight; a window whose End is not after its Start goes over midnight.
+	// Start and End are minutes after midnight. A window whose End is not after its Start extends past midnight.
 	Start, End int
-	// Days are those on which the window starts; none means all.
+	// Days are the days on which the window starts; an empty list means all.
 	Days     []time.Weekday
 	Location *time.Location
 }
@@ -39,7 +40,7 @@ func (c *Config) InMaintenance(t time.Time) bool {
 	return slices.ContainsFunc(c.Maintenance, func(w Window) bool { return w.Contains(t) })
 }
 
-// windowMembers are those of each window of config.maintenance.
+// windowMembers describes each window of config.maintenance.
 var windowMembers = []Field{
 	{Name: "start", Kind: KindText, MaxLength: 5, Needed: true, Example: "22:00", Help: "The time of day at which the window begins"},
 	{Name: "end", Kind: KindText, MaxLength: 5, Needed: true, Example: "02:00", Help: "The time of day at which the window ends; on the next day if it is not after start"},

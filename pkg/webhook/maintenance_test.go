@@ -14,7 +14,7 @@ func TestMaintenanceWindows(t *testing.T) {
 	const (
 		day   = `{"maintenance":[{"start":"09:00","end":"10:30"}]}`
 		night = `{"maintenance":[{"start":"22:00","end":"02:00","days":["fri"]}]}`
-		// Berlin is an hour ahead in winter, two in summer
+		// Berlin is one hour ahead of UTC in winter, two in summer
 		berlin = `{"maintenance":[{"start":"09:00","end":"10:00","timezone":"Europe/Berlin"}]}`
 	)
 	tests := map[string]struct {

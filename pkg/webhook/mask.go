@@ -12,20 +12,21 @@ import (
 	"unicode"
 )
 
-// Mask hides what is secret in URLs: user names and passwords, and the values of query parameters whose names have certain words
-// in them. Some receivers want their key in the target URL; who only reads must not get it from there, nor from an answer
-// that repeats it. The zero Mask hides nothing.
+// Mask hides secrets in URLs: user names and passwords, and the values of query parameters whose names contain
+// certain words. Some receivers want their key in the target URL; a reader of the hook must not get it from there,
+// nor from an answer that repeats it. The zero Mask hides nothing.
 type Mask struct {
 	pattern string
 	params  *regexp.Regexp
 }
 
-// MaskedUserinfo matches what stands before user name and password, and both, where a URL has them, in any case. PostgreSQL reads it as Go does.
+// MaskedUserinfo matches what stands before user name and password, and both, in a URL that has them, in any case.
+// PostgreSQL and Go interpret it alike.
 const MaskedUserinfo = `^([a-z][a-z0-9+.-]*://)[^/?#]*@`
 
 var userinfo = regexp.MustCompile(`(?i)` + MaskedUserinfo)
 
-// ParseMask reads words that are separated by commas.
+// ParseMask parses a comma-separated list of words.
 func ParseMask(list string) Mask {
 	var words []string
 	for word := range strings.SplitSeq(list, ",") {
@@ -36,13 +37,14 @@ func ParseMask(list string) Mask {
 	if len(words) == 0 {
 		return Mask{}
 	}
-	// Where a URL is the value of a parameter its own parameters count, and so do those that a semicolon separates.
+	// If the value of a parameter is itself a URL, its parameters count too, as do parameters separated by
+	// semicolons.
 	m := Mask{pattern: `([?&;#][^=&;#]*(?:` + strings.Join(words, "|") + `)[^=&;#]*=)[^&#]+`}
 	m.params = regexp.MustCompile(`(?i)` + m.pattern)
 	return m
 }
 
-// wordPattern matches a word as it may be written in a query: each character plainly, or percent-encoded.
+// wordPattern returns a pattern for a word as it may occur in a query: each character plain or percent-encoded.
 func wordPattern(word string) string {
 	var b strings.Builder
 	for _, r := range word {
@@ -62,11 +64,11 @@ func wordPattern(word string) string {
 	return b.String()
 }
 
-// Pattern matches, in any case, what stands before a secret value in a URL and the value; it is empty where nothing is hidden.
-// PostgreSQL reads it as Go does.
+// Pattern matches, in any case, what stands before a secret value in a URL, and the value. It is empty if nothing is
+// hidden. PostgreSQL and Go interpret it alike.
 func (m Mask) Pattern() string { return m.pattern }
 
-// URL is the URL with *** for what is secret in it; the URL as it is where nothing is.
+// URL returns the URL with *** in place of its secrets, or unchanged if it has none.
 func (m Mask) URL(target string) string {
 	if m.params == nil {
 		return target
@@ -75,7 +77,7 @@ func (m Mask) URL(target string) string {
 	return m.params.ReplaceAllString(target, "${1}"+hidden)
 }
 
-// Hook is the hook with masked URLs.
+// Hook returns the hook with masked URLs.
 func (m Mask) Hook(h Hook) Hook {
 	h.TargetURL = m.URL(h.TargetURL)
 	if h.Callback != nil {
@@ -91,17 +93,17 @@ func (m Mask) Hook(h Hook) Hook {
 	return h
 }
 
-// ShownAttempt is an attempt as somebody is shown it. Its ResponseBody is empty: Body is what is shown of that.
+// ShownAttempt is an attempt as it is shown to people. Its ResponseBody is empty; Body takes its place.
 type ShownAttempt struct {
 	Attempt
 
 	Body ShownBody
-	// Masked says that something is secret in the URL, and hidden wherever the attempt repeats it.
+	// Masked says that the URL contains a secret, which is hidden wherever the attempt repeats it.
 	Masked bool
 }
 
-// Attempt is what is shown of the attempt: with a masked URL, with *** wherever else a value is that is masked there, and with
-// its body decoded.
+// Attempt returns the attempt as it is shown: with a masked URL, with *** wherever else a masked value occurs, and
+// with its body decoded.
 func (m Mask) Attempt(a Attempt) ShownAttempt {
 	s := ShownAttempt{Attempt: a, Body: DecodeBody(a.ResponseBody, a.Truncated, a.ResponseHeaders)}
 	s.ResponseBody = nil
@@ -113,7 +115,7 @@ func (m Mask) Attempt(a Attempt) ShownAttempt {
 	s.Masked = true
 	s.Error = hide(a.Error, secrets)
 	s.RequestHeaders, s.ResponseHeaders = maskHeaders(a.RequestHeaders, secrets), maskHeaders(a.ResponseHeaders, secrets)
-	if len(codingsOf(a.ResponseHeaders)) > 0 && !s.Body.Decoded { // nobody can tell what is in it
+	if len(codingsOf(a.ResponseHeaders)) > 0 && !s.Body.Decoded { // an undecoded body may contain anything
 		s.Body.Bytes, s.Body.Truncated = nil, s.Body.Truncated || len(s.Body.Bytes) > 0
 		return s
 	}
@@ -131,7 +133,7 @@ func hide(text string, secrets []string) string {
 	return text
 }
 
-// cutBegun drops the end of a body that was cut off in the middle of a secret.
+// cutBegun removes the beginning of a secret from the end of a truncated body.
 func cutBegun(body []byte, secrets []string) []byte {
 	for _, secret := range secrets {
 		for n := len(secret) - 1; n >= leastSecret; n-- {
@@ -151,10 +153,11 @@ func maskHeaders(headers []Header, secrets []string) []Header {
 	return headers
 }
 
-// leastSecret is how many bytes a value has to have to be hidden where it is repeated: what is shorter is in every text.
+// leastSecret is the minimum length in bytes of a value that is hidden where it is repeated: shorter ones occur in
+// any text.
 const leastSecret = 4
 
-// secrets are the values that are masked in a URL, in each way in which an answer may repeat them, the longest first.
+// secrets returns the masked values of a URL in every form in which an answer may repeat them, the longest first.
 func (m Mask) secrets(target string) []string {
 	if m.params == nil {
 		return nil
@@ -180,14 +183,14 @@ func (m Mask) secrets(target string) []string {
 	return secrets
 }
 
-// forms are a value of a query as it was written, as it is meant, and as URLs, HTML and JSON write what is meant.
+// forms returns a value of a query as it was written, decoded, and as URLs, HTML and JSON encode the decoded value.
 func forms(value string) []string {
 	meant, err := url.QueryUnescape(value)
 	if err != nil {
 		meant = value
 	}
 	list := []string{value, meant, url.QueryEscape(meant), url.PathEscape(meant), html.EscapeString(meant)}
-	if plain, err := url.PathUnescape(value); err == nil { // + is no space
+	if plain, err := url.PathUnescape(value); err == nil { // + does not mean a space here
 		list = append(list, plain)
 	}
 	var text bytes.Buffer

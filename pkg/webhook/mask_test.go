@@ -91,7 +91,7 @@ func TestMaskHidesWhatIsSecretInEachURLOfAHook(t *testing.T) {
 	require.True(t, strings.HasSuffix(h.Callback.URL, "canary") && strings.HasSuffix(h.Config.Auth.URL, "canary"), "the hook itself stays")
 }
 
-// FuzzMask looks for what is masked in a URL in an answer that repeats it.
+// FuzzMask checks that an answer which repeats a URL does not reveal its masked values.
 func FuzzMask(f *testing.F) {
 	f.Add("https://example.com/?key=", "s3cret", "<p>", false)
 	f.Add("https://user:pass@example.com/?a=b&key=", "a+b%2F%", "\x1f\x8b", true)
@@ -119,7 +119,7 @@ func FuzzMask(f *testing.F) {
 	})
 }
 
-// hasLogin reports whether there is a user before the host.
+// hasLogin reports whether the URL has a user before the host.
 func hasLogin(url string) bool {
 	scheme, rest, found := strings.Cut(url, "//")
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {

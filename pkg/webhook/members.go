@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Variants are the forms of an object of which one member, By, says which it is.
+// Variants are the forms of an object whose member By says which form it has.
 type Variants struct {
 	By string
-	// In is the member that holds what only the variant has; empty for the object itself.
+	// In is the member that holds the variant's own members; empty for the object itself.
 	In   string
 	List []Variant
 }
@@ -20,11 +20,11 @@ type Variants struct {
 type Variant struct {
 	Name, Help string
 	Members    []Field
-	// Example is a whole object of this form.
+	// Example is a complete object of this form.
 	Example string
 }
 
-// Named is the variant of that name; nil where there is none.
+// Named returns the variant of that name, or nil if there is none.
 func (v *Variants) Named(name string) *Variant {
 	i := slices.IndexFunc(v.List, func(one Variant) bool { return one.Name == name })
 	if i < 0 {
@@ -33,7 +33,7 @@ func (v *Variants) Named(name string) *Variant {
 	return &v.List[i]
 }
 
-// names lists the variants.
+// names returns the names of the variants.
 func (v *Variants) names() []string {
 	names := make([]string, len(v.List))
 	for i := range v.List {
@@ -42,10 +42,10 @@ func (v *Variants) names() []string {
 	return names
 }
 
-// numeric reports a kind that is one number.
+// numeric reports whether the kind is a single number.
 func (k Kind) numeric() bool { return k == KindNumber || k == KindReal || k == KindSeconds }
 
-// flag reads true or false, which may be in quotes and in any case.
+// flag parses true or false, possibly in quotes and in any case.
 func flag(raw json.RawMessage) (value, ok bool) {
 	switch strings.ToLower(strings.Trim(string(bytes.TrimSpace(raw)), `"`)) {
 	case "true":
@@ -56,7 +56,7 @@ func flag(raw json.RawMessage) (value, ok bool) {
 	return false, false
 }
 
-// assumed is what an absent value means; nil for nothing.
+// assumed returns the value that is assumed if the field is absent, or nil if there is none.
 func (f *Field) assumed() json.RawMessage {
 	switch {
 	case f.Default != "":
@@ -67,8 +67,8 @@ func (f *Field) assumed() json.RawMessage {
 	return nil
 }
 
-// Refuses says why a value that is not null cannot be this number or flag: it is none, or is out of bounds. It is empty for a value that
-// can, and for fields of other kinds.
+// Refuses says why a value that is not null is invalid for a number or flag: it is of another type or out of bounds.
+// It returns "" for valid values, and for fields of other kinds.
 func (f *Field) Refuses(raw json.RawMessage) string {
 	if _, ok := flag(raw); f.Kind == KindFlag && !ok {
 		return "must be " + KindFlag.Expects()
@@ -95,8 +95,8 @@ func (f *Field) Refuses(raw json.RawMessage) string {
 	}
 }
 
-// readMembers returns the members of an object that its description names, null ones left out, and adds what is wrong with them: names
-// that it does not have, numbers out of bounds, and what is needed and not there.
+// readMembers returns the members of an object that are described, without those that are null. It adds errors for
+// unknown members, numbers out of bounds and missing required members.
 func readMembers(pointer string, described []Field, raw json.RawMessage, p *ValidationError) map[string]json.RawMessage {
 	var given map[string]json.RawMessage
 	if err := decodeStrict(raw, &given); err != nil {
@@ -105,7 +105,7 @@ func readMembers(pointer string, described []Field, raw json.RawMessage, p *Vali
 	}
 	members := map[string]json.RawMessage{}
 	for _, name := range sortedKeys(given) {
-		i := slices.IndexFunc(described, func(f Field) bool { return strings.EqualFold(f.Name, name) }) // as encoding/json does
+		i := slices.IndexFunc(described, func(f Field) bool { return strings.EqualFold(f.Name, name) }) // any case, like encoding/json
 		switch {
 		case i < 0:
 			p.Add(pointer+"/"+escapePointer(name), "is not a known field")
@@ -126,7 +126,7 @@ func readMembers(pointer string, described []Field, raw json.RawMessage, p *Vali
 	return members
 }
 
-// numberIn is a number that Refuses has let pass; 0 where there is none.
+// numberIn returns a number that Refuses has accepted, or 0 if it is missing.
 func numberIn(members map[string]json.RawMessage, name string) int {
 	n, _ := wholeNumber(members[name])
 	return n

@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// exampleOf is the example of a field as JSON.
+// exampleOf returns the example of a field as JSON.
 func exampleOf(t *testing.T, f *webhook.Field) any {
 	t.Helper()
 	if f.Kind == webhook.KindText {
@@ -28,10 +28,10 @@ func exampleOf(t *testing.T, f *webhook.Field) any {
 	return value
 }
 
-// taken reads an object with one more member, or without it where the value is nil.
+// taken parses an object with one more member, or without that member if the value is nil.
 type taken func(member string, value any) error
 
-// object makes a reader of an object that an example begins.
+// object returns a taken for an object that is based on an example.
 func object(t *testing.T, example string, read func(json.RawMessage) error) taken {
 	t.Helper()
 	require.NoError(t, read(json.RawMessage(example)), example)
@@ -47,14 +47,14 @@ func object(t *testing.T, example string, read func(json.RawMessage) error) take
 	}
 }
 
-// held checks that what is said of members is what is done.
+// held checks that the description of members matches what the parser does.
 func held(t *testing.T, described []webhook.Field, take taken) {
 	t.Helper()
 	require.ErrorContains(t, take("unheard_of", 1), "unheard_of")
 	for i := range described {
 		f := &described[i]
 		require.NotEmpty(t, f.Help, f.Name)
-		if f.Needed && !f.Hidden { // what is secret may be that which is stored
+		if f.Needed && !f.Hidden { // a required secret may be the stored one
 			require.ErrorContains(t, take(f.Name, nil), f.Name)
 		}
 		for _, choice := range f.Choices {
@@ -73,7 +73,7 @@ func held(t *testing.T, described []webhook.Field, take taken) {
 		case f.High > 0:
 			require.ErrorContains(t, take(f.Name, f.Low-1), f.Name)
 			require.ErrorContains(t, take(f.Name, f.High+1), f.Name)
-			if f.Name != "min_value" && f.Name != "max_value" { // one bounds the other
+			if f.Name != "min_value" && f.Name != "max_value" { // these two bound each other
 				require.NoError(t, take(f.Name, f.Low), f.Name)
 				require.NoError(t, take(f.Name, f.High), f.Name)
 			}
@@ -126,7 +126,7 @@ func TestDescribedMembersAreThoseThatAreTaken(t *testing.T) {
 			held(t, k.Members, object(t, k.Example[1:len(k.Example)-1], func(item json.RawMessage) error {
 				return read(slices.Concat([]byte("["), item, []byte("]")))
 			}))
-		case k.Name == "signature": // a preset says all the rest
+		case k.Name == "signature": // a preset determines all the rest
 			held(t, k.Members, object(t, `{"header": "X-Signature", "value": "{signature}"}`, read))
 		case len(k.Members) > 0:
 			held(t, k.Members, object(t, k.Example, read))

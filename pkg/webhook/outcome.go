@@ -9,30 +9,30 @@ import (
 // MaxRetryAfter is the longest wait that a receiver can ask for.
 const MaxRetryAfter = 24 * time.Hour
 
-// Result is what an attempt's answer was, as far as it matters for what comes next.
+// Result is the part of an attempt's result that determines what happens next.
 type Result struct {
-	// Status is the HTTP status, 0 where no answer came.
+	// Status is the HTTP status, or 0 if no answer came.
 	Status int
 	Class  ErrorClass
-	// RetryAfter is what the receiver asked for; 0 where it did not.
+	// RetryAfter is what the receiver asked for, or 0.
 	RetryAfter time.Duration
 }
 
-// Success reports an answer that counts as delivered: whoever made the attempt has classed what does not.
+// Success reports whether the answer counts as delivered. The sender has set a Class on those that do not.
 func (r Result) Success() bool { return r.Class == ClassNone && r.Status != 0 }
 
-// Round is the run of attempts that an attempt belongs to: the first one, or one that a replay began.
+// Round is the series of attempts that an attempt belongs to: the first one, or one that a replay began.
 type Round struct {
 	// Retries is how many attempts of this round came before this one.
 	Retries int
-	// StartedAt is when the round's first attempt began, or as much later as its delivery was parked since: that time is not
-	// the schedule's.
+	// StartedAt is when the round's first attempt began, plus the time that the delivery was parked since: time in
+	// the parked queue does not count against the schedule.
 	StartedAt time.Time
 	// PublishedAt is when the event was published.
 	PublishedAt time.Time
 }
 
-// Decision is what an attempt means for its delivery.
+// Decision is the consequence of an attempt for its delivery.
 type Decision struct {
 	State  DeliveryState // Delivered, Waiting or Dead
 	Reason Reason
@@ -42,11 +42,13 @@ type Decision struct {
 	DisableHook bool
 }
 
-// Decide says what follows from an attempt. now is when the attempt ended; random, in [0, 1), places the jitter.
+// Decide decides what follows from an attempt. now is when the attempt ended; random, in [0, 1), determines the
+// jitter.
 //
-// What counts as delivered (config.success; 2xx by default), in time, is success. What could not be made of the event is not tried again: it would fail again. 410 disables the hook (Standard Webhooks 1.0.0). A status that stop_on lists is final. All else is
-// retried on the hook's schedule; a receiver's Retry-After (RFC 9110 section 10.2.3), up to MaxRetryAfter, is the least that
-// is waited, and never makes the schedule go faster.
+// An answer in time that counts as delivered (config.success; 2xx by default) is a success. If the transform failed,
+// the delivery is dead, because it would fail again. A 410 disables the hook (Standard Webhooks 1.0.0). A status
+// listed in stop_on is final. Everything else is retried on the hook's schedule. A receiver's Retry-After (RFC 9110
+// section 10.2.3), up to MaxRetryAfter, is a minimum: it can lengthen a delay but never shortens one.
 func Decide(c Countdown, stopOn []int, round Round, result Result, now time.Time, random float64) Decision {
 	switch {
 	case result.Success():
@@ -72,7 +74,7 @@ func Decide(c Countdown, stopOn []int, round Round, result Result, now time.Time
 	return Decision{State: Waiting, Reason: ReasonFailed, NextAt: next}
 }
 
-// mentions reports whether JSON may have a key that is read as the word, in whatever spelling.
+// mentions reports whether the JSON may contain a key that is read as the word, in any spelling.
 func mentions(raw []byte, word string) bool {
 	for i := range raw {
 		if raw[i] == '\\' || i+len(word) <= len(raw) && bytes.EqualFold(raw[i:i+len(word)], []byte(word)) {
@@ -82,10 +84,10 @@ func mentions(raw []byte, word string) bool {
 	return false
 }
 
-// Expired reports whether the delivery's next attempt would come after the deadline of its hook, so that it is not made. A
-// person who asks for a replay wants it all the same.
+// Expired reports whether the hook's deadline for the delivery has passed, so that no attempt is made. The deadline
+// does not apply to replays and tests, which a person has asked for.
 func (d *Due) Expired(now time.Time) bool {
-	if d.Replay || d.Test || !mentions(d.Hook.RetryConfig, "deadline") { // most hooks need not be read for it
+	if d.Replay || d.Test || !mentions(d.Hook.RetryConfig, "deadline") { // for most hooks this avoids parsing the config
 		return false
 	}
 	deadline := d.Hook.Countdown().Deadline

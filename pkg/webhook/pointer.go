@@ -9,8 +9,7 @@ import (
 // maxPointer bounds a JSON pointer, in bytes.
 const maxPointer = 512
 
-// parsePointer takes a JSON pointer (RFC 6901) apart: the names and indices on the way from the root, "" being the root
-// itself.
+// parsePointer splits a JSON pointer (RFC 6901) into the names and indices from the root; "" is the root itself.
 func parsePointer(pointer string) ([]string, error) {
 	if pointer == "" {
 		return nil, nil
@@ -30,13 +29,13 @@ func parsePointer(pointer string) ([]string, error) {
 	return names, nil
 }
 
-// index reads a name of a pointer as an index of an array.
+// index parses a pointer's name as an array index.
 func index(name string) (int, bool) {
 	n, err := strconv.Atoi(name)
 	return n, err == nil && n >= 0 && strconv.Itoa(n) == name
 }
 
-// member is what a name of a pointer means in a decoded value.
+// member returns what a pointer's name refers to in a decoded value.
 func member(value any, name string) (any, bool) {
 	switch v := value.(type) {
 	case map[string]any:

@@ -21,10 +21,10 @@ const (
 	MaxRetrySpan = 8 * 24 * time.Hour
 )
 
-// Choice is how the delays of a countdown grow.
+// Choice is how the delays of a schedule grow.
 type Choice string
 
-// The choices of a countdown.
+// The choices.
 const (
 	Fixed       Choice = "fixed"       // seconds, every time
 	Linear      Choice = "linear"      // base*n, never over limit
@@ -33,26 +33,26 @@ const (
 	Schedule    Choice = "schedule"    // a list, one delay for each retry
 )
 
-// Countdown is a hook's retry schedule. Make one with ParseCountdown or DefaultCountdown: only those are valid.
+// Countdown is a hook's retry schedule. Create one with ParseCountdown or DefaultCountdown: only those are valid.
 type Countdown struct {
 	Choice Choice
-	// Delays are the fixed one or the schedule's.
+	// Delays are the fixed delay, or the list of Schedule.
 	Delays []time.Duration
-	// Base is seconds for Linear and a number for Exponential; Factor is in seconds.
+	// Base is in seconds for Linear and a plain number for Exponential; Factor is in seconds.
 	Base, Factor float64
 	// Min and Max bound Random.
 	Min, Max time.Duration
-	// Limit bounds Linear and Exponential, jitter included.
+	// Limit bounds the delays of Linear and Exponential, including jitter.
 	Limit time.Duration
 	// MaxRetries is how many retries follow the first attempt.
 	MaxRetries int
-	// Jitter is the part of each delay, 0 to 1, that is added at random at the most.
+	// Jitter is the maximum fraction of each delay, 0 to 1, that is added at random.
 	Jitter float64
-	// Deadline is how long after its publication an event is worth delivering; 0 is for ever.
+	// Deadline is how long after its publication an event is worth delivering; 0 means forever.
 	Deadline time.Duration
 }
 
-// DefaultCountdown is what a hook without a retry_countdown_config gets.
+// DefaultCountdown returns the schedule of a hook without a retry_countdown_config.
 func DefaultCountdown() Countdown {
 	return Countdown{
 		Choice: Schedule,
@@ -65,8 +65,8 @@ func DefaultCountdown() Countdown {
 	}
 }
 
-// Delay returns the wait before retry n, counted from 1; random is a number in [0, 1) that places jitter and the
-// random choice. ok is false when the schedule is exhausted.
+// Delay returns the wait before retry n, counted from 1. random, in [0, 1), determines the jitter and the random
+// choice. ok is false if the schedule is exhausted.
 func (c Countdown) Delay(n int, random float64) (delay time.Duration, ok bool) {
 	if n < 1 || n > c.MaxRetries {
 		return 0, false
@@ -75,7 +75,7 @@ func (c Countdown) Delay(n int, random float64) (delay time.Duration, ok bool) {
 	return low + time.Duration(random*float64(high-low)), true
 }
 
-// bounds are the shortest and the longest wait before retry n, jitter included.
+// bounds returns the shortest and the longest wait before retry n, including jitter.
 func (c Countdown) bounds(n int) (low, high time.Duration) {
 	switch c.Choice {
 	case Fixed:
@@ -107,14 +107,13 @@ func atMost(seconds float64, limit time.Duration) time.Duration {
 type RetryStep struct {
 	// Retry counts from 1.
 	Retry int
-	// DelayMin and DelayMax bound the wait after the attempt before.
+	// DelayMin and DelayMax bound the wait after the previous attempt.
 	DelayMin, DelayMax time.Duration
-	// AfterMin and AfterMax bound the time since the first attempt, the attempts themselves taking none.
+	// AfterMin and AfterMax bound the time since the first attempt, if attempts take no time.
 	AfterMin, AfterMax time.Duration
 }
 
-// Timetable lists the retries that a delivery which always fails would get: those that MaxRetrySpan and the deadline
-// leave.
+// Timetable returns the retries of a delivery that always fails, within MaxRetrySpan and the deadline.
 func (c Countdown) Timetable() []RetryStep {
 	var steps []RetryStep
 	var low, high time.Duration
@@ -138,8 +137,8 @@ type countdownJSON struct {
 	Deadline   *json.RawMessage           `json:"deadline"`
 }
 
-// ParseCountdown reads a retry_countdown_config. Null, an empty text and an empty object mean DefaultCountdown. A
-// *ValidationError points at each bad field, relative to the config.
+// ParseCountdown parses a retry_countdown_config. Null, an empty text and an empty object mean DefaultCountdown. A
+// *ValidationError points at each invalid field, relative to the config.
 func ParseCountdown(raw json.RawMessage) (Countdown, error) {
 	c, err := parseCountdown(raw)
 	if err == nil && c.Choice == Random && c.Min >= c.Max {
@@ -148,8 +147,8 @@ func ParseCountdown(raw json.RawMessage) (Countdown, error) {
 	return c, err
 }
 
-// parseCountdown is ParseCountdown for a config that is stored already: it lets bounds of Random be equal, as they could be
-// once.
+// parseCountdown is like ParseCountdown for a stored config. It accepts equal bounds of Random, which used to be
+// valid.
 func parseCountdown(raw json.RawMessage) (Countdown, error) {
 	if isNull(raw) || isEmptyObject(raw) {
 		return DefaultCountdown(), nil
@@ -169,7 +168,7 @@ func parseCountdown(raw json.RawMessage) (Countdown, error) {
 	return c, nil
 }
 
-// kwargs reads the parameters of the choice, as retryChoices describes them.
+// kwargs parses the parameters of the choice, as retryChoices describes them.
 func (c *Countdown) kwargs(given map[string]json.RawMessage, p *ValidationError) {
 	choice := retryChoices.Named(string(c.Choice))
 	if choice == nil {
@@ -210,7 +209,7 @@ func (c *Countdown) kwargs(given map[string]json.RawMessage, p *ValidationError)
 	}
 }
 
-// options reads what every choice may have.
+// options parses the options that every choice has.
 func (c *Countdown) options(in countdownJSON, p *ValidationError) {
 	given := map[string]*json.RawMessage{"max_retries": in.MaxRetries, "jitter": in.Jitter, "deadline": in.Deadline}
 	for i := range retryOptions {
@@ -237,7 +236,7 @@ func (c *Countdown) options(in countdownJSON, p *ValidationError) {
 	}
 }
 
-// scheduleOf reads the delays of a schedule.
+// scheduleOf parses the delays of a schedule.
 func scheduleOf(f *Field, raw json.RawMessage, p *ValidationError) []time.Duration {
 	var list []json.RawMessage
 	if isNull(raw) || json.Unmarshal(raw, &list) != nil || len(list) == 0 || len(list) > f.MaxItems {
@@ -266,7 +265,7 @@ func scheduleOf(f *Field, raw json.RawMessage, p *ValidationError) []time.Durati
 	return delays
 }
 
-// digits returns the text of a number, which may be in quotes, as forms and the predecessor's clients send it.
+// digits returns the text of a number, possibly in quotes as forms and the predecessor's clients send it.
 func digits(raw json.RawMessage) string {
 	var text string
 	if json.Unmarshal(raw, &text) == nil && text != "" {
@@ -275,7 +274,7 @@ func digits(raw json.RawMessage) string {
 	return string(bytes.TrimSpace(raw))
 }
 
-// wholeNumber reads a whole number, which may be in quotes or be written as 60.0.
+// wholeNumber parses a whole number, which may be in quotes or be written as 60.0.
 func wholeNumber(raw json.RawMessage) (int, bool) {
 	text := digits(raw)
 	if whole, fraction, ok := strings.Cut(text, "."); ok && fraction != "" && strings.Trim(fraction, "0") == "" {
@@ -285,7 +284,7 @@ func wholeNumber(raw json.RawMessage) (int, bool) {
 	return n, err == nil
 }
 
-// number reads a number, which may be in quotes: what JSON takes for one, so that there is no infinity.
+// number parses a number, which may be in quotes. Only JSON's notation is valid, so there is no infinity.
 func number(raw json.RawMessage) (float64, bool) {
 	var f float64
 	text := digits(raw)

@@ -21,7 +21,7 @@ func seconds(numbers ...float64) []time.Duration {
 	return list
 }
 
-// delays are the un-jittered delays of all retries.
+// delays returns the delays of all retries, without jitter.
 func delays(c webhook.Countdown) []time.Duration {
 	var list []time.Duration
 	for n := 1; ; n++ {
@@ -169,7 +169,7 @@ func TestRefusedCountdownsPointAtWhatIsWrong(t *testing.T) {
 	}
 }
 
-// countdown draws a config that is valid, and what it means.
+// countdown draws a valid config and what it means.
 func countdown(t *rapid.T) (config []byte, want webhook.Countdown) {
 	whole := func(name string, low, high int) int { return rapid.IntRange(low, high).Draw(t, name) }
 	kwargs := map[string]any{}

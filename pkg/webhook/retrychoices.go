@@ -1,6 +1,6 @@
 package webhook
 
-// retryChoices are the choices of a retry_countdown_config, each with its kwargs.
+// retryChoices describes the choices of a retry_countdown_config, each with its kwargs.
 var retryChoices = Variants{By: "choice", In: "kwargs", List: []Variant{
 	{
 		Name: string(Fixed), Help: "The same delay before every retry", Example: `{"choice": "fixed", "kwargs": {"seconds": 60}}`,
@@ -37,7 +37,7 @@ var retryChoices = Variants{By: "choice", In: "kwargs", List: []Variant{
 	},
 }}
 
-// retryOptions are what every choice may have beside its kwargs.
+// retryOptions describes the options that every choice has in addition to its kwargs.
 var retryOptions = []Field{
 	{
 		Name: "max_retries", Kind: KindNumber, AsWritten: true, Low: 1, High: MaxRetries, Example: "5",

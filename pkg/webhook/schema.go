@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// SchemaCheck is what is done with an event whose data does not fit the JSON Schema of its type.
+// SchemaCheck says what happens to an event whose data does not match the JSON Schema of its type.
 type SchemaCheck string
 
-// The checks. Warn loses nothing: the event goes on and is marked.
+// The checks. SchemaWarn loses nothing: the event is marked and processed as usual.
 const (
 	SchemaOff    SchemaCheck = "off"
 	SchemaWarn   SchemaCheck = "warn"
@@ -21,11 +21,11 @@ func SchemaChecks() []SchemaCheck { return []SchemaCheck{SchemaOff, SchemaWarn, 
 // CheckedType is an event type of a tenant whose events are checked on publication.
 type CheckedType struct {
 	Tenant string
-	// Name is the type, in dotted spelling.
+	// Name is the type in dotted spelling.
 	Name  string
 	Check SchemaCheck
-	// Since is when the check became what it is.
+	// Since is when the check got its current value.
 	Since time.Time
-	// Schema is the JSON Schema that the tenant declared; nil for that of a built-in type.
+	// Schema is the JSON Schema that the tenant declared; nil for the schema of a built-in type.
 	Schema json.RawMessage
 }

@@ -21,11 +21,11 @@ const (
 	InBase64   = "base64"
 )
 
-// PresetRFC9421 is the scheme of HTTP Message Signatures: the tenant's own keys sign, whose public halves receivers read, and the hook
-// needs no secret.
+// PresetRFC9421 is the scheme of HTTP Message Signatures. The tenant's own keys sign, receivers fetch the public
+// halves, and the hook needs no secret.
 const PresetRFC9421 = "rfc9421"
 
-// Algorithms of PresetRFC9421, as RFC 9421 section 6.2 names them, the default first.
+// Algorithms of PresetRFC9421, by their names in RFC 9421 section 6.2, the default first.
 const (
 	ECDSAP256 = "ecdsa-p256-sha256"
 	Ed25519   = "ed25519"
@@ -41,26 +41,27 @@ const (
 // MessageAlgorithms lists the algorithms of PresetRFC9421, the default first.
 func MessageAlgorithms() []string { return []string{ECDSAP256, Ed25519} }
 
-// maxTemplate is how long a template of a signature scheme may be, in bytes.
+// maxTemplate is the maximum length of a template in a signature scheme, in bytes.
 const maxTemplate = 256
 
-// SignatureScheme is how requests are signed besides Standard Webhooks, for receivers that verify something else already:
-// config.signature. The key is the text of the hook's secret, but for PresetRFC9421.
+// SignatureScheme is config.signature: an additional signature for receivers that do not verify Standard Webhooks.
+// The key is the text of the hook's secret, except for PresetRFC9421.
 type SignatureScheme struct {
 	Preset string `json:"preset,omitempty"`
-	// Header has the signature, written as Value says: a text with {signature} in it, and {timestamp} and {id} where it wants them.
+	// Header is the header that carries the signature. Value is its template: a text with {signature}, and optionally
+	// {timestamp} and {id}.
 	Header string `json:"header,omitempty"`
 	Value  string `json:"value,omitempty"`
-	// Content is what is signed: a text with {body} in it, and {timestamp} and {id}.
+	// Content is the template of what is signed: a text with {body}, and optionally {timestamp} and {id}.
 	Content string `json:"content,omitempty"`
 	// Algorithm is HMACSHA256 or HMACSHA512, or one of MessageAlgorithms. Encoding is InHex or InBase64.
 	Algorithm string `json:"algorithm,omitempty"`
 	Encoding  string `json:"encoding,omitempty"`
-	// TimestampHeader has the timestamp, in seconds since 1970; empty for none.
+	// TimestampHeader is the header with the timestamp, in seconds since 1970; empty for none.
 	TimestampHeader string `json:"timestamp_header,omitempty"`
 }
 
-// schemeMembers are those of config.signature.
+// schemeMembers describes config.signature.
 var schemeMembers = []Field{
 	{
 		Name: "preset", Kind: KindText, Choices: append(sortedKeys(signaturePresets()), PresetRFC9421), Default: "null",
@@ -86,9 +87,9 @@ var schemeMembers = []Field{
 	},
 }
 
-// signaturePresets are the schemes of vendors whose verifiers many receivers have, as these document them:
-// GitHub's "Validating webhook deliveries", Shopify's "Verify the origin of webhooks", Stripe's "Verify webhook signatures manually"
-// and Slack's "Verifying requests from Slack".
+// signaturePresets returns the schemes of vendors whose verifiers many receivers have, as the vendors document them:
+// GitHub's "Validating webhook deliveries", Shopify's "Verify the origin of webhooks", Stripe's "Verify webhook
+// signatures manually" and Slack's "Verifying requests from Slack".
 func signaturePresets() map[string]SignatureScheme {
 	return map[string]SignatureScheme{
 		"github":  {Header: "X-Hub-Signature-256", Value: "sha256={signature}", Content: "{body}"},
@@ -100,10 +101,10 @@ func signaturePresets() map[string]SignatureScheme {
 	}
 }
 
-// Message reports whether requests are signed as HTTP Message Signatures, with the tenant's keys.
+// Message reports whether requests are signed with HTTP Message Signatures, by the tenant's keys.
 func (s *SignatureScheme) Message() bool { return s != nil && s.Preset == PresetRFC9421 }
 
-// Headers are the names of the headers that the scheme sets.
+// Headers returns the names of the headers that the scheme sets.
 func (s *SignatureScheme) Headers() []string {
 	switch {
 	case s == nil:
@@ -114,7 +115,8 @@ func (s *SignatureScheme) Headers() []string {
 	return slices.DeleteFunc([]string{s.Header, s.TimestampHeader}, func(name string) bool { return name == "" })
 }
 
-// Sign returns the headers that sign a body, sent with that webhook-id at that time, by a scheme that is not Message.
+// Sign returns the headers that sign a body sent with that webhook-id at that time. It is only for schemes for which
+// Message returns false.
 func (s *SignatureScheme) Sign(secret, id string, body []byte, at time.Time) []Header {
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	fill := strings.NewReplacer("{timestamp}", timestamp, "{id}", id)
@@ -165,7 +167,7 @@ func parseScheme(raw json.RawMessage, p *ValidationError) *SignatureScheme {
 	return &s
 }
 
-// parseMessageScheme reads a scheme of PresetRFC9421, which leaves only the algorithm open.
+// parseMessageScheme parses a scheme of PresetRFC9421, in which only the algorithm can be set.
 func parseMessageScheme(s SignatureScheme, p *ValidationError) *SignatureScheme {
 	algorithm := strings.ToLower(s.Algorithm)
 	if s.Algorithm = ""; s != (SignatureScheme{Preset: s.Preset}) {
@@ -180,7 +182,7 @@ func parseMessageScheme(s SignatureScheme, p *ValidationError) *SignatureScheme 
 	return &SignatureScheme{Preset: PresetRFC9421, Algorithm: algorithm}
 }
 
-// fill puts the defaults where nothing is said, and writes the words as they are described.
+// fill sets defaults, and converts words to their documented spelling.
 func (s *SignatureScheme) fill() {
 	s.Algorithm, s.Encoding = strings.ToLower(s.Algorithm), strings.ToLower(s.Encoding)
 	for _, field := range []struct {
@@ -213,7 +215,7 @@ func (s *SignatureScheme) check(p *ValidationError) {
 	}
 }
 
-// checkTemplate wants a text of printable ASCII with each placeholder at most once, and needed among them.
+// checkTemplate requires a text of printable ASCII that has each placeholder at most once, and the needed one.
 func checkTemplate(p *ValidationError, pointer, text, needed string) {
 	plain := text
 	for _, placeholder := range []string{needed, "{timestamp}", "{id}"} {
@@ -232,10 +234,10 @@ func checkTemplate(p *ValidationError, pointer, text, needed string) {
 	}
 }
 
-// privateSecret is how the secret of an ed25519 key begins (signature.PrivatePrefix), which makes no HMAC.
+// privateSecret is the prefix of an ed25519 private key (signature.PrivatePrefix), which cannot be used for an HMAC.
 const privateSecret = "whsk_"
 
-// checkScheme reports what else of the hook stands against its signature scheme.
+// checkScheme reports other settings of the hook that conflict with its signature scheme.
 func (h *Hook) checkScheme(p *ValidationError) {
 	if h.Config.Signature == nil || h.Config.Signature.Message() {
 		return

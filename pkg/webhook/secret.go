@@ -6,14 +6,14 @@ import (
 )
 
 const (
-	// OldSecretLife is how long a secret signs after another has taken its place.
+	// OldSecretLife is how long a secret still signs after it was replaced.
 	OldSecretLife = 24 * time.Hour
-	// MaxSecrets is how many secrets sign at once.
+	// MaxSecrets is the maximum number of secrets that sign at once.
 	MaxSecrets = 5
 )
 
-// RotateSecret puts the secret before those that still sign, and returns until when the one before does; zero where
-// there was none.
+// RotateSecret makes secret the current one, before those that still sign. It returns until when the previous one
+// stays valid, or zero if there was none.
 func (h *Hook) RotateSecret(secret string, now time.Time) (oldUntil time.Time) {
 	until := now.Add(OldSecretLife).UTC().Truncate(time.Second)
 	secrets := []Secret{{Value: secret}}

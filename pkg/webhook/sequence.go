@@ -7,14 +7,14 @@ type Stream uint8
 const (
 	// OMS is the event log, which order management systems publish to.
 	OMS Stream = iota
-	// Own is the stream of what Whisperer publishes itself: callbacks and operational events.
+	// Own is the stream of our own events: callbacks and operational events.
 	Own
 )
 
-// Streams are all of them.
+// Streams returns all of them.
 func Streams() []Stream { return []Stream{OMS, Own} }
 
-// String is the stream's name on the bus.
+// String returns the stream's name on the bus.
 func (s Stream) String() string {
 	if s == Own {
 		return "OWN"
@@ -22,25 +22,25 @@ func (s Stream) String() string {
 	return "OMS"
 }
 
-// Sequence is the place of an event: its stream and its number in there. It is one number, as the ledger and retries keep
-// it; that of an event of the event log is the number itself.
+// Sequence is the place of an event: its stream and its sequence number in that stream, packed into one number for
+// the ledger and retries. For the event log it equals the sequence number.
 type Sequence uint64
 
-// streamShift leaves more numbers than a stream can have, and the sign of Postgres' bigint.
+// streamShift leaves room for more numbers than a stream can have, and for the sign bit of Postgres' bigint.
 const streamShift = 56
 
-// SequenceIn is the place of the stream's message with the number.
+// SequenceIn returns the place of the stream's message with the number.
 func SequenceIn(s Stream, number uint64) Sequence {
 	return Sequence(uint64(s)<<streamShift | number)
 }
 
-// Stream is the stream that the event is in.
+// Stream returns the stream that the event is in.
 func (q Sequence) Stream() Stream { return Stream(q >> streamShift) }
 
-// Number is that of the event in its stream.
+// Number returns the event's sequence number in its stream.
 func (q Sequence) Number() uint64 { return uint64(q) & (1<<streamShift - 1) }
 
-// Before reports whether q comes earlier in the same stream. Between places of different streams there is no order.
+// Before reports whether q comes earlier in the same stream. Places in different streams have no order.
 func (q Sequence) Before(other Sequence) bool {
 	return q.Stream() == other.Stream() && q.Number() < other.Number()
 }

@@ -10,25 +10,26 @@ import (
 	"strings"
 )
 
-// MaxShown bounds what is shown of a body that came compressed, in bytes.
+// MaxShown bounds the bytes shown of a body that came compressed.
 const MaxShown = 64 << 10
 
-// maxCodings is how many codings a body may have, one around the other.
+// maxCodings is the maximum number of nested codings of a body.
 const maxCodings = 3
 
-// ShownBody is a response body as people are shown it.
+// ShownBody is a response body as it is shown to people.
 type ShownBody struct {
 	Bytes []byte
-	// Received is how many bytes are kept of what came.
+	// Received is how many of the received bytes are stored.
 	Received int
-	// Decoded says that the receiver sent it compressed. What is kept in the ledger are the bytes that came.
+	// Decoded says that the receiver sent it compressed. The ledger stores the bytes as received.
 	Decoded bool
-	// Truncated says that there was more of it than this.
+	// Truncated says that there was more.
 	Truncated bool
 }
 
-// DecodeBody returns a response body with its Content-Encoding undone where that is gzip or deflate (RFC 9110 section 8.4.1), as far
-// as what is kept of it goes; truncated says that this is not all. What cannot be read is returned as it came.
+// DecodeBody decodes a response body whose Content-Encoding is gzip or deflate (RFC 9110 section 8.4.1), as far as
+// the stored part allows; truncated says that the stored part is incomplete. A body that cannot be decoded is
+// returned unchanged.
 func DecodeBody(body []byte, truncated bool, headers []Header) ShownBody {
 	shown := ShownBody{Bytes: body, Truncated: truncated, Received: len(body)}
 	codings := codingsOf(headers)
@@ -47,7 +48,7 @@ func DecodeBody(body []byte, truncated bool, headers []Header) ShownBody {
 	return shown
 }
 
-// codingsOf are the codings of a response body, in the order in which they were applied.
+// codingsOf returns the codings of a response body, in the order in which they were applied.
 func codingsOf(headers []Header) []string {
 	var list []string
 	for _, h := range headers {
@@ -63,7 +64,8 @@ func codingsOf(headers []Header) []string {
 	return list
 }
 
-// decode undoes one coding up to MaxShown bytes; more says that this is not all. There is nothing where it cannot be undone.
+// decode undoes one coding, up to MaxShown bytes; more says that there was more. It returns nothing if that is
+// impossible.
 func decode(coding string, body []byte) (decoded []byte, more bool) {
 	var r io.Reader
 	var err error
@@ -71,7 +73,7 @@ func decode(coding string, body []byte) (decoded []byte, more bool) {
 	case "gzip", "x-gzip":
 		r, err = gzip.NewReader(bytes.NewReader(body))
 	case "deflate":
-		if r, err = zlib.NewReader(bytes.NewReader(body)); err != nil { // as some send it, without zlib's header
+		if r, err = zlib.NewReader(bytes.NewReader(body)); err != nil { // some receivers send it without zlib's header
 			r, err = flate.NewReader(bytes.NewReader(body)), nil
 		}
 	default:

@@ -81,7 +81,8 @@ func TestACompressedAnswerIsShownDecoded(t *testing.T) {
 	})
 }
 
-// FuzzShown decodes whatever a receiver says is compressed: no panic, and never more than may be shown.
+// FuzzShown decodes arbitrary bodies that claim to be compressed. It must not panic, nor return more than may be
+// shown.
 func FuzzShown(f *testing.F) {
 	f.Add("gzip", []byte("\x1f\x8b\x08"), false)
 	f.Add("deflate, x-gzip,identity", []byte("x\x9c\x03\x00"), true)

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// maxStartFrom is the longest duration that a hook may begin before its creation.
+// maxStartFrom is how far before its creation a hook may begin.
 const maxStartFrom = 90 * 24 * time.Hour
 
-// StartFrom is how far back a new hook begins: config.start_from. It is either a time or a duration before the creation.
+// StartFrom is config.start_from: how far back a new hook begins. It is a time, or a duration before the creation.
 type StartFrom struct {
 	at   time.Time
 	back time.Duration
 }
 
-// Since is the earliest publication of events that a hook gets which was created then.
+// Since returns the earliest publication time of events for a hook that was created at the given time.
 func (s *StartFrom) Since(created time.Time) time.Time {
 	if s.at.IsZero() {
 		return created.Add(-s.back)
@@ -24,7 +24,7 @@ func (s *StartFrom) Since(created time.Time) time.Time {
 	return s.at
 }
 
-// parseStartFrom reads a time of RFC 3339, or a duration as ISO 8601 writes it (P7D, PT36H) or as Go does (36h).
+// parseStartFrom parses an RFC 3339 time, an ISO 8601 duration (P7D, PT36H) or a Go duration (36h).
 func parseStartFrom(raw json.RawMessage) (*StartFrom, bool) {
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
@@ -43,7 +43,7 @@ func parseStartFrom(raw json.RawMessage) (*StartFrom, bool) {
 	return &StartFrom{back: back}, ok && back > 0 && back <= maxStartFrom
 }
 
-// isoDuration reads a duration of ISO 8601 in whole weeks, days, hours, minutes and seconds.
+// isoDuration parses an ISO 8601 duration in whole weeks, days, hours, minutes and seconds.
 func isoDuration(text string) (time.Duration, bool) {
 	rest, ok := strings.CutPrefix(text, "P")
 	if !ok || rest == "" || strings.HasSuffix(rest, "T") {
@@ -56,7 +56,7 @@ func isoDuration(text string) (time.Duration, bool) {
 	return a + b, okDate && okClock
 }
 
-// sumUnits reads numbers, each followed by a letter that comes later among the letters than the one before.
+// sumUnits parses numbers that are each followed by a letter; the letters must come in the given order.
 func sumUnits(text, letters string, units []time.Duration) (sum time.Duration, ok bool) {
 	next := 0
 	for text != "" {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// maxSuccessStatuses is how many statuses and ranges config.success may have.
+// maxSuccessStatuses is the maximum number of statuses and ranges in config.success.
 const maxSuccessStatuses = 20
 
 // The HTTP statuses that may count as delivered.
@@ -16,18 +16,18 @@ const (
 	maxSuccessStatus = 599
 )
 
-// StatusRange is the HTTP statuses from From to To.
+// StatusRange is the range of HTTP statuses from From to To, both included.
 type StatusRange struct{ From, To int }
 
-// Success is which answers count as delivered: config.success. The zero value is 2xx.
+// Success is config.success: which answers count as delivered. The zero value means 2xx.
 type Success struct {
-	// Statuses are those that count; none for 2xx.
+	// Statuses are those that count; an empty list means 2xx.
 	Statuses []StatusRange
-	// Condition is a CEL expression over the answer that has to be true, too; empty for none.
+	// Condition is a CEL expression over the answer that must be true as well; empty for none.
 	Condition string
 }
 
-// Counts reports whether a status is among those that count as delivered.
+// Counts reports whether a status counts as delivered.
 func (s *Success) Counts(status int) bool {
 	if len(s.Statuses) == 0 {
 		return status >= 200 && status <= 299
@@ -35,7 +35,7 @@ func (s *Success) Counts(status int) bool {
 	return slices.ContainsFunc(s.Statuses, func(r StatusRange) bool { return status >= r.From && status <= r.To })
 }
 
-// successMembers are those of config.success.
+// successMembers describes config.success.
 var successMembers = []Field{
 	{
 		Name: "statuses", Kind: KindStatuses, Low: minSuccessStatus, High: maxSuccessStatus, MaxItems: maxSuccessStatuses, Example: `["200-299", 409]`,
@@ -82,7 +82,7 @@ func parseStatusRange(raw json.RawMessage) (r StatusRange, ok bool) {
 		return r, ok && r.valid()
 	}
 	from, to, ranged := strings.Cut(text, "-")
-	if !ranged { // one status in quotes, as numbers may be elsewhere
+	if !ranged { // a single status in quotes, like other numbers
 		to = from
 	}
 	var errFrom, errTo error

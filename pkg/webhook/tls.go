@@ -17,18 +17,19 @@ const (
 	maxServerName = 253
 )
 
-// TLS is config.tls: how connections to the target URL's host prove who we are, and whom they trust. ClientKey is secret.
+// TLS is config.tls: the client certificate for connections to the target URL's host, and whom to trust. ClientKey is
+// secret.
 type TLS struct {
-	// ClientCertificate is a certificate with those that vouch for it, and ClientKey its private key, in PEM; both or none.
+	// ClientCertificate is a certificate followed by its chain, and ClientKey its private key, in PEM; both or none.
 	ClientCertificate string `json:"client_certificate,omitempty"`
 	ClientKey         string `json:"client_key,omitempty"`
-	// CA are the certificates in PEM that alone may vouch for the receiver's; empty for those that the system trusts.
+	// CA has the only certificates, in PEM, that may sign the receiver's; empty means those that the system trusts.
 	CA string `json:"ca,omitempty"`
-	// ServerName is the name that the receiver's certificate has to be for; empty for the target URL's host.
+	// ServerName is the name that the receiver's certificate must be valid for; empty means the target URL's host.
 	ServerName string `json:"server_name,omitempty"`
 }
 
-// tlsMembers are those of config.tls.
+// tlsMembers describes config.tls.
 var tlsMembers = []Field{
 	{
 		Name: "client_certificate", Kind: KindText, MaxLength: maxPEM, Example: "-----BEGIN CERTIFICATE-----…",
@@ -48,15 +49,15 @@ var tlsMembers = []Field{
 	},
 }
 
-// Shown is what anybody may see of it: without the private key.
+// Shown returns a copy without the private key.
 func (t *TLS) Shown() *TLS {
 	shown := *t
 	shown.ClientKey = ""
 	return &shown
 }
 
-// Certificate returns the client certificate with its key; nil where there is none. The error says, without a word of the
-// key, why they cannot be used.
+// Certificate returns the client certificate with its key, or nil if there is none. The error says why they cannot be
+// used, without revealing the key.
 func (t *TLS) Certificate() (*tls.Certificate, error) {
 	if t.ClientCertificate == "" && t.ClientKey == "" {
 		return nil, nil //nolint:nilnil // a client certificate is not needed
@@ -68,7 +69,7 @@ func (t *TLS) Certificate() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// Roots returns the certificates of CA; nil where there are none. The error is a sentence about CA.
+// Roots returns the certificates of CA, or nil if there are none. The error is a sentence about CA.
 func (t *TLS) Roots() (*x509.CertPool, error) {
 	if t.CA == "" {
 		return nil, nil //nolint:nilnil // the system's, then
@@ -141,7 +142,7 @@ func (t *TLS) checkCertificate(now time.Time, p *ValidationError) {
 	}
 }
 
-// parseCertificates reads one or more certificates; text between them is left out, as PEM has it.
+// parseCertificates parses one or more certificates; it ignores text between them, as PEM allows.
 func parseCertificates(text string) ([]*x509.Certificate, error) {
 	if len(text) > maxPEM {
 		return nil, errors.New("is larger than 32 KiB")
@@ -176,7 +177,7 @@ func checkDates(certificates []*x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// isHostName reports a name of letters, digits and hyphens joined by dots.
+// isHostName reports whether s is a name of letters, digits and hyphens joined by dots.
 func isHostName(s string) bool {
 	if len(s) > maxServerName {
 		return false

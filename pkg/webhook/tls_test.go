@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// tlsConfig is a config whose tls has the members, given as name and value in turn.
+// tlsConfig returns a config whose tls has the members, given as alternating names and values.
 func tlsConfig(t *testing.T, members ...string) json.RawMessage {
 	t.Helper()
 	object := map[string]string{}

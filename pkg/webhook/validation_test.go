@@ -8,7 +8,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// pointers returns the places that a validation error names; none for no error.
+// pointers returns the pointers of a validation error, or none for no error.
 func pointers(t *testing.T, err error) []string {
 	t.Helper()
 	if err == nil {

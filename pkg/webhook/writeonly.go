@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Kept are the secrets that a change of a hook did not send again: they are as they were stored.
+// Kept says which secrets a change of a hook did not send again; they stay as they are stored.
 type Kept struct{ APIKey, Headers, Auth, TLS bool }
 
-// CheckKept complains about each secret that was kept although the target URL has another scheme, host or port than
-// before: whoever can change a hook could have what nobody may read sent to a host of their choice.
+// CheckKept refuses to keep a secret if the target URL has a new scheme, host or port. Otherwise anybody who can
+// change a hook could have its secrets, which nobody may read, sent to a host of their choice.
 func CheckKept(before, after *Hook, kept Kept) error {
 	if SameOrigin(before.TargetURL, after.TargetURL) {
 		return nil
@@ -43,8 +43,8 @@ func CheckKept(before, after *Hook, kept Kept) error {
 	return p.OrNil()
 }
 
-// CheckChanged complains about each secret that is missing in an auth which takes the place of another: what is secret
-// is kept only where nothing else of it changes. Pointers are relative to the hook.
+// CheckChanged reports each secret that is missing in an auth that replaces another: secrets are only kept if nothing
+// else of auth changes. Pointers are relative to the hook.
 func (a *Auth) CheckChanged() error {
 	p := &ValidationError{}
 	const again = "has to be sent, too, where something of auth changes"
@@ -61,7 +61,7 @@ func (a *Auth) CheckChanged() error {
 	return p.OrNil()
 }
 
-// SecretHeader reports whether a header of that name is likely to have a secret in it.
+// SecretHeader reports whether a header of that name is likely to contain a secret.
 func SecretHeader(name string) bool {
 	name = strings.ToLower(name)
 	words := []string{"auth", "credential", "key", "pass", "secret", "session", "signature", "token"}
@@ -71,7 +71,7 @@ func SecretHeader(name string) bool {
 // SameOrigin reports whether two URLs have the same scheme, host and port.
 func SameOrigin(a, b string) bool { return origin(a) == origin(b) }
 
-// origin is a URL's scheme, host and port; the URL itself where it is none.
+// origin returns a URL's scheme, host and port, or the text itself if it is not a URL.
 func origin(target string) string {
 	u, err := url.Parse(target)
 	if err != nil {
