@@ -13,31 +13,31 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// acks finds the publication that an answer of the server is for. It is what the client does for each message with a timer, a
-// future, two channels and reflection, for all the events of a request together.
+// acks matches the server's acknowledgements to publications. It does for all events of a request together what the
+// client does for each message with a timer, a future, two channels and reflection.
 type acks struct {
 	nc *nats.Conn
-	// room is given back as answers come.
+	// room is released as acknowledgements come.
 	room *semaphore.Weighted
 
 	mu sync.Mutex
-	// prefix begins the subjects on which answers come; empty until something is published.
+	// prefix is the prefix of the subjects for acknowledgements; empty until the first publication.
 	prefix string
 	last   uint64
 	open   map[uint64]*publication
 }
 
-// publication is some events on their way to the server.
+// publication is a group of events on their way to the server.
 type publication struct {
 	id   uint64
-	left int // without an answer
-	// done is closed when all are answered, or will not be. Before that, what follows belongs to the lock of acks.
+	left int // without an acknowledgement
+	// done is closed when all events are settled. Until then, the lock of acks guards the following fields.
 	done   chan struct{}
 	stored []bool
-	// noResponders are those that no stream listened for, as while its leader changes.
+	// noResponders are the events that no stream listened for, as happens while a stream's leader changes.
 	noResponders []int
 	err          error // the first
-	// over says that nobody waits any more.
+	// over says that nobody waits for the publication any more.
 	over bool
 }
 
@@ -45,7 +45,7 @@ func newAcks(nc *nats.Conn, room *semaphore.Weighted) *acks {
 	return &acks{nc: nc, room: room, open: map[uint64]*publication{}}
 }
 
-// expect begins a publication of so many events.
+// expect begins a publication of the given number of events.
 func (a *acks) expect(events int) (*publication, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -63,7 +63,7 @@ func (a *acks) expect(events int) (*publication, error) {
 	return p, nil
 }
 
-// reply is the subject of the answer to an event.
+// reply returns the reply subject of an event.
 func (a *acks) reply(p *publication, event int) string {
 	var buffer [96]byte
 	subject := append(buffer[:0], a.prefix...)
@@ -71,7 +71,7 @@ func (a *acks) reply(p *publication, event int) string {
 	return string(strconv.AppendInt(subject, int64(event), 36))
 }
 
-// answer takes an answer of the server.
+// answer handles an acknowledgement.
 func (a *acks) answer(m *nats.Msg) {
 	first, second, _ := strings.Cut(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], "-")
 	id, errID := strconv.ParseUint(first, 36, 64)
@@ -81,7 +81,7 @@ func (a *acks) answer(m *nats.Msg) {
 	defer a.mu.Unlock()
 	p := a.open[id]
 	switch {
-	case errID != nil || errEvent != nil || p == nil || event >= uint64(len(p.stored)): // too late, or none of ours
+	case errID != nil || errEvent != nil || p == nil || event >= uint64(len(p.stored)): // too late, or not for us
 		return
 	case p.over:
 	case len(m.Data) == 0 && len(m.Header) > 0: // no responders
@@ -94,7 +94,7 @@ func (a *acks) answer(m *nats.Msg) {
 	a.settle(p, 1)
 }
 
-// settle notes that so many events of the publication need no answer any more; the lock is held.
+// settle records that the given number of events need no acknowledgement any more; the lock must be held.
 func (a *acks) settle(p *publication, events int) {
 	p.left -= events
 	a.room.Release(int64(events))
@@ -107,7 +107,7 @@ func (a *acks) settle(p *publication, events int) {
 	}
 }
 
-// unsent notes that so many events were not sent.
+// unsent records that the given number of events were not sent.
 func (a *acks) unsent(p *publication, events int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -116,7 +116,7 @@ func (a *acks) unsent(p *publication, events int) {
 	}
 }
 
-// giveUp has nobody wait any more, unless all has been answered already: then it returns false.
+// giveUp records that nobody waits any more. It returns false if the publication is settled already.
 func (a *acks) giveUp(p *publication) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -124,7 +124,7 @@ func (a *acks) giveUp(p *publication) bool {
 		return false
 	}
 	p.over = true
-	time.AfterFunc(PublishDeadline, func() { // no answer comes later than that
+	time.AfterFunc(PublishDeadline, func() { // no acknowledgement comes later than that
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.end(p, nil)
@@ -132,7 +132,7 @@ func (a *acks) giveUp(p *publication) bool {
 	return true
 }
 
-// end has nobody wait for what is unanswered of a publication; the lock is held.
+// end stops waiting for the missing acknowledgements of a publication; the lock must be held.
 func (a *acks) end(p *publication, err error) {
 	if a.open[p.id] != p {
 		return
@@ -143,7 +143,7 @@ func (a *acks) end(p *publication, err error) {
 	a.settle(p, p.left)
 }
 
-// watch ends the publications under way when the connection is lost: their answers are, too.
+// watch ends the open publications when the connection is lost, because their acknowledgements are lost as well.
 func (a *acks) watch(changes chan nats.Status) {
 	for status := range changes {
 		a.mu.Lock()
@@ -157,10 +157,10 @@ func (a *acks) watch(changes chan nats.Status) {
 	}
 }
 
-// ackError is what an answer has against a message; nil where it is stored.
+// ackError returns the error of an acknowledgement, or nil if the message is stored.
 func ackError(data []byte) error {
 	if bytes.HasPrefix(data, []byte(`{"stream":`)) {
-		return nil // an error would be in front
+		return nil // an error member would come first
 	}
 	var answer struct {
 		Error  *jetstream.APIError `json:"error"`

@@ -1,5 +1,5 @@
-// Package broker connects to NATS as every program does that publishes events to Whisperer, and publishes them: package
-// publisher is built on it, and so are Whisperer's own services. Programs that publish use package publisher.
+// Package broker connects to NATS and publishes events, for package publisher and for Whisperer's own services. Other
+// programs use package publisher.
 package broker
 
 import (
@@ -14,46 +14,46 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Options say how to reach NATS and as whom.
+// Options configure the connection to NATS.
 type Options struct {
-	// URL of the servers, separated by commas; not used with InProcess.
+	// URL lists the servers, separated by commas. It is not used with InProcess.
 	URL string
-	// InProcess is an embedded server; nil for one behind URL.
+	// InProcess is an embedded server, or nil to connect to URL.
 	InProcess nats.InProcessConnProvider
-	// Name of the connection, as the server's monitoring shows it.
+	// Name is the connection's name in the server's monitoring.
 	Name string
-	// Credentials say as whom.
+	// Credentials say as which user to connect.
 	Credentials Credentials
-	// Inbox begins the subjects on which answers come.
+	// Inbox is the prefix of the subjects on which replies come.
 	Inbox string
-	// Namespace begins the names of streams and subjects.
+	// Namespace is the prefix of the names of streams and subjects.
 	Namespace Namespace
 	Log       *zap.Logger
 }
 
 const (
-	// maxPublished is how many events may be on their way to the server at once.
+	// maxPublished is how many events may be unacknowledged at once.
 	maxPublished = 3000
-	// maxUnacked is how many messages may be; the others are retries.
+	// maxUnacked is how many messages may be unacknowledged at once; those beyond maxPublished are retries.
 	maxUnacked = maxPublished + 1000
 )
 
-// PublishDeadline bounds every publish: a server whose disk is full gives no answer at all.
+// PublishDeadline bounds every publish, because a server whose disk is full does not answer at all.
 const PublishDeadline = 5 * time.Second
 
-// Conn is a connection to NATS. It reconnects by itself for as long as it is open.
+// Conn is a connection to NATS. It reconnects by itself until it is closed.
 type Conn struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	namespace Namespace
 	state     *state
-	// publishing has room for the events that are on their way to the server.
+	// publishing limits the unacknowledged events.
 	publishing *semaphore.Weighted
 	acks       *acks
 }
 
-// Open begins to connect to NATS, which goes on for as long as it takes: Ready says why it takes long. The error says what
-// cannot be used of the options.
+// Open starts to connect to NATS and keeps trying in the background; Ready says why it is not connected yet. The
+// error reports invalid options.
 func Open(o Options) (*Conn, error) {
 	if err := o.Namespace.Validate(); err != nil {
 		return nil, fmt.Errorf("namespace %q: %w", string(o.Namespace), err)
@@ -81,29 +81,30 @@ func Open(o Options) (*Conn, error) {
 	return c, nil
 }
 
-// Over publishes by a JetStream that is reached already, such as a simulated one; what concerns the server itself needs Open.
+// Over returns a Conn over an existing JetStream, such as a simulated one. Methods that concern the server itself
+// need Open.
 func Over(js jetstream.JetStream, log *zap.Logger) *Conn {
 	return &Conn{js: js, state: newState(log), publishing: semaphore.NewWeighted(maxPublished)}
 }
 
-// NATS is the connection itself, and JetStream what is asked through it: for what this package does not do.
+// NATS returns the underlying connection, for what this package does not do.
 func (c *Conn) NATS() *nats.Conn { return c.nc }
 
-// JetStream belongs to NATS.
+// JetStream returns the JetStream of the connection, for what this package does not do.
 func (c *Conn) JetStream() jetstream.JetStream { return c.js }
 
-// Await returns when there has been a connection, and an error that says why there was none when ctx ends before.
+// Await returns nil once a connection has been made. If ctx ends before that, the error says why there was none.
 func (c *Conn) Await(ctx context.Context) error { return c.state.await(ctx) }
 
-// Ready reports why NATS cannot be used now; nil if it can.
+// Ready reports why NATS cannot be used now; nil means that it can.
 func (c *Conn) Ready(context.Context) error {
 	if !c.nc.IsConnected() {
 		return c.state.reason()
 	}
-	return c.CheckServer() // each connection may lead to another server
+	return c.CheckServer() // each reconnect may lead to another server
 }
 
-// MaxPayload is the largest message in bytes that the server takes.
+// MaxPayload is the size in bytes of the largest message that the server accepts.
 func (c *Conn) MaxPayload() int { return int(c.nc.MaxPayload()) }
 
 // Close sends what is buffered and closes the connection.
@@ -114,11 +115,11 @@ func (c *Conn) Close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), PublishDeadline)
 	defer cancel()
-	_ = c.nc.FlushWithContext(ctx) // there is nobody left to tell
+	_ = c.nc.FlushWithContext(ctx) // nobody is left to report an error to
 	c.nc.Close()
 }
 
-// Connect is Open and Await.
+// Connect calls Open and then Await.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
 	c, err := Open(o)
 	if err != nil {

@@ -18,21 +18,21 @@ import (
 	"go.uber.org/zap"
 )
 
-// logAgain is how often a connection problem that lasts is logged.
+// logAgain is how often a persistent connection problem is logged.
 const logAgain = time.Minute
 
-// state follows what becomes of the connection to NATS, to say why there is none.
+// state tracks the connection to NATS, to explain why there is none.
 type state struct {
 	log *zap.Logger
-	// up is closed when the connection was made for the first time.
+	// up is closed when the first connection is made.
 	up chan struct{}
 
 	mu sync.Mutex
-	// trouble is what the last attempt to connect failed with.
+	// trouble is the error of the last attempt to connect.
 	trouble error
-	// said is when the log was told of which problem.
+	// said maps each problem to when it was last logged.
 	said map[string]time.Time
-	// denied is when the server has refused to let us publish to which subject.
+	// denied maps each subject that the server has not let us publish to, to when it refused.
 	denied map[string]time.Time
 }
 
@@ -40,8 +40,8 @@ func newState(log *zap.Logger) *state {
 	return &state{log: log, up: make(chan struct{}), said: map[string]time.Time{}, denied: map[string]time.Time{}}
 }
 
-// options make the NATS client tell of everything that happens, and try for ever: also where the server refuses the
-// credentials, which somebody may be about to put right.
+// options make the NATS client report everything that happens, and retry forever: even if the server refuses the
+// credentials, because somebody may be about to fix them.
 func (c *state) options() []nats.Option {
 	connected := sync.OnceFunc(func() { close(c.up) })
 	return []nats.Option{
@@ -74,21 +74,21 @@ func (c *state) works() {
 	clear(c.said)
 }
 
-// failed keeps why there is no connection, and tells the log at once and then each minute.
+// failed records why there is no connection, and logs it at once and then every minute.
 func (c *state) failed(err error) {
 	err = explain(err)
 	c.because(err)
 	c.say("cannot connect to nats", err)
 }
 
-// because keeps why there is no connection.
+// because records why there is no connection.
 func (c *state) because(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.trouble = err
 }
 
-// told takes what the server has to say beside the answers to what it was asked.
+// told handles an asynchronous error of the server.
 func (c *state) told(err error) {
 	if subject, ok := deniedSubject(err); ok {
 		c.mu.Lock()
@@ -118,7 +118,7 @@ func (c *state) say(what string, err error) {
 	}
 }
 
-// reason is why there is no connection.
+// reason returns why there is no connection.
 func (c *state) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,16 +128,16 @@ func (c *state) reason() error {
 	return loggedError{fmt.Errorf("%w: %w", ErrNotConnected, c.trouble)}
 }
 
-// loggedError is a reason of which the connection tells the log itself.
+// loggedError marks an error that the connection logs itself.
 type loggedError struct{ error }
 
 func (e loggedError) Unwrap() error { return e.error }
 
-// Logged implements what daemon.Health.Watch asks for.
+// Logged is the method that daemon.Health.Watch looks for.
 func (e loggedError) Logged() {}
 
-// published adds to the error of a publication that the server does not let us publish there, where it has said so since:
-// it does not answer such a message.
+// published adds to a publishing error that the server denied the subject, if it did so since the given time. The
+// server sends no answer to a denied message, so the error alone is only a timeout.
 func (c *state) published(subject string, since time.Time, err error) error {
 	if err == nil {
 		return nil
@@ -166,7 +166,7 @@ func deniedSubject(err error) (string, bool) {
 	return found[1], true
 }
 
-// adviceError is a problem together with what mends it.
+// adviceError is an error with advice on how to fix it.
 type adviceError struct {
 	err    error
 	advice string
@@ -175,7 +175,7 @@ type adviceError struct {
 func (e adviceError) Error() string { return e.err.Error() + ": " + e.advice }
 func (e adviceError) Unwrap() error { return e.err }
 
-// kind is the same for problems that are mended by the same.
+// kind returns the same text for problems with the same fix.
 func kind(err error) string {
 	known, _ := errors.AsType[adviceError](err)
 	return known.advice
@@ -183,7 +183,7 @@ func kind(err error) string {
 
 const credentialNames = "WHISPERER_NATS_CREDS, _NKEY, _USER and _PASSWORD, or _TOKEN"
 
-// explain adds to an error of the connection what mends it, where that is known.
+// explain adds advice to a connection error, if there is any.
 func explain(err error) error {
 	advice := adviceFor(err)
 	if advice == "" {
@@ -196,7 +196,7 @@ func expiredCredentials(err error) bool {
 	return errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAccountAuthExpired) || errors.Is(err, nats.ErrAuthRevoked)
 }
 
-// refusesCredentials reports whether the server does not let us in as who we are.
+// refusesCredentials reports whether the server rejects our credentials.
 func refusesCredentials(err error) bool {
 	return expiredCredentials(err) || errors.Is(err, nats.ErrAuthorization) || strings.Contains(strings.ToLower(err.Error()), "authorization violation")
 }
@@ -237,7 +237,7 @@ func adviceFor(err error) string {
 	return ""
 }
 
-// ValidateURL reports what is wrong with URLs of NATS servers, without what may be a password in them.
+// ValidateURL reports what is wrong with URLs of NATS servers. The error leaves out any password.
 func ValidateURL(urls string) error {
 	for one := range strings.SplitSeq(urls, ",") {
 		one = strings.TrimSpace(one)
@@ -257,7 +257,7 @@ func ValidateURL(urls string) error {
 	return nil
 }
 
-// await returns when there has been a connection, or why there was none until ctx ended.
+// await returns nil once a connection has been made, or the reason why there was none when ctx ends.
 func (c *state) await(ctx context.Context) error {
 	select {
 	case <-c.up:

@@ -12,9 +12,10 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Credentials say as whom a program connects to NATS, and whom it trusts. The zero value connects as nobody, as far as the
-// URL names no user, and trusts the authorities of the machine. What is in a file is read for each connection, so that it can be
-// changed without a restart. The tags are those of the variables that set them, behind NATS_.
+// Credentials say as which user a program connects to NATS, and which servers it trusts. The zero value connects
+// without credentials, except those in the URL, and trusts the machine's certificate authorities. Files are read
+// again for each connection, so they can be changed without a restart. The tags name the variables that set the
+// fields, after NATS_.
 type Credentials struct {
 	Creds          string `env:"CREDS" desc:"credentials of a NATS user with a JWT: the contents of a .creds file"`
 	CredsFile      string `env:"CREDS_FILE" desc:"file with the credentials"`
@@ -33,13 +34,13 @@ type Credentials struct {
 	CAFile         string `env:"CA_FILE" desc:"file with the CA certificates"`
 }
 
-// given is a value of Credentials that is here or in a file.
+// given is a value of Credentials, given directly or in a file.
 type given struct{ name, text, file string }
 
-// set reports whether there is one at all.
+// set reports whether there is a value.
 func (g given) set() bool { return g.text != "" || g.file != "" }
 
-// read returns the value as it is now.
+// read returns the current value.
 func (g given) read() (string, error) {
 	if g.file == "" {
 		return g.text, nil
@@ -62,13 +63,13 @@ func (c Credentials) cert() given     { return given{"CLIENT_CERT", c.ClientCert
 func (c Credentials) key() given      { return given{"CLIENT_KEY", c.ClientKey, c.ClientKeyFile} }
 func (c Credentials) ca() given       { return given{"CA", c.CA, c.CAFile} }
 
-// Validate reports the variables that cannot be used, without their values.
+// Validate reports invalid variables, without their values.
 func (c Credentials) Validate() error {
 	_, err := c.options()
 	return err
 }
 
-// contradictions reports variables that do not go together.
+// contradictions reports variables that exclude each other.
 func (c Credentials) contradictions() error {
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
@@ -95,8 +96,8 @@ func (c Credentials) contradictions() error {
 	return errors.Join(problems...)
 }
 
-// options returns the connection options for the credentials. It reads every file, so that one that cannot be read is
-// reported at start.
+// options returns the connection options for the credentials. It reads every file, so that an unreadable one is
+// reported at startup.
 func (c Credentials) options() ([]nats.Option, error) {
 	if err := c.contradictions(); err != nil {
 		return nil, err
@@ -148,7 +149,7 @@ func (c Credentials) identity() ([]nats.Option, error) {
 			return nil, err
 		}
 		option = nats.UserInfoHandler(func() (string, string) {
-			password, _ := c.password().read() // a file that is gone is a wrong password, until it is there again
+			password, _ := c.password().read() // if the file is missing, the password is wrong until it is there again
 			return c.User, password
 		})
 	case c.token().set():
@@ -165,14 +166,14 @@ func (c Credentials) identity() ([]nats.Option, error) {
 	return []nats.Option{option}, nil
 }
 
-// keyPair reads the key that a user signs with.
+// keyPair reads a user's signing key.
 func (g given) keyPair(parse func([]byte) (nkeys.KeyPair, error)) (nkeys.KeyPair, error) {
 	text, err := g.read()
 	if err != nil {
 		return nil, err
 	}
 	pair, err := parse([]byte(strings.TrimSpace(text)))
-	if err != nil { // whose own text might quote the seed
+	if err != nil { // the original error might quote the seed
 		return nil, fmt.Errorf("WHISPERER_NATS_%s: holds no seed of a user's NKey, which begins with SU", g.name)
 	}
 	return pair, nil

@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Header names of atomic batches (ADR-50).
+// Headers of atomic batches (ADR-50).
 const (
 	headerBatchID       = "Nats-Batch-Id"
 	headerBatchSequence = "Nats-Batch-Sequence"
@@ -21,9 +21,9 @@ const (
 )
 
 const (
-	// minAtomic is from how many events on an atomic batch is quicker than one event after the other.
+	// minAtomic is the number of events from which on an atomic batch is faster than single messages.
 	minAtomic = 16
-	// maxAtomic is how many events the server takes in one.
+	// maxAtomic is the maximum number of events in an atomic batch.
 	maxAtomic = 1000
 	// headerRoom is more than the headers of an event take, in bytes.
 	headerRoom = 16 << 10
@@ -35,19 +35,20 @@ const (
 var (
 	// ErrNotConnected: NATS cannot be reached now, and nothing was sent.
 	ErrNotConnected = errors.New("not connected to nats")
-	// ErrEventTooLarge: the server takes no message of this size, now or later.
+	// ErrEventTooLarge: the server never accepts a message of this size.
 	ErrEventTooLarge = errors.New("the event is larger than the server takes")
 )
 
-// refusedError is an answer of the server: what was sent is not stored.
+// refusedError is an error that the server returned: what was sent is not stored.
 type refusedError struct{ api *jetstream.APIError }
 
 func (e refusedError) Error() string { return e.api.Error() }
 func (e refusedError) Unwrap() error { return e.api }
 
-// PublishInOrder stores the events one after the other: none is stored before those that come earlier, whatever fails.
-// It returns how many are stored; on an error the next one may be stored too, and publishing it again with the same id
-// does not double it within two minutes. Many at once go as atomic batches, of which all or none is stored.
+// PublishInOrder stores the events one after the other: whatever fails, no event is stored before those in front of
+// it. It returns how many are stored. After an error the next one may be stored too; publishing it again with the
+// same id within two minutes does not store it twice. Many events are sent as atomic batches, of which all events or
+// none are stored.
 func (c *Conn) PublishInOrder(ctx context.Context, events []Outgoing) (stored int, err error) {
 	for stored < len(events) {
 		chunk := events[stored:min(len(events), stored+maxAtomic)]
@@ -70,7 +71,8 @@ func (c *Conn) publishChunk(ctx context.Context, events []Outgoing) (stored int,
 		case !errors.As(err, &refused):
 			return 0, err
 		}
-		// One of them is there already, the stream is nearly full, …: one by one they get as far as they can.
+		// The batch was refused, for example because one event is stored already or the stream is nearly full. One by
+		// one, as many as possible are stored.
 	}
 	for i := range events {
 		if err := c.publishOne(ctx, &events[i]); err != nil {
@@ -90,7 +92,7 @@ func (c *Conn) fitsBatch(events []Outgoing) bool {
 }
 
 func (c *Conn) publishOne(ctx context.Context, e *Outgoing) error {
-	if !c.nc.IsConnected() { // else it would be buffered, to be sent after its failure was told
+	if !c.nc.IsConnected() { // otherwise the client would buffer it, and send it after we have reported a failure
 		return ErrNotConnected
 	}
 	ctx, cancel := context.WithTimeout(ctx, PublishDeadline)
@@ -117,7 +119,7 @@ func (c *Conn) publishAtomically(ctx context.Context, events []Outgoing) error {
 		case last:
 			msg.Header[headerBatchCommit] = []string{"1"}
 			err = c.request(ctx, msg)
-		case 0: // answered, so that a refused batch is not sent in vain
+		case 0: // wait for an answer, so that a refused batch is not sent in vain
 			err = c.request(ctx, msg)
 		default:
 			err = c.nc.PublishMsg(msg)
@@ -129,7 +131,7 @@ func (c *Conn) publishAtomically(ctx context.Context, events []Outgoing) error {
 	return nil
 }
 
-// request sends a message of a batch and waits for the server's answer, which is empty but for the last one.
+// request sends a message of a batch and waits for the server's answer, which is empty except for the last message.
 func (c *Conn) request(ctx context.Context, msg *nats.Msg) error {
 	reply, err := c.nc.RequestMsgWithContext(ctx, msg)
 	if err != nil {
@@ -150,7 +152,7 @@ func (c *Conn) request(ctx context.Context, msg *nats.Msg) error {
 	return nil
 }
 
-// classify makes out of NATS' errors those that callers can tell apart.
+// classify converts NATS' errors into those that callers can distinguish.
 func classify(err error) error {
 	var api *jetstream.APIError
 	switch {

@@ -7,18 +7,19 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// EventPrefix begins the subjects of order management systems' events, and OwnPrefix those of what Whisperer publishes
-// itself, behind a namespace.
+// EventPrefix is the prefix of the subjects of order management systems' events, and OwnPrefix that of Whisperer's
+// own events. Both come after a namespace.
 const (
 	EventPrefix = "oms."
 	OwnPrefix   = "own."
 )
 
-// Namespace begins the names of an installation's streams and subjects, so that several installations share a NATS
-// account; it is empty for an installation that has the account to itself.
+// Namespace is the prefix of the names of an installation's streams and subjects, so that several installations can
+// share a NATS account. It is empty for an installation that has the account to itself.
 type Namespace string
 
-// Validate reports why n cannot be a namespace: it is a token of subjects, and none that subjects begin with anyway.
+// Validate reports why n is not valid as a namespace: it must be a token of subjects, and must not be one that our
+// subjects begin with anyway.
 func (n Namespace) Validate() error {
 	switch n {
 	case "":
@@ -29,7 +30,7 @@ func (n Namespace) Validate() error {
 	return webhook.ValidateTenant(string(n))
 }
 
-// Stream is the full name of a stream.
+// Stream returns the full name of a stream.
 func (n Namespace) Stream(name string) string {
 	if n == "" {
 		return name
@@ -37,7 +38,7 @@ func (n Namespace) Stream(name string) string {
 	return string(n) + "_" + name
 }
 
-// Subject is the full form of a subject, or of the beginning of one.
+// Subject returns the full form of a subject, or of a prefix of one.
 func (n Namespace) Subject(s string) string {
 	if n == "" {
 		return s
@@ -45,17 +46,17 @@ func (n Namespace) Subject(s string) string {
 	return string(n) + "." + s
 }
 
-// EventSubject is where an event of the tenant and type is published by an order management system.
+// EventSubject returns the subject to which an order management system publishes events of the tenant and type.
 func (n Namespace) EventSubject(tenant, eventType string) string {
 	return n.Subject(EventPrefix + tenant + "." + eventType)
 }
 
-// OwnSubject is where we publish an event of the tenant and type ourselves.
+// OwnSubject returns the subject to which Whisperer publishes its own events of the tenant and type.
 func (n Namespace) OwnSubject(tenant, eventType string) string {
 	return n.Subject(OwnPrefix + tenant + "." + eventType)
 }
 
-// SplitEventSubject reads tenant and event type from the subject of an event; both are empty where it is not one.
+// SplitEventSubject returns the tenant and event type in the subject of an event. Both are empty for other subjects.
 func (n Namespace) SplitEventSubject(subject string) (tenant, eventType string) {
 	for _, prefix := range []string{EventPrefix, OwnPrefix} {
 		if rest, ok := strings.CutPrefix(subject, n.Subject(prefix)); ok {

@@ -10,31 +10,32 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Outgoing is an event to be published.
+// Outgoing is an event to publish.
 type Outgoing struct {
 	Tenant, Type string
-	// ID becomes Nats-Msg-Id, by which JetStream drops a repetition within two minutes; empty for none.
+	// ID becomes the Nats-Msg-Id, with which JetStream drops duplicates within two minutes; may be empty.
 	ID string
-	// Header are further headers, such as Content-Type.
+	// Header has additional headers, such as Content-Type.
 	Header map[string]string
 	Body   []byte
 }
 
-// PublishError says that not all events are known to be stored.
+// PublishError says that some events may not be stored.
 type PublishError struct {
-	// Stored says of each event whether it is.
+	// Stored says for each event whether it is stored.
 	Stored []bool
 	Err    error
 }
 
-// Error says what went wrong first.
+// Error returns the first error.
 func (e *PublishError) Error() string { return "publish event: " + e.Err.Error() }
 
-// Unwrap returns what went wrong first.
+// Unwrap returns the first error.
 func (e *PublishError) Unwrap() error { return e.Err }
 
-// PublishEvents returns when JetStream has stored all the events, in their order; who publishes more than the server takes
-// waits. The error is a *PublishError; publishing all again with the same ids doubles nothing.
+// PublishEvents returns when JetStream has stored all the events, in their order. It slows callers down that publish
+// more than the server can take. The error is a *PublishError; publishing everything again with the same ids stores
+// nothing twice.
 func (c *Conn) PublishEvents(ctx context.Context, events []Outgoing) error {
 	for done := 0; done < len(events); {
 		n := min(len(events)-done, maxPublished)
@@ -52,8 +53,9 @@ func (c *Conn) PublishEvents(ctx context.Context, events []Outgoing) error {
 	return nil
 }
 
-// publish publishes at most maxPublished events, and returns the first error and then which of them are stored. Events that are
-// given up keep their room for as long as the server may still answer: else those that follow would have none.
+// publish publishes at most maxPublished events. It returns which of them are stored, and the first error. Events
+// that are given up keep their room for as long as the server may still acknowledge them, so that room means what the
+// server can take.
 func (c *Conn) publish(ctx context.Context, events []Outgoing) (stored []bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, PublishDeadline)
 	defer cancel()
@@ -87,7 +89,7 @@ func (c *Conn) publish(ctx context.Context, events []Outgoing) (stored []bool, e
 	return p.stored, err
 }
 
-// send sends the events to be answered to p. With an error the rest of them is not sent.
+// send sends the events, to be acknowledged to p. After an error it does not send the rest.
 func (c *Conn) send(p *publication, events []Outgoing) error {
 	msg := nats.NewMsg("")
 	for i := range events {
@@ -97,7 +99,7 @@ func (c *Conn) send(p *publication, events []Outgoing) error {
 		}
 		e.fill(msg)
 		msg.Reply = c.acks.reply(p, i)
-		if err := c.nc.PublishMsg(msg); err != nil { // else it was copied, and msg can be used again
+		if err := c.nc.PublishMsg(msg); err != nil { // on success the client has copied it, so msg can be reused
 			c.acks.unsent(p, len(events)-i)
 			return err
 		}
@@ -105,7 +107,7 @@ func (c *Conn) send(p *publication, events []Outgoing) error {
 	return nil
 }
 
-// wait returns when the server has stored the message, or said or shown that it will not.
+// wait returns nil when the server has stored the message, and an error if it refused it or did not answer in time.
 func wait(ctx context.Context, f jetstream.PubAckFuture) error {
 	ctx, cancel := context.WithTimeout(ctx, PublishDeadline)
 	defer cancel()
@@ -128,22 +130,22 @@ func (c *Conn) PublishMsg(ctx context.Context, msg *nats.Msg) error {
 	return classify(err)
 }
 
-// Refused reports whether a publication was answered by an error, such as that its stream is full: it is not stored, and
-// not on its way either.
+// Refused reports whether the server answered a publication with an error, such as that its stream is full. The
+// message is then neither stored nor still on its way.
 func Refused(err error) bool {
 	var refused refusedError
 	return errors.As(err, &refused)
 }
 
-// Pending is an event on its way into the stream.
+// Pending is an event that is being stored.
 type Pending struct {
 	future jetstream.PubAckFuture
 	state  *state
 	began  time.Time
 }
 
-// StartPublish sends an event, in the order of calls, and does not wait until it is stored. With 4,000 pending it waits
-// for room, at most 200 ms. It returns ErrEventTooLarge, or why nothing can be sent.
+// StartPublish sends an event, in the order of calls, without waiting until it is stored. If 4,000 events are pending
+// it waits for room, for at most 200 ms. It returns ErrEventTooLarge, or why nothing can be sent.
 func (c *Conn) StartPublish(e Outgoing) (*Pending, error) {
 	began := time.Now()
 	future, err := c.js.PublishMsgAsync(c.Message(&e))
@@ -153,7 +155,8 @@ func (c *Conn) StartPublish(e Outgoing) (*Pending, error) {
 	return &Pending{future: future, state: c.state, began: began}, nil
 }
 
-// Wait returns when the event is stored, or an error; unless that is ErrEventTooLarge, the event may be stored all the same.
+// Wait returns nil when the event is stored. After an error other than ErrEventTooLarge the event may still be
+// stored.
 func (p *Pending) Wait(ctx context.Context) error {
 	if err := wait(ctx, p.future); err != nil {
 		return fmt.Errorf("publish event: %w", p.state.published(p.future.Msg().Subject, p.began, classify(err)))
@@ -161,14 +164,14 @@ func (p *Pending) Wait(ctx context.Context) error {
 	return nil
 }
 
-// Message is the event as it is sent.
+// Message returns the event as a NATS message.
 func (c *Conn) Message(e *Outgoing) *nats.Msg {
 	msg := nats.NewMsg(c.namespace.EventSubject(e.Tenant, e.Type))
 	e.fill(msg)
 	return msg
 }
 
-// fill makes the body and the headers those of the event, in a message that may have been used for another one.
+// fill sets the body and headers of the message to those of the event. The message may be reused from another event.
 func (e *Outgoing) fill(msg *nats.Msg) {
 	msg.Data = e.Body
 	headers := len(e.Header)
@@ -185,7 +188,7 @@ func (e *Outgoing) fill(msg *nats.Msg) {
 		if len(msg.Header) == headers {
 			return
 		}
-		clear(msg.Header) // others were there
+		clear(msg.Header) // it has other headers
 	}
 }
 

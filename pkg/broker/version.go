@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// minServer is the first nats-server that syncs a block of messages which it rewrites. Those before it write and rename
-// without a sync, also with sync_interval: always, so that a power cut takes messages that were acknowledged long before;
-// queues, from which messages are taken in any order, are rewritten all the time. Some mends of message schedules are not
-// in 2.12 either.
+// minServer is the first nats-server that syncs a block of messages when it rewrites it. Earlier ones write and
+// rename without a sync, even with sync_interval: always, so a power failure can lose messages that were acknowledged
+// long before. Queues, whose messages are removed in any order, are rewritten all the time. Also, 2.12 lacks some
+// fixes for message schedules.
 var minServer = [3]int{2, 14, 6}
 
-// ErrServerTooOld says that the nats-server is older than the oldest one that keeps what it acknowledges.
+// ErrServerTooOld says that the nats-server is too old to keep what it acknowledges.
 var ErrServerTooOld = errors.New("nats-server 2.14.6 or newer is required")
 
-// CheckServer returns ErrServerTooOld where the server that the connection leads to is too old.
+// CheckServer returns ErrServerTooOld if the connected server is too old.
 func (c *Conn) CheckServer() error { return CheckVersion(c.nc.ConnectedServerVersion()) }
 
-// CheckVersion returns ErrServerTooOld for the version of a nats-server that is too old.
+// CheckVersion returns ErrServerTooOld if the version of nats-server is too old.
 func CheckVersion(version string) error {
 	if !atLeast(version, minServer) {
 		return fmt.Errorf("%w, this one is %q and can lose what it has acknowledged: upgrade it, one node at a time; its data stays",
@@ -28,10 +28,10 @@ func CheckVersion(version string) error {
 	return nil
 }
 
-// ServerVersion is that of the NATS server, such as 2.15.3.
+// ServerVersion returns the version of the connected NATS server, such as 2.15.3.
 func (c *Conn) ServerVersion() string { return c.nc.ConnectedServerVersion() }
 
-// atLeast reports whether a version such as v2.15.0-RC.1 is the oldest one or newer; a preview of the oldest is not.
+// atLeast reports whether a version such as v2.15.0-RC.1 is at least oldest. A preview of oldest itself is not.
 func atLeast(version string, oldest [3]int) bool {
 	version, _, _ = strings.Cut(strings.TrimPrefix(version, "v"), "+")
 	numbers, preview, _ := strings.Cut(version, "-")
