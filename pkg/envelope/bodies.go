@@ -6,7 +6,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Bodies are the bodies of one event, each format encoded once for all the hooks that want the same of it. Safe for
+// Bodies has the bodies of one event. Each variant is encoded once for all hooks that use it. It is safe for
 // concurrent use.
 type Bodies struct {
 	event *webhook.Event
@@ -15,17 +15,17 @@ type Bodies struct {
 	done map[shape]Body
 }
 
-// shape is what makes the bodies of one event differ.
+// shape is what makes two bodies of one event differ.
 type shape struct {
 	format  webhook.Format
 	content string
 }
 
-// NewBodies makes the bodies of an event; nothing is encoded before it is asked for.
+// NewBodies returns the bodies of an event. Each is encoded when it is first asked for.
 func NewBodies(e *webhook.Event) *Bodies { return &Bodies{event: e} }
 
-// Get returns the body in the format, with those fields of the data that are wanted, nil being all, or an error for a
-// format that there is not. The bytes are shared: do not change them.
+// Get returns the body in the format, with the selected fields of the data (nil selects all), or an error for an
+// unknown format. The bytes are shared and must not be changed.
 func (b *Bodies) Get(format webhook.Format, fields *webhook.ContentFields) (Body, error) {
 	wanted := shape{format, fields.Key()}
 	b.mu.Lock()

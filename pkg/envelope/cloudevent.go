@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// readCloudEvent reads a CloudEvents 1.0 event in the JSON format.
+// readCloudEvent parses a CloudEvents 1.0 event in the JSON format.
 func readCloudEvent(body []byte) (fields, error) {
 	if err := CheckJSON(body, MaxDepth); err != nil {
 		return fields{}, err
@@ -82,8 +82,9 @@ func readBinaryCloudEvent(in Published) (fields, error) {
 	return f, nil
 }
 
-// attributeOf is the attribute that a header's value stands for (CloudEvents HTTP binding section 3.1.3.2, which holds for NATS, too):
-// without the quotes of a quoted string, and percent-decoded once. A % that begins no escape stands for itself.
+// attributeOf decodes an attribute from a header's value (CloudEvents HTTP binding section 3.1.3.2, which also
+// applies to NATS). It removes the quotes of a quoted string and percent-decodes once. A % that begins no escape
+// stands for itself.
 func attributeOf(value string) string {
 	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
 		var plain strings.Builder
@@ -112,7 +113,8 @@ func attributeOf(value string) string {
 	}
 }
 
-// cloudEvent takes the attributes that mean something to us; prefix is what their names begin with where they came.
+// cloudEvent returns the parts of an event from its attributes. prefix is the prefix of the attributes' names at
+// their source.
 func cloudEvent(attributes map[string]string, prefix string) (fields, error) {
 	if attributes["specversion"] != "1.0" {
 		return fields{}, reject(BadField, prefix+"specversion", "must be 1.0")
@@ -140,7 +142,7 @@ func knownAttribute(name string) bool {
 	}
 }
 
-// attributesOf writes the attributes that are passed on as they came, those of CloudEvents first.
+// attributesOf returns the attributes that are passed on unchanged, CloudEvents' own first.
 func attributesOf(members map[string]json.RawMessage) json.RawMessage {
 	first := []string{"id", "source", "type", "subject", "time", "dataschema", "datacontenttype"}
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(members)), func(name string) bool {
@@ -160,8 +162,8 @@ func attributesOf(members map[string]json.RawMessage) json.RawMessage {
 	return append(out, '}')
 }
 
-// appendCloudEvent appends the event in the JSON format but for its data: as it came, or with the attributes that follow
-// from it where it was published otherwise.
+// appendCloudEvent appends the event in the JSON format without its data. A published CloudEvent keeps its
+// attributes; those of other events are derived.
 func appendCloudEvent(b []byte, e *webhook.Event) []byte {
 	b = append(b, `{"specversion":"1.0",`...)
 	if len(e.CloudEvent) > 2 {
@@ -184,7 +186,8 @@ func appendCloudEvent(b []byte, e *webhook.Event) []byte {
 	return appendSequence(append(b, `,"datacontenttype":"application/json"`...), e.Seq)
 }
 
-// appendSequence appends the extension of CloudEvents for the order of events, whose text has to sort as it counts.
+// appendSequence appends CloudEvents' extension for the order of events. Its text has to sort in the order of
+// publication.
 func appendSequence(b []byte, seq webhook.Sequence) []byte {
 	if seq == 0 {
 		return b

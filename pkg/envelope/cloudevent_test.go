@@ -140,7 +140,7 @@ func TestWhatIsOddButJSONIsCarriedAsItCame(t *testing.T) {
 	}
 }
 
-// TestHeadersOfABinaryCloudEventAreDecoded has the examples of section 3.1.3.2 of the HTTP binding, and odd ones.
+// TestHeadersOfABinaryCloudEventAreDecoded has the examples of section 3.1.3.2 of the HTTP binding, and unusual ones.
 func TestHeadersOfABinaryCloudEventAreDecoded(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[string]string{

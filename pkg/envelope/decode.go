@@ -1,4 +1,4 @@
-// Package envelope reads what was published as an event, and writes an event as the body that a receiver wants.
+// Package envelope decodes published messages into events, and encodes events as the bodies that receivers want.
 package envelope
 
 import (
@@ -15,37 +15,38 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// MaxDepth is how deeply an event's JSON may nest.
+// MaxDepth is the maximum nesting of an event's JSON.
 const MaxDepth = 64
 
-// Content types that say what a body is.
+// Content types of bodies.
 const (
 	TypeJSON        = "application/json"
 	TypeCloudEvents = "application/cloudevents+json"
-	// TypeCloudEventsBatch is several of them in an array.
+	// TypeCloudEventsBatch is an array of several CloudEvents.
 	TypeCloudEventsBatch = "application/cloudevents-batch+json"
 	TypeProtobuf         = "application/protobuf"
 )
 
-// Published is a message as it came, with what the transport knows of it.
+// Published is a published message with what the transport knows about it.
 type Published struct {
-	// Tenant and Type are the subject's.
+	// Tenant and Type are taken from the subject.
 	Tenant, Type string
 	Headers      map[string][]string
 	Body         []byte
-	// Seq and PublishedAt are the stream's; Seq is 0 where the event is not stored yet.
+	// Seq and PublishedAt are set by the stream; Seq is 0 if the event is not stored yet.
 	Seq         webhook.Sequence
 	PublishedAt time.Time
-	// SourcesSince is from when on the source of a CloudEvent is a part of its id: zero is from the beginning. What was
-	// published before has the id that it was recorded with.
+	// SourcesSince is the time from which on the source of a CloudEvent is part of its id; zero means always. Events
+	// published before keep the id that they were recorded with.
 	SourcesSince time.Time
-	// Ours says that we may have published it: only then it may have a type or an id that is ours alone.
+	// Ours says that Whisperer may have published the event. Only then may it have a reserved type or id.
 	Ours bool
-	// ID is that of an event for which neither its body nor the transport has one; empty for one that is derived from its place.
+	// ID is the id of an event that has none in its body or transport. If it is empty as well, the id is derived from
+	// the event's place in the stream.
 	ID string
 }
 
-// Reason says in one fixed word why a message is no event.
+// Reason says in one fixed word why a message is rejected.
 type Reason string
 
 // Reasons of rejection.
@@ -62,10 +63,10 @@ const (
 	ReservedID    Reason = "reserved_id"
 )
 
-// RejectedError says why a message is no event.
+// RejectedError says why a message is not a valid event.
 type RejectedError struct {
 	Reason Reason
-	// Field is the envelope's field at fault; empty where the whole body is.
+	// Field is the invalid field of the envelope; empty if the whole body is invalid.
 	Field string
 	// Detail is one sentence for people.
 	Detail string
@@ -83,7 +84,7 @@ func reject(reason Reason, field, format string, args ...any) error {
 	return &RejectedError{Reason: reason, Field: field, Detail: fmt.Sprintf(format, args...)}
 }
 
-// fields are an event's parts as the body had them; empty means that the transport decides.
+// fields are the parts of an event that its body has; the transport supplies those that are empty.
 type fields struct {
 	id, typ, time, entity, traceparent, tracestate string
 	context, filter, data                          json.RawMessage
@@ -92,8 +93,9 @@ type fields struct {
 	attributes json.RawMessage
 }
 
-// Decode reads an event: our envelope, a bare JSON document, CloudEvents 1.0 (structured by its content type, binary by
-// its ce- headers), or whisperer.v1.Event. What is missing comes from the transport. The error is a *RejectedError.
+// Decode decodes an event: our envelope, a bare JSON document, CloudEvents 1.0 (structured according to the content
+// type, or binary with ce- headers), or whisperer.v1.Event. Missing parts come from the transport. The error is a
+// *RejectedError.
 func Decode(in Published) (webhook.Event, error) {
 	if err := checkSize(in.Body); err != nil {
 		return webhook.Event{}, err
@@ -168,7 +170,7 @@ func readProtobuf(body []byte) (fields, error) {
 	return f, nil
 }
 
-// event checks the parts and fills in what the transport knows.
+// event checks the parts and adds what the transport knows.
 func (f fields) event(in Published) (webhook.Event, error) {
 	e := webhook.Event{
 		ID: f.id, Tenant: in.Tenant, Type: webhook.NormalizeEventType(f.typ), PublishedAt: in.PublishedAt, Seq: in.Seq,
@@ -219,7 +221,7 @@ func (f fields) event(in Published) (webhook.Event, error) {
 		if err != nil || t.Year() < 1970 || t.Year() > 9999 {
 			return e, reject(BadField, "event_time", "is not an RFC 3339 time with a zone")
 		}
-		e.Time = t.Truncate(time.Microsecond) // as Postgres keeps it: a replay's body must not differ from the first one
+		e.Time = t.Truncate(time.Microsecond) // Postgres' precision: a replay must have the same body as the first delivery
 	}
 	switch {
 	case len(e.Context) > 0 && e.Context[0] != '{':
@@ -233,7 +235,7 @@ func (f fields) event(in Published) (webhook.Event, error) {
 	return e, nil
 }
 
-// object trims an optional JSON object; null is absent.
+// object trims an optional JSON object; null counts as absent.
 func object(raw json.RawMessage) json.RawMessage {
 	t := bytes.TrimSpace(raw)
 	if len(t) == 0 || bytes.Equal(t, []byte("null")) {
@@ -242,8 +244,8 @@ func object(raw json.RawMessage) json.RawMessage {
 	return t
 }
 
-// traceparentOf is the traceparent in the version that we know, empty where it is none. A later version begins with the same
-// fields (W3C Trace Context, section 3.2.4).
+// traceparentOf returns the traceparent in the version that we know, or "" if it is invalid. Later versions begin
+// with the same fields (W3C Trace Context, section 3.2.4).
 func traceparentOf(s string) string {
 	const known = "00"
 	if len(s) > 55 && s[:2] != known && s[55] == '-' {
@@ -255,7 +257,7 @@ func traceparentOf(s string) string {
 	return known + s[2:]
 }
 
-// validTraceparent checks the form of W3C Trace Context, section 3.2.
+// validTraceparent checks the syntax (W3C Trace Context, section 3.2).
 func validTraceparent(s string) bool {
 	if len(s) != 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' || s[:2] == "ff" {
 		return false
@@ -269,7 +271,7 @@ func validTraceparent(s string) bool {
 	return s[3:35] != strings.Repeat("0", 32) && s[36:52] != strings.Repeat("0", 16)
 }
 
-// tracestateOf is the tracestate as it is passed on, empty where it cannot be (W3C Trace Context, section 3.3).
+// tracestateOf returns the tracestate to pass on, or "" if it is invalid (W3C Trace Context, section 3.3).
 func tracestateOf(s string) string {
 	const most = 512
 	if len(s) > most || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -278,7 +280,7 @@ func tracestateOf(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// header looks a header up without regard to case: NATS keeps the publisher's spelling.
+// header looks up a header, ignoring case: NATS keeps the publisher's spelling.
 func header(headers map[string][]string, name string) string {
 	if v := headers[name]; len(v) > 0 {
 		return v[0]

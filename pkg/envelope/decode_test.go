@@ -20,7 +20,7 @@ const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 var storedAt = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 
-// published is a message on oms.acme.package.created.
+// published returns a message on oms.acme.package.created.
 func published(body string, headers ...string) envelope.Published {
 	p := envelope.Published{Tenant: "acme", Type: "package.created", Body: []byte(body), Seq: 7, PublishedAt: storedAt}
 	if len(headers) > 0 {
@@ -32,7 +32,7 @@ func published(body string, headers ...string) envelope.Published {
 	return p
 }
 
-// event is what a message without any parts of its own becomes.
+// event returns what a message without any parts of its own becomes.
 func event(edit func(e *webhook.Event)) webhook.Event {
 	e := webhook.Event{
 		ID: webhook.EventIDFromStream(7, storedAt), Tenant: "acme", Type: "package.created", Time: storedAt, PublishedAt: storedAt, Seq: 7,
@@ -122,7 +122,7 @@ func TestBodiesAreReadInAnyOfTheFormsOfTheContract(t *testing.T) {
 			t.Parallel()
 			got, err := envelope.Decode(test.in)
 			require.NoError(t, err)
-			got.CloudEvent = nil // which has a test of its own
+			got.CloudEvent = nil // has a test of its own
 			require.Equal(t, event(test.want), got)
 		})
 	}
@@ -323,7 +323,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzCloudEvent reads events in the JSON format and in binary mode. What was taken is passed on as a CloudEvent that says the same.
+// FuzzCloudEvent decodes events in the JSON format and in binary mode. Whatever is accepted must be passed on as an
+// equivalent CloudEvent.
 func FuzzCloudEvent(f *testing.F) {
 	f.Add(`{"specversion":"1.0","id":"e","source":"/","type":"package.created","subject":"a:1","time":"2026-03-01T12:00:00.123456789Z","x":1,"data":[1.50,"\u0000"]}`, "", "")
 	f.Add(`{"specversion":"1.0","id":"\ud800","source":"","type":"a","datacontenttype":"text/plain"}`, "e%20%C3%BC", "a%")

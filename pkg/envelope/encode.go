@@ -12,13 +12,13 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// Body is what a receiver gets.
+// Body is the body that a receiver gets.
 type Body struct {
 	ContentType string
 	Bytes       []byte
 }
 
-// Thin is the body of the format thin: what the event is about, and the URL at which the API at base has it.
+// Thin returns the body in the format thin: what the event is about, and its URL at the API whose base URL is base.
 func Thin(e *webhook.Event, base string) Body {
 	b := appendString([]byte(`{"type":`), e.Type)
 	b = appendString(append(b, `,"id":`...), e.ID)
@@ -33,8 +33,8 @@ func Thin(e *webhook.Event, base string) Body {
 	return Body{ContentType: TypeJSON, Bytes: append(b, '}')}
 }
 
-// Encode writes the event in a format other than thin. The event's data goes in as the exact bytes that were published. It returns an
-// error for a format that there is not.
+// Encode encodes the event in any format except thin. The data keeps the exact bytes that were published. It returns
+// an error for an unknown format.
 func Encode(format webhook.Format, e *webhook.Event) (Body, error) {
 	b := make([]byte, 0, len(e.Data)+len(e.Context)+len(e.CloudEvent)+256)
 	switch format {
@@ -70,7 +70,8 @@ func Encode(format webhook.Format, e *webhook.Event) (Body, error) {
 	return body, nil
 }
 
-// Join makes one body of several of the same format: a JSON array, which for CloudEvents is their JSON batch format.
+// Join combines several bodies of the same format into a JSON array, which for CloudEvents is their JSON batch
+// format.
 func Join(format webhook.Format, bodies []Body) Body {
 	size := len("[]")
 	for i := range bodies {
@@ -92,7 +93,7 @@ func Join(format webhook.Format, bodies []Body) Body {
 
 func appendString(b []byte, s string) []byte {
 	quoted, err := json.Marshal(s)
-	if err != nil { // a string always has a JSON form
+	if err != nil { // encoding a string never fails
 		return append(b, `""`...)
 	}
 	return append(b, quoted...)
@@ -104,7 +105,7 @@ func appendTime(b []byte, t time.Time) []byte {
 	return append(b, '"')
 }
 
-// ToProto is the event as it travels in a retry.
+// ToProto converts the event for a retry.
 func ToProto(e *webhook.Event) *whispererv1.Event {
 	return &whispererv1.Event{
 		Id: e.ID, Type: e.Type, Time: timestamppb.New(e.Time), Entity: e.Entity, Context: e.Context,
@@ -112,7 +113,7 @@ func ToProto(e *webhook.Event) *whispererv1.Event {
 	}
 }
 
-// FromProto is the event that ToProto wrote; tenant, sequence and publication time travel beside it.
+// FromProto converts back what ToProto returned; tenant, sequence and publication time are stored separately.
 func FromProto(p *whispererv1.Event, tenant string, seq webhook.Sequence, publishedAt time.Time) webhook.Event {
 	return webhook.Event{
 		ID: p.GetId(), Tenant: tenant, Type: p.GetType(), Time: p.GetTime().AsTime(), PublishedAt: publishedAt, Seq: seq,

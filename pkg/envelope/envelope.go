@@ -23,18 +23,18 @@ const (
 
 var envelopeKeys = [keys]string{"event_id", "event_type", "event_time", "entity", "current_context", "config_filter", "data"}
 
-// firstOther is the first of the keys whose values are no strings.
+// firstOther is the first of the keys whose values are not strings.
 const firstOther = keyContext
 
-// Envelope is our envelope, taken apart into the exact bytes of its values.
+// Envelope is our envelope, split into the exact bytes of its values.
 type Envelope struct {
 	parts [keys]json.RawMessage
-	// twice names a key that repeats.
+	// twice is a key that occurs twice, or "".
 	twice string
 }
 
-// Open takes an object apart. Others are the names of members that our envelope does not have. ok is false for what is no
-// object. The text must be valid JSON, as CheckJSON says.
+// Open splits an object. others are the names of members that our envelope does not have. ok is false if the text is
+// not an object. The text must be valid JSON, as CheckJSON checks.
 func Open(text []byte) (e Envelope, others []string, ok bool) {
 	if text[skipSpace(text, 0)] != '{' {
 		return e, nil, false
@@ -47,8 +47,8 @@ func Open(text []byte) (e Envelope, others []string, ok bool) {
 	return e, others, true
 }
 
-// open is Open for what may be a bare document: ok is false for what is no object with data and nothing that our envelope does
-// not have.
+// open is like Open for a text that may be a bare document: ok is true only for an object that has data and no
+// members that our envelope does not have.
 func open(text []byte) (e Envelope, ok bool) {
 	if text[skipSpace(text, 0)] != '{' {
 		return e, false
@@ -61,7 +61,7 @@ func open(text []byte) (e Envelope, ok bool) {
 	return e, e.HasData()
 }
 
-// take keeps a member; false where our envelope has no such one.
+// take stores a member, or returns false if our envelope has no such member.
 func (e *Envelope) take(name []byte, value json.RawMessage) bool {
 	key := keyOf(name)
 	if key < 0 {
@@ -77,10 +77,10 @@ func (e *Envelope) take(name []byte, value json.RawMessage) bool {
 // HasData reports whether there is data, which may be null.
 func (e *Envelope) HasData() bool { return e.parts[keyData] != nil }
 
-// ID and Type are the event's as they are written; ok is false where there is none, or null, or no string.
+// ID returns the event's id as it is written. ok is false if it is missing, null, or not a string.
 func (e *Envelope) ID() (id string, ok bool) { return e.string(keyID) }
 
-// Type is like ID.
+// Type returns the event's type in the same way.
 func (e *Envelope) Type() (eventType string, ok bool) { return e.string(keyType) }
 
 func (e *Envelope) string(key int) (s string, ok bool) {
@@ -90,7 +90,7 @@ func (e *Envelope) string(key int) (s string, ok bool) {
 	return text(e.parts[key])
 }
 
-// NoStrings are the names of members that must be strings, and are something else.
+// NoStrings returns the names of members that must be strings and are not.
 func (e *Envelope) NoStrings() (names []string) {
 	for key, value := range e.parts[:firstOther] {
 		if value != nil && value[0] != '"' && value[0] != 'n' {
@@ -100,7 +100,7 @@ func (e *Envelope) NoStrings() (names []string) {
 	return names
 }
 
-// Event is Decode for an envelope that was opened, of the body.
+// Event is Decode for the body that this envelope was opened from.
 func (e *Envelope) Event(in Published) (webhook.Event, error) {
 	if err := checkSize(in.Body); err != nil {
 		return webhook.Event{}, err
@@ -132,7 +132,7 @@ func (e *Envelope) fields() (f fields, err error) {
 	return f, nil
 }
 
-// keyOf is which of the keys the name is, a string of valid JSON; -1 for none.
+// keyOf returns the index of the key with this name, which is a valid JSON string, or -1.
 func keyOf(name []byte) int {
 	if bytes.IndexByte(name, '\\') >= 0 {
 		return slices.Index(envelopeKeys[:], unquote(name))
@@ -146,14 +146,14 @@ func unquote(name []byte) string {
 	return plain
 }
 
-// Members goes through an object that is valid JSON: the names as they are written, quotes and all, and the exact bytes of the
-// values.
+// Members iterates over the members of an object, which must be valid JSON: the names including their quotes, and the
+// exact bytes of the values.
 func Members(object []byte) iter.Seq2[[]byte, json.RawMessage] {
 	return func(yield func([]byte, json.RawMessage) bool) {
 		for i := skipSpace(object, skipSpace(object, 0)+1); object[i] != '}'; {
 			end := skipString(object, i)
 			name := object[i:end]
-			i = skipSpace(object, skipSpace(object, end)+1) // over the colon
+			i = skipSpace(object, skipSpace(object, end)+1) // skip the colon
 			end = skipValue(object, i)
 			if !yield(name, object[i:end:end]) {
 				return
@@ -163,7 +163,7 @@ func Members(object []byte) iter.Seq2[[]byte, json.RawMessage] {
 	}
 }
 
-// Elements goes through a list that is valid JSON: the exact bytes of what is in it.
+// Elements iterates over the elements of an array, which must be valid JSON, as exact bytes.
 func Elements(list []byte) iter.Seq[json.RawMessage] {
 	return func(yield func(json.RawMessage) bool) {
 		for i := skipSpace(list, skipSpace(list, 0)+1); list[i] != ']'; {
@@ -190,7 +190,7 @@ func skipSpace(body []byte, i int) int {
 	return i
 }
 
-// skipValue returns where the value that begins at i ends; the text is valid JSON.
+// skipValue returns the end of the value that begins at i; the text must be valid JSON.
 func skipValue(body []byte, i int) int {
 	level := 0
 	for i < len(body) {
@@ -203,7 +203,7 @@ func skipValue(body []byte, i int) int {
 		case '{', '[':
 			level++
 		case '}', ']':
-			if level == 0 { // ends what a number or a word is in
+			if level == 0 { // the end of the array or object that contains a number or a word
 				return i
 			}
 			if level--; level == 0 {

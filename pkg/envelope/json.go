@@ -9,9 +9,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// CheckJSON reports why body is not JSON text that nests at most so deep. It is the one rule for whatever way an event comes
-// in; what is odd, but JSON, such as a name that repeats, an escaped NUL or half a surrogate pair, is the receivers' to judge,
-// as they get the bytes that were published. The error is a *RejectedError.
+// CheckJSON reports why body is not a JSON text with a nesting of at most most. This rule applies to events from
+// every source. Oddities that are valid JSON, such as repeated names, escaped NULs or unpaired surrogates, are left
+// to the receivers, who get the published bytes. The error is a *RejectedError.
 func CheckJSON(body []byte, most int) error {
 	switch {
 	case len(body) == 0:
@@ -35,8 +35,8 @@ func checkDepth(body []byte, most int) error {
 	return nil
 }
 
-// depth is how deeply brackets nest outside of strings, at most: few brackets are not looked at more closely, as counting
-// them is quick. The text need not be JSON.
+// depth returns the nesting of brackets outside of strings. If the text has at most most brackets, it returns early,
+// because counting them is fast. The text need not be JSON.
 func depth(body []byte, most int) int {
 	if n := bytes.Count(body, []byte{'{'}) + bytes.Count(body, []byte{'['}); n <= most {
 		return n
@@ -58,7 +58,7 @@ func depth(body []byte, most int) int {
 	return deepest
 }
 
-// skipString returns where the string that begins at i ends, after its quote; the length of the body where it does not.
+// skipString returns the position after the string that begins at i, or the length of the body if it does not end.
 func skipString(body []byte, i int) int {
 	i++
 	for {
@@ -67,7 +67,7 @@ func skipString(body []byte, i int) int {
 			return len(body)
 		}
 		quote := i + n
-		for i <= quote { // over what is escaped, which may be the quote
+		for i <= quote { // skip escaped characters, among them quotes
 			n := bytes.IndexByte(body[i:quote], '\\')
 			if n < 0 {
 				return quote + 1
@@ -77,7 +77,7 @@ func skipString(body []byte, i int) int {
 	}
 }
 
-// text reads a string of valid JSON that is UTF-8.
+// text decodes a string of valid JSON in UTF-8.
 func text(raw json.RawMessage) (s string, ok bool) {
 	if n := len(raw); n >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw[1 : n-1]), true
@@ -85,7 +85,7 @@ func text(raw json.RawMessage) (s string, ok bool) {
 	return escapedText(raw)
 }
 
-// escapedText is apart so that text costs no more than its string.
+// escapedText is a separate function so that text itself allocates only its result.
 func escapedText(raw json.RawMessage) (s string, ok bool) {
 	return s, json.Unmarshal(raw, &s) == nil
 }
@@ -96,7 +96,7 @@ func isJSONType(contentType string) bool {
 	return t == "" || t == TypeJSON || strings.HasSuffix(t, "+json") || t == "text/json"
 }
 
-// repeatedName finds a name that an object has twice, in any case; empty where there is none.
+// repeatedName returns a name that occurs twice in an object, ignoring case, or "".
 func repeatedName(object []byte) string {
 	d := json.NewDecoder(bytes.NewReader(object))
 	seen := map[string]bool{}
@@ -106,7 +106,7 @@ func repeatedName(object []byte) string {
 		name, ok := token.(string)
 		var value json.RawMessage
 		if err != nil || !ok || d.Decode(&value) != nil {
-			return "" // it is not JSON, which others say
+			return "" // invalid JSON is reported elsewhere
 		}
 		lower := strings.ToLower(name)
 		if seen[lower] {
