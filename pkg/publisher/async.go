@@ -10,21 +10,21 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/broker"
 )
 
-// Ack is what becomes of an event that PublishAsync took.
+// Ack is the pending result of PublishAsync.
 type Ack struct {
 	id   string
 	done chan struct{}
 	err  error
 }
 
-// ID is the event's, also where PublishAsync made it; empty for an event that breaks a rule.
+// ID returns the event's id, even if PublishAsync generated it. It is empty for an invalid event.
 func (a *Ack) ID() string { return a.id }
 
-// Done is closed when Err is known.
+// Done is closed when the result is known.
 func (a *Ack) Done() <-chan struct{} { return a.done }
 
-// Err waits until the event is stored, and returns nil, or has failed, with an error as of Publish. That takes seconds at
-// most.
+// Err waits for the result, which takes seconds at most. It returns nil if the event is stored, and otherwise an
+// error like Publish's.
 func (a *Ack) Err() error {
 	<-a.done
 	return a.err
@@ -35,9 +35,9 @@ func (a *Ack) settle(err error) {
 	close(a.done)
 }
 
-// PublishAsync sends the event without waiting until it is stored; with Options.MaxInFlight events under way it waits
-// for one of them, which is seconds at most. Events are stored in the order of calls as long as none fails. It makes one
-// attempt: publish an event whose Ack has an error again, with the same ID.
+// PublishAsync sends the event without waiting until it is stored. If Options.MaxInFlight events are pending, it
+// waits until one of them is done, which takes seconds at most. Events are stored in the order of calls as long as
+// none fails. It makes one attempt: if the Ack has an error, publish the event again with the same ID.
 func (p *Publisher) PublishAsync(e Event) *Ack {
 	ack := &Ack{done: make(chan struct{})}
 	message, err := e.Encode(p.opts.Tenant)
@@ -60,7 +60,7 @@ func (p *Publisher) PublishAsync(e Event) *Ack {
 	return ack
 }
 
-// await ends by itself: the bus waits for seconds at most.
+// await always ends, because the broker waits for seconds at most.
 func (p *Publisher) await(pending *broker.Pending, ack *Ack) {
 	err := pending.Wait(context.Background())
 	p.mu.Lock()
@@ -71,7 +71,7 @@ func (p *Publisher) await(pending *broker.Pending, ack *Ack) {
 }
 
 // Flush waits until every event that PublishAsync took before is stored or has failed, or ctx ends. It returns the
-// errors of those that failed meanwhile, joined; each Ack has its own.
+// errors of those that failed meanwhile, joined; each Ack has its own as well.
 func (p *Publisher) Flush(ctx context.Context) error {
 	p.mu.Lock()
 	open := slices.Collect(maps.Keys(p.open))

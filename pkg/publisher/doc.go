@@ -4,10 +4,10 @@
 //	…
 //	err = p.Publish(ctx, publisher.Event{Type: "order.created", Entity: "order:1042", Data: order})
 //
-// An event is Whisperer's when Publish returns nil: JetStream has stored it, and it will be delivered to every hook that
-// matches. Publishing the same event again, with the same id, is harmless for 24 hours: whoever is not sure publishes
-// again. A program that must not lose an event between its own database and NATS writes it with package outbox, in the
-// transaction that makes it true.
+// When Publish returns nil, JetStream has stored the event, and Whisperer will deliver it to every matching hook.
+// Publishing the same event again, with the same id, is harmless for 24 hours, so publish again whenever you are not
+// sure. A program that must not lose an event between its own database and NATS uses package outbox to write it in
+// the transaction that it reports.
 //
-// PublishAsync keeps many events under way, PublishBatch stores many in their order.
+// PublishAsync keeps many events in flight. PublishBatch stores many events in their order.
 package publisher

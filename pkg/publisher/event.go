@@ -14,41 +14,42 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Event is what happened. Type and Data are required.
+// Event is something that happened. Type and Data are required.
 type Event struct {
-	// ID is unique within the tenant, at most 128 visible ASCII characters; the same id with the same content within
-	// 24 h is one event, with other content it is rejected. Empty: a new one, see NewID.
+	// ID is unique within the tenant: 1 to 255 bytes without control characters. Within 24 h, the same id with the
+	// same content is the same event, and the same id with other content is rejected. If empty, NewID generates one.
 	ID string
-	// Tenant is whose event it is; empty: that of the Publisher, also behind an outbox.
+	// Tenant is the event's tenant. If empty, it is that of the Publisher, even with an outbox.
 	Tenant string
 	// Type is dotted, such as package.status.packed.
 	Type string
-	// Time is when it happened, kept to the microsecond; zero: now.
+	// Time is when it happened, with microsecond precision; zero means now.
 	Time time.Time
 	// Entity is the thing that the event is about, such as package:61; may be empty.
 	Entity string
-	// Context is an object that goes to receivers beside Data; nil for none.
+	// Context is an object that receivers get in addition to Data; may be nil.
 	Context any
-	// ConfigFilter is an object that narrows the event to hooks whose config contains it; nil for none.
+	// ConfigFilter is an object that narrows the event to hooks whose config contains it; may be nil.
 	ConfigFilter any
-	// Data is any JSON. Of a json.RawMessage receivers get the exact bytes; anything else is encoded by encoding/json.
+	// Data is any JSON value. Receivers get the exact bytes of a json.RawMessage; anything else is encoded by
+	// encoding/json.
 	Data any
 	// Traceparent is the W3C trace context that the event belongs to; may be empty.
 	Traceparent string
 }
 
-// NewID makes an event id: a UUIDv7, which sorts by time.
+// NewID returns a new event id: a UUIDv7, which sorts by time.
 func NewID() string {
 	id, err := uuid.NewV7()
-	if err != nil { // there is no randomness for its time-ordered form
+	if err != nil { // the time-ordered form needs randomness that is not available
 		return uuid.NewString()
 	}
 	return id.String()
 }
 
-// Encode checks the event and writes it as the message that goes to NATS; the tenant stands in where the event names none.
-// Encoding the same event again gives the same message only where its ID and Time are set. The error is a
-// *webhook.ValidationError with all fields at fault, named as the envelope has them (/event_type, /data, …).
+// Encode checks the event and encodes it as the message for NATS; tenant is used if the event names none. Encoding
+// the same event again only yields the same message if ID and Time are set. The error is a *webhook.ValidationError
+// that lists all invalid fields by their names in the envelope (/event_type, /data, …).
 func (e Event) Encode(tenant string) (Message, error) {
 	if e.Tenant != "" {
 		tenant = e.Tenant
@@ -73,7 +74,7 @@ func (e Event) Encode(tenant string) (Message, error) {
 	return Parse(tenant, e.Type, header, body)
 }
 
-// body is the JSON envelope.
+// body returns the JSON envelope.
 func (e *Event) body(p *problems) []byte {
 	p.check("/event_id", webhook.ValidateEventID(e.ID))
 	p.check("/event_type", webhook.ValidateEventType(e.Type))
@@ -109,7 +110,7 @@ func appendObject(b []byte, p *problems, name string, value any) []byte {
 
 func appendString(b []byte, s string) []byte {
 	quoted, err := json.Marshal(s)
-	if err != nil { // a string always has a JSON form
+	if err != nil { // encoding a string never fails
 		return append(b, `""`...)
 	}
 	return append(b, quoted...)
@@ -128,7 +129,7 @@ func (p *problems) check(pointer string, err error) {
 	}
 }
 
-// json is the value as JSON text, the bytes of a json.RawMessage untouched; nil where there is no value.
+// json encodes the value, and keeps the bytes of a json.RawMessage. It returns nil if there is no value.
 func (p *problems) json(pointer string, value any) []byte {
 	switch v := value.(type) {
 	case nil:
@@ -138,7 +139,7 @@ func (p *problems) json(pointer string, value any) []byte {
 		if v == nil {
 			return nil
 		}
-		if !json.Valid(text) { // alone: as a part of the envelope it could pretend to be other fields
+		if !json.Valid(text) { // checked by itself, because as part of the envelope it could forge other fields
 			p.add(pointer, "is not JSON")
 		}
 		return append([]byte{}, text...)
@@ -160,7 +161,7 @@ func (p *problems) err() error {
 	return &webhook.ValidationError{Fields: p.fields}
 }
 
-// fieldError makes an error of the envelope one of a field.
+// fieldError converts an error of the envelope into one of a field.
 func fieldError(err error) error {
 	var rejected *envelope.RejectedError
 	switch {

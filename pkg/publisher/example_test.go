@@ -21,7 +21,7 @@ func ExamplePublisher_Publish() {
 	err = p.Publish(ctx, publisher.Event{
 		ID: "order-1042-created", Type: "order.created", Entity: "order:1042", Data: map[string]any{"id": 1042},
 	})
-	if err != nil { // it may be stored all the same: publish it again, with the same ID
+	if err != nil { // it may have been stored nevertheless: publish it again with the same ID
 		fmt.Println(err)
 		return
 	}

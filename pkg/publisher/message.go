@@ -20,30 +20,31 @@ const (
 	maxHeaders = 8 << 10
 )
 
-// Message is an event as it goes to NATS; what there is of it has been checked. Event.Encode and Parse make one.
+// Message is a checked event in the form that is sent to NATS. Event.Encode and Parse create one.
 type Message struct {
 	out broker.Outgoing
 	id  string
 }
 
-// ID is the event's.
+// ID returns the event's id.
 func (m *Message) ID() string { return m.id }
 
-// Tenant is whose event it is.
+// Tenant returns the event's tenant.
 func (m *Message) Tenant() string { return m.out.Tenant }
 
-// Type is the event's.
+// Type returns the event's type.
 func (m *Message) Type() string { return m.out.Type }
 
-// Header are the message's headers, without the one by which JetStream drops repetitions.
+// Header returns the message's headers, without the one for JetStream's deduplication.
 func (m *Message) Header() map[string]string { return m.out.Header }
 
-// Body is what is published.
+// Body returns the published body.
 func (m *Message) Body() []byte { return m.out.Body }
 
-// Parse checks a body of any form that Whisperer reads (its envelope, CloudEvents 1.0, protobuf), as a worker would read
-// it. It has to hold the event's id: where a message was stored cannot tell. Headers may be Content-Type, traceparent and
-// those of CloudEvents (ce-*). The error is a *webhook.ValidationError.
+// Parse checks a body in any form that Whisperer reads (its envelope, CloudEvents 1.0, protobuf), as a worker would
+// decode it. The body or its headers must contain the event's id, because it cannot be derived before the message is
+// stored. Headers may be Content-Type, traceparent and those of CloudEvents (ce-*). The error is a
+// *webhook.ValidationError.
 func Parse(tenant, eventType string, header map[string]string, body []byte) (Message, error) {
 	p := &problems{}
 	p.check("/tenant", webhook.ValidateTenant(tenant))
@@ -72,8 +73,9 @@ func Parse(tenant, eventType string, header map[string]string, body []byte) (Mes
 	return Message{id: e.ID, out: broker.Outgoing{Tenant: tenant, Type: e.Type, ID: messageID(&e), Header: header, Body: body}}, nil
 }
 
-// messageID is what JetStream tells repetitions by. It looks at the whole stream, so that the id alone would confuse
-// tenants; and an event with a used id and other content has to get through, to be rejected in the open.
+// messageID returns the id for JetStream's deduplication. JetStream compares it over the whole stream, so it includes
+// the tenant. It also includes the content, so that an event with a used id but other content gets through and is
+// visibly rejected.
 func messageID(e *webhook.Event) string {
 	digest := e.Digest()
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %x", e.Tenant, e.ID, digest))

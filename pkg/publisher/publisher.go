@@ -14,56 +14,56 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// ErrTooLarge says that NATS takes no message of this size, now or later. Always wrapped.
+// ErrTooLarge says that NATS never accepts a message of this size. Always wrapped.
 var ErrTooLarge = broker.ErrEventTooLarge
 
-// Credentials say as whom to connect to NATS, and whom to trust. The zero value connects as nobody and trusts the
-// authorities of the machine.
+// Credentials say as which user to connect to NATS, and which servers to trust. The zero value connects without
+// credentials and trusts the machine's certificate authorities.
 type Credentials = broker.Credentials
 
 // ErrDenied says that the NATS user may not publish events of the tenant. Always wrapped.
 var ErrDenied = broker.ErrDenied
 
 const (
-	// DefaultTimeout is Options.Timeout where that is zero.
+	// DefaultTimeout is the default of Options.Timeout.
 	DefaultTimeout = 10 * time.Second
-	// DefaultMaxInFlight is Options.MaxInFlight where that is zero.
+	// DefaultMaxInFlight is the default of Options.MaxInFlight.
 	DefaultMaxInFlight = 1024
-	// firstPause and longestPause are how long Publish waits before it tries again.
+	// firstPause and longestPause bound the pauses between Publish's retries.
 	firstPause, longestPause = 50 * time.Millisecond, time.Second
 )
 
-// Options say where to publish and as whom. Only URL is required.
+// Options configure a Publisher. Only URL is required.
 type Options struct {
-	// URL of the NATS servers, separated by commas; with user and password where they want them.
+	// URL lists the NATS servers, separated by commas, with user and password if they require them.
 	URL string
-	// Tenant is whose events these are; empty: webhook.DefaultTenant.
+	// Tenant is the tenant of events that name none; empty means webhook.DefaultTenant.
 	Tenant string
-	// Namespace is the installation's WHISPERER_NAMESPACE, where it has one.
+	// Namespace is the installation's WHISPERER_NAMESPACE, if it has one.
 	Namespace string
-	// Name of the program, as the server's monitoring shows it.
+	// Name is the connection's name in the server's monitoring.
 	Name string
-	// Credentials say as whom to connect, where the URL does not.
+	// Credentials say as which user to connect, if the URL does not.
 	Credentials Credentials
-	// Timeout bounds Publish and PublishBatch, which until then try again.
+	// Timeout bounds Publish and PublishBatch, which retry until then.
 	Timeout time.Duration
-	// MaxInFlight is how many events of PublishAsync may be under way, at most 2,000.
+	// MaxInFlight is how many events of PublishAsync may be pending, at most 2,000.
 	MaxInFlight int
-	// Log gets told about the connection; nil for nobody.
+	// Log gets messages about the connection; may be nil.
 	Log *zap.Logger
 }
 
-// Publisher publishes events of one tenant over one connection, which comes back by itself. Safe for concurrent use.
+// Publisher publishes events over one connection, which reconnects by itself. It is safe for concurrent use.
 type Publisher struct {
 	conn   *broker.Conn
 	opts   Options
-	flight chan struct{} // a place for each event of PublishAsync that is under way
+	flight chan struct{} // one slot for each pending event of PublishAsync
 
 	mu   sync.Mutex
-	open map[*Ack]struct{} // those events
+	open map[*Ack]struct{} // the pending events
 }
 
-// New connects to NATS, for which it waits until ctx ends. Close the Publisher at the end.
+// New connects to NATS and waits for the connection until ctx ends. Call Close at the end.
 func New(ctx context.Context, o Options) (*Publisher, error) {
 	o.Tenant = cmp.Or(o.Tenant, webhook.DefaultTenant)
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
@@ -83,25 +83,25 @@ func New(ctx context.Context, o Options) (*Publisher, error) {
 	return &Publisher{conn: c, opts: o, flight: make(chan struct{}, o.MaxInFlight), open: map[*Ack]struct{}{}}, nil
 }
 
-// Tenant is whose events these are.
+// Tenant returns the tenant of events that name none.
 func (p *Publisher) Tenant() string { return p.opts.Tenant }
 
-// Ready reports why nothing can be published now; nil if it can.
+// Ready reports why nothing can be published now; nil means that it can.
 func (p *Publisher) Ready(ctx context.Context) error { return p.conn.Ready(ctx) }
 
-// Close sends what is buffered and closes the connection. Flush before it, to know what became of PublishAsync's events.
+// Close sends what is buffered and closes the connection. Call Flush first to learn the results of PublishAsync.
 func (p *Publisher) Close() { p.conn.Close() }
 
-// Publish returns nil when JetStream has stored the event. It tries again, with the same id, for as long as ctx and
-// Options.Timeout let it. The error is a *webhook.ValidationError where the event breaks a rule, or wraps ErrTooLarge;
-// with any other the event may be stored or not: publish it again, with the same ID.
+// Publish returns nil when JetStream has stored the event. It retries with the same id until ctx or Options.Timeout
+// ends. The error is a *webhook.ValidationError if the event is invalid, or wraps ErrTooLarge. After any other error
+// the event may or may not be stored: publish it again, with the same ID.
 func (p *Publisher) Publish(ctx context.Context, e Event) error {
 	return p.PublishBatch(ctx, []Event{e})
 }
 
-// PublishBatch is Publish for many events, which are stored in their order: whatever fails, none before those in front
-// of it. All are checked before the first is sent; the pointers of their errors begin with the place of the event, /0/data
-// (not with a single one).
+// PublishBatch is like Publish for many events. Whatever fails, no event is stored before those in front of it. All
+// events are checked before the first is sent; the pointers of their errors begin with the index of the event, such
+// as /0/data, unless there is only one event.
 func (p *Publisher) PublishBatch(ctx context.Context, events []Event) error {
 	messages := make([]Message, len(events))
 	invalid := &problems{}
@@ -131,9 +131,9 @@ func (p *Publisher) PublishBatch(ctx context.Context, events []Event) error {
 	}
 }
 
-// PublishMessages makes one attempt to store the messages in their order, and returns how many it has stored: those at
-// the front. On an error the next one may be stored too, and publishing it again is harmless. The error wraps ErrTooLarge
-// where the next one can never be stored.
+// PublishMessages makes one attempt to store the messages in their order, and returns how many it has stored: the
+// first ones. After an error the next one may be stored too, and publishing it again is harmless. The error wraps
+// ErrTooLarge if the next one can never be stored.
 func (p *Publisher) PublishMessages(ctx context.Context, messages []Message) (stored int, err error) {
 	events := make([]broker.Outgoing, len(messages))
 	for i := range messages {

@@ -10,7 +10,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/publisher/outbox"
 )
 
-// pack is what a program does anyway, and the event that tells of it: both, or neither.
+// pack does the program's work and writes the event about it: either both happen, or neither.
 func pack(ctx context.Context, db *sql.DB, parcel int64) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {

@@ -14,13 +14,14 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// lockQuery makes this relay the active one until the transaction ends. The lock is of the transaction and not of the
-// session, so that it works behind a pooler; and a relay that is frozen or cut off loses it within half a minute.
+// lockQuery makes this relay the active one until the transaction ends. The lock belongs to the transaction rather
+// than the session, so that it works with a pooler, and so that a relay that is frozen or cut off loses it within
+// half a minute.
 const lockQuery = `SELECT pg_try_advisory_xact_lock(hashtextextended('whisperer_outbox ' || 'whisperer_outbox'::regclass::oid, 0)),
 	set_config('idle_in_transaction_session_timeout', '30s', true)`
 
-// batchQuery takes what is committed, in the order of writing, up to a number of rows and of bytes; but one row in any
-// case, and the body of none that is too large to be published.
+// batchQuery reads committed rows in the order of writing, up to a number of rows and bytes. It returns at least one
+// row, and omits bodies that are too large to be published.
 const batchQuery = `SELECT position, id, tenant, type, headers, waited, size, CASE WHEN size <= $3 THEN body END
 	FROM (SELECT *, octet_length(body) AS size, sum(octet_length(body)) OVER (ORDER BY position) AS total,
 			extract(epoch FROM clock_timestamp() - created_at)::float8 AS waited
@@ -40,21 +41,22 @@ type row struct {
 	waited           float64 // seconds
 }
 
-// done is what a pass did.
+// done is the result of a pass.
 type done struct {
 	took bool // any rows
-	full bool // as many as a batch has: there may be more
+	full bool // a complete batch, so there may be more
 }
 
-// pass takes one batch. Rows are deleted as they are published, and no place is remembered up to which all is: a
-// transaction that commits late is found when it commits.
+// pass processes one batch. It deletes the rows that it has published and remembers no position, so a transaction
+// that commits late is found when it commits.
 func (r *Relay) pass(ctx context.Context) (done, error) {
-	if err := r.opts.Publisher.Ready(ctx); err != nil { // do not hold a transaction open for that
+	if err := r.opts.Publisher.Ready(ctx); err != nil { // no transaction is held open while waiting for NATS
 		return done{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), passTimeout)
 	defer cancel()
-	tx, err := r.opts.DB.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // to see, once it has the lock, what its predecessor deleted
+	// Once it has the lock, it must see what its predecessor deleted.
+	tx, err := r.opts.DB.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return done{}, wrap("begin transaction", err)
 	}
@@ -100,20 +102,20 @@ func (r *Relay) read(ctx context.Context, tx *sql.Tx) ([]row, error) {
 	return rows, found.Err()
 }
 
-// progress is what became of the rows of a batch.
+// progress is what happened to the rows of a batch.
 type progress struct {
 	stored   []int64 // positions
 	rejected []Rejection
 	size     int     // bytes of the rows
-	waited   float64 // seconds, of the first one that was stored
+	waited   float64 // seconds that the first stored row waited
 }
 
 func (p *progress) reject(w *row, reason string) {
 	p.rejected = append(p.rejected, Rejection{Position: w.position, ID: w.id, Tenant: w.tenant, Type: w.kind, Reason: reason})
 }
 
-// publish stores the events in the order of their rows. On an error those up to some place are stored, and progress knows
-// which.
+// publish stores the events in the order of their rows. After an error, those up to some position are stored, and
+// progress knows which.
 func (r *Relay) publish(ctx context.Context, rows []row, p *progress) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
@@ -148,7 +150,7 @@ func (r *Relay) publish(ctx context.Context, rows []row, p *progress) error {
 	return nil
 }
 
-// message checks a row: not every one was written by Write.
+// message checks a row, because a row need not have been written by Write.
 func (r *Relay) message(w *row) (publisher.Message, error) {
 	if w.body == nil {
 		return publisher.Message{}, fmt.Errorf("the body has %d bytes, and %d are allowed", w.size, webhook.MaxEventSize)
@@ -168,7 +170,7 @@ func (r *Relay) message(w *row) (publisher.Message, error) {
 	return m, err
 }
 
-// reason is the error as one sentence.
+// reason returns the error as one sentence.
 func reason(err error) string {
 	invalid, ok := errors.AsType[*webhook.ValidationError](err)
 	if !ok {
@@ -176,12 +178,12 @@ func reason(err error) string {
 	}
 	parts := make([]string, len(invalid.Fields))
 	for i, f := range invalid.Fields {
-		parts[i] = strings.TrimPrefix(f.Error(), ": ") // the whole body has no pointer
+		parts[i] = strings.TrimPrefix(f.Error(), ": ") // errors about the whole body have no pointer
 	}
 	return strings.Join(parts, "; ")
 }
 
-// settle deletes what is stored, and moves what is rejected.
+// settle deletes rows that are stored, and moves those that are rejected.
 func (p *progress) settle(ctx context.Context, tx *sql.Tx) error {
 	if len(p.stored) > 0 {
 		var list strings.Builder
@@ -191,7 +193,7 @@ func (p *progress) settle(ctx context.Context, tx *sql.Tx) error {
 			}
 			list.WriteString(strconv.FormatInt(position, 10))
 		}
-		// As text: how arrays are passed depends on the driver.
+		// As text, because drivers differ in how they pass arrays.
 		if _, err := tx.ExecContext(ctx, `DELETE FROM whisperer_outbox WHERE position = ANY (string_to_array($1, ',')::bigint[])`, list.String()); err != nil {
 			return err
 		}

@@ -10,41 +10,42 @@ import (
 )
 
 const (
-	// DefaultBatch is Options.Batch where that is zero.
+	// DefaultBatch is the default of Options.Batch.
 	DefaultBatch = 500
-	// batchBytes is how many bytes of bodies a batch has at most, or one body.
+	// batchBytes bounds the bodies of a batch in bytes, unless a single body is larger.
 	batchBytes = 8 << 20
-	// DefaultIdle is Options.Idle where that is zero.
+	// DefaultIdle is the default of Options.Idle.
 	DefaultIdle = time.Second
-	// busyPoll is how soon the outbox is looked at again while events come, and until none has come busyLooks times.
+	// busyPoll is the polling interval while events come, and until busyLooks polls in a row have found none.
 	busyPoll  = 50 * time.Millisecond
 	busyLooks = 20
-	// longestPause is how soon the relay tries again at last, while it fails.
+	// longestPause is the longest pause between retries after failures.
 	longestPause = time.Second
-	// passTimeout bounds one pass, which is not cut short by the end of the program.
+	// passTimeout bounds one pass, which continues even when the program ends.
 	passTimeout = 15 * time.Second
-	// publishTimeout is its part for publishing: what is stored by then gets deleted.
+	// publishTimeout is the part of it for publishing. What is stored by then is deleted.
 	publishTimeout = 10 * time.Second
 )
 
-// Options are a Relay's. DB and Publisher are required.
+// Options configure a Relay. DB and Publisher are required.
 type Options struct {
 	// DB has the outbox in its search path. The relay uses one connection of it.
 	DB *sql.DB
-	// Publisher says where to, and whose events those are that name no tenant.
+	// Publisher publishes the events; its tenant is used for events that name none.
 	Publisher *publisher.Publisher
-	// Batch is how many events the relay holds in memory at most, up to 1,000. They have at most 8 MiB in all.
+	// Batch is the maximum number of events that the relay holds in memory, up to 1,000. Together they have at most 8
+	// MiB.
 	Batch int
-	// Idle is how often to look at an outbox that was empty for a second; until then it is every 50 ms.
+	// Idle is the polling interval once the outbox has been empty for a second; before that it is 50 ms.
 	Idle time.Duration
 
-	// What follows is called from Run, one at a time, and may be nil.
+	// The following functions are called from Run, one at a time, and may be nil.
 
-	// Published tells how many events were stored, and how long the first of them had waited.
+	// Published reports how many events were stored, and how long the first of them had waited.
 	Published func(events int, waited time.Duration)
-	// Rejected tells of an event that was moved to whisperer_outbox_rejected.
+	// Rejected reports an event that was moved to whisperer_outbox_rejected.
 	Rejected func(Rejection)
-	// Failed tells why a pass came to nothing; the relay tries again within a second.
+	// Failed reports why a pass failed; the relay retries within a second.
 	Failed func(error)
 }
 
@@ -62,25 +63,25 @@ type Relay struct {
 	wake chan struct{}
 }
 
-// New makes a relay; Run starts it.
+// New returns a relay; Run starts it.
 func New(o Options) *Relay {
 	o.Idle = cmp.Or(o.Idle, DefaultIdle)
 	o.Batch = min(cmp.Or(o.Batch, DefaultBatch), 1000)
 	return &Relay{opts: o, wake: make(chan struct{}, 1)}
 }
 
-// Wake has the relay look at the outbox now. It is never necessary: call it after a commit in the same process, or when
-// a LISTEN of the program's own was notified, where Options.Idle is too long to wait.
+// Wake makes the relay poll the outbox now. It is optional: call it if Options.Idle is too long to wait, after a
+// commit in the same process, or when the program's own LISTEN was notified.
 func (r *Relay) Wake() {
 	select {
 	case r.wake <- struct{}{}:
-	default: // it is about to look anyway
+	default: // it is about to poll anyway
 	}
 }
 
-// Run relays until ctx ends and what is under way is settled, which takes 15 s at most. Any number of relays, in any
-// processes, can run on one outbox: one of them works, and within Options.Idle of its end another one does: half a
-// minute, where it did not end but is frozen or cut off.
+// Run relays events until ctx ends and the current pass is finished, which takes at most 15 s. Any number of relays,
+// in any processes, can run on one outbox. One of them works. When it ends, another takes over within Options.Idle;
+// if it is frozen or cut off, within half a minute.
 func (r *Relay) Run(ctx context.Context) {
 	empty, failures := 0, 0 // in a row
 	for ctx.Err() == nil {
@@ -119,14 +120,14 @@ func (r *Relay) rest(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// Backlog is what waits in the outbox.
+// Backlog describes the events that wait in the outbox.
 type Backlog struct {
 	Events int64
-	// Oldest is how long the first of them has waited; 0 where there is none.
+	// Oldest is how long the first of them has waited, or 0 if there is none.
 	Oldest time.Duration
 }
 
-// Backlog counts what waits; for a gauge that is read every few seconds.
+// Backlog counts the events that wait, for a gauge that is read every few seconds.
 func (r *Relay) Backlog(ctx context.Context) (Backlog, error) {
 	var b Backlog
 	var seconds float64

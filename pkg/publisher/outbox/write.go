@@ -11,19 +11,20 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Schema makes the outbox's tables, in the current schema; for the program's own migrations. PostgreSQL 12 or newer.
+// Schema creates the outbox's tables in the current schema; run it in the program's own migrations. It needs
+// PostgreSQL 12 or newer.
 //
 //go:embed schema.sql
 var Schema string
 
-// Execer is the program's transaction: a *sql.Tx, or a *sql.Conn or *sql.DB with one open.
+// Execer is the program's transaction: a *sql.Tx, or a *sql.Conn or *sql.DB with an open transaction.
 type Execer interface {
 	// ExecContext is database/sql's.
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// Write has the event published when the transaction commits. An event that breaks a rule is a *webhook.ValidationError,
-// and nothing was executed; after another error the transaction has to be rolled back.
+// Write publishes the event when the transaction commits. If the event is invalid, it returns a
+// *webhook.ValidationError and has executed nothing. After any other error the transaction must be rolled back.
 func Write(ctx context.Context, tx Execer, e publisher.Event) error {
 	query, args, err := Statement(e)
 	if err != nil {
@@ -35,9 +36,9 @@ func Write(ctx context.Context, tx Execer, e publisher.Event) error {
 	return nil
 }
 
-// Statement is what Write executes, for drivers that do not speak database/sql.
+// Statement returns what Write executes, for drivers without database/sql.
 func Statement(e publisher.Event) (query string, args []any, err error) {
-	message, err := e.Encode(webhook.DefaultTenant) // any; which one it is says the relay
+	message, err := e.Encode(webhook.DefaultTenant) // any tenant will do here: the relay sets the actual one
 	if err != nil {
 		return "", nil, err
 	}
