@@ -14,7 +14,7 @@ import (
 	"sync"
 )
 
-// Prefixes of serialized keys, as Standard Webhooks 1.0.0 names them.
+// Prefixes of serialized keys, as defined by Standard Webhooks 1.0.0.
 const (
 	// SecretPrefix begins a base64 HMAC secret.
 	SecretPrefix = "whsec_"
@@ -26,34 +26,34 @@ const (
 
 const (
 	generatedSecretBytes = 32
-	// Lengths that the standard allows for what follows whsec_.
+	// Lengths that the standard allows for the key after whsec_.
 	minSecretBytes = 24
 	maxSecretBytes = 64
 )
 
-// ErrSecret says that a secret cannot be used as a key. The error's text never repeats the secret.
+// ErrSecret says that a secret cannot be used as a key. The error's text never contains the secret.
 var ErrSecret = errors.New("unusable secret")
 
-// Key signs. It is made by ParseKey and safe for concurrent use; the zero Key signs nothing.
+// Key signs. Create one with ParseKey. It is safe for concurrent use; the zero Key signs nothing.
 type Key struct {
 	macs    *sync.Pool // of *mac, for v1
 	private ed25519.PrivateKey
 }
 
-// Format prints a placeholder for every verb, so that a key cannot end in a log.
+// Format prints a placeholder for every verb, so that no key ends up in a log.
 func (Key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[signing key]") }
 
-// mac is an HMAC that has been keyed, with room for what is put before the body.
+// mac is a keyed HMAC with a buffer for what precedes the body.
 type mac struct {
 	hash   hash.Hash
 	prefix []byte
 	sum    []byte
 }
 
-// ParseKey makes a Key of a hook's secret. A secret that begins with SecretPrefix is base64 of 24 to 64 bytes; one that
-// begins with PrivatePrefix is base64 of an ed25519 private key (64 bytes, or the 32 of its seed); any other is used as
-// the bytes it consists of. It returns ErrSecret for an empty secret, for one that is not what its prefix says, and for
-// a public key, which signs nothing.
+// ParseKey parses a hook's secret. A secret that begins with SecretPrefix is base64 of 24 to 64 bytes. One that
+// begins with PrivatePrefix is base64 of an ed25519 private key (64 bytes, or the 32 of its seed). Any other secret
+// is used as its bytes. It returns ErrSecret for an empty secret, for one that does not match its prefix, and for a
+// public key, which cannot sign.
 func ParseKey(secret string) (Key, error) {
 	switch {
 	case secret == "":
@@ -77,21 +77,21 @@ func ParseKey(secret string) (Key, error) {
 	}
 }
 
-// GenerateSecret returns a new random HMAC secret, ready to be given to ParseKey.
+// GenerateSecret returns a new random HMAC secret for ParseKey.
 func GenerateSecret() string {
 	raw := make([]byte, generatedSecretBytes)
 	_, _ = rand.Read(raw) // never fails: it ends the program first
 	return SecretPrefix + base64.StdEncoding.EncodeToString(raw)
 }
 
-// GeneratePrivate returns a new random ed25519 private key, ready to be given to ParseKey.
+// GeneratePrivate returns a new random ed25519 private key for ParseKey.
 func GeneratePrivate() string {
 	seed := make([]byte, ed25519.SeedSize)
 	_, _ = rand.Read(seed) // never fails: it ends the program first
 	return PrivatePrefix + base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(seed))
 }
 
-// Public returns what a receiver needs to verify an ed25519 key's signatures ("whpk_…"); empty for an HMAC key.
+// Public returns what a receiver needs to verify an ed25519 key's signatures ("whpk_…"), or "" for an HMAC key.
 func (k Key) Public() string {
 	public, ok := k.public()
 	if !ok {
@@ -111,7 +111,7 @@ func (k Key) public() (ed25519.PublicKey, bool) {
 func symmetric(secret []byte) Key {
 	return Key{macs: &sync.Pool{New: func() any {
 		m := &mac{hash: hmac.New(sha256.New, secret), sum: make([]byte, 0, sha256.Size)}
-		m.hash.Reset() // keeps the keyed state, which makes every later Reset cheap
+		m.hash.Reset() // saves the keyed state, which makes every later Reset cheap
 		return m
 	}}}
 }

@@ -13,7 +13,7 @@ const (
 	HeaderID        = "webhook-id"
 	HeaderTimestamp = "webhook-timestamp"
 	HeaderSignature = "webhook-signature"
-	// HeaderLegacy carries LegacySign.
+	// HeaderLegacy carries the result of LegacySign.
 	HeaderLegacy = "X-Whisperer-Signature"
 )
 
@@ -21,13 +21,13 @@ const (
 	versionHMAC    = "v1"
 	versionEd25519 = "v1a"
 	legacyPrefix   = "sha256="
-	// signatureRoom fits two v1 signatures, or one v1a.
+	// signatureRoom fits two v1 signatures, or one v1a signature.
 	signatureRoom = 128
 )
 
-// Sign returns the value of HeaderSignature: one signature per key, in the order of the keys, separated by spaces.
-// id and at are the values of HeaderID (it must not contain a dot: the signed text would be ambiguous) and
-// HeaderTimestamp (whole seconds). Without keys it returns "".
+// Sign returns the value of HeaderSignature: one signature per key, in the order of the keys, separated by spaces. id
+// and at are the values of HeaderID, which must not contain a dot because the signed text would be ambiguous, and
+// HeaderTimestamp, in whole seconds. Without keys it returns "".
 func Sign(id string, at time.Time, body []byte, keys []Key) string {
 	var room [signatureRoom]byte
 	var digits [20]byte
@@ -39,7 +39,7 @@ func Sign(id string, at time.Time, body []byte, keys []Key) string {
 }
 
 // LegacySign returns the value of HeaderLegacy: "sha256=" and the hexadecimal HMAC-SHA256 of the body alone, for
-// receivers that know only that. It protects against no replay. An ed25519 key makes none: "".
+// receivers that only know that. It does not protect against replay attacks. For an ed25519 key it returns "".
 func LegacySign(body []byte, key Key) string {
 	if key.macs == nil {
 		return ""
@@ -68,7 +68,7 @@ func (k Key) appendSignature(out []byte, id string, timestamp, body []byte) []by
 	return k.appendMAC(out, id, timestamp, body)
 }
 
-// appendMAC appends the base64 HMAC-SHA256 to out. The body is not copied.
+// appendMAC appends the base64 HMAC-SHA256 to out. It does not copy the body.
 func (k Key) appendMAC(out []byte, id string, timestamp, body []byte) []byte {
 	m := k.mac()
 	defer k.macs.Put(m)
@@ -79,7 +79,7 @@ func (k Key) appendMAC(out []byte, id string, timestamp, body []byte) []byte {
 	return base64.StdEncoding.AppendEncode(out, m.sum)
 }
 
-// mac lends a keyed HMAC, to be put back.
+// mac takes a keyed HMAC from the pool; the caller puts it back.
 func (k Key) mac() *mac {
 	m, _ := k.macs.Get().(*mac)
 	m.hash.Reset()

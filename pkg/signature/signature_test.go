@@ -17,7 +17,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/signature"
 )
 
-// The vectors that Standard Webhooks' libraries (v1) and Svix's server (v1a) are tested with.
+// The test vectors of Standard Webhooks' libraries (v1) and Svix's server (v1a).
 const (
 	vectorID      = "msg_p5jXN8AQM9LWM0D4loKWxJek"
 	vectorBody    = `{"test": 2432232314}`
@@ -177,7 +177,7 @@ func TestVerify(t *testing.T) {
 		[]signature.VerifyKey{{}}, vectorTime(), time.Minute), signature.ErrNoMatch, "the zero key")
 }
 
-// Whatever we sign, the standard's own library accepts; whatever it signs, we accept.
+// The standard's own library accepts whatever we sign, and we accept whatever it signs.
 func TestAgreesWithTheReferenceLibrary(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -220,7 +220,8 @@ func TestAnyFlippedBitFails(t *testing.T) {
 		signed[bit/8] ^= 1 << (bit % 8)
 		header.Set(signature.HeaderSignature, string(signed))
 		if err := signature.Verify(header, body, verifiers, at, time.Minute); err == nil {
-			// Base64 has spare bits before its padding: the text differs, the 64 bytes of ed25519 do not.
+			// Base64 has spare bits before its padding: the text may differ while the 64 bytes of ed25519 are the
+			// same.
 			require.Equal(t, vectorPrivate, secret)
 			require.GreaterOrEqual(t, bit/8, len(signed)-3)
 		}

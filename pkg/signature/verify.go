@@ -16,30 +16,30 @@ import (
 // DefaultTolerance is how far a webhook's timestamp may be from the receiver's clock, in either direction.
 const DefaultTolerance = 5 * time.Minute
 
-// maxSignatures bounds the work that one request can cause: a sender has a handful of keys.
+// maxSignatures bounds the work that one request can cause: a real sender has a handful of keys.
 const maxSignatures = 16
 
 // Errors of Verify, wrapped; test with errors.Is.
 var (
 	// ErrMissingHeader: one of the three headers is absent or empty.
 	ErrMissingHeader = errors.New("missing webhook header")
-	// ErrTimestamp: the timestamp is no number of seconds, or further from now than the tolerance.
+	// ErrTimestamp: the timestamp is not a number of seconds, or differs from now by more than the tolerance.
 	ErrTimestamp = errors.New("webhook timestamp not acceptable")
-	// ErrNoMatch: no signature was made by any of the keys over this id, timestamp and body.
+	// ErrNoMatch: none of the keys made a signature over this id, timestamp and body.
 	ErrNoMatch = errors.New("no matching webhook signature")
 )
 
-// VerifyKey verifies signatures. It is made by ParseVerifyKey; the zero VerifyKey accepts nothing.
+// VerifyKey verifies signatures. Create one with ParseVerifyKey; the zero VerifyKey accepts nothing.
 type VerifyKey struct {
 	key    Key
 	public ed25519.PublicKey
 }
 
-// Format prints a placeholder for every verb, so that a key cannot end in a log.
+// Format prints a placeholder for every verb, so that no key ends up in a log.
 func (VerifyKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "[verification key]") }
 
-// ParseVerifyKey makes a VerifyKey of what a receiver was given: everything that ParseKey takes, and an ed25519 public
-// key that begins with PublicPrefix. It returns ErrSecret as ParseKey does.
+// ParseVerifyKey parses what a receiver was given: everything that ParseKey accepts, and an ed25519 public key that
+// begins with PublicPrefix. It returns ErrSecret like ParseKey.
 func ParseVerifyKey(secret string) (VerifyKey, error) {
 	if strings.HasPrefix(secret, PublicPrefix) {
 		raw, err := decode(secret, PublicPrefix)
@@ -60,10 +60,10 @@ func ParseVerifyKey(secret string) (VerifyKey, error) {
 	return VerifyKey{key: key, public: public}, nil
 }
 
-// Verify reports whether one of the keys signed this request, comparing in constant time. now is the receiver's clock,
-// tolerance how old (or how far ahead) a webhook may be: DefaultTolerance suits most. A receiver that must not act twice
-// also remembers the ids it has seen: the same webhook comes again when its answer was lost.
-// It returns ErrMissingHeader, ErrTimestamp or ErrNoMatch.
+// Verify reports whether one of the keys signed this request. It compares in constant time. now is the receiver's
+// clock, and tolerance is how far the timestamp may be from it: DefaultTolerance suits most receivers. A receiver
+// that must not act twice must also remember the ids that it has seen, because a webhook is sent again if its answer
+// was lost. Verify returns ErrMissingHeader, ErrTimestamp or ErrNoMatch.
 func Verify(header http.Header, body []byte, keys []VerifyKey, now time.Time, tolerance time.Duration) error {
 	id, timestamp, signatures := header.Get(HeaderID), header.Get(HeaderTimestamp), header.Get(HeaderSignature)
 	if id == "" || timestamp == "" || signatures == "" {
@@ -88,7 +88,7 @@ func Verify(header http.Header, body []byte, keys []VerifyKey, now time.Time, to
 	return fmt.Errorf("verify webhook: %w", ErrNoMatch)
 }
 
-// matches reports whether one of the space separated signatures is the key's.
+// matches reports whether one of the space-separated signatures was made by the key.
 func (k VerifyKey) matches(signatures, id string, timestamp, body []byte) bool {
 	var expected, signed []byte
 	switch {
