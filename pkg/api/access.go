@@ -6,14 +6,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// TokenFields say what token to make.
+// TokenFields describe the token to create.
 type TokenFields struct {
 	Name string `json:"name" doc:"What the token is for" maxLength:"255"`
-	// Tenant is empty for an operator's token, which only an operator can make.
+	// Tenant is empty for an operator's token, which only an operator can create.
 	Tenant string `json:"tenant,omitempty" doc:"The caller's own if absent. For an operator without X-Whisperer-Tenant, absent creates an operator's token"`
 	// Role is viewer, editor or admin.
 	Role string `json:"role" doc:"viewer reads; editor also changes hooks and publishes events; admin also creates tokens"`
-	// Expires is zero for never.
+	// Expires is zero for a token that never expires.
 	Expires time.Time `json:"expires_date,omitzero" doc:"null for never"`
 }
 
@@ -30,7 +30,7 @@ type Token struct {
 	LastUsedDate *time.Time `json:"last_used_date" doc:"To the minute, recorded within a minute; null for an unused token"`
 }
 
-// NewToken is a token that has just been made, with its secret, which is never shown again.
+// NewToken is a newly created token with its secret, which is never shown again.
 type NewToken struct {
 	Token
 
@@ -46,13 +46,14 @@ type Tenant struct {
 
 // KeyRotation says which signing keys to replace, and how.
 type KeyRotation struct {
-	// Algorithm is ecdsa-p256-sha256 or ed25519; empty for both.
+	// Algorithm is ecdsa-p256-sha256 or ed25519; empty means both.
 	Algorithm string `json:"algorithm,omitempty" doc:"ecdsa-p256-sha256 or ed25519; both if absent"`
-	// Revoke drops the keys before from the key set at once.
+	// Revoke removes the previous keys from the key set at once.
 	Revoke bool `json:"revoke,omitempty" doc:"true removes the previous keys from the key set at once, if they may have leaked"`
 }
 
-// SigningKey is one of the keys that sign a tenant's HTTP Message Signatures (config.signature with the preset rfc9421).
+// SigningKey is one of the keys that sign a tenant's HTTP Message Signatures (config.signature with the preset
+// rfc9421).
 type SigningKey struct {
 	ID             string     `json:"id" doc:"The keyid of signatures, and the kid of the JSON Web Key: its RFC 7638 thumbprint"`
 	Algorithm      string     `json:"algorithm" enum:"ecdsa-p256-sha256,ed25519"`
@@ -76,7 +77,7 @@ type JWK struct {
 	Use string `json:"use" enum:"sig"`
 }
 
-// AuditEntry is one change: who did what to which thing.
+// AuditEntry is one entry of the audit log: who did what to which object.
 type AuditEntry struct {
 	ID          uuid.UUID `json:"id" format:"uuid"`
 	Actor       string    `json:"actor" doc:"token and its id, or the name of a program"`

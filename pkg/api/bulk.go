@@ -6,9 +6,9 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// HookChoice chooses hooks to change. Where nothing chooses, All has to say that all of the tenant's hooks are meant.
+// HookChoice selects hooks to change. If there are no criteria, All must be set to select all of the tenant's hooks.
 type HookChoice struct {
-	// IDs are those of which a hook has to have one: nil for any, and a list without an id for none.
+	// IDs selects hooks with one of these ids. nil does not restrict the selection; an empty list selects no hook.
 	IDs       []uuid.UUID           `json:"ids,omitzero" doc:"Hooks with one of these ids, at most 1,000"`
 	Labels    webhook.LabelSelector `json:"labels,omitempty" doc:"Hooks with all of these labels; an empty value is any"`
 	EventType string                `json:"event_type,omitempty" doc:"Hooks that name this type or pattern"`
@@ -38,14 +38,14 @@ type BulkRetry struct {
 	DryRun bool `json:"dry_run,omitempty" doc:"Only count, and change nothing"`
 }
 
-// BulkCount is how many things were changed at once, or, where that was only counted, would be.
+// BulkCount is how many objects were changed, or would be changed in a dry run.
 type BulkCount struct {
 	Count int `json:"count"`
-	// More says that there are more than are changed at once.
+	// More says that there are more objects than one request changes.
 	More bool `json:"more" doc:"Whether there may be more than are changed by one request: if so, repeat it"`
 }
 
-// BulkReplay is what became of a replay of many hooks.
+// BulkReplay is the result of a replay of many hooks.
 type BulkReplay struct {
 	Total   int           `json:"total" doc:"Number of deliveries to send again, of all hooks"`
 	Jobs    []Job         `json:"jobs" nullable:"false" doc:"One for each hook"`

@@ -36,17 +36,17 @@ type DeliveryDetail struct {
 	Erased   *Erased   `json:"erased,omitzero" doc:"When the event's payload, and with it the responses, was removed; absent if it is still there"`
 }
 
-// Retry says how one delivery is retried.
+// Retry says how to retry one delivery.
 type Retry struct {
 	Force bool `json:"force,omitempty" doc:"Send it again even if it was delivered"`
 }
 
-// Elsewhere says where a delivery is sent besides its hook's target.
+// Elsewhere says where to send a delivery in addition to its hook's target.
 type Elsewhere struct {
 	TargetURL string `json:"target_url" doc:"The URL to send it to, under the same rules as a hook's target_url"`
-	// SecretKey signs the request; empty for none.
+	// SecretKey signs the request; may be empty.
 	SecretKey string `json:"secret_key,omitempty" doc:"Signs the request; it is not stored"`
-	// SignAsHook signs it as the hook's are signed.
+	// SignAsHook signs the request as the hook's requests are signed.
 	SignAsHook bool `json:"sign_as_hook,omitempty" doc:"Sign the request like the hook's; by default it is not signed"`
 }
 

@@ -7,14 +7,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// EraseFields say which payloads to erase: exactly one of Events, Entity and Path is needed, and Reason unless it is a dry run.
+// EraseFields say which payloads to erase. Exactly one of Events, Entity and Path is required, and Reason unless
+// DryRun is set.
 type EraseFields struct {
 	// Events are ids, at most 1,000.
 	Events []string `json:"events,omitempty" doc:"Events with these ids, 1 to 1,000. Exactly one of events, entity and path is required"`
 	Entity string   `json:"entity,omitempty" doc:"Events of this entity, such as customer:61"`
-	// Path is an SQL/JSON path that has to find something in an event's data; it needs From, at most 31 days before To.
+	// Path is an SQL/JSON path that must find something in an event's data. It needs From, at most 31 days before To.
 	Path string `json:"path,omitempty" doc:"Events in whose data this SQL/JSON path of PostgreSQL finds something, such as $.customer ? (@.email == \"jane@example.com\"); requires from"`
-	// From and To bound when the events were published; zero for no bound, and for now.
+	// From and To bound the time of publication. A zero From means no lower bound, and a zero To means now.
 	From time.Time `json:"from,omitzero" doc:"Events published at this time or later; required with a path, and then at most 31 days before to"`
 	To   time.Time `json:"to,omitzero" doc:"Events published before this time; now if absent"`
 	// DryRun only counts.
@@ -29,7 +30,7 @@ type Erased struct {
 	ByName string    `json:"by_name" doc:"The name of the token; empty for all others"`
 }
 
-// Erasure takes the payloads of events away, in the background.
+// Erasure erases the payloads of events in the background.
 type Erasure struct {
 	ID            *uuid.UUID       `json:"id" format:"uuid" nullable:"true" doc:"Null if the request only counted"`
 	State         JobState         `json:"state" enum:"running,completed,cancelled,failed,dry_run"`
@@ -51,7 +52,7 @@ type Erasure struct {
 	CompletedDate *time.Time       `json:"completed_date"`
 }
 
-// Size is how many events there are, 0 where that is not known.
+// Size returns the number of events, or 0 if it is unknown.
 func (e *Erasure) Size() int {
 	if e.Total == nil {
 		return 0
@@ -59,12 +60,12 @@ func (e *Erasure) Size() int {
 	return int(*e.Total)
 }
 
-// Retention is for how long a tenant keeps payloads, where that is shorter than for all.
+// Retention says how long a tenant keeps payloads, if that is shorter than the installation's default.
 type Retention struct {
 	Results []RetentionPolicy `json:"results" nullable:"false"`
 }
 
-// RetentionPolicy says it of an event type, or of those of a pattern.
+// RetentionPolicy is the retention of an event type, or of the types that a pattern matches.
 type RetentionPolicy struct {
 	EventType   string    `json:"event_type"`
 	Days        int       `json:"days"`
@@ -74,6 +75,6 @@ type RetentionPolicy struct {
 // RetentionFields set a policy.
 type RetentionFields struct {
 	EventType string `json:"event_type" doc:"An event type, or a pattern such as order.>"`
-	// Days is nil for as long as all others.
+	// Days is nil for the installation's default.
 	Days *int `json:"days" doc:"Number of days for which payloads are kept after publication, 1 to 3,650; null for as long as all others"`
 }

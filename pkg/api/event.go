@@ -7,16 +7,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// EventFields are an event to publish. Type and Data are needed; the data goes on byte for byte.
+// EventFields are an event to publish. Type and Data are required; the data is passed on byte for byte.
 type EventFields struct {
-	// ID makes publishing again harmless for 24 h; empty for one that the API makes.
+	// ID makes publishing again harmless for 24 h; if empty, the API generates one.
 	ID   string `json:"event_id,omitempty" doc:"Publishing it again within 24 hours is harmless; generated if absent" maxLength:"255"`
 	Type string `json:"event_type" doc:"Such as package.created"`
-	// Time is when it happened; zero for now.
+	// Time is when it happened; zero means now.
 	Time time.Time `json:"event_time,omitzero" doc:"When it happened, in RFC 3339 format; now if absent" wire:"text"`
 	// Entity is what the event is about, such as package:61.
 	Entity string `json:"entity,omitempty" doc:"What the event is about, such as package:61" maxLength:"256"`
-	// Context is a JSON object beside the data.
+	// Context is a JSON object in addition to the data.
 	Context json.RawMessage `json:"current_context,omitempty" doc:"Sent to receivers in addition to the data" wire:"object"`
 	// ConfigFilter narrows the event to hooks whose config contains it.
 	ConfigFilter json.RawMessage `json:"config_filter,omitempty" doc:"Limits the event to hooks whose config contains this" wire:"object"`
@@ -47,19 +47,19 @@ type Event struct {
 	Deliveries   OutcomeCounts   `json:"deliveries" doc:"Number of deliveries that it caused"`
 }
 
-// Published says what became of events that were published.
+// Published is the result of publishing events.
 type Published struct {
 	EventID string           `json:"event_id,omitempty" doc:"Id of the event, if a single one was sent"`
 	Results []PublishedEvent `json:"results" nullable:"false" doc:"The events, in the order of the request"`
 }
 
-// PublishedEvent is one of them.
+// PublishedEvent is one of the published events.
 type PublishedEvent struct {
 	EventID        string         `json:"event_id"`
 	SchemaProblems []FieldProblem `json:"schema_problems,omitempty" doc:"How the event violates its type's schema, although it is accepted; the pointers are into the event"`
 }
 
-// Rejected is something that was published and is no event.
+// Rejected is a published message that is not a valid event.
 type Rejected struct {
 	Seq         int64        `json:"seq" doc:"In the stream of events"`
 	Subject     string       `json:"subject" doc:"The subject that it was published to"`
@@ -87,7 +87,7 @@ type ExplainedHook struct {
 	Evaluated    string     `json:"evaluated" enum:"recorded,now" doc:"Whether this is recorded, or derived from the hook's current settings"`
 }
 
-// EventTypeSettings say how events of a type are treated; in a change, what is empty stays as it is.
+// EventTypeSettings say how events of a type are treated. In a change, empty fields stay as they are.
 type EventTypeSettings struct {
 	// SchemaCheck is off, warn or reject.
 	SchemaCheck string `json:"schema_check,omitempty" enum:"off,warn,reject" doc:"What happens to events whose data does not match the schema; if absent it stays as it is, and is warn for a new type with a schema"`
@@ -100,7 +100,8 @@ type EventTypeFields struct {
 
 	Name        string `json:"name" doc:"Words of a-z, 0-9 and _ joined by dots" maxLength:"128"`
 	Description string `json:"description,omitempty" maxLength:"1024"`
-	// Schema is a JSON Schema of the events' data, Example an event's data that fits it; empty for none.
+	// Schema is a JSON Schema of the events' data. Example is an example of the data and must match it. Both may be
+	// empty.
 	Schema  json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the event's data" wire:"object"`
 	Example json.RawMessage `json:"example,omitempty" doc:"Example of an event's data; it must match the schema"`
 }

@@ -2,16 +2,16 @@ package api
 
 import "encoding/json"
 
-// Field is a field of a change: absent (its zero value, left as it is), null, or a value.
+// Field is a field of a change. It is absent (the zero value, which leaves the field unchanged), null, or a value.
 type Field[T any] struct {
 	set   bool
 	value *T
 }
 
-// Set makes a field with a value.
+// Set returns a field with a value.
 func Set[T any](v T) Field[T] { return Field[T]{set: true, value: &v} }
 
-// Null makes a field that clears what is there.
+// Null returns a field that clears the stored value.
 func Null[T any]() Field[T] { return Field[T]{set: true} }
 
 // IsZero reports whether the field is absent.
@@ -26,7 +26,7 @@ func (f *Field[T]) UnmarshalJSON(raw []byte) error { //nolint:recvcheck // encod
 	return json.Unmarshal(raw, &f.value)
 }
 
-// Value returns the value; ok is false where the field is absent or null.
+// Value returns the value; ok is false if the field is absent or null.
 func (f Field[T]) Value() (v T, ok bool) {
 	if f.value == nil {
 		return v, false

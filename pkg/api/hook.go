@@ -9,7 +9,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Hook is a hook as the API shows it: without its secrets. What the fields mean is said by webhook.Fields.
+// Hook is a hook as the API shows it, without its secrets. webhook.Fields describes the fields.
 type Hook struct {
 	ID                   uuid.UUID          `json:"id" format:"uuid"`
 	Name                 string             `json:"name"`
@@ -35,8 +35,8 @@ type Hook struct {
 	Version              int64              `json:"version"`
 }
 
-// HookFields are the fields of a hook that a caller sets. Creating needs EventTypes and TargetURL; what is absent gets
-// its default then, and is left as it is by a change.
+// HookFields are the fields of a hook that a caller can set. Creating a hook needs EventTypes and TargetURL. Absent
+// fields get their default on creation, and are left unchanged by a change.
 type HookFields struct {
 	Name                 Field[string]             `json:"name,omitzero"`
 	EventType            Field[string]             `json:"event_type,omitzero"`

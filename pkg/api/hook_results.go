@@ -7,9 +7,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Pause says for how long a hook is paused.
+// Pause says how long a hook is paused.
 type Pause struct {
-	// Until is nil for until it is resumed.
+	// Until is nil for a pause until the hook is resumed.
 	Until *time.Time `json:"until,omitempty" doc:"When the hook becomes active again automatically, at most a year ahead; null for never"`
 }
 
@@ -26,7 +26,7 @@ type Rotated struct {
 	OldUntil  *time.Time `json:"old_until" doc:"Until when the previous secret signs as well; null if there was none"`
 }
 
-// RetrySchedule is a schedule to show the timetable of.
+// RetrySchedule is a retry schedule whose timetable to show.
 type RetrySchedule struct {
 	RetryCountdownConfig json.RawMessage `json:"retry_countdown_config,omitempty" doc:"As a hook has it; null for the default schedule" wire:"object"`
 }
@@ -40,22 +40,22 @@ type RetryStep struct {
 	AfterMax float64 `json:"after_max" doc:"The latest time since the first attempt, in seconds"`
 }
 
-// Timetable is when a delivery that always fails is retried.
+// Timetable lists the retries of a delivery that always fails.
 type Timetable struct {
 	Retries []RetryStep `json:"retries" nullable:"false" doc:"The retries of a delivery that always fails"`
 }
 
 // TestFields say what a test sends.
 type TestFields struct {
-	// EventType is a known type; empty for the first that the hook wants.
+	// EventType is a known type; empty means the first one that the hook wants.
 	EventType string `json:"event_type,omitempty" doc:"A known type; if absent, the first one that the hook names or that its patterns match"`
-	// Data is the event's; nil for the type's example.
+	// Data is the event's data; nil means the type's example.
 	Data json.RawMessage `json:"data,omitempty" doc:"The event's data; the type's example if absent"`
-	// Hook has fields that are not saved; nil for none.
+	// Hook has fields that are not saved yet; may be nil.
 	Hook *HookFields `json:"hook,omitempty" doc:"Fields that are not saved yet"`
 }
 
-// TestResult is what became of a test.
+// TestResult is the result of a test.
 type TestResult struct {
 	Event       string    `json:"event" doc:"The id of the event, which was generated for the test unless a delivery was replayed"`
 	EventType   string    `json:"event_type"`
@@ -64,9 +64,9 @@ type TestResult struct {
 	Attempt     Attempt   `json:"attempt" doc:"The request, without secrets, and the receiver's response"`
 }
 
-// BacktestFields say what a hook would be, and of which time its events are; what is empty is left to the API.
+// BacktestFields describe the hook to test, and the time range of the events. The API fills in empty fields.
 type BacktestFields struct {
-	// EventType is EventTypes under its old name.
+	// EventType is the old name of EventTypes.
 	EventType  []string        `json:"event_type,omitempty" doc:"As in a hook" wire:"types"`
 	EventTypes []string        `json:"event_types,omitempty" doc:"As in a hook; all types if neither is given"`
 	Config     json.RawMessage `json:"config,omitempty" doc:"As in a hook: filter, transform, and the keys that a published config_filter is compared with" wire:"object"`
@@ -74,7 +74,7 @@ type BacktestFields struct {
 	To         time.Time       `json:"to,omitzero" doc:"Events published before this time; now if absent"`
 }
 
-// Backtest says what a hook would have got.
+// Backtest says what a hook would have received.
 type Backtest struct {
 	From             time.Time        `json:"from"`
 	To               time.Time        `json:"to"`
@@ -90,7 +90,7 @@ type Backtest struct {
 	Misses           []BacktestSample `json:"misses" nullable:"false" doc:"Some events that it would not have got, with the reason"`
 }
 
-// BacktestSample is an event with what a hook would have had to do with it.
+// BacktestSample is an event and what the hook would have done with it.
 type BacktestSample struct {
 	EventID     string    `json:"event_id"`
 	EventType   string    `json:"event_type"`
@@ -101,7 +101,7 @@ type BacktestSample struct {
 
 	Before json.RawMessage `json:"before,omitempty" doc:"The data as published, if config has a transform; absent if it is larger than 64 KiB"`
 	After  json.RawMessage `json:"after,omitempty" doc:"The transform's result; absent if it cannot be evaluated or is larger than 64 KiB"`
-	// Headers are those of headers_from.
+	// Headers are those that headers_from produces.
 	Headers map[string]string `json:"headers,omitempty" doc:"The headers that headers_from produces"`
 	Problem string            `json:"problem,omitempty" doc:"Why after is absent"`
 }

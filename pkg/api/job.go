@@ -8,42 +8,42 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// JobState is where a job is.
+// JobState is the state of a job.
 type JobState string
 
-// The states of a job. Running and paused jobs may go on; the others have ended.
+// The states of a job. Running and paused jobs can continue; the others have ended.
 const (
 	JobRunning   JobState = "running"
 	JobPaused    JobState = "paused"
 	JobCompleted JobState = "completed"
 	JobCancelled JobState = "cancelled"
 	JobFailed    JobState = "failed"
-	// JobDryRun is the state of what was only counted.
+	// JobDryRun is the state of a job that only counted.
 	JobDryRun JobState = "dry_run"
 )
 
-// Ended reports whether nothing more will happen.
+// Ended reports whether the job has ended.
 func (s JobState) Ended() bool { return s != JobRunning && s != JobPaused }
 
-// ReplayFields say what to send again. From is needed, and Reason unless it is a dry run.
+// ReplayFields say what to send again. From is required, and Reason unless DryRun is set.
 type ReplayFields struct {
-	// From and To bound when the events were published; a zero To is a minute ago.
+	// From and To bound the time of publication. A zero To means a minute ago.
 	From time.Time `json:"from" doc:"Events published at this time or later"`
 	To   time.Time `json:"to,omitzero" doc:"Events published before this time; at most, and by default, a minute ago"`
-	// EventTypes are types and patterns; none for all.
+	// EventTypes are types and patterns; an empty list means all.
 	EventTypes []string `json:"event_types,omitempty" doc:"Types and patterns; all if absent"`
-	// States are of dead, delivered, waiting, parked; none for dead.
+	// States are any of dead, delivered, waiting, parked; an empty list means dead.
 	States []webhook.DeliveryState `json:"states,omitempty" doc:"Any of dead, delivered, waiting, parked; dead if absent"`
-	// IncludeMissing takes in the events that the hook wants now and that caused no delivery.
+	// IncludeMissing also includes events that the hook matches now but that caused no delivery.
 	IncludeMissing bool `json:"include_missing,omitempty" doc:"Also events that the hook matches now but that caused no delivery, because they are older than the hook, or were published while it was disabled"`
 	// DryRun only counts.
 	DryRun bool `json:"dry_run,omitempty" doc:"Only count, and change nothing"`
-	// Rate is in deliveries a second; 0 for the API's default.
+	// Rate is in deliveries per second; 0 means the API's default.
 	Rate   int    `json:"rate,omitempty" doc:"Deliveries per second, 1 to 10,000; 100 if absent. The hook's own limits also apply"`
 	Reason string `json:"reason,omitempty" doc:"The reason, for the audit log; required unless dry_run is set" maxLength:"500"`
 }
 
-// Job sends deliveries of a hook again, in the background.
+// Job replays deliveries of a hook in the background.
 type Job struct {
 	ID             *uuid.UUID              `json:"id" format:"uuid" nullable:"true" doc:"Null if the request only counted"`
 	Hook           uuid.UUID               `json:"hook" format:"uuid"`
@@ -64,7 +64,7 @@ type Job struct {
 	ModifiedDate   *time.Time              `json:"modified_date"`
 }
 
-// Size is how many deliveries there are, 0 while that is not known.
+// Size returns the number of deliveries, or 0 while it is unknown.
 func (j *Job) Size() int {
 	if j.Total == nil {
 		return 0
@@ -72,7 +72,7 @@ func (j *Job) Size() int {
 	return *j.Total
 }
 
-// Recovery is what a hook missed while it was disabled last.
+// Recovery says what a hook missed while it was last disabled.
 type Recovery struct {
 	DisabledFrom *time.Time      `json:"disabled_from" doc:"When the hook was last disabled; null if never"`
 	DisabledTo   *time.Time      `json:"disabled_to" doc:"When it was enabled again; null while it is disabled"`

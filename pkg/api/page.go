@@ -12,7 +12,7 @@ type Page[T any] struct {
 	Results  []T     `json:"results" nullable:"false"`
 }
 
-// SearchPage is one page of a list that may have to be searched for.
+// SearchPage is one page of a list that may need a search.
 type SearchPage[T any] struct {
 	Next       *string    `json:"next" doc:"URL of the next page; null on the last one"`
 	Previous   *string    `json:"previous" doc:"URL of the previous page; null on the first one"`
@@ -20,7 +20,7 @@ type SearchPage[T any] struct {
 	SearchedTo *time.Time `json:"searched_to" doc:"How far a search without an index (payloads, event types, statuses of success) has got; next, or previous if you followed that, continues it. Null if it is complete, or the page is full"`
 }
 
-// OnlyPage is a list that has one page.
+// OnlyPage is a list with a single page.
 type OnlyPage[T any] struct {
 	Next     *string `json:"next" doc:"Always null: there is one page"`
 	Previous *string `json:"previous" doc:"Always null"`

@@ -2,7 +2,7 @@ package api
 
 import "github.com/google/uuid"
 
-// Problem is the answer to what cannot be done (RFC 9457).
+// Problem is an error response (RFC 9457).
 type Problem struct {
 	Type       string         `json:"type" doc:"Always about:blank: the status says what kind of problem it is"`
 	Title      string         `json:"title" doc:"The status in words"`

@@ -8,7 +8,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// RelayMessage is what somebody gets who listens to deliveries: one of its fields.
+// RelayMessage is what a listener to deliveries gets: exactly one of its fields is set.
 type RelayMessage struct {
 	Request *RelayedRequest `json:"request,omitempty" doc:"A request that was made"`
 	Worker  string          `json:"worker,omitempty" doc:"A worker that sends copies of its requests from now on"`
@@ -16,7 +16,7 @@ type RelayMessage struct {
 	End     string          `json:"end,omitempty" doc:"Why this connection ends"`
 }
 
-// RelayedRequest is a copy of a request that was made to a hook's receiver.
+// RelayedRequest is a copy of a request to a hook's receiver.
 type RelayedRequest struct {
 	Hook       uuid.UUID          `json:"hook" format:"uuid"`
 	Deliveries []uuid.UUID        `json:"deliveries" nullable:"false" doc:"One event, or those of a batch in its order"`

@@ -2,7 +2,7 @@ package api
 
 import "time"
 
-// OutcomeCounts says how many deliveries are in which state.
+// OutcomeCounts counts deliveries by state.
 type OutcomeCounts struct {
 	Total       int      `json:"total"`
 	Delivered   int      `json:"delivered"`
@@ -14,14 +14,14 @@ type OutcomeCounts struct {
 	SuccessRate *float64 `json:"success_rate" doc:"Share of delivered among delivered and dead deliveries, 0 to 1; null if there are none"`
 }
 
-// DurationStats is how long attempts took.
+// DurationStats are statistics of the duration of attempts.
 type DurationStats struct {
 	Attempts int      `json:"attempts" doc:"Number of attempts: those with a response, among the newest 1,000 deliveries of the last 24 hours"`
 	P50      *float64 `json:"p50" doc:"Seconds; null if there are none"`
 	P99      *float64 `json:"p99" doc:"Seconds; null if there are none"`
 }
 
-// HookStats is how a hook fares.
+// HookStats are statistics of a hook.
 type HookStats struct {
 	Day          OutcomeCounts `json:"last_24_hours" doc:"Of the events published within the last 24 hours"`
 	Month        OutcomeCounts `json:"last_30_days" doc:"Of the events published within the last 30 days"`
@@ -34,7 +34,7 @@ type HookStats struct {
 	Transform    FailureStats  `json:"transform_failures" doc:"Events whose deliveries are dead because the transform could not be evaluated"`
 }
 
-// FailureStats is how often a hook's filter, or its transform, could not be evaluated.
+// FailureStats counts how often a hook's filter, or its transform, could not be evaluated.
 type FailureStats struct {
 	Day       int        `json:"last_24_hours" doc:"Number of such events, on the UTC days that had one within the last 24 hours"`
 	Month     int        `json:"last_30_days"`
