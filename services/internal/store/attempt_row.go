@@ -8,7 +8,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// attemptRowColumns are those of attemptRow.
+// attemptRowColumns are the columns of attemptRow.
 const attemptRowColumns = `number, hook_id, started_at, duration_us, outcome, status, error_class, error, worker, replay, method, url,
 	request_size, request_headers, response_headers, response_body, truncated, dns_us, connect_us, tls_us, first_byte_us,
 	body_digest`

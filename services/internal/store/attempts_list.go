@@ -10,8 +10,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// AttemptsOf lists the attempts of some of a tenant's deliveries, without headers and bodies: those of one delivery after those of
-// the one before it in the list, the first attempt first.
+// AttemptsOf lists the attempts of some of a tenant's deliveries, without headers and bodies. They are grouped in the order of
+// the deliveries, and each delivery's first attempt comes first.
 func (d *HistoryStore) AttemptsOf(ctx context.Context, tenant string, deliveries []webhook.Delivery) ([]webhook.Attempt, error) {
 	if len(deliveries) == 0 {
 		return nil, nil

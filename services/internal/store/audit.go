@@ -15,29 +15,29 @@ import (
 // Actor names who makes a change, for the audit log: `token <id>`, or a program such as `cli`.
 type Actor string
 
-// AuditEntry is one change: who did what to which thing.
+// AuditEntry is one change: who did what to which object.
 type AuditEntry struct {
 	ID uuid.UUID
 	At time.Time
-	// Tenant is empty for what belongs to no tenant.
+	// Tenant is empty if the object belongs to no tenant.
 	Tenant string
 	Actor  Actor
-	// Action is a noun and a verb, such as hook.created.
+	// Action consists of a noun and a verb, such as hook.created.
 	Action string
-	// Subject is the id or name of the thing.
+	// Subject is the id or name of the object.
 	Subject string
-	// Detail is a JSON object; it never holds a secret.
+	// Detail is a JSON object. It never contains secrets.
 	Detail json.RawMessage
 }
 
-// audited is what a change tells the audit log.
+// audited is the audit entry of one change.
 type audited struct {
 	tenant, action, subject string
 	detail                  map[string]any
 }
 
-// change runs do in a transaction and writes what it returns to the audit log in the same transaction. An empty action
-// says that nothing was changed.
+// change runs do in a transaction, and writes the entry that do returns to the audit log in the same transaction. An entry with
+// an empty action means that nothing was changed, and is not written.
 func (d *core) change(ctx context.Context, actor Actor, do func(tx *sqlx.Tx) (audited, error)) error {
 	return d.transact(ctx, func(tx *sqlx.Tx) error {
 		entry, err := do(tx)
@@ -53,7 +53,7 @@ func (d *core) transact(ctx context.Context, do func(tx *sqlx.Tx) error) error {
 	return d.transactOn(ctx, d.db, do)
 }
 
-// transactOn is transact on a connection, or on any of a pool.
+// transactOn runs do in a transaction on a connection, or on any connection of a pool, and commits it unless there is an error.
 func (d *core) transactOn(ctx context.Context, on interface {
 	BeginTxx(ctx context.Context, opts *sql.TxOptions) (*sqlx.Tx, error)
 }, do func(tx *sqlx.Tx) error,
@@ -73,7 +73,7 @@ func (d *core) transactOn(ctx context.Context, on interface {
 	return nil
 }
 
-// writeAudit writes what one actor has changed.
+// writeAudit writes the entries of an actor's changes.
 func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entries ...audited) error {
 	var ids []uuid.UUID
 	var tenants, actions, subjects, details []string
@@ -103,8 +103,8 @@ func writeAudit(ctx context.Context, tx *sqlx.Tx, actor Actor, entries ...audite
 	return nil
 }
 
-// NoteTest writes to the audit log that somebody has an event of the type sent to a hook, or, where the id is zero, to a
-// hook that is not stored, at the host.
+// NoteTest writes to the audit log that an event of the type was sent to a hook as a test. The host is that of the request. If
+// the id is zero, the hook is not stored.
 func (d *AccessStore) NoteTest(ctx context.Context, actor Actor, tenant string, hook uuid.UUID, eventType, host string) error {
 	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
 		subject := hook.String()
@@ -117,7 +117,8 @@ func (d *AccessStore) NoteTest(ctx context.Context, actor Actor, tenant string, 
 	})
 }
 
-// NoteRelay writes to the audit log that somebody listens to what is sent to a hook, or to all of the tenant's where the id is zero.
+// NoteRelay writes to the audit log that somebody listens to a hook's requests, or to those of all of the tenant's hooks if the
+// id is zero.
 func (d *AccessStore) NoteRelay(ctx context.Context, actor Actor, tenant string, hook uuid.UUID, eventTypes []string) error {
 	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
 		subject := hook.String()
@@ -132,7 +133,8 @@ func (d *AccessStore) NoteRelay(ctx context.Context, actor Actor, tenant string,
 	})
 }
 
-// NoteReplayElsewhere writes to the audit log that somebody has a delivery sent to a host that is not its hook's, signed by what signer says.
+// NoteReplayElsewhere writes to the audit log that a delivery was sent to a host other than its hook's. signer says whose
+// signature the request has.
 func (d *AccessStore) NoteReplayElsewhere(ctx context.Context, actor Actor, tenant string, delivery uuid.UUID, host, signer string) error {
 	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
 		return audited{
@@ -141,7 +143,8 @@ func (d *AccessStore) NoteReplayElsewhere(ctx context.Context, actor Actor, tena
 	})
 }
 
-// NoteGuesses writes to the audit log of no tenant that so many tokens that are none came from an address since then.
+// NoteGuesses writes to the audit log, without a tenant, the number of wrong tokens received from an address since the given
+// time.
 func (d *AccessStore) NoteGuesses(ctx context.Context, actor Actor, addr string, wrong int, since time.Time) error {
 	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
 		return audited{
@@ -150,14 +153,14 @@ func (d *AccessStore) NoteGuesses(ctx context.Context, actor Actor, addr string,
 	})
 }
 
-// PutBack is a ledger entry that was set aside and is recorded now.
+// PutBack is a ledger entry that was set aside and is now recorded.
 type PutBack struct {
 	Number uint64
-	// What it is, the subject that it was published to, and why it was set aside.
+	// What is the kind of the entry, Subject the subject to which it was published, and Reason the reason why it was set aside.
 	What, Subject, Reason string
 }
 
-// NotePutBack writes to the audit log of no tenant which ledger entries somebody has put back.
+// NotePutBack writes the ledger entries that were put back to the audit log, without a tenant.
 func (d *AccessStore) NotePutBack(ctx context.Context, actor Actor, list []PutBack) error {
 	if len(list) == 0 {
 		return nil
@@ -172,20 +175,20 @@ func (d *AccessStore) NotePutBack(ctx context.Context, actor Actor, list []PutBa
 	return d.transact(ctx, func(tx *sqlx.Tx) error { return writeAudit(ctx, tx, actor, entries...) })
 }
 
-// AuditFilter narrows the audit log; zero fields let everything pass.
+// AuditFilter narrows the audit log. Zero fields do not restrict it.
 type AuditFilter struct {
-	// Subject is the id or name of the thing that was changed.
+	// Subject is the id or name of the object that was changed.
 	Subject string
-	// Kind is the noun that actions begin with, such as hook.
+	// Kind is the noun with which the action begins, such as hook.
 	Kind string
-	// Actors are those of which one has to have made the change; nil for anybody.
+	// Actors are the actors whose changes are wanted; nil for all.
 	Actors []Actor
-	// Range bounds when it was.
+	// Range bounds the time of the change.
 	Range TimeRange
 }
 
-// ListAudit lists the changes of a tenant's things, newest first; tenant "" lists those of no tenant. more says that there
-// are others beyond the page, in the direction that the page was asked for.
+// ListAudit lists the changes of a tenant's objects, newest first, or, if tenant is empty, of objects without a tenant. more
+// reports that there are further entries in the direction of the page.
 func (d *AccessStore) ListAudit(ctx context.Context, tenant string, f AuditFilter, page Page) (list []AuditEntry, more bool, err error) {
 	c := &clauses{}
 	if tenant == "" {

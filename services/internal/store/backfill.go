@@ -13,18 +13,18 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Settled is how old events have to be, so that what became of them is recorded: nothing younger is replayed.
+// Settled is the age at which the outcome of an event's deliveries is recorded. Younger events are not replayed.
 const Settled = time.Minute
 
-// BackfillRate is how many deliveries a second a backfill parks.
+// BackfillRate is the number of deliveries per second that a backfill parks.
 const BackfillRate = 100
 
-// noticed is how long after its creation every worker knows a hook, at the latest: what was published meanwhile may have
-// been fanned out without it.
+// noticed is the time after a hook's creation by which every worker knows it. Events published before that may have been fanned
+// out without the hook.
 const noticed = 2 * time.Second
 
-// backfill makes the job that gives a new hook the events from before it existed, as its config.start_from wants, and
-// returns its id; uuid.Nil where there is none to make.
+// backfill creates the job that replays earlier events to a new hook, as its config.start_from demands. It returns the job's
+// id, or uuid.Nil if no job is needed.
 func backfill(ctx context.Context, tx *sqlx.Tx, actor Actor, h *webhook.Hook) (uuid.UUID, error) {
 	if h.Config.StartFrom == nil {
 		return uuid.Nil, nil
@@ -48,7 +48,8 @@ func backfill(ctx context.Context, tx *sqlx.Tx, actor Actor, h *webhook.Hook) (u
 	return id, nil
 }
 
-// countJobs counts what an uncounted job is about. Several may do it at once; what they find is the same.
+// countJobs counts the deliveries of a job whose total is not known yet. Several programs may do so at once, because their
+// results are the same.
 func (d *JobStore) countJobs(ctx context.Context) error {
 	var row jobRow
 	err := d.db.GetContext(ctx, &row, `
@@ -59,9 +60,9 @@ func (d *JobStore) countJobs(ctx context.Context) error {
 	case err != nil:
 		return translate(fmt.Errorf("look for uncounted jobs: %w", err))
 	}
-	// what the job has done by now is delivered to the hook, so it counts as missing no more
+	// deliveries that the job has made are not counted as missing any more, so add them
 	total, err := d.CountReplay(ctx, row.job().Replay)
-	if err != nil && !errors.Is(err, webhook.ErrNotFound) { // a deleted hook is the batch's to tell of
+	if err != nil && !errors.Is(err, webhook.ErrNotFound) { // RunBatch reports a deleted hook
 		return err
 	}
 	_, err = d.db.ExecContext(ctx, `UPDATE jobs SET total = done + $2, counted = true WHERE id = $1`, row.ID, total)
@@ -71,7 +72,8 @@ func (d *JobStore) countJobs(ctx context.Context) error {
 	return nil
 }
 
-// horizon is up to where events are settled now, for a job about events before to; open says that there are younger ones.
+// horizon returns the time up to which events are settled, for a job about events before to. open reports that the job's range
+// reaches beyond that.
 func horizon(to time.Time) (until time.Time, open bool) {
 	settled := time.Now().Add(-Settled)
 	if settled.Before(to) {

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// batcher does things of one key in batches: what comes while the batch before is under way makes the next one. What is alone
-// is done at once.
+// batcher processes inputs with the same key in batches. Inputs that arrive while a batch is in progress form the next one. An
+// input that arrives alone is processed at once.
 type batcher[In, Out any] struct {
-	// do answers each of at most most things.
+	// do returns an outcome for each input of a batch, which has at most most inputs.
 	do   func(ctx context.Context, key string, list []In) []outcome[Out]
 	most int
-	// limit bounds a batch.
+	// limit is the time limit of a batch.
 	limit time.Duration
 
 	mu sync.Mutex
-	// waiting are those that come next, by the keys that are worked on.
+	// waiting holds the inputs for the next batch of each key that is being worked on.
 	waiting map[string][]*waiter[In, Out]
 }
 
-// outcome is what became of one thing.
+// outcome is the result for one input.
 type outcome[Out any] struct {
 	value Out
 	err   error
@@ -31,11 +31,12 @@ type outcome[Out any] struct {
 
 type waiter[In, Out any] struct {
 	in     In
-	gone   atomic.Bool // nobody waits any more
+	gone   atomic.Bool // the caller has stopped waiting
 	answer chan outcome[Out]
 }
 
-// add does one thing, with others, and waits for it until ctx ends. What has begun then is done all the same.
+// add processes one input, together with others, and waits for the outcome until ctx ends. Processing that has begun by then
+// continues.
 func (t *batcher[In, Out]) add(ctx context.Context, key string, in In) (Out, error) {
 	w := &waiter[In, Out]{in: in, answer: make(chan outcome[Out], 1)}
 	t.mu.Lock()
@@ -58,7 +59,7 @@ func (t *batcher[In, Out]) add(ctx context.Context, key string, in In) (Out, err
 	}
 }
 
-// work does batches of a key until nothing waits.
+// work processes batches of a key until no inputs are left.
 func (t *batcher[In, Out]) work(ctx context.Context, key string) {
 	for batch := t.next(key); len(batch) > 0; batch = t.next(key) {
 		list := make([]In, len(batch))
@@ -71,7 +72,7 @@ func (t *batcher[In, Out]) work(ctx context.Context, key string) {
 	}
 }
 
-// next takes what waits; nothing ends the work of the key.
+// next takes the next batch. If it is empty, the key's work is finished.
 func (t *batcher[In, Out]) next(key string) (batch []*waiter[In, Out]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,7 +89,7 @@ func (t *batcher[In, Out]) next(key string) (batch []*waiter[In, Out]) {
 	return batch
 }
 
-// batch is do within the limit. A panic is an error of all.
+// batch calls do within the time limit. A panic becomes the error of all inputs.
 func (t *batcher[In, Out]) batch(ctx context.Context, key string, list []In) (answers []outcome[Out]) {
 	ctx, cancel := context.WithTimeout(ctx, t.limit)
 	defer cancel()
@@ -100,7 +101,7 @@ func (t *batcher[In, Out]) batch(ctx context.Context, key string, list []In) (an
 	return t.do(ctx, key, list)
 }
 
-// failed is one error for so many things.
+// failed returns n outcomes with the same error.
 func failed[Out any](n int, err error) []outcome[Out] {
 	answers := make([]outcome[Out], n)
 	for i := range answers {

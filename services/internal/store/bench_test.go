@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// One operation is one fact with its attempt, in transactions of 1,000.
+// One operation writes one fact with its attempt, in transactions of 1,000.
 func BenchmarkWriteFacts(b *testing.B) {
 	for _, name := range []string{"of new deliveries", "of known deliveries"} {
 		b.Run(name, func(b *testing.B) {
@@ -55,7 +55,8 @@ func writeAll(b *testing.B, r *store.Recorder, deliveries []delivery, state webh
 	}
 }
 
-// One operation is the question of a batch of 8 events, beside the least that can be asked; with partitions of a month.
+// One operation of "seen" looks up a batch of 8 events, with partitions for a month. For comparison, one of "nothing" runs the
+// cheapest possible query.
 func BenchmarkSeenEvents(b *testing.B) {
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(b, err)

@@ -32,7 +32,7 @@ func TestASessionThatWasEndedStaysEnded(t *testing.T) {
 	require.Equal(t, 1, kept, "what would have been over anyway is forgotten")
 }
 
-// names walks through the list page by page, to its end and back, and returns the names in its order.
+// names pages through the list to its end and back, and returns the names in its order.
 func names(t *testing.T, db *store.DB, f store.HookFilter, order store.HookOrder) []string {
 	t.Helper()
 	var list, back []string
@@ -166,11 +166,11 @@ func TestAllDeliveriesOfAFilterAreTriedAgain(t *testing.T) {
 		d.hook = h.ID
 		f := d.fact(state, 1, i, answered(503))
 		f.EventId = fmt.Sprintf("e-%d", i)
-		if i == 1 { // to a hook that is disabled
+		if i == 1 { // to a disabled hook
 			f.HookId = off.ID[:]
 		}
 		facts = append(facts, f)
-		if i != 5 { // whose payload is not kept any more
+		if i != 5 { // the payload of event 5 is no longer kept
 			events = append(events, anEvent(f.GetEventId(), uint64(i+1), 0))
 		}
 	}

@@ -16,21 +16,21 @@ import (
 	"github.com/lib/pq"
 )
 
-// copyChunk is how many bytes of rows go to the driver at once.
+// copyChunk is the number of bytes that are passed to the driver at once.
 const copyChunk = 48 << 10
 
-// copyStatement is what the driver's COPY statement can do beside what database/sql knows of.
+// copyStatement is the driver's COPY statement with the methods that database/sql does not know.
 type copyStatement interface {
 	driver.Stmt
 	CopyData(ctx context.Context, line string) (driver.Result, error)
 }
 
-// copyInto copies rows into a table, inside of the transaction that the connection has begun. It hands the driver whole
-// chunks of rows: through database/sql, each value of each row would be converted twice.
+// copyInto copies rows into a table, within the transaction that the connection has begun. It passes chunks of rows to the
+// driver directly, because database/sql would convert each value twice.
 func copyInto(ctx context.Context, conn *sql.Conn, table, columns string, rows func(*copyOut)) error {
 	var err error
-	// An error of the driver is kept from database/sql: of driver.ErrBadConn it makes that it closes the connection, for
-	// which it waits until the transaction has ended, which waits for us.
+	// Hide the driver's error from database/sql: on driver.ErrBadConn it closes the connection, for which it waits until the
+	// transaction has ended, and the transaction waits for this function.
 	if raw := conn.Raw(func(dc any) error { err = sendRows(ctx, dc, table, columns, rows); return nil }); raw != nil {
 		err = raw
 	}
@@ -60,16 +60,16 @@ func sendRows(ctx context.Context, dc any, table, columns string, rows func(*cop
 	if out.err != nil {
 		return out.err
 	}
-	_, err = into.Exec(nil) // how this driver ends a COPY
+	_, err = into.Exec(nil) // ends the COPY
 	return err
 }
 
-// copyOut writes rows in the text format of COPY (PostgreSQL manual, COPY, "Text Format"). Each row is a call for each
-// column, then end.
+// copyOut writes rows in the text format of COPY (PostgreSQL manual, COPY, "Text Format"). A row consists of one call for each
+// column, followed by end.
 type copyOut struct {
 	send  func(chunk string) error
 	buf   []byte
-	begun bool // the row has a column
+	begun bool // the row already has a column
 	err   error
 }
 
@@ -80,7 +80,7 @@ func (c *copyOut) column() {
 	c.begun = true
 }
 
-// end ends a row; after an error, further rows are dropped.
+// end ends a row. After an error, rows are discarded.
 func (c *copyOut) end() {
 	c.buf = append(c.buf, '\n')
 	c.begun = false
@@ -111,7 +111,8 @@ func (c *copyOut) bool(b bool) {
 	c.buf = strconv.AppendBool(c.buf, b)
 }
 
-// time writes what AppendFormat would with "2006-01-02 15:04:05.000000000Z", for years of four digits, in less than half of its time.
+// time writes the same as AppendFormat with "2006-01-02 15:04:05.000000000Z" for years with four digits, in less than half the
+// time.
 func (c *copyOut) time(t time.Time) {
 	c.column()
 	t = t.UTC()
@@ -126,7 +127,7 @@ func (c *copyOut) time(t time.Time) {
 	c.buf = append(appendDigits(buf, t.Nanosecond(), 9), 'Z')
 }
 
-// appendDigits writes the last so many digits of n.
+// appendDigits appends the last digits of n, as many as given.
 func appendDigits(buf []byte, n, digits int) []byte {
 	var room [9]byte
 	for i := digits - 1; i >= 0; i-- {
@@ -136,7 +137,7 @@ func appendDigits(buf []byte, n, digits int) []byte {
 	return append(buf, room[:digits]...)
 }
 
-// nanos writes a Unix time in nanoseconds; optionalNanos writes null for 0.
+// nanos writes a Unix time in nanoseconds. optionalNanos writes null for 0.
 func (c *copyOut) nanos(n int64) { c.time(time.Unix(0, n)) }
 
 func (c *copyOut) optionalNanos(n int64) {
@@ -150,7 +151,7 @@ func (c *copyOut) optionalNanos(n int64) {
 // micros writes nanoseconds as microseconds.
 func (c *copyOut) micros(nanos int64) { c.int(nanos / int64(time.Microsecond)) }
 
-// uuid writes 16 bytes. They were written by ourselves; a wrong length is the zero id.
+// uuid writes an id of 16 bytes. This program wrote the bytes; if the length is wrong nevertheless, uuid writes the zero id.
 func (c *copyOut) uuid(b []byte) {
 	c.column()
 	var id [16]byte
@@ -182,7 +183,7 @@ func (c *copyOut) optionalBytes(b []byte) {
 	c.bytes(b)
 }
 
-// text writes a text, made fit for a text column: UTF-8 without NUL.
+// text writes a string as valid text: UTF-8 without NUL.
 func (c *copyOut) text(s string) {
 	c.column()
 	c.buf = appendText(c.buf, s)
@@ -197,14 +198,14 @@ func (c *copyOut) optionalText(b []byte) {
 	c.text(view(b))
 }
 
-// view is b as a string, without a copy: for those who only read it, and before b is changed.
+// view returns b as a string without copying it. Only use it to read, before b is modified.
 func view(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // a copy is as expensive as what it is for
 }
 
 // texts writes an array of texts.
 func (c *copyOut) texts(list pq.StringArray) {
-	array, _ := list.Value() // it has no error to tell
+	array, _ := list.Value() // it never returns an error
 	text, _ := array.(string)
 	c.text(text)
 }
@@ -213,7 +214,8 @@ func appendText(buf []byte, s string) []byte {
 	if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
 	}
-	// What is rare is looked for first, which is quick, so that mostly only line feeds are left to be looked for.
+	// Most texts contain only line feeds of these characters. Checking for the rare ones first is fast, and leaves one
+	// character to search for.
 	special := "\n"
 	for _, rare := range []byte{'\\', '\r', '\t'} {
 		if strings.IndexByte(s, rare) >= 0 {

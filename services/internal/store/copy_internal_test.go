@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// layout is what copyOut.time writes.
+// layout is the format that copyOut.time writes.
 const layout = "2006-01-02 15:04:05.000000000Z"
 
 func TestTimesAreWrittenAsTheLibraryWritesThem(t *testing.T) {
@@ -36,7 +36,7 @@ func TestTextsAreEscaped(t *testing.T) {
 	}
 }
 
-// One operation is the time of one column; beside the library's way.
+// One operation formats one column; for comparison, with the standard library.
 func BenchmarkCopyTime(b *testing.B) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 123_456_789, time.UTC)
 	c := copyOut{}
@@ -53,7 +53,7 @@ func BenchmarkCopyTime(b *testing.B) {
 	})
 }
 
-// One operation is the headers of one request.
+// One operation writes the headers of one request.
 func BenchmarkCopyText(b *testing.B) {
 	text := strings.Repeat("Webhook-Signature: v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=\n", 8)
 	var buf []byte

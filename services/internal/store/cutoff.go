@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// cutOffTime bounds the search for sessions that are cut off.
+// cutOffTime is the time limit for ending sessions that are cut off.
 const cutOffTime = 2 * time.Second
 
-// endCutOff ends the sessions that wait for what their programs cannot send any more, where err says that a statement had to end
-// because it waited too long: what such a session has locked may be what it waited for. The server itself ends a session that is
-// idle in a transaction (endsAlone), but none in the middle of a COPY, nor one that was told a part of what makes up a statement;
-// neither statement_timeout nor a cancellation reaches it there. Our programs have all of it in memory before they begin, so
-// that none waits for ten seconds while its program lives; should one do so all the same, its transaction is repeated as after any
-// lost connection. A COPY of somebody else is left alone: a person may type its rows.
+// endCutOff ends sessions whose programs are cut off from the server, if err says that a statement waited too long: such a
+// session may hold the lock that it waited for. The server itself ends a session that is idle in a transaction (see endsAlone),
+// but not one in the middle of a COPY, nor one that has received only some of a statement's messages. Neither statement_timeout
+// nor a cancellation reaches those. Our programs have all data in memory before they begin a COPY or a statement, so no session
+// of a live program waits ten seconds for its client. If one does nevertheless, its transaction is retried, as after any lost
+// connection. Other COPY statements are left alone, because a person may be typing the rows.
 func (d *core) endCutOff(ctx context.Context, err error) {
-	var silent net.Error // silence, and a context's deadline; the codes are query_canceled and lock_not_available
+	var silent net.Error // matches the silence limit and a context's deadline; the codes are query_canceled and lock_not_available
 	waited := errors.As(err, &silent) && silent.Timeout() || isCode(err, "57014") || isCode(err, "55P03")
 	if !waited {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutOffTime)
 	defer cancel()
-	// Whoever cannot do so, or finds none, has the same error as before.
+	// If this fails or finds no session, the original error stands.
 	_, _ = d.db.ExecContext(ctx, `
 		SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE datname = current_database() AND usename = session_user AND state = 'active' AND wait_event = 'ClientRead'

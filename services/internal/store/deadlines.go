@@ -13,34 +13,35 @@ import (
 )
 
 const (
-	// dialLimit bounds the making of a connection, from its first packet to the server's word that it is ready.
+	// dialLimit is the time limit for opening a connection, from the first packet until the server is ready.
 	dialLimit = 5 * time.Second
-	// silence is how long a server may say nothing to a statement whose context has no deadline.
+	// silence is how long a server may remain silent during a statement whose context has no deadline.
 	silence = 30 * time.Second
-	// grace is how long after its context's deadline a statement may go on: a server that lives cancels it meanwhile, and
-	// the connection need not be given up.
+	// grace is how long a statement may go on after its context's deadline. A working server cancels the statement within that
+	// time, so that the connection can be kept.
 	grace = time.Second
-	// unacknowledged is how long the kernel waits for the other side to acknowledge what was sent; keep-alives find a
-	// machine that is gone as soon, where nothing is sent.
+	// unacknowledged is how long the kernel waits for the other side to acknowledge sent data. If nothing is sent, keep-alives
+	// detect a dead machine within the same time.
 	unacknowledged = 15 * time.Second
 )
 
-// endsAlone has the server end a session whose program is cut off in the middle of a transaction: what that has locked would keep every
-// other program waiting, for as long as the server's own keep-alives take. Transactions are statements in a row, so that none is
-// idle for long while its program lives.
+// endsAlone makes the server end a session whose program is cut off in the middle of a transaction. Otherwise its locks would
+// block other programs for as long as the server's own keep-alives take. Our transactions run one statement after another, so
+// that no session of a live program is idle for long.
 const endsAlone = `SET idle_in_transaction_session_timeout = '15s'; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5;
 	SET tcp_keepalives_count = 2`
 
-// endsWhole is for sessions that lock beyond their transactions, and whose statements may take long: the server ends them, too, where
-// they are idle between transactions, and in the middle of a statement whose program has gone. Windows cannot look for that.
+// endsWhole is added for sessions that hold locks beyond their transactions, and whose statements may take long. The server
+// then also ends them when they are idle between transactions, and in the middle of a statement when the program is gone. On
+// Windows the server cannot check for the latter.
 const endsWhole = `; SET idle_session_timeout = '15s';
 	SELECT set_config('client_connection_check_interval', '5s', false) WHERE version() !~ 'Visual C|mingw|windows'`
 
-// deadlineConnector makes connections on which no call waits for ever. The driver itself waits for an answer without end, also after
-// the context of a call has ended: a server that is frozen, and a network that swallows everything, would keep the caller.
+// deadlineConnector makes connections on which no call waits forever. The driver itself waits for an answer without limit, even
+// after the context of a call has ended, so that a frozen server or a network that drops all packets would block the caller.
 type deadlineConnector struct {
 	connector *pq.Connector
-	silence   time.Duration // 0 where a statement may take as long as it likes
+	silence   time.Duration // 0 if a statement may take any time
 	settings  string
 }
 
@@ -73,7 +74,7 @@ func (p deadlineConnector) Connect(ctx context.Context) (driver.Conn, error) {
 // Driver implements driver.Connector.
 func (p deadlineConnector) Driver() driver.Driver { return p.connector.Driver() }
 
-// dialer makes the sockets of one connection: of each server that is tried, and of cancellations.
+// dialer makes the sockets of one connection: one for each server that is tried, and one for each cancellation.
 type dialer struct {
 	silence time.Duration
 
@@ -81,7 +82,7 @@ type dialer struct {
 	last *socket
 }
 
-// newest returns the socket that was made last.
+// newest returns the socket that was opened last.
 func (d *dialer) newest() *socket {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -100,8 +101,7 @@ func (d *dialer) DialTimeout(network, address string, limit time.Duration) (net.
 	return d.DialContext(ctx, network, address)
 }
 
-// DialContext implements pq.DialerContext. The context bounds what is read and written on the socket, too, until limit is
-// called.
+// DialContext implements pq.DialerContext. The context also bounds reads and writes on the socket, until limit is called.
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	keep := net.KeepAliveConfig{Enable: true, Idle: unacknowledged / 3, Interval: unacknowledged / 3, Count: 2}
 	conn, err := (&net.Dialer{KeepAliveConfig: keep, Control: setUserTimeout}).DialContext(ctx, network, address)
@@ -116,15 +116,15 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	return s, nil
 }
 
-// socket is a connection on which each read and write ends in time.
+// socket is a connection whose reads and writes have a deadline.
 type socket struct {
 	net.Conn
 
 	silence time.Duration
-	until   atomic.Int64 // Unix time in nanoseconds; 0 where only silence counts
+	until   atomic.Int64 // Unix time in nanoseconds; 0 if only silence limits calls
 }
 
-// limit bounds what follows by the context's deadline, or by silence where it has none.
+// limit bounds the following calls by the context's deadline, or by silence if it has none.
 func (s *socket) limit(ctx context.Context) {
 	if at, ok := ctx.Deadline(); ok {
 		s.until.Store(at.Add(grace).UnixNano())
@@ -159,7 +159,7 @@ func (s *socket) Write(b []byte) (int, error) {
 	return s.Conn.Write(b)
 }
 
-// fullConn is what a connection of the driver can do.
+// fullConn lists the methods of the driver's connections.
 type fullConn interface { //nolint:interfacebloat // what database/sql asks a connection for
 	driver.Conn
 	driver.Pinger
@@ -172,7 +172,7 @@ type fullConn interface { //nolint:interfacebloat // what database/sql asks a co
 	driver.NamedValueChecker
 }
 
-// deadlineConn is a connection whose calls end with their context, whether or not the server says something.
+// deadlineConn is a connection whose calls end with their context, even if the server remains silent.
 type deadlineConn struct {
 	fullConn
 
@@ -185,7 +185,8 @@ func (c *deadlineConn) ResetSession(ctx context.Context) error {
 	return c.fullConn.ResetSession(ctx)
 }
 
-// Close implements driver.Conn. It takes leave of the server within a moment, however long ago the last call had to end.
+// Close implements driver.Conn. It ends the session properly, with a short deadline of its own, because that of the last
+// call may have passed.
 func (c *deadlineConn) Close() error {
 	c.socket.until.Store(time.Now().Add(grace).UnixNano())
 	return c.fullConn.Close()
@@ -215,7 +216,7 @@ func (c *deadlineConn) PrepareContext(ctx context.Context, query string) (driver
 	return c.fullConn.PrepareContext(ctx, query)
 }
 
-// BeginTx implements driver.ConnBeginTx. The end of the transaction is bounded as its last statement was.
+// BeginTx implements driver.ConnBeginTx. Commit and rollback are bounded by the deadline of the transaction's last statement.
 func (c *deadlineConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	c.socket.limit(ctx)
 	return c.fullConn.BeginTx(ctx, opts)

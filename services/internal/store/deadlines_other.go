@@ -4,5 +4,5 @@ package store
 
 import "syscall"
 
-// setUserTimeout does nothing where the kernel has no such limit: keep-alives and deadlines find the same later.
+// setUserTimeout does nothing if the kernel has no such limit. Keep-alives and deadlines detect the same, but later.
 func setUserTimeout(string, string, syscall.RawConn) error { return nil }

@@ -50,7 +50,7 @@ func TestNoCallWaitsForASilentDatabase(t *testing.T) {
 	}
 }
 
-// Leave is taken of the server although the last call had to end long before.
+// The connection is closed properly although the deadline of the last call has long passed.
 func TestAConnectionIsClosedWellAfterACallWithADeadline(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)
@@ -58,11 +58,11 @@ func TestAConnectionIsClosedWellAfterACallWithADeadline(t *testing.T) {
 	defer cancel()
 	_, err := db.Access.ListTenants(ctx)
 	require.NoError(t, err)
-	<-time.After(4500 * time.Millisecond) // the deadline, and what is granted beyond it
+	<-time.After(4500 * time.Millisecond) // until the deadline and the grace have passed
 	require.NoError(t, db.Close())
 }
 
-// A program that is cut off in the middle of a transaction does not keep what it has locked.
+// The locks of a program that is cut off in the middle of a transaction are released.
 func TestWhoIsCutOffInATransactionKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	db := testenv.OpenStore(t)
@@ -88,10 +88,10 @@ func TestWhoIsCutOffInATransactionKeepsNobodyWaiting(t *testing.T) {
 	<-locked
 	require.Eventually(t, func() bool { return rename(db.DB, "new", func() {}) == nil }, 2*time.Minute, time.Millisecond)
 	require.Error(t, <-ended)
-	_ = cutOff.Close() // nobody answers
+	_ = cutOff.Close() // nothing answers
 }
 
-// So does one that is cut off when the server has heard the first of the messages that make up a statement.
+// The locks of a program that is cut off after the first of a statement's messages are released, too.
 func TestWhoIsCutOffInTheMiddleOfAStatementKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	db := testenv.OpenStore(t)

@@ -6,30 +6,30 @@ import (
 	"time"
 )
 
-// MinServer is the oldest major version of PostgreSQL that works.
+// MinServer is the oldest supported major version of PostgreSQL.
 const MinServer = 15
 
-// Diagnosis is what a doctor wants to know of the database.
+// Diagnosis is what `whisperer doctor` checks of the database.
 type Diagnosis struct {
 	// Version is the server's, such as 170005 for 17.5.
 	Version int       `db:"version"`
 	Clock   time.Time `db:"clock"`
 	// Bytes is the size of the database.
 	Bytes int64 `db:"bytes"`
-	// Connections are in use of MaxConnections.
+	// Connections is the number of connections in use, of MaxConnections.
 	Connections    int `db:"connections"`
 	MaxConnections int `db:"max_connections"`
-	// Fsync is on unless somebody gave durability up.
+	// Fsync is false if somebody has traded durability for speed.
 	Fsync bool `db:"fsync"`
-	// Replica says that the server only reads.
+	// Replica reports that the server is a standby, which is read-only.
 	Replica bool `db:"replica"`
-	// LastDay is the newest day that has partitions; nil where there are none.
+	// LastDay is the newest day that has partitions; nil if there are none.
 	LastDay *time.Time `db:"last_day"`
-	// LongestLock is how long the oldest transaction that waits for a lock has been waiting, in seconds.
+	// LongestLock is how long, in seconds, the longest-waiting transaction has been waiting for a lock.
 	LongestLock float64 `db:"longest_lock"`
 }
 
-// Diagnose asks the server how it is. It works on any schema.
+// Diagnose reads the state of the server. It works with any schema.
 func (d *DB) Diagnose(ctx context.Context) (Diagnosis, error) {
 	var out Diagnosis
 	err := d.db.GetContext(ctx, &out, `
@@ -49,14 +49,14 @@ func (d *DB) Diagnose(ctx context.Context) (Diagnosis, error) {
 	return out, nil
 }
 
-// KnowingWorker is a worker that runs, and what it cannot use of what it knows.
+// KnowingWorker is a running worker, with the number of hooks that it cannot read.
 type KnowingWorker struct {
 	Name string `db:"name"`
-	// Unreadable hooks cannot be opened or read by it.
+	// Unreadable is the number of hooks that the worker cannot decrypt or parse.
 	Unreadable int `db:"unreadable"`
 }
 
-// KnowingWorkers lists the workers that have asked for changes lately.
+// KnowingWorkers lists the workers that have polled for changes recently.
 func (d *DB) KnowingWorkers(ctx context.Context) ([]KnowingWorker, error) {
 	var list []KnowingWorker
 	err := d.db.SelectContext(ctx, &list, `SELECT name, unreadable FROM workers WHERE expires_at > clock_timestamp() ORDER BY name`)

@@ -11,16 +11,17 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Ended says what EndDeliveries did.
+// Ended is the result of EndDeliveries.
 type Ended struct {
-	// Reason is ReasonHookDeleted or ReasonHookDisabled; with ReasonNone the hook gets deliveries, and nothing was ended.
+	// Reason is ReasonHookDeleted or ReasonHookDisabled. It is ReasonNone if the hook still gets deliveries and nothing was
+	// ended.
 	Reason webhook.Reason
 	N      int64
 }
 
-// EndDeliveries is the only thing that ends deliveries because of what their hook is: up to limit of those that are parked
-// or, where the hook is deleted, wait for a time. What the hook is says its row, in the statement that ends them; whoever
-// calls this may be wrong about it.
+// EndDeliveries is the only function that ends deliveries because of their hook's state. It ends up to limit deliveries: parked
+// ones and, if the hook is deleted, waiting ones, too. The statement that ends them also reads the hook's state from its row,
+// because the caller's view of it may be outdated.
 func (d *QueueStore) EndDeliveries(ctx context.Context, hook uuid.UUID, limit int) (Ended, error) {
 	owner, err := d.ownerOf(ctx, hook)
 	if err != nil {
@@ -53,8 +54,8 @@ func (d *QueueStore) EndDeliveries(ctx context.Context, hook uuid.UUID, limit in
 	return Ended{Reason: webhook.Reason(row.Reason), N: row.N}, nil
 }
 
-// ownerOf returns the hook whose row says what becomes of the given one: itself, or the hook whose callbacks it carries.
-// That is told by the type of what was ever delivered to it.
+// ownerOf returns the hook whose row decides about the deliveries of the given one: itself, or the hook whose callbacks it
+// carries. It tells a carrier by the event type of its deliveries.
 func (d *core) ownerOf(ctx context.Context, hook uuid.UUID) (uuid.UUID, error) {
 	var eventType string
 	err := d.db.GetContext(ctx, &eventType, `

@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// What is ended follows from the hook's row alone, whatever the caller believes.
+// Which deliveries end follows from the hook's row alone, whatever the caller believes.
 func TestDeliveriesEndByWhatTheRowOfTheirHookSays(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
@@ -61,7 +61,7 @@ func TestDeliveriesEndByWhatTheRowOfTheirHookSays(t *testing.T) {
 		test.change(h.ID)
 		for hook, reason := range map[uuid.UUID]webhook.Reason{h.ID: test.hook, carrier: test.callback} {
 			var n int64
-			for more := true; more; { // one at a time
+			for more := true; more; { // one delivery at a time
 				ended, err := db.Queue.EndDeliveries(t.Context(), hook, 1)
 				require.NoError(t, err)
 				require.Equal(t, reason, ended.Reason, name)

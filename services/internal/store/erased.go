@@ -13,24 +13,24 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// ErasedEvent is an event that is erased, or is being erased: all that was published under its id up to At.
+// ErasedEvent is an event that is erased or being erased, with all its publications up to At.
 type ErasedEvent struct {
 	EventKey
 
 	At time.Time
 }
 
-// ErasedSet is kept equal, by a Watch, to the events that were erased lately or are being erased.
+// ErasedSet is kept in line, by a Watch, with the events that were erased recently or are being erased.
 type ErasedSet interface {
-	// ReplaceErased takes all of them.
+	// ReplaceErased replaces the whole set.
 	ReplaceErased(events []ErasedEvent)
 }
 
-// erasedMemory is for how long workers keep in mind that an event is gone from everywhere: what one of them has in hand is
-// settled sooner, or comes from PostgreSQL, which says that it is erased.
+// erasedMemory is how long workers remember that an event was erased everywhere. A worker's copy of the event is settled
+// sooner, and copies read from PostgreSQL later are marked as erased.
 const erasedMemory = 15 * time.Minute
 
-// loadErased has those events read that workers may have something of in hand.
+// loadErased loads the erased events of which workers may still hold copies.
 func (w *Watch) loadErased(ctx context.Context) error {
 	if w.Erased == nil {
 		return nil
@@ -57,24 +57,24 @@ func (w *Watch) loadErased(ctx context.Context) error {
 	return nil
 }
 
-// ErasedRows counts rows whose payload is not there any more.
+// ErasedRows counts the rows whose payload was erased.
 type ErasedRows struct {
 	Events     int64 `json:"events,omitempty"`
 	Deliveries int64 `json:"deliveries,omitempty"`
 	Attempts   int64 `json:"attempts,omitempty"`
-	// Ended are the deliveries that waited, and are dead by it.
+	// Ended counts the waiting and parked deliveries that are now dead.
 	Ended int64 `json:"deliveries_ended,omitempty"`
-	// Rejected are events that had the id of another one.
+	// Rejected counts rejected publications with the id of another event.
 	Rejected int64 `json:"rejected_events,omitempty"`
 }
 
-// eraseKeys are the events that are asked about, with what erased_events says of them.
+// eraseKeys selects the given events' rows of erased_events.
 const eraseKeys = `
 WITH x AS MATERIALIZED (
 	SELECT x.* FROM erased_events x JOIN unnest($1::text[], $2::text[]) AS k (tenant, id) ON x.tenant = k.tenant AND x.event_id = k.id)`
 
-// The statements that erase. They are all there is: a job, the housekeeper and the recorder do it by them. Each covers all that was
-// published under the ids up to the erasure, says how many rows have no payload now, and may be repeated.
+// These statements erase. Jobs, the housekeeper and the recorder use them and no others. Each covers all publications under the
+// ids up to the erasure, counts the rows that have no payload afterwards, and may be repeated.
 const (
 	eraseEvents = eraseKeys + `,
 	gone AS (
@@ -83,7 +83,7 @@ const (
 		FROM x WHERE e.tenant = x.tenant AND e.id = x.event_id AND e.published_at <= x.erased_at AND e.erased_at IS NULL)
 	SELECT count(*) FROM events e JOIN x ON e.tenant = x.tenant AND e.id = x.event_id AND e.published_at <= x.erased_at`
 
-	// In the order of the keys, as recorders write.
+	// This locks in the order of the keys, as recorders do, to avoid deadlocks.
 	endErased = eraseKeys + `,
 	waiting AS MATERIALIZED (
 		SELECT d.id, d.published_at FROM deliveries d JOIN x ON d.event_id = x.event_id AND d.tenant = x.tenant AND d.published_at <= x.erased_at
@@ -100,7 +100,7 @@ const (
 		AND (request_headers <> '' OR response_headers <> '' OR response_body IS NOT NULL OR error <> ''))
 	SELECT (SELECT count(*) FROM of), (SELECT count(*) FROM attempts a JOIN of ON a.published_at = of.published_at AND a.delivery_id = of.id)`
 
-	// The newest failure of a hook's expression quotes the event that it was of, however late a worker found it.
+	// The newest failure of a hook's expression may quote its event, whenever the worker reports it.
 	eraseFailures = eraseKeys + `,
 	filters AS (
 		UPDATE filter_failures f SET last_error = '' FROM x, hooks h
@@ -108,21 +108,21 @@ const (
 	UPDATE transform_failures f SET last_error = '' FROM x, hooks h
 	WHERE f.last_event = x.event_id AND f.hook_id = h.id AND h.tenant = x.tenant AND f.last_error <> ''`
 
-	// Those of the events whose copies were rejected, as they had another body.
+	// These are the copies of the events that were rejected because they had another body.
 	eraseConflicts = eraseKeys + `
 	UPDATE rejected_events r SET raw = '', headers = '', detail = '' FROM event_copies c, x
 	WHERE c.tenant = x.tenant AND c.event_id = x.event_id AND c.published_at <= x.erased_at
 	AND r.published_at = c.published_at AND r.seq = c.seq AND (r.raw <> '' OR r.headers <> '' OR r.detail <> '')`
 )
 
-// executor is a transaction, by whichever package.
+// executor is a transaction of database/sql or of sqlx.
 type executor interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// eraseRows overwrites what PostgreSQL has of the events, of which erased_events says that they are erased.
+// eraseRows overwrites everything that PostgreSQL has of those of the events that are in erased_events.
 func eraseRows(ctx context.Context, tx executor, events []EventKey) (n ErasedRows, err error) {
 	tenants, ids := keyArrays(events)
 	if err := tx.QueryRowContext(ctx, eraseEvents, tenants, ids).Scan(&n.Events); err != nil {
@@ -159,8 +159,8 @@ func keyArrays(events []EventKey) (tenants, ids any) {
 	return pq.Array(t), pq.Array(i)
 }
 
-// eraseAgain erases what was just written of events that are erased, in the transaction that wrote it: it came late, or again. The
-// transaction has written before, so that an erasure which this one does not see waits for its end.
+// eraseAgain erases, in the transaction that wrote them, rows of events that are already erased: the facts or events arrived
+// late, or again. The transaction must have written before, so that an erasure that it does not see yet waits for it to end.
 func eraseAgain(ctx context.Context, tx executor, events []EventKey) error {
 	var some bool
 	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM erased_events)`).Scan(&some); err != nil || !some {
@@ -187,7 +187,7 @@ func eraseAgain(ctx context.Context, tx executor, events []EventKey) error {
 	return err
 }
 
-// EraseRows overwrites what PostgreSQL has of events that are in erased_events.
+// EraseRows overwrites everything that PostgreSQL has of the events in erased_events.
 func (d *ErasureStore) EraseRows(ctx context.Context, events []EventKey) (n ErasedRows, err error) {
 	err = d.transact(ctx, func(tx *sqlx.Tx) error {
 		n, err = eraseRows(ctx, tx, events)
@@ -196,14 +196,13 @@ func (d *ErasureStore) EraseRows(ctx context.Context, events []EventKey) (n Eras
 	return n, err
 }
 
-// Traces are where, outside of PostgreSQL, something of events may be: their places in the streams, and the retries of their
-// deliveries.
+// Traces lists where copies of events may be outside of PostgreSQL: positions in the streams, and retries of deliveries.
 type Traces struct {
 	Events  []Stored
 	Retries []ErasedDelivery
 }
 
-// Stored is where an event is in the streams, and when it was stored there.
+// Stored is the position of an event in the streams, and the time when it was stored there.
 type Stored struct {
 	Seq webhook.Sequence
 	At  time.Time

@@ -10,18 +10,18 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// Columns of types that can hold something of an event's payload, or of an answer to it. A new one has to be put here, into the list that
-// it belongs to; what is erased is erased by the statements of erased.go.
+// These lists contain all columns whose type can hold parts of an event's payload, or of a response to it. A new column has to
+// be added to the list to which it belongs. The statements in erased.go erase the columns of the first list.
 var (
 	erasedColumns = []string{
 		"attempts.error", "attempts.request_headers", "attempts.response_body", "attempts.response_headers",
 		"events.cloud_event", "events.config_filter", "events.context", "events.data", "events.schema_problems",
 		"filter_failures.last_error", "transform_failures.last_error",
 		"rejected_events.detail", "rejected_events.headers", "rejected_events.raw",
-		"erasures.criteria", // a path, once the erasure has ended
+		"erasures.criteria", // erased only if it is a path, when the erasure ends
 	}
 	keptColumns = []string{
-		// what an event was, and what became of it, in words of our own
+		// the event's identity and the outcome of its deliveries, in our own words
 		"attempts.body_digest", "attempts.error_class", "attempts.method", "attempts.outcome", "attempts.tenant", "attempts.url", "attempts.worker",
 		"deliveries.entity", "deliveries.event_id", "deliveries.event_type", "deliveries.last_error", "deliveries.reason", "deliveries.state", "deliveries.tenant",
 		"events.digest", "events.entity", "events.erased_by", "events.id", "events.tenant", "events.traceparent", "events.type",
@@ -29,7 +29,7 @@ var (
 		"parked.entity", "parked.event_id", "parked.event_type", "parked.reason", "parked.tenant",
 		"rejected_events.reason", "rejected_events.subject", "rejected_events.tenant",
 		"filter_failures.last_event", "transform_failures.last_event", "hook_health.last_class", "hook_health.tenant",
-		// of no event
+		// not about events
 		"api_tokens.hash", "api_tokens.name", "api_tokens.role", "api_tokens.tenant", "audit.action", "audit.actor", "audit.detail", "audit.subject", "audit.tenant",
 		"changes.key", "changes.kind", "console_views.list", "console_views.name", "console_views.owner", "console_views.query", "console_views.tenant", "drainers.worker", "erasures.certificate", "erasures.detail", "erasures.kind", "erasures.owner", "erasures.places",
 		"erasures.reason", "erasures.state", "erasures.tenant", "event_type_settings.name", "event_type_settings.schema_check", "event_type_settings.tenant",

@@ -18,18 +18,19 @@ import (
 )
 
 const (
-	// MaxErased is how many events are erased at once.
+	// MaxErased is the number of events that are erased at once.
 	MaxErased = 500
-	// maxErasedDeliveries is from how many deliveries of them on no more events are taken: an event may have one for each hook.
+	// maxErasedDeliveries is the number of deliveries of these events beyond which no further events are added: an event may
+	// have one for each hook.
 	maxErasedDeliveries = 20_000
-	// maxCallbackIDs is how many ids of callbacks one statement looks for.
+	// maxCallbackIDs is the number of callback ids that one statement looks up.
 	maxCallbackIDs = 10_000
-	// maxLooked is how many events one statement looks at for an erasure.
+	// maxLooked is the number of events that one statement checks for an erasure by path.
 	maxLooked = 3000
 )
 
-// Claim returns the erasure that is due first, which is the caller's for that long, and false where none is. Those that were ended
-// are due, too, as long as something of what they began is not erased.
+// Claim returns the erasure that is due first, and reserves it for the caller for forTime. It returns false if none is due. An
+// erasure that has ended is also due while events that it marked are not erased yet.
 func (d *ErasureStore) Claim(ctx context.Context, forTime time.Duration) (Erasure, bool, error) {
 	var row erasureRow
 	err := d.db.GetContext(ctx, &row, `
@@ -47,7 +48,7 @@ func (d *ErasureStore) Claim(ctx context.Context, forTime time.Duration) (Erasur
 	return row.erasure(), true, nil
 }
 
-// Keep prolongs a claim.
+// Keep extends a claim.
 func (d *ErasureStore) Keep(ctx context.Context, e *Erasure, forTime time.Duration) error {
 	_, err := d.db.ExecContext(ctx, `UPDATE erasures SET next_at = clock_timestamp() + $2 * interval '1 microsecond' WHERE id = $1`, e.ID, forTime.Microseconds())
 	if err != nil {
@@ -56,10 +57,10 @@ func (d *ErasureStore) Keep(ctx context.Context, e *Erasure, forTime time.Durati
 	return nil
 }
 
-// ErrBusy says that another erasure, or their retention, is about to erase some of the events.
+// ErrBusy reports that another erasure, or a retention policy, has marked some of the events.
 var ErrBusy = errors.New("events are being erased already")
 
-// narrowed does what has to look at payloads, with a limit of how many: a smaller one where it takes too long.
+// narrowed calls do, which evaluates payloads, with a limit on their number. It reduces the limit if do takes too long.
 func narrowed(limit int, do func(limit int) error) error {
 	for {
 		err := do(limit)
@@ -70,7 +71,7 @@ func narrowed(limit int, do func(limit int) error) error {
 	}
 }
 
-// Wait gives an erasure back for a time, and says what it waits for. One that has ended keeps what it said then.
+// Wait returns an erasure for a time, and stores why it waits. An erasure that has ended keeps its previous detail.
 func (d *ErasureStore) Wait(ctx context.Context, e *Erasure, forTime time.Duration, detail string) error {
 	_, err := d.db.ExecContext(ctx, `
 		UPDATE erasures SET next_at = clock_timestamp() + $2 * interval '1 microsecond', modified_at = now(),
@@ -82,8 +83,8 @@ func (d *ErasureStore) Wait(ctx context.Context, e *Erasure, forTime time.Durati
 	return nil
 }
 
-// Look looks at the next events for an erasure, and has those that it is of written down to be erased: nobody records or sends
-// anything of them from then on who knows of it. The errors are ErrPath, ErrBusy, and ErrSlow where one event takes too long.
+// Look checks the next events for an erasure, and marks those that match. Once a program knows the marks, it neither records
+// nor sends the events. The errors are ErrPath, ErrBusy, and ErrSlow if even one event takes too long.
 func (d *ErasureStore) Look(ctx context.Context, e *Erasure) error {
 	return narrowed(looksAt(e.Kind), func(limit int) error { return d.look(ctx, e, limit) })
 }
@@ -99,7 +100,7 @@ func (d *ErasureStore) look(ctx context.Context, e *Erasure, limit int) error {
 	rest.published("published_at", of.Range)
 	from := rest.arg(e.cursorAt)
 	rest.fixed("(published_at, seq) > (" + from + ", " + seq + ")")
-	if e.Kind != ErasePath { // there are indexes of these
+	if e.Kind != ErasePath { // indexes serve these conditions
 		rest.conditions = append(rest.conditions, c.conditions...)
 	}
 	return d.bounded(ctx, countTime, f, func(tx *sqlx.Tx) error {
@@ -109,7 +110,7 @@ func (d *ErasureStore) look(ctx context.Context, e *Erasure, limit int) error {
 			Seq int64     `db:"seq"`
 			Hit bool      `db:"hit"`
 		}
-		// The newest row that was looked at is returned, whether it matches or not: the next look begins there.
+		// The query also returns the last row that it looked at, matching or not, because the next look starts after it.
 		err := tx.SelectContext(ctx, &rows, `
 			WITH looked AS MATERIALIZED (
 				SELECT * FROM events WHERE `+rest.where()+` ORDER BY published_at, seq LIMIT `+rest.arg(limit)+`),
@@ -127,7 +128,7 @@ func (d *ErasureStore) look(ctx context.Context, e *Erasure, limit int) error {
 				e.cursorAt, e.cursorSeq = r.At, r.Seq
 			}
 		}
-		if e.Listed = len(rows) == 0; e.Listed { // rejected events are next, from the beginning
+		if e.Listed = len(rows) == 0; e.Listed { // continue with the rejected events, from the start of the range
 			e.cursorAt, e.cursorSeq = e.Range.From, 0
 		}
 		if err := markErased(ctx, tx, &e.ID, e.Owner, keys); err != nil {
@@ -143,7 +144,7 @@ func (e *Erasure) saveCursor(ctx context.Context, tx *sqlx.Tx) error {
 	return err
 }
 
-// looksAt is how many events one look takes in: those of indexes are all hits.
+// looksAt returns how many events one look checks. If an index serves the conditions, every event is a match.
 func looksAt(kind ErasureKind) int {
 	if kind == ErasePath {
 		return maxLooked
@@ -151,13 +152,13 @@ func looksAt(kind ErasureKind) int {
 	return MaxErased
 }
 
-// Mark writes down that events are to be erased, for an erasure or, where that is nil, since their retention is over. The error is
-// ErrBusy where another erasure has written down some of them, and they are not erased yet.
+// Mark marks events to be erased, for an erasure or, if it is nil, for a retention policy. The error is ErrBusy if another
+// erasure has marked some of them, and these are not erased yet.
 func (d *ErasureStore) Mark(ctx context.Context, erasure *uuid.UUID, by Actor, events []EventKey) error {
 	return d.transact(ctx, func(tx *sqlx.Tx) error { return markErased(ctx, tx, erasure, by, events) })
 }
 
-// markErased does so, and tells workers.
+// markErased marks events within a transaction, and notifies the workers.
 func markErased(ctx context.Context, tx *sqlx.Tx, erasure *uuid.UUID, by Actor, events []EventKey) error {
 	if len(events) == 0 {
 		return nil
@@ -186,8 +187,8 @@ func markErased(ctx context.Context, tx *sqlx.Tx, erasure *uuid.UUID, by Actor, 
 	return nil
 }
 
-// Pending returns events that are written down for an erasure, or for their retention where that is nil, and not done: as many as are
-// erased at once.
+// Pending returns marked events that are not erased yet, of an erasure or, if it is nil, of retention policies. It returns at
+// most as many as are erased at once.
 func (d *ErasureStore) Pending(ctx context.Context, erasure *uuid.UUID) (list []EventKey, err error) {
 	rows, err := d.db.QueryContext(ctx, `
 		SELECT tenant, event_id FROM (
@@ -210,7 +211,7 @@ func (d *ErasureStore) Pending(ctx context.Context, erasure *uuid.UUID) (list []
 	return list, translate(rows.Err())
 }
 
-// Barrier is the transaction from which on all that begin see what is committed now.
+// Barrier returns the first transaction id that will only be given to transactions which see everything committed now.
 func (d *ErasureStore) Barrier(ctx context.Context) (barrier string, err error) {
 	if err = d.db.GetContext(ctx, &barrier, `SELECT pg_snapshot_xmax(pg_current_snapshot())`); err != nil {
 		return "", translate(fmt.Errorf("ask for the next transaction: %w", err))
@@ -218,8 +219,8 @@ func (d *ErasureStore) Barrier(ctx context.Context) (barrier string, err error) 
 	return barrier, nil
 }
 
-// Known reports whether every worker knows that the events are erased, and all transactions have ended that were before the barrier and
-// may have written without seeing that.
+// Known reports whether every worker knows that the events are erased, and all transactions before the barrier have ended,
+// which may have written without seeing that.
 func (d *ErasureStore) Known(ctx context.Context, events []EventKey, barrier string) (known bool, err error) {
 	tenants, ids := keyArrays(events)
 	err = d.db.GetContext(ctx, &known, eraseKeys+`
@@ -231,7 +232,7 @@ func (d *ErasureStore) Known(ctx context.Context, events []EventKey, barrier str
 	return known, nil
 }
 
-// Callbacks are what tells of the deliveries, by those hooks' callbacks: events that carry what receivers answered, and still do.
+// Callbacks returns the unerased callback events about the deliveries. They contain the receivers' responses.
 func (d *ErasureStore) Callbacks(ctx context.Context, deliveries []ErasedDelivery) (list []EventKey, err error) {
 	carriers := map[uuid.UUID]uuid.UUID{}
 	for _, e := range deliveries {
@@ -274,7 +275,8 @@ func (d *ErasureStore) Callbacks(ctx context.Context, deliveries []ErasedDeliver
 	return list, nil
 }
 
-// Finish writes down that events are gone from everywhere, and what that was. The owner of what is counted may be nil.
+// Finish marks events as erased everywhere, and adds the counts to the erasure. erasure is nil for retention policies; then the
+// counts are discarded.
 func (d *ErasureStore) Finish(ctx context.Context, erasure *uuid.UUID, events []EventKey, counts map[string]int64) error {
 	tenants, ids := keyArrays(events)
 	text, err := json.Marshal(counts)
@@ -289,7 +291,7 @@ func (d *ErasureStore) Finish(ctx context.Context, erasure *uuid.UUID, events []
 			return err
 		}
 		n, err := result.RowsAffected()
-		if err != nil || n == 0 { // somebody else did the same
+		if err != nil || n == 0 { // another program has finished them
 			return err
 		}
 		return addPlaces(ctx, tx, *erasure, n, string(text))
@@ -306,7 +308,7 @@ func addPlaces(ctx context.Context, tx *sqlx.Tx, erasure uuid.UUID, done int64, 
 	return err
 }
 
-// AddPlaces counts what was erased outside of a batch of events.
+// AddPlaces adds counts of what was erased outside of a batch of events.
 func (d *ErasureStore) AddPlaces(ctx context.Context, e *Erasure, counts map[string]int64) error {
 	text, err := json.Marshal(counts)
 	if err != nil {
@@ -315,7 +317,7 @@ func (d *ErasureStore) AddPlaces(ctx context.Context, e *Erasure, counts map[str
 	return d.transact(ctx, func(tx *sqlx.Tx) error { return addPlaces(ctx, tx, e.ID, 0, string(text)) })
 }
 
-// Digest is the SHA-256 of the ids of an erasure's events, in the order of their bytes and each followed by a line feed.
+// Digest returns the SHA-256 of the ids of an erasure's events, in byte order, each followed by a line feed.
 func (d *ErasureStore) Digest(ctx context.Context, e *Erasure) (string, error) {
 	rows, err := d.db.QueryContext(ctx, `SELECT event_id FROM erased_events WHERE erasure = $1 ORDER BY event_id COLLATE "C"`, e.ID)
 	if err != nil {

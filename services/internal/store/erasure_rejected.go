@@ -14,8 +14,8 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// names are the conditions of a rejected event, by its columns, that an erasure is of: those that name the ids or the entity, or in
-// whose body or data the path finds something.
+// names adds the conditions for the rejected events that belong to the erasure: those that contain one of the ids or the
+// entity, or in whose body or data the path finds something.
 func (n *NewErasure) names(c *clauses) {
 	switch n.Kind {
 	case EraseIDs, EraseEntity:
@@ -30,7 +30,7 @@ func (n *NewErasure) names(c *clauses) {
 	}
 }
 
-// Names reports whether an erasure is of a rejected event that is not recorded. The errors are ErrPath and ErrSlow.
+// Names reports whether a rejected event that is not recorded belongs to an erasure. The errors are ErrPath and ErrSlow.
 func (d *ErasureStore) Names(ctx context.Context, e *Erasure, rejected *whispererv1.RejectedEvent) (is bool, err error) {
 	c := &clauses{}
 	e.names(c)
@@ -44,8 +44,9 @@ func (d *ErasureStore) Names(ctx context.Context, e *Erasure, rejected *whispere
 	})
 }
 
-// Rejected looks at the tenant's next rejected events, and returns where in the streams those are that an erasure is of. more says that
-// there may be others; EraseRejected goes on to them. The errors are ErrPath, and ErrSlow where one takes too long.
+// Rejected checks the tenant's next rejected events, and returns the positions of those that belong to the erasure. more
+// reports that there may be others; EraseRejected moves on to them. The errors are ErrPath, and ErrSlow if even one event takes
+// too long.
 func (d *ErasureStore) Rejected(ctx context.Context, e *Erasure) (list []Stored, more bool, err error) {
 	err = narrowed(MaxErased, func(limit int) error {
 		list, more, err = d.rejected(ctx, e, limit)
@@ -86,7 +87,7 @@ func (d *ErasureStore) rejected(ctx context.Context, e *Erasure, limit int) (lis
 	return list, len(rows) > 0, err
 }
 
-// EraseRejected overwrites rejected events, counts them with what else was done for them, and remembers which were looked at.
+// EraseRejected overwrites rejected events, adds the counts to the erasure, and stores up to which event it has looked.
 func (d *ErasureStore) EraseRejected(ctx context.Context, e *Erasure, list []Stored, counts map[string]int64) error {
 	seqs, times := make([]int64, len(list)), make([]string, len(list))
 	for i, s := range list {

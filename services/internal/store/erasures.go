@@ -15,7 +15,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// ErasureKind is what the events of an erasure have in common.
+// ErasureKind is the criterion by which an erasure selects events.
 type ErasureKind string
 
 // The kinds of erasures.
@@ -25,34 +25,34 @@ const (
 	ErasePath   ErasureKind = "path"
 )
 
-// NewErasure says what is to be erased of a tenant.
+// NewErasure selects the events of a tenant to be erased.
 type NewErasure struct {
 	Tenant string
 	Kind   ErasureKind
-	// Criteria are the events' ids, or one entity, or one SQL/JSON path that has to find something in the data.
+	// Criteria are the events' ids, or one entity, or one SQL/JSON path that must find something in the data.
 	Criteria []string
-	// Range is of when the events were published; both ends are set.
+	// Range bounds the time of publication. Both ends are set.
 	Range  TimeRange
 	Reason string
-	// Total is how many events there are, nil where counting them took too long.
+	// Total is the number of events; nil if counting them took too long.
 	Total *int64
 }
 
-// Erasure is what became of one.
+// Erasure is a stored erasure, with its progress.
 type Erasure struct {
 	NewErasure
 
 	ID    uuid.UUID
 	State JobState
-	// Detail says what it waits for, or why it failed.
+	// Detail says what the erasure waits for, or why it failed.
 	Detail string
 	Owner  Actor
 	Done   int64
-	// Listed says that no more events will be found.
+	// Listed reports that all matching events were found.
 	Listed bool
-	// Places counts what was erased, by place.
+	// Places counts the erased copies by place.
 	Places map[string]int64
-	// Certificate is a JSON object; nil until it is completed.
+	// Certificate is a JSON object; nil until the erasure is completed.
 	Certificate                        json.RawMessage
 	CreatedAt, ModifiedAt, CompletedAt time.Time
 
@@ -60,7 +60,7 @@ type Erasure struct {
 	cursorSeq int64
 }
 
-// Began reports whether it has looked for events already.
+// Began reports whether the erasure has looked for events.
 func (e *Erasure) Began() bool {
 	return e.cursorSeq != 0 || !e.cursorAt.Equal(e.Range.From) || e.Listed
 }
@@ -100,14 +100,14 @@ func (r *erasureRow) erasure() Erasure {
 			Reason: r.Reason, Total: r.Total,
 		},
 	}
-	_ = json.Unmarshal(r.Places, &e.Places) // written by ourselves
+	_ = json.Unmarshal(r.Places, &e.Places) // this program wrote it
 	if r.CompletedAt != nil {
 		e.CompletedAt = r.CompletedAt.UTC()
 	}
 	return e
 }
 
-// conditions are those of the events, of which the payload is still there.
+// conditions adds the conditions for events that match and still have their payload.
 func (n *NewErasure) conditions(c *clauses) *PayloadFilter {
 	c.add("tenant = %s", n.Tenant)
 	c.published("published_at", n.Range)
@@ -124,7 +124,7 @@ func (n *NewErasure) conditions(c *clauses) *PayloadFilter {
 	return f
 }
 
-// filter has the path, if it is one of those.
+// filter returns a filter with the path, if the erasure is by path.
 func (n *NewErasure) filter() *PayloadFilter {
 	if n.Kind == ErasePath {
 		return &PayloadFilter{Path: n.Criteria[0]}
@@ -132,10 +132,10 @@ func (n *NewErasure) filter() *PayloadFilter {
 	return &PayloadFilter{}
 }
 
-// countTime bounds counting what an erasure is of. Others wait for none of it.
+// countTime is the time limit for queries that select events by an erasure's criteria. Nothing else waits for them.
 const countTime = 12 * time.Second
 
-// Count counts the events whose payload is there. The errors are ErrPath, and ErrSlow where it takes too long.
+// Count counts the matching events that still have their payload. The errors are ErrPath, and ErrSlow if it takes too long.
 func (d *ErasureStore) Count(ctx context.Context, n NewErasure) (total int64, err error) {
 	c := &clauses{}
 	f := n.conditions(c)
@@ -144,15 +144,15 @@ func (d *ErasureStore) Count(ctx context.Context, n NewErasure) (total int64, er
 	})
 }
 
-// CheckPath returns ErrPath where PostgreSQL cannot read an SQL/JSON path.
+// CheckPath returns ErrPath if PostgreSQL cannot parse the SQL/JSON path.
 func (d *ErasureStore) CheckPath(ctx context.Context, path string) error {
 	f := &PayloadFilter{Path: path}
-	var found sql.NullBool // a strict path finds nothing that is known
+	var found sql.NullBool // a path in strict mode may return null
 	err := d.db.GetContext(ctx, &found, "SELECT "+finds("'{}'", "$1"), path)
 	return translate(f.pathError(err))
 }
 
-// MatchesPath reports whether the path of an erasure finds something in data.
+// MatchesPath reports whether the path finds something in data.
 func (d *ErasureStore) MatchesPath(ctx context.Context, path string, data []byte) (found bool, err error) {
 	f := &PayloadFilter{Path: path}
 	return found, d.bounded(ctx, pathTime, f, func(tx *sqlx.Tx) error {
@@ -160,7 +160,7 @@ func (d *ErasureStore) MatchesPath(ctx context.Context, path string, data []byte
 	})
 }
 
-// bounded runs do in a transaction whose statements may take so long; ErrSlow comes where one took longer.
+// bounded runs do in a transaction with a time limit for each statement. It returns ErrSlow if a statement exceeds the limit.
 func (d *core) bounded(ctx context.Context, limit time.Duration, f *PayloadFilter, do func(tx *sqlx.Tx) error) error {
 	err := d.transact(ctx, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, fmt.Sprintf(`SET LOCAL statement_timeout = %d`, limit.Milliseconds())); err != nil {
@@ -174,7 +174,7 @@ func (d *core) bounded(ctx context.Context, limit time.Duration, f *PayloadFilte
 	return err
 }
 
-// Create stores an erasure, which is begun at once.
+// Create stores an erasure, which begins at once.
 func (d *ErasureStore) Create(ctx context.Context, actor Actor, n NewErasure) (Erasure, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -190,7 +190,7 @@ func (d *ErasureStore) Create(ctx context.Context, actor Actor, n NewErasure) (E
 			return audited{}, fmt.Errorf("create erasure: %w", err)
 		}
 		detail := map[string]any{"reason": n.Reason, "by": n.Kind, "total": n.Total, "from": n.Range.From, "to": n.Range.To}
-		if n.Kind == EraseEntity { // a path may have in it what is to be erased
+		if n.Kind == EraseEntity { // a path may contain the very data that is to be erased
 			detail["entity"] = n.Criteria[0]
 		}
 		return audited{tenant: n.Tenant, action: "erasure.created", subject: id.String(), detail: detail}, nil
@@ -198,7 +198,7 @@ func (d *ErasureStore) Create(ctx context.Context, actor Actor, n NewErasure) (E
 	return row.erasure(), err
 }
 
-// List lists a tenant's erasures, the newest first.
+// List lists a tenant's erasures, newest first.
 func (d *ErasureStore) List(ctx context.Context, tenant string, page Page) (list []Erasure, more bool, err error) {
 	c := &clauses{}
 	c.add("tenant = %s", tenant)
@@ -214,7 +214,7 @@ func (d *ErasureStore) List(ctx context.Context, tenant string, page Page) (list
 	return list, more, nil
 }
 
-// CountRunning counts all tenants' erasures that are not done.
+// CountRunning counts the unfinished erasures of all tenants.
 func (d *ErasureStore) CountRunning(ctx context.Context) (n int, err error) {
 	if err := d.db.GetContext(ctx, &n, `SELECT count(*) FROM erasures WHERE state = 'running'`); err != nil {
 		return 0, translate(fmt.Errorf("count erasures: %w", err))
@@ -222,7 +222,7 @@ func (d *ErasureStore) CountRunning(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// Get returns one erasure. The error is webhook.ErrNotFound where the tenant has no such erasure.
+// Get returns one erasure. The error is webhook.ErrNotFound if the tenant has no such erasure.
 func (d *ErasureStore) Get(ctx context.Context, tenant string, id uuid.UUID) (Erasure, error) {
 	var row erasureRow
 	err := d.db.GetContext(ctx, &row, `SELECT `+erasureColumns+` FROM erasures WHERE tenant = $1 AND id = $2`, tenant, id)
@@ -235,8 +235,8 @@ func (d *ErasureStore) Get(ctx context.Context, tenant string, id uuid.UUID) (Er
 	return row.erasure(), nil
 }
 
-// Cancel has no more events looked for; what was begun to be erased is erased. Doing it again changes nothing. The errors are
-// *ReplayError where the erasure has ended otherwise, and webhook.ErrNotFound.
+// Cancel stops an erasure from looking for more events. Events that are already marked are erased nevertheless. Cancelling
+// again changes nothing. The errors are *ReplayError if the erasure has ended otherwise, and webhook.ErrNotFound.
 func (d *ErasureStore) Cancel(ctx context.Context, actor Actor, tenant string, id uuid.UUID) (Erasure, error) {
 	var row erasureRow
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
@@ -256,7 +256,7 @@ func (d *ErasureStore) Cancel(ctx context.Context, actor Actor, tenant string, i
 	return row.erasure(), err
 }
 
-// Fail ends an erasure that cannot go on, and says why.
+// Fail ends an erasure that cannot go on, and stores the reason.
 func (d *ErasureStore) Fail(ctx context.Context, e *Erasure, detail string) error {
 	return d.change(ctx, e.Owner, func(tx *sqlx.Tx) (audited, error) {
 		row := erasureRow{ID: e.ID, Tenant: e.Tenant, Kind: string(e.Kind)}
@@ -264,7 +264,7 @@ func (d *ErasureStore) Fail(ctx context.Context, e *Erasure, detail string) erro
 	})
 }
 
-// Complete ends an erasure that is done, with its certificate.
+// Complete ends an erasure that is done, and stores its certificate.
 func (d *ErasureStore) Complete(ctx context.Context, e *Erasure, certificate json.RawMessage) error {
 	return d.change(ctx, e.Owner, func(tx *sqlx.Tx) (audited, error) {
 		row := erasureRow{ID: e.ID, Tenant: e.Tenant, Kind: string(e.Kind)}
@@ -274,14 +274,14 @@ func (d *ErasureStore) Complete(ctx context.Context, e *Erasure, certificate jso
 	})
 }
 
-// endErasure ends one that runs; of the criteria, a path is forgotten but for its digest.
+// endErasure ends a running erasure. If its criterion is a path, only the path's digest is kept.
 func endErasure(ctx context.Context, tx *sqlx.Tx, row *erasureRow, state JobState, detail string, certificate []byte) (audited, error) {
 	err := tx.GetContext(ctx, row, `
 		UPDATE erasures SET state = $2, detail = $3, certificate = $4, modified_at = now(), completed_at = now(),
 			criteria = CASE kind WHEN 'path' THEN ARRAY['sha256:' || encode(sha256(convert_to(criteria[1], 'UTF8')), 'hex')] ELSE criteria END
 		WHERE id = $1 AND state = 'running' RETURNING `+erasureColumns, row.ID, string(state), detail, certificate)
 	switch {
-	case errors.Is(err, sql.ErrNoRows): // somebody else was faster
+	case errors.Is(err, sql.ErrNoRows): // another program has ended it
 		return audited{}, nil
 	case err != nil:
 		return audited{}, fmt.Errorf("end erasure %s: %w", row.ID, err)

@@ -11,23 +11,23 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// EventType is a type that a tenant declared, beside the built-in ones.
+// EventType is an event type that a tenant declared, in addition to the built-in ones.
 type EventType struct {
 	Name        string
 	Description string
-	// Schema is a JSON Schema of the event's data; nil where none was given.
+	// Schema is a JSON Schema of the event's data; nil if none was given.
 	Schema json.RawMessage
-	// Example is an event's data; nil where none was given.
+	// Example is an example of an event's data; nil if none was given.
 	Example   json.RawMessage
 	CreatedAt time.Time
 	Settings  EventTypeSettings
 }
 
-// EventTypeSettings are what a tenant decided about an event type, its own or a built-in one.
+// EventTypeSettings are a tenant's settings for an event type, its own or a built-in one.
 type EventTypeSettings struct {
-	// Check is what is done with events whose data does not fit the schema; in a change, empty leaves it as it is.
+	// Check is what happens to events whose data does not match the schema. In a change, empty leaves it as it is.
 	Check webhook.SchemaCheck
-	// Deprecated says that the type should not be used any more; in a change, nil leaves it as it is.
+	// Deprecated reports that the type should not be used any more. In a change, nil leaves it as it is.
 	Deprecated *bool
 }
 
@@ -62,8 +62,7 @@ func (d *TypeStore) List(ctx context.Context, tenant string) ([]EventType, error
 	return list, nil
 }
 
-// Settings returns what a tenant decided about event types, by name. Types that nothing was decided about are
-// not checked and not deprecated.
+// Settings returns a tenant's settings for event types, by name. Types without settings are not checked and not deprecated.
 func (d *TypeStore) Settings(ctx context.Context, tenant string) (map[string]EventTypeSettings, error) {
 	var rows []settingsRow
 	err := d.db.SelectContext(ctx, &rows, `SELECT name, schema_check, deprecated FROM event_type_settings WHERE tenant = $1`, tenant)
@@ -87,8 +86,8 @@ func (r *settingsRow) settings() EventTypeSettings {
 	return EventTypeSettings{Check: webhook.SchemaCheck(r.Check), Deprecated: &r.Deprecated}
 }
 
-// Set changes the settings of a type and returns all of them; whether the tenant has such a type is the
-// caller's to know. The error is webhook.ErrNotFound where the tenant does not exist.
+// Set changes the settings of a type and returns the resulting ones. The caller has to make sure that the tenant has such a
+// type. The error is webhook.ErrNotFound if the tenant does not exist.
 func (d *TypeStore) Set(ctx context.Context, actor Actor, tenant, name string, change EventTypeSettings) (EventTypeSettings, error) {
 	var now EventTypeSettings
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
@@ -120,9 +119,8 @@ func setEventType(ctx context.Context, tx *sqlx.Tx, tenant, name string, change 
 	return row.settings(), nil
 }
 
-// Declare stores a type for a tenant, in place of one of the same name, and reports whether it is new. Schema
-// and example must be JSON; the settings are changed as by Set. The error is webhook.ErrNotFound where the
-// tenant does not exist.
+// Declare stores a type for a tenant, or replaces the one with the same name, and reports whether it is new. Schema and example
+// must be JSON. The settings are changed as by Set. The error is webhook.ErrNotFound if the tenant does not exist.
 func (d *TypeStore) Declare(ctx context.Context, actor Actor, tenant string, t EventType) (created bool, err error) {
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		err := tx.GetContext(ctx, &created, `
@@ -145,8 +143,8 @@ func (d *TypeStore) Declare(ctx context.Context, actor Actor, tenant string, t E
 	return created && err == nil, err
 }
 
-// Remove removes a type that the tenant declared. Hooks that name it keep it. The error is
-// webhook.ErrNotFound where the tenant declared no such type.
+// Remove removes a type that the tenant declared. Hooks that name it keep it. The error is webhook.ErrNotFound if the tenant
+// declared no such type.
 func (d *TypeStore) Remove(ctx context.Context, actor Actor, tenant, name string) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		result, err := tx.ExecContext(ctx, `DELETE FROM event_types WHERE tenant = $1 AND name = $2`, tenant, name)

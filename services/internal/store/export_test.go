@@ -5,7 +5,7 @@ import (
 	"io/fs"
 )
 
-// MigrateFrom is Migrate with migrations of the test's own.
+// MigrateFrom does what Migrate does, with the test's own migrations.
 func MigrateFrom(ctx context.Context, url string, from fs.FS) error {
 	p, closeDB, err := migrator(url, from)
 	if err != nil {

@@ -16,31 +16,31 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// filterFailureDays is for how many days failures of expressions are kept.
+// filterFailureDays is the number of days for which failures of expressions are kept.
 const filterFailureDays = 30
 
-// ExpressionFailures are events that an expression of a hook could not be evaluated for.
+// ExpressionFailures counts the events for which an expression of a hook could not be evaluated.
 type ExpressionFailures struct {
 	N int
-	// Of the newest of them.
+	// The other fields are about the newest of these events.
 	LastAt             time.Time
 	LastError, EventID string
 }
 
-// failureTables have the failures of expressions of a kind.
+// failureTables are the tables of failures by kind of expression.
 var failureTables = map[webhook.ExpressionKind]string{
 	webhook.FilterExpression: "filter_failures", webhook.TransformExpression: "transform_failures",
 }
 
-// AddFailures counts failures of expressions of the kind, of the hooks that there are, and returns those of whose failures nobody was told on that
-// day yet (UTC); they count as told then.
+// AddFailures adds to the counted failures of hooks' expressions, if the hooks exist. It returns the hooks whose failures on
+// that day (UTC) were not reported yet, and marks them as reported.
 func (d *HealthStore) AddFailures(ctx context.Context, kind webhook.ExpressionKind, failures map[uuid.UUID]ExpressionFailures) (untold []uuid.UUID, err error) {
 	table := failureTables[kind]
 	err = d.transact(ctx, func(tx *sqlx.Tx) error {
 		untold = nil
 		for hook, f := range failures {
 			var told bool
-			// the lock on the hook keeps it from being deleted between the two
+			// the lock on the hook keeps it from being deleted between the two steps
 			err := tx.GetContext(ctx, &told, `
 				WITH before AS (SELECT told FROM `+table+` WHERE hook_id = $1 AND day = ($3::timestamptz AT TIME ZONE 'UTC')::date)
 				INSERT INTO `+table+` AS t (hook_id, day, failures, last_at, last_error, last_event, told)
@@ -49,7 +49,7 @@ func (d *HealthStore) AddFailures(ctx context.Context, kind webhook.ExpressionKi
 					last_error = excluded.last_error, last_event = excluded.last_event, told = true
 				RETURNING COALESCE((SELECT told FROM before), false)`, hook, f.N, f.LastAt, strings.ToValidUTF8(strings.ReplaceAll(f.LastError, "\x00", "\uFFFD"), "\uFFFD"), f.EventID)
 			switch {
-			case errors.Is(err, sql.ErrNoRows): // it is gone
+			case errors.Is(err, sql.ErrNoRows): // the hook was deleted
 			case err != nil:
 				return fmt.Errorf("count failures of the %s of hook %s: %w", kind, hook, err)
 			case !told:
@@ -61,8 +61,8 @@ func (d *HealthStore) AddFailures(ctx context.Context, kind webhook.ExpressionKi
 	return untold, err
 }
 
-// unquoteErased takes the errors away, as they may quote it, of failures whose event is erased: whoever erases it later waits for this
-// transaction, which has written before.
+// unquoteErased clears the errors, which may quote the event, of failures whose event is erased. The transaction must have
+// written before, so that a later erasure waits for it to end.
 func unquoteErased(ctx context.Context, tx *sqlx.Tx, table string, hooks []uuid.UUID) error {
 	_, err := tx.ExecContext(ctx, `
 		UPDATE `+table+` f SET last_error = '' FROM hooks h, erased_events x
@@ -74,8 +74,8 @@ func unquoteErased(ctx context.Context, tx *sqlx.Tx, table string, hooks []uuid.
 	return nil
 }
 
-// Failures counts the events of the last 24 hours and of the last 30 days, by days, that a hook's expression of the kind could not
-// be evaluated for.
+// Failures counts the events for which a hook's expression of the kind could not be evaluated. The counts are kept by day: day
+// sums up the days whose newest failure is at most 24 hours old, and month the last 30 days.
 func (d *HealthStore) Failures(ctx context.Context, kind webhook.ExpressionKind, hook uuid.UUID, now time.Time) (day, month ExpressionFailures, err error) {
 	var rows []struct {
 		Day       time.Time `db:"day"`
@@ -104,7 +104,7 @@ func (d *HealthStore) Failures(ctx context.Context, kind webhook.ExpressionKind,
 	return day, month, nil
 }
 
-// DropFailures forgets what is too old to be shown.
+// DropFailures deletes failures that are too old to be shown.
 func (d *HealthStore) DropFailures(ctx context.Context, now time.Time) error {
 	for _, table := range failureTables {
 		_, err := d.db.ExecContext(ctx, `DELETE FROM `+table+` WHERE day <= ($1::timestamptz AT TIME ZONE 'UTC')::date - $2::int`, now, filterFailureDays)

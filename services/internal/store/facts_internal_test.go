@@ -14,8 +14,8 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// FuzzFacts reads whatever somebody may have put into the LEDGER stream, and writes it as COPY reads it: no row or column more
-// than there are facts and attempts, nothing that a text column cannot have, and no hook twice in what is merged.
+// FuzzFacts decodes arbitrary messages from the LEDGER stream, and checks the COPY rows written for them: exactly one row for
+// each fact and attempt, with the right columns, no characters that a text column refuses, and no hook twice in what is merged.
 func FuzzFacts(f *testing.F) {
 	id := bytes.Repeat([]byte{7}, 16)
 	at := time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC).UnixNano()
@@ -30,7 +30,7 @@ func FuzzFacts(f *testing.F) {
 		{Rejected: []*whispererv1.RejectedEvent{{Subject: "\\N", Raw: []byte("x"), Headers: []*whispererv1.Header{{Name: "A\n", Value: "\xff"}}}}},
 	} {
 		data, err := proto.Marshal(b)
-		if err == nil { // protobuf does not write what is no UTF-8, but it may come
+		if err == nil { // protobuf does not write invalid UTF-8, but may receive it
 			f.Add(data)
 		}
 	}
@@ -68,7 +68,7 @@ func FuzzFacts(f *testing.F) {
 	})
 }
 
-// requireRows wants so many rows with these columns of what is written.
+// requireRows requires that write writes this many rows with these columns.
 func requireRows(t *testing.T, columns string, rows int, write func(*copyOut)) {
 	t.Helper()
 	var out strings.Builder

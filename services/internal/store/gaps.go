@@ -16,32 +16,33 @@ import (
 )
 
 const (
-	// maxGaps is how many gaps are closed by one pass over a tenant's events.
+	// maxGaps is the maximum number of gaps that one pass over a tenant's events closes.
 	maxGaps = 10_000
-	// maxGapEvents and maxGapBytes bound the events that are read at once, maxGapPairs what is parked at once.
+	// maxGapEvents and maxGapBytes bound the events that are read at once, and maxGapPairs the deliveries that are parked at
+	// once.
 	maxGapEvents = 500
 	maxGapBytes  = 4 << 20
 	maxGapPairs  = 5000
 )
 
-// ClockTolerance is how much the clocks of Postgres and NATS may differ without a hook missing events: an event that is
-// older than a change of a hook by more than this is not for the changed hook.
+// ClockTolerance is how much the clocks of PostgreSQL and NATS may differ without a hook missing events: an event that is older
+// than a change of a hook by more than this is not for the changed hook.
 const ClockTolerance = time.Second
 
-// Gaps are changes by which hooks of one tenant may get more events than before, and which every worker knows by now. Some
-// of what was published since them may have been fanned out by workers that did not.
+// Gaps are changes by which hooks of one tenant may get more events than before, and which every worker knows by now. Events
+// published after the changes may have been fanned out by workers that did not know them yet.
 type Gaps struct {
 	Tenant string
-	// Since is from when on events are looked through for a hook, or for what carries its callbacks: its first change, or the
-	// first event that has to be looked at again.
+	// Since is, for each hook and the hook that carries its callbacks, the time from which events are checked: its first
+	// change, or the first event that has to be checked again.
 	Since map[uuid.UUID]time.Time
-	// begin is the first of these, and asked when they were looked for, by the database's clock.
+	// begin is the earliest of these times. asked is when the gaps were read, by the database's clock.
 	begin, asked time.Time
 	xids         map[uuid.UUID][]string
 }
 
-// KnownGaps returns the gaps of the tenant, other than some, that has the oldest one which every worker knows; there are none if it
-// is nil.
+// KnownGaps returns the gaps of one tenant that every worker knows: of the tenant, other than the given ones, that has the
+// oldest such gap. It returns nil if there is none.
 func (d *LedgerStore) KnownGaps(ctx context.Context, others []string) (*Gaps, error) {
 	var rows []struct {
 		Hook   uuid.UUID `db:"hook_id"`
@@ -72,7 +73,7 @@ func (d *LedgerStore) KnownGaps(ctx context.Context, others []string) (*Gaps, er
 	return g, nil
 }
 
-// GapHooks returns the hooks that the gaps are of, but for those that get nothing.
+// GapHooks returns the hooks that have the gaps, without disabled ones.
 func (d *LedgerStore) GapHooks(ctx context.Context, g *Gaps) ([]*webhook.Hook, error) {
 	ids := make([]uuid.UUID, 0, len(g.xids))
 	for id := range g.xids {
@@ -81,17 +82,17 @@ func (d *LedgerStore) GapHooks(ctx context.Context, g *Gaps) ([]*webhook.Hook, e
 	return loadHooks(ctx, d.db, d.core, `WHERE id = ANY($1::uuid[]) AND status <> 'disabled'`, textArray(uuidList(ids)))
 }
 
-// Place is how far a pass over a tenant's events has come.
+// Place is the position that a pass over a tenant's events has reached.
 type Place struct {
 	At  time.Time
 	Seq webhook.Sequence
 }
 
-// After is the place after an event.
+// After returns the position after an event.
 func After(e *webhook.Event) Place { return Place{e.PublishedAt, e.Seq} }
 
-// GapEvents returns the next events after a place, at most up to a sequence of each stream, and none where there are no more;
-// with their payloads where filters may want them.
+// GapEvents returns the next events after a position, up to the given sequence in each stream, or none if there are no more. It
+// includes the payloads if payloads is set, because filters may need them.
 func (d *LedgerStore) GapEvents(ctx context.Context, g *Gaps, after Place, upTo []webhook.Sequence, payloads bool) ([]webhook.Event, error) {
 	if after.At.IsZero() {
 		after.At = g.begin
@@ -128,7 +129,7 @@ type Missed struct {
 	Event *webhook.Event
 }
 
-// ParkMissed parks what has no delivery, and returns how many that are.
+// ParkMissed parks those deliveries that do not exist yet, and returns their number.
 func (d *LedgerStore) ParkMissed(ctx context.Context, missed []Missed) (parked int, err error) {
 	for part := range slices.Chunk(missed, maxGapPairs) {
 		n, err := d.parkMissed(ctx, part)
@@ -140,8 +141,8 @@ func (d *LedgerStore) ParkMissed(ctx context.Context, missed []Missed) (parked i
 	return parked, nil
 }
 
-// parkMissed is for so many at once. In the order of the keys, so that several who do the same do not wait for each other in a
-// circle.
+// parkMissed parks deliveries of up to maxGapPairs events and hooks. It inserts in the order of the keys, so that several
+// workers that do the same cannot deadlock.
 func (d *core) parkMissed(ctx context.Context, missed []Missed) (n int, err error) {
 	size := len(missed)
 	ids, hooks, tenants := make([]string, size), make([]string, size), make([]string, size)
@@ -175,8 +176,8 @@ func (d *core) parkMissed(ctx context.Context, missed []Missed) (n int, err erro
 	return n, nil
 }
 
-// CloseGaps marks gaps as closed, but for those that were opened again since they were looked for. What became of all events that
-// were looked through has to be recorded before.
+// CloseGaps marks gaps as closed, except those that were reopened since they were read. The outcome of all events that were
+// checked must be recorded before.
 func (d *LedgerStore) CloseGaps(ctx context.Context, g *Gaps) error {
 	var hooks, xids []string
 	for id, list := range g.xids {
@@ -193,8 +194,8 @@ func (d *LedgerStore) CloseGaps(ctx context.Context, g *Gaps) error {
 	return nil
 }
 
-// reopenGaps has events looked at again that were fanned out by workers which did not know of changed hooks yet, and which
-// nobody may have counted with.
+// reopenGaps makes a pass check events again that workers fanned out without knowing changed hooks, at a time when the gap may
+// not have waited for these workers.
 func reopenGaps(ctx context.Context, tx *sql.Tx, stale []*whispererv1.StaleFanout) error {
 	if len(stale) == 0 {
 		return nil

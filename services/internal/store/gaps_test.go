@@ -12,7 +12,7 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// gapOf is the gap of a hook that was made.
+// gapOf is the gap of a created hook.
 type gapOf struct {
 	Done     bool
 	Since    time.Time
@@ -26,8 +26,8 @@ func gap(t *testing.T, plain *sqlx.DB, hook uuid.UUID) gapOf {
 	return g
 }
 
-// What a worker fanned out by old knowledge is looked at again for hooks that it had not heard of, and for no others, from the
-// first such event on, as often as that is told.
+// Events that a worker fanned out with a stale index are checked again, but only for hooks that it did not know, from the first
+// such event on, and each time that this is reported.
 func TestStaleFanoutOpensTheGapsOfNewerHooks(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
@@ -79,7 +79,7 @@ func TestStaleFanoutOpensTheGapsOfNewerHooks(t *testing.T) {
 	requireFrom(0)
 }
 
-// A worker that nobody had counted with has the gaps opened that it does not know, or is not counted with.
+// When a worker polls that was not registered, the same statement registers it and reopens the gaps that it does not know.
 func TestAPollOpensGapsAndCountsOrNeither(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)

@@ -17,20 +17,20 @@ type Failing struct {
 	Tenant string    `db:"tenant"`
 	Name   string    `db:"name"`
 	URL    string    `db:"target_url"`
-	// Version is the hook's, which the failures are held against.
+	// Version is the version of the hook to which the failures belong.
 	Version int64 `db:"version"`
-	// Since is when the first of the failures was; zero where the hook has recovered.
+	// Since is when the first of the failures was; nil if the hook has recovered.
 	Since *time.Time `db:"failing_since"`
-	// LastFailureAt is when the latest of them was.
+	// LastFailureAt is when the latest of the failures was.
 	LastFailureAt *time.Time `db:"last_failure_at"`
 	Failures      int        `db:"failures"`
 	LastClass     string     `db:"last_class"`
-	// Warned is the percentage of the way to being disabled that people were warned of last, 0 for none.
+	// Warned is the last percentage, on the way to being disabled, of which people were warned; 0 for none.
 	Warned int `db:"warned"`
 }
 
-// ListFailing lists the active hooks that have been failing since before the given time, and those that recovered
-// after a warning.
+// ListFailing lists the active hooks that have been failing since before the given time, and those that recovered after a
+// warning.
 func (d *HealthStore) ListFailing(ctx context.Context, before time.Time) ([]Failing, error) {
 	var list []Failing
 	err := d.db.SelectContext(ctx, &list, `
@@ -43,7 +43,7 @@ func (d *HealthStore) ListFailing(ctx context.Context, before time.Time) ([]Fail
 	return list, nil
 }
 
-// CountReach counts the hooks that had attempts since the given time, and those of them whose last one did not even connect.
+// CountReach counts the hooks that had attempts since the given time, and those among them that fail to connect.
 func (d *HealthStore) CountReach(ctx context.Context, since time.Time) (tried, unreachable int, err error) {
 	var row struct {
 		Tried       int `db:"tried"`
@@ -59,8 +59,7 @@ func (d *HealthStore) CountReach(ctx context.Context, since time.Time) (tried, u
 	return row.Tried, row.Unreachable, nil
 }
 
-// forgetFailures begins the count of failures anew: what a hook did before it was resumed, or at another URL, is not held
-// against it.
+// forgetFailures resets the failures of hooks: what happened before a hook was resumed, or at another URL, does not count.
 func forgetFailures(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error {
 	_, err := tx.ExecContext(ctx, `
 		UPDATE hook_health SET failing_since = NULL, last_failure_at = NULL, failures = 0, warned = 0
@@ -71,7 +70,7 @@ func forgetFailures(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error 
 	return nil
 }
 
-// NoteWarning remembers how far on the way to being disabled people were warned, and says so in the audit log.
+// NoteWarning stores the percentage, on the way to being disabled, of which people were warned, and writes it to the audit log.
 func (d *HealthStore) NoteWarning(ctx context.Context, actor Actor, f Failing, percent int) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		if _, err := tx.ExecContext(ctx, `UPDATE hook_health SET warned = $2 WHERE hook_id = $1`, f.HookID, percent); err != nil {
@@ -88,15 +87,15 @@ func (d *HealthStore) NoteWarning(ctx context.Context, actor Actor, f Failing, p
 	})
 }
 
-// LostDelivery is one that should have had an attempt long ago.
+// LostDelivery is a delivery whose next attempt is long overdue.
 type LostDelivery struct {
 	DeliveryKey
 	HookID  uuid.UUID
 	EventID string
 }
 
-// ListOverdue lists deliveries whose next attempt was due before the given time, or that a worker left behind then in the
-// middle of an attempt.
+// ListOverdue lists deliveries whose next attempt was due before the given time, or that a worker left in the middle of an
+// attempt before then.
 func (d *QueueStore) ListOverdue(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
 	var rows []lostRow
 	err := d.db.SelectContext(ctx, &rows, `
@@ -123,7 +122,8 @@ func lost(rows []lostRow) []LostDelivery {
 	return list
 }
 
-// ParkLost parks a delivery that is still overdue, so that a drainer makes its attempt; it reports whether it was.
+// ParkLost parks a delivery that is still overdue, so that a drainer makes its attempt. It reports whether it was still
+// overdue.
 func (d *QueueStore) ParkLost(ctx context.Context, l LostDelivery, before time.Time, reason string) (bool, error) {
 	var parked bool
 	err := d.db.GetContext(ctx, &parked, `
@@ -141,8 +141,8 @@ func (d *QueueStore) ParkLost(ctx context.Context, l LostDelivery, before time.T
 	return parked, nil
 }
 
-// ListUnqueued lists deliveries that the ledger has as parked since before the given time and that are not in the parked queue.
-// What became of them is on its way to the ledger, or was lost with its stream.
+// ListUnqueued lists deliveries that the ledger has had as parked since before the given time, but that are not in the parked
+// queue. The facts about them are on their way to the ledger, or were lost with its stream.
 func (d *QueueStore) ListUnqueued(ctx context.Context, before time.Time, limit int) ([]LostDelivery, error) {
 	var rows []lostRow
 	err := d.db.SelectContext(ctx, &rows, `
@@ -156,8 +156,8 @@ func (d *QueueStore) ListUnqueued(ctx context.Context, before time.Time, limit i
 	return lost(rows), nil
 }
 
-// Requeue puts a delivery of ListUnqueued into the parked queue, if it is still parked; it reports whether it was. All that was
-// told the ledger when it was listed has to be recorded before.
+// Requeue puts a delivery of ListUnqueued into the parked queue if it is still parked, and reports whether it was. All facts
+// that were published before the listing must be recorded first.
 func (d *QueueStore) Requeue(ctx context.Context, l LostDelivery) (bool, error) {
 	result, err := d.db.ExecContext(ctx, `
 		INSERT INTO parked (hook_id, event_seq, id, published_at, tenant, event_id, event_type, entity, reason, attempts,
@@ -173,8 +173,8 @@ func (d *QueueStore) Requeue(ctx context.Context, l LostDelivery) (bool, error) 
 	return n == 1, err
 }
 
-// GiveUp makes the deliveries of an event dead whose attempts were begun and never told of, as where each worker died that
-// made them. That of the last worker is one more of those that are unknown.
+// GiveUp makes those deliveries of an event dead whose attempts were begun and not finished, because each worker that began one
+// died. It also records the last worker's attempt as unknown.
 func (d *LedgerStore) GiveUp(ctx context.Context, at webhook.Sequence, publishedAt time.Time) error {
 	_, err := d.db.ExecContext(ctx, `
 		WITH given_up AS (

@@ -15,8 +15,8 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// mergeHealth keeps, for each hook, since when and how often it has been failing without a success in between. Rows come
-// in the order of their key, so that two recorders do not wait for each other in a circle.
+// mergeHealth maintains, for each hook, how long and how often it has been failing without a success in between. Rows are in
+// the order of their key, so that two recorders cannot deadlock.
 const mergeHealth = `
 INSERT INTO hook_health AS h (hook_id, tenant, failing_since, last_failure_at, failures, last_class, last_attempt_at, succeeded)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[], $7::timestamptz[], $8::boolean[])
@@ -27,7 +27,7 @@ ON CONFLICT (hook_id) DO UPDATE SET
 	last_class = excluded.last_class, last_attempt_at = greatest(h.last_attempt_at, excluded.last_attempt_at),
 	succeeded = excluded.succeeded`
 
-// health is how one hook fared in one batch of attempts; times are Unix times in nanoseconds, 0 for none.
+// health is the health of one hook in one batch of attempts. Times are Unix times in nanoseconds, 0 for none.
 type health struct {
 	hook                     uuid.UUID
 	tenant                   string
@@ -38,8 +38,8 @@ type health struct {
 	lastAt                   int64
 }
 
-// healthOf sums up the attempts that facts tell of, ordered by hook. What is unknown, and what could not be made of an event,
-// say nothing of a receiver.
+// healthOf sums up the attempts in facts, ordered by hook. Attempts with an unknown outcome, and those for which no request
+// could be made, say nothing about the receiver and do not count.
 func healthOf(facts []fact) []*health {
 	byHook := map[uuid.UUID]*health{}
 	each := func(do func(h *health, a *whispererv1.AttemptFact)) {
@@ -84,7 +84,7 @@ func healthOf(facts []fact) []*health {
 	return list
 }
 
-// writeHealth merges how hooks fared in attempts that were not recorded before.
+// writeHealth merges the health of hooks in attempts that were not recorded before.
 func writeHealth(ctx context.Context, tx *sql.Tx, facts []fact) error {
 	list := healthOf(facts)
 	if len(list) == 0 {
@@ -107,7 +107,7 @@ func writeHealth(ctx context.Context, tx *sql.Tx, facts []fact) error {
 	return nil
 }
 
-// instant writes a Unix time in nanoseconds as a timestamp, nil for 0.
+// instant returns a Unix time in nanoseconds as a timestamp, or nil for 0.
 func instant(nanos int64) *string {
 	if nanos == 0 {
 		return nil

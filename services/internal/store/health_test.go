@@ -51,7 +51,8 @@ func TestWhatAHookDidBeforeItWasResumedOrMovedIsNotHeldAgainstIt(t *testing.T) {
 	to := func(status webhook.HookStatus) func(*webhook.Hook) {
 		return func(h *webhook.Hook) { h.Status = status }
 	}
-	// Paused and resumed; disabled and resumed beside others; moved; only renamed; only paused.
+	// These hooks are: paused and resumed; disabled and resumed together with others; moved to another URL; only renamed; only
+	// paused.
 	edit(ids[0], to(webhook.Paused))
 	edit(ids[0], to(webhook.Active))
 	_, err := db.Hooks.Disable(t.Context(), actor, ids[1], nil, "every attempt failed")

@@ -17,37 +17,38 @@ import (
 
 func textArray(list []string) any { return pq.Array(list) }
 
-// DeliveryFilter narrows a list of deliveries; zero fields let everything pass.
+// DeliveryFilter narrows a list of deliveries. Zero fields do not restrict it.
 type DeliveryFilter struct {
 	Range TimeRange
 	// IDs bounds the ids; nil for no bound.
 	IDs *IDRange
-	// OneOf are the ids, of which a delivery has to have one; nil for any.
+	// OneOf are the ids of the wanted deliveries; nil for any.
 	OneOf []uuid.UUID
 	Hook  uuid.UUID
-	// Labels are those that the hook has to have.
+	// Labels are the labels that the hook must have.
 	Labels  webhook.LabelSelector
 	EventID string
-	// EventTypes are types and patterns in canonical spelling, of which one has to cover the event's.
+	// EventTypes are types and patterns in canonical spelling, at least one of which must match the event's type.
 	EventTypes []string
-	// Entity is an event's, and Object the part of it after the last colon; both are looked up by the events, which are
+	// Entity is the event's entity, and Object the part of it after the last colon. Both are looked up in the events, which are
 	// kept for a shorter time than deliveries.
 	Entity, Object string
-	// States are those of which a delivery has to have one.
+	// States are the wanted states; empty for any.
 	States []webhook.DeliveryState
 	// MinStatus and MaxStatus bound the HTTP status of the last attempt; nil for no bound.
 	MinStatus, MaxStatus *int
-	// ReplayedSince lets those pass that a person asked for again, alone or by a job, and that something has become of since; the zero
-	// time lets all pass.
+	// ReplayedSince selects deliveries whose retry was requested by a person, alone or by a job, and that have changed since
+	// that time. The zero time selects all.
 	ReplayedSince time.Time
-	// Payload is of the event.
+	// Payload is a filter on the event's payload.
 	Payload PayloadFilter
 }
 
 // IDRange is the ids from First to Last, both included.
 type IDRange struct{ First, Last uuid.UUID }
 
-// IDsFrom are the ids that begin with at least 4 hexadecimal digits, between which there may be dashes; false for other texts.
+// IDsFrom returns the range of ids that begin with the given text, which must have at least 4 hexadecimal digits and may
+// contain dashes. It returns false for any other text.
 func IDsFrom(text string) (IDRange, bool) {
 	const least, whole = 4, 2 * len(uuid.UUID{})
 	digits := strings.ReplaceAll(text, "-", "")
@@ -92,7 +93,7 @@ func (r *deliveryRow) delivery() webhook.Delivery {
 	if r.NextAt.Valid && d.State == webhook.Waiting {
 		d.NextAt = r.NextAt.Time.UTC()
 	}
-	if d.State == webhook.Superseded { // what a replay has taken out of that state keeps it no more
+	if d.State == webhook.Superseded { // a delivery that was replayed since has another state
 		d.SupersededBy = r.SupersededBy
 	}
 	if r.FirstAttemptAt.Valid {
@@ -109,8 +110,8 @@ func deliveries(rows []deliveryRow) []webhook.Delivery {
 	return list
 }
 
-// ListDeliveries lists a tenant's deliveries by when their events were published, the newest first. more says that there
-// are others beyond the page, in the direction that the page was asked for.
+// ListDeliveries lists a tenant's deliveries by the time when their events were published, newest first. more reports that
+// there are further deliveries in the direction of the page.
 func (d *HistoryStore) ListDeliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (list []webhook.Delivery, more bool, err error) {
 	c := &clauses{}
 	f.conditions(c, tenant)
@@ -124,7 +125,8 @@ func (d *HistoryStore) ListDeliveries(ctx context.Context, tenant string, f Deli
 	return deliveries(rows), more, nil
 }
 
-// ScanDeliveries is ListDeliveries that ends once it has looked at enough of them, page full or not.
+// ScanDeliveries does what ListDeliveries does, but stops after looking at a bounded number of deliveries, even if the page is
+// not full.
 func (d *HistoryStore) ScanDeliveries(ctx context.Context, tenant string, f DeliveryFilter, page Page) (Scanned[webhook.Delivery], error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
@@ -156,8 +158,9 @@ type scannedDelivery struct {
 	scannedRow
 }
 
-// Scans reports whether deliveries are read one by one that are not in the list: there is no index of payloads, of types, of what was
-// replayed, nor of the statuses of what was delivered. Where the event, its entity or the beginning of the id is given, these are few.
+// Scans reports whether the filter needs to look at deliveries that do not match: no index covers payloads, types, replays, or
+// the status of successful deliveries. If the event, its entity or the beginning of the id is given, only few have to be looked
+// at.
 func (f *DeliveryFilter) Scans() bool {
 	if f.OneOf != nil || f.EventID != "" || f.Entity != "" || f.Object != "" || f.IDs != nil {
 		return false
@@ -202,14 +205,14 @@ func (f *DeliveryFilter) indexed(c *clauses, tenant string) {
 		c.states(f.States)
 	}
 	if f.unsuccessful() && len(f.States) == 0 {
-		c.fixed("state <> 'delivered'") // which hooks may count as delivered: those are found with that state
+		c.fixed("state <> 'delivered'") // a delivered delivery can have such a status only if delivered is among the wanted states
 	}
 	if f.unsuccessful() {
 		f.status(c)
 	}
 }
 
-// scanned adds the other conditions.
+// scanned adds the conditions that no index serves.
 func (f *DeliveryFilter) scanned(c *clauses) {
 	if !f.ReplayedSince.IsZero() {
 		c.fixed("replay")
@@ -231,7 +234,7 @@ func (f *DeliveryFilter) scanned(c *clauses) {
 	}
 }
 
-// unsuccessful reports whether the statuses asked for are no successes.
+// unsuccessful reports whether the wanted statuses exclude successes.
 func (f *DeliveryFilter) unsuccessful() bool {
 	return (f.MaxStatus != nil && *f.MaxStatus < 200 || f.MinStatus != nil && *f.MinStatus > 299) && !slices.Contains(f.States, webhook.Delivered)
 }
@@ -240,7 +243,7 @@ func (f *DeliveryFilter) status(c *clauses) {
 	switch {
 	case f.MinStatus != nil && f.MaxStatus != nil && *f.MinStatus == *f.MaxStatus:
 		c.add("last_status = %s", *f.MinStatus)
-	case f.MinStatus != nil && f.MaxStatus != nil: // + 0 keeps the index of single statuses, which would be sorted, out of it
+	case f.MinStatus != nil && f.MaxStatus != nil: // + 0 avoids the index on single statuses, which would need a sort
 		c.add("last_status + 0 >= %s", *f.MinStatus)
 		c.add("last_status + 0 <= %s", *f.MaxStatus)
 	case f.MinStatus != nil:
@@ -250,7 +253,7 @@ func (f *DeliveryFilter) status(c *clauses) {
 	}
 }
 
-// entities looks the events up, of which there is an index.
+// entities adds the condition on the entity, for which it looks up the events, because these have an index.
 func (f *DeliveryFilter) entities(c *clauses, tenant string) {
 	e := &clauses{args: c.args}
 	e.add("tenant = %s", tenant)
@@ -262,8 +265,8 @@ func (f *DeliveryFilter) entities(c *clauses, tenant string) {
 		e.ofObject("entity", f.Object)
 	}
 	c.args = e.args
-	c.fixed("event_id = ANY(ARRAY(SELECT id FROM events WHERE " + e.where() + "))") // few: they are looked up first
-	if f.Entity != "" {                                                             // an id may come again with another entity
+	c.fixed("event_id = ANY(ARRAY(SELECT id FROM events WHERE " + e.where() + "))") // few events: look them up first
+	if f.Entity != "" {                                                             // an id may be published again with another entity
 		c.add("entity = %s", f.Entity)
 	}
 }
@@ -275,12 +278,12 @@ func (c *clauses) states(states []webhook.DeliveryState) {
 	}
 	c.add("state = ANY(%s::text[])", textArray(names))
 	if !slices.Contains(states, webhook.Delivered) {
-		c.fixed("state <> 'delivered'") // says so to the planner, which has an index of these
+		c.fixed("state <> 'delivered'") // tells the planner that the index on undelivered ones can be used
 	}
 }
 
-// GetDelivery returns one delivery with its attempts, the first one first. The error is webhook.ErrNotFound where the
-// tenant has no such delivery.
+// GetDelivery returns one delivery with its attempts, the first attempt first. The error is webhook.ErrNotFound if the tenant
+// has no such delivery.
 func (d *HistoryStore) GetDelivery(ctx context.Context, tenant string, id uuid.UUID) (webhook.Delivery, []webhook.Attempt, error) {
 	var row deliveryRow
 	err := d.db.GetContext(ctx, &row, `

@@ -12,18 +12,18 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// EventFilter narrows a list of events; zero fields let everything pass.
+// EventFilter narrows a list of events. Zero fields do not restrict it.
 type EventFilter struct {
 	Range TimeRange
-	// EventTypes are types and patterns in canonical spelling, of which one has to cover the event's.
+	// EventTypes are types and patterns in canonical spelling, at least one of which must match the event's type.
 	EventTypes []string
 	Entity     string
-	// OffSchema leaves those that the schema of their type has something against.
+	// OffSchema selects the events whose data does not match the schema of their type.
 	OffSchema bool
 	Payload   PayloadFilter
 }
 
-// Scans reports whether events are read one by one that are not in the list: there is no index of payloads and types.
+// Scans reports whether the filter needs to look at events that do not match: no index covers payloads and types.
 func (f *EventFilter) Scans() bool {
 	return f.Entity == "" && (!f.Payload.Empty() || len(f.EventTypes) > 0)
 }
@@ -36,7 +36,7 @@ type EventSummary struct {
 	Time        time.Time `db:"time"`
 	PublishedAt time.Time `db:"published_at"`
 	Entity      string    `db:"entity"`
-	// Size is that of the data in bytes.
+	// Size is the size of the data in bytes.
 	Size int `db:"size"`
 	// SchemaProblems is as in webhook.Event.
 	SchemaProblems []webhook.FieldError `db:"-"`
@@ -51,9 +51,8 @@ type eventSummaryRow struct {
 	erasedColumns
 }
 
-// ListEvents lists a tenant's events by when they were published, the newest first. more says that there are others beyond
-// the page, in the direction that the page was asked for. Positions are SeqPositions. The error is ErrPath where the
-// payload's path cannot be read.
+// ListEvents lists a tenant's events by the time of publication, newest first. more reports that there are further events in
+// the direction of the page. Positions are SeqPositions. The error is ErrPath if the payload's path cannot be parsed.
 func (d *HistoryStore) ListEvents(ctx context.Context, tenant string, f EventFilter, page Page) (list []EventSummary, more bool, err error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
@@ -72,7 +71,7 @@ func (d *HistoryStore) ListEvents(ctx context.Context, tenant string, f EventFil
 	return list, more, nil
 }
 
-// SearchEvents is ListEvents that ends once it has looked at enough of them, page full or not.
+// SearchEvents does what ListEvents does, but stops after looking at a bounded number of events, even if the page is not full.
 func (d *HistoryStore) SearchEvents(ctx context.Context, tenant string, f EventFilter, page Page) (Scanned[EventSummary], error) {
 	c := &clauses{}
 	f.indexed(c, tenant)
@@ -118,7 +117,7 @@ func (f *EventFilter) indexed(c *clauses, tenant string) {
 	}
 }
 
-// scanned adds the other conditions.
+// scanned adds the conditions that no index serves.
 func (f *EventFilter) scanned(c *clauses) {
 	if len(f.EventTypes) > 0 {
 		c.wantsType("type", f.EventTypes)
@@ -133,8 +132,8 @@ func (r *eventSummaryRow) summary() EventSummary {
 	return e
 }
 
-// FindEvent returns the newest event with the id, or that was published as a CloudEvent with it. The error is webhook.ErrNotFound where the tenant has none, or its
-// payload is not kept any more.
+// FindEvent returns the newest event that has the id, or that was published as a CloudEvent with it. The error is
+// webhook.ErrNotFound if the tenant has none, or its payload is no longer kept.
 func (d *HistoryStore) FindEvent(ctx context.Context, tenant, id string) (webhook.Event, error) {
 	var publishedAt time.Time
 	err := d.db.GetContext(ctx, &publishedAt, `
@@ -148,7 +147,7 @@ func (d *HistoryStore) FindEvent(ctx context.Context, tenant, id string) (webhoo
 	return d.GetEvent(ctx, tenant, id, publishedAt.UTC())
 }
 
-// CountStates counts the deliveries of an event by their state.
+// CountStates counts the deliveries of an event by state.
 func (d *HistoryStore) CountStates(ctx context.Context, tenant, eventID string, publishedAt time.Time) (map[webhook.DeliveryState]int, error) {
 	var rows []struct {
 		State string `db:"state"`
@@ -167,7 +166,7 @@ func (d *HistoryStore) CountStates(ctx context.Context, tenant, eventID string, 
 	return counts, nil
 }
 
-// DeliveriesOf returns the deliveries of an event to the hooks, by hook.
+// DeliveriesOf returns the deliveries of an event to the given hooks, by hook.
 func (d *HistoryStore) DeliveriesOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, hooks []uuid.UUID) (map[uuid.UUID]webhook.Delivery, error) {
 	var rows []deliveryRow
 	err := d.db.SelectContext(ctx, &rows, `
@@ -184,7 +183,7 @@ func (d *HistoryStore) DeliveriesOf(ctx context.Context, tenant, eventID string,
 	return found, nil
 }
 
-// OrphansOf returns the deliveries of an event to hooks that are gone, at most limit.
+// OrphansOf returns at most limit deliveries of an event to hooks that were deleted.
 func (d *HistoryStore) OrphansOf(ctx context.Context, tenant, eventID string, publishedAt time.Time, limit int) ([]webhook.Delivery, error) {
 	var rows []deliveryRow
 	err := d.db.SelectContext(ctx, &rows, `
@@ -197,16 +196,16 @@ func (d *HistoryStore) OrphansOf(ctx context.Context, tenant, eventID string, pu
 	return deliveries(rows), nil
 }
 
-// RejectedFilter narrows a list of rejected events; zero fields let everything pass.
+// RejectedFilter narrows a list of rejected events. Zero fields do not restrict it.
 type RejectedFilter struct {
 	Range  TimeRange
 	Reason string
-	// Subject is a part of what it was published to, in any case of letters.
+	// Subject is a part of the subject to which the event was published. Case does not matter.
 	Subject string
 }
 
-// ListRejected lists a tenant's rejected events, the newest first. more is as in ListEvents, and so are positions. Raw is cut to
-// maxRaw bytes.
+// ListRejected lists a tenant's rejected events, newest first. more and positions are as in ListEvents. Raw is cut to maxRaw
+// bytes.
 func (d *HistoryStore) ListRejected(ctx context.Context, tenant string, f RejectedFilter, maxRaw int, page Page) (list []RejectedEvent, more bool, err error) {
 	c := &clauses{}
 	raw := c.arg(maxRaw)

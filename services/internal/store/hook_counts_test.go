@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// TestHooksAreCountedAsTheyChange has the counts that quotas go by agree with the hooks, whatever changes them.
+// TestHooksAreCountedAsTheyChange checks that the counts for quotas agree with the hooks after each kind of change.
 func TestHooksAreCountedAsTheyChange(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
@@ -53,7 +53,7 @@ func TestHooksAreCountedAsTheyChange(t *testing.T) {
 	agree(1)
 }
 
-// TestTheQuotaIsExact has many hooks created at once, and one deleted afterwards.
+// TestTheQuotaIsExact creates many hooks at once, and then deletes one.
 func TestTheQuotaIsExact(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
@@ -78,13 +78,13 @@ func TestTheQuotaIsExact(t *testing.T) {
 	}
 	require.Equal(t, tried-quota, refused)
 
-	run(t, plain, `INSERT INTO hook_counts VALUES ($1, 5)`, webhook.DefaultTenant) // nobody is refused by a sum alone
+	run(t, plain, `INSERT INTO hook_counts VALUES ($1, 5)`, webhook.DefaultTenant) // a wrong sum alone refuses nobody
 	run(t, plain, `DELETE FROM hooks WHERE id = (SELECT id FROM hooks LIMIT 1)`)
 	require.NoError(t, create(t.Context(), tried))
 	require.ErrorIs(t, create(t.Context(), tried+1), store.ErrQuota)
 }
 
-// TestReceiversGoUnaskedOnlyByPolicy has the tenant's policy hold in the transaction that creates the hook.
+// TestReceiversGoUnaskedOnlyByPolicy checks that the tenant's policy is enforced in the transaction that creates the hook.
 func TestReceiversGoUnaskedOnlyByPolicy(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)

@@ -10,18 +10,19 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// DeliveryDetail is what belongs to a delivery and is stored elsewhere.
+// DeliveryDetail holds the objects that belong to a delivery and are stored elsewhere.
 type DeliveryDetail struct {
-	// Hook is nil where it has been deleted.
+	// Hook is nil if it was deleted.
 	Hook *webhook.Hook
-	// Event is nil where its payload is not kept any more, or is beyond what was asked for. It has what bodies are made of.
+	// Event is nil if its payload is no longer kept, or exceeds the limit of the query. It has the fields of which bodies are
+	// made.
 	Event *webhook.Event
-	// Attempt is the last one; nil where there was none.
+	// Attempt is the last attempt; nil if there was none.
 	Attempt *webhook.Attempt
 }
 
-// DeliveryDetails returns the details of a tenant's deliveries, in their order. The data of their events is read up to
-// maxData bytes in all, but that of the first event always.
+// DeliveryDetails returns the details of a tenant's deliveries, in their order. It reads at most maxData bytes of event data in
+// total, but always the data of the first event.
 func (d *HistoryStore) DeliveryDetails(ctx context.Context, tenant string, list []webhook.Delivery, maxData int) ([]DeliveryDetail, error) {
 	out := make([]DeliveryDetail, len(list))
 	if len(list) == 0 {

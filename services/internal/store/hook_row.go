@@ -14,13 +14,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
-// hookInsertColumns are those of hookRow that a new hook brings; the database makes the others.
+// hookInsertColumns are the columns of hookRow that are given for a new hook. The database sets the others.
 const hookInsertColumns = `id, tenant, name, event_types, target_url, status, disabled_reason, sealed, sealed_key_id, spec`
 
-// hookColumns are those of hookRow.
+// hookColumns are all columns of hookRow.
 const hookColumns = hookInsertColumns + `, created_at, modified_at, version, paused_until`
 
-// hookRow is a row of hooks: columns for what is searched by, what is secret sealed, and all else as one document.
+// hookRow is a row of hooks. It has columns for what is searched by, one for the sealed secrets, and one document for
+// everything else.
 type hookRow struct {
 	ID             uuid.UUID      `db:"id"`
 	Tenant         string         `db:"tenant"`
@@ -38,7 +39,7 @@ type hookRow struct {
 	PausedUntil    sql.NullTime   `db:"paused_until"`
 }
 
-// hookSecrets is what is sealed of a hook.
+// hookSecrets is the part of a hook that is sealed.
 type hookSecrets struct {
 	Secrets []webhook.Secret  `json:"secrets,omitempty"`
 	APIKey  string            `json:"api_key,omitempty"`
@@ -47,7 +48,7 @@ type hookSecrets struct {
 	TLS     *webhook.TLS      `json:"tls,omitempty"`
 }
 
-// newHookRow turns a hook into a row, sealing its secrets for the hook's id.
+// newHookRow converts a hook into a row, and seals its secrets for the hook's id.
 func newHookRow(h *webhook.Hook, ring *seal.Ring) (hookRow, error) {
 	row := hookRow{
 		ID: h.ID, Tenant: h.Tenant, Name: h.Name, EventTypes: h.EventTypes, TargetURL: h.TargetURL, Status: string(h.Status),
@@ -66,12 +67,12 @@ func newHookRow(h *webhook.Hook, ring *seal.Ring) (hookRow, error) {
 	return row, nil
 }
 
-// values are those of hookInsertColumns.
+// values returns the values of hookInsertColumns.
 func (r *hookRow) values() []any {
 	return []any{r.ID, r.Tenant, r.Name, r.EventTypes, r.TargetURL, r.Status, r.DisabledReason, r.Sealed, r.SealedKeyID, r.Spec}
 }
 
-// writeHook writes the columns of hookInsertColumns.
+// writeHook writes the values of hookInsertColumns.
 func writeHook(c *copyOut, r *hookRow) {
 	c.uuid(r.ID[:])
 	c.text(r.Tenant)
@@ -86,7 +87,7 @@ func writeHook(c *copyOut, r *hookRow) {
 	c.end()
 }
 
-// textOf is what p points to, or nil.
+// textOf returns the string that p points to, or nil.
 func textOf(p *string) []byte {
 	if p == nil {
 		return nil
@@ -94,16 +95,16 @@ func textOf(p *string) []byte {
 	return []byte(*p)
 }
 
-// UnreadableError says that a hook is there, but that not all of it can be read; Hook.Unreadable says why. Most that can be
-// done with a hook needs all of it.
+// UnreadableError reports that a hook exists, but that not all of it can be read; Hook.Unreadable has the reason. Most
+// operations on a hook need all of it.
 type UnreadableError struct{ Hook webhook.Hook }
 
-// Error names the hook and the reason.
+// Error returns the hook's id and the reason.
 func (e *UnreadableError) Error() string {
 	return fmt.Sprintf("hook %s cannot be read: %s", e.Hook.ID, e.Hook.Unreadable)
 }
 
-// IgnoreUnreadable turns an answer with an UnreadableError into what of the hook can be read, for those who only show it.
+// IgnoreUnreadable turns an UnreadableError into the readable part of the hook, for callers that only display it.
 func IgnoreUnreadable(h webhook.Hook, err error) (webhook.Hook, error) {
 	if unreadable, ok := errors.AsType[*UnreadableError](err); ok {
 		return unreadable.Hook, nil
@@ -111,7 +112,7 @@ func IgnoreUnreadable(h webhook.Hook, err error) (webhook.Hook, error) {
 	return h, err
 }
 
-// hook turns a row into a hook, opening its secrets. The error is an *UnreadableError.
+// hook converts a row into a hook, and opens its secrets. The error is an *UnreadableError.
 func (r *hookRow) hook(ring *seal.Ring) (webhook.Hook, error) {
 	h := r.shown(ring)
 	if h.Unreadable != "" {
@@ -120,7 +121,8 @@ func (r *hookRow) hook(ring *seal.Ring) (webhook.Hook, error) {
 	return h, nil
 }
 
-// known is hookWith for those who have to know all hooks: what of one that cannot be read can be read, and why not all of it.
+// known converts a row into a hook for callers that need every hook. If the hook cannot be read as a whole, known returns its
+// readable part, with the reason in Unreadable.
 func (r *hookRow) known(ring *seal.Ring, parse func(spec string) (webhook.Hook, error)) webhook.Hook {
 	h, err := r.hookWith(ring, parse)
 	if err == nil {
@@ -133,16 +135,16 @@ func (r *hookRow) known(ring *seal.Ring, parse func(spec string) (webhook.Hook, 
 	return h
 }
 
-// shown is known with the parser for a single hook.
+// shown does what known does, with the parser for a single hook.
 func (r *hookRow) shown(ring *seal.Ring) webhook.Hook { return r.known(ring, parseSpec) }
 
-// parseSpec is a hook with nothing but what the document says.
+// parseSpec returns a hook that has only the fields of the document.
 func parseSpec(spec string) (h webhook.Hook, err error) {
 	err = h.ReadDocument(json.RawMessage(spec))
 	return h, err
 }
 
-// hookWith is known with the error as it is.
+// hookWith converts a row into a hook. On an error, it also returns the readable part.
 func (r *hookRow) hookWith(ring *seal.Ring, parse func(spec string) (webhook.Hook, error)) (webhook.Hook, error) {
 	h, err := parse(r.Spec)
 	h.ID, h.Tenant, h.Name, h.EventTypes, h.TargetURL = r.ID, r.Tenant, r.Name, r.EventTypes, r.TargetURL

@@ -10,7 +10,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// oldColumns are those that programs before the document read and write.
+// oldColumns are the columns that programs before the document read and write.
 type oldColumns struct {
 	NotificationType string  `db:"notification_type"`
 	Callback         *string `db:"callback"`
@@ -41,7 +41,7 @@ func TestOlderProgramsAndTheDocumentAgree(t *testing.T) {
 	require.JSONEq(t, `{"choice":"fixed","kwargs":{"seconds":60}}`, *got.Retry)
 	require.Equal(t, config, got.Config) //nolint:testifylint // to the byte
 
-	// What a program that knows more has stored stays when an older one writes what it knows.
+	// Fields that a newer program has stored survive when an older one writes the fields that it knows.
 	run(t, plain, `UPDATE hooks SET spec = (left(spec::text, -1) || ',"next":{"a":"x"}}')::json WHERE id = $1`, h.ID)
 	run(t, plain, `UPDATE hooks SET callback = NULL, retry = NULL, config = '{"own": 2.50}', modified_at = now() WHERE id = $1`, h.ID)
 	var spec string
@@ -53,7 +53,7 @@ func TestOlderProgramsAndTheDocumentAgree(t *testing.T) {
 	require.Empty(t, read.RetryConfig)
 	require.Equal(t, `{"own": 2.50}`, string(read.Config.Raw))
 
-	// A change of neither, and one that the newer program makes.
+	// Then a change of neither field, and one by the newer program.
 	run(t, plain, `UPDATE hooks SET name = 'b' WHERE id = $1`, h.ID)
 	_, err = db.Hooks.Update(t.Context(), actor, "default", h.ID, nil, func(h *webhook.Hook) error {
 		h.Callback = &webhook.Callback{Subject: "whisperer.callback.default.x"}

@@ -17,42 +17,43 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// ErrQuota says that the tenant has as many hooks as it may have.
+// ErrQuota reports that the tenant has as many hooks as its quota allows.
 var ErrQuota = errors.New("quota is used up")
 
-// HookFilter narrows a list of hooks; zero fields let everything pass.
+// HookFilter narrows a list of hooks. Zero fields do not restrict it.
 type HookFilter struct {
-	// IDs are those of which a hook has to have one; nil for any.
+	// IDs are the ids of the wanted hooks; nil for any.
 	IDs []uuid.UUID
 	// TargetURL is compared exactly.
 	TargetURL string
 	Status    webhook.HookStatus
-	// NotStatus leaves hooks of this status out.
+	// NotStatus excludes the hooks with this status.
 	NotStatus webhook.HookStatus
 	// EventType is one of the hook's types or patterns, in canonical spelling.
 	EventType string
-	// Labels are those that the hook has to have.
+	// Labels are the labels that the hook must have.
 	Labels webhook.LabelSelector
-	// Search is a part of the name or the target URL, in any case, or the first six or more characters of the id.
+	// Search is a part of the name or the target URL in any case, or at least the first six characters of the id.
 	Search string
-	// Mask hides from TargetURL and Search what it hides from who asks.
+	// Mask is applied to target URLs before they are compared with TargetURL and Search, so that a caller cannot find out what
+	// it hides.
 	Mask webhook.Mask
 }
 
-// Position is a place in a list that is ordered by time, newest first.
+// Position is a position in a list that is ordered by time, newest first.
 type Position struct {
 	At time.Time
 	ID uuid.UUID
 }
 
-// Page says which part of a list is wanted: its beginning, or what comes next to a position.
+// Page selects a part of a list: its beginning, or the part next to a position.
 type Page struct {
 	Limit int
-	// Older and Newer are what the page comes right after or right before; at most one of them is set.
+	// Older and Newer are the positions after or before which the page lies. At most one of them is set.
 	Older, Newer *Position
 }
 
-// IfVersion names the versions that a change is meant for; none means any.
+// IfVersion lists the versions of a hook to which a change applies. An empty list applies to any version.
 type IfVersion []int64
 
 func (v IfVersion) check(id uuid.UUID, have int64) error {
@@ -62,13 +63,13 @@ func (v IfVersion) check(id uuid.UUID, have int64) error {
 	return nil
 }
 
-// Get returns one hook. The error is webhook.ErrNotFound where the tenant has no such hook, and an *UnreadableError where
-// not all of it can be read.
+// Get returns one hook. The error is webhook.ErrNotFound if the tenant has no such hook, and an *UnreadableError if not all of
+// it can be read.
 func (d *HookStore) Get(ctx context.Context, tenant string, id uuid.UUID) (webhook.Hook, error) {
 	return d.get(ctx, `deleted_at IS NULL`, tenant, id)
 }
 
-// get is Get for a hook that meets a condition.
+// get returns one hook that meets a condition.
 func (d *HookStore) get(ctx context.Context, condition, tenant string, id uuid.UUID) (webhook.Hook, error) {
 	var row hookRow
 	err := d.db.GetContext(ctx, &row, `SELECT `+hookColumns+` FROM hooks WHERE tenant = $1 AND id = $2 AND `+condition, tenant, id)
@@ -81,8 +82,8 @@ func (d *HookStore) get(ctx context.Context, condition, tenant string, id uuid.U
 	return row.hook(d.ring)
 }
 
-// List lists a tenant's hooks, newest first. more says that there are others beyond the page, in the direction that
-// the page was asked for. Of a hook that cannot be read there is what can be, and why.
+// List lists a tenant's hooks, newest first. more reports that there are further hooks in the direction of the page. A hook
+// that cannot be read is listed with its readable part and the reason.
 func (d *HookStore) List(ctx context.Context, tenant string, f HookFilter, page Page) (hooks []webhook.Hook, more bool, err error) {
 	where, args := f.where(tenant)
 	order := `ORDER BY created_at DESC, id DESC`
@@ -114,7 +115,7 @@ func (d *HookStore) List(ctx context.Context, tenant string, f HookFilter, page 
 	return hooks, more, nil
 }
 
-// where is the condition that the filter means; it holds placeholders only.
+// where returns the filter's condition and its arguments. Values only appear as placeholders.
 func (f *HookFilter) where(tenant string) (condition string, args []any) {
 	conditions := []string{"tenant = $1", "deleted_at IS NULL"}
 	args = []any{tenant}
@@ -153,7 +154,8 @@ func (f *HookFilter) where(tenant string) (condition string, args []any) {
 	return strings.Join(conditions, " AND "), args
 }
 
-// Titles returns the names and target URLs of those of a tenant's hooks that are there, by their ids; the rest of the hooks is empty.
+// Titles returns the names and target URLs of a tenant's hooks, by id. Their other fields are empty. Hooks that do not exist
+// are missing.
 func (d *HookStore) Titles(ctx context.Context, tenant string, ids []uuid.UUID) (map[uuid.UUID]webhook.Hook, error) {
 	var rows []struct {
 		ID     uuid.UUID `db:"id"`
@@ -171,7 +173,7 @@ func (d *HookStore) Titles(ctx context.Context, tenant string, ids []uuid.UUID) 
 	return titles, nil
 }
 
-// Expressions returns the expressions of a tenant's hooks that have some, by the hooks' ids.
+// Expressions returns the expressions of a tenant's hooks, by hook. Hooks with an invalid config are missing.
 func (d *HookStore) Expressions(ctx context.Context, tenant string) (map[uuid.UUID][]webhook.Expression, error) {
 	var rows []struct {
 		ID   uuid.UUID `db:"id"`
@@ -183,7 +185,7 @@ func (d *HookStore) Expressions(ctx context.Context, tenant string) (map[uuid.UU
 	}
 	expressions := map[uuid.UUID][]webhook.Expression{}
 	for _, r := range rows {
-		var spec struct { // PostgreSQL does not read all JSON
+		var spec struct { // PostgreSQL does not accept all JSON
 			Config json.RawMessage `json:"config"`
 		}
 		if json.Unmarshal([]byte(r.Spec), &spec) != nil {
@@ -196,13 +198,13 @@ func (d *HookStore) Expressions(ctx context.Context, tenant string) (map[uuid.UU
 	return expressions, nil
 }
 
-// lockTenant makes creations for one tenant wait for each other, so that none slips past its quota or its key.
+// lockTenant serializes creations for one tenant, so that none exceeds its quota or misses an idempotency key.
 func lockTenant(ctx context.Context, tx *sqlx.Tx, tenant string) error {
 	_, err := lockPolicy(ctx, tx, tenant)
 	return err
 }
 
-// lockPolicy is lockTenant, and says which receivers the tenant asks.
+// lockPolicy does what lockTenant does, and returns the tenant's handshake policy.
 func lockPolicy(ctx context.Context, tx *sqlx.Tx, tenant string) (policy webhook.Handshake, err error) {
 	err = tx.GetContext(ctx, &policy, `SELECT handshake FROM tenants WHERE name = $1 FOR NO KEY UPDATE`, tenant)
 	switch {
@@ -222,11 +224,12 @@ func checkQuota(ctx context.Context, tx *sqlx.Tx, tenant string, quota int) erro
 	return err
 }
 
-// maxHookCounts is how many counts of a tenant's hooks are added up before one takes their place.
+// maxHookCounts is the number of rows of hook_counts of one tenant beyond which they are replaced by a single one.
 const maxHookCounts = 200
 
-// countHooks says how many hooks a tenant has that is locked. It adds up what was counted of changes, which costs the same however many
-// there are. All are counted where those are many or make enough, so that nobody is refused by a sum alone.
+// countHooks returns the number of a tenant's hooks. The tenant must be locked. It adds up the recorded changes of the number,
+// which takes the same time for any number of hooks. If there are many such records, or the sum reaches enough, it counts the
+// hooks themselves, so that a wrong sum alone refuses nobody.
 func countHooks(ctx context.Context, tx *sqlx.Tx, tenant string, enough int) (int, error) {
 	var sum struct{ Hooks, Counts int }
 	err := tx.GetContext(ctx, &sum, `SELECT COALESCE(sum(hooks), 0)::bigint AS hooks, count(*) AS counts FROM hook_counts WHERE tenant = $1`, tenant)
@@ -255,7 +258,7 @@ func (d *core) insertHook(ctx context.Context, tx *sqlx.Tx, h *webhook.Hook) (st
 	return stored, nil
 }
 
-// explainConflict turns the violation of the hooks' identity into a *webhook.ConflictError.
+// explainConflict turns a violation of the hooks' identity into a *webhook.ConflictError.
 func (d *core) explainConflict(ctx context.Context, h *webhook.Hook, err error) error {
 	if !violates(err, "hooks_identity_key") && !errors.Is(err, errSameHook) {
 		return err
@@ -265,17 +268,16 @@ func (d *core) explainConflict(ctx context.Context, h *webhook.Hook, err error) 
 		SELECT id FROM hooks WHERE tenant = $1
 			AND identity = sha256(convert_to($2 || E'\n' || array_to_string($3::text[], ','), 'UTF8'))`,
 		h.Tenant, h.TargetURL, pq.StringArray(h.EventTypes))
-	if lookup != nil { // deleted in this moment
+	if lookup != nil { // the other hook has just been deleted
 		return fmt.Errorf("hook: %w", webhook.ErrConflict)
 	}
 	return &webhook.ConflictError{ID: id}
 }
 
-// Update changes a hook by edit, which sees it as stored and leaves it valid; ids, times and versions that edit
-// sets do not count. An edit that changes nothing leaves the version as it is.
-//
-// The errors are edit's, webhook.ErrNotFound, *UnreadableError, webhook.ErrVersion where the hook has another version, and
-// *webhook.ConflictError where another hook has the same target URL and event types.
+// Update changes a hook by edit, which receives the stored hook and must leave it valid. Changes of ids, times and versions by
+// edit are ignored. If edit changes nothing, the version stays the same.
+// The errors are edit's, webhook.ErrNotFound, *UnreadableError, webhook.ErrVersion if the hook has another version, and
+// *webhook.ConflictError if another hook has the same target URL and event types.
 func (d *HookStore) Update(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error) {
 	var after webhook.Hook
 	var stored hookRow
@@ -360,8 +362,8 @@ func updateAction(changed []string, status webhook.HookStatus) string {
 	}
 }
 
-// Disable sets the status of a hook to disabled, of whatever tenant, and says why. It reports whether that changed
-// anything: a hook that is disabled or gone, or that has another version than what the reason is about, is left alone.
+// Disable disables a hook of any tenant, with a reason. It reports whether the hook was changed. A hook that is already
+// disabled, was deleted, or has another version than given is left alone.
 func (d *HookStore) Disable(ctx context.Context, actor Actor, id uuid.UUID, version IfVersion, reason string) (disabled bool, err error) {
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var tenant string

@@ -10,11 +10,10 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// CreateMany stores new hooks of one tenant, which must be valid, with new ids: all of them or, with an error, none.
-// It returns the ids in the hooks' order. quota is how many hooks the tenant may have.
-//
-// The errors are webhook.ErrConflict where two hooks, stored or new, have the same target URL and event types, ErrQuota,
-// and webhook.ErrNotFound where the tenant does not exist.
+// CreateMany stores new hooks of one tenant, which must be valid, with new ids. It stores all of them or, on an error, none,
+// and returns the ids in the hooks' order. quota is the tenant's maximum number of hooks.
+// The errors are webhook.ErrConflict if two hooks, stored or new, have the same target URL and event types, ErrQuota, and
+// webhook.ErrNotFound if the tenant does not exist.
 func (d *HookStore) CreateMany(ctx context.Context, actor Actor, tenant string, hooks []webhook.Hook, quota int) ([]uuid.UUID, error) {
 	rows := make([]hookRow, len(hooks))
 	ids := make([]uuid.UUID, len(hooks))

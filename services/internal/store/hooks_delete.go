@@ -18,14 +18,13 @@ const UndoTime = 30 * time.Second
 
 // DeletedHook is a hook whose deletion can still be undone.
 type DeletedHook struct {
-	// Hook has the id, name and target URL alone.
+	// Hook has only the id, the tenant, the name and the target URL.
 	Hook webhook.Hook
-	// Left is how long it can be.
+	// Left is how long the deletion can still be undone.
 	Left time.Duration
 }
 
-// Delete removes a hook. The errors are webhook.ErrNotFound, and webhook.ErrVersion where the hook has another
-// version.
+// Delete removes a hook. The errors are webhook.ErrNotFound, and webhook.ErrVersion if the hook has another version.
 func (d *HookStore) Delete(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var row hookRow
@@ -41,8 +40,8 @@ func (d *HookStore) Delete(ctx context.Context, actor Actor, tenant string, id u
 	})
 }
 
-// DeleteSoon pauses a hook and removes it after UndoTime, unless Undelete comes before. Until then it is gone for all but its workers, who
-// park what comes for it, and another hook may have its target URL and event types. The error is webhook.ErrNotFound.
+// DeleteSoon pauses a hook, and removes it after UndoTime unless Undelete is called first. Until then only workers see the
+// hook, and park its deliveries; another hook may already use its target URL and event types. The error is webhook.ErrNotFound.
 func (d *HookStore) DeleteSoon(ctx context.Context, actor Actor, tenant string, id uuid.UUID) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var row hookRow
@@ -63,8 +62,9 @@ func (d *HookStore) DeleteSoon(ctx context.Context, actor Actor, tenant string, 
 	})
 }
 
-// Undelete brings back a hook that was deleted by DeleteSoon, as it was. Where it was disabled meanwhile, it stays so. The errors are
-// webhook.ErrNotFound where it is too late, and a *webhook.ConflictError where another hook has its target URL and event types.
+// Undelete restores a hook that was deleted by DeleteSoon. A hook that was disabled meanwhile stays disabled. The errors are
+// webhook.ErrNotFound if the hook was already removed, and a *webhook.ConflictError if another hook has its target URL and
+// event types.
 func (d *HookStore) Undelete(ctx context.Context, actor Actor, tenant string, id uuid.UUID) error {
 	var h webhook.Hook
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
@@ -93,7 +93,7 @@ func (d *HookStore) Undelete(ctx context.Context, actor Actor, tenant string, id
 	return nil
 }
 
-// Deleted returns a hook whose deletion can still be undone. The error is webhook.ErrNotFound where there is none.
+// Deleted returns a hook whose deletion can still be undone. The error is webhook.ErrNotFound if there is none.
 func (d *HookStore) Deleted(ctx context.Context, tenant string, id uuid.UUID) (DeletedHook, error) {
 	var row struct {
 		Name   string  `db:"name"`
@@ -114,7 +114,8 @@ func (d *HookStore) Deleted(ctx context.Context, tenant string, id uuid.UUID) (D
 	}, nil
 }
 
-// EndDeletions removes the hooks whose deletion cannot be undone any more, and says how many. Several programs may do so at once.
+// EndDeletions removes the hooks whose deletion can no longer be undone, and returns their number. Several programs may do so
+// at once.
 func (d *HookStore) EndDeletions(ctx context.Context) (int, error) {
 	for n := 0; ; {
 		result, err := d.db.ExecContext(ctx, `

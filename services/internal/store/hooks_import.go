@@ -11,11 +11,10 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Import stores a hook of another system, which must be valid, with its own id and its own times where it has any.
-// There is no quota: an operator asks. It returns the hook as stored.
-//
-// The errors are *webhook.ConflictError where the tenant has a hook of the same target URL and event types,
-// webhook.ErrConflict where a hook of whatever tenant has the id, and webhook.ErrNotFound where the tenant does not exist.
+// Import stores a hook of another system, which must be valid, with its own id and, if it has any, its own times. The quota
+// does not apply, because an operator imports. It returns the hook as stored.
+// The errors are *webhook.ConflictError if the tenant has a hook with the same target URL and event types, webhook.ErrConflict
+// if a hook of any tenant has the id, and webhook.ErrNotFound if the tenant does not exist.
 func (d *HookStore) Import(ctx context.Context, actor Actor, h webhook.Hook) (webhook.Hook, error) {
 	var stored hookRow
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {

@@ -8,11 +8,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// maxCommon bounds how many different values of one kind are looked for again.
+// maxCommon bounds the number of distinct values of one kind that are shared.
 const maxCommon = 10_000
 
-// interned is what hooks that are loaded together have in common, so that it is in memory once: there are many hooks, and
-// few tenants, event types and settings. What is shared is never changed.
+// interned shares equal values between hooks that are loaded together, to save memory: there are many hooks, and few tenants,
+// event types and settings. Shared values are never modified.
 type interned struct {
 	texts map[string]string
 	types map[string]pq.StringArray
@@ -23,7 +23,7 @@ func newInterned() *interned {
 	return &interned{texts: map[string]string{}, types: map[string]pq.StringArray{}, specs: map[string]webhook.Hook{}}
 }
 
-// share has the row use what an earlier one has.
+// share makes the row use the values of earlier rows.
 func (c *interned) share(r *hookRow) {
 	for _, text := range []*string{&r.Tenant, &r.Name, &r.Status, &r.DisabledReason} {
 		*text = intern(c.texts, *text, *text)
@@ -31,7 +31,7 @@ func (c *interned) share(r *hookRow) {
 	r.EventTypes = intern(c.types, strings.Join(r.EventTypes, " "), r.EventTypes)
 }
 
-// spec parses a hook's document, and one that is equal once.
+// spec parses a hook's document. Equal documents are parsed once.
 func (c *interned) spec(text string) (webhook.Hook, error) {
 	if known, ok := c.specs[text]; ok {
 		return known, nil
@@ -43,7 +43,7 @@ func (c *interned) spec(text string) (webhook.Hook, error) {
 	return intern(c.specs, text, parsed), nil
 }
 
-// intern returns what is known under the key, or the value, which is known from then on.
+// intern returns the value that is stored under the key. If there is none, it stores and returns value.
 func intern[T any](known map[string]T, key string, value T) T {
 	if earlier, ok := known[key]; ok {
 		return earlier

@@ -9,10 +9,11 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// endAtOnce is how many pauses one transaction ends.
+// endAtOnce is the number of pauses, or of deletions, that one transaction ends.
 const endAtOnce = 200
 
-// EndPauses resumes hooks whose pause is over, and says how many. Several programs may do so at once: each hook is resumed by one.
+// EndPauses resumes the hooks whose pause is over, and returns their number. Several programs may do so at once; each hook is
+// resumed by one of them.
 func (d *HookStore) EndPauses(ctx context.Context, actor Actor) (int, error) {
 	for n := 0; ; {
 		ended, err := d.endSome(ctx, actor)

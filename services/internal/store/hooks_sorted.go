@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
-// HookOrder is what a list of hooks is sorted by.
+// HookOrder is the order of a list of hooks.
 type HookOrder string
 
 // The orders.
@@ -21,33 +21,33 @@ const (
 	NewestHooks HookOrder = ""
 	OldestHooks HookOrder = "oldest"
 	HooksByName HookOrder = "name"
-	// FailingHooksFirst begins with those that have failed longest; those that do not fail come last.
+	// FailingHooksFirst lists the hooks that have been failing longest first, and those that do not fail last.
 	FailingHooksFirst HookOrder = "failing"
-	// LatestHooksFirst begins with those whose last attempt was latest.
+	// LatestHooksFirst lists the hooks with the most recent attempts first.
 	LatestHooksFirst HookOrder = "activity"
 )
 
-// HookKey is a place in a sorted list of hooks.
+// HookKey is a position in a sorted list of hooks.
 type HookKey struct {
-	// Key is what the hook is sorted by, as text.
+	// Key is the value by which the list is sorted, as text.
 	Key string
 	ID  uuid.UUID
 }
 
-// HookPage says which part of a sorted list is wanted: its beginning, or what comes next to a place.
+// HookPage selects a part of a sorted list: its beginning, or the part next to a position.
 type HookPage struct {
 	Limit int
-	// After and Before are what the page comes right after or right before; at most one of them is set.
+	// After and Before are the positions after or before which the page lies. At most one of them is set.
 	After, Before *HookKey
 }
 
-// SortedHook is a hook with how it fares and its place in the list.
+// SortedHook is a hook with its health and its position in the list.
 type SortedHook struct {
 	webhook.Hook
 
-	// LastAttemptAt is zero where there was none.
+	// LastAttemptAt is zero if there was no attempt.
 	LastAttemptAt time.Time
-	// FailingSince is when the first failure without a success after it was; zero where the hook does not fail.
+	// FailingSince is when the first failure without a later success was; zero if the hook does not fail.
 	FailingSince time.Time
 	Failures     int
 	LastClass    webhook.ErrorClass
@@ -75,15 +75,14 @@ func (r *sortedHookRow) sorted(ring *seal.Ring) SortedHook {
 	return s
 }
 
-// hookKey is an order as SQL: what is sorted by, how that is written as text, how the text becomes it again, and whether
-// it descends.
+// hookKey is an order in SQL: the expression to sort by, its conversion to text and back, and the direction.
 type hookKey struct {
 	expression, text, value string
 	descending              bool
 }
 
 func (o HookOrder) key() hookKey {
-	// a time is sorted by as it is, which costs least, and written as microseconds, which are exact until never
+	// sort by the time itself, which is fastest; as text it is exact in microseconds
 	const never = "'2200-01-01Z'::timestamptz"
 	moment := func(expression string, descending bool) hookKey {
 		return hookKey{
@@ -100,13 +99,12 @@ func (o HookOrder) key() hookKey {
 		return moment("COALESCE(CASE k.status WHEN 'active' THEN h.failing_since END, "+never+")", false)
 	case LatestHooksFirst:
 		return moment("COALESCE(h.last_attempt_at, 'epoch')", true)
-	default: // there is an index of this
+	default: // an index serves this
 		return moment("k.created_at", o != OldestHooks)
 	}
 }
 
-// ListSorted lists a tenant's hooks in an order. more says that there are others beyond the page, in the direction that
-// the page was asked for.
+// ListSorted lists a tenant's hooks in the given order. more reports that there are further hooks in the direction of the page.
 func (d *HookStore) ListSorted(ctx context.Context, tenant string, f HookFilter, order HookOrder, page HookPage) (list []SortedHook, more bool, err error) {
 	key := order.key()
 	where, args := f.where(tenant)
@@ -124,7 +122,7 @@ func (d *HookStore) ListSorted(ctx context.Context, tenant string, f HookFilter,
 		beyond = fmt.Sprintf("(key, id) %s ("+key.value+", $%d)", compare, len(args)-1, len(args))
 	}
 	args = append(args, page.Limit+1)
-	// only what the page is found by is read of all hooks
+	// the inner query reads only what it needs to find the page
 	query := fmt.Sprintf(`
 		SELECT %s, %s AS key, last_attempt_at, failing_since, COALESCE(failures, 0) AS failures, COALESCE(last_class, '') AS last_class
 		FROM (

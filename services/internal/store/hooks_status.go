@@ -12,12 +12,12 @@ import (
 
 // StatusChange pauses or resumes many hooks of a tenant.
 type StatusChange struct {
-	// To is Active or Paused. Pausing leaves disabled hooks alone: they get nothing already, and say why.
+	// To is Active or Paused. Pausing does not change disabled hooks: they get no deliveries anyway, and keep their reason.
 	To     webhook.HookStatus
 	Filter HookFilter
 }
 
-// where are the hooks that the change is of, and that it would change.
+// where selects the hooks that the change would affect.
 func (s *StatusChange) where(tenant string) (condition string, args []any) {
 	condition, args = s.Filter.where(tenant)
 	args = append(args, string(s.To))
@@ -28,7 +28,7 @@ func (s *StatusChange) where(tenant string) (condition string, args []any) {
 	return condition, args
 }
 
-// Count counts a tenant's hooks.
+// Count counts a tenant's hooks that match the filter.
 func (d *HookStore) Count(ctx context.Context, tenant string, f HookFilter) (int, error) {
 	where, args := f.where(tenant)
 	var n int
@@ -48,8 +48,8 @@ func (d *HookStore) CountStatusChange(ctx context.Context, tenant string, s Stat
 	return n, nil
 }
 
-// SetStatuses makes the change, of all or, with an error, of none, and returns how many hooks were changed. Each is in
-// the audit log.
+// SetStatuses changes all matching hooks or, on an error, none, and returns how many were changed. Each change is in the audit
+// log.
 func (d *HookStore) SetStatuses(ctx context.Context, actor Actor, tenant string, s StatusChange) (int, error) {
 	where, args := s.where(tenant)
 	action := "hook.paused"

@@ -21,7 +21,7 @@ import (
 
 const actor = store.Actor("test")
 
-// open returns a database of the test's own, and plain SQL beside it.
+// open returns a database for the test, and a plain SQL connection to it.
 func open(t *testing.T) (*store.DB, *sqlx.DB) {
 	t.Helper()
 	url := testenv.Postgres(t)
@@ -266,7 +266,8 @@ func TestDisableHook(t *testing.T) {
 	require.Equal(t, int64(2), got.Version)
 }
 
-// What a receiver answered counts against the hook that the request was made for, not against what a person made of it since.
+// A response counts against the version of the hook with which the request was made, not against a version that a person has
+// saved since.
 func TestAHookThatWasEditedIsNotDisabledForWhatItWasBefore(t *testing.T) {
 	t.Parallel()
 	db, _ := open(t)

@@ -12,17 +12,17 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// ErrKeyReused says that an idempotency key was used before, for another request or for a hook that is gone.
+// ErrKeyReused reports that an idempotency key was used before for another request, or for a hook that no longer exists.
 var ErrKeyReused = errors.New("idempotency key was used for something else")
 
-// idempotencyWindow is how long a key is remembered, in SQL.
+// idempotencyWindow is how long a key is remembered, as an SQL interval.
 const idempotencyWindow = `interval '24 hours'`
 
-// IdempotencyKey makes a repeated creation give the first one's answer, for 24 hours. The zero value makes none.
+// IdempotencyKey makes a repeated creation return the first one's result, for 24 hours. The zero value does nothing.
 type IdempotencyKey struct {
-	// Key is the caller's; empty for none.
+	// Key is the caller's key; empty for none.
 	Key string
-	// Fingerprint is of the request, so that a key which is used for another one is told.
+	// Fingerprint identifies the request, to detect a key that is reused for another one.
 	Fingerprint [sha256.Size]byte
 }
 
@@ -56,7 +56,7 @@ func (k IdempotencyKey) recall(ctx context.Context, tx *sqlx.Tx, tenant string) 
 	return row, true, nil
 }
 
-// remember keeps the key and forgets the tenant's old ones.
+// remember stores the key, and deletes the tenant's expired ones.
 func (k IdempotencyKey) remember(ctx context.Context, tx *sqlx.Tx, tenant string, hook uuid.UUID) error {
 	if k.Key == "" {
 		return nil

@@ -9,17 +9,17 @@ import (
 	"github.com/lib/pq"
 )
 
-// Inbox is a table of a receiver's, in a database of its own, that has what came.
+// Inbox describes a table in a receiver's own database that stores the received webhooks.
 type Inbox struct {
-	// Table may have a schema before a dot.
+	// Table may be qualified with a schema.
 	Table string
-	// ID is the column of webhook-id. Digest is that of the body's SHA-256, as bytea or in hexadecimal digits, and Body that of the
-	// body itself, as text or bytea; at most one of them is given.
+	// ID is the column with webhook-id. Digest is the column with the body's SHA-256, as bytea or hexadecimal text, and Body
+	// the column with the body itself, as text or bytea. At most one of the two is set.
 	ID, Digest, Body string
 }
 
-// ReadInbox reads a receiver's inbox in a transaction that is read-only, row by row, and hands each to take: the id, and the digest
-// in hexadecimal digits, empty where there is none.
+// ReadInbox reads a receiver's inbox row by row, in a read-only transaction, and passes each row to take: the id, and the
+// digest in hexadecimal, which is empty if there is none.
 func ReadInbox(ctx context.Context, url string, inbox Inbox, take func(id, digest string) error) error {
 	db, err := sql.Open("postgres", url)
 	if err != nil {
@@ -51,7 +51,8 @@ func ReadInbox(ctx context.Context, url string, inbox Inbox, take func(id, diges
 	return nil
 }
 
-// query hashes bodies where they are: they need not travel. What jsonb has made of one is not what came, and has no digest.
+// query returns the query. The server computes the digests, so that bodies are not transferred. A body stored as jsonb differs
+// from the received one and has no digest.
 func (i *Inbox) query() string {
 	digest := `''`
 	switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Installation returns the id that this database has had since it was first migrated. A restored backup has it, too.
+// Installation returns the id that this database has had since its first migration. A restored backup has the same id.
 func (d *DB) Installation(ctx context.Context) (uuid.UUID, error) {
 	var id uuid.UUID
 	if err := d.db.GetContext(ctx, &id, `SELECT id FROM installation`); err != nil {

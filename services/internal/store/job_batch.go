@@ -13,17 +13,17 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Sizes of one batch of a job.
+// Limits of one batch of a job.
 const (
 	maxJobBatch = 500 // deliveries
-	// maxEventBatch is how many events are read, whose payloads a filter may want.
+	// maxEventBatch is the number of events that are read at once, with their payloads, which filters may need.
 	maxEventBatch = 100
 )
 
-// Match returns what decides whether the hook wants an event. It is made once for a batch.
+// Match returns a function that reports whether the hook wants an event. It is called once per batch.
 type Match func(h *webhook.Hook) func(e *webhook.Event) bool
 
-// conditions are those of the deliveries that are to be made again; their payloads have to be there.
+// conditions adds the conditions for the deliveries to be repeated. Their payloads must still exist.
 func (r *Replay) conditions(c *clauses) {
 	c.add("d.tenant = %s", r.Tenant)
 	c.add("d.hook_id = %s", r.HookID)
@@ -35,7 +35,7 @@ func (r *Replay) conditions(c *clauses) {
 	c.fixed("EXISTS (SELECT FROM events e WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.published_at = d.published_at AND e.erased_at IS NULL)")
 }
 
-// missing are the conditions of events of a type that the hook wants and which caused no delivery to it.
+// missing adds the conditions for events of a type that the hook wants and that have no delivery to it.
 func (r *Replay) missing(c *clauses, hook *webhook.Hook) {
 	c.add("e.tenant = %s", r.Tenant)
 	c.published("e.published_at", r.Range)
@@ -47,8 +47,8 @@ func (r *Replay) missing(c *clauses, hook *webhook.Hook) {
 	c.add("NOT EXISTS (SELECT FROM deliveries d WHERE d.event_id = e.id AND d.hook_id = %s AND d.published_at = e.published_at)", r.HookID)
 }
 
-// CountReplay counts what a replay would make again. Events that the hook's filter would keep from it are counted too:
-// they are judged when the job gets to them.
+// CountReplay counts the deliveries that a replay would make. The count includes events that the hook's filter would exclude,
+// because the filter is only evaluated when the job reaches them.
 func (d *JobStore) CountReplay(ctx context.Context, r Replay) (int, error) {
 	c := &clauses{}
 	r.conditions(c)
@@ -81,9 +81,8 @@ func (d *JobStore) CountReplay(ctx context.Context, r Replay) (int, error) {
 	return n, nil
 }
 
-// RunBatch does one batch of the job that is due first, of whatever tenant, and reports whether there was one. Several may
-// run jobs at once: a job is one's alone for the time of a batch, and what a batch did is stored together with how far
-// the job has got.
+// RunBatch runs one batch of the job that is due first, of any tenant, and reports whether there was one. Several programs may
+// run jobs at once: a job is locked during a batch, and the results of a batch are stored together with the job's progress.
 func (d *JobStore) RunBatch(ctx context.Context, match Match) (worked bool, err error) {
 	if err := d.countJobs(ctx); err != nil {
 		return false, err
@@ -105,24 +104,24 @@ func (d *JobStore) RunBatch(ctx context.Context, match Match) (worked bool, err 
 	return worked && err == nil, err
 }
 
-// step is what a batch did.
+// step is the result of a batch.
 type step struct {
 	done int
-	// last says that the phase has come to its end.
+	// last reports that the phase is finished.
 	last bool
 	at   time.Time
 	id   uuid.UUID
-	// wait is how long there is nothing to do.
+	// wait is how long the job has nothing to do.
 	wait time.Duration
 }
 
 func (d *core) batch(ctx context.Context, tx *sqlx.Tx, row *jobRow, match Match) (audited, error) {
-	hook, err := d.hooks().get(ctx, `true`, row.Tenant, row.HookID) // a deletion that can be undone ends no job
+	hook, err := d.hooks().get(ctx, `true`, row.Tenant, row.HookID) // a deletion that can still be undone does not end the job
 	var unreadable *UnreadableError
 	switch {
 	case errors.Is(err, webhook.ErrNotFound):
 		return d.endJob(ctx, tx, row, JobFailed, "The hook was deleted.")
-	case errors.As(err, &unreadable): // trying it again would keep all other jobs waiting
+	case errors.As(err, &unreadable): // retrying would block all other jobs
 		return d.endJob(ctx, tx, row, JobPaused, "The hook cannot be read: "+unreadable.Hook.Unreadable+".")
 	case err != nil:
 		return audited{}, err
@@ -174,7 +173,7 @@ func (d *core) endJob(ctx context.Context, tx *sqlx.Tx, row *jobRow, state JobSt
 	}, nil
 }
 
-// parkDeliveries parks the deliveries that come after the cursor.
+// parkDeliveries parks the next deliveries after the cursor.
 func parkDeliveries(ctx context.Context, tx *sqlx.Tx, job *Job, s *step) error {
 	limit := min(job.Rate, maxJobBatch)
 	c := &clauses{}
@@ -209,7 +208,7 @@ func parkDeliveries(ctx context.Context, tx *sqlx.Tx, job *Job, s *step) error {
 	return nil
 }
 
-// parkMissing makes deliveries of the events that come after the cursor and caused none, where the hook wants them.
+// parkMissing parks deliveries for the next events after the cursor that have none and that the hook wants.
 func parkMissing(ctx context.Context, tx *sqlx.Tx, job *Job, hook *webhook.Hook, match Match, s *step) error {
 	limit := min(job.Rate, maxEventBatch)
 	until, open := horizon(job.Range.To)

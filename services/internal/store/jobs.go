@@ -14,7 +14,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// JobState is where a job is.
+// JobState is the state of a job.
 type JobState string
 
 // The states of a job; the last three are final.
@@ -26,42 +26,42 @@ const (
 	JobFailed    JobState = "failed"
 )
 
-// Replay says which of a hook's deliveries are to be made again.
+// Replay selects the deliveries of a hook that are to be repeated.
 type Replay struct {
 	Tenant string
 	HookID uuid.UUID
-	// Range is of when the events were published; both ends are set.
+	// Range bounds the time of publication. Both ends are set.
 	Range TimeRange
-	// EventTypes are types and patterns in canonical spelling; none for all.
+	// EventTypes are types and patterns in canonical spelling; empty for all.
 	EventTypes []string
-	// States are those of which a delivery has to have one.
+	// States are the states of the deliveries to be repeated.
 	States []webhook.DeliveryState
-	// IncludeMissing adds the events that the hook wants and that caused no delivery to it.
+	// IncludeMissing adds the events that the hook wants and that have no delivery to it.
 	IncludeMissing bool
 }
 
-// NewJob is a replay to be done.
+// NewJob is a replay to be made.
 type NewJob struct {
 	Replay
 
 	Reason string
-	// Rate is how many deliveries a second are parked.
+	// Rate is the number of deliveries per second that are parked.
 	Rate int
-	// Total is how many there are, as CountReplay says.
+	// Total is the number of deliveries, as returned by CountReplay.
 	Total int
 }
 
-// Job is a replay that is done in batches.
+// Job is a replay that is made in batches.
 type Job struct {
 	NewJob
 
 	ID    uuid.UUID
 	State JobState
-	// Detail says to people why the job is paused or failed, where it was not a person's doing.
+	// Detail says why the job is paused or failed, unless a person did it.
 	Detail string
 	Owner  Actor
 	Done   int
-	// Counted says that Total is known.
+	// Counted reports that Total is known.
 	Counted    bool
 	CreatedAt  time.Time
 	ModifiedAt time.Time
@@ -109,8 +109,8 @@ func (r *jobRow) job() Job {
 	return j
 }
 
-// Create stores a job, which is begun at once. The errors are *ReplayError where the hook has a job that is not
-// finished, and webhook.ErrNotFound where the tenant has no such hook.
+// Create stores a job, which begins at once. The errors are *ReplayError if the hook has an unfinished job, and
+// webhook.ErrNotFound if the tenant has no such hook.
 func (d *JobStore) Create(ctx context.Context, actor Actor, n NewJob) (Job, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -158,7 +158,7 @@ func stateNames(states []webhook.DeliveryState) []string {
 	return names
 }
 
-// List lists a tenant's jobs, the newest first; hook, if set, restricts it to one hook.
+// List lists a tenant's jobs, newest first. hook, if set, restricts the list to one hook.
 func (d *JobStore) List(ctx context.Context, tenant string, hook uuid.UUID, page Page) (list []Job, more bool, err error) {
 	c := &clauses{}
 	c.add("tenant = %s", tenant)
@@ -177,7 +177,7 @@ func (d *JobStore) List(ctx context.Context, tenant string, hook uuid.UUID, page
 	return list, more, nil
 }
 
-// Get returns one job. The error is webhook.ErrNotFound where the tenant has no such job.
+// Get returns one job. The error is webhook.ErrNotFound if the tenant has no such job.
 func (d *JobStore) Get(ctx context.Context, tenant string, id uuid.UUID) (Job, error) {
 	var row jobRow
 	err := d.db.GetContext(ctx, &row, `SELECT `+jobColumns+` FROM jobs WHERE tenant = $1 AND id = $2`, tenant, id)
@@ -190,8 +190,8 @@ func (d *JobStore) Get(ctx context.Context, tenant string, id uuid.UUID) (Job, e
 	return row.job(), nil
 }
 
-// SetState pauses, resumes or cancels a job that is not finished, and returns it. Doing it again changes nothing. The
-// errors are *ReplayError where the job is finished otherwise, and webhook.ErrNotFound where the tenant has no such job.
+// SetState pauses, resumes or cancels an unfinished job, and returns it. Setting the same state again changes nothing. The
+// errors are *ReplayError if the job is already finished, and webhook.ErrNotFound if the tenant has no such job.
 func (d *JobStore) SetState(ctx context.Context, actor Actor, tenant string, id uuid.UUID, state JobState) (Job, error) {
 	var row jobRow
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {

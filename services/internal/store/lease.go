@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Lease is the right to do something alone, until it expires.
+// Lease is the exclusive right to do something until the lease expires.
 type Lease struct {
 	Name   string
 	Holder string
-	// Fence grows with each new holder.
+	// Fence increases with each acquisition.
 	Fence int64
 }
 
-// Acquire takes the lease if nobody has it, or the one who had it let it expire. ok is false where another has it.
+// Acquire takes the lease if nobody holds it, or the last holder let it expire. ok is false if another holds it.
 func (d *LeaseStore) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (lease Lease, ok bool, err error) {
 	lease = Lease{Name: name, Holder: holder}
 	err = d.db.GetContext(ctx, &lease.Fence, `
@@ -32,7 +32,7 @@ func (d *LeaseStore) Acquire(ctx context.Context, name, holder string, ttl time.
 	return lease, true, nil
 }
 
-// Renew prolongs the lease; ok is false where somebody else has it by now.
+// Renew extends the lease. ok is false if another holds it by now.
 func (d *LeaseStore) Renew(ctx context.Context, l Lease, ttl time.Duration) (ok bool, err error) {
 	result, err := d.db.ExecContext(ctx, `
 		UPDATE leases SET expires_at = clock_timestamp() + $4 * interval '1 microsecond'
@@ -44,7 +44,7 @@ func (d *LeaseStore) Renew(ctx context.Context, l Lease, ttl time.Duration) (ok 
 	return n == 1, err
 }
 
-// Release lets others have the lease at once.
+// Release ends the lease, so that others can take it at once.
 func (d *LeaseStore) Release(ctx context.Context, l Lease) error {
 	_, err := d.db.ExecContext(ctx, `
 		UPDATE leases SET expires_at = '-infinity' WHERE name = $1 AND holder = $2 AND fence = $3`, l.Name, l.Holder, l.Fence)
@@ -54,7 +54,7 @@ func (d *LeaseStore) Release(ctx context.Context, l Lease) error {
 	return nil
 }
 
-// EnsureDay makes the partitions of the UTC day that the time is in.
+// EnsureDay creates the partitions for the UTC day of the given time.
 func (d *LedgerStore) EnsureDay(ctx context.Context, at time.Time) error {
 	if _, err := d.db.ExecContext(ctx, `SELECT whisperer_ensure_day($1::date)`, at.UTC().Format(time.DateOnly)); err != nil {
 		return translate(fmt.Errorf("make partitions: %w", err))

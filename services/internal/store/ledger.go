@@ -14,13 +14,13 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// DeliveryKey names a delivery and the partition it is in.
+// DeliveryKey is the primary key of a delivery. PublishedAt determines the partition.
 type DeliveryKey struct {
 	ID          uuid.UUID
 	PublishedAt time.Time
 }
 
-// Recorded is what the ledger knows of a delivery.
+// Recorded is the recorded state of a delivery.
 type Recorded struct {
 	State    webhook.DeliveryState
 	Reason   webhook.Reason
@@ -29,12 +29,12 @@ type Recorded struct {
 	NextAt time.Time
 }
 
-// Interrupted says that the last word on the delivery is of a worker that took it over from a dead one: it wrote that the
-// outcome is unknown, began the next attempt, and did not tell of its end.
+// Interrupted reports whether the newest fact comes from a worker that took the delivery over from a dead one: it recorded that
+// the outcome was unknown, began the next attempt, and did not finish it.
 func (r Recorded) Interrupted() bool { return r.State == webhook.Waiting && r.NextAt.IsZero() }
 
-// Recorded looks deliveries up; one that is not recorded is missing from the map. Deliveries of events that share an id and
-// were published at different times share an id too: of those, only one may be asked for at once.
+// Recorded looks deliveries up. A delivery that is not recorded is missing from the map. Deliveries of events that share an id
+// and were published at different times have the same id, so only one of them may be among the keys.
 func (d *LedgerStore) Recorded(ctx context.Context, keys []DeliveryKey) (map[uuid.UUID]Recorded, error) {
 	if len(keys) == 0 {
 		return nil, nil
@@ -80,7 +80,7 @@ func (d *LedgerStore) Recorded(ctx context.Context, keys []DeliveryKey) (map[uui
 	return found, nil
 }
 
-// InterruptedDelivery is one that was interrupted, with the event and the hook that it is of.
+// InterruptedDelivery is an interrupted delivery, with its hook.
 type InterruptedDelivery struct {
 	DeliveryKey
 
@@ -88,7 +88,7 @@ type InterruptedDelivery struct {
 	Attempts int
 }
 
-// Interrupted finds the deliveries of events that were interrupted, whatever hooks the events go to by now.
+// Interrupted finds the interrupted deliveries of the events, to any hooks.
 func (d *LedgerStore) Interrupted(ctx context.Context, events []Published) ([]InterruptedDelivery, error) {
 	tenants, ids, published := make([]string, len(events)), make([]string, len(events)), make([]string, len(events))
 	for i, e := range events {
@@ -115,7 +115,7 @@ func (d *LedgerStore) Interrupted(ctx context.Context, events []Published) ([]In
 	return found, nil
 }
 
-// GetEvent reads an event whole. It returns webhook.ErrNotFound where the ledger has none.
+// GetEvent reads a complete event. It returns webhook.ErrNotFound if it is not recorded.
 func (d *HistoryStore) GetEvent(ctx context.Context, tenant, id string, publishedAt time.Time) (webhook.Event, error) {
 	r := eventRow{ID: id, PublishedAt: publishedAt}
 	err := d.db.GetContext(ctx, &r, `
@@ -129,10 +129,10 @@ func (d *HistoryStore) GetEvent(ctx context.Context, tenant, id string, publishe
 	return r.event(tenant), nil
 }
 
-// eventRowColumns are those of eventRow but for its key.
+// eventRowColumns are the columns of eventRow without its key.
 const eventRowColumns = `seq, type, time, entity, context, config_filter, data, traceparent, schema_problems, cloud_event, erased_at, erased_by`
 
-// eventRow is a recorded event, or as much of it as was asked for.
+// eventRow is a recorded event, or the part of it that was selected.
 type eventRow struct {
 	ID           string    `db:"id"`
 	PublishedAt  time.Time `db:"published_at"`
@@ -149,7 +149,7 @@ type eventRow struct {
 	erasedColumns
 }
 
-// erasedColumns are those of events that say whether the payload is still there.
+// erasedColumns are the columns of events that report the erasure of the payload.
 type erasedColumns struct {
 	ErasedAt *time.Time `db:"erased_at"`
 	ErasedBy *string    `db:"erased_by"`
@@ -176,19 +176,19 @@ func (r *eventRow) event(tenant string) webhook.Event {
 	}
 }
 
-// RejectedEvent is something on the OMS stream that was no event.
+// RejectedEvent is a message in the OMS stream that was rejected as an event.
 type RejectedEvent struct {
 	PublishedAt time.Time `db:"published_at"`
 	Seq         int64     `db:"seq"`
 	Subject     string    `db:"subject"`
 	Tenant      string    `db:"tenant"`
-	// Reason is one fixed word, Detail one sentence for people.
+	// Reason is a fixed word, and Detail a sentence for people.
 	Reason string `db:"reason"`
 	Detail string `db:"detail"`
-	// Raw is the first 64 KiB of the body, Size the size of all of it in bytes.
+	// Raw is the first 64 KiB of the body, and Size the size of the whole body in bytes.
 	Raw  []byte `db:"raw"`
 	Size int    `db:"size"`
-	// Headers are lines "Name: value".
+	// Headers are lines of the form "Name: value".
 	Headers string `db:"headers"`
 }
 

@@ -8,7 +8,7 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// Columns in the order in which the functions below write them.
+// These are the columns in the order in which the functions below write them.
 const (
 	deliveryColumns = `published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state, reason, attempts, next_at,
 		first_attempt_at, round_attempts, round_started_at, updated_at, last_status, last_error, replay`
@@ -100,13 +100,13 @@ func writeEvent(c *copyOut, e *webhook.Event) {
 	c.optionalText(e.ConfigFilter)
 	c.text(view(e.Data))
 	c.bytes(digest[:])
-	c.text(strings.TrimSpace(e.Traceparent + " " + e.Tracestate)) // one column: they go together
+	c.text(strings.TrimSpace(e.Traceparent + " " + e.Tracestate)) // one column, because they belong together
 	c.optionalText(problemsText(e.SchemaProblems))
 	c.optionalText(e.CloudEvent)
 	c.end()
 }
 
-// problemsText is a list of problems as problemsOf reads it; nil for none.
+// problemsText encodes a list of problems for problemsOf; nil for none.
 func problemsText(fields []webhook.FieldError) []byte {
 	if len(fields) == 0 {
 		return nil
@@ -117,13 +117,13 @@ func problemsText(fields []webhook.FieldError) []byte {
 
 func problemsOf(text []byte) []webhook.FieldError {
 	var fields []webhook.FieldError
-	if json.Unmarshal(text, &fields) != nil { // nothing, or written by hand
+	if json.Unmarshal(text, &fields) != nil { // there are none, or the column was written by hand
 		return nil
 	}
 	return fields
 }
 
-// headers writes header lines as HTTP writes them, joined by line feeds.
+// headers writes header lines in the form "Name: value", separated by line feeds.
 func (c *copyOut) headers(headers []*whispererv1.Header) {
 	c.column()
 	for i, h := range headers {

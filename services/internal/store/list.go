@@ -13,13 +13,13 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// TimeRange bounds a list by when the events were published; a zero time is no bound.
+// TimeRange bounds a list by the time when the events were published. A zero time is no bound.
 type TimeRange struct {
 	From time.Time // inclusive
 	To   time.Time // exclusive
 }
 
-// SeqPosition is the position of something that has a sequence of the OMS stream and no uuid.
+// SeqPosition returns the position of a row that has a stream's sequence instead of a uuid.
 func SeqPosition(at time.Time, seq uint64) Position {
 	p := Position{At: at}
 	binary.BigEndian.PutUint64(p.ID[8:], seq)
@@ -30,13 +30,13 @@ func (p *Position) seq() int64 {
 	return int64(binary.BigEndian.Uint64(p.ID[8:]) &^ (1 << 63)) //nolint:gosec // it fits
 }
 
-// clauses collects the conditions of a query; values go in as placeholders only.
+// clauses collects the conditions of a query. Values only appear as placeholders.
 type clauses struct {
 	conditions []string
 	args       []any
 }
 
-// arg returns the placeholder of a value.
+// arg adds a value and returns its placeholder.
 func (c *clauses) arg(value any) string {
 	c.args = append(c.args, value)
 	return fmt.Sprintf("$%d", len(c.args))
@@ -61,14 +61,14 @@ func (c *clauses) published(column string, r TimeRange) {
 
 func (c *clauses) where() string { return strings.Join(c.conditions, " AND ") }
 
-// page adds the position of a page, and returns the ORDER BY and LIMIT of its query: one row more than the page has.
-// id tells rows of the same time apart; value takes it from a position.
+// page adds the condition for a page's position, and returns the query's ORDER BY and LIMIT, which allows one row more than the
+// page holds. The column id distinguishes rows with the same time; value takes it from a position.
 func (c *clauses) page(p Page, at, id string, value func(*Position) any) (tail string) {
 	order := "DESC"
 	switch {
 	case p.Older != nil:
 		c.fixed(fmt.Sprintf("(%s, %s) < (%s, %s)", at, id, c.arg(p.Older.At), c.arg(value(p.Older))))
-		c.add(at+" <= %s", p.Older.At) // what partitions are chosen by
+		c.add(at+" <= %s", p.Older.At) // lets the planner prune partitions
 	case p.Newer != nil:
 		c.fixed(fmt.Sprintf("(%s, %s) > (%s, %s)", at, id, c.arg(p.Newer.At), c.arg(value(p.Newer))))
 		c.add(at+" >= %s", p.Newer.At)
@@ -81,7 +81,7 @@ func byUUID(p *Position) any { return p.ID }
 
 func bySeq(p *Position) any { return p.seq() }
 
-// cut drops the row beyond the page and puts the newest first.
+// cut drops the row beyond the page, and puts the newest row first.
 func cut[T any](rows []T, p Page) (page []T, more bool) {
 	if more = len(rows) > p.Limit; more {
 		rows = rows[:p.Limit]
@@ -92,7 +92,8 @@ func cut[T any](rows []T, p Page) (page []T, more bool) {
 	return rows, more
 }
 
-// typeRegexes are patterns of event types as regular expressions, which say the same as webhook.MatchPattern.
+// typeRegexes converts patterns of event types into equivalent regular expressions. They match the same types as
+// webhook.MatchPattern.
 func typeRegexes(patterns []string) []string {
 	list := make([]string, len(patterns))
 	for i, p := range patterns {
@@ -106,7 +107,7 @@ func typeRegexes(patterns []string) []string {
 	return list
 }
 
-// wantsType adds the condition that the column is of one of the types and patterns; there must be one.
+// wantsType adds the condition that the column's type matches one of the types and patterns. There must be at least one.
 func (c *clauses) wantsType(column string, patterns []string) {
 	if !slices.ContainsFunc(patterns, webhook.IsPattern) {
 		c.add(column+" = ANY(%s::text[])", textArray(patterns))
@@ -115,7 +116,7 @@ func (c *clauses) wantsType(column string, patterns []string) {
 	c.add(column+" ~ ANY(%s::text[])", textArray(typeRegexes(patterns)))
 }
 
-// labelled adds the condition that the column, spec of hooks, has the labels.
+// labelled adds the condition that the column, spec of hooks, contains the labels.
 func (c *clauses) labelled(column string, labels webhook.LabelSelector) {
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		label := column + " -> 'labels' ->> " + c.arg(name)
@@ -127,12 +128,13 @@ func (c *clauses) labelled(column string, labels webhook.LabelSelector) {
 	}
 }
 
-// ofEntity adds the condition that the column, entity of events, is the given one.
+// ofEntity adds the condition that the column, entity of events, equals the given entity.
 func (c *clauses) ofEntity(column, entity string) {
 	c.add("split_part("+column+", ':', -1) = split_part(%[1]s, ':', -1) AND "+column+" = %[1]s AND "+column+" <> ''", entity)
 }
 
-// ofObject adds the condition that the column, entity of events, has the given id within it: 61 of package:61.
+// ofObject adds the condition that the column, entity of events, has the given id after its last colon, such as 61 in
+// package:61.
 func (c *clauses) ofObject(column, id string) {
 	c.add("split_part("+column+", ':', -1) = %s AND "+column+" <> ''", id)
 }

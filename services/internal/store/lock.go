@@ -6,7 +6,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 )
 
-// newLocker makes migrations of several programs that start at once wait for each other (an advisory lock).
+// newLocker returns an advisory lock that serializes the migrations of programs that start at the same time.
 func newLocker() (lock.SessionLocker, error) {
 	l, err := lock.NewPostgresSessionLocker()
 	if err != nil {

@@ -15,34 +15,35 @@ import (
 )
 
 const (
-	// maxLookups is how many look-ups there are at once.
+	// maxLookups is the number of concurrent look-ups.
 	maxLookups = 2
-	// lookupSilence is how long an answer may take before its connection is given up; nobody waits for it so long.
+	// lookupSilence is how long a connection may remain silent before it is given up. Callers do not wait that long.
 	lookupSilence = 2 * time.Second
 )
 
-// SameEvent is how long one id means one event. earlierEvents and mergeEvents say it too.
+// SameEvent is the period within which the same id means the same event. The statements earlierEvents and mergeEvents contain
+// it, too.
 const SameEvent = 24 * time.Hour
 
-// EventKey names an event within the ledger.
+// EventKey identifies an event in the ledger.
 type EventKey struct {
 	Tenant, ID string
 }
 
-// Published is an event by its id and the time at which it was published.
+// Published is an event's key and the time of its publication.
 type Published struct {
 	EventKey
 	At time.Time
 }
 
-// SeenEvent is an event that the ledger has under some id.
+// SeenEvent is an event that the ledger already has under an id.
 type SeenEvent struct {
 	Seq    webhook.Sequence
 	Digest []byte
 }
 
-// earlierEvents asks for ids as a range, in their order, so that with sorting switched off the primary key is the only good
-// way to the answer, whatever is known of a table. $4 is for the choice of partitions.
+// earlierEvents looks the ids up as ranges in order. With sorting switched off, only the primary key is then a good plan,
+// whatever the table's statistics say. $4 lets the planner prune partitions.
 const earlierEvents = `
 SELECT k.tenant, k.id, e.seq, e.digest FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS k (tenant, id, at)
 CROSS JOIN LATERAL (
@@ -50,10 +51,10 @@ CROSS JOIN LATERAL (
 	AND published_at < k.at AND published_at > k.at - interval '24 hours' AND published_at > $4 ORDER BY id
 ) e`
 
-// SeenEvents looks up which of the events have ids that the ledger has of events published in the 24 h before them; of
-// several with one id, the first in the stream. Times are the bus's: if its clock was set back meanwhile, what is older
-// may seem younger, and is not found. ctx ends the wait for a connection, not that for an answer. It returns
-// ErrUnavailable where the database cannot be asked.
+// SeenEvents looks up which of the events have ids of events that were published in the 24 h before them. If several have the
+// same id, it returns the first in the stream. Times are the bus's: if its clock was set back meanwhile, older events may
+// appear younger and are not found. ctx bounds the wait for a connection, but not that for an answer. The error is
+// ErrUnavailable if the database cannot be queried.
 func (d *LedgerStore) SeenEvents(ctx context.Context, events []Published) (map[EventKey]SeenEvent, error) {
 	if len(events) == 0 {
 		return nil, nil
@@ -65,8 +66,8 @@ func (d *LedgerStore) SeenEvents(ctx context.Context, events []Published) (map[E
 	return seen, nil
 }
 
-// EventIDs calls take with the id of each event published after since, the newest of a tenant first. It returns false, and
-// has called it with some of them, where there are more than limit; ErrUnavailable where the database cannot be asked.
+// EventIDs calls take with the id of each event published after since, each tenant's newest first. If there are more than
+// limit, it returns false after limit calls. The error is ErrUnavailable if the database cannot be queried.
 func (d *LedgerStore) EventIDs(ctx context.Context, since time.Time, limit int, take func(EventKey)) (all bool, err error) {
 	rows, err := d.db.QueryContext(ctx, `
 		SELECT t.name, e.id FROM tenants t CROSS JOIN LATERAL (
@@ -91,13 +92,13 @@ func (d *LedgerStore) EventIDs(ctx context.Context, since time.Time, limit int, 
 	return !more, nil
 }
 
-// lookups are connections for a question that every event waits for. It is planned once, and again when there is a new
-// partition: planning costs several times what the answer does.
+// lookups holds connections for the query that every event waits for. The query is planned only once, and again for each new
+// partition, because planning takes several times as long as the query itself.
 type lookups struct {
 	db    *sql.DB
-	slots chan struct{} // as many as connections: the wait for one can end, and that for an answer cannot
+	slots chan struct{} // one per connection: waiting for a slot can be cancelled, waiting for an answer cannot
 
-	mu  sync.Mutex // held while the statement is prepared; those who wait have slots
+	mu  sync.Mutex // held while the statement is prepared; those who wait hold slots
 	ask *sql.Stmt
 }
 
@@ -109,7 +110,7 @@ func newLookups(c driver.Connector) *lookups {
 	return &lookups{db: db, slots: make(chan struct{}, maxLookups)}
 }
 
-// earlier answers SeenEvents.
+// earlier runs the query of SeenEvents.
 func (l *lookups) earlier(ctx context.Context, events []Published) (map[EventKey]SeenEvent, error) {
 	select {
 	case l.slots <- struct{}{}:
@@ -117,7 +118,7 @@ func (l *lookups) earlier(ctx context.Context, events []Published) (map[EventKey
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	ctx = context.WithoutCancel(ctx) // one that may end costs two goroutines, and the driver waits all the same
+	ctx = context.WithoutCancel(ctx) // a cancellable context costs two goroutines, and the driver waits anyway
 	ask, err := l.prepared(ctx)      //nolint:sqlclosecheck // it is kept
 	if err != nil {
 		return nil, err
@@ -126,7 +127,7 @@ func (l *lookups) earlier(ctx context.Context, events []Published) (map[EventKey
 	tenants, ids, times, oldest := make(pq.StringArray, n), make(pq.StringArray, n), make(pq.StringArray, n), events[0].At
 	for i, e := range events {
 		tenants[i], ids[i], times[i] = e.Tenant, e.ID, e.At.UTC().Format(time.RFC3339Nano)
-		if e.At.Before(oldest) { // it came again
+		if e.At.Before(oldest) { // the event was redelivered
 			oldest = e.At
 		}
 	}
@@ -138,7 +139,7 @@ func (l *lookups) earlier(ctx context.Context, events []Published) (map[EventKey
 	return seenIn(rows)
 }
 
-// seenIn reads the answer.
+// seenIn reads the query's result.
 func seenIn(rows *sql.Rows) (map[EventKey]SeenEvent, error) {
 	seen := map[EventKey]SeenEvent{}
 	for rows.Next() {
@@ -167,10 +168,10 @@ func (l *lookups) prepared(ctx context.Context) (*sql.Stmt, error) {
 	return l.ask, nil
 }
 
-// close closes the connections, and all statements with them.
+// close closes the connections and their statements.
 func (l *lookups) close() error { return l.db.Close() }
 
-// byPrimaryKey makes connections that plan a prepared statement once, and read what it wants in the order of an index.
+// byPrimaryKey makes connections that plan a prepared statement once, and read tables in the order of an index.
 type byPrimaryKey struct{ driver.Connector }
 
 // Connect implements driver.Connector.

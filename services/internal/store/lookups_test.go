@@ -17,10 +17,10 @@ func TestLookingUpEventsGoesByThePrimaryKeyOfAPartitionThatWasEmpty(t *testing.T
 	_, err := plain.ExecContext(t.Context(), `SELECT whisperer_ensure_day('`+noon.Format(time.DateOnly)+`')`)
 	require.NoError(t, err)
 	partition := "events_" + noon.Format("20060102")
-	_, err = plain.ExecContext(t.Context(), `VACUUM ANALYZE `+partition) // now it is known to be empty
+	_, err = plain.ExecContext(t.Context(), `VACUUM ANALYZE `+partition) // the statistics say now that it is empty
 	require.NoError(t, err)
 	again := []store.Published{{EventKey: store.EventKey{Tenant: "default", ID: "e-1"}, At: noon.Add(time.Hour)}}
-	for seq := range uint64(2) { // the plan is made by the first
+	for seq := range uint64(2) { // the first one makes the plan
 		seen, err := db.Ledger.SeenEvents(t.Context(), again)
 		require.NoError(t, err)
 		require.Len(t, seen, int(seq))
@@ -30,7 +30,7 @@ func TestLookingUpEventsGoesByThePrimaryKeyOfAPartitionThatWasEmpty(t *testing.T
 		}
 		require.NoError(t, recorder(t, db).WriteEvents(t.Context(), events))
 	}
-	require.NoError(t, db.Close()) // which tells how it read
+	require.NoError(t, db.Close()) // flushes the statistics of index use
 	var read []struct {
 		Index string `db:"indexrelname"`
 		Rows  int64  `db:"idx_tup_read"`

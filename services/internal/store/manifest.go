@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Sent is a delivery with what is known of the bodies that its attempts sent.
+// Sent is a delivery with the digests of the bodies that its attempts sent.
 type Sent struct {
 	ID          uuid.UUID
 	PublishedAt time.Time
@@ -21,18 +21,18 @@ type Sent struct {
 	EventID     string
 	EventType   string
 	State       webhook.DeliveryState
-	// Digests are the SHA-256 of the bodies that were sent, in hexadecimal digits and each once: that of the attempt that
-	// succeeded first, then the others from the last attempt on.
+	// Digests are the distinct SHA-256 digests of the sent bodies in hexadecimal. The digest of the latest successful attempt
+	// comes first, then those of the other attempts, the latest first.
 	Digests []string
-	// Unknown is how many attempts may have sent a body of which no digest is recorded.
+	// Unknown is the number of attempts that may have sent a body without a recorded digest.
 	Unknown int
 }
 
-// Position is where the delivery is in the list.
+// Position returns the delivery's position in the list.
 func (s *Sent) Position() *Position { return &Position{At: s.PublishedAt, ID: s.ID} }
 
-// ListSent lists a hook's deliveries of events that were published in the range, oldest first, from behind the position on; nil for
-// the beginning.
+// ListSent lists a hook's deliveries of events that were published in the range, oldest first, beginning after the position
+// behind; nil for the beginning.
 func (d *HistoryStore) ListSent(ctx context.Context, tenant string, hook uuid.UUID, r TimeRange, behind *Position, limit int) ([]Sent, error) {
 	c := &clauses{}
 	c.add("tenant = %s", tenant)
@@ -63,14 +63,14 @@ func (d *HistoryStore) ListSent(ctx context.Context, tenant string, hook uuid.UU
 	return list, nil
 }
 
-// Untold is a hook of whose deliveries of a day nobody was told yet.
+// Untold is a hook whose manifest for a day was not published yet.
 type Untold struct {
 	ID   uuid.UUID `db:"id"`
 	Name string    `db:"name"`
 }
 
-// FindUntold lists a tenant's hooks that had deliveries of events of the day, other than of the type, and of which nobody was told for
-// that day or a later one. began leaves out those of which nobody was ever told.
+// FindUntold lists a tenant's hooks that had deliveries of events of the day, other than events of type but, and whose manifest
+// for that day or a later one was not published yet. began excludes hooks that never had a manifest.
 func (d *HistoryStore) FindUntold(ctx context.Context, tenant string, day time.Time, but string, began bool, limit int) (list []Untold, err error) {
 	err = d.db.SelectContext(ctx, &list, `
 		SELECT h.id, h.name FROM hooks h LEFT JOIN told_manifests t ON t.hook_id = h.id
@@ -83,7 +83,7 @@ func (d *HistoryStore) FindUntold(ctx context.Context, tenant string, day time.T
 	return list, nil
 }
 
-// NoteTold remembers that a hook's day was told.
+// NoteTold stores that a hook's manifest for a day was published.
 func (d *HistoryStore) NoteTold(ctx context.Context, hook uuid.UUID, day time.Time) error {
 	_, err := d.db.ExecContext(ctx, `
 		INSERT INTO told_manifests AS t (hook_id, day) SELECT id, $2::date FROM hooks WHERE id = $1
@@ -130,7 +130,7 @@ func scanSent(rows *sql.Rows, limit int) ([]Sent, error) {
 	return list, rows.Err()
 }
 
-// distinct drops what is in the list already.
+// distinct removes duplicates, in place.
 func distinct(list []string) []string {
 	kept := list[:0]
 	for _, s := range list {

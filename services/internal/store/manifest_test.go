@@ -30,7 +30,7 @@ func hexDigest(body string) string {
 
 func TestAManifestKnowsWhichBodiesWereSentAndWhichItDoesNotKnow(t *testing.T) {
 	t.Parallel()
-	sized := func(f *whispererv1.DeliveryFact) { f.Attempt.RequestSize = 9 } // as a release before digests told it
+	sized := func(f *whispererv1.DeliveryFact) { f.Attempt.RequestSize = 9 } // as an older release recorded it, before digests
 	for name, test := range map[string]struct {
 		facts   func(d delivery) []*whispererv1.DeliveryFact
 		digests []string
@@ -91,7 +91,7 @@ func TestAManifestIsWalkedPageByPage(t *testing.T) {
 	for i := range 7 {
 		d := delivery{id: webhook.DeliveryID(hook, fmt.Sprint(i)), hook: hook}
 		facts = append(facts, d.fact(webhook.Delivered, 1, 1, answered(200), bodied("a"), func(f *whispererv1.DeliveryFact) {
-			f.PublishedAt = noon.Add(time.Duration(i/2) * time.Hour * 8).UnixNano() // over two days, two at a time
+			f.PublishedAt = noon.Add(time.Duration(i/2) * time.Hour * 8).UnixNano() // over two days, two at the same time
 		}))
 	}
 	other := newDelivery()

@@ -47,7 +47,7 @@ func TestASearchSeesOfATargetURLWhatItsReaderSees(t *testing.T) {
 	require.Equal(t, 1, found(store.HookFilter{TargetURL: target}))
 }
 
-// TestPostgreSQLMasksAsGoDoes compares both on made-up URLs of the characters that mean something to either.
+// TestPostgreSQLMasksAsGoDoes compares both on random URLs made of the characters that are special to either.
 func TestPostgreSQLMasksAsGoDoes(t *testing.T) {
 	t.Parallel()
 	_, plain := open(t)

@@ -12,9 +12,9 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// staging makes the tables that batches are copied into; they live as long as the connection. Merges look rows up by
-// key, and are planned anew each time: a plan that was made while a partition was empty would read all of it as it grows.
-// With defaults, since a newer schema may have columns that this program does not fill.
+// staging creates the tables into which batches are copied. They exist as long as the connection. Merges look rows up by key
+// and are planned anew each time, because a plan made while a partition was empty would scan all of it as it grows. The tables
+// include defaults, because a newer schema may have columns that this program does not fill.
 func staging() []string {
 	return []string{
 		`SET enable_hashjoin = off`,
@@ -26,9 +26,11 @@ func staging() []string {
 	}
 }
 
-// Of what is said of a delivery, the newest counts: by its attempts, then as what is said follows upon each other whatever the
-// clocks of workers and the database say: it waits for a time, then it is parked, then it ends; and then by its time. What is final stays, unless a replay or a late success says more. A fact without an attempt, such as that of parking, leaves what is known of the
-// last attempt; and all facts, however late, count attempts and tell of the first one.
+// mergeDeliveries merges facts into deliveries. Of several facts about a delivery, the newest counts. It has the highest number
+// of attempts; among those, the latest state, independently of the clocks of workers and database: waiting, then parked, then
+// final; and among those, the latest time. A final state stays, unless a replay or a late success follows. A fact without an
+// attempt, such as that of parking, keeps the result of the last attempt. All facts, however late, count attempts and set the
+// time of the first one.
 const mergeDeliveries = `
 INSERT INTO deliveries AS d (published_at, id, tenant, hook_id, event_id, event_seq, event_type, entity, state, reason,
 	attempts, next_at, first_attempt_at, round_attempts, round_started_at, updated_at, last_status, last_error, replay)
@@ -60,7 +62,7 @@ ON CONFLICT (id, published_at) DO UPDATE SET
 		) f (newer, state, reason, next_at, round_attempts, round_started_at, updated_at, replay)
 		WHERE f.newer = n.newer)`
 
-// An attempt is written once; only what was unknown can become known.
+// mergeAttempts writes each attempt once. Only an attempt with an unknown outcome can be overwritten by a known one.
 const mergeAttempts = `
 INSERT INTO attempts AS a
 SELECT DISTINCT ON (delivery_id, number, published_at) * FROM staging_attempts
@@ -76,7 +78,7 @@ ON CONFLICT (delivery_id, number, published_at) DO UPDATE SET
 WHERE a.outcome = 'unknown' AND excluded.outcome <> 'unknown'
 RETURNING delivery_id, number`
 
-// Of events with one id within a day, the first in the stream counts.
+// mergeEvents writes, of events with one id within a day, only the first in the stream.
 const mergeEvents = `
 INSERT INTO events
 SELECT DISTINCT ON (s.tenant, s.id) s.* FROM staging_events s
@@ -86,7 +88,7 @@ WHERE NOT EXISTS (
 ORDER BY s.tenant, s.id, s.seq
 ON CONFLICT (tenant, id, published_at) DO NOTHING`
 
-// noteCopies remembers where those are that were left out.
+// noteCopies stores the positions of the events that were left out.
 const noteCopies = `
 INSERT INTO event_copies SELECT s.tenant, s.id, s.seq, s.published_at FROM staging_events s
 WHERE NOT EXISTS (SELECT FROM events e WHERE e.tenant = s.tenant AND e.id = s.id AND e.published_at = s.published_at AND e.seq = s.seq)
@@ -95,15 +97,14 @@ ORDER BY 1, 2, 3, 4 ON CONFLICT DO NOTHING`
 const mergeRejected = `
 INSERT INTO rejected_events SELECT DISTINCT ON (published_at, seq) * FROM staging_rejected ON CONFLICT DO NOTHING`
 
-// eraseRejected erases what was just written of rejected events that repeat the id of an erased one.
+// eraseRejected erases rejected events just written that repeat the id of an erased event.
 const eraseRejected = `
 UPDATE rejected_events r SET raw = '', headers = '', detail = ''
 FROM staging_rejected s JOIN event_copies c ON c.published_at = s.published_at AND c.seq = s.seq
 JOIN erased_events x ON x.tenant = c.tenant AND x.event_id = c.event_id AND c.published_at <= x.erased_at
 WHERE r.published_at = s.published_at AND r.seq = s.seq`
 
-// merge merges what is in the staging tables of deliveries and attempts, and returns the facts whose attempts were not
-// recorded before.
+// merge merges the staging tables of deliveries and attempts. It returns the facts whose attempts were not recorded before.
 func merge(ctx context.Context, tx *sql.Tx, list []fact) ([]fact, error) {
 	if len(list) == 0 {
 		return nil, nil
@@ -139,14 +140,14 @@ func merge(ctx context.Context, tx *sql.Tx, list []fact) ([]fact, error) {
 		id, _ := uuid.FromBytes(f.GetDeliveryId())
 		k := key{id, f.GetAttempt().GetNumber()}
 		if f.attempted() && f.GetAttempt().GetOutcome() != string(webhook.Unknown) && written[k] {
-			delete(written, k) // told twice at once is one attempt
+			delete(written, k) // the same attempt may be in the batch twice
 			told = append(told, f)
 		}
 	}
 	return told, nil
 }
 
-// tellParked wakes the drainers for hooks that get parked deliveries, with the transaction.
+// tellParked notifies the drainers, when the transaction commits, of hooks that get parked deliveries.
 func tellParked(ctx context.Context, tx *sql.Tx, list []fact) error {
 	var hooks []string
 	for _, f := range list {
@@ -167,10 +168,10 @@ func tellParked(ctx context.Context, tx *sql.Tx, list []fact) error {
 	return nil
 }
 
-// maxTold is how many ids fit into a notification, which may have 8000 bytes.
+// maxTold is the number of ids that fit into a notification, which is limited to 8000 bytes.
 const maxTold = 200
 
-// checkNew returns errThere where an event of the batch came earlier in the stream, within 24 h.
+// checkNew returns errThere if an event of the batch was published earlier in the stream, within 24 h.
 func (r *Recorder) checkNew(ctx context.Context, events []webhook.Event) error {
 	keys, published := make(map[EventKey]bool, len(events)), make([]Published, len(events))
 	for i := range events {

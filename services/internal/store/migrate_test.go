@@ -16,7 +16,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// What a migrating program has locked when it is cut off is let go of soon, although something between it and the database lives.
+// The locks of a migrating program that is cut off are soon released, even if a proxy between it and the database keeps the
+// connection open.
 func TestAProgramThatIsCutOffWhileItMigratesLetsAnotherMigrate(t *testing.T) {
 	t.Parallel()
 	for name, words := range map[string][]string{
@@ -49,7 +50,7 @@ func TestAProgramThatIsCutOffWhileItMigratesLetsAnotherMigrate(t *testing.T) {
 	}
 }
 
-// A statement of a migration may take as long as it likes, but not beyond its program's end.
+// A statement of a migration may take any time, but ends with its program.
 func TestALongMigrationEndsWithItsProgram(t *testing.T) {
 	t.Parallel()
 	database := testenv.EmptyPostgres(t)

@@ -11,26 +11,26 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Counts are numbers of deliveries.
+// Counts are numbers of deliveries by state.
 type Counts struct {
 	Delivered int
-	// Open are those that wait or are parked.
+	// Open counts those that are waiting or parked.
 	Open int
-	// Dead are those that will not be tried again by themselves.
+	// Dead counts those that will not be attempted again by themselves.
 	Dead int
 }
 
-// Total is all of them.
+// Total returns their sum.
 func (c Counts) Total() int { return c.Delivered + c.Open + c.Dead }
 
-// Bucket counts the deliveries of the events that were published in an hour, from At on.
+// Bucket counts the deliveries of the events that were published in the hour from At on.
 type Bucket struct {
 	Counts
 
 	At time.Time
 }
 
-// countStates are the columns of Counts. Cancelled and superseded deliveries are in none.
+// countStates are the columns of Counts. Cancelled and superseded deliveries are not counted.
 const countStates = `count(*) FILTER (WHERE state = 'delivered') AS delivered,
 	count(*) FILTER (WHERE state IN ('waiting', 'parked')) AS open, count(*) FILTER (WHERE state = 'dead') AS dead`
 
@@ -46,8 +46,8 @@ func (r *bucketRow) bucket() Bucket {
 	return Bucket{At: r.At.UTC(), Counts: Counts{Delivered: r.Delivered, Open: r.Open, Dead: r.Dead}}
 }
 
-// CountPerHook counts the deliveries of some hooks, which must be of one tenant, to which events published since the time
-// were to go: by hook and hour in UTC, the first one first; hours without any are left out.
+// CountPerHook counts the deliveries of some hooks, which must belong to one tenant, of events published since the given time.
+// The result is by hook and UTC hour, earliest hour first. Hours without deliveries are left out.
 func (d *HistoryStore) CountPerHook(ctx context.Context, hooks []uuid.UUID, since time.Time) (map[uuid.UUID][]Bucket, error) {
 	var rows []bucketRow
 	err := d.db.SelectContext(ctx, &rows, `
@@ -64,8 +64,8 @@ func (d *HistoryStore) CountPerHook(ctx context.Context, hooks []uuid.UUID, sinc
 	return buckets, nil
 }
 
-// CountOpen counts a tenant's deliveries that are waiting or parked, of whatever age, and those of events published
-// since the time that are dead.
+// CountOpen counts a tenant's waiting and parked deliveries of any age, and its other undelivered ones, such as dead ones, of
+// events published since the given time.
 func (d *HistoryStore) CountOpen(ctx context.Context, tenant string, since time.Time) (map[webhook.DeliveryState]int, error) {
 	var rows []struct {
 		State string `db:"state"`
@@ -85,7 +85,7 @@ func (d *HistoryStore) CountOpen(ctx context.Context, tenant string, since time.
 	return counts, nil
 }
 
-// CountByState counts a tenant's deliveries of the filter by their state.
+// CountByState counts a tenant's deliveries that match the filter, by state.
 func (d *HistoryStore) CountByState(ctx context.Context, tenant string, f DeliveryFilter) (map[webhook.DeliveryState]int, error) {
 	c := &clauses{}
 	f.conditions(c, tenant)
@@ -104,14 +104,15 @@ func (d *HistoryStore) CountByState(ctx context.Context, tenant string, f Delive
 	return counts, nil
 }
 
-// Durations says how long attempts took.
+// Durations are the durations of attempts.
 type Durations struct {
-	// Attempts is how many the others are of.
+	// Attempts is the number of attempts measured.
 	Attempts int
 	P50, P99 time.Duration
 }
 
-// MeasureDurations measures the answered attempts of a tenant's newest deliveries since the time, durationSample of them at most.
+// MeasureDurations measures the answered attempts of a tenant's newest deliveries since the given time, at most durationSample
+// deliveries.
 func (d *HistoryStore) MeasureDurations(ctx context.Context, tenant string, since time.Time) (Durations, error) {
 	var s Durations
 	var p50, p99 float64
@@ -130,8 +131,7 @@ func (d *HistoryStore) MeasureDurations(ctx context.Context, tenant string, sinc
 	return s, nil
 }
 
-// CountResting counts a tenant's hooks whose deliveries are parked because their breaker is open: the receiver fails and
-// gets a rest.
+// CountResting counts a tenant's active hooks that have deliveries parked by an open circuit breaker.
 func (d *HistoryStore) CountResting(ctx context.Context, tenant string) (int, error) {
 	var n int
 	err := d.db.GetContext(ctx, &n, `
@@ -144,7 +144,7 @@ func (d *HistoryStore) CountResting(ctx context.Context, tenant string) (int, er
 	return n, nil
 }
 
-// Unhealthy is a hook that needs a person's attention: its attempts fail, or it was disabled.
+// Unhealthy is a hook that needs attention: its attempts fail, or it was disabled.
 type Unhealthy struct {
 	HookID uuid.UUID
 	Name   string
@@ -152,14 +152,14 @@ type Unhealthy struct {
 	Status webhook.HookStatus
 	// DisabledReason is empty unless the hook is disabled.
 	DisabledReason string
-	// Since is when the first failure without a success after it was; zero for a disabled hook of which that is not known.
+	// Since is when the first failure without a later success was; zero if that is not known of a disabled hook.
 	Since     time.Time
 	Failures  int
 	LastClass webhook.ErrorClass
 }
 
-// ListUnhealthy lists a tenant's active hooks whose attempts fail, those that have failed longest first, and then the
-// disabled ones; at most limit.
+// ListUnhealthy lists at most limit of a tenant's hooks: first the active ones whose attempts fail, longest first, and then the
+// disabled ones.
 func (d *HistoryStore) ListUnhealthy(ctx context.Context, tenant string, limit int) ([]Unhealthy, error) {
 	var rows []struct {
 		HookID         uuid.UUID    `db:"id"`

@@ -9,13 +9,14 @@ import (
 	"github.com/lib/pq"
 )
 
-// ErrPooler says that a pooler in transaction mode, or in statement mode, is between this program and the database.
+// ErrPooler reports that a pooler in transaction or statement mode is between this program and the database.
 var ErrPooler = errors.New("a pooler gives each transaction another session of the database, and statements that are prepared, " +
 	"temporary tables and settings would get mixed up with those of others: set pool_mode = session for this database, or connect to " +
 	"PostgreSQL directly")
 
-// ownSessions returns ErrPooler where a connection is no session of its own: a second one then gets the session of the first,
-// or the first one has another when it is asked again. The statements have no parameters, so that each is one message.
+// ownSessions returns ErrPooler if a connection does not have a session of its own: a second connection then gets the same
+// session as the first, or the first gets another session in its next statement. The statements have no parameters, so that
+// each is sent as one message.
 func ownSessions(ctx context.Context, url string) error {
 	connector, err := pq.NewConnector(url)
 	if err != nil {

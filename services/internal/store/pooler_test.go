@@ -9,7 +9,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// A program that does not have its sessions for itself would read other programs' answers. It says so instead.
+// A program that shares its sessions would read other programs' answers. It reports an error instead.
 func TestAPoolerThatMixesSessionsUpIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"transaction", "statement"} {

@@ -9,8 +9,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// ClaimPublishKey remembers the idempotency key of a request that publishes, for 24 hours. The error is ErrKeyReused where
-// it was used with another fingerprint.
+// ClaimPublishKey stores the idempotency key of a publishing request for 24 hours. The error is ErrKeyReused if the key was
+// used with another fingerprint.
 func (d *LedgerStore) ClaimPublishKey(ctx context.Context, tenant string, key IdempotencyKey) error {
 	var first []byte
 	err := d.db.GetContext(ctx, &first, `
@@ -35,7 +35,7 @@ func (d *LedgerStore) ClaimPublishKey(ctx context.Context, tenant string, key Id
 	return nil
 }
 
-// SourcesSince returns from when on the source of a CloudEvent is a part of its id.
+// SourcesSince returns the time from which the source of a CloudEvent is a part of its id.
 func (d *LedgerStore) SourcesSince(ctx context.Context) (time.Time, error) {
 	var since time.Time
 	if err := d.db.GetContext(ctx, &since, `SELECT since FROM event_sources`); err != nil {
@@ -44,16 +44,16 @@ func (d *LedgerStore) SourcesSince(ctx context.Context) (time.Time, error) {
 	return since.UTC(), nil
 }
 
-// findCloudEvent returns the newest of the events that were published as CloudEvents with the id, whatever their source. The
-// error is webhook.ErrNotFound where there is none.
+// findCloudEvent returns the newest event that was published as a CloudEvent with the id, from any source. The error is
+// webhook.ErrNotFound if there is none.
 func (d *core) findCloudEvent(ctx context.Context, tenant, id string) (webhook.Event, error) {
-	const most = 20 // sources with one id
+	const most = 20 // number of sources with one id
 	prefix := webhook.CloudEventPrefix(id)
 	var rows []struct {
 		ID          string    `db:"id"`
 		PublishedAt time.Time `db:"published_at"`
 	}
-	// The primary key is read from the prefix on, in whatever order the database's collation gives it.
+	// Read the primary key from the prefix on. This works with any collation of the database.
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT id, published_at FROM (SELECT id, published_at FROM events WHERE tenant = $1 AND id > $2 ORDER BY tenant, id LIMIT $3) e
 		WHERE starts_with(id, $2) AND strpos(substr(id, length($2) + 1), '|') = 0 ORDER BY published_at DESC LIMIT 1`, tenant, prefix, most)

@@ -10,9 +10,9 @@ import (
 	"github.com/lib/pq"
 )
 
-// Ready reports why the database cannot be used by this program, and what to do: it cannot be reached, it does not let us
-// in or write, ErrPooler, or ErrSchema. A newer schema will do for as long as it says that it carries this program, so that an upgrade
-// can migrate before it replaces programs, and a program of the release before that dies meanwhile can start again.
+// Ready reports why this program cannot use the database, and what to do: the database cannot be reached, it refuses access or
+// writes, ErrPooler, or ErrSchema. A newer schema is accepted as long as it supports this program, so that an upgrade can
+// migrate before it replaces programs, and a program of the previous release can restart meanwhile.
 func (d *DB) Ready(ctx context.Context) error {
 	if !d.direct.Load() {
 		if err := ownSessions(ctx, d.url); err != nil {
@@ -30,7 +30,7 @@ func (d *DB) Ready(ctx context.Context) error {
 	return explain(err)
 }
 
-// explain says what to do about errors that somebody who looks after the database has to mend.
+// explain adds instructions to errors that the database's administrator has to fix.
 func explain(err error) error {
 	pqErr, ok := errors.AsType[*pq.Error](err)
 	if !ok {
@@ -47,8 +47,8 @@ func explain(err error) error {
 	return err
 }
 
-// schema returns the versions that the database has and that this program wants, and an error where it has less, or is
-// another program's.
+// schema returns the schema version of the database and the one that this program needs. The error is ErrSchema if the former
+// is older, or the database belongs to another program.
 func (d *core) schema(ctx context.Context) (have, want int64, err error) {
 	if err := checkOwner(ctx, d.db); err != nil {
 		return 0, 0, err
@@ -70,7 +70,7 @@ func (d *core) schema(ctx context.Context) (have, want int64, err error) {
 	return have, want, nil
 }
 
-// carries returns an error where a newer schema does not carry this program.
+// carries returns an error if a newer schema does not support this program.
 func (d *core) carries(ctx context.Context, have, want int64) error {
 	var oldest int64
 	if err := d.db.GetContext(ctx, &oldest, `SELECT oldest FROM schema_support`); err != nil {
@@ -83,7 +83,7 @@ func (d *core) carries(ctx context.Context, have, want int64) error {
 	return nil
 }
 
-// checkOwner returns ErrSchema where the database is another program's: there are tables, and ours are not among them.
+// checkOwner returns ErrSchema if the database belongs to another program: it has tables, and ours are not among them.
 func checkOwner(ctx context.Context, db *sqlx.DB) error {
 	var found struct{ Ours, Tables bool }
 	err := db.GetContext(ctx, &found, `
@@ -101,7 +101,7 @@ func checkOwner(ctx context.Context, db *sqlx.DB) error {
 	return nil
 }
 
-// mayMigrate returns ErrSchema where the database at the URL is another program's.
+// mayMigrate returns ErrSchema if the database at the URL belongs to another program.
 func mayMigrate(ctx context.Context, url string) error {
 	connector, err := pq.NewConnector(url)
 	if err != nil {
@@ -112,7 +112,7 @@ func mayMigrate(ctx context.Context, url string) error {
 	return explain(checkOwner(ctx, db))
 }
 
-// mayWrite returns an error where the database's user may not write one of our tables.
+// mayWrite returns an error if the database's user lacks privileges on one of our tables.
 func (d *core) mayWrite(ctx context.Context) error {
 	var lacks []struct{ Name, Right, Role, Schema, Owner string }
 	err := d.db.SelectContext(ctx, &lacks, `
@@ -134,14 +134,14 @@ func (d *core) mayWrite(ctx context.Context) error {
 	return nil
 }
 
-// ReadyToRecord is Ready for those who write the ledger: that the database is no standby, and that they may make the
-// partitions of each day and drop old ones, as only the owner of a table may.
+// ReadyToRecord does what Ready does, for programs that write the ledger. It also checks that the database is not a standby,
+// and that the user can create and drop partitions, which requires owning the tables.
 func (d *DB) ReadyToRecord(ctx context.Context) error {
 	if err := d.Ready(ctx); err != nil {
 		return err
 	}
 	var reads bool
-	if err := d.db.GetContext(ctx, &reads, `SELECT current_setting('transaction_read_only')::bool`); err != nil { // also on a standby
+	if err := d.db.GetContext(ctx, &reads, `SELECT current_setting('transaction_read_only')::bool`); err != nil { // true on a standby as well
 		return fmt.Errorf("read whether the database may be written: %w", err)
 	}
 	if reads {

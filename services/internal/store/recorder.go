@@ -14,19 +14,19 @@ import (
 	whispererv1 "github.com/whisperer-oms/whisperer/proto/whisperer/v1"
 )
 
-// Recorder writes the ledger, with COPY. What is new, as nearly everything is, goes straight into its table; where some of
-// it turns out to be there already, or says more of what is there, it goes into a staging table and from there by one
-// merge that may be repeated without harm. A Recorder has a connection of its own and is for one goroutine.
+// Recorder writes the ledger with COPY. New rows, which are nearly all, are copied straight into their tables. If some are
+// recorded already, or update recorded ones, they are copied into a staging table and merged from there; that can be repeated
+// safely. A Recorder has a connection of its own, and must not be used concurrently.
 type Recorder struct {
 	db   *LedgerStore
 	conn *sql.Conn
-	days map[string]bool // partitions known to be there
+	days map[string]bool // partitions known to exist
 }
 
-// NewRecorder makes a recorder; it connects when there is something to write.
+// NewRecorder returns a Recorder. It connects when there is something to write.
 func (d *LedgerStore) NewRecorder() *Recorder { return &Recorder{db: d, days: map[string]bool{}} }
 
-// Close gives the connection back.
+// Close returns the connection to the pool.
 func (r *Recorder) Close() {
 	if r.conn != nil {
 		_ = r.conn.Close()
@@ -34,7 +34,7 @@ func (r *Recorder) Close() {
 	}
 }
 
-// discard closes the connection, where Close would let others have it: its server may only read from now on.
+// discard closes the connection instead of returning it to the pool, because its server may have become read-only.
 func (r *Recorder) discard() {
 	if r.conn != nil {
 		_ = r.conn.Raw(func(any) error { return driver.ErrBadConn })
@@ -42,13 +42,13 @@ func (r *Recorder) discard() {
 	r.Close()
 }
 
-// write does something in a transaction; the connection is thrown away after an error, other than that of errThere.
+// write runs do in a transaction. It discards the connection after any error but errThere.
 func (r *Recorder) write(ctx context.Context, days []time.Time, do func(tx *sql.Tx) error) (err error) {
 	defer func() {
 		if err != nil && !errors.Is(err, errThere) {
 			r.discard()
 			r.db.endCutOff(ctx, err)
-			clear(r.days) // one may have been dropped
+			clear(r.days) // a partition may have been dropped
 		}
 	}()
 	if r.conn == nil {
@@ -83,7 +83,7 @@ func (r *Recorder) write(ctx context.Context, days []time.Time, do func(tx *sql.
 	return nil
 }
 
-// Probe reports why nothing could be written: it begins to write into each table, and writes nothing.
+// Probe reports why writing fails. It begins to write to each table, but writes no rows.
 func (r *Recorder) Probe(ctx context.Context) error {
 	return r.write(ctx, nil, func(*sql.Tx) error {
 		for _, t := range [][2]string{
@@ -97,14 +97,14 @@ func (r *Recorder) Probe(ctx context.Context) error {
 	})
 }
 
-// ensureDays makes the partitions of the days, each once per recorder.
+// ensureDays creates the partitions for the days, once per recorder and day.
 func (r *Recorder) ensureDays(ctx context.Context, days []time.Time) error {
 	for _, at := range days {
 		day := at.UTC().Format(time.DateOnly)
 		if r.days[day] {
 			continue
 		}
-		// one that is on its way out is no partition any more, and is not made anew before it is gone
+		// a partition that is being dropped is already detached, and cannot be re-created until it is gone
 		if _, err := r.conn.ExecContext(ctx, `SELECT whisperer_ensure_day($1::date)`, day); err != nil && !isCode(err, "42P07") {
 			return translate(fmt.Errorf("make partitions of %s: %w", day, err))
 		}
@@ -113,19 +113,19 @@ func (r *Recorder) ensureDays(ctx context.Context, days []time.Time) error {
 	return nil
 }
 
-// errThere says that what was taken for new is in the ledger already.
+// errThere reports that rows taken for new are recorded already.
 var errThere = errors.New("it is recorded already")
 
-// facts are what batches have, by how it has to be written.
+// facts holds the contents of batches, grouped by how they are written.
 type facts struct {
 	days []time.Time
-	// first are facts about deliveries of which nothing was told before; later may be about any.
+	// first holds facts about deliveries without an earlier fact. later may be about any deliveries.
 	first, later []fact
 	rejected     []*whispererv1.RejectedEvent
 	stale        []*whispererv1.StaleFanout
 }
 
-// fact is a fact and who told it.
+// fact is a fact with the worker that published it.
 type fact struct {
 	*whispererv1.DeliveryFact
 	worker string
@@ -151,10 +151,9 @@ func factsOf(batches []*whispererv1.LedgerBatch) *facts {
 	return out
 }
 
-// WriteFacts writes what workers told the ledger. Writing the same facts again changes nothing.
-//
-// What is first and what is later are transactions of their own, each of which writes in the order of the keys: recorders
-// that write the same deliveries never wait for each other in a circle.
+// WriteFacts writes the facts of batches. Writing the same facts again changes nothing.
+// first and later are written in separate transactions, each of which writes in the order of the keys, so that recorders that
+// write the same deliveries cannot deadlock.
 func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error {
 	f := factsOf(batches)
 	if len(f.first) > 0 {
@@ -257,7 +256,7 @@ func (r *Recorder) reject(ctx context.Context, tx *sql.Tx, list []*whispererv1.R
 	return nil
 }
 
-// WriteEvents writes events; one whose id is there already, from earlier in the stream and within 24 h, is left out.
+// WriteEvents writes events. An event whose id was published earlier in the stream, within 24 h, is left out.
 func (r *Recorder) WriteEvents(ctx context.Context, events []webhook.Event) error {
 	var days []time.Time
 	for i := range events {
@@ -302,7 +301,7 @@ func keysOf(events []webhook.Event) []EventKey {
 	return keys
 }
 
-// eventsOf are the events that facts are about.
+// eventsOf returns the keys of the events that the facts are about.
 func eventsOf(list []fact) []EventKey {
 	keys := make([]EventKey, len(list))
 	for i, f := range list {

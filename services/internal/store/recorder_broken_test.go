@@ -20,13 +20,15 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// breaking leads to the database, and breaks a connection the moment that it says the word, while it is set.
+// breaking returns a URL of the database through a proxy that breaks a connection when the client sends the word, while set is
+// true.
 func breaking(t *testing.T, database, word string, set *atomic.Bool) string {
 	t.Helper()
 	return leading(t, database, func(said []byte, _ io.Writer) bool { return !set.Load() || !bytes.Contains(said, []byte(word)) })
 }
 
-// leading leads to the database, and ends a connection where it may not go on after what it has said, of which a part may be handed on.
+// leading returns a URL of the database through a proxy that closes a connection when goesOn returns false for data from the
+// client. goesOn may forward a part of the data.
 func leading(t *testing.T, database string, goesOn func(said []byte, to io.Writer) bool) string {
 	t.Helper()
 	target, err := url.Parse(database)
@@ -105,8 +107,8 @@ func TestARecorderWhoseConnectionBreaksGoesOnWithAnother(t *testing.T) {
 	}
 }
 
-// What somebody who is cut off in a transaction has locked keeps others waiting for a while only, although neither side's network
-// finds out: something between them lives.
+// A session that is cut off in a transaction blocks others only for a while, even if neither side's network notices, because a
+// proxy between them keeps both connections open.
 func TestAProgramThatIsCutOffInATransactionLetsOthersGoOn(t *testing.T) {
 	t.Parallel()
 	for name, word := range map[string]string{
@@ -152,7 +154,7 @@ func TestADatabaseThatOnlyReadsIsUnavailableAndRefusesNothing(t *testing.T) {
 	target, err := url.Parse(database)
 	require.NoError(t, err)
 	query := target.Query()
-	query.Set("default_transaction_read_only", "on") // as a server that was demoted
+	query.Set("default_transaction_read_only", "on") // as on a server that was demoted
 	target.RawQuery = query.Encode()
 	demoted, err := store.Open(target.String(), 2, nil)
 	require.NoError(t, err)

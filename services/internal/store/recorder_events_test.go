@@ -77,7 +77,7 @@ func TestOfEventsWithOneIDTheFirstWithinADayCounts(t *testing.T) {
 	foreign.Tenant = "acme"
 	tests := map[string]struct {
 		batches [][]webhook.Event
-		want    []int64 // sequences that are stored
+		want    []int64 // sequences of the recorded events
 	}{
 		"the second within a day is left out":    {[][]webhook.Event{{anEvent("e-1", 1, 0)}, {anEvent("e-1", 2, 23*time.Hour)}}, []int64{1}},
 		"in one batch too":                       {[][]webhook.Event{{anEvent("e-1", 1, 0), anEvent("e-1", 2, time.Second)}}, []int64{1}},
@@ -109,7 +109,7 @@ func TestSeenEventsFindsTheFirstOfAnID(t *testing.T) {
 	db, _ := open(t)
 	r := recorder(t, db)
 	old, first, second := anEvent("e-1", 1, -48*time.Hour), anEvent("e-1", 5, 0), anEvent("e-1", 4, -time.Second)
-	for _, e := range []webhook.Event{old, first, second} { // the last two were told in the wrong order
+	for _, e := range []webhook.Event{old, first, second} { // the last two arrive in the wrong order
 		require.NoError(t, r.WriteEvents(t.Context(), []webhook.Event{e}))
 	}
 	digest := second.Digest()

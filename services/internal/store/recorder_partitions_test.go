@@ -20,7 +20,7 @@ func TestPartitionsAreMadeWhenTheyAreNeeded(t *testing.T) {
 	batch := batchOf(at(midnight.Add(-time.Microsecond)), at(midnight), at(midnight.AddDate(0, 0, 1).Add(-time.Microsecond)), at(noon.AddDate(1, 0, 0)))
 	batch.Rejected = []*whispererv1.RejectedEvent{{Seq: 1, PublishedAt: noon.AddDate(0, 1, 0).UnixNano(), Reason: "unreadable", Raw: []byte("x"), Size: 1}}
 	write(t, recorder(t, db), batch)
-	write(t, recorder(t, db), batch) // another one finds them there
+	write(t, recorder(t, db), batch) // another recorder finds them recorded
 	var got []string
 	require.NoError(t, plain.SelectContext(t.Context(), &got, `
 		SELECT tableoid::regclass::text || ' ' || count(*) FROM deliveries GROUP BY tableoid ORDER BY 1`))

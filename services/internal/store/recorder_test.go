@@ -27,7 +27,7 @@ func newDelivery() delivery {
 	return delivery{id: webhook.DeliveryID(hook, "e-1"), hook: hook}
 }
 
-// fact says that the delivery got into the state, seconds after noon, when it had had so many attempts.
+// fact returns the fact that the delivery got into the state, seconds after noon, after this many attempts.
 func (d delivery) fact(state webhook.DeliveryState, attempts uint32, second int, edit ...func(f *whispererv1.DeliveryFact)) *whispererv1.DeliveryFact {
 	at := noon.Add(time.Duration(second) * time.Second)
 	f := &whispererv1.DeliveryFact{
@@ -43,7 +43,7 @@ func (d delivery) fact(state webhook.DeliveryState, attempts uint32, second int,
 	return f
 }
 
-// answered adds the attempt that brought the delivery there.
+// answered adds the attempt that led to the state.
 func answered(status uint32) func(f *whispererv1.DeliveryFact) {
 	return func(f *whispererv1.DeliveryFact) {
 		f.Attempt = &whispererv1.AttemptFact{
@@ -62,7 +62,7 @@ func unknown(f *whispererv1.DeliveryFact) {
 
 func replay(f *whispererv1.DeliveryFact) { f.Replay = true }
 
-// first says that nothing was told of the delivery before.
+// first marks the fact as the delivery's first.
 func first(f *whispererv1.DeliveryFact) { f.First = true }
 
 func batchOf(facts ...*whispererv1.DeliveryFact) *whispererv1.LedgerBatch {
@@ -84,7 +84,7 @@ func recorder(t *testing.T, db *store.DB) *store.Recorder {
 	return r
 }
 
-// row is a delivery as it is stored.
+// row is a delivery as stored.
 type row struct {
 	State      string
 	Attempts   int
@@ -105,7 +105,7 @@ func stored(t *testing.T, plain *sqlx.DB, d delivery) row {
 	return r
 }
 
-// dump is everything that the ledger has of deliveries and attempts.
+// dump returns all recorded deliveries and attempts.
 func dump(t *testing.T, plain *sqlx.DB) string {
 	t.Helper()
 	var text string
@@ -278,8 +278,8 @@ func TestAttemptsAreStoredWholeAndStrangersTextIsMadeSafe(t *testing.T) {
 	require.Equal(t, "POST https://erp.example/hooks", got.Method+" "+got.URL)
 }
 
-// Each round is some hundred deliveries whose facts are spread, shuffled and partly repeated, over recorders that write
-// at the same time, each in an order of its own.
+// Each round has some hundred deliveries. Their facts are distributed, shuffled and partly repeated, over recorders that write
+// at the same time, each in its own order.
 func TestRecordersThatWriteTheSameDeliveriesDoNotDisturbEachOther(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
@@ -298,7 +298,7 @@ func TestRecordersThatWriteTheSameDeliveriesDoNotDisturbEachOther(t *testing.T) 
 			random := rand.New(rand.NewPCG(uint64(round), uint64(n)))
 			mine := append([]*whispererv1.DeliveryFact(nil), facts...)
 			random.Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] })
-			if n > 0 { // the first one has all, so that nothing is missing
+			if n > 0 { // the first one gets all, so that nothing is missing
 				mine = mine[:len(mine)/2]
 			}
 			go func() { errs <- writeInParts(t.Context(), r, mine) }()

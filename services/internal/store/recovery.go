@@ -13,24 +13,24 @@ import (
 )
 
 const (
-	// endedSpan is how long before a hook was disabled the events may be published whose deliveries that ended.
+	// endedSpan is how long before the hook was disabled an event may have been published whose delivery ended because of that.
 	endedSpan = webhook.MaxRetrySpan + 24*time.Hour
-	// obeyed is more than it takes until workers know that a hook is enabled again, or that it is disabled.
+	// obeyed is longer than workers need to learn that a hook was enabled or disabled.
 	obeyed = 10 * time.Second
 )
 
-// Recovery is what a hook missed while it was disabled last.
+// Recovery is what a hook missed while it was last disabled.
 type Recovery struct {
-	// From and To are since and until when it was disabled; both are zero where it never was, To while it is.
+	// From and To bound the time for which the hook was disabled. Both are zero if it never was; To is zero while it is.
 	From, To time.Time
-	// Replay makes up for it; Missed is how many deliveries that is, as CountReplay says.
+	// Replay is the replay that makes up for it, and Missed the number of its deliveries, as returned by CountReplay.
 	Replay Replay
 	Missed int
 }
 
-// FindRecovery counts what the hook missed: deliveries that failed or were ended because it was disabled, those which disabled it
-// because the receiver was gone, and events that caused none meanwhile. What was recovered is not missed any more. The error is webhook.ErrNotFound where the tenant has no
-// such hook.
+// FindRecovery counts what the hook missed: deliveries that are dead because it was disabled, deliveries whose 410 response
+// disabled it, and events without a delivery from that time. What was replayed since is not counted. The error is
+// webhook.ErrNotFound if the tenant has no such hook.
 func (d *JobStore) FindRecovery(ctx context.Context, tenant string, hook uuid.UUID) (Recovery, error) {
 	var row struct {
 		From  *time.Time `db:"disabled_from"`

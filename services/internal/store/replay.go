@@ -13,7 +13,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// ReplayError says why something cannot be sent again.
+// ReplayError reports why something cannot be replayed.
 type ReplayError struct {
 	// Reason is one or two sentences for people.
 	Reason string
@@ -24,14 +24,14 @@ func (e *ReplayError) Error() string { return e.Reason }
 
 func refuseReplay(reason string) error { return &ReplayError{Reason: reason} }
 
-// parkAgain begins a new round of attempts: at once, as far as the hook can take it. A retry that waits on the bus for
-// its time is not touched: when it comes, the ledger says that the delivery is parked.
+// parkAgain begins a new round of attempts, as soon as the hook can take it. A retry that is scheduled on the bus is left
+// there: when it is due, the ledger says that the delivery is parked.
 const parkAgain = `state = 'parked', reason = 'replay', replay = true, next_at = NULL, round_attempts = 0,
 	round_started_at = NULL, updated_at = clock_timestamp()`
 
-// RetryDelivery parks a delivery for another round of attempts, as a person asked. With force that may be one that was
-// delivered or superseded. The errors are webhook.ErrNotFound, and *ReplayError where it cannot be sent again: it was delivered or
-// superseded, its hook is gone or disabled, or its payload is not there.
+// RetryDelivery parks a delivery for another round of attempts. With force it also accepts one that was delivered or
+// superseded. The errors are webhook.ErrNotFound, and *ReplayError if the delivery cannot be repeated: it was delivered or
+// superseded, its hook was deleted or disabled, or its payload was erased or is no longer kept.
 func (d *JobStore) RetryDelivery(ctx context.Context, actor Actor, tenant string, id uuid.UUID, force bool) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var row struct {
@@ -79,7 +79,7 @@ func (d *JobStore) RetryDelivery(ctx context.Context, actor Actor, tenant string
 	})
 }
 
-// touchBacklog tells the drainers, with the transaction, that the hooks have parked deliveries.
+// touchBacklog notifies the drainers, when the transaction commits, that the hooks have parked deliveries.
 func touchBacklog(ctx context.Context, tx *sqlx.Tx, hooks ...uuid.UUID) error {
 	_, err := tx.ExecContext(ctx, `
 		WITH touched AS (

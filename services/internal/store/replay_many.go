@@ -8,11 +8,12 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// MaxRetried is how many deliveries RetryDeliveries and CountRetriable take at once.
+// MaxRetried is the maximum number of deliveries for RetryDeliveries and CountRetriable.
 const MaxRetried = 10_000
 
-// retriable chooses the ids of the newest deliveries of the filter that can be tried again: they are not under way, their
-// hook is there and not disabled, and their payload is kept. With force those that were delivered or superseded are, too.
+// retriable returns a query for the newest deliveries of the filter that can be retried: they are neither in progress nor
+// parked, their hook exists and is not disabled, and their payload is kept. With force the query includes deliveries that were
+// delivered or superseded.
 func (f *DeliveryFilter) retriable(c *clauses, tenant string, force bool) string {
 	f.conditions(c, tenant)
 	states := `'waiting', 'dead', 'cancelled'`
@@ -25,7 +26,7 @@ func (f *DeliveryFilter) retriable(c *clauses, tenant string, force bool) string
 		ORDER BY published_at DESC, id DESC LIMIT ` + c.arg(MaxRetried)
 }
 
-// CountRetriable counts the deliveries that RetryDeliveries would try again, MaxRetried at most.
+// CountRetriable counts the deliveries that RetryDeliveries would park, at most MaxRetried.
 func (d *JobStore) CountRetriable(ctx context.Context, tenant string, f DeliveryFilter, force bool) (int, error) {
 	c := &clauses{}
 	query := f.retriable(c, tenant, force)
@@ -36,9 +37,9 @@ func (d *JobStore) CountRetriable(ctx context.Context, tenant string, f Delivery
 	return n, nil
 }
 
-// RetryDeliveries parks the newest deliveries of the filter, MaxRetried at most, for another round of attempts, as
-// RetryDelivery does with one, and returns how many there were. Those that are parked, or, without force, were delivered are left
-// alone, and so are those that cannot be sent again.
+// RetryDeliveries parks the newest deliveries of the filter, at most MaxRetried, for another round of attempts, and returns
+// their number. It skips deliveries that are parked, that were delivered or superseded (without force), or that cannot be
+// retried.
 func (d *JobStore) RetryDeliveries(ctx context.Context, actor Actor, tenant string, f DeliveryFilter, force bool) (int, error) {
 	var hooks []uuid.UUID
 	err := d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {

@@ -11,20 +11,20 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
-// resealBatch is how many hooks are locked at once: few, so that nobody who saves one waits long.
+// resealBatch is the number of hooks that are locked at once. It is small, so that nobody who saves a hook waits long.
 const resealBatch = 50
 
-// SealedKey is a master key that secrets are sealed with.
+// SealedKey is a master key with which secrets are sealed.
 type SealedKey struct {
-	// ID of the key, which says nothing about it.
+	// ID identifies the key, and reveals nothing about it.
 	ID string
-	// Hooks is how many have secrets that are sealed with it, and SigningKeys how many of those are.
+	// Hooks is the number of hooks whose secrets are sealed with the key, and SigningKeys that of the signing keys.
 	Hooks, SigningKeys int
-	// Current says that new secrets are sealed with it, and Known that it is configured at all.
+	// Current reports that new secrets are sealed with the key, and Known that it is configured.
 	Current, Known bool
 }
 
-// SealedKeys lists the master keys that hooks' secrets and signing keys are sealed with, by id.
+// SealedKeys lists, by id, the master keys with which hooks' secrets and signing keys are sealed.
 func (d *AccessStore) SealedKeys(ctx context.Context) ([]SealedKey, error) {
 	var rows []struct {
 		ID    string `db:"id"`
@@ -46,10 +46,10 @@ func (d *AccessStore) SealedKeys(ctx context.Context) ([]SealedKey, error) {
 	return keys, nil
 }
 
-// Reseal seals all hooks' secrets and the signing keys anew with the current master key, a few hooks in each transaction, and returns how many hooks
-// it has done. Nothing else of a hook changes, its version neither; services that know both keys notice nothing. told
-// hears of each batch. A hook whose secrets cannot be opened - its key is not configured, or its row was damaged - is left as it is: an
-// *UnsealedError names such hooks, after all others were done.
+// Reseal seals all hooks' secrets and all signing keys anew with the current master key, a few hooks per transaction, and
+// returns how many hooks were resealed. Nothing else of a hook changes, not even its version, and services that have both keys
+// go on. told is called after each batch. Secrets that cannot be opened, because their key is not configured or the row is
+// damaged, are left as they are: an *UnsealedError names them, after all others were resealed.
 func (d *AccessStore) Reseal(ctx context.Context, actor Actor, told func(done int)) (done int, err error) {
 	var unsealed UnsealedError
 	_, unreadable, err := d.resealKeys(ctx, actor)
@@ -103,17 +103,17 @@ func (d *core) resealHook(ctx context.Context, tx *sqlx.Tx, id uuid.UUID, plain 
 	return nil
 }
 
-// maxNamed is how many hooks an UnsealedError names.
+// maxNamed is the maximum number of secrets that an UnsealedError names.
 const maxNamed = 20
 
-// UnsealedError names hooks whose secrets, and signing keys, that could not be sealed anew, because they could not be opened.
+// UnsealedError reports the secrets of hooks and the signing keys that could not be resealed because they could not be opened.
 type UnsealedError struct {
-	// Count is how many there are, and Reasons why, of the first few.
+	// Count is their number, and Reasons are the errors of the first few.
 	Count   int
 	Reasons []error
 }
 
-// Error names them.
+// Error lists the reasons.
 func (e *UnsealedError) Error() string {
 	text := fmt.Sprintf("%d secrets are not sealed anew: %v", e.Count, errors.Join(e.Reasons...))
 	if more := e.Count - len(e.Reasons); more > 0 {
@@ -122,7 +122,7 @@ func (e *UnsealedError) Error() string {
 	return text
 }
 
-// Unwrap has seal.ErrUnknownKey among the reasons where a key is not configured.
+// Unwrap returns the reasons. seal.ErrUnknownKey is among them if a key is not configured.
 func (e *UnsealedError) Unwrap() []error { return e.Reasons }
 
 func (e *UnsealedError) add(reasons []error) {

@@ -11,21 +11,22 @@ import (
 )
 
 const (
-	// detachTime is how long the detaching of a partition waits for those who read it. It keeps nobody waiting meanwhile.
+	// detachTime is how long detaching a partition waits for its readers. It blocks nobody meanwhile.
 	detachTime = 5 * time.Second
-	// dropLock is how long the drop of one waits for a lock, during which others may wait behind it.
+	// dropLock is how long dropping a partition waits for a lock. Others may queue up behind it meanwhile.
 	dropLock = "500ms"
 )
 
-// oldDay is a partition of a day that is over, or was one.
+// oldDay is a partition of a past day, or a detached one.
 type oldDay struct {
 	Parent string `db:"parent"`
 	Name   string `db:"name"`
-	// State is "attached", "pending" where it was being detached and that did not come to its end, or "detached".
+	// State is "attached", "pending" if detaching it was begun but not finished, or "detached".
 	State string `db:"state"`
 }
 
-// oldDays lists them, those first whose drop is under way: of each table, one at a time can be.
+// oldDays lists the old partitions. Those whose drop was begun come first, because only one partition of a table can be
+// detached at a time.
 const oldDays = `
 SELECT p.relname AS parent, c.relname AS name,
 	CASE WHEN i.inhrelid IS NULL THEN 'detached' WHEN i.inhdetachpending THEN 'pending' ELSE 'attached' END AS state
@@ -37,16 +38,16 @@ AND CASE WHEN c.relname ~ ('^' || p.relname || '_[0-9]{8}$')
 	THEN to_date(right(c.relname, 8), 'YYYYMMDD') < CASE p.relname WHEN 'events' THEN $1::date ELSE $2::date END END
 ORDER BY i.inhrelid IS NOT NULL, NOT i.inhdetachpending, right(c.relname, 8), p.relname`
 
-// DropDays drops what was published before the given times, by whole days: payloads, and all else that the ledger has. It
-// keeps nobody waiting who reads or writes, and does not wait long for them: a partition that somebody reads is detached,
-// and dropped by a later call. Partitions that could not be dropped yet are no error; busy counts them.
+// DropDays drops the partitions of days before the given times: one for payloads, one for the rest of the ledger. It neither
+// blocks readers and writers nor waits long for them: a partition that is being read is detached, and dropped by a later call.
+// busy counts the partitions that could not be dropped yet, which is not an error.
 func (d *LedgerStore) DropDays(ctx context.Context, payloads, others time.Time) (dropped, busy int, err error) {
 	var list []oldDay
 	err = d.db.SelectContext(ctx, &list, oldDays, payloads.UTC().Format(time.DateOnly), others.UTC().Format(time.DateOnly))
 	if err != nil {
 		return 0, 0, translate(fmt.Errorf("list old partitions: %w", err))
 	}
-	stuck := map[string]bool{} // tables one partition of which is being detached: the next has to wait
+	stuck := map[string]bool{} // tables that have a partition being detached, so that the next one has to wait
 	var failed []error
 	for _, o := range list {
 		if o.State != "detached" && stuck[o.Parent] {
@@ -71,7 +72,7 @@ func (d *LedgerStore) DropDays(ctx context.Context, payloads, others time.Time) 
 	return dropped, busy, errors.Join(failed...)
 }
 
-// DropCopies forgets where copies of events were that were published before the time.
+// DropCopies deletes the positions of copies of events that were published before the given time.
 func (d *LedgerStore) DropCopies(ctx context.Context, before time.Time) error {
 	if _, err := d.db.ExecContext(ctx, `DELETE FROM event_copies WHERE published_at < $1`, before); err != nil {
 		return translate(fmt.Errorf("forget copies of events: %w", err))
@@ -79,16 +80,16 @@ func (d *LedgerStore) DropCopies(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// isLockConflict reports whether others used what was to be locked: it was not waited for any longer.
+// isLockConflict reports whether a lock could not be acquired in time because others used the table.
 func isLockConflict(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || isCode(err, "55P03") || isCode(err, "57014") || isCode(err, "40P01") // lock_not_available, query_canceled, deadlock_detected
 }
 
-// dropDay drops one partition: in a transaction of its own, after it was detached without keeping anybody waiting.
+// dropDay drops one partition in a transaction of its own, after detaching it without blocking others.
 func (d *core) dropDay(ctx context.Context, o oldDay) error {
 	parent, name := pq.QuoteIdentifier(o.Parent), pq.QuoteIdentifier(o.Name)
 	if o.State == "attached" {
-		// Given up, it stays pending: from then on nobody new reads or writes it.
+		// If this is given up, the partition stays pending, and new transactions no longer use it.
 		waiting, cancel := context.WithTimeout(ctx, detachTime)
 		defer cancel()
 		if _, err := d.db.ExecContext(waiting, `ALTER TABLE `+parent+` DETACH PARTITION `+name+` CONCURRENTLY`); err != nil {

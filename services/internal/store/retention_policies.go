@@ -10,7 +10,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// RetentionPolicy says for how many days a tenant keeps the payloads of an event type, or of those of a pattern.
+// RetentionPolicy says for how many days a tenant keeps the payloads of an event type, or of the types that match a pattern.
 type RetentionPolicy struct {
 	Tenant    string    `db:"tenant"`
 	EventType string    `db:"event_type"`
@@ -20,14 +20,14 @@ type RetentionPolicy struct {
 }
 
 const (
-	// forgetExpired is for how long what is erased since its retention was over is kept in mind beside the events themselves: facts
-	// and messages of it are not late by more.
+	// forgetExpired is how long erased_events remembers an event that was erased by a retention policy. Facts and messages
+	// about it are never later than that.
 	forgetExpired = webhook.MaxRetrySpan + 24*time.Hour
-	// recordedLate is how much later than it was published an event may be recorded, and is still found by the clock.
+	// recordedLate is how long after its publication an event may be recorded and still be found by MarkExpired.
 	recordedLate = time.Hour
 )
 
-// List returns a tenant's policies by event type, or with "" those of all tenants.
+// List returns a tenant's policies by event type, or those of all tenants if tenant is empty.
 func (d *RetentionStore) List(ctx context.Context, tenant string) (list []RetentionPolicy, err error) {
 	err = d.db.SelectContext(ctx, &list, `
 		SELECT tenant, event_type, days, created_at, erased_to FROM payload_retention WHERE $1 = '' OR tenant = $1 ORDER BY tenant, event_type`, tenant)
@@ -40,7 +40,8 @@ func (d *RetentionStore) List(ctx context.Context, tenant string) (list []Retent
 	return list, nil
 }
 
-// Set gives an event type or pattern its days, or with 0 takes its policy away. A tenant has at most so many.
+// Set stores the retention in days for an event type or pattern, or removes it if days is 0. A tenant has at most most
+// policies.
 func (d *RetentionStore) Set(ctx context.Context, actor Actor, tenant, eventType string, days, most int) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		entry := audited{tenant: tenant, action: "retention.changed", subject: eventType, detail: map[string]any{"days": days}}
@@ -73,8 +74,8 @@ func (d *RetentionStore) Set(ctx context.Context, actor Actor, tenant, eventType
 	})
 }
 
-// MarkExpired writes down that the next events are to be erased whose retention by the policy was over at the time, MaxErased at most,
-// and returns how many that are.
+// MarkExpired marks the next events to be erased whose retention by the policy has expired, at most MaxErased, and returns
+// their number.
 func (d *RetentionStore) MarkExpired(ctx context.Context, p *RetentionPolicy, now time.Time) (n int, err error) {
 	before := now.AddDate(0, 0, -p.Days)
 	c := &clauses{}
@@ -113,7 +114,7 @@ func (d *RetentionStore) MarkExpired(ctx context.Context, p *RetentionPolicy, no
 	return n, err
 }
 
-// ForgetExpired drops what nobody has to be told of any more. The events say themselves that they are erased.
+// ForgetExpired deletes records of erasures that no program needs any more. The events themselves say that they are erased.
 func (d *RetentionStore) ForgetExpired(ctx context.Context) error {
 	_, err := d.db.ExecContext(ctx, `
 		DELETE FROM erased_events WHERE (tenant, event_id) IN (

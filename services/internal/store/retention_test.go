@@ -12,7 +12,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// reading is a transaction that reads all tables and stays open, as that of pg_dump does.
+// reading begins a transaction that reads all tables and stays open, as pg_dump does.
 func reading(t *testing.T, plain *sqlx.DB) *sqlx.Tx {
 	t.Helper()
 	dump, err := plain.BeginTxx(t.Context(), nil)
@@ -52,7 +52,7 @@ func TestOldDaysAreDroppedAfterALongReaderAndKeepNobodyWaiting(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for range 3 { // as the housekeeper does, once and again
+		for range 3 { // as often as the housekeeper does
 			dropped, busy, err := db.Ledger.DropDays(t.Context(), noon.AddDate(0, -1, 0), noon.AddDate(0, -1, 0))
 			if err != nil || dropped != 0 || busy != all-today {
 				t.Errorf("dropped %d, busy %d: %v", dropped, busy, err)

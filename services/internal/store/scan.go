@@ -9,11 +9,11 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// maxScanBytes bounds how much of payloads one scan reads.
+// maxScanBytes bounds the payloads that one scan reads.
 const maxScanBytes = 64 << 20
 
-// ScanEvents reads a tenant's events, the newest first, and hands each to take. It stops after limit events, after some
-// megabytes of payloads, or when ctx ends, and reports whether there may be more.
+// ScanEvents reads a tenant's events, newest first, and passes each to take. It stops after limit events, after maxScanBytes of
+// payloads, or when ctx's deadline passes, and reports whether there may be more.
 func (d *HistoryStore) ScanEvents(ctx context.Context, tenant string, f EventFilter, limit int, take func(*webhook.Event)) (more bool, err error) {
 	c := &clauses{}
 	c.add("tenant = %s", tenant)

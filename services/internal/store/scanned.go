@@ -10,14 +10,14 @@ import (
 	"github.com/lib/pq"
 )
 
-// How long PostgreSQL works on a page of a search. A path can be made to take any time on a payload of any size.
+// These are PostgreSQL's time limits for one page of a search. A path can be written to take any time on a payload of any size.
 const (
 	searchTime = 6 * time.Second
 	pathTime   = 2 * time.Second
 )
 
-// search runs the query of a page of a search, in a transaction of its own for its own timeout: poolers between us and
-// PostgreSQL may give the connection to somebody else afterwards. The error is ErrSlow where it took too long.
+// search runs the query for a page of a search. It uses a transaction to limit the timeout to this query, because a pooler may
+// give the connection to another program afterwards. The error is ErrSlow if the query takes too long.
 func (d *core) search(ctx context.Context, f *PayloadFilter, rows any, query string, args []any) error {
 	limit := searchTime
 	if f.Path != "" {
@@ -38,8 +38,8 @@ func (d *core) search(ctx context.Context, f *PayloadFilter, rows any, query str
 	return translate(f.pathError(err))
 }
 
-// How many rows one page looks at, at most, where there is no index of what is looked for: some 20 ms. Scattered ones are
-// each on a page of the disk of its own, as a hook's deliveries are, and the payloads of deliveries.
+// These bound the rows that one page looks at if no index covers what is searched for, which takes about 20 ms. Scattered rows,
+// such as a hook's deliveries or the payloads of deliveries, each lie on a disk page of their own.
 const (
 	maxScanned          = 3000
 	maxScannedScattered = 800
@@ -48,26 +48,27 @@ const (
 // Scanned is a page of a list for which rows are looked at one by one.
 type Scanned[T any] struct {
 	List []T
-	// More says that there are others beyond the page, or may be, in the direction that the page was asked for.
+	// More reports that there are, or may be, further rows in the direction of the page.
 	More bool
-	// Reached is where the list has to go on from if the page ended before it was full; nil where it did not.
+	// Reached is the position from which the list continues if the page ended before it was full; otherwise nil.
 	Reached *Position
 }
 
-// scannedRow is what a row that was looked at has besides: its number, and whether it is one of those looked for. The last one
-// need not be, and tells how far it came.
+// scannedRow is added to each row that was looked at: its number, and whether it matches. The last row may not match, and shows
+// how far the scan got.
 type scannedRow struct {
 	N   int  `db:"n"`
 	Hit bool `db:"hit"`
 }
 
-// scan is page for so many rows that are looked at.
+// scan does what page does, for a scan of at most most rows.
 func (c *clauses) scan(most int, p Page, at, id string, value func(*Position) any) (tail string) {
 	p.Limit = most - 1
 	return c.page(p, at, id, value)
 }
 
-// scanQuery is the query of the columns of the hits among the rows of a query, as many as the page has and one more, and of the last row.
+// scanQuery returns a query for the matching rows among those of the query rows: as many as the page holds and one more, and
+// the last row looked at.
 func scanQuery(name, columns, rows string, most int, hits *clauses, p Page, at, id string) string {
 	order := "DESC"
 	if p.Newer != nil {
@@ -79,7 +80,7 @@ func scanQuery(name, columns, rows string, most int, hits *clauses, p Page, at, 
 		) looked WHERE hit OR n = %[7]d ORDER BY n LIMIT %[8]s`, at, order, id, hits.where(), rows, name, most, hits.arg(p.Limit+1), columns)
 }
 
-// cutScanned drops the row beyond the page and one that was only looked at, and puts the newest first.
+// cutScanned drops the row beyond the page and a last row that does not match, and puts the newest row first.
 func cutScanned[R any](rows []R, most int, p Page, of func(*R) (scannedRow, Position)) (list []R, more bool, reached *Position) {
 	for i := range rows {
 		switch row, at := of(&rows[i]); {

@@ -30,7 +30,7 @@ func TestOnlyTheSchemaOfThisProgramWillDo(t *testing.T) {
 	tests := map[string]struct {
 		url    func(testing.TB) string
 		change string
-		want   string // in the error; empty for none
+		want   string // part of the error; empty for none
 	}{
 		"the newest":         {testenv.Postgres, `SELECT 1`, ""},
 		"none":               {testenv.EmptyPostgres, `SELECT 1`, "whisperer migrate up"},
@@ -114,7 +114,7 @@ func TestADatabaseURLThatIsNoneIsNotRepeated(t *testing.T) {
 	require.NoError(t, err)
 	for _, url := range []string{"postgres://u:canary@host:port/", "postgres://u:canary@h/?sslmode=wrong", "canary = = "} {
 		db, err := store.Open(url, 1, ring)
-		if err == nil { // it is one, but leads nowhere
+		if err == nil { // the URL is valid, but leads nowhere
 			err = db.Ready(t.Context())
 			require.NoError(t, db.Close())
 		}

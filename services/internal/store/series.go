@@ -10,30 +10,30 @@ import (
 	"github.com/lib/pq"
 )
 
-// Series says what the points of a time series are.
+// Series is the kind of a time series.
 type Series string
 
-// The series, with the values of a point in their order.
+// These are the series, with the values of a point in their order.
 const (
-	// ByState has deliveries that are delivered, open and dead, as Counts are.
+	// ByState counts delivered, open and dead deliveries, as Counts does.
 	ByState Series = "state"
-	// ByStatus has deliveries by what was answered last: 2xx, 3xx, 4xx, 5xx, anything else, nothing.
+	// ByStatus counts deliveries by the last response: 2xx, 3xx, 4xx, 5xx, any other, none.
 	ByStatus Series = "status"
-	// ByDuration has the median and the 99th percentile of how long answered attempts took, in microseconds, and how many that is of:
-	// the attempts of each step's newest deliveries, stepSample of them at most.
+	// ByDuration has the median and the 99th percentile of the duration of answered attempts, in microseconds, and the number
+	// of these attempts. They are those of each step's newest deliveries, at most stepSample deliveries.
 	ByDuration Series = "duration"
 )
 
-// stepSample is how many deliveries of a step are looked at for how long attempts took.
+// stepSample is the number of deliveries per step whose attempts are measured.
 const stepSample = 200
 
-// Point has the values of a series for the events that were published in a step of time, from At on.
+// Point holds the values of a series for the events that were published in the step from At on.
 type Point struct {
 	At     time.Time
 	Values []int64
 }
 
-// Total adds up the values.
+// Total returns the sum of the values.
 func (p *Point) Total() (n int64) {
 	for _, v := range p.Values {
 		n += v
@@ -41,7 +41,7 @@ func (p *Point) Total() (n int64) {
 	return n
 }
 
-// seriesColumns are the values of the series that are counted.
+// seriesColumns are the columns of the series that count deliveries.
 var seriesColumns = map[Series][]string{
 	ByState: {
 		`count(*) FILTER (WHERE state = 'delivered')`, `count(*) FILTER (WHERE state IN ('waiting', 'parked'))`, `count(*) FILTER (WHERE state = 'dead')`,
@@ -54,8 +54,8 @@ var seriesColumns = map[Series][]string{
 	},
 }
 
-// TimeSeries returns the series of a tenant's deliveries, or with a hook, which must be the tenant's, of the hook's, to which events
-// published since the time were to go, the first step first; steps without any are left out.
+// TimeSeries returns the series of the deliveries of a tenant, or of a hook, which must be the tenant's, for events published
+// since the given time. The earliest step comes first. Steps without deliveries are left out.
 func (d *HistoryStore) TimeSeries(ctx context.Context, tenant string, hook uuid.UUID, since time.Time, step time.Duration, by Series) ([]Point, error) {
 	of, args := `tenant = $3`, []any{since, step.Seconds(), tenant}
 	if hook != uuid.Nil {

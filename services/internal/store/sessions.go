@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// EndSession remembers that a session is over until it would have been over anyway. Ending it again changes nothing.
+// EndSession stores that a session was ended, until it would have expired. Ending it again changes nothing.
 func (d *AccessStore) EndSession(ctx context.Context, id uuid.UUID, expires time.Time) error {
 	_, err := d.db.ExecContext(ctx, `
 		WITH old AS (DELETE FROM ended_sessions WHERE expires_at < now())
@@ -19,7 +19,7 @@ func (d *AccessStore) EndSession(ctx context.Context, id uuid.UUID, expires time
 	return nil
 }
 
-// SessionEnded reports whether a session was ended before its time.
+// SessionEnded reports whether a session was ended before it expired.
 func (d *AccessStore) SessionEnded(ctx context.Context, id uuid.UUID) (bool, error) {
 	var ended bool
 	if err := d.db.GetContext(ctx, &ended, `SELECT EXISTS (SELECT FROM ended_sessions WHERE id = $1)`, id); err != nil {

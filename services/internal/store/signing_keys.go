@@ -17,35 +17,36 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
-// KeySet is kept equal to the signing keys in the database by a Watch.
+// KeySet is kept in line with the signing keys in the database by a Watch.
 type KeySet interface {
-	// Replace takes all keys there are.
+	// Replace replaces all keys.
 	Replace(keys []httpsig.Key)
-	// Put takes all keys of a tenant.
+	// Put replaces all keys of a tenant.
 	Put(tenant string, keys []httpsig.Key)
 }
 
 // Rotation says which of a tenant's signing keys are to be replaced, and how.
 type Rotation struct {
-	// Algorithm is one of webhook.MessageAlgorithms; empty for each.
+	// Algorithm is one of webhook.MessageAlgorithms; empty for all.
 	Algorithm string
-	// Revoke has the keys before published no more: somebody else may have them. It does not wait for the next key to be known either.
+	// Revoke stops publishing the replaced keys at once, because somebody else may have them. The rotation then does not wait
+	// until receivers know the next key either.
 	Revoke bool
 }
 
-// EarlyRotationError says that receivers may not know the next key yet.
+// EarlyRotationError reports that receivers may not know the next key yet.
 type EarlyRotationError struct {
-	// Algorithm is the key's, At when it can be taken.
+	// Algorithm is the key's algorithm, and At the time when it can be used.
 	Algorithm string
 	At        time.Time
 }
 
-// Error says when.
+// Error says when the rotation is possible.
 func (e *EarlyRotationError) Error() string {
 	return fmt.Sprintf("the next %s key was published too recently for every receiver to have it: rotate after %s", e.Algorithm, e.At.UTC().Format(time.RFC3339))
 }
 
-// ErrNextKey says that the key to be rotated to cannot be used.
+// ErrNextKey reports that the next key cannot be used.
 var ErrNextKey = errors.New("the next signing key cannot be opened with the master keys that are configured")
 
 type signingKeyRow struct {
@@ -63,10 +64,10 @@ type signingKeyRow struct {
 
 const signingKeyColumns = `kid, tenant, algorithm, state, public, sealed, sealed_key_id, created_at, signs_from, published_until`
 
-// signingKeyOwner is what a key's private half is sealed for.
+// signingKeyOwner returns the name for which a key's private half is sealed.
 func signingKeyOwner(kid string) string { return "signing key " + kid }
 
-// key is the row's key; err says why it cannot sign, although its state is one in which keys do.
+// key converts a row into a key. err says why the key cannot sign although its state allows it.
 func (r *signingKeyRow) key(ring *seal.Ring) (k httpsig.Key, err error) {
 	k = httpsig.Key{ID: r.KID, Tenant: r.Tenant, Algorithm: r.Algorithm, State: httpsig.State(r.State), CreatedAt: r.CreatedAt.UTC()}
 	if r.SignsFrom != nil {
@@ -88,13 +89,13 @@ func (r *signingKeyRow) key(ring *seal.Ring) (k httpsig.Key, err error) {
 	return k, k.SetPrivate(der)
 }
 
-// SigningKeys lists a tenant's keys that are published: by algorithm, the newest first. Those that cannot be opened are among them.
+// SigningKeys lists a tenant's published keys by algorithm, newest first, including those that cannot be opened.
 func (d *AccessStore) SigningKeys(ctx context.Context, tenant string) ([]httpsig.Key, error) {
 	keys, _, err := d.signingKeys(ctx, d.db, `WHERE tenant = $1 AND (published_until IS NULL OR published_until > now())`, tenant)
 	return keys, err
 }
 
-// signingKeys returns keys, and why some cannot sign.
+// signingKeys returns keys, and the reasons why some cannot sign.
 func (d *core) signingKeys(ctx context.Context, q sqlx.QueryerContext, where string, args ...any) (keys []httpsig.Key, unusable []error, err error) {
 	var rows []signingKeyRow
 	query := `SELECT ` + signingKeyColumns + ` FROM signing_keys ` + where + ` ORDER BY tenant, algorithm, created_at DESC, kid`
@@ -111,7 +112,7 @@ func (d *core) signingKeys(ctx context.Context, q sqlx.QueryerContext, where str
 	return keys, unusable, nil
 }
 
-// EnsureSigningKeys makes a tenant's signing keys where it has none, and reports whether it did.
+// EnsureSigningKeys creates the tenant's missing signing keys, and reports whether there were any.
 func (d *AccessStore) EnsureSigningKeys(ctx context.Context, actor Actor, tenant string) (created bool, err error) {
 	const enough = `SELECT count(*) = 2 * $2 FROM signing_keys WHERE tenant = $1 AND state <> 'previous'`
 	algorithms := webhook.MessageAlgorithms()
@@ -128,7 +129,7 @@ func (d *AccessStore) EnsureSigningKeys(ctx context.Context, actor Actor, tenant
 			for _, state := range []httpsig.State{httpsig.Current, httpsig.Next} {
 				key, err := d.addSigningKey(ctx, tx, tenant, algorithm, state)
 				switch {
-				case errors.Is(err, sql.ErrNoRows): // there is one
+				case errors.Is(err, sql.ErrNoRows): // it exists already
 				case err != nil:
 					return err
 				default:
@@ -141,7 +142,7 @@ func (d *AccessStore) EnsureSigningKeys(ctx context.Context, actor Actor, tenant
 	})
 }
 
-// addSigningKey makes a key; the error is sql.ErrNoRows where the tenant has one in this state.
+// addSigningKey creates a key. The error is sql.ErrNoRows if the tenant has one in this state.
 func (d *core) addSigningKey(ctx context.Context, tx *sqlx.Tx, tenant, algorithm string, state httpsig.State) (httpsig.Key, error) {
 	key, err := httpsig.Generate(algorithm)
 	if err != nil {
@@ -164,8 +165,8 @@ func (d *core) addSigningKey(ctx context.Context, tx *sqlx.Tx, tenant, algorithm
 		key.ID, tenant, algorithm, string(state), string(public), box.Box, box.KeyID)
 }
 
-// RotateSigningKeys has a tenant's next keys sign from now on, publishes new next ones, and the keys before for httpsig.Overlap more. The
-// errors are *EarlyRotationError, ErrNextKey, and webhook.ErrNotFound for a tenant that has no keys.
+// RotateSigningKeys makes a tenant's next keys current, creates new next ones, and keeps publishing the previous ones for
+// httpsig.Overlap. The errors are *EarlyRotationError, ErrNextKey, and webhook.ErrNotFound for a tenant without keys.
 func (d *AccessStore) RotateSigningKeys(ctx context.Context, actor Actor, tenant string, r Rotation) error {
 	return d.transact(ctx, func(tx *sqlx.Tx) error {
 		if err := lockTenant(ctx, tx, tenant); err != nil {
@@ -227,7 +228,7 @@ func (d *core) rotateSigningKey(ctx context.Context, tx *sqlx.Tx, tenant, algori
 	}, nil
 }
 
-// replaceSigningKey has another key sign. The private half of the one before is not needed any more, and is forgotten.
+// replaceSigningKey makes another key current. The private half of the previous one is deleted.
 func replaceSigningKey(ctx context.Context, tx *sqlx.Tx, tenant, algorithm, kid string, revoke bool) error {
 	_, err := tx.ExecContext(ctx, `
 		DELETE FROM signing_keys WHERE tenant = $1 AND algorithm = $2
@@ -245,7 +246,7 @@ func replaceSigningKey(ctx context.Context, tx *sqlx.Tx, tenant, algorithm, kid 
 	return err
 }
 
-// loadKeys has all signing keys read, or those of some tenants.
+// loadKeys loads all signing keys, or those of some tenants.
 func (w *Watch) loadKeys(ctx context.Context, tenants []string) error {
 	if w.Keys == nil {
 		return nil
@@ -275,7 +276,8 @@ func (w *Watch) loadKeys(ctx context.Context, tenants []string) error {
 	return nil
 }
 
-// resealKeys seals all signing keys anew with the current master key, and returns how many. Those that cannot be opened are left as they are.
+// resealKeys seals all signing keys anew with the current master key, and returns their number. Those that cannot be opened are
+// left as they are.
 func (d *AccessStore) resealKeys(ctx context.Context, actor Actor) (done int, unreadable []error, err error) {
 	err = d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var rows []signingKeyRow

@@ -16,7 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// byState are a tenant's signing keys of an algorithm.
+// byState returns a tenant's signing keys of an algorithm, by state.
 func byState(t *testing.T, db *store.DB, tenant, algorithm string) map[httpsig.State]httpsig.Key {
 	t.Helper()
 	list, err := db.Access.SigningKeys(t.Context(), tenant)
@@ -36,7 +36,7 @@ func TestEachTenantHasSigningKeysOfItsOwnAndRotatesThem(t *testing.T) {
 	s.MakeTenant(t, "acme")
 	plain := testenv.Plain(t, s.URL)
 	var made sync.WaitGroup
-	for i := range 4 { // instances that need them at once
+	for i := range 4 { // several instances create them at once
 		made.Go(func() {
 			if _, err := s.Access.EnsureSigningKeys(t.Context(), store.Actor(fmt.Sprint("test ", i)), "acme"); err != nil {
 				t.Error(err)

@@ -12,40 +12,40 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// durationSample is how many of a hook's newest deliveries its durations are taken from.
+// durationSample is the number of the newest deliveries from whose attempts durations are measured.
 const durationSample = 1000
 
-// HookStats is how a hook has fared.
+// HookStats are statistics of a hook.
 type HookStats struct {
-	// Day and Month count the deliveries of events of the last 24 hours and 30 days by their state.
+	// Day and Month count the deliveries of events of the last 24 hours and of the last 30 days, by state.
 	Day, Month map[webhook.DeliveryState]int
-	// Parked and Waiting are how many deliveries are so now, of whatever age.
+	// Parked and Waiting are the current numbers of such deliveries, of any age.
 	Parked, Waiting int
-	// Attempts is how many attempts P50 and P99 are of: those of the newest deliveries of the last 24 hours, 1,000 of
-	// them at most, that got an answer.
+	// Attempts is the number of attempts from which P50 and P99 are computed: the answered ones of the newest deliveries of the
+	// last 24 hours, at most 1,000 deliveries.
 	Attempts int
 	P50, P99 time.Duration
 	Failure
-	// Reasons counts the parked deliveries by why they are parked.
+	// Reasons counts the parked deliveries by reason.
 	Reasons map[webhook.Reason]int
-	// NextAt is when the earliest retry is due; zero where none waits.
+	// NextAt is when the earliest retry is due; zero if none waits.
 	NextAt time.Time
-	// Answers counts the newest attempts, those that P50 and P99 are of and those without an answer, by HTTP status or,
-	// where there was none, by what went wrong.
+	// Answers counts the attempts of the same deliveries, including unanswered ones, by HTTP status or, without one, by error
+	// class.
 	Answers []AnswerCount
-	// FilterDay, FilterMonth, TransformDay and TransformMonth are events of the last 24 hours and 30 days that the filter, or the
-	// transform, could not be evaluated for.
+	// FilterDay, FilterMonth, TransformDay and TransformMonth count the events of the last 24 hours and 30 days for which the
+	// filter, or the transform, could not be evaluated.
 	FilterDay, FilterMonth, TransformDay, TransformMonth ExpressionFailures
 }
 
-// AnswerCount is how many attempts were answered alike.
+// AnswerCount is the number of attempts with the same response.
 type AnswerCount struct {
 	Status int                `db:"status"`
 	Class  webhook.ErrorClass `db:"error_class"`
 	N      int                `db:"n"`
 }
 
-// HookStats counts.
+// HookStats computes the statistics of a hook.
 func (d *HistoryStore) HookStats(ctx context.Context, tenant string, hook uuid.UUID, now time.Time) (HookStats, error) {
 	s := HookStats{}
 	day := now.Add(-24 * time.Hour)
@@ -72,16 +72,16 @@ func (d *HistoryStore) HookStats(ctx context.Context, tenant string, hook uuid.U
 	return s, err
 }
 
-// Failure says since when a hook's attempts fail, and how.
+// Failure says since when, and how, a hook's attempts have been failing.
 type Failure struct {
-	// FailingSince is when the first failure without a success after it was; zero where the hook does not fail.
+	// FailingSince is when the first failure without a later success was; zero if the hook does not fail.
 	FailingSince time.Time
-	// Failures is how many there were since, and LastClass what the last one was.
+	// Failures is the number of failures since then, and LastClass the class of the last one.
 	Failures  int
 	LastClass webhook.ErrorClass
 }
 
-// Failure reads whether the attempts of a hook fail.
+// Failure reads whether a hook's attempts are failing.
 func (d *HistoryStore) Failure(ctx context.Context, tenant string, hook uuid.UUID) (f Failure, err error) {
 	var since sql.NullTime
 	err = d.db.QueryRowxContext(ctx, `
@@ -97,7 +97,7 @@ func (d *HistoryStore) Failure(ctx context.Context, tenant string, hook uuid.UUI
 	return f, nil
 }
 
-// openOf counts what is parked, by its reason, and what waits, and until when.
+// openOf counts the parked deliveries by reason and the waiting ones, and reads when the next retry is due.
 func (d *core) openOf(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID) error {
 	var next sql.NullTime
 	err := d.db.QueryRowxContext(ctx, `
@@ -126,7 +126,7 @@ func (d *core) openOf(ctx context.Context, s *HookStats, tenant string, hook uui
 	return nil
 }
 
-// answers counts the attempts of the newest deliveries, the most frequent answer first.
+// answers counts the attempts of the newest deliveries by response, most frequent first.
 func (d *core) answers(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, since time.Time) error {
 	err := d.db.SelectContext(ctx, &s.Answers, `
 		SELECT a.status, a.error_class, count(*) AS n
@@ -141,14 +141,14 @@ func (d *core) answers(ctx context.Context, s *HookStats, tenant string, hook uu
 	return nil
 }
 
-// countHook counts the deliveries of a day and of a month by their state.
+// countHook counts the deliveries since day and since month, by state.
 func (d *core) countHook(ctx context.Context, s *HookStats, tenant string, hook uuid.UUID, day, month time.Time) error {
 	var rows []struct {
 		State string `db:"state"`
 		Day   int    `db:"day"`
 		Month int    `db:"month"`
 	}
-	// without the tenant it is answered by an index alone: a hook is of one tenant
+	// a hook belongs to one tenant; without a condition on the tenant, an index alone answers the query
 	err := d.db.SelectContext(ctx, &rows, `
 		SELECT state, count(*) FILTER (WHERE published_at >= $3) AS day, count(*) AS month FROM deliveries
 		WHERE hook_id = (SELECT id FROM hooks WHERE id = $1 AND tenant = $2) AND published_at >= $4 GROUP BY state`,

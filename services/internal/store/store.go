@@ -1,4 +1,4 @@
-// Package store is the only one that talks SQL: it translates between the domain and the tables.
+// Package store is the only package that executes SQL. It translates between the domain and the tables.
 package store
 
 import (
@@ -18,10 +18,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/seal"
 )
 
-// ErrSchema says that the database's schema is not the one that this program was built for.
+// ErrSchema reports that the database's schema is not the one that this program needs.
 var ErrSchema = errors.New("database schema does not fit this program")
 
-// DB is a pool of connections to Whisperer's database, and all that is stored there, cut by what it is.
+// DB is a pool of connections to Whisperer's database. Its stores group the operations by what they are about.
 type DB struct {
 	*core
 
@@ -41,43 +41,43 @@ type DB struct {
 type (
 	// HookStore keeps hooks.
 	HookStore struct{ *core }
-	// HealthStore keeps how hooks do: the failures of their receivers and of their expressions.
+	// HealthStore keeps the health of hooks: the failures of their receivers and of their expressions.
 	HealthStore struct{ *core }
-	// TypeStore keeps the event types that tenants declared, and what they decided about others.
+	// TypeStore keeps the event types that tenants declared, and their settings for event types.
 	TypeStore struct{ *core }
-	// AccessStore keeps tenants, tokens, ended sessions, the audit log, and under which keys secrets are sealed.
+	// AccessStore keeps tenants, tokens, ended sessions, the audit log, signing keys and console views, and reseals secrets.
 	AccessStore struct{ *core }
-	// LedgerStore is written: events, deliveries and attempts.
+	// LedgerStore writes the ledger: events, deliveries and attempts.
 	LedgerStore struct{ *core }
 	// QueueStore is the queue of parked deliveries.
 	QueueStore struct{ *core }
-	// HistoryStore is the ledger, read: what happened.
+	// HistoryStore reads the ledger.
 	HistoryStore struct{ *core }
-	// JobStore keeps what people asked to be done again, and does it.
+	// JobStore keeps and runs the replays that people have requested.
 	JobStore struct{ *core }
-	// LeaseStore keeps who may do alone what several could.
+	// LeaseStore keeps leases.
 	LeaseStore struct{ *core }
-	// ErasureStore keeps which payloads are to be erased, and erases them.
+	// ErasureStore keeps the requested erasures, and erases payloads.
 	ErasureStore struct{ *core }
-	// RetentionStore keeps for how long tenants keep payloads, and marks those to be erased that are older.
+	// RetentionStore keeps the tenants' retention policies, and marks expired payloads to be erased.
 	RetentionStore struct{ *core }
 )
 
-// core is the pool that everything is asked through.
+// core is the pool and what all stores share.
 type core struct {
 	db      *sqlx.DB
 	lookups *lookups
 	url     string
 	ring    *seal.Ring
-	// direct is set once connections have proved to be sessions of their own.
+	// direct is set once connections have proved to have sessions of their own.
 	direct atomic.Bool
 
 	creations batcher[*creation, hookRow]
 }
 
-// Open makes a pool of at most maxConns connections for the URL, and has two more where SeenEvents is asked. ring opens and
-// seals secrets. It does not connect; see Ready. No call on it waits for ever: it ends with its context, also where the
-// server is silent, and after half a minute of silence where that has no deadline.
+// Open returns a pool of at most maxConns connections to the database at the URL, and opens two more for SeenEvents. ring opens
+// and seals secrets. Open does not connect; see Ready. No call waits forever: it ends with its context, even if the server is
+// silent, or, if the context has no deadline, after half a minute of silence.
 func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	connector, err := pq.NewConnector(url)
 	if err != nil {
@@ -95,7 +95,7 @@ func Open(url string, maxConns int, ring *seal.Ring) (*DB, error) {
 	}, nil
 }
 
-// withoutURL keeps a URL that cannot be parsed, and with it a password, out of messages.
+// withoutURL returns an error that does not quote a URL which cannot be parsed, because it may contain a password.
 func withoutURL(error) error { return errors.New("it is not a postgres:// URL") }
 
 // Close closes all connections.
@@ -125,7 +125,7 @@ type Migration struct {
 	Duration time.Duration
 }
 
-// Migrate brings the database at the URL to the newest schema. Several at once wait for each other.
+// Migrate migrates the database at the URL to the newest schema. Concurrent calls wait for each other.
 func Migrate(ctx context.Context, url string) ([]Migration, error) {
 	if err := mayMigrate(ctx, url); err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func MigrationStatus(ctx context.Context, url string) ([]Migration, error) {
 	return list, nil
 }
 
-// migrator's connections have no limit of time: a migration may rewrite a table.
+// migrator returns a migration provider. Its connections have no time limit, because a migration may rewrite a table.
 func migrator(url string, from fs.FS) (*goose.Provider, func(), error) {
 	connector, err := pq.NewConnector(url)
 	if err != nil {

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// System is what the database says of itself and of those who work on it.
+// System is the state of the database, with the leases of the programs that use it.
 type System struct {
 	// Server is PostgreSQL's version, such as 17.6.
 	Server string
-	// Schema is the version that the database has, Wanted the one that this program was made for.
+	// Schema is the database's schema version, and Wanted the one that this program needs.
 	Schema, Wanted int64
-	// Size is what the database takes on its disk, in bytes.
+	// Size is the size of the database on disk, in bytes.
 	Size   int64
 	Leases []HeldLease
 }
 
-// HeldLease is what a worker holds, so that no other one does the same.
+// HeldLease is a lease that a worker holds.
 type HeldLease struct {
 	Name      string    `db:"name"`
 	Holder    string    `db:"holder"`
@@ -25,10 +25,10 @@ type HeldLease struct {
 	ExpiresAt time.Time `db:"expires_at"`
 }
 
-// maxLeases bounds the leases of a System: there is one for each hook that is being drained.
+// maxLeases bounds the leases in a System: there is one for each hook that is being drained.
 const maxLeases = 50
 
-// DescribeSystem tells how the database is doing.
+// DescribeSystem reads the state of the database.
 func (d *HistoryStore) DescribeSystem(ctx context.Context) (System, error) {
 	var s System
 	var err error
@@ -51,15 +51,15 @@ func (d *HistoryStore) DescribeSystem(ctx context.Context) (System, error) {
 	return s, nil
 }
 
-// WorkerSeen is a worker that made attempts.
+// WorkerSeen is a worker that has made attempts.
 type WorkerSeen struct {
 	Worker   string    `db:"worker"`
 	Attempts int       `db:"attempts"`
 	LastAt   time.Time `db:"last_at"`
 }
 
-// ListWorkers lists the workers that made the attempts of a tenant's newest deliveries since the time, durationSample of
-// them at most.
+// ListWorkers lists the workers that made the attempts of a tenant's newest deliveries since the given time, at most
+// durationSample deliveries.
 func (d *HistoryStore) ListWorkers(ctx context.Context, tenant string, since time.Time) ([]WorkerSeen, error) {
 	var list []WorkerSeen
 	err := d.db.SelectContext(ctx, &list, `

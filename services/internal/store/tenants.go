@@ -12,16 +12,16 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Tenant is an owner of hooks and events.
+// Tenant owns hooks and events.
 type Tenant struct {
 	Name string
-	// Handshake is which receivers are asked before hooks send to them.
+	// Handshake says which receivers must agree before hooks send to them.
 	Handshake webhook.Handshake
 	CreatedAt time.Time
 }
 
-// EnsureTenant creates the tenant unless it is there, and reports whether it did. The error is a
-// *webhook.ValidationError where the name breaks the rules of webhook.ValidateTenant.
+// EnsureTenant creates the tenant if it does not exist, and reports whether it did so. The error is a *webhook.ValidationError
+// if the name breaks the rules of webhook.ValidateTenant.
 func (d *AccessStore) EnsureTenant(ctx context.Context, actor Actor, name string) (created bool, err error) {
 	if err := webhook.ValidateTenant(name); err != nil {
 		return false, invalid("/name", err.Error())
@@ -61,7 +61,7 @@ func (d *AccessStore) ListTenants(ctx context.Context) ([]Tenant, error) {
 	return list, nil
 }
 
-// TenantExists reports whether there is a tenant of that name.
+// TenantExists reports whether the tenant exists.
 func (d *AccessStore) TenantExists(ctx context.Context, name string) (bool, error) {
 	var there bool
 	if err := d.db.GetContext(ctx, &there, `SELECT EXISTS (SELECT FROM tenants WHERE name = $1)`, name); err != nil {
@@ -70,7 +70,7 @@ func (d *AccessStore) TenantExists(ctx context.Context, name string) (bool, erro
 	return there, nil
 }
 
-// HandshakePolicy is which receivers are asked before a tenant's hooks send to them. The error is webhook.ErrNotFound.
+// HandshakePolicy returns which receivers must agree before a tenant's hooks send to them. The error is webhook.ErrNotFound.
 func (d *AccessStore) HandshakePolicy(ctx context.Context, tenant string) (policy webhook.Handshake, err error) {
 	err = d.db.GetContext(ctx, &policy, `SELECT handshake FROM tenants WHERE name = $1`, tenant)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -79,7 +79,7 @@ func (d *AccessStore) HandshakePolicy(ctx context.Context, tenant string) (polic
 	return policy, translate(err)
 }
 
-// SetHandshakePolicy changes it.
+// SetHandshakePolicy changes a tenant's handshake policy.
 func (d *AccessStore) SetHandshakePolicy(ctx context.Context, actor Actor, tenant string, policy webhook.Handshake) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		if err := lockTenant(ctx, tx, tenant); err != nil {
@@ -96,7 +96,8 @@ func (d *AccessStore) SetHandshakePolicy(ctx context.Context, actor Actor, tenan
 	})
 }
 
-// NoteHandshake writes to the audit log that a receiver's host was asked whether it wants webhooks, and why it was not taken for yes.
+// NoteHandshake writes to the audit log that a receiver's host was asked whether it wants webhooks, and, if it did not agree,
+// the reason.
 func (d *AccessStore) NoteHandshake(ctx context.Context, actor Actor, tenant, host string, refusal error) error {
 	return d.change(ctx, actor, func(*sqlx.Tx) (audited, error) {
 		detail := map[string]any{"agreed": refusal == nil}
@@ -107,7 +108,8 @@ func (d *AccessStore) NoteHandshake(ctx context.Context, actor Actor, tenant, ho
 	})
 }
 
-// HasOrigin reports whether a hook of the tenant sends to a URL of the origin, as webhook.OriginOf has it.
+// HasOrigin reports whether a hook of the tenant, or its callback, sends to a URL of the origin, as defined by
+// webhook.OriginOf.
 func (d *HookStore) HasOrigin(ctx context.Context, tenant, origin string) (bool, error) {
 	var there bool
 	err := d.db.GetContext(ctx, &there, `

@@ -16,17 +16,17 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// Role says what a token may do.
+// Role is what a token permits.
 type Role string
 
-// The roles, each allowed what the one before is.
+// The roles. Each includes the permissions of the one before.
 const (
 	Viewer Role = "viewer" // reads
 	Editor Role = "editor" // changes hooks, publishes events
 	Admin  Role = "admin"  // makes and revokes tokens
 )
 
-// Covers reports whether the role is allowed what needs the other one.
+// Covers reports whether the role includes the permissions of the other one.
 func (r Role) Covers(other Role) bool { return r.rank() >= other.rank() && r.rank() > 0 }
 
 func (r Role) rank() int {
@@ -45,14 +45,14 @@ func (r Role) rank() int {
 // maxTokenName bounds a token's name, in bytes.
 const maxTokenName = 255
 
-// tokenPrefix begins every token that we make, so that people and secret scanners know one when they see it.
+// tokenPrefix begins every token that we create, so that people and secret scanners recognize it.
 const tokenPrefix = "wsp_"
 
 // Token is an API token without its secret, of which only a hash is stored.
 type Token struct {
 	ID   uuid.UUID
 	Name string
-	// Tenant is empty for an operator's token, which is good for every tenant.
+	// Tenant is empty for an operator's token, which is valid for every tenant.
 	Tenant    string
 	Role      Role
 	CreatedAt time.Time
@@ -60,25 +60,25 @@ type Token struct {
 	ExpiresAt time.Time
 	// RevokedAt is zero for a token that is not revoked.
 	RevokedAt time.Time
-	// LastUsedAt is when the token was used last, to the minute; zero for one that was not used since that is recorded.
+	// LastUsedAt is when the token was last used, to the minute; zero if no use was recorded.
 	LastUsedAt time.Time
 }
 
-// TokenState says whether a token is good.
+// TokenState says whether a token is valid.
 type TokenState string
 
 // The states of a token.
 const (
 	TokenActive   TokenState = "active"
-	TokenExpiring TokenState = "expiring" // good, for less than ExpiresSoon
+	TokenExpiring TokenState = "expiring" // valid for less than ExpiresSoon
 	TokenExpired  TokenState = "expired"
 	TokenRevoked  TokenState = "revoked"
 )
 
-// ExpiresSoon is how long before a token expires people are warned of it.
+// ExpiresSoon is the time before a token's expiry during which people are warned of it.
 const ExpiresSoon = 14 * 24 * time.Hour
 
-// State says whether the token is good now.
+// State returns the token's state at the given time.
 func (t *Token) State(now time.Time) TokenState {
 	switch {
 	case !t.RevokedAt.IsZero():
@@ -92,9 +92,9 @@ func (t *Token) State(now time.Time) TokenState {
 	}
 }
 
-// NewToken is what CreateToken needs to know.
+// NewToken holds the parameters of CreateToken.
 type NewToken struct {
-	// Name says what the token is for; at most 255 bytes.
+	// Name says what the token is for. It has at most 255 bytes.
 	Name string
 	// Tenant is empty for an operator's token. It must exist.
 	Tenant string
@@ -131,9 +131,8 @@ func (r *tokenRow) token() Token {
 	return t
 }
 
-// CreateToken makes a token and returns it with its plain text, which is stored nowhere. The error is a
-// *webhook.ValidationError, with pointers of the API's JSON form, where a field breaks a rule or the tenant does not
-// exist.
+// CreateToken creates a token, and returns it with its plain text, which is not stored. The error is a
+// *webhook.ValidationError, with pointers into the API's JSON form, if a field breaks a rule or the tenant does not exist.
 func (d *AccessStore) CreateToken(ctx context.Context, actor Actor, n NewToken) (plain string, token Token, err error) {
 	if err := n.validate(); err != nil {
 		return "", Token{}, err
@@ -188,8 +187,8 @@ func invalid(pointer, detail string) error {
 	return &webhook.ValidationError{Fields: []webhook.FieldError{{Pointer: pointer, Detail: detail}}}
 }
 
-// Authenticate returns the token whose plain text this is. It is webhook.ErrNotFound where there is none, and where it
-// has expired or was revoked: a caller cannot tell these apart.
+// Authenticate returns the token with this plain text. The error is webhook.ErrNotFound if there is none, or it has expired or
+// was revoked, so that a caller cannot tell these cases apart.
 func (d *AccessStore) Authenticate(ctx context.Context, plain string) (Token, error) {
 	hash := sha256.Sum256([]byte(plain))
 	var row tokenRow
@@ -207,8 +206,8 @@ func (d *AccessStore) Authenticate(ctx context.Context, plain string) (Token, er
 	return row.token(), nil
 }
 
-// ListTokens lists the tokens of a tenant, revoked ones too, the newest first; tenant "" lists those of all tenants and of
-// the operators.
+// ListTokens lists the tokens of a tenant, including revoked ones, newest first. If tenant is empty, it lists those of all
+// tenants and of operators.
 func (d *AccessStore) ListTokens(ctx context.Context, tenant string) ([]Token, error) {
 	var rows []tokenRow
 	err := d.db.SelectContext(ctx, &rows, `
@@ -224,8 +223,8 @@ func (d *AccessStore) ListTokens(ctx context.Context, tenant string) ([]Token, e
 	return tokens, nil
 }
 
-// RevokeToken makes a token of the tenant useless; tenant "" stands for whatever tenant it is of, or none. Revoking it
-// again changes nothing. The error is webhook.ErrNotFound where the tenant has no such token.
+// RevokeToken revokes a token of the tenant, or, if tenant is empty, of any tenant or an operator. Revoking it again changes
+// nothing. The error is webhook.ErrNotFound if there is no such token.
 func (d *AccessStore) RevokeToken(ctx context.Context, actor Actor, tenant string, id uuid.UUID) error {
 	return d.change(ctx, actor, func(tx *sqlx.Tx) (audited, error) {
 		var row tokenRow
@@ -248,8 +247,8 @@ func (d *AccessStore) RevokeToken(ctx context.Context, actor Actor, tenant strin
 	})
 }
 
-// FindToken returns a token by its id. As with Authenticate, it is webhook.ErrNotFound where there is none, and where it
-// has expired or was revoked.
+// FindToken returns a token by its id. As with Authenticate, the error is webhook.ErrNotFound if there is none, or it has
+// expired or was revoked.
 func (d *AccessStore) FindToken(ctx context.Context, id uuid.UUID) (Token, error) {
 	var row tokenRow
 	err := d.db.GetContext(ctx, &row, `
@@ -264,7 +263,7 @@ func (d *AccessStore) FindToken(ctx context.Context, id uuid.UUID) (Token, error
 	return row.token(), nil
 }
 
-// RecordTokenUses writes down when tokens were used; a later time that is known already stays.
+// RecordTokenUses stores when tokens were used. A later time that is already stored stays.
 func (d *AccessStore) RecordTokenUses(ctx context.Context, uses map[uuid.UUID]time.Time) error {
 	ids, times := make([]string, 0, len(uses)), make([]string, 0, len(uses))
 	for id, at := range uses {

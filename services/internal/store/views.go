@@ -12,10 +12,10 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// ErrTooManyViews says that somebody keeps as many views as they may.
+// ErrTooManyViews reports that an owner has the maximum number of views.
 var ErrTooManyViews = errors.New("too many views")
 
-// View is a filter of a list that somebody keeps by name.
+// View is a saved filter of a list.
 type View struct {
 	ID    uuid.UUID `db:"id"`
 	List  string    `db:"list"`
@@ -23,7 +23,7 @@ type View struct {
 	Query string    `db:"query"`
 }
 
-// Views lists what an owner keeps of a list, by name.
+// Views lists an owner's views of a list, by name.
 func (d *AccessStore) Views(ctx context.Context, owner Actor, tenant, list string) (views []View, err error) {
 	err = d.db.SelectContext(ctx, &views, `
 		SELECT id, list, name, query FROM console_views WHERE tenant = $1 AND owner = $2 AND list = $3 ORDER BY lower(name), name`,
@@ -34,8 +34,8 @@ func (d *AccessStore) Views(ctx context.Context, owner Actor, tenant, list strin
 	return views, nil
 }
 
-// SaveView keeps a view, in place of the owner's one of the same name. Its id is made. The error is ErrTooManyViews where the owner keeps
-// most others of the tenant already.
+// SaveView stores a view, or replaces the owner's view with the same name. It creates the id. The error is ErrTooManyViews if
+// the owner already has most other views in the tenant.
 func (d *AccessStore) SaveView(ctx context.Context, owner Actor, tenant string, v View, most int) error {
 	return d.change(ctx, owner, func(tx *sqlx.Tx) (audited, error) {
 		if err := lockTenant(ctx, tx, tenant); err != nil {
@@ -61,7 +61,7 @@ func (d *AccessStore) SaveView(ctx context.Context, owner Actor, tenant string, 
 	})
 }
 
-// RemoveView removes one of the owner's views, and returns it. The error is webhook.ErrNotFound where the owner has no such view.
+// RemoveView removes one of the owner's views, and returns it. The error is webhook.ErrNotFound if the owner has no such view.
 func (d *AccessStore) RemoveView(ctx context.Context, owner Actor, tenant string, id uuid.UUID) (v View, err error) {
 	err = d.change(ctx, owner, func(tx *sqlx.Tx) (audited, error) {
 		err := tx.GetContext(ctx, &v, `

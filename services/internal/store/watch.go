@@ -17,56 +17,57 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// HookSet is kept equal to the hooks and tenants in the database by a Watch.
+// HookSet is kept in line with the hooks and tenants in the database by a Watch.
 type HookSet interface {
-	// Replace takes all hooks and tenants there are.
+	// Replace replaces all hooks and tenants.
 	Replace(hooks []*webhook.Hook, tenants []string)
-	// Put takes a hook that is new or has changed.
+	// Put adds or replaces a hook.
 	Put(hook webhook.Hook)
-	// Remove forgets a hook, if it is known.
+	// Remove removes a hook, if it is in the set.
 	Remove(id uuid.UUID)
-	// SetTenant takes a tenant that is new, or forgets one that is not there any more.
+	// SetTenant adds a tenant, or removes it if there is false.
 	SetTenant(name string, there bool)
-	// PutBacklog is told that a hook got parked deliveries.
+	// PutBacklog reports that a hook got parked deliveries.
 	PutBacklog(hook uuid.UUID)
 }
 
 const (
-	// Stale is from which age on what a Watch knows is not to be relied on: something is wrong with the database, or with
-	// the way to it.
+	// Stale is the age from which a Watch's knowledge must not be relied on, because something is wrong with the database or
+	// the connection to it.
 	Stale = 5 * time.Second
-	// presence is how long others count with a worker after its last poll. It is longer than Stale: a worker that nobody
-	// counts with any more knows that it is stale.
+	// presence is how long gaps wait for a worker after its last poll. It is longer than Stale, so that a worker for which gaps
+	// no longer wait knows that it is stale.
 	presence = 2 * Stale
-	// pollEvery is how often there is a poll without a notification, pollSoon how soon after one that found something, so
-	// that others learn that this worker knows it; pollGap is between any two.
+	// pollEvery is the interval between polls without notifications. pollSoon is the interval after a poll that found changes,
+	// so that others soon learn that this worker knows them. pollGap is the minimum interval.
 	pollEvery = time.Second
 	pollSoon  = 100 * time.Millisecond
 	pollGap   = 10 * time.Millisecond
-	// pollDeadline is how long the server may be silent within a poll.
+	// pollDeadline is how long the server may remain silent during a poll.
 	pollDeadline = 3 * time.Second
-	// forgetful is after how long without a poll everything is read again. The housekeeper keeps changes for longer.
+	// forgetful is the time without a poll after which everything is read again. The housekeeper keeps changes for longer.
 	forgetful = time.Hour
 )
 
-// WatchOptions say what a Watch keeps current.
+// WatchOptions says what a Watch keeps up to date.
 type WatchOptions struct {
-	// Hooks, Types and Keys are kept equal to the database; nil for what is not wanted.
+	// Hooks, Types and Keys are kept in line with the database; nil for those that are not needed.
 	Hooks HookSet
 	Types TypeSet
 	Keys  KeySet
-	// Erased is kept equal to the events that are erased; nil for what is not wanted.
+	// Erased is kept in line with the erased events; nil if not needed.
 	Erased ErasedSet
-	// Worker is the name of a worker that fans events out, which others then count with; empty for other programs.
+	// Worker is the name of a worker that fans out events: the Watch registers it, and gaps wait until it knows a change. It is
+	// empty for other programs.
 	Worker string
-	// Gaps, if not nil, is called when there are gaps to be closed; it must not block.
+	// Gaps, if not nil, is called when there are gaps to be closed. It must not block.
 	Gaps func()
 	Log  *zap.Logger
 }
 
-// Watch knows what was changed in the database, and how old that knowledge is. It asks about once a second for all that was
-// committed since it asked last, as snapshots of transactions tell it, so that it misses nothing, whatever happens to
-// connections and notifications. A notification only makes it ask at once.
+// Watch knows what was changed in the database, and how old its knowledge is. About once a second it asks for everything
+// committed since its last poll, as defined by transaction snapshots. So it misses nothing, whatever happens to connections and
+// notifications. A notification only makes it poll at once.
 type Watch struct {
 	WatchOptions
 	db     *HookStore
@@ -75,22 +76,22 @@ type Watch struct {
 	wake   chan struct{}
 	loaded chan struct{}
 
-	// Of the goroutine that polls.
+	// The following fields belong to the goroutine that polls.
 	snapshot   string
-	server     time.Time // when it was started: another one may count transactions otherwise
+	server     time.Time // when the server was started: another server's transaction ids may not be comparable
 	unreadable map[uuid.UUID]bool
 
 	mu     sync.Mutex
-	asked  time.Time     // when the last poll that succeeded began; zero before the first
-	known  string        // the snapshot up to which everything is known since
-	tried  time.Time     // when the last poll that has ended began
+	asked  time.Time     // when the last successful poll began; zero before the first
+	known  string        // the snapshot up to which everything was known then
+	tried  time.Time     // when the last finished poll began
 	failed error         // why the last poll failed
-	polled chan struct{} // closed when the poll under way, or the next one, has ended
+	polled chan struct{} // closed when the current poll, or the next one, has ended
 
 	unreadables atomic.Int64
 }
 
-// Watch makes a Watch. Run it.
+// Watch returns a Watch; call Run to start it.
 func (d *HookStore) Watch(o WatchOptions) (*Watch, error) {
 	connector, err := pq.NewConnector(d.url)
 	if err != nil {
@@ -104,10 +105,11 @@ func (d *HookStore) Watch(o WatchOptions) (*Watch, error) {
 	}, nil
 }
 
-// Loaded is closed once everything was read, and others know that this worker has.
+// Loaded returns a channel that is closed once everything was read and this worker is registered.
 func (w *Watch) Loaded() <-chan struct{} { return w.loaded }
 
-// Age is how long ago the last poll that succeeded began: every change that was committed before is known.
+// Age returns the time since the last successful poll began. Every change committed before that is known. Before the first poll
+// it returns 0.
 func (w *Watch) Age() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -117,8 +119,8 @@ func (w *Watch) Age() time.Duration {
 	return time.Since(w.asked)
 }
 
-// StaleAt returns the snapshot up to which everything is known, where others may not count with this worker any more, and ""
-// where they surely do. Whoever acts on what is known asks before.
+// StaleAt returns the snapshot up to which everything is known, if gaps may no longer wait for this worker, and "" if they
+// certainly do. Call it before acting on the knowledge.
 func (w *Watch) StaleAt() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -128,10 +130,10 @@ func (w *Watch) StaleAt() string {
 	return w.known
 }
 
-// Unreadable is how many hooks cannot be opened or read by this program.
+// Unreadable returns the number of hooks that this program cannot decrypt or parse.
 func (w *Watch) Unreadable() int { return int(w.unreadables.Load()) }
 
-// Ready reports why what is known cannot be relied on.
+// Ready reports why the Watch's knowledge cannot be relied on.
 func (w *Watch) Ready(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -148,7 +150,7 @@ func (w *Watch) Ready(context.Context) error {
 	return nil
 }
 
-// Refresh returns when all that was committed before it was called is known, and an error where that cannot be found out.
+// Refresh waits until everything committed before the call is known. It returns an error if the poll fails.
 func (w *Watch) Refresh(ctx context.Context) error {
 	for called := time.Now(); ; {
 		w.mu.Lock()
@@ -199,7 +201,7 @@ func (w *Watch) Run(ctx context.Context) {
 	w.leave(context.WithoutCancel(ctx))
 }
 
-// rest waits, but not beyond what ctx and wake say.
+// rest waits until the time has passed, wake receives, or ctx ends.
 func (w *Watch) rest(ctx context.Context, wait time.Duration, wake <-chan struct{}) {
 	timer := time.NewTimer(max(0, wait))
 	defer timer.Stop()
@@ -210,7 +212,7 @@ func (w *Watch) rest(ctx context.Context, wait time.Duration, wake <-chan struct
 	}
 }
 
-// ended notes how a poll went.
+// ended stores the result of a poll.
 func (w *Watch) ended(began time.Time, err error) {
 	w.mu.Lock()
 	first, before := w.asked.IsZero(), w.failed
@@ -231,17 +233,18 @@ func (w *Watch) ended(began time.Time, err error) {
 	}
 }
 
-// leave tells others not to count with this worker any more.
+// leave removes the worker's registration, so that nothing waits for it any more.
 func (w *Watch) leave(ctx context.Context) {
 	if w.Worker != "" {
-		_, _ = w.polls.ExecContext(ctx, `DELETE FROM workers WHERE id = $1`, w.id) // else it expires
+		_, _ = w.polls.ExecContext(ctx, `DELETE FROM workers WHERE id = $1`, w.id) // on failure the registration expires
 	}
 }
 
-// change is the key of a row that was changed.
+// change is the key of a changed row.
 type change struct{ kind, key string }
 
-// poll brings what is known up to date, and tells others up to where it was before. It reports whether there was anything.
+// poll applies the changes since the last poll, and reports to others the snapshot known so far. It returns whether there were
+// changes.
 func (w *Watch) poll(ctx context.Context) (found bool, err error) {
 	if w.snapshot == "" {
 		return true, w.reload(ctx)
@@ -263,17 +266,17 @@ func (w *Watch) poll(ctx context.Context) (found bool, err error) {
 	return len(a.changes) > 0, nil
 }
 
-// answer is what a poll brings.
+// answer is the result of a poll.
 type answer struct {
 	snapshot string
 	server   time.Time
 	changes  []change
-	gaps     bool // there are some to be closed
+	gaps     bool // there are gaps to be closed
 }
 
-// ask returns what was committed since the snapshot, and the next one. Transactions of the future are of another server,
-// whose data was restored here. Gaps that were closed while nobody counted with this worker, which did not know of them, are
-// opened again, by the same statement that makes others count with it.
+// ask returns the changes committed since the snapshot, and the next snapshot. It ignores transaction ids in the future: they
+// stem from another server, whose data was restored here. The statement that registers this worker also reopens the gaps that
+// were closed while it was not registered and that it does not know.
 func (w *Watch) ask(ctx context.Context) (answer, error) {
 	rows, err := w.polls.QueryContext(ctx, `
 		WITH before AS (SELECT coalesce((SELECT expires_at < clock_timestamp() FROM workers WHERE id = $2), true) AS late),

@@ -9,25 +9,25 @@ import (
 	"github.com/lib/pq"
 )
 
-// Channels that the triggers notify.
+// These are the channels that the triggers notify.
 const (
 	hooksChannel   = "whisperer_hooks"
 	tenantsChannel = "whisperer_tenants"
-	backlogChannel = "whisperer_backlogs" // one hook
-	parkedChannel  = "whisperer_parked"   // hooks, with spaces between them
+	backlogChannel = "whisperer_backlogs" // payload: one hook
+	parkedChannel  = "whisperer_parked"   // payload: hooks, separated by spaces
 	typesChannel   = "whisperer_event_types"
 	keysChannel    = "whisperer_signing_keys"
 )
 
 const (
 	listenRetry = time.Second
-	// listenPing is how often a silent connection is tried, and how long its answer may take: behind it, something may have
-	// stopped to forward.
+	// listenPing is the interval at which a silent connection is tested, and listenAnswer the time limit for the answer: a
+	// proxy may have stopped forwarding.
 	listenPing   = 10 * time.Second
 	listenAnswer = 5 * time.Second
 )
 
-// listen has a poll made when there is something to find, until ctx ends. Nothing depends on it but how soon that is.
+// listen triggers a poll whenever there is a notification, until ctx ends. If it fails, changes are only noticed later.
 func (w *Watch) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.listenOnce(ctx)
@@ -35,7 +35,7 @@ func (w *Watch) listen(ctx context.Context) {
 	}
 }
 
-// listenOnce returns when its connection may not be one any more.
+// listenOnce listens until its connection is lost or does not answer.
 func (w *Watch) listenOnce(ctx context.Context) {
 	lost := make(chan struct{}, 1)
 	listener := pq.NewListener(w.db.url, listenRetry, 10*listenRetry, func(e pq.ListenerEventType, _ error) {
@@ -43,7 +43,7 @@ func (w *Watch) listenOnce(ctx context.Context) {
 			signal(lost)
 		}
 	})
-	closed := context.AfterFunc(ctx, func() { _ = listener.Close() }) // Listen waits for the database, whatever ctx says
+	closed := context.AfterFunc(ctx, func() { _ = listener.Close() }) // Listen waits for the database and does not know ctx
 	defer func() {
 		if closed() {
 			_ = listener.Close()
@@ -76,7 +76,7 @@ func (w *Watch) listenOnce(ctx context.Context) {
 	}
 }
 
-// heard handles a notification; nil is one that may have been missed.
+// heard handles a notification. nil means that notifications may have been missed.
 func (w *Watch) heard(n *pq.Notification) {
 	if n != nil && (n.Channel == backlogChannel || n.Channel == parkedChannel) {
 		for text := range strings.FieldsSeq(n.Extra) {

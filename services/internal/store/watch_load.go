@@ -14,11 +14,10 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// maxChanged is how many changed hooks are read at once.
+// maxChanged is the maximum number of changed hooks that are read at once.
 const maxChanged = 5000
 
-// reload reads everything. What is committed meanwhile is read again by the next poll, which asks from the snapshot on that
-// was taken before.
+// reload reads everything. It takes the snapshot first, so that the next poll reads changes committed meanwhile again.
 func (w *Watch) reload(ctx context.Context) error {
 	var snapshot string
 	var server time.Time
@@ -37,7 +36,7 @@ func (w *Watch) reload(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := w.loadKeys(ctx, nil); err != nil { // before the hooks that want them are known
+	if err := w.loadKeys(ctx, nil); err != nil { // before the hooks that use them
 		return err
 	}
 	if w.Hooks != nil {
@@ -54,13 +53,13 @@ func (w *Watch) reload(ctx context.Context) error {
 	}
 	first := w.snapshot == ""
 	w.snapshot, w.server = snapshot, server
-	if first { // nobody counts with this worker yet
+	if first { // this worker is not registered yet
 		_, err = w.ask(ctx)
 	}
 	return err
 }
 
-// apply brings changes into the sets.
+// apply updates the sets with the changes.
 func (w *Watch) apply(ctx context.Context, changes []change) error {
 	var hooks []uuid.UUID
 	var tenants, keys []string
@@ -85,7 +84,7 @@ func (w *Watch) apply(ctx context.Context, changes []change) error {
 			hooks = append(hooks, id)
 		}
 	}
-	if len(keys) > 0 { // before the hooks that want them are known
+	if len(keys) > 0 { // before the hooks that use them
 		if err := w.loadKeys(ctx, keys); err != nil {
 			return err
 		}
@@ -145,7 +144,7 @@ func (w *Watch) applyHooks(ctx context.Context, ids []uuid.UUID) error {
 	return nil
 }
 
-// note remembers which of the hooks are unreadable.
+// note counts and logs the unreadable hooks among the given ones.
 func (w *Watch) note(hooks []*webhook.Hook) {
 	for _, h := range hooks {
 		if h.Unreadable != "" {
@@ -160,14 +159,14 @@ func (w *Watch) load(ctx context.Context, where string, args ...any) ([]*webhook
 	return loadHooks(ctx, w.polls, w.db.core, where, args...)
 }
 
-// loadHooks reads hooks for workers; one that cannot be read keeps only itself out, and counts as paused.
+// loadHooks reads hooks for workers. An unreadable hook affects only itself: it counts as paused.
 func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *core, where string, args ...any) ([]*webhook.Hook, error) {
 	rows, err := q.QueryxContext(ctx, `SELECT `+hookColumns+` FROM hooks `+where, args...)
 	if err != nil {
 		return nil, translate(fmt.Errorf("load hooks: %w", err))
 	}
 	defer rows.Close()
-	var hooks []*webhook.Hook // not in one piece: most of them are dropped when all are loaded again
+	var hooks []*webhook.Hook // separate objects: most of them are freed when all are loaded again
 	common := newInterned()
 	for rows.Next() {
 		var row hookRow
@@ -187,8 +186,8 @@ func loadHooks(ctx context.Context, q sqlx.QueryerContext, d *core, where string
 	return hooks, nil
 }
 
-// ForgetChanges drops what was changed so long ago that everybody who asks for changes knows it or reads everything again,
-// workers that are gone, and gaps that are older than what the event log may still have been fanned out of.
+// ForgetChanges deletes changes that are so old that every program that polls knows them or reads everything again,
+// registrations of workers that are gone, and closed gaps that are older than any event that may still be fanned out.
 func (d *LedgerStore) ForgetChanges(ctx context.Context) error {
 	const old, olderThanEvents = 24 * forgetful, 8 * 24 * time.Hour
 	_, err := d.db.ExecContext(ctx, `

@@ -117,7 +117,7 @@ func watchAs(t *testing.T, db *store.DB, worker string) (*hookSet, *store.Watch)
 	return set, w
 }
 
-// soon is more than the second within which a change is obeyed, so that a busy machine does not fail the test.
+// soon waits longer than the second within which changes take effect, so that a busy machine does not fail the test.
 func soon(t *testing.T, fact func() bool, words ...any) {
 	t.Helper()
 	require.Eventually(t, fact, time.Minute, 2*time.Millisecond, words...)
@@ -203,7 +203,7 @@ func TestALostConnectionIsMadeUpFor(t *testing.T) {
 	hook := createHook(t, db, simpleHook(1))
 	set := watch(t, db)
 	for round := range 2 {
-		// the change commits while nobody listens
+		// the change commits while no connection listens
 		run(t, plain, `
 			WITH cut AS (
 				SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -221,7 +221,7 @@ func TestWatchingEndsWhetherOrNotTheDatabaseAnswers(t *testing.T) {
 	t.Parallel()
 	ring, err := seal.ParseRing(seal.NewKey())
 	require.NoError(t, err)
-	db, err := store.Open("postgres://whisperer@127.0.0.1:1/whisperer?sslmode=disable", 2, ring) // where nobody listens
+	db, err := store.Open("postgres://whisperer@127.0.0.1:1/whisperer?sslmode=disable", 2, ring) // nothing listens there
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -260,7 +260,7 @@ func TestHooksThatAreLoadedTogetherAreEachTheirOwn(t *testing.T) {
 	}
 }
 
-// A transaction that is open for long neither hides what it changed nor what others change meanwhile.
+// A long transaction hides neither its own changes nor those that others make meanwhile.
 func TestALongTransactionHidesNoChange(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)
@@ -309,7 +309,7 @@ func TestAHookThatAnotherMasterKeySealedKeepsOnlyItselfOut(t *testing.T) {
 	soon(t, func() bool { return w.Unreadable() == 0 })
 }
 
-// Of two workers, others count with the one that is there, up to what it knows.
+// Of two workers, only the running one is waited for, up to the snapshot that it knows.
 func TestWorkersSayWhatTheyKnow(t *testing.T) {
 	t.Parallel()
 	db, plain := open(t)

@@ -11,13 +11,13 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// TypeSet is kept equal to the checked event types in the database by a Watch.
+// TypeSet is kept in line with the checked event types in the database by a Watch.
 type TypeSet interface {
-	// ReplaceTypes takes all types there are that are checked.
+	// ReplaceTypes replaces all checked types.
 	ReplaceTypes(types []webhook.CheckedType)
 }
 
-// loadTypes has all checked types read, of which there are few.
+// loadTypes loads all checked types, of which there are few.
 func (w *Watch) loadTypes(ctx context.Context) error {
 	if w.Types == nil {
 		return nil
@@ -30,7 +30,7 @@ func (w *Watch) loadTypes(ctx context.Context) error {
 	return nil
 }
 
-// Checked lists the event types whose events are checked.
+// Checked lists the event types whose events are checked against their schema.
 func (d *TypeStore) Checked(ctx context.Context) ([]webhook.CheckedType, error) {
 	return checkedTypes(ctx, d.db)
 }

@@ -8,26 +8,27 @@ import (
 	"github.com/google/uuid"
 )
 
-// Bounds of what LongestBacklogs looks at: the hooks that have anything parked, the rows of each to see which have most, and
-// the rows of those.
+// These bound what LongestBacklogs looks at: the hooks with parked deliveries, the rows per hook to find those with the most,
+// and the rows counted of each of those.
 const (
 	backlogHooks   = 1000
 	backlogSample  = 100
 	backlogCounted = 10_000
 )
 
-// Backlog is what is parked of an active hook.
+// Backlog describes the parked deliveries of an active hook.
 type Backlog struct {
 	HookID uuid.UUID `db:"hook_id"`
 	Tenant string    `db:"tenant"`
-	// Parked is how many deliveries are, 10,000 for all beyond.
+	// Parked is the number of parked deliveries, at most 10,000.
 	Parked int `db:"parked"`
-	// Seconds is how long the one of the first in line that was parked first has been so.
+	// Seconds is how long, among the first deliveries in line, the one that was parked first has been parked.
 	Seconds float64 `db:"seconds"`
 }
 
-// LongestBacklogs lists the active hooks that have most parked deliveries, those with most first; where many have 100 and more,
-// those that have had them longest. It looks at 1,000 hooks at most.
+// LongestBacklogs lists the active hooks with the most parked deliveries, most first. It compares at most backlogSample
+// deliveries per hook; of hooks that have as many, it prefers those whose deliveries have been parked longest. It looks at no
+// more than backlogHooks hooks.
 func (d *QueueStore) LongestBacklogs(ctx context.Context, limit int) ([]Backlog, error) {
 	var list []Backlog
 	err := d.db.SelectContext(ctx, &list, `
@@ -52,7 +53,7 @@ func (d *QueueStore) LongestBacklogs(ctx context.Context, limit int) ([]Backlog,
 	return list, nil
 }
 
-// LongestFailing lists the active hooks whose attempts have all failed for longest, those first, and counts how many fail.
+// LongestFailing lists the active hooks that have been failing longest, longest first, and counts all active hooks that fail.
 func (d *HealthStore) LongestFailing(ctx context.Context, limit int) (list []Failing, failing int, err error) {
 	err = d.db.SelectContext(ctx, &list, `
 		SELECT h.hook_id, h.tenant, k.name, k.target_url, k.version, h.failing_since, h.last_failure_at, h.failures, h.last_class, h.warned
@@ -68,7 +69,7 @@ func (d *HealthStore) LongestFailing(ctx context.Context, limit int) (list []Fai
 	return list, failing, nil
 }
 
-// Age is for how long the hook has been failing, 0 for one that is not.
+// Age returns how long the hook has been failing, or 0 if it is not.
 func (f *Failing) Age(now time.Time) time.Duration {
 	if f.Since == nil {
 		return 0
