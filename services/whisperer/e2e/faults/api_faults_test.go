@@ -36,7 +36,7 @@ func (w *world) runAPI(port int, token string, env ...string) *api {
 	return &api{process: p, url: "http://" + listen, token: token}
 }
 
-// administrated is an API and a token for it that may do everything.
+// administrated starts an API and creates an admin token for it.
 func (w *world) administrated(env ...string) *api {
 	w.t.Helper()
 	token, _, err := w.db.Access.CreateToken(w.t.Context(), "faults", store.NewToken{Name: "faults", Tenant: webhook.DefaultTenant, Role: store.Admin})
@@ -46,13 +46,13 @@ func (w *world) administrated(env ...string) *api {
 	return a
 }
 
-// post sends JSON and reads the answer; ok is false where there was none.
+// post sends JSON and decodes the response. ok is false if there was none.
 func (a *api) post(t *testing.T, path, key, body string, into any) (status int, ok bool) {
 	t.Helper()
 	return a.send(t, http.MethodPost, path, key, body, into)
 }
 
-// send is post with another method.
+// send does what post does, with any method.
 func (a *api) send(t *testing.T, method, path, key, body string, into any) (status int, ok bool) {
 	t.Helper()
 	q, err := http.NewRequestWithContext(t.Context(), method, a.url+path, bytes.NewReader([]byte(body)))
@@ -75,8 +75,8 @@ func (a *api) send(t *testing.T, method, path, key, body string, into any) (stat
 	return answer.StatusCode, json.Unmarshal(content, into) == nil
 }
 
-// TestF04KillingTheAPI creates hooks and publishes events while the API is killed: what was answered is there, and what
-// was not is there once when it is asked for again.
+// TestF04KillingTheAPI creates hooks and publishes events while the API is killed. What was answered exists; what was not
+// exists once after the request is repeated.
 func TestF04KillingTheAPI(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
@@ -89,7 +89,7 @@ func TestF04KillingTheAPI(t *testing.T) {
 	a.awaitReady(t, patience)
 	const kills, creators = 5, 8
 	var mu sync.Mutex
-	created := map[string]uuid.UUID{} // by key
+	created := map[string]uuid.UUID{} // by idempotency key
 	ended := make(chan struct{})
 	var open sync.WaitGroup
 	for c := range creators {
@@ -131,7 +131,7 @@ func TestF04KillingTheAPI(t *testing.T) {
 	})
 }
 
-// create creates a hook and publishes an event until both are answered, always with the same key.
+// create creates a hook and publishes an event, each with the same key, until both are answered.
 func (w *world) create(t *testing.T, a *api, key string, mu *sync.Mutex, created map[string]uuid.UUID) {
 	t.Helper()
 	hook := fmt.Sprintf(`{"target_url":"%s/created/%s","event_types":["package.>"],"name":"%s","secret_key":"secret"}`, w.receiver.URL, key, key)
@@ -155,7 +155,7 @@ func (w *world) create(t *testing.T, a *api, key string, mu *sync.Mutex, created
 	w.events.write(publication{Event: published.ID, Sent: sent, Acked: time.Now()})
 }
 
-// postUntilAccepted posts until there is a good answer; the API may be away, but never refuses.
+// postUntilAccepted posts until the request succeeds. The API may be away, but must not refuse the request.
 func (w *world) postUntilAccepted(t *testing.T, a *api, path, key, body string, into any) {
 	t.Helper()
 	for t.Context().Err() == nil {

@@ -25,8 +25,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// hasty answers 200 when it has read the head of a request, and passes the request on to the good receiver if it gets all of
-// it. Every third request it drops after that answer, every third it reads on a second later.
+// hasty answers 200 as soon as it has read the head of a request, and forwards the request to the good receiver once it has all
+// of it. It drops every third request after that answer, and reads the rest of every third only a second later.
 func hasty(t *testing.T, good string) (url string, dropped *atomic.Int64) {
 	t.Helper()
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
@@ -136,7 +136,7 @@ func TestR18A410OfTheURLBeforeAnEdit(t *testing.T) {
 		require.NoError(t, err)
 	}
 	began := time.Now()
-	w.known() // what is sent to the old URL until then is over, too
+	w.known() // requests to the old URL are over by then
 	stop := w.load(20, 1)
 	w.lasts(seconds(5, 60))
 	stop()
@@ -196,7 +196,7 @@ func TestR19RetryAfterAndDeadlines(t *testing.T) {
 	}
 }
 
-// forget deletes n recorded events with ids like the pattern, once they are recorded.
+// forget waits until n events whose ids match the pattern are recorded, and deletes them.
 func (w *world) forget(pattern string, n int64) {
 	w.t.Helper()
 	admin := w.administrator()
@@ -234,12 +234,12 @@ func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
 	}
 	w.goodHooks(1)
 	first := w.run()
-	publish := func(data string) { // without Nats-Msg-Id, by which JetStream drops repetitions for two minutes
+	publish := func(data string) { // without Nats-Msg-Id, by which JetStream drops duplicates for two minutes
 		e := event("again", "", data)
 		e.ID = ""
 		require.NoError(t, w.bus.PublishEvents(t.Context(), []bus.Outgoing{e}))
 	}
-	// each reports whether something is true of each of the hooks
+	// each returns a condition: is holds for each of the hooks
 	each := func(is func(i int, delivery uuid.UUID) bool) func() bool {
 		return func() bool {
 			for i, h := range twice {
@@ -257,7 +257,7 @@ func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
 		return each(func(_ int, id uuid.UUID) bool { return h.deliveries[id].State == webhook.Waiting })()
 	}, patience, 100*time.Millisecond)
 	first.stop(t)
-	w.forget("again", 1) // after a day it is not looked for
+	w.forget("again", 1) // as after a day
 	w.run()
 	publish(`{"n":2}`)
 	require.Eventually(t, each(func(i int, _ uuid.UUID) bool { return w.receiver.Count(fmt.Sprintf("/twice/%d", i)) == 3 }),
@@ -269,7 +269,7 @@ func TestR20AnIDThatIsUsedAgainAfterADay(t *testing.T) {
 		require.NotEqual(t, got[0].Sum, got[1].Sum)
 		return true
 	})()
-	// not w.check, which knows one body for each id
+	// w.check cannot be used, because it expects one body per id
 	var p problems
 	w.silent(&p)
 	require.Empty(t, p.list())
@@ -292,7 +292,7 @@ func TestR21AnEventThatAReplicaDoesNotHave(t *testing.T) {
 		require.NoError(t, w.publish(t.Context(), event(fmt.Sprintf("parked-%d", i), "", "{}")))
 	}
 	require.NoError(t, w.publish(t.Context(), event("after", "", "{}")))
-	// are counts the parked ones, between the first event and the last, that are in a state now.
+	// are counts the parked deliveries, between the first event and the last, that are in the state now.
 	are := func(state webhook.DeliveryState) (found int) {
 		list := w.history().deliveries
 		for i := range n {
@@ -303,11 +303,11 @@ func TestR21AnEventThatAReplicaDoesNotHave(t *testing.T) {
 		return found
 	}
 	require.Eventually(t, func() bool { return are(webhook.Parked) == n }, patience, 100*time.Millisecond)
-	w.forget("parked-%", int64(n)) // only the stream has them
+	w.forget("parked-%", int64(n)) // only the stream has them now
 	stranger := w.stranger()
 	second := stranger.first(bus.StreamOMS) + 1
 	for i := range n {
-		stranger.done("STREAM.MSG.DELETE."+bus.StreamOMS, map[string]any{"seq": second + i}) // as a replica answers that has not got it yet
+		stranger.done("STREAM.MSG.DELETE."+bus.StreamOMS, map[string]any{"seq": second + i}) // like a replica that lags
 	}
 	_, err := w.db.Hooks.Update(t.Context(), "faults", webhook.DefaultTenant, h.ID, nil, func(h *webhook.Hook) error {
 		h.Status = webhook.Active

@@ -20,41 +20,42 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// memoryLimit is the most that a worker may ever have in memory, in MiB.
+// memoryLimit is the limit of a worker's memory at any time, in MiB.
 const memoryLimit = 256
 
 // window is the time of one fault.
 type window struct{ began, ended time.Time }
 
-// check says what has to be true of a world after its faults.
+// check holds the conditions that must be true of a world after its faults.
 type check struct {
 	fault string
-	// bound is how many requests there may be beyond the first good answer.
+	// bound is the maximum number of requests beyond the first successful one.
 	bound int
-	// unmarked is how many of them may have come with the number of an attempt before: where nobody left alive knew of it.
+	// unmarked is the maximum number of those that may reuse an earlier attempt's number, because no living worker knew of that
+	// attempt.
 	unmarked int
 	faults   []window
-	// recovery is how long after the end of a fault everything published before it may take to arrive.
+	// recovery is the time after the end of a fault within which everything published before must arrive.
 	recovery time.Duration
-	// repeat is how long after a receipt, or after the end of the fault that it came in, its repetition comes at the latest; 0
-	// for no limit.
+	// repeat is the time within which a repetition must follow a receipt, or the end of the fault during which the receipt
+	// came; 0 for no limit.
 	repeat time.Duration
-	// settle is how long after the load the last delivery may take to be recorded; 0 is as long as anything that is waited for.
+	// settle is the time after the load within which the last delivery must be recorded; 0 for the usual patience.
 	settle time.Duration
-	// sick is a hook that the fault is about: it does not count for the latency of healthy ones.
+	// sick is the hook at which the fault is aimed. It does not count for the latency of healthy hooks.
 	sick uuid.UUID
-	// cut is a power cut that took up to a second of what was acknowledged before; zero for none.
+	// cut is a power cut, which may lose up to a second of what was acknowledged before; zero for none.
 	cut  window
 	note string
 }
 
-// grace is what a cut may take, with what a disk needs to sync.
+// grace is the time before a power cut whose data may be lost, including the time that a disk needs to sync.
 const grace = 2 * time.Second
 
-// history is what both ledgers and Postgres say, put together.
+// history joins both ledgers and the records in PostgreSQL.
 type history struct {
 	published  []publication
-	receipts   map[uuid.UUID][]receipt // by delivery, in the order of time
+	receipts   map[uuid.UUID][]receipt // by delivery, in order of time
 	deliveries map[uuid.UUID]webhook.Delivery
 }
 
@@ -64,7 +65,7 @@ type arrival struct {
 	sick               bool
 }
 
-// check joins the publisher's ledger, the receiver's and Postgres, and fails the test for every promise that was broken.
+// check compares the publisher's ledger, the receiver's and PostgreSQL, and fails the test for each broken promise.
 func (w *world) check(c check) result {
 	w.t.Helper()
 	h := w.settled(cmp.Or(c.settle, patience))
@@ -111,7 +112,7 @@ func (w *world) check(c check) result {
 	return r
 }
 
-// problems are promises that were broken.
+// problems collects the promises that were broken.
 type problems struct {
 	first []string
 	more  int
@@ -138,7 +139,7 @@ func (p *problems) list() []string {
 	return p.first
 }
 
-// settled waits until everything that was acknowledged is at its end.
+// settled waits until every delivery of an acknowledged event is final.
 func (w *world) settled(limit time.Duration) history {
 	w.t.Helper()
 	deadline := time.Now().Add(limit)
@@ -187,7 +188,7 @@ func (w *world) history() history {
 	return h
 }
 
-// delivered returns the first receipt that was answered well, where Postgres says that there is one.
+// delivered returns the first successful receipt of a delivery that is recorded as delivered.
 func delivered(h history, id uuid.UUID) (receipt, bool) {
 	if h.deliveries[id].State != webhook.Delivered {
 		return receipt{}, false
@@ -208,8 +209,8 @@ func describe(h history, id uuid.UUID) string {
 	return fmt.Sprintf("%s %s after %d attempts, next at %s, %d receipts", d.State, d.Reason, d.Attempts, d.NextAt, len(h.receipts[id]))
 }
 
-// extras counts receipts of what had been answered well before, those of them that are the same delivery with the same
-// bytes, and those whose attempt has no number of its own; each has to be an attempt in the ledger.
+// extras counts the receipts after a successful one, those among them with the same bytes, and those whose attempt reuses a
+// number. Each must be a recorded attempt.
 func (w *world) extras(h history, c check, p *problems) (extras, same, unmarked int) {
 	w.t.Helper()
 	for id, list := range h.receipts {
@@ -245,7 +246,8 @@ func (w *world) extras(h history, c check, p *problems) (extras, same, unmarked 
 	return extras, same, unmarked
 }
 
-// calm is the time, or the end of the fault that was then: whoever takes over may be hurt in its turn.
+// calm returns the given time, or the end of the fault at that time, because the fault may also hurt the worker that takes
+// over.
 func (c check) calm(at time.Time) time.Time {
 	for _, f := range c.faults {
 		if !at.Before(f.began) && at.Before(f.ended) {
@@ -255,7 +257,7 @@ func (c check) calm(at time.Time) time.Time {
 	return at
 }
 
-// accounted checks that each receipt is an attempt in the ledger.
+// accounted checks that each receipt is a recorded attempt.
 func (w *world) accounted(id uuid.UUID, list []receipt, p *problems) {
 	w.t.Helper()
 	_, attempts, err := w.db.History.GetDelivery(w.t.Context(), webhook.DefaultTenant, id)
@@ -274,8 +276,8 @@ func (w *world) accounted(id uuid.UUID, list []receipt, p *problems) {
 	}
 }
 
-// latencies are 99th percentiles from publication to arrival: of what was published before the first fault, during one,
-// and after one.
+// latencies returns the 99th percentiles of the time from publication to arrival, for events published before the first fault,
+// during a fault, and after one.
 func latencies(arrived []arrival, faults []window) (before, during, after time.Duration) {
 	var lists [3][]time.Duration
 	for _, a := range arrived {
@@ -301,7 +303,7 @@ func p99(list []time.Duration) time.Duration {
 	return list[(len(list)-1)*99/100]
 }
 
-// silent checks that no log has a secret or a payload in it.
+// silent checks that no log contains a secret or a payload.
 func (w *world) silent(p *problems) {
 	w.t.Helper()
 	logs, err := filepath.Glob(filepath.Join(w.dir, "*.log"))

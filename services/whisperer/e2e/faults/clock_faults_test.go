@@ -20,10 +20,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// TestLongF18ClocksThatStep steps the clocks of one of two workers and of the API to an hour and a day before and after
-// the time, while deliveries fail and are tried again four seconds later, and others are over their hook's rate and are
-// drained under a lease. The timestamps that are signed are wrong with the clock: that is a limit which the operations
-// guide tells, and the worker warns of.
+// TestLongF18ClocksThatStep steps the clocks of one of two workers and of the API by an hour and a day, forward and back.
+// Meanwhile some deliveries fail and are retried four seconds later, and others exceed their hook's rate and are drained under
+// a lease. Signed timestamps are wrong like the clock: the operations guide documents this limit, and the worker logs a
+// warning.
 func TestLongF18ClocksThatStep(t *testing.T) {
 	wrongWorker, wrongAPI := buildWrongClocks(t)
 	w := newWorld(t, false)
@@ -82,7 +82,7 @@ func TestLongF18ClocksThatStep(t *testing.T) {
 	require.Positive(t, w.said("clock differs from PostgreSQL's"))
 	w.check(check{
 		fault: "F18 clocks of a worker and the API step", bound: 0, faults: []window{{began, ended}},
-		// the hook with a rate is asked for 22 requests a second and gets 15, so that it is behind by half of the time
+		// the hook with a rate is sent 22 requests per second and gets 15, so it lags by half of the time
 		recovery: 2*again + ended.Sub(began)/2 + slack(),
 		note:     fmt.Sprintf("retries early by %s at most, %d requests with a wrong time,", short(max(0, early)), untimely),
 	})

@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clockFile names the file from which a program with a wrong clock reads by how many seconds it is wrong.
+// clockFile is the variable that names the file from which a program with a wrong clock reads its error in seconds.
 const clockFile = "WHISPERER_FAULTS_CLOCK"
 
-// wrongClock is a file that the standard library's package time has besides its own in such a program. The monotonic
-// clock is left alone, as a step of a machine's clock leaves it.
+// wrongClock is a file that is added to the standard library's package time in such a program. It does not change the monotonic
+// clock, just as a step of the machine's clock does not.
 const wrongClock = `package time
 
 import (
@@ -64,14 +64,14 @@ func faultRead(name string) int64 {
 }
 `
 
-// now is how the standard library's time.Now begins, and wrongNow how it does in a program with a wrong clock.
+// now is the beginning of the standard library's time.Now, and wrongNow that in a program with a wrong clock.
 const (
 	now      = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
 	wrongNow = now + "\tsec += faultSeconds.Load()\n"
 )
 
-// buildWrongClocks builds the worker and the API with a clock that the content of a file puts wrong. Go reads the clock
-// without the C library, so that nothing outside of the program can.
+// buildWrongClocks builds the worker and the API with a clock whose error is read from a file. Go reads the clock without the C
+// library, so the clock cannot be faked from outside.
 func buildWrongClocks(t *testing.T) (worker, subscriptionAPI string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()

@@ -18,22 +18,22 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// before214_6 are the last releases of nats-server that rewrite what they have stored without a sync.
+// before214_6 are the last releases of nats-server that rewrite stored messages without a sync.
 var before214_6 = []string{"v2.12.15", "v2.14.5"}
 
-// lone is a nats-server on a disk of its own, without anything else of Whisperer's.
+// lone is a nats-server with a disk of its own, without the rest of Whisperer.
 type lone struct {
 	*world
-	// command starts a release that is not ours; nil for the one that is built in.
+	// command starts another release of nats-server; nil for the embedded one.
 	command []string
 }
 
-// newLone makes the disk and starts the server, with a sync before each acknowledgement.
+// newLone creates the disk and starts the server, which syncs before each acknowledgement.
 func newLone(t *testing.T, program string) *lone {
 	t.Helper()
 	l := &lone{world: &world{t: t, dir: t.TempDir(), natsAt: freePort(t), strict: true}}
-	// A file system that puts a file in the place of another before it has written it, as most do: ext4 does so where it is
-	// told not to guess what the program meant.
+	// The file system renames a file over another before its data is written, as most do. On ext4 this requires an option,
+	// because by default it guesses that the program wanted the data written first.
 	l.natsDir = filepath.Join(l.disk("512M", "noauto_da_alloc"), "nats")
 	if program != "" {
 		l.command = []string{program, "--config", testenv.NATSConfig(t, l.natsDir, l.natsAt, "always")}
@@ -52,8 +52,8 @@ func (l *lone) serve() {
 	require.Eventually(l.t, l.listens, patience, 10*time.Millisecond, "nats-server is not ready")
 }
 
-// compaction takes most messages out of work queues, so that nats-server rewrites what it has stored, one queue after the
-// other for a minute, and cuts the power then. It returns how many of the acknowledged messages that nobody has taken are gone.
+// compaction takes most messages out of work queues, so that nats-server rewrites its files, one queue after another for a
+// minute. Then it cuts the power. It returns the number of acknowledged messages that were lost without having been taken.
 func compaction(t *testing.T, program string) (lost int) {
 	l := newLone(t, program)
 	const span, queues = 60 * time.Second, 5
@@ -81,7 +81,7 @@ func TestLongF07APowerCutTakesNothingFromQueuesThatWereRewritten(t *testing.T) {
 	require.Zero(t, compaction(t, ""))
 }
 
-// The control: without it the test above might not see what it looks for.
+// The control: if old releases lost nothing, the test above could not find a loss.
 func TestLongF07APowerCutTakesWhatOldServersRewrote(t *testing.T) {
 	for _, release := range before214_6 {
 		t.Run(release, func(t *testing.T) {

@@ -23,7 +23,7 @@ func (w *world) system(name string, args ...string) {
 	require.NoError(w.t, err, "%s %s: %s", name, strings.Join(args, " "), out)
 }
 
-// mounted is a file system of the world, until its end.
+// mounted mounts a file system until the end of the test.
 func (w *world) mounted(args ...string) (dir string) {
 	w.t.Helper()
 	dir = filepath.Join(w.dir, "disk")
@@ -33,7 +33,7 @@ func (w *world) mounted(args ...string) (dir string) {
 	return dir
 }
 
-// disk is a file system within a file, whose power can be cut.
+// disk creates a file system within a file. Its power can be cut.
 func (w *world) disk(size, options string) (dir string) {
 	w.t.Helper()
 	image := filepath.Join(w.dir, "disk.img")
@@ -42,14 +42,14 @@ func (w *world) disk(size, options string) (dir string) {
 	return w.mounted("-o", "loop,"+options, image)
 }
 
-// copyDisk takes from the disk what was not synced, while its programs are stopped: what the file system has in memory is
-// not in the image yet.
+// copyDisk copies the disk without what was not synced, while its programs are stopped: the image lacks what the file system
+// still has in memory.
 func (w *world) copyDisk() {
 	w.t.Helper()
 	w.system("cp", "--sparse=always", filepath.Join(w.dir, "disk.img"), filepath.Join(w.dir, "after.img"))
 }
 
-// swapDisk puts what copyDisk has copied in the place of the disk, whose programs have ended.
+// swapDisk replaces the disk by the copy of copyDisk. Its programs must have ended.
 func (w *world) swapDisk() {
 	w.t.Helper()
 	dir := filepath.Join(w.dir, "disk")
@@ -57,7 +57,7 @@ func (w *world) swapDisk() {
 	w.system("mount", "-o", "loop", filepath.Join(w.dir, "after.img"), dir)
 }
 
-// powered puts Postgres and nats-server on a disk whose power can be cut.
+// powered puts PostgreSQL and nats-server on a disk whose power can be cut.
 func powered(strict bool) func(w *world) {
 	return func(w *world) {
 		dir := w.disk("2G", "rw")
@@ -65,7 +65,7 @@ func powered(strict bool) func(w *world) {
 	}
 }
 
-// cutPower ends all processes and takes from the disk what was not synced.
+// cutPower kills all processes, and removes from the disk what was not synced.
 func (w *world) cutPower() {
 	w.t.Helper()
 	everything := append(family(w.postmaster()), w.nats.cmd.Process.Pid)
@@ -81,11 +81,11 @@ func (w *world) cutPower() {
 	}
 	<-w.nats.ended
 	<-w.pg.Done()
-	_ = w.pg.Stop(w.t.Context()) // gives the folder back
+	_ = w.pg.Stop(w.t.Context()) // releases the folder
 	w.swapDisk()
 }
 
-// family is a process and all that descend from it.
+// family returns a process and all its descendants.
 func family(pid int) []int {
 	all := []int{pid}
 	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
@@ -97,7 +97,7 @@ func family(pid int) []int {
 	return all
 }
 
-// power cuts the power while events wait that nobody has taken yet, and returns how many were lost.
+// power cuts the power while events wait that no worker has taken, and returns how many were lost.
 func power(t *testing.T, fault string, strict bool) (lost int) {
 	w := newWorld(t, true, powered(strict))
 	w.goodHooks(1)
@@ -106,7 +106,7 @@ func power(t *testing.T, fault string, strict bool) (lost int) {
 	stop := w.load(400, 4)
 	w.lasts(30 * time.Second)
 	for _, p := range w.alive() {
-		p.signal(syscall.SIGSTOP) // what they took and did not settle is lost with the bus, or comes again
+		p.signal(syscall.SIGSTOP) // what they took and did not settle is lost with the bus, or redelivered
 	}
 	w.lasts(w.between(3*time.Second, 6*time.Second))
 	began := time.Now()
@@ -133,13 +133,13 @@ func TestLongF07APowerCutTakesNothingThatWasSynced(t *testing.T) {
 	require.Zero(t, power(t, "F07 power cut, strict", true))
 }
 
-// small is a disk with little room.
+// small mounts a disk with little space.
 func (w *world) small(size string) (dir string) {
 	w.t.Helper()
 	return w.mounted("-t", "tmpfs", "-o", "size="+size, "tmpfs")
 }
 
-// fill leaves no room on the disk.
+// fill uses up the space on the disk.
 func (w *world) fill() {
 	w.t.Helper()
 	file, err := os.Create(filepath.Join(w.dir, "disk", "ballast"))
@@ -153,7 +153,7 @@ func (w *world) fill() {
 	require.ErrorIs(w.t, err, syscall.ENOSPC)
 }
 
-// fullDisk is a world whose disk is full for a while.
+// fullDisk is a scenario in which the disk is full for a while.
 func fullDisk(t *testing.T, fault string, put func(w *world), after func(w *world)) {
 	w := newWorld(t, true, put)
 	w.goodHooks(hooks)
@@ -181,7 +181,7 @@ func fullDisk(t *testing.T, fault string, put func(w *world), after func(w *worl
 
 func TestLongF17TheDiskOfNATSIsFull(t *testing.T) {
 	fullDisk(t, "F17 no room for nats-server", func(w *world) { w.natsDir = filepath.Join(w.small("64m"), "nats") }, func(w *world) {
-		w.nats.kill() // as whoever asks it for its health does
+		w.nats.kill() // as an orchestrator does after failed health checks
 		w.startNATS()
 	})
 }

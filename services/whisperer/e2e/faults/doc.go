@@ -1,3 +1,3 @@
-// Package faults has tests only, behind the build tag of the same name: they kill, stop, cut off and confuse the real
-// programs while events flow. `make faults` runs them.
+// Package faults contains only tests, behind the build tag faults: they kill, stop, cut off and confuse the real programs while
+// events flow. `make faults` runs them.
 package faults

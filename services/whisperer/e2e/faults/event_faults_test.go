@@ -72,7 +72,7 @@ func TestE02AnEventThatKillsItsWorkers(t *testing.T) {
 	})
 	stop := w.load(5, 1)
 	began := time.Now()
-	const lives = 7 // the last two of them when it was suspected already
+	const lives = 7 // the last two of them when the event is already suspected
 	for n := 1; n <= lives; n++ {
 		victim := w.run()
 		if n == 1 {
@@ -114,7 +114,7 @@ func TestE03TheSameEventAgain(t *testing.T) {
 	var publishers sync.WaitGroup
 	for n := range events {
 		id := fmt.Sprintf("e-%d", n)
-		publishers.Go(func() { // at once, by Nats-Msg-Id
+		publishers.Go(func() { // at once: duplicates by Nats-Msg-Id
 			again(id, id, "1")
 			w.events.write(publication{Event: id, Sent: time.Now(), Acked: time.Now()})
 		})
@@ -123,7 +123,7 @@ func TestE03TheSameEventAgain(t *testing.T) {
 	publishers.Wait()
 	w.settled(patience)
 	w.lasts(time.Second)
-	for n := range events { // later, by what the ledger knows
+	for n := range events { // later: duplicates by the ledger
 		again(fmt.Sprintf("e-%d", n), "", "1")
 		again(fmt.Sprintf("e-%d", n), "", "2")
 	}
@@ -172,13 +172,14 @@ func TestE04AHookThatIsPausedDeletedAndMoved(t *testing.T) {
 	w.check(check{fault: "E04 hooks paused, moved, deleted", bound: 0, faults: []window{{began, ended}}, recovery: 5*time.Second + slack()})
 }
 
-// signed is a request, with when it was signed, in whole seconds, and by which of two secrets.
+// signed is a request, with the time of its signature in whole seconds, and which of two secrets signed it.
 type signed struct {
 	at       time.Time
 	old, new bool
 }
 
-// rotating starts a receiver that fails every first attempt, and returns its URL and what it has got so far.
+// rotating starts a receiver that fails every first attempt. It returns its URL and a function that returns the requests so
+// far.
 func rotating(t *testing.T, old, second string) (url string, got func() []signed) {
 	t.Helper()
 	key := func(text string) []signature.VerifyKey {
@@ -195,7 +196,7 @@ func rotating(t *testing.T, old, second string) (url string, got func() []signed
 		by := func(keys []signature.VerifyKey) bool {
 			return signature.Verify(q.Header, body, keys, time.Now(), time.Minute) == nil
 		}
-		at, _ := strconv.ParseInt(q.Header.Get(signature.HeaderTimestamp), 10, 64) // what is none is signed by nobody
+		at, _ := strconv.ParseInt(q.Header.Get(signature.HeaderTimestamp), 10, 64) // a missing timestamp leads to a signature of neither secret
 		mu.Lock()
 		list = append(list, signed{time.Unix(at, 0), by(keys[0]), by(keys[1])})
 		mu.Unlock()
@@ -218,7 +219,7 @@ func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
 	const second = "whsec_bmV3IHNlY3JldCBvZiB0aGUgaG9vay4uLi4uLi4uLi4="
 	url, got := rotating(t, secret, second)
 	hook := w.hook(url, nil)
-	w.run("WHISPERER_BREAKER_ATTEMPTS=1000") // at first, all that it sees are failures
+	w.run("WHISPERER_BREAKER_ATTEMPTS=1000") // the worker sees only failures at first
 	stop := w.load(10, 1)
 	require.Eventually(t, func() bool { return len(got()) > 0 }, patience, 20*time.Millisecond)
 	began := time.Now()
@@ -231,7 +232,7 @@ func TestE05SecretsAreRotatedWhileRetriesRun(t *testing.T) {
 	})
 	require.NoError(t, err)
 	w.known()
-	w.lasts(time.Second) // what was about to be signed then is
+	w.lasts(time.Second) // requests that were about to be signed are signed by then
 	known := time.Now()
 	w.lasts(time.Until(expires) + 3*time.Second)
 	ended := time.Now()

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// administrator is a connection to Postgres that obeys nothing that was set for others.
+// administrator returns a connection to PostgreSQL that is exempt from the settings for other sessions.
 func (w *world) administrator() *sql.Conn {
 	w.t.Helper()
 	db, err := sql.Open("postgres", w.pg.URL("postgres"))
@@ -26,7 +26,7 @@ func (w *world) administrator() *sql.Conn {
 	return conn
 }
 
-// standby stops Postgres and starts it as the standby of a server that is gone: it only reads until it is promoted.
+// standby restarts PostgreSQL as a standby of a server that is gone. It is read-only until it is promoted.
 func (w *world) standby() {
 	w.t.Helper()
 	require.NoError(w.t, w.pg.Stop(w.t.Context()))
@@ -34,7 +34,7 @@ func (w *world) standby() {
 	w.startPostgres()
 }
 
-// set changes a setting for all sessions, those that are open too; "" takes it back.
+// set changes a setting for all sessions, including open ones. An empty value resets it.
 func (w *world) set(admin *sql.Conn, name, value string) {
 	w.t.Helper()
 	statement := "ALTER SYSTEM RESET " + name
@@ -43,7 +43,7 @@ func (w *world) set(admin *sql.Conn, name, value string) {
 	}
 	_, err := admin.ExecContext(w.t.Context(), statement)
 	require.NoError(w.t, err)
-	require.Eventually(w.t, func() bool { // a reload that comes too soon after another is not seen by all
+	require.Eventually(w.t, func() bool { // not every session notices a reload right after another one
 		_, err := admin.ExecContext(w.t.Context(), "SELECT pg_reload_conf()")
 		require.NoError(w.t, err)
 		var now string
@@ -52,14 +52,14 @@ func (w *world) set(admin *sql.Conn, name, value string) {
 	}, patience, 100*time.Millisecond, "Postgres does not take the setting")
 }
 
-// count asks Postgres for a number.
+// count returns the number that a query returns.
 func (w *world) count(admin *sql.Conn, query string) (n int) {
 	w.t.Helper()
 	require.NoError(w.t, admin.QueryRowContext(w.t.Context(), query).Scan(&n))
 	return n
 }
 
-// during does something again and again for a time.
+// during repeats do for the given time.
 func (w *world) during(limit time.Duration, pause time.Duration, do func()) {
 	w.t.Helper()
 	for end := time.Now().Add(limit); time.Now().Before(end); w.lasts(pause) {
@@ -67,8 +67,8 @@ func (w *world) during(limit time.Duration, pause time.Duration, do func()) {
 	}
 }
 
-// contend locks what waits in the order against that of the workers, slowly, and changes it: who is in the way of whom is
-// for Postgres to end.
+// contend slowly locks waiting deliveries in the opposite order to the workers, and updates them. PostgreSQL resolves the
+// deadlocks.
 func contend(ctx context.Context, admin *sql.Conn) {
 	tx, err := admin.BeginTx(ctx, nil)
 	if err != nil {
@@ -80,13 +80,12 @@ func contend(ctx context.Context, admin *sql.Conn) {
 			SELECT id, published_at, pg_sleep(0.005) FROM (
 				SELECT id, published_at FROM deliveries WHERE state = 'waiting' ORDER BY id DESC LIMIT 50 FOR UPDATE) locked) slowly
 		WHERE d.id = slowly.id AND d.published_at = slowly.published_at`)
-	_ = tx.Commit() // where it is the one that was ended, the others went on
+	_ = tx.Commit() // if this transaction was the victim, the workers went on
 }
 
-// TestF22FailoverOfPostgres takes Postgres through a failover, with the errors of a real server: a standby takes over that only
-// reads for longer than what is refused for good takes to be put aside (25006), it is promoted and ends sessions (57P01),
-// connections are reset in the middle of whatever they do, and transactions are rolled back because others were in the
-// way (40001, 40P01).
+// TestF22FailoverOfPostgres takes PostgreSQL through a failover, with the errors of a real server. A standby takes over that is
+// read-only (25006) for longer than it takes to set refused entries aside; it is promoted and ends sessions (57P01);
+// connections are reset in the middle of statements; and transactions are rolled back because of others (40001, 40P01).
 func TestF22FailoverOfPostgres(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)

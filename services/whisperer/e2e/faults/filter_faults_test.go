@@ -16,21 +16,21 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// TestF40CostlyFilters has one tenant publish events for 200 hooks with filters of high cost, each of which uses up what an
-// evaluation may cost, while another publishes 20 events a second. All of the other tenant's arrive before the costly tenant is
-// through, and all of the costly tenant's arrive at last.
+// TestF40CostlyFilters has one tenant publish events for 200 hooks with costly filters, each of which uses up the cost limit of
+// an evaluation, while another tenant publishes 20 events per second. All of the other tenant's events arrive before the costly
+// tenant's are done, and all of the costly tenant's arrive in the end.
 func TestF40CostlyFilters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
 	const costly, others = 200, 200
-	events := 5 // half a minute of the tenant's budget each
+	events := 5 // each uses up half a minute of the tenant's budget
 	if *full {
 		events = 30
 	}
 	_, err := w.db.Access.EnsureTenant(t.Context(), "faults", "beta")
 	require.NoError(t, err)
 	filter, err := json.Marshal(map[string]any{
-		"concurrency": concurrency, "filter": "event.data.items.all(a, event.data.items.all(b, a + b >= 0))", // never comes to its end
+		"concurrency": concurrency, "filter": "event.data.items.all(a, event.data.items.all(b, a + b >= 0))", // never finishes
 	})
 	require.NoError(t, err)
 	for i := range costly {

@@ -21,19 +21,19 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// held is a crowd of connections that never finish what they began. One that the server closes is opened again soon.
+// held is a crowd of connections that never finish what they begin. A connection that the server closes is soon opened again.
 type held struct {
 	opened atomic.Int64
 	stop   context.CancelFunc
 	wait   sync.WaitGroup
 }
 
-// hold opens so many connections, from 200 addresses of this machine, each of which sends the text of its turn.
+// hold opens n connections from 200 local addresses. Each sends one of the texts, in turn.
 func (w *world) hold(addr string, n int, texts ...string) *held {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	h := &held{stop: cancel}
-	begin := make(chan struct{}, 64) // not all at once: the queue of new connections is the kernel's
+	begin := make(chan struct{}, 64) // not all at once: the kernel's accept queue is limited
 	for i := range n {
 		from := &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%200))}
 		h.wait.Go(func() {
@@ -60,7 +60,7 @@ func (w *world) hold(addr string, n int, texts ...string) *held {
 	return h
 }
 
-// untilClosed returns when the other side has closed the connection, and reads next to nothing until then.
+// untilClosed returns when the other side has closed the connection. It reads next to nothing until then.
 func (w *world) untilClosed(conn net.Conn) {
 	one := make([]byte, 1)
 	for {
@@ -80,7 +80,7 @@ func (h *held) end() {
 	h.wait.Wait()
 }
 
-// latencies asks again and again, as a good client with connections of its own, until so many answers are there.
+// latencies measures n requests of a well-behaved client with its own connections.
 func (w *world) latencies(url, token string, n int) []time.Duration {
 	w.t.Helper()
 	client := &http.Client{Timeout: 20 * time.Second}
@@ -105,9 +105,9 @@ func (w *world) latencies(url, token string, n int) []time.Duration {
 	return list
 }
 
-// TestF24HeldConnections holds more connections open than the API takes (20,000 where everything is asked for, and then as many
-// with an API that takes them all), which never finish a header or a body, or never read an answer. Good clients and probes are
-// served meanwhile, memory comes back, and the API stops in time.
+// TestF24HeldConnections holds more connections open than the API accepts, which never finish a header or a body, or never read
+// a response. In the full set these are 20,000, and then as many with an API that accepts them all. Meanwhile good clients and
+// probes are served; afterwards memory is released, and the API stops in time.
 func TestF24HeldConnections(t *testing.T) {
 	crowd, asked := 3_000, 250
 	if *full {
@@ -148,14 +148,14 @@ func heldOpen(t *testing.T, how string, crowd, asked int, env ...string) {
 	warm.end()
 	resident := a.status("VmRSS")
 	for _, kind := range kinds {
-		before := p99(w.latencies(list, token, asked)) // in the same minute: others may use the machine, too
+		before := p99(w.latencies(list, token, asked)) // in the same minute, because others may use the machine, too
 		h := w.hold(addr, crowd, kind.texts...)
 		require.Eventually(t, func() bool { return h.opened.Load() >= int64(crowd) }, 2*time.Minute, 100*time.Millisecond)
 		during, probed := p99(w.latencies(list, token, asked)), p99(w.latencies("http://"+a.health+"/readyz", "", asked/10))
 		peak := a.status("VmRSS")
 		opened := h.opened.Load()
 		h.end()
-		if *full { // Go gives memory back within some minutes
+		if *full { // Go releases memory within some minutes
 			require.Eventually(t, func() bool { return a.status("VmRSS") <= resident*6/5 }, 5*time.Minute, time.Second, "memory comes back")
 		}
 		results.add(result{fault: "F24 " + kind.name + how, part: true, before: before, during: during, note: fmt.Sprintf(
@@ -177,11 +177,11 @@ func heldOpen(t *testing.T, how string, crowd, asked int, env ...string) {
 	require.Less(t, took, 5*time.Second+slack())
 }
 
-// openFiles lets this process, and those that it starts from now on, have so many connections, and returns how many that are:
-// root may raise the limit.
+// openFiles raises the limit of open files of this process and of those that it starts, as far as it may: root may raise the
+// hard limit. It returns how many connections are possible.
 func openFiles(t *testing.T, connections int) int {
 	t.Helper()
-	const others = 1000 // files of other kinds
+	const others = 1000 // files other than connections
 	var limit syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	wanted := syscall.Rlimit{Cur: uint64(connections + others), Max: max(limit.Max, uint64(connections+others))}

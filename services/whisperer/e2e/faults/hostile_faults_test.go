@@ -19,34 +19,34 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// impatient is the timeout of hostile receivers' hooks.
+// impatient is the timeout of hooks to hostile receivers.
 const impatient = 3 * time.Second
 
-// isolated is how slow good hooks may get in any case: 750 ms, and more on a busy machine.
+// isolated is the latency that good hooks may always have: 750 ms, and more on a busy machine.
 func isolated() time.Duration { return slack() / 4 }
 
-// trait is what a receiver may do to us, and what the ledger has to say of the attempt.
+// trait is a hostile behavior of a receiver, with what must be recorded of the attempt.
 type trait struct {
 	id   string
 	open func(*testing.T) *hostile
 	want func(a webhook.Attempt) bool
-	// timeout is that of its hook; 0 is impatient.
+	// timeout is the timeout of its hook; 0 for impatient.
 	timeout time.Duration
 }
 
-// class is a failure of one of the classes, in time.
+// class wants a failure with one of the classes, within the timeout.
 func class(classes ...webhook.ErrorClass) func(webhook.Attempt) bool {
 	return func(a webhook.Attempt) bool {
 		return a.Outcome == webhook.Failed && slices.Contains(classes, a.Class) && a.Duration < impatient+slack()
 	}
 }
 
-// code is an answer with the status.
+// code wants a response with the status.
 func code(status int, outcome webhook.AttemptOutcome) func(webhook.Attempt) bool {
 	return func(a webhook.Attempt) bool { return a.Status == status && a.Outcome == outcome }
 }
 
-// late is a timeout after so long, with the status that came before, 0 for none.
+// late wants a timeout after the given time, with the status that was received before, 0 for none.
 func late(after time.Duration, status int) func(webhook.Attempt) bool {
 	return func(a webhook.Attempt) bool {
 		return a.Outcome == webhook.Failed && a.Class == webhook.ClassTimeout && a.Status == status &&
@@ -54,7 +54,7 @@ func late(after time.Duration, status int) func(webhook.Attempt) bool {
 	}
 }
 
-// connections are receivers that do something with connections and times.
+// connections are receivers with hostile connections and timing.
 func connections() []trait {
 	trickle := drip("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", "x", 100*time.Millisecond)
 	headers := drip("HTTP/1.1 200 OK\r\n", "x-a: b\r\n", 100*time.Millisecond)
@@ -73,7 +73,7 @@ func connections() []trait {
 	}
 }
 
-// answers are receivers that say something odd.
+// answers are receivers with hostile responses.
 func answers() []trait {
 	early := drip("", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", 0)
 	endless := drip("HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n", string(make([]byte, 64<<10)), 0)
@@ -95,7 +95,7 @@ func answers() []trait {
 	}
 }
 
-// certificates are receivers whose TLS or HTTP/2 is wrong.
+// certificates are receivers whose TLS or HTTP/2 is faulty.
 func certificates(t *testing.T, ca *authority) []trait {
 	t.Helper()
 	here, elsewhere := net.IPv4(127, 0, 0, 1), net.IPv4(127, 0, 0, 99)
@@ -117,7 +117,7 @@ func certificates(t *testing.T, ca *authority) []trait {
 			return false, f.WriteGoAway(0, http2.ErrCodeNo, nil) == nil && false
 		})), want: class(webhook.ClassReset, webhook.ClassTimeout)},
 		{id: "R11 goes away after the stream", open: secured(h2, frames(func(f *http2.Framer, stream uint32) (bool, bool) {
-			if stream > 1 { // it has said that it will not process these
+			if stream > 1 { // it has announced that it will not process these
 				return false, true
 			}
 			return true, f.WriteGoAway(stream, http2.ErrCodeNo, nil) == nil && answerFrames(f, stream, 0)
@@ -136,8 +136,8 @@ func certificates(t *testing.T, ca *authority) []trait {
 	}
 }
 
-// TestR01ToR15OneHostileReceiverAmongGoodOnes has hostile receivers come one after the other, in worlds that each take every
-// third: some of them take half a minute to wait for. Nothing else runs beside them, as it is latencies that are compared.
+// TestR01ToR15OneHostileReceiverAmongGoodOnes runs hostile receivers one after another, in three worlds that each take every
+// third of them, because some take half a minute. No other scenario runs at the same time, because latencies are compared.
 func TestR01ToR15OneHostileReceiverAmongGoodOnes(t *testing.T) {
 	const worlds = 3
 	for first := range worlds {
@@ -162,7 +162,7 @@ func TestR01ToR15OneHostileReceiverAmongGoodOnes(t *testing.T) {
 	}
 }
 
-// beside lets a hostile receiver be among the good ones for a while.
+// beside runs a hostile receiver among the good ones for a while.
 func (w *world) beside(t *testing.T, r trait) {
 	t.Helper()
 	h := r.open(t)
@@ -171,7 +171,7 @@ func (w *world) beside(t *testing.T, r trait) {
 	bad := w.hook(h.url+"/bad", func(bad *webhook.Hook) { bad.Config = config(t, fmt.Sprintf(`{"timeout":%d}`, int(timeout.Seconds()))) })
 	during := w.quality(t, seconds(3, 20))
 	a := w.attempt(t, bad)
-	again := during > 2*before // perhaps the machine had something else to do
+	again := during > 2*before // the machine may have been busy with something else
 	if again {
 		during = min(during, w.quality(t, seconds(3, 20)))
 	}
@@ -194,7 +194,7 @@ func (w *world) beside(t *testing.T, r trait) {
 	w.noSilentRequest(t, r.id, bad, h)
 }
 
-// noSilentRequest checks that each request to a hostile receiver is an attempt in the ledger.
+// noSilentRequest checks that each request to a hostile receiver is a recorded attempt.
 func (w *world) noSilentRequest(t *testing.T, id string, bad webhook.Hook, h *hostile) {
 	t.Helper()
 	var attempts int
@@ -209,12 +209,12 @@ func (w *world) noSilentRequest(t *testing.T, id string, bad webhook.Hook, h *ho
 	}, patience, 100*time.Millisecond, "%s: it got requests that are no attempts", id)
 }
 
-// quality is how slow good hooks are during the time: the 99th percentile of all that was published in it.
+// quality returns the 99th percentile of the good hooks' latency for the events published during the given time.
 func (w *world) quality(t *testing.T, d time.Duration) time.Duration {
 	t.Helper()
 	published, received, begun := w.events.size(), w.receiver.ledger.size(), time.Now()
 	w.lasts(d)
-	// an event is written down when its publication is acked: one from before may have arrived by then
+	// an event is written to the ledger when its publication is acknowledged, so an earlier one may have arrived already
 	events := slices.DeleteFunc(w.events.after(t, published), func(e publication) bool { return e.Sent.Before(begun) })
 	require.NotEmpty(t, events)
 	var list []time.Duration
@@ -238,7 +238,7 @@ func (w *world) quality(t *testing.T, d time.Duration) time.Duration {
 	return p99(list)
 }
 
-// attempt returns the first attempt of some delivery to the hook.
+// attempt returns the first attempt of a delivery to the hook.
 func (w *world) attempt(t *testing.T, hook webhook.Hook) webhook.Attempt {
 	t.Helper()
 	var first webhook.Attempt

@@ -20,21 +20,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostile is a receiver that may do anything with a connection.
+// hostile is a receiver that controls its connections byte by byte.
 type hostile struct {
 	url      string
 	requests atomic.Int64
-	// canary counts who came to where redirects lead.
+	// canary counts the requests to the target of redirects.
 	canary atomic.Int64
 }
 
-// talk is what a hostile receiver does with a connection, which is closed after.
+// talk handles a connection, which is closed afterwards.
 type talk func(h *hostile, conn net.Conn)
 
-// misbehave does something with a connection after a whole request came; it returns true when another request may follow.
+// misbehave answers a complete request. It returns true if another request may follow.
 type misbehave func(h *hostile, conn net.Conn, n int64) bool
 
-// listens opens a receiver until the end of the test.
+// listens runs a receiver until the end of the test.
 func listens(t *testing.T, do talk) *hostile {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -68,13 +68,13 @@ func listens(t *testing.T, do talk) *hostile {
 	return h
 }
 
-// nobody is a port that nothing listens on.
+// nobody returns a port on which nothing listens.
 func nobody(t *testing.T) *hostile {
 	t.Helper()
 	return &hostile{url: fmt.Sprintf("http://127.0.0.1:%d", freePort(t))}
 }
 
-// hole is a socket that takes no more connections: the kernel drops what comes.
+// hole returns a socket that accepts no more connections: the kernel drops them.
 func hole(t *testing.T) *hostile {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -85,7 +85,7 @@ func hole(t *testing.T) *hostile {
 	name, err := syscall.Getsockname(fd)
 	require.NoError(t, err)
 	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for range 3 { // until it is full
+	for range 3 { // until its queue is full
 		conn, err := (&net.Dialer{Timeout: 100 * time.Millisecond}).DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			break
@@ -95,7 +95,7 @@ func hole(t *testing.T) *hostile {
 	return &hostile{url: "http://" + address}
 }
 
-// plain speaks HTTP/1.1 as far as the request goes.
+// plain reads requests as HTTP/1.1.
 func plain(do misbehave) func(*testing.T) *hostile {
 	return func(t *testing.T) *hostile {
 		t.Helper()
@@ -129,13 +129,13 @@ func say(text string, args ...any) misbehave {
 	}
 }
 
-// status answers as a receiver that works.
+// status answers like a working receiver.
 func status(line string, headers ...string) misbehave {
 	return say("HTTP/1.1 %s\r\nContent-Length: 0\r\n%s\r\n", line, strings.Join(append(headers, ""), "\r\n"))
 }
 
 func hang(_ *hostile, conn net.Conn, _ int64) bool {
-	_, _ = conn.Read(make([]byte, 1)) // until the client goes
+	_, _ = conn.Read(make([]byte, 1)) // until the client closes the connection
 	return false
 }
 
@@ -157,7 +157,7 @@ func then(all ...misbehave) misbehave {
 	}
 }
 
-// drip says the text, then one more of the bytes every so often, as long as the client listens.
+// drip writes the text, and then more at each interval, as long as the client reads.
 func drip(text, more string, every time.Duration) misbehave {
 	return func(_ *hostile, conn net.Conn, _ int64) bool {
 		if _, err := io.WriteString(conn, text); err != nil {
@@ -196,16 +196,16 @@ func slowly(d time.Duration) misbehave {
 	}
 }
 
-// atOnce answers before the request has come, and resets.
+// atOnce answers before it has received the request, and resets the connection.
 func atOnce(h *hostile, conn net.Conn) {
 	_, _ = conn.Read(make([]byte, 1))
 	h.requests.Add(1)
 	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
-	<-time.After(100 * time.Millisecond) // else the reset overtakes the answer
+	<-time.After(100 * time.Millisecond) // otherwise the reset overtakes the response
 	reset(h, conn, 0)
 }
 
-// bomb is 64 MiB of zeros as gzip makes them small.
+// bomb answers with 64 MiB of zeros, compressed by gzip.
 func bomb() misbehave {
 	var packed bytes.Buffer
 	writer := gzip.NewWriter(&packed)

@@ -47,14 +47,14 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{cert: cert, key: key}
 }
 
-// trusted is the setting that makes a worker trust the authority.
+// trusted returns the setting that makes a worker trust the authority.
 func (a *authority) trusted(w *world) string {
 	path := filepath.Join(w.dir, "authority.pem")
 	require.NoError(w.t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600))
 	return "SSL_CERT_FILE=" + path
 }
 
-// issue makes the TLS settings of a receiver at the address.
+// issue returns the TLS settings of a receiver at the address.
 func (a *authority) issue(t *testing.T, address net.IP, until time.Time, protocols ...string) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -71,7 +71,7 @@ func (a *authority) issue(t *testing.T, address net.IP, until time.Time, protoco
 	}
 }
 
-// secured speaks TLS.
+// secured runs a receiver with TLS.
 func secured(config *tls.Config, do talk) func(*testing.T) *hostile {
 	return func(t *testing.T) *hostile {
 		t.Helper()
@@ -86,7 +86,7 @@ func secured(config *tls.Config, do talk) func(*testing.T) *hostile {
 	}
 }
 
-// frames speaks HTTP/2: do gets each complete request, and returns whether it has processed it and whether to go on.
+// frames speaks HTTP/2. do gets each complete request, and returns whether the request was processed and whether to go on.
 func frames(do func(f *http2.Framer, stream uint32) (processed, goOn bool)) talk {
 	return func(h *hostile, conn net.Conn) {
 		in := bufio.NewReader(conn)
@@ -123,7 +123,7 @@ func frames(do func(f *http2.Framer, stream uint32) (processed, goOn bool)) talk
 	}
 }
 
-// answerFrames answers a request with status 200 and, before it is complete, so many KiB of further headers.
+// answerFrames answers a request with status 200 and, before the response is complete, with kib KiB of further headers.
 func answerFrames(f *http2.Framer, stream uint32, kib int) bool {
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)

@@ -20,7 +20,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// readiness is what /readyz says.
+// readiness returns the response of /readyz.
 func (p *process) readiness(t *testing.T) (ready bool, text string) {
 	t.Helper()
 	answer, err := http.Get("http://" + p.health + "/readyz") //nolint:noctx // a test that hangs is ended
@@ -31,7 +31,7 @@ func (p *process) readiness(t *testing.T) (ready bool, text string) {
 	return answer.StatusCode == http.StatusOK, string(body)
 }
 
-// newcomers makes hooks one after the other, each for a type of its own, and publishes events of it right after.
+// newcomers creates hooks one after another, each for a type of its own, and publishes events of that type right after.
 func (w *world) newcomers(prefix string, n, events int) (hooks []webhook.Hook) {
 	w.t.Helper()
 	for i := range n {
@@ -41,7 +41,7 @@ func (w *world) newcomers(prefix string, n, events int) (hooks []webhook.Hook) {
 	return hooks
 }
 
-// newcomer makes a hook for a type of its own.
+// newcomer creates a hook for a type of its own.
 func (w *world) newcomer(prefix string, i int) webhook.Hook {
 	w.t.Helper()
 	name := fmt.Sprintf("%s%d", prefix, i)
@@ -61,7 +61,8 @@ func (w *world) greet(prefix string, i, events int) {
 	require.NoError(w.t, w.bus.PublishEvents(w.t.Context(), list))
 }
 
-// reached counts how many of n newcomers' events came, how often one came again, and how long it took from now.
+// reached waits until all events of n newcomers have arrived. It returns how many are missing, how many arrived more than once,
+// and how long it took.
 func (w *world) reached(prefix string, n, events int) (lost, doubled int, took time.Duration) {
 	w.t.Helper()
 	began := time.Now()
@@ -79,7 +80,7 @@ func (w *world) reached(prefix string, n, events int) (lost, doubled int, took t
 	return lost, doubled, time.Since(began)
 }
 
-// ended lists deliveries that were cancelled or are dead.
+// ended lists the states and reasons of deliveries that are cancelled or dead.
 func (w *world) ended() (list string) {
 	w.t.Helper()
 	db := testenv.Plain(w.t, w.pg.URL("postgres"))
@@ -88,8 +89,8 @@ func (w *world) ended() (list string) {
 	return list
 }
 
-// TestF31AHookThatWorkersCannotOpen has a worker without the key that new hooks are sealed with. It parks for them, loses
-// nothing, and goes on with the others; with the key it sends what was parked.
+// TestF31AHookThatWorkersCannotOpen runs a worker without the key with which new hooks are sealed. It parks their deliveries,
+// loses nothing, and goes on with other hooks; with the key it sends what was parked.
 func TestF31AHookThatWorkersCannotOpen(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -142,8 +143,8 @@ func metricsOf(t *testing.T, p *process) string {
 	return string(body)
 }
 
-// TestF31AWorkerThatDoesNotHearOfChanges cuts one of two workers off Postgres while hooks are made, paused and deleted. It is
-// not ready and says why; when it hears again, nothing was missed.
+// TestF31AWorkerThatDoesNotHearOfChanges cuts one of two workers off PostgreSQL while hooks are created, paused and deleted. It
+// is not ready and says why. After it has reconnected, no hook has missed anything.
 func TestF31AWorkerThatDoesNotHearOfChanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -178,8 +179,8 @@ func TestF31AWorkerThatDoesNotHearOfChanges(t *testing.T) {
 	require.Empty(t, w.ended())
 }
 
-// TestF31AWorkerThatDiesBeforeItHearsOfChanges cuts one of two workers off Postgres for so long that nobody counts with it any
-// more, and kills it. What it fanned out meanwhile reaches hooks that it had never heard of.
+// TestF31AWorkerThatDiesBeforeItHearsOfChanges cuts one of two workers off PostgreSQL until no other program waits for it any
+// more, and then kills it. Events that it fanned out meanwhile reach the hooks that it did not know.
 func TestF31AWorkerThatDiesBeforeItHearsOfChanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -223,7 +224,7 @@ func TestF31AWorkerThatDiesBeforeItHearsOfChanges(t *testing.T) {
 	require.Empty(t, w.ended())
 }
 
-// TestF31APoolerInTransactionMode has a program behind PgBouncer in transaction mode: it is not ready and says what to do.
+// TestF31APoolerInTransactionMode runs a program behind PgBouncer in transaction mode: it is not ready and says what to do.
 func TestF31APoolerInTransactionMode(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)

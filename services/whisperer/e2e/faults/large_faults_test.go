@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mixed publishes large events and small ones, side by side, until all are acknowledged.
+// mixed publishes large and small events in parallel, until all are acknowledged.
 func (w *world) mixed(name string, large, small int) {
 	w.t.Helper()
 	const (
@@ -35,12 +35,12 @@ func (w *world) mixed(name string, large, small int) {
 	open.Wait()
 }
 
-// TestF30LargeEventsInLittleMemory sends a worker far more bytes of events than it has memory, while PostgreSQL is there,
-// hangs and is away.
+// TestF30LargeEventsInLittleMemory sends a worker far more bytes of events than it has memory, while PostgreSQL works, hangs
+// and is away.
 func TestF30LargeEventsInLittleMemory(t *testing.T) {
 	t.Parallel()
 	const limit = 512 << 20
-	large, small := 320, 2000 // of each phase
+	large, small := 320, 2000 // in each phase
 	if *full {
 		large, small = 2000, 66_000
 	}

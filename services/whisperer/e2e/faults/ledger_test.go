@@ -17,7 +17,7 @@ import (
 // publication is an event that JetStream has acknowledged.
 type publication struct {
 	Event string    `json:"event"`
-	Sent  time.Time `json:"sent"` // when the try began that was acknowledged
+	Sent  time.Time `json:"sent"` // when the acknowledged try began
 	Acked time.Time `json:"acked"`
 }
 
@@ -29,19 +29,19 @@ type receipt struct {
 	Attempt string    `json:"attempt"`
 	Sum     string    `json:"sum"` // SHA-256 of the body
 	At      time.Time `json:"at"`
-	// Status is what the receiver answered if all went well; 0 for nothing.
+	// Status is the status of the response; 0 for none.
 	Status int `json:"status"`
-	// Faulty says what was wrong with the signature.
+	// Faulty says what is wrong with the signature.
 	Faulty string `json:"faulty,omitempty"`
-	// Untimely says that the signature is right, but its time is not.
+	// Untimely reports that the signature is valid, but its time is off.
 	Untimely bool `json:"untimely,omitempty"`
 }
 
-// ledger is a file of JSON lines. What is in it counts, whatever happens to the processes.
+// ledger is a file of JSON lines, which survives the death of any process.
 type ledger[T any] struct {
 	mu     sync.Mutex
 	file   *os.File
-	strict bool // sync before write returns; many writers share one sync
+	strict bool // sync before write returns; concurrent writers share one sync
 
 	syncing sync.Mutex
 	written int64
@@ -57,7 +57,7 @@ func newLedger[T any](t *testing.T, path string, strict bool) *ledger[T] {
 	return &ledger[T]{file: file, strict: strict}
 }
 
-// write returns when the line is in the file, and on disk where the ledger is strict.
+// write returns when the line is in the file, and, if the ledger is strict, on disk.
 func (l *ledger[T]) write(entry T) {
 	line, err := json.Marshal(entry)
 	if err != nil {
@@ -94,14 +94,14 @@ func (l *ledger[T]) sync(mine int64) {
 	l.synced = all
 }
 
-// len counts the lines that are safe.
+// len returns the number of lines that are safe.
 func (l *ledger[T]) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.n
 }
 
-// size is how long the file is.
+// size returns the size of the file.
 func (l *ledger[T]) size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,13 +112,13 @@ func (l *ledger[T]) size() int64 {
 	return at
 }
 
-// read returns what is in the file.
+// read returns all entries of the file.
 func (l *ledger[T]) read(t *testing.T) []T {
 	t.Helper()
 	return l.after(t, 0)
 }
 
-// after returns what was written since the file had the size.
+// after returns the entries that were written since the file had the size.
 func (l *ledger[T]) after(t *testing.T, size int64) []T {
 	t.Helper()
 	file, err := os.Open(l.file.Name())

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// listenProxy is the network between a worker and Postgres that treats the connection on which notifications come in its own
-// way: they come late, or not at all, without a word.
+// listenProxy is a proxy between a worker and PostgreSQL that delays or silently drops the data on the connection with
+// notifications.
 type listenProxy struct {
 	to   string
 	late time.Duration

@@ -1,7 +1,7 @@
 //go:build faults
 
-// Package faults_test kills, stops, cuts off and confuses the real programs while events flow, and counts what was lost,
-// what came twice and how long it took to recover. `make faults` runs it; every scenario prints one line of a table.
+// Package faults_test kills, stops, cuts off and confuses the real programs while events flow. It counts what was lost and what
+// arrived twice, and measures the time of recovery. `make faults` runs it; every scenario prints one line of a table.
 package faults_test
 
 import (
@@ -31,11 +31,11 @@ import (
 
 const (
 	root = "../../../.." // of the repository
-	// The variables that make this binary a nats-server, which can be killed.
+	// These variables turn this binary into a nats-server, which can be killed.
 	natsStore  = "WHISPERER_FAULTS_NATS_STORE"
 	natsPort   = "WHISPERER_FAULTS_NATS_PORT"
 	natsStrict = "WHISPERER_FAULTS_NATS_STRICT"
-	// busy makes it a program that keeps so many CPUs busy.
+	// busy turns this binary into a program that keeps this many CPUs busy.
 	busy = "WHISPERER_FAULTS_BUSY"
 )
 
@@ -44,7 +44,7 @@ var (
 	seed   = flag.Uint64("seed", 1, "where chance begins; a failure prints the one to use again")
 	report = flag.String("report", "", "file that gets the table of results, besides the output")
 
-	// The programs that were built.
+	// These are the programs under test.
 	worker, subscriptionAPI string
 
 	results table
@@ -100,7 +100,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-// runNATS is the other program that this binary can be.
+// runNATS runs this binary as a nats-server.
 func runNATS(store, port string, strict bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -126,14 +126,14 @@ func runNATS(store, port string, strict bool) error {
 type result struct {
 	fault          string
 	acked, lost    int
-	extras, same   int // requests beyond the first good answer, and those of them with the same id and body
-	bound          int // what extras may be
-	unmarked       int // extras under the number of an attempt before
+	extras, same   int // requests beyond the first successful one, and those among them with the same id and body
+	bound          int // maximum of extras
+	unmarked       int // extras that reuse an earlier attempt's number
 	recovery       time.Duration
 	before, during time.Duration // 99th percentiles of healthy hooks, from publication to arrival
 	after          time.Duration
 	note           string
-	part           bool // of a scenario whose own line has the counts
+	part           bool // part of a scenario whose own line has the counts
 }
 
 var columns = []string{"fault", "events", "lost", "extra (at most)", "same id, body", "unmarked", "recovery", "p99 before", "during", "after", ""}
@@ -148,7 +148,7 @@ func (r result) cells() []string {
 	}
 }
 
-// String is the line that a scenario prints at its end.
+// String returns the line that a scenario prints at its end.
 func (r result) String() string {
 	var line strings.Builder
 	for i, cell := range r.cells() {
@@ -162,13 +162,13 @@ func (r result) String() string {
 	return line.String()
 }
 
-// table is what all scenarios found, for the end of the run.
+// table collects the results of all scenarios.
 type table struct {
 	mu   sync.Mutex
 	rows []result
 }
 
-// add prints the line of a scenario and keeps it for the table.
+// add prints the line of a scenario and adds it to the table.
 func (t *table) add(r result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

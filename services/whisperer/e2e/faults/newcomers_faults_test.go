@@ -16,16 +16,16 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/bus"
 )
 
-// debut is hooks that come to want an event by a request to the API, each of a type of its own, and the event of each, which
-// is published as soon as the request was answered.
+// debut is a set of hooks that start to want an event because of a request to the API. Each wants a type of its own, and its
+// event is published as soon as the request was answered.
 type debut struct {
 	prefix string
 	n      int
 	by     string // what makes a hook want the event: created, given types or resumed
-	http   bool   // published over HTTP, and over NATS otherwise
+	http   bool   // publish over HTTP instead of NATS
 }
 
-// String says which line of the table the hooks count in.
+// String returns the line of the table to which the hooks belong.
 func (d debut) String() string {
 	switch {
 	case d.by != "created":
@@ -36,7 +36,7 @@ func (d debut) String() string {
 	return "new hooks, events over NATS"
 }
 
-// debuts are n hooks that are created for each way of publishing, and fewer that come to want events in another way.
+// debuts returns, for each way of publishing, n hooks that are created, and fewer that start to want events otherwise.
 func debuts(prefix string, n int) (list []debut) {
 	for i, by := range []string{"created", "given types", "resumed"} {
 		for _, http := range []bool{false, true} {
@@ -50,7 +50,7 @@ func debuts(prefix string, n int) (list []debut) {
 	return list
 }
 
-// enter has the hooks come, by four hands at once.
+// enter makes the requests for the hooks, four at a time.
 func (w *world) enter(a *api, d debut) {
 	w.t.Helper()
 	const hands = 4
@@ -105,8 +105,8 @@ func (w *world) enterOne(a *api, d debut, i int) error {
 	return nil
 }
 
-// arrive waits for the events of the hooks, and fails the test for each that was missed and for those beyond the bound that
-// came twice. Those who came in the same way are one line of the table.
+// arrive waits for the hooks' events, and fails the test for each missing one and for duplicates beyond the bound. Hooks of the
+// same kind make one line of the table.
 func (w *world) arrive(fault string, bound int, list []debut) {
 	w.t.Helper()
 	var order []string
@@ -128,8 +128,8 @@ func (w *world) arrive(fault string, bound int, list []debut) {
 	require.Empty(w.t, w.ended())
 }
 
-// TestF31NewHooks publishes right after hooks came to want events, at two workers: as it is, with notifications that come
-// late, and with notifications that one of them does not hear any more. Each event comes, and none is ended.
+// TestF31NewHooks publishes right after hooks start to want events, with two workers: normally, with late notifications, and
+// with notifications that one of them does not receive. Each event arrives, and no delivery is ended.
 func TestF31NewHooks(t *testing.T) {
 	t.Parallel()
 	for name, p := range map[string]*listenProxy{"as it is": nil, "late": {late: 300 * time.Millisecond}, "silent": {mute: true}} {
@@ -148,7 +148,7 @@ func TestF31NewHooks(t *testing.T) {
 				n = 1000
 			}
 			if p != nil && p.mute {
-				w.enter(a, debut{prefix: "first", n: 1, by: "created"}) // from then on nothing is heard
+				w.enter(a, debut{prefix: "first", n: 1, by: "created"}) // no notification is received from now on
 				w.lasts(seconds(0, 80))
 			}
 			list := debuts("new", n)
@@ -160,9 +160,9 @@ func TestF31NewHooks(t *testing.T) {
 	}
 }
 
-// TestF31RightAfterAStalePhase cuts workers off Postgres again and again, for so short that nobody notices and for so long
-// that nobody counts with them any more. Right after that, what is published for new hooks comes, as does what was published
-// for those of the meantime.
+// TestF31RightAfterAStalePhase repeatedly cuts workers off PostgreSQL, sometimes so briefly that nobody notices, and sometimes
+// so long that nothing waits for them any more. Right after that, events for new hooks arrive, as do those for hooks created
+// meanwhile.
 func TestF31RightAfterAStalePhase(t *testing.T) {
 	t.Parallel()
 	for name, all := range map[string]bool{"one of two workers": false, "all workers": true} {
@@ -181,7 +181,7 @@ func TestF31RightAfterAStalePhase(t *testing.T) {
 			}
 			w.run(behind)
 			a := w.administrated("WHISPERER_REQUEST_RATE=0")
-			const n = 100 // of each round
+			const n = 100 // per round
 			rounds := 2
 			if *full {
 				rounds = 10

@@ -20,7 +20,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// refuses reports whether the event log has no room for an event, which is small.
+// refuses reports whether the event log has no space left for a small event.
 func (w *world) refuses() bool {
 	w.t.Helper()
 	e := event(uuid.NewString(), "order:0", "{}")
@@ -33,7 +33,7 @@ func (w *world) refuses() bool {
 	return false
 }
 
-// uncalled counts the deliveries to the hooks that were made and whose callback has not arrived.
+// uncalled returns the number of deliveries whose callback has not arrived.
 func (w *world) uncalled() (n int) {
 	w.t.Helper()
 	h := w.history()
@@ -50,7 +50,7 @@ func (w *world) uncalled() (n int) {
 }
 
 // TestF34AFullEventLogAndCallbacks fills a small event log while no worker runs, until publishers are refused. Each delivery
-// has a callback, and still everything drains by itself once a worker is back.
+// has a callback, and still everything is delivered once a worker is back.
 func TestF34AFullEventLogAndCallbacks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -65,10 +65,10 @@ func TestF34AFullEventLogAndCallbacks(t *testing.T) {
 		}))
 	}
 	small := []string{"WHISPERER_OMS_MAX_BYTES=1048576", "WHISPERER_HOUSEKEEP_EVERY=1s"}
-	p := w.run(small...) // makes the event log
+	p := w.run(small...) // creates the event log
 	var faults []window
 	for range rounds {
-		p.stop(t) // before any event: what is done with would be trimmed, and make room
+		p.stop(t) // before any event: processed events would be trimmed and make space
 		began := time.Now()
 		stop := w.load(200, 5)
 		require.Eventually(t, w.refuses, patience, 50*time.Millisecond, "the event log becomes full")
@@ -90,8 +90,8 @@ func TestF34AFullEventLogAndCallbacks(t *testing.T) {
 	require.Eventually(t, func() bool { return !w.refuses() }, patience, 50*time.Millisecond, "there is room again")
 }
 
-// neighbour is another installation, with a database of its own on the same servers. What it publishes is in the namespace;
-// its workers are told that by their variables, as usual.
+// neighbour is another installation, with its own database on the same servers. It publishes in the namespace; its workers get
+// the namespace from their environment, as usual.
 func (w *world) neighbour(namespace string) (n *world, database string) {
 	w.t.Helper()
 	_, err := w.administrator().ExecContext(w.t.Context(), `CREATE DATABASE neighbour`)
@@ -116,8 +116,9 @@ func (w *world) neighbour(namespace string) (n *world, database string) {
 	return n, "WHISPERER_DATABASE_URL=" + url
 }
 
-// TestF35TwoInstallationsOnOneNATS starts the worker of another database on the NATS account of an installation that runs.
-// It takes nothing, and says whose the streams are and what to do; with a namespace both work side by side.
+// TestF35TwoInstallationsOnOneNATS starts a worker of another database on the NATS account of a running installation. The
+// worker takes nothing, and says to whom the streams belong and what to do. With a namespace both installations work side by
+// side.
 func TestF35TwoInstallationsOnOneNATS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -155,7 +156,7 @@ func TestF35TwoInstallationsOnOneNATS(t *testing.T) {
 	refused.stop(t)
 	require.Empty(t, n.history().deliveries)
 	require.Empty(t, n.history().receipts)
-	n.run(database, "WHISPERER_NAMESPACE=shop-2", "WHISPERER_OMS_MAX_BYTES=268435456") // the server has no room for two of the usual size
+	n.run(database, "WHISPERER_NAMESPACE=shop-2", "WHISPERER_OMS_MAX_BYTES=268435456") // the server has no space for two of the usual size
 	require.Zero(t, n.said("does nothing"), "its variables are known")
 	stopNeighbour := n.load(rate, 1)
 	w.lasts(seconds(4, 60))
@@ -170,8 +171,8 @@ func TestF35TwoInstallationsOnOneNATS(t *testing.T) {
 	}
 }
 
-// TestF36WhatAnOperatorMayChangeOfStreams has another hand change the size of the event log, which stays through restarts, and
-// what would drop events, which is put right by a worker that runs and by one that starts.
+// TestF36WhatAnOperatorMayChangeOfStreams changes streams from outside. A new size of the event log survives restarts; settings
+// that would drop events are repaired by a running worker and by one that starts.
 func TestF36WhatAnOperatorMayChangeOfStreams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -190,7 +191,7 @@ func TestF36WhatAnOperatorMayChangeOfStreams(t *testing.T) {
 		p = w.run()
 	}
 	require.Positive(t, w.said("stream differs from the configured settings", fmt.Sprintf("%q", bus.StreamOMS), "max_bytes"))
-	w.lasts(seconds(4, 60)) // in which a worker looks at the streams
+	w.lasts(seconds(4, 60)) // a worker checks the streams in that time
 	require.EqualValues(t, size, s.config(bus.StreamOMS, "")["max_bytes"])
 	require.False(t, w.told(bus.StreamOMS), "nothing was put right")
 

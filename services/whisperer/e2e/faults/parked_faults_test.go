@@ -18,16 +18,16 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// crowd is many hooks of one kind that are paused with a backlog.
+// crowd is a set of hooks of one kind that are paused with a backlog.
 type crowd struct {
 	*world
 
 	plain *sql.DB
 	hooks []webhook.Hook
-	n     int // events that each has got to get
+	n     int // number of events that each must get
 }
 
-// newCrowd makes hooks with a config, in a database that keeps so many days, and starts workers.
+// newCrowd creates hooks with the config, in a database with partitions for this many days, and starts workers.
 func newCrowd(t *testing.T, hooks, workers, days int, config string) *crowd {
 	t.Helper()
 	w := newWorld(t, false)
@@ -57,7 +57,7 @@ func (c *crowd) add(path, text string) {
 	}))
 }
 
-// pause pauses all hooks, or lets them go on.
+// pause pauses or resumes all hooks.
 func (c *crowd) pause(paused bool) {
 	c.t.Helper()
 	status := webhook.Active
@@ -68,7 +68,7 @@ func (c *crowd) pause(paused bool) {
 	require.NoError(c.t, err)
 }
 
-// publishAll publishes so many events more, in their order.
+// publishAll publishes n more events in order.
 func (c *crowd) publishAll(n int) {
 	c.t.Helper()
 	for range n {
@@ -77,7 +77,7 @@ func (c *crowd) publishAll(n int) {
 	}
 }
 
-// park has all hooks parked so many events each.
+// park parks n events for each hook.
 func (c *crowd) park(n int) {
 	c.t.Helper()
 	c.pause(true)
@@ -90,7 +90,7 @@ func (c *crowd) park(n int) {
 	}, 5*time.Minute, 250*time.Millisecond)
 }
 
-// arrived returns the events that came to each path, in their order.
+// arrived returns the events that arrived at each path, in order.
 func (c *crowd) arrived() map[string][]string {
 	c.t.Helper()
 	got := map[string][]string{}
@@ -103,7 +103,7 @@ func (c *crowd) arrived() map[string][]string {
 	return got
 }
 
-// all waits until each hook has got everything.
+// all waits until each hook has got all events.
 func (c *crowd) all(limit time.Duration) {
 	c.t.Helper()
 	var missing string
@@ -118,8 +118,8 @@ func (c *crowd) all(limit time.Duration) {
 	}, limit, 100*time.Millisecond, "%s", &missing)
 }
 
-// inOrder checks that a hook's events came in their order: none but a repetition comes after a later one, and of those there
-// are at most so many.
+// inOrder checks that a hook's events arrived in order: only repetitions may follow a later event, and there are at most
+// repeated of them.
 func (c *crowd) inOrder(got []string, repeated int) {
 	c.t.Helper()
 	last, again := "", 0
@@ -143,7 +143,7 @@ func next(id string) string {
 	return fmt.Sprintf("e-%06d", n+1)
 }
 
-// quiet checks that no worker and no database said that something was short.
+// quiet checks that no worker and no database reported a shortage.
 func (c *crowd) quiet() {
 	c.t.Helper()
 	const shortOfMemory = "(53200)" // the SQLSTATE as lib/pq prints it: a port may be the same number
@@ -156,7 +156,7 @@ func (c *crowd) quiet() {
 	}
 }
 
-// manyOrdered: hooks that keep an order, in a database with many days.
+// manyOrdered drains ordered hooks, in a database with many days.
 func manyOrdered(t *testing.T, hooks, workers, events int) {
 	t.Helper()
 	c := newCrowd(t, hooks, workers, 90, `{"ordering":"hook"}`)
@@ -182,7 +182,7 @@ func TestF41ManyOrderedHooks(t *testing.T) {
 
 func TestLongF41ManyOrderedHooks(t *testing.T) { manyOrdered(t, 1000, 8, 100) }
 
-// manyRated: hooks with a rate get less than it allows, and all of it is parked first.
+// manyRated drains hooks with a rate limit that are sent less than the limit; all of it is parked first.
 func manyRated(t *testing.T, hooks int) {
 	t.Helper()
 	c := newCrowd(t, hooks, 2, 90, `{"rate_limit":{"limit":10,"period":1}}`)
@@ -220,7 +220,7 @@ func TestF42ManyHooksWithARate(t *testing.T) {
 
 func TestLongF42ManyHooksWithARate(t *testing.T) { manyRated(t, 500) }
 
-// postgresCPU is what all processes of Postgres have used, those that have ended, too.
+// postgresCPU returns the CPU time of all processes of PostgreSQL, including those that have ended.
 func (c *crowd) postgresCPU() time.Duration {
 	c.t.Helper()
 	total := time.Duration(0)
@@ -230,7 +230,7 @@ func (c *crowd) postgresCPU() time.Duration {
 	for _, e := range entries {
 		content, err := os.ReadFile("/proc/" + e.Name() + "/stat")
 		if err != nil {
-			continue // no process, or one that has ended
+			continue // not a process, or one that has ended
 		}
 		rest := strings.Fields(string(content[strings.LastIndexByte(string(content), ')')+1:]))
 		var parent, utime, stime, cutime, cstime int
@@ -248,7 +248,7 @@ func (c *crowd) postgresCPU() time.Duration {
 	return total
 }
 
-// stuck has one of three workers stuck while they drain, and counts how long the others stand still.
+// stuck blocks one of three workers while they drain, and measures how long the other hooks stand still.
 func stuck(t *testing.T, fault string, stick func(c *crowd, p *process, proxied *proxy), release func(p *process, proxied *proxy)) {
 	t.Parallel()
 	c := newCrowd(t, 0, 2, 1, ``)
@@ -271,8 +271,8 @@ func stuck(t *testing.T, fault string, stick func(c *crowd, p *process, proxied 
 	c.pause(false)
 	require.Eventually(t, func() bool { return c.receiver.Count("/ordered/0") > 20 && c.receiver.Count("/free/0") > 20 }, patience, 10*time.Millisecond)
 	stick(c, victim, proxied)
-	c.publishAll(20) // some of them come to the one that is stuck
-	// each hook goes on within the time of a lease, and what was in the stuck one's hands comes in its place
+	c.publishAll(20) // some of them go to the stuck worker
+	// each hook goes on within the duration of a lease, and the deliveries in flight at the stuck worker keep their place
 	began := time.Now()
 	longest, progress := time.Duration(0), make([]int, len(c.hooks))
 	last := make([]time.Time, len(c.hooks))

@@ -19,16 +19,16 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/store"
 )
 
-// bounded is how long the API may take for an answer, whatever is cut off.
+// bounded is the maximum time for a response of the API, whatever is cut off.
 func bounded() time.Duration { return 15*time.Second + slack() }
 
-// reply is what the API answered; 0 is no answer within the bound.
+// reply is a response of the API. Its status is 0 if there was none in time.
 type reply struct {
 	status int
 	took   time.Duration
 }
 
-// get asks the API for something.
+// get sends a GET request to the API.
 func (a *api) get(t *testing.T, path string) reply {
 	t.Helper()
 	began := time.Now()
@@ -45,9 +45,9 @@ func (a *api) get(t *testing.T, path string) reply {
 	return reply{answer.StatusCode, time.Since(began)}
 }
 
-// TestF10PartitionsOfTheAPIAndOfAReceiver cuts, without a word, the API off Postgres, then off NATS, and a receiver off
-// the workers. What is answered well is stored; what cannot be done is answered with 503 in a bounded time. Without
-// Postgres the API is not ready. Without NATS it is, as it says in its health check: hooks can still be managed.
+// TestF10PartitionsOfTheAPIAndOfAReceiver silently cuts the API off PostgreSQL, then off NATS, and a receiver off the workers.
+// What is answered with success is stored; what cannot be done is answered with 503 in bounded time. Without PostgreSQL the API
+// is not ready. Without NATS it is ready, because hooks can still be managed.
 func TestF10PartitionsOfTheAPIAndOfAReceiver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -77,14 +77,14 @@ func TestF10PartitionsOfTheAPIAndOfAReceiver(t *testing.T) {
 	ended := time.Now()
 	w.lasts(2 * time.Second)
 	stop()
-	// what was on its way to the receiver gets there after it was given up
+	// attempts that were on their way reach the receiver after they were given up
 	w.check(check{
 		fault: "F10 API and receiver cut off", bound: 2 * underWay, unmarked: 0, faults: []window{{began, ended}}, recovery: again + slack(),
 		sick: w.hooks[1].ID, note: "not ready after " + short(unready) + ",",
 	})
 }
 
-// withoutPostgres returns how soon the API says that it is not ready.
+// withoutPostgres returns how long the API takes to report that it is not ready.
 func (w *world) withoutPostgres(a *api, p *proxy) time.Duration {
 	t := w.t
 	t.Helper()
@@ -122,7 +122,7 @@ func (w *world) withoutPostgres(a *api, p *proxy) time.Duration {
 	return unready
 }
 
-// withoutNATS publishes while the API does not reach NATS: what is answered well then would be lost.
+// withoutNATS publishes while the API cannot reach NATS. A successful answer would mean a lost event.
 func (w *world) withoutNATS(a *api, p *proxy) {
 	t := w.t
 	t.Helper()

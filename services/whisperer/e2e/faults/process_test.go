@@ -23,14 +23,14 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/freeport"
 )
 
-// process is a program that this one is the parent of: it ends with this one, and is reaped.
+// process is a child process, which ends with this one.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
-	log   string // the file with what it says
+	log   string // the file with its output
 	ended chan struct{}
 	err   error // valid once ended is closed
-	// health is the address of /readyz, empty where there is none.
+	// health is the address of /readyz; empty if there is none.
 	health string
 }
 
@@ -42,13 +42,13 @@ func start(t *testing.T, dir, name, path string, env ...string) *process {
 	return startCommand(t, dir, name, []string{path}, env...)
 }
 
-// startCommand is start for a program with arguments.
+// startCommand does what start does, for a program with arguments.
 func startCommand(t *testing.T, dir, name string, command []string, env ...string) *process {
 	t.Helper()
 	p := &process{name: name, ended: make(chan struct{}), log: filepath.Join(dir, fmt.Sprintf("%s-%d.log", name, processes.Add(1)))}
 	out, err := os.Create(p.log)
 	require.NoError(t, err)
-	defer out.Close() // the child has its own
+	defer out.Close() // the child has its own descriptor
 	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), command[0], command[1:]...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -79,7 +79,7 @@ func startCommand(t *testing.T, dir, name string, command []string, env ...strin
 	return p
 }
 
-// signal sends a signal to a process that may have ended.
+// signal sends a signal to a process, which may have ended.
 func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
 // kill ends the process as a crash does.
@@ -88,7 +88,7 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// stop ends the process in good order.
+// stop ends the process gracefully.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -105,7 +105,7 @@ func (p *process) alive() bool {
 	}
 }
 
-// ready reports whether the process can work.
+// ready reports whether the process is ready.
 func (p *process) ready(ctx context.Context) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.health+"/readyz", nil)
 	if err != nil {
@@ -124,10 +124,10 @@ func (p *process) awaitReady(t *testing.T, limit time.Duration) {
 	require.Eventually(t, func() bool { return p.ready(t.Context()) }, limit, 20*time.Millisecond, "%s is not ready", p.name)
 }
 
-// memory is the most that the process had in memory, in MiB; 0 if it has ended.
+// memory returns the peak memory of the process in MiB; 0 if it has ended.
 func (p *process) memory() int { return p.status("VmHWM") >> 10 }
 
-// status is a line of the process' status in KiB; 0 if it has ended.
+// status returns a value of the process's status in KiB; 0 if it has ended.
 func (p *process) status(name string) int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// proxy is the network between a worker and a server, which can be cut and can lose messages.
+// proxy is a network between a program and a server. It can be cut and can lose messages.
 type proxy struct {
 	to, at string
 	nats   bool // the client speaks the NATS protocol
@@ -27,15 +27,15 @@ type proxy struct {
 	up    chan struct{} // closed while bytes flow to the server
 	down  chan struct{} // closed while bytes flow back
 	conns map[net.Conn]bool
-	// loses says which messages get lost on the way to the server; nil for none.
+	// loses reports which messages to the server get lost; nil for none.
 	loses func(subject string, payload []byte) bool
-	// swallows says that bytes get lost, in both directions.
+	// swallows reports that bytes get lost in both directions.
 	swallows bool
-	// lag is how long bytes take in each direction on connections from now on; nil for no time.
+	// lag returns the delay of bytes in each direction, on new connections; nil for none.
 	lag func() time.Duration
 }
 
-// newProxy leads to the address, a nats-server's or another's.
+// newProxy starts a proxy to the address, of a nats-server or another server.
 func newProxy(t *testing.T, to string, nats bool) *proxy {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -62,7 +62,7 @@ func newProxy(t *testing.T, to string, nats bool) *proxy {
 	return p
 }
 
-// cut lets bytes get stuck in the directions; nobody is told, as when packets are dropped.
+// cut stops the flow in the given directions without closing connections, as when packets are dropped.
 func (p *proxy) cut(up, down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,7 +74,7 @@ func (p *proxy) cut(up, down bool) {
 	}
 }
 
-// mend lets everything flow again, also what was stuck.
+// mend lets everything flow again, including the bytes that were held up.
 func (p *proxy) mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,8 +87,8 @@ func (p *proxy) mend() {
 	}
 }
 
-// swallow sets whether everything gets lost in both directions without a word, as in a black hole. What was carried meanwhile
-// has gaps, and is ended with it.
+// swallow makes the proxy discard all bytes in both directions, as a black hole does, or stops that. It then closes the
+// connections of the meantime, because their data has gaps.
 func (p *proxy) swallow(on bool) {
 	p.mu.Lock()
 	p.swallows = on
@@ -104,7 +104,7 @@ func (p *proxy) swallowing() bool {
 	return p.swallows
 }
 
-// reset ends all connections at once, with a RST.
+// reset ends all connections with a RST.
 func (p *proxy) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,14 +123,14 @@ func (p *proxy) lose(which func(subject string, payload []byte) bool) {
 	p.loses = which
 }
 
-// slow sets how long bytes take in each direction, on connections that are made from now on.
+// slow sets the delay in each direction, on new connections.
 func (p *proxy) slow(lag func() time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lag = lag
 }
 
-// far is the other end of a long line: what is written arrives later, in its order, and the writer does not wait for it.
+// far is the far end of a slow line: data arrives later and in order, and the writer does not wait for it.
 type far struct {
 	net.Conn
 
@@ -150,7 +150,7 @@ func newFar(conn net.Conn, lag func() time.Duration) *far {
 		defer close(f.arrived)
 		for p := range f.sent {
 			<-time.After(time.Until(p.due))
-			_, _ = conn.Write(p.content) // a connection that is gone shows at the next read
+			_, _ = conn.Write(p.content) // a closed connection is noticed at the next read
 		}
 		_ = conn.Close()
 	}()
@@ -163,7 +163,7 @@ func (f *far) Write(content []byte) (int, error) {
 	return len(content), nil
 }
 
-// Close implements net.Conn: what is on its way arrives before.
+// Close implements net.Conn. Data on its way arrives first.
 func (f *far) Close() error {
 	close(f.sent)
 	<-f.arrived
@@ -206,7 +206,7 @@ func (p *proxy) carry(ctx context.Context, client net.Conn) {
 	p.mu.Unlock()
 }
 
-// wait returns when bytes may flow.
+// wait waits until bytes may flow.
 func (p *proxy) wait(up bool) {
 	p.mu.Lock()
 	gate := p.down
@@ -231,7 +231,7 @@ func (p *proxy) bytes(from, to net.Conn, up bool) {
 	}
 }
 
-// messages copies what a NATS client says, message by message.
+// messages copies the client's side of the NATS protocol, message by message.
 func (p *proxy) messages(from, to net.Conn) {
 	in, out := bufio.NewReaderSize(from, 64<<10), bufio.NewWriterSize(to, 64<<10)
 	for {
@@ -258,7 +258,7 @@ func (p *proxy) messages(from, to net.Conn) {
 		if lost {
 			continue
 		}
-		_, _ = fmt.Fprint(out, line) // the writer remembers
+		_, _ = fmt.Fprint(out, line) // the writer remembers errors
 		_, _ = out.Write(payload)
 		if in.Buffered() == 0 {
 			if err := out.Flush(); err != nil {

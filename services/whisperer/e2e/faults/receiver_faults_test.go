@@ -35,10 +35,10 @@ func TestR07WhatRetryAfterAsksFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
 	date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
-	const own = time.Second // what the hooks' schedule says
+	const own = time.Second // the delay of the hooks' schedule
 	cases := []struct {
 		status int
-		values []string // or, for a date in so much time from the answer, none
+		values []string // empty for a date this long after the response
 		asked  time.Duration
 		in     time.Duration
 	}{
@@ -68,7 +68,7 @@ func TestR07WhatRetryAfterAsksFor(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, w.publish(t.Context(), event("e-1", "", "{}")))
 	asked := w.hooks
-	w.hooks = w.hooks[:len(cases)-1] // the last comes tomorrow
+	w.hooks = w.hooks[:len(cases)-1] // the last retry is due tomorrow
 	w.check(check{fault: "R07 429 and 503 with Retry-After", bound: 0, faults: []window{{began, time.Now()}}})
 	h := w.history()
 	for i, hook := range asked {

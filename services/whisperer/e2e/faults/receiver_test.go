@@ -19,7 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// receiver is all good receivers of one world, by path. It writes each request down before it answers.
+// receiver serves all good hooks of one world, by path. It writes each request to the ledger before it answers.
 type receiver struct {
 	*testenv.Receiver
 
@@ -27,7 +27,7 @@ type receiver struct {
 	ours   []signature.VerifyKey
 	theirs *reference.Webhook
 
-	tolerance time.Duration // of timestamps; more than usual where the sender's clock is wrong
+	tolerance time.Duration // tolerance for timestamps; larger if the sender's clock is wrong
 }
 
 func newReceiver(t *testing.T, dir string) *receiver {
@@ -46,7 +46,7 @@ func newReceiver(t *testing.T, dir string) *receiver {
 	return r
 }
 
-// reacts sets how the nth request to a path, from 1, is answered from now on; it is in the ledger before.
+// reacts sets how the nth request to a path, from 1, is answered. The request is in the ledger first.
 func (r *receiver) reacts(react func(path string, n int) testenv.Answer) {
 	r.React(func(q testenv.Received) testenv.Answer {
 		a := react(q.Path, q.Number)
@@ -55,7 +55,7 @@ func (r *receiver) reacts(react func(path string, n int) testenv.Answer) {
 	})
 }
 
-// verify returns what is wrong with a signature, and whether its time alone is further off than receivers usually take.
+// verify returns what is wrong with a signature, and whether only its time is further off than receivers usually accept.
 func (r *receiver) verify(header http.Header, body []byte, at time.Time) (faulty string, untimely bool) {
 	if err := signature.Verify(header, body, r.ours, at, r.tolerance); err != nil {
 		return err.Error(), false
@@ -72,7 +72,7 @@ func (r *receiver) verify(header http.Header, body []byte, at time.Time) (faulty
 	return "", false
 }
 
-// write puts the request and the status of its answer into the ledger.
+// write writes the request and the status of its response to the ledger.
 func (r *receiver) write(q testenv.Received, a testenv.Answer) {
 	sum := sha256.Sum256([]byte(q.Body))
 	got := receipt{

@@ -16,7 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// PostgreSQL that refuses everything, and one that hangs, cost no event and no ledger entry; nothing is set aside.
+// A PostgreSQL server that refuses everything, or hangs, costs no event and no ledger entry, and nothing is set aside.
 func TestF33PostgresThatRefusesOrHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -41,10 +41,10 @@ func TestF33PostgresThatRefusesOrHangs(t *testing.T) {
 	w.nothingAside()
 }
 
-// hangPostgres stops all processes of Postgres until wake is called; connections stay open.
+// hangPostgres stops all processes of PostgreSQL until wake is called. Connections stay open.
 func (w *world) hangPostgres(admin *sql.Conn) (wake func()) {
 	w.t.Helper()
-	pids := []int{w.postmaster()} // its children are groups of their own
+	pids := []int{w.postmaster()} // its children have process groups of their own
 	rows, err := admin.QueryContext(w.t.Context(), `SELECT pid FROM pg_stat_activity`)
 	require.NoError(w.t, err)
 	defer rows.Close()
@@ -56,7 +56,7 @@ func (w *world) hangPostgres(admin *sql.Conn) (wake func()) {
 	require.NoError(w.t, rows.Err())
 	freeze := func(signal syscall.Signal) {
 		for _, pid := range pids {
-			_ = syscall.Kill(pid, signal) // one that has ended meanwhile is none
+			_ = syscall.Kill(pid, signal) // a process may have ended meanwhile
 		}
 	}
 	freeze(syscall.SIGSTOP)
@@ -73,8 +73,8 @@ func (w *world) nothingAside() {
 	require.Zero(w.t, n, "set aside")
 }
 
-// TestF33APasswordThatIsWrong has Postgres refuse workers' password for far longer than it takes to be refused often. What
-// happened meanwhile, parked deliveries too, is recorded afterwards.
+// TestF33APasswordThatIsWrong makes PostgreSQL refuse the workers' password, for far longer than it takes to be refused often.
+// Everything that happened meanwhile, including parked deliveries, is recorded afterwards.
 func TestF33APasswordThatIsWrong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -116,7 +116,7 @@ func TestF33APasswordThatIsWrong(t *testing.T) {
 	w.nothingAside()
 }
 
-// A worker that is cut off from PostgreSQL alone keeps no facts from the others.
+// A worker that is cut off only from PostgreSQL does not keep facts from the others.
 func TestF32AWorkerCutOffFromPostgresKeepsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)

@@ -15,16 +15,16 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// old are the partitions of days that nothing is kept of any more, which the scenario below makes.
+// old selects the partitions of expired days, which the scenario below creates.
 const old = `FROM pg_class WHERE relkind = 'r' AND relname ~ '^(events|deliveries|attempts|rejected_events)_2020[0-9]{4}$'`
 
-// dump begins what pg_dump does: one snapshot, and a lock on every table and partition, those of old days among them.
+// dump begins what pg_dump does: one snapshot, and a lock on every table and partition, including those of old days.
 func (w *world) dump(admin *sql.Conn, days int) (end func()) {
 	w.t.Helper()
 	ctx := context.WithoutCancel(w.t.Context())
 	for {
 		for day := range days {
-			require.Eventually(w.t, func() bool { // a worker may be dropping it since the last time around
+			require.Eventually(w.t, func() bool { // a worker may still be dropping it
 				return w.db.Ledger.EnsureDay(ctx, time.Date(2020, 2, 1+day, 0, 0, 0, 0, time.UTC)) == nil
 			}, patience, 20*time.Millisecond, "the day is made")
 		}
@@ -43,15 +43,16 @@ func (w *world) dump(admin *sql.Conn, days int) (end func()) {
 	}
 }
 
-// grows waits until a number is greater by n than it is now.
+// grows waits until a number has grown by n.
 func (w *world) grows(what string, n int, number func() int) {
 	w.t.Helper()
 	before := number()
 	require.Eventually(w.t, func() bool { return number() >= before+n }, patience, 20*time.Millisecond, what)
 }
 
-// TestF38OldDaysAreDroppedBesideADump has workers drop old days while a transaction reads everything, again and again. As long
-// as it does, events are fanned out, recorded and looked up and a hook with a rate is drained; the days go when it has ended.
+// TestF38OldDaysAreDroppedBesideADump makes workers drop old days while a transaction reads everything, repeatedly. Meanwhile
+// events are fanned out, recorded and looked up, and a hook with a rate limit is drained. The days are dropped when the
+// transaction has ended.
 func TestF38OldDaysAreDroppedBesideADump(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -69,7 +70,7 @@ func TestF38OldDaysAreDroppedBesideADump(t *testing.T) {
 	stop := w.load(30, 1)
 	w.lasts(3 * time.Second)
 	faults := make([]window, runs)
-	var slowest time.Duration // from the end of the reader to that of the days
+	var slowest time.Duration // from the end of the reader to the drop of the days
 	for i := range runs {
 		faults[i].began = time.Now()
 		end := w.dump(reader, 1+i%3)

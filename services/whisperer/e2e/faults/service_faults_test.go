@@ -13,8 +13,8 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// outlives lets what the workers depend on be away for so long, under a load that goes on until a while after it is back,
-// and returns when that was. All workers are there afterwards.
+// outlives takes a service that the workers need away for a time, under a load that continues for a while afterwards, and
+// returns when that was. All workers must survive.
 func (w *world) outlives(rate int, down, after time.Duration, away, back func()) window {
 	w.t.Helper()
 	stop := w.load(rate, 1)
@@ -42,7 +42,7 @@ func outage(t *testing.T, fault string, down time.Duration, durable bool, away, 
 	w.run()
 	w.run()
 	during := w.outlives(50, down, 6*time.Second, func() { away(w) }, func() { back(w) })
-	// a nats-server that died does not know what it had handed out
+	// a nats-server that died does not know which messages it had handed out
 	w.check(check{fault: fmt.Sprintf("%s, back after %s", fault, down), bound: 2 * underWay, unmarked: 2 * underWay, faults: []window{during}, recovery: again + slack()})
 }
 
@@ -66,7 +66,7 @@ func TestF12NATSDownForLong(t *testing.T) {
 	outage(t, "F12 nats-server down", seconds(60, 600), false, func(w *world) { w.nats.kill() }, (*world).startNATS)
 }
 
-// cut is a partition between one of two workers and a server.
+// cut runs a partition between one of two workers and a server.
 func cut(t *testing.T, fault string, toNATS bool, down time.Duration, away, back func(p *proxy)) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -85,8 +85,8 @@ func cut(t *testing.T, fault string, toNATS bool, down time.Duration, away, back
 	}
 	w.run()
 	during := w.outlives(40, down, 8*time.Second, func() { away(p) }, func() { back(p) })
-	// what it cannot tell of fills its slots, and one more event stands at the door; on a busy machine as many attempts were slow,
-	// and had given their slots to others
+	// attempts whose outcome the worker cannot report fill its slots, and one more event per hook waits; on a busy machine,
+	// slow attempts have given their slots to as many others
 	w.check(check{fault: fault, bound: 2*underWay + hooks, faults: []window{during}, recovery: again + slack()})
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 )
 
-// TestF37PostgresThatSaysNothing lets Postgres fall silent under load, for all workers: stopped, and behind a network in which
-// everything gets lost. How fast fan-out goes on is a figure of the table; everything is recorded afterwards.
+// TestF37PostgresThatSaysNothing makes PostgreSQL silent under load, for all workers: stopped, or behind a network that drops
+// everything. The table shows how fast the fan-out goes on; everything is recorded afterwards.
 func TestF37PostgresThatSaysNothing(t *testing.T) {
 	t.Parallel()
 	for name, fall := range map[string]func(w *world, p *proxy) (end func()){
@@ -61,7 +61,7 @@ func TestF37PostgresThatSaysNothing(t *testing.T) {
 	}
 }
 
-// pace is how many deliveries a second came between the times.
+// pace returns the number of deliveries per second that arrived between the times.
 func (h history) pace(from, to time.Time) float64 {
 	n := 0
 	for _, list := range h.receipts {
@@ -72,7 +72,7 @@ func (h history) pace(from, to time.Time) float64 {
 	return float64(n) / to.Sub(from).Seconds()
 }
 
-// late is the 99th percentile from publication to arrival at the hook of what was published between the times.
+// late returns the 99th percentile of the time from publication to arrival at the hook, for events published between the times.
 func (h history) late(hook webhook.Hook, from, to time.Time) time.Duration {
 	var list []time.Duration
 	for _, p := range h.published {

@@ -10,14 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slack is what a busy machine may add to times that are asserted: three seconds on an idle one, and as many times that as the
-// machine was slower in its worst ten seconds so far, since what a program needs a second of CPU time for takes it so many
-// seconds.
+// slack is the tolerance that is added to asserted times: three seconds on an idle machine. It grows by the factor by which the
+// machine was slower in its worst ten seconds so far, because a program's CPU time then takes that much longer.
 func slack() time.Duration {
 	return time.Duration(3 * slowest.Load())
 }
 
-// slowest is how many nanoseconds a second of CPU time has taken at worst, over ten seconds.
+// slowest is the worst time in nanoseconds that a second of CPU time has taken, over ten seconds.
 var slowest = func() *atomic.Int64 {
 	var worst atomic.Int64
 	worst.Store(int64(time.Second))
@@ -37,10 +36,10 @@ var slowest = func() *atomic.Int64 {
 	return &worst
 }()
 
-// burst is what burn uses: long enough to lose the CPU to those who wait for it, and 5 % of one.
+// burst is the CPU time that burn uses: long enough to lose the CPU to waiting processes, and 5 % of one CPU.
 const burst = 5 * time.Millisecond
 
-// burn uses a burst of CPU time and returns how long that took.
+// burn uses a burst of CPU time and returns how long it took.
 func burn() time.Duration {
 	began, until := time.Now(), cpuTime()+burst
 	for cpuTime() < until {
@@ -48,7 +47,7 @@ func burn() time.Duration {
 	return time.Since(began)
 }
 
-// cpuTime is what the thread has used.
+// cpuTime returns the CPU time used by the thread.
 func cpuTime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// calm checks that the bus has handed out next to nothing twice.
+// calm checks that the bus has redelivered next to nothing.
 func (w *world) calm(s *stranger) int {
 	w.t.Helper()
 	n := s.redelivered(bus.StreamOMS, w.bus.Streams().Durables(bus.Fanout)...)
@@ -27,8 +27,8 @@ func (w *world) calm(s *stranger) int {
 	return n
 }
 
-// TestLongF19SlowConnections has everything that a worker says to Postgres and NATS, and they to it, take 50 to 150 ms, so
-// that each answer takes 200 ms, 100 more or less.
+// TestLongF19SlowConnections delays everything between a worker and PostgreSQL and NATS by 50 to 150 ms in each direction, so
+// that each response takes 100 to 300 ms.
 func TestLongF19SlowConnections(t *testing.T) {
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
@@ -59,7 +59,7 @@ func TestLongF19SlowConnections(t *testing.T) {
 	})
 }
 
-// confine puts the process into a memory cgroup of its own, where one can be made; it says how memory is limited.
+// confine puts the process into a memory cgroup of its own, if one can be created, and reports whether it did.
 func (w *world) confine(p *process, bytes int) bool {
 	w.t.Helper()
 	for root, limit := range map[string]string{"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"} {
@@ -67,7 +67,7 @@ func (w *world) confine(p *process, bytes int) bool {
 		if os.Mkdir(group, 0o755) != nil {
 			continue
 		}
-		w.t.Cleanup(func() { _ = os.Remove(group) }) // runs before the process has ended where that is slow: the group is empty then, and stays
+		w.t.Cleanup(func() { _ = os.Remove(group) }) // if the process ends slowly this fails, and the empty group stays
 		if os.WriteFile(filepath.Join(group, limit), []byte(strconv.Itoa(bytes)), 0o600) == nil &&
 			os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(p.cmd.Process.Pid)), 0o600) == nil {
 			return true
@@ -76,9 +76,9 @@ func (w *world) confine(p *process, bytes int) bool {
 	return false
 }
 
-// TestLongF20BusyCPUsAndLittleMemory keeps all CPUs busy with other work, at the same priority, while workers have 256 MiB
-// of memory: by a cgroup where the machine lets us make one, else by the limit that the Go runtime keeps by itself. No
-// message comes again because its worker had no time to say that it lives.
+// TestLongF20BusyCPUsAndLittleMemory keeps all CPUs busy with other work at the same priority, while workers have 256 MiB of
+// memory: limited by a cgroup if the machine permits one, otherwise by the Go runtime. No message is redelivered because its
+// worker had no time to report progress.
 func TestLongF20BusyCPUsAndLittleMemory(t *testing.T) {
 	const limit = 256 << 20
 	w := newWorld(t, false)
@@ -87,7 +87,7 @@ func TestLongF20BusyCPUsAndLittleMemory(t *testing.T) {
 			h.Config = config(t, fmt.Sprintf(`{"concurrency":%d,"timeout":30}`, concurrency))
 		}))
 	}
-	// some attempts outlast the time after which a silent worker is given up
+	// some attempts outlast the time after which a silent worker loses its message
 	w.receiver.reacts(func(_ string, n int) testenv.Answer {
 		if n%200 == 0 {
 			return testenv.Answer{Delay: 20 * time.Second}

@@ -18,22 +18,22 @@ var (
 	soakRate = flag.Int("rate", 100, "events a second in F23")
 )
 
-// soak is a world in which something happens again and again.
+// soak is a world in which faults happen again and again.
 type soak struct {
 	*world
 	faults []window
 	counts map[string]int
-	// bound is what may have been under way when workers and nats-server died.
+	// bound is the number of deliveries that may have been in flight when workers and nats-server died.
 	bound int
 }
 
 const (
 	soakWorkers = 3
-	// flat is how much a worker's memory may grow in ten minutes, in KiB.
+	// flat is the maximum growth of a worker's memory in ten minutes, in KiB.
 	flat = 1 << 10
 )
 
-// happen is what happens in a soak, each to the world and back.
+// happen returns the faults of a soak. Each function causes the fault and ends it.
 func (s *soak) happen() map[string]func() {
 	return map[string]func(){
 		"worker killed": func() {
@@ -66,7 +66,7 @@ func (s *soak) happen() map[string]func() {
 	}
 }
 
-// victim is any worker but the first, whose memory is watched.
+// victim returns a random worker other than the first, whose memory is watched.
 func (s *soak) victim() *process {
 	others := s.alive()[1:]
 	return others[s.chance.IntN(len(others))]
@@ -90,7 +90,7 @@ func TestF23ASoakWithFaults(t *testing.T) {
 	for time.Now().Before(until) {
 		s.chance.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 		for _, name := range names {
-			if len(s.counts) == len(names) && time.Now().After(until) { // each has been there
+			if len(s.counts) == len(names) && time.Now().After(until) { // each fault has happened
 				break
 			}
 			began := time.Now()
@@ -106,14 +106,14 @@ func TestF23ASoakWithFaults(t *testing.T) {
 	if *soakFor > 30*time.Minute && growth > flat {
 		t.Errorf("a worker grows by %.0f KiB in ten minutes", growth)
 	}
-	// one fault may hit what the one before has left
+	// a fault may hit what the previous one left
 	s.check(check{
 		fault: "F23 soak of " + short(*soakFor), bound: s.bound, unmarked: s.bound, faults: s.faults, recovery: 2*again + slack(), settle: 5 * time.Minute,
 		note: fmt.Sprintf("%s; a worker's memory grows by %.0f KiB in 10 min, to", strings.Trim(fmt.Sprint(s.counts), "map[]"), growth),
 	})
 }
 
-// samples are a process' memory over time.
+// samples is a process's memory over time.
 type samples struct {
 	at      []time.Duration
 	kib     []int
@@ -122,7 +122,7 @@ type samples struct {
 	stopped chan struct{}
 }
 
-// watch measures the process' memory until it is stopped.
+// watch measures the process's memory until it is stopped.
 func (w *world) watch(p *process) *samples {
 	m := &samples{ask: make(chan chan int), quit: make(chan struct{}), stopped: make(chan struct{})}
 	began := time.Now()
@@ -151,8 +151,8 @@ func (m *samples) last() int {
 	return <-answer
 }
 
-// stop ends the measurement and returns by how many KiB the memory grows in ten minutes: the slope of the line through
-// all but the first third, in which caches fill.
+// stop ends the measurement, and returns the growth of the memory in ten minutes in KiB: the slope of the regression line
+// through all samples but the first third, during which caches fill.
 func (m *samples) stop() float64 {
 	close(m.quit)
 	<-m.stopped

@@ -16,7 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stranger is another hand at the nats-server: it speaks the protocol itself, so that nothing of ours helps or hinders it.
+// stranger is an independent client of the nats-server. It speaks the protocol itself, so that our code neither helps nor
+// hinders it.
 type stranger struct {
 	t    *testing.T
 	conn net.Conn
@@ -36,7 +37,7 @@ func (w *world) stranger() *stranger {
 	return s
 }
 
-// ask sends a request to JetStream's API and returns the answer, with its error if it has one.
+// ask sends a request to JetStream's API and returns the response, including an error.
 func (s *stranger) ask(subject string, request any) map[string]any {
 	s.t.Helper()
 	var body []byte
@@ -69,7 +70,7 @@ func (s *stranger) ask(subject string, request any) map[string]any {
 	}
 }
 
-// done asks for something that has to succeed.
+// done sends a request that must succeed.
 func (s *stranger) done(subject string, request any) map[string]any {
 	s.t.Helper()
 	answer := s.ask(subject, request)
@@ -77,7 +78,7 @@ func (s *stranger) done(subject string, request any) map[string]any {
 	return answer
 }
 
-// config is what the stream, or the stream's consumer, is like; nil while it is gone.
+// config returns the configuration and state of the stream, or of its consumer; nil while it does not exist.
 func (s *stranger) config(stream, consumer string) map[string]any {
 	s.t.Helper()
 	subject := "STREAM.INFO." + stream
@@ -88,7 +89,7 @@ func (s *stranger) config(stream, consumer string) map[string]any {
 	return config
 }
 
-// change sets what the stream, or its consumer, is like.
+// change changes a setting of the stream, or of its consumer.
 func (s *stranger) change(stream, consumer, setting string, value any) {
 	s.t.Helper()
 	config := s.config(stream, consumer)
@@ -101,14 +102,14 @@ func (s *stranger) change(stream, consumer, setting string, value any) {
 	s.done("CONSUMER.DURABLE.CREATE."+stream+"."+consumer, map[string]any{"stream_name": stream, "config": config})
 }
 
-// first is the sequence of the first message that the stream was given.
+// first returns the sequence of the stream's first message.
 func (s *stranger) first(stream string) int {
 	s.t.Helper()
 	first, _ := s.config(stream, "")["first_seq"].(float64) // none is 1
 	return max(1, int(first))
 }
 
-// redelivered is how many messages the consumers have handed out again; all in their stream are for one of them.
+// redelivered returns the number of redelivered messages. All messages of the stream must belong to one of the consumers.
 func (s *stranger) redelivered(stream string, consumers ...string) int {
 	s.t.Helper()
 	handed, last := 0, 0

@@ -16,7 +16,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// apart returns a tenant that shares no partition with the default one, and makes it.
+// apart creates a tenant that shares no partition with the default one.
 func (w *world) apart() string {
 	for n := 0; ; n++ {
 		tenant := fmt.Sprintf("beta-%d", n)
@@ -28,8 +28,8 @@ func (w *world) apart() string {
 	}
 }
 
-// TestF44FairTenants has one tenant publish a burst for a receiver that takes 5 ms, and another 20 events a second, for a hook without
-// an order and for one with. All of the other tenant's arrive while the burst lasts.
+// TestF44FairTenants has one tenant publish a burst for a receiver that takes 5 ms, and another publish 20 events per second,
+// for a hook without an order and for one with an order. All of the other tenant's events arrive during the burst.
 func TestF44FairTenants(t *testing.T) {
 	w := newWorld(t, false)
 	burst := 20_000

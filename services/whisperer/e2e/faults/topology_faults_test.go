@@ -18,10 +18,10 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// alarm is how soon what another hand did is noticed, told of and put right.
+// alarm is the time within which a change from outside must be noticed, logged and repaired.
 const alarm = 10 * time.Second
 
-// flaky answers badly to each tenth request, so that some deliveries always wait for a time.
+// flaky fails every tenth request, so that some deliveries are always waiting for a retry.
 func flaky(_ string, n int) testenv.Answer {
 	if n%10 == 0 {
 		return testenv.Answer{Status: http.StatusServiceUnavailable, Delay: 20 * time.Millisecond}
@@ -29,13 +29,13 @@ func flaky(_ string, n int) testenv.Answer {
 	return testenv.Answer{Delay: 20 * time.Millisecond}
 }
 
-// told says whether a worker has said at the level of errors that the stream or consumer was put right.
+// told reports whether a worker has logged an error that the stream or consumer was repaired.
 func (w *world) told(name string) bool {
 	w.t.Helper()
 	return w.said(`"level":"error"`, "repair", fmt.Sprintf("%q", name)) > 0
 }
 
-// said counts the lines of workers' logs that have all the words.
+// said counts the lines in the workers' logs that contain all the words.
 func (w *world) said(words ...string) int {
 	w.t.Helper()
 	n := 0
@@ -51,9 +51,9 @@ func (w *world) said(words ...string) int {
 	return n
 }
 
-// TestF21ConsumersDeletedAndSettingsChanged has another hand delete each consumer and change what streams and consumers
-// are like, under load. The streams keep what is in them, so nothing is lost; what was under way in the moment in which
-// the consumer fanout or retry was deleted may come twice.
+// TestF21ConsumersDeletedAndSettingsChanged deletes each consumer and changes settings of streams and consumers from outside,
+// under load. The streams keep their messages, so nothing is lost. Deliveries in flight when the consumer fanout or retry was
+// deleted may arrive twice.
 func TestF21ConsumersDeletedAndSettingsChanged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -108,7 +108,7 @@ func TestF21ConsumersDeletedAndSettingsChanged(t *testing.T) {
 	})
 }
 
-// deleted has another hand delete a whole stream under load.
+// deleted deletes a whole stream from outside, under load.
 func deleted(t *testing.T, stream string, cut bool, note string) *world {
 	t.Helper()
 	w := newWorld(t, false)
@@ -140,20 +140,21 @@ func deleted(t *testing.T, stream string, cut bool, note string) *world {
 	return w
 }
 
-// TestLongF21RETRIESDeleted: Postgres knows of all that waited for a time, and the sweep makes up for it. Nothing is lost.
+// TestLongF21RETRIESDeleted deletes the retries. PostgreSQL knows all waiting deliveries, and the sweep repairs them. Nothing
+// is lost.
 func TestLongF21RETRIESDeleted(t *testing.T) {
 	w := deleted(t, bus.StreamRetries, false, "what waited was swept")
 	require.Positive(t, w.said("lost delivery found and parked"), "something waited")
 }
 
-// TestLongF21LEDGERDeleted: what was done and not recorded yet is not known any more, although receivers got it: it counts
-// as lost here, because nobody can tell of it. That is the last moments before the deletion.
+// TestLongF21LEDGERDeleted deletes the ledger's stream. Facts that were not recorded yet are gone, although receivers got the
+// deliveries. They count as lost here, because nothing can report them. This affects the last moments before the deletion.
 func TestLongF21LEDGERDeleted(t *testing.T) {
 	deleted(t, bus.StreamLedger, true, "what was not recorded is not known")
 }
 
-// TestLongF21OMSDeleted: events that no worker had taken are gone with the stream, and have to be published again. Those
-// that were taken are delivered, and publishers get an error until the stream is there again.
+// TestLongF21OMSDeleted deletes the event log. Events that no worker had taken are gone with it, and must be published again.
+// Those that were taken are delivered. Publishers get an error until the stream exists again.
 func TestLongF21OMSDeleted(t *testing.T) {
 	deleted(t, bus.StreamOMS, true, "what was not taken is gone")
 }

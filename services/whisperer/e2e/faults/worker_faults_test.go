@@ -18,7 +18,7 @@ import (
 	"github.com/whisperer-oms/whisperer/services/internal/testenv"
 )
 
-// seconds is the smoke set's time, or the full set's.
+// seconds returns the time for the smoke set or for the full set.
 func seconds(smoke, whole int) time.Duration {
 	if *full {
 		smoke = whole
@@ -48,7 +48,7 @@ func TestF01KillingWorkersMidDelivery(t *testing.T) {
 	ended := time.Now()
 	w.lasts(2 * time.Second)
 	stop()
-	// a worker that drains a backlog leaves no trace of the attempts it dies in
+	// a worker that drains a backlog leaves no trace of the attempts during which it dies
 	w.check(check{fault: "F01 kill -9 a worker, 10 times", bound: kills * underWay, unmarked: kills * underWay / 4, faults: []window{{began, ended}}, recovery: again + slack(), repeat: again + slack()})
 }
 
@@ -82,7 +82,7 @@ func TestF02KillingTheSuccessorToo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
 	w.goodHooks(hooks)
-	killed := make(chan struct{}) // until then nothing is answered
+	killed := make(chan struct{}) // nothing is answered until then
 	answers := sync.OnceFunc(func() { close(killed) })
 	t.Cleanup(answers)
 	w.receiver.reacts(func(string, int) testenv.Answer { return testenv.Answer{Hold: killed} })
@@ -93,7 +93,7 @@ func TestF02KillingTheSuccessorToo(t *testing.T) {
 			require.NoError(t, w.publish(t.Context(), event("e-1", "", "{}")))
 		}
 		require.Eventually(t, func() bool { return w.receiver.ledger.len() == round*hooks }, patience, time.Millisecond)
-		w.lasts(time.Second) // whatever it says before the answer comes is said
+		w.lasts(time.Second) // the worker has published everything before the answer comes
 		victim.kill()
 	}
 	answers()
@@ -102,7 +102,7 @@ func TestF02KillingTheSuccessorToo(t *testing.T) {
 	w.check(check{fault: "F02 kill the successor mid-delivery too", bound: 2 * hooks, faults: []window{{began, ended}}, recovery: again + slack(), repeat: again + slack()})
 }
 
-// acks are the acknowledgements of a worker, without its signs of life.
+// acks reports whether a message is a worker's acknowledgement, rather than a sign of progress.
 func acks(subject string, payload []byte) bool {
 	return strings.HasPrefix(subject, "$JS.ACK.") && (len(payload) == 0 || string(payload) == "+ACK")
 }
@@ -137,7 +137,7 @@ func TestF03KillingAWorkerBetweenRecordAndAck(t *testing.T) {
 	victim.kill()
 	ended := time.Now()
 	w.run()
-	w.lasts(again) // all come again
+	w.lasts(again) // all are redelivered
 	w.check(check{fault: "F03 kill between record and ack", bound: 0, faults: []window{{began, ended}}, note: fmt.Sprintf("%d acks lost,", lost.Load())})
 }
 
@@ -205,7 +205,7 @@ func TestF16AWorkerThatSleepsAndWakes(t *testing.T) {
 	ended := time.Now()
 	w.lasts(10 * time.Second)
 	stop()
-	// what it had under way comes again from the other, but not what was on its way to it
+	// deliveries in flight are repeated by the other worker, but messages on their way to the stopped one are not
 	w.check(check{fault: "F16 SIGSTOP a worker, SIGCONT", bound: underWay, faults: []window{{began, ended}}, recovery: again + slack()})
 	var failed int
 	require.NoError(t, testenv.Plain(t, w.pg.URL("postgres")).QueryRowContext(t.Context(), `SELECT count(*) FROM attempts WHERE outcome = 'failed'`).Scan(&failed))

@@ -31,20 +31,20 @@ import (
 
 const (
 	secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-	// canary is in every payload, and must be in no log.
+	// canary is in every payload, and must not be in any log.
 	canary = "canary-4711-payload"
-	// concurrency is that of each hook in each worker, and hooks how many there are: together, what a worker has under
-	// way at most, the bound for what comes twice when it dies.
+	// concurrency is the concurrency of each hook in each worker, and hooks the number of hooks. Their product underWay is the
+	// maximum number of deliveries in flight at a worker, and so the bound for repetitions when it dies.
 	concurrency = 16
 	hooks       = 4
 	underWay    = hooks * concurrency
-	// again is how long after the death of a worker what it had is sent by another at the latest.
+	// again is the time after a worker's death within which another worker must send what it had in flight.
 	again = 20 * time.Second
-	// patience is how long anything may take that has to come true and has no time of its own.
+	// patience is the time limit for everything without a limit of its own.
 	patience = 2 * time.Minute
 )
 
-// world is the services that one scenario hurts.
+// world is the set of services that a scenario disturbs.
 type world struct {
 	t        *testing.T
 	dir      string
@@ -60,16 +60,16 @@ type world struct {
 	bus      *bus.Bus
 	receiver *receiver
 	events   *ledger[publication]
-	hooks    []webhook.Hook // which get every event of load
+	hooks    []webhook.Hook // they get every event of load
 	workers  []*process
 }
 
-// newWorld starts Postgres and nats-server, after what is to be different was set. A durable Postgres survives a kill.
+// newWorld starts PostgreSQL and nats-server, after applying the changes in different. A durable PostgreSQL survives a kill.
 func newWorld(t *testing.T, durable bool, different ...func(w *world)) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "whisperer-faults-") //nolint:usetesting // stays after a failure, and others may enter it
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755)) // the user that Postgres runs as has to pass
+	require.NoError(t, os.Chmod(dir, 0o755)) // PostgreSQL's user needs access
 	t.Cleanup(func() {
 		if !t.Failed() {
 			_ = os.RemoveAll(dir)
@@ -102,11 +102,11 @@ func newWorld(t *testing.T, durable bool, different ...func(w *world)) *world {
 	return w
 }
 
-// startPostgres starts it, or starts it again on what a killed one has left.
+// startPostgres starts PostgreSQL, possibly on the data of a killed one.
 func (w *world) startPostgres() {
 	w.t.Helper()
 	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); { // its processes notice within moments that the postmaster is dead
+	for end := time.Now().Add(patience); time.Now().Before(end); { // its processes take a moment to notice that the postmaster is dead
 		if w.pg, err = localpg.Start(w.t.Context(), w.pgOpts); err == nil {
 			return
 		}
@@ -115,7 +115,7 @@ func (w *world) startPostgres() {
 	require.NoError(w.t, err)
 }
 
-// postmaster is the process that all others of Postgres are children of.
+// postmaster returns the main process of PostgreSQL.
 func (w *world) postmaster() int {
 	w.t.Helper()
 	content, err := os.ReadFile(filepath.Join(w.pg.Dir(), "postmaster.pid"))
@@ -131,7 +131,7 @@ func (w *world) killPostgres() {
 	w.t.Helper()
 	require.NoError(w.t, syscall.Kill(w.postmaster(), syscall.SIGKILL))
 	<-w.pg.Done()
-	_ = w.pg.Stop(w.t.Context()) // gives the folder back
+	_ = w.pg.Stop(w.t.Context()) // releases the folder
 }
 
 func (w *world) natsURL() string { return fmt.Sprintf("nats://127.0.0.1:%d", w.natsAt) }
@@ -143,7 +143,7 @@ func (w *world) startNATS() {
 	require.Eventually(w.t, w.listens, patience, 10*time.Millisecond, "nats-server is not ready")
 }
 
-// listens reports whether nats-server takes connections.
+// listens reports whether nats-server accepts connections.
 func (w *world) listens() bool {
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(w.t.Context(), "tcp", w.natsURL()[len("nats://"):])
 	if err != nil {
@@ -155,7 +155,7 @@ func (w *world) listens() bool {
 	return err == nil && string(hello) == "INFO"
 }
 
-// start starts a worker without waiting for it; env goes last, and so wins.
+// start starts a worker without waiting for it. env overrides other settings.
 func (w *world) start(env ...string) *process {
 	w.t.Helper()
 	health := fmt.Sprintf("127.0.0.1:%d", freePort(w.t))
@@ -169,7 +169,7 @@ func (w *world) start(env ...string) *process {
 	return p
 }
 
-// run starts a worker and returns when it is ready.
+// run starts a worker and waits until it is ready.
 func (w *world) run(env ...string) *process {
 	w.t.Helper()
 	p := w.start(env...)
@@ -177,7 +177,7 @@ func (w *world) run(env ...string) *process {
 	return p
 }
 
-// alive are the workers that run.
+// alive returns the workers that are running.
 func (w *world) alive() []*process {
 	var list []*process
 	for _, p := range w.workers {
@@ -188,7 +188,7 @@ func (w *world) alive() []*process {
 	return list
 }
 
-// hook stores a hook for the target; edit may change it before.
+// hook stores a hook for the target. edit, if not nil, may change it before.
 func (w *world) hook(target string, edit func(h *webhook.Hook)) webhook.Hook {
 	w.t.Helper()
 	h := webhook.Hook{
@@ -204,7 +204,7 @@ func (w *world) hook(target string, edit func(h *webhook.Hook)) webhook.Hook {
 	return h
 }
 
-// goodHooks makes the hooks that all events of load go to.
+// goodHooks creates the hooks that get all events of load.
 func (w *world) goodHooks(n int) {
 	w.t.Helper()
 	for i := range n {
@@ -219,7 +219,7 @@ func config(t *testing.T, text string) webhook.Config {
 	return c
 }
 
-// publish publishes events until JetStream has acknowledged them, as often as that takes, and writes them down.
+// publish publishes events until JetStream has acknowledged them, and writes them to the ledger.
 func (w *world) publish(ctx context.Context, events ...bus.Outgoing) error {
 	for {
 		sent := time.Now()
@@ -239,7 +239,7 @@ func (w *world) publish(ctx context.Context, events ...bus.Outgoing) error {
 	}
 }
 
-// event is one that all good hooks want.
+// event returns an event that all good hooks want.
 func event(id, entity, data string) bus.Outgoing {
 	return bus.Outgoing{
 		Tenant: webhook.DefaultTenant, Type: "order.created", ID: id,
@@ -247,8 +247,8 @@ func event(id, entity, data string) bus.Outgoing {
 	}
 }
 
-// load publishes so many events a second, in groups, whether or not they are delivered, until stop is called, which
-// returns when the last is acknowledged.
+// load publishes rate events per second in groups, whether or not they are delivered, until stop is called. stop returns when
+// the last one is acknowledged.
 func (w *world) load(rate, group int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.t.Cleanup(cancel)
@@ -289,7 +289,7 @@ func (w *world) load(rate, group int) (stop func()) {
 	})
 }
 
-// lasts waits, but not longer than the test may.
+// lasts waits for a time, or until the test ends.
 func (w *world) lasts(d time.Duration) {
 	w.t.Helper()
 	select {
@@ -299,8 +299,8 @@ func (w *world) lasts(d time.Duration) {
 	}
 }
 
-// catchesUp waits until nothing is parked, as it is on a busy machine: the attempts of a worker that drains a backlog are beyond
-// its slots, and leave no trace where it dies in them.
+// catchesUp waits until nothing is parked. On a busy machine something may be: a worker that drains a backlog makes attempts
+// beyond its slots, and they leave no trace if it dies.
 func (w *world) catchesUp() {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool {
@@ -310,7 +310,7 @@ func (w *world) catchesUp() {
 	}, 2*time.Minute, 20*time.Millisecond, "the workers do not keep up with the load")
 }
 
-// known waits until all workers know of all that was changed about hooks.
+// known waits until all workers know all changes of hooks.
 func (w *world) known() {
 	w.t.Helper()
 	plain := testenv.Plain(w.t, w.pg.URL("postgres"))
@@ -323,8 +323,8 @@ func (w *world) known() {
 	}, patience, 20*time.Millisecond, "workers do not hear of a change")
 }
 
-// ceases waits until a number has stood still for so long; what makes it grow has to end within a second, and what a busy
-// machine adds.
+// ceases waits until a number has not changed for the given time. Its growth must end within a second, plus the slack for a
+// busy machine.
 func (w *world) ceases(what string, still time.Duration, number func() int) {
 	w.t.Helper()
 	began := time.Now()
@@ -345,7 +345,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// between is a random time, the same one for the same seed.
+// between returns a random duration, which is the same for the same seed.
 func (w *world) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(w.chance.Int64N(int64(high-low)))
 }
