@@ -78,7 +78,7 @@ func TestTheQuotaIsExact(t *testing.T) {
 	}
 	require.Equal(t, tried-quota, refused)
 
-	run(t, plain, `INSERT INTO hook_counts VALUES ($1, 5)`, webhook.DefaultTenant) // a wrong sum alone refuses nobody
+	run(t, plain, `INSERT INTO hook_counts VALUES ($1, 5)`, webhook.DefaultTenant) // no hook is refused because of a wrong sum
 	run(t, plain, `DELETE FROM hooks WHERE id = (SELECT id FROM hooks LIMIT 1)`)
 	require.NoError(t, create(t.Context(), tried))
 	require.ErrorIs(t, create(t.Context(), tried+1), store.ErrQuota)

@@ -229,7 +229,7 @@ const maxHookCounts = 200
 
 // countHooks returns the number of a tenant's hooks. The tenant must be locked. It adds up the recorded changes of the number,
 // which takes the same time for any number of hooks. If there are many such records, or the sum reaches enough, it counts the
-// hooks themselves, so that a wrong sum alone refuses nobody.
+// hooks themselves, so that no hook is refused because of a wrong sum.
 func countHooks(ctx context.Context, tx *sqlx.Tx, tenant string, enough int) (int, error) {
 	var sum struct{ Hooks, Counts int }
 	err := tx.GetContext(ctx, &sum, `SELECT COALESCE(sum(hooks), 0)::bigint AS hooks, count(*) AS counts FROM hook_counts WHERE tenant = $1`, tenant)

@@ -78,8 +78,8 @@ type Deps struct {
 	Operator operator
 	// Erased reports whether the event's payload is erased, or being erased: it must not be sent or published any more.
 	Erased func(e *webhook.Event) bool
-	// Stale reports whether other workers may no longer wait for this one to know of changes: an event may be erased by now. What
-	// is stored for later then only refers to the event, and its reader finds the event erased.
+	// Stale reports whether other workers may no longer wait for this one to learn of changes, such as the erasure of an event.
+	// Retries are then stored without the event, so that whoever reads the event later finds it erased.
 	Stale    func() bool
 	Observer observer
 	Log      *zap.Logger
