@@ -276,6 +276,7 @@ func (d *core) explainConflict(ctx context.Context, h *webhook.Hook, err error) 
 
 // Update changes a hook by edit, which receives the stored hook and must leave it valid. Changes of ids, times and versions by
 // edit are ignored. If edit changes nothing, the version stays the same.
+//
 // The errors are edit's, webhook.ErrNotFound, *UnreadableError, webhook.ErrVersion if the hook has another version, and
 // *webhook.ConflictError if another hook has the same target URL and event types.
 func (d *HookStore) Update(ctx context.Context, actor Actor, tenant string, id uuid.UUID, version IfVersion, edit func(*webhook.Hook) error) (webhook.Hook, error) {

@@ -12,6 +12,7 @@ import (
 
 // CreateMany stores new hooks of one tenant, which must be valid, with new ids. It stores all of them or, on an error, none,
 // and returns the ids in the hooks' order. quota is the tenant's maximum number of hooks.
+//
 // The errors are webhook.ErrConflict if two hooks, stored or new, have the same target URL and event types, ErrQuota, and
 // webhook.ErrNotFound if the tenant does not exist.
 func (d *HookStore) CreateMany(ctx context.Context, actor Actor, tenant string, hooks []webhook.Hook, quota int) ([]uuid.UUID, error) {

@@ -13,6 +13,7 @@ import (
 
 // Import stores a hook of another system, which must be valid, with its own id and, if it has any, its own times. The quota
 // does not apply, because an operator imports. It returns the hook as stored.
+//
 // The errors are *webhook.ConflictError if the tenant has a hook with the same target URL and event types, webhook.ErrConflict
 // if a hook of any tenant has the id, and webhook.ErrNotFound if the tenant does not exist.
 func (d *HookStore) Import(ctx context.Context, actor Actor, h webhook.Hook) (webhook.Hook, error) {

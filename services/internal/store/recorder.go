@@ -152,6 +152,7 @@ func factsOf(batches []*whispererv1.LedgerBatch) *facts {
 }
 
 // WriteFacts writes the facts of batches. Writing the same facts again changes nothing.
+//
 // first and later are written in separate transactions, each of which writes in the order of the keys, so that recorders that
 // write the same deliveries cannot deadlock.
 func (r *Recorder) WriteFacts(ctx context.Context, batches []*whispererv1.LedgerBatch) error {
