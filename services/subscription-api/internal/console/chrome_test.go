@@ -123,12 +123,16 @@ func newTab(t *testing.T) *tab {
 }
 
 // quiet fails the test if the page complained: about the content security policy, or by an exception. A 404 or 422 is what some
-// pages are, and 503 is what a busy machine answers to a part of a page that loads later.
+// pages are, 503 is what a busy machine answers to a part of a page that loads later, and htmx tells of requests that end because the
+// page is left.
 func (b *tab) quiet(t *testing.T, page string) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range b.messages {
+		if strings.Contains(m, "htmx:afterRequest") || strings.Contains(m, "htmx:sendAbort") {
+			continue
+		}
 		if status := "Failed to load resource: the server responded with a status of "; !strings.Contains(m, status+"4") && !strings.Contains(m, status+"503") {
 			require.Fail(t, "the page complained", "%s: %s", page, m)
 		}

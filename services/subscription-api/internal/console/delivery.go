@@ -183,7 +183,7 @@ func (c *console) retryDelivery(ctx context.Context, v *visit) (reply, error) {
 	var refused *usecase.ReplayError
 	switch {
 	case errors.As(err, &refused):
-		return c.showDelivery(ctx, v, refused.Reason)
+		return c.showDelivery(ctx, v, inWords(refused.Reason))
 	case err != nil:
 		return reply{}, err
 	}

@@ -64,7 +64,7 @@ func (c *console) replayElsewhere(ctx context.Context, v *visit) (reply, error) 
 		case errors.As(err, &limited):
 			body.Problem = limited.Detail + " Wait a moment."
 		case errors.As(err, &refused):
-			body.Problem = "It was not sent. " + strings.ReplaceAll(refused.Reason, "The hook ", "The webhook ")
+			body.Problem = "It was not sent. " + inWords(refused.Reason)
 		case errors.Is(err, webhook.ErrInvalid):
 			body.Wrong.collect(map[string]string{"/target_url": "target_url", "/secret_key": "secret_key", "/sign_as_hook": "sign"}, err)
 		case err != nil:

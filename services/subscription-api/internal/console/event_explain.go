@@ -54,6 +54,7 @@ func (c *console) explainPage(ctx context.Context, v *visit) (reply, error) {
 	}
 	body := explainBody{EventID: e.ID, EventType: e.Type}
 	for i, x := range explained {
+		x.Detail = inWords(x.Detail)
 		row := explainRow{Explained: x, Hook: list[i].ID, Title: titleOf(list[i])}
 		if x.Delivery != nil {
 			delivery := newDeliveryRow(x.Delivery)

@@ -49,6 +49,7 @@ func fieldID(ids map[string]string, pointer string) (id, rest string) {
 
 // sentence makes one of a rule's text.
 func sentence(detail string) string {
+	detail = inWords(detail)
 	first, _, _ := strings.Cut(detail, " ")
 	switch first {
 	case "is", "must", "has", "does", "adds", "names", "nests", "cannot":

@@ -92,7 +92,7 @@ func missText(reason string) string {
 func backtestRows(samples []filter.Sample) []backtestSample {
 	rows := make([]backtestSample, len(samples))
 	for i, s := range samples {
-		rows[i] = backtestSample{Detail: s.Verdict.Detail, Problem: s.Problem, eventRow: eventRow{
+		rows[i] = backtestSample{Detail: inWords(s.Verdict.Detail), Problem: s.Problem, eventRow: eventRow{
 			ID: s.Event.ID, Type: s.Event.Type, Entity: s.Event.Entity, Link: eventLink(s.Event.ID), PublishedAt: s.Event.PublishedAt,
 		}}
 		for _, h := range s.Headers {

@@ -24,6 +24,7 @@ func otherFields() []webhook.Field {
 func (f hookForm) OtherFields() []keyInput {
 	var list []keyInput
 	for _, field := range otherFields() {
+		field.Help = inWords(field.Help)
 		in := keyInput{Field: field, Value: f.Fields[field.Name], Example: typedField(&field, json.RawMessage(field.Example))}
 		if field.Kind == webhook.KindTextMap {
 			in.How = "Write name=value, separated by commas."

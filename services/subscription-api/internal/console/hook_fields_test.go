@@ -118,3 +118,18 @@ func TestTheFormKeepsItsWidthWhenAFoldOpens(t *testing.T) {
 	b.do(t, chromedp.Evaluate[chromedp.Void](`for (const box of document.querySelectorAll('input[value="own"], input[name="auth_mode"][value="oauth2"]')) box.click()`))
 	require.Equal(t, folded, get(t, b, widths), "all of it")
 }
+
+func TestTheFormHasAPlaceForWhateverIsWrong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.signIn(t, w.operator)
+	h := w.hook(t, "north", "http://example.com/", "package.created")
+	checked := regexp.MustCompile(`id="(wrong-[a-z_]+)" hx-swap-oob`).FindAllStringSubmatch(p.post(t, "/console/hooks/check").text, -1)
+	require.Greater(t, len(checked), 20)
+	for _, form := range []string{"new", h.ID.String() + "/edit"} {
+		page := p.get(t, "/console/hooks/"+form).text
+		for _, slot := range checked {
+			require.Contains(t, page, `id="`+slot[1]+`"`, form)
+		}
+	}
+}

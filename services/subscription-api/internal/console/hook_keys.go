@@ -48,6 +48,7 @@ func (f hookForm) OtherKeys() []keyInput {
 	var list []keyInput
 	for _, k := range typedKeys() {
 		if !slices.Contains(placedKeys, k.Name) {
+			k.Help = inWords(k.Help)
 			list = append(list, keyInput{Field: k, Value: f.Keys[k.Name]})
 		}
 	}

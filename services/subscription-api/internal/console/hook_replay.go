@@ -200,7 +200,7 @@ func (c *console) replayHook(ctx context.Context, v *visit) (reply, error) {
 		case err == nil:
 			return goTo(jobPath(job.ID)), nil
 		case errors.As(err, &refused):
-			body.Problem = refused.Reason
+			body.Problem = inWords(refused.Reason)
 		case replay.Reason == "":
 			body.Wrong.add("reason", "is required: it is kept with the replay and in the audit log")
 		case !errors.Is(err, webhook.ErrInvalid):

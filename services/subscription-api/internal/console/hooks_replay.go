@@ -116,7 +116,7 @@ func (c *console) countOrBegin(ctx context.Context, v *visit, choice usecase.Hoo
 	titles, err := c.Cases.Hooks.Titles(ctx, &v.Caller, ids)
 	for id, reason := range done.Refused {
 		h := titles[id]
-		body.Refused = append(body.Refused, refusedHook{id, titleOf(&h), strings.ReplaceAll(reason, "The hook ", "The webhook ")})
+		body.Refused = append(body.Refused, refusedHook{id, titleOf(&h), inWords(reason)})
 	}
 	slices.SortFunc(body.Refused, func(a, b refusedHook) int { return strings.Compare(a.Title, b.Title) })
 	return false, err

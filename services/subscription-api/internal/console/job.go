@@ -149,7 +149,7 @@ func (c *console) changeJob(ctx context.Context, v *visit) (reply, error) {
 		if err != nil {
 			return reply{}, err
 		}
-		return c.showJob(ctx, v, job, refused.Reason)
+		return c.showJob(ctx, v, job, inWords(refused.Reason))
 	case err != nil:
 		return reply{}, err
 	}

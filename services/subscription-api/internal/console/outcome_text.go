@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,6 +13,12 @@ import (
 	"github.com/whisperer-oms/whisperer/pkg/webhook"
 	"github.com/whisperer-oms/whisperer/services/subscription-api/internal/usecase"
 )
+
+// inWords says a text of the use cases in the words of the pages, which call a hook a webhook.
+func inWords(text string) string {
+	return strings.NewReplacer("The hook", "The webhook", "the hook", "the webhook", "a hook", "a webhook", "new hook", "new webhook",
+		" hooks", " webhooks").Replace(text)
+}
 
 // reasonText says why a delivery is in its state.
 func reasonText(reason webhook.Reason) string {

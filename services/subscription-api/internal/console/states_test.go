@@ -95,7 +95,7 @@ func (s *states) doneTo(t *testing.T) {
 	s.open(t, hook+"delete", "hook/delete")
 	s.then(t, "hook/delete/wrong", chromedp.SendKeys(chromedp.ID("confirm"), "wrong\r"), chromedp.WaitVisible(chromedp.CSS(`#confirm[aria-invalid]`)))
 	s.then(t, "hook/deleted", chromedp.SendKeys(chromedp.ID("confirm"), h.Name+"\r"), chromedp.WaitVisible(chromedp.CSS(".notice.act button")))
-	s.then(t, "hook/undeleted", press(chromedp.CSS(".notice button")), chromedp.WaitVisible(chromedp.CSS(".pill.active")))
+	s.then(t, "hook/undeleted", press(chromedp.CSS(".notice button")), chromedp.WaitVisible(chromedp.CSS(".tabs")))
 	s.open(t, "tokens/", "tokens/many")
 	s.then(t, "tokens/made", chromedp.SendKeys(chromedp.ID("name"), "night shift\r"), chromedp.WaitVisible(chromedp.ID("made")))
 	s.then(t, "tokens/revoke", press(chromedp.CSS("details.sure summary")), chromedp.WaitVisible(chromedp.CSS("details.sure[open] p")))

@@ -18,6 +18,11 @@ type auditFlags struct {
 	api.AuditFilter
 }
 
+// Help says whose changes they are.
+func (c *auditFlags) Help() string {
+	return "With an operator's token, --tenant selects the tenant whose changes are meant; without it, they are those that belong to no tenant."
+}
+
 // find makes the client, and the filter that the flags say.
 func (c *auditFlags) find(a *app) (server *client.Client, f client.AuditFilter, err error) {
 	f = c.AuditFilter
